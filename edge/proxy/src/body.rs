@@ -14,9 +14,9 @@ use tokio::time::Instant;
 
 use crate::connection::Client;
 use crate::exchange::Exchange;
-use crate::line::{Inbound, Line};
 use crate::route::Protocol;
 use crate::router::Gzip;
+use crate::upstream::{Upstream, UpstreamBody};
 
 /// A body that could not be read to its end.
 #[derive(Debug, Error)]
@@ -317,9 +317,9 @@ pub(crate) enum ResponseBody {
 
 #[derive(Debug)]
 pub(crate) struct Download {
-    body: Inbound,
+    body: UpstreamBody,
     /// Given back when the body ends.
-    line: Option<Line>,
+    upstream: Option<Upstream>,
     exchange: Box<Exchange>,
     /// Its last frame, held back until the client has sent the rest of its request.
     end: Option<Option<Box<Frame<Bytes>>>>,
@@ -328,8 +328,8 @@ pub(crate) struct Download {
 }
 
 impl Download {
-    pub(crate) fn new(body: Inbound, line: Line, exchange: Box<Exchange>) -> Self {
-        Self { body, line: Some(line), exchange, end: None, broken: None }
+    pub(crate) fn new(body: UpstreamBody, upstream: Upstream, exchange: Box<Exchange>) -> Self {
+        Self { body, upstream: Some(upstream), exchange, end: None, broken: None }
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
@@ -344,7 +344,7 @@ impl Download {
         // Takes what is there. If nothing is, the connection is driven, and what that has brought is taken.
         let mut is_driven = false;
         loop {
-            match self.body.poll_frame(self.line.as_mut(), cx) {
+            match self.body.poll_frame(self.upstream.as_mut(), cx) {
                 Poll::Ready(Some(Ok(frame))) => {
                     self.exchange.passed(frame.data_ref().map_or(0, Bytes::len) as u64);
                     if self.body.is_end_stream() {
@@ -359,13 +359,13 @@ impl Download {
                 Poll::Pending if is_driven => return Poll::Pending,
                 Poll::Pending => {}
             }
-            let Some(line) = &mut self.line else {
+            let Some(upstream) = &mut self.upstream else {
                 return self.break_off(BodyError::Truncated, cx);
             };
-            line.drive(cx);
-            if line.is_finished() {
+            upstream.drive(cx);
+            if upstream.is_finished() {
                 // What was read before the end is still to be taken; then the body ends or breaks off.
-                self.line = None;
+                self.upstream = None;
             } else {
                 is_driven = true;
             }
@@ -400,8 +400,8 @@ impl Download {
     }
 
     fn give_back(&mut self, cx: &mut Context<'_>) {
-        if let Some(line) = self.line.take() {
-            self.exchange.give_back(line, cx);
+        if let Some(upstream) = self.upstream.take() {
+            self.exchange.give_back(upstream, cx);
         }
     }
 }

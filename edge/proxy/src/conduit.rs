@@ -27,7 +27,7 @@ use crate::socket::Stream;
 use crate::timer::{Stage, Timer};
 use crate::traffic::{Shard, Tally};
 use crate::tries::Tries;
-use crate::wire::{ConnectError, Wire};
+use crate::upstream::{ConnectError, SharedSocket};
 
 /// The latency that is noted for an endpoint that accepts a connection: the least there is, so that its load is the number of its connections. How
 /// fast it accepts them says nothing about how long they last.
@@ -46,11 +46,11 @@ pub(crate) async fn serve(client: &Rc<Client>, stream: Stream) {
         Err(_) => Err(Unreached::Full),
     };
     match reached {
-        Ok((Reached { in_flight, wire }, _pass)) => {
+        Ok((Reached { in_flight, socket }, _pass)) => {
             let endpoint = in_flight.endpoint();
             let shard = &endpoint.shards[client.worker.index];
             let since = Instant::now();
-            carry(client, &snapshot, shard, stream, wire).await;
+            carry(client, &snapshot, shard, stream, socket).await;
             shard.answered(StatusCode::OK.as_u16(), since.elapsed());
             answered(StatusCode::OK);
         }
@@ -68,7 +68,7 @@ pub(crate) async fn serve(client: &Rc<Client>, stream: Stream) {
 /// A connection to an endpoint.
 struct Reached {
     in_flight: InFlight,
-    wire: Wire,
+    socket: SharedSocket,
 }
 
 /// Why no endpoint was reached.
@@ -106,9 +106,9 @@ async fn connect(client: &Rc<Client>, snapshot: &Arc<Snapshot>) -> Result<Reache
         let since = Instant::now();
         client.timer.disarm();
         match begin(client, snapshot, endpoint.address).await {
-            Ok(wire) => {
+            Ok(socket) => {
                 endpoint.succeeded(client.local.service.clock.now(), LATENCY);
-                return Ok(Reached { in_flight, wire });
+                return Ok(Reached { in_flight, socket });
             }
             Err(error) => {
                 tracing::debug!(service = %client.local.service.name, endpoint = %endpoint.id, %error, "connect failed");
@@ -128,24 +128,30 @@ async fn begin(
     client: &Client,
     snapshot: &Snapshot,
     address: std::net::SocketAddr,
-) -> Result<Wire, ConnectError> {
-    let mut wire = Wire::connect(address, snapshot.timeouts.connect).await?;
+) -> Result<SharedSocket, ConnectError> {
+    let mut socket = SharedSocket::connect(address, snapshot.timeouts.connect).await?;
     if let Some(Introduction { version, ends }) = snapshot.introduction(client.ends()) {
         // A new socket has room for it.
-        wire.write_all(&preamble::header(version, ends)).await.map_err(ConnectError::Refused)?;
+        socket.write_all(&preamble::header(version, ends)).await.map_err(ConnectError::Refused)?;
     }
-    Ok(wire)
+    Ok(socket)
 }
 
 /// Passes bytes, and the end of each side to the other, which may go on all the same.
-async fn carry(client: &Rc<Client>, snapshot: &Snapshot, shard: &Shard, stream: Stream, wire: Wire) {
+async fn carry(
+    client: &Rc<Client>,
+    snapshot: &Snapshot,
+    shard: &Shard,
+    stream: Stream,
+    socket: SharedSocket,
+) {
     let idle = snapshot.timeouts.stream_idle;
     let timer = &*client.timer;
     timer.arm(Stage::Stream, idle);
     let service = client.shard();
     let mut client_end = Counted { stream, timer, idle, tallies: [&service.bytes_in, &shard.bytes_in] };
     let mut endpoint_end =
-        Counted { stream: wire, timer, idle, tallies: [&service.bytes_out, &shard.bytes_out] };
+        Counted { stream: socket, timer, idle, tallies: [&service.bytes_out, &shard.bytes_out] };
     let mut carry = pin!(copy_bidirectional(&mut client_end, &mut endpoint_end));
     poll_fn(|cx| {
         timer.register(cx);

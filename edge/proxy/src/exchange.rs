@@ -18,13 +18,13 @@ use crate::connection::Client;
 use crate::endpoint::{Endpoint, InFlight};
 use crate::gate::{Closed, Pass};
 use crate::grpc::{self, Code, Dialect};
-use crate::line::{Inbound, Line};
 use crate::local::Adopted;
 use crate::route::Protocol;
 use crate::shedder::Ticket;
 use crate::timer::Stage;
 use crate::traffic::Shard;
-use crate::wire::ConnectError;
+use crate::upstream::ConnectError;
+use crate::upstream::{Upstream, UpstreamBody};
 
 /// How long a client may take for the rest of a request that was answered without it.
 const REST_TIME: Duration = Duration::from_secs(1);
@@ -180,7 +180,7 @@ impl Exchange {
     }
 
     /// Notes the head of the endpoint's response.
-    pub(crate) fn answered(&mut self, answer: &mut Answer<Inbound>) {
+    pub(crate) fn answered(&mut self, answer: &mut Answer<UpstreamBody>) {
         let status = answer.status;
         self.status = Some(status);
         let Some(attempt) = &mut self.attempt else {
@@ -239,14 +239,14 @@ impl Exchange {
     }
 
     /// Puts a connection of HTTP/1.1 aside for the next request, if it can take one.
-    pub(crate) fn give_back(&self, line: Line, cx: &mut Context<'_>) {
-        let Line::Http1(mut link) = line else { return };
-        if !link.is_reusable() {
-            link.drive(cx);
+    pub(crate) fn give_back(&self, upstream: Upstream, cx: &mut Context<'_>) {
+        let Upstream::Http1(mut connection) = upstream else { return };
+        if !connection.is_reusable() {
+            connection.drive(cx);
         }
-        if let Some(attempt) = self.attempt.as_ref().filter(|_| link.is_reusable()) {
+        if let Some(attempt) = self.attempt.as_ref().filter(|_| connection.is_reusable()) {
             let now = self.client.worker.timers.now();
-            self.client.local.put_link(attempt.in_flight.endpoint(), link, now);
+            self.client.local.put_idle(attempt.in_flight.endpoint(), connection, now);
         }
     }
 

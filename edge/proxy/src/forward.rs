@@ -26,13 +26,13 @@ use crate::gate::Closed;
 use crate::grpc::{self, Dialect};
 use crate::head::Head;
 use crate::headers::{Refusal, Sender, Wish, cookie, prepare_request};
-use crate::line::{Inbound, Line};
 use crate::local::Adopted;
 use crate::patience::{Impatience, Patience};
 use crate::route::HashKey;
 use crate::router::{self, Copies};
 use crate::service::Service;
 use crate::tunnel::Tunnel;
+use crate::upstream::{Upstream, UpstreamBody};
 use crate::websocket;
 
 mod attempt;
@@ -282,7 +282,7 @@ impl Errand {
                 return exchange.refused(closed);
             }
             let missed = match self.attempt_in_time(&mut exchange, &mut round.tried).await {
-                Ok((answer, line)) => return self.deliver(exchange, answer, line).await,
+                Ok((answer, upstream)) => return self.deliver(exchange, answer, upstream).await,
                 Err(missed) => missed,
             };
             let phase = match self.phase_of(missed.how) {
@@ -374,8 +374,8 @@ impl Errand {
     async fn deliver(
         &mut self,
         mut exchange: Box<Exchange>,
-        mut answer: Answer<Inbound>,
-        line: Line,
+        mut answer: Answer<UpstreamBody>,
+        upstream: Upstream,
     ) -> Answer<ResponseBody> {
         answer.prepare();
         if self.wish == Wish::WebSocket && answer.status.is_success() {
@@ -384,23 +384,23 @@ impl Errand {
             return exchange.own_words(StatusCode::BAD_GATEWAY, words);
         }
         if answer.status == StatusCode::SWITCHING_PROTOCOLS {
-            return self.switch(*exchange, answer, line);
+            return self.switch(*exchange, answer, upstream);
         }
         if answer.body.is_end_stream() {
             exchange.ended(None);
-            exchange.give_back(line, &mut Context::from_waker(Waker::noop()));
+            exchange.give_back(upstream, &mut Context::from_waker(Waker::noop()));
             poll_fn(|cx| exchange.poll_rest(cx)).await;
             return answer.map(|_| ResponseBody::Own(None));
         }
-        answer.map(|body| ResponseBody::Endpoint(Download::new(body, line, exchange)))
+        answer.map(|body| ResponseBody::Endpoint(Download::new(body, upstream, exchange)))
     }
 
     /// Lets a tunnel begin with the endpoint's answer, if the client has asked for it.
     fn switch(
         &mut self,
         exchange: Exchange,
-        mut answer: Answer<Inbound>,
-        line: Line,
+        mut answer: Answer<UpstreamBody>,
+        upstream: Upstream,
     ) -> Answer<ResponseBody> {
         let is_asked_for = match self.wish {
             Wish::Plain => false,
@@ -412,7 +412,7 @@ impl Errand {
         }
         let mut carried = None;
         let answer = answer.map(|body| {
-            carried = line.into_stream(body);
+            carried = upstream.into_stream(body);
             ResponseBody::Own(None)
         });
         let Some((endpoint_stream, endpoint_sent)) = carried.filter(|_| is_asked_for) else {

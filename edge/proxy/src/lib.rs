@@ -76,11 +76,8 @@ mod tunnel;
 mod websocket;
 
 // Connections to endpoints.
-mod line;
-mod link;
 mod plain;
-mod trunk;
-mod wire;
+mod upstream;
 
 pub use self::access::AccessLogState;
 pub use self::route::{

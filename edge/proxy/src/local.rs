@@ -12,19 +12,19 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use tokio::time::Instant;
 
 use crate::endpoint::{Endpoint, InFlight, Refused};
-use crate::link::Link;
 use crate::preamble::Ends;
 use crate::route::{EndpointState, Origin};
 use crate::router::LocalRouter;
 use crate::service::{Service, Snapshot};
 use crate::traffic::Shard;
-use crate::trunk::{self, Lane, Trunks};
+use crate::upstream::Http1Connection;
+use crate::upstream::{Http2Pool, Http2Stream, unpooled_stream};
 use crate::worker::Worker;
 
 /// Idle connections that one worker keeps to one address of an endpoint.
 ///
 /// 64 is usual for nginx (`keepalive 64`); a worker with more requests in flight opens further ones.
-const IDLE_LINKS_MAX: usize = 64;
+const IDLE_CONNECTIONS_MAX: usize = 64;
 
 /// A snapshot as the requests of one worker hold it. The inner count is written by all workers, and its cache line would move between processors
 /// several times for each request; the outer one is the worker's own.
@@ -57,10 +57,13 @@ struct State {
 struct Pool {
     endpoint: Arc<Endpoint>,
     address: SocketAddr,
-    #[expect(clippy::vec_box, reason = "a link is over 500 bytes and moves in and out for every request")]
-    idle: Vec<Box<Link>>,
+    #[expect(
+        clippy::vec_box,
+        reason = "a connection is over 500 bytes and moves in and out for every request"
+    )]
+    idle: Vec<Box<Http1Connection>>,
     /// If the endpoint speaks HTTP/2 there.
-    trunks: Trunks,
+    http2: Http2Pool,
 }
 
 impl LocalService {
@@ -111,7 +114,7 @@ impl LocalService {
     ) -> Result<InFlight, Unpicked> {
         let without: Vec<SocketAddr> = {
             let pools = &self.state.borrow().pools;
-            pools.iter().filter(|pool| pool.trunks.take_no_tunnels()).map(|pool| pool.address).collect()
+            pools.iter().filter(|pool| pool.http2.refuses_websockets()).map(|pool| pool.address).collect()
         };
         match self.choose_but(&without, tried, port, &key, now) {
             // A new connection may say something else.
@@ -208,46 +211,51 @@ impl LocalService {
     }
 
     /// The most recently used idle connection to an address of an endpoint; if the endpoint is told whose each is, one of `ends`.
-    pub(crate) fn take_link(
+    pub(crate) fn take_idle(
         &self,
         endpoint: &Arc<Endpoint>,
         address: SocketAddr,
         ends: Option<Ends>,
-    ) -> Option<Box<Link>> {
+    ) -> Option<Box<Http1Connection>> {
         let state = &mut *self.state.borrow_mut();
         let is_told = state.snapshot.proxy_protocol.send.is_some();
         let idle = &mut state.pool(endpoint, address)?.idle;
         if !is_told {
             return idle.pop();
         }
-        let at = idle.iter().rposition(|link| link.is_for(ends))?;
+        let at = idle.iter().rposition(|connection| connection.is_for(ends))?;
         Some(idle.remove(at))
     }
 
     /// Keeps an idle connection, unless its endpoint has stopped serving or there are enough.
-    pub(crate) fn put_link(&self, endpoint: &Arc<Endpoint>, mut link: Box<Link>, now: Instant) {
+    pub(crate) fn put_idle(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        mut connection: Box<Http1Connection>,
+        now: Instant,
+    ) {
         let state = &mut *self.state.borrow_mut();
         state.refresh(&self.service);
-        link.idle_since = now;
-        let pool = state.pool(endpoint, link.address);
-        if let Some(pool) = pool.filter(|pool| pool.idle.len() < IDLE_LINKS_MAX) {
-            pool.idle.push(link);
+        connection.idle_since = now;
+        let pool = state.pool(endpoint, connection.address);
+        if let Some(pool) = pool.filter(|pool| pool.idle.len() < IDLE_CONNECTIONS_MAX) {
+            pool.idle.push(connection);
         }
     }
 
-    /// A place on a connection of HTTP/2 to an address of an endpoint. With `is_careful` the system is asked whether that is still open.
-    pub(crate) fn take_lane(
+    /// A place on a connection of HTTP/2 to an address of an endpoint. With `checks_open` the system is asked whether that is still open.
+    pub(crate) fn take_stream(
         &self,
         worker: &Worker,
         endpoint: &Arc<Endpoint>,
         address: SocketAddr,
-        is_careful: bool,
-    ) -> Lane {
+        checks_open: bool,
+    ) -> Http2Stream {
         let state = &mut *self.state.borrow_mut();
         let timeout = state.snapshot.timeouts.connect;
         match state.pool(endpoint, address) {
-            Some(pool) => pool.trunks.lane(worker, address, timeout, is_careful),
-            None => trunk::private_lane(worker, address, timeout),
+            Some(pool) => pool.http2.stream(worker, address, timeout, checks_open),
+            None => unpooled_stream(worker, address, timeout),
         }
     }
 
@@ -264,15 +272,15 @@ impl LocalService {
         let state = &mut *self.state.borrow_mut();
         let keep = state.snapshot.timeouts.upstream_idle;
         for pool in &mut state.pools {
-            pool.idle.retain_mut(|link| {
-                now.saturating_duration_since(link.idle_since) < keep && link.is_open_when_idle()
+            pool.idle.retain_mut(|connection| {
+                now.saturating_duration_since(connection.idle_since) < keep && connection.is_open_when_idle()
             });
-            pool.trunks.sweep(now, keep);
+            pool.http2.sweep(now, keep);
         }
     }
 
-    pub(crate) fn has_idle_links(&self) -> bool {
-        self.state.borrow().pools.iter().any(|pool| !pool.idle.is_empty() || !pool.trunks.is_empty())
+    pub(crate) fn has_idle_connections(&self) -> bool {
+        self.state.borrow().pools.iter().any(|pool| !pool.idle.is_empty() || !pool.http2.is_empty())
     }
 }
 
@@ -302,8 +310,8 @@ impl State {
         }
         let is_it = |pool: &Pool| pool.address == address && Arc::ptr_eq(&pool.endpoint, endpoint);
         let at = self.pools.iter().position(is_it).unwrap_or_else(|| {
-            let (endpoint, idle, trunks) = (Arc::clone(endpoint), Vec::new(), Trunks::default());
-            self.pools.push(Pool { endpoint, address, idle, trunks });
+            let (endpoint, idle, http2) = (Arc::clone(endpoint), Vec::new(), Http2Pool::default());
+            self.pools.push(Pool { endpoint, address, idle, http2 });
             self.pools.len() - 1
         });
         self.pools.get_mut(at)

@@ -15,8 +15,8 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectiona
 use crate::access::Record;
 use crate::connection::Client;
 use crate::endpoint::InFlight;
-use crate::line::Carrier;
 use crate::timer::{Stage, Timer};
+use crate::upstream::ByteStream;
 
 /// How long a client may stay silent after its endpoint has ended the tunnel.
 ///
@@ -27,7 +27,7 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 pub(crate) struct Tunnel {
     /// The client's side, if that is a stream of HTTP/2, once its answer was sent; `None` if it is the whole connection.
     pub(crate) stream: Option<OnUpgrade>,
-    pub(crate) endpoint_stream: Box<dyn Carrier>,
+    pub(crate) endpoint_stream: Box<dyn ByteStream>,
     /// What the endpoint sent after the head of its response.
     pub(crate) endpoint_sent: Bytes,
     /// A tunnel counts as a request in flight, so that draining waits for it.

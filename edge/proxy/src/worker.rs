@@ -53,7 +53,7 @@ pub(crate) struct Worker {
     /// Requests of clients that speak HTTP/2. They end with their connection.
     pub(crate) streams: TaskTracker,
     /// Connections to endpoints that speak HTTP/2. They end with their last request.
-    pub(crate) trunks: TaskTracker,
+    pub(crate) http2_connections: TaskTracker,
     listeners: TaskTracker,
     /// Copies of requests. The end of the worker does not wait for them.
     pub(crate) copies: TaskTracker,
@@ -82,7 +82,7 @@ pub(crate) fn run(
         services: RefCell::default(),
         connections: TaskTracker::new(),
         streams: TaskTracker::new(),
-        trunks: TaskTracker::new(),
+        http2_connections: TaskTracker::new(),
         listeners: TaskTracker::new(),
         copies: TaskTracker::new(),
         gzips: Arc::new(Semaphore::new(GZIPS_MAX)),
@@ -273,7 +273,8 @@ impl Worker {
     /// Whether there is nothing that time could change, so that an idle proxy does not wake up.
     fn is_quiet(&self) -> bool {
         // The timers do not tell: a connection that was just handed over has none yet.
-        self.connections.is_empty() && !self.services.borrow().iter().any(|local| local.has_idle_links())
+        self.connections.is_empty()
+            && !self.services.borrow().iter().any(|local| local.has_idle_connections())
     }
 
     fn handle(&self) -> &WorkerHandle {

@@ -14,12 +14,12 @@ use crate::connection::Client;
 use crate::endpoint::Endpoint;
 use crate::exchange::Exchange;
 use crate::grpc;
-use crate::line::{Inbound, Line, ReadyLine, SendError};
-use crate::link::Link;
 use crate::route::Protocol;
 use crate::service::EndpointPort;
 use crate::timer::Stage;
-use crate::wire::ConnectError;
+use crate::upstream::ConnectError;
+use crate::upstream::Http1Connection;
+use crate::upstream::{ReadyUpstream, SendError, Upstream, UpstreamBody};
 
 /// An attempt that brought no response.
 #[derive(Debug)]
@@ -42,10 +42,13 @@ pub(super) enum How {
 
 impl Errand {
     /// Sends the request to the endpoint of the exchange once.
-    pub(super) async fn attempt(&self, exchange: &mut Exchange) -> Result<(Answer<Inbound>, Line), Missed> {
+    pub(super) async fn attempt(
+        &self,
+        exchange: &mut Exchange,
+    ) -> Result<(Answer<UpstreamBody>, Upstream), Missed> {
         let timeouts = &self.snapshot.timeouts;
         let timer = &self.client.timer;
-        let (line, was_kept) = self.ready_line(exchange).await?;
+        let (upstream, was_kept) = self.ready_upstream(exchange).await?;
         if self.upload.is_some() {
             timer.arm(Stage::Upload, timeouts.stream_idle);
         } else {
@@ -53,22 +56,22 @@ impl Errand {
         }
         let body = RequestBody::of(self.upload.as_ref());
         let sent = match self.deadline {
-            None => line.send(&self.head, body, timer, &self.client.worker).await,
+            None => upstream.send(&self.head, body, timer, &self.client.worker).await,
             Some(deadline) => {
                 let mut head = self.head.clone();
                 grpc::set_timeout(&mut head.headers, deadline.saturating_duration_since(Instant::now()));
                 // Boxed, so that requests without a deadline do not pay for its size.
-                Box::pin(line.send(&head, body, timer, &self.client.worker)).await
+                Box::pin(upstream.send(&head, body, timer, &self.client.worker)).await
             }
         };
         // If only the stream was reset and its connection goes on, the connection's age was not the reason.
         let was_kept =
             was_kept && !matches!(&sent, Err(SendError::Reset { source, .. }) if source.is_reset());
         let how = match sent {
-            Ok((mut answer, line)) => {
+            Ok((mut answer, upstream)) => {
                 timer.arm(Stage::Stream, timeouts.stream_idle);
                 exchange.answered(&mut answer);
-                return Ok((answer, line));
+                return Ok((answer, upstream));
             }
             Err(SendError::Closed { .. } | SendError::Broken { .. } | SendError::Reset { .. })
                 if self.upload.as_ref().is_some_and(|upload| upload.is_broken()) =>
@@ -101,8 +104,8 @@ impl Errand {
         self.try_timeout.unwrap_or(self.snapshot.timeouts.response_head)
     }
 
-    /// A line to the endpoint of the exchange, and whether it was open before.
-    async fn ready_line(&self, exchange: &Exchange) -> Result<(ReadyLine, bool), Missed> {
+    /// A upstream to the endpoint of the exchange, and whether it was open before.
+    async fn ready_upstream(&self, exchange: &Exchange) -> Result<(ReadyUpstream, bool), Missed> {
         let timer = &self.client.timer;
         let endpoint = exchange.endpoint();
         let missed = || Missed { how: How::Broken(Phase::Connecting), was_kept: false };
@@ -118,41 +121,42 @@ impl Errand {
         match protocol {
             // A route may name a port of any protocol.
             Protocol::Http1 | Protocol::Tcp | Protocol::Udp => {
-                if let Some(link) = self.kept_link(endpoint, address) {
-                    return Ok((ReadyLine::Http1(link), true));
+                if let Some(connection) = self.idle_connection(endpoint, address) {
+                    return Ok((ReadyUpstream::Http1(connection), true));
                 }
                 timer.disarm();
                 let introduction = self.snapshot.introduction(self.client.ends());
-                let link = Link::connect(address, self.snapshot.timeouts.connect, introduction).await;
-                Ok((ReadyLine::Http1(link.map_err(|error| failed(&error))?), false))
+                let connection =
+                    Http1Connection::connect(address, self.snapshot.timeouts.connect, introduction).await;
+                Ok((ReadyUpstream::Http1(connection.map_err(|error| failed(&error))?), false))
             }
             Protocol::Http2 => {
                 let Client { local, worker, .. } = &*self.client;
-                let lane = local.take_lane(worker, endpoint, address, self.is_careful());
-                let was_open = lane.is_established();
+                let stream = local.take_stream(worker, endpoint, address, self.checks_open());
+                let was_open = stream.is_established();
                 timer.disarm();
-                let trunk = lane.opened().await.map_err(|error| failed(&error))?;
-                Ok((ReadyLine::Http2(lane, trunk), was_open))
+                let sender = stream.opened().await.map_err(|error| failed(&error))?;
+                Ok((ReadyUpstream::Http2(stream, sender), was_open))
             }
         }
     }
 
     /// A kept connection to the endpoint. For a request that must not be sent twice the system is asked whether it is still open.
-    fn kept_link(&self, endpoint: &Arc<Endpoint>, address: SocketAddr) -> Option<Box<Link>> {
+    fn idle_connection(&self, endpoint: &Arc<Endpoint>, address: SocketAddr) -> Option<Box<Http1Connection>> {
         if self.is_fresh_only {
             return None;
         }
-        let is_careful = self.is_careful();
+        let checks_open = self.checks_open();
         loop {
-            let link = self.client.local.take_link(endpoint, address, self.client.ends())?;
-            if link.is_reusable() && !(is_careful && link.is_closed_by_peer()) {
-                return Some(link);
+            let connection = self.client.local.take_idle(endpoint, address, self.client.ends())?;
+            if connection.is_reusable() && !(checks_open && connection.has_unexpected_input()) {
+                return Some(connection);
             }
         }
     }
 
     /// Whether a system call is well spent on not sending the request into a closed connection.
-    fn is_careful(&self) -> bool {
+    fn checks_open(&self) -> bool {
         let repeatability = Repeatability::of_method(self.head.method.as_str());
         repeatability == Repeatability::ActsEachTime || self.upload.is_some()
     }

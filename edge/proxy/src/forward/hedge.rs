@@ -13,10 +13,10 @@ use super::attempt::{How, Missed};
 use crate::answer::Answer;
 use crate::exchange::Exchange;
 use crate::headers::Wish;
-use crate::line::{Inbound, Line};
 use crate::timer::Stage;
+use crate::upstream::{Upstream, UpstreamBody};
 
-type Answered = (Answer<Inbound>, Line);
+type Answered = (Answer<UpstreamBody>, Upstream);
 type Attempted = Result<Answered, Missed>;
 
 /// How a race between two attempts ended.

@@ -15,7 +15,7 @@ use super::heads::{HEAD_BYTES_MAX, Heard, Told, take, take_answer};
 use super::{ROOM, poll_hear};
 use crate::body::RequestBody;
 use crate::head::Head;
-use crate::wire::Wire;
+use crate::upstream::SharedSocket;
 
 /// Bytes that are read at a time within a long body: the default receive buffer of a socket, which never has more at once.
 const LONG_ROOM: usize = 128 * 1024;
@@ -23,7 +23,7 @@ const LONG_ROOM: usize = 128 * 1024;
 /// A connection to an endpoint between two exchanges, or within a [plain](super) one.
 #[derive(Debug)]
 pub(crate) struct EndpointConnection {
-    wire: Wire,
+    socket: SharedSocket,
     /// Bytes that were read and not passed on yet.
     heard: BytesMut,
     /// The head of the request.
@@ -59,8 +59,8 @@ fn needs_hyper(name: &str) -> bool {
 }
 
 impl EndpointConnection {
-    pub(crate) fn new(wire: Wire) -> Self {
-        Self { wire, heard: BytesMut::new(), head: Vec::new(), head_sent: 0, owed: 0 }
+    pub(crate) fn new(socket: SharedSocket) -> Self {
+        Self { socket, heard: BytesMut::new(), head: Vec::new(), head_sent: 0, owed: 0 }
     }
 
     /// Whether it can take another exchange: the last answer came whole, and nothing more did.
@@ -69,8 +69,8 @@ impl EndpointConnection {
     }
 
     /// Whether the endpoint has sent something unasked, or ended the connection, as far as the runtime knows.
-    pub(crate) fn has_news(&mut self, cx: &mut Context<'_>) -> bool {
-        self.wire.poll_read_ready(cx).is_ready() && self.poll_hear(cx).is_ready()
+    pub(crate) fn has_input(&mut self, cx: &mut Context<'_>) -> bool {
+        self.socket.poll_read_ready(cx).is_ready() && self.poll_hear(cx).is_ready()
     }
 
     /// Takes what was read and not passed on, for hyper to read.
@@ -101,7 +101,7 @@ impl EndpointConnection {
     pub(crate) fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Came>> {
         while self.head_sent < self.head.len() {
             let rest = &self.head[self.head_sent..];
-            match ready!(Pin::new(&mut self.wire).poll_write(cx, rest))? {
+            match ready!(Pin::new(&mut self.socket).poll_write(cx, rest))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 sent => self.head_sent += sent,
             }
@@ -141,13 +141,13 @@ impl EndpointConnection {
     fn poll_hear(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let owed = usize::try_from(self.owed).unwrap_or(usize::MAX);
         if owed <= ROOM {
-            return poll_hear(&mut self.wire, &mut self.heard, cx);
+            return poll_hear(&mut self.socket, &mut self.heard, cx);
         }
         let room = owed.min(LONG_ROOM);
         if self.heard.capacity() - self.heard.len() < room / 2 {
             self.heard.reserve(room);
         }
-        pin!(self.wire.read_buf(&mut self.heard)).poll(cx)
+        pin!(self.socket.read_buf(&mut self.heard)).poll(cx)
     }
 }
 
@@ -163,14 +163,15 @@ mod tests {
     async fn a_connection_at_rest_does_not_keep_what_a_long_answer_needed() {
         const LENGTH: usize = 1 << 20;
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let wire = Wire::connect(listener.local_addr().unwrap(), Duration::from_secs(30)).await.unwrap();
+        let socket =
+            SharedSocket::connect(listener.local_addr().unwrap(), Duration::from_secs(30)).await.unwrap();
         let endpoint = std::thread::spawn(move || {
             let (mut stream, _peer) = listener.accept().unwrap();
             assert!(stream.read(&mut [0; 1024]).unwrap() > 0);
             let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {LENGTH}\r\n\r\n");
             stream.write_all(&[head.as_bytes(), &[b'x'; LENGTH]].concat()).unwrap();
         });
-        let mut plain = EndpointConnection::new(wire);
+        let mut plain = EndpointConnection::new(socket);
         plain.begin_request(&Head::new(Box::new(hyper::Request::get("/").body(()).unwrap().into_parts().0)));
         let came = poll_fn(|cx| plain.poll_answer(cx)).await.unwrap();
         assert!(matches!(came, Came::Answer(told) if told.length == LENGTH as u64));

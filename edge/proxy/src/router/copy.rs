@@ -14,13 +14,13 @@ use tokio::time::Instant;
 use crate::body::RequestBody;
 use crate::endpoint::Endpoint;
 use crate::head::Head;
-use crate::line::{Inbound, Line, ReadyLine};
-use crate::link::Link;
 use crate::local::LocalService;
 use crate::route::Protocol;
 use crate::service::EndpointPort;
 use crate::timer::Timer;
 use crate::traffic::RouteShard;
+use crate::upstream::Http1Connection;
+use crate::upstream::{ReadyUpstream, Upstream, UpstreamBody};
 use crate::worker::Worker;
 
 /// Copies that a worker sends at once; further ones are left out.
@@ -90,50 +90,52 @@ async fn deliver(worker: &Worker, to: &Addressee, (head, body): (Head, RequestBo
     let shard = &in_flight.endpoint().shards[worker.index];
     shard.requests.add(1);
     let endpoint = in_flight.endpoint();
-    let Some(ready) = ready_line(worker, to, endpoint).await else {
+    let Some(ready) = ready_upstream(worker, to, endpoint).await else {
         shard.connect_failures.add(1);
         return;
     };
     let watch = Watch::begin(worker);
     let delivered = tokio::time::timeout(COPY_TIME, async {
-        let (answer, mut line) = ready.send(&head, body, &watch.timer, worker).await.ok()?;
-        let read = read_through(answer.body, &mut line).await;
-        Some((answer.status, read, line))
+        let (answer, mut upstream) = ready.send(&head, body, &watch.timer, worker).await.ok()?;
+        let read = read_through(answer.body, &mut upstream).await;
+        Some((answer.status, read, upstream))
     });
-    let Ok(Some((status, read, line))) = delivered.await else {
+    let Ok(Some((status, read, upstream))) = delivered.await else {
         shard.failures.add(1);
         return;
     };
     shard.answered(status.as_u16(), started.elapsed());
     shard.bytes_out.add(read);
-    if let Line::Http1(link) = line
-        && link.is_reusable()
+    if let Upstream::Http1(connection) = upstream
+        && connection.is_reusable()
     {
-        service.put_link(endpoint, link, worker.timers.now());
+        service.put_idle(endpoint, connection, worker.timers.now());
     }
 }
 
-/// A line to the endpoint.
-async fn ready_line(worker: &Worker, to: &Addressee, endpoint: &Arc<Endpoint>) -> Option<ReadyLine> {
+/// A upstream to the endpoint.
+async fn ready_upstream(worker: &Worker, to: &Addressee, endpoint: &Arc<Endpoint>) -> Option<ReadyUpstream> {
     let Addressee { service, port } = to;
     let snapshot = service.snapshot();
     let EndpointPort { address, protocol } = snapshot.port_of(endpoint, port.as_deref())?;
     match protocol {
         Protocol::Http1 | Protocol::Tcp | Protocol::Udp => {
-            let kept = service.take_link(endpoint, address, None);
-            let link = match kept.filter(|link| link.is_reusable() && !link.is_closed_by_peer()) {
-                Some(link) => link,
+            let kept = service.take_idle(endpoint, address, None);
+            let connection = match kept
+                .filter(|connection| connection.is_reusable() && !connection.has_unexpected_input())
+            {
+                Some(connection) => connection,
                 None => {
                     let introduction = snapshot.introduction(None);
-                    Link::connect(address, snapshot.timeouts.connect, introduction).await.ok()?
+                    Http1Connection::connect(address, snapshot.timeouts.connect, introduction).await.ok()?
                 }
             };
-            Some(ReadyLine::Http1(link))
+            Some(ReadyUpstream::Http1(connection))
         }
         Protocol::Http2 => {
-            let lane = service.take_lane(worker, endpoint, address, true);
-            let trunk = lane.opened().await.ok()?;
-            Some(ReadyLine::Http2(lane, trunk))
+            let stream = service.take_stream(worker, endpoint, address, true);
+            let sender = stream.opened().await.ok()?;
+            Some(ReadyUpstream::Http2(stream, sender))
         }
     }
 }
@@ -159,18 +161,23 @@ impl Drop for Watch<'_> {
 }
 
 /// Reads and discards an answer; returns how many bytes it had.
-async fn read_through(mut body: Inbound, line: &mut Line) -> u64 {
+async fn read_through(mut body: UpstreamBody, upstream: &mut Upstream) -> u64 {
     let mut read = 0;
-    std::future::poll_fn(|cx| poll_through(&mut body, line, &mut read, cx)).await;
+    std::future::poll_fn(|cx| poll_through(&mut body, upstream, &mut read, cx)).await;
     // The connection is reusable only once it has noticed the end.
-    line.drive(&mut Context::from_waker(std::task::Waker::noop()));
+    upstream.drive(&mut Context::from_waker(std::task::Waker::noop()));
     read
 }
 
-fn poll_through(body: &mut Inbound, line: &mut Line, read: &mut u64, cx: &mut Context<'_>) -> Poll<()> {
+fn poll_through(
+    body: &mut UpstreamBody,
+    upstream: &mut Upstream,
+    read: &mut u64,
+    cx: &mut Context<'_>,
+) -> Poll<()> {
     while *read <= ANSWER_BYTES_MAX && !body.is_end_stream() {
-        line.drive(cx);
-        let Some(Ok(frame)) = ready!(body.poll_frame(Some(line), cx)) else { break };
+        upstream.drive(cx);
+        let Some(Ok(frame)) = ready!(body.poll_frame(Some(upstream), cx)) else { break };
         *read += frame.data_ref().map_or(0, Bytes::len) as u64;
     }
     Poll::Ready(())

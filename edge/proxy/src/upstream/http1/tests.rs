@@ -9,8 +9,8 @@ use proptest::sample::{Index, select};
 use tokio::io::AsyncReadExt;
 
 use super::*;
-use crate::line::Line;
 use crate::timer::Timers;
+use crate::upstream::Upstream;
 
 /// Counts how often a task is woken, and wakes it.
 struct Bell {
@@ -26,13 +26,13 @@ impl Wake for Bell {
 }
 
 /// Asks once; answers the bell of the one who asked.
-async fn ask(link: &mut Link) -> Arc<Bell> {
+async fn ask(connection: &mut Http1Connection) -> Arc<Bell> {
     let timer = Timers::new().add(DEADLINE);
     let task = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
     let bell = Arc::new(Bell { rung: AtomicUsize::new(0), task });
     let waker = Waker::from(Arc::clone(&bell));
     let head = plain();
-    let mut answer = pin!(link.send(&head, RequestBody::Empty, &timer));
+    let mut answer = pin!(connection.send(&head, RequestBody::Empty, &timer));
     let answer = poll_fn(|_| answer.as_mut().poll(&mut Context::from_waker(&waker))).await.unwrap();
     assert!(answer.body.is_end_stream());
     bell
@@ -54,15 +54,15 @@ fn not_plain() -> Head {
     head
 }
 
-async fn connect(listener: &std::net::TcpListener) -> Box<Link> {
-    Link::connect(listener.local_addr().unwrap(), DEADLINE, None).await.unwrap()
+async fn connect(listener: &std::net::TcpListener) -> Box<Http1Connection> {
+    Http1Connection::connect(listener.local_addr().unwrap(), DEADLINE, None).await.unwrap()
 }
 
 #[tokio::test]
 async fn who_awaits_an_answer_is_woken_once_for_it_and_never_for_the_next_one() {
     for more in LESS_AND_MORE {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut link = connect(&listener).await;
+        let mut connection = connect(&listener).await;
         let endpoint = std::thread::spawn(move || {
             let (mut stream, _peer) = listener.accept().unwrap();
             let mut heard = [0; 1024];
@@ -72,12 +72,12 @@ async fn who_awaits_an_answer_is_woken_once_for_it_and_never_for_the_next_one() 
             }
         });
         // The first answer may make it be handed over.
-        ask(&mut link).await;
-        let (first, second) = (ask(&mut link).await, ask(&mut link).await);
-        assert!(link.is_reusable());
+        ask(&mut connection).await;
+        let (first, second) = (ask(&mut connection).await, ask(&mut connection).await);
+        assert!(connection.is_reusable());
         assert_eq!([first, second].map(|bell| bell.rung.load(Ordering::Relaxed)), [1, 1], "{more:?}");
-        assert_eq!(matches!(link.way, Way::Plain(_)), more.is_empty());
-        drop(link);
+        assert_eq!(matches!(connection.codec, Codec::Plain(_)), more.is_empty());
+        drop(connection);
         endpoint.join().unwrap();
     }
 }
@@ -119,18 +119,18 @@ async fn exchange(head: Head, pieces: Vec<Vec<u8>>) -> Ended {
         assert_eq!(heard.windows(4).filter(|four| four == b"\r\n\r\n").count(), 1);
     };
     let client = async move {
-        let mut link = Link::connect(address, DEADLINE, None).await.unwrap();
+        let mut connection = Http1Connection::connect(address, DEADLINE, None).await.unwrap();
         let timer = Timers::new().add(DEADLINE);
-        match link.send(&head, RequestBody::Empty, &timer).await {
+        match connection.send(&head, RequestBody::Empty, &timer).await {
             Ok(mut answer) => {
                 // What is read here leaves out what is not for the client.
                 answer.prepare();
                 let (status, headers) = (answer.status.as_u16(), meaning(answer.headers()));
-                let body = read(answer.body, &mut Line::Http1(link)).await;
+                let body = read(answer.body, &mut Upstream::Http1(connection)).await;
                 Ended::Answered { status, headers, body }
             }
             Err(SendError::Closed { phase } | SendError::Broken { phase, .. }) => {
-                drop(link);
+                drop(connection);
                 Ended::Failed(phase)
             }
             Err(error) => panic!("{error}"),
@@ -140,12 +140,12 @@ async fn exchange(head: Head, pieces: Vec<Vec<u8>>) -> Ended {
 }
 
 /// All of a body, or what came of it.
-async fn read(mut body: Inbound, line: &mut Line) -> Result<Vec<u8>, Vec<u8>> {
+async fn read(mut body: UpstreamBody, upstream: &mut Upstream) -> Result<Vec<u8>, Vec<u8>> {
     let mut read = Vec::new();
     loop {
         let frame = poll_fn(|cx| {
-            line.drive(cx);
-            body.poll_frame(Some(line), cx)
+            upstream.drive(cx);
+            body.poll_frame(Some(upstream), cx)
         });
         match frame.await {
             Some(Ok(frame)) => read.extend_from_slice(frame.data_ref().unwrap_or(&Bytes::new())),
@@ -249,7 +249,7 @@ proptest! {
 /// What an endpoint hears of a request, with `by_hyper` of one that is not looked at whether it is plain.
 async fn heard(target: &str, lines: &[(&'static str, &str)], by_hyper: bool) -> Vec<u8> {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut link = connect(&listener).await;
+    let mut connection = connect(&listener).await;
     let endpoint = std::thread::spawn(move || {
         let (mut stream, _peer) = listener.accept().unwrap();
         let mut heard = vec![0; 4096];
@@ -265,12 +265,12 @@ async fn heard(target: &str, lines: &[(&'static str, &str)], by_hyper: bool) -> 
         head.headers.append(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
     }
     if by_hyper {
-        link.unsettled = SETTLED;
-        link.hand_over(false).await.unwrap();
+        connection.plain_answers_missing = PLAIN_ANSWERS_MIN;
+        connection.hand_to_hyper(false).await.unwrap();
     }
     let timer = Timers::new().add(DEADLINE);
-    link.send(&head, RequestBody::Empty, &timer).await.unwrap();
-    drop(link);
+    connection.send(&head, RequestBody::Empty, &timer).await.unwrap();
+    drop(connection);
     endpoint.join().unwrap()
 }
 
@@ -292,17 +292,17 @@ async fn who_says_more_than_it_was_asked_is_asked_no_more() {
     for more in LESS_AND_MORE {
         for unasked in ["", "more"] {
             let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-            let mut link = connect(&listener).await;
+            let mut connection = connect(&listener).await;
             let (mut stream, _peer) = listener.accept().unwrap();
             let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n{more}\r\nok{unasked}");
             stream.write_all(answer.as_bytes()).unwrap();
             let timer = Timers::new().add(DEADLINE);
-            let body = link.send(&plain(), RequestBody::Empty, &timer).await.unwrap().body;
-            let mut line = Line::Http1(link);
-            assert_eq!(read(body, &mut line).await, Ok(b"ok".to_vec()));
-            line.drive(&mut nobody());
-            let Line::Http1(link) = line else { unreachable!() };
-            assert_eq!(link.is_reusable(), unasked.is_empty(), "{more:?}");
+            let body = connection.send(&plain(), RequestBody::Empty, &timer).await.unwrap().body;
+            let mut upstream = Upstream::Http1(connection);
+            assert_eq!(read(body, &mut upstream).await, Ok(b"ok".to_vec()));
+            upstream.drive(&mut noop_context());
+            let Upstream::Http1(connection) = upstream else { unreachable!() };
+            assert_eq!(connection.is_reusable(), unasked.is_empty(), "{more:?}");
         }
     }
 }
@@ -325,46 +325,50 @@ fn counting(
 }
 
 /// Asks for the next number; says whether the connection is a plain one after that.
-async fn count(mut link: Box<Link>, head: &Head, number: usize) -> (Box<Link>, bool) {
+async fn count(
+    mut connection: Box<Http1Connection>,
+    head: &Head,
+    number: usize,
+) -> (Box<Http1Connection>, bool) {
     let timer = Timers::new().add(DEADLINE);
-    let body = link.send(head, RequestBody::Empty, &timer).await.unwrap().body;
-    let mut line = Line::Http1(link);
-    assert_eq!(read(body, &mut line).await, Ok(format!("{number:3}").into_bytes()));
-    line.drive(&mut nobody());
-    let Line::Http1(link) = line else { unreachable!() };
-    assert!(link.is_reusable());
-    let is_plain = matches!(link.way, Way::Plain(_));
-    (link, is_plain)
+    let body = connection.send(head, RequestBody::Empty, &timer).await.unwrap().body;
+    let mut upstream = Upstream::Http1(connection);
+    assert_eq!(read(body, &mut upstream).await, Ok(format!("{number:3}").into_bytes()));
+    upstream.drive(&mut noop_context());
+    let Upstream::Http1(connection) = upstream else { unreachable!() };
+    assert!(connection.is_reusable());
+    let is_plain = matches!(connection.codec, Codec::Plain(_));
+    (connection, is_plain)
 }
 
 #[tokio::test]
 async fn a_request_that_is_not_plain_is_no_reason_against_the_next_one() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut link = connect(&listener).await;
+    let mut connection = connect(&listener).await;
     let endpoint = counting(listener, |_| "");
     for number in 0..20 {
         let is_less = number % 3 == 0;
         let head = if is_less { plain() } else { not_plain() };
         let is_plain;
-        (link, is_plain) = count(link, &head, number).await;
+        (connection, is_plain) = count(connection, &head, number).await;
         assert_eq!(is_plain, is_less, "{number}");
     }
-    drop(link);
+    drop(connection);
     endpoint.join().unwrap();
 }
 
 #[tokio::test]
 async fn an_answer_that_is_not_plain_is_one_until_several_were() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut link = connect(&listener).await;
+    let mut connection = connect(&listener).await;
     let endpoint = counting(listener, |number| if number == 2 { LESS_AND_MORE[1] } else { "" });
     let mut ways = Vec::new();
     for number in 0..12 {
         let is_plain;
-        (link, is_plain) = count(link, &plain(), number).await;
+        (connection, is_plain) = count(connection, &plain(), number).await;
         ways.push(is_plain);
     }
-    drop(link);
+    drop(connection);
     endpoint.join().unwrap();
     let by_hyper = (0..12).filter(|&number| !ways[number]).collect::<Vec<_>>();
     assert_eq!(by_hyper, (2..=9).collect::<Vec<_>>());
@@ -373,10 +377,12 @@ async fn an_answer_that_is_not_plain_is_one_until_several_were() {
 #[tokio::test]
 async fn a_close_is_seen_before_the_runtime_hears_of_it() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let link = Link::connect(listener.local_addr().unwrap(), Duration::from_secs(30), None).await.unwrap();
+    let connection = Http1Connection::connect(listener.local_addr().unwrap(), Duration::from_secs(30), None)
+        .await
+        .unwrap();
     let (stream, _peer) = listener.accept().unwrap();
-    assert!(!link.is_closed_by_peer());
+    assert!(!connection.has_unexpected_input());
     drop(stream);
     // No await from here: the runtime has no turn to look at the socket. On loopback the close is there at once.
-    assert!(link.is_closed_by_peer());
+    assert!(connection.has_unexpected_input());
 }

@@ -1,6 +1,10 @@
-//! What carries a request to its endpoint and the response back: a connection of its own, or a lane of a shared one.
+//! Connections to endpoints: what carries a request to its endpoint and the response back.
 //!
-//! A line hides from the rest of the proxy whether an endpoint speaks HTTP/1.1 or HTTP/2.
+//! [`Upstream`] hides from the rest of the proxy whether an endpoint speaks HTTP/1.1 or HTTP/2.
+
+pub(crate) mod http1;
+mod http2;
+mod socket;
 
 use std::fmt::Debug;
 use std::pin::Pin;
@@ -16,10 +20,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::answer::Answer;
 use crate::body::{BodyError, RequestBody};
 use crate::head::Head;
-use crate::link::Link;
 use crate::timer::Timer;
-use crate::trunk::{Lane, OpenTrunk};
 use crate::worker::Worker;
+
+pub(crate) use self::http1::Http1Connection;
+pub(crate) use self::http2::{Http2Pool, Http2Sender, Http2Stream, unpooled_stream};
+pub(crate) use self::socket::{ConnectError, SharedSocket};
 
 /// Why no response came.
 #[derive(Debug, Error)]
@@ -36,58 +42,58 @@ pub(crate) enum SendError {
     NoTunnel,
 }
 
-/// What a request was sent over and its response comes by.
+/// What a request was sent over, and its response comes over.
 #[derive(Debug)]
-pub(crate) enum Line {
-    /// A connection of HTTP/1.1, which its user has to drive.
-    Http1(Box<Link>),
-    /// A lane of a connection of HTTP/2.
-    Http2(Lane),
+pub(crate) enum Upstream {
+    /// An HTTP/1.1 connection, which its user has to drive.
+    Http1(Box<Http1Connection>),
+    /// A stream of an HTTP/2 connection.
+    Http2(Http2Stream),
 }
 
-/// A line that a request can be sent over at once.
+/// An [`Upstream`] that a request can be sent over at once.
 #[derive(Debug)]
-pub(crate) enum ReadyLine {
-    Http1(Box<Link>),
-    Http2(Lane, OpenTrunk),
+pub(crate) enum ReadyUpstream {
+    Http1(Box<Http1Connection>),
+    Http2(Http2Stream, Http2Sender),
 }
 
-impl ReadyLine {
-    /// Sends a request and waits for the head of the response; `timer` says when that took too long.
+impl ReadyUpstream {
+    /// Sends a request and waits for the head of the response, at most until `timer` expires.
     pub(crate) async fn send(
         self,
         head: &Head,
         body: RequestBody,
         timer: &Timer,
         worker: &Worker,
-    ) -> Result<(Answer<Inbound>, Line), SendError> {
+    ) -> Result<(Answer<UpstreamBody>, Upstream), SendError> {
         match self {
-            Self::Http1(mut link) => {
-                let answer = link.send(head, body, timer).await?;
-                Ok((answer, Line::Http1(link)))
+            Self::Http1(mut connection) => {
+                let answer = connection.send(head, body, timer).await?;
+                Ok((answer, Upstream::Http1(connection)))
             }
-            Self::Http2(mut lane, trunk) => {
-                // Boxed, so that requests over HTTP/1.1 are not the larger for it.
-                let response = Box::pin(lane.send(trunk, head.request(body), timer, worker)).await?;
-                Ok((Answer::from(response).map(Inbound::Http2), Line::Http2(lane)))
+            Self::Http2(mut stream, sender) => {
+                // Boxed, so that requests over HTTP/1.1 do not pay for its size.
+                let response = Box::pin(stream.send(sender, head.request(body), timer, worker)).await?;
+                Ok((Answer::from(response).map(UpstreamBody::Http2), Upstream::Http2(stream)))
             }
         }
     }
 }
 
-impl Line {
-    /// The connection, if it is not a shared one.
-    fn link(&mut self) -> Option<&mut Link> {
+impl Upstream {
+    /// The HTTP/1.1 connection, if it is one.
+    fn http1(&mut self) -> Option<&mut Http1Connection> {
         match self {
-            Self::Http1(link) => Some(link),
+            Self::Http1(connection) => Some(connection),
             Self::Http2(_) => None,
         }
     }
 
-    /// Lets it read and write what it can, unless it does so by itself.
+    /// Lets an HTTP/1.1 connection read and write what it can; one of HTTP/2 has a task that does so.
     pub(crate) fn drive(&mut self, cx: &mut Context<'_>) {
         match self {
-            Self::Http1(link) => link.drive(cx),
+            Self::Http1(connection) => connection.drive(cx),
             Self::Http2(_) => {}
         }
     }
@@ -95,55 +101,55 @@ impl Line {
     /// Whether nothing more will come over it.
     pub(crate) fn is_finished(&self) -> bool {
         match self {
-            Self::Http1(link) => link.is_finished(),
-            // The body tells its end.
+            Self::Http1(connection) => connection.is_finished(),
+            // The end of the body says so.
             Self::Http2(_) => false,
         }
     }
 
-    /// The carrier of the new protocol after an upgrade, and what has come over it already.
-    pub(crate) fn into_stream(self, body: Inbound) -> Option<(Box<dyn Carrier>, Bytes)> {
+    /// The byte stream after an upgrade, and what was received over it already.
+    pub(crate) fn into_stream(self, body: UpstreamBody) -> Option<(Box<dyn ByteStream>, Bytes)> {
         match (self, body) {
-            (Self::Http1(link), _) => {
-                let (stream, heard) = link.into_stream()?;
+            (Self::Http1(connection), _) => {
+                let (stream, heard) = connection.into_stream()?;
                 Some((Box::new(stream), heard))
             }
-            (Self::Http2(lane), Inbound::Http2(recv)) => {
-                Some((Box::new(lane.into_stream(recv)?), Bytes::new()))
+            (Self::Http2(stream), UpstreamBody::Http2(recv)) => {
+                Some((Box::new(stream.into_stream(recv)?), Bytes::new()))
             }
-            (Self::Http2(_), Inbound::Plain(_) | Inbound::Http1(_)) => None,
+            (Self::Http2(_), UpstreamBody::Plain(_) | UpstreamBody::Http1(_)) => None,
         }
     }
 }
 
-/// What carries the bytes of a tunnel: a connection, or a stream of one.
-pub(crate) trait Carrier: AsyncRead + AsyncWrite + Unpin + Debug {}
+/// What carries the bytes of a tunnel: a connection, or an HTTP/2 stream.
+pub(crate) trait ByteStream: AsyncRead + AsyncWrite + Unpin + Debug {}
 
-impl<T: AsyncRead + AsyncWrite + Unpin + Debug> Carrier for T {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Debug> ByteStream for T {}
 
 /// The body of an endpoint's response.
 #[derive(Debug)]
-pub(crate) enum Inbound {
-    /// So many further bytes of a [plain](crate::plain) connection.
+pub(crate) enum UpstreamBody {
+    /// This many further bytes of a [plain](crate::plain) connection.
     Plain(u64),
     Http1(Incoming),
     Http2(RecvStream),
 }
 
-impl Inbound {
-    /// The next piece of it; `line` is what it comes over.
+impl UpstreamBody {
+    /// The next frame of the body, which comes over `upstream`.
     pub(crate) fn poll_frame(
         &mut self,
-        line: Option<&mut Line>,
+        upstream: Option<&mut Upstream>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self {
             Self::Plain(0) => Poll::Ready(None),
             Self::Plain(left) => {
-                let Some(link) = line.and_then(Line::link) else {
+                let Some(connection) = upstream.and_then(Upstream::http1) else {
                     return Poll::Ready(Some(Err(BodyError::Truncated)));
                 };
-                let piece = ready!(link.poll_piece(cx));
+                let piece = ready!(connection.poll_piece(cx));
                 *left -= piece.as_ref().map_or(0, Bytes::len) as u64;
                 Poll::Ready(Some(piece.map(Frame::data)))
             }
@@ -179,7 +185,7 @@ fn poll_stream(
     if let Some(piece) = ready!(stream.poll_data(cx)) {
         match piece {
             Ok(piece) => {
-                // Fails only for a stream that has been closed, and then nobody waits for room.
+                // Fails only for a closed stream, which needs no window.
                 let _ = stream.flow_control().release_capacity(piece.len());
                 return Poll::Ready(Some(Ok(Frame::data(piece))));
             }
@@ -195,7 +201,7 @@ fn poll_stream(
     })
 }
 
-/// Whether the other side has sent everything and wants nothing more.
+/// Whether the peer has sent everything and wants no more of the request.
 pub(crate) fn is_no_error(error: &h2::Error) -> bool {
     error.is_reset() && error.is_remote() && error.reason() == Some(Reason::NO_ERROR)
 }

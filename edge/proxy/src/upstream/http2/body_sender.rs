@@ -12,23 +12,23 @@ use crate::body::RequestBody;
 
 /// A body being sent; the future is ready when nothing is left to send.
 #[derive(Debug)]
-pub(super) struct Sending {
+pub(super) struct BodySender {
     stream: SendStream<Bytes>,
     body: RequestBody,
     /// A piece that waits for room in the endpoint's window.
     piece: Option<Bytes>,
 }
 
-/// How it ended.
+/// How sending a body ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sent {
-    /// It was sent whole, or the endpoint wants no more.
+    /// It was sent completely, or the endpoint wants no more.
     Done,
     /// The client's body broke off; the stream was reset.
     Broken,
 }
 
-impl Sending {
+impl BodySender {
     pub(super) fn new(stream: SendStream<Bytes>, body: RequestBody) -> Self {
         Self { stream, body, piece: None }
     }
@@ -88,11 +88,11 @@ impl Sending {
     }
 }
 
-impl Future for Sending {
+impl Future for BodySender {
     type Output = Sent;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Sent> {
-        // An endpoint that wants no more tells why in its response, or in the error that comes instead.
+        // An endpoint that wants no more says why in its response, or in the error that comes instead.
         self.get_mut().poll_sent(cx).map(|sent| sent.unwrap_or(Sent::Done))
     }
 }

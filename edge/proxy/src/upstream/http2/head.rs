@@ -5,9 +5,9 @@ use hyper::http::request::Parts;
 use hyper::http::uri::{Authority, PathAndQuery, Scheme};
 use hyper::{Request, Uri, Version};
 
-/// Turns a head that was prepared for HTTP/1.1 into one for HTTP/2: the host moves into the target, and headers about the connection go.
+/// Turns a head that was prepared for HTTP/1.1 into one for HTTP/2: the host moves into the target, and connection headers are removed.
 ///
-/// An `Upgrade` goes with them, as a server may ignore it. Source: RFC 9113, sections 8.2.2 and 8.3.1.
+/// `Upgrade` is one of them, as a server may ignore it. Source: RFC 9113, sections 8.2.2 and 8.3.1.
 pub(super) fn to_http2(mut parts: Parts) -> Request<()> {
     for name in [CONNECTION, TRANSFER_ENCODING, UPGRADE] {
         parts.headers.remove(name);
@@ -18,7 +18,7 @@ pub(super) fn to_http2(mut parts: Parts) -> Request<()> {
             parts.uri = uri;
             parts.version = Version::HTTP_2;
         }
-        // A request that came over HTTP/1.1 without a valid host may go on without one.
+        // A request that was received over HTTP/1.1 without a valid host is sent without one.
         None => parts.version = Version::HTTP_11,
     }
     Request::from_parts(parts, ())
@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn the_host_is_in_the_target_and_nothing_is_said_about_connections() {
+    fn the_host_moves_into_the_target_and_connection_headers_are_removed() {
         let request = of("/a?b=c", "shop.example:81");
         assert_eq!(request.uri(), "http://shop.example:81/a?b=c");
         assert_eq!((request.version(), request.headers().len()), (Version::HTTP_2, 1));
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_that_is_none_stays_a_header() {
+    fn an_invalid_host_stays_a_header() {
         let request = of("/", "");
         assert_eq!((request.uri().to_string().as_str(), request.version()), ("/", Version::HTTP_11));
         assert_eq!(request.headers()[HOST], "");

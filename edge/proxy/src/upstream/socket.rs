@@ -1,4 +1,4 @@
-//! A socket to an endpoint, shared with the library that speaks over it: its bytes are counted, and its state can be asked for meanwhile.
+//! A socket to an endpoint that is shared with the HTTP library which uses it, so that its bytes are counted and its state can be queried.
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, IoSlice};
@@ -24,7 +24,7 @@ pub(crate) enum ConnectError {
     Shortage(#[source] io::Error),
     #[error("the endpoint did not accept the connection in time")]
     TimedOut,
-    #[error("the endpoint closed the connection before anything was said in HTTP/2")]
+    #[error("the endpoint closed the connection before the HTTP/2 handshake")]
     Preface(#[source] h2::Error),
 }
 
@@ -47,9 +47,9 @@ impl ConnectError {
     }
 }
 
-/// A handle on the socket.
+/// A handle on a socket.
 #[derive(Debug, Clone)]
-pub(crate) struct Wire(Rc<Socket>);
+pub(crate) struct SharedSocket(Rc<Socket>);
 
 #[derive(Debug)]
 struct Socket {
@@ -58,7 +58,7 @@ struct Socket {
     received: Cell<u64>,
 }
 
-impl Wire {
+impl SharedSocket {
     /// Connects to an endpoint within `timeout`.
     pub(crate) async fn connect(address: SocketAddr, timeout: Duration) -> Result<Self, ConnectError> {
         let stream = match tokio::time::timeout(timeout, open(address)).await {
@@ -78,25 +78,25 @@ impl Wire {
         self.0.received.get()
     }
 
-    /// Ready when there is something to read, as far as the runtime knows.
+    /// Ready when the runtime knows of something to read.
     pub(crate) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.0.stream.borrow().poll_read_ready(cx)
     }
 
     /// Asks the system whether the endpoint has closed the connection or sent something that was not read yet: one system call.
-    pub(crate) fn has_news(&self) -> bool {
+    pub(crate) fn has_input(&self) -> bool {
         let stream = self.0.stream.borrow();
         let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
         let peeked = recv(&*stream, &mut [0u8; 1], flags);
         !matches!(peeked, Err(Errno::AGAIN))
     }
 
-    /// Asks the system whether the endpoint has ended its side of the connection: one system call.
-    pub(crate) fn has_hung_up(&self) -> bool {
+    /// Asks the system whether the endpoint has closed its side of the connection: one system call.
+    pub(crate) fn is_closed_by_peer(&self) -> bool {
         let stream = self.0.stream.borrow();
-        let mut asked = [PollFd::new(&*stream, PollFlags::RDHUP)];
-        // Only the endpoint's end or an error makes it ready. A failed call says nothing about the endpoint.
-        matches!(poll(&mut asked, Some(&Timespec::default())), Ok(ready) if ready > 0)
+        let mut polled = [PollFd::new(&*stream, PollFlags::RDHUP)];
+        // Only a close by the endpoint or an error makes it ready. A failed call says nothing about the endpoint.
+        matches!(poll(&mut polled, Some(&Timespec::default())), Ok(ready) if ready > 0)
     }
 
     /// The socket alone; `None` while there is another handle on it.
@@ -118,7 +118,7 @@ async fn open(address: SocketAddr) -> io::Result<TcpStream> {
     socket.connect(address).await
 }
 
-impl AsyncRead for Wire {
+impl AsyncRead for SharedSocket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let read = Pin::new(&mut *self.0.stream.borrow_mut()).poll_read(cx, buf);
@@ -127,7 +127,7 @@ impl AsyncRead for Wire {
     }
 }
 
-impl AsyncWrite for Wire {
+impl AsyncWrite for SharedSocket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.count_sent(Pin::new(&mut *self.0.stream.borrow_mut()).poll_write(cx, buf))
     }
@@ -158,15 +158,16 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn an_end_is_seen_behind_what_was_not_read_yet() {
+    async fn a_close_is_seen_before_unread_data_is_read() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let wire = Wire::connect(listener.local_addr().unwrap(), Duration::from_secs(30)).await.unwrap();
+        let socket =
+            SharedSocket::connect(listener.local_addr().unwrap(), Duration::from_secs(30)).await.unwrap();
         let (mut stream, _peer) = listener.accept().unwrap();
-        assert!(!wire.has_hung_up());
+        assert!(!socket.is_closed_by_peer());
         std::io::Write::write_all(&mut stream, b"words").unwrap();
-        assert!(wire.has_news() && !wire.has_hung_up());
+        assert!(socket.has_input() && !socket.is_closed_by_peer());
         drop(stream);
-        // No await from here: the runtime has no turn to look at the socket. On loopback the close is there at once.
-        assert!(wire.has_hung_up());
+        // Without an await, so that the runtime cannot look at the socket. On loopback the close is visible at once.
+        assert!(socket.is_closed_by_peer());
     }
 }

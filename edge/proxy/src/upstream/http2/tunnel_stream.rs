@@ -8,8 +8,8 @@ use bytes::{Buf, Bytes};
 use h2::{RecvStream, SendStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::line::is_no_error;
-use crate::trunk::Lane;
+use super::Http2Stream;
+use crate::upstream::is_no_error;
 
 /// Bytes of window that are claimed at once.
 const PIECE_BYTES_MAX: usize = 16 * 1024;
@@ -20,17 +20,17 @@ const PIECE_BYTES_MAX: usize = 16 * 1024;
 pub(crate) struct TunnelStream {
     recv: RecvStream,
     send: SendStream<Bytes>,
-    /// What has come and was not read yet.
+    /// What was received and not read yet.
     heard: Bytes,
     /// Whether the other side has ended the stream.
     has_ended: bool,
-    #[expect(dead_code, reason = "it holds the place on the trunk")]
-    lane: Lane,
+    #[expect(dead_code, reason = "it holds the place on the connection")]
+    stream: Http2Stream,
 }
 
 impl TunnelStream {
-    pub(crate) fn new(recv: RecvStream, send: SendStream<Bytes>, lane: Lane) -> Self {
-        Self { recv, send, heard: Bytes::new(), has_ended: false, lane }
+    pub(crate) fn new(recv: RecvStream, send: SendStream<Bytes>, stream: Http2Stream) -> Self {
+        Self { recv, send, heard: Bytes::new(), has_ended: false, stream }
     }
 }
 

@@ -1,4 +1,4 @@
-//! A socket that hyper takes over in the middle of an exchange.
+//! A socket that is handed over to hyper, perhaps in the middle of an exchange.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -7,39 +7,39 @@ use std::task::{Context, Poll};
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::wire::Wire;
+use crate::upstream::SharedSocket;
 
-/// A socket that was read and written before hyper took it over.
+/// A socket that was read from and written to before it was handed over to hyper.
 #[derive(Debug)]
-pub(super) struct Taken {
-    wire: Wire,
-    /// Bytes that were read already; hyper reads them first.
+pub(super) struct HandoverSocket {
+    socket: SharedSocket,
+    /// Bytes that were read already and that hyper reads first.
     heard: Bytes,
     echo: Echo,
 }
 
-/// The request as hyper writes it though it was sent already; it is discarded.
+/// What hyper writes of a request that was sent already, which is discarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Echo {
     Awaited,
     Begun,
     /// It was written, or there is none.
-    Over,
+    Done,
 }
 
-impl Taken {
-    /// With `has_asked` the request was sent already, and hyper is only to believe that it sends it.
-    pub(super) fn new(wire: Wire, heard: Bytes, has_asked: bool) -> Self {
-        Self { wire, heard, echo: if has_asked { Echo::Awaited } else { Echo::Over } }
+impl HandoverSocket {
+    /// With `was_sent` the request was sent already, so that what hyper writes of it is discarded.
+    pub(super) fn new(socket: SharedSocket, heard: Bytes, was_sent: bool) -> Self {
+        Self { socket, heard, echo: if was_sent { Echo::Awaited } else { Echo::Done } }
     }
 
-    /// What hyper has not read of the bytes that were read before.
+    /// The bytes read before the handover that hyper has not read.
     pub(super) fn into_heard(self) -> Bytes {
         self.heard
     }
 
     /// Whether what hyper writes now is the request that was sent already.
-    fn swallows(&mut self) -> bool {
+    fn discards_write(&mut self) -> bool {
         if self.echo == Echo::Awaited {
             self.echo = Echo::Begun;
         }
@@ -47,14 +47,14 @@ impl Taken {
     }
 }
 
-impl AsyncRead for Taken {
+impl AsyncRead for HandoverSocket {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.echo != Echo::Over {
-            // hyper would refuse an answer that comes before its request. It is woken once it has written that.
+        if self.echo != Echo::Done {
+            // hyper would refuse an answer that precedes its request. It is woken once it has written the request.
             return Poll::Pending;
         }
         if self.heard.has_remaining() {
@@ -62,16 +62,16 @@ impl AsyncRead for Taken {
             buf.put_slice(&self.heard.split_to(size));
             return Poll::Ready(Ok(()));
         }
-        Pin::new(&mut self.wire).poll_read(cx, buf)
+        Pin::new(&mut self.socket).poll_read(cx, buf)
     }
 }
 
-impl AsyncWrite for Taken {
+impl AsyncWrite for HandoverSocket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        if self.swallows() {
+        if self.discards_write() {
             return Poll::Ready(Ok(buf.len()));
         }
-        Pin::new(&mut self.wire).poll_write(cx, buf)
+        Pin::new(&mut self.socket).poll_write(cx, buf)
     }
 
     fn poll_write_vectored(
@@ -79,26 +79,26 @@ impl AsyncWrite for Taken {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if self.swallows() {
+        if self.discards_write() {
             return Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()));
         }
-        Pin::new(&mut self.wire).poll_write_vectored(cx, bufs)
+        Pin::new(&mut self.socket).poll_write_vectored(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
         true
     }
 
-    /// hyper flushes once it has written a request whole.
+    /// hyper flushes once it has written a complete request.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.echo == Echo::Begun {
-            self.echo = Echo::Over;
+            self.echo = Echo::Done;
             cx.waker().wake_by_ref();
         }
-        Pin::new(&mut self.wire).poll_flush(cx)
+        Pin::new(&mut self.socket).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.wire).poll_shutdown(cx)
+        Pin::new(&mut self.socket).poll_shutdown(cx)
     }
 }

@@ -1,4 +1,4 @@
-//! The place of one request on a trunk.
+//! One request on an HTTP/2 connection.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -15,22 +15,22 @@ use hyper::http::request::Parts;
 use hyper::{Request, Response};
 use tokio_util::task::AbortOnDropHandle;
 
+use super::body_sender::{BodySender, Sent};
+use super::{Http2Connection, TunnelStream, head};
 use crate::body::RequestBody;
-use crate::line::SendError;
 use crate::timer::Timer;
-use crate::trunk::sending::{Sending, Sent};
-use crate::trunk::{Trunk, TunnelStream, head};
+use crate::upstream::SendError;
+use crate::upstream::{ConnectError, SharedSocket};
 use crate::websocket;
-use crate::wire::{ConnectError, Wire};
 use crate::worker::Worker;
 
-/// How long a request for a WebSocket waits for the settings of the endpoint, which are the first that it sends.
-const TOLD_WITHIN: Duration = Duration::from_secs(1);
+/// How long a request for a WebSocket waits for the SETTINGS of the endpoint, the first frame that it sends.
+const SETTINGS_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A place on a trunk. Dropping it frees the place, and resets the stream if that has not ended.
+/// A stream of an HTTP/2 connection, reserved for one request. Dropping it resets the stream if that has not ended, and makes room for another.
 #[derive(Debug)]
-pub(crate) struct Lane {
-    trunk: Rc<Trunk>,
+pub(crate) struct Http2Stream {
+    connection: Rc<Http2Connection>,
     /// The task that sends the rest of the request's body while the response comes.
     rest: Option<AbortOnDropHandle<()>>,
     /// The sending side of a WebSocket that the endpoint has accepted.
@@ -38,35 +38,35 @@ pub(crate) struct Lane {
     is_tunnel: bool,
 }
 
-/// An open trunk, for one request.
+/// The sending side of an open connection, for one request.
 #[derive(Debug)]
-pub(crate) struct OpenTrunk {
+pub(crate) struct Http2Sender {
     sender: SendRequest<Bytes>,
-    wire: Wire,
+    socket: SharedSocket,
 }
 
-impl Lane {
-    pub(super) fn take(trunk: &Rc<Trunk>) -> Self {
-        trunk.lanes.set(trunk.lanes.get() + 1);
-        trunk.idle_since.set(None);
-        Self { trunk: Rc::clone(trunk), rest: None, tunnel: None, is_tunnel: false }
+impl Http2Stream {
+    pub(super) fn take(connection: &Rc<Http2Connection>) -> Self {
+        connection.streams.set(connection.streams.get() + 1);
+        connection.idle_since.set(None);
+        Self { connection: Rc::clone(connection), rest: None, tunnel: None, is_tunnel: false }
     }
 
-    /// Whether the trunk is open already: that it ends then says little about the endpoint.
+    /// Whether the connection is open already, so that its end would say little about the endpoint.
     pub(crate) fn is_established(&self) -> bool {
-        self.trunk.is_established()
+        self.connection.is_established()
     }
 
-    /// Waits until the trunk is open.
-    pub(crate) async fn opened(&self) -> Result<OpenTrunk, Rc<ConnectError>> {
-        let (sender, wire) = self.trunk.opened().await?;
-        Ok(OpenTrunk { sender, wire })
+    /// Waits until the connection is open.
+    pub(crate) async fn opened(&self) -> Result<Http2Sender, Rc<ConnectError>> {
+        let (sender, socket) = self.connection.opened().await?;
+        Ok(Http2Sender { sender, socket })
     }
 
-    /// Sends a request and waits for the head of the response; `timer` says when that took too long.
+    /// Sends a request and waits for the head of the response, at most until `timer` expires.
     pub(crate) async fn send(
         &mut self,
-        opened: OpenTrunk,
+        opened: Http2Sender,
         request: Request<RequestBody>,
         timer: &Timer,
         worker: &Worker,
@@ -74,24 +74,26 @@ impl Lane {
         if websocket::is_asked_for_as_http1(request.headers()) && request.body().is_end_stream() {
             return self.connect(opened, request.into_parts().0, timer).await;
         }
-        let OpenTrunk { mut sender, wire } = opened;
+        let Http2Sender { mut sender, socket } = opened;
         let (parts, body) = request.into_parts();
-        let sent = wire.sent();
-        let broken = |source| reset(source, wire.sent() != sent);
-        // A trunk that takes no more requests fails here, before anything is sent.
+        let sent = socket.sent();
+        let broken = |source| reset(source, socket.sent() != sent);
+        // A connection that takes no more requests fails here, before anything is sent.
         poll_fn(|cx| sender.poll_ready(cx)).await.map_err(broken)?;
         let is_whole = body.is_end_stream();
         let (mut answer, stream) = sender.send_request(head::to_http2(parts), is_whole).map_err(broken)?;
         // From here on the stream keeps the connection alive.
         drop(sender);
-        let mut sending = (!is_whole).then(|| Sending::new(stream, body));
+        let mut body_sender = (!is_whole).then(|| BodySender::new(stream, body));
         let answered = poll_fn(|cx| {
-            // The answer first: once it is there, sending more may be in vain.
+            // The answer first: once it is there, sending more may be useless.
             if let Poll::Ready(answered) = Pin::new(&mut answer).poll(cx) {
                 return Poll::Ready(Some(answered));
             }
-            if let Some(Poll::Ready(sent)) = sending.as_mut().map(|sending| Pin::new(sending).poll(cx)) {
-                sending = None;
+            if let Some(Poll::Ready(sent)) =
+                body_sender.as_mut().map(|body_sender| Pin::new(body_sender).poll(cx))
+            {
+                body_sender = None;
                 if sent == Sent::Broken {
                     return Poll::Ready(Some(Err(Reason::CANCEL.into())));
                 }
@@ -100,10 +102,10 @@ impl Lane {
         });
         match answered.await {
             Some(Ok(response)) => {
-                self.rest = sending.map(|sending| {
-                    // The response tells how it ends.
+                self.rest = body_sender.map(|body_sender| {
+                    // The response says how it ends.
                     AbortOnDropHandle::new(worker.streams.spawn_local(async move {
-                        sending.await;
+                        body_sender.await;
                     }))
                 });
                 Ok(response)
@@ -113,19 +115,21 @@ impl Lane {
         }
     }
 
-    /// As [`send`](Self::send), for a request for a WebSocket as HTTP/1.1 has it; the answer is as HTTP/1.1 has it, too.
+    /// As [`send`](Self::send), for a WebSocket: request and answer have the form of HTTP/1.1 and are translated here.
     async fn connect(
         &mut self,
-        opened: OpenTrunk,
+        opened: Http2Sender,
         mut parts: Parts,
         timer: &Timer,
     ) -> Result<Response<RecvStream>, SendError> {
-        let OpenTrunk { mut sender, wire } = opened;
-        self.trunk.told(TOLD_WITHIN, || sender.is_extended_connect_protocol_enabled()).await;
+        let Http2Sender { mut sender, socket } = opened;
+        self.connection
+            .wait_for_settings(SETTINGS_TIMEOUT, || sender.is_extended_connect_protocol_enabled())
+            .await;
         // Only from here on may bytes of this request be sent.
-        let sent = wire.sent();
-        let broken = |source| reset(source, wire.sent() != sent);
-        // A trunk that has ended fails here: its endpoint has not refused WebSockets.
+        let sent = socket.sent();
+        let broken = |source| reset(source, socket.sent() != sent);
+        // Fails here if the connection has ended, which does not mean that the endpoint refuses WebSockets.
         poll_fn(|cx| sender.poll_ready(cx)).await.map_err(broken)?;
         if !sender.is_extended_connect_protocol_enabled() {
             return Err(SendError::NoTunnel);
@@ -146,7 +150,7 @@ impl Lane {
             *response.status_mut() = status;
             self.tunnel = Some(up);
             self.is_tunnel = true;
-            self.trunk.tunnels.set(self.trunk.tunnels.get() + 1);
+            self.connection.tunnels.set(self.connection.tunnels.get() + 1);
         } else {
             // The request ends here. This fails if the endpoint has ended the stream already.
             let _ = up.send_data(Bytes::new(), true);
@@ -154,9 +158,9 @@ impl Lane {
         Ok(response)
     }
 
-    /// Retires the trunk of a request that was not answered in time.
+    /// Retires the connection, because a request was not answered in time.
     fn timed_out(&self) -> SendError {
-        self.trunk.is_retired.set(true);
+        self.connection.is_retired.set(true);
         SendError::TimedOut
     }
 
@@ -167,11 +171,11 @@ impl Lane {
     }
 }
 
-impl Drop for Lane {
+impl Drop for Http2Stream {
     fn drop(&mut self) {
-        self.trunk.lanes.set(self.trunk.lanes.get() - 1);
+        self.connection.streams.set(self.connection.streams.get() - 1);
         if self.is_tunnel {
-            self.trunk.tunnels.set(self.trunk.tunnels.get() - 1);
+            self.connection.tunnels.set(self.connection.tunnels.get() - 1);
         }
     }
 }
