@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use balance::{Body as Left, REPLAY_BYTES_MAX};
+use balance::{Body as Replay, REPLAY_BYTES_MAX};
 use bytes::Bytes;
 use hyper::HeaderMap;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
@@ -40,10 +40,10 @@ pub(crate) struct Upload {
     /// The number of the request at the client's timer.
     request: u32,
     /// The client sends it only once it is told to.
-    expects: bool,
+    expects_continue: bool,
     source: RefCell<Incoming>,
     length: Option<u64>,
-    kept: RefCell<Kept>,
+    replay: RefCell<ReplayBuffer>,
     passed: Cell<u64>,
     is_broken: Cell<bool>,
     is_ended: Cell<bool>,
@@ -57,28 +57,37 @@ pub(crate) struct Upload {
 ///
 /// A client that sends more meets a closed connection, as it would have without this. nginx limits only the time, to 30 s; a megabyte comes
 /// within the second that is given for it, and costs less than a new connection with TLS.
-const REST_BYTES_MAX: u64 = 1 << 20;
+const DISCARD_BYTES_MAX: u64 = 1 << 20;
 
 #[derive(Debug)]
-struct Kept {
+struct ReplayBuffer {
     pieces: Vec<Bytes>,
     bytes: usize,
     trailers: Option<HeaderMap>,
     /// More came than is kept, and the beginning was dropped.
-    is_overfull: bool,
+    has_overflowed: bool,
 }
 
 impl Upload {
     /// `None` for a request without a body.
-    pub(crate) fn new(client: &Rc<Client>, source: Option<Incoming>, expects: bool) -> Option<Rc<Self>> {
+    pub(crate) fn new(
+        client: &Rc<Client>,
+        source: Option<Incoming>,
+        expects_continue: bool,
+    ) -> Option<Rc<Self>> {
         let source = source.filter(|source| !source.is_end_stream())?;
         Some(Rc::new(Self {
             client: Rc::clone(client),
             request: client.timer.request(),
-            expects,
+            expects_continue,
             length: source.size_hint().exact(),
             source: RefCell::new(source),
-            kept: RefCell::new(Kept { pieces: Vec::new(), bytes: 0, trailers: None, is_overfull: false }),
+            replay: RefCell::new(ReplayBuffer {
+                pieces: Vec::new(),
+                bytes: 0,
+                trailers: None,
+                has_overflowed: false,
+            }),
             passed: Cell::new(0),
             is_broken: Cell::new(false),
             is_ended: Cell::new(false),
@@ -93,8 +102,8 @@ impl Upload {
     }
 
     /// Whether the body can be sent from its beginning.
-    pub(crate) fn left(&self) -> Left {
-        if self.kept.borrow().is_overfull { Left::Consumed } else { Left::Whole }
+    pub(crate) fn replay(&self) -> Replay {
+        if self.replay.borrow().has_overflowed { Replay::Consumed } else { Replay::Whole }
     }
 
     /// Limits the body to so many bytes. To be called before any is read.
@@ -123,19 +132,19 @@ impl Upload {
     }
 
     /// Whether the client is sending more of it, and can use its connection again only after that.
-    pub(crate) fn is_coming(&self) -> bool {
+    pub(crate) fn is_incomplete(&self) -> bool {
         // In HTTP/2 a stream can be ended without harm to the others.
         let blocks_the_next = self.client.protocol == Protocol::Http1;
-        let is_under_way = !self.expects || self.passed.get() > 0;
+        let is_under_way = !self.expects_continue || self.passed.get() > 0;
         blocks_the_next && is_under_way && !self.is_broken.get() && !self.source.borrow().is_end_stream()
     }
 
     /// Reads and discards what the client still sends; ready at the end of it, or when it is too much.
-    pub(crate) fn poll_rest(&self, cx: &mut Context<'_>, read: &mut u64) -> Poll<()> {
+    pub(crate) fn poll_discard(&self, cx: &mut Context<'_>, read: &mut u64) -> Poll<()> {
         let mut source = self.source.borrow_mut();
-        while *read <= REST_BYTES_MAX && !source.is_end_stream() {
+        while *read <= DISCARD_BYTES_MAX && !source.is_end_stream() {
             let polled = ready!(Pin::new(&mut *source).poll_frame(cx));
-            self.look_for_end(&source, polled.is_none());
+            self.note_end(&source, polled.is_none());
             let Some(Ok(frame)) = polled else { break };
             let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
             *read += bytes;
@@ -145,7 +154,7 @@ impl Upload {
     }
 
     /// Tells the connection when the body has ended, so that the next request can follow.
-    fn look_for_end(&self, source: &Incoming, has_ended: bool) {
+    fn note_end(&self, source: &Incoming, has_ended: bool) {
         if has_ended || source.is_end_stream() {
             self.client.timer.end_request(self.request);
         }
@@ -153,34 +162,35 @@ impl Upload {
 
     /// The whole body, if it has come and was kept.
     fn whole(&self) -> Option<Vec<Bytes>> {
-        let has_come = self.is_ended.get() || self.length == Some(self.passed.get()) || self.is_dry();
-        let kept = self.kept.borrow();
-        (has_come && !kept.is_overfull && !self.is_broken.get()).then(|| kept.pieces.clone())
+        let has_come =
+            self.is_ended.get() || self.length == Some(self.passed.get()) || self.source_has_ended();
+        let kept = self.replay.borrow();
+        (has_come && !kept.has_overflowed && !self.is_broken.get()).then(|| kept.pieces.clone())
     }
 
     /// Whether nothing more will come from the client, as far as is known without a read.
-    fn is_dry(&self) -> bool {
+    fn source_has_ended(&self) -> bool {
         self.source.borrow().is_end_stream()
     }
 
     /// Whether a sending that has come to this piece and byte is complete.
     fn is_sent(&self, pieces: usize, bytes: u64) -> bool {
-        let kept = self.kept.borrow();
+        let kept = self.replay.borrow();
         let has_sent_kept = kept.pieces.len() <= pieces && kept.trailers.is_none();
-        self.length == Some(bytes) || (has_sent_kept && self.is_dry())
+        self.length == Some(bytes) || (has_sent_kept && self.source_has_ended())
     }
 
     fn poll_source(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let mut source = self.source.borrow_mut();
         let polled = Pin::new(&mut *source).poll_frame(cx);
-        self.look_for_end(&source, matches!(polled, Poll::Ready(None)));
+        self.note_end(&source, matches!(polled, Poll::Ready(None)));
         drop(source);
         self.is_broken.set(matches!(polled, Poll::Ready(Some(Err(_)))));
         self.is_ended.set(matches!(polled, Poll::Ready(None)));
         let Poll::Ready(Some(Ok(frame))) = &polled else {
             return polled.map_err(BodyError::Request);
         };
-        let mut kept = self.kept.borrow_mut();
+        let mut kept = self.replay.borrow_mut();
         if let Some(piece) = frame.data_ref() {
             self.passed.set(self.passed.get() + piece.len() as u64);
             if self.is_too_long() {
@@ -189,7 +199,7 @@ impl Upload {
             }
             kept.bytes += piece.len();
             if kept.bytes > REPLAY_BYTES_MAX {
-                kept.is_overfull = true;
+                kept.has_overflowed = true;
                 kept.pieces = Vec::new();
             } else {
                 kept.pieces.push(piece.clone());
@@ -219,7 +229,7 @@ pub(crate) enum RequestBody {
 }
 
 impl RequestBody {
-    /// The body from its beginning; it must be [`Left::Whole`].
+    /// The body from its beginning; it must be [`Replay::Whole`].
     pub(crate) fn of(upload: Option<&Rc<Upload>>) -> Self {
         match upload {
             None => Self::Empty,
@@ -259,7 +269,7 @@ impl Body for RequestBody {
             return Poll::Ready(None);
         }
         let again = {
-            let kept = upload.kept.borrow();
+            let kept = upload.replay.borrow();
             let piece = kept.pieces.get(*next_piece).cloned().map(Frame::data);
             piece.or_else(|| {
                 // After trailers that were kept, the source has nothing more.
@@ -308,7 +318,7 @@ impl Body for RequestBody {
 #[derive(Debug)]
 pub(crate) enum ResponseBody {
     /// The proxy's own; `None` for none.
-    Own(Option<Bytes>),
+    Local(Option<Bytes>),
     /// An endpoint's, with the connection that it comes over.
     Endpoint(Download),
     /// One of these, compressed.
@@ -334,7 +344,7 @@ impl Download {
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if let Some(end) = &mut self.end {
-            ready!(self.exchange.poll_rest(cx));
+            ready!(self.exchange.poll_discard(cx));
             // `None` once it was passed on.
             return Poll::Ready(end.take().map(|frame| Ok(*frame)));
         }
@@ -378,7 +388,7 @@ impl Download {
         error: BodyError,
         cx: &Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        self.exchange.broke();
+        self.exchange.broken_off();
         self.broken = Some(Box::new(error));
         cx.waker().wake_by_ref();
         Poll::Pending
@@ -391,17 +401,17 @@ impl Download {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         self.exchange.ended(last.as_ref().and_then(Frame::trailers_ref));
-        self.give_back(cx);
-        if self.exchange.poll_rest(cx).is_pending() {
+        self.put_back(cx);
+        if self.exchange.poll_discard(cx).is_pending() {
             self.end = Some(last.map(Box::new));
             return Poll::Pending;
         }
         Poll::Ready(last.map(Ok))
     }
 
-    fn give_back(&mut self, cx: &mut Context<'_>) {
+    fn put_back(&mut self, cx: &mut Context<'_>) {
         if let Some(upstream) = self.upstream.take() {
-            self.exchange.give_back(upstream, cx);
+            self.exchange.put_back(upstream, cx);
         }
     }
 }
@@ -415,7 +425,7 @@ impl Body for ResponseBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self.get_mut() {
-            Self::Own(words) => Poll::Ready(words.take().map(|words| Ok(Frame::data(words)))),
+            Self::Local(message) => Poll::Ready(message.take().map(|message| Ok(Frame::data(message)))),
             Self::Endpoint(download) => download.poll_frame(cx),
             Self::Gzip(gzip) => gzip.poll_frame(cx),
         }
@@ -423,7 +433,7 @@ impl Body for ResponseBody {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Own(words) => words.is_none(),
+            Self::Local(message) => message.is_none(),
             Self::Gzip(gzip) => gzip.is_end_stream(),
             Self::Endpoint(download) => {
                 download.body.is_end_stream() && !matches!(download.end, Some(Some(_)))
@@ -433,7 +443,7 @@ impl Body for ResponseBody {
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Own(words) => SizeHint::with_exact(words.as_ref().map_or(0, Bytes::len) as u64),
+            Self::Local(message) => SizeHint::with_exact(message.as_ref().map_or(0, Bytes::len) as u64),
             Self::Endpoint(download) => download.body.size_hint(),
             Self::Gzip(_) => SizeHint::default(),
         }

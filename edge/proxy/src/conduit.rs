@@ -17,21 +17,21 @@ use hyper::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional};
 use tokio::time::Instant;
 
+use crate::admission::InFlightPermit;
 use crate::connection::Client;
 use crate::endpoint::InFlight;
-use crate::gate::Pass;
-use crate::patience::Patience;
+use crate::endpoint_wait::EndpointWait;
 use crate::preamble::{self, Introduction};
 use crate::service::Snapshot;
 use crate::socket::Stream;
 use crate::timer::{Stage, Timer};
-use crate::traffic::{Shard, Tally};
+use crate::traffic::{Counter, Shard};
 use crate::tries::Tries;
 use crate::upstream::{ConnectError, SharedSocket};
 
 /// The latency that is noted for an endpoint that accepts a connection: the least there is, so that its load is the number of its connections. How
 /// fast it accepts them says nothing about how long they last.
-pub(crate) const LATENCY: Duration = Duration::from_micros(1);
+pub(crate) const CONNECT_LATENCY: Duration = Duration::from_micros(1);
 
 /// Serves one client until both sides have ended, one breaks off, or both are silent for [`stream_idle`](crate::Timeouts::stream_idle).
 pub(crate) async fn serve(client: &Rc<Client>, stream: Stream) {
@@ -41,24 +41,24 @@ pub(crate) async fn serve(client: &Rc<Client>, stream: Stream) {
     client.local.deposit(client.local.service.clock.at(started));
     let answered = |status: StatusCode| client.shard().answered(status.as_u16(), started.elapsed());
     // A client whose protocol is unknown can only be answered by closing its connection.
-    let reached = match Pass::take(&client.local.service, &snapshot) {
-        Ok(pass) => connect(client, &snapshot).await.map(|reached| (reached, pass)),
-        Err(_) => Err(Unreached::Full),
+    let connected = match InFlightPermit::take(&client.local.service, &snapshot) {
+        Ok(permit) => connect(client, &snapshot).await.map(|connected| (connected, permit)),
+        Err(_) => Err(ConnectFailure::Full),
     };
-    match reached {
-        Ok((Reached { in_flight, socket }, _pass)) => {
+    match connected {
+        Ok((EndpointConnection { in_flight, socket }, _permit)) => {
             let endpoint = in_flight.endpoint();
             let shard = &endpoint.shards[client.worker.index];
             let since = Instant::now();
-            carry(client, &snapshot, shard, stream, socket).await;
+            relay(client, &snapshot, shard, stream, socket).await;
             shard.answered(StatusCode::OK.as_u16(), since.elapsed());
             answered(StatusCode::OK);
         }
-        Err(unreached) => {
-            match unreached {
-                Unreached::Full => client.shard().over_limit.add(1),
-                Unreached::Unavailable => client.shard().unavailable.add(1),
-                Unreached::Refused => {}
+        Err(failure) => {
+            match failure {
+                ConnectFailure::Full => client.shard().over_limit.add(1),
+                ConnectFailure::Unavailable => client.shard().unavailable.add(1),
+                ConnectFailure::Refused => {}
             }
             answered(StatusCode::SERVICE_UNAVAILABLE);
         }
@@ -66,13 +66,13 @@ pub(crate) async fn serve(client: &Rc<Client>, stream: Stream) {
 }
 
 /// A connection to an endpoint.
-struct Reached {
+struct EndpointConnection {
     in_flight: InFlight,
     socket: SharedSocket,
 }
 
 /// Why no endpoint was reached.
-enum Unreached {
+enum ConnectFailure {
     /// As many connections are open as allowed.
     Full,
     /// No endpoint became ready in time, or too many wait for one.
@@ -82,21 +82,24 @@ enum Unreached {
 }
 
 /// Connects to an endpoint, or to another one if that fails: as long as no byte was passed, nothing is lost.
-async fn connect(client: &Rc<Client>, snapshot: &Arc<Snapshot>) -> Result<Reached, Unreached> {
+async fn connect(
+    client: &Rc<Client>,
+    snapshot: &Arc<Snapshot>,
+) -> Result<EndpointConnection, ConnectFailure> {
     let mut tries = Tries::new(&client.local);
-    let has_gone = Cell::new(false);
-    let mut patience: Option<Patience> = None;
+    let was_attempted = Cell::new(false);
+    let mut wait: Option<EndpointWait> = None;
     let key = || balance::hash_key(client.address.as_bytes());
     loop {
-        let in_flight = match tries.next(key, &has_gone) {
+        let in_flight = match tries.next(key, &was_attempted) {
             Ok(in_flight) => in_flight,
-            Err(Unpicked::Full) => return Err(Unreached::Full),
+            Err(Unpicked::Full) => return Err(ConnectFailure::Full),
             Err(Unpicked::Exhausted) => {
-                let patience = patience.get_or_insert_with(|| Patience::new(snapshot.timeouts.endpoint));
+                let wait = wait.get_or_insert_with(|| EndpointWait::new(snapshot.timeouts.endpoint));
                 client.timer.disarm();
                 let waited =
-                    patience.wait(&client.local, None, &client.worker.shared.awaited, &tries.tried).await;
-                waited.map_err(|_| Unreached::Unavailable)?;
+                    wait.wait(&client.local, None, &client.worker.shared.awaited, &tries.tried).await;
+                waited.map_err(|_| ConnectFailure::Unavailable)?;
                 tries = Tries::new(&client.local);
                 continue;
             }
@@ -107,8 +110,8 @@ async fn connect(client: &Rc<Client>, snapshot: &Arc<Snapshot>) -> Result<Reache
         client.timer.disarm();
         match begin(client, snapshot, endpoint.address).await {
             Ok(socket) => {
-                endpoint.succeeded(client.local.service.clock.now(), LATENCY);
-                return Ok(Reached { in_flight, socket });
+                endpoint.succeeded(client.local.service.clock.now(), CONNECT_LATENCY);
+                return Ok(EndpointConnection { in_flight, socket });
             }
             Err(error) => {
                 tracing::debug!(service = %client.local.service.name, endpoint = %endpoint.id, %error, "connect failed");
@@ -118,7 +121,7 @@ async fn connect(client: &Rc<Client>, snapshot: &Arc<Snapshot>) -> Result<Reache
             }
         }
         if !tries.may_go_on_after(endpoint) {
-            return Err(Unreached::Refused);
+            return Err(ConnectFailure::Refused);
         }
     }
 }
@@ -138,7 +141,7 @@ async fn begin(
 }
 
 /// Passes bytes, and the end of each side to the other, which may go on all the same.
-async fn carry(
+async fn relay(
     client: &Rc<Client>,
     snapshot: &Snapshot,
     shard: &Shard,
@@ -149,27 +152,28 @@ async fn carry(
     let timer = &*client.timer;
     timer.arm(Stage::Stream, idle);
     let service = client.shard();
-    let mut client_end = Counted { stream, timer, idle, tallies: [&service.bytes_in, &shard.bytes_in] };
+    let mut client_end =
+        CountedStream { stream, timer, idle, counters: [&service.bytes_in, &shard.bytes_in] };
     let mut endpoint_end =
-        Counted { stream: socket, timer, idle, tallies: [&service.bytes_out, &shard.bytes_out] };
-    let mut carry = pin!(copy_bidirectional(&mut client_end, &mut endpoint_end));
+        CountedStream { stream: socket, timer, idle, counters: [&service.bytes_out, &shard.bytes_out] };
+    let mut relay = pin!(copy_bidirectional(&mut client_end, &mut endpoint_end));
     poll_fn(|cx| {
         timer.register(cx);
         // It does not matter how it ends: if one side breaks off, so does the other.
-        if timer.is_expired() { Poll::Ready(()) } else { carry.as_mut().poll(cx).map(drop) }
+        if timer.is_expired() { Poll::Ready(()) } else { relay.as_mut().poll(cx).map(drop) }
     })
     .await;
 }
 
 /// One side of a connection. Whatever it sends is counted, and restarts the time limit.
-struct Counted<'a, S> {
+struct CountedStream<'a, S> {
     stream: S,
     timer: &'a Timer,
     idle: Duration,
-    tallies: [&'a Tally; 2],
+    counters: [&'a Counter; 2],
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Counted<'_, S> {
+impl<S: AsyncRead + Unpin> AsyncRead for CountedStream<'_, S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -179,14 +183,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for Counted<'_, S> {
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
         if read.is_ready() {
             let bytes = (buf.filled().len() - before) as u64;
-            self.tallies.iter().for_each(|tally| tally.add(bytes));
+            self.counters.iter().for_each(|counter| counter.add(bytes));
             self.timer.arm(Stage::Stream, self.idle);
         }
         read
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<'_, S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for CountedStream<'_, S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }

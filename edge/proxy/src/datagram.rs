@@ -28,12 +28,12 @@ use tokio_util::sync::CancellationToken;
 use self::session::{EndpointSocket, Sent, Session};
 pub(crate) use self::socket::bind;
 use self::socket::{Caller, ServiceSocket};
-use crate::conduit::LATENCY;
+use crate::admission::InFlightPermit;
+use crate::conduit::CONNECT_LATENCY;
 use crate::endpoint::Endpoint;
-use crate::gate::Pass;
+use crate::endpoint_wait::EndpointWait;
 use crate::listener::SHORTAGE_PAUSE;
 use crate::local::LocalService;
-use crate::patience::Patience;
 use crate::service::Service;
 use crate::traffic::Shard;
 use crate::tries::Tries;
@@ -102,7 +102,7 @@ fn room_for_one() -> Box<[u8]> {
 
 /// Why no endpoint was reached.
 #[derive(Debug, Clone, Copy)]
-enum Unreached {
+enum ConnectFailure {
     /// No endpoint is ready besides those that were tried.
     Exhausted(Tried),
     /// There are as many sessions or descriptors as allowed.
@@ -187,26 +187,27 @@ impl Sessions {
         self.shard().requests.add(1);
         self.local.deposit(service.clock.now());
         let begun = Instant::now();
-        let has_gone = Cell::new(false);
+        let was_attempted = Cell::new(false);
         let place = Arc::clone(&self.worker.shared.sessions).try_acquire_owned().map_err(drop);
-        let allowed =
-            place.and_then(|place| Ok((place, Pass::take(service, &self.local.snapshot()).map_err(drop)?)));
-        let reached = allowed.map_err(|()| Unreached::Full).and_then(|allowed| {
-            match self.connect(&caller, datagram, &has_gone) {
+        let allowed = place.and_then(|place| {
+            Ok((place, InFlightPermit::take(service, &self.local.snapshot()).map_err(drop)?))
+        });
+        let reached = allowed.map_err(|()| ConnectFailure::Full).and_then(|allowed| {
+            match self.connect(&caller, datagram, &was_attempted) {
                 Ok((socket, sent)) => Ok((allowed, Some(socket), sent)),
-                Err(Unreached::Exhausted(_)) => Ok((allowed, None, Sent::Yes)),
-                Err(unreached @ (Unreached::Full | Unreached::Refused)) => Err(unreached),
+                Err(ConnectFailure::Exhausted(_)) => Ok((allowed, None, Sent::Yes)),
+                Err(failure @ (ConnectFailure::Full | ConnectFailure::Refused)) => Err(failure),
             }
         });
         match reached {
-            Ok(((place, pass), socket, sent)) => {
+            Ok(((place, permit), socket, sent)) => {
                 let is_waiting = socket.is_none();
-                let session = Rc::new(Session::begin(self, caller, pass, socket, has_gone));
+                let session = Rc::new(Session::begin(self, caller, permit, socket, was_attempted));
                 self.host(&session, place);
                 if is_waiting { session.send(self, datagram) } else { sent }
             }
-            Err(unreached) => {
-                if matches!(unreached, Unreached::Full) {
+            Err(failure) => {
+                if matches!(failure, ConnectFailure::Full) {
                     self.shard().over_limit.add(1);
                 }
                 self.shard().answered(StatusCode::SERVICE_UNAVAILABLE.as_u16(), begun.elapsed());
@@ -239,23 +240,23 @@ impl Sessions {
         &self,
         caller: &Caller,
         datagram: &[u8],
-        has_gone: &Cell<bool>,
-    ) -> Result<(EndpointSocket, Sent), Unreached> {
+        was_attempted: &Cell<bool>,
+    ) -> Result<(EndpointSocket, Sent), ConnectFailure> {
         let service = &self.local.service;
         let mut tries = Tries::new(&self.local);
         // As for a connection: without the port, so that a client meets the same endpoint again.
         let key = || balance::hash_key(caller.client.ip().to_canonical().to_string().as_bytes());
         loop {
-            let in_flight = match tries.next(key, has_gone) {
+            let in_flight = match tries.next(key, was_attempted) {
                 Ok(in_flight) => in_flight,
-                Err(Unpicked::Full) => return Err(Unreached::Full),
-                Err(Unpicked::Exhausted) => return Err(Unreached::Exhausted(tries.tried)),
+                Err(Unpicked::Full) => return Err(ConnectFailure::Full),
+                Err(Unpicked::Exhausted) => return Err(ConnectFailure::Exhausted(tries.tried)),
             };
             let endpoint = Arc::clone(in_flight.endpoint());
             let shard = &endpoint.shards[self.worker.index];
             let socket = EndpointSocket::open(in_flight).map_err(|error| {
                 tracing::debug!(service = %service.name, endpoint = %endpoint.id, %error, "session_not_begun");
-                Unreached::Full
+                ConnectFailure::Full
             })?;
             shard.requests.add(1);
             match socket.send(datagram) {
@@ -267,7 +268,7 @@ impl Sessions {
                 }
             }
             if !tries.may_go_on_after(&endpoint) {
-                return Err(Unreached::Refused);
+                return Err(ConnectFailure::Refused);
             }
         }
     }
@@ -277,20 +278,20 @@ impl Sessions {
         &self,
         caller: &Caller,
         datagram: &[u8],
-        has_gone: &Cell<bool>,
+        was_attempted: &Cell<bool>,
     ) -> Option<EndpointSocket> {
-        let mut patience = Patience::new(self.local.snapshot().timeouts.endpoint);
+        let mut wait = EndpointWait::new(self.local.snapshot().timeouts.endpoint);
         loop {
-            let unavailable = match self.connect(caller, datagram, has_gone) {
+            let unavailable = match self.connect(caller, datagram, was_attempted) {
                 Ok((socket, _)) => return Some(socket),
-                Err(Unreached::Exhausted(tried)) => {
-                    patience.wait(&self.local, None, &self.worker.shared.awaited, &tried).await.is_err()
+                Err(ConnectFailure::Exhausted(tried)) => {
+                    wait.wait(&self.local, None, &self.worker.shared.awaited, &tried).await.is_err()
                 }
-                Err(Unreached::Full) => {
+                Err(ConnectFailure::Full) => {
                     self.shard().over_limit.add(1);
                     return None;
                 }
-                Err(Unreached::Refused) => return None,
+                Err(ConnectFailure::Refused) => return None,
             };
             if unavailable {
                 self.shard().unavailable.add(1);
@@ -301,7 +302,7 @@ impl Sessions {
 
     /// Notes that an endpoint has answered.
     fn succeeded(&self, endpoint: &Endpoint) {
-        endpoint.succeeded(self.local.service.clock.now(), LATENCY);
+        endpoint.succeeded(self.local.service.clock.now(), CONNECT_LATENCY);
     }
 
     /// Notes that an endpoint has refused a datagram.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use balance::{EndpointId, Load, PeakEwma};
 use tokio::sync::Notify;
 
-use crate::gate::Pass;
+use crate::admission::InFlightPermit;
 use crate::route::{EndpointRoute, EndpointState, Origin};
 use crate::traffic::Shard;
 
@@ -86,7 +86,7 @@ impl Endpoint {
     /// in one total order. So either the request sees the drain or the drain sees the request.
     pub(crate) fn begin(self: &Arc<Self>, has_room: impl FnOnce(u32) -> bool) -> Result<InFlight, Refused> {
         let before = self.in_flight.fetch_add(1, Ordering::SeqCst);
-        let in_flight = InFlight { endpoint: Arc::clone(self), pass: None };
+        let in_flight = InFlight { endpoint: Arc::clone(self), permit: None };
         if self.state.load(Ordering::SeqCst) != SERVING {
             return Err(Refused::NotServing);
         }
@@ -157,7 +157,7 @@ pub(crate) enum Refused {
 pub(crate) struct InFlight {
     endpoint: Arc<Endpoint>,
     /// Of a tunnel, which outlives its exchange.
-    pass: Option<Pass>,
+    permit: Option<InFlightPermit>,
 }
 
 impl InFlight {
@@ -165,9 +165,9 @@ impl InFlight {
         &self.endpoint
     }
 
-    /// The same, holding the `pass` as well.
-    pub(crate) fn with_pass(mut self, pass: Option<Pass>) -> Self {
-        self.pass = pass;
+    /// The same, holding the `permit` as well.
+    pub(crate) fn with_permit(mut self, permit: Option<InFlightPermit>) -> Self {
+        self.permit = permit;
         self
     }
 }

@@ -12,22 +12,22 @@ use hyper::{Response, StatusCode};
 use tokio::time::Instant;
 
 use crate::access::Record;
+use crate::admission::{InFlightPermit, Rejection};
 use crate::answer::Answer;
 use crate::body::{ResponseBody, Upload};
 use crate::connection::Client;
 use crate::endpoint::{Endpoint, InFlight};
-use crate::gate::{Closed, Pass};
 use crate::grpc::{self, Code, Dialect};
 use crate::local::Adopted;
 use crate::route::Protocol;
-use crate::shedder::Ticket;
+use crate::shedder::ShedPermit;
 use crate::timer::Stage;
 use crate::traffic::Shard;
 use crate::upstream::ConnectError;
 use crate::upstream::{Upstream, UpstreamBody};
 
 /// How long a client may take for the rest of a request that was answered without it.
-const REST_TIME: Duration = Duration::from_secs(1);
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A request under way. Dropping it counts it and releases its endpoint.
 #[derive(Debug)]
@@ -39,14 +39,14 @@ pub(crate) struct Exchange {
     /// Whether it is a hedge: a second attempt at a request that another exchange counts.
     is_hedge: bool,
     /// Whether the request has gone to an endpoint, be it in vain.
-    has_gone: Cell<bool>,
+    was_attempted: Cell<bool>,
     /// `None` before the first attempt, between attempts, and once the proxy answers itself.
     attempt: Option<Attempt>,
     upload: Option<Rc<Upload>>,
     /// `None` until the request was let in.
-    pass: Option<Pass>,
+    permit: Option<InFlightPermit>,
     /// Bytes of the request that were read and discarded after the answer; `None` before that begins.
-    rest: Option<u64>,
+    discarded: Option<u64>,
     /// Of the final answer, for a gRPC call translated from its own status. `None` before there is one, and once it was counted.
     status: Option<StatusCode>,
     bytes_out: u64,
@@ -62,7 +62,7 @@ struct Attempt {
     /// How long the head of the response took, if only its trailers will tell the outcome.
     undecided: Option<Duration>,
     /// Held until the head of the response is there, if the service has an adaptive limit.
-    ticket: Option<Box<Ticket>>,
+    shed_permit: Option<Box<ShedPermit>>,
 }
 
 impl Exchange {
@@ -75,7 +75,7 @@ impl Exchange {
         record: Option<Rc<Record>>,
     ) -> Self {
         if let Some(record) = &record {
-            record.goes_to(client);
+            record.set_service(client);
         }
         Self {
             client: Rc::clone(client),
@@ -83,11 +83,11 @@ impl Exchange {
             started,
             dialect,
             is_hedge: false,
-            has_gone: Cell::new(false),
+            was_attempted: Cell::new(false),
             attempt: None,
             upload,
-            pass: None,
-            rest: None,
+            permit: None,
+            discarded: None,
             status: None,
             bytes_out: 0,
             record,
@@ -102,7 +102,7 @@ impl Exchange {
     pub(crate) fn hedge(client: &Rc<Client>, snapshot: &Adopted, started: Instant) -> Self {
         let mut hedge = Self::new(client, snapshot, started, Dialect::Http, None, None);
         hedge.is_hedge = true;
-        hedge.has_gone.set(true);
+        hedge.was_attempted.set(true);
         hedge
     }
 
@@ -111,20 +111,20 @@ impl Exchange {
     }
 
     /// Counts the request among those under way, unless there are as many as allowed.
-    pub(crate) fn enter(&mut self) -> Result<(), Closed> {
-        self.pass = Some(Pass::take(&self.client.local.service, &self.snapshot)?);
+    pub(crate) fn enter(&mut self) -> Result<(), Rejection> {
+        self.permit = Some(InFlightPermit::take(&self.client.local.service, &self.snapshot)?);
         Ok(())
     }
 
     /// Begins an attempt at an endpoint, unless as many requests await an answer as may.
-    pub(crate) fn begin(&mut self, in_flight: InFlight, started: Instant) -> Result<(), Closed> {
-        self.client.local.goes(in_flight.endpoint(), &self.has_gone);
-        let ticket = Ticket::take(&self.client.local.service, started, self.upload.as_ref())?;
+    pub(crate) fn begin(&mut self, in_flight: InFlight, started: Instant) -> Result<(), Rejection> {
+        self.client.local.count_elsewhere(in_flight.endpoint(), &self.was_attempted);
+        let shed_permit = ShedPermit::take(&self.client.local.service, started, self.upload.as_ref())?;
         self.shard_of(in_flight.endpoint()).requests.add(1);
         if let Some(record) = &self.record {
-            record.tries(in_flight.endpoint());
+            record.add_attempt(in_flight.endpoint());
         }
-        self.attempt = Some(Attempt { in_flight, started, undecided: None, ticket });
+        self.attempt = Some(Attempt { in_flight, started, undecided: None, shed_permit });
         Ok(())
     }
 
@@ -150,10 +150,10 @@ impl Exchange {
     }
 
     /// The hedge was answered first: its attempt becomes that of this exchange.
-    pub(crate) fn overtaken_by(&mut self, mut faster: Self) {
+    pub(crate) fn replace_attempt(&mut self, mut faster: Self) {
         self.outpaced();
         if let Some(record) = &self.record {
-            record.tries(faster.endpoint());
+            record.add_attempt(faster.endpoint());
         }
         self.attempt = faster.attempt.take();
         self.status = faster.status.take();
@@ -192,10 +192,10 @@ impl Exchange {
             Dialect::Http => Some(status),
             Dialect::Grpc => grpc::outcome_of_head(status, answer.headers()),
         };
-        if let Some(ticket) =
-            attempt.ticket.take().filter(|_| !outcome.is_some_and(|it| it.is_server_error()))
+        if let Some(shed_permit) =
+            attempt.shed_permit.take().filter(|_| !outcome.is_some_and(|it| it.is_server_error()))
         {
-            ticket.answered();
+            shed_permit.answered();
         }
         match outcome {
             Some(outcome) => self.decided(outcome, latency, now),
@@ -228,7 +228,7 @@ impl Exchange {
     }
 
     /// Notes that the response broke off. If the client's body did so before, that was the reason, and the endpoint is not blamed.
-    pub(crate) fn broke(&self) {
+    pub(crate) fn broken_off(&self) {
         let is_of_client = self.upload.as_ref().is_some_and(|upload| upload.is_broken());
         if self.attempt.is_some() && !is_of_client {
             self.failed_to_answer();
@@ -239,7 +239,7 @@ impl Exchange {
     }
 
     /// Puts a connection of HTTP/1.1 aside for the next request, if it can take one.
-    pub(crate) fn give_back(&self, upstream: Upstream, cx: &mut Context<'_>) {
+    pub(crate) fn put_back(&self, upstream: Upstream, cx: &mut Context<'_>) {
         let Upstream::Http1(mut connection) = upstream else { return };
         if !connection.is_reusable() {
             connection.drive(cx);
@@ -254,51 +254,56 @@ impl Exchange {
     ///
     /// If the connection were closed instead, the system would discard the answer on its way, and the client would not know whether it may
     /// use the connection again.
-    pub(crate) fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(upload) = self.upload.as_ref().filter(|upload| upload.is_coming()) else {
+    pub(crate) fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(upload) = self.upload.as_ref().filter(|upload| upload.is_incomplete()) else {
             return Poll::Ready(());
         };
         let timer = &self.client.timer;
-        if self.rest.is_none() {
-            timer.arm(Stage::Response, REST_TIME);
+        if self.discarded.is_none() {
+            timer.arm(Stage::Response, DISCARD_TIMEOUT);
         } else if timer.take_expired() {
             return Poll::Ready(());
         }
-        upload.poll_rest(cx, self.rest.get_or_insert(0))
+        upload.poll_discard(cx, self.discarded.get_or_insert(0))
     }
 
     /// Counts the request, and hands its endpoint to something that outlives it.
     pub(crate) fn take_in_flight(mut self) -> Option<InFlight> {
         self.settle();
-        let pass = self.pass.take();
-        self.attempt.take().map(|attempt| attempt.in_flight.with_pass(pass))
+        let permit = self.permit.take();
+        self.attempt.take().map(|attempt| attempt.in_flight.with_permit(permit))
     }
 
     /// Answers for want of room: as many requests are under way as allowed.
-    pub(crate) fn refused(self, closed: Closed) -> Answer<ResponseBody> {
-        match closed {
-            Closed::Full => self.client.shard().over_limit.add(1),
-            Closed::Saturated => self.client.shard().shed.add(1),
+    pub(crate) fn reject(self, rejection: Rejection) -> Answer<ResponseBody> {
+        match rejection {
+            Rejection::Full => self.client.shard().over_limit.add(1),
+            Rejection::Saturated => self.client.shard().shed.add(1),
         }
-        self.own_answer(StatusCode::SERVICE_UNAVAILABLE, Code::RESOURCE_EXHAUSTED, closed.words())
+        self.local_reply_with(StatusCode::SERVICE_UNAVAILABLE, Code::RESOURCE_EXHAUSTED, rejection.message())
     }
 
     /// Answers in the place of an endpoint.
-    pub(crate) fn own_words(self, status: StatusCode, words: &'static str) -> Answer<ResponseBody> {
-        self.own_answer(status, Code::of_own(status), words)
+    pub(crate) fn local_reply(self, status: StatusCode, message: &'static str) -> Answer<ResponseBody> {
+        self.local_reply_with(status, Code::of_local_reply(status), message)
     }
 
     /// Answers in the place of an endpoint. The answer counts by its `status`, even if the client speaks gRPC and gets the `code`.
-    fn own_answer(mut self, status: StatusCode, code: Code, words: &'static str) -> Answer<ResponseBody> {
+    fn local_reply_with(
+        mut self,
+        status: StatusCode,
+        code: Code,
+        message: &'static str,
+    ) -> Answer<ResponseBody> {
         self.attempt = None;
         self.status = Some(status);
         if let Some(record) = &self.record {
-            record.answered(status.as_u16(), words.len() as u64, None);
-            record.because(words);
+            record.answered(status.as_u16(), message.len() as u64, None);
+            record.set_reason(message);
         }
         let mut response = match self.dialect {
-            Dialect::Grpc => grpc::answer(code, words, ResponseBody::Own(None)),
-            Dialect::Http => plain(status, words),
+            Dialect::Grpc => grpc::answer(code, message, ResponseBody::Local(None)),
+            Dialect::Http => plain(status, message),
         };
         let headers = response.headers_mut();
         if status == StatusCode::SERVICE_UNAVAILABLE {
@@ -360,8 +365,8 @@ impl Drop for Exchange {
     }
 }
 
-fn plain(status: StatusCode, words: &'static str) -> Response<ResponseBody> {
-    let mut response = Response::new(ResponseBody::Own(Some(Bytes::from_static(words.as_bytes()))));
+fn plain(status: StatusCode, message: &'static str) -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::Local(Some(Bytes::from_static(message.as_bytes()))));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     response

@@ -38,7 +38,7 @@ impl Code {
 
     /// The code of an answer of the proxy. It is mapped as the specification maps answers of proxies that do not speak gRPC; but this one does, so
     /// a gateway timeout is a deadline, and too much or too many is no defect.
-    pub(crate) fn of_own(status: StatusCode) -> Self {
+    pub(crate) fn of_local_reply(status: StatusCode) -> Self {
         match status {
             StatusCode::BAD_REQUEST => Self::INTERNAL,
             StatusCode::UNAUTHORIZED => Self::UNAUTHENTICATED,
@@ -135,25 +135,25 @@ fn told(headers: &HeaderMap) -> Option<StatusCode> {
 }
 
 /// A response that consists of trailers only, which is a head without a body.
-pub(crate) fn answer<B>(code: Code, words: &'static str, body: B) -> Response<B> {
+pub(crate) fn answer<B>(code: Code, message: &'static str, body: B) -> Response<B> {
     let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(CONTENT));
     headers.insert(STATUS, HeaderValue::from(u16::from(code.0)));
-    if let Ok(message) = HeaderValue::from_str(&encoded(words)) {
-        headers.insert(MESSAGE, message);
+    if let Ok(value) = HeaderValue::from_str(&encoded(message)) {
+        headers.insert(MESSAGE, value);
     }
     response
 }
 
 /// Percent-encodes what may not stand literally in `grpc-message`. Source: PROTOCOL-HTTP2.md, "Status-Message".
-fn encoded(words: &str) -> Cow<'_, str> {
+fn encoded(message: &str) -> Cow<'_, str> {
     let is_plain = |b: u8| (b' '..=b'~').contains(&b) && b != b'%';
-    if words.bytes().all(is_plain) {
-        return Cow::Borrowed(words);
+    if message.bytes().all(is_plain) {
+        return Cow::Borrowed(message);
     }
-    let mut encoded = String::with_capacity(words.len() + 8);
-    for byte in words.bytes() {
+    let mut encoded = String::with_capacity(message.len() + 8);
+    for byte in message.bytes() {
         if is_plain(byte) {
             encoded.push(char::from(byte));
         } else {

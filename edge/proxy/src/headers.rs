@@ -23,16 +23,16 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Refusal {
     pub(crate) status: StatusCode,
-    pub(crate) words: &'static str,
+    pub(crate) message: &'static str,
 }
 
 /// Whether the client wants to switch to another protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Wish {
+pub(crate) enum Upgrade {
     /// It does not.
-    Plain,
-    /// By an `Upgrade` of HTTP/1.1.
-    Upgrade,
+    None,
+    /// By the `Upgrade` header of HTTP/1.1.
+    Http1,
     /// By an extended CONNECT of HTTP/2, which was turned into an `Upgrade`.
     WebSocket,
 }
@@ -83,26 +83,26 @@ fn is_for_us(name: &str) -> bool {
 }
 
 /// Turns a client's head into the one that an endpoint gets, or refuses it.
-pub(crate) fn prepare_request(parts: &mut Parts, sender: &Sender<'_>) -> Result<Wish, Refusal> {
+pub(crate) fn prepare_request(parts: &mut Parts, sender: &Sender<'_>) -> Result<Upgrade, Refusal> {
     let seen = Seen::of(&parts.headers);
-    let wish = if websocket::is_asked_for(parts) {
-        Wish::WebSocket
+    let upgrade = if websocket::is_asked_for(parts) {
+        Upgrade::WebSocket
     } else if parts.method == Method::CONNECT {
-        let words = "This proxy does not open tunnels: CONNECT is refused.";
-        return Err(Refusal { status: StatusCode::NOT_IMPLEMENTED, words });
+        let message = "This proxy does not open tunnels: CONNECT is refused.";
+        return Err(Refusal { status: StatusCode::NOT_IMPLEMENTED, message });
     } else if seen.ends_here {
-        wish_of(parts)
+        upgrade_of(parts)
     } else {
-        Wish::Plain
+        Upgrade::None
     };
     let host = host_of(parts, sender.default_host)?;
     if seen.cookies {
         join_cookies(&mut parts.headers);
     }
-    let protocol = match wish {
-        Wish::Plain => None,
-        Wish::Upgrade => parts.headers.remove(UPGRADE),
-        Wish::WebSocket => Some(websocket::ask_as_http1(parts)),
+    let protocol = match upgrade {
+        Upgrade::None => None,
+        Upgrade::Http1 => parts.headers.remove(UPGRADE),
+        Upgrade::WebSocket => Some(websocket::ask_as_http1(parts)),
     };
     let headers = &mut parts.headers;
     let takes_trailers = seen.ends_here && takes_trailers(headers);
@@ -127,7 +127,7 @@ pub(crate) fn prepare_request(parts: &mut Parts, sender: &Sender<'_>) -> Result<
         parts.uri = origin_form(&parts.uri);
     }
     parts.version = Version::HTTP_11;
-    Ok(wish)
+    Ok(upgrade)
 }
 
 /// Takes out of an endpoint's head what was meant for the proxy only, and a length that is not the body's; a 101 keeps the name of its new
@@ -163,7 +163,7 @@ struct Host {
 /// Finds the host that the request is for: in the target if that is absolute, otherwise in `Host`.
 /// Source: RFC 9112, section 3.2; RFC 9113, section 8.3.1.
 fn host_of(parts: &Parts, default: &HeaderValue) -> Result<Host, Refusal> {
-    let refuse = |words| Err(Refusal { status: StatusCode::BAD_REQUEST, words });
+    let refuse = |message| Err(Refusal { status: StatusCode::BAD_REQUEST, message });
     let mut hosts = parts.headers.get_all(HOST).iter();
     let host = hosts.next();
     if hosts.next().is_some() {
@@ -205,11 +205,11 @@ fn is_host(host: &[u8]) -> bool {
 
 /// An upgrade is passed on if `Connection` and `Upgrade` both name it, unless it is to HTTP/2: that would carry requests past the checks of
 /// the proxy ("h2c smuggling").
-fn wish_of(parts: &Parts) -> Wish {
+fn upgrade_of(parts: &Parts) -> Upgrade {
     let named = || tokens(&parts.headers, &CONNECTION).any(|t| t.eq_ignore_ascii_case("upgrade"));
     let h2c = || tokens(&parts.headers, &UPGRADE).any(|t| t.to_ascii_lowercase().starts_with("h2"));
     let wants = parts.version == Version::HTTP_11 && parts.headers.contains_key(UPGRADE);
-    if wants && named() && !h2c() { Wish::Upgrade } else { Wish::Plain }
+    if wants && named() && !h2c() { Upgrade::Http1 } else { Upgrade::None }
 }
 
 fn takes_trailers(headers: &HeaderMap) -> bool {

@@ -34,13 +34,13 @@ mod table;
 mod traffic;
 
 // Services and endpoints, as all workers share them.
+mod admission;
 mod clock;
+mod connection_limit;
 mod endpoint;
-mod gate;
 mod paces;
 mod service;
 mod shedder;
-mod turnstile;
 mod versions;
 
 // Workers, and what each has of its own.
@@ -64,12 +64,12 @@ mod access;
 mod answer;
 mod body;
 mod date;
+mod endpoint_wait;
 mod exchange;
 mod forward;
 mod grpc;
 mod head;
 mod headers;
-mod patience;
 mod router;
 mod tries;
 mod tunnel;
@@ -84,11 +84,11 @@ pub use self::route::{
     AttachedRoute, CertificateFiles, EndpointRoute, EndpointState, Forwarded, Gateway, HashKey, Origin,
     Protocol, ProxyProtocol, ProxyVersion, ServicePort, ServiceRoute, Timeouts, Tls,
 };
+pub use admission::Limits;
 pub use balance::{
     AdaptivePolicy, Balance, Cause, EndpointId, HedgeAfter, HedgePolicy, OutlierPolicy, Ramp, Share,
     SlowPolicy, SlowStart, Weight, hash_key,
 };
-pub use gate::Limits;
 pub use listener::Inherited;
 pub use proxy::{Ended, Proxy, ProxyConfig, StartError};
 pub use table::{EndpointError, RouteError, Table};

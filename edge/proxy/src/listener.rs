@@ -173,10 +173,10 @@ pub(crate) async fn accept(
     let places = Arc::clone(&worker.shared.places);
     loop {
         // All of them are cancel safe: a connection that was taken is always handed on.
-        let inside = tokio::select! {
+        let permit = tokio::select! {
             biased;
             () = worker.until_stopping() => return,
-            inside = service.turnstile.enter() => inside,
+            permit = service.connection_limit.acquire() => permit,
         };
         let place = tokio::select! {
             biased;
@@ -191,7 +191,7 @@ pub(crate) async fn accept(
         };
         match accepted {
             Ok((stream, peer)) => {
-                worker.assign(stream, Accepted { peer, service: Arc::clone(&service), place, inside }).await;
+                worker.assign(stream, Accepted { peer, service: Arc::clone(&service), place, permit }).await;
             }
             // The client gave up before it was accepted.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}

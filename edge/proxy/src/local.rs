@@ -152,9 +152,9 @@ impl LocalService {
         }
     }
 
-    /// Counts a request whose first endpoint is one that others run. `has_gone` is kept by the request, and survives its waits and retries.
-    pub(crate) fn goes(&self, to: &Endpoint, has_gone: &Cell<bool>) {
-        if !has_gone.replace(true) && to.origin == Origin::Elsewhere {
+    /// Counts a request whose first endpoint is one that others run. `was_attempted` is kept by the request, and survives its waits and retries.
+    pub(crate) fn count_elsewhere(&self, to: &Endpoint, was_attempted: &Cell<bool>) {
+        if !was_attempted.replace(true) && to.origin == Origin::Elsewhere {
             self.service.shards[self.worker].elsewhere.add(1);
         }
     }
@@ -243,7 +243,7 @@ impl LocalService {
         }
     }
 
-    /// A place on a connection of HTTP/2 to an address of an endpoint. With `checks_open` the system is asked whether that is still open.
+    /// A stream of an HTTP/2 connection to an address of an endpoint. With `checks_open` the system is asked whether the connection is still open.
     pub(crate) fn take_stream(
         &self,
         worker: &Worker,

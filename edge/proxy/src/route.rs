@@ -8,7 +8,7 @@ use std::time::Duration;
 use balance::{Balance, EndpointId, HedgePolicy, OutlierPolicy, SlowStart, Weight};
 use model::resource::{self, AccessLog, RouteSpec};
 
-use crate::gate::Limits;
+use crate::admission::Limits;
 
 /// A service: where clients reach it and which endpoints answer.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,9 +10,10 @@ use balance::{Balance, Cause, EndpointId, HedgePolicy, OutlierPolicy, Roster, Ve
 use tokio::sync::Notify;
 
 use crate::access::Log;
+use crate::admission::{InFlightCounter, Limits};
 use crate::clock::Clock;
+use crate::connection_limit::ConnectionLimit;
 use crate::endpoint::Endpoint;
-use crate::gate::{Gate, Limits};
 use crate::preamble::{Ends, Introduction};
 use crate::route::{
     EndpointState, Forwarded, HashKey, Origin, Protocol, ProxyProtocol, ServicePort, ServiceRoute, Timeouts,
@@ -21,7 +22,6 @@ use crate::router::Router;
 use crate::shedder::Shedder;
 use crate::tls::Terminator;
 use crate::traffic::{Asked, Datagrams, Preference, ServiceTraffic, Shard, sum};
-use crate::turnstile::Turnstile;
 
 mod members;
 
@@ -37,7 +37,7 @@ pub(crate) struct Service {
     pub(crate) changed: Notify,
     /// Requests that wait for an endpoint.
     pub(crate) waiting: AtomicU32,
-    pub(crate) gate: Gate,
+    pub(crate) requests_in_flight: InFlightCounter,
     pub(crate) shedder: Shedder,
     /// Ends the TLS of clients; `None` for a service without TLS.
     terminator: ArcSwapOption<Terminator>,
@@ -46,7 +46,7 @@ pub(crate) struct Service {
     /// Where its requests go on to, when it has no endpoints of its own.
     pub(crate) router: Option<Router>,
     /// How many clients are connected to it, and may be.
-    pub(crate) turnstile: Arc<Turnstile>,
+    pub(crate) connection_limit: Arc<ConnectionLimit>,
     snapshot: ArcSwap<Snapshot>,
     members: Mutex<Members>,
     closing: AtomicBool,
@@ -119,12 +119,12 @@ impl Service {
             shards: Shard::per_worker(workers),
             changed: Notify::new(),
             waiting: AtomicU32::new(0),
-            gate: Gate::default(),
+            requests_in_flight: InFlightCounter::default(),
             shedder,
             terminator: ArcSwapOption::empty(),
             access_log: ArcSwapOption::empty(),
             router,
-            turnstile: Turnstile::open(),
+            connection_limit: ConnectionLimit::unlimited(),
             snapshot: ArcSwap::from_pointee(members.snapshot(clock.now())),
             members: Mutex::new(members),
             closing: AtomicBool::new(false),
@@ -249,7 +249,7 @@ impl Service {
         members.current.iter().for_each(|m| m.endpoint.set_state(EndpointState::Out));
         self.closing.store(true, Ordering::SeqCst);
         // Whoever waits to accept for it is to notice that it no longer listens.
-        self.turnstile.set_max(usize::MAX);
+        self.connection_limit.set_max(usize::MAX);
         drop(members);
         self.changed.notify_waiters();
     }

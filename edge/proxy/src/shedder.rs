@@ -11,8 +11,8 @@ use std::time::Duration;
 use balance::{AdaptiveLimit, AdaptivePolicy};
 use tokio::time::Instant;
 
+use crate::admission::Rejection;
 use crate::body::Upload;
-use crate::gate::Closed;
 use crate::service::Service;
 use crate::traffic::Adaptive;
 
@@ -27,7 +27,7 @@ pub(crate) struct Shedder {
 
 /// A request that awaits the head of its answer. Dropping it says that none came, or a failure.
 #[derive(Debug)]
-pub(crate) struct Ticket {
+pub(crate) struct ShedPermit {
     service: Arc<Service>,
     started: Instant,
     upload: Option<Rc<Upload>>,
@@ -66,13 +66,13 @@ impl Shedder {
     }
 }
 
-impl Ticket {
+impl ShedPermit {
     /// Lets a request through unless as many await an answer as may. `None` without a limit.
     pub(crate) fn take(
         service: &Arc<Service>,
         started: Instant,
         upload: Option<&Rc<Upload>>,
-    ) -> Result<Option<Box<Self>>, Closed> {
+    ) -> Result<Option<Box<Self>>, Rejection> {
         let shedder = &service.shedder;
         let limit = shedder.limit.load(Ordering::Relaxed);
         if limit == 0 {
@@ -80,7 +80,7 @@ impl Ticket {
         }
         let may_await = |awaiting: u32| (awaiting < limit).then_some(awaiting + 1);
         let Ok(_) = shedder.awaiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, may_await) else {
-            return Err(Closed::Saturated);
+            return Err(Rejection::Saturated);
         };
         let service = Arc::clone(service);
         // Boxed, so that requests to services without a limit do not pay for its size.
@@ -101,7 +101,7 @@ impl Ticket {
     }
 }
 
-impl Drop for Ticket {
+impl Drop for ShedPermit {
     fn drop(&mut self) {
         let shedder = &self.service.shedder;
         let awaiting = shedder.awaiting.fetch_sub(1, Ordering::Relaxed);

@@ -108,7 +108,7 @@ impl Table {
         }
         if let Some(entry) = entries.get(&name) {
             entry.service.set_terminator(terminator);
-            entry.service.turnstile.set_max(connections_max(gateway));
+            entry.service.connection_limit.set_max(connections_max(gateway));
         }
         self.publish(entries);
         if is_first {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use balance::{Cause, EndpointId, Ramp, Share, Weight};
 
 pub use self::histogram::Histogram;
-pub(crate) use self::shard::{RouteShard, Shard, Tally, sum};
+pub(crate) use self::shard::{Counter, RouteShard, Shard, sum};
 use crate::route::EndpointState;
 
 #[cfg(test)]

@@ -23,15 +23,15 @@ impl<'a> Tries<'a> {
         Self { local, tried: Tried::NONE, count: 0 }
     }
 
-    /// Chooses an endpoint that has not refused yet. `key` is asked for by consistent hashing; `has_gone` says whether an endpoint was chosen before.
+    /// Chooses an endpoint that has not refused yet. `key` is asked for by consistent hashing; `was_attempted` says whether an endpoint was chosen before.
     pub(crate) fn next(
         &mut self,
         key: impl Fn() -> u64,
-        has_gone: &Cell<bool>,
+        was_attempted: &Cell<bool>,
     ) -> Result<InFlight, Unpicked> {
         let in_flight = self.local.choose(&self.tried, None, key, self.local.service.clock.now())?;
         self.count += 1;
-        self.local.goes(in_flight.endpoint(), has_gone);
+        self.local.count_elsewhere(in_flight.endpoint(), was_attempted);
         Ok(in_flight)
     }
 

@@ -21,7 +21,7 @@ use crate::upstream::ByteStream;
 /// How long a client may stay silent after its endpoint has ended the tunnel.
 ///
 /// A WebSocket has nothing more to say then (RFC 6455, section 7.1.1), but other protocols may. 5 s is nginx's `lingering_timeout`.
-const LAST_WORDS: Duration = Duration::from_secs(5);
+const LINGER_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 pub(crate) struct Tunnel {
@@ -47,7 +47,7 @@ impl Tunnel {
     }
 
     /// Carries bytes until both sides have ended or one breaks off; also when nothing has come for
-    /// [`stream_idle`](crate::Timeouts::stream_idle), or for [`LAST_WORDS`] once only the client could send something.
+    /// [`stream_idle`](crate::Timeouts::stream_idle), or for [`LINGER_TIMEOUT`] once only the client could send something.
     ///
     /// `heard` is what the client sent after the head of its request.
     pub(crate) async fn run<S>(self, client: &Rc<Client>, stream: S, heard: Bytes)
@@ -57,27 +57,28 @@ impl Tunnel {
         let Self { stream: _, endpoint_stream, endpoint_sent, in_flight, record: _record } = self;
         let idle = client.local.snapshot().timeouts.stream_idle;
         client.timer.arm(Stage::Stream, idle);
-        let patience = Cell::new(idle);
+        let idle_timeout = Cell::new(idle);
         let timer = &*client.timer;
-        let mut to_client = Watched { stream, timer, patience: &patience, after_end: LAST_WORDS.min(idle) };
+        let mut to_client =
+            TimedStream { stream, timer, idle_timeout: &idle_timeout, after_end: LINGER_TIMEOUT.min(idle) };
         // A client that has ended its side may wait for answers as long as any other.
         let mut to_endpoint =
-            Watched { stream: endpoint_stream, timer, patience: &patience, after_end: idle };
-        let mut carry = pin!(async {
+            TimedStream { stream: endpoint_stream, timer, idle_timeout: &idle_timeout, after_end: idle };
+        let mut copy = pin!(async {
             to_endpoint.write_all(&heard).await?;
             to_client.write_all(&endpoint_sent).await?;
             copy_bidirectional(&mut to_client, &mut to_endpoint).await
         });
-        let carried = std::future::poll_fn(|cx| {
+        let copied = std::future::poll_fn(|cx| {
             client.timer.register(cx);
             if client.timer.is_expired() {
                 return Poll::Ready(None);
             }
-            carry.as_mut().poll(cx).map(Some)
+            copy.as_mut().poll(cx).map(Some)
         });
         let shard = &in_flight.endpoint().shards[client.worker.index];
         // Many tunnels end otherwise: a side breaks off, or is silent for too long.
-        if let Some(Ok((from_client, from_endpoint))) = carried.await {
+        if let Some(Ok((from_client, from_endpoint))) = copied.await {
             shard.bytes_in.add(from_client);
             shard.bytes_out.add(from_endpoint);
         }
@@ -85,16 +86,16 @@ impl Tunnel {
 }
 
 /// One side of a tunnel. Whatever it sends restarts the time limit of the tunnel.
-struct Watched<'a, S> {
+struct TimedStream<'a, S> {
     stream: S,
     timer: &'a Timer,
     /// How long both sides may be silent.
-    patience: &'a Cell<Duration>,
+    idle_timeout: &'a Cell<Duration>,
     /// The longest that both may be silent once this side was told that nothing more comes.
     after_end: Duration,
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Watched<'_, S> {
+impl<S: AsyncRead + Unpin> AsyncRead for TimedStream<'_, S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -102,13 +103,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<'_, S> {
     ) -> Poll<io::Result<()>> {
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
         if read.is_ready() {
-            self.timer.arm(Stage::Stream, self.patience.get());
+            self.timer.arm(Stage::Stream, self.idle_timeout.get());
         }
         read
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<'_, S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for TimedStream<'_, S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
@@ -120,8 +121,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<'_, S> {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let ended = Pin::new(&mut self.stream).poll_shutdown(cx);
         if ended.is_ready() {
-            self.patience.set(self.patience.get().min(self.after_end));
-            self.timer.arm(Stage::Stream, self.patience.get());
+            self.idle_timeout.set(self.idle_timeout.get().min(self.after_end));
+            self.timer.arm(Stage::Stream, self.idle_timeout.get());
         }
         ended
     }

@@ -39,7 +39,7 @@ pub(crate) enum SendError {
     #[error("the endpoint did not answer in time")]
     TimedOut,
     #[error("the endpoint takes no WebSockets over HTTP/2")]
-    NoTunnel,
+    NoWebSocket,
 }
 
 /// What a request was sent over, and its response comes over.

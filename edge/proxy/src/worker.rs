@@ -150,7 +150,7 @@ impl Worker {
     }
 
     fn serve(self: &Rc<Self>, stream: std::net::TcpStream, accepted: Accepted, active: ActiveConnection) {
-        let Accepted { peer, service, place, inside } = accepted;
+        let Accepted { peer, service, place, permit } = accepted;
         let stream = match TcpStream::from_std(stream) {
             Ok(stream) => stream,
             Err(error) => {
@@ -159,7 +159,7 @@ impl Worker {
             }
         };
         let local = self.local(&service);
-        let permits = Permits { _active: active, _place: place, _inside: inside };
+        let permits = Permits { _active: active, _place: place, _permit: permit };
         self.watch(connection::serve(Rc::clone(self), local, stream, peer, permits));
     }
 

@@ -21,18 +21,18 @@ use crate::traffic::RouteShard;
 pub(crate) struct Record {
     started: Instant,
     /// Where it is to be counted; `None` once it was.
-    tally: RefCell<Option<RouteTally>>,
-    line: Option<LogLine>,
+    counter: RefCell<Option<RouteCounter>>,
+    line: Option<PendingLine>,
 }
 
 #[derive(Debug)]
-struct RouteTally {
+struct RouteCounter {
     shards: Arc<[RouteShard]>,
     worker: usize,
 }
 
 #[derive(Debug)]
-struct LogLine {
+struct PendingLine {
     log: Arc<Log>,
     entry: RefCell<Box<Entry>>,
 }
@@ -40,30 +40,30 @@ struct LogLine {
 impl Record {
     /// A new record, of which nothing is counted or logged yet.
     pub(crate) fn new(started: Instant) -> Self {
-        Self { started, tally: RefCell::new(None), line: None }
+        Self { started, counter: RefCell::new(None), line: None }
     }
 
     /// Lets it be logged in `log`.
-    pub(crate) fn logged(mut self, log: Arc<Log>, client: &Client, parts: &Parts) -> Self {
+    pub(crate) fn with_log(mut self, log: Arc<Log>, client: &Client, parts: &Parts) -> Self {
         let protocol = match client.protocol {
             // TCP and UDP have no requests.
             Protocol::Http1 | Protocol::Tcp | Protocol::Udp => "HTTP/1.1",
             Protocol::Http2 => "HTTP/2.0",
         };
         let entry = Entry::new(os::wall(), client.address.as_bytes(), protocol, parts);
-        self.line = Some(LogLine { log, entry: RefCell::new(Box::new(entry)) });
+        self.line = Some(PendingLine { log, entry: RefCell::new(Box::new(entry)) });
         self
     }
 
     /// Lets it be counted for this route, in the shard of this worker.
-    pub(crate) fn of_route(self, route: &Arc<str>, shards: &Arc<[RouteShard]>, worker: usize) -> Self {
-        *self.tally.borrow_mut() = Some(RouteTally { shards: Arc::clone(shards), worker });
+    pub(crate) fn with_route(self, route: &Arc<str>, shards: &Arc<[RouteShard]>, worker: usize) -> Self {
+        *self.counter.borrow_mut() = Some(RouteCounter { shards: Arc::clone(shards), worker });
         self.note(|entry| entry.route = Some(Arc::clone(route)));
         self
     }
 
     /// Notes the service of the client, unless that is a listener that services share.
-    pub(crate) fn goes_to(&self, client: &Client) {
+    pub(crate) fn set_service(&self, client: &Client) {
         let service = &client.local.service;
         if service.router.is_none() {
             self.note(|entry| entry.service = Some(Arc::clone(&service.name)));
@@ -71,7 +71,7 @@ impl Record {
     }
 
     /// Notes an attempt at this endpoint.
-    pub(crate) fn tries(&self, endpoint: &Endpoint) {
+    pub(crate) fn add_attempt(&self, endpoint: &Endpoint) {
         self.note(|entry| {
             entry.endpoint = Some(Peer::of(endpoint));
             entry.tries += 1;
@@ -80,8 +80,8 @@ impl Record {
 
     /// Notes how it was answered; a gRPC call by the status in its trailers.
     pub(crate) fn answered(&self, status: u16, bytes: u64, upstream: Option<Duration>) {
-        if let Some(tally) = self.tally.take() {
-            tally.shards[tally.worker].answered(status, self.started.elapsed());
+        if let Some(counter) = self.counter.take() {
+            counter.shards[counter.worker].answered(status, self.started.elapsed());
         }
         self.note(|entry| {
             (entry.status, entry.bytes) =
@@ -91,8 +91,8 @@ impl Record {
     }
 
     /// Notes that the proxy answered it itself, in these words.
-    pub(crate) fn because(&self, words: &'static str) {
-        self.note(|entry| entry.reason = words);
+    pub(crate) fn set_reason(&self, message: &'static str) {
+        self.note(|entry| entry.reason = message);
     }
 
     fn note(&self, change: impl FnOnce(&mut Entry)) {

@@ -16,8 +16,8 @@ use tokio::time::Instant;
 
 use super::Sessions;
 use super::socket::Caller;
+use crate::admission::InFlightPermit;
 use crate::endpoint::InFlight;
-use crate::gate::Pass;
 use crate::route::EndpointState;
 use crate::timer::{Stage, Timer};
 
@@ -43,8 +43,8 @@ pub(crate) struct Session {
     is_over: Cell<bool>,
     is_answered: Cell<bool>,
     /// It has gone to an endpoint, be it in vain.
-    has_gone: Cell<bool>,
-    _pass: Pass,
+    was_attempted: Cell<bool>,
+    _permit: InFlightPermit,
 }
 
 /// Where its datagrams go.
@@ -114,9 +114,9 @@ impl Session {
     pub(crate) fn begin(
         sessions: &Sessions,
         caller: Caller,
-        pass: Pass,
+        permit: InFlightPermit,
         socket: Option<EndpointSocket>,
-        has_gone: Cell<bool>,
+        was_attempted: Cell<bool>,
     ) -> Self {
         let timer = sessions.worker.timers.add(sessions.idle());
         let destination = socket.map_or_else(|| Destination::Waiting(Vec::new()), Destination::Open);
@@ -129,8 +129,8 @@ impl Session {
             is_let_go: Cell::new(false),
             is_over: Cell::new(false),
             is_answered: Cell::new(false),
-            has_gone,
-            _pass: pass,
+            was_attempted,
+            _permit: permit,
         }
     }
 
@@ -197,16 +197,16 @@ impl Session {
 
     /// Carries answers back until the session ends.
     pub(crate) async fn live(&self, sessions: &Sessions) {
-        let mut carry = pin!(self.carry(sessions));
+        let mut relay = pin!(self.relay(sessions));
         poll_fn(|cx| {
             self.timer.register(cx);
-            if self.is_over.get() { Poll::Ready(()) } else { carry.as_mut().poll(cx) }
+            if self.is_over.get() { Poll::Ready(()) } else { relay.as_mut().poll(cx) }
         })
         .await;
         sessions.shard().datagrams_dropped.add(self.take_kept().len() as u64);
     }
 
-    async fn carry(&self, sessions: &Sessions) {
+    async fn relay(&self, sessions: &Sessions) {
         if self.socket().is_none() && !self.find_endpoint(sessions).await {
             return;
         }
@@ -223,7 +223,7 @@ impl Session {
     async fn find_endpoint(&self, sessions: &Sessions) -> bool {
         self.timer.disarm();
         let Some(first) = self.first_kept() else { return false };
-        let Some(socket) = sessions.wait_for_endpoint(&self.caller, &first, &self.has_gone).await else {
+        let Some(socket) = sessions.wait_for_endpoint(&self.caller, &first, &self.was_attempted).await else {
             return false;
         };
         let kept = self.take_kept();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use balance::{Phase, Repeatability};
 use tokio::time::Instant;
 
-use super::Errand;
+use super::ForwardedRequest;
 use crate::answer::Answer;
 use crate::body::RequestBody;
 use crate::connection::Client;
@@ -23,32 +23,32 @@ use crate::upstream::{ReadyUpstream, SendError, Upstream, UpstreamBody};
 
 /// An attempt that brought no response.
 #[derive(Debug)]
-pub(super) struct Missed {
-    pub(super) how: How,
+pub(super) struct FailedAttempt {
+    pub(super) error: AttemptError,
     /// Whether the connection was kept from an earlier request: that it was closed then says little about the endpoint.
-    pub(super) was_kept: bool,
+    pub(super) was_reused: bool,
 }
 
 /// How it failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum How {
+pub(super) enum AttemptError {
     Broken(Phase),
     TimedOut,
     /// The endpoint takes no WebSockets over HTTP/2.
-    NoTunnel,
+    NoWebSocket,
     /// The client's body is malformed or broke off: no endpoint can answer it, and none is to blame.
-    Unsendable,
+    BrokenBody,
 }
 
-impl Errand {
+impl ForwardedRequest {
     /// Sends the request to the endpoint of the exchange once.
     pub(super) async fn attempt(
         &self,
         exchange: &mut Exchange,
-    ) -> Result<(Answer<UpstreamBody>, Upstream), Missed> {
+    ) -> Result<(Answer<UpstreamBody>, Upstream), FailedAttempt> {
         let timeouts = &self.snapshot.timeouts;
         let timer = &self.client.timer;
-        let (upstream, was_kept) = self.ready_upstream(exchange).await?;
+        let (upstream, was_reused) = self.ready_upstream(exchange).await?;
         if self.upload.is_some() {
             timer.arm(Stage::Upload, timeouts.stream_idle);
         } else {
@@ -65,9 +65,9 @@ impl Errand {
             }
         };
         // If only the stream was reset and its connection goes on, the connection's age was not the reason.
-        let was_kept =
-            was_kept && !matches!(&sent, Err(SendError::Reset { source, .. }) if source.is_reset());
-        let how = match sent {
+        let was_reused =
+            was_reused && !matches!(&sent, Err(SendError::Reset { source, .. }) if source.is_reset());
+        let error = match sent {
             Ok((mut answer, upstream)) => {
                 timer.arm(Stage::Stream, timeouts.stream_idle);
                 exchange.answered(&mut answer);
@@ -76,27 +76,29 @@ impl Errand {
             Err(SendError::Closed { .. } | SendError::Broken { .. } | SendError::Reset { .. })
                 if self.upload.as_ref().is_some_and(|upload| upload.is_broken()) =>
             {
-                How::Unsendable
+                AttemptError::BrokenBody
             }
             Err(
                 SendError::Closed { phase }
                 | SendError::Broken { phase, .. }
                 | SendError::Reset { phase, .. },
-            ) => How::Broken(phase),
-            Err(SendError::TimedOut) => How::TimedOut,
-            Err(SendError::NoTunnel) => How::NoTunnel,
+            ) => AttemptError::Broken(phase),
+            Err(SendError::TimedOut) => AttemptError::TimedOut,
+            Err(SendError::NoWebSocket) => AttemptError::NoWebSocket,
         };
-        let is_of_endpoint = match how {
+        let is_of_endpoint = match error {
             // An endpoint may refuse a request that it has not looked at.
-            How::Broken(Phase::Refused) | How::Unsendable | How::NoTunnel => false,
+            AttemptError::Broken(Phase::Refused) | AttemptError::BrokenBody | AttemptError::NoWebSocket => {
+                false
+            }
             // A kept connection may have been closed for being idle.
-            How::Broken(_) => !was_kept,
-            How::TimedOut => true,
+            AttemptError::Broken(_) => !was_reused,
+            AttemptError::TimedOut => true,
         };
         if is_of_endpoint {
             exchange.failed_to_answer();
         }
-        Err(Missed { how, was_kept })
+        Err(FailedAttempt { error, was_reused })
     }
 
     /// How long an endpoint has for the head of its response.
@@ -104,19 +106,20 @@ impl Errand {
         self.try_timeout.unwrap_or(self.snapshot.timeouts.response_head)
     }
 
-    /// A upstream to the endpoint of the exchange, and whether it was open before.
-    async fn ready_upstream(&self, exchange: &Exchange) -> Result<(ReadyUpstream, bool), Missed> {
+    /// A connection to the endpoint of the exchange, and whether it was open before.
+    async fn ready_upstream(&self, exchange: &Exchange) -> Result<(ReadyUpstream, bool), FailedAttempt> {
         let timer = &self.client.timer;
         let endpoint = exchange.endpoint();
-        let missed = || Missed { how: How::Broken(Phase::Connecting), was_kept: false };
+        let no_connection =
+            || FailedAttempt { error: AttemptError::Broken(Phase::Connecting), was_reused: false };
         // The service may have lost the port since the endpoint was chosen.
         let EndpointPort { address, protocol } =
-            self.snapshot.port_of(endpoint, self.port()).ok_or_else(missed)?;
+            self.snapshot.port_of(endpoint, self.port()).ok_or_else(no_connection)?;
         let failed = |error: &ConnectError| {
             let id = endpoint.id;
             tracing::debug!(service = %self.service().name, endpoint = %id, %address, %error, "connect failed");
             exchange.failed_to_connect(error);
-            missed()
+            no_connection()
         };
         match protocol {
             // A route may name a port of any protocol.
@@ -143,7 +146,7 @@ impl Errand {
 
     /// A kept connection to the endpoint. For a request that must not be sent twice the system is asked whether it is still open.
     fn idle_connection(&self, endpoint: &Arc<Endpoint>, address: SocketAddr) -> Option<Box<Http1Connection>> {
-        if self.is_fresh_only {
+        if self.needs_new_connection {
             return None;
         }
         let checks_open = self.checks_open();

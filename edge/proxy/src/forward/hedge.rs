@@ -8,46 +8,50 @@ use std::time::Duration;
 use balance::{EndpointId, Phase, Tried, is_safe};
 use tokio::time::{Instant, timeout};
 
-use super::Errand;
-use super::attempt::{How, Missed};
+use super::ForwardedRequest;
+use super::attempt::{AttemptError, FailedAttempt};
 use crate::answer::Answer;
 use crate::exchange::Exchange;
-use crate::headers::Wish;
+use crate::headers::Upgrade;
 use crate::timer::Stage;
 use crate::upstream::{Upstream, UpstreamBody};
 
 type Answered = (Answer<UpstreamBody>, Upstream);
-type Attempted = Result<Answered, Missed>;
+type Attempted = Result<Answered, FailedAttempt>;
 
 /// How a race between two attempts ended.
 enum Race {
     First(Answered),
     Second(Answered),
     /// One was not answered in time, and so neither was the other, unless that had failed before.
-    Late(Missed, Option<Other>),
+    Late(FailedAttempt, Option<Contender>),
     /// Both failed.
     Lost {
-        first: Missed,
-        second: Missed,
+        first: FailedAttempt,
+        second: FailedAttempt,
     },
 }
 
-enum Other {
+enum Contender {
     First,
     Second,
 }
 
-impl Errand {
+impl ForwardedRequest {
     /// Sends the request to the endpoint of the exchange, and hedges it if the service says so and the request may be sent twice at once.
     ///
     /// If the hedge has failed for good, its endpoint is added to `tried`; that of the exchange is left to the caller.
-    pub(super) async fn attempt_in_time(&self, exchange: &mut Exchange, tried: &mut Tried) -> Attempted {
-        let may = self.snapshot.hedge.is_some()
+    pub(super) async fn attempt_or_hedge(&self, exchange: &mut Exchange, tried: &mut Tried) -> Attempted {
+        let may_hedge = self.snapshot.hedge.is_some()
             && self.upload.is_none()
-            && self.wish == Wish::Plain
+            && self.upgrade == Upgrade::None
             && is_safe(self.head.method.as_str());
         // Boxed, so that requests to other services do not pay for its size.
-        if may { Box::pin(self.attempt_hedged(exchange, tried)).await } else { self.attempt(exchange).await }
+        if may_hedge {
+            Box::pin(self.attempt_hedged(exchange, tried)).await
+        } else {
+            self.attempt(exchange).await
+        }
     }
 
     async fn attempt_hedged(&self, exchange: &mut Exchange, tried: &mut Tried) -> Attempted {
@@ -82,19 +86,19 @@ impl Errand {
             }
             Race::Second(answer) => {
                 self.client.shard().hedges_won.add(1);
-                exchange.overtaken_by(second);
+                exchange.replace_attempt(second);
                 Ok(answer)
             }
-            Race::Late(missed, other) => {
+            Race::Late(failed, other) => {
                 match other {
-                    Some(Other::First) => exchange.failed_to_answer(),
-                    Some(Other::Second) => second.failed_to_answer(),
+                    Some(Contender::First) => exchange.failed_to_answer(),
+                    Some(Contender::Second) => second.failed_to_answer(),
                     None => {}
                 }
-                Err(missed)
+                Err(failed)
             }
-            Race::Lost { first, second: missed } => {
-                if !missed.was_kept {
+            Race::Lost { first, second: failed } => {
+                if !failed.was_reused {
                     tried.add(second.endpoint().id);
                 }
                 Err(first)
@@ -121,47 +125,50 @@ impl Errand {
         F: Future<Output = Attempted>,
         S: Future<Output = Attempted>,
     {
-        let (mut first_missed, mut second_missed) = (None, None);
+        let (mut first_failure, mut second_failure) = (None, None);
         poll_fn(|cx| {
-            if first_missed.is_none()
+            if first_failure.is_none()
                 && let Poll::Ready(attempted) = first.as_mut().poll(cx)
             {
                 match attempted {
                     Ok(answer) => return Poll::Ready(Race::First(answer)),
-                    Err(missed) if missed.how == How::TimedOut => {
-                        let other = second_missed.is_none().then_some(Other::Second);
-                        return Poll::Ready(Race::Late(missed, other));
+                    Err(failed) if failed.error == AttemptError::TimedOut => {
+                        let other = second_failure.is_none().then_some(Contender::Second);
+                        return Poll::Ready(Race::Late(failed, other));
                     }
-                    Err(missed) => first_missed = Some(missed),
+                    Err(failed) => first_failure = Some(failed),
                 }
             }
-            if second_missed.is_none()
+            if second_failure.is_none()
                 && let Poll::Ready(attempted) = second.as_mut().poll(cx)
             {
                 // A server error of the second does not end the race: the first may still do better.
                 let attempted = match attempted {
-                    Ok((answer, _)) if first_missed.is_none() && answer.status.is_server_error() => {
-                        Err(Missed { how: How::Broken(Phase::Responding), was_kept: false })
+                    Ok((answer, _)) if first_failure.is_none() && answer.status.is_server_error() => {
+                        Err(FailedAttempt {
+                            error: AttemptError::Broken(Phase::Responding),
+                            was_reused: false,
+                        })
                     }
                     attempted => attempted,
                 };
                 match attempted {
                     Ok(answer) => return Poll::Ready(Race::Second(answer)),
-                    Err(missed) if missed.how == How::TimedOut => {
-                        let other = first_missed.is_none().then_some(Other::First);
-                        return Poll::Ready(Race::Late(missed, other));
+                    Err(failed) if failed.error == AttemptError::TimedOut => {
+                        let other = first_failure.is_none().then_some(Contender::First);
+                        return Poll::Ready(Race::Late(failed, other));
                     }
-                    Err(missed) => {
-                        second_missed = Some(missed);
+                    Err(failed) => {
+                        second_failure = Some(failed);
                         // Both share the client's timer, which a failed connect leaves disarmed.
                         self.client.timer.arm(Stage::Response, self.response_time());
                     }
                 }
             }
-            match (first_missed.take(), second_missed.take()) {
+            match (first_failure.take(), second_failure.take()) {
                 (Some(first), Some(second)) => Poll::Ready(Race::Lost { first, second }),
                 (one, other) => {
-                    (first_missed, second_missed) = (one, other);
+                    (first_failure, second_failure) = (one, other);
                     Poll::Pending
                 }
             }

@@ -9,7 +9,7 @@ fn parts(target: &str, headers: &[(&str, &str)]) -> Parts {
     builder.body(()).unwrap().into_parts().0
 }
 
-fn prepared(forwarded: Forwarded, mut parts: Parts) -> Result<(Parts, Wish), Refusal> {
+fn prepared(forwarded: Forwarded, mut parts: Parts) -> Result<(Parts, Upgrade), Refusal> {
     let address = HeaderValue::from_static("192.0.2.7");
     let default_host = HeaderValue::from_static("127.0.0.1:80");
     let sender = Sender {
@@ -18,7 +18,7 @@ fn prepared(forwarded: Forwarded, mut parts: Parts) -> Result<(Parts, Wish), Ref
         forwarded,
         default_host: &default_host,
     };
-    prepare_request(&mut parts, &sender).map(|wish| (parts, wish))
+    prepare_request(&mut parts, &sender).map(|upgrade| (parts, upgrade))
 }
 
 fn passed(headers: &[(&str, &str)]) -> Parts {
@@ -126,17 +126,17 @@ fn connect_is_refused() {
 
 #[test]
 fn an_upgrade_passes_when_named_twice_and_is_not_to_http2() {
-    let wish = |headers: &[(&str, &str)]| {
-        let (parts, wish) = prepared(Forwarded::Replace, parts("/", headers)).unwrap();
-        assert_eq!(parts.headers.contains_key(UPGRADE), wish == Wish::Upgrade);
-        assert_eq!(parts.headers.contains_key(CONNECTION), wish == Wish::Upgrade);
-        wish
+    let upgrade = |headers: &[(&str, &str)]| {
+        let (parts, upgrade) = prepared(Forwarded::Replace, parts("/", headers)).unwrap();
+        assert_eq!(parts.headers.contains_key(UPGRADE), upgrade == Upgrade::Http1);
+        assert_eq!(parts.headers.contains_key(CONNECTION), upgrade == Upgrade::Http1);
+        upgrade
     };
     let both = [("host", "a"), ("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")];
-    assert_eq!(wish(&both), Wish::Upgrade);
-    assert_eq!(wish(&[("host", "a"), ("upgrade", "websocket")]), Wish::Plain);
+    assert_eq!(upgrade(&both), Upgrade::Http1);
+    assert_eq!(upgrade(&[("host", "a"), ("upgrade", "websocket")]), Upgrade::None);
     let h2c = [("host", "a"), ("connection", "upgrade, http2-settings"), ("upgrade", "h2c")];
-    assert_eq!(wish(&h2c), Wish::Plain);
+    assert_eq!(upgrade(&h2c), Upgrade::None);
 }
 
 #[test]

@@ -297,7 +297,7 @@ mod tests {
             let (stream, _peer) = listener.accept().await.unwrap();
             let mut connection = ClientConnection::new(Stream::Plain(stream), Bytes::new());
             let words: Bytes = (0..size).map(|place| b'a' + u8::try_from(place % 26).unwrap()).collect();
-            let mut answer = Answer::from(Response::new(ResponseBody::Own(Some(words.clone()))));
+            let mut answer = Answer::from(Response::new(ResponseBody::Local(Some(words.clone()))));
             let length = plain_length(&mut answer).unwrap();
             let mut answer = connection.begin_answer(answer, length, false, &Date::default(), Instant::now());
             let timer = Timers::new().add(Duration::from_secs(60));

@@ -14,36 +14,41 @@ use tokio::time::Instant;
 use crate::answer::Answer;
 use crate::body::ResponseBody;
 use crate::connection::Client;
-use crate::forward::{self, Arrival, Terms};
-use crate::headers::Wish;
+use crate::forward::{self, ClientRequest, RouteOverrides};
+use crate::headers::Upgrade;
 use crate::router::copy::Addressee;
 use crate::router::local::{LocalRouter, Way};
 use crate::router::{edit, gzip};
 
 /// Answers a request on a shared listener, whatever happens.
-pub(crate) async fn answer(client: Rc<Client>, mut arrival: Arrival) -> Answer<ResponseBody> {
+pub(crate) async fn answer(client: Rc<Client>, mut request: ClientRequest) -> Answer<ResponseBody> {
     let router = client.local.router.as_ref().expect("only a listener with routes asks for them");
-    let wish = match forward::prepare(&client, &mut arrival.parts) {
-        Ok(wish) => wish,
-        Err(refusal) => return forward::own_words(&client, arrival, refusal.status, refusal.words),
+    let upgrade = match forward::prepare(&client, &mut request.parts) {
+        Ok(upgrade) => upgrade,
+        Err(refusal) => return forward::local_reply(&client, request, refusal.status, refusal.message),
     };
-    if route::climbs(arrival.parts.uri.path()) {
-        let words = "The request's path has an element `.` or `..`; resolve it and ask again.";
-        return forward::own_words(&client, arrival, StatusCode::BAD_REQUEST, words);
+    if route::climbs(request.parts.uri.path()) {
+        let message = "The request's path has an element `.` or `..`; resolve it and ask again.";
+        return forward::local_reply(&client, request, StatusCode::BAD_REQUEST, message);
     }
-    let Some(mut way) = router.find(&client.worker, &arrival.parts) else {
-        return forward::own_words(&client, arrival, StatusCode::NOT_FOUND, "No route is for this request.");
+    let Some(mut way) = router.find(&client.worker, &request.parts) else {
+        return forward::local_reply(
+            &client,
+            request,
+            StatusCode::NOT_FOUND,
+            "No route is for this request.",
+        );
     };
     way.shard(client.worker.index).requests.add(1);
-    arrival.record = Some(way.record(&client, &arrival));
-    if let Err(wait) = admit(&client, &way, arrival.started) {
+    request.record = Some(way.record(&client, &request));
+    if let Err(wait) = admit(&client, &way, request.started) {
         way.shard(client.worker.index).over_rate.add(1);
-        return too_many(&client, arrival, wait);
+        return too_many(&client, request, wait);
     }
     let takes_gzip = way
         .compression()
-        .map(|Compression::Gzip| gzip::is_wanted(&arrival.parts.method, &arrival.parts.headers));
-    let mut answer = follow(&client, arrival, wish, &mut way).await;
+        .map(|Compression::Gzip| gzip::is_wanted(&request.parts.method, &request.parts.headers));
+    let mut answer = follow(&client, request, upgrade, &mut way).await;
     way.rule().response_edit.change(&mut answer);
     if let Some(takes_gzip) = takes_gzip {
         answer = gzip::shrink(answer, takes_gzip, &client.worker.gzips);
@@ -60,9 +65,9 @@ fn admit(client: &Client, way: &Way, now: Instant) -> Result<(), Duration> {
     limiter.take(address, client.local.service.clock.at(now))
 }
 
-fn too_many(client: &Rc<Client>, arrival: Arrival, wait: Duration) -> Answer<ResponseBody> {
-    let words = "There are too many requests; try again later.";
-    let mut answer = forward::own_words(client, arrival, StatusCode::TOO_MANY_REQUESTS, words);
+fn too_many(client: &Rc<Client>, request: ClientRequest, wait: Duration) -> Answer<ResponseBody> {
+    let message = "There are too many requests; try again later.";
+    let mut answer = forward::local_reply(client, request, StatusCode::TOO_MANY_REQUESTS, message);
     // In whole seconds, rounded up.
     let seconds = wait.as_nanos().div_ceil(1_000_000_000).max(1) as u64;
     answer.headers().insert(RETRY_AFTER, HeaderValue::from(seconds));
@@ -72,56 +77,56 @@ fn too_many(client: &Rc<Client>, arrival: Arrival, wait: Duration) -> Answer<Res
 /// Does what the rule of the request says.
 async fn follow(
     client: &Rc<Client>,
-    mut arrival: Arrival,
-    wish: Wish,
+    mut request: ClientRequest,
+    upgrade: Upgrade,
     way: &mut Way,
 ) -> Answer<ResponseBody> {
     let copies = way.copies(&client.worker);
     let rule = way.rule();
     if let Some(redirect) = &rule.redirect {
-        return redirected(client, arrival, redirect, way);
+        return redirected(client, request, redirect, way);
     }
     let Some(Addressee { service, port }) = way.backend.clone() else {
-        let words = "The route of this request leads to no service that is there.";
-        return forward::own_words(client, arrival, StatusCode::INTERNAL_SERVER_ERROR, words);
+        let message = "The route of this request leads to no service that is there.";
+        return forward::local_reply(client, request, StatusCode::INTERNAL_SERVER_ERROR, message);
     };
     if let Some(rewrite) = &rule.rewrite
-        && !edit::rewrite(rewrite, &mut arrival.parts, way.prefix_len)
+        && !edit::rewrite(rewrite, &mut request.parts, way.prefix_len)
     {
-        let words = "The request's target cannot be rewritten as its route says.";
-        return forward::own_words(client, arrival, StatusCode::BAD_REQUEST, words);
+        let message = "The request's target cannot be rewritten as its route says.";
+        return forward::local_reply(client, request, StatusCode::BAD_REQUEST, message);
     }
-    rule.request_edit.apply(&mut arrival.parts.headers);
+    rule.request_edit.apply(&mut request.parts.headers);
     let limit = |span: Option<Span>| span.filter(|span| *span > Span::ZERO).map(Duration::from);
     let timeouts = way.timeouts();
     let body_bytes_max = way.body_bytes_max();
     let try_timeout = limit(timeouts.backend_request);
-    let terms = Terms { try_timeout, copies, body_bytes_max, port };
+    let overrides = RouteOverrides { try_timeout, copies, body_bytes_max, port };
     let target = Client::through(client, service);
-    let given = limit(timeouts.request).map(|limit| arrival.started + limit);
-    match given.into_iter().chain(arrival.deadline()).min() {
-        None => forward::carry(target, arrival, wish, terms).await,
-        Some(deadline) => forward::carry_until(deadline, target, arrival, wish, terms).await,
+    let given = limit(timeouts.request).map(|limit| request.started + limit);
+    match given.into_iter().chain(request.deadline()).min() {
+        None => forward::to_service(target, request, upgrade, overrides).await,
+        Some(deadline) => forward::to_service_before(deadline, target, request, upgrade, overrides).await,
     }
 }
 
 fn redirected(
     client: &Rc<Client>,
-    arrival: Arrival,
+    request: ClientRequest,
     redirect: &RequestRedirect,
     way: &Way,
 ) -> Answer<ResponseBody> {
-    let location = route::location(redirect, &asked(client, &arrival.parts, way.prefix_len));
+    let location = route::location(redirect, &asked(client, &request.parts, way.prefix_len));
     let status = StatusCode::from_u16(redirect.status_code.into()).unwrap_or(StatusCode::FOUND);
     match HeaderValue::try_from(location) {
         Ok(location) => {
-            let mut answer = forward::own_words(client, arrival, status, "It is elsewhere.");
+            let mut answer = forward::local_reply(client, request, status, "It is elsewhere.");
             answer.headers().insert(LOCATION, location);
             answer
         }
         Err(_) => {
-            let words = "The request's target cannot be redirected as its route says.";
-            forward::own_words(client, arrival, StatusCode::BAD_REQUEST, words)
+            let message = "The request's target cannot be redirected as its route says.";
+            forward::local_reply(client, request, StatusCode::BAD_REQUEST, message)
         }
     }
 }

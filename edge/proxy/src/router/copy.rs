@@ -113,7 +113,7 @@ async fn deliver(worker: &Worker, to: &Addressee, (head, body): (Head, RequestBo
     }
 }
 
-/// A upstream to the endpoint.
+/// A connection to the endpoint.
 async fn ready_upstream(worker: &Worker, to: &Addressee, endpoint: &Arc<Endpoint>) -> Option<ReadyUpstream> {
     let Addressee { service, port } = to;
     let snapshot = service.snapshot();

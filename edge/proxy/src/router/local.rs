@@ -11,7 +11,7 @@ use route::{Head, Portion, Shares};
 
 use crate::access::Record;
 use crate::connection::Client;
-use crate::forward::Arrival;
+use crate::forward::ClientRequest;
 use crate::local::LocalService;
 use crate::router::copy::{Addressee, Copies};
 use crate::router::limiter::Limiter;
@@ -82,12 +82,12 @@ impl Way {
     }
 
     /// A record of the request, by which its route counts it, and logs it if declared.
-    pub(super) fn record(&self, client: &Client, arrival: &Arrival) -> Rc<Record> {
-        let mut record = Record::new(arrival.started);
+    pub(super) fn record(&self, client: &Client, request: &ClientRequest) -> Rc<Record> {
+        let mut record = Record::new(request.started);
         if let Some(log) = &self.route.log {
-            record = record.logged(Arc::clone(log), client, &arrival.parts);
+            record = record.with_log(Arc::clone(log), client, &request.parts);
         }
-        Rc::new(record.of_route(&self.route.name, &self.route.shards, client.worker.index))
+        Rc::new(record.with_route(&self.route.name, &self.route.shards, client.worker.index))
     }
 
     pub(super) fn compression(&self) -> Option<Compression> {

@@ -9,9 +9,9 @@ use super::{Counts, Histogram, RouteTraffic};
 
 /// A counter that only one thread writes: adding costs no locked instruction.
 #[derive(Debug, Default)]
-pub(crate) struct Tally(AtomicU64);
+pub(crate) struct Counter(AtomicU64);
 
-impl Tally {
+impl Counter {
     pub(crate) fn add(&self, n: u64) {
         self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
     }
@@ -24,13 +24,13 @@ impl Tally {
 /// Answers by their class and latency.
 #[derive(Debug)]
 struct Answers {
-    status: [Tally; 5],
-    latency: [Tally; BUCKETS],
+    status: [Counter; 5],
+    latency: [Counter; BUCKETS],
 }
 
 impl Default for Answers {
     fn default() -> Self {
-        Self { status: Default::default(), latency: std::array::from_fn(|_| Tally::default()) }
+        Self { status: Default::default(), latency: std::array::from_fn(|_| Counter::default()) }
     }
 }
 
@@ -53,32 +53,32 @@ impl Answers {
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(crate) struct Shard {
-    pub(crate) requests: Tally,
-    pub(crate) bytes_in: Tally,
-    pub(crate) bytes_out: Tally,
-    pub(crate) retries: Tally,
-    pub(crate) connect_failures: Tally,
-    pub(crate) failures: Tally,
+    pub(crate) requests: Counter,
+    pub(crate) bytes_in: Counter,
+    pub(crate) bytes_out: Counter,
+    pub(crate) retries: Counter,
+    pub(crate) connect_failures: Counter,
+    pub(crate) failures: Counter,
 
     // Of UDP only.
     /// Of clients.
-    pub(crate) datagrams_in: Tally,
+    pub(crate) datagrams_in: Counter,
     /// Of endpoints.
-    pub(crate) datagrams_out: Tally,
+    pub(crate) datagrams_out: Counter,
 
     // Of services only.
     /// Datagrams of both sides.
-    pub(crate) datagrams_dropped: Tally,
-    pub(crate) unavailable: Tally,
-    pub(crate) over_limit: Tally,
-    pub(crate) shed: Tally,
-    pub(crate) hedges: Tally,
-    pub(crate) hedges_won: Tally,
-    pub(crate) malformed: Tally,
-    pub(crate) handshake_failures: Tally,
-    pub(crate) broken_off: Tally,
+    pub(crate) datagrams_dropped: Counter,
+    pub(crate) unavailable: Counter,
+    pub(crate) over_limit: Counter,
+    pub(crate) shed: Counter,
+    pub(crate) hedges: Counter,
+    pub(crate) hedges_won: Counter,
+    pub(crate) malformed: Counter,
+    pub(crate) handshake_failures: Counter,
+    pub(crate) broken_off: Counter,
     /// Requests that went first to an endpoint that others run.
-    pub(crate) elsewhere: Tally,
+    pub(crate) elsewhere: Counter,
 
     answers: Answers,
 }
@@ -115,10 +115,10 @@ pub(crate) fn sum(shards: &[Shard]) -> Counts {
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(crate) struct RouteShard {
-    pub(crate) requests: Tally,
-    pub(crate) over_rate: Tally,
-    pub(crate) copies: Tally,
-    pub(crate) copies_left_out: Tally,
+    pub(crate) requests: Counter,
+    pub(crate) over_rate: Counter,
+    pub(crate) copies: Counter,
+    pub(crate) copies_left_out: Counter,
     answers: Answers,
 }
 

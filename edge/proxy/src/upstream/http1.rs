@@ -1,11 +1,12 @@
-//! One connection to an endpoint, driven by whoever uses it.
+//! HTTP/1.1 connections to endpoints, each driven by the request that uses it.
 //!
-//! It begins as a [plain](crate::plain) one, and is handed over to hyper for a request or an answer that is not plain. After such a request it is
-//! handover back with the next plain one. After such an answer it is handover back later, since the endpoint is likely to give more of them.
+//! A connection begins as a [plain](crate::plain) one, and is handed over to hyper for a request or an answer that is not plain. After such a
+//! request it is taken back with the next plain one. After such an answer it is taken back later, since the endpoint is likely to send more
+//! of them.
 //!
-//! hyper's connection is a future that must be polled for its requests to move. It is not given a task of its own:
-//! the request that uses it polls it, so that a response reaches the client's connection without a hand-over between
-//! tasks. Between requests nobody polls it; what happened meanwhile shows when it is handover up again.
+//! hyper's connection is a future that must be polled for its requests to make progress. It has no task of its own: the request that uses it
+//! polls it, so that a response reaches the client's connection without a switch between tasks. Between requests nobody polls it; what
+//! happened meanwhile is noticed when it is used again.
 
 use std::future::poll_fn;
 use std::io;
@@ -44,8 +45,8 @@ use self::handover::HandoverSocket;
 /// Bytes that the head of a response may have; a larger one counts as malformed. nginx allows 4 to 8 KiB by default.
 pub(crate) const RESPONSE_HEAD_BYTES_MAX: usize = 64 * 1024;
 
-/// Answers with a length, in a row, after which a connection is handover back from hyper. A hand-over costs about as much as a plain exchange saves,
-/// so one in nine exchanges is cheap.
+/// Answers with a length, in a row, after which a connection is taken back from hyper. A handover costs about as much as a plain exchange
+/// saves, so one in nine exchanges is cheap.
 const PLAIN_ANSWERS_MIN: u8 = 8;
 
 /// An established connection.

@@ -233,7 +233,7 @@ async fn drive(driver: Connection<SharedSocket, Bytes>, connection: &Weak<Http2C
 pub(crate) struct Http2Pool(Vec<Rc<Http2Connection>>);
 
 impl Http2Pool {
-    /// A lane for a request: on the first connection that has room, or else on a new one, or else on the one with the fewest streams.
+    /// Reserves a stream for a request: on the first connection that has room, else on a new one, else on the one with the fewest streams.
     ///
     /// With `checks_open`, for requests that must not be sent twice, the system is asked whether the connection is still open.
     pub(crate) fn stream(
@@ -287,7 +287,7 @@ impl Http2Pool {
     }
 }
 
-/// A lane on a connection that no other request shares, to an endpoint that has just stopped serving.
+/// A stream on a connection that no other request shares, to an endpoint that has just stopped serving.
 pub(crate) fn unpooled_stream(worker: &Worker, to: SocketAddr, timeout: Duration) -> Http2Stream {
     Http2Stream::take(&Http2Connection::open(worker, to, timeout))
 }

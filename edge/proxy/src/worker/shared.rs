@@ -10,11 +10,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access::Logs;
 use crate::clock::Clock;
+use crate::connection_limit::ConnectionPermit;
 use crate::datagram::SESSIONS_MAX;
 use crate::listener::Entrance;
 use crate::service::Service;
 use crate::tls::Challenges;
-use crate::turnstile::Inside;
 
 /// Orders that may queue for a worker; its loop takes them as fast as connections can be set up.
 const ORDERS_MAX: usize = 1024;
@@ -86,7 +86,7 @@ pub(crate) struct Accepted {
     /// One of the connections that the proxy may have at once.
     pub(crate) place: OwnedSemaphorePermit,
     /// One of those that its listener may have at once.
-    pub(crate) inside: Inside,
+    pub(crate) permit: ConnectionPermit,
 }
 
 /// Counts as a connection of a worker until it is dropped.
@@ -101,7 +101,7 @@ pub(crate) struct ActiveConnection {
 pub(crate) struct Permits {
     pub(super) _active: ActiveConnection,
     pub(super) _place: OwnedSemaphorePermit,
-    pub(super) _inside: Inside,
+    pub(super) _permit: ConnectionPermit,
 }
 
 impl ActiveConnection {

@@ -132,7 +132,7 @@ impl Http2Stream {
         // Fails here if the connection has ended, which does not mean that the endpoint refuses WebSockets.
         poll_fn(|cx| sender.poll_ready(cx)).await.map_err(broken)?;
         if !sender.is_extended_connect_protocol_enabled() {
-            return Err(SendError::NoTunnel);
+            return Err(SendError::NoWebSocket);
         }
         let key = websocket::ask_as_http2(&mut parts);
         let (mut answer, mut up) = sender.send_request(head::to_http2(parts), false).map_err(broken)?;

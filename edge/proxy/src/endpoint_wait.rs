@@ -16,7 +16,7 @@ const PAUSE_MAX: Duration = Duration::from_millis(160);
 
 /// What is left of the time that a request may wait.
 #[derive(Debug)]
-pub(crate) struct Patience {
+pub(crate) struct EndpointWait {
     deadline: Instant,
     pause: Duration,
 }
@@ -30,13 +30,13 @@ enum PauseEnd {
 
 /// Why a request waits no longer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Impatience {
+pub(crate) enum WaitError {
     TooLong,
     TooMany,
     Closing,
 }
 
-impl Patience {
+impl EndpointWait {
     pub(crate) fn new(whole: Duration) -> Self {
         let now = Instant::now();
         Self { deadline: now.checked_add(whole).unwrap_or(now), pause: PAUSE_MIN }
@@ -49,7 +49,7 @@ impl Patience {
         port: Option<&str>,
         awaited: &Notify,
         tried: &Tried,
-    ) -> Result<(), Impatience> {
+    ) -> Result<(), WaitError> {
         let service = &local.service;
         let _place = Place::take(&service.waiting, local.snapshot().waiting_max)?;
         awaited.notify_one();
@@ -58,7 +58,7 @@ impl Patience {
         // Registered before the roster is looked at again, so that no change in between is missed.
         changed.as_mut().enable();
         if service.is_closing() {
-            return Err(Impatience::Closing);
+            return Err(WaitError::Closing);
         }
         if tried.is_empty() && local.has_endpoint(port) {
             return Ok(());
@@ -66,15 +66,15 @@ impl Patience {
         let (pause, end) = self.next_pause(tried)?;
         match (tokio::time::timeout(pause, changed).await, end) {
             (Ok(()), _) | (Err(_), PauseEnd::TryAgain) => Ok(()),
-            (Err(_), PauseEnd::GiveUp) => Err(Impatience::TooLong),
+            (Err(_), PauseEnd::GiveUp) => Err(WaitError::TooLong),
         }
     }
 
     /// How long to wait now. Endpoints that refused are worth another try after a short pause; without any, only a change helps.
-    fn next_pause(&mut self, tried: &Tried) -> Result<(Duration, PauseEnd), Impatience> {
+    fn next_pause(&mut self, tried: &Tried) -> Result<(Duration, PauseEnd), WaitError> {
         let left = self.deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Err(Impatience::TooLong);
+            return Err(WaitError::TooLong);
         }
         if tried.is_empty() || left <= self.pause {
             return Ok((left, PauseEnd::GiveUp));
@@ -85,9 +85,9 @@ impl Patience {
     }
 }
 
-impl Impatience {
+impl WaitError {
     /// What the client is told.
-    pub(crate) fn words(self) -> &'static str {
+    pub(crate) fn message(self) -> &'static str {
         match self {
             Self::TooLong => "No endpoint of the service became ready in time; try again.",
             Self::TooMany => {
@@ -103,10 +103,10 @@ impl Impatience {
 struct Place<'a>(&'a AtomicU32);
 
 impl<'a> Place<'a> {
-    fn take(waiting: &'a AtomicU32, max: u32) -> Result<Self, Impatience> {
+    fn take(waiting: &'a AtomicU32, max: u32) -> Result<Self, WaitError> {
         let place = Self(waiting);
         let before = waiting.fetch_add(1, Ordering::Relaxed);
-        if before >= max { Err(Impatience::TooMany) } else { Ok(place) }
+        if before >= max { Err(WaitError::TooMany) } else { Ok(place) }
     }
 }
 

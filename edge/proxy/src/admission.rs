@@ -21,13 +21,13 @@ pub struct Limits {
 
 /// Counts the requests of a service, but only if they are limited: a counter that all workers write is not free.
 #[derive(Debug, Default)]
-pub(crate) struct Gate {
-    under_way: AtomicU32,
+pub(crate) struct InFlightCounter {
+    count: AtomicU32,
 }
 
 /// Why a request is answered 503 instead of being sent to an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Closed {
+pub(crate) enum Rejection {
     /// As many requests are under way as allowed.
     Full,
     /// So many requests await an answer that more would slow down all of them.
@@ -36,32 +36,32 @@ pub(crate) enum Closed {
 
 /// A request that was let in; dropping it lets another in.
 #[derive(Debug)]
-pub(crate) struct Pass {
+pub(crate) struct InFlightPermit {
     limited: Option<Arc<Service>>,
 }
 
-impl Pass {
-    pub(crate) fn take(service: &Arc<Service>, snapshot: &Snapshot) -> Result<Self, Closed> {
+impl InFlightPermit {
+    pub(crate) fn take(service: &Arc<Service>, snapshot: &Snapshot) -> Result<Self, Rejection> {
         let Some(max) = snapshot.limits.in_flight else {
             return Ok(Self { limited: None });
         };
-        let before = service.gate.under_way.fetch_add(1, Ordering::Relaxed);
-        let pass = Self { limited: Some(Arc::clone(service)) };
-        if before < max.get() { Ok(pass) } else { Err(Closed::Full) }
+        let before = service.requests_in_flight.count.fetch_add(1, Ordering::Relaxed);
+        let permit = Self { limited: Some(Arc::clone(service)) };
+        if before < max.get() { Ok(permit) } else { Err(Rejection::Full) }
     }
 }
 
-impl Drop for Pass {
+impl Drop for InFlightPermit {
     fn drop(&mut self) {
         if let Some(service) = &self.limited {
-            service.gate.under_way.fetch_sub(1, Ordering::Relaxed);
+            service.requests_in_flight.count.fetch_sub(1, Ordering::Relaxed);
         }
     }
 }
 
-impl Closed {
+impl Rejection {
     /// What the client is told.
-    pub(crate) fn words(self) -> &'static str {
+    pub(crate) fn message(self) -> &'static str {
         match self {
             Self::Full => "The service has as many requests under way as it may have; try again.",
             Self::Saturated => "The service has more requests than it can answer in good time; try again.",
