@@ -97,8 +97,9 @@ async fn connect(
             Err(Unpicked::Exhausted) => {
                 let wait = wait.get_or_insert_with(|| EndpointWait::new(snapshot.timeouts.endpoint));
                 client.timer.disarm();
-                let waited =
-                    wait.wait(&client.local, None, &client.worker.shared.awaited, &tries.tried).await;
+                let waited = wait
+                    .wait(&client.local, None, &client.worker.shared.endpoint_awaited, &tries.tried)
+                    .await;
                 waited.map_err(|_| ConnectFailure::Unavailable)?;
                 tries = Tries::new(&client.local);
                 continue;

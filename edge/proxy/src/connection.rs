@@ -60,22 +60,22 @@ pub(crate) struct Client {
     /// The tunnel that a request has become; it takes over once hyper releases the socket.
     tunnel: RefCell<Option<Box<Tunnel>>>,
     /// For a request that a route has sent on to another service: the client as it connected.
-    entrance: Option<Rc<Self>>,
+    connected: Option<Rc<Self>>,
 }
 
 impl Client {
     /// The same client, for a request that a route sends on to another service.
-    pub(crate) fn through(entrance: &Rc<Self>, local: Rc<LocalService>) -> Rc<Self> {
+    pub(crate) fn for_backend(connected: &Rc<Self>, local: Rc<LocalService>) -> Rc<Self> {
         Rc::new(Self {
-            worker: Rc::clone(&entrance.worker),
+            worker: Rc::clone(&connected.worker),
             local,
-            timer: Rc::clone(&entrance.timer),
-            ends: entrance.ends.clone(),
-            address: entrance.address.clone(),
-            scheme: entrance.scheme,
-            protocol: entrance.protocol,
+            timer: Rc::clone(&connected.timer),
+            ends: connected.ends.clone(),
+            address: connected.address.clone(),
+            scheme: connected.scheme,
+            protocol: connected.protocol,
             tunnel: RefCell::default(),
-            entrance: Some(Rc::clone(entrance)),
+            connected: Some(Rc::clone(connected)),
         })
     }
 
@@ -90,7 +90,7 @@ impl Client {
 
     /// Notes that a request has become a tunnel.
     pub(crate) fn becomes(&self, tunnel: Option<Tunnel>) {
-        let connected = self.entrance.as_deref().unwrap_or(self);
+        let connected = self.connected.as_deref().unwrap_or(self);
         *connected.tunnel.borrow_mut() = tunnel.map(Box::new);
     }
 
@@ -121,7 +121,7 @@ impl Client {
             scheme: self.scheme,
             protocol: Protocol::Http2,
             tunnel: RefCell::default(),
-            entrance: None,
+            connected: None,
         })
     }
 
@@ -223,7 +223,7 @@ impl Client {
 
 impl Drop for Client {
     fn drop(&mut self) {
-        if self.entrance.is_none() {
+        if self.connected.is_none() {
             self.worker.timers.remove(&self.timer);
         }
     }
@@ -289,7 +289,7 @@ async fn meet(
         scheme,
         protocol: Protocol::Http1,
         tunnel: RefCell::default(),
-        entrance: None,
+        connected: None,
     };
     client.learn_ends(&stream, peer).await.ok()?;
     let is_tcp = client.local.snapshot().protocol == Protocol::Tcp;

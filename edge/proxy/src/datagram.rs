@@ -68,10 +68,10 @@ struct Sessions {
 pub(crate) async fn serve(
     worker: Rc<Worker>,
     socket: std::net::UdpSocket,
-    given_up: CancellationToken,
+    stop: CancellationToken,
     service: Arc<Service>,
 ) {
-    if !worker.may_serve(&given_up).await {
+    if !worker.until_open_or_stopped(&stop).await {
         return;
     }
     let socket = match ServiceSocket::watch(socket) {
@@ -89,7 +89,7 @@ pub(crate) async fn serve(
         buffer: RefCell::new(room_for_one()),
         idle: Cell::default(),
     });
-    sessions.receive(&given_up).await;
+    sessions.receive(&stop).await;
     if !sessions.worker.is_ending() {
         // The service was removed or has moved, and its address may be wanted at once.
         sessions.by_caller.take().values().for_each(|session| session.end());
@@ -112,7 +112,7 @@ enum ConnectFailure {
 }
 
 impl Sessions {
-    async fn receive(self: &Rc<Self>, given_up: &CancellationToken) {
+    async fn receive(self: &Rc<Self>, stop: &CancellationToken) {
         let mut buffer = room_for_one();
         let changed = || self.local.service.changed.notified();
         let mut change = pin!(changed());
@@ -123,7 +123,7 @@ impl Sessions {
             let ready = tokio::select! {
                 biased;
                 () = self.worker.until_stopping() => return,
-                () = given_up.cancelled() => return,
+                () = stop.cancelled() => return,
                 () = change.as_mut() => {
                     change.set(changed());
                     // Registered before the look, so that no change in between is missed.
@@ -188,9 +188,10 @@ impl Sessions {
         self.local.deposit(service.clock.now());
         let begun = Instant::now();
         let was_attempted = Cell::new(false);
-        let place = Arc::clone(&self.worker.shared.sessions).try_acquire_owned().map_err(drop);
-        let allowed = place.and_then(|place| {
-            Ok((place, InFlightPermit::take(service, &self.local.snapshot()).map_err(drop)?))
+        let session_permit =
+            Arc::clone(&self.worker.shared.session_permits).try_acquire_owned().map_err(drop);
+        let allowed = session_permit.and_then(|session_permit| {
+            Ok((session_permit, InFlightPermit::take(service, &self.local.snapshot()).map_err(drop)?))
         });
         let reached = allowed.map_err(|()| ConnectFailure::Full).and_then(|allowed| {
             match self.connect(&caller, datagram, &was_attempted) {
@@ -200,10 +201,10 @@ impl Sessions {
             }
         });
         match reached {
-            Ok(((place, permit), socket, sent)) => {
+            Ok(((session_permit, permit), socket, sent)) => {
                 let is_waiting = socket.is_none();
                 let session = Rc::new(Session::begin(self, caller, permit, socket, was_attempted));
-                self.host(&session, place);
+                self.spawn(&session, session_permit);
                 if is_waiting { session.send(self, datagram) } else { sent }
             }
             Err(failure) => {
@@ -216,14 +217,14 @@ impl Sessions {
         }
     }
 
-    fn host(self: &Rc<Self>, session: &Rc<Session>, place: OwnedSemaphorePermit) {
+    fn spawn(self: &Rc<Self>, session: &Rc<Session>, session_permit: OwnedSemaphorePermit) {
         self.by_caller.borrow_mut().insert(session.caller, Rc::clone(session));
         let (sessions, session) = (Rc::clone(self), Rc::clone(session));
-        self.worker.host(async move {
+        self.worker.spawn_session(async move {
             session.live(&sessions).await;
             sessions.forget(&session);
             session.close(&sessions);
-            drop(place);
+            drop(session_permit);
         });
     }
 
@@ -285,7 +286,7 @@ impl Sessions {
             let unavailable = match self.connect(caller, datagram, was_attempted) {
                 Ok((socket, _)) => return Some(socket),
                 Err(ConnectFailure::Exhausted(tried)) => {
-                    wait.wait(&self.local, None, &self.worker.shared.awaited, &tried).await.is_err()
+                    wait.wait(&self.local, None, &self.worker.shared.endpoint_awaited, &tried).await.is_err()
                 }
                 Err(ConnectFailure::Full) => {
                     self.shard().over_limit.add(1);

@@ -122,7 +122,7 @@ pub(crate) fn prepare(client: &Client, parts: &mut Parts) -> Result<Upgrade, Ref
     let upgrade =
         prepare_request(parts, &Sender { address, scheme, forwarded, default_host: &default_host })?;
     if upgrade == Upgrade::WebSocket {
-        client.worker.with_chance(|rng| websocket::set_key(&mut parts.headers, rng));
+        client.worker.with_rng(|rng| websocket::set_key(&mut parts.headers, rng));
     }
     Ok(upgrade)
 }
@@ -334,7 +334,7 @@ impl ForwardedRequest {
         let wait = wait.get_or_insert_with(|| EndpointWait::new(self.snapshot.timeouts.endpoint));
         let Client { worker, local, timer, .. } = &*self.client;
         timer.disarm();
-        wait.wait(local, self.port(), &worker.shared.awaited, tried).await
+        wait.wait(local, self.port(), &worker.shared.endpoint_awaited, tried).await
     }
 
     /// How far an attempt had come, if it may be made again; otherwise the answer to the client.

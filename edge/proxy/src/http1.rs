@@ -41,23 +41,23 @@ const READY_MAX: usize = 32;
 
 /// Counts these connections.
 #[derive(Debug, Default)]
-pub(crate) struct ReadyPlaces(Cell<usize>);
+pub(crate) struct ReadySlots(Cell<usize>);
 
 /// The place of one such connection, free again when dropped.
 #[derive(Debug)]
-struct ReadyPlace<'a>(&'a ReadyPlaces);
+struct ReadySlot<'a>(&'a ReadySlots);
 
-impl ReadyPlaces {
-    fn take(&self) -> Option<ReadyPlace<'_>> {
+impl ReadySlots {
+    fn take(&self) -> Option<ReadySlot<'_>> {
         let before = self.0.get();
         (before < READY_MAX).then(|| {
             self.0.set(before + 1);
-            ReadyPlace(self)
+            ReadySlot(self)
         })
     }
 }
 
-impl Drop for ReadyPlace<'_> {
+impl Drop for ReadySlot<'_> {
     fn drop(&mut self) {
         self.0.0.set(self.0.0.get() - 1);
     }
@@ -130,7 +130,8 @@ async fn answer_in_place(client: &Rc<Client>, connection: &mut ClientConnection)
             })
             .await?
         };
-        let is_last = connection.is_last_asked() || client.is_closing() || client.worker.is_leaving();
+        let is_last =
+            connection.is_last_asked() || client.is_closing() || client.worker.closes_after_answer();
         let Some(length) = plain_length(&mut answer) else {
             if is_last {
                 close_after(&mut answer);
@@ -162,9 +163,9 @@ async fn next_request(client: &Client, connection: &mut ClientConnection) -> Res
 }
 
 /// Whether a connection at rest is kept ready for the next request, in a `place` if need be.
-fn stays_ready<'a>(client: &'a Client, place: &mut Option<ReadyPlace<'a>>) -> bool {
+fn stays_ready<'a>(client: &'a Client, place: &mut Option<ReadySlot<'a>>) -> bool {
     let is_ready = client.timer.comes_back_soon() || {
-        *place = place.take().or_else(|| client.worker.ready_places.take());
+        *place = place.take().or_else(|| client.worker.ready_slots.take());
         place.is_some()
     };
     is_ready && !client.timer.has_idled()
@@ -217,7 +218,7 @@ async fn serve_by_hyper(
                 }
             };
             is_answering.set(false);
-            if is_last_asked || client.worker.is_leaving() {
+            if is_last_asked || client.worker.closes_after_answer() {
                 close_after(&mut answer);
             }
             Ok::<_, Infallible>(answer.into_response())

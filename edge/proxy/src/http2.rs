@@ -114,8 +114,10 @@ pub(crate) async fn serve(client: &Rc<Client>, socket: ClientSocket) {
                 return Poll::Ready(ended);
             }
             // Only after a poll, so that a request that has already arrived is answered.
-            let has_to_go =
-                is_late || client.is_closing() || client.worker.is_leaving() || visit.is_a_nuisance();
+            let has_to_go = is_late
+                || client.is_closing()
+                || client.worker.closes_after_answer()
+                || visit.is_a_nuisance();
             if visit.is_told_to_go.get() || !has_to_go {
                 return Poll::Pending;
             }

@@ -1,4 +1,4 @@
-//! Listening sockets. The table opens them, and each is served by one worker.
+//! Listening sockets: the table opens them, and one worker accepts from each.
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::datagram;
 use crate::route;
 use crate::service::Service;
-use crate::worker::{Accepted, Worker};
+use crate::worker::{AcceptedConnection, Worker};
 
 /// Connections that the system queues until they are accepted. Linux caps it at `net.core.somaxconn`, 4,096.
 const BACKLOG: i32 = 4096;
@@ -40,9 +40,9 @@ impl Transport {
     }
 }
 
-/// The listening socket, for the worker that serves it.
+/// A listening socket, for the worker that accepts from it.
 #[derive(Debug)]
-pub(crate) enum Entrance {
+pub(crate) enum ListenerSocket {
     Tcp(std::net::TcpListener),
     Udp(std::net::UdpSocket),
 }
@@ -63,17 +63,17 @@ pub struct Inherited {
 pub(crate) struct Listener {
     socket: OwnedFd,
     pub(crate) transport: Transport,
-    /// Cancelled when the worker is to stop serving it.
-    pub(crate) given_up: CancellationToken,
-    /// As asked for, perhaps with port 0.
+    /// Cancelled when the worker is to stop accepting.
+    pub(crate) stop: CancellationToken,
+    /// As requested, perhaps with port 0.
     pub(crate) requested: SocketAddr,
     /// As bound.
     pub(crate) actual: SocketAddr,
 }
 
 impl Listener {
-    /// Begins to listen; the second part is for the worker that accepts.
-    pub(crate) fn open(transport: Transport, requested: SocketAddr) -> io::Result<(Self, Entrance)> {
+    /// Opens a socket and listens; the second part is for the worker that accepts.
+    pub(crate) fn open(transport: Transport, requested: SocketAddr) -> io::Result<(Self, ListenerSocket)> {
         let socket = match transport {
             Transport::Tcp => Self::listen(requested)?,
             Transport::Udp => datagram::bind(requested)?,
@@ -85,7 +85,7 @@ impl Listener {
         let socket = Socket::new(Domain::for_address(requested), Type::STREAM, Some(Protocol::TCP))?;
         // A restart must not wait for connections of the last run to time out. Two listeners at once stay impossible.
         socket.set_reuse_address(true)?;
-        // Accepted connections inherit it, which saves a system call for each.
+        // AcceptedConnection connections inherit it, which saves a system call for each.
         socket.set_tcp_nodelay(true)?;
         socket.set_nonblocking(true)?;
         socket.bind(&requested.into())?;
@@ -98,26 +98,26 @@ impl Listener {
         transport: Transport,
         socket: OwnedFd,
         requested: SocketAddr,
-    ) -> io::Result<(Self, Entrance)> {
+    ) -> io::Result<(Self, ListenerSocket)> {
         let actual = SockRef::from(&socket).local_addr()?.as_socket();
         let actual = actual.ok_or(io::ErrorKind::InvalidInput)?;
-        let entrance = match transport {
-            Transport::Tcp => Entrance::Tcp(socket.try_clone()?.into()),
-            Transport::Udp => Entrance::Udp(socket.try_clone()?.into()),
+        let worker_socket = match transport {
+            Transport::Tcp => ListenerSocket::Tcp(socket.try_clone()?.into()),
+            Transport::Udp => ListenerSocket::Udp(socket.try_clone()?.into()),
         };
-        Ok((Self { socket, transport, given_up: CancellationToken::new(), requested, actual }, entrance))
+        Ok((Self { socket, transport, stop: CancellationToken::new(), requested, actual }, worker_socket))
     }
 
     /// Stops listening at once. When this returns, an address of TCP can be bound again; one of UDP only once the worker has dropped the socket.
     pub(crate) fn close(&self) {
-        self.given_up.cancel();
+        self.stop.cancel();
         // Fails only for a socket that no longer listens, or never did, as one of UDP.
         let _ = rustix::net::shutdown(&self.socket, Shutdown::Read);
     }
 
     /// Stops serving the socket, which goes on listening for another proxy.
     pub(crate) fn leave(&self) {
-        self.given_up.cancel();
+        self.stop.cancel();
     }
 
     /// The socket, for another proxy.
@@ -141,21 +141,22 @@ impl Inherited {
     }
 }
 
-/// Takes a connection that waits. It is not watched yet: which worker's runtime is to do so is chosen then.
-fn take(socket: &std::net::TcpListener) -> io::Result<(std::net::TcpStream, SocketAddr)> {
+/// Accepts a waiting connection. It is not registered with a runtime yet, since the worker is chosen later.
+fn accept_one(socket: &std::net::TcpListener) -> io::Result<(std::net::TcpStream, SocketAddr)> {
     let (stream, peer) = rustix::net::acceptfrom_with(socket, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
     let peer = peer.and_then(|peer| peer.try_into().ok()).ok_or(io::ErrorKind::ConnectionAborted)?;
     Ok((stream.into(), peer))
 }
 
-/// Accepts connections for a service and gives each to the worker with the fewest, from when the proxy is open until the socket is closed.
+/// Accepts connections for a service and gives each to the worker with the fewest connections, from when the proxy is open until the socket
+/// is closed.
 pub(crate) async fn accept(
     worker: Rc<Worker>,
     socket: std::net::TcpListener,
-    given_up: CancellationToken,
+    stop: CancellationToken,
     service: Arc<Service>,
 ) {
-    if !worker.may_serve(&given_up).await {
+    if !worker.until_open_or_stopped(&stop).await {
         return;
     }
     #[expect(
@@ -170,28 +171,38 @@ pub(crate) async fn accept(
             return;
         }
     };
-    let places = Arc::clone(&worker.shared.places);
+    let connection_permits = Arc::clone(&worker.shared.connection_permits);
     loop {
-        // All of them are cancel safe: a connection that was taken is always handed on.
-        let permit = tokio::select! {
+        // All of them are cancel safe: an accepted connection is always passed on.
+        let listener_permit = tokio::select! {
             biased;
             () = worker.until_stopping() => return,
-            permit = service.connection_limit.acquire() => permit,
+            listener_permit = service.connection_limit.acquire() => listener_permit,
         };
-        let place = tokio::select! {
+        let connection_permit = tokio::select! {
             biased;
             () = worker.until_stopping() => return,
-            place = Arc::clone(&places).acquire_owned() => place,
+            connection_permit = Arc::clone(&connection_permits).acquire_owned() => connection_permit,
         };
-        let Ok(place) = place else { return };
+        let Ok(connection_permit) = connection_permit else { return };
         let accepted = tokio::select! {
             biased;
-            accepted = socket.async_io(Interest::READABLE, take) => accepted,
+            accepted = socket.async_io(Interest::READABLE, accept_one) => accepted,
             () = worker.until_stopping() => return,
         };
         match accepted {
             Ok((stream, peer)) => {
-                worker.assign(stream, Accepted { peer, service: Arc::clone(&service), place, permit }).await;
+                worker
+                    .assign(
+                        stream,
+                        AcceptedConnection {
+                            peer,
+                            service: Arc::clone(&service),
+                            connection_permit,
+                            listener_permit,
+                        },
+                    )
+                    .await;
             }
             // The client gave up before it was accepted.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}

@@ -15,7 +15,7 @@ use crate::access::{self, Logs};
 use crate::listener::Inherited;
 use crate::table::Table;
 use crate::tls::watch;
-use crate::worker::{self, Ending, Farewell, Shared};
+use crate::worker::{self, IdleClients, Shared, Shutdown};
 
 /// How big the proxy is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,7 +155,7 @@ impl Proxy {
 
     /// Stops accepting, lets requests under way finish for up to `grace`, cuts off the rest, and ends the threads. Dropping this cuts off at once.
     pub async fn shutdown(self, grace: Duration) -> Ended {
-        self.shared.stop(Ending { grace, farewell: Farewell::AtOnce });
+        self.shared.stop(Shutdown { grace, idle_clients: IdleClients::CloseNow });
         self.table.close_listeners();
         self.wait().await
     }
@@ -163,7 +163,7 @@ impl Proxy {
     /// Leaves the sockets and the clients that were not accepted yet to the proxy that has [inherited](Table::bequeath) them. Clients have up to
     /// `grace` to finish: each may send one more request if it could not know yet that its connection ends.
     pub async fn leave(self, grace: Duration) -> Ended {
-        self.shared.stop(Ending { grace, farewell: Farewell::WithAnAnswer });
+        self.shared.stop(Shutdown { grace, idle_clients: IdleClients::CloseAfterAnswer });
         self.table.leave_listeners();
         self.wait().await
     }
@@ -181,7 +181,7 @@ impl Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        self.shared.cut();
+        self.shared.abort();
         self.table.tell_watch();
         self.table.close_listeners();
         for thread in self.threads.drain(..) {

@@ -10,13 +10,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use balance::EndpointId;
 
 use crate::access::AccessLogState;
-use crate::listener::{Entrance, Inherited, Listener, Transport};
+use crate::listener::{Inherited, Listener, ListenerSocket, Transport};
 use crate::route::{EndpointState, Gateway, Protocol, ServiceRoute};
 use crate::router::{Backend, Router};
 use crate::service::Service;
 use crate::tls::{Challenge, Terminator, TlsState};
 use crate::traffic::{Asked, RouteTraffic, ServiceTraffic};
-use crate::worker::{Order, Shared};
+use crate::worker::{Command, Shared};
 
 mod error;
 
@@ -139,14 +139,14 @@ impl Table {
         }
         let known = entries.get(&route.service);
         let transport = Transport::of(route.protocol);
-        let place = |listener: &Listener| (listener.transport, listener.requested);
-        let before = known.map(|entry| entry.listener.as_ref().map(place));
+        let bound_to = |listener: &Listener| (listener.transport, listener.requested);
+        let before = known.map(|entry| entry.listener.as_ref().map(bound_to));
         if before == Some(route.listen.map(|address| (transport, address))) {
             return Ok(known.and_then(|entry| Some(entry.listener.as_ref()?.actual)));
         }
         let opened = route.listen.map(|address| self.open_listener(entries, route, address)).transpose()?;
         let service = known.map_or_else(|| make().map(Arc::new), |entry| Ok(Arc::clone(&entry.service)));
-        let (listener, entrance) = opened.unzip();
+        let (listener, socket) = opened.unzip();
         let actual = listener.as_ref().map(|listener| listener.actual);
         let service = match service {
             Ok(service) => service,
@@ -155,8 +155,8 @@ impl Table {
                 return Err(error);
             }
         };
-        if let (Some(entrance), Some(listener)) = (entrance, &listener) {
-            self.start_accepting(entrance, listener, &service, entries.len());
+        if let (Some(socket), Some(listener)) = (socket, &listener) {
+            self.start_accepting(socket, listener, &service, entries.len());
         }
         if let Some(old) = entries.insert(Arc::clone(&route.service), Entry { service, listener }) {
             old.listener.inspect(|listener| self.close(listener));
@@ -294,7 +294,7 @@ impl Table {
     ///
     /// Cancel safe. If several wait, one of them is told.
     pub async fn awaited(&self) {
-        self.shared.awaited.notified().await;
+        self.shared.endpoint_awaited.notified().await;
     }
 
     /// All listening sockets, for a proxy that is to take the place of this one: it accepts the clients that this one has not when it leaves.
@@ -343,14 +343,14 @@ impl Table {
         entries: &BTreeMap<Arc<str>, Entry>,
         route: &ServiceRoute,
         address: SocketAddr,
-    ) -> Result<(Listener, Entrance), RouteError> {
+    ) -> Result<(Listener, ListenerSocket), RouteError> {
         let transport = Transport::of(route.protocol);
-        let heirloom = {
+        let inherited_socket = {
             let mut inherited = self.inherited();
             let place = inherited.iter().position(|it| it.is_for(transport, &route.service, address));
             place.map(|place| inherited.swap_remove(place).socket)
         };
-        let Some(socket) = heirloom else { return open(entries, route, address) };
+        let Some(socket) = inherited_socket else { return open(entries, route, address) };
         Listener::of(transport, socket, address).map_err(|source| RouteError::Listen {
             service: Arc::clone(&route.service),
             address,
@@ -358,13 +358,19 @@ impl Table {
         })
     }
 
-    fn start_accepting(&self, entrance: Entrance, listener: &Listener, service: &Arc<Service>, nth: usize) {
-        let given_up = listener.given_up.clone();
-        let order = Order::Listen { entrance, given_up, service: Arc::clone(service) };
+    fn start_accepting(
+        &self,
+        socket: ListenerSocket,
+        listener: &Listener,
+        service: &Arc<Service>,
+        nth: usize,
+    ) {
+        let stop = listener.stop.clone();
+        let command = Command::Listen { socket, stop, service: Arc::clone(service) };
         // Listeners take turns, so that no worker accepts for all services.
         let worker = nth % self.shared.workers.len();
-        if !self.shared.order(worker, order) {
-            tracing::error!(service = %service.name, worker, "worker takes no orders");
+        if !self.shared.send(worker, command) {
+            tracing::error!(service = %service.name, worker, "worker takes no commands");
         }
     }
 
@@ -447,7 +453,7 @@ fn open(
     entries: &BTreeMap<Arc<str>, Entry>,
     route: &ServiceRoute,
     address: SocketAddr,
-) -> Result<(Listener, Entrance), RouteError> {
+) -> Result<(Listener, ListenerSocket), RouteError> {
     let service = Arc::clone(&route.service);
     let transport = Transport::of(route.protocol);
     Listener::open(transport, address).map_err(|source| {

@@ -1,4 +1,4 @@
-//! A worker: one thread with its own runtime, on which its connections live and die.
+//! A worker: one thread with its own runtime, which serves its connections from their beginning to their end.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -19,8 +19,8 @@ use tokio_util::task::TaskTracker;
 use crate::connection;
 use crate::datagram;
 use crate::date::Date;
-use crate::http1::ReadyPlaces;
-use crate::listener::{self, Entrance};
+use crate::http1::ReadySlots;
+use crate::listener::{self, ListenerSocket};
 use crate::local::LocalService;
 use crate::router::GZIPS_MAX;
 use crate::service::Service;
@@ -28,14 +28,14 @@ use crate::timer::{TICK, Timers};
 
 mod shared;
 
-pub(crate) use self::shared::{Accepted, Ending, Farewell, Order, Permits, Shared};
+pub(crate) use self::shared::{AcceptedConnection, Command, IdleClients, Permits, Shared, Shutdown};
 use self::shared::{ActiveConnection, WorkerHandle};
 
-/// Handshakes that a worker does in one turn. At up to 1 ms each, with RSA, requests under way wait for 4 ms at most, however many new clients
-/// come.
+/// TLS handshakes that a worker does between two looks at its other tasks. At up to 1 ms each, with RSA, requests in progress wait for 4 ms at
+/// most, however many new clients come.
 const HANDSHAKES_PER_TURN: usize = 4;
 
-/// Ticks between two looks at idle connections to endpoints: one second.
+/// Ticks between two sweeps of idle connections to endpoints: one second.
 const TICKS_PER_SWEEP: u32 = 10;
 
 /// A worker, as its connections see it.
@@ -44,10 +44,10 @@ pub(crate) struct Worker {
     pub(crate) index: usize,
     pub(crate) shared: Arc<Shared>,
     pub(crate) timers: Timers,
-    pub(crate) ready_places: ReadyPlaces,
+    pub(crate) ready_slots: ReadySlots,
     pub(crate) date: Date,
-    /// The places of handshakes in one turn.
-    pub(crate) handshakes: Semaphore,
+    /// One permit for each handshake in one turn.
+    pub(crate) handshake_permits: Semaphore,
     services: RefCell<Vec<Rc<LocalService>>>,
     connections: TaskTracker,
     /// Requests of clients that speak HTTP/2. They end with their connection.
@@ -57,16 +57,16 @@ pub(crate) struct Worker {
     listeners: TaskTracker,
     /// Copies of requests. The end of the worker does not wait for them.
     pub(crate) copies: TaskTracker,
-    /// The places of answers that are compressed at once.
-    pub(crate) gzips: Arc<Semaphore>,
+    /// One permit for each answer that is compressed.
+    pub(crate) gzip_permits: Arc<Semaphore>,
     rng: RefCell<Xoshiro256PlusPlus>,
 }
 
-/// Runs a worker until it is stopped; returns how many connections were cut off.
+/// Runs a worker until it is stopped; returns how many connections were aborted.
 pub(crate) fn run(
     index: usize,
     shared: Arc<Shared>,
-    orders: mpsc::Receiver<Order>,
+    commands: mpsc::Receiver<Command>,
     runtime: &LocalRuntime,
 ) -> usize {
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(shared.seed);
@@ -76,23 +76,23 @@ pub(crate) fn run(
         index,
         shared,
         timers: Timers::new(),
-        ready_places: ReadyPlaces::default(),
+        ready_slots: ReadySlots::default(),
         date: Date::default(),
-        handshakes: Semaphore::new(HANDSHAKES_PER_TURN),
+        handshake_permits: Semaphore::new(HANDSHAKES_PER_TURN),
         services: RefCell::default(),
         connections: TaskTracker::new(),
         streams: TaskTracker::new(),
         http2_connections: TaskTracker::new(),
         listeners: TaskTracker::new(),
         copies: TaskTracker::new(),
-        gzips: Arc::new(Semaphore::new(GZIPS_MAX)),
+        gzip_permits: Arc::new(Semaphore::new(GZIPS_MAX)),
         rng: RefCell::new(rng),
     });
-    runtime.block_on(worker.obey(orders))
+    runtime.block_on(worker.run_commands(commands))
 }
 
 impl Worker {
-    async fn obey(self: Rc<Self>, mut orders: mpsc::Receiver<Order>) -> usize {
+    async fn run_commands(self: Rc<Self>, mut commands: mpsc::Receiver<Command>) -> usize {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut tick_count = 0u32;
@@ -101,26 +101,26 @@ impl Worker {
             // All of them are cancel safe.
             tokio::select! {
                 biased;
-                Some(order) = orders.recv() => self.carry_out(order),
+                Some(command) = commands.recv() => self.execute(command),
                 () = self.until_stopping(), if deadline.is_none() => {
                     self.listeners.close();
                     self.connections.close();
                     self.timers.wake_all();
-                    let grace = self.shared.ending.get().map_or(Duration::ZERO, |ending| ending.grace);
+                    let grace = self.shared.shutdown.get().map_or(Duration::ZERO, |shutdown| shutdown.grace);
                     deadline = Some(Instant::now() + grace);
                 }
-                () = self.handle().changed.notified() => self.look_around(),
-                () = self.until_deserted(), if deadline.is_some() => {
-                    // No further orders are taken; those that were given are still carried out.
-                    orders.close();
-                    match orders.try_recv() {
-                        Ok(order) => self.carry_out(order),
+                () = self.handle().changed.notified() => self.apply_changes(),
+                () = self.until_drained(), if deadline.is_some() => {
+                    // No further commands are taken; those in the queue are still executed.
+                    commands.close();
+                    match commands.try_recv() {
+                        Ok(command) => self.execute(command),
                         Err(_) => return 0,
                     }
                 }
                 () = until(deadline) => return self.connections.len(),
-                () = self.shared.cut.cancelled(), if deadline.is_some() => return self.connections.len(),
-                _ = ticks.tick(), if !self.is_quiet() => {
+                () = self.shared.abort.cancelled(), if deadline.is_some() => return self.connections.len(),
+                _ = ticks.tick(), if !self.is_idle() => {
                     self.timers.tick();
                     tick_count = tick_count.wrapping_add(1);
                     self.services.borrow().iter().for_each(|local| local.service.review());
@@ -132,25 +132,30 @@ impl Worker {
         }
     }
 
-    fn carry_out(self: &Rc<Self>, order: Order) {
-        match order {
-            Order::Listen { entrance, given_up, service } => {
+    fn execute(self: &Rc<Self>, command: Command) {
+        match command {
+            Command::Listen { socket, stop, service } => {
                 let worker = Rc::clone(self);
-                match entrance {
-                    Entrance::Tcp(socket) => {
-                        self.listeners.spawn_local(listener::accept(worker, socket, given_up, service))
+                match socket {
+                    ListenerSocket::Tcp(socket) => {
+                        self.listeners.spawn_local(listener::accept(worker, socket, stop, service))
                     }
-                    Entrance::Udp(socket) => {
-                        self.listeners.spawn_local(datagram::serve(worker, socket, given_up, service))
+                    ListenerSocket::Udp(socket) => {
+                        self.listeners.spawn_local(datagram::serve(worker, socket, stop, service))
                     }
                 };
             }
-            Order::Serve { stream, accepted, active } => self.serve(stream, accepted, active),
+            Command::Serve { stream, accepted, active } => self.serve(stream, accepted, active),
         }
     }
 
-    fn serve(self: &Rc<Self>, stream: std::net::TcpStream, accepted: Accepted, active: ActiveConnection) {
-        let Accepted { peer, service, place, permit } = accepted;
+    fn serve(
+        self: &Rc<Self>,
+        stream: std::net::TcpStream,
+        accepted: AcceptedConnection,
+        active: ActiveConnection,
+    ) {
+        let AcceptedConnection { peer, service, connection_permit, listener_permit } = accepted;
         let stream = match TcpStream::from_std(stream) {
             Ok(stream) => stream,
             Err(error) => {
@@ -159,31 +164,31 @@ impl Worker {
             }
         };
         let local = self.local(&service);
-        let permits = Permits { _active: active, _place: place, _permit: permit };
-        self.watch(connection::serve(Rc::clone(self), local, stream, peer, permits));
+        let permits = Permits { _active: active, _connection: connection_permit, _listener: listener_permit };
+        self.spawn_connection(connection::serve(Rc::clone(self), local, stream, peer, permits));
     }
 
-    /// Runs a session of UDP, which counts as a connection.
-    pub(crate) fn host(self: &Rc<Self>, session: impl Future<Output = ()> + 'static) {
+    /// Runs a UDP session, which counts as a connection.
+    pub(crate) fn spawn_session(self: &Rc<Self>, session: impl Future<Output = ()> + 'static) {
         let active = ActiveConnection::count(&self.shared, self.index);
-        self.watch(async move {
+        self.spawn_connection(async move {
             session.await;
             drop(active);
         });
     }
 
-    fn watch(&self, connection: impl Future<Output = ()> + 'static) {
-        if self.is_quiet() {
-            // Wakes the loop, which sleeps without ticks while the worker is quiet.
+    fn spawn_connection(&self, connection: impl Future<Output = ()> + 'static) {
+        if self.is_idle() {
+            // Wakes the loop, which has no ticks while the worker is idle.
             self.handle().changed.notify_one();
         }
         self.connections.spawn_local(connection);
     }
 
     /// Gives a new connection to the worker that has the fewest.
-    pub(crate) async fn assign(self: &Rc<Self>, stream: std::net::TcpStream, accepted: Accepted) {
+    pub(crate) async fn assign(self: &Rc<Self>, stream: std::net::TcpStream, accepted: AcceptedConnection) {
         let workers = self.shared.workers.iter().enumerate();
-        // Among equals this worker comes first, so that the connection need not be handed over.
+        // Ties go to this worker, so that the connection need not be handed over.
         let fewest =
             workers.min_by_key(|(i, worker)| (worker.connections.load(Ordering::Relaxed), *i != self.index));
         let (index, fewest) = fewest.expect("a proxy has at least one worker");
@@ -192,34 +197,34 @@ impl Worker {
             self.serve(stream, accepted, active);
             return;
         }
-        let given = fewest.orders.send(Order::Serve { stream, accepted, active }).await;
-        // That worker has ended because the proxy ends. This one goes on as long as it accepts, so it serves the client.
-        if let Err(SendError(order)) = given {
-            self.carry_out(order);
+        let sent = fewest.commands.send(Command::Serve { stream, accepted, active }).await;
+        // That worker has ended because the proxy shuts down. This one goes on as long as it accepts, so it serves the client.
+        if let Err(SendError(command)) = sent {
+            self.execute(command);
         }
     }
 
-    /// Whether the proxy ends, in either way.
+    /// Whether the proxy shuts down, in either way.
     pub(crate) fn is_ending(&self) -> bool {
         self.shared.is_stopped()
     }
 
-    /// Whether connections are closed that have nothing under way.
+    /// Whether idle connections are to be closed.
     pub(crate) fn is_stopping(&self) -> bool {
-        self.connections.is_closed() && self.farewell() == Some(Farewell::AtOnce)
+        self.connections.is_closed() && self.idle_clients() == Some(IdleClients::CloseNow)
     }
 
-    /// Whether clients are told with their next answer that their connection ends.
-    pub(crate) fn is_leaving(&self) -> bool {
-        self.connections.is_closed() && self.farewell() == Some(Farewell::WithAnAnswer)
+    /// Whether each connection is to be closed after its next answer.
+    pub(crate) fn closes_after_answer(&self) -> bool {
+        self.connections.is_closed() && self.idle_clients() == Some(IdleClients::CloseAfterAnswer)
     }
 
-    fn farewell(&self) -> Option<Farewell> {
-        self.shared.ending.get().map(|ending| ending.farewell)
+    fn idle_clients(&self) -> Option<IdleClients> {
+        self.shared.shutdown.get().map(|shutdown| shutdown.idle_clients)
     }
 
-    /// Waits until no client is accepted any more, and no client is left.
-    async fn until_deserted(&self) {
+    /// Waits until no more clients are accepted and none is left.
+    async fn until_drained(&self) {
         self.listeners.wait().await;
         self.connections.wait().await;
     }
@@ -228,22 +233,22 @@ impl Worker {
         self.shared.stop.cancelled().await;
     }
 
-    /// Waits until the proxy is open; `false` when it stops, or the socket is given up, before that. Cancel safe.
-    pub(crate) async fn may_serve(&self, given_up: &CancellationToken) -> bool {
+    /// Waits until the proxy is open; `false` when it, or the listener, is stopped before that. Cancel safe.
+    pub(crate) async fn until_open_or_stopped(&self, stop: &CancellationToken) -> bool {
         tokio::select! {
             biased;
             () = self.until_stopping() => false,
-            () = given_up.cancelled() => false,
+            () = stop.cancelled() => false,
             () = self.shared.until_open() => true,
         }
     }
 
     /// Calls `decide` with the random numbers of this worker.
-    pub(crate) fn with_chance<T>(&self, decide: impl FnOnce(&mut Xoshiro256PlusPlus) -> T) -> T {
+    pub(crate) fn with_rng<T>(&self, decide: impl FnOnce(&mut Xoshiro256PlusPlus) -> T) -> T {
         decide(&mut self.rng.borrow_mut())
     }
 
-    /// A service as this worker knows it.
+    /// This worker's state of a service.
     pub(crate) fn local(&self, service: &Arc<Service>) -> Rc<LocalService> {
         let mut services = self.services.borrow_mut();
         if let Some(local) = services.iter().find(|local| Arc::ptr_eq(&local.service, service)) {
@@ -255,8 +260,8 @@ impl Worker {
         local
     }
 
-    /// Closes what changed services no longer need, and lets connections of removed ones end.
-    fn look_around(&self) {
+    /// Applies changes of services: closes connections that they no longer need, and lets those of removed services end.
+    fn apply_changes(&self) {
         let mut services = self.services.borrow_mut();
         services.iter().for_each(|local| local.refresh());
         if services.iter().any(|local| local.service.is_closing()) {
@@ -270,9 +275,9 @@ impl Worker {
         self.services.borrow().iter().for_each(|local| local.sweep(now));
     }
 
-    /// Whether there is nothing that time could change, so that an idle proxy does not wake up.
-    fn is_quiet(&self) -> bool {
-        // The timers do not tell: a connection that was just handed over has none yet.
+    /// Whether no ticks are needed, so that an idle proxy does not wake up.
+    fn is_idle(&self) -> bool {
+        // The timers do not say so: a connection that was just handed over has none yet.
         self.connections.is_empty()
             && !self.services.borrow().iter().any(|local| local.has_idle_connections())
     }

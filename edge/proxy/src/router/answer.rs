@@ -51,7 +51,7 @@ pub(crate) async fn answer(client: Rc<Client>, mut request: ClientRequest) -> An
     let mut answer = follow(&client, request, upgrade, &mut way).await;
     way.rule().response_edit.change(&mut answer);
     if let Some(takes_gzip) = takes_gzip {
-        answer = gzip::shrink(answer, takes_gzip, &client.worker.gzips);
+        answer = gzip::shrink(answer, takes_gzip, &client.worker.gzip_permits);
     }
     answer
 }
@@ -102,7 +102,7 @@ async fn follow(
     let body_bytes_max = way.body_bytes_max();
     let try_timeout = limit(timeouts.backend_request);
     let overrides = RouteOverrides { try_timeout, copies, body_bytes_max, port };
-    let target = Client::through(client, service);
+    let target = Client::for_backend(client, service);
     let given = limit(timeouts.request).map(|limit| request.started + limit);
     match given.into_iter().chain(request.deadline()).min() {
         None => forward::to_service(target, request, upgrade, overrides).await,

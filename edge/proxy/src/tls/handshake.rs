@@ -24,7 +24,7 @@ pub(crate) async fn accept(
 ) -> io::Result<TlsStream<TcpStream>> {
     let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
     let challenge = worker.shared.challenges.config(&hello.client_hello());
-    let turn = worker.handshakes.acquire().await.map_err(io::Error::other)?;
+    let turn = worker.handshake_permits.acquire().await.map_err(io::Error::other)?;
     // Only now, so that a handshake that had to wait for its turn does not use outdated certificates.
     let config = challenge.unwrap_or_else(|| terminator.config());
     let mut rest = pin!(hello.into_stream(config));

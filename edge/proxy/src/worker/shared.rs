@@ -12,96 +12,96 @@ use crate::access::Logs;
 use crate::clock::Clock;
 use crate::connection_limit::ConnectionPermit;
 use crate::datagram::SESSIONS_MAX;
-use crate::listener::Entrance;
+use crate::listener::ListenerSocket;
 use crate::service::Service;
 use crate::tls::Challenges;
 
 /// Orders that may queue for a worker; its loop takes them as fast as connections can be set up.
-const ORDERS_MAX: usize = 1024;
+const COMMANDS_MAX: usize = 1024;
 
 /// What all workers share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) clock: Clock,
-    /// One place for each client connection.
-    pub(crate) places: Arc<Semaphore>,
-    /// One place for each session of UDP.
-    pub(crate) sessions: Arc<Semaphore>,
+    /// One permit for each client connection.
+    pub(crate) connection_permits: Arc<Semaphore>,
+    /// One permit for each UDP session.
+    pub(crate) session_permits: Arc<Semaphore>,
     pub(crate) workers: Box<[WorkerHandle]>,
-    /// Told when a request begins to wait for an endpoint.
-    pub(crate) awaited: Notify,
+    /// Notified when a request begins to wait for an endpoint.
+    pub(crate) endpoint_awaited: Notify,
     pub(crate) logs: Logs,
     pub(crate) challenges: Challenges,
     /// Cancelled once clients may be accepted.
     open: CancellationToken,
     pub(super) stop: CancellationToken,
-    /// How to end; set before `stop` is cancelled.
-    pub(super) ending: OnceLock<Ending>,
-    /// Cancelled when whatever is still under way is to be cut off, regardless of its grace.
-    pub(super) cut: CancellationToken,
+    /// How to shut down; set before `stop` is cancelled.
+    pub(super) shutdown: OnceLock<Shutdown>,
+    /// Cancelled when whatever is still in progress is to be aborted, regardless of the grace period.
+    pub(super) abort: CancellationToken,
     pub(super) seed: u64,
 }
 
-/// How the proxy ends.
+/// How the proxy shuts down.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Ending {
-    /// How long what is under way may take.
+pub(crate) struct Shutdown {
+    /// How long requests in progress may take.
     pub(crate) grace: Duration,
-    pub(crate) farewell: Farewell,
+    pub(crate) idle_clients: IdleClients,
 }
 
-/// What becomes of a client that has nothing under way when the proxy ends.
+/// What happens to idle client connections when the proxy shuts down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Farewell {
-    /// Its connection is closed.
-    AtOnce,
-    /// It may be about to send a request: it is served one more, and told with the answer that the connection ends. Over HTTP/2 it is told
-    /// at once, which loses nothing there.
-    WithAnAnswer,
+pub(crate) enum IdleClients {
+    /// They are closed.
+    CloseNow,
+    /// Their clients may be about to send a request: each may send one more, and its answer says that the connection closes. HTTP/2 clients get a
+    /// GOAWAY at once, which loses no request.
+    CloseAfterAnswer,
 }
 
 /// How a worker is reached from outside.
 #[derive(Debug)]
 pub(crate) struct WorkerHandle {
-    pub(super) orders: mpsc::Sender<Order>,
-    /// Told when services or endpoints changed.
+    pub(super) commands: mpsc::Sender<Command>,
+    /// Notified when services or endpoints have changed.
     pub(super) changed: Notify,
     pub(super) connections: AtomicUsize,
 }
 
-/// An order to a worker.
+/// A command to a worker.
 #[derive(Debug)]
-pub(crate) enum Order {
-    /// Serve the clients that come in by this socket.
-    Listen { entrance: Entrance, given_up: CancellationToken, service: Arc<Service> },
+pub(crate) enum Command {
+    /// Serve the clients of this listener.
+    Listen { socket: ListenerSocket, stop: CancellationToken, service: Arc<Service> },
     /// Serve this client.
-    Serve { stream: std::net::TcpStream, accepted: Accepted, active: ActiveConnection },
+    Serve { stream: std::net::TcpStream, accepted: AcceptedConnection, active: ActiveConnection },
 }
 
-/// An accepted client.
+/// An accepted connection.
 #[derive(Debug)]
-pub(crate) struct Accepted {
+pub(crate) struct AcceptedConnection {
     pub(crate) peer: SocketAddr,
     pub(crate) service: Arc<Service>,
-    /// One of the connections that the proxy may have at once.
-    pub(crate) place: OwnedSemaphorePermit,
-    /// One of those that its listener may have at once.
-    pub(crate) permit: ConnectionPermit,
+    /// Of the connections that the proxy may have at once.
+    pub(crate) connection_permit: OwnedSemaphorePermit,
+    /// Of those that its listener may have at once.
+    pub(crate) listener_permit: ConnectionPermit,
 }
 
-/// Counts as a connection of a worker until it is dropped.
+/// Counts a connection of a worker until it is dropped.
 #[derive(Debug)]
 pub(crate) struct ActiveConnection {
     shared: Arc<Shared>,
     worker: usize,
 }
 
-/// What a client holds while it is connected; dropping it makes room for another.
+/// The permits that a client holds while it is connected.
 #[derive(Debug)]
 pub(crate) struct Permits {
     pub(super) _active: ActiveConnection,
-    pub(super) _place: OwnedSemaphorePermit,
-    pub(super) _permit: ConnectionPermit,
+    pub(super) _connection: OwnedSemaphorePermit,
+    pub(super) _listener: ConnectionPermit,
 }
 
 impl ActiveConnection {
@@ -118,50 +118,53 @@ impl Drop for ActiveConnection {
 }
 
 impl Shared {
-    /// The shared part of so many workers, and the receiving end of each one's orders.
+    /// The part that `workers` workers share, and the receiver of each one's commands.
     pub(crate) fn new(
         workers: usize,
         connections_max: usize,
         seed: u64,
         logs: Logs,
-    ) -> (Self, Vec<mpsc::Receiver<Order>>) {
-        let (handles, orders): (Vec<_>, Vec<_>) = (0..workers)
+    ) -> (Self, Vec<mpsc::Receiver<Command>>) {
+        let (handles, commands): (Vec<_>, Vec<_>) = (0..workers)
             .map(|_| {
-                let (sender, receiver) = mpsc::channel(ORDERS_MAX);
-                let handle =
-                    WorkerHandle { orders: sender, changed: Notify::new(), connections: AtomicUsize::new(0) };
+                let (sender, receiver) = mpsc::channel(COMMANDS_MAX);
+                let handle = WorkerHandle {
+                    commands: sender,
+                    changed: Notify::new(),
+                    connections: AtomicUsize::new(0),
+                };
                 (handle, receiver)
             })
             .unzip();
-        let places = Arc::new(Semaphore::new(connections_max));
+        let connection_permits = Arc::new(Semaphore::new(connections_max));
         let shared = Self {
             clock: Clock::start(),
-            places,
-            sessions: Arc::new(Semaphore::new(SESSIONS_MAX)),
+            connection_permits,
+            session_permits: Arc::new(Semaphore::new(SESSIONS_MAX)),
             workers: handles.into(),
-            awaited: Notify::new(),
+            endpoint_awaited: Notify::new(),
             logs,
             challenges: Challenges::default(),
             open: CancellationToken::new(),
             stop: CancellationToken::new(),
-            ending: OnceLock::new(),
-            cut: CancellationToken::new(),
+            shutdown: OnceLock::new(),
+            abort: CancellationToken::new(),
             seed,
         };
-        (shared, orders)
+        (shared, commands)
     }
 
-    /// Tells all workers to look at their services again.
+    /// Tells all workers that services or endpoints have changed.
     pub(crate) fn announce_change(&self) {
         self.workers.iter().for_each(|worker| worker.changed.notify_one());
     }
 
-    /// Gives an order; `false` if the worker has ended or its queue is full.
-    pub(crate) fn order(&self, worker: usize, order: Order) -> bool {
-        self.workers[worker].orders.try_send(order).is_ok()
+    /// Sends a command; `false` if the worker has ended or its queue is full.
+    pub(crate) fn send(&self, worker: usize, command: Command) -> bool {
+        self.workers[worker].commands.try_send(command).is_ok()
     }
 
-    /// Lets clients be accepted.
+    /// Lets the workers accept clients.
     pub(crate) fn open(&self) {
         self.open.cancel();
     }
@@ -174,16 +177,16 @@ impl Shared {
         self.open.cancelled().await;
     }
 
-    /// Tells all workers to finish what is under way, and to end. Only the first call counts.
-    pub(crate) fn stop(&self, ending: Ending) {
-        self.ending.get_or_init(|| ending);
+    /// Tells all workers to finish what is in progress, and to end. Only the first call counts.
+    pub(crate) fn stop(&self, shutdown: Shutdown) {
+        self.shutdown.get_or_init(|| shutdown);
         self.stop.cancel();
     }
 
-    /// Tells all workers to end at once, also those that were told to take their time.
-    pub(crate) fn cut(&self) {
-        self.stop(Ending { grace: Duration::ZERO, farewell: Farewell::AtOnce });
-        self.cut.cancel();
+    /// Tells all workers to end at once, regardless of the grace period.
+    pub(crate) fn abort(&self) {
+        self.stop(Shutdown { grace: Duration::ZERO, idle_clients: IdleClients::CloseNow });
+        self.abort.cancel();
     }
 
     pub(crate) fn is_stopped(&self) -> bool {
