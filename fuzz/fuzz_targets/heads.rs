@@ -24,7 +24,7 @@ use libfuzzer_sys::fuzz_target;
 #[path = "../../edge/proxy/src/plain/heads.rs"]
 mod heads;
 
-use heads::{Asked, HEAD_BYTES_MAX, Heard, Told, is_of_length, take_answer, take_request};
+use heads::{PlainRequest, HEAD_BYTES_MAX, Parsed, PlainAnswer, has_sized_body, take_answer, take_request};
 
 /// Headers of an answer that are not for the client. Source: RFC 9110, sections 7.6.1 and 11.7.1.
 const ENDS_HERE: [HeaderName; 6] = [
@@ -36,18 +36,18 @@ const ENDS_HERE: [HeaderName; 6] = [
     UPGRADE,
 ];
 
-fuzz_target!(|said: &[u8]| {
-    request(said);
-    answer(said);
+fuzz_target!(|bytes: &[u8]| {
+    request(bytes);
+    answer(bytes);
 });
 
-fn request(said: &[u8]) {
-    let mut heard = BytesMut::from(said);
-    let Asked { parts, head, is_last } = match take_request(&mut heard) {
-        Heard::Plain(taken) => taken,
-        Heard::Begun | Heard::Other => return assert_eq!(heard, said, "it is left as it came"),
+fn request(bytes: &[u8]) {
+    let mut buffered = BytesMut::from(bytes);
+    let PlainRequest { parts, head, is_last } = match take_request(&mut buffered) {
+        Parsed::Plain(taken) => taken,
+        Parsed::Partial | Parsed::NotPlain => return assert_eq!(buffered, bytes, "it is left as it came"),
     };
-    assert_eq!([&head[..], &heard[..]].concat(), said, "nothing is lost");
+    assert_eq!([&head[..], &buffered[..]].concat(), bytes, "nothing is lost");
     assert!(head.len() <= HEAD_BYTES_MAX);
     let (mut to_hyper, goes_on) = request_by_hyper(&head).expect("hyper takes it, too");
     assert_eq!(is_last, !goes_on, "it is the last one to both");
@@ -59,25 +59,25 @@ fn request(said: &[u8]) {
     );
 }
 
-fn answer(said: &[u8]) {
-    let mut heard = BytesMut::from(said);
-    let Told { status, length, lines } = match take_answer(&mut heard) {
-        Heard::Plain(taken) => taken,
-        Heard::Begun | Heard::Other => return assert_eq!(heard, said, "it is left as it came"),
+fn answer(bytes: &[u8]) {
+    let mut buffered = BytesMut::from(bytes);
+    let PlainAnswer { status, length, raw_head } = match take_answer(&mut buffered) {
+        Parsed::Plain(taken) => taken,
+        Parsed::Partial | Parsed::NotPlain => return assert_eq!(buffered, bytes, "it is left as it came"),
     };
-    assert!(said.ends_with(&heard), "nothing is lost");
-    let head = &said[..said.len() - heard.len()];
-    assert!(head.len() <= HEAD_BYTES_MAX && is_of_length(status));
+    assert!(bytes.ends_with(&buffered), "nothing is lost");
+    let head = &bytes[..bytes.len() - buffered.len()];
+    assert!(head.len() <= HEAD_BYTES_MAX && has_sized_body(status));
     let (mut to_hyper, size) = answer_by_hyper(head).expect("hyper takes it for an answer");
     let of_connection = to_hyper.headers.get_all(CONNECTION);
-    assert!(of_connection.iter().all(|said| said.as_bytes().eq_ignore_ascii_case(b"keep-alive")));
+    assert!(of_connection.iter().all(|value| value.as_bytes().eq_ignore_ascii_case(b"keep-alive")));
     ENDS_HERE.iter().for_each(|name| drop(to_hyper.headers.remove(name)));
-    assert_eq!((status, Some(length), lines.to_map()), (to_hyper.status, size, to_hyper.headers.clone()));
-    assert_eq!(lines.is_dated(), to_hyper.headers.contains_key(DATE));
+    assert_eq!((status, Some(length), raw_head.to_map()), (to_hyper.status, size, to_hyper.headers.clone()));
+    assert_eq!(raw_head.has_date(), to_hyper.headers.contains_key(DATE));
     assert!(to_hyper.extensions.is_empty(), "its words are those of its status");
     // What is written says the same, and nothing else.
     let mut written = Vec::new();
-    lines.write(&mut written);
+    raw_head.write(&mut written);
     written.extend_from_slice(b"\r\n");
     let (again, size) = answer_by_hyper(&written).expect("hyper takes it for an answer, too");
     assert_eq!((again.status, size, again.headers), (status, Some(length), to_hyper.headers));
@@ -92,7 +92,7 @@ fn request_by_hyper(head: &[u8]) -> Option<(request::Parts, bool)> {
         asked.replace(Some(request.into_parts().0));
         async { Ok::<_, Infallible>(Response::new(String::new())) }
     });
-    let wire = Wire { heard: Bytes::copy_from_slice(head), is_open: true };
+    let wire = Wire { buffered: Bytes::copy_from_slice(head), is_open: true };
     let mut builder = server::conn::http1::Builder::new();
     let connection = pin!(builder.header_read_timeout(None).serve_connection(wire, service));
     let polled = connection.poll(&mut Context::from_waker(Waker::noop()));
@@ -102,7 +102,7 @@ fn request_by_hyper(head: &[u8]) -> Option<(request::Parts, bool)> {
 /// The head of the answer in there and the length of its body, as hyper's client reads it.
 fn answer_by_hyper(head: &[u8]) -> Option<(response::Parts, Option<u64>)> {
     let cx = &mut Context::from_waker(Waker::noop());
-    let wire = Wire { heard: Bytes::copy_from_slice(head), is_open: false };
+    let wire = Wire { buffered: Bytes::copy_from_slice(head), is_open: false };
     let mut shaking = pin!(client::conn::http1::handshake::<_, String>(wire));
     let Poll::Ready(Ok((mut sender, connection))) = shaking.as_mut().poll(cx) else { return None };
     let mut connection = pin!(connection);
@@ -122,7 +122,7 @@ fn answer_by_hyper(head: &[u8]) -> Option<(response::Parts, Option<u64>)> {
 
 /// What has come, of which hyper's client must not see anything before it has asked, and to which nothing is added.
 struct Wire {
-    heard: Bytes,
+    buffered: Bytes,
     is_open: bool,
 }
 
@@ -132,11 +132,11 @@ impl Read for Wire {
         _cx: &mut Context<'_>,
         mut buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        if !self.is_open || self.heard.is_empty() {
+        if !self.is_open || self.buffered.is_empty() {
             return Poll::Pending;
         }
-        let size = self.heard.len().min(buf.remaining());
-        buf.put_slice(&self.heard.split_to(size));
+        let size = self.buffered.len().min(buf.remaining());
+        buf.put_slice(&self.buffered.split_to(size));
         Poll::Ready(Ok(()))
     }
 }

@@ -117,8 +117,8 @@ impl Logs {
 
 impl Log {
     /// Queues an entry for a request of which nothing is known but its client and how it was refused.
-    pub(crate) fn put_unread(self: &Arc<Self>, client: &Client, status: StatusCode) {
-        let entry = Entry::unread(os::wall(), client.address.as_bytes(), "HTTP/1.1", status.as_u16());
+    pub(crate) fn log_malformed(self: &Arc<Self>, client: &Client, status: StatusCode) {
+        let entry = Entry::malformed(os::wall(), client.address.as_bytes(), "HTTP/1.1", status.as_u16());
         self.put(Box::new(entry));
     }
 

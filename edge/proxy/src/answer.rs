@@ -1,16 +1,16 @@
 //! The answer to a request, on its way from an endpoint to the client.
 //!
-//! Most answers are passed on as they are. So the head of a [plain](crate::plain) one stays the bytes that came, until somebody asks for its
-//! headers by name.
+//! Most answers are passed on as they are. So the head of a [plain](crate::plain) one stays the bytes that were received, until its headers are
+//! needed by name.
 
 use hyper::header::HeaderMap;
 use hyper::http::{Extensions, response};
 use hyper::{Response, StatusCode};
 
 use crate::headers::prepare_response;
-use crate::plain::heads::{Lines, Told};
+use crate::plain::heads::{PlainAnswer, RawHead};
 
-/// The head of an answer, and what stands for its body.
+/// The head of an answer, and a representation of its body.
 #[derive(Debug)]
 pub(crate) struct Answer<B> {
     pub(crate) status: StatusCode,
@@ -22,27 +22,27 @@ pub(crate) struct Answer<B> {
 
 #[derive(Debug)]
 enum Headers {
-    /// As they came.
-    Lines(Lines),
+    /// As they were received.
+    Raw(RawHead),
     Map(HeaderMap),
 }
 
 impl<B> Answer<B> {
     /// A plain answer.
-    pub(crate) fn told(told: Told, body: B) -> Self {
-        let Told { status, lines, .. } = told;
-        Self { status, headers: Headers::Lines(lines), extensions: Extensions::new(), body }
+    pub(crate) fn plain(answer: PlainAnswer, body: B) -> Self {
+        let PlainAnswer { status, raw_head, .. } = answer;
+        Self { status, headers: Headers::Raw(raw_head), extensions: Extensions::new(), body }
     }
 
-    /// The head of a plain answer, as long as nobody has asked for its headers.
-    pub(crate) fn lines(&self) -> Option<&Lines> {
+    /// The head of a plain answer, unless its [`headers`](Self::headers) were needed.
+    pub(crate) fn raw_head(&self) -> Option<&RawHead> {
         match &self.headers {
-            Headers::Lines(lines) => Some(lines),
+            Headers::Raw(raw_head) => Some(raw_head),
             Headers::Map(_) => None,
         }
     }
 
-    /// Takes out of the headers what is not for the client. Lines have been rid of it when they were read.
+    /// Removes headers that are not for the client. A raw head has none of them.
     pub(crate) fn prepare(&mut self) {
         if let Headers::Map(map) = &mut self.headers {
             prepare_response(map, self.status);
@@ -51,27 +51,27 @@ impl<B> Answer<B> {
 
     /// Its headers.
     pub(crate) fn headers(&mut self) -> &mut HeaderMap {
-        if let Headers::Lines(lines) = &self.headers {
-            self.headers = Headers::Map(lines.to_map());
+        if let Headers::Raw(raw_head) = &self.headers {
+            self.headers = Headers::Map(raw_head.to_map());
         }
         match &mut self.headers {
             Headers::Map(map) => map,
-            Headers::Lines(_) => unreachable!("the lines were made a map"),
+            Headers::Raw(_) => unreachable!("the raw_head were made a map"),
         }
     }
 
-    /// Whether there is more to its head than status and headers.
+    /// Whether its head has more than status and headers.
     pub(crate) fn has_extensions(&self) -> bool {
         !self.extensions.is_empty()
     }
 
-    /// The same head with what stands for another body.
+    /// The same head with another body.
     pub(crate) fn map<C>(self, other: impl FnOnce(B) -> C) -> Answer<C> {
         let Self { status, headers, extensions, body } = self;
         Answer { status, headers, extensions, body: other(body) }
     }
 
-    /// The same for hyper.
+    /// The answer as hyper has it.
     pub(crate) fn into_response(mut self) -> Response<B> {
         let headers = std::mem::take(self.headers());
         let mut response = Response::new(self.body);
@@ -81,7 +81,7 @@ impl<B> Answer<B> {
     }
 }
 
-/// Which HTTP an endpoint speaks is between it and us, and left out (RFC 9112, section 2.3).
+/// Leaves out the version of HTTP, which concerns the connection to the endpoint only (RFC 9112, section 2.3).
 impl<B> From<Response<B>> for Answer<B> {
     fn from(response: Response<B>) -> Self {
         let (response::Parts { status, headers, extensions, .. }, body) = response.into_parts();

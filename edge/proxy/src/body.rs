@@ -291,7 +291,7 @@ impl Body for RequestBody {
         if *is_ended {
             upload.sent.set(Some(Instant::now()));
         }
-        upload.client.uploading(*is_ended);
+        upload.client.note_upload(*is_ended);
         Poll::Ready(frame)
     }
 

@@ -21,7 +21,7 @@ use crate::admission::InFlightPermit;
 use crate::connection::Client;
 use crate::endpoint::InFlight;
 use crate::endpoint_wait::EndpointWait;
-use crate::preamble::{self, Introduction};
+use crate::proxy_protocol::{self, OutgoingHeader};
 use crate::service::Snapshot;
 use crate::socket::Stream;
 use crate::timer::{Stage, Timer};
@@ -134,9 +134,9 @@ async fn begin(
     address: std::net::SocketAddr,
 ) -> Result<SharedSocket, ConnectError> {
     let mut socket = SharedSocket::connect(address, snapshot.timeouts.connect).await?;
-    if let Some(Introduction { version, ends }) = snapshot.introduction(client.ends()) {
+    if let Some(OutgoingHeader { version, addresses }) = snapshot.proxy_header(client.addresses()) {
         // A new socket has room for it.
-        socket.write_all(&preamble::header(version, ends)).await.map_err(ConnectError::Refused)?;
+        socket.write_all(&proxy_protocol::encode(version, addresses)).await.map_err(ConnectError::Refused)?;
     }
     Ok(socket)
 }

@@ -1,7 +1,7 @@
 //! One client connection: its own task from the first byte to the last, tunnels included.
 //!
-//! Most connections only wait for a request. Whatever else they need is boxed, and allocated when bytes come: one that waits is little more
-//! than its socket.
+//! Most connections only wait for a request. Whatever else they need is boxed, and allocated when bytes arrive: an idle connection is little
+//! more than its socket.
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
@@ -21,7 +21,7 @@ use crate::conduit;
 use crate::http1;
 use crate::http2::{self, PREFACE};
 use crate::local::LocalService;
-use crate::preamble::{self, Ends, Heard};
+use crate::proxy_protocol::{self, ProxiedAddresses, Received};
 use crate::route::Protocol;
 use crate::socket::{ClientSocket, Stream};
 use crate::timer::{Stage, Timer};
@@ -30,7 +30,7 @@ use crate::traffic::Shard;
 use crate::tunnel::Tunnel;
 use crate::worker::{Permits, Worker};
 
-/// Bytes that the head of a request may have; beyond them the answer is 431. nginx allows 4 × 8 KiB by default.
+/// Bytes that the head of a request may have; with more the answer is 431. nginx allows 4 × 8 KiB by default.
 /// In HTTP/1.1 hyper also allows 100 headers at most.
 pub(crate) const REQUEST_HEAD_BYTES_MAX: usize = 32 * 1024;
 
@@ -42,35 +42,35 @@ static HTTPS: HeaderValue = HeaderValue::from_static("https");
 
 /// A connection without the PROXY header that it should have begun with.
 #[derive(Debug, Clone, Copy)]
-struct MissingHeader;
+struct MissingProxyHeader;
 
-/// A client's connection, as its requests see it. In HTTP/2 each stream has one.
+/// The context of a client's connection for its requests. In HTTP/2 each stream has one of its own.
 #[derive(Debug)]
 pub(crate) struct Client {
     pub(crate) worker: Rc<Worker>,
     pub(crate) local: Rc<LocalService>,
     pub(crate) timer: Rc<Timer>,
-    /// Between which addresses the connection is, if endpoints are to be told.
-    ends: Option<Box<Ends>>,
+    /// The addresses for the PROXY headers of connections to endpoints, if these are to be sent.
+    addresses: Option<Box<ProxiedAddresses>>,
     /// The client's address without the port, as a header value.
     pub(crate) address: HeaderValue,
     /// `http` or `https`, as the client reached us.
     pub(crate) scheme: &'static HeaderValue,
     pub(crate) protocol: Protocol,
-    /// The tunnel that a request has become; it takes over once hyper releases the socket.
+    /// The tunnel of a request that was upgraded; it begins once hyper releases the socket.
     tunnel: RefCell<Option<Box<Tunnel>>>,
-    /// For a request that a route has sent on to another service: the client as it connected.
+    /// For a request that a route has sent to another service: the client as it connected to the listener.
     connected: Option<Rc<Self>>,
 }
 
 impl Client {
-    /// The same client, for a request that a route sends on to another service.
+    /// The same client, for a request that a route sends to another service.
     pub(crate) fn for_backend(connected: &Rc<Self>, local: Rc<LocalService>) -> Rc<Self> {
         Rc::new(Self {
             worker: Rc::clone(&connected.worker),
             local,
             timer: Rc::clone(&connected.timer),
-            ends: connected.ends.clone(),
+            addresses: connected.addresses.clone(),
             address: connected.address.clone(),
             scheme: connected.scheme,
             protocol: connected.protocol,
@@ -83,29 +83,29 @@ impl Client {
         &self.local.service.shards[self.worker.index]
     }
 
-    /// Between which addresses the connection is, if endpoints are to be told.
-    pub(crate) fn ends(&self) -> Option<Ends> {
-        self.ends.as_deref().copied()
+    /// The addresses for the PROXY headers of connections to endpoints, if these are to be sent.
+    pub(crate) fn addresses(&self) -> Option<ProxiedAddresses> {
+        self.addresses.as_deref().copied()
     }
 
-    /// Notes that a request has become a tunnel.
-    pub(crate) fn becomes(&self, tunnel: Option<Tunnel>) {
+    /// Sets the tunnel of a request that was upgraded.
+    pub(crate) fn set_tunnel(&self, tunnel: Option<Tunnel>) {
         let connected = self.connected.as_deref().unwrap_or(self);
         *connected.tunnel.borrow_mut() = tunnel.map(Box::new);
     }
 
-    /// The tunnel that a request has [become](Self::becomes).
+    /// Takes the tunnel of a request that was [upgraded](Self::set_tunnel).
     pub(crate) fn take_tunnel(&self) -> Option<Box<Tunnel>> {
         self.tunnel.take()
     }
 
-    /// Notes that a piece of the request's body passed. After the last one the endpoint's time to answer begins.
-    pub(crate) fn uploading(&self, is_last: bool) {
+    /// Restarts the timeout after a piece of the request's body was sent. After the last one the endpoint has to answer in time.
+    pub(crate) fn note_upload(&self, is_last: bool) {
         let timeouts = &self.local.snapshot().timeouts;
         match self.timer.stage() {
             Stage::Upload if is_last => self.timer.arm(Stage::Response, timeouts.response_head),
             stage @ (Stage::Upload | Stage::Stream) => self.timer.arm(stage, timeouts.stream_idle),
-            // Nobody waits for the body any more.
+            // Nothing waits for the body any more.
             Stage::Idle | Stage::Head | Stage::Response | Stage::Disarmed => {}
         }
     }
@@ -116,7 +116,7 @@ impl Client {
             worker: Rc::clone(&self.worker),
             local: Rc::clone(&self.local),
             timer: self.worker.timers.add(self.local.snapshot().timeouts.request_head),
-            ends: self.ends.clone(),
+            addresses: self.addresses.clone(),
             address: self.address.clone(),
             scheme: self.scheme,
             protocol: Protocol::Http2,
@@ -125,38 +125,46 @@ impl Client {
         })
     }
 
-    /// Learns between which addresses the connection is, from the system or from the PROXY header in front of it.
-    async fn learn_ends(&mut self, stream: &TcpStream, peer: SocketAddr) -> Result<(), MissingHeader> {
+    /// Learns the addresses of the connection, from its PROXY header or from the system.
+    async fn learn_addresses(
+        &mut self,
+        stream: &TcpStream,
+        peer: SocketAddr,
+    ) -> Result<(), MissingProxyHeader> {
         let snapshot = self.local.snapshot();
-        let mut ends = None;
+        let mut proxied = None;
         if snapshot.proxy_protocol.accept {
-            match preamble::hear(stream, &self.timer, || self.is_closing()).await {
-                Heard::From(said) => {
-                    self.address = written(said.source);
-                    ends = Some(said);
+            match proxy_protocol::read_header(stream, &self.timer, || self.is_closing()).await {
+                Received::Proxied(addresses) => {
+                    self.address = ip_value(addresses.source);
+                    proxied = Some(addresses);
                 }
-                Heard::Itself => {}
-                Heard::Nothing => {
+                Received::Local => {}
+                Received::Invalid => {
                     self.shard().malformed.add(1);
-                    return Err(MissingHeader);
+                    return Err(MissingProxyHeader);
                 }
-                Heard::Closing => return Err(MissingHeader),
+                Received::Closing => return Err(MissingProxyHeader),
             }
         }
-        // Services behind a shared listener may want to be told, too.
+        // Services behind a shared listener may send PROXY headers, too.
         if snapshot.proxy_protocol.send.is_some() || self.local.router.is_some() {
-            let here = || Some(Ends { source: peer, destination: stream.local_addr().ok()? });
-            self.ends = ends.or_else(here).map(Box::new);
+            let direct = || Some(ProxiedAddresses { source: peer, destination: stream.local_addr().ok()? });
+            self.addresses = proxied.or_else(direct).map(Box::new);
         }
         Ok(())
     }
 
-    /// Waits for the first bytes of a client and, if its `protocol` is unknown, until they tell it; `None` when the connection ends first.
+    /// Reads the first bytes of a client, enough to detect its `protocol` if that is unknown; `None` when the connection ends first.
     ///
     /// The bytes are passed on with the stream, so that this costs no further system call.
-    fn hear(&self, stream: &mut Stream, protocol: Option<Protocol>) -> impl Future<Output = Option<Bytes>> {
-        // As long as all that came is a part of the preface, its length says what it was.
-        let mut heard = 0;
+    fn read_first_bytes(
+        &self,
+        stream: &mut Stream,
+        protocol: Option<Protocol>,
+    ) -> impl Future<Output = Option<Bytes>> {
+        // While only a part of the preface was read, its length says what it was.
+        let mut buffered = 0;
         poll_fn(move |cx| {
             self.timer.register(cx);
             loop {
@@ -175,19 +183,19 @@ impl Client {
                     return Poll::Ready(None);
                 }
                 if protocol.is_none()
-                    && PREFACE[heard..].len() > piece.len()
-                    && PREFACE[heard..].starts_with(piece)
+                    && PREFACE[buffered..].len() > piece.len()
+                    && PREFACE[buffered..].starts_with(piece)
                 {
-                    heard += piece.len();
+                    buffered += piece.len();
                 } else {
-                    return Poll::Ready(Some([&PREFACE[..heard], piece].concat().into()));
+                    return Poll::Ready(Some([&PREFACE[..buffered], piece].concat().into()));
                 }
             }
         })
     }
 
-    /// Ends the client's TLS; `None` when the connection is over.
-    async fn shake_hands(&self, terminator: &Terminator, stream: TcpStream) -> Option<(Protocol, Stream)> {
+    /// Does the TLS handshake; `None` when the connection is over.
+    async fn accept_tls(&self, terminator: &Terminator, stream: TcpStream) -> Option<(Protocol, Stream)> {
         let mut handshake = pin!(tls::accept(&self.worker, terminator, stream));
         let ended = poll_fn(|cx| {
             self.timer.register(cx);
@@ -207,7 +215,7 @@ impl Client {
                 };
                 Some((protocol, Stream::Tls(Box::new(stream))))
             }
-            // The client left without having done anything wrong, as a port check does.
+            // The client disconnected without having done anything wrong, as a port check does.
             Some(Err(error)) if error.kind() != io::ErrorKind::InvalidData => None,
             Some(Err(_)) | None => {
                 self.shard().handshake_failures.add(1);
@@ -229,7 +237,7 @@ impl Drop for Client {
     }
 }
 
-/// Serves one client until it leaves, is too slow, or the service is removed.
+/// Serves one client until it disconnects, is too slow, or the service is removed.
 pub(crate) fn serve(
     worker: Rc<Worker>,
     local: Rc<LocalService>,
@@ -238,45 +246,45 @@ pub(crate) fn serve(
     permits: Permits,
 ) -> impl Future<Output = ()> {
     // Not an `async fn`: a future holds its arguments to its end, and these are needed only at the beginning.
-    let met = Box::pin(meet(worker, local, stream, peer));
+    let ready = Box::pin(prepare(worker, local, stream, peer));
     async move {
-        // Captured, and not moved into a second place within the future.
+        // Captured, so that it is not moved into a second field of the future.
         let _ = &permits;
-        let Some(Met { client, mut stream, mut protocol }) = met.await else { return };
+        let Some(ReadyClient { client, mut stream, mut protocol }) = ready.await else { return };
         loop {
-            let spoken = {
-                let heard = match protocol {
-                    None | Some(Protocol::Http1) => client.hear(&mut stream, protocol).await,
+            let served = {
+                let buffered = match protocol {
+                    None | Some(Protocol::Http1) => client.read_first_bytes(&mut stream, protocol).await,
                     Some(Protocol::Http2 | Protocol::Tcp | Protocol::Udp) => Some(Bytes::new()),
                 };
-                let Some(heard) = heard else { break };
-                let told = if heard.starts_with(PREFACE) { Protocol::Http2 } else { Protocol::Http1 };
-                Box::pin(speak(&client, *protocol.get_or_insert(told), stream, heard))
+                let Some(buffered) = buffered else { break };
+                let detected = if buffered.starts_with(PREFACE) { Protocol::Http2 } else { Protocol::Http1 };
+                Box::pin(serve_protocol(&client, *protocol.get_or_insert(detected), stream, buffered))
             };
-            stream = match spoken.await {
+            stream = match served.await {
                 Some(stream) => stream,
                 None => return,
             };
         }
-        hang_up(stream);
+        close(stream);
     }
 }
 
-/// A client that is ready to be served.
-struct Met {
+/// A client whose requests can be served.
+struct ReadyClient {
     client: Rc<Client>,
     stream: Stream,
-    /// `None` when its first bytes will tell.
+    /// `None` when its first bytes will say so.
     protocol: Option<Protocol>,
 }
 
-/// Learns the addresses of a client and, if TLS or the service tells, its protocol; `None` when the connection is over.
-async fn meet(
+/// Learns the addresses of a client and, if TLS or the service says so, its protocol; `None` when the connection is over.
+async fn prepare(
     worker: Rc<Worker>,
     local: Rc<LocalService>,
     stream: TcpStream,
     peer: SocketAddr,
-) -> Option<Met> {
+) -> Option<ReadyClient> {
     let timer = worker.timers.add(local.snapshot().timeouts.request_head);
     let terminator = local.service.terminator();
     let scheme = if terminator.is_some() { &HTTPS } else { &HTTP };
@@ -284,33 +292,38 @@ async fn meet(
         worker,
         local,
         timer,
-        ends: None,
-        address: written(peer),
+        addresses: None,
+        address: ip_value(peer),
         scheme,
         protocol: Protocol::Http1,
         tunnel: RefCell::default(),
         connected: None,
     };
-    client.learn_ends(&stream, peer).await.ok()?;
+    client.learn_addresses(&stream, peer).await.ok()?;
     let is_tcp = client.local.snapshot().protocol == Protocol::Tcp;
     let (protocol, stream) = match terminator {
         None => (None, Stream::Plain(stream)),
         Some(terminator) => {
-            let (protocol, stream) = client.shake_hands(&terminator, stream).await?;
+            let (protocol, stream) = client.accept_tls(&terminator, stream).await?;
             (Some(protocol), stream)
         }
     };
     let protocol = if is_tcp { Some(Protocol::Tcp) } else { protocol };
-    Some(Met { client: Rc::new(client), stream, protocol })
+    Some(ReadyClient { client: Rc::new(client), stream, protocol })
 }
 
-/// Serves a client in its protocol until the connection is over, or at rest: then its stream is returned, of which nothing is unread here.
-async fn speak(client: &Rc<Client>, protocol: Protocol, stream: Stream, heard: Bytes) -> Option<Stream> {
+/// Serves a client in its protocol until the connection is over, or idle: then its stream is returned, with nothing left in a buffer.
+async fn serve_protocol(
+    client: &Rc<Client>,
+    protocol: Protocol,
+    stream: Stream,
+    buffered: Bytes,
+) -> Option<Stream> {
     // All but HTTP/1.1 are boxed, so that its connections do not pay for the size of the others.
     match protocol {
-        Protocol::Http1 => return http1::serve(client, stream, heard).await,
-        // Bytes alone are no request in HTTP/2: with pings a connection stays idle.
-        Protocol::Http2 => Box::pin(http2::serve(client, ClientSocket::new(stream, heard, None))).await,
+        Protocol::Http1 => return http1::serve(client, stream, buffered).await,
+        // Bytes alone are no request in HTTP/2: a connection with pings only is idle.
+        Protocol::Http2 => Box::pin(http2::serve(client, ClientSocket::new(stream, buffered, None))).await,
         Protocol::Tcp => Box::pin(conduit::serve(client, stream)).await,
         // The service was changed from TCP to UDP a moment ago.
         Protocol::Udp => {}
@@ -318,8 +331,8 @@ async fn speak(client: &Rc<Client>, protocol: Protocol, stream: Stream, heard: B
     None
 }
 
-/// Closes a connection in good order, in TLS with its alert, as far as that can be sent at once.
-pub(crate) fn hang_up(stream: Stream) {
+/// Closes a connection, in TLS with a `close_notify` alert if that can be sent at once.
+pub(crate) fn close(stream: Stream) {
     match stream {
         // The system does in the close what a shutdown right before it would have done.
         Stream::Plain(_) => {}
@@ -330,7 +343,7 @@ pub(crate) fn hang_up(stream: Stream) {
 }
 
 /// An address without its port, as a header value.
-fn written(address: SocketAddr) -> HeaderValue {
+fn ip_value(address: SocketAddr) -> HeaderValue {
     HeaderValue::from_str(&address.ip().to_canonical().to_string())
         .expect("an address is written in visible ASCII")
 }

@@ -439,7 +439,7 @@ impl ForwardedRequest {
             in_flight,
             record,
         });
-        self.client.becomes(tunnel);
+        self.client.set_tunnel(tunnel);
         answer
     }
 }

@@ -55,7 +55,7 @@ mod connection;
 mod datagram;
 mod http1;
 mod http2;
-mod preamble;
+mod proxy_protocol;
 mod socket;
 mod tls;
 

@@ -12,7 +12,7 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use tokio::time::Instant;
 
 use crate::endpoint::{Endpoint, InFlight, Refused};
-use crate::preamble::Ends;
+use crate::proxy_protocol::ProxiedAddresses;
 use crate::route::{EndpointState, Origin};
 use crate::router::LocalRouter;
 use crate::service::{Service, Snapshot};
@@ -215,7 +215,7 @@ impl LocalService {
         &self,
         endpoint: &Arc<Endpoint>,
         address: SocketAddr,
-        ends: Option<Ends>,
+        addresses: Option<ProxiedAddresses>,
     ) -> Option<Box<Http1Connection>> {
         let state = &mut *self.state.borrow_mut();
         let is_told = state.snapshot.proxy_protocol.send.is_some();
@@ -223,7 +223,7 @@ impl LocalService {
         if !is_told {
             return idle.pop();
         }
-        let at = idle.iter().rposition(|connection| connection.is_for(ends))?;
+        let at = idle.iter().rposition(|connection| connection.is_for(addresses))?;
         Some(idle.remove(at))
     }
 

@@ -14,7 +14,7 @@ use crate::admission::{InFlightCounter, Limits};
 use crate::clock::Clock;
 use crate::connection_limit::ConnectionLimit;
 use crate::endpoint::Endpoint;
-use crate::preamble::{Ends, Introduction};
+use crate::proxy_protocol::{OutgoingHeader, ProxiedAddresses};
 use crate::route::{
     EndpointState, Forwarded, HashKey, Origin, Protocol, ProxyProtocol, ServicePort, ServiceRoute, Timeouts,
 };
@@ -84,8 +84,8 @@ pub(crate) struct EndpointPort {
 
 impl Snapshot {
     /// What an endpoint is told at the beginning of a connection for a client; `None` if the service does not send the PROXY header.
-    pub(crate) fn introduction(&self, ends: Option<Ends>) -> Option<Introduction> {
-        self.proxy_protocol.send.map(|version| Introduction { version, ends })
+    pub(crate) fn proxy_header(&self, addresses: Option<ProxiedAddresses>) -> Option<OutgoingHeader> {
+        self.proxy_protocol.send.map(|version| OutgoingHeader { version, addresses })
     }
 
     /// Where an endpoint listens for the named port of the service, or for its main one; `None` when it has no such port.

@@ -72,19 +72,19 @@ impl AsyncWrite for Stream {
 pub(crate) struct ClientSocket {
     stream: Stream,
     /// Bytes that were read from the stream already; they are read again first.
-    heard: Bytes,
+    buffered: Bytes,
     /// `None` for HTTP/2, in which bytes alone (a ping) are no request.
     timer: Option<Rc<Timer>>,
 }
 
 impl ClientSocket {
-    pub(crate) fn new(stream: Stream, heard: Bytes, timer: Option<Rc<Timer>>) -> Self {
-        Self { stream, heard, timer }
+    pub(crate) fn new(stream: Stream, buffered: Bytes, timer: Option<Rc<Timer>>) -> Self {
+        Self { stream, buffered, timer }
     }
 
     /// The stream, and what is to be read before it.
     pub(crate) fn into_parts(self) -> (Stream, Bytes) {
-        (self.stream, self.heard)
+        (self.stream, self.buffered)
     }
 
     fn set_unsent(&self, has_unsent: bool) {
@@ -100,10 +100,10 @@ impl AsyncRead for ClientSocket {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.heard.has_remaining() {
-            let size = self.heard.len().min(buf.remaining());
+        if self.buffered.has_remaining() {
+            let size = self.buffered.len().min(buf.remaining());
             // Not noted again: it may be a request that is answered already, after which the client is idle.
-            buf.put_slice(&self.heard.split_to(size));
+            buf.put_slice(&self.buffered.split_to(size));
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();

@@ -49,8 +49,8 @@ impl Tunnel {
     /// Carries bytes until both sides have ended or one breaks off; also when nothing has come for
     /// [`stream_idle`](crate::Timeouts::stream_idle), or for [`LINGER_TIMEOUT`] once only the client could send something.
     ///
-    /// `heard` is what the client sent after the head of its request.
-    pub(crate) async fn run<S>(self, client: &Rc<Client>, stream: S, heard: Bytes)
+    /// `buffered` is what the client sent after the head of its request.
+    pub(crate) async fn run<S>(self, client: &Rc<Client>, stream: S, buffered: Bytes)
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
@@ -65,7 +65,7 @@ impl Tunnel {
         let mut to_endpoint =
             TimedStream { stream: endpoint_stream, timer, idle_timeout: &idle_timeout, after_end: idle };
         let mut copy = pin!(async {
-            to_endpoint.write_all(&heard).await?;
+            to_endpoint.write_all(&buffered).await?;
             to_client.write_all(&endpoint_sent).await?;
             copy_bidirectional(&mut to_client, &mut to_endpoint).await
         });

@@ -111,8 +111,8 @@ impl Upstream {
     pub(crate) fn into_stream(self, body: UpstreamBody) -> Option<(Box<dyn ByteStream>, Bytes)> {
         match (self, body) {
             (Self::Http1(connection), _) => {
-                let (stream, heard) = connection.into_stream()?;
-                Some((Box::new(stream), heard))
+                let (stream, buffered) = connection.into_stream()?;
+                Some((Box::new(stream), buffered))
             }
             (Self::Http2(stream), UpstreamBody::Http2(recv)) => {
                 Some((Box::new(stream.into_stream(recv)?), Bytes::new()))

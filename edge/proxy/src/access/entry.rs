@@ -90,7 +90,7 @@ impl Entry {
     }
 
     /// A request whose head was refused before anything in it was understood.
-    pub(super) fn unread(time: Wall, client: &[u8], protocol: &'static str, status: u16) -> Self {
+    pub(super) fn malformed(time: Wall, client: &[u8], protocol: &'static str, status: u16) -> Self {
         let reason = "The head is no HTTP/1.1, or too long.";
         Self { time, client: cut(client, VALUE_MAX), protocol, status, reason, ..Self::default() }
     }

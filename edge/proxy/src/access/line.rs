@@ -205,14 +205,14 @@ mod tests {
 
     #[test]
     fn a_request_that_was_not_understood_says_nothing_of_what_it_asked() {
-        let unread = Entry::unread(Wall::from_millis(1_764_288_000_123), b"127.0.0.1", "HTTP/1.1", 400);
+        let malformed = Entry::malformed(Wall::from_millis(1_764_288_000_123), b"127.0.0.1", "HTTP/1.1", 400);
         assert_eq!(
-            line(&unread, AccessLogFormat::Json),
+            line(&malformed, AccessLogFormat::Json),
             "{\"time\":\"2025-11-28T00:00:00.123Z\",\"client\":\"127.0.0.1\",\"protocol\":\"HTTP/1.1\",\"status\":400,\"bytes\":0,\"durationSeconds\":0.0,\
              \"tries\":0,\"reason\":\"The head is no HTTP/1.1, or too long.\"}\n"
         );
         assert_eq!(
-            line(&unread, AccessLogFormat::Combined),
+            line(&malformed, AccessLogFormat::Combined),
             "127.0.0.1 - - [28/Nov/2025:00:00:00 +0000] \"-\" 400 - \"-\" \"-\"\n"
         );
     }

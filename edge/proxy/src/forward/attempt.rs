@@ -128,9 +128,9 @@ impl ForwardedRequest {
                     return Ok((ReadyUpstream::Http1(connection), true));
                 }
                 timer.disarm();
-                let introduction = self.snapshot.introduction(self.client.ends());
+                let proxy_header = self.snapshot.proxy_header(self.client.addresses());
                 let connection =
-                    Http1Connection::connect(address, self.snapshot.timeouts.connect, introduction).await;
+                    Http1Connection::connect(address, self.snapshot.timeouts.connect, proxy_header).await;
                 Ok((ReadyUpstream::Http1(connection.map_err(|error| failed(&error))?), false))
             }
             Protocol::Http2 => {
@@ -151,7 +151,7 @@ impl ForwardedRequest {
         }
         let checks_open = self.checks_open();
         loop {
-            let connection = self.client.local.take_idle(endpoint, address, self.client.ends())?;
+            let connection = self.client.local.take_idle(endpoint, address, self.client.addresses())?;
             if connection.is_reusable() && !(checks_open && connection.has_unexpected_input()) {
                 return Some(connection);
             }

@@ -2,7 +2,7 @@ use bytes::BytesMut;
 use hyper::Request;
 
 use super::*;
-use crate::plain::heads::{Heard, take_answer};
+use crate::plain::heads::{Parsed, take_answer};
 
 fn parts(target: &str, headers: &[(&str, &str)]) -> Parts {
     let builder = headers.iter().fold(Request::get(target), |b, (name, value)| b.header(*name, *value));
@@ -205,11 +205,11 @@ fn what_is_for_one_connection_is_left_out_of_lines_as_it_is_of_maps() {
     for name in names.into_iter().chain(["proxy-authenticate"]) {
         let head = format!("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n{name}: keep-alive\r\n\r\n");
         match take_answer(&mut BytesMut::from(&*head)) {
-            Heard::Plain(told) => assert!(!told.lines.to_map().contains_key(name), "{name}"),
-            Heard::Other => {
+            Parsed::Plain(answer) => assert!(!answer.raw_head.to_map().contains_key(name), "{name}"),
+            Parsed::NotPlain => {
                 assert_eq!(name, "transfer-encoding", "hyper reads what is not framed by a length");
             }
-            Heard::Begun => unreachable!("the head is whole"),
+            Parsed::Partial => unreachable!("the head is whole"),
         }
     }
 }

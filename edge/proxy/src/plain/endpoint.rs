@@ -1,4 +1,4 @@
-//! A connection to an endpoint as long as its exchanges are plain.
+//! Connections to endpoints, as long as their exchanges are plain.
 
 use std::future::Future;
 use std::io;
@@ -11,35 +11,35 @@ use hyper::http::request::Parts;
 use hyper::http::uri::PathAndQuery;
 use tokio::io::{AsyncReadExt, AsyncWrite};
 
-use super::heads::{HEAD_BYTES_MAX, Heard, Told, take, take_answer};
-use super::{ROOM, poll_hear};
+use super::heads::{HEAD_BYTES_MAX, Parsed, PlainAnswer, take, take_answer};
+use super::{READ_BYTES, poll_fill};
 use crate::body::RequestBody;
 use crate::head::Head;
 use crate::upstream::SharedSocket;
 
 /// Bytes that are read at a time within a long body: the default receive buffer of a socket, which never has more at once.
-const LONG_ROOM: usize = 128 * 1024;
+const LONG_READ_BYTES: usize = 128 * 1024;
 
 /// A connection to an endpoint between two exchanges, or within a [plain](super) one.
 #[derive(Debug)]
 pub(crate) struct EndpointConnection {
     socket: SharedSocket,
     /// Bytes that were read and not passed on yet.
-    heard: BytesMut,
+    buffered: BytesMut,
     /// The head of the request.
     head: Vec<u8>,
     /// Bytes of the head that were sent.
     head_sent: usize,
-    /// Bytes of the answer's body that are still to come.
-    owed: u64,
+    /// Bytes of the answer's body that were not received yet.
+    body_remaining: u64,
 }
 
-/// What came in answer to a plain request.
+/// What was received after a plain request.
 #[derive(Debug)]
-pub(crate) enum Came {
-    Answer(Told),
-    /// Something that hyper has to read: an answer that is not plain, or the end of the connection.
-    Other,
+pub(crate) enum Received {
+    Plain(PlainAnswer),
+    /// What hyper has to read: an answer that is not plain, or the end of the connection.
+    NotPlain,
 }
 
 /// Whether a request is plain: it has no body, and asks for nothing but its answer.
@@ -60,25 +60,25 @@ fn needs_hyper(name: &str) -> bool {
 
 impl EndpointConnection {
     pub(crate) fn new(socket: SharedSocket) -> Self {
-        Self { socket, heard: BytesMut::new(), head: Vec::new(), head_sent: 0, owed: 0 }
+        Self { socket, buffered: BytesMut::new(), head: Vec::new(), head_sent: 0, body_remaining: 0 }
     }
 
-    /// Whether it can take another exchange: the last answer came whole, and nothing more did.
+    /// Whether it can take another exchange: the last answer is complete, and nothing was received after it.
     pub(crate) fn is_idle(&self) -> bool {
-        self.owed == 0 && self.heard.is_empty()
+        self.body_remaining == 0 && self.buffered.is_empty()
     }
 
-    /// Whether the endpoint has sent something unasked, or ended the connection, as far as the runtime knows.
+    /// Whether the endpoint has sent something unasked, or closed the connection, as far as the runtime knows.
     pub(crate) fn has_input(&mut self, cx: &mut Context<'_>) -> bool {
-        self.socket.poll_read_ready(cx).is_ready() && self.poll_hear(cx).is_ready()
+        self.socket.poll_read_ready(cx).is_ready() && self.poll_fill(cx).is_ready()
     }
 
     /// Takes what was read and not passed on, for hyper to read.
-    pub(crate) fn take_heard(&mut self) -> Bytes {
-        std::mem::take(&mut self.heard).freeze()
+    pub(crate) fn take_buffered(&mut self) -> Bytes {
+        std::mem::take(&mut self.buffered).freeze()
     }
 
-    /// Makes the head of a [plain](is_plain) request ready to be sent.
+    /// Writes the head of a [plain](is_plain) request into the output buffer.
     pub(crate) fn begin_request(&mut self, request: &Head) {
         let Self { head, head_sent, .. } = self;
         head.clear();
@@ -98,7 +98,7 @@ impl EndpointConnection {
     }
 
     /// Sends the request that was begun, and waits for the head of its answer.
-    pub(crate) fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Came>> {
+    pub(crate) fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Received>> {
         while self.head_sent < self.head.len() {
             let rest = &self.head[self.head_sent..];
             match ready!(Pin::new(&mut self.socket).poll_write(cx, rest))? {
@@ -107,47 +107,47 @@ impl EndpointConnection {
             }
         }
         loop {
-            let heard = ready!(self.poll_hear(cx))?;
-            match take_answer(&mut self.heard) {
-                Heard::Plain(told) => {
-                    self.owed = told.length;
-                    return Poll::Ready(Ok(Came::Answer(told)));
+            let buffered = ready!(self.poll_fill(cx))?;
+            match take_answer(&mut self.buffered) {
+                Parsed::Plain(answer) => {
+                    self.body_remaining = answer.length;
+                    return Poll::Ready(Ok(Received::Plain(answer)));
                 }
-                Heard::Other => return Poll::Ready(Ok(Came::Other)),
-                Heard::Begun if heard == 0 || self.heard.len() >= HEAD_BYTES_MAX => {
-                    return Poll::Ready(Ok(Came::Other));
+                Parsed::NotPlain => return Poll::Ready(Ok(Received::NotPlain)),
+                Parsed::Partial if buffered == 0 || self.buffered.len() >= HEAD_BYTES_MAX => {
+                    return Poll::Ready(Ok(Received::NotPlain));
                 }
-                Heard::Begun => {}
+                Parsed::Partial => {}
             }
         }
     }
 
-    /// Waits for the next piece of the answer's body; `None` when the endpoint has ended the connection instead.
+    /// Waits for the next piece of the answer's body; `None` when the endpoint has closed the connection instead.
     pub(crate) fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
-        if self.heard.is_empty() && ready!(self.poll_hear(cx))? == 0 {
+        if self.buffered.is_empty() && ready!(self.poll_fill(cx))? == 0 {
             return Poll::Ready(Ok(None));
         }
-        let size = usize::try_from(self.owed).unwrap_or(usize::MAX).min(self.heard.len());
-        self.owed -= size as u64;
-        let piece = match self.owed {
-            0 => take(&mut self.heard, size),
-            // What room is left is for the next piece.
-            _ => self.heard.split_to(size).freeze(),
+        let size = usize::try_from(self.body_remaining).unwrap_or(usize::MAX).min(self.buffered.len());
+        self.body_remaining -= size as u64;
+        let piece = match self.body_remaining {
+            0 => take(&mut self.buffered, size),
+            // The rest of the buffer is for the next piece.
+            _ => self.buffered.split_to(size).freeze(),
         };
         Poll::Ready(Ok(Some(piece)))
     }
 
-    /// As [`super::poll_hear`], but with more room within a long body.
-    fn poll_hear(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let owed = usize::try_from(self.owed).unwrap_or(usize::MAX);
-        if owed <= ROOM {
-            return poll_hear(&mut self.socket, &mut self.heard, cx);
+    /// As [`super::poll_fill`], but with a larger buffer within a long body.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let body_remaining = usize::try_from(self.body_remaining).unwrap_or(usize::MAX);
+        if body_remaining <= READ_BYTES {
+            return poll_fill(&mut self.socket, &mut self.buffered, cx);
         }
-        let room = owed.min(LONG_ROOM);
-        if self.heard.capacity() - self.heard.len() < room / 2 {
-            self.heard.reserve(room);
+        let room = body_remaining.min(LONG_READ_BYTES);
+        if self.buffered.capacity() - self.buffered.len() < room / 2 {
+            self.buffered.reserve(room);
         }
-        pin!(self.socket.read_buf(&mut self.heard)).poll(cx)
+        pin!(self.socket.read_buf(&mut self.buffered)).poll(cx)
     }
 }
 
@@ -160,7 +160,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_connection_at_rest_does_not_keep_what_a_long_answer_needed() {
+    async fn an_idle_connection_does_not_keep_the_buffer_of_a_long_answer() {
         const LENGTH: usize = 1 << 20;
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let socket =
@@ -173,15 +173,15 @@ mod tests {
         });
         let mut plain = EndpointConnection::new(socket);
         plain.begin_request(&Head::new(Box::new(hyper::Request::get("/").body(()).unwrap().into_parts().0)));
-        let came = poll_fn(|cx| plain.poll_answer(cx)).await.unwrap();
-        assert!(matches!(came, Came::Answer(told) if told.length == LENGTH as u64));
+        let received = poll_fn(|cx| plain.poll_answer(cx)).await.unwrap();
+        assert!(matches!(received, Received::Plain(answer) if answer.length == LENGTH as u64));
         let (mut read, mut largest) = (0, 0);
         while read < LENGTH {
             read += poll_fn(|cx| plain.poll_piece(cx)).await.unwrap().unwrap().len();
-            largest = largest.max(plain.heard.capacity());
+            largest = largest.max(plain.buffered.capacity());
         }
         assert!(plain.is_idle());
-        assert!(largest > ROOM && plain.heard.capacity() <= ROOM, "{largest}");
+        assert!(largest > READ_BYTES && plain.buffered.capacity() <= READ_BYTES, "{largest}");
         endpoint.join().unwrap();
     }
 }

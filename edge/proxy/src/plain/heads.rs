@@ -1,7 +1,7 @@
-//! Reads the heads of plain requests and answers.
+//! Parses the heads of plain requests and answers.
 //!
-//! What is taken for plain has to mean the same to hyper, and everything else has to be left as it came. `cargo xtask fuzz heads` compares
-//! both on arbitrary bytes.
+//! Whatever is parsed here has to mean the same to hyper, and everything else has to stay in the buffer unchanged. `cargo xtask fuzz heads`
+//! compares both on arbitrary bytes.
 
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -19,40 +19,40 @@ pub(crate) const HEAD_BYTES_MAX: usize = 8 * 1024;
 const HEADERS_MAX: usize = 48;
 
 /// Headers that the proxy adds to a request.
-const HEADERS_MORE: usize = 4;
+const HEADERS_ADDED: usize = 4;
 
 /// A plain request.
 #[derive(Debug)]
-pub(crate) struct Asked {
+pub(crate) struct PlainRequest {
     /// Its head, without `Connection`, which is not for the endpoint.
     pub(crate) parts: Box<Parts>,
     /// The same, byte for byte.
     pub(crate) head: Bytes,
-    /// Whether the client wants the connection to end with the answer.
+    /// Whether the client wants the connection to be closed after the answer.
     pub(crate) is_last: bool,
 }
 
 /// The head of a plain answer.
 #[derive(Debug)]
-pub(crate) struct Told {
+pub(crate) struct PlainAnswer {
     pub(crate) status: StatusCode,
     /// How many bytes of a body follow.
     pub(crate) length: u64,
-    pub(crate) lines: Lines,
+    pub(crate) raw_head: RawHead,
 }
 
-/// What the bytes read so far are.
+/// What was found in the bytes that were read so far.
 #[derive(Debug)]
-pub(crate) enum Heard<H> {
+pub(crate) enum Parsed<H> {
     /// The beginning of a head.
-    Begun,
-    /// A whole head that is plain.
+    Partial,
+    /// A complete head that is plain.
     Plain(H),
-    /// Something that hyper has to read.
-    Other,
+    /// Something that hyper has to parse.
+    NotPlain,
 }
 
-/// The place of a part in its head.
+/// The range of a part within its head.
 #[derive(Debug, Clone, Copy)]
 struct Span {
     from: u16,
@@ -62,7 +62,7 @@ struct Span {
 impl Span {
     const NONE: Self = Self { from: 0, to: 0 };
 
-    /// The place of `part`, a slice of a `head` of at most [`HEAD_BYTES_MAX`] bytes.
+    /// The range of `part`, a slice of a `head` of at most [`HEAD_BYTES_MAX`] bytes.
     fn of(part: &[u8], head: &[u8]) -> Self {
         let from = part.as_ptr() as usize - head.as_ptr() as usize;
         Self { from: from as u16, to: (from + part.len()) as u16 }
@@ -73,32 +73,34 @@ impl Span {
     }
 }
 
-/// The places of the headers of a request in its head.
+/// The headers of a request, by their ranges in its head.
 #[derive(Debug)]
-struct Fields {
+struct RequestHeaders {
     spans: [(Span, Span); HEADERS_MAX],
     count: usize,
-    /// Whether the client wants the connection to end with the answer.
+    /// Whether the client wants the connection to be closed after the answer.
     is_last: bool,
 }
 
-impl Fields {
+impl RequestHeaders {
     /// Finds the headers of a request; `None` when it is not plain.
     ///
-    /// A plain one says at most once whether the connection goes on, and nothing else about it or the framing. That is left out: it is not for
-    /// the endpoint.
+    /// A plain one has at most one `Connection` header, of `close` or `keep-alive`, and none about the framing. `Connection` is left out: it is
+    /// not for the endpoint.
     fn of(headers: &[httparse::Header<'_>], head: &[u8]) -> Option<Self> {
         let mut fields = Self { spans: [(Span::NONE, Span::NONE); HEADERS_MAX], count: 0, is_last: false };
         let mut has_connection = false;
         for header in headers {
-            match Said::by(header.name) {
-                Said::Length | Said::Framing | Said::Wish | Said::Upgrade => return None,
-                Said::Connection if has_connection => return None,
-                Said::Connection => {
+            match HeaderKind::of(header.name) {
+                HeaderKind::Length | HeaderKind::Framing | HeaderKind::Expect | HeaderKind::Upgrade => {
+                    return None;
+                }
+                HeaderKind::Connection if has_connection => return None,
+                HeaderKind::Connection => {
                     fields.is_last = ends_connection(header.value)?;
                     has_connection = true;
                 }
-                Said::Nothing | Said::Date | Said::ToProxy => {
+                HeaderKind::Other | HeaderKind::Date | HeaderKind::HopByHop => {
                     fields.spans[fields.count] =
                         (Span::of(header.name.as_bytes(), head), Span::of(header.value, head));
                     fields.count += 1;
@@ -108,7 +110,7 @@ impl Fields {
         Some(fields)
     }
 
-    /// Puts them into an empty `map`, with values that share the bytes of the head.
+    /// Appends them to an empty `map`, with values that share the bytes of the head.
     fn put(&self, head: &Bytes, map: &mut HeaderMap) {
         for (name, value) in &self.spans[..self.count] {
             append(map, &head[name.range()], head.slice(value.range()));
@@ -123,25 +125,25 @@ fn append(map: &mut HeaderMap, name: &[u8], value: Bytes) {
     map.append(name, value);
 }
 
-/// Lines of an answer that may be left out of its head.
+/// Headers of an answer that may be left out of its head.
 const GAPS_MAX: usize = 3;
 
-/// The head of a plain answer as it came, without the empty line at its end and without what is not for the client.
+/// The head of a plain answer as it was received, without the empty line at its end and without headers that are not for the client.
 #[derive(Debug)]
-pub(crate) struct Lines {
+pub(crate) struct RawHead {
     head: Bytes,
-    /// What is passed on, in its order.
+    /// What is passed on, in order.
     pieces: [Span; GAPS_MAX + 1],
-    is_dated: bool,
+    has_date: bool,
 }
 
-impl Lines {
-    /// Whether they tell when the answer was made.
-    pub(crate) fn is_dated(&self) -> bool {
-        self.is_dated
+impl RawHead {
+    /// Whether it has a `Date`.
+    pub(crate) fn has_date(&self) -> bool {
+        self.has_date
     }
 
-    /// Writes status line and headers.
+    /// Writes the status line and the headers.
     pub(crate) fn write(&self, into: &mut Vec<u8>) {
         for piece in self.pieces {
             into.extend_from_slice(&self.head[piece.range()]);
@@ -153,7 +155,7 @@ impl Lines {
         let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
         let mut parsed = httparse::Response::new(&mut headers);
         parsed.parse(&self.head).expect("a head that was parsed is one");
-        let passed = parsed.headers.iter().filter(|header| Said::by(header.name).is_for_client());
+        let passed = parsed.headers.iter().filter(|header| HeaderKind::of(header.name).is_for_client());
         let mut map = HeaderMap::with_capacity(parsed.headers.len());
         for header in passed {
             append(&mut map, header.name.as_bytes(), self.head.slice_ref(header.value));
@@ -162,35 +164,39 @@ impl Lines {
     }
 }
 
-/// What the headers of an answer say, and where what is passed on of them stands.
+/// What the headers of an answer say, and the ranges of the head that are passed on.
 #[derive(Debug)]
-struct Marks {
+struct AnswerHeaders {
     pieces: [Span; GAPS_MAX + 1],
-    is_dated: bool,
+    has_date: bool,
     length: u64,
 }
 
-impl Marks {
-    /// Reads the headers of an answer, the first of which stands at `begin`; `None` when it is not plain.
+impl AnswerHeaders {
+    /// Reads the headers of an answer, which begin at `begin`; `None` when it is not plain.
     ///
-    /// A plain one says its length once, in digits, and nothing else about the connection or the framing but that it goes on. Its lines are
-    /// written as everybody writes them, so that they can be passed on as they are.
+    /// A plain one has one `Content-Length`, in digits, `Connection` only with `keep-alive`, and nothing else about the framing. Its lines are
+    /// in canonical form (`Name: value` and CRLF), so that they can be passed on as they are.
     fn of(headers: &[httparse::Header<'_>], head: &[u8], begin: usize) -> Option<Self> {
         let (mut pieces, mut gaps) = ([Span::NONE; GAPS_MAX + 1], 0);
-        let (mut length_said, mut is_dated) = (None, false);
+        let (mut content_length, mut has_date) = (None, false);
         let (mut from, mut at) = (0, begin);
         for header in headers {
             let end = end_of_line(header, head, at)?;
-            let said = Said::by(header.name);
-            match said {
-                Said::Framing => return None,
-                Said::Connection if ends_connection(header.value) != Some(false) => return None,
-                Said::Length if length_said.is_some() => return None,
-                Said::Length => length_said = Some(length(header.value)?),
-                Said::Date => is_dated = true,
-                Said::Connection | Said::Upgrade | Said::ToProxy | Said::Wish | Said::Nothing => {}
+            let kind = HeaderKind::of(header.name);
+            match kind {
+                HeaderKind::Framing => return None,
+                HeaderKind::Connection if ends_connection(header.value) != Some(false) => return None,
+                HeaderKind::Length if content_length.is_some() => return None,
+                HeaderKind::Length => content_length = Some(length(header.value)?),
+                HeaderKind::Date => has_date = true,
+                HeaderKind::Connection
+                | HeaderKind::Upgrade
+                | HeaderKind::HopByHop
+                | HeaderKind::Expect
+                | HeaderKind::Other => {}
             }
-            if !said.is_for_client() {
+            if !kind.is_for_client() {
                 let piece = pieces.get_mut(gaps).filter(|_| gaps < GAPS_MAX)?;
                 *piece = Span { from: from as u16, to: at as u16 };
                 (from, gaps) = (end, gaps + 1);
@@ -198,136 +204,140 @@ impl Marks {
             at = end;
         }
         pieces[gaps] = Span { from: from as u16, to: at as u16 };
-        Some(Self { pieces, is_dated, length: length_said? })
+        Some(Self { pieces, has_date, length: content_length? })
     }
 }
 
-/// Where the line of a `header` ends that begins `at` a place in its `head`; `None` when it is not written as everybody writes it.
+/// The end of the line of a `header` that begins at byte `at` of its `head`; `None` when it is not in canonical form.
 fn end_of_line(header: &httparse::Header<'_>, head: &[u8], at: usize) -> Option<usize> {
     let (name, value) =
         (Span::of(header.name.as_bytes(), head).range(), Span::of(header.value, head).range());
-    let is_usual = name.start == at
+    let is_canonical = name.start == at
         && head[name.end..].starts_with(b": ")
         && value.start == name.end + 2
         && head[value.end..].starts_with(b"\r\n");
-    is_usual.then_some(value.end + 2)
+    is_canonical.then_some(value.end + 2)
 }
 
-/// Takes the head of a plain request off the front of `heard`. Everything else is left as it is.
-pub(crate) fn take_request(heard: &mut BytesMut) -> Heard<Asked> {
+/// Takes the head of a plain request from the front of `buffered`. Everything else is left as it is.
+pub(crate) fn take_request(buffered: &mut BytesMut) -> Parsed<PlainRequest> {
     let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
     let mut parsed = httparse::Request::new(&mut []);
-    // As hyper parses: what one refuses, the other does.
+    // With the same parser and settings as hyper.
     let config = ParserConfig::default();
-    let size = match config.parse_request_with_uninit_headers(&mut parsed, heard, &mut headers) {
+    let size = match config.parse_request_with_uninit_headers(&mut parsed, buffered, &mut headers) {
         Ok(Status::Complete(size)) if size <= HEAD_BYTES_MAX => size,
-        Ok(Status::Partial) => return Heard::Begun,
-        Ok(Status::Complete(_)) | Err(_) => return Heard::Other,
+        Ok(Status::Partial) => return Parsed::Partial,
+        Ok(Status::Complete(_)) | Err(_) => return Parsed::NotPlain,
     };
-    let Some((method, target)) = plain_subject(&parsed) else { return Heard::Other };
-    let target = Span::of(target.as_bytes(), heard);
-    let Some(fields) = Fields::of(parsed.headers, heard) else { return Heard::Other };
-    let head = take(heard, size);
+    let Some((method, target)) = request_line(&parsed) else { return Parsed::NotPlain };
+    let target = Span::of(target.as_bytes(), buffered);
+    let Some(fields) = RequestHeaders::of(parsed.headers, buffered) else { return Parsed::NotPlain };
+    let head = take(buffered, size);
     let Ok(uri) = Uri::from_maybe_shared(head.slice(target.range())) else {
-        *heard = [&head[..], &heard[..]].concat().as_slice().into();
-        return Heard::Other;
+        *buffered = [&head[..], &buffered[..]].concat().as_slice().into();
+        return Parsed::NotPlain;
     };
     let mut parts = Box::new(Request::new(()).into_parts().0);
     (parts.method, parts.uri) = (method, uri);
-    parts.headers = HeaderMap::with_capacity(fields.count + HEADERS_MORE);
+    parts.headers = HeaderMap::with_capacity(fields.count + HEADERS_ADDED);
     fields.put(&head, &mut parts.headers);
-    Heard::Plain(Asked { parts, head, is_last: fields.is_last })
+    Parsed::Plain(PlainRequest { parts, head, is_last: fields.is_last })
 }
 
 /// Method and target of a request that may be plain; `None` for others.
-fn plain_subject<'b>(parsed: &httparse::Request<'_, 'b>) -> Option<(Method, &'b str)> {
+fn request_line<'b>(parsed: &httparse::Request<'_, 'b>) -> Option<(Method, &'b str)> {
     let method = Method::from_bytes(parsed.method?.as_bytes()).ok()?;
     let target = parsed.path.filter(|target| target.starts_with('/'))?;
     let has_answer_of_length = method != Method::HEAD && method != Method::CONNECT;
     (parsed.version == Some(1) && has_answer_of_length).then_some((method, target))
 }
 
-/// Takes the head of a plain answer off the front of `heard`. Everything else is left as it is.
-pub(crate) fn take_answer(heard: &mut BytesMut) -> Heard<Told> {
+/// Takes the head of a plain answer from the front of `buffered`. Everything else is left as it is.
+pub(crate) fn take_answer(buffered: &mut BytesMut) -> Parsed<PlainAnswer> {
     let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
     let mut parsed = httparse::Response::new(&mut []);
-    // As hyper parses: what one refuses, the other does.
+    // With the same parser and settings as hyper.
     let config = ParserConfig::default();
-    let size = match config.parse_response_with_uninit_headers(&mut parsed, heard, &mut headers) {
+    let size = match config.parse_response_with_uninit_headers(&mut parsed, buffered, &mut headers) {
         Ok(Status::Complete(size)) if size <= HEAD_BYTES_MAX => size,
-        Ok(Status::Partial) => return Heard::Begun,
-        Ok(Status::Complete(_)) | Err(_) => return Heard::Other,
+        Ok(Status::Partial) => return Parsed::Partial,
+        Ok(Status::Complete(_)) | Err(_) => return Parsed::NotPlain,
     };
-    let Some((status, begin)) = plain_status(&parsed, heard) else { return Heard::Other };
-    let Some(marks) = Marks::of(parsed.headers, heard, begin) else { return Heard::Other };
-    let Marks { pieces, is_dated, length } = marks;
-    Heard::Plain(Told { status, length, lines: Lines { head: take(heard, size), pieces, is_dated } })
+    let Some((status, begin)) = status_line(&parsed, buffered) else { return Parsed::NotPlain };
+    let Some(headers) = AnswerHeaders::of(parsed.headers, buffered, begin) else { return Parsed::NotPlain };
+    let AnswerHeaders { pieces, has_date, length } = headers;
+    Parsed::Plain(PlainAnswer {
+        status,
+        length,
+        raw_head: RawHead { head: take(buffered, size), pieces, has_date },
+    })
 }
 
-/// The status of an answer that may be plain, and where its headers begin in its `head`: a final one, with a body, in a line as everybody writes it.
-fn plain_status(parsed: &httparse::Response<'_, '_>, head: &[u8]) -> Option<(StatusCode, usize)> {
+/// The status of an answer that may be plain, and where its headers begin in its `head`. The status is final and has a body, and its line is in
+/// canonical form.
+fn status_line(parsed: &httparse::Response<'_, '_>, head: &[u8]) -> Option<(StatusCode, usize)> {
     let status = StatusCode::from_u16(parsed.code?).ok()?;
     let reason = status.canonical_reason()?;
     let begin = "HTTP/1.1 200 \r\n".len() + reason.len();
     let line = head.get(..begin)?;
-    let is_usual = line.starts_with(b"HTTP/1.1 ") && line.ends_with(b"\r\n");
-    (is_usual && is_of_length(status) && parsed.reason == Some(reason)).then_some((status, begin))
+    let is_canonical = line.starts_with(b"HTTP/1.1 ") && line.ends_with(b"\r\n");
+    (is_canonical && has_sized_body(status) && parsed.reason == Some(reason)).then_some((status, begin))
 }
 
-/// What a header concerns besides the content of its message.
+/// The headers that matter for the connection or the framing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Said {
-    Nothing,
-    /// When the message was made.
+enum HeaderKind {
+    Other,
+    /// `Date`.
     Date,
     Connection,
-    /// How long the body is.
+    /// `Content-Length`.
     Length,
-    /// How the body comes.
+    /// `Transfer-Encoding`.
     Framing,
-    /// What the client wants before the answer.
-    Wish,
-    /// Another protocol.
+    /// `Expect`.
+    Expect,
     Upgrade,
-    /// What is between the endpoint and the proxy. Source: RFC 9110, sections 7.6.1 and 11.7.1.
-    ToProxy,
+    /// Other headers between the endpoint and the proxy only. Source: RFC 9110, sections 7.6.1 and 11.7.1.
+    HopByHop,
 }
 
-impl Said {
-    fn by(name: &str) -> Self {
+impl HeaderKind {
+    fn of(name: &str) -> Self {
         let is = |meant: &str| name.eq_ignore_ascii_case(meant);
         match name.len() {
-            2 if is("te") => Self::ToProxy,
+            2 if is("te") => Self::HopByHop,
             4 if is("date") => Self::Date,
-            6 if is("expect") => Self::Wish,
+            6 if is("expect") => Self::Expect,
             7 if is("upgrade") => Self::Upgrade,
             10 if is("connection") => Self::Connection,
-            10 if is("keep-alive") => Self::ToProxy,
+            10 if is("keep-alive") => Self::HopByHop,
             14 if is("content-length") => Self::Length,
-            16 if is("proxy-connection") => Self::ToProxy,
+            16 if is("proxy-connection") => Self::HopByHop,
             17 if is("transfer-encoding") => Self::Framing,
-            18 if is("proxy-authenticate") => Self::ToProxy,
-            _ => Self::Nothing,
+            18 if is("proxy-authenticate") => Self::HopByHop,
+            _ => Self::Other,
         }
     }
 
     /// Whether a header of an answer is passed on.
     fn is_for_client(self) -> bool {
         match self {
-            Self::Nothing | Self::Date | Self::Length | Self::Wish => true,
-            Self::Connection | Self::Framing | Self::Upgrade | Self::ToProxy => false,
+            Self::Other | Self::Date | Self::Length | Self::Expect => true,
+            Self::Connection | Self::Framing | Self::Upgrade | Self::HopByHop => false,
         }
     }
 }
 
-/// Whether a value of `Connection` ends it; `None` when it says anything else.
+/// Whether a value of `Connection` closes it; `None` when it is neither `close` nor `keep-alive`.
 fn ends_connection(value: &[u8]) -> Option<bool> {
     let is_last = value.eq_ignore_ascii_case(b"close");
     (is_last || value.eq_ignore_ascii_case(b"keep-alive")).then_some(is_last)
 }
 
-/// Whether an answer of this status is final and has a body of the length that it says.
-pub(crate) fn is_of_length(status: StatusCode) -> bool {
+/// Whether an answer of this status is final and has a body, whose length is that of `Content-Length`.
+pub(crate) fn has_sized_body(status: StatusCode) -> bool {
     (200..600).contains(&status.as_u16()) && ![204, 304].contains(&status.as_u16())
 }
 
@@ -337,53 +347,53 @@ pub(crate) fn length(digits: &[u8]) -> Option<u64> {
     is_number.then(|| digits.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0')))
 }
 
-/// The first `size` bytes of `heard`; if these are all, the buffer itself.
-pub(crate) fn take(heard: &mut BytesMut, size: usize) -> Bytes {
-    if size == heard.len() { std::mem::take(heard).freeze() } else { heard.split_to(size).freeze() }
+/// The first `size` bytes of `buffered`; if these are all, the buffer itself.
+pub(crate) fn take(buffered: &mut BytesMut, size: usize) -> Bytes {
+    if size == buffered.len() { std::mem::take(buffered).freeze() } else { buffered.split_to(size).freeze() }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn heard(text: &str) -> Heard<Told> {
+    fn buffered(text: &str) -> Parsed<PlainAnswer> {
         take_answer(&mut BytesMut::from(text))
     }
 
     #[test]
-    fn what_is_between_endpoint_and_proxy_is_left_out_wherever_it_stands() {
+    fn hop_by_hop_headers_are_left_out_wherever_they_are() {
         let between = ["Connection: keep-alive\r\n", "Keep-Alive: timeout=5\r\n", "Upgrade: h2c\r\n"];
         for at in 0..=3 {
             let mut lines = vec!["Date: a\r\n", "Content-Length: 5\r\n", "expect: b\r\n"];
             lines.splice(at..at, between);
-            let Heard::Plain(Told { lines, .. }) =
-                heard(&format!("HTTP/1.1 200 OK\r\n{}\r\n", lines.concat()))
+            let Parsed::Plain(PlainAnswer { raw_head, .. }) =
+                buffered(&format!("HTTP/1.1 200 OK\r\n{}\r\n", lines.concat()))
             else {
                 panic!("it is not plain")
             };
             let mut written = Vec::new();
-            lines.write(&mut written);
+            raw_head.write(&mut written);
             let passed = "HTTP/1.1 200 OK\r\nDate: a\r\nContent-Length: 5\r\nexpect: b\r\n";
-            assert_eq!((written, lines.is_dated()), (passed.into(), true));
-            let names: Vec<_> = lines.to_map().keys().map(ToString::to_string).collect();
+            assert_eq!((written, raw_head.has_date()), (passed.into(), true));
+            let names: Vec<_> = raw_head.to_map().keys().map(ToString::to_string).collect();
             assert_eq!(names, ["date", "content-length", "expect"]);
         }
     }
 
     #[test]
-    fn an_answer_of_a_length_is_plain_and_what_could_mean_more_is_not() {
+    fn an_answer_with_a_length_is_plain_and_anything_ambiguous_is_not() {
         let ordinary = "HTTP/1.1 404 Not Found\r\nServer: a\r\ncontent-length: 12\r\nConnection: keep-alive\r\nX: y\r\nX: z\r\n\r\n";
-        let Heard::Plain(Told { status, length: 12, lines }) = heard(ordinary) else {
+        let Parsed::Plain(PlainAnswer { status, length: 12, raw_head }) = buffered(ordinary) else {
             panic!("it is not plain")
         };
-        assert_eq!((status.as_u16(), lines.is_dated()), (404, false));
+        assert_eq!((status.as_u16(), raw_head.has_date()), (404, false));
         let mut written = Vec::new();
-        lines.write(&mut written);
+        raw_head.write(&mut written);
         let passed = "HTTP/1.1 404 Not Found\r\nServer: a\r\ncontent-length: 12\r\nX: y\r\nX: z\r\n";
         assert_eq!(written, passed.as_bytes());
-        assert_eq!(lines.to_map().get_all("x").iter().count(), 2);
+        assert_eq!(raw_head.to_map().get_all("x").iter().count(), 2);
         for end in 0..ordinary.len() {
-            assert!(matches!(heard(&ordinary[..end]), Heard::Begun), "{end}");
+            assert!(matches!(buffered(&ordinary[..end]), Parsed::Partial), "{end}");
         }
         let with = |lines: &str| format!("HTTP/1.1 200 OK\r\n{lines}\r\n");
         let others = [
@@ -398,7 +408,7 @@ mod tests {
             with("Content-Length: 5\r\nX: a\r\n b\r\n"),
             with(&format!("Content-Length: 5\r\n{}", "X: y\r\n".repeat(HEADERS_MAX))),
             with("Content-Length: 5\r\nTE: a\r\nUpgrade: b\r\nKeep-Alive: c\r\nProxy-Authenticate: d\r\n"),
-            // Not written as everybody writes them: what is passed on must be.
+            // Not in canonical form, in which lines are passed on.
             with("Content-Length:5\r\n"),
             with("Content-Length: 5\r\nX:  y\r\n"),
             with("Content-Length: 5\r\nX: y \r\n"),
@@ -417,9 +427,9 @@ mod tests {
             "HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n".to_owned(),
         ];
         for other in others {
-            let mut heard = BytesMut::from(&*other);
-            assert!(matches!(take_answer(&mut heard), Heard::Other), "{other:?}");
-            assert_eq!(heard, other.as_bytes(), "it is left to others as it came");
+            let mut buffered = BytesMut::from(&*other);
+            assert!(matches!(take_answer(&mut buffered), Parsed::NotPlain), "{other:?}");
+            assert_eq!(buffered, other.as_bytes(), "it is left as it is");
         }
     }
 }

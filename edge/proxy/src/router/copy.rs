@@ -126,8 +126,8 @@ async fn ready_upstream(worker: &Worker, to: &Addressee, endpoint: &Arc<Endpoint
             {
                 Some(connection) => connection,
                 None => {
-                    let introduction = snapshot.introduction(None);
-                    Http1Connection::connect(address, snapshot.timeouts.connect, introduction).await.ok()?
+                    let proxy_header = snapshot.proxy_header(None);
+                    Http1Connection::connect(address, snapshot.timeouts.connect, proxy_header).await.ok()?
                 }
             };
             Some(ReadyUpstream::Http1(connection))

@@ -29,8 +29,8 @@ use tokio::time::Instant;
 use crate::answer::Answer;
 use crate::body::{BodyError, RequestBody};
 use crate::head::Head;
-use crate::plain::endpoint::{Came, EndpointConnection, is_plain};
-use crate::preamble::{self, Ends, Introduction};
+use crate::plain::endpoint::{EndpointConnection, Received, is_plain};
+use crate::proxy_protocol::{self, OutgoingHeader, ProxiedAddresses};
 use crate::timer::Timer;
 use crate::upstream::{ConnectError, SharedSocket};
 use crate::upstream::{SendError, UpstreamBody};
@@ -60,7 +60,7 @@ pub(crate) struct Http1Connection {
     socket: SharedSocket,
     pub(crate) address: SocketAddr,
     /// The addresses that a PROXY header has announced: the connection then carries requests of that client only.
-    announced: Option<Ends>,
+    announced: Option<ProxiedAddresses>,
     /// When it last became idle.
     pub(crate) idle_since: Instant,
 }
@@ -91,17 +91,17 @@ impl Http1Connection {
     pub(crate) async fn connect(
         address: SocketAddr,
         timeout: Duration,
-        introduction: Option<Introduction>,
+        proxy_header: Option<OutgoingHeader>,
     ) -> Result<Box<Self>, ConnectError> {
         let mut socket = SharedSocket::connect(address, timeout).await?;
-        if let Some(Introduction { version, ends }) = introduction {
-            let header = preamble::header(version, ends);
+        if let Some(OutgoingHeader { version, addresses }) = proxy_header {
+            let header = proxy_protocol::encode(version, addresses);
             // A new socket has room for it.
             socket.write_all(&header).await.map_err(ConnectError::Refused)?;
         }
         let codec = Codec::Plain(EndpointConnection::new(socket.clone()));
         let idle_since = Instant::now();
-        let announced = introduction.and_then(|introduction| introduction.ends);
+        let announced = proxy_header.and_then(|proxy_header| proxy_header.addresses);
         Ok(Box::new(Self {
             codec,
             plain_answers_missing: 0,
@@ -114,8 +114,8 @@ impl Http1Connection {
     }
 
     /// Whether it may carry requests of this client.
-    pub(crate) fn is_for(&self, ends: Option<Ends>) -> bool {
-        self.announced == ends
+    pub(crate) fn is_for(&self, addresses: Option<ProxiedAddresses>) -> bool {
+        self.announced == addresses
     }
 
     /// Sends a request and waits for the head of the response, at most until `timer` expires.
@@ -133,11 +133,11 @@ impl Http1Connection {
         let was_sent = is_plain && self.make_plain();
         if was_sent {
             match self.send_plain(head, timer).await {
-                Some(Ok(Came::Answer(told))) => {
-                    let body = UpstreamBody::Plain(told.length);
-                    return Ok(Answer::told(told, body));
+                Some(Ok(Received::Plain(answer))) => {
+                    let body = UpstreamBody::Plain(answer.length);
+                    return Ok(Answer::plain(answer, body));
                 }
-                Some(Ok(Came::Other)) => self.plain_answers_missing = PLAIN_ANSWERS_MIN,
+                Some(Ok(Received::NotPlain)) => self.plain_answers_missing = PLAIN_ANSWERS_MIN,
                 Some(Err(_)) => {
                     self.is_finished = true;
                     return Err(SendError::Closed { phase: self.phase_since(before) });
@@ -182,8 +182,8 @@ impl Http1Connection {
     }
 
     /// Sends a plain request over a plain connection; `None` when it times out.
-    async fn send_plain(&mut self, head: &Head, timer: &Timer) -> Option<io::Result<Came>> {
-        let Codec::Plain(plain) = &mut self.codec else { return Some(Ok(Came::Other)) };
+    async fn send_plain(&mut self, head: &Head, timer: &Timer) -> Option<io::Result<Received>> {
+        let Codec::Plain(plain) = &mut self.codec else { return Some(Ok(Received::NotPlain)) };
         if plain.has_input(&mut noop_context()) {
             return Some(Err(io::ErrorKind::ConnectionAborted.into()));
         }
@@ -195,7 +195,7 @@ impl Http1Connection {
     /// reads the answer.
     async fn hand_to_hyper(&mut self, was_sent: bool) -> hyper::Result<()> {
         if let Codec::Plain(plain) = &mut self.codec {
-            let handover = HandoverSocket::new(self.socket.clone(), plain.take_heard(), was_sent);
+            let handover = HandoverSocket::new(self.socket.clone(), plain.take_buffered(), was_sent);
             self.codec = Codec::Hyper(Box::new(HyperConnection::new(handover).await?));
         }
         Ok(())
@@ -309,9 +309,10 @@ impl Http1Connection {
         let HyperConnection { sender, connection } = *hyper;
         drop(sender);
         let parts = connection.into_parts();
-        let heard = parts.io.into_inner().into_heard();
-        let heard = if heard.is_empty() { parts.read_buf } else { [parts.read_buf, heard].concat().into() };
-        Some((socket.into_stream()?, heard))
+        let buffered = parts.io.into_inner().into_buffered();
+        let buffered =
+            if buffered.is_empty() { parts.read_buf } else { [parts.read_buf, buffered].concat().into() };
+        Some((socket.into_stream()?, buffered))
     }
 }
 

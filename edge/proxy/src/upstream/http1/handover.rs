@@ -14,7 +14,7 @@ use crate::upstream::SharedSocket;
 pub(super) struct HandoverSocket {
     socket: SharedSocket,
     /// Bytes that were read already and that hyper reads first.
-    heard: Bytes,
+    buffered: Bytes,
     echo: Echo,
 }
 
@@ -29,13 +29,13 @@ enum Echo {
 
 impl HandoverSocket {
     /// With `was_sent` the request was sent already, so that what hyper writes of it is discarded.
-    pub(super) fn new(socket: SharedSocket, heard: Bytes, was_sent: bool) -> Self {
-        Self { socket, heard, echo: if was_sent { Echo::Awaited } else { Echo::Done } }
+    pub(super) fn new(socket: SharedSocket, buffered: Bytes, was_sent: bool) -> Self {
+        Self { socket, buffered, echo: if was_sent { Echo::Awaited } else { Echo::Done } }
     }
 
     /// The bytes read before the handover that hyper has not read.
-    pub(super) fn into_heard(self) -> Bytes {
-        self.heard
+    pub(super) fn into_buffered(self) -> Bytes {
+        self.buffered
     }
 
     /// Whether what hyper writes now is the request that was sent already.
@@ -57,9 +57,9 @@ impl AsyncRead for HandoverSocket {
             // hyper would refuse an answer that precedes its request. It is woken once it has written the request.
             return Poll::Pending;
         }
-        if self.heard.has_remaining() {
-            let size = self.heard.len().min(buf.remaining());
-            buf.put_slice(&self.heard.split_to(size));
+        if self.buffered.has_remaining() {
+            let size = self.buffered.len().min(buf.remaining());
+            buf.put_slice(&self.buffered.split_to(size));
             return Poll::Ready(Ok(()));
         }
         Pin::new(&mut self.socket).poll_read(cx, buf)

@@ -65,8 +65,8 @@ async fn who_awaits_an_answer_is_woken_once_for_it_and_never_for_the_next_one() 
         let mut connection = connect(&listener).await;
         let endpoint = std::thread::spawn(move || {
             let (mut stream, _peer) = listener.accept().unwrap();
-            let mut heard = [0; 1024];
-            while stream.read(&mut heard).unwrap() > 0 {
+            let mut buffered = [0; 1024];
+            while stream.read(&mut buffered).unwrap() > 0 {
                 let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n{more}\r\n");
                 stream.write_all(answer.as_bytes()).unwrap();
             }
@@ -102,9 +102,9 @@ async fn exchange(head: Head, pieces: Vec<Vec<u8>>) -> Ended {
     let address = listener.local_addr().unwrap();
     let endpoint = async move {
         let (mut stream, _peer) = listener.accept().await.unwrap();
-        let mut heard = Vec::new();
-        while !heard.ends_with(b"\r\n\r\n") {
-            assert!(stream.read_buf(&mut heard).await.unwrap() > 0);
+        let mut buffered = Vec::new();
+        while !buffered.ends_with(b"\r\n\r\n") {
+            assert!(stream.read_buf(&mut buffered).await.unwrap() > 0);
         }
         for piece in pieces {
             // It may have heard enough.
@@ -115,8 +115,8 @@ async fn exchange(head: Head, pieces: Vec<Vec<u8>>) -> Ended {
         }
         let _ = stream.shutdown().await;
         // That it is asked once.
-        let _ = stream.read_to_end(&mut heard).await;
-        assert_eq!(heard.windows(4).filter(|four| four == b"\r\n\r\n").count(), 1);
+        let _ = stream.read_to_end(&mut buffered).await;
+        assert_eq!(buffered.windows(4).filter(|four| four == b"\r\n\r\n").count(), 1);
     };
     let client = async move {
         let mut connection = Http1Connection::connect(address, DEADLINE, None).await.unwrap();
@@ -234,9 +234,9 @@ proptest! {
     ) {
         let mut cuts: Vec<usize> = cuts.iter().map(|at| at.index(answer.len() + 1)).collect();
         cuts.sort_unstable();
-        let ends = cuts.iter().copied().chain([answer.len()]);
+        let addresses = cuts.iter().copied().chain([answer.len()]);
         let begins = std::iter::once(0).chain(cuts.iter().copied());
-        let pieces: Vec<Vec<u8>> = begins.zip(ends).map(|(begin, end)| answer[begin..end].to_vec()).collect();
+        let pieces: Vec<Vec<u8>> = begins.zip(addresses).map(|(begin, end)| answer[begin..end].to_vec()).collect();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let (here, there) = runtime.block_on(async {
             let here = exchange(plain(), pieces.clone()).await;
@@ -247,17 +247,17 @@ proptest! {
 }
 
 /// What an endpoint hears of a request, with `by_hyper` of one that is not looked at whether it is plain.
-async fn heard(target: &str, lines: &[(&'static str, &str)], by_hyper: bool) -> Vec<u8> {
+async fn buffered(target: &str, lines: &[(&'static str, &str)], by_hyper: bool) -> Vec<u8> {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let mut connection = connect(&listener).await;
     let endpoint = std::thread::spawn(move || {
         let (mut stream, _peer) = listener.accept().unwrap();
-        let mut heard = vec![0; 4096];
-        let begun = stream.read(&mut heard).unwrap();
-        heard.truncate(begun);
+        let mut buffered = vec![0; 4096];
+        let begun = stream.read(&mut buffered).unwrap();
+        buffered.truncate(begun);
         stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
-        stream.read_to_end(&mut heard).unwrap();
-        heard
+        stream.read_to_end(&mut buffered).unwrap();
+        buffered
     });
     let mut head = plain();
     head.uri = target.parse::<hyper::Uri>().unwrap().path_and_query().unwrap().clone().into();
@@ -280,7 +280,7 @@ async fn what_is_asked_is_written_as_hyper_writes_it() {
         let lines =
             [("accept", "*/*"), ("cookie", "a=b; c"), ("x-two", "1"), ("x-two", "\u{e4}"), ("x-empty", "")];
         for lines in [&lines[..0], &lines[..]] {
-            let (here, there) = (heard(target, lines, false).await, heard(target, lines, true).await);
+            let (here, there) = (buffered(target, lines, false).await, buffered(target, lines, true).await);
             assert_eq!(here, there, "{target}");
             assert!(here.starts_with(b"GET /") || here.starts_with(b"GET * "), "{}", here.escape_ascii());
         }
@@ -314,9 +314,9 @@ fn counting(
 ) -> std::thread::JoinHandle<()> {
     std::thread::spawn(move || {
         let (mut stream, _peer) = listener.accept().unwrap();
-        let mut heard = [0; 1024];
+        let mut buffered = [0; 1024];
         let mut number = 0;
-        while stream.read(&mut heard).unwrap() > 0 {
+        while stream.read(&mut buffered).unwrap() > 0 {
             let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n{}\r\n{number:3}", more(number));
             stream.write_all(answer.as_bytes()).unwrap();
             number += 1;

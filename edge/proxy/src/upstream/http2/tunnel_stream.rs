@@ -21,7 +21,7 @@ pub(crate) struct TunnelStream {
     recv: RecvStream,
     send: SendStream<Bytes>,
     /// What was received and not read yet.
-    heard: Bytes,
+    buffered: Bytes,
     /// Whether the other side has ended the stream.
     has_ended: bool,
     #[expect(dead_code, reason = "it holds the place on the connection")]
@@ -30,7 +30,7 @@ pub(crate) struct TunnelStream {
 
 impl TunnelStream {
     pub(crate) fn new(recv: RecvStream, send: SendStream<Bytes>, stream: Http2Stream) -> Self {
-        Self { recv, send, heard: Bytes::new(), has_ended: false, stream }
+        Self { recv, send, buffered: Bytes::new(), has_ended: false, stream }
     }
 }
 
@@ -40,17 +40,17 @@ impl AsyncRead for TunnelStream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        while self.heard.is_empty() && !self.has_ended {
+        while self.buffered.is_empty() && !self.has_ended {
             match ready!(self.recv.poll_data(cx)) {
-                Some(Ok(piece)) => self.heard = piece,
+                Some(Ok(piece)) => self.buffered = piece,
                 // An endpoint that has ended the stream may reset it without waiting for our end. Source: RFC 9113, section 8.1.
                 Some(Err(error)) if !is_no_error(&error) => return Poll::Ready(Err(broken(error))),
                 Some(Err(_)) | None => self.has_ended = true,
             }
         }
-        let taken = self.heard.len().min(buf.remaining());
-        buf.put_slice(&self.heard[..taken]);
-        self.heard.advance(taken);
+        let taken = self.buffered.len().min(buf.remaining());
+        buf.put_slice(&self.buffered[..taken]);
+        self.buffered.advance(taken);
         // Fails only for a stream that has been closed, and then nobody waits for room.
         let _ = self.recv.flow_control().release_capacity(taken);
         Poll::Ready(Ok(()))
