@@ -17,13 +17,13 @@ use hyper::header::HeaderValue;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::conduit;
 use crate::http1;
 use crate::http2::{self, PREFACE};
 use crate::local::LocalService;
 use crate::proxy_protocol::{self, ProxiedAddresses, Received};
 use crate::route::Protocol;
 use crate::socket::{ClientSocket, Stream};
+use crate::tcp;
 use crate::timer::{Stage, Timer};
 use crate::tls::{self, Terminator};
 use crate::traffic::Shard;
@@ -324,7 +324,7 @@ async fn serve_protocol(
         Protocol::Http1 => return http1::serve(client, stream, buffered).await,
         // Bytes alone are no request in HTTP/2: a connection with pings only is idle.
         Protocol::Http2 => Box::pin(http2::serve(client, ClientSocket::new(stream, buffered, None))).await,
-        Protocol::Tcp => Box::pin(conduit::serve(client, stream)).await,
+        Protocol::Tcp => Box::pin(tcp::serve(client, stream)).await,
         // The service was changed from TCP to UDP a moment ago.
         Protocol::Udp => {}
     }

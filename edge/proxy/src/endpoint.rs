@@ -17,7 +17,7 @@ pub(crate) struct Endpoint {
     pub(crate) id: EndpointId,
     pub(crate) origin: Origin,
     pub(crate) address: SocketAddr,
-    /// Where it listens for each port that a route can name.
+    /// Its address for each port that a route can name.
     pub(crate) ports: Arc<[(Arc<str>, SocketAddr)]>,
     pub(crate) version: u64,
     pub(crate) shards: Box<[Shard]>,
@@ -27,7 +27,7 @@ pub(crate) struct Endpoint {
     latency: AtomicU64,
     failures_in_a_row: AtomicU32,
     /// Notified when the last request of an endpoint that is not serving ends.
-    emptied: Notify,
+    drained: Notify,
 }
 
 const SERVING: u8 = 0;
@@ -47,12 +47,12 @@ impl Endpoint {
             in_flight: AtomicU32::new(0),
             latency: AtomicU64::new(PeakEwma::default().to_bits()),
             failures_in_a_row: AtomicU32::new(0),
-            emptied: Notify::new(),
+            drained: Notify::new(),
         }
     }
 
-    /// Whether `route` describes this endpoint, be it with another version, zone, weight or state.
-    pub(crate) fn is_of(&self, route: &EndpointRoute) -> bool {
+    /// Whether `route` describes this endpoint, perhaps with another version, zone, weight or state.
+    pub(crate) fn matches(&self, route: &EndpointRoute) -> bool {
         self.id == route.id
             && self.origin == route.origin
             && self.address == route.address
@@ -80,7 +80,7 @@ impl Endpoint {
         self.in_flight.load(Ordering::SeqCst)
     }
 
-    /// Takes a request on, unless the endpoint has just stopped serving or filled up.
+    /// Begins a request, unless the endpoint has just stopped serving or is full.
     ///
     /// The count goes up before the state is read, and whoever drains writes the state before reading the count; both
     /// in one total order. So either the request sees the drain or the drain sees the request.
@@ -100,7 +100,7 @@ impl Endpoint {
         }
     }
 
-    /// Notes a good answer.
+    /// Records a good answer.
     pub(crate) fn succeeded(&self, now: Duration, latency: Duration) {
         self.observe(|mean| mean.observe(now, latency));
         // Read first: a store on every request would make all workers contend for the cache line.
@@ -109,19 +109,19 @@ impl Endpoint {
         }
     }
 
-    /// Notes a bad answer or none; returns how many there were in a row.
+    /// Records a bad answer or none; returns how many there were in a row.
     pub(crate) fn failed(&self, now: Duration, latency: Duration) -> u32 {
         self.observe(|mean| mean.observe_failure(now, latency));
         self.failures_in_a_row.fetch_add(1, Ordering::Relaxed).saturating_add(1)
     }
 
-    /// Notes that another endpoint has answered first. How this one would have answered is unknown.
+    /// Records that another endpoint has answered first. How this one would have answered is unknown.
     pub(crate) fn outpaced(&self, now: Duration, latency: Duration) {
         self.observe(|mean| mean.observe_failure(now, latency));
     }
 
-    /// Forgets the failures, so that an ejected endpoint comes back with a clean record.
-    pub(crate) fn forgive(&self) {
+    /// Resets the failures in a row, so that an ejected endpoint starts at zero when it comes back.
+    pub(crate) fn reset_failures(&self) {
         self.failures_in_a_row.store(0, Ordering::Relaxed);
     }
 
@@ -131,28 +131,28 @@ impl Endpoint {
     }
 
     /// Returns once no request is in flight.
-    pub(crate) async fn wait_until_empty(&self) {
+    pub(crate) async fn wait_until_drained(&self) {
         loop {
-            let emptied = self.emptied.notified();
-            tokio::pin!(emptied);
+            let drained = self.drained.notified();
+            tokio::pin!(drained);
             // Registered before the count is read, so that no end in between is missed.
-            emptied.as_mut().enable();
+            drained.as_mut().enable();
             if self.in_flight() == 0 {
                 return;
             }
-            emptied.await;
+            drained.await;
         }
     }
 }
 
-/// Why an endpoint does not take a request on.
+/// Why an endpoint does not take a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refused {
     NotServing,
     Full,
 }
 
-/// A request that an endpoint is answering; dropping it says that it ended.
+/// Counts a request that an endpoint is answering until it is dropped.
 #[derive(Debug)]
 pub(crate) struct InFlight {
     endpoint: Arc<Endpoint>,
@@ -177,7 +177,7 @@ impl Drop for InFlight {
         let was = self.endpoint.in_flight.fetch_sub(1, Ordering::SeqCst);
         debug_assert!(was > 0, "each end has its beginning");
         if was == 1 && self.endpoint.state.load(Ordering::SeqCst) != SERVING {
-            self.endpoint.emptied.notify_waiters();
+            self.endpoint.drained.notify_waiters();
         }
     }
 }
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_serving_endpoint_takes_a_request_on() {
+    fn only_a_serving_endpoint_takes_requests() {
         let endpoint = serving();
         assert!(endpoint.begin(|_| true).is_ok());
         for state in [EndpointState::Draining, EndpointState::Out] {
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn once_drained_and_empty_no_request_is_under_way() {
+    fn no_request_is_in_flight_once_an_endpoint_is_drained() {
         let (endpoint, is_gone, is_over) = (serving(), AtomicBool::new(false), AtomicBool::new(false));
         std::thread::scope(|scope| {
             scope.spawn(|| {

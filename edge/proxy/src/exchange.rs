@@ -18,7 +18,7 @@ use crate::body::{ResponseBody, Upload};
 use crate::connection::Client;
 use crate::endpoint::{Endpoint, InFlight};
 use crate::grpc::{self, Code, Dialect};
-use crate::local::Adopted;
+use crate::local::SnapshotRef;
 use crate::route::Protocol;
 use crate::shedder::ShedPermit;
 use crate::timer::Stage;
@@ -33,7 +33,7 @@ const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Exchange {
     client: Rc<Client>,
-    snapshot: Adopted,
+    snapshot: SnapshotRef,
     started: Instant,
     dialect: Dialect,
     /// Whether it is a hedge: a second attempt at a request that another exchange counts.
@@ -68,7 +68,7 @@ struct Attempt {
 impl Exchange {
     pub(crate) fn new(
         client: &Rc<Client>,
-        snapshot: &Adopted,
+        snapshot: &SnapshotRef,
         started: Instant,
         dialect: Dialect,
         upload: Option<Rc<Upload>>,
@@ -99,7 +99,7 @@ impl Exchange {
     }
 
     /// For a second attempt at a request without a body, beside the first one in another exchange.
-    pub(crate) fn hedge(client: &Rc<Client>, snapshot: &Adopted, started: Instant) -> Self {
+    pub(crate) fn hedge(client: &Rc<Client>, snapshot: &SnapshotRef, started: Instant) -> Self {
         let mut hedge = Self::new(client, snapshot, started, Dialect::Http, None, None);
         hedge.is_hedge = true;
         hedge.was_attempted.set(true);
@@ -139,14 +139,14 @@ impl Exchange {
         self.client.shard().connect_failures.add(1);
         // A shortage on our side must not eject endpoints.
         if error.is_of_endpoint() {
-            self.strike();
+            self.record_failure();
         }
     }
 
     pub(crate) fn failed_to_answer(&self) {
         self.shard_of(self.endpoint()).failures.add(1);
         self.client.shard().failures.add(1);
-        self.strike();
+        self.record_failure();
     }
 
     /// The hedge was answered first: its attempt becomes that of this exchange.
@@ -214,7 +214,7 @@ impl Exchange {
     fn decided(&mut self, outcome: StatusCode, latency: Duration, now: Instant) {
         self.status = Some(outcome);
         if outcome.is_server_error() {
-            self.strike();
+            self.record_failure();
         } else if let Some(attempt) = &self.attempt {
             let at = self.client.local.service.clock.at(now);
             attempt.in_flight.endpoint().succeeded(at, latency);
@@ -318,12 +318,16 @@ impl Exchange {
     }
 
     /// Counts a failure of the endpoint; several in a row eject it.
-    fn strike(&self) {
+    fn record_failure(&self) {
         let Some(attempt) = &self.attempt else {
             return;
         };
         let service = &self.client.local.service;
-        service.strike(attempt.in_flight.endpoint(), &self.snapshot.outliers, attempt.started.elapsed());
+        service.record_failure(
+            attempt.in_flight.endpoint(),
+            &self.snapshot.outliers,
+            attempt.started.elapsed(),
+        );
     }
 
     fn shard_of<'a>(&self, endpoint: &'a Endpoint) -> &'a Shard {

@@ -28,7 +28,7 @@ use crate::exchange::Exchange;
 use crate::grpc::{self, Dialect};
 use crate::head::Head;
 use crate::headers::{Refusal, Sender, Upgrade, cookie, prepare_request};
-use crate::local::Adopted;
+use crate::local::SnapshotRef;
 use crate::route::HashKey;
 use crate::router::{self, Copies};
 use crate::service::Service;
@@ -216,7 +216,7 @@ pub(crate) async fn to_service(
 #[derive(Debug)]
 struct ForwardedRequest {
     client: Rc<Client>,
-    snapshot: Adopted,
+    snapshot: SnapshotRef,
     /// For the head of the response, in the place of the service's timeout.
     try_timeout: Option<Duration>,
     /// In the place of the service's main port.

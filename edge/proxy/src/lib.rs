@@ -38,7 +38,7 @@ mod admission;
 mod clock;
 mod connection_limit;
 mod endpoint;
-mod paces;
+mod latency_windows;
 mod service;
 mod shedder;
 mod versions;
@@ -50,18 +50,19 @@ mod timer;
 mod worker;
 
 // Connections of clients.
-mod conduit;
 mod connection;
-mod datagram;
 mod http1;
 mod http2;
 mod proxy_protocol;
 mod socket;
+mod tcp;
 mod tls;
+mod udp;
 
 // Requests.
 mod access;
 mod answer;
+mod attempts;
 mod body;
 mod date;
 mod endpoint_wait;
@@ -71,7 +72,6 @@ mod grpc;
 mod head;
 mod headers;
 mod router;
-mod tries;
 mod tunnel;
 mod websocket;
 

@@ -13,9 +13,9 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio_util::sync::CancellationToken;
 
-use crate::datagram;
 use crate::route;
 use crate::service::Service;
+use crate::udp;
 use crate::worker::{AcceptedConnection, Worker};
 
 /// Connections that the system queues until they are accepted. Linux caps it at `net.core.somaxconn`, 4,096.
@@ -76,7 +76,7 @@ impl Listener {
     pub(crate) fn open(transport: Transport, requested: SocketAddr) -> io::Result<(Self, ListenerSocket)> {
         let socket = match transport {
             Transport::Tcp => Self::listen(requested)?,
-            Transport::Udp => datagram::bind(requested)?,
+            Transport::Udp => udp::bind(requested)?,
         };
         Self::of(transport, socket.into(), requested)
     }

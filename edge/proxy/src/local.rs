@@ -1,4 +1,4 @@
-//! One service as one worker knows it: its balancer, its retry budget and its idle connections, shared with nobody.
+//! A worker's own state of a service: balancer, retry budget and idle connections, which are shared with no other worker.
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
@@ -26,15 +26,15 @@ use crate::worker::Worker;
 /// 64 is usual for nginx (`keepalive 64`); a worker with more requests in flight opens further ones.
 const IDLE_CONNECTIONS_MAX: usize = 64;
 
-/// A snapshot as the requests of one worker hold it. The inner count is written by all workers, and its cache line would move between processors
-/// several times for each request; the outer one is the worker's own.
-pub(crate) type Adopted = Rc<Arc<Snapshot>>;
+/// A snapshot as the requests of one worker hold it. The inner reference count is written by all workers, and its cache line would move between
+/// processors several times for each request; the outer one is the worker's own.
+pub(crate) type SnapshotRef = Rc<Arc<Snapshot>>;
 
-/// A service as one worker knows it.
+/// A worker's own state of a service.
 #[derive(Debug)]
 pub(crate) struct LocalService {
     pub(crate) service: Arc<Service>,
-    /// Where its requests go on to, when it has no endpoints of its own.
+    /// What its requests are routed by, if it is a shared listener without endpoints of its own.
     pub(crate) router: Option<LocalRouter>,
     /// The index of the worker.
     worker: usize,
@@ -43,12 +43,12 @@ pub(crate) struct LocalService {
 
 #[derive(Debug)]
 struct State {
-    snapshot: Adopted,
+    snapshot: SnapshotRef,
     balancer: Balancer,
     budget: RetryBudget,
     hedger: Option<Hedger>,
     rng: Xoshiro256PlusPlus,
-    /// Of serving endpoints of the snapshot that were used.
+    /// Of the serving endpoints of the snapshot that were used.
     pools: Vec<Pool>,
 }
 
@@ -69,7 +69,7 @@ struct Pool {
 impl LocalService {
     pub(crate) fn new(service: Arc<Service>, worker: usize, mut rng: Xoshiro256PlusPlus) -> Rc<Self> {
         let seed = rng.next_u64();
-        let snapshot = Adopted::new(Arc::clone(&service.snapshot()));
+        let snapshot = SnapshotRef::new(Arc::clone(&service.snapshot()));
         let state = State {
             balancer: Balancer::new(snapshot.balance, &snapshot.roster),
             budget: RetryBudget::new(service.clock.now()),
@@ -85,14 +85,14 @@ impl LocalService {
     }
 
     /// The latest snapshot of the service.
-    pub(crate) fn snapshot(&self) -> Adopted {
+    pub(crate) fn snapshot(&self) -> SnapshotRef {
         let mut state = self.state.borrow_mut();
         state.refresh(&self.service);
         Rc::clone(&state.snapshot)
     }
 
-    /// Chooses an endpoint that has the `port`, or any if that is `None`, and counts the request as in flight there. `key` is asked for by
-    /// consistent hashing.
+    /// Chooses an endpoint that has the `port`, or any if that is `None`, and counts the request as in flight there. `key` is for consistent
+    /// hashing.
     pub(crate) fn choose(
         &self,
         tried: &Tried,
@@ -103,7 +103,7 @@ impl LocalService {
         self.choose_but(&[], tried, port, &key, now)
     }
 
-    /// As [`choose`](Self::choose), for a request for a WebSocket: endpoints that are known to take none are left out as long as there are
+    /// As [`choose`](Self::choose), for a request for a WebSocket: endpoints that are known to refuse those are left out as long as there are
     /// others.
     pub(crate) fn choose_for_websocket(
         &self,
@@ -117,7 +117,7 @@ impl LocalService {
             pools.iter().filter(|pool| pool.http2.refuses_websockets()).map(|pool| pool.address).collect()
         };
         match self.choose_but(&without, tried, port, &key, now) {
-            // A new connection may say something else.
+            // The settings of a new connection may differ.
             Err(Unpicked::Exhausted) if !without.is_empty() => self.choose_but(&[], tried, port, &key, now),
             chosen => chosen,
         }
@@ -146,20 +146,20 @@ impl LocalService {
                 Ok(in_flight) => return Ok(in_flight),
                 // It has just stopped serving, and the snapshot that says so is about to be published.
                 Err(Refused::NotServing) => tried.add(snapshot.endpoints[seat].id),
-                // Another worker was faster, which the next look at the endpoint's load shows.
+                // Another worker was faster; the next choice sees its request.
                 Err(Refused::Full) => {}
             }
         }
     }
 
-    /// Counts a request whose first endpoint is one that others run. `was_attempted` is kept by the request, and survives its waits and retries.
+    /// Counts a request whose first endpoint is one that others run. `was_attempted` belongs to the request, and survives its waits and retries.
     pub(crate) fn count_elsewhere(&self, to: &Endpoint, was_attempted: &Cell<bool>) {
         if !was_attempted.replace(true) && to.origin == Origin::Elsewhere {
             self.service.shards[self.worker].elsewhere.add(1);
         }
     }
 
-    /// What the worker counts of an endpoint, and of the service.
+    /// The worker's counters of an endpoint, and of the service.
     pub(crate) fn shards_of<'a>(&'a self, endpoint: &'a Endpoint) -> [&'a Shard; 2] {
         [&endpoint.shards[self.worker], &self.service.shards[self.worker]]
     }
@@ -171,7 +171,7 @@ impl LocalService {
         seats.any(|(seat, endpoint)| seat.standing.may_get() && snapshot.port_of(endpoint, port).is_some())
     }
 
-    /// Notes a new request, for the budget of retries.
+    /// Adds a new request to the retry budget.
     pub(crate) fn deposit(&self, now: Duration) {
         self.state.borrow_mut().budget.deposit(now);
     }
@@ -181,12 +181,12 @@ impl LocalService {
         may_retry(failure, &mut self.state.borrow_mut().budget, now)
     }
 
-    /// Notes a new request that may be hedged; returns after what time it should be, if at all.
+    /// Counts a new request that may be hedged; returns after what time it should be, if at all.
     pub(crate) fn hedge_delay(&self) -> Option<Duration> {
         self.state.borrow_mut().hedger.as_mut()?.admit()
     }
 
-    /// Notes how long the answer to a request took that may be hedged.
+    /// Records how long the answer took to a request that may be hedged.
     pub(crate) fn answered_in(&self, latency: Duration) {
         if let Some(hedger) = &mut self.state.borrow_mut().hedger {
             hedger.observe(latency);
@@ -210,7 +210,7 @@ impl LocalService {
         (is_well && hedger.as_mut()?.withdraw(budget, now)).then_some(in_flight)
     }
 
-    /// The most recently used idle connection to an address of an endpoint; if the endpoint is told whose each is, one of `ends`.
+    /// The most recently used idle connection to an address of an endpoint; if connections begin with a PROXY header, one for `addresses`.
     pub(crate) fn take_idle(
         &self,
         endpoint: &Arc<Endpoint>,
@@ -259,7 +259,7 @@ impl LocalService {
         }
     }
 
-    /// Goes over to the latest snapshot, and closes idle connections to endpoints that have stopped serving.
+    /// Adopts the latest snapshot, and closes idle connections to endpoints that have stopped serving.
     pub(crate) fn refresh(&self) {
         if let Some(router) = &self.router {
             router.refresh();
@@ -288,11 +288,11 @@ impl State {
     fn refresh(&mut self, service: &Service) {
         let latest = service.snapshot();
         if !Arc::ptr_eq(&latest, &self.snapshot) {
-            self.adopt(Adopted::new(Arc::clone(&latest)));
+            self.adopt(SnapshotRef::new(Arc::clone(&latest)));
         }
     }
 
-    fn adopt(&mut self, snapshot: Adopted) {
+    fn adopt(&mut self, snapshot: SnapshotRef) {
         self.balancer.adopt(snapshot.balance, &snapshot.roster);
         if self.hedger.as_ref().map(Hedger::policy) != snapshot.hedge {
             self.hedger = snapshot.hedge.map(Hedger::new);
@@ -303,7 +303,7 @@ impl State {
         self.snapshot = snapshot;
     }
 
-    /// The pool of an address of an endpoint; `None` unless the endpoint serves.
+    /// The pool for an address of an endpoint; `None` unless the endpoint serves.
     fn pool(&mut self, endpoint: &Arc<Endpoint>, address: SocketAddr) -> Option<&mut Pool> {
         if endpoint.state() != EndpointState::Serving {
             return None;

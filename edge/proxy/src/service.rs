@@ -1,4 +1,4 @@
-//! One service, as all workers share it: an immutable snapshot for requests, and behind a lock the members that it is made from.
+//! The state of a service that all workers share: an immutable snapshot for requests, and behind a lock the members that it is made from.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -27,7 +27,7 @@ mod members;
 
 use self::members::{Member, Members};
 
-/// A service, as all workers share it.
+/// The state of a service that all workers share.
 #[derive(Debug)]
 pub(crate) struct Service {
     pub(crate) name: Arc<str>,
@@ -39,24 +39,24 @@ pub(crate) struct Service {
     pub(crate) waiting: AtomicU32,
     pub(crate) requests_in_flight: InFlightCounter,
     pub(crate) shedder: Shedder,
-    /// Ends the TLS of clients; `None` for a service without TLS.
+    /// Terminates the TLS of clients; `None` for a service without TLS.
     terminator: ArcSwapOption<Terminator>,
     /// Where requests of its own listener are logged.
     access_log: ArcSwapOption<Log>,
-    /// Where its requests go on to, when it has no endpoints of its own.
+    /// What its requests are routed by, if it is a shared listener without endpoints of its own.
     pub(crate) router: Option<Router>,
-    /// How many clients are connected to it, and may be.
+    /// Limits the connections of its listener.
     pub(crate) connection_limit: Arc<ConnectionLimit>,
     snapshot: ArcSwap<Snapshot>,
     members: Mutex<Members>,
     closing: AtomicBool,
-    /// The highest number of requests in [`Asked`] so far. It is the difference of two counters that are not read at once, and must not fall.
-    asked_max: AtomicU64,
-    /// When an ejection or a window of latencies ends next, or a slow start goes on, in milliseconds of `clock`; `u64::MAX` for never.
+    /// The highest number of requests in [`Asked`] so far: it is the difference of two counters that are not read at once, and must not fall.
+    demand_max: AtomicU64,
+    /// When the next ejection or latency window ends, or the next step of a slow start is due, in milliseconds of `clock`; `u64::MAX` for never.
     review_at_ms: AtomicU64,
 }
 
-/// What a request needs to know, never changed once published.
+/// What requests need of a service, never changed once published.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
     pub(crate) proxy_protocol: ProxyProtocol,
@@ -83,7 +83,7 @@ pub(crate) struct EndpointPort {
 }
 
 impl Snapshot {
-    /// What an endpoint is told at the beginning of a connection for a client; `None` if the service does not send the PROXY header.
+    /// The PROXY header for a connection to an endpoint; `None` if the service does not send it.
     pub(crate) fn proxy_header(&self, addresses: Option<ProxiedAddresses>) -> Option<OutgoingHeader> {
         self.proxy_protocol.send.map(|version| OutgoingHeader { version, addresses })
     }
@@ -104,7 +104,7 @@ impl Service {
         Self::over(None, route, clock, workers)
     }
 
-    /// A listener whose requests go on to other services.
+    /// A listener whose requests are routed to other services.
     pub(crate) fn with_router(router: Router, route: &ServiceRoute, clock: Clock, workers: usize) -> Self {
         Self::over(Some(router), route, clock, workers)
     }
@@ -112,7 +112,7 @@ impl Service {
     fn over(router: Option<Router>, route: &ServiceRoute, clock: Clock, workers: usize) -> Self {
         let members = Members::new(route, clock.now(), workers);
         let shedder = Shedder::default();
-        shedder.declare(route.limits.adaptive, clock.now());
+        shedder.set_policy(route.limits.adaptive, clock.now());
         Self {
             name: Arc::clone(&route.service),
             clock,
@@ -128,7 +128,7 @@ impl Service {
             snapshot: ArcSwap::from_pointee(members.snapshot(clock.now())),
             members: Mutex::new(members),
             closing: AtomicBool::new(false),
-            asked_max: AtomicU64::new(0),
+            demand_max: AtomicU64::new(0),
             review_at_ms: AtomicU64::new(u64::MAX),
         }
     }
@@ -137,7 +137,7 @@ impl Service {
         self.terminator.load_full()
     }
 
-    /// Sets how TLS with new clients is ended.
+    /// Sets how the TLS of new clients is terminated.
     pub(crate) fn set_terminator(&self, terminator: Option<Arc<Terminator>>) {
         self.terminator.store(terminator);
     }
@@ -155,11 +155,11 @@ impl Service {
         self.snapshot.load()
     }
 
-    /// Goes over to a changed route; endpoints with the same id and address keep their connections and counters.
+    /// Applies a changed route; endpoints with the same id and address keep their connections and counters.
     pub(crate) fn update(&self, route: &ServiceRoute) {
         let mut members = self.members();
-        members.take_over(route, self.clock.now(), self.shards.len());
-        self.shedder.declare(route.limits.adaptive, self.clock.now());
+        members.update(route, self.clock.now(), self.shards.len());
+        self.shedder.set_policy(route.limits.adaptive, self.clock.now());
         self.publish(&mut members);
     }
 
@@ -182,8 +182,8 @@ impl Service {
         members.all().find(|e| e.id == id).cloned()
     }
 
-    /// Notes a failure of an endpoint; several in a row eject it.
-    pub(crate) fn strike(&self, endpoint: &Endpoint, outliers: &OutlierPolicy, latency: Duration) {
+    /// Records a failure of an endpoint; several in a row eject it.
+    pub(crate) fn record_failure(&self, endpoint: &Endpoint, outliers: &OutlierPolicy, latency: Duration) {
         let in_a_row = endpoint.failed(self.clock.now(), latency);
         // An endpoint that may not be ejected now is considered again only after as many further failures.
         if outliers.trips(in_a_row) && in_a_row.is_multiple_of(outliers.failures_in_a_row.max(1)) {
@@ -191,27 +191,27 @@ impl Service {
         }
     }
 
-    /// Ejects an endpoint, if as many are not ejected already as may be.
+    /// Ejects an endpoint, unless as many as allowed are ejected already.
     fn eject(&self, id: EndpointId, cause: Cause) {
         let mut members = self.members();
         let verdict = members.outliers.eject(self.clock.now(), id, cause);
-        if self.follow(&members, id, verdict) {
+        if self.apply_verdict(&members, id, verdict) {
             self.publish(&mut members);
         }
     }
 
-    /// Ejects endpoints that were too slow, if a window of latencies is over.
+    /// Ejects endpoints that were too slow, if a latency window is over.
     fn eject_slow(&self, members: &mut Members) {
         let now = self.clock.now();
-        let Members { paces: Some(paces), current, outliers, .. } = members else { return };
-        let Some(paces) = paces.turn(now, current.iter().map(|m| &m.endpoint)) else { return };
+        let Members { latency_windows: Some(windows), current, outliers, .. } = members else { return };
+        let Some(paces) = windows.end_if_due(now, current.iter().map(|m| &m.endpoint)) else { return };
         for (id, verdict) in outliers.eject_slow(now, &paces) {
-            self.follow(members, id, verdict);
+            self.apply_verdict(members, id, verdict);
         }
     }
 
-    /// Tells what became of a wish to eject an endpoint; says whether it was.
-    fn follow(&self, members: &Members, id: EndpointId, verdict: Verdict) -> bool {
+    /// Logs the verdict on an endpoint, and resets the failures of an ejected one; returns whether it was ejected.
+    fn apply_verdict(&self, members: &Members, id: EndpointId, verdict: Verdict) -> bool {
         match verdict {
             Verdict::Ejected { .. } => {
                 let ejection = members.outliers.ejection(self.clock.now(), id);
@@ -220,8 +220,8 @@ impl Service {
                 let member = members.current.iter().find(|m| m.endpoint.id == id);
                 let address = member.map(|m| tracing::field::display(m.endpoint.address));
                 tracing::warn!(service = %self.name, endpoint = %id, address, lasting, reason = cause, "endpoint ejected");
-                // It comes back with a clean sheet; the length of its next ejection remembers.
-                member.inspect(|m| m.endpoint.forgive());
+                // Only the length of its next ejection depends on this one.
+                member.inspect(|m| m.endpoint.reset_failures());
                 true
             }
             Verdict::Kept(reason) => {
@@ -231,7 +231,7 @@ impl Service {
         }
     }
 
-    /// Does what time demands: ejections end, latencies are judged, slow starts go on. Cheap while nothing is due.
+    /// Does what is due: ends ejections, ejects slow endpoints, continues slow starts. Cheap while nothing is due.
     pub(crate) fn review(&self) {
         let is_due = || self.clock.now().as_millis() as u64 >= self.review_at_ms.load(Ordering::Relaxed);
         if is_due() {
@@ -248,7 +248,7 @@ impl Service {
         let members = self.members();
         members.current.iter().for_each(|m| m.endpoint.set_state(EndpointState::Out));
         self.closing.store(true, Ordering::SeqCst);
-        // Whoever waits to accept for it is to notice that it no longer listens.
+        // Wakes the listener if it waits for a permit, so that it notices that the socket no longer listens.
         self.connection_limit.set_max(usize::MAX);
         drop(members);
         self.changed.notify_waiters();
@@ -260,10 +260,10 @@ impl Service {
 
     pub(crate) fn traffic(&self) -> ServiceTraffic {
         let mut members = self.members();
-        members.forget_left();
+        members.drop_drained();
         let now = self.clock.now();
         let (endpoints, elsewhere): (Vec<_>, Vec<_>) = members.with_leaving().partition(|m| m.is_replica());
-        let told = |all: Vec<&Member>| all.into_iter().map(|m| members.traffic(m, now)).collect();
+        let traffic = |all: Vec<&Member>| all.into_iter().map(|m| members.traffic(m, now)).collect();
         let is_udp = members.route.protocol == Protocol::Udp;
         let datagrams = is_udp.then(|| datagrams(&self.shards, members.in_flight()));
         ServiceTraffic {
@@ -280,8 +280,8 @@ impl Service {
             broken_off: self.shards.iter().map(|s| s.broken_off.get()).sum(),
             datagrams,
             waiting: self.waiting.load(Ordering::Relaxed),
-            endpoints: told(endpoints),
-            elsewhere: told(elsewhere),
+            endpoints: traffic(endpoints),
+            elsewhere: traffic(elsewhere),
             preference: members.route.preferred_zone.as_ref().map(|zone| Preference {
                 zone: Arc::clone(zone),
                 share: self.snapshot().roster.near_share(),
@@ -295,7 +295,7 @@ impl Service {
         let replicas = members.all().filter(|e| e.origin == Origin::Replica);
         let asked = self.shards.iter().map(|s| s.requests.get().saturating_sub(s.elsewhere.get())).sum();
         Asked {
-            requests: self.asked_max.fetch_max(asked, Ordering::Relaxed).max(asked),
+            requests: self.demand_max.fetch_max(asked, Ordering::Relaxed).max(asked),
             waiting: self.waiting.load(Ordering::Relaxed),
             in_flight: replicas.map(|e| e.in_flight()).sum(),
         }
@@ -310,7 +310,7 @@ impl Service {
         self.changed.notify_waiters();
     }
 
-    /// A panic while it was held cannot leave it half changed for the worse: each change ends in a new snapshot.
+    /// A panic while it was locked does no harm: each change ends in a new snapshot.
     fn members(&self) -> MutexGuard<'_, Members> {
         self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -36,7 +36,7 @@ pub(crate) struct ShedPermit {
 
 impl Shedder {
     /// Sets the policy. The limit found so far is kept if that has not changed.
-    pub(crate) fn declare(&self, policy: Option<AdaptivePolicy>, now: Duration) {
+    pub(crate) fn set_policy(&self, policy: Option<AdaptivePolicy>, now: Duration) {
         let mut found = self.found();
         if found.as_ref().map(AdaptiveLimit::policy) != policy {
             *found = policy.map(|policy| AdaptiveLimit::new(policy, now));

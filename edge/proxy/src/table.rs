@@ -261,7 +261,7 @@ impl Table {
         let endpoint = self.service(service).and_then(|service| service.endpoint(id));
         async move {
             if let Some(endpoint) = endpoint {
-                endpoint.wait_until_empty().await;
+                endpoint.wait_until_drained().await;
             }
         }
     }

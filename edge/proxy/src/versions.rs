@@ -1,4 +1,4 @@
-//! Counters by version, which outlive the endpoints that counted.
+//! Counters by version, which outlive the endpoints that they were counted for.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,8 +15,8 @@ const VERSIONS_MAX: usize = 8;
 pub(crate) struct Versions(BTreeMap<u64, Counts>);
 
 impl Versions {
-    /// Takes over the counters of an endpoint that is about to go. Beyond [`VERSIONS_MAX`] the oldest version is forgotten.
-    pub(crate) fn take(&mut self, endpoint: &Endpoint) {
+    /// Adds the counters of an endpoint that is about to be dropped. Beyond [`VERSIONS_MAX`] the oldest version is forgotten.
+    pub(crate) fn absorb(&mut self, endpoint: &Endpoint) {
         self.0.entry(endpoint.version).or_default().merge(&sum(&endpoint.shards));
         while self.0.len() > VERSIONS_MAX {
             self.0.pop_first();
@@ -59,12 +59,12 @@ mod tests {
     }
 
     #[test]
-    fn what_an_endpoint_counted_stays_with_its_version_when_it_goes() {
+    fn the_counts_of_a_dropped_endpoint_stay_with_its_version() {
         let (old, new) = (endpoint(0, 3, 10), endpoint(0, 4, 1));
         new.set_state(EndpointState::Serving);
         let mut versions = Versions::default();
         assert_eq!(answers(&versions.with([&old, &new].into_iter())), [(3, 0, 10), (4, 1, 1)]);
-        versions.take(&old);
+        versions.absorb(&old);
         assert_eq!(answers(&versions.with([&new].into_iter())), [(3, 0, 10), (4, 1, 1)]);
         assert_eq!(versions.with([].into_iter())[0].counts.latency.count(), 10);
     }
@@ -72,7 +72,7 @@ mod tests {
     #[test]
     fn the_oldest_versions_are_forgotten_first() {
         let mut versions = Versions::default();
-        (0..20).for_each(|version| versions.take(&endpoint(0, version, 1)));
+        (0..20).for_each(|version| versions.absorb(&endpoint(0, version, 1)));
         let kept: Vec<u64> = versions.with([].into_iter()).iter().map(|it| it.version).collect();
         assert_eq!(kept, (12..20).collect::<Vec<_>>());
     }

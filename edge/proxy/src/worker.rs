@@ -17,7 +17,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::connection;
-use crate::datagram;
 use crate::date::Date;
 use crate::http1::ReadySlots;
 use crate::listener::{self, ListenerSocket};
@@ -25,6 +24,7 @@ use crate::local::LocalService;
 use crate::router::GZIPS_MAX;
 use crate::service::Service;
 use crate::timer::{TICK, Timers};
+use crate::udp;
 
 mod shared;
 
@@ -141,7 +141,7 @@ impl Worker {
                         self.listeners.spawn_local(listener::accept(worker, socket, stop, service))
                     }
                     ListenerSocket::Udp(socket) => {
-                        self.listeners.spawn_local(datagram::serve(worker, socket, stop, service))
+                        self.listeners.spawn_local(udp::serve(worker, socket, stop, service))
                     }
                 };
             }

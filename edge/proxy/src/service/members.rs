@@ -1,4 +1,4 @@
-//! The endpoints of a service as its lock guards them, and the snapshot that is made from them.
+//! The endpoints of a service, which its lock guards, and the snapshot that is made from them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,23 +7,23 @@ use balance::{Nearness, Outliers, Ramp, Roster, Seat, Standing, Weight};
 
 use super::Snapshot;
 use crate::endpoint::Endpoint;
-use crate::paces::Paces;
+use crate::latency_windows::LatencyWindows;
 use crate::route::{EndpointRoute, EndpointState, Origin, ServiceRoute};
 use crate::traffic::{Ejected, EndpointTraffic, sum};
 use crate::versions::Versions;
 
-/// The endpoints of a service, and what is known about them.
+/// The endpoints of a service, with their state.
 #[derive(Debug)]
 pub(super) struct Members {
     pub(super) route: ServiceRoute,
     pub(super) current: Vec<Member>,
     /// No longer in the route, but still answering something.
     leaving: Vec<Member>,
-    /// What endpoints that are gone have counted.
+    /// The counters of endpoints that were dropped.
     pub(super) gone: Versions,
     pub(super) outliers: Outliers,
     /// `None` where endpoints are not ejected for being slow.
-    pub(super) paces: Option<Paces>,
+    pub(super) latency_windows: Option<LatencyWindows>,
 }
 
 #[derive(Debug)]
@@ -56,17 +56,17 @@ impl Members {
             leaving: Vec::new(),
             gone: Versions::default(),
             outliers: Outliers::new(route.outliers),
-            paces: None,
+            latency_windows: None,
         };
-        members.take_over(route, now, workers);
+        members.update(route, now, workers);
         members
     }
 
-    /// Goes over to a changed route.
-    pub(super) fn take_over(&mut self, route: &ServiceRoute, now: Duration, workers: usize) {
+    /// Applies a changed route.
+    pub(super) fn update(&mut self, route: &ServiceRoute, now: Duration, workers: usize) {
         let old = std::mem::take(&mut self.current);
         let find = |route: &EndpointRoute| {
-            let known = old.iter().find(|m| m.endpoint.is_of(route));
+            let known = old.iter().find(|m| m.endpoint.matches(route));
             known.map_or_else(
                 || (Arc::new(Endpoint::new(route, workers)), None),
                 |m| (Arc::clone(&m.endpoint), m.serving_since),
@@ -85,27 +85,27 @@ impl Members {
         let is_current = |old: &Member| self.current.iter().any(|m| Arc::ptr_eq(&m.endpoint, &old.endpoint));
         let gone = old.into_iter().filter(|m| !is_current(m));
         self.leaving.extend(gone.inspect(|m| m.endpoint.set_state(EndpointState::Out)));
-        self.forget_left();
+        self.drop_drained();
         if self.route.outliers != route.outliers {
             self.outliers = Outliers::new(route.outliers);
-            self.paces = None;
+            self.latency_windows = None;
         }
         self.outliers.retain_and_add(now, route.endpoints.iter().map(|e| e.id));
         let watched = || self.current.iter().map(|m| &m.endpoint);
-        if let (Some(policy), None) = (route.outliers.slow, &self.paces) {
-            self.paces = Some(Paces::begin(&policy, now, watched()));
+        if let (Some(policy), None) = (route.outliers.slow, &self.latency_windows) {
+            self.latency_windows = Some(LatencyWindows::begin(&policy, now, watched()));
         }
         self.route = route.clone();
     }
 
-    /// Drops endpoints that have left and answer nothing any more; what they counted stays with their versions.
-    pub(super) fn forget_left(&mut self) {
+    /// Drops endpoints that have left the route and have no request in flight; their counts stay with their versions.
+    pub(super) fn drop_drained(&mut self) {
         let Self { leaving, gone, .. } = self;
         let left = leaving.extract_if(.., |m| m.endpoint.in_flight() == 0);
-        left.filter(Member::is_replica).for_each(|m| gone.take(&m.endpoint));
+        left.filter(Member::is_replica).for_each(|m| gone.absorb(&m.endpoint));
     }
 
-    /// All members that may answer something.
+    /// All members that may have requests in flight.
     pub(super) fn with_leaving(&self) -> impl Iterator<Item = &Member> {
         self.current.iter().chain(&self.leaving)
     }
@@ -115,7 +115,7 @@ impl Members {
         self.with_leaving().map(|m| &m.endpoint)
     }
 
-    /// Requests that endpoints are answering now.
+    /// Requests in flight.
     pub(super) fn in_flight(&self) -> u32 {
         self.all().map(|e| e.in_flight()).sum()
     }
@@ -149,7 +149,10 @@ impl Members {
     pub(super) fn next_deadline(&self, now: Duration) -> Option<Duration> {
         let serving = self.current.iter().filter(|m| m.endpoint.state() == EndpointState::Serving);
         let steps = serving.filter_map(|m| self.route.slow_start.next_step(m.serving_since?, now));
-        steps.chain(self.outliers.next_deadline()).chain(self.paces.as_ref().map(Paces::due)).min()
+        steps
+            .chain(self.outliers.next_deadline())
+            .chain(self.latency_windows.as_ref().map(LatencyWindows::ends_at))
+            .min()
     }
 
     pub(super) fn snapshot(&self, now: Duration) -> Snapshot {
@@ -161,7 +164,7 @@ impl Members {
                 EndpointState::Serving if self.outliers.is_ejected(now, endpoint.id) => Standing::Ejected,
                 EndpointState::Serving => Standing::Serving,
                 EndpointState::Draining => Standing::Draining,
-                // One that has never served does not count as missing.
+                // An endpoint that has never served does not count as missing.
                 EndpointState::Out if serving_since.is_some() => Standing::Unready,
                 EndpointState::Out => continue,
             };

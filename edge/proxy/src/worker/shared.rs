@@ -11,10 +11,10 @@ use tokio_util::sync::CancellationToken;
 use crate::access::Logs;
 use crate::clock::Clock;
 use crate::connection_limit::ConnectionPermit;
-use crate::datagram::SESSIONS_MAX;
 use crate::listener::ListenerSocket;
 use crate::service::Service;
 use crate::tls::Challenges;
+use crate::udp::SESSIONS_MAX;
 
 /// Orders that may queue for a worker; its loop takes them as fast as connections can be set up.
 const COMMANDS_MAX: usize = 1024;

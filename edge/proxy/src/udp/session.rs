@@ -1,4 +1,4 @@
-//! A session of UDP: datagrams between an address of a client and one endpoint.
+//! A UDP session: datagrams between an address of a client and one endpoint.
 
 use std::cell::{Cell, Ref, RefCell};
 use std::future::poll_fn;
@@ -15,34 +15,35 @@ use tokio::net::UdpSocket;
 use tokio::time::Instant;
 
 use super::Sessions;
-use super::socket::Caller;
+use super::socket::SessionKey;
 use crate::admission::InFlightPermit;
 use crate::endpoint::InFlight;
 use crate::route::EndpointState;
 use crate::timer::{Stage, Timer};
 
-/// How long a session that was let go may be silent before it ends. Answers under way take far less on one machine.
+/// How long a lingering session may be idle before it ends. Answers on one machine take far less.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// Datagrams of a client that are kept while no endpoint is ready: enough for the beginning of a handshake.
-const KEPT_MAX: usize = 16;
+/// Datagrams of a client that are queued while no endpoint is ready: enough for the beginning of a handshake.
+const QUEUED_MAX: usize = 16;
 
 /// Bytes of these datagrams: 16 MiB in all for the 1,024 sessions that may wait.
-const KEPT_BYTES_MAX: usize = 16 * 1024;
+const QUEUED_BYTES_MAX: usize = 16 * 1024;
 
 /// One session.
 #[derive(Debug)]
 pub(crate) struct Session {
-    pub(crate) caller: Caller,
+    pub(crate) key: SessionKey,
     destination: RefCell<Destination>,
     timer: Rc<Timer>,
-    began: Instant,
-    /// When something passed last, as of the worker's ticks.
-    passed: Cell<Instant>,
-    is_let_go: Cell<bool>,
-    is_over: Cell<bool>,
+    started: Instant,
+    /// The time of the worker's last tick before it.
+    last_activity: Cell<Instant>,
+    /// Whether it ends once nothing was sent or received for [`LINGER`].
+    is_lingering: Cell<bool>,
+    is_ended: Cell<bool>,
     is_answered: Cell<bool>,
-    /// It has gone to an endpoint, be it in vain.
+    /// Whether an endpoint was chosen for it before, even if that has failed.
     was_attempted: Cell<bool>,
     _permit: InFlightPermit,
 }
@@ -50,13 +51,13 @@ pub(crate) struct Session {
 /// Where its datagrams go.
 #[derive(Debug)]
 enum Destination {
-    /// Nowhere yet: no endpoint is ready.
+    /// To the queue, while no endpoint is ready.
     Waiting(Vec<Box<[u8]>>),
     /// To an endpoint.
     Open(EndpointSocket),
 }
 
-/// The session's own socket to its endpoint, which tells sessions apart by the port.
+/// The session's own socket to its endpoint, which distinguishes sessions by the port.
 #[derive(Debug)]
 pub(crate) struct EndpointSocket {
     udp: UdpSocket,
@@ -64,21 +65,21 @@ pub(crate) struct EndpointSocket {
     since: Instant,
 }
 
-/// What became of a datagram.
+/// What happened to a datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Sent {
-    /// It was sent, or is kept until an endpoint is ready.
-    Yes,
-    /// It was dropped: the system would not take it, or too many are kept already.
-    Lost,
+pub(crate) enum SendOutcome {
+    /// It was sent, or is queued until an endpoint is ready.
+    Sent,
+    /// It was dropped: the system did not take it, or the queue is full.
+    Dropped,
     /// Nothing listens at its endpoint.
     Refused,
-    /// It was not sent: its endpoint no longer serves.
-    Left,
+    /// It was not sent, because its endpoint no longer serves.
+    EndpointGone,
 }
 
 impl EndpointSocket {
-    /// Opens a socket to an endpoint, which need not be there.
+    /// Opens a socket to an endpoint, which need not exist.
     pub(crate) fn open(in_flight: InFlight) -> io::Result<Self> {
         let address = in_flight.endpoint().address;
         let any: SocketAddr = match address {
@@ -91,16 +92,16 @@ impl EndpointSocket {
     }
 
     /// Sends a datagram. On the same machine the system knows at once if nothing listens there.
-    pub(crate) fn send(&self, datagram: &[u8]) -> Sent {
+    pub(crate) fn send(&self, datagram: &[u8]) -> SendOutcome {
         let socket = SockRef::from(&self.udp);
         let error = match socket.send(datagram) {
             Ok(_) => socket.take_error().ok().flatten(),
             Err(error) => Some(error),
         };
         match error.map(|error| error.kind()) {
-            None => Sent::Yes,
-            Some(ErrorKind::ConnectionRefused) => Sent::Refused,
-            Some(_) => Sent::Lost,
+            None => SendOutcome::Sent,
+            Some(ErrorKind::ConnectionRefused) => SendOutcome::Refused,
+            Some(_) => SendOutcome::Dropped,
         }
     }
 
@@ -113,77 +114,77 @@ impl Session {
     /// A session that goes to an endpoint, or waits for one.
     pub(crate) fn begin(
         sessions: &Sessions,
-        caller: Caller,
+        key: SessionKey,
         permit: InFlightPermit,
         socket: Option<EndpointSocket>,
         was_attempted: Cell<bool>,
     ) -> Self {
-        let timer = sessions.worker.timers.add(sessions.idle());
+        let timer = sessions.worker.timers.add(sessions.idle_timeout());
         let destination = socket.map_or_else(|| Destination::Waiting(Vec::new()), Destination::Open);
         Self {
-            caller,
+            key,
             destination: RefCell::new(destination),
             timer,
-            began: Instant::now(),
-            passed: Cell::new(sessions.worker.timers.now()),
-            is_let_go: Cell::new(false),
-            is_over: Cell::new(false),
+            started: Instant::now(),
+            last_activity: Cell::new(sessions.worker.timers.now()),
+            is_lingering: Cell::new(false),
+            is_ended: Cell::new(false),
             is_answered: Cell::new(false),
             was_attempted,
             _permit: permit,
         }
     }
 
-    /// Sends a datagram of the client to the endpoint, or keeps it while there is none.
-    pub(crate) fn send(&self, sessions: &Sessions, datagram: &[u8]) -> Sent {
+    /// Sends a datagram of the client to the endpoint, or queues it while there is none.
+    pub(crate) fn send(&self, sessions: &Sessions, datagram: &[u8]) -> SendOutcome {
         let sent = match &mut *self.destination.borrow_mut() {
-            Destination::Waiting(kept) => return keep(kept, datagram),
-            Destination::Open(socket) if !socket.is_serving() => return Sent::Left,
+            Destination::Waiting(queued) => return enqueue(queued, datagram),
+            Destination::Open(socket) if !socket.is_serving() => return SendOutcome::EndpointGone,
             Destination::Open(socket) => socket.send(datagram),
         };
         match sent {
-            Sent::Yes => self.counted_in(sessions, datagram.len()),
-            Sent::Refused => {
+            SendOutcome::Sent => self.count_received(sessions, datagram.len()),
+            SendOutcome::Refused => {
                 if let Some(socket) = self.socket() {
-                    sessions.strike(socket.in_flight.endpoint());
+                    sessions.record_failure(socket.in_flight.endpoint());
                 }
             }
-            Sent::Lost | Sent::Left => {}
+            SendOutcome::Dropped | SendOutcome::EndpointGone => {}
         }
         sent
     }
 
-    fn counted_in(&self, sessions: &Sessions, bytes: usize) {
+    fn count_received(&self, sessions: &Sessions, bytes: usize) {
         if let Some(socket) = self.socket() {
             let shard = &socket.in_flight.endpoint().shards[sessions.worker.index];
             shard.datagrams_in.add(1);
             shard.bytes_in.add(bytes as u64);
         }
-        self.went_on(sessions);
+        self.note_activity(sessions);
     }
 
-    /// Notes that something has passed: the time limit restarts.
-    fn went_on(&self, sessions: &Sessions) {
-        self.passed.set(sessions.worker.timers.now());
-        self.timer.arm(Stage::Stream, if self.is_let_go.get() { LINGER } else { sessions.idle() });
+    /// Restarts the idle timeout.
+    fn note_activity(&self, sessions: &Sessions) {
+        self.last_activity.set(sessions.worker.timers.now());
+        self.timer.arm(Stage::Stream, if self.is_lingering.get() { LINGER } else { sessions.idle_timeout() });
     }
 
-    /// Whether its endpoint no longer serves, so that the client's next datagram belongs elsewhere.
-    pub(crate) fn is_misplaced(&self) -> bool {
+    /// Whether its endpoint no longer serves, so that the client's next datagram begins another session.
+    pub(crate) fn has_lost_endpoint(&self) -> bool {
         self.socket().is_some_and(|socket| !socket.is_serving())
     }
 
-    /// Lets it end once nothing has passed for [`LINGER`].
-    pub(crate) fn let_go(&self, sessions: &Sessions) {
-        if !self.is_let_go.replace(true) {
-            let quiet = sessions.worker.timers.now().saturating_duration_since(self.passed.get());
+    /// Lets the session end once it has been idle for [`LINGER`].
+    pub(crate) fn linger(&self, sessions: &Sessions) {
+        if !self.is_lingering.replace(true) {
+            let quiet = sessions.worker.timers.now().saturating_duration_since(self.last_activity.get());
             self.timer.arm(Stage::Stream, LINGER.saturating_sub(quiet));
         }
     }
 
     /// Ends it now.
     pub(crate) fn end(&self) {
-        self.is_over.set(true);
+        self.is_ended.set(true);
         self.timer.wake();
     }
 
@@ -195,15 +196,15 @@ impl Session {
         .ok()
     }
 
-    /// Carries answers back until the session ends.
-    pub(crate) async fn live(&self, sessions: &Sessions) {
+    /// Passes answers back until the session ends.
+    pub(crate) async fn run(&self, sessions: &Sessions) {
         let mut relay = pin!(self.relay(sessions));
         poll_fn(|cx| {
             self.timer.register(cx);
-            if self.is_over.get() { Poll::Ready(()) } else { relay.as_mut().poll(cx) }
+            if self.is_ended.get() { Poll::Ready(()) } else { relay.as_mut().poll(cx) }
         })
         .await;
-        sessions.shard().datagrams_dropped.add(self.take_kept().len() as u64);
+        sessions.shard().datagrams_dropped.add(self.take_queued().len() as u64);
     }
 
     async fn relay(&self, sessions: &Sessions) {
@@ -212,39 +213,43 @@ impl Session {
         }
         poll_fn(|cx| {
             if sessions.is_ending() {
-                self.let_go(sessions);
+                self.linger(sessions);
             }
             if self.timer.is_expired() { Poll::Ready(()) } else { self.poll_answers(sessions, cx) }
         })
         .await;
     }
 
-    /// Waits for an endpoint, and sends it what was kept; `false` when none became ready in time.
+    /// Waits for an endpoint, and sends it what is queued; `false` when none became ready in time.
     async fn find_endpoint(&self, sessions: &Sessions) -> bool {
         self.timer.disarm();
-        let Some(first) = self.first_kept() else { return false };
-        let Some(socket) = sessions.wait_for_endpoint(&self.caller, &first, &self.was_attempted).await else {
+        let Some(first) = self.first_queued() else { return false };
+        let Some(socket) = sessions.wait_for_endpoint(&self.key, &first, &self.was_attempted).await else {
             return false;
         };
-        let kept = self.take_kept();
+        let queued = self.take_queued();
         self.destination.replace(Destination::Open(socket));
-        self.went_on(sessions);
+        self.note_activity(sessions);
         // The first was sent already.
-        let lost = kept.iter().skip(1).filter(|datagram| self.send(sessions, datagram) != Sent::Yes).count();
+        let lost = queued
+            .iter()
+            .skip(1)
+            .filter(|datagram| self.send(sessions, datagram) != SendOutcome::Sent)
+            .count();
         sessions.shard().datagrams_dropped.add(lost as u64);
         true
     }
 
-    fn first_kept(&self) -> Option<Box<[u8]>> {
+    fn first_queued(&self) -> Option<Box<[u8]>> {
         match &*self.destination.borrow() {
-            Destination::Waiting(kept) => kept.first().cloned(),
+            Destination::Waiting(queued) => queued.first().cloned(),
             Destination::Open(_) => None,
         }
     }
 
-    fn take_kept(&self) -> Vec<Box<[u8]>> {
+    fn take_queued(&self) -> Vec<Box<[u8]>> {
         match &mut *self.destination.borrow_mut() {
-            Destination::Waiting(kept) => std::mem::take(kept),
+            Destination::Waiting(queued) => std::mem::take(queued),
             Destination::Open(_) => Vec::new(),
         }
     }
@@ -263,7 +268,7 @@ impl Session {
                 Err(error) => {
                     let endpoint = socket.in_flight.endpoint();
                     tracing::debug!(service = %sessions.local.service.name, endpoint = %endpoint.id, %error, "session_broken");
-                    sessions.strike(endpoint);
+                    sessions.record_failure(endpoint);
                     return Poll::Ready(());
                 }
             }
@@ -280,10 +285,10 @@ impl Session {
             shard.datagrams_out.add(1);
             shard.bytes_out.add(bytes);
         }
-        if sessions.socket.give(datagram, &self.caller).is_err() {
+        if sessions.socket.send(datagram, &self.key).is_err() {
             sessions.shard().datagrams_dropped.add(1);
         }
-        self.went_on(sessions);
+        self.note_activity(sessions);
     }
 
     /// Counts the session at its end.
@@ -297,15 +302,15 @@ impl Session {
             }
             None => StatusCode::SERVICE_UNAVAILABLE,
         };
-        sessions.shard().answered(status.as_u16(), self.began.elapsed());
+        sessions.shard().answered(status.as_u16(), self.started.elapsed());
     }
 }
 
-fn keep(kept: &mut Vec<Box<[u8]>>, datagram: &[u8]) -> Sent {
-    let bytes: usize = kept.iter().map(|datagram| datagram.len()).sum();
-    if kept.len() >= KEPT_MAX || bytes + datagram.len() > KEPT_BYTES_MAX {
-        return Sent::Lost;
+fn enqueue(queued: &mut Vec<Box<[u8]>>, datagram: &[u8]) -> SendOutcome {
+    let bytes: usize = queued.iter().map(|datagram| datagram.len()).sum();
+    if queued.len() >= QUEUED_MAX || bytes + datagram.len() > QUEUED_BYTES_MAX {
+        return SendOutcome::Dropped;
     }
-    kept.push(datagram.into());
-    Sent::Yes
+    queued.push(datagram.into());
+    SendOutcome::Sent
 }

@@ -1,11 +1,10 @@
 //! UDP: the datagrams from one address of a client are a session, which goes to one endpoint as a connection would.
 //!
-//! A session counts as a request: it is balanced, limited, waited for and drained like one. It ends when nothing has passed for
-//! [`client_idle`](crate::Timeouts::client_idle), or when its endpoint stops serving: the client's next datagram then begins another
-//! session elsewhere. A datagram that its endpoint refuses begins another session as well. All others are sent once, or dropped and
-//! counted, as usual for UDP.
+//! A session counts as a request: it is balanced, limited and drained like one, and may wait for an endpoint. It ends when it has been idle for
+//! [`client_idle`](crate::Timeouts::client_idle), or when its endpoint stops serving: the client's next datagram then begins a session with
+//! another endpoint. So does a datagram that its endpoint refuses. All others are sent once, or dropped and counted, as usual for UDP.
 //!
-//! One worker carries all datagrams of a service: they arrive in one queue, which another process can take over whole, and the sessions
+//! One worker handles all datagrams of a service: they arrive in one queue, which another process can take over completely, and the sessions
 //! need no lock.
 
 mod session;
@@ -25,31 +24,31 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use self::session::{EndpointSocket, Sent, Session};
+use self::session::{EndpointSocket, SendOutcome, Session};
 pub(crate) use self::socket::bind;
-use self::socket::{Caller, ServiceSocket};
+use self::socket::{ServiceSocket, SessionKey};
 use crate::admission::InFlightPermit;
-use crate::conduit::CONNECT_LATENCY;
+use crate::attempts::EndpointAttempts;
 use crate::endpoint::Endpoint;
 use crate::endpoint_wait::EndpointWait;
 use crate::listener::SHORTAGE_PAUSE;
 use crate::local::LocalService;
 use crate::service::Service;
+use crate::tcp::CONNECT_LATENCY;
 use crate::traffic::Shard;
-use crate::tries::Tries;
 use crate::worker::Worker;
 
-/// Sessions at once over all services: anybody can begin one with a datagram, even from a forged address.
+/// Concurrent sessions over all services: anybody can begin one with a datagram, even from a forged address.
 ///
-/// Each takes a descriptor and about 4 KiB, half of it in the kernel: 16,384 descriptors and 64 MiB. They have places of their own, so that a
+/// Each takes a descriptor and about 4 KiB, half of it in the kernel: 16,384 descriptors and 64 MiB. They have permits of their own, so that a
 /// flood of datagrams keeps no connection out.
 pub(crate) const SESSIONS_MAX: usize = 16_384;
 
 /// Bytes that a datagram may have. Source: RFC 768, whose length has 16 bits.
 const DATAGRAM_BYTES_MAX: usize = 65_535;
 
-/// Datagrams that are taken in one turn. At about 5 µs each, other tasks wait for a third of a millisecond.
-const DATAGRAMS_PER_TURN: usize = 64;
+/// Datagrams that are received between two looks at other tasks. At about 5 µs each, these wait for a third of a millisecond.
+const DATAGRAMS_PER_BATCH: usize = 64;
 
 /// The sessions of one service.
 #[derive(Debug)]
@@ -57,14 +56,14 @@ struct Sessions {
     worker: Rc<Worker>,
     local: Rc<LocalService>,
     socket: ServiceSocket,
-    /// Those that the next datagram of their client belongs to.
-    by_caller: RefCell<HashMap<Caller, Rc<Session>>>,
-    /// Holds one answer at a time.
+    /// The sessions that the next datagram of their client belongs to.
+    by_key: RefCell<HashMap<SessionKey, Rc<Session>>>,
+    /// For one answer at a time.
     buffer: RefCell<Box<[u8]>>,
     idle: Cell<Duration>,
 }
 
-/// Serves all clients of a service, from when the proxy is open until the socket is given up.
+/// Serves all clients of a service, from when the proxy is open until it is stopped.
 pub(crate) async fn serve(
     worker: Rc<Worker>,
     socket: std::net::UdpSocket,
@@ -74,7 +73,7 @@ pub(crate) async fn serve(
     if !worker.until_open_or_stopped(&stop).await {
         return;
     }
-    let socket = match ServiceSocket::watch(socket) {
+    let socket = match ServiceSocket::register(socket) {
         Ok(socket) => socket,
         Err(error) => {
             tracing::error!(service = %service.name, %error, "socket_not_watched");
@@ -85,22 +84,22 @@ pub(crate) async fn serve(
         local: worker.local(&service),
         worker,
         socket,
-        by_caller: RefCell::default(),
-        buffer: RefCell::new(room_for_one()),
+        by_key: RefCell::default(),
+        buffer: RefCell::new(datagram_buffer()),
         idle: Cell::default(),
     });
     sessions.receive(&stop).await;
     if !sessions.worker.is_ending() {
         // The service was removed or has moved, and its address may be wanted at once.
-        sessions.by_caller.take().values().for_each(|session| session.end());
+        sessions.by_key.take().values().for_each(|session| session.end());
     }
 }
 
-fn room_for_one() -> Box<[u8]> {
+fn datagram_buffer() -> Box<[u8]> {
     vec![0; DATAGRAM_BYTES_MAX].into()
 }
 
-/// Why no endpoint was reached.
+/// Why no session with an endpoint was begun.
 #[derive(Debug, Clone, Copy)]
 enum ConnectFailure {
     /// No endpoint is ready besides those that were tried.
@@ -113,11 +112,11 @@ enum ConnectFailure {
 
 impl Sessions {
     async fn receive(self: &Rc<Self>, stop: &CancellationToken) {
-        let mut buffer = room_for_one();
+        let mut buffer = datagram_buffer();
         let changed = || self.local.service.changed.notified();
         let mut change = pin!(changed());
         change.as_mut().enable();
-        self.look_around();
+        self.apply_changes();
         loop {
             // All of them are cancel safe.
             let ready = tokio::select! {
@@ -126,14 +125,14 @@ impl Sessions {
                 () = stop.cancelled() => return,
                 () = change.as_mut() => {
                     change.set(changed());
-                    // Registered before the look, so that no change in between is missed.
+                    // Registered before changes are applied, so that none in between is missed.
                     change.as_mut().enable();
-                    self.look_around();
+                    self.apply_changes();
                     continue;
                 }
                 ready = self.socket.readable() => ready,
             };
-            if let Err(error) = ready.and_then(|()| self.take_turn(&mut buffer)) {
+            if let Err(error) = ready.and_then(|()| self.receive_batch(&mut buffer)) {
                 tracing::warn!(service = %self.local.service.name, %error, "datagram_not_taken");
                 tokio::time::sleep(SHORTAGE_PAUSE).await;
             }
@@ -141,17 +140,17 @@ impl Sessions {
         }
     }
 
-    /// Follows a change of the service: sessions whose endpoints no longer serve end once nothing passes in them.
-    fn look_around(&self) {
+    /// Applies a change of the service: sessions whose endpoints no longer serve end once they are idle.
+    fn apply_changes(&self) {
         self.idle.set(self.local.snapshot().timeouts.client_idle);
-        let misplaced = |_: &Caller, session: &mut Rc<Session>| session.is_misplaced();
-        self.by_caller.borrow_mut().extract_if(misplaced).for_each(|(_, session)| session.let_go(self));
+        let has_lost_endpoint = |_: &SessionKey, session: &mut Rc<Session>| session.has_lost_endpoint();
+        self.by_key.borrow_mut().extract_if(has_lost_endpoint).for_each(|(_, session)| session.linger(self));
     }
 
-    fn take_turn(self: &Rc<Self>, buffer: &mut [u8]) -> io::Result<()> {
-        for _ in 0..DATAGRAMS_PER_TURN {
-            match self.socket.take(buffer) {
-                Ok((size, caller)) => self.pass(caller, &buffer[..size]),
+    fn receive_batch(self: &Rc<Self>, buffer: &mut [u8]) -> io::Result<()> {
+        for _ in 0..DATAGRAMS_PER_BATCH {
+            match self.socket.receive(buffer) {
+                Ok((size, key)) => self.pass(key, &buffer[..size]),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error),
             }
@@ -160,29 +159,29 @@ impl Sessions {
     }
 
     /// Sends a datagram in its session, or begins one with it.
-    fn pass(self: &Rc<Self>, caller: Caller, datagram: &[u8]) {
+    fn pass(self: &Rc<Self>, key: SessionKey, datagram: &[u8]) {
         let shard = self.shard();
         shard.datagrams_in.add(1);
         shard.bytes_in.add(datagram.len() as u64);
-        let known = self.by_caller.borrow().get(&caller).map(Rc::clone);
+        let known = self.by_key.borrow().get(&key).map(Rc::clone);
         let sent = match known {
-            None => self.begin(caller, datagram),
+            None => self.begin(key, datagram),
             Some(session) => match session.send(self, datagram) {
-                Sent::Refused | Sent::Left => {
+                SendOutcome::Refused | SendOutcome::EndpointGone => {
                     self.forget(&session);
-                    session.let_go(self);
-                    self.begin(caller, datagram)
+                    session.linger(self);
+                    self.begin(key, datagram)
                 }
-                sent @ (Sent::Yes | Sent::Lost) => sent,
+                sent @ (SendOutcome::Sent | SendOutcome::Dropped) => sent,
             },
         };
-        if sent != Sent::Yes {
+        if sent != SendOutcome::Sent {
             shard.datagrams_dropped.add(1);
         }
     }
 
     /// Begins a session with its first datagram.
-    fn begin(self: &Rc<Self>, caller: Caller, datagram: &[u8]) -> Sent {
+    fn begin(self: &Rc<Self>, key: SessionKey, datagram: &[u8]) -> SendOutcome {
         let service = &self.local.service;
         self.shard().requests.add(1);
         self.local.deposit(service.clock.now());
@@ -194,16 +193,16 @@ impl Sessions {
             Ok((session_permit, InFlightPermit::take(service, &self.local.snapshot()).map_err(drop)?))
         });
         let reached = allowed.map_err(|()| ConnectFailure::Full).and_then(|allowed| {
-            match self.connect(&caller, datagram, &was_attempted) {
+            match self.connect(&key, datagram, &was_attempted) {
                 Ok((socket, sent)) => Ok((allowed, Some(socket), sent)),
-                Err(ConnectFailure::Exhausted(_)) => Ok((allowed, None, Sent::Yes)),
+                Err(ConnectFailure::Exhausted(_)) => Ok((allowed, None, SendOutcome::Sent)),
                 Err(failure @ (ConnectFailure::Full | ConnectFailure::Refused)) => Err(failure),
             }
         });
         match reached {
             Ok(((session_permit, permit), socket, sent)) => {
                 let is_waiting = socket.is_none();
-                let session = Rc::new(Session::begin(self, caller, permit, socket, was_attempted));
+                let session = Rc::new(Session::begin(self, key, permit, socket, was_attempted));
                 self.spawn(&session, session_permit);
                 if is_waiting { session.send(self, datagram) } else { sent }
             }
@@ -212,16 +211,16 @@ impl Sessions {
                     self.shard().over_limit.add(1);
                 }
                 self.shard().answered(StatusCode::SERVICE_UNAVAILABLE.as_u16(), begun.elapsed());
-                Sent::Lost
+                SendOutcome::Dropped
             }
         }
     }
 
     fn spawn(self: &Rc<Self>, session: &Rc<Session>, session_permit: OwnedSemaphorePermit) {
-        self.by_caller.borrow_mut().insert(session.caller, Rc::clone(session));
+        self.by_key.borrow_mut().insert(session.key, Rc::clone(session));
         let (sessions, session) = (Rc::clone(self), Rc::clone(session));
         self.worker.spawn_session(async move {
-            session.live(&sessions).await;
+            session.run(&sessions).await;
             sessions.forget(&session);
             session.close(&sessions);
             drop(session_permit);
@@ -230,28 +229,28 @@ impl Sessions {
 
     /// Lets the client's next datagram begin another session.
     fn forget(&self, session: &Rc<Session>) {
-        let mut by_caller = self.by_caller.borrow_mut();
-        if by_caller.get(&session.caller).is_some_and(|known| Rc::ptr_eq(known, session)) {
-            by_caller.remove(&session.caller);
+        let mut by_key = self.by_key.borrow_mut();
+        if by_key.get(&session.key).is_some_and(|known| Rc::ptr_eq(known, session)) {
+            by_key.remove(&session.key);
         }
     }
 
-    /// Sends the first datagram of a session to an endpoint, or to another one if that refuses it.
+    /// Sends the first datagram of a session to an endpoint, or to another one if the first refuses it.
     fn connect(
         &self,
-        caller: &Caller,
+        key: &SessionKey,
         datagram: &[u8],
         was_attempted: &Cell<bool>,
-    ) -> Result<(EndpointSocket, Sent), ConnectFailure> {
+    ) -> Result<(EndpointSocket, SendOutcome), ConnectFailure> {
         let service = &self.local.service;
-        let mut tries = Tries::new(&self.local);
-        // As for a connection: without the port, so that a client meets the same endpoint again.
-        let key = || balance::hash_key(caller.client.ip().to_canonical().to_string().as_bytes());
+        let mut attempts = EndpointAttempts::new(&self.local);
+        // As for a connection, without the port, so that a client gets the same endpoint again.
+        let key = || balance::hash_key(key.client.ip().to_canonical().to_string().as_bytes());
         loop {
-            let in_flight = match tries.next(key, was_attempted) {
+            let in_flight = match attempts.next(key, was_attempted) {
                 Ok(in_flight) => in_flight,
                 Err(Unpicked::Full) => return Err(ConnectFailure::Full),
-                Err(Unpicked::Exhausted) => return Err(ConnectFailure::Exhausted(tries.tried)),
+                Err(Unpicked::Exhausted) => return Err(ConnectFailure::Exhausted(attempts.tried)),
             };
             let endpoint = Arc::clone(in_flight.endpoint());
             let shard = &endpoint.shards[self.worker.index];
@@ -261,29 +260,29 @@ impl Sessions {
             })?;
             shard.requests.add(1);
             match socket.send(datagram) {
-                Sent::Refused => self.strike(&endpoint),
-                sent @ (Sent::Yes | Sent::Lost | Sent::Left) => {
+                SendOutcome::Refused => self.record_failure(&endpoint),
+                sent @ (SendOutcome::Sent | SendOutcome::Dropped | SendOutcome::EndpointGone) => {
                     shard.datagrams_in.add(1);
                     shard.bytes_in.add(datagram.len() as u64);
                     return Ok((socket, sent));
                 }
             }
-            if !tries.may_go_on_after(&endpoint) {
+            if !attempts.may_try_another(&endpoint) {
                 return Err(ConnectFailure::Refused);
             }
         }
     }
 
-    /// Waits until an endpoint takes the first datagram of a session; `None` when none did in time.
+    /// Waits until an endpoint accepts the first datagram of a session; `None` when none did in time.
     async fn wait_for_endpoint(
         &self,
-        caller: &Caller,
+        key: &SessionKey,
         datagram: &[u8],
         was_attempted: &Cell<bool>,
     ) -> Option<EndpointSocket> {
         let mut wait = EndpointWait::new(self.local.snapshot().timeouts.endpoint);
         loop {
-            let unavailable = match self.connect(caller, datagram, was_attempted) {
+            let unavailable = match self.connect(key, datagram, was_attempted) {
                 Ok((socket, _)) => return Some(socket),
                 Err(ConnectFailure::Exhausted(tried)) => {
                     wait.wait(&self.local, None, &self.worker.shared.endpoint_awaited, &tried).await.is_err()
@@ -301,22 +300,22 @@ impl Sessions {
         }
     }
 
-    /// Notes that an endpoint has answered.
+    /// Records that an endpoint has answered.
     fn succeeded(&self, endpoint: &Endpoint) {
         endpoint.succeeded(self.local.service.clock.now(), CONNECT_LATENCY);
     }
 
-    /// Notes that an endpoint has refused a datagram.
-    fn strike(&self, endpoint: &Endpoint) {
-        self.local.service.strike(endpoint, &self.local.snapshot().outliers, Duration::ZERO);
+    /// Records that an endpoint has refused a datagram.
+    fn record_failure(&self, endpoint: &Endpoint) {
+        self.local.service.record_failure(endpoint, &self.local.snapshot().outliers, Duration::ZERO);
     }
 
     fn shard(&self) -> &Shard {
         &self.local.service.shards[self.worker.index]
     }
 
-    /// How long a session may be silent before it ends.
-    fn idle(&self) -> Duration {
+    /// How long a session may be idle before it ends.
+    fn idle_timeout(&self) -> Duration {
         self.idle.get()
     }
 

@@ -1,7 +1,7 @@
-//! Plain TCP: each client connection is joined to a connection to an endpoint, and bytes pass both ways until both sides have ended.
+//! Plain TCP: each client connection is joined to a connection to an endpoint, and bytes are relayed both ways until both sides have closed.
 //!
-//! A connection counts as a request: it is balanced, limited, waited for and drained like one. A connection that reaches an endpoint counts
-//! as 2xx when it ends, one that does not as 5xx.
+//! A connection counts as a request: it is balanced, limited and drained like one, and may wait for an endpoint. One that reaches an endpoint
+//! counts as 2xx when it ends, one that does not as 5xx.
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -18,6 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectiona
 use tokio::time::Instant;
 
 use crate::admission::InFlightPermit;
+use crate::attempts::EndpointAttempts;
 use crate::connection::Client;
 use crate::endpoint::InFlight;
 use crate::endpoint_wait::EndpointWait;
@@ -26,14 +27,13 @@ use crate::service::Snapshot;
 use crate::socket::Stream;
 use crate::timer::{Stage, Timer};
 use crate::traffic::{Counter, Shard};
-use crate::tries::Tries;
 use crate::upstream::{ConnectError, SharedSocket};
 
-/// The latency that is noted for an endpoint that accepts a connection: the least there is, so that its load is the number of its connections. How
+/// The latency that is recorded for an endpoint that accepts a connection: the minimum, so that its load is the number of its connections. How
 /// fast it accepts them says nothing about how long they last.
 pub(crate) const CONNECT_LATENCY: Duration = Duration::from_micros(1);
 
-/// Serves one client until both sides have ended, one breaks off, or both are silent for [`stream_idle`](crate::Timeouts::stream_idle).
+/// Serves one client until both sides have closed, one breaks off, or both are idle for [`stream_idle`](crate::Timeouts::stream_idle).
 pub(crate) async fn serve(client: &Rc<Client>, stream: Stream) {
     let started = Instant::now();
     let snapshot = client.local.snapshot();
@@ -81,27 +81,27 @@ enum ConnectFailure {
     Refused,
 }
 
-/// Connects to an endpoint, or to another one if that fails: as long as no byte was passed, nothing is lost.
+/// Connects to an endpoint, or to another one if that fails: as long as no byte was passed on, nothing is lost.
 async fn connect(
     client: &Rc<Client>,
     snapshot: &Arc<Snapshot>,
 ) -> Result<EndpointConnection, ConnectFailure> {
-    let mut tries = Tries::new(&client.local);
+    let mut attempts = EndpointAttempts::new(&client.local);
     let was_attempted = Cell::new(false);
     let mut wait: Option<EndpointWait> = None;
     let key = || balance::hash_key(client.address.as_bytes());
     loop {
-        let in_flight = match tries.next(key, &was_attempted) {
+        let in_flight = match attempts.next(key, &was_attempted) {
             Ok(in_flight) => in_flight,
             Err(Unpicked::Full) => return Err(ConnectFailure::Full),
             Err(Unpicked::Exhausted) => {
                 let wait = wait.get_or_insert_with(|| EndpointWait::new(snapshot.timeouts.endpoint));
                 client.timer.disarm();
                 let waited = wait
-                    .wait(&client.local, None, &client.worker.shared.endpoint_awaited, &tries.tried)
+                    .wait(&client.local, None, &client.worker.shared.endpoint_awaited, &attempts.tried)
                     .await;
                 waited.map_err(|_| ConnectFailure::Unavailable)?;
-                tries = Tries::new(&client.local);
+                attempts = EndpointAttempts::new(&client.local);
                 continue;
             }
         };
@@ -117,17 +117,17 @@ async fn connect(
             Err(error) => {
                 tracing::debug!(service = %client.local.service.name, endpoint = %endpoint.id, %error, "connect failed");
                 if error.is_of_endpoint() {
-                    client.local.service.strike(endpoint, &snapshot.outliers, since.elapsed());
+                    client.local.service.record_failure(endpoint, &snapshot.outliers, since.elapsed());
                 }
             }
         }
-        if !tries.may_go_on_after(endpoint) {
+        if !attempts.may_try_another(endpoint) {
             return Err(ConnectFailure::Refused);
         }
     }
 }
 
-/// Connects to an endpoint, and sends it the PROXY header if the service wants it.
+/// Connects to an endpoint, and sends it the PROXY header if the service declares that.
 async fn begin(
     client: &Client,
     snapshot: &Snapshot,
@@ -141,7 +141,7 @@ async fn begin(
     Ok(socket)
 }
 
-/// Passes bytes, and the end of each side to the other, which may go on all the same.
+/// Relays bytes both ways, and the close of each side to the other, which may go on sending.
 async fn relay(
     client: &Rc<Client>,
     snapshot: &Snapshot,
@@ -160,13 +160,13 @@ async fn relay(
     let mut relay = pin!(copy_bidirectional(&mut client_end, &mut endpoint_end));
     poll_fn(|cx| {
         timer.register(cx);
-        // It does not matter how it ends: if one side breaks off, so does the other.
+        // The result does not matter: if one side breaks off, so does the other.
         if timer.is_expired() { Poll::Ready(()) } else { relay.as_mut().poll(cx).map(drop) }
     })
     .await;
 }
 
-/// One side of a connection. Whatever it sends is counted, and restarts the time limit.
+/// One side of a connection. Whatever it sends is counted, and restarts the idle timeout.
 struct CountedStream<'a, S> {
     stream: S,
     timer: &'a Timer,

@@ -1,4 +1,4 @@
-//! The endpoints that were tried for one connection of plain TCP, or one session of UDP.
+//! The endpoints that were tried for one plain TCP connection or UDP session.
 //!
 //! As long as no byte was passed on, another endpoint can be tried without loss when one refuses.
 
@@ -11,19 +11,19 @@ use crate::local::LocalService;
 
 /// Which endpoints have refused so far.
 #[derive(Debug)]
-pub(crate) struct Tries<'a> {
+pub(crate) struct EndpointAttempts<'a> {
     local: &'a LocalService,
     pub(crate) tried: Tried,
     count: u8,
 }
 
-impl<'a> Tries<'a> {
+impl<'a> EndpointAttempts<'a> {
     /// Nothing was tried yet.
     pub(crate) fn new(local: &'a LocalService) -> Self {
         Self { local, tried: Tried::NONE, count: 0 }
     }
 
-    /// Chooses an endpoint that has not refused yet. `key` is asked for by consistent hashing; `was_attempted` says whether an endpoint was chosen before.
+    /// Chooses an endpoint that has not refused yet. `key` is for consistent hashing; `was_attempted` says whether an endpoint was chosen before.
     pub(crate) fn next(
         &mut self,
         key: impl Fn() -> u64,
@@ -35,8 +35,8 @@ impl<'a> Tries<'a> {
         Ok(in_flight)
     }
 
-    /// Counts that an endpoint has refused; whether another one may be tried.
-    pub(crate) fn may_go_on_after(&mut self, endpoint: &Endpoint) -> bool {
+    /// Counts that an endpoint has refused; returns whether another one may be tried.
+    pub(crate) fn may_try_another(&mut self, endpoint: &Endpoint) -> bool {
         let shards = self.local.shards_of(endpoint);
         shards.iter().for_each(|shard| shard.connect_failures.add(1));
         let failure = Failure {
