@@ -1,7 +1,8 @@
 //! Access logs: a line for each request, in files that are rotated.
 //!
-//! A request that is logged has a [`Record`], which is filled in on its way; one whose head is refused has none, and is put down at once. When the last holder drops it, it is put into a bounded queue that a
-//! thread writes from. No request waits for a disk: what does not fit in the queue is dropped and counted.
+//! A request that is logged has a [`Record`], which is completed while the request is served. When its last holder drops it, its entry is put
+//! into a bounded queue, from which a thread writes. A request whose head is refused has no record; its entry is queued at once. No request
+//! waits for a disk: what does not fit in the queue is dropped and counted.
 
 mod entry;
 mod file;
@@ -116,7 +117,7 @@ impl Logs {
 }
 
 impl Log {
-    /// Queues an entry for a request of which nothing is known but its client and how it was refused.
+    /// Queues an entry for a request whose head was refused, of which only the client is known.
     pub(crate) fn log_malformed(self: &Arc<Self>, client: &Client, status: StatusCode) {
         let entry = Entry::malformed(os::wall(), client.address.as_bytes(), "HTTP/1.1", status.as_u16());
         self.put(Box::new(entry));
@@ -126,15 +127,15 @@ impl Log {
     fn put(self: &Arc<Self>, entry: Box<Entry>) {
         match self.queue.try_send(Message::Line(Arc::clone(self), entry)) {
             Ok(()) => {}
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => self.lost(1),
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => self.add_dropped(1),
         }
     }
 
-    fn lost(&self, lines: u64) {
+    fn add_dropped(&self, lines: u64) {
         self.dropped.fetch_add(lines, Ordering::Relaxed);
     }
 
-    fn wrote(&self, lines: u64) {
+    fn add_written(&self, lines: u64) {
         self.written.fetch_add(lines, Ordering::Relaxed);
     }
 }
@@ -159,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn those_who_declare_the_same_share_a_log_and_one_that_nobody_has_is_forgotten() {
+    fn equal_declarations_share_a_log_and_an_unused_one_is_forgotten() {
         let (logs, _messages) = Logs::new();
         let first = logs.log(&declared("a", 1));
         assert!(Arc::ptr_eq(&first, &logs.log(&declared("a", 1))));

@@ -1,4 +1,4 @@
-//! The limit of requests under way: how many a service has, and may have.
+//! Admission of requests: how many a service has in flight, and may have.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use balance::AdaptivePolicy;
 
 use crate::service::{Service, Snapshot};
 
-/// How many requests may be under way at once; `None` for any number.
+/// How many requests may be in flight at once; `None` for any number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Limits {
     /// Of the service, tunnels included.
@@ -19,7 +19,7 @@ pub struct Limits {
     pub adaptive: Option<AdaptivePolicy>,
 }
 
-/// Counts the requests of a service, but only if they are limited: a counter that all workers write is not free.
+/// Counts the requests in flight of a service, but only if they are limited: a counter that all workers write is not free.
 #[derive(Debug, Default)]
 pub(crate) struct InFlightCounter {
     count: AtomicU32,
@@ -28,13 +28,13 @@ pub(crate) struct InFlightCounter {
 /// Why a request is answered 503 instead of being sent to an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rejection {
-    /// As many requests are under way as allowed.
+    /// As many requests as allowed are in flight.
     Full,
     /// So many requests await an answer that more would slow down all of them.
     Saturated,
 }
 
-/// A request that was let in; dropping it lets another in.
+/// The permit of an admitted request, which is released on drop.
 #[derive(Debug)]
 pub(crate) struct InFlightPermit {
     limited: Option<Arc<Service>>,
@@ -60,7 +60,7 @@ impl Drop for InFlightPermit {
 }
 
 impl Rejection {
-    /// What the client is told.
+    /// The message for the client.
     pub(crate) fn message(self) -> &'static str {
         match self {
             Self::Full => "The service has as many requests under way as it may have; try again.",

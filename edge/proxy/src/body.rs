@@ -1,4 +1,4 @@
-//! Bodies on their way through. None is buffered whole, but the beginning of a request's body is kept so that it can be sent again.
+//! Bodies, streamed through the proxy. None is buffered completely, but the beginning of a request's body is kept so that it can be sent again.
 
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
@@ -33,13 +33,13 @@ pub(crate) enum BodyError {
     Truncated,
 }
 
-/// A request's body as it comes from the client, and what was kept of it.
+/// A request's body as it is received from the client, and what is kept of it.
 #[derive(Debug)]
 pub(crate) struct Upload {
     client: Rc<Client>,
-    /// The number of the request at the client's timer.
+    /// The number of the request in the client's timer.
     request: u32,
-    /// The client sends it only once it is told to.
+    /// Whether the client sends it only after a `100 Continue`.
     expects_continue: bool,
     source: RefCell<Incoming>,
     length: Option<u64>,
@@ -49,14 +49,14 @@ pub(crate) struct Upload {
     is_ended: Cell<bool>,
     /// When the last piece of it was passed on.
     sent: Cell<Option<Instant>>,
-    /// Bytes that may come. With more the body counts as broken.
+    /// Bytes that it may have. With more the body counts as broken.
     bytes_max: Cell<u64>,
 }
 
 /// Bytes of a body that are read and discarded after the endpoint has answered without them.
 ///
-/// A client that sends more meets a closed connection, as it would have without this. nginx limits only the time, to 30 s; a megabyte comes
-/// within the second that is given for it, and costs less than a new connection with TLS.
+/// If a client sends more, its connection is closed, as it would be without this. nginx limits only the time, to 30 s; a megabyte is received
+/// within the second that is allowed for it, and costs less than a new connection with TLS.
 const DISCARD_BYTES_MAX: u64 = 1 << 20;
 
 #[derive(Debug)]
@@ -64,7 +64,7 @@ struct ReplayBuffer {
     pieces: Vec<Bytes>,
     bytes: usize,
     trailers: Option<HeaderMap>,
-    /// More came than is kept, and the beginning was dropped.
+    /// Whether more was received than is kept, so that the beginning was dropped.
     has_overflowed: bool,
 }
 
@@ -96,7 +96,7 @@ impl Upload {
         }))
     }
 
-    /// The length of the whole body in bytes; `None` if it comes in chunks.
+    /// The length of the body in bytes; `None` if it is chunked.
     pub(crate) fn length(&self) -> Option<u64> {
         self.length
     }
@@ -106,17 +106,17 @@ impl Upload {
         if self.replay.borrow().has_overflowed { Replay::Consumed } else { Replay::Whole }
     }
 
-    /// Limits the body to so many bytes. To be called before any is read.
+    /// Limits the length of the body. To be called before any of it is read.
     pub(crate) fn limit(&self, bytes_max: u64) {
         self.bytes_max.set(bytes_max);
     }
 
-    /// Whether more came, or is announced, than may.
+    /// Whether more was received, or announced, than is allowed.
     pub(crate) fn is_too_long(&self) -> bool {
         self.passed.get().max(self.length.unwrap_or(0)) > self.bytes_max.get()
     }
 
-    /// Bytes that came from the client so far.
+    /// Bytes that were received from the client so far.
     pub(crate) fn passed(&self) -> u64 {
         self.passed.get()
     }
@@ -131,15 +131,15 @@ impl Upload {
         self.is_broken.get()
     }
 
-    /// Whether the client is sending more of it, and can use its connection again only after that.
+    /// Whether the client is still sending it, and can use its connection again only after that.
     pub(crate) fn is_incomplete(&self) -> bool {
-        // In HTTP/2 a stream can be ended without harm to the others.
+        // In HTTP/2 a stream can be reset without harm to the others.
         let blocks_the_next = self.client.protocol == Protocol::Http1;
         let is_under_way = !self.expects_continue || self.passed.get() > 0;
         blocks_the_next && is_under_way && !self.is_broken.get() && !self.source.borrow().is_end_stream()
     }
 
-    /// Reads and discards what the client still sends; ready at the end of it, or when it is too much.
+    /// Reads and discards what the client still sends; ready at its end, or when it is too much.
     pub(crate) fn poll_discard(&self, cx: &mut Context<'_>, read: &mut u64) -> Poll<()> {
         let mut source = self.source.borrow_mut();
         while *read <= DISCARD_BYTES_MAX && !source.is_end_stream() {
@@ -153,7 +153,7 @@ impl Upload {
         Poll::Ready(())
     }
 
-    /// Tells the connection when the body has ended, so that the next request can follow.
+    /// Notes in the timer when the body has ended, so that the next request can follow.
     fn note_end(&self, source: &Incoming, has_ended: bool) {
         if has_ended || source.is_end_stream() {
             self.client.timer.end_request(self.request);

@@ -1,11 +1,11 @@
-//! The limit of connections of a listener: further ones wait in the system's queue until one ends.
+//! The limit of connections of a listener: further ones wait in the system's backlog until one ends.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
-/// Counts the connections of a listener, and holds others back.
+/// Counts the connections of a listener, and delays further ones. Unlike that of a semaphore, the limit can be changed.
 #[derive(Debug)]
 pub(crate) struct ConnectionLimit {
     open: AtomicUsize,
@@ -13,28 +13,28 @@ pub(crate) struct ConnectionLimit {
     closed: Notify,
 }
 
-/// The place of one connection; dropping it lets the next one in.
+/// The permit of one connection, which is released on drop.
 #[derive(Debug)]
 pub(crate) struct ConnectionPermit(Arc<ConnectionLimit>);
 
 impl ConnectionLimit {
-    /// A turnstile without a limit.
+    /// Any number of connections.
     pub(crate) fn unlimited() -> Arc<Self> {
         Arc::new(Self { open: AtomicUsize::new(0), max: AtomicUsize::new(usize::MAX), closed: Notify::new() })
     }
 
-    /// Changes the limit. Connections that are there stay.
+    /// Changes the limit. Existing connections stay.
     pub(crate) fn set_max(&self, max: usize) {
         self.max.store(max, Ordering::SeqCst);
         self.closed.notify_waiters();
     }
 
-    /// Waits until there is room. Cancel safe: no place is taken before this returns.
+    /// Waits for a permit. Cancel safe: none is taken before this returns.
     pub(crate) async fn acquire(self: &Arc<Self>) -> ConnectionPermit {
         loop {
             let closed = self.closed.notified();
             tokio::pin!(closed);
-            // Registered before the count is read, so that nobody leaves unseen in between.
+            // Registered before the count is read, so that no release in between is missed.
             closed.as_mut().enable();
             let may_open = |open: usize| (open < self.max.load(Ordering::SeqCst)).then_some(open + 1);
             if self.open.fetch_update(Ordering::SeqCst, Ordering::SeqCst, may_open).is_ok() {

@@ -14,21 +14,21 @@ use crate::local::LocalService;
 const PAUSE_MIN: Duration = Duration::from_millis(10);
 const PAUSE_MAX: Duration = Duration::from_millis(160);
 
-/// What is left of the time that a request may wait.
+/// How long a request may still wait for an endpoint.
 #[derive(Debug)]
 pub(crate) struct EndpointWait {
     deadline: Instant,
     pause: Duration,
 }
 
-/// What follows when a pause is over and nothing changed.
+/// What to do when a pause is over and nothing has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum PauseEnd {
     TryAgain,
     GiveUp,
 }
 
-/// Why a request waits no longer.
+/// Why a request does not wait any longer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WaitError {
     TooLong,
@@ -42,7 +42,7 @@ impl EndpointWait {
         Self { deadline: now.checked_add(whole).unwrap_or(now), pause: PAUSE_MIN }
     }
 
-    /// Waits until there may be an endpoint with the `port` to try: after a change, or after a pause if some have refused. Notifies `awaited`.
+    /// Waits until there may be an endpoint with the `port` to try: after a change, or after a pause if some have refused. Notifies `awaited` first.
     pub(crate) async fn wait(
         &mut self,
         local: &LocalService,
@@ -55,7 +55,7 @@ impl EndpointWait {
         awaited.notify_one();
         let changed = service.changed.notified();
         tokio::pin!(changed);
-        // Registered before the roster is looked at again, so that no change in between is missed.
+        // Registered before the endpoints are checked again, so that no change in between is missed.
         changed.as_mut().enable();
         if service.is_closing() {
             return Err(WaitError::Closing);
@@ -86,7 +86,7 @@ impl EndpointWait {
 }
 
 impl WaitError {
-    /// What the client is told.
+    /// The message for the client.
     pub(crate) fn message(self) -> &'static str {
         match self {
             Self::TooLong => "No endpoint of the service became ready in time; try again.",
@@ -98,7 +98,7 @@ impl WaitError {
     }
 }
 
-/// One of the places for waiting requests, given back when dropped.
+/// The permit of a waiting request, which is released on drop.
 #[derive(Debug)]
 struct Place<'a>(&'a AtomicU32);
 

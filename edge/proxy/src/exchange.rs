@@ -26,10 +26,10 @@ use crate::traffic::Shard;
 use crate::upstream::ConnectError;
 use crate::upstream::{Upstream, UpstreamBody};
 
-/// How long a client may take for the rest of a request that was answered without it.
+/// How long the rest of a request that was answered early is read and discarded.
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A request under way. Dropping it counts it and releases its endpoint.
+/// A request in progress. Dropping it counts it and releases its endpoint.
 #[derive(Debug)]
 pub(crate) struct Exchange {
     client: Rc<Client>,
@@ -38,19 +38,19 @@ pub(crate) struct Exchange {
     dialect: Dialect,
     /// Whether it is a hedge: a second attempt at a request that another exchange counts.
     is_hedge: bool,
-    /// Whether the request has gone to an endpoint, be it in vain.
+    /// Whether an endpoint was chosen for the request before, even if that has failed.
     was_attempted: Cell<bool>,
-    /// `None` before the first attempt, between attempts, and once the proxy answers itself.
+    /// `None` before the first attempt, between attempts, and after a local reply.
     attempt: Option<Attempt>,
     upload: Option<Rc<Upload>>,
-    /// `None` until the request was let in.
+    /// `None` until the request was admitted.
     permit: Option<InFlightPermit>,
     /// Bytes of the request that were read and discarded after the answer; `None` before that begins.
     discarded: Option<u64>,
-    /// Of the final answer, for a gRPC call translated from its own status. `None` before there is one, and once it was counted.
+    /// Of the final answer, for a gRPC call translated from its `grpc-status`. `None` before the answer, and once it was counted.
     status: Option<StatusCode>,
     bytes_out: u64,
-    /// What is logged of it, and counted for its route.
+    /// What is logged about it, and counted for its route.
     record: Option<Rc<Record>>,
 }
 
@@ -59,7 +59,7 @@ pub(crate) struct Exchange {
 struct Attempt {
     in_flight: InFlight,
     started: Instant,
-    /// How long the head of the response took, if only its trailers will tell the outcome.
+    /// How long the head of the response took, if only its trailers will say the outcome.
     undecided: Option<Duration>,
     /// Held until the head of the response is there, if the service has an adaptive limit.
     shed_permit: Option<Box<ShedPermit>>,
@@ -98,7 +98,7 @@ impl Exchange {
         self.record.clone()
     }
 
-    /// For a second attempt at a request without a body, beside the first one in another exchange.
+    /// For a second attempt at a request without a body, whose first attempt is in another exchange.
     pub(crate) fn hedge(client: &Rc<Client>, snapshot: &SnapshotRef, started: Instant) -> Self {
         let mut hedge = Self::new(client, snapshot, started, Dialect::Http, None, None);
         hedge.is_hedge = true;
@@ -110,13 +110,13 @@ impl Exchange {
         self.started
     }
 
-    /// Counts the request among those under way, unless there are as many as allowed.
+    /// Counts the request as in flight, unless as many as allowed are.
     pub(crate) fn enter(&mut self) -> Result<(), Rejection> {
         self.permit = Some(InFlightPermit::take(&self.client.local.service, &self.snapshot)?);
         Ok(())
     }
 
-    /// Begins an attempt at an endpoint, unless as many requests await an answer as may.
+    /// Begins an attempt at an endpoint, unless as many requests as allowed await an answer.
     pub(crate) fn begin(&mut self, in_flight: InFlight, started: Instant) -> Result<(), Rejection> {
         self.client.local.count_elsewhere(in_flight.endpoint(), &self.was_attempted);
         let shed_permit = ShedPermit::take(&self.client.local.service, started, self.upload.as_ref())?;
@@ -137,7 +137,7 @@ impl Exchange {
     pub(crate) fn failed_to_connect(&self, error: &ConnectError) {
         self.shard_of(self.endpoint()).connect_failures.add(1);
         self.client.shard().connect_failures.add(1);
-        // A shortage on our side must not eject endpoints.
+        // A shortage of this process must not eject endpoints.
         if error.is_of_endpoint() {
             self.record_failure();
         }
@@ -179,7 +179,7 @@ impl Exchange {
         self.attempt = None;
     }
 
-    /// Notes the head of the endpoint's response.
+    /// Records the head of the endpoint's response.
     pub(crate) fn answered(&mut self, answer: &mut Answer<UpstreamBody>) {
         let status = answer.status;
         self.status = Some(status);
@@ -203,7 +203,7 @@ impl Exchange {
         }
     }
 
-    /// Notes that the endpoint's response is complete.
+    /// Records that the endpoint's response is complete.
     pub(crate) fn ended(&mut self, trailers: Option<&HeaderMap>) {
         if let Some(latency) = self.attempt.as_mut().and_then(|attempt| attempt.undecided.take()) {
             self.decided(grpc::outcome_of_trailers(trailers), latency, Instant::now());
@@ -221,13 +221,13 @@ impl Exchange {
         }
     }
 
-    /// Notes that a piece of the response's body goes to the client.
+    /// Counts a piece of the response's body, and restarts the timeout.
     pub(crate) fn passed(&mut self, bytes: u64) {
         self.bytes_out += bytes;
         self.client.timer.arm(Stage::Stream, self.snapshot.timeouts.stream_idle);
     }
 
-    /// Notes that the response broke off. If the client's body did so before, that was the reason, and the endpoint is not blamed.
+    /// Records that the response broke off. If the client's body did so before, that was the reason, and the endpoint is not blamed.
     pub(crate) fn broken_off(&self) {
         let is_of_client = self.upload.as_ref().is_some_and(|upload| upload.is_broken());
         if self.attempt.is_some() && !is_of_client {
@@ -238,7 +238,7 @@ impl Exchange {
         }
     }
 
-    /// Puts a connection of HTTP/1.1 aside for the next request, if it can take one.
+    /// Returns an HTTP/1.1 connection to the pool, if it can take another request.
     pub(crate) fn put_back(&self, upstream: Upstream, cx: &mut Context<'_>) {
         let Upstream::Http1(mut connection) = upstream else { return };
         if !connection.is_reusable() {
@@ -250,10 +250,10 @@ impl Exchange {
         }
     }
 
-    /// Lets the client finish a request that was answered before its end; ready when it has, or when its time is over.
+    /// Reads and discards the rest of a request that was answered before its end; ready when it is complete, or timed out.
     ///
-    /// If the connection were closed instead, the system would discard the answer on its way, and the client would not know whether it may
-    /// use the connection again.
+    /// If the connection were closed instead, the system might discard the answer before the client has it, and the client would not know
+    /// whether it may use the connection again.
     pub(crate) fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(upload) = self.upload.as_ref().filter(|upload| upload.is_incomplete()) else {
             return Poll::Ready(());
@@ -267,14 +267,14 @@ impl Exchange {
         upload.poll_discard(cx, self.discarded.get_or_insert(0))
     }
 
-    /// Counts the request, and hands its endpoint to something that outlives it.
+    /// Counts the request, and releases its endpoint to a tunnel, which outlives it.
     pub(crate) fn take_in_flight(mut self) -> Option<InFlight> {
         self.settle();
         let permit = self.permit.take();
         self.attempt.take().map(|attempt| attempt.in_flight.with_permit(permit))
     }
 
-    /// Answers for want of room: as many requests are under way as allowed.
+    /// Answers a request that was not admitted.
     pub(crate) fn reject(self, rejection: Rejection) -> Answer<ResponseBody> {
         match rejection {
             Rejection::Full => self.client.shard().over_limit.add(1),
@@ -283,12 +283,12 @@ impl Exchange {
         self.local_reply_with(StatusCode::SERVICE_UNAVAILABLE, Code::RESOURCE_EXHAUSTED, rejection.message())
     }
 
-    /// Answers in the place of an endpoint.
+    /// Answers instead of an endpoint.
     pub(crate) fn local_reply(self, status: StatusCode, message: &'static str) -> Answer<ResponseBody> {
         self.local_reply_with(status, Code::of_local_reply(status), message)
     }
 
-    /// Answers in the place of an endpoint. The answer counts by its `status`, even if the client speaks gRPC and gets the `code`.
+    /// Answers instead of an endpoint. The answer counts by its `status`, even if the client speaks gRPC and gets the `code`.
     fn local_reply_with(
         mut self,
         status: StatusCode,

@@ -44,16 +44,16 @@ use self::attempt::AttemptError;
 /// The answer to a body that is longer than its route allows.
 const BODY_TOO_LONG: &str = "The request's body is longer than it may be.";
 
-/// A request as it came from a client.
+/// A request as it was received from a client.
 #[derive(Debug)]
 pub(crate) struct ClientRequest {
     pub(crate) parts: Box<Parts>,
     body: Option<Incoming>,
-    /// The client sends its body only once it is told to.
+    /// Whether the client sends its body only after a `100 Continue`.
     expects_continue: bool,
     pub(crate) started: Instant,
     pub(crate) dialect: Dialect,
-    /// What is logged of it, and counted for its route.
+    /// What is logged about it, and counted for its route.
     pub(crate) record: Option<Rc<Record>>,
 }
 
@@ -67,16 +67,16 @@ impl ClientRequest {
     }
 }
 
-/// What a route demands for a request, beyond what its service does.
+/// The settings of a route that override those of the service.
 #[derive(Debug, Default)]
 pub(crate) struct RouteOverrides {
     /// How long each attempt may take until the head of the response.
     pub(crate) try_timeout: Option<Duration>,
-    /// The services that get copies of it.
+    /// The services that get copies of the request.
     pub(crate) copies: Option<Copies>,
-    /// Bytes that its body may have; `None` for no limit.
+    /// Bytes that the body of the request may have; `None` for no limit.
     pub(crate) body_bytes_max: Option<u64>,
-    /// The port of the service that it goes to; `None` for the main one.
+    /// The port of the service that the request goes to; `None` for the main one.
     pub(crate) port: Option<Arc<str>>,
 }
 
@@ -127,7 +127,7 @@ pub(crate) fn prepare(client: &Client, parts: &mut Parts) -> Result<Upgrade, Ref
     Ok(upgrade)
 }
 
-/// Answers a request that does not go to an endpoint.
+/// Answers a request that is not sent to an endpoint.
 pub(crate) fn local_reply(
     client: &Rc<Client>,
     request: ClientRequest,
@@ -141,7 +141,7 @@ pub(crate) fn local_reply(
     exchange.local_reply(status, message)
 }
 
-/// As [`to_service`], but at the `deadline` the client is answered 504, and an attempt that is under way is cancelled.
+/// As [`to_service`], but at the `deadline` the client is answered 504, and an attempt in progress is cancelled.
 pub(crate) async fn to_service_before(
     deadline: Instant,
     client: Rc<Client>,
@@ -212,25 +212,25 @@ pub(crate) async fn to_service(
     answer
 }
 
-/// A request on its way to whichever endpoint answers it.
+/// A request while it is sent to one endpoint after the other, until one answers.
 #[derive(Debug)]
 struct ForwardedRequest {
     client: Rc<Client>,
     snapshot: SnapshotRef,
-    /// For the head of the response, in the place of the service's timeout.
+    /// For the head of the response, instead of the service's timeout.
     try_timeout: Option<Duration>,
-    /// In the place of the service's main port.
+    /// Instead of the service's main port.
     port: Option<Arc<str>>,
-    /// When the client stops waiting; endpoints are told.
+    /// When the client stops waiting, which endpoints are told.
     deadline: Option<Instant>,
     head: Head,
     upgrade: Upgrade,
-    /// The stream that a WebSocket of an HTTP/2 client will go over.
+    /// The stream for a WebSocket of an HTTP/2 client.
     stream: Option<OnUpgrade>,
     upload: Option<Rc<Upload>>,
-    /// Whether a kept connection has failed this request, which then goes over new ones only.
+    /// Whether a reused connection has failed this request, which is then sent over new ones only.
     needs_new_connection: bool,
-    /// How often an endpoint that may have got it left it without an answer.
+    /// How many endpoints that may have received it did not answer.
     unanswered: u8,
 }
 
@@ -242,7 +242,7 @@ const NO_WEBSOCKET: &str = "The endpoint speaks HTTP/2 and takes no WebSockets o
 struct Round {
     tried: Tried,
     tries: u8,
-    /// How many of these met endpoints that take no WebSockets.
+    /// How many of these endpoints take no WebSockets.
     without_websocket: u8,
 }
 
@@ -254,7 +254,7 @@ impl Round {
         self.without_websocket += 1;
     }
 
-    /// Whether none of those that were tried takes WebSockets. One that did not answer might.
+    /// Whether none of the endpoints that were tried takes WebSockets. One that did not answer might.
     fn is_without_websocket(&self) -> bool {
         self.tries > 0 && self.without_websocket == self.tries
     }
@@ -295,7 +295,7 @@ impl ForwardedRequest {
                 Ok(phase) => phase,
                 Err((status, message)) => return exchange.local_reply(status, message),
             };
-            // A kept connection may have been closed for being idle.
+            // A reused connection may have been closed for being idle.
             self.unanswered += u8::from(phase == Phase::AwaitingResponse && !failed.was_reused);
             let failure = self.failure(phase, round.tries);
             now = Instant::now();
@@ -320,10 +320,10 @@ impl ForwardedRequest {
         }
     }
 
-    /// Chooses an endpoint that was not tried; for a WebSocket, preferably one that is not known to take none.
+    /// Chooses an endpoint that was not tried; for a WebSocket, preferably one that is not known to refuse those.
     fn choose(&self, tried: &Tried, at: Duration) -> Result<InFlight, Unpicked> {
         let local = &self.client.local;
-        if self.upgrade != Upgrade::None && websocket::is_asked_for_as_http1(&self.head.headers) {
+        if self.upgrade != Upgrade::None && websocket::is_http1_request(&self.head.headers) {
             return local.choose_for_websocket(tried, self.port(), || self.key(), at);
         }
         local.choose(tried, self.port(), || self.key(), at)
@@ -337,12 +337,12 @@ impl ForwardedRequest {
         wait.wait(local, self.port(), &worker.shared.endpoint_awaited, tried).await
     }
 
-    /// How far an attempt had come, if it may be made again; otherwise the answer to the client.
+    /// How far an attempt had got, if it may be made again; otherwise the answer to the client.
     fn phase_of(&self, error: AttemptError) -> Result<Phase, (StatusCode, &'static str)> {
         Err(match error {
             AttemptError::Broken(phase) => return Ok(phase),
             AttemptError::TimedOut => (StatusCode::GATEWAY_TIMEOUT, "The endpoint did not answer in time."),
-            // A connection was perhaps opened for it, and nothing more.
+            // At most a connection was opened.
             AttemptError::NoWebSocket => return Ok(Phase::Unsent),
             AttemptError::BrokenBody if self.upload.as_ref().is_some_and(|upload| upload.is_too_long()) => {
                 (StatusCode::PAYLOAD_TOO_LARGE, BODY_TOO_LONG)
@@ -371,7 +371,7 @@ impl ForwardedRequest {
         self.port.as_deref()
     }
 
-    /// What requests have in common that the service wants to go to the same endpoint.
+    /// The key for consistent hashing.
     fn key(&self) -> u64 {
         let headers = &self.head.headers;
         let named = match &self.snapshot.hash_key {
@@ -382,7 +382,7 @@ impl ForwardedRequest {
         balance::hash_key(named.unwrap_or(self.client.address.as_bytes()))
     }
 
-    /// Hands the endpoint's answer to the client.
+    /// Passes the endpoint's answer on to the client.
     async fn deliver(
         &mut self,
         mut exchange: Box<Exchange>,
@@ -391,7 +391,7 @@ impl ForwardedRequest {
     ) -> Answer<ResponseBody> {
         answer.prepare();
         if self.upgrade == Upgrade::WebSocket && answer.status.is_success() {
-            // A client that speaks HTTP/2 would read any 2xx as its WebSocket.
+            // An HTTP/2 client would take any 2xx for an accepted WebSocket.
             let message = "The endpoint answered without taking up the WebSocket.";
             return exchange.local_reply(StatusCode::BAD_GATEWAY, message);
         }
@@ -407,17 +407,17 @@ impl ForwardedRequest {
         answer.map(|body| ResponseBody::Endpoint(Download::new(body, upstream, exchange)))
     }
 
-    /// Lets a tunnel begin with the endpoint's answer, if the client has asked for it.
+    /// Begins a tunnel after the endpoint's `101 Switching Protocols`, if the client has requested it.
     fn switch(
         &mut self,
         exchange: Exchange,
         mut answer: Answer<UpstreamBody>,
         upstream: Upstream,
     ) -> Answer<ResponseBody> {
-        let is_asked_for = match self.upgrade {
+        let was_requested = match self.upgrade {
             Upgrade::None => false,
             Upgrade::Http1 => true,
-            Upgrade::WebSocket => websocket::is_taken_up(answer.status, answer.headers()),
+            Upgrade::WebSocket => websocket::is_accepted(answer.status, answer.headers()),
         };
         if self.upgrade == Upgrade::WebSocket {
             answer.status = websocket::answer_as_http2(answer.headers());
@@ -427,7 +427,7 @@ impl ForwardedRequest {
             byte_stream = upstream.into_stream(body);
             ResponseBody::Local(None)
         });
-        let Some((endpoint_stream, endpoint_sent)) = byte_stream.filter(|_| is_asked_for) else {
+        let Some((endpoint_stream, endpoint_sent)) = byte_stream.filter(|_| was_requested) else {
             let message = "The endpoint changed the protocol unasked.";
             return exchange.local_reply(StatusCode::BAD_GATEWAY, message);
         };
@@ -454,7 +454,7 @@ fn failure_reply(error: AttemptError, refusal: RetryRefusal) -> (StatusCode, &'s
     }
 }
 
-/// Why it is not sent again, in words for the client.
+/// Why a request is not sent again, as a message for the client.
 fn refusal_message(refusal: RetryRefusal) -> &'static str {
     match refusal {
         // The endpoint broke off within the head of its response.

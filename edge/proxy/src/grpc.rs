@@ -1,4 +1,4 @@
-//! What a proxy has to know of gRPC: how a call is recognised, its deadline and outcome are read, and it is answered in the place of an endpoint.
+//! What a proxy has to know about gRPC: how to recognise a call, read its deadline and outcome, and answer it instead of an endpoint.
 //!
 //! Sources: grpc/doc/PROTOCOL-HTTP2.md; grpc/doc/statuscodes.md; grpc/doc/http-grpc-status-mapping.md.
 
@@ -15,7 +15,7 @@ const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
-/// What a client speaks, and how it is answered therefore.
+/// What a client speaks, and is answered in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Dialect {
     Http,
@@ -36,8 +36,8 @@ impl Code {
     pub(crate) const UNAVAILABLE: Self = Self(14);
     pub(crate) const UNAUTHENTICATED: Self = Self(16);
 
-    /// The code of an answer of the proxy. It is mapped as the specification maps answers of proxies that do not speak gRPC; but this one does, so
-    /// a gateway timeout is a deadline, and too much or too many is no defect.
+    /// The code of a local reply. It is mapped as the specification maps answers of proxies that do not speak gRPC; but this one does, so a gateway
+    /// timeout is `DEADLINE_EXCEEDED`, and too much or too many is `RESOURCE_EXHAUSTED`.
     pub(crate) fn of_local_reply(status: StatusCode) -> Self {
         match status {
             StatusCode::BAD_REQUEST => Self::INTERNAL,
@@ -81,15 +81,14 @@ pub(crate) fn dialect(headers: &HeaderMap) -> Dialect {
     }
 }
 
-/// When the client of a call that began at `started` stops waiting. `None` when it does not say so, or in a way that is not valid, which is left to
-/// the endpoint.
+/// When the client of a call that began at `started` stops waiting. `None` without a valid timeout; an invalid one is left to the endpoint.
 pub(crate) fn deadline(headers: &HeaderMap, started: Instant) -> Option<Instant> {
-    started.checked_add(timeout(headers.get(TIMEOUT)?.to_str().ok()?)?)
+    started.checked_add(parse_timeout(headers.get(TIMEOUT)?.to_str().ok()?)?)
 }
 
 /// Tells an endpoint how much time is left for a call.
 pub(crate) fn set_timeout(headers: &mut HeaderMap, left: Duration) {
-    if let Ok(left) = HeaderValue::try_from(written(left)) {
+    if let Ok(left) = HeaderValue::try_from(format_timeout(left)) {
         headers.insert(TIMEOUT, left);
     }
 }
@@ -103,7 +102,7 @@ const UNITS: [(char, u64); 6] =
 /// The first number that has more digits than a timeout may have.
 const TIMEOUT_END: u64 = 100_000_000;
 
-fn timeout(text: &str) -> Option<Duration> {
+fn parse_timeout(text: &str) -> Option<Duration> {
     let (unit, nanos) = UNITS.iter().find(|(unit, _)| text.ends_with(*unit))?;
     let digits = text.strip_suffix(*unit)?;
     // `parse` alone would accept a sign.
@@ -111,43 +110,43 @@ fn timeout(text: &str) -> Option<Duration> {
     (number < TIMEOUT_END).then(|| Duration::from_nanos(*nanos).saturating_mul(number as u32))
 }
 
-/// A timeout in the finest unit that it has few enough digits in, rounded down: the endpoint should not work on when nobody waits any more.
-fn written(left: Duration) -> String {
+/// A timeout in the finest unit in which it has few enough digits, rounded down: the endpoint should not work longer than the client waits.
+fn format_timeout(left: Duration) -> String {
     let number = |nanos: u64| left.as_nanos() / u128::from(nanos);
     let fits = UNITS.iter().find(|(_, nanos)| number(*nanos) < u128::from(TIMEOUT_END));
     fits.map_or_else(|| format!("{}H", TIMEOUT_END - 1), |(unit, nanos)| format!("{}{unit}", number(*nanos)))
 }
 
-/// The outcome of a call by the head of its response; `None` when only the trailers will tell it.
+/// The outcome of a call by the head of its response; `None` when only the trailers will say it.
 pub(crate) fn outcome_of_head(status: StatusCode, headers: &HeaderMap) -> Option<StatusCode> {
     let is_open = status == StatusCode::OK && dialect(headers) == Dialect::Grpc;
-    if is_open { told(headers) } else { Some(status) }
+    if is_open { status_of(headers) } else { Some(status) }
 }
 
-/// The outcome of a call by its trailers, which have to tell it.
+/// The outcome of a call by its trailers, which have to say it.
 pub(crate) fn outcome_of_trailers(trailers: Option<&HeaderMap>) -> StatusCode {
-    trailers.and_then(told).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    trailers.and_then(status_of).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
-fn told(headers: &HeaderMap) -> Option<StatusCode> {
+fn status_of(headers: &HeaderMap) -> Option<StatusCode> {
     let code = headers.get(STATUS)?.to_str().ok().and_then(|code| code.parse().ok());
     StatusCode::from_u16(code.map_or(Code::UNKNOWN, Code).http()).ok()
 }
 
-/// A response that consists of trailers only, which is a head without a body.
+/// A response of trailers only ("Trailers-Only"), which is a head without a body.
 pub(crate) fn answer<B>(code: Code, message: &'static str, body: B) -> Response<B> {
     let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(CONTENT));
     headers.insert(STATUS, HeaderValue::from(u16::from(code.0)));
-    if let Ok(value) = HeaderValue::from_str(&encoded(message)) {
+    if let Ok(value) = HeaderValue::from_str(&percent_encoded(message)) {
         headers.insert(MESSAGE, value);
     }
     response
 }
 
 /// Percent-encodes what may not stand literally in `grpc-message`. Source: PROTOCOL-HTTP2.md, "Status-Message".
-fn encoded(message: &str) -> Cow<'_, str> {
+fn percent_encoded(message: &str) -> Cow<'_, str> {
     let is_plain = |b: u8| (b' '..=b'~').contains(&b) && b != b'%';
     if message.bytes().all(is_plain) {
         return Cow::Borrowed(message);
@@ -173,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn grpc_is_known_by_its_content_type_and_grpc_web_is_something_else() {
+    fn grpc_is_recognised_by_its_content_type_and_grpc_web_is_not_grpc() {
         for content in ["application/grpc", "application/grpc+proto", "application/grpc;v=1"] {
             assert_eq!(dialect(&headers(&[("content-type", content)])), Dialect::Grpc, "{content}");
         }
@@ -184,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_server_is_to_blame_for_counts_as_5xx() {
+    fn server_errors_count_as_5xx() {
         // OpenTelemetry's semantic conventions name the same as errors of a server.
         let of_server: Vec<u8> = (0..=16).filter(|code| Code(*code).http() >= 500).collect();
         assert_eq!(of_server, [2, 4, 12, 13, 14, 15]);
@@ -192,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn an_outcome_is_told_by_the_head_or_by_the_trailers() {
+    fn an_outcome_is_in_the_head_or_in_the_trailers() {
         let plain = headers(&[("content-type", "application/grpc")]);
         assert_eq!(outcome_of_head(StatusCode::OK, &plain), None);
         assert_eq!(outcome_of_head(StatusCode::BAD_GATEWAY, &plain), Some(StatusCode::BAD_GATEWAY));
@@ -206,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_timeout_is_read_as_the_protocol_says_and_nothing_else_is() {
+    fn only_timeouts_of_the_protocols_format_are_parsed() {
         let read = [
             ("5S", Duration::from_secs(5)),
             ("100m", Duration::from_millis(100)),
@@ -216,28 +215,28 @@ mod tests {
             ("99999999H", Duration::from_secs(99_999_999 * 3600)),
         ];
         for (text, duration) in read {
-            assert_eq!(timeout(text), Some(duration), "{text}");
+            assert_eq!(parse_timeout(text), Some(duration), "{text}");
         }
         for text in ["", "S", "5", "5s", "-5S", "+5S", " 5S", "5 S", "100000000m", "5SS", "5\u{b5}"] {
-            assert_eq!(timeout(text), None, "{text:?}");
+            assert_eq!(parse_timeout(text), None, "{text:?}");
         }
     }
 
     #[test]
-    fn what_is_left_is_written_in_eight_digits_and_never_more_than_it_is() {
+    fn a_timeout_is_formatted_in_at_most_eight_digits_and_rounded_down() {
         let millis = Duration::from_millis;
-        assert_eq!(written(Duration::ZERO), "0n");
-        assert_eq!(written(Duration::from_nanos(99_999_999)), "99999999n");
-        assert_eq!(written(millis(100)), "100000u");
-        assert_eq!(written(millis(4999) + Duration::from_nanos(999)), "4999000u");
-        assert_eq!(written(Duration::from_secs(100)), "100000m");
-        assert_eq!(written(Duration::from_secs(99_999_999 * 3600)), "99999999H");
-        assert_eq!(written(Duration::MAX), "99999999H");
+        assert_eq!(format_timeout(Duration::ZERO), "0n");
+        assert_eq!(format_timeout(Duration::from_nanos(99_999_999)), "99999999n");
+        assert_eq!(format_timeout(millis(100)), "100000u");
+        assert_eq!(format_timeout(millis(4999) + Duration::from_nanos(999)), "4999000u");
+        assert_eq!(format_timeout(Duration::from_secs(100)), "100000m");
+        assert_eq!(format_timeout(Duration::from_secs(99_999_999 * 3600)), "99999999H");
+        assert_eq!(format_timeout(Duration::MAX), "99999999H");
     }
 
     #[test]
-    fn a_message_is_written_as_the_protocol_says() {
-        assert_eq!(encoded("No endpoint; try again."), "No endpoint; try again.");
-        assert_eq!(encoded("100 %\u{e9}\n"), "100 %25%C3%A9%0A");
+    fn a_message_is_percent_encoded() {
+        assert_eq!(percent_encoded("No endpoint; try again."), "No endpoint; try again.");
+        assert_eq!(percent_encoded("100 %\u{e9}\n"), "100 %25%C3%A9%0A");
     }
 }

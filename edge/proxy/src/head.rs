@@ -1,4 +1,4 @@
-//! The head of a request on its way to an endpoint.
+//! The head of a request to an endpoint.
 
 use std::ops::{Deref, DerefMut};
 
@@ -7,7 +7,7 @@ use hyper::http::request::Parts;
 
 use crate::body::RequestBody;
 
-/// A request's head as endpoints get it, kept for sending it again.
+/// A request's head as endpoints get it, kept so that it can be sent again.
 ///
 /// Boxed, because it is moved often on its way through the attempts.
 #[derive(Debug, Clone)]

@@ -1,4 +1,4 @@
-//! What a proxy has to check in the head of a request, and to change in the heads of requests and responses.
+//! The checks of request heads, and the changes that a proxy has to make to the heads of requests and responses.
 
 use hyper::header::{
     CONNECTION, CONTENT_LENGTH, COOKIE, Entry, HOST, HeaderMap, HeaderName, HeaderValue, TE,
@@ -19,7 +19,7 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// A request that is not passed on.
+/// The answer to a request that is not forwarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Refusal {
     pub(crate) status: StatusCode,
@@ -37,37 +37,37 @@ pub(crate) enum Upgrade {
     WebSocket,
 }
 
-/// Who sends the request, as the endpoint is told.
+/// The client of a request, for the `X-Forwarded-*` headers.
 #[derive(Debug)]
 pub(crate) struct Sender<'a> {
     pub(crate) address: &'a HeaderValue,
-    /// How it reached us: `http` or `https`.
+    /// How the client has connected: `http` or `https`.
     pub(crate) scheme: &'a HeaderValue,
     pub(crate) forwarded: Forwarded,
-    /// For requests of HTTP/1.0, which may lack a `Host`.
+    /// For HTTP/1.0 requests, which may lack a `Host`.
     pub(crate) default_host: &'a HeaderValue,
 }
 
-/// Which headers of a request have to be looked at. One walk over the names finds out; asking the map for each of them costs five times as much.
+/// Which kinds of headers a request has. One scan of the names finds out; a lookup of each of them costs five times as much.
 #[derive(Debug, Default)]
-struct Seen {
-    /// Headers that are not passed on.
-    ends_here: bool,
+struct HeaderScan {
+    /// Headers for this connection or this proxy, which are not forwarded.
+    hop_by_hop: bool,
     cookies: bool,
     trace: bool,
 }
 
-impl Seen {
+impl HeaderScan {
     fn of(headers: &HeaderMap) -> Self {
-        let mut seen = Self::default();
+        let mut scan = Self::default();
         for name in headers.keys() {
             match name.as_str() {
-                "cookie" => seen.cookies = true,
-                trace::PARENT | trace::STATE => seen.trace = true,
-                name => seen.ends_here |= is_hop_by_hop(name) || is_for_us(name),
+                "cookie" => scan.cookies = true,
+                trace::PARENT | trace::STATE => scan.trace = true,
+                name => scan.hop_by_hop |= is_hop_by_hop(name) || is_for_proxy(name),
             }
         }
-        seen
+        scan
     }
 }
 
@@ -76,38 +76,38 @@ fn is_hop_by_hop(name: &str) -> bool {
     matches!(name, "connection" | "keep-alive" | "proxy-connection" | "te" | "transfer-encoding" | "upgrade")
 }
 
-/// Whether a header of a request is meant for the proxy. A client that expects 100 gets it from us once its body is wanted; the endpoint then
-/// gets the body without asking.
-fn is_for_us(name: &str) -> bool {
+/// Whether a header of a request is meant for the proxy. A client that expects `100 Continue` gets it from the proxy once its body is needed; the
+/// endpoint gets the body without the header.
+fn is_for_proxy(name: &str) -> bool {
     matches!(name, "expect" | "proxy-authorization")
 }
 
 /// Turns a client's head into the one that an endpoint gets, or refuses it.
 pub(crate) fn prepare_request(parts: &mut Parts, sender: &Sender<'_>) -> Result<Upgrade, Refusal> {
-    let seen = Seen::of(&parts.headers);
-    let upgrade = if websocket::is_asked_for(parts) {
+    let scan = HeaderScan::of(&parts.headers);
+    let upgrade = if websocket::is_http2_request(parts) {
         Upgrade::WebSocket
     } else if parts.method == Method::CONNECT {
         let message = "This proxy does not open tunnels: CONNECT is refused.";
         return Err(Refusal { status: StatusCode::NOT_IMPLEMENTED, message });
-    } else if seen.ends_here {
+    } else if scan.hop_by_hop {
         upgrade_of(parts)
     } else {
         Upgrade::None
     };
     let host = host_of(parts, sender.default_host)?;
-    if seen.cookies {
+    if scan.cookies {
         join_cookies(&mut parts.headers);
     }
     let protocol = match upgrade {
         Upgrade::None => None,
         Upgrade::Http1 => parts.headers.remove(UPGRADE),
-        Upgrade::WebSocket => Some(websocket::ask_as_http1(parts)),
+        Upgrade::WebSocket => Some(websocket::request_as_http1(parts)),
     };
     let headers = &mut parts.headers;
-    let takes_trailers = seen.ends_here && takes_trailers(headers);
-    if seen.ends_here {
-        strip(headers, is_for_us);
+    let takes_trailers = scan.hop_by_hop && takes_trailers(headers);
+    if scan.hop_by_hop {
+        strip(headers, is_for_proxy);
     }
     if let Some(protocol) = protocol {
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
@@ -116,11 +116,11 @@ pub(crate) fn prepare_request(parts: &mut Parts, sender: &Sender<'_>) -> Result<
         headers.insert(CONNECTION, HeaderValue::from_static("te"));
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
-    if seen.trace {
+    if scan.trace {
         trace::prepare(headers);
     }
     set_forwarded(headers, sender, &host.value);
-    if !host.is_said {
+    if !host.from_header {
         headers.insert(HOST, host.value);
     }
     if parts.uri.authority().is_some() {
@@ -130,15 +130,14 @@ pub(crate) fn prepare_request(parts: &mut Parts, sender: &Sender<'_>) -> Result<
     Ok(upgrade)
 }
 
-/// Takes out of an endpoint's head what was meant for the proxy only, and a length that is not the body's; a 101 keeps the name of its new
-/// protocol.
+/// Removes headers of an endpoint's response that are meant for the proxy only, and a length that is not the body's; a 101 keeps `Upgrade`.
 pub(crate) fn prepare_response(headers: &mut HeaderMap, status: StatusCode) {
-    // Such an answer has no body, whatever it says (RFC 9110, section 8.6); clients of HTTP/2 take a length there for an error.
+    // Such an answer has no body, whatever its headers say (RFC 9110, section 8.6); HTTP/2 clients take a length there for an error.
     if status == StatusCode::NO_CONTENT {
         headers.remove(CONTENT_LENGTH);
     }
-    let is_for_us = |name: &str| name == "proxy-authenticate";
-    if !headers.keys().any(|name| is_hop_by_hop(name.as_str()) || is_for_us(name.as_str())) {
+    let is_for_proxy = |name: &str| name == "proxy-authenticate";
+    if !headers.keys().any(|name| is_hop_by_hop(name.as_str()) || is_for_proxy(name.as_str())) {
         return;
     }
     // The coding says where the body ended, and the length might say otherwise (RFC 9112, section 6.3).
@@ -146,7 +145,7 @@ pub(crate) fn prepare_response(headers: &mut HeaderMap, status: StatusCode) {
         headers.remove(CONTENT_LENGTH);
     }
     let protocol = headers.remove(UPGRADE).filter(|_| status == StatusCode::SWITCHING_PROTOCOLS);
-    strip(headers, is_for_us);
+    strip(headers, is_for_proxy);
     if let Some(protocol) = protocol {
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(UPGRADE, protocol);
@@ -157,7 +156,7 @@ pub(crate) fn prepare_response(headers: &mut HeaderMap, status: StatusCode) {
 struct Host {
     value: HeaderValue,
     /// Whether it was taken from the `Host` header.
-    is_said: bool,
+    from_header: bool,
 }
 
 /// Finds the host that the request is for: in the target if that is absolute, otherwise in `Host`.
@@ -182,10 +181,10 @@ fn host_of(parts: &Parts, default: &HeaderValue) -> Result<Host, Refusal> {
         Some(_) | None => {}
     }
     match (authority.map(HeaderValue::from_str), host) {
-        (Some(Ok(value)), _) => Ok(Host { value, is_said: false }),
+        (Some(Ok(value)), _) => Ok(Host { value, from_header: false }),
         (Some(Err(_)), _) => refuse("The request's target is not a host."),
-        (None, Some(host)) => Ok(Host { value: host.clone(), is_said: true }),
-        (None, None) => Ok(Host { value: default.clone(), is_said: false }),
+        (None, Some(host)) => Ok(Host { value: host.clone(), from_header: true }),
+        (None, None) => Ok(Host { value: default.clone(), from_header: false }),
     }
 }
 
@@ -193,7 +192,7 @@ fn is_same(authority: &str, host: &HeaderValue) -> bool {
     authority.as_bytes().eq_ignore_ascii_case(host.as_bytes())
 }
 
-/// Whether `host` has only characters of names, addresses and ports, and none that could split or hide one.
+/// Whether `host` has only characters of names, addresses and ports.
 fn is_host(host: &[u8]) -> bool {
     let is_in_host = |byte: &u8| {
         byte.is_ascii_alphanumeric()
@@ -203,8 +202,8 @@ fn is_host(host: &[u8]) -> bool {
     host.iter().all(is_in_host)
 }
 
-/// An upgrade is passed on if `Connection` and `Upgrade` both name it, unless it is to HTTP/2: that would carry requests past the checks of
-/// the proxy ("h2c smuggling").
+/// An upgrade is forwarded if `Connection` and `Upgrade` both name it, unless it is to HTTP/2: that would bypass the checks of the proxy ("h2c
+/// smuggling").
 fn upgrade_of(parts: &Parts) -> Upgrade {
     let named = || tokens(&parts.headers, &CONNECTION).any(|t| t.eq_ignore_ascii_case("upgrade"));
     let h2c = || tokens(&parts.headers, &UPGRADE).any(|t| t.to_ascii_lowercase().starts_with("h2"));
@@ -216,20 +215,21 @@ fn takes_trailers(headers: &HeaderMap) -> bool {
     headers.contains_key(TE) && tokens(headers, &TE).any(|t| t.eq_ignore_ascii_case("trailers"))
 }
 
-/// Whether a client wants its connection to end with the answer. Source: RFC 9112, section 9.6.
+/// Whether a client wants its connection to be closed after the answer. Source: RFC 9112, section 9.6.
 pub(crate) fn asks_to_close(headers: &HeaderMap) -> bool {
     tokens(headers, &CONNECTION).any(|t| t.eq_ignore_ascii_case("close"))
 }
 
-/// Takes out what is meant for the proxy, and what is meant for one connection only, by definition or because `Connection` names it.
-fn strip(headers: &mut HeaderMap, is_for_us: impl Fn(&str) -> bool) {
-    let goes = |name: &&HeaderName| is_hop_by_hop(name.as_str()) || is_for_us(name.as_str());
-    let known: Vec<HeaderName> = headers.keys().filter(goes).cloned().collect();
+/// Removes headers that are meant for the proxy, and those that are meant for one connection only, by definition or because `Connection` names
+/// them.
+fn strip(headers: &mut HeaderMap, is_for_proxy: impl Fn(&str) -> bool) {
+    let is_removed = |name: &&HeaderName| is_hop_by_hop(name.as_str()) || is_for_proxy(name.as_str());
+    let known: Vec<HeaderName> = headers.keys().filter(is_removed).cloned().collect();
     let named: Vec<HeaderName> = tokens(headers, &CONNECTION)
         // The usual values, which name no header.
         .filter(|token| !["close", "keep-alive"].iter().any(|usual| token.eq_ignore_ascii_case(usual)))
         .filter_map(|token| HeaderName::from_bytes(token.as_bytes()).ok())
-        // Without these the message would mean something else to its next reader; no honest client names them.
+        // Without these the message would mean something else to its recipient; no honest client names them.
         .filter(|name| name != HOST && name != CONTENT_LENGTH)
         .collect();
     for name in known.into_iter().chain(named) {
@@ -289,7 +289,7 @@ fn origin_form(uri: &Uri) -> Uri {
     path.map_or_else(|| Uri::from_static("/"), Uri::from)
 }
 
-/// The authority without a user name, which is nobody's business but the client's.
+/// The authority without a user name, which must not be forwarded.
 fn without_user(authority: &str) -> &str {
     authority.rsplit_once('@').map_or(authority, |(_user, host)| host)
 }

@@ -3,11 +3,11 @@
 //! A [`Proxy`] owns its threads. A [`Table`] is the cheap handle through which others set services and endpoints, and read the traffic. Each
 //! worker thread has connections, upstream pools and balancers of its own, and shares nothing with the others but immutable snapshots and
 //! counters: no lock is taken to route a request. A client connection of HTTP/1.1 is one task, as is each request of HTTP/2. An upstream
-//! connection of HTTP/1.1 is driven by the task that awaits its answer, so that a request costs no hand-over between tasks.
+//! connection of HTTP/1.1 is driven by the task that awaits its answer, so that a request costs no switch between tasks.
 //!
 //! This crate decides nothing: `balance` chooses endpoints, ejects failing ones and says which requests may be retried. Clients speak HTTP/1.1 or
-//! HTTP/2, within TLS if the service has certificates, or plain TCP or UDP; endpoints speak what their service says. WebSockets pass between
-//! either version of HTTP.
+//! HTTP/2, within TLS if the service has certificates, or plain TCP or UDP; endpoints speak what their service declares. WebSockets are
+//! translated between the versions of HTTP.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -27,13 +27,13 @@
 //! # Ok(()) }
 //! ```
 
-// From outside: what is set and read.
+// The public interface: what is set and read.
 mod proxy;
 mod route;
 mod table;
 mod traffic;
 
-// Services and endpoints, as all workers share them.
+// State of services and endpoints that all workers share.
 mod admission;
 mod clock;
 mod connection_limit;
@@ -43,7 +43,7 @@ mod service;
 mod shedder;
 mod versions;
 
-// Workers, and what each has of its own.
+// Workers, and the state that each has of its own.
 mod listener;
 mod local;
 mod timer;

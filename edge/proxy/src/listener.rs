@@ -47,14 +47,14 @@ pub(crate) enum ListenerSocket {
     Udp(std::net::UdpSocket),
 }
 
-/// A listening socket of another proxy. As long as that one has it, too, both may accept.
+/// A listening socket of another proxy. While both proxies hold it, both may accept.
 #[derive(Debug)]
 pub struct Inherited {
-    /// Whose it is: the name of a service, or of an address that services share.
+    /// The name of its service, or of its shared listener.
     pub name: Arc<str>,
-    /// Where it was asked to listen, perhaps with port 0.
+    /// The requested address, perhaps with port 0.
     pub requested: SocketAddr,
-    /// The socket: one of TCP that listens, or one of UDP.
+    /// A listening TCP socket, or a UDP socket.
     pub socket: OwnedFd,
 }
 
@@ -85,7 +85,7 @@ impl Listener {
         let socket = Socket::new(Domain::for_address(requested), Type::STREAM, Some(Protocol::TCP))?;
         // A restart must not wait for connections of the last run to time out. Two listeners at once stay impossible.
         socket.set_reuse_address(true)?;
-        // AcceptedConnection connections inherit it, which saves a system call for each.
+        // Accepted connections inherit it, which saves a system call for each.
         socket.set_tcp_nodelay(true)?;
         socket.set_nonblocking(true)?;
         socket.bind(&requested.into())?;
@@ -108,10 +108,10 @@ impl Listener {
         Ok((Self { socket, transport, stop: CancellationToken::new(), requested, actual }, worker_socket))
     }
 
-    /// Stops listening at once. When this returns, an address of TCP can be bound again; one of UDP only once the worker has dropped the socket.
+    /// Stops listening at once. When this returns, a TCP address can be bound again; a UDP address only once the worker has dropped the socket.
     pub(crate) fn close(&self) {
         self.stop.cancel();
-        // Fails only for a socket that no longer listens, or never did, as one of UDP.
+        // Fails only for a socket that no longer listens, or never did, such as a UDP socket.
         let _ = rustix::net::shutdown(&self.socket, Shutdown::Read);
     }
 

@@ -1,4 +1,4 @@
-//! The proxy as a whole: its threads, and how it ends.
+//! The proxy: its threads, and how it starts and ends.
 
 use std::io;
 use std::num::NonZeroUsize;
@@ -22,15 +22,15 @@ use crate::worker::{self, IdleClients, Shared, Shutdown};
 pub struct ProxyConfig {
     /// Threads; one for each core that may be used for traffic.
     pub workers: NonZeroUsize,
-    /// Client connections at once over all services; further ones wait in the system's backlog.
+    /// Concurrent client connections over all services; further ones wait in the system's backlog.
     pub connections_max: usize,
     /// The seed of the random choices of endpoints.
     pub seed: u64,
 }
 
 impl ProxyConfig {
-    /// Each connection takes up to two descriptors, one to the client and one to an endpoint: 32,768 in all. A waiting one takes 1 KiB, in all
-    /// 16 MiB; one with a request under way takes 20 KiB, in all 320 MiB. With a lower limit of open files the proxy accepts as many as it can.
+    /// Each connection takes up to two descriptors, one to the client and one to an endpoint: 32,768 in all. An idle one takes 1 KiB, in all
+    /// 16 MiB; one with a request takes 20 KiB, in all 320 MiB. With a lower limit of open files the proxy accepts as many as it can.
     pub const CONNECTIONS_MAX_DEFAULT: usize = 16_384;
 }
 
@@ -52,7 +52,7 @@ pub enum StartError {
         "could not start worker {worker} of the proxy: the system gave no thread; raise the limit of processes"
     )]
     Thread {
-        /// Which worker; one past the last for the threads that look at certificates and write logs.
+        /// Which worker; one past the last for the threads that watch certificates and write logs.
         worker: usize,
         /// Why.
         source: io::Error,
@@ -76,14 +76,14 @@ pub struct Ended {
     pub connections_cut: usize,
 }
 
-/// A running proxy. Dropping it cuts off what is under way; [`shutdown`](Self::shutdown) lets it finish.
+/// A running proxy. Dropping it aborts requests in progress; [`shutdown`](Self::shutdown) lets them finish.
 #[derive(Debug)]
 pub struct Proxy {
     table: Table,
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
     ended: Vec<oneshot::Receiver<usize>>,
-    /// Writes access logs, until all who could log have ended.
+    /// Writes access logs, until all workers have ended.
     writer: Option<JoinHandle<()>>,
 }
 
@@ -102,8 +102,8 @@ impl Proxy {
         let (logs, messages) = Logs::new();
         let (shared, orders) = Shared::new(workers, config.connections_max, config.seed, logs);
         let shared = Arc::new(shared);
-        let (tell, news) = mpsc::channel();
-        let table = Table::new(Arc::clone(&shared), inherited, tell);
+        let (wake, wake_ups) = mpsc::channel();
+        let table = Table::new(Arc::clone(&shared), inherited, wake);
         let mut proxy = Self { table, shared, threads: Vec::new(), ended: Vec::new(), writer: None };
         let writer = std::thread::Builder::new().name("access-log".into());
         let writer = writer.spawn(move || access::run(&messages));
@@ -124,7 +124,7 @@ impl Proxy {
                 let _ = report_start.send(Ok(()));
                 let cut = worker::run(worker, shared, orders, &runtime);
                 drop(runtime);
-                // Nobody listens when the proxy was dropped without shutdown.
+                // Nobody receives it when the proxy was dropped without shutdown.
                 let _ = report_end.send(cut);
             };
             let thread = std::thread::Builder::new().name(format!("proxy-{worker}"));
@@ -136,7 +136,7 @@ impl Proxy {
         }
         let table = proxy.table();
         let thread = std::thread::Builder::new().name("certificates".into());
-        let thread = thread.spawn(move || watch::run(&table, &news));
+        let thread = thread.spawn(move || watch::run(&table, &wake_ups));
         proxy.threads.push(thread.map_err(|source| StartError::Thread { worker: workers, source })?);
         Ok(proxy)
     }
@@ -147,13 +147,13 @@ impl Proxy {
         self.table.clone()
     }
 
-    /// Begins to accept clients, and closes the inherited sockets that no service has taken up. Only the first call counts.
+    /// Begins to accept clients, and closes the inherited sockets that no service has claimed. Only the first call counts.
     pub fn open(&self) {
         self.table.disclaim();
         self.shared.open();
     }
 
-    /// Stops accepting, lets requests under way finish for up to `grace`, cuts off the rest, and ends the threads. Dropping this cuts off at once.
+    /// Stops accepting, lets requests in progress finish for up to `grace`, aborts the rest, and ends the threads. Dropping this aborts at once.
     pub async fn shutdown(self, grace: Duration) -> Ended {
         self.shared.stop(Shutdown { grace, idle_clients: IdleClients::CloseNow });
         self.table.close_listeners();
@@ -169,7 +169,7 @@ impl Proxy {
     }
 
     async fn wait(mut self) -> Ended {
-        self.table.tell_watch();
+        self.table.wake_certificate_watch();
         let mut connections_cut = 0;
         for ended in std::mem::take(&mut self.ended) {
             // A worker that panicked has cut off its connections without counting them.
@@ -182,7 +182,7 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.shared.abort();
-        self.table.tell_watch();
+        self.table.wake_certificate_watch();
         self.table.close_listeners();
         for thread in self.threads.drain(..) {
             // A panic was printed where it happened.

@@ -1,4 +1,4 @@
-//! What the proxy is told about a service.
+//! The configuration of services.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -4,11 +4,11 @@
 //! chooses, and is then treated as any other request of that service.
 
 mod answer;
-mod copy;
 mod edit;
 mod gzip;
 mod limiter;
 mod local;
+mod mirror;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,25 +27,25 @@ use crate::service::Service;
 use crate::traffic::{RouteShard, RouteTraffic};
 
 pub(crate) use self::answer::answer;
-pub(crate) use self::copy::Copies;
 pub(crate) use self::gzip::{GZIPS_MAX, Gzip};
 pub(crate) use self::local::LocalRouter;
+pub(crate) use self::mirror::Copies;
 
-/// The routes of a shared listener, as all workers share them.
+/// The routes of a shared listener, which all workers share.
 #[derive(Debug)]
 pub(crate) struct Router {
-    plan: ArcSwap<Plan>,
+    snapshot: ArcSwap<RoutingSnapshot>,
     workers: usize,
     /// Where clients connect to it; 0 until it listens.
     port: AtomicU16,
 }
 
-/// What a request needs to know, never changed once published.
+/// What requests need, never changed once published.
 #[derive(Debug)]
-struct Plan {
+struct RoutingSnapshot {
     table: Arc<route::Table>,
     /// In the order of the table.
-    routes: Arc<[Arc<Planned>]>,
+    routes: Arc<[Arc<PreparedRoute>]>,
     /// Every service that a rule names and that exists.
     services: BTreeMap<Backend, Arc<Service>>,
 }
@@ -57,9 +57,9 @@ pub(crate) struct Backend {
     pub(crate) port: Option<Arc<str>>,
 }
 
-/// A route that was prepared for requests.
+/// A route in the form that requests need.
 #[derive(Debug)]
-struct Planned {
+struct PreparedRoute {
     name: Arc<str>,
     spec: Arc<RouteSpec>,
     rules: Box<[Rule]>,
@@ -68,7 +68,7 @@ struct Planned {
     log: Option<Arc<Log>>,
 }
 
-/// A rule that was prepared for requests.
+/// A rule in the form that requests need.
 #[derive(Debug)]
 struct Rule {
     backends: Box<[Backend]>,
@@ -80,7 +80,7 @@ struct Rule {
     mirrors: Vec<Mirror>,
 }
 
-/// A service that gets copies, and of which share of the requests.
+/// A service that gets copies of requests, and of which share of them.
 #[derive(Debug)]
 struct Mirror {
     backend: Backend,
@@ -90,19 +90,20 @@ struct Mirror {
 impl Router {
     /// A router over these routes, without services behind them yet.
     pub(crate) fn new(routes: &[AttachedRoute], workers: usize, logs: &Logs) -> Result<Self, CompileError> {
-        let empty = Plan { table: Arc::default(), routes: Arc::default(), services: BTreeMap::new() };
-        let router = Self { plan: ArcSwap::from_pointee(empty), workers, port: AtomicU16::new(0) };
+        let empty =
+            RoutingSnapshot { table: Arc::default(), routes: Arc::default(), services: BTreeMap::new() };
+        let router = Self { snapshot: ArcSwap::from_pointee(empty), workers, port: AtomicU16::new(0) };
         router.update(routes, logs)?;
         Ok(router)
     }
 
-    /// Goes over to changed routes; those that keep their name keep their counters. On an error nothing changes.
+    /// Applies changed routes; those that keep their name keep their counters. On an error nothing changes.
     pub(crate) fn update(&self, routes: &[AttachedRoute], logs: &Logs) -> Result<(), CompileError> {
-        let before = self.plan.load();
+        let before = self.snapshot.load();
         let members: Vec<_> =
             routes.iter().map(|it| Member { name: &it.name, created: it.created, spec: &it.spec }).collect();
         let table = Arc::new(route::Table::compile(&members)?);
-        let planned = routes.iter().map(|it| {
+        let prepared = routes.iter().map(|it| {
             let known = before.routes.iter().find(|known| known.name == it.name);
             let shards =
                 known.map_or_else(|| RouteShard::per_worker(self.workers), |known| Arc::clone(&known.shards));
@@ -111,7 +112,7 @@ impl Router {
                 let same = before.filter(|limiter| limiter.is(&declared));
                 same.map_or_else(|| Arc::new(Limiter::new(declared)), Arc::clone)
             });
-            Arc::new(Planned {
+            Arc::new(PreparedRoute {
                 name: Arc::clone(&it.name),
                 spec: Arc::clone(&it.spec),
                 rules: it.spec.rules.iter().map(Rule::new).collect(),
@@ -120,24 +121,25 @@ impl Router {
                 log: it.spec.access_log.as_ref().map(|declared| logs.log(declared)),
             })
         });
-        let plan = Plan { table, routes: planned.collect(), services: before.services.clone() };
-        self.plan.store(Arc::new(plan));
+        let snapshot =
+            RoutingSnapshot { table, routes: prepared.collect(), services: before.services.clone() };
+        self.snapshot.store(Arc::new(snapshot));
         Ok(())
     }
 
-    /// Looks the services behind its rules up again.
-    pub(crate) fn link(&self, find: impl Fn(&Backend) -> Option<Arc<Service>>) {
-        let plan = self.plan.load();
-        let rules = plan.routes.iter().flat_map(|route| &route.rules);
+    /// Looks up the services behind its rules again.
+    pub(crate) fn resolve_backends(&self, find: impl Fn(&Backend) -> Option<Arc<Service>>) {
+        let snapshot = self.snapshot.load();
+        let rules = snapshot.routes.iter().flat_map(|route| &route.rules);
         let services: BTreeMap<_, _> = rules
             .flat_map(|rule| rule.backends.iter().chain(rule.mirrors.iter().map(|mirror| &mirror.backend)))
             .filter_map(|backend| Some((backend.clone(), find(backend)?)))
             .collect();
-        let is_same = services.len() == plan.services.len()
-            && services.values().zip(plan.services.values()).all(|(now, then)| Arc::ptr_eq(now, then));
+        let is_same = services.len() == snapshot.services.len()
+            && services.values().zip(snapshot.services.values()).all(|(now, then)| Arc::ptr_eq(now, then));
         if !is_same {
-            let (table, routes) = (Arc::clone(&plan.table), Arc::clone(&plan.routes));
-            self.plan.store(Arc::new(Plan { table, routes, services }));
+            let (table, routes) = (Arc::clone(&snapshot.table), Arc::clone(&snapshot.routes));
+            self.snapshot.store(Arc::new(RoutingSnapshot { table, routes, services }));
         }
     }
 
@@ -151,8 +153,8 @@ impl Router {
 
     /// The counters of its routes.
     pub(crate) fn traffic(&self) -> Vec<RouteTraffic> {
-        let plan = self.plan.load();
-        plan.routes.iter().map(|route| RouteShard::sum(&route.name, &route.shards)).collect()
+        let snapshot = self.snapshot.load();
+        snapshot.routes.iter().map(|route| RouteShard::sum(&route.name, &route.shards)).collect()
     }
 }
 

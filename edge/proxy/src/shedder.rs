@@ -1,7 +1,7 @@
 //! Load shedding: how many requests of a service await the head of an answer, and how many may.
 //!
-//! A request counts from when it goes to an endpoint until the head of the answer has come. What follows, be it a long download, a slow reader
-//! or a tunnel, says nothing about how busy the service is.
+//! A request counts from when it is sent to an endpoint until the head of the answer is received. What follows, such as a long download, a slow
+//! reader or a tunnel, says nothing about how busy the service is.
 
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -25,7 +25,7 @@ pub(crate) struct Shedder {
     found: Mutex<Option<AdaptiveLimit>>,
 }
 
-/// A request that awaits the head of its answer. Dropping it says that none came, or a failure.
+/// The permit of a request that awaits the head of its answer. Dropping it records a failure, unless it was [answered](Self::answered).
 #[derive(Debug)]
 pub(crate) struct ShedPermit {
     service: Arc<Service>,
@@ -52,7 +52,7 @@ impl Shedder {
     }
 
     fn observe(&self, observe: impl FnOnce(&mut AdaptiveLimit)) {
-        // A sample is left out when another worker holds the lock: the median survives that, and nobody waits.
+        // A sample is skipped when another worker holds the lock: the median tolerates that, and nobody waits.
         let Ok(mut found) = self.found.try_lock() else { return };
         if let Some(found) = found.as_mut() {
             observe(found);
@@ -60,14 +60,14 @@ impl Shedder {
         }
     }
 
-    /// A panic while it was locked can at most have lost a sample.
+    /// A panic while it was locked has lost a sample at most.
     fn found(&self) -> MutexGuard<'_, Option<AdaptiveLimit>> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl ShedPermit {
-    /// Lets a request through unless as many await an answer as may. `None` without a limit.
+    /// Admits a request unless as many as allowed await an answer. `None` without a limit.
     pub(crate) fn take(
         service: &Arc<Service>,
         started: Instant,
@@ -87,12 +87,12 @@ impl ShedPermit {
         Ok(Some(Box::new(Self { service, started, upload: upload.cloned(), is_answered: false })))
     }
 
-    /// The head of a good answer is there.
+    /// Records that the head of a good answer was received.
     pub(crate) fn answered(mut self) {
         self.is_answered = true;
     }
 
-    /// When the service had the whole request; `None` before. The time that a client takes to send it says nothing about the service.
+    /// When the service had the complete request; `None` before. How long a client takes to send it says nothing about the service.
     fn sent(&self) -> Option<Instant> {
         match &self.upload {
             None => Some(self.started),

@@ -1,4 +1,4 @@
-//! The routing table: which services there are and which endpoints they have, set by those who decide.
+//! The routing table: services and their endpoints, as set from outside.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -32,10 +32,10 @@ const ENDPOINTS_MAX: usize = 4096;
 pub struct Table {
     shared: Arc<Shared>,
     entries: Arc<Mutex<BTreeMap<Arc<str>, Entry>>>,
-    /// Sockets of another proxy that no service has taken up yet.
+    /// Sockets of another proxy that no service has claimed yet.
     inherited: Arc<Mutex<Vec<Inherited>>>,
-    /// Tells the thread that watches certificates that there may be some now.
-    news: Sender<()>,
+    /// Wakes the thread that watches certificates, because there may be some now.
+    wake_certificate_watch: Sender<()>,
 }
 
 #[derive(Debug)]
@@ -46,15 +46,24 @@ struct Entry {
 }
 
 impl Table {
-    pub(crate) fn new(shared: Arc<Shared>, inherited: Vec<Inherited>, news: Sender<()>) -> Self {
-        Self { shared, entries: Arc::default(), inherited: Arc::new(Mutex::new(inherited)), news }
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        inherited: Vec<Inherited>,
+        wake_certificate_watch: Sender<()>,
+    ) -> Self {
+        Self {
+            shared,
+            entries: Arc::default(),
+            inherited: Arc::new(Mutex::new(inherited)),
+            wake_certificate_watch,
+        }
     }
 
     /// Sets a service as a whole; returns where it listens.
     ///
     /// A new service begins to listen. One whose `listen` changed listens on the new address before it gives up the old one; otherwise the
     /// listening socket is not touched. Endpoints that keep id and address keep their connections and counters; those that are left out get
-    /// nothing new and finish what they have. Certificates are read when they are first named, and read again when their files change;
+    /// no new requests and finish those they have. Certificates are read when they are first named, and read again when their files change;
     /// connections keep the certificate that they began with.
     pub fn set_service(&self, route: &ServiceRoute) -> Result<Option<SocketAddr>, RouteError> {
         check(route)?;
@@ -65,7 +74,7 @@ impl Table {
         let log = route.access_log.as_ref().map(|declared| self.shared.logs.log(declared));
         let make = || {
             let service = Service::new(route, self.shared.clock, workers);
-            // Before it listens, so that TLS and the log are there for its first client.
+            // Before it listens, so that TLS and the log are set for its first client.
             service.set_terminator(terminator.clone());
             service.set_access_log(log.clone());
             Ok(service)
@@ -78,7 +87,7 @@ impl Table {
         }
         self.publish(entries);
         if is_first {
-            self.tell_watch();
+            self.wake_certificate_watch();
         }
         Ok(actual)
     }
@@ -112,7 +121,7 @@ impl Table {
         }
         self.publish(entries);
         if is_first {
-            self.tell_watch();
+            self.wake_certificate_watch();
         }
         Ok(actual)
     }
@@ -127,7 +136,7 @@ impl Table {
         self.remove_service(&name_of(listen))
     }
 
-    /// Lets a service listen where its route says; `make` makes it if it is new.
+    /// Lets a service listen on the address of its route; `make` makes it if it is new.
     fn set(
         &self,
         entries: &mut BTreeMap<Arc<str>, Entry>,
@@ -164,7 +173,7 @@ impl Table {
         Ok(actual)
     }
 
-    /// Changes the state of one endpoint. Draining and taking out end its idle connections, not its requests.
+    /// Changes the state of one endpoint. `Draining` and `Out` close its idle connections, and do not end its requests.
     pub fn set_endpoint_state(
         &self,
         service: &str,
@@ -181,7 +190,7 @@ impl Table {
         Ok(())
     }
 
-    /// Removes a service: it stops listening at once, and its connections end after the request they are at.
+    /// Removes a service: it stops listening at once, and its connections end after their current request.
     /// `false` if there was none.
     pub fn remove_service(&self, service: &str) -> bool {
         let mut entries = self.entries();
@@ -206,7 +215,7 @@ impl Table {
         Some(self.service(service)?.terminator()?.state())
     }
 
-    /// The same for a listener that services share, by the address that was asked for.
+    /// The same for a listener that services share, by the requested address.
     #[must_use]
     pub fn gateway_tls(&self, listen: SocketAddr) -> Option<TlsState> {
         self.tls(&name_of(listen))
@@ -221,7 +230,7 @@ impl Table {
 
     /// All counters, by service name. They only grow: rates are differences between two readings.
     ///
-    /// Costs about 1 µs for each endpoint and worker, and holds up nobody.
+    /// Costs about 1 µs for each endpoint and worker, and blocks no worker.
     #[must_use]
     pub fn traffic(&self) -> Vec<ServiceTraffic> {
         let services = self.services(|service| service.router.is_none());
@@ -241,7 +250,7 @@ impl Table {
         services.filter(|service| is_meant(service)).map(Arc::clone).collect()
     }
 
-    /// What is asked of a service as a whole; `None` for an unknown one.
+    /// The load of a service's replicas; `None` for an unknown service.
     #[must_use]
     pub fn asked(&self, service: &str) -> Option<Asked> {
         self.service(service).map(|service| service.asked())
@@ -254,7 +263,7 @@ impl Table {
         endpoint.map_or(0, |endpoint| endpoint.in_flight())
     }
 
-    /// Waits until an endpoint answers no request any more. Ready at once for an unknown one.
+    /// Waits until an endpoint has no request in flight. Ready at once for an unknown one.
     ///
     /// Set it to draining first: a serving endpoint may get the next request right after.
     pub fn drained(&self, service: &str, id: EndpointId) -> impl Future<Output = ()> + Send + 'static {
@@ -267,9 +276,9 @@ impl Table {
     }
 
     /// Wakes the thread that watches certificates.
-    pub(crate) fn tell_watch(&self) {
+    pub(crate) fn wake_certificate_watch(&self) {
         // It ends with the proxy.
-        let _ = self.news.send(());
+        let _ = self.wake_certificate_watch.send(());
     }
 
     pub(crate) fn is_stopped(&self) -> bool {
@@ -281,23 +290,23 @@ impl Table {
     }
 
     /// Reloads certificates whose files have changed.
-    pub(crate) fn look_at_certificates(&self) {
+    pub(crate) fn reload_certificates(&self) {
         let services: Vec<_> = self.entries().values().map(|entry| Arc::clone(&entry.service)).collect();
         for service in services {
             if let Some(terminator) = service.terminator() {
-                terminator.look(&service.name);
+                terminator.reload_if_changed(&service.name);
             }
         }
     }
 
     /// Waits until a request of any service begins to wait for an endpoint, or has since this was last waited for.
     ///
-    /// Cancel safe. If several wait, one of them is told.
+    /// Cancel safe. If several callers wait, one of them is woken.
     pub async fn awaited(&self) {
         self.shared.endpoint_awaited.notified().await;
     }
 
-    /// All listening sockets, for a proxy that is to take the place of this one: it accepts the clients that this one has not when it leaves.
+    /// All listening sockets, for a proxy that is to replace this one: it accepts the clients that this one has not accepted when it hands over.
     ///
     /// Fails when descriptors have run out.
     pub fn bequeath(&self) -> io::Result<Vec<Inherited>> {
@@ -306,13 +315,13 @@ impl Table {
         listening.map(|(name, listener)| listener.bequeath(name)).collect()
     }
 
-    /// How many inherited sockets no service has taken up yet.
+    /// How many inherited sockets no service has claimed yet.
     #[must_use]
     pub fn unclaimed(&self) -> usize {
         self.inherited().len()
     }
 
-    /// Closes the inherited sockets that no service has taken up.
+    /// Closes the inherited sockets that no service has claimed.
     pub(crate) fn disclaim(&self) {
         self.inherited().clear();
     }
@@ -320,24 +329,24 @@ impl Table {
     /// Stops listening for all services.
     pub(crate) fn close_listeners(&self) {
         for entry in self.entries().values_mut() {
-            // Dropped as well: a socket of UDP stays bound as long as anybody has it.
+            // Dropped as well: a UDP socket stays bound as long as anybody has it.
             entry.listener.take().inspect(|listener| self.close(listener));
         }
     }
 
-    /// Drops all listening sockets, which another proxy goes on using.
+    /// Drops all listening sockets, which another proxy continues to use.
     pub(crate) fn leave_listeners(&self) {
         for entry in self.entries().values_mut() {
             entry.listener.take().inspect(Listener::leave);
         }
     }
 
-    /// Stops listening. As long as this proxy is not open, the socket may still be that of another one, and is only dropped.
+    /// Stops listening. As long as this proxy is not open, another one may still use the socket, which is only dropped.
     fn close(&self, listener: &Listener) {
         if self.shared.is_open() { listener.close() } else { listener.leave() }
     }
 
-    /// Opens a listening socket, or takes up the one that was inherited for it.
+    /// Opens a listening socket, or claims the one that was inherited for it.
     fn open_listener(
         &self,
         entries: &BTreeMap<Arc<str>, Entry>,
@@ -383,14 +392,14 @@ impl Table {
         self.inherited.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Each change leaves the map whole, so a panic while it was locked does no harm.
-    /// Ends a change of the table: gateways find the services as they are now, and everybody hears of it.
+    /// Ends a change of the table: shared listeners look up their services again, and the workers are told.
     fn publish(&self, entries: MutexGuard<'_, BTreeMap<Arc<str>, Entry>>) {
-        link(&entries);
+        resolve_backends(&entries);
         drop(entries);
         self.shared.announce_change();
     }
 
+    /// Each change leaves the map whole, so a panic while it was locked does no harm.
     fn entries(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Entry>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -428,25 +437,28 @@ fn has_certificates(entries: &BTreeMap<Arc<str>, Entry>) -> bool {
     entries.values().any(|entry| entry.service.terminator().is_some())
 }
 
-/// What a shared listener is called among the services; none of them can have this name.
+/// The name of a shared listener among the services; no service can have it.
 fn name_of(listen: SocketAddr) -> Arc<str> {
     format!("routes at {listen}").into()
 }
 
-/// The lowest limit of any of its routes.
+/// The lowest connection limit of its routes.
 fn connections_max(gateway: &Gateway) -> usize {
     let declared = gateway.routes.iter().filter_map(|route| route.spec.limits.connections);
     declared.min().map_or(usize::MAX, |least| least.get() as usize)
 }
 
-/// Tells every shared listener which services there are. A service of UDP takes no requests, unless a route names another of its ports.
-fn link(entries: &BTreeMap<Arc<str>, Entry>) {
+/// Lets every shared listener look up its services. A UDP service takes no requests, unless a route names another of its ports.
+fn resolve_backends(entries: &BTreeMap<Arc<str>, Entry>) {
     let find = |backend: &Backend| {
         let service = &entries.get(&backend.service)?.service;
         let takes_requests = backend.port.is_some() || service.snapshot().protocol != Protocol::Udp;
         takes_requests.then(|| Arc::clone(service))
     };
-    entries.values().filter_map(|entry| entry.service.router.as_ref()).for_each(|router| router.link(find));
+    entries
+        .values()
+        .filter_map(|entry| entry.service.router.as_ref())
+        .for_each(|router| router.resolve_backends(find));
 }
 
 fn open(

@@ -1,4 +1,4 @@
-//! TLS towards clients: handshakes, and the certificates that are shown in them.
+//! TLS towards clients: handshakes and certificates.
 //!
 //! TLS 1.2 and 1.3 by rustls with ring. Sessions are resumed by tickets, whose keys are kept only in memory and are new with every set of
 //! certificates, so that every connection after a change sees the new ones.

@@ -1,4 +1,4 @@
-//! What went through the proxy, as others read it.
+//! The counters of the proxy, as they are read from outside.
 
 mod histogram;
 mod shard;

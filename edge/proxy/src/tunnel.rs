@@ -1,4 +1,4 @@
-//! A tunnel: bytes both ways, after `101 Switching Protocols` or its counterpart in HTTP/2, until one side ends it.
+//! Tunnels: bytes both ways, after `101 Switching Protocols` or its counterpart in HTTP/2, until one side closes it.
 
 use std::cell::Cell;
 use std::io;
@@ -18,14 +18,14 @@ use crate::endpoint::InFlight;
 use crate::timer::{Stage, Timer};
 use crate::upstream::ByteStream;
 
-/// How long a client may stay silent after its endpoint has ended the tunnel.
+/// How long a client may be idle after its endpoint has closed the tunnel.
 ///
 /// A WebSocket has nothing more to say then (RFC 6455, section 7.1.1), but other protocols may. 5 s is nginx's `lingering_timeout`.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 pub(crate) struct Tunnel {
-    /// The client's side, if that is a stream of HTTP/2, once its answer was sent; `None` if it is the whole connection.
+    /// The client's side, once its answer was sent, if that is an HTTP/2 stream; `None` if it is the whole connection.
     pub(crate) stream: Option<OnUpgrade>,
     pub(crate) endpoint_stream: Box<dyn ByteStream>,
     /// What the endpoint sent after the head of its response.
@@ -37,17 +37,17 @@ pub(crate) struct Tunnel {
 }
 
 impl Tunnel {
-    /// As [`run`](Self::run), over the client's stream of HTTP/2.
+    /// As [`run`](Self::run), over the client's HTTP/2 stream.
     pub(crate) async fn run_over_stream(mut self, client: &Rc<Client>) {
         let Some(stream) = self.stream.take() else { return };
-        // This fails if the client has left before it was answered.
+        // This fails if the client has disconnected before it was answered.
         if let Ok(stream) = stream.await {
             self.run(client, TokioIo::new(stream), Bytes::new()).await;
         }
     }
 
-    /// Carries bytes until both sides have ended or one breaks off; also when nothing has come for
-    /// [`stream_idle`](crate::Timeouts::stream_idle), or for [`LINGER_TIMEOUT`] once only the client could send something.
+    /// Relays bytes until both sides have closed, one breaks off, or both have been idle for [`stream_idle`](crate::Timeouts::stream_idle), or
+    /// for [`LINGER_TIMEOUT`] once only the client can send anything.
     ///
     /// `buffered` is what the client sent after the head of its request.
     pub(crate) async fn run<S>(self, client: &Rc<Client>, stream: S, buffered: Bytes)
@@ -61,7 +61,7 @@ impl Tunnel {
         let timer = &*client.timer;
         let mut to_client =
             TimedStream { stream, timer, idle_timeout: &idle_timeout, after_end: LINGER_TIMEOUT.min(idle) };
-        // A client that has ended its side may wait for answers as long as any other.
+        // A client that has closed its side may wait for answers as long as any other.
         let mut to_endpoint =
             TimedStream { stream: endpoint_stream, timer, idle_timeout: &idle_timeout, after_end: idle };
         let mut copy = pin!(async {
@@ -77,7 +77,7 @@ impl Tunnel {
             copy.as_mut().poll(cx).map(Some)
         });
         let shard = &in_flight.endpoint().shards[client.worker.index];
-        // Many tunnels end otherwise: a side breaks off, or is silent for too long.
+        // Many tunnels end otherwise: a side breaks off, or is idle for too long.
         if let Some(Ok((from_client, from_endpoint))) = copied.await {
             shard.bytes_in.add(from_client);
             shard.bytes_out.add(from_endpoint);
@@ -85,13 +85,13 @@ impl Tunnel {
     }
 }
 
-/// One side of a tunnel. Whatever it sends restarts the time limit of the tunnel.
+/// One side of a tunnel. Whatever it sends restarts the idle timeout of the tunnel.
 struct TimedStream<'a, S> {
     stream: S,
     timer: &'a Timer,
-    /// How long both sides may be silent.
+    /// How long both sides may be idle.
     idle_timeout: &'a Cell<Duration>,
-    /// The longest that both may be silent once this side was told that nothing more comes.
+    /// How long both may be idle once the other side is closed.
     after_end: Duration,
 }
 

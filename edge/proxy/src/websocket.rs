@@ -1,6 +1,6 @@
 //! WebSockets between HTTP/1.1 and HTTP/2: an `Upgrade` in the former is an extended CONNECT in the latter.
 //!
-//! Within the proxy they are asked for and accepted as in HTTP/1.1; at either end that is translated for HTTP/2.
+//! Within the proxy they are requested and accepted as in HTTP/1.1; requests and answers of HTTP/2 are translated.
 //!
 //! Sources: RFC 8441, sections 4 and 5; RFC 6455, section 4.
 
@@ -18,13 +18,13 @@ use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 const NAME: &str = "websocket";
 
 /// Whether a request asks for a WebSocket as in HTTP/2.
-pub(crate) fn is_asked_for(parts: &Parts) -> bool {
+pub(crate) fn is_http2_request(parts: &Parts) -> bool {
     let protocol = parts.extensions.get::<Protocol>();
     parts.method == Method::CONNECT && protocol.is_some_and(|it| it.as_str().eq_ignore_ascii_case(NAME))
 }
 
-/// Translates such a request to HTTP/1.1, but for its key, which [`set_key`] adds, and its `Upgrade`, whose value is returned.
-pub(crate) fn ask_as_http1(parts: &mut Parts) -> HeaderValue {
+/// Translates such a request to HTTP/1.1, except for its key, which [`set_key`] adds, and its `Upgrade`, whose value is returned.
+pub(crate) fn request_as_http1(parts: &mut Parts) -> HeaderValue {
     parts.method = Method::GET;
     parts.headers.entry(SEC_WEBSOCKET_VERSION).or_insert(HeaderValue::from_static("13"));
     HeaderValue::from_static(NAME)
@@ -59,7 +59,7 @@ fn base64(bytes: &[u8]) -> HeaderValue {
 }
 
 /// Whether a request asks for a WebSocket as in HTTP/1.1, with the key that has to be answered.
-pub(crate) fn is_asked_for_as_http1(headers: &HeaderMap) -> bool {
+pub(crate) fn is_http1_request(headers: &HeaderMap) -> bool {
     is_named(headers) && headers.contains_key(SEC_WEBSOCKET_KEY)
 }
 
@@ -68,12 +68,12 @@ fn is_named(headers: &HeaderMap) -> bool {
 }
 
 /// Whether the endpoint has accepted a WebSocket.
-pub(crate) fn is_taken_up(status: StatusCode, headers: &HeaderMap) -> bool {
+pub(crate) fn is_accepted(status: StatusCode, headers: &HeaderMap) -> bool {
     status == StatusCode::SWITCHING_PROTOCOLS && is_named(headers)
 }
 
 /// Translates a request from HTTP/1.1 to HTTP/2; returns its key.
-pub(crate) fn ask_as_http2(parts: &mut Parts) -> Option<HeaderValue> {
+pub(crate) fn request_as_http2(parts: &mut Parts) -> Option<HeaderValue> {
     parts.method = Method::CONNECT;
     parts.extensions.insert(h2::ext::Protocol::from_static(NAME));
     parts.headers.remove(SEC_WEBSOCKET_KEY)
@@ -120,13 +120,13 @@ mod tests {
 
     #[test]
     fn only_an_extended_connect_that_names_it_asks_for_one() {
-        assert!(is_asked_for(&asked(Method::CONNECT, Some("websocket"))));
+        assert!(is_http2_request(&asked(Method::CONNECT, Some("websocket"))));
         for (method, protocol) in [
             (Method::CONNECT, None),
             (Method::CONNECT, Some("connect-udp")),
             (Method::GET, Some("websocket")),
         ] {
-            assert!(!is_asked_for(&asked(method, protocol)), "{protocol:?}");
+            assert!(!is_http2_request(&asked(method, protocol)), "{protocol:?}");
         }
     }
 

@@ -21,7 +21,7 @@ const VALUE_MAX: usize = 1024;
 /// The header that commonly names a request.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// One request. What a client sent is kept as it came, and escaped when it is written.
+/// One request. What a client sent is kept as it is, and escaped when it is written.
 #[derive(Debug, Default)]
 pub(crate) struct Entry {
     pub(super) time: Wall,
@@ -36,10 +36,10 @@ pub(crate) struct Entry {
     pub(super) trace_id: Option<Box<str>>,
     pub(super) route: Option<Arc<str>>,
     pub(super) service: Option<Arc<str>>,
-    /// Where it went last.
-    pub(super) endpoint: Option<Peer>,
+    /// The endpoint of the last attempt.
+    pub(super) endpoint: Option<Destination>,
     pub(super) tries: u32,
-    /// Why the proxy answered in the place of an endpoint; empty if it did not.
+    /// Why the proxy answered instead of an endpoint; empty if it did not.
     pub(super) reason: &'static str,
     /// 0 until the request is answered.
     pub(super) status: u16,
@@ -48,16 +48,16 @@ pub(crate) struct Entry {
     pub(super) upstream: Option<Duration>,
 }
 
-/// Where a request went.
+/// Where a request was sent.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Peer {
+pub(super) enum Destination {
     /// A replica of the service, by its ordinal.
     Replica(u32),
-    /// Something that others run.
+    /// An endpoint that others run.
     Elsewhere(SocketAddr),
 }
 
-impl Peer {
+impl Destination {
     pub(super) fn of(endpoint: &Endpoint) -> Self {
         match endpoint.origin {
             Origin::Replica => Self::Replica(endpoint.id.ordinal),
@@ -67,7 +67,7 @@ impl Peer {
 }
 
 impl Entry {
-    /// A request as it came.
+    /// A request as it was received.
     pub(super) fn new(time: Wall, client: &[u8], protocol: &'static str, parts: &Parts) -> Self {
         let target = parts.uri.path_and_query().map_or("*", |target| target.as_str());
         let of = |name| cut(value(&parts.headers, name), VALUE_MAX);
@@ -89,7 +89,7 @@ impl Entry {
         }
     }
 
-    /// A request whose head was refused before anything in it was understood.
+    /// A request whose head could not be parsed.
     pub(super) fn malformed(time: Wall, client: &[u8], protocol: &'static str, status: u16) -> Self {
         let reason = "The head is no HTTP/1.1, or too long.";
         Self { time, client: cut(client, VALUE_MAX), protocol, status, reason, ..Self::default() }

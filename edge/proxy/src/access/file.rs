@@ -83,17 +83,17 @@ fn open(path: &Path) -> io::Result<File> {
 
 /// Renames each file to the next number, over the last one. A crash in between leaves a gap in the numbers, and loses nothing.
 fn rotate(path: &Path, keep: u32) -> io::Result<()> {
-    let absent_is_fine = |result: io::Result<()>| match result {
+    let allow_absent = |result: io::Result<()>| match result {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,
     };
     if keep == 0 {
-        return absent_is_fine(fs::remove_file(path));
+        return allow_absent(fs::remove_file(path));
     }
     for number in (1..keep).rev() {
-        absent_is_fine(fs::rename(numbered(path, number), numbered(path, number + 1)))?;
+        allow_absent(fs::rename(numbered(path, number), numbered(path, number + 1)))?;
     }
-    absent_is_fine(fs::rename(path, numbered(path, 1)))
+    allow_absent(fs::rename(path, numbered(path, 1)))
 }
 
 fn numbered(path: &Path, number: u32) -> PathBuf {
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_would_be_too_long_moves_on_and_only_so_many_are_kept() {
+    fn a_file_is_rotated_before_it_is_too_long_and_a_limited_number_is_kept() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("access.log");
         let mut sink = Sink::open(&declared(&path, "25", 2)).unwrap();
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_there_counts_and_is_appended_to() {
+    fn an_existing_file_counts_and_is_appended_to() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("access.log");
         fs::write(&path, "before\n").unwrap();
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_another_program_has_moved_is_seen() {
+    fn a_file_that_another_program_has_moved_is_noticed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("access.log");
         let sink = Sink::open(&declared(&path, "1Ki", 1)).unwrap();

@@ -1,6 +1,6 @@
-//! Formats a request as a line of text, which depends on nothing else.
+//! Formats an entry as a line of text.
 //!
-//! Whatever a client sends, it stays one line, and no field of it can be mistaken for another.
+//! Whatever a client sends, it stays one line, and no field can be mistaken for another.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -10,10 +10,10 @@ use jiff::Timestamp;
 use model::resource::AccessLogFormat;
 use serde::Serialize;
 
-use super::entry::{Entry, Peer};
+use super::entry::{Destination, Entry};
 
-/// The status of a client that left before there was an answer, as in nginx.
-const LEFT: u16 = 499;
+/// The status of a client that disconnected before there was an answer, as in nginx.
+const CLIENT_CLOSED_REQUEST: u16 = 499;
 
 /// The line, with its end.
 pub(super) fn line(entry: &Entry, format: AccessLogFormat) -> String {
@@ -26,7 +26,7 @@ pub(super) fn line(entry: &Entry, format: AccessLogFormat) -> String {
 }
 
 fn status(entry: &Entry) -> u16 {
-    if entry.status == 0 { LEFT } else { entry.status }
+    if entry.status == 0 { CLIENT_CLOSED_REQUEST } else { entry.status }
 }
 
 /// The fields of JSON, in the order in which they are written.
@@ -71,10 +71,10 @@ struct Fields<'a> {
 fn json(entry: &Entry) -> String {
     let text = |bytes| String::from_utf8_lossy(bytes);
     let (replica, endpoint) = match entry.endpoint {
-        Some(Peer::Replica(ordinal)) => {
+        Some(Destination::Replica(ordinal)) => {
             (entry.service.as_ref().map(|service| format!("{service}-{ordinal}")), None)
         }
-        Some(Peer::Elsewhere(address)) => (None, Some(address)),
+        Some(Destination::Elsewhere(address)) => (None, Some(address)),
         None => (None, None),
     };
     let target = text(&entry.target);
@@ -108,20 +108,20 @@ fn combined(entry: &Entry) -> String {
     let mut line = String::with_capacity(256);
     escape(&mut line, &entry.client);
     let time = timestamp(entry).strftime("%d/%b/%Y:%H:%M:%S +0000");
-    write!(line, " - - [{time}] \"").expect(NEVER);
+    write!(line, " - - [{time}] \"").expect(INFALLIBLE);
     if entry.method.is_empty() {
         line.push('-');
     } else {
         escape(&mut line, entry.method.as_bytes());
         line.push(' ');
         escape(&mut line, &entry.target);
-        write!(line, " {}", entry.protocol).expect(NEVER);
+        write!(line, " {}", entry.protocol).expect(INFALLIBLE);
     }
-    write!(line, "\" {} ", status(entry)).expect(NEVER);
+    write!(line, "\" {} ", status(entry)).expect(INFALLIBLE);
     if entry.bytes == 0 {
         line.push('-');
     } else {
-        write!(line, "{}", entry.bytes).expect(NEVER);
+        write!(line, "{}", entry.bytes).expect(INFALLIBLE);
     }
     for value in [&entry.referer, &entry.user_agent] {
         line.push_str(" \"");
@@ -135,7 +135,7 @@ fn combined(entry: &Entry) -> String {
     line
 }
 
-const NEVER: &str = "writing to a string cannot fail";
+const INFALLIBLE: &str = "writing to a string cannot fail";
 
 /// Writes printable ASCII literally, and escapes everything else.
 ///
@@ -149,7 +149,7 @@ fn escape(line: &mut String, bytes: &[u8]) {
                 line.push(char::from(byte));
             }
             b' '..=b'~' => line.push(char::from(byte)),
-            _ => write!(line, "\\x{byte:02x}").expect(NEVER),
+            _ => write!(line, "\\x{byte:02x}").expect(INFALLIBLE),
         }
     }
 }
@@ -183,7 +183,7 @@ mod tests {
             protocol: "HTTP/1.1",
             user_agent: b"curl/8"[..].into(),
             service: Some(Arc::from("shop")),
-            endpoint: Some(Peer::Replica(2)),
+            endpoint: Some(Destination::Replica(2)),
             tries: 2,
             status: 200,
             bytes: 17,
@@ -220,8 +220,10 @@ mod tests {
     #[test]
     fn a_request_that_went_elsewhere_names_the_address_and_no_replica() {
         let address = "10.0.0.7:8080".parse().unwrap();
-        let line =
-            line(&Entry { endpoint: Some(Peer::Elsewhere(address)), ..entry() }, AccessLogFormat::Json);
+        let line = line(
+            &Entry { endpoint: Some(Destination::Elsewhere(address)), ..entry() },
+            AccessLogFormat::Json,
+        );
         assert!(line.contains("\"service\":\"shop\",\"endpoint\":\"10.0.0.7:8080\",\"tries\":2"), "{line}");
     }
 

@@ -1,6 +1,6 @@
 //! The record of a request that is logged, or counted for its route, or both.
 //!
-//! It is shared by all that carry the request, counted when the request is answered, and logged when the last of them drops it.
+//! It is shared by all who serve the request, counted when the request is answered, and logged when the last of them drops it.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use hyper::http::request::Parts;
 use tokio::time::Instant;
 
 use super::Log;
-use super::entry::{Entry, Peer};
+use super::entry::{Destination, Entry};
 use crate::connection::Client;
 use crate::endpoint::Endpoint;
 use crate::route::Protocol;
@@ -43,7 +43,7 @@ impl Record {
         Self { started, counter: RefCell::new(None), line: None }
     }
 
-    /// Lets it be logged in `log`.
+    /// Logs the request in `log`.
     pub(crate) fn with_log(mut self, log: Arc<Log>, client: &Client, parts: &Parts) -> Self {
         let protocol = match client.protocol {
             // TCP and UDP have no requests.
@@ -55,14 +55,14 @@ impl Record {
         self
     }
 
-    /// Lets it be counted for this route, in the shard of this worker.
+    /// Counts the request for this route, in the shard of this worker.
     pub(crate) fn with_route(self, route: &Arc<str>, shards: &Arc<[RouteShard]>, worker: usize) -> Self {
         *self.counter.borrow_mut() = Some(RouteCounter { shards: Arc::clone(shards), worker });
         self.note(|entry| entry.route = Some(Arc::clone(route)));
         self
     }
 
-    /// Notes the service of the client, unless that is a listener that services share.
+    /// Sets the service, unless the client's is a listener that services share.
     pub(crate) fn set_service(&self, client: &Client) {
         let service = &client.local.service;
         if service.router.is_none() {
@@ -70,15 +70,15 @@ impl Record {
         }
     }
 
-    /// Notes an attempt at this endpoint.
+    /// Adds an attempt at this endpoint.
     pub(crate) fn add_attempt(&self, endpoint: &Endpoint) {
         self.note(|entry| {
-            entry.endpoint = Some(Peer::of(endpoint));
+            entry.endpoint = Some(Destination::of(endpoint));
             entry.tries += 1;
         });
     }
 
-    /// Notes how it was answered; a gRPC call by the status in its trailers.
+    /// Sets how it was answered; a gRPC call by the status in its trailers.
     pub(crate) fn answered(&self, status: u16, bytes: u64, upstream: Option<Duration>) {
         if let Some(counter) = self.counter.take() {
             counter.shards[counter.worker].answered(status, self.started.elapsed());
@@ -90,7 +90,7 @@ impl Record {
         });
     }
 
-    /// Notes that the proxy answered it itself, in these words.
+    /// Sets the message of a local reply.
     pub(crate) fn set_reason(&self, message: &'static str) {
         self.note(|entry| entry.reason = message);
     }

@@ -14,28 +14,28 @@ use super::{Log, Message, QUEUE_MAX};
 const BATCH_BYTES_MAX: usize = 64 * 1024;
 
 /// How often files are checked: whether they still have their names, and whether anything still logs to them.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A log with its file and the lines that are not in it yet.
-struct Open {
+struct OpenLog {
     log: Arc<Log>,
     sink: Option<Sink>,
     lines: String,
     count: u64,
-    /// Whether it was logged already that it cannot be written.
-    is_known_bad: bool,
+    /// Whether a warning was logged already that it cannot be written.
+    has_warned: bool,
 }
 
-/// Writes what comes until it is told to stop.
+/// Writes entries until it is told to stop.
 pub(crate) fn run(messages: &Receiver<Message>) {
-    let mut logs: BTreeMap<String, Open> = BTreeMap::new();
-    let mut looked = os::since_boot();
+    let mut logs: BTreeMap<String, OpenLog> = BTreeMap::new();
+    let mut checked = os::since_boot();
     loop {
-        match messages.recv_timeout(LOOK_EVERY) {
+        match messages.recv_timeout(CHECK_INTERVAL) {
             Ok(message) => {
-                let is_stopped = take(&mut logs, message)
-                    || messages.try_iter().take(QUEUE_MAX).any(|more| take(&mut logs, more));
-                logs.values_mut().for_each(Open::flush);
+                let is_stopped = append(&mut logs, message)
+                    || messages.try_iter().take(QUEUE_MAX).any(|more| append(&mut logs, more));
+                logs.values_mut().for_each(OpenLog::flush);
                 if is_stopped {
                     return;
                 }
@@ -43,26 +43,26 @@ pub(crate) fn run(messages: &Receiver<Message>) {
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }
-        if os::since_boot() - looked >= LOOK_EVERY {
-            looked = os::since_boot();
+        if os::since_boot() - checked >= CHECK_INTERVAL {
+            checked = os::since_boot();
             // Drops logs that only this thread still has.
             logs.retain(|_, open| Arc::strong_count(&open.log) > 1);
-            logs.values_mut().for_each(Open::look);
+            logs.values_mut().for_each(OpenLog::release_if_moved);
         }
     }
 }
 
 /// Adds a line to those of its log; `true` when the writer is to stop.
-fn take(logs: &mut BTreeMap<String, Open>, message: Message) -> bool {
+fn append(logs: &mut BTreeMap<String, OpenLog>, message: Message) -> bool {
     let (log, entry) = match message {
         Message::Line(log, entry) => (log, entry),
         Message::Stop => return true,
     };
     let line = line(&entry, log.declared.format);
-    let open = logs.entry(log.declared.file.clone()).or_insert_with(|| Open::new(&log));
+    let open = logs.entry(log.declared.file.clone()).or_insert_with(|| OpenLog::new(&log));
     if !Arc::ptr_eq(&open.log, &log) {
         open.flush();
-        *open = Open::new(&log);
+        *open = OpenLog::new(&log);
     }
     let is_full = open.lines.len() + line.len() > BATCH_BYTES_MAX;
     let fits = open.sink.as_ref().is_none_or(|sink| sink.has_room_for(open.lines.len() + line.len()));
@@ -74,29 +74,29 @@ fn take(logs: &mut BTreeMap<String, Open>, message: Message) -> bool {
     false
 }
 
-impl Open {
+impl OpenLog {
     fn new(log: &Arc<Log>) -> Self {
-        Self { log: Arc::clone(log), sink: None, lines: String::new(), count: 0, is_known_bad: false }
+        Self { log: Arc::clone(log), sink: None, lines: String::new(), count: 0, has_warned: false }
     }
 
-    /// Writes the lines, or counts them as lost.
+    /// Writes the lines, or counts them as dropped.
     fn flush(&mut self) {
         if self.lines.is_empty() {
             return;
         }
         match self.write() {
             Ok(()) => {
-                self.log.wrote(self.count);
-                self.is_known_bad = false;
+                self.log.add_written(self.count);
+                self.has_warned = false;
             }
             Err(error) => {
-                self.log.lost(self.count);
+                self.log.add_dropped(self.count);
                 self.sink = None;
-                if !self.is_known_bad {
+                if !self.has_warned {
                     let file = &self.log.declared.file;
                     tracing::warn!(%file, %error, "access log not written; its lines are dropped until it can be");
                 }
-                self.is_known_bad = true;
+                self.has_warned = true;
             }
         }
         self.lines.clear();
@@ -111,8 +111,8 @@ impl Open {
         sink.write(self.lines.as_bytes())
     }
 
-    /// Lets go of a file that has another name by now: the next line goes to the one that has it.
-    fn look(&mut self) {
+    /// Closes a file that was moved: the next line goes to a new file with the old name.
+    fn release_if_moved(&mut self) {
         if self.sink.as_ref().is_some_and(|sink| !sink.is_current()) {
             self.sink = None;
         }

@@ -21,15 +21,15 @@ use crate::upstream::ConnectError;
 use crate::upstream::Http1Connection;
 use crate::upstream::{ReadyUpstream, SendError, Upstream, UpstreamBody};
 
-/// An attempt that brought no response.
+/// An attempt without a response.
 #[derive(Debug)]
 pub(super) struct FailedAttempt {
     pub(super) error: AttemptError,
-    /// Whether the connection was kept from an earlier request: that it was closed then says little about the endpoint.
+    /// Whether the connection was reused: that it was closed then says little about the endpoint.
     pub(super) was_reused: bool,
 }
 
-/// How it failed.
+/// Why an attempt failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum AttemptError {
     Broken(Phase),
@@ -64,7 +64,7 @@ impl ForwardedRequest {
                 Box::pin(upstream.send(&head, body, timer, &self.client.worker)).await
             }
         };
-        // If only the stream was reset and its connection goes on, the connection's age was not the reason.
+        // If only the stream was reset and not the connection, it does not matter that the connection was reused.
         let was_reused =
             was_reused && !matches!(&sent, Err(SendError::Reset { source, .. }) if source.is_reset());
         let error = match sent {
@@ -87,11 +87,11 @@ impl ForwardedRequest {
             Err(SendError::NoWebSocket) => AttemptError::NoWebSocket,
         };
         let is_of_endpoint = match error {
-            // An endpoint may refuse a request that it has not looked at.
+            // An endpoint may refuse a request that it has not processed.
             AttemptError::Broken(Phase::Refused) | AttemptError::BrokenBody | AttemptError::NoWebSocket => {
                 false
             }
-            // A kept connection may have been closed for being idle.
+            // A reused connection may have been closed for being idle.
             AttemptError::Broken(_) => !was_reused,
             AttemptError::TimedOut => true,
         };
@@ -101,7 +101,7 @@ impl ForwardedRequest {
         Err(FailedAttempt { error, was_reused })
     }
 
-    /// How long an endpoint has for the head of its response.
+    /// The timeout of an endpoint for the head of its response.
     pub(super) fn response_time(&self) -> Duration {
         self.try_timeout.unwrap_or(self.snapshot.timeouts.response_head)
     }
@@ -144,7 +144,7 @@ impl ForwardedRequest {
         }
     }
 
-    /// A kept connection to the endpoint. For a request that must not be sent twice the system is asked whether it is still open.
+    /// An idle connection to the endpoint. For a request that must not be sent twice the system is asked whether it is still open.
     fn idle_connection(&self, endpoint: &Arc<Endpoint>, address: SocketAddr) -> Option<Box<Http1Connection>> {
         if self.needs_new_connection {
             return None;
@@ -158,7 +158,7 @@ impl ForwardedRequest {
         }
     }
 
-    /// Whether a system call is well spent on not sending the request into a closed connection.
+    /// Whether the request cannot simply be sent again, so that a system call is justified to detect a closed connection.
     fn checks_open(&self) -> bool {
         let repeatability = Repeatability::of_method(self.head.method.as_str());
         repeatability == Repeatability::ActsEachTime || self.upload.is_some()

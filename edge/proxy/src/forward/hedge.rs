@@ -1,4 +1,4 @@
-//! Hedging: a request that takes long also goes to a second endpoint. The first answer counts, and the other attempt is given up.
+//! Hedging: a request that takes long is also sent to a second endpoint. The first answer counts, and the other attempt is cancelled.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -23,7 +23,7 @@ type Attempted = Result<Answered, FailedAttempt>;
 enum Race {
     First(Answered),
     Second(Answered),
-    /// One was not answered in time, and so neither was the other, unless that had failed before.
+    /// One timed out, and with it the other, unless that had failed before.
     Late(FailedAttempt, Option<Contender>),
     /// Both failed.
     Lost {
@@ -38,7 +38,7 @@ enum Contender {
 }
 
 impl ForwardedRequest {
-    /// Sends the request to the endpoint of the exchange, and hedges it if the service says so and the request may be sent twice at once.
+    /// Sends the request to the endpoint of the exchange, and hedges it if the service declares that and the request may be sent twice.
     ///
     /// If the hedge has failed for good, its endpoint is added to `tried`; that of the exchange is left to the caller.
     pub(super) async fn attempt_or_hedge(&self, exchange: &mut Exchange, tried: &mut Tried) -> Attempted {
@@ -119,7 +119,7 @@ impl ForwardedRequest {
         Some(second)
     }
 
-    /// Waits until one of the two is answered or late, or both have failed.
+    /// Waits until one of the two is answered or times out, or both have failed.
     async fn race<F, S>(&self, mut first: Pin<&mut F>, mut second: Pin<&mut S>) -> Race
     where
         F: Future<Output = Attempted>,

@@ -1,4 +1,4 @@
-//! Answers one request on a shared listener: finds its rule, and forwards it to a service of that.
+//! Answers a request on a shared listener: finds its rule, and forwards it to a service of that rule.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
@@ -16,8 +16,8 @@ use crate::body::ResponseBody;
 use crate::connection::Client;
 use crate::forward::{self, ClientRequest, RouteOverrides};
 use crate::headers::Upgrade;
-use crate::router::copy::Addressee;
-use crate::router::local::{LocalRouter, Way};
+use crate::router::local::{LocalRouter, RouteMatch};
+use crate::router::mirror::Target;
 use crate::router::{edit, gzip};
 
 /// Answers a request on a shared listener, whatever happens.
@@ -31,7 +31,7 @@ pub(crate) async fn answer(client: Rc<Client>, mut request: ClientRequest) -> An
         let message = "The request's path has an element `.` or `..`; resolve it and ask again.";
         return forward::local_reply(&client, request, StatusCode::BAD_REQUEST, message);
     }
-    let Some(mut way) = router.find(&client.worker, &request.parts) else {
+    let Some(mut matched) = router.find(&client.worker, &request.parts) else {
         return forward::local_reply(
             &client,
             request,
@@ -39,33 +39,33 @@ pub(crate) async fn answer(client: Rc<Client>, mut request: ClientRequest) -> An
             "No route is for this request.",
         );
     };
-    way.shard(client.worker.index).requests.add(1);
-    request.record = Some(way.record(&client, &request));
-    if let Err(wait) = admit(&client, &way, request.started) {
-        way.shard(client.worker.index).over_rate.add(1);
-        return too_many(&client, request, wait);
+    matched.shard(client.worker.index).requests.add(1);
+    request.record = Some(matched.record(&client, &request));
+    if let Err(wait) = admit(&client, &matched, request.started) {
+        matched.shard(client.worker.index).over_rate.add(1);
+        return rate_limited(&client, request, wait);
     }
-    let takes_gzip = way
+    let takes_gzip = matched
         .compression()
         .map(|Compression::Gzip| gzip::is_wanted(&request.parts.method, &request.parts.headers));
-    let mut answer = follow(&client, request, upgrade, &mut way).await;
-    way.rule().response_edit.change(&mut answer);
+    let mut answer = apply_rule(&client, request, upgrade, &mut matched).await;
+    matched.rule().response_edit.change(&mut answer);
     if let Some(takes_gzip) = takes_gzip {
-        answer = gzip::shrink(answer, takes_gzip, &client.worker.gzip_permits);
+        answer = gzip::compress(answer, takes_gzip, &client.worker.gzip_permits);
     }
     answer
 }
 
 /// Whether the request is within the rate limit of its route; `Err` says how long to wait.
-fn admit(client: &Client, way: &Way, now: Instant) -> Result<(), Duration> {
-    let Some(limiter) = way.limiter() else { return Ok(()) };
+fn admit(client: &Client, matched: &RouteMatch, now: Instant) -> Result<(), Duration> {
+    let Some(limiter) = matched.limiter() else { return Ok(()) };
     let address = client.address.to_str().ok().and_then(|address| address.parse().ok());
     // It was formatted from an address, so it parses as one.
     let address = address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
     limiter.take(address, client.local.service.clock.at(now))
 }
 
-fn too_many(client: &Rc<Client>, request: ClientRequest, wait: Duration) -> Answer<ResponseBody> {
+fn rate_limited(client: &Rc<Client>, request: ClientRequest, wait: Duration) -> Answer<ResponseBody> {
     let message = "There are too many requests; try again later.";
     let mut answer = forward::local_reply(client, request, StatusCode::TOO_MANY_REQUESTS, message);
     // In whole seconds, rounded up.
@@ -74,32 +74,32 @@ fn too_many(client: &Rc<Client>, request: ClientRequest, wait: Duration) -> Answ
     answer
 }
 
-/// Does what the rule of the request says.
-async fn follow(
+/// Applies the rule of the request: redirects it, or forwards it to a service.
+async fn apply_rule(
     client: &Rc<Client>,
     mut request: ClientRequest,
     upgrade: Upgrade,
-    way: &mut Way,
+    matched: &mut RouteMatch,
 ) -> Answer<ResponseBody> {
-    let copies = way.copies(&client.worker);
-    let rule = way.rule();
+    let copies = matched.copies(&client.worker);
+    let rule = matched.rule();
     if let Some(redirect) = &rule.redirect {
-        return redirected(client, request, redirect, way);
+        return redirected(client, request, redirect, matched);
     }
-    let Some(Addressee { service, port }) = way.backend.clone() else {
+    let Some(Target { service, port }) = matched.backend.clone() else {
         let message = "The route of this request leads to no service that is there.";
         return forward::local_reply(client, request, StatusCode::INTERNAL_SERVER_ERROR, message);
     };
     if let Some(rewrite) = &rule.rewrite
-        && !edit::rewrite(rewrite, &mut request.parts, way.prefix_len)
+        && !edit::rewrite(rewrite, &mut request.parts, matched.prefix_len)
     {
         let message = "The request's target cannot be rewritten as its route says.";
         return forward::local_reply(client, request, StatusCode::BAD_REQUEST, message);
     }
     rule.request_edit.apply(&mut request.parts.headers);
     let limit = |span: Option<Span>| span.filter(|span| *span > Span::ZERO).map(Duration::from);
-    let timeouts = way.timeouts();
-    let body_bytes_max = way.body_bytes_max();
+    let timeouts = matched.timeouts();
+    let body_bytes_max = matched.body_bytes_max();
     let try_timeout = limit(timeouts.backend_request);
     let overrides = RouteOverrides { try_timeout, copies, body_bytes_max, port };
     let target = Client::for_backend(client, service);
@@ -114,9 +114,9 @@ fn redirected(
     client: &Rc<Client>,
     request: ClientRequest,
     redirect: &RequestRedirect,
-    way: &Way,
+    matched: &RouteMatch,
 ) -> Answer<ResponseBody> {
-    let location = route::location(redirect, &asked(client, &request.parts, way.prefix_len));
+    let location = route::location(redirect, &original_request(client, &request.parts, matched.prefix_len));
     let status = StatusCode::from_u16(redirect.status_code.into()).unwrap_or(StatusCode::FOUND);
     match HeaderValue::try_from(location) {
         Ok(location) => {
@@ -131,7 +131,7 @@ fn redirected(
     }
 }
 
-fn asked<'a>(client: &Client, parts: &'a Parts, prefix_len: usize) -> route::Asked<'a> {
+fn original_request<'a>(client: &Client, parts: &'a Parts, prefix_len: usize) -> route::Asked<'a> {
     route::Asked {
         scheme: if client.scheme == "https" { Scheme::Https } else { Scheme::Http },
         host: parts.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default(),

@@ -1,4 +1,4 @@
-//! The changes that a rule makes to heads.
+//! The changes that rules make to heads of requests and answers.
 
 use hyper::Uri;
 use hyper::header::{HOST, HeaderMap, HeaderName, HeaderValue};
@@ -31,7 +31,7 @@ impl HeaderEdit {
         }
     }
 
-    /// Changes the headers of an answer, which stay as they came if there is nothing to change.
+    /// Changes the headers of an answer, whose raw head stays if there is nothing to change.
     pub(super) fn change<B>(&self, answer: &mut Answer<B>) {
         if !(self.set.is_empty() && self.add.is_empty() && self.remove.is_empty()) {
             self.apply(answer.headers());

@@ -1,6 +1,6 @@
 //! Compresses answers on their way to clients that accept it.
 //!
-//! What has come from the endpoint is passed on as soon as nothing more is available, so that an answer that is streamed stays so.
+//! What was received from the endpoint is flushed as soon as nothing more is available, so that a streamed answer stays one.
 
 use std::io::{self, Write};
 use std::pin::Pin;
@@ -62,17 +62,17 @@ pub(super) fn is_wanted(method: &Method, headers: &HeaderMap) -> bool {
     method != Method::HEAD && gzip.or(any).unwrap_or(false)
 }
 
-/// Compresses an answer, if it compresses well, the client accepts it, and there is room.
-pub(super) fn shrink(
+/// Compresses an answer, if it compresses well, the client accepts it, and a permit is available.
+pub(super) fn compress(
     mut answer: Answer<ResponseBody>,
     is_wanted: bool,
     room: &Arc<Semaphore>,
 ) -> Answer<ResponseBody> {
-    if !is_shrinkable(&mut answer) {
+    if !is_compressible(&mut answer) {
         return answer;
     }
     let headers = answer.headers();
-    // In both forms: a cache must not serve one to clients that asked for the other.
+    // Compressed or not: a cache must not serve one form to clients that asked for the other.
     headers.append(VARY, HeaderValue::from_static("accept-encoding"));
     let room = is_wanted.then(|| Arc::clone(room).try_acquire_owned().ok()).flatten();
     let Some(room) = room else { return answer };
@@ -82,12 +82,12 @@ pub(super) fn shrink(
     weaken(headers);
     answer.map(|source| {
         let encoder = Some(GzEncoder::new(Vec::new(), Compression::fast()));
-        let gzip = Gzip { source, encoder, has_unsaid: false, trailers: None, _room: room };
+        let gzip = Gzip { source, encoder, has_unflushed: false, trailers: None, _room: room };
         ResponseBody::Gzip(Box::new(gzip))
     })
 }
 
-fn is_shrinkable(answer: &mut Answer<ResponseBody>) -> bool {
+fn is_compressible(answer: &mut Answer<ResponseBody>) -> bool {
     let (status, longest) = (answer.status, answer.body.size_hint().upper());
     let headers = answer.headers();
     let text =
@@ -118,14 +118,14 @@ fn weaken(headers: &mut HeaderMap) {
     }
 }
 
-/// An answer's body on its way through the encoder.
+/// The body of an answer, compressed.
 #[derive(Debug)]
 pub(crate) struct Gzip {
     source: ResponseBody,
-    /// `None` once the body was passed on whole.
+    /// `None` once the body was passed on completely.
     encoder: Option<GzEncoder<Vec<u8>>>,
-    /// Whether the encoder holds something back that the client has not got.
-    has_unsaid: bool,
+    /// Whether the encoder holds data back that was not passed on.
+    has_unflushed: bool,
     /// What follows the last piece.
     trailers: Option<HeaderMap>,
     _room: OwnedSemaphorePermit,
@@ -143,10 +143,10 @@ impl Gzip {
             match Pin::new(&mut self.source).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
                     Ok(piece) => {
-                        self.has_unsaid = true;
-                        written(encoder.write_all(&piece));
+                        self.has_unflushed = true;
+                        infallible(encoder.write_all(&piece));
                         if encoder.get_ref().len() >= PIECE {
-                            return said(encoder);
+                            return take_output(encoder);
                         }
                     }
                     Err(frame) => {
@@ -156,10 +156,10 @@ impl Gzip {
                 },
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error))),
                 Poll::Ready(None) => return self.finish(),
-                Poll::Pending if self.has_unsaid => {
-                    self.has_unsaid = false;
-                    written(encoder.flush());
-                    return said(encoder);
+                Poll::Pending if self.has_unflushed => {
+                    self.has_unflushed = false;
+                    infallible(encoder.flush());
+                    return take_output(encoder);
                 }
                 Poll::Pending => return Poll::Pending,
             }
@@ -179,11 +179,11 @@ impl Gzip {
 }
 
 /// Takes what the encoder has written so far.
-fn said(encoder: &mut GzEncoder<Vec<u8>>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+fn take_output(encoder: &mut GzEncoder<Vec<u8>>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
     Poll::Ready(Some(Ok(Frame::data(std::mem::take(encoder.get_mut()).into()))))
 }
 
-fn written(result: io::Result<()>) {
+fn infallible(result: io::Result<()>) {
     result.expect("writing into memory cannot fail");
 }
 
@@ -192,7 +192,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_client_takes_gzip_when_it_says_so() {
+    fn a_client_accepts_gzip_if_accept_encoding_says_so() {
         let wanted = |text: &'static str| {
             is_wanted(
                 &Method::GET,
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn text_is_told_from_what_is_packed_already() {
+    fn text_is_compressed_and_compressed_formats_are_not() {
         for name in
             ["text/html; charset=utf-8", "application/JSON", "image/svg+xml", "application/problem+json"]
         {

@@ -9,13 +9,13 @@ use std::time::Duration;
 use model::resource::route::{LimitBy, RequestLimit};
 use route::{Pace, Verdict};
 
-/// Parts that the clients are divided into, so that workers seldom wait for each other.
-const PARTS: usize = 16;
+/// Shards that the clients are divided into, so that workers seldom contend for a lock.
+const SHARDS: usize = 16;
 
-/// Clients that are kept in each part: 16 × 4,096 are 65,536, at some 40 bytes each 2.5 MiB.
+/// Clients that are kept in each shard: 16 × 4,096 are 65,536, at some 40 bytes each 2.5 MiB.
 const CLIENTS_MAX: usize = 4096;
 
-/// A rate limit, and what is left of it now.
+/// A rate limit, and its token buckets.
 #[derive(Debug)]
 pub(super) struct Limiter {
     declared: RequestLimit,
@@ -33,22 +33,22 @@ struct Bucket(AtomicU64);
 struct Clients {
     /// By [address](key_of). A full bucket need not be kept.
     full_at_ns: BTreeMap<u64, u64>,
-    /// When the first bucket is full, as of the last look through all of them.
-    look_at_ns: u64,
+    /// When the first bucket is full, as of the last scan of all of them.
+    first_full_at_ns: u64,
 }
 
 impl Limiter {
     pub(super) fn new(declared: RequestLimit) -> Self {
         let burst = declared.burst.unwrap_or(declared.per_second);
-        let parts = match declared.by {
+        let shards = match declared.by {
             LimitBy::All => 0,
-            LimitBy::Client => PARTS,
+            LimitBy::Client => SHARDS,
         };
         Self {
             declared,
             pace: Pace::new(declared.per_second, burst),
             all: Bucket::default(),
-            clients: (0..parts).map(|_| Mutex::default()).collect(),
+            clients: (0..shards).map(|_| Mutex::default()).collect(),
         }
     }
 
@@ -61,7 +61,7 @@ impl Limiter {
     pub(super) fn take(&self, client: IpAddr, now: Duration) -> Result<(), Duration> {
         let now_ns = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
         let key = key_of(client);
-        let wait_ns = match self.clients.get(part_of(key)) {
+        let wait_ns = match self.clients.get(shard_of(key)) {
             None => self.all.take(self.pace, now_ns),
             Some(clients) => {
                 // Each bucket is one number, so a panic while they were locked does no harm.
@@ -109,16 +109,16 @@ impl Clients {
         })
     }
 
-    /// Drops full buckets. Cheap while none can be full: masses of new clients must not cost a look through all of them each.
+    /// Drops full buckets. Cheap while none can be full, so that masses of new clients do not cost a scan each.
     fn make_room(&mut self, now_ns: u64) {
-        if now_ns >= self.look_at_ns {
+        if now_ns >= self.first_full_at_ns {
             self.full_at_ns.retain(|_, full_at_ns| *full_at_ns > now_ns);
-            self.look_at_ns = self.full_at_ns.values().copied().min().unwrap_or(0);
+            self.first_full_at_ns = self.full_at_ns.values().copied().min().unwrap_or(0);
         }
     }
 }
 
-/// What clients are told apart by: an IPv4 address, or the first half of an IPv6 address, which belongs to one customer.
+/// The key of a client: its IPv4 address, or the first half of its IPv6 address, which belongs to one customer.
 fn key_of(client: IpAddr) -> u64 {
     match client.to_canonical() {
         IpAddr::V4(four) => u64::from(four.to_bits()),
@@ -128,7 +128,7 @@ fn key_of(client: IpAddr) -> u64 {
 }
 
 /// Spreads neighbouring keys by Fibonacci hashing (Knuth, vol. 3, 6.4).
-fn part_of(key: u64) -> usize {
+fn shard_of(key: u64) -> usize {
     (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 60) as usize
 }
 
@@ -150,7 +150,7 @@ mod tests {
     const NOW: Duration = Duration::from_secs(100);
 
     #[test]
-    fn everybody_shares_one_bucket_or_each_has_one() {
+    fn clients_share_one_bucket_or_have_one_each() {
         let (all, each) = (limiter(LimitBy::All), limiter(LimitBy::Client));
         for n in 0..2 {
             assert_eq!(all.take(client(n), NOW), Ok(()));
@@ -176,17 +176,17 @@ mod tests {
     }
 
     #[test]
-    fn clients_in_masses_are_counted_together_and_room_is_made_when_buckets_are_full() {
+    fn clients_beyond_the_maximum_share_a_bucket_until_others_are_full() {
         let each = limiter(LimitBy::Client);
-        let many = (PARTS * CLIENTS_MAX * 2) as u32;
+        let many = (SHARDS * CLIENTS_MAX * 2) as u32;
         let let_in = (0..many).filter(|n| each.take(client(*n), NOW).is_ok()).count();
         assert_eq!(
             let_in,
-            PARTS * CLIENTS_MAX + 2,
+            SHARDS * CLIENTS_MAX + 2,
             "as many as there is room for, and a burst of the others"
         );
         let kept: usize = each.clients.iter().map(|part| part.lock().unwrap().full_at_ns.len()).sum();
-        assert_eq!(kept, PARTS * CLIENTS_MAX);
+        assert_eq!(kept, SHARDS * CLIENTS_MAX);
         let later = NOW + Duration::from_secs(1);
         assert_eq!(each.take(client(many), later), Ok(()));
         assert_eq!(each.take(client(many), later), Ok(()));

@@ -1,4 +1,4 @@
-//! A shared listener as one worker knows it: which service of a rule gets the next request.
+//! A worker's own state of a shared listener: which service of a rule gets the next request.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -13,14 +13,14 @@ use crate::access::Record;
 use crate::connection::Client;
 use crate::forward::ClientRequest;
 use crate::local::LocalService;
-use crate::router::copy::{Addressee, Copies};
 use crate::router::limiter::Limiter;
-use crate::router::{Backend, Mirror, Plan, Planned, Router, Rule};
+use crate::router::mirror::{Copies, Target};
+use crate::router::{Backend, Mirror, PreparedRoute, Router, RoutingSnapshot, Rule};
 use crate::service::Service;
 use crate::traffic::RouteShard;
 use crate::worker::Worker;
 
-/// A [`Router`] as one worker knows it.
+/// A worker's own state of a [`Router`].
 #[derive(Debug)]
 pub(crate) struct LocalRouter {
     service: Arc<Service>,
@@ -31,7 +31,7 @@ pub(crate) struct LocalRouter {
 
 #[derive(Debug)]
 struct State {
-    plan: Arc<Plan>,
+    snapshot: Arc<RoutingSnapshot>,
     /// By route and rule.
     rules: Vec<Vec<LocalRule>>,
 }
@@ -39,7 +39,7 @@ struct State {
 #[derive(Debug)]
 struct LocalRule {
     shares: Shares,
-    /// In the order of the rule's backends; empty once the plan is outdated.
+    /// In the order of the rule's backends; empty once the snapshot is outdated.
     backends: Vec<Option<Rc<LocalService>>>,
     /// In the order of the rule's mirrors; empty likewise.
     mirrors: Vec<LocalMirror>,
@@ -51,19 +51,19 @@ struct LocalMirror {
     service: Option<Rc<LocalService>>,
 }
 
-/// The way of a request: its rule, and the services that get it.
+/// The rule that a request matches, and the services that get it.
 #[derive(Debug)]
-pub(super) struct Way {
-    route: Arc<Planned>,
+pub(super) struct RouteMatch {
+    route: Arc<PreparedRoute>,
     rule: usize,
     pub(super) prefix_len: usize,
     /// `None` when the rule has no service that exists.
-    pub(super) backend: Option<Addressee>,
+    pub(super) backend: Option<Target>,
     /// The services that get a copy.
-    mirrors: Vec<Addressee>,
+    mirrors: Vec<Target>,
 }
 
-impl Way {
+impl RouteMatch {
     pub(super) fn shard(&self, worker: usize) -> &RouteShard {
         &self.route.shards[worker]
     }
@@ -81,7 +81,7 @@ impl Way {
         self.route.limiter.as_deref()
     }
 
-    /// A record of the request, by which its route counts it, and logs it if declared.
+    /// A record of the request, which is counted for its route, and logged if declared.
     pub(super) fn record(&self, client: &Client, request: &ClientRequest) -> Rc<Record> {
         let mut record = Record::new(request.started);
         if let Some(log) = &self.route.log {
@@ -123,40 +123,40 @@ impl LocalRouter {
         self.router().port()
     }
 
-    /// Finds the rule of a request and takes the turn of a service; `None` when no rule matches.
-    pub(super) fn find(&self, worker: &Worker, parts: &Parts) -> Option<Way> {
+    /// Finds the rule of a request and picks a service by weight; `None` when no rule matches.
+    pub(super) fn find(&self, worker: &Worker, parts: &Parts) -> Option<RouteMatch> {
         let mut state = self.state.borrow_mut();
-        let latest = self.router().plan.load();
+        let latest = self.router().snapshot.load();
         let state = match &mut *state {
-            Some(state) if Arc::ptr_eq(&state.plan, &latest) => state,
+            Some(state) if Arc::ptr_eq(&state.snapshot, &latest) => state,
             other => {
                 let old = other.take();
                 other.insert(State::adopt(old.as_ref(), &latest, self.seed, worker))
             }
         };
-        let found = state.plan.table.lookup(&RequestHead(parts))?;
-        let route = Arc::clone(&state.plan.routes[found.route]);
+        let found = state.snapshot.table.lookup(&RequestHead(parts))?;
+        let route = Arc::clone(&state.snapshot.routes[found.route]);
         let local = &mut state.rules[found.route][found.rule];
         let declared = &route.rules[found.rule];
-        let addressed = |service: &Option<Rc<LocalService>>, declared: &Backend| {
-            Some(Addressee { service: service.clone()?, port: declared.port.clone() })
+        let target = |service: &Option<Rc<LocalService>>, declared: &Backend| {
+            Some(Target { service: service.clone()?, port: declared.port.clone() })
         };
         let turn = local.shares.pick();
-        let backend = turn.and_then(|at| addressed(local.backends.get(at)?, &declared.backends[at]));
+        let backend = turn.and_then(|at| target(local.backends.get(at)?, &declared.backends[at]));
         let mirrors = local.mirrors.iter_mut().zip(&declared.mirrors).filter_map(|(mirror, declared)| {
             let Fraction { numerator, denominator } = declared.share;
             let takes = mirror.portion.takes(numerator, denominator);
-            addressed(&mirror.service, &declared.backend).filter(|_| takes)
+            target(&mirror.service, &declared.backend).filter(|_| takes)
         });
         let mirrors = mirrors.collect();
-        Some(Way { route, rule: found.rule, prefix_len: found.prefix_len, backend, mirrors })
+        Some(RouteMatch { route, rule: found.rule, prefix_len: found.prefix_len, backend, mirrors })
     }
 
-    /// Drops the services of an outdated plan.
+    /// Drops the services of an outdated snapshot.
     pub(crate) fn refresh(&self) {
         let mut state = self.state.borrow_mut();
-        let latest = self.router().plan.load();
-        if let Some(state) = state.as_mut().filter(|state| !Arc::ptr_eq(&state.plan, &latest)) {
+        let latest = self.router().snapshot.load();
+        if let Some(state) = state.as_mut().filter(|state| !Arc::ptr_eq(&state.snapshot, &latest)) {
             state.rules.iter_mut().flatten().for_each(|rule| {
                 rule.backends.clear();
                 rule.mirrors.clear();
@@ -166,18 +166,18 @@ impl LocalRouter {
 }
 
 impl State {
-    /// Goes over to a plan. Rules with the same weights as before continue their turns.
-    fn adopt(old: Option<&Self>, plan: &Arc<Plan>, seed: u64, worker: &Worker) -> Self {
+    /// Adopts a snapshot. Rules with the same weights as before continue their sequence of picks.
+    fn adopt(old: Option<&Self>, snapshot: &Arc<RoutingSnapshot>, seed: u64, worker: &Worker) -> Self {
         let before = |name: &str, nth: usize, rule: &Rule| {
             let old = old?;
-            let at = old.plan.routes.iter().position(|route| *route.name == *name)?;
+            let at = old.snapshot.routes.iter().position(|route| *route.name == *name)?;
             let shares = &old.rules[at].get(nth)?.shares;
             (*shares.weights() == *rule.weights).then(|| shares.clone())
         };
-        let local = |backend: &Backend| plan.services.get(backend).map(|service| worker.local(service));
+        let local = |backend: &Backend| snapshot.services.get(backend).map(|service| worker.local(service));
         let mirror =
             |mirror: &Mirror| LocalMirror { portion: Portion::default(), service: local(&mirror.backend) };
-        let of_route = |route: &Arc<Planned>| {
+        let of_route = |route: &Arc<PreparedRoute>| {
             let rules = route.rules.iter().enumerate();
             let rules = rules.map(|(nth, rule)| LocalRule {
                 shares: before(&route.name, nth, rule).unwrap_or_else(|| Shares::new(&rule.weights, seed)),
@@ -186,7 +186,7 @@ impl State {
             });
             rules.collect()
         };
-        Self { plan: Arc::clone(plan), rules: plan.routes.iter().map(of_route).collect() }
+        Self { snapshot: Arc::clone(snapshot), rules: snapshot.routes.iter().map(of_route).collect() }
     }
 }
 
@@ -210,7 +210,7 @@ impl Head for RequestHead<'_> {
         self.0.uri.query().unwrap_or_default()
     }
 
-    fn has_header(&self, name: &str, fits: &mut dyn FnMut(&[u8]) -> bool) -> bool {
-        self.0.headers.get_all(name).iter().any(|value| fits(value.as_bytes()))
+    fn has_header(&self, name: &str, matches: &mut dyn FnMut(&[u8]) -> bool) -> bool {
+        self.0.headers.get_all(name).iter().any(|value| matches(value.as_bytes()))
     }
 }

@@ -90,9 +90,9 @@ pub enum TlsError {
     },
 }
 
-/// A certificate that can be shown.
+/// A certificate with its key.
 #[derive(Debug)]
-pub(crate) struct Loaded {
+pub(crate) struct LoadedCertificate {
     pub(crate) key: CertifiedKey,
     /// The host names that it is for.
     pub(crate) names: Vec<String>,
@@ -100,7 +100,7 @@ pub(crate) struct Loaded {
     pub(crate) not_after: SystemTime,
 }
 
-impl Loaded {
+impl LoadedCertificate {
     pub(crate) fn read(files: &CertificateFiles, provider: &CryptoProvider) -> Result<Self, TlsError> {
         let chain = chain(&files.certificate)?;
         let key = private_key(&files.key)?;

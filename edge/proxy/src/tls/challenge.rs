@@ -1,4 +1,4 @@
-//! Challenges of ACME: how a host proves to a certificate authority that it is ours.
+//! ACME challenges: how a certificate authority validates that a host is ours.
 //!
 //! Source: RFC 8555, section 8.3 (`http-01`), and RFC 8737 (`tls-alpn-01`).
 
@@ -19,7 +19,7 @@ pub(crate) const ACME_TLS: &[u8] = b"acme-tls/1";
 /// Where it looks by HTTP; the token follows.
 const PATH: &str = "/.well-known/acme-challenge/";
 
-/// What a host is to show.
+/// The answer of a host to a challenge.
 #[derive(Clone)]
 pub enum Challenge {
     /// A certificate, to clients that offer the protocol `acme-tls/1` and ask for the host, on every listener that speaks TLS.
@@ -47,15 +47,15 @@ impl std::fmt::Debug for Challenge {
     }
 }
 
-/// All challenges to be shown now; mostly none.
+/// All pending challenges; mostly none.
 #[derive(Debug, Default)]
 pub(crate) struct Challenges {
     is_any: AtomicBool,
-    by_host: Mutex<BTreeMap<String, Shown>>,
+    by_host: Mutex<BTreeMap<String, ActiveChallenge>>,
 }
 
 #[derive(Debug)]
-enum Shown {
+enum ActiveChallenge {
     Tls(Arc<ServerConfig>),
     Http { token: String, answer: Bytes },
 }
@@ -63,10 +63,10 @@ enum Shown {
 impl Challenges {
     /// Sets the one challenge of a host, or `None`. Fails, and changes nothing, for a key that cannot be used.
     pub(crate) fn set(&self, host: &str, challenge: Option<Challenge>) -> Result<(), rustls::Error> {
-        let shown = challenge.map(Shown::new).transpose()?;
+        let active = challenge.map(ActiveChallenge::new).transpose()?;
         let mut by_host = self.by_host();
-        match shown {
-            Some(shown) => by_host.insert(host.to_owned(), shown),
+        match active {
+            Some(active) => by_host.insert(host.to_owned(), active),
             None => by_host.remove(host),
         };
         self.is_any.store(!by_host.is_empty(), Ordering::Release);
@@ -79,8 +79,8 @@ impl Challenges {
             return None;
         }
         match self.by_host().get(hello.server_name()?)? {
-            Shown::Tls(config) => Some(Arc::clone(config)),
-            Shown::Http { .. } => None,
+            ActiveChallenge::Tls(config) => Some(Arc::clone(config)),
+            ActiveChallenge::Http { .. } => None,
         }
     }
 
@@ -90,19 +90,19 @@ impl Challenges {
             return None;
         }
         let asked = path.strip_prefix(PATH)?;
-        self.by_host().values().find_map(|shown| match shown {
-            Shown::Http { token, answer } if token == asked => Some(answer.clone()),
-            Shown::Http { .. } | Shown::Tls(_) => None,
+        self.by_host().values().find_map(|active| match active {
+            ActiveChallenge::Http { token, answer } if token == asked => Some(answer.clone()),
+            ActiveChallenge::Http { .. } | ActiveChallenge::Tls(_) => None,
         })
     }
 
     /// Each change leaves it whole, so a panic while it was locked does no harm.
-    fn by_host(&self) -> MutexGuard<'_, BTreeMap<String, Shown>> {
+    fn by_host(&self) -> MutexGuard<'_, BTreeMap<String, ActiveChallenge>> {
         self.by_host.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Shown {
+impl ActiveChallenge {
     fn new(challenge: Challenge) -> Result<Self, rustls::Error> {
         let (certificate, key) = match challenge {
             Challenge::Http { token, answer } => return Ok(Self::Http { token, answer: answer.into() }),
@@ -111,12 +111,12 @@ impl Shown {
         let provider = Arc::new(ring::default_provider());
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key));
         // Not checked against the key: it has a critical extension that only authorities know.
-        let shown = CertifiedKey::new(vec![certificate], provider.key_provider.load_private_key(key)?);
+        let active = CertifiedKey::new(vec![certificate], provider.key_provider.load_private_key(key)?);
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .expect("ring has cipher suites for TLS 1.2 and 1.3")
             .with_no_client_auth()
-            .with_cert_resolver(Arc::new(SingleCertAndKey::from(shown)));
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(active)));
         config.alpn_protocols = vec![ACME_TLS.to_vec()];
         Ok(Self::Tls(Arc::new(config)))
     }

@@ -1,4 +1,4 @@
-//! The certificates of one service: those in use, and the watch over their files.
+//! TLS termination for one service: the certificates in use, and the watch over their files.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,7 +12,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
-use super::certificate::{Loaded, TlsError};
+use super::certificate::{LoadedCertificate, TlsError};
 use crate::route::{CertificateFiles, Tls};
 
 /// HTTP/2 in ALPN. Source: RFC 9113, section 3.1.
@@ -45,28 +45,28 @@ pub struct CertificateState {
 
 /// Checks whether certificates could be used now.
 pub fn check(tls: &Tls) -> Result<(), TlsError> {
-    Current::read(tls).map(drop)
+    CertificateSet::read(tls).map(drop)
 }
 
-/// Ends the TLS of a service's clients.
+/// Terminates the TLS of a service's clients.
 #[derive(Debug)]
 pub(crate) struct Terminator {
     pub(crate) tls: Tls,
-    current: ArcSwap<Current>,
-    watched: Mutex<Watched>,
+    current: ArcSwap<CertificateSet>,
+    watch: Mutex<FileWatch>,
 }
 
 #[derive(Debug)]
-struct Current {
+struct CertificateSet {
     config: Arc<ServerConfig>,
     certificates: Vec<CertificateState>,
 }
 
 #[derive(Debug)]
-struct Watched {
+struct FileWatch {
     /// Of the files in use.
-    taken: Vec<Option<Stamp>>,
-    /// Of the files that could not be used at the last look.
+    in_use: Vec<Option<Stamp>>,
+    /// Of the files that could not be used at the last check.
     refused: Option<Vec<Option<Stamp>>>,
     problem: Option<Arc<str>>,
 }
@@ -77,12 +77,12 @@ type Stamp = (u64, u64, i64, i64, i64);
 impl Terminator {
     pub(crate) fn new(tls: &Tls) -> Result<Self, TlsError> {
         // Before the files are read, so that a change in between is noticed.
-        let taken = stamps(tls);
-        let current = Current::read(tls)?;
+        let in_use = stamps(tls);
+        let current = CertificateSet::read(tls)?;
         Ok(Self {
             tls: tls.clone(),
             current: ArcSwap::from_pointee(current),
-            watched: Mutex::new(Watched { taken, refused: None, problem: None }),
+            watch: Mutex::new(FileWatch { in_use, refused: None, problem: None }),
         })
     }
 
@@ -92,35 +92,35 @@ impl Terminator {
     }
 
     pub(crate) fn state(&self) -> TlsState {
-        let problem = self.watched().problem.clone();
+        let problem = self.watch().problem.clone();
         TlsState { certificates: self.current.load().certificates.clone(), problem }
     }
 
-    /// Looks at the files, and reloads them if they have changed and can be used.
+    /// Reloads the files if they have changed and can be used.
     ///
-    /// If they cannot, that is reported once the next look finds them unchanged: a certificate and its key are rarely written at the same moment.
-    pub(crate) fn look(&self, service: &str) {
-        let mut watched = self.watched();
+    /// If they cannot, that is reported once the next check finds them unchanged: a certificate and its key are rarely written at the same moment.
+    pub(crate) fn reload_if_changed(&self, service: &str) {
+        let mut watch = self.watch();
         let found = stamps(&self.tls);
-        if found == watched.taken {
-            watched.refused = None;
-            watched.problem = None;
+        if found == watch.in_use {
+            watch.refused = None;
+            watch.problem = None;
             return;
         }
-        let is_settled = watched.refused.as_ref() == Some(&found);
-        if is_settled && watched.problem.is_some() {
+        let is_stable = watch.refused.as_ref() == Some(&found);
+        if is_stable && watch.problem.is_some() {
             return;
         }
-        match Current::read(&self.tls) {
+        match CertificateSet::read(&self.tls) {
             Ok(current) => {
                 self.current.store(Arc::new(current));
-                *watched = Watched { taken: found, refused: None, problem: None };
+                *watch = FileWatch { in_use: found, refused: None, problem: None };
                 tracing::info!(%service, "certificates taken");
             }
             Err(error) => {
-                watched.refused = Some(found);
-                watched.problem = is_settled.then(|| Arc::from(error.to_string()));
-                if is_settled {
+                watch.refused = Some(found);
+                watch.problem = is_stable.then(|| Arc::from(error.to_string()));
+                if is_stable {
                     tracing::warn!(%service, %error, "certificates not taken; those of before stay in use");
                 }
             }
@@ -128,42 +128,42 @@ impl Terminator {
     }
 
     /// Each change leaves it whole, so a panic while it was locked does no harm.
-    fn watched(&self) -> MutexGuard<'_, Watched> {
-        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    fn watch(&self) -> MutexGuard<'_, FileWatch> {
+        self.watch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Current {
+impl CertificateSet {
     fn read(tls: &Tls) -> Result<Self, TlsError> {
         let provider = Arc::new(ring::default_provider());
         let mut certificates = Vec::new();
         let mut keys = Vec::new();
         let mut take = |files: CertificateFiles, loaded| {
-            let Loaded { key, names, not_before, not_after } = loaded;
+            let LoadedCertificate { key, names, not_before, not_after } = loaded;
             certificates.push(CertificateState { files, names, not_before, not_after });
             keys.push(Arc::new(key));
         };
         for files in &tls.certificates {
-            take(files.clone(), Loaded::read(files, &provider)?);
+            take(files.clone(), LoadedCertificate::read(files, &provider)?);
         }
         for path in &tls.issued {
             let files = CertificateFiles { certificate: path.clone(), key: path.clone() };
             // Whoever has it issued reports why it is missing, and renews it if it is broken.
-            if let Ok(loaded) = Loaded::read(&files, &provider) {
+            if let Ok(loaded) = LoadedCertificate::read(&files, &provider) {
                 take(files, loaded);
             }
         }
-        let config = Arc::new(config(provider, Chooser { keys })?);
+        let config = Arc::new(config(provider, CertificateResolver { keys })?);
         Ok(Self { config, certificates })
     }
 }
 
-fn config(provider: Arc<CryptoProvider>, chooser: Chooser) -> Result<ServerConfig, TlsError> {
+fn config(provider: Arc<CryptoProvider>, resolver: CertificateResolver) -> Result<ServerConfig, TlsError> {
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("ring has cipher suites for TLS 1.2 and 1.3")
         .with_no_client_auth()
-        .with_cert_resolver(Arc::new(chooser));
+        .with_cert_resolver(Arc::new(resolver));
     config.alpn_protocols = PROTOCOLS.iter().map(|protocol| protocol.to_vec()).collect();
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.ticketer = ring::Ticketer::new().map_err(|source| TlsError::Tickets { source })?;
@@ -172,22 +172,23 @@ fn config(provider: Arc<CryptoProvider>, chooser: Chooser) -> Result<ServerConfi
 
 /// Chooses the certificate for a client: the first that is for the name it asks for, or else the first.
 #[derive(Debug)]
-struct Chooser {
+struct CertificateResolver {
     keys: Vec<Arc<CertifiedKey>>,
 }
 
-impl ResolvesServerCert for Chooser {
+impl ResolvesServerCert for CertificateResolver {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let first = self.keys.first()?;
         let asked = hello.server_name().filter(|_| self.keys.len() > 1);
         let asked = asked.and_then(|name| ServerName::try_from(name).ok());
-        let fitting = asked
-            .and_then(|name| self.keys.iter().find(|key| key.cert.first().is_some_and(|c| holds(c, &name))));
+        let fitting = asked.and_then(|name| {
+            self.keys.iter().find(|key| key.cert.first().is_some_and(|c| is_valid_for(c, &name)))
+        });
         Some(Arc::clone(fitting.unwrap_or(first)))
     }
 }
 
-fn holds(certificate: &CertificateDer<'_>, name: &ServerName<'_>) -> bool {
+fn is_valid_for(certificate: &CertificateDer<'_>, name: &ServerName<'_>) -> bool {
     webpki::EndEntityCert::try_from(certificate)
         .is_ok_and(|certificate| certificate.verify_is_valid_for_subject_name(name).is_ok())
 }

@@ -5,20 +5,20 @@ use std::time::Duration;
 
 use crate::table::Table;
 
-/// How often files are looked at. It costs a few system calls each, and a new certificate can wait that long.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often files are checked. It costs a few system calls each, and a new certificate can wait that long.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Watches until the proxy stops. A message in `news` says that there may be certificates now, or that the proxy stops.
-pub(crate) fn run(table: &Table, news: &Receiver<()>) {
+/// Watches until the proxy stops. A message in `wake_ups` says that there may be certificates now, or that the proxy stops.
+pub(crate) fn run(table: &Table, wake_ups: &Receiver<()>) {
     while !table.is_stopped() {
-        let heard = if table.has_certificates() {
-            news.recv_timeout(LOOK_EVERY)
+        let woken = if table.has_certificates() {
+            wake_ups.recv_timeout(CHECK_INTERVAL)
         } else {
-            news.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            wake_ups.recv().map_err(|_| RecvTimeoutError::Disconnected)
         };
-        match heard {
+        match woken {
             Ok(()) => {}
-            Err(RecvTimeoutError::Timeout) => table.look_at_certificates(),
+            Err(RecvTimeoutError::Timeout) => table.reload_certificates(),
             Err(RecvTimeoutError::Disconnected) => return,
         }
     }

@@ -1,4 +1,4 @@
-//! Counters that are written without contention and read without stopping anybody: each worker has a shard of its own.
+//! Counters that are written without contention and read without a lock: each worker has a shard of its own.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -104,7 +104,7 @@ impl Shard {
     }
 }
 
-/// What all workers counted together.
+/// The sum over all workers.
 pub(crate) fn sum(shards: &[Shard]) -> Counts {
     let mut counts = Counts::default();
     shards.iter().for_each(|shard| shard.add_to(&mut counts));
@@ -132,7 +132,7 @@ impl RouteShard {
         self.answers.count(status, latency);
     }
 
-    /// What all workers counted together.
+    /// The sum over all workers.
     pub(crate) fn sum(route: &Arc<str>, shards: &[Self]) -> RouteTraffic {
         let mut sum = RouteTraffic { route: Arc::clone(route), ..RouteTraffic::default() };
         for shard in shards {

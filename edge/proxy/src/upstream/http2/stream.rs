@@ -71,7 +71,7 @@ impl Http2Stream {
         timer: &Timer,
         worker: &Worker,
     ) -> Result<Response<RecvStream>, SendError> {
-        if websocket::is_asked_for_as_http1(request.headers()) && request.body().is_end_stream() {
+        if websocket::is_http1_request(request.headers()) && request.body().is_end_stream() {
             return self.connect(opened, request.into_parts().0, timer).await;
         }
         let Http2Sender { mut sender, socket } = opened;
@@ -134,7 +134,7 @@ impl Http2Stream {
         if !sender.is_extended_connect_protocol_enabled() {
             return Err(SendError::NoWebSocket);
         }
-        let key = websocket::ask_as_http2(&mut parts);
+        let key = websocket::request_as_http2(&mut parts);
         let (mut answer, mut up) = sender.send_request(head::to_http2(parts), false).map_err(broken)?;
         drop(sender);
         let answered = poll_fn(|cx| match Pin::new(&mut answer).poll(cx) {

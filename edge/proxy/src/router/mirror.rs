@@ -23,13 +23,13 @@ use crate::upstream::Http1Connection;
 use crate::upstream::{ReadyUpstream, Upstream, UpstreamBody};
 use crate::worker::Worker;
 
-/// Copies that a worker sends at once; further ones are left out.
+/// Copies that a worker sends at once; further ones are skipped.
 ///
 /// Each holds one connection, one descriptor and up to 64 KiB of a body: 64 hold 4 MiB. A service that answers in 10 ms gets 6,400
 /// copies a second from each worker.
 const COPIES_MAX: usize = 64;
 
-/// How long a copy may take as a whole: longer than most requests take, and short enough that hanging ones soon make room.
+/// How long a copy may take in all: longer than most requests take, and short enough that hanging ones soon make room.
 const COPY_TIME: Duration = Duration::from_secs(10);
 
 /// Bytes of an answer that are read so that its connection can be reused. After a longer one the connection is closed.
@@ -40,22 +40,22 @@ const ANSWER_BYTES_MAX: u64 = 1 << 20;
 pub(crate) struct Copies {
     worker: Rc<Worker>,
     shards: Arc<[RouteShard]>,
-    services: Vec<Addressee>,
+    services: Vec<Target>,
 }
 
 /// A service that a request goes to, and its port; `None` for the main one.
 #[derive(Debug, Clone)]
-pub(super) struct Addressee {
+pub(super) struct Target {
     pub(super) service: Rc<LocalService>,
     pub(super) port: Option<Arc<str>>,
 }
 
 impl Copies {
-    pub(super) fn new(worker: Rc<Worker>, shards: Arc<[RouteShard]>, services: Vec<Addressee>) -> Self {
+    pub(super) fn new(worker: Rc<Worker>, shards: Arc<[RouteShard]>, services: Vec<Target>) -> Self {
         Self { worker, shards, services }
     }
 
-    /// Sends each of them, unless the request cannot be repeated or too many copies are under way.
+    /// Sends each of them, unless the request cannot be repeated or too many copies are in progress.
     pub(crate) fn send(self, request: impl Fn() -> Option<(Head, RequestBody)>) {
         let shard = &self.shards[self.worker.index];
         for service in self.services {
@@ -68,22 +68,22 @@ impl Copies {
     }
 }
 
-/// Begins to send a copy; `false` when too many are under way already.
-fn send(worker: &Rc<Worker>, to: Addressee, request: (Head, RequestBody)) -> bool {
+/// Begins to send a copy; `false` when too many are in progress already.
+fn send(worker: &Rc<Worker>, to: Target, request: (Head, RequestBody)) -> bool {
     if worker.copies.len() >= COPIES_MAX {
         return false;
     }
     let owner = Rc::clone(worker);
-    // The counters of its endpoint tell how it ends.
+    // Its result is in the counters of its endpoint.
     worker.copies.spawn_local(async move { deliver(&owner, &to, request).await });
     true
 }
 
-async fn deliver(worker: &Worker, to: &Addressee, (head, body): (Head, RequestBody)) {
-    let Addressee { service, port } = to;
+async fn deliver(worker: &Worker, to: &Target, (head, body): (Head, RequestBody)) {
+    let Target { service, port } = to;
     let started = Instant::now();
     let now = service.service.clock.at(started);
-    // Copies have no client: where clients stick to an endpoint, copies are spread by the time.
+    // Copies have no client, so that consistent hashing spreads them by the time.
     let Ok(in_flight) = service.choose(&Tried::NONE, port.as_deref(), || now.as_nanos() as u64, now) else {
         return;
     };
@@ -94,9 +94,9 @@ async fn deliver(worker: &Worker, to: &Addressee, (head, body): (Head, RequestBo
         shard.connect_failures.add(1);
         return;
     };
-    let watch = Watch::begin(worker);
+    let mirror_timer = MirrorTimer::begin(worker);
     let delivered = tokio::time::timeout(COPY_TIME, async {
-        let (answer, mut upstream) = ready.send(&head, body, &watch.timer, worker).await.ok()?;
+        let (answer, mut upstream) = ready.send(&head, body, &mirror_timer.timer, worker).await.ok()?;
         let read = read_through(answer.body, &mut upstream).await;
         Some((answer.status, read, upstream))
     });
@@ -114,8 +114,8 @@ async fn deliver(worker: &Worker, to: &Addressee, (head, body): (Head, RequestBo
 }
 
 /// A connection to the endpoint.
-async fn ready_upstream(worker: &Worker, to: &Addressee, endpoint: &Arc<Endpoint>) -> Option<ReadyUpstream> {
-    let Addressee { service, port } = to;
+async fn ready_upstream(worker: &Worker, to: &Target, endpoint: &Arc<Endpoint>) -> Option<ReadyUpstream> {
+    let Target { service, port } = to;
     let snapshot = service.snapshot();
     let EndpointPort { address, protocol } = snapshot.port_of(endpoint, port.as_deref())?;
     match protocol {
@@ -140,13 +140,13 @@ async fn ready_upstream(worker: &Worker, to: &Addressee, endpoint: &Arc<Endpoint
     }
 }
 
-/// A timer that limits nothing, since a copy as a whole has a time limit; removed when dropped.
-struct Watch<'w> {
+/// A disarmed timer, since a copy has a timeout of its own; removed on drop.
+struct MirrorTimer<'w> {
     worker: &'w Worker,
     timer: Rc<Timer>,
 }
 
-impl<'w> Watch<'w> {
+impl<'w> MirrorTimer<'w> {
     fn begin(worker: &'w Worker) -> Self {
         let timer = worker.timers.add(COPY_TIME);
         timer.disarm();
@@ -154,7 +154,7 @@ impl<'w> Watch<'w> {
     }
 }
 
-impl Drop for Watch<'_> {
+impl Drop for MirrorTimer<'_> {
     fn drop(&mut self) {
         self.worker.timers.remove(&self.timer);
     }
