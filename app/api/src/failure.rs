@@ -4,7 +4,7 @@ use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use model::resource::Kind;
-use orchestrator::{ApplyError, ShelfError, Stopped};
+use orchestrator::{ApplyError, StateStoreError, Stopped};
 
 use crate::v1;
 
@@ -131,15 +131,15 @@ impl From<ApplyError> for Failure {
             }
             ApplyError::NoSuchReplica(_) => Self::new(StatusCode::NOT_FOUND, Code::NotFound, chain(&error)),
             ApplyError::Needed { .. } => Self::new(StatusCode::CONFLICT, Code::Needed, chain(&error)),
-            ApplyError::Shelf(ShelfError::TooLong(_)) => {
+            ApplyError::Store(StateStoreError::TooLong(_)) => {
                 Self::new(StatusCode::PAYLOAD_TOO_LARGE, Code::NotKept, chain(&error))
             }
-            ApplyError::Shelf(
-                ShelfError::Read(_)
-                | ShelfError::Write(_)
-                | ShelfError::Newer { .. }
-                | ShelfError::Form { .. }
-                | ShelfError::Overtaken,
+            ApplyError::Store(
+                StateStoreError::Read(_)
+                | StateStoreError::Write(_)
+                | StateStoreError::Newer { .. }
+                | StateStoreError::Form { .. }
+                | StateStoreError::Overtaken,
             ) => Self::new(StatusCode::INTERNAL_SERVER_ERROR, Code::NotKept, chain(&error)),
             ApplyError::Stopped(stopped) => stopped.into(),
         }

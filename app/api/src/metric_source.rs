@@ -10,7 +10,7 @@ use model::name::ServiceName;
 use model::quantity::Milli;
 use model::resource::{MetricSource, MetricSourceSpec, Resource};
 use model::time::Wall;
-use orchestrator::{Handle, Stored};
+use orchestrator::{Handle, StoredResource};
 
 use crate::failure::Failure;
 use crate::moment::rfc3339;
@@ -68,8 +68,8 @@ fn declared(handle: &Handle, agent: &Agent, name: Option<&str>) -> Result<Vec<De
 }
 
 /// The services that are scaled by the metric: their autoscalers ask for it, or it says who goes first or must stay.
-fn services(kept: &[Stored], key: &MetricKey) -> Vec<String> {
-    let asks = |stored: &Stored| {
+fn services(kept: &[StoredResource], key: &MetricKey) -> Vec<String> {
+    let asks = |stored: &StoredResource| {
         let spec = match &stored.resource {
             Resource::Service(service) => service.autoscaler().ok().flatten(),
             Resource::HorizontalPodAutoscaler(hpa) => hpa.autoscaler().ok(),
@@ -78,7 +78,7 @@ fn services(kept: &[Stored], key: &MetricKey) -> Vec<String> {
         let is_asked = spec.metrics.iter().any(|it| MetricKey::of(it, &spec.service).as_ref() == Some(key));
         is_asked.then(|| spec.service.to_string())
     };
-    let shrinks = |stored: &Stored| {
+    let shrinks = |stored: &StoredResource| {
         let Resource::Service(service) = &stored.resource else { return None };
         let (scale, name) = (&service.spec.scale, service.name());
         let says = [scale.remove.key(name), scale.protect_key(name)];

@@ -9,7 +9,7 @@ use model::identity::ReplicaId;
 use model::name::ServiceName;
 use model::quantity::MilliRps;
 use model::resource::{HorizontalPodAutoscaler, Kind, Metadata, Resource, Service};
-use orchestrator::{Handle, Stored};
+use orchestrator::{Handle, StoredResource};
 use platform::Support;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -33,7 +33,7 @@ pub(crate) fn services(
     agent: &Agent,
     name: Option<&str>,
 ) -> Result<Vec<v1::Service>, Failure> {
-    let declared: BTreeMap<String, Stored> = handle
+    let declared: BTreeMap<String, StoredResource> = handle
         .resources()
         .into_iter()
         .filter(|stored| matches!(stored.resource, Resource::Service(_)))

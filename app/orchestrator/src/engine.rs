@@ -25,7 +25,7 @@ use crate::intake::Intake;
 use crate::measuring::Measuring;
 use crate::routing::Routing;
 use crate::scribe::{self, Note};
-use crate::shelf::{Shelf, ShelfError};
+use crate::state_store::{StateStore, StateStoreError};
 
 /// Messages that may wait for the loop.
 ///
@@ -76,7 +76,7 @@ pub enum Order {
 pub enum StartError {
     /// What is kept could not be read or written.
     #[error(transparent)]
-    Shelf(#[from] ShelfError),
+    Store(#[from] StateStoreError),
     /// The journal could not be begun.
     #[error(transparent)]
     Journal(#[from] OpenError),
@@ -100,8 +100,8 @@ pub enum StartError {
 }
 
 pub(crate) fn start(doors: Doors) -> Result<Handle, StartError> {
-    let shelf = Shelf::new(Arc::clone(&doors.store));
-    let intake = Intake::open(shelf.clone())?;
+    let state_store = StateStore::new(Arc::clone(&doors.store));
+    let intake = Intake::open(state_store.clone())?;
     let clock = Clock::continued_after(last_journaled(&doors)?);
     let (messages, inbox) = sync_channel(MESSAGES_MAX);
     let board = Arc::new(Board::open(&doors.journal)?);
@@ -120,7 +120,7 @@ pub(crate) fn start(doors: Doors) -> Result<Handle, StartError> {
             thread: Mutex::default(),
         }),
     };
-    let notes = scribe::start(shelf.clone(), handle.clone()).map_err(StartError::Thread)?;
+    let notes = scribe::start(state_store.clone(), handle.clone()).map_err(StartError::Thread)?;
     let journal = Writer::begin(&doors.journal)?;
     let mut engine = Engine {
         control: ControlLoop::new(doors.settings.clone()),
@@ -128,7 +128,7 @@ pub(crate) fn start(doors: Doors) -> Result<Handle, StartError> {
         handle: handle.clone(),
         journal,
         doors,
-        shelf,
+        state_store,
         clock,
         board,
         health,
@@ -181,7 +181,7 @@ struct Engine {
     handle: Handle,
     journal: Writer,
     doors: Doors,
-    shelf: Shelf,
+    state_store: StateStore,
     clock: Clock,
     board: Arc<Board>,
     health: Arc<Health>,
@@ -197,8 +197,8 @@ impl Engine {
         self.out.clear();
         // All is read before anything is written: what a newer homeostat has left is to stay as it is.
         let intents = self.handle.intake().intents();
-        let (orders, memories) = (self.shelf.orders()?, self.shelf.memories()?);
-        let epoch = self.shelf.next_epoch()?;
+        let (orders, memories) = (self.state_store.orders()?, self.state_store.memories()?);
+        let epoch = self.state_store.next_epoch()?;
         self.board.begin_run(epoch);
         self.chronicle.begin_run(epoch);
         let start = Start {

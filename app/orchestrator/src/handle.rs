@@ -19,7 +19,7 @@ use crate::board::{self, Board};
 use crate::chronicle::Chronicle;
 use crate::health::Health;
 use crate::intake::{Applied, ApplyError, Intake};
-use crate::shelf::Stored;
+use crate::state_store::StoredResource;
 
 /// A question to the loop, asked on its own thread.
 pub(crate) type Look = Box<dyn FnOnce(&ControlLoop, Now) + Send>;
@@ -164,7 +164,7 @@ impl Handle {
     }
 
     /// All resources that are kept, by kind and name.
-    pub fn resources(&self) -> Vec<Stored> {
+    pub fn resources(&self) -> Vec<StoredResource> {
         self.intake().resources().cloned().collect()
     }
 
@@ -286,7 +286,7 @@ mod tests {
     use store::memory::MemoryStore;
 
     use super::*;
-    use crate::shelf::Shelf;
+    use crate::state_store::StateStore;
 
     /// No wait of a test is meant to last so long: it is there to fail instead of hanging.
     const DEADLINE: Duration = Duration::from_secs(30);
@@ -303,7 +303,7 @@ mod tests {
     fn while_an_apply_waits_for_the_loop_what_is_kept_can_be_read() {
         let (messages, inbox) = sync_channel(0);
         let folder = tempfile::tempdir().unwrap();
-        let intake = Intake::open(Shelf::new(Arc::new(MemoryStore::default()))).unwrap();
+        let intake = Intake::open(StateStore::new(Arc::new(MemoryStore::default()))).unwrap();
         let inner = Inner {
             messages,
             turn: Mutex::new(()),

@@ -13,7 +13,7 @@ use store::Txn;
 
 use crate::measuring::Measuring;
 use crate::routing::{KeptRoute, Routing};
-use crate::shelf::{self, Shelf, ShelfError, Stored, StoredHold, StoredPause};
+use crate::state_store::{self, StateStore, StateStoreError, StoredHold, StoredPause, StoredResource};
 use crate::versions::renewed;
 
 /// Most protected replicas of one service: as many as the guard lets it have.
@@ -98,29 +98,29 @@ pub enum ApplyError {
     Protections(ReplicaId),
     /// The store failed.
     #[error(transparent)]
-    Shelf(#[from] ShelfError),
+    Store(#[from] StateStoreError),
     /// The loop has ended.
     #[error(transparent)]
     Stopped(#[from] crate::Stopped),
 }
 
 /// Resources by kind and name.
-type Kept = BTreeMap<(Kind, String), Stored>;
+type Kept = BTreeMap<(Kind, String), StoredResource>;
 
 /// All that people asked for, as kept.
 #[derive(Debug)]
 pub(crate) struct Intake {
-    shelf: Shelf,
+    state_store: StateStore,
     resources: Kept,
 }
 
 impl Intake {
-    pub(crate) fn open(shelf: Shelf) -> Result<Self, ShelfError> {
-        let resources = shelf.resources()?;
-        Ok(Self { shelf, resources })
+    pub(crate) fn open(state_store: StateStore) -> Result<Self, StateStoreError> {
+        let resources = state_store.resources()?;
+        Ok(Self { state_store, resources })
     }
 
-    pub(crate) fn resources(&self) -> impl Iterator<Item = &Stored> {
+    pub(crate) fn resources(&self) -> impl Iterator<Item = &StoredResource> {
         self.resources.values()
     }
 
@@ -174,11 +174,11 @@ impl Intake {
     /// Checks `given` together with all that is kept. Returns the declarations of all services that would change; keeps nothing.
     pub(crate) fn declarations(&self, given: &[Resource]) -> Result<Vec<Arc<Declared>>, ApplyError> {
         let merged = self.merge(given)?.0;
-        let is_new = |key: &(Kind, String), stored: &Stored| self.resources.get(key) != Some(stored);
+        let is_new = |key: &(Kind, String), stored: &StoredResource| self.resources.get(key) != Some(stored);
         let changed = merged.iter().filter(|(key, stored)| is_new(key, stored));
         let touched: BTreeSet<ServiceName> =
             changed.filter_map(|(_, stored)| service_of(&stored.resource)).collect();
-        let declared = |name| shelf::declared(&merged, name).ok().flatten().map(Arc::new);
+        let declared = |name| state_store::declared(&merged, name).ok().flatten().map(Arc::new);
         Ok(touched.iter().filter_map(declared).collect())
     }
 
@@ -186,17 +186,17 @@ impl Intake {
     /// must be told.
     pub(crate) fn apply(&mut self, given: &[Resource]) -> Result<(Vec<Applied>, Vec<Intent>), ApplyError> {
         let (mut merged, applied) = self.merge(given)?;
-        let is_new = |key: &(Kind, String), stored: &Stored| self.resources.get(key) != Some(stored);
+        let is_new = |key: &(Kind, String), stored: &StoredResource| self.resources.get(key) != Some(stored);
         let changed: Vec<_> =
             merged.iter().filter(|(key, stored)| is_new(key, stored)).map(|(key, _)| key.clone()).collect();
         let mut touched = BTreeSet::new();
         let mut txn = Txn::new();
         for stored in changed.iter().filter_map(|key| merged.get(key)) {
-            txn = shelf::put_resource(txn, stored)?;
+            txn = state_store::put_resource(txn, stored)?;
             touched.extend(service_of(&stored.resource));
         }
         if !changed.is_empty() {
-            let revision = self.shelf.commit(txn)?;
+            let revision = self.state_store.commit(txn)?;
             for key in changed.iter().filter(|key| !self.resources.contains_key(*key)) {
                 if let Some(stored) = merged.get_mut(key) {
                     stored.created = revision.0;
@@ -225,7 +225,7 @@ impl Intake {
     ) -> Result<Vec<Intent>, ApplyError> {
         let (kind, name) = (key.0, &*key.1);
         let Some(service) = service else {
-            self.shelf.commit(shelf::delete_resource(Txn::new(), kind, name))?;
+            self.state_store.commit(state_store::delete_resource(Txn::new(), kind, name))?;
             self.resources.remove(key);
             return Ok(Vec::new());
         };
@@ -234,22 +234,22 @@ impl Intake {
         }
         let mut rest = self.resources.clone();
         rest.remove(key);
-        let mut txn = shelf::delete_resource(Txn::new(), kind, name);
+        let mut txn = state_store::delete_resource(Txn::new(), kind, name);
         match kind {
             Kind::Service => {
-                txn = shelf::delete_hold(txn, &service);
-                txn = shelf::delete_pause(txn, &service);
-                txn = shelf::delete_protections(txn, &service);
+                txn = state_store::delete_hold(txn, &service);
+                txn = state_store::delete_pause(txn, &service);
+                txn = state_store::delete_protections(txn, &service);
             }
             Kind::HorizontalPodAutoscaler => {
                 if let Some(stored) = rest.get_mut(&(Kind::Service, service.to_string())) {
                     stored.revision = Generation(stored.revision.0 + 1);
-                    txn = shelf::put_resource(txn, stored)?;
+                    txn = state_store::put_resource(txn, stored)?;
                 }
             }
             Kind::Route | Kind::MetricSource => unreachable!("routes and sources are of no one service"),
         }
-        self.shelf.commit(txn)?;
+        self.state_store.commit(txn)?;
         self.resources = rest;
         Ok(vec![self.declare(&service).unwrap_or(Intent::Withdraw(service))])
     }
@@ -267,33 +267,33 @@ impl Intake {
             return Err(ApplyError::Size { service, replicas, sizes });
         }
         let hold = StoredHold::new(replicas, until);
-        self.shelf.commit(shelf::put_hold(Txn::new(), service, hold)?)?;
+        self.state_store.commit(state_store::put_hold(Txn::new(), service, hold)?)?;
         Ok(hold.intent(service.clone()))
     }
 
     /// Ends the hold on a service; there need not be one.
     pub(crate) fn release(&self, service: &ServiceName) -> Result<Intent, ApplyError> {
         self.require(service)?;
-        self.shelf.commit(shelf::delete_hold(Txn::new(), service))?;
+        self.state_store.commit(state_store::delete_hold(Txn::new(), service))?;
         Ok(Intent::Release(service.clone()))
     }
 
     /// Pauses the autoscaler of a service, until `until` or until resumed.
     pub(crate) fn pause(&self, service: &ServiceName, until: Option<Time>) -> Result<Intent, ApplyError> {
         self.require(service)?;
-        let declared = shelf::declared(&self.resources, service);
+        let declared = state_store::declared(&self.resources, service);
         if declared.is_ok_and(|declared| declared.is_some_and(|declared| declared.autoscaler.is_none())) {
             return Err(ApplyError::NothingToPause(service.clone()));
         }
         let pause = StoredPause::new(until);
-        self.shelf.commit(shelf::put_pause(Txn::new(), service, pause)?)?;
+        self.state_store.commit(state_store::put_pause(Txn::new(), service, pause)?)?;
         Ok(pause.intent(service.clone()))
     }
 
     /// Ends the pause of an autoscaler; there need not be one.
     pub(crate) fn resume(&self, service: &ServiceName) -> Result<Intent, ApplyError> {
         self.require(service)?;
-        self.shelf.commit(shelf::delete_pause(Txn::new(), service))?;
+        self.state_store.commit(state_store::delete_pause(Txn::new(), service))?;
         Ok(Intent::Resume(service.clone()))
     }
 
@@ -305,23 +305,23 @@ impl Intake {
         (now, until): (Time, Time),
     ) -> Result<Intent, ApplyError> {
         self.require(&replica.service)?;
-        let mut kept = self.shelf.protections(&replica.service)?;
+        let mut kept = self.state_store.protections(&replica.service)?;
         kept.forget_ended(now);
         kept.add(replica.ordinal, incarnation, until);
         if kept.len() > PROTECTIONS_MAX {
             return Err(ApplyError::Protections(replica.clone()));
         }
-        self.shelf.commit(shelf::put_protections(Txn::new(), &replica.service, &kept)?)?;
+        self.state_store.commit(state_store::put_protections(Txn::new(), &replica.service, &kept)?)?;
         Ok(Intent::Protect { replica: replica.clone(), incarnation, until })
     }
 
     /// Takes the protection of a replica back; there need not be one.
     pub(crate) fn unprotect(&self, replica: &ReplicaId, now: Time) -> Result<Intent, ApplyError> {
         self.require(&replica.service)?;
-        let mut kept = self.shelf.protections(&replica.service)?;
+        let mut kept = self.state_store.protections(&replica.service)?;
         kept.forget_ended(now);
         kept.remove(replica.ordinal);
-        self.shelf.commit(shelf::put_protections(Txn::new(), &replica.service, &kept)?)?;
+        self.state_store.commit(state_store::put_protections(Txn::new(), &replica.service, &kept)?)?;
         Ok(Intent::Unprotect(replica.clone()))
     }
 
@@ -360,8 +360,8 @@ impl Intake {
     }
 
     fn declare(&self, name: &ServiceName) -> Option<Intent> {
-        let declared =
-            shelf::declared(&self.resources, name).expect("what is kept was checked when it was applied")?;
+        let declared = state_store::declared(&self.resources, name)
+            .expect("what is kept was checked when it was applied")?;
         Some(Intent::Declare(Arc::new(declared)))
     }
 
@@ -401,7 +401,7 @@ impl Intake {
 }
 
 /// A changed autoscaler is a new revision of the service that it targets.
-fn bump_target(merged: &mut BTreeMap<(Kind, String), Stored>, resource: &Resource) {
+fn bump_target(merged: &mut BTreeMap<(Kind, String), StoredResource>, resource: &Resource) {
     let Resource::HorizontalPodAutoscaler(_) = resource else { return };
     let target = service_of(resource).and_then(|name| merged.get_mut(&(Kind::Service, name.to_string())));
     if let Some(stored) = target {

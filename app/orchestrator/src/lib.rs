@@ -15,7 +15,7 @@ mod intake;
 mod measuring;
 mod routing;
 mod scribe;
-mod shelf;
+mod state_store;
 mod versions;
 
 pub use board::Board;
@@ -26,7 +26,7 @@ pub use intake::{Applied, ApplyError, Change};
 pub use journal::{EventId, Kept, Past, Told, kept};
 pub use measuring::Measuring;
 pub use routing::{KeptRoute, Routing};
-pub use shelf::{ShelfError, Stored};
+pub use state_store::{StateStoreError, StoredResource};
 
 /// Starts the loop on a thread of its own, from what the store holds.
 ///

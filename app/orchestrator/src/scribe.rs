@@ -13,7 +13,7 @@ use model::name::ServiceName;
 use store::{CommitError, Txn};
 
 use crate::handle::Handle;
-use crate::shelf::{self, Shelf, ShelfError};
+use crate::state_store::{self, StateStore, StateStoreError};
 
 /// Most notes in one transaction; those that come meanwhile wait for the next.
 const NOTES_MAX: usize = 100;
@@ -28,16 +28,16 @@ pub(crate) enum Note {
 }
 
 /// Starts the thread; it ends when the sender is dropped.
-pub(crate) fn start(shelf: Shelf, handle: Handle) -> std::io::Result<Sender<Note>> {
+pub(crate) fn start(state_store: StateStore, handle: Handle) -> std::io::Result<Sender<Note>> {
     let (notes, inbox) = channel();
-    thread::Builder::new().name("scribe".into()).spawn(move || run(&inbox, &shelf, &handle))?;
+    thread::Builder::new().name("scribe".into()).spawn(move || run(&inbox, &state_store, &handle))?;
     Ok(notes)
 }
 
 /// The load of each service as it was written last: a record is written only when it is a new one.
 type Loads = BTreeMap<ServiceName, Option<Arc<LoadRecord>>>;
 
-fn run(inbox: &Receiver<Note>, shelf: &Shelf, handle: &Handle) {
+fn run(inbox: &Receiver<Note>, state_store: &StateStore, handle: &Handle) {
     let mut loads = Loads::new();
     // Rows that could not be removed yet: the loop repeats what it wants remembered, but not what it has forgotten.
     let mut owed = Vec::new();
@@ -45,7 +45,7 @@ fn run(inbox: &Receiver<Note>, shelf: &Shelf, handle: &Handle) {
         let mut notes = std::mem::take(&mut owed);
         notes.push(first);
         notes.extend(inbox.try_iter().take(NOTES_MAX - 1));
-        let outcomes = write_each(shelf, &notes, &mut loads);
+        let outcomes = write_each(state_store, &notes, &mut loads);
         for (note, outcome) in notes.into_iter().zip(outcomes) {
             match note {
                 Note::Remember(action, _) => {
@@ -63,18 +63,19 @@ fn run(inbox: &Receiver<Note>, shelf: &Shelf, handle: &Handle) {
 /// Writes all notes in one transaction. Returns the outcome of each.
 ///
 /// When the transaction is too large, each half is tried by itself, so that one note that cannot be kept harms no other.
-fn write_each(shelf: &Shelf, notes: &[Note], loads: &mut Loads) -> Vec<Outcome> {
-    let error = match write(shelf, notes, loads) {
+fn write_each(state_store: &StateStore, notes: &[Note], loads: &mut Loads) -> Vec<Outcome> {
+    let error = match write(state_store, notes, loads) {
         Ok(()) => {
             notes.iter().for_each(|note| note_load(note, loads));
             return vec![Outcome::Applied; notes.len()];
         }
         Err(error) => error,
     };
-    let is_too_much = matches!(error, ShelfError::TooLong(_) | ShelfError::Write(CommitError::TooLarge(_)));
+    let is_too_much =
+        matches!(error, StateStoreError::TooLong(_) | StateStoreError::Write(CommitError::TooLarge(_)));
     if is_too_much && notes.len() > 1 {
         let (before, after) = notes.split_at(notes.len() / 2);
-        return [write_each(shelf, before, loads), write_each(shelf, after, loads)].concat();
+        return [write_each(state_store, before, loads), write_each(state_store, after, loads)].concat();
     }
     tracing::warn!(error = %error, "memory_not_written");
     vec![
@@ -83,24 +84,24 @@ fn write_each(shelf: &Shelf, notes: &[Note], loads: &mut Loads) -> Vec<Outcome> 
     ]
 }
 
-fn write(shelf: &Shelf, notes: &[Note], loads: &Loads) -> Result<(), ShelfError> {
+fn write(state_store: &StateStore, notes: &[Note], loads: &Loads) -> Result<(), StateStoreError> {
     let mut txn = Txn::new();
     for note in notes {
         txn = match note {
-            Note::Remember(_, memory) => put_load(shelf::put_memory(txn, memory)?, memory, loads)?,
-            Note::Forget(service) => shelf::delete_memory(txn, service),
+            Note::Remember(_, memory) => put_load(state_store::put_memory(txn, memory)?, memory, loads)?,
+            Note::Forget(service) => state_store::delete_memory(txn, service),
         };
     }
-    shelf.commit(txn).map(drop)
+    state_store.commit(txn).map(drop)
 }
 
 /// Adds the load of a service to a transaction, unless it is the record that was written last.
-fn put_load(txn: Txn, memory: &Memory, loads: &Loads) -> Result<Txn, ShelfError> {
+fn put_load(txn: Txn, memory: &Memory, loads: &Loads) -> Result<Txn, StateStoreError> {
     match (&memory.load, loads.get(&memory.service)) {
         (Some(load), Some(Some(written))) if Arc::ptr_eq(load, written) => Ok(txn),
         (None, Some(None)) => Ok(txn),
-        (Some(load), _) => shelf::put_load(txn, &memory.service, load),
-        (None, _) => Ok(shelf::delete_load(txn, &memory.service)),
+        (Some(load), _) => state_store::put_load(txn, &memory.service, load),
+        (None, _) => Ok(state_store::delete_load(txn, &memory.service)),
     }
 }
 
@@ -136,13 +137,13 @@ mod tests {
 
     #[test]
     fn a_memory_that_is_too_long_keeps_no_other_from_being_written() {
-        let shelf = Shelf::new(Arc::new(MemoryStore::default()));
+        let state_store = StateStore::new(Arc::new(MemoryStore::default()));
         let notes = [note(1, "shop", 2), note(2, "vast", 100_000), note(3, "cart", 3)];
-        let outcomes = write_each(&shelf, &notes, &mut Loads::new());
+        let outcomes = write_each(&state_store, &notes, &mut Loads::new());
         let is_applied: Vec<_> = outcomes.iter().map(|outcome| *outcome == Outcome::Applied).collect();
         assert_eq!(is_applied, [true, false, true]);
         let kept: Vec<_> =
-            shelf.memories().unwrap().iter().map(|memory| memory.service.to_string()).collect();
+            state_store.memories().unwrap().iter().map(|memory| memory.service.to_string()).collect();
         assert_eq!(kept, ["cart", "shop"]);
     }
 
@@ -157,14 +158,14 @@ mod tests {
                 exchange: Exchange::default(),
             }))
         };
-        let shelf = Shelf::new(Arc::new(MemoryStore::default()));
+        let state_store = StateStore::new(Arc::new(MemoryStore::default()));
         let mut loads = Loads::new();
         let mut remember = |desired, load: &Option<Arc<LoadRecord>>| {
             let blank = Memory::blank(ServiceName::parse("shop").unwrap());
             let memory = Memory { desired: Some(desired), load: load.clone(), ..blank };
             let note = Note::Remember(ActionId { epoch: Epoch(1), sequence: 1 }, Arc::new(memory));
-            assert_eq!(write_each(&shelf, &[note], &mut loads), [Outcome::Applied]);
-            let kept = shelf.memories().unwrap().remove(0);
+            assert_eq!(write_each(&state_store, &[note], &mut loads), [Outcome::Applied]);
+            let kept = state_store.memories().unwrap().remove(0);
             assert_eq!((kept.desired, &kept.load), (Some(desired), load));
         };
         let first = load(7);
@@ -172,7 +173,9 @@ mod tests {
         remember(2, &first);
         remember(3, &load(9));
         remember(4, &None);
-        shelf.commit(shelf::delete_memory(Txn::new(), &ServiceName::parse("shop").unwrap())).unwrap();
-        assert!(shelf.memories().unwrap().is_empty());
+        state_store
+            .commit(state_store::delete_memory(Txn::new(), &ServiceName::parse("shop").unwrap()))
+            .unwrap();
+        assert!(state_store.memories().unwrap().is_empty());
     }
 }

@@ -5,17 +5,17 @@ use model::resource::{Resource, Service};
 use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::shelf::{Stored, Version};
+use crate::state_store::{StoredResource, Version};
 
 /// Most earlier versions of a service that are recognised when they are declared again; Kubernetes' Deployments keep as many.
 const EARLIER_MAX: usize = 10;
 
 /// The resource as it is kept after a change.
-pub(crate) fn renewed(before: Option<&Stored>, resource: &Resource) -> Stored {
+pub(crate) fn renewed(before: Option<&StoredResource>, resource: &Resource) -> StoredResource {
     let revision = Generation(before.map_or(0, |stored| stored.revision.0) + 1);
     let (generation, earlier) = match (before, resource) {
         (
-            Some(Stored { resource: Resource::Service(old), generation, earlier, .. }),
+            Some(StoredResource { resource: Resource::Service(old), generation, earlier, .. }),
             Resource::Service(new),
         ) => {
             if what_runs(old) == what_runs(new) {
@@ -28,7 +28,7 @@ pub(crate) fn renewed(before: Option<&Stored>, resource: &Resource) -> Stored {
     };
     // Set when it is written, for one that is new.
     let created = before.map_or(0, |stored| stored.created);
-    Stored { resource: resource.clone(), revision, generation, earlier, created }
+    StoredResource { resource: resource.clone(), revision, generation, earlier, created }
 }
 
 /// The generation of what is run from now on, and the versions that ran before it.
@@ -71,7 +71,7 @@ mod tests {
     }
 
     fn generations(declared: &[Resource]) -> Vec<u64> {
-        let mut stored: Option<Stored> = None;
+        let mut stored: Option<StoredResource> = None;
         let mut all = Vec::new();
         for resource in declared {
             let next = renewed(stored.as_ref(), resource);

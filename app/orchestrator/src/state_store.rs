@@ -1,4 +1,4 @@
-//! What is kept in the store: keys, and the versioned form of each value.
+//! The state in the store: its keys, and the versioned format of each value.
 //!
 //! | key | value |
 //! |---|---|
@@ -10,10 +10,10 @@
 //! | `pauses/NAME` | until when the autoscaler of a service is paused |
 //! | `protections/NAME` | the replicas of a service that are not to be removed |
 //! | `memory/NAME` | what the loop remembers of a service, without its load |
-//! | `loads/NAME` | the load of a service, where that is forecast |
+//! | `loads/NAME` | the recorded load of a service, if its load is forecast |
 //! | `epoch` | the epoch of the latest run |
 //!
-//! Every value is JSON with the version of its form in `v`. One that a newer homeostat wrote is refused and left alone.
+//! Every value is JSON with the version of its format in `v`. A value that a newer homeostat wrote is refused and left alone.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,34 +30,34 @@ use store::{
     Commit, CommitError, Entry, Expect, Key, Prefix, ReadError, Revision, Store, Txn, Value, ValueTooLong,
 };
 
-/// The version of the form of every value that this program writes, and the newest that it reads.
-const FORM: u32 = 1;
+/// The format version of every value that this program writes, and the newest that it reads.
+const FORMAT: u32 = 1;
 
-/// A resource as it is kept.
+/// A resource in the store.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Stored {
+pub struct StoredResource {
     /// As written.
     pub resource: Resource,
-    /// Grows with each change of it.
+    /// Grows with each change of the resource.
     pub revision: Generation,
     /// Of a service: the revision in which what its replicas run was first declared.
     pub generation: Generation,
     /// Of a service: the versions that its replicas ran before, latest last, so that one is recognised when it is declared again.
     pub earlier: Vec<Version>,
-    /// The revision of the store in which it was created; it never changes.
+    /// The revision of the store in which the resource was created; it never changes.
     pub created: u64,
 }
 
 /// A version of a service that its replicas ran.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Version {
-    /// The digest of what was run. A later homeostat that writes the same declaration otherwise does not recognise it.
+    /// The digest of what was run. A later homeostat that serializes the same declaration differently does not recognise it.
     pub digest: u64,
-    /// The generation that it had.
+    /// The generation of this version.
     pub generation: u64,
 }
 
-/// A size asked for by hand, as it is kept.
+/// A hold of a service at a size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct StoredHold {
@@ -65,14 +65,14 @@ pub(crate) struct StoredHold {
     until_ms: Option<u64>,
 }
 
-/// A pause of an autoscaler, as it is kept.
+/// A pause of an autoscaler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct StoredPause {
     until_ms: Option<u64>,
 }
 
-/// The replicas of a service that are not to be removed, as they are kept.
+/// The replicas of a service that must not be removed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StoredProtections {
     replicas: BTreeMap<u32, StoredProtection>,
@@ -85,21 +85,21 @@ struct StoredProtection {
     until_ms: u64,
 }
 
-/// What is kept could not be read or written; nothing has changed unless the error says that it is in doubt.
+/// The state could not be read or written. Nothing has changed unless the error says that it is in doubt.
 #[derive(Debug, thiserror::Error)]
-pub enum ShelfError {
+pub enum StateStoreError {
     /// The store could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
     /// The store could not be written.
     #[error(transparent)]
     Write(#[from] CommitError),
-    /// What is to be kept is longer than a row may be; nothing has changed.
+    /// A value is longer than a row may be; nothing has changed.
     #[error("could not keep it: {0}")]
     TooLong(#[from] ValueTooLong),
     /// A newer homeostat wrote a value; it was left as it is.
     #[error(
-        "could not read {key} from the store: a newer homeostat wrote it (form {found}, this one reads up to {FORM}); start that version"
+        "could not read {key} from the store: a newer homeostat wrote it (form {found}, this one reads up to {FORMAT}); start that version"
     )]
     Newer {
         /// Its key.
@@ -107,7 +107,7 @@ pub enum ShelfError {
         /// The version of its form.
         found: u32,
     },
-    /// A value cannot be understood.
+    /// A value cannot be parsed.
     #[error(
         "could not read {key} from the store: it is of a form that this homeostat does not know; was it written by a newer one?"
     )]
@@ -117,13 +117,13 @@ pub enum ShelfError {
         /// Why.
         source: serde_json::Error,
     },
-    /// Two orchestrators began at the same moment, and the other one was first.
+    /// Another orchestrator began an epoch at the same moment, and was first.
     #[error("another orchestrator has begun a newer epoch in this store; only one may run")]
     Overtaken,
 }
 
 #[derive(Serialize, Deserialize)]
-struct StoredResource {
+struct ResourceRow {
     revision: u64,
     generation: u64,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -136,23 +136,23 @@ struct StoredEpoch {
     epoch: u64,
 }
 
-/// What stands before the fields of every value.
+/// The format version of a value, read before anything else of it.
 #[derive(Deserialize)]
-struct Head {
+struct VersionHeader {
     v: u32,
 }
 
-/// A value with its head.
+/// A value with its format version.
 #[derive(Serialize)]
-struct Headed<'a, T> {
+struct Versioned<'a, T> {
     v: u32,
     #[serde(flatten)]
     value: &'a T,
 }
 
-/// Reads and writes what is kept.
+/// Reads and writes the state.
 #[derive(Clone, Debug)]
-pub(crate) struct Shelf {
+pub(crate) struct StateStore {
     store: Arc<dyn Store>,
 }
 
@@ -177,7 +177,7 @@ impl StoredPause {
 }
 
 impl StoredProtections {
-    /// Keeps those that have not ended by `now`.
+    /// Removes the protections that have ended by `now`.
     pub(crate) fn forget_ended(&mut self, now: Time) {
         self.replicas.retain(|_, protection| protection.until_ms > now.as_millis());
     }
@@ -205,13 +205,13 @@ impl StoredProtections {
     }
 }
 
-impl Shelf {
+impl StateStore {
     pub(crate) fn new(store: Arc<dyn Store>) -> Self {
         Self { store }
     }
 
-    /// Begins the next epoch. No two runs ever have the same.
-    pub(crate) fn next_epoch(&self) -> Result<Epoch, ShelfError> {
+    /// Begins the next epoch. No two runs ever have the same epoch.
+    pub(crate) fn next_epoch(&self) -> Result<Epoch, StateStoreError> {
         let key = key_of("epoch");
         let (last, expected) = match self.store.get(&key)? {
             None => (0, Expect::Absent),
@@ -220,28 +220,29 @@ impl Shelf {
         let next = value_of(&StoredEpoch { epoch: last + 1 })?;
         match self.store.compare_and_set(key, expected, next)? {
             Commit::Applied { .. } => Ok(Epoch(last + 1)),
-            Commit::Refused { .. } => Err(ShelfError::Overtaken),
+            Commit::Refused { .. } => Err(StateStoreError::Overtaken),
         }
     }
 
     /// All resources, by kind and name.
-    pub(crate) fn resources(&self) -> Result<BTreeMap<(Kind, String), Stored>, ShelfError> {
+    pub(crate) fn resources(&self) -> Result<BTreeMap<(Kind, String), StoredResource>, StateStoreError> {
         let mut all = BTreeMap::new();
         for folder in ["services/", "autoscalers/", "routes/", "metricsources/"] {
             for entry in self.store.list(&prefix_of(folder))?.entries {
-                let stored: StoredResource = read(&entry)?;
+                let stored: ResourceRow = read(&entry)?;
                 let name = stored.resource.name().to_owned();
                 let (revision, generation) = (Generation(stored.revision), Generation(stored.generation));
                 let (created, earlier) = (entry.create_revision.0, stored.earlier);
-                let kept = Stored { resource: stored.resource, revision, generation, earlier, created };
+                let kept =
+                    StoredResource { resource: stored.resource, revision, generation, earlier, created };
                 all.insert((kept.resource.kind(), name), kept);
             }
         }
         Ok(all)
     }
 
-    /// What people have ordered by hand: holds, pauses, protections.
-    pub(crate) fn orders(&self) -> Result<Vec<Intent>, ShelfError> {
+    /// What operators have ordered: holds, pauses and protections.
+    pub(crate) fn orders(&self) -> Result<Vec<Intent>, StateStoreError> {
         let mut orders = self.each("holds/", |name, hold: StoredHold| hold.intent(name))?;
         orders.extend(self.each("pauses/", |name, pause: StoredPause| pause.intent(name))?);
         let protections = self.each("protections/", |name, kept: StoredProtections| kept.intents(&name))?;
@@ -249,13 +250,13 @@ impl Shelf {
         Ok(orders)
     }
 
-    /// The replicas of a service that are not to be removed.
-    pub(crate) fn protections(&self, service: &ServiceName) -> Result<StoredProtections, ShelfError> {
+    /// The replicas of a service that must not be removed.
+    pub(crate) fn protections(&self, service: &ServiceName) -> Result<StoredProtections, StateStoreError> {
         let entry = self.store.get(&key_of(&format!("protections/{service}")))?;
         entry.map_or_else(|| Ok(StoredProtections::default()), |entry| read(&entry))
     }
 
-    pub(crate) fn memories(&self) -> Result<Vec<Arc<Memory>>, ShelfError> {
+    pub(crate) fn memories(&self) -> Result<Vec<Arc<Memory>>, StateStoreError> {
         let load = |name, stored: StoredLoad| (name, Arc::new(LoadRecord::from(stored)));
         let mut loads: BTreeMap<ServiceName, Arc<LoadRecord>> =
             self.each("loads/", load)?.into_iter().collect();
@@ -264,13 +265,13 @@ impl Shelf {
         Ok(memories.into_iter().map(whole).map(Arc::new).collect())
     }
 
-    fn each<T, R>(&self, folder: &str, of: impl Fn(ServiceName, T) -> R) -> Result<Vec<R>, ShelfError>
+    fn each<T, R>(&self, folder: &str, of: impl Fn(ServiceName, T) -> R) -> Result<Vec<R>, StateStoreError>
     where
         T: for<'de> Deserialize<'de>,
     {
         let mut all = Vec::new();
         for entry in self.store.list(&prefix_of(folder))?.entries {
-            // A key that is not a valid name was not written by us, and is left alone.
+            // Homeostat writes no key that is not a valid name: this one is left alone.
             let Some(name) =
                 entry.key.as_str().strip_prefix(folder).and_then(|name| ServiceName::parse(name).ok())
             else {
@@ -282,17 +283,17 @@ impl Shelf {
     }
 
     /// Commits a transaction, all or nothing. Returns the revision in which it was written.
-    pub(crate) fn commit(&self, txn: Txn) -> Result<Revision, ShelfError> {
+    pub(crate) fn commit(&self, txn: Txn) -> Result<Revision, StateStoreError> {
         match self.store.commit(txn)? {
             Commit::Applied { revision } => Ok(revision),
-            Commit::Refused { .. } => Err(ShelfError::Overtaken),
+            Commit::Refused { .. } => Err(StateStoreError::Overtaken),
         }
     }
 }
 
-/// Adds a resource to a transaction. Fails when it is too long for a row.
-pub(crate) fn put_resource(txn: Txn, stored: &Stored) -> Result<Txn, ShelfError> {
-    let value = StoredResource {
+/// Adds a resource to a transaction. Fails when the resource is too long for a row.
+pub(crate) fn put_resource(txn: Txn, stored: &StoredResource) -> Result<Txn, StateStoreError> {
+    let value = ResourceRow {
         revision: stored.revision.0,
         generation: stored.generation.0,
         earlier: stored.earlier.clone(),
@@ -306,7 +307,7 @@ pub(crate) fn delete_resource(txn: Txn, kind: Kind, name: &str) -> Txn {
     txn.delete(resource_key(kind, name))
 }
 
-pub(crate) fn put_hold(txn: Txn, service: &ServiceName, hold: StoredHold) -> Result<Txn, ShelfError> {
+pub(crate) fn put_hold(txn: Txn, service: &ServiceName, hold: StoredHold) -> Result<Txn, StateStoreError> {
     Ok(txn.put(key_of(&format!("holds/{service}")), value_of(&hold)?))
 }
 
@@ -314,7 +315,7 @@ pub(crate) fn delete_hold(txn: Txn, service: &ServiceName) -> Txn {
     txn.delete(key_of(&format!("holds/{service}")))
 }
 
-pub(crate) fn put_pause(txn: Txn, service: &ServiceName, pause: StoredPause) -> Result<Txn, ShelfError> {
+pub(crate) fn put_pause(txn: Txn, service: &ServiceName, pause: StoredPause) -> Result<Txn, StateStoreError> {
     Ok(txn.put(key_of(&format!("pauses/{service}")), value_of(&pause)?))
 }
 
@@ -322,12 +323,12 @@ pub(crate) fn delete_pause(txn: Txn, service: &ServiceName) -> Txn {
     txn.delete(key_of(&format!("pauses/{service}")))
 }
 
-/// Adds the protections of a service to a transaction; their row goes with the last of them.
+/// Adds the protections of a service to a transaction. Without any, their row is deleted.
 pub(crate) fn put_protections(
     txn: Txn,
     service: &ServiceName,
     kept: &StoredProtections,
-) -> Result<Txn, ShelfError> {
+) -> Result<Txn, StateStoreError> {
     if kept.len() == 0 {
         return Ok(delete_protections(txn, service));
     }
@@ -338,7 +339,7 @@ pub(crate) fn delete_protections(txn: Txn, service: &ServiceName) -> Txn {
     txn.delete(key_of(&format!("protections/{service}")))
 }
 
-pub(crate) fn put_memory(txn: Txn, memory: &Memory) -> Result<Txn, ShelfError> {
+pub(crate) fn put_memory(txn: Txn, memory: &Memory) -> Result<Txn, StateStoreError> {
     let value = StoredMemory::without_load(memory);
     Ok(txn.put(key_of(&format!("memory/{}", memory.service)), value_of(&value)?))
 }
@@ -347,7 +348,7 @@ pub(crate) fn delete_memory(txn: Txn, service: &ServiceName) -> Txn {
     delete_load(txn.delete(key_of(&format!("memory/{service}"))), service)
 }
 
-pub(crate) fn put_load(txn: Txn, service: &ServiceName, load: &LoadRecord) -> Result<Txn, ShelfError> {
+pub(crate) fn put_load(txn: Txn, service: &ServiceName, load: &LoadRecord) -> Result<Txn, StateStoreError> {
     let value = StoredLoad::from(load);
     Ok(txn.put(key_of(&format!("loads/{service}")), value_of(&value)?))
 }
@@ -356,11 +357,11 @@ pub(crate) fn delete_load(txn: Txn, service: &ServiceName) -> Txn {
     txn.delete(key_of(&format!("loads/{service}")))
 }
 
-/// A service with the autoscaler that targets it, as the loop takes it.
+/// A service with the autoscaler that targets it, as an input of the loop.
 ///
-/// Fails when an autoscaler says what none can do; what is kept was checked, so that is a version of homeostat that differs.
+/// Fails when an autoscaler is invalid. It was checked before it was stored, so another version of homeostat must have stored it.
 pub(crate) fn declared(
-    all: &BTreeMap<(Kind, String), Stored>,
+    all: &BTreeMap<(Kind, String), StoredResource>,
     name: &ServiceName,
 ) -> Result<Option<Declared>, Problems> {
     let Some(stored) = all.get(&(Kind::Service, name.to_string())) else { return Ok(None) };
@@ -395,17 +396,17 @@ fn prefix_of(folder: &str) -> Prefix {
 }
 
 fn value_of(value: &impl Serialize) -> Result<Value, ValueTooLong> {
-    let json = serde_json::to_vec(&Headed { v: FORM, value })
-        .expect("the stored forms have text keys only, so JSON can hold them");
+    let json = serde_json::to_vec(&Versioned { v: FORMAT, value })
+        .expect("the stored types have text keys only, so JSON can hold them");
     Value::new(json)
 }
 
-/// The head is read first: what follows in a newer form may be anything.
-fn read<T: for<'de> Deserialize<'de>>(entry: &Entry) -> Result<T, ShelfError> {
-    let unknown = |source| ShelfError::Form { key: entry.key.to_string(), source };
-    let head: Head = serde_json::from_slice(&entry.value).map_err(unknown)?;
-    if head.v > FORM {
-        return Err(ShelfError::Newer { key: entry.key.to_string(), found: head.v });
+/// Reads the format version first: in a newer format the rest may be anything.
+fn read<T: for<'de> Deserialize<'de>>(entry: &Entry) -> Result<T, StateStoreError> {
+    let unknown = |source| StateStoreError::Form { key: entry.key.to_string(), source };
+    let header: VersionHeader = serde_json::from_slice(&entry.value).map_err(unknown)?;
+    if header.v > FORMAT {
+        return Err(StateStoreError::Newer { key: entry.key.to_string(), found: header.v });
     }
     serde_json::from_slice(&entry.value).map_err(unknown)
 }
