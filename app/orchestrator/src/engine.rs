@@ -18,9 +18,9 @@ use os::Clock;
 use store::Store;
 
 use crate::board::{self, Board};
-use crate::chronicle::{Chronicle, HistoryKept};
 use crate::handle::{Handle, Inner, Message};
 use crate::health::{Health, Standing};
+use crate::history::{HistoryConfig, HistoryWriter};
 use crate::intake::Intake;
 use crate::measuring::Measuring;
 use crate::routing::Routing;
@@ -46,7 +46,7 @@ pub struct Doors {
     /// The folder of the journal; made when it is not there.
     pub journal: PathBuf,
     /// Where and for how long decisions are kept.
-    pub history: HistoryKept,
+    pub history: HistoryConfig,
     /// The node whose replicas the loop steers.
     pub node: NodeName,
     /// Where every random stream grows from.
@@ -106,7 +106,7 @@ pub(crate) fn start(doors: Doors) -> Result<Handle, StartError> {
     let (messages, inbox) = sync_channel(MESSAGES_MAX);
     let board = Arc::new(Board::open(&doors.journal)?);
     let health = Arc::new(Health::default());
-    let chronicle = Chronicle::start(&doors.history).map_err(StartError::Thread)?;
+    let history = HistoryWriter::start(&doors.history).map_err(StartError::Thread)?;
     let handle = Handle {
         inner: Arc::new(Inner {
             messages,
@@ -116,7 +116,7 @@ pub(crate) fn start(doors: Doors) -> Result<Handle, StartError> {
             clock,
             health: Arc::clone(&health),
             journal: doors.journal.clone(),
-            chronicle: chronicle.clone(),
+            history: history.clone(),
             thread: Mutex::default(),
         }),
     };
@@ -133,7 +133,7 @@ pub(crate) fn start(doors: Doors) -> Result<Handle, StartError> {
         board,
         health,
         notes,
-        chronicle,
+        history,
     };
     if let Err(error) = engine.begin_run() {
         engine.journal.abandon();
@@ -186,7 +186,7 @@ struct Engine {
     board: Arc<Board>,
     health: Arc<Health>,
     notes: Sender<Note>,
-    chronicle: Chronicle,
+    history: HistoryWriter,
 }
 
 impl Engine {
@@ -200,7 +200,7 @@ impl Engine {
         let (orders, memories) = (self.state_store.orders()?, self.state_store.memories()?);
         let epoch = self.state_store.next_epoch()?;
         self.board.begin_run(epoch);
-        self.chronicle.begin_run(epoch);
+        self.history.begin_run(epoch);
         let start = Start {
             epoch,
             node: self.doors.node.clone(),
@@ -296,7 +296,7 @@ impl Engine {
 
     /// Hands the actions to those who do them, and the events to those who watch. What led to them is on disk.
     fn hand_out(&mut self) {
-        self.chronicle.keep(std::mem::take(&mut self.out.decisions));
+        self.history.append(std::mem::take(&mut self.out.decisions));
         let actions = std::mem::take(&mut self.out.actions);
         for action in actions {
             match &action.kind {

@@ -16,8 +16,8 @@ use model::time::{Now, Wall};
 use os::Clock;
 
 use crate::board::{self, Board};
-use crate::chronicle::Chronicle;
 use crate::health::Health;
+use crate::history::HistoryWriter;
 use crate::intake::{Applied, ApplyError, Intake};
 use crate::state_store::StoredResource;
 
@@ -58,7 +58,7 @@ pub(crate) struct Inner {
     pub(crate) clock: Clock,
     pub(crate) health: Arc<Health>,
     pub(crate) journal: std::path::PathBuf,
-    pub(crate) chronicle: Chronicle,
+    pub(crate) history: HistoryWriter,
     /// The thread of the loop, until it was joined.
     pub(crate) thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -220,7 +220,7 @@ impl Handle {
         within: (Wall, Wall),
         limit: usize,
     ) -> Result<journal::Past, std::io::Error> {
-        self.inner.chronicle.read(service, within, limit)
+        self.inner.history.read(service, within, limit)
     }
 
     /// Both clocks at this moment.
@@ -247,7 +247,7 @@ impl Handle {
         if thread.is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("loop_panicked");
         }
-        self.inner.chronicle.flush();
+        self.inner.history.flush();
         self.inner.board.epoch()
     }
 
@@ -312,7 +312,7 @@ mod tests {
             clock: Clock::continued_after(Time::ZERO),
             health: Arc::default(),
             journal: "unused".into(),
-            chronicle: Chronicle::start(&crate::HistoryKept::in_folder("unused".into())).unwrap(),
+            history: HistoryWriter::start(&crate::HistoryConfig::in_folder("unused".into())).unwrap(),
             thread: Mutex::default(),
         };
         let handle = Handle { inner: Arc::new(inner) };

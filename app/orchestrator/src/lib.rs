@@ -7,10 +7,10 @@
 //! It decides nothing about replicas: that is `core/control`. It runs nothing: that is up to the agent that takes the orders.
 
 mod board;
-mod chronicle;
 mod engine;
 mod handle;
 mod health;
+mod history;
 mod intake;
 mod measuring;
 mod routing;
@@ -19,9 +19,9 @@ mod state_store;
 mod versions;
 
 pub use board::Board;
-pub use chronicle::{HISTORY_KEPT, HistoryKept};
 pub use engine::{Doors, Order, StartError};
 pub use handle::{Handle, Stopped};
+pub use history::{HISTORY_RETENTION, HistoryConfig};
 pub use intake::{Applied, ApplyError, Change};
 pub use journal::{EventId, Kept, Past, Told, kept};
 pub use measuring::Measuring;

@@ -75,7 +75,7 @@ impl World {
         let handle = orchestrator::start(Doors {
             store: Arc::new(MemoryStore::open(MemoryDisk::default())),
             journal: data.join("journal"),
-            history: orchestrator::HistoryKept::in_folder(data.join("history")),
+            history: orchestrator::HistoryConfig::in_folder(data.join("history")),
             node: node.clone(),
             seed: 7,
             settings: Settings::default(),

@@ -13,7 +13,7 @@ use manifest::Manifests;
 use model::action::{Outcome, Refusal};
 use model::name::NodeName;
 use model::resource::Resource;
-use orchestrator::{Doors, Handle, HistoryKept};
+use orchestrator::{Doors, Handle, HistoryConfig};
 use platform_process::ProcessPlatform;
 use proxy::{Proxy, ProxyConfig};
 use store_embedded::{EmbeddedStore, OpenError};
@@ -74,7 +74,7 @@ impl Reign {
         let handle = orchestrator::start(Doors {
             store: Arc::clone(&store) as _,
             journal: up.data.join("journal"),
-            history: HistoryKept { folder: up.data.join("history"), keep: up.history },
+            history: HistoryConfig { folder: up.data.join("history"), retention: up.history },
             node: node.clone(),
             seed,
             settings: up.settings.clone(),

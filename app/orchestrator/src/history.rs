@@ -1,4 +1,4 @@
-//! Writes the history of decisions on a thread of its own, so that the loop waits neither for the disk nor for the words.
+//! Writes the history of decisions on a thread of its own, so that the loop waits neither for the disk nor for the formatting.
 
 use std::io;
 use std::path::PathBuf;
@@ -15,64 +15,65 @@ use model::name::ServiceName;
 use model::time::Wall;
 
 /// How long decisions are kept by default: enough to look back over a month.
-pub const HISTORY_KEPT: Duration = Duration::from_hours(30 * 24);
+pub const HISTORY_RETENTION: Duration = Duration::from_hours(30 * 24);
 
-/// Batches that may wait, each of one step of the loop. Further ones are dropped and counted: the loop does not wait for its history.
+/// Batches that may wait to be written, each of one step of the loop. Further ones are dropped and counted: the loop does not wait for
+/// its history.
 const BATCHES_MAX: usize = 256;
 
 /// Where and for how long decisions are kept.
 #[derive(Clone, Debug)]
-pub struct HistoryKept {
-    /// The folder; made with the first decision.
+pub struct HistoryConfig {
+    /// The folder; created with the first decision.
     pub folder: PathBuf,
-    /// How long.
-    pub keep: Duration,
+    /// For how long.
+    pub retention: Duration,
 }
 
-/// Talks to the thread that writes the history; the thread ends with the last of these.
+/// A handle to the thread that writes the history; the thread ends with the last handle.
 #[derive(Clone, Debug)]
-pub(crate) struct Chronicle {
+pub(crate) struct HistoryWriter {
     folder: PathBuf,
-    pages: SyncSender<Page>,
+    commands: SyncSender<Command>,
     lost: Arc<AtomicU64>,
 }
 
 #[derive(Debug)]
-enum Page {
-    Run(Epoch),
-    Decided(Vec<Decided>),
-    /// Hand everything before it to the disk, and then answer.
+enum Command {
+    BeginRun(Epoch),
+    Append(Vec<Decided>),
+    /// Write everything before it to the disk, and then answer.
     Flush(SyncSender<()>),
 }
 
-impl HistoryKept {
-    /// In `folder`, as long as usual.
+impl HistoryConfig {
+    /// Keeps decisions in `folder`, for the default time.
     pub fn in_folder(folder: PathBuf) -> Self {
-        Self { folder, keep: HISTORY_KEPT }
+        Self { folder, retention: HISTORY_RETENTION }
     }
 }
 
-impl Chronicle {
-    pub(crate) fn start(kept: &HistoryKept) -> io::Result<Self> {
-        let (pages, inbox) = sync_channel(BATCHES_MAX);
-        let history = History::new(kept.folder.clone(), kept.keep);
-        thread::Builder::new().name("chronicle".into()).spawn(move || run(&inbox, history))?;
-        Ok(Self { folder: kept.folder.clone(), pages, lost: Arc::default() })
+impl HistoryWriter {
+    pub(crate) fn start(config: &HistoryConfig) -> io::Result<Self> {
+        let (commands, inbox) = sync_channel(BATCHES_MAX);
+        let history = History::new(config.folder.clone(), config.retention);
+        thread::Builder::new().name("history".into()).spawn(move || run(&inbox, history))?;
+        Ok(Self { folder: config.folder.clone(), commands, lost: Arc::default() })
     }
 
-    /// Decisions from now on are those of another run.
+    /// Begins a new run: decisions from now on belong to it.
     pub(crate) fn begin_run(&self, epoch: Epoch) {
-        // That the thread has ended shows in what it could not write.
-        drop(self.pages.send(Page::Run(epoch)));
+        // A thread that has ended has logged why.
+        drop(self.commands.send(Command::BeginRun(epoch)));
     }
 
-    /// Keeps what was decided, or drops it when the disk is too slow. Does not wait.
-    pub(crate) fn keep(&self, decided: Vec<Decided>) {
+    /// Appends decisions, or drops them when the disk is too slow. Does not wait.
+    pub(crate) fn append(&self, decided: Vec<Decided>) {
         if decided.is_empty() {
             return;
         }
         let count = decided.len() as u64;
-        match self.pages.try_send(Page::Decided(decided)) {
+        match self.commands.try_send(Command::Append(decided)) {
             Ok(()) => {
                 let lost = self.lost.swap(0, Ordering::Relaxed);
                 if lost > 0 {
@@ -85,11 +86,11 @@ impl Chronicle {
         }
     }
 
-    /// Waits until all that was decided so far is on its way to the disk.
+    /// Waits until every decision so far is handed to the system.
     pub(crate) fn flush(&self) {
         let (done, wait) = sync_channel(1);
-        if self.pages.send(Page::Flush(done)).is_ok() {
-            // One that ended before it answered has written what it could.
+        if self.commands.send(Command::Flush(done)).is_ok() {
+            // A thread that ended before it answered has written what it could.
             let _ = wait.recv();
         }
     }
@@ -101,35 +102,35 @@ impl Chronicle {
     }
 }
 
-fn run(inbox: &Receiver<Page>, mut history: History) {
-    let mut is_troubled = false;
-    for page in inbox {
-        let result = match page {
-            Page::Run(epoch) => history.begin_run(epoch),
-            Page::Decided(all) => {
-                // Each is tried, even if one before it failed.
+fn run(inbox: &Receiver<Command>, mut history: History) {
+    let mut has_failed = false;
+    for command in inbox {
+        let result = match command {
+            Command::BeginRun(epoch) => history.begin_run(epoch),
+            Command::Append(all) => {
+                // All are tried, even if one fails.
                 let mut result = Ok(());
                 for decided in &all {
                     result = result.and(history.keep(decided));
                 }
                 result
             }
-            Page::Flush(done) => {
+            Command::Flush(done) => {
                 let result = history.flush();
-                // Who asked may have gone.
+                // The caller may be gone.
                 let _ = done.send(());
                 result
             }
         };
         // A full disk is logged once, not with each decision.
         match &result {
-            Err(error) if !is_troubled => {
+            Err(error) if !has_failed => {
                 let source = &error.source;
                 tracing::warn!(error = %format_args!("{error}: {source}"), "history_not_kept");
             }
             Ok(()) | Err(_) => {}
         }
-        is_troubled = result.is_err();
+        has_failed = result.is_err();
     }
     if let Err(error) = history.flush() {
         tracing::warn!(%error, "history_not_kept");
