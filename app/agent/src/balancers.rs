@@ -19,10 +19,10 @@ use crate::known::{KnownReplica, KnownService};
 pub(crate) const CLOSE_MAX: Duration = Duration::from_secs(20);
 
 /// A keeper without files. What it notices about a file becomes an event of the service.
-pub(crate) fn keepers(runtime: tokio::runtime::Handle, people: Handle) -> Keepers {
+pub(crate) fn keepers(runtime: tokio::runtime::Handle, loop_handle: Handle) -> Keepers {
     let tell = move |notice: Notice| {
         let kind = if notice.is_warning { EventKind::BalancerFailed } else { EventKind::BalancerReloaded };
-        people.tell_people(&notice.service, kind, notice.message);
+        loop_handle.record_event(&notice.service, kind, notice.message);
     };
     Keepers::new(runtime, Arc::new(tell))
 }

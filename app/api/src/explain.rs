@@ -8,7 +8,7 @@ use model::event::EventKind;
 use model::name::ServiceName;
 use model::resource::Resource;
 use model::time::Wall;
-use orchestrator::{Handle, Told};
+use orchestrator::{Handle, EventRecord};
 
 use crate::failure::{Code, Failure};
 use crate::history;
@@ -77,7 +77,7 @@ fn nothing_decided(service: &ServiceName, at: Option<Wall>) -> Failure {
 }
 
 fn recent_changes(handle: &Handle, service: &ServiceName) -> Vec<v1::SizeChange> {
-    let events = handle.board().recent_events(Some(service), EVENTS_SEARCHED);
+    let events = handle.events().recent_events(Some(service), EVENTS_SEARCHED);
     let resized = events.iter().filter(|event| event.kind == EventKind::Scaled.name());
     let mut changes: Vec<v1::SizeChange> = resized
         .map(|event| v1::SizeChange { at: rfc3339(event.at), message: event.message.clone() })
@@ -102,9 +102,9 @@ pub(crate) fn require(handle: &Handle, service: &ServiceName) -> Result<(), Fail
 pub(crate) fn events_of(
     handle: &Handle,
     service: &ServiceName,
-    events: &[Arc<Told>],
+    events: &[Arc<EventRecord>],
 ) -> Result<v1::List<v1::Event>, Failure> {
-    if handle.board().recent_events(Some(service), 1).is_empty() {
+    if handle.events().recent_events(Some(service), 1).is_empty() {
         require(handle, service)?;
     }
     Ok(v1::List { items: events.iter().map(|event| view::event(event)).collect() })
@@ -121,7 +121,7 @@ pub(crate) async fn describe(state: &State, service: ServiceName) -> Result<v1::
                 return Err(nothing_decided(&service, None));
             };
             let ServiceView { places, .. } = view.clone();
-            let events = handle.board().recent_events(Some(&service), EVENTS_SHOWN);
+            let events = handle.events().recent_events(Some(&service), EVENTS_SHOWN);
             Ok(v1::Description {
                 service: declared,
                 autoscaler: autoscaler_of(handle, &service)?,

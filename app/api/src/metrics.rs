@@ -101,7 +101,7 @@ struct Latencies {
 }
 
 async fn read(state: &State) -> Result<Reading, Failure> {
-    let rounds = *state.handle.board().changes().borrow();
+    let rounds = *state.handle.events().changes().borrow();
     let (services, in_flight) = state
         .ask(|handle| {
             Ok((view::services(handle, None)?, handle.look(|control, _| control.actions_in_flight())?))

@@ -225,7 +225,7 @@ fn failed_starts(handle: &Handle, places: &[PlaceView]) -> BTreeMap<ReplicaId, S
         return BTreeMap::new();
     }
     // Later ones take the place of earlier ones.
-    let failed = handle.board().recent_events(None, usize::MAX).into_iter().filter_map(|event| {
+    let failed = handle.events().recent_events(None, usize::MAX).into_iter().filter_map(|event| {
         let replica = ReplicaId { service: event.service.clone(), ordinal: event.replica? };
         (event.kind == EventKind::ActionFailed.name() && waiting.contains(&replica))
             .then(|| (replica, event.message.clone()))

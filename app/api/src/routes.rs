@@ -674,7 +674,7 @@ async fn events(Of(state): Of<State>, Asked(asked): Asked<WhichEvents>) -> Resul
     let limit = asked.limit.min(EVENTS_MAX);
     let (handle, meant) = (state.handle.clone(), service.clone());
     let earlier = move || {
-        let mut events = handle.board().recent_events(meant.as_ref(), limit);
+        let mut events = handle.events().recent_events(meant.as_ref(), limit);
         events.retain(|event| since.is_none_or(|since| event.at > since));
         events
     };

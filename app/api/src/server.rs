@@ -112,7 +112,7 @@ async fn in_time(request: Request, next: Next) -> Response {
 
 /// Counts events by kind, for /metrics; ends with the loop.
 async fn count_events(state: State) {
-    let mut events = state.handle.board().subscribe();
+    let mut events = state.handle.events().subscribe();
     loop {
         match events.recv().await {
             Ok(event) => state.count_event(&event.kind),

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
 use futures_util::stream::{self, Stream};
 use model::name::ServiceName;
-use orchestrator::{Handle, Told};
+use orchestrator::{Handle, EventRecord};
 use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::broadcast::error::RecvError;
@@ -35,7 +35,7 @@ where
 {
     let watcher = Watcher {
         _permit: state.open_stream()?,
-        ticks: state.handle.board().changes(),
+        ticks: state.handle.events().changes(),
         state: state.clone(),
         look,
         told: BTreeMap::new(),
@@ -105,11 +105,11 @@ fn sent(change: &v1::Change<Value>) -> Sent {
 pub(crate) fn events(
     state: &State,
     service: Option<ServiceName>,
-    earlier: impl FnOnce() -> Vec<Arc<Told>>,
+    earlier: impl FnOnce() -> Vec<Arc<EventRecord>>,
 ) -> Result<Response, Failure> {
     let permit = state.open_stream()?;
-    // Subscribing first leaves no gap; what comes meanwhile is in both and told once.
-    let receiver = state.handle.board().subscribe();
+    // Subscribing first leaves no gap; what comes meanwhile is in both and sent once.
+    let receiver = state.handle.events().subscribe();
     let earlier = earlier();
     let first: Vec<Sent> = earlier.iter().map(|event| told(event)).collect();
     let listener = Listener { _permit: permit, receiver, service, earlier };
@@ -121,9 +121,9 @@ pub(crate) fn events(
 struct Listener {
     /// Frees the place of this watch when it ends.
     _permit: OwnedSemaphorePermit,
-    receiver: broadcast::Receiver<Arc<Told>>,
+    receiver: broadcast::Receiver<Arc<EventRecord>>,
     service: Option<ServiceName>,
-    earlier: Vec<Arc<Told>>,
+    earlier: Vec<Arc<EventRecord>>,
 }
 
 impl Listener {
@@ -141,13 +141,13 @@ impl Listener {
         }
     }
 
-    fn is_meant(&self, event: &Arc<Told>) -> bool {
+    fn is_meant(&self, event: &Arc<EventRecord>) -> bool {
         self.service.as_ref().is_none_or(|service| event.service == *service)
             && !self.earlier.iter().any(|earlier| Arc::ptr_eq(earlier, event))
     }
 }
 
-fn told(event: &Told) -> Sent {
+fn told(event: &EventRecord) -> Sent {
     Sent::default()
         .id(event.id.to_string())
         .data(serde_json::to_string(&view::event(event)).expect("an event is made of texts"))

@@ -14,7 +14,7 @@ use model::quantity::MilliRps;
 use model::reason::Reason;
 use model::settings::Settings;
 use model::time::{Now, Time};
-use orchestrator::{Handle, Stopped, Told};
+use orchestrator::{Handle, Stopped, EventRecord};
 
 use crate::decided;
 use crate::moment::{rfc3339, wall_of};
@@ -499,7 +499,7 @@ fn wait_of(service: &ServiceName, wait: &Wait) -> v1::Wait {
 }
 
 /// An event in the words of `/v1`.
-pub(crate) fn event(event: &Told) -> v1::Event {
+pub(crate) fn event(event: &EventRecord) -> v1::Event {
     let replica = event.replica.map(|ordinal| ReplicaId { service: event.service.clone(), ordinal });
     v1::Event {
         id: event.id.to_string(),

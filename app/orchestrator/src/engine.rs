@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use control::{ControlLoop, Outbox};
-use journal::{AppendError, OpenError, ReadError, Segment, ToldError, Writer, segments};
+use journal::{AppendError, EventFileError, OpenError, ReadError, Segment, Writer, segments};
 use model::action::{Action, ActionKind};
 use model::event::EventKind;
 use model::input::{Input, Report, Start};
@@ -17,7 +17,7 @@ use model::time::Time;
 use os::Clock;
 use store::Store;
 
-use crate::board::{self, Board};
+use crate::event_log::{self, EventLog};
 use crate::handle::{Handle, Inner, Message};
 use crate::health::{Health, Standing};
 use crate::history::{HistoryConfig, HistoryWriter};
@@ -90,7 +90,7 @@ pub enum StartError {
     },
     /// The events of earlier runs could not be read.
     #[error(transparent)]
-    Events(#[from] ToldError),
+    Events(#[from] EventFileError),
     /// The journal did not take the beginning.
     #[error(transparent)]
     Append(#[from] AppendError),
@@ -104,7 +104,7 @@ pub(crate) fn start(doors: Doors) -> Result<Handle, StartError> {
     let intake = Intake::open(state_store.clone())?;
     let clock = Clock::continued_after(last_journaled(&doors)?);
     let (messages, inbox) = sync_channel(MESSAGES_MAX);
-    let board = Arc::new(Board::open(&doors.journal)?);
+    let events = Arc::new(EventLog::open(&doors.journal)?);
     let health = Arc::new(Health::default());
     let history = HistoryWriter::start(&doors.history).map_err(StartError::Thread)?;
     let handle = Handle {
@@ -112,7 +112,7 @@ pub(crate) fn start(doors: Doors) -> Result<Handle, StartError> {
             messages,
             turn: Mutex::new(()),
             intake: Mutex::new(intake),
-            board: Arc::clone(&board),
+            events: Arc::clone(&events),
             clock,
             health: Arc::clone(&health),
             journal: doors.journal.clone(),
@@ -130,7 +130,7 @@ pub(crate) fn start(doors: Doors) -> Result<Handle, StartError> {
         doors,
         state_store,
         clock,
-        board,
+        events,
         health,
         notes,
         history,
@@ -183,7 +183,7 @@ struct Engine {
     doors: Doors,
     state_store: StateStore,
     clock: Clock,
-    board: Arc<Board>,
+    events: Arc<EventLog>,
     health: Arc<Health>,
     notes: Sender<Note>,
     history: HistoryWriter,
@@ -199,7 +199,7 @@ impl Engine {
         let intents = self.handle.intake().intents();
         let (orders, memories) = (self.state_store.orders()?, self.state_store.memories()?);
         let epoch = self.state_store.next_epoch()?;
-        self.board.begin_run(epoch);
+        self.events.begin_run(epoch);
         self.history.begin_run(epoch);
         let start = Start {
             epoch,
@@ -278,7 +278,7 @@ impl Engine {
         for look in looks {
             look(&self.control, now);
         }
-        self.board.tick();
+        self.events.notify_watchers();
         goes_on
     }
 
@@ -315,9 +315,9 @@ impl Engine {
         }
         for event in &self.out.events {
             let replica = event.replica.map(|(ordinal, _)| ordinal.0);
-            board::log(&event.service, replica, event.kind, &event.reason);
+            event_log::log(&event.service, replica, event.kind, &event.reason);
         }
-        if let Err(error) = self.board.publish(&mut self.out.events) {
+        if let Err(error) = self.events.publish(&mut self.out.events) {
             tracing::warn!(error = %sentence(&error), "events_not_kept");
         }
     }

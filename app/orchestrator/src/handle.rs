@@ -15,7 +15,7 @@ use model::resource::{Kind, Resource};
 use model::time::{Now, Wall};
 use os::Clock;
 
-use crate::board::{self, Board};
+use crate::event_log::{self, EventLog};
 use crate::health::Health;
 use crate::history::HistoryWriter;
 use crate::intake::{Applied, ApplyError, Intake};
@@ -54,7 +54,7 @@ pub(crate) struct Inner {
     pub(crate) turn: Mutex<()>,
     /// What is kept. Never locked while waiting for the loop, which locks it itself when it begins a run.
     pub(crate) intake: Mutex<Intake>,
-    pub(crate) board: Arc<Board>,
+    pub(crate) events: Arc<EventLog>,
     pub(crate) clock: Clock,
     pub(crate) health: Arc<Health>,
     pub(crate) journal: std::path::PathBuf,
@@ -193,19 +193,19 @@ impl Handle {
         }
     }
 
-    /// Tells people of an event that does not come from the loop.
-    pub fn tell_people(&self, service: &ServiceName, kind: EventKind, message: String) {
-        board::log(service, None, kind, &message);
-        let posted = self.inner.board.post(self.now().wall, service, kind, message);
-        if let Err(error) = posted {
+    /// Records an event that does not come from the loop.
+    pub fn record_event(&self, service: &ServiceName, kind: EventKind, message: String) {
+        event_log::log(service, None, kind, &message);
+        let recorded = self.inner.events.record(self.now().wall, service, kind, message);
+        if let Err(error) = recorded {
             tracing::warn!(error = %error, "events_not_kept");
         }
-        self.inner.board.tick();
+        self.inner.events.notify_watchers();
     }
 
-    /// The latest events, and ticks for watchers.
-    pub fn board(&self) -> &Board {
-        &self.inner.board
+    /// The latest events, and notifications for watchers.
+    pub fn events(&self) -> &EventLog {
+        &self.inner.events
     }
 
     /// The folder of the journal.
@@ -248,7 +248,7 @@ impl Handle {
             tracing::error!("loop_panicked");
         }
         self.inner.history.flush();
-        self.inner.board.epoch()
+        self.inner.events.epoch()
     }
 
     /// Tells the loop all of what was just kept, however long its queue is.
@@ -308,7 +308,7 @@ mod tests {
             messages,
             turn: Mutex::new(()),
             intake: Mutex::new(intake),
-            board: Arc::new(Board::open(folder.path()).unwrap()),
+            events: Arc::new(EventLog::open(folder.path()).unwrap()),
             clock: Clock::continued_after(Time::ZERO),
             health: Arc::default(),
             journal: "unused".into(),

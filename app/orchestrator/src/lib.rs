@@ -6,8 +6,8 @@
 //!
 //! It decides nothing about replicas: that is `core/control`. It runs nothing: that is up to the agent that takes the orders.
 
-mod board;
 mod engine;
+mod event_log;
 mod handle;
 mod health;
 mod history;
@@ -18,12 +18,12 @@ mod scribe;
 mod state_store;
 mod versions;
 
-pub use board::Board;
 pub use engine::{Doors, Order, StartError};
+pub use event_log::EventLog;
 pub use handle::{Handle, Stopped};
 pub use history::{HISTORY_RETENTION, HistoryConfig};
 pub use intake::{Applied, ApplyError, Change};
-pub use journal::{EventId, Kept, Past, Told, kept};
+pub use journal::{EventId, EventRecord, Kept, Past, kept};
 pub use measuring::Measuring;
 pub use routing::{KeptRoute, Routing};
 pub use state_store::{StateStoreError, StoredResource};

@@ -7,13 +7,13 @@
 //! A record is `length: u32 le | checksum: u64 le (XXH3 of the body) | body (postcard of v1)`. A torn tail, as a crash leaves
 //! it, ends a segment quietly; damage before the end is an error that names the place.
 //!
-//! The crate also keeps the events that people were told, beside the segments ([`ToldFile`]), and the history of decisions in a
+//! The crate also keeps the events that people were told, beside the segments ([`EventFile`]), and the history of decisions in a
 //! folder of its own ([`History`]).
 
 mod reader;
 mod writer;
 
-mod told;
+mod events;
 
 mod history;
 pub mod kept;
@@ -22,12 +22,12 @@ mod frame;
 mod numbered;
 mod v1;
 
+pub use events::{EVENTS_MAX, EventFile, EventFileError, EventId, EventRecord, EventWriteError};
 pub use history::{
     HISTORY_BYTES_MAX, HISTORY_SEGMENT_BYTES_MAX, History, HistoryError, Past, kept_services, read,
 };
 pub use kept::Kept;
 pub use reader::{ReadError, Record, Segment, segments};
-pub use told::{EVENTS_MAX, EventId, KeepError, Told, ToldError, ToldFile};
 pub use v1::{StoredLoad, StoredMemory, Unreadable};
 pub use writer::{AppendError, OpenError, Writer};
 

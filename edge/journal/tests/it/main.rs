@@ -1,7 +1,7 @@
 //! The journal through its public face: what is appended is read back, and damage is told from a torn tail.
 
+mod events;
 mod history;
-mod told;
 
 use std::fs;
 use std::path::PathBuf;

@@ -1,10 +1,10 @@
-//! The events that people were told, kept over restarts.
+//! The events that operators see, kept over restarts.
 //!
-//! They have a file of their own, because an input is kept to be replayed, and an event to be read. Events are kept in words, so that
-//! no later version has to work out again what was said.
+//! They have a file of their own, because inputs are kept to be replayed, and events to be read. Events are kept as text, so that a later
+//! version shows what was shown at the time.
 //!
-//! The file is a name with a version, then records as those of the segments, oldest first. Appending does not sync: events survive
-//! the end of the process, and the last seconds before a power loss may be missing. A torn end is dropped.
+//! The file begins with the format's name and version; then follow records in the framing of the segments, oldest first. Appending does
+//! not sync: events survive the end of the process, and the last seconds before a power loss may be missing. A torn end is dropped.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -29,7 +29,7 @@ pub const EVENTS_MAX: usize = 10_000;
 
 /// Records in the file before it is rewritten with the latest [`EVENTS_MAX`].
 ///
-/// Twice as many as are kept: so each event is written twice at most, and the file stays below some 6 MB.
+/// Twice as many as are kept: each event is then written at most twice, and the file stays below some 6 MB.
 const RECORDS_MAX: usize = 2 * EVENTS_MAX;
 
 /// The file's name in the folder of the journal.
@@ -38,45 +38,45 @@ const NAME: &str = "events";
 /// What the file begins with: the format's name and its version.
 const MAGIC: [u8; 8] = *b"HSEVNT01";
 
-/// Names an event for ever: unique over all runs, and greater for a later event.
+/// Identifies an event for ever: unique over all runs, and greater for a later event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct EventId {
-    /// The run in which it was told.
+    /// The run in which it was recorded.
     pub epoch: Epoch,
-    /// Which one of that run, from 1.
+    /// Its number within that run, from 1.
     pub number: u64,
 }
 
-/// An event as people were told of it.
+/// An event as operators see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Told {
-    /// Its name.
+pub struct EventRecord {
+    /// Its id.
     pub id: EventId,
-    /// When.
+    /// When it happened.
     pub at: Wall,
-    /// To which service it happened.
+    /// The service that it concerns.
     pub service: ServiceName,
-    /// To which of its replicas; `None` when to the service as a whole.
+    /// The replica that it concerns; `None` for the service as a whole.
     pub replica: Option<Ordinal>,
-    /// What, as [`EventKind::name`](model::event::EventKind::name) says it.
+    /// What happened: an [`EventKind::name`](model::event::EventKind::name).
     pub kind: String,
-    /// Whether it tells of trouble.
+    /// Whether it is a warning.
     pub is_warning: bool,
-    /// Why, in words.
+    /// Why it happened.
     pub message: String,
 }
 
-/// Keeps what was told.
+/// The file of events.
 #[derive(Debug)]
-pub struct ToldFile {
+pub struct EventFile {
     path: PathBuf,
-    /// The file that is appended to, and how many records it has; `None` when it has to be rewritten first.
+    /// The open file and its number of records; `None` when it has to be rewritten first.
     open: Option<(File, usize)>,
 }
 
 /// The events could not be read; nothing was changed.
 #[derive(Debug, thiserror::Error)]
-pub enum ToldError {
+pub enum EventFileError {
     /// The file could not be read.
     #[error("could not read the events in {path}; check that it may be read")]
     Io {
@@ -85,7 +85,7 @@ pub enum ToldError {
         /// What the system says.
         source: io::Error,
     },
-    /// The file has another form.
+    /// The file has another format.
     #[error(
         "could not read the events in {path}: they are not of version 1; was it written by a newer homeostat?"
     )]
@@ -95,10 +95,10 @@ pub enum ToldError {
     },
 }
 
-/// Events could not be kept; they will be with the next one that can.
+/// Events could not be written. They are written again with the next ones.
 #[derive(Debug, thiserror::Error)]
-pub enum KeepError {
-    /// It could not be appended.
+pub enum EventWriteError {
+    /// They could not be appended.
     #[error("could not append to the events in {path}")]
     Append {
         /// Which file.
@@ -106,13 +106,13 @@ pub enum KeepError {
         /// What the system says.
         source: io::Error,
     },
-    /// The file could not be written anew.
+    /// The file could not be rewritten.
     #[error(transparent)]
     Rewrite(#[from] WriteError),
 }
 
 #[derive(Serialize, Deserialize)]
-struct Stored {
+struct StoredEvent {
     epoch: u64,
     number: u64,
     wall: u64,
@@ -129,8 +129,8 @@ impl fmt::Display for EventId {
     }
 }
 
-impl Told {
-    /// Puts an event into words.
+impl EventRecord {
+    /// Formats an event of the loop.
     pub fn new(id: EventId, event: &Event) -> Self {
         Self {
             id,
@@ -144,93 +144,93 @@ impl Told {
     }
 }
 
-impl ToldFile {
+impl EventFile {
     /// Opens the file in the folder of a journal, and reads the latest [`EVENTS_MAX`], oldest first.
     ///
     /// Writes nothing: a file that is missing, torn or too long is rewritten with the first event.
-    pub fn open(folder: &Path) -> Result<(Self, VecDeque<Arc<Told>>), ToldError> {
+    pub fn open(folder: &Path) -> Result<(Self, VecDeque<Arc<EventRecord>>), EventFileError> {
         let path = folder.join(NAME);
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            Err(source) => return Err(ToldError::Io { path, source }),
+            Err(source) => return Err(EventFileError::Io { path, source }),
         };
-        // A crash of the machine may leave it empty, or with half of its name.
+        // A crash of the machine may leave the file empty, or with half of the format's name.
         let Some(mut rest) = bytes.strip_prefix(&MAGIC) else {
             let is_cut = MAGIC.starts_with(&bytes);
             let empty = Self { path: path.clone(), open: None };
-            return if is_cut { Ok((empty, VecDeque::new())) } else { Err(ToldError::Version { path }) };
+            return if is_cut { Ok((empty, VecDeque::new())) } else { Err(EventFileError::Version { path }) };
         };
-        let mut told = VecDeque::new();
+        let mut events = VecDeque::new();
         let mut records = 0;
         while let Some((event, after)) = take(rest) {
-            if told.len() == EVENTS_MAX {
-                told.pop_front();
+            if events.len() == EVENTS_MAX {
+                events.pop_front();
             }
-            told.push_back(Arc::new(event));
+            events.push_back(Arc::new(event));
             (rest, records) = (after, records + 1);
         }
         let is_whole = rest.is_empty();
         let file = is_whole.then(|| OpenOptions::new().append(true).open(&path).ok()).flatten();
-        Ok((Self { path, open: file.map(|file| (file, records)) }, told))
+        Ok((Self { path, open: file.map(|file| (file, records)) }, events))
     }
 
-    /// Keeps the latest `new` of `told`, which holds everything that is to be kept, oldest first.
+    /// Appends the last `new` of `events`, which are all events that are kept, oldest first.
     ///
-    /// Handed to the kernel, not synced. After a failure the next call rewrites the file with everything that is to be kept.
-    pub fn keep(&mut self, told: &VecDeque<Arc<Told>>, new: usize) -> Result<(), KeepError> {
+    /// Writes without a sync. After a failure the next call rewrites the file with all of `events`.
+    pub fn append(&mut self, events: &VecDeque<Arc<EventRecord>>, new: usize) -> Result<(), EventWriteError> {
         if let Some((mut file, records)) = self.open.take()
             && records + new <= RECORDS_MAX
         {
-            let bytes = records_of(told.iter().skip(told.len().saturating_sub(new)));
-            let append = |source| KeepError::Append { path: self.path.clone(), source };
+            let bytes = records_of(events.iter().skip(events.len().saturating_sub(new)));
+            let append = |source| EventWriteError::Append { path: self.path.clone(), source };
             file.write_all(&bytes).map_err(append)?;
             self.open = Some((file, records + new));
             return Ok(());
         }
-        let bytes = [&MAGIC[..], &records_of(told.iter())].concat();
+        let bytes = [&MAGIC[..], &records_of(events.iter())].concat();
         write_atomically(&self.path, &bytes, Durability::Machine)?;
-        let append = |source| KeepError::Append { path: self.path.clone(), source };
+        let append = |source| EventWriteError::Append { path: self.path.clone(), source };
         let file = OpenOptions::new().append(true).open(&self.path).map_err(append)?;
-        self.open = Some((file, told.len()));
+        self.open = Some((file, events.len()));
         Ok(())
     }
 }
 
-fn records_of<'a>(told: impl Iterator<Item = &'a Arc<Told>>) -> Vec<u8> {
+fn records_of<'a>(events: impl Iterator<Item = &'a Arc<EventRecord>>) -> Vec<u8> {
     let mut bytes = Vec::new();
-    for event in told {
+    for event in events {
         let body =
-            postcard::to_allocvec(&Stored::from(&**event)).expect("postcard can hold numbers and texts");
+            postcard::to_allocvec(&StoredEvent::from(&**event)).expect("postcard can hold numbers and texts");
         frame::append(&mut bytes, &body);
     }
     bytes
 }
 
-/// The first record and what is behind it; `None` where no whole record begins.
-fn take(bytes: &[u8]) -> Option<(Told, &[u8])> {
+/// The first record, and the bytes after it; `None` where no whole record begins.
+fn take(bytes: &[u8]) -> Option<(EventRecord, &[u8])> {
     let (body, rest) = frame::split(bytes)?;
-    let stored: Stored = postcard::from_bytes(body).ok()?;
+    let stored: StoredEvent = postcard::from_bytes(body).ok()?;
     Some((stored.into(), rest))
 }
 
-impl From<&Told> for Stored {
-    fn from(told: &Told) -> Self {
+impl From<&EventRecord> for StoredEvent {
+    fn from(event: &EventRecord) -> Self {
         Self {
-            epoch: told.id.epoch.0,
-            number: told.id.number,
-            wall: told.at.as_millis(),
-            service: told.service.clone(),
-            replica: told.replica.map(|ordinal| ordinal.0),
-            kind: told.kind.clone(),
-            is_warning: told.is_warning,
-            message: told.message.clone(),
+            epoch: event.id.epoch.0,
+            number: event.id.number,
+            wall: event.at.as_millis(),
+            service: event.service.clone(),
+            replica: event.replica.map(|ordinal| ordinal.0),
+            kind: event.kind.clone(),
+            is_warning: event.is_warning,
+            message: event.message.clone(),
         }
     }
 }
 
-impl From<Stored> for Told {
-    fn from(stored: Stored) -> Self {
+impl From<StoredEvent> for EventRecord {
+    fn from(stored: StoredEvent) -> Self {
         Self {
             id: EventId { epoch: Epoch(stored.epoch), number: stored.number },
             at: Wall::from_millis(stored.wall),

@@ -1,0 +1,150 @@
+//! The latest events, to be read and watched; they survive restarts.
+
+use std::collections::VecDeque;
+use std::fmt::Display;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use journal::{EVENTS_MAX, EventFile, EventFileError, EventId, EventRecord, EventWriteError};
+use model::event::{Event, EventKind};
+use model::identity::Epoch;
+use model::name::ServiceName;
+use model::time::Wall;
+use tokio::sync::{broadcast, watch};
+
+/// How many events a watcher may lag behind before it misses some.
+const LAG_MAX: usize = 1024;
+
+/// The latest events, those of earlier runs included, and a notification whenever watchers should read the state again.
+#[derive(Debug)]
+pub struct EventLog {
+    recent: Mutex<Recent>,
+    events: broadcast::Sender<Arc<EventRecord>>,
+    changes: watch::Sender<u64>,
+}
+
+/// The latest events, in memory and on disk.
+#[derive(Debug)]
+struct Recent {
+    /// The latest, oldest first; at most [`EVENTS_MAX`].
+    events: VecDeque<Arc<EventRecord>>,
+    file: EventFile,
+    /// The id of the latest event; the next one of the same run has the next number.
+    last: EventId,
+}
+
+/// Logs an event, at level warning if it is one.
+pub(crate) fn log(service: &ServiceName, replica: Option<u32>, kind: EventKind, reason: &dyn Display) {
+    if kind.is_warning() {
+        tracing::warn!(service = %service, replica, reason = %reason, "{}", kind.name());
+    } else {
+        tracing::info!(service = %service, replica, reason = %reason, "{}", kind.name());
+    }
+}
+
+impl EventLog {
+    /// Opens the event log in the folder of the journal.
+    pub(crate) fn open(folder: &Path) -> Result<Self, EventFileError> {
+        let (file, events) = EventFile::open(folder)?;
+        let last = EventId { epoch: Epoch(0), number: 0 };
+        Ok(Self {
+            recent: Mutex::new(Recent { events, file, last }),
+            events: broadcast::Sender::new(LAG_MAX),
+            changes: watch::Sender::new(0),
+        })
+    }
+
+    /// Begins a run: the ids of events from now on carry its epoch.
+    pub(crate) fn begin_run(&self, epoch: Epoch) {
+        self.recent().last = EventId { epoch, number: 0 };
+    }
+
+    /// The epoch of the current run.
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.recent().last.epoch
+    }
+
+    /// Publishes the events of one step of the loop, and empties `events`.
+    ///
+    /// Watchers get them even if they could not be written; after an error a restart may forget them.
+    pub(crate) fn publish(&self, events: &mut Vec<Event>) -> Result<(), EventWriteError> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        let recent = &mut *self.recent();
+        let new = events.drain(..).map(|event| EventRecord::new(recent.next_id(), &event)).collect();
+        self.append(recent, new)
+    }
+
+    /// Publishes an event that does not come from the loop.
+    pub(crate) fn record(
+        &self,
+        at: Wall,
+        service: &ServiceName,
+        kind: EventKind,
+        message: String,
+    ) -> Result<(), EventWriteError> {
+        let recent = &mut *self.recent();
+        let event = EventRecord {
+            id: recent.next_id(),
+            at,
+            service: service.clone(),
+            replica: None,
+            kind: kind.name().to_owned(),
+            is_warning: kind.is_warning(),
+            message,
+        };
+        self.append(recent, vec![event])
+    }
+
+    fn append(&self, recent: &mut Recent, new: Vec<EventRecord>) -> Result<(), EventWriteError> {
+        let new: Vec<_> = new.into_iter().map(Arc::new).collect();
+        recent.events.extend(new.iter().cloned());
+        let excess = recent.events.len().saturating_sub(EVENTS_MAX);
+        recent.events.drain(..excess);
+        let result = recent.file.append(&recent.events, new.len());
+        for event in new {
+            // Nobody watching is no error.
+            drop(self.events.send(event));
+        }
+        result
+    }
+
+    /// Makes watchers read the state again.
+    pub(crate) fn notify_watchers(&self) {
+        self.changes.send_modify(|tick| *tick += 1);
+    }
+
+    /// The latest events of `service`, or of all, oldest first, at most `limit`.
+    pub fn recent_events(&self, service: Option<&ServiceName>, limit: usize) -> Vec<Arc<EventRecord>> {
+        let recent = self.recent();
+        let is_of_service =
+            |event: &&Arc<EventRecord>| service.is_none_or(|service| event.service == *service);
+        let mut latest: Vec<_> =
+            recent.events.iter().rev().filter(is_of_service).take(limit).cloned().collect();
+        latest.reverse();
+        latest
+    }
+
+    /// Receives every event from now on.
+    pub fn subscribe(&self) -> broadcast::Receiver<Arc<EventRecord>> {
+        self.events.subscribe()
+    }
+
+    /// Changes whenever the state may have changed.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// The events are consistent after every change, so a panic while they were locked does no harm.
+    fn recent(&self) -> MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Recent {
+    fn next_id(&mut self) -> EventId {
+        self.last.number += 1;
+        self.last
+    }
+}

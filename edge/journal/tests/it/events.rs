@@ -1,0 +1,84 @@
+//! Events are read back after a restart, whatever became of the end of the file.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::sync::Arc;
+
+use journal::{EVENTS_MAX, EventFile, EventFileError, EventId, EventRecord};
+use model::identity::{Epoch, Ordinal};
+use model::name::ServiceName;
+use model::time::Wall;
+
+fn event(number: u64) -> Arc<EventRecord> {
+    Arc::new(EventRecord {
+        id: EventId { epoch: Epoch(2), number },
+        at: Wall::from_millis(1_000 + number),
+        service: ServiceName::parse("shop").unwrap(),
+        replica: (number.is_multiple_of(2)).then_some(Ordinal(3)),
+        kind: "Scaled".to_owned(),
+        is_warning: number.is_multiple_of(3),
+        message: format!("because of {number}"),
+    })
+}
+
+fn events(numbers: std::ops::Range<u64>) -> VecDeque<Arc<EventRecord>> {
+    numbers.map(event).collect()
+}
+
+#[test]
+fn appended_events_are_read_by_the_next_run_and_more_can_be_appended() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut file, none) = EventFile::open(folder.path()).unwrap();
+    assert_eq!(none.len(), 0);
+    file.append(&events(0..3), 3).unwrap();
+    file.append(&events(0..5), 2).unwrap();
+
+    let (mut file, read) = EventFile::open(folder.path()).unwrap();
+    assert_eq!(read, events(0..5));
+    file.append(&events(0..6), 1).unwrap();
+    assert_eq!(EventFile::open(folder.path()).unwrap().1, events(0..6));
+}
+
+#[test]
+fn a_torn_file_gives_its_whole_events_and_takes_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("events");
+    EventFile::open(folder.path()).unwrap().0.append(&events(0..3), 3).unwrap();
+    let whole = fs::read(&path).unwrap();
+    for len in 0..whole.len() {
+        fs::write(&path, &whole[..len]).unwrap();
+        let (mut file, mut read) = EventFile::open(folder.path()).unwrap();
+        let kept = read.len() as u64;
+        assert_eq!(read, events(0..kept), "of {len} bytes");
+        read.push_back(event(9));
+        file.append(&read, 1).unwrap();
+        assert_eq!(EventFile::open(folder.path()).unwrap().1, read, "of {len} bytes and one more event");
+    }
+}
+
+#[test]
+fn the_file_is_bounded_and_keeps_the_latest_events() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut file, mut recent) = EventFile::open(folder.path()).unwrap();
+    let batch = EVENTS_MAX as u64 / 4;
+    let mut longest = 0;
+    for begin in (0..12).map(|turn| turn * batch) {
+        recent.extend(events(begin..begin + batch));
+        let excess = recent.len().saturating_sub(EVENTS_MAX);
+        recent.drain(..excess);
+        file.append(&recent, batch as usize).unwrap();
+        longest = longest.max(fs::metadata(folder.path().join("events")).unwrap().len());
+        assert_eq!(EventFile::open(folder.path()).unwrap().1, recent);
+    }
+    assert!(longest < 2 * EVENTS_MAX as u64 * 64, "{longest} bytes");
+}
+
+#[test]
+fn a_file_of_a_newer_format_is_refused_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("events");
+    fs::write(&path, b"HSEVNT02 whatever").unwrap();
+    let error = EventFile::open(folder.path()).unwrap_err();
+    assert!(matches!(error, EventFileError::Version { .. }), "{error}");
+    assert_eq!(fs::read(&path).unwrap(), b"HSEVNT02 whatever");
+}
