@@ -23,8 +23,8 @@ use crate::health::{Health, Standing};
 use crate::history::{HistoryConfig, HistoryWriter};
 use crate::intake::Intake;
 use crate::measuring::Measuring;
+use crate::memory_writer::{self, MemoryWrite};
 use crate::routing::Routing;
-use crate::scribe::{self, Note};
 use crate::state_store::{StateStore, StateStoreError};
 
 /// Messages that may wait for the loop.
@@ -120,7 +120,8 @@ pub(crate) fn start(doors: Doors) -> Result<Handle, StartError> {
             thread: Mutex::default(),
         }),
     };
-    let notes = scribe::start(state_store.clone(), handle.clone()).map_err(StartError::Thread)?;
+    let memory_writes =
+        memory_writer::start(state_store.clone(), handle.clone()).map_err(StartError::Thread)?;
     let journal = Writer::begin(&doors.journal)?;
     let mut engine = Engine {
         control: ControlLoop::new(doors.settings.clone()),
@@ -132,7 +133,7 @@ pub(crate) fn start(doors: Doors) -> Result<Handle, StartError> {
         clock,
         events,
         health,
-        notes,
+        memory_writes,
         history,
     };
     if let Err(error) = engine.begin_run() {
@@ -185,7 +186,7 @@ struct Engine {
     clock: Clock,
     events: Arc<EventLog>,
     health: Arc<Health>,
-    notes: Sender<Note>,
+    memory_writes: Sender<MemoryWrite>,
     history: HistoryWriter,
 }
 
@@ -300,7 +301,9 @@ impl Engine {
         let actions = std::mem::take(&mut self.out.actions);
         for action in actions {
             match &action.kind {
-                ActionKind::Remember(memory) => self.note(Note::Remember(action.id, Arc::clone(memory))),
+                ActionKind::Remember(memory) => {
+                    self.write_memory(MemoryWrite::Save(action.id, Arc::clone(memory)));
+                }
                 ActionKind::Start { .. }
                 | ActionKind::Stop { .. }
                 | ActionKind::Admit { .. }
@@ -311,7 +314,7 @@ impl Engine {
         }
         let gone: Vec<_> = self.out.events.iter().filter(|event| event.kind == EventKind::Gone).collect();
         for event in gone {
-            self.note(Note::Forget(event.service.clone()));
+            self.write_memory(MemoryWrite::Delete(event.service.clone()));
         }
         for event in &self.out.events {
             let replica = event.replica.map(|(ordinal, _)| ordinal.0);
@@ -364,9 +367,9 @@ impl Engine {
         }
     }
 
-    fn note(&self, note: Note) {
-        if self.notes.send(note).is_err() {
-            tracing::debug!("note_not_taken");
+    fn write_memory(&self, write: MemoryWrite) {
+        if self.memory_writes.send(write).is_err() {
+            tracing::debug!("memory_writer_stopped");
         }
     }
 }

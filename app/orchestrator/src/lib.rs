@@ -13,8 +13,8 @@ mod health;
 mod history;
 mod intake;
 mod measuring;
+mod memory_writer;
 mod routing;
-mod scribe;
 mod state_store;
 mod versions;
 

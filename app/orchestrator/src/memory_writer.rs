@@ -1,0 +1,185 @@
+//! Writes what the loop remembers to the store, on a thread of its own, so that the loop does not wait for the disk.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+
+use model::action::{Failure, FailureKind, Outcome};
+use model::identity::ActionId;
+use model::input::Input;
+use model::memory::{LoadRecord, Memory};
+use model::name::ServiceName;
+use store::{CommitError, Txn};
+
+use crate::handle::Handle;
+use crate::state_store::{self, StateStore, StateStoreError};
+
+/// Writes per transaction; further ones wait for the next.
+const BATCH_MAX: usize = 100;
+
+/// A change of what is remembered of a service.
+#[derive(Debug)]
+pub(crate) enum MemoryWrite {
+    /// The loop remembers this; the outcome is reported as that of the action.
+    Save(ActionId, Arc<Memory>),
+    /// The service is gone, and its memory with it.
+    Delete(ServiceName),
+}
+
+/// Starts the thread; it ends when the sender is dropped.
+pub(crate) fn start(state_store: StateStore, handle: Handle) -> std::io::Result<Sender<MemoryWrite>> {
+    let (writes, inbox) = channel();
+    thread::Builder::new().name("memory".into()).spawn(move || run(&inbox, &state_store, &handle))?;
+    Ok(writes)
+}
+
+/// The load record of each service that was written last: only a new one is written.
+type WrittenLoads = BTreeMap<ServiceName, Option<Arc<LoadRecord>>>;
+
+fn run(inbox: &Receiver<MemoryWrite>, state_store: &StateStore, handle: &Handle) {
+    let mut loads = WrittenLoads::new();
+    // Deletions that have failed: the loop repeats what is to be saved, but not what is to be deleted.
+    let mut undeleted = Vec::new();
+    while let Ok(first) = inbox.recv() {
+        let mut writes = std::mem::take(&mut undeleted);
+        writes.push(first);
+        writes.extend(inbox.try_iter().take(BATCH_MAX - 1));
+        let outcomes = write_all(state_store, &writes, &mut loads);
+        for (write, outcome) in writes.into_iter().zip(outcomes) {
+            match write {
+                MemoryWrite::Save(action, _) => {
+                    if handle.report(Input::Ended { action, outcome }).is_err() {
+                        return;
+                    }
+                }
+                MemoryWrite::Delete(_) if outcome != Outcome::Applied => undeleted.push(write),
+                MemoryWrite::Delete(_) => {}
+            }
+        }
+    }
+}
+
+/// Commits all writes in one transaction. Returns the outcome of each.
+///
+/// When the transaction is too large, each half is tried by itself, so that one write that does not fit harms no other.
+fn write_all(state_store: &StateStore, writes: &[MemoryWrite], loads: &mut WrittenLoads) -> Vec<Outcome> {
+    let error = match write_batch(state_store, writes, loads) {
+        Ok(()) => {
+            writes.iter().for_each(|write| track_load(write, loads));
+            return vec![Outcome::Applied; writes.len()];
+        }
+        Err(error) => error,
+    };
+    let is_too_much =
+        matches!(error, StateStoreError::TooLong(_) | StateStoreError::Write(CommitError::TooLarge(_)));
+    if is_too_much && writes.len() > 1 {
+        let (before, after) = writes.split_at(writes.len() / 2);
+        return [write_all(state_store, before, loads), write_all(state_store, after, loads)].concat();
+    }
+    tracing::warn!(error = %error, "memory_not_written");
+    vec![
+        Outcome::Failed(Failure { kind: FailureKind::Other, message: error.to_string().into() });
+        writes.len()
+    ]
+}
+
+fn write_batch(
+    state_store: &StateStore,
+    writes: &[MemoryWrite],
+    loads: &WrittenLoads,
+) -> Result<(), StateStoreError> {
+    let mut txn = Txn::new();
+    for write in writes {
+        txn = match write {
+            MemoryWrite::Save(_, memory) => put_load(state_store::put_memory(txn, memory)?, memory, loads)?,
+            MemoryWrite::Delete(service) => state_store::delete_memory(txn, service),
+        };
+    }
+    state_store.commit(txn).map(drop)
+}
+
+/// Adds the load record of a service to a transaction, unless it was written last.
+fn put_load(txn: Txn, memory: &Memory, loads: &WrittenLoads) -> Result<Txn, StateStoreError> {
+    match (&memory.load, loads.get(&memory.service)) {
+        (Some(load), Some(Some(written))) if Arc::ptr_eq(load, written) => Ok(txn),
+        (None, Some(None)) => Ok(txn),
+        (Some(load), _) => state_store::put_load(txn, &memory.service, load),
+        (None, _) => Ok(state_store::delete_load(txn, &memory.service)),
+    }
+}
+
+fn track_load(write: &MemoryWrite, loads: &mut WrittenLoads) {
+    match write {
+        MemoryWrite::Save(_, memory) => {
+            loads.insert(memory.service.clone(), memory.load.clone());
+        }
+        MemoryWrite::Delete(service) => {
+            loads.remove(service);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use model::identity::{Epoch, Ordinal};
+    use model::memory::{Exchange, LoadSource, RestartMemory, StepLoad};
+    use store::memory::MemoryStore;
+
+    use super::*;
+
+    fn save(number: u64, name: &str, replicas: u32) -> MemoryWrite {
+        let memory = Memory {
+            desired: Some(replicas),
+            restarts: (0..replicas).map(|place| (Ordinal(place), RestartMemory::default())).collect(),
+            ..Memory::blank(ServiceName::parse(name).unwrap())
+        };
+        MemoryWrite::Save(ActionId { epoch: Epoch(1), sequence: number }, Arc::new(memory))
+    }
+
+    #[test]
+    fn a_memory_that_is_too_long_does_not_keep_others_from_being_written() {
+        let state_store = StateStore::new(Arc::new(MemoryStore::default()));
+        let writes = [save(1, "shop", 2), save(2, "vast", 100_000), save(3, "cart", 3)];
+        let outcomes = write_all(&state_store, &writes, &mut WrittenLoads::new());
+        let is_applied: Vec<_> = outcomes.iter().map(|outcome| *outcome == Outcome::Applied).collect();
+        assert_eq!(is_applied, [true, false, true]);
+        let kept: Vec<_> =
+            state_store.memories().unwrap().iter().map(|memory| memory.service.to_string()).collect();
+        assert_eq!(kept, ["cart", "shop"]);
+    }
+
+    #[test]
+    fn a_load_is_written_when_it_has_changed_and_is_read_with_the_memory() {
+        let load = |first| {
+            Some(Arc::new(LoadRecord {
+                source: LoadSource::Requests,
+                step: Duration::from_secs(60),
+                first,
+                loads: vec![StepLoad::of(12_500), StepLoad::GAP],
+                exchange: Exchange::default(),
+            }))
+        };
+        let state_store = StateStore::new(Arc::new(MemoryStore::default()));
+        let mut loads = WrittenLoads::new();
+        let mut remember = |desired, load: &Option<Arc<LoadRecord>>| {
+            let blank = Memory::blank(ServiceName::parse("shop").unwrap());
+            let memory = Memory { desired: Some(desired), load: load.clone(), ..blank };
+            let write = MemoryWrite::Save(ActionId { epoch: Epoch(1), sequence: 1 }, Arc::new(memory));
+            assert_eq!(write_all(&state_store, &[write], &mut loads), [Outcome::Applied]);
+            let kept = state_store.memories().unwrap().remove(0);
+            assert_eq!((kept.desired, &kept.load), (Some(desired), load));
+        };
+        let first = load(7);
+        remember(1, &first);
+        remember(2, &first);
+        remember(3, &load(9));
+        remember(4, &None);
+        state_store
+            .commit(state_store::delete_memory(Txn::new(), &ServiceName::parse("shop").unwrap()))
+            .unwrap();
+        assert!(state_store.memories().unwrap().is_empty());
+    }
+}
