@@ -9,7 +9,7 @@ use model::measure::{Measured, Said};
 use model::name::ServiceName;
 use model::resource::{MetricSourceSpec, ReplicasOrigin};
 use model::time::Wall;
-use orchestrator::Measuring;
+use orchestrator::MetricSources;
 use platform::LifeState;
 use tokio_util::sync::CancellationToken;
 
@@ -62,7 +62,7 @@ impl SourceDetail {
 }
 
 /// Asks these sources, and no others. Sources that have not changed go on.
-pub(crate) fn follow(inner: &Arc<Inner>, measuring: &Measuring) {
+pub(crate) fn follow(inner: &Arc<Inner>, measuring: &MetricSources) {
     let asked = &mut *inner.measuring();
     let mut told = Vec::new();
     let stays = |name: &ServiceName, known: &KnownSource| {

@@ -8,7 +8,7 @@ use model::event::EventKind;
 use model::name::ServiceName;
 use model::resource::Resource;
 use model::time::Wall;
-use orchestrator::{Handle, EventRecord};
+use orchestrator::{EventRecord, Handle};
 
 use crate::failure::{Code, Failure};
 use crate::history;
@@ -94,7 +94,7 @@ pub(crate) fn require(handle: &Handle, service: &ServiceName) -> Result<(), Fail
         return Ok(());
     }
     let name = service.clone();
-    let is_known = handle.look(move |control, _| control.knowledge().service(&name).is_some())?;
+    let is_known = handle.query(move |control, _| control.knowledge().service(&name).is_some())?;
     if is_known { Ok(()) } else { Err(Failure::not_found("service", service.as_str())) }
 }
 

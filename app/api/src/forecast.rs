@@ -18,7 +18,7 @@ pub(crate) const PAST_MAX: usize = 1000;
 /// What is forecast of `name`, with so many of its latest steps.
 pub(crate) fn forecast(handle: &Handle, name: &ServiceName, past: usize) -> Result<v1::Forecast, Failure> {
     let whose = name.clone();
-    let (is_known, told) = handle.look(move |control, now| {
+    let (is_known, told) = handle.query(move |control, now| {
         let service = control.knowledge().service(&whose).filter(|service| service.declared.is_some());
         (service.is_some(), service.and_then(|service| told(now, service, past.min(PAST_MAX))))
     })?;

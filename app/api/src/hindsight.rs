@@ -50,7 +50,7 @@ pub(crate) async fn recommendations(
 }
 
 fn declared(handle: &Handle) -> Result<Vec<ServiceName>, Failure> {
-    Ok(handle.look(|control, _| {
+    Ok(handle.query(|control, _| {
         let declared = control.knowledge().services().filter(|service| service.declared.is_some());
         declared.map(|service| service.name.clone()).collect()
     })?)
@@ -58,7 +58,7 @@ fn declared(handle: &Handle) -> Result<Vec<ServiceName>, Failure> {
 
 fn of_service(handle: &Handle, name: &ServiceName, within: (Wall, Wall)) -> Result<Vec<v1::Advice>, Failure> {
     let asked = name.clone();
-    let found: Option<(Time, ServiceState, Settings)> = handle.look(move |control, now| {
+    let found: Option<(Time, ServiceState, Settings)> = handle.query(move |control, now| {
         Some((now.time, control.knowledge().service(&asked)?.clone(), control.settings().clone()))
     })?;
     let Some((now, service, settings)) = found else { return Ok(Vec::new()) };

@@ -15,7 +15,7 @@ use crate::{capacity, v1};
 /// What was learned of `name`.
 pub(crate) fn learned(handle: &Handle, name: &ServiceName) -> Result<v1::Learned, Failure> {
     let whose = name.clone();
-    let found = handle.look(move |control, now| {
+    let found = handle.query(move |control, now| {
         let service = control.knowledge().service(&whose).filter(|service| service.declared.is_some())?;
         Some(told(now, service))
     })?;

@@ -104,7 +104,7 @@ async fn read(state: &State) -> Result<Reading, Failure> {
     let rounds = *state.handle.events().changes().borrow();
     let (services, in_flight) = state
         .ask(|handle| {
-            Ok((view::services(handle, None)?, handle.look(|control, _| control.actions_in_flight())?))
+            Ok((view::services(handle, None)?, handle.query(|control, _| control.actions_in_flight())?))
         })
         .await?;
     let events = state.events_by_kind().clone();

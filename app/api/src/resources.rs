@@ -255,7 +255,7 @@ fn replica(place: PlaceView, details: &BTreeMap<ReplicaId, ReplicaDetail>) -> v1
 
 /// The nodes; there is one.
 pub(crate) fn nodes(handle: &Handle, agent: &Agent, name: Option<&str>) -> Result<Vec<v1::Node>, Failure> {
-    let (node, seen) = handle.look(|control, _| {
+    let (node, seen) = handle.query(|control, _| {
         let knowledge = control.knowledge();
         (knowledge.node.clone(), knowledge.inventory_seen)
     })?;

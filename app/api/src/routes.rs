@@ -753,7 +753,7 @@ fn why_not(text: &str) -> Result<model::decision::Asked, Failure> {
 }
 
 async fn ready(Of(state): Of<State>) -> Response {
-    match state.handle.trouble() {
+    match state.handle.not_ready_reason() {
         None => "ready\n".into_response(),
         Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")).into_response(),
     }

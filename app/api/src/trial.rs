@@ -77,7 +77,7 @@ fn target(name: &ServiceName) -> String {
 /// What would be decided on what is known now; `None` for a service that is new.
 fn at_once(handle: &Handle, declared: &Arc<Declared>) -> Result<Option<v1::Trial>, Failure> {
     let declared = Arc::clone(declared);
-    let account = handle.look(move |control, now| {
+    let account = handle.query(move |control, now| {
         let service = control.knowledge().service(&declared.name).filter(|it| it.declared.is_some())?;
         let mut trial = Trial::new(Arc::clone(&declared), service);
         let wanted = service.desired.unwrap_or(0);

@@ -14,7 +14,7 @@ use model::quantity::MilliRps;
 use model::reason::Reason;
 use model::settings::Settings;
 use model::time::{Now, Time};
-use orchestrator::{Handle, Stopped, EventRecord};
+use orchestrator::{EventRecord, Handle, Stopped};
 
 use crate::decided;
 use crate::moment::{rfc3339, wall_of};
@@ -58,14 +58,14 @@ pub(crate) fn services(
 ) -> Result<Vec<ServiceView>, Stopped> {
     let names = match names {
         Some(names) => names,
-        None => handle.look(|control, _| {
+        None => handle.query(|control, _| {
             control.knowledge().services().map(|service| service.name.clone()).collect::<Vec<_>>()
         })?,
     };
     let mut views = Vec::with_capacity(names.len());
     for chunk in names.chunks(LOOK_SERVICES) {
         let chunk = chunk.to_vec();
-        views.extend(handle.look(move |control, now| {
+        views.extend(handle.query(move |control, now| {
             chunk.iter().filter_map(|name| view_of(control, now, name)).collect::<Vec<_>>()
         })?);
     }

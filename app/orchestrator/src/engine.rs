@@ -18,12 +18,12 @@ use os::Clock;
 use store::Store;
 
 use crate::event_log::{self, EventLog};
-use crate::handle::{Handle, Inner, Message};
-use crate::health::{Health, Standing};
+use crate::handle::{Handle, Message, Shared};
+use crate::health::{Health, LoopState};
 use crate::history::{HistoryConfig, HistoryWriter};
-use crate::intake::Intake;
-use crate::measuring::Measuring;
 use crate::memory_writer::{self, MemoryWrite};
+use crate::metric_sources::MetricSources;
+use crate::registry::Registry;
 use crate::routing::Routing;
 use crate::state_store::{StateStore, StateStoreError};
 
@@ -32,55 +32,54 @@ use crate::state_store::{StateStore, StateStoreError};
 /// 8192: four reports a second of each of 1,000 services for two seconds, which is longer than any step takes.
 const MESSAGES_MAX: usize = 8192;
 
-/// Messages taken before the actions that follow are handed out: one disk write serves them all.
+/// Messages processed before the resulting actions are dispatched: one disk write serves them all.
 const BATCH_MAX: usize = 256;
 
-/// From one attempt to begin the journal anew to the next, when the disk does not take it.
-const RETRY: Duration = Duration::from_secs(1);
+/// From one attempt to begin a new journal segment to the next, when the disk cannot be written.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Everything outside that the loop needs.
+/// What the loop needs from outside.
 #[derive(Debug)]
-pub struct Doors {
-    /// Where intent and memory are kept.
+pub struct Config {
+    /// The store of intent and memory.
     pub store: Arc<dyn Store>,
-    /// The folder of the journal; made when it is not there.
+    /// The folder of the journal; created when it does not exist.
     pub journal: PathBuf,
     /// Where and for how long decisions are kept.
     pub history: HistoryConfig,
-    /// The node whose replicas the loop steers.
+    /// The node whose replicas the loop controls.
     pub node: NodeName,
-    /// Where every random stream grows from.
+    /// The seed of every random stream.
     pub seed: u64,
     /// The numbers to decide by.
     pub settings: Settings,
-    /// Takes the orders, in the order in which they are to be carried out. One that is not taken counts as lost: actions are told
-    /// again.
+    /// Gets the orders, in the order in which they are to be carried out. One that cannot be sent counts as lost: actions are repeated.
     pub orders: Sender<Order>,
 }
 
 /// An order to the agent.
 #[derive(Clone, Debug)]
 pub enum Order {
-    /// Do this, and report how it ended.
+    /// Carry out this action, and report its outcome.
     Act(Action),
-    /// Report everything there is.
+    /// Report the inventory.
     Report,
     /// Follow these routes, and no others.
     Route(Arc<Routing>),
     /// Ask these sources of metrics, and no others.
-    Measure(Arc<Measuring>),
+    Measure(Arc<MetricSources>),
 }
 
 /// The loop could not be started; nothing was.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// What is kept could not be read or written.
+    /// The state could not be read or written.
     #[error(transparent)]
     Store(#[from] StateStoreError),
     /// The journal could not be begun.
     #[error(transparent)]
     Journal(#[from] OpenError),
-    /// The last segment could not be looked at.
+    /// The folder of the journal could not be listed.
     #[error("could not look at the journal in {folder}; check that it may be read")]
     Folder {
         /// Which folder.
@@ -91,7 +90,7 @@ pub enum StartError {
     /// The events of earlier runs could not be read.
     #[error(transparent)]
     Events(#[from] EventFileError),
-    /// The journal did not take the beginning.
+    /// The first records of the run could not be written to the journal.
     #[error(transparent)]
     Append(#[from] AppendError),
     /// A thread could not be started.
@@ -99,36 +98,36 @@ pub enum StartError {
     Thread(#[source] std::io::Error),
 }
 
-pub(crate) fn start(doors: Doors) -> Result<Handle, StartError> {
-    let state_store = StateStore::new(Arc::clone(&doors.store));
-    let intake = Intake::open(state_store.clone())?;
-    let clock = Clock::continued_after(last_journaled(&doors)?);
+pub(crate) fn start(config: Config) -> Result<Handle, StartError> {
+    let state_store = StateStore::new(Arc::clone(&config.store));
+    let registry = Registry::open(state_store.clone())?;
+    let clock = Clock::continued_after(last_journaled(&config)?);
     let (messages, inbox) = sync_channel(MESSAGES_MAX);
-    let events = Arc::new(EventLog::open(&doors.journal)?);
+    let events = Arc::new(EventLog::open(&config.journal)?);
     let health = Arc::new(Health::default());
-    let history = HistoryWriter::start(&doors.history).map_err(StartError::Thread)?;
+    let history = HistoryWriter::start(&config.history).map_err(StartError::Thread)?;
     let handle = Handle {
-        inner: Arc::new(Inner {
+        shared: Arc::new(Shared {
             messages,
-            turn: Mutex::new(()),
-            intake: Mutex::new(intake),
+            change: Mutex::new(()),
+            registry: Mutex::new(registry),
             events: Arc::clone(&events),
             clock,
             health: Arc::clone(&health),
-            journal: doors.journal.clone(),
+            journal: config.journal.clone(),
             history: history.clone(),
             thread: Mutex::default(),
         }),
     };
     let memory_writes =
         memory_writer::start(state_store.clone(), handle.clone()).map_err(StartError::Thread)?;
-    let journal = Writer::begin(&doors.journal)?;
+    let journal = Writer::begin(&config.journal)?;
     let mut engine = Engine {
-        control: ControlLoop::new(doors.settings.clone()),
+        control: ControlLoop::new(config.settings.clone()),
         out: Outbox::default(),
         handle: handle.clone(),
         journal,
-        doors,
+        config,
         state_store,
         clock,
         events,
@@ -144,27 +143,27 @@ pub(crate) fn start(doors: Doors) -> Result<Handle, StartError> {
         .name("loop".into())
         .spawn(move || engine.run(&inbox))
         .map_err(StartError::Thread)?;
-    *handle.inner.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+    *handle.shared.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
     Ok(handle)
 }
 
-/// The time of the last record, from which the loop's clock goes on. A damaged segment is skipped, and left as evidence.
-fn last_journaled(doors: &Doors) -> Result<Time, StartError> {
-    let in_folder = |source| StartError::Folder { folder: doors.journal.clone(), source };
+/// The time of the last record, from which the loop's clock continues. A damaged segment is skipped, and left as evidence.
+fn last_journaled(config: &Config) -> Result<Time, StartError> {
+    let in_folder = |source| StartError::Folder { folder: config.journal.clone(), source };
     let mut last = Time::ZERO;
-    for (_, path) in segments(&doors.journal).map_err(in_folder)?.into_iter().rev() {
+    for (_, path) in segments(&config.journal).map_err(in_folder)?.into_iter().rev() {
         match Segment::open(&path) {
             Ok(segment) => {
                 for record in segment {
                     match record {
                         Ok(record) => last = last.max(record.now.time),
-                        Err(error) => tell_damage(&error),
+                        Err(error) => log_damage(&error),
                     }
                 }
             }
-            Err(error) => tell_damage(&error),
+            Err(error) => log_damage(&error),
         }
-        // A crash may leave a segment without a readable record; the one before it then tells the time.
+        // A crash may leave a segment without a readable record: then the one before it has the time.
         if last > Time::ZERO {
             break;
         }
@@ -172,7 +171,7 @@ fn last_journaled(doors: &Doors) -> Result<Time, StartError> {
     Ok(last)
 }
 
-fn tell_damage(error: &ReadError) {
+fn log_damage(error: &ReadError) {
     tracing::warn!(error = %error, "journal_segment_unreadable");
 }
 
@@ -181,7 +180,7 @@ struct Engine {
     out: Outbox,
     handle: Handle,
     journal: Writer,
-    doors: Doors,
+    config: Config,
     state_store: StateStore,
     clock: Clock,
     events: Arc<EventLog>,
@@ -191,22 +190,22 @@ struct Engine {
 }
 
 impl Engine {
-    /// Begins a run from what is kept: epoch, intent, memory; then asks what runs.
+    /// Begins a run from the state in the store, that is epoch, intent and memory; then orders an inventory.
     ///
-    /// A new segment begins a new run as a restart does: there is one way to begin, and it is used often.
+    /// A new segment begins a new run just as a restart does: there is one way to begin, and it is used often.
     fn begin_run(&mut self) -> Result<(), StartError> {
         self.out.clear();
-        // All is read before anything is written: what a newer homeostat has left is to stay as it is.
-        let intents = self.handle.intake().intents();
+        // All is read before anything is written, so that nothing of a newer homeostat is overwritten.
+        let intents = self.handle.registry().intents();
         let (orders, memories) = (self.state_store.orders()?, self.state_store.memories()?);
         let epoch = self.state_store.next_epoch()?;
         self.events.begin_run(epoch);
         self.history.begin_run(epoch);
         let start = Start {
             epoch,
-            node: self.doors.node.clone(),
-            seed: self.doors.seed,
-            settings: Arc::new(self.doors.settings.clone()),
+            node: self.config.node.clone(),
+            seed: self.config.seed,
+            settings: Arc::new(self.config.settings.clone()),
         };
         let inputs = std::iter::once(Input::Started(start))
             .chain(intents.into_iter().map(Input::Intent))
@@ -215,43 +214,43 @@ impl Engine {
         for input in inputs {
             self.step(&input)?;
         }
-        self.journal.flush()?;
+        self.journal.sync()?;
         self.journal.retire_oldest()?;
-        // Events of declarations that were kept are no news.
+        // Declarations from the store are not new: no events of them.
         self.out.events.clear();
-        self.order_around();
-        self.hand_out();
-        self.order(Order::Report);
+        self.order_routes_and_sources();
+        self.dispatch();
+        self.send_order(Order::Report);
         Ok(())
     }
 
     fn run(&mut self, inbox: &Receiver<Message>) {
         let mut retry = None;
-        while self.take(inbox, &mut retry) {
+        while self.process_messages(inbox, &mut retry) {
             if self.journal.is_full() && retry.is_none() {
-                self.renew(&mut retry);
+                self.restart(&mut retry);
             }
         }
         tracing::debug!("loop_ended");
     }
 
-    /// Takes what has come, steps the loop, and hands out what follows. Returns whether to go on.
+    /// Receives messages, steps the loop, and dispatches what follows. Returns whether to go on.
     ///
-    /// While the journal is in trouble, inputs are dropped: intent is kept in the store, and everything else is told again. `retry`
+    /// While the journal cannot be written, inputs are dropped: intent is in the store, and everything else is reported again. `retry`
     /// then says when the journal is tried next.
-    fn take(&mut self, inbox: &Receiver<Message>, retry: &mut Option<Time>) -> bool {
+    fn process_messages(&mut self, inbox: &Receiver<Message>, retry: &mut Option<Time>) -> bool {
         let now = self.clock.time();
         let due = retry.or(self.control.next_deadline());
-        let wait = due.map_or(RETRY, |due| due.since(now).min(RETRY));
+        let wait = due.map_or(RETRY_INTERVAL, |due| due.since(now).min(RETRY_INTERVAL));
         let first = match inbox.recv_timeout(wait) {
             Ok(message) => message,
             Err(RecvTimeoutError::Timeout) => Message::Input(Input::Woke),
             Err(RecvTimeoutError::Disconnected) => return false,
         };
         if retry.is_some_and(|at| self.clock.time() >= at) {
-            self.renew(retry);
+            self.restart(retry);
         }
-        let mut looks = Vec::new();
+        let mut queries = Vec::new();
         let mut goes_on = true;
         let mut result = Ok(());
         for message in std::iter::once(first).chain(inbox.try_iter().take(BATCH_MAX - 1)) {
@@ -259,25 +258,25 @@ impl Engine {
                 Message::Input(input) if retry.is_none() => {
                     result = result.and_then(|()| self.step(&input));
                     if matches!(input, Input::Report(Report::Inventory { .. })) {
-                        self.health.set(Standing::Steering);
+                        self.health.set(LoopState::Running);
                     }
                 }
                 Message::Input(_) => {}
-                Message::KeptMayHaveChanged => self.order_around(),
-                Message::Look(look) => looks.push(look),
+                Message::ResourcesChanged => self.order_routes_and_sources(),
+                Message::Query(query) => queries.push(query),
                 Message::Stop => goes_on = false,
             }
         }
         let result = result.and_then(|()| {
-            if self.out.actions.is_empty() { self.journal.hand_over() } else { self.journal.flush() }
+            if self.out.actions.is_empty() { self.journal.flush() } else { self.journal.sync() }
         });
         match result {
-            Ok(()) => self.hand_out(),
-            Err(error) => self.falter(&error, retry),
+            Ok(()) => self.dispatch(),
+            Err(error) => self.suspend(&error, retry),
         }
         let now = self.clock.now();
-        for look in looks {
-            look(&self.control, now);
+        for query in queries {
+            query(&self.control, now);
         }
         self.events.notify_watchers();
         goes_on
@@ -295,8 +294,8 @@ impl Engine {
         self.journal.append(now, input, digest)
     }
 
-    /// Hands the actions to those who do them, and the events to those who watch. What led to them is on disk.
-    fn hand_out(&mut self) {
+    /// Sends the actions to those who carry them out, and the events to watchers. The inputs that led to them are on disk.
+    fn dispatch(&mut self) {
         self.history.append(std::mem::take(&mut self.out.decisions));
         let actions = std::mem::take(&mut self.out.actions);
         for action in actions {
@@ -309,7 +308,7 @@ impl Engine {
                 | ActionKind::Admit { .. }
                 | ActionKind::Allot { .. }
                 | ActionKind::Expose(_)
-                | ActionKind::Conceal(_) => self.order(Order::Act(action)),
+                | ActionKind::Conceal(_) => self.send_order(Order::Act(action)),
             }
         }
         let gone: Vec<_> = self.out.events.iter().filter(|event| event.kind == EventKind::Gone).collect();
@@ -325,44 +324,44 @@ impl Engine {
         }
     }
 
-    /// Suspends the loop when the journal cannot be written: what is not journaled must have no effect. Replicas and traffic go on.
-    fn falter(&mut self, error: &dyn std::error::Error, retry: &mut Option<Time>) {
+    /// Suspends the loop because the journal cannot be written: what is not journaled must have no effect. Replicas and traffic go on.
+    fn suspend(&mut self, error: &dyn std::error::Error, retry: &mut Option<Time>) {
         let why: Arc<str> = sentence(error).into();
         if retry.is_none() {
             tracing::error!(error = %why, "loop_suspended");
         }
-        self.health.set(Standing::Troubled(why));
+        self.health.set(LoopState::Suspended(why));
         self.out.clear();
-        *retry = Some(self.clock.time() + RETRY);
+        *retry = Some(self.clock.time() + RETRY_INTERVAL);
     }
 
     /// Begins a new run in a new segment.
-    fn renew(&mut self, retry: &mut Option<Time>) {
-        let renewed = Writer::begin(&self.doors.journal).map_err(StartError::from).and_then(|journal| {
+    fn restart(&mut self, retry: &mut Option<Time>) {
+        let renewed = Writer::begin(&self.config.journal).map_err(StartError::from).and_then(|journal| {
             let last = std::mem::replace(&mut self.journal, journal);
             self.begin_run().inspect_err(|_| std::mem::replace(&mut self.journal, last).abandon())
         });
         match renewed {
             Ok(()) => {
-                self.health.set(Standing::Beginning);
+                self.health.set(LoopState::Starting);
                 *retry = None;
             }
-            Err(error) => self.falter(&error, retry),
+            Err(error) => self.suspend(&error, retry),
         }
     }
 
-    /// Orders the routes and the sources of metrics that are kept. They go around the loop, which decides nothing about them, and so
+    /// Sends the declared routes and sources of metrics to the agent. They go around the loop, which decides nothing about them, and so
     /// need no journal.
-    fn order_around(&self) {
-        let intake = self.handle.intake();
-        let (routing, measuring) = (intake.routing(), intake.measuring());
-        drop(intake);
-        self.order(Order::Route(Arc::new(routing)));
-        self.order(Order::Measure(Arc::new(measuring)));
+    fn order_routes_and_sources(&self) {
+        let registry = self.handle.registry();
+        let (routing, metric_sources) = (registry.routing(), registry.metric_sources());
+        drop(registry);
+        self.send_order(Order::Route(Arc::new(routing)));
+        self.send_order(Order::Measure(Arc::new(metric_sources)));
     }
 
-    fn order(&self, order: Order) {
-        if self.doors.orders.send(order).is_err() {
+    fn send_order(&self, order: Order) {
+        if self.config.orders.send(order).is_err() {
             tracing::debug!("order_not_taken");
         }
     }

@@ -1,4 +1,4 @@
-//! How others talk to the loop.
+//! The handle through which other threads use the loop.
 
 use std::path::Path;
 use std::sync::mpsc::{SyncSender, TrySendError};
@@ -18,20 +18,20 @@ use os::Clock;
 use crate::event_log::{self, EventLog};
 use crate::health::Health;
 use crate::history::HistoryWriter;
-use crate::intake::{Applied, ApplyError, Intake};
+use crate::registry::{Applied, ApplyError, Registry};
 use crate::state_store::StoredResource;
 
-/// A question to the loop, asked on its own thread.
-pub(crate) type Look = Box<dyn FnOnce(&ControlLoop, Now) + Send>;
+/// Reads the loop on its own thread.
+pub(crate) type Query = Box<dyn FnOnce(&ControlLoop, Now) + Send>;
 
 /// A message to the thread that owns the loop.
 pub(crate) enum Message {
     /// An input of the loop.
     Input(Input),
-    /// Routes, the services behind them, or sources of metrics may have changed in the store.
-    KeptMayHaveChanged,
-    /// A question to the loop.
-    Look(Look),
+    /// Routes, the services behind them, or sources of metrics may have changed.
+    ResourcesChanged,
+    /// Read the loop.
+    Query(Query),
     /// End the loop.
     Stop,
 }
@@ -41,19 +41,19 @@ pub(crate) enum Message {
 #[error("homeostat is stopping")]
 pub struct Stopped;
 
-/// Talks to the loop; cheap to clone.
+/// A handle to the loop; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Handle {
-    pub(crate) inner: Arc<Inner>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 #[derive(Debug)]
-pub(crate) struct Inner {
+pub(crate) struct Shared {
     pub(crate) messages: SyncSender<Message>,
-    /// Held for a whole change, until it is kept and the loop was told: both then hear of changes in the same order.
-    pub(crate) turn: Mutex<()>,
-    /// What is kept. Never locked while waiting for the loop, which locks it itself when it begins a run.
-    pub(crate) intake: Mutex<Intake>,
+    /// Locked for a whole change, until it is stored and sent to the loop: both then see changes in the same order.
+    pub(crate) change: Mutex<()>,
+    /// Never locked while waiting for the loop, which locks it when it begins a run.
+    pub(crate) registry: Mutex<Registry>,
     pub(crate) events: Arc<EventLog>,
     pub(crate) clock: Clock,
     pub(crate) health: Arc<Health>,
@@ -67,40 +67,40 @@ impl std::fmt::Debug for Message {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Input(input) => f.debug_tuple("Input").field(input).finish(),
-            Self::KeptMayHaveChanged => f.write_str("KeptMayHaveChanged"),
-            Self::Look(_) => f.write_str("Look"),
+            Self::ResourcesChanged => f.write_str("ResourcesChanged"),
+            Self::Query(_) => f.write_str("Query"),
             Self::Stop => f.write_str("Stop"),
         }
     }
 }
 
 impl Handle {
-    /// Checks `resources` with all that is kept, keeps them, all or nothing, and tells the loop. Blocks for a disk write.
+    /// Checks `resources` together with those declared, stores them, all or nothing, and informs the loop. Blocks for a disk write.
     pub fn apply(&self, resources: &[Resource]) -> Result<Vec<Applied>, ApplyError> {
-        let _turn = self.turn();
-        let (applied, intents) = self.intake().apply(resources)?;
-        self.tell_around()?;
-        self.tell(intents)?;
+        let _change = self.begin_change();
+        let (applied, intents) = self.registry().apply(resources)?;
+        self.notify_resources_changed()?;
+        self.send(intents)?;
         Ok(applied)
     }
 
-    /// What [`Self::apply`] would change; keeps nothing.
+    /// Returns what [`Self::apply`] would change; stores nothing.
     pub fn plan(&self, resources: &[Resource]) -> Result<Vec<Applied>, ApplyError> {
-        self.intake().plan(resources)
+        self.registry().plan(resources)
     }
 
-    /// What would be declared of every service that [`Self::apply`] would change; keeps nothing.
+    /// Returns the new declarations of all services that [`Self::apply`] would change; stores nothing.
     pub fn declarations(&self, resources: &[Resource]) -> Result<Vec<Arc<Declared>>, ApplyError> {
-        self.intake().declarations(resources)
+        self.registry().declarations(resources)
     }
 
-    /// Deletes a resource; the replicas of a deleted service are drained and stopped. Warns of other resources that lack it from then
-    /// on. Blocks for a disk write.
+    /// Deletes a resource; the replicas of a deleted service are drained and stopped. Warns of resources that refer to it. Blocks for a
+    /// disk write.
     pub fn delete(&self, kind: Kind, name: &str) -> Result<Applied, ApplyError> {
-        let _turn = self.turn();
-        let (applied, intents) = self.intake().delete(kind, name)?;
-        self.tell_around()?;
-        self.tell(intents)?;
+        let _change = self.begin_change();
+        let (applied, intents) = self.registry().delete(kind, name)?;
+        self.notify_resources_changed()?;
+        self.send(intents)?;
         Ok(applied)
     }
 
@@ -109,81 +109,81 @@ impl Handle {
         &self,
         service: &ServiceName,
         replicas: u32,
-        lasting: Option<Duration>,
+        duration: Option<Duration>,
     ) -> Result<(), ApplyError> {
-        let _turn = self.turn();
-        let until = lasting.map(|span| self.inner.clock.time() + span);
-        let intent = self.intake().hold(service, replicas, until)?;
-        Ok(self.tell(vec![intent])?)
+        let _change = self.begin_change();
+        let until = duration.map(|span| self.shared.clock.time() + span);
+        let intent = self.registry().hold(service, replicas, until)?;
+        Ok(self.send(vec![intent])?)
     }
 
     /// Ends the hold on a service; harmless when there is none. Blocks for a disk write.
     pub fn release(&self, service: &ServiceName) -> Result<(), ApplyError> {
-        let _turn = self.turn();
-        let intent = self.intake().release(service)?;
-        Ok(self.tell(vec![intent])?)
+        let _change = self.begin_change();
+        let intent = self.registry().release(service)?;
+        Ok(self.send(vec![intent])?)
     }
 
     /// Pauses the autoscaler of a service, for a time or until resumed. Blocks for a disk write.
-    pub fn pause(&self, service: &ServiceName, lasting: Option<Duration>) -> Result<(), ApplyError> {
-        let _turn = self.turn();
-        let until = lasting.map(|span| self.inner.clock.time() + span);
-        let intent = self.intake().pause(service, until)?;
-        Ok(self.tell(vec![intent])?)
+    pub fn pause(&self, service: &ServiceName, duration: Option<Duration>) -> Result<(), ApplyError> {
+        let _change = self.begin_change();
+        let until = duration.map(|span| self.shared.clock.time() + span);
+        let intent = self.registry().pause(service, until)?;
+        Ok(self.send(vec![intent])?)
     }
 
     /// Ends the pause of an autoscaler; harmless when there is none. Blocks for a disk write.
     pub fn resume(&self, service: &ServiceName) -> Result<(), ApplyError> {
-        let _turn = self.turn();
-        let intent = self.intake().resume(service)?;
-        Ok(self.tell(vec![intent])?)
+        let _change = self.begin_change();
+        let intent = self.registry().resume(service)?;
+        Ok(self.send(vec![intent])?)
     }
 
-    /// Protects the life of a replica that runs now from being removed when its service shrinks, for a time. Blocks for a disk write.
+    /// Protects the current incarnation of a replica from being removed when its service scales in, for a time. Blocks for a disk write.
     ///
-    /// Fails with [`ApplyError::NoSuchReplica`] when none runs, or it is on its way out already.
-    pub fn protect(&self, replica: &ReplicaId, lasting: Duration) -> Result<(), ApplyError> {
-        let _turn = self.turn();
-        let whom = replica.clone();
-        let life = self.look(move |control, _| {
-            let place = control.knowledge().place(&whom.service, whom.ordinal)?;
+    /// Fails with [`ApplyError::NoSuchReplica`] when the replica does not run, or is being removed already.
+    pub fn protect(&self, replica: &ReplicaId, duration: Duration) -> Result<(), ApplyError> {
+        let _change = self.begin_change();
+        let target = replica.clone();
+        let life = self.query(move |control, _| {
+            let place = control.knowledge().place(&target.service, target.ordinal)?;
             (place.is_occupied() && !place.is_leaving()).then_some(place.incarnation)
         })?;
         let incarnation = life.ok_or_else(|| ApplyError::NoSuchReplica(replica.clone()))?;
-        let now = self.inner.clock.time();
-        let intent = self.intake().protect(replica, incarnation, (now, now + lasting))?;
-        Ok(self.tell(vec![intent])?)
+        let now = self.shared.clock.time();
+        let intent = self.registry().protect(replica, incarnation, (now, now + duration))?;
+        Ok(self.send(vec![intent])?)
     }
 
     /// Lets a replica be removed again; harmless when it is not protected. Blocks for a disk write.
     pub fn unprotect(&self, replica: &ReplicaId) -> Result<(), ApplyError> {
-        let _turn = self.turn();
-        let now = self.inner.clock.time();
-        let intent = self.intake().unprotect(replica, now)?;
-        Ok(self.tell(vec![intent])?)
+        let _change = self.begin_change();
+        let now = self.shared.clock.time();
+        let intent = self.registry().unprotect(replica, now)?;
+        Ok(self.send(vec![intent])?)
     }
 
-    /// All resources that are kept, by kind and name.
+    /// All declared resources, by kind and name.
     pub fn resources(&self) -> Vec<StoredResource> {
-        self.intake().resources().cloned().collect()
+        self.registry().resources().cloned().collect()
     }
 
-    /// Runs `look` on the loop's own thread and waits for its answer. It should be quick: the loop waits meanwhile.
-    pub fn look<T: Send + 'static>(
+    /// Runs `query` on the loop's own thread and waits for its result. It should be quick: the loop waits meanwhile.
+    pub fn query<T: Send + 'static>(
         &self,
-        look: impl FnOnce(&ControlLoop, Now) -> T + Send + 'static,
+        query: impl FnOnce(&ControlLoop, Now) -> T + Send + 'static,
     ) -> Result<T, Stopped> {
-        let (answer, asked) = std::sync::mpsc::sync_channel(1);
-        let look = Box::new(move |control: &ControlLoop, now| drop(answer.send(look(control, now))));
-        self.inner.messages.send(Message::Look(look)).map_err(|_| Stopped)?;
-        asked.recv().map_err(|_| Stopped)
+        let (answer, answered) = std::sync::mpsc::sync_channel(1);
+        let query = Box::new(move |control: &ControlLoop, now| drop(answer.send(query(control, now))));
+        self.shared.messages.send(Message::Query(query)).map_err(|_| Stopped)?;
+        answered.recv().map_err(|_| Stopped)
     }
 
-    /// Hands an observation or an outcome to the loop.
+    /// Sends an observation or an outcome to the loop.
     ///
-    /// Dropped when the queue is full: the loop is level-triggered, and what matters is reported again.
+    /// It is dropped when the queue is full: the loop is level-triggered, and what matters is reported again.
     pub fn report(&self, input: Input) -> Result<(), Stopped> {
-        match self.inner.messages.try_send(Message::Input(input)) {
+        match self.shared.messages.try_send(Message::Input(input)) {
             Ok(()) => Ok(()),
             Err(TrySendError::Full(_)) => {
                 tracing::warn!("input dropped, the loop's queue is full");
@@ -196,83 +196,83 @@ impl Handle {
     /// Records an event that does not come from the loop.
     pub fn record_event(&self, service: &ServiceName, kind: EventKind, message: String) {
         event_log::log(service, None, kind, &message);
-        let recorded = self.inner.events.record(self.now().wall, service, kind, message);
+        let recorded = self.shared.events.record(self.now().wall, service, kind, message);
         if let Err(error) = recorded {
             tracing::warn!(error = %error, "events_not_kept");
         }
-        self.inner.events.notify_watchers();
+        self.shared.events.notify_watchers();
     }
 
     /// The latest events, and notifications for watchers.
     pub fn events(&self) -> &EventLog {
-        &self.inner.events
+        &self.shared.events
     }
 
     /// The folder of the journal.
     pub fn journal_folder(&self) -> &Path {
-        &self.inner.journal
+        &self.shared.journal
     }
 
-    /// The latest `limit` of what was decided on `service` within `since` and `until`. Blocks for the disk.
+    /// The latest `limit` runs of decisions on `service` within a time. Blocks for the disk.
     pub fn history(
         &self,
         service: &ServiceName,
         within: (Wall, Wall),
         limit: usize,
     ) -> Result<journal::Past, std::io::Error> {
-        self.inner.history.read(service, within, limit)
+        self.shared.history.read(service, within, limit)
     }
 
     /// Both clocks at this moment.
     pub fn now(&self) -> Now {
-        self.inner.clock.now()
+        self.shared.clock.now()
     }
 
-    /// Whether the loop steers: it has begun, has seen what runs, and its journal takes what it writes.
+    /// Whether the loop controls the services: it has got the first inventory, and its journal can be written.
     pub fn is_ready(&self) -> bool {
-        self.inner.health.is_ready()
+        self.shared.health.is_ready()
     }
 
-    /// Why the loop does not steer; `None` while it does.
-    pub fn trouble(&self) -> Option<Arc<str>> {
-        self.inner.health.trouble()
+    /// Why the loop does not control the services; `None` while it does.
+    pub fn not_ready_reason(&self) -> Option<Arc<str>> {
+        self.shared.health.not_ready_reason()
     }
 
-    /// Ends the loop after its current step, waits for that, and lets the history be written. Replicas are left running.
+    /// Ends the loop after its current step, and waits for that and for the history to be written. Replicas are left running.
     ///
-    /// Returns the epoch of the loop, in which later orders have to be given: one of an older epoch is refused.
+    /// Returns the epoch of the loop. Later orders have to carry it: those of an older epoch are refused.
     pub fn stop(&self) -> Epoch {
-        drop(self.inner.messages.send(Message::Stop));
-        let thread = self.inner.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(self.shared.messages.send(Message::Stop));
+        let thread = self.shared.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if thread.is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("loop_panicked");
         }
-        self.inner.history.flush();
-        self.inner.events.epoch()
+        self.shared.history.flush();
+        self.shared.events.epoch()
     }
 
-    /// Tells the loop all of what was just kept, however long its queue is.
-    fn tell(&self, intents: Vec<Intent>) -> Result<(), Stopped> {
+    /// Sends what was just stored to the loop. Waits for room in its queue.
+    fn send(&self, intents: Vec<Intent>) -> Result<(), Stopped> {
         for intent in intents {
-            self.inner.messages.send(Message::Input(Input::Intent(intent))).map_err(|_| Stopped)?;
+            self.shared.messages.send(Message::Input(Input::Intent(intent))).map_err(|_| Stopped)?;
         }
         Ok(())
     }
 
-    /// Lets routes and sources be ordered anew. Called before [`Self::tell`], so that an address that a route gives up is free for the
-    /// service that takes it.
-    fn tell_around(&self) -> Result<(), Stopped> {
-        self.inner.messages.send(Message::KeptMayHaveChanged).map_err(|_| Stopped)
+    /// Makes the engine send routes and sources again. Called before [`Self::send`], so that an address that a route gives up is free for
+    /// the service that takes it.
+    fn notify_resources_changed(&self) -> Result<(), Stopped> {
+        self.shared.messages.send(Message::ResourcesChanged).map_err(|_| Stopped)
     }
 
-    /// A turn guards no data, so a panic while it was held does no harm.
-    fn turn(&self) -> MutexGuard<'_, ()> {
-        self.inner.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The lock guards no data, so a panic while it was held does no harm.
+    fn begin_change(&self) -> MutexGuard<'_, ()> {
+        self.shared.change.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is kept changes only after its write was acknowledged, so a panic while it was locked does no harm.
-    pub(crate) fn intake(&self) -> MutexGuard<'_, Intake> {
-        self.inner.intake.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The registry changes only after its write was acknowledged, so a panic while it was locked does no harm.
+    pub(crate) fn registry(&self) -> MutexGuard<'_, Registry> {
+        self.shared.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -288,7 +288,7 @@ mod tests {
     use super::*;
     use crate::state_store::StateStore;
 
-    /// No wait of a test is meant to last so long: it is there to fail instead of hanging.
+    /// Far longer than any wait should last: the test fails instead of hanging.
     const DEADLINE: Duration = Duration::from_secs(30);
 
     fn services(count: usize) -> Vec<Resource> {
@@ -300,14 +300,14 @@ mod tests {
     }
 
     #[test]
-    fn while_an_apply_waits_for_the_loop_what_is_kept_can_be_read() {
+    fn resources_can_be_read_while_an_apply_waits_for_the_loop() {
         let (messages, inbox) = sync_channel(0);
         let folder = tempfile::tempdir().unwrap();
-        let intake = Intake::open(StateStore::new(Arc::new(MemoryStore::default()))).unwrap();
-        let inner = Inner {
+        let registry = Registry::open(StateStore::new(Arc::new(MemoryStore::default()))).unwrap();
+        let shared = Shared {
             messages,
-            turn: Mutex::new(()),
-            intake: Mutex::new(intake),
+            change: Mutex::new(()),
+            registry: Mutex::new(registry),
             events: Arc::new(EventLog::open(folder.path()).unwrap()),
             clock: Clock::continued_after(Time::ZERO),
             health: Arc::default(),
@@ -315,7 +315,7 @@ mod tests {
             history: HistoryWriter::start(&crate::HistoryConfig::in_folder("unused".into())).unwrap(),
             thread: Mutex::default(),
         };
-        let handle = Handle { inner: Arc::new(inner) };
+        let handle = Handle { shared: Arc::new(shared) };
         let applier = handle.clone();
         let apply = thread::spawn(move || applier.apply(&services(200)).unwrap().len());
         // As the loop does when it begins a run, and takes no message meanwhile.

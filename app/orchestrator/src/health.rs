@@ -1,41 +1,41 @@
-//! Whether the loop steers, and why not.
+//! Whether the loop controls the services, and why not.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Whether the loop steers the services, to be read from any thread.
+/// The state of the loop, to be read from any thread.
 #[derive(Debug, Default)]
-pub(crate) struct Health(Mutex<Standing>);
+pub(crate) struct Health(Mutex<LoopState>);
 
 #[derive(Debug, Default)]
-pub(crate) enum Standing {
-    /// It has not seen yet what runs.
+pub(crate) enum LoopState {
+    /// It has not got the first inventory yet.
     #[default]
-    Beginning,
-    /// It steers.
-    Steering,
-    /// It is suspended, for this reason.
-    Troubled(Arc<str>),
+    Starting,
+    /// It controls the services.
+    Running,
+    /// It does not, for this reason.
+    Suspended(Arc<str>),
 }
 
 impl Health {
     pub(crate) fn is_ready(&self) -> bool {
-        matches!(*self.standing(), Standing::Steering)
+        matches!(*self.state(), LoopState::Running)
     }
 
-    pub(crate) fn trouble(&self) -> Option<Arc<str>> {
-        match &*self.standing() {
-            Standing::Beginning => Some("it has not seen yet what runs".into()),
-            Standing::Steering => None,
-            Standing::Troubled(why) => Some(Arc::clone(why)),
+    pub(crate) fn not_ready_reason(&self) -> Option<Arc<str>> {
+        match &*self.state() {
+            LoopState::Starting => Some("it has not got the list of running replicas yet".into()),
+            LoopState::Running => None,
+            LoopState::Suspended(why) => Some(Arc::clone(why)),
         }
     }
 
-    pub(crate) fn set(&self, standing: Standing) {
-        *self.standing() = standing;
+    pub(crate) fn set(&self, state: LoopState) {
+        *self.state() = state;
     }
 
-    /// A standing is replaced as a whole, so a panic while it was locked does no harm.
-    fn standing(&self) -> MutexGuard<'_, Standing> {
+    /// A state is replaced as a whole, so a panic while it was locked does no harm.
+    fn state(&self) -> MutexGuard<'_, LoopState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,4 +1,4 @@
-//! All routes, as the agent is told of them.
+//! All routes, as the agent gets them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,25 +6,25 @@ use std::sync::Arc;
 use model::name::ServiceName;
 use model::resource::{RouteSpec, ServiceSpec};
 
-/// All routes that are kept, and the services that they lead to.
+/// All declared routes, and the services that they lead to.
 ///
-/// Read from the store and told to the agent without the loop, which has nothing to decide about it. Always whole: it may be told
-/// again, and replaces what was told before.
+/// They go from the store to the agent around the loop, which has nothing to decide about them. Always complete: it may be sent again,
+/// and replaces what was sent before.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Routing {
     /// By name.
-    pub routes: Vec<KeptRoute>,
+    pub routes: Vec<RouteEntry>,
     /// The declared services that routes name.
     pub services: BTreeMap<ServiceName, Arc<ServiceSpec>>,
 }
 
-/// A route as it is kept.
+/// A declared route.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeptRoute {
+pub struct RouteEntry {
     /// Its name.
     pub name: ServiceName,
-    /// Grows with each resource that is created.
+    /// Orders routes by creation: it grows with each created resource.
     pub created: u64,
-    /// What it asks for.
+    /// Its declaration.
     pub spec: Arc<RouteSpec>,
 }

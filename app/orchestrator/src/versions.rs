@@ -1,4 +1,4 @@
-//! Which version of a service a declaration is: a new one, or one that ran before.
+//! Whether a declaration is a new version of a service, or one that ran before.
 
 use model::identity::Generation;
 use model::resource::{Resource, Service};
@@ -10,31 +10,31 @@ use crate::state_store::{StoredResource, Version};
 /// Most earlier versions of a service that are recognised when they are declared again; Kubernetes' Deployments keep as many.
 const EARLIER_MAX: usize = 10;
 
-/// The resource as it is kept after a change.
-pub(crate) fn renewed(before: Option<&StoredResource>, resource: &Resource) -> StoredResource {
+/// The stored resource after a change.
+pub(crate) fn next_version(before: Option<&StoredResource>, resource: &Resource) -> StoredResource {
     let revision = Generation(before.map_or(0, |stored| stored.revision.0) + 1);
     let (generation, earlier) = match (before, resource) {
         (
             Some(StoredResource { resource: Resource::Service(old), generation, earlier, .. }),
             Resource::Service(new),
         ) => {
-            if what_runs(old) == what_runs(new) {
+            if replica_spec(old) == replica_spec(new) {
                 (*generation, earlier.clone())
             } else {
-                replaced(earlier, (old, *generation), (new, revision))
+                next_generation(earlier, (old, *generation), (new, revision))
             }
         }
         _ => (revision, Vec::new()),
     };
-    // Set when it is written, for one that is new.
+    // For a new resource it is set when the resource is written.
     let created = before.map_or(0, |stored| stored.created);
     StoredResource { resource: resource.clone(), revision, generation, earlier, created }
 }
 
-/// The generation of what is run from now on, and the versions that ran before it.
+/// The generation of `new`, and the versions before it.
 ///
-/// After a rollback the generation is the old one again: replicas may still run it.
-fn replaced(
+/// After a rollback it is the old generation again: replicas may still run it.
+fn next_generation(
     earlier: &[Version],
     (old, known): (&Service, Generation),
     (new, revision): (&Service, Generation),
@@ -49,14 +49,14 @@ fn replaced(
     (generation, kept)
 }
 
-/// The part of a declaration that its replicas run: a replica that runs the same need not be replaced.
-fn what_runs(service: &Service) -> impl Serialize + PartialEq {
+/// The part of a declaration that replicas run: a replica that runs the same part need not be replaced.
+fn replica_spec(service: &Service) -> impl Serialize + PartialEq {
     let spec = service.spec.clone();
     (spec.run, spec.resources, spec.ports, spec.probes, spec.stop)
 }
 
 fn digest(service: &Service) -> u64 {
-    xxh3_64(&serde_json::to_vec(&what_runs(service)).expect("what can be declared can be written"))
+    xxh3_64(&serde_json::to_vec(&replica_spec(service)).expect("what can be declared can be written"))
 }
 
 #[cfg(test)]
@@ -74,7 +74,7 @@ mod tests {
         let mut stored: Option<StoredResource> = None;
         let mut all = Vec::new();
         for resource in declared {
-            let next = renewed(stored.as_ref(), resource);
+            let next = next_version(stored.as_ref(), resource);
             all.push(next.generation.0);
             stored = Some(next);
         }
@@ -82,18 +82,18 @@ mod tests {
     }
 
     #[test]
-    fn another_size_runs_the_same_and_another_command_does_not() {
+    fn a_new_size_keeps_the_generation_and_a_new_command_does_not() {
         assert_eq!(generations(&[service("a", 1), service("a", 2), service("b", 2)]), [1, 1, 3]);
     }
 
     #[test]
-    fn what_ran_before_is_known_again_by_its_number() {
+    fn a_rollback_gets_the_generation_of_the_earlier_version() {
         let [a, b, c] = ["a", "b", "c"].map(|command| service(command, 1));
         assert_eq!(generations(&[a.clone(), b.clone(), a.clone(), b.clone(), c, a]), [1, 2, 1, 2, 5, 1]);
     }
 
     #[test]
-    fn what_ran_long_before_is_new() {
+    fn a_forgotten_version_is_new() {
         let mut declared: Vec<Resource> = (0..=EARLIER_MAX).map(|n| service(&format!("v{n}"), 1)).collect();
         let latest = declared.len() as u64;
         declared.push(service("v0", 1));

@@ -44,7 +44,7 @@ pub enum OpenError {
     },
 }
 
-/// Records may not be on disk: this one, and all that were appended since the last flush.
+/// Records may not be on disk: this one, and all that were appended since the last sync.
 ///
 /// Nothing that depends on them may be done, and nothing more may be appended to this segment.
 #[derive(Debug, thiserror::Error)]
@@ -112,7 +112,7 @@ impl Writer {
         drop(fs::remove_file(&self.path));
     }
 
-    /// Appends one input with the digest of what the loop made of it. It is on disk only after [`Self::flush`].
+    /// Appends one input with the digest of what the loop made of it. It is on disk only after [`Self::sync`].
     pub fn append(&mut self, now: Now, input: &Input, digest: u64) -> Result<(), AppendError> {
         let body = postcard::to_allocvec(&v1::Record::new(now, digest, input))
             .expect("the stored form has nothing that postcard cannot hold");
@@ -120,11 +120,11 @@ impl Writer {
             return Err(AppendError::TooLong { path: self.path.clone(), len: body.len() });
         }
         frame::append(&mut self.buffer, &body);
-        if self.buffer.len() >= BUFFER_BYTES { self.hand_over() } else { Ok(()) }
+        if self.buffer.len() >= BUFFER_BYTES { self.flush() } else { Ok(()) }
     }
 
-    /// Hands what was appended to the kernel: it survives a crash of this process, not of the machine.
-    pub fn hand_over(&mut self) -> Result<(), AppendError> {
+    /// Writes what was appended to the file, without a sync: it survives a crash of this process, not of the machine.
+    pub fn flush(&mut self) -> Result<(), AppendError> {
         if self.buffer.is_empty() {
             return Ok(());
         }
@@ -140,8 +140,8 @@ impl Writer {
     }
 
     /// Syncs what was appended to the disk: it survives a crash of the machine.
-    pub fn flush(&mut self) -> Result<(), AppendError> {
-        self.hand_over()?;
+    pub fn sync(&mut self) -> Result<(), AppendError> {
+        self.flush()?;
         self.file.sync_data().map_err(|source| self.write_error(source))
     }
 
@@ -160,10 +160,10 @@ impl Writer {
     }
 }
 
-/// Hands over what is still buffered. There is nobody left to tell an error to.
+/// Writes what is still buffered. An error cannot be returned any more.
 impl Drop for Writer {
     fn drop(&mut self) {
-        drop(self.hand_over());
+        drop(self.flush());
     }
 }
 
@@ -181,7 +181,7 @@ mod tests {
             std::mem::replace(&mut writer.file, OpenOptions::new().write(true).open("/dev/full").unwrap());
         let now = Now { time: Time::ZERO, wall: Wall::from_millis(0) };
         writer.append(now, &Input::Woke, 1).unwrap();
-        assert!(matches!(writer.flush(), Err(AppendError::Write { .. })));
+        assert!(matches!(writer.sync(), Err(AppendError::Write { .. })));
 
         // The disk has room again, and the writer goes away.
         writer.file = whole;

@@ -15,7 +15,7 @@ use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
 use model::name::NodeName;
 use model::settings::Settings;
-use orchestrator::{Doors, Handle};
+use orchestrator::{Config, Handle};
 use platform_process::ProcessPlatform;
 use proxy::{Proxy, ProxyConfig};
 use serde_json::{Value, json};
@@ -72,7 +72,7 @@ impl World {
         let proxy = Proxy::start(&ProxyConfig::default()).unwrap();
         let node = NodeName::parse("here").unwrap();
         let (orders, inbox) = channel();
-        let handle = orchestrator::start(Doors {
+        let handle = orchestrator::start(Config {
             store: Arc::new(MemoryStore::open(MemoryDisk::default())),
             journal: data.join("journal"),
             history: orchestrator::HistoryConfig::in_folder(data.join("history")),

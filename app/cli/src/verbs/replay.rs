@@ -251,7 +251,7 @@ mod tests {
             let now = Now { time: Time::from_millis(ms), wall: Wall::from_millis(ms) };
             writer.append(now, &input, *digest).unwrap();
         }
-        writer.flush().unwrap();
+        writer.sync().unwrap();
         folder
     }
 

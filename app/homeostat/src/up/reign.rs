@@ -13,7 +13,7 @@ use manifest::Manifests;
 use model::action::{Outcome, Refusal};
 use model::name::NodeName;
 use model::resource::Resource;
-use orchestrator::{Doors, Handle, HistoryConfig};
+use orchestrator::{Handle, HistoryConfig};
 use platform_process::ProcessPlatform;
 use proxy::{Proxy, ProxyConfig};
 use store_embedded::{EmbeddedStore, OpenError};
@@ -71,7 +71,7 @@ impl Reign {
         let proxy = Proxy::succeed(&config, inherited)?;
         let node = node_name();
         let (orders, inbox) = channel();
-        let handle = orchestrator::start(Doors {
+        let handle = orchestrator::start(orchestrator::Config {
             store: Arc::clone(&store) as _,
             journal: up.data.join("journal"),
             history: HistoryConfig { folder: up.data.join("history"), retention: up.history },

@@ -331,7 +331,7 @@ fn written(folder: &std::path::Path) -> (PathBuf, Vec<Record>) {
         writer.append(now, &input, digest).unwrap();
         records.push(Record { now, input, digest });
     }
-    writer.flush().unwrap();
+    writer.sync().unwrap();
     (segments(folder).unwrap().pop().unwrap().1, records)
 }
 
@@ -362,7 +362,7 @@ fn what_policies_go_by_is_stored_and_read_back() {
         let folder = tempfile::tempdir().unwrap();
         let mut writer = Writer::begin(folder.path()).unwrap();
         writer.append(now(0), &input, 0).unwrap();
-        writer.flush().unwrap();
+        writer.sync().unwrap();
         let (_, path) = segments(folder.path()).unwrap().pop().unwrap();
         let read: Vec<Record> = Segment::open(&path).unwrap().collect::<Result<_, _>>().unwrap();
         assert_eq!(read[0].input, input);

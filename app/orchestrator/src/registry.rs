@@ -1,4 +1,4 @@
-//! What people want: checked and kept as a whole, and then told to the loop.
+//! The declared resources: checked and stored as a whole, and then sent to the loop as intents.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,15 +11,15 @@ use model::resource::{Kind, Problem, Resource, Sizes};
 use model::time::Time;
 use store::Txn;
 
-use crate::measuring::Measuring;
-use crate::routing::{KeptRoute, Routing};
+use crate::metric_sources::MetricSources;
+use crate::routing::{RouteEntry, Routing};
 use crate::state_store::{self, StateStore, StateStoreError, StoredHold, StoredPause, StoredResource};
-use crate::versions::renewed;
+use crate::versions::next_version;
 
-/// Most protected replicas of one service: as many as the guard lets it have.
+/// Protected replicas of one service: as many as the guard lets it have replicas.
 const PROTECTIONS_MAX: usize = 1000;
 
-/// What becomes of one resource that was applied.
+/// The result of applying one resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Applied {
     /// Its kind.
@@ -28,20 +28,20 @@ pub struct Applied {
     pub name: String,
     /// What changes.
     pub change: Change,
-    /// Problems that did not keep it from being applied; of a deleted resource, problems that others have from then on.
+    /// Problems that did not keep it from being applied; for a deleted resource, problems that others have from then on.
     pub warnings: Vec<Problem>,
 }
 
 /// What changes of a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Change {
-    /// It is new.
+    /// It was created.
     Created,
-    /// It is another than before.
+    /// It differs from before.
     Configured,
-    /// It is as before.
+    /// It equals what is declared.
     Unchanged,
-    /// It is gone.
+    /// It was deleted.
     Deleted,
 }
 
@@ -59,7 +59,7 @@ pub enum ApplyError {
         /// The name asked for.
         name: String,
     },
-    /// Something needs what was to be deleted.
+    /// Another resource needs the one to be deleted.
     #[error("could not delete {kind}/{name}: {by} needs it; delete that first")]
     Needed {
         /// The kind.
@@ -69,7 +69,7 @@ pub enum ApplyError {
         /// What needs it.
         by: String,
     },
-    /// The service may not have so many replicas.
+    /// The service may not have this number of replicas.
     #[error(
         "could not hold service/{service} at {replicas} replicas: only {sizes} are allowed (spec.scale.sizes); ask for one of those"
     )]
@@ -78,7 +78,7 @@ pub enum ApplyError {
         service: ServiceName,
         /// How many were asked for.
         replicas: u32,
-        /// What it may have.
+        /// The numbers that it may have.
         sizes: Sizes,
     },
     /// The service has no autoscaler that could be paused.
@@ -105,16 +105,16 @@ pub enum ApplyError {
 }
 
 /// Resources by kind and name.
-type Kept = BTreeMap<(Kind, String), StoredResource>;
+type Resources = BTreeMap<(Kind, String), StoredResource>;
 
-/// All that people asked for, as kept.
+/// All declared resources, as stored.
 #[derive(Debug)]
-pub(crate) struct Intake {
+pub(crate) struct Registry {
     state_store: StateStore,
-    resources: Kept,
+    resources: Resources,
 }
 
-impl Intake {
+impl Registry {
     pub(crate) fn open(state_store: StateStore) -> Result<Self, StateStoreError> {
         let resources = state_store.resources()?;
         Ok(Self { state_store, resources })
@@ -124,7 +124,7 @@ impl Intake {
         self.resources.values()
     }
 
-    /// What the loop must be told of every service that is kept.
+    /// The intents of all declared services.
     pub(crate) fn intents(&self) -> Vec<Intent> {
         let services: Vec<ServiceName> = self
             .resources
@@ -137,7 +137,7 @@ impl Intake {
         services.iter().filter_map(|name| self.declare(name)).collect()
     }
 
-    /// What the proxy must be told of all routes that are kept.
+    /// All declared routes, for the proxy.
     pub(crate) fn routing(&self) -> Routing {
         let mut routing = Routing::default();
         for stored in self.resources.values() {
@@ -148,7 +148,7 @@ impl Intake {
                     routing.services.entry(name.clone()).or_insert_with(|| Arc::new(service.spec.clone()));
                 }
             }
-            routing.routes.push(KeptRoute {
+            routing.routes.push(RouteEntry {
                 name: route.name().clone(),
                 created: stored.created,
                 spec: Arc::new(route.spec.clone()),
@@ -157,21 +157,21 @@ impl Intake {
         routing
     }
 
-    /// What the agent must be told of all sources of metrics that are kept.
-    pub(crate) fn measuring(&self) -> Measuring {
+    /// All declared sources of metrics, for the agent.
+    pub(crate) fn metric_sources(&self) -> MetricSources {
         let sources = self.resources.values().filter_map(|stored| match &stored.resource {
             Resource::MetricSource(source) => Some((source.name().clone(), Arc::new(source.spec.clone()))),
             Resource::Service(_) | Resource::HorizontalPodAutoscaler(_) | Resource::Route(_) => None,
         });
-        Measuring { sources: sources.collect() }
+        MetricSources { sources: sources.collect() }
     }
 
-    /// Checks `given` together with all that is kept, and says what would change; keeps nothing.
+    /// Checks `given` together with all declared resources, and returns what would change; stores nothing.
     pub(crate) fn plan(&self, given: &[Resource]) -> Result<Vec<Applied>, ApplyError> {
         Ok(self.merge(given)?.1)
     }
 
-    /// Checks `given` together with all that is kept. Returns the declarations of all services that would change; keeps nothing.
+    /// Checks `given` together with all declared resources. Returns the declarations of all services that would change; stores nothing.
     pub(crate) fn declarations(&self, given: &[Resource]) -> Result<Vec<Arc<Declared>>, ApplyError> {
         let merged = self.merge(given)?.0;
         let is_new = |key: &(Kind, String), stored: &StoredResource| self.resources.get(key) != Some(stored);
@@ -182,8 +182,8 @@ impl Intake {
         Ok(touched.iter().filter_map(declared).collect())
     }
 
-    /// Checks `given` together with all that is kept, and keeps it, all or nothing. Returns what changed, and what the loop
-    /// must be told.
+    /// Checks `given` together with all declared resources, and stores it, all or nothing. Returns what changed, and the intents for the
+    /// loop.
     pub(crate) fn apply(&mut self, given: &[Resource]) -> Result<(Vec<Applied>, Vec<Intent>), ApplyError> {
         let (mut merged, applied) = self.merge(given)?;
         let is_new = |key: &(Kind, String), stored: &StoredResource| self.resources.get(key) != Some(stored);
@@ -207,7 +207,7 @@ impl Intake {
         Ok((applied, touched.iter().filter_map(|name| self.declare(name)).collect()))
     }
 
-    /// Removes a resource, and with a service its hold, pause and protections. Returns what changed, and what the loop must be told.
+    /// Removes a resource, and with a service its hold, pause and protections. Returns what changed, and the intents for the loop.
     pub(crate) fn delete(&mut self, kind: Kind, name: &str) -> Result<(Applied, Vec<Intent>), ApplyError> {
         let key = (kind, name.to_owned());
         let not_found = || ApplyError::NotFound { kind, name: name.to_owned() };
@@ -229,7 +229,7 @@ impl Intake {
             self.resources.remove(key);
             return Ok(Vec::new());
         };
-        if let (Kind::Service, Some(by)) = (kind, self.who_needs(&service)) {
+        if let (Kind::Service, Some(by)) = (kind, self.dependent_of(&service)) {
             return Err(ApplyError::Needed { kind, name: name.to_owned(), by });
         }
         let mut rest = self.resources.clone();
@@ -247,7 +247,7 @@ impl Intake {
                     txn = state_store::put_resource(txn, stored)?;
                 }
             }
-            Kind::Route | Kind::MetricSource => unreachable!("routes and sources are of no one service"),
+            Kind::Route | Kind::MetricSource => unreachable!("routes and sources belong to no one service"),
         }
         self.state_store.commit(txn)?;
         self.resources = rest;
@@ -297,7 +297,7 @@ impl Intake {
         Ok(Intent::Resume(service.clone()))
     }
 
-    /// Protects the life `incarnation` of a replica from being removed, until `until`.
+    /// Protects the incarnation of a replica from being removed, until `until`.
     pub(crate) fn protect(
         &self,
         replica: &ReplicaId,
@@ -340,7 +340,7 @@ impl Intake {
         }
     }
 
-    fn who_needs(&self, service: &ServiceName) -> Option<String> {
+    fn dependent_of(&self, service: &ServiceName) -> Option<String> {
         self.resources.values().find_map(|stored| {
             let needs = match &stored.resource {
                 Resource::Service(other) => {
@@ -352,7 +352,7 @@ impl Intake {
                 Resource::MetricSource(source) => {
                     source.spec.from.replicas().is_some_and(|origin| origin.service == *service)
                 }
-                // Its requests are answered 500 until the service is there again.
+                // Its requests are answered with 500 until the service is declared again.
                 Resource::Route(_) => false,
             };
             needs.then(|| format!("{}/{}", stored.resource.kind(), stored.resource.name()))
@@ -361,12 +361,12 @@ impl Intake {
 
     fn declare(&self, name: &ServiceName) -> Option<Intent> {
         let declared = state_store::declared(&self.resources, name)
-            .expect("what is kept was checked when it was applied")?;
+            .expect("resources are checked before they are stored")?;
         Some(Intent::Declare(Arc::new(declared)))
     }
 
-    /// All that would be kept, and what changes by it.
-    fn merge(&self, given: &[Resource]) -> Result<(Kept, Vec<Applied>), ApplyError> {
+    /// All resources as they would be, and what changes.
+    fn merge(&self, given: &[Resource]) -> Result<(Resources, Vec<Applied>), ApplyError> {
         let mut merged = self.resources.clone();
         let mut applied = Vec::new();
         for resource in given {
@@ -379,13 +379,13 @@ impl Intake {
             };
             applied.push(Applied { kind: key.0, name: key.1.clone(), change, warnings: Vec::new() });
             if change != Change::Unchanged {
-                let stored = renewed(before, resource);
+                let stored = next_version(before, resource);
                 merged.insert(key, stored);
                 bump_target(&mut merged, resource);
             }
         }
         let mut all: Vec<Resource> = merged.values().map(|stored| stored.resource.clone()).collect();
-        // Two of one name in one call would hide each other in the map.
+        // Two of one name in one call would replace each other in the map.
         all.extend(repeated(given));
         let (problems, warnings): (Vec<_>, Vec<_>) =
             check(&all, Severity::Error).into_iter().partition(|problem| problem.severity == Severity::Error);
@@ -418,7 +418,7 @@ fn repeated(given: &[Resource]) -> Vec<Resource> {
         .collect()
 }
 
-/// The service that a resource declares or scales; `None` for routes and sources, and for an autoscaler without a valid target.
+/// The service that a resource declares or scales. `None` for routes and sources, and for an autoscaler without a valid target.
 fn service_of(resource: &Resource) -> Option<ServiceName> {
     match resource {
         Resource::Service(service) => Some(service.name().clone()),
@@ -427,8 +427,8 @@ fn service_of(resource: &Resource) -> Option<ServiceName> {
     }
 }
 
-/// The warnings about all that is kept, each with its resource.
-fn warnings(kept: &Kept) -> BTreeSet<Problem> {
+/// The warnings about all resources, each with its resource.
+fn warnings(kept: &Resources) -> BTreeSet<Problem> {
     let all: Vec<Resource> = kept.values().map(|stored| stored.resource.clone()).collect();
     let warnings = check(&all, Severity::Error).into_iter();
     let named = warnings.filter(|it| it.severity == Severity::Warning).map(|it| {
