@@ -79,9 +79,9 @@ pub struct ReplicaDetail {
 
 /// Which replicas are to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Whom {
+pub enum StopScope {
     /// All of them.
-    Everyone,
+    All,
     /// Only those that were not running already when this agent began.
     NotAdopted,
 }
@@ -95,10 +95,10 @@ pub struct StoppedReplicas {
     pub left: Vec<(ReplicaId, Outcome)>,
 }
 
-impl Whom {
-    fn means(self, life: &Life) -> bool {
+impl StopScope {
+    fn includes(self, life: &Life) -> bool {
         match self {
-            Self::Everyone => true,
+            Self::All => true,
             Self::NotAdopted => !life.adopted,
         }
     }
@@ -229,17 +229,17 @@ impl Agent {
     ///
     /// To be called when the loop has ended, or it would start them again, and in the `epoch` that the loop spoke in. What the loop had
     /// still asked to be started is started first, and stopped with the others.
-    pub async fn stop_replicas(&self, epoch: Epoch, whom: Whom) -> Result<StoppedReplicas, ObserveError> {
-        if whom == Whom::Everyone {
+    pub async fn stop_replicas(&self, epoch: Epoch, scope: StopScope) -> Result<StoppedReplicas, ObserveError> {
+        if scope == StopScope::All {
             self.inner.balancers.close(balancers::CLOSE_MAX).await;
         }
         self.inner.starts.close();
         if tokio::time::timeout(STARTS_MAX, self.inner.starts.wait()).await.is_err() {
-            tracing::warn!("replicas that are still being started are not stopped");
+            tracing::warn!("starts_not_finished");
         }
         let lives = self.inner.platform.inventory().await?;
         let running =
-            lives.iter().filter(|life| whom.means(life) && !matches!(life.state, LifeState::Exited(_)));
+            lives.iter().filter(|life| scope.includes(life) && !matches!(life.state, LifeState::Exited(_)));
         // Past every id that the loop of this epoch has given.
         let ids = (0..).map(|nth| ActionId { epoch, sequence: u64::MAX - nth });
         let outcomes = join_all(running.zip(ids).map(|(life, action)| self.stop_life(life, action))).await;

@@ -21,7 +21,7 @@ mod traffic;
 
 mod agent;
 pub use acme::Standing;
-pub use agent::{Agent, ReplicaDetail, StoppedReplicas, Whom};
+pub use agent::{Agent, ReplicaDetail, StoppedReplicas, StopScope};
 pub use certificates::{CertificateError, Certificates, Issued, Unusable, check_certificates};
 pub use measuring::SourceDetail;
 pub use routes::RouteDetail;

@@ -14,56 +14,56 @@ use platform_process::CpuPolicy;
 use succession::ServiceManager;
 use tracing::level_filters::LevelFilter;
 
-/// The C library's allocator puts its small freed pieces together now and then, all at once: milliseconds in a step of
-/// the loop. This one does it piece by piece, and is faster on the proxy's small pieces (docs/decisions/0009).
+/// The C library's allocator merges small freed blocks all at once now and then, which takes milliseconds in a step of the loop. This
+/// one merges them one by one, and is faster for the proxy's small allocations (docs/decisions/0009).
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Only the user who runs it may look into the data folder: logs and environments of replicas hold secrets.
+/// Only the user who runs homeostat may read the data folder: logs and environments of replicas hold secrets.
 const DATA_MODE: u32 = 0o700;
 
 fn main() -> ExitCode {
     let colours = colours();
-    cli::run(colours, &|asked| start(asked, colours, search_path()))
+    cli::run(colours, &|up| start(up, colours, search_path()))
 }
 
-/// What `NO_COLOR` says; an empty one says nothing (no-color.org).
+/// Whether `NO_COLOR` forbids colours; an empty value does not (no-color.org).
 #[expect(clippy::disallowed_methods, reason = "this is where the environment is read, once")]
 fn colours() -> Colours {
     let is_unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     if is_unwanted { Colours::Unwanted } else { Colours::Allowed }
 }
 
-/// Where replicas look for programs unless they say otherwise: where we do.
+/// The default search path of replicas for programs: our own.
 #[expect(clippy::disallowed_methods, reason = "this is where the environment is read, once")]
 fn search_path() -> Option<String> {
     std::env::var_os("PATH").and_then(|path| path.into_string().ok())
 }
 
-/// Where the service manager listens that has started us (sd_notify(3)).
+/// The socket of the service manager that has started us (sd_notify(3)).
 #[expect(clippy::disallowed_methods, reason = "this is where the environment is read, once")]
 fn service_manager() -> ServiceManager {
     ServiceManager::at(std::env::var_os("NOTIFY_SOCKET"))
 }
 
-fn start(asked: cli::Up, colours: Colours, path: Option<String>) -> anyhow::Result<ExitCode> {
-    log(asked.log, colours);
-    create_data_folder(&asked.data)?;
-    if !asked.listen.ip().is_loopback() {
-        let address = asked.listen;
-        tracing::warn!(%address, "everybody who reaches this address can run programs on this machine: the API asks nobody who they are");
+fn start(up: cli::Up, colours: Colours, path: Option<String>) -> anyhow::Result<ExitCode> {
+    log(up.log, colours);
+    create_data_folder(&up.data)?;
+    if !up.listen.ip().is_loopback() {
+        let risk = "everybody who reaches this address can run programs on this machine: the API has no authentication";
+        tracing::warn!(address = %up.listen, risk, "api_not_on_loopback");
     }
-    let cpu = match asked.cpu {
+    let cpu = match up.cpu {
         Cpu::Share => CpuPolicy::Share,
         Cpu::Quota => CpuPolicy::Quota,
     };
-    let (manifests, data, listen, zone) = (asked.manifests, asked.data, asked.listen, asked.zone);
-    let (history, settings, take_over) = (asked.history, asked.settings, asked.take_over);
+    let (manifests, data, listen, zone) = (up.manifests, up.data, up.listen, up.zone);
+    let (history, settings, take_over) = (up.history, up.settings, up.take_over);
     let manager = service_manager();
-    up::up(up::Up { manifests, data, path, listen, zone, cpu, history, settings, take_over, manager })
+    up::run(up::Options { manifests, data, path, listen, zone, cpu, history, settings, take_over, manager })
 }
 
-/// One line for each event, on standard error.
+/// Logs one line per event, to standard error.
 fn log(level: LogLevel, colours: Colours) {
     let level = match level {
         LogLevel::Off => LevelFilter::OFF,
@@ -78,7 +78,7 @@ fn log(level: LogLevel, colours: Colours) {
         .with_target(false)
         .with_max_level(level)
         .with_ansi(colours.on_stderr())
-        // A log that nobody can read any more is no reason to die.
+        // A closed standard error is no reason to exit.
         .log_internal_errors(false)
         .with_writer(io::stderr)
         .init();

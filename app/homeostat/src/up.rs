@@ -1,17 +1,18 @@
 //! `homeostat up`: everything in one process.
 //!
 //! It opens what can fail first and starts what acts last, so that an error leaves nothing behind; and it ends in the opposite order. With
-//! `--take-over` it takes the place of the one that runs on the same data folder, and every one lets another take its own: see [`before`].
+//! `--take-over` it takes the place of the process that runs on the same data folder, and it lets a later process take its own: see
+//! [`takeover`].
 
-mod before;
-mod reign;
+mod system;
+mod takeover;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use agent::Whom;
+use agent::StopScope;
 use anyhow::Context;
 use manifest::Manifests;
 use model::name::ZoneName;
@@ -24,23 +25,23 @@ use proxy::ProxyConfig;
 use succession::{ServiceManager, Successor, Word};
 use tokio_util::task::TaskTracker;
 
-use self::before::{Before, Front};
-use self::reign::Reign;
+use self::system::System;
+use self::takeover::{Frontend, Previous};
 
-/// Requests under way when we are asked to stop may take so long to finish.
+/// How long requests in flight may take to finish when we are asked to stop.
 const PROXY_GRACE: Duration = Duration::from_secs(5);
 
-/// From one attempt to take our own place again to the next, after a successor has failed.
-const RETURN_PAUSE: Duration = Duration::from_secs(1);
+/// From one attempt to take our place back to the next, after a successor has failed.
+const TAKE_BACK_PAUSE: Duration = Duration::from_secs(1);
 
-/// What `homeostat up` was asked for.
+/// The options of `homeostat up`.
 #[derive(Clone, Debug)]
-pub(crate) struct Up {
-    /// What to apply at the start, read and checked.
+pub(crate) struct Options {
+    /// What to apply at the start, parsed and checked.
     pub(crate) manifests: Manifests,
-    /// Where everything is kept.
+    /// The data folder.
     pub(crate) data: PathBuf,
-    /// `$PATH` of replicas that declare none; `None` for the platform's own.
+    /// `$PATH` of replicas that declare none; `None` for the platform's default.
     pub(crate) path: Option<String>,
     /// Where the API listens.
     pub(crate) listen: SocketAddr,
@@ -50,199 +51,207 @@ pub(crate) struct Up {
     pub(crate) cpu: CpuPolicy,
     /// For how long decisions are kept.
     pub(crate) history: Duration,
-    /// The numbers of the loop.
+    /// The settings of the loop.
     pub(crate) settings: Settings,
-    /// How long clients of the predecessor may take to leave; `None` if no place is to be taken.
+    /// How long clients of the predecessor may take to leave; `None` without `--take-over`.
     pub(crate) take_over: Option<Duration>,
-    /// Who is told that we serve, and that another one does.
+    /// Is notified that we serve, and that a successor does.
     pub(crate) manager: ServiceManager,
 }
 
-/// What was asked for, and where.
+/// What stays the same from start to end, whatever becomes of a successor.
 #[derive(Debug)]
-struct House {
-    up: Up,
-    /// The folder that we were started in.
-    here: PathBuf,
-    /// Client connections at once.
+struct Setup {
+    options: Options,
+    /// The folder in which we were started.
+    working_folder: PathBuf,
+    /// Concurrent client connections.
     connections_max: usize,
-    /// The API, and proxies of ours that see off their clients.
+    /// The API, and earlier proxies of ours that drain.
     tasks: TaskTracker,
 }
 
-/// Runs until a signal asks to stop, and then stops the replicas too; or until another process has taken this one's place.
-pub(crate) fn up(up: Up) -> anyhow::Result<ExitCode> {
+/// Runs until a signal asks to stop, and then stops the replicas, too; or until another process has taken over.
+pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .context("could not start: the system gave no thread")?;
-    runtime.block_on(run(up))
+    runtime.block_on(serve(options))
 }
 
-async fn run(mut up: Up) -> anyhow::Result<ExitCode> {
+async fn serve(mut options: Options) -> anyhow::Result<ExitCode> {
     let files = os::raise_open_files();
     let mut signals = Signals::listen()?;
-    let here = std::env::current_dir().context("could not start: the current folder cannot be told")?;
-    up.manifests.resolve_paths(&here)?;
-    let house = House { up, here, connections_max: connections_for(files), tasks: TaskTracker::new() };
-    let mut reign = begin(&house).await?;
-    announce(&house.up, &reign);
-    tell(&house, Word::Ready);
+    let working_folder =
+        std::env::current_dir().context("could not start: the current folder cannot be told")?;
+    options.manifests.resolve_paths(&working_folder)?;
+    let setup =
+        Setup { options, working_folder, connections_max: connections_for(files), tasks: TaskTracker::new() };
+    let mut system = begin(&setup).await?;
+    announce(&setup.options, &system);
+    notify(&setup, Word::Ready);
     loop {
-        // Both are cancel safe: the signal that ends us is the last one that is waited for.
+        // Both are cancel safe: no further signal is waited for after the one that ends us.
         let mut successor = tokio::select! {
             signal = signals.next() => {
                 tracing::info!(signal = name_of(signal), "stopping");
-                tell(&house, Word::Stopping);
-                reign.end(Whom::Everyone).await?;
+                notify(&setup, Word::Stopping);
+                system.end(StopScope::All).await?;
                 return Ok(ExitCode::SUCCESS);
             }
-            successor = reign.successor() => successor,
+            successor = system.successor() => successor,
         };
-        let front = reign.release().await;
-        match hand_over(&mut successor, &front, &mut signals).await {
-            After::Succeeded => {
-                // Before we end: it would take our end for that of the service.
-                successor.pid().inspect(|pid| tell(&house, Word::Successor(*pid)));
-                return see_off(front, successor.linger(), &mut signals).await;
+        let frontend = system.release().await;
+        match hand_over(&mut successor, &frontend, &mut signals).await {
+            Handover::Completed => {
+                // Before we end: the service manager would take our end for that of the service.
+                successor.pid().inspect(|pid| notify(&setup, Word::Successor(*pid)));
+                return drain(frontend, successor.linger(), &mut signals).await;
             }
-            After::Asked => {
-                tell(&house, Word::Stopping);
-                front.proxy.shutdown(PROXY_GRACE).await;
+            Handover::Interrupted => {
+                notify(&setup, Word::Stopping);
+                frontend.proxy.shutdown(PROXY_GRACE).await;
                 return Ok(ExitCode::SUCCESS);
             }
-            After::Failed => {}
+            Handover::Failed => {}
         }
         drop(successor);
-        reign = match resume(&house, front, &mut signals).await? {
-            Some(reign) => reign,
+        system = match take_back(&setup, frontend, &mut signals).await? {
+            Some(system) => system,
             None => return Ok(ExitCode::SUCCESS),
         };
     }
 }
 
-/// Begins, in the place of a predecessor if that is asked for and there is one, and applies what is to be applied.
-async fn begin(house: &House) -> anyhow::Result<Reign> {
-    let mut before = Before::find(&house.up).await?;
-    let reign = Reign::begin(house, before.estate().await?).await?;
-    let is_first = matches!(before, Before::Nobody);
-    if !is_first && let Err(error) = reign.prepare(&house.up.manifests).await {
-        // The replicas are not ours to stop: the predecessor takes them back once it hears that we are gone.
-        drop(reign.release().await);
+/// Starts the system, in the place of a predecessor if there is one and `--take-over` is given, and applies the manifests.
+async fn begin(setup: &Setup) -> anyhow::Result<System> {
+    let mut previous = Previous::find(&setup.options).await?;
+    let system = System::begin(setup, previous.estate().await?).await?;
+    let is_first = matches!(previous, Previous::None);
+    if !is_first && let Err(error) = system.prepare(&setup.options.manifests).await {
+        // The replicas go on: the predecessor takes them back once it sees that we are gone.
+        drop(system.release().await);
         return Err(error);
     }
-    reign.open();
-    before.retire(house).await;
-    match reign.apply(&house.up.manifests).await {
-        Ok(()) => Ok(reign),
-        // It could have been applied a moment ago, and the predecessor is gone: so better go on with what is kept.
+    system.open();
+    previous.retire(setup).await;
+    match system.apply(&setup.options.manifests).await {
+        Ok(()) => Ok(system),
+        // The manifests were checked a moment ago, and the predecessor is gone: better go on with what is declared already.
         Err(error) if !is_first => {
-            tracing::error!(error = %format_args!("{error:#}"), "not applied; going on with what is kept");
-            Ok(reign)
+            tracing::error!(error = %format_args!("{error:#}"), "manifests_not_applied");
+            Ok(system)
         }
-        // A declaration that was refused changes nothing: what had outlived the last run goes on, and only what this one started ends.
+        // A refused declaration changes nothing: adopted replicas go on, and only those that this run started end.
         Err(error) => {
-            reign.end(Whom::NotAdopted).await?;
+            system.end(StopScope::NotAdopted).await?;
             Err(error)
         }
     }
 }
 
-/// What became of a successor.
-enum After {
-    /// It serves.
-    Succeeded,
-    /// It is gone, and does not.
+/// How a handover to a successor ended.
+enum Handover {
+    /// The successor serves.
+    Completed,
+    /// The successor has ended without serving.
     Failed,
     /// A signal asked us to stop before either was known.
-    Asked,
+    Interrupted,
 }
 
-async fn hand_over(successor: &mut Successor, front: &Front, signals: &mut Signals) -> After {
-    tracing::info!("handing over to another one");
-    let given = match front.estate() {
+async fn hand_over(successor: &mut Successor, frontend: &Frontend, signals: &mut Signals) -> Handover {
+    tracing::info!("handing_over");
+    let given = match frontend.estate() {
         Ok(estate) => successor.give(&estate).await.map_err(anyhow::Error::from),
         Err(error) => Err(error),
     };
     if let Err(error) = given {
-        tracing::warn!(error = %format_args!("{error:#}"), "not_handed_over");
-        return After::Failed;
+        tracing::warn!(error = %format_args!("{error:#}"), "handover_failed");
+        return Handover::Failed;
     }
-    // Both are cancel safe: nothing else is heard of it after a signal.
+    // Both are cancel safe: after a signal the successor is not waited for any more.
     tokio::select! {
-        serves = successor.serves() => if serves { After::Succeeded } else { After::Failed },
+        serves = successor.serves() => if serves { Handover::Completed } else { Handover::Failed },
         signal = signals.next() => {
-            tracing::warn!(signal = name_of(signal), "stopping while another takes over; replicas are left to it");
-            After::Asked
+            let replicas = "left to the successor";
+            tracing::warn!(signal = name_of(signal), replicas, "stopping_during_handover");
+            Handover::Interrupted
         }
     }
 }
 
-/// Lets the clients that are still ours finish, while the successor has everything else.
-async fn see_off(front: Front, linger: Duration, signals: &mut Signals) -> anyhow::Result<ExitCode> {
-    tracing::info!(linger = ?linger, "another one serves; waiting for the last clients of this one");
-    // A signal cuts them off: dropping the proxy does.
+/// Lets our remaining clients finish, while the successor has everything else.
+async fn drain(frontend: Frontend, linger: Duration, signals: &mut Signals) -> anyhow::Result<ExitCode> {
+    tracing::info!(?linger, "draining");
+    // A signal cuts them off: dropping the proxy closes their connections.
     tokio::select! {
-        ended = front.proxy.leave(linger) => {
-            tracing::info!(connections_cut = ended.connections_cut, "left");
+        ended = frontend.proxy.leave(linger) => {
+            tracing::info!(connections_cut = ended.connections_cut, "drained");
         }
         signal = signals.next() => tracing::info!(signal = name_of(signal), "stopping"),
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Takes our own place again, after a successor has failed: as that one would have done, from a proxy that goes on serving meanwhile. `None`
+/// Takes our place back after a successor has failed, just as it would have taken it: from a proxy that goes on serving meanwhile. `None`
 /// when a signal asks us to stop before that is done.
-async fn resume(house: &House, front: Front, signals: &mut Signals) -> anyhow::Result<Option<Reign>> {
-    tracing::warn!("the successor did not come to serve; going on");
+async fn take_back(
+    setup: &Setup,
+    frontend: Frontend,
+    signals: &mut Signals,
+) -> anyhow::Result<Option<System>> {
+    tracing::warn!("successor_failed");
     loop {
-        let begun = match front.estate() {
-            Ok(estate) => Reign::begin(house, estate).await,
+        let begun = match frontend.estate() {
+            Ok(estate) => System::begin(setup, estate).await,
             Err(error) => Err(error),
         };
         match begun {
-            Ok(reign) => {
-                reign.settle().await;
-                reign.open();
-                Before::Ourselves(front).retire(house).await;
-                return Ok(Some(reign));
+            Ok(system) => {
+                system.settle().await;
+                system.open();
+                Previous::Ourselves(frontend).retire(setup).await;
+                return Ok(Some(system));
             }
             Err(error) => {
-                tracing::error!(error = %format_args!("{error:#}"), "not back yet; traffic goes on");
+                tracing::error!(error = %format_args!("{error:#}"), "not_taken_back");
             }
         }
         tokio::select! {
-            () = tokio::time::sleep(RETURN_PAUSE) => {}
+            () = tokio::time::sleep(TAKE_BACK_PAUSE) => {}
             signal = signals.next() => {
-                tracing::warn!(signal = name_of(signal), "stopping; replicas are left running, and the next start adopts them");
-                tell(house, Word::Stopping);
-                front.proxy.shutdown(PROXY_GRACE).await;
+                let replicas = "left running: the next start adopts them";
+                tracing::warn!(signal = name_of(signal), replicas, "stopping");
+                notify(setup, Word::Stopping);
+                frontend.proxy.shutdown(PROXY_GRACE).await;
                 return Ok(None);
             }
         }
     }
 }
 
-/// Client connections for which the open files suffice: each takes two, and some are left for everything else.
+/// Client connections for which `files` open files suffice: each takes two, and some are left for everything else.
 fn connections_for(files: u64) -> usize {
     const OTHERS: u64 = 1024;
-    let afforded = usize::try_from(files.saturating_sub(OTHERS) / 2).unwrap_or(usize::MAX);
-    afforded.clamp(64, ProxyConfig::CONNECTIONS_MAX_DEFAULT)
+    let possible = usize::try_from(files.saturating_sub(OTHERS) / 2).unwrap_or(usize::MAX);
+    possible.clamp(64, ProxyConfig::CONNECTIONS_MAX_DEFAULT)
 }
 
-/// Tells the service manager, if one has started us.
-fn tell(house: &House, word: Word) {
-    if let Err(error) = house.up.manager.tell(word) {
-        tracing::warn!(?word, %error, "service_manager_not_told");
+/// Notifies the service manager, if one has started us.
+fn notify(setup: &Setup, word: Word) {
+    if let Err(error) = setup.options.manager.tell(word) {
+        tracing::warn!(?word, %error, "service_manager_not_notified");
     }
 }
 
-fn announce(up: &Up, reign: &Reign) {
-    for sentence in reign.platform.capabilities().degraded() {
-        tracing::warn!("{sentence}");
+fn announce(options: &Options, system: &System) {
+    for reason in system.platform.capabilities().degraded() {
+        tracing::warn!(%reason, "platform_degraded");
     }
-    for resource in up.manifests.resources() {
+    for resource in options.manifests.resources() {
         match resource {
             Resource::Service(service) => {
                 if let Some(listen) = service.spec.expose.as_ref().and_then(|expose| expose.listen) {
@@ -255,8 +264,9 @@ fn announce(up: &Up, reign: &Reign) {
             Resource::HorizontalPodAutoscaler(_) | Resource::MetricSource(_) => {}
         }
     }
-    let address = reign.address;
-    tracing::info!(api = %format_args!("http://{address}"), data = %up.data.display(), "homeostat is up; Ctrl-C stops it and what it started");
+    let address = system.address;
+    let hint = "Ctrl-C stops it and its replicas";
+    tracing::info!(api = %format_args!("http://{address}"), data = %options.data.display(), hint, "started");
 }
 
 fn name_of(signal: StopSignal) -> &'static str {

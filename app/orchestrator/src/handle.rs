@@ -186,7 +186,7 @@ impl Handle {
         match self.shared.messages.try_send(Message::Input(input)) {
             Ok(()) => Ok(()),
             Err(TrySendError::Full(_)) => {
-                tracing::warn!("input dropped, the loop's queue is full");
+                tracing::warn!("input_dropped");
                 Ok(())
             }
             Err(TrySendError::Disconnected(_)) => Err(Stopped),

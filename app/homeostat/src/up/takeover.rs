@@ -1,9 +1,9 @@
 //! How a process takes the place of its predecessor.
 //!
-//! The predecessor releases what only one process may have: the loop, the store, the journal, the replicas. What faces clients, its
-//! [`Front`], goes on with what it knows, while the successor begins as after a crash: from the store, adopting what runs. When the
-//! successor sends requests to as many replicas as the predecessor did, it accepts clients, and the predecessor serves its remaining ones
-//! to their end (docs/decisions/0034).
+//! The predecessor releases what only one process may have: the loop, the store, the journal, the replicas. Its [`Frontend`], which
+//! serves clients, goes on with the routes that it has, while the successor starts as after a crash: from the store, adopting the running
+//! replicas. When the successor routes to as many replicas as the predecessor did, it accepts clients, and the predecessor drains its own
+//! (docs/decisions/0034).
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
@@ -13,76 +13,76 @@ use anyhow::Context as _;
 use proxy::{EndpointState, EndpointTraffic, Inherited, Proxy, ServiceTraffic, Table};
 use succession::{Estate, Heirloom, Predecessor};
 
-use super::{House, Up};
+use super::{Options, Setup};
 
-/// What the API's socket is called; no service can have this name.
+/// The name of the API's socket; no service can have this name.
 const API: &str = "the API";
 
-/// How long our own clients may take to leave a proxy whose place we have taken ourselves.
+/// How long clients may take to leave an earlier proxy of this process.
 const LINGER: Duration = Duration::from_secs(60);
 
-/// What faces clients, and goes on without a loop.
+/// What serves clients, and goes on without the loop.
 #[derive(Debug)]
-pub(super) struct Front {
+pub(super) struct Frontend {
     pub(super) proxy: Proxy,
-    /// Where the API listens; a request waits in the socket's queue while nobody answers.
+    /// The API's listener; requests wait in its queue while nobody accepts them.
     pub(super) api: TcpListener,
-    /// As it was asked for.
+    /// The API's address as it was configured.
     pub(super) api_requested: std::net::SocketAddr,
 }
 
-/// Who served until now.
+/// What served until now.
 #[derive(Debug)]
-pub(super) enum Before {
-    /// Nobody that we would take the place of.
-    Nobody,
+pub(super) enum Previous {
+    /// Nothing, or nothing that we take the place of.
+    None,
     /// Another process.
-    Another(Predecessor),
+    Process(Predecessor),
     /// This process, whose successor has failed.
-    Ourselves(Front),
+    Ourselves(Frontend),
 }
 
-impl Before {
-    /// Looks for the one that runs, when its place is to be taken.
-    pub(super) async fn find(up: &Up) -> anyhow::Result<Self> {
-        let Some(linger) = up.take_over else { return Ok(Self::Nobody) };
-        let found = Predecessor::find(&up.data, linger).await?;
-        Ok(found.map_or(Self::Nobody, Self::Another))
+impl Previous {
+    /// Finds the running process, with `--take-over`.
+    pub(super) async fn find(options: &Options) -> anyhow::Result<Self> {
+        let Some(linger) = options.take_over else { return Ok(Self::None) };
+        let found = Predecessor::find(&options.data, linger).await?;
+        Ok(found.map_or(Self::None, Self::Process))
     }
 
-    /// What it leaves, once it has let go of what only one may have.
+    /// What it hands over, once it has released what only one process may have.
     pub(super) async fn estate(&mut self) -> anyhow::Result<Estate> {
         match self {
-            Self::Nobody => Ok(Estate::default()),
-            Self::Another(predecessor) => {
-                tracing::info!("taking over from the one that runs");
+            Self::None => Ok(Estate::default()),
+            Self::Process(predecessor) => {
+                tracing::info!("taking_over");
                 Ok(predecessor.estate().await?)
             }
-            Self::Ourselves(front) => front.estate(),
+            Self::Ourselves(frontend) => frontend.estate(),
         }
     }
 
-    /// Lets it see off its clients, now that we serve.
-    pub(super) async fn retire(self, house: &House) {
+    /// Lets it drain, now that we serve.
+    pub(super) async fn retire(self, setup: &Setup) {
         match self {
-            Self::Nobody => {}
-            Self::Another(predecessor) => {
-                // One that is gone already has nobody to see off.
+            Self::None => {}
+            Self::Process(predecessor) => {
+                // One that has ended has no clients to drain.
                 if let Err(error) = predecessor.retire().await {
-                    tracing::warn!(error = %error, "predecessor_not_told");
+                    tracing::warn!(error = %error, "predecessor_not_notified");
                 }
             }
-            Self::Ourselves(front) => {
-                house.tasks.spawn(front.proxy.leave(LINGER));
+            Self::Ourselves(frontend) => {
+                setup.tasks.spawn(frontend.proxy.leave(LINGER));
             }
         }
     }
 }
 
-impl Front {
-    /// What it leaves to the one that takes its place.
+impl Frontend {
+    /// What it hands over to its successor.
     ///
-    /// Fails when descriptors have run out.
+    /// Fails when the process has no file descriptors left.
     pub(super) fn estate(&self) -> anyhow::Result<Estate> {
         let failed = "could not hand over the listening sockets: the system gave no descriptor";
         let table = self.proxy.table();
@@ -101,7 +101,7 @@ impl Front {
     }
 }
 
-/// The sockets of an estate: that of the API, when it is to listen at the same address, and those of the proxy.
+/// The sockets of an estate: that of the API, if its address is the same, and those of the proxy.
 pub(super) fn sockets_of(
     estate: Vec<Heirloom>,
     listen: std::net::SocketAddr,
@@ -116,7 +116,7 @@ pub(super) fn sockets_of(
     (api.map(|heirloom| heirloom.socket.into()), inherited.collect())
 }
 
-/// How many replicas of each service get requests.
+/// How many replicas of each service the proxy routes to.
 pub(super) fn serving(table: &Table) -> BTreeMap<String, usize> {
     let is_serving = |endpoint: &&EndpointTraffic| endpoint.state == EndpointState::Serving;
     let count = |service: &ServiceTraffic| service.endpoints.iter().filter(is_serving).count();

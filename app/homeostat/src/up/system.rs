@@ -1,4 +1,4 @@
-//! All that runs while this process is the one: the one place that names the drivers.
+//! The whole system in one process: the one place that names the drivers.
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use agent::{Agent, Whom};
+use agent::{Agent, StopScope};
 use anyhow::{Context as _, anyhow};
 use manifest::Manifests;
 use model::action::{Outcome, Refusal};
@@ -21,83 +21,95 @@ use succession::{Door, Estate, Successor};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::before::{self, Front};
-use super::{House, PROXY_GRACE, Up};
+use super::takeover::{self, Frontend};
+use super::{Options, PROXY_GRACE, Setup};
 
-/// How long the replicas that got requests from the predecessor may take to answer our probes. It serves meanwhile; those that have not
-/// answered by then would not answer requests.
+/// How long the replicas to which the predecessor routes may take to answer our probes. It serves meanwhile; replicas that have not
+/// answered by then would not answer requests either.
 const SETTLE_MAX: Duration = Duration::from_secs(60);
 
-/// From one look at them to the next.
-const SETTLE_LOOK: Duration = Duration::from_millis(10);
+/// From one check of them to the next.
+const SETTLE_POLL: Duration = Duration::from_millis(10);
 
-/// How long the last users of the store or the platform may take to release it: threads that write a last row, and programs that reload a
+/// How long the last users of the store or the platform may take to release it: threads that write a last row, programs that reload a
 /// balancer.
 const RELEASE_MAX: Duration = Duration::from_secs(15);
 
-/// From one look at them to the next.
-const RELEASE_LOOK: Duration = Duration::from_millis(2);
+/// From one check of them to the next.
+const RELEASE_POLL: Duration = Duration::from_millis(2);
 
-/// Store, platform, loop, agent and API, and the proxy that they have.
-pub(super) struct Reign {
-    /// Where the API is.
+/// Store, platform, loop, agent, API and proxy.
+pub(super) struct System {
+    /// Where the API listens.
     pub(super) address: SocketAddr,
     pub(super) platform: Arc<ProcessPlatform>,
     store: Arc<EmbeddedStore>,
-    front: Front,
+    frontend: Frontend,
     handle: Handle,
     agent: Agent,
-    /// Where another one may ask to take our place; `None` where that cannot be.
+    /// Where a successor may ask to take our place; `None` if that socket could not be opened.
     door: Option<Door>,
     server: JoinHandle<()>,
     stop: CancellationToken,
-    /// How many replicas of each service got requests from the predecessor.
-    served: BTreeMap<String, usize>,
+    /// To how many replicas of each service the predecessor routes.
+    served_before: BTreeMap<String, usize>,
 }
 
-impl Reign {
-    /// Begins with what is kept and what runs, and with the sockets of an estate. Nobody is accepted yet but by the API.
-    pub(super) async fn begin(house: &House, estate: Estate) -> anyhow::Result<Self> {
-        let (up, here) = (&house.up, &house.here);
-        let (api, inherited) = before::sockets_of(estate.sockets, up.listen);
-        let store = Arc::new(open_store(&up.data)?);
+impl System {
+    /// Starts from the store and the running replicas, with the sockets of an estate. Only the API accepts clients yet.
+    pub(super) async fn begin(setup: &Setup, estate: Estate) -> anyhow::Result<Self> {
+        let (options, working_folder) = (&setup.options, &setup.working_folder);
+        let (api, inherited) = takeover::sockets_of(estate.sockets, options.listen);
+        let store = Arc::new(open_store(&options.data)?);
         let api = match api {
             Some(api) => api,
-            None => listen(up.listen)?,
+            None => listen(options.listen)?,
         };
-        let platform = Arc::new(open_platform(up, here)?);
+        let platform = Arc::new(open_platform(options, working_folder)?);
         let seed = os::seed()?;
-        let config = ProxyConfig { seed, connections_max: house.connections_max, ..ProxyConfig::default() };
+        let config = ProxyConfig { seed, connections_max: setup.connections_max, ..ProxyConfig::default() };
         let proxy = Proxy::succeed(&config, inherited)?;
         let node = node_name();
         let (orders, inbox) = channel();
         let handle = orchestrator::start(orchestrator::Config {
             store: Arc::clone(&store) as _,
-            journal: up.data.join("journal"),
-            history: HistoryConfig { folder: up.data.join("history"), retention: up.history },
+            journal: options.data.join("journal"),
+            history: HistoryConfig { folder: options.data.join("history"), retention: options.history },
             node: node.clone(),
             seed,
-            settings: up.settings.clone(),
+            settings: options.settings.clone(),
             orders,
         })?;
-        let issued = up.data.join("acme");
-        let (zone, runs) = (up.zone.clone(), Arc::clone(&platform) as _);
+        let issued = options.data.join("acme");
+        let (zone, runs) = (options.zone.clone(), Arc::clone(&platform) as _);
         let agent = Agent::start(node, zone, issued, runs, proxy.table(), handle.clone(), inbox)
             .context("could not start the agent: the system gave no thread")?;
         let stop = CancellationToken::new();
         let address = api.local_addr().context("could not tell where the API listens")?;
         let listener = api.try_clone().and_then(tokio::net::TcpListener::from_std);
         let listener = listener.context("could not serve the API: the system gave no descriptor")?;
-        let state = api::State::new(handle.clone(), agent.clone(), address, here.clone(), stop.clone());
-        let server = house.tasks.spawn(api::serve(listener, state));
-        let door = Door::open(&up.data)
-            .inspect_err(|error| tracing::warn!(error = %format_args!("{error}: {}", error.source), "nobody_can_take_over"));
-        let front = Front { proxy, api, api_requested: up.listen };
-        let served = estate.serving;
-        Ok(Self { address, platform, store, front, handle, agent, door: door.ok(), server, stop, served })
+        let state =
+            api::State::new(handle.clone(), agent.clone(), address, working_folder.clone(), stop.clone());
+        let server = setup.tasks.spawn(api::serve(listener, state));
+        let door = Door::open(&options.data)
+            .inspect_err(|error| tracing::warn!(error = %format_args!("{error}: {}", error.source), "takeover_unavailable"));
+        let frontend = Frontend { proxy, api, api_requested: options.listen };
+        let served_before = estate.serving;
+        Ok(Self {
+            address,
+            platform,
+            store,
+            frontend,
+            handle,
+            agent,
+            door: door.ok(),
+            server,
+            stop,
+            served_before,
+        })
     }
 
-    /// Waits until this process can serve as its predecessor does, and checks that these manifests can be applied then.
+    /// Checks that these manifests can be applied, and waits until this process can serve as its predecessor does.
     pub(super) async fn prepare(&self, manifests: &Manifests) -> anyhow::Result<()> {
         self.check(manifests).await?;
         self.settle().await;
@@ -106,33 +118,31 @@ impl Reign {
 
     /// Accepts clients.
     pub(super) fn open(&self) {
-        self.front.proxy.open();
+        self.frontend.proxy.open();
     }
 
-    /// Waits until as many replicas of each service get requests as did from the predecessor.
+    /// Waits until the proxy routes to as many replicas of each service as that of the predecessor.
     pub(super) async fn settle(&self) {
-        let table = self.front.proxy.table();
+        let table = self.frontend.proxy.table();
         let is_settled = || {
-            let serving = before::serving(&table);
+            let serving = takeover::serving(&table);
             let has_as_many =
                 |(service, count): (&String, &usize)| serving.get(service).is_some_and(|now| now >= count);
-            self.handle.is_ready() && table.unclaimed() == 0 && self.served.iter().all(has_as_many)
+            self.handle.is_ready() && table.unclaimed() == 0 && self.served_before.iter().all(has_as_many)
         };
         let settling = async {
             while !is_settled() {
-                tokio::time::sleep(SETTLE_LOOK).await;
+                tokio::time::sleep(SETTLE_POLL).await;
             }
         };
         if tokio::time::timeout(SETTLE_MAX, settling).await.is_err() {
-            tracing::warn!(
-                "fewer replicas answer than the one before had in its traffic; serving with those that do"
-            );
+            tracing::warn!("fewer_replicas_than_before");
         }
     }
 
-    /// Whether these manifests could be applied; keeps nothing.
+    /// Checks whether these manifests could be applied; stores nothing.
     async fn check(&self, manifests: &Manifests) -> anyhow::Result<()> {
-        let resources = applicable(manifests)?;
+        let resources = checked_resources(manifests)?;
         let handle = self.handle.clone();
         let planned = tokio::task::spawn_blocking(move || handle.plan(&resources)).await;
         planned.context("checking the manifests ended by a fault of ours")??;
@@ -141,7 +151,7 @@ impl Reign {
 
     /// Applies these manifests, all or nothing.
     pub(super) async fn apply(&self, manifests: &Manifests) -> anyhow::Result<()> {
-        let resources = applicable(manifests)?;
+        let resources = checked_resources(manifests)?;
         if resources.is_empty() {
             return Ok(());
         }
@@ -151,7 +161,7 @@ impl Reign {
         Ok(())
     }
 
-    /// Waits for one that wants to take our place. Cancel safe.
+    /// Waits for a process that wants to take our place. Cancel safe.
     pub(super) async fn successor(&self) -> Successor {
         match &self.door {
             Some(door) => door.successor().await,
@@ -159,19 +169,19 @@ impl Reign {
         }
     }
 
-    /// Ends everything, and these replicas: the loop first, so that it starts nothing again; then the traffic; then the replicas.
-    pub(super) async fn end(self, whom: Whom) -> anyhow::Result<()> {
+    /// Ends everything, the replicas in scope included: the loop first, so that it starts nothing again; then the traffic; then the replicas.
+    pub(super) async fn end(self, scope: StopScope) -> anyhow::Result<()> {
         drop(self.door);
         self.stop.cancel();
         self.server.await.context("the API ended by a fault of ours")?;
         let epoch = self.handle.stop();
-        self.front.proxy.shutdown(PROXY_GRACE).await;
-        let stopped = self.agent.stop_replicas(epoch, whom).await;
+        self.frontend.proxy.shutdown(PROXY_GRACE).await;
+        let stopped = self.agent.stop_replicas(epoch, scope).await;
         let stopped = stopped.map_err(|error| anyhow!("could not stop the replicas: {error}"))?;
         tracing::info!(replicas = stopped.replicas, "stopped");
         self.agent.close().await;
         for (replica, outcome) in &stopped.left {
-            tracing::error!(replica = %replica, why = why_left(outcome), "replica_left");
+            tracing::error!(replica = %replica, reason = reason_of(outcome), "replica_not_stopped");
         }
         match stopped.left.len() {
             0 => Ok(()),
@@ -182,28 +192,28 @@ impl Reign {
         }
     }
 
-    /// Lets go of what only one may have. Replicas go on, and so does the traffic.
-    pub(super) async fn release(self) -> Front {
+    /// Releases what only one process may have. Replicas go on, and so does the traffic.
+    pub(super) async fn release(self) -> Frontend {
         drop(self.door);
         self.stop.cancel();
         if let Err(error) = self.server.await {
-            tracing::error!(error = %error, "the API ended by a fault of ours");
+            tracing::error!(error = %error, "api_panicked");
         }
         self.handle.stop();
         self.agent.close().await;
         drop((self.handle, self.agent));
-        match sole(self.platform).await {
+        match exclusive(self.platform).await {
             Some(platform) => platform.close().await,
-            None => tracing::warn!("something of ours still keeps the replicas"),
+            None => tracing::warn!("platform_not_released"),
         }
-        if sole(self.store).await.is_none() {
-            tracing::warn!("something of ours still uses the store");
+        if exclusive(self.store).await.is_none() {
+            tracing::warn!("store_not_released");
         }
-        self.front
+        self.frontend
     }
 }
 
-fn why_left(outcome: &Outcome) -> &str {
+fn reason_of(outcome: &Outcome) -> &str {
     match outcome {
         Outcome::Failed(failure) => &failure.message,
         Outcome::Refused(Refusal::StaleEpoch) => "another homeostat has taken over this data folder",
@@ -213,15 +223,15 @@ fn why_left(outcome: &Outcome) -> &str {
     }
 }
 
-/// What is shared, once nothing else holds it any more; `None` if something does not release it.
-async fn sole<T>(mut shared: Arc<T>) -> Option<T> {
+/// What is shared, once nothing else uses it; `None` if something does not release it in time.
+async fn exclusive<T>(mut shared: Arc<T>) -> Option<T> {
     let waiting = async {
         loop {
             match Arc::try_unwrap(shared) {
-                Ok(sole) => return sole,
+                Ok(value) => return value,
                 Err(again) => shared = again,
             }
-            tokio::time::sleep(RELEASE_LOOK).await;
+            tokio::time::sleep(RELEASE_POLL).await;
         }
     };
     tokio::time::timeout(RELEASE_MAX, waiting).await.ok()
@@ -245,23 +255,23 @@ fn open_store(data: &Path) -> anyhow::Result<EmbeddedStore> {
     })
 }
 
-fn open_platform(up: &Up, here: &Path) -> anyhow::Result<ProcessPlatform> {
-    let mut settings = platform_process::Settings::new(&up.data, here);
-    settings.cpu = up.cpu;
-    if let Some(path) = &up.path {
+fn open_platform(options: &Options, working_folder: &Path) -> anyhow::Result<ProcessPlatform> {
+    let mut settings = platform_process::Settings::new(&options.data, working_folder);
+    settings.cpu = options.cpu;
+    if let Some(path) = &options.path {
         settings.path.clone_from(path);
     }
     Ok(ProcessPlatform::open(settings)?)
 }
 
-/// The resources of the manifests, of which the certificates can be shown.
-fn applicable(manifests: &Manifests) -> anyhow::Result<Vec<Resource>> {
+/// The resources of the manifests, if their certificates can be used.
+fn checked_resources(manifests: &Manifests) -> anyhow::Result<Vec<Resource>> {
     let resources: Vec<Resource> = manifests.resources().cloned().collect();
     agent::check_certificates(&resources)?;
     Ok(resources)
 }
 
-/// The machine's name as far as it is one for a node.
+/// The first label of the machine's name, or `local` if that is no name for a node.
 fn node_name() -> NodeName {
     let hostname =
         std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().to_ascii_lowercase();
