@@ -48,7 +48,7 @@ const VALID: &str = "Valid";
 /// The first thing that is wrong, or how long all is well.
 fn words(state: &Certificates, now: Wall) -> (&'static str, String) {
     if let Some(problem) = &state.shown.problem {
-        return ("NotTaken", format!("{problem}; what was read before stays in use"));
+        return ("NotTaken", format!("{problem}; the previous files stay in use"));
     }
     state.issued.iter().find_map(|issued| missed(state, issued)).unwrap_or_else(|| validity(state, now))
 }
@@ -59,9 +59,9 @@ fn missed(state: &Certificates, issued: &Issued) -> Option<(&'static str, String
     let directory = &issued.acme.directory;
     let hosts = hosts(issued);
     let meanwhile = if state.shown.certificates.is_empty() {
-        "until then clients are refused by a TLS alert"
+        "until then clients get a TLS alert"
     } else {
-        "until then clients are shown another one"
+        "until then clients get another one"
     };
     match (&issued.standing, shown) {
         (Standing::Failed { why, again }, None) => {
@@ -69,7 +69,7 @@ fn missed(state: &Certificates, issued: &Issued) -> Option<(&'static str, String
             Some((
                 "NotIssued",
                 format!(
-                    "there is no certificate for {hosts}: {why}; it is asked for again at {again}, and {meanwhile}"
+                    "there is no certificate for {hosts}: {why}; it is requested again at {again}, and {meanwhile}"
                 ),
             ))
         }
@@ -78,13 +78,13 @@ fn missed(state: &Certificates, issued: &Issued) -> Option<(&'static str, String
             Some((
                 "NotRenewed",
                 format!(
-                    "the certificate for {hosts} is valid until {until} and could not be renewed: {why}; it is asked for again at {again}"
+                    "the certificate for {hosts} is valid until {until} and could not be renewed: {why}; it is requested again at {again}"
                 ),
             ))
         }
         (Standing::Asked | Standing::Kept { .. }, None) => Some((
             "Awaited",
-            format!("a certificate for {hosts} is being asked for at {directory}; {meanwhile}"),
+            format!("a certificate for {hosts} is being requested from {directory}; {meanwhile}"),
         )),
         (Standing::Asked | Standing::Kept { .. }, Some(_)) => None,
     }
@@ -98,7 +98,7 @@ fn validity(state: &Certificates, now: Wall) -> (&'static str, String) {
     let (name, until) = (name(first), moment(first.not_after));
     if let Some(early) = state.shown.certificates.iter().find(|certificate| now < certificate.not_before) {
         let from = moment(early.not_before);
-        return ("NotYetValid", format!("{} begins to be valid at {from}", self::name(early)));
+        return ("NotYetValid", format!("{} is not valid before {from}", self::name(early)));
     }
     let lifetime = first.not_after.duration_since(first.not_before).unwrap_or_default();
     let left = first.not_after.duration_since(now).unwrap_or_default();
@@ -201,7 +201,7 @@ mod tests {
     fn files_that_were_not_taken_come_first() {
         let mut state = state(&[(0, 1)]);
         state.shown.problem = Some(Arc::from("no"));
-        assert_eq!(words(&state, wall(9)), ("NotTaken", "no; what was read before stays in use".to_owned()));
+        assert_eq!(words(&state, wall(9)), ("NotTaken", "no; the previous files stay in use".to_owned()));
     }
 
     fn issued(file: &str, standing: Standing) -> Issued {
@@ -221,20 +221,20 @@ mod tests {
         assert_eq!(reason, "Awaited");
         assert_eq!(
             message,
-            "a certificate for a.example and 1 more is being asked for at https://ca.example/; until then clients are refused by a TLS alert"
+            "a certificate for a.example and 1 more is being requested from https://ca.example/; until then clients get a TLS alert"
         );
         none.issued[0].standing = failed();
         let (reason, message) = words(&none, wall(2));
         assert_eq!(reason, "NotIssued");
         assert_eq!(
             message,
-            "there is no certificate for a.example and 1 more: no network; it is asked for again at 1970-01-04T00:00:00.000Z, and until then clients are refused by a TLS alert"
+            "there is no certificate for a.example and 1 more: no network; it is requested again at 1970-01-04T00:00:00.000Z, and until then clients get a TLS alert"
         );
         assert_eq!(not_after(&none), None);
 
         let mut beside = state(&[(0, 90)]);
         beside.issued = vec![issued("/acme.pem", Standing::Asked)];
-        assert!(words(&beside, wall(2)).1.ends_with("until then clients are shown another one"));
+        assert!(words(&beside, wall(2)).1.ends_with("until then clients get another one"));
     }
 
     #[test]
@@ -249,7 +249,7 @@ mod tests {
         state.issued[0].standing = Standing::Failed { why: Arc::from("no network"), again: wall(82) };
         let (reason, message) = words(&state, wall(81));
         assert_eq!(reason, "NotRenewed");
-        assert!(message.contains("could not be renewed: no network; it is asked for again at"), "{message}");
+        assert!(message.contains("could not be renewed: no network; it is requested again at"), "{message}");
         assert_eq!(not_after(&state), Some(90 * 86_400));
     }
 }

@@ -72,7 +72,7 @@ pub(crate) async fn past(
 
 fn nothing_decided(service: &ServiceName, at: Option<Wall>) -> Failure {
     let when = at.map_or_else(|| "yet".to_owned(), |at| format!("by {}", rfc3339(at)));
-    let sentence = format!("could not explain service/{service}: nothing was decided on its size {when}");
+    let sentence = format!("could not explain service/{service}: there is no decision on its size {when}");
     Failure::new(StatusCode::NOT_FOUND, Code::NothingDecided, sentence)
 }
 

@@ -80,16 +80,15 @@ fn told(now: Now, service: &ServiceState, past: usize) -> Option<v1::Forecast> {
 /// What the latest decision says of the forecast.
 fn message(service: &ServiceState) -> String {
     let decision = service.decision.as_ref().map(|account| account.decision());
-    let Some(decision) = decision else { return "nothing was decided yet".to_owned() };
+    let Some(decision) = decision else { return "there is no decision yet".to_owned() };
     match decision.limits.iter().find(|limit| limit.name == "Forecast") {
         Some(limit) if limit.from < limit.to => {
-            format!("{}: {} are recommended instead of {}", limit.note, limit.to, limit.from)
+            format!("{}: raised from {} to {} replicas", limit.note, limit.from, limit.to)
         }
         Some(limit) => limit.note.to_string(),
-        None => format!(
-            "the autoscaler was not asked, so that the forecast changes nothing: {}",
-            decision.summary
-        ),
+        None => {
+            format!("the autoscaler does not decide, so the forecast changes nothing: {}", decision.summary)
+        }
     }
 }
 

@@ -118,7 +118,8 @@ fn why_not(kept: &Kept, prospects: &[v1::Prospect], asked: Asked) -> v1::WhyNot 
     let limits =
         kept.record.limits.iter().map(|it| format!("{} to {}, by {}: {}", it.from, it.to, it.name, it.note));
     let because = [
-        "the journal reaches back no more to what it was decided on; this is what was kept of it".to_owned(),
+        "the journal no longer holds the inputs of this decision; this is what the history kept of it"
+            .to_owned(),
         kept.record.summary.clone(),
     ];
     v1::WhyNot {

@@ -116,25 +116,25 @@ fn measuring(
     match (measured, failed) {
         (Some((at, said)), _) if is_fresh(*at) => match said {
             Said::Replicas(replicas) if replicas.is_empty() => {
-                claim("Unknown", "NoReplicas", "there is no replica to ask".into(), Some(*at))
+                claim("Unknown", "NoReplicas", "there is no replica to query".into(), Some(*at))
             }
             Said::Replicas(replicas) if replicas.iter().all(|it| it.said.is_err()) => {
                 let why = failed.map(|(_, why)| why.to_string()).unwrap_or_default();
-                claim("False", "Failed", format!("no replica could be asked; {why}"), Some(*at))
+                claim("False", "Failed", format!("no replica could be queried; {why}"), Some(*at))
             }
             Said::Series(series) if series.is_empty() => {
-                let message = "it answers, and has no such series: that is not zero".to_owned();
+                let message = "it answers, but has no such series, which does not count as zero".to_owned();
                 claim("False", "Absent", message, Some(*at))
             }
             Said::Begun | Said::Series(_) | Said::Replicas(_) | Said::Failed(_) | Said::Withdrawn => {
-                claim("True", "Measured", "the last measurement stands".into(), Some(*at))
+                claim("True", "Measured", "the last measurement is in use".into(), Some(*at))
             }
         },
         (_, Some((at, why))) => claim("False", "Failed", why.to_string(), Some(*at)),
         (Some((at, _)), None) => {
-            claim("False", "Stale", "nothing was heard since the last measurement".into(), Some(*at))
+            claim("False", "Stale", "there has been no answer since the last measurement".into(), Some(*at))
         }
-        (None, None) => claim("Unknown", "Pending", "it has not been asked yet".into(), None),
+        (None, None) => claim("Unknown", "Pending", "it has not been queried yet".into(), None),
     }
 }
 

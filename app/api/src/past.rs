@@ -27,7 +27,7 @@ pub(crate) enum PastError {
     List { folder: PathBuf, source: io::Error },
     #[error(transparent)]
     Read(#[from] ReadError),
-    #[error("the journal begins at {begins} and holds nothing of {}: that was before the first start, or was given up for room", rfc3339(*.at))]
+    #[error("the journal begins at {begins} and holds nothing of {}: that was before the first start, or was removed for space", rfc3339(*.at))]
     Before { at: Wall, begins: String },
 }
 

@@ -77,7 +77,7 @@ fn other(it: &EndpointTraffic, now: Wall) -> v1::ElsewhereEndpoint {
     let (state, message) = match it.state {
         EndpointState::Serving => serving(it, "endpoint", now),
         EndpointState::Draining | EndpointState::Out => {
-            ("Out", Some(format!("it gets no more requests and still answers {}", it.in_flight)))
+            ("Out", Some(format!("it gets no new requests and still answers {}", it.in_flight)))
         }
     };
     v1::ElsewhereEndpoint {
@@ -160,7 +160,7 @@ pub(crate) fn endpoint(
             EndpointState::Out => said("Out", Some(why_out(status))),
             EndpointState::Draining => {
                 let left = it.in_flight;
-                said("Draining", Some(format!("it gets nothing new and still answers {left} requests")))
+                said("Draining", Some(format!("it gets no new requests and still answers {left}")))
             }
             EndpointState::Serving => {
                 let (state, message) = serving(it, "replica", now);
@@ -174,10 +174,10 @@ pub(crate) fn endpoint(
 fn why_out(status: &v1::ReplicaStatus) -> String {
     match &status.message {
         _ if status.ready && status.role == "spare" => {
-            "it is a spare, which gets requests only in place of another".into()
+            "it is a spare and gets requests only in place of another replica".into()
         }
         Some(message) => format!("it is not ready: {message}"),
-        None if status.ready => "it is ready, and the proxy is about to be told".into(),
+        None if status.ready => "it is ready, and the proxy does not know it yet".into(),
         None => "it is not ready".into(),
     }
 }
@@ -193,7 +193,7 @@ fn why_ejected(ejected: Ejected, whose: &str, now: Wall) -> String {
     let until = at(now_ms + ejected.left.as_millis());
     let times = ejected.times;
     let why = ejected.cause;
-    format!("{why}: it is left out from {since} to {until}, which is ejection {times} of this {whose}")
+    format!("{why}: it is ejected from {since} to {until}, ejection {times} of this {whose}")
 }
 
 #[cfg(test)]
@@ -217,6 +217,6 @@ mod tests {
         };
         let told = other(&left, Wall::default());
         assert_eq!((told.state.as_str(), told.zone.as_deref()), ("Out", Some("b")));
-        assert_eq!(told.message.as_deref(), Some("it gets no more requests and still answers 2"));
+        assert_eq!(told.message.as_deref(), Some("it gets no new requests and still answers 2"));
     }
 }

@@ -14,7 +14,7 @@ pub(crate) fn removable(now: Time, knowledge: &Knowledge, service: &ServiceState
     let (metric, key) = (scale.protect.as_ref()?, scale.protect_key(&service.name)?);
     let Some(said) = knowledge.said_by_place(now, service, &key) else {
         let message = format!(
-            "nothing measures {key}, so that none that serves is taken away when it shrinks: declare a MetricSource for it, or take \
+            "nothing measures {key}, so no serving replica is removed: declare a MetricSource for it, or take \
              spec.scale.protect out"
         );
         return claim(false, "NoSource", message);
@@ -24,9 +24,13 @@ pub(crate) fn removable(now: Time, knowledge: &Knowledge, service: &ServiceState
     let of = serving().count();
     if silent > 0 {
         let message =
-            format!("{metric} is not known of {silent} of {of} that serve: these stay when it shrinks");
+            format!("{metric} is unknown for {silent} of {of} serving replicas, so these are not removed");
         return claim(false, "NotMeasured", message);
     }
     let staying = serving().filter(|(ordinal, _)| said.get(ordinal).is_some_and(|it| it.0 > 0)).count();
-    claim(true, "Measured", format!("by {metric}, {staying} of {of} that serve must stay when it shrinks"))
+    claim(
+        true,
+        "Measured",
+        format!("{metric} is above 0 for {staying} of {of} serving replicas, so these are not removed"),
+    )
 }

@@ -317,8 +317,8 @@ mod tests {
         let why = "port 6379 is in use";
         assert_eq!(with_cause(None, why), why);
         assert_eq!(
-            with_cause(Some(format!("{why}; next try at 10:00")), why),
-            format!("{why}; next try at 10:00")
+            with_cause(Some(format!("{why}; the next try is at 10:00")), why),
+            format!("{why}; the next try is at 10:00")
         );
         assert_eq!(with_cause(Some("waits until 10:00".into()), why), format!("waits until 10:00; {why}"));
     }

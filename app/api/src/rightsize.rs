@@ -87,14 +87,14 @@ fn message(mode: VerticalMode, service: &ServiceState, found: &Recommendation) -
     let samples = service.usage.samples;
     let waits = || {
         format!(
-            "replicas start as declared until an hour of one replica was measured ({samples} of {INITIAL_SAMPLES} minutes)"
+            "replicas start as declared until {INITIAL_SAMPLES} minutes of a replica have been measured ({samples} so far)"
         )
     };
     match mode {
         VerticalMode::Off => "nothing is learned".into(),
-        VerticalMode::Recommend => "shown, without effect".into(),
+        VerticalMode::Recommend => "the target is shown and has no effect".into(),
         VerticalMode::Initial if samples < INITIAL_SAMPLES => waits(),
-        VerticalMode::Initial => format!("replicas that are started get the target{followed}"),
+        VerticalMode::Initial => format!("new replicas get the target{followed}"),
         VerticalMode::Auto => match found.growth {
             Some(growth) => format!("{}{}", grown(&growth), manner(service)),
             None if samples < INITIAL_SAMPLES => waits(),
@@ -111,7 +111,7 @@ fn grown(growth: &vertical::Growth) -> String {
     let amounts: Vec<String> = cpu.into_iter().chain(memory).collect();
     let amounts = if amounts.is_empty() { "no more than they have".to_owned() } else { amounts.join(", ") };
     format!(
-        "the metrics ask for {} replicas and {} may run, so each gets {amounts} while that is so",
+        "the metrics ask for {} replicas, but only {} may run, so each gets {amounts} until that changes",
         unmet.asked, unmet.most
     )
 }
@@ -123,7 +123,7 @@ fn manner(service: &ServiceState) -> String {
         Fitting::Done { .. } | Fitting::Telling { .. } | Fitting::Failed { .. } => None,
     });
     match fixed {
-        Some(message) => format!("; those that run are replaced one at a time, because {message}"),
-        None => "; those that run are changed in place".to_owned(),
+        Some(message) => format!("; running replicas are replaced one at a time, because {message}"),
+        None => "; running replicas are changed in place".to_owned(),
     }
 }

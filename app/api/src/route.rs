@@ -71,14 +71,14 @@ fn declared(handle: &Handle, agent: &Agent, name: Option<&str>) -> Result<Vec<(R
 fn status(detail: Option<&RouteDetail>, missing: &[&ServiceName]) -> v1::RouteStatus {
     let claim = v1::Condition::new;
     let programmed = match detail.map(|detail| &detail.listening) {
-        None => claim("Programmed", "Unknown", "Pending", "the proxy is told to follow it".to_owned()),
+        None => claim("Programmed", "Unknown", "Pending", "the proxy has been told to follow it".to_owned()),
         Some(Ok(address)) => {
             claim("Programmed", "True", "Programmed", format!("the proxy listens on {address}"))
         }
         Some(Err(why)) => claim("Programmed", "False", "AddressNotUsable", why.to_string()),
     };
     let resolved = if missing.is_empty() {
-        claim("ResolvedRefs", "True", "ResolvedRefs", "every service that it leads to is there".to_owned())
+        claim("ResolvedRefs", "True", "ResolvedRefs", "every service that it names exists".to_owned())
     } else {
         let mut names: Vec<&str> = missing.iter().map(|name| name.as_str()).collect();
         names.dedup();

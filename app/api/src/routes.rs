@@ -422,7 +422,7 @@ pub(crate) fn router() -> axum::Router<State> {
         Failure::new(StatusCode::NOT_FOUND, Code::NotUnderstood, sentence)
     };
     let not_so = || async {
-        let sentence = "could not do that: this path is asked in another way; /openapi.json says how";
+        let sentence = "could not do that: this path takes another method; /openapi.json says which";
         Failure::new(StatusCode::METHOD_NOT_ALLOWED, Code::NotUnderstood, sentence)
     };
     let paths =
@@ -479,7 +479,7 @@ where
     match found.into_iter().next() {
         Some(object) => Ok(Json(object).into_response()),
         None => {
-            let sentence = "could not show it: it was declared in this moment; try again";
+            let sentence = "could not show it: it was declared just now; try again";
             Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, Code::TooSlow, sentence))
         }
     }

@@ -99,7 +99,9 @@ impl State {
     /// The right to replay the journal.
     pub(crate) fn open_replay(&self) -> Result<OwnedSemaphorePermit, Failure> {
         Arc::clone(&self.shared.replays).try_acquire_owned().map_err(|_| {
-            Failure::too_many("could not look into the past: somebody else is at it; try again in a moment")
+            Failure::too_many(
+                "could not look into the past: another request is doing so; try again in a moment",
+            )
         })
     }
 

@@ -136,7 +136,7 @@ impl Look<'_> {
         let fewest = service.declared.as_ref().and_then(|declared| declared.autoscaler.as_ref());
         let needed = fewest.map_or(desired, |spec| spec.min.min(desired)).max(u32::from(desired > 0));
         let why = service.waits.first().map(|wait| format!(": {}", wait.reason)).unwrap_or_default();
-        let enough = format!("{ready} ready of at least {needed}");
+        let enough = format!("{ready} ready, at least {needed} needed");
         let available = if ready >= needed {
             claim("Available", true, "EnoughReady", enough, self.since_ready(service))
         } else {
@@ -155,8 +155,7 @@ impl Look<'_> {
             let message = "replicas that fail their liveness probe are restarted";
             return v1::Condition::claim("Healing", true, "Active", message);
         };
-        let message =
-            "too many replicas fail at once for each to be broken by itself: none is restarted for its probe";
+        let message = "too many replicas fail their liveness probe at once, so none is restarted: the cause is overload or something shared";
         v1::Condition::claim("Healing", false, "Suspended", message).since(Some(self.at(since)))
     }
 
@@ -171,9 +170,9 @@ impl Look<'_> {
     fn terminating(&self, service: &ServiceState) -> Vec<v1::Condition> {
         let left = service.places.values().filter(|place| place.is_occupied()).count();
         let message = match left {
-            0 => "it is deleted, and its last replica is gone".to_owned(),
-            1 => "it is deleted, and its last replica finishes what it does".to_owned(),
-            left => format!("it is deleted, and {left} replicas finish what they do"),
+            0 => "it is deleted, and its last replica has stopped".to_owned(),
+            1 => "it is deleted, and its last replica is draining".to_owned(),
+            left => format!("it is deleted, and {left} replicas are draining"),
         };
         let terminating = v1::Condition::claim(v1::TERMINATING, true, "Deleted", message);
         std::iter::once(terminating).chain(self.exposed(service)).collect()
@@ -184,12 +183,13 @@ impl Look<'_> {
         let (ready, desired) = (service.serving(), service.desired.unwrap_or(0));
         let counted = || service.places.values().filter(|place| place.counts());
         let outdated = counted().filter(|place| service.is_outdated(place)).count();
-        let progress = format!("{ready} ready of {desired} wanted");
+        let progress = format!("{ready} of {desired} desired replicas are ready");
         if ready < desired {
             return claim("Complete", false, "Growing", progress + why, self.since_missing(service));
         }
         if outdated > 0 {
-            let message = format!("{outdated} of {desired} run an older version than the declared one{why}");
+            let message =
+                format!("{outdated} of {desired} replicas run an older version than the declared one{why}");
             return claim("Complete", false, "Updating", message, self.since_missing(service));
         }
         if ready > desired {
@@ -335,12 +335,12 @@ fn exposed(service: &ServiceState) -> Option<(&'static str, &'static str, String
     match &service.exposure {
         Exposure::None if listen.is_none() || service.declared.is_none() => None,
         Exposure::None | Exposure::Telling { .. } => {
-            Some(("Unknown", "Opening", format!("the proxy is told to listen on {address}")))
+            Some(("Unknown", "Opening", format!("the proxy has been told to listen on {address}")))
         }
         Exposure::Shown { .. } => Some(("True", "Listening", format!("the proxy listens on {address}"))),
         Exposure::Failed { message, .. } => Some(("False", "Failed", message.to_string())),
         Exposure::Concealing { .. } => {
-            Some(("False", "Closing", "the proxy is told to stop listening".into()))
+            Some(("False", "Closing", "the proxy has been told to stop listening".into()))
         }
     }
 }

@@ -66,7 +66,7 @@ fn verdict(manifests: &Manifests) -> String {
 
 /// Makes the working directories absolute, as seen from the current folder.
 pub(crate) fn resolve(manifests: &mut Manifests) -> Result<(), Failure> {
-    let here = std::env::current_dir().context("could not tell the current folder")?;
+    let here = std::env::current_dir().context("could not find the current folder")?;
     Ok(manifests.resolve_paths(&here)?)
 }
 

@@ -165,7 +165,7 @@ pub(crate) fn zone(service: &v1::Service) -> String {
     let asked = service.spec.get("expose").and_then(|expose| expose.get("trafficDistribution"));
     match (&service.status.zone, asked) {
         (Some(v1::PreferredZone { name, share }), _) => {
-            format!("  of the requests {:.2} % stay in zone {name}\n", share * 100.0)
+            format!("  {:.2} % of the requests stay in zone {name}\n", share * 100.0)
         }
         (None, Some(_)) => {
             "  no zone is preferred: it is not known which one this is, see homeostat up --zone\n".to_owned()
@@ -210,9 +210,7 @@ pub(crate) fn answers(it: &v1::RouteStatus) -> String {
     }
     if let Some(v1::Latency { p50_seconds, p90_seconds, p99_seconds }) = it.latency {
         let [p50, p90, p99] = [p50_seconds, p90_seconds, p99_seconds].map(|it| figures::seconds(Some(it)));
-        lines.push_str(&format!(
-            "  half of them took no longer than {p50}, 90 % than {p90}, 99 % than {p99}\n"
-        ));
+        lines.push_str(&format!("  50 % took at most {p50}, 90 % at most {p90}, 99 % at most {p99}\n"));
     }
     lines
 }
@@ -235,16 +233,16 @@ pub(crate) fn proxied(it: &v1::Proxied) -> String {
     }
     if it.hedges > 0 {
         lines.push_str(&format!(
-            "  sent to a second replica, too: {}, which answered first: {}\n",
+            "  also sent to a second replica: {}, which answered first: {}\n",
             it.hedges, it.hedges_won
         ));
     }
     if let Some(v1::Adaptive { limit, awaiting, best_latency_seconds }) = it.adaptive {
         let best = best_latency_seconds.map_or_else(
-            || "nothing was measured yet".to_owned(),
+            || "nothing has been measured yet".to_owned(),
             |seconds| format!("the best latency is {:.1} ms", seconds * 1000.0),
         );
-        lines.push_str(&format!("  may await an answer now: {limit}, do: {awaiting}; {best}\n"));
+        lines.push_str(&format!("  requests in flight: {awaiting} of at most {limit}; {best}\n"));
     }
     lines
 }

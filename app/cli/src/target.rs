@@ -100,7 +100,7 @@ impl Subject {
             Self::Node => NodeName::parse(name).map(drop).map_err(|error| error.to_string()),
             Self::Replica => ReplicaId::parse(name)
                 .map(drop)
-                .ok_or_else(|| "a replica is called by its service and its place, as shop-0".to_owned()),
+                .ok_or_else(|| "a replica is named by its service and its place, such as shop-0".to_owned()),
         }
     }
 }

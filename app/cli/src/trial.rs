@@ -55,7 +55,7 @@ fn one(it: &v1::Trial) -> String {
     let summary = printable(&it.summary);
     let mut text = format!("\n{} with it: {desired} now, {wanted} without\n  {summary}\n", it.target);
     let Some(hour) = &it.hour else {
-        text.push_str("  nothing is recorded of the last hour\n");
+        text.push_str("  there is no record of the last hour\n");
         return text;
     };
     writeln!(text, "  since {}, on each of {} decisions:", hour.since, hour.decisions).expect(STRING);
@@ -109,7 +109,7 @@ mod tests {
             target: "service/shop".into(),
             wanted: 4,
             desired: 2,
-            summary: "at most 2 are allowed".into(),
+            summary: "the maximum is 2".into(),
             hour: Some(hour),
         };
         let text = lines(Some(&v1::Trials { items: vec![trial] }));

@@ -181,8 +181,8 @@ fn only_who_was_told_to_stop_and_ends_by_that_signal_ended_as_asked() {
         events.first().map(|event| event.reason.to_string()).unwrap()
     };
     for (status, expected) in [
-        (ExitStatus::Signal(15), "it ended as asked after 5.0s (signal 15)"),
-        (ExitStatus::Code(143), "it ended as asked after 5.0s (code 143)"),
+        (ExitStatus::Signal(15), "it stopped as asked after 5.0s (signal 15)"),
+        (ExitStatus::Code(143), "it stopped as asked after 5.0s (code 143)"),
         (ExitStatus::Code(0), "it finished after 5.0s (code 0)"),
         (ExitStatus::Signal(9), "it was killed after 5.0s (signal 9)"),
         (ExitStatus::Signal(11), "it crashed after 5.0s (signal 11)"),

@@ -170,7 +170,7 @@ impl fmt::Display for FailureKind {
             Self::Declaration => "the declaration cannot be run here",
             Self::AddressInUse => "the address is in use",
             Self::DiskFull => "the disk is full",
-            Self::Unsupported => "it cannot be done to what runs",
+            Self::Unsupported => "a running replica cannot be changed like that",
             Self::Other => "it failed",
         })
     }

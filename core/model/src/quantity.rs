@@ -25,6 +25,13 @@ pub struct Milli(pub i64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Replicas(pub u32);
 
+impl Replicas {
+    /// Such as `3 replicas are`, to go on after.
+    pub fn are(self) -> String {
+        format!("{self} {}", if self.0 == 1 { "is" } else { "are" })
+    }
+}
+
 impl fmt::Display for Replicas {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ending = if self.0 == 1 { "" } else { "s" };

@@ -274,97 +274,110 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Declared => f.write_str("its declaration asks for it"),
-            Self::Withdrawn => f.write_str("its declaration was taken back"),
-            Self::BelowDesired { have, desired } => write!(f, "{} of {desired} wanted", Replicas(*have)),
-            Self::AboveDesired { have, desired, first } => {
-                write!(f, "{}, only {desired} wanted{}", Replicas(*have), first_to_go(first))
+            Self::Withdrawn => f.write_str("its declaration was deleted"),
+            Self::BelowDesired { have, desired } => {
+                write!(f, "the service has {have} of {desired} desired replicas")
             }
-            Self::Protected { until } => write!(f, "it is protected from being removed until {until}"),
+            Self::AboveDesired { have, desired, first } => {
+                write!(f, "the service has {} and wants {desired}{}", Replicas(*have), first_to_go(first))
+            }
+            Self::Protected { until } => write!(f, "it is protected from removal until {until}"),
             Self::Needed { metric, is_known } => f.write_str(&needed(metric, *is_known)),
             Self::Paused { until } => f.write_str(&paused(*until)),
             Self::Resumed => f.write_str("a person has said so"),
             Self::Autoscaled { summary, .. } => f.write_str(summary),
             Self::Held { replicas, until } => f.write_str(&held(*replicas, *until)),
-            Self::ScalingOff => {
-                f.write_str("its autoscaler is off (spec.scale.mode): the number stays as it is")
-            }
+            Self::ScalingOff => f.write_str(
+                "its autoscaler is off (spec.scale.mode), so the number of replicas does not change",
+            ),
             Self::Scheduled { note } | Self::Fitted { note } => f.write_str(note),
-            Self::Idle { since: None } => f.write_str("nobody asks for anything: it rests"),
+            Self::Idle { since: None } => f.write_str("the service has no requests and is scaled to zero"),
             Self::Idle { since: Some(since) } => {
-                write!(f, "nobody has asked for anything since {since}: it rests")
+                write!(f, "the service has had no requests since {since} and is scaled to zero")
             }
             Self::Awaited { waiting } => f.write_str(&awaited(*waiting)),
             // Of an end that nobody saw, the time is not known either.
             Self::Exited(exit) if exit.class() == ExitClass::Unknown => {
-                f.write_str("it ended, and how was not seen")
+                f.write_str("it exited, and its exit status is unknown")
             }
             Self::Exited(exit) => {
                 write!(f, "it {} after {:.1?} ({})", exit.class(), exit.ran_for, exit.status)
             }
-            Self::Obeyed(exit) => write!(f, "it ended as asked after {:.1?} ({})", exit.ran_for, exit.status),
+            Self::Obeyed(exit) => {
+                write!(f, "it stopped as asked after {:.1?} ({})", exit.ran_for, exit.status)
+            }
             Self::Unhealthy { since } => write!(f, "its liveness probe has failed since {since}"),
-            Self::Outdated { runs, wanted } => write!(f, "it runs generation {runs}, wanted is {wanted}"),
+            Self::Outdated { runs, wanted } => {
+                write!(f, "it runs generation {runs}, but generation {wanted} is declared")
+            }
             Self::Squeezed { uses, allotted } => f.write_str(&squeezed(*uses, *allotted)),
-            Self::SpareWanted => f.write_str("a warm spare is wanted"),
-            Self::TakesOver { from } => write!(f, "takes over from replica {from}"),
+            Self::SpareWanted => f.write_str("a warm spare is missing"),
+            Self::TakesOver { from } => write!(f, "it takes over the traffic of replica {from}"),
             Self::StandsDown { from } => write!(f, "replica {from} serves again"),
-            Self::Drained { in_flight: 0 } => f.write_str("its last request is answered"),
+            Self::Drained { in_flight: 0 } => f.write_str("it has answered its last request"),
             Self::Drained { in_flight } => {
-                write!(f, "its time to finish is over with {in_flight} requests open")
+                write!(f, "its drain timed out with {in_flight} requests open")
             }
             Self::DrainUnanswered { since } => f.write_str(&unanswered(*since)),
-            Self::Backoff { until, restarts: 1 } => write!(f, "waits until {until} after 1 restart"),
-            Self::Backoff { until, restarts } => write!(f, "waits until {until} after {restarts} restarts"),
-            Self::StartFailed { cause, until } => write!(f, "{cause}; next try at {until}"),
-            Self::CrashLoop { exits, until } => {
-                write!(f, "ended {exits} times in a row without being well in between; next try at {until}")
+            Self::Backoff { until, restarts: 1 } => {
+                write!(f, "the next start is at {until}, after 1 restart")
             }
-            Self::DependencyDown { needs } => write!(f, "service {needs}, which it depends on, is not ready"),
+            Self::Backoff { until, restarts } => {
+                write!(f, "the next start is at {until}, after {restarts} restarts")
+            }
+            Self::StartFailed { cause, until } => write!(f, "{cause}; the next try is at {until}"),
+            Self::CrashLoop { exits, until } => {
+                write!(
+                    f,
+                    "it exited {exits} times in a row without becoming healthy; the next try is at {until}"
+                )
+            }
+            Self::DependencyDown { needs } => write!(f, "its dependency, service {needs}, is not ready"),
             Self::Overload { failing, of } => {
                 write!(
                     f,
-                    "{failing} of {of} replicas fail at once: overload or something shared, not each by itself"
+                    "{failing} of {of} replicas fail their liveness probe at once: the cause is overload or something shared, not each replica"
                 )
             }
             Self::StormLimit { scope, until } => {
-                write!(f, "restarts of {scope} are limited; the next is allowed at {until}")
+                write!(f, "too many replicas restart {scope}; the next restart is allowed at {until}")
             }
             Self::Bounds { min, max } => write!(f, "the bounds are {min} to {max} replicas"),
             Self::DisruptionBudget { ready, needed } => {
-                write!(f, "{ready} replicas would be ready, {needed} are needed")
+                write!(f, "only {ready} of {needed} needed replicas would stay ready")
             }
-            Self::BlastRadius { takes, of } => write!(f, "it would take {takes} of {of} replicas at once"),
+            Self::BlastRadius { takes, of } => write!(f, "it would remove {takes} of {of} replicas at once"),
             Self::ActionFailed(message) => f.write_str(message),
-            Self::Adopted => f.write_str("it was running already"),
-            Self::Observed => f.write_str("it was seen so"),
+            Self::Adopted => f.write_str("it was already running when Homeostat started"),
+            Self::Observed => f.write_str("as observed"),
         }
     }
 }
 
 fn awaited(waiting: u32) -> String {
-    let asked = "somebody asks for something again";
+    let again = "requests arrive again";
     match waiting {
-        0 => asked.to_owned(),
-        1 => format!("{asked}, 1 waits"),
-        _ => format!("{asked}, {waiting} wait"),
+        0 => again.to_owned(),
+        1 => format!("{again}, 1 waits for a replica"),
+        _ => format!("{again}, {waiting} wait for a replica"),
     }
 }
 
 fn unanswered(since: Time) -> String {
-    format!("the proxy has not answered since {since} that it gets no new requests; its time is over")
+    format!("the proxy has not confirmed since {since} that it gets no new requests; it is stopped now")
 }
 
 fn squeezed(uses: Bytes, allotted: Bytes) -> String {
-    format!("it uses {uses} of memory, and would have {allotted}")
+    format!("it uses {uses} of memory, more than the {allotted} that it would get")
 }
 
 fn held(replicas: u32, until: Option<Time>) -> String {
-    format!("held at {replicas} by hand until {}", or_until(until, "released"))
+    format!("held at {} by hand until {}", Replicas(replicas), or_until(until, "released"))
 }
 
 fn paused(until: Option<Time>) -> String {
     let until = or_until(until, "resumed");
-    format!("its autoscaler is paused by hand until {until}: the number stays as it is")
+    format!("its autoscaler is paused by hand until {until}, so the number of replicas does not change")
 }
 
 /// The end of what a person ordered, or the deed that ends it.
@@ -373,25 +386,25 @@ fn or_until(until: Option<Time>, deed: &str) -> String {
 }
 
 fn needed(metric: &str, is_known: bool) -> String {
-    let says = if is_known { "above 0" } else { "not known" };
-    format!("it stays while its metric {metric} is {says}")
+    let value = if is_known { "above 0" } else { "unknown" };
+    format!("it is not removed while its metric {metric} is {value}")
 }
 
 fn first_to_go(remove: &Remove) -> String {
     match remove {
         Remove::HighestNumber => String::new(),
-        Remove::LeastBusy => "; the least busy go first".to_owned(),
-        Remove::Oldest => "; the oldest go first".to_owned(),
-        Remove::Newest => "; the newest go first".to_owned(),
-        Remove::Cheapest(metric) => format!("; those with the least {metric} go first"),
+        Remove::LeastBusy => "; the least busy are removed first".to_owned(),
+        Remove::Oldest => "; the oldest are removed first".to_owned(),
+        Remove::Newest => "; the newest are removed first".to_owned(),
+        Remove::Cheapest(metric) => format!("; those with the least {metric} are removed first"),
     }
 }
 
 impl fmt::Display for StormScope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Node => "the node",
-            Self::Cluster => "the cluster",
+            Self::Node => "on the node",
+            Self::Cluster => "in the cluster",
         })
     }
 }
@@ -405,8 +418,8 @@ impl fmt::Display for ExitClass {
             Self::Crashed => "crashed",
             Self::OutOfMemory => "ran out of memory",
             Self::Configuration => "refused its configuration",
-            Self::Resource => "did not get what it needs",
-            Self::Unknown => "ended unseen",
+            Self::Resource => "did not get a resource that it needs",
+            Self::Unknown => "exited unseen",
         })
     }
 }

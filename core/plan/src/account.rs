@@ -135,8 +135,7 @@ fn tell_warmup(seen: Option<Duration>, decision: &mut Decision) {
     let Some(seen) = seen.filter(|seen| seen.as_secs() > 0) else { return };
     for metric in &mut decision.metrics {
         if metric.samples.is_some_and(|samples| samples.unready > 0) {
-            metric.note =
-                format!("{}; replicas were seen to warm up for {} s", metric.note, seen.as_secs()).into();
+            metric.note = format!("{}; replicas warm up for {} s", metric.note, seen.as_secs()).into();
         }
     }
 }
@@ -152,11 +151,11 @@ fn against(decision: &Decision, goal: Goal) -> Vec<Arc<str>> {
         Some(_) => None,
         // One that was measured and asks for nothing by itself goes into what another line tells, or decides nothing.
         None if metric.is_measured() => None,
-        None => Some(format!("{} asks for nothing: {}", metric.name, metric.note).into()),
+        None => Some(format!("{} gives no number: {}", metric.name, metric.note).into()),
     });
     let past = decision.limits.iter().filter(|limit| !is_short(limit.from) && is_short(limit.to));
     let limits =
-        past.map(|limit| format!("not {} but {}, by {}: {}", limit.from, limit.to, limit.name, limit.note));
+        past.map(|limit| format!("{} changes {} to {}: {}", limit.name, limit.from, limit.to, limit.note));
     let mut because: Vec<Arc<str>> = metrics.chain(limits.map(Into::into)).collect();
     if because.is_empty() {
         because.push(Arc::clone(&decision.summary));
@@ -234,7 +233,7 @@ impl Account for Situation {
 fn spared(scene: &Scene, decision: Decision) -> Decision {
     let (from, to) = (decision.desired, scene.spared(decision.desired));
     let Some(Protected { replicas, until }) = scene.protected.filter(|_| from != to) else { return decision };
-    let note = format!("{replicas} are protected from being removed, until {until} or longer");
+    let note = format!("{} protected from removal until {until} or longer", Replicas(replicas).are());
     limited(decision, Some(Limit { name: "Protected", from, to, note: note.into() }))
 }
 

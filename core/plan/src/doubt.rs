@@ -266,27 +266,29 @@ impl Doubt {
     fn note(&self) -> String {
         match self {
             Self::Errors(Errors { failed, requests }) => {
-                format!("{failed} of {requests} requests failed: the fall of load is not believed")
+                format!("{failed} of {requests} requests failed, so a fall of the load removes no replica")
             }
-            Self::Incident(incident) => format!("nothing is taken away while {}", incident.note()),
+            Self::Incident(incident) => format!("no replica is removed while {}", incident.note()),
             Self::Fall { from, to, until } => {
                 let left = to.saturating_mul(100) / (*from).max(1);
                 format!(
-                    "a metric fell to {left} % of what it was, which is believed if it lasts until {until}"
+                    "a metric fell to {left} % of its value, and no replica is removed unless that lasts until {until}"
                 )
             }
             Self::BelowZero { metric, value: Milli(milli) } => {
                 format!(
-                    "{metric} is {}, and no load is below zero: it is not believed",
+                    "{metric} is {}, but a load cannot be negative, so no replica is removed",
                     *milli as f64 / 1000.0
                 )
             }
             Self::Silence { missing, of } => {
-                format!("{missing} of {of} replicas are not measured: the fall of load is not believed")
+                format!(
+                    "{missing} of {of} replicas are not measured, so a fall of the load removes no replica"
+                )
             }
             Self::Flaps { flaps: Flaps { most, per }, until } => {
                 format!(
-                    "the number has turned around {most} times within {per}, so that it does not fall before {until}"
+                    "the number of replicas changed direction {most} times within {per}, so none is removed before {until}"
                 )
             }
         }
@@ -306,16 +308,18 @@ impl Doubt {
 impl Incident {
     fn note(&self) -> String {
         match self {
-            Self::Dependency(needs) => format!("service {needs}, which it depends on, is not ready"),
-            Self::Overload { failing, of } => format!("{failing} of {of} replicas fail at once"),
+            Self::Dependency(needs) => format!("its dependency, service {needs}, is not ready"),
+            Self::Overload { failing, of } => {
+                format!("{failing} of {of} replicas fail their liveness probe at once")
+            }
             Self::CrashLoop { ordinal, exits } => {
-                format!("replica {ordinal} has ended {exits} times in a row")
+                format!("replica {ordinal} has exited {exits} times in a row")
             }
             Self::Failing(ordinal) => format!("replica {ordinal} fails its liveness probe"),
             Self::Ejected(ordinal) => {
-                format!("requests to replica {ordinal} failed, and the proxy goes around it")
+                format!("the proxy has ejected replica {ordinal} because requests to it failed")
             }
-            Self::Healing(ordinal) => format!("replica {ordinal} has ended and does not serve again yet"),
+            Self::Healing(ordinal) => format!("replica {ordinal} has exited and does not serve again yet"),
             Self::Rollout { outdated } => format!("{outdated} replicas run an older declaration"),
         }
     }

@@ -17,12 +17,14 @@ pub(crate) fn limit(declared: &Declared, from: u32, bounds: Bounds) -> Option<Li
     let Bounds { min, max } = bounds;
     let note = match fit {
         Fit::As(_) => return None,
-        Fit::Up(_) => format!("only {sizes} are allowed, and {to} is the next"),
+        Fit::Up(_) => format!("only {sizes} are allowed, and {to} is the next larger one"),
         Fit::Down(_) => {
-            format!("only {sizes} are allowed, and {to} is the most of them within {min} to {max}")
+            format!("only {sizes} are allowed, and {to} is the largest one within {min} to {max}")
         }
         Fit::None(_) => {
-            format!("only {sizes} are allowed, but none lies within the bounds of {min} to {max}, which win")
+            format!(
+                "only {sizes} are allowed, but none lies within {min} to {max}, and these bounds take precedence"
+            )
         }
     };
     Some(Limit { name: "AllowedSizes", from, to, note: note.into() })

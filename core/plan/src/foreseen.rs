@@ -123,10 +123,12 @@ impl Foreseen {
     fn told_of_forecast(&self) -> String {
         let expected = match self.said {
             Ok(expected) => expected,
-            Err(Unforeseen::New) => return "nothing is forecast yet: no step of load is over".to_owned(),
+            Err(Unforeseen::New) => {
+                return "there is no forecast yet: the first step of load is not complete".to_owned();
+            }
             Err(Unforeseen::Relearning { done, of }) => {
                 return format!(
-                    "nothing is forecast yet: {done} of {of} remembered steps of load are learned again"
+                    "there is no forecast yet: {done} of {of} stored steps of load are learned again"
                 );
             }
         };
@@ -134,14 +136,14 @@ impl Foreseen {
         match (expected.by, expected.loss_ratio, self.needed) {
             (Model::Persistence, Some(ratio), _) if !expected.is_lifted => {
                 format!(
-                    "{head}, but no model has beaten the last value (loss {ratio:.2} times its, of {} forecasts): it is not acted on",
+                    "{head}, but no model has beaten the last value (loss {ratio:.2} times its, over {} forecasts), so it is not used",
                     expected.scored
                 )
             }
             (Model::Persistence, None, _) if !expected.is_lifted => {
-                format!("{head}, but no forecast could be scored yet: it is not acted on")
+                format!("{head}, but no forecast has been scored yet, so it is not used")
             }
-            (by, _, None) => format!("{head} ({by}), but it was not seen yet how many replicas a load needs"),
+            (by, _, None) => format!("{head} ({by}), but how many replicas a load needs is not known yet"),
             (by, ratio, Some(needed)) => {
                 let ratio = ratio
                     .map_or_else(String::new, |ratio| format!(", loss {ratio:.2} times the last value's"));
@@ -149,7 +151,7 @@ impl Foreseen {
                 match needed {
                     Needed::ByTargets(needed) => format!("{head} ({who}), which needs {needed:.2} replicas"),
                     Needed::ByPromise { cheapest: Cheapest { replicas, risk }, carried, price } => format!(
-                        "{} ({who}), which {replicas} carry: they cost least, where a violated request costs as much as {:.0} that a \
+                        "{} ({who}), which {replicas} carry at the least cost: a request that violates the SLO costs as much as {:.0} that a \
                          replica could have served",
                         self.at_most(carried, 1.0 - risk),
                         price.requests()
@@ -159,14 +161,14 @@ impl Foreseen {
         }
     }
 
-    /// Such as `with 95 % at most 120.0 requests a second come within 60 s`.
+    /// Such as `with 95 % probability the load is at most 120.0 requests/s within 60 s`.
     fn at_most(&self, load: f64, probability: f64) -> String {
         let (percent, ahead) = ((probability * 1000.0).round() / 10.0, self.reach.as_secs());
         let load = match self.source {
-            LoadSource::Requests => format!("{load:.1} requests a second"),
-            LoadSource::Need => format!("a load of {load:.2} replicas"),
+            LoadSource::Requests => format!("{load:.1} requests/s"),
+            LoadSource::Need => format!("{load:.2} replicas"),
         };
-        format!("with {percent} % at most {load} come within {ahead} s")
+        format!("with {percent} % probability the load is at most {load} within {ahead} s")
     }
 
     /// The decision with what was forecast, and whether that `raised` its number, from one to the other.
@@ -174,9 +176,11 @@ impl Foreseen {
         let told = self.told();
         let (from, to, note) = match (raised, self.mode) {
             (Some((from, to)), _) => (from, to, told),
-            (None, ForecastMode::Shadow) => {
-                (decision.desired, decision.desired, format!("{told}; its mode is shadow, without effect"))
-            }
+            (None, ForecastMode::Shadow) => (
+                decision.desired,
+                decision.desired,
+                format!("{told}; its mode is shadow, so it has no effect"),
+            ),
             (None, ForecastMode::On | ForecastMode::Off) => {
                 (decision.desired, decision.desired, format!("{told}; it changes nothing"))
             }

@@ -169,14 +169,14 @@ fn place(value: f64, from: f64, to: f64) -> f64 {
     if half > 0.0 { ((value / from).ln() / half - 1.0).clamp(-1.0, 1.0) } else { 0.0 }
 }
 
-/// Such as `learned: a violated request counts 0.3 times as much against rises seen, 1.2 times against the forecast, at a load of 12.3 replicas, 1.04 times
-/// that of five minutes ago, unrest 1.02`.
+/// Such as `learned: a request that violates the SLO costs 0.30 times as much against observed rises and 1.20 times against the forecast, at a load of 12.3
+/// replicas, 1.04 times that of five minutes ago, unrest 1.02`.
 impl fmt::Display for Weighed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { rises, forecast, signs: Signs { level, trend, unrest } } = self;
         write!(
             f,
-            "learned: a violated request counts {rises:.2} times as much against rises that were seen and {forecast:.2} times against the forecast, at a \
+            "learned: a request that violates the SLO costs {rises:.2} times as much against observed rises and {forecast:.2} times against the forecast, at a \
              load of {level:.1} replicas, {trend:.2} times that of five minutes ago, unrest {unrest:.2}"
         )
     }
@@ -186,16 +186,16 @@ impl fmt::Display for Weighed {
 impl fmt::Display for Fallback {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::New => f.write_str("too little of the load was seen yet"),
+            Self::New => f.write_str("too little load has been seen yet"),
             Self::Outside { sign, value, leaning: Leaning { from, to, .. } } => {
                 let (from, to) = (f64::from(*from), f64::from(*to));
-                write!(f, "{sign} is {value:.2}, and it was learned on {from} to {to}")
+                write!(f, "{sign} is {value:.2}, outside the {from} to {to} that it was learned on")
             }
             Self::Broken { late, allowed } => {
                 let [late, allowed] = [late, allowed].map(|millionths| f64::from(*millionths) / 10_000.0);
                 write!(
                     f,
-                    "of late {late} % of the requests came while it could not carry them, and {allowed} % may"
+                    "recently {late} % of the requests came while it could not carry them, and only {allowed} % may"
                 )
             }
         }

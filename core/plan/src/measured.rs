@@ -63,7 +63,7 @@ pub(crate) fn of_object(
 ) -> Result<Vec<Milli>, Unavailable> {
     let values = of_outside(now, knowledge, metric, service)?;
     if values.len() > 1 {
-        let why = format!("{} series were measured where one is meant; select or sum them", values.len());
+        let why = format!("{} series were measured where one is needed; select or sum them", values.len());
         return Err(Unavailable::Failed(why.into()));
     }
     Ok(values)

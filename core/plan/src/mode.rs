@@ -20,8 +20,8 @@ pub(crate) fn curbed(mode: ScaleMode, wanted: u32, mut decision: Decision) -> De
     }
     let (name, why) = match mode {
         ScaleMode::On | ScaleMode::Off => return decision,
-        ScaleMode::UpOnly => ("UpOnly", "its mode is upOnly: replicas are added, and never taken away"),
-        ScaleMode::Shadow => ("Shadow", "its mode is shadow: what it decides is recorded, without effect"),
+        ScaleMode::UpOnly => ("UpOnly", "its mode is upOnly: replicas are added and never removed"),
+        ScaleMode::Shadow => ("Shadow", "its mode is shadow: decisions are recorded and have no effect"),
     };
     let stays = if to == decision.previous {
         "stays at".to_owned()

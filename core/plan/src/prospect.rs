@@ -79,7 +79,7 @@ impl Goal {
         if let Asked::Exactly(wanted) = self.asked
             && wanted != prospect.desired
         {
-            prospect.note = format!("{}; {wanted} is not on the way there", prospect.note).into();
+            prospect.note = format!("{}; it never becomes {wanted}", prospect.note).into();
         }
         prospect
     }
@@ -141,8 +141,8 @@ impl Situation {
             |limit: &&Limit| !lasting.iter().any(|it| it.name == limit.name && it.note == limit.note);
         let until: Vec<&str> = limits.iter().filter(is_over).map(|limit| &*limit.note).collect();
         let until =
-            if until.is_empty() { String::new() } else { format!("; until then {}", until.join(", ")) };
-        let note = format!("at {} with the load as it is: {}{until}", clock(at), Replicas(desired));
+            if until.is_empty() { String::new() } else { format!("; until then: {}", until.join(", ")) };
+        let note = format!("at {} if the load stays as it is: {}{until}", clock(at), Replicas(desired));
         Some(Prospect { desired, need: Need::Time, levels: Vec::new(), at: Some(at), note: note.into() })
     }
 
@@ -258,23 +258,23 @@ impl Situation {
         let why = last.map_or(&decision.summary, |limit| &limit.note);
         let horizon = if scene.declared.spec.scale.schedule.is_empty() { "hour" } else { "day" };
         let way = match goal.asked {
-            Asked::Out => "more".to_owned(),
-            Asked::In => "fewer".to_owned(),
-            Asked::Exactly(wanted) => wanted.to_string(),
+            Asked::Out => "more replicas".to_owned(),
+            Asked::In => "fewer replicas".to_owned(),
+            Asked::Exactly(wanted) => Replicas(wanted).to_string(),
         };
         // What is expected is found anew at each look, and is not imagined to go by.
         if last.is_some_and(|limit| limit.name == FORECAST) {
-            return self.nothing(&format!("no load leads to {way} while this is expected: {why}"));
+            return self.nothing(&format!("no load leads to {way} while this is forecast: {why}"));
         }
         self.nothing(&format!("no load within the next {horizon} leads to {way}: {why}"))
     }
 
     /// That nothing which is measured leads elsewhere, and what does.
     fn unmoved(&self) -> Prospect {
-        let word = "only another declaration (spec.scale), a hold or a schedule leads elsewhere";
+        let word = "only another spec.scale, a hold or a schedule changes the size";
         match &self.scene.declared.spec.scale.to_zero {
             Some(rest) => self.nothing(&format!(
-                "once nobody has asked for anything for {}, it rests; else {word}",
+                "after {} without requests it scales to zero; otherwise {word}",
                 rest.after
             )),
             None => self.nothing(word),

@@ -263,14 +263,14 @@ impl Aim {
         let why = match because {
             Because::Declared => "as declared".to_owned(),
             Because::Unmet(Unmet { asked, most }) => {
-                format!("the metrics ask for {asked} replicas, of which {most} may run")
+                format!("the metrics ask for {asked} replicas, but only {most} may run")
             }
             Because::Learned if upper == u64::MAX => format!("less than {} is too little", show(lower)),
             Because::Learned => {
-                format!("less than {} is too little, more than {} too much", show(lower), show(upper))
+                format!("less than {} is too little, more than {} is too much", show(lower), show(upper))
             }
         };
-        let given = given.map_or_else(|| "without a limit".to_owned(), show);
-        format!("{name} {given}, from now on {}: {why}", show(target))
+        let given = given.map_or_else(|| "no limit".to_owned(), show);
+        format!("{name} changes from {given} to {}: {why}", show(target))
     }
 }

@@ -62,7 +62,8 @@ impl Term {
 
 /// More are asked for, in the way that `how` says, than the guard lets run.
 pub(crate) fn beyond(asked: u32, how: &str, desired: u32) -> Limit {
-    let note = format!("{asked} are {how}, and the guard lets at most {desired} of one service run");
+    let note =
+        format!("{} {how}, but the guard lets at most {desired} of one service run", Replicas(asked).are());
     Limit { name: "Guard", from: asked, to: desired, note: note.into() }
 }
 

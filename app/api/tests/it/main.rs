@@ -77,7 +77,7 @@ async fn whoever_deletes_what_others_need_is_told_and_so_is_whoever_looks_at_the
         move |answer: &world::Answer| condition(answer, "Removable")["reason"] == reason
     };
     let answer = world.until("/v1/services/shop", removable("NotMeasured")).await;
-    let message = "sessions is not known of 1 of 1 that serve: these stay when it shrinks";
+    let message = "sessions is unknown for 1 of 1 serving replicas, so these are not removed";
     assert_eq!(condition(&answer, "Removable")["message"], message);
     let answer =
         world.until("/v1/services/shop", |answer| condition(answer, "Exposed")["status"] == "True").await;

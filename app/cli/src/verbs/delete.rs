@@ -24,7 +24,7 @@ pub(crate) struct Words {
 pub(crate) async fn run(desk: &Desk, words: Words) -> Result<(), Failure> {
     if let Some(other) = words.targets.iter().find(|one| !is_declared(one.subject)) {
         return Err(Failure::words(format!(
-            "could not delete {other}: only services, hpas, routes and metricsources are declared; to be rid of a replica, scale its service"
+            "could not delete {other}: only services, hpas, routes and metricsources can be deleted; to remove a replica, scale its service"
         )));
     }
     let client = desk.client()?;

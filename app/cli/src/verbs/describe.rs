@@ -207,7 +207,7 @@ fn route_lines(printer: Printer, it: &v1::RouteDescription) -> String {
     }
     text += &tables::answers(&it.route.status);
     text += "\nservices\n";
-    text += &if it.backends.is_empty() { "it leads to none\n".to_owned() } else { grid.finish() };
+    text += &if it.backends.is_empty() { "it names no service\n".to_owned() } else { grid.finish() };
     text
 }
 
@@ -241,7 +241,7 @@ fn metric_source_lines(printer: Printer, it: &v1::MetricSourceDescription) -> St
     text += "\nseries\n";
     text += &if it.readings.is_empty() { "there is none\n".to_owned() } else { grid.finish() };
     let services = if it.services.is_empty() { "none".to_owned() } else { it.services.join(", ") };
-    text += &format!("\nservices that are scaled by it: {services}\n");
+    text += &format!("\nservices scaled by it: {services}\n");
     text
 }
 

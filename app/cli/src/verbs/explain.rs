@@ -220,7 +220,7 @@ fn held_back(printer: Printer, it: &v1::Explanation) -> String {
     // Elsewhere the largest number wins, and a smaller one is none that was held back.
     let is_unanimous = it.policy == Policy::Unanimous.name();
     let silent = silent.into_iter().map(|metric| {
-        format!("  {} asks for nothing: {}\n", printable(&metric.name), printable(&metric.note))
+        format!("  {} gives no number: {}\n", printable(&metric.name), printable(&metric.note))
     });
     let parts: String = parts.into_iter().map(part).collect();
     let outvoted = it.metrics.iter().filter_map(|metric| {
@@ -230,7 +230,7 @@ fn held_back(printer: Printer, it: &v1::Explanation) -> String {
     // One that is told for what it says, and changed nothing, held nothing back.
     let limits = it.limits.iter().filter(|limit| limit.from != limit.to).map(|limit| {
         let (name, from, to) = (printable(&limit.name), limit.from, limit.to);
-        format!("  not {from} but {to}, by {name}: {}\n", printable(&limit.note))
+        format!("  {name} changes {from} to {to}: {}\n", printable(&limit.note))
     });
     let causes: String = silent.chain(outvoted).chain(limits).collect();
     let undone = undone(printer, it);
@@ -284,7 +284,7 @@ mod tests {
                 need: "time".into(),
                 levels: Vec::new(),
                 at: Some("2026-11-21T06:00:05.000Z".into()),
-                message: "at 06:00:05.000 UTC with the load as it is: 6 replicas".into(),
+                message: "at 06:00:05.000 UTC if the load stays as it is: 6 replicas".into(),
             }],
             why_not: None,
             limits: vec![v1::Limit {
@@ -323,7 +323,7 @@ mod tests {
     #[test]
     fn why_not_leaves_out_what_was_done() {
         let text = held_back(PRINTER, &explanation());
-        assert!(text.contains("not 6 but 4") && text.contains("starts in 2 s"), "{text}");
+        assert!(text.contains("changes 6 to 4") && text.contains("starts in 2 s"), "{text}");
         assert!(!text.contains("ceil("), "{text}");
         let done = v1::Explanation { limits: Vec::new(), waits: Vec::new(), ..explanation() };
         assert!(held_back(PRINTER, &done).contains("nothing was held back"));
@@ -338,18 +338,18 @@ mod tests {
             ..explanation().metrics[0].clone()
         };
         let mean = v1::Explanation {
-            metrics: vec![metric("15 %", "it weighs 3 of 4"), explanation().metrics[0].clone()],
+            metrics: vec![metric("15 %", "its weight is 3 of 4"), explanation().metrics[0].clone()],
             limits: Vec::new(),
             waits: Vec::new(),
             ..explanation()
         };
         let text = held_back(PRINTER, &mean);
         assert!(text.contains("nothing was held back"), "{text}");
-        assert!(text.contains("cpu at 15 %, target 50 %: it weighs 3 of 4"), "{text}");
-        assert!(!text.contains("asks for nothing"), "{text}");
+        assert!(text.contains("cpu at 15 %, target 50 %: its weight is 3 of 4"), "{text}");
+        assert!(!text.contains("gives no number"), "{text}");
         let silent = metric("unknown", "reading it failed");
         let text = held_back(PRINTER, &v1::Explanation { metrics: vec![silent], ..mean });
-        assert!(text.contains("cpu asks for nothing: reading it failed"), "{text}");
+        assert!(text.contains("cpu gives no number: reading it failed"), "{text}");
     }
 
     #[test]
@@ -358,7 +358,7 @@ mod tests {
         let only = |limits: Vec<v1::Limit>| v1::Explanation { limits, waits: Vec::new(), ..explanation() };
         assert!(held_back(PRINTER, &only(vec![told.clone()])).contains("nothing was held back"));
         let text = held_back(PRINTER, &only(vec![v1::Limit { from: 6, ..told }]));
-        assert!(text.contains("not 6 but 4, by Forecast: it changes nothing"), "{text}");
+        assert!(text.contains("Forecast changes 6 to 4: it changes nothing"), "{text}");
     }
 
     #[test]
@@ -382,7 +382,7 @@ mod tests {
         let prospects = explanation().prospects;
         let why = v1::WhyNot { asked: "8".into(), because, prospects };
         let text = reasons_against(PRINTER, &explanation(), &why);
-        for part in ["why not 8? 4 replicas", "cpu asks for 4", "with the load as it is: 6 replicas"] {
+        for part in ["why not 8? 4 replicas", "cpu asks for 4", "if the load stays as it is: 6 replicas"] {
             assert!(text.contains(part), "{part} is missing in\n{text}");
         }
     }

@@ -64,12 +64,12 @@ fn lines(printer: Printer, it: &v1::Forecast) -> String {
     );
     writeln!(text, "  {}", printable(&it.message)).expect(STRING);
     if let Some(under_way) = it.under_way {
-        let rises = format!("the step that is under way rises, and is taken for {}", load(Some(under_way)));
-        writeln!(text, "  {rises} {}: all that follows begins behind it", it.unit).expect(STRING);
+        let rises = format!("the current step rises, and is counted as {}", load(Some(under_way)));
+        writeln!(text, "  {rises} {}: the steps after it begin from that", it.unit).expect(STRING);
     }
     let start = it.start_seconds.map_or_else(
-        || "no start was seen yet".to_owned(),
-        |start| format!("nine of ten starts take at most {}", figures::seconds(Some(start))),
+        || "no start has been seen yet".to_owned(),
+        |start| format!("90 % of starts take at most {}", figures::seconds(Some(start))),
     );
     writeln!(text, "  {start}; looks {} ahead", span(it.reach_seconds)).expect(STRING);
     let seasons = it.seasons.iter().map(|it| format!("{} ({:.2})", span(it.seconds), it.strength));
@@ -271,7 +271,8 @@ mod tests {
 
         let rising = v1::Forecast { under_way: Some(15.0), ..it };
         assert_eq!(ahead_of(&rising, 0.5, 15.0), [(120.0, 20.0), (180.0, 30.0), (240.0, 40.0)]);
-        let told = "the step that is under way rises, and is taken for 15 requests/s: all that follows begins behind it";
+        let told =
+            "the current step rises, and is counted as 15 requests/s: the steps after it begin from that";
         assert!(lines(printer, &rising).contains(told), "{}", lines(printer, &rising));
     }
 }

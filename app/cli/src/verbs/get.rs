@@ -73,7 +73,7 @@ fn named(target: &Target, of: Option<&OneService>) -> Result<Target, Failure> {
             Ok(Target { subject: Subject::Scaling, name: Some(service.to_string()) })
         }
         (Some(OneService(service)), _, _) => Err(Failure::words(format!(
-            "{service} is one word too many; write KIND/NAME, or `get scaling service/NAME`"
+            "{service} is one argument too many; write KIND/NAME, or `get scaling service/NAME`"
         ))),
     }
 }

@@ -37,10 +37,7 @@ pub(crate) async fn run(desk: &Desk, words: Words) -> Result<(), Failure> {
         Subject::Replica => copy(&client, desk.printer, &words.target.name, &query, "").await,
         Subject::Service => of_service(&client, desk.printer, &words, &query).await,
         Subject::Autoscaler | Subject::Route | Subject::MetricSource | Subject::Node | Subject::Scaling => {
-            Err(Failure::words(format!(
-                "{} prints nothing; write replica/NAME or service/NAME",
-                words.target
-            )))
+            Err(Failure::words(format!("{} has no logs; write replica/NAME or service/NAME", words.target)))
         }
     }
 }

@@ -59,7 +59,7 @@ async fn ask(
 fn line(paused: &v1::Paused) -> String {
     let target = &paused.target;
     match &paused.pause {
-        None => format!("the autoscaler of {target} decides\n"),
+        None => format!("the autoscaler of {target} decides again\n"),
         Some(v1::Pause { until: None }) => {
             format!("the autoscaler of {target} is paused, until `homeostat resume {target}`\n")
         }

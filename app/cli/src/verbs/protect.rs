@@ -61,7 +61,7 @@ async fn ask(
 fn line(protected: &v1::Protected) -> String {
     let target = &protected.target;
     match &protected.protected_until {
-        None => format!("{target} may be removed when its service shrinks\n"),
+        None => format!("{target} may be removed again when its service scales in\n"),
         Some(until) => format!("{target} is protected until {until}\n"),
     }
 }

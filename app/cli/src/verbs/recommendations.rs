@@ -42,7 +42,7 @@ pub(crate) async fn run(desk: &Desk, words: Words) -> Result<(), Failure> {
 
 fn lines(found: &v1::Recommendations, paint: Paint) -> String {
     if found.items.is_empty() {
-        return format!("nothing to recommend by what was decided since {}\n", found.since);
+        return format!("no recommendations from the decisions since {}\n", found.since);
     }
     let mut text = String::new();
     for advice in &found.items {
@@ -54,15 +54,19 @@ fn lines(found: &v1::Recommendations, paint: Paint) -> String {
         text.push_str(&changed(changes, paint));
         text.push('\n');
     }
-    writeln!(text, "since {}; each for itself, and worth what it would have been in that time", found.since)
-        .expect(STRING);
+    writeln!(
+        text,
+        "since {}; each is independent of the others, and its effect is what it would have been in that time",
+        found.since
+    )
+    .expect(STRING);
     text
 }
 
 /// What it is worth, in words; `None` when that cannot be counted.
 fn worth(of: &v1::AdviceWorth) -> Option<String> {
     let lacked = |what: String| format!("it lacked {what}");
-    let spared = |what: String| format!("it could do without {what}");
+    let spared = |what: String| format!("it could save {what}");
     let replica_hours = |hours: f64| format!("{hours:.1} replica-hours");
     let cores = |cores: f64| format!("{cores:.2} cores");
     let memory = |bytes: u64| figures::bytes(Some(bytes));
@@ -111,7 +115,7 @@ mod tests {
         let found = v1::Recommendations { since: "then".into(), until: "now".into(), items: Vec::new() };
         assert_eq!(
             lines(&found, Paint { is_on: false }),
-            "nothing to recommend by what was decided since then\n"
+            "no recommendations from the decisions since then\n"
         );
     }
 }

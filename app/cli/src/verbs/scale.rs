@@ -50,7 +50,7 @@ pub(crate) async fn run(desk: &Desk, words: Words) -> Result<(), Failure> {
 fn line(scaled: &v1::Scaled) -> String {
     let target = &scaled.target;
     match &scaled.hold {
-        None => format!("{target} sizes itself\n"),
+        None => format!("{target} scales automatically\n"),
         Some(v1::Hold { replicas, until: None }) => {
             format!("{target} is held at {replicas}, until `homeostat scale {target} --auto`\n")
         }

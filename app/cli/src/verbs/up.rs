@@ -152,12 +152,12 @@ fn period(text: &str) -> Result<Duration, String> {
 
 fn history(text: &str) -> Result<Duration, String> {
     let kept = Span::parse(text).map_err(|error| error.to_string())?.as_duration();
-    if kept >= HISTORY_MIN { Ok(kept) } else { Err("decisions are kept for an hour at least".to_owned()) }
+    if kept >= HISTORY_MIN { Ok(kept) } else { Err("decisions are kept for at least an hour".to_owned()) }
 }
 
 fn linger(text: &str) -> Result<Duration, String> {
     let linger = Span::parse(text).map_err(|error| error.to_string())?.as_duration();
-    if linger <= LINGER_MAX { Ok(linger) } else { Err("clients are given a day at most".to_owned()) }
+    if linger <= LINGER_MAX { Ok(linger) } else { Err("clients get at most a day".to_owned()) }
 }
 
 impl UpWords {

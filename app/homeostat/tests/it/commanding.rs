@@ -69,7 +69,7 @@ fn a_deleted_service_goes_with_its_last_request_and_not_before() {
     wait_until("nobody is accepted any more", || TcpStream::connect(&address).is_err().then_some(()));
     wait_until("the one with nothing to answer is gone", || (house.replicas("web").len() == 1).then_some(()));
     let said = house.run(&["events", "service/web"]).out;
-    assert!(said.contains("its last request is answered") && !said.contains("open"), "{said}");
+    assert!(said.contains("it has answered its last request") && !said.contains("open"), "{said}");
     drop(held);
     wait_until("it is gone", || (house.run(&["get", "service/web"]).code == Some(1)).then_some(()));
 }

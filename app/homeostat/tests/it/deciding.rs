@@ -75,15 +75,12 @@ fn between_watermarks_a_size_rests_and_beyond_them_it_is_brought_back() {
     worker.is(3);
     worker.says("load at 50, between the watermarks 25 and 60");
     worker.measure("load", "120");
-    worker.says("load at 40, between the watermarks 25 and 60, so 3 are kept");
+    worker.says("load at 40, between the watermarks 25 and 60, so the size stays at 3");
     worker.measure("load", "60");
     worker.is(2);
     let events = worker.house.run(&["events", "service/worker"]).out;
-    assert!(
-        events.contains("load at 150, above the high watermark 60: 150 in all, shared out to"),
-        "{events}"
-    );
-    assert!(events.contains("load at 20, below the low watermark 25: 60 in all, shared out to"), "{events}");
+    assert!(events.contains("load at 150, above the high watermark 60: 150 in total, with"), "{events}");
+    assert!(events.contains("load at 20, below the low watermark 25: 60 in total, with"), "{events}");
 }
 
 #[test]
@@ -92,7 +89,7 @@ fn a_target_is_tracked_and_nothing_is_removed_while_replicas_warm_up() {
     let worker = Worker::up(BY_LOAD, policy, &[("load", "200")]);
     worker.is(4);
     worker.measure("load", "100");
-    worker.says("of the replicas warm up until ");
+    worker.says("warming up until ");
     assert_eq!(worker.names().len(), 4);
     worker.is(2);
 }

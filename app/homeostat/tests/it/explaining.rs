@@ -92,7 +92,10 @@ fn an_explanation_says_what_would_change_it_and_that_comes_true() {
 
     let why = house.run(&["explain", "service/worker", "--why-not", "8"]);
     assert!(why.out.contains("why not 8? 4 replicas"), "{why:?}");
-    assert!(why.out.contains("no load within the next hour leads to 8: at most 6 are allowed"), "{why:?}");
+    assert!(
+        why.out.contains("no load within the next hour leads to 8 replicas: the maximum is 6"),
+        "{why:?}"
+    );
     let fewer = house.ask(&["explain", "service/worker", "--why-not", "in"])["whyNot"].clone();
     assert!(fewer["prospects"][0]["at"].is_string(), "it takes an hour: {fewer}");
     let wrong = house.run(&["explain", "service/worker", "--why-not", "many"]);

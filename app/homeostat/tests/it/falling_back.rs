@@ -56,7 +56,7 @@ fn a_fallback_stands_in_for_a_source_that_hangs_even_over_a_crash_until_it_answe
     jobs.store(HANGS, Ordering::SeqCst);
     let foretold = wait_until("it is foretold when something stands in", || {
         let told = house.run(&["explain", "service/worker"]).out;
-        told.contains("UTC with the load as it is: 4 replicas").then_some(told)
+        told.contains("UTC if the load stays as it is: 4 replicas").then_some(told)
     });
     assert!(foretold.contains("stays at 2: jobs gives no number"), "{foretold}");
 
@@ -64,7 +64,7 @@ fn a_fallback_stands_in_for_a_source_that_hangs_even_over_a_crash_until_it_answe
     house.up(&[]);
     house.wait_for_ready("worker", 4);
     let told = house.run(&["explain", "service/worker"]).out;
-    assert!(told.contains("so that its fallback of 4 stands in"), "{told}");
+    assert!(told.contains("so its fallback of 4 replicas is used"), "{told}");
     assert_eq!(house.ask(&["explain", "service/worker"])["metrics"][0]["proposal"], 4);
 
     jobs.store(14, Ordering::SeqCst);

@@ -106,9 +106,9 @@ fn one_that_the_proxy_goes_around_is_stood_in_for_and_nobody_goes_meanwhile() {
     let explained = |part: &str| {
         wait_until(part, || house.run(&["explain", "service/web"]).out.contains(part).then_some(()));
     };
-    explained("and 1 in place of those not to be counted on");
+    explained("and 1 in place of unstable ones");
     std::fs::write(house.path("jobs"), "10").expect("the folder is ours");
-    explained("stays at 4: nothing is taken away while requests to replica");
+    explained("stays at 4: no replica is removed while requests to replica");
 }
 
 #[test]

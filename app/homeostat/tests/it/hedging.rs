@@ -37,7 +37,7 @@ fn a_replica_that_stands_still_is_answered_for_by_another() {
     let counts = ["hedges", "hedgesWon"].map(|field| proxied[field].as_u64().expect("a count"));
     assert!(counts[0] >= counts[1] && counts[1] >= 1, "{proxied}");
     let described = house.run(&["describe", "service/web"]).out;
-    let line = format!("sent to a second replica, too: {}, which answered first: {}", counts[0], counts[1]);
+    let line = format!("also sent to a second replica: {}, which answered first: {}", counts[0], counts[1]);
     assert!(described.contains(&line), "{described}");
     let (_, metrics) = house.ask_api("/metrics");
     let line = format!("homeostat_request_hedges_won_total{{service=\"web\"}} {}", counts[1]);

@@ -90,7 +90,7 @@ fn a_service_follows_a_query_to_a_real_prometheus() {
     let told = house.run(&["explain", "service/worker"]).out;
     assert!(told.contains("from 1 to 4: queue_length at 35, target 10"), "{told}");
     let described = house.run(&["describe", "metricsource/queue-length"]).out;
-    for part in ["queue=mail", "35", "queue=print", "900", "services that are scaled by it: worker"] {
+    for part in ["queue=mail", "35", "queue=print", "900", "services scaled by it: worker"] {
         assert!(described.contains(part), "{part} is missing in {described}");
     }
 
@@ -241,9 +241,9 @@ fn the_replica_that_says_that_it_is_cheapest_goes_first() {
     let left = house.wait_for_ready("worker", 2);
     assert!(!left.contains_key(cheapest), "{cheapest} is left of {left:?}");
     let told = house.run(&["events", "service/worker"]).out;
-    assert!(told.contains("those with the least sessions go first"), "{told}");
+    assert!(told.contains("those with the least sessions are removed first"), "{told}");
     let described = house.run(&["describe", "metricsource/sessions"]).out;
-    assert!(described.contains("services that are scaled by it: worker"), "{described}");
+    assert!(described.contains("services scaled by it: worker"), "{described}");
 }
 
 #[test]
@@ -264,7 +264,7 @@ fn a_replica_that_says_that_it_must_stay_stays() {
     );
     let told = wait_until("it is said why", || {
         let told = house.run(&["explain", "service/worker"]).out;
-        told.contains("it stays while its metric sessions is above 0").then_some(told)
+        told.contains("it is not removed while its metric sessions is above 0").then_some(told)
     });
     assert_eq!(house.replicas("worker").len(), 2, "{told}");
     assert_eq!(

@@ -73,7 +73,7 @@ fn a_burst_is_followed_at_once_and_nothing_is_removed_before_it_is_over() {
     let house = house(50, BURST);
     house.wait_for_ready("worker", 1);
     // Once the window has been seen whole.
-    explained(&house, "near enough to keep 1");
+    explained(&house, "within the tolerance, so the size stays at 1");
     house.write("load", "280");
     house.wait_for_ready("worker", 6);
     house.write("load", "10");
@@ -86,5 +86,5 @@ fn a_burst_is_followed_at_once_and_nothing_is_removed_before_it_is_over() {
     assert_eq!(house.replicas("worker").len(), 6);
     house.wait_for_ready("worker", 1);
     let told = house.run(&["events", "service/worker"]).out;
-    assert!(told.contains("in all over 8s, which at 50 each asks for"), "{told}");
+    assert!(told.contains("in total over 8s, which at 50 per replica asks for"), "{told}");
 }

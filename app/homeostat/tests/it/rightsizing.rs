@@ -65,10 +65,10 @@ fn a_service_at_its_most_replicas_grows_in_place_and_says_so() {
         })
     };
     house.write("jobs", "30");
-    let grown = "cpu 100m, from now on 250m: the metrics ask for 3 replicas, of which 1 may run";
+    let grown = "cpu changes from 100m to 250m: the metrics ask for 3 replicas, but only 1 may run";
     told(&house, &["events", "service/worker"], grown);
     let told_why = told(&house, &["explain", "service/worker"], "size of a replica");
-    let why = "auto: the metrics ask for 3 replicas and 1 may run, so each gets cpu 250m while that is so; those that run are changed in place";
+    let why = "auto: the metrics ask for 3 replicas, but only 1 may run, so each gets cpu 250m until that changes; running replicas are changed in place";
     assert!(told_why.contains(why), "{told_why}");
     let replica = house.ask(&["get", "replica/worker-0"]);
     assert_eq!(replica.pointer("/status/restarts").and_then(serde_json::Value::as_u64), Some(0), "{replica}");

@@ -32,7 +32,10 @@ fn what_a_saturated_service_cannot_answer_is_refused_and_told_apart() {
     assert_eq!(proxied()["refused"], json!({"noReplica": 0, "overLimit": 0, "shed": 1}));
     let described = house.run(&["describe", "service/web"]).out;
     assert!(described.contains("1 more than can be answered in good time"), "{described}");
-    assert!(described.contains("may await an answer now: 2, do: 2; nothing was measured yet"), "{described}");
+    assert!(
+        described.contains("requests in flight: 2 of at most 2; nothing has been measured yet"),
+        "{described}"
+    );
     let (_, metrics) = house.ask_api("/metrics");
     for line in [
         "homeostat_requests_refused_total{service=\"web\",reason=\"shed\"} 1",

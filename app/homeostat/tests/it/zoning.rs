@@ -103,7 +103,7 @@ fn requests_stay_in_the_zone_spill_over_and_go_elsewhere_without_a_replica() {
     };
     assert!(line(&format!("127.0.0.1:{dead} ")).contains("Ejected"), "{described}");
     assert!(line(&format!("{other} ")).contains("Serving"), "{described}");
-    assert!(described.contains("of the requests 70.00 % stay in zone a"), "{described}");
+    assert!(described.contains("70.00 % of the requests stay in zone a"), "{described}");
     let listed = house.run(&["get", "service/web"]).out;
     assert!(listed.contains("ELSEWHERE") && listed.contains("Ejected"), "{listed}");
     let (status, metrics) = house.ask_api("/metrics");

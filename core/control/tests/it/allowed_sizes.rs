@@ -37,7 +37,7 @@ fn an_autoscaler_grows_to_the_next_allowed_size_and_says_so() {
     let says = |why: &Reason| {
         let why = why.to_string();
         why.starts_with("from 2 to 4: cpu at ")
-            && why.ends_with("only powers of two are allowed, and 4 is the next")
+            && why.ends_with("only powers of two are allowed, and 4 is the next larger one")
     };
     assert!(world.heard_because(EventKind::Scaled, says));
 }
@@ -139,5 +139,5 @@ fn without_an_allowed_size_within_the_bounds_of_now_the_bounds_win_and_it_says_s
     declared.spec.scale = Scale { sizes: Some(Sizes::Odd), ..Scale::fixed(4) };
     let world = World::with([declared]);
     assert_eq!(world.service("shop").desired, Some(4));
-    assert!(last_limit(&world).3.ends_with("none lies within the bounds of 4 to 4, which win"));
+    assert!(last_limit(&world).3.ends_with("none lies within 4 to 4, and these bounds take precedence"));
 }

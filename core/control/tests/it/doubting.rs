@@ -81,7 +81,7 @@ fn nothing_is_taken_away_while_a_replica_is_lost_and_not_back() {
     assert_eq!(desired(&world), Some(4));
     let (name, summary) = says(&world);
     assert_eq!(name, "HeldByIncident");
-    assert!(summary.starts_with("stays at 4: nothing is taken away while replica 3 "), "{summary}");
+    assert!(summary.starts_with("stays at 4: no replica is removed while replica 3 "), "{summary}");
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn nothing_is_taken_away_while_what_it_depends_on_is_not_ready() {
     world.declares(declared);
     work(&mut world, &mut spent, 4, 240, 6);
     assert_eq!(desired(&world), Some(4));
-    assert!(says(&world).1.ends_with("service db, which it depends on, is not ready"), "{}", says(&world).1);
+    assert!(says(&world).1.ends_with("its dependency, service db, is not ready"), "{}", says(&world).1);
     world.sees("db-0", crate::bench::READY);
     work(&mut world, &mut spent, 4, 240, 4);
     assert_eq!(desired(&world), Some(2));
@@ -141,7 +141,7 @@ fn once_the_budget_is_used_up_it_goes_up_and_not_down() {
     assert!(sizes[2..].windows(2).all(|pair| pair[0] <= pair[1]), "{sizes:?}");
     let (name, summary) = says(&world);
     assert_eq!(name, "HeldByFlaps", "{summary}");
-    assert!(summary.contains("has turned around 2 times within 5m"), "{summary}");
+    assert!(summary.contains("changed direction 2 times within 5m"), "{summary}");
     let memory = world.service("shop").memory();
     assert_eq!(memory.scaling.flaps.turns.len(), 2);
 }

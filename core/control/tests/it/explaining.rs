@@ -108,7 +108,10 @@ fn a_size_that_the_past_holds_is_said_to_end_when_it_does() {
     let all = prospects(&world);
     let by_itself = of(&all, Need::Time);
     assert_eq!(by_itself.desired, 2, "{by_itself:?}");
-    assert!(by_itself.note.contains("until then within the last 300 s 4 were recommended"), "{by_itself:?}");
+    assert!(
+        by_itself.note.contains("until then: up to 4 replicas were recommended within the last 300 s"),
+        "{by_itself:?}"
+    );
     let waited = turns(&world).since(decision(&world).at.time);
     assert_eq!(wait_for(&world, by_itself), waited);
     assert!(waited > seconds(100) && waited < seconds(300), "{waited:?}");
@@ -141,7 +144,7 @@ fn a_rate_policy_is_said_to_let_more_through_when_it_does() {
     assert!(why.because.iter().any(|it| it.contains("ScaleUpLimit")), "{why:?}");
     let by_then = &why.prospects[0];
     assert_eq!((by_then.need, by_then.desired), (Need::Time, 9), "{why:?}");
-    assert!(by_then.note.contains("8 is not on the way"), "{why:?}");
+    assert!(by_then.note.contains("it never becomes 8"), "{why:?}");
     let waited = wait_for(&world, by_then);
     assert_eq!(desired(&after(&world, 85_000, waited)), 9);
     assert_eq!(desired(&after(&world, 85_000, waited.saturating_sub(seconds(1)))), 7);
@@ -152,7 +155,7 @@ fn what_no_load_leads_to_is_said_with_what_stands_in_the_way() {
     let world = after(&World::with([shop(None)]), 35_000, seconds(3));
     let why = why_not(&world, Asked::Exactly(12));
     assert_eq!(why.prospects[0].need, Need::Declaration);
-    assert!(why.prospects[0].note.contains("leads to 12: at most 9 are allowed"), "{why:?}");
+    assert!(why.prospects[0].note.contains("leads to 12 replicas: the maximum is 9"), "{why:?}");
     assert!(why.because[0].contains("queue asks for 4"), "{why:?}");
     assert_eq!(&*why_not(&world, Asked::Exactly(4)).because[0], "that is what was decided");
 }

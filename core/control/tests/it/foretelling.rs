@@ -128,7 +128,7 @@ fn a_rise_that_was_seen_before_is_met_before_it_comes() {
     let forecast = ahead.forecast();
     assert!(forecast.from < forecast.to && forecast.note.contains("(blend, loss 0."), "{forecast:?}");
     let summary = ahead.decision().summary;
-    assert!(summary.contains("for the load ahead"), "{summary}");
+    assert!(summary.contains("for the forecast load"), "{summary}");
 }
 
 /// A shop with a known event: five times the usual load for ten minutes, from an hour and a minute after midnight.
@@ -165,7 +165,7 @@ fn a_sale_that_is_known_to_come_is_met_though_none_ever_was_before() {
         told.forecast()
     );
     let prospects = told.world.service("shop").decision.as_ref().unwrap().prospects();
-    let until_it_is_over = "no load leads to fewer while this is expected: ";
+    let until_it_is_over = "no load leads to fewer replicas while this is forecast: ";
     assert!(prospects.iter().any(|it| it.note.starts_with(until_it_is_over)), "{prospects:?}");
     to_the_sale(&mut told, 1000, 100);
     assert_eq!(told.desired(), 1, "it is over: {:?}", told.forecast());
@@ -211,7 +211,7 @@ fn what_no_model_forecasts_better_than_the_last_value_is_not_acted_on() {
     without.serve_for(3 * 3600, rate, |_, _| {});
     let more = with.replica_seconds as f64 / without.replica_seconds as f64;
     assert!((1.0..1.1).contains(&more), "{more}");
-    assert!(with.forecast().note.contains("it is not acted on"), "{:?}", with.forecast());
+    assert!(with.forecast().note.contains("so it is not used"), "{:?}", with.forecast());
 }
 
 #[test]

@@ -102,7 +102,7 @@ fn only_the_series_that_are_selected_count() {
     // No selected series does not mean zero.
     measures(&mut world, &[("print", 70)]);
     assert_eq!(world.places("shop"), [0, 1]);
-    assert!(summary(&world).contains("no measurement of it, which is not zero"), "{}", summary(&world));
+    assert!(summary(&world).contains("no value for it, which does not count as zero"), "{}", summary(&world));
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn absent_failed_stale_and_no_source_are_told_apart_and_none_scales_in() {
     assert!(summary(&world).contains("no source measures it"), "{}", summary(&world));
     says(&mut world, Whose::Outside, Said::Begun);
     world.lives_for(seconds(2));
-    assert!(summary(&world).contains("no measurement of it, which is not zero"), "{}", summary(&world));
+    assert!(summary(&world).contains("no value for it, which does not count as zero"), "{}", summary(&world));
 
     measures(&mut world, &[("mail", 40)]);
     assert_eq!(world.places("shop"), [0, 1, 2, 3]);
@@ -127,7 +127,7 @@ fn absent_failed_stale_and_no_source_are_told_apart_and_none_scales_in() {
     world.lives_for(STALE_AFTER + seconds(1));
     assert!(summary(&world).contains("is too old"), "{}", summary(&world));
     measures(&mut world, &[]);
-    assert!(summary(&world).contains("no measurement of it, which is not zero"), "{}", summary(&world));
+    assert!(summary(&world).contains("no value for it, which does not count as zero"), "{}", summary(&world));
     says(&mut world, Whose::Outside, Said::Withdrawn);
     world.lives_for(seconds(2));
     assert!(summary(&world).contains("no source measures it"), "{}", summary(&world));
@@ -157,7 +157,7 @@ fn what_stands_in_for_a_metric_is_foretold_and_comes_when_it_was() {
         world.lives_for(seconds(1));
     }
     assert_eq!(decision(&world).at.time.since(at.time).as_millis(), u128::from(wait));
-    assert!(summary(&world).contains("so that its fallback of 6 stands in"), "{}", summary(&world));
+    assert!(summary(&world).contains("so its fallback of 6 replicas is used"), "{}", summary(&world));
     world.lives_for(seconds(2));
     assert_eq!(world.places("shop"), [0, 1, 2, 3, 4, 5]);
 
@@ -181,7 +181,7 @@ fn less_than_nothing_is_no_load_and_scales_nothing_in() {
     assert_eq!(world.places("shop"), [0, 1, 2, 3]);
     assert_eq!(
         summary(&world),
-        "stays at 4: queue_length is -5, and no load is below zero: it is not believed"
+        "stays at 4: queue_length is -5, but a load cannot be negative, so no replica is removed"
     );
     // With enough messages in the other queue it is a number like any other.
     measures(&mut world, &[("mail", -5), ("print", 75)]);
@@ -221,7 +221,7 @@ fn a_metric_of_an_object_is_one_series() {
     assert_eq!(world.places("shop"), [0, 1, 2]);
     says(&mut world, whose, Said::Series(vec![series("mail", 1), series("print", 1)]));
     world.lives_for(seconds(2));
-    assert!(summary(&world).contains("2 series were measured where one is meant"), "{}", summary(&world));
+    assert!(summary(&world).contains("2 series were measured where one is needed"), "{}", summary(&world));
     assert_eq!(world.places("shop"), [0, 1, 2]);
 }
 
@@ -260,5 +260,9 @@ fn what_an_earlier_life_of_a_replica_said_does_not_count() {
     assert_eq!(world.life("shop-0"), 2);
     replicas_say(&mut world, &[Ok(90)]);
     assert_eq!(world.places("shop"), [0]);
-    assert!(summary(&world).contains("no replica that counts has been measured"), "{}", summary(&world));
+    assert!(
+        summary(&world).contains("none of the replicas that count has been measured"),
+        "{}",
+        summary(&world)
+    );
 }

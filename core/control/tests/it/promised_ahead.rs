@@ -57,9 +57,9 @@ fn a_promise_alone_is_kept_through_a_rise_that_was_seen_before() {
     assert!((10..=15).contains(&ahead.desired()), "{decision:?}");
     let told = forecast(&decision);
     assert!(told.from < told.to && told.note.contains("(blend, loss 0."), "{told:?}");
-    assert!(told.note.contains("they cost least, where a violated request costs as much as"), "{told:?}");
+    assert!(told.note.contains("carry at the least cost: a request that violates the SLO costs as much as"), "{told:?}");
     assert!(decision.metrics[0].note.contains("learned from"), "{}", decision.metrics[0].note);
-    assert!(decision.summary.contains("for the load ahead"), "{}", decision.summary);
+    assert!(decision.summary.contains("for the forecast load"), "{}", decision.summary);
 
     let mut behind = before_a_rise(in_mode(ForecastMode::Off));
     assert!(behind.desired() <= 4, "{:?}", behind.decision());
@@ -94,7 +94,7 @@ fn before_it_is_known_what_a_replica_carries_a_forecast_raises_nothing() {
     serve_for(&mut shop, 3, |_| 100.0);
     let decision = shop.decision();
     assert!(
-        shop.desired() == 2 && forecast(&decision).note.contains("nothing is forecast yet"),
+        shop.desired() == 2 && forecast(&decision).note.contains("there is no forecast yet"),
         "{decision:?}"
     );
 }

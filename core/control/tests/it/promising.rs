@@ -233,7 +233,7 @@ fn what_was_learned_is_told_with_its_band_and_from_how_many_windows() {
     assert_eq!((&*metric.name, metric.proposal), ("http_requests_per_second", Some(shop.desired())));
     let told = format!("a replica carries {learned}");
     assert!(metric.note.contains(&told) && told.contains("windows of version 1"), "{}", metric.note);
-    assert!(metric.note.contains("until another would serve"), "{}", metric.note);
+    assert!(metric.note.contains("s of a start in"), "{}", metric.note);
 }
 
 #[test]

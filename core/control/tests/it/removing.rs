@@ -54,7 +54,11 @@ fn the_oldest_goes_and_one_that_was_started_anew_is_none() {
     world.kills("shop-0");
     world.lives_for(seconds(10));
     assert_eq!(shrinks(&mut world, &Remove::Oldest, 2), [0, 3]);
-    assert!(world.heard_because(EventKind::Stopping, |why| why.to_string().ends_with("the oldest go first")));
+    assert!(
+        world.heard_because(EventKind::Stopping, |why| why
+            .to_string()
+            .ends_with("the oldest are removed first"))
+    );
 }
 
 #[test]
@@ -120,7 +124,7 @@ fn the_cheapest_goes_and_one_that_says_nothing_is_the_dearest() {
     says(&mut world, &[(0, Ok(7)), (1, Ok(-3)), (2, Ok(900)), (4, Err("it is down"))]);
     assert_eq!(shrinks(&mut world, &by_sessions(), 2), [3, 4]);
     assert!(world.heard_because(EventKind::Stopping, |why| {
-        why.to_string().ends_with("those with the least sessions go first")
+        why.to_string().ends_with("those with the least sessions are removed first")
     }));
 }
 
@@ -295,5 +299,9 @@ fn an_autoscaler_keeps_as_many_as_are_protected_and_says_so() {
     assert_eq!(world.places("shop"), [1, 2, 3]);
     let decision = world.service("shop").decision.as_ref().unwrap().decision();
     assert_eq!(decision.limits.last().map(|limit| (limit.name, limit.to)), Some(("Protected", 3)));
-    assert!(decision.summary.contains("3 are protected from being removed, until "), "{}", decision.summary);
+    assert!(
+        decision.summary.contains("3 replicas are protected from removal until "),
+        "{}",
+        decision.summary
+    );
 }

@@ -59,7 +59,7 @@ fn nobody_asks_for_a_while_and_it_rests() {
     assert_eq!((world.service("shop").desired, world.places("shop")), (Some(0), vec![]));
     let decision = world.service("shop").decision.as_ref().unwrap().decision();
     assert_eq!(decision.policy, Policy::ToZero);
-    assert!(decision.summary.contains("nobody has asked for anything since"), "{}", decision.summary);
+    assert!(decision.summary.contains("the service has had no requests since"), "{}", decision.summary);
 }
 
 #[test]

@@ -114,7 +114,7 @@ fn a_mistyped_size_does_not_fill_the_machine() {
     assert_eq!(world.service("shop").desired, Some(1000));
     assert_eq!(world.service("shop").places.len(), 1000);
     let decision = world.service("shop").decision.as_ref().unwrap().decision();
-    let why = "its declaration asks for 10000 replicas; 10000 are declared, and the guard lets at most 1000 of one service run";
+    let why = "its declaration asks for 10000 replicas; 10000 replicas are declared, but the guard lets at most 1000 of one service run";
     assert_eq!(&*decision.summary, why);
     assert_eq!(decision.limits[0].name, "Guard");
     assert!(world.service("shop").waits.is_empty(), "{:?}", world.service("shop").waits);
@@ -141,7 +141,7 @@ fn a_hold_of_an_older_version_is_followed_as_far_as_the_guard_lets_it() {
         assert_eq!(world.service("shop").places.len(), 1000);
         let decision = world.service("shop").decision.as_ref().unwrap().decision();
         let why = format!(
-            "held at {held} by hand until released; {held} are held by hand, and the guard lets at most 1000 of one service run"
+            "held at {held} replicas by hand until released; {held} replicas are held by hand, but the guard lets at most 1000 of one service run"
         );
         assert_eq!(*decision.summary, why);
         let limit = &decision.limits[0];

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use model::quantity::Replicas;
 use model::resource::{AutoScale, ScalePolicy};
 
 use super::{Advice, Kind, Remedy, Stretch, View, Worth, most};
@@ -26,8 +27,8 @@ impl View<'_> {
         Some(Advice {
             kind: Kind::MaxReached,
             note: format!(
-                "for {hours:.1} h its metrics asked for more than the {} replicas that are allowed, at most for {asked}",
-                auto.max
+                "for {hours:.1} h its metrics asked for more than the maximum of {}, at most for {asked}",
+                Replicas(auto.max)
             ),
             worth: Worth::LackedReplicaHours(capped.iter().map(lacked).sum()),
             remedy: Remedy::Max(to),
@@ -49,8 +50,8 @@ impl View<'_> {
         Some(Advice {
             kind: Kind::MinNeverLeft,
             note: format!(
-                "for {hours:.1} h it had the {} replicas that are the fewest, and its metrics never asked for more than {to}",
-                auto.min
+                "for {hours:.1} h it ran its minimum of {}, and its metrics never asked for more than {to}",
+                Replicas(auto.min)
             ),
             worth: Worth::SparedReplicaHours(f64::from(auto.min - to) * hours),
             remedy: Remedy::Min(to),
@@ -73,12 +74,9 @@ impl View<'_> {
                 others.filter_map(|(_, asked)| *asked).max()
             };
             let (kind, what) = if asked.iter().all(|row| row[index].is_none()) {
-                (
-                    Kind::MetricUnmeasured,
-                    "was never measured, and what is not measured keeps replicas from being removed",
-                )
+                (Kind::MetricUnmeasured, "was never measured, and an unmeasured metric prevents scaling in")
             } else if asked.iter().all(|row| row[index] < others(row)) {
-                (Kind::MetricNeverDecided, "never decided: another always asked for more")
+                (Kind::MetricNeverDecided, "never decided: another metric always asked for more")
             } else {
                 return None;
             };

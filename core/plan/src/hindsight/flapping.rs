@@ -41,7 +41,7 @@ impl View<'_> {
         }
         let days = self.looked_at().as_secs_f64() / 86_400.0;
         let note = format!(
-            "{flaps} times in {days:.1} days replicas were added within {} minutes after some had been removed",
+            "{flaps} times in {days:.1} days replicas were added less than {} minutes after others had been removed",
             FLAP.as_secs() / 60
         );
         (f64::from(flaps) > FLAPS_A_DAY * days).then_some(Advice {

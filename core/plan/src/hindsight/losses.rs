@@ -41,8 +41,8 @@ fn no_spare(service: &ServiceState, seen: Duration) -> Option<Advice> {
     Some(Advice {
         kind: Kind::NoSpare,
         note: format!(
-            "{lost} times in {days:.1} days a replica was lost, and the next one was waited for, for {:.0} s each; one that is kept ready would have \
-             stepped in {covered} times and have cost {:.1} replica-hours",
+            "{lost} times in {days:.1} days a replica was lost, and its replacement took {:.0} s each time; a spare would have taken over \
+             {covered} times and have cost {:.1} replica-hours",
             start.as_secs_f64(),
             hours(seen)
         ),
@@ -61,9 +61,7 @@ fn spare_never_used(service: &ServiceState, spares: u32, seen: Duration) -> Opti
     let recover = if needed == 0 { Recover::Reschedule } else { Recover::Standby { spares: needed } };
     Some(Advice {
         kind: Kind::SpareNeverUsed,
-        note: format!(
-            "replicas kept ready for losses: {spares}; most that were lost at once in {days:.1} days: {needed}"
-        ),
+        note: format!("spares kept: {spares}; most replicas lost at once in {days:.1} days: {needed}"),
         worth: Worth::SparedReplicaHours(f64::from(spares - needed) * hours(seen)),
         remedy: Remedy::Recover(recover),
     })

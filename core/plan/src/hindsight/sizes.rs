@@ -47,8 +47,8 @@ fn cpu_off(range: Range<u64>, declared: Quantity, replicas: f64) -> Option<Advic
         return Some(Advice {
             kind: Kind::CpuTight,
             note: format!(
-                "in one minute of ten each replica used all of the {declared}m of the processor that are declared, or more; with --cpu quota it \
-                 is throttled then, without it lives on what others leave"
+                "in one minute of ten each replica used its declared {declared}m of the processor or more; with --cpu quota it is throttled then, \
+                 without it depends on what others leave"
             ),
             worth: Worth::LackedCores((range.target - declared) as f64 * replicas / 1000.0),
             remedy,
@@ -61,7 +61,7 @@ fn cpu_off(range: Range<u64>, declared: Quantity, replicas: f64) -> Option<Advic
     Some(Advice {
         kind: Kind::CpuOverAsked,
         note: format!(
-            "each replica may use {declared}m of the processor, and {}m would cover what it was seen to use (at most {}m)",
+            "each replica may use {declared}m of the processor, but {}m would cover its usage (at most {}m)",
             range.target, range.upper
         ),
         worth: Worth::SparedCores(spared),
@@ -78,13 +78,13 @@ fn memory_off(range: Range<u64>, declared: Quantity, replicas: f64) -> Option<Ad
     let whole = |bytes: u64| Bytes((bytes as f64 * replicas) as u64);
     let has = format!("each replica may use {} MiB of memory", declared / MIB);
     if declared > range.upper {
-        let note = format!("{has}, and {target} MiB would cover what it was seen to use");
+        let note = format!("{has}, but {target} MiB would cover its usage");
         let worth = Worth::SparedMemory(whole(declared - range.target));
         return Some(Advice { kind: Kind::MemoryOverAsked, note, worth, remedy });
     }
     (declared < range.target).then(|| Advice {
         kind: Kind::MemoryTight,
-        note: format!("{has}, and by what it was seen to use, or ran out of, it needs {target} MiB"),
+        note: format!("{has}, but it needs {target} MiB by its usage and the times that it ran out"),
         worth: Worth::LackedMemory(whole(range.target - declared)),
         remedy,
     })

@@ -51,14 +51,12 @@ impl View<'_> {
         let Count::Auto(auto) = &self.spec.scale.count else { return None };
         let waited = hours(start * added(rises));
         let seen = format!(
-            "replicas that the load asked for were waited for {} times, for {:.0} s each",
+            "the load had to wait for new replicas {} times, {:.0} s each time",
             rises.len(),
             start.as_secs_f64()
         );
         if is_foreseeable(service, auto) {
-            let note = format!(
-                "{seen}; a forecast starts them before they are asked for, where the load repeats itself"
-            );
+            let note = format!("{seen}; a forecast starts them in advance where the load repeats itself");
             return Some(Advice {
                 kind: Kind::SlowStarts,
                 note,
@@ -87,7 +85,7 @@ impl View<'_> {
         }
         let cost = |stretch: &Stretch| f64::from(floor.saturating_sub(stretch.desired)) * self.hours(stretch);
         let note = format!(
-            "{seen}, mostly from the {} that are the fewest; {floor} as the fewest would have cost {:.1} replica-hours",
+            "{seen}, mostly from the minimum of {}; a minimum of {floor} would have cost {:.1} replica-hours",
             auto.min,
             self.past.iter().map(cost).sum::<f64>()
         );
@@ -108,7 +106,7 @@ impl View<'_> {
         Some(Advice {
             kind: Kind::SlowProbe,
             note: format!(
-                "of the {:.0} s that a start takes, a replica that is ready waits for {:.1} s on average until it is asked",
+                "of the {:.0} s that a start takes, a ready replica waits {:.1} s on average for its next probe",
                 start.as_secs_f64(),
                 late.as_secs_f64()
             ),

@@ -76,7 +76,7 @@ fn a_maximum_that_is_too_low_lacks_what_was_asked_beyond_it() {
         (Worth::LackedReplicaHours(6.0), Remedy::Max(14)),
         "4 and 2 in an hour each"
     );
-    assert!(note.contains("for 2.0 h") && note.contains("the 10 replicas"), "{note}");
+    assert!(note.contains("for 2.0 h") && note.contains("the maximum of 10 replicas"), "{note}");
 
     let declared = Arc::make_mut(service.declared.as_mut().expect("it is declared"));
     remedy.apply(&mut declared.spec);
@@ -176,7 +176,7 @@ fn slow_starts_that_many_waited_for_are_told_and_a_forecast_would_have_been_befo
     assert_eq!((late.kind, late.remedy), (Kind::SlowStarts, Remedy::Forecast));
     let Worth::LackedReplicaHours(hours) = late.worth else { panic!("{late:?}") };
     assert!((hours - 48.0 * 4.0 * 30.0 / 3600.0).abs() < 1e-9, "four in each hour, for 30 s each: {hours}");
-    assert!(late.note.contains("48 times, for 30 s each"), "{}", late.note);
+    assert!(late.note.contains("48 times, 30 s each time"), "{}", late.note);
     let mut service = starting(scaled(1, 9), 30);
     let declared = Arc::make_mut(service.declared.as_mut().expect("it is declared"));
     late.remedy.apply(&mut declared.spec);
@@ -216,7 +216,7 @@ fn where_a_forecast_is_on_already_more_at_the_least_are_waited_for_less() {
     let found = advised(&foreseeing(2), &hourly(2, 4));
     assert_eq!((found[0].kind, found[0].remedy), (Kind::SlowStarts, Remedy::Min(6)));
     assert!(
-        found[0].note.contains("6 as the fewest would have cost 160.0 replica-hours"),
+        found[0].note.contains("a minimum of 6 would have cost 160.0 replica-hours"),
         "{}",
         found[0].note
     );
@@ -543,7 +543,7 @@ fn a_low_watermark_that_nothing_fell_below_while_fewer_would_have_done_is_too_lo
     };
     assert_eq!(*remedy, Remedy::LowWatermark(Quantity::from_milli(30_000)));
     assert_eq!(*worth, Worth::SparedReplicaHours(6.0 * 192.0), "110 in parts of 30 is 4, and there were ten");
-    assert!(note.starts_with("queue was never below") && note.contains("2 would"), "{note}");
+    assert!(note.starts_with("queue was never below") && note.contains("although 2 of "), "{note}");
     let mut spec = marked(5).declared.expect("it is declared").spec.clone();
     remedy.apply(&mut spec);
     assert_eq!(spec.scale, marked(30).declared.expect("it is declared").spec.scale);

@@ -47,7 +47,7 @@ impl View<'_> {
             return Some(Advice {
                 kind: Kind::ScheduleOverAsked,
                 note: format!(
-                    "its schedule {} kept {floor} replicas {times} times, and its metrics never asked for more than {asked} then",
+                    "its schedule {} kept {floor} replicas {times} times, while its metrics never asked for more than {asked}",
                     index + 1
                 ),
                 worth: Worth::SparedReplicaHours(f64::from(floor - to) * hours),
@@ -57,7 +57,7 @@ impl View<'_> {
         (least >= floor).then(|| Advice {
             kind: Kind::ScheduleNeverDecided,
             note: format!(
-                "its schedule {} kept {floor} replicas {times} times, and its metrics always asked for as many by themselves",
+                "its schedule {} kept {floor} replicas {times} times, while its metrics always asked for at least as many",
                 index + 1
             ),
             worth: Worth::Uncounted,
@@ -107,7 +107,7 @@ impl View<'_> {
             is_idle.then(|| Advice {
                 kind: Kind::StepNeverTaken,
                 note: format!(
-                    "of the {} steps that {} replicas, the {which} was never taken, others {} times",
+                    "of the {} steps that {} replicas, the {which} was never taken; the others were taken {} times",
                     steps.len(),
                     if direction == Direction::Out { "add" } else { "remove" },
                     moves.len()
@@ -153,7 +153,7 @@ impl View<'_> {
         Some(Advice {
             kind: Kind::LowNeverReached,
             note: format!(
-                "{} was never below the low watermark, and at times {few} would have carried, below the high one, what {had} replicas did",
+                "{} was never below the low watermark, although {few} of {had} replicas could at times have carried the load below the high one",
                 metric.name()
             ),
             worth: if spared > 0.0 { Worth::SparedReplicaHours(spared) } else { Worth::Uncounted },

@@ -31,8 +31,8 @@ impl View<'_> {
         Some(Advice {
             kind: Kind::CpuThrottled,
             note: format!(
-                "in one minute of twenty or more each replica used up its {declared} of the processor in {:.0} % of the kernel's windows, and waited \
-                 for the next one",
+                "in at least one minute of twenty each replica used up its {declared} of the processor in {:.0} % of the kernel's periods and was \
+                 throttled until the next one",
                 share * 100.0
             ),
             worth: Worth::LackedCores(each * self.replicas(service)),

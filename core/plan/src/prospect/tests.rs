@@ -136,7 +136,7 @@ fn a_service_that_may_rest_says_what_lets_it_rest() {
     scene.term = Term::of(scene.now.wall, &scene.declared, scene.replicas_max);
     let [told] = &Situation::of(scene).all_prospects()[..] else { panic!("one thing is told") };
     assert!(
-        told.note.starts_with("once nobody has asked for anything for 20s, it rests; else only"),
+        told.note.starts_with("after 20s without requests it scales to zero; otherwise only"),
         "{told:?}"
     );
 }
@@ -197,8 +197,8 @@ fn a_limit_that_holds_afterwards_as_well_is_no_reason_to_wait() {
     let limits = situation.decision().limits;
     assert_eq!(limits.iter().map(|it| it.name).collect::<Vec<_>>(), ["TooFewReplicas", "HeldBySuddenFall"]);
     let note = situation.by_time(|desired| desired < 5).unwrap().note;
-    let (_, until) = note.split_once("; until then ").unwrap();
-    assert!(until.starts_with("a metric fell to 0 % of what it was"), "{until}");
+    let (_, until) = note.split_once("; until then: ").unwrap();
+    assert!(until.starts_with("a metric fell to 0 % of its value"), "{until}");
 }
 
 /// Two replicas with nothing to do, of which no fewer are wanted, with this schedule.
@@ -221,13 +221,13 @@ fn a_schedule_stands_in_the_way_only_of_what_it_bounds() {
     let all_day = |bound: &str, replicas: u32| serde_json::json!([{"cron": "0 0 * * *", "timezone": "UTC", "duration": "2d", bound: replicas}]);
     assert_eq!(
         fewer(all_day("max", 30)),
-        "no load within the next day leads to fewer: at least 2 are wanted"
+        "no load within the next day leads to fewer replicas: the minimum is 2"
     );
     let raised = fewer(all_day("min", 2));
-    assert!(raised.starts_with("no load within the next day leads to fewer: "), "{raised}");
+    assert!(raised.starts_with("no load within the next day leads to fewer replicas: "), "{raised}");
     assert_eq!(
         fewer(serde_json::json!([])),
-        "no load within the next hour leads to fewer: at least 2 are wanted"
+        "no load within the next hour leads to fewer replicas: the minimum is 2"
     );
 }
 
@@ -248,7 +248,7 @@ fn what_holds_is_named_and_not_a_gap_of_what_is_imagined() {
     let found = situation.towards(Goal::new(Asked::In, situation.ruling.desired));
     assert_eq!(
         &*found.note,
-        "no load within the next hour leads to fewer: 150 of 274 requests failed: the fall of load is not believed"
+        "no load within the next hour leads to fewer replicas: 150 of 274 requests failed, so a fall of the load removes no replica"
     );
 }
 
@@ -263,8 +263,8 @@ fn a_metric_that_goes_into_a_mean_is_not_said_to_ask_for_nothing() {
         Situation::of(scene).why_not(Asked::Out).because
     };
     let measured = because(Some(20_000));
-    assert!(measured.iter().all(|it| !it.contains("asks for nothing")), "{measured:?}");
+    assert!(measured.iter().all(|it| !it.contains("gives no number")), "{measured:?}");
     assert!(measured.iter().any(|it| it.starts_with("composite load asks for 2")), "{measured:?}");
     let silent = because(None);
-    assert!(silent.iter().any(|it| it.starts_with("queue asks for nothing")), "{silent:?}");
+    assert!(silent.iter().any(|it| it.starts_with("queue gives no number")), "{silent:?}");
 }

@@ -167,12 +167,12 @@ fn measured_over(question: &Question<'_>, place: usize) -> Option<u32> {
 impl fmt::Display for NoNumber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Undefined(Undefined::Missing(_)) => "something in it is missing",
+            Self::Undefined(Undefined::Missing(_)) => "a value in it is missing",
             Self::Undefined(Undefined::DivisionByZero) => "it divides by zero",
             Self::Undefined(Undefined::RootOfNegative) => "it takes the root of a negative number",
-            Self::Undefined(Undefined::TooLarge) => "it comes to more than a number can hold",
-            Self::Negative => "it comes to less than zero",
-            Self::NoneServing => "no replica answers requests, so that there is nothing to compare with",
+            Self::Undefined(Undefined::TooLarge) => "its result is too large",
+            Self::Negative => "its result is below zero",
+            Self::NoneServing => "no replica is ready, so there is nothing to compare with",
         })
     }
 }

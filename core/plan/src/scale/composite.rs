@@ -65,7 +65,7 @@ fn parts<'a>(
     })
 }
 
-/// Such as `the load is (3 × cpu 1.24 + 1 × memory 0.5) / 4 = 1.055: the ratio 1.055 is near enough to 1 to keep 2`.
+/// Such as `the load is (3 × cpu 1.24 + 1 × memory 0.5) / 4 = 1.055: the ratio 1.055 is within the tolerance, so the size stays at 2`.
 pub(super) fn told(
     policy: &CompositePolicy,
     spec: &AutoscalerSpec,
@@ -76,7 +76,7 @@ pub(super) fn told(
     let counted: Vec<Part<'_>> = parts(policy, spec, said).filter(|part| part.weight > 0.0).collect();
     let weights: f64 = counted.iter().map(|part| part.weight).sum();
     let part = |part: &Part<'_>| {
-        let ratio = part.ratio.map_or_else(|| "missing, taken for 0".to_owned(), figure);
+        let ratio = part.ratio.map_or_else(|| "missing, counted as 0".to_owned(), figure);
         format!("{} × {} {ratio}", figure(part.weight), part.name)
     };
     let sum: Vec<String> = counted.iter().map(part).collect();
@@ -94,12 +94,12 @@ pub(super) fn put_together(policy: &CompositePolicy, spec: &AutoscalerSpec, verd
             continue;
         }
         verdict.note = match weight(metric) {
-            0.0 => "it decides nothing: it weighs 0".into(),
+            0.0 => "it has no effect: its weight is 0".into(),
             weight => {
                 let part = verdict.ratio.map_or_else(String::new, |ratio| {
-                    format!(", which is {} of the load", figure(weight * ratio / weights))
+                    format!(", and it adds {} to the load", figure(weight * ratio / weights))
                 });
-                format!("it weighs {} of {}{part}", figure(weight), figure(weights)).into()
+                format!("its weight is {} of {}{part}", figure(weight), figure(weights)).into()
             }
         };
     }

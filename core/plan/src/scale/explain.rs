@@ -112,9 +112,7 @@ impl Verdict {
                 composite::verdict(Some((composed, number)), note)
             }
             Err(Some(why)) => composite::verdict(None, why.to_string()),
-            Ok(_) | Err(None) => {
-                composite::verdict(None, "a metric that weighs something is missing".to_owned())
-            }
+            Ok(_) | Err(None) => composite::verdict(None, "a metric that has a weight is missing".to_owned()),
         }
     }
 
@@ -139,7 +137,7 @@ impl Verdict {
     fn looked_at(&self, spec: &AutoscalerSpec, place: usize, mut verdict: MetricVerdict) -> MetricVerdict {
         let Some(only) = spec.policy.only_metric(&spec.metrics) else { return verdict };
         if place != only {
-            let note = format!("it decides nothing: the policy looks at {} alone", name_at(spec, only));
+            let note = format!("it has no effect: the policy uses {} only", name_at(spec, only));
             (verdict.ratio, verdict.proposal, verdict.note) = (None, None, note.into());
         } else if let Course::Scaled { choice, raised_from, stabilized, .. } = self.course {
             let number = raised_from.unwrap_or(stabilized.proposal);
@@ -199,7 +197,7 @@ impl Verdict {
                 ConditionKind::ScalingActive,
                 false,
                 "ScalingDisabled",
-                "the target was set to zero replicas, which turns autoscaling off until somebody sets another number",
+                "the target was set to zero replicas, which turns autoscaling off until it is set to another number",
             )),
             Course::NoMembers(fault) => {
                 let reason = fault.reason();
@@ -226,8 +224,7 @@ impl Verdict {
             ));
         }
         if self.was_scaled_to_zero {
-            let message =
-                "the autoscaler took the last replica away and will bring one back when there is load";
+            let message = "the autoscaler scaled to zero, and starts a replica when there is load";
             conditions.push(condition(ConditionKind::ScaledToZero, true, "ScaledToZero", message));
         }
         conditions
@@ -240,11 +237,13 @@ impl Verdict {
                 let message = format!("setting {} failed: {why}", Replicas(self.desired));
                 (false, "FailedUpdateScale", message.into())
             }
-            (_, Carried::Out) if self.is_rescale() => {
-                (true, "SucceededRescale", format!("the number was set to {}", self.desired).into())
-            }
+            (_, Carried::Out) if self.is_rescale() => (
+                true,
+                "SucceededRescale",
+                format!("the number of replicas was set to {}", self.desired).into(),
+            ),
             (Course::Scaled { stabilized, .. }, _) => match stabilized.held {
-                None => (true, "ReadyForNewScale", "the number is as recommended".into()),
+                None => (true, "ReadyForNewScale", "the number of replicas is as recommended".into()),
                 Some(held) => (true, held.direction.stabilized(), stabilized.note().into()),
             },
             (
@@ -267,7 +266,7 @@ impl Verdict {
                 ConditionKind::ScalingActive,
                 false,
                 "InvalidMetricSourceType",
-                "there is no metric to ask",
+                "there is no metric",
             );
         };
         let message = format!("{}: {fault}", Named(metric));
@@ -291,8 +290,9 @@ impl Verdict {
             Course::Unanswered(why) => format!("stays at {desired}: {}", formula::unanswered(spec, *why)),
             Course::Scaled { choice, raised_from, stabilized, limited } => {
                 let asks = self.asked(spec, *choice, raised_from.unwrap_or(stabilized.proposal));
-                let ahead = raised_from
-                    .map(|from| format!("not {from} but {}, for the load ahead", stabilized.proposal));
+                let ahead = raised_from.map(|from| {
+                    format!("raised from {from} to {} for the forecast load", stabilized.proposal)
+                });
                 let head = if previous == desired {
                     format!("stays at {desired}: {asks}")
                 } else {
@@ -361,12 +361,14 @@ impl Verdict {
         let name = name_at(spec, invalid);
         let why = match self.metrics.get(invalid) {
             Some(Err(fault)) => fault.to_string(),
-            Some(Ok(_)) | None => "there is no metric to ask".to_owned(),
+            Some(Ok(_)) | None => "there is no metric".to_owned(),
         };
         let stays = format!("stays at {}: {name} gives no number, because {why}", self.desired);
         match asked {
             None => stays,
-            Some(asked) => format!("{stays}; the others ask for {asked}, but partial data never scales in"),
+            Some(asked) => format!(
+                "{stays}; the other metrics ask for {asked}, but a service never scales in on partial data"
+            ),
         }
     }
 }
@@ -374,7 +376,8 @@ impl Verdict {
 impl Stabilized {
     fn limit(&self, now: Time) -> Option<Limit> {
         let held = self.held?;
-        let age = held.by.map(|slot| format!(", {} s ago", now.since(slot.at).as_secs())).unwrap_or_default();
+        let age =
+            held.by.map(|slot| format!(", last {} s ago", now.since(slot.at).as_secs())).unwrap_or_default();
         Some(Limit {
             name: held.direction.stabilized(),
             from: self.proposal,
@@ -389,14 +392,14 @@ impl Stabilized {
         let window = held.window.as_secs();
         match (held.direction, held.by) {
             (Direction::In, Some(_)) => {
-                format!("within the last {window} s {} recommended", were(self.replicas))
+                format!("up to {} recommended within the last {window} s", were(self.replicas))
             }
             (Direction::Out, Some(_)) => {
-                format!("within the last {window} s only {} recommended", were(self.replicas))
+                format!("as few as {} recommended within the last {window} s", were(self.replicas))
             }
             (Direction::In | Direction::Out, None) => {
                 format!(
-                    "within the last {window} s the recommendations did not agree on a change from {}",
+                    "the recommendations of the last {window} s do not agree on a change from {}",
                     self.replicas
                 )
             }
@@ -417,7 +420,7 @@ impl Limited {
             Cap::Max => at_most(to),
             Cap::Growth(growth) => {
                 format!(
-                    "at once it grows to {to} at most: {} times the number, or {}",
+                    "it may grow to at most {to} at once: {} times the number, or {}",
                     growth.factor, growth.at_least
                 )
             }
@@ -428,11 +431,11 @@ impl Limited {
     fn condition(&self) -> Condition {
         match (self.by, self.note()) {
             (Some(cap), Some(note)) => {
-                let message = format!("{} are recommended, but {note}", self.from);
+                let message = format!("{} recommended, but {note}", Replicas(self.from).are());
                 condition(ConditionKind::ScalingLimited, true, cap.reason(), message)
             }
             (None, _) | (_, None) => {
-                let message = "the recommended number is within bounds and rates";
+                let message = "the recommended number is within the bounds and rates";
                 condition(ConditionKind::ScalingLimited, false, "DesiredWithinRange", message)
             }
         }
@@ -469,37 +472,35 @@ impl Direction {
     }
 }
 
-/// Such as `4 replicas may be added in 15 s, and there were 6 at its start: 10 at most`.
+/// Such as `4 replicas may be added in 15 s, starting from 6: at most 10`.
 impl fmt::Display for Rate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (verb, end) = match self.direction {
-            Direction::Out => ("added", "most"),
-            Direction::In => ("removed", "least"),
+            Direction::Out => ("added", "at most"),
+            Direction::In => ("removed", "at least"),
         };
         let Some(applied) = self.policy else {
-            return write!(f, "the behavior allows none to be {verb}");
+            return write!(f, "its behavior lets no replica be {verb}");
         };
         match applied.policy.change {
             PolicyChange::Pods(pods) => write!(f, "{}", Replicas(pods))?,
             PolicyChange::Percent(percent) => write!(f, "{} % of the replicas", percent.0)?,
         }
         let secs = applied.policy.period.as_secs();
-        let there = if applied.base == 1 { "was" } else { "were" };
-        write!(f, " may be {verb} in {secs} s, and there {there} {} at its start: ", applied.base)?;
-        write!(f, "{} at {end}", self.limit)
+        write!(f, " may be {verb} in {secs} s, starting from {}: {end} {}", applied.base, self.limit)
     }
 }
 
 fn at_most(replicas: u32) -> String {
-    format!("at most {replicas} {} allowed", if replicas == 1 { "is" } else { "are" })
+    format!("the maximum is {replicas}")
 }
 
 fn at_least(replicas: u32) -> String {
-    format!("at least {replicas} {} wanted", if replicas == 1 { "is" } else { "are" })
+    format!("the minimum is {replicas}")
 }
 
 fn were(replicas: u32) -> String {
-    format!("{replicas} {}", if replicas == 1 { "was" } else { "were" })
+    format!("{} {}", Replicas(replicas), if replicas == 1 { "was" } else { "were" })
 }
 
 fn policy_of(policy: &ScalePolicy) -> Policy {
@@ -529,10 +530,10 @@ fn gave(spec: &AutoscalerSpec, choice: Choice) -> String {
         | Choice::Burst(_)
         | Choice::Formula(_)
         | Choice::Composite(_)
-        | Choice::Promise(_) => format!("{name} gave the number"),
+        | Choice::Promise(_) => format!("{name} determined the number"),
         Choice::Agreed { .. } => format!("all metrics agree, and {name} asks for the least change"),
         Choice::Divided { against, .. } => {
-            format!("{name} asks for a change that {} does not ask for", name_at(spec, against))
+            format!("{name} asks for a change, but {} does not", name_at(spec, against))
         }
     }
 }

@@ -5,6 +5,7 @@
 use std::fmt;
 
 use model::memory::FailingMemory;
+use model::quantity::Replicas;
 use model::resource::{Fallback, MetricSpec};
 use model::time::Time;
 
@@ -53,10 +54,10 @@ impl FallenBack {
     }
 }
 
-/// Such as `nothing since 12:00:07.000, so that its fallback of 4 stands in`.
+/// Such as `it has had no value since 12:00:07.000, so its fallback of 4 replicas is used`.
 impl fmt::Display for FallenBack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { since, replicas, .. } = self;
-        write!(f, "nothing since {since}, so that its fallback of {replicas} stands in")
+        write!(f, "it has had no value since {since}, so its fallback of {} is used", Replicas(*replicas))
     }
 }

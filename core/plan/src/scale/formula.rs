@@ -106,11 +106,8 @@ pub(super) fn put_together(policy: &FormulaPolicy, spec: &AutoscalerSpec, verdic
             continue;
         }
         let is_named = policy.expression.names().any(|name| name == metric.name());
-        let note = if is_named {
-            "the formula names it"
-        } else {
-            "it decides nothing: the formula does not name it"
-        };
+        let note =
+            if is_named { "the formula uses it" } else { "it has no effect: the formula does not use it" };
         (verdict.ratio, verdict.proposal, verdict.note) = (None, None, note.into());
     }
 }

@@ -96,29 +96,29 @@ impl fmt::Display for MetricFault {
         match self {
             Self::Unavailable(why) => write!(f, "{why}"),
             Self::NoReplicas => f.write_str("the service has no replicas to measure"),
-            Self::NoSamples(census) => write!(f, "no replica that counts has been measured: {census}"),
+            Self::NoSamples(census) => write!(f, "none of the replicas that count has been measured: {census}"),
             Self::Mismatch(Census { strangers: 0, .. }) => {
-                f.write_str("the measured replicas have requested nothing of it, so there is no share to compute")
+                f.write_str("the measured replicas request none of it, so there is no utilization to compute")
             }
             Self::Mismatch(census) => {
-                write!(f, "the measurements are of other replicas than those of the service: {census}")
+                write!(f, "the measurements are not of replicas of the service: {census}")
             }
             Self::NoRequest => f.write_str(
-                "the service requests nothing of it, so there is no share to compute; declare it under resources",
+                "the service requests none of it, so there is no utilization to compute; declare it under resources",
             ),
             Self::Request(fault) => write!(f, "{fault}"),
             Self::Target => f.write_str("its target is not above zero"),
-            Self::Shape => f.write_str("its source measures the whole where each replica is meant, or the reverse"),
+            Self::Shape => f.write_str("its source measures the total where each replica is needed, or the reverse"),
         }
     }
 }
 
-/// Such as `3 ready, 1 not at work yet, 2 missing (1 stale)`.
+/// Such as `3 ready, 1 still starting, 2 missing (1 stale)`.
 impl fmt::Display for Census {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ready", self.ready)?;
         if self.unready > 0 {
-            write!(f, ", {} not at work yet", self.unready)?;
+            write!(f, ", {} still starting", self.unready)?;
         }
         if self.missing() > 0 {
             write!(f, ", {} missing", self.missing())?;
@@ -130,13 +130,13 @@ impl fmt::Display for Census {
             (stale, failed) => write!(f, " ({stale} stale, {failed} failed)")?,
         }
         if self.unstable > 0 {
-            write!(f, ", {} not to be counted on", self.unstable)?;
+            write!(f, ", {} unstable", self.unstable)?;
         }
         if self.ignored > 0 {
-            write!(f, ", {} on their way out", self.ignored)?;
+            write!(f, ", {} being removed", self.ignored)?;
         }
         if self.strangers > 0 {
-            write!(f, ", {} of unknown replicas", self.strangers)?;
+            write!(f, ", {} from unknown replicas", self.strangers)?;
         }
         Ok(())
     }

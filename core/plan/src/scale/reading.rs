@@ -263,11 +263,11 @@ impl Requests<'_> {
 impl fmt::Display for Unavailable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Absent => f.write_str("its source has no measurement of it, which is not zero"),
-            Self::Stale { since } => write!(f, "its last measurement, of {since}, is too old"),
+            Self::Absent => f.write_str("its source has no value for it, which does not count as zero"),
+            Self::Stale { since } => write!(f, "its last measurement, from {since}, is too old"),
             Self::Failed(why) => write!(f, "reading it failed: {why}"),
             Self::NoSource => f.write_str("no source measures it"),
-            Self::Unlearned => f.write_str("what a replica carries within its promise is not known yet"),
+            Self::Unlearned => f.write_str("what a replica carries within its SLO is not known yet"),
         }
     }
 }

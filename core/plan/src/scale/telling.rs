@@ -15,7 +15,7 @@ use super::stabilize::Direction;
 use super::step::{StepCourse, Stepped, applied, side};
 use super::tracking::{TrackCourse, Tracked};
 use super::watermarks::{MarkCourse, Marked};
-use super::wording::{Besides, Named, amount_of};
+use super::wording::{Besides, Named, amount_of, kept};
 
 /// What a policy of `spec` that looks back came to, with its arithmetic; `None` for the others.
 ///
@@ -80,36 +80,38 @@ pub(super) fn aim(spec: &AutoscalerSpec, metric: &MetricSpec) -> Option<String> 
     }
 }
 
-/// Such as `http_requests_per_second at 84 in the latest evaluation, and from 70 on in 3 of 3: the step from 80 on adds 50 %, 2 + 1 is 3`.
+/// Such as `http_requests_per_second at 84 in the latest evaluation, and from 70 on in 3 of the last 3: the step from 80 on adds 50 %, 2 + 1 is 3`.
 fn of_steps(policy: &StepPolicy, metric: &MetricSpec, stepped: Stepped, current: u32) -> String {
     let (name, every, of) = (Named(metric), policy.evaluation.every, stepped.evaluations);
-    let kept = format!("so {current} are kept");
+    let kept = kept(current);
     let Some(latest) = stepped.latest else {
         return if of == 0 {
-            format!("{name} is evaluated every {every}, and none is over since the last change, {kept}")
+            format!(
+                "{name} is evaluated every {every}, and no evaluation has ended since the last change, {kept}"
+            )
         } else {
             format!("{name} was not measured during the latest evaluation, {kept}")
         };
     };
     let found = format!("{name} at {} in the latest evaluation", amount_of(metric, latest));
     let edge = |direction| edge(policy, direction, metric);
-    let agreed = |direction, breaches: u32| {
-        format!("{found}, and {} in {breaches} of the latest {of}", edge(direction))
-    };
+    let agreed =
+        |direction, breaches: u32| format!("{found}, and {} in {breaches} of the last {of}", edge(direction));
     match stepped.course {
-        StepCourse::Unknown | StepCourse::Resting => format!("{found}, where no step is, {kept}"),
+        StepCourse::Unknown | StepCourse::Resting => format!("{found}, which no step covers, {kept}"),
         StepCourse::Few { direction, breaches } => {
-            format!("{}, where {} must be, {kept}", agreed(direction, breaches), policy.evaluation.breaches)
+            format!(
+                "{}, of which {} are needed, {kept}",
+                agreed(direction, breaches),
+                policy.evaluation.breaches
+            )
         }
         StepCourse::Cooling { direction, until } => {
             let verb = verb(direction);
-            format!(
-                "{found}, {}, but none is {verb} before {until}: the last change rests until then",
-                edge(direction)
-            )
+            format!("{found}, {}, but the cooldown lets no replica be {verb} before {until}", edge(direction))
         }
         StepCourse::Partial => {
-            format!("{found}, but replicas without a sample are never taken for idle ones, {kept}")
+            format!("{found}, but replicas without a sample do not count as idle, {kept}")
         }
         StepCourse::Taken { direction, breaches, step } => {
             let after = applied(policy, direction, step, current);
@@ -162,36 +164,36 @@ fn verb(direction: Direction) -> &'static str {
     }
 }
 
-/// Such as `cpu at 91 %, above the high watermark 80 %: 182 % shared out at 80 % at most is 3`.
+/// Such as `cpu at 91 %, above the high watermark 80 %: 182 % in total, with at most 80 % per replica, needs 3`.
 fn of_watermarks(policy: &WatermarkPolicy, metric: &MetricSpec, marked: Marked, current: u32) -> String {
     let amount = |milli: i64| amount_of(metric, Milli(milli));
     let (high, low) = (amount(policy.high.milli()), amount(policy.low.milli()));
     let at = format!("{} at {}", Named(metric), amount_of(metric, marked.value));
-    let kept = format!("so {current} are kept");
+    let kept = kept(current);
     let beyond = |direction| match direction {
         Direction::Out => format!("{at}, above the high watermark {high}"),
         Direction::In => format!("{at}, below the low watermark {low}"),
     };
     match marked.course {
         MarkCourse::Resting if marked.value.0 > policy.high.milli() => {
-            format!("{}, but as many as carry it are on their way, {kept}", beyond(Direction::Out))
+            format!("{}, but enough replicas for it are starting, {kept}", beyond(Direction::Out))
         }
         MarkCourse::Resting if marked.value.0 < policy.low.milli() => {
-            format!("{}, but fewer would be above the high one ({high}), {kept}", beyond(Direction::In))
+            format!(
+                "{}, but fewer replicas would exceed the high one ({high}), {kept}",
+                beyond(Direction::In)
+            )
         }
         MarkCourse::Resting => format!("{at}, between the watermarks {low} and {high}, {kept}"),
         MarkCourse::Waiting { direction, asked, until } => {
             format!(
-                "{}: {} from {until} on, if it stays there; until then {current}",
+                "{}: {} from {until} on if it stays there; until then {current}",
                 beyond(direction),
                 Replicas(asked)
             )
         }
         MarkCourse::Partial => {
-            format!(
-                "{}, but replicas without a sample are never taken for idle ones, {kept}",
-                beyond(Direction::In)
-            )
+            format!("{}, but replicas without a sample do not count as idle, {kept}", beyond(Direction::In))
         }
         MarkCourse::Beyond { direction, asked } => {
             let each = match direction {
@@ -199,7 +201,7 @@ fn of_watermarks(policy: &WatermarkPolicy, metric: &MetricSpec, marked: Marked, 
                 Direction::In => format!("at least {low} and at most {high}"),
             };
             let load = amount_of(metric, marked.load);
-            format!("{}: {load} in all, shared out to {each} each, is {asked}", beyond(direction))
+            format!("{}: {load} in total, with {each} per replica, needs {asked}", beyond(direction))
         }
     }
 }
@@ -208,45 +210,50 @@ fn of_tracking(tracked: Tracked) -> Option<String> {
     match tracked.course {
         TrackCourse::Followed => None,
         TrackCourse::Waiting { direction, until } => {
-            Some(format!("; none is {} before {until}, and only if it stays so", verb(direction)))
+            Some(format!("; no replica is {} before {until}, and only if this lasts", verb(direction)))
         }
-        TrackCourse::Partial => {
-            Some("; but replicas without a sample are never taken for idle ones".to_owned())
-        }
+        TrackCourse::Partial => Some("; but replicas without a sample do not count as idle".to_owned()),
         TrackCourse::Warming { replicas, until } => {
             let until = until.map(|until| format!(" until {until}")).unwrap_or_default();
-            Some(format!("; but {replicas} of the replicas warm up{until}, and none is removed meanwhile"))
+            Some(format!(
+                "; but {} warming up{until}, and no replica is removed meanwhile",
+                Replicas(replicas).are()
+            ))
         }
     }
 }
 
-/// Such as `http_requests_per_second at 212.5 in all over 1m, which at 50 each asks for 5`.
+/// Such as `http_requests_per_second at 212.5 in total over 1m, which at 50 per replica asks for 5`.
 fn of_windows(policy: &BurstPolicy, metric: &MetricSpec, windowed: Windowed, current: u32) -> String {
     let each = amount_of(metric, windowed.each);
     let over = |mean: Milli, window, asks: u32| {
-        format!("{} in all over {window}, which at {each} each asks for {asks}", amount_of(metric, mean))
+        format!(
+            "{} in total over {window}, which at {each} per replica asks for {asks}",
+            amount_of(metric, mean)
+        )
     };
     let name = Named(metric);
     let stable = over(windowed.stable, policy.stable_window, windowed.stable_asks);
     match windowed.course {
         WindowCourse::Stable { besides } => format!("{name} at {stable}{}", Besides(besides)),
-        WindowCourse::Near => format!("{name} at {stable}: near enough to keep {current}"),
+        WindowCourse::Near => format!("{name} at {stable}: within the tolerance, {}", kept(current)),
         WindowCourse::Short { until } => {
             format!(
-                "{name} at {stable}; but the window is seen whole at {until} only, and none is removed before"
+                "{name} at {stable}; but no replica is removed before {until}, when the window is complete"
             )
         }
         WindowCourse::Partial => {
             format!(
-                "{name} at {stable}; but replicas without a sample are never taken for idle ones, so {current} are kept"
+                "{name} at {stable}; but replicas without a sample do not count as idle, {}",
+                kept(current)
             )
         }
         WindowCourse::Panic { since, until, peak, besides } => {
             let panic = over(windowed.panic, policy.panic_window, windowed.panic_asks);
             let (ready, threshold) = (windowed.ready, policy.panic_threshold_percent);
             format!(
-                "a burst since {since}, {} at its peak{}: {name} at {panic}, with {ready} ready (it begins at {threshold} % \
-                 of what these should carry), and at {stable}; none is removed before {until}",
+                "a burst since {since}, {} at its peak{}: {name} at {panic}, with {ready} ready (a burst begins at {threshold} % \
+                 of what these should carry), and at {stable}; no replica is removed before {until}",
                 Replicas(peak),
                 Besides(besides)
             )
@@ -254,7 +261,7 @@ fn of_windows(policy: &BurstPolicy, metric: &MetricSpec, windowed: Windowed, cur
     }
 }
 
-/// Such as `http_requests_per_second at 120 in all, of which a replica carries 41: 3; within the 13 s of a start it rose past what 4 carry in
+/// Such as `http_requests_per_second at 120 in total, and a replica carries 41: 3; it rose past what 4 carry within the 13 s of a start in
 /// 0.1 % of the times seen`.
 fn of_promise(metric: &MetricSpec, promised: Promised) -> String {
     let Promised {
@@ -271,27 +278,27 @@ fn of_promise(metric: &MetricSpec, promised: Promised) -> String {
         learned,
     } = promised;
     let (load, capacity) = (amount_of(metric, load), amount_of(metric, capacity));
-    let now = format!("{} at {load} in all, of which a replica carries {capacity}: {needed}", Named(metric));
+    let now = format!("{} at {load} in total, and a replica carries {capacity}: {needed}", Named(metric));
     let percent = f64::from(risk) / 10_000.0;
     let ahead = if is_foreseen {
         format!(
-            "within a minute it rose past what {floor} carry in {percent} % of those seen, and beyond that as is foreseen"
+            "it rose past what {floor} carry within a minute in {percent} % of the minutes seen; beyond a minute the forecast counts"
         )
     } else if is_new {
-        format!("too few rises of it were seen yet, so that three tenths are kept free: {floor}")
+        format!("too few rises have been seen yet, so 30 % of the capacity are kept free: {floor}")
     } else {
         let secs = horizon.as_secs();
         format!(
-            "within the {secs} s until another would serve it rose past what {floor} carry in {percent} % of the times seen"
+            "it rose past what {floor} carry within the {secs} s of a start in {percent} % of the times seen"
         )
     };
     let wary = wary.filter(|wary| *wary > needed.max(floor)).map_or_else(String::new, |wary| {
-        format!("; fewer only with room for what is learned to change: {wary}")
+        format!("; it scales in only to {wary}, because what it has learned may change")
     });
-    let partial = if is_partial { "; not all replicas are measured, so that none is removed" } else { "" };
+    let partial = if is_partial { "; not all replicas are measured, so none is removed" } else { "" };
     let learned = match learned {
         Some(Ok(weighed)) => format!("; {weighed}"),
-        Some(Err(why)) => format!("; SLO-first decides and not what was learned: {why}"),
+        Some(Err(why)) => format!("; SLO-first decides without what was learned: {why}"),
         None => String::new(),
     };
     format!("{now}; {ahead}{wary}{learned}{partial}")

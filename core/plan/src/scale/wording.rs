@@ -111,11 +111,15 @@ fn note(metric: &MetricSpec, proposal: &Proposal) -> Arc<str> {
 fn arithmetic(metric: &MetricSpec, proposal: &Proposal) -> String {
     let replicas = proposal.replicas;
     let with_assumed = |assumed: bool| {
-        if assumed { ", with what is assumed of replicas without a sample" } else { "" }
+        if assumed { ", with values assumed for replicas without a sample" } else { "" }
     };
     match proposal.basis {
         Basis::WithinTolerance { assumed, ratio } => {
-            format!("the ratio {ratio:.3}{} is near enough to 1 to keep {replicas}", with_assumed(assumed))
+            format!(
+                "the ratio {ratio:.3}{} is within the tolerance, {}",
+                with_assumed(assumed),
+                kept(replicas)
+            )
         }
         Basis::Ratio { assumed, ratio, times, besides } => format!(
             "{ratio:.3} × {}{}, rounded up, is {}",
@@ -124,10 +128,12 @@ fn arithmetic(metric: &MetricSpec, proposal: &Proposal) -> String {
             InAll { replicas, besides }
         ),
         Basis::DirectionTurned { ratio } => format!(
-            "what is assumed of replicas without a sample turns the ratio to {ratio:.3}, so {replicas} are kept"
+            "values assumed for replicas without a sample turn the ratio to {ratio:.3}, {}",
+            kept(replicas)
         ),
         Basis::AgainstRatio { ratio, asked } => format!(
-            "the ratio {ratio:.3} leads to {asked}, which is the other way round from {replicas}, so these are kept"
+            "the ratio {ratio:.3} leads to {asked}, a change in the opposite direction, {}",
+            kept(replicas)
         ),
         Basis::FromZero { ratio } => format!("from zero, {ratio:.3} rounded up is {replicas}"),
         Basis::Shared { total, existing, besides } => {
@@ -151,7 +157,7 @@ pub(super) fn reckoned(
     match reckoning {
         Reckoning::Itself => format!("rounded up, {}", Replicas(asked)),
         Reckoning::WithinTolerance { ratio } => {
-            format!("the ratio {ratio:.3} is near enough to 1 to keep {asked}")
+            format!("the ratio {ratio:.3} is within the tolerance, {}", kept(asked))
         }
         Reckoning::Ratio { ratio, times, besides } => {
             let (times, asked) = (Replicas(times), InAll { replicas: asked, besides });
@@ -167,14 +173,19 @@ pub(super) fn reckoned(
             let name = spec.metrics.get(metric).map_or("a metric", MetricSpec::name);
             match metrics.get(metric).and_then(|said| said.as_ref().ok()) {
                 Some(Proposal { census, .. }) => format!(
-                    "that asks for {asked}, but {name} is not measured of all replicas ({census}), and partial data never scales in"
+                    "that asks for {asked}, but {name} is not measured on all replicas ({census}), and a service never scales in on partial data"
                 ),
                 None => format!(
-                    "that asks for {asked}, but nothing that it names is measured, and what stands in never scales in"
+                    "that asks for {asked}, but none of its metrics is measured, and a service never scales in on a substitute"
                 ),
             }
         }
     }
+}
+
+/// That the number of replicas does not change.
+pub(super) fn kept(replicas: u32) -> String {
+    format!("so the size stays at {replicas}")
 }
 
 /// A number with as many places as matter to a reader.
@@ -235,7 +246,7 @@ impl fmt::Display for Named<'_> {
     }
 }
 
-/// Such as `4, and 1 in place of those not to be counted on`.
+/// Such as `4, and 1 in place of unstable ones`.
 impl fmt::Display for InAll {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { replicas, besides } = *self;
@@ -243,12 +254,12 @@ impl fmt::Display for InAll {
     }
 }
 
-/// Such as `, and 1 in place of those not to be counted on`; nothing for none.
+/// Such as `, and 1 in place of unstable ones`; nothing for none.
 impl fmt::Display for Besides {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             0 => Ok(()),
-            besides => write!(f, ", and {besides} in place of those not to be counted on"),
+            besides => write!(f, ", and {besides} in place of unstable ones"),
         }
     }
 }

@@ -152,7 +152,7 @@ fn a_share_of_nothing_requested_is_a_fault_that_says_what_to_do() {
     assert_eq!(verdict.metrics, [Err(MetricFault::NoRequest)]);
     assert_eq!(
         verdict.summary(&scene.spec),
-        "stays at 2: cpu gives no number, because the service requests nothing of it, so there is no share to \
+        "stays at 2: cpu gives no number, because the service requests none of it, so there is no utilization to \
          compute; declare it under resources"
     );
 }
@@ -231,8 +231,8 @@ fn partial_data_never_scales_in() {
     assert_eq!(verdict.desired, 4);
     assert_eq!(
         verdict.summary(&scene.spec),
-        "stays at 4: queue gives no number, because its source has no measurement of it, which is not zero; the \
-         others ask for 1, but partial data never scales in"
+        "stays at 4: queue gives no number, because its source has no value for it, which does not count as zero; the \
+         other metrics ask for 1, but a service never scales in on partial data"
     );
 }
 
@@ -252,8 +252,8 @@ fn a_fallback_stands_in_once_a_metric_has_been_silent_for_as_long_as_is_declared
     assert_eq!(
         verdict.summary(&scene.spec),
         format!(
-            "from 3 to 5: queue gives no number, because its source has no measurement of it, which is not zero; \
-             nothing since {since}, so that its fallback of 5 stands in"
+            "from 3 to 5: queue gives no number, because its source has no value for it, which does not count as zero; \
+             it has had no value since {since}, so its fallback of 5 replicas is used"
         )
     );
     let active = scene.explained().conditions;
@@ -448,8 +448,8 @@ fn a_decision_is_explained_with_its_numbers() {
     let decision = scene.explained();
     assert_eq!(
         &*decision.summary,
-        "from 2 to 4: cpu at 124 %, target 50 %: 2.480 × 2 replicas, rounded up, is 5; at once it grows to 4 at \
-         most: 2 times the number, or 4"
+        "from 2 to 4: cpu at 124 %, target 50 %: 2.480 × 2 replicas, rounded up, is 5; it may grow to \
+         at most 4 at once: 2 times the number, or 4"
     );
     let cpu = &decision.metrics[0];
     assert_eq!((&*cpu.name, &*cpu.current, &*cpu.target, cpu.proposal), ("cpu", "124 %", "50 %", Some(5)));
@@ -482,10 +482,13 @@ fn what_holds_a_scale_in_is_named_with_its_age() {
     scene.now_using(&[100; 4]);
     scene.pass_time(42);
     let decision = scene.explained();
-    assert_eq!(&*decision.limits[0].note, "within the last 300 s 4 were recommended, 42 s ago");
+    assert_eq!(
+        &*decision.limits[0].note,
+        "up to 4 replicas were recommended within the last 300 s, last 42 s ago"
+    );
     assert_eq!(
         &*decision.summary,
-        "stays at 4: cpu at 10 %, target 50 %: 0.200 × 4 replicas, rounded up, is 1; within the last 300 s 4 \
-         were recommended"
+        "stays at 4: cpu at 10 %, target 50 %: 0.200 × 4 replicas, rounded up, is 1; up to 4 replicas \
+         were recommended within the last 300 s"
     );
 }

@@ -14,7 +14,7 @@ const HEIGHT: usize = 8;
 /// The whole of it.
 pub(super) fn lines(printer: Printer, it: &v1::History) -> String {
     if it.items.is_empty() {
-        return format!("{}: nothing is kept of that time\n", it.target);
+        return format!("{}: the history has nothing of that time\n", it.target);
     }
     let mut text = plot_of(it);
     let mut grid = printer.table(&["FROM", "TO", "DECISIONS", "REPLICAS", "RATIOS", "WHY"]);
@@ -31,7 +31,7 @@ pub(super) fn lines(printer: Printer, it: &v1::History) -> String {
     text.push('\n');
     text.push_str(&grid.finish());
     if it.is_cut {
-        text.push_str("there is more that is older: ask with an earlier --until, or a larger --limit\n");
+        text.push_str("there are older decisions: use an earlier --until, or a larger --limit\n");
     }
     text
 }

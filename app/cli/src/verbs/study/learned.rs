@@ -58,7 +58,7 @@ impl Learned {
     pub(super) fn note_on_capacity(&self) -> String {
         let Some(seen) = &self.0.capacity else {
             return format!(
-                "what a replica of {} carries is not learned yet, or not at all without scale.slo",
+                "what a replica of {} carries has not been learned yet, or is never learned without scale.slo",
                 self.0.target
             );
         };
@@ -68,11 +68,13 @@ impl Learned {
         let grounds = match ground.as_str() {
             "declared" => {
                 return format!(
-                    "a replica carries {rate} requests a second as scale.slo.capacity says: nothing is learned of that yet"
+                    "a replica carries {rate} requests a second, as declared in scale.slo.capacity: nothing has been learned about it yet"
                 );
             }
             "before" => {
-                format!("most of what version {version} carries, as the present one has shown little")
+                format!(
+                    "most of what version {version} carries, because little is known about the current one"
+                )
             }
             "overload" => format!("version {version} was only seen overloaded, in {windows} windows"),
             _ => format!("learned from {windows} windows of version {version}"),
@@ -88,15 +90,15 @@ impl Learned {
     pub(super) fn note_on_starts(&self, assumed: Duration) -> String {
         let (starts, warmups) = (&self.0.starts_seconds, &self.0.warmups_seconds);
         let Some(usual) = self.0.start_seconds else {
-            return format!("no start of a replica was seen yet: each is taken to take {assumed:?}");
+            return format!("no start of a replica has been seen yet: each is assumed to take {assumed:?}");
         };
         let warm = match self.0.warmup_seconds {
             Some(usual) => format!(
-                "to each a warm-up is added of the {} that were seen ({}, usually {usual:.1} s), as if a replica carried nothing until then",
+                "a warm-up is added to each, from the {} that were seen ({}, usually {usual:.1} s), as if a replica carried nothing until then",
                 warmups.len(),
                 span(warmups)
             ),
-            None => "no warm-up was seen, and none is added".to_owned(),
+            None => "no warm-up has been seen, and none is added".to_owned(),
         };
         format!(
             "starts take what the latest {} took ({}, usually {usual:.1} s); {warm}",

@@ -264,7 +264,7 @@ impl ReplicaWords {
                 show::rate(capacity.rate())
             )),
             CapacityRule::ForPeak(replicas) if !is_given => notes.push(format!(
-                "what a replica carries is not known: so much that the 99th percentile of the load needs {replicas} of them; give --capacity"
+                "what a replica carries is not known, and is assumed such that the 99th percentile of the load needs {replicas} of them; give --capacity"
             )),
             CapacityRule::Given(_) | CapacityRule::ForPeak(_) | CapacityRule::Learned { .. } => {}
         }
@@ -276,7 +276,7 @@ fn builtin(name: &str) -> Result<String, String> {
     let name = name.trim();
     let names = || BUILTINS.map(|builtin| builtin.name).join(", ");
     let found = Builtin::named(name).map(|builtin| builtin.name.to_owned());
-    found.ok_or_else(|| format!("there is no policy {name:?}; there are {}", names()))
+    found.ok_or_else(|| format!("there is no policy {name:?}; the policies are {}", names()))
 }
 
 fn price(text: &str) -> Result<f64, String> {
@@ -297,9 +297,5 @@ fn share(text: &str) -> Result<Share, String> {
 fn tick(text: &str) -> Result<Span, String> {
     let span = Span::parse(text).map_err(|error| error.to_string())?;
     let is_sound = (1..=3600).contains(&span.as_duration().as_secs());
-    if is_sound {
-        Ok(span)
-    } else {
-        Err(format!("a tick of {text} is none that can be tried; give 1s to 1h"))
-    }
+    if is_sound { Ok(span) } else { Err(format!("a tick of {text} is not possible; give 1s to 1h")) }
 }

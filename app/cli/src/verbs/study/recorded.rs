@@ -169,11 +169,7 @@ fn url(text: &str) -> Result<HttpUrl, String> {
 fn step(text: &str) -> Result<Span, String> {
     let span = Span::parse(text).map_err(|error| error.to_string())?;
     let is_sound = (1..=3600).contains(&span.as_duration().as_secs());
-    if is_sound {
-        Ok(span)
-    } else {
-        Err(format!("a step of {text} is none that can be looked at; give 1s to 1h"))
-    }
+    if is_sound { Ok(span) } else { Err(format!("a step of {text} is not possible; give 1s to 1h")) }
 }
 
 #[cfg(test)]

@@ -130,9 +130,9 @@ pub(crate) fn run(desk: &Desk, words: &Words) -> Result<ExitCode, Failure> {
     if tuned.knobs == 0 {
         let why = match sought {
             Sought::Settings => {
-                "it has no autoscaler with settings; give it min and max, or see what one would do by simulate --compare"
+                "it has no autoscaler with settings; give it min and max, or try one with simulate --compare"
             }
-            Sought::Policy => "what is learned belongs to a promise, and it declares none; give it scale.slo",
+            Sought::Policy => "learning needs an SLO, and it declares none; give it scale.slo",
         };
         return Err(Failure::work(format!("could not tune service/{name}: {why}")));
     }

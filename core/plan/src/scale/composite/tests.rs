@@ -110,8 +110,8 @@ fn the_weights_are_told_with_the_arithmetic() {
     let case = Case::of(&[("cpu", "3"), ("requests", "0")], 1000, 5);
     let verdicts = case.decide().metric_verdicts(&case.spec);
     let notes: Vec<&str> = verdicts.iter().map(|verdict| &*verdict.note).collect();
-    assert!(notes[0].starts_with("it weighs 3 of 3, which is 2 of the load"), "{notes:?}");
-    assert_eq!(notes[1], "it decides nothing: it weighs 0");
+    assert!(notes[0].starts_with("its weight is 3 of 3, and it adds 2 to the load"), "{notes:?}");
+    assert_eq!(notes[1], "it has no effect: its weight is 0");
     assert_eq!((&*verdicts[2].name, verdicts[2].proposal), ("composite load", Some(8)));
 }
 

@@ -110,7 +110,7 @@ fn a_value_against_a_target_asks_for_that_many_times_the_replicas() {
     );
     let (desired, told) = Case::of(busier, &[300, 310], Some(31)).told();
     assert_eq!(desired, 2);
-    assert!(told.ends_with("the ratio 1.033 is near enough to 1 to keep 2"), "{told}");
+    assert!(told.ends_with("the ratio 1.033 is within the tolerance, so the size stays at 2"), "{told}");
     assert_eq!(Case::of(busier, &[100, 100, 100, 100], Some(0)).told().0, 1, "1/6 of four");
 }
 
@@ -141,10 +141,7 @@ fn what_is_missing_holds_unless_the_formula_says_what_stands_in() {
     let strict = r#"{"expression": "max(cpu / 60, queue / 30)", "target": 1}"#;
     let (desired, told) = Case::of(strict, &[1200, 1200], None).told();
     assert_eq!(desired, 2, "{told}");
-    assert!(
-        told.starts_with("stays at 2: queue gives no number, because its source has no measurement"),
-        "{told}"
-    );
+    assert!(told.starts_with("stays at 2: queue gives no number, because its source has no value"), "{told}");
     let lenient = r#"{"expression": "max(cpu / 60, (queue / 30) | default(0))", "target": 1}"#;
     let (desired, told) = Case::of(lenient, &[1200, 1200], None).told();
     assert_eq!(desired, 4);
@@ -155,9 +152,9 @@ fn what_is_missing_holds_unless_the_formula_says_what_stands_in() {
 fn what_is_no_number_holds_and_says_why() {
     for (expression, why) in [
         ("cpu / (queue - 3)", "because it divides by zero"),
-        ("cpu / 60 - queue", "because it comes to less than zero"),
+        ("cpu / 60 - queue", "because its result is below zero"),
         ("sqrt(0 - queue) + cpu", "because it takes the root of a negative number"),
-        ("cpu * 1e300 * 1e300", "because it comes to more than a number can hold"),
+        ("cpu * 1e300 * 1e300", "because its result is too large"),
     ] {
         let case =
             Case::of(&format!(r#"{{"expression": "{expression}", "target": 1}}"#), &[1200, 1200], Some(3));
@@ -179,7 +176,7 @@ fn partial_data_may_scale_out_and_never_in() {
     let (desired, told) = case.told();
     assert_eq!(desired, 3);
     assert!(
-        told.ends_with("asks for 1, but cpu is not measured of all replicas (2 ready, 1 missing (1 stale)), and partial data never scales in"),
+        told.ends_with("asks for 1, but cpu is not measured on all replicas (2 ready, 1 missing (1 stale)), and a service never scales in on partial data"),
         "{told}"
     );
     case.used = vec![Ok(2000), Ok(2000), Err(Gap::Absent)];
@@ -193,7 +190,7 @@ fn what_stands_in_for_everything_may_scale_out_and_never_in() {
     assert_eq!(desired, 3);
     assert!(
         told.ends_with(
-            "asks for 1, but nothing that it names is measured, and what stands in never scales in"
+            "asks for 1, but none of its metrics is measured, and a service never scales in on a substitute"
         ),
         "{told}"
     );
@@ -229,8 +226,8 @@ fn the_formula_stands_beside_its_metrics_in_the_record() {
     let rows = case.decide().metric_verdicts(&case.spec);
     let row =
         |place: usize| (&*rows[place].name, &*rows[place].current, rows[place].proposal, &*rows[place].note);
-    assert_eq!(row(0), ("cpu", "50 %", None, "it decides nothing: the formula does not name it"));
-    assert_eq!(row(1).3, "the formula names it");
+    assert_eq!(row(0), ("cpu", "50 %", None, "it has no effect: the formula does not use it"));
+    assert_eq!(row(1).3, "the formula uses it");
     assert_eq!(row(2), ("formula", "2.5", Some(3), "rounded up, 3 replicas"));
 }
 

@@ -70,10 +70,10 @@ fn a_burst_says_its_arithmetic() {
     let told = bench.told(&verdict);
     for part in [
         format!("a burst since {since}, "),
-        " in all over 6s, which at 50 each asks for ".to_owned(),
-        "with 4 ready (it begins at 200 % of what these should carry)".to_owned(),
-        " in all over 1m, which at 50 each asks for ".to_owned(),
-        format!("none is removed before {until}"),
+        " in total over 6s, which at 50 per replica asks for ".to_owned(),
+        "with 4 ready (a burst begins at 200 % of what these should carry)".to_owned(),
+        " in total over 1m, which at 50 per replica asks for ".to_owned(),
+        format!("no replica is removed before {until}"),
     ] {
         assert!(told.contains(&part), "{part} is missing in {told}");
     }

@@ -78,7 +78,7 @@ fn a_price_that_was_learned_decides_for_how_much_of_a_rise_replicas_stand_by() {
     assert!(!told.contains("learned"), "{told}");
     let (cheap, told) = asked(&taught(0.001, 1.0));
     assert_eq!(cheap, 3, "not even for a rise of a hundredth is less enough: {told}");
-    assert!(told.contains("; learned: a violated request counts 0.00 times as much against rises"), "{told}");
+    assert!(told.contains("; learned: a request that violates the SLO costs 0.00 times as much"), "{told}");
     assert_eq!(asked(&taught(1.0, 1.0)).0, usual, "weights of one are SLO-first");
     // Of 1 to 6 replicas, 2 is below the middle: what counts a thousandfold at the upper end counts little here.
     assert_eq!(asked(&taught(1.0, 1000.0)).0, 3);
@@ -91,9 +91,7 @@ fn while_too_little_was_seen_slo_first_decides() {
     let verdict = second(&mut bench, 141);
     assert_eq!(fallback(&verdict), Fallback::New);
     assert_eq!(verdict.desired, 5, "three tenths are kept free");
-    assert!(
-        bench.told(&verdict).contains("SLO-first decides and not what was learned: too little of the load")
-    );
+    assert!(bench.told(&verdict).contains("SLO-first decides without what was learned: too little load"));
 }
 
 #[test]
@@ -109,7 +107,11 @@ fn outside_of_what_it_was_learned_on_slo_first_decides() {
     assert!(matches!(fallback(&verdict), Fallback::Outside { sign: Sign::Level, .. }), "{verdict:?}");
     assert_eq!(verdict.desired, 100);
     let told = bench.told(&verdict);
-    assert!(told.contains("the load in replicas is") && told.contains("it was learned on 1 to 6"), "{told}");
+    assert!(
+        told.contains("the load in replicas is")
+            && told.contains("outside the 1 to 6 that it was learned on"),
+        "{told}"
+    );
     // The load dies: the least that there may be, as of SLO-first.
     rises(&mut bench).spent = SpentMemory::default();
     let verdict = (0..600).map(|_| second(&mut bench, 0)).last().expect("ten minutes");

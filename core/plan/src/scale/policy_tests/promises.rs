@@ -154,7 +154,7 @@ fn fewer_are_taken_only_with_room_for_what_is_learned_to_change() {
     let verdict = second(&mut bench, 190);
     assert_eq!((promised(&verdict).floor, promised(&verdict).wary, verdict.desired), (4, Some(5), 5));
     let told = bench.told(&verdict);
-    assert!(told.contains("fewer only with room for what is learned to change: 5"), "{told}");
+    assert!(told.contains("it scales in only to 5, because what it has learned may change"), "{told}");
     // Nobody waits for more.
     assert_eq!(second(&mut bench, 260).desired, 6);
 }

@@ -29,7 +29,7 @@ fn a_step_is_taken_once_enough_evaluations_agree() {
     assert_eq!(verdict.desired, 5);
     assert_eq!(
         bench.told(&verdict),
-        "from 4 to 5: rate at 75 in the latest evaluation, and from 70 on in 2 of the latest 2: the step from 70 to 90 adds 1, 4 + 1 is 5"
+        "from 4 to 5: rate at 75 in the latest evaluation, and from 70 on in 2 of the last 2: the step from 70 to 90 adds 1, 4 + 1 is 5"
     );
 }
 
@@ -55,7 +55,7 @@ fn evaluations_that_do_not_agree_are_made_up_for_by_others() {
     assert_eq!(course(&verdict), StepCourse::Resting);
     assert_eq!(
         bench.told(&verdict),
-        "stays at 4: rate at 50 in the latest evaluation, where no step is, so 4 are kept"
+        "stays at 4: rate at 50 in the latest evaluation, which no step covers, so the size stays at 4"
     );
     let verdict = bench.after_seconds(10, 75);
     assert_eq!(verdict.desired, 5, "two of the latest three");
@@ -80,7 +80,7 @@ fn a_change_rests_and_says_until_when() {
     assert_eq!(
         bench.told(&verdict),
         format!(
-            "stays at 5: rate at 75 in the latest evaluation, from 70 on, but none is added before {until}: the last change rests until then"
+            "stays at 5: rate at 75 in the latest evaluation, from 70 on, but the cooldown lets no replica be added before {until}"
         )
     );
     assert_eq!(bench.after_seconds(9, 75).desired, 6, "the cool-down is over");
@@ -114,7 +114,7 @@ fn silence_agrees_with_nothing_and_holds_the_number() {
     assert_eq!(course(&verdict), StepCourse::Unknown);
     assert_eq!(
         bench.told(&verdict),
-        "stays at 4: rate was not measured during the latest evaluation, so 4 are kept"
+        "stays at 4: rate was not measured during the latest evaluation, so the size stays at 4"
     );
 }
 
@@ -195,6 +195,6 @@ fn metrics_that_are_not_looked_at_say_so() {
         "rate has no reading here: {verdict:?}"
     );
     let verdicts = verdict.metric_verdicts(&bench.spec);
-    assert_eq!(&*verdicts[0].note, "it decides nothing: the policy looks at rate alone");
+    assert_eq!(&*verdicts[0].note, "it has no effect: the policy uses rate only");
     assert_eq!(verdicts[0].proposal, None);
 }

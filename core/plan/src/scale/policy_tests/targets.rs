@@ -21,7 +21,7 @@ fn more_must_have_been_asked_for_without_a_break() {
     assert_eq!(
         bench.told(&verdict),
         format!(
-            "stays at 4: rate at 100, target 50: 2.000 × 4 replicas, rounded up, is 8; none is added before {until}, and only if it stays so"
+            "stays at 4: rate at 100, target 50: 2.000 × 4 replicas, rounded up, is 8; no replica is added before {until}, and only if this lasts"
         )
     );
     assert_eq!(bench.after_seconds(2, 100).desired, 4);
@@ -49,11 +49,9 @@ fn none_is_removed_while_replicas_warm_up() {
     let until = bench.now + Duration::from_secs(20);
     let verdict = bench.after_seconds(19, 5);
     assert_eq!(course(&verdict), TrackCourse::Warming { replicas: 4, until: Some(until) });
-    assert!(
-        bench.told(&verdict).ends_with(&format!(
-            "; but 4 of the replicas warm up until {until}, and none is removed meanwhile"
-        ))
-    );
+    assert!(bench.told(&verdict).ends_with(&format!(
+        "; but 4 replicas are warming up until {until}, and no replica is removed meanwhile"
+    )));
     // Warm, and then fewer are asked for long enough.
     assert_eq!(bench.after_seconds(15, 5).desired, 8);
     assert_eq!(bench.after_a_second(5).desired, 1);

@@ -21,7 +21,7 @@ fn between_the_watermarks_the_number_rests() {
         assert_eq!((verdict.desired, course(&verdict)), (4, MarkCourse::Resting), "{each}");
         assert_eq!(
             bench.told(&verdict),
-            format!("stays at 4: rate at {each}, between the watermarks 40 and 80, so 4 are kept")
+            format!("stays at 4: rate at {each}, between the watermarks 40 and 80, so the size stays at 4")
         );
     }
 }
@@ -33,7 +33,7 @@ fn above_the_high_one_as_many_are_added_as_bring_it_down_to_it() {
     assert_eq!(verdict.desired, 5);
     assert_eq!(
         bench.told(&verdict),
-        "from 4 to 5: rate at 100, above the high watermark 80: 400 in all, shared out to at most 80 each, is 5"
+        "from 4 to 5: rate at 100, above the high watermark 80: 400 in total, with at most 80 per replica, needs 5"
     );
 }
 
@@ -44,7 +44,7 @@ fn below_the_low_one_as_many_are_removed_as_bring_it_up_to_it() {
     assert_eq!(verdict.desired, 7);
     assert_eq!(
         bench.told(&verdict),
-        "from 10 to 7: rate at 30, below the low watermark 40: 300 in all, shared out to at least 40 and at most 80 each, is 7"
+        "from 10 to 7: rate at 30, below the low watermark 40: 300 in total, with at least 40 and at most 80 per replica, needs 7"
     );
 }
 
@@ -56,7 +56,7 @@ fn what_is_left_is_never_above_the_high_one() {
     assert_eq!((verdict.desired, course(&verdict)), (2, MarkCourse::Resting));
     assert_eq!(
         bench.told(&verdict),
-        "stays at 2: rate at 40, below the low watermark 50, but fewer would be above the high one (60), so 2 are kept"
+        "stays at 2: rate at 40, below the low watermark 50, but fewer replicas would exceed the high one (60), so the size stays at 2"
     );
 }
 
@@ -70,7 +70,7 @@ fn a_change_waits_until_it_was_asked_for_without_a_break() {
     assert_eq!(
         bench.told(&verdict),
         format!(
-            "stays at 4: rate at 100, above the high watermark 80: 5 replicas from {until} on, if it stays there; until then 4"
+            "stays at 4: rate at 100, above the high watermark 80: 5 replicas from {until} on if it stays there; until then 4"
         )
     );
     assert_eq!(bench.after_seconds(9, 100).desired, 4);
@@ -111,9 +111,5 @@ fn replicas_on_their_way_are_not_ordered_twice() {
     bench.replicas[4].phase = Phase::Pending;
     let verdict = bench.after_a_second(100);
     assert_eq!((verdict.desired, course(&verdict)), (5, MarkCourse::Resting));
-    assert!(
-        bench.told(&verdict).contains("as many as carry it are on their way"),
-        "{}",
-        bench.told(&verdict)
-    );
+    assert!(bench.told(&verdict).contains("enough replicas for it are starting"), "{}", bench.told(&verdict));
 }

@@ -91,10 +91,10 @@ fn load_of(run: &v1::KeptDecision) -> Option<f64> {
 fn too_little(runs: usize, rows: usize, service: &ServiceName, stretch: Stretch) -> String {
     let since = figures::timestamp(stretch.from);
     let what = match (runs, rows) {
-        (0, _) => format!("nothing is kept of service/{service} since {since}"),
+        (0, _) => format!("the history has nothing of service/{service} since {since}"),
         (_, 0) => format!("no decision on service/{service} since {since} says how many requests it served"),
         (_, rows) => format!(
-            "the history of service/{service} has {rows} of the {ROWS_MIN} steps of {:?} that it takes at least",
+            "the history of service/{service} has {rows} steps of {:?}, and at least {ROWS_MIN} are needed",
             stretch.step
         ),
     };
@@ -164,11 +164,11 @@ mod tests {
             told_of(&[])
                 .err()
                 .unwrap()
-                .contains("nothing is kept of service/shop since 1970-01-01T00:00:00Z")
+                .contains("the history has nothing of service/shop since 1970-01-01T00:00:00Z")
         );
         let silent = told_of(&[run((0, 99), (0.5, 1.5), 3, "cpu")]).err().unwrap();
         assert!(silent.contains("says how many requests it served; only services that scale by"), "{silent}");
         let short = told_of(&[run((0, 9), (0.5, 1.5), 3, "http_requests_per_second")]).err().unwrap();
-        assert!(short.contains("has 10 of the 60 steps of 60s"), "{short}");
+        assert!(short.contains("has 10 steps of 60s, and at least 60 are needed"), "{short}");
     }
 }
