@@ -83,7 +83,7 @@ fn at_once(handle: &Handle, declared: &Arc<Declared>) -> Result<Option<v1::Trial
         let wanted = service.desired.unwrap_or(0);
         Some((wanted, {
             let findings = control.findings(now.time, service);
-            trial.decide(control.moment(now, service, &findings))
+            trial.decide(control.plan_context(now, service, &findings))
         }))
     })?;
     Ok(account.map(|(wanted, account)| {
@@ -133,7 +133,7 @@ impl Course {
         let Some(service) = control.knowledge().service(&self.declared.name) else { return };
         let trial = self.trial.get_or_insert_with(|| Trial::new(Arc::clone(&self.declared), service));
         let findings = control.findings(at.time, service);
-        let tried = trial.decide(control.moment(at, service, &findings)).desired();
+        let tried = trial.decide(control.plan_context(at, service, &findings)).desired();
         self.points.push((at.wall, holds, tried));
     }
 }

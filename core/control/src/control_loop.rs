@@ -18,7 +18,7 @@ use model::plan::{Change, Plan, Step, Wait};
 use model::reason::Reason;
 use model::settings::Settings;
 use model::time::{Now, Time};
-use plan::Moment;
+use plan::PlanContext;
 
 use crate::agenda::Agenda;
 use crate::intent;
@@ -92,8 +92,13 @@ impl ControlLoop {
     }
 
     /// Everything that a decision on `service` at `now` is based on.
-    pub fn moment<'a>(&'a self, now: Now, service: &'a ServiceState, findings: &'a [Finding]) -> Moment<'a> {
-        Moment { now, knowledge: &self.knowledge, service, findings, settings: &self.settings }
+    pub fn plan_context<'a>(
+        &'a self,
+        now: Now,
+        service: &'a ServiceState,
+        findings: &'a [Finding],
+    ) -> PlanContext<'a> {
+        PlanContext { now, knowledge: &self.knowledge, service, findings, settings: &self.settings }
     }
 
     /// The numbers that it runs with.
@@ -253,7 +258,8 @@ impl ControlLoop {
         self.findings.clear();
         analyze::findings(now.time, &self.knowledge, service, &self.settings.restart, &mut self.findings);
         let (knowledge, findings, settings) = (&self.knowledge, &self.findings, &self.settings);
-        let plan = plan::plan(Moment { now, knowledge, service, findings, settings }, &mut self.survivor);
+        let plan =
+            plan::plan(PlanContext { now, knowledge, service, findings, settings }, &mut self.survivor);
         let verdicts = guard::judge(&self.knowledge, &self.settings.guard, &plan);
         self.carry_out(now, &plan, &verdicts, out);
         self.conclude(now, plan, &verdicts, out);

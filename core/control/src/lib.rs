@@ -26,4 +26,4 @@ mod intent;
 
 pub use control_loop::ControlLoop;
 pub use execute::Outbox;
-pub use plan::{Moment, Trial, hindsight, vertical};
+pub use plan::{PlanContext, Trial, hindsight, vertical};

@@ -17,7 +17,7 @@ use model::resource::{AutoscalerSpec, Flaps, ScalePolicy};
 use model::settings::Settings;
 use model::time::Time;
 
-use crate::moment::Moment;
+use crate::context::PlanContext;
 use crate::scale::hpa::Verdict;
 use crate::scale::proposal::{Basis, Proposal};
 
@@ -111,9 +111,9 @@ impl Errors {
 
 impl Incident {
     /// The gravest of what is wrong; `None` when all is well.
-    pub(crate) fn of(moment: Moment<'_>) -> Option<Self> {
-        let (now, service) = (moment.now.time, moment.service);
-        let found = moment.findings.iter().map(|finding| match finding {
+    pub(crate) fn of(context: PlanContext<'_>) -> Option<Self> {
+        let (now, service) = (context.now.time, context.service);
+        let found = context.findings.iter().map(|finding| match finding {
             Finding::DependencyDown { needs } => Self::Dependency(needs.clone()),
             Finding::Overload { failing, of } => Self::Overload { failing: *failing, of: *of },
             Finding::CrashLoop { ordinal, exits } => Self::CrashLoop { ordinal: *ordinal, exits: *exits },

@@ -4,12 +4,12 @@ use knowledge::Exposure;
 use model::plan::{Change, Writer};
 use model::reason::Reason;
 
+use crate::context::PlanContext;
 use crate::draft::Draft;
-use crate::moment::Moment;
 
 /// Adds the step that tells the proxy to listen, to listen otherwise, or not to listen any more.
-pub(crate) fn expose(moment: Moment<'_>, draft: &mut Draft) {
-    let (now, service) = (moment.now.time, moment.service);
+pub(crate) fn expose(context: PlanContext<'_>, draft: &mut Draft) {
+    let (now, service) = (context.now.time, context.service);
     let wanted = service.declared.as_ref().filter(|declared| declared.spec.expose.is_some());
     match (wanted, &service.exposure) {
         (Some(_), Exposure::None) => draft.step(Writer::Human, Change::Expose, Reason::Declared),

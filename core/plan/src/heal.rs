@@ -12,17 +12,17 @@ use model::reason::Reason;
 use model::resource::Recover;
 use model::time::Time;
 
+use crate::context::PlanContext;
 use crate::draft::Draft;
-use crate::moment::Moment;
 
 /// Adds the steps that bring back what was lost: first somebody takes over the traffic, then the place is filled again.
-pub(crate) fn heal(moment: Moment<'_>, chance: &mut Stream, draft: &mut Draft) {
-    let service = moment.service;
+pub(crate) fn heal(context: PlanContext<'_>, chance: &mut Stream, draft: &mut Draft) {
+    let service = context.service;
     welcome(service, draft);
     take_over(service, chance, draft);
-    restart_sick(moment, draft);
-    fill_empty(moment, draft);
-    stop_drained(moment.now.time, service, draft);
+    restart_sick(context, draft);
+    fill_empty(context, draft);
+    stop_drained(context.now.time, service, draft);
 }
 
 /// Tells replicas of an earlier run what traffic they get: that run's word is not known.
@@ -130,12 +130,12 @@ fn unasked_until(service: &ServiceState) -> Option<Time> {
 }
 
 /// Restarts one sick replica, unless so many are sick that each by itself is not at fault, or what it needs is missing.
-fn restart_sick(moment: Moment<'_>, draft: &mut Draft) {
-    if is_suspended(moment, draft) {
+fn restart_sick(context: PlanContext<'_>, draft: &mut Draft) {
+    if is_suspended(context, draft) {
         return;
     }
-    let Moment { service, findings, settings, .. } = moment;
-    let now = moment.now.time;
+    let PlanContext { service, findings, settings, .. } = context;
+    let now = context.now.time;
     let next = service.healing.liveness_restart.map_or(now, |last| last + settings.restart.liveness_interval);
     let missing = missing_dependency(findings);
     for finding in findings {
@@ -159,10 +159,10 @@ fn restart_sick(moment: Moment<'_>, draft: &mut Draft) {
 }
 
 /// Suspends restarts while so many fail at once, and resumes them afterwards; whether they are suspended for now.
-fn is_suspended(moment: Moment<'_>, draft: &mut Draft) -> bool {
-    let (now, service) = (moment.now.time, moment.service);
+fn is_suspended(context: PlanContext<'_>, draft: &mut Draft) -> bool {
+    let (now, service) = (context.now.time, context.service);
     let suspended = service.healing.suspended;
-    let Some(reason) = overload(moment.findings) else {
+    let Some(reason) = overload(context.findings) else {
         if suspended.is_some() {
             match unasked_until(service).filter(|until| now < *until) {
                 Some(until) => draft.again_at(until),
@@ -195,8 +195,8 @@ fn overload(findings: &[Finding]) -> Option<Reason> {
 }
 
 /// Starts a replica in each empty place whose time has come and whose dependencies are there.
-fn fill_empty(moment: Moment<'_>, draft: &mut Draft) {
-    let Moment { knowledge, service, findings, .. } = moment;
+fn fill_empty(context: PlanContext<'_>, draft: &mut Draft) {
+    let PlanContext { knowledge, service, findings, .. } = context;
     if !knowledge.inventory_seen || service.declared.is_none() {
         return;
     }
@@ -208,7 +208,7 @@ fn fill_empty(moment: Moment<'_>, draft: &mut Draft) {
         }
         if let Some(reason) = &missing {
             draft.wait(Some(*ordinal), reason.clone());
-        } else if moment.now.time < place.restart.not_before {
+        } else if context.now.time < place.restart.not_before {
             draft.again_at(place.restart.not_before);
             draft.wait(Some(*ordinal), wait_reason(place, *ordinal, findings));
         } else {

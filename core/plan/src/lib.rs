@@ -3,27 +3,27 @@
 //! [`plan()`] looks at one service as it is (level-triggered) and says what shall be done now, what is not done, and why.
 //! It changes nothing: a dry run, a simulation and the real thing are the same call.
 
+mod context;
 mod draft;
-mod moment;
 mod plan;
 
-// How many replicas: the scene, what is decided on it, and the words for that.
-mod account;
+// How many replicas: the inputs, the decision on them, and its explanation.
 mod doubt;
+mod effective_bounds;
+mod explainable;
 mod fit;
 mod foreseen;
+mod inputs;
 mod measured;
 mod mode;
 mod newsvendor;
 mod rest;
-mod ruling;
 pub mod scale;
-mod scene;
 mod shadow;
 mod size;
+mod sizing;
 mod slo;
 mod taken;
-mod term;
 
 pub mod learned;
 
@@ -37,14 +37,14 @@ pub mod vertical;
 mod victims;
 
 // What would be decided otherwise: other loads and times, other declarations, other pasts.
-mod imagined;
+mod hypothetical;
 mod prospect;
 pub mod suppose;
 mod trial;
 
 pub mod hindsight;
 
-pub use moment::Moment;
+pub use context::PlanContext;
 pub use plan::plan;
 pub use trial::Trial;
 

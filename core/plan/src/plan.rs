@@ -6,18 +6,18 @@ use model::chance::Stream;
 use model::decision::Account;
 use model::plan::{Allotment, Plan};
 
+use crate::context::PlanContext;
 use crate::draft::Draft;
-use crate::moment::Moment;
 use crate::{arbiter, exposure, heal, refit, roster, size, vertical};
 
 /// No two plans of a service by the clock alone within this time: whatever is waited for, the loop does not spin.
 const LOOK_AGAIN_MIN: Duration = Duration::from_millis(10);
 
-/// The plan for the service of `moment`.
+/// The plan for the service of `context`.
 ///
 /// `chance` is drawn from only by services that recover by chance.
-pub fn plan(moment: Moment<'_>, chance: &mut Stream) -> Plan {
-    let Moment { now, service, settings, .. } = moment;
+pub fn plan(context: PlanContext<'_>, chance: &mut Stream) -> Plan {
+    let PlanContext { now, service, settings, .. } = context;
     let mut draft = Draft::new(service.next_sync.max(now.time + settings.period));
     let mut plan = Plan {
         service: service.name.clone(),
@@ -31,7 +31,7 @@ pub fn plan(moment: Moment<'_>, chance: &mut Stream) -> Plan {
         look_again: now.time,
     };
     if service.declared.is_some() {
-        let size = size::size(moment);
+        let size = size::size(context);
         if let Some(step) = size.step {
             draft.steps.push(step);
         }
@@ -39,13 +39,13 @@ pub fn plan(moment: Moment<'_>, chance: &mut Stream) -> Plan {
         let decision = plan.decision.as_deref().or(service.decision.as_deref());
         let unmet = decision.and_then(Account::unmet);
         plan.allotment = vertical::allotment(now.time, service, unmet);
-        roster::roster(moment, size.desired, &mut draft);
-        refit::refit(moment, unmet, &mut draft);
+        roster::roster(context, size.desired, &mut draft);
+        refit::refit(context, unmet, &mut draft);
     } else {
         roster::clear(service, &mut draft);
     }
-    heal::heal(moment, chance, &mut draft);
-    exposure::expose(moment, &mut draft);
+    heal::heal(context, chance, &mut draft);
+    exposure::expose(context, &mut draft);
     plan.steps = arbiter::arbitrate(draft.steps);
     plan.waits = draft.waits;
     plan.look_again = draft.look_again.max(now.time + LOOK_AGAIN_MIN);

@@ -1,7 +1,7 @@
 //! What would have to change for another outcome: found by deciding again, never by knowing how it is decided.
 //!
 //! A load that leads elsewhere is bracketed by doubling and found by bisection over the readings; a time, by letting the loop go on
-//! with the readings as they are. Each answer is a scene that was decided upon, so it holds whatever the policy. Where more load could
+//! with the readings as they are. Each answer was decided on changed inputs, so it holds whatever the policy. Where more load could
 //! lead to fewer replicas, an answer is one of the places where the outcome turns, not always the nearest.
 
 use std::sync::Arc;
@@ -12,11 +12,11 @@ use model::quantity::Replicas;
 use model::resource::ScaleMode;
 use model::time::Wall;
 
-use crate::account::{SCHEDULED, Situation};
+use crate::explainable::{ExplainableDecision, SCHEDULED};
 use crate::foreseen::FORECAST;
-use crate::imagined::Dial;
-use crate::ruling::Course;
-use crate::scene::Scene;
+use crate::hypothetical::VariedLoad;
+use crate::inputs::SizeInputs;
+use crate::sizing::Course;
 use crate::taken::AS_MEASURED;
 
 /// Decisions of the loop that are made one after the other, each a period later; beyond them every [`STRIDE`].
@@ -34,7 +34,7 @@ const HORIZON: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
 const SCHEDULE_STRIDE: Duration = Duration::from_mins(5);
 
-/// The largest load that is imagined: 2³⁰ times what was measured.
+/// The largest load that is tried: 2³⁰ times what was measured.
 const MOST: u64 = AS_MEASURED << 30;
 
 /// Another outcome that is looked for.
@@ -90,10 +90,10 @@ impl Goal {
     }
 }
 
-impl Situation {
+impl ExplainableDecision {
     /// What leads to another outcome: time alone, more load, less load, or another word.
     pub(crate) fn all_prospects(&self) -> Vec<Prospect> {
-        let decided = self.ruling.desired;
+        let decided = self.sizing.desired;
         let mut found: Vec<Prospect> = self.by_time(|desired| desired != decided).into_iter().collect();
         found.extend(self.by_word());
         if self.is_from_load() {
@@ -121,12 +121,12 @@ impl Situation {
     }
 
     fn is_from_load(&self) -> bool {
-        matches!(self.ruling.course, Course::Scaled { .. })
+        matches!(self.sizing.course, Course::Scaled { .. })
     }
 
     /// What the loop decides by and by if nothing else changes, as soon as it `is_met`.
     fn by_time(&self, is_met: impl Fn(u32) -> bool) -> Option<Prospect> {
-        let decided = self.ruling.desired;
+        let decided = self.sizing.desired;
         let mut next = self.next();
         let paused = next.pause.filter(|_| next.hold.is_none()).and_then(|pause| pause.until);
         if let Some(until) = next.hold.and_then(|hold| hold.until).or(paused) {
@@ -135,7 +135,7 @@ impl Situation {
             return None;
         }
         let after = run(next, is_met).met()?;
-        let (desired, at) = (after.ruling.desired, after.scene.now.wall);
+        let (desired, at) = (after.sizing.desired, after.inputs.now.wall);
         let (limits, lasting) = (self.decision().limits, after.decision().limits);
         let is_over =
             |limit: &&Limit| !lasting.iter().any(|it| it.name == limit.name && it.note == limit.note);
@@ -148,94 +148,95 @@ impl Situation {
 
     /// What a person, or a request, leads to at once.
     fn by_word(&self) -> Option<Prospect> {
-        let (need, scene, what) = match &self.ruling.course {
+        let (need, inputs, what) = match &self.sizing.course {
             Course::Plain { policy: Policy::Hold, .. } => {
-                (Need::Release, self.scene.released(), "once it is released")
+                (Need::Release, self.inputs.released(), "once it is released")
             }
             Course::Plain { policy: Policy::Paused, .. } => {
-                (Need::Release, self.scene.resumed(), "once it is resumed")
+                (Need::Release, self.inputs.resumed(), "once it is resumed")
             }
-            Course::Plain { policy: Policy::ToZero, .. } if self.ruling.desired == 0 => {
-                (Need::Request, self.scene.asked(), "with the next request")
+            Course::Plain { policy: Policy::ToZero, .. } if self.sizing.desired == 0 => {
+                (Need::Request, self.inputs.asked(), "with the next request")
             }
-            Course::Plain { policy: Policy::Off, .. } => (Need::Mode, self.scene.followed(), "in mode on"),
-            Course::Scaled { .. } if self.scene.declared.spec.scale.mode != ScaleMode::On => {
-                (Need::Mode, self.scene.followed(), "in mode on")
+            Course::Plain { policy: Policy::Off, .. } => (Need::Mode, self.inputs.followed(), "in mode on"),
+            Course::Scaled { .. } if self.inputs.declared.spec.scale.mode != ScaleMode::On => {
+                (Need::Mode, self.inputs.followed(), "in mode on")
             }
             Course::Plain { .. } | Course::Scaled { .. } => return None,
         };
-        let other = Self::of(scene);
-        let desired = other.ruling.desired;
+        let other = Self::of(inputs);
+        let desired = other.sizing.desired;
         let note = format!("{what}: {} ({})", Replicas(desired), other.decision().summary);
         Some(Prospect { desired, need, levels: Vec::new(), at: None, note: note.into() })
     }
 
     /// The nearest load that leads to `goal` at once.
     fn by_load(&self, goal: Goal) -> Option<Prospect> {
-        let (dial, ppm) = self.dials().find_map(|dial| Some((dial, turn(&self.scene, dial, goal)?)))?;
-        let other = Self::of(self.scene.at_load(dial, ppm));
-        Some(self.with_load(&other, (dial, ppm), goal))
+        let (varied, ppm) =
+            self.variations().find_map(|varied| Some((varied, turn(&self.inputs, varied, goal)?)))?;
+        let other = Self::of(self.inputs.at_load(varied, ppm));
+        Some(self.with_load(&other, (varied, ppm), goal))
     }
 
     /// The nearest load that leads to `goal` once it has lasted long enough.
     fn by_load_and_time(&self, goal: Goal) -> Option<Prospect> {
         let next = self.next();
-        let lasting = |dial, ppm| run(next.at_load(dial, ppm), |desired| goal.is_met(desired)).met();
-        self.dials().find_map(|dial| {
-            let extreme = lasting(dial, goal.extreme())?;
+        let lasting = |varied, ppm| run(next.at_load(varied, ppm), |desired| goal.is_met(desired)).met();
+        self.variations().find_map(|varied| {
+            let extreme = lasting(varied, goal.extreme())?;
             // By then it depends on the load alone; whether one nearer by leads there as well is tried from the beginning.
-            let by_then = extreme.scene.now.time.since(next.now.time);
-            let mut scene = Scene { sight: next.sight.clone(), ..extreme.scene.clone() };
-            scene.sight.taken.iter_mut().for_each(|taken| taken.advance(by_then));
-            scene.sight.memory = extreme.scene.sight.memory.clone();
-            let near = turn(&scene, dial, goal).and_then(|ppm| Some((lasting(dial, ppm)?, ppm)));
+            let by_then = extreme.inputs.now.time.since(next.now.time);
+            let mut inputs = SizeInputs { observed: next.observed.clone(), ..extreme.inputs.clone() };
+            inputs.observed.taken.iter_mut().for_each(|taken| taken.advance(by_then));
+            inputs.observed.memory = extreme.inputs.observed.memory.clone();
+            let near = turn(&inputs, varied, goal).and_then(|ppm| Some((lasting(varied, ppm)?, ppm)));
             // What a policy remembers of the largest load need not fit a smaller one; then each load is tried for itself.
-            let near = near.or_else(|| least_lasting(&next, (dial, by_then * 2), goal));
+            let near = near.or_else(|| least_lasting(&next, (varied, by_then * 2), goal));
             let (other, ppm) = near.unwrap_or((extreme, goal.extreme()));
-            Some(self.with_load(&other, (dial, ppm), goal))
+            Some(self.with_load(&other, (varied, ppm), goal))
         })
     }
 
     /// Each metric by itself, then all together.
-    fn dials(&self) -> impl Iterator<Item = Dial> + use<> {
-        let metrics = if self.is_from_load() { self.scene.sight.taken.len() } else { 0 };
-        (0..metrics).map(Dial::One).chain((metrics > 1).then_some(Dial::All))
+    fn variations(&self) -> impl Iterator<Item = VariedLoad> + use<> {
+        let metrics = if self.is_from_load() { self.inputs.observed.taken.len() } else { 0 };
+        (0..metrics).map(VariedLoad::One).chain((metrics > 1).then_some(VariedLoad::All))
     }
 
-    /// The scene of the next decision, if nothing changes.
-    fn next(&self) -> Scene {
-        let (ruling, memory) = self.scene.decide();
-        let mut scene = self.scene.clone();
-        scene.advance(scene.period, ruling.desired, memory);
-        scene
+    /// The inputs of the next decision, if nothing changes.
+    fn next(&self) -> SizeInputs {
+        let (sizing, memory) = self.inputs.decide();
+        let mut inputs = self.inputs.clone();
+        inputs.advance(inputs.period, sizing.desired, memory);
+        inputs
     }
 
     /// `other` is what is decided with that load.
-    fn with_load(&self, other: &Self, (dial, ppm): (Dial, u64), goal: Goal) -> Prospect {
+    fn with_load(&self, other: &Self, (varied, ppm): (VariedLoad, u64), goal: Goal) -> Prospect {
         let (now, then) = (self.decision().metrics, other.decision());
         let named = |index: usize| {
             let said = then.metrics.get(index)?;
             Some(MetricLevel { name: Arc::clone(&said.name), level: Arc::clone(&said.current) })
         };
-        let levels: Vec<MetricLevel> = match dial {
-            Dial::One(index) => named(index).into_iter().collect(),
-            Dial::All => (0..then.metrics.len()).filter_map(named).collect(),
+        let levels: Vec<MetricLevel> = match varied {
+            VariedLoad::One(index) => named(index).into_iter().collect(),
+            VariedLoad::All => (0..then.metrics.len()).filter_map(named).collect(),
         };
         let each: Vec<String> =
             levels.iter().map(|MetricLevel { name, level }| format!("{name} at {level}")).collect();
-        let load = match dial {
-            Dial::All => {
+        let load = match varied {
+            VariedLoad::All => {
                 let percent = ppm as f64 / (AS_MEASURED / 100) as f64;
                 format!("all metrics at {percent:.0} % of what they are ({})", each.join(", "))
             }
-            Dial::One(index) => match now.get(index) {
+            VariedLoad::One(index) => match now.get(index) {
                 Some(said) => format!("{} (now {})", each.join(", "), said.current),
                 None => each.join(", "),
             },
         };
-        let at = (other.scene.now != self.scene.now).then_some(other.scene.now.wall);
+        let at = (other.inputs.now != self.inputs.now).then_some(other.inputs.now.wall);
         let until = at.map(|at| format!(" until {}", clock(at))).unwrap_or_default();
-        let desired = other.ruling.desired;
+        let desired = other.sizing.desired;
         let note = format!("with {load}{until}: {}", Replicas(desired));
         goal.told_of(Prospect { desired, need: Need::Load, levels, at, note: note.into() })
     }
@@ -244,10 +245,10 @@ impl Situation {
     fn in_vain(&self, goal: Goal) -> Prospect {
         // As far as the loop decides it in its own period: a policy that evaluates what was measured meanwhile finds gaps beyond.
         let next = self.next();
-        let lasting = run_for(next.period * STEPS, next.at_load(Dial::All, goal.extreme()), |_| false);
-        let (decision, scene) = (lasting.end.decision(), &lasting.end.scene);
-        let (bounds, usual) = (scene.term.bounds, scene.declared.usual_bounds());
-        let usual_max = usual.max.min(scene.replicas_max);
+        let lasting = run_for(next.period * STEPS, next.at_load(VariedLoad::All, goal.extreme()), |_| false);
+        let (decision, inputs) = (lasting.end.decision(), &lasting.end.inputs);
+        let (bounds, usual) = (inputs.effective_bounds.bounds, inputs.declared.usual_bounds());
+        let usual_max = usual.max.min(inputs.replicas_max);
         let is_scheduled = if goal.is_out() { bounds.max < usual_max } else { bounds.min > usual.min };
         let in_the_way = |limit: &&Limit| match limit.name {
             SCHEDULED => is_scheduled,
@@ -256,13 +257,13 @@ impl Situation {
         };
         let last = decision.limits.iter().rfind(in_the_way);
         let why = last.map_or(&decision.summary, |limit| &limit.note);
-        let horizon = if scene.declared.spec.scale.schedule.is_empty() { "hour" } else { "day" };
+        let horizon = if inputs.declared.spec.scale.schedule.is_empty() { "hour" } else { "day" };
         let way = match goal.asked {
             Asked::Out => "more replicas".to_owned(),
             Asked::In => "fewer replicas".to_owned(),
             Asked::Exactly(wanted) => Replicas(wanted).to_string(),
         };
-        // What is expected is found anew at each look, and is not imagined to go by.
+        // A forecast is made anew at each decision, and hypothetical inputs do not let it pass.
         if last.is_some_and(|limit| limit.name == FORECAST) {
             return self.nothing(&format!("no load leads to {way} while this is forecast: {why}"));
         }
@@ -272,7 +273,7 @@ impl Situation {
     /// That nothing which is measured leads elsewhere, and what does.
     fn unmoved(&self) -> Prospect {
         let word = "only another spec.scale, a hold or a schedule changes the size";
-        match &self.scene.declared.spec.scale.to_zero {
+        match &self.inputs.declared.spec.scale.to_zero {
             Some(rest) => self.nothing(&format!(
                 "after {} without requests it scales to zero; otherwise {word}",
                 rest.after
@@ -282,15 +283,15 @@ impl Situation {
     }
 
     fn nothing(&self, note: &str) -> Prospect {
-        let desired = self.ruling.desired;
+        let desired = self.sizing.desired;
         Prospect { desired, need: Need::Declaration, levels: Vec::new(), at: None, note: note.into() }
     }
 }
 
 /// The load nearest to what was measured that leads to `goal`, in millionths of it; `None` when none does.
-fn turn(scene: &Scene, dial: Dial, goal: Goal) -> Option<u64> {
-    let is_met = |ppm: u64| goal.is_met(scene.at_load(dial, ppm).decide().0.desired);
-    // What was not measured may lead there where the dial begins; then the load that no longer does is looked for.
+fn turn(inputs: &SizeInputs, varied: VariedLoad, goal: Goal) -> Option<u64> {
+    let is_met = |ppm: u64| goal.is_met(inputs.at_load(varied, ppm).decide().0.desired);
+    // A load that was not measured may lead there at zero; then the load that no longer does is looked for.
     let (not, met) = if goal.is_out() == is_met(AS_MEASURED) {
         match (goal.is_out(), is_met(0)) {
             (true, true) => return Some(0),
@@ -309,8 +310,12 @@ fn turn(scene: &Scene, dial: Dial, goal: Goal) -> Option<u64> {
 /// The least load that leads to `goal` if it lasts for `span`, to a thousandth of what was measured, and what is decided by then.
 ///
 /// Costs some forty times the decisions of that span.
-fn least_lasting(next: &Scene, (dial, span): (Dial, Duration), goal: Goal) -> Option<(Situation, u64)> {
-    let lasting = |ppm| run_for(span, next.at_load(dial, ppm), |desired| goal.is_met(desired)).met();
+fn least_lasting(
+    next: &SizeInputs,
+    (varied, span): (VariedLoad, Duration),
+    goal: Goal,
+) -> Option<(ExplainableDecision, u64)> {
+    let lasting = |ppm| run_for(span, next.at_load(varied, ppm), |desired| goal.is_met(desired)).met();
     let (mut not, mut met) = if goal.is_out() {
         let larger = std::iter::successors(Some(AS_MEASURED * 2), |ppm| (*ppm < MOST).then_some(ppm * 2));
         let met = larger.into_iter().find(|ppm| lasting(*ppm).is_some())?;
@@ -322,7 +327,7 @@ fn least_lasting(next: &Scene, (dial, span): (Dial, Duration), goal: Goal) -> Op
         let middle = not.midpoint(met);
         *(if lasting(middle).is_some() { &mut met } else { &mut not }) = middle;
     }
-    lasting(met).map(|situation| (situation, met))
+    lasting(met).map(|explainable| (explainable, met))
 }
 
 /// The number next to one that is not met, between `not` and `met`, which lie either way round.
@@ -334,40 +339,40 @@ fn bisect(mut not: u64, mut met: u64, is_met: impl Fn(u64) -> bool) -> u64 {
     met
 }
 
-/// Where the loop came to.
-struct Way {
-    end: Situation,
+/// Where a simulated run ended.
+struct RunEnd {
+    end: ExplainableDecision,
     is_met: bool,
 }
 
-impl Way {
-    fn met(self) -> Option<Situation> {
+impl RunEnd {
+    fn met(self) -> Option<ExplainableDecision> {
         self.is_met.then_some(self.end)
     }
 }
 
-/// The first decision from `scene` on that `is_met`, if the readings stay; the last one within the horizon when there is none.
-fn run(scene: Scene, is_met: impl Fn(u32) -> bool) -> Way {
-    let horizon = if scene.declared.spec.scale.schedule.is_empty() { HORIZON } else { DAY };
-    run_for(horizon, scene, is_met)
+/// The first decision from `inputs` on that `is_met`, if the readings stay; the last one within the horizon when there is none.
+fn run(inputs: SizeInputs, is_met: impl Fn(u32) -> bool) -> RunEnd {
+    let horizon = if inputs.declared.spec.scale.schedule.is_empty() { HORIZON } else { DAY };
+    run_for(horizon, inputs, is_met)
 }
 
-fn run_for(horizon: Duration, mut scene: Scene, is_met: impl Fn(u32) -> bool) -> Way {
-    let begin = scene.now.time;
+fn run_for(horizon: Duration, mut inputs: SizeInputs, is_met: impl Fn(u32) -> bool) -> RunEnd {
+    let begin = inputs.now.time;
     let mut step = 0;
     loop {
-        let (ruling, memory) = scene.decide();
-        let elapsed = scene.now.time.since(begin);
-        let is_met = is_met(ruling.desired);
+        let (sizing, memory) = inputs.decide();
+        let elapsed = inputs.now.time.since(begin);
+        let is_met = is_met(sizing.desired);
         if is_met || elapsed >= horizon {
-            return Way { end: Situation { scene, ruling, shadows: Vec::new() }, is_met };
+            return RunEnd { end: ExplainableDecision { inputs, sizing, shadows: Vec::new() }, is_met };
         }
         let by = match step {
-            0..STEPS => scene.period,
-            STEPS.. if elapsed < HORIZON => STRIDE.max(scene.period),
-            STEPS.. => SCHEDULE_STRIDE.max(scene.period),
+            0..STEPS => inputs.period,
+            STEPS.. if elapsed < HORIZON => STRIDE.max(inputs.period),
+            STEPS.. => SCHEDULE_STRIDE.max(inputs.period),
         };
-        scene.advance(by, ruling.desired, memory);
+        inputs.advance(by, sizing.desired, memory);
         step += 1;
     }
 }

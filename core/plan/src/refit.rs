@@ -16,9 +16,9 @@ use model::reason::Reason;
 use model::resource::{Resources, VerticalMode};
 use model::time::Time;
 
+use crate::context::PlanContext;
 use crate::doubt::Incident;
 use crate::draft::Draft;
-use crate::moment::Moment;
 use crate::vertical::{Growth, cpu_of, memory_of, mode_of, recommendation};
 
 /// After a change, a replica that has too much, if not far too much, keeps it for so long.
@@ -81,14 +81,14 @@ enum Misfit {
 }
 
 /// Adds the step that changes a running replica that has another size than it should have, one at a time.
-pub(crate) fn refit(moment: Moment<'_>, unmet: Option<Unmet>, draft: &mut Draft) {
-    let (now, service) = (moment.now.time, moment.service);
+pub(crate) fn refit(context: PlanContext<'_>, unmet: Option<Unmet>, draft: &mut Draft) {
+    let (now, service) = (context.now.time, context.service);
     let Some(declared) = is_fitted(now, service) else { return };
     if service.places.values().any(|place| matches!(place.fitting, Fitting::Telling { .. })) {
         return;
     }
     let Some(aims) = Aims::of(now, service, declared, unmet) else { return };
-    let is_calm = Incident::of(moment).is_none();
+    let is_calm = Incident::of(context).is_none();
     for (ordinal, place) in &service.places {
         let Some(given) = place.resources.filter(|_| place.health().is_some()) else { continue };
         if draft.takes_away(*ordinal) || service.is_outdated(place) {
@@ -114,11 +114,15 @@ pub(crate) fn refit(moment: Moment<'_>, unmet: Option<Unmet>, draft: &mut Draft)
 
 /// The replica that is to be replaced next because its size cannot be changed, and why; `None` while something else is the matter with the
 /// service, or a person protects it.
-pub(crate) fn to_replace(moment: Moment<'_>, desired: u32, draft: &mut Draft) -> Option<(Ordinal, Reason)> {
-    let (now, service) = (moment.now.time, moment.service);
+pub(crate) fn to_replace(
+    context: PlanContext<'_>,
+    desired: u32,
+    draft: &mut Draft,
+) -> Option<(Ordinal, Reason)> {
+    let (now, service) = (context.now.time, context.service);
     let declared = is_fitted(now, service)?;
     let fixed = |(_, place): &(Ordinal, &Place)| matches!(place.fitting, Fitting::Fixed { .. });
-    if !service.counting().any(|it| fixed(&it)) || Incident::of(moment).is_some() {
+    if !service.counting().any(|it| fixed(&it)) || Incident::of(context).is_some() {
         return None;
     }
     let began = service.counting().map(|(_, place)| place.restart.began).max()?;

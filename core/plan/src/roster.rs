@@ -7,8 +7,8 @@ use model::reason::Reason;
 use model::resource::Recover;
 use model::time::Time;
 
+use crate::context::PlanContext;
 use crate::draft::Draft;
-use crate::moment::Moment;
 use crate::refit;
 use crate::victims::{Victims, first_to_go, victims};
 
@@ -18,9 +18,9 @@ use crate::victims::{Victims, first_to_go, victims};
 /// only when the number wanted serves without it. A new version that never becomes ready so takes nothing away; when a newer
 /// one replaces it, those of it that have not become ready within the grace of a failing probe go first, as nothing is lost with them. Those
 /// that stopped being ready for as long go once a newer one serves: until then what both need may be what is missing. A replica of a size that cannot be changed as it runs is replaced in the same way.
-pub(crate) fn roster(moment: Moment<'_>, desired: u32, draft: &mut Draft) {
-    actives(moment, desired, draft);
-    spares(moment.service, draft);
+pub(crate) fn roster(context: PlanContext<'_>, desired: u32, draft: &mut Draft) {
+    actives(context, desired, draft);
+    spares(context.service, draft);
 }
 
 /// Adds the steps that take everything away: nobody wants the service any more.
@@ -31,10 +31,10 @@ pub(crate) fn clear(service: &ServiceState, draft: &mut Draft) {
 }
 
 /// Brings the number of those that count to what is wanted, and replaces one of them at a time.
-fn actives(moment: Moment<'_>, desired: u32, draft: &mut Draft) {
-    let service = moment.service;
-    let misfit = refit::to_replace(moment, desired, draft).map(Replaced::of_other_size);
-    let outdated = Outdated::of(moment);
+fn actives(context: PlanContext<'_>, desired: u32, draft: &mut Draft) {
+    let service = context.service;
+    let misfit = refit::to_replace(context, desired, draft).map(Replaced::of_other_size);
+    let outdated = Outdated::of(context);
     let replaced = outdated.next().or(misfit).filter(|_| desired > 0);
     let have = service.count();
     // One more than wanted while one is replaced.
@@ -45,7 +45,7 @@ fn actives(moment: Moment<'_>, desired: u32, draft: &mut Draft) {
         return;
     }
     // Where none of those that are too many may go, the replacement goes on.
-    if have > wanted && shrink(moment, have - wanted, desired, draft) {
+    if have > wanted && shrink(context, have - wanted, desired, draft) {
         return;
     }
     let Some(Replaced { ordinal, writer, reason, is_given_up }) = replaced else { return };
@@ -59,10 +59,10 @@ fn actives(moment: Moment<'_>, desired: u32, draft: &mut Draft) {
 }
 
 /// Takes away `excess` replicas, and says of whom must stay why; whether any goes.
-fn shrink(moment: Moment<'_>, excess: u32, desired: u32, draft: &mut Draft) -> bool {
-    let service = moment.service;
+fn shrink(context: PlanContext<'_>, excess: u32, desired: u32, draft: &mut Draft) -> bool {
+    let service = context.service;
     let reason = Reason::AboveDesired { have: service.count(), desired, first: first_to_go(service).clone() };
-    let Victims { go, kept } = victims(moment, excess);
+    let Victims { go, kept } = victims(context, excess);
     for ordinal in &go {
         retire(service, *ordinal, &service.places[ordinal], Writer::ScaleIn, &reason, draft);
     }
@@ -92,21 +92,21 @@ impl Replaced {
 
 /// The replicas of a service that run something else than is declared.
 struct Outdated<'s> {
-    moment: Moment<'s>,
+    context: PlanContext<'s>,
     /// Whether what is declared serves already.
     is_proved: bool,
 }
 
 impl<'s> Outdated<'s> {
-    fn of(moment: Moment<'s>) -> Self {
-        let service = moment.service;
+    fn of(context: PlanContext<'s>) -> Self {
+        let service = context.service;
         let is_proved =
             service.counting().any(|(_, place)| place.is_serving() && !service.is_outdated(place));
-        Self { moment, is_proved }
+        Self { context, is_proved }
     }
 
     fn all(&self) -> impl Iterator<Item = (Ordinal, &'s Place)> + use<'s> {
-        let service = self.moment.service;
+        let service = self.context.service;
         service.counting().filter(|(_, place)| service.is_outdated(place))
     }
 
@@ -114,13 +114,13 @@ impl<'s> Outdated<'s> {
     fn next(&self) -> Option<Replaced> {
         let given_up = self.all().find(|(_, place)| self.is_given_up(place));
         let (ordinal, place) = given_up.or_else(|| self.all().next())?;
-        let wanted = self.moment.service.declared.as_ref()?.generation;
+        let wanted = self.context.service.declared.as_ref()?.generation;
         let reason = Reason::Outdated { runs: place.generation, wanted };
         Some(Replaced { ordinal, writer: Writer::Rollout, reason, is_given_up: self.is_given_up(place) })
     }
 
     fn is_given_up(&self, place: &Place) -> bool {
-        self.given_up_at(place).is_some_and(|at| at <= self.moment.now.time)
+        self.given_up_at(place).is_some_and(|at| at <= self.context.now.time)
     }
 
     fn next_given_up_at(&self) -> Option<Time> {
@@ -132,7 +132,7 @@ impl<'s> Outdated<'s> {
     fn given_up_at(&self, place: &Place) -> Option<Time> {
         let health = place.health()?;
         let was_ready = health.ready_changed > health.since;
-        let patience = self.moment.settings.restart.liveness_grace;
+        let patience = self.context.settings.restart.liveness_grace;
         (!health.ready && (self.is_proved || !was_ready)).then(|| health.ready_changed + patience)
     }
 }

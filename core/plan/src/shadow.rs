@@ -17,13 +17,13 @@ use model::time::{Now, Time};
 
 use crate::doubt::{self, Doubt};
 use crate::foreseen::Foreseen;
-use crate::ruling::{Course, Ruling};
+use crate::inputs::SizeInputs;
 use crate::scale::hpa::{self, Verdict};
 use crate::scale::question::Ahead;
 use crate::scale::reading::{
     Gap, Members, Milli, Phase, Readiness, ReplicaView, Replicas, Sample, ScaleView,
 };
-use crate::scene::Scene;
+use crate::sizing::{Course, Sizing};
 use crate::taken::{Taken, reading};
 
 /// Longest time between two decisions that is scored.
@@ -33,7 +33,7 @@ const GAP_MAX: Duration = Duration::from_secs(10);
 
 /// All that the decision of a shadow depends on, besides what the acting one sees.
 #[derive(Clone, Debug)]
-pub(crate) struct ShadowScene {
+pub(crate) struct ShadowInputs {
     pub(crate) name: ObjectName,
     /// Between the bounds of now.
     pub(crate) spec: Arc<AutoscalerSpec>,
@@ -47,101 +47,101 @@ pub(crate) struct ShadowScene {
 
 /// What a shadow would have decided.
 #[derive(Debug)]
-pub(crate) struct ShadowRuling {
+pub(crate) struct ShadowSizing {
     pub(crate) desired: u32,
     pub(crate) verdict: Verdict,
     /// Why fewer are not followed; `None` when they are, or were not asked for.
     pub(crate) doubt: Option<Doubt>,
 }
 
-impl Scene {
+impl SizeInputs {
     /// What each shadow would decide, and what it remembers from then on. Nobody is asked while the service rests.
-    pub(crate) fn shadow(&self, acting: &Ruling) -> (Vec<ShadowRuling>, Vec<ShadowMemory>) {
+    pub(crate) fn shadow(&self, acting: &Sizing) -> (Vec<ShadowSizing>, Vec<ShadowMemory>) {
         self.shadows.iter().map(|shadow| shadow.decide(self, acting)).unzip()
     }
 }
 
-impl ShadowScene {
-    fn decide(&self, scene: &Scene, acting: &Ruling) -> (ShadowRuling, ShadowMemory) {
-        let (now, spec) = (scene.now.time, &self.spec);
-        let mut memory = self.memory.as_deref().cloned().unwrap_or_else(|| self.begin(scene));
+impl ShadowInputs {
+    fn decide(&self, inputs: &SizeInputs, acting: &Sizing) -> (ShadowSizing, ShadowMemory) {
+        let (now, spec) = (inputs.now.time, &self.spec);
+        let mut memory = self.memory.as_deref().cloned().unwrap_or_else(|| self.begin(inputs));
         let current = memory.desired;
-        let otherwise = Otherwise::of(scene, &self.taken, current);
+        let otherwise = Otherwise::of(inputs, &self.taken, current);
         let view = ScaleView {
             spec_replicas: current,
             status_replicas: otherwise.count,
             members: Members::Known(&otherwise.replicas),
-            warmup: scene.sight.warmup,
+            warmup: inputs.observed.warmup,
             aim: None,
         };
         let readings: Vec<_> = spec
             .metrics
             .iter()
             .zip(&*otherwise.taken)
-            .map(|(metric, taken)| reading(metric, taken, &scene.declared))
+            .map(|(metric, taken)| reading(metric, taken, &inputs.declared))
             .collect();
         let is_forecast = self.name.as_str() == FORECAST_SHADOW;
-        let own = |foreseen: &Foreseen| foreseen.ahead(hpa::tolerance_of(spec, &scene.hpa).up);
+        let own = |foreseen: &Foreseen| foreseen.ahead(hpa::tolerance_of(spec, &inputs.hpa).up);
         let ahead = match &self.foreseen {
-            _ if is_forecast => scene.ahead(spec, ForecastMode::Shadow),
+            _ if is_forecast => inputs.ahead(spec, ForecastMode::Shadow),
             Some(foreseen) => own(foreseen),
             None => Ahead::default(),
         };
         let scaling = &mut memory.scaling;
-        let verdict = hpa::reconcile_above(ahead, now, (spec, &view), &readings, scaling, &scene.hpa);
+        let verdict = hpa::reconcile_above(ahead, now, (spec, &view), &readings, scaling, &inputs.hpa);
         let is_believed_from_load = verdict.desired < current && current <= spec.max;
         let fall = doubt::fall(now, &verdict, &mut memory.scaling.levels);
-        let doubt = is_believed_from_load.then(|| scene.disbelief(spec, &verdict, fall)).flatten();
+        let doubt = is_believed_from_load.then(|| inputs.disbelief(spec, &verdict, fall)).flatten();
         let proposed = if doubt.is_some() { current } else { verdict.desired };
-        let desired = proposed.min(scene.replicas_max);
+        let desired = proposed.min(inputs.replicas_max);
         if desired == verdict.desired {
             hpa::confirm(now, spec, &verdict, &mut memory.scaling);
         }
-        score(&mut memory, scene, acting, (&verdict, spec));
+        score(&mut memory, inputs, acting, (&verdict, spec));
         memory.resize(now, desired);
-        (ShadowRuling { desired, verdict, doubt }, memory)
+        (ShadowSizing { desired, verdict, doubt }, memory)
     }
 
     /// The decision, in words.
-    pub(crate) fn told(&self, ruling: &ShadowRuling, declared: &Declared, now: Now) -> ShadowDecision {
-        let decision: Decision = ruling.verdict.decision(declared.name.clone(), now, &self.spec);
-        let decision = match &ruling.doubt {
+    pub(crate) fn told(&self, sizing: &ShadowSizing, declared: &Declared, now: Now) -> ShadowDecision {
+        let decision: Decision = sizing.verdict.decision(declared.name.clone(), now, &self.spec);
+        let decision = match &sizing.doubt {
             Some(doubt) => doubt.hold(decision),
-            None => Decision { desired: ruling.desired, ..decision },
+            None => Decision { desired: sizing.desired, ..decision },
         };
         ShadowDecision { name: self.name.clone(), decision }
     }
 
     /// It begins where the acting one is, with what that one remembers.
-    fn begin(&self, scene: &Scene) -> ShadowMemory {
-        let desired = scene.current.clamp(self.spec.min, self.spec.max);
+    fn begin(&self, inputs: &SizeInputs) -> ShadowMemory {
+        let desired = inputs.current.clamp(self.spec.min, self.spec.max);
         let is_same =
-            scene.declared.autoscaler.as_ref().is_some_and(|acting| acting.policy == self.spec.policy);
-        let acting = ScalingMemory::clone(&scene.sight.memory);
+            inputs.declared.autoscaler.as_ref().is_some_and(|acting| acting.policy == self.spec.policy);
+        let acting = ScalingMemory::clone(&inputs.observed.memory);
         let policy = if is_same { acting.policy } else { PolicyMemory::default() };
         let scaling = ScalingMemory { scaled_to_zero: desired == 0, policy, ..acting };
-        ShadowMemory::new(self.name.clone(), scene.now.time, desired, scaling)
+        ShadowMemory::new(self.name.clone(), inputs.now.time, desired, scaling)
     }
 }
 
 /// Adds the time since the last decision to what each of both has come to, with the numbers that they wanted during it.
 fn score(
     memory: &mut ShadowMemory,
-    scene: &Scene,
-    acting: &Ruling,
+    inputs: &SizeInputs,
+    acting: &Sizing,
     (verdict, spec): (&Verdict, &AutoscalerSpec),
 ) {
-    let now = scene.now.time;
+    let now = inputs.now.time;
     let passed = now.since(std::mem::replace(&mut memory.until, now));
-    let acted = scene.desired.unwrap_or(scene.current);
+    let acted = inputs.desired.unwrap_or(inputs.current);
     if passed <= GAP_MAX {
         memory.count(passed, acted);
         let note = |verdict: &Verdict, spec: &AutoscalerSpec| {
-            (passed, verdict.is_over(hpa::tolerance_of(spec, &scene.hpa).up), verdict.is_without_number())
+            (passed, verdict.is_over(hpa::tolerance_of(spec, &inputs.hpa).up), verdict.is_without_number())
         };
         let (passed, is_over, is_held) = note(verdict, spec);
         memory.own.note(passed, is_over, is_held);
-        if let (Course::Scaled { verdict, .. }, Some(spec)) = (&acting.course, &scene.declared.autoscaler) {
+        if let (Course::Scaled { verdict, .. }, Some(spec)) = (&acting.course, &inputs.declared.autoscaler) {
             let (passed, is_over, is_held) = note(verdict, spec);
             memory.acting.note(passed, is_over, is_held);
         }
@@ -157,14 +157,14 @@ struct Otherwise<'a> {
 }
 
 impl<'a> Otherwise<'a> {
-    fn of(scene: &'a Scene, taken: &'a [Taken], count: u32) -> Self {
-        let sight = &scene.sight;
-        if count == scene.current {
-            let (replicas, taken) = (sight.replicas.clone(), Cow::Borrowed(taken));
-            return Self { count: sight.count, replicas, taken };
+    fn of(inputs: &'a SizeInputs, taken: &'a [Taken], count: u32) -> Self {
+        let observed = &inputs.observed;
+        if count == inputs.current {
+            let (replicas, taken) = (observed.replicas.clone(), Cow::Borrowed(taken));
+            return Self { count: observed.count, replicas, taken };
         }
         let serving: Vec<usize> =
-            (0..sight.replicas.len()).filter(|at| is_at_work(&sight.replicas[*at])).collect();
+            (0..observed.replicas.len()).filter(|at| is_at_work(&observed.replicas[*at])).collect();
         // They have been at work for long: what those of now need to begin is known of those only.
         let readiness = Some(Readiness { ready: true, since: Time::ZERO });
         let one = ReplicaView { phase: Phase::Running, leaving: false, started: Some(Time::ZERO), readiness };

@@ -6,12 +6,12 @@ use model::decision::Account;
 use model::memory::{ScalingMemory, ShadowMemory};
 use model::plan::{Change, Step, Writer};
 
-use crate::account::Situation;
-use crate::moment::Moment;
+use crate::context::PlanContext;
+use crate::effective_bounds::EffectiveBounds;
+use crate::explainable::ExplainableDecision;
+use crate::inputs::SizeInputs;
 use crate::rest::Rest;
-use crate::ruling::Course;
-use crate::scene::Scene;
-use crate::term::Term;
+use crate::sizing::Course;
 
 /// What was decided on the size.
 #[derive(Debug)]
@@ -29,8 +29,8 @@ pub(crate) struct Size {
 }
 
 /// Decides on the size of a declared service; between two decisions the last one stands.
-pub(crate) fn size(moment: Moment<'_>) -> Size {
-    let Moment { now, service, settings, .. } = moment;
+pub(crate) fn size(context: PlanContext<'_>) -> Size {
+    let PlanContext { now, service, settings, .. } = context;
     let Some(declared) = &service.declared else { return kept(service.desired.unwrap_or(0)) };
     let rest = Rest::of(now.time, service, declared, settings);
     let stands = service.desired.filter(|_| now.time < service.next_sync);
@@ -39,34 +39,34 @@ pub(crate) fn size(moment: Moment<'_>) -> Size {
         return kept(desired);
     }
     // Only now: to find the windows of a schedule takes longer than all else here.
-    let term = Term::of(now.wall, declared, settings.guard.replicas_max);
-    let rest = rest.filter(|_| !term.is_fixed(declared));
+    let effective_bounds = EffectiveBounds::of(now.wall, declared, settings.guard.replicas_max);
+    let rest = rest.filter(|_| !effective_bounds.is_fixed(declared));
     if let Some(desired) = stands.filter(|_| !is_over(&rest)) {
         return kept(desired);
     }
-    decided(Scene::of(moment, (declared, term, rest)))
+    decided(SizeInputs::of(context, (declared, effective_bounds, rest)))
 }
 
 fn kept(desired: u32) -> Size {
     Size { desired, step: None, decision: None, scaling: None, shadows: None }
 }
 
-fn decided(scene: Scene) -> Size {
-    let (ruling, asked) = scene.decide();
-    let scaling = asked.or_else(|| scene.unasked());
-    let (shadows, remembered) = scene.shadow(&ruling);
-    let (before, desired) = (scene.desired, ruling.desired);
-    let writer = match ruling.course {
+fn decided(inputs: SizeInputs) -> Size {
+    let (sizing, asked) = inputs.decide();
+    let scaling = asked.or_else(|| inputs.unasked());
+    let (shadows, remembered) = inputs.shadow(&sizing);
+    let (before, desired) = (inputs.desired, sizing.desired);
+    let writer = match sizing.course {
         Course::Plain { .. } => Writer::Human,
-        Course::Scaled { .. } if desired < scene.current => Writer::ScaleIn,
+        Course::Scaled { .. } if desired < inputs.current => Writer::ScaleIn,
         Course::Scaled { .. } => Writer::ScaleOut,
     };
-    let is_asked = scene.rest.is_none();
-    let situation = Situation { scene, ruling, shadows };
+    let is_asked = inputs.rest.is_none();
+    let explainable = ExplainableDecision { inputs, sizing, shadows };
     let step = (before != Some(desired)).then(|| {
         let change = Change::Resize { from: before.unwrap_or(0), to: desired };
-        Step { change, reason: situation.reason(), writer }
+        Step { change, reason: explainable.reason(), writer }
     });
     let shadows = is_asked.then_some(remembered);
-    Size { desired, step, decision: Some(Arc::new(situation)), scaling, shadows }
+    Size { desired, step, decision: Some(Arc::new(explainable)), scaling, shadows }
 }

@@ -11,15 +11,15 @@ use model::resource::ForecastMode;
 use model::settings::Settings;
 use model::time::Now;
 
+use crate::inputs::SizeInputs;
 use crate::learned::Signs;
 use crate::scale::promise;
 use crate::scale::reading::{Milli, Replicas};
-use crate::scene::Scene;
 pub use crate::taken::{Taken, to_carry};
 
 /// A service that is decided on as it is supposed to stand, with the memory of what was decided before.
 ///
-/// The decision is the one of production, from the same scene: bounds, schedules, autoscaler and mode. Nobody holds the size by hand, no request
+/// The decision is the one of production, from the same inputs: bounds, schedules, autoscaler and mode. Nobody holds the size by hand, no request
 /// fails, and it does not rest: these depend on what only a real service has.
 #[derive(Clone, Debug)]
 pub struct Supposition {
@@ -79,8 +79,8 @@ impl Supposition {
         self.look_ahead(now, &supposed);
         let supposed = (supposed, self.foresight.as_ref());
         let kept = (&self.memory, &self.blank, &self.settings);
-        let scene = Scene::supposed(now, Arc::clone(&self.declared), supposed, kept);
-        scene.decide_with(&mut self.memory).desired
+        let inputs = SizeInputs::supposed(now, Arc::clone(&self.declared), supposed, kept);
+        inputs.decide_with(&mut self.memory).desired
     }
 
     /// What a learned policy goes by, where one replica carries `capacity`; `None` where nothing is promised, and before enough of the load was seen.

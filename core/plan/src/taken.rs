@@ -151,7 +151,7 @@ fn milli(value: u64) -> Milli {
     Milli(i64::try_from(value).unwrap_or(i64::MAX))
 }
 
-/// As measured: the origin of a dial on the load, in parts per million.
+/// The load as measured, in parts per million.
 pub(crate) const AS_MEASURED: u64 = 1_000_000;
 
 impl Taken {
@@ -159,19 +159,20 @@ impl Taken {
     ///
     /// Each sample keeps its share of the whole, and what has no sample gets none. A metric at zero, which no factor moves, and one that
     /// was not measured at all are taken as one unit for each replica or series at [`AS_MEASURED`] beyond zero.
-    pub(crate) fn dialed(&self, ppm: u64, metric: &MetricSpec, replicas: &[ReplicaView], now: Time) -> Self {
+    pub(crate) fn at_load(&self, ppm: u64, metric: &MetricSpec, replicas: &[ReplicaView], now: Time) -> Self {
         let invented = scaled(Milli(1000), ppm);
         match self {
             Self::Each(samples) if samples.iter().any(Result::is_ok) => {
                 let is_idle = samples.iter().flatten().all(|sample| sample.value.0 == 0);
-                let dial = |sample: &Sample| Sample { value: dialed(sample.value, is_idle, ppm), ..*sample };
+                let varied =
+                    |sample: &Sample| Sample { value: at_load(sample.value, is_idle, ppm), ..*sample };
                 Self::Each(
-                    samples.iter().map(|sample| sample.as_ref().map(dial).map_err(|gap| *gap)).collect(),
+                    samples.iter().map(|sample| sample.as_ref().map(varied).map_err(|gap| *gap)).collect(),
                 )
             }
             Self::Whole(series) if !series.is_empty() => {
                 let is_idle = series.iter().all(|value| value.0 == 0);
-                Self::Whole(series.iter().map(|value| dialed(*value, is_idle, ppm)).collect())
+                Self::Whole(series.iter().map(|value| at_load(*value, is_idle, ppm)).collect())
             }
             // No load shows what a replica carries.
             Self::Nothing(Unavailable::Unlearned) => self.clone(),
@@ -209,7 +210,7 @@ impl Taken {
     }
 }
 
-fn dialed(value: Milli, is_idle: bool, ppm: u64) -> Milli {
+fn at_load(value: Milli, is_idle: bool, ppm: u64) -> Milli {
     if is_idle { scaled(Milli(1000), ppm.saturating_sub(AS_MEASURED)) } else { scaled(value, ppm) }
 }
 

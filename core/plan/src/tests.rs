@@ -14,7 +14,7 @@ use model::settings::Settings;
 use model::time::{Now, Time, Wall};
 
 use crate::arbiter::arbitrate;
-use crate::moment::Moment;
+use crate::context::PlanContext;
 
 const AT: Time = Time::from_millis(1_000_000);
 
@@ -113,7 +113,7 @@ impl Case {
         let service = self.knowledge.service(&self.name).unwrap();
         let mut chance = Stream::named(1, "survivor");
         let (knowledge, settings) = (&self.knowledge, &Settings::default());
-        crate::plan(Moment { now, knowledge, service, findings: &[], settings }, &mut chance)
+        crate::plan(PlanContext { now, knowledge, service, findings: &[], settings }, &mut chance)
     }
 
     fn changes(&self) -> Vec<Change> {

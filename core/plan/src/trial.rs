@@ -7,11 +7,11 @@ use model::decision::Account;
 use model::input::Declared;
 use model::memory::ScalingMemory;
 
-use crate::account::Situation;
-use crate::moment::Moment;
+use crate::context::PlanContext;
+use crate::effective_bounds::EffectiveBounds;
+use crate::explainable::ExplainableDecision;
+use crate::inputs::{SizeInputs, begin};
 use crate::rest::Rest;
-use crate::scene::{Scene, begin};
-use crate::term::Term;
 
 /// A declaration that is tried: it remembers and goes on from what it would have decided itself.
 ///
@@ -30,24 +30,24 @@ impl Trial {
         Self { declared, desired: service.desired, memory: Arc::clone(&service.scaling) }
     }
 
-    /// Decides on what is known of the service at `moment`, and goes on from there.
-    pub fn decide(&mut self, moment: Moment<'_>) -> Arc<dyn Account> {
-        let Moment { now, service, settings, .. } = moment;
-        let term = Term::of(now.wall, &self.declared, settings.guard.replicas_max);
-        let rest =
-            Rest::of(now.time, service, &self.declared, settings).filter(|_| !term.is_fixed(&self.declared));
-        let mut scene = Scene::of(moment, (&self.declared, term, rest));
-        scene.desired = self.desired;
-        scene.sight.memory = Arc::clone(&self.memory);
-        scene.current = begin(self.desired, &self.memory, (&self.declared, &scene.term));
-        scene.sight.spread_over(scene.current);
-        let (ruling, memory) = scene.decide();
-        self.desired = Some(ruling.desired);
+    /// Decides on what is known of the service at `context`, and goes on from there.
+    pub fn decide(&mut self, context: PlanContext<'_>) -> Arc<dyn Account> {
+        let PlanContext { now, service, settings, .. } = context;
+        let effective_bounds = EffectiveBounds::of(now.wall, &self.declared, settings.guard.replicas_max);
+        let rest = Rest::of(now.time, service, &self.declared, settings)
+            .filter(|_| !effective_bounds.is_fixed(&self.declared));
+        let mut inputs = SizeInputs::of(context, (&self.declared, effective_bounds, rest));
+        inputs.desired = self.desired;
+        inputs.observed.memory = Arc::clone(&self.memory);
+        inputs.current = begin(self.desired, &self.memory, (&self.declared, &inputs.effective_bounds));
+        inputs.observed.spread_over(inputs.current);
+        let (sizing, memory) = inputs.decide();
+        self.desired = Some(sizing.desired);
         if let Some(memory) = memory {
             self.memory = Arc::new(memory);
         }
         // Of a trial, what others would do beside it is of no interest.
-        scene.shadows.clear();
-        Arc::new(Situation { scene, ruling, shadows: Vec::new() })
+        inputs.shadows.clear();
+        Arc::new(ExplainableDecision { inputs, sizing, shadows: Vec::new() })
     }
 }

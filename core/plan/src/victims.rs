@@ -12,7 +12,7 @@ use model::resource::Remove;
 use model::settings::Settings;
 use model::time::Time;
 
-use crate::moment::Moment;
+use crate::context::PlanContext;
 
 /// Who goes, and who would have, but must stay.
 #[derive(Debug, Default)]
@@ -26,13 +26,13 @@ pub(crate) struct Victims {
 ///
 /// A start on its way counts as gone already, though nothing can be done about it before it ends: a replica that serves does not go in its
 /// stead. One that must stay never goes, not even when too many are left so.
-pub(crate) fn victims(moment: Moment<'_>, excess: u32) -> Victims {
-    let Moment { knowledge, service, settings, .. } = moment;
-    let now = moment.now.time;
+pub(crate) fn victims(context: PlanContext<'_>, excess: u32) -> Victims {
+    let PlanContext { knowledge, service, settings, .. } = context;
+    let now = context.now.time;
     let remove = first_to_go(service);
     let cost_of = remove.key(&service.name);
     let costs = cost_of.and_then(|key| knowledge.said_by_place(now, service, &key)).unwrap_or_default();
-    let needed = Needed::of(moment);
+    let needed = Needed::of(context);
     let mut candidates: Vec<_> = service
         .counting()
         .map(|(ordinal, place)| {
@@ -43,7 +43,7 @@ pub(crate) fn victims(moment: Moment<'_>, excess: u32) -> Victims {
     candidates.sort_unstable();
     let mut victims = Victims::default();
     for (_, _, Reverse(ordinal)) in candidates {
-        match needed.why(moment, ordinal) {
+        match needed.why(context, ordinal) {
             Some(why) => victims.kept.push((ordinal, why)),
             None if victims.go.len() < excess as usize => victims.go.push(ordinal),
             None => {}
@@ -61,8 +61,8 @@ struct Needed<'s> {
 }
 
 impl<'s> Needed<'s> {
-    fn of(moment: Moment<'s>) -> Self {
-        let Moment { now, knowledge, service, .. } = moment;
+    fn of(context: PlanContext<'s>) -> Self {
+        let PlanContext { now, knowledge, service, .. } = context;
         let scale = service.declared.as_ref().map(|declared| &declared.spec.scale);
         let said = scale.and_then(|scale| {
             let (metric, key) = (scale.protect.as_ref()?, scale.protect_key(&service.name)?);
@@ -73,9 +73,9 @@ impl<'s> Needed<'s> {
 
     /// Why the replica must stay; `None` where it may go. Of one that serves, not to know is as good as to hear that it must: it may be the one
     /// without which the others cannot go on.
-    fn why(&self, moment: Moment<'_>, ordinal: Ordinal) -> Option<Reason> {
-        let service = moment.service;
-        if let Some(until) = service.protected_until(moment.now.time, ordinal) {
+    fn why(&self, context: PlanContext<'_>, ordinal: Ordinal) -> Option<Reason> {
+        let service = context.service;
+        if let Some(until) = service.protected_until(context.now.time, ordinal) {
             return Some(Reason::Protected { until });
         }
         let (metric, said) = self.said.as_ref()?;

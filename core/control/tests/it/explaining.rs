@@ -215,7 +215,7 @@ fn tried(mut world: World, declared: Declared, load: impl Fn(i64) -> i64) -> Vec
         waits(&mut world, load(second));
         world.lives_for(seconds(1));
         let (at, service) = (decision(&world).at, world.service("shop"));
-        let account = trial.decide(world.control.moment(at, service, &[]));
+        let account = trial.decide(world.control.plan_context(at, service, &[]));
         (desired(&world), account.desired())
     };
     (0..900).map(each).collect()

@@ -11,7 +11,7 @@ use model::reason::Reason;
 use model::resource::Bounds;
 use model::settings::Settings;
 use model::time::{Now, Wall};
-use plan::Moment;
+use plan::PlanContext;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
@@ -97,8 +97,8 @@ proptest! {
                 let mut found = Vec::new();
                 findings(world.now, knowledge, service, &settings.restart, &mut found);
                 let mut chance = Stream::named(7, "law");
-                let moment = Moment { now, knowledge, service, findings: &found, settings: &settings };
-                let plan = plan::plan(moment, &mut chance);
+                let context = PlanContext { now, knowledge, service, findings: &found, settings: &settings };
+                let plan = plan::plan(context, &mut chance);
                 for (step, verdict) in plan.steps.iter().zip(guard::judge(knowledge, &settings.guard, &plan)) {
                     let is_legitimate = match &verdict {
                         Verdict::Pass => true,

@@ -57,7 +57,10 @@ fn a_promise_alone_is_kept_through_a_rise_that_was_seen_before() {
     assert!((10..=15).contains(&ahead.desired()), "{decision:?}");
     let told = forecast(&decision);
     assert!(told.from < told.to && told.note.contains("(blend, loss 0."), "{told:?}");
-    assert!(told.note.contains("carry at the least cost: a request that violates the SLO costs as much as"), "{told:?}");
+    assert!(
+        told.note.contains("carry at the least cost: a request that violates the SLO costs as much as"),
+        "{told:?}"
+    );
     assert!(decision.metrics[0].note.contains("learned from"), "{}", decision.metrics[0].note);
     assert!(decision.summary.contains("for the forecast load"), "{}", decision.summary);
 

@@ -14,14 +14,14 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::effective_bounds::EffectiveBounds;
+use crate::inputs::Observations;
 use crate::scale::reading::{Gap, Milli, Phase, Readiness, ReplicaView, Replicas, Sample, Unavailable};
-use crate::scene::Sight;
 use crate::taken::Taken;
-use crate::term::Term;
 
 const NOW: Time = Time::from_millis(100_000_000);
 
-fn scene(current: u32, used: &[Option<i64>], queue: Option<i64>, recommended: u32) -> Scene {
+fn inputs(current: u32, used: &[Option<i64>], queue: Option<i64>, recommended: u32) -> SizeInputs {
     let name = ServiceName::parse("shop").unwrap();
     let written = serde_json::json!({
         "run": {"command": ["./shop"]}, "resources": {"cpu": "1"}, "ports": [{"name": "http"}],
@@ -51,12 +51,12 @@ fn scene(current: u32, used: &[Option<i64>], queue: Option<i64>, recommended: u3
     };
     let sample = |value| Sample { value: Milli(value), at: NOW, window: Duration::from_secs(2) };
     let settings = Settings::default();
-    Scene {
+    SizeInputs {
         foreseen: None,
         shadows: Vec::new(),
         replicas_max: 1000,
         now,
-        term: Term::of(now.wall, &declared, 1000),
+        effective_bounds: EffectiveBounds::of(now.wall, &declared, 1000),
         declared: Arc::new(declared),
         desired: Some(current),
         current,
@@ -64,7 +64,7 @@ fn scene(current: u32, used: &[Option<i64>], queue: Option<i64>, recommended: u3
         rest: None,
         pause: None,
         protected: None,
-        sight: Sight {
+        observed: Observations {
             warmup: None,
             count: current,
             replicas: Replicas::of(&vec![replica; used.len()]),
@@ -88,38 +88,38 @@ fn scene(current: u32, used: &[Option<i64>], queue: Option<i64>, recommended: u3
     }
 }
 
-fn scenes() -> impl Strategy<Value = Scene> {
+fn scenes() -> impl Strategy<Value = SizeInputs> {
     let used = vec(prop::option::weighted(0.9, prop_oneof![Just(0_i64), 0..3000_i64]), 1..6);
     let queue = prop::option::weighted(0.8, prop_oneof![Just(0_i64), 0..300_000_i64]);
     (1..12_u32, used, queue, 1..12_u32)
-        .prop_map(|(current, used, queue, recommended)| scene(current, &used, queue, recommended))
+        .prop_map(|(current, used, queue, recommended)| inputs(current, &used, queue, recommended))
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
-    fn a_load_that_is_found_is_where_the_outcome_turns(scene in scenes(), is_out: bool) {
-        let decided = scene.decide().0.desired;
+    fn a_load_that_is_found_is_where_the_outcome_turns(inputs in scenes(), is_out: bool) {
+        let decided = inputs.decide().0.desired;
         let goal = Goal::new(if is_out { Asked::Out } else { Asked::In }, decided);
-        let is_met = |dial, ppm| goal.is_met(scene.at_load(dial, ppm).decide().0.desired);
-        for dial in [Dial::One(0), Dial::One(1), Dial::All] {
-            match turn(&scene, dial, goal) {
-                None => prop_assert!(!is_met(dial, goal.extreme())),
-                Some(0) => prop_assert!(is_met(dial, 0)),
+        let is_met = |varied, ppm| goal.is_met(inputs.at_load(varied, ppm).decide().0.desired);
+        for varied in [VariedLoad::One(0), VariedLoad::One(1), VariedLoad::All] {
+            match turn(&inputs, varied, goal) {
+                None => prop_assert!(!is_met(varied, goal.extreme())),
+                Some(0) => prop_assert!(is_met(varied, 0)),
                 Some(ppm) => {
-                    prop_assert!(is_met(dial, ppm));
-                    prop_assert!(!is_met(dial, ppm + 1) || !is_met(dial, ppm - 1));
+                    prop_assert!(is_met(varied, ppm));
+                    prop_assert!(!is_met(varied, ppm + 1) || !is_met(varied, ppm - 1));
                 }
             }
         }
     }
 
     #[test]
-    fn what_is_said_of_other_outcomes_is_an_outcome_of_the_very_decision(scene in scenes()) {
-        let situation = Situation::of(scene);
-        for prospect in situation.all_prospects() {
-            let is_other = prospect.desired != situation.ruling.desired;
+    fn what_is_said_of_other_outcomes_is_an_outcome_of_the_very_decision(inputs in scenes()) {
+        let explainable = ExplainableDecision::of(inputs);
+        for prospect in explainable.all_prospects() {
+            let is_other = prospect.desired != explainable.sizing.desired;
             prop_assert_eq!(is_other, prospect.need != Need::Declaration, "{:?}", prospect);
         }
     }
@@ -127,14 +127,14 @@ proptest! {
 
 #[test]
 fn a_service_that_may_rest_says_what_lets_it_rest() {
-    let mut scene = scene(1, &[None], None, 1);
-    let mut declared = Declared::clone(&scene.declared);
+    let mut inputs = inputs(1, &[None], None, 1);
+    let mut declared = Declared::clone(&inputs.declared);
     declared.autoscaler = None;
     declared.spec.scale =
         serde_json::from_value(serde_json::json!({"replicas": 1, "toZero": {"after": "20s"}})).unwrap();
-    scene.declared = Arc::new(declared);
-    scene.term = Term::of(scene.now.wall, &scene.declared, scene.replicas_max);
-    let [told] = &Situation::of(scene).all_prospects()[..] else { panic!("one thing is told") };
+    inputs.declared = Arc::new(declared);
+    inputs.effective_bounds = EffectiveBounds::of(inputs.now.wall, &inputs.declared, inputs.replicas_max);
+    let [told] = &ExplainableDecision::of(inputs).all_prospects()[..] else { panic!("one thing is told") };
     assert!(
         told.note.starts_with("after 20s without requests it scales to zero; otherwise only"),
         "{told:?}"
@@ -149,31 +149,31 @@ fn a_step_that_is_far_from_nothing_names_the_load_where_it_begins() {
         "evaluation": {"every": "10s", "breaches": 3},
     }});
     let policy: ScalePolicy = serde_json::from_value(policy).unwrap();
-    let mut scene = scene(2, &[Some(0), Some(0)], Some(0), 2);
-    let mut declared = Declared::clone(&scene.declared);
+    let mut inputs = inputs(2, &[Some(0), Some(0)], Some(0), 2);
+    let mut declared = Declared::clone(&inputs.declared);
     declared.autoscaler.as_mut().unwrap().policy = policy;
-    scene.declared = Arc::new(declared);
-    let situation = Situation::of(scene);
-    let found = situation.towards(Goal::new(Asked::Out, situation.ruling.desired));
+    inputs.declared = Arc::new(declared);
+    let explainable = ExplainableDecision::of(inputs);
+    let found = explainable.towards(Goal::new(Asked::Out, explainable.sizing.desired));
     assert_eq!((found.need, found.desired), (Need::Load, 3), "{found:?}");
     assert_eq!(&*found.levels[0].level, "70 %", "{found:?}");
 }
 
 #[test]
 fn what_was_measured_is_its_own_load() {
-    let scene = scene(4, &[Some(700), Some(300), None, Some(0)], Some(12_345), 4);
-    for dial in [Dial::One(0), Dial::One(1), Dial::All] {
-        assert_eq!(scene.at_load(dial, AS_MEASURED).decide().0.desired, scene.decide().0.desired);
+    let inputs = inputs(4, &[Some(700), Some(300), None, Some(0)], Some(12_345), 4);
+    for varied in [VariedLoad::One(0), VariedLoad::One(1), VariedLoad::All] {
+        assert_eq!(inputs.at_load(varied, AS_MEASURED).decide().0.desired, inputs.decide().0.desired);
     }
 }
 
 #[test]
 fn the_same_load_on_more_or_fewer_replicas_asks_for_the_same_number() {
     for many in [1, 2, 3, 8, 30] {
-        let mut spread = scene(4, &[Some(900), Some(700), Some(800), Some(800)], Some(1000), 4);
+        let mut spread = inputs(4, &[Some(900), Some(700), Some(800), Some(800)], Some(1000), 4);
         spread.current = many;
-        spread.sight.spread_over(many);
-        assert_eq!((spread.sight.count, spread.sight.replicas.len()), (many, many as usize));
+        spread.observed.spread_over(many);
+        assert_eq!((spread.observed.count, spread.observed.replicas.len()), (many, many as usize));
         // 3.2 cores at half a core each, but for what is cut off on the way, and what is near enough.
         let asked = match &spread.decide().0.course {
             Course::Scaled { verdict, .. } => verdict.metrics[0].as_ref().map(|it| it.replicas).unwrap(),
@@ -186,37 +186,37 @@ fn the_same_load_on_more_or_fewer_replicas_asks_for_the_same_number() {
 #[test]
 fn a_limit_that_holds_afterwards_as_well_is_no_reason_to_wait() {
     // All of it is gone since the last look, and a floor of two lies below what would be wanted.
-    let mut scene = scene(5, &[Some(0); 5], Some(0), 0);
-    let mut declared = (*scene.declared).clone();
+    let mut inputs = inputs(5, &[Some(0); 5], Some(0), 0);
+    let mut declared = (*inputs.declared).clone();
     declared.autoscaler.as_mut().unwrap().min = 2;
-    scene.term = Term::of(scene.now.wall, &declared, scene.replicas_max);
-    scene.declared = Arc::new(declared);
+    inputs.effective_bounds = EffectiveBounds::of(inputs.now.wall, &declared, inputs.replicas_max);
+    inputs.declared = Arc::new(declared);
     let before = LevelMemory { at: NOW - Duration::from_secs(1), ratio: 1000, total: 5000, fall: None };
-    Arc::make_mut(&mut scene.sight.memory).levels = vec![before; 2];
-    let situation = Situation::of(scene);
-    let limits = situation.decision().limits;
+    Arc::make_mut(&mut inputs.observed.memory).levels = vec![before; 2];
+    let explainable = ExplainableDecision::of(inputs);
+    let limits = explainable.decision().limits;
     assert_eq!(limits.iter().map(|it| it.name).collect::<Vec<_>>(), ["TooFewReplicas", "HeldBySuddenFall"]);
-    let note = situation.by_time(|desired| desired < 5).unwrap().note;
+    let note = explainable.by_time(|desired| desired < 5).unwrap().note;
     let (_, until) = note.split_once("; until then: ").unwrap();
     assert!(until.starts_with("a metric fell to 0 % of its value"), "{until}");
 }
 
 /// Two replicas with nothing to do, of which no fewer are wanted, with this schedule.
-fn idle_under(schedule: serde_json::Value) -> Situation {
-    let mut scene = scene(2, &[Some(0); 2], Some(0), 2);
-    let mut declared = (*scene.declared).clone();
+fn idle_under(schedule: serde_json::Value) -> ExplainableDecision {
+    let mut inputs = inputs(2, &[Some(0); 2], Some(0), 2);
+    let mut declared = (*inputs.declared).clone();
     declared.autoscaler.as_mut().unwrap().min = 2;
     declared.spec.scale.schedule = serde_json::from_value(schedule).unwrap();
-    scene.term = Term::of(scene.now.wall, &declared, scene.replicas_max);
-    scene.declared = Arc::new(declared);
-    Situation::of(scene)
+    inputs.effective_bounds = EffectiveBounds::of(inputs.now.wall, &declared, inputs.replicas_max);
+    inputs.declared = Arc::new(declared);
+    ExplainableDecision::of(inputs)
 }
 
 #[test]
 fn a_schedule_stands_in_the_way_only_of_what_it_bounds() {
     let fewer = |schedule| {
-        let situation = idle_under(schedule);
-        situation.towards(Goal::new(Asked::In, situation.ruling.desired)).note.to_string()
+        let explainable = idle_under(schedule);
+        explainable.towards(Goal::new(Asked::In, explainable.sizing.desired)).note.to_string()
     };
     let all_day = |bound: &str, replicas: u32| serde_json::json!([{"cron": "0 0 * * *", "timezone": "UTC", "duration": "2d", bound: replicas}]);
     assert_eq!(
@@ -239,13 +239,13 @@ fn what_holds_is_named_and_not_a_gap_of_what_is_imagined() {
         "below": [{"to": "10", "replicas": 1}],
         "evaluation": {"every": "5s", "breaches": 2},
     }});
-    let mut scene = scene(2, &[Some(500), Some(500)], Some(0), 2);
-    let mut declared = Declared::clone(&scene.declared);
+    let mut inputs = inputs(2, &[Some(500), Some(500)], Some(0), 2);
+    let mut declared = Declared::clone(&inputs.declared);
     declared.autoscaler.as_mut().unwrap().policy = serde_json::from_value(policy).unwrap();
-    scene.declared = Arc::new(declared);
-    scene.sight.errors = Some(crate::doubt::Errors { failed: 150, requests: 274 });
-    let situation = Situation::of(scene);
-    let found = situation.towards(Goal::new(Asked::In, situation.ruling.desired));
+    inputs.declared = Arc::new(declared);
+    inputs.observed.errors = Some(crate::doubt::Errors { failed: 150, requests: 274 });
+    let explainable = ExplainableDecision::of(inputs);
+    let found = explainable.towards(Goal::new(Asked::In, explainable.sizing.desired));
     assert_eq!(
         &*found.note,
         "no load within the next hour leads to fewer replicas: 150 of 274 requests failed, so a fall of the load removes no replica"
@@ -256,11 +256,11 @@ fn what_holds_is_named_and_not_a_gap_of_what_is_imagined() {
 fn a_metric_that_goes_into_a_mean_is_not_said_to_ask_for_nothing() {
     let policy = serde_json::json!({"composite": {"weights": {"cpu": 1, "queue": 1}}});
     let because = |queue| {
-        let mut scene = scene(2, &[Some(500), Some(500)], queue, 2);
-        let mut declared = Declared::clone(&scene.declared);
+        let mut inputs = inputs(2, &[Some(500), Some(500)], queue, 2);
+        let mut declared = Declared::clone(&inputs.declared);
         declared.autoscaler.as_mut().unwrap().policy = serde_json::from_value(policy.clone()).unwrap();
-        scene.declared = Arc::new(declared);
-        Situation::of(scene).why_not(Asked::Out).because
+        inputs.declared = Arc::new(declared);
+        ExplainableDecision::of(inputs).why_not(Asked::Out).because
     };
     let measured = because(Some(20_000));
     assert!(measured.iter().all(|it| !it.contains("gives no number")), "{measured:?}");

@@ -1,4 +1,4 @@
-//! The decision itself: a function of the scene.
+//! The decision on the size of a service: a function of its inputs.
 
 use knowledge::Pause;
 use model::decision::Policy;
@@ -8,18 +8,18 @@ use model::resource::{AutoscalerSpec, Count, ForecastMode, ScaleMode};
 
 use crate::doubt::{self, Doubt};
 use crate::fit::fit;
+use crate::inputs::{SizeInputs, aim_of};
 use crate::mode::followed;
 use crate::rest::Rest;
 use crate::scale::hpa::{self, Verdict};
 use crate::scale::question::Ahead;
 use crate::scale::reading::{Members, ScaleView};
 use crate::scale::standing::note_unasked;
-use crate::scene::{Scene, aim_of};
 use crate::taken::reading;
 
 /// What was decided, and how it came about.
 #[derive(Debug)]
-pub(crate) struct Ruling {
+pub(crate) struct Sizing {
     /// Replicas wanted from now on.
     pub(crate) desired: u32,
     pub(crate) course: Course,
@@ -47,29 +47,29 @@ pub(crate) enum Course {
     },
 }
 
-impl Scene {
+impl SizeInputs {
     /// Decides, and says what the autoscaler remembers from then on, when it was asked.
-    pub(crate) fn decide(&self) -> (Ruling, Option<ScalingMemory>) {
+    pub(crate) fn decide(&self) -> (Sizing, Option<ScalingMemory>) {
         match self.decider() {
             Ok(spec) => {
-                let mut memory = ScalingMemory::clone(&self.sight.memory);
+                let mut memory = ScalingMemory::clone(&self.observed.memory);
                 (self.scaled(spec, &mut memory), Some(memory))
             }
-            Err(ruling) => (ruling, None),
+            Err(sizing) => (sizing, None),
         }
     }
 
-    /// The same for whoever keeps the memory himself, instead of one in the scene.
-    pub(crate) fn decide_with(&self, memory: &mut ScalingMemory) -> Ruling {
+    /// The same with a `memory` that the caller keeps.
+    pub(crate) fn decide_with(&self, memory: &mut ScalingMemory) -> Sizing {
         match self.decider() {
             Ok(spec) => self.scaled(spec, memory),
-            Err(ruling) => ruling,
+            Err(sizing) => sizing,
         }
     }
 
     /// The autoscaler that is to be asked, or what is decided without one.
     #[expect(clippy::result_large_err, reason = "one is made for each decision, and it is what is returned")]
-    fn decider(&self) -> Result<&AutoscalerSpec, Ruling> {
+    fn decider(&self) -> Result<&AutoscalerSpec, Sizing> {
         if let Some(hold) = self.hold {
             let reason = Reason::Held { replicas: hold.replicas, until: hold.until };
             // An older version took more than the guard lets run.
@@ -100,53 +100,53 @@ impl Scene {
     /// What an autoscaler remembers that was not asked: that it was not. `None` where that is remembered already, and without one.
     pub(crate) fn unasked(&self) -> Option<ScalingMemory> {
         self.declared.autoscaler.as_ref()?;
-        let mut conditions = self.sight.memory.conditions.clone();
+        let mut conditions = self.observed.memory.conditions.clone();
         note_unasked(self.now.wall, &mut conditions);
-        let is_news = conditions != self.sight.memory.conditions;
-        is_news.then(|| ScalingMemory { conditions, ..ScalingMemory::clone(&self.sight.memory) })
+        let is_news = conditions != self.observed.memory.conditions;
+        is_news.then(|| ScalingMemory { conditions, ..ScalingMemory::clone(&self.observed.memory) })
     }
 
     /// A size that does not depend on load, but perhaps on the time of day.
-    fn fixed(&self, replicas: u32) -> Ruling {
+    fn fixed(&self, replicas: u32) -> Sizing {
         let within = self.within(replicas);
         let is_moved = within != replicas;
-        match is_moved.then(|| self.term.note(&self.declared)).flatten() {
+        match is_moved.then(|| self.effective_bounds.note(&self.declared)).flatten() {
             Some(note) => self.allowed(Policy::Schedule, within, Reason::Scheduled { note: note.into() }),
             None => self.allowed(Policy::Fixed, within, Reason::Declared),
         }
     }
 
     /// A size that needed no arithmetic, but for the rounding to an allowed one.
-    fn allowed(&self, policy: Policy, asked: u32, reason: Reason) -> Ruling {
+    fn allowed(&self, policy: Policy, asked: u32, reason: Reason) -> Sizing {
         let course = Course::Plain { policy, reason, asked: Some(asked) };
-        Ruling { desired: self.fitting(asked), course }
+        Sizing { desired: self.fitting(asked), course }
     }
 
     /// At least as many as are protected, within the bounds.
     pub(crate) fn spared(&self, replicas: u32) -> u32 {
         let least = self.protected.map_or(0, |protected| protected.replicas);
-        replicas.max(least.min(self.term.bounds.max))
+        replicas.max(least.min(self.effective_bounds.bounds.max))
     }
 
     fn within(&self, replicas: u32) -> u32 {
-        replicas.clamp(self.term.bounds.min, self.term.bounds.max)
+        replicas.clamp(self.effective_bounds.bounds.min, self.effective_bounds.bounds.max)
     }
 
     fn fitting(&self, replicas: u32) -> u32 {
-        fit(&self.declared, replicas, self.term.bounds).replicas()
+        fit(&self.declared, replicas, self.effective_bounds.bounds).replicas()
     }
 
-    fn scaled(&self, spec: &AutoscalerSpec, memory: &mut ScalingMemory) -> Ruling {
-        let (now, current, sight) = (self.now.time, self.current, &self.sight);
-        let spec = &*self.term.bound(spec);
+    fn scaled(&self, spec: &AutoscalerSpec, memory: &mut ScalingMemory) -> Sizing {
+        let (now, current, observed) = (self.now.time, self.current, &self.observed);
+        let spec = &*self.effective_bounds.bound(spec);
         let view = ScaleView {
             spec_replicas: current,
-            status_replicas: sight.count,
-            members: Members::Known(&sight.replicas),
-            warmup: sight.warmup,
-            aim: aim_of(spec, sight.capacity),
+            status_replicas: observed.count,
+            members: Members::Known(&observed.replicas),
+            warmup: observed.warmup,
+            aim: aim_of(spec, observed.capacity),
         };
-        let metrics = spec.metrics.iter().zip(&sight.taken);
+        let metrics = spec.metrics.iter().zip(&observed.taken);
         let readings: Vec<_> =
             metrics.map(|(metric, taken)| reading(metric, taken, &self.declared)).collect();
         let ahead = self.ahead(spec, ForecastMode::On);
@@ -169,7 +169,7 @@ impl Scene {
             Some(_) => {}
             None => memory.flaps = FlapMemory::default(),
         }
-        Ruling { desired, course: Course::Scaled { verdict, doubt } }
+        Sizing { desired, course: Course::Scaled { verdict, doubt } }
     }
 
     /// What is forecast in `mode` asks for.
@@ -196,15 +196,15 @@ impl Scene {
         verdict: &Verdict,
         fall: Option<Doubt>,
     ) -> Option<Doubt> {
-        let errors = self.sight.errors.map(Doubt::Errors);
+        let errors = self.observed.errors.map(Doubt::Errors);
         errors
-            .or_else(|| self.sight.incident.clone().map(Doubt::Incident))
+            .or_else(|| self.observed.incident.clone().map(Doubt::Incident))
             .or_else(|| doubt::below_zero(verdict, spec))
             .or_else(|| doubt::silence(verdict))
             .or(fall)
     }
 }
 
-fn plain(policy: Policy, desired: u32, reason: Reason) -> Ruling {
-    Ruling { desired, course: Course::Plain { policy, reason, asked: None } }
+fn plain(policy: Policy, desired: u32, reason: Reason) -> Sizing {
+    Sizing { desired, course: Course::Plain { policy, reason, asked: None } }
 }

@@ -1,4 +1,4 @@
-//! The bounds that hold now: the usual ones, or those of the schedules whose windows are open.
+//! The bounds that hold now: the declared ones, or those of the schedules whose windows are open.
 
 use std::borrow::Cow;
 
@@ -8,9 +8,9 @@ use model::quantity::Replicas;
 use model::resource::{AutoscalerSpec, Bounds, Schedule, Window};
 use model::time::Wall;
 
-/// The bounds of a service at one moment, and what makes them so.
+/// The bounds of a service at one time, and what makes them so.
 #[derive(Clone, Debug)]
-pub(crate) struct Term {
+pub(crate) struct EffectiveBounds {
     /// Never more than the guard lets run: what it would refuse is not asked of it.
     pub(crate) bounds: Bounds,
     /// The most that are declared, where the guard lets fewer run.
@@ -19,8 +19,8 @@ pub(crate) struct Term {
     open: Vec<(usize, Window)>,
 }
 
-impl Term {
-    /// The term of `declared` at `at`, of which the guard lets `replicas_max` run at the most.
+impl EffectiveBounds {
+    /// The bounds of `declared` at `at`, where the guard allows at most `replicas_max` replicas.
     pub(crate) fn of(at: Wall, declared: &Declared, replicas_max: u32) -> Self {
         let schedule = &declared.spec.scale.schedule;
         let open = schedule.iter().enumerate().filter_map(|(i, schedule)| Some((i, schedule.window(at)?)));

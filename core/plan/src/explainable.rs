@@ -1,4 +1,4 @@
-//! A decision with the scene that it was made on: its words are made when somebody asks.
+//! A decision with its inputs, so that its explanation can be written when somebody asks.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::mem::discriminant;
@@ -10,52 +10,52 @@ use model::quantity::Replicas;
 use model::reason::Reason;
 use model::resource::{FORECAST_SHADOW, ScaleMode};
 
+use crate::effective_bounds::beyond;
 use crate::fit::{self, limited};
+use crate::inputs::{Protected, SizeInputs};
 use crate::mode::curbed;
 use crate::prospect::Goal;
-use crate::ruling::{Course, Ruling};
 use crate::scale::hpa;
 use crate::scale::limit::Cap;
 use crate::scale::proposal::Proposal;
 use crate::scale::standing::{timed, unasked};
-use crate::scene::{Protected, Scene};
-use crate::shadow::ShadowRuling;
-use crate::term::beyond;
+use crate::shadow::ShadowSizing;
+use crate::sizing::{Course, Sizing};
 
 /// A decision, and what it was made on.
 #[derive(Debug)]
-pub(crate) struct Situation {
-    pub(crate) scene: Scene,
-    pub(crate) ruling: Ruling,
-    /// What each of the scene's shadows would have decided.
-    pub(crate) shadows: Vec<ShadowRuling>,
+pub(crate) struct ExplainableDecision {
+    pub(crate) inputs: SizeInputs,
+    pub(crate) sizing: Sizing,
+    /// What each shadow autoscaler would have decided.
+    pub(crate) shadows: Vec<ShadowSizing>,
 }
 
-impl Situation {
-    /// What is decided on `scene`.
-    pub(crate) fn of(scene: Scene) -> Self {
-        let (ruling, _) = scene.decide();
-        Self { scene, ruling, shadows: Vec::new() }
+impl ExplainableDecision {
+    /// What is decided on `inputs`.
+    pub(crate) fn of(inputs: SizeInputs) -> Self {
+        let (sizing, _) = inputs.decide();
+        Self { inputs, sizing, shadows: Vec::new() }
     }
 
     /// Why the size is what was decided.
     pub(crate) fn reason(&self) -> Reason {
-        match &self.ruling.course {
+        match &self.sizing.course {
             Course::Plain { reason, .. } => reason.clone(),
             Course::Scaled { .. } => {
-                let (from, to) = (self.scene.current, self.ruling.desired);
+                let (from, to) = (self.inputs.current, self.sizing.desired);
                 Reason::Autoscaled { from, to, summary: self.acting().summary }
             }
         }
     }
 
     fn plain(&self, policy: Policy, reason: &Reason, asked: Option<u32>) -> Decision {
-        let Scene { declared, term, .. } = &self.scene;
-        let desired = self.ruling.desired;
+        let SizeInputs { declared, effective_bounds, .. } = &self.inputs;
+        let desired = self.sizing.desired;
         let held = if let Reason::Held { replicas, .. } = reason { Some(*replicas) } else { None };
         let guarded = match held.filter(|held| *held > desired) {
             Some(held) => Some(beyond(held, "held by hand", desired)),
-            None => asked.and_then(|_| term.guarded(desired)),
+            None => asked.and_then(|_| effective_bounds.guarded(desired)),
         };
         let mut summary = if policy == Policy::Fixed {
             let declared = guarded.as_ref().map_or(asked.unwrap_or(desired), |limit| limit.from);
@@ -63,21 +63,21 @@ impl Situation {
         } else {
             reason.to_string()
         };
-        let fitted = asked.and_then(|asked| fit::limit(declared, asked, term.bounds));
+        let fitted = asked.and_then(|asked| fit::limit(declared, asked, effective_bounds.bounds));
         let limits: Vec<Limit> = fitted.into_iter().chain(guarded).collect();
         for limit in &limits {
             summary = format!("{summary}; {}", limit.note);
         }
-        let (now, memory) = (self.scene.now, &self.scene.sight.memory.conditions);
-        let conditions = match &self.scene.declared.autoscaler {
+        let (now, memory) = (self.inputs.now, &self.inputs.observed.memory.conditions);
+        let conditions = match &self.inputs.declared.autoscaler {
             Some(_) => timed(now.wall, memory, unasked(&summary)),
             None => Vec::new(),
         };
         Decision {
-            service: self.scene.declared.name.clone(),
+            service: self.inputs.declared.name.clone(),
             at: now,
             desired,
-            previous: self.scene.desired.unwrap_or(0),
+            previous: self.inputs.desired.unwrap_or(0),
             policy,
             metrics: Vec::new(),
             tolerance: None,
@@ -92,36 +92,36 @@ impl Situation {
 
     /// What the acting one has decided.
     fn acting(&self) -> Decision {
-        let Scene { now, declared, term, sight, hpa, .. } = &self.scene;
-        match (&self.ruling.course, &declared.autoscaler) {
+        let SizeInputs { now, declared, effective_bounds, observed, hpa, .. } = &self.inputs;
+        match (&self.sizing.course, &declared.autoscaler) {
             (Course::Plain { policy, reason, asked }, _) => self.plain(*policy, reason, *asked),
             (Course::Scaled { verdict, doubt }, Some(spec)) => {
-                let mut decision = verdict.decision(declared.name.clone(), *now, &self.scene.acting(spec));
-                decision.evidence = verdict.evidence(*now, &sight.memory);
-                decision.conditions = timed(now.wall, &sight.memory.conditions, decision.conditions);
+                let mut decision = verdict.decision(declared.name.clone(), *now, &self.inputs.acting(spec));
+                decision.evidence = verdict.evidence(*now, &observed.memory);
+                decision.conditions = timed(now.wall, &observed.memory.conditions, decision.conditions);
                 let is_ratio = decision.metrics.iter().any(|metric| metric.ratio.is_some());
                 decision.tolerance = is_ratio.then(|| {
                     let band = hpa::tolerance_of(spec, hpa);
                     Tolerance { up: band.up, down: band.down }
                 });
-                if let (Some(learned), Some(metric)) = (sight.capacity, decision.metrics.first_mut()) {
+                if let (Some(learned), Some(metric)) = (observed.capacity, decision.metrics.first_mut()) {
                     metric.note = format!("{}; a replica carries {learned}", metric.note).into();
                 }
-                tell_warmup(sight.warmup, &mut decision);
-                if let Some(foreseen) = &self.scene.foreseen {
+                tell_warmup(observed.warmup, &mut decision);
+                if let Some(foreseen) = &self.inputs.foreseen {
                     decision = foreseen.tell(verdict.raised(), decision);
                 }
                 let decision = match doubt {
                     Some(doubt) => doubt.hold(decision),
                     None => decision,
                 };
-                let decision = scheduled(decision, term.note(declared));
-                let decision = spared(&self.scene, decision);
-                let fitted = fit::limit(declared, decision.desired, term.bounds);
+                let decision = scheduled(decision, effective_bounds.note(declared));
+                let decision = spared(&self.inputs, decision);
+                let fitted = fit::limit(declared, decision.desired, effective_bounds.bounds);
                 let decision = limited(decision, fitted);
-                let guarded = term.guarded(decision.desired);
+                let guarded = effective_bounds.guarded(decision.desired);
                 let decision = limited(decision, guarded);
-                curbed(declared.spec.scale.mode, self.ruling.desired, decision)
+                curbed(declared.spec.scale.mode, self.sizing.desired, decision)
             }
             (Course::Scaled { .. }, None) => {
                 unreachable!("an autoscaler's verdict is made from the declaration's autoscaler only")
@@ -163,13 +163,13 @@ fn against(decision: &Decision, goal: Goal) -> Vec<Arc<str>> {
     because
 }
 
-impl Account for Situation {
+impl Account for ExplainableDecision {
     fn decision(&self) -> Decision {
-        let Scene { now, declared, shadows, foreseen, .. } = &self.scene;
-        let told = shadows.iter().zip(&self.shadows).map(|(shadow, ruling)| {
-            let mut told = shadow.told(ruling, declared, *now);
+        let SizeInputs { now, declared, shadows, foreseen, .. } = &self.inputs;
+        let told = shadows.iter().zip(&self.shadows).map(|(shadow, sizing)| {
+            let mut told = shadow.told(sizing, declared, *now);
             if let (Some(foreseen), FORECAST_SHADOW) = (foreseen, shadow.name.as_str()) {
-                told.decision = foreseen.tell(ruling.verdict.raised(), told.decision);
+                told.decision = foreseen.tell(sizing.verdict.raised(), told.decision);
             }
             told
         });
@@ -177,13 +177,13 @@ impl Account for Situation {
     }
 
     fn desired(&self) -> u32 {
-        self.ruling.desired
+        self.sizing.desired
     }
 
     fn gist(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
-        (self.scene.declared.revision, self.scene.current, self.ruling.desired).hash(&mut hasher);
-        match &self.ruling.course {
+        (self.inputs.declared.revision, self.inputs.current, self.sizing.desired).hash(&mut hasher);
+        match &self.sizing.course {
             Course::Plain { policy, reason, .. } => (policy, discriminant(reason)).hash(&mut hasher),
             Course::Scaled { verdict, doubt } => {
                 doubt.as_ref().map(discriminant).hash(&mut hasher);
@@ -194,11 +194,11 @@ impl Account for Situation {
     }
 
     fn unmet(&self) -> Option<Unmet> {
-        let Course::Scaled { verdict, doubt: _ } = &self.ruling.course else { return None };
+        let Course::Scaled { verdict, doubt: _ } = &self.sizing.course else { return None };
         let hpa::Course::Scaled { limited, .. } = verdict.course else { return None };
-        let (desired, current) = (self.ruling.desired, self.scene.current);
+        let (desired, current) = (self.sizing.desired, self.inputs.current);
         // Where the number is not followed, it need not be the most.
-        let is_followed = match self.scene.declared.spec.scale.mode {
+        let is_followed = match self.inputs.declared.spec.scale.mode {
             ScaleMode::On | ScaleMode::UpOnly => true,
             ScaleMode::Shadow | ScaleMode::Off => current >= limited.replicas,
         };
@@ -207,7 +207,7 @@ impl Account for Situation {
     }
 
     fn ratios(&self) -> Vec<Option<f64>> {
-        match &self.ruling.course {
+        match &self.sizing.course {
             Course::Plain { .. } => Vec::new(),
             Course::Scaled { verdict, .. } => {
                 let ratio = |said: &Result<Proposal, _>| said.as_ref().ok().map(|it| it.level.ratio);
@@ -221,18 +221,20 @@ impl Account for Situation {
     }
 
     fn why_not(&self, asked: Asked) -> WhyNot {
-        if asked == Asked::Exactly(self.ruling.desired) {
+        if asked == Asked::Exactly(self.sizing.desired) {
             return WhyNot { because: vec!["that is what was decided".into()], prospects: Vec::new() };
         }
-        let goal = Goal::new(asked, self.ruling.desired);
+        let goal = Goal::new(asked, self.sizing.desired);
         WhyNot { because: against(&self.decision(), goal), prospects: vec![self.towards(goal)] }
     }
 }
 
 /// The decision with those replicas that are protected, when they are more than it leaves.
-fn spared(scene: &Scene, decision: Decision) -> Decision {
-    let (from, to) = (decision.desired, scene.spared(decision.desired));
-    let Some(Protected { replicas, until }) = scene.protected.filter(|_| from != to) else { return decision };
+fn spared(inputs: &SizeInputs, decision: Decision) -> Decision {
+    let (from, to) = (decision.desired, inputs.spared(decision.desired));
+    let Some(Protected { replicas, until }) = inputs.protected.filter(|_| from != to) else {
+        return decision;
+    };
     let note = format!("{} protected from removal until {until} or longer", Replicas(replicas).are());
     limited(decision, Some(Limit { name: "Protected", from, to, note: note.into() }))
 }

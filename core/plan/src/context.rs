@@ -5,9 +5,9 @@ use model::fact::Finding;
 use model::settings::Settings;
 use model::time::Now;
 
-/// One service as it is at one moment, with all that is known beside it.
+/// One service at one time, with everything else that is known then.
 #[derive(Clone, Copy, Debug)]
-pub struct Moment<'a> {
+pub struct PlanContext<'a> {
     /// When.
     pub now: Now,
     /// The whole picture.

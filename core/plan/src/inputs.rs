@@ -1,7 +1,7 @@
-//! All that a decision on the size of a service depends on, taken out of the picture at one moment.
+//! Everything that a decision on the size of a service depends on, copied from the knowledge at one time.
 //!
-//! What is decided is a function of the scene alone (`ruling.rs`), so that a decision can be made again, and made as if something
-//! had been otherwise, for as long as the scene is kept.
+//! The decision is a function of these inputs alone (`sizing.rs`), so it can be made again, also with changed inputs, for as long as they are
+//! kept.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -18,26 +18,26 @@ use model::resource::{AutoscalerSpec, Bounds, Count, MetricSpec, Quantity, REPLI
 use model::settings::{HpaSettings, Settings};
 use model::time::{Now, Time};
 
+use crate::context::PlanContext;
 use crate::doubt::{Errors, Incident};
+use crate::effective_bounds::{EffectiveBounds, between};
 use crate::fit::fit;
 use crate::foreseen::{Foreseen, Promise};
-use crate::moment::Moment;
 use crate::rest::Rest;
 use crate::scale::reading::{Milli, Phase, Readiness, ReplicaView, Replicas, Unavailable};
-use crate::shadow::ShadowScene;
+use crate::shadow::ShadowInputs;
 use crate::suppose::Supposed;
 use crate::taken::{Taken, Taker};
-use crate::term::{Term, between};
 
 /// Most replicas that a load is spread over, as many as a service may have.
 const REPLICAS_SPREAD_MAX: usize = REPLICAS_MAX as usize;
 
-/// All that a decision on the size of a service depends on.
+/// Everything that a decision on the size of a service depends on.
 #[derive(Clone, Debug)]
-pub(crate) struct Scene {
+pub(crate) struct SizeInputs {
     pub(crate) now: Now,
     pub(crate) declared: Arc<Declared>,
-    pub(crate) term: Term,
+    pub(crate) effective_bounds: EffectiveBounds,
     /// Replicas wanted until now; `None` before the first decision.
     pub(crate) desired: Option<u32>,
     /// Replicas that the decision begins from.
@@ -49,15 +49,15 @@ pub(crate) struct Scene {
     pub(crate) pause: Option<Pause>,
     /// Replicas that may not be removed.
     pub(crate) protected: Option<Protected>,
-    /// What an autoscaler looks at; empty without one.
-    pub(crate) sight: Sight,
+    /// What the autoscaler observes; empty without one.
+    pub(crate) observed: Observations,
     /// What the load ahead needs; `None` where it is not forecast.
     pub(crate) foreseen: Option<Box<Foreseen>>,
     pub(crate) hpa: HpaSettings,
     /// From one decision to the next.
     pub(crate) period: Duration,
     /// Autoscalers that are tried beside the acting one; none are asked while the service rests.
-    pub(crate) shadows: Vec<ShadowScene>,
+    pub(crate) shadows: Vec<ShadowInputs>,
     /// Most replicas that the guard lets a service have.
     pub(crate) replicas_max: u32,
 }
@@ -71,12 +71,12 @@ pub(crate) struct Protected {
     pub(crate) until: Time,
 }
 
-/// What an autoscaler looks at.
+/// What an autoscaler observes.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Sight {
+pub(crate) struct Observations {
     /// Replicas there are.
     pub(crate) count: u32,
-    /// Those that the metrics are of; shared by the scenes that are imagined from this one.
+    /// Those that the metrics are of; shared with hypothetical inputs made from these.
     pub(crate) replicas: Replicas,
     /// What was measured of each metric, in the order of the declaration.
     pub(crate) taken: Vec<Taken>,
@@ -84,44 +84,44 @@ pub(crate) struct Sight {
     pub(crate) warmup: Option<Duration>,
     /// What one replica carries within what is promised; `None` while that is not known, and where nothing is promised.
     pub(crate) capacity: Option<Learned>,
-    /// What it remembered before the decision; shared with whoever keeps it, and with the scenes that are imagined from this one.
+    /// What it remembered before the decision; shared with its owner and with hypothetical inputs made from these.
     pub(crate) memory: Arc<ScalingMemory>,
     pub(crate) errors: Option<Errors>,
     pub(crate) incident: Option<Incident>,
 }
 
-impl Scene {
+impl SizeInputs {
     pub(crate) fn of(
-        moment: Moment<'_>,
-        (declared, term, rest): (&Arc<Declared>, Term, Option<Rest>),
+        context: PlanContext<'_>,
+        (declared, effective_bounds, rest): (&Arc<Declared>, EffectiveBounds, Option<Rest>),
     ) -> Self {
-        let Moment { now, service, settings, .. } = moment;
-        let (sight, shadows) = Sight::of(moment, declared);
+        let PlanContext { now, service, settings, .. } = context;
+        let (observed, shadows) = Observations::of(context, declared);
         let replicas_max = settings.guard.replicas_max;
         let slo = declared.autoscaler.as_ref().and_then(|acting| acting.policy.slo());
         let rises = service.scaling.policy.past.rises();
-        let promise = slo.map(|slo| Promise { slo, capacity: sight.capacity, rises, replicas_max });
+        let promise = slo.map(|slo| Promise { slo, capacity: observed.capacity, rises, replicas_max });
         Self {
             now,
             desired: service.desired,
-            current: begin(service.desired, &service.scaling, (declared, &term)),
+            current: begin(service.desired, &service.scaling, (declared, &effective_bounds)),
             hold: service.held(now.time),
             shadows: if rest.is_none() { shadows } else { Vec::new() },
             rest,
             pause: service.paused(now.time),
             protected: Protected::of(now.time, service),
-            sight,
+            observed,
             foreseen: Foreseen::of(service.foresight.as_deref(), promise),
             replicas_max,
             hpa: settings.hpa.clone(),
             period: settings.period,
             declared: Arc::clone(declared),
-            term,
+            effective_bounds,
         }
     }
 
-    /// The scene of a service that stands as somebody supposes, who keeps the `memory` himself and leaves a `blank` one in the scene: see
-    /// [`Scene::decide_with`].
+    /// The inputs for a simulated service. The caller keeps the `memory` and leaves a `blank` one in the inputs: see
+    /// [`SizeInputs::decide_with`].
     pub(crate) fn supposed(
         now: Now,
         declared: Arc<Declared>,
@@ -129,9 +129,9 @@ impl Scene {
         (memory, blank, settings): (&ScalingMemory, &Arc<ScalingMemory>, &Settings),
     ) -> Self {
         let replicas_max = settings.guard.replicas_max;
-        let term = Term::of(now.wall, &declared, replicas_max);
+        let effective_bounds = EffectiveBounds::of(now.wall, &declared, replicas_max);
         let Supposed { desired, count, replicas, taken, carries, .. } = supposed;
-        let current = begin(desired, memory, (&declared, &term));
+        let current = begin(desired, memory, (&declared, &effective_bounds));
         let capacity = carries.map(Learned::supposed);
         let slo = declared.autoscaler.as_ref().and_then(|acting| acting.policy.slo());
         let promise =
@@ -145,7 +145,7 @@ impl Scene {
             rest: None,
             pause: None,
             protected: None,
-            sight: Sight {
+            observed: Observations {
                 count,
                 replicas,
                 taken,
@@ -161,25 +161,31 @@ impl Scene {
             shadows: Vec::new(),
             replicas_max,
             declared,
-            term,
+            effective_bounds,
         }
     }
 
     /// Where a service begins that was never sized, or was held at nothing.
     pub(crate) fn first_size(&self) -> u32 {
-        first_size(&self.declared, &self.term)
+        first_size(&self.declared, &self.effective_bounds)
     }
 
-    /// The acting autoscaler as it decides now, for words: between the bounds of the term, and by what a replica carries.
+    /// The acting autoscaler as it decides now, for words: between the bounds that hold now, and by what a replica carries.
     pub(crate) fn acting<'a>(&self, spec: &'a AutoscalerSpec) -> Cow<'a, AutoscalerSpec> {
-        aimed(self.term.bound(spec), self.sight.capacity)
+        aimed(self.effective_bounds.bound(spec), self.observed.capacity)
     }
 }
 
 /// What a decision begins from, when `desired` replicas were wanted until now.
-pub(crate) fn begin(desired: Option<u32>, memory: &ScalingMemory, whose: (&Declared, &Term)) -> u32 {
-    let (declared, term) = whose;
-    desired.filter(|desired| !is_off(*desired, memory, term)).unwrap_or_else(|| first_size(declared, term))
+pub(crate) fn begin(
+    desired: Option<u32>,
+    memory: &ScalingMemory,
+    whose: (&Declared, &EffectiveBounds),
+) -> u32 {
+    let (declared, effective_bounds) = whose;
+    desired
+        .filter(|desired| !is_off(*desired, memory, effective_bounds))
+        .unwrap_or_else(|| first_size(declared, effective_bounds))
 }
 
 impl Protected {
@@ -197,23 +203,23 @@ impl Protected {
 }
 
 /// Whether nothing runs by a person's wish that is over: an autoscaler would take it for one that lasts, and stay off.
-fn is_off(desired: u32, memory: &ScalingMemory, term: &Term) -> bool {
-    desired == 0 && term.bounds.min > 0 && !memory.scaled_to_zero
+fn is_off(desired: u32, memory: &ScalingMemory, effective_bounds: &EffectiveBounds) -> bool {
+    desired == 0 && effective_bounds.bounds.min > 0 && !memory.scaled_to_zero
 }
 
-fn first_size(declared: &Declared, term: &Term) -> u32 {
-    let Bounds { min, max } = term.bounds;
+fn first_size(declared: &Declared, effective_bounds: &EffectiveBounds) -> u32 {
+    let Bounds { min, max } = effective_bounds.bounds;
     let replicas = match (&declared.spec.scale.count, &declared.autoscaler) {
         (Count::Fixed(replicas), Some(_)) => (*replicas).clamp(min.max(1), max.max(1)),
         (Count::Fixed(replicas), None) => (*replicas).clamp(min, max),
         (Count::Auto(_), _) => min.max(1),
     };
-    fit(declared, replicas, term.bounds).replicas()
+    fit(declared, replicas, effective_bounds.bounds).replicas()
 }
 
-impl Sight {
-    fn of(moment: Moment<'_>, declared: &Arc<Declared>) -> (Self, Vec<ShadowScene>) {
-        let Moment { now, knowledge, service, settings, .. } = moment;
+impl Observations {
+    fn of(context: PlanContext<'_>, declared: &Arc<Declared>) -> (Self, Vec<ShadowInputs>) {
+        let PlanContext { now, knowledge, service, settings, .. } = context;
         if declared.autoscaler.is_none() && declared.spec.scale.shadows.is_empty() {
             return (Self::default(), Vec::new());
         }
@@ -234,7 +240,7 @@ impl Sight {
             let slo = spec.policy.slo();
             let promise = slo.map(|slo| Promise { slo, capacity: carried(spec), rises, replicas_max });
             let bounds = spec.bounds().at(now.wall, &declared.spec.scale.schedule);
-            ShadowScene {
+            ShadowInputs {
                 taken: take(spec),
                 foreseen: promise.and_then(|promise| promise.acted_on(service.foresight.as_deref()?)),
                 memory,
@@ -246,17 +252,17 @@ impl Sight {
             }
         });
         let shadows = shadows.collect();
-        let sight = Self {
+        let observed = Self {
             count: service.count(),
-            replicas: views(moment, declared, &places),
+            replicas: views(context, declared, &places),
             taken: declared.autoscaler.as_ref().map(take).unwrap_or_default(),
             warmup: (!is_hpa(declared)).then(|| knowledge::warmup(&service.starts)).flatten(),
             capacity: declared.autoscaler.as_ref().and_then(carried),
             memory: Arc::clone(&service.scaling),
             errors: Errors::of(&places, settings),
-            incident: Incident::of(moment),
+            incident: Incident::of(context),
         };
-        (sight, shadows)
+        (observed, shadows)
     }
 
     /// The same load, spread evenly over so many replicas that are at work; as it is where there are as many.
@@ -301,8 +307,8 @@ fn is_hpa(declared: &Declared) -> bool {
     declared.autoscaler.is_some() && matches!(declared.spec.scale.count, Count::Fixed(_))
 }
 
-fn views(moment: Moment<'_>, declared: &Declared, places: &[(Ordinal, &Place)]) -> Replicas {
-    let is_unstable = |(ordinal, place): &(Ordinal, &Place)| is_unstable(moment, (*ordinal, place));
+fn views(context: PlanContext<'_>, declared: &Declared, places: &[(Ordinal, &Place)]) -> Replicas {
+    let is_unstable = |(ordinal, place): &(Ordinal, &Place)| is_unstable(context, (*ordinal, place));
     // When it is all of them, they are what there is to count on: one that is overloaded fails, and must not be passed over for that.
     let some_are_stable = places.iter().any(|each| each.1.is_ready() && !is_unstable(each));
     let knows = some_are_stable && !is_hpa(declared);
@@ -314,15 +320,15 @@ fn views(moment: Moment<'_>, declared: &Declared, places: &[(Ordinal, &Place)]) 
 }
 
 /// Whether a replica is there and not to be counted on: it ends again and again, fails its liveness probe, or the proxy goes around it.
-fn is_unstable(moment: Moment<'_>, (ordinal, place): (Ordinal, &Place)) -> bool {
+fn is_unstable(context: PlanContext<'_>, (ordinal, place): (Ordinal, &Place)) -> bool {
     let is_its_loop =
         |finding: &Finding| matches!(finding, Finding::CrashLoop { ordinal: whose, .. } if *whose == ordinal);
-    let ends_again = || moment.findings.iter().any(is_its_loop);
+    let ends_again = || context.findings.iter().any(is_its_loop);
     match &place.stage {
         Stage::Empty { .. } | Stage::Starting { .. } => ends_again(),
         Stage::Running(health) => {
             health.sick_since.is_some()
-                || place.is_ejected(moment.now.time)
+                || place.is_ejected(context.now.time)
                 || (!health.ready && ends_again())
         }
         Stage::Draining { .. } | Stage::Stopping { .. } => false,
