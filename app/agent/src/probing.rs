@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use model::identity::{Incarnation, ReplicaId};
 use model::input::{Declared, ExitStatus, Input, Report};
-use platform::{RunEnd, RunRequest};
-use probe::{Prober, RunBeside, Told};
+use platform::{RunEnd, RunError, RunRequest};
+use probe::{Failure, Prober, RunBeside, Told};
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::Inner;
@@ -58,11 +58,15 @@ fn run_beside(inner: &Arc<Inner>, replica: &ReplicaId, incarnation: Incarnation)
         let request = RunRequest { replica: replica.clone(), incarnation, command, timeout };
         let platform = Arc::clone(&platform);
         Box::pin(async move {
+            let failed = |why: String| Err(Failure::Command(why));
             match platform.run_beside(request).await {
                 Ok(RunEnd::Exited(ExitStatus::Code(0))) => Ok(()),
-                Ok(RunEnd::Exited(status)) => Err(format!("the probe's program ended with {status}")),
-                Ok(RunEnd::TimedOut) => Err(format!("the probe's program did not end within {timeout:?}")),
-                Err(error) => Err(error.to_string()),
+                Ok(RunEnd::Exited(status)) => failed(format!("the probe's program ended with {status}")),
+                Ok(RunEnd::TimedOut) => failed(format!("the probe's program did not end within {timeout:?}")),
+                Err(RunError::NoResources { message }) => Err(Failure::Unasked { why: message }),
+                Err(error @ (RunError::NotRunning { .. } | RunError::NotStarted { .. })) => {
+                    failed(error.to_string())
+                }
             }
         })
     })

@@ -8,10 +8,11 @@ use std::sync::Arc;
 
 use model::input::ExitStatus;
 use platform::{RunEnd, RunError, RunRequest};
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 use crate::driver::Driver;
-use crate::launch::Output;
+use crate::launch::{LaunchError, Output};
 use crate::living::Living;
 use crate::process_end::ProcessEnd;
 
@@ -26,32 +27,55 @@ pub(crate) async fn run(driver: &Arc<Driver>, request: RunRequest) -> Result<Run
     let task = driver.tasks.spawn(run_to_end(living, request));
     match task.await {
         Ok(Ok(end)) => Ok(end),
-        Ok(Err(why)) => Err(RunError::NotStarted { message: format!("{attempt}: {why}") }),
+        Ok(Err(fault)) => Err(fault.error(&attempt)),
         Err(error) => Err(RunError::NotStarted { message: format!("{attempt}: {error}") }),
     }
 }
 
-async fn run_to_end(living: Arc<Living>, request: RunRequest) -> Result<RunEnd, String> {
+/// Why a program did not run, or could not be followed to its end.
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
+    #[error(transparent)]
+    System(#[from] io::Error),
+}
+
+impl Fault {
+    fn error(&self, attempt: &str) -> RunError {
+        let message = format!("{attempt}: {self}");
+        let system = match self {
+            Self::Launch(error) => error.system_error(),
+            Self::System(error) => Some(error),
+        };
+        if system.is_some_and(is_exhaustion) {
+            RunError::NoResources { message }
+        } else {
+            RunError::NotStarted { message }
+        }
+    }
+}
+
+/// Whether it is the machine or this process that has nothing left: no descriptor, no process, no memory.
+fn is_exhaustion(error: &io::Error) -> bool {
+    let exhausted = [Errno::MFILE, Errno::NFILE, Errno::AGAIN, Errno::NOMEM];
+    Errno::from_io_error(error).is_some_and(|errno| exhausted.contains(&errno))
+}
+
+async fn run_to_end(living: Arc<Living>, request: RunRequest) -> Result<RunEnd, Fault> {
     let RunRequest { command, timeout, .. } = request;
     let spawned = tokio::task::spawn_blocking(move || {
         let cell = living.record.cell.as_ref();
         let entrances = cell.map_or_else(|| Ok(Vec::new()), crate::cgroup::Cell::entrances);
-        let entrances = entrances.map_err(|error| error.to_string())?;
-        living
-            .record
-            .surroundings
-            .execute(&command, entrances, Output::Nowhere, None)
-            .map_err(|error| error.to_string())
+        Ok::<_, Fault>(living.record.surroundings.execute(&command, entrances?, Output::Nowhere, None)?)
     });
-    let mut beside = Beside { child: spawned.await.map_err(|error| error.to_string())?? };
+    let mut beside = Beside { child: spawned.await.map_err(io::Error::from)?? };
     let ended = beside.ended();
     match tokio::time::timeout(timeout, ended).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => return Err(error.to_string()),
+        Ok(ended) => ended?,
         Err(_elapsed) => return Ok(RunEnd::TimedOut),
     }
-    let status = beside.reap().map_err(|error| error.to_string())?;
-    Ok(RunEnd::Exited(status))
+    Ok(RunEnd::Exited(beside.reap()?))
 }
 
 /// A running program. When it is dropped, everything in its process group is killed.
@@ -94,5 +118,29 @@ fn status_of(status: ChildStatus) -> ExitStatus {
         (Some(code), _) => ExitStatus::Code(code),
         (None, Some(signal)) => ExitStatus::Signal(signal),
         (None, None) => ExitStatus::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_machine_has_not_got_left_is_told_apart_from_a_program_that_cannot_run() {
+        let execution = |errno: Errno| LaunchError::Exec {
+            path: "/bin/true".into(),
+            source: errno.into(),
+            hint: "see the limits",
+        };
+        for errno in [Errno::MFILE, Errno::NFILE, Errno::AGAIN, Errno::NOMEM] {
+            for fault in [Fault::Launch(execution(errno)), Fault::System(errno.into())] {
+                let error = fault.error("could not run it");
+                assert!(matches!(error, RunError::NoResources { .. }), "{error:?}");
+            }
+        }
+        for errno in [Errno::NOENT, Errno::ACCESS, Errno::NOEXEC] {
+            let error = Fault::Launch(execution(errno)).error("could not run it");
+            assert!(matches!(error, RunError::NotStarted { .. }), "{error:?}");
+        }
     }
 }

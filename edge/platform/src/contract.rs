@@ -162,6 +162,12 @@ pub enum RunError {
         /// One sentence: what was attempted, on what, why it failed, what to try.
         message: String,
     },
+    /// The program could not be started or followed, because descriptors, processes or memory have run out.
+    #[error("{message}")]
+    NoResources {
+        /// One sentence: what was attempted, on what, why it failed, what to try.
+        message: String,
+    },
 }
 
 /// The platform could not be looked at.

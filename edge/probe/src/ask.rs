@@ -33,8 +33,8 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// How a probe went.
 pub type Answer = Result<(), Failure>;
 
-/// Runs a program beside the replica for at most a time; the error says why it did not succeed.
-pub type RunBeside = dyn Fn(Vec<String>, Duration) -> BoxFuture<'static, Result<(), String>> + Send + Sync;
+/// Runs a program beside the replica for at most a time; it succeeds when it exits with 0.
+pub type RunBeside = dyn Fn(Vec<String>, Duration) -> BoxFuture<'static, Answer> + Send + Sync;
 
 /// The replica to probe.
 #[derive(Clone)]
@@ -50,8 +50,8 @@ pub struct Replica {
 /// Why a probe failed, in a few words for people.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
-    /// It was not asked, because we had no socket to ask with: that says nothing of it.
-    #[error("it could not be asked: Homeostat has run out of descriptors, ports or memory ({why})")]
+    /// It was not asked, because we had no socket or process to ask with: that says nothing of it.
+    #[error("it could not be asked: Homeostat has run out of descriptors, processes, ports or memory ({why})")]
     Unasked {
         /// What the system says.
         why: String,
@@ -142,9 +142,7 @@ pub async fn ask(replica: &Replica, check: &Check, timeout: Duration) -> Answer 
                 let address = replica.address(check.port.as_ref())?;
                 grpc::call(connect(address).await?, address, check).await
             }
-            Check::Command(command) => {
-                (replica.run_beside)(command.clone(), timeout).await.map_err(Failure::Command)
-            }
+            Check::Command(command) => (replica.run_beside)(command.clone(), timeout).await,
         }
     };
     tokio::time::timeout(timeout, question).await.unwrap_or(Err(Failure::TimedOut(timeout)))

@@ -51,6 +51,18 @@ pub(crate) enum LaunchError {
 }
 
 impl LaunchError {
+    /// What the system said, where it is the system that has failed.
+    pub(crate) fn system_error(&self) -> Option<&io::Error> {
+        match self {
+            Self::Exec { source, .. } | Self::FolderUnreachable { source, .. } => Some(source),
+            Self::Program(_)
+            | Self::Account(_)
+            | Self::Variables(_)
+            | Self::NoFolder { .. }
+            | Self::NotAFolder { .. } => None,
+        }
+    }
+
     /// Whether trying again can help.
     fn kind(&self) -> FailureKind {
         match self {
