@@ -8,7 +8,7 @@ use model::identity::{Incarnation, Ordinal, ReplicaId};
 use model::input::{Declared, Demand, Ejected, Input, Report, Traffic};
 use model::name::ServiceName;
 use model::resource::{ForecastMode, ServiceSpec};
-use proxy::{Asked, EndpointTraffic, Histogram, ServiceTraffic};
+use proxy::{EndpointTraffic, Histogram, ServiceLoad, ServiceTraffic};
 
 use crate::agent::Inner;
 use crate::balancers::Elsewhere;
@@ -35,7 +35,7 @@ pub(crate) async fn run(inner: Arc<Inner>) {
         // Both are cancel safe: a beat or a notice that was not waited for comes with the next call.
         let is_beat = tokio::select! {
             _ = beat.tick() => true,
-            () = inner.table.awaited() => false,
+            () = inner.table.until_request_waits() => false,
         };
         let demand = read_demand(&inner);
         if !is_beat {
@@ -119,8 +119,8 @@ fn read_demand(inner: &Inner) -> Vec<Demand> {
         told.map(|(name, _)| name.clone()).collect()
     };
     let demand = |name: ServiceName| {
-        let asked = inner.table.asked(name.as_str())?;
-        let Asked { requests, waiting, in_flight } = asked;
+        let load = inner.table.load(name.as_str())?;
+        let ServiceLoad { requests, waiting, in_flight } = load;
         Some(Demand { service: name, requests, waiting, in_flight })
     };
     names.into_iter().filter_map(demand).collect()

@@ -8,8 +8,8 @@ use model::identity::ReplicaId;
 use model::name::ServiceName;
 use model::time::Wall;
 use proxy::{
-    Adaptive, Counts, Datagrams, Ejected, EndpointState, EndpointTraffic, Histogram, Preference, Ramp,
-    ServiceTraffic, VersionTraffic,
+    AdaptiveState, Counts, Datagrams, Ejection, EndpointState, EndpointTraffic, Histogram, Ramp,
+    ServiceTraffic, VersionTraffic, ZonePreference,
 };
 
 use crate::moment::rfc3339;
@@ -66,7 +66,7 @@ pub(crate) fn others(
             }
         }
     }
-    let zone = service.preference.as_ref().map(|Preference { zone, share }| v1::PreferredZone {
+    let zone = service.preference.as_ref().map(|ZonePreference { zone, share }| v1::PreferredZone {
         name: zone.to_string(),
         share: f64::from(share.hundredths_of_percent()) / 10_000.0,
     });
@@ -138,8 +138,8 @@ fn datagrams(found: Datagrams) -> v1::Datagrams {
     v1::Datagrams { received, bytes_received, sent, bytes_sent, dropped, sessions }
 }
 
-fn adaptive(found: Adaptive) -> v1::Adaptive {
-    let Adaptive { limit, awaiting, best } = found;
+fn adaptive(found: AdaptiveState) -> v1::Adaptive {
+    let AdaptiveState { limit, awaiting, best } = found;
     v1::Adaptive { limit, awaiting, best_latency_seconds: best.map(|best| best.as_secs_f64()) }
 }
 
@@ -183,7 +183,7 @@ fn why_out(status: &v1::ReplicaStatus) -> String {
 }
 
 /// In whole tenths of seconds, so that one ejection reads the same from look to look.
-fn why_ejected(ejected: Ejected, whose: &str, now: Wall) -> String {
+fn why_ejected(ejected: Ejection, whose: &str, now: Wall) -> String {
     let at = |ms: u128| {
         let tenths = u64::try_from(ms.div_euclid(100)).unwrap_or(u64::MAX);
         rfc3339(Wall::from_millis(tenths.saturating_mul(100)))

@@ -188,7 +188,7 @@ async fn drain(frontend: Frontend, linger: Duration, signals: &mut Signals) -> a
     tracing::info!(?linger, "draining");
     // A signal cuts them off: dropping the proxy closes their connections.
     tokio::select! {
-        ended = frontend.proxy.leave(linger) => {
+        ended = frontend.proxy.hand_over(linger) => {
             tracing::info!(connections_cut = ended.connections_cut, "drained");
         }
         signal = signals.next() => tracing::info!(signal = name_of(signal), "stopping"),

@@ -89,11 +89,11 @@ pub use balance::{
     AdaptivePolicy, Balance, Cause, EndpointId, HedgeAfter, HedgePolicy, OutlierPolicy, Ramp, Share,
     SlowPolicy, SlowStart, Weight, hash_key,
 };
-pub use listener::Inherited;
-pub use proxy::{Ended, Proxy, ProxyConfig, StartError};
+pub use listener::InheritedListener;
+pub use proxy::{Proxy, ProxyConfig, ShutdownOutcome, StartError};
 pub use table::{EndpointError, RouteError, Table};
 pub use tls::{CertificateState, Challenge, TlsError, TlsState, check as check_certificates};
 pub use traffic::{
-    Adaptive, Asked, Counts, Datagrams, Ejected, EndpointTraffic, Histogram, Preference, RouteTraffic,
-    ServiceTraffic, VersionTraffic,
+    AdaptiveState, Counts, Datagrams, Ejection, EndpointTraffic, Histogram, RouteTraffic, ServiceLoad,
+    ServiceTraffic, VersionTraffic, ZonePreference,
 };

@@ -49,7 +49,7 @@ pub(crate) enum ListenerSocket {
 
 /// A listening socket of another proxy. While both proxies hold it, both may accept.
 #[derive(Debug)]
-pub struct Inherited {
+pub struct InheritedListener {
     /// The name of its service, or of its shared listener.
     pub name: Arc<str>,
     /// The requested address, perhaps with port 0.
@@ -116,18 +116,18 @@ impl Listener {
     }
 
     /// Stops serving the socket, which goes on listening for another proxy.
-    pub(crate) fn leave(&self) {
+    pub(crate) fn release(&self) {
         self.stop.cancel();
     }
 
     /// The socket, for another proxy.
-    pub(crate) fn bequeath(&self, name: &Arc<str>) -> io::Result<Inherited> {
+    pub(crate) fn share(&self, name: &Arc<str>) -> io::Result<InheritedListener> {
         let socket = self.socket.try_clone()?;
-        Ok(Inherited { name: Arc::clone(name), requested: self.requested, socket })
+        Ok(InheritedListener { name: Arc::clone(name), requested: self.requested, socket })
     }
 }
 
-impl Inherited {
+impl InheritedListener {
     /// Whether it can be used instead of opening a socket of `transport` at `requested` for `name`. Sockets whose ports the system chose are told
     /// apart by name.
     pub(crate) fn is_for(&self, transport: Transport, name: &str, requested: SocketAddr) -> bool {

@@ -12,7 +12,7 @@ use tokio::runtime::LocalRuntime;
 use tokio::sync::oneshot;
 
 use crate::access::{self, Logs};
-use crate::listener::Inherited;
+use crate::listener::InheritedListener;
 use crate::table::Table;
 use crate::tls::watch;
 use crate::worker::{self, IdleClients, Shared, Shutdown};
@@ -69,9 +69,9 @@ pub enum StartError {
     },
 }
 
-/// How the proxy ended.
+/// The result of a shutdown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ended {
+pub struct ShutdownOutcome {
     /// Connections that were still busy at the deadline and were cut off.
     pub connections_cut: usize,
 }
@@ -90,14 +90,14 @@ pub struct Proxy {
 impl Proxy {
     /// Starts the threads. No service is there yet.
     pub fn start(config: &ProxyConfig) -> Result<Self, StartError> {
-        let proxy = Self::succeed(config, Vec::new())?;
+        let proxy = Self::take_over(config, Vec::new())?;
         proxy.open();
         Ok(proxy)
     }
 
-    /// As [`start`](Self::start), to take the place of another proxy: services take up its sockets for their addresses, and no client is
-    /// accepted before [`open`](Self::open).
-    pub fn succeed(config: &ProxyConfig, inherited: Vec<Inherited>) -> Result<Self, StartError> {
+    /// As [`start`](Self::start), to replace another proxy: services claim its sockets for their addresses, and no client is accepted before
+    /// [`open`](Self::open).
+    pub fn take_over(config: &ProxyConfig, inherited: Vec<InheritedListener>) -> Result<Self, StartError> {
         let workers = config.workers.get();
         let (logs, messages) = Logs::new();
         let (shared, orders) = Shared::new(workers, config.connections_max, config.seed, logs);
@@ -149,33 +149,33 @@ impl Proxy {
 
     /// Begins to accept clients, and closes the inherited sockets that no service has claimed. Only the first call counts.
     pub fn open(&self) {
-        self.table.disclaim();
+        self.table.close_unclaimed();
         self.shared.open();
     }
 
     /// Stops accepting, lets requests in progress finish for up to `grace`, aborts the rest, and ends the threads. Dropping this aborts at once.
-    pub async fn shutdown(self, grace: Duration) -> Ended {
+    pub async fn shutdown(self, grace: Duration) -> ShutdownOutcome {
         self.shared.stop(Shutdown { grace, idle_clients: IdleClients::CloseNow });
         self.table.close_listeners();
         self.wait().await
     }
 
-    /// Leaves the sockets and the clients that were not accepted yet to the proxy that has [inherited](Table::bequeath) them. Clients have up to
-    /// `grace` to finish: each may send one more request if it could not know yet that its connection ends.
-    pub async fn leave(self, grace: Duration) -> Ended {
+    /// Hands over to the proxy that was given the [listening sockets](Table::share_listeners): it accepts the clients that were not accepted yet.
+    /// Connected clients have up to `grace` to finish: each may send one more request if it could not know that its connection closes.
+    pub async fn hand_over(self, grace: Duration) -> ShutdownOutcome {
         self.shared.stop(Shutdown { grace, idle_clients: IdleClients::CloseAfterAnswer });
-        self.table.leave_listeners();
+        self.table.release_listeners();
         self.wait().await
     }
 
-    async fn wait(mut self) -> Ended {
+    async fn wait(mut self) -> ShutdownOutcome {
         self.table.wake_certificate_watch();
         let mut connections_cut = 0;
         for ended in std::mem::take(&mut self.ended) {
             // A worker that panicked has cut off its connections without counting them.
             connections_cut += ended.await.unwrap_or(0);
         }
-        Ended { connections_cut }
+        ShutdownOutcome { connections_cut }
     }
 }
 

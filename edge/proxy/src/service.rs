@@ -21,7 +21,7 @@ use crate::route::{
 use crate::router::Router;
 use crate::shedder::Shedder;
 use crate::tls::Terminator;
-use crate::traffic::{Asked, Datagrams, Preference, ServiceTraffic, Shard, sum};
+use crate::traffic::{Datagrams, ServiceLoad, ServiceTraffic, Shard, ZonePreference, sum};
 
 mod members;
 
@@ -50,8 +50,8 @@ pub(crate) struct Service {
     snapshot: ArcSwap<Snapshot>,
     members: Mutex<Members>,
     closing: AtomicBool,
-    /// The highest number of requests in [`Asked`] so far: it is the difference of two counters that are not read at once, and must not fall.
-    demand_max: AtomicU64,
+    /// The highest number of requests in [`ServiceLoad`] so far: it is the difference of two counters that are not read at once, and must not fall.
+    requests_max: AtomicU64,
     /// When the next ejection or latency window ends, or the next step of a slow start is due, in milliseconds of `clock`; `u64::MAX` for never.
     review_at_ms: AtomicU64,
 }
@@ -128,7 +128,7 @@ impl Service {
             snapshot: ArcSwap::from_pointee(members.snapshot(clock.now())),
             members: Mutex::new(members),
             closing: AtomicBool::new(false),
-            demand_max: AtomicU64::new(0),
+            requests_max: AtomicU64::new(0),
             review_at_ms: AtomicU64::new(u64::MAX),
         }
     }
@@ -282,7 +282,7 @@ impl Service {
             waiting: self.waiting.load(Ordering::Relaxed),
             endpoints: traffic(endpoints),
             elsewhere: traffic(elsewhere),
-            preference: members.route.preferred_zone.as_ref().map(|zone| Preference {
+            preference: members.route.preferred_zone.as_ref().map(|zone| ZonePreference {
                 zone: Arc::clone(zone),
                 share: self.snapshot().roster.near_share(),
             }),
@@ -290,12 +290,12 @@ impl Service {
         }
     }
 
-    pub(crate) fn asked(&self) -> Asked {
+    pub(crate) fn load(&self) -> ServiceLoad {
         let members = self.members();
         let replicas = members.all().filter(|e| e.origin == Origin::Replica);
-        let asked = self.shards.iter().map(|s| s.requests.get().saturating_sub(s.elsewhere.get())).sum();
-        Asked {
-            requests: self.demand_max.fetch_max(asked, Ordering::Relaxed).max(asked),
+        let requests = self.shards.iter().map(|s| s.requests.get().saturating_sub(s.elsewhere.get())).sum();
+        ServiceLoad {
+            requests: self.requests_max.fetch_max(requests, Ordering::Relaxed).max(requests),
             waiting: self.waiting.load(Ordering::Relaxed),
             in_flight: replicas.map(|e| e.in_flight()).sum(),
         }

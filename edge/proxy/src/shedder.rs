@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::admission::Rejection;
 use crate::body::Upload;
 use crate::service::Service;
-use crate::traffic::Adaptive;
+use crate::traffic::AdaptiveState;
 
 /// The adaptive limit of one service, if it has one; shared by all workers.
 #[derive(Debug, Default)]
@@ -45,10 +45,10 @@ impl Shedder {
     }
 
     /// The limit and the requests it applies to, as of now; `None` without a limit.
-    pub(crate) fn adaptive(&self) -> Option<Adaptive> {
+    pub(crate) fn adaptive(&self) -> Option<AdaptiveState> {
         let awaiting = self.awaiting.load(Ordering::Relaxed);
         let found = self.found();
-        found.as_ref().map(|found| Adaptive { limit: found.get(), awaiting, best: found.best() })
+        found.as_ref().map(|found| AdaptiveState { limit: found.get(), awaiting, best: found.best() })
     }
 
     fn observe(&self, observe: impl FnOnce(&mut AdaptiveLimit)) {

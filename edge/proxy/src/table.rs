@@ -10,12 +10,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use balance::EndpointId;
 
 use crate::access::AccessLogState;
-use crate::listener::{Inherited, Listener, ListenerSocket, Transport};
+use crate::listener::{InheritedListener, Listener, ListenerSocket, Transport};
 use crate::route::{EndpointState, Gateway, Protocol, ServiceRoute};
 use crate::router::{Backend, Router};
 use crate::service::Service;
 use crate::tls::{Challenge, Terminator, TlsState};
-use crate::traffic::{Asked, RouteTraffic, ServiceTraffic};
+use crate::traffic::{RouteTraffic, ServiceLoad, ServiceTraffic};
 use crate::worker::{Command, Shared};
 
 mod error;
@@ -33,7 +33,7 @@ pub struct Table {
     shared: Arc<Shared>,
     entries: Arc<Mutex<BTreeMap<Arc<str>, Entry>>>,
     /// Sockets of another proxy that no service has claimed yet.
-    inherited: Arc<Mutex<Vec<Inherited>>>,
+    inherited: Arc<Mutex<Vec<InheritedListener>>>,
     /// Wakes the thread that watches certificates, because there may be some now.
     wake_certificate_watch: Sender<()>,
 }
@@ -48,7 +48,7 @@ struct Entry {
 impl Table {
     pub(crate) fn new(
         shared: Arc<Shared>,
-        inherited: Vec<Inherited>,
+        inherited: Vec<InheritedListener>,
         wake_certificate_watch: Sender<()>,
     ) -> Self {
         Self {
@@ -252,8 +252,8 @@ impl Table {
 
     /// The load of a service's replicas; `None` for an unknown service.
     #[must_use]
-    pub fn asked(&self, service: &str) -> Option<Asked> {
-        self.service(service).map(|service| service.asked())
+    pub fn load(&self, service: &str) -> Option<ServiceLoad> {
+        self.service(service).map(|service| service.load())
     }
 
     /// Requests that an endpoint is answering now, tunnels included; 0 for an unknown one.
@@ -299,20 +299,20 @@ impl Table {
         }
     }
 
-    /// Waits until a request of any service begins to wait for an endpoint, or has since this was last waited for.
+    /// Waits until a request of any service begins to wait for an endpoint, or has begun to since this was last called.
     ///
     /// Cancel safe. If several callers wait, one of them is woken.
-    pub async fn awaited(&self) {
+    pub async fn until_request_waits(&self) {
         self.shared.endpoint_awaited.notified().await;
     }
 
     /// All listening sockets, for a proxy that is to replace this one: it accepts the clients that this one has not accepted when it hands over.
     ///
     /// Fails when descriptors have run out.
-    pub fn bequeath(&self) -> io::Result<Vec<Inherited>> {
+    pub fn share_listeners(&self) -> io::Result<Vec<InheritedListener>> {
         let entries = self.entries();
         let listening = entries.iter().filter_map(|(name, entry)| Some((name, entry.listener.as_ref()?)));
-        listening.map(|(name, listener)| listener.bequeath(name)).collect()
+        listening.map(|(name, listener)| listener.share(name)).collect()
     }
 
     /// How many inherited sockets no service has claimed yet.
@@ -322,7 +322,7 @@ impl Table {
     }
 
     /// Closes the inherited sockets that no service has claimed.
-    pub(crate) fn disclaim(&self) {
+    pub(crate) fn close_unclaimed(&self) {
         self.inherited().clear();
     }
 
@@ -335,15 +335,15 @@ impl Table {
     }
 
     /// Drops all listening sockets, which another proxy continues to use.
-    pub(crate) fn leave_listeners(&self) {
+    pub(crate) fn release_listeners(&self) {
         for entry in self.entries().values_mut() {
-            entry.listener.take().inspect(Listener::leave);
+            entry.listener.take().inspect(Listener::release);
         }
     }
 
     /// Stops listening. As long as this proxy is not open, another one may still use the socket, which is only dropped.
     fn close(&self, listener: &Listener) {
-        if self.shared.is_open() { listener.close() } else { listener.leave() }
+        if self.shared.is_open() { listener.close() } else { listener.release() }
     }
 
     /// Opens a listening socket, or claims the one that was inherited for it.
@@ -388,7 +388,7 @@ impl Table {
     }
 
     /// Each change leaves the list whole, so a panic while it was locked does no harm.
-    fn inherited(&self) -> MutexGuard<'_, Vec<Inherited>> {
+    fn inherited(&self) -> MutexGuard<'_, Vec<InheritedListener>> {
         self.inherited.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -34,7 +34,7 @@ pub struct ServiceTraffic {
     /// Those of them that the second endpoint answered first.
     pub hedges_won: u64,
     /// The adaptive limit of requests that await an answer; `None` if there is none.
-    pub adaptive: Option<Adaptive>,
+    pub adaptive: Option<AdaptiveState>,
     /// Connections closed because what came was not HTTP, or lacked a required PROXY header.
     pub malformed: u64,
     /// TLS handshakes that failed: what came was not TLS, no parameters were agreed on, or it took too long.
@@ -50,14 +50,14 @@ pub struct ServiceTraffic {
     /// Per endpoint that others run, likewise. Their requests are no load of the replicas.
     pub elsewhere: Vec<EndpointTraffic>,
     /// The preferred zone; `None` without a preference.
-    pub preference: Option<Preference>,
+    pub preference: Option<ZonePreference>,
     /// Per version, oldest first, including some recent ones that have no endpoint any more.
     pub versions: Vec<VersionTraffic>,
 }
 
 /// The preference of a zone.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Preference {
+pub struct ZonePreference {
     /// The zone.
     pub zone: Arc<str>,
     /// The share of the requests that stays in it now.
@@ -121,9 +121,9 @@ impl Counts {
     }
 }
 
-/// How many requests of a service may await the head of an answer, as of now.
+/// The state of a service's adaptive limit of requests that await the head of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Adaptive {
+pub struct AdaptiveState {
     /// How many may.
     pub limit: u32,
     /// How many do.
@@ -134,7 +134,7 @@ pub struct Adaptive {
 
 /// The load of the replicas of one service as a whole, even if it has none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Asked {
+pub struct ServiceLoad {
     /// Requests since it was first set, without those that went first to an endpoint that others run.
     pub requests: u64,
     /// Requests that wait for an endpoint now.
@@ -157,7 +157,7 @@ pub struct EndpointTraffic {
     /// Its state now.
     pub state: EndpointState,
     /// Its present ejection; `None` if it is not ejected.
-    pub ejection: Option<Ejected>,
+    pub ejection: Option<Ejection>,
     /// How far it is in its slow start.
     pub ramp: Ramp,
     /// Requests that it answers now.
@@ -176,7 +176,7 @@ impl EndpointTraffic {
 
 /// The ejection of an endpoint, relative to now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ejected {
+pub struct Ejection {
     /// How long ago it was ejected.
     pub ago: Duration,
     /// After what time it comes back.

@@ -68,7 +68,7 @@ impl System {
         let platform = Arc::new(open_platform(options, working_folder)?);
         let seed = os::seed()?;
         let config = ProxyConfig { seed, connections_max: setup.connections_max, ..ProxyConfig::default() };
-        let proxy = Proxy::succeed(&config, inherited)?;
+        let proxy = Proxy::take_over(&config, inherited)?;
         let node = node_name();
         let (orders, inbox) = channel();
         let handle = orchestrator::start(orchestrator::Config {

@@ -10,7 +10,7 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use proxy::{EndpointState, EndpointTraffic, Inherited, Proxy, ServiceTraffic, Table};
+use proxy::{EndpointState, EndpointTraffic, InheritedListener, Proxy, ServiceTraffic, Table};
 use succession::{Estate, Heirloom, Predecessor};
 
 use super::{Options, Setup};
@@ -73,7 +73,7 @@ impl Previous {
                 }
             }
             Self::Ourselves(frontend) => {
-                setup.tasks.spawn(frontend.proxy.leave(LINGER));
+                setup.tasks.spawn(frontend.proxy.hand_over(LINGER));
             }
         }
     }
@@ -86,7 +86,7 @@ impl Frontend {
     pub(super) fn estate(&self) -> anyhow::Result<Estate> {
         let failed = "could not hand over the listening sockets: the system gave no descriptor";
         let table = self.proxy.table();
-        let inherited = table.bequeath().context(failed)?;
+        let inherited = table.share_listeners().context(failed)?;
         let api = Heirloom {
             name: API.to_owned(),
             requested: self.api_requested,
@@ -105,10 +105,10 @@ impl Frontend {
 pub(super) fn sockets_of(
     estate: Vec<Heirloom>,
     listen: std::net::SocketAddr,
-) -> (Option<TcpListener>, Vec<Inherited>) {
+) -> (Option<TcpListener>, Vec<InheritedListener>) {
     let (api, others): (Vec<_>, Vec<_>) = estate.into_iter().partition(|heirloom| heirloom.name == API);
     let api = api.into_iter().find(|heirloom| heirloom.requested == listen);
-    let inherited = others.into_iter().map(|heirloom| Inherited {
+    let inherited = others.into_iter().map(|heirloom| InheritedListener {
         name: heirloom.name.into(),
         requested: heirloom.requested,
         socket: heirloom.socket,

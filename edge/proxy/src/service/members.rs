@@ -9,7 +9,7 @@ use super::Snapshot;
 use crate::endpoint::Endpoint;
 use crate::latency_windows::LatencyWindows;
 use crate::route::{EndpointRoute, EndpointState, Origin, ServiceRoute};
-use crate::traffic::{Ejected, EndpointTraffic, sum};
+use crate::traffic::{Ejection, EndpointTraffic, sum};
 use crate::versions::Versions;
 
 /// The endpoints of a service, with their state.
@@ -129,7 +129,7 @@ impl Members {
             zone: member.zone.clone(),
             weight: member.weight,
             state: e.state(),
-            ejection: self.outliers.ejection(now, e.id).map(|it| Ejected {
+            ejection: self.outliers.ejection(now, e.id).map(|it| Ejection {
                 ago: now.saturating_sub(it.since),
                 left: it.until.saturating_sub(now),
                 times: it.times,

@@ -295,7 +295,7 @@ async fn an_endpoint_is_told_what_is_left_of_the_time() {
         answer.headers().get("told").unwrap().to_str().unwrap().to_owned()
     };
     let started = async {
-        until(|| stand.table.asked(SERVICE).is_some_and(|asked| asked.waiting == 1)).await;
+        until(|| stand.table.load(SERVICE).is_some_and(|asked| asked.waiting == 1)).await;
         stand.route.endpoints.push(EndpointRoute::new(id(0), backend.address));
         stand.table.set_service(&stand.route).unwrap();
     };

@@ -85,7 +85,7 @@ async fn what_the_proxy_says_itself_and_whom_it_lost_is_logged_too() {
     let stream = tokio::net::TcpStream::connect(stand.address).await.unwrap();
     let mut client = Client::over(stream).await;
     let asked = client.get("/waits");
-    let traffic = || stand.table.asked(SERVICE).unwrap().waiting;
+    let traffic = || stand.table.load(SERVICE).unwrap().waiting;
     tokio::select! {
         _ = asked => panic!("nobody can answer"),
         () = until(|| traffic() == 1) => {}

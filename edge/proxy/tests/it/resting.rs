@@ -194,7 +194,7 @@ async fn clients_at_rest_may_ask_once_more_when_another_proxy_takes_over() {
     let mut crowd = crowd(&stand).await;
     let mut leaving = JoinSet::new();
     let address = stand.address;
-    leaving.spawn(stand.proxy.leave(DEADLINE));
+    leaving.spawn(stand.proxy.hand_over(DEADLINE));
     // Until the worker has heard of it, answers do not say so.
     within(async { while TcpStream::connect(address).await.is_ok() {} }).await;
     for stream in &mut crowd {

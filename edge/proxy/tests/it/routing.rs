@@ -206,7 +206,7 @@ async fn replicas_that_have_not_the_port_yet_are_passed_over() {
     let mut client = Client::connect(address).await;
     let asked = client.get("/");
     let rolled_out = async {
-        until(|| stand.table.asked("shop").is_some_and(|asked| asked.waiting == 1)).await;
+        until(|| stand.table.load("shop").is_some_and(|asked| asked.waiting == 1)).await;
         service.endpoints[1].ports = Arc::new([(Arc::from("extra"), new.address)]);
         stand.table.set_service(&service).unwrap();
     };

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::Response;
-use proxy::{Balance, Cause, Ejected, OutlierPolicy, SlowPolicy};
+use proxy::{Balance, Cause, Ejection, OutlierPolicy, SlowPolicy};
 use tokio::task::JoinSet;
 
 use crate::kit::*;
@@ -61,7 +61,7 @@ const POLICY: SlowPolicy =
     SlowPolicy { percent: 300, at_least: Duration::from_millis(20), window: WINDOW, answers_min: 5 };
 
 impl Service {
-    fn ejected(&self, nth: usize) -> Option<Ejected> {
+    fn ejected(&self, nth: usize) -> Option<Ejection> {
         self.stand.traffic().endpoints[nth].ejection
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use proxy::{Ended, Proxy, ProxyConfig, RouteError, ServiceRoute};
+use proxy::{Proxy, ProxyConfig, RouteError, ServiceRoute, ShutdownOutcome};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -16,7 +16,7 @@ const CONFIG: fn() -> ProxyConfig = ProxyConfig::default;
 
 /// A proxy with the sockets of `stand`, of which the service goes to `endpoint`; it accepts nobody yet.
 fn successor_of(stand: &Stand, endpoint: SocketAddr) -> Proxy {
-    let next = Proxy::succeed(&CONFIG(), stand.table.bequeath().unwrap()).unwrap();
+    let next = Proxy::take_over(&CONFIG(), stand.table.share_listeners().unwrap()).unwrap();
     assert_eq!(next.table().unclaimed(), 1);
     let mut route = stand.route.clone();
     route.endpoints[0].address = endpoint;
@@ -38,7 +38,7 @@ async fn ask(stream: &mut TcpStream) -> String {
     answer
 }
 
-fn begin(leaving: impl Future<Output = Ended> + Send + 'static) -> JoinSet<Ended> {
+fn begin(leaving: impl Future<Output = ShutdownOutcome> + Send + 'static) -> JoinSet<ShutdownOutcome> {
     let mut tasks = JoinSet::new();
     tasks.spawn(leaving);
     tasks
@@ -64,7 +64,7 @@ async fn whoever_comes_is_answered_by_one_or_the_other_and_who_is_there_may_ask_
 
     next.open();
     let (address, requests) = (stand.address, 20);
-    let mut leaving = begin(stand.proxy.leave(DEADLINE));
+    let mut leaving = begin(stand.proxy.hand_over(DEADLINE));
     for _ in 0..requests {
         let body = Client::connect(address).await.get("/").await.unwrap();
         assert!(body.body() == "second" || body.body() == "first");
@@ -87,7 +87,7 @@ async fn a_client_that_asks_nothing_is_let_go_when_its_time_is_over() {
     let stand = Stand::new(&[backend.address]);
     let mut idle = TcpStream::connect(stand.address).await.unwrap();
     ask(&mut idle).await;
-    let ended = within(stand.proxy.leave(Duration::from_millis(50))).await;
+    let ended = within(stand.proxy.hand_over(Duration::from_millis(50))).await;
     assert_eq!(ended.connections_cut, 1);
     assert_eq!(within(idle.read(&mut [0])).await.unwrap_or(0), 0);
 }
@@ -102,7 +102,8 @@ async fn nobody_is_waited_for_who_does_not_want_to_wait_any_longer() {
     let mut waiting = TcpStream::connect(stand.address).await.unwrap();
     waiting.write_all(b"GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n").await.unwrap();
     until(|| stand.traffic().counts.requests == 1).await;
-    let left = tokio::time::timeout(Duration::from_millis(10), stand.proxy.leave(Duration::from_hours(1)));
+    let left =
+        tokio::time::timeout(Duration::from_millis(10), stand.proxy.hand_over(Duration::from_hours(1)));
     assert!(left.await.is_err());
     assert_eq!(within(waiting.read(&mut [0])).await.unwrap_or(0), 0);
 }
@@ -118,7 +119,7 @@ async fn a_client_of_http2_is_told_at_once_and_loses_nothing() {
     tasks.spawn(connection);
     let asked = || hyper::Request::get("http://shop.example/").body(String::new()).unwrap();
     assert_eq!(within(sender.send_request(asked())).await.unwrap().status(), 200);
-    let mut leaving = begin(stand.proxy.leave(DEADLINE));
+    let mut leaving = begin(stand.proxy.hand_over(DEADLINE));
     // Until it has heard, what it asks is answered.
     within(async {
         while !sender.is_closed() {
@@ -164,7 +165,7 @@ async fn a_service_that_is_removed_before_its_proxy_is_open_is_not_served_after(
 async fn sockets_that_nobody_takes_up_are_let_go_and_others_are_opened_anew() {
     let backend = Backend::named("first").await;
     let stand = Stand::new(&[backend.address]);
-    let next = Proxy::succeed(&CONFIG(), stand.table.bequeath().unwrap()).unwrap();
+    let next = Proxy::take_over(&CONFIG(), stand.table.share_listeners().unwrap()).unwrap();
     // Another name with a port of the system's choice is another socket; with the address itself it is taken as it is.
     let other = next.table().set_service(&ServiceRoute::new("other", any())).unwrap().unwrap();
     assert_ne!(other, stand.address);
@@ -201,11 +202,11 @@ async fn no_connection_is_lost_while_proxies_follow_each_other_under_load() {
     for _ in 0..10 {
         let before = answered.load(std::sync::atomic::Ordering::Relaxed);
         until(|| answered.load(std::sync::atomic::Ordering::Relaxed) > before + 50).await;
-        let next = Proxy::succeed(&CONFIG(), table.bequeath().unwrap()).unwrap();
+        let next = Proxy::take_over(&CONFIG(), table.share_listeners().unwrap()).unwrap();
         assert_eq!(next.table().set_service(&route).unwrap(), Some(address));
         next.open();
         table = next.table();
-        let ended = within(std::mem::replace(&mut proxy, next).leave(DEADLINE)).await;
+        let ended = within(std::mem::replace(&mut proxy, next).hand_over(DEADLINE)).await;
         assert_eq!(ended.connections_cut, 0);
         if let Some(ended) = clients.try_join_next() {
             ended.expect("no client has failed");

@@ -152,7 +152,7 @@ async fn an_answer_comes_from_the_address_that_was_asked() {
 #[tokio::test]
 async fn what_came_before_anybody_read_is_answered_from_the_address_that_was_asked() {
     let host = Host::new("a").await;
-    let proxy = Proxy::succeed(&ProxyConfig::default(), Vec::new()).unwrap();
+    let proxy = Proxy::take_over(&ProxyConfig::default(), Vec::new()).unwrap();
     let mut route = ServiceRoute::new(SERVICE, "0.0.0.0:0".parse().unwrap());
     route.protocol = Protocol::Udp;
     route.endpoints.push(EndpointRoute::new(id(0), host.address));
@@ -243,7 +243,7 @@ async fn what_comes_before_an_endpoint_is_ready_is_kept_and_no_more_than_may_be(
     }
     until(|| stand.traffic().datagrams.unwrap().received == 20).await;
     assert_eq!((stand.traffic().waiting, stand.traffic().datagrams.unwrap().dropped), (1, 4));
-    within(stand.table.awaited()).await;
+    within(stand.table.until_request_waits()).await;
     stand.route.endpoints.push(EndpointRoute::new(id(0), host.address));
     stand.table.set_service(&stand.route).unwrap();
     for n in 0..16 {
@@ -315,12 +315,12 @@ async fn the_next_proxy_has_every_datagram_that_the_one_before_has_not_taken() {
     let stand = stand(&[first.address], |_| {});
     let guest = Guest::of(stand.address).await;
     assert_eq!(guest.ask("hello").await, "first");
-    let next = Proxy::succeed(&ProxyConfig::default(), stand.table.bequeath().unwrap()).unwrap();
+    let next = Proxy::take_over(&ProxyConfig::default(), stand.table.share_listeners().unwrap()).unwrap();
     let mut route = stand.route.clone();
     route.endpoints[0].address = second.address;
     assert_eq!(next.table().set_service(&route).unwrap(), Some(stand.address), "it is the same socket");
     assert_eq!(guest.ask("still").await, "first");
-    let ended = within(stand.proxy.leave(DEADLINE)).await;
+    let ended = within(stand.proxy.hand_over(DEADLINE)).await;
     assert_eq!(ended.connections_cut, 0);
     // Nobody reads now, and nothing is lost.
     guest.say("meanwhile").await;

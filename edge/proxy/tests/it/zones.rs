@@ -106,7 +106,7 @@ async fn what_goes_elsewhere_is_counted_apart_and_asks_nothing_of_the_replicas()
         traffic.versions.iter().map(|it| (it.serving, it.counts.requests)).collect::<Vec<_>>(),
         [(1, 50)]
     );
-    assert_eq!(stand.table.asked(SERVICE).unwrap().requests, 50);
+    assert_eq!(stand.table.load(SERVICE).unwrap().requests, 50);
     assert_eq!(traffic.counts.requests, 100);
 }
 
@@ -129,7 +129,7 @@ async fn a_request_that_goes_elsewhere_again_and_again_is_left_out_once() {
     assert!(stand.traffic().elsewhere[0].counts.requests > 2, "it was tried again after each wait");
     move_here(&stand, here.address);
     assert_eq!(answers(&stand, 10, "here").await, 10);
-    assert_eq!(stand.table.asked(SERVICE).unwrap().requests, 10);
+    assert_eq!(stand.table.load(SERVICE).unwrap().requests, 10);
 }
 
 #[tokio::test]
@@ -159,7 +159,7 @@ async fn connections_and_sessions_that_go_elsewhere_are_left_out_once() {
             ask().await;
             until(|| counts().requests == 1 + asked).await;
         }
-        assert_eq!(stand.table.asked(SERVICE).unwrap().requests, 3, "{protocol:?}");
+        assert_eq!(stand.table.load(SERVICE).unwrap().requests, 3, "{protocol:?}");
     }
 }
 
@@ -190,7 +190,7 @@ async fn copies_are_not_among_what_was_asked_wherever_they_go() {
     for _ in 0..8 {
         assert_eq!(client.get("/").await.unwrap().body(), "here");
     }
-    assert_eq!(stand.table.asked("shadow").unwrap().requests, 8);
+    assert_eq!(stand.table.load("shadow").unwrap().requests, 8);
 }
 
 #[tokio::test]
