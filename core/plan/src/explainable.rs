@@ -95,7 +95,7 @@ impl ExplainableDecision {
         let SizeInputs { now, declared, effective_bounds, observed, hpa, .. } = &self.inputs;
         match (&self.sizing.course, &declared.autoscaler) {
             (Course::Plain { policy, reason, asked }, _) => self.plain(*policy, reason, *asked),
-            (Course::Scaled { verdict, doubt }, Some(spec)) => {
+            (Course::Scaled { verdict, blocker }, Some(spec)) => {
                 let mut decision = verdict.decision(declared.name.clone(), *now, &self.inputs.acting(spec));
                 decision.evidence = verdict.evidence(*now, &observed.memory);
                 decision.conditions = timed(now.wall, &observed.memory.conditions, decision.conditions);
@@ -111,8 +111,8 @@ impl ExplainableDecision {
                 if let Some(foreseen) = &self.inputs.foreseen {
                     decision = foreseen.tell(verdict.raised(), decision);
                 }
-                let decision = match doubt {
-                    Some(doubt) => doubt.hold(decision),
+                let decision = match blocker {
+                    Some(blocker) => blocker.hold(decision),
                     None => decision,
                 };
                 let decision = scheduled(decision, effective_bounds.note(declared));
@@ -185,8 +185,8 @@ impl Account for ExplainableDecision {
         (self.inputs.declared.revision, self.inputs.current, self.sizing.desired).hash(&mut hasher);
         match &self.sizing.course {
             Course::Plain { policy, reason, .. } => (policy, discriminant(reason)).hash(&mut hasher),
-            Course::Scaled { verdict, doubt } => {
-                doubt.as_ref().map(discriminant).hash(&mut hasher);
+            Course::Scaled { verdict, blocker } => {
+                blocker.as_ref().map(discriminant).hash(&mut hasher);
                 verdict.hash_gist(&mut hasher);
             }
         }
@@ -194,7 +194,7 @@ impl Account for ExplainableDecision {
     }
 
     fn unmet(&self) -> Option<Unmet> {
-        let Course::Scaled { verdict, doubt: _ } = &self.sizing.course else { return None };
+        let Course::Scaled { verdict, blocker: _ } = &self.sizing.course else { return None };
         let hpa::Course::Scaled { limited, .. } = verdict.course else { return None };
         let (desired, current) = (self.sizing.desired, self.inputs.current);
         // Where the number is not followed, it need not be the most.

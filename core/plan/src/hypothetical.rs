@@ -10,7 +10,7 @@ use model::time::{Now, Wall};
 
 use crate::effective_bounds::EffectiveBounds;
 use crate::inputs::{SizeInputs, begin};
-use crate::rest::Rest;
+use crate::to_zero::ToZeroState;
 
 /// Which load is varied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,9 +26,10 @@ impl SizeInputs {
     pub(crate) fn at_load(&self, varied: VariedLoad, ppm: u64) -> Self {
         let mut inputs = self.clone();
         let Some(spec) = &self.declared.autoscaler else { return inputs };
-        for (index, (taken, metric)) in inputs.observed.taken.iter_mut().zip(&spec.metrics).enumerate() {
+        for (index, (measured, metric)) in inputs.observed.measured.iter_mut().zip(&spec.metrics).enumerate()
+        {
             if varied == VariedLoad::All || varied == VariedLoad::One(index) {
-                *taken = taken.at_load(ppm, metric, &self.observed.replicas, self.now.time);
+                *measured = measured.at_load(ppm, metric, &self.observed.replicas, self.now.time);
             }
         }
         inputs
@@ -42,7 +43,7 @@ impl SizeInputs {
             wall: Wall::from_millis(self.now.wall.as_millis().saturating_add(ms)),
         };
         self.effective_bounds = EffectiveBounds::of(self.now.wall, &self.declared, self.replicas_max);
-        self.observed.taken.iter_mut().for_each(|taken| taken.advance(by));
+        self.observed.measured.iter_mut().for_each(|measured| measured.advance(by));
         if let Some(memory) = memory {
             self.observed.memory = Arc::new(memory);
         }
@@ -66,7 +67,7 @@ impl SizeInputs {
 
     /// The inputs with one request waiting.
     pub(crate) fn asked(&self) -> Self {
-        Self { rest: Some(Rest::Over { waiting: 1 }), ..self.clone() }
+        Self { to_zero: Some(ToZeroState::Requested { waiting: 1 }), ..self.clone() }
     }
 
     /// The inputs with mode `on`.

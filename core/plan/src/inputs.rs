@@ -19,15 +19,15 @@ use model::settings::{HpaSettings, Settings};
 use model::time::{Now, Time};
 
 use crate::context::PlanContext;
-use crate::doubt::{Errors, Incident};
 use crate::effective_bounds::{EffectiveBounds, between};
 use crate::fit::fit;
 use crate::foreseen::{Foreseen, Promise};
-use crate::rest::Rest;
+use crate::measured_metric::{MeasuredMetric, MetricSampler};
 use crate::scale::reading::{Milli, Phase, Readiness, ReplicaView, Replicas, Unavailable};
+use crate::scale_in_blocker::{Errors, Incident};
 use crate::shadow::ShadowInputs;
 use crate::suppose::Supposed;
-use crate::taken::{Taken, Taker};
+use crate::to_zero::ToZeroState;
 
 /// Most replicas that a load is spread over, as many as a service may have.
 const REPLICAS_SPREAD_MAX: usize = REPLICAS_MAX as usize;
@@ -44,7 +44,7 @@ pub(crate) struct SizeInputs {
     pub(crate) current: u32,
     /// By which a person holds it.
     pub(crate) hold: Option<Hold>,
-    pub(crate) rest: Option<Rest>,
+    pub(crate) to_zero: Option<ToZeroState>,
     /// While a person lets the autoscaler decide nothing.
     pub(crate) pause: Option<Pause>,
     /// Replicas that may not be removed.
@@ -79,7 +79,7 @@ pub(crate) struct Observations {
     /// Those that the metrics are of; shared with hypothetical inputs made from these.
     pub(crate) replicas: Replicas,
     /// What was measured of each metric, in the order of the declaration.
-    pub(crate) taken: Vec<Taken>,
+    pub(crate) measured: Vec<MeasuredMetric>,
     /// How long replicas were seen to warm up; `None` before that, and for a declaration that wants Kubernetes' algorithm as it is.
     pub(crate) warmup: Option<Duration>,
     /// What one replica carries within what is promised; `None` while that is not known, and where nothing is promised.
@@ -93,7 +93,7 @@ pub(crate) struct Observations {
 impl SizeInputs {
     pub(crate) fn of(
         context: PlanContext<'_>,
-        (declared, effective_bounds, rest): (&Arc<Declared>, EffectiveBounds, Option<Rest>),
+        (declared, effective_bounds, to_zero): (&Arc<Declared>, EffectiveBounds, Option<ToZeroState>),
     ) -> Self {
         let PlanContext { now, service, settings, .. } = context;
         let (observed, shadows) = Observations::of(context, declared);
@@ -106,8 +106,8 @@ impl SizeInputs {
             desired: service.desired,
             current: begin(service.desired, &service.scaling, (declared, &effective_bounds)),
             hold: service.held(now.time),
-            shadows: if rest.is_none() { shadows } else { Vec::new() },
-            rest,
+            shadows: if to_zero.is_none() { shadows } else { Vec::new() },
+            to_zero,
             pause: service.paused(now.time),
             protected: Protected::of(now.time, service),
             observed,
@@ -130,7 +130,7 @@ impl SizeInputs {
     ) -> Self {
         let replicas_max = settings.guard.replicas_max;
         let effective_bounds = EffectiveBounds::of(now.wall, &declared, replicas_max);
-        let Supposed { desired, count, replicas, taken, carries, .. } = supposed;
+        let Supposed { desired, count, replicas, measured, carries, .. } = supposed;
         let current = begin(desired, memory, (&declared, &effective_bounds));
         let capacity = carries.map(Learned::supposed);
         let slo = declared.autoscaler.as_ref().and_then(|acting| acting.policy.slo());
@@ -142,13 +142,13 @@ impl SizeInputs {
             desired,
             current,
             hold: None,
-            rest: None,
+            to_zero: None,
             pause: None,
             protected: None,
             observed: Observations {
                 count,
                 replicas,
-                taken,
+                measured,
                 warmup: None,
                 capacity,
                 memory: Arc::clone(blank),
@@ -225,12 +225,13 @@ impl Observations {
         }
         let active = service.places.iter().filter(|(_, place)| place.role == Role::Active);
         let places: Vec<(Ordinal, &Place)> = active.map(|(ordinal, place)| (*ordinal, place)).collect();
-        let taker = Taker { now: now.time, knowledge, service: &service.name, places: &places, settings };
+        let sampler =
+            MetricSampler { now: now.time, knowledge, service: &service.name, places: &places, settings };
         let carried = |spec: &AutoscalerSpec| carried(service, spec);
         let take = |spec: &AutoscalerSpec| match spec.policy.slo() {
-            Some(_) if carried(spec).is_none() => vec![Taken::Nothing(Unavailable::Unlearned)],
-            Some(slo) => vec![taker.asked(slo.latency)],
-            None => spec.metrics.iter().map(|metric| taker.take(metric)).collect(),
+            Some(_) if carried(spec).is_none() => vec![MeasuredMetric::Nothing(Unavailable::Unlearned)],
+            Some(slo) => vec![sampler.asked(slo.latency)],
+            None => spec.metrics.iter().map(|metric| sampler.take(metric)).collect(),
         };
         let tried = service.shadows_of(declared);
         let shadows = tried.iter().map(|(name, spec)| {
@@ -241,7 +242,7 @@ impl Observations {
             let promise = slo.map(|slo| Promise { slo, capacity: carried(spec), rises, replicas_max });
             let bounds = spec.bounds().at(now.wall, &declared.spec.scale.schedule);
             ShadowInputs {
-                taken: take(spec),
+                measured: take(spec),
                 foreseen: promise.and_then(|promise| promise.acted_on(service.foresight.as_deref()?)),
                 memory,
                 name: name.clone(),
@@ -255,7 +256,7 @@ impl Observations {
         let observed = Self {
             count: service.count(),
             replicas: views(context, declared, &places),
-            taken: declared.autoscaler.as_ref().map(take).unwrap_or_default(),
+            measured: declared.autoscaler.as_ref().map(take).unwrap_or_default(),
             warmup: (!is_hpa(declared)).then(|| knowledge::warmup(&service.starts)).flatten(),
             capacity: declared.autoscaler.as_ref().and_then(carried),
             memory: Arc::clone(&service.scaling),
@@ -275,7 +276,7 @@ impl Observations {
         let many = usize::try_from(replicas).unwrap_or(usize::MAX).min(REPLICAS_SPREAD_MAX);
         self.count = replicas;
         self.replicas = std::iter::repeat_n(serving, many).collect();
-        self.taken.iter_mut().for_each(|taken| taken.spread_over(many));
+        self.measured.iter_mut().for_each(|measured| measured.spread_over(many));
     }
 }
 

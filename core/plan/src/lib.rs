@@ -8,22 +8,22 @@ mod draft;
 mod plan;
 
 // How many replicas: the inputs, the decision on them, and its explanation.
-mod doubt;
 mod effective_bounds;
 mod explainable;
 mod fit;
 mod foreseen;
 mod inputs;
 mod measured;
+mod measured_metric;
 mod mode;
 mod newsvendor;
-mod rest;
 pub mod scale;
+mod scale_in_blocker;
 mod shadow;
 mod size;
 mod sizing;
 mod slo;
-mod taken;
+mod to_zero;
 
 pub mod learned;
 
@@ -31,8 +31,8 @@ pub mod learned;
 mod arbiter;
 mod exposure;
 mod heal;
-mod refit;
-mod roster;
+mod places;
+mod resize;
 pub mod vertical;
 mod victims;
 

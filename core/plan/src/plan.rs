@@ -8,7 +8,7 @@ use model::plan::{Allotment, Plan};
 
 use crate::context::PlanContext;
 use crate::draft::Draft;
-use crate::{arbiter, exposure, heal, refit, roster, size, vertical};
+use crate::{arbiter, exposure, heal, places, resize, size, vertical};
 
 /// No two plans of a service by the clock alone within this time: whatever is waited for, the loop does not spin.
 const LOOK_AGAIN_MIN: Duration = Duration::from_millis(10);
@@ -39,10 +39,10 @@ pub fn plan(context: PlanContext<'_>, chance: &mut Stream) -> Plan {
         let decision = plan.decision.as_deref().or(service.decision.as_deref());
         let unmet = decision.and_then(Account::unmet);
         plan.allotment = vertical::allotment(now.time, service, unmet);
-        roster::roster(context, size.desired, &mut draft);
-        refit::refit(context, unmet, &mut draft);
+        places::adjust_places(context, size.desired, &mut draft);
+        resize::resize(context, unmet, &mut draft);
     } else {
-        roster::clear(service, &mut draft);
+        places::clear(service, &mut draft);
     }
     heal::heal(context, chance, &mut draft);
     exposure::expose(context, &mut draft);

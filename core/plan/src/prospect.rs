@@ -16,8 +16,8 @@ use crate::explainable::{ExplainableDecision, SCHEDULED};
 use crate::foreseen::FORECAST;
 use crate::hypothetical::VariedLoad;
 use crate::inputs::SizeInputs;
+use crate::measured_metric::AS_MEASURED;
 use crate::sizing::Course;
-use crate::taken::AS_MEASURED;
 
 /// Decisions of the loop that are made one after the other, each a period later; beyond them every [`STRIDE`].
 ///
@@ -187,7 +187,7 @@ impl ExplainableDecision {
             // By then it depends on the load alone; whether one nearer by leads there as well is tried from the beginning.
             let by_then = extreme.inputs.now.time.since(next.now.time);
             let mut inputs = SizeInputs { observed: next.observed.clone(), ..extreme.inputs.clone() };
-            inputs.observed.taken.iter_mut().for_each(|taken| taken.advance(by_then));
+            inputs.observed.measured.iter_mut().for_each(|measured| measured.advance(by_then));
             inputs.observed.memory = extreme.inputs.observed.memory.clone();
             let near = turn(&inputs, varied, goal).and_then(|ppm| Some((lasting(varied, ppm)?, ppm)));
             // What a policy remembers of the largest load need not fit a smaller one; then each load is tried for itself.
@@ -199,7 +199,7 @@ impl ExplainableDecision {
 
     /// Each metric by itself, then all together.
     fn variations(&self) -> impl Iterator<Item = VariedLoad> + use<> {
-        let metrics = if self.is_from_load() { self.inputs.observed.taken.len() } else { 0 };
+        let metrics = if self.is_from_load() { self.inputs.observed.measured.len() } else { 0 };
         (0..metrics).map(VariedLoad::One).chain((metrics > 1).then_some(VariedLoad::All))
     }
 

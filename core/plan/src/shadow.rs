@@ -15,16 +15,16 @@ use model::memory::{PolicyMemory, ScalingMemory, ShadowMemory};
 use model::resource::{AutoscalerSpec, FORECAST_SHADOW, ForecastMode, ObjectName};
 use model::time::{Now, Time};
 
-use crate::doubt::{self, Doubt};
 use crate::foreseen::Foreseen;
 use crate::inputs::SizeInputs;
+use crate::measured_metric::{MeasuredMetric, reading};
 use crate::scale::hpa::{self, Verdict};
 use crate::scale::question::Ahead;
 use crate::scale::reading::{
     Gap, Members, Milli, Phase, Readiness, ReplicaView, Replicas, Sample, ScaleView,
 };
+use crate::scale_in_blocker::{self, ScaleInBlocker};
 use crate::sizing::{Course, Sizing};
-use crate::taken::{Taken, reading};
 
 /// Longest time between two decisions that is scored.
 ///
@@ -38,7 +38,7 @@ pub(crate) struct ShadowInputs {
     /// Between the bounds of now.
     pub(crate) spec: Arc<AutoscalerSpec>,
     /// What was measured of each of its metrics.
-    pub(crate) taken: Vec<Taken>,
+    pub(crate) measured: Vec<MeasuredMetric>,
     /// What the load ahead needs by what it promises; `None` where it promises nothing, or nothing is forecast that may be acted on.
     pub(crate) foreseen: Option<Box<Foreseen>>,
     /// What it remembered before the decision; `None` at its first.
@@ -51,7 +51,7 @@ pub(crate) struct ShadowSizing {
     pub(crate) desired: u32,
     pub(crate) verdict: Verdict,
     /// Why fewer are not followed; `None` when they are, or were not asked for.
-    pub(crate) doubt: Option<Doubt>,
+    pub(crate) blocker: Option<ScaleInBlocker>,
 }
 
 impl SizeInputs {
@@ -66,7 +66,7 @@ impl ShadowInputs {
         let (now, spec) = (inputs.now.time, &self.spec);
         let mut memory = self.memory.as_deref().cloned().unwrap_or_else(|| self.begin(inputs));
         let current = memory.desired;
-        let otherwise = Otherwise::of(inputs, &self.taken, current);
+        let otherwise = ResizedService::of(inputs, &self.measured, current);
         let view = ScaleView {
             spec_replicas: current,
             status_replicas: otherwise.count,
@@ -77,8 +77,8 @@ impl ShadowInputs {
         let readings: Vec<_> = spec
             .metrics
             .iter()
-            .zip(&*otherwise.taken)
-            .map(|(metric, taken)| reading(metric, taken, &inputs.declared))
+            .zip(&*otherwise.measured)
+            .map(|(metric, measured)| reading(metric, measured, &inputs.declared))
             .collect();
         let is_forecast = self.name.as_str() == FORECAST_SHADOW;
         let own = |foreseen: &Foreseen| foreseen.ahead(hpa::tolerance_of(spec, &inputs.hpa).up);
@@ -90,23 +90,23 @@ impl ShadowInputs {
         let scaling = &mut memory.scaling;
         let verdict = hpa::reconcile_above(ahead, now, (spec, &view), &readings, scaling, &inputs.hpa);
         let is_believed_from_load = verdict.desired < current && current <= spec.max;
-        let fall = doubt::fall(now, &verdict, &mut memory.scaling.levels);
-        let doubt = is_believed_from_load.then(|| inputs.disbelief(spec, &verdict, fall)).flatten();
-        let proposed = if doubt.is_some() { current } else { verdict.desired };
+        let fall = scale_in_blocker::fall(now, &verdict, &mut memory.scaling.levels);
+        let blocker = is_believed_from_load.then(|| inputs.load_blocker(spec, &verdict, fall)).flatten();
+        let proposed = if blocker.is_some() { current } else { verdict.desired };
         let desired = proposed.min(inputs.replicas_max);
         if desired == verdict.desired {
             hpa::confirm(now, spec, &verdict, &mut memory.scaling);
         }
         score(&mut memory, inputs, acting, (&verdict, spec));
         memory.resize(now, desired);
-        (ShadowSizing { desired, verdict, doubt }, memory)
+        (ShadowSizing { desired, verdict, blocker }, memory)
     }
 
     /// The decision, in words.
     pub(crate) fn told(&self, sizing: &ShadowSizing, declared: &Declared, now: Now) -> ShadowDecision {
         let decision: Decision = sizing.verdict.decision(declared.name.clone(), now, &self.spec);
-        let decision = match &sizing.doubt {
-            Some(doubt) => doubt.hold(decision),
+        let decision = match &sizing.blocker {
+            Some(blocker) => blocker.hold(decision),
             None => Decision { desired: sizing.desired, ..decision },
         };
         ShadowDecision { name: self.name.clone(), decision }
@@ -150,30 +150,30 @@ fn score(
 }
 
 /// What a shadow sees: the service as if it had another number of replicas, which share what those there are do.
-struct Otherwise<'a> {
+struct ResizedService<'a> {
     count: u32,
     replicas: Replicas,
-    taken: Cow<'a, [Taken]>,
+    measured: Cow<'a, [MeasuredMetric]>,
 }
 
-impl<'a> Otherwise<'a> {
-    fn of(inputs: &'a SizeInputs, taken: &'a [Taken], count: u32) -> Self {
+impl<'a> ResizedService<'a> {
+    fn of(inputs: &'a SizeInputs, measured: &'a [MeasuredMetric], count: u32) -> Self {
         let observed = &inputs.observed;
         if count == inputs.current {
-            let (replicas, taken) = (observed.replicas.clone(), Cow::Borrowed(taken));
-            return Self { count: observed.count, replicas, taken };
+            let (replicas, measured) = (observed.replicas.clone(), Cow::Borrowed(measured));
+            return Self { count: observed.count, replicas, measured };
         }
         let serving: Vec<usize> =
             (0..observed.replicas.len()).filter(|at| is_at_work(&observed.replicas[*at])).collect();
         // They have been at work for long: what those of now need to begin is known of those only.
         let readiness = Some(Readiness { ready: true, since: Time::ZERO });
         let one = ReplicaView { phase: Phase::Running, leaving: false, started: Some(Time::ZERO), readiness };
-        let taken = taken.iter().map(|taken| match taken {
-            Taken::Each(samples) => Taken::Each(shared(samples, &serving, count)),
-            Taken::Whole(_) | Taken::Nothing(_) => taken.clone(),
+        let measured = measured.iter().map(|measured| match measured {
+            MeasuredMetric::Each(samples) => MeasuredMetric::Each(shared(samples, &serving, count)),
+            MeasuredMetric::Whole(_) | MeasuredMetric::Nothing(_) => measured.clone(),
         });
         let replicas = std::iter::repeat_n(one, count as usize).collect();
-        Self { count, replicas, taken: taken.collect() }
+        Self { count, replicas, measured: measured.collect() }
     }
 }
 

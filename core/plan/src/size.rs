@@ -10,8 +10,8 @@ use crate::context::PlanContext;
 use crate::effective_bounds::EffectiveBounds;
 use crate::explainable::ExplainableDecision;
 use crate::inputs::SizeInputs;
-use crate::rest::Rest;
 use crate::sizing::Course;
+use crate::to_zero::ToZeroState;
 
 /// What was decided on the size.
 #[derive(Debug)]
@@ -32,19 +32,19 @@ pub(crate) struct Size {
 pub(crate) fn size(context: PlanContext<'_>) -> Size {
     let PlanContext { now, service, settings, .. } = context;
     let Some(declared) = &service.declared else { return kept(service.desired.unwrap_or(0)) };
-    let rest = Rest::of(now.time, service, declared, settings);
+    let to_zero = ToZeroState::of(now.time, service, declared, settings);
     let stands = service.desired.filter(|_| now.time < service.next_sync);
-    let is_over = |rest: &Option<Rest>| matches!(rest, Some(Rest::Over { .. }));
-    if let Some(desired) = stands.filter(|_| !is_over(&rest)) {
+    let is_over = |to_zero: &Option<ToZeroState>| matches!(to_zero, Some(ToZeroState::Requested { .. }));
+    if let Some(desired) = stands.filter(|_| !is_over(&to_zero)) {
         return kept(desired);
     }
     // Only now: to find the windows of a schedule takes longer than all else here.
     let effective_bounds = EffectiveBounds::of(now.wall, declared, settings.guard.replicas_max);
-    let rest = rest.filter(|_| !effective_bounds.is_fixed(declared));
-    if let Some(desired) = stands.filter(|_| !is_over(&rest)) {
+    let to_zero = to_zero.filter(|_| !effective_bounds.is_fixed(declared));
+    if let Some(desired) = stands.filter(|_| !is_over(&to_zero)) {
         return kept(desired);
     }
-    decided(SizeInputs::of(context, (declared, effective_bounds, rest)))
+    decided(SizeInputs::of(context, (declared, effective_bounds, to_zero)))
 }
 
 fn kept(desired: u32) -> Size {
@@ -61,7 +61,7 @@ fn decided(inputs: SizeInputs) -> Size {
         Course::Scaled { .. } if desired < inputs.current => Writer::ScaleIn,
         Course::Scaled { .. } => Writer::ScaleOut,
     };
-    let is_asked = inputs.rest.is_none();
+    let is_asked = inputs.to_zero.is_none();
     let explainable = ExplainableDecision { inputs, sizing, shadows };
     let step = (before != Some(desired)).then(|| {
         let change = Change::Resize { from: before.unwrap_or(0), to: desired };

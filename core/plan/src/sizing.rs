@@ -6,16 +6,16 @@ use model::memory::{FlapMemory, ScalingMemory};
 use model::reason::Reason;
 use model::resource::{AutoscalerSpec, Count, ForecastMode, ScaleMode};
 
-use crate::doubt::{self, Doubt};
 use crate::fit::fit;
 use crate::inputs::{SizeInputs, aim_of};
+use crate::measured_metric::reading;
 use crate::mode::followed;
-use crate::rest::Rest;
 use crate::scale::hpa::{self, Verdict};
 use crate::scale::question::Ahead;
 use crate::scale::reading::{Members, ScaleView};
 use crate::scale::standing::note_unasked;
-use crate::taken::reading;
+use crate::scale_in_blocker::{self, ScaleInBlocker};
+use crate::to_zero::ToZeroState;
 
 /// What was decided, and how it came about.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ pub(crate) enum Course {
     Scaled {
         verdict: Verdict,
         /// Why fewer are not followed; `None` when they are, or were not asked for.
-        doubt: Option<Doubt>,
+        blocker: Option<ScaleInBlocker>,
     },
 }
 
@@ -75,9 +75,11 @@ impl SizeInputs {
             // An older version took more than the guard lets run.
             return Err(plain(Policy::Hold, hold.replicas.min(self.replicas_max), reason));
         }
-        match self.rest {
-            Some(Rest::Idle { since }) => return Err(plain(Policy::ToZero, 0, Reason::Idle { since })),
-            Some(Rest::Over { waiting }) => {
+        match self.to_zero {
+            Some(ToZeroState::Idle { since }) => {
+                return Err(plain(Policy::ToZero, 0, Reason::Idle { since }));
+            }
+            Some(ToZeroState::Requested { waiting }) => {
                 let reason = Reason::Awaited { waiting };
                 return Err(plain(Policy::ToZero, self.first_size().max(1), reason));
             }
@@ -146,17 +148,17 @@ impl SizeInputs {
             warmup: observed.warmup,
             aim: aim_of(spec, observed.capacity),
         };
-        let metrics = spec.metrics.iter().zip(&observed.taken);
+        let metrics = spec.metrics.iter().zip(&observed.measured);
         let readings: Vec<_> =
-            metrics.map(|(metric, taken)| reading(metric, taken, &self.declared)).collect();
+            metrics.map(|(metric, measured)| reading(metric, measured, &self.declared)).collect();
         let ahead = self.ahead(spec, ForecastMode::On);
         let verdict = hpa::reconcile_above(ahead, now, (spec, &view), &readings, memory, &self.hpa);
-        let fall = doubt::fall(now, &verdict, &mut memory.levels);
+        let fall = scale_in_blocker::fall(now, &verdict, &mut memory.levels);
         // New bounds are no fall of load: they hold whatever fails.
         let is_believed_from_load = verdict.desired < current && current <= spec.max;
-        let doubt =
-            is_believed_from_load.then(|| self.doubt(spec, (&verdict, fall), &memory.flaps)).flatten();
-        let proposed = if doubt.is_some() { current } else { verdict.desired };
+        let blocker =
+            is_believed_from_load.then(|| self.blocker(spec, (&verdict, fall), &memory.flaps)).flatten();
+        let proposed = if blocker.is_some() { current } else { verdict.desired };
         let proposed = self.spared(proposed);
         let kept = self.fitting(self.within(current));
         let desired = followed(self.declared.spec.scale.mode, kept, self.fitting(proposed));
@@ -164,12 +166,12 @@ impl SizeInputs {
         verdict.note_conditions(self.now.wall, &mut memory.conditions);
         match self.declared.spec.scale.flaps {
             Some(flaps) if desired != current && matches!(verdict.course, hpa::Course::Scaled { .. }) => {
-                doubt::note_change(now, flaps, (current, desired), &mut memory.flaps);
+                scale_in_blocker::note_change(now, flaps, (current, desired), &mut memory.flaps);
             }
             Some(_) => {}
             None => memory.flaps = FlapMemory::default(),
         }
-        Sizing { desired, course: Course::Scaled { verdict, doubt } }
+        Sizing { desired, course: Course::Scaled { verdict, blocker } }
     }
 
     /// What is forecast in `mode` asks for.
@@ -179,28 +181,28 @@ impl SizeInputs {
     }
 
     /// The first reason not to follow `verdict` to fewer replicas.
-    fn doubt(
+    fn blocker(
         &self,
         spec: &AutoscalerSpec,
-        (verdict, fall): (&Verdict, Option<Doubt>),
+        (verdict, fall): (&Verdict, Option<ScaleInBlocker>),
         turns: &FlapMemory,
-    ) -> Option<Doubt> {
-        let flaps = || doubt::flapping(self.now.time, self.declared.spec.scale.flaps?, turns);
-        self.disbelief(spec, verdict, fall).or_else(flaps)
+    ) -> Option<ScaleInBlocker> {
+        let flaps = || scale_in_blocker::flapping(self.now.time, self.declared.spec.scale.flaps?, turns);
+        self.load_blocker(spec, verdict, fall).or_else(flaps)
     }
 
     /// The first reason not to believe the fall of load that `verdict` tells of, or not to act on it now.
-    pub(crate) fn disbelief(
+    pub(crate) fn load_blocker(
         &self,
         spec: &AutoscalerSpec,
         verdict: &Verdict,
-        fall: Option<Doubt>,
-    ) -> Option<Doubt> {
-        let errors = self.observed.errors.map(Doubt::Errors);
+        fall: Option<ScaleInBlocker>,
+    ) -> Option<ScaleInBlocker> {
+        let errors = self.observed.errors.map(ScaleInBlocker::Errors);
         errors
-            .or_else(|| self.observed.incident.clone().map(Doubt::Incident))
-            .or_else(|| doubt::below_zero(verdict, spec))
-            .or_else(|| doubt::silence(verdict))
+            .or_else(|| self.observed.incident.clone().map(ScaleInBlocker::Incident))
+            .or_else(|| scale_in_blocker::below_zero(verdict, spec))
+            .or_else(|| scale_in_blocker::silence(verdict))
             .or(fall)
     }
 }

@@ -13,9 +13,9 @@ use model::time::Now;
 
 use crate::inputs::SizeInputs;
 use crate::learned::Signs;
+pub use crate::measured_metric::{MeasuredMetric, to_carry};
 use crate::scale::promise;
 use crate::scale::reading::{Milli, Replicas};
-pub use crate::taken::{Taken, to_carry};
 
 /// A service that is decided on as it is supposed to stand, with the memory of what was decided before.
 ///
@@ -44,7 +44,7 @@ pub struct Supposed {
     /// The replicas that the metrics are of; shared, as they are the same from one decision to the next but when some come or go.
     pub replicas: Replicas,
     /// What was measured of each metric of the autoscaler, in the order of its declaration.
-    pub taken: Vec<Taken>,
+    pub measured: Vec<MeasuredMetric>,
     /// Requests a second that one replica carries, for a service that is sized by what it promises; `None` goes by what that declares.
     pub carries: Option<MilliRps>,
     /// What was asked of it since the last decision; `None` while that is not known, so that nothing is forecast from it.
@@ -151,7 +151,7 @@ mod tests {
             desired: Some(2),
             count: 2,
             replicas: Replicas::of(&[view; 2]),
-            taken: vec![Taken::Each(vec![sample; 2])],
+            measured: vec![MeasuredMetric::Each(vec![sample; 2])],
             ..Supposed::default()
         }
     }

@@ -11,7 +11,7 @@ use crate::context::PlanContext;
 use crate::effective_bounds::EffectiveBounds;
 use crate::explainable::ExplainableDecision;
 use crate::inputs::{SizeInputs, begin};
-use crate::rest::Rest;
+use crate::to_zero::ToZeroState;
 
 /// A declaration that is tried: it remembers and goes on from what it would have decided itself.
 ///
@@ -34,9 +34,9 @@ impl Trial {
     pub fn decide(&mut self, context: PlanContext<'_>) -> Arc<dyn Account> {
         let PlanContext { now, service, settings, .. } = context;
         let effective_bounds = EffectiveBounds::of(now.wall, &self.declared, settings.guard.replicas_max);
-        let rest = Rest::of(now.time, service, &self.declared, settings)
+        let to_zero = ToZeroState::of(now.time, service, &self.declared, settings)
             .filter(|_| !effective_bounds.is_fixed(&self.declared));
-        let mut inputs = SizeInputs::of(context, (&self.declared, effective_bounds, rest));
+        let mut inputs = SizeInputs::of(context, (&self.declared, effective_bounds, to_zero));
         inputs.desired = self.desired;
         inputs.observed.memory = Arc::clone(&self.memory);
         inputs.current = begin(self.desired, &self.memory, (&self.declared, &inputs.effective_bounds));

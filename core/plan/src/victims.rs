@@ -32,7 +32,7 @@ pub(crate) fn victims(context: PlanContext<'_>, excess: u32) -> Victims {
     let remove = first_to_go(service);
     let cost_of = remove.key(&service.name);
     let costs = cost_of.and_then(|key| knowledge.said_by_place(now, service, &key)).unwrap_or_default();
-    let needed = Needed::of(context);
+    let protect_metric = ProtectMetric::of(context);
     let mut candidates: Vec<_> = service
         .counting()
         .map(|(ordinal, place)| {
@@ -43,7 +43,7 @@ pub(crate) fn victims(context: PlanContext<'_>, excess: u32) -> Victims {
     candidates.sort_unstable();
     let mut victims = Victims::default();
     for (_, _, Reverse(ordinal)) in candidates {
-        match needed.why(context, ordinal) {
+        match protect_metric.why(context, ordinal) {
             Some(why) => victims.kept.push((ordinal, why)),
             None if victims.go.len() < excess as usize => victims.go.push(ordinal),
             None => {}
@@ -54,13 +54,13 @@ pub(crate) fn victims(context: PlanContext<'_>, excess: u32) -> Victims {
     victims
 }
 
-/// What says which replicas must stay.
-struct Needed<'s> {
+/// The metric by which replicas say that they must not be removed.
+struct ProtectMetric<'s> {
     /// The metric by which they say so themselves, and what each says.
     said: Option<(&'s Arc<str>, BTreeMap<Ordinal, Milli>)>,
 }
 
-impl<'s> Needed<'s> {
+impl<'s> ProtectMetric<'s> {
     fn of(context: PlanContext<'s>) -> Self {
         let PlanContext { now, knowledge, service, .. } = context;
         let scale = service.declared.as_ref().map(|declared| &declared.spec.scale);

@@ -85,7 +85,7 @@ impl Policy for Declaration {
             desired: Some(sight.wanted),
             count: sight.fleet.total(),
             replicas: self.views(sight),
-            taken: self.meters.take(sight, past),
+            measured: self.meters.take(sight, past),
             carries: Some(carried(sight.service)),
             asked: Some(Asked { rate: past.load, over: sight.service.tick }),
             start_up: Some(sight.service.start_up),

@@ -6,7 +6,7 @@ use model::quantity::{Milli, MilliRps};
 use model::resource::{AutoscalerSpec, LatencySlo, MeteredResource, MetricSpec};
 use model::time::Time;
 use plan::scale::reading::{Gap, Phase, Readiness, ReplicaView, Replicas, Sample, Unavailable};
-use plan::suppose::{Taken, to_carry};
+use plan::suppose::{MeasuredMetric, to_carry};
 
 use super::{Past, Sight};
 use crate::fleet::Replica;
@@ -54,7 +54,7 @@ impl Meters {
     }
 
     /// What was measured of each metric in the tick before.
-    pub(crate) fn take(&self, sight: &Sight<'_>, past: &Past) -> Vec<Taken> {
+    pub(crate) fn take(&self, sight: &Sight<'_>, past: &Past) -> Vec<MeasuredMetric> {
         let sample = |value| Ok(Sample { value, at: sight.now.time, window: self.window });
         // The ready ones come first.
         let each = |of_ready, of_starting| {
@@ -62,7 +62,7 @@ impl Meters {
             let mut samples = Vec::with_capacity(total);
             samples.extend((0..ready).map(|_| of_ready));
             samples.extend((ready..total).map(|_| of_starting));
-            Taken::Each(samples)
+            MeasuredMetric::Each(samples)
         };
         let capacity = sight.service.capacity.rate();
         let taken = |meter: &Meter| match meter {
@@ -76,9 +76,9 @@ impl Meters {
                 let part = asked(past, *promise) / f64::from(sight.fleet.ready().max(1));
                 each(sample(milli(part)), Err(Gap::Absent))
             }
-            Meter::Arrived => Taken::Whole(vec![milli(past.load)]),
-            Meter::ArrivedInCapacities => Taken::Whole(vec![of_whole(past.load / capacity)]),
-            Meter::Nothing => Taken::Nothing(Unavailable::NoSource),
+            Meter::Arrived => MeasuredMetric::Whole(vec![milli(past.load)]),
+            Meter::ArrivedInCapacities => MeasuredMetric::Whole(vec![of_whole(past.load / capacity)]),
+            Meter::Nothing => MeasuredMetric::Nothing(Unavailable::NoSource),
         };
         self.meters.iter().map(taken).collect()
     }

@@ -16,8 +16,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::effective_bounds::EffectiveBounds;
 use crate::inputs::Observations;
+use crate::measured_metric::MeasuredMetric;
 use crate::scale::reading::{Gap, Milli, Phase, Readiness, ReplicaView, Replicas, Sample, Unavailable};
-use crate::taken::Taken;
 
 const NOW: Time = Time::from_millis(100_000_000);
 
@@ -61,16 +61,18 @@ fn inputs(current: u32, used: &[Option<i64>], queue: Option<i64>, recommended: u
         desired: Some(current),
         current,
         hold: None,
-        rest: None,
+        to_zero: None,
         pause: None,
         protected: None,
         observed: Observations {
             warmup: None,
             count: current,
             replicas: Replicas::of(&vec![replica; used.len()]),
-            taken: vec![
-                Taken::Each(used.iter().map(|used| used.map(sample).ok_or(Gap::Absent)).collect()),
-                queue.map_or(Taken::Nothing(Unavailable::Absent), |total| Taken::Whole(vec![Milli(total)])),
+            measured: vec![
+                MeasuredMetric::Each(used.iter().map(|used| used.map(sample).ok_or(Gap::Absent)).collect()),
+                queue.map_or(MeasuredMetric::Nothing(Unavailable::Absent), |total| {
+                    MeasuredMetric::Whole(vec![Milli(total)])
+                }),
             ],
             capacity: None,
             memory: Arc::new(ScalingMemory {
@@ -243,7 +245,7 @@ fn what_holds_is_named_and_not_a_gap_of_what_is_imagined() {
     let mut declared = Declared::clone(&inputs.declared);
     declared.autoscaler.as_mut().unwrap().policy = serde_json::from_value(policy).unwrap();
     inputs.declared = Arc::new(declared);
-    inputs.observed.errors = Some(crate::doubt::Errors { failed: 150, requests: 274 });
+    inputs.observed.errors = Some(crate::scale_in_blocker::Errors { failed: 150, requests: 274 });
     let explainable = ExplainableDecision::of(inputs);
     let found = explainable.towards(Goal::new(Asked::In, explainable.sizing.desired));
     assert_eq!(

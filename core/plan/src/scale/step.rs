@@ -49,7 +49,7 @@ pub enum StepCourse {
     /// Some replicas that ought to be measured are not, so that none is removed.
     Partial,
     /// A step is taken.
-    Taken {
+    MeasuredMetric {
         /// Which way.
         direction: Direction,
         /// So many evaluations agree.
@@ -74,13 +74,15 @@ pub(super) fn choose(policy: &StepPolicy, question: &Question<'_>, memory: &mut 
     memory.past = Past::Evaluations(evaluations);
     let Some(proposal) = proposal else { return Combined::Held { invalid: metric, asked: None } };
     let course = match course {
-        StepCourse::Taken { direction: Direction::In, .. } if proposal.census.missing() > 0 => {
+        StepCourse::MeasuredMetric { direction: Direction::In, .. } if proposal.census.missing() > 0 => {
             StepCourse::Partial
         }
         course => course,
     };
     let replicas = match course {
-        StepCourse::Taken { direction, step, .. } => applied(policy, direction, step, question.current),
+        StepCourse::MeasuredMetric { direction, step, .. } => {
+            applied(policy, direction, step, question.current)
+        }
         StepCourse::Unknown
         | StepCourse::Resting
         | StepCourse::Few { .. }
@@ -149,7 +151,7 @@ fn judge(
         Some(until) if question.now < until => StepCourse::Cooling { direction, until },
         Some(_) | None => {
             let step = step_of(policy, direction, latest, question.current);
-            StepCourse::Taken { direction, breaches, step }
+            StepCourse::MeasuredMetric { direction, breaches, step }
         }
     }
 }

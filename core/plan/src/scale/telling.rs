@@ -113,7 +113,7 @@ fn of_steps(policy: &StepPolicy, metric: &MetricSpec, stepped: Stepped, current:
         StepCourse::Partial => {
             format!("{found}, but replicas without a sample do not count as idle, {kept}")
         }
-        StepCourse::Taken { direction, breaches, step } => {
+        StepCourse::MeasuredMetric { direction, breaches, step } => {
             let after = applied(policy, direction, step, current);
             let (sign, by) = if after >= current { ('+', after - current) } else { ('-', current - after) };
             let step = side(policy, direction).get(step).map(|step| done(step, direction, metric));

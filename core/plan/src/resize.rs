@@ -17,8 +17,8 @@ use model::resource::{Resources, VerticalMode};
 use model::time::Time;
 
 use crate::context::PlanContext;
-use crate::doubt::Incident;
 use crate::draft::Draft;
+use crate::scale_in_blocker::Incident;
 use crate::vertical::{Growth, cpu_of, memory_of, mode_of, recommendation};
 
 /// After a change, a replica that has too much, if not far too much, keeps it for so long.
@@ -45,27 +45,27 @@ const MARGIN_PERCENT: u64 = 15;
 const MARGIN_PERCENT_MIN: u64 = 5;
 
 /// What the replicas of a service should have.
-struct Aims {
+struct SizeTargets {
     /// In thousandths of a core.
-    cpu: Option<Aim>,
+    cpu: Option<SizeTarget>,
     /// In bytes.
-    memory: Option<Aim>,
+    memory: Option<SizeTarget>,
     /// The most memory that may be given because of what is in use.
     memory_max: Option<Bytes>,
 }
 
 /// How much of a resource a replica should have; less than `lower` is too little, more than `upper` too much.
 #[derive(Clone, Copy)]
-struct Aim {
+struct SizeTarget {
     lower: u64,
     target: u64,
     upper: u64,
-    because: Because,
+    source: TargetSource,
 }
 
-/// Where an aim comes from.
+/// Where a target comes from.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Because {
+enum TargetSource {
     Learned,
     Declared,
     Unmet(Unmet),
@@ -81,13 +81,13 @@ enum Misfit {
 }
 
 /// Adds the step that changes a running replica that has another size than it should have, one at a time.
-pub(crate) fn refit(context: PlanContext<'_>, unmet: Option<Unmet>, draft: &mut Draft) {
+pub(crate) fn resize(context: PlanContext<'_>, unmet: Option<Unmet>, draft: &mut Draft) {
     let (now, service) = (context.now.time, context.service);
     let Some(declared) = is_fitted(now, service) else { return };
     if service.places.values().any(|place| matches!(place.fitting, Fitting::Telling { .. })) {
         return;
     }
-    let Some(aims) = Aims::of(now, service, declared, unmet) else { return };
+    let Some(targets) = SizeTargets::of(now, service, declared, unmet) else { return };
     let is_calm = Incident::of(context).is_none();
     for (ordinal, place) in &service.places {
         let Some(given) = place.resources.filter(|_| place.health().is_some()) else { continue };
@@ -104,7 +104,9 @@ pub(crate) fn refit(context: PlanContext<'_>, unmet: Option<Unmet>, draft: &mut 
             Fitting::Failed { retry, .. } => *retry,
             Fitting::Fixed { .. } | Fitting::Telling { .. } => continue,
         };
-        if let Some((resources, note)) = aims.keeping(place, given).change(given, is_calm, now.since(since)) {
+        if let Some((resources, note)) =
+            targets.keeping(place, given).change(given, is_calm, now.since(since))
+        {
             let change = Change::Allot { ordinal: *ordinal, resources };
             draft.step(Writer::Fit, change, Reason::Fitted { note: note.into() });
             return;
@@ -130,10 +132,10 @@ pub(crate) fn to_replace(
         return None;
     }
     // A peak is no time for restarts.
-    let aims = Aims::of(now, service, declared, None)?;
+    let targets = SizeTargets::of(now, service, declared, None)?;
     for (ordinal, place) in service.counting().filter(fixed) {
         let (Some(given), Some(health)) = (place.resources, place.health()) else { continue };
-        let Some(note) = aims.keeping(place, given).replacement(given, now.since(health.since)) else {
+        let Some(note) = targets.keeping(place, given).replacement(given, now.since(health.since)) else {
             continue;
         };
         match service.protected_until(now, ordinal) {
@@ -150,24 +152,26 @@ fn is_fitted(now: Time, service: &ServiceState) -> Option<&Declared> {
     service.declared.as_deref().filter(|_| is_meant)
 }
 
-impl Aims {
+impl SizeTargets {
     fn of(now: Time, service: &ServiceState, declared: &Declared, unmet: Option<Unmet>) -> Option<Self> {
         let found = recommendation(now, service, unmet)?;
         let learned = found.learned(service);
         let Resources { cpu, memory } = declared.spec.resources;
         let grown = |of: fn(Growth) -> Option<u64>| {
             let growth = found.growth?;
-            Some(Aim::grown(of(growth)?, growth.unmet))
+            Some(SizeTarget::grown(of(growth)?, growth.unmet))
         };
-        let by_cpu = |range: Range<MilliCpu>| Aim::learned(range.lower.0, range.target.0, range.upper.0);
-        let by_memory = |range: Range<Bytes>| Aim::learned(range.lower.0, range.target.0, range.upper.0);
+        let by_cpu =
+            |range: Range<MilliCpu>| SizeTarget::learned(range.lower.0, range.target.0, range.upper.0);
+        let by_memory =
+            |range: Range<Bytes>| SizeTarget::learned(range.lower.0, range.target.0, range.upper.0);
         Some(Self {
             cpu: grown(|it| Some(it.cpu?.0))
                 .or(learned.cpu.map(by_cpu))
-                .or(cpu.map(|amount| Aim::declared(cpu_of(amount).0))),
+                .or(cpu.map(|amount| SizeTarget::declared(cpu_of(amount).0))),
             memory: grown(|it| Some(it.memory?.0))
                 .or(learned.memory.map(by_memory))
-                .or(memory.map(|amount| Aim::declared(memory_of(amount).0))),
+                .or(memory.map(|amount| SizeTarget::declared(memory_of(amount).0))),
             memory_max: declared.spec.scale.vertical.as_ref()?.memory.max.map(memory_of),
         })
     }
@@ -175,18 +179,18 @@ impl Aims {
     /// For the replica of `place`, which keeps the memory that it uses now, and a margin: a limit below it would end it.
     fn keeping(&self, place: &Place, given: Resources) -> Self {
         let uses = place.memory.map_or(0, |(_, Bytes(uses))| uses);
-        let most = |because| match because {
-            Because::Learned => self.memory_max,
-            Because::Declared | Because::Unmet(_) => given.memory.map(memory_of),
+        let most = |source| match source {
+            TargetSource::Learned => self.memory_max,
+            TargetSource::Declared | TargetSource::Unmet(_) => given.memory.map(memory_of),
         };
-        let kept = |aim: Aim| {
-            let most = most(aim.because).map_or(u64::MAX, |Bytes(most)| most);
+        let kept = |size: SizeTarget| {
+            let most = most(size.source).map_or(u64::MAX, |Bytes(most)| most);
             let with = |percent: u64| uses.saturating_add(uses.saturating_mul(percent) / 100).min(most);
-            let target = aim.target.max(with(MARGIN_PERCENT));
-            let lower = aim.lower.max(with(MARGIN_PERCENT_MIN));
-            Aim { lower, target, upper: aim.upper.max(target), because: aim.because }
+            let target = size.target.max(with(MARGIN_PERCENT));
+            let lower = size.lower.max(with(MARGIN_PERCENT_MIN));
+            SizeTarget { lower, target, upper: size.upper.max(target), source: size.source }
         };
-        let memory = self.memory.map(kept).filter(|aim| aim.target >= uses);
+        let memory = self.memory.map(kept).filter(|size| size.target >= uses);
         Self { cpu: self.cpu, memory, memory_max: self.memory_max }
     }
 
@@ -210,39 +214,40 @@ impl Aims {
 
     /// What a replica shall have instead of `given`, as far as the difference is due to be made good.
     fn corrected(&self, given: Resources, is_due: impl Fn(Misfit) -> bool) -> Option<(Resources, String)> {
-        let due =
-            |given: Option<u64>, aim: Option<Aim>| aim.filter(|aim| aim.misfit(given).is_some_and(&is_due));
+        let due = |given: Option<u64>, target: Option<SizeTarget>| {
+            target.filter(|target| target.misfit(given).is_some_and(&is_due))
+        };
         let (cores, bytes) = (given.cpu.map(|it| cpu_of(it).0), given.memory.map(|it| memory_of(it).0));
         let (cpu, memory) = (due(cores, self.cpu), due(bytes, self.memory));
         let notes: Vec<String> = [
-            cpu.map(|aim| aim.note("cpu", cores, &|milli| MilliCpu(milli).to_string())),
-            memory.map(|aim| aim.note("memory", bytes, &|bytes| Bytes(bytes).to_string())),
+            cpu.map(|target| target.note("cpu", cores, &|milli| MilliCpu(milli).to_string())),
+            memory.map(|target| target.note("memory", bytes, &|bytes| Bytes(bytes).to_string())),
         ]
         .into_iter()
         .flatten()
         .collect();
         let allotted = Allotment {
-            cpu: cpu.map(|aim| MilliCpu(aim.target)),
-            memory: memory.map(|aim| Bytes(aim.target)),
+            cpu: cpu.map(|target| MilliCpu(target.target)),
+            memory: memory.map(|target| Bytes(target.target)),
         };
         (!notes.is_empty()).then(|| (allotted.instead_of(given), notes.join("; ")))
     }
 }
 
-impl Aim {
+impl SizeTarget {
     fn learned(lower: u64, target: u64, upper: u64) -> Self {
-        Self { lower, target, upper, because: Because::Learned }
+        Self { lower, target, upper, source: TargetSource::Learned }
     }
 
     fn declared(amount: u64) -> Self {
-        Self { lower: amount, target: amount, upper: amount, because: Because::Declared }
+        Self { lower: amount, target: amount, upper: amount, source: TargetSource::Declared }
     }
 
     /// What is asked for moves with each measurement: what is a tenth off does as well.
     fn grown(amount: u64, unmet: Unmet) -> Self {
         let tenth = amount / 10;
         let (lower, upper) = (amount - tenth, amount.saturating_add(tenth));
-        Self { lower, target: amount, upper, because: Because::Unmet(unmet) }
+        Self { lower, target: amount, upper, source: TargetSource::Unmet(unmet) }
     }
 
     /// How far `given` is from it; without a limit it is more than any. `None` where it is as good.
@@ -263,14 +268,14 @@ impl Aim {
     }
 
     fn note(&self, name: &str, given: Option<u64>, show: &dyn Fn(u64) -> String) -> String {
-        let Self { lower, target, upper, because } = *self;
-        let why = match because {
-            Because::Declared => "as declared".to_owned(),
-            Because::Unmet(Unmet { asked, most }) => {
+        let Self { lower, target, upper, source } = *self;
+        let why = match source {
+            TargetSource::Declared => "as declared".to_owned(),
+            TargetSource::Unmet(Unmet { asked, most }) => {
                 format!("the metrics ask for {asked} replicas, but only {most} may run")
             }
-            Because::Learned if upper == u64::MAX => format!("less than {} is too little", show(lower)),
-            Because::Learned => {
+            TargetSource::Learned if upper == u64::MAX => format!("less than {} is too little", show(lower)),
+            TargetSource::Learned => {
                 format!("less than {} is too little, more than {} is too much", show(lower), show(upper))
             }
         };

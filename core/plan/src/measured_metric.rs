@@ -1,4 +1,4 @@
-//! What was measured of each metric, kept apart from the picture that it was taken from.
+//! What was measured of each metric, copied from the knowledge.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::scale::reading::{Gap, MetricReading, Milli, ReplicaView, Requests, Sa
 
 /// What was measured of a metric.
 #[derive(Clone, Debug)]
-pub enum Taken {
+pub enum MeasuredMetric {
     /// Of each replica.
     Each(Vec<Result<Sample, Gap>>),
     /// Of the whole.
@@ -26,7 +26,7 @@ pub enum Taken {
 }
 
 /// Takes what was measured of one service.
-pub(crate) struct Taker<'a> {
+pub(crate) struct MetricSampler<'a> {
     pub(crate) now: Time,
     pub(crate) knowledge: &'a Knowledge,
     pub(crate) service: &'a ServiceName,
@@ -34,12 +34,13 @@ pub(crate) struct Taker<'a> {
     pub(crate) settings: &'a Settings,
 }
 
-impl Taker<'_> {
-    pub(crate) fn take(&self, metric: &MetricSpec) -> Taken {
+impl MetricSampler<'_> {
+    pub(crate) fn take(&self, metric: &MetricSpec) -> MeasuredMetric {
         let Self { now, knowledge, service, places, .. } = *self;
-        let whole = |measured: Result<_, _>| measured.map_or_else(Taken::Nothing, Taken::Whole);
+        let whole =
+            |measured: Result<_, _>| measured.map_or_else(MeasuredMetric::Nothing, MeasuredMetric::Whole);
         let metered = |measure: fn(&Place, Duration) -> Option<Sample>| {
-            Taken::Each(metered(now, measure, places, self.settings))
+            MeasuredMetric::Each(metered(now, measure, places, self.settings))
         };
         match metric {
             MetricSpec::Resource { resource: MeteredResource::Cpu, .. }
@@ -50,7 +51,7 @@ impl Taker<'_> {
             MetricSpec::Pods { metric, .. } if metric.name == RESPONSE_TIME_METRIC => metered(response_time),
             MetricSpec::Pods { metric: named, .. } => {
                 measured::of_replicas(now, knowledge, (metric, named), service, places)
-                    .map_or_else(Taken::Nothing, Taken::Each)
+                    .map_or_else(MeasuredMetric::Nothing, MeasuredMetric::Each)
             }
             MetricSpec::Object { metric: named, .. } => {
                 whole(measured::of_object(now, knowledge, (metric, named), service))
@@ -62,9 +63,9 @@ impl Taker<'_> {
     }
 
     /// The requests that come, of each replica: those that were begun, and what of the waiting is to be worked off.
-    pub(crate) fn asked(&self, promise: LatencySlo) -> Taken {
+    pub(crate) fn asked(&self, promise: LatencySlo) -> MeasuredMetric {
         let measure = |place: &Place, window: Duration| asked(place, window, promise);
-        Taken::Each(metered(self.now, measure, self.places, self.settings))
+        MeasuredMetric::Each(metered(self.now, measure, self.places, self.settings))
     }
 }
 
@@ -126,12 +127,16 @@ fn response_time(place: &Place, _: Duration) -> Option<Sample> {
     Some(Sample { value, at, window: Duration::ZERO })
 }
 
-/// What the autoscaler reads of `metric` from what was taken.
-pub(crate) fn reading<'a>(metric: &MetricSpec, taken: &'a Taken, declared: &Declared) -> MetricReading<'a> {
-    let by_replica = match taken {
-        Taken::Each(by_replica) => by_replica,
-        Taken::Whole(series) => return MetricReading::Series(series),
-        Taken::Nothing(why) => return MetricReading::Unavailable(why.clone()),
+/// What the autoscaler reads of `metric` from what was measured.
+pub(crate) fn reading<'a>(
+    metric: &MetricSpec,
+    measured: &'a MeasuredMetric,
+    declared: &Declared,
+) -> MetricReading<'a> {
+    let by_replica = match measured {
+        MeasuredMetric::Each(by_replica) => by_replica,
+        MeasuredMetric::Whole(series) => return MetricReading::Series(series),
+        MeasuredMetric::Nothing(why) => return MetricReading::Unavailable(why.clone()),
     };
     let resources = &declared.spec.resources;
     let request = match metric {
@@ -154,11 +159,11 @@ fn milli(value: u64) -> Milli {
 /// The load as measured, in parts per million.
 pub(crate) const AS_MEASURED: u64 = 1_000_000;
 
-impl Taken {
-    /// What would have been taken with the load at `ppm` millionths of what it was.
+impl MeasuredMetric {
+    /// What would have been measured with the load at `ppm` millionths of what it was.
     ///
     /// Each sample keeps its share of the whole, and what has no sample gets none. A metric at zero, which no factor moves, and one that
-    /// was not measured at all are taken as one unit for each replica or series at [`AS_MEASURED`] beyond zero.
+    /// was not measured at all count as one unit for each replica or series at [`AS_MEASURED`] beyond zero.
     pub(crate) fn at_load(&self, ppm: u64, metric: &MetricSpec, replicas: &[ReplicaView], now: Time) -> Self {
         let invented = scaled(Milli(1000), ppm);
         match self {
@@ -188,7 +193,7 @@ impl Taken {
         }
     }
 
-    /// What was taken, had the same load been carried by so many.
+    /// What would have been measured if so many replicas had carried the same load.
     pub(crate) fn spread_over(&mut self, replicas: usize) {
         let Self::Each(samples) = self else { return };
         let Some(latest) = samples.iter().flatten().max_by_key(|sample| sample.at).copied() else {
@@ -201,7 +206,7 @@ impl Taken {
         *samples = vec![Ok(Sample { value, ..latest }); replicas];
     }
 
-    /// What was taken, told by so much later: what was measured goes on as it is.
+    /// The same measurements at a later time, as if nothing had changed.
     pub(crate) fn advance(&mut self, by: Duration) {
         match self {
             Self::Each(samples) => samples.iter_mut().flatten().for_each(|sample| sample.at = sample.at + by),

@@ -1,5 +1,5 @@
-//! Why fewer replicas are not followed although the metrics ask for them: a fall of load that need not be one, and a time at which
-//! nothing ought to be taken away (law 4).
+//! What blocks scaling in although the metrics ask for it: a fall of load that may not be real, and an incident or a change during which no
+//! replica is removed (law 4).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,9 +21,9 @@ use crate::context::PlanContext;
 use crate::scale::hpa::Verdict;
 use crate::scale::proposal::{Basis, Proposal};
 
-/// A reason to keep what there is.
+/// A reason not to scale in.
 #[derive(Clone, Debug)]
-pub(crate) enum Doubt {
+pub(crate) enum ScaleInBlocker {
     /// Requests fail, so those that would cost something may not get that far.
     Errors(Errors),
     /// Something is wrong with the service, or it is being changed.
@@ -162,22 +162,22 @@ fn rollout(service: &ServiceState) -> Option<Incident> {
 }
 
 /// Whether most replicas are silent on one of the metrics.
-pub(crate) fn silence(verdict: &Verdict) -> Option<Doubt> {
+pub(crate) fn silence(verdict: &Verdict) -> Option<ScaleInBlocker> {
     let heard = verdict.metrics.iter().filter_map(|said| said.as_ref().ok());
     let mut silent = heard.map(|proposal| (proposal.census.missing(), proposal.census.ready));
     let (missing, ready) = silent.find(|(missing, ready)| missing > ready)?;
-    Some(Doubt::Silence { missing, of: missing + ready })
+    Some(ScaleInBlocker::Silence { missing, of: missing + ready })
 }
 
 /// The first metric that was measured below zero, which no load is. A formula says itself what such a number stands for.
-pub(crate) fn below_zero(verdict: &Verdict, spec: &AutoscalerSpec) -> Option<Doubt> {
+pub(crate) fn below_zero(verdict: &Verdict, spec: &AutoscalerSpec) -> Option<ScaleInBlocker> {
     if matches!(spec.policy, ScalePolicy::Formula(_)) {
         return None;
     }
     let mut said = spec.metrics.iter().zip(&verdict.metrics);
     said.find_map(|(metric, said)| {
         let value = said.as_ref().ok()?.level.whole();
-        (value < Milli(0)).then(|| Doubt::BelowZero { metric: metric.name().into(), value })
+        (value < Milli(0)).then(|| ScaleInBlocker::BelowZero { metric: metric.name().into(), value })
     })
 }
 
@@ -185,9 +185,9 @@ pub(crate) fn below_zero(verdict: &Verdict, spec: &AutoscalerSpec) -> Option<Dou
 ///
 /// A steep fall is believed once it has lasted, longer when it is one to nearly nothing, and is over when the metric is back. A metric that says
 /// nothing stays what it was: what it says next is compared with that, unless it was silent, or nobody looked, for longer than [`LOOK_MAX`].
-pub(crate) fn fall(now: Time, verdict: &Verdict, levels: &mut Vec<LevelMemory>) -> Option<Doubt> {
+pub(crate) fn fall(now: Time, verdict: &Verdict, levels: &mut Vec<LevelMemory>) -> Option<ScaleInBlocker> {
     levels.resize(verdict.metrics.len(), LevelMemory::default());
-    let mut doubt: Option<(Time, Fall, i64)> = None;
+    let mut blocker: Option<(Time, Fall, i64)> = None;
     for (said, level) in verdict.metrics.iter().zip(levels) {
         let Ok(proposal) = said else { continue };
         if !proposal.level.ratio.is_finite() {
@@ -205,9 +205,9 @@ pub(crate) fn fall(now: Time, verdict: &Verdict, levels: &mut Vec<LevelMemory>) 
         };
         *level = LevelMemory { at: now, ratio, total, fall };
         let held = fall.map(|fall| (believed_at(fall, total), fall, total));
-        doubt = doubt.into_iter().chain(held).max_by_key(|(until, ..)| *until);
+        blocker = blocker.into_iter().chain(held).max_by_key(|(until, ..)| *until);
     }
-    doubt.map(|(until, Fall { from, .. }, to)| Doubt::Fall { from, to, until })
+    blocker.map(|(until, Fall { from, .. }, to)| ScaleInBlocker::Fall { from, to, until })
 }
 
 /// How many replicas the ratio of a metric is a mean over; 1 for a metric of the whole.
@@ -233,12 +233,12 @@ fn believed_at(fall: Fall, total: i64) -> Time {
 }
 
 /// Whether going down would be one change of direction too many.
-pub(crate) fn flapping(now: Time, flaps: Flaps, memory: &FlapMemory) -> Option<Doubt> {
+pub(crate) fn flapping(now: Time, flaps: Flaps, memory: &FlapMemory) -> Option<ScaleInBlocker> {
     let per = flaps.per.as_duration();
     let turns: Vec<Time> = memory.turns.iter().copied().filter(|turn| now.since(*turn) < per).collect();
     let is_turn = memory.way == Some(Way::Out);
     let decisive = turns.len().checked_sub(flaps.most as usize).and_then(|index| turns.get(index))?;
-    is_turn.then(|| Doubt::Flaps { flaps, until: *decisive + per })
+    is_turn.then(|| ScaleInBlocker::Flaps { flaps, until: *decisive + per })
 }
 
 /// Writes down that the number went another way, or on in its own.
@@ -251,7 +251,7 @@ pub(crate) fn note_change(now: Time, flaps: Flaps, (from, to): (u32, u32), memor
     memory.way = Some(way);
 }
 
-impl Doubt {
+impl ScaleInBlocker {
     fn name(&self) -> &'static str {
         match self {
             Self::Errors(_) => "HeldByErrors",

@@ -9,7 +9,7 @@ use model::time::Time;
 
 use crate::context::PlanContext;
 use crate::draft::Draft;
-use crate::refit;
+use crate::resize;
 use crate::victims::{Victims, first_to_go, victims};
 
 /// Adds the steps that bring the number of places to what is wanted.
@@ -18,7 +18,7 @@ use crate::victims::{Victims, first_to_go, victims};
 /// only when the number wanted serves without it. A new version that never becomes ready so takes nothing away; when a newer
 /// one replaces it, those of it that have not become ready within the grace of a failing probe go first, as nothing is lost with them. Those
 /// that stopped being ready for as long go once a newer one serves: until then what both need may be what is missing. A replica of a size that cannot be changed as it runs is replaced in the same way.
-pub(crate) fn roster(context: PlanContext<'_>, desired: u32, draft: &mut Draft) {
+pub(crate) fn adjust_places(context: PlanContext<'_>, desired: u32, draft: &mut Draft) {
     actives(context, desired, draft);
     spares(context.service, draft);
 }
@@ -33,7 +33,7 @@ pub(crate) fn clear(service: &ServiceState, draft: &mut Draft) {
 /// Brings the number of those that count to what is wanted, and replaces one of them at a time.
 fn actives(context: PlanContext<'_>, desired: u32, draft: &mut Draft) {
     let service = context.service;
-    let misfit = refit::to_replace(context, desired, draft).map(Replaced::of_other_size);
+    let misfit = resize::to_replace(context, desired, draft).map(Replaced::of_other_size);
     let outdated = Outdated::of(context);
     let replaced = outdated.next().or(misfit).filter(|_| desired > 0);
     let have = service.count();

@@ -1,4 +1,4 @@
-//! Whether a service rests: no replicas while nobody asks for anything.
+//! Whether a service is scaled to zero: it has no replicas while there are no requests.
 //!
 //! What Knative's autoscaler and activator decide together (knative.dev, "Configuring scale to zero"), without a grace between them: the
 //! proxy that counts the requests is the one that lets them wait.
@@ -8,22 +8,22 @@ use model::input::Declared;
 use model::settings::Settings;
 use model::time::Time;
 
-/// What becomes of a service that may rest.
+/// The state of a service that may scale to zero and is idle, or was until now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Rest {
-    /// Nobody asks for anything: it needs no replicas.
+pub(crate) enum ToZeroState {
+    /// There are no requests: it needs no replicas.
     Idle {
         /// Since when; `None` when it rested already when this run began.
         since: Option<Time>,
     },
-    /// It rested, and somebody asks.
-    Over {
+    /// It was scaled to zero, and requests arrive.
+    Requested {
         /// Requests that wait.
         waiting: u32,
     },
 }
 
-impl Rest {
+impl ToZeroState {
     /// `None` for a service that is awake and in use, or never rests.
     pub(crate) fn of(
         now: Time,
@@ -35,7 +35,7 @@ impl Rest {
         let was_asked = |demand: Demand| demand.asked.is_some_and(|asked| now.since(asked) < after);
         if service.rests() {
             return Some(match service.demand {
-                Some(demand) if was_asked(demand) => Self::Over { waiting: demand.waiting },
+                Some(demand) if was_asked(demand) => Self::Requested { waiting: demand.waiting },
                 Some(demand) => Self::Idle { since: demand.asked },
                 None => Self::Idle { since: None },
             });
