@@ -136,7 +136,7 @@ pub enum Unforeseen {
 impl Foresight {
     /// Begins without a past, for a simulated service whose replicas take `start` to become ready. Forecasts the reach alone.
     #[must_use]
-    pub fn supposed(rule: Forecasting, source: LoadSource, start: Option<Duration>, now: Time) -> Self {
+    pub fn simulated(rule: Forecasting, source: LoadSource, start: Option<Duration>, now: Time) -> Self {
         Self::begin(rule, source, (None, start), (&[], now))
     }
 

@@ -108,8 +108,8 @@ impl ExplainableDecision {
                     metric.note = format!("{}; a replica carries {learned}", metric.note).into();
                 }
                 tell_warmup(observed.warmup, &mut decision);
-                if let Some(foreseen) = &self.inputs.foreseen {
-                    decision = foreseen.tell(verdict.raised(), decision);
+                if let Some(expected_load) = &self.inputs.expected_load {
+                    decision = expected_load.tell(verdict.raised(), decision);
                 }
                 let decision = match blocker {
                     Some(blocker) => blocker.hold(decision),
@@ -165,11 +165,11 @@ fn against(decision: &Decision, goal: Goal) -> Vec<Arc<str>> {
 
 impl Account for ExplainableDecision {
     fn decision(&self) -> Decision {
-        let SizeInputs { now, declared, shadows, foreseen, .. } = &self.inputs;
+        let SizeInputs { now, declared, shadows, expected_load, .. } = &self.inputs;
         let told = shadows.iter().zip(&self.shadows).map(|(shadow, sizing)| {
             let mut told = shadow.told(sizing, declared, *now);
-            if let (Some(foreseen), FORECAST_SHADOW) = (foreseen, shadow.name.as_str()) {
-                told.decision = foreseen.tell(sizing.verdict.raised(), told.decision);
+            if let (Some(expected_load), FORECAST_SHADOW) = (expected_load, shadow.name.as_str()) {
+                told.decision = expected_load.tell(sizing.verdict.raised(), told.decision);
             }
             told
         });

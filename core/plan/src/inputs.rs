@@ -20,13 +20,13 @@ use model::time::{Now, Time};
 
 use crate::context::PlanContext;
 use crate::effective_bounds::{EffectiveBounds, between};
+use crate::expected_load::{ExpectedLoad, SloInputs};
 use crate::fit::fit;
-use crate::foreseen::{Foreseen, Promise};
 use crate::measured_metric::{MeasuredMetric, MetricSampler};
 use crate::scale::reading::{Milli, Phase, Readiness, ReplicaView, Replicas, Unavailable};
 use crate::scale_in_blocker::{Errors, Incident};
 use crate::shadow::ShadowInputs;
-use crate::suppose::Supposed;
+use crate::simulated::SimulatedState;
 use crate::to_zero::ToZeroState;
 
 /// Most replicas that a load is spread over, as many as a service may have.
@@ -52,7 +52,7 @@ pub(crate) struct SizeInputs {
     /// What the autoscaler observes; empty without one.
     pub(crate) observed: Observations,
     /// What the load ahead needs; `None` where it is not forecast.
-    pub(crate) foreseen: Option<Box<Foreseen>>,
+    pub(crate) expected_load: Option<Box<ExpectedLoad>>,
     pub(crate) hpa: HpaSettings,
     /// From one decision to the next.
     pub(crate) period: Duration,
@@ -100,7 +100,7 @@ impl SizeInputs {
         let replicas_max = settings.guard.replicas_max;
         let slo = declared.autoscaler.as_ref().and_then(|acting| acting.policy.slo());
         let rises = service.scaling.policy.past.rises();
-        let promise = slo.map(|slo| Promise { slo, capacity: observed.capacity, rises, replicas_max });
+        let slo_inputs = slo.map(|slo| SloInputs { slo, capacity: observed.capacity, rises, replicas_max });
         Self {
             now,
             desired: service.desired,
@@ -111,7 +111,7 @@ impl SizeInputs {
             pause: service.paused(now.time),
             protected: Protected::of(now.time, service),
             observed,
-            foreseen: Foreseen::of(service.foresight.as_deref(), promise),
+            expected_load: ExpectedLoad::of(service.foresight.as_deref(), slo_inputs),
             replicas_max,
             hpa: settings.hpa.clone(),
             period: settings.period,
@@ -122,21 +122,21 @@ impl SizeInputs {
 
     /// The inputs for a simulated service. The caller keeps the `memory` and leaves a `blank` one in the inputs: see
     /// [`SizeInputs::decide_with`].
-    pub(crate) fn supposed(
+    pub(crate) fn simulated(
         now: Now,
         declared: Arc<Declared>,
-        (supposed, foresight): (Supposed, Option<&Foresight>),
+        (simulated, foresight): (SimulatedState, Option<&Foresight>),
         (memory, blank, settings): (&ScalingMemory, &Arc<ScalingMemory>, &Settings),
     ) -> Self {
         let replicas_max = settings.guard.replicas_max;
         let effective_bounds = EffectiveBounds::of(now.wall, &declared, replicas_max);
-        let Supposed { desired, count, replicas, measured, carries, .. } = supposed;
+        let SimulatedState { desired, count, replicas, measured, carries, .. } = simulated;
         let current = begin(desired, memory, (&declared, &effective_bounds));
-        let capacity = carries.map(Learned::supposed);
+        let capacity = carries.map(Learned::simulated);
         let slo = declared.autoscaler.as_ref().and_then(|acting| acting.policy.slo());
-        let promise =
-            slo.map(|slo| Promise { slo, capacity, rises: memory.policy.past.rises(), replicas_max });
-        let foreseen = Foreseen::of(foresight, promise);
+        let slo_inputs =
+            slo.map(|slo| SloInputs { slo, capacity, rises: memory.policy.past.rises(), replicas_max });
+        let expected_load = ExpectedLoad::of(foresight, slo_inputs);
         Self {
             now,
             desired,
@@ -155,7 +155,7 @@ impl SizeInputs {
                 errors: None,
                 incident: None,
             },
-            foreseen,
+            expected_load,
             hpa: settings.hpa.clone(),
             period: settings.period,
             shadows: Vec::new(),
@@ -239,11 +239,12 @@ impl Observations {
             let rises = memory.as_ref().and_then(|memory| memory.scaling.policy.past.rises());
             let replicas_max = settings.guard.replicas_max;
             let slo = spec.policy.slo();
-            let promise = slo.map(|slo| Promise { slo, capacity: carried(spec), rises, replicas_max });
+            let slo_inputs = slo.map(|slo| SloInputs { slo, capacity: carried(spec), rises, replicas_max });
             let bounds = spec.bounds().at(now.wall, &declared.spec.scale.schedule);
             ShadowInputs {
                 measured: take(spec),
-                foreseen: promise.and_then(|promise| promise.acted_on(service.foresight.as_deref()?)),
+                expected_load: slo_inputs
+                    .and_then(|slo_inputs| slo_inputs.acted_on(service.foresight.as_deref()?)),
                 memory,
                 name: name.clone(),
                 spec: match aimed(between(bounds, spec), carried(spec)) {

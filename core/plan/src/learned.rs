@@ -2,15 +2,15 @@
 //!
 //! SLO-first stands by for rises as long as that costs less than the requests it saves; what those count follows from the objective and from how fast its budget
 //! is spent, whatever the load does.
-//! A learned policy multiplies that price by powers of three signs (how high the load is, where it goes, how restless it is), with weights that were searched
+//! A learned policy multiplies that price by powers of three features of the load (its level, its trend, how restless it is), with weights that were searched
 //! for over recorded load. So with all weights at 1 it is SLO-first, it never asks for fewer replicas than the load of this moment needs, and never for more
 //! than the highest load that was seen or forecast.
 //!
-//! SLO-first decides in its place, and the [`Fallback`] says why, while too little of the load was seen to tell the signs, where a sign is outside what the
+//! SLO-first decides in its place, and the [`Fallback`] says why, while too little of the load was seen to compute the features, where a feature is outside what the
 //! weights were found on, and when more of late was broken than is promised.
 //!
 //! Source: direct policy search over few weights, as in Mania, Guy and Recht 2018, "Simple random search of static linear policies is competitive for
-//! reinforcement learning"; here the logarithm of a price is linear in the logarithms of the signs.
+//! reinforcement learning"; here the logarithm of a price is linear in the logarithms of the features.
 
 use std::fmt;
 
@@ -20,9 +20,9 @@ use model::resource::{Factor, Leaning, LearnedPrice, Slo};
 
 use crate::slo;
 
-/// What is seen of the load, which the price leans on.
+/// Features of the load that the price depends on.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Signs {
+pub struct LoadFeatures {
     /// The load of the last minute, in replicas at full use.
     pub level: f64,
     /// How many times it is what it was five minutes ago.
@@ -31,32 +31,32 @@ pub struct Signs {
     pub unrest: f64,
 }
 
-/// How many times the price of the objective counts.
+/// What the price of the objective is multiplied by.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Weighed {
-    /// Against rises that were seen.
+pub struct PriceFactors {
+    /// Against observed rises.
     pub rises: f64,
-    /// Against the load that is forecast.
+    /// Against the forecast load.
     pub forecast: f64,
-    /// By what it was weighed.
-    pub signs: Signs,
+    /// The features that the factors follow from.
+    pub features: LoadFeatures,
 }
 
 /// Why SLO-first decides in place of what was learned.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Fallback {
-    /// Two minutes of load were not seen yet, or too few rises of it.
+    /// Fewer than two minutes of load were seen, or too few rises.
     New,
-    /// Something that is seen is outside what the weights were found on.
+    /// A feature is outside the range that the weights were found on.
     Outside {
-        /// What.
-        sign: Sign,
-        /// What it is.
+        /// Which feature.
+        feature: LoadFeature,
+        /// Its value.
         value: f64,
-        /// What it was on the load that was searched on.
+        /// Its range on the load that the search used.
         leaning: Leaning,
     },
-    /// More was broken of late than is promised: so many millionths of the requests.
+    /// More requests than the SLO allows missed it recently, in millionths.
     Broken {
         /// Millionths of the requests.
         late: u32,
@@ -67,7 +67,7 @@ pub enum Fallback {
 
 /// Something that is seen of the load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sign {
+pub enum LoadFeature {
     /// How high it is.
     Level,
     /// Where it goes.
@@ -85,10 +85,10 @@ const MINUTES: usize = RISE_STEPS_MAX / STEPS_A_MINUTE as usize;
 /// Loads of less than this part of a replica are told apart by nothing: two requests are no hundredfold of a rest.
 const NEGLIGIBLE: f64 = 0.05;
 
-/// By how much a sign may be beyond what the weights were found on: a tenth.
+/// By how much a feature may be beyond what the weights were found on: a tenth.
 const BEYOND: f64 = 1.1;
 
-impl Signs {
+impl LoadFeatures {
     /// What the latest loads say, where one replica carries `capacity`; `None` before two minutes of them were seen.
     pub fn of(rises: &RiseMemory, capacity: Milli) -> Option<Self> {
         let one = capacity.0.max(1) as f64;
@@ -115,12 +115,16 @@ impl Signs {
     }
 
     /// Each by its name.
-    pub fn each(self) -> [(Sign, f64); 3] {
-        [(Sign::Level, self.level), (Sign::Trend, self.trend), (Sign::Unrest, self.unrest)]
+    pub fn each(self) -> [(LoadFeature, f64); 3] {
+        [
+            (LoadFeature::Level, self.level),
+            (LoadFeature::Trend, self.trend),
+            (LoadFeature::Unrest, self.unrest),
+        ]
     }
 }
 
-impl Sign {
+impl LoadFeature {
     /// What the price leans on it.
     fn leaning(self, learned: &LearnedPrice) -> Leaning {
         match self {
@@ -137,30 +141,30 @@ pub(crate) fn weigh(
     rises: &RiseMemory,
     capacity: Milli,
     is_new: bool,
-) -> Option<Result<Weighed, Fallback>> {
+) -> Option<Result<PriceFactors, Fallback>> {
     let learned = slo.learned.as_ref()?;
-    Some(weighed(learned, slo, rises, Signs::of(rises, capacity).filter(|_| !is_new)))
+    Some(factors(learned, slo, rises, LoadFeatures::of(rises, capacity).filter(|_| !is_new)))
 }
 
-fn weighed(
+fn factors(
     learned: &LearnedPrice,
     slo: &Slo,
     rises: &RiseMemory,
-    signs: Option<Signs>,
-) -> Result<Weighed, Fallback> {
-    let signs = signs.ok_or(Fallback::New)?;
+    features: Option<LoadFeatures>,
+) -> Result<PriceFactors, Fallback> {
+    let features = features.ok_or(Fallback::New)?;
     kept(&rises.spent, slo)?;
     let mut factor = 1.0;
-    for (sign, value) in signs.each() {
-        let leaning = sign.leaning(learned);
+    for (feature, value) in features.each() {
+        let leaning = feature.leaning(learned);
         let (from, to) = (f64::from(leaning.from), f64::from(leaning.to));
         if !(from / BEYOND..=to * BEYOND).contains(&value) {
-            return Err(Fallback::Outside { sign, value, leaning });
+            return Err(Fallback::Outside { feature, value, leaning });
         }
         factor *= f64::from(leaning.factor).powf(place(value, from, to));
     }
     let of = |weight: Factor| f64::from(weight) * factor;
-    Ok(Weighed { rises: of(learned.rises), forecast: of(learned.forecast), signs })
+    Ok(PriceFactors { rises: of(learned.rises), forecast: of(learned.forecast), features })
 }
 
 /// Where `value` lies between `from` and `to` on a logarithmic scale: -1 at the lower end, 1 at the upper one.
@@ -171,9 +175,9 @@ fn place(value: f64, from: f64, to: f64) -> f64 {
 
 /// Such as `learned: a request that violates the SLO costs 0.30 times as much against observed rises and 1.20 times against the forecast, at a load of 12.3
 /// replicas, 1.04 times that of five minutes ago, unrest 1.02`.
-impl fmt::Display for Weighed {
+impl fmt::Display for PriceFactors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { rises, forecast, signs: Signs { level, trend, unrest } } = self;
+        let Self { rises, forecast, features: LoadFeatures { level, trend, unrest } } = self;
         write!(
             f,
             "learned: a request that violates the SLO costs {rises:.2} times as much against observed rises and {forecast:.2} times against the forecast, at a \
@@ -187,9 +191,9 @@ impl fmt::Display for Fallback {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::New => f.write_str("too little load has been seen yet"),
-            Self::Outside { sign, value, leaning: Leaning { from, to, .. } } => {
+            Self::Outside { feature, value, leaning: Leaning { from, to, .. } } => {
                 let (from, to) = (f64::from(*from), f64::from(*to));
-                write!(f, "{sign} is {value:.2}, outside the {from} to {to} that it was learned on")
+                write!(f, "{feature} is {value:.2}, outside the {from} to {to} that it was learned on")
             }
             Self::Broken { late, allowed } => {
                 let [late, allowed] = [late, allowed].map(|millionths| f64::from(*millionths) / 10_000.0);
@@ -202,7 +206,7 @@ impl fmt::Display for Fallback {
     }
 }
 
-impl fmt::Display for Sign {
+impl fmt::Display for LoadFeature {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Level => "the load in replicas",

@@ -9,9 +9,9 @@ mod plan;
 
 // How many replicas: the inputs, the decision on them, and its explanation.
 mod effective_bounds;
+mod expected_load;
 mod explainable;
 mod fit;
-mod foreseen;
 mod inputs;
 mod measured;
 mod measured_metric;
@@ -39,7 +39,7 @@ mod victims;
 // What would be decided otherwise: other loads and times, other declarations, other pasts.
 mod hypothetical;
 mod prospect;
-pub mod suppose;
+pub mod simulated;
 mod trial;
 
 pub mod hindsight;

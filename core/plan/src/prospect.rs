@@ -12,8 +12,8 @@ use model::quantity::Replicas;
 use model::resource::ScaleMode;
 use model::time::Wall;
 
+use crate::expected_load::FORECAST;
 use crate::explainable::{ExplainableDecision, SCHEDULED};
-use crate::foreseen::FORECAST;
 use crate::hypothetical::VariedLoad;
 use crate::inputs::SizeInputs;
 use crate::measured_metric::AS_MEASURED;

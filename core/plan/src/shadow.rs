@@ -15,7 +15,7 @@ use model::memory::{PolicyMemory, ScalingMemory, ShadowMemory};
 use model::resource::{AutoscalerSpec, FORECAST_SHADOW, ForecastMode, ObjectName};
 use model::time::{Now, Time};
 
-use crate::foreseen::Foreseen;
+use crate::expected_load::ExpectedLoad;
 use crate::inputs::SizeInputs;
 use crate::measured_metric::{MeasuredMetric, reading};
 use crate::scale::hpa::{self, Verdict};
@@ -40,7 +40,7 @@ pub(crate) struct ShadowInputs {
     /// What was measured of each of its metrics.
     pub(crate) measured: Vec<MeasuredMetric>,
     /// What the load ahead needs by what it promises; `None` where it promises nothing, or nothing is forecast that may be acted on.
-    pub(crate) foreseen: Option<Box<Foreseen>>,
+    pub(crate) expected_load: Option<Box<ExpectedLoad>>,
     /// What it remembered before the decision; `None` at its first.
     pub(crate) memory: Option<Arc<ShadowMemory>>,
 }
@@ -81,10 +81,10 @@ impl ShadowInputs {
             .map(|(metric, measured)| reading(metric, measured, &inputs.declared))
             .collect();
         let is_forecast = self.name.as_str() == FORECAST_SHADOW;
-        let own = |foreseen: &Foreseen| foreseen.ahead(hpa::tolerance_of(spec, &inputs.hpa).up);
-        let ahead = match &self.foreseen {
+        let own = |expected_load: &ExpectedLoad| expected_load.ahead(hpa::tolerance_of(spec, &inputs.hpa).up);
+        let ahead = match &self.expected_load {
             _ if is_forecast => inputs.ahead(spec, ForecastMode::Shadow),
-            Some(foreseen) => own(foreseen),
+            Some(expected_load) => own(expected_load),
             None => Ahead::default(),
         };
         let scaling = &mut memory.scaling;

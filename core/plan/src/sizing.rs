@@ -176,8 +176,10 @@ impl SizeInputs {
 
     /// What is forecast in `mode` asks for.
     pub(crate) fn ahead(&self, spec: &AutoscalerSpec, mode: ForecastMode) -> Ahead {
-        let foreseen = self.foreseen.as_ref().filter(|foreseen| foreseen.mode == mode);
-        foreseen.map_or_else(Ahead::default, |foreseen| foreseen.ahead(hpa::tolerance_of(spec, &self.hpa).up))
+        let expected_load = self.expected_load.as_ref().filter(|expected_load| expected_load.mode == mode);
+        expected_load.map_or_else(Ahead::default, |expected_load| {
+            expected_load.ahead(hpa::tolerance_of(spec, &self.hpa).up)
+        })
     }
 
     /// The first reason not to follow `verdict` to fewer replicas.

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use fluid::policy::declaration::{Declaration, Signs};
+use fluid::policy::declaration::{Declaration, LoadFeatures};
 use fluid::{Policy, Sight};
 use model::resource::{Count, Factor, LEARNED_VERSION, Leaning, LearnedPrice, Resource, ScalePolicy, Slo};
 
@@ -14,7 +14,7 @@ pub(crate) const WEIGHTS: usize = 5;
 const SIGN_MIN: f64 = 0.001;
 const SIGN_MAX: f64 = 1000.0;
 
-/// What the signs were on the part that is searched on, each from its least to its most; `None` before the first.
+/// What the features were on the part that is searched on, each from its least to its most; `None` before the first.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Ranges(Option<[(f64, f64); 3]>);
 
@@ -27,16 +27,16 @@ pub(crate) struct Watching {
 impl Policy for Watching {
     fn wanted(&mut self, sight: &Sight<'_>) -> u32 {
         let wanted = self.policy.wanted(sight);
-        if let Some(signs) = self.policy.signs(sight.service) {
-            self.seen.borrow_mut().take(signs);
+        if let Some(features) = self.policy.features(sight.service) {
+            self.seen.borrow_mut().take(features);
         }
         wanted
     }
 }
 
 impl Ranges {
-    fn take(&mut self, signs: Signs) {
-        let values = signs.each().map(|(_, value)| value);
+    fn take(&mut self, features: LoadFeatures) {
+        let values = features.each().map(|(_, value)| value);
         let ranges = self.0.get_or_insert(values.map(|value| (value, value)));
         for ((least, most), value) in ranges.iter_mut().zip(values) {
             (*least, *most) = (least.min(value), most.max(value));

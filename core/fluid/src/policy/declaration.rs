@@ -6,9 +6,9 @@ use std::time::Duration;
 use model::input::Declared;
 use model::quantity::{Milli, MilliRps};
 use model::settings::Settings;
-pub use plan::learned::{Sign, Signs};
+pub use plan::learned::{LoadFeature, LoadFeatures};
 use plan::scale::reading::Replicas;
-use plan::suppose::{Asked, Supposed, Supposition};
+use plan::simulated::{Demand, SimulatedService, SimulatedState};
 
 pub use super::meters::Meter;
 use super::meters::{Meters, views};
@@ -17,11 +17,11 @@ use crate::service::Service;
 
 /// The policy of a declared service: its bounds, schedules, mode and autoscaler.
 ///
-/// Nothing of its arithmetic is here: [`Supposition::decide`] decides as the loop does, from the same views of replicas and the same samples. Its first
+/// Nothing of its arithmetic is here: [`SimulatedService::decide`] decides as the loop does, from the same views of replicas and the same samples. Its first
 /// decision comes after the first tick: before that nothing was measured.
 #[derive(Clone, Debug)]
 pub struct Declaration {
-    supposition: Supposition,
+    simulated: SimulatedService,
     meters: Meters,
     /// The replicas as the planner sees them, and at which change of the fleet that was so.
     seen: Option<(u64, Replicas)>,
@@ -33,7 +33,7 @@ impl Declaration {
         let request = declared.spec.resources.cpu.map(|request| Milli(request.milli()));
         let meters = declared.autoscaler.as_ref().map(|spec| Meters::of(spec, request, window));
         let meters = meters.unwrap_or_else(|| Meters { meters: Vec::new(), request, window });
-        Self { supposition: Supposition::of(declared, settings), meters, seen: None }
+        Self { simulated: SimulatedService::of(declared, settings), meters, seen: None }
     }
 
     /// The same, with these meters for its metrics.
@@ -48,8 +48,8 @@ impl Declaration {
     }
 
     /// What a learned policy goes by; `None` where nothing is promised, and before enough of the load was seen.
-    pub fn signs(&self, service: &Service) -> Option<Signs> {
-        self.supposition.signs(carried(service))
+    pub fn features(&self, service: &Service) -> Option<LoadFeatures> {
+        self.simulated.features(carried(service))
     }
 
     fn views(&mut self, sight: &Sight<'_>) -> Replicas {
@@ -69,7 +69,7 @@ impl Declaration {
 
     /// The service.
     pub fn declared(&self) -> &Declared {
-        self.supposition.declared()
+        self.simulated.declared()
     }
 }
 
@@ -81,15 +81,15 @@ fn carried(service: &Service) -> MilliRps {
 impl Policy for Declaration {
     fn wanted(&mut self, sight: &Sight<'_>) -> u32 {
         let Some(past) = sight.last else { return sight.wanted };
-        let supposed = Supposed {
+        let state = SimulatedState {
             desired: Some(sight.wanted),
             count: sight.fleet.total(),
             replicas: self.views(sight),
             measured: self.meters.take(sight, past),
             carries: Some(carried(sight.service)),
-            asked: Some(Asked { rate: past.load, over: sight.service.tick }),
+            demand: Some(Demand { rate: past.load, over: sight.service.tick }),
             start_up: Some(sight.service.start_up),
         };
-        self.supposition.decide(sight.now, supposed)
+        self.simulated.decide(sight.now, state)
     }
 }

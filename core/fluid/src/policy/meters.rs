@@ -6,7 +6,7 @@ use model::quantity::{Milli, MilliRps};
 use model::resource::{AutoscalerSpec, LatencySlo, MeteredResource, MetricSpec};
 use model::time::Time;
 use plan::scale::reading::{Gap, Phase, Readiness, ReplicaView, Replicas, Sample, Unavailable};
-use plan::suppose::{MeasuredMetric, to_carry};
+use plan::simulated::{MeasuredMetric, to_carry};
 
 use super::{Past, Sight};
 use crate::fleet::Replica;

@@ -93,12 +93,12 @@ pub fn estimate(memory: Option<&CapacityMemory>, generation: Generation, slo: &S
 
 fn declared(slo: &Slo) -> Option<Learned> {
     let rate = slo.capacity.and_then(|capacity| u64::try_from(capacity.milli()).ok())?;
-    Some(Learned::supposed(MilliRps(rate)))
+    Some(Learned::simulated(MilliRps(rate)))
 }
 
 impl Learned {
     /// A capacity that was declared.
-    pub fn supposed(rate: MilliRps) -> Self {
+    pub fn simulated(rate: MilliRps) -> Self {
         let (rate, ground) = (rate.max(MilliRps(1)), Ground::Declared);
         Self { generation: None, rate, lower: rate, upper: rate, windows: 0, ground }
     }

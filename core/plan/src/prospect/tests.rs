@@ -52,7 +52,7 @@ fn inputs(current: u32, used: &[Option<i64>], queue: Option<i64>, recommended: u
     let sample = |value| Sample { value: Milli(value), at: NOW, window: Duration::from_secs(2) };
     let settings = Settings::default();
     SizeInputs {
-        foreseen: None,
+        expected_load: None,
         shadows: Vec::new(),
         replicas_max: 1000,
         now,

@@ -280,8 +280,8 @@ impl Pass<'_> {
     /// How long what was recommended counts where nothing is declared of that: for a promise that is foreseen, until what was foreseen then has come.
     fn window(&self, choice: &Choice) -> Duration {
         let usual = self.settings.downscale_stabilization;
-        let foreseen = self.ahead.proven.filter(|_| matches!(choice, Choice::Promise(_)));
-        foreseen.map_or(usual, |ahead| ahead.min(usual))
+        let expected_load = self.ahead.proven.filter(|_| matches!(choice, Choice::Promise(_)));
+        expected_load.map_or(usual, |ahead| ahead.min(usual))
     }
 
     fn normalize(

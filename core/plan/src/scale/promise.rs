@@ -3,7 +3,7 @@
 //! What one carries is learned ([`knowledge::capacity`]) and stands as the target of the one metric, the requests that come. The number is
 //! that of a newsvendor, as in `newsvendor.rs`: of replicas, and of the requests that come while the load exceeds what those can carry. How far the load
 //! may rise before a replica that is started now can help is what it was seen to rise within as long before, at any time. Once it is foreseen how far it
-//! rises at this time, that stands in its place (`foreseen.rs`), and only what no forecast of a minute's mean can know remains here: how far the load rises
+//! rises at this time, that stands in its place (`expected_load.rs`), and only what no forecast of a minute's mean can know remains here: how far the load rises
 //! above the mean within a minute.
 
 use std::time::Duration;
@@ -16,7 +16,7 @@ use model::time::Time;
 use super::combine::{Choice, Combined};
 use super::question::{Question, quotient, replicas_at_most, target_of};
 use super::reading::Milli;
-use crate::learned::{self, Fallback, STEPS_A_MINUTE, Weighed};
+use crate::learned::{self, Fallback, PriceFactors, STEPS_A_MINUTE};
 use crate::slo::{self, Objective, Price};
 
 /// What a promise asks for.
@@ -43,7 +43,7 @@ pub struct Promised {
     /// Some replicas that ought to be measured are not, so that none is removed.
     pub is_partial: bool,
     /// What was learned of how much a violated request counts, or why the objective alone says so; `None` where nothing was learned.
-    pub learned: Option<Result<Weighed, Fallback>>,
+    pub learned: Option<Result<PriceFactors, Fallback>>,
 }
 
 /// Rises that are told apart: by a hundredth of the load, and by a twentieth of themselves.
@@ -98,7 +98,7 @@ pub(super) fn choose(slo: &Slo, question: &Question<'_>, memory: &mut PolicyMemo
     let served = question.replicas.served(rises.spent.at, question.now);
     slo::note(&mut rises.spent, question.now, load, i128::from(capacity.0) * i128::from(served));
     let learned = learned::weigh(slo, rises, capacity, is_new);
-    let weight = learned.and_then(Result::ok).map_or(1.0, |weighed| weighed.rises);
+    let weight = learned.and_then(Result::ok).map_or(1.0, |factors| factors.rises);
     let is_foreseen = question.ahead.proven.is_some();
     let objective = Objective::declared(slo);
     // Whoever does not know what comes keeps to the objective: a budget is spent on what is foreseen.

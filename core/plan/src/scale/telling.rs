@@ -115,10 +115,11 @@ fn of_steps(policy: &StepPolicy, metric: &MetricSpec, stepped: Stepped, current:
         }
         StepCourse::MeasuredMetric { direction, breaches, step } => {
             let after = applied(policy, direction, step, current);
-            let (sign, by) = if after >= current { ('+', after - current) } else { ('-', current - after) };
+            let (feature, by) =
+                if after >= current { ('+', after - current) } else { ('-', current - after) };
             let step = side(policy, direction).get(step).map(|step| done(step, direction, metric));
             let step = step.unwrap_or_default();
-            format!("{}: the step {step}, {current} {sign} {by} is {after}", agreed(direction, breaches))
+            format!("{}: the step {step}, {current} {feature} {by} is {after}", agreed(direction, breaches))
         }
     }
 }
@@ -297,7 +298,7 @@ fn of_promise(metric: &MetricSpec, promised: Promised) -> String {
     });
     let partial = if is_partial { "; not all replicas are measured, so none is removed" } else { "" };
     let learned = match learned {
-        Some(Ok(weighed)) => format!("; {weighed}"),
+        Some(Ok(factors)) => format!("; {factors}"),
         Some(Err(why)) => format!("; SLO-first decides without what was learned: {why}"),
         None => String::new(),
     };

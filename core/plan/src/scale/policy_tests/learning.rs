@@ -5,7 +5,7 @@ use super::super::combine::Choice;
 use super::super::hpa::Course;
 use super::super::promise::Promised;
 use super::*;
-use crate::learned::{Fallback, Sign};
+use crate::learned::{Fallback, LoadFeature};
 
 /// A promise of which a replica carries 50 requests a second, with what was learned on 1 to 6 replicas.
 fn taught(rises: f64, level: f64) -> String {
@@ -104,7 +104,10 @@ fn outside_of_what_it_was_learned_on_slo_first_decides() {
     }
     rises(&mut bench).spent = SpentMemory::default();
     let verdict = second(&mut bench, 10_000);
-    assert!(matches!(fallback(&verdict), Fallback::Outside { sign: Sign::Level, .. }), "{verdict:?}");
+    assert!(
+        matches!(fallback(&verdict), Fallback::Outside { feature: LoadFeature::Level, .. }),
+        "{verdict:?}"
+    );
     assert_eq!(verdict.desired, 100);
     let told = bench.told(&verdict);
     assert!(

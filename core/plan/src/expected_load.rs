@@ -1,4 +1,4 @@
-//! What the load ahead asks for: a floor under the number that the metrics ask for.
+//! The floor that the expected load puts under the number that the metrics ask for.
 //!
 //! By targets, the floor is the fewest replicas with which the autoscaler would not add any, were the load as high as forecast. By a promise, it is the
 //! newsvendor's number over the distribution that is forecast. It joins the metrics before stabilisation, bounds and rates, as if it were one more of
@@ -24,41 +24,41 @@ use crate::slo::{Capacity, Objective, Price};
 /// The limit that says what is expected, whether that changed the number or not.
 pub(crate) const FORECAST: &str = "Forecast";
 
-/// The load ahead of a service, and what it needs.
+/// The load that a service is expected to get, and what it needs for it.
 #[derive(Clone, Debug)]
-pub(crate) struct Foreseen {
+pub(crate) struct ExpectedLoad {
     pub(crate) mode: ForecastMode,
     /// The probability that the load does not exceed what is expected.
     quantile: f64,
-    /// How far ahead is looked.
+    /// How far ahead the forecast looks.
     reach: Duration,
     /// How long each of its steps is.
     step: Duration,
     source: LoadSource,
     said: Result<Expected, Unforeseen>,
-    /// What was said has been held against what came for as long as [`PROVEN`].
+    /// Forecasts were compared with the load that came for as long as [`PROVEN`].
     is_proven: bool,
-    /// What is known to come, or holds.
+    /// Known events that are on or ahead.
     coming: Vec<Coming>,
     /// What the load ahead needs; `None` before it was seen what a load needs, and where nothing is acted on.
-    needed: Option<Needed>,
+    needed: Option<ReplicaNeed>,
 }
 
-/// What the load ahead needs.
+/// How many replicas the expected load needs.
 #[derive(Clone, Copy, Debug)]
-enum Needed {
+enum ReplicaNeed {
     /// So many replicas for the load that is expected, by the targets of the autoscaler and not rounded.
     ByTargets(f64),
     /// Those that cost least over the whole distribution, by what is promised.
     ByPromise { cheapest: Cheapest, carried: f64, price: Price },
 }
 
-/// What is promised, and what one replica carries within that, as far as it is known.
+/// The SLO, and what is known of how much load one replica carries within it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Promise<'a> {
+pub(crate) struct SloInputs<'a> {
     pub(crate) slo: &'a Slo,
     pub(crate) capacity: Option<Learned>,
-    /// How the load has been of late; `None` before it was looked at.
+    /// Recent rises of the load; `None` before the first.
     pub(crate) rises: Option<&'a RiseMemory>,
     /// Most replicas that there may be.
     pub(crate) replicas_max: u32,
@@ -71,9 +71,9 @@ const PROVEN: Duration = Duration::from_hours(48);
 /// Less of a replica is no load to be ahead of.
 const NEGLIGIBLE: f64 = 0.05;
 
-impl Foreseen {
+impl ExpectedLoad {
     /// `None` for a service of which nothing is forecast.
-    pub(crate) fn of(foresight: Option<&Foresight>, promise: Option<Promise<'_>>) -> Option<Box<Self>> {
+    pub(crate) fn of(foresight: Option<&Foresight>, promise: Option<SloInputs<'_>>) -> Option<Box<Self>> {
         let foresight = foresight?;
         let rule = foresight.rule();
         let said = foresight.expected();
@@ -88,7 +88,7 @@ impl Foreseen {
             coming: foresight.coming().iter().filter(|coming| coming.is_near).cloned().collect(),
             needed: said.as_ref().ok().filter(|said| is_acted_on(said)).and_then(|said| match promise {
                 Some(promise) => promise.needed(foresight, is_proven),
-                None => foresight.replicas_for(said.load).map(Needed::ByTargets),
+                None => foresight.replicas_for(said.load).map(ReplicaNeed::ByTargets),
             }),
             said,
         }))
@@ -105,9 +105,9 @@ impl Foreseen {
     fn floor(&self, tolerance: f64) -> Option<u32> {
         self.needed.map(|needed| match needed {
             // A quantile of no load at all is still above 0, and must not keep a replica for ever.
-            Needed::ByTargets(needed) if needed < NEGLIGIBLE => 0,
-            Needed::ByTargets(needed) => replicas_ceil(needed / (1.0 + tolerance)),
-            Needed::ByPromise { cheapest, .. } => cheapest.replicas,
+            ReplicaNeed::ByTargets(needed) if needed < NEGLIGIBLE => 0,
+            ReplicaNeed::ByTargets(needed) => replicas_ceil(needed / (1.0 + tolerance)),
+            ReplicaNeed::ByPromise { cheapest, .. } => cheapest.replicas,
         })
     }
 
@@ -149,13 +149,17 @@ impl Foreseen {
                     .map_or_else(String::new, |ratio| format!(", loss {ratio:.2} times the last value's"));
                 let who = format!("{by}{ratio}, covered {:.1} %", expected.coverage * 100.0);
                 match needed {
-                    Needed::ByTargets(needed) => format!("{head} ({who}), which needs {needed:.2} replicas"),
-                    Needed::ByPromise { cheapest: Cheapest { replicas, risk }, carried, price } => format!(
-                        "{} ({who}), which {replicas} carry at the least cost: a request that violates the SLO costs as much as {:.0} that a \
+                    ReplicaNeed::ByTargets(needed) => {
+                        format!("{head} ({who}), which needs {needed:.2} replicas")
+                    }
+                    ReplicaNeed::ByPromise { cheapest: Cheapest { replicas, risk }, carried, price } => {
+                        format!(
+                            "{} ({who}), which {replicas} carry at the least cost: a request that violates the SLO costs as much as {:.0} that a \
                          replica could have served",
-                        self.at_most(carried, 1.0 - risk),
-                        price.requests()
-                    ),
+                            self.at_most(carried, 1.0 - risk),
+                            price.requests()
+                        )
+                    }
                 }
             }
         }
@@ -201,21 +205,21 @@ fn is_proven(foresight: &Foresight, said: &Expected) -> bool {
     foresight.step().saturating_mul(u32::try_from(said.scored).unwrap_or(u32::MAX)) >= PROVEN
 }
 
-impl Promise<'_> {
+impl SloInputs<'_> {
     /// What a policy beside the acting one would look ahead at: the forecast of requests, where one is acted on.
-    pub(crate) fn acted_on(self, foresight: &Foresight) -> Option<Box<Foreseen>> {
+    pub(crate) fn acted_on(self, foresight: &Foresight) -> Option<Box<ExpectedLoad>> {
         let is_acted_on =
             foresight.rule().mode == ForecastMode::On && foresight.source() == LoadSource::Requests;
-        if is_acted_on { Foreseen::of(Some(foresight), Some(self)) } else { None }
+        if is_acted_on { ExpectedLoad::of(Some(foresight), Some(self)) } else { None }
     }
 
     /// `None` while it is not known what a replica carries, while nothing is forecast, and where it is no requests that are.
-    fn needed(self, foresight: &Foresight, is_proven: bool) -> Option<Needed> {
+    fn needed(self, foresight: &Foresight, is_proven: bool) -> Option<ReplicaNeed> {
         let load = foresight.distribution().filter(|_| foresight.source() == LoadSource::Requests)?;
         let capacity = Capacity(self.capacity?.rate.per_second());
         let price = self.price(is_proven);
         let cheapest = newsvendor::cheapest(load, price, capacity, (0, self.replicas_max));
-        Some(Needed::ByPromise { cheapest, carried: capacity.carried(cheapest.replicas), price })
+        Some(ReplicaNeed::ByPromise { cheapest, carried: capacity.carried(cheapest.replicas), price })
     }
 
     /// What a violated request costs: as the objective says, and what was spent of its budget when the forecast is proven, and as was learned beside them.
@@ -224,9 +228,9 @@ impl Promise<'_> {
         let spent = self.rises.filter(|_| is_proven).map(|rises| rises.spent);
         let price = spent.map_or(objective.price(), |spent| objective.price_after(spent));
         let one = self.capacity.map(|capacity| i64::try_from(capacity.rate.0).unwrap_or(i64::MAX));
-        let weighed = self.rises.zip(one).and_then(|(rises, one)| {
+        let factors = self.rises.zip(one).and_then(|(rises, one)| {
             learned::weigh(self.slo, rises, Milli(one), promise::is_new(rises))?.ok()
         });
-        weighed.map_or(price, |weighed| price.times(weighed.forecast))
+        factors.map_or(price, |factors| price.times(factors.forecast))
     }
 }

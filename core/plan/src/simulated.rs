@@ -1,4 +1,4 @@
-//! What would be decided on the size of a service that stood as somebody says: for those who try a declaration before they trust it.
+//! Decisions on the size of a simulated service, for those who try a declaration before they trust it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,17 +12,17 @@ use model::settings::Settings;
 use model::time::Now;
 
 use crate::inputs::SizeInputs;
-use crate::learned::Signs;
+use crate::learned::LoadFeatures;
 pub use crate::measured_metric::{MeasuredMetric, to_carry};
 use crate::scale::promise;
 use crate::scale::reading::{Milli, Replicas};
 
-/// A service that is decided on as it is supposed to stand, with the memory of what was decided before.
+/// A simulated service that is decided on as a real one is, with the memory of earlier decisions.
 ///
 /// The decision is the one of production, from the same inputs: bounds, schedules, autoscaler and mode. Nobody holds the size by hand, no request
 /// fails, and it does not rest: these depend on what only a real service has.
 #[derive(Clone, Debug)]
-pub struct Supposition {
+pub struct SimulatedService {
     declared: Arc<Declared>,
     settings: Settings,
     memory: ScalingMemory,
@@ -30,13 +30,13 @@ pub struct Supposition {
     blank: Arc<ScalingMemory>,
     /// What is forecast of its load; `None` before its first decision, and of a service that is not scaled ahead of it.
     foresight: Option<Foresight>,
-    /// What was asked of it in all.
+    /// Requests so far.
     requests: f64,
 }
 
-/// How a service is supposed to stand.
+/// The state of a simulated service.
 #[derive(Clone, Debug, Default)]
-pub struct Supposed {
+pub struct SimulatedState {
     /// Replicas wanted until now; `None` before the first decision.
     pub desired: Option<u32>,
     /// Replicas there are.
@@ -47,22 +47,22 @@ pub struct Supposed {
     pub measured: Vec<MeasuredMetric>,
     /// Requests a second that one replica carries, for a service that is sized by what it promises; `None` goes by what that declares.
     pub carries: Option<MilliRps>,
-    /// What was asked of it since the last decision; `None` while that is not known, so that nothing is forecast from it.
-    pub asked: Option<Asked>,
+    /// Requests since the last decision; `None` while that is not known, so that nothing is forecast from it.
+    pub demand: Option<Demand>,
     /// How long a replica takes until it is ready; `None` where that is not known.
     pub start_up: Option<Duration>,
 }
 
-/// What was asked of a service between two decisions.
+/// Requests to a service between two decisions.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Asked {
+pub struct Demand {
     /// Requests a second.
     pub rate: f64,
-    /// For so long; after more than a minute nobody is taken to have looked.
+    /// For so long; after more than a minute it counts as not observed.
     pub over: Duration,
 }
 
-impl Supposition {
+impl SimulatedService {
     /// A service about which nothing was decided yet.
     pub fn of(declared: Arc<Declared>, settings: Settings) -> Self {
         let (memory, blank) = (ScalingMemory::default(), Arc::default());
@@ -75,29 +75,29 @@ impl Supposition {
     }
 
     /// Replicas wanted from `now` on.
-    pub fn decide(&mut self, now: Now, supposed: Supposed) -> u32 {
-        self.look_ahead(now, &supposed);
-        let supposed = (supposed, self.foresight.as_ref());
+    pub fn decide(&mut self, now: Now, simulated: SimulatedState) -> u32 {
+        self.look_ahead(now, &simulated);
+        let simulated = (simulated, self.foresight.as_ref());
         let kept = (&self.memory, &self.blank, &self.settings);
-        let inputs = SizeInputs::supposed(now, Arc::clone(&self.declared), supposed, kept);
+        let inputs = SizeInputs::simulated(now, Arc::clone(&self.declared), simulated, kept);
         inputs.decide_with(&mut self.memory).desired
     }
 
     /// What a learned policy goes by, where one replica carries `capacity`; `None` where nothing is promised, and before enough of the load was seen.
-    pub fn signs(&self, capacity: MilliRps) -> Option<Signs> {
+    pub fn features(&self, capacity: MilliRps) -> Option<LoadFeatures> {
         let rises = self.memory.policy.past.rises().filter(|rises| !promise::is_new(rises))?;
-        Signs::of(rises, Milli(i64::try_from(capacity.0).unwrap_or(i64::MAX)))
+        LoadFeatures::of(rises, Milli(i64::try_from(capacity.0).unwrap_or(i64::MAX)))
     }
 
-    /// Learns from what was asked, as the loop does, where a forecast may raise the number.
-    fn look_ahead(&mut self, now: Now, supposed: &Supposed) {
-        let Some(Asked { rate, over }) = supposed.asked else { return };
+    /// Learns from the requests, as the loop does, where a forecast may raise the number.
+    fn look_ahead(&mut self, now: Now, simulated: &SimulatedState) {
+        let Some(Demand { rate, over }) = simulated.demand else { return };
         if self.foresight.is_none() {
             let Some(rule) = self.declared.foretold().filter(|rule| rule.mode == ForecastMode::On) else {
                 return;
             };
             let source = self.declared.load_source();
-            let mut foresight = Foresight::supposed(rule, source, supposed.start_up, now.time - over);
+            let mut foresight = Foresight::simulated(rule, source, simulated.start_up, now.time - over);
             foresight.asked(now.time - over, 0);
             self.foresight = Some(foresight);
         }
@@ -106,7 +106,7 @@ impl Supposition {
             knowledge::need(&self.declared, &self.memory, now.time, over.max(self.settings.sample_age_max));
         if let Some(foresight) = &mut self.foresight {
             foresight.asked(now.time, self.requests as u64);
-            foresight.look(now, need, supposed.start_up, over);
+            foresight.look(now, need, simulated.start_up, over);
         }
     }
 }
@@ -138,7 +138,7 @@ mod tests {
     }
 
     /// Two ready replicas that use so much of the processor each.
-    fn busy(milli: i64, now: Now) -> Supposed {
+    fn busy(milli: i64, now: Now) -> SimulatedState {
         let begun = Time::ZERO;
         let view = ReplicaView {
             phase: Phase::Running,
@@ -147,12 +147,12 @@ mod tests {
             readiness: Some(Readiness { ready: true, since: begun }),
         };
         let sample = Ok(Sample { value: Milli(milli), at: now.time, window: Duration::ZERO });
-        Supposed {
+        SimulatedState {
             desired: Some(2),
             count: 2,
             replicas: Replicas::of(&[view; 2]),
             measured: vec![MeasuredMetric::Each(vec![sample; 2])],
-            ..Supposed::default()
+            ..SimulatedState::default()
         }
     }
 
@@ -163,9 +163,9 @@ mod tests {
     #[test]
     fn an_autoscaler_is_asked_and_remembers() {
         let spec = serde_json::json!({"min": 1, "max": 9});
-        let mut service = Supposition::of(declared(&spec), Settings::default());
+        let mut service = SimulatedService::of(declared(&spec), Settings::default());
         assert_eq!(service.decide(at(1000), busy(1600, at(1000))), 4, "at 80 % it wants double");
-        let idle = Supposed { desired: Some(4), ..busy(100, at(1010)) };
+        let idle = SimulatedState { desired: Some(4), ..busy(100, at(1010)) };
         assert_eq!(service.decide(at(1010), idle), 4, "five minutes are not over");
     }
 
@@ -175,15 +175,20 @@ mod tests {
             "min": 1, "max": 9, "mode": "upOnly",
             "schedule": [{"cron": "0 0 * * *", "timezone": "UTC", "duration": "1h", "min": 6}],
         });
-        let mut service = Supposition::of(declared(&spec), Settings::default());
+        let mut service = SimulatedService::of(declared(&spec), Settings::default());
         assert_eq!(service.decide(at(60), busy(100, at(60))), 6, "it is a minute past midnight");
         let noon = at(12 * 3600);
-        assert_eq!(service.decide(noon, Supposed { desired: Some(6), ..busy(100, noon) }), 6, "and up only");
+        assert_eq!(
+            service.decide(noon, SimulatedState { desired: Some(6), ..busy(100, noon) }),
+            6,
+            "and up only"
+        );
     }
 
     #[test]
     fn a_fixed_number_is_what_it_is() {
-        let mut service = Supposition::of(declared(&serde_json::json!({"replicas": 3})), Settings::default());
-        assert_eq!(service.decide(at(0), Supposed::default()), 3);
+        let mut service =
+            SimulatedService::of(declared(&serde_json::json!({"replicas": 3})), Settings::default());
+        assert_eq!(service.decide(at(0), SimulatedState::default()), 3);
     }
 }
