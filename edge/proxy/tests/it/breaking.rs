@@ -39,8 +39,8 @@ fn limits(in_flight: Option<u32>, in_flight_per_endpoint: Option<u32>) -> Limits
 }
 
 /// Sends a request over a connection of its own.
-async fn send(stand: &Stand, answers: &mut JoinSet<Response<Bytes>>) {
-    let mut client = stand.client().await;
+async fn send(fixture: &Fixture, answers: &mut JoinSet<Response<Bytes>>) {
+    let mut client = fixture.client().await;
     answers.spawn(async move { client.get("/").await.unwrap() });
 }
 
@@ -48,16 +48,16 @@ async fn send(stand: &Stand, answers: &mut JoinSet<Response<Bytes>>) {
 async fn beyond_the_limit_of_the_service_the_answer_is_503_at_once() {
     let go = Arc::new(Semaphore::new(0));
     let backend = held("held", &go).await;
-    let stand = Stand::with(&[backend.address], |_, route| route.limits = limits(Some(2), None));
+    let fixture = Fixture::with(&[backend.address], |_, route| route.limits = limits(Some(2), None));
     let mut answers = JoinSet::new();
-    send(&stand, &mut answers).await;
-    send(&stand, &mut answers).await;
-    until(|| stand.table.in_flight(SERVICE, id(0)) == 2).await;
+    send(&fixture, &mut answers).await;
+    send(&fixture, &mut answers).await;
+    until(|| fixture.table.in_flight(SERVICE, id(0)) == 2).await;
 
-    let mut client = stand.client().await;
+    let mut client = fixture.client().await;
     let refused = client.get("/").await.unwrap();
     assert_eq!((refused.status().as_u16(), &refused.headers()["retry-after"]), (503, &"1".parse().unwrap()));
-    assert_eq!(stand.traffic().over_limit, 1);
+    assert_eq!(fixture.traffic().over_limit, 1);
 
     go.add_permits(9);
     while let Some(answer) = within(answers.join_next()).await {
@@ -65,11 +65,11 @@ async fn beyond_the_limit_of_the_service_the_answer_is_503_at_once() {
     }
     // The connection that was refused is as good as any, and there is room again.
     assert_eq!(client.get("/").await.unwrap().body(), "held");
-    assert_eq!(stand.traffic().over_limit, 1);
+    assert_eq!(fixture.traffic().over_limit, 1);
 }
 
 #[tokio::test]
-async fn a_full_endpoint_is_passed_over_until_all_are_full() {
+async fn a_full_endpoint_is_skipped_until_all_are_full() {
     for balance in [
         Balance::RoundRobin,
         Balance::Random,
@@ -79,22 +79,24 @@ async fn a_full_endpoint_is_passed_over_until_all_are_full() {
     ] {
         let go = Arc::new(Semaphore::new(0));
         let (one, two) = (held("one", &go).await, held("two", &go).await);
-        let stand = Stand::with(&[one.address, two.address], |_, route| {
+        let fixture = Fixture::with(&[one.address, two.address], |_, route| {
             (route.balance, route.limits) = (balance, limits(None, Some(3)));
         });
         let mut answers = JoinSet::new();
         for sent in 1..=6 {
-            send(&stand, &mut answers).await;
-            until(|| stand.table.in_flight(SERVICE, id(0)) + stand.table.in_flight(SERVICE, id(1)) == sent)
-                .await;
+            send(&fixture, &mut answers).await;
+            until(|| {
+                fixture.table.in_flight(SERVICE, id(0)) + fixture.table.in_flight(SERVICE, id(1)) == sent
+            })
+            .await;
         }
-        assert_eq!([0, 1].map(|i| stand.table.in_flight(SERVICE, id(i))), [3, 3], "{balance:?}");
-        assert_eq!(stand.client().await.get("/").await.unwrap().status(), 503, "{balance:?}");
+        assert_eq!([0, 1].map(|i| fixture.table.in_flight(SERVICE, id(i))), [3, 3], "{balance:?}");
+        assert_eq!(fixture.client().await.get("/").await.unwrap().status(), 503, "{balance:?}");
 
         // One that refuses is no place to go, and one that is full is not tried in its stead.
-        stand.table.set_endpoint_state(SERVICE, id(1), EndpointState::Out).unwrap();
-        assert_eq!(stand.client().await.get("/").await.unwrap().status(), 503, "{balance:?}");
-        assert_eq!(stand.traffic().over_limit, 2);
+        fixture.table.set_endpoint_state(SERVICE, id(1), EndpointState::Out).unwrap();
+        assert_eq!(fixture.client().await.get("/").await.unwrap().status(), 503, "{balance:?}");
+        assert_eq!(fixture.traffic().over_limit, 2);
         go.add_permits(6);
         while let Some(answer) = within(answers.join_next()).await {
             assert_eq!(answer.unwrap().status(), 200);
@@ -116,10 +118,10 @@ async fn a_crowd_on_several_workers_never_exceeds_the_limit_of_an_endpoint() {
         }
     })
     .await;
-    let stand = Stand::with(&[backend.address], |_, route| route.limits = limits(None, Some(4)));
+    let fixture = Fixture::with(&[backend.address], |_, route| route.limits = limits(None, Some(4)));
     let mut clients = JoinSet::new();
     for _ in 0..24 {
-        let mut client = stand.client().await;
+        let mut client = fixture.client().await;
         clients.spawn(async move {
             let mut answered = 0u64;
             for _ in 0..100 {
@@ -133,37 +135,37 @@ async fn a_crowd_on_several_workers_never_exceeds_the_limit_of_an_endpoint() {
         answered += one.unwrap();
     }
     assert!(most.load(SeqCst) <= 4);
-    assert_eq!(answered + stand.traffic().over_limit, 2_400);
+    assert_eq!(answered + fixture.traffic().over_limit, 2_400);
     assert!(answered > 0);
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_and_a_tunnel_that_ends_give_their_places_back() {
+async fn disconnected_clients_and_ended_tunnels_release_their_permits() {
     let go = Arc::new(Semaphore::new(0));
     let backend = held("held", &go).await;
-    let stand = Stand::with(&[backend.address], |_, route| route.limits = limits(Some(1), None));
+    let fixture = Fixture::with(&[backend.address], |_, route| route.limits = limits(Some(1), None));
     let mut answers = JoinSet::new();
-    send(&stand, &mut answers).await;
-    until(|| stand.table.in_flight(SERVICE, id(0)) == 1).await;
+    send(&fixture, &mut answers).await;
+    until(|| fixture.table.in_flight(SERVICE, id(0)) == 1).await;
     answers.shutdown().await;
-    until(|| stand.table.in_flight(SERVICE, id(0)) == 0).await;
+    until(|| fixture.table.in_flight(SERVICE, id(0)) == 0).await;
     go.add_permits(9);
-    until_answered(&stand, 200).await;
+    until_answered(&fixture, 200).await;
 
     let tunnels = echo().await;
-    let stand = Stand::with(&[tunnels.address], |_, route| route.limits = limits(Some(1), None));
-    let mut stream = TcpStream::connect(stand.address).await.unwrap();
+    let fixture = Fixture::with(&[tunnels.address], |_, route| route.limits = limits(Some(1), None));
+    let mut stream = TcpStream::connect(fixture.address).await.unwrap();
     stream.write_all(UPGRADE.as_bytes()).await.unwrap();
     assert!(within(read_head(&mut stream)).await.starts_with("HTTP/1.1 101 "));
-    assert_eq!(stand.client().await.get("/").await.unwrap().status(), 503, "the tunnel has the only place");
+    assert_eq!(fixture.client().await.get("/").await.unwrap().status(), 503, "the tunnel has the only place");
     drop(stream);
-    until(|| stand.table.in_flight(SERVICE, id(0)) == 0).await;
-    let mut stream = TcpStream::connect(stand.address).await.unwrap();
+    until(|| fixture.table.in_flight(SERVICE, id(0)) == 0).await;
+    let mut stream = TcpStream::connect(fixture.address).await.unwrap();
     stream.write_all(UPGRADE.as_bytes()).await.unwrap();
     assert!(within(read_head(&mut stream)).await.starts_with("HTTP/1.1 101 "));
 }
 
 /// Asks until the answer has this status.
-async fn until_answered(stand: &Stand, status: u16) {
-    within(async { while stand.client().await.get("/").await.unwrap().status() != status {} }).await;
+async fn until_answered(fixture: &Fixture, status: u16) {
+    within(async { while fixture.client().await.get("/").await.unwrap().status() != status {} }).await;
 }

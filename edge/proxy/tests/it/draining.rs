@@ -27,45 +27,45 @@ async fn slow(came: &Arc<Notify>, go: &Arc<Semaphore>) -> Backend {
 }
 
 #[tokio::test]
-async fn a_drained_endpoint_finishes_what_it_has_and_gets_nothing_new() {
+async fn a_draining_endpoint_finishes_its_requests_and_gets_no_new_ones() {
     let (came, go) = (Arc::new(Notify::new()), Arc::new(Semaphore::new(0)));
     let (leaving, staying) = (slow(&came, &go).await, Backend::named("staying").await);
-    let stand = Stand::new(&[leaving.address]);
-    let mut first = stand.client().await;
+    let fixture = Fixture::new(&[leaving.address]);
+    let mut first = fixture.client().await;
     let mut tasks = JoinSet::new();
     tasks.spawn(async move { first.get("/").await.unwrap() });
     within(came.notified()).await;
-    let mut route = stand.route.clone();
+    let mut route = fixture.route.clone();
     route.endpoints.push(proxy::EndpointRoute::new(id(1), staying.address));
-    stand.table.set_service(&route).unwrap();
-    stand.table.set_endpoint_state(SERVICE, id(0), EndpointState::Draining).unwrap();
+    fixture.table.set_service(&route).unwrap();
+    fixture.table.set_endpoint_state(SERVICE, id(0), EndpointState::Draining).unwrap();
 
-    let mut client = stand.client().await;
+    let mut client = fixture.client().await;
     for _ in 0..50 {
         assert_eq!(client.get("/").await.unwrap().body(), "staying");
     }
-    assert_eq!(stand.table.in_flight(SERVICE, id(0)), 1);
-    let drained = stand.table.drained(SERVICE, id(0));
+    assert_eq!(fixture.table.in_flight(SERVICE, id(0)), 1);
+    let drained = fixture.table.drained(SERVICE, id(0));
     go.add_permits(1);
     within(drained).await;
     assert_eq!(tasks.join_next().await.unwrap().unwrap().body(), "slow");
 }
 
 #[tokio::test]
-async fn an_endpoint_left_out_of_the_route_can_still_be_waited_for() {
+async fn the_drain_of_an_endpoint_that_left_the_route_can_be_awaited() {
     let (came, go) = (Arc::new(Notify::new()), Arc::new(Semaphore::new(0)));
     let backend = slow(&came, &go).await;
-    let stand = Stand::new(&[backend.address]);
-    let mut client = stand.client().await;
+    let fixture = Fixture::new(&[backend.address]);
+    let mut client = fixture.client().await;
     let mut tasks = JoinSet::new();
     tasks.spawn(async move { client.get("/").await.unwrap() });
     within(came.notified()).await;
-    let mut route = stand.route.clone();
+    let mut route = fixture.route.clone();
     route.endpoints.clear();
-    stand.table.set_service(&route).unwrap();
-    assert_eq!(stand.table.in_flight(SERVICE, id(0)), 1);
+    fixture.table.set_service(&route).unwrap();
+    assert_eq!(fixture.table.in_flight(SERVICE, id(0)), 1);
     go.add_permits(1);
-    within(stand.table.drained(SERVICE, id(0))).await;
+    within(fixture.table.drained(SERVICE, id(0))).await;
     assert_eq!(tasks.join_next().await.unwrap().unwrap().status(), 200);
 }
 
@@ -84,11 +84,11 @@ async fn idle_connections_to_a_drained_endpoint_are_closed() {
         }
     })
     .await;
-    let stand = Stand::with(&[backend.address], |_, route| {
+    let fixture = Fixture::with(&[backend.address], |_, route| {
         route.timeouts.upstream_idle = Duration::from_secs(3600);
     });
-    stand.client().await.get("/").await.unwrap();
-    stand.table.set_endpoint_state(SERVICE, id(0), EndpointState::Draining).unwrap();
+    fixture.client().await.get("/").await.unwrap();
+    fixture.table.set_endpoint_state(SERVICE, id(0), EndpointState::Draining).unwrap();
     within(closed.notified()).await;
 }
 
@@ -96,13 +96,13 @@ async fn idle_connections_to_a_drained_endpoint_are_closed() {
 async fn shutdown_lets_requests_finish() {
     let (came, go) = (Arc::new(Notify::new()), Arc::new(Semaphore::new(0)));
     let backend = slow(&came, &go).await;
-    let stand = Stand::new(&[backend.address]);
-    let mut client = stand.client().await;
-    let mut idle = tokio::net::TcpStream::connect(stand.address).await.unwrap();
+    let fixture = Fixture::new(&[backend.address]);
+    let mut client = fixture.client().await;
+    let mut idle = tokio::net::TcpStream::connect(fixture.address).await.unwrap();
     let mut tasks = JoinSet::new();
     tasks.spawn(async move { client.get("/").await });
     within(came.notified()).await;
-    let (proxy, address) = (stand.proxy, stand.address);
+    let (proxy, address) = (fixture.proxy, fixture.address);
     let mut ending = JoinSet::new();
     ending.spawn(async move { proxy.shutdown(DEADLINE).await });
     // Nobody is accepted any more, while the request is still under way.
@@ -119,15 +119,15 @@ async fn shutdown_lets_requests_finish() {
 }
 
 #[tokio::test]
-async fn shutdown_cuts_off_what_is_not_done_in_time() {
+async fn shutdown_aborts_requests_after_the_grace_period() {
     let (came, go) = (Arc::new(Notify::new()), Arc::new(Semaphore::new(0)));
     let backend = slow(&came, &go).await;
-    let stand = Stand::new(&[backend.address]);
-    let mut client = stand.client().await;
+    let fixture = Fixture::new(&[backend.address]);
+    let mut client = fixture.client().await;
     let mut tasks = JoinSet::new();
     tasks.spawn(async move { client.get("/").await });
     within(came.notified()).await;
-    let ended = within(stand.proxy.shutdown(Duration::from_millis(50))).await;
+    let ended = within(fixture.proxy.shutdown(Duration::from_millis(50))).await;
     assert_eq!(ended.connections_cut, 1);
     assert!(tasks.join_next().await.unwrap().unwrap().is_err());
 }

@@ -98,9 +98,9 @@ fn get(stream: u32, more: &[(&str, &str)]) -> Frame {
 }
 
 /// A client that says exactly what it is told to.
-pub(crate) struct Raw(pub(crate) TcpStream);
+pub(crate) struct FrameStream(pub(crate) TcpStream);
 
-impl Raw {
+impl FrameStream {
     async fn connect(address: SocketAddr) -> Self {
         let mut raw = Self(TcpStream::connect(address).await.unwrap());
         raw.0.set_nodelay(true).unwrap();
@@ -137,7 +137,7 @@ impl Raw {
     }
 
     /// Whether a further request is answered.
-    async fn is_well(&mut self, stream: u32) -> bool {
+    async fn still_answers(&mut self, stream: u32) -> bool {
         self.send(&[get(stream, &[])]).await;
         loop {
             match self.next().await {
@@ -165,10 +165,10 @@ async fn counting() -> (Backend, Arc<AtomicUsize>) {
 }
 
 #[tokio::test]
-async fn what_is_unknown_or_harmless_is_passed_over() {
+async fn unknown_and_harmless_frames_are_ignored() {
     let (backend, _) = counting().await;
-    let stand = Stand::new(&[backend.address]);
-    let mut raw = Raw::connect(stand.address).await;
+    let fixture = Fixture::new(&[backend.address]);
+    let mut raw = FrameStream::connect(fixture.address).await;
     // 5.5: frames of unknown kinds; 6.5.2: settings of unknown names; 4.1: flags of unknown meaning; 5.3.1: priorities.
     let unknown = [
         frame(0x20, 7, 0, b"what"),
@@ -178,7 +178,7 @@ async fn what_is_unknown_or_harmless_is_passed_over() {
     raw.send(&unknown).await;
     raw.send(&[frame(2, 0, 1, &[0, 0, 0, 0, 16]), frame(PING, 0x8e, 0, b"12345678")]).await;
     assert_eq!(raw.find(PING).await.unwrap().payload, b"12345678");
-    assert!(raw.is_well(3).await);
+    assert!(raw.still_answers(3).await);
 }
 
 /// What is sent, and the error that it ends the connection with.
@@ -267,11 +267,11 @@ fn broken_order() -> Vec<Case> {
 }
 
 #[tokio::test]
-async fn what_breaks_the_rules_of_a_connection_ends_it() {
+async fn a_protocol_error_ends_the_connection() {
     let (backend, count) = counting().await;
-    let stand = Stand::new(&[backend.address]);
+    let fixture = Fixture::new(&[backend.address]);
     for (name, frames, code) in [broken_frames(), broken_order()].concat() {
-        let mut raw = Raw::connect(stand.address).await;
+        let mut raw = FrameStream::connect(fixture.address).await;
         raw.send(&frames).await;
         if let Some(last) = raw.find(GOAWAY).await {
             // h2 sometimes takes the more general code, as section 5.4.1 allows.
@@ -280,13 +280,13 @@ async fn what_breaks_the_rules_of_a_connection_ends_it() {
         assert!(raw.find(GOAWAY).await.is_none(), "{name}: the connection is closed");
     }
     assert!(count.load(Ordering::Relaxed) <= 8, "only what was right before was passed on");
-    assert!(Raw::connect(stand.address).await.is_well(1).await);
+    assert!(FrameStream::connect(fixture.address).await.still_answers(1).await);
 }
 
 #[tokio::test]
 async fn a_malformed_request_is_refused_and_reaches_no_endpoint() {
     let (backend, count) = counting().await;
-    let stand = Stand::new(&[backend.address]);
+    let fixture = Fixture::new(&[backend.address]);
     let request =
         |headers: &[(&str, &str)], flags: u8| frame(HEADERS, END_HEADERS | flags, 1, &block(headers));
     let with = |more: (&'static str, &'static str)| vec![get(1, &[more])];
@@ -329,7 +329,7 @@ async fn a_malformed_request_is_refused_and_reaches_no_endpoint() {
         ),
     ];
     for (name, frames) in cases {
-        let mut raw = Raw::connect(stand.address).await;
+        let mut raw = FrameStream::connect(fixture.address).await;
         raw.send(&frames).await;
         let ended = loop {
             match raw.next().await.unwrap_or_else(|| panic!("{name}: the connection ends without a word")) {
@@ -345,33 +345,33 @@ async fn a_malformed_request_is_refused_and_reaches_no_endpoint() {
         };
         assert!(is_refused, "{name}: {ended:?}");
         let is_over = ended.kind == GOAWAY;
-        assert_eq!(raw.is_well(3).await, !is_over, "{name}");
+        assert_eq!(raw.still_answers(3).await, !is_over, "{name}");
     }
     // One for each connection that was well afterwards; an endpoint may have seen the beginning of a body that broke off.
     assert!(count.load(Ordering::Relaxed) <= 16 + 2, "{count:?}");
 }
 
 #[tokio::test]
-async fn what_is_no_preface_is_no_http_2() {
-    let stand = Stand::new(&[]);
-    let said = say(stand.address, "PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n").await;
+async fn only_the_preface_begins_http_2() {
+    let fixture = Fixture::new(&[]);
+    let said = send_raw(fixture.address, "PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n").await;
     assert!(said.is_empty() || said.starts_with("HTTP/1.1 4"), "{said}");
     // Slowly, but right.
-    let mut stream = TcpStream::connect(stand.address).await.unwrap();
+    let mut stream = TcpStream::connect(fixture.address).await.unwrap();
     for byte in PREFACE {
         stream.write_all(&[*byte]).await.unwrap();
         tokio::task::yield_now().await;
     }
-    let mut raw = Raw(stream);
+    let mut raw = FrameStream(stream);
     raw.send(&[frame(SETTINGS, 0, 0, &[]), frame(PING, 0, 0, &[7; 8])]).await;
     assert_eq!(raw.find(PING).await.unwrap().payload, [7; 8]);
 }
 
 #[tokio::test]
-async fn headers_without_an_end_are_cut_off() {
-    let stand = Stand::new(&[]);
+async fn endless_headers_are_cut_off() {
+    let fixture = Fixture::new(&[]);
     for name_bytes in [10, 10_000] {
-        let mut raw = Raw::connect(stand.address).await;
+        let mut raw = FrameStream::connect(fixture.address).await;
         raw.send(&[frame(HEADERS, END_STREAM, 1, &block(&GET))]).await;
         let more = frame(CONTINUATION, 0, 1, &block(&[("x", &"y".repeat(name_bytes))]));
         // Far more than any request has; of 10,000 bytes each they would be a gigabyte.
@@ -391,15 +391,15 @@ fn resident_kib() -> usize {
 }
 
 #[tokio::test]
-async fn a_flood_of_requests_that_are_taken_back_ends_and_fills_no_memory() {
+async fn a_rapid_reset_flood_is_cut_off_and_fills_no_memory() {
     let (backend, count) = counting().await;
-    let stand = Arc::new(Stand::new(&[backend.address]));
+    let fixture = Arc::new(Fixture::new(&[backend.address]));
     let before = resident_kib();
     let mut floods = JoinSet::new();
     for _ in 0..20 {
-        let stand = Arc::clone(&stand);
+        let fixture = Arc::clone(&fixture);
         floods.spawn(async move {
-            let mut raw = Raw::connect(stand.address).await;
+            let mut raw = FrameStream::connect(fixture.address).await;
             let mut begun = 0;
             // Each takes a request back in the very packet that it comes in.
             for stream in (1..200_000).step_by(2) {
@@ -419,18 +419,18 @@ async fn a_flood_of_requests_that_are_taken_back_ends_and_fills_no_memory() {
     let grown = resident_kib().saturating_sub(before);
     assert!(grown < 64 * 1024, "{grown} KiB more");
     assert!(count.load(Ordering::Relaxed) <= 20 * 1100, "{count:?}");
-    assert!(Raw::connect(stand.address).await.is_well(1).await, "others are served");
+    assert!(FrameStream::connect(fixture.address).await.still_answers(1).await, "others are served");
 }
 
 #[tokio::test]
-async fn requests_that_are_taken_back_bit_by_bit_end_the_connection_too() {
+async fn slow_resets_end_the_connection_too() {
     let backend = Backend::raw(|mut stream| async move {
         // Never answers.
         let _ = stream.read_to_end(&mut Vec::new()).await;
     })
     .await;
-    let stand = Stand::new(&[backend.address]);
-    let mut raw = Raw::connect(stand.address).await;
+    let fixture = Fixture::new(&[backend.address]);
+    let mut raw = FrameStream::connect(fixture.address).await;
     let mut told_to_go = false;
     for stream in (1..).step_by(2) {
         raw.send(&[get(stream, &[])]).await;
@@ -447,10 +447,10 @@ async fn requests_that_are_taken_back_bit_by_bit_end_the_connection_too() {
         assert!(stream < 2 * 1000, "it goes on");
     }
     assert!(told_to_go);
-    until(|| stand.table.in_flight(SERVICE, id(0)) <= 1).await;
+    until(|| fixture.table.in_flight(SERVICE, id(0)) <= 1).await;
 }
 
-impl Raw {
+impl FrameStream {
     async fn next_of(&mut self, kinds: &[u8]) -> Option<Frame> {
         loop {
             let frame = self.next().await?;
@@ -462,19 +462,19 @@ impl Raw {
 }
 
 #[tokio::test]
-async fn a_client_that_asks_and_reads_nothing_is_let_go_and_holds_little() {
+async fn a_client_that_does_not_read_is_disconnected_and_buffers_little() {
     let backend =
         Backend::http(|_request: Request<_>| async { Response::new(Full::new(vec![b'x'; 1 << 20].into())) })
             .await;
-    let stand = Stand::with(&[backend.address], |_, route| {
+    let fixture = Fixture::with(&[backend.address], |_, route| {
         route.timeouts.stream_idle = Duration::from_millis(300);
         route.timeouts.client_idle = Duration::from_millis(300);
     });
-    let mut raw = Raw::connect(stand.address).await;
+    let mut raw = FrameStream::connect(fixture.address).await;
     let requests: Vec<Frame> = (1..200).step_by(2).map(|stream| get(stream, &[])).collect();
     raw.send(&requests).await;
-    until(|| stand.table.in_flight(SERVICE, id(0)) > 0).await;
-    until(|| stand.table.in_flight(SERVICE, id(0)) == 0).await;
+    until(|| fixture.table.in_flight(SERVICE, id(0)) > 0).await;
+    until(|| fixture.table.in_flight(SERVICE, id(0)) == 0).await;
     // No window was ever opened beyond the first 65,535 bytes.
     let mut bytes = 0;
     while let Some(frame) = raw.next().await {

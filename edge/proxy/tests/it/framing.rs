@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::http2::Visitor;
+use crate::http2::Http2Client;
 use crate::kit::*;
 
 /// Keeps what it was sent, byte for byte, and answers every head with 200.
@@ -36,7 +36,7 @@ const SMUGGLED: &str = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
 #[tokio::test]
 async fn ambiguous_framing_is_refused() {
     let (backend, record) = recorder().await;
-    let stand = Stand::new(&[backend.address]);
+    let fixture = Fixture::new(&[backend.address]);
     let nul = "GET / HTTP/1.1\r\nHost: a\r\nX: a\0b\r\n\r\n".to_owned();
     let cases = [
         (
@@ -69,7 +69,7 @@ async fn ambiguous_framing_is_refused() {
         ("a lone CR", "GET / HTTP/1.1\r\nHost: a\r\nX: a\rY: b\r\n\r\n".to_owned()),
     ];
     for (name, bytes) in cases {
-        let heard = say(stand.address, bytes).await;
+        let heard = send_raw(fixture.address, bytes).await;
         assert!(heard.starts_with("HTTP/1.1 400 "), "{name}: {heard:?}");
         assert_eq!(heard.matches("HTTP/1.1 ").count(), 1, "{name}: the connection ends: {heard:?}");
     }
@@ -77,14 +77,14 @@ async fn ambiguous_framing_is_refused() {
 }
 
 #[tokio::test]
-async fn with_both_framings_chunked_wins_and_the_connection_ends() {
+async fn with_both_framings_chunked_wins_and_the_connection_is_closed() {
     for first in
         ["Content-Length: 4\r\nTransfer-Encoding: chunked", "Transfer-Encoding: chunked\r\nContent-Length: 4"]
     {
         let (backend, record) = recorder().await;
-        let stand = Stand::new(&[backend.address]);
+        let fixture = Fixture::new(&[backend.address]);
         let request = format!("POST /outer HTTP/1.1\r\nHost: a\r\n{first}\r\n\r\n0\r\n\r\n{SMUGGLED}");
-        let heard = say(stand.address, request).await;
+        let heard = send_raw(fixture.address, request).await;
         assert_eq!(heard.matches("HTTP/1.1 ").count(), 1, "{heard:?}");
         let record = record.lock().unwrap().to_ascii_lowercase();
         assert!(!record.contains("/smuggled") && !record.contains("content-length"), "{record:?}");
@@ -98,29 +98,29 @@ async fn a_bad_chunk_ends_both_connections() {
         ["zz\r\nhello\r\n0\r\n\r\n", "5\r\nhelloX\r\n0\r\n\r\n", "-1\r\n\r\n", "fffffffffffffffff\r\n\r\n"]
     {
         let (backend, record) = recorder().await;
-        let stand = Stand::new(&[backend.address]);
+        let fixture = Fixture::new(&[backend.address]);
         let head = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
-        let heard = say(stand.address, format!("{head}{body}{SMUGGLED}")).await;
+        let heard = send_raw(fixture.address, format!("{head}{body}{SMUGGLED}")).await;
         assert!(heard.matches("HTTP/1.1 ").count() <= 1, "{body:?}: {heard:?}");
         assert!(!record.lock().unwrap().contains("/smuggled"), "{body:?}");
     }
 }
 
 #[tokio::test]
-async fn what_a_client_does_to_its_body_is_not_held_against_endpoints() {
+async fn a_broken_request_body_is_not_blamed_on_endpoints() {
     let backend = Backend::http(|request: hyper::Request<hyper::body::Incoming>| async move {
         let body = http_body_util::BodyExt::collect(request.into_body()).await;
         empty(if body.is_ok() { 200 } else { 400 })
     })
     .await;
-    let stand = Stand::new(&[backend.address]);
+    let fixture = Fixture::new(&[backend.address]);
     let malformed =
         "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhelloX\r\n0\r\n\r\n";
     for _ in 0..10 {
-        let heard = say(stand.address, malformed).await;
+        let heard = send_raw(fixture.address, malformed).await;
         assert!(heard.starts_with("HTTP/1.1 400 "), "{heard:?}");
     }
-    let traffic = stand.traffic();
+    let traffic = fixture.traffic();
     assert_eq!((traffic.counts.failures, traffic.endpoints[0].counts.failures), (0, 0));
     assert!(!traffic.endpoints[0].is_ejected());
     assert_eq!(traffic.endpoints[0].in_flight, 0);
@@ -129,48 +129,48 @@ async fn what_a_client_does_to_its_body_is_not_held_against_endpoints() {
 #[tokio::test]
 async fn pipelined_requests_are_answered_in_order() {
     let (backend, _record) = recorder().await;
-    let stand = Stand::new(&[backend.address]);
+    let fixture = Fixture::new(&[backend.address]);
     let last = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
-    let heard = say(stand.address, format!("{SMUGGLED}{SMUGGLED}{last}")).await;
+    let heard = send_raw(fixture.address, format!("{SMUGGLED}{SMUGGLED}{last}")).await;
     assert_eq!(heard.matches("HTTP/1.1 200 ").count(), 3, "{heard:?}");
 }
 
 #[tokio::test]
 async fn a_head_has_limits() {
     let (backend, record) = recorder().await;
-    let stand = Stand::new(&[backend.address]);
+    let fixture = Fixture::new(&[backend.address]);
     let long = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(40_000));
     let many = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: y\r\n".repeat(150));
     for bytes in [long, many] {
-        let heard = say(stand.address, bytes).await;
+        let heard = send_raw(fixture.address, bytes).await;
         assert!(heard.starts_with("HTTP/1.1 431 "), "{heard:?}");
     }
     let path = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(70_000));
-    let heard = say(stand.address, path).await;
+    let heard = send_raw(fixture.address, path).await;
     assert!(heard.starts_with("HTTP/1.1 414 ") || heard.starts_with("HTTP/1.1 431 "), "{heard:?}");
     assert_eq!(*record.lock().unwrap(), "");
-    until(|| stand.traffic().malformed == 3).await;
+    until(|| fixture.traffic().malformed == 3).await;
 }
 
 #[tokio::test]
 async fn connect_opens_no_tunnel() {
     let (backend, record) = recorder().await;
-    let stand = Stand::new(&[backend.address]);
-    let heard = say(stand.address, "CONNECT internal:22 HTTP/1.1\r\nHost: internal:22\r\n\r\n").await;
+    let fixture = Fixture::new(&[backend.address]);
+    let heard = send_raw(fixture.address, "CONNECT internal:22 HTTP/1.1\r\nHost: internal:22\r\n\r\n").await;
     assert!(heard.starts_with("HTTP/1.1 501 "), "{heard:?}");
     assert_eq!(*record.lock().unwrap(), "");
 }
 
 #[tokio::test]
-async fn an_answer_with_both_framings_is_passed_on_whole() {
+async fn an_answer_with_both_framings_is_passed_on_completely() {
     let backend = Backend::raw(|mut stream| async move {
         read_head(&mut stream).await;
         let both = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nwhole\r\n0\r\n\r\n";
         stream.write_all(both).await.unwrap();
     })
     .await;
-    let stand = Stand::new(&[backend.address]);
-    let response = stand.client().await.get("/").await.unwrap();
+    let fixture = Fixture::new(&[backend.address]);
+    let response = fixture.client().await.get("/").await.unwrap();
     assert_eq!(response.headers().get("content-length"), None);
     assert_eq!(response.body(), "whole");
 }
@@ -183,9 +183,9 @@ async fn an_answer_that_has_no_body_says_no_length_of_one() {
         }
     })
     .await;
-    let stand = Stand::new(&[backend.address]);
-    assert_eq!(stand.client().await.get("/").await.unwrap().headers().get("content-length"), None);
-    let response = Visitor::new(&stand).await.get("/").await.unwrap();
+    let fixture = Fixture::new(&[backend.address]);
+    assert_eq!(fixture.client().await.get("/").await.unwrap().headers().get("content-length"), None);
+    let response = Http2Client::new(&fixture).await.get("/").await.unwrap();
     assert_eq!((response.status().as_u16(), response.headers().get("content-length")), (204, None));
 }
 
@@ -197,9 +197,9 @@ async fn a_malformed_response_becomes_502() {
             stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab").await;
     })
     .await;
-    let stand = Stand::new(&[backend.address]);
-    assert_eq!(stand.client().await.get("/").await.unwrap().status(), 502);
-    let traffic = stand.traffic();
+    let fixture = Fixture::new(&[backend.address]);
+    assert_eq!(fixture.client().await.get("/").await.unwrap().status(), 502);
+    let traffic = fixture.traffic();
     assert_eq!(
         (traffic.errors(), traffic.endpoints[0].counts.failed_attempts()),
         (1, 1),
@@ -208,7 +208,7 @@ async fn a_malformed_response_becomes_502() {
 }
 
 /// An endpoint that answers as soon as it has read a head.
-async fn hasty(answer: &'static str) -> Backend {
+async fn early_answer(answer: &'static str) -> Backend {
     Backend::raw(move |mut stream| async move {
         // Also a second one, behind a body that came whole after all; until the other side has enough.
         while read_head(&mut stream).await.contains("\r\n\r\n") {
@@ -223,13 +223,13 @@ async fn an_answer_before_the_end_of_the_request_reaches_a_client_that_sends_on(
     let answers =
         ["HTTP/1.1 405 No\r\nContent-Length: 2\r\n\r\nno", "HTTP/1.1 405 No\r\nContent-Length: 0\r\n\r\n"];
     for answer in answers {
-        let backend = hasty(answer).await;
-        let stand = Stand::new(&[backend.address]);
-        let mut stream = TcpStream::connect(stand.address).await.unwrap();
+        let backend = early_answer(answer).await;
+        let fixture = Fixture::new(&[backend.address]);
+        let mut stream = TcpStream::connect(fixture.address).await.unwrap();
         let piece = "x".repeat(50_000);
         stream.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n").await.unwrap();
         stream.write_all(piece.as_bytes()).await.unwrap();
-        until(|| stand.traffic().endpoints[0].counts.requests == 1).await;
+        until(|| fixture.traffic().endpoints[0].counts.requests == 1).await;
         stream.write_all(piece.as_bytes()).await.unwrap();
         // The same connection takes the next request.
         stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.unwrap();
@@ -240,18 +240,19 @@ async fn an_answer_before_the_end_of_the_request_reaches_a_client_that_sends_on(
 }
 
 #[tokio::test]
-async fn a_client_that_never_sends_the_rest_has_its_answer_all_the_same() {
-    let backend = hasty("HTTP/1.1 405 No\r\nContent-Length: 2\r\n\r\nno").await;
-    let stand = Stand::new(&[backend.address]);
-    let heard = say(stand.address, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf").await;
+async fn a_client_that_never_sends_the_rest_of_its_request_still_gets_the_answer() {
+    let backend = early_answer("HTTP/1.1 405 No\r\nContent-Length: 2\r\n\r\nno").await;
+    let fixture = Fixture::new(&[backend.address]);
+    let heard =
+        send_raw(fixture.address, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf").await;
     assert!(heard.starts_with("HTTP/1.1 405") && heard.ends_with("no"), "{heard}");
 }
 
 #[tokio::test]
-async fn a_client_that_waits_to_be_asked_is_not_asked_for_what_nobody_wants() {
-    let backend = hasty("HTTP/1.1 417 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").await;
-    let stand = Stand::new(&[backend.address]);
+async fn a_client_that_expects_100_does_not_get_it_if_its_body_is_not_needed() {
+    let backend = early_answer("HTTP/1.1 417 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").await;
+    let fixture = Fixture::new(&[backend.address]);
     let head = "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 10\r\n\r\n";
-    let heard = say(stand.address, head).await;
+    let heard = send_raw(fixture.address, head).await;
     assert!(heard.contains("HTTP/1.1 417"), "{heard}");
 }

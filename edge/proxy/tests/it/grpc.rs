@@ -154,8 +154,8 @@ async fn call(
     .await
 }
 
-fn stand(backend: &Backend, change: impl FnOnce(&mut ServiceRoute)) -> Stand {
-    Stand::with(&[backend.address], |_, route| {
+fn fixture(backend: &Backend, change: impl FnOnce(&mut ServiceRoute)) -> Fixture {
+    Fixture::with(&[backend.address], |_, route| {
         route.protocol = Protocol::Http2;
         change(route);
     })
@@ -164,8 +164,8 @@ fn stand(backend: &Backend, change: impl FnOnce(&mut ServiceRoute)) -> Stand {
 #[tokio::test]
 async fn calls_of_all_kinds_pass_with_their_metadata_and_outcome() {
     let backend = endpoint(&Arc::default()).await;
-    let stand = stand(&backend, |_| {});
-    let grpc = caller(stand.address).await;
+    let fixture = fixture(&backend, |_| {});
+    let grpc = caller(fixture.address).await;
     assert_eq!(call(&grpc, "/t/Echo", &["one"]).await.unwrap(), ["one"]);
     assert_eq!(call(&grpc, "/t/Echo", &["one", "two", "three"]).await.unwrap(), ["one", "two", "three"]);
     assert_eq!(call(&grpc, "/t/Echo", &[]).await.unwrap(), [""; 0]);
@@ -192,8 +192,8 @@ async fn calls_of_all_kinds_pass_with_their_metadata_and_outcome() {
 #[tokio::test]
 async fn many_calls_at_once_share_what_there_is() {
     let backend = endpoint(&Arc::default()).await;
-    let stand = stand(&backend, |_| {});
-    let grpc = caller(stand.address).await;
+    let fixture = fixture(&backend, |_| {});
+    let grpc = caller(fixture.address).await;
     let calls = (0..500).map(|_| call(&grpc, "/t/Echo", &["x", "y"]));
     for answers in futures_util::future::join_all(calls).await {
         assert_eq!(answers.unwrap(), ["x", "y"]);
@@ -201,8 +201,8 @@ async fn many_calls_at_once_share_what_there_is() {
 }
 
 #[tokio::test]
-async fn what_the_proxy_says_itself_is_an_outcome_of_grpc() {
-    let nobody = Stand::with(&[], |_, route| route.timeouts.endpoint = Duration::ZERO);
+async fn local_replies_have_a_grpc_status() {
+    let nobody = Fixture::with(&[], |_, route| route.timeouts.endpoint = Duration::ZERO);
     let status = call(&caller(nobody.address).await, "/t/Echo", &["one"]).await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable);
     assert_eq!(status.message(), "No endpoint of the service became ready in time; try again.");
@@ -211,7 +211,7 @@ async fn what_the_proxy_says_itself_is_an_outcome_of_grpc() {
 
     let left = Arc::new(Notify::new());
     let backend = endpoint(&left).await;
-    let late = stand(&backend, |route| {
+    let late = fixture(&backend, |route| {
         route.timeouts.response_head = Duration::from_millis(100);
         route.limits.in_flight = std::num::NonZeroU32::new(1);
     });
@@ -229,7 +229,7 @@ async fn what_the_proxy_says_itself_is_an_outcome_of_grpc() {
 
 #[tokio::test]
 async fn an_answer_of_the_proxy_is_its_trailers_only() {
-    let nobody = Stand::with(&[], |_, route| route.timeouts.endpoint = Duration::ZERO);
+    let nobody = Fixture::with(&[], |_, route| route.timeouts.endpoint = Duration::ZERO);
     let mut asked = request("POST", "/t/Echo", "");
     asked.headers_mut().insert("content-type", "application/grpc+proto".parse().unwrap());
     let answer = nobody.client().await.send(asked).await.unwrap();
@@ -250,54 +250,54 @@ fn timed(path: &str, timeout: &'static str) -> Request<http2::Body> {
 }
 
 #[tokio::test]
-async fn a_call_ends_when_its_client_waits_no_more() {
+async fn a_call_ends_at_its_deadline() {
     let left = Arc::new(Notify::new());
     let backend = endpoint(&left).await;
-    let stand = stand(&backend, |_| {});
+    let fixture = fixture(&backend, |_| {});
     let routed = |timeouts: serde_json::Value| {
         let rules = json!([{"backendRefs": [{"name": SERVICE}], "timeouts": timeouts}]);
         let spec =
             Arc::new(serde_json::from_value(json!({"listen": "127.0.0.1:0", "rules": rules})).unwrap());
         let routes = vec![AttachedRoute { name: "calls".into(), created: 1, spec }];
-        stand.table.set_gateway(&Gateway { listen: any(), tls: None, routes }).unwrap()
+        fixture.table.set_gateway(&Gateway { listen: any(), tls: None, routes }).unwrap()
     };
     let ends = async |address, timeout| {
-        let visitor = http2::Visitor::at(address).await;
-        let answer = within(visitor.send(timed("/t/Never", timeout))).await.unwrap();
+        let h2_client = http2::Http2Client::at(address).await;
+        let answer = within(h2_client.send(timed("/t/Never", timeout))).await.unwrap();
         let said = |name: &str| answer.headers().get(name).unwrap().to_str().unwrap();
         let outcome = (answer.status().as_u16(), said("content-type"), said("grpc-status"));
         assert_eq!(outcome, (200, "application/grpc", "4"));
         assert!(hyper::body::Body::is_end_stream(answer.body()), "trailers only");
         within(left.notified()).await;
     };
-    ends(stand.address, "100m").await;
+    ends(fixture.address, "100m").await;
     ends(routed(json!({})), "100m").await;
     ends(routed(json!({"request": "1h"})), "100000u").await;
     ends(routed(json!({"request": "100ms"})), "1H").await;
-    let traffic = stand.traffic();
+    let traffic = fixture.traffic();
     assert_eq!((traffic.counts.requests, traffic.counts.status), (4, [0, 0, 0, 0, 4]), "they count as 504");
     assert_eq!(traffic.endpoints[0].counts.failures, 0, "the endpoint is not to blame");
-    let grpc = caller(stand.address).await;
+    let grpc = caller(fixture.address).await;
     assert_eq!(call(&grpc, "/t/Echo", &["still"]).await.unwrap(), ["still"]);
 }
 
 #[tokio::test]
-async fn an_endpoint_is_told_what_is_left_of_the_time() {
+async fn an_endpoint_gets_the_remaining_timeout() {
     let backend = Backend::http2(100, |request: Request<Incoming>| async move {
         let told = request.headers()["grpc-timeout"].clone();
         Response::builder().header("told", told).body(Empty::<Bytes>::new()).unwrap()
     })
     .await;
-    let mut stand = Stand::with(&[], |_, route| route.protocol = Protocol::Http2);
-    let visitor = http2::Visitor::new(&stand).await;
+    let mut fixture = Fixture::with(&[], |_, route| route.protocol = Protocol::Http2);
+    let h2_client = http2::Http2Client::new(&fixture).await;
     let told = async |timeout| {
-        let answer = within(visitor.send(timed("/t/Echo", timeout))).await.unwrap();
+        let answer = within(h2_client.send(timed("/t/Echo", timeout))).await.unwrap();
         answer.headers().get("told").unwrap().to_str().unwrap().to_owned()
     };
     let started = async {
-        until(|| stand.table.load(SERVICE).is_some_and(|asked| asked.waiting == 1)).await;
-        stand.route.endpoints.push(EndpointRoute::new(id(0), backend.address));
-        stand.table.set_service(&stand.route).unwrap();
+        until(|| fixture.table.load(SERVICE).is_some_and(|asked| asked.waiting == 1)).await;
+        fixture.route.endpoints.push(EndpointRoute::new(id(0), backend.address));
+        fixture.table.set_service(&fixture.route).unwrap();
     };
     let (left, ()) = tokio::join!(told("60S"), started);
     let micros: u64 = left.strip_suffix('u').unwrap().parse().unwrap();
@@ -308,15 +308,16 @@ async fn an_endpoint_is_told_what_is_left_of_the_time() {
 }
 
 #[tokio::test]
-async fn more_calls_than_a_route_lets_in_are_told_so_in_grpc() {
+async fn rate_limited_calls_get_a_grpc_status() {
     let backend = endpoint(&Arc::default()).await;
-    let stand = stand(&backend, |_| {});
+    let fixture = fixture(&backend, |_| {});
     let limits = json!({"requests": {"perSecond": 1, "burst": 1}});
     let spec =
         json!({"listen": "127.0.0.1:0", "limits": limits, "rules": [{"backendRefs": [{"name": SERVICE}]}]});
     let spec = Arc::new(serde_json::from_value(spec).unwrap());
     let routes = vec![AttachedRoute { name: "calls".into(), created: 1, spec }];
-    let grpc = caller(stand.table.set_gateway(&Gateway { listen: any(), tls: None, routes }).unwrap()).await;
+    let grpc =
+        caller(fixture.table.set_gateway(&Gateway { listen: any(), tls: None, routes }).unwrap()).await;
     let calls = (0..4).map(|_| call(&grpc, "/t/Echo", &["x"]));
     let refused: Vec<_> =
         futures_util::future::join_all(calls).await.into_iter().filter_map(Result::err).collect();
@@ -325,17 +326,17 @@ async fn more_calls_than_a_route_lets_in_are_told_so_in_grpc() {
 }
 
 #[tokio::test]
-async fn a_call_that_is_given_up_is_given_up_at_its_endpoint() {
+async fn a_cancelled_call_is_cancelled_at_its_endpoint() {
     let left = Arc::new(Notify::new());
     let backend = endpoint(&left).await;
-    let stand = stand(&backend, |_| {});
-    let grpc = caller(stand.address).await;
+    let fixture = fixture(&backend, |_| {});
+    let grpc = caller(fixture.address).await;
     let given_up = {
         let calling = call(&grpc, "/t/Never", &["one"]);
         tokio::pin!(calling);
         tokio::select! {
             _ = &mut calling => false,
-            () = until(|| stand.table.in_flight(SERVICE, id(0)) == 1) => true,
+            () = until(|| fixture.table.in_flight(SERVICE, id(0)) == 1) => true,
         }
     };
     assert!(given_up);
@@ -346,21 +347,21 @@ async fn a_call_that_is_given_up_is_given_up_at_its_endpoint() {
 #[tokio::test]
 async fn outcomes_that_a_server_is_to_blame_for_count_as_errors_and_eject_it() {
     let backend = endpoint(&Arc::default()).await;
-    let stand = stand(&backend, |route| {
+    let fixture = fixture(&backend, |route| {
         route.outliers = OutlierPolicy { failures_in_a_row: 3, ..OutlierPolicy::default() };
     });
-    let grpc = caller(stand.address).await;
+    let grpc = caller(fixture.address).await;
     for _ in 0..5 {
         call(&grpc, "/t/Missing", &["one"]).await.unwrap_err();
     }
     call(&grpc, "/t/Echo", &["one"]).await.unwrap();
-    let traffic = stand.traffic();
+    let traffic = fixture.traffic();
     assert_eq!(traffic.counts.status, [0, 1, 0, 5, 0], "NOT_FOUND is an answer");
     assert!(!traffic.endpoints[0].is_ejected());
     for path in ["/t/Late", "/t/Other", "/t/Late"] {
         call(&grpc, path, &["one"]).await.unwrap_err();
     }
-    let traffic = stand.traffic();
+    let traffic = fixture.traffic();
     assert_eq!((traffic.counts.status[4], traffic.errors()), (3, 3), "by trailers as by a head alone");
     assert!(traffic.endpoints[0].is_ejected());
 }
@@ -368,18 +369,19 @@ async fn outcomes_that_a_server_is_to_blame_for_count_as_errors_and_eject_it() {
 #[tokio::test]
 async fn calls_are_routed_by_their_method() {
     let backend = endpoint(&Arc::default()).await;
-    let stand = stand(&backend, |_| {});
+    let fixture = fixture(&backend, |_| {});
     let spec = json!({"listen": "127.0.0.1:0", "rules": [
         {"matches": [{"path": {"type": "PathPrefix", "value": "/t"}}], "backendRefs": [{"name": SERVICE}]}]});
     let spec = Arc::new(serde_json::from_value(spec).unwrap());
     let routes = vec![AttachedRoute { name: "calls".into(), created: 1, spec }];
-    let grpc = caller(stand.table.set_gateway(&Gateway { listen: any(), tls: None, routes }).unwrap()).await;
+    let grpc =
+        caller(fixture.table.set_gateway(&Gateway { listen: any(), tls: None, routes }).unwrap()).await;
     assert_eq!(call(&grpc, "/t/Echo", &["one"]).await.unwrap(), ["one"]);
     assert_eq!(call(&grpc, "/t/Other", &["one"]).await.unwrap_err().code(), Code::Unavailable);
     assert_eq!(call(&grpc, "/t/Late", &["one"]).await.unwrap_err().code(), Code::Internal);
     let unknown = call(&grpc, "/elsewhere/Echo", &["one"]).await.unwrap_err();
     assert_eq!((unknown.code(), unknown.message()), (Code::Unimplemented, "No route is for this request."));
-    let route = stand.table.route_traffic().remove(0);
+    let route = fixture.table.route_traffic().remove(0);
     assert_eq!(
         (route.requests, route.status),
         (3, [0, 1, 0, 0, 2]),
@@ -394,8 +396,8 @@ async fn a_response_that_is_no_grpc_counts_by_its_status() {
         Response::builder().status(502).body(Empty::<Bytes>::new()).unwrap()
     })
     .await;
-    let stand = stand(&backend, |_| {});
-    let status = call(&caller(stand.address).await, "/t/Echo", &["one"]).await.unwrap_err();
+    let fixture = fixture(&backend, |_| {});
+    let status = call(&caller(fixture.address).await, "/t/Echo", &["one"]).await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable, "as the client maps 502");
-    assert_eq!(stand.traffic().counts.status[4], 1);
+    assert_eq!(fixture.traffic().counts.status[4], 1);
 }

@@ -19,14 +19,14 @@ use crate::kit::*;
 pub(crate) type Body = http_body_util::combinators::BoxBody<Bytes, std::io::Error>;
 
 /// A connection of a client that speaks HTTP/2.
-pub(crate) struct Visitor {
+pub(crate) struct Http2Client {
     sender: SendRequest<Body>,
     connection: JoinSet<hyper::Result<()>>,
 }
 
-impl Visitor {
-    pub(crate) async fn new(stand: &Stand) -> Self {
-        Self::at(stand.address).await
+impl Http2Client {
+    pub(crate) async fn new(fixture: &Fixture) -> Self {
+        Self::at(fixture.address).await
     }
 
     pub(crate) async fn at(address: std::net::SocketAddr) -> Self {
@@ -98,20 +98,20 @@ async fn many_requests_share_a_connection_and_none_waits_for_another() {
         }
     })
     .await;
-    let stand = Stand::new(&[backend.address]);
-    let visitor = Visitor::new(&stand).await;
-    let mut slow: Vec<_> = (0..50).map(|_| Box::pin(visitor.get("/slow"))).collect();
+    let fixture = Fixture::new(&[backend.address]);
+    let h2_client = Http2Client::new(&fixture).await;
+    let mut slow: Vec<_> = (0..50).map(|_| Box::pin(h2_client.get("/slow"))).collect();
     for future in &mut slow {
         assert!(futures_util::poll!(future).is_pending());
     }
-    until_async(|| async { stand.table.in_flight(SERVICE, id(0)) == 50 }, &mut slow).await;
-    let quick = visitor.get("/quick?x=1").await.unwrap();
+    until_async(|| async { fixture.table.in_flight(SERVICE, id(0)) == 50 }, &mut slow).await;
+    let quick = h2_client.get("/quick?x=1").await.unwrap();
     assert_eq!(quick.body(), "shop.example/quick?x=1");
     go.add_permits(50);
     for answer in within(futures_util::future::join_all(slow)).await {
         assert_eq!(answer.unwrap().body(), "shop.example/slow");
     }
-    assert_eq!(stand.traffic().counts.requests, 51);
+    assert_eq!(fixture.traffic().counts.requests, 51);
 }
 
 /// Waits for a condition while these futures go on.
@@ -132,16 +132,16 @@ pub(crate) async fn until_async<F: Future + Unpin, C: Future<Output = bool>>(
 }
 
 #[tokio::test]
-async fn bodies_stream_both_ways_and_trailers_come_behind_them() {
+async fn bodies_stream_both_ways_followed_by_trailers() {
     let backend = echo().await;
-    let stand = Stand::new(&[backend.address]);
-    let visitor = Visitor::new(&stand).await;
+    let fixture = Fixture::new(&[backend.address]);
+    let h2_client = Http2Client::new(&fixture).await;
     let (pieces, body) = piecewise();
     let mut asked = request("/", body);
     asked.headers_mut().insert("te", "trailers".parse().unwrap());
     // HTTP/1.1, which the endpoint speaks, wants them announced.
     asked.headers_mut().insert("trailer", "x-end".parse().unwrap());
-    let sending = visitor.send(asked);
+    let sending = h2_client.send(asked);
     let (answer, ()) = tokio::join!(sending, async { pieces.send(piece("one")).await.unwrap() });
     let mut answer = answer.unwrap().into_body();
     // The answer begins while the request goes on: nothing waits for the end.
@@ -161,13 +161,16 @@ async fn bodies_stream_both_ways_and_trailers_come_behind_them() {
 #[tokio::test]
 async fn a_large_body_passes_with_small_windows() {
     let backend = echo().await;
-    let stand = Stand::new(&[backend.address]);
-    let visitor = Visitor::new(&stand).await;
+    let fixture = Fixture::new(&[backend.address]);
+    let h2_client = Http2Client::new(&fixture).await;
     let bytes = Bytes::from((0..20_000_000_u32).map(|n| (n % 251) as u8).collect::<Vec<_>>());
     let body = Full::new(bytes.clone()).map_err(|never| match never {}).boxed();
-    let answer = within(visitor.send(request("/", body))).await.unwrap().into_body();
+    let answer = within(h2_client.send(request("/", body))).await.unwrap().into_body();
     assert!(within(answer.collect()).await.unwrap().to_bytes() == bytes);
-    assert_eq!((stand.traffic().counts.bytes_in, stand.traffic().counts.bytes_out), (20_000_000, 20_000_000));
+    assert_eq!(
+        (fixture.traffic().counts.bytes_in, fixture.traffic().counts.bytes_out),
+        (20_000_000, 20_000_000)
+    );
 }
 
 #[tokio::test]
@@ -179,16 +182,16 @@ async fn an_answer_without_its_request_ends_the_stream_at_once() {
         let _ = stream.read_to_end(&mut Vec::new()).await;
     })
     .await;
-    let stand = Stand::new(&[backend.address]);
-    let visitor = Visitor::new(&stand).await;
+    let fixture = Fixture::new(&[backend.address]);
+    let h2_client = Http2Client::new(&fixture).await;
     let (pieces, body) = piecewise();
-    let (answer, _) = tokio::join!(visitor.send(request("/", body)), pieces.send(piece("one")));
+    let (answer, _) = tokio::join!(h2_client.send(request("/", body)), pieces.send(piece("one")));
     let answer = answer.unwrap();
     assert_eq!(answer.status(), 405);
     // The other pieces are not waited for, though they are not over.
     assert_eq!(within(answer.into_body().collect()).await.unwrap().to_bytes(), "no");
     drop(pieces);
-    assert_eq!(visitor.get("/").await.unwrap().status(), 405);
+    assert_eq!(h2_client.get("/").await.unwrap().status(), 405);
 }
 
 #[tokio::test]
@@ -202,26 +205,26 @@ async fn each_request_has_deadlines_of_its_own() {
         Response::new(Full::new(Bytes::from_static(b"yes")))
     })
     .await;
-    let stand = Stand::with(&[backend.address], |_, route| {
+    let fixture = Fixture::with(&[backend.address], |_, route| {
         route.timeouts.response_head = Duration::from_millis(200);
         route.timeouts.stream_idle = Duration::from_millis(400);
         route.timeouts.client_idle = DEADLINE;
     });
-    let visitor = Visitor::new(&stand).await;
+    let h2_client = Http2Client::new(&fixture).await;
     let (pieces, body) = piecewise();
     let stalled = async {
-        let (answer, _) = tokio::join!(visitor.send(request("/upload", body)), pieces.send(piece("one")));
+        let (answer, _) = tokio::join!(h2_client.send(request("/upload", body)), pieces.send(piece("one")));
         answer
     };
-    let (late, reset) = within(async { tokio::join!(visitor.get("/never"), stalled) }).await;
+    let (late, reset) = within(async { tokio::join!(h2_client.get("/never"), stalled) }).await;
     assert_eq!(late.unwrap().status(), StatusCode::GATEWAY_TIMEOUT);
     reset.unwrap_err();
     // The connection and its other streams have nothing to do with it.
-    assert_eq!(visitor.get("/").await.unwrap().body(), "yes");
+    assert_eq!(h2_client.get("/").await.unwrap().body(), "yes");
 }
 
 #[tokio::test]
-async fn a_request_that_is_taken_back_is_taken_from_its_endpoint() {
+async fn a_reset_request_is_cancelled_at_its_endpoint() {
     let came = Arc::new(Notify::new());
     let told = Arc::clone(&came);
     let backend = Backend::http(move |_request: Request<_>| {
@@ -229,18 +232,18 @@ async fn a_request_that_is_taken_back_is_taken_from_its_endpoint() {
         std::future::pending::<Response<Full<Bytes>>>()
     })
     .await;
-    let stand = Stand::new(&[backend.address]);
-    let visitor = Visitor::new(&stand).await;
-    let asking = visitor.get("/");
+    let fixture = Fixture::new(&[backend.address]);
+    let h2_client = Http2Client::new(&fixture).await;
+    let asking = h2_client.get("/");
     tokio::select! {
         _ = asking => unreachable!("it never answers"),
         () = within(came.notified()) => {}
     }
-    until(|| stand.table.in_flight(SERVICE, id(0)) == 0).await;
+    until(|| fixture.table.in_flight(SERVICE, id(0)) == 0).await;
 }
 
 #[tokio::test]
-async fn a_drained_endpoint_finishes_the_streams_that_it_has() {
+async fn a_draining_endpoint_finishes_its_streams() {
     let (came, go) = (Arc::new(Notify::new()), Arc::new(Semaphore::new(0)));
     let (told, gate) = (Arc::clone(&came), Arc::clone(&go));
     let leaving = Backend::http(move |_request: Request<_>| {
@@ -253,28 +256,28 @@ async fn a_drained_endpoint_finishes_the_streams_that_it_has() {
     })
     .await;
     let staying = Backend::named("staying").await;
-    let stand = Stand::new(&[leaving.address]);
-    let visitor = Visitor::new(&stand).await;
-    let mut asked = Box::pin(visitor.get("/"));
+    let fixture = Fixture::new(&[leaving.address]);
+    let h2_client = Http2Client::new(&fixture).await;
+    let mut asked = Box::pin(h2_client.get("/"));
     tokio::select! {
         _ = &mut asked => unreachable!("it waits"),
         () = within(came.notified()) => {}
     }
-    let mut route = stand.route.clone();
+    let mut route = fixture.route.clone();
     route.endpoints.push(proxy::EndpointRoute::new(id(1), staying.address));
-    stand.table.set_service(&route).unwrap();
-    stand.table.set_endpoint_state(SERVICE, id(0), EndpointState::Draining).unwrap();
+    fixture.table.set_service(&route).unwrap();
+    fixture.table.set_endpoint_state(SERVICE, id(0), EndpointState::Draining).unwrap();
     for _ in 0..20 {
-        assert_eq!(visitor.get("/").await.unwrap().body(), "staying");
+        assert_eq!(h2_client.get("/").await.unwrap().body(), "staying");
     }
-    assert_eq!(stand.table.in_flight(SERVICE, id(0)), 1);
+    assert_eq!(fixture.table.in_flight(SERVICE, id(0)), 1);
     go.add_permits(1);
-    let (answer, ()) = within(async { tokio::join!(asked, stand.table.drained(SERVICE, id(0))) }).await;
+    let (answer, ()) = within(async { tokio::join!(asked, fixture.table.drained(SERVICE, id(0))) }).await;
     assert_eq!(answer.unwrap().body(), "slow");
 }
 
 #[tokio::test]
-async fn a_service_that_goes_and_a_proxy_that_stops_let_streams_finish_and_say_goodbye() {
+async fn removed_services_and_stopping_proxies_send_goaway_and_let_streams_finish() {
     for stops in [false, true] {
         let (came, go) = (Arc::new(Notify::new()), Arc::new(Semaphore::new(0)));
         let (told, gate) = (Arc::clone(&came), Arc::clone(&go));
@@ -287,8 +290,8 @@ async fn a_service_that_goes_and_a_proxy_that_stops_let_streams_finish_and_say_g
             }
         })
         .await;
-        let stand = Stand::new(&[backend.address]);
-        let (busy, idle) = (Visitor::new(&stand).await, Visitor::new(&stand).await);
+        let fixture = Fixture::new(&[backend.address]);
+        let (busy, idle) = (Http2Client::new(&fixture).await, Http2Client::new(&fixture).await);
         let mut asked = Box::pin(busy.get("/"));
         tokio::select! {
             _ = &mut asked => unreachable!("it waits"),
@@ -296,10 +299,10 @@ async fn a_service_that_goes_and_a_proxy_that_stops_let_streams_finish_and_say_g
         }
         let mut ending = JoinSet::new();
         if stops {
-            let proxy = stand.proxy;
+            let proxy = fixture.proxy;
             ending.spawn(async move { proxy.shutdown(DEADLINE).await.connections_cut });
         } else {
-            assert!(stand.table.remove_service(SERVICE));
+            assert!(fixture.table.remove_service(SERVICE));
         }
         idle.closed().await;
         go.add_permits(1);
@@ -312,27 +315,27 @@ async fn a_service_that_goes_and_a_proxy_that_stops_let_streams_finish_and_say_g
 #[tokio::test]
 async fn an_idle_connection_is_ended_without_losing_a_request() {
     let backend = Backend::named("a").await;
-    let stand = Stand::with(&[backend.address], |_, route| {
+    let fixture = Fixture::with(&[backend.address], |_, route| {
         route.timeouts.client_idle = Duration::from_millis(50);
         // Bytes that are no request are no beginning of one.
         route.timeouts.request_head = DEADLINE * 10;
     });
-    let visitor = Visitor::new(&stand).await;
-    visitor.get("/").await.unwrap();
-    within(visitor.closed()).await;
-    assert_eq!(stand.traffic().malformed, 0);
+    let h2_client = Http2Client::new(&fixture).await;
+    h2_client.get("/").await.unwrap();
+    within(h2_client.closed()).await;
+    assert_eq!(fixture.traffic().malformed, 0);
 }
 
 #[tokio::test]
-async fn what_cannot_be_answered_is_said_without_a_word_about_the_connection() {
-    let stand = Stand::with(&[], |_, route| route.timeouts.endpoint = Duration::ZERO);
-    let visitor = Visitor::new(&stand).await;
-    let answer = visitor.get("/").await.unwrap();
+async fn local_replies_over_http2_have_no_connection_headers() {
+    let fixture = Fixture::with(&[], |_, route| route.timeouts.endpoint = Duration::ZERO);
+    let h2_client = Http2Client::new(&fixture).await;
+    let answer = h2_client.get("/").await.unwrap();
     assert_eq!(
         (answer.status(), answer.headers().get("retry-after").is_some()),
         (StatusCode::SERVICE_UNAVAILABLE, true)
     );
     let tunnel = Request::connect("shop.example:80").body(whole("")).unwrap();
-    let answer = within(visitor.send(tunnel)).await.unwrap();
+    let answer = within(h2_client.send(tunnel)).await.unwrap();
     assert_eq!((answer.status(), answer.headers().get("connection")), (StatusCode::NOT_IMPLEMENTED, None));
 }

@@ -1,4 +1,4 @@
-//! What the tests share: endpoints that behave as told, and clients that say exactly what they are told to.
+//! What the tests share: scripted endpoints, and clients that send exactly what they are given.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-/// No wait of a test is meant to last so long: it is there to fail instead of hanging.
+/// Longer than any wait of a test should last, so that tests fail instead of hanging.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
 pub(crate) const SERVICE: &str = "shop";
@@ -31,14 +31,14 @@ pub(crate) fn any() -> SocketAddr {
 }
 
 /// A proxy with one service.
-pub(crate) struct Stand {
+pub(crate) struct Fixture {
     pub(crate) proxy: Proxy,
     pub(crate) table: Table,
     pub(crate) route: ServiceRoute,
     pub(crate) address: SocketAddr,
 }
 
-impl Stand {
+impl Fixture {
     pub(crate) fn new(endpoints: &[SocketAddr]) -> Self {
         Self::with(endpoints, |_config, _route| {})
     }
@@ -78,7 +78,7 @@ impl Client {
         Self::over(TcpStream::connect(address).await.unwrap()).await
     }
 
-    /// Over a stream that is there.
+    /// Over an existing stream.
     pub(crate) async fn over(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Self {
         let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
         let mut tasks = JoinSet::new();
@@ -115,7 +115,7 @@ pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(DEADLINE, future).await.expect("it took too long")
 }
 
-/// Waits until a condition holds, looking again after everybody else has had a turn.
+/// Waits until a condition holds, and lets other tasks run in between.
 pub(crate) async fn until(mut holds: impl FnMut() -> bool) {
     within(async {
         while !holds() {
@@ -127,7 +127,7 @@ pub(crate) async fn until(mut holds: impl FnMut() -> bool) {
 }
 
 /// Sends bytes as they are and reads until the other side closes.
-pub(crate) async fn say(address: SocketAddr, bytes: impl AsRef<[u8]>) -> String {
+pub(crate) async fn send_raw(address: SocketAddr, bytes: impl AsRef<[u8]>) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     // The proxy may have closed after the first wrong byte.
     let _ = stream.write_all(bytes.as_ref()).await;
@@ -166,7 +166,7 @@ impl Backend {
         Self::raw(serve).await
     }
 
-    /// As [`Self::http`], over HTTP/2, of which the endpoint allows so many requests at once on a connection.
+    /// As [`Self::http`], over HTTP/2, with at most this many concurrent `streams` on a connection.
     pub(crate) async fn http2<A, F, B>(streams: u32, answer: A) -> Self
     where
         A: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
@@ -189,7 +189,7 @@ impl Backend {
         Self::raw(serve).await
     }
 
-    /// Treats each connection as told.
+    /// Serves each connection with `serve`.
     pub(crate) async fn raw<S, F>(serve: S) -> Self
     where
         S: Fn(TcpStream) -> F + Send + 'static,
@@ -227,7 +227,7 @@ pub(crate) fn empty(status: u16) -> Response<Empty<Bytes>> {
     Response::builder().status(status).body(Empty::new()).unwrap()
 }
 
-/// Reads one request's head, and as much of a body as came with it, from a raw connection.
+/// Reads the head of a request, and as much of the body as was received with it, from a raw connection.
 pub(crate) async fn read_head(stream: &mut TcpStream) -> String {
     let mut head = Vec::new();
     let mut piece = [0; 4096];

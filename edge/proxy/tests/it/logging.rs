@@ -17,16 +17,16 @@ fn log(file: &Path, more: &Value) -> AccessLog {
     serde_json::from_value(declared).unwrap()
 }
 
-/// A stand whose service has a log in a folder of its own.
-fn stand(endpoints: &[std::net::SocketAddr], more: &Value) -> (Stand, tempfile::TempDir, PathBuf) {
+/// A fixture whose service has a log in a folder of its own.
+fn fixture(endpoints: &[std::net::SocketAddr], more: &Value) -> (Fixture, tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("access.log");
     let declared = log(&path, more);
-    let stand = Stand::with(endpoints, |_, route| {
+    let fixture = Fixture::with(endpoints, |_, route| {
         route.access_log = Some(declared);
         route.balance = proxy::Balance::RoundRobin;
     });
-    (stand, folder, path)
+    (fixture, folder, path)
 }
 
 async fn lines(path: &Path, count: usize) -> Vec<String> {
@@ -43,8 +43,8 @@ async fn objects(path: &Path, count: usize) -> Vec<Value> {
 async fn each_request_is_a_line_with_who_asked_who_answered_and_how_long_it_took() {
     let good = Backend::named("good").await;
     let gone = Backend::named("gone").await.stop().await;
-    let (stand, _folder, path) = stand(&[gone, good.address], &json!({}));
-    let mut client = stand.client().await;
+    let (fixture, _folder, path) = fixture(&[gone, good.address], &json!({}));
+    let mut client = fixture.client().await;
     let mut asked = request("GET", "/carts?id=1", "");
     let headers = asked.headers_mut();
     headers.insert("user-agent", "test/1 \"quoted\"".parse().unwrap());
@@ -72,20 +72,20 @@ async fn each_request_is_a_line_with_who_asked_who_answered_and_how_long_it_took
 }
 
 #[tokio::test]
-async fn what_the_proxy_says_itself_and_whom_it_lost_is_logged_too() {
-    let (held, _folder, path) = stand(&[], &json!({}));
-    let stand = held;
-    let refused = say(stand.address, "GET / HTTP/1.1\r\nConnection: close\r\n\r\n").await;
+async fn local_replies_and_disconnected_clients_are_logged_too() {
+    let (held, _folder, path) = fixture(&[], &json!({}));
+    let fixture = held;
+    let refused = send_raw(fixture.address, "GET / HTTP/1.1\r\nConnection: close\r\n\r\n").await;
     assert!(refused.starts_with("HTTP/1.1 400"), "{refused}");
     let line = objects(&path, 1).await.remove(0);
     assert_eq!((&line["status"], &line["tries"]), (&json!(400), &json!(0)), "{line}");
     assert!(line["bytes"].as_u64().unwrap() > 10 && line.get("replica").is_none(), "{line}");
 
     // This one waits for an endpoint until its client has had enough.
-    let stream = tokio::net::TcpStream::connect(stand.address).await.unwrap();
+    let stream = tokio::net::TcpStream::connect(fixture.address).await.unwrap();
     let mut client = Client::over(stream).await;
     let asked = client.get("/waits");
-    let traffic = || stand.table.load(SERVICE).unwrap().waiting;
+    let traffic = || fixture.table.load(SERVICE).unwrap().waiting;
     tokio::select! {
         _ = asked => panic!("nobody can answer"),
         () = until(|| traffic() == 1) => {}
@@ -96,9 +96,9 @@ async fn what_the_proxy_says_itself_and_whom_it_lost_is_logged_too() {
 }
 
 #[tokio::test]
-async fn a_head_that_is_refused_is_a_line_of_its_own_and_a_body_none() {
+async fn a_refused_head_is_logged_and_a_refused_body_is_not_logged_twice() {
     let good = Backend::named("good").await;
-    let (stand, _folder, path) = stand(&[good.address], &json!({}));
+    let (fixture, _folder, path) = fixture(&[good.address], &json!({}));
     let asked = "POST /a HTTP/1.1\r\nHost: a\r\n";
     let long = "x".repeat(40_000);
     for (bytes, said) in [
@@ -108,7 +108,7 @@ async fn a_head_that_is_refused_is_a_line_of_its_own_and_a_body_none() {
         (format!("{asked}Connection: close\r\n\r\n"), &[json!(200)]),
     ] {
         let before = fs::read_to_string(&path).unwrap_or_default().lines().count();
-        say(stand.address, bytes).await;
+        send_raw(fixture.address, bytes).await;
         let lines = objects(&path, before + said.len()).await.split_off(before);
         assert_eq!(lines.iter().map(|line| line["status"].clone()).collect::<Vec<_>>(), said, "{lines:?}");
         let refused = lines.iter().filter(|line| line.get("method").is_none());
@@ -122,9 +122,9 @@ async fn a_head_that_is_refused_is_a_line_of_its_own_and_a_body_none() {
 #[tokio::test]
 async fn a_combined_log_cannot_be_forged() {
     let good = Backend::named("good").await;
-    let (stand, _folder, path) = stand(&[good.address], &json!({"format": "combined"}));
+    let (fixture, _folder, path) = fixture(&[good.address], &json!({"format": "combined"}));
     let head = b"GET /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\nUser-Agent: a\" 200\t1 \"\xff\r\n\r\n";
-    say(stand.address, head).await;
+    send_raw(fixture.address, head).await;
     let line = lines(&path, 1).await.remove(0);
     let (before, after) = line.split_once('[').unwrap();
     assert_eq!(before, "127.0.0.1 - - ");
@@ -133,16 +133,16 @@ async fn a_combined_log_cannot_be_forged() {
 }
 
 #[tokio::test]
-async fn a_route_logs_with_its_name_whoever_answers_once() {
+async fn a_route_logs_each_request_once_with_its_name() {
     let hang = |stream: TcpStream| async move {
         let _held = stream;
         std::future::pending::<()>().await;
     };
     let (good, slow) = (Backend::named("good").await, Backend::raw(hang).await);
-    let stand = Stand::new(&[good.address]);
+    let fixture = Fixture::new(&[good.address]);
     let mut hanging = ServiceRoute::without_listener("slow");
     hanging.endpoints.push(proxy::EndpointRoute::new(id(0), slow.address));
-    stand.table.set_service(&hanging).unwrap();
+    fixture.table.set_service(&hanging).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("routes.log");
     let spec = json!({
@@ -156,7 +156,7 @@ async fn a_route_logs_with_its_name_whoever_answers_once() {
     let spec: RouteSpec = serde_json::from_value(spec).unwrap();
     let route = AttachedRoute { name: "web".into(), created: 1, spec: Arc::new(spec) };
     let address =
-        stand.table.set_gateway(&Gateway { listen: any(), tls: None, routes: vec![route] }).unwrap();
+        fixture.table.set_gateway(&Gateway { listen: any(), tls: None, routes: vec![route] }).unwrap();
     let mut client = Client::connect(address).await;
     for asked in ["/", "/slow", "/old"] {
         client.get(asked).await.unwrap();
@@ -170,14 +170,14 @@ async fn a_route_logs_with_its_name_whoever_answers_once() {
 }
 
 #[tokio::test]
-async fn files_move_on_by_size_and_one_that_somebody_moved_is_begun_anew() {
+async fn files_are_rotated_by_size_and_a_moved_one_is_recreated() {
     let good = Backend::named("good").await;
-    let (stand, folder, path) = stand(&[good.address], &json!({"size": "4Ki", "keep": 3}));
-    let mut client = stand.client().await;
+    let (fixture, folder, path) = fixture(&[good.address], &json!({"size": "4Ki", "keep": 3}));
+    let mut client = fixture.client().await;
     for number in 0..60 {
         client.get(&format!("/{number}")).await.unwrap();
     }
-    let state = || stand.table.access_logs().remove(0);
+    let state = || fixture.table.access_logs().remove(0);
     until(|| state().written == 60).await;
     let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap_or_default();
     let kept: String = ["access.log.3", "access.log.2", "access.log.1", "access.log"].map(read).concat();
@@ -204,27 +204,27 @@ async fn files_move_on_by_size_and_one_that_somebody_moved_is_begun_anew() {
 }
 
 #[tokio::test]
-async fn a_log_that_cannot_be_written_costs_no_request_and_is_counted() {
+async fn a_log_that_cannot_be_written_fails_no_request_and_is_counted() {
     let good = Backend::named("good").await;
-    let stand = Stand::with(&[good.address], |_, route| {
+    let fixture = Fixture::with(&[good.address], |_, route| {
         route.access_log = Some(log(Path::new("/no/such/folder/access.log"), &json!({})));
     });
-    let mut client = stand.client().await;
+    let mut client = fixture.client().await;
     for _ in 0..10 {
         assert_eq!(client.get("/").await.unwrap().body(), "good");
     }
-    until(|| stand.table.access_logs()[0].dropped == 10).await;
+    until(|| fixture.table.access_logs()[0].dropped == 10).await;
 }
 
 #[tokio::test]
-async fn a_proxy_that_ends_has_written_what_it_was_asked() {
+async fn a_proxy_that_ends_has_written_all_log_lines() {
     let good = Backend::named("good").await;
-    let (stand, _folder, path) = stand(&[good.address], &json!({}));
-    let mut client = stand.client().await;
+    let (fixture, _folder, path) = fixture(&[good.address], &json!({}));
+    let mut client = fixture.client().await;
     for _ in 0..50 {
         client.get("/").await.unwrap();
     }
     drop(client);
-    stand.proxy.shutdown(DEADLINE).await;
+    fixture.proxy.shutdown(DEADLINE).await;
     assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 50);
 }

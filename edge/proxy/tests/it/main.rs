@@ -1,35 +1,35 @@
-//! The proxy through its public face: real sockets, real endpoints, one of them killed now and then.
+//! The proxy through its public interface: real sockets, real endpoints, one of them killed now and then.
 
 mod hashing;
 mod kit;
 
 mod breaking;
+mod churn;
 mod draining;
+mod forwarding;
 mod frames;
 mod framing;
 mod grpc;
+mod half_closed;
 mod hedging;
 mod http2;
+mod idle;
 mod limits;
 mod logging;
 mod multiplex;
-mod passing;
 mod plain;
-mod preamble;
-mod resting;
+mod proxy_protocol;
 mod retrying;
 mod routing;
 mod shedding;
-mod silent;
+mod slow_endpoints;
 mod slow_start;
-mod slowness;
-mod storm;
-mod succeeding;
 mod table;
+mod takeover;
 mod tcp;
 mod tls;
-mod torn;
 mod tracing;
+mod truncated;
 mod udp;
 mod upgrading;
 mod waiting;

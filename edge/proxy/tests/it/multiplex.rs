@@ -15,21 +15,21 @@ use tokio::net::TcpStream;
 use tokio::sync::{Notify, Semaphore};
 
 use crate::frames::{
-    ACK, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PREFACE, RST_STREAM, Raw, SETTINGS, frame,
+    ACK, DATA, END_HEADERS, END_STREAM, FrameStream, GOAWAY, HEADERS, PREFACE, RST_STREAM, SETTINGS, frame,
 };
-use crate::http2::{Visitor, piece, piecewise, until_async, whole};
+use crate::http2::{Http2Client, piece, piecewise, until_async, whole};
 use crate::kit::*;
 
 /// As many as any test needs.
 const MANY: u32 = 1000;
 
-fn stand(endpoints: &[&Backend]) -> Stand {
-    stand_with(endpoints, |_| {})
+fn fixture(endpoints: &[&Backend]) -> Fixture {
+    fixture_with(endpoints, |_| {})
 }
 
-fn stand_with(endpoints: &[&Backend], change: impl FnOnce(&mut proxy::ServiceRoute)) -> Stand {
+fn fixture_with(endpoints: &[&Backend], change: impl FnOnce(&mut proxy::ServiceRoute)) -> Fixture {
     let addresses: Vec<_> = endpoints.iter().map(|backend| backend.address).collect();
-    Stand::with(&addresses, |_, route| {
+    Fixture::with(&addresses, |_, route| {
         route.protocol = Protocol::Http2;
         change(route);
     })
@@ -49,7 +49,7 @@ async fn echo() -> Backend {
 }
 
 /// An endpoint that is told frame by frame what to say; it has said its settings and heard the preface.
-async fn by_frames<F>(serve: impl Fn(Raw, usize) -> F + Clone + Send + 'static) -> Backend
+async fn by_frames<F>(serve: impl Fn(FrameStream, usize) -> F + Clone + Send + 'static) -> Backend
 where
     F: Future<Output = ()> + Send + 'static,
 {
@@ -60,7 +60,7 @@ where
             let mut preface = [0; PREFACE.len()];
             stream.read_exact(&mut preface).await.unwrap();
             assert_eq!(preface, PREFACE);
-            let mut raw = Raw(stream);
+            let mut raw = FrameStream(stream);
             raw.send(&[frame(SETTINGS, 0, 0, &[]), frame(SETTINGS, ACK, 0, &[])]).await;
             serve(raw, nth).await;
         }
@@ -69,7 +69,7 @@ where
 }
 
 /// Answers a stream with 200 and a word. 0x88 is `:status: 200` in HPACK's static table.
-async fn answer(raw: &mut Raw, stream: u32, word: &str) {
+async fn answer(raw: &mut FrameStream, stream: u32, word: &str) {
     let head = frame(HEADERS, END_HEADERS, stream, &[0x88]);
     raw.send(&[head, frame(DATA, END_STREAM, stream, word.as_bytes())]).await;
 }
@@ -97,11 +97,11 @@ async fn many_requests_share_one_connection_and_none_waits_for_another() {
         }
     })
     .await;
-    let stand = stand(&[&backend]);
-    let visitor = Visitor::new(&stand).await;
-    let mut slow: Vec<_> = (0..50).map(|_| Box::pin(visitor.get("/slow"))).collect();
-    until_async(|| async { stand.table.in_flight(SERVICE, id(0)) == 50 }, &mut slow).await;
-    assert_eq!(visitor.get("/quick").await.unwrap().body(), "quick");
+    let fixture = fixture(&[&backend]);
+    let h2_client = Http2Client::new(&fixture).await;
+    let mut slow: Vec<_> = (0..50).map(|_| Box::pin(h2_client.get("/slow"))).collect();
+    until_async(|| async { fixture.table.in_flight(SERVICE, id(0)) == 50 }, &mut slow).await;
+    assert_eq!(h2_client.get("/quick").await.unwrap().body(), "quick");
     go.add_permits(1);
     for answer in within(join_all(slow)).await {
         assert_eq!(answer.unwrap().body(), "slow");
@@ -110,7 +110,7 @@ async fn many_requests_share_one_connection_and_none_waits_for_another() {
 }
 
 #[tokio::test]
-async fn the_head_is_said_as_http2_says_it_whatever_the_client_speaks() {
+async fn the_head_is_translated_to_http2_whatever_the_client_speaks() {
     let backend = Backend::http2(MANY, |request: Request<Incoming>| async move {
         let headers = request.headers();
         let named = |name: &str| headers.get(name).map_or("-", |value| value.to_str().unwrap());
@@ -119,21 +119,21 @@ async fn the_head_is_said_as_http2_says_it_whatever_the_client_speaks() {
         Response::new(Full::new(Bytes::from(said)))
     })
     .await;
-    let stand = stand(&[&backend]);
+    let fixture = fixture(&[&backend]);
     let mut old = request("GET", "/a?b=c", "");
     for (name, value) in [("te", "trailers"), ("connection", "te, keep-alive")] {
         old.headers_mut().append(name, value.parse().unwrap());
     }
-    let answer = stand.client().await.send(old).await.unwrap();
+    let answer = fixture.client().await.send(old).await.unwrap();
     assert_eq!(answer.body(), "http://shop.example/a?b=c - trailers -");
-    let answer = Visitor::new(&stand).await.get("/a?b=c").await.unwrap();
+    let answer = Http2Client::new(&fixture).await.get("/a?b=c").await.unwrap();
     assert_eq!(answer.body(), "http://shop.example/a?b=c - - -");
     // A wish for another protocol stays unanswered, as a server may leave it; this one has no key of a WebSocket.
     let mut wish = request("GET", "/", "");
     for (name, value) in [("connection", "upgrade"), ("upgrade", "websocket")] {
         wish.headers_mut().append(name, value.parse().unwrap());
     }
-    let answer = stand.client().await.send(wish).await.unwrap();
+    let answer = fixture.client().await.send(wish).await.unwrap();
     assert_eq!(
         (answer.status(), answer.body()),
         (StatusCode::OK, &Bytes::from("http://shop.example/ - - -"))
@@ -166,18 +166,18 @@ async fn no_more_requests_are_on_a_connection_than_the_endpoint_allows() {
         }
     })
     .await;
-    let stand = stand(&[&backend]);
-    let visitor = Visitor::new(&stand).await;
-    for answer in within(join_all((0..90).map(|_| visitor.get("/")))).await {
+    let fixture = fixture(&[&backend]);
+    let h2_client = Http2Client::new(&fixture).await;
+    for answer in within(join_all((0..90).map(|_| h2_client.get("/")))).await {
         assert_eq!(answer.unwrap().status(), 200);
     }
     assert_eq!(now.load(Ordering::SeqCst), 90, "each came once: none was refused and sent again");
     assert!(most.load(Ordering::SeqCst) <= 3, "{most:?}");
-    assert_eq!(stand.traffic().counts.retries, 0);
+    assert_eq!(fixture.traffic().counts.retries, 0);
 }
 
 #[tokio::test]
-async fn what_an_endpoint_refuses_unseen_goes_to_another_whatever_it_is() {
+async fn refused_streams_are_retried_at_another_endpoint_whatever_the_method() {
     const REFUSED_STREAM: [u8; 4] = [0, 0, 0, 7];
     let busy = by_frames(|mut raw, _| async move {
         while let Some(head) = raw.find(HEADERS).await {
@@ -186,18 +186,18 @@ async fn what_an_endpoint_refuses_unseen_goes_to_another_whatever_it_is() {
     })
     .await;
     let idle = echo().await;
-    let stand = stand(&[&busy, &idle]);
-    let mut client = stand.client().await;
+    let fixture = fixture(&[&busy, &idle]);
+    let mut client = fixture.client().await;
     for _ in 0..20 {
         assert_eq!(client.post("/", "body").await.unwrap().body(), "body");
     }
-    let traffic = stand.traffic();
+    let traffic = fixture.traffic();
     assert!(traffic.counts.retries > 0);
     assert_eq!((traffic.counts.failures, traffic.counts.status[4]), (0, 0), "it has the right to say no");
 }
 
 #[tokio::test]
-async fn a_goodbye_costs_no_request_and_those_that_it_names_are_finished() {
+async fn a_goaway_loses_no_request_and_accepted_streams_are_finished() {
     let (told, connections) = (Arc::new(Notify::new()), Arc::new(AtomicUsize::new(0)));
     let (tell, count) = (Arc::clone(&told), Arc::clone(&connections));
     let backend = by_frames(move |mut raw, nth| {
@@ -223,9 +223,9 @@ async fn a_goodbye_costs_no_request_and_those_that_it_names_are_finished() {
         }
     })
     .await;
-    let stand = stand(&[&backend]);
-    let visitor = Visitor::new(&stand).await;
-    let mut asked: Vec<_> = (0..10).map(|_| Box::pin(visitor.get("/"))).collect();
+    let fixture = fixture(&[&backend]);
+    let h2_client = Http2Client::new(&fixture).await;
+    let mut asked: Vec<_> = (0..10).map(|_| Box::pin(h2_client.get("/"))).collect();
     for _ in 0..9 {
         let (answer, _, rest) = within(futures_util::future::select_all(asked)).await;
         // They are all of POST: only that the endpoint has not looked at them lets them go again.
@@ -236,50 +236,50 @@ async fn a_goodbye_costs_no_request_and_those_that_it_names_are_finished() {
     assert_eq!(within(asked.remove(0)).await.unwrap().body(), "first");
     // One that is sent again while the settings of the second connection are on their way does not wait for them.
     assert!((2..10).contains(&connections.load(Ordering::SeqCst)));
-    assert_eq!(stand.traffic().counts.retries, 9);
+    assert_eq!(fixture.traffic().counts.retries, 9);
 }
 
 #[tokio::test]
-async fn a_request_that_may_have_been_seen_is_repeated_only_if_that_does_no_harm() {
+async fn a_request_that_may_have_been_processed_is_retried_only_if_idempotent() {
     let dying = by_frames(|mut raw, _| async move {
         raw.find(HEADERS).await;
     })
     .await;
-    let stand = stand(&[&dying]);
-    let mut client = stand.client().await;
+    let fixture = fixture(&[&dying]);
+    let mut client = fixture.client().await;
     assert_eq!(client.post("/", "order").await.unwrap().status(), StatusCode::BAD_GATEWAY);
-    assert_eq!(stand.traffic().counts.retries, 0);
+    assert_eq!(fixture.traffic().counts.retries, 0);
     let living = named("living").await;
-    let mut route = stand.route.clone();
+    let mut route = fixture.route.clone();
     route.endpoints.push(EndpointRoute::new(id(1), living.address));
-    stand.table.set_service(&route).unwrap();
+    fixture.table.set_service(&route).unwrap();
     for _ in 0..10 {
         assert_eq!(client.get("/").await.unwrap().body(), "living");
     }
 }
 
 #[tokio::test]
-async fn a_connection_that_was_closed_meanwhile_is_not_used() {
+async fn a_connection_that_the_endpoint_has_closed_is_not_reused() {
     let backend = by_frames(|mut raw, _| async move {
         let head = raw.find(HEADERS).await.unwrap();
         answer(&mut raw, head.stream, "once").await;
         // Its end is the end of the connection, without a word.
     })
     .await;
-    let stand = stand(&[&backend]);
-    let mut client = stand.client().await;
+    let fixture = fixture(&[&backend]);
+    let mut client = fixture.client().await;
     for _ in 0..50 {
         assert_eq!(client.send(request("POST", "/", "")).await.unwrap().body(), "once");
     }
 }
 
 #[tokio::test]
-async fn bodies_stream_both_ways_and_trailers_come_behind_them() {
+async fn bodies_stream_both_ways_followed_by_trailers() {
     let backend = echo().await;
-    let stand = stand(&[&backend]);
-    let visitor = Visitor::new(&stand).await;
+    let fixture = fixture(&[&backend]);
+    let h2_client = Http2Client::new(&fixture).await;
     let (pieces, body) = piecewise();
-    let sending = visitor.send(crate::http2::request("/", body));
+    let sending = h2_client.send(crate::http2::request("/", body));
     let (answer, ()) = tokio::join!(sending, async { pieces.send(piece("one")).await.unwrap() });
     let mut answer = answer.unwrap().into_body();
     assert_eq!(within(answer.frame()).await.unwrap().unwrap().into_data().unwrap(), "one");
@@ -298,45 +298,48 @@ async fn bodies_stream_both_ways_and_trailers_come_behind_them() {
 #[tokio::test]
 async fn a_large_body_passes_with_small_windows() {
     let backend = echo().await;
-    let stand = stand(&[&backend]);
-    let visitor = Visitor::new(&stand).await;
+    let fixture = fixture(&[&backend]);
+    let h2_client = Http2Client::new(&fixture).await;
     let bytes = Bytes::from((0..20_000_000_u32).map(|n| (n % 251) as u8).collect::<Vec<_>>());
     let body = Full::new(bytes.clone()).map_err(|never| match never {}).boxed();
-    let answer = within(visitor.send(crate::http2::request("/", body))).await.unwrap().into_body();
+    let answer = within(h2_client.send(crate::http2::request("/", body))).await.unwrap().into_body();
     assert!(within(answer.collect()).await.unwrap().to_bytes() == bytes);
     // The same for a client of HTTP/1.1.
-    let mut client = stand.client().await;
+    let mut client = fixture.client().await;
     let text = "x".repeat(3_000_000);
     assert!(client.post("/", &text).await.unwrap().body() == &text);
-    assert_eq!(stand.traffic().counts.bytes_in, 23_000_000);
+    assert_eq!(fixture.traffic().counts.bytes_in, 23_000_000);
 }
 
 #[tokio::test]
-async fn clients_that_do_not_read_hold_up_nobody_else_on_the_connection() {
+async fn clients_that_do_not_read_block_no_other_stream_of_the_connection() {
     let long = Bytes::from(vec![b'x'; 1_000_000]);
     let backend = Backend::http2(MANY, move |request: Request<Incoming>| {
         let body = if request.uri().path() == "/long" { long.clone() } else { Bytes::from_static(b"short") };
         async move { Response::new(Full::new(body)) }
     })
     .await;
-    let stand = Stand::with(&[backend.address], |config, route| {
+    let fixture = Fixture::with(&[backend.address], |config, route| {
         config.workers = std::num::NonZeroUsize::MIN;
         route.protocol = Protocol::Http2;
     });
     let mut lazy = Vec::new();
     for _ in 0..40 {
-        let visitor = Visitor::new(&stand).await;
+        let h2_client = Http2Client::new(&fixture).await;
         // The answer has begun and is not read: all windows on its way fill up.
-        lazy.push((within(visitor.send(crate::http2::request("/long", whole("")))).await.unwrap(), visitor));
+        lazy.push((
+            within(h2_client.send(crate::http2::request("/long", whole("")))).await.unwrap(),
+            h2_client,
+        ));
     }
-    let visitor = Visitor::new(&stand).await;
+    let h2_client = Http2Client::new(&fixture).await;
     for _ in 0..20 {
-        assert_eq!(visitor.get("/short").await.unwrap().body(), "short");
+        assert_eq!(h2_client.get("/short").await.unwrap().body(), "short");
     }
 }
 
 #[tokio::test]
-async fn a_request_goes_on_while_its_response_is_not_read() {
+async fn a_request_body_is_sent_on_while_the_response_is_not_read() {
     let heard = Arc::new(AtomicUsize::new(0));
     let (counted, readers) = (Arc::clone(&heard), tokio_util::task::TaskTracker::new());
     let backend = Backend::http2(MANY, move |request: Request<Incoming>| {
@@ -352,10 +355,10 @@ async fn a_request_goes_on_while_its_response_is_not_read() {
         }
     })
     .await;
-    let stand = stand(&[&backend]);
-    let visitor = Visitor::new(&stand).await;
+    let fixture = fixture(&[&backend]);
+    let h2_client = Http2Client::new(&fixture).await;
     let (pieces, body) = piecewise();
-    let answer = within(visitor.send(crate::http2::request("/", body))).await.unwrap();
+    let answer = within(h2_client.send(crate::http2::request("/", body))).await.unwrap();
     for n in 1..=100 {
         within(pieces.send(piece("0123456789"))).await.unwrap();
         until(|| heard.load(Ordering::SeqCst) == n * 10).await;
@@ -364,7 +367,7 @@ async fn a_request_goes_on_while_its_response_is_not_read() {
 }
 
 #[tokio::test]
-async fn a_request_that_is_taken_back_is_taken_from_its_endpoint_and_from_it_alone() {
+async fn a_reset_request_resets_its_own_stream_only() {
     let (came, resets) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let (tell, told) = (Arc::clone(&came), Arc::clone(&resets));
     let backend = by_frames(move |mut raw, _| {
@@ -381,22 +384,22 @@ async fn a_request_that_is_taken_back_is_taken_from_its_endpoint_and_from_it_alo
         }
     })
     .await;
-    let stand = stand(&[&backend]);
-    let visitor = Visitor::new(&stand).await;
+    let fixture = fixture(&[&backend]);
+    let h2_client = Http2Client::new(&fixture).await;
     let (pieces, body) = piecewise();
-    let asking = visitor.send(crate::http2::request("/", body));
+    let asking = h2_client.send(crate::http2::request("/", body));
     tokio::select! {
         _ = asking => unreachable!("it never answers"),
         () = within(came.notified()) => {}
     }
     within(resets.notified()).await;
     drop(pieces);
-    assert_eq!(visitor.get("/").await.unwrap().body(), "still here");
-    until(|| stand.table.in_flight(SERVICE, id(0)) == 0).await;
+    assert_eq!(h2_client.get("/").await.unwrap().body(), "still here");
+    until(|| fixture.table.in_flight(SERVICE, id(0)) == 0).await;
 }
 
 #[tokio::test]
-async fn an_endpoint_that_does_not_answer_in_time_hears_so_and_gets_another_connection() {
+async fn a_stream_that_times_out_is_reset_and_its_connection_retired() {
     let connections = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&connections);
     let backend = by_frames(move |mut raw, nth| {
@@ -412,15 +415,16 @@ async fn an_endpoint_that_does_not_answer_in_time_hears_so_and_gets_another_conn
         }
     })
     .await;
-    let stand = stand_with(&[&backend], |route| route.timeouts.response_head = Duration::from_millis(200));
-    let visitor = Visitor::new(&stand).await;
-    assert_eq!(visitor.get("/").await.unwrap().status(), StatusCode::GATEWAY_TIMEOUT);
-    assert_eq!(visitor.get("/").await.unwrap().body(), "awake");
+    let fixture =
+        fixture_with(&[&backend], |route| route.timeouts.response_head = Duration::from_millis(200));
+    let h2_client = Http2Client::new(&fixture).await;
+    assert_eq!(h2_client.get("/").await.unwrap().status(), StatusCode::GATEWAY_TIMEOUT);
+    assert_eq!(h2_client.get("/").await.unwrap().body(), "awake");
     assert_eq!(connections.load(Ordering::SeqCst), 2);
 }
 
 #[tokio::test]
-async fn a_drained_endpoint_finishes_its_streams_and_its_connection_ends() {
+async fn a_draining_endpoint_finishes_its_streams_and_its_connection_closes() {
     let (go, ended) = (Arc::new(Semaphore::new(0)), Arc::new(Notify::new()));
     let (gate, tell) = (Arc::clone(&go), Arc::clone(&ended));
     let leaving = by_frames(move |mut raw, _| {
@@ -435,26 +439,26 @@ async fn a_drained_endpoint_finishes_its_streams_and_its_connection_ends() {
     })
     .await;
     let staying = named("staying").await;
-    let stand = stand(&[&leaving]);
-    let visitor = Visitor::new(&stand).await;
-    let mut asked = vec![Box::pin(visitor.get("/"))];
-    until_async(|| async { stand.table.in_flight(SERVICE, id(0)) == 1 }, &mut asked).await;
-    let mut route = stand.route.clone();
+    let fixture = fixture(&[&leaving]);
+    let h2_client = Http2Client::new(&fixture).await;
+    let mut asked = vec![Box::pin(h2_client.get("/"))];
+    until_async(|| async { fixture.table.in_flight(SERVICE, id(0)) == 1 }, &mut asked).await;
+    let mut route = fixture.route.clone();
     route.endpoints.push(EndpointRoute::new(id(1), staying.address));
-    stand.table.set_service(&route).unwrap();
-    stand.table.set_endpoint_state(SERVICE, id(0), EndpointState::Draining).unwrap();
+    fixture.table.set_service(&route).unwrap();
+    fixture.table.set_endpoint_state(SERVICE, id(0), EndpointState::Draining).unwrap();
     for _ in 0..20 {
-        assert_eq!(visitor.get("/").await.unwrap().body(), "staying");
+        assert_eq!(h2_client.get("/").await.unwrap().body(), "staying");
     }
     go.add_permits(1);
     let (answer, ()) =
-        within(async { tokio::join!(asked.remove(0), stand.table.drained(SERVICE, id(0))) }).await;
+        within(async { tokio::join!(asked.remove(0), fixture.table.drained(SERVICE, id(0))) }).await;
     assert_eq!(answer.unwrap().body(), "slow");
     within(ended.notified()).await;
 }
 
 #[tokio::test]
-async fn an_idle_connection_is_let_go_with_a_goodbye() {
+async fn an_idle_connection_is_closed_with_goaway() {
     let ended = Arc::new(Notify::new());
     let tell = Arc::clone(&ended);
     let backend = by_frames(move |mut raw, _| {
@@ -469,7 +473,7 @@ async fn an_idle_connection_is_let_go_with_a_goodbye() {
         }
     })
     .await;
-    let stand = stand_with(&[&backend], |route| route.timeouts.upstream_idle = Duration::from_millis(50));
-    assert_eq!(stand.client().await.get("/").await.unwrap().body(), "yes");
+    let fixture = fixture_with(&[&backend], |route| route.timeouts.upstream_idle = Duration::from_millis(50));
+    assert_eq!(fixture.client().await.get("/").await.unwrap().body(), "yes");
     within(ended.notified()).await;
 }

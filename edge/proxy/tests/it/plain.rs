@@ -16,7 +16,7 @@ use proptest::sample::{Index, select};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::kit::{Backend, Stand, read_head, within};
+use crate::kit::{Backend, Fixture, read_head, within};
 
 /// What makes a first request plain, and what makes hyper serve its connection from then on.
 const LESS_AND_MORE: [&str; 2] = ["", "Connection: keep-alive, x\r\n"];
@@ -102,7 +102,7 @@ impl IntoIo for Infallible {
 
 /// What one way of being served led to.
 #[derive(Debug, PartialEq)]
-struct Seen {
+struct Observed {
     /// By the client, from the answer to the first request on, without dates and without what says that the connection ends.
     client: String,
     /// How often it was told that the connection ends, wherever in the heads.
@@ -112,7 +112,7 @@ struct Seen {
 }
 
 /// A client asks a first request with these `lines` in it, then says these pieces, and then asks once more.
-async fn served(lines: &str, pieces: &[Vec<u8>], answer: Answer) -> Seen {
+async fn served(lines: &str, pieces: &[Vec<u8>], answer: Answer) -> Observed {
     let asked: Arc<Mutex<Vec<String>>> = Arc::default();
     let record = Arc::clone(&asked);
     let backend = Backend::http(move |request: Request<Incoming>| {
@@ -130,8 +130,8 @@ async fn served(lines: &str, pieces: &[Vec<u8>], answer: Answer) -> Seen {
         }
     })
     .await;
-    let stand = Stand::with(&[backend.address], |config, _route| config.workers = 1.try_into().unwrap());
-    let mut stream = TcpStream::connect(stand.address).await.unwrap();
+    let fixture = Fixture::with(&[backend.address], |config, _route| config.workers = 1.try_into().unwrap());
+    let mut stream = TcpStream::connect(fixture.address).await.unwrap();
     let first = format!("GET /first HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
     stream.write_all(first.as_bytes()).await.unwrap();
     read_head(&mut stream).await;
@@ -149,11 +149,11 @@ async fn served(lines: &str, pieces: &[Vec<u8>], answer: Answer) -> Seen {
     let lines = heard.split_inclusive("\r\n").filter(|line| !line.starts_with("date: "));
     let (closing, others): (Vec<&str>, Vec<&str>) = lines.partition(|line| *line == "connection: close\r\n");
     let endpoint = asked.lock().unwrap().clone();
-    Seen { client: others.concat(), closes: closing.len(), endpoint }
+    Observed { client: others.concat(), closes: closing.len(), endpoint }
 }
 
 #[tokio::test]
-async fn a_client_that_wants_its_connection_to_end_is_told_so_and_sees_it_end() {
+async fn connection_close_of_a_client_is_confirmed_and_obeyed() {
     for lines in LESS_AND_MORE {
         let seen = served(lines, &[], Answer::Words).await;
         assert_eq!((seen.closes, seen.endpoint.len()), (1, 2), "{seen:?}");
@@ -234,7 +234,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_is_read_here_means_what_hyper_would_have_read(
+    fn plain_requests_mean_the_same_to_hyper(
         request in requests(),
         cuts in proptest::collection::vec(any::<Index>(), 0..3),
         answer in select(&ANSWERS[..]),

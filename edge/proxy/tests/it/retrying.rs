@@ -10,7 +10,7 @@ use tokio::io::AsyncWriteExt;
 use crate::kit::*;
 
 /// Reads each request and closes the connection without a word.
-async fn mute(requests: &Arc<AtomicU32>) -> Backend {
+async fn silent(requests: &Arc<AtomicU32>) -> Backend {
     let requests = Arc::clone(requests);
     Backend::raw(move |mut stream| {
         let requests = Arc::clone(&requests);
@@ -24,7 +24,7 @@ async fn mute(requests: &Arc<AtomicU32>) -> Backend {
 }
 
 /// Answers one request on each connection and then closes it without announcing that.
-async fn forgetful(requests: &Arc<AtomicU32>) -> Backend {
+async fn closing(requests: &Arc<AtomicU32>) -> Backend {
     let requests = Arc::clone(requests);
     Backend::raw(move |mut stream| {
         let requests = Arc::clone(&requests);
@@ -38,32 +38,32 @@ async fn forgetful(requests: &Arc<AtomicU32>) -> Backend {
 }
 
 #[tokio::test]
-async fn a_get_that_an_endpoint_breaks_off_goes_to_another() {
+async fn a_get_that_an_endpoint_breaks_off_is_retried_at_another() {
     let seen = Arc::default();
-    let (bad, good) = (mute(&seen).await, Backend::named("good").await);
-    let stand =
-        Stand::with(&[bad.address, good.address], |_, route| route.balance = proxy::Balance::RoundRobin);
-    let mut client = stand.client().await;
+    let (bad, good) = (silent(&seen).await, Backend::named("good").await);
+    let fixture =
+        Fixture::with(&[bad.address, good.address], |_, route| route.balance = proxy::Balance::RoundRobin);
+    let mut client = fixture.client().await;
     for _ in 0..6 {
         assert_eq!(client.get("/").await.unwrap().body(), "good");
     }
     assert!(seen.load(Ordering::SeqCst) > 0);
-    let traffic = stand.traffic();
+    let traffic = fixture.traffic();
     assert_eq!(traffic.counts.status[1], 6);
     assert_eq!(traffic.counts.retries, u64::from(seen.load(Ordering::SeqCst)));
     assert_eq!(traffic.endpoints[0].counts.failures, traffic.counts.retries);
 }
 
 #[tokio::test]
-async fn what_several_endpoints_leave_unanswered_is_given_up_at_once() {
+async fn a_request_that_several_endpoints_leave_unanswered_is_not_retried_further() {
     for endpoints in [1, 5] {
         let seen = Arc::default();
         let mut mutes = Vec::new();
         for _ in 0..endpoints {
-            mutes.push(mute(&seen).await);
+            mutes.push(silent(&seen).await);
         }
         let addresses: Vec<_> = mutes.iter().map(|mute| mute.address).collect();
-        let response = Stand::new(&addresses).client().await.get("/").await.unwrap();
+        let response = Fixture::new(&addresses).client().await.get("/").await.unwrap();
         assert_eq!(response.status(), 502);
         assert!(String::from_utf8_lossy(response.body()).contains("without an answer"), "{response:?}");
         assert_eq!(seen.load(Ordering::SeqCst), 3, "of {endpoints}");
@@ -73,24 +73,24 @@ async fn what_several_endpoints_leave_unanswered_is_given_up_at_once() {
 #[tokio::test]
 async fn a_post_that_may_have_acted_is_not_repeated() {
     let seen = Arc::default();
-    let bad = mute(&seen).await;
-    let stand = Stand::new(&[bad.address]);
-    let response = stand.client().await.post("/order", "one book").await.unwrap();
+    let bad = silent(&seen).await;
+    let fixture = Fixture::new(&[bad.address]);
+    let response = fixture.client().await.post("/order", "one book").await.unwrap();
     assert_eq!(response.status(), 502);
     assert_eq!(seen.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]
-async fn a_put_goes_again_with_its_whole_body() {
+async fn a_put_is_retried_with_its_complete_body() {
     let seen = Arc::default();
-    let bad = mute(&seen).await;
+    let bad = silent(&seen).await;
     let good =
         Backend::http(|request: hyper::Request<_>| async move { hyper::Response::new(request.into_body()) })
             .await;
-    let stand =
-        Stand::with(&[bad.address, good.address], |_, route| route.balance = proxy::Balance::RoundRobin);
+    let fixture =
+        Fixture::with(&[bad.address, good.address], |_, route| route.balance = proxy::Balance::RoundRobin);
     let body = "x".repeat(60_000);
-    let mut client = stand.client().await;
+    let mut client = fixture.client().await;
     for _ in 0..4 {
         let response = client.send(request("PUT", "/", &body)).await.unwrap();
         assert_eq!((response.status().as_u16(), response.body().len()), (200, body.len()));
@@ -101,23 +101,23 @@ async fn a_put_goes_again_with_its_whole_body() {
 #[tokio::test]
 async fn a_refused_connection_is_no_failure_for_any_method() {
     let good = Backend::named("good").await;
-    let stand =
-        Stand::with(&[nobody(), nobody(), good.address], |_, route| route.balance = proxy::Balance::Random);
-    let mut client = stand.client().await;
+    let fixture =
+        Fixture::with(&[nobody(), nobody(), good.address], |_, route| route.balance = proxy::Balance::Random);
+    let mut client = fixture.client().await;
     for _ in 0..30 {
         assert_eq!(client.post("/", "body").await.unwrap().body(), "good");
         assert_eq!(client.get("/").await.unwrap().body(), "good");
     }
-    assert!(stand.traffic().counts.connect_failures > 0);
+    assert!(fixture.traffic().counts.connect_failures > 0);
 }
 
 #[tokio::test]
-async fn a_kept_connection_that_was_closed_meanwhile_costs_no_request() {
+async fn a_pooled_connection_that_was_closed_meanwhile_fails_no_request() {
     let seen: Arc<AtomicU32> = Arc::default();
-    let backend = forgetful(&seen).await;
+    let backend = closing(&seen).await;
     // Without patience: it must be seen as what it is, not as an endpoint that refuses.
-    let stand = Stand::with(&[backend.address], |_, route| route.timeouts.endpoint = Duration::ZERO);
-    let mut client = stand.client().await;
+    let fixture = Fixture::with(&[backend.address], |_, route| route.timeouts.endpoint = Duration::ZERO);
+    let mut client = fixture.client().await;
     for i in 0..200 {
         let response = if i % 2 == 0 { client.post("/", "body").await } else { client.get("/").await };
         assert_eq!(response.unwrap().body(), "ok", "request {i}");
@@ -126,7 +126,7 @@ async fn a_kept_connection_that_was_closed_meanwhile_costs_no_request() {
             tokio::task::yield_now().await;
         }
     }
-    assert_eq!(stand.traffic().counts.status[1], 200);
+    assert_eq!(fixture.traffic().counts.status[1], 200);
 }
 
 #[tokio::test]
@@ -142,25 +142,25 @@ async fn an_answer_that_does_not_come_is_a_504_and_is_not_repeated() {
         }
     })
     .await;
-    let stand = Stand::with(&[backend.address], |_, route| {
+    let fixture = Fixture::with(&[backend.address], |_, route| {
         route.timeouts.response_head = Duration::from_millis(50);
     });
-    let response = stand.client().await.get("/").await.unwrap();
+    let response = fixture.client().await.get("/").await.unwrap();
     assert_eq!(response.status(), 504);
     assert_eq!(seen.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]
-async fn an_endpoint_that_keeps_failing_sits_out() {
+async fn an_endpoint_that_keeps_failing_is_ejected() {
     let bad = Backend::http(|_request| async { empty(500) }).await;
     let good = Backend::named("good").await;
-    let stand =
-        Stand::with(&[bad.address, good.address], |_, route| route.balance = proxy::Balance::RoundRobin);
-    let mut client = stand.client().await;
+    let fixture =
+        Fixture::with(&[bad.address, good.address], |_, route| route.balance = proxy::Balance::RoundRobin);
+    let mut client = fixture.client().await;
     for _ in 0..10 {
         client.get("/").await.unwrap();
     }
-    let traffic = stand.traffic();
+    let traffic = fixture.traffic();
     assert!(traffic.endpoints[0].is_ejected() && !traffic.endpoints[1].is_ejected());
     let ejected = traffic.endpoints[0].ejection.unwrap();
     let whole = ejected.ago + ejected.left;
@@ -168,25 +168,25 @@ async fn an_endpoint_that_keeps_failing_sits_out() {
     for _ in 0..20 {
         assert_eq!(client.get("/").await.unwrap().status(), 200);
     }
-    assert_eq!(stand.traffic().endpoints[0].counts.requests, 5);
+    assert_eq!(fixture.traffic().endpoints[0].counts.requests, 5);
 }
 
 #[tokio::test]
-async fn an_ejected_endpoint_comes_back_when_its_time_is_over() {
+async fn an_ejected_endpoint_comes_back_when_its_ejection_ends() {
     let bad = Backend::http(|_request| async { empty(500) }).await;
     let good = Backend::named("good").await;
-    let stand = Stand::with(&[bad.address, good.address], |_, route| {
+    let fixture = Fixture::with(&[bad.address, good.address], |_, route| {
         route.balance = proxy::Balance::RoundRobin;
         route.outliers.base = Duration::from_millis(200);
     });
-    let mut client = stand.client().await;
+    let mut client = fixture.client().await;
     for _ in 0..10 {
         client.get("/").await.unwrap();
     }
-    assert_eq!(stand.traffic().endpoints[0].counts.requests, 5);
-    until(|| !stand.traffic().endpoints[0].is_ejected()).await;
+    assert_eq!(fixture.traffic().endpoints[0].counts.requests, 5);
+    until(|| !fixture.traffic().endpoints[0].is_ejected()).await;
     within(async {
-        while stand.traffic().endpoints[0].counts.requests == 5 {
+        while fixture.traffic().endpoints[0].counts.requests == 5 {
             client.get("/").await.unwrap();
         }
     })
@@ -194,14 +194,14 @@ async fn an_ejected_endpoint_comes_back_when_its_time_is_over() {
 }
 
 #[tokio::test]
-async fn an_endpoint_taken_out_gets_nothing_from_the_next_request_on() {
+async fn an_endpoint_that_is_out_gets_no_further_request() {
     let (one, two) = (Backend::named("one").await, Backend::named("two").await);
-    let stand = Stand::new(&[one.address, two.address]);
-    let mut client = stand.client().await;
+    let fixture = Fixture::new(&[one.address, two.address]);
+    let mut client = fixture.client().await;
     for round in 0..100 {
         let (out, stays) = if round % 2 == 0 { (0, "two") } else { (1, "one") };
-        stand.table.set_endpoint_state(SERVICE, id(out), EndpointState::Out).unwrap();
+        fixture.table.set_endpoint_state(SERVICE, id(out), EndpointState::Out).unwrap();
         assert_eq!(client.get("/").await.unwrap().body(), stays);
-        stand.table.set_endpoint_state(SERVICE, id(out), EndpointState::Serving).unwrap();
+        fixture.table.set_endpoint_state(SERVICE, id(out), EndpointState::Serving).unwrap();
     }
 }

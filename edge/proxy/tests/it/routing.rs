@@ -21,8 +21,8 @@ fn route(name: &str, hostnames: &[&str], rules: Value) -> AttachedRoute {
     AttachedRoute { name: name.into(), created: 1, spec: Arc::new(serde_json::from_value(spec).unwrap()) }
 }
 
-fn set(stand: &Stand, routes: Vec<AttachedRoute>) -> SocketAddr {
-    stand.table.set_gateway(&Gateway { listen: any(), tls: None, routes }).unwrap()
+fn set(fixture: &Fixture, routes: Vec<AttachedRoute>) -> SocketAddr {
+    fixture.table.set_gateway(&Gateway { listen: any(), tls: None, routes }).unwrap()
 }
 
 fn set_service(table: &Table, name: &str, endpoints: &[SocketAddr]) {
@@ -32,8 +32,8 @@ fn set_service(table: &Table, name: &str, endpoints: &[SocketAddr]) {
     assert_eq!(table.set_service(&service).unwrap(), None);
 }
 
-fn counted(stand: &Stand, name: &str) -> RouteTraffic {
-    stand.table.route_traffic().into_iter().find(|it| &*it.route == name).expect("the route is there")
+fn counted(fixture: &Fixture, name: &str) -> RouteTraffic {
+    fixture.table.route_traffic().into_iter().find(|it| &*it.route == name).expect("the route is there")
 }
 
 fn to(service: &str) -> Value {
@@ -47,7 +47,7 @@ fn ask(host: &str, path: &str) -> Request<Full<bytes::Bytes>> {
 }
 
 /// Answers with what came: its target, and the headers that the tests look at.
-async fn mirror_of_heads() -> Backend {
+async fn echo_heads() -> Backend {
     Backend::http(|request| async move {
         let headers = request.headers();
         let of = |name: &str| {
@@ -74,11 +74,11 @@ async fn mirror_of_heads() -> Backend {
 #[tokio::test]
 async fn hosts_and_paths_of_one_listener_lead_to_their_services() {
     let (pages, api) = (Backend::named("pages").await, Backend::named("api").await);
-    let stand = Stand::new(&[]);
-    set_service(&stand.table, "pages", &[pages.address]);
-    set_service(&stand.table, "api", &[api.address]);
+    let fixture = Fixture::new(&[]);
+    set_service(&fixture.table, "pages", &[pages.address]);
+    set_service(&fixture.table, "api", &[api.address]);
     let address = set(
-        &stand,
+        &fixture,
         vec![
             route(
                 "web",
@@ -108,27 +108,27 @@ async fn hosts_and_paths_of_one_listener_lead_to_their_services() {
     let mut beta = ask("a.shop.example", "/");
     beta.headers_mut().insert("Beta", "1".parse().unwrap());
     assert_eq!(client.send(beta).await.unwrap().body(), "api");
-    let web = counted(&stand, "web");
+    let web = counted(&fixture, "web");
     assert_eq!((web.requests, web.status, web.latency.count()), (4, [0, 4, 0, 0, 0], 4));
-    let of_api = stand.table.traffic().into_iter().find(|it| &*it.service == "api").unwrap();
+    let of_api = fixture.table.traffic().into_iter().find(|it| &*it.service == "api").unwrap();
     assert_eq!(of_api.counts.requests, 3);
 }
 
 #[tokio::test]
-async fn a_service_that_is_not_there_is_500_and_one_without_endpoints_503() {
+async fn an_unknown_service_is_500_and_one_without_endpoints_503() {
     let backend = Backend::named("late").await;
-    let stand = Stand::new(&[]);
-    let address = set(&stand, vec![route("web", &[], json!([{"backendRefs": to("late")}]))]);
+    let fixture = Fixture::new(&[]);
+    let address = set(&fixture, vec![route("web", &[], json!([{"backendRefs": to("late")}]))]);
     let mut client = Client::connect(address).await;
     assert_eq!(client.get("/").await.unwrap().status(), 500);
-    set_service(&stand.table, "late", &[]);
+    set_service(&fixture.table, "late", &[]);
     assert_eq!(client.get("/").await.unwrap().status(), 503);
-    set_service(&stand.table, "late", &[backend.address]);
+    set_service(&fixture.table, "late", &[backend.address]);
     assert_eq!(client.get("/").await.unwrap().body(), "late");
-    assert!(stand.table.remove_service("late"));
+    assert!(fixture.table.remove_service("late"));
     assert_eq!(client.get("/").await.unwrap().status(), 500);
-    assert_eq!(counted(&stand, "web").status, [0, 1, 0, 0, 3]);
-    assert!(stand.table.remove_gateway(any()));
+    assert_eq!(counted(&fixture, "web").status, [0, 1, 0, 0, 3]);
+    assert!(fixture.table.remove_gateway(any()));
     // The listener is gone at once, and the connection once its worker has heard of it.
     within(async { while client.get("/").await.is_ok() {} }).await;
 }
@@ -154,11 +154,11 @@ async fn set_service_of_two_ports(table: &Table, name: &str) -> [Backend; 4] {
 
 #[tokio::test]
 async fn a_port_that_a_rule_names_gets_its_requests_of_the_same_replicas() {
-    let stand = Stand::with(&[], |config, _| config.workers = std::num::NonZeroUsize::MIN);
-    let [_a, b, _a_admin, _b_admin] = set_service_of_two_ports(&stand.table, "shop").await;
+    let fixture = Fixture::with(&[], |config, _| config.workers = std::num::NonZeroUsize::MIN);
+    let [_a, b, _a_admin, _b_admin] = set_service_of_two_ports(&fixture.table, "shop").await;
     let admin = json!([{"name": "shop", "port": "admin"}]);
     let address = set(
-        &stand,
+        &fixture,
         vec![route(
             "web",
             &[],
@@ -179,12 +179,12 @@ async fn a_port_that_a_rule_names_gets_its_requests_of_the_same_replicas() {
         ["a", "b-admin", "a", "b-admin", "a-admin", "b"],
         "they take turns, whichever port is asked"
     );
-    let of_shop = || stand.table.traffic().into_iter().find(|it| &*it.service == "shop").unwrap();
+    let of_shop = || fixture.table.traffic().into_iter().find(|it| &*it.service == "shop").unwrap();
     assert_eq!(of_shop().counts.requests, 6);
     assert_eq!(of_shop().endpoints.iter().map(|it| it.counts.requests).collect::<Vec<_>>(), [3, 3]);
     assert_eq!(client.get("/none").await.unwrap().status(), 503, "no replica has such a port");
     // One of both is there no more: neither is its port.
-    stand.table.set_endpoint_state("shop", id(0), EndpointState::Draining).unwrap();
+    fixture.table.set_endpoint_state("shop", id(0), EndpointState::Draining).unwrap();
     for path in ["/admin", "/admin", "/"] {
         answers.push(client.get(path).await.unwrap().into_body());
     }
@@ -194,21 +194,21 @@ async fn a_port_that_a_rule_names_gets_its_requests_of_the_same_replicas() {
 }
 
 #[tokio::test]
-async fn replicas_that_have_not_the_port_yet_are_passed_over() {
+async fn replicas_without_the_port_are_skipped() {
     let (old, new) = (Backend::named("old").await, Backend::named("new").await);
-    let stand = Stand::new(&[]);
+    let fixture = Fixture::new(&[]);
     let mut service = ServiceRoute::without_listener("shop");
     service.ports = vec![ServicePort { name: "extra".into(), protocol: Protocol::Http1 }];
     service.endpoints = vec![EndpointRoute::new(id(0), old.address), EndpointRoute::new(id(1), old.address)];
-    stand.table.set_service(&service).unwrap();
+    fixture.table.set_service(&service).unwrap();
     let rules = json!([{"backendRefs": [{"name": "shop", "port": "extra"}]}]);
-    let address = set(&stand, vec![route("web", &[], rules)]);
+    let address = set(&fixture, vec![route("web", &[], rules)]);
     let mut client = Client::connect(address).await;
     let asked = client.get("/");
     let rolled_out = async {
-        until(|| stand.table.load("shop").is_some_and(|asked| asked.waiting == 1)).await;
+        until(|| fixture.table.load("shop").is_some_and(|asked| asked.waiting == 1)).await;
         service.endpoints[1].ports = Arc::new([(Arc::from("extra"), new.address)]);
-        stand.table.set_service(&service).unwrap();
+        fixture.table.set_service(&service).unwrap();
     };
     let (answer, ()) = tokio::join!(asked, rolled_out);
     assert_eq!(answer.unwrap().body(), "new", "it has waited for one that has it");
@@ -218,28 +218,28 @@ async fn replicas_that_have_not_the_port_yet_are_passed_over() {
 }
 
 #[tokio::test]
-async fn a_changed_route_is_followed_on_connections_that_are_there() {
+async fn a_changed_route_applies_to_existing_connections() {
     let (one, two) = (Backend::named("one").await, Backend::named("two").await);
-    let stand = Stand::new(&[]);
-    set_service(&stand.table, "one", &[one.address]);
-    set_service(&stand.table, "two", &[two.address]);
+    let fixture = Fixture::new(&[]);
+    set_service(&fixture.table, "one", &[one.address]);
+    set_service(&fixture.table, "two", &[two.address]);
     let to_one = |name: &str| vec![route("web", &[], json!([{"backendRefs": to(name)}]))];
-    let address = set(&stand, to_one("one"));
+    let address = set(&fixture, to_one("one"));
     let mut client = Client::connect(address).await;
     assert_eq!(client.get("/").await.unwrap().body(), "one");
-    assert_eq!(set(&stand, to_one("two")), address);
+    assert_eq!(set(&fixture, to_one("two")), address);
     assert_eq!(client.get("/").await.unwrap().body(), "two");
-    assert_eq!(counted(&stand, "web").requests, 2);
+    assert_eq!(counted(&fixture, "web").requests, 2);
 }
 
 #[tokio::test]
 async fn weights_are_exact_and_a_missing_service_keeps_its_share() {
     let (old, new) = (Backend::named("old").await, Backend::named("new").await);
-    let stand = Stand::with(&[], |config, _| config.workers = std::num::NonZeroUsize::MIN);
-    set_service(&stand.table, "old", &[old.address]);
-    set_service(&stand.table, "new", &[new.address]);
+    let fixture = Fixture::with(&[], |config, _| config.workers = std::num::NonZeroUsize::MIN);
+    set_service(&fixture.table, "old", &[old.address]);
+    set_service(&fixture.table, "new", &[new.address]);
     let refs = json!([{"name": "old", "weight": 6}, {"name": "new", "weight": 3}, {"name": "gone", "weight": 1}, {"name": "new", "weight": 0}]);
-    let address = set(&stand, vec![route("web", &[], json!([{"backendRefs": refs}]))]);
+    let address = set(&fixture, vec![route("web", &[], json!([{"backendRefs": refs}]))]);
     let mut client = Client::connect(address).await;
     let mut counts = [0; 3];
     for _ in 0..50 {
@@ -256,9 +256,9 @@ async fn weights_are_exact_and_a_missing_service_keeps_its_share() {
 
 #[tokio::test]
 async fn heads_are_changed_as_the_filters_say() {
-    let backend = mirror_of_heads().await;
-    let stand = Stand::new(&[]);
-    set_service(&stand.table, "shop", &[backend.address]);
+    let backend = echo_heads().await;
+    let fixture = Fixture::new(&[]);
+    set_service(&fixture.table, "shop", &[backend.address]);
     let filters = json!([
         {"type": "RequestHeaderModifier", "requestHeaderModifier": {"set": [{"name": "A", "value": "set"}], "add": [{"name": "b", "value": "added"}]}},
         {"type": "ResponseHeaderModifier", "responseHeaderModifier": {"remove": ["C"], "set": [{"name": "d", "value": "2"}]}},
@@ -266,7 +266,7 @@ async fn heads_are_changed_as_the_filters_say() {
     ]);
     let rules =
         json!([{"matches": [{"path": {"value": "/v1"}}], "filters": filters, "backendRefs": to("shop")}]);
-    let address = set(&stand, vec![route("web", &[], rules)]);
+    let address = set(&fixture, vec![route("web", &[], rules)]);
     let mut request = ask("outer.example", "/v1/carts?x=%20");
     request.headers_mut().insert("a", "client".parse().unwrap());
     request.headers_mut().insert("b", "client".parse().unwrap());
@@ -279,14 +279,14 @@ async fn heads_are_changed_as_the_filters_say() {
 }
 
 #[tokio::test]
-async fn a_redirect_asks_no_service() {
-    let stand = Stand::new(&[]);
+async fn a_redirect_is_answered_without_a_service() {
+    let fixture = Fixture::new(&[]);
     let redirect = |it: Value| json!([{"type": "RequestRedirect", "requestRedirect": it}]);
     let rules = json!([
         {"filters": redirect(json!({"scheme": "https", "statusCode": 301}))},
         {"matches": [{"path": {"value": "/old"}}], "filters": redirect(json!({"path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/new"}}))},
     ]);
-    let address = set(&stand, vec![route("web", &[], rules)]);
+    let address = set(&fixture, vec![route("web", &[], rules)]);
     let mut client = Client::connect(address).await;
     let response = client.send(ask("shop.example:1", "/a?b")).await.unwrap();
     assert_eq!(
@@ -299,45 +299,45 @@ async fn a_redirect_asks_no_service() {
         (response.status().as_u16(), response.headers()["location"].to_str().unwrap()),
         (302, &*location)
     );
-    assert_eq!(counted(&stand, "web").status, [0, 0, 2, 0, 0]);
+    assert_eq!(counted(&fixture, "web").status, [0, 0, 2, 0, 0]);
 }
 
 #[tokio::test]
-async fn what_is_not_answered_in_its_time_is_504() {
+async fn a_request_that_times_out_is_504() {
     let silent = Backend::raw(|stream| async move {
         let _stream = stream;
         std::future::pending::<()>().await;
     })
     .await;
-    let stand = Stand::new(&[]);
-    set_service(&stand.table, "shop", &[silent.address]);
+    let fixture = Fixture::new(&[]);
+    set_service(&fixture.table, "shop", &[silent.address]);
     let rule = |path: &str, timeouts: Value| json!({"matches": [{"path": {"value": path}}], "timeouts": timeouts, "backendRefs": to("shop")});
     let rules =
         json!([rule("/all", json!({"request": "50ms"})), rule("/try", json!({"backendRequest": "50ms"}))]);
-    let address = set(&stand, vec![route("web", &[], rules)]);
+    let address = set(&fixture, vec![route("web", &[], rules)]);
     let mut client = Client::connect(address).await;
     for path in ["/all", "/try"] {
         assert_eq!(client.get(path).await.unwrap().status(), 504, "{path}");
     }
-    let of_shop = stand.table.traffic().into_iter().find(|it| &*it.service == "shop").unwrap();
+    let of_shop = fixture.table.traffic().into_iter().find(|it| &*it.service == "shop").unwrap();
     assert_eq!(of_shop.counts.status, [0, 0, 0, 0, 2]);
 }
 
 #[tokio::test]
-async fn a_path_that_climbs_out_of_its_prefix_is_refused() {
+async fn a_path_with_dot_segments_is_refused() {
     let backend = Backend::named("shop").await;
-    let stand = Stand::new(&[]);
-    set_service(&stand.table, "shop", &[backend.address]);
+    let fixture = Fixture::new(&[]);
+    set_service(&fixture.table, "shop", &[backend.address]);
     let rules = json!([{"matches": [{"path": {"value": "/public"}}], "backendRefs": to("shop")}]);
-    let address = set(&stand, vec![route("web", &[], rules)]);
+    let address = set(&fixture, vec![route("web", &[], rules)]);
     for path in ["/public/../admin", "/public/%2e%2E/admin", "/public/."] {
-        let said = say(address, format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n")).await;
+        let said = send_raw(address, format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n")).await;
         assert!(said.starts_with("HTTP/1.1 400 "), "{said}");
     }
 }
 
 #[tokio::test]
-async fn a_body_goes_through_and_a_tunnel_opens_over_a_route() {
+async fn a_route_passes_bodies_and_tunnels() {
     let echo = Backend::http(|request: Request<hyper::body::Incoming>| async move {
         Response::new(Full::new(request.into_body().collect().await.unwrap().to_bytes()))
     })
@@ -352,19 +352,21 @@ async fn a_body_goes_through_and_a_tunnel_opens_over_a_route() {
         stream.write_all(&bytes).await.unwrap();
     })
     .await;
-    let stand = Stand::new(&[]);
-    set_service(&stand.table, "echo", &[echo.address]);
-    set_service(&stand.table, "switch", &[switch.address]);
+    let fixture = Fixture::new(&[]);
+    set_service(&fixture.table, "echo", &[echo.address]);
+    set_service(&fixture.table, "switch", &[switch.address]);
     let rules = json!([
         {"backendRefs": to("echo")},
         {"matches": [{"path": {"type": "Exact", "value": "/switch"}, "method": "GET"}], "backendRefs": to("switch")},
     ]);
-    let address = set(&stand, vec![route("web", &[], rules)]);
+    let address = set(&fixture, vec![route("web", &[], rules)]);
     let body = "x".repeat(200_000);
     assert_eq!(Client::connect(address).await.post("/switch", &body).await.unwrap().body(), &body);
-    let said =
-        say(address, "GET /switch HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\nping")
-            .await;
+    let said = send_raw(
+        address,
+        "GET /switch HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\nping",
+    )
+    .await;
     assert!(said.starts_with("HTTP/1.1 101 ") && said.ends_with("ping"), "{said}");
 }
 
@@ -392,16 +394,16 @@ fn mirrored(share: Value) -> Value {
 }
 
 #[tokio::test]
-async fn a_copy_goes_to_the_other_service_and_its_answer_to_nobody() {
+async fn a_mirrored_request_is_sent_to_the_other_service_and_its_answer_is_discarded() {
     let echo = Backend::http(|request: Request<hyper::body::Incoming>| async move {
         Response::new(Full::new(request.into_body().collect().await.unwrap().to_bytes()))
     })
     .await;
     let (shadow, mut heard) = listening().await;
-    let stand = Stand::new(&[]);
-    set_service(&stand.table, "shop", &[echo.address]);
-    set_service(&stand.table, "shadow", &[shadow.address]);
-    let address = set(&stand, vec![route("web", &[], mirrored(json!({})))]);
+    let fixture = Fixture::new(&[]);
+    set_service(&fixture.table, "shop", &[echo.address]);
+    set_service(&fixture.table, "shadow", &[shadow.address]);
+    let address = set(&fixture, vec![route("web", &[], mirrored(json!({})))]);
     let mut client = Client::connect(address).await;
     assert_eq!(client.post("/a?b", "carrot").await.unwrap().body(), "carrot");
     assert_eq!(within(heard.recv()).await.unwrap(), "POST /a?b carrot");
@@ -409,27 +411,27 @@ async fn a_copy_goes_to_the_other_service_and_its_answer_to_nobody() {
     assert_eq!(within(heard.recv()).await.unwrap(), "GET /c ");
     let long = "x".repeat(100_000);
     assert_eq!(client.post("/", &long).await.unwrap().body(), &long);
-    let traffic = counted(&stand, "web");
+    let traffic = counted(&fixture, "web");
     assert_eq!((traffic.copies, traffic.copies_left_out), (2, 1), "a body that is not kept is not copied");
-    let of_shadow = || stand.table.traffic().into_iter().find(|it| &*it.service == "shadow").unwrap();
+    let of_shadow = || fixture.table.traffic().into_iter().find(|it| &*it.service == "shadow").unwrap();
     until(|| of_shadow().endpoints[0].counts.status == [0, 2, 0, 0, 0]).await;
     assert_eq!(of_shadow().counts.requests, 0, "no client asked it");
 }
 
 #[tokio::test]
-async fn a_copy_goes_to_the_port_that_its_rule_names() {
+async fn a_mirrored_request_is_sent_to_the_port_that_its_rule_names() {
     let shop = Backend::named("shop").await;
     let (main, (port, mut heard)) = (Backend::named("main").await, listening().await);
-    let stand = Stand::new(&[]);
-    set_service(&stand.table, "shop", &[shop.address]);
+    let fixture = Fixture::new(&[]);
+    set_service(&fixture.table, "shop", &[shop.address]);
     let mut shadow = ServiceRoute::without_listener("shadow");
     shadow.ports = vec![ServicePort { name: "copies".into(), protocol: Protocol::Http1 }];
     let ports = Arc::new([(Arc::from("copies"), port.address)]);
     shadow.endpoints.push(EndpointRoute { ports, ..EndpointRoute::new(id(0), main.address) });
-    stand.table.set_service(&shadow).unwrap();
+    fixture.table.set_service(&shadow).unwrap();
     let mut rules = mirrored(json!({}));
     rules[0]["filters"][0]["requestMirror"]["backendRef"]["port"] = "copies".into();
-    let address = set(&stand, vec![route("web", &[], rules)]);
+    let address = set(&fixture, vec![route("web", &[], rules)]);
     assert_eq!(Client::connect(address).await.get("/c").await.unwrap().body(), "shop");
     assert_eq!(within(heard.recv()).await.unwrap(), "GET /c ");
 }
@@ -438,10 +440,10 @@ async fn a_copy_goes_to_the_port_that_its_rule_names() {
 async fn a_share_of_copies_is_exact() {
     let shop = Backend::named("shop").await;
     let (shadow, mut heard) = listening().await;
-    let stand = Stand::with(&[], |config, _| config.workers = std::num::NonZeroUsize::MIN);
-    set_service(&stand.table, "shop", &[shop.address]);
-    set_service(&stand.table, "shadow", &[shadow.address]);
-    let address = set(&stand, vec![route("web", &[], mirrored(json!({"percent": 25})))]);
+    let fixture = Fixture::with(&[], |config, _| config.workers = std::num::NonZeroUsize::MIN);
+    set_service(&fixture.table, "shop", &[shop.address]);
+    set_service(&fixture.table, "shadow", &[shadow.address]);
+    let address = set(&fixture, vec![route("web", &[], mirrored(json!({"percent": 25})))]);
     let mut client = Client::connect(address).await;
     for n in 1..=8 {
         client.get(&format!("/{n}")).await.unwrap();
@@ -452,25 +454,25 @@ async fn a_share_of_copies_is_exact() {
 }
 
 #[tokio::test]
-async fn a_shadow_that_hangs_refuses_or_is_gone_neither_delays_nor_fails_a_request() {
+async fn a_mirror_that_hangs_refuses_or_is_gone_neither_delays_nor_fails_a_request() {
     let shop = Backend::named("shop").await;
     let hangs = Backend::raw(|stream| async move {
         let _stream = stream;
         std::future::pending::<()>().await;
     })
     .await;
-    let stand = Stand::with(&[], |config, _| config.workers = std::num::NonZeroUsize::MIN);
-    set_service(&stand.table, "shop", &[shop.address]);
-    let address = set(&stand, vec![route("web", &[], mirrored(json!({})))]);
+    let fixture = Fixture::with(&[], |config, _| config.workers = std::num::NonZeroUsize::MIN);
+    set_service(&fixture.table, "shop", &[shop.address]);
+    let address = set(&fixture, vec![route("web", &[], mirrored(json!({})))]);
     let mut client = Client::connect(address).await;
     assert_eq!(client.get("/").await.unwrap().body(), "shop");
     for shadow in [nobody(), hangs.address] {
-        set_service(&stand.table, "shadow", &[shadow]);
+        set_service(&fixture.table, "shadow", &[shadow]);
         for _ in 0..100 {
             assert_eq!(client.get("/").await.unwrap().body(), "shop");
         }
     }
-    let traffic = counted(&stand, "web");
+    let traffic = counted(&fixture, "web");
     assert_eq!(traffic.status, [0, 201, 0, 0, 0]);
     assert!(traffic.copies_left_out >= 36, "no more than 64 are under way at once: {traffic:?}");
 }
@@ -487,15 +489,15 @@ fn limited(limits: Value) -> Vec<AttachedRoute> {
 }
 
 #[tokio::test]
-async fn requests_over_the_limit_by_time_are_told_when_to_come_again() {
+async fn requests_over_the_rate_limit_get_retry_after() {
     let shop = Backend::named("shop").await;
-    let stand = Stand::new(&[]);
-    set_service(&stand.table, "shop", &[shop.address]);
+    let fixture = Fixture::new(&[]);
+    set_service(&fixture.table, "shop", &[shop.address]);
     for by in ["all", "client"] {
         // So slow that no second token comes while the test runs, on a machine however busy.
         let limits = json!({"requests": {"perSecond": 1, "burst": 3, "by": by}});
-        let address = set(&stand, limited(json!({})));
-        set(&stand, limited(limits.clone()));
+        let address = set(&fixture, limited(json!({})));
+        set(&fixture, limited(limits.clone()));
         let mut statuses = Vec::new();
         // Every worker counts the same bucket.
         for _ in 0..8 {
@@ -509,10 +511,10 @@ async fn requests_over_the_limit_by_time_are_told_when_to_come_again() {
         assert_eq!(statuses[..3], [200; 3], "{by}");
         assert!(statuses.contains(&429), "{by}: {statuses:?}");
         // The same limit told again is the same bucket.
-        let before = counted(&stand, "web");
-        set(&stand, limited(limits));
+        let before = counted(&fixture, "web");
+        set(&fixture, limited(limits));
         let refused = before.over_rate;
-        assert_eq!(counted(&stand, "web").over_rate, refused);
+        assert_eq!(counted(&fixture, "web").over_rate, refused);
         assert_eq!(before.status[3], refused);
     }
 }
@@ -526,27 +528,27 @@ async fn a_body_that_is_too_long_is_413_announced_or_in_chunks() {
         Response::new(Full::new(body))
     })
     .await;
-    let stand = Stand::new(&[]);
-    set_service(&stand.table, "shop", &[echo.address]);
-    let address = set(&stand, limited(json!({"body": "1Ki"})));
+    let fixture = Fixture::new(&[]);
+    set_service(&fixture.table, "shop", &[echo.address]);
+    let address = set(&fixture, limited(json!({"body": "1Ki"})));
     assert_eq!(Client::connect(address).await.post("/", &"x".repeat(1024)).await.unwrap().status(), 200);
     assert_eq!(Client::connect(address).await.post("/", &"x".repeat(1025)).await.unwrap().status(), 413);
     let chunk = |n: usize| format!("{n:x}\r\n{}\r\n", "x".repeat(n));
     let head = "POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n";
-    let fits = say(address, format!("{head}{}{}0\r\n\r\n", chunk(512), chunk(512))).await;
+    let fits = send_raw(address, format!("{head}{}{}0\r\n\r\n", chunk(512), chunk(512))).await;
     assert!(fits.starts_with("HTTP/1.1 200 "), "{fits}");
-    let too_long = say(address, format!("{head}{}{}0\r\n\r\n", chunk(512), chunk(513))).await;
+    let too_long = send_raw(address, format!("{head}{}{}0\r\n\r\n", chunk(512), chunk(513))).await;
     assert!(too_long.starts_with("HTTP/1.1 413 "), "{too_long}");
-    let of_shop = stand.table.traffic().into_iter().find(|it| &*it.service == "shop").unwrap();
+    let of_shop = fixture.table.traffic().into_iter().find(|it| &*it.service == "shop").unwrap();
     assert_eq!(of_shop.endpoints[0].counts.failures, 0, "no endpoint is to blame");
 }
 
 #[tokio::test]
 async fn connections_past_the_limit_wait_until_one_ends() {
     let shop = Backend::named("shop").await;
-    let stand = Stand::new(&[]);
-    set_service(&stand.table, "shop", &[shop.address]);
-    let address = set(&stand, limited(json!({"connections": 2})));
+    let fixture = Fixture::new(&[]);
+    set_service(&fixture.table, "shop", &[shop.address]);
+    let address = set(&fixture, limited(json!({"connections": 2})));
     let (mut one, mut two) = (Client::connect(address).await, Client::connect(address).await);
     assert_eq!(one.get("/").await.unwrap().body(), "shop");
     assert_eq!(two.get("/").await.unwrap().body(), "shop");
@@ -560,12 +562,12 @@ async fn connections_past_the_limit_wait_until_one_ends() {
     let mut four = Client::connect(address).await;
     let mut waiting = Box::pin(four.get("/"));
     assert!(tokio::time::timeout(Duration::from_millis(200), &mut waiting).await.is_err());
-    set(&stand, limited(json!({})));
+    set(&fixture, limited(json!({})));
     assert_eq!(waiting.await.unwrap().body(), "shop", "a limit that is lifted lets everybody in");
 }
 
 /// Unpacks an answer.
-fn unpacked(bytes: &[u8]) -> String {
+fn decompressed(bytes: &[u8]) -> String {
     use std::io::Read;
     let mut text = String::new();
     flate2::read::GzDecoder::new(bytes).read_to_string(&mut text).unwrap();
@@ -573,7 +575,7 @@ fn unpacked(bytes: &[u8]) -> String {
 }
 
 #[tokio::test]
-async fn text_is_made_smaller_for_clients_that_take_it_so() {
+async fn text_is_compressed_for_clients_that_accept_gzip() {
     let shop = Backend::http(|request: Request<hyper::body::Incoming>| async move {
         let text =
             if request.uri().path() == "/short" { "short".to_owned() } else { "all work ".repeat(20_000) };
@@ -587,12 +589,12 @@ async fn text_is_made_smaller_for_clients_that_take_it_so() {
         answer.body(Full::new(bytes::Bytes::from(text))).unwrap()
     })
     .await;
-    let stand = Stand::new(&[]);
-    set_service(&stand.table, "shop", &[shop.address]);
+    let fixture = Fixture::new(&[]);
+    set_service(&fixture.table, "shop", &[shop.address]);
     let mut spec = json!({"listen": "127.0.0.1:0", "rules": [{"backendRefs": to("shop")}]});
     spec["compression"] = json!("gzip");
     let spec = Arc::new(serde_json::from_value(spec).unwrap());
-    let address = set(&stand, vec![AttachedRoute { name: "web".into(), created: 1, spec }]);
+    let address = set(&fixture, vec![AttachedRoute { name: "web".into(), created: 1, spec }]);
     let mut client = Client::connect(address).await;
     let with = |path: &str, encoding: &'static str| {
         let mut request = request("GET", path, "");
@@ -608,7 +610,7 @@ async fn text_is_made_smaller_for_clients_that_take_it_so() {
     assert_eq!(header(&packed, "etag").as_deref(), Some("W/\"1\""));
     assert_eq!((header(&packed, "content-length"), header(&packed, "accept-ranges")), (None, None));
     assert!(packed.body().len() < 10_000, "{}", packed.body().len());
-    assert_eq!(unpacked(packed.body()), "all work ".repeat(20_000));
+    assert_eq!(decompressed(packed.body()), "all work ".repeat(20_000));
     let plain = client.send(with("/", "br")).await.unwrap();
     assert_eq!((header(&plain, "content-encoding"), plain.body().len()), (None, 180_000));
     assert_eq!(header(&plain, "vary").as_deref(), Some("accept-encoding"), "a cache has to know");
@@ -627,7 +629,7 @@ async fn text_is_made_smaller_for_clients_that_take_it_so() {
 }
 
 #[tokio::test]
-async fn what_comes_bit_by_bit_is_passed_on_bit_by_bit() {
+async fn a_streamed_answer_stays_streamed_when_compressed() {
     let (next, steps) = tokio::sync::watch::channel(1);
     let shop = Backend::http(move |_request: Request<hyper::body::Incoming>| {
         let steps = steps.clone();
@@ -642,12 +644,12 @@ async fn what_comes_bit_by_bit_is_passed_on_bit_by_bit() {
         }
     })
     .await;
-    let stand = Stand::new(&[]);
-    set_service(&stand.table, "shop", &[shop.address]);
+    let fixture = Fixture::new(&[]);
+    set_service(&fixture.table, "shop", &[shop.address]);
     let mut spec = json!({"listen": "127.0.0.1:0", "rules": [{"backendRefs": to("shop")}]});
     spec["compression"] = json!("gzip");
     let spec = Arc::new(serde_json::from_value(spec).unwrap());
-    let address = set(&stand, vec![AttachedRoute { name: "web".into(), created: 1, spec }]);
+    let address = set(&fixture, vec![AttachedRoute { name: "web".into(), created: 1, spec }]);
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
     // HTTP/1.0 has no chunks: what follows the head is the body alone.

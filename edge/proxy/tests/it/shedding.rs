@@ -64,7 +64,7 @@ struct Flood {
     /// The share of its time in which the service had something to do.
     busy: f64,
     refused: usize,
-    stand: Stand,
+    fixture: Fixture,
 }
 
 /// Lets many clients ask a service that does one thing at a time, each anew as soon as it has its answer.
@@ -73,12 +73,12 @@ async fn flood(adaptive: Option<AdaptivePolicy>) -> Flood {
     const ANSWERS: [usize; 2] = [1_500, 3_000];
     let tick = Duration::from_millis(2);
     let (backend, done, _worker) = one_at_a_time(tick).await;
-    let stand = Stand::with(&[backend.address], |_, route| {
+    let fixture = Fixture::with(&[backend.address], |_, route| {
         route.limits = Limits { adaptive, ..Limits::default() };
     });
     let mut clients = JoinSet::new();
     for _ in 0..CLIENTS {
-        let (mut client, done) = (stand.client().await, Arc::clone(&done));
+        let (mut client, done) = (fixture.client().await, Arc::clone(&done));
         clients.spawn(async move {
             let mut again = interval(tick * 4);
             let (mut latencies, mut refused) = (Vec::new(), 0);
@@ -109,17 +109,17 @@ async fn flood(adaptive: Option<AdaptivePolicy>) -> Flood {
     let idle = (done.idle.load(SeqCst) - idle) as f64;
     let answers = (ANSWERS[1] - ANSWERS[0]) as f64;
     latencies.sort_unstable();
-    Flood { median: latencies[latencies.len() / 2], busy: answers / (answers + idle), refused, stand }
+    Flood { median: latencies[latencies.len() / 2], busy: answers / (answers + idle), refused, fixture }
 }
 
 #[tokio::test]
-async fn under_a_flood_what_is_let_in_is_answered_sooner_and_no_less_is_done() {
+async fn under_overload_admitted_requests_are_faster_without_less_goodput() {
     let (shed, open) = tokio::join!(flood(Some(AdaptivePolicy::default())), flood(None));
-    let limit = shed.stand.traffic().adaptive.unwrap().limit;
+    let limit = shed.fixture.traffic().adaptive.unwrap().limit;
     assert!(shed.median * 3 < open.median, "{:?} and {:?} at limit {limit}", shed.median, open.median);
     assert!(shed.busy > 0.6, "busy for {} of its time at limit {limit}", shed.busy);
-    assert_eq!((open.refused, open.stand.traffic().adaptive), (0, None));
-    let traffic = shed.stand.traffic();
+    assert_eq!((open.refused, open.fixture.traffic().adaptive), (0, None));
+    let traffic = shed.fixture.traffic();
     assert!(traffic.shed >= shed.refused as u64 && shed.refused > 0);
     assert_eq!((traffic.over_limit, traffic.unavailable), (0, 0), "they are counted as what they are");
 }
@@ -132,60 +132,60 @@ fn single() -> Limits {
 }
 
 #[tokio::test]
-async fn a_place_is_held_until_the_head_of_the_answer_and_not_by_a_tunnel() {
+async fn a_shed_permit_is_held_until_the_head_of_the_answer_and_not_by_a_tunnel() {
     let tunnels = echo().await;
-    let stand = Stand::with(&[tunnels.address], |_, route| route.limits = single());
+    let fixture = Fixture::with(&[tunnels.address], |_, route| route.limits = single());
     let mut streams = Vec::new();
     for _ in 0..3 {
-        let mut stream = TcpStream::connect(stand.address).await.unwrap();
+        let mut stream = TcpStream::connect(fixture.address).await.unwrap();
         stream.write_all(UPGRADE.as_bytes()).await.unwrap();
         assert!(within(read_head(&mut stream)).await.starts_with("HTTP/1.1 101 "));
         streams.push(stream);
     }
-    assert_eq!(stand.table.in_flight(SERVICE, id(0)), 3);
-    assert_eq!(stand.traffic().adaptive.unwrap().awaiting, 0);
+    assert_eq!(fixture.table.in_flight(SERVICE, id(0)), 3);
+    assert_eq!(fixture.traffic().adaptive.unwrap().awaiting, 0);
 }
 
 #[tokio::test]
-async fn past_the_limit_the_answer_is_503_and_who_leaves_makes_room() {
+async fn past_the_limit_the_answer_is_503_and_disconnected_clients_make_room() {
     let silent =
         Backend::http(|_request| std::future::pending::<hyper::Response<http_body_util::Empty<_>>>()).await;
-    let stand = Stand::with(&[silent.address], |_, route| route.limits = single());
-    let awaiting = || stand.traffic().adaptive.unwrap().awaiting;
+    let fixture = Fixture::with(&[silent.address], |_, route| route.limits = single());
+    let awaiting = || fixture.traffic().adaptive.unwrap().awaiting;
     let mut held = JoinSet::new();
-    let mut client = stand.client().await;
+    let mut client = fixture.client().await;
     held.spawn(async move { client.get("/").await.is_ok() });
     until(|| awaiting() == 1).await;
-    let refused = stand.client().await.get("/").await.unwrap();
+    let refused = fixture.client().await.get("/").await.unwrap();
     assert_eq!((refused.status().as_u16(), &refused.headers()["retry-after"]), (503, &"1".parse().unwrap()));
-    assert_eq!((stand.traffic().shed, awaiting()), (1, 1));
+    assert_eq!((fixture.traffic().shed, awaiting()), (1, 1));
     held.shutdown().await;
     until(|| awaiting() == 0).await;
 }
 
 #[tokio::test]
-async fn what_was_found_stays_until_something_else_is_declared() {
+async fn an_adaptive_limit_is_kept_until_its_policy_changes() {
     let backend = Backend::named("shop").await;
-    let mut stand = Stand::with(&[backend.address], |_, route| {
+    let mut fixture = Fixture::with(&[backend.address], |_, route| {
         route.limits.adaptive = Some(AdaptivePolicy::default());
     });
-    let mut client = stand.client().await;
+    let mut client = fixture.client().await;
     within(async {
-        while stand.traffic().adaptive.unwrap().best.is_none() {
+        while fixture.traffic().adaptive.unwrap().best.is_none() {
             assert_eq!(client.get("/").await.unwrap().body(), "shop");
         }
     })
     .await;
-    let best = stand.traffic().adaptive.unwrap().best;
-    stand.route.waiting_max += 1;
-    stand.table.set_service(&stand.route).unwrap();
-    assert_eq!(stand.traffic().adaptive.unwrap().best, best);
+    let best = fixture.traffic().adaptive.unwrap().best;
+    fixture.route.waiting_max += 1;
+    fixture.table.set_service(&fixture.route).unwrap();
+    assert_eq!(fixture.traffic().adaptive.unwrap().best, best);
 
-    stand.route.limits.adaptive = None;
-    stand.table.set_service(&stand.route).unwrap();
-    assert_eq!(stand.traffic().adaptive, None);
+    fixture.route.limits.adaptive = None;
+    fixture.table.set_service(&fixture.route).unwrap();
+    assert_eq!(fixture.traffic().adaptive, None);
     assert_eq!(client.get("/").await.unwrap().body(), "shop");
-    stand.route.limits = single();
-    stand.table.set_service(&stand.route).unwrap();
-    assert_eq!(stand.traffic().adaptive.map(|it| (it.limit, it.best)), Some((1, None)));
+    fixture.route.limits = single();
+    fixture.table.set_service(&fixture.route).unwrap();
+    assert_eq!(fixture.traffic().adaptive.map(|it| (it.limit, it.best)), Some((1, None)));
 }

@@ -13,8 +13,8 @@ use tokio::sync::Notify;
 
 use crate::kit::*;
 
-fn stand(endpoints: &[SocketAddr], change: impl FnOnce(&mut ServiceRoute)) -> Stand {
-    Stand::with(endpoints, |_, route| {
+fn fixture(endpoints: &[SocketAddr], change: impl FnOnce(&mut ServiceRoute)) -> Fixture {
+    Fixture::with(endpoints, |_, route| {
         route.protocol = Protocol::Tcp;
         route.balance = Balance::RoundRobin;
         change(route);
@@ -22,7 +22,7 @@ fn stand(endpoints: &[SocketAddr], change: impl FnOnce(&mut ServiceRoute)) -> St
 }
 
 /// Says its name at once, then everything that it hears, and goodbye when the other side has ended.
-async fn host(name: &'static str) -> Backend {
+async fn endpoint(name: &'static str) -> Backend {
     Backend::raw(move |mut stream| async move {
         let _ = stream.write_all(format!("{name}: ").as_bytes()).await;
         let mut piece = [0; 4096];
@@ -38,8 +38,8 @@ async fn host(name: &'static str) -> Backend {
 }
 
 /// A connection that has been greeted, and by whom.
-async fn guest(stand: &Stand) -> (TcpStream, String) {
-    let mut stream = TcpStream::connect(stand.address).await.unwrap();
+async fn connect(fixture: &Fixture) -> (TcpStream, String) {
+    let mut stream = TcpStream::connect(fixture.address).await.unwrap();
     let mut greeting = Vec::new();
     while !greeting.ends_with(b": ") {
         greeting.push(within(stream.read_u8()).await.unwrap());
@@ -55,10 +55,10 @@ async fn rest(stream: &mut TcpStream) -> String {
 }
 
 #[tokio::test]
-async fn bytes_pass_both_ways_whoever_speaks_first_and_each_side_ends_for_itself() {
-    let backend = host("a").await;
-    let stand = stand(&[backend.address], |_| {});
-    let (mut stream, name) = guest(&stand).await;
+async fn bytes_pass_both_ways_and_each_side_closes_for_itself() {
+    let backend = endpoint("a").await;
+    let fixture = fixture(&[backend.address], |_| {});
+    let (mut stream, name) = connect(&fixture).await;
     assert_eq!(name, "a");
     // Nothing that any protocol would understand.
     stream.write_all(b"\0\xff\r\n\r\nPRI").await.unwrap();
@@ -67,15 +67,15 @@ async fn bytes_pass_both_ways_whoever_speaks_first_and_each_side_ends_for_itself
     assert_eq!(&echo, b"\0\xff\r\n\r\nPRI");
     stream.shutdown().await.unwrap();
     assert_eq!(rest(&mut stream).await, " bye");
-    until(|| stand.traffic().counts.status[1] == 1).await;
-    let traffic = stand.traffic();
+    until(|| fixture.traffic().counts.status[1] == 1).await;
+    let traffic = fixture.traffic();
     assert_eq!((traffic.counts.requests, traffic.counts.bytes_in, traffic.counts.bytes_out), (1, 9, 16));
     let endpoint = &traffic.endpoints[0];
     assert_eq!((endpoint.counts.bytes_in, endpoint.counts.bytes_out, endpoint.in_flight), (9, 16, 0));
 }
 
 #[tokio::test]
-async fn an_endpoint_may_end_first_and_hear_the_rest() {
+async fn an_endpoint_may_close_first_and_receive_the_rest() {
     let heard = Arc::new(std::sync::Mutex::new(Vec::new()));
     let (told, kept) = (Arc::new(Notify::new()), Arc::clone(&heard));
     let tell = Arc::clone(&told);
@@ -91,8 +91,8 @@ async fn an_endpoint_may_end_first_and_hear_the_rest() {
         }
     })
     .await;
-    let stand = stand(&[backend.address], |_| {});
-    let mut stream = TcpStream::connect(stand.address).await.unwrap();
+    let fixture = fixture(&[backend.address], |_| {});
+    let mut stream = TcpStream::connect(fixture.address).await.unwrap();
     assert_eq!(rest(&mut stream).await, "that is all");
     stream.write_all(b"and this").await.unwrap();
     drop(stream);
@@ -102,21 +102,21 @@ async fn an_endpoint_may_end_first_and_hear_the_rest() {
 
 #[tokio::test]
 async fn counters_grow_while_a_connection_goes_on() {
-    let backend = host("a").await;
-    let stand = stand(&[backend.address], |_| {});
-    let (mut stream, _) = guest(&stand).await;
+    let backend = endpoint("a").await;
+    let fixture = fixture(&[backend.address], |_| {});
+    let (mut stream, _) = connect(&fixture).await;
     let text = vec![b'x'; 1_000_000];
     let (mut from, mut to) = stream.split();
     let mut echo = vec![0; text.len()];
     within(async { tokio::join!(to.write_all(&text), from.read_exact(&mut echo)) }).await.1.unwrap();
     assert!(echo == text);
-    assert_eq!((stand.traffic().counts.bytes_in, stand.table.in_flight(SERVICE, id(0))), (1_000_000, 1));
+    assert_eq!((fixture.traffic().counts.bytes_in, fixture.table.in_flight(SERVICE, id(0))), (1_000_000, 1));
 }
 
-async fn homes(stand: &Stand, connections: usize) -> (Vec<TcpStream>, BTreeMap<String, usize>) {
+async fn endpoints_of(fixture: &Fixture, connections: usize) -> (Vec<TcpStream>, BTreeMap<String, usize>) {
     let (mut streams, mut homes) = (Vec::new(), BTreeMap::new());
     for _ in 0..connections {
-        let (stream, name) = guest(stand).await;
+        let (stream, name) = connect(fixture).await;
         streams.push(stream);
         *homes.entry(name).or_default() += 1;
     }
@@ -124,20 +124,20 @@ async fn homes(stand: &Stand, connections: usize) -> (Vec<TcpStream>, BTreeMap<S
 }
 
 #[tokio::test]
-async fn connections_are_spread_by_turn_by_their_number_or_by_the_clients_address() {
-    let backends = [host("a").await, host("b").await, host("c").await];
+async fn connections_are_balanced_round_robin_by_least_connections_or_by_client_address() {
+    let backends = [endpoint("a").await, endpoint("b").await, endpoint("c").await];
     let addresses = backends.each_ref().map(|backend| backend.address);
     // Each of the two workers takes turns for itself.
-    let by_turn = stand(&addresses, |_| {});
-    let (_streams, spread) = homes(&by_turn, 30).await;
+    let by_turn = fixture(&addresses, |_| {});
+    let (_streams, spread) = endpoints_of(&by_turn, 30).await;
     assert!(spread.values().all(|&n| (8..=12).contains(&n)) && spread.len() == 3, "{spread:?}");
-    let by_number = stand(&addresses, |route| route.balance = Balance::LeastLoaded);
-    let (_streams, spread) = homes(&by_number, 60).await;
+    let by_number = fixture(&addresses, |route| route.balance = Balance::LeastLoaded);
+    let (_streams, spread) = endpoints_of(&by_number, 60).await;
     assert!(spread.values().all(|&n| (17..=23).contains(&n)) && spread.len() == 3, "{spread:?}");
-    let by_address = stand(&addresses, |route| route.balance = Balance::ConsistentHash);
+    let by_address = fixture(&addresses, |route| route.balance = Balance::ConsistentHash);
     let mut spreads = BTreeSet::new();
     for _ in 0..10 {
-        spreads.insert(homes(&by_address, 1).await.1);
+        spreads.insert(endpoints_of(&by_address, 1).await.1);
         // One that has more than its share of what is open would leave the next to another.
         until(|| by_address.traffic().endpoints.iter().all(|endpoint| endpoint.in_flight == 0)).await;
     }
@@ -145,16 +145,16 @@ async fn connections_are_spread_by_turn_by_their_number_or_by_the_clients_addres
 }
 
 #[tokio::test]
-async fn one_that_does_not_accept_costs_no_connection_and_sits_out() {
-    let backend = host("a").await;
-    let stand = stand(&[nobody(), backend.address, nobody()], |_| {});
+async fn an_endpoint_that_does_not_accept_is_ejected_without_failing_a_connection() {
+    let backend = endpoint("a").await;
+    let fixture = fixture(&[nobody(), backend.address, nobody()], |_| {});
     for _ in 0..30 {
-        let (mut stream, name) = guest(&stand).await;
+        let (mut stream, name) = connect(&fixture).await;
         assert_eq!(name, "a");
         stream.shutdown().await.unwrap();
         assert_eq!(rest(&mut stream).await, " bye");
     }
-    let traffic = stand.traffic();
+    let traffic = fixture.traffic();
     assert!(traffic.counts.retries > 0 && traffic.counts.connect_failures == traffic.counts.retries);
     assert!(traffic.endpoints.iter().any(proxy::EndpointTraffic::is_ejected));
     assert_eq!(traffic.errors(), 0);
@@ -162,15 +162,15 @@ async fn one_that_does_not_accept_costs_no_connection_and_sits_out() {
 
 #[tokio::test]
 async fn a_connection_waits_for_an_endpoint_and_is_closed_when_none_comes() {
-    let empty = stand(&[], |route| route.timeouts.endpoint = Duration::from_millis(100));
+    let empty = fixture(&[], |route| route.timeouts.endpoint = Duration::from_millis(100));
     let mut stream = TcpStream::connect(empty.address).await.unwrap();
     assert_eq!(rest(&mut stream).await, "");
     until(|| empty.traffic().counts.status[4] == 1).await;
     assert_eq!(empty.traffic().unavailable, 1);
 
-    let backend = host("a").await;
-    let patient = stand(&[], |route| route.timeouts.endpoint = DEADLINE);
-    let waiting = guest(&patient);
+    let backend = endpoint("a").await;
+    let patient = fixture(&[], |route| route.timeouts.endpoint = DEADLINE);
+    let waiting = connect(&patient);
     let arriving = async {
         until(|| patient.traffic().waiting == 1).await;
         let mut route = patient.route.clone();
@@ -183,29 +183,29 @@ async fn a_connection_waits_for_an_endpoint_and_is_closed_when_none_comes() {
 
 #[tokio::test]
 async fn a_drained_endpoint_gets_no_new_connection_and_keeps_those_it_has() {
-    let (leaving, staying) = (host("leaving").await, host("staying").await);
-    let stand = stand(&[leaving.address], |_| {});
-    let (mut old, _) = guest(&stand).await;
-    let mut route = stand.route.clone();
+    let (leaving, staying) = (endpoint("leaving").await, endpoint("staying").await);
+    let fixture = fixture(&[leaving.address], |_| {});
+    let (mut old, _) = connect(&fixture).await;
+    let mut route = fixture.route.clone();
     route.endpoints.push(EndpointRoute::new(id(1), staying.address));
-    stand.table.set_service(&route).unwrap();
-    stand.table.set_endpoint_state(SERVICE, id(0), EndpointState::Draining).unwrap();
+    fixture.table.set_service(&route).unwrap();
+    fixture.table.set_endpoint_state(SERVICE, id(0), EndpointState::Draining).unwrap();
     for _ in 0..10 {
-        assert_eq!(guest(&stand).await.1, "staying");
+        assert_eq!(connect(&fixture).await.1, "staying");
     }
     old.write_all(b"still").await.unwrap();
     let mut echo = [0; 5];
     within(old.read_exact(&mut echo)).await.unwrap();
-    assert_eq!(stand.table.in_flight(SERVICE, id(0)), 1);
+    assert_eq!(fixture.table.in_flight(SERVICE, id(0)), 1);
     drop(old);
-    within(stand.table.drained(SERVICE, id(0))).await;
+    within(fixture.table.drained(SERVICE, id(0))).await;
 }
 
 #[tokio::test]
-async fn the_death_of_an_endpoint_is_heard_and_the_next_connection_goes_elsewhere() {
-    let (dying, living) = (host("dying").await, host("living").await);
-    let stand = stand(&[dying.address, living.address], |_| {});
-    let (mut streams, spread) = homes(&stand, 8).await;
+async fn a_dead_endpoint_closes_its_connections_and_the_next_one_goes_to_another() {
+    let (dying, living) = (endpoint("dying").await, endpoint("living").await);
+    let fixture = fixture(&[dying.address, living.address], |_| {});
+    let (mut streams, spread) = endpoints_of(&fixture, 8).await;
     assert_eq!(spread.len(), 2);
     dying.stop().await;
     let mut cut = 0;
@@ -215,39 +215,40 @@ async fn the_death_of_an_endpoint_is_heard_and_the_next_connection_goes_elsewher
         cut += usize::from(within(stream.read_exact(&mut answer)).await.is_err());
     }
     assert_eq!(cut, spread["dying"]);
-    assert_eq!(homes(&stand, 8).await.1["living"], 8);
+    assert_eq!(endpoints_of(&fixture, 8).await.1["living"], 8);
 }
 
 #[tokio::test]
-async fn a_connection_on_which_nobody_says_anything_is_closed() {
-    let backend = host("a").await;
-    let stand = stand(&[backend.address], |route| route.timeouts.stream_idle = Duration::from_millis(300));
-    let (mut stream, _) = guest(&stand).await;
+async fn an_idle_connection_is_closed() {
+    let backend = endpoint("a").await;
+    let fixture =
+        fixture(&[backend.address], |route| route.timeouts.stream_idle = Duration::from_millis(300));
+    let (mut stream, _) = connect(&fixture).await;
     assert_eq!(rest(&mut stream).await, "");
-    until(|| stand.table.in_flight(SERVICE, id(0)) == 0).await;
+    until(|| fixture.table.in_flight(SERVICE, id(0)) == 0).await;
 }
 
 #[tokio::test]
 async fn no_more_connections_are_open_than_may_be() {
-    let backend = host("a").await;
+    let backend = endpoint("a").await;
     let one = NonZeroU32::new(1);
     for limits in [
         Limits { in_flight: one, ..Limits::default() },
         Limits { in_flight_per_endpoint: one, ..Limits::default() },
     ] {
-        let stand = stand(&[backend.address], |route| route.limits = limits);
-        let (first, _) = guest(&stand).await;
-        let mut second = TcpStream::connect(stand.address).await.unwrap();
+        let fixture = fixture(&[backend.address], |route| route.limits = limits);
+        let (first, _) = connect(&fixture).await;
+        let mut second = TcpStream::connect(fixture.address).await.unwrap();
         assert_eq!(rest(&mut second).await, "");
-        until(|| stand.traffic().over_limit == 1).await;
+        until(|| fixture.traffic().over_limit == 1).await;
         drop(first);
-        until(|| stand.table.in_flight(SERVICE, id(0)) == 0).await;
-        guest(&stand).await;
+        until(|| fixture.table.in_flight(SERVICE, id(0)) == 0).await;
+        connect(&fixture).await;
     }
 }
 
 #[tokio::test]
-async fn an_endpoint_is_told_whose_a_connection_is() {
+async fn an_endpoint_gets_a_proxy_header_with_the_clients_address() {
     let backend = Backend::raw(|mut stream| async move {
         let mut line = Vec::new();
         while !line.ends_with(b"\r\n") {
@@ -256,21 +257,21 @@ async fn an_endpoint_is_told_whose_a_connection_is() {
         let _ = stream.write_all(&line).await;
     })
     .await;
-    let stand = stand(&[backend.address], |route| {
+    let fixture = fixture(&[backend.address], |route| {
         route.proxy_protocol.accept = true;
         route.proxy_protocol.send = Some(ProxyVersion::V1);
     });
     let header = "PROXY TCP4 203.0.113.7 192.0.2.1 4000 5432\r\n";
-    assert_eq!(say(stand.address, header).await, header);
+    assert_eq!(send_raw(fixture.address, header).await, header);
 }
 
 #[tokio::test]
 async fn a_proxy_that_stops_lets_connections_end_within_its_grace() {
-    let backend = host("a").await;
-    let stand = stand(&[backend.address], |_| {});
-    let ((mut ending, _), (mut staying, _)) = (guest(&stand).await, guest(&stand).await);
+    let backend = endpoint("a").await;
+    let fixture = fixture(&[backend.address], |_| {});
+    let ((mut ending, _), (mut staying, _)) = (connect(&fixture).await, connect(&fixture).await);
     let mut stopping = tokio::task::JoinSet::new();
-    let (proxy, address) = (stand.proxy, stand.address);
+    let (proxy, address) = (fixture.proxy, fixture.address);
     stopping.spawn(async move { proxy.shutdown(Duration::from_millis(500)).await.connections_cut });
     within(async {
         while TcpStream::connect(address).await.is_ok() {

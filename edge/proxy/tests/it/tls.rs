@@ -25,11 +25,11 @@ use tokio_rustls::client::TlsStream;
 use crate::kit::*;
 
 /// A folder with certificates, each signed by itself.
-struct Safe {
+struct CertificateFolder {
     folder: TempDir,
 }
 
-impl Safe {
+impl CertificateFolder {
     fn new() -> Self {
         Self { folder: tempfile::tempdir().unwrap() }
     }
@@ -63,19 +63,19 @@ impl Safe {
     }
 
     /// A proxy that shows the certificates of these names, and whose endpoint says how it was reached.
-    async fn stand(&self, names: &[&str]) -> (Stand, Backend) {
+    async fn fixture(&self, names: &[&str]) -> (Fixture, Backend) {
         let backend = Backend::http(|request: Request<_>| async move {
             let scheme = request.headers()["x-forwarded-proto"].to_str().unwrap().to_owned();
             Response::new(Full::new(scheme.into()))
         })
         .await;
-        let stand = Stand::with(&[backend.address], |_, route| route.tls = Some(self.tls(names)));
-        (stand, backend)
+        let fixture = Fixture::with(&[backend.address], |_, route| route.tls = Some(self.tls(names)));
+        (fixture, backend)
     }
 }
 
 /// Shakes hands for `host`, trusting nobody but `trusted`.
-async fn shake_hands(
+async fn handshake(
     address: SocketAddr,
     host: &'static str,
     trusted: &CertificateDer<'static>,
@@ -93,8 +93,8 @@ async fn shake_hands(
     within(TlsConnector::from(Arc::new(config)).connect(host, stream)).await
 }
 
-async fn client(stand: &Stand, host: &'static str, trusted: &CertificateDer<'static>) -> Client {
-    Client::over(shake_hands(stand.address, host, trusted, &TLS13).await.unwrap()).await
+async fn client(fixture: &Fixture, host: &'static str, trusted: &CertificateDer<'static>) -> Client {
+    Client::over(handshake(fixture.address, host, trusted, &TLS13).await.unwrap()).await
 }
 
 /// Runs curl, trusting the certificate in a file, and returns what it printed.
@@ -107,105 +107,105 @@ async fn curl(arguments: &[&str], trusted: &str, url: &str) -> String {
 }
 
 #[tokio::test]
-async fn clients_are_answered_over_tls_1_2_and_1_3_and_endpoints_hear_of_it() {
-    let safe = Safe::new();
-    let certificate = safe.put("shop", &["localhost"]);
-    let (stand, _backend) = safe.stand(&["shop"]).await;
+async fn tls_1_2_and_1_3_work_and_endpoints_get_the_scheme() {
+    let folder = CertificateFolder::new();
+    let certificate = folder.put("shop", &["localhost"]);
+    let (fixture, _backend) = folder.fixture(&["shop"]).await;
     for version in [&TLS12, &TLS13] {
-        let stream = shake_hands(stand.address, "localhost", &certificate, version).await.unwrap();
+        let stream = handshake(fixture.address, "localhost", &certificate, version).await.unwrap();
         assert_eq!(stream.get_ref().1.protocol_version(), Some(version.version));
         let mut client = Client::over(stream).await;
         for _ in 0..3 {
             assert_eq!(client.get("/").await.unwrap().body(), "https");
         }
     }
-    let url = format!("https://localhost:{}/", stand.address.port());
-    let trusted = safe.path("shop.pem").to_str().unwrap().to_owned();
+    let url = format!("https://localhost:{}/", fixture.address.port());
+    let trusted = folder.path("shop.pem").to_str().unwrap().to_owned();
     for version in [&["--tlsv1.3"][..], &["--tlsv1.2", "--tls-max", "1.2"]] {
         assert_eq!(curl(version, &trusted, &url).await, "https");
     }
-    assert_eq!(stand.traffic().handshake_failures, 0);
+    assert_eq!(fixture.traffic().handshake_failures, 0);
 }
 
 #[tokio::test]
-async fn curl_agrees_on_http_2_within_tls_and_knows_it_without() {
-    let safe = Safe::new();
-    safe.put("shop", &["localhost"]);
-    let (stand, _backend) = safe.stand(&["shop"]).await;
-    let trusted = safe.path("shop.pem").to_str().unwrap().to_owned();
-    let url = format!("https://localhost:{}/", stand.address.port());
+async fn curl_negotiates_http_2_with_alpn_and_with_prior_knowledge() {
+    let folder = CertificateFolder::new();
+    folder.put("shop", &["localhost"]);
+    let (fixture, _backend) = folder.fixture(&["shop"]).await;
+    let trusted = folder.path("shop.pem").to_str().unwrap().to_owned();
+    let url = format!("https://localhost:{}/", fixture.address.port());
     let told = ["--write-out", " %{http_version}"];
     for (asked, said) in [("--http2", "https 2"), ("--http1.1", "https 1.1")] {
         assert_eq!(curl(&[&told[..], &[asked]].concat(), &trusted, &url).await, said);
     }
-    stand.table.set_service(&ServiceRoute { tls: None, ..stand.route.clone() }).unwrap();
-    let url = format!("http://localhost:{}/", stand.address.port());
+    fixture.table.set_service(&ServiceRoute { tls: None, ..fixture.route.clone() }).unwrap();
+    let url = format!("http://localhost:{}/", fixture.address.port());
     for (asked, said) in [("--http2-prior-knowledge", "http 2"), ("--http2", "http 1.1")] {
         assert_eq!(curl(&[&told[..], &[asked]].concat(), &trusted, &url).await, said);
     }
 }
 
 #[tokio::test]
-async fn what_is_no_tls_is_refused_and_counted() {
-    let safe = Safe::new();
-    safe.put("shop", &["localhost"]);
-    let (stand, _backend) = safe.stand(&["shop"]).await;
-    let said = say(stand.address, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+async fn plaintext_on_a_tls_port_is_refused_and_counted() {
+    let folder = CertificateFolder::new();
+    folder.put("shop", &["localhost"]);
+    let (fixture, _backend) = folder.fixture(&["shop"]).await;
+    let said = send_raw(fixture.address, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     assert!(!said.contains("HTTP"), "{said}");
-    until(|| stand.traffic().handshake_failures == 1).await;
+    until(|| fixture.traffic().handshake_failures == 1).await;
     // Who only tries whether the port is open does no harm.
-    drop(TcpStream::connect(stand.address).await.unwrap());
-    assert_eq!(stand.traffic().counts.requests, 0);
+    drop(TcpStream::connect(fixture.address).await.unwrap());
+    assert_eq!(fixture.traffic().counts.requests, 0);
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_shake_hands_is_let_go() {
-    let safe = Safe::new();
-    safe.put("shop", &["localhost"]);
-    let stand = Stand::with(&[], |_, route| {
-        route.tls = Some(safe.tls(&["shop"]));
+async fn a_client_that_does_not_do_the_handshake_is_disconnected() {
+    let folder = CertificateFolder::new();
+    folder.put("shop", &["localhost"]);
+    let fixture = Fixture::with(&[], |_, route| {
+        route.tls = Some(folder.tls(&["shop"]));
         route.timeouts.request_head = Duration::from_millis(50);
     });
-    let mut silent = TcpStream::connect(stand.address).await.unwrap();
-    let mut slow = TcpStream::connect(stand.address).await.unwrap();
+    let mut silent = TcpStream::connect(fixture.address).await.unwrap();
+    let mut slow = TcpStream::connect(fixture.address).await.unwrap();
     // The beginning of a handshake, of which the rest never comes.
     slow.write_all(&[0x16, 0x03, 0x01, 0x02, 0x00, 0x01]).await.unwrap();
     for stream in [&mut silent, &mut slow] {
         assert_eq!(within(stream.read(&mut [0; 64])).await.unwrap_or(0), 0);
     }
-    until(|| stand.traffic().handshake_failures == 2).await;
+    until(|| fixture.traffic().handshake_failures == 2).await;
 }
 
 #[tokio::test]
 async fn a_client_gets_the_certificate_of_the_name_it_asks_for_and_otherwise_the_first() {
-    let safe = Safe::new();
-    let first = safe.put("first", &["shop.example"]);
-    let second = safe.put("second", &["bank.example", "*.bank.example"]);
-    let (stand, _backend) = safe.stand(&["first", "second"]).await;
+    let folder = CertificateFolder::new();
+    let first = folder.put("first", &["shop.example"]);
+    let second = folder.put("second", &["bank.example", "*.bank.example"]);
+    let (fixture, _backend) = folder.fixture(&["first", "second"]).await;
     for (host, certificate) in
         [("shop.example", &first), ("bank.example", &second), ("www.bank.example", &second)]
     {
-        assert_eq!(client(&stand, host, certificate).await.get("/").await.unwrap().status(), 200, "{host}");
+        assert_eq!(client(&fixture, host, certificate).await.get("/").await.unwrap().status(), 200, "{host}");
     }
-    let other = shake_hands(stand.address, "other.example", &first, &TLS13).await.unwrap_err();
+    let other = handshake(fixture.address, "other.example", &first, &TLS13).await.unwrap_err();
     assert!(other.to_string().contains("not valid for name"), "{other}");
 }
 
 #[tokio::test]
-async fn certificates_that_cannot_be_used_are_refused_in_a_sentence_and_nothing_listens() {
-    let safe = Safe::new();
-    safe.put("shop", &["localhost"]);
-    safe.put("other", &["localhost"]);
-    fs::write(safe.path("text.pem"), "a certificate\n").unwrap();
-    fs::write(safe.path("broken.pem"), "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+async fn invalid_certificates_are_refused_with_a_reason_and_nothing_listens() {
+    let folder = CertificateFolder::new();
+    folder.put("shop", &["localhost"]);
+    folder.put("other", &["localhost"]);
+    fs::write(folder.path("text.pem"), "a certificate\n").unwrap();
+    fs::write(folder.path("broken.pem"), "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
         .unwrap();
-    fs::write(safe.path("half.pem"), "-----BEGIN CERTIFICATE-----\nAAAA\n").unwrap();
+    fs::write(folder.path("half.pem"), "-----BEGIN CERTIFICATE-----\nAAAA\n").unwrap();
     fs::write(
-        safe.path("locked.key"),
+        folder.path("locked.key"),
         "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n",
     )
     .unwrap();
-    let stand = Stand::new(&[]);
+    let fixture = Fixture::new(&[]);
     for (certificate, key, words) in [
         ("none.pem", "shop.key", "none.pem: No such file or directory"),
         ("shop.pem", "none.key", "none.key: No such file or directory"),
@@ -217,66 +217,66 @@ async fn certificates_that_cannot_be_used_are_refused_in_a_sentence_and_nothing_
         ("shop.pem", "other.key", "other.key is not the one of the certificate in"),
     ] {
         let mut route = ServiceRoute::new("secure", any());
-        let pair = CertificateFiles { certificate: safe.path(certificate), key: safe.path(key) };
+        let pair = CertificateFiles { certificate: folder.path(certificate), key: folder.path(key) };
         route.tls = Some(proxy::Tls { certificates: vec![pair], issued: Vec::new() });
-        let error = stand.table.set_service(&route).unwrap_err();
+        let error = fixture.table.set_service(&route).unwrap_err();
         assert!(matches!(error, RouteError::Tls { .. }));
         let said = error.to_string();
         assert!(
             said.starts_with("service `secure` cannot be reached over TLS: ") && said.contains(words),
             "{said}"
         );
-        assert_eq!(stand.table.address("secure"), None);
+        assert_eq!(fixture.table.address("secure"), None);
         assert!(proxy::check_certificates(&route.tls.unwrap()).is_err());
     }
 }
 
 #[tokio::test]
-async fn a_service_that_speaks_plainly_may_go_over_to_tls_and_back_and_loses_nobody() {
-    let safe = Safe::new();
-    let certificate = safe.put("shop", &["localhost"]);
+async fn a_service_may_change_to_tls_and_back_without_losing_connections() {
+    let folder = CertificateFolder::new();
+    let certificate = folder.put("shop", &["localhost"]);
     let backend = Backend::named("a").await;
-    let stand = Stand::new(&[backend.address]);
-    let mut plain = stand.client().await;
+    let fixture = Fixture::new(&[backend.address]);
+    let mut plain = fixture.client().await;
     plain.get("/").await.unwrap();
-    let secured = ServiceRoute { tls: Some(safe.tls(&["shop"])), ..stand.route.clone() };
-    stand.table.set_service(&secured).unwrap();
-    let mut secret = client(&stand, "localhost", &certificate).await;
+    let secured = ServiceRoute { tls: Some(folder.tls(&["shop"])), ..fixture.route.clone() };
+    fixture.table.set_service(&secured).unwrap();
+    let mut secret = client(&fixture, "localhost", &certificate).await;
     secret.get("/").await.unwrap();
     plain.get("/").await.unwrap();
-    let wrong = ServiceRoute { tls: Some(safe.tls(&["none"])), ..stand.route.clone() };
-    stand.table.set_service(&wrong).unwrap_err();
+    let wrong = ServiceRoute { tls: Some(folder.tls(&["none"])), ..fixture.route.clone() };
+    fixture.table.set_service(&wrong).unwrap_err();
     // What cannot be done leaves everything as it was.
-    client(&stand, "localhost", &certificate).await.get("/").await.unwrap();
-    stand.table.set_service(&stand.route).unwrap();
-    stand.client().await.get("/").await.unwrap();
+    client(&fixture, "localhost", &certificate).await.get("/").await.unwrap();
+    fixture.table.set_service(&fixture.route).unwrap();
+    fixture.client().await.get("/").await.unwrap();
     secret.get("/").await.unwrap();
-    assert_eq!(stand.table.tls(SERVICE), None);
+    assert_eq!(fixture.table.tls(SERVICE), None);
 }
 
-fn state(stand: &Stand) -> TlsState {
-    stand.table.tls(SERVICE).unwrap()
+fn state(fixture: &Fixture) -> TlsState {
+    fixture.table.tls(SERVICE).unwrap()
 }
 
 #[tokio::test]
-async fn a_changed_certificate_is_shown_to_new_clients_and_costs_none_a_request() {
-    let safe = Safe::new();
-    let before = safe.put("shop", &["localhost"]);
-    let (stand, _backend) = safe.stand(&["shop"]).await;
-    let stand = Arc::new(stand);
-    let mut old = client(&stand, "localhost", &before).await;
+async fn a_changed_certificate_is_presented_to_new_clients_without_losing_a_request() {
+    let folder = CertificateFolder::new();
+    let before = folder.put("shop", &["localhost"]);
+    let (fixture, _backend) = folder.fixture(&["shop"]).await;
+    let fixture = Arc::new(fixture);
+    let mut old = client(&fixture, "localhost", &before).await;
     let trusted = Arc::new(std::sync::Mutex::new(vec![before]));
     let (is_over, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let mut load = JoinSet::new();
     for keeps in [true, true, false, false] {
-        let (stand, trusted) = (Arc::clone(&stand), Arc::clone(&trusted));
+        let (fixture, trusted) = (Arc::clone(&fixture), Arc::clone(&trusted));
         let (is_over, answered) = (Arc::clone(&is_over), Arc::clone(&answered));
         load.spawn(async move {
             let mut kept: Option<Client> = None;
             while !is_over.load(Ordering::Relaxed) {
                 let mut one = match kept.take() {
                     Some(client) => client,
-                    None => connect_trusting_any(&stand, &trusted).await,
+                    None => connect_trusting_any(&fixture, &trusted).await,
                 };
                 assert_eq!(one.get("/").await.unwrap().body(), "https");
                 answered.fetch_add(1, Ordering::Relaxed);
@@ -285,10 +285,10 @@ async fn a_changed_certificate_is_shown_to_new_clients_and_costs_none_a_request(
         });
     }
     for _ in 0..3 {
-        let after = safe.put("shop", &["localhost"]);
+        let after = folder.put("shop", &["localhost"]);
         trusted.lock().unwrap().push(after.clone());
         within(async {
-            while shake_hands(stand.address, "localhost", &after, &TLS13).await.is_err() {
+            while handshake(fixture.address, "localhost", &after, &TLS13).await.is_err() {
                 tokio::task::yield_now().await;
             }
         })
@@ -303,14 +303,14 @@ async fn a_changed_certificate_is_shown_to_new_clients_and_costs_none_a_request(
     .await;
     assert!(answered.load(Ordering::Relaxed) > 100);
     assert_eq!(old.get("/").await.unwrap().body(), "https");
-    let traffic = stand.traffic();
+    let traffic = fixture.traffic();
     assert_eq!((traffic.errors(), traffic.malformed), (0, 0));
-    assert_eq!(state(&stand).problem, None);
+    assert_eq!(state(&fixture).problem, None);
 }
 
 /// A client that accepts every certificate that there has been so far.
 async fn connect_trusting_any(
-    stand: &Stand,
+    fixture: &Fixture,
     trusted: &std::sync::Mutex<Vec<CertificateDer<'static>>>,
 ) -> Client {
     let mut roots = RootCertStore::empty();
@@ -320,55 +320,55 @@ async fn connect_trusting_any(
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let stream = TcpStream::connect(stand.address).await.unwrap();
+    let stream = TcpStream::connect(fixture.address).await.unwrap();
     let host = ServerName::try_from("localhost").unwrap();
     Client::over(within(TlsConnector::from(Arc::new(config)).connect(host, stream)).await.unwrap()).await
 }
 
 #[tokio::test]
-async fn a_broken_new_certificate_leaves_the_old_one_in_use_and_is_spoken_of() {
-    let safe = Safe::new();
-    let before = safe.put("shop", &["localhost", "shop.example"]);
-    let (stand, _backend) = safe.stand(&["shop"]).await;
-    let first = state(&stand);
+async fn an_invalid_new_certificate_leaves_the_old_one_in_use_and_is_reported() {
+    let folder = CertificateFolder::new();
+    let before = folder.put("shop", &["localhost", "shop.example"]);
+    let (fixture, _backend) = folder.fixture(&["shop"]).await;
+    let first = state(&fixture);
     let [certificate] = &first.certificates[..] else { panic!("{first:?}") };
     assert_eq!(certificate.names, ["localhost", "shop.example"]);
     assert!(UNIX_EPOCH < certificate.not_before && certificate.not_before < certificate.not_after);
 
-    let whole = fs::read(safe.path("shop.pem")).unwrap();
-    fs::write(safe.path("shop.pem"), &whole[..whole.len() / 2]).unwrap();
-    until(|| state(&stand).problem.is_some()).await;
-    let broken = state(&stand);
+    let whole = fs::read(folder.path("shop.pem")).unwrap();
+    fs::write(folder.path("shop.pem"), &whole[..whole.len() / 2]).unwrap();
+    until(|| state(&fixture).problem.is_some()).await;
+    let broken = state(&fixture);
     let problem = broken.problem.unwrap();
     assert!(problem.contains("shop.pem"), "{problem}");
     assert_eq!(broken.certificates, first.certificates);
-    client(&stand, "localhost", &before).await.get("/").await.unwrap();
+    client(&fixture, "localhost", &before).await.get("/").await.unwrap();
     // A change of the route is not held up by it.
-    stand.table.set_service(&stand.route).unwrap();
+    fixture.table.set_service(&fixture.route).unwrap();
 
-    fs::remove_file(safe.path("shop.pem")).unwrap();
-    until(|| state(&stand).problem.is_some_and(|problem| problem.contains("No such file"))).await;
-    let after = safe.put("shop", &["localhost"]);
-    until(|| state(&stand).problem.is_none()).await;
-    client(&stand, "localhost", &after).await.get("/").await.unwrap();
-    assert_eq!(state(&stand).certificates[0].names, ["localhost"]);
+    fs::remove_file(folder.path("shop.pem")).unwrap();
+    until(|| state(&fixture).problem.is_some_and(|problem| problem.contains("No such file"))).await;
+    let after = folder.put("shop", &["localhost"]);
+    until(|| state(&fixture).problem.is_none()).await;
+    client(&fixture, "localhost", &after).await.get("/").await.unwrap();
+    assert_eq!(state(&fixture).certificates[0].names, ["localhost"]);
 }
 
 #[tokio::test]
 async fn a_proxy_that_stops_does_not_wait_for_handshakes() {
-    let safe = Safe::new();
-    safe.put("shop", &["localhost"]);
-    let (stand, _backend) = safe.stand(&["shop"]).await;
-    let mut silent = TcpStream::connect(stand.address).await.unwrap();
-    let ended = within(stand.proxy.shutdown(DEADLINE)).await;
+    let folder = CertificateFolder::new();
+    folder.put("shop", &["localhost"]);
+    let (fixture, _backend) = folder.fixture(&["shop"]).await;
+    let mut silent = TcpStream::connect(fixture.address).await.unwrap();
+    let ended = within(fixture.proxy.shutdown(DEADLINE)).await;
     assert_eq!(ended.connections_cut, 0);
     assert_eq!(within(silent.read(&mut [0])).await.unwrap_or(0), 0);
 }
 
 #[tokio::test]
 async fn a_protocol_may_be_changed_within_tls() {
-    let safe = Safe::new();
-    let certificate = safe.put("shop", &["localhost"]);
+    let folder = CertificateFolder::new();
+    let certificate = folder.put("shop", &["localhost"]);
     let backend = Backend::raw(|mut stream| async move {
         read_head(&mut stream).await;
         let head = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n";
@@ -377,8 +377,8 @@ async fn a_protocol_may_be_changed_within_tls() {
         let _ = tokio::io::copy(&mut from, &mut to).await;
     })
     .await;
-    let stand = Stand::with(&[backend.address], |_, route| route.tls = Some(safe.tls(&["shop"])));
-    let mut stream = shake_hands(stand.address, "localhost", &certificate, &TLS13).await.unwrap();
+    let fixture = Fixture::with(&[backend.address], |_, route| route.tls = Some(folder.tls(&["shop"])));
+    let mut stream = handshake(fixture.address, "localhost", &certificate, &TLS13).await.unwrap();
     let head = "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n";
     stream.write_all(head.as_bytes()).await.unwrap();
     let mut heard = Vec::new();
@@ -405,13 +405,13 @@ async fn a_protocol_may_be_changed_within_tls() {
     }
 }
 
-/// A route for one host to the service of the stand, with the certificate of that name or none.
-fn route(safe: &Safe, host: &str, certificate: Option<&str>) -> AttachedRoute {
+/// A route for one host to the service of the fixture, with the certificate of that name or none.
+fn route(folder: &CertificateFolder, host: &str, certificate: Option<&str>) -> AttachedRoute {
     let mut spec = serde_json::json!({
         "listen": "127.0.0.1:0", "hostnames": [host], "rules": [{"backendRefs": [{"name": SERVICE}]}]
     });
     if let Some(name) = certificate {
-        let CertificateFiles { certificate, key } = safe.files(name);
+        let CertificateFiles { certificate, key } = folder.files(name);
         spec["tls"] = serde_json::json!({"certificate": certificate, "key": key});
     }
     AttachedRoute { name: host.into(), created: 1, spec: Arc::new(serde_json::from_value(spec).unwrap()) }
@@ -431,42 +431,42 @@ async fn ask(client: &mut Client, host: &str) -> Response<bytes::Bytes> {
 
 #[tokio::test]
 async fn routes_of_one_listener_are_reached_over_tls_with_the_certificates_of_all_of_them() {
-    let safe = Safe::new();
-    let certificates = ["shop", "bank"].map(|name| safe.put(name, &[&format!("{name}.test")]));
-    let (stand, _backend) = safe.stand(&["shop"]).await;
-    let set = |routes| stand.table.set_gateway(&gateway(routes));
-    let routes = vec![route(&safe, "shop.test", Some("shop")), route(&safe, "bank.test", Some("bank"))];
+    let folder = CertificateFolder::new();
+    let certificates = ["shop", "bank"].map(|name| folder.put(name, &[&format!("{name}.test")]));
+    let (fixture, _backend) = folder.fixture(&["shop"]).await;
+    let set = |routes| fixture.table.set_gateway(&gateway(routes));
+    let routes = vec![route(&folder, "shop.test", Some("shop")), route(&folder, "bank.test", Some("bank"))];
     let address = set(routes).unwrap();
 
     for (host, certificate) in ["shop.test", "bank.test"].into_iter().zip(&certificates) {
-        let stream = shake_hands(address, host, certificate, &TLS13).await.unwrap();
+        let stream = handshake(address, host, certificate, &TLS13).await.unwrap();
         assert_eq!(ask(&mut Client::over(stream).await, host).await.body(), "https", "{host}");
     }
-    assert_eq!(stand.table.gateway_tls(any()).unwrap().certificates.len(), 2);
+    assert_eq!(fixture.table.gateway_tls(any()).unwrap().certificates.len(), 2);
 
     // What cannot be read changes nothing; who is connected stays so when nothing is shown any more.
-    let stream = shake_hands(address, "bank.test", &certificates[1], &TLS13).await.unwrap();
+    let stream = handshake(address, "bank.test", &certificates[1], &TLS13).await.unwrap();
     let mut before = Client::over(stream).await;
-    let refused = set(vec![route(&safe, "bank.test", Some("nothing"))]).unwrap_err();
+    let refused = set(vec![route(&folder, "bank.test", Some("nothing"))]).unwrap_err();
     assert!(matches!(refused, RouteError::Tls { .. }), "{refused}");
     assert_eq!(ask(&mut before, "bank.test").await.body(), "https");
-    assert_eq!(set(vec![route(&safe, "bank.test", None)]).unwrap(), address);
+    assert_eq!(set(vec![route(&folder, "bank.test", None)]).unwrap(), address);
     assert_eq!(ask(&mut before, "bank.test").await.body(), "https");
     assert_eq!(ask(&mut Client::connect(address).await, "bank.test").await.body(), "http");
-    assert_eq!(stand.table.gateway_tls(any()), None);
+    assert_eq!(fixture.table.gateway_tls(any()), None);
 }
 
 #[tokio::test]
-async fn a_changed_certificate_of_a_route_is_taken() {
-    let safe = Safe::new();
-    safe.put("shop", &["shop.test"]);
+async fn a_changed_certificate_of_a_route_is_used() {
+    let folder = CertificateFolder::new();
+    folder.put("shop", &["shop.test"]);
     // Nothing else here has certificates: it is the listener's that are watched.
-    let stand = Stand::new(&[]);
-    let routes = vec![route(&safe, "shop.test", Some("shop"))];
-    let address = stand.table.set_gateway(&gateway(routes)).unwrap();
-    let renewed = safe.put("shop", &["shop.test"]);
+    let fixture = Fixture::new(&[]);
+    let routes = vec![route(&folder, "shop.test", Some("shop"))];
+    let address = fixture.table.set_gateway(&gateway(routes)).unwrap();
+    let renewed = folder.put("shop", &["shop.test"]);
     within(async {
-        while shake_hands(address, "shop.test", &renewed, &TLS13).await.is_err() {
+        while handshake(address, "shop.test", &renewed, &TLS13).await.is_err() {
             // tidy: pause between looks
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -475,44 +475,44 @@ async fn a_changed_certificate_of_a_route_is_taken() {
 }
 
 /// What a certificate that was issued is kept as: its key and itself in one file.
-fn issue(safe: &Safe, host: &str) -> (PathBuf, CertificateDer<'static>) {
-    let certificate = safe.put("issued", &[host]);
-    let whole = ["issued.key", "issued.pem"].map(|file| fs::read_to_string(safe.path(file)).unwrap());
-    let path = safe.path("whole.pem");
-    fs::write(safe.path("new"), whole.concat()).unwrap();
-    fs::rename(safe.path("new"), &path).unwrap();
+fn issue(folder: &CertificateFolder, host: &str) -> (PathBuf, CertificateDer<'static>) {
+    let certificate = folder.put("issued", &[host]);
+    let whole = ["issued.key", "issued.pem"].map(|file| fs::read_to_string(folder.path(file)).unwrap());
+    let path = folder.path("whole.pem");
+    fs::write(folder.path("new"), whole.concat()).unwrap();
+    fs::rename(folder.path("new"), &path).unwrap();
     (path, certificate)
 }
 
 #[tokio::test]
-async fn before_a_certificate_is_issued_clients_are_refused_and_then_they_are_shown_it() {
-    let safe = Safe::new();
-    let stand = Stand::new(&[]);
+async fn clients_are_refused_until_a_certificate_is_issued() {
+    let folder = CertificateFolder::new();
+    let fixture = Fixture::new(&[]);
     let mut secure = ServiceRoute::new("secure", any());
-    let path = safe.path("whole.pem");
+    let path = folder.path("whole.pem");
     secure.tls = Some(proxy::Tls { issued: vec![path.clone()], ..proxy::Tls::default() });
-    let address = stand.table.set_service(&secure).unwrap().unwrap();
+    let address = fixture.table.set_service(&secure).unwrap().unwrap();
     let stranger = rcgen::generate_simple_self_signed(vec!["a.test".to_owned()]).unwrap();
-    let refused = shake_hands(address, "a.test", stranger.cert.der(), &TLS13).await.unwrap_err();
+    let refused = handshake(address, "a.test", stranger.cert.der(), &TLS13).await.unwrap_err();
     assert!(refused.to_string().contains("AccessDenied"), "{refused}");
-    assert_eq!(stand.table.tls("secure").unwrap(), TlsState { certificates: Vec::new(), problem: None });
+    assert_eq!(fixture.table.tls("secure").unwrap(), TlsState { certificates: Vec::new(), problem: None });
 
     // What a crash has left of one does no harm.
     fs::write(&path, "-----BEGIN CERT").unwrap();
-    assert!(shake_hands(address, "a.test", stranger.cert.der(), &TLS13).await.is_err());
-    let (_, certificate) = issue(&safe, "a.test");
+    assert!(handshake(address, "a.test", stranger.cert.der(), &TLS13).await.is_err());
+    let (_, certificate) = issue(&folder, "a.test");
     within(async {
-        while shake_hands(address, "a.test", &certificate, &TLS13).await.is_err() {
+        while handshake(address, "a.test", &certificate, &TLS13).await.is_err() {
             // tidy: pause between looks
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     })
     .await;
-    assert_eq!(stand.table.tls("secure").unwrap().certificates[0].names, ["a.test"]);
+    assert_eq!(fixture.table.tls("secure").unwrap().certificates[0].names, ["a.test"]);
 }
 
 /// The certificate that a host shows to those who offer this protocol, and what they agree on.
-async fn shown_to(
+async fn certificate_for(
     address: SocketAddr,
     host: &'static str,
     protocol: &[u8],
@@ -542,29 +542,29 @@ async fn shown_to(
 }
 
 #[tokio::test]
-async fn an_authority_is_shown_that_a_host_is_ours_and_others_see_nothing_of_it() {
-    let safe = Safe::new();
-    let usual = safe.put("shop", &["a.test"]);
-    let (stand, _backend) = safe.stand(&["shop"]).await;
+async fn a_tls_alpn_challenge_is_answered_and_other_clients_do_not_see_it() {
+    let folder = CertificateFolder::new();
+    let usual = folder.put("shop", &["a.test"]);
+    let (fixture, _backend) = folder.fixture(&["shop"]).await;
     let proof = rcgen::generate_simple_self_signed(vec!["a.test".to_owned()]).unwrap();
     let challenge = proxy::Challenge::Tls {
         certificate: proof.cert.der().to_vec(),
         key: proof.signing_key.serialize_der(),
     };
     let acme = b"acme-tls/1";
-    assert!(shown_to(stand.address, "a.test", acme, proof.cert.der()).await.is_err());
-    stand.table.set_challenge("a.test", Some(challenge)).unwrap();
-    let (shown, agreed) = shown_to(stand.address, "a.test", acme, proof.cert.der()).await.unwrap();
+    assert!(certificate_for(fixture.address, "a.test", acme, proof.cert.der()).await.is_err());
+    fixture.table.set_challenge("a.test", Some(challenge)).unwrap();
+    let (shown, agreed) = certificate_for(fixture.address, "a.test", acme, proof.cert.der()).await.unwrap();
     assert_eq!((shown, agreed.as_deref()), (proof.cert.der().clone(), Some(&acme[..])));
-    assert_eq!(shown_to(stand.address, "a.test", b"http/1.1", &usual).await.unwrap().0, usual);
-    stand.table.set_challenge("a.test", None).unwrap();
-    assert!(shown_to(stand.address, "a.test", acme, proof.cert.der()).await.is_err());
+    assert_eq!(certificate_for(fixture.address, "a.test", b"http/1.1", &usual).await.unwrap().0, usual);
+    fixture.table.set_challenge("a.test", None).unwrap();
+    assert!(certificate_for(fixture.address, "a.test", acme, proof.cert.der()).await.is_err());
 }
 
 #[tokio::test]
-async fn an_authority_that_asks_by_http_is_answered_before_any_route() {
+async fn an_http_challenge_is_answered_before_any_route() {
     let backend = Backend::http(|_| async { Response::new(Full::new("the service".into())) }).await;
-    let stand = Stand::new(&[backend.address]);
+    let fixture = Fixture::new(&[backend.address]);
     let routes = vec![AttachedRoute {
         name: "nobody".into(),
         created: 1,
@@ -575,17 +575,17 @@ async fn an_authority_that_asks_by_http_is_answered_before_any_route() {
             .unwrap(),
         ),
     }];
-    let shared = stand.table.set_gateway(&gateway(routes)).unwrap();
+    let shared = fixture.table.set_gateway(&gateway(routes)).unwrap();
     let challenge = proxy::Challenge::Http { token: "t-1".into(), answer: "t-1.thumb".into() };
-    stand.table.set_challenge("a.test", Some(challenge)).unwrap();
-    for address in [stand.address, shared] {
+    fixture.table.set_challenge("a.test", Some(challenge)).unwrap();
+    for address in [fixture.address, shared] {
         let mut client = Client::connect(address).await;
         let answer = client.get("/.well-known/acme-challenge/t-1").await.unwrap();
         assert_eq!((answer.status().as_u16(), &answer.body()[..]), (200, &b"t-1.thumb"[..]));
         let other = client.get("/.well-known/acme-challenge/t-2").await.unwrap();
         assert_ne!(other.body(), "t-1.thumb");
     }
-    stand.table.set_challenge("a.test", None).unwrap();
-    let mut client = Client::connect(stand.address).await;
+    fixture.table.set_challenge("a.test", None).unwrap();
+    let mut client = Client::connect(fixture.address).await;
     assert_eq!(client.get("/.well-known/acme-challenge/t-1").await.unwrap().body(), "the service");
 }

@@ -5,14 +5,14 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::{HeaderMap, Request, Response};
 
-use crate::http2::{self, Visitor};
+use crate::http2::{self, Http2Client};
 use crate::kit::*;
 
 const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 const STATE: &str = "congo=t61rcWkgMzE,rojo=00f067aa0ba902b7";
 
 /// Answers with the headers of tracing that came.
-async fn witness() -> Backend {
+async fn echo_trace() -> Backend {
     Backend::http(|request: Request<Incoming>| async move {
         let headers = request.headers();
         let lines = ["traceparent", "tracestate"].map(|name| {
@@ -34,54 +34,55 @@ fn add(headers: &mut HeaderMap, parent: &str, state: &str) {
     headers.insert("tracestate", state.parse().unwrap());
 }
 
-async fn over_http1(stand: &Stand, parent: &str, state: &str) -> String {
+async fn over_http1(fixture: &Fixture, parent: &str, state: &str) -> String {
     let mut asked = request("GET", "/", "");
     add(asked.headers_mut(), parent, state);
-    let answer = stand.client().await.send(asked).await.unwrap();
+    let answer = fixture.client().await.send(asked).await.unwrap();
     String::from_utf8(answer.body().to_vec()).unwrap()
 }
 
-async fn over_http2(stand: &Stand, parent: &str, state: &str) -> String {
+async fn over_http2(fixture: &Fixture, parent: &str, state: &str) -> String {
     let mut asked = http2::request("/", http2::whole(""));
     add(asked.headers_mut(), parent, state);
-    let answer = within(Visitor::new(stand).await.send(asked)).await.unwrap();
+    let answer = within(Http2Client::new(fixture).await.send(asked)).await.unwrap();
     let body = within(answer.into_body().collect()).await.unwrap().to_bytes();
     String::from_utf8(body.to_vec()).unwrap()
 }
 
 #[tokio::test]
-async fn a_trace_passes_unchanged_and_a_malformed_one_not_at_all() {
-    let witness = witness().await;
-    let stand = Stand::new(&[witness.address]);
+async fn a_valid_trace_is_passed_on_unchanged_and_an_invalid_one_is_dropped() {
+    let witness = echo_trace().await;
+    let fixture = Fixture::new(&[witness.address]);
     for (parent, state, expected) in [
         (PARENT, STATE, seen(PARENT, STATE)),
         (PARENT, "not a state", seen(PARENT, "")),
         ("00-xyz", STATE, seen("", "")),
     ] {
-        assert_eq!(over_http1(&stand, parent, state).await, expected);
-        assert_eq!(over_http2(&stand, parent, state).await, expected);
+        assert_eq!(over_http1(&fixture, parent, state).await, expected);
+        assert_eq!(over_http2(&fixture, parent, state).await, expected);
     }
 }
 
 #[tokio::test]
 async fn nothing_is_invented() {
-    let witness = witness().await;
-    let stand = Stand::new(&[witness.address]);
-    assert_eq!(stand.client().await.get("/").await.unwrap().body(), seen("", "").as_bytes());
-    assert_eq!(Visitor::new(&stand).await.get("/").await.unwrap().body(), seen("", "").as_bytes());
+    let witness = echo_trace().await;
+    let fixture = Fixture::new(&[witness.address]);
+    assert_eq!(fixture.client().await.get("/").await.unwrap().body(), seen("", "").as_bytes());
+    assert_eq!(Http2Client::new(&fixture).await.get("/").await.unwrap().body(), seen("", "").as_bytes());
 }
 
 #[tokio::test]
-async fn a_request_that_is_sent_again_keeps_its_trace() {
+async fn a_retried_request_keeps_its_trace() {
     let mute = Backend::raw(|mut stream| async move {
         read_head(&mut stream).await;
     })
     .await;
-    let witness = witness().await;
-    let stand =
-        Stand::with(&[mute.address, witness.address], |_, route| route.balance = proxy::Balance::RoundRobin);
+    let witness = echo_trace().await;
+    let fixture = Fixture::with(&[mute.address, witness.address], |_, route| {
+        route.balance = proxy::Balance::RoundRobin;
+    });
     for _ in 0..4 {
-        assert_eq!(over_http1(&stand, PARENT, STATE).await, seen(PARENT, STATE));
+        assert_eq!(over_http1(&fixture, PARENT, STATE).await, seen(PARENT, STATE));
     }
-    assert!(stand.traffic().counts.retries > 0);
+    assert!(fixture.traffic().counts.retries > 0);
 }

@@ -12,12 +12,12 @@ use tokio::task::JoinSet;
 use crate::kit::*;
 
 /// An endpoint that answers each datagram with its name and what it heard; dropping it closes its socket.
-struct Host {
+struct UdpEndpoint {
     address: SocketAddr,
     tasks: JoinSet<()>,
 }
 
-impl Host {
+impl UdpEndpoint {
     async fn new(name: &'static str) -> Self {
         Self::at(name, any()).await
     }
@@ -43,63 +43,63 @@ impl Host {
 }
 
 /// A client with an address of its own.
-struct Guest(UdpSocket);
+struct UdpClient(UdpSocket);
 
-impl Guest {
+impl UdpClient {
     async fn of(address: SocketAddr) -> Self {
         let socket = UdpSocket::bind(any()).await.unwrap();
         socket.connect(address).await.unwrap();
         Self(socket)
     }
 
-    async fn say(&self, words: &str) {
+    async fn send(&self, words: &str) {
         self.0.send(words.as_bytes()).await.unwrap();
     }
 
-    async fn hear(&self) -> String {
+    async fn receive(&self) -> String {
         let mut buffer = [0; 2048];
         let size = within(self.0.recv(&mut buffer)).await.unwrap();
         String::from_utf8(buffer[..size].to_vec()).unwrap()
     }
 
     /// Who answers.
-    async fn ask(&self, words: &str) -> String {
-        self.say(words).await;
-        let answer = self.hear().await;
+    async fn request(&self, words: &str) -> String {
+        self.send(words).await;
+        let answer = self.receive().await;
         let (name, echo) = answer.split_once(": ").unwrap();
         assert_eq!(echo, words);
         name.to_owned()
     }
 }
 
-fn stand(endpoints: &[SocketAddr], change: impl FnOnce(&mut ServiceRoute)) -> Stand {
-    Stand::with(endpoints, |_, route| {
+fn fixture(endpoints: &[SocketAddr], change: impl FnOnce(&mut ServiceRoute)) -> Fixture {
+    Fixture::with(endpoints, |_, route| {
         route.protocol = Protocol::Udp;
         route.balance = Balance::RoundRobin;
         change(route);
     })
 }
 
-fn sessions(stand: &Stand) -> u32 {
-    stand.traffic().datagrams.unwrap().sessions
+fn sessions(fixture: &Fixture) -> u32 {
+    fixture.traffic().datagrams.unwrap().sessions
 }
 
 #[tokio::test]
 async fn a_session_stays_with_its_endpoint_and_sessions_are_spread() {
-    let hosts = [Host::new("a").await, Host::new("b").await, Host::new("c").await];
-    let stand = stand(&hosts.each_ref().map(|host| host.address), |_| {});
+    let hosts = [UdpEndpoint::new("a").await, UdpEndpoint::new("b").await, UdpEndpoint::new("c").await];
+    let fixture = fixture(&hosts.each_ref().map(|host| host.address), |_| {});
     let (mut guests, mut homes) = (Vec::new(), BTreeMap::<String, usize>::new());
     for _ in 0..12 {
-        let guest = Guest::of(stand.address).await;
-        let home = guest.ask("hello").await;
+        let client = UdpClient::of(fixture.address).await;
+        let home = client.request("hello").await;
         for _ in 0..5 {
-            assert_eq!(guest.ask("again").await, home);
+            assert_eq!(client.request("again").await, home);
         }
         *homes.entry(home).or_default() += 1;
-        guests.push(guest);
+        guests.push(client);
     }
     assert_eq!(homes.values().copied().collect::<Vec<_>>(), [4, 4, 4]);
-    let traffic = stand.traffic();
+    let traffic = fixture.traffic();
     let datagrams = traffic.datagrams.unwrap();
     assert_eq!((datagrams.received, datagrams.sent, datagrams.dropped), (72, 72, 0));
     assert_eq!((datagrams.bytes_received, datagrams.bytes_sent), (12 * 30, 12 * 48));
@@ -108,253 +108,253 @@ async fn a_session_stays_with_its_endpoint_and_sessions_are_spread() {
 }
 
 #[tokio::test]
-async fn one_address_of_a_client_meets_the_same_endpoint_again() {
-    let hosts = [Host::new("a").await, Host::new("b").await, Host::new("c").await];
-    let stand = stand(&hosts.each_ref().map(|host| host.address), |route| {
+async fn consistent_hashing_keeps_the_endpoint_of_a_client_address() {
+    let hosts = [UdpEndpoint::new("a").await, UdpEndpoint::new("b").await, UdpEndpoint::new("c").await];
+    let fixture = fixture(&hosts.each_ref().map(|host| host.address), |route| {
         (route.balance, route.timeouts.client_idle) = (Balance::ConsistentHash, Duration::from_millis(1));
     });
     let mut homes = BTreeSet::new();
     for _ in 0..6 {
-        homes.insert(Guest::of(stand.address).await.ask("hello").await);
+        homes.insert(UdpClient::of(fixture.address).await.request("hello").await);
         // One that has more than its share would leave the next to another.
-        until(|| sessions(&stand) == 0).await;
+        until(|| sessions(&fixture) == 0).await;
     }
     assert_eq!(homes.len(), 1, "{homes:?}");
 }
 
 #[tokio::test]
 async fn a_datagram_is_passed_on_whole_however_large_or_empty_it_is() {
-    let host = Host::new("").await;
-    let stand = stand(&[host.address], |_| {});
-    let guest = Guest::of(stand.address).await;
+    let host = UdpEndpoint::new("").await;
+    let fixture = fixture(&[host.address], |_| {});
+    let client = UdpClient::of(fixture.address).await;
     for size in [0, 1, 1472, 9000, 65_505] {
-        guest.0.send(&vec![b'x'; size]).await.unwrap();
+        client.0.send(&vec![b'x'; size]).await.unwrap();
         let mut buffer = vec![0; 65_535];
-        let heard = within(guest.0.recv(&mut buffer)).await.unwrap();
+        let heard = within(client.0.recv(&mut buffer)).await.unwrap();
         assert_eq!(heard, size + 2);
     }
 }
 
 #[tokio::test]
-async fn an_answer_comes_from_the_address_that_was_asked() {
-    let host = Host::new("a").await;
+async fn an_answer_comes_from_the_address_that_the_client_sent_to() {
+    let host = UdpEndpoint::new("a").await;
     for (everywhere, asked) in [("0.0.0.0:0", "127.0.0.7"), ("[::]:0", "::1"), ("[::]:0", "127.0.0.7")] {
-        let stand = stand(&[host.address], |route| route.listen = Some(everywhere.parse().unwrap()));
+        let fixture = fixture(&[host.address], |route| route.listen = Some(everywhere.parse().unwrap()));
         let asked: std::net::IpAddr = asked.parse().unwrap();
         let own: SocketAddr = if asked.is_ipv4() { any() } else { "[::1]:0".parse().unwrap() };
         let socket = UdpSocket::bind(own).await.unwrap();
         // One that is connected hears nobody else.
-        socket.connect((asked, stand.address.port())).await.unwrap();
-        assert_eq!(Guest(socket).ask("hello").await, "a", "{everywhere} asked at {asked}");
+        socket.connect((asked, fixture.address.port())).await.unwrap();
+        assert_eq!(UdpClient(socket).request("hello").await, "a", "{everywhere} asked at {asked}");
     }
 }
 
 #[tokio::test]
-async fn what_came_before_anybody_read_is_answered_from_the_address_that_was_asked() {
-    let host = Host::new("a").await;
+async fn queued_datagrams_are_answered_from_the_address_they_were_sent_to() {
+    let host = UdpEndpoint::new("a").await;
     let proxy = Proxy::take_over(&ProxyConfig::default(), Vec::new()).unwrap();
     let mut route = ServiceRoute::new(SERVICE, "0.0.0.0:0".parse().unwrap());
     route.protocol = Protocol::Udp;
     route.endpoints.push(EndpointRoute::new(id(0), host.address));
     let port = proxy.table().set_service(&route).unwrap().unwrap().port();
-    let guest = Guest::of(SocketAddr::from(([127, 0, 0, 7], port))).await;
-    guest.say("early").await;
+    let client = UdpClient::of(SocketAddr::from(([127, 0, 0, 7], port))).await;
+    client.send("early").await;
     proxy.open();
-    assert_eq!(guest.hear().await, "a: early");
+    assert_eq!(client.receive().await, "a: early");
 }
 
 #[tokio::test]
-async fn sessions_of_an_endpoint_that_has_died_go_on_elsewhere_without_losing_a_datagram() {
-    let (a, b) = (Host::new("a").await, Host::new("b").await);
-    let stand = stand(&[a.address, b.address], |_| {});
+async fn sessions_of_a_dead_endpoint_move_without_losing_a_datagram() {
+    let (a, b) = (UdpEndpoint::new("a").await, UdpEndpoint::new("b").await);
+    let fixture = fixture(&[a.address, b.address], |_| {});
     let mut guests = Vec::new();
     for _ in 0..6 {
-        let guest = Guest::of(stand.address).await;
-        guest.ask("hello").await;
-        guests.push(guest);
+        let client = UdpClient::of(fixture.address).await;
+        client.request("hello").await;
+        guests.push(client);
     }
     a.stop().await;
     // Nobody has told the proxy: it finds out by sending.
-    for guest in &guests {
-        assert_eq!(guest.ask("again").await, "b");
+    for client in &guests {
+        assert_eq!(client.request("again").await, "b");
     }
     for _ in 0..10 {
-        assert_eq!(Guest::of(stand.address).await.ask("hello").await, "b");
+        assert_eq!(UdpClient::of(fixture.address).await.request("hello").await, "b");
     }
-    assert_eq!(stand.traffic().datagrams.unwrap().dropped, 0);
-    assert!(stand.traffic().endpoints[0].is_ejected(), "{:?}", stand.traffic().endpoints[0]);
+    assert_eq!(fixture.traffic().datagrams.unwrap().dropped, 0);
+    assert!(fixture.traffic().endpoints[0].is_ejected(), "{:?}", fixture.traffic().endpoints[0]);
 }
 
 #[tokio::test]
-async fn sessions_of_a_draining_endpoint_move_with_the_next_datagram_and_it_empties() {
-    let (a, b) = (Host::new("a").await, Host::new("b").await);
-    let mut stand = stand(&[a.address], |_| {});
-    let guest = Guest::of(stand.address).await;
-    assert_eq!(guest.ask("hello").await, "a");
-    stand.route.endpoints.push(EndpointRoute::new(id(1), b.address));
-    stand.table.set_service(&stand.route).unwrap();
-    assert_eq!(guest.ask("more").await, "a");
-    stand.table.set_endpoint_state(SERVICE, id(0), EndpointState::Draining).unwrap();
-    assert_eq!(guest.ask("again").await, "b");
+async fn sessions_of_a_draining_endpoint_move_with_the_next_datagram() {
+    let (a, b) = (UdpEndpoint::new("a").await, UdpEndpoint::new("b").await);
+    let mut fixture = fixture(&[a.address], |_| {});
+    let client = UdpClient::of(fixture.address).await;
+    assert_eq!(client.request("hello").await, "a");
+    fixture.route.endpoints.push(EndpointRoute::new(id(1), b.address));
+    fixture.table.set_service(&fixture.route).unwrap();
+    assert_eq!(client.request("more").await, "a");
+    fixture.table.set_endpoint_state(SERVICE, id(0), EndpointState::Draining).unwrap();
+    assert_eq!(client.request("again").await, "b");
     // What it has said is not answered any more, and nothing passes: it is free long before the session would have ended.
-    within(stand.table.drained(SERVICE, id(0))).await;
-    assert_eq!(guest.ask("still").await, "b");
+    within(fixture.table.drained(SERVICE, id(0))).await;
+    assert_eq!(client.request("still").await, "b");
 }
 
 #[tokio::test]
-async fn an_answer_that_is_under_way_when_its_endpoint_drains_still_comes() {
+async fn an_answer_in_progress_when_its_endpoint_drains_is_delivered() {
     let host = UdpSocket::bind(any()).await.unwrap();
-    let stand = stand(&[host.local_addr().unwrap()], |_| {});
-    let guest = Guest::of(stand.address).await;
-    guest.say("hello").await;
+    let fixture = fixture(&[host.local_addr().unwrap()], |_| {});
+    let client = UdpClient::of(fixture.address).await;
+    client.send("hello").await;
     let (_, peer) = within(host.recv_from(&mut [0; 16])).await.unwrap();
-    stand.table.set_endpoint_state(SERVICE, id(0), EndpointState::Draining).unwrap();
+    fixture.table.set_endpoint_state(SERVICE, id(0), EndpointState::Draining).unwrap();
     host.send_to(b"a: hello", peer).await.unwrap();
-    assert_eq!(guest.hear().await, "a: hello");
+    assert_eq!(client.receive().await, "a: hello");
 }
 
 #[tokio::test]
-async fn a_session_ends_when_nothing_passes_and_not_while_something_does() {
+async fn only_an_idle_session_ends() {
     let host = UdpSocket::bind(any()).await.unwrap();
     let idle = Duration::from_millis(300);
-    let stand = stand(&[host.local_addr().unwrap()], |route| route.timeouts.client_idle = idle);
-    let guest = Guest::of(stand.address).await;
-    guest.say("begin").await;
+    let fixture = fixture(&[host.local_addr().unwrap()], |route| route.timeouts.client_idle = idle);
+    let client = UdpClient::of(fixture.address).await;
+    client.send("begin").await;
     let (_, peer) = within(host.recv_from(&mut [0; 16])).await.unwrap();
     let begun = tokio::time::Instant::now();
     // The endpoint alone keeps it, for far longer than it may be idle.
     while begun.elapsed() < idle * 5 {
         host.send_to(b"a: x", peer).await.unwrap();
-        guest.hear().await;
-        assert_eq!(sessions(&stand), 1);
+        client.receive().await;
+        assert_eq!(sessions(&fixture), 1);
     }
-    until(|| sessions(&stand) == 0).await;
-    let traffic = stand.traffic();
+    until(|| sessions(&fixture) == 0).await;
+    let traffic = fixture.traffic();
     assert_eq!((traffic.counts.status[1], traffic.endpoints[0].counts.status[1]), (1, 1));
 }
 
 #[tokio::test]
-async fn what_comes_before_an_endpoint_is_ready_is_kept_and_no_more_than_may_be() {
-    let host = Host::new("a").await;
-    let mut stand = stand(&[], |_| {});
-    let guest = Guest::of(stand.address).await;
+async fn datagrams_are_queued_up_to_a_limit_until_an_endpoint_is_ready() {
+    let host = UdpEndpoint::new("a").await;
+    let mut fixture = fixture(&[], |_| {});
+    let client = UdpClient::of(fixture.address).await;
     for n in 0..20 {
-        guest.say(&n.to_string()).await;
+        client.send(&n.to_string()).await;
     }
-    until(|| stand.traffic().datagrams.unwrap().received == 20).await;
-    assert_eq!((stand.traffic().waiting, stand.traffic().datagrams.unwrap().dropped), (1, 4));
-    within(stand.table.until_request_waits()).await;
-    stand.route.endpoints.push(EndpointRoute::new(id(0), host.address));
-    stand.table.set_service(&stand.route).unwrap();
+    until(|| fixture.traffic().datagrams.unwrap().received == 20).await;
+    assert_eq!((fixture.traffic().waiting, fixture.traffic().datagrams.unwrap().dropped), (1, 4));
+    within(fixture.table.until_request_waits()).await;
+    fixture.route.endpoints.push(EndpointRoute::new(id(0), host.address));
+    fixture.table.set_service(&fixture.route).unwrap();
     for n in 0..16 {
-        assert_eq!(guest.hear().await, format!("a: {n}"));
+        assert_eq!(client.receive().await, format!("a: {n}"));
     }
-    assert_eq!(guest.ask("more").await, "a");
+    assert_eq!(client.request("more").await, "a");
 }
 
 #[tokio::test]
-async fn nobody_waits_for_ever_and_that_is_told() {
-    let stand = stand(&[], |route| route.timeouts.endpoint = Duration::from_millis(50));
-    let guest = Guest::of(stand.address).await;
-    guest.say("hello").await;
-    guest.say("again").await;
-    until(|| stand.traffic().unavailable == 1).await;
-    until(|| stand.traffic().datagrams.unwrap().dropped == 2).await;
-    until(|| stand.traffic().errors() == 1).await;
+async fn sessions_time_out_waiting_for_an_endpoint_and_are_counted() {
+    let fixture = fixture(&[], |route| route.timeouts.endpoint = Duration::from_millis(50));
+    let client = UdpClient::of(fixture.address).await;
+    client.send("hello").await;
+    client.send("again").await;
+    until(|| fixture.traffic().unavailable == 1).await;
+    until(|| fixture.traffic().datagrams.unwrap().dropped == 2).await;
+    until(|| fixture.traffic().errors() == 1).await;
 }
 
 #[tokio::test]
-async fn there_are_as_many_sessions_as_may_be_and_others_go_on() {
-    let host = Host::new("a").await;
+async fn sessions_beyond_the_limit_are_refused_and_others_go_on() {
+    let host = UdpEndpoint::new("a").await;
     let limits = Limits { in_flight: NonZeroU32::new(2), ..Limits::default() };
-    let stand = stand(&[host.address], |route| route.limits = limits);
-    let guests = [Guest::of(stand.address).await, Guest::of(stand.address).await];
-    for guest in &guests {
-        guest.ask("hello").await;
+    let fixture = fixture(&[host.address], |route| route.limits = limits);
+    let guests = [UdpClient::of(fixture.address).await, UdpClient::of(fixture.address).await];
+    for client in &guests {
+        client.request("hello").await;
     }
-    Guest::of(stand.address).await.say("me too").await;
-    until(|| stand.traffic().over_limit == 1).await;
-    for guest in &guests {
-        guest.ask("still").await;
+    UdpClient::of(fixture.address).await.send("me too").await;
+    until(|| fixture.traffic().over_limit == 1).await;
+    for client in &guests {
+        client.request("still").await;
     }
-    assert_eq!((sessions(&stand), stand.traffic().datagrams.unwrap().dropped), (2, 1));
+    assert_eq!((sessions(&fixture), fixture.traffic().datagrams.unwrap().dropped), (2, 1));
 }
 
 #[tokio::test]
-async fn tcp_and_udp_share_a_number_and_a_service_may_go_from_one_to_the_other() {
-    let (host, backend) = (Host::new("a").await, Backend::named("http").await);
+async fn tcp_and_udp_may_share_a_port_and_a_service_may_change_between_them() {
+    let (host, backend) = (UdpEndpoint::new("a").await, Backend::named("http").await);
     let number = SocketAddr::from((Ipv4Addr::LOCALHOST, ports::free()));
-    let mut stand = stand(&[host.address], |route| route.listen = Some(number));
-    let mut other = ServiceRoute::new("other", stand.address);
+    let mut fixture = fixture(&[host.address], |route| route.listen = Some(number));
+    let mut other = ServiceRoute::new("other", fixture.address);
     other.endpoints.push(EndpointRoute::new(id(0), backend.address));
-    assert_eq!(stand.table.set_service(&other).unwrap(), Some(stand.address));
-    assert_eq!(Guest::of(stand.address).await.ask("hello").await, "a");
-    assert_eq!(Client::connect(stand.address).await.get("/").await.unwrap().body(), "http");
+    assert_eq!(fixture.table.set_service(&other).unwrap(), Some(fixture.address));
+    assert_eq!(UdpClient::of(fixture.address).await.request("hello").await, "a");
+    assert_eq!(Client::connect(fixture.address).await.get("/").await.unwrap().body(), "http");
 
-    assert!(stand.table.remove_service("other"));
-    stand.route.protocol = Protocol::Http1;
-    stand.route.endpoints[0].address = backend.address;
-    stand.route.listen = Some(stand.address);
-    let address = stand.table.set_service(&stand.route).unwrap().unwrap();
+    assert!(fixture.table.remove_service("other"));
+    fixture.route.protocol = Protocol::Http1;
+    fixture.route.endpoints[0].address = backend.address;
+    fixture.route.listen = Some(fixture.address);
+    let address = fixture.table.set_service(&fixture.route).unwrap().unwrap();
     assert_eq!(Client::connect(address).await.get("/").await.unwrap().body(), "http");
 }
 
 #[tokio::test]
 async fn an_address_is_free_soon_after_its_service_is_removed() {
-    let host = Host::new("a").await;
-    let stand = stand(&[host.address], |_| {});
-    let guest = Guest::of(stand.address).await;
-    guest.ask("hello").await;
-    assert!(stand.table.remove_service(SERVICE));
-    until(|| std::net::UdpSocket::bind(stand.address).is_ok()).await;
+    let host = UdpEndpoint::new("a").await;
+    let fixture = fixture(&[host.address], |_| {});
+    let client = UdpClient::of(fixture.address).await;
+    client.request("hello").await;
+    assert!(fixture.table.remove_service(SERVICE));
+    until(|| std::net::UdpSocket::bind(fixture.address).is_ok()).await;
 }
 
 #[tokio::test]
-async fn the_next_proxy_has_every_datagram_that_the_one_before_has_not_taken() {
-    let (first, second) = (Host::new("first").await, Host::new("second").await);
-    let stand = stand(&[first.address], |_| {});
-    let guest = Guest::of(stand.address).await;
-    assert_eq!(guest.ask("hello").await, "first");
-    let next = Proxy::take_over(&ProxyConfig::default(), stand.table.share_listeners().unwrap()).unwrap();
-    let mut route = stand.route.clone();
+async fn the_next_proxy_gets_every_datagram_that_the_previous_one_has_not_received() {
+    let (first, second) = (UdpEndpoint::new("first").await, UdpEndpoint::new("second").await);
+    let fixture = fixture(&[first.address], |_| {});
+    let client = UdpClient::of(fixture.address).await;
+    assert_eq!(client.request("hello").await, "first");
+    let next = Proxy::take_over(&ProxyConfig::default(), fixture.table.share_listeners().unwrap()).unwrap();
+    let mut route = fixture.route.clone();
     route.endpoints[0].address = second.address;
-    assert_eq!(next.table().set_service(&route).unwrap(), Some(stand.address), "it is the same socket");
-    assert_eq!(guest.ask("still").await, "first");
-    let ended = within(stand.proxy.hand_over(DEADLINE)).await;
+    assert_eq!(next.table().set_service(&route).unwrap(), Some(fixture.address), "it is the same socket");
+    assert_eq!(client.request("still").await, "first");
+    let ended = within(fixture.proxy.hand_over(DEADLINE)).await;
     assert_eq!(ended.connections_cut, 0);
     // Nobody reads now, and nothing is lost.
-    guest.say("meanwhile").await;
+    client.send("meanwhile").await;
     next.open();
-    assert_eq!(guest.hear().await, "second: meanwhile");
-    assert_eq!(guest.ask("again").await, "second");
+    assert_eq!(client.receive().await, "second: meanwhile");
+    assert_eq!(client.request("again").await, "second");
 }
 
 #[tokio::test]
-async fn a_proxy_that_stops_lets_what_is_under_way_be_answered() {
+async fn a_proxy_that_stops_lets_requests_in_progress_be_answered() {
     let host = UdpSocket::bind(any()).await.unwrap();
-    let stand = stand(&[host.local_addr().unwrap()], |_| {});
-    let guest = Guest::of(stand.address).await;
-    guest.say("hello").await;
+    let fixture = fixture(&[host.local_addr().unwrap()], |_| {});
+    let client = UdpClient::of(fixture.address).await;
+    client.send("hello").await;
     let (_, peer) = within(host.recv_from(&mut [0; 16])).await.unwrap();
     let mut stopping = JoinSet::new();
-    let (proxy, address) = (stand.proxy, stand.address);
+    let (proxy, address) = (fixture.proxy, fixture.address);
     stopping.spawn(async move { proxy.shutdown(DEADLINE).await.connections_cut });
     host.send_to(b"a: hello", peer).await.unwrap();
-    assert_eq!(guest.hear().await, "a: hello");
+    assert_eq!(client.receive().await, "a: hello");
     assert_eq!(within(stopping.join_next()).await.unwrap().unwrap(), 0);
     assert!(std::net::UdpSocket::bind(address).is_ok());
 }
 
 #[tokio::test]
-async fn a_restarted_endpoint_is_found_by_those_who_waited_for_it() {
-    let host = Host::new("a").await;
+async fn waiting_sessions_find_a_restarted_endpoint() {
+    let host = UdpEndpoint::new("a").await;
     let address = host.address;
-    let stand = stand(&[address], |_| {});
-    let guest = Guest::of(stand.address).await;
-    guest.ask("hello").await;
+    let fixture = fixture(&[address], |_| {});
+    let client = UdpClient::of(fixture.address).await;
+    client.request("hello").await;
     host.stop().await;
-    guest.say("meanwhile").await;
-    until(|| stand.traffic().waiting == 1).await;
-    let _host = Host::at("b", address).await;
-    assert_eq!(guest.hear().await, "b: meanwhile");
+    client.send("meanwhile").await;
+    until(|| fixture.traffic().waiting == 1).await;
+    let _host = UdpEndpoint::at("b", address).await;
+    assert_eq!(client.receive().await, "b: meanwhile");
 }

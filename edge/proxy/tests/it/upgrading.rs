@@ -37,32 +37,32 @@ pub(crate) const UPGRADE: &str =
     "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
 
 #[tokio::test]
-async fn a_websocket_passes_as_a_tunnel() {
+async fn a_websocket_is_tunnelled() {
     let backend = echo().await;
-    let stand = Stand::new(&[backend.address]);
-    let mut stream = TcpStream::connect(stand.address).await.unwrap();
+    let fixture = Fixture::new(&[backend.address]);
+    let mut stream = TcpStream::connect(fixture.address).await.unwrap();
     // The first bytes of the new protocol come right behind the request.
     stream.write_all(format!("{UPGRADE}early ").as_bytes()).await.unwrap();
     let head = within(read_head(&mut stream)).await;
     assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
     assert!(head.contains("upgrade: websocket"), "{head}");
     stream.write_all(b"and late").await.unwrap();
-    assert_eq!(stand.table.in_flight(SERVICE, id(0)), 1, "draining waits for tunnels");
+    assert_eq!(fixture.table.in_flight(SERVICE, id(0)), 1, "draining waits for tunnels");
     stream.shutdown().await.unwrap();
     let mut heard = head.split_once("\r\n\r\n").unwrap().1.as_bytes().to_vec();
     within(stream.read_to_end(&mut heard)).await.unwrap();
     assert_eq!(String::from_utf8_lossy(&heard), "helloearly and late");
-    stand.table.set_endpoint_state(SERVICE, id(0), EndpointState::Draining).unwrap();
-    within(stand.table.drained(SERVICE, id(0))).await;
-    assert_eq!(stand.traffic().counts.status[0], 1);
+    fixture.table.set_endpoint_state(SERVICE, id(0), EndpointState::Draining).unwrap();
+    within(fixture.table.drained(SERVICE, id(0))).await;
+    assert_eq!(fixture.traffic().counts.status[0], 1);
 }
 
 /// Its head is longer than what is read at first, and all that comes is more than hyper takes at once.
 #[tokio::test]
-async fn much_that_a_client_says_early_behind_a_long_head_is_in_the_tunnel_too() {
+async fn early_client_data_after_a_long_head_reaches_the_tunnel() {
     let backend = echo().await;
-    let stand = Stand::new(&[backend.address]);
-    let mut stream = TcpStream::connect(stand.address).await.unwrap();
+    let fixture = Fixture::new(&[backend.address]);
+    let mut stream = TcpStream::connect(fixture.address).await.unwrap();
     let head = UPGRADE.replace("\r\n\r\n", &format!("\r\nCookie: a={}\r\n\r\n", "b".repeat(4000)));
     let early: String = (1000..3000).map(|number| number.to_string()).collect();
     stream.write_all(format!("{head}{early}").as_bytes()).await.unwrap();
@@ -82,9 +82,9 @@ async fn an_upgrade_to_http2_is_answered_in_http1() {
         empty(200)
     })
     .await;
-    let stand = Stand::new(&[backend.address]);
+    let fixture = Fixture::new(&[backend.address]);
     let h2c = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings, close\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n";
-    assert!(say(stand.address, h2c).await.starts_with("HTTP/1.1 200 "));
+    assert!(send_raw(fixture.address, h2c).await.starts_with("HTTP/1.1 200 "));
 }
 
 #[tokio::test]
@@ -97,19 +97,20 @@ async fn an_endpoint_that_switches_unasked_is_a_bad_gateway() {
         std::future::pending::<()>().await;
     })
     .await;
-    let stand = Stand::new(&[backend.address]);
-    assert_eq!(stand.client().await.get("/").await.unwrap().status(), 502);
+    let fixture = Fixture::new(&[backend.address]);
+    assert_eq!(fixture.client().await.get("/").await.unwrap().status(), 502);
 }
 
 #[tokio::test]
-async fn an_upgrade_that_is_refused_leaves_a_plain_connection() {
+async fn a_refused_upgrade_leaves_an_http_connection() {
     let backend = Backend::http(|_request: Request<_>| async {
         Response::new(http_body_util::Full::new(bytes::Bytes::from("no")))
     })
     .await;
-    let stand = Stand::new(&[backend.address]);
+    let fixture = Fixture::new(&[backend.address]);
     let heard =
-        say(stand.address, format!("{UPGRADE}{}", UPGRADE.replace("Upgrade\r", "Upgrade, close\r"))).await;
+        send_raw(fixture.address, format!("{UPGRADE}{}", UPGRADE.replace("Upgrade\r", "Upgrade, close\r")))
+            .await;
     assert_eq!(heard.matches("HTTP/1.1 200 ").count(), 2, "{heard:?}");
 }
 
@@ -132,36 +133,36 @@ async fn leaving(said: tokio::sync::mpsc::UnboundedSender<String>) -> Backend {
 }
 
 #[tokio::test]
-async fn when_the_endpoint_has_ended_the_client_hears_so_at_once_and_may_have_the_last_word() {
+async fn a_close_of_the_endpoint_reaches_the_client_which_may_still_send() {
     let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
     let backend = leaving(tell).await;
-    let stand = Stand::new(&[backend.address]);
-    let mut stream = TcpStream::connect(stand.address).await.unwrap();
+    let fixture = Fixture::new(&[backend.address]);
+    let mut stream = TcpStream::connect(fixture.address).await.unwrap();
     stream.write_all(UPGRADE.as_bytes()).await.unwrap();
     let began = tokio::time::Instant::now();
     let mut heard = Vec::new();
     within(stream.read_to_end(&mut heard)).await.unwrap();
     assert!(String::from_utf8_lossy(&heard).ends_with("goodbye"));
     assert!(began.elapsed() < std::time::Duration::from_secs(4), "{:?}", began.elapsed());
-    assert_eq!(stand.table.in_flight(SERVICE, id(0)), 1, "the client may have something to say");
+    assert_eq!(fixture.table.in_flight(SERVICE, id(0)), 1, "the client may have something to say");
     stream.write_all(b"you too").await.unwrap();
     drop(stream);
     assert_eq!(within(told.recv()).await.unwrap(), "you too");
-    until(|| stand.table.in_flight(SERVICE, id(0)) == 0).await;
+    until(|| fixture.table.in_flight(SERVICE, id(0)) == 0).await;
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_look_holds_no_tunnel_whose_endpoint_has_ended() {
+async fn a_client_that_ignores_the_close_of_its_endpoint_does_not_hold_the_tunnel() {
     let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
     let backend = leaving(tell).await;
     // Five minutes without a byte are allowed.
-    let stand = Stand::new(&[backend.address]);
-    let mut stream = TcpStream::connect(stand.address).await.unwrap();
+    let fixture = Fixture::new(&[backend.address]);
+    let mut stream = TcpStream::connect(fixture.address).await.unwrap();
     stream.write_all(UPGRADE.as_bytes()).await.unwrap();
     let began = tokio::time::Instant::now();
-    until(|| stand.traffic().endpoints[0].counts.requests == 1).await;
+    until(|| fixture.traffic().endpoints[0].counts.requests == 1).await;
     assert_eq!(within(told.recv()).await.unwrap(), "");
-    until(|| stand.table.in_flight(SERVICE, id(0)) == 0).await;
+    until(|| fixture.table.in_flight(SERVICE, id(0)) == 0).await;
     assert!(
         began.elapsed() > std::time::Duration::from_secs(3),
         "it was waited for the client: {:?}",

@@ -19,7 +19,7 @@ use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request a
 use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use crate::http2::{Body, Visitor, whole};
+use crate::http2::{Body, Http2Client, whole};
 use crate::kit::*;
 
 type Socket = WebSocketStream<TokioIo<hyper::upgrade::Upgraded>>;
@@ -63,15 +63,15 @@ fn connect(path: &str, protocol: &'static str) -> Request<Body> {
 }
 
 /// A client whose connection is known to take such requests.
-async fn visitor(address: std::net::SocketAddr) -> Visitor {
-    let visitor = Visitor::at(address).await;
+async fn h2_client(address: std::net::SocketAddr) -> Http2Client {
+    let h2_client = Http2Client::at(address).await;
     // Until the proxy has said that it takes them, none may be sent.
-    let _ = visitor.get("/").await;
-    visitor
+    let _ = h2_client.get("/").await;
+    h2_client
 }
 
-async fn open(visitor: &Visitor, path: &str) -> Socket {
-    let answer = within(visitor.send(connect(path, "websocket"))).await.unwrap();
+async fn open(h2_client: &Http2Client, path: &str) -> Socket {
+    let answer = within(h2_client.send(connect(path, "websocket"))).await.unwrap();
     assert_eq!(answer.status(), 200);
     assert_eq!(answer.headers()["sec-websocket-protocol"], "chat");
     for name in ["connection", "upgrade", "sec-websocket-accept"] {
@@ -88,15 +88,15 @@ async fn next(socket: &mut Socket) -> Message {
 #[tokio::test]
 async fn many_websockets_share_a_connection_with_requests() {
     let backend = echo().await;
-    let stand = Stand::new(&[backend.address]);
-    let visitor = visitor(stand.address).await;
+    let fixture = Fixture::new(&[backend.address]);
+    let h2_client = h2_client(fixture.address).await;
     let mut sockets = Vec::new();
     for n in 0..50 {
-        let mut socket = open(&visitor, &format!("/chat?{n}")).await;
+        let mut socket = open(&h2_client, &format!("/chat?{n}")).await;
         assert_eq!(next(&mut socket).await, Message::text(format!("GET /chat?{n} shop.example http")));
         sockets.push(socket);
     }
-    assert_eq!(stand.table.in_flight(SERVICE, id(0)), 50, "draining waits for them");
+    assert_eq!(fixture.table.in_flight(SERVICE, id(0)), 50, "draining waits for them");
     let long = Bytes::from(vec![7; 10_000]);
     for socket in &mut sockets {
         socket.send(Message::text("hello")).await.unwrap();
@@ -112,68 +112,68 @@ async fn many_websockets_share_a_connection_with_requests() {
     let longer = Bytes::from(vec![8; 2_000_000]);
     sockets[0].send(Message::binary(longer.clone())).await.unwrap();
     assert_eq!(next(&mut sockets[0]).await, Message::binary(longer));
-    stand.table.set_endpoint_state(SERVICE, id(0), EndpointState::Draining).unwrap();
+    fixture.table.set_endpoint_state(SERVICE, id(0), EndpointState::Draining).unwrap();
     for mut socket in sockets {
         socket.close(None).await.unwrap();
         while let Some(message) = within(socket.next()).await {
             assert!(matches!(message, Ok(Message::Close(_))), "{message:?}");
         }
     }
-    within(stand.table.drained(SERVICE, id(0))).await;
-    until(|| stand.traffic().counts.status[0] == 50).await;
+    within(fixture.table.drained(SERVICE, id(0))).await;
+    until(|| fixture.traffic().counts.status[0] == 50).await;
 }
 
 #[tokio::test]
-async fn either_side_that_breaks_off_ends_it_for_the_other() {
+async fn if_either_side_breaks_off_the_other_is_closed() {
     let backend = echo().await;
-    let stand = Stand::new(&[backend.address]);
-    let visitor = visitor(stand.address).await;
-    let mut left = open(&visitor, "/").await;
+    let fixture = Fixture::new(&[backend.address]);
+    let h2_client = h2_client(fixture.address).await;
+    let mut left = open(&h2_client, "/").await;
     next(&mut left).await;
     drop(left);
-    until(|| stand.table.in_flight(SERVICE, id(0)) == 0).await;
-    let mut socket = open(&visitor, "/").await;
+    until(|| fixture.table.in_flight(SERVICE, id(0)) == 0).await;
+    let mut socket = open(&h2_client, "/").await;
     next(&mut socket).await;
     backend.stop().await;
     let end = within(socket.next()).await;
     assert!(!matches!(end, Some(Ok(_))), "{end:?}");
     drop(socket);
-    until(|| stand.table.in_flight(SERVICE, id(0)) == 0).await;
+    until(|| fixture.table.in_flight(SERVICE, id(0)) == 0).await;
 }
 
 #[tokio::test]
-async fn one_in_which_nothing_is_said_ends_after_its_time() {
+async fn an_idle_websocket_times_out() {
     let backend = echo().await;
-    let stand =
-        Stand::with(&[backend.address], |_, route| route.timeouts.stream_idle = Duration::from_millis(300));
-    let visitor = visitor(stand.address).await;
-    let mut socket = open(&visitor, "/").await;
+    let fixture =
+        Fixture::with(&[backend.address], |_, route| route.timeouts.stream_idle = Duration::from_millis(300));
+    let h2_client = h2_client(fixture.address).await;
+    let mut socket = open(&h2_client, "/").await;
     next(&mut socket).await;
     let end = within(socket.next()).await;
     assert!(matches!(end, None | Some(Err(Error::Protocol(_) | Error::Io(_)))), "{end:?}");
-    until(|| stand.table.in_flight(SERVICE, id(0)) == 0).await;
+    until(|| fixture.table.in_flight(SERVICE, id(0)) == 0).await;
 }
 
 #[tokio::test]
-async fn a_route_leads_one_to_its_service() {
+async fn a_route_leads_a_websocket_to_its_service() {
     let backend = echo().await;
-    let stand = Stand::new(&[backend.address]);
+    let fixture = Fixture::new(&[backend.address]);
     let rules = json!([{"matches": [{"path": {"value": "/chat"}, "method": "GET"}], "backendRefs": [{"name": SERVICE}],
         "filters": [{"type": "URLRewrite", "urlRewrite": {"path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/"}}}]}]);
     let spec = std::sync::Arc::new(
         serde_json::from_value(json!({"listen": "127.0.0.1:0", "rules": rules})).unwrap(),
     );
     let routes = vec![AttachedRoute { name: "web".into(), created: 1, spec }];
-    let address = stand.table.set_gateway(&Gateway { listen: any(), tls: None, routes }).unwrap();
-    let visitor = visitor(address).await;
-    let mut socket = open(&visitor, "/chat/room").await;
+    let address = fixture.table.set_gateway(&Gateway { listen: any(), tls: None, routes }).unwrap();
+    let h2_client = h2_client(address).await;
+    let mut socket = open(&h2_client, "/chat/room").await;
     assert_eq!(next(&mut socket).await, Message::text("GET /room shop.example http"));
-    let refused = within(visitor.send(connect("/elsewhere", "websocket"))).await.unwrap();
+    let refused = within(h2_client.send(connect("/elsewhere", "websocket"))).await.unwrap();
     assert_eq!(refused.status(), 404);
 }
 
 #[tokio::test]
-async fn what_is_not_taken_up_is_no_websocket() {
+async fn a_websocket_that_is_not_accepted_is_answered_as_an_error() {
     let backend = Backend::http(|request: Request<_>| async move {
         let status = request.uri().path().trim_start_matches('/').parse().unwrap_or(200);
         let mut response = empty(status);
@@ -184,15 +184,15 @@ async fn what_is_not_taken_up_is_no_websocket() {
         response
     })
     .await;
-    let stand = Stand::new(&[backend.address]);
-    let visitor = visitor(stand.address).await;
+    let fixture = Fixture::new(&[backend.address]);
+    let h2_client = h2_client(fixture.address).await;
     let status =
-        async |path: &str, protocol| within(visitor.send(connect(path, protocol))).await.unwrap().status();
+        async |path: &str, protocol| within(h2_client.send(connect(path, protocol))).await.unwrap().status();
     assert_eq!(status("/403", "websocket").await, 403, "a refusal is the endpoint's");
     assert_eq!(status("/200", "websocket").await, 502, "a page is no WebSocket");
     assert_eq!(status("/101", "websocket").await, 502, "nor is another protocol");
     assert_eq!(status("/", "connect-udp").await, 501, "nor are there other tunnels");
-    assert_eq!(visitor.get("/").await.unwrap().status(), 200, "the connection goes on");
+    assert_eq!(h2_client.get("/").await.unwrap().status(), 200, "the connection goes on");
 }
 
 /// Sends every message back over HTTP/2 as RFC 8441 has it, and greets with what it was asked for; `/403` it refuses. Other requests get their version.
@@ -255,23 +255,23 @@ async fn greet_and_send_back(upgrade: hyper::upgrade::OnUpgrade, greeting: Strin
     }
 }
 
-fn by_http2(backend: &Backend) -> Stand {
-    Stand::with(&[backend.address], |_, route| route.protocol = proxy::Protocol::Http2)
+fn by_http2(backend: &Backend) -> Fixture {
+    Fixture::with(&[backend.address], |_, route| route.protocol = proxy::Protocol::Http2)
 }
 
 #[tokio::test]
-async fn an_endpoint_that_speaks_http2_is_asked_by_an_extended_connect() {
+async fn an_http2_endpoint_gets_an_extended_connect() {
     let backend = echo_by_http2(true).await;
-    let stand = by_http2(&backend);
-    let visitor = visitor(stand.address).await;
+    let fixture = by_http2(&backend);
+    let h2_client = h2_client(fixture.address).await;
     let mut sockets = Vec::new();
     for n in 0..20 {
-        let mut socket = open(&visitor, &format!("/chat?{n}")).await;
+        let mut socket = open(&h2_client, &format!("/chat?{n}")).await;
         let greeting = format!("CONNECT http://shop.example/chat?{n} http");
         assert_eq!(next(&mut socket).await, Message::text(greeting));
         sockets.push(socket);
     }
-    assert_eq!(stand.table.in_flight(SERVICE, id(0)), 20, "draining waits for them");
+    assert_eq!(fixture.table.in_flight(SERVICE, id(0)), 20, "draining waits for them");
     // More than the windows of a stream, and of the endpoint's connection, hold.
     let long = Bytes::from(vec![8; 500_000]);
     for socket in &mut sockets {
@@ -286,18 +286,18 @@ async fn an_endpoint_that_speaks_http2_is_asked_by_an_extended_connect() {
             assert!(matches!(message, Ok(Message::Close(_))), "{message:?}");
         }
     }
-    until(|| stand.table.in_flight(SERVICE, id(0)) == 0).await;
-    let refused = within(visitor.send(connect("/403", "websocket"))).await.unwrap();
+    until(|| fixture.table.in_flight(SERVICE, id(0)) == 0).await;
+    let refused = within(h2_client.send(connect("/403", "websocket"))).await.unwrap();
     assert_eq!(refused.status(), 403, "a refusal is the endpoint's");
-    assert_eq!(visitor.get("/").await.unwrap().status(), 200);
-    assert_eq!(stand.traffic().endpoints[0].counts.failures, 0);
+    assert_eq!(h2_client.get("/").await.unwrap().status(), 200);
+    assert_eq!(fixture.traffic().endpoints[0].counts.failures, 0);
 }
 
 #[tokio::test]
-async fn a_client_of_http1_reaches_it_as_well() {
+async fn an_http1_client_reaches_an_http2_endpoint() {
     let backend = echo_by_http2(true).await;
-    let stand = by_http2(&backend);
-    let stream = TcpStream::connect(stand.address).await.unwrap();
+    let fixture = by_http2(&backend);
+    let stream = TcpStream::connect(fixture.address).await.unwrap();
     // The client checks the status, Upgrade, Connection and what proves that its key was heard.
     let (mut socket, answer) =
         within(tokio_tungstenite::client_async("ws://shop.example/room", stream)).await.unwrap();
@@ -309,32 +309,32 @@ async fn a_client_of_http1_reaches_it_as_well() {
     backend.stop().await;
     let end = within(socket.next()).await;
     assert!(!matches!(end, Some(Ok(_))), "{end:?}");
-    until(|| stand.table.in_flight(SERVICE, id(0)) == 0).await;
+    until(|| fixture.table.in_flight(SERVICE, id(0)) == 0).await;
 }
 
 #[tokio::test]
-async fn an_endpoint_of_http2_that_takes_none_is_said_to_be_one() {
+async fn an_http2_endpoint_without_websockets_is_answered_501() {
     let backend = echo_by_http2(false).await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("access.log");
-    let stand = Stand::with(&[backend.address], |_, route| {
+    let fixture = Fixture::with(&[backend.address], |_, route| {
         route.protocol = proxy::Protocol::Http2;
         let log = json!({"file": file.to_str().unwrap()});
         route.access_log = Some(serde_json::from_value(log).unwrap());
     });
-    let visitor = Visitor::at(stand.address).await;
-    let _ = visitor.get("/").await;
-    let refused = within(visitor.send(connect("/chat", "websocket"))).await.unwrap();
+    let h2_client = Http2Client::at(fixture.address).await;
+    let _ = h2_client.get("/").await;
+    let refused = within(h2_client.send(connect("/chat", "websocket"))).await.unwrap();
     assert_eq!(refused.status(), 501);
-    let by_http1 = say(
-        stand.address,
+    let by_http1 = send_raw(
+        fixture.address,
         "GET /room HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
     )
     .await;
     assert!(by_http1.starts_with("HTTP/1.1 501 "), "{by_http1}");
     assert!(by_http1.contains("takes no WebSockets over it (RFC 8441)"), "{by_http1}");
-    assert_eq!(visitor.get("/").await.unwrap().status(), 200, "the connection goes on");
-    assert_eq!(stand.traffic().endpoints[0].counts.failures, 0, "that is no fault");
+    assert_eq!(h2_client.get("/").await.unwrap().status(), 200, "the connection goes on");
+    assert_eq!(fixture.traffic().endpoints[0].counts.failures, 0, "that is no fault");
     let logged = || std::fs::read_to_string(&file).unwrap_or_default();
     until(|| {
         logged().matches("\"reason\":\"The endpoint speaks HTTP/2 and takes no WebSockets").count() == 2
@@ -344,43 +344,43 @@ async fn an_endpoint_of_http2_that_takes_none_is_said_to_be_one() {
 }
 
 #[tokio::test]
-async fn of_endpoints_of_which_some_take_none_one_that_does_is_found_and_the_others_are_remembered() {
+async fn an_endpoint_with_websockets_is_found_and_those_without_are_remembered() {
     let (without, with) = (echo_by_http2(false).await, echo_by_http2(true).await);
-    let stand = Stand::with(&[without.address, with.address], |_, route| {
+    let fixture = Fixture::with(&[without.address, with.address], |_, route| {
         route.protocol = proxy::Protocol::Http2;
         route.balance = proxy::Balance::RoundRobin;
     });
-    let visitor = visitor(stand.address).await;
+    let h2_client = h2_client(fixture.address).await;
     for n in 0..20 {
-        let mut socket = open(&visitor, &format!("/chat?{n}")).await;
+        let mut socket = open(&h2_client, &format!("/chat?{n}")).await;
         let greeting = format!("CONNECT http://shop.example/chat?{n} http");
         assert_eq!(next(&mut socket).await, Message::text(greeting));
     }
-    let counts = stand.traffic().counts;
+    let counts = fixture.traffic().counts;
     assert!(counts.retries <= 1, "its connection says it once: {counts:?}");
-    four_by_http1(&stand).await;
+    four_by_http1(&fixture).await;
     for _ in 0..10 {
-        assert_eq!(visitor.get("/").await.unwrap().status(), 200);
+        assert_eq!(h2_client.get("/").await.unwrap().status(), 200);
     }
-    let counts: Vec<_> = stand.traffic().endpoints.iter().map(|it| it.counts.clone()).collect();
+    let counts: Vec<_> = fixture.traffic().endpoints.iter().map(|it| it.counts.clone()).collect();
     assert!(counts[0].status.iter().sum::<u64>() >= 4, "it gets its share of the requests: {counts:?}");
     assert_eq!(counts[0].failures + counts[0].connect_failures, 0, "that is no fault");
 }
 
 #[tokio::test]
-async fn more_endpoints_without_websockets_than_a_request_may_try_are_soon_all_known() {
+async fn many_endpoints_without_websockets_are_soon_all_known() {
     let without: Vec<Backend> = futures_util::future::join_all((0..4).map(|_| echo_by_http2(false))).await;
     let with = echo_by_http2(true).await;
     let addresses: Vec<_> = without.iter().chain([&with]).map(|backend| backend.address).collect();
-    let stand = Stand::with(&addresses, |_, route| {
+    let fixture = Fixture::with(&addresses, |_, route| {
         route.protocol = proxy::Protocol::Http2;
         route.balance = proxy::Balance::RoundRobin;
     });
-    let visitor = Visitor::at(stand.address).await;
-    let _ = visitor.get("/").await;
+    let h2_client = Http2Client::at(fixture.address).await;
+    let _ = h2_client.get("/").await;
     let mut statuses = Vec::new();
     for _ in 0..10 {
-        let answer = within(visitor.send(connect("/chat", "websocket"))).await.unwrap();
+        let answer = within(h2_client.send(connect("/chat", "websocket"))).await.unwrap();
         statuses.push(answer.status().as_u16());
     }
     assert!(statuses[..2].iter().all(|status| [200, 501].contains(status)), "{statuses:?}");
@@ -388,74 +388,74 @@ async fn more_endpoints_without_websockets_than_a_request_may_try_are_soon_all_k
 }
 
 #[tokio::test]
-async fn one_that_does_not_answer_might_take_them_and_is_waited_for() {
+async fn an_endpoint_that_did_not_answer_may_take_websockets_and_is_waited_for() {
     let (without, with) = (echo_by_http2(false).await, echo_by_http2(true).await);
     let address = with.address;
     with.stop().await;
-    let stand = Stand::with(&[without.address, address], |_, route| {
+    let fixture = Fixture::with(&[without.address, address], |_, route| {
         route.protocol = proxy::Protocol::Http2;
         route.timeouts.endpoint = Duration::from_millis(200);
     });
-    let answer = say(stand.address, ASKED_BY_HTTP1).await;
+    let answer = send_raw(fixture.address, ASKED_BY_HTTP1).await;
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
-    assert_eq!(stand.traffic().endpoints[0].counts.failures, 0, "that is no fault");
+    assert_eq!(fixture.traffic().endpoints[0].counts.failures, 0, "that is no fault");
 }
 
 /// What asks for a WebSocket in the words of HTTP/1.1.
 const ASKED_BY_HTTP1: &str = "GET /room HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, close\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
 #[tokio::test]
-async fn an_endpoint_that_ends_before_it_says_what_it_takes_is_passed_over_and_blamed() {
+async fn an_endpoint_that_disconnects_before_its_settings_is_skipped_and_blamed() {
     let http1 = Backend::raw(|mut stream| async move {
         read_head(&mut stream).await;
         let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").await;
     });
     let dying = Backend::raw(|stream| async move { drop(stream) });
     for dead in [http1.await, dying.await] {
-        let stand = Stand::with(&[dead.address], |_, route| {
+        let fixture = Fixture::with(&[dead.address], |_, route| {
             route.protocol = proxy::Protocol::Http2;
             route.timeouts.endpoint = Duration::from_millis(50);
         });
         let begun = tokio::time::Instant::now();
-        let answer = say(stand.address, ASKED_BY_HTTP1).await;
+        let answer = send_raw(fixture.address, ASKED_BY_HTTP1).await;
         assert!(answer.starts_with("HTTP/1.1 50") && !answer.starts_with("HTTP/1.1 501"), "{answer}");
         assert!(begun.elapsed() < Duration::from_secs(1), "nothing more is waited for");
-        let counts = stand.traffic().endpoints[0].counts.clone();
+        let counts = fixture.traffic().endpoints[0].counts.clone();
         assert!(counts.failures + counts.connect_failures > 0, "it is blamed: {counts:?}");
 
         let alive = echo_by_http2(true).await;
-        let stand = Stand::with(&[dead.address, alive.address], |_, route| {
+        let fixture = Fixture::with(&[dead.address, alive.address], |_, route| {
             route.protocol = proxy::Protocol::Http2;
             route.balance = proxy::Balance::RoundRobin;
         });
-        four_by_http1(&stand).await;
-        assert!(stand.traffic().counts.retries > 0, "it was asked first at times");
+        four_by_http1(&fixture).await;
+        assert!(fixture.traffic().counts.retries > 0, "it was asked first at times");
     }
 }
 
 #[tokio::test]
 async fn websockets_that_stay_leave_room_for_requests() {
     let backend = echo_by_streams(true, 2).await;
-    let stand = Stand::with(&[backend.address], |_, route| {
+    let fixture = Fixture::with(&[backend.address], |_, route| {
         route.protocol = proxy::Protocol::Http2;
         route.timeouts.response_head = Duration::from_secs(5);
     });
-    let visitor = visitor(stand.address).await;
+    let h2_client = h2_client(fixture.address).await;
     let mut sockets = Vec::new();
     for n in 0..20 {
-        let mut socket = open(&visitor, &format!("/chat?{n}")).await;
+        let mut socket = open(&h2_client, &format!("/chat?{n}")).await;
         next(&mut socket).await;
         sockets.push(socket);
     }
     for _ in 0..10 {
-        assert_eq!(visitor.get("/").await.unwrap().status(), 200);
+        assert_eq!(h2_client.get("/").await.unwrap().status(), 200);
     }
-    let counts = stand.traffic().endpoints[0].counts.clone();
+    let counts = fixture.traffic().endpoints[0].counts.clone();
     assert_eq!((counts.failures, counts.connect_failures), (0, 0));
 }
 
 #[tokio::test]
-async fn an_endpoint_that_ends_and_leaves_at_once_has_ended_well() {
+async fn an_endpoint_that_closes_the_websocket_and_disconnects_has_ended_well() {
     // With both halves dropped h2 says, behind the end, that it wants nothing more: RST_STREAM with NO_ERROR.
     let backend = Backend::raw(|stream| async move {
         let mut builder = h2::server::Builder::new();
@@ -469,10 +469,10 @@ async fn an_endpoint_that_ends_and_leaves_at_once_has_ended_well() {
         }
     })
     .await;
-    let stand = by_http2(&backend);
-    let visitor = visitor(stand.address).await;
+    let fixture = by_http2(&backend);
+    let h2_client = h2_client(fixture.address).await;
     for _ in 0..10 {
-        let answer = within(visitor.send(connect("/", "websocket"))).await.unwrap();
+        let answer = within(h2_client.send(connect("/", "websocket"))).await.unwrap();
         assert_eq!(answer.status(), 200);
         let mut tunnel = TokioIo::new(within(hyper::upgrade::on(answer)).await.unwrap());
         let mut heard = Vec::new();
@@ -480,14 +480,14 @@ async fn an_endpoint_that_ends_and_leaves_at_once_has_ended_well() {
         assert_eq!(heard, b"bye");
         tunnel.shutdown().await.unwrap();
     }
-    let bytes_out = || stand.traffic().endpoints[0].counts.bytes_out;
+    let bytes_out = || fixture.traffic().endpoints[0].counts.bytes_out;
     until(|| bytes_out() == 30).await;
 }
 
 /// Four clients that speak HTTP/1.1 reach an endpoint of HTTP/2 that takes WebSockets.
-async fn four_by_http1(stand: &Stand) {
+async fn four_by_http1(fixture: &Fixture) {
     for _ in 0..4 {
-        let stream = TcpStream::connect(stand.address).await.unwrap();
+        let stream = TcpStream::connect(fixture.address).await.unwrap();
         let (mut socket, _) =
             within(tokio_tungstenite::client_async("ws://shop.example/room", stream)).await.unwrap();
         let first = within(socket.next()).await.unwrap().unwrap();

@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 
 use crate::kit::*;
 
-fn elsewhere(ordinal: u32, address: SocketAddr, zone: &str) -> EndpointRoute {
+fn external(ordinal: u32, address: SocketAddr, zone: &str) -> EndpointRoute {
     EndpointRoute {
         origin: Origin::Elsewhere,
         zone: Some(Arc::from(zone)),
@@ -30,13 +30,13 @@ fn elsewhere(ordinal: u32, address: SocketAddr, zone: &str) -> EndpointRoute {
 fn zoned(route: &mut ServiceRoute, others: &[SocketAddr]) {
     route.preferred_zone = Some(Arc::from("a"));
     route.endpoints.iter_mut().for_each(|endpoint| endpoint.zone = Some(Arc::from("a")));
-    let others = (100..).zip(others).map(|(ordinal, &address)| elsewhere(ordinal, address, "b"));
+    let others = (100..).zip(others).map(|(ordinal, &address)| external(ordinal, address, "b"));
     route.endpoints.extend(others);
 }
 
 /// Answers of each backend by its name, of so many requests.
-async fn answers(stand: &Stand, requests: usize, name: &str) -> usize {
-    let mut client = stand.client().await;
+async fn answers(fixture: &Fixture, requests: usize, name: &str) -> usize {
+    let mut client = fixture.client().await;
     let mut of_name = 0;
     for _ in 0..requests {
         of_name += usize::from(client.get("/").await.unwrap().body() == name);
@@ -45,57 +45,57 @@ async fn answers(stand: &Stand, requests: usize, name: &str) -> usize {
 }
 
 #[tokio::test]
-async fn requests_stay_in_the_zone_and_spill_over_as_its_replicas_fail_their_probes() {
+async fn requests_stay_in_the_zone_and_spill_over_as_its_replicas_become_unready() {
     let (here, there) = (Backend::named("here").await, Backend::named("there").await);
-    let stand = Stand::with(&[here.address; 4], |_, route| zoned(route, &[there.address]));
-    let set = |ordinal, state| stand.table.set_endpoint_state(SERVICE, id(ordinal), state).unwrap();
-    assert_eq!(answers(&stand, 100, "there").await, 0);
+    let fixture = Fixture::with(&[here.address; 4], |_, route| zoned(route, &[there.address]));
+    let set = |ordinal, state| fixture.table.set_endpoint_state(SERVICE, id(ordinal), state).unwrap();
+    assert_eq!(answers(&fixture, 100, "there").await, 0);
 
     set(0, EndpointState::Out);
-    assert_eq!(answers(&stand, 100, "there").await, 0, "three of four are trusted with all of it");
+    assert_eq!(answers(&fixture, 100, "there").await, 0, "three of four are trusted with all of it");
     set(1, EndpointState::Out);
-    let spilled = answers(&stand, 1000, "there").await;
+    let spilled = answers(&fixture, 1000, "there").await;
     assert!((230..370).contains(&spilled), "{spilled} of 1,000 where 30 % are to leave");
-    assert_eq!(stand.traffic().preference.unwrap().share.hundredths_of_percent(), 7_000);
+    assert_eq!(fixture.traffic().preference.unwrap().share.hundredths_of_percent(), 7_000);
 
     (2..4).for_each(|ordinal| set(ordinal, EndpointState::Out));
-    assert_eq!(answers(&stand, 50, "there").await, 50, "nobody is left here");
+    assert_eq!(answers(&fixture, 50, "there").await, 50, "nobody is left here");
     (0..4).for_each(|ordinal| set(ordinal, EndpointState::Serving));
-    assert_eq!(answers(&stand, 100, "there").await, 0);
+    assert_eq!(answers(&fixture, 100, "there").await, 0);
 }
 
 #[tokio::test]
-async fn a_replica_that_begins_to_start_or_leaves_sends_nothing_out_of_the_zone() {
+async fn a_starting_or_leaving_replica_sends_no_traffic_to_other_zones() {
     let (here, there) = (Backend::named("here").await, Backend::named("there").await);
-    let stand = Stand::with(&[here.address; 4], |_, route| {
+    let fixture = Fixture::with(&[here.address; 4], |_, route| {
         zoned(route, &[there.address]);
         route.endpoints[1].state = EndpointState::Out;
         route.endpoints[2].state = EndpointState::Out;
     });
-    stand.table.set_endpoint_state(SERVICE, id(3), EndpointState::Draining).unwrap();
-    assert_eq!(answers(&stand, 100, "there").await, 0);
+    fixture.table.set_endpoint_state(SERVICE, id(3), EndpointState::Draining).unwrap();
+    assert_eq!(answers(&fixture, 100, "there").await, 0);
 }
 
 #[tokio::test]
-async fn without_a_zone_that_is_preferred_all_are_alike() {
+async fn without_a_preferred_zone_all_endpoints_are_equal() {
     let (here, there) = (Backend::named("here").await, Backend::named("there").await);
-    let stand = Stand::with(&[here.address], |_, route| {
+    let fixture = Fixture::with(&[here.address], |_, route| {
         zoned(route, &[there.address]);
         (route.preferred_zone, route.balance) = (None, Balance::RoundRobin);
     });
-    assert_eq!(answers(&stand, 100, "there").await, 50);
-    assert_eq!(stand.traffic().preference, None);
+    assert_eq!(answers(&fixture, 100, "there").await, 50);
+    assert_eq!(fixture.traffic().preference, None);
 }
 
 #[tokio::test]
-async fn what_goes_elsewhere_is_counted_apart_and_asks_nothing_of_the_replicas() {
+async fn requests_to_external_endpoints_are_counted_apart_and_are_no_load_of_replicas() {
     let (here, there) = (Backend::named("here").await, Backend::named("there").await);
-    let stand = Stand::with(&[here.address], |_, route| {
+    let fixture = Fixture::with(&[here.address], |_, route| {
         zoned(route, &[there.address]);
         (route.preferred_zone, route.balance) = (None, Balance::RoundRobin);
     });
-    answers(&stand, 100, "there").await;
-    let traffic = stand.traffic();
+    answers(&fixture, 100, "there").await;
+    let traffic = fixture.traffic();
     let requests = |endpoints: &[proxy::EndpointTraffic]| -> Vec<(u32, u64)> {
         endpoints.iter().map(|it| (it.id.ordinal, it.counts.requests)).collect()
     };
@@ -106,77 +106,77 @@ async fn what_goes_elsewhere_is_counted_apart_and_asks_nothing_of_the_replicas()
         traffic.versions.iter().map(|it| (it.serving, it.counts.requests)).collect::<Vec<_>>(),
         [(1, 50)]
     );
-    assert_eq!(stand.table.load(SERVICE).unwrap().requests, 50);
+    assert_eq!(fixture.table.load(SERVICE).unwrap().requests, 50);
     assert_eq!(traffic.counts.requests, 100);
 }
 
 /// Puts a replica in the place of all endpoints elsewhere.
-fn move_here(stand: &Stand, replica: SocketAddr) {
+fn replace_by_replica(fixture: &Fixture, replica: SocketAddr) {
     let endpoints = vec![EndpointRoute::new(id(0), replica)];
-    stand.table.set_service(&ServiceRoute { endpoints, ..stand.route.clone() }).unwrap();
+    fixture.table.set_service(&ServiceRoute { endpoints, ..fixture.route.clone() }).unwrap();
 }
 
 #[tokio::test]
-async fn a_request_that_goes_elsewhere_again_and_again_is_left_out_once() {
+async fn a_request_retried_at_external_endpoints_is_excluded_from_the_load_once() {
     let here = Backend::named("here").await;
-    let stand = Stand::with(&[], |config, route| {
+    let fixture = Fixture::with(&[], |config, route| {
         config.workers = NonZeroUsize::MIN;
         zoned(route, &[nobody()]);
         route.timeouts.endpoint = Duration::from_millis(300);
     });
-    let refused = stand.client().await.get("/").await.unwrap();
+    let refused = fixture.client().await.get("/").await.unwrap();
     assert_eq!(refused.status(), 503);
-    assert!(stand.traffic().elsewhere[0].counts.requests > 2, "it was tried again after each wait");
-    move_here(&stand, here.address);
-    assert_eq!(answers(&stand, 10, "here").await, 10);
-    assert_eq!(stand.table.load(SERVICE).unwrap().requests, 10);
+    assert!(fixture.traffic().elsewhere[0].counts.requests > 2, "it was tried again after each wait");
+    replace_by_replica(&fixture, here.address);
+    assert_eq!(answers(&fixture, 10, "here").await, 10);
+    assert_eq!(fixture.table.load(SERVICE).unwrap().requests, 10);
 }
 
 #[tokio::test]
-async fn connections_and_sessions_that_go_elsewhere_are_left_out_once() {
+async fn connections_and_sessions_at_external_endpoints_are_excluded_from_the_load_once() {
     for protocol in [Protocol::Tcp, Protocol::Udp] {
-        let stand = Stand::with(&[], |config, route| {
+        let fixture = Fixture::with(&[], |config, route| {
             config.workers = NonZeroUsize::MIN;
             route.protocol = protocol;
             zoned(route, &[nobody()]);
             route.timeouts.endpoint = Duration::from_millis(300);
         });
-        let counts = || stand.traffic().counts;
+        let counts = || fixture.traffic().counts;
         let ask = async || {
             if protocol == Protocol::Tcp {
-                assert_eq!(say(stand.address, "x").await, "");
+                assert_eq!(send_raw(fixture.address, "x").await, "");
             } else {
                 let guest = tokio::net::UdpSocket::bind(any()).await.unwrap();
-                guest.send_to(b"x", stand.address).await.unwrap();
+                guest.send_to(b"x", fixture.address).await.unwrap();
             }
         };
         ask().await;
         until(|| counts().status[4] == 1).await;
-        assert!(stand.traffic().elsewhere[0].counts.requests > 2, "it was tried again after each wait");
+        assert!(fixture.traffic().elsewhere[0].counts.requests > 2, "it was tried again after each wait");
         // Whom it meets here does not matter.
-        move_here(&stand, nobody());
+        replace_by_replica(&fixture, nobody());
         for asked in 1..=3 {
             ask().await;
             until(|| counts().requests == 1 + asked).await;
         }
-        assert_eq!(stand.table.load(SERVICE).unwrap().requests, 3, "{protocol:?}");
+        assert_eq!(fixture.table.load(SERVICE).unwrap().requests, 3, "{protocol:?}");
     }
 }
 
 #[tokio::test]
-async fn copies_are_not_among_what_was_asked_wherever_they_go() {
+async fn mirrored_requests_are_no_load() {
     let (here, there) = (Backend::named("here").await, Backend::named("there").await);
-    let stand = Stand::with(&[here.address], |config, _| config.workers = NonZeroUsize::MIN);
+    let fixture = Fixture::with(&[here.address], |config, _| config.workers = NonZeroUsize::MIN);
     let mut shadow = ServiceRoute::new("shadow", any());
-    shadow.endpoints = vec![elsewhere(100, there.address, "b")];
-    let address = stand.table.set_service(&shadow).unwrap().unwrap();
+    shadow.endpoints = vec![external(100, there.address, "b")];
+    let address = fixture.table.set_service(&shadow).unwrap().unwrap();
     let rules = json!([{"filters": [{"type": "RequestMirror", "requestMirror": {"backendRef": {"name": "shadow"}}}],
         "backendRefs": [{"name": SERVICE}]}]);
     let spec = Arc::new(serde_json::from_value(json!({"listen": "127.0.0.1:0", "rules": rules})).unwrap());
     let routes = vec![AttachedRoute { name: "web".into(), created: 1, spec }];
-    let gateway = stand.table.set_gateway(&Gateway { listen: any(), tls: None, routes }).unwrap();
+    let gateway = fixture.table.set_gateway(&Gateway { listen: any(), tls: None, routes }).unwrap();
     let copies = || {
-        let traffic = stand.table.traffic();
+        let traffic = fixture.table.traffic();
         traffic.iter().find(|it| &*it.service == "shadow").unwrap().elsewhere[0].counts.status[1]
     };
     let mut client = Client::connect(gateway).await;
@@ -185,62 +185,62 @@ async fn copies_are_not_among_what_was_asked_wherever_they_go() {
     }
     until(|| copies() == 5).await;
     shadow.endpoints = vec![EndpointRoute::new(id(0), here.address)];
-    stand.table.set_service(&shadow).unwrap();
+    fixture.table.set_service(&shadow).unwrap();
     let mut client = Client::connect(address).await;
     for _ in 0..8 {
         assert_eq!(client.get("/").await.unwrap().body(), "here");
     }
-    assert_eq!(stand.table.load("shadow").unwrap().requests, 8);
+    assert_eq!(fixture.table.load("shadow").unwrap().requests, 8);
 }
 
 #[tokio::test]
-async fn a_dead_endpoint_elsewhere_is_left_out_and_costs_no_client_anything() {
+async fn a_dead_external_endpoint_is_ejected_without_failing_a_request() {
     let there = Backend::named("there").await;
-    let stand = Stand::with(&[], |_, route| {
+    let fixture = Fixture::with(&[], |_, route| {
         zoned(route, &[nobody(), there.address]);
         route.outliers = OutlierPolicy { base: Duration::from_secs(60), ..OutlierPolicy::default() };
         route.balance = Balance::RoundRobin;
     });
-    assert_eq!(answers(&stand, 100, "there").await, 100);
-    let dead = &stand.traffic().elsewhere[0];
+    assert_eq!(answers(&fixture, 100, "there").await, 100);
+    let dead = &fixture.traffic().elsewhere[0];
     assert!(dead.is_ejected());
     assert_eq!(dead.counts.requests, 5, "as many as eject it, and none since");
 }
 
 #[tokio::test]
-async fn where_replicas_answer_5xx_the_other_zone_takes_their_part() {
+async fn ejected_replicas_spill_over_to_the_other_zone() {
     let there = Backend::named("there").await;
     let broken = Backend::http(|_| async {
         Response::builder().status(500).body(Full::new(Bytes::from_static(b"broken"))).unwrap()
     });
     let (broken, here) = (broken.await, Backend::named("here").await);
-    let stand = Stand::with(&[broken.address, here.address], |_, route| {
+    let fixture = Fixture::with(&[broken.address, here.address], |_, route| {
         zoned(route, &[there.address]);
         route.balance = Balance::RoundRobin;
     });
-    answers(&stand, 200, "there").await;
-    assert!(stand.traffic().endpoints[0].is_ejected());
-    let spilled = answers(&stand, 1000, "there").await;
+    answers(&fixture, 200, "there").await;
+    assert!(fixture.traffic().endpoints[0].is_ejected());
+    let spilled = answers(&fixture, 1000, "there").await;
     assert!((230..370).contains(&spilled), "{spilled} of 1,000 where 30 % are to leave");
 }
 
 #[tokio::test]
-async fn one_that_has_left_and_still_answers_is_what_it_was() {
+async fn an_external_endpoint_that_left_with_requests_in_flight_still_counts_as_external() {
     let slow = Backend::http(|_| async {
         std::future::pending::<()>().await;
         empty(200)
     });
     let (here, slow) = (Backend::named("here").await, slow.await);
-    let stand = Stand::with(&[], |_, route| {
+    let fixture = Fixture::with(&[], |_, route| {
         zoned(route, &[slow.address]);
         route.endpoints[0].weight = Weight::new(7).unwrap();
     });
-    let mut asking = TcpStream::connect(stand.address).await.unwrap();
+    let mut asking = TcpStream::connect(fixture.address).await.unwrap();
     asking.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
-    until(|| stand.traffic().elsewhere[0].in_flight == 1).await;
-    move_here(&stand, here.address);
-    let left = &stand.traffic().elsewhere[0];
+    until(|| fixture.traffic().elsewhere[0].in_flight == 1).await;
+    replace_by_replica(&fixture, here.address);
+    let left = &fixture.traffic().elsewhere[0];
     assert_eq!((left.state, left.zone.as_deref(), left.weight.get()), (EndpointState::Out, Some("b"), 7));
     drop(asking);
-    until(|| stand.traffic().elsewhere.is_empty()).await;
+    until(|| fixture.traffic().elsewhere.is_empty()).await;
 }

@@ -3,7 +3,7 @@
 use rustix::net::{SendFlags, send};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::kit::{Backend, Stand, read_head, say};
+use crate::kit::{Backend, Fixture, read_head, send_raw};
 
 /// Requests that are read in place, and by hyper.
 const REQUESTS: [&str; 3] = [
@@ -20,7 +20,7 @@ const HEADS: [&str; 3] = [
 ];
 
 /// Says this beginning of an answer, and in the same breath that nothing more comes.
-async fn torn(beginning: String) -> Backend {
+async fn truncated(beginning: String) -> Backend {
     Backend::raw(move |mut stream| {
         let beginning = beginning.clone();
         async move {
@@ -37,17 +37,17 @@ async fn torn(beginning: String) -> Backend {
 }
 
 #[tokio::test]
-async fn what_had_come_of_an_answer_that_breaks_off_is_passed_on() {
+async fn the_received_part_of_a_truncated_answer_is_passed_on() {
     for head in HEADS {
         for piece in ["", "5\r\nhello\r\n"] {
-            let backend = torn([head, piece].concat()).await;
+            let backend = truncated([head, piece].concat()).await;
             for request in REQUESTS {
-                let stand = Stand::new(&[backend.address]);
-                let heard = say(stand.address, request).await;
+                let fixture = Fixture::new(&[backend.address]);
+                let heard = send_raw(fixture.address, request).await;
                 let (began, body) = heard.split_once("\r\n\r\n").unwrap_or_default();
                 assert!(began.starts_with("HTTP/1.1 200 OK\r\n"), "{head:?} {request:?}: {heard:?}");
                 assert_eq!(body, piece, "{head:?} {request:?}");
-                assert_eq!(stand.traffic().broken_off, 1, "{head:?} {request:?}");
+                assert_eq!(fixture.traffic().broken_off, 1, "{head:?} {request:?}");
             }
         }
     }

@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use crate::kit::{Backend, SERVICE, Stand, id, until, within};
+use crate::kit::{Backend, Fixture, SERVICE, id, until, within};
 
 /// Requests that are read in place, by hyper, and by hyper after one that was read in place.
 const REQUESTS: [&str; 4] = [
@@ -27,8 +27,8 @@ const REQUESTS: [&str; 4] = [
 const PAUSE: Duration = Duration::from_millis(400);
 
 /// What a client hears that says its last with this request.
-async fn heard(stand: &Stand, request: &str) -> String {
-    let mut stream = TcpStream::connect(stand.address).await.unwrap();
+async fn answer_to(fixture: &Fixture, request: &str) -> String {
+    let mut stream = TcpStream::connect(fixture.address).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
     stream.shutdown().await.unwrap();
     let mut heard = String::new();
@@ -37,18 +37,18 @@ async fn heard(stand: &Stand, request: &str) -> String {
 }
 
 /// What clients hear that ask at the same time, each with one of the requests.
-async fn heard_of_each(stand: &Stand) -> Vec<(&'static str, String)> {
+async fn answers_to_all(fixture: &Fixture) -> Vec<(&'static str, String)> {
     let single = &REQUESTS[..3];
-    join_all(single.iter().map(|request| async move { (*request, heard(stand, request).await) })).await
+    join_all(single.iter().map(|request| async move { (*request, answer_to(fixture, request).await) })).await
 }
 
 #[tokio::test]
-async fn who_says_no_more_than_a_request_has_its_answer() {
+async fn a_client_that_half_closes_after_its_request_gets_the_answer() {
     let backend = Backend::named("shop").await;
-    let stand = Stand::new(&[backend.address]);
+    let fixture = Fixture::new(&[backend.address]);
     for request in REQUESTS {
         let begun = Instant::now();
-        let heard = heard(&stand, request).await;
+        let heard = answer_to(&fixture, request).await;
         let count = request.matches("HTTP/1.1").count();
         assert_eq!(heard.matches("HTTP/1.1 200 OK").count(), count, "{request:?}: {heard:?}");
         assert!(heard.ends_with("shop"), "{request:?}: {heard:?}");
@@ -57,7 +57,7 @@ async fn who_says_no_more_than_a_request_has_its_answer() {
 }
 
 #[tokio::test]
-async fn an_answer_that_goes_on_is_sent_to_its_end() {
+async fn a_streamed_answer_is_sent_completely_to_a_half_closed_connection() {
     for length in [None, Some("15")] {
         let backend = Backend::http(move |_request| async move {
             // tidy: slow on purpose
@@ -72,8 +72,8 @@ async fn an_answer_that_goes_on_is_sent_to_its_end() {
             builder.body(StreamBody::new(Box::pin(pieces))).unwrap()
         })
         .await;
-        let stand = Stand::new(&[backend.address]);
-        for (request, heard) in heard_of_each(&stand).await {
+        let fixture = Fixture::new(&[backend.address]);
+        for (request, heard) in answers_to_all(&fixture).await {
             let end = if length.is_some() { "hellohelloagain" } else { "again\r\n0\r\n\r\n" };
             assert!(heard.ends_with(end), "{request:?}: {heard:?}");
         }
@@ -81,14 +81,14 @@ async fn an_answer_that_goes_on_is_sent_to_its_end() {
 }
 
 #[tokio::test]
-async fn who_may_be_gone_is_waited_for_a_second() {
+async fn a_half_closed_connection_is_kept_for_a_second() {
     let backend = Backend::http(|_request| std::future::pending::<Response<Empty<Bytes>>>()).await;
-    let stand = Stand::new(&[backend.address]);
+    let fixture = Fixture::new(&[backend.address]);
     let begun = Instant::now();
-    for (request, heard) in heard_of_each(&stand).await {
+    for (request, heard) in answers_to_all(&fixture).await {
         assert_eq!(heard, "", "{request:?}");
     }
     let waited = begun.elapsed();
     assert!(waited > Duration::from_millis(800), "they were waited for {waited:?}");
-    until(|| stand.table.in_flight(SERVICE, id(0)) == 0).await;
+    until(|| fixture.table.in_flight(SERVICE, id(0)) == 0).await;
 }

@@ -14,13 +14,13 @@ use crate::kit::*;
 
 const CONFIG: fn() -> ProxyConfig = ProxyConfig::default;
 
-/// A proxy with the sockets of `stand`, of which the service goes to `endpoint`; it accepts nobody yet.
-fn successor_of(stand: &Stand, endpoint: SocketAddr) -> Proxy {
-    let next = Proxy::take_over(&CONFIG(), stand.table.share_listeners().unwrap()).unwrap();
+/// A proxy with the sockets of `fixture`, of which the service goes to `endpoint`; it accepts nobody yet.
+fn successor_of(fixture: &Fixture, endpoint: SocketAddr) -> Proxy {
+    let next = Proxy::take_over(&CONFIG(), fixture.table.share_listeners().unwrap()).unwrap();
     assert_eq!(next.table().unclaimed(), 1);
-    let mut route = stand.route.clone();
+    let mut route = fixture.route.clone();
     route.endpoints[0].address = endpoint;
-    assert_eq!(next.table().set_service(&route).unwrap(), Some(stand.address), "it is the same socket");
+    assert_eq!(next.table().set_service(&route).unwrap(), Some(fixture.address), "it is the same socket");
     assert_eq!(next.table().unclaimed(), 0);
     next
 }
@@ -45,26 +45,26 @@ fn begin(leaving: impl Future<Output = ShutdownOutcome> + Send + 'static) -> Joi
 }
 
 #[tokio::test]
-async fn whoever_comes_is_answered_by_one_or_the_other_and_who_is_there_may_ask_once_more() {
+async fn during_a_takeover_new_clients_are_served_and_connected_ones_may_send_one_more_request() {
     let (first, second) = (Backend::named("first").await, Backend::named("second").await);
-    let stand = Stand::new(&[first.address]);
-    let mut silent = TcpStream::connect(stand.address).await.unwrap();
-    let mut idle = TcpStream::connect(stand.address).await.unwrap();
+    let fixture = Fixture::new(&[first.address]);
+    let mut silent = TcpStream::connect(fixture.address).await.unwrap();
+    let mut idle = TcpStream::connect(fixture.address).await.unwrap();
     let answer = ask(&mut idle).await;
     assert!(!answer.contains("connection: close"), "{answer}");
-    until(|| stand.traffic().counts.requests == 1).await;
-    let next = successor_of(&stand, second.address);
+    until(|| fixture.traffic().counts.requests == 1).await;
+    let next = successor_of(&fixture, second.address);
     for _ in 0..20 {
         assert_eq!(
-            stand.client().await.get("/").await.unwrap().body(),
+            fixture.client().await.get("/").await.unwrap().body(),
             "first",
             "the next accepts nobody yet"
         );
     }
 
     next.open();
-    let (address, requests) = (stand.address, 20);
-    let mut leaving = begin(stand.proxy.hand_over(DEADLINE));
+    let (address, requests) = (fixture.address, 20);
+    let mut leaving = begin(fixture.proxy.hand_over(DEADLINE));
     for _ in 0..requests {
         let body = Client::connect(address).await.get("/").await.unwrap();
         assert!(body.body() == "second" || body.body() == "first");
@@ -82,44 +82,44 @@ async fn whoever_comes_is_answered_by_one_or_the_other_and_who_is_there_may_ask_
 }
 
 #[tokio::test]
-async fn a_client_that_asks_nothing_is_let_go_when_its_time_is_over() {
+async fn an_idle_client_is_disconnected_after_the_idle_timeout() {
     let backend = Backend::named("first").await;
-    let stand = Stand::new(&[backend.address]);
-    let mut idle = TcpStream::connect(stand.address).await.unwrap();
+    let fixture = Fixture::new(&[backend.address]);
+    let mut idle = TcpStream::connect(fixture.address).await.unwrap();
     ask(&mut idle).await;
-    let ended = within(stand.proxy.hand_over(Duration::from_millis(50))).await;
+    let ended = within(fixture.proxy.hand_over(Duration::from_millis(50))).await;
     assert_eq!(ended.connections_cut, 1);
     assert_eq!(within(idle.read(&mut [0])).await.unwrap_or(0), 0);
 }
 
 #[tokio::test]
-async fn nobody_is_waited_for_who_does_not_want_to_wait_any_longer() {
+async fn dropping_a_handover_aborts_requests_in_progress() {
     let silent = Backend::raw(|stream| async move {
         let _stream = stream;
         std::future::pending::<()>().await;
     });
-    let stand = Stand::new(&[silent.await.address]);
-    let mut waiting = TcpStream::connect(stand.address).await.unwrap();
+    let fixture = Fixture::new(&[silent.await.address]);
+    let mut waiting = TcpStream::connect(fixture.address).await.unwrap();
     waiting.write_all(b"GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n").await.unwrap();
-    until(|| stand.traffic().counts.requests == 1).await;
+    until(|| fixture.traffic().counts.requests == 1).await;
     let left =
-        tokio::time::timeout(Duration::from_millis(10), stand.proxy.hand_over(Duration::from_hours(1)));
+        tokio::time::timeout(Duration::from_millis(10), fixture.proxy.hand_over(Duration::from_hours(1)));
     assert!(left.await.is_err());
     assert_eq!(within(waiting.read(&mut [0])).await.unwrap_or(0), 0);
 }
 
 #[tokio::test]
-async fn a_client_of_http2_is_told_at_once_and_loses_nothing() {
+async fn an_http2_client_gets_goaway_at_once_and_loses_no_request() {
     let backend = Backend::named("first").await;
-    let stand = Stand::new(&[backend.address]);
-    let stream = TcpStream::connect(stand.address).await.unwrap();
+    let fixture = Fixture::new(&[backend.address]);
+    let stream = TcpStream::connect(fixture.address).await.unwrap();
     let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
     let (mut sender, connection) = handshake.await.unwrap();
     let mut tasks = JoinSet::new();
     tasks.spawn(connection);
     let asked = || hyper::Request::get("http://shop.example/").body(String::new()).unwrap();
     assert_eq!(within(sender.send_request(asked())).await.unwrap().status(), 200);
-    let mut leaving = begin(stand.proxy.hand_over(DEADLINE));
+    let mut leaving = begin(fixture.proxy.hand_over(DEADLINE));
     // Until it has heard, what it asks is answered.
     within(async {
         while !sender.is_closed() {
@@ -135,46 +135,46 @@ async fn a_client_of_http2_is_told_at_once_and_loses_nothing() {
 }
 
 #[tokio::test]
-async fn a_successor_that_does_not_come_to_serve_does_no_harm_to_the_sockets() {
+async fn a_successor_that_never_serves_does_not_harm_the_sockets() {
     let (first, second) = (Backend::named("first").await, Backend::named("second").await);
-    let stand = Stand::new(&[first.address]);
-    let next = successor_of(&stand, second.address);
+    let fixture = Fixture::new(&[first.address]);
+    let next = successor_of(&fixture, second.address);
     // Whatever it does with its services before it is open.
     assert!(next.table().remove_service(SERVICE));
     drop(next);
-    drop(successor_of(&stand, second.address));
-    within(successor_of(&stand, second.address).shutdown(DEADLINE)).await;
+    drop(successor_of(&fixture, second.address));
+    within(successor_of(&fixture, second.address).shutdown(DEADLINE)).await;
     for _ in 0..10 {
-        assert_eq!(stand.client().await.get("/").await.unwrap().body(), "first");
+        assert_eq!(fixture.client().await.get("/").await.unwrap().body(), "first");
     }
 }
 
 #[tokio::test]
 async fn a_service_that_is_removed_before_its_proxy_is_open_is_not_served_after() {
     let (first, second) = (Backend::named("first").await, Backend::named("second").await);
-    let stand = Stand::new(&[first.address]);
-    let next = successor_of(&stand, second.address);
+    let fixture = Fixture::new(&[first.address]);
+    let next = successor_of(&fixture, second.address);
     assert!(next.table().remove_service(SERVICE));
     next.open();
     for _ in 0..10 {
-        assert_eq!(stand.client().await.get("/").await.unwrap().body(), "first");
+        assert_eq!(fixture.client().await.get("/").await.unwrap().body(), "first");
     }
 }
 
 #[tokio::test]
-async fn sockets_that_nobody_takes_up_are_let_go_and_others_are_opened_anew() {
+async fn unclaimed_sockets_are_closed_and_missing_ones_are_opened() {
     let backend = Backend::named("first").await;
-    let stand = Stand::new(&[backend.address]);
-    let next = Proxy::take_over(&CONFIG(), stand.table.share_listeners().unwrap()).unwrap();
+    let fixture = Fixture::new(&[backend.address]);
+    let next = Proxy::take_over(&CONFIG(), fixture.table.share_listeners().unwrap()).unwrap();
     // Another name with a port of the system's choice is another socket; with the address itself it is taken as it is.
     let other = next.table().set_service(&ServiceRoute::new("other", any())).unwrap().unwrap();
-    assert_ne!(other, stand.address);
-    let taken = next.table().set_service(&ServiceRoute::new("thief", stand.address));
+    assert_ne!(other, fixture.address);
+    let taken = next.table().set_service(&ServiceRoute::new("thief", fixture.address));
     assert!(matches!(taken, Err(RouteError::AddressInUse { .. })), "{taken:?}");
     next.open();
     assert_eq!(next.table().unclaimed(), 0);
-    let address = stand.address;
-    within(stand.proxy.shutdown(DEADLINE)).await;
+    let address = fixture.address;
+    within(fixture.proxy.shutdown(DEADLINE)).await;
     assert!(TcpStream::connect(address).await.is_err());
     assert!(TcpStream::connect(other).await.is_ok());
 }
@@ -182,8 +182,8 @@ async fn sockets_that_nobody_takes_up_are_let_go_and_others_are_opened_anew() {
 #[tokio::test]
 async fn no_connection_is_lost_while_proxies_follow_each_other_under_load() {
     let backend = Backend::named("first").await;
-    let stand = Stand::new(&[backend.address]);
-    let address = stand.address;
+    let fixture = Fixture::new(&[backend.address]);
+    let address = fixture.address;
     let answered = Arc::new(std::sync::atomic::AtomicU64::new(0));
     let mut clients = JoinSet::new();
     for _ in 0..4 {
@@ -198,7 +198,7 @@ async fn no_connection_is_lost_while_proxies_follow_each_other_under_load() {
             }
         });
     }
-    let Stand { mut proxy, mut table, route, .. } = stand;
+    let Fixture { mut proxy, mut table, route, .. } = fixture;
     for _ in 0..10 {
         let before = answered.load(std::sync::atomic::Ordering::Relaxed);
         until(|| answered.load(std::sync::atomic::Ordering::Relaxed) > before + 50).await;

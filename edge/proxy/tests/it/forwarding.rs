@@ -21,8 +21,8 @@ async fn a_request_and_its_response_pass_with_their_headers() {
             .unwrap()
     })
     .await;
-    let stand = Stand::new(&[backend.address]);
-    let response = stand.client().await.get("/cart?item=1").await.unwrap();
+    let fixture = Fixture::new(&[backend.address]);
+    let response = fixture.client().await.get("/cart?item=1").await.unwrap();
     let seen = String::from_utf8_lossy(response.body()).into_owned();
     assert_eq!(response.status(), 203);
     assert_eq!(response.headers()["x-answer"], "42");
@@ -41,12 +41,12 @@ async fn a_request_and_its_response_pass_with_their_headers() {
 async fn large_bodies_stream_both_ways() {
     let backend =
         Backend::http(|request: Request<_>| async move { Response::new(request.into_body()) }).await;
-    let stand = Stand::new(&[backend.address]);
+    let fixture = Fixture::new(&[backend.address]);
     let body: String = (0..8 << 20).map(|i| char::from(b'a' + (i % 23) as u8)).collect();
-    let response = stand.client().await.post("/", &body).await.unwrap();
+    let response = fixture.client().await.post("/", &body).await.unwrap();
     assert_eq!(response.body(), body.as_bytes());
     drop(response);
-    let traffic = stand.traffic();
+    let traffic = fixture.traffic();
     assert_eq!((traffic.counts.bytes_in, traffic.counts.bytes_out), (8 << 20, 8 << 20));
 }
 
@@ -68,9 +68,9 @@ async fn a_chunked_body_and_its_trailers_pass() {
         response
     })
     .await;
-    let stand = Stand::new(&[backend.address]);
+    let fixture = Fixture::new(&[backend.address]);
     let head = "GET / HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nConnection: TE, close\r\nTrailer: x-sum\r\nTransfer-Encoding: chunked\r\n\r\n";
-    let heard = say(stand.address, format!("{head}5\r\nhello\r\n0\r\nx-sum: 99\r\n\r\n")).await;
+    let heard = send_raw(fixture.address, format!("{head}5\r\nhello\r\n0\r\nx-sum: 99\r\n\r\n")).await;
     assert!(heard.starts_with("HTTP/1.1 200 "), "{heard}");
     assert!(heard.contains("hello") && heard.contains("x-back: 99"), "{heard}");
 }
@@ -88,8 +88,8 @@ async fn responses_without_a_body_leave_the_connection_usable() {
         response
     })
     .await;
-    let stand = Stand::new(&[backend.address]);
-    let mut client = stand.client().await;
+    let fixture = Fixture::new(&[backend.address]);
+    let mut client = fixture.client().await;
     for (method, path, status) in [("HEAD", "/", 200), ("GET", "/cached", 304), ("HEAD", "/", 200)] {
         let response = client.send(request(method, path, "")).await.unwrap();
         assert_eq!(response.status(), status);
@@ -98,18 +98,18 @@ async fn responses_without_a_body_leave_the_connection_usable() {
             assert_eq!(response.headers()["content-length"], "1234");
         }
     }
-    assert_eq!(stand.traffic().endpoints[0].counts.requests, 3);
+    assert_eq!(fixture.traffic().endpoints[0].counts.requests, 3);
 }
 
 #[tokio::test]
-async fn a_body_that_ends_with_the_connection_passes_whole() {
+async fn a_body_that_ends_with_the_connection_is_passed_on_completely() {
     let backend = Backend::raw(|mut stream| async move {
         read_head(&mut stream).await;
         stream.write_all(b"HTTP/1.0 200 OK\r\n\r\nuntil the end").await.unwrap();
     })
     .await;
-    let stand = Stand::new(&[backend.address]);
-    let mut client = stand.client().await;
+    let fixture = Fixture::new(&[backend.address]);
+    let mut client = fixture.client().await;
     for method in ["GET", "POST", "GET"] {
         let response = client.send(request(method, "/", "")).await.unwrap();
         assert_eq!(response.body(), "until the end");
@@ -128,11 +128,11 @@ async fn a_response_that_breaks_off_is_seen_as_broken() {
         stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this").await.unwrap();
     })
     .await;
-    let stand = Stand::new(&[backend.address]);
-    stand.client().await.get("/").await.unwrap_err();
-    until(|| stand.traffic().endpoints[0].counts.failures == 1).await;
-    assert_eq!(stand.traffic().endpoints[0].in_flight, 0);
-    assert_eq!(stand.traffic().errors(), 1, "its status was 200, and yet it failed");
+    let fixture = Fixture::new(&[backend.address]);
+    fixture.client().await.get("/").await.unwrap_err();
+    until(|| fixture.traffic().endpoints[0].counts.failures == 1).await;
+    assert_eq!(fixture.traffic().endpoints[0].in_flight, 0);
+    assert_eq!(fixture.traffic().errors(), 1, "its status was 200, and yet it failed");
 }
 
 #[tokio::test]
@@ -143,8 +143,8 @@ async fn a_client_that_expects_100_gets_it_before_its_body_is_sent() {
         Response::new(Full::new(request.into_body().collect().await.unwrap().to_bytes()))
     })
     .await;
-    let stand = Stand::new(&[backend.address]);
-    let mut stream = TcpStream::connect(stand.address).await.unwrap();
+    let fixture = Fixture::new(&[backend.address]);
+    let mut stream = TcpStream::connect(fixture.address).await.unwrap();
     let head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n";
     stream.write_all(head).await.unwrap();
     assert!(read_head(&mut stream).await.starts_with("HTTP/1.1 100 "));
@@ -155,7 +155,7 @@ async fn a_client_that_expects_100_gets_it_before_its_body_is_sent() {
 }
 
 #[tokio::test]
-async fn connections_to_endpoints_are_kept_and_used_again() {
+async fn connections_to_endpoints_are_pooled_and_reused() {
     let connections = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(0));
     let counted = std::sync::Arc::clone(&connections);
     let backend = Backend::raw(move |mut stream| {
@@ -167,10 +167,10 @@ async fn connections_to_endpoints_are_kept_and_used_again() {
         }
     })
     .await;
-    let stand = Stand::with(&[backend.address], |config, _| config.workers = 1.try_into().unwrap());
+    let fixture = Fixture::with(&[backend.address], |config, _| config.workers = 1.try_into().unwrap());
     for _ in 0..20 {
         // A new client each time: the connection belongs to the worker, not to the client.
-        assert_eq!(stand.client().await.get("/").await.unwrap().body(), "ok");
+        assert_eq!(fixture.client().await.get("/").await.unwrap().body(), "ok");
     }
     assert_eq!(connections.load(std::sync::atomic::Ordering::SeqCst), 1);
 }
@@ -180,12 +180,12 @@ async fn counters_tell_what_happened() {
     let backend =
         Backend::http(|request: Request<_>| async move { empty(request.uri().path()[1..].parse().unwrap()) })
             .await;
-    let stand = Stand::new(&[backend.address]);
-    let mut client = stand.client().await;
+    let fixture = Fixture::new(&[backend.address]);
+    let mut client = fixture.client().await;
     for status in ["/200", "/201", "/302", "/404", "/500"] {
         client.get(status).await.unwrap();
     }
-    let traffic = stand.traffic();
+    let traffic = fixture.traffic();
     assert_eq!(traffic.counts.requests, 5);
     assert_eq!(traffic.counts.status, [0, 2, 1, 1, 1]);
     assert_eq!(traffic.counts.latency.count(), 5);

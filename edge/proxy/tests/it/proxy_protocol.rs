@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use crate::kit::*;
 
 /// Answers with the address that the request is forwarded for.
-async fn told() -> Backend {
+async fn echo_client_address() -> Backend {
     Backend::http(|request: Request<Incoming>| async move {
         let of = request.headers()["x-forwarded-for"].as_bytes().to_vec();
         Response::new(Full::new(Bytes::from(of)))
@@ -23,8 +23,8 @@ async fn told() -> Backend {
     .await
 }
 
-fn accepting(endpoints: &[SocketAddr], change: impl FnOnce(&mut proxy::ServiceRoute)) -> Stand {
-    Stand::with(endpoints, |_, route| {
+fn accepting(endpoints: &[SocketAddr], change: impl FnOnce(&mut proxy::ServiceRoute)) -> Fixture {
+    Fixture::with(endpoints, |_, route| {
         route.proxy_protocol = ProxyProtocol { accept: true, send: None };
         change(route);
     })
@@ -50,26 +50,26 @@ async fn ask(address: SocketAddr, header: &[u8]) -> Response<Bytes> {
 }
 
 #[tokio::test]
-async fn clients_are_who_the_header_says_in_both_versions() {
-    let backend = told().await;
-    let stand = accepting(&[backend.address], |_| {});
-    assert_eq!(ask(stand.address, &v1("203.0.113.7")).await.body(), "203.0.113.7");
-    assert_eq!(ask(stand.address, &v1("2001:db8::7")).await.body(), "2001:db8::7");
-    assert_eq!(ask(stand.address, &v2([203, 0, 113, 8])).await.body(), "203.0.113.8");
+async fn the_client_address_is_that_of_the_header_in_both_versions() {
+    let backend = echo_client_address().await;
+    let fixture = accepting(&[backend.address], |_| {});
+    assert_eq!(ask(fixture.address, &v1("203.0.113.7")).await.body(), "203.0.113.7");
+    assert_eq!(ask(fixture.address, &v1("2001:db8::7")).await.body(), "2001:db8::7");
+    assert_eq!(ask(fixture.address, &v2([203, 0, 113, 8])).await.body(), "203.0.113.8");
     // Checks of one's own health, and what is not known, are of the one who connects.
-    assert_eq!(ask(stand.address, b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0").await.body(), "127.0.0.1");
-    assert_eq!(ask(stand.address, b"PROXY UNKNOWN\r\n").await.body(), "127.0.0.1");
+    assert_eq!(ask(fixture.address, b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0").await.body(), "127.0.0.1");
+    assert_eq!(ask(fixture.address, b"PROXY UNKNOWN\r\n").await.body(), "127.0.0.1");
 }
 
 #[tokio::test]
-async fn a_header_is_heard_in_pieces_and_with_what_follows_it() {
-    let backend = told().await;
-    let stand = accepting(&[backend.address], |_| {});
+async fn a_header_may_arrive_in_pieces_or_together_with_the_request() {
+    let backend = echo_client_address().await;
+    let fixture = accepting(&[backend.address], |_| {});
     let request = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
     for header in [v1("203.0.113.7"), v2([203, 0, 113, 7])] {
-        let together = say(stand.address, [&header[..], request].concat()).await;
+        let together = send_raw(fixture.address, [&header[..], request].concat()).await;
         assert!(together.ends_with("203.0.113.7"), "{together}");
-        let mut stream = TcpStream::connect(stand.address).await.unwrap();
+        let mut stream = TcpStream::connect(fixture.address).await.unwrap();
         stream.set_nodelay(true).unwrap();
         for byte in header.iter().chain(request) {
             stream.write_all(&[*byte]).await.unwrap();
@@ -82,10 +82,10 @@ async fn a_header_is_heard_in_pieces_and_with_what_follows_it() {
 }
 
 #[tokio::test]
-async fn it_stands_in_front_of_whatever_is_spoken() {
-    let backend = told().await;
-    let stand = accepting(&[backend.address], |_| {});
-    let mut stream = TcpStream::connect(stand.address).await.unwrap();
+async fn proxy_headers_precede_every_protocol() {
+    let backend = echo_client_address().await;
+    let fixture = accepting(&[backend.address], |_| {});
+    let mut stream = TcpStream::connect(fixture.address).await.unwrap();
     stream.write_all(&v2([203, 0, 113, 9])).await.unwrap();
     let executor = hyper_util::rt::TokioExecutor::new();
     let io = hyper_util::rt::TokioIo::new(stream);
@@ -99,9 +99,9 @@ async fn it_stands_in_front_of_whatever_is_spoken() {
 }
 
 #[tokio::test]
-async fn connections_without_a_header_are_let_go_and_counted() {
-    let backend = told().await;
-    let stand =
+async fn connections_without_a_header_are_closed_and_counted() {
+    let backend = echo_client_address().await;
+    let fixture =
         accepting(&[backend.address], |route| route.timeouts.request_head = Duration::from_millis(200));
     let too_long = [&b"\r\n\r\n\0\r\nQUIT\n\x21\x11\xff\xff"[..], &[0; 6000]].concat();
     let endless = [b"PROXY TCP4 ", &[b'1'; 200][..]].concat();
@@ -114,34 +114,34 @@ async fn connections_without_a_header_are_let_go_and_counted() {
         b"PROXY TCP4 203",
     ];
     for header in wrong {
-        assert_eq!(say(stand.address, header).await, "", "{header:?}");
+        assert_eq!(send_raw(fixture.address, header).await, "", "{header:?}");
     }
-    assert_eq!((stand.traffic().malformed, stand.traffic().counts.requests), (5, 0));
+    assert_eq!((fixture.traffic().malformed, fixture.traffic().counts.requests), (5, 0));
 }
 
 #[tokio::test]
-async fn it_is_believed_only_where_it_is_declared() {
-    let backend = told().await;
-    let stand = Stand::new(&[backend.address]);
+async fn proxy_headers_are_accepted_only_where_declared() {
+    let backend = echo_client_address().await;
+    let fixture = Fixture::new(&[backend.address]);
     let request = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
-    let answer = say(stand.address, [&v1("203.0.113.7")[..], request].concat()).await;
+    let answer = send_raw(fixture.address, [&v1("203.0.113.7")[..], request].concat()).await;
     assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
-    let answer = say(stand.address, [&v2([203, 0, 113, 7])[..], request].concat()).await;
+    let answer = send_raw(fixture.address, [&v2([203, 0, 113, 7])[..], request].concat()).await;
     assert!(!answer.contains("200"), "{answer}");
 }
 
 #[tokio::test]
-async fn clients_are_told_apart_by_what_it_says() {
+async fn consistent_hashing_uses_the_address_of_the_proxy_header() {
     let backends = [Backend::named("a").await, Backend::named("b").await, Backend::named("c").await];
-    let stand = accepting(&backends.each_ref().map(|backend| backend.address), |route| {
+    let fixture = accepting(&backends.each_ref().map(|backend| backend.address), |route| {
         route.balance = Balance::ConsistentHash;
     });
     let mut answered = BTreeSet::new();
     for n in 1..=30 {
         let header = v2([203, 0, 113, n]);
-        let first = ask(stand.address, &header).await;
+        let first = ask(fixture.address, &header).await;
         assert_eq!(
-            ask(stand.address, &header).await.body(),
+            ask(fixture.address, &header).await.body(),
             first.body(),
             "the same client, the same endpoint"
         );
@@ -151,7 +151,7 @@ async fn clients_are_told_apart_by_what_it_says() {
 }
 
 /// Answers each request with the header that its connection began with, a line or 28 bytes of version 2.
-async fn hearing() -> Backend {
+async fn echo_header() -> Backend {
     Backend::raw(|mut stream| async move {
         let mut header = vec![0; 28];
         if stream.read_exact(&mut header).await.is_err() {
@@ -170,8 +170,8 @@ async fn hearing() -> Backend {
     .await
 }
 
-fn telling(backend: &Backend, version: ProxyVersion) -> Stand {
-    Stand::with(&[backend.address], |config, route| {
+fn sending(backend: &Backend, version: ProxyVersion) -> Fixture {
+    Fixture::with(&[backend.address], |config, route| {
         // One worker: connections that may be shared would be.
         config.workers = std::num::NonZeroUsize::MIN;
         route.proxy_protocol.send = Some(version);
@@ -179,12 +179,12 @@ fn telling(backend: &Backend, version: ProxyVersion) -> Stand {
 }
 
 #[tokio::test]
-async fn an_endpoint_is_told_whose_each_connection_is_and_none_is_shared() {
-    let backend = hearing().await;
-    let stand = telling(&backend, ProxyVersion::V1);
+async fn connections_with_a_proxy_header_are_not_shared_between_clients() {
+    let backend = echo_header().await;
+    let fixture = sending(&backend, ProxyVersion::V1);
     for _ in 0..3 {
-        let stream = TcpStream::connect(stand.address).await.unwrap();
-        let (own, port) = (stream.local_addr().unwrap(), stand.address.port());
+        let stream = TcpStream::connect(fixture.address).await.unwrap();
+        let (own, port) = (stream.local_addr().unwrap(), fixture.address.port());
         let mut client = Client::over(stream).await;
         let expected = format!("PROXY TCP4 127.0.0.1 127.0.0.1 {} {port}\\r\\n", own.port());
         for _ in 0..3 {
@@ -194,13 +194,13 @@ async fn an_endpoint_is_told_whose_each_connection_is_and_none_is_shared() {
 }
 
 #[tokio::test]
-async fn what_a_proxy_in_front_has_said_is_passed_on() {
-    let backend = hearing().await;
-    let stand = telling(&backend, ProxyVersion::V2);
-    let mut route = stand.route.clone();
+async fn the_addresses_of_a_received_proxy_header_are_passed_on() {
+    let backend = echo_header().await;
+    let fixture = sending(&backend, ProxyVersion::V2);
+    let mut route = fixture.route.clone();
     route.proxy_protocol.accept = true;
-    stand.table.set_service(&route).unwrap();
-    let answer = ask(stand.address, &v1("203.0.113.7")).await;
+    fixture.table.set_service(&route).unwrap();
+    let answer = ask(fixture.address, &v1("203.0.113.7")).await;
     // 203.0.113.7 to itself, from port 4000 to 443.
     let said = "\\r\\n\\r\\n\\u{0}\\r\\nQUIT\\n!\\u{11}\\u{0}\\u{c}\\u{cb}\\u{0}q\\u{7}\\u{cb}\\u{0}q\\u{7}\\u{f}\\u{a0}\\u{1}\\u{bb}";
     assert_eq!(answer.body(), said);

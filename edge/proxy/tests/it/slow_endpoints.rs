@@ -28,7 +28,7 @@ async fn host(delay_ms: Arc<AtomicU64>) -> Backend {
 }
 
 struct Service {
-    stand: Stand,
+    fixture: Fixture,
     delays: Vec<Arc<AtomicU64>>,
     _backends: Vec<Backend>,
 }
@@ -41,20 +41,20 @@ async fn service(slow: Option<SlowPolicy>) -> (Service, JoinSet<()>) {
         backends.push(host(Arc::clone(delay)).await);
     }
     let addresses: Vec<_> = backends.iter().map(|backend| backend.address).collect();
-    let stand = Stand::with(&addresses, |_, route| {
+    let fixture = Fixture::with(&addresses, |_, route| {
         route.balance = Balance::RoundRobin;
         route.outliers = OutlierPolicy { base: WINDOW * 2, slow, ..OutlierPolicy::default() };
     });
     let mut clients = JoinSet::new();
     for _ in 0..6 {
-        let mut client = stand.client().await;
+        let mut client = fixture.client().await;
         clients.spawn(async move {
             while let Ok(answer) = client.get("/").await {
                 assert_eq!(answer.status(), 200);
             }
         });
     }
-    (Service { stand, delays, _backends: backends }, clients)
+    (Service { fixture, delays, _backends: backends }, clients)
 }
 
 const POLICY: SlowPolicy =
@@ -62,16 +62,16 @@ const POLICY: SlowPolicy =
 
 impl Service {
     fn ejected(&self, nth: usize) -> Option<Ejection> {
-        self.stand.traffic().endpoints[nth].ejection
+        self.fixture.traffic().endpoints[nth].ejection
     }
 
     fn answered(&self, nth: usize) -> u64 {
-        self.stand.traffic().endpoints[nth].counts.status[1]
+        self.fixture.traffic().endpoints[nth].counts.status[1]
     }
 }
 
 #[tokio::test]
-async fn a_slow_endpoint_sits_out_with_its_reason_comes_back_and_sits_out_for_longer() {
+async fn a_slow_endpoint_is_ejected_with_its_reason_comes_back_and_is_ejected_for_longer() {
     let (service, _clients) = service(Some(POLICY)).await;
     until(|| service.answered(1) > 50).await;
     service.delays[1].store(100, Ordering::Relaxed);
@@ -81,7 +81,7 @@ async fn a_slow_endpoint_sits_out_with_its_reason_comes_back_and_sits_out_for_lo
     assert!(median >= Duration::from_millis(95) && others < median / 3, "{first:?}");
     assert!((0..3).filter(|&nth| service.ejected(nth).is_some()).count() == 1);
     // Nothing new goes there; the others go on.
-    until(|| service.stand.table.in_flight(SERVICE, id(1)) == 0).await;
+    until(|| service.fixture.table.in_flight(SERVICE, id(1)) == 0).await;
     let (left_out, other) = (service.answered(1), service.answered(0));
     until(|| service.answered(0) > other + 20).await;
     if service.ejected(1).is_some_and(|it| it.times == 1) {
@@ -98,7 +98,7 @@ async fn a_slow_endpoint_sits_out_with_its_reason_comes_back_and_sits_out_for_lo
 }
 
 #[tokio::test]
-async fn what_slows_all_endpoints_down_leaves_all_of_them_in_and_so_does_no_policy() {
+async fn endpoints_that_are_all_slow_are_not_ejected_nor_without_a_policy() {
     for (policy, delays) in [(Some(POLICY), [60, 60, 60]), (None, [2, 100, 2])] {
         let (service, _clients) = service(policy).await;
         service.delays.iter().zip(delays).for_each(|(delay, ms)| delay.store(ms, Ordering::Relaxed));

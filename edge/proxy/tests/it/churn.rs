@@ -87,22 +87,22 @@ async fn kills_drains_and_newcomers_cost_no_request_that_shares_a_connection() {
     survive_kills(Protocol::Http2).await;
 }
 
-fn stand(processes: &[Process], protocol: Protocol) -> Stand {
+fn fixture(processes: &[Process], protocol: Protocol) -> Fixture {
     let addresses: Vec<_> = processes.iter().map(|process| process.address).collect();
-    Stand::with(&addresses, |_, route| route.protocol = protocol)
+    Fixture::with(&addresses, |_, route| route.protocol = protocol)
 }
 
 async fn survive_kills(protocol: Protocol) {
     let mut processes: Vec<_> = (0..3).map(|_| Process::start()).collect();
-    let stand = stand(&processes, protocol);
-    let mut route = stand.route.clone();
+    let fixture = fixture(&processes, protocol);
+    let mut route = fixture.route.clone();
     let score = Arc::new(Score::default());
     let mut tasks = JoinSet::new();
     // What may not be repeated cannot survive a kill in the middle of its answer; PUT and GET can.
     // The frames of an answer in HTTP/2 need not be sent together; one of a single frame has no middle.
     let path = if protocol == Protocol::Http1 { "/" } else { "/empty" };
     for method in ["GET", "PUT"].repeat(8) {
-        tasks.spawn(load(stand.address, (method, path), Arc::clone(&score)));
+        tasks.spawn(load(fixture.address, (method, path), Arc::clone(&score)));
     }
     for round in 0u32..12 {
         let victim = round as usize % processes.len();
@@ -117,25 +117,25 @@ async fn survive_kills(protocol: Protocol) {
             1 => {
                 let successor = Process::start();
                 drop(std::mem::replace(&mut processes[victim], successor));
-                stand.table.set_endpoint_state(SERVICE, id, EndpointState::Out).unwrap();
+                fixture.table.set_endpoint_state(SERVICE, id, EndpointState::Out).unwrap();
             }
             // Drained first, as a scale-in does.
             _ => {
-                stand.table.set_endpoint_state(SERVICE, id, EndpointState::Draining).unwrap();
-                within(stand.table.drained(SERVICE, id)).await;
+                fixture.table.set_endpoint_state(SERVICE, id, EndpointState::Draining).unwrap();
+                within(fixture.table.drained(SERVICE, id)).await;
                 processes[victim] = Process::start();
             }
         }
         let reborn = EndpointId { ordinal: id.ordinal, incarnation: id.incarnation + 1 };
         route.endpoints[victim] = EndpointRoute::new(reborn, processes[victim].address);
-        stand.table.set_service(&route).unwrap();
+        fixture.table.set_service(&route).unwrap();
         answered(&score, 200, &mut tasks).await;
     }
     score.is_over.store(true, Ordering::Relaxed);
     while let Some(ended) = within(tasks.join_next()).await {
         ended.unwrap().unwrap();
     }
-    let traffic = stand.traffic();
+    let traffic = fixture.traffic();
     assert_eq!(traffic.counts.status[4], 0);
     assert!(traffic.counts.requests >= 3_000, "{}", traffic.counts.requests);
 }
@@ -152,23 +152,23 @@ async fn drains_cost_no_request_that_shares_a_connection_and_must_not_be_repeate
 
 async fn survive_drains(protocol: Protocol) {
     let mut processes: Vec<_> = (0..2).map(|_| Process::start()).collect();
-    let stand = stand(&processes, protocol);
-    let mut route = stand.route.clone();
+    let fixture = fixture(&processes, protocol);
+    let mut route = fixture.route.clone();
     let score = Arc::new(Score::default());
     let mut tasks = JoinSet::new();
     for _ in 0..12 {
-        tasks.spawn(load(stand.address, ("POST", "/"), Arc::clone(&score)));
+        tasks.spawn(load(fixture.address, ("POST", "/"), Arc::clone(&score)));
     }
     for round in 0..10 {
         let victim = round % processes.len();
         let id = route.endpoints[victim].id;
-        stand.table.set_endpoint_state(SERVICE, id, EndpointState::Draining).unwrap();
-        within(stand.table.drained(SERVICE, id)).await;
+        fixture.table.set_endpoint_state(SERVICE, id, EndpointState::Draining).unwrap();
+        within(fixture.table.drained(SERVICE, id)).await;
         // Nothing is in flight: killing it now hurts nobody.
         processes[victim] = Process::start();
         let reborn = EndpointId { incarnation: id.incarnation + 1, ..id };
         route.endpoints[victim] = EndpointRoute::new(reborn, processes[victim].address);
-        stand.table.set_service(&route).unwrap();
+        fixture.table.set_service(&route).unwrap();
         answered(&score, 200, &mut tasks).await;
     }
     score.is_over.store(true, Ordering::Relaxed);

@@ -1,6 +1,6 @@
 //! Clients that ask nothing for a while keep their connection, and lose nothing of what they ask then.
 //!
-//! A worker keeps some connections ready; a crowd is more than that, so that most are taken apart as soon as they have their first answer.
+//! A worker keeps some connections ready; a idle_clients is more than that, so that most are taken apart as soon as they have their first answer.
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use crate::kit::*;
 
-const CROWD: usize = 100;
+const CLIENTS: usize = 100;
 
 /// Says what it was asked and told.
 async fn echo() -> Backend {
@@ -35,23 +35,23 @@ fn one_worker(config: &mut proxy::ProxyConfig) {
 }
 
 /// Connections that have asked once.
-async fn crowd(stand: &Stand) -> Vec<TcpStream> {
-    let mut crowd = Vec::new();
-    for _ in 0..CROWD {
-        let mut stream = TcpStream::connect(stand.address).await.unwrap();
-        ask(&mut stream, "/first").await;
-        crowd.push(stream);
+async fn idle_clients(fixture: &Fixture) -> Vec<TcpStream> {
+    let mut idle_clients = Vec::new();
+    for _ in 0..CLIENTS {
+        let mut stream = TcpStream::connect(fixture.address).await.unwrap();
+        send_request(&mut stream, "/first").await;
+        idle_clients.push(stream);
     }
-    crowd
+    idle_clients
 }
 
-async fn ask(stream: &mut TcpStream, path: &str) {
+async fn send_request(stream: &mut TcpStream, path: &str) {
     stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).await.unwrap();
-    hear(stream, &format!("{path} ;")).await;
+    read_answer(stream, &format!("{path} ;")).await;
 }
 
 /// Reads one answer whose body is `expected`, and no more; answers its head.
-async fn hear(stream: &mut TcpStream, expected: &str) -> String {
+async fn read_answer(stream: &mut TcpStream, expected: &str) -> String {
     let mut heard = Vec::new();
     while !heard.ends_with(b";") {
         let mut byte = [0];
@@ -66,26 +66,26 @@ async fn hear(stream: &mut TcpStream, expected: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_lost_of_requests_that_come_in_pieces_while_connections_are_taken_apart() {
+async fn no_byte_is_lost_of_requests_in_pieces_while_idle_connections_are_released() {
     /// Who goes on asking is not taken apart any more, so that more crowds say more than longer ones.
     const CROWDS: u64 = 10;
     const ROUNDS: u64 = 4;
     let backend = echo().await;
-    let stand = Stand::with(&[backend.address], |config, _| one_worker(config));
+    let fixture = Fixture::with(&[backend.address], |config, _| one_worker(config));
     for number in 0..CROWDS {
         let mut clients = JoinSet::new();
-        for (seed, stream) in (number * CROWD as u64..).zip(crowd(&stand).await) {
-            clients.spawn(ask_in_pieces(stream, seed, ROUNDS));
+        for (seed, stream) in (number * CLIENTS as u64..).zip(idle_clients(&fixture).await) {
+            clients.spawn(send_in_pieces(stream, seed, ROUNDS));
         }
         while let Some(client) = clients.join_next().await {
             client.unwrap();
         }
     }
-    assert_eq!(stand.traffic().counts.requests, CROWDS * CROWD as u64 * (ROUNDS + 1));
+    assert_eq!(fixture.traffic().counts.requests, CROWDS * CLIENTS as u64 * (ROUNDS + 1));
 }
 
 /// Asks so many times, for bodies of any length, and hears all that it asked for.
-async fn ask_in_pieces(mut stream: TcpStream, seed: u64, rounds: u64) {
+async fn send_in_pieces(mut stream: TcpStream, seed: u64, rounds: u64) {
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
     let mut expected = Vec::new();
     let mut said = Vec::new();
@@ -106,7 +106,7 @@ async fn ask_in_pieces(mut stream: TcpStream, seed: u64, rounds: u64) {
         said = rest;
         let whole = expected.len() - usize::from(!said.is_empty());
         for expected in expected.drain(..whole) {
-            hear(&mut stream, &expected).await;
+            read_answer(&mut stream, &expected).await;
         }
         for _ in 0..rng.next_u64() % 20 {
             tokio::task::yield_now().await;
@@ -114,55 +114,55 @@ async fn ask_in_pieces(mut stream: TcpStream, seed: u64, rounds: u64) {
     }
     stream.write_all(&said).await.unwrap();
     for expected in expected {
-        hear(&mut stream, &expected).await;
+        read_answer(&mut stream, &expected).await;
     }
 }
 
 #[tokio::test]
-async fn clients_at_rest_have_their_places_and_the_next_one_comes_in_when_one_leaves() {
+async fn idle_connections_count_and_the_next_one_is_accepted_when_one_closes() {
     let backend = echo().await;
-    let stand = Stand::with(&[backend.address], |config, _| {
+    let fixture = Fixture::with(&[backend.address], |config, _| {
         one_worker(config);
-        config.connections_max = CROWD;
+        config.connections_max = CLIENTS;
     });
-    let mut crowd = crowd(&stand).await;
-    let mut next = TcpStream::connect(stand.address).await.unwrap();
+    let mut idle_clients = idle_clients(&fixture).await;
+    let mut next = TcpStream::connect(fixture.address).await.unwrap();
     next.write_all(b"GET /next HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
-    ask(&mut crowd[CROWD - 1], "/again").await;
-    assert_eq!(stand.traffic().counts.requests, CROWD as u64 + 1);
-    drop(crowd.pop());
-    hear(&mut next, "/next ;").await;
+    send_request(&mut idle_clients[CLIENTS - 1], "/again").await;
+    assert_eq!(fixture.traffic().counts.requests, CLIENTS as u64 + 1);
+    drop(idle_clients.pop());
+    read_answer(&mut next, "/next ;").await;
 }
 
 #[tokio::test]
-async fn clients_at_rest_are_let_go_when_their_time_is_over_and_those_who_only_begin_to_ask_too() {
+async fn idle_clients_and_those_with_an_incomplete_head_time_out() {
     let backend = echo().await;
-    let stand = Stand::with(&[backend.address], |config, route| {
+    let fixture = Fixture::with(&[backend.address], |config, route| {
         one_worker(config);
         route.timeouts.client_idle = Duration::from_secs(1);
         route.timeouts.request_head = Duration::from_millis(100);
     });
-    let mut crowd = crowd(&stand).await;
+    let mut idle_clients = idle_clients(&fixture).await;
     // Its time of idleness would be longer.
-    crowd[CROWD - 1].write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
-    for stream in &mut crowd {
+    idle_clients[CLIENTS - 1].write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+    for stream in &mut idle_clients {
         assert_eq!(within(stream.read(&mut [0])).await.unwrap_or(0), 0);
     }
 }
 
 /// Such an answer is hyper's to write, which reads the request once more for it.
 #[tokio::test]
-async fn who_got_an_answer_without_a_body_may_rest_as_long_as_others() {
+async fn a_connection_stays_idle_after_an_answer_without_a_body() {
     let backend = Backend::http(|request: Request<Incoming>| async move {
         empty(request.uri().path()[1..].parse().unwrap())
     })
     .await;
-    let stand = Stand::with(&[backend.address], |config, route| {
+    let fixture = Fixture::with(&[backend.address], |config, route| {
         one_worker(config);
         route.timeouts.request_head = Duration::from_millis(100);
     });
     for status in [204, 304] {
-        let mut stream = TcpStream::connect(stand.address).await.unwrap();
+        let mut stream = TcpStream::connect(fixture.address).await.unwrap();
         for _ in 0..2 {
             let request = format!("GET /{status} HTTP/1.1\r\nHost: a\r\n\r\n");
             stream.write_all(request.as_bytes()).await.unwrap();
@@ -175,31 +175,31 @@ async fn who_got_an_answer_without_a_body_may_rest_as_long_as_others() {
 }
 
 #[tokio::test]
-async fn clients_at_rest_are_told_to_leave_when_the_proxy_stops() {
+async fn idle_connections_are_closed_when_the_proxy_stops() {
     let backend = echo().await;
-    let stand = Stand::with(&[backend.address], |config, _| one_worker(config));
-    let mut crowd = crowd(&stand).await;
+    let fixture = Fixture::with(&[backend.address], |config, _| one_worker(config));
+    let mut idle_clients = idle_clients(&fixture).await;
     let mut ending = JoinSet::new();
-    ending.spawn(stand.proxy.shutdown(DEADLINE));
-    for stream in &mut crowd {
+    ending.spawn(fixture.proxy.shutdown(DEADLINE));
+    for stream in &mut idle_clients {
         assert_eq!(within(stream.read(&mut [0])).await.unwrap(), 0, "closed, and not reset");
     }
     assert_eq!(within(ending.join_next()).await.unwrap().unwrap().connections_cut, 0);
 }
 
 #[tokio::test]
-async fn clients_at_rest_may_ask_once_more_when_another_proxy_takes_over() {
+async fn idle_clients_may_send_one_more_request_during_a_takeover() {
     let backend = echo().await;
-    let stand = Stand::with(&[backend.address], |config, _| one_worker(config));
-    let mut crowd = crowd(&stand).await;
+    let fixture = Fixture::with(&[backend.address], |config, _| one_worker(config));
+    let mut idle_clients = idle_clients(&fixture).await;
     let mut leaving = JoinSet::new();
-    let address = stand.address;
-    leaving.spawn(stand.proxy.hand_over(DEADLINE));
+    let address = fixture.address;
+    leaving.spawn(fixture.proxy.hand_over(DEADLINE));
     // Until the worker has heard of it, answers do not say so.
     within(async { while TcpStream::connect(address).await.is_ok() {} }).await;
-    for stream in &mut crowd {
+    for stream in &mut idle_clients {
         stream.write_all(b"GET /last HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
-        let head = hear(stream, "/last ;").await;
+        let head = read_answer(stream, "/last ;").await;
         assert!(head.contains("connection: close"), "{head}");
         assert_eq!(within(stream.read(&mut [0])).await.unwrap(), 0);
     }
@@ -208,48 +208,50 @@ async fn clients_at_rest_may_ask_once_more_when_another_proxy_takes_over() {
 
 /// What it says later belongs to its first request, however much it looks like another one.
 #[tokio::test]
-async fn a_client_that_was_answered_before_it_had_said_all_is_not_heard_for_another_request() {
+async fn the_rest_of_a_request_that_was_answered_early_is_not_read_as_another_request() {
     let backend = Backend::raw(|mut stream| async move {
         while read_head(&mut stream).await.contains("\r\n\r\n") {
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n/first ;").await;
         }
     })
     .await;
-    let stand = Stand::with(&[backend.address], |config, _| one_worker(config));
-    let mut crowd = crowd(&stand).await;
-    for (stream, framing) in crowd.iter_mut().zip(["Content-Length: 1000", "Transfer-Encoding: chunked"]) {
+    let fixture = Fixture::with(&[backend.address], |config, _| one_worker(config));
+    let mut idle_clients = idle_clients(&fixture).await;
+    for (stream, framing) in
+        idle_clients.iter_mut().zip(["Content-Length: 1000", "Transfer-Encoding: chunked"])
+    {
         let head = format!("POST /first HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n5\r\nabcde\r\n");
         stream.write_all(head.as_bytes()).await.unwrap();
-        hear(stream, "/first ;").await;
+        read_answer(stream, "/first ;").await;
         // It may be closed already.
         let _ = stream.write_all(b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n").await;
         assert_eq!(within(stream.read(&mut [0])).await.unwrap_or(0), 0);
     }
-    assert_eq!(stand.traffic().counts.requests, CROWD as u64 + 2);
+    assert_eq!(fixture.traffic().counts.requests, CLIENTS as u64 + 2);
 }
 
 /// Of some of these lengths the system takes so much that the rest is for us to keep, though it is all there.
 #[tokio::test]
-async fn clients_that_take_their_answers_late_get_all_of_them() {
+async fn clients_that_read_late_get_all_answers() {
     const STEP: usize = 200 * 1024;
     let backend = Backend::http(|request: Request<Incoming>| async move {
         let steps: usize = request.uri().path()[1..].parse().unwrap();
         Response::new(http_body_util::Full::new(bytes::Bytes::from(vec![b'x'; steps * STEP])))
     })
     .await;
-    let stand = Stand::with(&[backend.address], |config, _| one_worker(config));
+    let fixture = Fixture::with(&[backend.address], |config, _| one_worker(config));
     let mut late = Vec::new();
     for steps in 0..30 {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4096).unwrap();
-        let mut stream = socket.connect(stand.address).await.unwrap();
+        let mut stream = socket.connect(fixture.address).await.unwrap();
         stream.write_all(format!("GET /{steps} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).await.unwrap();
         late.push(stream);
     }
     // Until nothing moves any more: not even what rests for long, and would be taken apart.
     let mut passed = (0, Instant::now());
     until(|| {
-        let traffic = stand.traffic();
+        let traffic = fixture.traffic();
         let now = traffic.counts.status[1];
         if passed.0 != now {
             passed = (now, Instant::now());
