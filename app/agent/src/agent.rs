@@ -1,4 +1,4 @@
-//! The agent as a whole: its parts, its tasks, and what others may ask it.
+//! The agent as a whole: its parts, its tasks, and its public interface.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,24 +22,24 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::balancers;
-use crate::certificates::{self, Certificates};
+use crate::certificates::{self, CertificateStatus};
 use crate::known::{KnownNode, KnownReplica};
-use crate::measuring::{self, KnownSources, SourceDetail};
+use crate::metric_sources::{self, KnownSources, SourceDetail};
 use crate::rates::Rates;
 use crate::routes::{self, RouteDetail};
-use crate::{obey, report};
+use crate::{orders, report};
 
-/// How long starts that the loop asked for last may take until replicas are stopped: as long as a killed process may take to be gone. Most
-/// take some milliseconds; one whose program is on a disk that does not answer takes as long as that.
+/// How long the last starts may take before replicas are stopped: as long as a killed process may take to end. Most take some
+/// milliseconds; one whose program is on a disk that does not answer takes as long as the disk.
 const STARTS_MAX: Duration = Duration::from_secs(10);
 
 /// Runs replicas on one node; cheap to clone.
 #[derive(Clone)]
 pub struct Agent {
-    pub(crate) inner: Arc<Inner>,
+    pub(crate) shared: Arc<Shared>,
 }
 
-pub(crate) struct Inner {
+pub(crate) struct Shared {
     pub(crate) node: NodeName,
     pub(crate) zone: Option<ZoneName>,
     pub(crate) platform: Arc<dyn Platform>,
@@ -49,23 +49,23 @@ pub(crate) struct Inner {
     pub(crate) loop_handle: Handle,
     pub(crate) runtime: tokio::runtime::Handle,
     pub(crate) tasks: TaskTracker,
-    /// Starts that are under way, and the thread that may be told of more.
+    /// Starts in progress, and the thread of orders, which may begin more.
     pub(crate) starts: TaskTracker,
     pub(crate) ending: CancellationToken,
     known: Mutex<KnownNode>,
     errors: Mutex<Rates>,
     route_rates: Mutex<Rates>,
-    measuring: Mutex<KnownSources>,
+    metric_sources: Mutex<KnownSources>,
 }
 
-/// What people want to know of a replica beyond what the loop needs.
+/// Details of a replica that the loop does not need.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReplicaDetail {
-    /// Which place.
+    /// The replica.
     pub replica: ReplicaId,
-    /// Which life of it.
+    /// Its incarnation.
     pub incarnation: Incarnation,
-    /// The number of its main process; of an ended life, what it was.
+    /// The id of its main process, also after it has ended.
     pub pid: Option<u32>,
     /// Its ports, on 127.0.0.1.
     pub ports: BTreeMap<PortName, u16>,
@@ -73,25 +73,25 @@ pub struct ReplicaDetail {
     pub started_at: Wall,
     /// Whether an earlier run started it.
     pub adopted: bool,
-    /// What its last failed probe said; `None` while none fails.
+    /// Why its probe failed last; `None` while none fails.
     pub probe_note: Option<Arc<str>>,
 }
 
-/// Which replicas are to stop.
+/// Which replicas to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StopScope {
     /// All of them.
     All,
-    /// Only those that were not running already when this agent began.
+    /// Only those that this agent has started, not those that it has adopted.
     NotAdopted,
 }
 
-/// How it went when every replica was to be stopped.
+/// The result of stopping replicas.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StoppedReplicas {
-    /// How many are gone.
+    /// How many have ended.
     pub replicas: usize,
-    /// Those that may still run, and how their last stop ended.
+    /// Those that may still run, and the outcome of stopping them.
     pub left: Vec<(ReplicaId, Outcome)>,
 }
 
@@ -107,17 +107,17 @@ impl StopScope {
 impl fmt::Debug for Agent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Agent")
-            .field("node", &self.inner.node)
-            .field("platform", &self.inner.platform)
+            .field("node", &self.shared.node)
+            .field("platform", &self.shared.platform)
             .finish()
     }
 }
 
 impl Agent {
-    /// Begins to obey `orders` and to report to the loop. Must be called within a tokio runtime that drives time and I/O.
+    /// Begins to carry out `orders` and to report to the loop. Must be called within a tokio runtime that drives time and I/O.
     ///
-    /// `zone` is where the node is, and with it its replicas and the proxy; `None` where nobody has said.
-    /// Certificates that are asked for by themselves are kept in the folder `issued`. Fails when the system gives no thread.
+    /// `zone` is that of the node, its replicas and the proxy, if it is known. Certificates from ACME are kept in the folder `issued`.
+    /// Fails when no thread can be started.
     pub fn start(
         node: NodeName,
         zone: Option<ZoneName>,
@@ -129,7 +129,7 @@ impl Agent {
     ) -> std::io::Result<Self> {
         let runtime = tokio::runtime::Handle::current();
         let agent = Self {
-            inner: Arc::new(Inner {
+            shared: Arc::new(Shared {
                 node,
                 zone,
                 platform,
@@ -144,103 +144,107 @@ impl Agent {
                 known: Mutex::new(KnownNode::default()),
                 errors: Mutex::default(),
                 route_rates: Mutex::default(),
-                measuring: Mutex::default(),
+                metric_sources: Mutex::default(),
             }),
         };
-        report::start(&agent.inner);
-        let inner = Arc::clone(&agent.inner);
-        let may_start = inner.starts.token();
+        report::start(&agent.shared);
+        let shared = Arc::clone(&agent.shared);
+        let may_start = shared.starts.token();
         std::thread::Builder::new().name("orders".into()).spawn(move || {
-            obey::run(&inner, &orders);
+            orders::run(&shared, &orders);
             drop(may_start);
         })?;
         Ok(agent)
     }
 
-    /// What people want to know of each replica, by name.
+    /// The details of each replica, by name.
     pub fn details(&self) -> Vec<ReplicaDetail> {
-        self.inner.known().replicas().map(detail).collect()
+        self.shared.known().replicas().map(detail).collect()
     }
 
-    /// What a replica has printed, from `last_lines` before the end.
+    /// The output of a replica, from `last_lines` before its end.
     pub async fn logs(&self, replica: &ReplicaId, last_lines: usize) -> Result<Box<dyn LogLines>, LogError> {
-        self.inner.platform.logs(replica, last_lines).await
+        self.shared.platform.logs(replica, last_lines).await
     }
 
     /// The proxy's counters.
     pub fn traffic(&self) -> Vec<ServiceTraffic> {
-        self.inner.table.traffic()
+        self.shared.table.traffic()
     }
 
-    /// How the certificates stand that the proxy shows to the clients of a service; `None` when it shows none.
-    pub fn tls(&self, service: &str) -> Option<Certificates> {
-        let shown = self.inner.table.tls(service);
+    /// The status of the certificates that the proxy presents for a service; `None` when it presents none.
+    pub fn tls(&self, service: &str) -> Option<CertificateStatus> {
+        let presented = self.shared.table.tls(service);
         let name = ServiceName::parse(service).ok()?;
-        let exposed = self.inner.known().services.get(&name).and_then(|service| service.exposed.clone());
+        let exposed = self.shared.known().services.get(&name).and_then(|service| service.exposed.clone());
         let declared = exposed.as_ref().and_then(|exposed| exposed.spec.expose.as_ref()?.tls.as_ref());
-        certificates::standing(&self.inner.certificates, shown, declared)
+        certificates::status(&self.shared.certificates, presented, declared)
     }
 
-    /// How the access logs are, by file.
+    /// The state of the access logs, by file.
     pub fn access_logs(&self) -> Vec<AccessLogState> {
-        self.inner.table.access_logs()
+        self.shared.table.access_logs()
     }
 
     /// The state of the external balancers of a service, in the order of their files.
     pub fn balancers(&self, service: &ServiceName) -> Vec<Kept> {
-        self.inner.balancers.state(service)
+        self.shared.balancers.state(service)
     }
 
     /// Requests to a service that failed for their clients, per second; `None` while the proxy has not been read twice.
     pub fn errors_per_second(&self, service: &ServiceName) -> Option<MilliRps> {
-        self.inner.errors().rate(service.as_str())
+        self.shared.errors().rate(service.as_str())
     }
 
-    /// What the proxy does for each route, by name.
+    /// The state of each route, by name.
     pub fn routes(&self) -> Vec<RouteDetail> {
-        routes::details(&self.inner)
+        routes::details(&self.shared)
     }
 
     /// Requests over a route, per second; `None` while the proxy has not been read twice.
     pub fn route_requests_per_second(&self, route: &ServiceName) -> Option<MilliRps> {
-        self.inner.route_rates().rate(route.as_str())
+        self.shared.route_rates().rate(route.as_str())
     }
 
-    /// What each source of a metric says, by name.
+    /// The state of each source of metrics, by name.
     pub fn sources(&self) -> Vec<SourceDetail> {
-        measuring::details(&self.inner)
+        metric_sources::details(&self.shared)
     }
 
     /// What the platform can and cannot do here.
     pub fn capabilities(&self) -> Capabilities {
-        self.inner.platform.capabilities()
+        self.shared.platform.capabilities()
     }
 
     /// Ends all tasks of the agent. Replicas are left running; the routes stay as they are.
     pub async fn close(&self) {
-        self.inner.ending.cancel();
-        self.inner.tasks.close();
-        self.inner.tasks.wait().await;
-        self.inner.certificates.close().await;
+        self.shared.ending.cancel();
+        self.shared.tasks.close();
+        self.shared.tasks.wait().await;
+        self.shared.certificates.close().await;
     }
 
-    /// Stops replicas, all at once, each with its declared grace, and waits for their ends. External balancers are told before that there
-    /// is none, when everyone stops.
+    /// Stops replicas, all at once, each with its declared grace, and waits for their ends. With [`StopScope::All`], external balancers are
+    /// emptied before.
     ///
-    /// To be called when the loop has ended, or it would start them again, and in the `epoch` that the loop spoke in. What the loop had
-    /// still asked to be started is started first, and stopped with the others.
-    pub async fn stop_replicas(&self, epoch: Epoch, scope: StopScope) -> Result<StoppedReplicas, ObserveError> {
+    /// To be called when the loop has ended, or it would start them again, and with the `epoch` of the loop. Starts in progress are
+    /// completed first, and those replicas are stopped with the others.
+    pub async fn stop_replicas(
+        &self,
+        epoch: Epoch,
+        scope: StopScope,
+    ) -> Result<StoppedReplicas, ObserveError> {
         if scope == StopScope::All {
-            self.inner.balancers.close(balancers::CLOSE_MAX).await;
+            self.shared.balancers.close(balancers::CLOSE_MAX).await;
         }
-        self.inner.starts.close();
-        if tokio::time::timeout(STARTS_MAX, self.inner.starts.wait()).await.is_err() {
+        self.shared.starts.close();
+        if tokio::time::timeout(STARTS_MAX, self.shared.starts.wait()).await.is_err() {
             tracing::warn!("starts_not_finished");
         }
-        let lives = self.inner.platform.inventory().await?;
+        let lives = self.shared.platform.inventory().await?;
         let running =
             lives.iter().filter(|life| scope.includes(life) && !matches!(life.state, LifeState::Exited(_)));
-        // Past every id that the loop of this epoch has given.
+        // Above every id that the loop of this epoch has given.
         let ids = (0..).map(|nth| ActionId { epoch, sequence: u64::MAX - nth });
         let outcomes = join_all(running.zip(ids).map(|(life, action)| self.stop_life(life, action))).await;
         let (gone, left): (Vec<_>, _) =
@@ -250,31 +254,31 @@ impl Agent {
 
     async fn stop_life(&self, life: &Life, action: ActionId) -> (ReplicaId, Outcome) {
         let (replica, incarnation) = (life.replica.clone(), life.incarnation);
-        let grace = self.inner.grace_of(&replica);
+        let grace = self.shared.grace_of(&replica);
         let request = StopRequest { action, replica: replica.clone(), incarnation, grace };
-        (replica, self.inner.platform.stop(request).await)
+        (replica, self.shared.platform.stop(request).await)
     }
 }
 
-impl Inner {
-    /// Each change leaves what is known whole, so a panic while it was locked does no harm.
+impl Shared {
+    /// The state is consistent after every change, so a panic while it was locked does no harm.
     pub(crate) fn known(&self) -> MutexGuard<'_, KnownNode> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// As with what is known.
+    /// Consistent after every change, too.
     pub(crate) fn errors(&self) -> MutexGuard<'_, Rates> {
         self.errors.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// As with what is known.
+    /// Consistent after every change, too.
     pub(crate) fn route_rates(&self) -> MutexGuard<'_, Rates> {
         self.route_rates.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// As with what is known.
-    pub(crate) fn measuring(&self) -> MutexGuard<'_, KnownSources> {
-        self.measuring.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Consistent after every change, too.
+    pub(crate) fn metric_sources(&self) -> MutexGuard<'_, KnownSources> {
+        self.metric_sources.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn grace_of(&self, replica: &ReplicaId) -> Duration {

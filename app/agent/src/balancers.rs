@@ -12,13 +12,13 @@ use orchestrator::Handle;
 use platform::LifeState;
 use proxy::{EndpointRoute, EndpointState, EndpointTraffic, Origin, Protocol, ServiceRoute};
 
-use crate::agent::Inner;
+use crate::agent::Shared;
 use crate::known::{KnownReplica, KnownService};
 
-/// How long the shutdown waits for external balancers to be told: a check and a reload that each take as long as they may by default.
+/// How long the shutdown waits for external balancers: a check and a reload that each take as long as they may by default.
 pub(crate) const CLOSE_MAX: Duration = Duration::from_secs(20);
 
-/// A keeper without files. What it notices about a file becomes an event of the service.
+/// Without files yet. Notices about a file become events of its service.
 pub(crate) fn keepers(runtime: tokio::runtime::Handle, loop_handle: Handle) -> Keepers {
     let tell = move |notice: Notice| {
         let kind = if notice.is_warning { EventKind::BalancerFailed } else { EventKind::BalancerReloaded };
@@ -28,15 +28,15 @@ pub(crate) fn keepers(runtime: tokio::runtime::Handle, loop_handle: Handle) -> K
 }
 
 /// Gives the external balancers of a service its endpoints, as the proxy has them.
-pub(crate) fn tell(inner: &Inner, name: &ServiceName, service: &KnownService, route: &ServiceRoute) {
+pub(crate) fn update(shared: &Shared, name: &ServiceName, service: &KnownService, route: &ServiceRoute) {
     let exposed = service.exposed.as_ref().and_then(|declared| declared.spec.expose.as_ref());
-    let Some(expose) = exposed else { return forget(inner, name) };
+    let Some(expose) = exposed else { return clear(shared, name) };
     let servers: Vec<Server> = route.endpoints.iter().filter_map(server).collect();
     let is_ours = |server: &&Server| server.ordinal.is_some();
     let is_served =
         servers.iter().filter(is_ours).any(|server| matches!(server.standing, Standing::Serving { .. }));
-    // Of none by a hold, a schedule or an autoscaler nothing is known here: then the file of before stays until a replica has answered once, or for the
-    // half minute that a keeper waits at most. Whoever was in it has ended, and the balancer finds nobody, as it will when the file is written.
+    // Whether a hold, a schedule or an autoscaler wants no replicas is not known here: then the earlier file stays until a replica has answered once, or
+    // for the half minute that is waited at most. Its replicas have ended, so the balancer finds no server, as it will when the file is written.
     let is_none_wanted = service.exposed.as_ref().is_some_and(|it| it.spec.scale.count == Count::Fixed(0));
     let is_settled = (is_served || is_none_wanted) && service.replicas.values().all(is_known);
     let upstream = Upstream {
@@ -47,11 +47,11 @@ pub(crate) fn tell(inner: &Inner, name: &ServiceName, service: &KnownService, ro
         hash: expose.hash.clone(),
         servers,
     };
-    inner.balancers.set(name, &expose.external, &upstream, is_settled);
+    shared.balancers.set(name, &expose.external, &upstream, is_settled);
 }
 
 /// Takes the endpoints of a service away from its external balancers.
-pub(crate) fn forget(inner: &Inner, name: &ServiceName) {
+pub(crate) fn clear(shared: &Shared, name: &ServiceName) {
     let none = Upstream {
         service: name.to_string(),
         name: name.to_string(),
@@ -60,7 +60,7 @@ pub(crate) fn forget(inner: &Inner, name: &ServiceName) {
         hash: Default::default(),
         servers: Vec::new(),
     };
-    inner.balancers.set(name, &[], &none, true);
+    shared.balancers.set(name, &[], &none, true);
 }
 
 fn server(endpoint: &EndpointRoute) -> Option<Server> {
@@ -76,34 +76,34 @@ fn server(endpoint: &EndpointRoute) -> Option<Server> {
     Some(Server { ordinal, address: endpoint.address, standing })
 }
 
-/// Whether it is known if a replica can serve: its traffic was ordered, and its probes have answered.
+/// Whether it is known if a replica can serve: its admission was ordered, and its probes have results.
 fn is_known(replica: &KnownReplica) -> bool {
-    let is_told = replica.declared.is_some();
+    let is_ordered = replica.declared.is_some();
     let may_be_asked =
         matches!(replica.admission, Admission::Serving { .. }) && replica.life.state == LifeState::Running;
-    is_told && (replica.standing.begun || !may_be_asked)
+    is_ordered && (replica.health.started || !may_be_asked)
 }
 
-/// Requests under way over external balancers, which the proxy does not see, at one moment.
+/// Requests in flight over external balancers, which the proxy does not see, at one moment.
 #[derive(Debug, Default)]
-pub(crate) struct Elsewhere {
+pub(crate) struct ExternalRequests {
     /// `None` when they could not be listed.
     connections: Option<Option<Connections>>,
 }
 
-impl Elsewhere {
-    /// How many requests a draining replica may still have over external balancers: as many as connections are open to it, and at
-    /// least one while a balancer may not have followed yet, or the connections are not known.
-    pub(crate) fn under_way(
+impl ExternalRequests {
+    /// How many requests a draining replica may still have over external balancers: as many as it has open connections, and at least
+    /// one while a balancer may not be updated yet, or the connections are not known.
+    pub(crate) fn in_flight(
         &mut self,
-        inner: &Inner,
+        shared: &Shared,
         service: &ServiceName,
         endpoint: &EndpointTraffic,
     ) -> u32 {
         if endpoint.state != EndpointState::Draining {
             return 0;
         }
-        let Some(is_settling) = inner.balancers.is_settling(service) else { return 0 };
+        let Some(is_settling) = shared.balancers.is_settling(service) else { return 0 };
         let connections = self.connections.get_or_insert_with(|| {
             Connections::read().map_err(|error| tracing::warn!(error = %error, "connections_not_listed")).ok()
         });

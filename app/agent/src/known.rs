@@ -1,4 +1,4 @@
-//! What the agent knows of the replicas on its node and of what it was told about them.
+//! What the agent knows of the replicas on its node, and of the orders about them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,9 +19,9 @@ pub(crate) struct KnownNode {
     pub(crate) services: BTreeMap<ServiceName, KnownService>,
     /// The routes that the proxy follows, and where.
     pub(crate) routes: KnownRoutes,
-    /// The latest action that has reached this node.
+    /// The latest action that this node has received.
     latest: ActionId,
-    /// Starts that are being carried out: the platform may or may not list them yet.
+    /// Starts in progress: the platform may or may not list them yet.
     starting: BTreeSet<ActionId>,
 }
 
@@ -30,7 +30,7 @@ pub(crate) struct KnownNode {
 pub(crate) struct KnownService {
     /// Its declaration while it is exposed; `None` once it is concealed.
     pub(crate) exposed: Option<Arc<Declared>>,
-    /// The latest action about its listener: an older one is without effect.
+    /// The latest action about its listener: older ones have no effect.
     pub(crate) exposed_by: ActionId,
     /// Its declaration while routes lead to it, and after that, or after it was exposed, until its last replica is gone.
     pub(crate) routed: Option<Arc<ServiceSpec>>,
@@ -44,30 +44,30 @@ pub(crate) struct KnownReplica {
     /// Its declaration; `None` for a replica of an earlier run about which no order has come yet.
     pub(crate) declared: Option<Arc<Declared>>,
     pub(crate) admission: Admission,
-    /// The latest action about its traffic: an older one is without effect.
+    /// The latest action about its traffic: older ones have no effect.
     pub(crate) admitted_by: ActionId,
-    pub(crate) standing: Standing,
-    /// What the last failed probe said.
+    pub(crate) health: Health,
+    /// Why a probe failed last.
     pub(crate) probe_note: Option<Arc<str>>,
-    /// Ends the probes of this life.
+    /// Ends the probes of this incarnation.
     pub(crate) probing: CancellationToken,
 }
 
-/// What the probes say of a running replica.
+/// The health of a running replica by its probes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Standing {
-    pub(crate) begun: bool,
+pub(crate) struct Health {
+    pub(crate) started: bool,
     pub(crate) ready: bool,
     pub(crate) live: bool,
 }
 
-impl Standing {
-    /// Before the first answer of a probe.
-    pub(crate) const UNASKED: Self = Self { begun: false, ready: false, live: true };
+impl Health {
+    /// Before the first result of a probe.
+    pub(crate) const UNKNOWN: Self = Self { started: false, ready: false, live: true };
 
-    /// As the loop wants it.
+    /// For a report to the loop.
     pub(crate) fn state(self) -> ReplicaState {
-        if self.begun {
+        if self.started {
             ReplicaState::Running { ready: self.ready, live: self.live }
         } else {
             ReplicaState::Starting
@@ -76,12 +76,12 @@ impl Standing {
 }
 
 impl KnownNode {
-    /// Notes that an action has come.
+    /// Notes that an action was received.
     pub(crate) fn receive(&mut self, action: ActionId) {
         self.latest = self.latest.max(action);
     }
 
-    /// Notes that a start is being carried out.
+    /// Notes that a start is in progress.
     pub(crate) fn begin_start(&mut self, action: ActionId) {
         self.starting.insert(action);
     }
@@ -91,7 +91,7 @@ impl KnownNode {
         self.starting.remove(&action);
     }
 
-    /// The latest action whose effect is sure to show in an inventory made from now on.
+    /// The latest action whose effect an inventory shows for certain from now on.
     pub(crate) fn settled_up_to(&self) -> ActionId {
         match self.starting.first() {
             Some(first) => ActionId { epoch: first.epoch, sequence: first.sequence.saturating_sub(1) },
@@ -107,7 +107,7 @@ impl KnownNode {
         self.services.get_mut(&replica.service)?.replicas.get_mut(&replica.ordinal)
     }
 
-    /// The replica, when its present life is the one that is meant.
+    /// The replica, if `incarnation` is its current one.
     pub(crate) fn life_of(
         &mut self,
         replica: &ReplicaId,
@@ -124,27 +124,27 @@ impl KnownNode {
 }
 
 impl KnownReplica {
-    /// A life that was just seen, and about which no order has come.
+    /// A life that was just found, and about which there is no order yet.
     pub(crate) fn of(life: Life) -> Self {
         Self {
             life,
             declared: None,
             admission: Admission::Spare,
             admitted_by: ActionId::default(),
-            standing: Standing::UNASKED,
+            health: Health::UNKNOWN,
             probe_note: None,
             probing: CancellationToken::new(),
         }
     }
 
-    /// As the loop wants it.
+    /// For a report to the loop.
     pub(crate) fn observed(&self) -> Observed {
-        self.life.observed(self.standing.state())
+        self.life.observed(self.health.state())
     }
 
     /// Whether requests may be routed to it, as far as its health goes.
     pub(crate) fn may_serve(&self) -> bool {
-        let standing = self.standing;
-        self.life.state == LifeState::Running && standing.begun && standing.ready && standing.live
+        let health = self.health;
+        self.life.state == LifeState::Running && health.started && health.ready && health.live
     }
 }

@@ -10,29 +10,29 @@ use model::latency::{LATENCY_CLASSES, Latencies, class_of};
 use model::name::ServiceName;
 use proxy::{EndpointTraffic, Histogram};
 
-use crate::agent::Inner;
-use crate::report::tell;
+use crate::agent::Shared;
+use crate::report::send;
 
-/// Reports the latencies that were counted since each life began.
-pub(crate) fn report(inner: &Inner) {
-    let promised = promised(inner);
+/// Reports the latencies of each replica since it was started.
+pub(crate) fn report(shared: &Shared) {
+    let promised = promised(shared);
     if promised.is_empty() {
         return;
     }
     let mut latencies = Vec::new();
-    for traffic in inner.table.traffic() {
+    for traffic in shared.table.traffic() {
         let Some((name, promised)) = promised.get(&traffic.service) else { continue };
         let counted = traffic.endpoints.iter().map(|endpoint| counted(name, *promised, endpoint));
         latencies.extend(counted);
     }
     if !latencies.is_empty() {
-        tell(inner, Input::Report(Report::Latencies(latencies)));
+        send(shared, Input::Report(Report::Latencies(latencies)));
     }
 }
 
-/// What each service promises, by its name in the proxy.
-fn promised(inner: &Inner) -> BTreeMap<Arc<str>, (ServiceName, Duration)> {
-    let node = inner.known();
+/// The latency that each service promises, by its name in the proxy.
+fn promised(shared: &Shared) -> BTreeMap<Arc<str>, (ServiceName, Duration)> {
+    let node = shared.known();
     let promised = node.services.iter().filter_map(|(name, service)| {
         let exposed = service.exposed.as_deref().and_then(Declared::promise);
         let slo = exposed.or_else(|| service.routed.as_ref()?.scale.promise())?;
@@ -52,7 +52,7 @@ fn counted(name: &ServiceName, promised: Duration, endpoint: &EndpointTraffic) -
     }
 }
 
-/// Counts each bucket of the histogram in the class of its middle; its ends are at most an eighth apart.
+/// Counts each bucket of the histogram in the class of its middle; its bounds are at most an eighth apart.
 fn by_class(histogram: &Histogram, promised: Duration) -> [u64; LATENCY_CLASSES] {
     let (mut answered, mut begin) = ([0; LATENCY_CLASSES], Duration::ZERO);
     for (end, count) in histogram.buckets() {

@@ -1,21 +1,21 @@
-//! Probes of replicas, and what they say.
+//! Probes replicas, and applies the results.
 
 use std::sync::Arc;
 
 use model::identity::{Incarnation, ReplicaId};
 use model::input::{Declared, ExitStatus, Input, Report};
 use platform::{RunEnd, RunError, RunRequest};
-use probe::{Failure, Prober, RunBeside, Told};
+use probe::{CheckResult, Failure, ProbeStatus, Prober, RunBeside};
 use tokio_util::sync::CancellationToken;
 
-use crate::agent::Inner;
-use crate::known::{KnownReplica, Standing};
-use crate::obey::spawn;
-use crate::report::tell;
+use crate::agent::Shared;
+use crate::known::{Health, KnownReplica};
+use crate::orders::spawn;
+use crate::report::send;
 use crate::routing;
 
-/// Probes a life as declared, in place of how it was probed before.
-pub(crate) fn begin(inner: &Arc<Inner>, known: &mut KnownReplica, declared: &Declared) {
+/// Probes a replica as declared. Replaces its earlier probes.
+pub(crate) fn begin(shared: &Arc<Shared>, known: &mut KnownReplica, declared: &Declared) {
     known.probing.cancel();
     known.probing = CancellationToken::new();
     let (replica, incarnation) = (known.life.replica.clone(), known.life.incarnation);
@@ -23,37 +23,37 @@ pub(crate) fn begin(inner: &Arc<Inner>, known: &mut KnownReplica, declared: &Dec
         replica: probe::Replica {
             ports: known.life.ports.clone(),
             first_port: declared.spec.first_port().map(|port| port.name.clone()),
-            run_beside: run_beside(inner, &replica, incarnation),
+            run_beside: run_beside(shared, &replica, incarnation),
         },
         probes: declared.spec.probes.clone(),
     };
-    let (teller, cancelled) = (Arc::clone(inner), known.probing.clone());
-    spawn(inner, async move {
-        let tell = |told| health(&teller, &replica, incarnation, told);
-        // Both are cancel safe: an answer that is not waited for any more is about a life that is over.
+    let (task_shared, cancelled) = (Arc::clone(shared), known.probing.clone());
+    spawn(shared, async move {
+        let report = |status| record_health(&task_shared, &replica, incarnation, status);
+        // Both are cancel safe: nobody needs the result of a cancelled probe.
         tokio::select! {
             () = cancelled.cancelled() => {}
-            () = prober.run(tell) => {}
+            () = prober.run(report) => {}
         }
     });
 }
 
-/// Takes what the probes of a life say: into the proxy's table first, then to the loop.
-fn health(inner: &Inner, replica: &ReplicaId, incarnation: Incarnation, told: Told) {
+/// Applies the result of probes to the proxy's table first, and then reports it to the loop.
+fn record_health(shared: &Shared, replica: &ReplicaId, incarnation: Incarnation, status: ProbeStatus) {
     let observed = {
-        let mut node = inner.known();
+        let mut node = shared.known();
         let Ok(known) = node.life_of(replica, incarnation) else { return };
-        known.standing = Standing { begun: told.begun, ready: told.ready, live: told.live };
-        known.probe_note = told.note;
+        known.health = Health { started: status.started, ready: status.ready, live: status.live };
+        known.probe_note = status.note;
         let observed = known.observed();
-        routing::route(inner, &replica.service, node.service(&replica.service));
+        routing::update_route(shared, &replica.service, node.service(&replica.service));
         observed
     };
-    tell(inner, Input::Report(Report::Replica(observed)));
+    send(shared, Input::Report(Report::Replica(observed)));
 }
 
-fn run_beside(inner: &Arc<Inner>, replica: &ReplicaId, incarnation: Incarnation) -> Arc<RunBeside> {
-    let (platform, replica) = (Arc::clone(&inner.platform), replica.clone());
+fn run_beside(shared: &Arc<Shared>, replica: &ReplicaId, incarnation: Incarnation) -> Arc<RunBeside> {
+    let (platform, replica) = (Arc::clone(&shared.platform), replica.clone());
     Arc::new(move |command, timeout| {
         let request = RunRequest { replica: replica.clone(), incarnation, command, timeout };
         let platform = Arc::clone(&platform);
@@ -63,7 +63,7 @@ fn run_beside(inner: &Arc<Inner>, replica: &ReplicaId, incarnation: Incarnation)
                 Ok(RunEnd::Exited(ExitStatus::Code(0))) => Ok(()),
                 Ok(RunEnd::Exited(status)) => failed(format!("the probe's program ended with {status}")),
                 Ok(RunEnd::TimedOut) => failed(format!("the probe's program did not end within {timeout:?}")),
-                Err(RunError::NoResources { message }) => Err(Failure::Unasked { why: message }),
+                Err(RunError::NoResources { message }) => Err(Failure::NotAttempted { why: message }),
                 Err(error @ (RunError::NotRunning { .. } | RunError::NotStarted { .. })) => {
                     failed(error.to_string())
                 }

@@ -1,6 +1,6 @@
 //! Rates of counters that belong to no replica: errors of a service as its clients see them, and requests over a route.
 //!
-//! They are not sums over replicas: a request may fail because there is no replica, and one that a replica failed may succeed when
+//! They are not sums over replicas: a request may fail because there is no replica, and one that fails at a replica may succeed when
 //! it is retried.
 
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use knowledge::series::Series;
 use model::quantity::MilliRps;
 use model::time::Time;
 
-/// The window of a rate: as many reports of traffic as a series keeps, less one.
+/// The window of a rate: the readings that a series keeps, less one.
 const WINDOW: Duration = Duration::from_secs(2);
 
 /// The latest readings of each counter, by name.
@@ -21,15 +21,15 @@ pub(crate) struct Rates {
 }
 
 impl Rates {
-    /// Takes a reading of all counters; those that are missing from it are forgotten.
-    pub(crate) fn take<'a>(&mut self, now: Time, read: impl Iterator<Item = (&'a Arc<str>, u64)> + Clone) {
+    /// Records a reading of all counters; those that are missing from it are forgotten.
+    pub(crate) fn record<'a>(&mut self, now: Time, read: impl Iterator<Item = (&'a Arc<str>, u64)> + Clone) {
         self.by_name.retain(|name, _| read.clone().any(|(there, _)| there == name));
         for (name, count) in read {
             self.by_name.entry(Arc::clone(name)).or_default().push(now, count);
         }
     }
 
-    /// Per second over the last two seconds; `None` for one of which fewer than two readings are known.
+    /// The rate over the last two seconds, per second; `None` before the second reading.
     pub(crate) fn rate(&self, name: &str) -> Option<MilliRps> {
         let growth = self.by_name.get(name)?.growth(WINDOW)?;
         Some(MilliRps::mean(growth.by, growth.over))

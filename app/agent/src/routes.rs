@@ -1,4 +1,4 @@
-//! Listeners that services share, kept as the routes declare them.
+//! Listeners that services share, as the routes declare them.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -9,16 +9,16 @@ use model::name::ServiceName;
 use orchestrator::Routing;
 use proxy::{AttachedRoute, Gateway, RouteError, RouteTraffic, Table};
 
-use crate::agent::Inner;
-use crate::certificates::{self, Certificates};
+use crate::agent::Shared;
+use crate::certificates::{self, CertificateStatus};
 use crate::known::{KnownNode, KnownService};
 use crate::routing;
 
-/// The routes that the agent was told of, and what became of their listeners.
+/// The declared routes, and the state of their listeners.
 #[derive(Debug, Default)]
 pub(crate) struct KnownRoutes {
     routing: Arc<Routing>,
-    /// By the address asked for: the address that is listened on, or why none is.
+    /// By declared address: the address of the listener, or why there is none.
     listeners: BTreeMap<SocketAddr, Result<SocketAddr, Arc<str>>>,
 }
 
@@ -29,15 +29,15 @@ pub struct RouteDetail {
     pub route: ServiceName,
     /// Where the proxy listens for it, or why it does not.
     pub listening: Result<SocketAddr, Arc<str>>,
-    /// How the certificates of its listener stand; `None` when it speaks plainly.
-    pub tls: Option<Certificates>,
+    /// The status of its listener's certificates; `None` without TLS.
+    pub tls: Option<CertificateStatus>,
     /// Its counters.
     pub traffic: RouteTraffic,
 }
 
-/// Lets the proxy follow these routes and no others.
-pub(crate) fn follow(inner: &Inner, routing: Arc<Routing>) {
-    let node = &mut *inner.known();
+/// Sets the routes of the proxy: these and no others.
+pub(crate) fn set_routes(shared: &Shared, routing: Arc<Routing>) {
+    let node = &mut *shared.known();
     if node.routes.routing == routing {
         return;
     }
@@ -45,51 +45,51 @@ pub(crate) fn follow(inner: &Inner, routing: Arc<Routing>) {
     node.routes.listeners.retain(|listen, _| {
         let stays = gateways.contains_key(listen);
         if !stays {
-            inner.table.remove_gateway(*listen);
-            certificates::follow(inner, &listen.to_string(), &[]);
+            shared.table.remove_gateway(*listen);
+            certificates::set(shared, &listen.to_string(), &[]);
         }
         stays
     });
     for (name, spec) in &routing.services {
         let service = node.service(name);
         service.routed = Some(Arc::clone(spec));
-        routing::route(inner, name, service);
+        routing::update_route(shared, name, service);
     }
     for gateway in gateways.values() {
-        listen(inner, &mut node.routes, gateway);
+        listen(shared, &mut node.routes, gateway);
     }
     node.routes.routing = routing;
     let names: Vec<ServiceName> = node.services.keys().cloned().collect();
-    names.iter().for_each(|name| let_go(&inner.table, node, name));
+    names.iter().for_each(|name| remove_if_unused(&shared.table, node, name));
 }
 
-/// Tries again to listen where that has failed.
-pub(crate) fn retry(inner: &Inner, node: &mut KnownNode) {
+/// Retries the listeners that have failed.
+pub(crate) fn retry(shared: &Shared, node: &mut KnownNode) {
     let routes = &mut node.routes;
     if routes.listeners.values().all(Result::is_ok) {
         return;
     }
     for gateway in gateways(&routes.routing).values() {
         if routes.listeners.get(&gateway.listen).is_some_and(Result::is_err) {
-            listen(inner, routes, gateway);
+            listen(shared, routes, gateway);
         }
     }
 }
 
-/// Takes a service out of the proxy when no route leads to it any more and its last replica is gone.
-pub(crate) fn let_go(table: &Table, node: &mut KnownNode, name: &ServiceName) {
+/// Removes a service from the proxy when no route leads to it any more and its last replica is gone.
+pub(crate) fn remove_if_unused(table: &Table, node: &mut KnownNode, name: &ServiceName) {
     if node.routes.routing.services.contains_key(name) {
         return;
     }
     let Some(service) = node.services.get_mut(name) else { return };
     if service.routed.is_some() && service.replicas.is_empty() {
         service.routed = None;
-        close(table, name, service);
+        remove_if_hidden(table, name, service);
     }
 }
 
-/// Takes a service that is no longer exposed out of the proxy. While it has replicas it stays there without a listener, so that what they
-/// still have to answer is counted: a drained one is then stopped at once, and one that is not is not taken for drained.
+/// Removes a service that is no longer exposed from the proxy. While it has replicas it stays there without a listener, so that their
+/// requests in flight are counted: a drained replica is then stopped at once, and one that is not drained is not taken for drained.
 pub(crate) fn conceal(
     table: &Table,
     name: &ServiceName,
@@ -99,28 +99,28 @@ pub(crate) fn conceal(
     if service.routed.is_none() && !service.replicas.is_empty() {
         service.routed = before.map(|declared| Arc::new(declared.spec.clone()));
     }
-    close(table, name, service);
+    remove_if_hidden(table, name, service);
 }
 
-/// Takes a service out of the proxy unless it is exposed or behind a route.
-fn close(table: &Table, name: &ServiceName, service: &KnownService) {
+/// Removes a service from the proxy unless it is exposed or behind a route.
+fn remove_if_hidden(table: &Table, name: &ServiceName, service: &KnownService) {
     if service.exposed.is_none() && service.routed.is_none() {
         table.remove_service(name.as_str());
     }
 }
 
 /// The state of each route.
-pub(crate) fn details(inner: &Inner) -> Vec<RouteDetail> {
+pub(crate) fn details(shared: &Shared) -> Vec<RouteDetail> {
     let mut traffic: BTreeMap<Arc<str>, RouteTraffic> =
-        inner.table.route_traffic().into_iter().map(|it| (Arc::clone(&it.route), it)).collect();
-    let node = inner.known();
+        shared.table.route_traffic().into_iter().map(|it| (Arc::clone(&it.route), it)).collect();
+    let node = shared.known();
     let routes = node.routes.routing.routes.iter();
     let detail = routes.filter_map(|route| {
         Some(RouteDetail {
             route: route.name.clone(),
-            tls: certificates::standing(
-                &inner.certificates,
-                inner.table.gateway_tls(route.spec.listen.0),
+            tls: certificates::status(
+                &shared.certificates,
+                shared.table.gateway_tls(route.spec.listen.0),
                 &route.spec.tls,
             ),
             listening: node.routes.listeners.get(&route.spec.listen.0)?.clone(),
@@ -145,12 +145,12 @@ fn gateways(routing: &Routing) -> BTreeMap<SocketAddr, Gateway> {
     gateways
 }
 
-fn listen(inner: &Inner, routes: &mut KnownRoutes, gateway: &Gateway) {
+fn listen(shared: &Shared, routes: &mut KnownRoutes, gateway: &Gateway) {
     let declared: Vec<_> = gateway.routes.iter().filter_map(|route| route.spec.tls.as_ref()).collect();
-    let tls = certificates::follow(inner, &gateway.listen.to_string(), &declared);
+    let tls = certificates::set(shared, &gateway.listen.to_string(), &declared);
     let gateway = &Gateway { tls, ..gateway.clone() };
     let listening =
-        inner.table.set_gateway(gateway).map_err(|error| Arc::from(sentence(&error, gateway.listen)));
+        shared.table.set_gateway(gateway).map_err(|error| Arc::from(message_of(&error, gateway.listen)));
     if let Err(why) = &listening
         && routes.listeners.get(&gateway.listen).is_none_or(|before| before.as_ref() != Err(why))
     {
@@ -159,7 +159,7 @@ fn listen(inner: &Inner, routes: &mut KnownRoutes, gateway: &Gateway) {
     routes.listeners.insert(gateway.listen, listening);
 }
 
-fn sentence(error: &RouteError, address: SocketAddr) -> String {
+fn message_of(error: &RouteError, address: SocketAddr) -> String {
     match error {
         RouteError::AddressInUse { .. } => {
             format!("could not listen on {address}: another program does; stop it or choose another address")

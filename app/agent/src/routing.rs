@@ -1,4 +1,4 @@
-//! The proxy's table, kept in line with what the agent knows.
+//! Keeps the proxy's table in line with what the agent knows.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
@@ -14,20 +14,20 @@ use proxy::{
     Protocol, ProxyVersion, RouteError, ServicePort, ServiceRoute, SlowPolicy, SlowStart, Table, Timeouts,
 };
 
-use crate::agent::Inner;
+use crate::agent::Shared;
 use crate::balancers;
 use crate::certificates;
-use crate::elsewhere;
+use crate::external_endpoints;
 use crate::known::{KnownReplica, KnownService};
 
-/// Sets the endpoints of a service in the proxy, and in its external balancers, as the agent knows it. Does nothing when it is
-/// neither exposed nor behind a route.
-pub(crate) fn route(inner: &Inner, name: &ServiceName, service: &KnownService) -> Outcome {
+/// Sets the endpoints of a service in the proxy and in its external balancers. Does nothing when it is neither exposed nor behind a
+/// route.
+pub(crate) fn update_route(shared: &Shared, name: &ServiceName, service: &KnownService) -> Outcome {
     let exposed = service.exposed.as_ref().map(|declared| &declared.spec);
     let tls = exposed.and_then(|spec| spec.expose.as_ref()?.tls.as_ref());
-    let tls = certificates::follow(inner, name.as_str(), tls.as_slice());
+    let tls = certificates::set(shared, name.as_str(), tls.as_slice());
     let Some(spec) = exposed.or(service.routed.as_deref()) else {
-        balancers::forget(inner, name);
+        balancers::clear(shared, name);
         return Outcome::Applied;
     };
     let mut route = ServiceRoute { tls, ..ServiceRoute::without_listener(name.as_str()) };
@@ -37,8 +37,8 @@ pub(crate) fn route(inner: &Inner, name: &ServiceName, service: &KnownService) -
             route.access_log.clone_from(&expose.access_log);
             route.proxy_protocol.accept = expose.proxy_protocol.accept;
         }
-        follow(&mut route, expose);
-        route.preferred_zone = elsewhere::preferred_zone(expose, inner.zone.as_ref());
+        apply_expose(&mut route, expose);
+        route.preferred_zone = external_endpoints::preferred_zone(expose, shared.zone.as_ref());
     }
     if let Some(to_zero) = spec.scale.to_zero {
         route.timeouts.endpoint = to_zero.wait.into();
@@ -46,22 +46,22 @@ pub(crate) fn route(inner: &Inner, name: &ServiceName, service: &KnownService) -
     if let Some(port) = traffic_port(spec) {
         route.protocol = protocol(port.protocol);
         route.ports = spec.ports.iter().map(service_port).collect();
-        let zone = inner.zone.as_ref().map(elsewhere::zone);
+        let zone = shared.zone.as_ref().map(external_endpoints::zone);
         let replicas = service.replicas.values().filter_map(|replica| endpoint(replica, &port.name));
         route.endpoints = replicas.map(|replica| EndpointRoute { zone: zone.clone(), ..replica }).collect();
-        let elsewhere = spec.expose.as_ref().map(|expose| elsewhere::endpoints(&expose.endpoints));
+        let elsewhere = spec.expose.as_ref().map(|expose| external_endpoints::endpoints(&expose.endpoints));
         route.endpoints.extend(elsewhere.into_iter().flatten());
     }
-    match inner.table.set_service(&route) {
+    match shared.table.set_service(&route) {
         Ok(_) => {
-            balancers::tell(inner, name, service, &route);
+            balancers::update(shared, name, service, &route);
             Outcome::Applied
         }
         Err(error) => Outcome::Failed(failure(&error)),
     }
 }
 
-/// The port of a service that gets its requests: that of its `expose`, or the first of TCP.
+/// The port of a service to which requests go: that of its `expose`, or the first of TCP.
 fn traffic_port(spec: &ServiceSpec) -> Option<&Port> {
     match &spec.expose {
         Some(_) => spec.exposed_port(),
@@ -73,7 +73,7 @@ fn service_port(port: &Port) -> ServicePort {
     ServicePort { name: Arc::from(port.name.as_str()), protocol: protocol(port.protocol) }
 }
 
-/// What the proxy speaks on a port.
+/// The protocol of the proxy on a port.
 fn protocol(declared: resource::Protocol) -> Protocol {
     match declared {
         resource::Protocol::Http => Protocol::Http1,
@@ -83,8 +83,8 @@ fn protocol(declared: resource::Protocol) -> Protocol {
     }
 }
 
-/// Translates the declared treatment of requests.
-fn follow(route: &mut ServiceRoute, expose: &Expose) {
+/// Translates what `expose` declares.
+fn apply_expose(route: &mut ServiceRoute, expose: &Expose) {
     route.balance = balance_of(expose.balance);
     route.hash_key = hash_key(&expose.hash);
     route.proxy_protocol.send = expose.proxy_protocol.send.map(|version| match version {
@@ -109,7 +109,7 @@ fn follow(route: &mut ServiceRoute, expose: &Expose) {
 }
 
 fn adaptive(declared: resource::Adaptive) -> AdaptivePolicy {
-    // What is kept was checked; 1 is the least where it was not.
+    // Declarations are checked to be at least 1 before they are stored.
     let bound = |bound| NonZeroU32::new(bound).unwrap_or(NonZeroU32::MIN);
     let resource::Adaptive { min, max, tolerance_percent } = declared;
     AdaptivePolicy { min: bound(min), max: bound(max), tolerance_percent }
@@ -141,13 +141,13 @@ fn hedge(declared: resource::Hedge) -> HedgePolicy {
     }
 }
 
-/// Takes a replica out of the traffic at once; its route is set anew afterwards.
-pub(crate) fn take_out(table: &Table, life: &Life) {
-    // A service that is not exposed has no route: nothing to take it out of.
+/// Removes a replica from the traffic at once; the caller updates its route afterwards.
+pub(crate) fn remove_from_traffic(table: &Table, life: &Life) {
+    // A service that is not exposed has no route to remove it from.
     drop(table.set_endpoint_state(life.replica.service.as_str(), endpoint_id(life), EndpointState::Out));
 }
 
-/// The proxy's id of a life.
+/// The proxy's id of a replica.
 pub(crate) fn endpoint_id(life: &Life) -> EndpointId {
     EndpointId { ordinal: life.replica.ordinal.0, incarnation: life.incarnation.0 }
 }

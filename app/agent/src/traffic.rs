@@ -1,4 +1,4 @@
-//! Reports of what the proxy counts: traffic and ejections of replicas, demand of services.
+//! Reports the counters of the proxy: traffic and ejections of replicas, demand of services.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,74 +10,74 @@ use model::name::ServiceName;
 use model::resource::{ForecastMode, ServiceSpec};
 use proxy::{EndpointTraffic, Histogram, ServiceLoad, ServiceTraffic};
 
-use crate::agent::Inner;
-use crate::balancers::Elsewhere;
+use crate::agent::Shared;
+use crate::balancers::ExternalRequests;
 use crate::latency;
-use crate::report::{beat, tell};
+use crate::report::{send, ticker};
 
 /// From one report of traffic to the next: the loop sees a rise within this time.
-const TRAFFIC_EVERY: Duration = Duration::from_millis(250);
+const TRAFFIC_INTERVAL: Duration = Duration::from_millis(250);
 
-/// An unchanged report is left out at most so many times in a row: silence must not look like a broken sensor.
+/// How many times in a row an unchanged report is left out: silence must not look like a broken sensor.
 const TRAFFIC_SILENCE_MAX: u32 = 3;
 
-/// From one report of latencies to the next, in beats: a second, so that a window of five seconds ends on time to a fifth.
-const LATENCIES_EVERY: u32 = 4;
+/// From one report of latencies to the next, in ticks: a second, so that a window of five seconds is exact to a fifth.
+const LATENCY_TICKS: u32 = 4;
 
-/// From one report of ejected replicas to the next, in beats, while there are any.
-const EJECTED_EVERY: u32 = 4;
+/// From one report of ejected replicas to the next, in ticks, while there are any.
+const EJECTED_TICKS: u32 = 4;
 
-/// Reports what the proxy counts, until the agent ends.
-pub(crate) async fn run(inner: Arc<Inner>) {
-    let mut beat = beat(TRAFFIC_EVERY);
-    let (mut last, mut beats) = (Last::default(), 0_u32);
+/// Reports the counters of the proxy until the agent ends.
+pub(crate) async fn run(shared: Arc<Shared>) {
+    let mut ticker = ticker(TRAFFIC_INTERVAL);
+    let (mut last, mut ticks) = (LastReports::default(), 0_u32);
     loop {
-        // Both are cancel safe: a beat or a notice that was not waited for comes with the next call.
-        let is_beat = tokio::select! {
-            _ = beat.tick() => true,
-            () = inner.table.until_request_waits() => false,
+        // Both are cancel safe: a tick or a notification that was missed comes with the next call.
+        let is_tick = tokio::select! {
+            _ = ticker.tick() => true,
+            () = shared.table.until_request_waits() => false,
         };
-        let demand = read_demand(&inner);
-        if !is_beat {
-            // The first request that wakes a resting service is reported at once, others with the next beat.
+        let demand = read_demand(&shared);
+        if !is_tick {
+            // The first request that waits for a service without replicas is reported at once, others with the next tick.
             if last.demand.wakes(&demand) {
-                tell_demand(&inner, &mut last.demand, demand);
+                report_demand(&shared, &mut last.demand, demand);
             }
             continue;
         }
-        beats = beats.wrapping_add(1);
-        if beats.is_multiple_of(LATENCIES_EVERY) {
-            latency::report(&inner);
+        ticks = ticks.wrapping_add(1);
+        if ticks.is_multiple_of(LATENCY_TICKS) {
+            latency::report(&shared);
         }
         if last.demand.is_due(&demand) {
-            tell_demand(&inner, &mut last.demand, demand);
+            report_demand(&shared, &mut last.demand, demand);
         }
-        let all = inner.table.traffic();
-        if beats.is_multiple_of(EJECTED_EVERY) {
-            tell_ejected(&inner, &all);
+        let all = shared.table.traffic();
+        if ticks.is_multiple_of(EJECTED_TICKS) {
+            report_ejected(&shared, &all);
         }
-        let report = read_traffic(&inner, &mut last, all);
-        let is_news = report.iter().map(counters).ne(last.report.iter().map(counters));
-        last.silent_for = if is_news { 0 } else { last.silent_for + 1 };
+        let report = read_traffic(&shared, &mut last, all);
+        let has_changed = report.iter().map(counters).ne(last.report.iter().map(counters));
+        last.silent_for = if has_changed { 0 } else { last.silent_for + 1 };
         if report.is_empty() || (last.silent_for > 0 && last.silent_for <= TRAFFIC_SILENCE_MAX) {
             continue;
         }
         last.silent_for = 0;
         last.report.clone_from(&report);
-        tell(&inner, Input::Report(Report::Traffic(report)));
+        send(&shared, Input::Report(Report::Traffic(report)));
     }
 }
 
-/// The last reports, to tell a change from none.
+/// The last reports, to detect changes.
 #[derive(Default)]
-struct Last {
+struct LastReports {
     latency: BTreeMap<(Arc<str>, balance::EndpointId), Histogram>,
     report: Vec<Traffic>,
     silent_for: u32,
     demand: LastDemand,
 }
 
-/// The demand that was reported last.
+/// The last report of demand.
 #[derive(Default)]
 struct LastDemand {
     report: Vec<Demand>,
@@ -93,33 +93,34 @@ impl LastDemand {
         demand.iter().any(|now| now.waiting > 0 && !waited(&now.service))
     }
 
-    /// Whether it is to be reported with this beat: when it has changed, or has been silent for long enough.
+    /// Whether it is to be reported with this tick: when it has changed, or was left out often enough.
     fn is_due(&mut self, demand: &[Demand]) -> bool {
         self.silent_for += 1;
         !demand.is_empty() && (self.report != demand || self.silent_for > TRAFFIC_SILENCE_MAX)
     }
 }
 
-fn tell_demand(inner: &Inner, last: &mut LastDemand, demand: Vec<Demand>) {
+fn report_demand(shared: &Shared, last: &mut LastDemand, demand: Vec<Demand>) {
     *last = LastDemand { report: demand.clone(), silent_for: 0 };
-    tell(inner, Input::Report(Report::Demand(demand)));
+    send(shared, Input::Report(Report::Demand(demand)));
 }
 
-/// The demand of services that may rest, and of those whose load is forecast.
-fn read_demand(inner: &Inner) -> Vec<Demand> {
-    let is_told = |declared: &Arc<Declared>| {
+/// The demand of services that may scale to zero, and of those whose load is forecast.
+fn read_demand(shared: &Shared) -> Vec<Demand> {
+    let needs_demand = |declared: &Arc<Declared>| {
         declared.spec.scale.to_zero.is_some() || declared.forecast_mode() != ForecastMode::Off
     };
     let names: Vec<ServiceName> = {
-        let node = inner.known();
-        let may_rest = |spec: &Arc<ServiceSpec>| spec.scale.to_zero.is_some();
-        let told = node.services.iter().filter(|(_, service)| {
-            service.exposed.as_ref().is_some_and(is_told) || service.routed.as_ref().is_some_and(may_rest)
+        let node = shared.known();
+        let may_scale_to_zero = |spec: &Arc<ServiceSpec>| spec.scale.to_zero.is_some();
+        let reported = node.services.iter().filter(|(_, service)| {
+            service.exposed.as_ref().is_some_and(needs_demand)
+                || service.routed.as_ref().is_some_and(may_scale_to_zero)
         });
-        told.map(|(name, _)| name.clone()).collect()
+        reported.map(|(name, _)| name.clone()).collect()
     };
     let demand = |name: ServiceName| {
-        let load = inner.table.load(name.as_str())?;
+        let load = shared.table.load(name.as_str())?;
         let ServiceLoad { requests, waiting, in_flight } = load;
         Some(Demand { service: name, requests, waiting, in_flight })
     };
@@ -132,10 +133,10 @@ fn counters(traffic: &Traffic) -> (&ServiceName, Ordinal, Incarnation, u64, u64,
 }
 
 /// Reports the ejected replicas, while there are any.
-fn tell_ejected(inner: &Inner, all: &[ServiceTraffic]) {
+fn report_ejected(shared: &Shared, all: &[ServiceTraffic]) {
     let ejected: Vec<Ejected> = all.iter().flat_map(ejected_of).collect();
     if !ejected.is_empty() {
-        tell(inner, Input::Report(Report::Ejected(ejected)));
+        send(shared, Input::Report(Report::Ejected(ejected)));
     }
 }
 
@@ -148,16 +149,16 @@ fn ejected_of(service: &ServiceTraffic) -> impl Iterator<Item = Ejected> {
     })
 }
 
-fn read_traffic(inner: &Inner, last: &mut Last, all: Vec<ServiceTraffic>) -> Vec<Traffic> {
+fn read_traffic(shared: &Shared, last: &mut LastReports, all: Vec<ServiceTraffic>) -> Vec<Traffic> {
     let mut latency = BTreeMap::new();
-    let mut elsewhere = Elsewhere::default();
+    let mut external = ExternalRequests::default();
     let mut report = Vec::new();
-    let now = inner.loop_handle.now().time;
-    inner.errors().take(now, all.iter().map(|service| (&service.service, service.errors())));
-    let routes = inner.table.route_traffic();
-    inner.route_rates().take(now, routes.iter().map(|route| (&route.route, route.requests)));
+    let now = shared.loop_handle.now().time;
+    shared.errors().record(now, all.iter().map(|service| (&service.service, service.errors())));
+    let routes = shared.table.route_traffic();
+    shared.route_rates().record(now, routes.iter().map(|route| (&route.route, route.requests)));
     for service in all {
-        // The proxy's names are those that the agent gave it.
+        // The proxy has its names from the agent, so they are valid.
         let Ok(name) = ServiceName::parse(&service.service) else { continue };
         for endpoint in service.endpoints {
             let key = (Arc::clone(&service.service), endpoint.id);
@@ -166,7 +167,7 @@ fn read_traffic(inner: &Inner, last: &mut Last, all: Vec<ServiceTraffic>) -> Vec
                 None => endpoint.counts.latency.clone(),
             };
             report.push(Traffic {
-                in_flight: endpoint.in_flight + elsewhere.under_way(inner, &name, &endpoint),
+                in_flight: endpoint.in_flight + external.in_flight(shared, &name, &endpoint),
                 ..sample(name.clone(), &endpoint, &window)
             });
             latency.insert(key, endpoint.counts.latency);
@@ -176,21 +177,21 @@ fn read_traffic(inner: &Inner, last: &mut Last, all: Vec<ServiceTraffic>) -> Vec
     report
 }
 
-/// Reports the counters of one service between two beats, so that a drained replica is stopped without waiting for the next.
-pub(crate) fn report_service(inner: &Inner, name: &ServiceName) {
-    let all = inner.table.traffic();
-    let mut elsewhere = Elsewhere::default();
+/// Reports the counters of one service between two ticks, so that a drained replica is stopped without waiting for the next.
+pub(crate) fn report_service(shared: &Shared, name: &ServiceName) {
+    let all = shared.table.traffic();
+    let mut external = ExternalRequests::default();
     let samples: Vec<Traffic> = all
         .iter()
         .filter(|service| *service.service == *name.as_str())
         .flat_map(|service| &service.endpoints)
         .map(|endpoint| Traffic {
-            in_flight: endpoint.in_flight + elsewhere.under_way(inner, name, endpoint),
+            in_flight: endpoint.in_flight + external.in_flight(shared, name, endpoint),
             ..sample(name.clone(), endpoint, &Histogram::default())
         })
         .collect();
     if !samples.is_empty() {
-        tell(inner, Input::Report(Report::Traffic(samples)));
+        send(shared, Input::Report(Report::Traffic(samples)));
     }
 }
 

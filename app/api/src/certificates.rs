@@ -1,8 +1,8 @@
-//! Certificates of services and routes: refused when they cannot be used, and watched until they end.
+//! CertificateStatus of services and routes: refused when they cannot be used, and watched until they end.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use agent::{Certificates, Issued, Standing};
+use agent::{CertificateStatus, IssuedCertificate, Standing};
 use axum::http::StatusCode;
 use model::resource::{Kind, Resource};
 use model::time::Wall;
@@ -31,13 +31,13 @@ pub(crate) fn check(resources: &[Resource]) -> Result<(), Failure> {
 }
 
 /// How certificates stand; `None` when none are shown.
-pub(crate) fn condition(state: Option<&Certificates>, now: Wall) -> Option<v1::Condition> {
+pub(crate) fn condition(state: Option<&CertificateStatus>, now: Wall) -> Option<v1::Condition> {
     let (reason, message) = words(state?, now);
     Some(v1::Condition::claim("Certificate", reason == VALID, reason, message))
 }
 
 /// When the first of them ends, in seconds since 1970; `None` while there is none.
-pub(crate) fn not_after(state: &Certificates) -> Option<i64> {
+pub(crate) fn not_after(state: &CertificateStatus) -> Option<i64> {
     let first = state.shown.certificates.iter().map(|certificate| certificate.not_after).min()?;
     let since = first.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     Some(i64::try_from(since).unwrap_or(i64::MAX))
@@ -46,7 +46,7 @@ pub(crate) fn not_after(state: &Certificates) -> Option<i64> {
 const VALID: &str = "Valid";
 
 /// The first thing that is wrong, or how long all is well.
-fn words(state: &Certificates, now: Wall) -> (&'static str, String) {
+fn words(state: &CertificateStatus, now: Wall) -> (&'static str, String) {
     if let Some(problem) = &state.shown.problem {
         return ("NotTaken", format!("{problem}; the previous files stay in use"));
     }
@@ -54,7 +54,7 @@ fn words(state: &Certificates, now: Wall) -> (&'static str, String) {
 }
 
 /// What is wrong with a certificate that is asked for by itself; `None` when nothing is.
-fn missed(state: &Certificates, issued: &Issued) -> Option<(&'static str, String)> {
+fn missed(state: &CertificateStatus, issued: &IssuedCertificate) -> Option<(&'static str, String)> {
     let shown = state.shown.certificates.iter().find(|shown| shown.files.certificate == issued.file);
     let directory = &issued.acme.directory;
     let hosts = hosts(issued);
@@ -90,7 +90,7 @@ fn missed(state: &Certificates, issued: &Issued) -> Option<(&'static str, String
     }
 }
 
-fn validity(state: &Certificates, now: Wall) -> (&'static str, String) {
+fn validity(state: &CertificateStatus, now: Wall) -> (&'static str, String) {
     let Some(first) = state.shown.certificates.iter().min_by_key(|certificate| certificate.not_after) else {
         return (VALID, String::new());
     };
@@ -125,7 +125,7 @@ fn name(certificate: &CertificateState) -> String {
 }
 
 /// The first host of a certificate, and how many more.
-fn hosts(issued: &Issued) -> String {
+fn hosts(issued: &IssuedCertificate) -> String {
     let first = issued.acme.hosts.first().map_or("nobody", |host| host.as_str());
     match issued.acme.hosts.len() {
         0 | 1 => first.to_owned(),
@@ -157,7 +157,7 @@ mod tests {
         Wall::from_millis(u64::from(day) * 86_400_000)
     }
 
-    fn state(days: &[(u32, u32)]) -> Certificates {
+    fn state(days: &[(u32, u32)]) -> CertificateStatus {
         let certificate = |&(from, until): &(u32, u32)| CertificateState {
             files: CertificateFiles { certificate: "/a.pem".into(), key: "/a.key".into() },
             names: vec![format!("{until}.example")],
@@ -165,7 +165,7 @@ mod tests {
             not_after: at(until),
         };
         let shown = TlsState { certificates: days.iter().map(certificate).collect(), problem: None };
-        Certificates { shown, issued: Vec::new() }
+        CertificateStatus { shown, issued: Vec::new() }
     }
 
     #[test]
@@ -204,12 +204,12 @@ mod tests {
         assert_eq!(words(&state, wall(9)), ("NotTaken", "no; the previous files stay in use".to_owned()));
     }
 
-    fn issued(file: &str, standing: Standing) -> Issued {
+    fn issued(file: &str, standing: Standing) -> IssuedCertificate {
         let acme: Acme = serde_json::from_str(
             r#"{"directory": "https://ca.example/", "hosts": ["a.example", "b.example"]}"#,
         )
         .unwrap();
-        Issued { acme, file: file.into(), standing }
+        IssuedCertificate { acme, file: file.into(), standing }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use agent::{Certificates, RouteDetail};
+use agent::{CertificateStatus, RouteDetail};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use prometheus_client::collector::Collector;
@@ -180,7 +180,7 @@ fn by_ordinal(endpoints: &[EndpointTraffic]) -> BTreeMap<u32, Counts> {
 }
 
 /// `None` while there is no certificate: no moment is its end.
-fn ending(label: &'static str, name: &str, state: &Certificates) -> Option<Ending> {
+fn ending(label: &'static str, name: &str, state: &CertificateStatus) -> Option<Ending> {
     Some(Ending { label, name: name.to_owned(), not_after: certificates::not_after(state)? })
 }
 

@@ -15,25 +15,25 @@ use percent_encoding::percent_decode;
 use prost::Message;
 use tokio::net::TcpStream;
 
-use crate::ask::{Answer, Failure, answer_over};
+use crate::check::{CheckResult, Failure, answer_over};
 
 const PATH: &str = "/grpc.health.v1.Health/Check";
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
-/// Most bytes of an answer: a status needs two, and a newer form would add little.
+/// Bytes of an answer: a status needs two, and newer versions would add little.
 const ANSWER_BYTES_MAX: usize = 4 * 1024;
 
-/// Most bytes of all headers of an answer together.
+/// Bytes of all headers of an answer together.
 const HEAD_BYTES_MAX: u32 = 16 * 1024;
 
-/// Most characters that are passed on of what a server says about a failure.
-const WORDS_MAX: usize = 200;
+/// Characters of a server's error message that are passed on.
+const MESSAGE_CHARS_MAX: usize = 200;
 
 /// Bytes before each message: whether it is compressed, and its length.
 const PREFIX_BYTES: usize = 5;
 
-/// Asks how a service is; an empty name means the server as a whole.
+/// The request; an empty name means the server as a whole.
 #[derive(Clone, PartialEq, Message)]
 struct HealthCheckRequest {
     #[prost(string, tag = "1")]
@@ -47,7 +47,7 @@ struct HealthCheckResponse {
     status: i32,
 }
 
-/// How a service is.
+/// The status of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, prost::Enumeration)]
 enum ServingStatus {
     Unknown = 0,
@@ -57,14 +57,14 @@ enum ServingStatus {
 }
 
 /// Calls the health check over `stream`, a connection to `address`.
-pub(crate) async fn call(stream: TcpStream, address: SocketAddr, check: &GrpcCheck) -> Answer {
+pub(crate) async fn call(stream: TcpStream, address: SocketAddr, check: &GrpcCheck) -> CheckResult {
     let handshake =
         h2::client::Builder::new().max_header_list_size(HEAD_BYTES_MAX).enable_push(false).handshake(stream);
     let (sender, connection) = handshake.await.map_err(|error| broken(&error))?;
     answer_over(connection, exchange(sender, address, check)).await
 }
 
-async fn exchange(sender: SendRequest<Bytes>, address: SocketAddr, check: &GrpcCheck) -> Answer {
+async fn exchange(sender: SendRequest<Bytes>, address: SocketAddr, check: &GrpcCheck) -> CheckResult {
     let mut sender = sender.ready().await.map_err(|error| broken(&error))?;
     let request = Request::builder()
         .method(Method::POST)
@@ -82,23 +82,23 @@ async fn exchange(sender: SendRequest<Bytes>, address: SocketAddr, check: &GrpcC
     }
     let message = message(&mut answer).await?;
     let trailers = answer.trailers().await.map_err(|error| broken(&error))?;
-    // A call that fails at once has its trailers in the head.
+    // A call that fails at once has its trailers in the headers.
     outcome(trailers.as_ref().unwrap_or(&head.headers))?;
-    let told = HealthCheckResponse::decode(message).map_err(|error| broken(&error))?;
-    match told.status() {
+    let response = HealthCheckResponse::decode(message).map_err(|error| broken(&error))?;
+    match response.status() {
         ServingStatus::Serving => Ok(()),
         status => Err(Failure::NotServing { service: check.service.clone(), status: name(status) }),
     }
 }
 
-/// The question, as one uncompressed message.
+/// The request, as one uncompressed message.
 fn framed(check: &GrpcCheck) -> Bytes {
-    let question = HealthCheckRequest { service: check.service.clone() };
-    let length = u32::try_from(question.encoded_len()).expect("the name of a service is short");
-    let mut bytes = BytesMut::with_capacity(PREFIX_BYTES + question.encoded_len());
+    let request = HealthCheckRequest { service: check.service.clone() };
+    let length = u32::try_from(request.encoded_len()).expect("the name of a service is short");
+    let mut bytes = BytesMut::with_capacity(PREFIX_BYTES + request.encoded_len());
     bytes.put_u8(0);
     bytes.put_u32(length);
-    question.encode(&mut bytes).expect("there is room for what was measured");
+    request.encode(&mut bytes).expect("there is room for what was measured");
     bytes.freeze()
 }
 
@@ -128,26 +128,27 @@ async fn message(answer: &mut RecvStream) -> Result<Bytes, Failure> {
 }
 
 /// Whether a call went well, by its trailers.
-fn outcome(trailers: &HeaderMap) -> Answer {
+fn outcome(trailers: &HeaderMap) -> CheckResult {
     match trailers.get(GRPC_STATUS).and_then(|code| code.to_str().ok()) {
         Some("0") => Ok(()),
         Some(code) => {
-            let why = format!("it ended with the gRPC status {code}{}{}", meaning(code), words(trailers));
+            let why =
+                format!("it ended with the gRPC status {code}{}{}", meaning(code), error_message(trailers));
             Err(Failure::Call { why })
         }
         None => Err(Failure::Call { why: "its answer has no grpc-status, so it is no gRPC".to_owned() }),
     }
 }
 
-/// What the server says about a failure, after a colon; empty when it says nothing.
-fn words(trailers: &HeaderMap) -> String {
+/// The server's error message after a colon; empty when there is none.
+fn error_message(trailers: &HeaderMap) -> String {
     let said = trailers.get(GRPC_MESSAGE).map(HeaderValue::as_bytes).unwrap_or_default();
     let said = percent_decode(said).decode_utf8_lossy();
-    let short: String = said.chars().filter(|c| !c.is_control()).take(WORDS_MAX).collect();
+    let short: String = said.chars().filter(|c| !c.is_control()).take(MESSAGE_CHARS_MAX).collect();
     if short.is_empty() { short } else { format!(": {short}") }
 }
 
-/// What a code means for a health check, for the codes that those usually fail with.
+/// The meaning of the status codes with which health checks usually fail.
 /// Source: grpc/doc/health-checking.md and statuscodes.md.
 fn meaning(code: &str) -> &'static str {
     match code {

@@ -1,14 +1,14 @@
 //! Startup, readiness and liveness probes of replicas, by HTTP, TCP, gRPC or a command.
 //!
-//! [`ask()`] probes once. [`Prober`] probes one life as often as declared, and reports whenever the answers change what the probes
-//! say, by the thresholds in [`ProbeState`]. The crate restarts nothing and routes nothing.
+//! [`run_check`] checks once. [`Prober`] probes one replica as often as declared, and reports whenever its status changes by the
+//! thresholds in [`ProbeState`]. The crate restarts nothing and routes nothing.
 
 mod prober;
 mod thresholds;
 
-mod ask;
+mod check;
 mod grpc;
 
-pub use ask::{Answer, Failure, Replica, RunBeside, ask};
-pub use prober::{Prober, Told};
+pub use check::{CheckResult, Failure, Replica, RunBeside, run_check};
+pub use prober::{ProbeStatus, Prober};
 pub use thresholds::{ProbeKind, ProbeState};

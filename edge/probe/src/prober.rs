@@ -1,4 +1,4 @@
-//! Probing one life as often as declared.
+//! Probes one incarnation of a replica as often as declared.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,51 +7,51 @@ use model::resource::{Probe, Probes};
 use tokio::sync::Semaphore;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::ask::{Answer, Failure, Replica, ask};
+use crate::check::{CheckResult, Failure, Replica, run_check};
 use crate::thresholds::{ProbeKind, ProbeState};
 
-/// Probes of this process that may be under way at the same time; further ones wait for their turn, and are late.
+/// Concurrent probes of this process; further ones wait, and are late.
 ///
 /// A hundred replicas that are probed twice a second and take 50 ms to answer need 10. The rest is for replicas that hang until the
 /// timeout, and for the moment after a restart when all are probed at once.
-const OPEN_QUESTIONS_MAX: usize = 64;
+const IN_FLIGHT_MAX: usize = 64;
 
-static OPEN_QUESTIONS: Semaphore = Semaphore::const_new(OPEN_QUESTIONS_MAX);
+static IN_FLIGHT: Semaphore = Semaphore::const_new(IN_FLIGHT_MAX);
 
-/// Probes one life.
+/// Probes one incarnation of a replica.
 #[derive(Debug)]
 pub struct Prober {
-    /// Whom to ask.
+    /// The replica.
     pub replica: Replica,
-    /// What to ask, and how often.
+    /// Its probes.
     pub probes: Probes,
 }
 
-/// What the probes say now.
+/// The status of a replica by its probes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Told {
+pub struct ProbeStatus {
     /// Whether the startup probe has passed.
-    pub begun: bool,
+    pub started: bool,
     /// Whether it may get traffic.
     pub ready: bool,
     /// Whether it need not be restarted.
     pub live: bool,
-    /// Why the latest answer of a probe was a failure; `None` when all were successes.
+    /// Why the latest check of a probe failed; `None` when those of all probes succeeded.
     pub note: Option<Arc<str>>,
 }
 
 impl Prober {
-    /// Probes for ever, and calls `tell` at the beginning and whenever something has changed. Cancel safe.
+    /// Probes for ever, and calls `report` at the beginning and with each change. Cancel safe.
     ///
-    /// Each probe asks at once for the first time. When an answer is late, the times that it has missed are skipped.
-    pub async fn run(&self, tell: impl Fn(Told) + Sync) {
-        let answers = Mutex::new(Answers { state: ProbeState::new(&self.probes), failures: BTreeMap::new() });
-        tell(lock(&answers).told());
+    /// The first check of each probe is made at once. When a check takes longer than the interval, the missed times are skipped.
+    pub async fn run(&self, report: impl Fn(ProbeStatus) + Sync) {
+        let tracker = Mutex::new(Tracker { state: ProbeState::new(&self.probes), failures: BTreeMap::new() });
+        report(lock(&tracker).status());
         if let Some(startup) = &self.probes.startup {
-            self.watch(startup, ProbeKind::Startup, &answers, &tell).await;
+            self.watch(startup, ProbeKind::Startup, &tracker, &report).await;
         }
         let watch = async |probe: &Option<Probe>, kind| match probe {
-            Some(probe) => self.watch(probe, kind, &answers, &tell).await,
+            Some(probe) => self.watch(probe, kind, &tracker, &report).await,
             None => std::future::pending().await,
         };
         tokio::join!(
@@ -60,55 +60,61 @@ impl Prober {
         );
     }
 
-    /// Asks one probe as often as declared: a startup probe until it has passed, the others for ever.
-    async fn watch(&self, probe: &Probe, kind: ProbeKind, answers: &Mutex<Answers>, tell: &impl Fn(Told)) {
-        let mut beat = interval(probe.every.into());
-        beat.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    /// Runs one probe as often as declared: a startup probe until it has passed, the others for ever.
+    async fn watch(
+        &self,
+        probe: &Probe,
+        kind: ProbeKind,
+        tracker: &Mutex<Tracker>,
+        report: &impl Fn(ProbeStatus),
+    ) {
+        let mut ticker = interval(probe.every.into());
+        ticker.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
-            beat.tick().await;
-            let answer = {
-                let _turn = OPEN_QUESTIONS.acquire().await.expect("nobody closes it");
-                ask(&self.replica, &probe.check, probe.timeout.into()).await
+            ticker.tick().await;
+            let result = {
+                let _permit = IN_FLIGHT.acquire().await.expect("nobody closes it");
+                run_check(&self.replica, &probe.check, probe.timeout.into()).await
             };
             let (before, now) = {
-                let mut answers = lock(answers);
-                let before = answers.told();
-                answers.take(kind, answer);
-                (before, answers.told())
+                let mut tracker = lock(tracker);
+                let before = tracker.status();
+                tracker.record(kind, result);
+                (before, tracker.status())
             };
-            let has_begun = now.begun;
+            let has_started = now.started;
             if before != now {
-                tell(now);
+                report(now);
             }
-            if kind == ProbeKind::Startup && has_begun {
+            if kind == ProbeKind::Startup && has_started {
                 return;
             }
         }
     }
 }
 
-/// What the answers so far mean, and why the latest ones were failures.
+/// The state of the probes, and why their latest checks failed.
 #[derive(Debug)]
-struct Answers {
+struct Tracker {
     state: ProbeState,
     failures: BTreeMap<ProbeKind, Arc<str>>,
 }
 
-impl Answers {
-    /// Who could not be asked is as it was: what is not known is no failure.
-    fn take(&mut self, kind: ProbeKind, answer: Answer) {
-        if !matches!(answer, Err(Failure::Unasked { .. })) {
-            self.state.answer(kind, answer.is_ok());
+impl Tracker {
+    /// A check that was not attempted changes no state: it says nothing about the replica.
+    fn record(&mut self, kind: ProbeKind, result: CheckResult) {
+        if !matches!(result, Err(Failure::NotAttempted { .. })) {
+            self.state.record(kind, result.is_ok());
         }
-        match answer {
+        match result {
             Ok(()) => self.failures.remove(&kind),
             Err(failure) => self.failures.insert(kind, failure.to_string().into()),
         };
     }
 
-    fn told(&self) -> Told {
-        Told {
-            begun: self.state.has_begun(),
+    fn status(&self) -> ProbeStatus {
+        ProbeStatus {
+            started: self.state.has_started(),
             ready: self.state.is_ready(),
             live: self.state.is_live(),
             note: self.failures.values().next().cloned(),
@@ -116,9 +122,9 @@ impl Answers {
     }
 }
 
-/// Every change leaves them whole, so a panic while they were locked does no harm.
-fn lock(answers: &Mutex<Answers>) -> std::sync::MutexGuard<'_, Answers> {
-    answers.lock().unwrap_or_else(PoisonError::into_inner)
+/// The tracker is consistent after every change, so a panic while it was locked does no harm.
+fn lock(tracker: &Mutex<Tracker>) -> std::sync::MutexGuard<'_, Tracker> {
+    tracker.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -126,22 +132,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_replica_that_could_not_be_asked_stays_as_it_was_and_the_note_says_why() {
+    fn a_check_that_was_not_attempted_changes_only_the_note() {
         let probe = r#"{"tcp": {}, "failures": 1}"#;
         let text = format!(r#"{{"readiness": {probe}, "liveness": {probe}}}"#);
         let probes: Probes = serde_json::from_str(&text).unwrap();
-        let mut answers = Answers { state: ProbeState::new(&probes), failures: BTreeMap::new() };
-        answers.take(ProbeKind::Readiness, Ok(()));
-        let unasked = || Err(Failure::Unasked { why: "Too many open files".to_owned() });
+        let mut tracker = Tracker { state: ProbeState::new(&probes), failures: BTreeMap::new() };
+        tracker.record(ProbeKind::Readiness, Ok(()));
+        let not_attempted = || Err(Failure::NotAttempted { why: "Too many open files".to_owned() });
 
         for kind in [ProbeKind::Readiness, ProbeKind::Liveness] {
-            answers.take(kind, unasked());
+            tracker.record(kind, not_attempted());
         }
-        let told = answers.told();
-        assert!(told.ready && told.live, "{told:?}");
-        assert!(told.note.is_some_and(|note| note.contains("Too many open files")));
+        let status = tracker.status();
+        assert!(status.ready && status.live, "{status:?}");
+        assert!(status.note.is_some_and(|note| note.contains("Too many open files")));
 
-        answers.take(ProbeKind::Readiness, Err(Failure::NoPort));
-        assert!(!answers.told().ready, "a failure is one still");
+        tracker.record(ProbeKind::Readiness, Err(Failure::NoPort));
+        assert!(!tracker.status().ready, "a failure still counts");
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use agent::{Agent, Whom};
+use agent::{Agent, StopScope};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -161,7 +161,7 @@ impl World {
             ended.unwrap();
         }
         let epoch = self.handle.stop();
-        self.agent.stop_replicas(epoch, Whom::Everyone).await.unwrap();
+        self.agent.stop_replicas(epoch, StopScope::All).await.unwrap();
         self.agent.close().await;
         self.proxy.shutdown(Duration::ZERO).await;
     }

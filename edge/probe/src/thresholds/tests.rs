@@ -6,10 +6,10 @@ fn probes(text: &str) -> Probes {
     serde_json::from_str(text).unwrap()
 }
 
-fn after(probes: &Probes, answers: &[(ProbeKind, bool)]) -> ProbeState {
+fn after(probes: &Probes, results: &[(ProbeKind, bool)]) -> ProbeState {
     let mut state = ProbeState::new(probes);
-    for (kind, passed) in answers {
-        state.answer(*kind, *passed);
+    for (kind, passed) in results {
+        state.record(*kind, *passed);
     }
     state
 }
@@ -23,11 +23,11 @@ use ProbeKind::{Liveness, Readiness, Startup};
 #[test]
 fn a_replica_without_probes_is_ready_and_live_at_once() {
     let state = ProbeState::new(&Probes::default());
-    assert!(state.has_begun() && state.is_ready() && state.is_live());
+    assert!(state.has_started() && state.is_ready() && state.is_live());
 }
 
 #[test]
-fn it_is_ready_after_so_many_passes_in_a_row_and_not_before() {
+fn it_is_ready_after_the_declared_successes_in_a_row() {
     let probes = probes(READY);
     assert!(!after(&probes, &[(Readiness, true)]).is_ready());
     assert!(!after(&probes, &[(Readiness, true), (Readiness, false), (Readiness, true)]).is_ready());
@@ -43,7 +43,7 @@ fn one_failure_does_not_take_readiness_away() {
 }
 
 #[test]
-fn it_is_live_until_so_many_failures_in_a_row() {
+fn it_is_live_until_the_declared_failures_in_a_row() {
     let probes = probes(LIVE);
     assert!(
         after(&probes, &[(Liveness, false), (Liveness, false), (Liveness, true), (Liveness, false)])
@@ -57,7 +57,7 @@ fn it_is_live_until_so_many_failures_in_a_row() {
 }
 
 #[test]
-fn it_is_not_ready_before_it_has_begun() {
+fn it_is_not_ready_before_it_has_started() {
     let probes = probes(STARTUP);
     assert!(!after(&probes, &[(Readiness, true)]).is_ready());
     assert!(after(&probes, &[(Startup, true), (Readiness, true)]).is_ready());
@@ -71,11 +71,11 @@ fn a_startup_probe_that_gives_up_asks_for_a_restart() {
 }
 
 #[test]
-fn only_an_answer_that_changes_something_is_told() {
+fn record_returns_whether_the_state_has_changed() {
     let mut state = ProbeState::new(&probes(READY));
-    let told: Vec<bool> = [true, true, true, false, false, false]
+    let status: Vec<bool> = [true, true, true, false, false, false]
         .iter()
-        .map(|passed| state.answer(Readiness, *passed))
+        .map(|passed| state.record(Readiness, *passed))
         .collect();
-    assert_eq!(told, [false, true, false, false, true, false]);
+    assert_eq!(status, [false, true, false, false, true, false]);
 }

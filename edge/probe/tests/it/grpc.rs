@@ -1,7 +1,7 @@
 //! The health check of gRPC, asked of the server that others use.
 
 use model::resource::Check;
-use probe::{Failure, ask};
+use probe::{Failure, run_check};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
@@ -29,10 +29,10 @@ fn of_cart() -> Check {
 }
 
 #[tokio::test]
-async fn who_serves_is_a_yes_and_who_does_not_is_a_no_that_says_so() {
+async fn serving_is_a_success_and_not_serving_a_failure_that_names_it() {
     let (port, reporter) = health().await;
     let replica = replica(port);
-    assert_eq!(ask(&replica, &check(r#"{"grpc": {}}"#), LONG).await, Ok(()));
+    assert_eq!(run_check(&replica, &check(r#"{"grpc": {}}"#), LONG).await, Ok(()));
     for (status, name) in [
         (ServingStatus::Serving, None),
         (ServingStatus::NotServing, Some("NOT_SERVING")),
@@ -41,41 +41,41 @@ async fn who_serves_is_a_yes_and_who_does_not_is_a_no_that_says_so() {
     ] {
         reporter.set_service_status(CART, status).await;
         let no = name.map(|status| Failure::NotServing { service: CART.to_owned(), status });
-        assert_eq!(ask(&replica, &of_cart(), LONG).await, no.map_or(Ok(()), Err));
+        assert_eq!(run_check(&replica, &of_cart(), LONG).await, no.map_or(Ok(()), Err));
     }
 }
 
 #[tokio::test]
-async fn a_service_that_the_server_does_not_know_is_a_no_with_its_reason() {
+async fn an_unknown_service_is_a_failure_with_a_reason() {
     let (port, _reporter) = health().await;
-    let failure = ask(&replica(port), &of_cart(), LONG).await.unwrap_err();
+    let failure = run_check(&replica(port), &of_cart(), LONG).await.unwrap_err();
     let text = failure.to_string();
     assert!(text.contains("gRPC status 5 (NOT_FOUND"), "{text}");
 }
 
 #[tokio::test]
-async fn a_server_without_the_health_service_is_told_apart() {
+async fn a_server_without_the_health_service_is_named_as_such() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let nothing = tonic::service::Routes::default();
     tokio::spawn(Server::builder().add_routes(nothing).serve_with_incoming(TcpListenerStream::new(listener)));
-    let failure = ask(&replica(port), &of_cart(), LONG).await.unwrap_err();
+    let failure = run_check(&replica(port), &of_cart(), LONG).await.unwrap_err();
     let text = failure.to_string();
     assert!(text.contains("gRPC status 12 (UNIMPLEMENTED"), "{text}");
 }
 
 #[tokio::test]
-async fn what_is_no_grpc_is_a_no_within_its_time() {
+async fn another_protocol_fails_within_the_timeout() {
     let http1 = server(std::sync::Arc::new(200.into())).await;
-    let failure = ask(&replica(http1), &of_cart(), LONG).await.unwrap_err();
+    let failure = run_check(&replica(http1), &of_cart(), LONG).await.unwrap_err();
     assert!(matches!(failure, Failure::Call { .. }), "{failure}");
 
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = silent.local_addr().unwrap().port();
-    assert_eq!(ask(&replica(port), &of_cart(), SHORT).await, Err(Failure::TimedOut(SHORT)));
+    assert_eq!(run_check(&replica(port), &of_cart(), SHORT).await, Err(Failure::TimedOut(SHORT)));
 
     let port = ports::free();
-    let answer = ask(&replica(port), &of_cart(), LONG).await;
+    let answer = run_check(&replica(port), &of_cart(), LONG).await;
     assert!(matches!(answer, Err(Failure::Refused { port: named, .. }) if named == port), "{answer:?}");
 }
 
@@ -99,7 +99,7 @@ async fn answers(trailers: Option<&'static str>, message: &'static [u8]) -> u16 
 }
 
 #[tokio::test]
-async fn answers_that_lie_about_themselves_are_a_no() {
+async fn malformed_answers_are_failures() {
     const SERVING: &[u8] = &[0, 0, 0, 0, 2, 8, 1];
     static ENDLESS: [u8; 8000] = [0; 8000];
     let cases: [(Option<&str>, &[u8], &str); 8] = [
@@ -114,25 +114,25 @@ async fn answers_that_lie_about_themselves_are_a_no() {
     ];
     for (trailers, message, expected) in cases {
         let port = answers(trailers, message).await;
-        let text = ask(&replica(port), &of_cart(), LONG).await.unwrap_err().to_string();
+        let text = run_check(&replica(port), &of_cart(), LONG).await.unwrap_err().to_string();
         assert!(text.contains(expected), "{expected}: {text}");
     }
     let port = answers(Some("0"), SERVING).await;
-    assert_eq!(ask(&replica(port), &of_cart(), LONG).await, Ok(()));
+    assert_eq!(run_check(&replica(port), &of_cart(), LONG).await, Ok(()));
     // Nothing said is the status that is 0.
     let port = answers(Some("0"), &[0, 0, 0, 0, 0]).await;
     let unknown = Failure::NotServing { service: CART.to_owned(), status: "UNKNOWN" };
-    assert_eq!(ask(&replica(port), &of_cart(), LONG).await, Err(unknown));
+    assert_eq!(run_check(&replica(port), &of_cart(), LONG).await, Err(unknown));
 }
 
 #[tokio::test]
-async fn a_replica_that_accepts_and_hangs_up_is_a_no() {
+async fn a_connection_that_is_closed_at_once_is_a_failure() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
         let (mut socket, _) = listener.accept().await.unwrap();
         socket.shutdown().await.unwrap();
     });
-    let failure = ask(&replica(port), &of_cart(), LONG).await.unwrap_err();
+    let failure = run_check(&replica(port), &of_cart(), LONG).await.unwrap_err();
     assert!(matches!(failure, Failure::Call { .. }), "{failure}");
 }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use model::resource::{Check, PortName, Probes};
-use probe::{Failure, Prober, Replica, Told, ask};
+use probe::{Failure, ProbeStatus, Prober, Replica, run_check};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -55,73 +55,76 @@ async fn server(status: Arc<AtomicU16>) -> u16 {
 }
 
 #[tokio::test]
-async fn a_status_from_200_to_399_is_a_yes() {
+async fn a_status_from_200_to_399_is_a_success() {
     let status = Arc::new(AtomicU16::new(200));
     let port = server(Arc::clone(&status)).await;
     let http = check(r#"{"http": {"path": "/healthz"}}"#);
     for (code, is_yes) in [(200, true), (204, true), (302, true), (400, false), (503, false)] {
         status.store(code, Ordering::SeqCst);
-        assert_eq!(ask(&replica(port), &http, LONG).await.is_ok(), is_yes, "{code}");
+        assert_eq!(run_check(&replica(port), &http, LONG).await.is_ok(), is_yes, "{code}");
     }
     assert_eq!(
-        ask(&replica(port), &http, LONG).await,
+        run_check(&replica(port), &http, LONG).await,
         Err(Failure::Status { path: "/healthz".to_owned(), status: 503 })
     );
 }
 
 #[tokio::test]
-async fn a_port_that_nobody_listens_on_is_a_no_that_names_it() {
+async fn a_refused_connection_is_a_failure_that_names_the_port() {
     let port = ports::free();
     for form in [r#"{"http": {}}"#, r#"{"tcp": {}}"#] {
-        let answer = ask(&replica(port), &check(form), LONG).await;
+        let answer = run_check(&replica(port), &check(form), LONG).await;
         assert!(matches!(&answer, Err(Failure::Refused { port: named, .. }) if *named == port), "{answer:?}");
     }
 }
 
 #[tokio::test]
-async fn a_server_that_accepts_and_says_nothing_times_out() {
+async fn a_server_that_does_not_answer_times_out() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    assert_eq!(ask(&replica(port), &check(r#"{"http": {}}"#), SHORT).await, Err(Failure::TimedOut(SHORT)));
-    assert_eq!(ask(&replica(port), &check(r#"{"tcp": {}}"#), LONG).await, Ok(()));
+    assert_eq!(
+        run_check(&replica(port), &check(r#"{"http": {}}"#), SHORT).await,
+        Err(Failure::TimedOut(SHORT))
+    );
+    assert_eq!(run_check(&replica(port), &check(r#"{"tcp": {}}"#), LONG).await, Ok(()));
 }
 
 #[tokio::test]
-async fn what_is_no_http_is_a_no() {
+async fn another_protocol_than_http_is_a_failure() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
         let (mut socket, _) = listener.accept().await.unwrap();
         socket.write_all(b"220 mail.example ESMTP\r\n").await.unwrap();
     });
-    let answer = ask(&replica(port), &check(r#"{"http": {}}"#), LONG).await;
+    let answer = run_check(&replica(port), &check(r#"{"http": {}}"#), LONG).await;
     assert!(matches!(answer, Err(Failure::Broken { .. })), "{answer:?}");
 }
 
 #[tokio::test]
 async fn a_command_says_why_it_failed() {
-    assert_eq!(ask(&replica(1), &check(r#"{"command": ["true"]}"#), LONG).await, Ok(()));
-    let failed = ask(&replica(1), &check(r#"{"command": ["false"]}"#), LONG).await;
+    assert_eq!(run_check(&replica(1), &check(r#"{"command": ["true"]}"#), LONG).await, Ok(()));
+    let failed = run_check(&replica(1), &check(r#"{"command": ["false"]}"#), LONG).await;
     assert_eq!(failed.unwrap_err().to_string(), "it exited with code 1");
 }
 
 #[tokio::test]
-async fn a_prober_tells_of_each_change_and_of_nothing_else() {
+async fn a_prober_reports_each_change_and_nothing_else() {
     let status = Arc::new(AtomicU16::new(503));
     let port = server(Arc::clone(&status)).await;
     let probes = serde_json::from_str(
         r#"{"startup": {"http": {}, "every": "5ms"}, "readiness": {"http": {}, "every": "5ms", "failures": 2}}"#,
     );
     let prober = Prober { replica: replica(port), probes: probes.unwrap() };
-    let (tell, mut told) = mpsc::unbounded_channel();
-    let probing = tokio::spawn(async move { prober.run(|now| tell.send(now).unwrap()).await });
-    let mut next = async || tokio::time::timeout(LONG, told.recv()).await.unwrap().unwrap();
-    assert_eq!(next().await, Told { begun: false, ready: false, live: true, note: None });
+    let (report, mut statuses) = mpsc::unbounded_channel();
+    let probing = tokio::spawn(async move { prober.run(|now| report.send(now).unwrap()).await });
+    let mut next = async || tokio::time::timeout(LONG, statuses.recv()).await.unwrap().unwrap();
+    assert_eq!(next().await, ProbeStatus { started: false, ready: false, live: true, note: None });
     let why = Some("GET / answered 503".into());
-    assert_eq!(next().await, Told { begun: false, ready: false, live: true, note: why });
+    assert_eq!(next().await, ProbeStatus { started: false, ready: false, live: true, note: why });
     status.store(200, Ordering::SeqCst);
-    assert_eq!(next().await, Told { begun: true, ready: false, live: true, note: None });
-    assert_eq!(next().await, Told { begun: true, ready: true, live: true, note: None });
+    assert_eq!(next().await, ProbeStatus { started: true, ready: false, live: true, note: None });
+    assert_eq!(next().await, ProbeStatus { started: true, ready: true, live: true, note: None });
     status.store(500, Ordering::SeqCst);
     for ready in [true, false] {
         let failed = next().await;
@@ -130,21 +133,21 @@ async fn a_prober_tells_of_each_change_and_of_nothing_else() {
     probing.abort();
 }
 
-/// The first that is as wanted.
-async fn told_where(probes: &str, port: u16, mut wanted: impl FnMut(&Told) -> bool) -> Told {
+/// The first status that is as wanted.
+async fn status_where(probes: &str, port: u16, mut wanted: impl FnMut(&ProbeStatus) -> bool) -> ProbeStatus {
     let prober = Prober { replica: replica(port), probes: serde_json::from_str(probes).unwrap() };
-    let (tell, mut told) = mpsc::unbounded_channel();
-    let looking = async {
+    let (report, mut status) = mpsc::unbounded_channel();
+    let search = async {
         loop {
-            let now = told.recv().await.unwrap();
+            let now = status.recv().await.unwrap();
             if wanted(&now) {
                 return now;
             }
         }
     };
     tokio::select! {
-        () = prober.run(|now| tell.send(now).unwrap()) => panic!("a prober with probes does not end"),
-        found = tokio::time::timeout(LONG, looking) => found.unwrap(),
+        () = prober.run(|now| report.send(now).unwrap()) => panic!("a prober with probes does not end"),
+        found = tokio::time::timeout(LONG, search) => found.unwrap(),
     }
 }
 
@@ -152,8 +155,8 @@ async fn told_where(probes: &str, port: u16, mut wanted: impl FnMut(&Told) -> bo
 async fn a_replica_that_was_never_ready_says_why() {
     let port = server(Arc::new(AtomicU16::new(503))).await;
     let probes = r#"{"readiness": {"http": {"path": "/healthz"}, "every": "5ms"}}"#;
-    let told = told_where(probes, port, |told| told.note.is_some()).await;
-    assert_eq!((told.ready, told.note.as_deref()), (false, Some("GET /healthz answered 503")));
+    let status = status_where(probes, port, |status| status.note.is_some()).await;
+    assert_eq!((status.ready, status.note.as_deref()), (false, Some("GET /healthz answered 503")));
 }
 
 #[tokio::test]
@@ -161,12 +164,12 @@ async fn a_probe_that_passes_does_not_hide_why_another_fails() {
     let port = server(Arc::new(AtomicU16::new(200))).await;
     let probes =
         r#"{"readiness": {"http": {}, "every": "5ms"}, "liveness": {"command": ["false"], "every": "5ms"}}"#;
-    let told = told_where(probes, port, |told| told.ready && !told.live).await;
-    assert_eq!(told.note.as_deref(), Some("it exited with code 1"));
+    let status = status_where(probes, port, |status| status.ready && !status.live).await;
+    assert_eq!(status.note.as_deref(), Some("it exited with code 1"));
 }
 
 #[tokio::test]
-async fn a_body_without_end_is_a_yes_all_the_same() {
+async fn a_body_without_end_is_a_success() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
@@ -174,5 +177,5 @@ async fn a_body_without_end_is_a_yes_all_the_same() {
         socket.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
         while socket.write_all(&[b'x'; 4096]).await.is_ok() {}
     });
-    assert_eq!(ask(&replica(port), &check(r#"{"http": {}}"#), LONG).await, Ok(()));
+    assert_eq!(run_check(&replica(port), &check(r#"{"http": {}}"#), LONG).await, Ok(()));
 }

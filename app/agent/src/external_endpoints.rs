@@ -1,4 +1,4 @@
-//! Endpoints that Homeostat does not run, as the proxy is told of them.
+//! Endpoints that Homeostat does not run, in the terms of the proxy.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -8,10 +8,10 @@ use model::name::ZoneName;
 use model::resource::{ElsewhereEndpoint, Expose, TrafficDistribution};
 use proxy::{EndpointId, EndpointRoute, Origin, Weight, hash_key};
 
-/// The ordinals of endpoints elsewhere begin here, far above those of replicas.
+/// The ordinals of external endpoints begin here, far above those of replicas.
 const ORDINALS_FROM: u32 = 1 << 31;
 
-/// A zone as the proxy calls it.
+/// The proxy's name of a zone.
 pub(crate) fn zone(zone: &ZoneName) -> Arc<str> {
     Arc::from(zone.as_str())
 }
@@ -23,7 +23,7 @@ pub(crate) fn preferred_zone(expose: &Expose, here: Option<&ZoneName>) -> Option
     }
 }
 
-/// The endpoints elsewhere of a service, in the order in which they are declared.
+/// The external endpoints of a service, in the order in which they are declared.
 pub(crate) fn endpoints(declared: &[ElsewhereEndpoint]) -> Vec<EndpointRoute> {
     let mut taken = BTreeSet::new();
     let route = |endpoint: &ElsewhereEndpoint| {
@@ -39,7 +39,7 @@ pub(crate) fn endpoints(declared: &[ElsewhereEndpoint]) -> Vec<EndpointRoute> {
     declared.iter().map(route).collect()
 }
 
-/// The id of an address. It does not depend on the other addresses, so that the endpoint keeps its connections and its record when
+/// The id of an address. It does not depend on the other addresses, so that the endpoint keeps its connections and its counters when
 /// those change.
 ///
 /// Two of 256 addresses hash to the same number in one of 65,000 cases; the second then takes the next free number.
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_keeps_its_name_when_the_others_change_and_no_two_have_the_same() {
+    fn an_address_keeps_its_id_when_others_change_and_ids_are_unique() {
         let addresses: Vec<SocketAddr> =
             (1..=256).map(|port| SocketAddr::from(([10, 0, 0, 7], port))).collect();
         let ids = |addresses: &[SocketAddr]| -> Vec<EndpointId> {

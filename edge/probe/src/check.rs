@@ -1,4 +1,4 @@
-//! One probe and its answer.
+//! One check of a replica, and its result.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,38 +21,38 @@ use tokio::net::TcpStream;
 
 use crate::grpc;
 
-/// Most bytes of a body that are read and thrown away before the connection is closed: more than any health page has.
+/// Bytes of a body that are read and discarded before the connection is closed: more than any health page has.
 const BODY_BYTES_MAX: usize = 64 * 1024;
 
-/// How long to wait for the body. The answer is known by then; this only spares the replica a broken connection.
+/// How long to wait for the body. The result is known by then; this only spares the replica a reset connection.
 const BODY_WAIT: Duration = Duration::from_millis(100);
 
-/// Most bytes of the head of an answer: twice what the usual servers allow.
+/// Bytes of the head of an answer: twice what the usual servers allow.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 
-/// How a probe went.
-pub type Answer = Result<(), Failure>;
+/// The result of a check.
+pub type CheckResult = Result<(), Failure>;
 
-/// Runs a program beside the replica for at most a time; it succeeds when it exits with 0.
-pub type RunBeside = dyn Fn(Vec<String>, Duration) -> BoxFuture<'static, Answer> + Send + Sync;
+/// Runs a program in the environment of the replica, for at most a time; it succeeds when it exits with 0.
+pub type RunBeside = dyn Fn(Vec<String>, Duration) -> BoxFuture<'static, CheckResult> + Send + Sync;
 
 /// The replica to probe.
 #[derive(Clone)]
 pub struct Replica {
     /// Its ports, on 127.0.0.1.
     pub ports: BTreeMap<PortName, u16>,
-    /// The port that is asked when a probe names none.
+    /// The port of probes that name none.
     pub first_port: Option<PortName>,
     /// Runs the programs of command probes.
     pub run_beside: Arc<RunBeside>,
 }
 
-/// Why a probe failed, in a few words for people.
+/// Why a check failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
-    /// It was not asked, because we had no socket or process to ask with: that says nothing of it.
+    /// There was no socket or process for the check: that says nothing about the replica.
     #[error("it could not be asked: Homeostat has run out of descriptors, processes, ports or memory ({why})")]
-    Unasked {
+    NotAttempted {
         /// What the system says.
         why: String,
     },
@@ -75,7 +75,7 @@ pub enum Failure {
         /// The status.
         status: u16,
     },
-    /// Its answer is not HTTP.
+    /// It does not answer with HTTP.
     #[error("GET {path} was not answered: {why}")]
     Broken {
         /// What was asked for.
@@ -111,7 +111,7 @@ impl Failure {
         let ours = [Errno::MFILE, Errno::NFILE, Errno::ADDRNOTAVAIL, Errno::NOBUFS, Errno::NOMEM];
         let why = error.to_string();
         match Errno::from_io_error(error) {
-            Some(errno) if ours.contains(&errno) => Self::Unasked { why },
+            Some(errno) if ours.contains(&errno) => Self::NotAttempted { why },
             Some(_) | None => Self::Refused { port, why },
         }
     }
@@ -130,11 +130,11 @@ impl Replica {
     }
 }
 
-/// Asks once, and waits at most `timeout` for the answer.
+/// Runs a check once, for at most `timeout`.
 ///
-/// By HTTP, 200 to 399 are successes: redirects are not followed, and the body does not matter.
-pub async fn ask(replica: &Replica, check: &Check, timeout: Duration) -> Answer {
-    let question = async {
+/// With HTTP, 200 to 399 are successes: redirects are not followed, and the body does not matter.
+pub async fn run_check(replica: &Replica, check: &Check, timeout: Duration) -> CheckResult {
+    let result = async {
         match check {
             Check::Http(http) => get(replica.address(http.port.as_ref())?, http).await,
             Check::Tcp(tcp) => connect(replica.address(tcp.port.as_ref())?).await.map(drop),
@@ -145,14 +145,14 @@ pub async fn ask(replica: &Replica, check: &Check, timeout: Duration) -> Answer 
             Check::Command(command) => (replica.run_beside)(command.clone(), timeout).await,
         }
     };
-    tokio::time::timeout(timeout, question).await.unwrap_or(Err(Failure::TimedOut(timeout)))
+    tokio::time::timeout(timeout, result).await.unwrap_or(Err(Failure::TimedOut(timeout)))
 }
 
 async fn connect(address: SocketAddr) -> Result<TcpStream, Failure> {
     TcpStream::connect(address).await.map_err(|error| Failure::of_connection(address.port(), &error))
 }
 
-async fn get(address: SocketAddr, check: &HttpCheck) -> Answer {
+async fn get(address: SocketAddr, check: &HttpCheck) -> CheckResult {
     let stream = connect(address).await?;
     let broken =
         |error: &dyn std::error::Error| Failure::Broken { path: check.path.clone(), why: error.to_string() };
@@ -171,8 +171,8 @@ async fn get(address: SocketAddr, check: &HttpCheck) -> Answer {
         let response = sender.send_request(request).await.map_err(|error| broken(&error))?;
         let status = response.status().as_u16();
         let body = Limited::new(response.into_body(), BODY_BYTES_MAX).collect();
-        // A server whose connection is reset while it still writes complains in its log, once for each probe.
-        let _ends_somehow = tokio::time::timeout(BODY_WAIT, body).await;
+        // A server whose connection is reset while it still writes logs an error, once for each probe.
+        let _ignored = tokio::time::timeout(BODY_WAIT, body).await;
         if (200..400).contains(&status) {
             return Ok(());
         }
@@ -181,10 +181,13 @@ async fn get(address: SocketAddr, check: &HttpCheck) -> Answer {
     answer_over(connection, exchange).await
 }
 
-/// The answer of `exchange`, which needs `connection` to be driven.
+/// The result of `exchange`, which needs `connection` to be driven.
 ///
-/// The connection may end in the very moment in which it hands the answer over; then the answer is there all the same.
-pub(crate) async fn answer_over(connection: impl Future, exchange: impl Future<Output = Answer>) -> Answer {
+/// The connection may end in the very moment in which it hands over the answer; then `exchange` still has it.
+pub(crate) async fn answer_over(
+    connection: impl Future,
+    exchange: impl Future<Output = CheckResult>,
+) -> CheckResult {
     match select(pin!(exchange), pin!(connection)).await {
         Either::Left((answer, _)) => answer,
         Either::Right((_, exchange)) => exchange.await,
@@ -200,12 +203,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_socket_that_we_do_not_have_is_no_refusal_of_the_replica() {
+    fn a_lack_of_sockets_is_no_failure_of_the_replica() {
         let of = |errno: Errno| Failure::of_connection(80, &errno.into());
         assert!(matches!(of(Errno::CONNREFUSED), Failure::Refused { port: 80, .. }));
         for ours in [Errno::MFILE, Errno::NFILE, Errno::ADDRNOTAVAIL, Errno::NOBUFS] {
             let failure = of(ours);
-            assert!(matches!(failure, Failure::Unasked { .. }), "{failure}");
+            assert!(matches!(failure, Failure::NotAttempted { .. }), "{failure}");
         }
     }
 }

@@ -1,0 +1,183 @@
+//! Carries out orders, in the order in which they arrive.
+
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+
+use model::action::{Action, ActionKind, Admission, Outcome};
+use model::identity::{ActionId, Incarnation, ReplicaId};
+use model::input::{Declared, Input};
+use model::name::ServiceName;
+use orchestrator::Order;
+use platform::{AllotRequest, Event, StartRequest, Started, StopRequest};
+
+use crate::agent::Shared;
+use crate::known::KnownReplica;
+use crate::{metric_sources, probing, report, routes, routing, traffic};
+
+/// Carries out orders until the loop sends no more. What takes long runs in a task, so that no order waits for another one.
+pub(crate) fn run(shared: &Arc<Shared>, orders: &Receiver<Order>) {
+    while let Ok(order) = orders.recv() {
+        match order {
+            Order::Act(action) => carry_out(shared, action),
+            Order::Route(routing) => routes::set_routes(shared, routing),
+            Order::Measure(measuring) => metric_sources::set_sources(shared, &measuring),
+            Order::Report => spawn(shared, report::report_inventory(Arc::clone(shared))),
+        }
+    }
+}
+
+fn carry_out(shared: &Arc<Shared>, action: Action) {
+    shared.known().receive(action.id);
+    let id = action.id;
+    match action.kind {
+        ActionKind::Start { replica, incarnation, declared, admission } => {
+            shared.known().begin_start(id);
+            let request = StartRequest { action: id, replica, incarnation, declared };
+            spawn(shared, shared.starts.track_future(start(Arc::clone(shared), request, admission)));
+        }
+        ActionKind::Stop { replica, incarnation, grace } => {
+            spawn(shared, stop(Arc::clone(shared), StopRequest { action: id, replica, incarnation, grace }));
+        }
+        ActionKind::Allot { replica, incarnation, resources } => {
+            let request = AllotRequest { action: id, replica, incarnation, resources };
+            spawn(shared, allot(Arc::clone(shared), request));
+        }
+        ActionKind::Admit { replica, incarnation, declared, admission } => {
+            let outcome = admit(shared, id, &replica, incarnation, declared, admission);
+            let applied = shared.balancers.applied(&replica.service);
+            if admission == Admission::Draining && outcome == Outcome::Applied && !applied.is_now() {
+                // New requests arrive until every balancer is updated.
+                let task_shared = Arc::clone(shared);
+                spawn(shared, async move {
+                    applied.wait().await;
+                    end_admission(&task_shared, id, outcome, &replica.service);
+                });
+            } else {
+                end_admission(shared, id, outcome, &replica.service);
+            }
+        }
+        ActionKind::Expose(declared) => {
+            let name = declared.name.clone();
+            report_outcome(shared, id, expose(shared, id, &name, Some(declared)));
+        }
+        ActionKind::Conceal(service) => report_outcome(shared, id, expose(shared, id, &service, None)),
+        ActionKind::Remember(_) => {
+            unreachable!("memory is written to the store, not sent to an agent")
+        }
+    }
+}
+
+fn end_admission(shared: &Shared, id: ActionId, outcome: Outcome, service: &ServiceName) {
+    report_outcome(shared, id, outcome);
+    traffic::report_service(shared, service);
+}
+
+async fn start(shared: Arc<Shared>, request: StartRequest, admission: Admission) {
+    let (id, declared) = (request.action, Arc::clone(&request.declared));
+    let Started { outcome, life } = shared.platform.start(request).await;
+    if let (Outcome::Applied, Some(life)) = (&outcome, life) {
+        let (replica, incarnation) = (life.replica.clone(), life.incarnation);
+        let is_new = {
+            let mut node = shared.known();
+            let replicas = &mut node.service(&replica.service).replicas;
+            let is_new =
+                replicas.get(&replica.ordinal).is_none_or(|known| known.life.incarnation != incarnation);
+            if is_new && let Some(old) = replicas.insert(replica.ordinal, KnownReplica::of(life)) {
+                old.probing.cancel();
+            }
+            is_new
+        };
+        // Of a repeated order nothing is done: later orders may have changed its admission.
+        if is_new {
+            admit(&shared, id, &replica, incarnation, declared, admission);
+        }
+    }
+    shared.known().end_start(id);
+    report_outcome(&shared, id, outcome);
+}
+
+/// Reports the end of the life before the outcome of the action. A second report of the same end does no harm.
+async fn stop(shared: Arc<Shared>, request: StopRequest) {
+    let (id, replica) = (request.action, request.replica.clone());
+    let mut ends = shared.platform.events();
+    let outcome = shared.platform.stop(request).await;
+    while let Ok(Event::Ended(life)) = ends.try_recv() {
+        if life.replica == replica {
+            report::report_end(&shared, &life);
+        }
+    }
+    report_outcome(&shared, id, outcome);
+}
+
+async fn allot(shared: Arc<Shared>, request: AllotRequest) {
+    let id = request.action;
+    let outcome = shared.platform.allot(request).await;
+    report_outcome(&shared, id, outcome);
+}
+
+/// Sets the admission of a replica, and probes it as declared from now on.
+fn admit(
+    shared: &Arc<Shared>,
+    id: ActionId,
+    replica: &ReplicaId,
+    incarnation: Incarnation,
+    declared: Arc<Declared>,
+    admission: Admission,
+) -> Outcome {
+    let mut node = shared.known();
+    let known = match node.life_of(replica, incarnation) {
+        Ok(known) => known,
+        Err(refusal) => return Outcome::Refused(refusal),
+    };
+    if id < known.admitted_by {
+        return Outcome::Applied;
+    }
+    known.admitted_by = id;
+    known.admission = admission;
+    if known.declared.as_ref().is_none_or(|before| before.spec.probes != declared.spec.probes) {
+        probing::begin(shared, known, &declared);
+    }
+    known.declared = Some(declared);
+    let service = node.service(&replica.service);
+    routing::update_route(shared, &replica.service, service)
+}
+
+fn expose(shared: &Shared, id: ActionId, name: &ServiceName, declared: Option<Arc<Declared>>) -> Outcome {
+    let mut node = shared.known();
+    let service = node.service(name);
+    if id < service.exposed_by {
+        return Outcome::Applied;
+    }
+    service.exposed_by = id;
+    let before = std::mem::replace(&mut service.exposed, declared);
+    if service.exposed.is_none() {
+        routes::conceal(&shared.table, name, service, before.as_deref());
+    }
+    let outcome = routing::update_route(shared, name, service);
+    if outcome != Outcome::Applied {
+        // The proxy has not changed its route.
+        service.exposed = before;
+    }
+    // The service may have given up an address that routes wait for.
+    routes::retry(shared, &mut node);
+    outcome
+}
+
+fn report_outcome(shared: &Shared, action: ActionId, outcome: Outcome) {
+    report::send(shared, Input::Ended { action, outcome });
+}
+
+/// Runs a task until it ends or the agent does.
+pub(crate) fn spawn(shared: &Arc<Shared>, task: impl Future<Output = ()> + Send + 'static) {
+    let ending = shared.ending.clone();
+    shared.tasks.spawn_on(
+        async move {
+            // Both are cancel safe: the platform completes requests by itself.
+            tokio::select! {
+                () = ending.cancelled() => {}
+                () = task => {}
+            }
+        },
+        &shared.runtime,
+    );
+}
