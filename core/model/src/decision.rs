@@ -56,7 +56,7 @@ pub trait Account: std::fmt::Debug + Send + Sync {
     fn desired(&self) -> u32;
 
     /// A number that two decisions on a service share when they have the same outcome for the same reason, whatever was measured.
-    fn gist(&self) -> u64;
+    fn fingerprint(&self) -> u64;
 
     /// The size that the metrics ask for and that may not run; `None` when the metrics were followed.
     fn unmet(&self) -> Option<Unmet>;
@@ -98,7 +98,7 @@ pub struct Decided {
 /// Equal when service, time, outcome and reason are.
 impl PartialEq for Decided {
     fn eq(&self, other: &Self) -> bool {
-        let of = |it: &Self| (it.at, it.account.gist());
+        let of = |it: &Self| (it.at, it.account.fingerprint());
         self.service == other.service && of(self) == of(other) && self.guard == other.guard
     }
 }

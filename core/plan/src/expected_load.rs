@@ -15,10 +15,10 @@ use model::resource::{ForecastMode, Slo};
 
 use crate::learned;
 use crate::newsvendor::{self, Cheapest};
-use crate::scale::promise;
-use crate::scale::question::Ahead;
+use crate::scale::policy_input::ForecastFloor;
 use crate::scale::ratio::replicas_ceil;
 use crate::scale::reading::Milli;
+use crate::scale::slo_first;
 use crate::slo::{Capacity, Objective, Price};
 
 /// The limit that says what is expected, whether that changed the number or not.
@@ -95,10 +95,10 @@ impl ExpectedLoad {
     }
 
     /// What it asks for.
-    pub(crate) fn ahead(&self, tolerance: f64) -> Ahead {
+    pub(crate) fn ahead(&self, tolerance: f64) -> ForecastFloor {
         let floor = self.floor(tolerance);
         let beyond = self.reach.saturating_sub(self.step);
-        Ahead { floor: floor.unwrap_or(0), proven: floor.filter(|_| self.is_proven).map(|_| beyond) }
+        ForecastFloor { floor: floor.unwrap_or(0), proven: floor.filter(|_| self.is_proven).map(|_| beyond) }
     }
 
     /// The fewest replicas that may be recommended, where a ratio up to 1 + `tolerance` asks for no more; `None` while the forecast stays out of the way.
@@ -200,7 +200,7 @@ fn is_acted_on(said: &Expected) -> bool {
     said.by != Model::Persistence || said.is_lifted
 }
 
-/// Whether what was said has been held against what came for as long as [`PROVEN`].
+/// Whether forecasts were compared with the load that came for as long as [`PROVEN`].
 fn is_proven(foresight: &Foresight, said: &Expected) -> bool {
     foresight.step().saturating_mul(u32::try_from(said.scored).unwrap_or(u32::MAX)) >= PROVEN
 }
@@ -229,7 +229,7 @@ impl SloInputs<'_> {
         let price = spent.map_or(objective.price(), |spent| objective.price_after(spent));
         let one = self.capacity.map(|capacity| i64::try_from(capacity.rate.0).unwrap_or(i64::MAX));
         let factors = self.rises.zip(one).and_then(|(rises, one)| {
-            learned::weigh(self.slo, rises, Milli(one), promise::is_new(rises))?.ok()
+            learned::weigh(self.slo, rises, Milli(one), slo_first::is_new(rises))?.ok()
         });
         factors.map_or(price, |factors| price.times(factors.forecast))
     }

@@ -15,12 +15,12 @@ use crate::fit::{self, limited};
 use crate::inputs::{Protected, SizeInputs};
 use crate::mode::curbed;
 use crate::prospect::Goal;
+use crate::scale::condition_times::{timed, unasked};
 use crate::scale::hpa;
-use crate::scale::limit::Cap;
+use crate::scale::limit::LimitedBy;
 use crate::scale::proposal::Proposal;
-use crate::scale::standing::{timed, unasked};
 use crate::shadow::ShadowSizing;
-use crate::sizing::{Course, Sizing};
+use crate::sizing::{Outcome, Sizing};
 
 /// A decision, and what it was made on.
 #[derive(Debug)]
@@ -40,9 +40,9 @@ impl ExplainableDecision {
 
     /// Why the size is what was decided.
     pub(crate) fn reason(&self) -> Reason {
-        match &self.sizing.course {
-            Course::Plain { reason, .. } => reason.clone(),
-            Course::Scaled { .. } => {
+        match &self.sizing.outcome {
+            Outcome::Plain { reason, .. } => reason.clone(),
+            Outcome::Scaled { .. } => {
                 let (from, to) = (self.inputs.current, self.sizing.desired);
                 Reason::Autoscaled { from, to, summary: self.acting().summary }
             }
@@ -93,9 +93,9 @@ impl ExplainableDecision {
     /// What the acting one has decided.
     fn acting(&self) -> Decision {
         let SizeInputs { now, declared, effective_bounds, observed, hpa, .. } = &self.inputs;
-        match (&self.sizing.course, &declared.autoscaler) {
-            (Course::Plain { policy, reason, asked }, _) => self.plain(*policy, reason, *asked),
-            (Course::Scaled { verdict, blocker }, Some(spec)) => {
+        match (&self.sizing.outcome, &declared.autoscaler) {
+            (Outcome::Plain { policy, reason, asked }, _) => self.plain(*policy, reason, *asked),
+            (Outcome::Scaled { verdict, blocker }, Some(spec)) => {
                 let mut decision = verdict.decision(declared.name.clone(), *now, &self.inputs.acting(spec));
                 decision.evidence = verdict.evidence(*now, &observed.memory);
                 decision.conditions = timed(now.wall, &observed.memory.conditions, decision.conditions);
@@ -123,7 +123,7 @@ impl ExplainableDecision {
                 let decision = limited(decision, guarded);
                 curbed(declared.spec.scale.mode, self.sizing.desired, decision)
             }
-            (Course::Scaled { .. }, None) => {
+            (Outcome::Scaled { .. }, None) => {
                 unreachable!("an autoscaler's verdict is made from the declaration's autoscaler only")
             }
         }
@@ -180,36 +180,36 @@ impl Account for ExplainableDecision {
         self.sizing.desired
     }
 
-    fn gist(&self) -> u64 {
+    fn fingerprint(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         (self.inputs.declared.revision, self.inputs.current, self.sizing.desired).hash(&mut hasher);
-        match &self.sizing.course {
-            Course::Plain { policy, reason, .. } => (policy, discriminant(reason)).hash(&mut hasher),
-            Course::Scaled { verdict, blocker } => {
+        match &self.sizing.outcome {
+            Outcome::Plain { policy, reason, .. } => (policy, discriminant(reason)).hash(&mut hasher),
+            Outcome::Scaled { verdict, blocker } => {
                 blocker.as_ref().map(discriminant).hash(&mut hasher);
-                verdict.hash_gist(&mut hasher);
+                verdict.hash_fingerprint(&mut hasher);
             }
         }
         hasher.finish()
     }
 
     fn unmet(&self) -> Option<Unmet> {
-        let Course::Scaled { verdict, blocker: _ } = &self.sizing.course else { return None };
-        let hpa::Course::Scaled { limited, .. } = verdict.course else { return None };
+        let Outcome::Scaled { verdict, blocker: _ } = &self.sizing.outcome else { return None };
+        let hpa::Outcome::Scaled { limited, .. } = verdict.outcome else { return None };
         let (desired, current) = (self.sizing.desired, self.inputs.current);
         // Where the number is not followed, it need not be the most.
         let is_followed = match self.inputs.declared.spec.scale.mode {
             ScaleMode::On | ScaleMode::UpOnly => true,
             ScaleMode::Shadow | ScaleMode::Off => current >= limited.replicas,
         };
-        let is_at_most = limited.by == Some(Cap::Max) && desired == current && desired > 0;
+        let is_at_most = limited.by == Some(LimitedBy::Max) && desired == current && desired > 0;
         (is_followed && is_at_most).then_some(Unmet { asked: limited.from, most: desired })
     }
 
     fn ratios(&self) -> Vec<Option<f64>> {
-        match &self.sizing.course {
-            Course::Plain { .. } => Vec::new(),
-            Course::Scaled { verdict, .. } => {
+        match &self.sizing.outcome {
+            Outcome::Plain { .. } => Vec::new(),
+            Outcome::Scaled { verdict, .. } => {
                 let ratio = |said: &Result<Proposal, _>| said.as_ref().ok().map(|it| it.level.ratio);
                 verdict.metrics.iter().map(|said| ratio(said).filter(|ratio| ratio.is_finite())).collect()
             }

@@ -290,16 +290,16 @@ fn carried(service: &ServiceState, spec: &AutoscalerSpec) -> Option<Learned> {
 
 /// `spec` with what one replica carries as the mean that it should have, where it keeps a promise.
 fn aimed(spec: Cow<'_, AutoscalerSpec>, capacity: Option<Learned>) -> Cow<'_, AutoscalerSpec> {
-    let Some(aim) = aim_of(&spec, capacity) else { return spec };
+    let Some(target) = learned_target(&spec, capacity) else { return spec };
     let mut spec = spec.into_owned();
     if let Some(MetricSpec::Pods { average, .. }) = spec.metrics.first_mut() {
-        *average = Quantity::from_milli(aim.0);
+        *average = Quantity::from_milli(target.0);
     }
     Cow::Owned(spec)
 }
 
 /// What one replica should carry as the mean, where `spec` keeps a promise and that is known.
-pub(crate) fn aim_of(spec: &AutoscalerSpec, capacity: Option<Learned>) -> Option<Milli> {
+pub(crate) fn learned_target(spec: &AutoscalerSpec, capacity: Option<Learned>) -> Option<Milli> {
     let learned = capacity.filter(|_| spec.policy.slo().is_some())?;
     Some(Milli(i64::try_from(learned.rate.0).unwrap_or(i64::MAX).max(1)))
 }
@@ -321,7 +321,7 @@ fn views(context: PlanContext<'_>, declared: &Declared, places: &[(Ordinal, &Pla
     seen.collect()
 }
 
-/// Whether a replica is there and not to be counted on: it ends again and again, fails its liveness probe, or the proxy goes around it.
+/// Whether a replica is unstable: it exits again and again, fails its liveness probe, or the proxy has ejected it.
 fn is_unstable(context: PlanContext<'_>, (ordinal, place): (Ordinal, &Place)) -> bool {
     let is_its_loop =
         |finding: &Finding| matches!(finding, Finding::CrashLoop { ordinal: whose, .. } if *whose == ordinal);

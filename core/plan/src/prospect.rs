@@ -17,7 +17,7 @@ use crate::explainable::{ExplainableDecision, SCHEDULED};
 use crate::hypothetical::VariedLoad;
 use crate::inputs::SizeInputs;
 use crate::measured_metric::AS_MEASURED;
-use crate::sizing::Course;
+use crate::sizing::Outcome;
 
 /// Decisions of the loop that are made one after the other, each a period later; beyond them every [`STRIDE`].
 ///
@@ -121,7 +121,7 @@ impl ExplainableDecision {
     }
 
     fn is_from_load(&self) -> bool {
-        matches!(self.sizing.course, Course::Scaled { .. })
+        matches!(self.sizing.outcome, Outcome::Scaled { .. })
     }
 
     /// What the loop decides by and by if nothing else changes, as soon as it `is_met`.
@@ -148,21 +148,21 @@ impl ExplainableDecision {
 
     /// What a person, or a request, leads to at once.
     fn by_word(&self) -> Option<Prospect> {
-        let (need, inputs, what) = match &self.sizing.course {
-            Course::Plain { policy: Policy::Hold, .. } => {
+        let (need, inputs, what) = match &self.sizing.outcome {
+            Outcome::Plain { policy: Policy::Hold, .. } => {
                 (Need::Release, self.inputs.released(), "once it is released")
             }
-            Course::Plain { policy: Policy::Paused, .. } => {
+            Outcome::Plain { policy: Policy::Paused, .. } => {
                 (Need::Release, self.inputs.resumed(), "once it is resumed")
             }
-            Course::Plain { policy: Policy::ToZero, .. } if self.sizing.desired == 0 => {
+            Outcome::Plain { policy: Policy::ToZero, .. } if self.sizing.desired == 0 => {
                 (Need::Request, self.inputs.asked(), "with the next request")
             }
-            Course::Plain { policy: Policy::Off, .. } => (Need::Mode, self.inputs.followed(), "in mode on"),
-            Course::Scaled { .. } if self.inputs.declared.spec.scale.mode != ScaleMode::On => {
+            Outcome::Plain { policy: Policy::Off, .. } => (Need::Mode, self.inputs.followed(), "in mode on"),
+            Outcome::Scaled { .. } if self.inputs.declared.spec.scale.mode != ScaleMode::On => {
                 (Need::Mode, self.inputs.followed(), "in mode on")
             }
-            Course::Plain { .. } | Course::Scaled { .. } => return None,
+            Outcome::Plain { .. } | Outcome::Scaled { .. } => return None,
         };
         let other = Self::of(inputs);
         let desired = other.sizing.desired;

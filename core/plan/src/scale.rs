@@ -22,16 +22,16 @@ pub mod proposal;
 pub mod replicas;
 pub mod totals;
 
-pub mod question;
+pub mod policy_input;
 
 pub mod burst;
-pub mod promise;
+pub mod slo_first;
 pub mod step;
 pub mod tracking;
 pub mod watermarks;
 
-pub mod against;
 pub mod combine;
+pub mod combined_value;
 pub mod composite;
 pub mod fallback;
 pub mod formula;
@@ -41,11 +41,11 @@ pub mod stabilize;
 
 pub mod hpa;
 
+pub(crate) mod condition_times;
 pub mod explain;
-pub(crate) mod standing;
-mod telling;
+mod metric_words;
+mod policy_words;
 mod trace;
-mod wording;
 
 #[cfg(test)]
 mod policy_tests;

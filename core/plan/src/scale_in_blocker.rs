@@ -19,7 +19,7 @@ use model::time::Time;
 
 use crate::context::PlanContext;
 use crate::scale::hpa::Verdict;
-use crate::scale::proposal::{Basis, Proposal};
+use crate::scale::proposal::{Arithmetic, Proposal};
 
 /// A reason not to scale in.
 #[derive(Clone, Debug)]
@@ -212,13 +212,13 @@ pub(crate) fn fall(now: Time, verdict: &Verdict, levels: &mut Vec<LevelMemory>) 
 
 /// How many replicas the ratio of a metric is a mean over; 1 for a metric of the whole.
 fn measured(proposal: &Proposal) -> u32 {
-    match proposal.basis {
-        Basis::Shared { existing, .. } => existing.max(1),
-        Basis::WithinTolerance { .. }
-        | Basis::Ratio { .. }
-        | Basis::DirectionTurned { .. }
-        | Basis::AgainstRatio { .. }
-        | Basis::FromZero { .. } => proposal.census.ready.max(1),
+    match proposal.arithmetic {
+        Arithmetic::Shared { existing, .. } => existing.max(1),
+        Arithmetic::WithinTolerance { .. }
+        | Arithmetic::Ratio { .. }
+        | Arithmetic::DirectionTurned { .. }
+        | Arithmetic::AgainstRatio { .. }
+        | Arithmetic::FromZero { .. } => proposal.census.ready.max(1),
     }
 }
 

@@ -19,12 +19,12 @@ use crate::expected_load::ExpectedLoad;
 use crate::inputs::SizeInputs;
 use crate::measured_metric::{MeasuredMetric, reading};
 use crate::scale::hpa::{self, Verdict};
-use crate::scale::question::Ahead;
+use crate::scale::policy_input::ForecastFloor;
 use crate::scale::reading::{
     Gap, Members, Milli, Phase, Readiness, ReplicaView, Replicas, Sample, ScaleView,
 };
 use crate::scale_in_blocker::{self, ScaleInBlocker};
-use crate::sizing::{Course, Sizing};
+use crate::sizing::{Outcome, Sizing};
 
 /// Longest time between two decisions that is scored.
 ///
@@ -72,7 +72,7 @@ impl ShadowInputs {
             status_replicas: otherwise.count,
             members: Members::Known(&otherwise.replicas),
             warmup: inputs.observed.warmup,
-            aim: None,
+            learned_target: None,
         };
         let readings: Vec<_> = spec
             .metrics
@@ -85,7 +85,7 @@ impl ShadowInputs {
         let ahead = match &self.expected_load {
             _ if is_forecast => inputs.ahead(spec, ForecastMode::Shadow),
             Some(expected_load) => own(expected_load),
-            None => Ahead::default(),
+            None => ForecastFloor::default(),
         };
         let scaling = &mut memory.scaling;
         let verdict = hpa::reconcile_above(ahead, now, (spec, &view), &readings, scaling, &inputs.hpa);
@@ -141,7 +141,8 @@ fn score(
         };
         let (passed, is_over, is_held) = note(verdict, spec);
         memory.own.note(passed, is_over, is_held);
-        if let (Course::Scaled { verdict, .. }, Some(spec)) = (&acting.course, &inputs.declared.autoscaler) {
+        if let (Outcome::Scaled { verdict, .. }, Some(spec)) = (&acting.outcome, &inputs.declared.autoscaler)
+        {
             let (passed, is_over, is_held) = note(verdict, spec);
             memory.acting.note(passed, is_over, is_held);
         }

@@ -14,8 +14,8 @@ use model::time::Now;
 use crate::inputs::SizeInputs;
 use crate::learned::LoadFeatures;
 pub use crate::measured_metric::{MeasuredMetric, to_carry};
-use crate::scale::promise;
 use crate::scale::reading::{Milli, Replicas};
+use crate::scale::slo_first;
 
 /// A simulated service that is decided on as a real one is, with the memory of earlier decisions.
 ///
@@ -85,7 +85,7 @@ impl SimulatedService {
 
     /// What a learned policy goes by, where one replica carries `capacity`; `None` where nothing is promised, and before enough of the load was seen.
     pub fn features(&self, capacity: MilliRps) -> Option<LoadFeatures> {
-        let rises = self.memory.policy.past.rises().filter(|rises| !promise::is_new(rises))?;
+        let rises = self.memory.policy.past.rises().filter(|rises| !slo_first::is_new(rises))?;
         LoadFeatures::of(rises, Milli(i64::try_from(capacity.0).unwrap_or(i64::MAX)))
     }
 

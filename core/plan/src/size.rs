@@ -10,7 +10,7 @@ use crate::context::PlanContext;
 use crate::effective_bounds::EffectiveBounds;
 use crate::explainable::ExplainableDecision;
 use crate::inputs::SizeInputs;
-use crate::sizing::Course;
+use crate::sizing::Outcome;
 use crate::to_zero::ToZeroState;
 
 /// What was decided on the size.
@@ -56,10 +56,10 @@ fn decided(inputs: SizeInputs) -> Size {
     let scaling = asked.or_else(|| inputs.unasked());
     let (shadows, remembered) = inputs.shadow(&sizing);
     let (before, desired) = (inputs.desired, sizing.desired);
-    let writer = match sizing.course {
-        Course::Plain { .. } => Writer::Human,
-        Course::Scaled { .. } if desired < inputs.current => Writer::ScaleIn,
-        Course::Scaled { .. } => Writer::ScaleOut,
+    let writer = match sizing.outcome {
+        Outcome::Plain { .. } => Writer::Human,
+        Outcome::Scaled { .. } if desired < inputs.current => Writer::ScaleIn,
+        Outcome::Scaled { .. } => Writer::ScaleOut,
     };
     let is_asked = inputs.to_zero.is_none();
     let explainable = ExplainableDecision { inputs, sizing, shadows };

@@ -7,13 +7,13 @@ use model::reason::Reason;
 use model::resource::{AutoscalerSpec, Count, ForecastMode, ScaleMode};
 
 use crate::fit::fit;
-use crate::inputs::{SizeInputs, aim_of};
+use crate::inputs::{SizeInputs, learned_target};
 use crate::measured_metric::reading;
 use crate::mode::followed;
+use crate::scale::condition_times::note_unasked;
 use crate::scale::hpa::{self, Verdict};
-use crate::scale::question::Ahead;
+use crate::scale::policy_input::ForecastFloor;
 use crate::scale::reading::{Members, ScaleView};
-use crate::scale::standing::note_unasked;
 use crate::scale_in_blocker::{self, ScaleInBlocker};
 use crate::to_zero::ToZeroState;
 
@@ -22,7 +22,7 @@ use crate::to_zero::ToZeroState;
 pub(crate) struct Sizing {
     /// Replicas wanted from now on.
     pub(crate) desired: u32,
-    pub(crate) course: Course,
+    pub(crate) outcome: Outcome,
 }
 
 /// How a decision came about.
@@ -31,7 +31,7 @@ pub(crate) struct Sizing {
     clippy::large_enum_variant,
     reason = "one is kept for each service, and most of those that decide are large"
 )]
-pub(crate) enum Course {
+pub(crate) enum Outcome {
     /// It needed no arithmetic.
     Plain {
         policy: Policy,
@@ -120,8 +120,8 @@ impl SizeInputs {
 
     /// A size that needed no arithmetic, but for the rounding to an allowed one.
     fn allowed(&self, policy: Policy, asked: u32, reason: Reason) -> Sizing {
-        let course = Course::Plain { policy, reason, asked: Some(asked) };
-        Sizing { desired: self.fitting(asked), course }
+        let outcome = Outcome::Plain { policy, reason, asked: Some(asked) };
+        Sizing { desired: self.fitting(asked), outcome }
     }
 
     /// At least as many as are protected, within the bounds.
@@ -146,7 +146,7 @@ impl SizeInputs {
             status_replicas: observed.count,
             members: Members::Known(&observed.replicas),
             warmup: observed.warmup,
-            aim: aim_of(spec, observed.capacity),
+            learned_target: learned_target(spec, observed.capacity),
         };
         let metrics = spec.metrics.iter().zip(&observed.measured);
         let readings: Vec<_> =
@@ -165,19 +165,19 @@ impl SizeInputs {
         hpa::record(now, spec, current, desired, memory);
         verdict.note_conditions(self.now.wall, &mut memory.conditions);
         match self.declared.spec.scale.flaps {
-            Some(flaps) if desired != current && matches!(verdict.course, hpa::Course::Scaled { .. }) => {
+            Some(flaps) if desired != current && matches!(verdict.outcome, hpa::Outcome::Scaled { .. }) => {
                 scale_in_blocker::note_change(now, flaps, (current, desired), &mut memory.flaps);
             }
             Some(_) => {}
             None => memory.flaps = FlapMemory::default(),
         }
-        Sizing { desired, course: Course::Scaled { verdict, blocker } }
+        Sizing { desired, outcome: Outcome::Scaled { verdict, blocker } }
     }
 
     /// What is forecast in `mode` asks for.
-    pub(crate) fn ahead(&self, spec: &AutoscalerSpec, mode: ForecastMode) -> Ahead {
+    pub(crate) fn ahead(&self, spec: &AutoscalerSpec, mode: ForecastMode) -> ForecastFloor {
         let expected_load = self.expected_load.as_ref().filter(|expected_load| expected_load.mode == mode);
-        expected_load.map_or_else(Ahead::default, |expected_load| {
+        expected_load.map_or_else(ForecastFloor::default, |expected_load| {
             expected_load.ahead(hpa::tolerance_of(spec, &self.hpa).up)
         })
     }
@@ -210,5 +210,5 @@ impl SizeInputs {
 }
 
 fn plain(policy: Policy, desired: u32, reason: Reason) -> Sizing {
-    Sizing { desired, course: Course::Plain { policy, reason, asked: None } }
+    Sizing { desired, outcome: Outcome::Plain { policy, reason, asked: None } }
 }

@@ -201,10 +201,10 @@ fn a_fixed_size_is_said_to_depend_on_nothing_but_the_declaration() {
 
 #[test]
 fn decisions_of_one_reason_have_one_gist_whatever_was_measured() {
-    let gist = |world: &World| world.service("shop").decision.as_ref().unwrap().gist();
+    let fingerprint = |world: &World| world.service("shop").decision.as_ref().unwrap().fingerprint();
     let world = after(&World::with([shop(None)]), 35_000, seconds(3));
-    assert_eq!(gist(&world), gist(&after(&world, 36_000, seconds(2))));
-    assert_ne!(gist(&world), gist(&after(&world, 12_000, seconds(2))), "it is held now");
+    assert_eq!(fingerprint(&world), fingerprint(&after(&world, 36_000, seconds(2))));
+    assert_ne!(fingerprint(&world), fingerprint(&after(&world, 12_000, seconds(2))), "it is held now");
 }
 
 /// What a trial decides each second beside the loop, and what the loop decides.

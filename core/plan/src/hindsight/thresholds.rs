@@ -6,7 +6,7 @@ use model::resource::{AutoscalerSpec, Count, Quantity, ScalePolicy, ScaleStep, S
 use model::time::Wall;
 
 use super::{Advice, Kind, Remedy, Stretch, View, Worth, between, most};
-use crate::scale::question::target_of;
+use crate::scale::policy_input::target_of;
 use crate::scale::stabilize::Direction;
 use crate::scale::step::{applied, side};
 

@@ -177,9 +177,9 @@ fn the_same_load_on_more_or_fewer_replicas_asks_for_the_same_number() {
         spread.observed.spread_over(many);
         assert_eq!((spread.observed.count, spread.observed.replicas.len()), (many, many as usize));
         // 3.2 cores at half a core each, but for what is cut off on the way, and what is near enough.
-        let asked = match &spread.decide().0.course {
-            Course::Scaled { verdict, .. } => verdict.metrics[0].as_ref().map(|it| it.replicas).unwrap(),
-            Course::Plain { .. } => panic!("it has an autoscaler"),
+        let asked = match &spread.decide().0.outcome {
+            Outcome::Scaled { verdict, .. } => verdict.metrics[0].as_ref().map(|it| it.replicas).unwrap(),
+            Outcome::Plain { .. } => panic!("it has an autoscaler"),
         };
         assert!((6..=8).contains(&asked), "{asked} for a load spread over {many}");
     }

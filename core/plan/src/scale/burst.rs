@@ -10,13 +10,13 @@ use model::memory::{LOAD_PARTS_MAX, LOAD_PARTS_PER_PANIC, LoadMemory, LoadPart, 
 use model::resource::BurstPolicy;
 use model::time::Time;
 
-use super::combine::{Choice, Combined};
-use super::question::{Question, replicas_at_most, target_of};
+use super::combine::{Combined, DecidedBy};
+use super::policy_input::{PolicyInput, replicas_at_most, target_of};
 use super::reading::Milli;
 
-/// What the windows of a policy came to.
+/// The decision of a burst policy, with its arithmetic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Windowed {
+pub struct BurstDecision {
     /// The metric, by its place in the declaration.
     pub metric: usize,
     /// The mean load of the stable window, in the unit of the metric.
@@ -32,16 +32,16 @@ pub struct Windowed {
     /// Replicas that were ready, at least 1.
     pub ready: u32,
     /// How the number came about.
-    pub course: WindowCourse,
+    pub outcome: BurstOutcome,
 }
 
-/// How the number of a [`Windowed`] came about.
+/// How the number of a [`BurstDecision`] came about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WindowCourse {
+pub enum BurstOutcome {
     /// As the stable window asks.
     Stable {
-        /// Replicas besides, in place of those that cannot be counted on; 0 when no more are asked for.
-        besides: u32,
+        /// Replicas in place of unstable ones; 0 when no more are asked for.
+        replacements: u32,
     },
     /// The stable window asks for a number that is near enough.
     Near,
@@ -60,23 +60,23 @@ pub enum WindowCourse {
         until: Time,
         /// The most replicas that it has asked for.
         peak: u32,
-        /// Replicas besides, in place of those that cannot be counted on.
-        besides: u32,
+        /// Replicas in place of unstable ones.
+        replacements: u32,
     },
 }
 
 /// Decides by windows; notes in `memory` the load of now.
-pub(super) fn choose(policy: &BurstPolicy, question: &Question<'_>, memory: &mut PolicyMemory) -> Combined {
-    let (now, current) = (question.now, question.current);
-    let (metric, proposal) = question.only_metric();
-    let (Some(proposal), Some(spec)) = (proposal, question.spec.metrics.get(metric)) else {
+pub(super) fn choose(policy: &BurstPolicy, input: &PolicyInput<'_>, memory: &mut PolicyMemory) -> Combined {
+    let (now, current) = (input.now, input.current);
+    let (metric, proposal) = input.only_metric();
+    let (Some(proposal), Some(spec)) = (proposal, input.spec.metrics.get(metric)) else {
         return Combined::Held { invalid: metric, asked: None };
     };
     let mut load = match std::mem::take(&mut memory.past) {
         Past::Load(load) => load,
         Past::None | Past::Asking(_) | Past::Evaluations(_) | Past::Rises(_) => LoadMemory::default(),
     };
-    let carried = i64::try_from(question.load(metric, proposal)).unwrap_or(i64::MAX);
+    let carried = i64::try_from(input.load(metric, proposal)).unwrap_or(i64::MAX);
     note(&mut load, now, Milli(carried), policy);
     let (stable, panic) = (
         mean(&load, now, policy.stable_window.as_duration()),
@@ -85,22 +85,25 @@ pub(super) fn choose(policy: &BurstPolicy, question: &Question<'_>, memory: &mut
     let each = target_of(spec);
     let asks = |mean: Milli| replicas_at_most(i128::from(mean.0), each);
     let (stable_asks, panic_asks) = (asks(stable), asks(panic));
-    let ready = question.serving().max(1);
+    let ready = input.serving().max(1);
     // By the load itself, where Knative rounds it up to replicas first: a third one is no burst of two.
     let due = i128::from(policy.panic_threshold_percent) * i128::from(each.0) * i128::from(ready);
     let is_over = i128::from(panic.0) * 100 >= due;
     load.panic = panicking(load.panic, now, (is_over, stable_asks.max(panic_asks)), policy);
-    let (replicas, course) = match load.panic {
+    let (replicas, outcome) = match load.panic {
         Some(Panic { since, over, peak }) => {
             let until = over + policy.stable_window.as_duration();
-            let besides = question.besides(f64::from(peak) / f64::from(ready));
-            (peak.saturating_add(besides).max(current), WindowCourse::Panic { since, until, peak, besides })
+            let replacements = input.replacements(f64::from(peak) / f64::from(ready));
+            (
+                peak.saturating_add(replacements).max(current),
+                BurstOutcome::Panic { since, until, peak, replacements },
+            )
         }
-        None => calm(policy, question, &load, (stable, each)),
+        None => calm(policy, input, &load, (stable, each)),
     };
     memory.past = Past::Load(load);
-    let windowed = Windowed { metric, stable, stable_asks, panic, panic_asks, each, ready, course };
-    Combined::Chosen { replicas, choice: Choice::Burst(windowed) }
+    let decision = BurstDecision { metric, stable, stable_asks, panic, panic_asks, each, ready, outcome };
+    Combined::Chosen { replicas, decided_by: DecidedBy::Burst(decision) }
 }
 
 /// Adds the load of now, and forgets what has left the stable window.
@@ -156,24 +159,24 @@ fn panicking(
 /// What the stable window alone asks for, as far as it may.
 fn calm(
     policy: &BurstPolicy,
-    question: &Question<'_>,
+    input: &PolicyInput<'_>,
     memory: &LoadMemory,
     (mean, each): (Milli, Milli),
-) -> (u32, WindowCourse) {
-    let (now, current) = (question.now, question.current);
-    let ratio = mean.0 as f64 / (each.0 as f64 * f64::from(question.stable(current)));
-    let besides = question.besides(ratio);
-    let asked = replicas_at_most(i128::from(mean.0), each).saturating_add(besides);
+) -> (u32, BurstOutcome) {
+    let (now, current) = (input.now, input.current);
+    let ratio = mean.0 as f64 / (each.0 as f64 * f64::from(input.stable(current)));
+    let replacements = input.replacements(ratio);
+    let asked = replicas_at_most(i128::from(mean.0), each).saturating_add(replacements);
     let until = memory.since + policy.stable_window.as_duration();
-    let (_, proposal) = question.only_metric();
+    let (_, proposal) = input.only_metric();
     let is_partial = proposal.is_some_and(|proposal| proposal.census.missing() > 0);
-    if current > 0 && question.tolerance.includes(ratio) {
-        (current, WindowCourse::Near)
+    if current > 0 && input.tolerance.includes(ratio) {
+        (current, BurstOutcome::Near)
     } else if asked < current && is_partial {
-        (current, WindowCourse::Partial)
+        (current, BurstOutcome::Partial)
     } else if asked < current && now < until {
-        (current, WindowCourse::Short { until })
+        (current, BurstOutcome::Short { until })
     } else {
-        (asked, WindowCourse::Stable { besides })
+        (asked, BurstOutcome::Stable { replacements })
     }
 }

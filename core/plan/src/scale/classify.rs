@@ -10,12 +10,12 @@ use super::reading::{Gap, Milli, Phase, ReplicaView, Sample, Samples};
 
 /// How one replica enters a metric's arithmetic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Standing {
-    /// It is on its way out: not at all.
+pub enum SampleClass {
+    /// It is being removed: not at all.
     Ignored,
-    /// It cannot be counted on: with nothing that it uses, and not as one of those that carry the load.
+    /// It is unstable: with nothing that it uses, and not as one of those that carry the load.
     Unstable,
-    /// It is not at work yet, so what it uses says nothing: nothing, and on a rise zero.
+    /// It is still starting, so its sample does not count: not at all, and on a rise as zero.
     Unready,
     /// It ought to be measured and is not: what is assumed goes against the direction of the change.
     Missing(Gap),
@@ -48,16 +48,16 @@ pub enum Warmup {
     },
 }
 
-/// How many replicas stand how.
+/// The number of replicas of each class.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Census {
     /// Counted with their samples.
     pub ready: u32,
-    /// Not at work yet.
+    /// Still starting.
     pub unready: u32,
-    /// On their way out.
+    /// Being removed.
     pub ignored: u32,
-    /// Not to be counted on.
+    /// Unstable.
     pub unstable: u32,
     /// Without a sample.
     pub absent: u32,
@@ -69,7 +69,7 @@ pub struct Census {
     pub strangers: u32,
 }
 
-impl Standing {
+impl SampleClass {
     /// How `replica` stands with the sample that there is of it; the first rule that fits decides.
     // Asked once for each replica and metric: of a call and a copy of the sample a third of a decision would be made.
     #[inline]
@@ -128,17 +128,17 @@ impl Warmup {
     }
 }
 
-/// Each replica's standing, in their order.
-pub fn standings<'a>(
+/// The class of each replica, in their order.
+pub fn sample_classes<'a>(
     replicas: &'a [ReplicaView],
     samples: &Samples<'a>,
     warmup: Warmup,
-) -> impl Iterator<Item = Standing> + use<'a> {
+) -> impl Iterator<Item = SampleClass> + use<'a> {
     let by_replica = samples.by_replica;
     replicas.iter().enumerate().map(move |(index, replica)| {
         let sample =
             by_replica.get(index).map_or(Err(Gap::Absent), |known| known.as_ref().map_err(|gap| *gap));
-        Standing::of(replica, sample, warmup)
+        SampleClass::of(replica, sample, warmup)
     })
 }
 
@@ -150,7 +150,7 @@ pub fn serving_count(replicas: &[ReplicaView], warmup: Warmup) -> u32 {
     u32::try_from(serving.count()).unwrap_or(u32::MAX)
 }
 
-/// Replicas that are there and not to be counted on.
+/// Replicas that are unstable.
 pub fn unstable_count(replicas: &[ReplicaView]) -> u32 {
     let unstable = replicas.iter().filter(|replica| !replica.leaving && replica.phase == Phase::Unstable);
     u32::try_from(unstable.count()).unwrap_or(u32::MAX)
@@ -163,15 +163,15 @@ impl Census {
     }
 
     /// Counts one more replica.
-    pub fn count(&mut self, standing: Standing) {
-        *match standing {
-            Standing::Ignored => &mut self.ignored,
-            Standing::Unstable => &mut self.unstable,
-            Standing::Unready => &mut self.unready,
-            Standing::Missing(Gap::Absent) => &mut self.absent,
-            Standing::Missing(Gap::Stale) => &mut self.stale,
-            Standing::Missing(Gap::Failed) => &mut self.failed,
-            Standing::Ready(_) => &mut self.ready,
+    pub fn count(&mut self, class: SampleClass) {
+        *match class {
+            SampleClass::Ignored => &mut self.ignored,
+            SampleClass::Unstable => &mut self.unstable,
+            SampleClass::Unready => &mut self.unready,
+            SampleClass::Missing(Gap::Absent) => &mut self.absent,
+            SampleClass::Missing(Gap::Stale) => &mut self.stale,
+            SampleClass::Missing(Gap::Failed) => &mut self.failed,
+            SampleClass::Ready(_) => &mut self.ready,
         } += 1;
     }
 }

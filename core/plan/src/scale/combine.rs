@@ -3,15 +3,15 @@
 use model::memory::PolicyMemory;
 use model::resource::ScalePolicy;
 
-use super::against::NoNumber;
-use super::burst::{self, Windowed};
-use super::composite::{self, Composed};
-use super::formula::{self, Computed};
-use super::promise::{self, Promised};
-use super::question::Question;
-use super::step::{self, Stepped};
-use super::tracking::{self, Tracked};
-use super::watermarks::{self, Marked};
+use super::burst::{self, BurstDecision};
+use super::combined_value::NoNumber;
+use super::composite::{self, CompositeLoad};
+use super::formula::{self, FormulaValue};
+use super::policy_input::PolicyInput;
+use super::slo_first::{self, SloDecision};
+use super::step::{self, StepDecision};
+use super::tracking::{self, TrackingDecision};
+use super::watermarks::{self, WatermarkDecision};
 
 /// What the metrics of an autoscaler come to.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -20,8 +20,8 @@ pub enum Combined {
     Chosen {
         /// The number.
         replicas: u32,
-        /// What gave it.
-        choice: Choice,
+        /// What determined it.
+        decided_by: DecidedBy,
     },
     /// No number: no metric is valid, or some are not and the others would scale in.
     Held {
@@ -34,9 +34,9 @@ pub enum Combined {
     Unanswered(NoNumber),
 }
 
-/// What gave a number. Metrics are named by their place in the declaration.
+/// What determined a number. Metrics are named by their place in the declaration.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Choice {
+pub enum DecidedBy {
     /// The largest proposal; the first of equals.
     Largest {
         /// Whose it is.
@@ -55,51 +55,51 @@ pub enum Choice {
         against: usize,
     },
     /// Steps over one metric.
-    Step(Stepped),
+    Step(StepDecision),
     /// Watermarks of one metric.
-    Watermarks(Marked),
+    Watermarks(WatermarkDecision),
     /// The largest proposal, followed with care.
-    Tracking(Tracked),
+    Tracking(TrackingDecision),
     /// Windows over one metric.
-    Burst(Windowed),
+    Burst(BurstDecision),
     /// A formula over several.
-    Formula(Computed),
+    Formula(FormulaValue),
     /// A weighted mean of all.
-    Composite(Composed),
-    /// What a promise takes.
-    Promise(Promised),
+    Composite(CompositeLoad),
+    /// What an SLO requires.
+    Slo(SloDecision),
 }
 
-impl Choice {
-    /// The metric that gave the number, or would have; `None` where several did together.
+impl DecidedBy {
+    /// The metric that determined the number, or would have; `None` where several did together.
     pub fn metric(self) -> Option<usize> {
         match self {
             Self::Formula(_) | Self::Composite(_) => None,
-            Self::Promise(_) => Some(0),
+            Self::Slo(_) => Some(0),
             Self::Largest { metric }
             | Self::Agreed { metric }
             | Self::Divided { metric, .. }
-            | Self::Step(Stepped { metric, .. })
-            | Self::Watermarks(Marked { metric, .. })
-            | Self::Tracking(Tracked { metric, .. })
-            | Self::Burst(Windowed { metric, .. }) => Some(metric),
+            | Self::Step(StepDecision { metric, .. })
+            | Self::Watermarks(WatermarkDecision { metric, .. })
+            | Self::Tracking(TrackingDecision { metric, .. })
+            | Self::Burst(BurstDecision { metric, .. }) => Some(metric),
         }
     }
 }
 
 /// Combines what the metrics say, in their order, as the policy has it. Policies that look back note in `memory` what is so now.
-pub fn combine(question: &Question<'_>, memory: &mut PolicyMemory) -> Combined {
-    let current = question.current;
-    match &question.spec.policy {
-        ScalePolicy::Hpa => largest(question.asked(), current),
-        ScalePolicy::Unanimous => unanimous(question.asked(), current),
-        ScalePolicy::Step(policy) => step::choose(policy, question, memory),
-        ScalePolicy::Watermarks(policy) => watermarks::choose(policy, question, memory),
-        ScalePolicy::TargetTracking(policy) => tracking::choose(*policy, question, memory),
-        ScalePolicy::Burst(policy) => burst::choose(policy, question, memory),
-        ScalePolicy::Formula(policy) => formula::choose(policy, question),
-        ScalePolicy::Composite(policy) => composite::choose(policy, question),
-        ScalePolicy::Slo(slo) => promise::choose(slo, question, memory),
+pub fn combine(input: &PolicyInput<'_>, memory: &mut PolicyMemory) -> Combined {
+    let current = input.current;
+    match &input.spec.policy {
+        ScalePolicy::Hpa => largest(input.asked(), current),
+        ScalePolicy::Unanimous => unanimous(input.asked(), current),
+        ScalePolicy::Step(policy) => step::choose(policy, input, memory),
+        ScalePolicy::Watermarks(policy) => watermarks::choose(policy, input, memory),
+        ScalePolicy::TargetTracking(policy) => tracking::choose(*policy, input, memory),
+        ScalePolicy::Burst(policy) => burst::choose(policy, input, memory),
+        ScalePolicy::Formula(policy) => formula::choose(policy, input),
+        ScalePolicy::Composite(policy) => composite::choose(policy, input),
+        ScalePolicy::Slo(slo) => slo_first::choose(slo, input, memory),
     }
 }
 
@@ -123,7 +123,7 @@ pub(super) fn largest(asked: impl Iterator<Item = Option<u32>>, current: u32) ->
             Combined::Held { invalid, asked: Some(replicas) }
         }
         (Some((replicas, metric)), Some(_) | None) => {
-            Combined::Chosen { replicas, choice: Choice::Largest { metric } }
+            Combined::Chosen { replicas, decided_by: DecidedBy::Largest { metric } }
         }
         (None, invalid) => Combined::Held { invalid: invalid.unwrap_or(0), asked: None },
     }
@@ -141,18 +141,18 @@ fn unanimous(each: impl Iterator<Item = Option<u32>>, current: u32) -> Combined 
     let way = |replicas: u32| replicas.cmp(&current);
     let Some(first) = asked.iter().position(|replicas| way(*replicas).is_ne()) else {
         return match asked.first() {
-            Some(_) => Combined::Chosen { replicas: current, choice: Choice::Agreed { metric: 0 } },
+            Some(_) => Combined::Chosen { replicas: current, decided_by: DecidedBy::Agreed { metric: 0 } },
             None => Combined::Held { invalid: 0, asked: None },
         };
     };
     if let Some(against) = asked.iter().position(|replicas| way(*replicas) != way(asked[first])) {
-        let choice = Choice::Divided { metric: first, against };
-        return Combined::Chosen { replicas: current, choice };
+        let decided_by = DecidedBy::Divided { metric: first, against };
+        return Combined::Chosen { replicas: current, decided_by };
     }
     let distance = |(_, replicas): &(usize, &u32)| replicas.abs_diff(current);
     let (metric, replicas) =
         asked.iter().enumerate().min_by_key(distance).expect("one has asked for a change");
-    Combined::Chosen { replicas: *replicas, choice: Choice::Agreed { metric } }
+    Combined::Chosen { replicas: *replicas, decided_by: DecidedBy::Agreed { metric } }
 }
 
 #[cfg(test)]
@@ -165,21 +165,21 @@ mod tests {
 
     #[test]
     fn all_must_ask_for_more_and_the_least_of_it_wins() {
-        let chosen = Combined::Chosen { replicas: 6, choice: Choice::Agreed { metric: 1 } };
+        let chosen = Combined::Chosen { replicas: 6, decided_by: DecidedBy::Agreed { metric: 1 } };
         assert_eq!(agreed([9, 6, 7]), chosen);
     }
 
     #[test]
     fn all_must_ask_for_fewer_and_the_least_change_wins() {
-        let chosen = Combined::Chosen { replicas: 4, choice: Choice::Agreed { metric: 0 } };
+        let chosen = Combined::Chosen { replicas: 4, decided_by: DecidedBy::Agreed { metric: 0 } };
         assert_eq!(agreed([4, 2]), chosen);
     }
 
     #[test]
     fn while_they_disagree_the_number_stays() {
         for (asked, metric, against) in [([9, 2], 0, 1), ([9, 5], 0, 1), ([5, 4], 1, 0)] {
-            let choice = Choice::Divided { metric, against };
-            assert_eq!(agreed(asked), Combined::Chosen { replicas: 5, choice });
+            let decided_by = DecidedBy::Divided { metric, against };
+            assert_eq!(agreed(asked), Combined::Chosen { replicas: 5, decided_by });
         }
     }
 

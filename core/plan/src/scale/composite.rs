@@ -3,19 +3,19 @@
 use model::decision::MetricVerdict;
 use model::resource::{AutoscalerSpec, CompositePolicy, FormulaTarget, MetricSpec};
 
-use super::against::{Against, Reckoning, reckon};
-use super::combine::{Choice, Combined};
+use super::combine::{Combined, DecidedBy};
+use super::combined_value::{CombinedArithmetic, ComparedTo, replicas_for_value};
+use super::metric_words::{combined_arithmetic, figure};
+use super::policy_input::PolicyInput;
 use super::proposal::{MetricFault, Proposal};
-use super::question::Question;
-use super::wording::{figure, reckoned};
 
-/// What the load came to.
+/// The composite load, with its arithmetic.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Composed {
+pub struct CompositeLoad {
     /// The weighted mean; 1 is what it should be.
     pub load: f64,
     /// What follows from it.
-    pub reckoning: Reckoning,
+    pub arithmetic: CombinedArithmetic,
     /// The first metric that is missing, and was taken for 0.
     pub missing: Option<usize>,
 }
@@ -24,21 +24,22 @@ pub struct Composed {
 ///
 /// What is missing is taken for idle: when the others ask for more all the same, that is followed; anything else holds the number, as partial
 /// data never scales in.
-pub(super) fn choose(policy: &CompositePolicy, question: &Question<'_>) -> Combined {
-    let counted = || parts(policy, question.spec, question.metrics).filter(|part| part.weight > 0.0);
+pub(super) fn choose(policy: &CompositePolicy, input: &PolicyInput<'_>) -> Combined {
+    let counted = || parts(policy, input.spec, input.metrics).filter(|part| part.weight > 0.0);
     let weights: f64 = counted().map(|part| part.weight).sum();
     let load = counted().map(|part| part.weight * part.ratio.unwrap_or(0.0)).sum::<f64>() / weights;
     let missing = counted().find(|part| part.ratio.is_none()).map(|part| part.place);
-    let places = question.spec.metrics.iter().enumerate();
+    let places = input.spec.metrics.iter().enumerate();
     let places =
         places.filter(|(_, metric)| policy.weight(metric.name()).milli() > 0).map(|(place, _)| place);
-    match (reckon(load, Against::Target(1.0, FormulaTarget::Value), &places, question), missing) {
-        (Ok((replicas, _)), Some(invalid)) if replicas <= question.current => {
-            Combined::Held { invalid, asked: Some(replicas).filter(|asked| *asked < question.current) }
+    match (replicas_for_value(load, ComparedTo::Target(1.0, FormulaTarget::Value), &places, input), missing) {
+        (Ok((replicas, _)), Some(invalid)) if replicas <= input.current => {
+            Combined::Held { invalid, asked: Some(replicas).filter(|asked| *asked < input.current) }
         }
-        (Ok((replicas, reckoning)), missing) => {
-            Combined::Chosen { replicas, choice: Choice::Composite(Composed { load, reckoning, missing }) }
-        }
+        (Ok((replicas, arithmetic)), missing) => Combined::Chosen {
+            replicas,
+            decided_by: DecidedBy::Composite(CompositeLoad { load, arithmetic, missing }),
+        },
         (Err(_), Some(invalid)) => Combined::Held { invalid, asked: None },
         (Err(why), None) => Combined::Unanswered(why),
     }
@@ -70,7 +71,7 @@ pub(super) fn told(
     policy: &CompositePolicy,
     spec: &AutoscalerSpec,
     said: &[Result<Proposal, MetricFault>],
-    composed: Composed,
+    composed: CompositeLoad,
     asked: u32,
 ) -> String {
     let counted: Vec<Part<'_>> = parts(policy, spec, said).filter(|part| part.weight > 0.0).collect();
@@ -81,8 +82,8 @@ pub(super) fn told(
     };
     let sum: Vec<String> = counted.iter().map(part).collect();
     let (load, weights) = (figure(composed.load), figure(weights));
-    let reckoned = reckoned(spec, said, composed.reckoning, asked);
-    format!("the load is ({}) / {weights} = {load}: {reckoned}", sum.join(" + "))
+    let combined_arithmetic = combined_arithmetic(spec, said, composed.arithmetic, asked);
+    format!("the load is ({}) / {weights} = {load}: {combined_arithmetic}", sum.join(" + "))
 }
 
 /// What each metric said, where a mean puts them together: by itself none of them asks for anything.
@@ -106,7 +107,7 @@ pub(super) fn put_together(policy: &CompositePolicy, spec: &AutoscalerSpec, verd
 }
 
 /// The load, as if it were one more metric.
-pub(super) fn verdict(composed: Option<(Composed, u32)>, note: String) -> MetricVerdict {
+pub(super) fn verdict(composed: Option<(CompositeLoad, u32)>, note: String) -> MetricVerdict {
     MetricVerdict {
         name: "composite load".into(),
         current: composed

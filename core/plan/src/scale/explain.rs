@@ -14,24 +14,24 @@ use model::resource::{
 };
 use model::time::{Now, Time};
 
-use super::against::NoNumber;
-use super::combine::Choice;
+use super::combine::DecidedBy;
+use super::combined_value::NoNumber;
 use super::composite;
-use super::fallback::FallenBack;
+use super::fallback::ActiveFallback;
 use super::formula;
-use super::hpa::{Course, Verdict};
-use super::limit::{Cap, Limited, Rate};
+use super::hpa::{Outcome, Verdict};
+use super::limit::{Limited, LimitedBy, Rate};
+use super::metric_words::{MetricName, asks, combined_arithmetic, metric_verdict, name_at};
+use super::policy_words::{compared_to, told};
 use super::proposal::MetricFault;
 use super::reading::{SelectorFault, Unavailable};
 use super::stabilize::{Direction, Stabilized};
-use super::telling::{aim, told};
-use super::wording::{Named, asks, metric_verdict, name_at, reckoned};
 
-/// What became of a verdict that changes the number of replicas.
+/// Whether the change of a verdict was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Carried {
+pub enum RescaleResult {
     /// The change was made; also for verdicts without a change.
-    Out,
+    Done,
     /// The change could not be made, and why.
     Failed(Arc<str>),
 }
@@ -49,7 +49,7 @@ impl Verdict {
             tolerance: None,
             limits: self.limits(at.time),
             evidence: Vec::new(),
-            conditions: self.conditions(spec, &Carried::Out),
+            conditions: self.conditions(spec, &RescaleResult::Done),
             guard: None,
             summary: self.summary(spec).into(),
             shadows: Vec::new(),
@@ -93,8 +93,8 @@ impl Verdict {
     /// What the formula came to, as if it were one more metric.
     fn formula_verdict(&self, policy: &FormulaPolicy, spec: &AutoscalerSpec) -> MetricVerdict {
         match self.came_to() {
-            Ok((Choice::Formula(computed), number)) => {
-                let note = reckoned(spec, &self.metrics, computed.reckoning, number);
+            Ok((DecidedBy::Formula(computed), number)) => {
+                let note = combined_arithmetic(spec, &self.metrics, computed.arithmetic, number);
                 formula::verdict(policy, Some((computed, number)), note)
             }
             Err(Some(why)) => formula::verdict(policy, None, why.to_string()),
@@ -107,7 +107,7 @@ impl Verdict {
     /// The load, as if it were one more metric.
     fn composite_verdict(&self, policy: &CompositePolicy, spec: &AutoscalerSpec) -> MetricVerdict {
         match self.came_to() {
-            Ok((Choice::Composite(composed), number)) => {
+            Ok((DecidedBy::Composite(composed), number)) => {
                 let note = composite::told(policy, spec, &self.metrics, composed, number);
                 composite::verdict(Some((composed, number)), note)
             }
@@ -117,18 +117,18 @@ impl Verdict {
     }
 
     /// What the policy chose and the number that it gave, before the load ahead raised it; else why it gave none, where that has a name.
-    fn came_to(&self) -> Result<(Choice, u32), Option<NoNumber>> {
-        match self.course {
-            Course::Scaled { choice, raised_from, stabilized, .. } => {
-                Ok((choice, raised_from.unwrap_or(stabilized.proposal)))
+    fn came_to(&self) -> Result<(DecidedBy, u32), Option<NoNumber>> {
+        match self.outcome {
+            Outcome::Scaled { decided_by, raised_from, stabilized, .. } => {
+                Ok((decided_by, raised_from.unwrap_or(stabilized.proposal)))
             }
-            Course::Unanswered(why) => Err(Some(why)),
-            Course::Unreadable
-            | Course::Off
-            | Course::AboveMax(_)
-            | Course::BelowMin(_)
-            | Course::NoMembers(_)
-            | Course::Held { .. } => Err(None),
+            Outcome::Unanswered(why) => Err(Some(why)),
+            Outcome::Unreadable
+            | Outcome::Off
+            | Outcome::AboveMax(_)
+            | Outcome::BelowMin(_)
+            | Outcome::NoMembers(_)
+            | Outcome::Held { .. } => Err(None),
         }
     }
 
@@ -139,12 +139,12 @@ impl Verdict {
         if place != only {
             let note = format!("it has no effect: the policy uses {} only", name_at(spec, only));
             (verdict.ratio, verdict.proposal, verdict.note) = (None, None, note.into());
-        } else if let Course::Scaled { choice, raised_from, stabilized, .. } = self.course {
+        } else if let Outcome::Scaled { decided_by, raised_from, stabilized, .. } = self.outcome {
             let number = raised_from.unwrap_or(stabilized.proposal);
             verdict.proposal = Some(number);
-            verdict.note = self.asked(spec, choice, number).into();
-            if let Some(aim) = spec.metrics.get(only).and_then(|metric| aim(spec, metric)) {
-                (verdict.ratio, verdict.target) = (None, aim.into());
+            verdict.note = self.asked(spec, decided_by, number).into();
+            if let Some(target) = spec.metrics.get(only).and_then(|metric| compared_to(spec, metric)) {
+                (verdict.ratio, verdict.target) = (None, target.into());
             }
         }
         verdict
@@ -152,15 +152,15 @@ impl Verdict {
 
     /// The number that the metrics gave and the one that the load ahead asks for, where that is more.
     pub(crate) fn raised(&self) -> Option<(u32, u32)> {
-        match self.course {
-            Course::Scaled { raised_from, stabilized, .. } => Some((raised_from?, stabilized.proposal)),
-            Course::Unreadable
-            | Course::Off
-            | Course::AboveMax(_)
-            | Course::BelowMin(_)
-            | Course::NoMembers(_)
-            | Course::Held { .. }
-            | Course::Unanswered(_) => None,
+        match self.outcome {
+            Outcome::Scaled { raised_from, stabilized, .. } => Some((raised_from?, stabilized.proposal)),
+            Outcome::Unreadable
+            | Outcome::Off
+            | Outcome::AboveMax(_)
+            | Outcome::BelowMin(_)
+            | Outcome::NoMembers(_)
+            | Outcome::Held { .. }
+            | Outcome::Unanswered(_) => None,
         }
     }
 
@@ -168,19 +168,19 @@ impl Verdict {
     pub fn limits(&self, now: Time) -> Vec<Limit> {
         let clamp =
             |name, note: String| Limit { name, from: self.previous, to: self.desired, note: note.into() };
-        match &self.course {
-            Course::Unreadable
-            | Course::Off
-            | Course::NoMembers(_)
-            | Course::Held { .. }
-            | Course::Unanswered(_) => Vec::new(),
-            Course::AboveMax(bounds) => {
+        match &self.outcome {
+            Outcome::Unreadable
+            | Outcome::Off
+            | Outcome::NoMembers(_)
+            | Outcome::Held { .. }
+            | Outcome::Unanswered(_) => Vec::new(),
+            Outcome::AboveMax(bounds) => {
                 vec![clamp("TooManyReplicas", at_most(bounds.max))]
             }
-            Course::BelowMin(bounds) => {
+            Outcome::BelowMin(bounds) => {
                 vec![clamp("TooFewReplicas", at_least(bounds.min))]
             }
-            Course::Scaled { stabilized, limited, choice: _, raised_from: _ } => {
+            Outcome::Scaled { stabilized, limited, decided_by: _, raised_from: _ } => {
                 stabilized.limit(now).into_iter().chain(limited.limit()).collect()
             }
         }
@@ -189,27 +189,27 @@ impl Verdict {
     /// Kubernetes' conditions of a HorizontalPodAutoscaler, without their times.
     ///
     /// [`Self::claims`] says the same without words.
-    pub fn conditions(&self, spec: &AutoscalerSpec, carried: &Carried) -> Vec<Condition> {
-        let mut conditions = vec![self.able_to_scale(carried)];
-        match &self.course {
-            Course::Unreadable | Course::AboveMax(_) | Course::BelowMin(_) => {}
-            Course::Off => conditions.push(condition(
+    pub fn conditions(&self, spec: &AutoscalerSpec, rescale: &RescaleResult) -> Vec<Condition> {
+        let mut conditions = vec![self.able_to_scale(rescale)];
+        match &self.outcome {
+            Outcome::Unreadable | Outcome::AboveMax(_) | Outcome::BelowMin(_) => {}
+            Outcome::Off => conditions.push(condition(
                 ConditionKind::ScalingActive,
                 false,
                 "ScalingDisabled",
                 "the target was set to zero replicas, which turns autoscaling off until it is set to another number",
             )),
-            Course::NoMembers(fault) => {
+            Outcome::NoMembers(fault) => {
                 let reason = fault.reason();
                 conditions.push(condition(ConditionKind::ScalingActive, false, reason, fault.to_string()));
             }
-            Course::Held { invalid, asked: _ } => conditions.push(self.inactive(spec, *invalid)),
-            Course::Unanswered(why) => {
+            Outcome::Held { invalid, asked: _ } => conditions.push(self.inactive(spec, *invalid)),
+            Outcome::Unanswered(why) => {
                 let message = formula::unanswered(spec, *why);
                 conditions.push(condition(ConditionKind::ScalingActive, false, "FormulaUndefined", message));
             }
-            Course::Scaled { choice, limited, stabilized: _, raised_from: _ } => {
-                let message = gave(spec, *choice);
+            Outcome::Scaled { decided_by, limited, stabilized: _, raised_from: _ } => {
+                let message = gave(spec, *decided_by);
                 conditions.push(condition(ConditionKind::ScalingActive, true, "ValidMetricFound", message));
                 conditions.push(limited.condition());
             }
@@ -230,29 +230,29 @@ impl Verdict {
         conditions
     }
 
-    fn able_to_scale(&self, carried: &Carried) -> Condition {
-        let (holds, reason, message): (_, _, Arc<str>) = match (&self.course, carried) {
-            (Course::Unreadable, _) => (false, "FailedGetScale", "the target could not be read".into()),
-            (_, Carried::Failed(why)) if self.is_rescale() => {
+    fn able_to_scale(&self, rescale: &RescaleResult) -> Condition {
+        let (holds, reason, message): (_, _, Arc<str>) = match (&self.outcome, rescale) {
+            (Outcome::Unreadable, _) => (false, "FailedGetScale", "the target could not be read".into()),
+            (_, RescaleResult::Failed(why)) if self.is_rescale() => {
                 let message = format!("setting {} failed: {why}", Replicas(self.desired));
                 (false, "FailedUpdateScale", message.into())
             }
-            (_, Carried::Out) if self.is_rescale() => (
+            (_, RescaleResult::Done) if self.is_rescale() => (
                 true,
                 "SucceededRescale",
                 format!("the number of replicas was set to {}", self.desired).into(),
             ),
-            (Course::Scaled { stabilized, .. }, _) => match stabilized.held {
+            (Outcome::Scaled { stabilized, .. }, _) => match stabilized.held {
                 None => (true, "ReadyForNewScale", "the number of replicas is as recommended".into()),
                 Some(held) => (true, held.direction.stabilized(), stabilized.note().into()),
             },
             (
-                Course::Off
-                | Course::AboveMax(_)
-                | Course::BelowMin(_)
-                | Course::NoMembers(_)
-                | Course::Held { .. }
-                | Course::Unanswered(_),
+                Outcome::Off
+                | Outcome::AboveMax(_)
+                | Outcome::BelowMin(_)
+                | Outcome::NoMembers(_)
+                | Outcome::Held { .. }
+                | Outcome::Unanswered(_),
                 _,
             ) => (true, "SucceededGetScale", TARGET_READ.into()),
         };
@@ -269,27 +269,27 @@ impl Verdict {
                 "there is no metric",
             );
         };
-        let message = format!("{}: {fault}", Named(metric));
+        let message = format!("{}: {fault}", MetricName(metric));
         condition(ConditionKind::ScalingActive, false, failure_reason(metric, fault), message)
     }
 
     /// The verdict in one sentence.
     pub fn summary(&self, spec: &AutoscalerSpec) -> String {
         let Self { previous, desired, .. } = self;
-        match &self.course {
-            Course::Unreadable => format!("stays at {desired}: the target could not be read"),
-            Course::Off => "stays at 0: it was set to zero, which turns autoscaling off".to_owned(),
-            Course::AboveMax(bounds) => {
+        match &self.outcome {
+            Outcome::Unreadable => format!("stays at {desired}: the target could not be read"),
+            Outcome::Off => "stays at 0: it was set to zero, which turns autoscaling off".to_owned(),
+            Outcome::AboveMax(bounds) => {
                 format!("from {previous} to {desired}: {}", at_most(bounds.max))
             }
-            Course::BelowMin(bounds) => {
+            Outcome::BelowMin(bounds) => {
                 format!("from {previous} to {desired}: {}", at_least(bounds.min))
             }
-            Course::NoMembers(fault) => format!("stays at {desired}: {fault}"),
-            Course::Held { invalid, asked } => self.held_summary(spec, *invalid, *asked),
-            Course::Unanswered(why) => format!("stays at {desired}: {}", formula::unanswered(spec, *why)),
-            Course::Scaled { choice, raised_from, stabilized, limited } => {
-                let asks = self.asked(spec, *choice, raised_from.unwrap_or(stabilized.proposal));
+            Outcome::NoMembers(fault) => format!("stays at {desired}: {fault}"),
+            Outcome::Held { invalid, asked } => self.held_summary(spec, *invalid, *asked),
+            Outcome::Unanswered(why) => format!("stays at {desired}: {}", formula::unanswered(spec, *why)),
+            Outcome::Scaled { decided_by, raised_from, stabilized, limited } => {
+                let asks = self.asked(spec, *decided_by, raised_from.unwrap_or(stabilized.proposal));
                 let ahead = raised_from.map(|from| {
                     format!("raised from {from} to {} for the forecast load", stabilized.proposal)
                 });
@@ -306,23 +306,23 @@ impl Verdict {
     }
 
     /// What gave the `number`, with its arithmetic.
-    fn asked(&self, spec: &AutoscalerSpec, choice: Choice, number: u32) -> String {
+    fn asked(&self, spec: &AutoscalerSpec, decided_by: DecidedBy, number: u32) -> String {
         let of = |index: usize| self.asks(spec, index);
-        let chosen = || choice.metric().map(of).unwrap_or_default();
-        if let Some(told) = told(spec, choice, self.previous, chosen) {
+        let chosen = || decided_by.metric().map(of).unwrap_or_default();
+        if let Some(told) = told(spec, decided_by, self.previous, chosen) {
             return told;
         }
-        match choice {
-            Choice::Largest { metric } | Choice::Agreed { metric } => of(metric),
-            Choice::Step(_)
-            | Choice::Watermarks(_)
-            | Choice::Tracking(_)
-            | Choice::Burst(_)
-            | Choice::Promise(_) => chosen(),
-            Choice::Formula(computed) => {
+        match decided_by {
+            DecidedBy::Largest { metric } | DecidedBy::Agreed { metric } => of(metric),
+            DecidedBy::Step(_)
+            | DecidedBy::Watermarks(_)
+            | DecidedBy::Tracking(_)
+            | DecidedBy::Burst(_)
+            | DecidedBy::Slo(_) => chosen(),
+            DecidedBy::Formula(computed) => {
                 formula::told(spec, &self.metrics, computed, (self.previous, number))
             }
-            Choice::Composite(composed) => match &spec.policy {
+            DecidedBy::Composite(composed) => match &spec.policy {
                 ScalePolicy::Composite(policy) => {
                     composite::told(policy, spec, &self.metrics, composed, number)
                 }
@@ -335,7 +335,7 @@ impl Verdict {
                 | ScalePolicy::Slo(_)
                 | ScalePolicy::Formula(_) => String::new(),
             },
-            Choice::Divided { metric, against } => {
+            DecidedBy::Divided { metric, against } => {
                 format!("its metrics do not agree on a change: {}, while {}", of(metric), of(against))
             }
         }
@@ -346,14 +346,14 @@ impl Verdict {
         match (spec.metrics.get(place), self.metrics.get(place), self.fallback(place)) {
             (Some(metric), Some(Ok(proposal)), _) => asks(metric, proposal),
             (Some(metric), Some(Err(fault)), Some(fallen)) => {
-                format!("{} gives no number, because {}", Named(metric), fallen.beside(fault))
+                format!("{} gives no number, because {}", MetricName(metric), fallen.beside(fault))
             }
             (Some(_) | None, _, _) => String::new(),
         }
     }
 
     /// What stands in for the metric at this place.
-    fn fallback(&self, place: usize) -> Option<&FallenBack> {
+    fn fallback(&self, place: usize) -> Option<&ActiveFallback> {
         self.fallbacks.iter().find(|fallen| fallen.metric == place)
     }
 
@@ -416,15 +416,15 @@ impl Limited {
     fn note(&self) -> Option<String> {
         let to = self.replicas;
         Some(match self.by? {
-            Cap::Min => at_least(to),
-            Cap::Max => at_most(to),
-            Cap::Growth(growth) => {
+            LimitedBy::Min => at_least(to),
+            LimitedBy::Max => at_most(to),
+            LimitedBy::Growth(growth) => {
                 format!(
                     "it may grow to at most {to} at once: {} times the number, or {}",
                     growth.factor, growth.at_least
                 )
             }
-            Cap::Rate(rate) => rate.to_string(),
+            LimitedBy::Rate(rate) => rate.to_string(),
         })
     }
 
@@ -451,7 +451,7 @@ impl SelectorFault {
     }
 }
 
-impl Cap {
+impl LimitedBy {
     /// Kubernetes' reason for `ScalingLimited`.
     pub fn reason(self) -> &'static str {
         match self {
@@ -518,21 +518,21 @@ fn policy_of(policy: &ScalePolicy) -> Policy {
 }
 
 /// What gave the number, as a condition says it.
-fn gave(spec: &AutoscalerSpec, choice: Choice) -> String {
-    let is_mean = matches!(choice, Choice::Composite(_));
+fn gave(spec: &AutoscalerSpec, decided_by: DecidedBy) -> String {
+    let is_mean = matches!(decided_by, DecidedBy::Composite(_));
     let together = || if is_mean { "the composite load".to_owned() } else { "the formula".to_owned() };
-    let name = choice.metric().map_or_else(together, |metric| name_at(spec, metric));
-    match choice {
-        Choice::Largest { .. }
-        | Choice::Step(_)
-        | Choice::Watermarks(_)
-        | Choice::Tracking(_)
-        | Choice::Burst(_)
-        | Choice::Formula(_)
-        | Choice::Composite(_)
-        | Choice::Promise(_) => format!("{name} determined the number"),
-        Choice::Agreed { .. } => format!("all metrics agree, and {name} asks for the least change"),
-        Choice::Divided { against, .. } => {
+    let name = decided_by.metric().map_or_else(together, |metric| name_at(spec, metric));
+    match decided_by {
+        DecidedBy::Largest { .. }
+        | DecidedBy::Step(_)
+        | DecidedBy::Watermarks(_)
+        | DecidedBy::Tracking(_)
+        | DecidedBy::Burst(_)
+        | DecidedBy::Formula(_)
+        | DecidedBy::Composite(_)
+        | DecidedBy::Slo(_) => format!("{name} determined the number"),
+        DecidedBy::Agreed { .. } => format!("all metrics agree, and {name} asks for the least change"),
+        DecidedBy::Divided { against, .. } => {
             format!("{name} asks for a change, but {} does not", name_at(spec, against))
         }
     }

@@ -13,7 +13,7 @@ use super::proposal::{MetricFault, Proposal};
 
 /// A metric whose fallback stands in for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FallenBack {
+pub struct ActiveFallback {
     /// Which, by its place in the declaration.
     pub metric: usize,
     /// What it asks for.
@@ -28,7 +28,7 @@ pub(super) fn note(
     metrics: &[MetricSpec],
     said: &[Result<Proposal, MetricFault>],
     failing: &mut Vec<FailingMemory>,
-) -> Vec<FallenBack> {
+) -> Vec<ActiveFallback> {
     let (mut noted, mut fallen) = (Vec::new(), Vec::new());
     for (place, (metric, said)) in metrics.iter().zip(said).enumerate() {
         let (Some(Fallback { after, replicas }), Err(MetricFault::Unavailable(_))) =
@@ -40,14 +40,14 @@ pub(super) fn note(
         let since = failing.iter().find(|it| it.metric == metric).map_or(now, |it| it.since);
         noted.push(FailingMemory { metric, since });
         if now.since(since) >= after {
-            fallen.push(FallenBack { metric: place, replicas, since });
+            fallen.push(ActiveFallback { metric: place, replicas, since });
         }
     }
     *failing = noted;
     fallen
 }
 
-impl FallenBack {
+impl ActiveFallback {
     /// Why it stands in, and with what.
     pub(super) fn beside(&self, fault: &MetricFault) -> String {
         format!("{fault}; {self}")
@@ -55,7 +55,7 @@ impl FallenBack {
 }
 
 /// Such as `it has had no value since 12:00:07.000, so its fallback of 4 replicas is used`.
-impl fmt::Display for FallenBack {
+impl fmt::Display for ActiveFallback {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { since, replicas, .. } = self;
         write!(f, "it has had no value since {since}, so its fallback of {} is used", Replicas(*replicas))

@@ -11,31 +11,31 @@ use model::resource::{
     Undefined,
 };
 
-use super::against::{Against, NoNumber, Reckoning, reckon};
-use super::combine::{Choice, Combined};
+use super::combine::{Combined, DecidedBy};
+use super::combined_value::{CombinedArithmetic, ComparedTo, NoNumber, replicas_for_value};
+use super::metric_words::{amount_of, combined_arithmetic, figure};
+use super::policy_input::PolicyInput;
 use super::proposal::{MetricFault, Proposal};
-use super::question::Question;
-use super::wording::{amount_of, figure, reckoned};
 
-/// What a formula came to.
+/// The value of a formula, with its arithmetic.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Computed {
+pub struct FormulaValue {
     /// Its value, at least 0.
     pub value: f64,
     /// What follows from it.
-    pub reckoning: Reckoning,
+    pub arithmetic: CombinedArithmetic,
     /// Replicas that answered requests.
     pub ready: u32,
 }
 
 /// Decides by the formula.
-pub(super) fn choose(policy: &FormulaPolicy, question: &Question<'_>) -> Combined {
-    let (spec, current, ready) = (question.spec, question.current, question.serving());
+pub(super) fn choose(policy: &FormulaPolicy, input: &PolicyInput<'_>) -> Combined {
+    let (spec, current, ready) = (input.spec, input.current, input.serving());
     let value_of = |place: usize| -> Option<f64> {
         match policy.expression.name(place)? {
             REPLICAS_NAME => Some(f64::from(current)),
             READY_REPLICAS_NAME => Some(f64::from(ready)),
-            name => Some(question.metrics.get(metric_named(spec, name)?)?.as_ref().ok()?.level.measured()),
+            name => Some(input.metrics.get(metric_named(spec, name)?)?.as_ref().ok()?.level.measured()),
         }
     };
     let value = match policy.expression.value(&value_of) {
@@ -48,17 +48,18 @@ pub(super) fn choose(policy: &FormulaPolicy, question: &Question<'_>) -> Combine
         Err(why) => return Combined::Unanswered(NoNumber::Undefined(why)),
     };
     let metrics = policy.expression.names().filter_map(|name| metric_named(spec, name));
-    match reckon(value, against(policy), &metrics, question) {
-        Ok((replicas, reckoning)) => {
-            Combined::Chosen { replicas, choice: Choice::Formula(Computed { value, reckoning, ready }) }
-        }
+    match replicas_for_value(value, against(policy), &metrics, input) {
+        Ok((replicas, arithmetic)) => Combined::Chosen {
+            replicas,
+            decided_by: DecidedBy::Formula(FormulaValue { value, arithmetic, ready }),
+        },
         Err(why) => Combined::Unanswered(why),
     }
 }
 
-fn against(policy: &FormulaPolicy) -> Against {
-    let target = |target: Quantity| Against::Target(target.milli() as f64 / 1000.0, policy.metric_type);
-    policy.target.map_or(Against::Nothing, target)
+fn against(policy: &FormulaPolicy) -> ComparedTo {
+    let target = |target: Quantity| ComparedTo::Target(target.milli() as f64 / 1000.0, policy.metric_type);
+    policy.target.map_or(ComparedTo::Nothing, target)
 }
 
 fn metric_named(spec: &AutoscalerSpec, name: &str) -> Option<usize> {
@@ -69,7 +70,7 @@ fn metric_named(spec: &AutoscalerSpec, name: &str) -> Option<usize> {
 pub(super) fn told(
     spec: &AutoscalerSpec,
     metrics: &[Result<Proposal, MetricFault>],
-    computed: Computed,
+    computed: FormulaValue,
     (current, asked): (u32, u32),
 ) -> String {
     let ScalePolicy::Formula(policy) = &spec.policy else { return String::new() };
@@ -89,7 +90,7 @@ pub(super) fn told(
     if let Some(target) = policy.target {
         let _ = write!(sentence, ", target {target}");
     }
-    sentence + ": " + &reckoned(spec, metrics, computed.reckoning, asked)
+    sentence + ": " + &combined_arithmetic(spec, metrics, computed.arithmetic, asked)
 }
 
 fn operand(name: &str, metric: Option<&MetricSpec>, said: Option<&Result<Proposal, MetricFault>>) -> String {
@@ -115,10 +116,10 @@ pub(super) fn put_together(policy: &FormulaPolicy, spec: &AutoscalerSpec, verdic
 /// What the formula came to, as if it were one more metric.
 pub(super) fn verdict(
     policy: &FormulaPolicy,
-    computed: Option<(Computed, u32)>,
+    computed: Option<(FormulaValue, u32)>,
     note: String,
 ) -> MetricVerdict {
-    let ratio = computed.and_then(|(computed, _)| computed.reckoning.ratio());
+    let ratio = computed.and_then(|(computed, _)| computed.arithmetic.ratio());
     MetricVerdict {
         name: "formula".into(),
         current: computed

@@ -12,15 +12,15 @@ use model::resource::{
 use model::settings::HpaSettings;
 use model::time::Time;
 
-use super::against::NoNumber;
 use super::classify::Warmup;
-use super::combine::{Choice, Combined, combine};
-use super::fallback::{self, FallenBack};
+use super::combine::{Combined, DecidedBy, combine};
+use super::combined_value::NoNumber;
+use super::fallback::{self, ActiveFallback};
 use super::limit::{self, GROWTH, Limited};
 use super::log::{record_change, record_recommendation};
+use super::policy_input::{ForecastFloor, PolicyInput};
 use super::proposal::{MetricFault, Proposal};
-use super::question::{Ahead, Question};
-use super::ratio::{Aim, Tolerance};
+use super::ratio::{MetricTarget, Tolerance};
 use super::reading::{Members, MetricReading, Milli, Replicas, ScaleView, SelectorFault, Unavailable};
 use super::replicas::PerReplica;
 use super::stabilize::{self, Stabilized};
@@ -37,9 +37,9 @@ pub struct Verdict {
     /// What each metric said, in the order of the declaration; empty when none was asked.
     pub metrics: Vec<Result<Proposal, MetricFault>>,
     /// Those of them for which a fallback stands in.
-    pub fallbacks: Vec<FallenBack>,
+    pub fallbacks: Vec<ActiveFallback>,
     /// How `desired` came about.
-    pub course: Course,
+    pub outcome: Outcome,
     /// The autoscaler itself had taken the last replica away before this pass.
     pub was_scaled_to_zero: bool,
 }
@@ -50,7 +50,7 @@ pub struct Verdict {
     clippy::large_enum_variant,
     reason = "one is made for each decision, most of those are large, and it is copied where it is kept"
 )]
-pub enum Course {
+pub enum Outcome {
     /// The target could not be read; nothing was looked at.
     Unreadable,
     /// Somebody set the target to zero replicas, which turns autoscaling off.
@@ -72,8 +72,8 @@ pub enum Course {
     Unanswered(NoNumber),
     /// The metrics decided, then stabilisation, then bounds and rates.
     Scaled {
-        /// What gave the number.
-        choice: Choice,
+        /// What determined the number.
+        decided_by: DecidedBy,
         /// The number that it gave, where the load ahead asks for more; `None` where it does not.
         raised_from: Option<u32>,
         /// The proposal, before and after stabilisation.
@@ -92,19 +92,19 @@ impl Verdict {
     /// Whether what was measured is above its target by more than `tolerance`: the value of a formula or a mean, or else any metric.
     pub fn is_over(&self, tolerance: f64) -> bool {
         let is_above = |ratio: f64| ratio > 1.0 + tolerance;
-        match self.course {
-            Course::Scaled { choice: Choice::Formula(computed), .. } => {
-                computed.reckoning.ratio().is_some_and(is_above)
+        match self.outcome {
+            Outcome::Scaled { decided_by: DecidedBy::Formula(computed), .. } => {
+                computed.arithmetic.ratio().is_some_and(is_above)
             }
-            Course::Scaled { choice: Choice::Composite(composed), .. } => is_above(composed.load),
-            Course::Scaled { .. }
-            | Course::Held { .. }
-            | Course::Unanswered(_)
-            | Course::Unreadable
-            | Course::Off
-            | Course::AboveMax(_)
-            | Course::BelowMin(_)
-            | Course::NoMembers(_) => {
+            Outcome::Scaled { decided_by: DecidedBy::Composite(composed), .. } => is_above(composed.load),
+            Outcome::Scaled { .. }
+            | Outcome::Held { .. }
+            | Outcome::Unanswered(_)
+            | Outcome::Unreadable
+            | Outcome::Off
+            | Outcome::AboveMax(_)
+            | Outcome::BelowMin(_)
+            | Outcome::NoMembers(_) => {
                 self.metrics.iter().flatten().any(|proposal| is_above(proposal.level.ratio))
             }
         }
@@ -112,24 +112,26 @@ impl Verdict {
 
     /// Whether the metrics gave no number to act on.
     pub fn is_without_number(&self) -> bool {
-        match self.course {
-            Course::Held { .. } | Course::Unanswered(_) | Course::NoMembers(_) | Course::Unreadable => true,
-            Course::Scaled { .. } | Course::Off | Course::AboveMax(_) | Course::BelowMin(_) => false,
+        match self.outcome {
+            Outcome::Held { .. } | Outcome::Unanswered(_) | Outcome::NoMembers(_) | Outcome::Unreadable => {
+                true
+            }
+            Outcome::Scaled { .. } | Outcome::Off | Outcome::AboveMax(_) | Outcome::BelowMin(_) => false,
         }
     }
 
     /// A pass over a target that could not be read: it keeps what it has.
     pub fn unreadable(previous: u32) -> Self {
-        Self::kept(previous, Course::Unreadable)
+        Self::kept(previous, Outcome::Unreadable)
     }
 
-    fn kept(previous: u32, course: Course) -> Self {
+    fn kept(previous: u32, outcome: Outcome) -> Self {
         Self {
             previous,
             desired: previous,
             metrics: Vec::new(),
             fallbacks: Vec::new(),
-            course,
+            outcome,
             was_scaled_to_zero: false,
         }
     }
@@ -148,13 +150,13 @@ pub fn reconcile(
     memory: &mut ScalingMemory,
     settings: &HpaSettings,
 ) -> Verdict {
-    reconcile_above(Ahead::default(), now, (spec, view), readings, memory, settings)
+    reconcile_above(ForecastFloor::default(), now, (spec, view), readings, memory, settings)
 }
 
 /// The same, where no number below the floor of `ahead` is recommended, whatever the metrics ask for. Stabilisation, bounds and rates come after it, and while
 /// the metrics give no number there is none to raise.
 pub fn reconcile_above(
-    ahead: Ahead,
+    ahead: ForecastFloor,
     now: Time,
     (spec, view): (&AutoscalerSpec, &ScaleView<'_>),
     readings: &[MetricReading<'_>],
@@ -169,14 +171,14 @@ pub fn reconcile_above(
     }
     let was_scaled_to_zero = current == 0 && memory.scaled_to_zero;
     let verdict = if current == 0 && bounds.min != 0 && !was_scaled_to_zero {
-        Verdict::kept(current, Course::Off)
+        Verdict::kept(current, Outcome::Off)
     } else if current > bounds.max {
-        Verdict { desired: bounds.max, ..Verdict::kept(current, Course::AboveMax(bounds)) }
+        Verdict { desired: bounds.max, ..Verdict::kept(current, Outcome::AboveMax(bounds)) }
     } else if current < bounds.min {
-        Verdict { desired: bounds.min, ..Verdict::kept(current, Course::BelowMin(bounds)) }
+        Verdict { desired: bounds.min, ..Verdict::kept(current, Outcome::BelowMin(bounds)) }
     } else {
         match view.members {
-            Members::Unknown(fault) => Verdict::kept(current, Course::NoMembers(fault)),
+            Members::Unknown(fault) => Verdict::kept(current, Outcome::NoMembers(fault)),
             Members::Known(replicas) => {
                 let pass = Pass { ahead, now, spec, view, replicas, settings };
                 pass.run(readings, memory)
@@ -226,7 +228,7 @@ pub fn tolerance_of(spec: &AutoscalerSpec, settings: &HpaSettings) -> Tolerance 
 }
 
 struct Pass<'a> {
-    ahead: Ahead,
+    ahead: ForecastFloor,
     now: Time,
     spec: &'a AutoscalerSpec,
     view: &'a ScaleView<'a>,
@@ -247,7 +249,7 @@ impl Pass<'_> {
             .map(|(index, metric)| self.propose(metric, reading_of(index)))
             .collect();
         let fallbacks = fallback::note(self.now, &self.spec.metrics, &metrics, &mut memory.failing);
-        let question = Question {
+        let input = PolicyInput {
             now: self.now,
             spec: self.spec,
             metrics: &metrics,
@@ -256,31 +258,31 @@ impl Pass<'_> {
             existing: self.view.status_replicas,
             replicas: self.replicas,
             warmup: self.view.warmup,
-            aim: self.view.aim,
+            learned_target: self.view.learned_target,
             tolerance: tolerance_of(self.spec, self.settings),
             ahead: self.ahead,
         };
-        let (proposal, choice) = match combine(&question, &mut memory.policy) {
+        let (proposal, decided_by) = match combine(&input, &mut memory.policy) {
             Combined::Held { invalid, asked } => {
-                let course = Course::Held { invalid, asked };
-                return Verdict { metrics, fallbacks, ..Verdict::kept(current, course) };
+                let outcome = Outcome::Held { invalid, asked };
+                return Verdict { metrics, fallbacks, ..Verdict::kept(current, outcome) };
             }
             Combined::Unanswered(why) => {
-                return Verdict { metrics, fallbacks, ..Verdict::kept(current, Course::Unanswered(why)) };
+                return Verdict { metrics, fallbacks, ..Verdict::kept(current, Outcome::Unanswered(why)) };
             }
-            Combined::Chosen { replicas, choice } => (replicas, choice),
+            Combined::Chosen { replicas, decided_by } => (replicas, decided_by),
         };
         let floor = self.ahead.floor;
         let raised_from = (proposal < floor).then_some(proposal);
-        let (stabilized, limited) = self.normalize(proposal.max(floor), self.window(&choice), memory);
-        let course = Course::Scaled { choice, raised_from, stabilized, limited };
-        Verdict { desired: limited.replicas, metrics, fallbacks, ..Verdict::kept(current, course) }
+        let (stabilized, limited) = self.normalize(proposal.max(floor), self.window(&decided_by), memory);
+        let outcome = Outcome::Scaled { decided_by, raised_from, stabilized, limited };
+        Verdict { desired: limited.replicas, metrics, fallbacks, ..Verdict::kept(current, outcome) }
     }
 
     /// How long what was recommended counts where nothing is declared of that: for a promise that is foreseen, until what was foreseen then has come.
-    fn window(&self, choice: &Choice) -> Duration {
+    fn window(&self, decided_by: &DecidedBy) -> Duration {
         let usual = self.settings.downscale_stabilization;
-        let expected_load = self.ahead.proven.filter(|_| matches!(choice, Choice::Promise(_)));
+        let expected_load = self.ahead.proven.filter(|_| matches!(decided_by, DecidedBy::Slo(_)));
         expected_load.map_or(usual, |ahead| ahead.min(usual))
     }
 
@@ -310,15 +312,15 @@ impl Pass<'_> {
         match metric {
             MetricSpec::Resource { resource, target }
             | MetricSpec::ContainerResource { resource, target, container: _ } => {
-                let aim = match target {
-                    ResourceTarget::Utilization(percent) => Aim::Utilization(i64::from(percent.0)),
-                    ResourceTarget::Average(average) => Aim::Average(milli(*average)),
+                let target = match target {
+                    ResourceTarget::Utilization(percent) => MetricTarget::Utilization(i64::from(percent.0)),
+                    ResourceTarget::Average(average) => MetricTarget::Average(milli(*average)),
                 };
-                self.propose_each(aim, self.warmup_of(*resource), reading)
+                self.propose_each(target, self.warmup_of(*resource), reading)
             }
             MetricSpec::Pods { average, metric: _ } => {
-                let aim = Aim::Average(self.view.aim.unwrap_or(milli(*average)));
-                self.propose_each(aim, self.warmup(), reading)
+                let target = MetricTarget::Average(self.view.learned_target.unwrap_or(milli(*average)));
+                self.propose_each(target, self.warmup(), reading)
             }
             MetricSpec::Object { target, object: _, metric: _ }
             | MetricSpec::External { target, metric: _, fallback: _ } => self.propose_total(*target, reading),
@@ -327,13 +329,13 @@ impl Pass<'_> {
 
     fn propose_each(
         &self,
-        aim: Aim,
+        target: MetricTarget,
         warmup: Warmup,
         reading: &MetricReading<'_>,
     ) -> Result<Proposal, MetricFault> {
-        let is_above_zero = match aim {
-            Aim::Utilization(percent) => percent > 0,
-            Aim::Average(target) => target > Milli(0),
+        let is_above_zero = match target {
+            MetricTarget::Utilization(percent) => percent > 0,
+            MetricTarget::Average(target) => target > Milli(0),
         };
         match reading {
             MetricReading::Unavailable(why) => Err(MetricFault::Unavailable(why.clone())),
@@ -342,7 +344,7 @@ impl Pass<'_> {
             MetricReading::Each(samples) => {
                 let tolerance = tolerance_of(self.spec, self.settings);
                 let current = self.view.spec_replicas;
-                PerReplica { aim, warmup, tolerance, current }.propose(self.replicas, samples)
+                PerReplica { target, warmup, tolerance, current }.propose(self.replicas, samples)
             }
         }
     }

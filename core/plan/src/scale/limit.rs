@@ -8,7 +8,7 @@ use model::resource::{Behavior, Bounds, PolicyChange, ScalingPolicy, ScalingRule
 use model::time::Time;
 
 use super::log::change_within;
-use super::question::within_32_bits;
+use super::policy_input::within_32_bits;
 use super::stabilize::Direction;
 
 /// How far a service without a behavior may grow in one decision.
@@ -31,12 +31,12 @@ pub struct Limited {
     /// After.
     pub replicas: u32,
     /// What changed it; `None` when nothing did.
-    pub by: Option<Cap>,
+    pub by: Option<LimitedBy>,
 }
 
 /// What may change a number of replicas.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cap {
+pub enum LimitedBy {
     /// The fewest replicas allowed.
     Min,
     /// The most replicas allowed.
@@ -72,9 +72,10 @@ pub struct Applied {
 /// Limits without a behavior.
 pub fn without_behavior(current: u32, wanted: u32, bounds: Bounds, growth: Growth) -> Limited {
     let limit = current.saturating_mul(growth.factor).max(growth.at_least);
-    let (most, cap) = if bounds.max > limit { (limit, Cap::Growth(growth)) } else { (bounds.max, Cap::Max) };
+    let (most, cap) =
+        if bounds.max > limit { (limit, LimitedBy::Growth(growth)) } else { (bounds.max, LimitedBy::Max) };
     if wanted < bounds.min {
-        Limited { from: wanted, replicas: bounds.min, by: Some(Cap::Min) }
+        Limited { from: wanted, replicas: bounds.min, by: Some(LimitedBy::Min) }
     } else if wanted > most {
         Limited { from: wanted, replicas: most, by: Some(cap) }
     } else {
@@ -93,10 +94,18 @@ pub fn with_behavior(
 ) -> Limited {
     let (allowed, cap) = if wanted > current {
         let rate = rate_out(memory, now, current, &behavior.scale_up);
-        if bounds.max > rate.limit { (rate.limit, Cap::Rate(rate)) } else { (bounds.max, Cap::Max) }
+        if bounds.max > rate.limit {
+            (rate.limit, LimitedBy::Rate(rate))
+        } else {
+            (bounds.max, LimitedBy::Max)
+        }
     } else {
         let rate = rate_in(memory, now, current, &behavior.scale_down);
-        if bounds.min < rate.limit { (rate.limit, Cap::Rate(rate)) } else { (bounds.min, Cap::Min) }
+        if bounds.min < rate.limit {
+            (rate.limit, LimitedBy::Rate(rate))
+        } else {
+            (bounds.min, LimitedBy::Min)
+        }
     };
     let passes = if wanted > current { wanted <= allowed } else { wanted >= allowed };
     if wanted == current || passes {

@@ -3,7 +3,7 @@
 mod bursts;
 mod closed_loop;
 mod learning;
-mod promises;
+mod slo_first;
 mod steps;
 mod targets;
 mod watermarks;
@@ -20,7 +20,7 @@ use model::settings::HpaSettings;
 use model::time::Time;
 
 use super::hpa::{Verdict, confirm, reconcile, reconcile_above};
-use super::question::Ahead;
+use super::policy_input::ForecastFloor;
 use super::reading::{
     Gap, Members, MetricReading, Milli, Phase, Readiness, ReplicaView, Replicas, Requests, Sample, Samples,
     ScaleView,
@@ -31,7 +31,7 @@ struct Bench {
     spec: AutoscalerSpec,
     now: Time,
     memory: ScalingMemory,
-    ahead: Ahead,
+    ahead: ForecastFloor,
     current: u32,
     replicas: Vec<ReplicaView>,
 }
@@ -51,7 +51,14 @@ impl Bench {
         };
         let now = Time::from_millis(100_000_000);
         let replicas = vec![ready(now - Duration::from_hours(1)); current as usize];
-        Self { spec, now, memory: ScalingMemory::default(), ahead: Ahead::default(), current, replicas }
+        Self {
+            spec,
+            now,
+            memory: ScalingMemory::default(),
+            ahead: ForecastFloor::default(),
+            current,
+            replicas,
+        }
     }
 
     /// A second passes; then each replica that is ready has so many requests a second.
@@ -79,7 +86,7 @@ impl Bench {
         let reading = Samples { by_replica: &samples, strangers: 0, requests: Requests::Unset };
         let view = ScaleView {
             warmup: None,
-            aim: None,
+            learned_target: None,
             spec_replicas: self.current,
             status_replicas: self.current,
             members: Members::Known(&Replicas::of(&self.replicas)),

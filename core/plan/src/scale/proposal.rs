@@ -17,12 +17,12 @@ pub struct Proposal {
     /// Which replicas counted; all zero for totals that look at none.
     pub census: Census,
     /// The arithmetic.
-    pub basis: Basis,
+    pub arithmetic: Arithmetic,
 }
 
 /// The arithmetic from a level to a number of replicas.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Basis {
+pub enum Arithmetic {
     /// The number stays: the ratio is near enough to 1.
     WithinTolerance {
         /// Whether something was assumed of replicas without a sample.
@@ -38,8 +38,8 @@ pub enum Basis {
         ratio: f64,
         /// Replicas that it is a mean over.
         times: u32,
-        /// Replicas besides, in place of those that cannot be counted on; 0 when fewer are asked for.
-        besides: u32,
+        /// Replicas in place of unstable ones; 0 when fewer are asked for.
+        replacements: u32,
     },
     /// The number stays: what is assumed of replicas without a sample turns the direction around.
     DirectionTurned {
@@ -66,7 +66,7 @@ pub enum Basis {
         /// The replicas it was shared by.
         existing: u32,
         /// As above.
-        besides: u32,
+        replacements: u32,
     },
 }
 
@@ -85,7 +85,7 @@ pub enum MetricFault {
     NoRequest,
     /// What a replica asks for cannot be told.
     Request(RequestFault),
-    /// The target is not above zero, so nothing can be held against it.
+    /// The target is not above zero, so nothing can be compared to it.
     Target,
     /// The source measures something of another shape than the metric speaks of.
     Shape,

@@ -13,9 +13,9 @@ pub struct Tolerance {
     pub down: f64,
 }
 
-/// What a per-replica metric aims at.
+/// The target of a per-replica metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Aim {
+pub enum MetricTarget {
     /// A share of what the replicas have asked for, in per cent; at least 1.
     Utilization(i64),
     /// So much for each replica; above 0.
@@ -60,7 +60,7 @@ impl Level {
         self.whole().0 as f64 / 1000.0
     }
 
-    /// The number that is held against the target: per cent, the mean, or the total.
+    /// The number that is compared to the target: per cent, the mean, or the total.
     pub fn value(&self) -> Milli {
         self.utilization.map_or(self.average, |percent| Milli(percent.saturating_mul(1000)))
     }
@@ -95,15 +95,15 @@ impl Sums {
         Self { used: 0, ..self }
     }
 
-    /// How far these are from `aim`; `None` without replicas, or without anything asked for where a share of it is aimed at.
-    pub fn level(self, aim: Aim) -> Option<Level> {
+    /// How far these are from `target`; `None` without replicas, or without anything asked for where a share of it is aimed at.
+    pub fn level(self, target: MetricTarget) -> Option<Level> {
         let average = self.used.checked_div(i128::from(self.count))?;
-        let (utilization, ratio) = match aim {
-            Aim::Utilization(percent) => {
+        let (utilization, ratio) = match target {
+            MetricTarget::Utilization(percent) => {
                 let utilization = i64::from(as_i32((self.used * 100).checked_div(self.requested)?));
                 (Some(utilization), utilization as f64 / percent as f64)
             }
-            Aim::Average(target) => (None, average as f64 / target.0 as f64),
+            MetricTarget::Average(target) => (None, average as f64 / target.0 as f64),
         };
         Some(Level { average: as_milli(average), utilization, ratio, total: None })
     }

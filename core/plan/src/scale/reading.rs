@@ -22,7 +22,7 @@ pub struct ScaleView<'a> {
     /// How long replicas of the target were seen to warm up once ready; `None` before that was seen, and to decide as Kubernetes does.
     pub warmup: Option<Duration>,
     /// What each replica should carry of a metric of type Pods; `None` goes by what the metric declares.
-    pub aim: Option<Milli>,
+    pub learned_target: Option<Milli>,
 }
 
 /// Which replicas belong to the target.
@@ -157,7 +157,7 @@ pub enum Phase {
     Pending,
     /// Running.
     Running,
-    /// There, and not to be counted on: it fails, ends again and again, or gets no requests because they failed.
+    /// Unstable: it fails, exits again and again, or gets no requests because they failed.
     Unstable,
     /// Ended well.
     Succeeded,

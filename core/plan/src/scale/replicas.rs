@@ -3,16 +3,16 @@
 //! Source: Kubernetes `pkg/controller/podautoscaler/replica_calculator.go`, `GetResourceReplicas` and
 //! `calcPlainMetricReplicas`: one shape for both, in which a share of requests and an amount differ only in the sums.
 
-use super::classify::{Census, Standing, Warmup, standings};
-use super::proposal::{Basis, MetricFault, Proposal};
-use super::ratio::{Aim, Level, Sums, Tolerance, replicas_ceil};
+use super::classify::{Census, SampleClass, Warmup, sample_classes};
+use super::proposal::{Arithmetic, MetricFault, Proposal};
+use super::ratio::{Level, MetricTarget, Sums, Tolerance, replicas_ceil};
 use super::reading::{Gap, Milli, Replicas, Requests, Samples};
 
 /// What a per-replica metric is computed with.
 #[derive(Clone, Copy, Debug)]
 pub struct PerReplica {
     /// What is aimed at.
-    pub aim: Aim,
+    pub target: MetricTarget,
     /// When a sample counts.
     pub warmup: Warmup,
     /// How much change is none.
@@ -21,7 +21,7 @@ pub struct PerReplica {
     pub current: u32,
 }
 
-/// The replicas of a target, counted and added up by standing.
+/// The replicas of a target, counted and added up by class.
 struct Tally {
     census: Census,
     ready: Sums,
@@ -31,13 +31,13 @@ struct Tally {
 }
 
 impl Tally {
-    fn add(&mut self, standing: Standing, aim: Aim, requested: Milli) {
-        self.census.count(standing);
-        match standing {
-            Standing::Ignored | Standing::Unstable => {}
-            Standing::Unready => self.unready.add(Milli(0), requested),
-            Standing::Missing(_) => self.missing.add(aim.assumed_busy(requested), requested),
-            Standing::Ready(used) => self.ready.add(used, requested),
+    fn add(&mut self, class: SampleClass, target: MetricTarget, requested: Milli) {
+        self.census.count(class);
+        match class {
+            SampleClass::Ignored | SampleClass::Unstable => {}
+            SampleClass::Unready => self.unready.add(Milli(0), requested),
+            SampleClass::Missing(_) => self.missing.add(target.assumed_busy(requested), requested),
+            SampleClass::Ready(used) => self.ready.add(used, requested),
         }
     }
 }
@@ -48,7 +48,7 @@ impl PerReplica {
         if replicas.is_empty() {
             return Err(MetricFault::NoReplicas);
         }
-        if let Aim::Utilization(_) = self.aim {
+        if let MetricTarget::Utilization(_) = self.target {
             match samples.requests {
                 Requests::Unset => return Err(MetricFault::NoRequest),
                 Requests::Unknown(fault) => return Err(MetricFault::Request(fault.clone())),
@@ -60,9 +60,9 @@ impl PerReplica {
         if census.ready == 0 && census.strangers == 0 {
             return Err(MetricFault::NoSamples(census));
         }
-        let level = tally.ready.level(self.aim).ok_or(MetricFault::Mismatch(census))?;
-        let (replicas, basis) = self.decide(&tally, level);
-        Ok(Proposal { replicas, level, census, basis })
+        let level = tally.ready.level(self.target).ok_or(MetricFault::Mismatch(census))?;
+        let (replicas, arithmetic) = self.decide(&tally, level);
+        Ok(Proposal { replicas, level, census, arithmetic })
     }
 
     fn tally(&self, replicas: &Replicas, samples: &Samples<'_>) -> Tally {
@@ -78,22 +78,22 @@ impl PerReplica {
                 let requested = samples.requests.of(index);
                 match said {
                     Ok(sample) => ready.add(sample.value, requested),
-                    Err(gap) => tally.add(Standing::Missing(*gap), self.aim, requested),
+                    Err(gap) => tally.add(SampleClass::Missing(*gap), self.target, requested),
                 }
             }
             for index in measured.len()..replicas.len() {
-                tally.add(Standing::Missing(Gap::Absent), self.aim, samples.requests.of(index));
+                tally.add(SampleClass::Missing(Gap::Absent), self.target, samples.requests.of(index));
             }
             (tally.ready, tally.census.ready) = (ready, ready.count);
         } else {
-            for (index, standing) in standings(replicas, samples, self.warmup).enumerate() {
-                tally.add(standing, self.aim, samples.requests.of(index));
+            for (index, class) in sample_classes(replicas, samples, self.warmup).enumerate() {
+                tally.add(class, self.target, samples.requests.of(index));
             }
         }
         tally
     }
 
-    fn decide(&self, tally: &Tally, level: Level) -> (u32, Basis) {
+    fn decide(&self, tally: &Tally, level: Level) -> (u32, Arithmetic) {
         let rises = level.ratio > 1.0;
         let falls = level.ratio < 1.0;
         let mut counted = tally.ready;
@@ -110,26 +110,26 @@ impl PerReplica {
         }
         let is_whole = tally.missing.count == 0 && !(rises && tally.unready.count > 0);
         let ratio =
-            if is_whole { level.ratio } else { counted.level(self.aim).map_or(1.0, |level| level.ratio) };
+            if is_whole { level.ratio } else { counted.level(self.target).map_or(1.0, |level| level.ratio) };
         // Who is not counted on carries nothing of what is too much for the others.
-        let besides = if ratio > 1.0 { tally.census.unstable } else { 0 };
-        let asked = replicas_ceil(ratio * f64::from(counted.count)).saturating_add(besides);
-        let arithmetic = Basis::Ratio { assumed: !is_whole, ratio, times: counted.count, besides };
+        let replacements = if ratio > 1.0 { tally.census.unstable } else { 0 };
+        let asked = replicas_ceil(ratio * f64::from(counted.count)).saturating_add(replacements);
+        let arithmetic = Arithmetic::Ratio { assumed: !is_whole, ratio, times: counted.count, replacements };
         if self.tolerance.includes(ratio) {
-            (self.current, Basis::WithinTolerance { assumed: !is_whole, ratio })
+            (self.current, Arithmetic::WithinTolerance { assumed: !is_whole, ratio })
         } else if is_whole {
             (asked, arithmetic)
         } else if (falls && ratio > 1.0) || (rises && ratio < 1.0) {
-            (self.current, Basis::DirectionTurned { ratio })
+            (self.current, Arithmetic::DirectionTurned { ratio })
         } else if (ratio < 1.0 && asked > self.current) || (ratio > 1.0 && asked < self.current) {
-            (self.current, Basis::AgainstRatio { ratio, asked })
+            (self.current, Arithmetic::AgainstRatio { ratio, asked })
         } else {
             (asked, arithmetic)
         }
     }
 }
 
-impl Aim {
+impl MetricTarget {
     /// What a missing replica is taken to use when the others call for fewer: all that it asked for (or the target, where
     /// that is more), or exactly the target.
     fn assumed_busy(self, requested: Milli) -> Milli {
@@ -168,16 +168,16 @@ mod tests {
             let sample = |value: Result<i64, Gap>| value.map(|value| Sample { value: Milli(value), at: NOW, window: Duration::ZERO });
             let by_replica: Vec<_> = used.into_iter().map(sample).collect();
             let requested: Vec<Milli> = (1..=12).map(|part| Milli(500 * part)).collect();
-            let propose = |aim, warmup, requests| {
+            let propose = |target, warmup, requests| {
                 let tolerance = Tolerance { up: 0.1, down: 0.1 };
                 let samples = Samples { by_replica: &by_replica, strangers: 0, requests };
-                PerReplica { aim, warmup, tolerance, current }.propose(&replicas, &samples)
+                PerReplica { target, warmup, tolerance, current }.propose(&replicas, &samples)
             };
-            for aim in [Aim::Average(Milli(1000)), Aim::Utilization(50)] {
+            for target in [MetricTarget::Average(Milli(1000)), MetricTarget::Utilization(50)] {
                 for requests in [Requests::Same(Milli(2000)), Requests::Each(&requested), Requests::Unset] {
                     // Whoever is ready is warm at once, and has to be looked at to know that.
                     let each = Warmup::Serving { now: NOW, warmup: Duration::ZERO };
-                    prop_assert_eq!(propose(aim, Warmup::None, requests), propose(aim, each, requests));
+                    prop_assert_eq!(propose(target, Warmup::None, requests), propose(target, each, requests));
                 }
             }
         }
@@ -193,9 +193,9 @@ mod tests {
         assert_eq!((replicas.serving(), replicas.slowest_start()), (2, Duration::from_secs(7)));
         let sample = Ok(Sample { value: Milli(900), at: NOW, window: Duration::ZERO });
         let samples = Samples { by_replica: &[sample; 2], strangers: 0, requests: Requests::Unset };
-        let (aim, tolerance) = (Aim::Average(Milli(1000)), Tolerance { up: 0.0, down: 0.0 });
+        let (target, tolerance) = (MetricTarget::Average(Milli(1000)), Tolerance { up: 0.0, down: 0.0 });
         let asked =
-            PerReplica { aim, warmup: Warmup::None, tolerance, current: 2 }.propose(&replicas, &samples);
+            PerReplica { target, warmup: Warmup::None, tolerance, current: 2 }.propose(&replicas, &samples);
         assert_eq!(
             asked.map(|asked| (asked.replicas, asked.census.ready, asked.census.ignored)),
             Ok((1, 1, 1))

@@ -7,14 +7,14 @@ use model::memory::{Evaluations, Past, PolicyMemory};
 use model::resource::{Evaluation, ScaleStep, StepChange, StepPolicy};
 use model::time::Time;
 
-use super::combine::{Choice, Combined};
-use super::question::Question;
+use super::combine::{Combined, DecidedBy};
+use super::policy_input::PolicyInput;
 use super::reading::Milli;
 use super::stabilize::Direction;
 
-/// What the steps of a policy came to.
+/// The decision of a step policy, with its arithmetic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stepped {
+pub struct StepDecision {
     /// The metric, by its place in the declaration.
     pub metric: usize,
     /// What the latest evaluation found; `None` when none is over, or nothing was measured during it.
@@ -22,12 +22,12 @@ pub struct Stepped {
     /// Evaluations that are over since the last change of the size, of those that are looked at.
     pub evaluations: u32,
     /// How the number came about.
-    pub course: StepCourse,
+    pub outcome: StepOutcome,
 }
 
-/// How the number of a [`Stepped`] came about.
+/// How the number of a [`StepDecision`] came about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StepCourse {
+pub enum StepOutcome {
     /// No evaluation is over since the last change of the size, or nothing was measured during the latest.
     Unknown,
     /// The latest evaluation lies in no step.
@@ -60,37 +60,37 @@ pub enum StepCourse {
 }
 
 /// Decides by steps; notes in `memory` what is measured now.
-pub(super) fn choose(policy: &StepPolicy, question: &Question<'_>, memory: &mut PolicyMemory) -> Combined {
-    let (metric, proposal) = question.only_metric();
+pub(super) fn choose(policy: &StepPolicy, input: &PolicyInput<'_>, memory: &mut PolicyMemory) -> Combined {
+    let (metric, proposal) = input.only_metric();
     let value = proposal.map(|proposal| proposal.level.value().max(Milli(0)));
     let mut evaluations = match std::mem::take(&mut memory.past) {
         Past::Evaluations(evaluations) => evaluations,
-        Past::None | Past::Asking(_) | Past::Load(_) | Past::Rises(_) => begun(question.now),
+        Past::None | Past::Asking(_) | Past::Load(_) | Past::Rises(_) => begun(input.now),
     };
-    observe(&mut evaluations, question.now, value, policy.evaluation);
-    let course = judge(policy, question, memory, &evaluations);
+    observe(&mut evaluations, input.now, value, policy.evaluation);
+    let outcome = judge(policy, input, memory, &evaluations);
     let latest = evaluations.means.last().copied().flatten();
     let evaluated = u32::try_from(evaluations.means.len()).unwrap_or(u32::MAX);
     memory.past = Past::Evaluations(evaluations);
     let Some(proposal) = proposal else { return Combined::Held { invalid: metric, asked: None } };
-    let course = match course {
-        StepCourse::MeasuredMetric { direction: Direction::In, .. } if proposal.census.missing() > 0 => {
-            StepCourse::Partial
+    let outcome = match outcome {
+        StepOutcome::MeasuredMetric { direction: Direction::In, .. } if proposal.census.missing() > 0 => {
+            StepOutcome::Partial
         }
-        course => course,
+        outcome => outcome,
     };
-    let replicas = match course {
-        StepCourse::MeasuredMetric { direction, step, .. } => {
-            applied(policy, direction, step, question.current)
+    let replicas = match outcome {
+        StepOutcome::MeasuredMetric { direction, step, .. } => {
+            applied(policy, direction, step, input.current)
         }
-        StepCourse::Unknown
-        | StepCourse::Resting
-        | StepCourse::Few { .. }
-        | StepCourse::Cooling { .. }
-        | StepCourse::Partial => question.current,
+        StepOutcome::Unknown
+        | StepOutcome::Resting
+        | StepOutcome::Few { .. }
+        | StepOutcome::Cooling { .. }
+        | StepOutcome::Partial => input.current,
     };
-    let stepped = Stepped { metric, latest, evaluations: evaluated, course };
-    Combined::Chosen { replicas, choice: Choice::Step(stepped) }
+    let decision = StepDecision { metric, latest, evaluations: evaluated, outcome };
+    Combined::Chosen { replicas, decided_by: DecidedBy::Step(decision) }
 }
 
 /// Notes a change of the size, from which its cool-down counts, and forgets what was evaluated before: that says nothing of the size
@@ -132,26 +132,26 @@ fn observe(evaluations: &mut Evaluations, now: Time, value: Option<Milli>, evalu
 
 fn judge(
     policy: &StepPolicy,
-    question: &Question<'_>,
+    input: &PolicyInput<'_>,
     memory: &PolicyMemory,
     evaluations: &Evaluations,
-) -> StepCourse {
-    let Some(latest) = evaluations.means.last().copied().flatten() else { return StepCourse::Unknown };
-    let Some(direction) = side_of(policy, latest) else { return StepCourse::Resting };
+) -> StepOutcome {
+    let Some(latest) = evaluations.means.last().copied().flatten() else { return StepOutcome::Unknown };
+    let Some(direction) = side_of(policy, latest) else { return StepOutcome::Resting };
     let agrees = |mean: &&Option<Milli>| mean.and_then(|mean| side_of(policy, mean)) == Some(direction);
     let breaches = u32::try_from(evaluations.means.iter().filter(agrees).count()).unwrap_or(u32::MAX);
     if breaches < policy.evaluation.breaches {
-        return StepCourse::Few { direction, breaches };
+        return StepOutcome::Few { direction, breaches };
     }
     let (changed, rest) = match direction {
         Direction::Out => (memory.grown, policy.cooldown.scale_out),
         Direction::In => (memory.grown.max(memory.shrunk), policy.cooldown.scale_in),
     };
     match changed.map(|changed| changed + rest.as_duration()) {
-        Some(until) if question.now < until => StepCourse::Cooling { direction, until },
+        Some(until) if input.now < until => StepOutcome::Cooling { direction, until },
         Some(_) | None => {
-            let step = step_of(policy, direction, latest, question.current);
-            StepCourse::MeasuredMetric { direction, breaches, step }
+            let step = step_of(policy, direction, latest, input.current);
+            StepOutcome::MeasuredMetric { direction, breaches, step }
         }
     }
 }

@@ -19,8 +19,8 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::explain::Carried;
-use super::hpa::{Course, Verdict, confirm, reconcile};
+use super::explain::RescaleResult;
+use super::hpa::{Outcome, Verdict, confirm, reconcile};
 use super::log::{change_within, record_change, record_recommendation};
 use super::reading::{
     Gap, Members, MetricReading, Milli, Phase, Readiness, ReplicaView, Replicas, Requests, Sample, Samples,
@@ -60,7 +60,7 @@ impl World {
         };
         let view = ScaleView {
             warmup: None,
-            aim: None,
+            learned_target: None,
             spec_replicas: self.current,
             status_replicas: self.current,
             members: Members::Known(&Replicas::of(&self.replicas)),
@@ -74,7 +74,7 @@ proptest! {
     fn the_number_is_never_outside_the_bounds(world in world()) {
         let verdict = world.decide(&mut world.memory.clone());
         let is_within = (world.spec.min..=world.spec.max).contains(&verdict.desired);
-        prop_assert!(is_within || verdict.course == Course::Off, "{verdict:?}");
+        prop_assert!(is_within || verdict.outcome == Outcome::Off, "{verdict:?}");
     }
 
     #[test]
@@ -85,7 +85,7 @@ proptest! {
         let world = World { request, used, queue: Some(queue), ..world };
         let verdict = world.decide(&mut world.memory.clone());
         let is_within = (world.spec.min..=world.spec.max).contains(&verdict.desired);
-        prop_assert!(is_within || verdict.course == Course::Off, "{verdict:?}");
+        prop_assert!(is_within || verdict.outcome == Outcome::Off, "{verdict:?}");
         prop_assert!(!verdict.summary(&world.spec).is_empty());
     }
 
@@ -108,7 +108,7 @@ proptest! {
             Some(_) | None => world.queue = None,
         }
         let verdict = world.decide(&mut world.memory.clone());
-        let is_clamp = matches!(verdict.course, Course::AboveMax(_));
+        let is_clamp = matches!(verdict.outcome, Outcome::AboveMax(_));
         prop_assert!(verdict.desired >= world.current || is_clamp, "{verdict:?}");
     }
 
@@ -130,7 +130,7 @@ proptest! {
         };
         let claimed: Vec<_> =
             verdict.claims().filter(|(kind, holds)| *holds || !is_told_while_it_holds(*kind)).collect();
-        let told = verdict.conditions(&world.spec, &Carried::Out);
+        let told = verdict.conditions(&world.spec, &RescaleResult::Done);
         let told: Vec<_> = told.iter().map(|condition| (condition.kind, condition.holds)).collect();
         prop_assert_eq!(told, claimed);
     }
@@ -218,7 +218,7 @@ fn a_condition_stands_since_its_status_changed_last() {
         (ConditionsMemory::default(), Wall::from_millis(1000), Wall::from_millis(6000));
     let able = ConditionKind::AbleToScale;
     let changed = |memory: &ConditionsMemory| memory.get(able).map(|standing| standing.since);
-    let fine = Verdict { course: Course::Off, ..Verdict::unreadable(0) };
+    let fine = Verdict { outcome: Outcome::Off, ..Verdict::unreadable(0) };
     fine.note_conditions(begin, &mut memory);
     fine.note_conditions(later, &mut memory);
     assert_eq!(changed(&memory), Some(begin), "it held all the time");

@@ -4,7 +4,7 @@
 //! `GetObjectPerPodMetricReplicas` and their External twins.
 
 use super::classify::{Census, Warmup, serving_count, unstable_count};
-use super::proposal::{Basis, MetricFault, Proposal};
+use super::proposal::{Arithmetic, MetricFault, Proposal};
 use super::ratio::{Level, Tolerance, replicas_ceil};
 use super::reading::{Milli, ReplicaView};
 
@@ -27,23 +27,23 @@ pub fn for_value(
     let ratio = total.0 as f64 / target.0 as f64;
     let level = Level { average: total, utilization: None, ratio, total: Some(total) };
     if current == 0 {
-        let basis = Basis::FromZero { ratio };
-        return Ok(Proposal { replicas: replicas_ceil(ratio), level, census: Census::default(), basis });
+        let arithmetic = Arithmetic::FromZero { ratio };
+        return Ok(Proposal { replicas: replicas_ceil(ratio), level, census: Census::default(), arithmetic });
     }
     if tolerance.includes(ratio) {
-        let basis = Basis::WithinTolerance { assumed: false, ratio };
-        return Ok(Proposal { replicas: current, level, census: Census::default(), basis });
+        let arithmetic = Arithmetic::WithinTolerance { assumed: false, ratio };
+        return Ok(Proposal { replicas: current, level, census: Census::default(), arithmetic });
     }
     if replicas.is_empty() {
         return Err(MetricFault::NoReplicas);
     }
     let (serving, unstable) = (serving_count(replicas, warmup), unstable_count(replicas));
-    let besides = if ratio > 1.0 { unstable } else { 0 };
+    let replacements = if ratio > 1.0 { unstable } else { 0 };
     Ok(Proposal {
-        replicas: replicas_ceil(ratio * f64::from(serving)).saturating_add(besides),
+        replicas: replicas_ceil(ratio * f64::from(serving)).saturating_add(replacements),
         level,
         census: Census { ready: serving, unstable, ..Census::default() },
-        basis: Basis::Ratio { assumed: false, ratio, times: serving, besides },
+        arithmetic: Arithmetic::Ratio { assumed: false, ratio, times: serving, replacements },
     })
 }
 
@@ -62,12 +62,12 @@ pub fn for_average(
     let ratio = total.0 as f64 / (target.0 as f64 * f64::from(existing));
     let share = (total.0 as f64 / f64::from(existing)).ceil();
     let level = Level { average: Milli(share as i64), utilization: None, ratio, total: Some(total) };
-    let (replicas, basis) = if tolerance.includes(ratio) {
-        (all, Basis::WithinTolerance { assumed: false, ratio })
+    let (replicas, arithmetic) = if tolerance.includes(ratio) {
+        (all, Arithmetic::WithinTolerance { assumed: false, ratio })
     } else {
-        let besides = if ratio > 1.0 { unstable } else { 0 };
-        let asked = replicas_ceil(total.0 as f64 / target.0 as f64).saturating_add(besides);
-        (asked, Basis::Shared { total, existing, besides })
+        let replacements = if ratio > 1.0 { unstable } else { 0 };
+        let asked = replicas_ceil(total.0 as f64 / target.0 as f64).saturating_add(replacements);
+        (asked, Arithmetic::Shared { total, existing, replacements })
     };
-    Proposal { replicas, level, census: Census { unstable, ..Census::default() }, basis }
+    Proposal { replicas, level, census: Census { unstable, ..Census::default() }, arithmetic }
 }

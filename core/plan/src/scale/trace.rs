@@ -8,20 +8,20 @@ use model::decision::{EVIDENCE_MAX, Earlier, Evidence};
 use model::memory::{ScaleEvent, ScalingMemory};
 use model::time::{Now, Time, Wall};
 
-use super::hpa::{Course, Verdict};
-use super::limit::Cap;
+use super::hpa::{Outcome, Verdict};
+use super::limit::LimitedBy;
 
 impl Verdict {
     /// The recommendation that held the number, and the changes that the rate policy counted, latest first.
     ///
     /// `before` is what was remembered before the verdict.
     pub fn evidence(&self, now: Now, before: &ScalingMemory) -> Vec<Evidence> {
-        let Course::Scaled { stabilized, limited, .. } = &self.course else { return Vec::new() };
+        let Outcome::Scaled { stabilized, limited, .. } = &self.outcome else { return Vec::new() };
         let mut found: Vec<(Time, Earlier)> = Vec::new();
         if let Some(slot) = stabilized.held.and_then(|held| held.by) {
             found.push((slot.at, Earlier::Recommended(slot.replicas)));
         }
-        if let Some(Cap::Rate(rate)) = limited.by
+        if let Some(LimitedBy::Rate(rate)) = limited.by
             && let Some(applied) = rate.policy
         {
             let period = applied.policy.period;
@@ -35,17 +35,18 @@ impl Verdict {
     }
 
     /// Feeds what came out, and by which way, without what was measured.
-    pub(crate) fn hash_gist(&self, hasher: &mut impl Hasher) {
-        (self.previous, self.desired, discriminant(&self.course)).hash(hasher);
+    pub(crate) fn hash_fingerprint(&self, hasher: &mut impl Hasher) {
+        (self.previous, self.desired, discriminant(&self.outcome)).hash(hasher);
         for said in &self.metrics {
             said.is_ok().hash(hasher);
         }
         for fallen in &self.fallbacks {
             fallen.metric.hash(hasher);
         }
-        if let Course::Scaled { choice, raised_from, stabilized, limited } = &self.course {
+        if let Outcome::Scaled { decided_by, raised_from, stabilized, limited } = &self.outcome {
             let held = stabilized.held.map(|held| held.direction);
-            (discriminant(choice), choice.metric(), held, limited.by.map(Cap::reason)).hash(hasher);
+            (discriminant(decided_by), decided_by.metric(), held, limited.by.map(LimitedBy::reason))
+                .hash(hasher);
             raised_from.is_some().hash(hasher);
         }
     }

@@ -11,23 +11,23 @@ use model::resource::TrackingPolicy;
 use model::time::Time;
 
 use super::classify::Warmup;
-use super::combine::{Choice, Combined, largest};
-use super::question::{Question, since_asked};
+use super::combine::{Combined, DecidedBy, largest};
+use super::policy_input::{PolicyInput, since_asked};
 use super::reading::{Phase, ReplicaView};
 use super::stabilize::Direction;
 
-/// What the tracking of targets came to.
+/// The decision of target tracking, with its arithmetic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Tracked {
+pub struct TrackingDecision {
     /// The metric that asks for most, by its place in the declaration.
     pub metric: usize,
     /// How the number came about.
-    pub course: TrackCourse,
+    pub outcome: TrackingOutcome,
 }
 
-/// How the number of a [`Tracked`] came about.
+/// How the number of a [`TrackingDecision`] came about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TrackCourse {
+pub enum TrackingOutcome {
     /// As the metric asks.
     Followed,
     /// It has not asked for long enough.
@@ -49,40 +49,40 @@ pub enum TrackCourse {
 }
 
 /// Decides by targets; notes in `memory` since when a change has been asked for.
-pub(super) fn choose(policy: TrackingPolicy, question: &Question<'_>, memory: &mut PolicyMemory) -> Combined {
-    let (now, current) = (question.now, question.current);
-    let largest = largest(question.asked(), current);
-    let Combined::Chosen { replicas: asked, choice: Choice::Largest { metric } } = largest else {
+pub(super) fn choose(policy: TrackingPolicy, input: &PolicyInput<'_>, memory: &mut PolicyMemory) -> Combined {
+    let (now, current) = (input.now, input.current);
+    let largest = largest(input.asked(), current);
+    let Combined::Chosen { replicas: asked, decided_by: DecidedBy::Largest { metric } } = largest else {
         since_asked(memory, now, current, current);
         return largest;
     };
-    let course = if asked < current { unfit(policy, question) } else { None };
-    let followed = if course.is_some() { current } else { asked };
+    let outcome = if asked < current { unfit(policy, input) } else { None };
+    let followed = if outcome.is_some() { current } else { asked };
     let since = since_asked(memory, now, current, followed);
     let (direction, wait) =
         if asked > current { (Direction::Out, policy.out_after) } else { (Direction::In, policy.in_after) };
     let until = since + wait.as_duration();
-    let course = course.unwrap_or(if asked != current && now < until {
-        TrackCourse::Waiting { direction, until }
+    let outcome = outcome.unwrap_or(if asked != current && now < until {
+        TrackingOutcome::Waiting { direction, until }
     } else {
-        TrackCourse::Followed
+        TrackingOutcome::Followed
     });
-    let replicas = if course == TrackCourse::Followed { asked } else { current };
-    Combined::Chosen { replicas, choice: Choice::Tracking(Tracked { metric, course }) }
+    let replicas = if outcome == TrackingOutcome::Followed { asked } else { current };
+    Combined::Chosen { replicas, decided_by: DecidedBy::Tracking(TrackingDecision { metric, outcome }) }
 }
 
 /// Why no replica may be removed, whatever is asked for.
-fn unfit(policy: TrackingPolicy, question: &Question<'_>) -> Option<TrackCourse> {
-    let is_partial = question.metrics.iter().flatten().any(|proposal| proposal.census.missing() > 0);
+fn unfit(policy: TrackingPolicy, input: &PolicyInput<'_>) -> Option<TrackingOutcome> {
+    let is_partial = input.metrics.iter().flatten().any(|proposal| proposal.census.missing() > 0);
     if is_partial {
-        return Some(TrackCourse::Partial);
+        return Some(TrackingOutcome::Partial);
     }
-    let warmup = Warmup::Serving { now: question.now, warmup: policy.warmup(question.warmup) };
+    let warmup = Warmup::Serving { now: input.now, warmup: policy.warmup(input.warmup) };
     let warming = || {
         let counts = |replica: &&ReplicaView| !replica.leaving && replica.phase != Phase::Unstable;
-        question.replicas.iter().filter(counts).filter(|replica| !warmup.is_warm(replica))
+        input.replicas.iter().filter(counts).filter(|replica| !warmup.is_warm(replica))
     };
     let replicas = u32::try_from(warming().count()).unwrap_or(u32::MAX);
     let until = warming().filter_map(|replica| warmup.warm_at(replica)).max();
-    (replicas > 0).then_some(TrackCourse::Warming { replicas, until })
+    (replicas > 0).then_some(TrackingOutcome::Warming { replicas, until })
 }

@@ -8,14 +8,14 @@ use model::memory::PolicyMemory;
 use model::resource::WatermarkPolicy;
 use model::time::Time;
 
-use super::combine::{Choice, Combined};
-use super::question::{Question, replicas_at_least, replicas_at_most, since_asked};
+use super::combine::{Combined, DecidedBy};
+use super::policy_input::{PolicyInput, replicas_at_least, replicas_at_most, since_asked};
 use super::reading::Milli;
 use super::stabilize::Direction;
 
-/// What the watermarks of a policy came to.
+/// The decision of a watermark policy, with its arithmetic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Marked {
+pub struct WatermarkDecision {
     /// The metric, by its place in the declaration.
     pub metric: usize,
     /// Its value.
@@ -23,12 +23,12 @@ pub struct Marked {
     /// What all replicas together carry of it.
     pub load: Milli,
     /// How the number came about.
-    pub course: MarkCourse,
+    pub outcome: WatermarkOutcome,
 }
 
-/// How the number of a [`Marked`] came about.
+/// How the number of a [`WatermarkDecision`] came about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MarkCourse {
+pub enum WatermarkOutcome {
     /// The value lies between the watermarks, or no other number would bring it there.
     Resting,
     /// The value has not been beyond the watermark for long enough.
@@ -54,17 +54,17 @@ pub enum MarkCourse {
 /// Decides by watermarks; notes in `memory` since when the value has been beyond one.
 pub(super) fn choose(
     policy: &WatermarkPolicy,
-    question: &Question<'_>,
+    input: &PolicyInput<'_>,
     memory: &mut PolicyMemory,
 ) -> Combined {
-    let (now, current) = (question.now, question.current);
-    let (metric, proposal) = question.only_metric();
+    let (now, current) = (input.now, input.current);
+    let (metric, proposal) = input.only_metric();
     let Some(proposal) = proposal else {
         since_asked(memory, now, current, current);
         return Combined::Held { invalid: metric, asked: None };
     };
     let value = proposal.level.value().max(Milli(0));
-    let load = question.load(metric, proposal);
+    let load = input.load(metric, proposal);
     let asked = asked(policy, value, load, current);
     let is_partial = asked < current && proposal.census.missing() > 0;
     let followed = if is_partial { current } else { asked };
@@ -72,17 +72,20 @@ pub(super) fn choose(
     let (direction, wait) =
         if asked > current { (Direction::Out, policy.out_after) } else { (Direction::In, policy.in_after) };
     let until = since + wait.as_duration();
-    let (replicas, course) = if is_partial {
-        (current, MarkCourse::Partial)
+    let (replicas, outcome) = if is_partial {
+        (current, WatermarkOutcome::Partial)
     } else if asked == current {
-        (current, MarkCourse::Resting)
+        (current, WatermarkOutcome::Resting)
     } else if now < until {
-        (current, MarkCourse::Waiting { direction, asked, until })
+        (current, WatermarkOutcome::Waiting { direction, asked, until })
     } else {
-        (asked, MarkCourse::Beyond { direction, asked })
+        (asked, WatermarkOutcome::Beyond { direction, asked })
     };
     let load = Milli(i64::try_from(load).unwrap_or(i64::MAX));
-    Combined::Chosen { replicas, choice: Choice::Watermarks(Marked { metric, value, load, course }) }
+    Combined::Chosen {
+        replicas,
+        decided_by: DecidedBy::Watermarks(WatermarkDecision { metric, value, load, outcome }),
+    }
 }
 
 /// How many replicas bring a value beyond a watermark between them.

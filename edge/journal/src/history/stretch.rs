@@ -30,7 +30,7 @@ pub(super) struct Stretch {
 /// Decisions of one outcome and one reason.
 #[derive(Debug)]
 struct Run {
-    gist: u64,
+    fingerprint: u64,
     number: u32,
     to: Now,
     count: u64,
@@ -45,10 +45,10 @@ impl Stretch {
         let Decided { at, account, guard, service: _ } = decided;
         let at = *at;
         // Whether the guard refuses is a part of the outcome.
-        let gist = account.gist() ^ u64::from(guard.is_some());
+        let fingerprint = account.fingerprint() ^ u64::from(guard.is_some());
         let is_over = self.begun.is_none_or(|begun| at.time.since(begun.time) >= STRETCH_MAX)
             || self.desired != Some(account.desired());
-        if !is_over && let Some(run) = self.runs.iter_mut().find(|run| run.gist == gist) {
+        if !is_over && let Some(run) = self.runs.iter_mut().find(|run| run.fingerprint == fingerprint) {
             run.extend(at, &**account);
             let is_due = at.time.since(run.written.0.time) >= EXTEND_EVERY;
             return if is_due { vec![run.written_now()] } else { Vec::new() };
@@ -62,7 +62,7 @@ impl Stretch {
         let record = Record::new(&account.decision(), &account.prospects(), guard.as_ref());
         entries.push(Entry::Begun { number: self.next, epoch: epoch.0, from: at.into(), record });
         let ratios = account.ratios().into_iter().map(|ratio| ratio.map(|ratio| (ratio, ratio))).collect();
-        self.runs.push(Run { gist, number: self.next, to: at, count: 1, ratios, written: (at, 1) });
+        self.runs.push(Run { fingerprint, number: self.next, to: at, count: 1, ratios, written: (at, 1) });
         self.next = self.next.wrapping_add(1);
         entries
     }

@@ -64,7 +64,7 @@ pub(super) fn replica_calc(row: &Row) -> Result<(), String> {
     let replicas = translate::replicas(&input.pods)?;
     let view = ScaleView {
         warmup: None,
-        aim: None,
+        learned_target: None,
         spec_replicas: input.current_replicas,
         status_replicas: input.current_replicas,
         members: Members::Known(&Replicas::of(&replicas)),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use model::memory::ScalingMemory;
 use model::resource::{AutoscalerSpec, Behavior, ScalePolicy};
 use model::settings::HpaSettings;
-use plan::scale::explain::Carried;
+use plan::scale::explain::RescaleResult;
 use plan::scale::hpa::{Verdict, reconcile};
 use plan::scale::reading::{Members, Replicas, ScaleView};
 use serde::Deserialize;
@@ -94,7 +94,7 @@ pub(super) fn reconcile_row(row: &Row) -> Result<(), String> {
     let replicas = translate::replicas(&input.pods)?;
     let view = ScaleView {
         warmup: None,
-        aim: None,
+        learned_target: None,
         spec_replicas: input.scale.spec_replicas,
         status_replicas: input.scale.status_replicas,
         members: Members::Known(&Replicas::of(&replicas)),
@@ -103,7 +103,7 @@ pub(super) fn reconcile_row(row: &Row) -> Result<(), String> {
     let readings: Vec<_> = sources.iter().map(Source::reading).collect();
     let verdict = reconcile(NOW, &spec, &view, &readings, &mut memory, &settings);
     same("desired", &expected.desired_replicas, &verdict.desired)?;
-    same_conditions(expected.conditions, &verdict, &spec, &Carried::Out)?;
+    same_conditions(expected.conditions, &verdict, &spec, &RescaleResult::Done)?;
     match (expected.reported_cpu_utilization_percent, verdict.metrics.first()) {
         (None, _) => Ok(()),
         (reported, Some(Ok(proposal))) => same("utilization", &reported, &proposal.level.utilization),
@@ -128,11 +128,11 @@ pub(super) fn same_conditions(
     mut expected: Vec<ConditionRow>,
     verdict: &Verdict,
     spec: &AutoscalerSpec,
-    carried: &Carried,
+    rescale: &RescaleResult,
 ) -> Result<(), String> {
     let status = |holds| if holds { "True" } else { "False" }.to_owned();
     let mut found: Vec<_> = verdict
-        .conditions(spec, carried)
+        .conditions(spec, rescale)
         .into_iter()
         .map(|condition| ConditionRow {
             kind: condition.kind.name().to_owned(),

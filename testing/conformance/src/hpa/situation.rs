@@ -5,7 +5,7 @@ use std::time::Duration;
 use model::memory::ScalingMemory;
 use model::resource::{AutoscalerSpec, ScalePolicy};
 use model::settings::HpaSettings;
-use plan::scale::explain::Carried;
+use plan::scale::explain::RescaleResult;
 use plan::scale::hpa::{Verdict, reconcile};
 use plan::scale::reading::{
     Members, Milli, Phase, Readiness, ReplicaView, Replicas, Sample, ScaleView, SelectorFault, Unavailable,
@@ -68,16 +68,22 @@ pub(super) fn condition_reason(row: &Row) -> Result<(), String> {
         policy: ScalePolicy::Hpa,
         behavior: None,
     };
-    let view = ScaleView { spec_replicas, status_replicas: spec_replicas, members, warmup: None, aim: None };
+    let view = ScaleView {
+        spec_replicas,
+        status_replicas: spec_replicas,
+        members,
+        warmup: None,
+        learned_target: None,
+    };
     let mut memory = ScalingMemory::default();
     let settings = HpaSettings::default();
     let verdict = match row.name.as_str() {
         "scale not readable" => Verdict::unreadable(spec_replicas),
         _ => reconcile(NOW, &spec, &view, &[source.reading()], &mut memory, &settings),
     };
-    let carried = match row.name.as_str() {
-        "scale not writable" => Carried::Failed("it does not answer".into()),
-        _ => Carried::Out,
+    let rescale = match row.name.as_str() {
+        "scale not writable" => RescaleResult::Failed("it does not answer".into()),
+        _ => RescaleResult::Done,
     };
-    same_conditions(read::<Expected>(&row.expected)?.conditions, &verdict, &spec, &carried)
+    same_conditions(read::<Expected>(&row.expected)?.conditions, &verdict, &spec, &rescale)
 }

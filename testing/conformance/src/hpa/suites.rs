@@ -5,10 +5,10 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use model::resource::{Behavior, Bounds};
-use plan::scale::classify::{Census, Standing, Warmup, standings};
-use plan::scale::limit::{self, Cap, Growth, rate_in, rate_out};
+use plan::scale::classify::{Census, SampleClass, Warmup, sample_classes};
+use plan::scale::limit::{self, Growth, LimitedBy, rate_in, rate_out};
 use plan::scale::log::{change_within, record_change};
-use plan::scale::ratio::{Aim, Sums};
+use plan::scale::ratio::{MetricTarget, Sums};
 use plan::scale::reading::{Milli, Requests, Samples};
 use plan::scale::stabilize;
 use serde::Deserialize;
@@ -87,14 +87,14 @@ fn group_pods(row: &Row) -> Result<(), String> {
     let samples = Samples { by_replica: &by_replica, strangers, requests: Requests::Unset };
     let mut found = Expected::default();
     let mut census = Census::default();
-    for (pod, standing) in input.pods.iter().zip(standings(&replicas, &samples, warmup)) {
-        census.count(standing);
-        match standing {
-            Standing::Ignored => found.ignored.push(pod.name.clone()),
-            Standing::Unready => found.unready.push(pod.name.clone()),
-            Standing::Missing(_) => found.missing.push(pod.name.clone()),
+    for (pod, class) in input.pods.iter().zip(sample_classes(&replicas, &samples, warmup)) {
+        census.count(class);
+        match class {
+            SampleClass::Ignored => found.ignored.push(pod.name.clone()),
+            SampleClass::Unready => found.unready.push(pod.name.clone()),
+            SampleClass::Missing(_) => found.missing.push(pod.name.clone()),
             // Kubernetes has no such pods, and neither has the suite.
-            Standing::Unstable | Standing::Ready(_) => {}
+            SampleClass::Unstable | SampleClass::Ready(_) => {}
         }
     }
     found.ready_count = census.ready;
@@ -155,18 +155,18 @@ fn utilization_ratio(row: &Row) -> Result<(), String> {
     let input: Input = read(&row.input)?;
     let expected: Expected = read(&row.expected)?;
     let mut sums = Sums::default();
-    let aim = match (input.target_utilization_percent, input.target) {
-        (Some(percent), _) => Aim::Utilization(percent),
-        (None, target) => Aim::Average(Milli(target.ok_or("the row has no target")?)),
+    let target = match (input.target_utilization_percent, input.target) {
+        (Some(percent), _) => MetricTarget::Utilization(percent),
+        (None, target) => MetricTarget::Average(Milli(target.ok_or("the row has no target")?)),
     };
     for (pod, used) in &input.metrics {
-        match (aim, input.requests.get(pod)) {
-            (Aim::Utilization(_), Some(request)) => sums.add(Milli(*used), Milli(*request)),
-            (Aim::Utilization(_), None) => {}
-            (Aim::Average(_), _) => sums.add(Milli(*used), Milli(0)),
+        match (target, input.requests.get(pod)) {
+            (MetricTarget::Utilization(_), Some(request)) => sums.add(Milli(*used), Milli(*request)),
+            (MetricTarget::Utilization(_), None) => {}
+            (MetricTarget::Average(_), _) => sums.add(Milli(*used), Milli(0)),
         }
     }
-    let Some(level) = sums.level(aim) else {
+    let Some(level) = sums.level(target) else {
         return same("an error", &true, &expected.error.is_some());
     };
     same("ratio", &expected.ratio, &Some(level.ratio))?;
@@ -199,7 +199,7 @@ fn same_limit(row: &Row, found: limit::Limited) -> Result<(), String> {
     }
     let expected: Expected = read(&row.expected)?;
     same("replicas", &expected.replicas, &found.replicas)?;
-    same("reason", &expected.reason.as_str(), &found.by.map_or("DesiredWithinRange", Cap::reason))
+    same("reason", &expected.reason.as_str(), &found.by.map_or("DesiredWithinRange", LimitedBy::reason))
 }
 
 fn rate_limit(row: &Row, direction: &str) -> Result<(), String> {

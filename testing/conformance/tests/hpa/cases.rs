@@ -2,10 +2,10 @@
 
 use model::resource::{Quantity, ScalingRules, SelectPolicy};
 use model::time::Time;
-use plan::scale::combine::Choice;
-use plan::scale::explain::Carried;
-use plan::scale::hpa::Course;
-use plan::scale::proposal::{Basis, MetricFault};
+use plan::scale::combine::DecidedBy;
+use plan::scale::explain::RescaleResult;
+use plan::scale::hpa::Outcome;
+use plan::scale::proposal::{Arithmetic, MetricFault};
 use plan::scale::reading::{Gap, Phase, Unavailable};
 
 use crate::scene::{Scene, free, percent, pods, rules, within};
@@ -83,8 +83,8 @@ fn on_a_rise_a_replica_that_is_not_at_work_yet_will_take_its_share() {
     let mut scene = Scene::of(3).cpu(50, &[800, 800, 0]).young(2, 10);
     let verdict = scene.decide();
     assert_eq!(verdict.desired, 3);
-    let basis = verdict.metrics[0].as_ref().map(|proposal| proposal.basis);
-    assert!(matches!(basis, Ok(Basis::WithinTolerance { assumed: true, .. })), "{basis:?}");
+    let arithmetic = verdict.metrics[0].as_ref().map(|proposal| proposal.arithmetic);
+    assert!(matches!(arithmetic, Ok(Arithmetic::WithinTolerance { assumed: true, .. })), "{arithmetic:?}");
 }
 
 #[test]
@@ -112,8 +112,8 @@ fn what_is_assumed_never_turns_the_direction_around() {
     let mut scene = Scene::of(2).cpu(50, &[400, 400]).without_sample_of(1, Gap::Absent).settled();
     let verdict = scene.decide();
     assert_eq!(verdict.desired, 2);
-    let basis = verdict.metrics[0].as_ref().map(|proposal| proposal.basis);
-    assert!(matches!(basis, Ok(Basis::DirectionTurned { .. })), "{basis:?}");
+    let arithmetic = verdict.metrics[0].as_ref().map(|proposal| proposal.arithmetic);
+    assert!(matches!(arithmetic, Ok(Arithmetic::DirectionTurned { .. })), "{arithmetic:?}");
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn without_any_sample_nothing_happens_whatever_the_reason() {
         scene = scene.without_sample_of(index, Gap::Stale);
     }
     let verdict = scene.decide();
-    assert_eq!(verdict.course, Course::Held { invalid: 0, asked: None });
+    assert_eq!(verdict.outcome, Outcome::Held { invalid: 0, asked: None });
     assert_eq!(verdict.desired, 3);
 }
 
@@ -186,7 +186,7 @@ fn zero_replicas_scale_out_on_the_first_message_without_tolerance() {
 #[test]
 fn zero_replicas_set_by_hand_turn_the_autoscaler_off() {
     let verdict = Scene::of(0).between(1, 10).queue(1, &[1000]).decide();
-    assert_eq!((verdict.course, verdict.desired), (Course::Off, 0));
+    assert_eq!((verdict.outcome, verdict.desired), (Outcome::Off, 0));
 }
 
 #[test]
@@ -212,9 +212,9 @@ fn the_metric_that_asks_for_most_decides() {
     let verdict = scene.decide();
     assert_eq!(verdict.desired, 4);
     assert!(
-        matches!(verdict.course, Course::Scaled { choice: Choice::Largest { metric: 2 }, .. }),
+        matches!(verdict.outcome, Outcome::Scaled { decided_by: DecidedBy::Largest { metric: 2 }, .. }),
         "{:?}",
-        verdict.course
+        verdict.outcome
     );
 }
 
@@ -469,7 +469,7 @@ fn a_decision_is_explained_with_its_numbers() {
 fn a_change_that_could_not_be_made_says_why() {
     let mut scene = Scene::of(2).cpu(50, &[1000, 1000]);
     let verdict = scene.decide();
-    let failed = Carried::Failed("the platform is full".into());
+    let failed = RescaleResult::Failed("the platform is full".into());
     let able = &verdict.conditions(&scene.spec, &failed)[0];
     assert_eq!((able.holds, able.reason), (false, "FailedUpdateScale"));
     assert_eq!(&*able.message, "setting 4 replicas failed: the platform is full");

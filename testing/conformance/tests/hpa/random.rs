@@ -120,8 +120,13 @@ fn decide_alike(spec: &AutoscalerSpec, first: u32, moments: &[Moment]) -> Result
             .collect();
         let status = u32::try_from(replicas.len()).expect("few");
         let members = Members::Known(&Replicas::of(&replicas));
-        let view =
-            ScaleView { spec_replicas: current, status_replicas: status, members, warmup: None, aim: None };
+        let view = ScaleView {
+            spec_replicas: current,
+            status_replicas: status,
+            members,
+            warmup: None,
+            learned_target: None,
+        };
         let verdict = reconcile(now, spec, &view, &readings, &mut memory, &settings);
         let question = Question {
             now,

@@ -204,7 +204,7 @@ impl Scene {
             .collect();
         let view = ScaleView {
             warmup: None,
-            aim: None,
+            learned_target: None,
             spec_replicas: self.current,
             status_replicas: u32::try_from(self.replicas.len()).expect("few"),
             members: Members::Known(&Replicas::of(&self.replicas)),

@@ -6,7 +6,7 @@ use model::resource::{Quantity, ScalePolicy};
 use model::settings::HpaSettings;
 use model::time::{Now, Time, Wall};
 
-use super::super::hpa::{Course, Verdict, reconcile};
+use super::super::hpa::{Outcome, Verdict, reconcile};
 use super::super::reading::{
     Gap, Members, MetricReading, Milli, Phase, Readiness, ReplicaView, Replicas, Requests, Sample, Samples,
     ScaleView, Unavailable,
@@ -61,7 +61,7 @@ impl Case {
             status_replicas: 4,
             members: Members::Known(&Replicas::of(&replicas)),
             warmup: None,
-            aim: None,
+            learned_target: None,
         };
         let mut memory = ScalingMemory::default();
         memory.recommendations.push(Recommendation { at: since, replicas: 1 });
@@ -120,7 +120,7 @@ fn what_is_missing_is_taken_for_idle_and_never_scales_in() {
     let missing = |cpu| Case { requests: None, ..Case::of(&[], cpu, 0) };
     assert_eq!(missing(2000).desired(), 8, "half of 4 is 2 all the same");
     for cpu in [1000, 400, 0] {
-        assert!(matches!(missing(cpu).decide().course, Course::Held { invalid: 1, .. }), "{cpu}");
+        assert!(matches!(missing(cpu).decide().outcome, Outcome::Held { invalid: 1, .. }), "{cpu}");
     }
     let partial =
         Case { cpu: vec![Ok(100), Ok(100), Err(Gap::Stale), Err(Gap::Stale)], ..Case::of(&[], 0, 1) };

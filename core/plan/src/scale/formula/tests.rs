@@ -7,7 +7,7 @@ use model::settings::HpaSettings;
 use model::time::Time;
 use proptest::prelude::*;
 
-use super::super::hpa::{Course, Verdict, reconcile};
+use super::super::hpa::{Outcome, Verdict, reconcile};
 use super::super::reading::{
     Gap, Members, MetricReading, Milli, Phase, Readiness, ReplicaView, Replicas, Requests, Sample, Samples,
     ScaleView, Unavailable,
@@ -74,7 +74,7 @@ impl Case {
         };
         let view = ScaleView {
             warmup: None,
-            aim: None,
+            learned_target: None,
             spec_replicas: self.current,
             status_replicas: self.current,
             members: Members::Known(&Replicas::of(&replicas)),
@@ -162,7 +162,7 @@ fn what_is_no_number_holds_and_says_why() {
         assert_eq!(verdict.desired, 2, "{expression}");
         let told = verdict.summary(&case.spec);
         assert_eq!(told, format!("stays at 2: the formula {expression} gives no number, {why}"));
-        let conditions = verdict.conditions(&case.spec, &super::super::explain::Carried::Out);
+        let conditions = verdict.conditions(&case.spec, &super::super::explain::RescaleResult::Done);
         assert!(conditions.iter().any(|it| it.kind == ConditionKind::ScalingActive
             && !it.holds
             && it.reason == "FormulaUndefined"));
@@ -204,10 +204,10 @@ fn replicas_that_only_just_serve_do_not_multiply_what_the_others_measured() {
     let mut case = Case::of(r#"{"expression": "cpu", "target": 60}"#, &[1200, 1200, 0, 0], Some(0));
     case.young = 2;
     let verdict = case.decide();
-    let Course::Scaled { choice: Choice::Formula(computed), .. } = verdict.course else {
+    let Outcome::Scaled { decided_by: DecidedBy::Formula(computed), .. } = verdict.outcome else {
         panic!("{verdict:?}")
     };
-    assert_eq!(computed.reckoning, Reckoning::Ratio { ratio: 2.0, times: 2, besides: 0 });
+    assert_eq!(computed.arithmetic, CombinedArithmetic::Ratio { ratio: 2.0, times: 2, replacements: 0 });
     assert_eq!(verdict.desired, 4);
 }
 

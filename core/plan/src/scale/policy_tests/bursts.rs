@@ -1,16 +1,16 @@
 use model::memory::{LOAD_PARTS_MAX, Past};
 
-use super::super::burst::WindowCourse;
-use super::super::combine::Choice;
-use super::super::hpa::Course;
+use super::super::burst::BurstOutcome;
+use super::super::combine::DecidedBy;
+use super::super::hpa::Outcome;
 use super::*;
 
 const BURST: &str =
     r#"{"burst": {"stableWindow": "60s", "panicWindow": "6s", "panicThresholdPercent": 200}}"#;
 
-fn course(verdict: &Verdict) -> WindowCourse {
-    match verdict.course {
-        Course::Scaled { choice: Choice::Burst(windowed), .. } => windowed.course,
+fn outcome(verdict: &Verdict) -> BurstOutcome {
+    match verdict.outcome {
+        Outcome::Scaled { decided_by: DecidedBy::Burst(decision), .. } => decision.outcome,
         other => panic!("no window: {other:?}"),
     }
 }
@@ -31,17 +31,17 @@ fn a_burst_is_followed_at_once_and_nothing_is_removed_in_it() {
     bench.after_seconds(60, 50);
     // Four times the load for six seconds, shared out to the replicas there are.
     let verdicts: Vec<_> = (0..6).map(|_| bench.after_a_second(800 / bench.current)).collect();
-    let begun = verdicts.iter().position(|verdict| matches!(course(verdict), WindowCourse::Panic { .. }));
+    let begun = verdicts.iter().position(|verdict| matches!(outcome(verdict), BurstOutcome::Panic { .. }));
     assert_eq!(begun, Some(1), "with two of the six seconds the short mean asks for twice the replicas");
     let peak = &verdicts[5];
     assert!((15..=16).contains(&peak.desired), "{peak:?}");
-    let WindowCourse::Panic { until, .. } = course(peak) else { panic!("{peak:?}") };
+    let BurstOutcome::Panic { until, .. } = outcome(peak) else { panic!("{peak:?}") };
     // It is over as suddenly, and the number stays for a stable window.
     while bench.now + Duration::from_secs(1) < until {
         assert_eq!(bench.after_a_second(1).desired, peak.desired);
     }
     let calm = bench.after_seconds(40, 1);
-    assert_eq!(course(&calm), WindowCourse::Stable { besides: 0 });
+    assert_eq!(outcome(&calm), BurstOutcome::Stable { replacements: 0 });
     assert_eq!(calm.desired, 1);
 }
 
@@ -52,7 +52,7 @@ fn a_burst_that_goes_on_ends_a_stable_window_after_it_was_last_seen() {
     bench.after_seconds(60, 50);
     // There can be no more replicas, so that the threshold stays passed.
     let verdict = bench.after_seconds(90, 200);
-    let WindowCourse::Panic { since, until, .. } = course(&verdict) else { panic!("{verdict:?}") };
+    let BurstOutcome::Panic { since, until, .. } = outcome(&verdict) else { panic!("{verdict:?}") };
     assert!(since + Duration::from_secs(60) < bench.now, "it has been on for longer than a window");
     assert_eq!(until, bench.now + Duration::from_secs(60));
 }
@@ -84,7 +84,7 @@ fn one_replica_more_is_no_burst() {
     let mut bench = Bench::new(&BURST.replace("200", "115"), 2);
     // A whole percent above the target, which rounded up is half as many replicas again.
     let verdict = bench.after_seconds(120, 51);
-    assert_eq!((verdict.desired, course(&verdict)), (2, WindowCourse::Near));
+    assert_eq!((verdict.desired, outcome(&verdict)), (2, BurstOutcome::Near));
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn nothing_is_removed_before_a_stable_window_was_seen() {
     let mut bench = Bench::new(BURST, 10);
     let first = bench.after_a_second(5);
     let until = bench.now + Duration::from_secs(60);
-    assert_eq!(course(&first), WindowCourse::Short { until });
+    assert_eq!(outcome(&first), BurstOutcome::Short { until });
     assert_eq!(bench.after_seconds(59, 5).desired, 10);
     assert_eq!(bench.after_a_second(5).desired, 1);
 }
@@ -102,10 +102,10 @@ fn seconds_without_a_measurement_are_not_seconds_without_load() {
     let mut bench = Bench::new(BURST, 4);
     bench.after_seconds(60, 50);
     for _ in 0..40 {
-        assert!(matches!(bench.after_silence().course, Course::Held { .. }));
+        assert!(matches!(bench.after_silence().outcome, Outcome::Held { .. }));
     }
     let verdict = bench.after_a_second(50);
-    assert_eq!((verdict.desired, course(&verdict)), (4, WindowCourse::Near));
+    assert_eq!((verdict.desired, outcome(&verdict)), (4, BurstOutcome::Near));
 }
 
 #[test]
@@ -116,7 +116,7 @@ fn after_a_silence_of_a_stable_window_it_begins_anew() {
         bench.after_silence();
     }
     let verdict = bench.after_a_second(1);
-    assert_eq!(course(&verdict), WindowCourse::Short { until: bench.now + Duration::from_secs(60) });
+    assert_eq!(outcome(&verdict), BurstOutcome::Short { until: bench.now + Duration::from_secs(60) });
 }
 
 #[test]

@@ -1,9 +1,9 @@
 use model::memory::{Past, RiseMemory, SpentMemory};
 use proptest::prelude::*;
 
-use super::super::combine::Choice;
-use super::super::hpa::Course;
-use super::super::promise::Promised;
+use super::super::combine::DecidedBy;
+use super::super::hpa::Outcome;
+use super::super::slo_first::SloDecision;
 use super::*;
 use crate::learned::{Fallback, LoadFeature};
 
@@ -31,9 +31,9 @@ fn stand(bench: &mut Bench, replicas: u32) {
     bench.replicas = vec![ready(bench.now - Duration::from_hours(1)); replicas as usize];
 }
 
-fn promised(verdict: &Verdict) -> Promised {
-    match verdict.course {
-        Course::Scaled { choice: Choice::Promise(promised), .. } => promised,
+fn decision(verdict: &Verdict) -> SloDecision {
+    match verdict.outcome {
+        Outcome::Scaled { decided_by: DecidedBy::Slo(decision), .. } => decision,
         other => panic!("no promise: {other:?}"),
     }
 }
@@ -58,7 +58,7 @@ fn knowing(policy: &str) -> Bench {
 }
 
 fn fallback(verdict: &Verdict) -> Fallback {
-    match promised(verdict).learned {
+    match decision(verdict).learned {
         Some(Err(why)) => why,
         other => panic!("no fallback: {other:?}"),
     }
@@ -71,7 +71,7 @@ fn a_price_that_was_learned_decides_for_how_much_of_a_rise_replicas_stand_by() {
         // The budget is spent just as fast as it is allowed.
         rises(&mut bench).spent = SpentMemory { at: bench.now, came: 1_000_000_000, late: 1_000_000 };
         let verdict = second(&mut bench, 100);
-        (promised(&verdict).floor, bench.told(&verdict))
+        (decision(&verdict).floor, bench.told(&verdict))
     };
     let (usual, told) = asked(SLO_FIRST);
     assert_eq!(usual, 5, "{told}");
@@ -126,7 +126,7 @@ fn outside_of_what_it_was_learned_on_slo_first_decides() {
 fn after_more_was_broken_than_is_promised_slo_first_decides_until_that_is_long_ago() {
     let mut bench = knowing(&taught(0.001, 1.0));
     let verdict = second(&mut bench, 100);
-    assert!(matches!(promised(&verdict).learned, Some(Ok(_))), "{verdict:?}");
+    assert!(matches!(decision(&verdict).learned, Some(Ok(_))), "{verdict:?}");
     // Two replicas that carry a hundred, and ten seconds of half as many again.
     for _ in 0..10 {
         stand(&mut bench, 2);
@@ -136,10 +136,10 @@ fn after_more_was_broken_than_is_promised_slo_first_decides_until_that_is_long_a
     let Fallback::Broken { late, allowed } = fallback(&verdict) else { panic!("{verdict:?}") };
     assert!(late > allowed && allowed == 1000, "{late} of {allowed}");
     assert!(bench.told(&verdict).contains("of the requests came while it could not carry them"));
-    assert_eq!(promised(&verdict).floor, 5, "as of SLO-first");
+    assert_eq!(decision(&verdict).floor, 5, "as of SLO-first");
     // Days later little of it is left.
     rises(&mut bench).spent.late /= 100;
-    assert!(matches!(promised(&second(&mut bench, 100)).learned, Some(Ok(_))));
+    assert!(matches!(decision(&second(&mut bench, 100)).learned, Some(Ok(_))));
 }
 
 proptest! {
@@ -150,10 +150,10 @@ proptest! {
         weight in 0.001..1000.0_f64, level in 0.001..1000.0_f64, load in 50_i64..250,
     ) {
         let mut bench = knowing(&taught(weight, level));
-        let promised = promised(&second(&mut bench, load));
+        let decision = decision(&second(&mut bench, load));
         // The rises that were seen are at most twofold; they are kept to a twentieth.
         let highest = (load * 21 / 10 + 49) / 50;
-        let wanted = promised.needed.max(promised.floor);
-        prop_assert!(promised.needed as i64 * 50 >= load && i64::from(wanted) <= highest.max(1), "{promised:?}");
+        let wanted = decision.needed.max(decision.floor);
+        prop_assert!(decision.needed as i64 * 50 >= load && i64::from(wanted) <= highest.max(1), "{decision:?}");
     }
 }

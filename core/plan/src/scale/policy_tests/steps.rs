@@ -1,9 +1,9 @@
 use model::memory::Past;
 use model::resource::{EVALUATIONS_MAX, ScalePolicy};
 
-use super::super::combine::Choice;
-use super::super::hpa::Course;
-use super::super::step::StepCourse;
+use super::super::combine::DecidedBy;
+use super::super::hpa::Outcome;
+use super::super::step::StepOutcome;
 use super::*;
 
 const STEPS: &str = r#"{"step": {
@@ -13,9 +13,9 @@ const STEPS: &str = r#"{"step": {
     "cooldown": {"out": "30s", "in": "2m"}
 }}"#;
 
-fn course(verdict: &Verdict) -> StepCourse {
-    match verdict.course {
-        Course::Scaled { choice: Choice::Step(stepped), .. } => stepped.course,
+fn outcome(verdict: &Verdict) -> StepOutcome {
+    match verdict.outcome {
+        Outcome::Scaled { decided_by: DecidedBy::Step(decision), .. } => decision.outcome,
         other => panic!("no step: {other:?}"),
     }
 }
@@ -52,7 +52,7 @@ fn evaluations_that_do_not_agree_are_made_up_for_by_others() {
     let mut bench = Bench::new(STEPS, 4);
     bench.after_seconds(10, 75);
     let verdict = bench.after_seconds(11, 50);
-    assert_eq!(course(&verdict), StepCourse::Resting);
+    assert_eq!(outcome(&verdict), StepOutcome::Resting);
     assert_eq!(
         bench.told(&verdict),
         "stays at 4: rate at 50 in the latest evaluation, which no step covers, so the size stays at 4"
@@ -108,10 +108,10 @@ fn silence_agrees_with_nothing_and_holds_the_number() {
     let mut bench = Bench::new(STEPS, 4);
     bench.after_seconds(11, 20);
     for _ in 0..20 {
-        assert!(matches!(bench.after_silence().course, Course::Held { .. }));
+        assert!(matches!(bench.after_silence().outcome, Outcome::Held { .. }));
     }
     let verdict = bench.after_a_second(20);
-    assert_eq!(course(&verdict), StepCourse::Unknown);
+    assert_eq!(outcome(&verdict), StepOutcome::Unknown);
     assert_eq!(
         bench.told(&verdict),
         "stays at 4: rate was not measured during the latest evaluation, so the size stays at 4"
@@ -125,7 +125,7 @@ fn a_replica_without_a_sample_keeps_all_from_being_removed() {
     let first = bench.replicas[0];
     bench.replicas[0].started = None;
     let verdict = bench.measured(|replica| if *replica == first { Ok(Milli(5000)) } else { Err(Gap::Stale) });
-    assert_eq!((verdict.desired, course(&verdict)), (4, StepCourse::Partial));
+    assert_eq!((verdict.desired, outcome(&verdict)), (4, StepOutcome::Partial));
     assert_eq!(bench.after_a_second(5).desired, 2);
 }
 
@@ -169,7 +169,7 @@ fn a_long_pause_counts_as_evaluations_in_which_nothing_was_measured() {
     let mut bench = Bench::new(STEPS, 4);
     bench.after_seconds(20, 75);
     bench.now = bench.now + Duration::from_hours(30);
-    assert_eq!(course(&bench.after_a_second(75)), StepCourse::Unknown);
+    assert_eq!(outcome(&bench.after_a_second(75)), StepOutcome::Unknown);
     let Past::Evaluations(evaluations) = &bench.memory.policy.past else { panic!("it evaluates") };
     assert_eq!(evaluations.means, [None; 3]);
 }
@@ -191,7 +191,7 @@ fn metrics_that_are_not_looked_at_say_so() {
     bench.spec.metrics.insert(0, MetricSpec::Pods { metric, average: Quantity::from_milli(1) });
     let verdict = bench.after_a_second(50);
     assert!(
-        matches!(verdict.course, Course::Held { invalid: 1, .. }),
+        matches!(verdict.outcome, Outcome::Held { invalid: 1, .. }),
         "rate has no reading here: {verdict:?}"
     );
     let verdicts = verdict.metric_verdicts(&bench.spec);

@@ -1,13 +1,13 @@
-use super::super::combine::Choice;
-use super::super::hpa::Course;
-use super::super::tracking::TrackCourse;
+use super::super::combine::DecidedBy;
+use super::super::hpa::Outcome;
+use super::super::tracking::TrackingOutcome;
 use super::*;
 
 const TRACKING: &str = r#"{"targetTracking": {"warmup": "20s", "outAfter": "3s", "inAfter": "15s"}}"#;
 
-fn course(verdict: &Verdict) -> TrackCourse {
-    match verdict.course {
-        Course::Scaled { choice: Choice::Tracking(tracked), .. } => tracked.course,
+fn outcome(verdict: &Verdict) -> TrackingOutcome {
+    match verdict.outcome {
+        Outcome::Scaled { decided_by: DecidedBy::Tracking(decision), .. } => decision.outcome,
         other => panic!("no tracking: {other:?}"),
     }
 }
@@ -48,7 +48,7 @@ fn none_is_removed_while_replicas_warm_up() {
     assert_eq!(bench.after_seconds(4, 100).desired, 8);
     let until = bench.now + Duration::from_secs(20);
     let verdict = bench.after_seconds(19, 5);
-    assert_eq!(course(&verdict), TrackCourse::Warming { replicas: 4, until: Some(until) });
+    assert_eq!(outcome(&verdict), TrackingOutcome::Warming { replicas: 4, until: Some(until) });
     assert!(bench.told(&verdict).ends_with(&format!(
         "; but 4 replicas are warming up until {until}, and no replica is removed meanwhile"
     )));
@@ -86,7 +86,7 @@ fn the_number_of_a_total_is_not_ordered_twice_either() {
         bench.now = bench.now + Duration::from_secs(1);
         let view = ScaleView {
             warmup: None,
-            aim: None,
+            learned_target: None,
             spec_replicas: bench.current,
             status_replicas: bench.current,
             members: Members::Known(&Replicas::of(&bench.replicas)),

@@ -1,14 +1,14 @@
-use super::super::combine::Choice;
-use super::super::hpa::Course;
-use super::super::watermarks::MarkCourse;
+use super::super::combine::DecidedBy;
+use super::super::hpa::Outcome;
+use super::super::watermarks::WatermarkOutcome;
 use super::*;
 
 const MARKS: &str = r#"{"watermarks": {"high": 80, "low": 40}}"#;
 const PATIENT: &str = r#"{"watermarks": {"high": 80, "low": 40, "outAfter": "10s", "inAfter": "1m"}}"#;
 
-fn course(verdict: &Verdict) -> MarkCourse {
-    match verdict.course {
-        Course::Scaled { choice: Choice::Watermarks(marked), .. } => marked.course,
+fn outcome(verdict: &Verdict) -> WatermarkOutcome {
+    match verdict.outcome {
+        Outcome::Scaled { decided_by: DecidedBy::Watermarks(decision), .. } => decision.outcome,
         other => panic!("no watermark: {other:?}"),
     }
 }
@@ -18,7 +18,7 @@ fn between_the_watermarks_the_number_rests() {
     for each in [40, 60, 80] {
         let mut bench = Bench::new(MARKS, 4);
         let verdict = bench.after_seconds(600, each);
-        assert_eq!((verdict.desired, course(&verdict)), (4, MarkCourse::Resting), "{each}");
+        assert_eq!((verdict.desired, outcome(&verdict)), (4, WatermarkOutcome::Resting), "{each}");
         assert_eq!(
             bench.told(&verdict),
             format!("stays at 4: rate at {each}, between the watermarks 40 and 80, so the size stays at 4")
@@ -53,7 +53,7 @@ fn what_is_left_is_never_above_the_high_one() {
     // A low watermark near the high one: 1.6 replicas at 50, of which one alone would have 80.
     let mut bench = Bench::new(r#"{"watermarks": {"high": 60, "low": 50}}"#, 2);
     let verdict = bench.after_a_second(40);
-    assert_eq!((verdict.desired, course(&verdict)), (2, MarkCourse::Resting));
+    assert_eq!((verdict.desired, outcome(&verdict)), (2, WatermarkOutcome::Resting));
     assert_eq!(
         bench.told(&verdict),
         "stays at 2: rate at 40, below the low watermark 50, but fewer replicas would exceed the high one (60), so the size stays at 2"
@@ -88,7 +88,7 @@ fn removing_has_a_delay_of_its_own() {
 fn silence_breaks_the_wait_and_holds_the_number() {
     let mut bench = Bench::new(PATIENT, 4);
     bench.after_seconds(59, 20);
-    assert!(matches!(bench.after_silence().course, Course::Held { .. }));
+    assert!(matches!(bench.after_silence().outcome, Outcome::Held { .. }));
     assert_eq!(bench.after_seconds(60, 20).desired, 4);
 }
 
@@ -99,7 +99,7 @@ fn a_replica_without_a_sample_keeps_all_from_being_removed() {
     bench.replicas[0].started = None;
     let verdict =
         bench.measured(|replica| if *replica == first { Ok(Milli(5000)) } else { Err(Gap::Failed) });
-    assert_eq!((verdict.desired, course(&verdict)), (4, MarkCourse::Partial));
+    assert_eq!((verdict.desired, outcome(&verdict)), (4, WatermarkOutcome::Partial));
 }
 
 #[test]
@@ -110,6 +110,6 @@ fn replicas_on_their_way_are_not_ordered_twice() {
     bench.replicas[4].readiness = Some(Readiness { ready: false, since: bench.now });
     bench.replicas[4].phase = Phase::Pending;
     let verdict = bench.after_a_second(100);
-    assert_eq!((verdict.desired, course(&verdict)), (5, MarkCourse::Resting));
+    assert_eq!((verdict.desired, outcome(&verdict)), (5, WatermarkOutcome::Resting));
     assert!(bench.told(&verdict).contains("enough replicas for it are starting"), "{}", bench.told(&verdict));
 }

@@ -8,22 +8,22 @@ use model::memory::ConditionsMemory;
 use model::time::Wall;
 
 use super::explain::{TARGET_READ, condition};
-use super::hpa::{Course, Verdict};
+use super::hpa::{Outcome, Verdict};
 
 impl Verdict {
     /// The conditions that it comes to, and whether each holds: [`Self::conditions`] without their words, and with those that are told only
     /// while they hold.
     pub fn claims(&self) -> impl Iterator<Item = (ConditionKind, bool)> {
-        let (is_active, is_limited) = match &self.course {
-            Course::Unreadable | Course::AboveMax(_) | Course::BelowMin(_) => (None, None),
-            Course::Off | Course::NoMembers(_) | Course::Held { .. } | Course::Unanswered(_) => {
+        let (is_active, is_limited) = match &self.outcome {
+            Outcome::Unreadable | Outcome::AboveMax(_) | Outcome::BelowMin(_) => (None, None),
+            Outcome::Off | Outcome::NoMembers(_) | Outcome::Held { .. } | Outcome::Unanswered(_) => {
                 (Some(false), None)
             }
-            Course::Scaled { limited, .. } => (Some(true), Some(limited.by.is_some())),
+            Outcome::Scaled { limited, .. } => (Some(true), Some(limited.by.is_some())),
         };
         let were_metrics_asked = !self.metrics.is_empty();
         let claims = [
-            (ConditionKind::AbleToScale, Some(!matches!(self.course, Course::Unreadable))),
+            (ConditionKind::AbleToScale, Some(!matches!(self.outcome, Outcome::Unreadable))),
             (ConditionKind::ScalingActive, is_active),
             (ConditionKind::ScalingLimited, is_limited),
             (

@@ -1,4 +1,4 @@
-//! How many replicas one number made of several metrics asks for.
+//! How many replicas a value that combines several metrics asks for.
 //!
 //! Source: Kubernetes `pkg/controller/podautoscaler/replica_calculator.go`, `GetObjectMetricReplicas` and
 //! `GetObjectPerPodMetricReplicas`, which is what KEDA's composed metric is given to.
@@ -7,22 +7,22 @@ use std::fmt;
 
 use model::resource::{FormulaTarget, MetricSpec, Undefined};
 
+use super::policy_input::PolicyInput;
 use super::proposal::Proposal;
-use super::question::Question;
 use super::ratio::replicas_ceil;
 
-/// What a number is held against.
+/// What a number is compared to.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Against {
+pub(super) enum ComparedTo {
     /// Nothing: it is a number of replicas.
     Nothing,
     /// The value that it should have, above 0, and what should have it.
     Target(f64, FormulaTarget),
 }
 
-/// The arithmetic from a number to one of replicas.
+/// The arithmetic from a number to a number of replicas.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Reckoning {
+pub enum CombinedArithmetic {
     /// It is one, rounded up.
     Itself,
     /// The number stays: the ratio is near enough to 1.
@@ -30,28 +30,28 @@ pub enum Reckoning {
         /// Number ÷ target.
         ratio: f64,
     },
-    /// `ratio × times`, rounded up, and `besides`.
+    /// `ratio × times`, rounded up, and `replacements`.
     Ratio {
         /// Number ÷ target.
         ratio: f64,
         /// Replicas that it was measured over.
         times: u32,
-        /// Replicas in place of those that cannot be counted on; 0 when fewer are asked for.
-        besides: u32,
+        /// Replicas in place of unstable ones; 0 when fewer are asked for.
+        replacements: u32,
     },
     /// `ratio`, rounded up: there is no replica to compare with.
     FromZero {
         /// Number ÷ target.
         ratio: f64,
     },
-    /// `number ÷ target`, rounded up, and `besides`.
+    /// `number ÷ target`, rounded up, and `replacements`.
     Shared {
         /// Number ÷ target ÷ replicas.
         ratio: f64,
         /// The replicas it was shared by.
         existing: u32,
-        /// Replicas in place of those that cannot be counted on; 0 when fewer are asked for.
-        besides: u32,
+        /// Replicas in place of unstable ones; 0 when fewer are asked for.
+        replacements: u32,
     },
     /// The number stays: fewer are asked for while not all replicas are measured that ought to be.
     Partial {
@@ -62,7 +62,7 @@ pub enum Reckoning {
     },
 }
 
-impl Reckoning {
+impl CombinedArithmetic {
     /// Number ÷ target; `None` where there is none.
     pub fn ratio(self) -> Option<f64> {
         match self {
@@ -87,78 +87,78 @@ pub enum NoNumber {
 }
 
 /// What `number` asks for, which follows from the metrics at these places of the declaration.
-pub(super) fn reckon(
+pub(super) fn replicas_for_value(
     number: f64,
-    against: Against,
+    against: ComparedTo,
     metrics: &(impl Iterator<Item = usize> + Clone),
-    question: &Question<'_>,
-) -> Result<(u32, Reckoning), NoNumber> {
+    input: &PolicyInput<'_>,
+) -> Result<(u32, CombinedArithmetic), NoNumber> {
     if number < 0.0 {
         return Err(NoNumber::Negative);
     }
-    let (replicas, reckoning) = match against {
-        Against::Nothing => (replicas_ceil(number), Reckoning::Itself),
-        Against::Target(target, FormulaTarget::Value) => {
-            by_ratio(number / target, metrics.clone(), question)?
+    let (replicas, arithmetic) = match against {
+        ComparedTo::Nothing => (replicas_ceil(number), CombinedArithmetic::Itself),
+        ComparedTo::Target(target, FormulaTarget::Value) => {
+            by_ratio(number / target, metrics.clone(), input)?
         }
-        Against::Target(target, FormulaTarget::AverageValue) => {
-            let existing = question.stable(question.existing);
+        ComparedTo::Target(target, FormulaTarget::AverageValue) => {
+            let existing = input.stable(input.existing);
             let ratio = number / (target * f64::from(existing));
-            let besides = question.besides(ratio);
-            if question.tolerance.includes(ratio) {
-                (question.existing, Reckoning::WithinTolerance { ratio })
+            let replacements = input.replacements(ratio);
+            if input.tolerance.includes(ratio) {
+                (input.existing, CombinedArithmetic::WithinTolerance { ratio })
             } else {
-                let asked = replicas_ceil(number / target).saturating_add(besides);
-                (asked, Reckoning::Shared { ratio, existing, besides })
+                let asked = replicas_ceil(number / target).saturating_add(replacements);
+                (asked, CombinedArithmetic::Shared { ratio, existing, replacements })
             }
         }
     };
-    let current = question.current;
+    let current = input.current;
     // What stands in for all that is measured may be too much, and is no reason to take anything away.
-    let is_silent = metrics.clone().all(|place| proposal(question, place).is_none());
-    let partial = metrics.clone().find(|place| is_silent || is_partial(question, *place));
+    let is_silent = metrics.clone().all(|place| proposal(input, place).is_none());
+    let partial = metrics.clone().find(|place| is_silent || is_partial(input, *place));
     match partial.filter(|_| replicas < current) {
-        Some(metric) => Ok((current, Reckoning::Partial { metric, asked: replicas })),
-        None => Ok((replicas, reckoning)),
+        Some(metric) => Ok((current, CombinedArithmetic::Partial { metric, asked: replicas })),
+        None => Ok((replicas, arithmetic)),
     }
 }
 
 fn by_ratio(
     ratio: f64,
     metrics: impl Iterator<Item = usize>,
-    question: &Question<'_>,
-) -> Result<(u32, Reckoning), NoNumber> {
-    if question.current == 0 {
-        return Ok((replicas_ceil(ratio), Reckoning::FromZero { ratio }));
+    input: &PolicyInput<'_>,
+) -> Result<(u32, CombinedArithmetic), NoNumber> {
+    if input.current == 0 {
+        return Ok((replicas_ceil(ratio), CombinedArithmetic::FromZero { ratio }));
     }
-    if question.tolerance.includes(ratio) {
-        return Ok((question.current, Reckoning::WithinTolerance { ratio }));
+    if input.tolerance.includes(ratio) {
+        return Ok((input.current, CombinedArithmetic::WithinTolerance { ratio }));
     }
     // What a mean is over is what it stands for: replicas that have only just begun to serve carry part of it already.
-    let times = metrics.filter_map(|place| measured_over(question, place)).min();
-    match times.unwrap_or_else(|| question.serving()) {
+    let times = metrics.filter_map(|place| measured_over(input, place)).min();
+    match times.unwrap_or_else(|| input.serving()) {
         0 => Err(NoNumber::NoneServing),
         times => {
-            let besides = question.besides(ratio);
-            let asked = replicas_ceil(ratio * f64::from(times)).saturating_add(besides);
-            Ok((asked, Reckoning::Ratio { ratio, times, besides }))
+            let replacements = input.replacements(ratio);
+            let asked = replicas_ceil(ratio * f64::from(times)).saturating_add(replacements);
+            Ok((asked, CombinedArithmetic::Ratio { ratio, times, replacements }))
         }
     }
 }
 
-fn proposal<'a>(question: &Question<'a>, place: usize) -> Option<&'a Proposal> {
-    question.metrics.get(place)?.as_ref().ok()
+fn proposal<'a>(input: &PolicyInput<'a>, place: usize) -> Option<&'a Proposal> {
+    input.metrics.get(place)?.as_ref().ok()
 }
 
-fn is_partial(question: &Question<'_>, place: usize) -> bool {
-    proposal(question, place).is_some_and(|proposal| proposal.census.missing() > 0)
+fn is_partial(input: &PolicyInput<'_>, place: usize) -> bool {
+    proposal(input, place).is_some_and(|proposal| proposal.census.missing() > 0)
 }
 
 /// Replicas that a metric of each replica is a mean over; `None` for metrics of the whole, and without a measurement.
-fn measured_over(question: &Question<'_>, place: usize) -> Option<u32> {
-    match question.spec.metrics.get(place)? {
+fn measured_over(input: &PolicyInput<'_>, place: usize) -> Option<u32> {
+    match input.spec.metrics.get(place)? {
         MetricSpec::Resource { .. } | MetricSpec::ContainerResource { .. } | MetricSpec::Pods { .. } => {
-            proposal(question, place).map(|proposal| proposal.census.ready)
+            proposal(input, place).map(|proposal| proposal.census.ready)
         }
         MetricSpec::Object { .. } | MetricSpec::External { .. } => None,
     }

@@ -13,15 +13,15 @@ use model::memory::{LoadPeak, Past, PolicyMemory, RISE_STEP, RISE_STEPS_MAX, Ris
 use model::resource::Slo;
 use model::time::Time;
 
-use super::combine::{Choice, Combined};
-use super::question::{Question, quotient, replicas_at_most, target_of};
+use super::combine::{Combined, DecidedBy};
+use super::policy_input::{PolicyInput, quotient, replicas_at_most, target_of};
 use super::reading::Milli;
 use crate::learned::{self, Fallback, PriceFactors, STEPS_A_MINUTE};
 use crate::slo::{self, Objective, Price};
 
-/// What a promise asks for.
+/// The decision of SLO-first, with its arithmetic.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Promised {
+pub struct SloDecision {
     /// The requests that come to all replicas, a second, and what of the waiting is to be worked off.
     pub load: Milli,
     /// What one replica carries.
@@ -68,7 +68,7 @@ const USED_WHILE_NEW_PERCENT: i64 = 70;
 /// Steps between two looks of whoever looks rarely, at most. Past it nobody sees how the load rises.
 const STEPS_APART_MAX: u64 = STEPS_A_MINUTE;
 
-/// The least load that a rise is held against, one request a second: the first request of all is no rise without end.
+/// The least load that a rise is compared to, one request a second: the first request of all is no rise without end.
 const BASE_MIN: Milli = Milli(1000);
 
 /// How long a slow start counts: half of what is beyond a quicker one is forgotten in each such time.
@@ -82,24 +82,26 @@ struct Asked {
 }
 
 /// Decides by what one replica carries; notes in `memory` how the load rises.
-pub(super) fn choose(slo: &Slo, question: &Question<'_>, memory: &mut PolicyMemory) -> Combined {
-    let (metric, proposal) = question.only_metric();
-    let (Some(proposal), Some(spec)) = (proposal, question.spec.metrics.get(metric)) else {
+pub(super) fn choose(slo: &Slo, input: &PolicyInput<'_>, memory: &mut PolicyMemory) -> Combined {
+    let (metric, proposal) = input.only_metric();
+    let (Some(proposal), Some(spec)) = (proposal, input.spec.metrics.get(metric)) else {
         return Combined::Held { invalid: metric, asked: None };
     };
     let rises = rises_of(&mut memory.past);
-    let carried = question.load(metric, proposal);
-    let (load, capacity) =
-        (Milli(i64::try_from(carried).unwrap_or(i64::MAX)), question.aim.unwrap_or_else(|| target_of(spec)));
-    note_starts(rises, question);
+    let carried = input.load(metric, proposal);
+    let (load, capacity) = (
+        Milli(i64::try_from(carried).unwrap_or(i64::MAX)),
+        input.learned_target.unwrap_or_else(|| target_of(spec)),
+    );
+    note_starts(rises, input);
     let horizon = rises.start + RISE_STEP;
-    note_load(rises, question.now, load, horizon);
+    note_load(rises, input.now, load, horizon);
     let is_new = is_new(rises);
-    let served = question.replicas.served(rises.spent.at, question.now);
-    slo::note(&mut rises.spent, question.now, load, i128::from(capacity.0) * i128::from(served));
+    let served = input.replicas.served(rises.spent.at, input.now);
+    slo::note(&mut rises.spent, input.now, load, i128::from(capacity.0) * i128::from(served));
     let learned = learned::weigh(slo, rises, capacity, is_new);
     let weight = learned.and_then(Result::ok).map_or(1.0, |factors| factors.rises);
-    let is_foreseen = question.ahead.proven.is_some();
+    let is_foreseen = input.ahead.proven.is_some();
     let objective = Objective::declared(slo);
     // Whoever does not know what comes keeps to the objective: a budget is spent on what is foreseen.
     let price = if is_foreseen { objective.price_after(rises.spent) } else { objective.price() };
@@ -115,14 +117,14 @@ pub(super) fn choose(slo: &Slo, question: &Question<'_>, memory: &mut PolicyMemo
     };
     let Asked { needed, floor, risk } = asked_at(capacity);
     // What is learned of a replica goes up and down with every window: fewer are enough only where they are with room for that.
-    let wary = (needed.max(floor) < question.current).then(|| {
-        let Asked { needed, floor, risk: _ } = asked_at(less(capacity, question.tolerance.down));
-        needed.max(floor).min(question.current)
+    let wary = (needed.max(floor) < input.current).then(|| {
+        let Asked { needed, floor, risk: _ } = asked_at(less(capacity, input.tolerance.down));
+        needed.max(floor).min(input.current)
     });
     let asked = wary.unwrap_or(needed.max(floor));
-    let is_partial = asked < question.current && proposal.census.missing() > 0;
-    let replicas = if is_partial { question.current } else { asked };
-    let promised = Promised {
+    let is_partial = asked < input.current && proposal.census.missing() > 0;
+    let replicas = if is_partial { input.current } else { asked };
+    let decision = SloDecision {
         load,
         capacity,
         needed,
@@ -135,7 +137,7 @@ pub(super) fn choose(slo: &Slo, question: &Question<'_>, memory: &mut PolicyMemo
         is_partial,
         learned,
     };
-    Combined::Chosen { replicas, choice: Choice::Promise(promised) }
+    Combined::Chosen { replicas, decided_by: DecidedBy::Slo(decision) }
 }
 
 /// What is remembered of rises, where it is: it is too large to be taken out and put back. What another policy remembered is forgotten.
@@ -160,15 +162,15 @@ fn less(capacity: Milli, part: f64) -> Milli {
 }
 
 /// Keeps how long replicas take to start: as the slowest of those that serve did, and slowly less when they are quicker.
-fn note_starts(memory: &mut RiseMemory, question: &Question<'_>) {
+fn note_starts(memory: &mut RiseMemory, input: &PolicyInput<'_>) {
     // A replica that became ready again after a while took no longer to start.
     let most = RISE_STEP * u32::try_from(RISE_STEPS_MAX - 1).unwrap_or(u32::MAX);
-    let slowest = question.replicas.slowest_start().min(most);
+    let slowest = input.replicas.slowest_start().min(most);
     if slowest >= memory.start {
-        (memory.start, memory.start_at) = (slowest, question.now);
-    } else if question.now.since(memory.start_at) >= START_FORGOTTEN {
+        (memory.start, memory.start_at) = (slowest, input.now);
+    } else if input.now.since(memory.start_at) >= START_FORGOTTEN {
         memory.start = slowest + (memory.start - slowest) / 2;
-        memory.start_at = question.now;
+        memory.start_at = input.now;
     }
 }
 

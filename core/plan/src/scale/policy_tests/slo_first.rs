@@ -1,9 +1,9 @@
 use model::histogram::Width;
 use model::memory::{Past, RISE_STEPS_MAX, RiseMemory};
 
-use super::super::combine::Choice;
-use super::super::hpa::Course;
-use super::super::promise::Promised;
+use super::super::combine::DecidedBy;
+use super::super::hpa::Outcome;
+use super::super::slo_first::SloDecision;
 use super::*;
 
 /// A promise of which a replica carries 50 requests a second.
@@ -17,9 +17,9 @@ fn second(bench: &mut Bench, load: i64) -> Verdict {
     bench.measured(|_| Ok(each))
 }
 
-fn promised(verdict: &Verdict) -> Promised {
-    match verdict.course {
-        Course::Scaled { choice: Choice::Promise(promised), .. } => promised,
+fn decision(verdict: &Verdict) -> SloDecision {
+    match verdict.outcome {
+        Outcome::Scaled { decided_by: DecidedBy::Slo(decision), .. } => decision,
         other => panic!("no promise: {other:?}"),
     }
 }
@@ -63,22 +63,22 @@ fn what_rises_within_a_minute_is_told_from_what_rises_from_one_to_the_next() {
 fn a_service_that_is_not_known_keeps_three_tenths_free() {
     let mut bench = Bench::new(&promising("0.999"), 4);
     let verdict = second(&mut bench, 141);
-    assert!(promised(&verdict).is_new, "{verdict:?}");
-    assert_eq!((promised(&verdict).needed, verdict.desired), (3, 5));
+    assert!(decision(&verdict).is_new, "{verdict:?}");
+    assert_eq!((decision(&verdict).needed, verdict.desired), (3, 5));
 }
 
 #[test]
 fn a_load_that_never_rises_gets_what_it_needs() {
     let mut bench = Bench::new(&promising("0.999"), 4);
     let verdict = (0..2400).map(|_| second(&mut bench, 170)).last().expect("forty minutes");
-    assert_eq!((promised(&verdict).is_new, verdict.desired), (false, 4));
+    assert_eq!((decision(&verdict).is_new, verdict.desired), (false, 4));
 }
 
 #[test]
 fn what_a_load_was_seen_to_rise_to_is_provided_for() {
     let mut bench = knowing("0.999");
     let verdict = second(&mut bench, 100);
-    assert_eq!((promised(&verdict).needed, promised(&verdict).risk), (2, 0), "{verdict:?}");
+    assert_eq!((decision(&verdict).needed, decision(&verdict).risk), (2, 0), "{verdict:?}");
     assert!((4..=5).contains(&verdict.desired), "{verdict:?}");
     let told = bench.told(&verdict);
     assert!(told.contains("rose past what") && told.contains("0 % of the times"), "{told}");
@@ -89,7 +89,7 @@ fn what_costs_more_than_it_saves_is_not_provided_for() {
     let mut bench = knowing("0.5");
     let verdict = second(&mut bench, 100);
     assert_eq!(verdict.desired, 3, "a hundredth above two: {verdict:?}");
-    assert!(promised(&verdict).risk > 20_000, "{verdict:?}");
+    assert!(decision(&verdict).risk > 20_000, "{verdict:?}");
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn nothing_is_removed_while_not_all_replicas_are_measured() {
     let is_first = std::cell::Cell::new(true);
     let verdict =
         bench.measured(|_| if is_first.replace(false) { Err(Gap::Absent) } else { Ok(Milli(10_000)) });
-    assert!(promised(&verdict).is_partial && verdict.desired == 6, "{verdict:?}");
+    assert!(decision(&verdict).is_partial && verdict.desired == 6, "{verdict:?}");
 }
 
 #[test]
@@ -152,7 +152,7 @@ fn fewer_are_taken_only_with_room_for_what_is_learned_to_change() {
     bench.current = 5;
     bench.replicas = vec![ready(bench.now - Duration::from_hours(1)); 5];
     let verdict = second(&mut bench, 190);
-    assert_eq!((promised(&verdict).floor, promised(&verdict).wary, verdict.desired), (4, Some(5), 5));
+    assert_eq!((decision(&verdict).floor, decision(&verdict).wary, verdict.desired), (4, Some(5), 5));
     let told = bench.told(&verdict);
     assert!(told.contains("it scales in only to 5, because what it has learned may change"), "{told}");
     // Nobody waits for more.
@@ -173,14 +173,14 @@ fn who_looks_each_quarter_of_a_minute_sees_rises_as_well() {
     }
     assert!(rises(&bench).seen > 900, "{}", rises(&bench).seen);
     let verdict = second(&mut bench, 100);
-    assert_eq!((promised(&verdict).is_new, promised(&verdict).floor), (false, 3), "{verdict:?}");
+    assert_eq!((decision(&verdict).is_new, decision(&verdict).floor), (false, 3), "{verdict:?}");
 }
 
 #[test]
 fn what_was_foreseen_is_held_until_it_has_come_unless_something_else_is_declared() {
     let held = |proven: Option<u64>, declared: Option<u64>| {
         let mut bench = knowing("0.999");
-        bench.ahead = Ahead { floor: 1, proven: proven.map(Duration::from_secs) };
+        bench.ahead = ForecastFloor { floor: 1, proven: proven.map(Duration::from_secs) };
         bench.spec.behavior = declared.map(|seconds| {
             let scale_down = ScalingRules { stabilization: Duration::from_secs(seconds), ..at_once() };
             Behavior { scale_up: at_once(), scale_down }

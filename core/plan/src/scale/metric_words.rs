@@ -7,14 +7,14 @@ use model::decision::{MetricVerdict, SampleCount};
 use model::quantity::{Bytes, Replicas};
 use model::resource::{AutoscalerSpec, MeteredResource, MetricSpec, ResourceTarget};
 
-use super::against::Reckoning;
 use super::classify::Census;
-use super::proposal::{Basis, MetricFault, Proposal};
-use super::question::target_of;
+use super::combined_value::CombinedArithmetic;
+use super::policy_input::target_of;
+use super::proposal::{Arithmetic, MetricFault, Proposal};
 use super::reading::Milli;
 
 /// A metric by the name that people know it by.
-pub(super) struct Named<'a>(pub(super) &'a MetricSpec);
+pub(super) struct MetricName<'a>(pub(super) &'a MetricSpec);
 
 /// An amount with the unit of its metric.
 pub(super) struct Amount {
@@ -23,13 +23,13 @@ pub(super) struct Amount {
 }
 
 /// So many replicas, some of them in place of others.
-pub(super) struct InAll {
+pub(super) struct CountWithReplacements {
     pub(super) replicas: u32,
-    pub(super) besides: u32,
+    pub(super) replacements: u32,
 }
 
 /// Replicas in place of others.
-pub(super) struct Besides(pub(super) u32);
+pub(super) struct Replacements(pub(super) u32);
 
 /// What a metric counts in.
 #[derive(Clone, Copy)]
@@ -42,7 +42,7 @@ enum Unit {
 
 /// What `metric` said, for the record of a decision.
 pub(super) fn metric_verdict(metric: &MetricSpec, said: &Result<Proposal, MetricFault>) -> MetricVerdict {
-    let name = Named(metric).to_string().into();
+    let name = MetricName(metric).to_string().into();
     let target = amount_of(metric, target_of(metric)).to_string().into();
     match said {
         Ok(proposal) => MetricVerdict {
@@ -84,13 +84,13 @@ fn counted(census: Census) -> Option<SampleCount> {
 /// Such as `cpu at 124 %, target 50 %: 2.480 × 2 replicas, rounded up, is 5`.
 pub(super) fn asks(metric: &MetricSpec, proposal: &Proposal) -> String {
     let (current, target) = (current_of(metric, proposal), amount_of(metric, target_of(metric)));
-    let named = Named(metric);
+    let named = MetricName(metric);
     format!("{named} at {current}, target {target}: {}", arithmetic(metric, proposal))
 }
 
 /// The name of the metric at this place of the declaration.
 pub(super) fn name_at(spec: &AutoscalerSpec, index: usize) -> String {
-    spec.metrics.get(index).map_or_else(|| "the metric".to_owned(), |metric| Named(metric).to_string())
+    spec.metrics.get(index).map_or_else(|| "the metric".to_owned(), |metric| MetricName(metric).to_string())
 }
 
 fn note(metric: &MetricSpec, proposal: &Proposal) -> Arc<str> {
@@ -113,63 +113,63 @@ fn arithmetic(metric: &MetricSpec, proposal: &Proposal) -> String {
     let with_assumed = |assumed: bool| {
         if assumed { ", with values assumed for replicas without a sample" } else { "" }
     };
-    match proposal.basis {
-        Basis::WithinTolerance { assumed, ratio } => {
+    match proposal.arithmetic {
+        Arithmetic::WithinTolerance { assumed, ratio } => {
             format!(
                 "the ratio {ratio:.3}{} is within the tolerance, {}",
                 with_assumed(assumed),
                 kept(replicas)
             )
         }
-        Basis::Ratio { assumed, ratio, times, besides } => format!(
+        Arithmetic::Ratio { assumed, ratio, times, replacements } => format!(
             "{ratio:.3} × {}{}, rounded up, is {}",
             Replicas(times),
             with_assumed(assumed),
-            InAll { replicas, besides }
+            CountWithReplacements { replicas, replacements }
         ),
-        Basis::DirectionTurned { ratio } => format!(
+        Arithmetic::DirectionTurned { ratio } => format!(
             "values assumed for replicas without a sample turn the ratio to {ratio:.3}, {}",
             kept(replicas)
         ),
-        Basis::AgainstRatio { ratio, asked } => format!(
+        Arithmetic::AgainstRatio { ratio, asked } => format!(
             "the ratio {ratio:.3} leads to {asked}, a change in the opposite direction, {}",
             kept(replicas)
         ),
-        Basis::FromZero { ratio } => format!("from zero, {ratio:.3} rounded up is {replicas}"),
-        Basis::Shared { total, existing, besides } => {
+        Arithmetic::FromZero { ratio } => format!("from zero, {ratio:.3} rounded up is {replicas}"),
+        Arithmetic::Shared { total, existing, replacements } => {
             let total = Amount { unit: amount_unit(metric), milli: total };
             format!(
                 "{total} shared by {}; divided by the target and rounded up it is {}",
                 Replicas(existing),
-                InAll { replicas, besides }
+                CountWithReplacements { replicas, replacements }
             )
         }
     }
 }
 
 /// How `asked` replicas follow from a number.
-pub(super) fn reckoned(
+pub(super) fn combined_arithmetic(
     spec: &AutoscalerSpec,
     metrics: &[Result<Proposal, MetricFault>],
-    reckoning: Reckoning,
+    arithmetic: CombinedArithmetic,
     asked: u32,
 ) -> String {
-    match reckoning {
-        Reckoning::Itself => format!("rounded up, {}", Replicas(asked)),
-        Reckoning::WithinTolerance { ratio } => {
+    match arithmetic {
+        CombinedArithmetic::Itself => format!("rounded up, {}", Replicas(asked)),
+        CombinedArithmetic::WithinTolerance { ratio } => {
             format!("the ratio {ratio:.3} is within the tolerance, {}", kept(asked))
         }
-        Reckoning::Ratio { ratio, times, besides } => {
-            let (times, asked) = (Replicas(times), InAll { replicas: asked, besides });
+        CombinedArithmetic::Ratio { ratio, times, replacements } => {
+            let (times, asked) = (Replicas(times), CountWithReplacements { replicas: asked, replacements });
             format!("{ratio:.3} × {times}, rounded up, is {asked}")
         }
-        Reckoning::FromZero { ratio } => format!("from zero, {ratio:.3} rounded up is {asked}"),
-        Reckoning::Shared { existing, besides, ratio: _ } => format!(
+        CombinedArithmetic::FromZero { ratio } => format!("from zero, {ratio:.3} rounded up is {asked}"),
+        CombinedArithmetic::Shared { existing, replacements, ratio: _ } => format!(
             "shared by {}; divided by the target and rounded up it is {}",
             Replicas(existing),
-            InAll { replicas: asked, besides }
+            CountWithReplacements { replicas: asked, replacements }
         ),
-        Reckoning::Partial { metric, asked } => {
+        CombinedArithmetic::Partial { metric, asked } => {
             let name = spec.metrics.get(metric).map_or("a metric", MetricSpec::name);
             match metrics.get(metric).and_then(|said| said.as_ref().ok()) {
                 Some(Proposal { census, .. }) => format!(
@@ -195,14 +195,14 @@ pub(super) fn figure(number: f64) -> String {
 
 /// What was measured, as the target is read. Without a replica to share it, a total is told as it is.
 fn current_of(metric: &MetricSpec, proposal: &Proposal) -> Amount {
-    let milli = match proposal.basis {
-        Basis::Shared { existing: 0, total, .. } => total,
-        Basis::Shared { .. }
-        | Basis::WithinTolerance { .. }
-        | Basis::Ratio { .. }
-        | Basis::DirectionTurned { .. }
-        | Basis::AgainstRatio { .. }
-        | Basis::FromZero { .. } => proposal.level.value(),
+    let milli = match proposal.arithmetic {
+        Arithmetic::Shared { existing: 0, total, .. } => total,
+        Arithmetic::Shared { .. }
+        | Arithmetic::WithinTolerance { .. }
+        | Arithmetic::Ratio { .. }
+        | Arithmetic::DirectionTurned { .. }
+        | Arithmetic::AgainstRatio { .. }
+        | Arithmetic::FromZero { .. } => proposal.level.value(),
     };
     amount_of(metric, milli)
 }
@@ -229,7 +229,7 @@ fn amount_unit(metric: &MetricSpec) -> Unit {
     }
 }
 
-impl fmt::Display for Named<'_> {
+impl fmt::Display for MetricName<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             MetricSpec::Resource { resource, .. } => f.write_str(resource.as_str()),
@@ -247,19 +247,19 @@ impl fmt::Display for Named<'_> {
 }
 
 /// Such as `4, and 1 in place of unstable ones`.
-impl fmt::Display for InAll {
+impl fmt::Display for CountWithReplacements {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { replicas, besides } = *self;
-        write!(f, "{}{}", replicas.saturating_sub(besides), Besides(besides))
+        let Self { replicas, replacements } = *self;
+        write!(f, "{}{}", replicas.saturating_sub(replacements), Replacements(replacements))
     }
 }
 
 /// Such as `, and 1 in place of unstable ones`; nothing for none.
-impl fmt::Display for Besides {
+impl fmt::Display for Replacements {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             0 => Ok(()),
-            besides => write!(f, ", and {besides} in place of unstable ones"),
+            replacements => write!(f, ", and {replacements} in place of unstable ones"),
         }
     }
 }

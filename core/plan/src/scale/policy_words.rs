@@ -6,55 +6,55 @@ use model::resource::{
     WatermarkPolicy,
 };
 
-use super::burst::{WindowCourse, Windowed};
-use super::combine::Choice;
-use super::promise::Promised;
-use super::question::target_of;
+use super::burst::{BurstDecision, BurstOutcome};
+use super::combine::DecidedBy;
+use super::metric_words::{MetricName, Replacements, amount_of, kept};
+use super::policy_input::target_of;
 use super::reading::Milli;
+use super::slo_first::SloDecision;
 use super::stabilize::Direction;
-use super::step::{StepCourse, Stepped, applied, side};
-use super::tracking::{TrackCourse, Tracked};
-use super::watermarks::{MarkCourse, Marked};
-use super::wording::{Besides, Named, amount_of, kept};
+use super::step::{StepDecision, StepOutcome, applied, side};
+use super::tracking::{TrackingDecision, TrackingOutcome};
+use super::watermarks::{WatermarkDecision, WatermarkOutcome};
 
 /// What a policy of `spec` that looks back came to, with its arithmetic; `None` for the others.
 ///
-/// `current` are the replicas wanted until now, `asks` says what the metric of `choice` asks for by itself.
+/// `current` are the replicas wanted until now, `asks` says what the metric of `decided_by` asks for by itself.
 pub(super) fn told(
     spec: &AutoscalerSpec,
-    choice: Choice,
+    decided_by: DecidedBy,
     current: u32,
     asks: impl FnOnce() -> String,
 ) -> Option<String> {
-    let metric = spec.metrics.get(choice.metric()?)?;
-    match (choice, &spec.policy) {
-        (Choice::Step(stepped), ScalePolicy::Step(policy)) => {
-            Some(of_steps(policy, metric, stepped, current))
+    let metric = spec.metrics.get(decided_by.metric()?)?;
+    match (decided_by, &spec.policy) {
+        (DecidedBy::Step(decision), ScalePolicy::Step(policy)) => {
+            Some(of_steps(policy, metric, decision, current))
         }
-        (Choice::Watermarks(marked), ScalePolicy::Watermarks(policy)) => {
-            Some(of_watermarks(policy, metric, marked, current))
+        (DecidedBy::Watermarks(decision), ScalePolicy::Watermarks(policy)) => {
+            Some(of_watermarks(policy, metric, decision, current))
         }
-        (Choice::Tracking(tracked), _) => Some(asks() + &of_tracking(tracked).unwrap_or_default()),
-        (Choice::Burst(windowed), ScalePolicy::Burst(policy)) => {
-            Some(of_windows(policy, metric, windowed, current))
+        (DecidedBy::Tracking(decision), _) => Some(asks() + &of_tracking(decision).unwrap_or_default()),
+        (DecidedBy::Burst(decision), ScalePolicy::Burst(policy)) => {
+            Some(of_windows(policy, metric, decision, current))
         }
-        (Choice::Promise(promised), _) => Some(of_promise(metric, promised)),
+        (DecidedBy::Slo(decision), _) => Some(of_slo(metric, decision)),
         (
-            Choice::Largest { .. }
-            | Choice::Agreed { .. }
-            | Choice::Divided { .. }
-            | Choice::Step(_)
-            | Choice::Watermarks(_)
-            | Choice::Burst(_)
-            | Choice::Formula(_)
-            | Choice::Composite(_),
+            DecidedBy::Largest { .. }
+            | DecidedBy::Agreed { .. }
+            | DecidedBy::Divided { .. }
+            | DecidedBy::Step(_)
+            | DecidedBy::Watermarks(_)
+            | DecidedBy::Burst(_)
+            | DecidedBy::Formula(_)
+            | DecidedBy::Composite(_),
             _,
         ) => None,
     }
 }
 
-/// What the one metric that a policy looks at is held against; `None` for policies that hold it against its target.
-pub(super) fn aim(spec: &AutoscalerSpec, metric: &MetricSpec) -> Option<String> {
+/// What the only metric of a policy is compared to; `None` for policies that compare it to its target.
+pub(super) fn compared_to(spec: &AutoscalerSpec, metric: &MetricSpec) -> Option<String> {
     let amount = |milli: i64| amount_of(metric, Milli(milli));
     match &spec.policy {
         ScalePolicy::Step(policy) => {
@@ -81,10 +81,10 @@ pub(super) fn aim(spec: &AutoscalerSpec, metric: &MetricSpec) -> Option<String> 
 }
 
 /// Such as `http_requests_per_second at 84 in the latest evaluation, and from 70 on in 3 of the last 3: the step from 80 on adds 50 %, 2 + 1 is 3`.
-fn of_steps(policy: &StepPolicy, metric: &MetricSpec, stepped: Stepped, current: u32) -> String {
-    let (name, every, of) = (Named(metric), policy.evaluation.every, stepped.evaluations);
+fn of_steps(policy: &StepPolicy, metric: &MetricSpec, decision: StepDecision, current: u32) -> String {
+    let (name, every, of) = (MetricName(metric), policy.evaluation.every, decision.evaluations);
     let kept = kept(current);
-    let Some(latest) = stepped.latest else {
+    let Some(latest) = decision.latest else {
         return if of == 0 {
             format!(
                 "{name} is evaluated every {every}, and no evaluation has ended since the last change, {kept}"
@@ -97,23 +97,23 @@ fn of_steps(policy: &StepPolicy, metric: &MetricSpec, stepped: Stepped, current:
     let edge = |direction| edge(policy, direction, metric);
     let agreed =
         |direction, breaches: u32| format!("{found}, and {} in {breaches} of the last {of}", edge(direction));
-    match stepped.course {
-        StepCourse::Unknown | StepCourse::Resting => format!("{found}, which no step covers, {kept}"),
-        StepCourse::Few { direction, breaches } => {
+    match decision.outcome {
+        StepOutcome::Unknown | StepOutcome::Resting => format!("{found}, which no step covers, {kept}"),
+        StepOutcome::Few { direction, breaches } => {
             format!(
                 "{}, of which {} are needed, {kept}",
                 agreed(direction, breaches),
                 policy.evaluation.breaches
             )
         }
-        StepCourse::Cooling { direction, until } => {
+        StepOutcome::Cooling { direction, until } => {
             let verb = verb(direction);
             format!("{found}, {}, but the cooldown lets no replica be {verb} before {until}", edge(direction))
         }
-        StepCourse::Partial => {
+        StepOutcome::Partial => {
             format!("{found}, but replicas without a sample do not count as idle, {kept}")
         }
-        StepCourse::MeasuredMetric { direction, breaches, step } => {
+        StepOutcome::MeasuredMetric { direction, breaches, step } => {
             let after = applied(policy, direction, step, current);
             let (feature, by) =
                 if after >= current { ('+', after - current) } else { ('-', current - after) };
@@ -166,55 +166,60 @@ fn verb(direction: Direction) -> &'static str {
 }
 
 /// Such as `cpu at 91 %, above the high watermark 80 %: 182 % in total, with at most 80 % per replica, needs 3`.
-fn of_watermarks(policy: &WatermarkPolicy, metric: &MetricSpec, marked: Marked, current: u32) -> String {
+fn of_watermarks(
+    policy: &WatermarkPolicy,
+    metric: &MetricSpec,
+    decision: WatermarkDecision,
+    current: u32,
+) -> String {
     let amount = |milli: i64| amount_of(metric, Milli(milli));
     let (high, low) = (amount(policy.high.milli()), amount(policy.low.milli()));
-    let at = format!("{} at {}", Named(metric), amount_of(metric, marked.value));
+    let at = format!("{} at {}", MetricName(metric), amount_of(metric, decision.value));
     let kept = kept(current);
     let beyond = |direction| match direction {
         Direction::Out => format!("{at}, above the high watermark {high}"),
         Direction::In => format!("{at}, below the low watermark {low}"),
     };
-    match marked.course {
-        MarkCourse::Resting if marked.value.0 > policy.high.milli() => {
+    match decision.outcome {
+        WatermarkOutcome::Resting if decision.value.0 > policy.high.milli() => {
             format!("{}, but enough replicas for it are starting, {kept}", beyond(Direction::Out))
         }
-        MarkCourse::Resting if marked.value.0 < policy.low.milli() => {
+        WatermarkOutcome::Resting if decision.value.0 < policy.low.milli() => {
             format!(
                 "{}, but fewer replicas would exceed the high one ({high}), {kept}",
                 beyond(Direction::In)
             )
         }
-        MarkCourse::Resting => format!("{at}, between the watermarks {low} and {high}, {kept}"),
-        MarkCourse::Waiting { direction, asked, until } => {
+        WatermarkOutcome::Resting => format!("{at}, between the watermarks {low} and {high}, {kept}"),
+        WatermarkOutcome::Waiting { direction, asked, until } => {
             format!(
                 "{}: {} from {until} on if it stays there; until then {current}",
                 beyond(direction),
                 Replicas(asked)
             )
         }
-        MarkCourse::Partial => {
+        WatermarkOutcome::Partial => {
             format!("{}, but replicas without a sample do not count as idle, {kept}", beyond(Direction::In))
         }
-        MarkCourse::Beyond { direction, asked } => {
+        WatermarkOutcome::Beyond { direction, asked } => {
             let each = match direction {
                 Direction::Out => format!("at most {high}"),
                 Direction::In => format!("at least {low} and at most {high}"),
             };
-            let load = amount_of(metric, marked.load);
+            let load = amount_of(metric, decision.load);
             format!("{}: {load} in total, with {each} per replica, needs {asked}", beyond(direction))
         }
     }
 }
 
-fn of_tracking(tracked: Tracked) -> Option<String> {
-    match tracked.course {
-        TrackCourse::Followed => None,
-        TrackCourse::Waiting { direction, until } => {
+fn of_tracking(decision: TrackingDecision) -> Option<String> {
+    match decision.outcome {
+        TrackingOutcome::Followed => None,
+        TrackingOutcome::Waiting { direction, until } => {
             Some(format!("; no replica is {} before {until}, and only if this lasts", verb(direction)))
         }
-        TrackCourse::Partial => Some("; but replicas without a sample do not count as idle".to_owned()),
-        TrackCourse::Warming { replicas, until } => {
+        TrackingOutcome::Partial => Some("; but replicas without a sample do not count as idle".to_owned()),
+        TrackingOutcome::Warming { replicas, until } => {
             let until = until.map(|until| format!(" until {until}")).unwrap_or_default();
             Some(format!(
                 "; but {} warming up{until}, and no replica is removed meanwhile",
@@ -225,38 +230,38 @@ fn of_tracking(tracked: Tracked) -> Option<String> {
 }
 
 /// Such as `http_requests_per_second at 212.5 in total over 1m, which at 50 per replica asks for 5`.
-fn of_windows(policy: &BurstPolicy, metric: &MetricSpec, windowed: Windowed, current: u32) -> String {
-    let each = amount_of(metric, windowed.each);
+fn of_windows(policy: &BurstPolicy, metric: &MetricSpec, decision: BurstDecision, current: u32) -> String {
+    let each = amount_of(metric, decision.each);
     let over = |mean: Milli, window, asks: u32| {
         format!(
             "{} in total over {window}, which at {each} per replica asks for {asks}",
             amount_of(metric, mean)
         )
     };
-    let name = Named(metric);
-    let stable = over(windowed.stable, policy.stable_window, windowed.stable_asks);
-    match windowed.course {
-        WindowCourse::Stable { besides } => format!("{name} at {stable}{}", Besides(besides)),
-        WindowCourse::Near => format!("{name} at {stable}: within the tolerance, {}", kept(current)),
-        WindowCourse::Short { until } => {
+    let name = MetricName(metric);
+    let stable = over(decision.stable, policy.stable_window, decision.stable_asks);
+    match decision.outcome {
+        BurstOutcome::Stable { replacements } => format!("{name} at {stable}{}", Replacements(replacements)),
+        BurstOutcome::Near => format!("{name} at {stable}: within the tolerance, {}", kept(current)),
+        BurstOutcome::Short { until } => {
             format!(
                 "{name} at {stable}; but no replica is removed before {until}, when the window is complete"
             )
         }
-        WindowCourse::Partial => {
+        BurstOutcome::Partial => {
             format!(
                 "{name} at {stable}; but replicas without a sample do not count as idle, {}",
                 kept(current)
             )
         }
-        WindowCourse::Panic { since, until, peak, besides } => {
-            let panic = over(windowed.panic, policy.panic_window, windowed.panic_asks);
-            let (ready, threshold) = (windowed.ready, policy.panic_threshold_percent);
+        BurstOutcome::Panic { since, until, peak, replacements } => {
+            let panic = over(decision.panic, policy.panic_window, decision.panic_asks);
+            let (ready, threshold) = (decision.ready, policy.panic_threshold_percent);
             format!(
                 "a burst since {since}, {} at its peak{}: {name} at {panic}, with {ready} ready (a burst begins at {threshold} % \
                  of what these should carry), and at {stable}; no replica is removed before {until}",
                 Replicas(peak),
-                Besides(besides)
+                Replacements(replacements)
             )
         }
     }
@@ -264,8 +269,8 @@ fn of_windows(policy: &BurstPolicy, metric: &MetricSpec, windowed: Windowed, cur
 
 /// Such as `http_requests_per_second at 120 in total, and a replica carries 41: 3; it rose past what 4 carry within the 13 s of a start in
 /// 0.1 % of the times seen`.
-fn of_promise(metric: &MetricSpec, promised: Promised) -> String {
-    let Promised {
+fn of_slo(metric: &MetricSpec, decision: SloDecision) -> String {
+    let SloDecision {
         load,
         capacity,
         needed,
@@ -277,9 +282,10 @@ fn of_promise(metric: &MetricSpec, promised: Promised) -> String {
         is_new,
         is_partial,
         learned,
-    } = promised;
+    } = decision;
     let (load, capacity) = (amount_of(metric, load), amount_of(metric, capacity));
-    let now = format!("{} at {load} in total, and a replica carries {capacity}: {needed}", Named(metric));
+    let now =
+        format!("{} at {load} in total, and a replica carries {capacity}: {needed}", MetricName(metric));
     let percent = f64::from(risk) / 10_000.0;
     let ahead = if is_foreseen {
         format!(

@@ -1,4 +1,4 @@
-//! What a policy is asked: what the metrics say, of which replicas, and how many of these there are.
+//! What a policy decides on: what the metrics say, of which replicas, and how many of these there are.
 
 use std::time::Duration;
 
@@ -7,14 +7,14 @@ use model::resource::{AutoscalerSpec, MetricSpec, ResourceTarget, TotalTarget};
 use model::time::Time;
 
 use super::classify::unstable_count;
-use super::fallback::FallenBack;
-use super::proposal::{Basis, MetricFault, Proposal};
+use super::fallback::ActiveFallback;
+use super::proposal::{Arithmetic, MetricFault, Proposal};
 use super::ratio::Tolerance;
 use super::reading::{Milli, Replicas};
 
-/// What a policy is asked.
+/// What a policy decides on.
 #[derive(Clone, Copy, Debug)]
-pub struct Question<'a> {
+pub struct PolicyInput<'a> {
     /// When.
     pub now: Time,
     /// The autoscaler, whose policy is asked.
@@ -22,7 +22,7 @@ pub struct Question<'a> {
     /// What each metric proposes, in the order of the declaration.
     pub metrics: &'a [Result<Proposal, MetricFault>],
     /// Those of them for which a fallback stands in.
-    pub fallbacks: &'a [FallenBack],
+    pub fallbacks: &'a [ActiveFallback],
     /// Replicas wanted until now.
     pub current: u32,
     /// Replicas there are.
@@ -32,16 +32,16 @@ pub struct Question<'a> {
     /// How long replicas were seen to warm up; `None` before that was seen.
     pub warmup: Option<Duration>,
     /// What each replica should carry of a metric of type Pods, where that is not as declared.
-    pub aim: Option<Milli>,
+    pub learned_target: Option<Milli>,
     /// How far from its target a metric may be without a change.
     pub tolerance: Tolerance,
-    /// What the load ahead asks for.
-    pub ahead: Ahead,
+    /// What the forecast asks for.
+    pub ahead: ForecastFloor,
 }
 
-/// What the load ahead asks for; of one that is not foreseen, nothing.
+/// The fewest replicas that the forecast asks for; none without a forecast.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Ahead {
+pub struct ForecastFloor {
     /// The fewest replicas that may be recommended.
     pub floor: u32,
     /// How far beyond the step that is under way a forecast looks which has been held against what came for long enough to stand in for rises that
@@ -49,7 +49,7 @@ pub struct Ahead {
     pub proven: Option<Duration>,
 }
 
-impl<'a> Question<'a> {
+impl<'a> PolicyInput<'a> {
     /// What each metric asks for, be it by its fallback; `None` for one that is not valid.
     pub(super) fn asked(&self) -> impl Iterator<Item = Option<u32>> + use<'a> {
         let fallbacks = self.fallbacks;
@@ -70,13 +70,13 @@ impl<'a> Question<'a> {
         self.replicas.serving()
     }
 
-    /// Replicas that are asked for besides, in place of those that are not to be counted on: only where what the others carry is `ratio`,
+    /// Replicas that are asked for in place of unstable ones: only where what the others carry is `ratio`,
     /// more than they should. Those carry nothing of it.
-    pub(super) fn besides(&self, ratio: f64) -> u32 {
+    pub(super) fn replacements(&self, ratio: f64) -> u32 {
         if ratio > 1.0 { unstable_count(self.replicas) } else { 0 }
     }
 
-    /// Replicas that there are, but for those that are not to be counted on.
+    /// Replicas that there are, without unstable ones.
     pub(super) fn stable(&self, replicas: u32) -> u32 {
         replicas.saturating_sub(unstable_count(self.replicas))
     }
@@ -85,8 +85,8 @@ impl<'a> Question<'a> {
     /// mean over. At least 0.
     pub(super) fn load(&self, place: usize, proposal: &Proposal) -> i128 {
         let value = i128::from(proposal.level.value().0.max(0));
-        match (self.spec.metrics.get(place), proposal.basis) {
-            (_, Basis::Shared { total, .. }) => i128::from(total.0.max(0)),
+        match (self.spec.metrics.get(place), proposal.arithmetic) {
+            (_, Arithmetic::Shared { total, .. }) => i128::from(total.0.max(0)),
             (Some(MetricSpec::Object { target, .. } | MetricSpec::External { target, .. }), _) => {
                 match target {
                     TotalTarget::Average(_) => {
