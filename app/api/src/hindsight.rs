@@ -1,6 +1,6 @@
 //! What a look back at services shows, in the words of `/v1`.
 
-use control::hindsight::{self, Advice, Stretch, Worth};
+use control::hindsight::{self, Advice, DecisionRun, Worth};
 use knowledge::ServiceState;
 use manifest::Change;
 use model::name::ServiceName;
@@ -63,13 +63,13 @@ fn of_service(handle: &Handle, name: &ServiceName, within: (Wall, Wall)) -> Resu
     })?;
     let Some((now, service, settings)) = found else { return Ok(Vec::new()) };
     let past = history::read(handle, name, within, RUNS_MAX)?;
-    let stretches: Vec<Stretch> = past.kept.iter().map(stretch).collect();
-    let advice = hindsight::advice(now, &service, &stretches, &settings);
+    let runs: Vec<DecisionRun> = past.kept.iter().map(run).collect();
+    let advice = hindsight::advice(now, &service, &runs, &settings);
     Ok(advice.iter().map(|advice| worded(&service, advice)).collect())
 }
 
 /// A run of the history. Of decisions that followed the first, only the ratios are kept: what a metric asked for grows and falls with its own.
-fn stretch(kept: &Kept) -> Stretch {
+fn run(kept: &Kept) -> DecisionRun {
     let metrics = || kept.record.metrics.iter().enumerate();
     let growth = |index: usize, of: fn((f64, f64)) -> f64| {
         let extreme = kept.ratios.get(index).copied().flatten().map(of);
@@ -84,7 +84,7 @@ fn stretch(kept: &Kept) -> Stretch {
         let (proposal, growth) = (metric.proposal?, growth(index, |(low, _)| low));
         Some(if growth < 1.0 { (f64::from(proposal) * growth).floor() as u32 } else { proposal })
     });
-    Stretch {
+    DecisionRun {
         from: kept.from.wall,
         to: kept.to.wall,
         count: kept.count,

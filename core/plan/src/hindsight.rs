@@ -26,7 +26,7 @@ const LOOKED_AT_MIN: Duration = Duration::from_hours(24);
 
 /// Decisions of one outcome and one reason, one after the other.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Stretch {
+pub struct DecisionRun {
     /// When the first was made.
     pub from: Wall,
     /// When the last was made.
@@ -48,7 +48,7 @@ pub struct Stretch {
 
 /// What `past`, oldest first, and what was learned of its replicas say about `service` at `now`; bottlenecks first. Nothing of a service
 /// that is not declared. O(n log n) in the runs.
-pub fn advice(now: Time, service: &ServiceState, past: &[Stretch], settings: &Settings) -> Vec<Advice> {
+pub fn advice(now: Time, service: &ServiceState, past: &[DecisionRun], settings: &Settings) -> Vec<Advice> {
     let Some(declared) = &service.declared else { return Vec::new() };
     let view = View { spec: &declared.spec, past, settings };
     let mut found = view.of_sizes(now, service);
@@ -75,28 +75,27 @@ pub fn advice(now: Time, service: &ServiceState, past: &[Stretch], settings: &Se
 /// A service and the decisions on it that are looked back at.
 struct View<'a> {
     spec: &'a ServiceSpec,
-    past: &'a [Stretch],
+    past: &'a [DecisionRun],
     settings: &'a Settings,
 }
 
 impl View<'_> {
     /// From the first decision to the last.
     fn looked_at(&self) -> Duration {
-        let first = self.past.iter().map(|stretch| stretch.from).min().unwrap_or_default();
-        let last = self.past.iter().map(|stretch| stretch.to).max().unwrap_or_default();
+        let first = self.past.iter().map(|run| run.from).min().unwrap_or_default();
+        let last = self.past.iter().map(|run| run.to).max().unwrap_or_default();
         between(first, last)
     }
 
     /// Hours that the decisions of a run stood.
-    fn hours(&self, stretch: &Stretch) -> f64 {
-        stretch.count as f64 * self.settings.period.as_secs_f64() / 3600.0
+    fn hours(&self, run: &DecisionRun) -> f64 {
+        run.count as f64 * self.settings.period.as_secs_f64() / 3600.0
     }
 
     /// Replicas wanted on average; `None` without a past.
     fn mean(&self) -> Option<f64> {
-        let hours: f64 = self.past.iter().map(|stretch| self.hours(stretch)).sum();
-        let replica_hours =
-            self.past.iter().map(|stretch| self.hours(stretch) * f64::from(stretch.desired)).sum::<f64>();
+        let hours: f64 = self.past.iter().map(|run| self.hours(run)).sum();
+        let replica_hours = self.past.iter().map(|run| self.hours(run) * f64::from(run.desired)).sum::<f64>();
         (hours > 0.0).then(|| replica_hours / hours)
     }
 
@@ -107,8 +106,8 @@ impl View<'_> {
 }
 
 /// The most that any metric asked for; `None` when one of them was not measured.
-fn most(stretch: &Stretch) -> Option<u32> {
-    stretch.asked.iter().copied().collect::<Option<Vec<u32>>>()?.into_iter().max()
+fn most(run: &DecisionRun) -> Option<u32> {
+    run.asked.iter().copied().collect::<Option<Vec<u32>>>()?.into_iter().max()
 }
 
 fn between(from: Wall, to: Wall) -> Duration {

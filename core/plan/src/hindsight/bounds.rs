@@ -5,7 +5,7 @@ use std::time::Duration;
 use model::quantity::Replicas;
 use model::resource::{AutoScale, ScalePolicy};
 
-use super::{Advice, Kind, Remedy, Stretch, View, Worth, most};
+use super::{Advice, DecisionRun, Kind, Remedy, View, Worth, most};
 
 /// Time at the most replicas, with more asked for, that is a bottleneck: ten minutes of a day are a burst.
 const CAPPED_MIN: Duration = Duration::from_mins(10);
@@ -13,17 +13,16 @@ const CAPPED_MIN: Duration = Duration::from_mins(10);
 impl View<'_> {
     /// A higher maximum, where more replicas were asked for than are allowed.
     pub(super) fn max_reached(&self, auto: &AutoScale) -> Option<Advice> {
-        let lacking = |stretch: &&Stretch| stretch.desired == auto.max && most(stretch) > Some(auto.max);
-        let capped: Vec<&Stretch> = self.past.iter().filter(lacking).collect();
-        let hours: f64 = capped.iter().map(|stretch| self.hours(stretch)).sum();
-        let asked = capped.iter().filter_map(|stretch| most(stretch)).max()?;
+        let lacking = |run: &&DecisionRun| run.desired == auto.max && most(run) > Some(auto.max);
+        let capped: Vec<&DecisionRun> = self.past.iter().filter(lacking).collect();
+        let hours: f64 = capped.iter().map(|run| self.hours(run)).sum();
+        let asked = capped.iter().filter_map(|run| most(run)).max()?;
         let to = asked.min(self.settings.guard.replicas_max);
         if hours * 3600.0 < CAPPED_MIN.as_secs_f64() || to <= auto.max {
             return None;
         }
-        let lacked = |stretch: &&Stretch| {
-            f64::from(most(stretch).unwrap_or(0).saturating_sub(auto.max)) * self.hours(stretch)
-        };
+        let lacked =
+            |run: &&DecisionRun| f64::from(most(run).unwrap_or(0).saturating_sub(auto.max)) * self.hours(run);
         Some(Advice {
             kind: Kind::MaxReached,
             note: format!(
@@ -37,7 +36,7 @@ impl View<'_> {
 
     /// A lower minimum, where fewer replicas would always have done.
     pub(super) fn min_never_left(&self, auto: &AutoScale) -> Option<Advice> {
-        if self.past.iter().any(|stretch| stretch.desired != auto.min) {
+        if self.past.iter().any(|run| run.desired != auto.min) {
             return None;
         }
         // One that was not measured might have asked for anything.
@@ -46,7 +45,7 @@ impl View<'_> {
         if to >= auto.min {
             return None;
         }
-        let hours: f64 = self.past.iter().map(|stretch| self.hours(stretch)).sum();
+        let hours: f64 = self.past.iter().map(|run| self.hours(run)).sum();
         Some(Advice {
             kind: Kind::MinNeverLeft,
             note: format!(

@@ -5,7 +5,7 @@ use std::time::Duration;
 use model::resource::{Flaps, Span};
 use model::time::Wall;
 
-use super::{Advice, Kind, Remedy, Stretch, View, Worth, between};
+use super::{Advice, DecisionRun, Kind, Remedy, View, Worth, between};
 
 /// Replicas that are added so soon after some were removed need not have been removed.
 const FLAP: Duration = Duration::from_mins(10);
@@ -22,8 +22,8 @@ impl View<'_> {
         if self.spec.scale.flaps.is_some() {
             return None;
         }
-        let mut runs: Vec<&Stretch> = self.past.iter().collect();
-        runs.sort_by_key(|stretch| stretch.from);
+        let mut runs: Vec<&DecisionRun> = self.past.iter().collect();
+        runs.sort_by_key(|run| run.from);
         let (mut flaps, mut starts) = (0_u32, 0_u32);
         let mut shrunk: Option<(Wall, u32)> = None;
         for pair in runs.windows(2) {

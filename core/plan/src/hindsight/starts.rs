@@ -10,7 +10,7 @@ use forecast::Model;
 use knowledge::ServiceState;
 use model::resource::{AutoScale, Count, ForecastMode, Probe, Probes, Span};
 
-use super::{Advice, Kind, Remedy, Stretch, View, Worth, most};
+use super::{Advice, DecisionRun, Kind, Remedy, View, Worth, most};
 
 /// Starts that say how long one takes: fewer may be those of a cold machine.
 const STARTS_MIN: usize = 3;
@@ -83,7 +83,7 @@ impl View<'_> {
         if spared(floor) * 2 < all || !self.spec.scale.schedule.is_empty() {
             return None;
         }
-        let cost = |stretch: &Stretch| f64::from(floor.saturating_sub(stretch.desired)) * self.hours(stretch);
+        let cost = |run: &DecisionRun| f64::from(floor.saturating_sub(run.desired)) * self.hours(run);
         let note = format!(
             "{seen}, mostly from the minimum of {}; a minimum of {floor} would have cost {:.1} replica-hours",
             auto.min,
@@ -124,9 +124,9 @@ pub(super) fn slow_start(service: &ServiceState) -> Option<Duration> {
 }
 
 /// What the first decision of a run added because the metrics asked for it.
-fn rise(stretch: &Stretch) -> Option<Rise> {
-    let to = stretch.desired.min(most(stretch)?);
-    (to > stretch.previous).then_some(Rise { from: stretch.previous, to })
+fn rise(run: &DecisionRun) -> Option<Rise> {
+    let to = run.desired.min(most(run)?);
+    (to > run.previous).then_some(Rise { from: run.previous, to })
 }
 
 fn added(rises: &[Rise]) -> u32 {

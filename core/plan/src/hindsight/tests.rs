@@ -43,11 +43,11 @@ fn scaled(min: u32, max: u32) -> ServiceState {
 }
 
 /// One an hour long, beginning at this hour.
-fn hour(from: u64, desired: u32, asked: [Option<u32>; 2]) -> Stretch {
+fn hour(from: u64, desired: u32, asked: [Option<u32>; 2]) -> DecisionRun {
     let wall = |hour: u64| Wall::from_millis(hour * HOUR_MS);
     let asked_least =
         asked.into_iter().collect::<Option<Vec<u32>>>().and_then(|asked| asked.into_iter().max());
-    Stretch {
+    DecisionRun {
         from: wall(from),
         to: wall(from + 1),
         count: 3600,
@@ -59,13 +59,13 @@ fn hour(from: u64, desired: u32, asked: [Option<u32>; 2]) -> Stretch {
     }
 }
 
-fn advised(service: &ServiceState, past: &[Stretch]) -> Vec<Advice> {
+fn advised(service: &ServiceState, past: &[DecisionRun]) -> Vec<Advice> {
     advice(Time::from_millis(100 * HOUR_MS), service, past, &Settings::default())
 }
 
 #[test]
 fn a_maximum_that_is_too_low_lacks_what_was_asked_beyond_it() {
-    let mut past: Vec<Stretch> = (0..24).map(|at| hour(at, 4, [Some(4), Some(2)])).collect();
+    let mut past: Vec<DecisionRun> = (0..24).map(|at| hour(at, 4, [Some(4), Some(2)])).collect();
     past[3] = hour(3, 10, [Some(14), Some(12)]);
     past[4] = hour(4, 10, [Some(11), Some(12)]);
     let mut service = scaled(2, 10);
@@ -86,7 +86,8 @@ fn a_maximum_that_is_too_low_lacks_what_was_asked_beyond_it() {
 
 #[test]
 fn a_minimum_that_is_never_left_and_never_asked_for_is_waste() {
-    let past: Vec<Stretch> = (0..48).map(|at| hour(at, 5, [Some(1 + (at % 3) as u32), Some(1)])).collect();
+    let past: Vec<DecisionRun> =
+        (0..48).map(|at| hour(at, 5, [Some(1 + (at % 3) as u32), Some(1)])).collect();
     let found = advised(&scaled(5, 9), &past);
     assert_eq!(found[0].kind, Kind::MinNeverLeft);
     assert_eq!((found[0].worth, found[0].remedy), (Worth::SparedReplicaHours(96.0), Remedy::Min(3)));
@@ -94,7 +95,7 @@ fn a_minimum_that_is_never_left_and_never_asked_for_is_waste() {
 
 #[test]
 fn a_number_that_was_left_once_or_not_measured_once_is_none_that_was_never_needed() {
-    let mut past: Vec<Stretch> = (0..48).map(|at| hour(at, 5, [Some(2), Some(2)])).collect();
+    let mut past: Vec<DecisionRun> = (0..48).map(|at| hour(at, 5, [Some(2), Some(2)])).collect();
     past[7] = hour(7, 6, [Some(6), Some(2)]);
     assert_eq!(advised(&scaled(5, 9), &past), []);
     past[7] = hour(7, 5, [None, Some(2)]);
@@ -110,7 +111,7 @@ fn an_hour_says_nothing() {
 #[test]
 fn a_metric_that_never_decides_is_told_from_one_that_is_never_measured() {
     let kinds = |asked: fn(u64) -> [Option<u32>; 2]| -> Vec<(Kind, Remedy)> {
-        let past: Vec<Stretch> = (0..30).map(|at| hour(at, 3 + (at % 2) as u32, asked(at))).collect();
+        let past: Vec<DecisionRun> = (0..30).map(|at| hour(at, 3 + (at % 2) as u32, asked(at))).collect();
         // Its size changes each hour, which is no flap.
         advised(&scaled(1, 9), &past).iter().map(|advice| (advice.kind, advice.remedy)).collect()
     };
@@ -125,7 +126,7 @@ fn a_metric_that_never_decides_is_told_from_one_that_is_never_measured() {
 
 #[test]
 fn replicas_that_come_back_at_once_need_not_have_gone() {
-    let minute = |at: u64, desired: u32| Stretch {
+    let minute = |at: u64, desired: u32| DecisionRun {
         from: Wall::from_millis(at * 60_000),
         to: Wall::from_millis((at + 1) * 60_000),
         count: 60,
@@ -148,12 +149,12 @@ fn replicas_that_come_back_at_once_need_not_have_gone() {
 }
 
 /// Days of which in each hour, at its end, `more` replicas are added to two because they are asked for.
-fn hourly(days: u64, more: u32) -> Vec<Stretch> {
+fn hourly(days: u64, more: u32) -> Vec<DecisionRun> {
     let of = |at: u64| {
         let (low, high) = (hour(at, 2, [Some(2), Some(1)]), hour(at, 2 + more, [Some(2 + more), Some(1)]));
         let end = Wall::from_millis((at + 1) * HOUR_MS - 600_000);
-        let low = Stretch { to: end, count: 3000, previous: 2 + more, ..low };
-        [low, Stretch { from: end, count: 600, previous: 2, ..high }]
+        let low = DecisionRun { to: end, count: 3000, previous: 2 + more, ..low };
+        [low, DecisionRun { from: end, count: 600, previous: 2, ..high }]
     };
     (0..24 * days).flat_map(of).collect()
 }
@@ -189,7 +190,7 @@ fn slow_starts_that_many_waited_for_are_told_and_a_forecast_would_have_been_befo
 
 #[test]
 fn starts_that_are_quick_rare_or_asked_for_by_nobody_are_not_told() {
-    let late = |service: &ServiceState, past: &[Stretch]| {
+    let late = |service: &ServiceState, past: &[DecisionRun]| {
         advised(service, past).iter().filter(|advice| advice.kind == Kind::SlowStarts).count()
     };
     assert_eq!(late(&starting(scaled(1, 9), 30), &hourly(2, 4)), 1);
@@ -200,8 +201,8 @@ fn starts_that_are_quick_rare_or_asked_for_by_nobody_are_not_told() {
     two.starts.took.truncate(2);
     assert_eq!(late(&two, &hourly(2, 4)), 0, "hardly known");
     // A forecast or a person had asked for them.
-    let early: Vec<Stretch> =
-        hourly(2, 4).into_iter().map(|it| Stretch { asked: vec![Some(2), Some(1)], ..it }).collect();
+    let early: Vec<DecisionRun> =
+        hourly(2, 4).into_iter().map(|it| DecisionRun { asked: vec![Some(2), Some(1)], ..it }).collect();
     assert_eq!(late(&starting(scaled(1, 9), 30), &early), 0);
 }
 
@@ -258,7 +259,7 @@ fn scheduled() -> ServiceState {
 }
 
 /// Hours of which the second and the third of each day asked for this, and the others for two; as each second began, no metric was asked.
-fn nights(days: u64, asked: u32) -> Vec<Stretch> {
+fn nights(days: u64, asked: u32) -> Vec<DecisionRun> {
     let of = |at: u64| {
         let asked = if (2..4).contains(&(at % 24)) { asked } else { 2 };
         hour(at, asked, [Some(asked), Some(1)])
@@ -266,7 +267,7 @@ fn nights(days: u64, asked: u32) -> Vec<Stretch> {
     let followed = |day: u64| {
         let at = Wall::from_millis((24 * day + 2) * HOUR_MS + 1);
         let asked = Vec::new();
-        Stretch {
+        DecisionRun {
             from: at,
             to: at,
             count: 1,
@@ -317,12 +318,12 @@ fn stepped() -> ServiceState {
 
 #[test]
 fn a_step_that_was_never_taken_while_others_were_is_idle() {
-    let week = |more: u32| -> Vec<Stretch> {
+    let week = |more: u32| -> Vec<DecisionRun> {
         let moved = |at: u64| {
             let (previous, desired) = if at.is_multiple_of(24) { (2, 3) } else { (3, 3) };
-            Stretch { previous, ..hour(at, desired, [Some(desired), None]) }
+            DecisionRun { previous, ..hour(at, desired, [Some(desired), None]) }
         };
-        let mut past: Vec<Stretch> = (0..24 * 8).map(moved).collect();
+        let mut past: Vec<DecisionRun> = (0..24 * 8).map(moved).collect();
         past[50].previous = 7 - more;
         past[50].desired = 7;
         past
@@ -526,8 +527,8 @@ fn marked(low: u32) -> ServiceState {
 }
 
 /// Eight days of ten replicas, each of which carried as much as from `least` to `most`.
-fn carried(least: f64, most: f64) -> Vec<Stretch> {
-    let of = |at: u64| Stretch {
+fn carried(least: f64, most: f64) -> Vec<DecisionRun> {
+    let of = |at: u64| DecisionRun {
         asked: vec![Some(10)],
         ratios: vec![Some((least / 10.0, most / 10.0))],
         ..hour(at, 10, [Some(10), None])

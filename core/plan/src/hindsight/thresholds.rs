@@ -5,7 +5,7 @@ use std::time::Duration;
 use model::resource::{AutoscalerSpec, Count, Quantity, ScalePolicy, ScaleStep, Schedule, Window};
 use model::time::Wall;
 
-use super::{Advice, Kind, Remedy, Stretch, View, Worth, between, most};
+use super::{Advice, DecisionRun, Kind, Remedy, View, Worth, between, most};
 use crate::scale::policy_input::target_of;
 use crate::scale::stabilize::Direction;
 use crate::scale::step::{applied, side};
@@ -32,10 +32,9 @@ impl View<'_> {
         }
         let windows = self.windows(schedule).filter(|windows| windows.len() >= WINDOWS_MIN)?;
         // When a floor begins to hold, it is followed without asking any metric.
-        let is_within = |stretch: &&Stretch| {
-            !stretch.asked.is_empty() && windows.iter().any(|window| overlaps(stretch, *window))
-        };
-        let within: Vec<&Stretch> = self.past.iter().filter(is_within).collect();
+        let is_within =
+            |run: &&DecisionRun| !run.asked.is_empty() && windows.iter().any(|window| overlaps(run, *window));
+        let within: Vec<&DecisionRun> = self.past.iter().filter(is_within).collect();
         let asked = within.iter().map(|it| most(it)).collect::<Option<Vec<u32>>>()?.into_iter().max()?;
         let least =
             within.iter().map(|it| it.asked_least).collect::<Option<Vec<u32>>>()?.into_iter().min()?;
@@ -67,8 +66,8 @@ impl View<'_> {
 
     /// The windows of a schedule that lie wholly in the time that was looked at, the last one first; `None` for too many.
     fn windows(&self, schedule: &Schedule) -> Option<Vec<Window>> {
-        let first = self.past.iter().map(|stretch| stretch.from).min()?;
-        let last = self.past.iter().map(|stretch| stretch.to).max()?;
+        let first = self.past.iter().map(|run| run.from).min()?;
+        let last = self.past.iter().map(|run| run.to).max()?;
         let mut windows = Vec::new();
         let mut at = last;
         while let Some(window) = schedule.last(at).filter(|window| window.from >= first) {
@@ -96,10 +95,10 @@ impl View<'_> {
                 Direction::Out => (steps.len().checked_sub(1)?, "highest"),
                 Direction::In => (0, "lowest"),
             };
-            let moves: Vec<&Stretch> = self.past.iter().filter(|it| is_move(it, direction)).collect();
+            let moves: Vec<&DecisionRun> = self.past.iter().filter(|it| is_move(it, direction)).collect();
             let came_of =
-                |it: &Stretch, step: usize| applied(policy, direction, step, it.previous) == it.desired;
-            let is_clear = |it: &&Stretch| (0..steps.len()).any(|step| came_of(it, step));
+                |it: &DecisionRun, step: usize| applied(policy, direction, step, it.previous) == it.desired;
+            let is_clear = |it: &&DecisionRun| (0..steps.len()).any(|step| came_of(it, step));
             let is_idle = steps.len() > 1
                 && !moves.is_empty()
                 && moves.iter().all(is_clear)
@@ -130,24 +129,24 @@ impl View<'_> {
         if self.looked_at() < STEPS_LOOKED_AT_MIN || advised <= low {
             return None;
         }
-        let measured = self.past.iter().filter_map(|stretch| {
-            let (least, most) = stretch.ratios.get(place).copied().flatten()?;
-            Some((stretch, (least * target, most * target)))
+        let measured = self.past.iter().filter_map(|run| {
+            let (least, most) = run.ratios.get(place).copied().flatten()?;
+            Some((run, (least * target, most * target)))
         });
         let measured: Vec<_> = measured.collect();
-        if measured.iter().any(|(stretch, (least, _))| *least < low || is_move(stretch, Direction::In)) {
+        if measured.iter().any(|(run, (least, _))| *least < low || is_move(run, Direction::In)) {
             return None;
         }
         let would_do = |carried: f64, each: f64| ((carried / each).ceil() as u32).max(auto.min);
-        let fewer =
-            measured.iter().filter(|(_, (least, _))| *least < advised).map(|(stretch, (least, _))| {
-                (would_do(least * f64::from(stretch.desired), high), stretch.desired)
-            });
+        let fewer = measured
+            .iter()
+            .filter(|(_, (least, _))| *least < advised)
+            .map(|(run, (least, _))| (would_do(least * f64::from(run.desired), high), run.desired));
         let (few, had) = fewer.filter(|(few, had)| few < had).min()?;
         // It removes as many as bring the load up to it; of one that went up and down, for how long it was low is not known.
-        let spared = measured.iter().map(|(stretch, (_, most))| {
-            let left = would_do(most * f64::from(stretch.desired), advised);
-            f64::from(stretch.desired.saturating_sub(left)) * self.hours(stretch)
+        let spared = measured.iter().map(|(run, (_, most))| {
+            let left = would_do(most * f64::from(run.desired), advised);
+            f64::from(run.desired.saturating_sub(left)) * self.hours(run)
         });
         let spared: f64 = spared.sum();
         Some(Advice {
@@ -169,16 +168,16 @@ pub(super) fn set_low(policy: &mut ScalePolicy, low: Quantity) {
     }
 }
 
-fn is_move(stretch: &Stretch, direction: Direction) -> bool {
+fn is_move(run: &DecisionRun, direction: Direction) -> bool {
     match direction {
-        Direction::Out => stretch.desired > stretch.previous,
-        Direction::In => stretch.desired < stretch.previous,
+        Direction::Out => run.desired > run.previous,
+        Direction::In => run.desired < run.previous,
     }
 }
 
 /// Whether a run of decisions went on within a window.
-fn overlaps(stretch: &Stretch, window: Window) -> bool {
-    stretch.from < window.until && stretch.to > window.from
+fn overlaps(run: &DecisionRun, window: Window) -> bool {
+    run.from < window.until && run.to > window.from
 }
 
 /// Sets the floor of a schedule; one that says nothing any more is taken out.
