@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use execute::{Dispatch, Flight, Outbox, Settled};
+use execute::{Dispatch, FollowUp, InFlight, Outbox};
 use guard::Verdict;
 use knowledge::{Exposure, Folded, Knowledge, ServiceState, measured_service};
 use model::action::{FailureKind, Outcome};
@@ -28,7 +28,7 @@ use crate::intent;
 pub struct ControlLoop {
     settings: Settings,
     knowledge: Knowledge,
-    flight: Flight,
+    in_flight: InFlight,
     agenda: Agenda,
     jitter: Stream,
     survivor: Stream,
@@ -43,7 +43,7 @@ impl ControlLoop {
         Self {
             settings,
             knowledge: Knowledge::default(),
-            flight: Flight::default(),
+            in_flight: InFlight::default(),
             agenda: Agenda::default(),
             jitter: Stream::named(0, "restart jitter"),
             survivor: Stream::named(0, "survivor"),
@@ -59,7 +59,7 @@ impl ControlLoop {
     pub fn step(&mut self, now: Now, input: &Input, out: &mut Outbox) {
         self.touched.clear();
         self.take_in(now, input, out);
-        self.flight.repeat_overdue(now.time, self.settings.action_timeout, out);
+        self.in_flight.repeat_overdue(now.time, self.settings.action_timeout, out);
         if !self.knowledge.inventory_seen {
             return;
         }
@@ -76,7 +76,7 @@ impl ControlLoop {
     /// When to send [`Input::Woke`] if nothing else comes first; `None` while nothing is waited for.
     pub fn next_deadline(&self) -> Option<Time> {
         let plans = self.agenda.first().filter(|_| self.knowledge.inventory_seen);
-        plans.into_iter().chain(self.flight.next_due()).min()
+        plans.into_iter().chain(self.in_flight.next_due()).min()
     }
 
     /// What the loop knows, to be looked at.
@@ -108,12 +108,12 @@ impl ControlLoop {
 
     /// How many actions are on their way.
     pub fn actions_in_flight(&self) -> usize {
-        self.flight.len()
+        self.in_flight.len()
     }
 
     /// Whether there is a later epoch: this loop then sends nothing any more.
     pub fn is_deposed(&self) -> bool {
-        self.flight.is_deposed()
+        self.in_flight.is_deposed()
     }
 
     fn take_in(&mut self, now: Now, input: &Input, out: &mut Outbox) {
@@ -136,11 +136,11 @@ impl ControlLoop {
     /// Folds the end of an action into the picture.
     fn settle(&mut self, now: Now, action: ActionId, outcome: &Outcome, out: &mut Outbox) {
         let timeout = self.settings.action_timeout;
-        let mut dispatch = Dispatch { now, timeout, flight: &mut self.flight, out };
+        let mut dispatch = Dispatch { now, timeout, in_flight: &mut self.in_flight, out };
         match execute::settle(&mut dispatch, &mut self.knowledge, action, outcome) {
-            Settled::Nothing => {}
-            Settled::Service(service) => self.touch(&service),
-            Settled::FailedStart(replica, kind) => {
+            FollowUp::Nothing => {}
+            FollowUp::Service(service) => self.touch(&service),
+            FollowUp::FailedStart(replica, kind) => {
                 self.learn_from_failed_start(now.time, &replica, kind);
                 self.touch(&replica.service);
             }
@@ -151,7 +151,7 @@ impl ControlLoop {
         *self = Self::new(Settings::clone(&start.settings));
         self.knowledge.epoch = start.epoch;
         self.knowledge.node = Some(start.node.clone());
-        self.flight = Flight::of_epoch(start.epoch);
+        self.in_flight = InFlight::of_epoch(start.epoch);
         self.jitter = Stream::named(start.seed, "restart jitter");
         self.survivor = Stream::named(start.seed, "survivor");
     }
@@ -284,7 +284,7 @@ impl ControlLoop {
             match verdict {
                 Verdict::Pass => {
                     self.learn_from_repair(now.time, &plan.service, step);
-                    let mut dispatch = Dispatch { now, timeout, flight: &mut self.flight, out };
+                    let mut dispatch = Dispatch { now, timeout, in_flight: &mut self.in_flight, out };
                     execute::carry_out(&mut dispatch, &mut self.knowledge, &plan.service, step);
                 }
                 Verdict::Refuse(_) => {}
@@ -331,13 +331,13 @@ impl ControlLoop {
         tell_new_waits(now, service, &waits, out);
         service.waits = waits;
         if is_gone(service) {
-            out.tell(now, &plan.service, None, EventKind::Gone, Reason::Withdrawn);
+            out.record_event(now, &plan.service, None, EventKind::Gone, Reason::Withdrawn);
             self.knowledge.forget(&plan.service);
             self.agenda.remove(&plan.service);
             return;
         }
         let timeout = self.settings.action_timeout;
-        let mut dispatch = Dispatch { now, timeout, flight: &mut self.flight, out };
+        let mut dispatch = Dispatch { now, timeout, in_flight: &mut self.in_flight, out };
         execute::remember(&mut dispatch, service);
         // A withdrawn service is sized no more.
         let sync = service.declared.as_ref().map(|_| service.next_sync);
@@ -377,7 +377,7 @@ fn tell_new_waits(now: Now, service: &ServiceState, waits: &[Wait], out: &mut Ou
     for wait in waits.iter().filter(|wait| !service.waits.contains(wait)) {
         let whom =
             wait.ordinal.and_then(|ordinal| Some((ordinal, service.places.get(&ordinal)?.incarnation)));
-        out.tell(now, &service.name, whom, EventKind::Waiting, wait.reason.clone());
+        out.record_event(now, &service.name, whom, EventKind::Waiting, wait.reason.clone());
     }
 }
 

@@ -21,7 +21,7 @@ pub(crate) fn fold(now: Now, knowledge: &mut Knowledge, intent: &Intent, out: &m
         Intent::Withdraw(name) => {
             let Some(service) = knowledge.service_mut(name) else { return };
             if service.declared.take().is_some() {
-                out.tell(now, name, None, EventKind::Withdrawn, Reason::Withdrawn);
+                out.record_event(now, name, None, EventKind::Withdrawn, Reason::Withdrawn);
             }
         }
         Intent::Hold { service, replicas, until } => {
@@ -38,13 +38,13 @@ pub(crate) fn fold(now: Now, knowledge: &mut Knowledge, intent: &Intent, out: &m
             let service = knowledge.service_or_new(name);
             service.pause = Some(Pause { until: *until });
             service.next_sync = now.time;
-            out.tell(now, name, None, EventKind::Paused, Reason::Paused { until: *until });
+            out.record_event(now, name, None, EventKind::Paused, Reason::Paused { until: *until });
         }
         Intent::Resume(name) => {
             let Some(service) = knowledge.service_mut(name) else { return };
             if service.pause.take().is_some() {
                 service.next_sync = now.time;
-                out.tell(now, name, None, EventKind::Resumed, Reason::Resumed);
+                out.record_event(now, name, None, EventKind::Resumed, Reason::Resumed);
             }
         }
         Intent::Protect { replica, incarnation, until } => {
@@ -55,14 +55,20 @@ pub(crate) fn fold(now: Now, knowledge: &mut Knowledge, intent: &Intent, out: &m
                 .insert(replica.ordinal, Protection { incarnation: *incarnation, until: *until });
             service.next_sync = now.time;
             let whom = Some((replica.ordinal, *incarnation));
-            out.tell(now, &replica.service, whom, EventKind::Protected, Reason::Protected { until: *until });
+            out.record_event(
+                now,
+                &replica.service,
+                whom,
+                EventKind::Protected,
+                Reason::Protected { until: *until },
+            );
         }
         Intent::Unprotect(replica) => {
             let Some(service) = knowledge.service_mut(&replica.service) else { return };
             if let Some(Protection { incarnation, .. }) = service.protections.remove(&replica.ordinal) {
                 service.next_sync = now.time;
                 let whom = Some((replica.ordinal, incarnation));
-                out.tell(now, &replica.service, whom, EventKind::Unprotected, Reason::Resumed);
+                out.record_event(now, &replica.service, whom, EventKind::Unprotected, Reason::Resumed);
             }
         }
     }
@@ -104,7 +110,7 @@ fn declare(now: Now, knowledge: &mut Knowledge, declared: &Arc<Declared>, out: &
     service.set_foresight(now.time, None);
     service.next_sync = now.time;
     knowledge.depend(&declared.name, &before, &needs(declared));
-    out.tell(now, &declared.name, None, EventKind::Declared, Reason::Declared);
+    out.record_event(now, &declared.name, None, EventKind::Declared, Reason::Declared);
 }
 
 /// Whether the policy or its metrics have changed, so that earlier measurements mean nothing.

@@ -9,7 +9,7 @@ use model::identity::{ActionId, Ordinal};
 use model::reason::Reason;
 use model::time::Now;
 
-use crate::flight::Flight;
+use crate::in_flight::InFlight;
 use crate::outbox::Outbox;
 
 /// What it takes to send an action out: the time, the actions in flight, and the outbox.
@@ -19,20 +19,20 @@ pub struct Dispatch<'a> {
     pub now: Now,
     /// After this time an action whose end is not known is sent again.
     pub timeout: Duration,
-    /// The actions on their way.
-    pub flight: &'a mut Flight,
+    /// The actions in flight.
+    pub in_flight: &'a mut InFlight,
     /// The output of this step of the loop.
     pub out: &'a mut Outbox,
 }
 
 impl Dispatch<'_> {
-    /// Sends a new action, and follows it until it lands.
-    pub(crate) fn tell(&mut self, kind: ActionKind, reason: &Reason) -> ActionId {
-        self.flight.tell(self.now.time, self.timeout, kind, reason.clone(), self.out)
+    /// Sends a new action, and follows it until it ends.
+    pub(crate) fn send(&mut self, kind: ActionKind, reason: &Reason) -> ActionId {
+        self.in_flight.send(self.now.time, self.timeout, kind, reason.clone(), self.out)
     }
 
     /// Adds an event that says what happened to the replica in a place.
-    pub(crate) fn note(
+    pub(crate) fn record_event(
         &mut self,
         service: &ServiceState,
         ordinal: Ordinal,
@@ -41,7 +41,7 @@ impl Dispatch<'_> {
     ) {
         if let Some(place) = service.places.get(&ordinal) {
             let whom = Some((ordinal, place.incarnation));
-            self.out.tell(self.now, &service.name, whom, kind, reason.clone());
+            self.out.record_event(self.now, &service.name, whom, kind, reason.clone());
         }
     }
 }

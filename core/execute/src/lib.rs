@@ -6,17 +6,17 @@
 mod dispatch;
 pub use dispatch::Dispatch;
 
-mod carry;
-pub use carry::carry_out;
+mod apply_step;
+pub use apply_step::carry_out;
 
 mod remember;
 pub use remember::remember;
 
-mod flight;
-pub use flight::Flight;
+mod in_flight;
+pub use in_flight::InFlight;
 
 mod outcome;
-pub use outcome::{Settled, settle};
+pub use outcome::{FollowUp, settle};
 
 mod outbox;
 pub use outbox::Outbox;

@@ -36,7 +36,7 @@ impl Outbox {
     }
 
     /// Notes something that happened to a service, or to one of its replicas.
-    pub fn tell(
+    pub fn record_event(
         &mut self,
         at: Now,
         service: &ServiceName,

@@ -14,7 +14,7 @@ use crate::dispatch::Dispatch;
 
 /// What must be looked at because an action has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Settled {
+pub enum FollowUp {
     /// Nothing: the action had ended before, or its end says nothing new.
     Nothing,
     /// The service of the action.
@@ -31,28 +31,28 @@ pub fn settle(
     knowledge: &mut Knowledge,
     id: ActionId,
     outcome: &Outcome,
-) -> Settled {
+) -> FollowUp {
     // Whatever the action was, this says that there is a later epoch.
     if *outcome == Outcome::Refused(Refusal::StaleEpoch) {
-        dispatch.flight.depose();
+        dispatch.in_flight.depose();
     }
-    let Some(action) = dispatch.flight.land(id) else { return Settled::Nothing };
+    let Some(action) = dispatch.in_flight.finish(id) else { return FollowUp::Nothing };
     match outcome {
         Outcome::Applied => applied(dispatch, knowledge, &action),
         Outcome::Failed(failure) => failed(dispatch, knowledge, action, failure),
-        Outcome::Refused(Refusal::StaleEpoch) => Settled::Nothing,
+        Outcome::Refused(Refusal::StaleEpoch) => FollowUp::Nothing,
         Outcome::Refused(Refusal::OtherIncarnation) => overtaken(dispatch, knowledge, &action),
         Outcome::Unknown => {
-            dispatch.flight.postpone(action, dispatch.now.time + dispatch.timeout);
-            Settled::Nothing
+            dispatch.in_flight.resend_at(action, dispatch.now.time + dispatch.timeout);
+            FollowUp::Nothing
         }
     }
 }
 
-fn applied(dispatch: &mut Dispatch<'_>, knowledge: &mut Knowledge, action: &Action) -> Settled {
+fn applied(dispatch: &mut Dispatch<'_>, knowledge: &mut Knowledge, action: &Action) -> FollowUp {
     match &action.kind {
         ActionKind::Start { replica, .. } => {
-            let Some(place) = knowledge.place_mut(replica) else { return Settled::Nothing };
+            let Some(place) = knowledge.place_mut(replica) else { return FollowUp::Nothing };
             if place.stage.awaits(action.id) {
                 let since = dispatch.now.time;
                 let health =
@@ -73,11 +73,11 @@ fn applied(dispatch: &mut Dispatch<'_>, knowledge: &mut Knowledge, action: &Acti
             }
         }
         ActionKind::Allot { replica, resources, .. } => {
-            let Some(place) = fitted_by(knowledge, action.id, replica) else { return Settled::Nothing };
+            let Some(place) = fitted_by(knowledge, action.id, replica) else { return FollowUp::Nothing };
             place.resources = Some(*resources);
             place.fitting = Fitting::Done { since: dispatch.now.time };
             let whom = Some((replica.ordinal, place.incarnation));
-            dispatch.out.tell(
+            dispatch.out.record_event(
                 dispatch.now,
                 &replica.service,
                 whom,
@@ -104,7 +104,7 @@ fn applied(dispatch: &mut Dispatch<'_>, knowledge: &mut Knowledge, action: &Acti
         }
         ActionKind::Remember(_) => {}
     }
-    Settled::Service(action.kind.service().clone())
+    FollowUp::Service(action.kind.service().clone())
 }
 
 fn failed(
@@ -112,25 +112,25 @@ fn failed(
     knowledge: &mut Knowledge,
     action: Action,
     failure: &Failure,
-) -> Settled {
+) -> FollowUp {
     let retry = dispatch.now.time + dispatch.timeout;
     let message = Arc::clone(&failure.message);
     let reason = Reason::ActionFailed(Arc::clone(&message));
     let service = action.kind.service().clone();
     match &action.kind {
         ActionKind::Start { replica, .. } => {
-            let Some(place) = knowledge.place_mut(replica) else { return Settled::Nothing };
+            let Some(place) = knowledge.place_mut(replica) else { return FollowUp::Nothing };
             if !place.stage.awaits(action.id) {
-                return Settled::Nothing;
+                return FollowUp::Nothing;
             }
             place.stage = Stage::Empty { since: dispatch.now.time, exit: None };
             place.start_failure = Some(message);
             let whom = Some((replica.ordinal, place.incarnation));
-            dispatch.out.tell(dispatch.now, &service, whom, EventKind::ActionFailed, reason);
-            return Settled::FailedStart(replica.clone(), failure.kind);
+            dispatch.out.record_event(dispatch.now, &service, whom, EventKind::ActionFailed, reason);
+            return FollowUp::FailedStart(replica.clone(), failure.kind);
         }
         ActionKind::Allot { replica, .. } => {
-            let Some(place) = fitted_by(knowledge, action.id, replica) else { return Settled::Nothing };
+            let Some(place) = fitted_by(knowledge, action.id, replica) else { return FollowUp::Nothing };
             place.fitting = match failure.kind {
                 FailureKind::Unsupported => Fitting::Fixed { message },
                 FailureKind::Declaration
@@ -139,28 +139,28 @@ fn failed(
                 | FailureKind::Other => Fitting::Failed { message, retry },
             };
             let whom = Some((replica.ordinal, place.incarnation));
-            dispatch.out.tell(dispatch.now, &service, whom, EventKind::ActionFailed, reason);
+            dispatch.out.record_event(dispatch.now, &service, whom, EventKind::ActionFailed, reason);
         }
         ActionKind::Expose(declared) => {
-            let Some(state) = knowledge.service_mut(&service) else { return Settled::Nothing };
+            let Some(state) = knowledge.service_mut(&service) else { return FollowUp::Nothing };
             let (revision, since) = (declared.revision, dispatch.now.time);
             state.exposure = Exposure::Failed { revision, since, message, retry };
-            dispatch.out.tell(dispatch.now, &service, None, EventKind::ActionFailed, reason);
+            dispatch.out.record_event(dispatch.now, &service, None, EventKind::ActionFailed, reason);
         }
         // An action that must happen in the end is sent again after a while; a newer memory replaces one that waits.
         ActionKind::Stop { .. }
         | ActionKind::Admit { .. }
         | ActionKind::Conceal(_)
         | ActionKind::Remember(_) => {
-            dispatch.out.tell(dispatch.now, &service, None, EventKind::ActionFailed, reason);
-            dispatch.flight.postpone(action, retry);
+            dispatch.out.record_event(dispatch.now, &service, None, EventKind::ActionFailed, reason);
+            dispatch.in_flight.resend_at(action, retry);
         }
     }
-    Settled::Service(service)
+    FollowUp::Service(service)
 }
 
 /// The life that the action was for is not there: it has ended, or has a successor. Reports will say which.
-fn overtaken(dispatch: &Dispatch<'_>, knowledge: &mut Knowledge, action: &Action) -> Settled {
+fn overtaken(dispatch: &Dispatch<'_>, knowledge: &mut Knowledge, action: &Action) -> FollowUp {
     match &action.kind {
         ActionKind::Admit { replica, .. } => {
             if let Some(place) = knowledge.place_mut(replica)
@@ -186,7 +186,7 @@ fn overtaken(dispatch: &Dispatch<'_>, knowledge: &mut Knowledge, action: &Action
         | ActionKind::Conceal(_)
         | ActionKind::Remember(_) => {}
     }
-    Settled::Service(action.kind.service().clone())
+    FollowUp::Service(action.kind.service().clone())
 }
 
 /// The place whose replica is being given other resources by this action.

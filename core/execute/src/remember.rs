@@ -36,10 +36,10 @@ pub fn remember(dispatch: &mut Dispatch<'_>, service: &mut ServiceState) {
     }
     // An older one that is still on its way must not be sent again, or it would overwrite the newer.
     if let Some(last) = &service.remembered {
-        dispatch.flight.land(last.by);
+        dispatch.in_flight.finish(last.by);
     }
     let memory = Arc::new(service.memory());
-    let by = dispatch.tell(ActionKind::Remember(Arc::clone(&memory)), &Reason::Observed);
+    let by = dispatch.send(ActionKind::Remember(Arc::clone(&memory)), &Reason::Observed);
     service.remembered = Some(Remembered { at: dispatch.now.time, memory, by });
 }
 

@@ -11,7 +11,7 @@ use model::name::ServiceName;
 use model::reason::Reason;
 use model::time::{Now, Time};
 
-use crate::{Flight, Outbox};
+use crate::{InFlight, Outbox};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -27,8 +27,8 @@ fn conceal() -> ActionKind {
     ActionKind::Conceal(shop())
 }
 
-fn tell(flight: &mut Flight, now: Time, out: &mut Outbox) -> ActionId {
-    flight.tell(now, TIMEOUT, conceal(), Reason::Withdrawn, out)
+fn send(in_flight: &mut InFlight, now: Time, out: &mut Outbox) -> ActionId {
+    in_flight.send(now, TIMEOUT, conceal(), Reason::Withdrawn, out)
 }
 
 fn ids(out: &mut Outbox) -> Vec<ActionId> {
@@ -37,9 +37,9 @@ fn ids(out: &mut Outbox) -> Vec<ActionId> {
 
 #[test]
 fn ids_count_up_within_their_epoch() {
-    let (mut flight, mut out) = (Flight::of_epoch(Epoch(3)), Outbox::default());
-    let first = tell(&mut flight, at(0), &mut out);
-    let second = tell(&mut flight, at(0), &mut out);
+    let (mut in_flight, mut out) = (InFlight::of_epoch(Epoch(3)), Outbox::default());
+    let first = send(&mut in_flight, at(0), &mut out);
+    let second = send(&mut in_flight, at(0), &mut out);
     assert_eq!((first.epoch, first.sequence, second.sequence), (Epoch(3), 1, 2));
     assert!(first < second && second < ActionId { epoch: Epoch(4), sequence: 1 });
     assert_eq!(ids(&mut out), [first, second]);
@@ -47,80 +47,80 @@ fn ids_count_up_within_their_epoch() {
 
 #[test]
 fn an_action_is_told_again_only_when_its_time_has_come() {
-    let (mut flight, mut out) = (Flight::of_epoch(Epoch(1)), Outbox::default());
-    let id = tell(&mut flight, at(5), &mut out);
+    let (mut in_flight, mut out) = (InFlight::of_epoch(Epoch(1)), Outbox::default());
+    let id = send(&mut in_flight, at(5), &mut out);
     out.clear();
-    assert_eq!(flight.next_due(), Some(at(10_005)));
-    flight.repeat_overdue(at(10_004), TIMEOUT, &mut out);
+    assert_eq!(in_flight.next_due(), Some(at(10_005)));
+    in_flight.repeat_overdue(at(10_004), TIMEOUT, &mut out);
     assert!(out.is_empty());
 
-    flight.repeat_overdue(at(10_005), TIMEOUT, &mut out);
+    in_flight.repeat_overdue(at(10_005), TIMEOUT, &mut out);
     assert_eq!(ids(&mut out), [id]);
-    assert_eq!((flight.next_due(), flight.len()), (Some(at(20_005)), 1));
+    assert_eq!((in_flight.next_due(), in_flight.len()), (Some(at(20_005)), 1));
 }
 
 #[test]
 fn an_action_that_is_long_overdue_is_told_once() {
-    let (mut flight, mut out) = (Flight::of_epoch(Epoch(1)), Outbox::default());
-    let id = tell(&mut flight, at(0), &mut out);
+    let (mut in_flight, mut out) = (InFlight::of_epoch(Epoch(1)), Outbox::default());
+    let id = send(&mut in_flight, at(0), &mut out);
     out.clear();
-    flight.repeat_overdue(at(1_000_000), TIMEOUT, &mut out);
+    in_flight.repeat_overdue(at(1_000_000), TIMEOUT, &mut out);
     assert_eq!(ids(&mut out), [id]);
 }
 
 #[test]
 fn a_landed_action_is_told_no_more_and_lands_once() {
-    let (mut flight, mut out) = (Flight::of_epoch(Epoch(1)), Outbox::default());
-    let id = tell(&mut flight, at(0), &mut out);
-    let action = flight.land(id).expect("it is on its way");
+    let (mut in_flight, mut out) = (InFlight::of_epoch(Epoch(1)), Outbox::default());
+    let id = send(&mut in_flight, at(0), &mut out);
+    let action = in_flight.finish(id).expect("it is on its way");
     assert_eq!((action.id, action.kind), (id, conceal()));
-    assert_eq!(flight.land(id), None);
+    assert_eq!(in_flight.finish(id), None);
     out.clear();
-    flight.repeat_overdue(at(1_000_000), TIMEOUT, &mut out);
-    assert!(out.is_empty() && flight.is_empty());
-    assert_eq!(flight.next_due(), None);
+    in_flight.repeat_overdue(at(1_000_000), TIMEOUT, &mut out);
+    assert!(out.is_empty() && in_flight.is_empty());
+    assert_eq!(in_flight.next_due(), None);
 }
 
 #[test]
 fn an_action_of_another_epoch_is_unknown() {
-    let mut flight = Flight::of_epoch(Epoch(2));
-    tell(&mut flight, at(0), &mut Outbox::default());
-    assert_eq!(flight.land(ActionId { epoch: Epoch(1), sequence: 1 }), None);
-    assert_eq!(flight.len(), 1);
+    let mut in_flight = InFlight::of_epoch(Epoch(2));
+    send(&mut in_flight, at(0), &mut Outbox::default());
+    assert_eq!(in_flight.finish(ActionId { epoch: Epoch(1), sequence: 1 }), None);
+    assert_eq!(in_flight.len(), 1);
 }
 
 #[test]
 fn a_postponed_action_is_told_at_its_time_by_the_same_id() {
-    let (mut flight, mut out) = (Flight::of_epoch(Epoch(1)), Outbox::default());
-    let id = tell(&mut flight, at(0), &mut out);
-    let action = flight.land(id).expect("it is on its way");
+    let (mut in_flight, mut out) = (InFlight::of_epoch(Epoch(1)), Outbox::default());
+    let id = send(&mut in_flight, at(0), &mut out);
+    let action = in_flight.finish(id).expect("it is on its way");
     out.clear();
-    flight.postpone(action, at(3_000));
-    flight.repeat_overdue(at(2_999), TIMEOUT, &mut out);
+    in_flight.resend_at(action, at(3_000));
+    in_flight.repeat_overdue(at(2_999), TIMEOUT, &mut out);
     assert!(out.is_empty());
-    flight.repeat_overdue(at(3_000), TIMEOUT, &mut out);
+    in_flight.repeat_overdue(at(3_000), TIMEOUT, &mut out);
     assert_eq!(ids(&mut out), [id]);
 }
 
 #[test]
 fn overdue_actions_are_told_in_the_order_of_their_times() {
-    let (mut flight, mut out) = (Flight::of_epoch(Epoch(1)), Outbox::default());
-    let late = tell(&mut flight, at(50), &mut out);
-    let early = tell(&mut flight, at(0), &mut out);
+    let (mut in_flight, mut out) = (InFlight::of_epoch(Epoch(1)), Outbox::default());
+    let late = send(&mut in_flight, at(50), &mut out);
+    let early = send(&mut in_flight, at(0), &mut out);
     out.clear();
-    flight.repeat_overdue(at(60_000), TIMEOUT, &mut out);
+    in_flight.repeat_overdue(at(60_000), TIMEOUT, &mut out);
     assert_eq!(ids(&mut out), [early, late]);
 }
 
 #[test]
 fn a_deposed_flight_tells_nothing_old_or_new() {
-    let (mut flight, mut out) = (Flight::of_epoch(Epoch(1)), Outbox::default());
-    tell(&mut flight, at(0), &mut out);
+    let (mut in_flight, mut out) = (InFlight::of_epoch(Epoch(1)), Outbox::default());
+    send(&mut in_flight, at(0), &mut out);
     out.clear();
-    flight.depose();
-    tell(&mut flight, at(1), &mut out);
-    flight.repeat_overdue(at(1_000_000), TIMEOUT, &mut out);
-    assert!(out.is_empty() && flight.is_deposed());
+    in_flight.depose();
+    send(&mut in_flight, at(1), &mut out);
+    in_flight.repeat_overdue(at(1_000_000), TIMEOUT, &mut out);
+    assert!(out.is_empty() && in_flight.is_deposed());
 }
 
 #[test]
@@ -128,14 +128,14 @@ fn outboxes_that_differ_in_anything_have_different_digests() {
     let memory = |desired| ActionKind::Remember(Arc::new(Memory { desired, ..Memory::blank(shop()) }));
     let digest = |kind: ActionKind, reason: Reason, epoch: u64| {
         let mut out = Outbox::default();
-        Flight::of_epoch(Epoch(epoch)).tell(at(0), TIMEOUT, kind, reason, &mut out);
+        InFlight::of_epoch(Epoch(epoch)).send(at(0), TIMEOUT, kind, reason, &mut out);
         out.digest()
     };
-    let mut told = Outbox::default();
-    told.tell(Now::default(), &shop(), None, EventKind::Withdrawn, Reason::Withdrawn);
+    let mut sent = Outbox::default();
+    sent.record_event(Now::default(), &shop(), None, EventKind::Withdrawn, Reason::Withdrawn);
     let all = [
         Outbox::default().digest(),
-        told.digest(),
+        sent.digest(),
         digest(conceal(), Reason::Withdrawn, 1),
         digest(conceal(), Reason::Withdrawn, 2),
         digest(conceal(), Reason::Declared, 1),

@@ -41,7 +41,7 @@ pub fn carry_out(dispatch: &mut Dispatch<'_>, knowledge: &mut Knowledge, service
             let kind = if service.desired.is_none() { EventKind::Sized } else { EventKind::Scaled };
             service.desired = Some(to);
             if from != to {
-                dispatch.out.tell(dispatch.now, &service.name, None, kind, step.reason.clone());
+                dispatch.out.record_event(dispatch.now, &service.name, None, kind, step.reason.clone());
             }
         }
         Change::Open { ordinal, role } => {
@@ -64,12 +64,12 @@ pub fn carry_out(dispatch: &mut Dispatch<'_>, knowledge: &mut Knowledge, service
         }
         Change::Expose => dispatch.expose(service, &step.reason),
         Change::Conceal => {
-            let action = dispatch.tell(ActionKind::Conceal(service.name.clone()), &step.reason);
+            let action = dispatch.send(ActionKind::Conceal(service.name.clone()), &step.reason);
             service.exposure = Exposure::Concealing { action, since: dispatch.now.time };
         }
         Change::SuspendHealing => {
             service.healing.suspended = Some(dispatch.now.time);
-            dispatch.out.tell(
+            dispatch.out.record_event(
                 dispatch.now,
                 &service.name,
                 None,
@@ -79,7 +79,7 @@ pub fn carry_out(dispatch: &mut Dispatch<'_>, knowledge: &mut Knowledge, service
         }
         Change::ResumeHealing => {
             service.healing.suspended = None;
-            dispatch.out.tell(
+            dispatch.out.record_event(
                 dispatch.now,
                 &service.name,
                 None,
@@ -103,12 +103,12 @@ impl Dispatch<'_> {
         let admission = admission_of(place);
         let replica = ReplicaId { service: service.name.clone(), ordinal };
         let (generation, resources) = (declared.generation, declared.spec.resources);
-        let action = self.tell(ActionKind::Start { replica, incarnation, declared, admission }, reason);
+        let action = self.send(ActionKind::Start { replica, incarnation, declared, admission }, reason);
         place.admission = Some(admission);
         let since = self.now.time;
         place.begin(since, incarnation, generation, (action, Stage::Starting { action, since }));
         place.resources = Some(resources);
-        self.note(service, ordinal, EventKind::Starting, reason);
+        self.record_event(service, ordinal, EventKind::Starting, reason);
     }
 
     fn promote(&mut self, service: &mut ServiceState, spare: Ordinal, instead_of: Ordinal, reason: &Reason) {
@@ -122,7 +122,7 @@ impl Dispatch<'_> {
             }
             self.admit(service, ordinal, reason);
         }
-        self.note(service, spare, EventKind::TookOver, reason);
+        self.record_event(service, spare, EventKind::TookOver, reason);
     }
 
     fn stand_in(
@@ -136,7 +136,7 @@ impl Dispatch<'_> {
         place.stands_in_for = instead_of;
         self.admit(service, ordinal, reason);
         let kind = if instead_of.is_some() { EventKind::TookOver } else { EventKind::StoodDown };
-        self.note(service, ordinal, kind, reason);
+        self.record_event(service, ordinal, kind, reason);
     }
 
     /// Tells a running replica what traffic it gets, when that has changed. One that does not run yet is told with its start.
@@ -151,7 +151,7 @@ impl Dispatch<'_> {
         place.admission = Some(admission);
         let replica = ReplicaId { service: declared.name.clone(), ordinal };
         let (incarnation, declared) = (place.incarnation, Arc::clone(declared));
-        self.tell(ActionKind::Admit { replica, incarnation, declared, admission }, reason);
+        self.send(ActionKind::Admit { replica, incarnation, declared, admission }, reason);
     }
 
     /// Tells the platform what a running replica may use, unless an earlier change is still under way.
@@ -164,7 +164,7 @@ impl Dispatch<'_> {
         }
         let replica = ReplicaId { service: service.name.clone(), ordinal };
         let kind = ActionKind::Allot { replica, incarnation: place.incarnation, resources };
-        place.fitting = Fitting::Telling { action: self.tell(kind, reason), resources };
+        place.fitting = Fitting::Telling { action: self.send(kind, reason), resources };
     }
 
     fn drain(&mut self, service: &mut ServiceState, ordinal: Ordinal, then: Afterwards, reason: &Reason) {
@@ -186,11 +186,11 @@ impl Dispatch<'_> {
         let (replica, incarnation) =
             (ReplicaId { service: declared.name.clone(), ordinal }, place.incarnation);
         let kind = ActionKind::Admit { replica, incarnation, declared, admission };
-        let action = self.tell(kind, reason);
+        let action = self.send(kind, reason);
         let until = since + (patience + grace).max(self.timeout * DRAIN_TELLINGS_MAX);
         let admit = Some(Unanswered { action, until });
         place.stage = Stage::Draining { admit, since, deadline: since + patience, then };
-        self.note(service, ordinal, EventKind::Draining, reason);
+        self.record_event(service, ordinal, EventKind::Draining, reason);
     }
 
     fn stop(&mut self, service: &mut ServiceState, ordinal: Ordinal, then: Afterwards, reason: &Reason) {
@@ -202,22 +202,22 @@ impl Dispatch<'_> {
         }
         // Its end takes it out of the traffic, so the proxy need not be told.
         if let Stage::Draining { admit: Some(unanswered), .. } = place.stage {
-            self.flight.land(unanswered.action);
+            self.in_flight.finish(unanswered.action);
         }
         let replica = ReplicaId { service: service.name.clone(), ordinal };
-        let action = self.tell(ActionKind::Stop { replica, incarnation: place.incarnation, grace }, reason);
+        let action = self.send(ActionKind::Stop { replica, incarnation: place.incarnation, grace }, reason);
         place.stands_in_for = None;
         place.stage = Stage::Stopping { action, since: self.now.time, then };
         if matches!(reason, Reason::Unhealthy { .. }) {
             service.healing.liveness_restart = Some(self.now.time);
         }
-        self.note(service, ordinal, EventKind::Stopping, reason);
+        self.record_event(service, ordinal, EventKind::Stopping, reason);
     }
 
     fn expose(&mut self, service: &mut ServiceState, reason: &Reason) {
         let Some(declared) = service.declared.clone() else { return };
         let revision = declared.revision;
-        let action = self.tell(ActionKind::Expose(declared), reason);
+        let action = self.send(ActionKind::Expose(declared), reason);
         service.exposure = Exposure::Telling { action, revision, since: self.now.time };
     }
 }

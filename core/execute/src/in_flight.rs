@@ -1,4 +1,4 @@
-//! Actions on their way.
+//! Actions in flight.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -14,29 +14,29 @@ use crate::outbox::Outbox;
 ///
 /// At most one for each replica and two for each service (its listener, its memory), so the bounds of the plan bound their number.
 #[derive(Clone, Debug, Default)]
-pub struct Flight {
+pub struct InFlight {
     epoch: Epoch,
-    told: u64,
-    aloft: BTreeMap<ActionId, Aloft>,
+    sent: u64,
+    pending: BTreeMap<ActionId, PendingAction>,
     due: BTreeSet<(Time, ActionId)>,
     /// Set once a later epoch was heard of: from then on nothing is sent any more.
     deposed: bool,
 }
 
 #[derive(Clone, Debug)]
-struct Aloft {
+struct PendingAction {
     action: Action,
     due: Time,
 }
 
-impl Flight {
+impl InFlight {
     /// No action yet, in `epoch`.
     pub fn of_epoch(epoch: Epoch) -> Self {
         Self { epoch, ..Self::default() }
     }
 
-    /// Sends a new action, and follows it until it lands; if its end is not known after `timeout`, it is sent again.
-    pub fn tell(
+    /// Sends a new action, and follows it until it ends; if its end is not known after `timeout`, it is sent again.
+    pub fn send(
         &mut self,
         now: Time,
         timeout: Duration,
@@ -44,8 +44,8 @@ impl Flight {
         reason: Reason,
         out: &mut Outbox,
     ) -> ActionId {
-        self.told += 1;
-        let id = ActionId { epoch: self.epoch, sequence: self.told };
+        self.sent += 1;
+        let id = ActionId { epoch: self.epoch, sequence: self.sent };
         let action = Action { id, kind, reason };
         if !self.deposed {
             out.actions.push(action.clone());
@@ -54,15 +54,15 @@ impl Flight {
         id
     }
 
-    /// Stops following an action, and returns it; `None` when it has landed before or belongs to an earlier run.
-    pub fn land(&mut self, id: ActionId) -> Option<Action> {
-        let aloft = self.aloft.remove(&id)?;
-        self.due.remove(&(aloft.due, id));
-        Some(aloft.action)
+    /// Stops following an action, and returns it; `None` when it has ended before or belongs to an earlier run.
+    pub fn finish(&mut self, id: ActionId) -> Option<Action> {
+        let pending = self.pending.remove(&id)?;
+        self.due.remove(&(pending.due, id));
+        Some(pending.action)
     }
 
-    /// Follows an action again that has landed: it is sent again at `at`, with the same id.
-    pub fn postpone(&mut self, action: Action, at: Time) {
+    /// Follows an action again that has ended: it is sent again at `at`, with the same id.
+    pub fn resend_at(&mut self, action: Action, at: Time) {
         self.follow(action, at);
     }
 
@@ -72,11 +72,11 @@ impl Flight {
             && due <= now
         {
             self.due.pop_first();
-            let Some(aloft) = self.aloft.get_mut(&id) else { continue };
-            aloft.due = now + timeout;
-            self.due.insert((aloft.due, id));
+            let Some(pending) = self.pending.get_mut(&id) else { continue };
+            pending.due = now + timeout;
+            self.due.insert((pending.due, id));
             if !self.deposed {
-                out.actions.push(aloft.action.clone());
+                out.actions.push(pending.action.clone());
             }
         }
     }
@@ -86,14 +86,14 @@ impl Flight {
         self.due.first().map(|(due, _)| *due)
     }
 
-    /// How many actions are on their way.
+    /// How many actions are in flight.
     pub fn len(&self) -> usize {
-        self.aloft.len()
+        self.pending.len()
     }
 
     /// Whether none is.
     pub fn is_empty(&self) -> bool {
-        self.aloft.is_empty()
+        self.pending.is_empty()
     }
 
     /// Notes that there is a later epoch: this loop sends nothing any more (fencing).
@@ -108,6 +108,6 @@ impl Flight {
 
     fn follow(&mut self, action: Action, due: Time) {
         self.due.insert((due, action.id));
-        self.aloft.insert(action.id, Aloft { action, due });
+        self.pending.insert(action.id, PendingAction { action, due });
     }
 }
