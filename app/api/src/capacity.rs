@@ -1,7 +1,7 @@
 //! What a replica carries within the promise of its service, in the words of `/v1`.
 
 use knowledge::ServiceState;
-use knowledge::capacity::{Ground, Learned, estimate, learned};
+use knowledge::capacity::{CapacityBasis, LearnedCapacity, estimate, learned};
 
 use crate::v1;
 
@@ -17,19 +17,19 @@ pub(crate) fn known(service: &ServiceState) -> Option<v1::Capacity> {
     })
 }
 
-fn told(it: Learned) -> v1::LearnedCapacity {
+fn told(it: LearnedCapacity) -> v1::LearnedCapacity {
     v1::LearnedCapacity {
         generation: it.generation.map(|generation| generation.0),
         requests_per_second: it.rate.per_second(),
         lower: it.lower.per_second(),
         upper: it.upper.per_second(),
         windows: it.windows,
-        ground: match it.ground {
-            Ground::Curve => "curve",
-            Ground::Kept => "kept",
-            Ground::Overload => "overload",
-            Ground::Before => "before",
-            Ground::Declared => "declared",
+        ground: match it.basis {
+            CapacityBasis::Curve => "curve",
+            CapacityBasis::Kept => "kept",
+            CapacityBasis::Overload => "overload",
+            CapacityBasis::Before => "before",
+            CapacityBasis::Declared => "declared",
         }
         .into(),
     }

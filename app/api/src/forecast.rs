@@ -1,7 +1,7 @@
 //! What is forecast of the load of a service, in the words of `/v1`.
 
 use forecast::{Forecast, Horizon, Model, Quantile, Report};
-use knowledge::{Coming, Foresight, Lift, ServiceState};
+use knowledge::{Foresight, Lift, ServiceState, UpcomingEvent};
 use model::memory::LoadSource;
 use model::name::ServiceName;
 use model::resource::{Brings, ForecastMode};
@@ -67,7 +67,7 @@ fn told(now: Now, service: &ServiceState, past: usize) -> Option<v1::Forecast> {
             .collect(),
         message: message(service),
         replicas_needed: expected.and_then(|expected| foresight.replicas_for(expected.load)),
-        events: foresight.coming().iter().map(known).collect(),
+        events: foresight.upcoming().iter().map(known).collect(),
         under_way: foresight.under_way(),
         forecasts: ahead(foresight),
         past: foresight
@@ -92,7 +92,7 @@ fn message(service: &ServiceState) -> String {
     }
 }
 
-fn known(coming: &Coming) -> v1::KnownEvent {
+fn known(coming: &UpcomingEvent) -> v1::KnownEvent {
     let (factor, load) = match coming.brings {
         Brings::Factor(factor) => (Some(factor.into()), None),
         Brings::Load(load) => (None, Some(load.milli() as f64 / 1000.0)),

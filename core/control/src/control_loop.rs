@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use execute::{Dispatch, FollowUp, InFlight, Outbox};
 use guard::Verdict;
-use knowledge::{Exposure, Folded, Knowledge, ServiceState, measured_service};
+use knowledge::{Exposure, FoldEffect, Knowledge, ServiceState, measured_service};
 use model::action::{FailureKind, Outcome};
 use model::chance::Stream;
 use model::decision::Decided;
@@ -163,7 +163,7 @@ impl ControlLoop {
         for run in facts.chunk_by(are_measurements_of_one_service) {
             if let [fact] = run {
                 self.take_fact(now, fact, out);
-            } else if self.knowledge.measure(now.time, run) == Folded::Changed
+            } else if self.knowledge.measure(now.time, run) == FoldEffect::Changed
                 && let Some(service) = run.first().and_then(measured_service)
             {
                 self.touch(service);
@@ -188,13 +188,13 @@ impl ControlLoop {
 
     fn take_fact(&mut self, now: Now, fact: &Fact<'_>, out: &mut Outbox) {
         match self.knowledge.fold(now, fact, &mut out.events) {
-            Folded::Same | Folded::Measured => {}
-            Folded::Changed => self.touch_fact(fact),
-            Folded::Faltered { ready_since } => {
+            FoldEffect::Same | FoldEffect::Measured => {}
+            FoldEffect::Changed => self.touch_fact(fact),
+            FoldEffect::Faltered { ready_since } => {
                 self.learn_from_health(now.time, fact, ready_since);
                 self.touch_fact(fact);
             }
-            Folded::Lost { exit, ready_since } => {
+            FoldEffect::Lost { exit, ready_since } => {
                 if let Fact::Ended { replica, .. } | Fact::Vanished(replica) = fact {
                     self.learn_from_exit(now.time, replica, analyze::Restart { exit, ready_since });
                 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use execute::Outbox;
-use knowledge::{Exposure, Hold, Knowledge, Pause, Place, Protection, ServiceState, Stage, Tried};
+use knowledge::{Exposure, Hold, Knowledge, Pause, Place, Protection, ServiceState, ShadowSet, Stage};
 use model::event::EventKind;
 use model::input::{Declared, Intent};
 use model::memory::{ConditionsMemory, Memory, PolicyMemory};
@@ -98,7 +98,7 @@ fn declare(now: Now, knowledge: &mut Knowledge, declared: &Arc<Declared>, out: &
         service.shadows.retain(|shadow| kept.contains(&shadow.name));
     }
     service.losses.since.get_or_insert(now.time);
-    service.tried = Tried::of(declared);
+    service.shadow_set = ShadowSet::of(declared);
     service.declared = Some(declared.clone());
     service.last_declared = Some(declared.clone());
     if !service.is_measured() {

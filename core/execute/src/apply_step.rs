@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use knowledge::{Exposure, Fitting, Knowledge, Place, ServiceState, Stage, Unanswered};
+use knowledge::{Exposure, Fitting, Knowledge, Place, ServiceState, Stage, UnansweredAction};
 use model::action::{ActionKind, Admission};
 use model::event::EventKind;
 use model::identity::{Ordinal, ReplicaId};
@@ -188,7 +188,7 @@ impl Dispatch<'_> {
         let kind = ActionKind::Admit { replica, incarnation, declared, admission };
         let action = self.send(kind, reason);
         let until = since + (patience + grace).max(self.timeout * DRAIN_TELLINGS_MAX);
-        let admit = Some(Unanswered { action, until });
+        let admit = Some(UnansweredAction { action, until });
         place.stage = Stage::Draining { admit, since, deadline: since + patience, then };
         self.record_event(service, ordinal, EventKind::Draining, reason);
     }

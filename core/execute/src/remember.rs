@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use knowledge::{Remembered, ServiceState};
+use knowledge::{PersistedState, ServiceState};
 use model::action::ActionKind;
 use model::memory::{CapacityMemory, Memory};
 use model::reason::Reason;
@@ -40,7 +40,7 @@ pub fn remember(dispatch: &mut Dispatch<'_>, service: &mut ServiceState) {
     }
     let memory = Arc::new(service.memory());
     let by = dispatch.send(ActionKind::Remember(Arc::clone(&memory)), &Reason::Observed);
-    service.remembered = Some(Remembered { at: dispatch.now.time, memory, by });
+    service.remembered = Some(PersistedState { at: dispatch.now.time, memory, by });
 }
 
 /// Whether `last` says what is to be remembered now.

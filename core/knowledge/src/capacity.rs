@@ -26,7 +26,7 @@ use model::quantity::MilliRps;
 use model::resource::LatencySlo;
 use model::time::Time;
 
-pub use self::estimate::{Ground, Learned, estimate, learned};
+pub use self::estimate::{CapacityBasis, LearnedCapacity, estimate, learned};
 use crate::place::Place;
 
 /// The interval at which the agent reports the counters.

@@ -17,14 +17,14 @@ use model::time::{Now, Time};
 
 use crate::place::{Fitting, Health, Place, SLOWEST_HELD, Stage};
 use crate::service::{Demand, Exposure, ServiceState};
-use crate::settling::Settling;
 use crate::starts;
 use crate::state::Knowledge;
-use crate::{appetite, capacity, settling, throttle};
+use crate::warmup::WarmupWatch;
+use crate::{capacity, throttle, usage, warmup};
 
 /// What folding a fact changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Folded {
+pub enum FoldEffect {
     /// Nothing.
     Same,
     /// A measurement only.
@@ -47,11 +47,11 @@ pub enum Folded {
 
 impl Knowledge {
     /// Folds one fact, and appends the events that people should hear of.
-    pub fn fold(&mut self, now: Now, fact: &Fact<'_>, events: &mut Vec<Event>) -> Folded {
+    pub fn fold(&mut self, now: Now, fact: &Fact<'_>, events: &mut Vec<Event>) -> FoldEffect {
         match fact {
             Fact::Appeared(observed) => self.adopt(now, observed, events),
             Fact::Runs { replica, begun, ready, live } => {
-                let seen = Seen { begun: *begun, ready: *ready, live: *live };
+                let seen = ReportedState { begun: *begun, ready: *ready, live: *live };
                 self.observe(now, replica, seen, events)
             }
             Fact::Ended { replica, exit } => self.end(now, replica, *exit, events),
@@ -69,7 +69,7 @@ impl Knowledge {
             Fact::Asked(demand) => self.asked(now.time, demand),
             Fact::Measured(measured) => {
                 self.measured.take(now.time, measured);
-                Folded::Measured
+                FoldEffect::Measured
             }
             // That life is over, but its number must not be used again.
             Fact::Ignored { replica, incarnation } => {
@@ -77,14 +77,20 @@ impl Knowledge {
                 if known.is_none_or(|place| place.incarnation < *incarnation) {
                     self.note_past_life(&replica.service, *incarnation);
                 }
-                Folded::Same
+                FoldEffect::Same
             }
         }
     }
 
     /// Folds how a running replica was seen.
-    fn observe(&mut self, now: Now, replica: &ReplicaId, seen: Seen, events: &mut Vec<Event>) -> Folded {
-        let Some(place) = self.place_mut(replica) else { return Folded::Same };
+    fn observe(
+        &mut self,
+        now: Now,
+        replica: &ReplicaId,
+        seen: ReportedState,
+        events: &mut Vec<Event>,
+    ) -> FoldEffect {
+        let Some(place) = self.place_mut(replica) else { return FoldEffect::Same };
         let (is_starting, served) = (place.was_never_ready(), serves(place));
         let folded = fold_health(now, place, seen, |place, kind, reason| {
             events.push(event(now, replica, place, kind, reason));
@@ -93,7 +99,7 @@ impl Knowledge {
         if let Some(service) = self.service_mut(&replica.service).filter(|_| is_lost) {
             service.note_loss(now.time);
         }
-        if is_starting && folded == Folded::Changed {
+        if is_starting && folded == FoldEffect::Changed {
             self.learn_from_start(now.time, replica);
         }
         folded
@@ -109,12 +115,12 @@ impl Knowledge {
         else {
             return;
         };
-        place.settling = is_scaled.then(|| Box::new(Settling::begin(now)));
+        place.warmup_watch = is_scaled.then(|| Box::new(WarmupWatch::begin(now)));
         starts::note(&mut service.starts, now.since(place.restart.began));
     }
 
     /// Adds a running replica to the picture that this run has not started.
-    fn adopt(&mut self, now: Now, observed: &Observed, events: &mut Vec<Event>) -> Folded {
+    fn adopt(&mut self, now: Now, observed: &Observed, events: &mut Vec<Event>) -> FoldEffect {
         let service = self.service_or_new(&observed.replica.service);
         // Nobody declared it. An earlier run may have told the proxy to listen for it: the proxy is told to stop.
         if service.declared.is_none() && service.exposure == Exposure::None {
@@ -140,23 +146,23 @@ impl Knowledge {
         let running = (Default::default(), Stage::Running(health));
         place.begin(now.time, observed.incarnation, observed.generation, running);
         events.push(event(now, &observed.replica, place, EventKind::Adopted, Reason::Adopted));
-        Folded::Changed
+        FoldEffect::Changed
     }
 
-    fn end(&mut self, now: Now, replica: &ReplicaId, exit: Exit, events: &mut Vec<Event>) -> Folded {
-        let Some(service) = self.service_mut(&replica.service) else { return Folded::Same };
+    fn end(&mut self, now: Now, replica: &ReplicaId, exit: Exit, events: &mut Vec<Event>) -> FoldEffect {
+        let Some(service) = self.service_mut(&replica.service) else { return FoldEffect::Same };
         if exit.out_of_memory && service.is_measured() {
             service.ran_out_of_memory(replica.ordinal, now.time);
         }
         // As declared now. A replica of an older declaration may have got another signal; its end is then reported as it happened.
         let stop_signal =
             service.last_declared.as_ref().map_or_else(Signal::default, |it| it.spec.stop.signal);
-        let Some(place) = service.places.get_mut(&replica.ordinal) else { return Folded::Same };
+        let Some(place) = service.places.get_mut(&replica.ordinal) else { return FoldEffect::Same };
         let empty = |exit| Stage::Empty { since: now.time, exit };
         // If it carried the share of another replica, a third one may take that over now.
         place.stands_in_for = None;
         match place.stage {
-            Stage::Empty { .. } => Folded::Same,
+            Stage::Empty { .. } => FoldEffect::Same,
             Stage::Stopping { then, .. } | Stage::Draining { then, .. } => {
                 // A draining replica has not got its signal yet.
                 let is_told = matches!(place.stage, Stage::Stopping { .. });
@@ -169,12 +175,12 @@ impl Knowledge {
                         service.close(replica.ordinal);
                     }
                 }
-                Folded::Changed
+                FoldEffect::Changed
             }
             Stage::Starting { .. } => {
                 place.stage = empty(Some(exit));
                 events.push(event(now, replica, place, EventKind::Exited, Reason::Exited(exit)));
-                Folded::Lost { exit, ready_since: None }
+                FoldEffect::Lost { exit, ready_since: None }
             }
             Stage::Running(health) => {
                 let served = serves(place);
@@ -183,25 +189,25 @@ impl Knowledge {
                 if served {
                     service.note_loss(now.time);
                 }
-                Folded::Lost { exit, ready_since: health.ready.then_some(health.ready_changed) }
+                FoldEffect::Lost { exit, ready_since: health.ready.then_some(health.ready_changed) }
             }
         }
     }
 
-    /// Folds measurements of one service; [`Folded::Changed`] when the loop waits for one of them.
+    /// Folds measurements of one service; [`FoldEffect::Changed`] when the loop waits for one of them.
     ///
     /// Most of what is folded are measurements, so the service is looked up once for all of them.
-    pub fn measure(&mut self, at: Time, run: &[Fact<'_>]) -> Folded {
+    pub fn measure(&mut self, at: Time, run: &[Fact<'_>]) -> FoldEffect {
         let service = run.first().and_then(measured_service).and_then(|name| self.service_mut(name));
-        let Some(service) = service else { return Folded::Same };
+        let Some(service) = service else { return FoldEffect::Same };
         let (is_learned, promise) = (service.is_measured(), service.promise().map(|slo| slo.latency));
-        let mut folded = Folded::Measured;
+        let mut folded = FoldEffect::Measured;
         for fact in run {
             match fact {
                 Fact::Used(usage) => used(service, at, usage, is_learned),
                 Fact::Served(traffic) => {
                     if served(service, at, traffic, promise.is_some()) {
-                        folded = Folded::Changed;
+                        folded = FoldEffect::Changed;
                     }
                 }
                 Fact::Timed(latencies) => timed(service, at, latencies, promise),
@@ -220,26 +226,26 @@ impl Knowledge {
     }
 
     /// Folds what the platform says of a replica's resources, unless a change is under way: the report could be from before or after it.
-    fn allotted(&mut self, at: Time, allotted: &Allotted) -> Folded {
-        let Some(place) = self.place_mut(&allotted.replica) else { return Folded::Same };
+    fn allotted(&mut self, at: Time, allotted: &Allotted) -> FoldEffect {
+        let Some(place) = self.place_mut(&allotted.replica) else { return FoldEffect::Same };
         if place.resources == Some(allotted.resources) || matches!(place.fitting, Fitting::Telling { .. }) {
-            return Folded::Same;
+            return FoldEffect::Same;
         }
         place.resources = Some(allotted.resources);
         if matches!(place.fitting, Fitting::Done { .. }) {
             place.fitting = Fitting::Done { since: at };
         }
-        Folded::Changed
+        FoldEffect::Changed
     }
 
-    fn ejected(&mut self, at: Time, replica: &ReplicaId) -> Folded {
-        let Some(place) = self.place_mut(replica) else { return Folded::Same };
+    fn ejected(&mut self, at: Time, replica: &ReplicaId) -> FoldEffect {
+        let Some(place) = self.place_mut(replica) else { return FoldEffect::Same };
         place.ejected_at = at;
-        Folded::Measured
+        FoldEffect::Measured
     }
 
-    fn asked(&mut self, at: Time, demand: &input::Demand) -> Folded {
-        let Some(service) = self.service_mut(&demand.service) else { return Folded::Same };
+    fn asked(&mut self, at: Time, demand: &input::Demand) -> FoldEffect {
+        let Some(service) = self.service_mut(&demand.service) else { return FoldEffect::Same };
         let input::Demand { requests, waiting, in_flight, .. } = *demand;
         if let Some(foresight) = &mut service.foresight {
             foresight.asked(at, requests);
@@ -253,7 +259,7 @@ impl Knowledge {
         let asked = if is_asked { Some(at) } else { service.demand.and_then(|before| before.asked) };
         service.demand = Some(Demand { at, requests, waiting, asked });
         // A request to a resting service waits for the loop.
-        if is_asked && service.rests() { Folded::Changed } else { Folded::Measured }
+        if is_asked && service.rests() { FoldEffect::Changed } else { FoldEffect::Measured }
     }
 }
 
@@ -281,15 +287,15 @@ fn used(service: &mut ServiceState, at: Time, usage: &Usage, is_learned: bool) {
     place.cpu.push(at, u64::try_from(usage.cpu_time.as_micros()).unwrap_or(u64::MAX));
     place.memory = Some((at, usage.memory));
     if is_learned {
-        appetite::observe(&mut service.usage, place, at, usage.memory);
+        usage::observe(&mut service.usage, place, at, usage.memory);
     }
     if let Some(throttling) = usage.throttling {
         throttle::observe(&mut service.throttling, place, (at, throttling), declared);
     }
-    if place.settling.is_some()
-        && let Some(took) = settling::watch(&mut service.places, usage.replica.ordinal, at)
+    if place.warmup_watch.is_some()
+        && let Some(took) = warmup::watch(&mut service.places, usage.replica.ordinal, at)
     {
-        settling::note(&mut service.starts, took);
+        warmup::note(&mut service.starts, took);
     }
 }
 
@@ -323,7 +329,7 @@ fn timed(service: &mut ServiceState, at: Time, latencies: &Latencies, promise: O
 
 /// What an agent says of a running replica.
 #[derive(Clone, Copy)]
-struct Seen {
+struct ReportedState {
     begun: bool,
     ready: bool,
     live: bool,
@@ -332,16 +338,16 @@ struct Seen {
 fn fold_health(
     now: Now,
     place: &mut Place,
-    seen: Seen,
+    seen: ReportedState,
     mut tell: impl FnMut(&Place, EventKind, Reason),
-) -> Folded {
+) -> FoldEffect {
     let before = match place.stage {
         Stage::Starting { .. } => {
             Health { since: now.time, begun: false, ready: false, ready_changed: now.time, sick_since: None }
         }
         Stage::Running(health) => health,
         // A late report does not revive a life that is over or on its way out.
-        Stage::Empty { .. } | Stage::Draining { .. } | Stage::Stopping { .. } => return Folded::Same,
+        Stage::Empty { .. } | Stage::Draining { .. } | Stage::Stopping { .. } => return FoldEffect::Same,
     };
     let after = Health {
         since: before.since,
@@ -360,9 +366,9 @@ fn fold_health(
         tell(place, EventKind::Unhealthy, Reason::Unhealthy { since });
     }
     match (before.ready, after.ready) {
-        (true, false) => Folded::Faltered { ready_since: before.ready_changed },
-        (true | false, true) | (false, false) if is_same => Folded::Same,
-        (true | false, true) | (false, false) => Folded::Changed,
+        (true, false) => FoldEffect::Faltered { ready_since: before.ready_changed },
+        (true | false, true) | (false, false) if is_same => FoldEffect::Same,
+        (true | false, true) | (false, false) => FoldEffect::Changed,
     }
 }
 

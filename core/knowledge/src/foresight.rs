@@ -5,7 +5,7 @@
 //! takes long. Until that is done nothing is forecast.
 
 mod known;
-mod meter;
+mod load_meter;
 mod record;
 
 use std::sync::Arc;
@@ -16,9 +16,9 @@ use model::memory::{LoadRecord, LoadSource};
 use model::resource::Forecasting;
 use model::time::{Now, Time, millis};
 
-pub use self::known::{Coming, Lift};
+pub use self::known::{Lift, UpcomingEvent};
 use self::known::{Steps, greatest};
-use self::meter::{Continuity, Meter};
+use self::load_meter::{Continuity, Meter};
 use self::record::Record;
 
 /// The quantiles that are forecast besides the declared one: the band, the median, and the tail that an SLO is sized by.
@@ -54,51 +54,51 @@ pub struct Foresight {
     reach: usize,
     /// The number of the next step to learn from.
     next: u64,
-    said: Option<Said>,
+    current: Option<CurrentForecast>,
     /// How many steps ahead is forecast for people, besides the reach.
     looks: &'static [usize],
 }
 
-/// What was forecast when the last step was over.
+/// The forecasts made when the last step ended.
 #[derive(Clone, Debug)]
-struct Said {
+struct CurrentForecast {
     /// The forecast, with known events.
-    ahead: Ahead,
+    ahead: HorizonForecast,
     /// The same from the current step on, while that is above the last one.
-    rising: Option<Rising>,
+    provisional: Option<ProvisionalForecast>,
     merit: Merit,
     /// By how much known events raise the load within the reach.
     lift: Lift,
     /// The same for each step that is forecast for people.
     lifts: Vec<Option<Lift>>,
-    coming: Vec<Coming>,
+    upcoming: Vec<UpcomingEvent>,
 }
 
 /// A forecast as if the current step were over.
 #[derive(Clone, Debug)]
-struct Rising {
+struct ProvisionalForecast {
     /// The assumed load of the current step.
     load: f64,
-    ahead: Ahead,
+    ahead: HorizonForecast,
 }
 
 /// A forecast, and the distribution that interpolates its quantiles.
 #[derive(Clone, Debug)]
-struct Ahead {
+struct HorizonForecast {
     forecast: Forecast,
     distribution: Distribution,
 }
 
-impl Ahead {
+impl HorizonForecast {
     fn of(forecast: Forecast, odds: &Odds) -> Self {
         Self { distribution: Distribution::of(&forecast, odds), forecast }
     }
 }
 
-impl Said {
-    /// What is acted on.
-    fn latest(&self) -> &Ahead {
-        self.rising.as_ref().map_or(&self.ahead, |rising| &rising.ahead)
+impl CurrentForecast {
+    /// The forecast that is acted on.
+    fn latest(&self) -> &HorizonForecast {
+        self.provisional.as_ref().map_or(&self.ahead, |provisional| &provisional.ahead)
     }
 }
 
@@ -121,7 +121,7 @@ pub struct Expected {
 
 /// Why there is no forecast.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unforeseen {
+pub enum NoForecast {
     /// Not one step is over yet.
     New,
     /// What was known before a restart is being learned again.
@@ -166,7 +166,7 @@ impl Foresight {
             rule,
             meter,
             start,
-            said: None,
+            current: None,
             looks,
         }
     }
@@ -202,7 +202,7 @@ impl Foresight {
         self.forecaster = forecaster(&self.rule, self.reach, self.looks);
         self.odds = Odds::of(levels(&self.rule));
         self.next = self.record().first();
-        self.said = None;
+        self.current = None;
     }
 
     /// Takes the proxy's counter: the requests that had come by `at`.
@@ -259,11 +259,11 @@ impl Foresight {
             let steps = Steps { step: self.step(), now };
             self.learn_until(end.min(self.next.saturating_add(LEARNED_AT_ONCE)), steps);
             if self.next == end {
-                self.said = self.say(steps);
+                self.current = self.forecast_from(steps);
             }
         }
-        if let Some(said) = &mut self.said {
-            said.rising = None;
+        if let Some(current) = &mut self.current {
+            current.provisional = None;
         }
         if self.next == end {
             self.suppose();
@@ -290,22 +290,24 @@ impl Foresight {
     /// A falling load can wait for the end of the step.
     fn suppose(&mut self) {
         let enough = step_ms(self.step()) * SUPPOSED_FROM_PERCENT / 100;
-        let (source, filling) = (self.source(), self.meter.filling());
-        let (LoadSource::Requests, Some(filling), Some(said)) = (source, filling, &mut self.said) else {
+        let (source, in_progress) = (self.source(), self.meter.in_progress());
+        let (LoadSource::Requests, Some(in_progress), Some(current)) =
+            (source, in_progress, &mut self.current)
+        else {
             return;
         };
-        let is_apart = said.lifts.first().is_some_and(Option::is_some);
-        if is_apart || filling.load.over_ms < enough {
+        let is_apart = current.lifts.first().is_some_and(Option::is_some);
+        if is_apart || in_progress.load.over_ms < enough {
             return;
         }
-        let (load, last) = (filling.load.beyond_chance(), self.forecaster.last());
+        let (load, last) = (in_progress.load.beyond_chance(), self.forecaster.last());
         let Some(load) = load.filter(|load| last.is_some_and(|last| *load > last)) else { return };
         let ahead = self.forecaster.forecast_supposing(0, load);
-        let ahead = ahead.map(|ahead| Ahead::of(said.lift.lifted(ahead), &self.odds));
-        said.rising = ahead.map(|ahead| Rising { load, ahead });
+        let ahead = ahead.map(|ahead| HorizonForecast::of(current.lift.lifted(ahead), &self.odds));
+        current.provisional = ahead.map(|ahead| ProvisionalForecast { load, ahead });
     }
 
-    fn say(&self, steps: Steps) -> Option<Said> {
+    fn forecast_from(&self, steps: Steps) -> Option<CurrentForecast> {
         let level = level_of(&self.rule);
         let ahead = self.forecaster.forecast(0)?;
         let merit = self.forecaster.merit(0, level)?;
@@ -313,9 +315,9 @@ impl Foresight {
         let farthest = self.looks.iter().copied().fold(self.reach, usize::max) as u64;
         let lifts = steps.lifts(events, first..first + farthest);
         let lift = greatest(&lifts[..self.reach]);
-        let coming = steps.coming(events, [first, first + self.reach as u64, first + farthest]);
-        let ahead = Ahead::of(lift.lifted(ahead), &self.odds);
-        Some(Said { ahead, rising: None, merit, lift, lifts, coming })
+        let upcoming = steps.upcoming(events, [first, first + self.reach as u64, first + farthest]);
+        let ahead = HorizonForecast::of(lift.lifted(ahead), &self.odds);
+        Some(CurrentForecast { ahead, provisional: None, merit, lift, lifts, upcoming })
     }
 
     fn record(&self) -> &Record {
@@ -360,15 +362,15 @@ impl Foresight {
     /// # Errors
     ///
     /// Why there is none.
-    pub fn expected(&self) -> Result<Expected, Unforeseen> {
-        let Some(said @ Said { merit, lift, .. }) = &self.said else {
+    pub fn expected(&self) -> Result<Expected, NoForecast> {
+        let Some(current @ CurrentForecast { merit, lift, .. }) = &self.current else {
             // Steps that were not learned again yet may have left the record meanwhile.
             let (done, of) = (self.next.saturating_sub(self.record().first()), self.steps());
-            return Err(if done < of { Unforeseen::Relearning { done, of } } else { Unforeseen::New });
+            return Err(if done < of { NoForecast::Relearning { done, of } } else { NoForecast::New });
         };
         let level = level_of(&self.rule);
-        let quantile = said.latest().forecast.quantiles.iter().find(|quantile| quantile.level == level);
-        let quantile = quantile.ok_or(Unforeseen::New)?;
+        let quantile = current.latest().forecast.quantiles.iter().find(|quantile| quantile.level == level);
+        let quantile = quantile.ok_or(NoForecast::New)?;
         let ratio = merit.loss / merit.loss_of_last;
         Ok(Expected {
             load: quantile.load,
@@ -382,12 +384,12 @@ impl Foresight {
 
     /// The distribution of the highest load within the reach; `None` while nothing is forecast.
     pub fn distribution(&self) -> Option<&Distribution> {
-        self.said.as_ref().map(|said| &said.latest().distribution)
+        self.current.as_ref().map(|current| &current.latest().distribution)
     }
 
     /// The load that the forecast assumes of the current step; `None` while it starts from the last full step.
     pub fn under_way(&self) -> Option<f64> {
-        self.said.as_ref()?.rising.as_ref().map(|rising| rising.load)
+        self.current.as_ref()?.provisional.as_ref().map(|provisional| provisional.load)
     }
 
     /// The forecasts for people: of the reach, then of some moments ahead, each with the lift by known events; empty while nothing is
@@ -396,14 +398,14 @@ impl Foresight {
     /// All of them start from the same step as the forecast that is acted on. While that is the current step, a copy of the
     /// forecaster is asked, which takes a tenth of a millisecond: only people ask.
     pub fn forecasts(&self) -> Vec<(Forecast, Lift)> {
-        let Some(said) = &self.said else { return Vec::new() };
+        let Some(current) = &self.current else { return Vec::new() };
         let lift = |horizon: Horizon| {
             let steps = horizon.range();
-            said.lifts.get(steps.start() - 1..*steps.end()).map_or(Lift::NONE, greatest)
+            current.lifts.get(steps.start() - 1..*steps.end()).map_or(Lift::NONE, greatest)
         };
-        let forecasts = match &said.rising {
+        let forecasts = match &current.provisional {
             None => self.forecaster.forecasts(),
-            Some(Rising { load, .. }) => {
+            Some(ProvisionalForecast { load, .. }) => {
                 let mut forecaster = self.forecaster.clone();
                 (0..).map_while(|place| forecaster.forecast_supposing(place, *load)).collect()
             }
@@ -412,8 +414,8 @@ impl Foresight {
     }
 
     /// Known events that are on, or begin within what is forecast.
-    pub fn coming(&self) -> &[Coming] {
-        self.said.as_ref().map_or(&[], |said| &said.coming)
+    pub fn upcoming(&self) -> &[UpcomingEvent] {
+        self.current.as_ref().map_or(&[], |current| &current.upcoming)
     }
 
     /// How good each forecast has been.

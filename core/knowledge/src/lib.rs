@@ -8,36 +8,36 @@
 //! [`model::resource::METRIC_SOURCES_MAX`] sources.
 
 mod service;
-pub use service::{Demand, Exposure, Hold, Pause, Protection, Remembered, ServiceState, need};
+pub use service::{Demand, Exposure, Hold, Pause, PersistedState, Protection, ServiceState, need};
 
-mod tried;
-pub use tried::{Shadowing, Tried};
+mod shadows;
+pub use shadows::{ShadowSet, ShadowSpec};
 
 mod place;
-pub use place::{Fitting, Health, Place, Stage, Unanswered};
+pub use place::{Fitting, Health, Place, Stage, UnansweredAction};
 
 pub mod series;
 
-mod appetite;
-pub use appetite::{Estimate, Gauge, Range, confidence, estimate};
+mod usage;
+pub use usage::{Estimate, PartialSample, Range, confidence, estimate};
 
 mod throttle;
 pub use throttle::{Throttle, throttled_share};
 
 pub mod capacity;
 mod foresight;
-pub use foresight::{Coming, Expected, Foresight, Lift, Unforeseen};
+pub use foresight::{Expected, Foresight, Lift, NoForecast, UpcomingEvent};
 
 mod latest;
 mod measured;
-pub use measured::{Lack, Latest, Reading, ReplicaReading};
+pub use measured::{Latest, NoMeasurement, Reading, ReplicaReading};
 
 mod fold;
-mod settling;
 mod starts;
-pub use fold::{Folded, measured_service};
-pub use settling::{Settling, WARMUP_MAX, warmup};
+mod warmup;
+pub use fold::{FoldEffect, measured_service};
 pub use starts::start_time;
+pub use warmup::{WARMUP_MAX, WarmupWatch, warmup};
 
 mod state;
 pub use state::{Knowledge, RESTART_WINDOW};

@@ -45,7 +45,7 @@ pub struct Latest {
 
 /// Why there is no valid measurement.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Lack {
+pub enum NoMeasurement {
     /// None was made yet.
     Absent,
     /// The last one is too old, and nothing was heard since.
@@ -128,13 +128,15 @@ impl Latest {
     /// The measurement that is valid at `now`, and when it was made.
     ///
     /// A later failure does not undo a measurement: it is valid until it is older than `stale_after`.
-    pub fn at(&self, now: Time, stale_after: Duration) -> Result<(Time, &[Series]), Lack> {
+    pub fn at(&self, now: Time, stale_after: Duration) -> Result<(Time, &[Series]), NoMeasurement> {
         match (&self.measured, &self.failed) {
             (Some((at, series)), _) if now.since(*at) <= stale_after => Ok((*at, series)),
-            (Some((at, _)), Some((failed, why))) if failed > at => Err(Lack::Failed(Arc::clone(why))),
-            (None, Some((_, why))) => Err(Lack::Failed(Arc::clone(why))),
-            (Some((at, _)), _) => Err(Lack::Stale { since: *at }),
-            (None, None) => Err(Lack::Absent),
+            (Some((at, _)), Some((failed, why))) if failed > at => {
+                Err(NoMeasurement::Failed(Arc::clone(why)))
+            }
+            (None, Some((_, why))) => Err(NoMeasurement::Failed(Arc::clone(why))),
+            (Some((at, _)), _) => Err(NoMeasurement::Stale { since: *at }),
+            (None, None) => Err(NoMeasurement::Absent),
         }
     }
 }
@@ -168,7 +170,7 @@ mod tests {
         readings.take(at, &measured("old", "jobs", series(1)));
         readings.take(at, &measured("new", "jobs", Said::Begun));
         let reading = readings.of(&key("jobs")).unwrap();
-        assert_eq!(reading.whole.at(at, STALE_AFTER), Err(Lack::Absent));
+        assert_eq!(reading.whole.at(at, STALE_AFTER), Err(NoMeasurement::Absent));
         readings.take(at, &measured("old", "jobs", Said::Withdrawn));
         assert!(readings.of(&key("jobs")).is_some());
         readings.take(at, &measured("new", "jobs", Said::Withdrawn));
@@ -219,9 +221,9 @@ mod tests {
             let (good, bad) = (last(|said| matches!(said, Said::Series(_))), last(|said| matches!(said, Said::Failed(_))));
             let wanted = (!life.is_empty()).then(|| match (good, bad) {
                 (Some(good), _) if now.since(good) <= STALE_AFTER => Ok(good),
-                (good, Some(bad)) if good.is_none_or(|good| bad > good) => Err(Lack::Failed("it is down".into())),
-                (Some(good), _) => Err(Lack::Stale { since: good }),
-                (None, _) => Err(Lack::Absent),
+                (good, Some(bad)) if good.is_none_or(|good| bad > good) => Err(NoMeasurement::Failed("it is down".into())),
+                (Some(good), _) => Err(NoMeasurement::Stale { since: good }),
+                (None, _) => Err(NoMeasurement::Absent),
             });
             prop_assert_eq!(standing, wanted);
         }

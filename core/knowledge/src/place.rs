@@ -12,11 +12,11 @@ use model::quantity::{Bytes, MilliCpu, MilliRps};
 use model::resource::Resources;
 use model::time::Time;
 
-use crate::appetite::Gauge;
 use crate::capacity::Watch;
 use crate::series::Series;
-use crate::settling::Settling;
 use crate::throttle::Throttle;
+use crate::usage::PartialSample;
+use crate::warmup::WarmupWatch;
 
 /// A place of a service: a number that one replica at a time fills.
 #[derive(Clone, Debug)]
@@ -48,9 +48,9 @@ pub struct Place {
     /// Memory in use, and when that was seen.
     pub memory: Option<(Time, Bytes)>,
     /// Measured only for vertical scaling and under a limit on the processor; boxed, as most replicas have neither.
-    pub measured: Option<Box<Measured>>,
+    pub measured: Option<Box<OptionalMeasurements>>,
     /// The watch on its warm-up, while that goes on.
-    pub settling: Option<Box<Settling>>,
+    pub warmup_watch: Option<Box<WarmupWatch>>,
     /// Requests since the start of this life.
     pub requests: Series,
     /// Those of them that failed by the replica's fault.
@@ -71,9 +71,9 @@ pub struct Place {
 
 /// Measurements that only some lives have.
 #[derive(Clone, Debug, Default)]
-pub struct Measured {
+pub struct OptionalMeasurements {
     /// Its usage that has not been counted yet.
-    pub(crate) gauge: Gauge,
+    pub(crate) partial_sample: PartialSample,
     /// How often its limit on the processor throttles it; `None` without a limit.
     pub(crate) throttle: Option<Throttle>,
 }
@@ -107,7 +107,7 @@ pub enum Stage {
     /// It runs, gets no new requests, and will be stopped.
     Draining {
         /// The action that takes it out of the traffic, until the proxy has answered it.
-        admit: Option<Unanswered>,
+        admit: Option<UnansweredAction>,
         /// Since when.
         since: Time,
         /// When it is stopped even if requests are still open.
@@ -157,7 +157,7 @@ pub enum Fitting {
 
 /// An action that the proxy has not answered yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unanswered {
+pub struct UnansweredAction {
     /// The action.
     pub action: ActionId,
     /// Until when an answer is waited for.
@@ -207,7 +207,7 @@ impl Place {
             cpu: Series::default(),
             memory: None,
             measured: None,
-            settling: None,
+            warmup_watch: None,
             requests: Series::default(),
             errors: Series::default(),
             ejected_at: Time::ZERO,
@@ -241,7 +241,7 @@ impl Place {
         self.cpu.clear();
         self.memory = None;
         self.measured = None;
-        self.settling = None;
+        self.warmup_watch = None;
         self.requests.clear();
         self.errors.clear();
         self.ejected_at = Time::ZERO;

@@ -18,12 +18,12 @@ use model::quantity::Bytes;
 use model::resource::{ScalePolicy, Slo, VerticalMode};
 use model::time::Time;
 
-use crate::appetite;
 use crate::foresight::Foresight;
 use crate::latest::push_latest;
 use crate::place::Place;
+use crate::shadows::{self, ShadowSet, ShadowSpec};
 use crate::starts::start_time;
-use crate::tried::{self, Shadowing, Tried};
+use crate::usage;
 
 /// Everything known of one service.
 #[derive(Clone, Debug)]
@@ -35,7 +35,7 @@ pub struct ServiceState {
     /// As declared last, kept while the replicas of a withdrawn service are stopped.
     pub last_declared: Option<Arc<Declared>>,
     /// The shadow autoscalers of its declaration; boxed, as most have none.
-    pub tried: Option<Box<Tried>>,
+    pub shadow_set: Option<Box<ShadowSet>>,
     /// The size that a person asked for, while the hold lasts.
     pub hold: Option<Hold>,
     /// The pause of its autoscaler, while that lasts.
@@ -82,12 +82,12 @@ pub struct ServiceState {
     /// When its size is due to be decided on next.
     pub next_sync: Time,
     /// What was last written down of it.
-    pub remembered: Option<Remembered>,
+    pub remembered: Option<PersistedState>,
 }
 
 /// What was last written down of a service, to survive a restart.
 #[derive(Clone, Debug)]
-pub struct Remembered {
+pub struct PersistedState {
     /// When.
     pub at: Time,
     /// What.
@@ -209,7 +209,7 @@ impl ServiceState {
             name,
             declared: None,
             last_declared: None,
-            tried: None,
+            shadow_set: None,
             hold: None,
             pause: None,
             protections: BTreeMap::new(),
@@ -257,8 +257,8 @@ impl ServiceState {
     }
 
     /// The shadow autoscalers of `declared`; nothing is computed when it is the declaration that this service keeps.
-    pub fn shadows_of(&self, declared: &Arc<Declared>) -> Cow<'_, [Shadowing]> {
-        tried::shadows(self.tried.as_deref(), declared)
+    pub fn shadows_of(&self, declared: &Arc<Declared>) -> Cow<'_, [ShadowSpec]> {
+        shadows::shadows(self.shadow_set.as_deref(), declared)
     }
 
     /// The SLO of its acting autoscaler, or of the first shadow that has one.
@@ -293,7 +293,7 @@ impl ServiceState {
     pub(crate) fn ran_out_of_memory(&mut self, ordinal: Ordinal, at: Time) {
         let limit = self.places.get(&ordinal).and_then(|place| self.memory_limit(place));
         if let Some(place) = self.places.get_mut(&ordinal).filter(|place| place.is_occupied()) {
-            appetite::ran_out_of_memory(&mut self.usage, place, at, limit);
+            usage::ran_out_of_memory(&mut self.usage, place, at, limit);
         }
     }
 

@@ -12,7 +12,7 @@ use model::quantity::Bytes;
 use model::reason::Reason;
 use model::time::{Now, Time, Wall};
 
-use crate::{Folded, Health, Knowledge, Place, Stage};
+use crate::{FoldEffect, Health, Knowledge, Place, Stage};
 
 const BEGUN: Time = Time::from_millis(100_000);
 
@@ -37,7 +37,7 @@ fn picture(stage: Stage) -> Knowledge {
     knowledge
 }
 
-fn fold(knowledge: &mut Knowledge, ms: u64, fact: &Fact<'_>) -> (Folded, Vec<EventKind>) {
+fn fold(knowledge: &mut Knowledge, ms: u64, fact: &Fact<'_>) -> (FoldEffect, Vec<EventKind>) {
     let mut events: Vec<Event> = Vec::new();
     let now = Now { time: Time::from_millis(ms), wall: Wall::from_millis(0) };
     let folded = knowledge.fold(now, fact, &mut events);
@@ -71,8 +71,11 @@ fn ended() -> Fact<'static> {
 #[test]
 fn a_replica_that_becomes_ready_changes_the_picture_once() {
     let mut knowledge = picture(starting());
-    assert_eq!(fold(&mut knowledge, 101_000, &runs(true, true)), (Folded::Changed, vec![EventKind::Ready]));
-    assert_eq!(fold(&mut knowledge, 102_000, &runs(true, true)), (Folded::Same, vec![]));
+    assert_eq!(
+        fold(&mut knowledge, 101_000, &runs(true, true)),
+        (FoldEffect::Changed, vec![EventKind::Ready])
+    );
+    assert_eq!(fold(&mut knowledge, 102_000, &runs(true, true)), (FoldEffect::Same, vec![]));
     assert_eq!(knowledge.service(&shop()).map(crate::ServiceState::serving), Some(1));
 }
 
@@ -84,7 +87,7 @@ fn since_when_a_replica_is_ready_moves_only_with_its_readiness() {
     assert_eq!(health(&knowledge).ready_changed, BEGUN);
 
     let (folded, events) = fold(&mut knowledge, 160_000, &runs(false, true));
-    assert_eq!((folded, events), (Folded::Faltered { ready_since: BEGUN }, vec![EventKind::NotReady]));
+    assert_eq!((folded, events), (FoldEffect::Faltered { ready_since: BEGUN }, vec![EventKind::NotReady]));
     assert_eq!(health(&knowledge).ready_changed, Time::from_millis(160_000));
 }
 
@@ -109,20 +112,20 @@ fn a_life_that_is_over_or_on_its_way_out_does_not_come_back() {
     let stopping = Stage::Stopping { action: ActionId::default(), since: BEGUN, then: Afterwards::Refill };
     for before in [over, stopping, draining(Afterwards::Close)] {
         let mut knowledge = picture(before.clone());
-        assert_eq!(fold(&mut knowledge, 101_000, &runs(true, true)), (Folded::Same, vec![]));
+        assert_eq!(fold(&mut knowledge, 101_000, &runs(true, true)), (FoldEffect::Same, vec![]));
         assert_eq!(stage(&knowledge), Some(&before));
     }
 }
 
 #[test]
 fn an_end_that_nobody_asked_for_is_a_loss_and_says_how_long_it_was_ready() {
-    let lost = |ready_since| Folded::Lost { exit: killed(), ready_since };
+    let lost = |ready_since| FoldEffect::Lost { exit: killed(), ready_since };
     for (before, expected) in
         [(starting(), lost(None)), (running(false), lost(None)), (running(true), lost(Some(BEGUN)))]
     {
         let mut knowledge = picture(before);
         assert_eq!(fold(&mut knowledge, 101_000, &ended()), (expected, vec![EventKind::Exited]));
-        assert_eq!(fold(&mut knowledge, 102_000, &ended()), (Folded::Same, vec![]), "told twice");
+        assert_eq!(fold(&mut knowledge, 102_000, &ended()), (FoldEffect::Same, vec![]), "told twice");
     }
 }
 
@@ -157,7 +160,7 @@ fn only_a_replica_that_served_is_remembered_as_a_loss_and_once() {
 #[test]
 fn an_end_that_was_asked_for_closes_the_place_or_empties_it() {
     let mut knowledge = picture(draining(Afterwards::Close));
-    assert_eq!(fold(&mut knowledge, 101_000, &ended()), (Folded::Changed, vec![EventKind::Stopped]));
+    assert_eq!(fold(&mut knowledge, 101_000, &ended()), (FoldEffect::Changed, vec![EventKind::Stopped]));
     assert_eq!(stage(&knowledge), None);
     let again = Place::empty(Role::Active, BEGUN);
     let service = knowledge.service(&shop()).unwrap();
@@ -209,7 +212,7 @@ fn what_vanished_ended_unseen() {
     let (folded, _) = fold(&mut knowledge, 107_000, &Fact::Vanished(replica()));
     let ran_for = Duration::from_secs(7);
     let exit = Exit { status: ExitStatus::Unknown, out_of_memory: false, ran_for };
-    assert_eq!(folded, Folded::Lost { exit, ready_since: Some(BEGUN) });
+    assert_eq!(folded, FoldEffect::Lost { exit, ready_since: Some(BEGUN) });
 }
 
 #[test]
@@ -224,7 +227,7 @@ fn a_replica_that_appears_is_adopted_with_nothing_known_of_its_traffic() {
         let observed = Observed { replica: replica(), incarnation, generation, state };
         let mut knowledge = Knowledge::default();
         let adopted = fold(&mut knowledge, 101_000, &Fact::Appeared(&observed));
-        assert_eq!(adopted, (Folded::Changed, vec![EventKind::Adopted]));
+        assert_eq!(adopted, (FoldEffect::Changed, vec![EventKind::Adopted]));
         let place = knowledge.place(&shop(), Ordinal(0)).unwrap();
         assert_eq!((place.incarnation, place.generation, place.admission), (incarnation, generation, None));
         assert_eq!(place.is_serving(), state == ReplicaState::Running { ready: true, live: true });
@@ -236,7 +239,7 @@ fn what_is_left_out_changes_nothing_but_its_life_is_not_begun_again() {
     let mut knowledge = picture(running(true));
     let (replica, incarnation) = (replica(), Incarnation(9));
     let fact = Fact::Ignored { replica, incarnation };
-    assert_eq!(fold(&mut knowledge, 101_000, &fact), (Folded::Same, vec![]));
+    assert_eq!(fold(&mut knowledge, 101_000, &fact), (FoldEffect::Same, vec![]));
     let service = knowledge.service(&shop()).unwrap();
     assert_eq!(service.next_life(&service.places[&Ordinal(0)]), Incarnation(10));
 }
@@ -252,7 +255,7 @@ fn measurements_of_a_new_life_begin_anew() {
         throttling: None,
     };
     let window = Duration::from_secs(2);
-    assert_eq!(fold(&mut knowledge, 101_000, &Fact::Used(&usage(0))).0, Folded::Measured);
+    assert_eq!(fold(&mut knowledge, 101_000, &Fact::Used(&usage(0))).0, FoldEffect::Measured);
     fold(&mut knowledge, 102_000, &Fact::Used(&usage(500)));
     let share = |knowledge: &Knowledge| knowledge.place(&shop(), Ordinal(0)).unwrap().cpu_share(window);
     assert_eq!(share(&knowledge).map(|cpu| cpu.0), Some(500));
@@ -277,11 +280,11 @@ fn a_count_of_requests_is_waited_for_only_while_draining() {
         };
         fold(knowledge, ms, &Fact::Served(&traffic)).0
     };
-    assert_eq!(served(&mut picture(running(true)), 101_000, 1), Folded::Measured);
+    assert_eq!(served(&mut picture(running(true)), 101_000, 1), FoldEffect::Measured);
     let mut knowledge = picture(draining(Afterwards::Close));
-    assert_eq!(served(&mut knowledge, 101_000, 1), Folded::Changed);
-    assert_eq!(served(&mut knowledge, 101_000, 1), Folded::Measured, "told twice");
-    assert_eq!(served(&mut knowledge, 101_001, 0), Folded::Changed);
+    assert_eq!(served(&mut knowledge, 101_000, 1), FoldEffect::Changed);
+    assert_eq!(served(&mut knowledge, 101_000, 1), FoldEffect::Measured, "told twice");
+    assert_eq!(served(&mut knowledge, 101_001, 0), FoldEffect::Changed);
 }
 
 #[test]

@@ -7,8 +7,8 @@
 use std::time::Duration;
 
 use forecast::Model;
-use knowledge::capacity::Learned;
-use knowledge::{Coming, Expected, Foresight, Unforeseen};
+use knowledge::capacity::LearnedCapacity;
+use knowledge::{Expected, Foresight, NoForecast, UpcomingEvent};
 use model::decision::{Decision, Limit};
 use model::memory::{LoadSource, RiseMemory};
 use model::resource::{ForecastMode, Slo};
@@ -35,11 +35,11 @@ pub(crate) struct ExpectedLoad {
     /// How long each of its steps is.
     step: Duration,
     source: LoadSource,
-    said: Result<Expected, Unforeseen>,
+    said: Result<Expected, NoForecast>,
     /// Forecasts were compared with the load that came for as long as [`PROVEN`].
     is_proven: bool,
     /// Known events that are on or ahead.
-    coming: Vec<Coming>,
+    coming: Vec<UpcomingEvent>,
     /// What the load ahead needs; `None` before it was seen what a load needs, and where nothing is acted on.
     needed: Option<ReplicaNeed>,
 }
@@ -57,7 +57,7 @@ enum ReplicaNeed {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SloInputs<'a> {
     pub(crate) slo: &'a Slo,
-    pub(crate) capacity: Option<Learned>,
+    pub(crate) capacity: Option<LearnedCapacity>,
     /// Recent rises of the load; `None` before the first.
     pub(crate) rises: Option<&'a RiseMemory>,
     /// Most replicas that there may be.
@@ -85,7 +85,7 @@ impl ExpectedLoad {
             step: foresight.step(),
             source: foresight.source(),
             is_proven,
-            coming: foresight.coming().iter().filter(|coming| coming.is_near).cloned().collect(),
+            coming: foresight.upcoming().iter().filter(|coming| coming.is_near).cloned().collect(),
             needed: said.as_ref().ok().filter(|said| is_acted_on(said)).and_then(|said| match promise {
                 Some(promise) => promise.needed(foresight, is_proven),
                 None => foresight.replicas_for(said.load).map(ReplicaNeed::ByTargets),
@@ -113,7 +113,7 @@ impl ExpectedLoad {
 
     /// What is forecast and what is known to come, and how good that is, or why nothing is.
     fn told(&self) -> String {
-        let known = self.coming.iter().map(|Coming { name, window, timezone, brings, .. }| {
+        let known = self.coming.iter().map(|UpcomingEvent { name, window, timezone, brings, .. }| {
             let [from, until] = [window.from, window.until].map(|at| timezone.show(at));
             format!("; event {name}: {brings} from {from} to {until}")
         });
@@ -123,10 +123,10 @@ impl ExpectedLoad {
     fn told_of_forecast(&self) -> String {
         let expected = match self.said {
             Ok(expected) => expected,
-            Err(Unforeseen::New) => {
+            Err(NoForecast::New) => {
                 return "there is no forecast yet: the first step of load is not complete".to_owned();
             }
-            Err(Unforeseen::Relearning { done, of }) => {
+            Err(NoForecast::Relearning { done, of }) => {
                 return format!(
                     "there is no forecast yet: {done} of {of} stored steps of load are learned again"
                 );

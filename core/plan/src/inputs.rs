@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use knowledge::capacity::{self, Learned};
+use knowledge::capacity::{self, LearnedCapacity};
 use knowledge::{Foresight, Hold, Pause, Place, ServiceState, Stage};
 use model::fact::Finding;
 use model::identity::Ordinal;
@@ -83,7 +83,7 @@ pub(crate) struct Observations {
     /// How long replicas were seen to warm up; `None` before that, and for a declaration that wants Kubernetes' algorithm as it is.
     pub(crate) warmup: Option<Duration>,
     /// What one replica carries within what is promised; `None` while that is not known, and where nothing is promised.
-    pub(crate) capacity: Option<Learned>,
+    pub(crate) capacity: Option<LearnedCapacity>,
     /// What it remembered before the decision; shared with its owner and with hypothetical inputs made from these.
     pub(crate) memory: Arc<ScalingMemory>,
     pub(crate) errors: Option<Errors>,
@@ -132,7 +132,7 @@ impl SizeInputs {
         let effective_bounds = EffectiveBounds::of(now.wall, &declared, replicas_max);
         let SimulatedState { desired, count, replicas, measured, carries, .. } = simulated;
         let current = begin(desired, memory, (&declared, &effective_bounds));
-        let capacity = carries.map(Learned::simulated);
+        let capacity = carries.map(LearnedCapacity::simulated);
         let slo = declared.autoscaler.as_ref().and_then(|acting| acting.policy.slo());
         let slo_inputs =
             slo.map(|slo| SloInputs { slo, capacity, rises: memory.policy.past.rises(), replicas_max });
@@ -282,14 +282,14 @@ impl Observations {
 }
 
 /// What one replica carries within what `spec` promises.
-fn carried(service: &ServiceState, spec: &AutoscalerSpec) -> Option<Learned> {
+fn carried(service: &ServiceState, spec: &AutoscalerSpec) -> Option<LearnedCapacity> {
     let slo = spec.policy.slo()?;
     let generation = service.declared.as_ref()?.generation;
     capacity::estimate(service.capacity.as_deref(), generation, slo)
 }
 
 /// `spec` with what one replica carries as the mean that it should have, where it keeps a promise.
-fn aimed(spec: Cow<'_, AutoscalerSpec>, capacity: Option<Learned>) -> Cow<'_, AutoscalerSpec> {
+fn aimed(spec: Cow<'_, AutoscalerSpec>, capacity: Option<LearnedCapacity>) -> Cow<'_, AutoscalerSpec> {
     let Some(target) = learned_target(&spec, capacity) else { return spec };
     let mut spec = spec.into_owned();
     if let Some(MetricSpec::Pods { average, .. }) = spec.metrics.first_mut() {
@@ -299,7 +299,7 @@ fn aimed(spec: Cow<'_, AutoscalerSpec>, capacity: Option<Learned>) -> Cow<'_, Au
 }
 
 /// What one replica should carry as the mean, where `spec` keeps a promise and that is known.
-pub(crate) fn learned_target(spec: &AutoscalerSpec, capacity: Option<Learned>) -> Option<Milli> {
+pub(crate) fn learned_target(spec: &AutoscalerSpec, capacity: Option<LearnedCapacity>) -> Option<Milli> {
     let learned = capacity.filter(|_| spec.policy.slo().is_some())?;
     Some(Milli(i64::try_from(learned.rate.0).unwrap_or(i64::MAX).max(1)))
 }

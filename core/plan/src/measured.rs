@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use knowledge::{Knowledge, Lack, Latest, Place, Reading};
+use knowledge::{Knowledge, Latest, NoMeasurement, Place, Reading};
 use model::identity::Ordinal;
 use model::measure::{MetricKey, Series};
 use model::name::ServiceName;
@@ -71,18 +71,18 @@ pub(crate) fn of_object(
 
 fn standing<'l>(now: Time, latest: &'l Latest, reading: &Reading) -> Result<&'l [Series], Unavailable> {
     let (_, series) = latest.at(now, reading.stale_after).map_err(|lack| match lack {
-        Lack::Absent => Unavailable::Absent,
-        Lack::Stale { since } => Unavailable::Stale { since },
-        Lack::Failed(why) => Unavailable::Failed(why),
+        NoMeasurement::Absent => Unavailable::Absent,
+        NoMeasurement::Stale { since } => Unavailable::Stale { since },
+        NoMeasurement::Failed(why) => Unavailable::Failed(why),
     })?;
     Ok(series)
 }
 
-fn gap(lack: &Lack) -> Gap {
+fn gap(lack: &NoMeasurement) -> Gap {
     match lack {
-        Lack::Absent => Gap::Absent,
-        Lack::Stale { .. } => Gap::Stale,
-        Lack::Failed(_) => Gap::Failed,
+        NoMeasurement::Absent => Gap::Absent,
+        NoMeasurement::Stale { .. } => Gap::Stale,
+        NoMeasurement::Failed(_) => Gap::Failed,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use knowledge::capacity::{Ground, Learned, estimate};
+use knowledge::capacity::{CapacityBasis, LearnedCapacity, estimate};
 use model::chance::Stream;
 use model::decision::Decision;
 use model::identity::{Generation, Incarnation};
@@ -170,7 +170,7 @@ impl Shop {
         self.world.service("shop").desired.expect("decided")
     }
 
-    pub(crate) fn learned(&self) -> Option<Learned> {
+    pub(crate) fn learned(&self) -> Option<LearnedCapacity> {
         let service = self.world.service("shop");
         let declared = service.declared.as_ref()?;
         estimate(service.capacity.as_deref(), declared.generation, service.promise()?)
@@ -284,7 +284,7 @@ fn a_new_version_begins_with_most_of_what_the_one_before_carries() {
     let before = shop.learned().expect("it was watched");
     shop.world.declares(promising(2, 2, slo(None)));
     let after = shop.learned().expect("passed on");
-    assert_eq!((after.ground, after.rate.0), (Ground::Before, before.rate.0 / 100 * 80));
+    assert_eq!((after.basis, after.rate.0), (CapacityBasis::Before, before.rate.0 / 100 * 80));
 }
 
 #[test]

@@ -37,7 +37,7 @@ pub(super) struct Curve {
 
 /// What was seen at a rate.
 #[derive(Clone, Copy, Debug)]
-struct Seen {
+struct RateObservation {
     share: f64,
     under_way: f64,
     weight: f64,
@@ -51,9 +51,9 @@ impl Curve {
             let share = share_of(usual_class(rate));
             let under_way = mean_rate(rate) * share * below;
             let weight = f64::from(windows.min(WINDOWS_COUNTED)) / (share * share);
-            (windows >= WINDOWS_MIN).then_some(Seen { share, under_way, weight })
+            (windows >= WINDOWS_MIN).then_some(RateObservation { share, under_way, weight })
         });
-        let seen: Vec<Seen> = seen.collect();
+        let seen: Vec<RateObservation> = seen.collect();
         // The law has no negative terms: where one would fit best, the best fit without that term is taken.
         let curves = [[true, true], [true, false], [false, true]];
         let fitted = curves.into_iter().find_map(|parts| fit(&seen, parts))?;
@@ -81,9 +81,10 @@ impl Curve {
     }
 
     /// The mean relative error of the curve.
-    fn residual(self, seen: &[Seen]) -> f64 {
+    fn residual(self, seen: &[RateObservation]) -> f64 {
         let Self { a, b, c, .. } = self;
-        let missed = |at: &Seen| (a + b * at.under_way + c * at.under_way * at.under_way) / at.share - 1.0;
+        let missed =
+            |at: &RateObservation| (a + b * at.under_way + c * at.under_way * at.under_way) / at.share - 1.0;
         let sum: f64 = seen.iter().map(|at| missed(at) * missed(at)).sum();
         (sum / seen.len() as f64).sqrt()
     }
@@ -100,7 +101,7 @@ fn share_of(class: usize) -> f64 {
 }
 
 /// Least squares of the relative errors over the allowed terms; `None` when the points do not determine them, or one is negative.
-fn fit(seen: &[Seen], [has_b, has_c]: [bool; 2]) -> Option<[f64; 3]> {
+fn fit(seen: &[RateObservation], [has_b, has_c]: [bool; 2]) -> Option<[f64; 3]> {
     let is_in = [true, has_b, has_c];
     if seen.len() < is_in.iter().filter(|is_in| **is_in).count() {
         return None;

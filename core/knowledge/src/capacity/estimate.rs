@@ -36,7 +36,7 @@ const BEST_HALF_LIFE: Duration = Duration::from_hours(24 * 3);
 
 /// The capacity of one replica as it is believed: requests a second within the promise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Learned {
+pub struct LearnedCapacity {
     /// Of which version; `None` for what was declared.
     pub generation: Option<Generation>,
     /// The rate that is acted on; above 0.
@@ -47,13 +47,13 @@ pub struct Learned {
     pub upper: MilliRps,
     /// Windows that it was learned from.
     pub windows: u64,
-    /// What it rests on.
-    pub ground: Ground,
+    /// What it is based on.
+    pub basis: CapacityBasis,
 }
 
-/// The evidence that a capacity rests on.
+/// The evidence that a capacity is based on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Ground {
+pub enum CapacityBasis {
     /// The rates at which the promise was kept, and the curve of the latency over them.
     Curve,
     /// The rates at which the promise was kept.
@@ -67,12 +67,16 @@ pub enum Ground {
 }
 
 /// The capacity of each version, by observations of that version alone, oldest first.
-pub fn learned(memory: &CapacityMemory) -> impl Iterator<Item = Learned> {
+pub fn learned(memory: &CapacityMemory) -> impl Iterator<Item = LearnedCapacity> {
     memory.versions.iter().filter_map(|version| of_version(version, memory.below))
 }
 
 /// The capacity of a replica of version `generation`; `None` while nothing is known.
-pub fn estimate(memory: Option<&CapacityMemory>, generation: Generation, slo: &Slo) -> Option<Learned> {
+pub fn estimate(
+    memory: Option<&CapacityMemory>,
+    generation: Generation,
+    slo: &Slo,
+) -> Option<LearnedCapacity> {
     let is_meant = |memory: &&CapacityMemory| {
         (memory.below, memory.quantile) == (slo.latency.below.as_duration(), slo.latency.quantile)
     };
@@ -80,33 +84,33 @@ pub fn estimate(memory: Option<&CapacityMemory>, generation: Generation, slo: &S
     let all = || memory.into_iter().flat_map(learned);
     let own = all().find(|learned| learned.generation == Some(generation));
     let before = all().filter(|learned| learned.generation < Some(generation)).last();
-    let prior = before.map(Learned::passed_on).or_else(|| declared(slo));
+    let prior = before.map(LearnedCapacity::passed_on).or_else(|| declared(slo));
     match (own, prior) {
         // The capacity of another version cannot outvote a rate at which this one was seen to break the promise.
         (Some(own), Some(prior)) if prior.rate > own.rate && !own.is_bounded(memory) => {
-            Some(Learned { windows: own.windows, lower: own.lower.min(prior.rate), ..prior })
+            Some(LearnedCapacity { windows: own.windows, lower: own.lower.min(prior.rate), ..prior })
         }
         (Some(own), _) => Some(own),
         (None, prior) => prior,
     }
 }
 
-fn declared(slo: &Slo) -> Option<Learned> {
+fn declared(slo: &Slo) -> Option<LearnedCapacity> {
     let rate = slo.capacity.and_then(|capacity| u64::try_from(capacity.milli()).ok())?;
-    Some(Learned::simulated(MilliRps(rate)))
+    Some(LearnedCapacity::simulated(MilliRps(rate)))
 }
 
-impl Learned {
+impl LearnedCapacity {
     /// A capacity that was declared.
     pub fn simulated(rate: MilliRps) -> Self {
-        let (rate, ground) = (rate.max(MilliRps(1)), Ground::Declared);
-        Self { generation: None, rate, lower: rate, upper: rate, windows: 0, ground }
+        let (rate, basis) = (rate.max(MilliRps(1)), CapacityBasis::Declared);
+        Self { generation: None, rate, lower: rate, upper: rate, windows: 0, basis }
     }
 
     /// The capacity that the next version is believed to have.
     fn passed_on(self) -> Self {
         let rate = MilliRps((self.rate.0 / 100).saturating_mul(OF_BEFORE_PERCENT).max(1));
-        Self { rate, lower: self.lower.min(rate), windows: 0, ground: Ground::Before, ..self }
+        Self { rate, lower: self.lower.min(rate), windows: 0, basis: CapacityBasis::Before, ..self }
     }
 
     /// Whether it was seen where the promise breaks.
@@ -117,14 +121,14 @@ impl Learned {
     }
 }
 
-fn of_version(version: &VersionCapacity, below: Duration) -> Option<Learned> {
+fn of_version(version: &VersionCapacity, below: Duration) -> Option<LearnedCapacity> {
     let kept = kept(version);
     let broken = broken(version, kept).map(mean_rate);
-    let (rate, lower, upper, ground) = match (kept, broken) {
+    let (rate, lower, upper, basis) = match (kept, broken) {
         (Some(kept), broken) => between(version, kept, broken, below),
         (None, Some(broken)) => {
             let rate = broken * OF_OVERLOAD;
-            (rate, rate / 2.0, broken, Ground::Overload)
+            (rate, rate / 2.0, broken, CapacityBasis::Overload)
         }
         (None, None) => return None,
     };
@@ -132,7 +136,7 @@ fn of_version(version: &VersionCapacity, below: Duration) -> Option<Learned> {
     let rate = milli(rate).max(least);
     let (lower, upper) = (milli(lower).min(rate), milli(upper).max(rate));
     let (generation, windows) = (Some(version.generation), version.windows);
-    Some(Learned { generation, rate, lower, upper, windows, ground })
+    Some(LearnedCapacity { generation, rate, lower, upper, windows, basis })
 }
 
 /// The rate that is acted on, the least and the most that it may truly be, and what that rests on.
@@ -141,7 +145,7 @@ fn between(
     kept: &RateEvidence,
     broken: Option<f64>,
     below: Duration,
-) -> (f64, f64, f64, Ground) {
+) -> (f64, f64, f64, CapacityBasis) {
     let well = mean_rate(kept);
     let reached = well * reach(kept);
     let curve = Curve::of(version, below.as_secs_f64());
@@ -151,7 +155,7 @@ fn between(
     let believed = at(SHARE_USED).unwrap_or(tried).min(reached);
     let rate = broken.map_or(believed, |broken| believed.min(broken)).max(well);
     let upper = broken.or(at(1.0).filter(|upper| *upper < reached)).unwrap_or(reached);
-    (rate, well, upper.max(rate), if curve.is_some() { Ground::Curve } else { Ground::Kept })
+    (rate, well, upper.max(rate), if curve.is_some() { CapacityBasis::Curve } else { CapacityBasis::Kept })
 }
 
 /// How far beyond a rate at which the promise was kept another may be believed, as a factor: the further the latency was from the promise,
@@ -184,25 +188,25 @@ fn milli(rate: f64) -> MilliRps {
 }
 
 /// Such as `41.2/s (38.0/s to 44.1/s, learned from 312 windows of version 3)`.
-impl fmt::Display for Learned {
+impl fmt::Display for LearnedCapacity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { rate, lower, upper, windows, generation, ground } = *self;
+        let Self { rate, lower, upper, windows, generation, basis } = *self;
         let version = generation.map_or(0, |generation| generation.0);
         write!(f, "{rate} ")?;
-        match ground {
-            Ground::Curve | Ground::Kept => {
+        match basis {
+            CapacityBasis::Curve | CapacityBasis::Kept => {
                 write!(f, "({lower} to {upper}, learned from {windows} windows of version {version})")
             }
-            Ground::Overload => {
+            CapacityBasis::Overload => {
                 write!(
                     f,
                     "(version {version} was only seen overloaded, at {upper} and above, in {windows} windows)"
                 )
             }
-            Ground::Before => {
+            CapacityBasis::Before => {
                 write!(f, "(most of what version {version} carries, until more is known of the new one)")
             }
-            Ground::Declared => f.write_str("(as declared, until more is known)"),
+            CapacityBasis::Declared => f.write_str("(as declared, until more is known)"),
         }
     }
 }

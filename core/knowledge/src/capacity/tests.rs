@@ -10,7 +10,7 @@ use model::resource::{Fraction, LatencySlo, Quantity, Slo, Span};
 use model::time::Time;
 use proptest::prelude::*;
 
-use super::{Ground, Learned, Point, estimate, note};
+use super::{CapacityBasis, LearnedCapacity, Point, estimate, note};
 
 const BELOW: f64 = 0.2;
 const BEGIN: Time = Time::from_millis(1_000_000_000);
@@ -32,9 +32,9 @@ fn blank() -> CapacityMemory {
 }
 
 /// Numbers between 0 and 1 from a seed (Lehmer, "Mathematical methods in large-scale computing units", 1951).
-struct Dice(u64);
+struct Random(u64);
 
-impl Dice {
+impl Random {
     fn roll(&mut self) -> f64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         ((self.0 >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
@@ -55,13 +55,13 @@ struct Queue {
     /// Requests that are not answered yet: when they will be, and after how long.
     under_way: Vec<(f64, f64)>,
     now: f64,
-    dice: Dice,
+    dice: Random,
 }
 
 impl Queue {
     fn new(servers: usize, speed: f64, drag: f64, seed: u64) -> Self {
         let free_at = vec![0.0; servers];
-        Self { speed, drag, free_at, under_way: Vec::new(), now: 0.0, dice: Dice(seed) }
+        Self { speed, drag, free_at, under_way: Vec::new(), now: 0.0, dice: Random(seed) }
     }
 
     /// The latencies of the answers of a time in which requests come at this rate.
@@ -124,7 +124,7 @@ fn watch(memory: &mut CapacityMemory, generation: Generation, queue: &mut Queue,
     }
 }
 
-fn of(memory: &CapacityMemory, generation: Generation) -> Learned {
+fn of(memory: &CapacityMemory, generation: Generation) -> LearnedCapacity {
     estimate(Some(memory), generation, &slo()).expect("it has seen enough")
 }
 
@@ -144,7 +144,7 @@ proptest! {
     ) {
         let truth = Queue::new(servers, speed, drag, seed).truth();
         prop_assume!(truth > 3.0);
-        let learned: Vec<Learned> = (0..5)
+        let learned: Vec<LearnedCapacity> = (0..5)
             .map(|nth| {
                 let mut queue = Queue::new(servers, speed, drag, seed.wrapping_add(nth));
                 let mut memory = blank();
@@ -152,7 +152,7 @@ proptest! {
                 of(&memory, FIRST)
             })
             .collect();
-        let is_true = |learned: &&Learned| {
+        let is_true = |learned: &&LearnedCapacity| {
             let of_truth = |rate: MilliRps| rate.per_second() / truth;
             of_truth(learned.lower) <= 1.15
                 && of_truth(learned.upper) >= 0.85
@@ -212,7 +212,7 @@ fn nothing_is_known_before_the_third_window() {
     assert_eq!(estimate(Some(&memory), FIRST, &slo()), None);
     let declared = Slo { capacity: Some(Quantity::from_milli(25_000)), ..slo() };
     let learned = estimate(Some(&memory), FIRST, &declared).expect("declared");
-    assert_eq!((learned.rate, learned.ground), (MilliRps(25_000), Ground::Declared));
+    assert_eq!((learned.rate, learned.basis), (MilliRps(25_000), CapacityBasis::Declared));
 }
 
 #[test]
@@ -221,7 +221,7 @@ fn overload_alone_is_believed_to_be_too_much() {
     let mut memory = blank();
     watch(&mut memory, FIRST, &mut queue, &[truth * 3.0], 10);
     let learned = of(&memory, FIRST);
-    assert_eq!(learned.ground, Ground::Overload);
+    assert_eq!(learned.basis, CapacityBasis::Overload);
     assert!(
         learned.rate.per_second() < truth * 1.1 && learned.rate.per_second() > truth / 3.0,
         "{learned:?}"
@@ -309,7 +309,7 @@ fn a_new_version_begins_with_most_of_what_the_last_one_carried_and_goes_its_own_
     watch(&mut memory, FIRST, &mut queue, &parts(truth, &DAY), 12);
     let before = of(&memory, FIRST);
     let inherited = of(&memory, SECOND);
-    assert_eq!((inherited.rate.0, inherited.ground), (before.rate.0 / 100 * 80, Ground::Before));
+    assert_eq!((inherited.rate.0, inherited.basis), (before.rate.0 / 100 * 80, CapacityBasis::Before));
     // It is half as fast, and that is seen where the first one still kept its promise.
     let mut slower = Queue::new(2, 50.0, 0.0, 3);
     let truth_after = slower.truth();

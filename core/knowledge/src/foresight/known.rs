@@ -60,7 +60,7 @@ impl Lift {
 
 /// One time of a known event that is on or ahead.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Coming {
+pub struct UpcomingEvent {
     /// Its name.
     pub name: ObjectName,
     /// From when until when.
@@ -129,7 +129,7 @@ impl Steps {
 
     /// The first times of each event that touch the steps from the first number to before the last. Those that begin before the middle
     /// number are near.
-    pub(super) fn coming(self, events: &[KnownEvent], [first, near, last]: [u64; 3]) -> Vec<Coming> {
+    pub(super) fn upcoming(self, events: &[KnownEvent], [first, near, last]: [u64; 3]) -> Vec<UpcomingEvent> {
         let [from, near, until] = [first, near, last].map(|number| self.begin(number));
         let of = |event: &KnownEvent| {
             let holding = event.begun(from).filter(|window| window.until > from);
@@ -137,7 +137,7 @@ impl Steps {
             let times = std::iter::successors(first, |window| event.next(window.from));
             let times: Vec<Window> = times.take_while(|window| window.from < until).take(TOLD_MAX).collect();
             let KnownEvent { name, timezone, brings, .. } = event.clone();
-            times.into_iter().map(move |window| Coming {
+            times.into_iter().map(move |window| UpcomingEvent {
                 name: name.clone(),
                 window,
                 timezone: timezone.clone(),
@@ -223,21 +223,21 @@ mod tests {
         let sale =
             events(&json!([{"name": "sale", "at": "2025-11-27T00:15", "duration": "20m", "factor": 3}]));
         let first = steps().number(Wall::from_millis(MIDNIGHT));
-        let coming = |events: &[KnownEvent], from, near, until| {
-            let coming = steps().coming(events, [from, near, until].map(|number| first + number));
+        let upcoming = |events: &[KnownEvent], from, near, until| {
+            let upcoming = steps().upcoming(events, [from, near, until].map(|number| first + number));
             let minute = |at: Wall| (at.as_millis() - MIDNIGHT) / 60_000;
-            coming
+            upcoming
                 .iter()
                 .map(|it| (minute(it.window.from), it.brings.to_string(), it.is_near))
                 .collect::<Vec<_>>()
         };
-        assert_eq!(coming(&sale, 0, 1, 1), []);
-        assert_eq!(coming(&sale, 0, 1, 2), [(15, "×3".to_owned(), false)]);
-        assert_eq!(coming(&sale, 3, 4, 5), [(15, "×3".to_owned(), true)], "it holds");
-        assert_eq!(coming(&sale, 4, 5, 6), [], "it is over");
+        assert_eq!(upcoming(&sale, 0, 1, 1), []);
+        assert_eq!(upcoming(&sale, 0, 1, 2), [(15, "×3".to_owned(), false)]);
+        assert_eq!(upcoming(&sale, 3, 4, 5), [(15, "×3".to_owned(), true)], "it holds");
+        assert_eq!(upcoming(&sale, 4, 5, 6), [], "it is over");
         let advert = json!([{"name": "advert", "cron": "5,15 * * * *", "duration": "1m", "load": 40}]);
         let told = |from, near| (from, "at least 40".to_owned(), near);
-        assert_eq!(coming(&events(&advert), 0, 1, 3), [told(5, true), told(15, false)]);
-        assert_eq!(coming(&events(&advert), 0, 1, 3000).len(), TOLD_MAX);
+        assert_eq!(upcoming(&events(&advert), 0, 1, 3), [told(5, true), told(15, false)]);
+        assert_eq!(upcoming(&events(&advert), 0, 1, 3000).len(), TOLD_MAX);
     }
 }

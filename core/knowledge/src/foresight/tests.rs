@@ -1,7 +1,7 @@
 use model::memory::LOAD_STEPS_MAX;
 use model::resource::{ForecastMode, Quantile, Span};
 
-use super::meter::KEPT_AFTER_STEPS;
+use super::load_meter::KEPT_AFTER_STEPS;
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -151,7 +151,7 @@ fn a_forecast_is_learned_again_from_what_was_written_down_a_little_at_a_time() {
         Foresight::new(asked.foresight.rule().clone(), LoadSource::Requests, Some(&kept), (None, asked.now));
     let mut looks = 0;
     while let Err(unforeseen) = again.expected() {
-        let Unforeseen::Relearning { done, of } = unforeseen else { panic!("{unforeseen:?}") };
+        let NoForecast::Relearning { done, of } = unforeseen else { panic!("{unforeseen:?}") };
         assert_eq!(done, (looks * LEARNED_AT_ONCE).min(of));
         again.look(clocks(asked.now + SECOND * looks as u32), None, None, SECOND);
         looks += 1;
@@ -174,7 +174,7 @@ fn what_is_forgotten_before_it_was_learned_again_is_no_step_that_is_missing() {
     let mut again = Foresight::new(rule(1), LoadSource::Requests, Some(&Arc::new(kept)), (None, up));
     for second in 0..40 {
         again.look(clocks(up + SECOND * second), None, None, SECOND);
-        let Err(Unforeseen::Relearning { done, of }) = again.expected() else {
+        let Err(NoForecast::Relearning { done, of }) = again.expected() else {
             panic!("{:?}", again.expected())
         };
         assert!(done < of && of <= LOAD_STEPS_MAX as u64 + 14_500, "{done} of {of}");
@@ -210,11 +210,11 @@ fn another_probability_is_learned_anew_and_other_steps_are_not_known() {
     let quantile = Quantile::try_from(0.8).expect("it is one");
     asked.foresight.ruled(Forecasting { quantile, ..rule(10) }, LoadSource::Requests, asked.now);
     assert_eq!(asked.foresight.steps(), steps);
-    assert!(matches!(asked.foresight.expected(), Err(Unforeseen::Relearning { done: 0, .. })));
+    assert!(matches!(asked.foresight.expected(), Err(NoForecast::Relearning { done: 0, .. })));
     asked.go(10, rises);
     assert!(asked.foresight.expected().is_ok());
     asked.foresight.ruled(rule(20), LoadSource::Requests, asked.now);
-    assert_eq!((asked.foresight.steps(), asked.foresight.expected()), (0, Err(Unforeseen::New)));
+    assert_eq!((asked.foresight.steps(), asked.foresight.expected()), (0, Err(NoForecast::New)));
 }
 
 #[test]
@@ -301,7 +301,7 @@ fn a_known_sale_is_expected_from_before_its_begin_to_its_end_and_is_not_learned(
     let expected = |asked: &Asked| asked.foresight.expected().expect("hours are known");
     assert!((300.0..330.0).contains(&expected(&told).load), "a start before: {:?}", expected(&told));
     assert!(expected(&told).is_lifted && !expected(&untold).is_lifted);
-    assert_eq!(told.foresight.coming().len(), 1);
+    assert_eq!(told.foresight.upcoming().len(), 1);
     [&mut told, &mut untold].into_iter().for_each(|asked| asked.go(27, |_| 100.0));
     told.go(3600, |_| 450.0);
     assert!((300.0..330.0).contains(&expected(&told).load), "whatever comes: {:?}", expected(&told));
@@ -309,7 +309,7 @@ fn a_known_sale_is_expected_from_before_its_begin_to_its_end_and_is_not_learned(
     untold.go(7200, |_| 450.0);
     [&mut told, &mut untold].into_iter().for_each(|asked| asked.go(600, |_| 100.0));
     assert!((100.0..110.0).contains(&expected(&told).load), "it is over: {:?}", expected(&told));
-    assert_eq!(told.foresight.coming(), []);
+    assert_eq!(told.foresight.upcoming(), []);
     let width = |asked: &Asked| {
         let hour = asked.foresight.forecasts().into_iter().last().expect("hours are known").0;
         let load = |level| hour.quantiles.iter().find(|it| it.level == level).map_or(0.0, |it| it.load);

@@ -37,9 +37,9 @@ const MARGIN_PERCENT: u64 = 15;
 /// Samples of the processor in a day of one replica.
 const SAMPLES_A_DAY: f64 = 1440.0;
 
-/// What a life has shown that is not counted yet.
+/// What was measured of a life and is not part of a sample yet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Gauge {
+pub struct PartialSample {
     /// The begin of the minute that is being measured: when, and the processor time by then, in microseconds.
     minute: Option<(Time, u64)>,
     peak: Option<Peak>,
@@ -78,30 +78,30 @@ pub struct Range<T> {
 /// Takes a report of what the replica of `place` uses into `profile`.
 pub(crate) fn observe(profile: &mut UsageProfile, place: &mut Place, at: Time, memory: Bytes) {
     let spent = place.cpu.last().filter(|(seen, _)| *seen == at && place.is_ready());
-    let gauge = gauge(place);
-    observe_cpu(profile, gauge, spent);
-    observe_memory(profile, gauge, at, memory.0);
+    let partial_sample = partial_sample(place);
+    observe_cpu(profile, partial_sample, spent);
+    observe_memory(profile, partial_sample, at, memory.0);
 }
 
-fn gauge(place: &mut Place) -> &mut Gauge {
-    &mut place.measured.get_or_insert_default().gauge
+fn partial_sample(place: &mut Place) -> &mut PartialSample {
+    &mut place.measured.get_or_insert_default().partial_sample
 }
 
 /// `spent` is when, and the processor time by then; `None` while the replica is not ready.
-fn observe_cpu(profile: &mut UsageProfile, gauge: &mut Gauge, spent: Option<(Time, u64)>) {
+fn observe_cpu(profile: &mut UsageProfile, partial_sample: &mut PartialSample, spent: Option<(Time, u64)>) {
     let Some((at, used)) = spent else {
-        gauge.minute = None;
+        partial_sample.minute = None;
         return;
     };
-    let Some((begun, before)) = gauge.minute else {
-        gauge.minute = Some((at, used));
+    let Some((begun, before)) = partial_sample.minute else {
+        partial_sample.minute = Some((at, used));
         return;
     };
     let over = at.since(begun);
     if over < CPU_SAMPLE {
         return;
     }
-    gauge.minute = Some((at, used));
+    partial_sample.minute = Some((at, used));
     if over <= CPU_SAMPLE_MAX {
         let mean = MilliCpu::mean(Duration::from_micros(used.saturating_sub(before)), over);
         profile.cpu.add(at, mean.0, CPU_WIDTH);
@@ -110,8 +110,8 @@ fn observe_cpu(profile: &mut UsageProfile, gauge: &mut Gauge, spent: Option<(Tim
     }
 }
 
-fn observe_memory(profile: &mut UsageProfile, gauge: &mut Gauge, at: Time, bytes: u64) {
-    let begun = match gauge.peak {
+fn observe_memory(profile: &mut UsageProfile, partial_sample: &mut PartialSample, at: Time, bytes: u64) {
+    let begun = match partial_sample.peak {
         Some(peak) if at.since(peak.begun) < MEMORY_PEAK => {
             if bytes <= peak.bytes {
                 return;
@@ -123,7 +123,7 @@ fn observe_memory(profile: &mut UsageProfile, gauge: &mut Gauge, at: Time, bytes
     };
     profile.memory.add(at, bytes, MEMORY_WIDTH);
     profile.since.get_or_insert(at);
-    gauge.peak = Some(Peak { begun, at, bytes });
+    partial_sample.peak = Some(Peak { begun, at, bytes });
 }
 
 /// Learns from a replica of `place` that was killed because it ran out of memory; `limit` is what it had.
@@ -133,11 +133,11 @@ pub(crate) fn ran_out_of_memory(
     at: Time,
     limit: Option<Bytes>,
 ) {
-    let gauge = gauge(place);
-    let peak = gauge.peak.map_or(0, |peak| peak.bytes);
+    let partial_sample = partial_sample(place);
+    let peak = partial_sample.peak.map_or(0, |peak| peak.bytes);
     let used = limit.map_or(0, |limit| limit.0).max(peak);
     let needed = used.saturating_add(OUT_OF_MEMORY_BUMP.0).max(used.saturating_add(used / 5));
-    observe_memory(profile, gauge, at, needed);
+    observe_memory(profile, partial_sample, at, needed);
 }
 
 /// How large a replica should be, by what `profile` has seen up to `now`.
@@ -270,7 +270,7 @@ mod tests {
         let (mut profile, mut place) = (UsageProfile::default(), ready());
         for (minute, mib) in [50, 300, 80].into_iter().enumerate() {
             let at = BEGIN + Duration::from_mins(minute as u64);
-            observe_memory(&mut profile, gauge(&mut place), at, mib * MIB);
+            observe_memory(&mut profile, partial_sample(&mut place), at, mib * MIB);
         }
         let only = |percent| profile.memory.percentile(percent, MEMORY_WIDTH);
         assert_eq!(only(1), only(100));
@@ -280,7 +280,7 @@ mod tests {
     #[test]
     fn after_memory_ran_out_more_is_recommended_than_there_was() {
         let (mut profile, mut place) = (UsageProfile::default(), ready());
-        observe_memory(&mut profile, gauge(&mut place), BEGIN, 900 * MIB);
+        observe_memory(&mut profile, partial_sample(&mut place), BEGIN, 900 * MIB);
         ran_out_of_memory(&mut profile, &mut place, BEGIN + Duration::from_secs(1), Some(Bytes(1024 * MIB)));
         let memory = estimate(&profile, BEGIN + Duration::from_secs(2)).memory.expect("it was measured");
         assert!(memory.target.0 > 1228 * MIB, "{memory:?}");

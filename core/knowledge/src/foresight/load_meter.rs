@@ -25,7 +25,7 @@ const KEPT_EVERY_MAX: Duration = Duration::from_mins(15);
 pub(super) struct Meter {
     record: Record,
     /// The step that is being filled; `None` before anything was measured.
-    filling: Option<Filling>,
+    in_progress: Option<StepInProgress>,
     exchange: Exchange,
     /// The last report of the proxy.
     told: Option<(Time, u64)>,
@@ -52,7 +52,7 @@ impl Continuity {
 
 /// Load within one step, as far as it is measured.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Filling {
+pub(super) struct StepInProgress {
     number: u64,
     pub(super) load: Amount,
     need: Amount,
@@ -79,7 +79,7 @@ impl Meter {
             |kept| Record::of(Arc::clone(kept)),
         );
         let exchange = record.kept().exchange.clone();
-        Self { record, filling: None, exchange, told: None, looked: None, kept: None }
+        Self { record, in_progress: None, exchange, told: None, looked: None, kept: None }
     }
 
     pub(super) fn record(&self) -> &Record {
@@ -94,8 +94,8 @@ impl Meter {
         self.exchange = Exchange::default();
     }
 
-    pub(super) fn filling(&self) -> Option<&Filling> {
-        self.filling.as_ref()
+    pub(super) fn in_progress(&self) -> Option<&StepInProgress> {
+        self.in_progress.as_ref()
     }
 
     pub(super) fn source(&self) -> LoadSource {
@@ -141,10 +141,10 @@ impl Meter {
     /// Notes the need from `since` to `at`, as far as that lies in the current step, whose load is reported later.
     fn need(&mut self, since: Time, at: Time, need: u64) {
         let step = self.step();
-        let Some(filling) = &mut self.filling else { return };
-        let (begin, end) = (begin_of(filling.number, step), begin_of(filling.number + 1, step));
+        let Some(in_progress) = &mut self.in_progress else { return };
+        let (begin, end) = (begin_of(in_progress.number, step), begin_of(in_progress.number + 1, step));
         let over = at.min(end).since(since.max(begin)).as_millis();
-        filling.need.add(u128::from(need) * over, over);
+        in_progress.need.add(u128::from(need) * over, over);
     }
 
     /// Spreads an amount of load over the steps between `since` and `at`.
@@ -158,10 +158,12 @@ impl Meter {
             let until = at.min(begin_of(number + 1, step));
             let over = until.since(from).as_millis();
             continuity = continuity.and(self.close_until(number));
-            if let Some(filling) = self.filling.as_mut().filter(|filling| filling.number == number) {
+            if let Some(in_progress) =
+                self.in_progress.as_mut().filter(|in_progress| in_progress.number == number)
+            {
                 // Usually all of it lies in one step, and a division of 128 bits is expensive.
                 let part = if over == whole { amount } else { amount * over / whole };
-                filling.load.add(part, over);
+                in_progress.load.add(part, over);
             }
             from = until;
         }
@@ -170,25 +172,26 @@ impl Meter {
 
     /// Closes the steps before this number, which is filled from now on.
     fn close_until(&mut self, number: u64) -> Continuity {
-        let empty = |number| Filling { number, load: Amount::default(), need: Amount::default() };
-        let Some(filling) = self.filling else {
+        let empty = |number| StepInProgress { number, load: Amount::default(), need: Amount::default() };
+        let Some(in_progress) = self.in_progress else {
             // Steps before the first look were not measured.
             let missed = number.saturating_sub(self.record.next());
             let continuity = self.skip(missed, number);
-            self.filling = Some(empty(self.record.next()));
+            self.in_progress = Some(empty(self.record.next()));
             return continuity;
         };
-        if number <= filling.number {
+        if number <= in_progress.number {
             return Continuity::Kept;
         }
-        self.filling = Some(empty(number));
+        self.in_progress = Some(empty(number));
         let half = u64::try_from(self.step().as_millis() / 2).unwrap_or(u64::MAX);
-        let load = filling.load.mean().filter(|_| filling.load.over_ms >= half);
+        let load = in_progress.load.mean().filter(|_| in_progress.load.over_ms >= half);
         self.record.push(load.map_or(StepLoad::GAP, StepLoad::of));
-        if let (LoadSource::Requests, Some(load), Some(need)) = (self.source(), load, filling.need.mean()) {
+        if let (LoadSource::Requests, Some(load), Some(need)) = (self.source(), load, in_progress.need.mean())
+        {
             self.exchange.note(load, need);
         }
-        self.skip(number - filling.number - 1, number)
+        self.skip(number - in_progress.number - 1, number)
     }
 
     /// Records this many steps before this number as not measured.

@@ -1,4 +1,4 @@
-//! The shadow autoscalers of a declaration: tried beside the acting one, without effect.
+//! The shadow autoscalers of a declaration, which decide beside the acting one without effect.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -7,16 +7,16 @@ use model::input::Declared;
 use model::resource::{AutoscalerSpec, ObjectName};
 
 /// A shadow autoscaler: its name, and its specification with the bounds that hold while no schedule changes them.
-pub type Shadowing = (ObjectName, Arc<AutoscalerSpec>);
+pub type ShadowSpec = (ObjectName, Arc<AutoscalerSpec>);
 
 /// The shadows of one declaration, kept ready: they are asked in every period, and completing one takes longer than asking it.
 #[derive(Clone, Debug)]
-pub struct Tried {
+pub struct ShadowSet {
     of: Arc<Declared>,
-    shadows: Vec<Shadowing>,
+    shadows: Vec<ShadowSpec>,
 }
 
-impl Tried {
+impl ShadowSet {
     /// Those of `declared`; `None` when it has none.
     pub fn of(declared: &Arc<Declared>) -> Option<Box<Self>> {
         let shadows = complete(declared);
@@ -25,13 +25,13 @@ impl Tried {
 }
 
 /// The shadows of `declared`, taken from `kept` if they are of that very declaration.
-pub(crate) fn shadows<'a>(kept: Option<&'a Tried>, declared: &Arc<Declared>) -> Cow<'a, [Shadowing]> {
+pub(crate) fn shadows<'a>(kept: Option<&'a ShadowSet>, declared: &Arc<Declared>) -> Cow<'a, [ShadowSpec]> {
     match kept.filter(|kept| Arc::ptr_eq(&kept.of, declared)) {
         Some(kept) => Cow::Borrowed(&kept.shadows),
         None => Cow::Owned(complete(declared)),
     }
 }
 
-fn complete(declared: &Declared) -> Vec<Shadowing> {
+fn complete(declared: &Declared) -> Vec<ShadowSpec> {
     declared.usual_shadows().map(|(name, spec)| (name, Arc::new(spec))).collect()
 }

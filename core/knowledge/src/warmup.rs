@@ -29,7 +29,7 @@ const ABOVE: MilliCpu = MilliCpu(20);
 
 /// The warm-up of one life, while it is watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Settling {
+pub struct WarmupWatch {
     /// When it became ready.
     since: Time,
     /// When it is looked at next.
@@ -38,7 +38,7 @@ pub struct Settling {
     hot: Time,
 }
 
-impl Settling {
+impl WarmupWatch {
     /// A life that has just become ready.
     pub(crate) fn begin(since: Time) -> Self {
         Self { since, next: since + LOOK, hot: since }
@@ -60,16 +60,16 @@ impl Settling {
 /// A replica that stops serving, or has no warm fellow, is watched no longer.
 pub(crate) fn watch(places: &mut BTreeMap<Ordinal, Place>, ordinal: Ordinal, now: Time) -> Option<Duration> {
     let place = places.get(&ordinal)?;
-    let mut settling = **place.settling.as_ref()?;
-    if now < settling.next {
+    let mut warmup_watch = **place.warmup_watch.as_ref()?;
+    if now < warmup_watch.next {
         return None;
     }
     let own = place.cpu_share(LOOK).filter(|_| place.is_serving());
     let fellows =
         mean(places.values().filter(|place| is_warm(place, now)).filter_map(|it| it.cpu_share(LOOK)));
-    let looked = own.zip(fellows).map(|(own, fellows)| settling.look(now, own, fellows));
+    let looked = own.zip(fellows).map(|(own, fellows)| warmup_watch.look(now, own, fellows));
     let is_watched = looked == Some(None);
-    places.get_mut(&ordinal)?.settling = is_watched.then(|| Box::new(settling));
+    places.get_mut(&ordinal)?.warmup_watch = is_watched.then(|| Box::new(warmup_watch));
     looked.flatten()
 }
 
@@ -119,8 +119,8 @@ mod tests {
     fn took(own: impl Fn(u64) -> u64, fellows: &[fn(u64) -> u64]) -> Option<Duration> {
         let old = || serving_since(READY - Duration::from_mins(3));
         let mut places: BTreeMap<_, _> = (0..).map(Ordinal).zip(fellows.iter().map(|_| old())).collect();
-        let settling = Some(Box::new(Settling::begin(READY)));
-        places.insert(NEW, Place { settling, ..serving_since(READY) });
+        let warmup_watch = Some(Box::new(WarmupWatch::begin(READY)));
+        places.insert(NEW, Place { warmup_watch, ..serving_since(READY) });
         let mut used = vec![0; fellows.len() + 1];
         for half in 0..600 {
             let now = READY + Duration::from_millis(500 * half);
@@ -133,7 +133,7 @@ mod tests {
                 return Some(took);
             }
         }
-        assert_eq!(places[&NEW].settling, None, "nobody is watched for ever");
+        assert_eq!(places[&NEW].warmup_watch, None, "nobody is watched for ever");
         None
     }
 
@@ -178,7 +178,7 @@ mod tests {
     fn replicas_started_at_the_same_time_are_no_fellows() {
         let mut places: BTreeMap<_, _> = (0..3).map(|place| (Ordinal(place), serving_since(READY))).collect();
         for place in places.values_mut() {
-            place.settling = Some(Box::new(Settling::begin(READY)));
+            place.warmup_watch = Some(Box::new(WarmupWatch::begin(READY)));
         }
         for half in 0..200 {
             let now = READY + Duration::from_millis(500 * half);
