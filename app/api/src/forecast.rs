@@ -117,7 +117,7 @@ fn ahead(foresight: &Foresight) -> Vec<v1::Ahead> {
         let is_meant = |report: &&Report| report.horizon == forecast.horizon && report.level == quantile;
         let report = reports.iter().find(is_meant)?;
         let said = forecast.quantiles.iter().find(|it| it.level == quantile)?;
-        let loss = |model| report.standings.iter().find(|it| it.model == model).map(|it| it.loss);
+        let loss = |model| report.scores.iter().find(|it| it.model == model).map(|it| it.loss);
         let ratio = loss(Model::Blend).zip(loss(Model::Persistence)).map(|(blend, last)| blend / last);
         Some(v1::Ahead {
             is_peak: matches!(forecast.horizon, Horizon::PeakWithin(_)),
@@ -129,7 +129,7 @@ fn ahead(foresight: &Foresight) -> Vec<v1::Ahead> {
             coverage: report.coverage,
             scored: report.scored,
             models: report
-                .standings
+                .scores
                 .iter()
                 .map(|it| v1::ModelStanding { model: it.model.to_string(), loss: it.loss, weight: it.weight })
                 .collect(),

@@ -10,23 +10,23 @@ use crate::settings::LEVELS_MAX;
 #[derive(Clone, Debug)]
 pub struct Distribution {
     /// No load, and each quantile; only the first `used` count.
-    corners: [Corner; LEVELS_MAX + 1],
+    knots: [Knot; LEVELS_MAX + 1],
     used: usize,
 }
 
 /// A point of the survival function, at which its rate of decay changes.
 #[derive(Clone, Copy, Debug, Default)]
-struct Corner {
+struct Knot {
     load: f64,
     /// The probability that the load is above this one.
     above: f64,
     /// The integral of that probability from here on.
     beyond: f64,
-    /// The rate at which it falls from here to the next corner.
+    /// The rate at which it falls from here to the next knot.
     decay: f64,
 }
 
-/// The probabilities at the corners of a distribution.
+/// The probabilities at the knots of a distribution.
 ///
 /// They depend on the levels alone, and are kept because logarithms are expensive.
 #[derive(Clone, Debug)]
@@ -57,55 +57,55 @@ impl Distribution {
     /// Interpolates the quantiles of `forecast`: at least one, in ascending order of their levels, which are those of `odds`.
     #[must_use]
     pub fn of(forecast: &Forecast, odds: &Odds) -> Self {
-        let mut corners = [Corner { load: 0.0, above: 1.0, beyond: 0.0, decay: 0.0 }; LEVELS_MAX + 1];
+        let mut knots = [Knot { load: 0.0, above: 1.0, beyond: 0.0, decay: 0.0 }; LEVELS_MAX + 1];
         let used = forecast.quantiles.len().min(LEVELS_MAX) + 1;
         for (place, quantile) in forecast.quantiles.iter().enumerate().take(LEVELS_MAX) {
             // Quantiles are forecast one by one and may cross by a little.
-            corners[place + 1].load = quantile.uncalibrated.max(corners[place].load);
-            corners[place + 1].above = odds.above[place + 1];
+            knots[place + 1].load = quantile.uncalibrated.max(knots[place].load);
+            knots[place + 1].above = odds.above[place + 1];
         }
-        let (before, last) = (corners[used.saturating_sub(2)], corners[used - 1]);
+        let (before, last) = (knots[used.saturating_sub(2)], knots[used - 1]);
         let width = (last.load - before.load).max(TAIL_MIN * last.load).max(f64::MIN_POSITIVE);
         let decay = odds.falls[used.saturating_sub(2)] / width;
-        corners[used - 1] = Corner { beyond: last.above / decay, decay, ..last };
+        knots[used - 1] = Knot { beyond: last.above / decay, decay, ..last };
         for place in (0..used - 1).rev() {
-            let (here, next) = (corners[place], corners[place + 1]);
+            let (here, next) = (knots[place], knots[place + 1]);
             let (width, fall) = (next.load - here.load, odds.falls[place]);
-            // Two corners may be at the same load, and have nothing between them.
+            // Two knots may be at the same load, and have nothing between them.
             let decay = if width > 0.0 { fall / width } else { 0.0 };
-            let here = Corner { decay, ..here };
-            corners[place] = Corner { beyond: next.beyond + here.within(width, next.above), ..here };
+            let here = Knot { decay, ..here };
+            knots[place] = Knot { beyond: next.beyond + here.within(width, next.above), ..here };
         }
-        Self { corners, used }
+        Self { knots, used }
     }
 
     /// 0 and the load of each quantile, each with [`Self::violated`] at it, in ascending order.
-    pub fn corners(&self) -> impl DoubleEndedIterator<Item = (f64, f64)> {
-        self.used().iter().map(|corner| (corner.load, corner.load * corner.above + corner.beyond))
+    pub fn knots(&self) -> impl DoubleEndedIterator<Item = (f64, f64)> {
+        self.used().iter().map(|knot| (knot.load, knot.load * knot.above + knot.beyond))
     }
 
     /// The load of the last quantile.
     #[must_use]
     pub fn last(&self) -> f64 {
-        self.corners[self.used - 1].load
+        self.knots[self.used - 1].load
     }
 
-    fn used(&self) -> &[Corner] {
-        &self.corners[..self.used]
+    fn used(&self) -> &[Knot] {
+        &self.knots[..self.used]
     }
 
     /// The survival function at `load`.
-    fn at(&self, load: f64) -> Corner {
-        // The first corner is at 0, and no load is below it. Most loads that are asked for are near the last one.
-        let place = self.used().iter().rposition(|corner| corner.load <= load).unwrap_or(0);
-        let before = self.corners[place];
+    fn at(&self, load: f64) -> Knot {
+        // The first knot is at 0, and no load is below it. Most loads that are asked for are near the last one.
+        let place = self.used().iter().rposition(|knot| knot.load <= load).unwrap_or(0);
+        let before = self.knots[place];
         let above = before.above * (-(load - before.load) * before.decay).exp();
         let beyond = if place + 1 < self.used {
             before.beyond - before.within(load - before.load, above)
         } else {
             above / before.decay
         };
-        Corner { load, above, beyond, decay: before.decay }
+        Knot { load, above, beyond, decay: before.decay }
     }
 
     /// The probability that the load is above `load`.
@@ -122,7 +122,7 @@ impl Distribution {
     }
 }
 
-impl Corner {
+impl Knot {
     /// The integral of the probability from here over `width`, at the end of which it has fallen to `above`.
     fn within(self, width: f64, above: f64) -> f64 {
         if self.decay * width > 1e-9 { (self.above - above) / self.decay } else { width * self.above }

@@ -40,12 +40,12 @@ pub struct Report {
     /// Whether the blend has beaten persistence by enough to be believed.
     pub beats_persistence: bool,
     /// Each model and the blend, the best first.
-    pub standings: Vec<Standing>,
+    pub scores: Vec<ModelScore>,
 }
 
 /// A short [`Report`]: only the blend and the last value.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Merit {
+pub struct ReportSummary {
     /// How many forecasts were scored since the beginning.
     pub scored: u64,
     /// The share of outcomes at or below the forecast; it should be near the level.
@@ -58,7 +58,7 @@ pub struct Merit {
 
 /// One model in a [`Report`].
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Standing {
+pub struct ModelScore {
     /// The model.
     pub model: Model,
     /// Its mean pinball loss, in units of the load: too low costs the level, too high the rest.

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use crate::forecast::{Forecast, Merit, Report};
+use crate::ensemble::Ensemble;
+use crate::forecast::{Forecast, Report, ReportSummary};
 use crate::outlook::Outlook;
 use crate::profile::Profile;
-use crate::race::Race;
 use crate::season::{Season, seasons_of};
 use crate::settings::{HISTORY_STEPS, Settings};
 
@@ -20,7 +20,7 @@ use crate::settings::{HISTORY_STEPS, Settings};
 pub struct Forecaster {
     settings: Settings,
     outlook: Outlook,
-    races: Vec<Race>,
+    ensembles: Vec<Ensemble>,
     /// The step that is being filled; `None` before the first sample.
     open: Option<OpenStep>,
     until_seasons: usize,
@@ -44,9 +44,9 @@ impl OpenStep {
     }
 }
 
-/// What became of a sample.
+/// Whether a sample counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Taken {
+pub enum SampleOutcome {
     /// It counts.
     Counted,
     /// It was `NaN`, infinite, negative or beyond all reason: nothing changed.
@@ -69,28 +69,28 @@ impl Forecaster {
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         let memory = settings.steps_in(WEEK).clamp(500, 4000) as f64;
-        let races =
-            settings.horizons().iter().map(|&horizon| Race::new(horizon, &settings, memory)).collect();
+        let ensembles =
+            settings.horizons().iter().map(|&horizon| Ensemble::new(horizon, &settings, memory)).collect();
         let until_seasons = (settings.steps_in(DAY) / 4).clamp(1, SEASONS_FIRST);
-        Self { settings, outlook: Outlook::new(memory), races, open: None, until_seasons }
+        Self { settings, outlook: Outlook::new(memory), ensembles, open: None, until_seasons }
     }
 
     /// Takes the load `value` at the time `at`, since any fixed moment; several in one step count as their mean.
     ///
     /// A step is learnt from when the first sample of a later one arrives. Steps without a sample are gaps.
-    pub fn observe(&mut self, at: Duration, value: f64) -> Taken {
+    pub fn observe(&mut self, at: Duration, value: f64) -> SampleOutcome {
         if !(0.0..=LOAD_MAX).contains(&value) {
-            return Taken::NotALoad;
+            return SampleOutcome::NotALoad;
         }
         let number = self.number_of(at);
         if self.open.is_some_and(|open| number < open.number) {
-            return Taken::TooLate;
+            return SampleOutcome::TooLate;
         }
         self.close_until(number);
         let open = self.open.get_or_insert(OpenStep::empty(number));
         open.sum += value;
         open.count = open.count.saturating_add(1);
-        Taken::Counted
+        SampleOutcome::Counted
     }
 
     /// Marks the step at `at` as exceptional, such as a sale.
@@ -148,8 +148,8 @@ impl Forecaster {
         if self.until_seasons == 0 {
             self.find_seasons();
         }
-        for race in &mut self.races {
-            race.advance(&self.outlook);
+        for ensemble in &mut self.ensembles {
+            ensemble.advance(&self.outlook);
         }
     }
 
@@ -191,13 +191,13 @@ impl Forecaster {
     /// The forecast at each horizon, in the order of the settings; empty before the first step is over.
     #[must_use]
     pub fn forecasts(&self) -> Vec<Forecast> {
-        self.races.iter().filter_map(Race::forecast).collect()
+        self.ensembles.iter().filter_map(Ensemble::forecast).collect()
     }
 
     /// The forecast at the horizon with this index in the settings; `None` before the first step is over, and without such a horizon.
     #[must_use]
     pub fn forecast(&self, place: usize) -> Option<Forecast> {
-        self.races.get(place)?.forecast()
+        self.ensembles.get(place)?.forecast()
     }
 
     /// The forecast at the horizon with this index in the settings as if the open step ended now with `load`.
@@ -207,8 +207,8 @@ impl Forecaster {
     #[must_use]
     pub fn forecast_supposing(&mut self, place: usize, load: f64) -> Option<Forecast> {
         let is_load = (0.0..=LOAD_MAX).contains(&load);
-        let race = self.races.get(place).filter(|_| is_load && self.outlook.history.count() > 0)?;
-        Some(self.outlook.supposing(load, |outlook| race.forecast_supposing(outlook)))
+        let ensemble = self.ensembles.get(place).filter(|_| is_load && self.outlook.history.count() > 0)?;
+        Some(self.outlook.supposing(load, |outlook| ensemble.forecast_supposing(outlook)))
     }
 
     /// The load of the last step that is over; `None` before the first, and if it was not measured.
@@ -220,13 +220,13 @@ impl Forecaster {
     /// How good each model has been at each horizon and quantile.
     #[must_use]
     pub fn reports(&self) -> Vec<Report> {
-        self.races.iter().flat_map(Race::reports).collect()
+        self.ensembles.iter().flat_map(Ensemble::reports).collect()
     }
 
     /// How good the forecasts have been at `level` and the horizon with this index in the settings; `None` if the settings have no such.
     #[must_use]
-    pub fn merit(&self, place: usize, level: f64) -> Option<Merit> {
-        self.races.get(place)?.merit(level)
+    pub fn summary(&self, place: usize, level: f64) -> Option<ReportSummary> {
+        self.ensembles.get(place)?.summary(level)
     }
 
     /// The seasons that the load has, the strongest first.

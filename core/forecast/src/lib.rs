@@ -40,11 +40,11 @@ mod model;
 mod season;
 
 mod calibration;
-mod race;
+mod ensemble;
 
 mod outlook;
 
-mod carry;
+mod deviation;
 mod history;
 mod mixture;
 mod profile;
@@ -58,8 +58,8 @@ mod tests;
 
 pub use calibration::pinball;
 pub use distribution::{Distribution, Odds};
-pub use forecast::{Forecast, Merit, Quantile, Report, Standing};
-pub use forecaster::{Forecaster, Taken};
+pub use forecast::{Forecast, ModelScore, Quantile, Report, ReportSummary};
+pub use forecaster::{Forecaster, SampleOutcome};
 pub use model::Model;
 pub use season::Season;
 pub use settings::{AHEAD_MAX, HISTORY_STEPS, HORIZONS_MAX, Horizon, LEVELS_MAX, Settings, SettingsError};

@@ -1,25 +1,25 @@
 //! The blend: forecasts weighted by how good each has been.
 
-use crate::race::ENTRANTS;
+use crate::ensemble::MEMBERS;
 
 /// Entrants, rounded up to whole [`LANES`]: those beyond are never awake.
-pub(crate) const PLACES: usize = ENTRANTS.next_multiple_of(LANES);
+pub(crate) const PLACES: usize = MEMBERS.next_multiple_of(LANES);
 
 /// Numbers that a processor computes with at once.
 const LANES: usize = 4;
 
-/// A number for each entrant.
-pub(crate) type Each = [f32; PLACES];
+/// A number for each member.
+pub(crate) type PerMember = [f32; PLACES];
 
-/// Weights of entrants by their regrets: ML-Poly with forgetting.
+/// Weights of members by their regrets: ML-Poly with forgetting.
 ///
 /// Source: Gaillard, Stoltz and van Erven, "A second-order bound with excess losses", COLT 2014, on the gradient of the
-/// pinball loss. An entrant that is asleep neither gains nor loses. There is no rate to choose.
+/// pinball loss. An member that is asleep neither gains nor loses. There is no rate to choose.
 #[derive(Clone, Debug)]
 pub(crate) struct Mixture {
-    regret: Each,
-    squares: Each,
-    weights: Each,
+    regret: PerMember,
+    squares: PerMember,
+    weights: PerMember,
     /// The largest regret of late, which makes the weights independent of the unit.
     range: f32,
 }
@@ -38,7 +38,7 @@ pub(crate) struct Outcome {
 }
 
 /// All of `each` in one, lane by lane first.
-fn folded(each: &Each, with: impl Fn(f32, f32) -> f32) -> f32 {
+fn folded(each: &PerMember, with: impl Fn(f32, f32) -> f32) -> f32 {
     let mut lanes = [0.0; LANES];
     let (quads, _) = each.as_chunks::<LANES>();
     for quad in quads {
@@ -47,11 +47,11 @@ fn folded(each: &Each, with: impl Fn(f32, f32) -> f32) -> f32 {
     with(with(lanes[0], lanes[1]), with(lanes[2], lanes[3]))
 }
 
-fn sum(each: &Each) -> f32 {
+fn sum(each: &PerMember) -> f32 {
     folded(each, |one, other| one + other)
 }
 
-fn products(one: &Each, other: &Each) -> Each {
+fn products(one: &PerMember, other: &PerMember) -> PerMember {
     std::array::from_fn(|place| one[place] * other[place])
 }
 
@@ -60,8 +60,8 @@ impl Mixture {
         Self { regret: [0.0; PLACES], squares: [0.0; PLACES], weights: [1.0; PLACES], range: 0.0 }
     }
 
-    /// The weighted mean of each of `said` over the entrants that are awake, for which `awake` is 1, and 0 for others; 0 when all sleep.
-    pub(crate) fn blend<const N: usize>(&self, said: [&Each; N], awake: &Each) -> [f32; N] {
+    /// The weighted mean of each of `said` over the members that are awake, for which `awake` is 1, and 0 for others; 0 when all sleep.
+    pub(crate) fn blend<const N: usize>(&self, said: [&PerMember; N], awake: &PerMember) -> [f32; N] {
         let shares = products(awake, &self.weights);
         let total = sum(&shares);
         if total > 0.0 {
@@ -71,17 +71,18 @@ impl Mixture {
     }
 
     /// Learns from the outcome of `forecasts`.
-    pub(crate) fn learn(&mut self, forecasts: &Each, awake: &Each, outcome: Outcome) {
+    pub(crate) fn learn(&mut self, forecasts: &PerMember, awake: &PerMember, outcome: Outcome) {
         let Outcome { blended, actual, level, kept } = outcome;
         let slope = if actual > blended { -level } else { 1.0 - level };
-        let gains: Each = std::array::from_fn(|place| awake[place] * (slope * (blended - forecasts[place])));
+        let gains: PerMember =
+            std::array::from_fn(|place| awake[place] * (slope * (blended - forecasts[place])));
         let widest = folded(&gains, |one, other| one.abs().max(other.abs()));
         self.range = (self.range * kept).max(widest);
         let least = self.range * self.range;
-        let regret: Each = std::array::from_fn(|place| self.regret[place] * kept + gains[place]);
-        let squares: Each =
+        let regret: PerMember = std::array::from_fn(|place| self.regret[place] * kept + gains[place]);
+        let squares: PerMember =
             std::array::from_fn(|place| self.squares[place] * kept + gains[place] * gains[place]);
-        let weights: Each = std::array::from_fn(|place| {
+        let weights: PerMember = std::array::from_fn(|place| {
             let rate = 1.0 / larger(least + squares[place], f32::MIN_POSITIVE);
             rate * larger(regret[place], 0.0)
         });
@@ -91,17 +92,17 @@ impl Mixture {
             let share = 1.0 / total;
             weights.map(|weight| weight * share)
         } else {
-            [1.0 / ENTRANTS as f32; PLACES]
+            [1.0 / MEMBERS as f32; PLACES]
         };
     }
 
-    /// Whether the entrant at `place` has any weight in the blend.
+    /// Whether the member at `place` has any weight in the blend.
     pub(crate) fn heeds(&self, place: usize) -> bool {
         self.weights[place] > 0.0
     }
 
     /// The weight of each; their sum is 1 once anything was learnt.
-    pub(crate) fn weights(&self) -> &Each {
+    pub(crate) fn weights(&self) -> &PerMember {
         &self.weights
     }
 }

@@ -1,6 +1,6 @@
 //! What is known of the load at one moment: the input of every model.
 
-use crate::carry::{deviated, deviation};
+use crate::deviation::{deviated, deviation};
 use crate::history::History;
 use crate::profile::Profile;
 use crate::settings::Horizon;
@@ -10,7 +10,7 @@ use crate::smoothing::Smoothing;
 #[derive(Clone, Debug)]
 pub(crate) struct Outlook {
     pub(crate) history: History,
-    pub(crate) pace: Pace,
+    pub(crate) running: RunningState,
     /// A period of its own, the day, the week; in the order of [`Model`](crate::Model).
     pub(crate) profiles: [Option<Profile>; 3],
     memory: f64,
@@ -20,7 +20,7 @@ pub(crate) struct Outlook {
 
 /// What moves with each step. Small enough to be saved while a step is only supposed.
 #[derive(Clone, Debug)]
-pub(crate) struct Pace {
+pub(crate) struct RunningState {
     pub(crate) level: Smoothing<5>,
     pub(crate) trend: Smoothing<4>,
     /// The mean load over the memory: the unit in which the regression thinks.
@@ -30,7 +30,7 @@ pub(crate) struct Pace {
     pub(crate) change_slow: f64,
 }
 
-impl Pace {
+impl RunningState {
     fn learn(&mut self, value: f64, change: f64, weight: f64) {
         self.level.learn(value);
         self.trend.learn(value);
@@ -48,14 +48,14 @@ pub(crate) const INPUTS: usize = 13;
 
 impl Outlook {
     pub(crate) fn new(memory: f64) -> Self {
-        let pace = Pace {
+        let running = RunningState {
             level: Smoothing::of_level(memory),
             trend: Smoothing::of_trend(memory),
             mean: 0.0,
             change_fast: 0.0,
             change_slow: 0.0,
         };
-        Self { history: History::new(), pace, profiles: [const { None }; 3], memory, apart: None }
+        Self { history: History::new(), running, profiles: [const { None }; 3], memory, apart: None }
     }
 
     /// Takes an exceptional step: the usual load stands in for it, and nothing is learnt.
@@ -71,11 +71,11 @@ impl Outlook {
             .zip(apart)
             .filter_map(|(profile, apart)| Some((profile.as_ref()?, apart?)))
             .max_by(|(one, _), (other, _)| one.season().strength.total_cmp(&other.season().strength))
-            .and_then(|(profile, apart)| Some(deviated(apart, profile.usual(next)?, self.pace.mean)))
+            .and_then(|(profile, apart)| Some(deviated(apart, profile.usual(next)?, self.running.mean)))
             .unwrap_or_else(|| self.last());
         self.history.push_gap(stand_in);
-        self.pace.level.learn(stand_in);
-        self.pace.trend.learn(stand_in);
+        self.running.level.learn(stand_in);
+        self.running.trend.learn(stand_in);
     }
 
     /// Takes the next step; nothing is learnt from `None`, a gap.
@@ -92,11 +92,11 @@ impl Outlook {
 
     /// What `look` sees as if the next step had `value`; nothing is learnt from that.
     pub(crate) fn supposing<T>(&mut self, value: f64, look: impl FnOnce(&Self) -> T) -> T {
-        let (pace, overwritten) = (self.pace.clone(), self.history.next_place());
+        let (running, overwritten) = (self.running.clone(), self.history.next_place());
         self.advance(Some(value));
         let seen = look(self);
         self.history.take_back(&overwritten);
-        self.pace = pace;
+        self.running = running;
         seen
     }
 
@@ -106,7 +106,7 @@ impl Outlook {
         self.history.push(value);
         if let Some(value) = value {
             let change = before.map_or(0.0, |before| (value - before).abs());
-            self.pace.learn(value, change, weight);
+            self.running.learn(value, change, weight);
         }
     }
 
@@ -132,7 +132,7 @@ impl Outlook {
     /// How far the level deviates from the usual load now, by the profile at `index`.
     pub(crate) fn deviation(&self, index: usize) -> Option<f64> {
         let usual = self.profiles[index].as_ref()?.usual(self.now())?;
-        Some(deviation(self.pace.level.level(), usual, self.pace.mean))
+        Some(deviation(self.running.level.level(), usual, self.running.mean))
     }
 
     /// The highest that was measured one period before the horizon.
@@ -157,8 +157,8 @@ impl Outlook {
             last,
             away(self.history.ago(1)),
             away(self.history.ago(2)),
-            self.pace.level.level() - last,
-            self.pace.trend.ahead(horizon.steps()) - last,
+            self.running.level.level() - last,
+            self.running.trend.ahead(horizon.steps()) - last,
             away(usual[0]),
             away(usual[1]),
             away(usual[2]),
@@ -167,7 +167,7 @@ impl Outlook {
             away(self.period_ago(1, horizon)),
             away(self.period_ago(2, horizon)),
         ];
-        let unit = self.pace.mean.max(f64::MIN_POSITIVE);
+        let unit = self.running.mean.max(f64::MIN_POSITIVE);
         let mut inputs = [1.0; INPUTS];
         for (input, load) in inputs[1..].iter_mut().zip(loads) {
             *input = (load / unit).clamp(-INPUT_MAX, INPUT_MAX);

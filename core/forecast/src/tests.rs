@@ -30,7 +30,7 @@ fn forecaster(horizons: &[Horizon]) -> Forecaster {
 fn feed(forecaster: &mut Forecaster, from: usize, loads: impl IntoIterator<Item = f64>) -> usize {
     let mut number = from;
     for load in loads {
-        assert_eq!(forecaster.observe(STEP * number as u32, load), Taken::Counted);
+        assert_eq!(forecaster.observe(STEP * number as u32, load), SampleOutcome::Counted);
         number += 1;
     }
     forecaster.close(STEP * number as u32);
@@ -88,7 +88,7 @@ fn a_daily_wave_is_found_and_beats_the_last_value() {
     assert!(forecaster.seasons().iter().any(|season| season.steps == DAY && season.strength > 0.9));
     let report = &forecaster.reports()[0];
     assert!(report.beats_persistence);
-    assert!(report.standings[0].loss < report.standings.last().expect("there are several").loss);
+    assert!(report.scores[0].loss < report.scores.last().expect("there are several").loss);
 }
 
 #[test]
@@ -143,9 +143,9 @@ fn what_is_no_load_changes_nothing() {
     let next = feed(&mut forecaster, 0, (0..DAY).map(wave));
     let before = format!("{forecaster:?}");
     for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -1.0, -f64::MIN_POSITIVE, f64::MAX] {
-        assert_eq!(forecaster.observe(STEP * next as u32, bad), Taken::NotALoad, "{bad}");
+        assert_eq!(forecaster.observe(STEP * next as u32, bad), SampleOutcome::NotALoad, "{bad}");
     }
-    assert_eq!(forecaster.observe(STEP * (next as u32 - 1), 1.0), Taken::TooLate);
+    assert_eq!(forecaster.observe(STEP * (next as u32 - 1), 1.0), SampleOutcome::TooLate);
     assert_eq!(format!("{forecaster:?}"), before);
 }
 
@@ -155,12 +155,12 @@ fn samples_of_one_step_count_with_their_mean_and_late_ones_not_at_all() {
     let sample = |second: u64, load: f64, forecaster: &mut Forecaster| {
         forecaster.observe(Duration::from_secs(second), load)
     };
-    assert_eq!(sample(0, 10.0, &mut forecaster), Taken::Counted);
-    assert_eq!(sample(299, 20.0, &mut forecaster), Taken::Counted);
+    assert_eq!(sample(0, 10.0, &mut forecaster), SampleOutcome::Counted);
+    assert_eq!(sample(299, 20.0, &mut forecaster), SampleOutcome::Counted);
     assert!(forecaster.forecasts().is_empty(), "no step is over yet");
-    assert_eq!(sample(300, 99.0, &mut forecaster), Taken::Counted);
+    assert_eq!(sample(300, 99.0, &mut forecaster), SampleOutcome::Counted);
     assert_eq!(forecaster.forecasts()[0].quantiles[0].load, 15.0);
-    assert_eq!(sample(100, 1.0, &mut forecaster), Taken::TooLate);
+    assert_eq!(sample(100, 1.0, &mut forecaster), SampleOutcome::TooLate);
     assert_eq!(forecaster.steps(), 1);
 }
 
@@ -349,7 +349,7 @@ proptest! {
             number += later;
             let taken = one.observe(STEP * number, load);
             prop_assert_eq!(taken, other.observe(STEP * number, load));
-            if taken == Taken::Counted {
+            if taken == SampleOutcome::Counted {
                 peak = peak.max(load);
             }
             for forecast in one.forecasts() {
@@ -361,6 +361,6 @@ proptest! {
         }
         prop_assert_eq!(one.forecasts(), other.forecasts());
         let reports = one.reports();
-        prop_assert!(reports.iter().flat_map(|report| &report.standings).all(|standing| standing.loss.is_finite()));
+        prop_assert!(reports.iter().flat_map(|report| &report.scores).all(|standing| standing.loss.is_finite()));
     }
 }

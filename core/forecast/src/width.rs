@@ -101,12 +101,12 @@ const WIDTH_START: f64 = 0.1;
 
 impl Surroundings {
     pub(crate) fn of(outlook: &Outlook, horizon: Horizon) -> Self {
-        let mean = outlook.pace.mean.max(f64::MIN_POSITIVE);
-        let walk = outlook.pace.change_slow * (horizon.steps() as f64).sqrt();
+        let mean = outlook.running.mean.max(f64::MIN_POSITIVE);
+        let walk = outlook.running.change_slow * (horizon.steps() as f64).sqrt();
         Self {
             mean,
             width_of_a_walk: walk.max(WIDTH_START * mean),
-            unrest: ratio_in_logs(outlook.pace.change_fast, outlook.pace.change_slow, WIDTH_MIN * mean),
+            unrest: ratio_in_logs(outlook.running.change_fast, outlook.running.change_slow, WIDTH_MIN * mean),
             usual_spread: [1, 2, 0].into_iter().find_map(|index| outlook.spread_ahead(index, horizon)),
         }
     }

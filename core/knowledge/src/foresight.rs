@@ -11,7 +11,9 @@ mod record;
 use std::sync::Arc;
 use std::time::Duration;
 
-use forecast::{Distribution, Forecast, Forecaster, Horizon, Merit, Model, Odds, Report, Season, Settings};
+use forecast::{
+    Distribution, Forecast, Forecaster, Horizon, Model, Odds, Report, ReportSummary, Season, Settings,
+};
 use model::memory::{LoadRecord, LoadSource};
 use model::resource::Forecasting;
 use model::time::{Now, Time, millis};
@@ -66,7 +68,7 @@ struct CurrentForecast {
     ahead: HorizonForecast,
     /// The same from the current step on, while that is above the last one.
     provisional: Option<ProvisionalForecast>,
-    merit: Merit,
+    summary: ReportSummary,
     /// By how much known events raise the load within the reach.
     lift: Lift,
     /// The same for each step that is forecast for people.
@@ -310,14 +312,14 @@ impl Foresight {
     fn forecast_from(&self, steps: Steps) -> Option<CurrentForecast> {
         let level = level_of(&self.rule);
         let ahead = self.forecaster.forecast(0)?;
-        let merit = self.forecaster.merit(0, level)?;
+        let summary = self.forecaster.summary(0, level)?;
         let (first, events) = (self.next, &self.rule.events);
         let farthest = self.looks.iter().copied().fold(self.reach, usize::max) as u64;
         let lifts = steps.lifts(events, first..first + farthest);
         let lift = greatest(&lifts[..self.reach]);
         let upcoming = steps.upcoming(events, [first, first + self.reach as u64, first + farthest]);
         let ahead = HorizonForecast::of(lift.lifted(ahead), &self.odds);
-        Some(CurrentForecast { ahead, provisional: None, merit, lift, lifts, upcoming })
+        Some(CurrentForecast { ahead, provisional: None, summary, lift, lifts, upcoming })
     }
 
     fn record(&self) -> &Record {
@@ -363,7 +365,7 @@ impl Foresight {
     ///
     /// Why there is none.
     pub fn expected(&self) -> Result<Expected, NoForecast> {
-        let Some(current @ CurrentForecast { merit, lift, .. }) = &self.current else {
+        let Some(current @ CurrentForecast { summary, lift, .. }) = &self.current else {
             // Steps that were not learned again yet may have left the record meanwhile.
             let (done, of) = (self.next.saturating_sub(self.record().first()), self.steps());
             return Err(if done < of { NoForecast::Relearning { done, of } } else { NoForecast::New });
@@ -371,14 +373,14 @@ impl Foresight {
         let level = level_of(&self.rule);
         let quantile = current.latest().forecast.quantiles.iter().find(|quantile| quantile.level == level);
         let quantile = quantile.ok_or(NoForecast::New)?;
-        let ratio = merit.loss / merit.loss_of_last;
+        let ratio = summary.loss / summary.loss_of_last;
         Ok(Expected {
             load: quantile.load,
             by: quantile.by,
             is_lifted: lift.is_more(),
-            loss_ratio: (merit.scored > 0 && ratio.is_finite()).then_some(ratio),
-            coverage: merit.coverage,
-            scored: merit.scored,
+            loss_ratio: (summary.scored > 0 && ratio.is_finite()).then_some(ratio),
+            coverage: summary.coverage,
+            scored: summary.scored,
         })
     }
 

@@ -36,7 +36,7 @@ pub(crate) fn cheapest(
     let all = fewest(bounds, |replicas| capacity.carried(replicas) >= last);
     let enough = cost_of(all);
     let is_too_dear = |corner: &(f64, f64)| of_violations(corner.1) > enough;
-    let dear = load.corners().rev().find(is_too_dear).map_or(f64::NEG_INFINITY, |(load, _)| load);
+    let dear = load.knots().rev().find(is_too_dear).map_or(f64::NEG_INFINITY, |(load, _)| load);
     for replicas in fewest((least, all), |replicas| capacity.carried(replicas) > dear)..=most {
         let cost = cost_of(replicas);
         if cost < best.0 {

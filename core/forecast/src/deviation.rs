@@ -4,7 +4,7 @@
 ///
 /// Deviations are logarithms of ratios: a day that is twice as busy in the morning is twice as busy in the evening.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Carry {
+pub(crate) struct DeviationDecay {
     product: f64,
     square: f64,
 }
@@ -25,7 +25,7 @@ pub(crate) fn deviated(deviation: f64, usual: f64, mean: f64) -> f64 {
     ((usual + floor) * deviation.exp() - floor).max(0.0)
 }
 
-impl Carry {
+impl DeviationDecay {
     /// The load to expect where `usual` is usual, when the load deviates by `deviation` now.
     pub(crate) fn anchored(self, deviation: f64, usual: f64, mean: f64) -> f64 {
         let floor = FLOOR * mean + f64::MIN_POSITIVE;
@@ -52,18 +52,18 @@ mod tests {
 
     #[test]
     fn half_of_a_deviation_is_left_when_half_was_left_before() {
-        let mut carry = Carry::default();
+        let mut decay = DeviationDecay::default();
         for step in 0..100 {
             let before = f64::from(step % 7) / 10.0;
-            carry.learn(before, before / 2.0, 50.0);
+            decay.learn(before, before / 2.0, 50.0);
         }
-        let expected = carry.anchored(deviation(200.0, 100.0, 0.0), 100.0, 0.0);
+        let expected = decay.anchored(deviation(200.0, 100.0, 0.0), 100.0, 0.0);
         assert!((expected - 100.0 * 2f64.sqrt()).abs() < 1e-6, "{expected}");
     }
 
     #[test]
     fn nothing_learnt_means_that_all_is_left() {
-        let expected = Carry::default().anchored(deviation(200.0, 100.0, 10.0), 100.0, 10.0);
+        let expected = DeviationDecay::default().anchored(deviation(200.0, 100.0, 10.0), 100.0, 10.0);
         assert!((expected - 200.0).abs() < 1e-9, "{expected}");
     }
 }

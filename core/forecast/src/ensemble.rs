@@ -1,11 +1,11 @@
-//! The competition of the models for one horizon: each forecasts, and is scored once the outcome is known.
+//! The ensemble of models for one horizon: each forecasts, and is scored once the outcome is known.
 
 use std::collections::VecDeque;
 
 use crate::calibration::Calibration;
-use crate::carry::{Carry, deviation};
-use crate::forecast::{Forecast, Merit, Quantile, Report, Standing};
-use crate::mixture::{Each, Mixture, Outcome, PLACES};
+use crate::deviation::{DeviationDecay, deviation};
+use crate::forecast::{Forecast, ModelScore, Quantile, Report, ReportSummary};
+use crate::mixture::{Mixture, Outcome, PLACES, PerMember};
 use crate::model::{Model, POINTS};
 use crate::outlook::{INPUT_MAX, INPUTS, Outlook};
 use crate::regression::Regression;
@@ -14,11 +14,11 @@ use crate::sketch::Sketch;
 use crate::width::{Surroundings, WIDTH_INPUTS, Width};
 
 /// Each model twice: with a band of steady width, and with one of learnt width.
-pub(crate) const ENTRANTS: usize = 2 * POINTS;
+pub(crate) const MEMBERS: usize = 2 * POINTS;
 
-/// The competition for one horizon.
+/// The ensemble of models for one horizon.
 #[derive(Clone, Debug)]
-pub(crate) struct Race {
+pub(crate) struct Ensemble {
     horizon: Horizon,
     levels: Vec<f64>,
     memory: f64,
@@ -27,40 +27,40 @@ pub(crate) struct Race {
     widths: [Width; POINTS],
     regression: Regression<INPUTS>,
     /// How much of a deviation from each profile is left at the horizon.
-    carries: [Carry; 3],
+    decays: [DeviationDecay; 3],
     sketches: Vec<Sketch>,
     /// The quantiles of each sketch, by their levels; refreshed in turn.
-    stretches: [Each; LEVELS_MAX],
-    books: Vec<Book>,
+    stretches: [PerMember; LEVELS_MAX],
+    quantile_blends: Vec<QuantileBlend>,
     /// Boxed, so that the next one can reuse the memory of the one that was scored.
-    open: VecDeque<Box<Bet>>,
+    open: VecDeque<Box<PendingForecast>>,
 }
 
-/// One quantile: the weights of the entrants, and the calibration of the blend and of persistence.
+/// One quantile: the weights of the members, and the calibration of the blend and of persistence.
 #[derive(Clone, Debug)]
-struct Book {
+struct QuantileBlend {
     mixture: Mixture,
-    losses: Each,
+    losses: PerMember,
     blend: Calibration,
     persistence: Calibration,
 }
 
 /// The forecasts of one step, until the outcome is known.
 #[derive(Clone, Debug)]
-struct Bet {
+struct PendingForecast {
     points: [f32; POINTS],
     /// Which models had a forecast.
     is_awake: [bool; POINTS],
-    /// The same for each entrant, as 1 and 0.
-    awake: Each,
-    widths: Each,
+    /// The same for each member, as 1 and 0.
+    awake: PerMember,
+    widths: PerMember,
     width_inputs: [[f32; WIDTH_INPUTS]; POINTS],
     inputs: [f32; INPUTS],
     /// The mean load at that step: the unit of the inputs.
     unit: f64,
     deviations: [Option<f32>; 3],
     usual: [Option<f32>; 3],
-    quantiles: [Each; LEVELS_MAX],
+    quantiles: [PerMember; LEVELS_MAX],
     blends: [f32; LEVELS_MAX],
     calibrated: [f32; LEVELS_MAX],
     persisted: [f32; LEVELS_MAX],
@@ -74,10 +74,10 @@ const ADVANTAGE_MIN: f64 = 0.02;
 const SCORED_MIN: u64 = 30;
 const APART_MIN: u64 = 4;
 
-impl Race {
+impl Ensemble {
     pub(crate) fn new(horizon: Horizon, settings: &Settings, memory: f64) -> Self {
         let levels = settings.levels();
-        let book = Book {
+        let quantile_blend = QuantileBlend {
             mixture: Mixture::new(),
             losses: [0.0; PLACES],
             blend: Calibration::default(),
@@ -90,10 +90,10 @@ impl Race {
             scored: 0,
             widths: std::array::from_fn(|_| Width::new(memory)),
             regression: Regression::new([0.0; INPUTS], memory),
-            carries: [Carry::default(); 3],
-            sketches: vec![Sketch::new(); ENTRANTS],
+            decays: [DeviationDecay::default(); 3],
+            sketches: vec![Sketch::new(); MEMBERS],
             stretches: [[0.0; PLACES]; LEVELS_MAX],
-            books: vec![book; levels.len()],
+            quantile_blends: vec![quantile_blend; levels.len()],
             open: VecDeque::with_capacity(horizon.steps()),
         }
     }
@@ -101,16 +101,16 @@ impl Race {
     /// Scores the forecasts that are due at the latest step of `outlook`, and forecasts again.
     pub(crate) fn advance(&mut self, outlook: &Outlook) {
         let due = if self.open.len() == self.horizon.steps() { self.open.pop_front() } else { None };
-        if let (Some(bet), Some(actual)) = (&due, self.outcome(outlook)) {
-            self.score(bet, actual);
+        if let (Some(pending), Some(actual)) = (&due, self.outcome(outlook)) {
+            self.score(pending, actual);
         }
-        let bet = self.bet(outlook, [true; POINTS]);
+        let pending = self.pending(outlook, [true; POINTS]);
         self.open.push_back(match due {
             Some(mut place) => {
-                *place = bet;
+                *place = pending;
                 place
             }
-            None => Box::new(bet),
+            None => Box::new(pending),
         });
     }
 
@@ -124,48 +124,52 @@ impl Race {
         }
     }
 
-    fn score(&mut self, bet: &Bet, actual: f64) {
+    fn score(&mut self, pending: &PendingForecast, actual: f64) {
         self.scored += 1;
         // How good a model was before it had learnt says little: only the later half of a short past counts.
         let memory = (self.scored as f64 / 2.0).clamp(1.0, self.memory);
         let kept = (1.0 - 1.0 / memory) as f32;
-        for (index, carry) in self.carries.iter_mut().enumerate() {
-            if let (Some(before), Some(usual)) = (bet.deviations[index], bet.usual[index]) {
-                carry.learn(f64::from(before), deviation(actual, f64::from(usual), bet.unit), self.memory);
+        for (index, decay) in self.decays.iter_mut().enumerate() {
+            if let (Some(before), Some(usual)) = (pending.deviations[index], pending.usual[index]) {
+                decay.learn(
+                    f64::from(before),
+                    deviation(actual, f64::from(usual), pending.unit),
+                    self.memory,
+                );
             }
         }
-        let inputs = bet.inputs.map(f64::from);
-        let unit = bet.unit.max(f64::MIN_POSITIVE);
-        let change = (actual - f64::from(bet.points[0])) / unit;
+        let inputs = pending.inputs.map(f64::from);
+        let unit = pending.unit.max(f64::MIN_POSITIVE);
+        let change = (actual - f64::from(pending.points[0])) / unit;
         self.regression.learn(&inputs, change.clamp(-INPUT_MAX, INPUT_MAX));
-        for index in (0..POINTS).filter(|&index| bet.is_awake[index]) {
-            let error = actual - f64::from(bet.points[index]);
-            self.widths[index].learn(error.abs(), &bet.width_inputs[index], memory, unit);
-            for entrant in [2 * index, 2 * index + 1] {
-                self.sketches[entrant].add(error / f64::from(bet.widths[entrant]), kept);
-                if self.is_turn_of(entrant) {
+        for index in (0..POINTS).filter(|&index| pending.is_awake[index]) {
+            let error = actual - f64::from(pending.points[index]);
+            self.widths[index].learn(error.abs(), &pending.width_inputs[index], memory, unit);
+            for member in [2 * index, 2 * index + 1] {
+                self.sketches[member].add(error / f64::from(pending.widths[member]), kept);
+                if self.is_turn_of(member) {
                     let stretches = &mut self.stretches;
-                    self.sketches[entrant].quantiles(&self.levels, |place, quantile| {
+                    self.sketches[member].quantiles(&self.levels, |place, quantile| {
                         #[expect(clippy::cast_possible_truncation, reason = "an error needs no more digits")]
                         let stretch = quantile as f32;
-                        stretches[place][entrant] = stretch;
+                        stretches[place][member] = stretch;
                     });
                 }
             }
         }
-        for (place, book) in self.books.iter_mut().enumerate() {
-            book.learn(bet, place, self.levels[place], actual, memory);
+        for (place, quantile_blend) in self.quantile_blends.iter_mut().enumerate() {
+            quantile_blend.learn(pending, place, self.levels[place], actual, memory);
         }
     }
 
     /// Quantiles of errors move slowly: once there are many errors, each is read again at every eighth step.
-    fn is_turn_of(&self, entrant: usize) -> bool {
-        self.scored < 256 || (self.scored + entrant as u64).is_multiple_of(8)
+    fn is_turn_of(&self, member: usize) -> bool {
+        self.scored < 256 || (self.scored + member as u64).is_multiple_of(8)
     }
 
     /// The forecasts of the models that are asked.
     #[expect(clippy::cast_possible_truncation, reason = "seven digits are more than a forecast has")]
-    fn bet(&self, outlook: &Outlook, is_asked: [bool; POINTS]) -> Bet {
+    fn pending(&self, outlook: &Outlook, is_asked: [bool; POINTS]) -> PendingForecast {
         let ceiling = PEAKS_MAX * outlook.history.peak();
         let deviations: [Option<f64>; 3] = std::array::from_fn(|index| outlook.deviation(index));
         let usual: [Option<f64>; 3] = std::array::from_fn(|index| outlook.usual_ahead(index, self.horizon));
@@ -175,7 +179,7 @@ impl Race {
         for (point, is_asked) in points.iter_mut().zip(is_asked) {
             *point = point.filter(|_| is_asked);
         }
-        let mut bet = Bet {
+        let mut pending = PendingForecast {
             points: points.map(|point| point.unwrap_or(0.0).clamp(0.0, ceiling) as f32),
             is_awake: points.map(|point| point.is_some()),
             awake: std::array::from_fn(|place| {
@@ -184,7 +188,7 @@ impl Race {
             widths: [1.0; PLACES],
             width_inputs: [[0.0; WIDTH_INPUTS]; POINTS],
             inputs: inputs.map(|input| input as f32),
-            unit: outlook.pace.mean,
+            unit: outlook.running.mean,
             deviations: deviations.map(|deviation| deviation.map(|deviation| deviation as f32)),
             usual: usual.map(|usual| usual.map(|usual| usual as f32)),
             quantiles: [[0.0; PLACES]; LEVELS_MAX],
@@ -193,29 +197,31 @@ impl Race {
             persisted: [0.0; LEVELS_MAX],
         };
         let surroundings = Surroundings::of(outlook, self.horizon);
-        for index in (0..POINTS).filter(|&index| bet.is_awake[index]) {
+        for index in (0..POINTS).filter(|&index| pending.is_awake[index]) {
             let width = &self.widths[index];
-            let inputs = width.inputs(&surroundings, f64::from(bet.points[index]));
-            [bet.widths[2 * index], bet.widths[2 * index + 1]] = width.widths(&inputs, &surroundings);
-            bet.width_inputs[index] = inputs.map(|input| input as f32);
+            let inputs = width.inputs(&surroundings, f64::from(pending.points[index]));
+            [pending.widths[2 * index], pending.widths[2 * index + 1]] = width.widths(&inputs, &surroundings);
+            pending.width_inputs[index] = inputs.map(|input| input as f32);
         }
-        self.set_quantiles(&mut bet, ceiling as f32);
-        bet
+        self.set_quantiles(&mut pending, ceiling as f32);
+        pending
     }
 
-    fn set_quantiles(&self, bet: &mut Bet, ceiling: f32) {
-        let points: Each =
-            std::array::from_fn(|place| bet.points.get(place / 2).copied().unwrap_or_default());
-        for (place, book) in self.books.iter().enumerate() {
+    fn set_quantiles(&self, pending: &mut PendingForecast, ceiling: f32) {
+        let points: PerMember =
+            std::array::from_fn(|place| pending.points.get(place / 2).copied().unwrap_or_default());
+        for (place, quantile_blend) in self.quantile_blends.iter().enumerate() {
             let stretches = &self.stretches[place];
-            bet.quantiles[place] = std::array::from_fn(|entrant| {
-                (points[entrant] + stretches[entrant] * bet.widths[entrant]).clamp(0.0, ceiling)
+            pending.quantiles[place] = std::array::from_fn(|member| {
+                (points[member] + stretches[member] * pending.widths[member]).clamp(0.0, ceiling)
             });
-            let [blend, width] = book.mixture.blend([&bet.quantiles[place], &bet.widths], &bet.awake);
-            bet.blends[place] = blend;
-            let persisted = bet.quantiles[place][0];
-            bet.calibrated[place] = book.blend.applied(blend, width).clamp(0.0, ceiling);
-            bet.persisted[place] = book.persistence.applied(persisted, bet.widths[0]).clamp(0.0, ceiling);
+            let [blend, width] =
+                quantile_blend.mixture.blend([&pending.quantiles[place], &pending.widths], &pending.awake);
+            pending.blends[place] = blend;
+            let persisted = pending.quantiles[place][0];
+            pending.calibrated[place] = quantile_blend.blend.applied(blend, width).clamp(0.0, ceiling);
+            pending.persisted[place] =
+                quantile_blend.persistence.applied(persisted, pending.widths[0]).clamp(0.0, ceiling);
         }
     }
 
@@ -227,7 +233,7 @@ impl Race {
         usual: &[Option<f64>; 3],
     ) -> [Option<f64>; 3] {
         std::array::from_fn(|index| {
-            Some(self.carries[index].anchored(deviations[index]?, usual[index]?, outlook.pace.mean))
+            Some(self.decays[index].anchored(deviations[index]?, usual[index]?, outlook.running.mean))
         })
     }
 
@@ -237,15 +243,15 @@ impl Race {
         inputs: &[f64; INPUTS],
         anchored: [Option<f64>; 3],
     ) -> [Option<f64>; POINTS] {
-        let trend = &outlook.pace.trend;
+        let trend = &outlook.running.trend;
         let trend = match self.horizon {
             Horizon::At(steps) => trend.ahead(steps),
             Horizon::PeakWithin(steps) => trend.ahead(steps).max(trend.level()),
         };
-        let regression = outlook.last() + self.regression.predict(inputs) * outlook.pace.mean;
+        let regression = outlook.last() + self.regression.predict(inputs) * outlook.running.mean;
         Model::POINTS.map(|model| match model {
             Model::Persistence | Model::Blend => Some(outlook.last()),
-            Model::Level => Some(outlook.pace.level.level()),
+            Model::Level => Some(outlook.running.level.level()),
             Model::Trend => Some(trend),
             Model::Season => anchored[0],
             Model::Day => anchored[1],
@@ -256,12 +262,12 @@ impl Race {
 
     /// The forecast as of the latest step; `None` before the first.
     pub(crate) fn forecast(&self) -> Option<Forecast> {
-        self.open.back().map(|bet| self.said(bet))
+        self.open.back().map(|pending| self.said(pending))
     }
 
     /// The forecast from `outlook`, whose latest step is only supposed.
     pub(crate) fn forecast_supposing(&self, outlook: &Outlook) -> Forecast {
-        self.said(&self.bet(outlook, self.heeded()))
+        self.said(&self.pending(outlook, self.heeded()))
     }
 
     /// The models with a weight in any quantile, and persistence, which is the forecast while the blend is not used.
@@ -269,8 +275,10 @@ impl Race {
     /// Without the others the blend is the same, except when all that have a weight are asleep, too: then it is the mean of fewer.
     fn heeded(&self) -> [bool; POINTS] {
         std::array::from_fn(|index| {
-            let is_heeded = |book: &Book| book.mixture.heeds(2 * index) || book.mixture.heeds(2 * index + 1);
-            index == 0 || self.books.iter().any(is_heeded)
+            let is_heeded = |quantile_blend: &QuantileBlend| {
+                quantile_blend.mixture.heeds(2 * index) || quantile_blend.mixture.heeds(2 * index + 1)
+            };
+            index == 0 || self.quantile_blends.iter().any(is_heeded)
         })
     }
 
@@ -278,25 +286,29 @@ impl Race {
     /// probability cannot be the lower one, so each is at least that of the level below (Chernozhukov, Fernández-Val and Galichon,
     /// "Quantile and probability curves without crossing", 2010, for why that costs nothing; raised and not sorted, since too much is the
     /// cheaper error).
-    fn said(&self, bet: &Bet) -> Forecast {
+    fn said(&self, pending: &PendingForecast) -> Forecast {
         let mut at_least = 0.0_f64;
-        let quantile = |(place, book): (usize, &Book)| {
-            let is_blend = self.is_believed(book);
+        let quantile = |(place, quantile_blend): (usize, &QuantileBlend)| {
+            let is_blend = self.is_believed(quantile_blend);
             let (load, uncalibrated, by) = if is_blend {
-                (bet.calibrated[place], bet.blends[place], Model::Blend)
+                (pending.calibrated[place], pending.blends[place], Model::Blend)
             } else {
-                (bet.persisted[place], bet.quantiles[place][0], Model::Persistence)
+                (pending.persisted[place], pending.quantiles[place][0], Model::Persistence)
             };
             let (load, uncalibrated) = (f64::from(load).max(at_least), f64::from(uncalibrated));
             at_least = load;
             Quantile { level: self.levels[place], load, uncalibrated, by }
         };
-        Forecast { horizon: self.horizon, quantiles: self.books.iter().enumerate().map(quantile).collect() }
+        Forecast {
+            horizon: self.horizon,
+            quantiles: self.quantile_blends.iter().enumerate().map(quantile).collect(),
+        }
     }
 
     /// Whether the blend is used: it has beaten the last value.
-    fn is_believed(&self, book: &Book) -> bool {
-        self.has_seen_enough() && book.blend.loss < (1.0 - ADVANTAGE_MIN) * book.persistence.loss
+    fn is_believed(&self, quantile_blend: &QuantileBlend) -> bool {
+        self.has_seen_enough()
+            && quantile_blend.blend.loss < (1.0 - ADVANTAGE_MIN) * quantile_blend.persistence.loss
     }
 
     fn has_seen_enough(&self) -> bool {
@@ -305,74 +317,88 @@ impl Race {
 
     /// How good each model has been.
     pub(crate) fn reports(&self) -> impl Iterator<Item = Report> {
-        self.books.iter().zip(&self.levels).map(|(book, &level)| self.report_of(book, level))
+        self.quantile_blends
+            .iter()
+            .zip(&self.levels)
+            .map(|(quantile_blend, &level)| self.report_of(quantile_blend, level))
     }
 
     /// How good the forecasts have been at `level`; `None` when that is not forecast.
-    pub(crate) fn merit(&self, level: f64) -> Option<Merit> {
+    pub(crate) fn summary(&self, level: f64) -> Option<ReportSummary> {
         let place = self.levels.iter().position(|it| *it == level)?;
-        let book = self.books.get(place)?;
-        let (loss, loss_of_last) = (book.blend.loss, book.persistence.loss);
-        Some(Merit { scored: self.scored, coverage: self.coverage(book), loss, loss_of_last })
+        let quantile_blend = self.quantile_blends.get(place)?;
+        let (loss, loss_of_last) = (quantile_blend.blend.loss, quantile_blend.persistence.loss);
+        Some(ReportSummary {
+            scored: self.scored,
+            coverage: self.coverage(quantile_blend),
+            loss,
+            loss_of_last,
+        })
     }
 
-    fn report_of(&self, book: &Book, level: f64) -> Report {
+    fn report_of(&self, quantile_blend: &QuantileBlend, level: f64) -> Report {
         Report {
             horizon: self.horizon,
             level,
             scored: self.scored,
-            coverage: self.coverage(book),
-            beats_persistence: self.is_believed(book),
-            standings: self.standings(book),
+            coverage: self.coverage(quantile_blend),
+            beats_persistence: self.is_believed(quantile_blend),
+            scores: self.scores(quantile_blend),
         }
     }
 
-    fn coverage(&self, book: &Book) -> f64 {
-        if self.is_believed(book) { book.blend.coverage } else { book.persistence.coverage }
+    fn coverage(&self, quantile_blend: &QuantileBlend) -> f64 {
+        if self.is_believed(quantile_blend) {
+            quantile_blend.blend.coverage
+        } else {
+            quantile_blend.persistence.coverage
+        }
     }
 
-    fn standings(&self, book: &Book) -> Vec<Standing> {
-        let is_awake = self.open.back().map_or([false; POINTS], |bet| bet.is_awake);
+    fn scores(&self, quantile_blend: &QuantileBlend) -> Vec<ModelScore> {
+        let is_awake = self.open.back().map_or([false; POINTS], |pending| pending.is_awake);
         let awake = Model::POINTS.into_iter().enumerate().filter(|&(index, _)| is_awake[index]);
-        let weights = book.mixture.weights();
-        let mut standings: Vec<Standing> = awake
-            .map(|(index, model)| Standing {
+        let weights = quantile_blend.mixture.weights();
+        let mut scores: Vec<ModelScore> = awake
+            .map(|(index, model)| ModelScore {
                 model,
                 loss: match model {
-                    Model::Persistence => book.persistence.loss,
+                    Model::Persistence => quantile_blend.persistence.loss,
                     // tidy: open match: only that one is calibrated by itself
-                    _ => f64::from(book.losses[2 * index].min(book.losses[2 * index + 1])),
+                    _ => {
+                        f64::from(quantile_blend.losses[2 * index].min(quantile_blend.losses[2 * index + 1]))
+                    }
                 },
                 weight: f64::from(weights[2 * index] + weights[2 * index + 1]),
             })
             .collect();
-        standings.push(Standing { model: Model::Blend, loss: book.blend.loss, weight: 1.0 });
-        standings.sort_by(|one, other| one.loss.total_cmp(&other.loss));
-        standings
+        scores.push(ModelScore { model: Model::Blend, loss: quantile_blend.blend.loss, weight: 1.0 });
+        scores.sort_by(|one, other| one.loss.total_cmp(&other.loss));
+        scores
     }
 }
 
 /// A forecast stays below so many times the highest load that is remembered: nothing is extrapolated wildly.
 const PEAKS_MAX: f64 = 2.0;
 
-impl Book {
+impl QuantileBlend {
     #[expect(clippy::cast_possible_truncation, reason = "seven digits are more than a score has")]
-    fn learn(&mut self, bet: &Bet, place: usize, level: f64, actual: f64, memory: f64) {
-        let quantiles = &bet.quantiles[place];
+    fn learn(&mut self, pending: &PendingForecast, place: usize, level: f64, actual: f64, memory: f64) {
+        let quantiles = &pending.quantiles[place];
         let outcome = Outcome {
-            blended: bet.blends[place],
+            blended: pending.blends[place],
             actual: actual as f32,
             level: level as f32,
             kept: (1.0 - 1.0 / memory) as f32,
         };
-        self.mixture.learn(quantiles, &bet.awake, outcome);
+        self.mixture.learn(quantiles, &pending.awake, outcome);
         let newest = (1.0 / memory) as f32;
-        for (entrant, loss) in self.losses.iter_mut().enumerate() {
-            let short = outcome.actual - quantiles[entrant];
+        for (member, loss) in self.losses.iter_mut().enumerate() {
+            let short = outcome.actual - quantiles[member];
             let lost = (outcome.level * short).max((outcome.level - 1.0) * short);
-            *loss += bet.awake[entrant] * newest * (lost - *loss);
+            *loss += pending.awake[member] * newest * (lost - *loss);
         }
-        self.blend.learn(actual, f64::from(bet.calibrated[place]), level, memory);
-        self.persistence.learn(actual, f64::from(bet.persisted[place]), level, memory);
+        self.blend.learn(actual, f64::from(pending.calibrated[place]), level, memory);
+        self.persistence.learn(actual, f64::from(pending.persisted[place]), level, memory);
     }
 }
