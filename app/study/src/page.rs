@@ -136,7 +136,7 @@ fn run(
                 b { (policy.name) } @if is_best { span.badge { "best" } } @if !policy.could_run { span.badge.dull { "cannot run" } }
                 span.about { (policy.about) }
             }
-            (curve::draw(&tried.outcome.trail, top, uncounted(findings)))
+            (curve::draw(&tried.outcome.timeline, top, uncounted(findings)))
             div.times { @for time in times(findings) { span { (time) } } }
             p.words { (words(policy, measure)) }
         }

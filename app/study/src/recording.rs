@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use fluid::ticks::{Mended, RowFault, Ticks};
+use fluid::ticks::{GridRepairs, RowFault, Ticks};
 use fluid::world::Arrivals;
 use jiff::Timestamp;
 use load::rows::Rows;
@@ -95,8 +95,8 @@ pub struct Extent {
     pub begin: Timestamp,
     /// Ticks that it makes.
     pub ticks: u64,
-    /// What had to be mended.
-    pub mended: Mended,
+    /// What had to be repaired.
+    pub repairs: GridRepairs,
 }
 
 impl Recording {
@@ -145,9 +145,9 @@ impl Recording {
             begin.get_or_insert(row.at);
             ticks.push(row.at.as_millisecond(), row.value * factor, &mut out)
         })?;
-        let mended = ticks.finish(&mut out);
+        let repairs = ticks.finish(&mut out);
         let begin = begin.ok_or_else(|| self.empty())?;
-        Ok(Extent { begin, ticks: count, mended })
+        Ok(Extent { begin, ticks: count, repairs })
     }
 
     fn each_row(&self, take: &mut dyn FnMut(Row) -> Result<(), RowFault>) -> Result<(), RecordingError> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fluid::ticks::Mended;
+use fluid::ticks::GridRepairs;
 use fluid::{Elasticity, Score};
 use serde::Serialize;
 
@@ -37,7 +37,7 @@ pub struct Summary {
     pub best: Option<String>,
     /// Why that one, as a sentence.
     pub verdict: String,
-    /// What had to be assumed or mended, each as a sentence.
+    /// What had to be assumed or repaired, each as a sentence.
     pub notes: Vec<String>,
 }
 
@@ -129,7 +129,7 @@ impl Summary {
                 notes,
                 findings.taught.iter().map(told).collect(),
                 too_late(findings),
-                mended(findings.extent.mended),
+                repairs(findings.extent.repairs),
             ]
             .concat(),
         }
@@ -254,19 +254,19 @@ fn too_late(findings: &Findings) -> Vec<String> {
     findings.too_late.iter().map(told).collect()
 }
 
-/// What had to be mended, each as a sentence.
-pub(crate) fn mended(mended: Mended) -> Vec<String> {
+/// What had to be repaired, each as a sentence.
+pub(crate) fn repairs(repairs: GridRepairs) -> Vec<String> {
     let mut notes = Vec::new();
-    if mended.gaps > 0 {
+    if repairs.gaps > 0 {
         notes.push(format!(
             "{} rows are missing from the trace, in {} gaps; straight lines stand in for them",
-            mended.filled, mended.gaps
+            repairs.filled, repairs.gaps
         ));
     }
-    if mended.merged > 0 {
+    if repairs.merged > 0 {
         notes.push(format!(
             "{} rows fell into the interval of the row before; each such interval has the mean of its rows",
-            mended.merged
+            repairs.merged
         ));
     }
     notes

@@ -26,7 +26,7 @@ use crate::candidate::{Candidate, Ground};
 use crate::declared::{PROMISING, declared, promising};
 use crate::recording::{Extent, Recording};
 use crate::study::{PROGRESS_EACH, Progress, Setting, StudyError, TICKS_SORTED_MAX, survey};
-use crate::summary::{Measure, mended, share};
+use crate::summary::{Measure, repairs, share};
 
 /// What is searched for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,7 +163,7 @@ impl Tuned {
                 hours / 24.0
             ));
         }
-        notes.extend(mended(self.extent.mended));
+        notes.extend(repairs(self.extent.repairs));
         notes
     }
 }

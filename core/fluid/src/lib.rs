@@ -38,12 +38,12 @@ mod run;
 pub mod world;
 
 mod score;
-pub mod trail;
+pub mod timeline;
 
 pub mod window;
 
 pub use fleet::{Fleet, Replica};
-pub use policy::{Past, Policy, Sight};
+pub use policy::{Policy, PolicyInput, TickResult};
 pub use run::{Outcome, Run};
 pub use score::{Elasticity, Score};
 pub use service::{Capacity, OutOfRange, Service, Share, capacity_for, quantile};

@@ -1,4 +1,4 @@
-//! What a policy is: told what a tick was like, it says how many replicas there shall be.
+//! What a policy is: given the result of a tick, it says how many replicas there shall be.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ const HOLD: Duration = Duration::from_secs(300);
 /// A rule for the number of replicas.
 ///
 /// It is asked once a tick, before the load of that tick is served, and sees the ticks before it. What it wants to
-/// remember it keeps itself. A closure `FnMut(&Sight) -> u32` is a policy.
+/// remember it keeps itself. A closure `FnMut(&PolicyInput) -> u32` is a policy.
 pub trait Policy {
     /// Ticks whose load it must be shown, the present one included; 0 for every policy that could run in earnest.
     fn foresight(&self) -> usize {
@@ -37,12 +37,12 @@ pub trait Policy {
     }
 
     /// Replicas that there shall be, starting ones included; held within the bounds of the service.
-    fn wanted(&mut self, sight: &Sight<'_>) -> u32;
+    fn wanted(&mut self, input: &PolicyInput<'_>) -> u32;
 }
 
-/// What a policy is shown.
+/// What a policy decides on.
 #[derive(Clone, Copy, Debug)]
-pub struct Sight<'a> {
+pub struct PolicyInput<'a> {
     /// The tick to decide on, counted from 0.
     pub tick: u64,
     /// When it begins.
@@ -54,15 +54,15 @@ pub struct Sight<'a> {
     /// Replicas wanted until now.
     pub wanted: u32,
     /// The tick before; `None` in the first.
-    pub last: Option<&'a Past>,
+    pub last: Option<&'a TickResult>,
     /// The load of this tick and of those after it, in requests a second, as far as [`Policy::foresight`] asks; fewer at the
     /// end of the trace. Empty for policies without foresight.
     pub ahead: &'a [f64],
 }
 
-/// What a tick was like.
+/// The result of a tick.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Past {
+pub struct TickResult {
     /// Requests that came, per second.
     pub load: f64,
     /// Requests that were served, per second.
@@ -75,9 +75,9 @@ pub struct Past {
     pub dropped: f64,
 }
 
-impl<F: FnMut(&Sight<'_>) -> u32> Policy for F {
-    fn wanted(&mut self, sight: &Sight<'_>) -> u32 {
-        self(sight)
+impl<F: FnMut(&PolicyInput<'_>) -> u32> Policy for F {
+    fn wanted(&mut self, input: &PolicyInput<'_>) -> u32 {
+        self(input)
     }
 }
 
@@ -90,7 +90,7 @@ impl Policy for Box<dyn Policy> {
         (**self).begin(demand)
     }
 
-    fn wanted(&mut self, sight: &Sight<'_>) -> u32 {
-        (**self).wanted(sight)
+    fn wanted(&mut self, input: &PolicyInput<'_>) -> u32 {
+        (**self).wanted(input)
     }
 }

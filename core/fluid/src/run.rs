@@ -6,10 +6,10 @@ use std::fmt;
 use model::time::{Now, Time, Wall};
 
 use crate::fleet::{Fleet, Replica};
-use crate::policy::{Past, Policy, Sight};
+use crate::policy::{Policy, PolicyInput, TickResult};
 use crate::score::{Counted, Score, Tally};
 use crate::service::Service;
-use crate::trail::Trail;
+use crate::timeline::Timeline;
 use crate::world::World;
 
 /// A policy at work on a service. Takes one load after the other and keeps none but those of the foresight.
@@ -24,14 +24,14 @@ pub struct Run {
     tick: u64,
     fleet: Fleet,
     wanted: u32,
-    last: Option<Past>,
+    last: Option<TickResult>,
     queue: f64,
     tally: Tally,
     /// The same without the warm-up; which of them counts is known at the end.
     tally_warm: Tally,
     /// Ticks at the beginning that are not counted at all.
     uncounted: u64,
-    trail: Trail,
+    timeline: Timeline,
 }
 
 /// What a run came to.
@@ -40,7 +40,7 @@ pub struct Outcome {
     /// How the policy did: without the first 24 h of a trace of more than 48 h, else over all of it.
     pub score: Score,
     /// How it went, coarse enough to be drawn.
-    pub trail: Trail,
+    pub timeline: Timeline,
 }
 
 impl fmt::Debug for Run {
@@ -70,7 +70,7 @@ impl Run {
             tally_warm: tally.clone(),
             tally,
             uncounted: 0,
-            trail: Trail::default(),
+            timeline: Timeline::default(),
         }
     }
 
@@ -97,7 +97,7 @@ impl Run {
         }
         let is_warm_up_left_out = self.uncounted == 0 && self.service.is_warm_up_left_out(self.tick);
         let counted = if is_warm_up_left_out { self.tally_warm } else { self.tally };
-        Outcome { score: counted.score(), trail: self.trail }
+        Outcome { score: counted.score(), timeline: self.timeline }
     }
 
     /// One tick: starts end, the policy decides, replicas come and go, the load is served.
@@ -135,7 +135,7 @@ impl Run {
         let at = self.service.tick.as_millis().saturating_mul(u128::from(self.tick));
         let at = self.begin.as_millis().saturating_add(u64::try_from(at).unwrap_or(u64::MAX));
         let ahead = if self.foresight > 0 { &*self.ahead.make_contiguous() } else { &[] };
-        let sight = Sight {
+        let input = PolicyInput {
             tick: self.tick,
             now: Now { time: Time::from_millis(at), wall: Wall::from_millis(at) },
             service: &self.service,
@@ -144,7 +144,7 @@ impl Run {
             last: self.last.as_ref(),
             ahead,
         };
-        self.service.within_bounds(self.policy.wanted(&sight))
+        self.service.within_bounds(self.policy.wanted(&input))
     }
 
     /// Starts what is missing and stops what is too many; returns how many were started.
@@ -164,7 +164,7 @@ impl Run {
         missing
     }
 
-    fn serve(&mut self, load: f64) -> Past {
+    fn serve(&mut self, load: f64) -> TickResult {
         let seconds = self.service.tick.as_secs_f64();
         let capacity = self.capacity();
         let work = load * seconds + self.queue;
@@ -179,7 +179,7 @@ impl Run {
         } else {
             0.0
         };
-        Past { load, served: served / seconds, utilization, queue: self.queue, dropped }
+        TickResult { load, served: served / seconds, utilization, queue: self.queue, dropped }
     }
 
     /// Requests a second that the ready replicas carry.
@@ -187,7 +187,7 @@ impl Run {
         self.fleet.speed() * self.service.capacity.rate()
     }
 
-    fn count(&mut self, past: Past, is_action: bool, started: u32) {
+    fn count(&mut self, past: TickResult, is_action: bool, started: u32) {
         let capacity = self.capacity();
         let counted = Counted {
             load: past.load,
@@ -209,6 +209,6 @@ impl Run {
         if self.uncounted == 0 && !self.service.is_in_warm_up(self.tick) {
             self.tally_warm.count(&counted);
         }
-        self.trail.add(&counted);
+        self.timeline.add(&counted);
     }
 }

@@ -28,13 +28,13 @@ pub struct Ticks {
     cells: Cells,
     first_at_ms: i64,
     /// The interval that the latest row fell into.
-    open: Option<Open>,
-    mended: Mended,
+    open: Option<OpenInterval>,
+    repairs: GridRepairs,
 }
 
 /// An interval that may still get rows.
 #[derive(Clone, Copy, Debug)]
-struct Open {
+struct OpenInterval {
     slot: u64,
     sum: f64,
     rows: u32,
@@ -42,7 +42,7 @@ struct Open {
 
 /// What had to be done to make a grid of the rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Mended {
+pub struct GridRepairs {
     /// Rows taken.
     pub rows: u64,
     /// Stretches without rows.
@@ -85,7 +85,7 @@ impl Ticks {
         } else {
             Cells::Held { interval_ms, tick_ms, sum: 0.0, covered_ms: 0, ticks: 0 }
         };
-        Self { interval_ms, cells, first_at_ms: 0, open: None, mended: Mended::default() }
+        Self { interval_ms, cells, first_at_ms: 0, open: None, repairs: GridRepairs::default() }
     }
 
     /// Takes the row of the interval that begins at `at_ms`, in milliseconds since 1970, with its mean load in requests a second. Says the
@@ -99,8 +99,8 @@ impl Ticks {
         }
         let Some(open) = self.open else {
             self.first_at_ms = at_ms;
-            self.open = Some(Open { slot: 0, sum: rate, rows: 1 });
-            self.mended.rows = 1;
+            self.open = Some(OpenInterval { slot: 0, sum: rate, rows: 1 });
+            self.repairs.rows = 1;
             return Ok(());
         };
         let since_first =
@@ -111,33 +111,33 @@ impl Ticks {
         if gap > GAP_MAX {
             return Err(RowFault::Gap { gap });
         }
-        self.mended.rows += 1;
+        self.repairs.rows += 1;
         if slot == open.slot {
-            self.mended.merged += 1;
-            self.open = Some(Open { sum: open.sum + rate, rows: open.rows + 1, ..open });
+            self.repairs.merged += 1;
+            self.open = Some(OpenInterval { sum: open.sum + rate, rows: open.rows + 1, ..open });
             return Ok(());
         }
         self.close(open, rate, missing, out);
-        self.open = Some(Open { slot, sum: rate, rows: 1 });
+        self.open = Some(OpenInterval { slot, sum: rate, rows: 1 });
         Ok(())
     }
 
-    /// Says the load of the ticks that are left, and what was mended.
-    pub fn finish(mut self, out: &mut impl FnMut(f64)) -> Mended {
+    /// Says the load of the ticks that are left, and what had to be repaired.
+    pub fn finish(mut self, out: &mut impl FnMut(f64)) -> GridRepairs {
         if let Some(open) = self.open.take() {
             self.cells.take(open.mean(), out);
         }
         self.cells.finish(out);
-        self.mended
+        self.repairs
     }
 
     /// Ends an interval and fills those without rows up to one that begins with `next`.
-    fn close(&mut self, open: Open, next: f64, missing: u64, out: &mut impl FnMut(f64)) {
+    fn close(&mut self, open: OpenInterval, next: f64, missing: u64, out: &mut impl FnMut(f64)) {
         let mean = open.mean();
         self.cells.take(mean, out);
         if missing > 0 {
-            self.mended.gaps += 1;
-            self.mended.filled += missing;
+            self.repairs.gaps += 1;
+            self.repairs.filled += missing;
         }
         for filled in 1..=missing {
             let part = filled as f64 / (missing + 1) as f64;
@@ -146,7 +146,7 @@ impl Ticks {
     }
 }
 
-impl Open {
+impl OpenInterval {
     fn mean(&self) -> f64 {
         self.sum / f64::from(self.rows)
     }

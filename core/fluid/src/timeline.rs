@@ -2,14 +2,14 @@
 
 use crate::score::Counted;
 
-/// Points of a trail at most; half as many at least, once there are enough ticks.
+/// Points of a timeline at most; half as many at least, once there are enough ticks.
 ///
 /// 2,048 is more than a picture has columns. At 80 bytes a point that is 160 KiB a run, whatever its length.
 pub const POINTS_MAX: usize = 2048;
 
 /// What a run was like, from its beginning on.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Trail {
+pub struct Timeline {
     points: Vec<Point>,
     /// Ticks of each point but the last.
     ticks_each: u64,
@@ -35,13 +35,13 @@ pub struct Point {
     billed: f64,
 }
 
-impl Default for Trail {
+impl Default for Timeline {
     fn default() -> Self {
         Self { points: Vec::new(), ticks_each: 1 }
     }
 }
 
-impl Trail {
+impl Timeline {
     /// The points, oldest first; at most [`POINTS_MAX`].
     pub fn points(&self) -> &[Point] {
         &self.points

@@ -42,14 +42,14 @@ pub(crate) fn run() -> anyhow::Result<Findings> {
     ));
     let settings = HpaSettings::default();
     let mut all: Vec<Scaled> = (0..AUTOSCALERS).map(Scaled::new).collect();
-    let mut sight = Sight::default();
+    let mut input = PolicyInput::default();
     let mut costs = Costs::new();
     let (mut changes, mut cpu) = (0_u64, Duration::ZERO);
     for round in 0..ROUNDS {
         let now = BEGIN + Duration::from_secs(round);
         let watch = Stopwatch::start();
         let changed =
-            all.iter_mut().map(|scaled| u64::from(scaled.decide(now, &mut sight, &settings))).sum::<u64>();
+            all.iter_mut().map(|scaled| u64::from(scaled.decide(now, &mut input, &settings))).sum::<u64>();
         let cost = watch.stop();
         if round >= ROUNDS - TAKEN {
             costs.add(cost);
@@ -80,7 +80,7 @@ struct Scaled {
 
 /// The inputs of an autoscaler: made right before it is asked, as the loop makes the scene from its picture.
 #[derive(Default)]
-struct Sight {
+struct PolicyInput {
     replicas: Replicas,
     samples: Vec<Result<Sample, Gap>>,
 }
@@ -91,7 +91,7 @@ impl Scaled {
     }
 
     /// Makes one decision and carries it out at once; returns whether it changed the size.
-    fn decide(&mut self, now: Time, sight: &mut Sight, settings: &HpaSettings) -> bool {
+    fn decide(&mut self, now: Time, input: &mut PolicyInput, settings: &HpaSettings) -> bool {
         // A triangle between a third of what ten replicas should carry and twice that.
         let at = (now.since(BEGIN).as_secs() + self.phase) % 1200;
         let load = 330 + at.min(1200 - at) * 1670 / 600;
@@ -103,13 +103,13 @@ impl Scaled {
             started: Some(Time::from_millis(0)),
             readiness,
         };
-        sight.replicas = std::iter::repeat_n(view, self.current as usize).collect();
-        sight.samples.clear();
+        input.replicas = std::iter::repeat_n(view, self.current as usize).collect();
+        input.samples.clear();
         let sample = Sample { value: each, at: now, window: Duration::from_secs(2) };
-        sight.samples.resize(self.current as usize, Ok(sample));
+        input.samples.resize(self.current as usize, Ok(sample));
         let queue = [Milli(i64::try_from(load * 10).expect("small"))];
         let of =
-            |requests| MetricReading::Each(Samples { by_replica: &sight.samples, strangers: 0, requests });
+            |requests| MetricReading::Each(Samples { by_replica: &input.samples, strangers: 0, requests });
         let readings = [
             of(Requests::Same(Milli(1000))),
             of(Requests::Same(Milli(1000))),
@@ -121,7 +121,7 @@ impl Scaled {
             aim: None,
             spec_replicas: self.current,
             status_replicas: self.current,
-            members: Members::Known(&sight.replicas),
+            members: Members::Known(&input.replicas),
         };
         let verdict = reconcile(now, &self.spec, &view, &readings, &mut self.memory, settings);
         confirm(now, &self.spec, &verdict, &mut self.memory);

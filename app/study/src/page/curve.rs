@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use fluid::trail::{Point, Trail};
+use fluid::timeline::{Point, Timeline};
 use maud::{Markup, html};
 
 use crate::study::Findings;
@@ -18,14 +18,14 @@ const STRIP: f64 = 8.0;
 /// The largest value that any picture of a comparison shows: all have the same scale.
 pub(super) fn top(findings: &Findings) -> f64 {
     let load =
-        findings.results.iter().flat_map(|tried| tried.outcome.trail.points()).map(|point| point.load_max);
+        findings.results.iter().flat_map(|tried| tried.outcome.timeline.points()).map(|point| point.load_max);
     // Policies that overshoot leave the picture rather than make the others flat.
     load.fold(0.0, f64::max).max(f64::MIN_POSITIVE) * 1.5
 }
 
 /// `uncounted` is how many ticks at the beginning do not count.
-pub(super) fn draw(trail: &Trail, top: f64, uncounted: u64) -> Markup {
-    let columns = columns(trail.points());
+pub(super) fn draw(timeline: &Timeline, top: f64, uncounted: u64) -> Markup {
+    let columns = columns(timeline.points());
     let width = columns.len().max(1);
     let size = format!("0 0 {width} {HEIGHT}");
     let floor = HEIGHT - STRIP;
@@ -47,7 +47,7 @@ pub(super) fn draw(trail: &Trail, top: f64, uncounted: u64) -> Markup {
         path
     };
     let load = format!("{}V{floor}H0Z", line(|column| column.load));
-    let ticks: u64 = trail.points().iter().map(|point| point.ticks).sum();
+    let ticks: u64 = timeline.points().iter().map(|point| point.ticks).sum();
     let veiled = uncounted as f64 / ticks.max(1) as f64 * width as f64;
     html! {
         svg.curve viewBox=(size) preserveAspectRatio="none" role="img" aria-label="load and capacity over time" {

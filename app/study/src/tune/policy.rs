@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use fluid::policy::declaration::{Declaration, LoadFeatures};
-use fluid::{Policy, Sight};
+use fluid::{Policy, PolicyInput};
 use model::resource::{Count, Factor, LEARNED_VERSION, Leaning, LearnedPrice, Resource, ScalePolicy, Slo};
 
 /// Numbers that are searched for: the weights of rises and forecasts, and what the price leans on each sign.
@@ -25,9 +25,9 @@ pub(crate) struct Watching {
 }
 
 impl Policy for Watching {
-    fn wanted(&mut self, sight: &Sight<'_>) -> u32 {
-        let wanted = self.policy.wanted(sight);
-        if let Some(features) = self.policy.features(sight.service) {
+    fn wanted(&mut self, input: &PolicyInput<'_>) -> u32 {
+        let wanted = self.policy.wanted(input);
+        if let Some(features) = self.policy.features(input.service) {
             self.seen.borrow_mut().take(features);
         }
         wanted

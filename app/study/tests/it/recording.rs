@@ -90,7 +90,7 @@ fn one_row_is_enough_when_it_is_said_what_it_stands_for() {
 fn a_hole_is_bridged_and_counted() {
     let (_folder, path) = file("0,60\n60,60\n120,60\n300,240\n360,240\n");
     let (loads, extent) = read(&recording(&path)).unwrap();
-    assert_eq!((extent.mended.gaps, extent.mended.filled), (1, 2));
+    assert_eq!((extent.repairs.gaps, extent.repairs.filled), (1, 2));
     assert_eq!(
         loads.chunks(4).map(|minute| minute[0]).collect::<Vec<_>>(),
         [1.0, 1.0, 1.0, 2.0, 3.0, 4.0, 4.0]

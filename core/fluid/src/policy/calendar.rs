@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::{Policy, Sight};
+use super::{Policy, PolicyInput};
 use crate::service::Service;
 use crate::window::WindowMax;
 
@@ -85,12 +85,12 @@ impl Policy for Calendar {
         self.first.foresight()
     }
 
-    fn wanted(&mut self, sight: &Sight<'_>) -> u32 {
-        if let Some(past) = sight.last {
-            self.learn(sight.tick, sight.service.demand(past.load));
+    fn wanted(&mut self, input: &PolicyInput<'_>) -> u32 {
+        if let Some(past) = input.last {
+            self.learn(input.tick, input.service.demand(past.load));
         }
-        let first = self.first.wanted(sight);
-        match self.before(sight.tick) {
+        let first = self.first.wanted(input);
+        match self.before(input.tick) {
             Some(before) if self.is_floor => before.max(first),
             Some(before) => before,
             None => first,

@@ -2,7 +2,7 @@
 
 use model::resource::Bounds;
 
-use super::{Policy, Sight};
+use super::{Policy, PolicyInput};
 use crate::service::Service;
 
 /// Always so many replicas.
@@ -14,7 +14,7 @@ impl Policy for Constant {
         self.0
     }
 
-    fn wanted(&mut self, _: &Sight<'_>) -> u32 {
+    fn wanted(&mut self, _: &PolicyInput<'_>) -> u32 {
         self.0
     }
 }

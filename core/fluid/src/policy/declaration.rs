@@ -12,7 +12,7 @@ use plan::simulated::{Demand, SimulatedService, SimulatedState};
 
 pub use super::meters::Meter;
 use super::meters::{Meters, views};
-use super::{Policy, Sight};
+use super::{Policy, PolicyInput};
 use crate::service::Service;
 
 /// The policy of a declared service: its bounds, schedules, mode and autoscaler.
@@ -52,15 +52,15 @@ impl Declaration {
         self.simulated.features(carried(service))
     }
 
-    fn views(&mut self, sight: &Sight<'_>) -> Replicas {
-        let changes = sight.fleet.changes();
+    fn views(&mut self, input: &PolicyInput<'_>) -> Replicas {
+        let changes = input.fleet.changes();
         match &self.seen {
             Some((then, seen)) if *then == changes => {
-                debug_assert_eq!(*seen, views(sight), "they change with the fleet only");
+                debug_assert_eq!(*seen, views(input), "they change with the fleet only");
                 seen.clone()
             }
             Some(_) | None => {
-                let views = views(sight);
+                let views = views(input);
                 self.seen = Some((changes, views.clone()));
                 views
             }
@@ -79,17 +79,17 @@ fn carried(service: &Service) -> MilliRps {
 }
 
 impl Policy for Declaration {
-    fn wanted(&mut self, sight: &Sight<'_>) -> u32 {
-        let Some(past) = sight.last else { return sight.wanted };
+    fn wanted(&mut self, input: &PolicyInput<'_>) -> u32 {
+        let Some(past) = input.last else { return input.wanted };
         let state = SimulatedState {
-            desired: Some(sight.wanted),
-            count: sight.fleet.total(),
-            replicas: self.views(sight),
-            measured: self.meters.take(sight, past),
-            carries: Some(carried(sight.service)),
-            demand: Some(Demand { rate: past.load, over: sight.service.tick }),
-            start_up: Some(sight.service.start_up),
+            desired: Some(input.wanted),
+            count: input.fleet.total(),
+            replicas: self.views(input),
+            measured: self.meters.take(input, past),
+            carries: Some(carried(input.service)),
+            demand: Some(Demand { rate: past.load, over: input.service.tick }),
+            start_up: Some(input.service.start_up),
         };
-        self.simulated.decide(sight.now, state)
+        self.simulated.decide(input.now, state)
     }
 }

@@ -8,7 +8,7 @@ use model::time::Time;
 use plan::scale::reading::{Gap, Phase, Readiness, ReplicaView, Replicas, Sample, Unavailable};
 use plan::simulated::{MeasuredMetric, to_carry};
 
-use super::{Past, Sight};
+use super::{PolicyInput, TickResult};
 use crate::fleet::Replica;
 
 /// One usual replica at full use, in the unit of [`Meter::ArrivedInCapacities`]: so fine that no target is rounded by more than a millionth.
@@ -54,17 +54,17 @@ impl Meters {
     }
 
     /// What was measured of each metric in the tick before.
-    pub(crate) fn take(&self, sight: &Sight<'_>, past: &Past) -> Vec<MeasuredMetric> {
-        let sample = |value| Ok(Sample { value, at: sight.now.time, window: self.window });
+    pub(crate) fn take(&self, input: &PolicyInput<'_>, past: &TickResult) -> Vec<MeasuredMetric> {
+        let sample = |value| Ok(Sample { value, at: input.now.time, window: self.window });
         // The ready ones come first.
         let each = |of_ready, of_starting| {
-            let (ready, total) = (sight.fleet.ready() as usize, sight.fleet.total() as usize);
+            let (ready, total) = (input.fleet.ready() as usize, input.fleet.total() as usize);
             let mut samples = Vec::with_capacity(total);
             samples.extend((0..ready).map(|_| of_ready));
             samples.extend((ready..total).map(|_| of_starting));
             MeasuredMetric::Each(samples)
         };
-        let capacity = sight.service.capacity.rate();
+        let capacity = input.service.capacity.rate();
         let taken = |meter: &Meter| match meter {
             Meter::Cpu => {
                 let used = used_of(self.request.unwrap_or_default(), past.utilization);
@@ -73,7 +73,7 @@ impl Meters {
             }
             Meter::Served => each(sample(milli(past.utilization * capacity)), Err(Gap::Absent)),
             Meter::Asked(promise) => {
-                let part = asked(past, *promise) / f64::from(sight.fleet.ready().max(1));
+                let part = asked(past, *promise) / f64::from(input.fleet.ready().max(1));
                 each(sample(milli(part)), Err(Gap::Absent))
             }
             Meter::Arrived => MeasuredMetric::Whole(vec![milli(past.load)]),
@@ -98,14 +98,14 @@ impl Meter {
 }
 
 /// The replicas, those that serve and those that start: the same at each tick until [`Fleet::changes`](crate::fleet::Fleet::changes).
-pub(crate) fn views(sight: &Sight<'_>) -> Replicas {
-    let tick_ms = u64::try_from(sight.service.tick.as_millis()).unwrap_or(u64::MAX);
-    let now_ms = sight.now.time.as_millis();
+pub(crate) fn views(input: &PolicyInput<'_>) -> Replicas {
+    let tick_ms = u64::try_from(input.service.tick.as_millis()).unwrap_or(u64::MAX);
+    let now_ms = input.now.time.as_millis();
     let at = |tick: u64| {
-        let ago_ms = tick_ms.saturating_mul(sight.tick.saturating_sub(tick));
+        let ago_ms = tick_ms.saturating_mul(input.tick.saturating_sub(tick));
         Time::from_millis(now_ms.saturating_sub(ago_ms))
     };
-    sight.fleet.replicas().map(|replica| view(replica, sight.tick, at)).collect()
+    input.fleet.replicas().map(|replica| view(replica, input.tick, at)).collect()
 }
 
 fn view(replica: &Replica, tick: u64, at: impl Fn(u64) -> Time) -> ReplicaView {
@@ -120,7 +120,7 @@ fn view(replica: &Replica, tick: u64, at: impl Fn(u64) -> Time) -> ReplicaView {
 }
 
 /// Requests a second that are asked of all replicas, as production reckons them: only whole requests wait.
-fn asked(past: &Past, promise: LatencySlo) -> f64 {
+fn asked(past: &TickResult, promise: LatencySlo) -> f64 {
     let rate = MilliRps((past.load * 1000.0).round() as u64);
     to_carry(rate, past.queue as u64, promise).per_second()
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Policy, Sight};
+use super::{Policy, PolicyInput};
 use crate::service::{Service, Share};
 use crate::window::WindowMax;
 
@@ -42,9 +42,9 @@ impl Policy for Oracle {
         self.foresight
     }
 
-    fn wanted(&mut self, sight: &Sight<'_>) -> u32 {
-        let demand = |load: &f64| sight.service.replicas_for(*load, self.used);
-        let coming = sight.ahead.iter().map(demand).max().unwrap_or(sight.wanted);
-        self.hold.largest_with(sight.tick, coming)
+    fn wanted(&mut self, input: &PolicyInput<'_>) -> u32 {
+        let demand = |load: &f64| input.service.replicas_for(*load, self.used);
+        let coming = input.ahead.iter().map(demand).max().unwrap_or(input.wanted);
+        self.hold.largest_with(input.tick, coming)
     }
 }

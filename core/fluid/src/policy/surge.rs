@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::{Policy, Sight};
+use super::{Policy, PolicyInput};
 use crate::service::{Service, Share, quantile};
 use crate::window::WindowMax;
 
@@ -88,10 +88,10 @@ fn share(part: f64) -> Share {
 }
 
 impl Policy for Surge {
-    fn wanted(&mut self, sight: &Sight<'_>) -> u32 {
-        let Some(past) = sight.last else { return sight.wanted };
-        self.learn(sight.tick, past.load);
-        let wanted = sight.service.replicas_for(past.load + self.reserve, self.used);
-        self.hold.largest_with(sight.tick, wanted)
+    fn wanted(&mut self, input: &PolicyInput<'_>) -> u32 {
+        let Some(past) = input.last else { return input.wanted };
+        self.learn(input.tick, past.load);
+        let wanted = input.service.replicas_for(past.load + self.reserve, self.used);
+        self.hold.largest_with(input.tick, wanted)
     }
 }

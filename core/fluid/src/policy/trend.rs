@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Policy, Sight};
+use super::{Policy, PolicyInput};
 use crate::service::Service;
 use crate::window::WindowMax;
 
@@ -54,10 +54,10 @@ impl Trend {
 }
 
 impl Policy for Trend {
-    fn wanted(&mut self, sight: &Sight<'_>) -> u32 {
-        let Some(past) = sight.last else { return sight.wanted };
+    fn wanted(&mut self, input: &PolicyInput<'_>) -> u32 {
+        let Some(past) = input.last else { return input.wanted };
         self.learn(past.load);
         let trend = self.line.map_or(0.0, |(level, slope)| level + AHEAD * slope);
-        self.hold.largest_with(sight.tick, sight.service.demand(trend.max(past.load)))
+        self.hold.largest_with(input.tick, input.service.demand(trend.max(past.load)))
     }
 }

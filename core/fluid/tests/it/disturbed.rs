@@ -5,7 +5,7 @@ use std::time::Duration;
 use fluid::policy::constant::Constant;
 use fluid::policy::hpa;
 use fluid::world::{Arrivals, Disturbance, Loss, Lost, Noise, World};
-use fluid::{Outcome, Policy, Run, Service, Share, Sight};
+use fluid::{Outcome, Policy, PolicyInput, Run, Service, Share};
 use model::time::Wall;
 
 use crate::policies::service;
@@ -47,7 +47,7 @@ fn lost_replicas_are_replaced_and_missed_until_the_new_ones_are_ready() {
     ];
     let (numbers, kept) = watched();
     let disturbance = Disturbance { losses, ..Disturbance::default() };
-    disturbed(&service(10.0), move |sight: &Sight<'_>| kept(sight, 10), disturbance, 0);
+    disturbed(&service(10.0), move |input: &PolicyInput<'_>| kept(input, 10), disturbance, 0);
     let numbers = numbers.borrow();
     assert_eq!(numbers[9..16], [10, 5, 5, 5, 5, 10, 10]);
     assert_eq!(numbers[99..105], [10, 0, 0, 0, 0, 10]);
@@ -58,7 +58,7 @@ fn a_start_that_fails_is_made_again() {
     let disturbance = Disturbance { failed_starts: Some(Share::WHOLE), ..Disturbance::default() };
     let (numbers, kept) = watched();
     // It begins with five, which are there; five more never come.
-    let outcome = disturbed(&service(10.0), move |sight: &Sight<'_>| kept(sight, 10), disturbance, 0);
+    let outcome = disturbed(&service(10.0), move |input: &PolicyInput<'_>| kept(input, 10), disturbance, 0);
     assert!(numbers.borrow().iter().all(|ready| *ready == 5));
     assert_eq!(outcome.score.starts, 5 * 500, "five each four ticks");
 }
@@ -71,7 +71,7 @@ fn starts_take_as_long_as_some_were_seen_to_take_and_a_warm_up_after_it() {
     let losses = (1..=50).map(|round| Loss { after: TICK * (20 * round), lost: Lost::Count(1) }).collect();
     let disturbance = Disturbance { losses, ..disturbance };
     let (numbers, kept) = watched();
-    disturbed(&service(10.0), move |sight: &Sight<'_>| kept(sight, 5), disturbance, 3);
+    disturbed(&service(10.0), move |input: &PolicyInput<'_>| kept(input, 5), disturbance, 3);
     let numbers = numbers.borrow();
     let mut missed = [0; 10];
     for round in 1..=50 {
@@ -100,7 +100,7 @@ fn slow_starts_and_unequal_replicas_are_around_what_is_declared() {
     let mut speeds = Vec::new();
     for seed in 0..400 {
         let outcome = disturbed(&service, Constant(5), spread.clone(), seed);
-        speeds.push(outcome.trail.points()[0].capacity() / 50.0);
+        speeds.push(outcome.timeline.points()[0].capacity() / 50.0);
     }
     let mean = speeds.iter().sum::<f64>() / speeds.len() as f64;
     assert!((mean - 1.0).abs() < 0.03, "{mean}");
@@ -134,11 +134,11 @@ fn noise_keeps_the_mean_and_has_the_variance_that_it_says() {
 type Numbers = std::rc::Rc<std::cell::RefCell<Vec<u32>>>;
 
 /// A policy's body that writes down how many are ready after what has struck them, one tick late, and wants a number.
-fn watched() -> (Numbers, impl Fn(&Sight<'_>, u32) -> u32) {
+fn watched() -> (Numbers, impl Fn(&PolicyInput<'_>, u32) -> u32) {
     let numbers = Numbers::default();
     let kept = std::rc::Rc::clone(&numbers);
-    let keep = move |sight: &Sight<'_>, wanted: u32| {
-        kept.borrow_mut().push(sight.fleet.ready());
+    let keep = move |input: &PolicyInput<'_>, wanted: u32| {
+        kept.borrow_mut().push(input.fleet.ready());
         wanted
     };
     (numbers, keep)

@@ -2,7 +2,7 @@
 
 use fluid::policy::hpa;
 use fluid::world::World;
-use fluid::{Run, Sight};
+use fluid::{PolicyInput, Run};
 use model::time::Wall;
 
 use crate::policies::{service, upon};
@@ -14,7 +14,7 @@ fn theta_tau_and_upsilon_are_those_of_the_formulas() {
     service.start_up = std::time::Duration::ZERO;
     let supply = [2, 2, 4, 4, 1];
     let loads = [14.0, 28.0, 28.0, 14.0, 7.0];
-    let score = upon(&service, move |sight: &Sight<'_>| supply[sight.tick as usize], &loads).score;
+    let score = upon(&service, move |input: &PolicyInput<'_>| supply[input.tick as usize], &loads).score;
     let e = score.elasticity();
     let close = |a: f64, b: f64| (a - b).abs() < 1e-9;
     assert!(close(e.theta_u, 100.0 / 5.0 * (2.0 / 4.0)), "{e:?}");
@@ -26,7 +26,7 @@ fn theta_tau_and_upsilon_are_those_of_the_formulas() {
     assert_eq!((score.replica_ticks, score.starts, score.actions), (13, 2, 2));
     assert!(close(score.replica_hours(), 13.0 * 15.0 / 3600.0));
 
-    let still = upon(&service, |_: &Sight<'_>| 3, &loads).score.elasticity();
+    let still = upon(&service, |_: &PolicyInput<'_>| 3, &loads).score.elasticity();
     let ratios = (still.theta_u / e.theta_u)
         * (still.theta_o / e.theta_o)
         * (still.tau_u / e.tau_u)
@@ -37,7 +37,7 @@ fn theta_tau_and_upsilon_are_those_of_the_formulas() {
 
 #[test]
 fn the_error_budget_is_what_the_promise_leaves() {
-    let score = upon(&service(10.0), |_: &Sight<'_>| 1, &[5.0, 5.0, 5.0, 25.0]).score;
+    let score = upon(&service(10.0), |_: &PolicyInput<'_>| 1, &[5.0, 5.0, 5.0, 25.0]).score;
     assert_eq!(score.violated_requests_percent(), 62.5);
     assert!((score.budget_used(0.9).unwrap() - 6.25).abs() < 1e-9);
     assert_eq!(score.budget_used(1.0), None);

@@ -57,8 +57,8 @@ fn wanted(service: &Service, mut policy: impl Policy + 'static, loads: &[f64]) -
     let kept = std::rc::Rc::clone(&numbers);
     upon(
         service,
-        move |sight: &fluid::Sight<'_>| {
-            let wanted = policy.wanted(sight);
+        move |input: &fluid::PolicyInput<'_>| {
+            let wanted = policy.wanted(input);
             kept.borrow_mut().push(wanted);
             wanted
         },
@@ -158,7 +158,7 @@ fn the_policies_of_others_are_there_for_every_target_and_tick() {
 #[test]
 fn the_oracle_starts_a_replica_just_so_early_that_it_is_ready() {
     let service = service(10.0);
-    let numbers = wanted(&service, |_: &fluid::Sight<'_>| 0, &block());
+    let numbers = wanted(&service, |_: &fluid::PolicyInput<'_>| 0, &block());
     assert_eq!(numbers.len(), block().len());
     let outcome = upon(&service, Oracle::exact(&service), &block());
     let elasticity = outcome.score.elasticity();

@@ -2,25 +2,25 @@
 
 use fluid::policy::constant::Constant;
 use fluid::world::World;
-use fluid::{Outcome, Past, Policy, Run, Service, Sight};
+use fluid::{Outcome, Policy, PolicyInput, Run, Service, TickResult};
 use model::time::Wall;
 
 use crate::policies::{service, upon};
 
 /// What a policy was shown.
-type Seen = std::rc::Rc<std::cell::RefCell<Vec<(u32, u32, Option<Past>)>>>;
+type Seen = std::rc::Rc<std::cell::RefCell<Vec<(u32, u32, Option<TickResult>)>>>;
 
 fn watched(
     service: &Service,
     loads: &[f64],
     wanted: &'static [u32],
-) -> (Outcome, Vec<(u32, u32, Option<Past>)>) {
+) -> (Outcome, Vec<(u32, u32, Option<TickResult>)>) {
     let seen = Seen::default();
     let seeing = std::rc::Rc::clone(&seen);
-    let policy = move |sight: &Sight<'_>| {
-        assert!(sight.ahead.is_empty(), "a policy without foresight is shown nothing of what comes");
-        seeing.borrow_mut().push((sight.fleet.ready(), sight.fleet.total(), sight.last.copied()));
-        wanted[sight.tick as usize]
+    let policy = move |input: &PolicyInput<'_>| {
+        assert!(input.ahead.is_empty(), "a policy without foresight is shown nothing of what comes");
+        seeing.borrow_mut().push((input.fleet.ready(), input.fleet.total(), input.last.copied()));
+        wanted[input.tick as usize]
     };
     let outcome = upon(service, policy, loads);
     let seen = seen.borrow().clone();
@@ -106,19 +106,19 @@ fn a_run_of_nothing_has_a_score_of_nothing() {
     let run = Run::new(&service(10.0), Constant(1), World::calm(), Wall::default());
     let outcome = run.finish();
     assert_eq!((outcome.score.ticks, outcome.score.violated_requests_percent()), (0, 0.0));
-    assert!(outcome.trail.points().is_empty());
+    assert!(outcome.timeline.points().is_empty());
 }
 
 #[test]
 fn a_trail_of_any_length_is_bounded_and_forgets_no_tick() {
     let outcome = upon(&service(10.0), Constant(1), &vec![5.0; 10_000]);
-    let trail = outcome.trail;
+    let timeline = outcome.timeline;
     assert!(
-        trail.points().len() <= fluid::trail::POINTS_MAX
-            && trail.points().len() > fluid::trail::POINTS_MAX / 2
+        timeline.points().len() <= fluid::timeline::POINTS_MAX
+            && timeline.points().len() > fluid::timeline::POINTS_MAX / 2
     );
-    assert_eq!(trail.points().iter().map(|point| point.ticks).sum::<u64>(), 10_000);
-    assert!(trail.points().iter().all(|point| point.load() == 5.0 && point.ready() == 1.0));
+    assert_eq!(timeline.points().iter().map(|point| point.ticks).sum::<u64>(), 10_000);
+    assert!(timeline.points().iter().all(|point| point.load() == 5.0 && point.ready() == 1.0));
 }
 
 /// A policy may be boxed and still is one.

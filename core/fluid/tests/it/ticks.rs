@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-use fluid::ticks::{GAP_MAX, LOAD_MAX, Mended, RowFault, Ticks};
+use fluid::ticks::{GAP_MAX, GridRepairs, LOAD_MAX, RowFault, Ticks};
 use proptest::prelude::*;
 
 /// The ticks of 15 s that rows make, given as `(second, rate)`.
-fn ticks(interval_s: u64, rows: &[(i64, f64)]) -> (Vec<f64>, Mended) {
+fn ticks(interval_s: u64, rows: &[(i64, f64)]) -> (Vec<f64>, GridRepairs) {
     let mut ticks = Ticks::new(Duration::from_secs(interval_s), Duration::from_secs(15));
     let mut loads = Vec::new();
     for (second, rate) in rows {
         ticks.push(second * 1000, *rate, &mut |load| loads.push(load)).expect("the rows are in order");
     }
-    let mended = ticks.finish(&mut |load| loads.push(load));
-    (loads, mended)
+    let repairs = ticks.finish(&mut |load| loads.push(load));
+    (loads, repairs)
 }
 
 #[test]
@@ -53,18 +53,18 @@ fn one_row_is_a_load_for_its_interval() {
 
 #[test]
 fn missing_rows_lie_on_a_straight_line_and_are_counted() {
-    let (loads, mended) = ticks(60, &[(0, 1.0), (240, 5.0), (300, 5.0), (420, 5.0)]);
+    let (loads, repairs) = ticks(60, &[(0, 1.0), (240, 5.0), (300, 5.0), (420, 5.0)]);
     let minutes: Vec<f64> = loads.chunks(4).map(|minute| minute[0]).collect();
     assert_eq!(minutes, [1.0, 2.0, 3.0, 4.0, 5.0, 5.0, 5.0, 5.0]);
-    assert_eq!(mended, Mended { rows: 4, gaps: 2, filled: 4, merged: 0 });
+    assert_eq!(repairs, GridRepairs { rows: 4, gaps: 2, filled: 4, merged: 0 });
 }
 
 #[test]
 fn rows_that_are_not_quite_on_the_grid_are_put_on_it() {
-    let (loads, mended) = ticks(60, &[(0, 1.0), (61, 2.0), (119, 3.0), (121, 5.0), (180, 1.0)]);
+    let (loads, repairs) = ticks(60, &[(0, 1.0), (61, 2.0), (119, 3.0), (121, 5.0), (180, 1.0)]);
     let minutes: Vec<f64> = loads.chunks(4).map(|minute| minute[0]).collect();
     assert_eq!(minutes, [1.0, 2.0, 4.0, 1.0]);
-    assert_eq!((mended.gaps, mended.merged), (0, 1));
+    assert_eq!((repairs.gaps, repairs.merged), (0, 1));
 }
 
 #[test]
@@ -92,10 +92,10 @@ proptest! {
         interval in prop::sample::select(vec![5_u64, 15, 30, 60]),
     ) {
         let rows: Vec<_> = rates.iter().enumerate().map(|(n, rate)| (n as i64 * interval as i64, *rate)).collect();
-        let (loads, mended) = ticks(interval, &rows);
+        let (loads, repairs) = ticks(interval, &rows);
         let whole = rates.len() as u64 * interval / 15;
         prop_assert_eq!(loads.len() as u64, whole.max(1));
-        prop_assert_eq!(mended.rows, rates.len() as u64);
+        prop_assert_eq!(repairs.rows, rates.len() as u64);
         if whole * 15 == rates.len() as u64 * interval {
             let sum: f64 = rates.iter().map(|rate| rate * interval as f64).sum();
             let served: f64 = loads.iter().map(|load| load * 15.0).sum();

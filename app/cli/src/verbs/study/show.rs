@@ -109,7 +109,7 @@ pub(super) fn plot(findings: &Findings, summary: &Summary) -> String {
     let hours = findings.service.tick.as_secs_f64() / 3600.0;
     let mut at = 0;
     let (mut load, mut capacity) = (Vec::new(), Vec::new());
-    for point in tried.outcome.trail.points() {
+    for point in tried.outcome.timeline.points() {
         let hour = at as f64 * hours;
         load.push((hour, point.load_max));
         capacity.push((hour, point.capacity()));
