@@ -5,10 +5,10 @@
 //! Nothing is started, no server is needed, and the same script with the same seed has the same end on every machine.
 
 mod script;
-pub use script::{Asked, Deed, Mishap, Part, SPAN_MAX, Script, ScriptError};
+pub use script::{FaultKind, Part, SPAN_MAX, ScheduledFault, Script, ScriptError, ServiceLoad};
 
 mod stage;
 pub use stage::rehearse;
 
 mod report;
-pub use report::{Course, EVENTS_MAX, Rehearsal, Requests, SAMPLES_MAX, Sample, Told};
+pub use report::{EVENTS_MAX, LoopEvent, Rehearsal, Requests, SAMPLES_MAX, Sample, ServiceReport};

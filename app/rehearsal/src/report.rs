@@ -10,7 +10,7 @@ pub const SAMPLES_MAX: u32 = 2_000;
 /// Events that are kept at most, the first ones; as many as a running Homeostat keeps.
 pub const EVENTS_MAX: usize = 10_000;
 
-/// What came of it.
+/// The result of a rehearsal.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Rehearsal {
@@ -21,20 +21,20 @@ pub struct Rehearsal {
     /// Steps that the loop has taken.
     pub steps: u64,
     /// The services, by name.
-    pub services: Vec<Course>,
-    /// What the loop said, oldest first.
-    pub events: Vec<Told>,
+    pub services: Vec<ServiceReport>,
+    /// The events of the loop, oldest first.
+    pub events: Vec<LoopEvent>,
     /// Events beyond [`EVENTS_MAX`].
     pub events_left_out: u64,
 }
 
-/// What became of one service.
+/// The report on one service.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Course {
+pub struct ServiceReport {
     /// Its name.
     pub name: String,
-    /// What became of its requests.
+    /// The outcome of its requests.
     pub requests: Requests,
     /// Replicas that ran, times how long, in seconds.
     pub replica_seconds: f64,
@@ -50,11 +50,11 @@ pub struct Course {
     pub failures: u32,
     /// Most requests that waited for its replicas or were being answered, all together.
     pub in_flight_max: u64,
-    /// Its course, in equal steps.
+    /// Its state over time, in equal steps.
     pub samples: Vec<Sample>,
 }
 
-/// What became of requests.
+/// The outcome of requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Requests {
@@ -84,10 +84,10 @@ pub struct Sample {
     pub ready: u32,
 }
 
-/// One thing that the loop said.
+/// An event of the loop.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Told {
+pub struct LoopEvent {
     /// Since requests began to come: hours, minutes, seconds, thousandths; negative before.
     pub at: String,
     /// Of which service.

@@ -16,15 +16,15 @@ use thiserror::Error;
 pub struct Script {
     /// The services, each with its program and its load.
     pub parts: Vec<Part>,
-    /// What sources of metrics tell of the world outside; each course begins when the world does, before any request comes.
+    /// What sources of metrics tell of the world outside; each begins when the world does, before any request comes.
     pub gauges: Vec<Gauge>,
     /// How long; at most [`SPAN_MAX`].
     pub span: Duration,
     /// What the wall clock shows at the beginning: schedules hold by it.
     pub begin: Wall,
-    /// What goes wrong at a time that is known.
-    pub mishaps: Vec<Mishap>,
-    /// What goes wrong by chance, and how often.
+    /// Faults at given times.
+    pub scheduled_faults: Vec<ScheduledFault>,
+    /// Random faults, and how often they happen.
     pub faults: Faults,
     /// The loop's own numbers.
     pub settings: Settings,
@@ -39,13 +39,13 @@ pub struct Part {
     pub declared: Declared,
     /// How its replicas behave.
     pub program: Program,
-    /// What is asked of it.
-    pub asked: Asked,
+    /// Its load.
+    pub asked: ServiceLoad,
 }
 
-/// What is asked of a service.
+/// The load of a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Asked {
+pub enum ServiceLoad {
     /// Always the same.
     Rate(MilliRps),
     /// What was recorded, from its first point on and, when it is shorter than the rehearsal, over and over.
@@ -57,7 +57,7 @@ pub enum Asked {
     },
 }
 
-impl Asked {
+impl ServiceLoad {
     /// It, from `begin` on.
     pub(crate) fn from(&self, begin: Time) -> Load {
         match self {
@@ -69,18 +69,18 @@ impl Asked {
     }
 }
 
-/// One thing that goes wrong at a time that is known.
+/// A fault at a given time.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mishap {
+pub struct ScheduledFault {
     /// How long after the beginning.
     pub after: Duration,
     /// What.
-    pub deed: Deed,
+    pub kind: FaultKind,
 }
 
-/// What goes wrong.
+/// The kind of a fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Deed {
+pub enum FaultKind {
     /// `kill -9` of a replica; without effect where none runs.
     Kill(ReplicaId),
     /// A replica answers nothing any more, until it is restarted.
@@ -103,7 +103,7 @@ pub enum ScriptError {
     /// No time, or too much.
     #[error("{0:?} cannot be rehearsed; give more than nothing, and at most a year")]
     Span(Duration),
-    /// A deed is done to a replica of no service.
+    /// A fault names a replica of no service.
     #[error("no service is called {service}, so that nothing can happen to its replicas; there are: {known}")]
     NoSuchService {
         /// The name.
@@ -128,7 +128,7 @@ impl Script {
     ///
     /// # Errors
     ///
-    /// When it has no service, no time or too much, or a deed that is done to none of its services or after its end.
+    /// When it has no service, no time or too much, or a fault that names none of its services or comes after its end.
     pub fn check(&self) -> Result<(), ScriptError> {
         if self.parts.is_empty() {
             return Err(ScriptError::NoService);
@@ -136,11 +136,11 @@ impl Script {
         if self.span.is_zero() || self.span > SPAN_MAX {
             return Err(ScriptError::Span(self.span));
         }
-        for mishap in &self.mishaps {
-            if mishap.after >= self.span {
-                return Err(ScriptError::TooLate { after: mishap.after, span: self.span });
+        for fault in &self.scheduled_faults {
+            if fault.after >= self.span {
+                return Err(ScriptError::TooLate { after: fault.after, span: self.span });
             }
-            let (Deed::Kill(replica) | Deed::Hang(replica)) = &mishap.deed else { continue };
+            let (FaultKind::Kill(replica) | FaultKind::Hang(replica)) = &fault.kind else { continue };
             if !self.parts.iter().any(|part| part.declared.name == replica.service) {
                 let known: Vec<&str> = self.parts.iter().map(|part| part.declared.name.as_str()).collect();
                 return Err(ScriptError::NoSuchService {

@@ -9,8 +9,8 @@ use model::input::Intent;
 use model::time::Time;
 use sim::{Cause, Effect, Simulation, Site, TICK, Turn};
 
-use crate::report::{Course, EVENTS_MAX, Rehearsal, Requests, SAMPLES_MAX, Sample, Told};
-use crate::script::{Deed, Mishap, Part, Script, ScriptError};
+use crate::report::{EVENTS_MAX, LoopEvent, Rehearsal, Requests, SAMPLES_MAX, Sample, ServiceReport};
+use crate::script::{FaultKind, Part, ScheduledFault, Script, ScriptError};
 
 /// How long is waited, before anything is asked, until all that is declared runs.
 const PRELUDE_MAX: Duration = Duration::from_mins(10);
@@ -49,16 +49,16 @@ pub fn rehearse(script: &Script, progress: &mut dyn FnMut(Duration)) -> Result<R
 
 /// From the moment in which requests come to the end.
 fn play(sim: &mut Simulation, script: &Script, notes: &mut Notes, progress: &mut dyn FnMut(Duration)) {
-    let mut mishaps: Vec<&Mishap> = script.mishaps.iter().collect();
-    mishaps.sort_by_key(|mishap| std::cmp::Reverse(mishap.after));
+    let mut scheduled_faults: Vec<&ScheduledFault> = script.scheduled_faults.iter().collect();
+    scheduled_faults.sort_by_key(|fault| std::cmp::Reverse(fault.after));
     let zero = notes.zero;
     let mut since = Duration::ZERO;
     while since < script.span {
         notes.look(sim, since);
         let next = (since + TICK).min(script.span);
-        while let Some(mishap) = mishaps.pop_if(|mishap| mishap.after < next) {
-            advance(sim, zero + mishap.after, notes);
-            happen(sim, &mishap.deed);
+        while let Some(fault) = scheduled_faults.pop_if(|fault| fault.after < next) {
+            advance(sim, zero + fault.after, notes);
+            happen(sim, &fault.kind);
             notes.hear(sim, Turn::World);
         }
         advance(sim, zero + next, notes);
@@ -89,11 +89,11 @@ fn advance(sim: &mut Simulation, until: Time, notes: &mut Notes) {
     }
 }
 
-fn happen(sim: &mut Simulation, deed: &Deed) {
-    match deed {
-        Deed::Kill(replica) => sim.kill(replica),
-        Deed::Hang(replica) => sim.hang(replica, None),
-        Deed::KillHomeostat => sim.kill_orchestrator(),
+fn happen(sim: &mut Simulation, kind: &FaultKind) {
+    match kind {
+        FaultKind::Kill(replica) => sim.kill(replica),
+        FaultKind::Hang(replica) => sim.hang(replica, None),
+        FaultKind::KillHomeostat => sim.kill_orchestrator(),
     }
 }
 
@@ -101,7 +101,7 @@ fn happen(sim: &mut Simulation, deed: &Deed) {
 struct Notes {
     /// When requests begin to come.
     zero: Time,
-    courses: BTreeMap<String, Course>,
+    reports: BTreeMap<String, ServiceReport>,
     events: Vec<(Time, Event)>,
     events_left_out: u64,
     /// From one sample to the next.
@@ -113,7 +113,7 @@ impl Notes {
     fn new(script: &Script) -> Self {
         let ticks = script.span.as_millis().div_ceil(TICK.as_millis());
         let stride = u32::try_from(ticks.div_ceil(u128::from(SAMPLES_MAX))).unwrap_or(u32::MAX);
-        let course = |name: &str| Course {
+        let report = |name: &str| ServiceReport {
             name: name.to_owned(),
             requests: Requests::default(),
             replica_seconds: 0.0,
@@ -128,7 +128,7 @@ impl Notes {
         let names = script.parts.iter().map(|part| part.declared.name.as_str());
         Self {
             zero: Simulation::begin(),
-            courses: names.map(|name| (name.to_owned(), course(name))).collect(),
+            reports: names.map(|name| (name.to_owned(), report(name))).collect(),
             events: Vec::new(),
             events_left_out: 0,
             every: TICK * stride,
@@ -143,11 +143,11 @@ impl Notes {
         }
         self.next_sample = since + self.every;
         for site in sim.node().sites() {
-            let Some(course) = self.courses.get_mut(site.name.as_str()) else { continue };
+            let Some(report) = self.reports.get_mut(site.name.as_str()) else { continue };
             let knowledge = sim.control().map(control::ControlLoop::knowledge);
             let known = knowledge.and_then(|knowledge| knowledge.service(&site.name)?.desired);
-            let before = course.samples.last().copied().unwrap_or_default();
-            course.samples.push(Sample {
+            let before = report.samples.last().copied().unwrap_or_default();
+            report.samples.push(Sample {
                 at_seconds: since.as_secs_f64(),
                 load: site.load.at(sim.now()).per_second(),
                 // While Homeostat is down nobody wants anything else.
@@ -161,13 +161,13 @@ impl Notes {
     /// Counts what has gone on for `span`.
     fn count(&mut self, sim: &Simulation, span: Duration) {
         for site in sim.node().sites() {
-            let Some(course) = self.courses.get_mut(site.name.as_str()) else { continue };
-            course.replica_seconds += f64::from(running(site)) * span.as_secs_f64();
+            let Some(report) = self.reports.get_mut(site.name.as_str()) else { continue };
+            report.replica_seconds += f64::from(running(site)) * span.as_secs_f64();
             let ready = ready(site);
-            course.ready_min = course.ready_min.min(ready);
-            course.ready_max = course.ready_max.max(ready);
+            report.ready_min = report.ready_min.min(ready);
+            report.ready_max = report.ready_max.max(ready);
             let in_flight = site.alive().map(|life| u64::from(life.in_flight())).sum();
-            course.in_flight_max = course.in_flight_max.max(in_flight);
+            report.in_flight_max = report.in_flight_max.max(in_flight);
         }
     }
 
@@ -180,17 +180,17 @@ impl Notes {
                 // tidy: open match: only what a life begins or ends with is counted here
                 _ => continue,
             };
-            let Some(course) = self.courses.get_mut(replica.service.as_str()) else { continue };
-            *(if is_start { &mut course.starts } else { &mut course.failures }) += 1;
+            let Some(report) = self.reports.get_mut(replica.service.as_str()) else { continue };
+            *(if is_start { &mut report.starts } else { &mut report.failures }) += 1;
         }
         if turn != Turn::Stepped {
             return;
         }
         for event in &sim.out().events {
             if event.kind == EventKind::Scaled
-                && let Some(course) = self.courses.get_mut(event.service.as_str())
+                && let Some(report) = self.reports.get_mut(event.service.as_str())
             {
-                course.actions += 1;
+                report.actions += 1;
             }
             if self.events.len() < EVENTS_MAX {
                 self.events.push((sim.now(), event.clone()));
@@ -202,9 +202,9 @@ impl Notes {
 
     fn finish(mut self, sim: &Simulation, script: &Script) -> Rehearsal {
         for site in sim.node().sites() {
-            if let Some(course) = self.courses.get_mut(site.name.as_str()) {
+            if let Some(report) = self.reports.get_mut(site.name.as_str()) {
                 let tally = site.tally;
-                course.requests = Requests {
+                report.requests = Requests {
                     asked: tally.asked + tally.unheard,
                     unanswered: tally.unanswered + tally.unheard,
                     lost: tally.lost_in_crashes + tally.cut_off,
@@ -216,15 +216,15 @@ impl Notes {
             seconds: script.span.as_secs_f64(),
             seed: script.seed,
             steps: sim.steps(),
-            services: self.courses.into_values().collect(),
+            services: self.reports.into_values().collect(),
             events: self.events.iter().map(|(at, event)| told(self.zero, *at, event)).collect(),
             events_left_out: self.events_left_out,
         }
     }
 }
 
-fn told(zero: Time, at: Time, event: &Event) -> Told {
-    Told {
+fn told(zero: Time, at: Time, event: &Event) -> LoopEvent {
+    LoopEvent {
         at: sim::clock(zero, at),
         service: event.service.to_string(),
         replica: event.replica.map(|(ordinal, _)| format!("{}-{ordinal}", event.service)),

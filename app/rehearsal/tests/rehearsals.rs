@@ -8,7 +8,7 @@ use model::name::ServiceName;
 use model::quantity::MilliRps;
 use model::settings::Settings;
 use model::time::Wall;
-use rehearsal::{Asked, Deed, Mishap, Part, Rehearsal, Script, ScriptError, rehearse};
+use rehearsal::{FaultKind, Part, Rehearsal, ScheduledFault, Script, ScriptError, ServiceLoad, rehearse};
 use sim::{Fault, Faults, Program};
 
 /// A service whose replicas answer 100 requests a second each.
@@ -30,7 +30,7 @@ fn part(name: &str, spec: &serde_json::Value, rate: u64) -> Part {
         spec,
     };
     let program = Program { cpu_limit_milli: 1000, ..Program::default() };
-    Part { declared, program, asked: Asked::Rate(MilliRps(rate * 1000)) }
+    Part { declared, program, asked: ServiceLoad::Rate(MilliRps(rate * 1000)) }
 }
 
 fn script(parts: Vec<Part>) -> Script {
@@ -39,7 +39,7 @@ fn script(parts: Vec<Part>) -> Script {
         gauges: Vec::new(),
         span: Duration::from_mins(5),
         begin: Wall::from_millis(1_700_000_000_000),
-        mishaps: Vec::new(),
+        scheduled_faults: Vec::new(),
         faults: Faults::default(),
         settings: Settings::default(),
         seed: 7,
@@ -81,9 +81,9 @@ fn the_same_script_ends_the_same_and_another_seed_does_not() {
 #[test]
 fn a_killed_replica_is_started_again_and_one_that_hangs_too() {
     let mut script = script(vec![part("shop", &serde_json::json!({"scale": {"replicas": 4}}), 100)]);
-    script.mishaps = vec![
-        Mishap { after: Duration::from_mins(1), deed: Deed::Kill(replica("shop", 0)) },
-        Mishap { after: Duration::from_mins(2), deed: Deed::Hang(replica("shop", 1)) },
+    script.scheduled_faults = vec![
+        ScheduledFault { after: Duration::from_mins(1), kind: FaultKind::Kill(replica("shop", 0)) },
+        ScheduledFault { after: Duration::from_mins(2), kind: FaultKind::Hang(replica("shop", 1)) },
     ];
     let found = played(&script);
     let shop = &found.services[0];
@@ -97,7 +97,8 @@ fn a_killed_replica_is_started_again_and_one_that_hangs_too() {
 #[test]
 fn replicas_go_on_while_homeostat_is_down() {
     let mut script = script(vec![part("shop", &serde_json::json!({"scale": {"replicas": 2}}), 100)]);
-    script.mishaps = vec![Mishap { after: Duration::from_mins(1), deed: Deed::KillHomeostat }];
+    script.scheduled_faults =
+        vec![ScheduledFault { after: Duration::from_mins(1), kind: FaultKind::KillHomeostat }];
     let shop = &played(&script).services[0];
 
     assert_eq!((shop.starts, shop.failures), (2, 0), "they were taken over");
@@ -122,7 +123,7 @@ fn a_service_waits_for_what_it_depends_on() {
 fn a_recording_that_is_shorter_than_the_rehearsal_begins_anew() {
     let mut part = part("shop", &serde_json::json!({}), 0);
     let points = [10_000, 20_000].map(MilliRps).into();
-    part.asked = Asked::Recorded { every: Duration::from_secs(1), points };
+    part.asked = ServiceLoad::Recorded { every: Duration::from_secs(1), points };
     let found = played(&script(vec![part]));
 
     let loads: Vec<f64> = found.services[0].samples.iter().step_by(4).take(4).map(|it| it.load).collect();
@@ -141,11 +142,12 @@ fn what_cannot_be_rehearsed_is_said() {
     assert_eq!(refused(|script| script.parts.clear()), ScriptError::NoService);
     assert_eq!(refused(|script| script.span = Duration::ZERO), ScriptError::Span(Duration::ZERO));
     let nobody = refused(|script| {
-        script.mishaps = vec![Mishap { after: Duration::ZERO, deed: Deed::Kill(replica("cart", 0)) }];
+        script.scheduled_faults =
+            vec![ScheduledFault { after: Duration::ZERO, kind: FaultKind::Kill(replica("cart", 0)) }];
     });
     assert!(nobody.to_string().contains("no service is called cart"), "{nobody}");
     let never = refused(|script| {
-        script.mishaps = vec![Mishap { after: script.span, deed: Deed::KillHomeostat }];
+        script.scheduled_faults = vec![ScheduledFault { after: script.span, kind: FaultKind::KillHomeostat }];
     });
     assert_eq!(never, ScriptError::TooLate { after: good.span, span: good.span });
 }

@@ -14,7 +14,7 @@ use model::quantity::MilliRps;
 use model::resource::{MetricIdentifier, MetricSpec, REQUEST_RATE_METRIC, Resource, ScaleMode, Shadow};
 use model::settings::Settings;
 use model::time::Wall;
-use rehearsal::{Asked, Part, Script, rehearse};
+use rehearsal::{Part, Script, ServiceLoad, rehearse};
 use sim::{Faults, Gauge, Load, Program};
 
 /// From here on the load is held to have been found: a window of stabilisation and a decision.
@@ -117,13 +117,13 @@ fn gauges(declared: &Declared, rate: u64, noise: u64, seed: u64) -> Vec<Gauge> {
 fn sizes(declared: &Declared, load: Arc<[MilliRps]>, gauges: Vec<Gauge>) -> Vec<u32> {
     // 2.5 ms of a quarter of a core, as the examples' shop.
     let program = Program { cost: Duration::from_micros(2500), cpu_limit_milli: 250, ..Program::default() };
-    let asked = Asked::Recorded { every: Duration::from_secs(1), points: load };
+    let asked = ServiceLoad::Recorded { every: Duration::from_secs(1), points: load };
     let script = Script {
         parts: vec![Part { declared: declared.clone(), program, asked }],
         gauges,
         span: Duration::from_hours(1),
         begin: Wall::from_millis(1_700_000_000_000),
-        mishaps: Vec::new(),
+        scheduled_faults: Vec::new(),
         faults: Faults::default(),
         settings: Settings::default(),
         seed: 1,

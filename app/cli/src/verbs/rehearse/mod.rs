@@ -15,7 +15,7 @@ use model::quantity::MilliRps;
 use model::resource::{Quantity, Span};
 use model::settings::Settings;
 use model::time::Wall;
-use rehearsal::{Asked, Part, Script};
+use rehearsal::{Part, Script, ServiceLoad};
 use sim::{Faults, Program};
 use study::{Reading, Recording, Source};
 
@@ -100,7 +100,7 @@ fn whole_seconds(span: Duration) -> u64 {
 
 /// The load of one service.
 struct Recorded {
-    asked: Asked,
+    asked: ServiceLoad,
     /// How long it is, and when it begins; `None` for one that is always the same.
     extent: Option<(Duration, Wall)>,
 }
@@ -113,7 +113,7 @@ impl Words {
         for declared in declared {
             let name = declared.name.as_str();
             let load = words::of(&self.load, name).map(|word| self.load(word)).transpose()?;
-            let load = load.unwrap_or(Recorded { asked: Asked::Rate(MilliRps(0)), extent: None });
+            let load = load.unwrap_or(Recorded { asked: ServiceLoad::Rate(MilliRps(0)), extent: None });
             extents.extend(load.extent);
             parts.push(Part { program: self.program(&declared), asked: load.asked, declared });
         }
@@ -129,7 +129,7 @@ impl Words {
             gauges: Vec::new(),
             span,
             begin: extents.iter().map(|(_, begin)| *begin).min().unwrap_or(BEGIN),
-            mishaps: self.mishaps.known(),
+            scheduled_faults: self.mishaps.known(),
             faults: faults.fold(Faults::default(), |all, Chance { fault, rate }| all.with(*fault, *rate)),
             settings: Settings::default(),
             seed: self.mishaps.seed,
@@ -156,7 +156,7 @@ impl Words {
     fn load(&self, word: &LoadWord) -> Result<Recorded, Failure> {
         match word {
             LoadWord::Rate(rate) => {
-                let asked = Asked::Rate(words::milli_rps(rate * self.scale_load));
+                let asked = ServiceLoad::Rate(words::milli_rps(rate * self.scale_load));
                 Ok(Recorded { asked, extent: None })
             }
             LoadWord::Trace(path) => self.recorded(path),
@@ -181,7 +181,7 @@ impl Words {
             .context("could not rehearse (HS0016)")?;
         let span = every * u32::try_from(points.len()).unwrap_or(u32::MAX);
         let begin = u64::try_from(extent.begin.as_millisecond()).unwrap_or(0);
-        let asked = Asked::Recorded { every, points: points.into() };
+        let asked = ServiceLoad::Recorded { every, points: points.into() };
         Ok(Recorded { asked, extent: Some((span, Wall::from_millis(begin))) })
     }
 

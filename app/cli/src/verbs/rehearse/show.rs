@@ -1,7 +1,7 @@
 //! A rehearsal for people: a table, what the loop said, a picture.
 
 use load::plot::{Between, Ink, Line};
-use rehearsal::{Course, Rehearsal, Sample, Told};
+use rehearsal::{LoopEvent, Rehearsal, Sample, ServiceReport};
 
 use crate::output::{Field, Printer};
 use crate::paint::Tone;
@@ -44,7 +44,7 @@ pub(super) fn summary(printer: Printer, rehearsal: &Rehearsal, events: bool, plo
     text
 }
 
-fn row(course: &Course) -> Vec<Field> {
+fn row(course: &ServiceReport) -> Vec<Field> {
     let failed = course.requests.failed();
     let number = Field::number(failed);
     vec![
@@ -60,7 +60,7 @@ fn row(course: &Course) -> Vec<Field> {
     ]
 }
 
-fn told(printer: Printer, events: &[Told]) -> String {
+fn told(printer: Printer, events: &[LoopEvent]) -> String {
     let mut grid = printer.table(&["AT", "OF", "WHAT", "WHY"]);
     for event in events {
         let what = Field::text(&event.kind);
@@ -75,7 +75,7 @@ fn told(printer: Printer, events: &[Told]) -> String {
 }
 
 /// The load, and below it the replicas for it, over the same time.
-fn plot(course: &Course) -> String {
+fn plot(course: &ServiceReport) -> String {
     let (unit, x_unit) = match course.samples.last() {
         Some(sample) if sample.at_seconds >= HOURS_FROM => (3600.0, "h"),
         Some(_) | None => (1.0, "s"),

@@ -8,7 +8,7 @@ use jiff::SignedDuration;
 use model::identity::ReplicaId;
 use model::quantity::MilliRps;
 use model::resource::Span;
-use rehearsal::{Deed, Mishap};
+use rehearsal::{FaultKind, ScheduledFault};
 use sim::Fault;
 
 /// Something that is said of one service, or of all that nothing else is said of.
@@ -49,10 +49,10 @@ pub(super) struct Mishaps {
     /// `kill -9` of a replica, or of homeostat itself (which starts again within two minutes), at a time after the beginning, as shop-0@13s or
     /// homeostat@1m; may be given several times
     #[arg(long, value_name = "REPLICA@TIME", value_parser = kill)]
-    kill: Vec<Mishap>,
+    kill: Vec<ScheduledFault>,
     /// A replica that stops answering at a time after the beginning, as shop-1@40s; may be given several times
     #[arg(long, value_name = "REPLICA@TIME", value_parser = hang)]
-    hang: Vec<Mishap>,
+    hang: Vec<ScheduledFault>,
     /// A fault that happens by chance, and how often: times a day, as crash=20, or of a thousand messages, as lost=5; a wrong
     /// name lists the right ones
     #[arg(long = "fault", value_name = "NAME=RATE", value_parser = chance)]
@@ -64,7 +64,7 @@ pub(super) struct Mishaps {
 
 impl Mishaps {
     /// Those whose time is known.
-    pub(super) fn known(&self) -> Vec<Mishap> {
+    pub(super) fn known(&self) -> Vec<ScheduledFault> {
         self.kill.iter().chain(&self.hang).cloned().collect()
     }
 }
@@ -113,21 +113,23 @@ pub(super) fn time(text: &str) -> Result<Of<Duration>, String> {
     Ok(Of { service, what: time.filter(is_sound).ok_or_else(wrong)? })
 }
 
-fn kill(text: &str) -> Result<Mishap, String> {
+fn kill(text: &str) -> Result<ScheduledFault, String> {
     match text.split_once('@') {
-        Some(("homeostat", after)) => Ok(Mishap { after: when(after)?, deed: Deed::KillHomeostat }),
-        _ => replica(text, Deed::Kill),
+        Some(("homeostat", after)) => {
+            Ok(ScheduledFault { after: when(after)?, kind: FaultKind::KillHomeostat })
+        }
+        _ => replica(text, FaultKind::Kill),
     }
 }
 
-fn hang(text: &str) -> Result<Mishap, String> {
-    replica(text, Deed::Hang)
+fn hang(text: &str) -> Result<ScheduledFault, String> {
+    replica(text, FaultKind::Hang)
 }
 
-fn replica(text: &str, deed: impl FnOnce(ReplicaId) -> Deed) -> Result<Mishap, String> {
+fn replica(text: &str, kind: impl FnOnce(ReplicaId) -> FaultKind) -> Result<ScheduledFault, String> {
     let wrong = || format!("{text:?} names no replica and time; write it as shop-0@13s");
     let (name, after) = text.split_once('@').ok_or_else(wrong)?;
-    Ok(Mishap { after: when(after)?, deed: deed(ReplicaId::parse(name).ok_or_else(wrong)?) })
+    Ok(ScheduledFault { after: when(after)?, kind: kind(ReplicaId::parse(name).ok_or_else(wrong)?) })
 }
 
 fn when(text: &str) -> Result<Duration, String> {
@@ -180,11 +182,11 @@ mod tests {
     }
 
     #[test]
-    fn mishaps_name_a_replica_or_ourselves_and_a_time() {
-        let deed = |text| kill(text).map(|mishap| mishap.deed);
+    fn faults_name_a_replica_or_ourselves_and_a_time() {
+        let kind = |text| kill(text).map(|fault| fault.kind);
         let shop = ReplicaId::parse("shop-0").expect("a constant name");
-        assert_eq!(deed("shop-0@13s"), Ok(Deed::Kill(shop)));
-        assert_eq!(deed("homeostat@1m"), Ok(Deed::KillHomeostat));
+        assert_eq!(kind("shop-0@13s"), Ok(FaultKind::Kill(shop)));
+        assert_eq!(kind("homeostat@1m"), Ok(FaultKind::KillHomeostat));
         for wrong in ["", "shop-0", "shop@3s", "shop-0@", "@3s", "shop-0@noon"] {
             assert!(kill(wrong).is_err(), "{wrong}");
         }
