@@ -33,11 +33,11 @@ pub struct Candidate {
     make: Arc<Make>,
 }
 
-type Make = dyn Fn(&Ground<'_>) -> Box<dyn Policy>;
+type Make = dyn Fn(&PolicyContext<'_>) -> Box<dyn Policy>;
 
 /// What a policy is made for.
 #[derive(Clone, Copy, Debug)]
-pub struct Ground<'a> {
+pub struct PolicyContext<'a> {
     /// The service.
     pub service: &'a Service,
     /// How often each number of replicas is demanded; only those of [`Kind::Hindsight`] look at it.
@@ -73,7 +73,7 @@ pub struct Builtin {
     pub kind: Kind,
     /// What it does.
     pub about: &'static str,
-    make: fn(&Ground<'_>) -> Box<dyn Policy>,
+    make: fn(&PolicyContext<'_>) -> Box<dyn Policy>,
 }
 
 /// Those that are run beside every comparison: what can be reached, at once and without flapping.
@@ -205,7 +205,7 @@ impl Candidate {
         name: &str,
         kind: Kind,
         about: &str,
-        make: impl Fn(&Ground<'_>) -> Box<dyn Policy> + 'static,
+        make: impl Fn(&PolicyContext<'_>) -> Box<dyn Policy> + 'static,
     ) -> Self {
         Self { name: name.to_owned(), kind, about: about.to_owned(), is_taught: false, make: Arc::new(make) }
     }
@@ -220,7 +220,7 @@ impl Candidate {
     }
 
     /// A service that declares nothing but its promise, and what was learned of that.
-    fn promising(on: &Ground<'_>, learned: Option<LearnedPrice>) -> Box<dyn Policy> {
+    fn promising(on: &PolicyContext<'_>, learned: Option<LearnedPrice>) -> Box<dyn Policy> {
         let service = promising(on.service.bounds, on.promise, learned);
         let declared = declared([&service], None).expect("a promise can be decided on");
         Box::new(Self::declaration(&Arc::new(declared), on.service.tick))
@@ -235,7 +235,7 @@ impl Candidate {
     }
 
     /// The policy, made for a service.
-    pub fn policy(&self, on: &Ground<'_>) -> Box<dyn Policy> {
+    pub fn policy(&self, on: &PolicyContext<'_>) -> Box<dyn Policy> {
         (self.make)(on)
     }
 }

@@ -16,10 +16,12 @@ mod tune;
 
 mod page;
 
-pub use candidate::{BUILTINS, Builtin, Candidate, Ground, Kind, LEARNED, ORACLES};
+pub use candidate::{BUILTINS, Builtin, Candidate, Kind, LEARNED, ORACLES, PolicyContext};
 pub use declared::{DeclaredError, all_declared, capacity_told, declared, notes_on, widest_bounds};
 pub use page::page;
 pub use recording::{Extent, Reading, Recording, RecordingError, Source};
-pub use study::{CapacityRule, Findings, Progress, Setting, StudyError, Taught, Tried, compare};
+pub use study::{
+    CapacityRule, Findings, PolicyResult, Progress, Setting, StudyError, TrainingSplit, compare,
+};
 pub use summary::{Measure, PolicySummary, Summary};
-pub use tune::{PartSummary, Parts, Sought, Tuned, Tuning, tune};
+pub use tune::{PartSummary, Parts, SearchGoal, Tuning, TuningResult, tune};

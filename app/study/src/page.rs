@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use crate::study::{Findings, Tried};
+use crate::study::{Findings, PolicyResult};
 use crate::summary::{Measure, PolicySummary, Summary};
 
 const STYLE: &str = include_str!("page/style.css");
@@ -123,7 +123,7 @@ fn bars(summary: &Summary, measure: Measure) -> Markup {
 
 /// One policy over time, and in words.
 fn run(
-    tried: &Tried,
+    tried: &PolicyResult,
     policy: &PolicySummary,
     (summary, findings): (&Summary, &Findings),
     top: f64,

@@ -10,9 +10,9 @@ use model::resource::Bounds;
 use model::time::Wall;
 use thiserror::Error;
 
-use crate::candidate::{Candidate, Ground, Kind};
+use crate::candidate::{Candidate, Kind, PolicyContext};
 use crate::recording::{Extent, Recording, RecordingError};
-use crate::tune::lesson as lesson_of;
+use crate::tune::learned_policy as lesson_of;
 
 /// The load of which [`CapacityRule::ForPeak`] speaks, as a quantile over ticks.
 const PEAK: f64 = 0.99;
@@ -109,25 +109,25 @@ pub struct Findings {
     /// What the policies were tried on.
     pub service: Service,
     /// What was learned beforehand; `None` where no policy had to.
-    pub taught: Option<Taught>,
+    pub training: Option<TrainingSplit>,
     /// When replicas were to be lost, of those times that are after the end of the recording.
     pub too_late: Vec<Duration>,
     /// The policies in the order in which they were given.
-    pub results: Vec<Tried>,
+    pub results: Vec<PolicyResult>,
 }
 
 /// That a policy has learned from the first part of the recording, so that all are judged on the rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Taught {
+pub struct TrainingSplit {
     /// When that part ends.
     pub until: Timestamp,
     /// Whether anything was found that is better there than what is not learned.
     pub is_other: bool,
 }
 
-/// A policy and how it did.
+/// A policy and its result.
 #[derive(Clone, Debug)]
-pub struct Tried {
+pub struct PolicyResult {
     /// What it is called.
     pub name: String,
     /// What it knows.
@@ -150,16 +150,16 @@ pub fn compare(
 ) -> Result<Findings, StudyError> {
     let (service, demands, extent) = survey(recording, setting, progress)?;
     let begin = Wall::from_millis(u64::try_from(extent.begin.as_millisecond()).unwrap_or(0));
-    let lesson = candidates.iter().any(|candidate| candidate.is_taught);
-    let lesson = lesson.then(|| lesson_of(recording, setting, progress)).transpose()?;
-    let learned = lesson.as_ref().and_then(|lesson| lesson.learned);
-    let on = Ground { service: &service, demands: &demands, promise: setting.promise, learned };
+    let learned_policy = candidates.iter().any(|candidate| candidate.is_taught);
+    let learned_policy = learned_policy.then(|| lesson_of(recording, setting, progress)).transpose()?;
+    let learned = learned_policy.as_ref().and_then(|learned_policy| learned_policy.learned);
+    let on = PolicyContext { service: &service, demands: &demands, promise: setting.promise, learned };
     let run = |candidate: &Candidate, disturbance: &Disturbance| {
         let run =
             Run::new(&service, candidate.policy(&on), World::new(disturbance.clone(), setting.seed), begin);
         // What somebody has learned from is no proof of him, and the others are to be held against the same.
-        match &lesson {
-            Some(lesson) => run.counted_from(lesson.split.0),
+        match &learned_policy {
+            Some(learned_policy) => run.counted_from(learned_policy.split.0),
             None => run,
         }
     };
@@ -178,13 +178,16 @@ pub fn compare(
     let mut certain = certain.into_iter().map(|run| run.finish().score);
     let tried = |(candidate, run): (&Candidate, Run)| {
         let Candidate { name, kind, about, .. } = candidate.clone();
-        Tried { name, kind, about, outcome: run.finish(), at_least: certain.next() }
+        PolicyResult { name, kind, about, outcome: run.finish(), at_least: certain.next() }
     };
     let results = candidates.iter().zip(runs).map(tried).collect();
-    let taught = lesson.map(|lesson| Taught { until: lesson.split.1, is_other: lesson.learned.is_some() });
+    let training = learned_policy.map(|learned_policy| TrainingSplit {
+        until: learned_policy.split.1,
+        is_other: learned_policy.learned.is_some(),
+    });
     let losses = setting.disturbance.losses.iter().map(|loss| loss.after);
     let too_late = losses.filter(|after| *after >= span(&service, extent)).collect();
-    Ok(Findings { trace: recording.name.clone(), extent, service, taught, too_late, results })
+    Ok(Findings { trace: recording.name.clone(), extent, service, training, too_late, results })
 }
 
 /// How long a recording is.

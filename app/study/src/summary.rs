@@ -7,7 +7,7 @@ use fluid::{Elasticity, Score};
 use serde::Serialize;
 
 use crate::candidate::Kind;
-use crate::study::{Findings, Taught, Tried, span};
+use crate::study::{Findings, PolicyResult, TrainingSplit, span};
 
 /// What a comparison came to. Times carry their unit in their name; parts are per cents.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -127,7 +127,7 @@ impl Summary {
             policies,
             notes: [
                 notes,
-                findings.taught.iter().map(told).collect(),
+                findings.training.iter().map(told).collect(),
                 too_late(findings),
                 repairs(findings.extent.repairs),
             ]
@@ -136,20 +136,20 @@ impl Summary {
     }
 }
 
-fn told(taught: &Taught) -> String {
-    let found = if taught.is_other {
+fn told(training: &TrainingSplit) -> String {
+    let found = if training.is_other {
         ""
     } else {
         "; nothing was found there that is better than SLO-first by a hundredth, so that learned is that"
     };
     format!(
         "learned has learned from what came before {}; all policies are judged on the rest{found}",
-        taught.until
+        training.until
     )
 }
 
 impl PolicySummary {
-    fn of(tried: &Tried, oracle_hours: Option<f64>, measure: Measure) -> Self {
+    fn of(tried: &PolicyResult, oracle_hours: Option<f64>, measure: Measure) -> Self {
         let score = &tried.outcome.score;
         let Elasticity { theta_u, theta_o, theta_o_of_supply, tau_u, tau_o, instability } =
             score.elasticity();

@@ -20,17 +20,17 @@ use serde_json::Value;
 
 use self::evolution::evolve;
 use self::knob::{Knob, knobs_of, written};
-use self::policy::{Ranges, WEIGHTS, Watching};
+use self::policy::{FeatureRecorder, Ranges, WEIGHTS};
 use self::search::{Point, search};
-use crate::candidate::{Candidate, Ground};
+use crate::candidate::{Candidate, PolicyContext};
 use crate::declared::{PROMISING, declared, promising};
 use crate::recording::{Extent, Recording};
 use crate::study::{PROGRESS_EACH, Progress, Setting, StudyError, TICKS_SORTED_MAX, survey};
 use crate::summary::{Measure, repairs, share};
 
-/// What is searched for.
+/// The goal of a search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sought {
+pub enum SearchGoal {
     /// Settings of the policy that is declared.
     Settings,
     /// A learned policy, for a service that is sized by what it promises.
@@ -41,7 +41,7 @@ pub enum Sought {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Tuning {
     /// What is searched for.
-    pub sought: Sought,
+    pub goal: SearchGoal,
     /// Settings that are tried at most.
     pub runs_max: u32,
     /// What the order of the search grows from.
@@ -50,9 +50,9 @@ pub struct Tuning {
     pub searched: f64,
 }
 
-/// What a search came to.
+/// The result of a search.
 #[derive(Clone, Debug)]
-pub struct Tuned {
+pub struct TuningResult {
     /// The name of the recording.
     pub trace: String,
     /// What was read of it.
@@ -62,7 +62,7 @@ pub struct Tuned {
     /// When the held-out part begins.
     pub split: Timestamp,
     /// What was searched for.
-    pub sought: Sought,
+    pub goal: SearchGoal,
     /// Fields that can be turned; none where there is nothing to search for.
     pub knobs: usize,
     /// Settings that were tried.
@@ -122,11 +122,11 @@ impl PartSummary {
 /// Of less than two weeks the part that is searched on has no week with the one that is held out to compare with.
 const HISTORY_SHORT: f64 = 14.0 * 24.0;
 
-impl Tuned {
+impl TuningResult {
     /// What came of it, as a sentence.
     pub fn verdict(&self, measure: Measure) -> String {
         let Some(after) = &self.after else {
-            if self.sought == Sought::Policy {
+            if self.goal == SearchGoal::Policy {
                 return format!(
                     "Nothing learned is better than what you have, and nothing is proposed: in {} runs on the part that was searched on, no weights are cheaper \
                      by a hundredth and keep the promise as well.",
@@ -143,9 +143,9 @@ impl Tuned {
         if self.resources.is_some() {
             return format!("On the held-out part, the change would have {worth}.");
         }
-        let what = match self.sought {
-            Sought::Settings => "the best settings",
-            Sought::Policy => "nothing learned is better than what you have, as the best weights",
+        let what = match self.goal {
+            SearchGoal::Settings => "the best settings",
+            SearchGoal::Policy => "nothing learned is better than what you have, as the best weights",
         };
         format!(
             "Nothing is proposed: {what} of the part that was searched on would have {worth} on the held-out part. They fit that part and not \
@@ -246,12 +246,12 @@ pub fn tune(
     (resources, name): (&[Resource], &str),
     tuning: Tuning,
     progress: &mut dyn FnMut(Progress),
-) -> Result<Tuned, StudyError> {
+) -> Result<TuningResult, StudyError> {
     let bench = Bench::new(recording, setting, measure, (resources, name), tuning, progress)?;
     let careful = careful(measure);
-    let Found { best, fields, runs } = match tuning.sought {
-        Sought::Settings => bench.best_settings(careful, tuning, progress),
-        Sought::Policy => bench.best_policy(careful, tuning, progress)?,
+    let SearchResult { best, fields, runs } = match tuning.goal {
+        SearchGoal::Settings => bench.best_settings(careful, tuning, progress),
+        SearchGoal::Policy => bench.best_policy(careful, tuning, progress)?,
     };
     let before = bench.parts(resources);
     let after = best.map(|resources| (bench.parts(&resources), resources));
@@ -259,11 +259,11 @@ pub fn tune(
     let is_upheld = |parts: &Parts| is_better(&parts.held_out, &before.held_out, measure);
     let resources =
         after.as_ref().filter(|(parts, _)| is_upheld(parts)).map(|(_, resources)| resources.clone());
-    Ok(Tuned {
+    Ok(TuningResult {
         trace: recording.name.clone(),
         extent: bench.extent,
         split: bench.split_at(),
-        sought: tuning.sought,
+        goal: tuning.goal,
         knobs: fields,
         runs,
         before,
@@ -274,7 +274,7 @@ pub fn tune(
 }
 
 /// A policy that was learned on the first part of a recording.
-pub(crate) struct Lesson {
+pub(crate) struct LearnedPolicy {
     /// The first tick that is held out, and when that begins.
     pub(crate) split: (u64, Timestamp),
     /// `None` when nothing was better than SLO-first on the first part.
@@ -282,14 +282,14 @@ pub(crate) struct Lesson {
 }
 
 /// How a policy is learned that is only to be compared: two thirds of the load, and a search that takes a minute for weeks of it.
-const LESSON: Tuning = Tuning { sought: Sought::Policy, runs_max: 200, seed: 0, searched: 2.0 / 3.0 };
+const LESSON: Tuning = Tuning { goal: SearchGoal::Policy, runs_max: 200, seed: 0, searched: 2.0 / 3.0 };
 
 /// Learns on the first two thirds of `recording`, for a service that promises what `setting` does.
-pub(crate) fn lesson(
+pub(crate) fn learned_policy(
     recording: &Recording,
     setting: &Setting,
     progress: &mut dyn FnMut(Progress),
-) -> Result<Lesson, StudyError> {
+) -> Result<LearnedPolicy, StudyError> {
     let measure = Measure { promise: setting.promise, price: None };
     let service = promising(setting.bounds, setting.promise, None);
     let tuning = Tuning { seed: setting.seed, ..LESSON };
@@ -297,7 +297,7 @@ pub(crate) fn lesson(
     let bench = Bench::new(recording, setting, measure, on, tuning, progress)?;
     let mut best = bench.best_policy(careful(measure), tuning, progress)?.best.unwrap_or_default();
     let learned = best.iter_mut().find_map(policy::promise_of).and_then(|slo| slo.learned);
-    Ok(Lesson { split: (bench.split as u64, bench.split_at()), learned })
+    Ok(LearnedPolicy { split: (bench.split as u64, bench.split_at()), learned })
 }
 
 /// The promise that is searched for.
@@ -314,7 +314,7 @@ fn is_better(after: &Score, before: &Score, measure: Measure) -> bool {
 }
 
 /// What a search found.
-struct Found {
+struct SearchResult {
     /// The resources with it; `None` when nothing is better than what there is.
     best: Option<Vec<Resource>>,
     /// Fields that could be turned.
@@ -382,7 +382,12 @@ impl<'a> Bench<'a> {
     }
 
     /// The settings that do best on the part that is searched on.
-    fn best_settings(&self, measure: Measure, tuning: Tuning, progress: &mut dyn FnMut(Progress)) -> Found {
+    fn best_settings(
+        &self,
+        measure: Measure,
+        tuning: Tuning,
+        progress: &mut dyn FnMut(Progress),
+    ) -> SearchResult {
         let knobs: Vec<(usize, Knob)> = self.knobs();
         let lens: Vec<usize> = knobs.iter().map(|(_, knob)| knob.len()).collect();
         let present: Point = knobs.iter().map(|(_, knob)| knob.present()).collect();
@@ -396,7 +401,7 @@ impl<'a> Bench<'a> {
         let (best, runs) = search(&lens, &present, (tuning.runs_max, tuning.seed), &mut cost);
         let (best, more) = plainest(best, &present, &mut cost);
         let turned = self.turned(&knobs, &best).filter(|_| best != present);
-        Found { best: turned, fields: knobs.len(), runs: runs + more }
+        SearchResult { best: turned, fields: knobs.len(), runs: runs + more }
     }
 
     /// The learned policy that does best on the part that is searched on, beginning at SLO-first.
@@ -405,11 +410,13 @@ impl<'a> Bench<'a> {
         measure: Measure,
         tuning: Tuning,
         progress: &mut dyn FnMut(Progress),
-    ) -> Result<Found, StudyError> {
-        let Some(slo_first) = self.taught(None) else { return Ok(Found { best: None, fields: 0, runs: 0 }) };
+    ) -> Result<SearchResult, StudyError> {
+        let Some(slo_first) = self.training(None) else {
+            return Ok(SearchResult { best: None, fields: 0, runs: 0 });
+        };
         let ranges = self.watched(&slo_first)?;
-        let taught = |weights: &[f64]| self.taught(Some(ranges.policy(weights)?));
-        let cost = |weights: &Vec<f64>| Some(Cost::of(&self.searched(&taught(weights)?), measure));
+        let training = |weights: &[f64]| self.training(Some(ranges.policy(weights)?));
+        let cost = |weights: &Vec<f64>| Some(Cost::of(&self.searched(&training(weights)?), measure));
         let mut tried = 0;
         let mut costs = |points: &[Vec<f64>]| {
             progress(Progress::Trying(tried, u64::from(tuning.runs_max)));
@@ -419,13 +426,13 @@ impl<'a> Bench<'a> {
         let (best, runs) = evolve(WEIGHTS, (tuning.runs_max, tuning.seed), &mut costs);
         let unlearned = [0.0; WEIGHTS];
         let (best, more) = plainest(best, &unlearned, &mut |weights| cost(weights));
-        let best = if best == unlearned { Some(slo_first) } else { taught(&best) };
+        let best = if best == unlearned { Some(slo_first) } else { training(&best) };
         let best = best.filter(|resources| resources != self.resources);
-        Ok(Found { best, fields: WEIGHTS, runs: runs + more })
+        Ok(SearchResult { best, fields: WEIGHTS, runs: runs + more })
     }
 
     /// The resources with this learned policy; `None` where the service is not sized by what it promises.
-    fn taught(&self, learned: Option<LearnedPrice>) -> Option<Vec<Resource>> {
+    fn training(&self, learned: Option<LearnedPrice>) -> Option<Vec<Resource>> {
         let mut resources = self.resources.to_vec();
         let is_meant = |resource: &&mut Resource| resource.name() == self.name;
         let slo = resources.iter_mut().filter(is_meant).find_map(policy::promise_of)?;
@@ -438,7 +445,7 @@ impl<'a> Bench<'a> {
         let declared = declared(resources, Some(self.name)).expect("it was looked at before");
         let seen = Rc::new(RefCell::new(Ranges::default()));
         let policy = Candidate::declaration(&Arc::new(declared), self.service.tick);
-        let mut run = self.begin(Watching { policy, seen: Rc::clone(&seen) });
+        let mut run = self.begin(FeatureRecorder { policy, seen: Rc::clone(&seen) });
         self.loads[..self.split].iter().for_each(|load| run.offer(*load));
         run.finish();
         Ok(seen.take())
@@ -490,7 +497,7 @@ impl<'a> Bench<'a> {
 
     fn run(&self, resources: &[Resource]) -> Run {
         let declared = declared(resources, Some(self.name)).expect("it was looked at before");
-        let on = Ground {
+        let on = PolicyContext {
             service: &self.service,
             demands: &self.demands,
             promise: self.setting.promise,

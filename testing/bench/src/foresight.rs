@@ -15,7 +15,7 @@ use fluid::ticks::Ticks;
 use fluid::world::World;
 use fluid::{Run, Score, Service, Share, capacity_for, quantile};
 use model::time::Wall;
-use study::{Builtin, Candidate, Ground};
+use study::{Builtin, Candidate, PolicyContext};
 
 use crate::figure::{Findings, Sheet, Target, Unit};
 use crate::recorded::{self, Recorded, median};
@@ -141,7 +141,7 @@ impl Tried {
         let target = Share::of(0.7)?;
         let service = Service { start_up, ..Service::with_capacity(capacity_for(peak, 40, target)?) };
         let demands = Demands::of(&service);
-        let on = Ground { service: &service, demands: &demands, promise: OBJECTIVE, learned: None };
+        let on = PolicyContext { service: &service, demands: &demands, promise: OBJECTIVE, learned: None };
         let slo = Builtin::named("slo").context("there is no policy slo")?;
         let slo = Candidate::from(slo).policy(&on);
         let watch = Stopwatch::start();

@@ -1,4 +1,4 @@
-//! Search by evolution among real numbers: a cloud of points that moves, stretches and shrinks towards those that cost least.
+//! Search by evolution among real numbers: a distribution of points that moves, stretches and shrinks towards those that cost least.
 //!
 //! Source: Ros and Hansen 2008, "A Simple Modification in CMA-ES Achieving Linear Time and Space Complexity" (sep-CMA-ES), with the constants of Hansen 2016,
 //! "The CMA Evolution Strategy: A Tutorial". Only ranks of costs count, so that cliffs do no harm.
@@ -9,14 +9,14 @@ use model::chance::Stream;
 /// What each point of a generation costs.
 pub(crate) type Costs<'c, C> = dyn FnMut(&[Vec<f64>]) -> Vec<Option<C>> + 'c;
 
-/// How wide the cloud is at first: most points are within a doubling or halving of the present.
+/// How wide the distribution is at first: most points are within a doubling or halving of the present.
 const WIDTH: f64 = 1.0;
 
 /// Points stay within so much of the origin in each direction.
 pub(crate) const REACH: f64 = 8.0;
 
-/// The cloud.
-struct Cloud {
+/// The distribution that points are drawn from.
+struct SearchDistribution {
     mean: Vec<f64>,
     width: f64,
     /// Variances along the axes, but for the width.
@@ -26,7 +26,7 @@ struct Cloud {
     generation: i32,
 }
 
-/// How the cloud learns; follows from the number of dimensions.
+/// How the distribution learns; follows from the number of dimensions.
 struct Rates {
     /// Points of a generation.
     points: usize,
@@ -56,10 +56,10 @@ pub(crate) fn evolve<C: PartialOrd + Copy>(
     let mut chance = Stream::named(seed, "evolve");
     let origin = vec![0.0; dims];
     let mut best = (costs(std::slice::from_ref(&origin)).first().copied().flatten(), origin.clone());
-    let mut cloud = Cloud::at(origin);
+    let mut distribution = SearchDistribution::at(origin);
     let mut runs = 1;
     while runs + rates.points as u32 <= runs_max {
-        let points: Vec<Vec<f64>> = (0..rates.points).map(|_| cloud.draw(&mut chance)).collect();
+        let points: Vec<Vec<f64>> = (0..rates.points).map(|_| distribution.draw(&mut chance)).collect();
         let mut ranked: Vec<(Option<C>, Vec<f64>)> = costs(&points).into_iter().zip(points).collect();
         runs += rates.points as u32;
         // Stable, so that equal points stay in the order in which they were drawn.
@@ -68,7 +68,7 @@ pub(crate) fn evolve<C: PartialOrd + Copy>(
             best = ranked[0].clone();
         }
         let ranked: Vec<&[f64]> = ranked.iter().map(|(_, point)| point.as_slice()).collect();
-        cloud.follow(&ranked, &rates);
+        distribution.follow(&ranked, &rates);
     }
     (best.1, runs)
 }
@@ -112,7 +112,7 @@ impl Rates {
     }
 }
 
-impl Cloud {
+impl SearchDistribution {
     fn at(mean: Vec<f64>) -> Self {
         let dims = mean.len();
         Self {
@@ -150,7 +150,7 @@ impl Cloud {
         }
         let length = self.path_of_width.iter().map(|it| it * it).sum::<f64>().sqrt();
         let usual = rates.length * (1.0 - (1.0 - rates.path_of_width).powi(2 * self.generation)).sqrt();
-        // A path that is too long is that of a cloud which is still on its way: its shape says nothing yet.
+        // A path that is too long is that of a distribution which is still moving: its shape says nothing yet.
         let n = self.mean.len() as f64;
         let is_settled = length / usual < 1.4 + 2.0 / (n + 1.0);
         for (axis, step) in steps.iter().enumerate() {

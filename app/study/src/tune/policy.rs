@@ -19,12 +19,12 @@ const SIGN_MAX: f64 = 1000.0;
 pub(crate) struct Ranges(Option<[(f64, f64); 3]>);
 
 /// A policy that notes what is seen of the load while it decides.
-pub(crate) struct Watching {
+pub(crate) struct FeatureRecorder {
     pub(crate) policy: Declaration,
     pub(crate) seen: Rc<RefCell<Ranges>>,
 }
 
-impl Policy for Watching {
+impl Policy for FeatureRecorder {
     fn wanted(&mut self, input: &PolicyInput<'_>) -> u32 {
         let wanted = self.policy.wanted(input);
         if let Some(features) = self.policy.features(input.service) {

@@ -2,13 +2,13 @@
 
 use fluid::{Capacity, Score, Share};
 use model::resource::{Bounds, Resource};
-use study::{CapacityRule, Measure, Setting, Sought, Tuned, Tuning, tune};
+use study::{CapacityRule, Measure, SearchGoal, Setting, Tuning, TuningResult, tune};
 
 use crate::comparing::{MEASURE, setting};
 use crate::declaring::service;
 use crate::recording::{file, recording};
 
-const TUNING: Tuning = Tuning { sought: Sought::Settings, runs_max: 50, seed: 1, searched: 0.67 };
+const TUNING: Tuning = Tuning { goal: SearchGoal::Settings, runs_max: 50, seed: 1, searched: 0.67 };
 
 fn shop(min: u32, target: &str) -> Resource {
     let metric = serde_json::json!({"metric": {"name": "http_requests_per_second"}, "target": {"type": "AverageValue", "averageValue": target}});
@@ -18,7 +18,7 @@ fn shop(min: u32, target: &str) -> Resource {
     )
 }
 
-fn tuned_by(resource: &Resource, load: impl Fn(u32) -> u32, tuning: Tuning) -> Tuned {
+fn tuned_by(resource: &Resource, load: impl Fn(u32) -> u32, tuning: Tuning) -> TuningResult {
     let rows: String = (0..3 * 1440).map(|n| format!("{},{}\n", n * 60, 60 * load(n))).collect();
     let (_folder, path) = file(&rows);
     let setting = Setting {
@@ -82,14 +82,14 @@ fn exposed(service: Resource) -> Resource {
 }
 
 /// A shop that is sized by what it promises, of which a replica carries twenty requests a second; what is learned of it in two days.
-fn taught_by(load: impl Fn(u32) -> u32) -> Tuned {
+fn taught_by(load: impl Fn(u32) -> u32) -> TuningResult {
     let slo = serde_json::json!({"latency": {"quantile": 0.95, "below": "250ms"}});
     let shop = exposed(service("shop", &serde_json::json!({"min": 1, "max": 60, "slo": slo})));
     let rows: String = (0..2 * 1440).map(|n| format!("{},{}\n", n * 60, 60 * load(n))).collect();
     let (_folder, path) = file(&rows);
     let capacity = CapacityRule::Given(Capacity::per_second(20.0).unwrap());
     let setting = Setting { capacity, bounds: Bounds { min: 1, max: 60 }, ..setting() };
-    let tuning = Tuning { sought: Sought::Policy, runs_max: 17, ..TUNING };
+    let tuning = Tuning { goal: SearchGoal::Policy, runs_max: 17, ..TUNING };
     let on = (&setting, Measure { promise: setting.promise, ..MEASURE });
     tune(&recording(&path), on, (&[shop], "shop"), tuning, &mut |_| {}).unwrap()
 }

@@ -2,7 +2,7 @@
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use load::plot::{Between, Ink, Line};
-use study::{Findings, PolicySummary, Progress, Summary, Tried};
+use study::{Findings, PolicyResult, PolicySummary, Progress, Summary};
 
 use crate::output::{Field, Printer, UNKNOWN};
 use crate::paint::Tone;
@@ -102,7 +102,7 @@ fn row(policy: &PolicySummary, is_best: bool, (has_least, has_price): (bool, boo
 
 /// The load, and what the best policy had ready for it.
 pub(super) fn plot(findings: &Findings, summary: &Summary) -> String {
-    let is_best = |tried: &&Tried| summary.best.as_ref() == Some(&tried.name);
+    let is_best = |tried: &&PolicyResult| summary.best.as_ref() == Some(&tried.name);
     let Some(tried) = findings.results.iter().find(is_best).or(findings.results.first()) else {
         return String::new();
     };

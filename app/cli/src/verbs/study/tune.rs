@@ -10,7 +10,7 @@ use model::resource::{Bounds, Resource};
 use serde::Serialize;
 use serde_json::Value;
 use similar::TextDiff;
-use study::{PartSummary, Parts, Sought, Tuned, Tuning};
+use study::{PartSummary, Parts, SearchGoal, Tuning, TuningResult};
 
 use super::recorded::HistoryWords;
 use super::show::{self, Gauge};
@@ -115,11 +115,11 @@ pub(crate) fn run(desk: &Desk, words: &Words) -> Result<ExitCode, Failure> {
     let notes = [history.notes, words.replica.notes(known, setting.capacity)].concat();
     // Fewer than are declared may be tried, too.
     setting.bounds = Bounds { min: setting.bounds.min.min(1), ..setting.bounds };
-    let sought = match words.policy {
-        PolicyWord::Declared => Sought::Settings,
-        PolicyWord::Learned => Sought::Policy,
+    let goal = match words.policy {
+        PolicyWord::Declared => SearchGoal::Settings,
+        PolicyWord::Learned => SearchGoal::Policy,
     };
-    let tuning = Tuning { sought, runs_max: words.runs, seed: words.world.seed, searched: words.search_on };
+    let tuning = Tuning { goal, runs_max: words.runs, seed: words.world.seed, searched: words.search_on };
     let gauge = Gauge::new(&history.recording.name);
     let on = (&setting, words.measure.measure());
     let tuned = study::tune(&history.recording, on, (&subject.resources, name), tuning, &mut |progress| {
@@ -128,11 +128,11 @@ pub(crate) fn run(desk: &Desk, words: &Words) -> Result<ExitCode, Failure> {
     gauge.end();
     let tuned = tuned.context("could not tune (HS0016)")?;
     if tuned.knobs == 0 {
-        let why = match sought {
-            Sought::Settings => {
+        let why = match goal {
+            SearchGoal::Settings => {
                 "it has no autoscaler with settings; give it min and max, or try one with simulate --compare"
             }
-            Sought::Policy => "learning needs an SLO, and it declares none; give it scale.slo",
+            SearchGoal::Policy => "learning needs an SLO, and it declares none; give it scale.slo",
         };
         return Err(Failure::work(format!("could not tune service/{name}: {why}")));
     }
@@ -152,7 +152,7 @@ impl Answer {
     fn of(
         name: &str,
         resources: &[Resource],
-        tuned: &Tuned,
+        tuned: &TuningResult,
         words: &Words,
         notes: Vec<String>,
     ) -> Result<Self, Failure> {
