@@ -22,7 +22,7 @@ use os::{Signals, StopSignal};
 use platform::Platform;
 use platform_process::CpuPolicy;
 use proxy::ProxyConfig;
-use succession::{ServiceManager, Successor, Word};
+use succession::{Notification, ServiceManager, Successor};
 use tokio_util::task::TaskTracker;
 
 use self::system::System;
@@ -91,13 +91,13 @@ async fn serve(mut options: Options) -> anyhow::Result<ExitCode> {
         Setup { options, working_folder, connections_max: connections_for(files), tasks: TaskTracker::new() };
     let mut system = begin(&setup).await?;
     announce(&setup.options, &system);
-    notify(&setup, Word::Ready);
+    notify(&setup, Notification::Ready);
     loop {
         // Both are cancel safe: no further signal is waited for after the one that ends us.
         let mut successor = tokio::select! {
             signal = signals.next() => {
                 tracing::info!(signal = name_of(signal), "stopping");
-                notify(&setup, Word::Stopping);
+                notify(&setup, Notification::Stopping);
                 system.end(StopScope::All).await?;
                 return Ok(ExitCode::SUCCESS);
             }
@@ -105,17 +105,17 @@ async fn serve(mut options: Options) -> anyhow::Result<ExitCode> {
         };
         let frontend = system.release().await;
         match hand_over(&mut successor, &frontend, &mut signals).await {
-            Handover::Completed => {
+            HandoverOutcome::Completed => {
                 // Before we end: the service manager would take our end for that of the service.
-                successor.pid().inspect(|pid| notify(&setup, Word::Successor(*pid)));
+                successor.pid().inspect(|pid| notify(&setup, Notification::Successor(*pid)));
                 return drain(frontend, successor.linger(), &mut signals).await;
             }
-            Handover::Interrupted => {
-                notify(&setup, Word::Stopping);
+            HandoverOutcome::Interrupted => {
+                notify(&setup, Notification::Stopping);
                 frontend.proxy.shutdown(PROXY_GRACE).await;
                 return Ok(ExitCode::SUCCESS);
             }
-            Handover::Failed => {}
+            HandoverOutcome::Failed => {}
         }
         drop(successor);
         system = match take_back(&setup, frontend, &mut signals).await? {
@@ -128,7 +128,7 @@ async fn serve(mut options: Options) -> anyhow::Result<ExitCode> {
 /// Starts the system, in the place of a predecessor if there is one and `--take-over` is given, and applies the manifests.
 async fn begin(setup: &Setup) -> anyhow::Result<System> {
     let mut previous = Previous::find(&setup.options).await?;
-    let system = System::begin(setup, previous.estate().await?).await?;
+    let system = System::begin(setup, previous.handover().await?).await?;
     let is_first = matches!(previous, Previous::None);
     if !is_first && let Err(error) = system.prepare(&setup.options.manifests).await {
         // The replicas go on: the predecessor takes them back once it sees that we are gone.
@@ -153,7 +153,7 @@ async fn begin(setup: &Setup) -> anyhow::Result<System> {
 }
 
 /// How a handover to a successor ended.
-enum Handover {
+enum HandoverOutcome {
     /// The successor serves.
     Completed,
     /// The successor has ended without serving.
@@ -162,23 +162,23 @@ enum Handover {
     Interrupted,
 }
 
-async fn hand_over(successor: &mut Successor, frontend: &Frontend, signals: &mut Signals) -> Handover {
+async fn hand_over(successor: &mut Successor, frontend: &Frontend, signals: &mut Signals) -> HandoverOutcome {
     tracing::info!("handing_over");
-    let given = match frontend.estate() {
-        Ok(estate) => successor.give(&estate).await.map_err(anyhow::Error::from),
+    let given = match frontend.handover() {
+        Ok(handover) => successor.send(&handover).await.map_err(anyhow::Error::from),
         Err(error) => Err(error),
     };
     if let Err(error) = given {
         tracing::warn!(error = %format_args!("{error:#}"), "handover_failed");
-        return Handover::Failed;
+        return HandoverOutcome::Failed;
     }
     // Both are cancel safe: after a signal the successor is not waited for any more.
     tokio::select! {
-        serves = successor.serves() => if serves { Handover::Completed } else { Handover::Failed },
+        serves = successor.wait_until_serving() => if serves { HandoverOutcome::Completed } else { HandoverOutcome::Failed },
         signal = signals.next() => {
             let replicas = "left to the successor";
             tracing::warn!(signal = name_of(signal), replicas, "stopping_during_handover");
-            Handover::Interrupted
+            HandoverOutcome::Interrupted
         }
     }
 }
@@ -205,7 +205,7 @@ async fn take_back(
 ) -> anyhow::Result<Option<System>> {
     tracing::warn!("successor_failed");
     loop {
-        let begun = match frontend.estate() {
+        let begun = match frontend.handover() {
             Ok(estate) => System::begin(setup, estate).await,
             Err(error) => Err(error),
         };
@@ -225,7 +225,7 @@ async fn take_back(
             signal = signals.next() => {
                 let replicas = "left running: the next start adopts them";
                 tracing::warn!(signal = name_of(signal), replicas, "stopping");
-                notify(setup, Word::Stopping);
+                notify(setup, Notification::Stopping);
                 frontend.proxy.shutdown(PROXY_GRACE).await;
                 return Ok(None);
             }
@@ -241,9 +241,9 @@ fn connections_for(files: u64) -> usize {
 }
 
 /// Notifies the service manager, if one has started us.
-fn notify(setup: &Setup, word: Word) {
-    if let Err(error) = setup.options.manager.tell(word) {
-        tracing::warn!(?word, %error, "service_manager_not_notified");
+fn notify(setup: &Setup, notification: Notification) {
+    if let Err(error) = setup.options.manager.notify(notification) {
+        tracing::warn!(?notification, %error, "service_manager_not_notified");
     }
 }
 

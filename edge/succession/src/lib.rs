@@ -1,11 +1,11 @@
-//! Hands the listening sockets of one process to the one that takes its place, so that no client finds the door shut in between.
+//! Hands over the listening sockets of one process to the one that replaces it, so that no client is refused in between.
 //!
-//! The running process keeps a [`Door`] in its data folder. The process that is to take its place connects there; each sees the other as
-//! its [`Successor`] and [`Predecessor`]. The successor is given an [`Estate`]: sockets that go on listening whichever process has them.
-//! Until it says that it serves, the predecessor goes on serving; if the successor ends before that, in whatever way, the predecessor keeps
-//! its place.
+//! The running process has a [`SuccessorListener`] in its data folder. The process that is to replace it connects there; each sees the other
+//! as its [`Successor`] and [`Predecessor`]. The successor receives a [`Handover`]: sockets that go on listening whichever process has them.
+//! Until it confirms that it serves, the predecessor goes on serving; if the successor ends before that, in whatever way, the predecessor
+//! stays.
 //!
-//! A service manager that follows the first process is told of its successor, and of whatever else concerns it ([`ServiceManager`]).
+//! A service manager that follows the first process is notified of its successor, and of other changes of state ([`ServiceManager`]).
 //!
 //! This crate moves sockets and messages. It knows no service, opens no listening socket but its own, and ends no process.
 //!
@@ -14,34 +14,34 @@
 //! use std::path::Path;
 //! use std::time::Duration;
 //!
-//! use succession::{Door, Estate, Predecessor};
+//! use succession::{Handover, Predecessor, SuccessorListener};
 //!
 //! let folder = Path::new("data");
-//! let door = Door::open(folder)?;
+//! let listener = SuccessorListener::bind(folder)?;
 //!
 //! // In another process:
-//! if let Some(mut before) = Predecessor::find(folder, Duration::from_secs(60)).await? {
-//!     let estate = before.estate().await?;
+//! if let Some(mut predecessor) = Predecessor::connect(folder, Duration::from_secs(60)).await? {
+//!     let handover = predecessor.receive().await?;
 //!     // … begins to serve from those sockets …
-//!     before.retire().await?;
+//!     predecessor.retire().await?;
 //! }
 //!
 //! // Here, meanwhile:
-//! let mut successor = door.successor().await;
-//! drop(door);
-//! successor.give(&Estate::default()).await?;
-//! if successor.serves().await { /* sees off its clients and ends */ }
+//! let mut successor = listener.accept().await;
+//! drop(listener);
+//! successor.send(&Handover::default()).await?;
+//! if successor.wait_until_serving().await { /* drains its connections and ends */ }
 //! # Ok(()) }
 //! ```
 
-mod door;
-mod estate;
-mod place;
+mod handover;
 mod predecessor;
+mod service_manager;
+mod socket_path;
+mod successor;
 mod wire;
-mod word;
 
-pub use door::{Door, DoorError, Successor};
-pub use estate::{Estate, Heirloom};
-pub use predecessor::{FindError, InheritError, Predecessor, RetireError};
-pub use word::{ServiceManager, Word};
+pub use handover::{Handover, ListeningSocket};
+pub use predecessor::{ConnectError, Predecessor, ReceiveError, RetireError};
+pub use service_manager::{Notification, ServiceManager};
+pub use successor::{ListenError, Successor, SuccessorListener};

@@ -1,4 +1,4 @@
-//! The side of the one that begins.
+//! The side of the starting process.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,49 +7,49 @@ use std::time::Duration;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-use crate::estate::{Estate, Heirloom};
-use crate::place::Place;
+use crate::handover::{Handover, ListeningSocket};
+use crate::socket_path::SocketPath;
 use crate::wire::{self, FORM, Message};
 
 /// How long the predecessor may take to release what only one process may have: its API and its loop end within seconds, and a file on a
 /// slow disk closes within some more.
-const RELEASE_PATIENCE: Duration = Duration::from_secs(60);
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The running process, asked to make room.
+/// The running process, which was asked to hand over.
 #[derive(Debug)]
 pub struct Predecessor {
     stream: UnixStream,
     folder: PathBuf,
 }
 
-/// It could not be found out whether one runs, or it could not be asked. It goes on as it did.
+/// The predecessor could not be asked, or it is unknown whether there is one. It goes on as before.
 #[derive(Debug, thiserror::Error)]
 #[error("could not ask the homeostat of {folder} to hand over; check the owner of the folder")]
-pub struct FindError {
+pub struct ConnectError {
     /// The data folder.
     pub folder: PathBuf,
     /// What the system says.
     pub source: io::Error,
 }
 
-/// Nothing was handed over. The predecessor goes on, or begins again, by itself.
+/// Nothing was handed over. The predecessor goes on, or starts again, by itself.
 #[derive(Debug, thiserror::Error)]
-pub enum InheritError {
-    /// It does not want to.
+pub enum ReceiveError {
+    /// It refused.
     #[error("the homeostat of {folder} did not hand over: {why}")]
     Refused {
         /// The data folder.
         folder: PathBuf,
-        /// Why, in its words.
+        /// Its reason.
         why: String,
     },
-    /// It does not get done.
-    #[error("the homeostat of {folder} did not hand over within {} s; look at its log", RELEASE_PATIENCE.as_secs())]
+    /// It timed out.
+    #[error("the homeostat of {folder} did not hand over within {} s; look at its log", RELEASE_TIMEOUT.as_secs())]
     TooSlow {
         /// The data folder.
         folder: PathBuf,
     },
-    /// It said what is not understood, or nothing more.
+    /// It sent an invalid message, or closed the connection.
     #[error("the homeostat of {folder} broke off while it handed over; look at its log")]
     Broken {
         /// The data folder.
@@ -59,7 +59,7 @@ pub enum InheritError {
     },
 }
 
-/// The predecessor was not told that it may go; it will take its place back when this process is gone.
+/// The predecessor could not be told that this process serves; it will start again when this process has ended.
 #[derive(Debug, thiserror::Error)]
 #[error("the homeostat before this one could not be told to go; did it end meanwhile?")]
 pub struct RetireError {
@@ -67,17 +67,17 @@ pub struct RetireError {
 }
 
 impl Predecessor {
-    /// Asks the one that runs on `folder` to hand over, and to give its clients up to `linger` then; `None` when none runs.
-    pub async fn find(folder: &Path, linger: Duration) -> Result<Option<Self>, FindError> {
-        let failed = |source| FindError { folder: folder.to_owned(), source };
-        let place = match Place::of(folder) {
-            Ok(place) => place,
+    /// Asks the process that runs on `folder` to hand over, and to give its clients up to `linger` to finish; `None` when none runs.
+    pub async fn connect(folder: &Path, linger: Duration) -> Result<Option<Self>, ConnectError> {
+        let failed = |source| ConnectError { folder: folder.to_owned(), source };
+        let path = match SocketPath::of(folder) {
+            Ok(path) => path,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(failed(error)),
         };
-        let mut stream = match UnixStream::connect(place.path()).await {
+        let mut stream = match UnixStream::connect(path.get()).await {
             Ok(stream) => stream,
-            // No door, or one that somebody has left behind.
+            // No socket, or one that an earlier process has left behind.
             Err(error)
                 if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) =>
             {
@@ -86,39 +86,39 @@ impl Predecessor {
             Err(error) => return Err(failed(error)),
         };
         let linger_ms = u64::try_from(linger.as_millis()).unwrap_or(u64::MAX);
-        wire::say(&mut stream, &Message::Ask { form: FORM, linger_ms }).await.map_err(failed)?;
+        wire::send(&mut stream, &Message::Ask { form: FORM, linger_ms }).await.map_err(failed)?;
         Ok(Some(Self { stream, folder: folder.to_owned() }))
     }
 
-    /// Waits until it has let go of what was its alone, and takes what it hands over.
-    pub async fn estate(&mut self) -> Result<Estate, InheritError> {
+    /// Waits until it has released what only one process may have, and receives the handover.
+    pub async fn receive(&mut self) -> Result<Handover, ReceiveError> {
         let folder = || self.folder.clone();
-        let mut estate = Estate::default();
-        let taken = timeout(RELEASE_PATIENCE, take_all(&mut self.stream, &mut estate)).await;
-        match taken {
-            Ok(Ok(None)) => Ok(estate),
-            Ok(Ok(Some(why))) => Err(InheritError::Refused { folder: folder(), why }),
-            Ok(Err(source)) => Err(InheritError::Broken { folder: folder(), source }),
-            Err(_) => Err(InheritError::TooSlow { folder: folder() }),
+        let mut handover = Handover::default();
+        let received = timeout(RELEASE_TIMEOUT, receive_all(&mut self.stream, &mut handover)).await;
+        match received {
+            Ok(Ok(None)) => Ok(handover),
+            Ok(Ok(Some(why))) => Err(ReceiveError::Refused { folder: folder(), why }),
+            Ok(Err(source)) => Err(ReceiveError::Broken { folder: folder(), source }),
+            Err(_) => Err(ReceiveError::TooSlow { folder: folder() }),
         }
     }
 
-    /// Tells it that this process serves, so that it sees off its clients and ends.
+    /// Confirms that this process serves, so that the predecessor drains its connections and ends.
     pub async fn retire(mut self) -> Result<(), RetireError> {
-        wire::say(&mut self.stream, &Message::Serve).await.map_err(|source| RetireError { source })
+        wire::send(&mut self.stream, &Message::Serve).await.map_err(|source| RetireError { source })
     }
 }
 
-/// Answers why nothing is handed over, if nothing is.
-async fn take_all(stream: &mut UnixStream, estate: &mut Estate) -> io::Result<Option<String>> {
+/// Returns the reason if the handover was refused.
+async fn receive_all(stream: &mut UnixStream, handover: &mut Handover) -> io::Result<Option<String>> {
     loop {
-        match wire::hear(stream).await? {
+        match wire::receive(stream).await? {
             Message::Socket { name, requested } => {
-                let socket = wire::take(stream).await?;
-                estate.sockets.push(Heirloom { name, requested, socket });
+                let socket = wire::receive_socket(stream).await?;
+                handover.sockets.push(ListeningSocket { name, requested, socket });
             }
             Message::Serving { service, replicas } => {
-                estate.serving.insert(service, replicas);
+                handover.serving.insert(service, replicas);
             }
             Message::Whole => return Ok(None),
             Message::Refuse { why } => return Ok(Some(why)),

@@ -1,4 +1,4 @@
-//! Where successors ask: a socket in the data folder.
+//! The path of the socket that successors connect to, in the data folder.
 
 use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd};
@@ -11,17 +11,17 @@ const SOCKET: &str = "successor.sock";
 
 /// The socket of a folder, by a path that is short however long the folder's is: an address of a socket has 108 bytes at most (unix(7)).
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct SocketPath {
     folder: OwnedFd,
 }
 
-impl Place {
+impl SocketPath {
     pub(crate) fn of(folder: &Path) -> io::Result<Self> {
         let folder = open(folder, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         Ok(Self { folder })
     }
 
-    pub(crate) fn path(&self) -> PathBuf {
+    pub(crate) fn get(&self) -> PathBuf {
         PathBuf::from(format!("/proc/self/fd/{}/{SOCKET}", self.folder.as_raw_fd()))
     }
 }

@@ -1,4 +1,4 @@
-//! The side of the one that runs.
+//! The side of the running process.
 
 use std::fs::{self, Permissions};
 use std::io;
@@ -9,40 +9,40 @@ use std::time::Duration;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::timeout;
 
-use crate::estate::{Estate, Heirloom};
-use crate::place::Place;
+use crate::handover::{Handover, ListeningSocket};
+use crate::socket_path::SocketPath;
 use crate::wire::{self, FORM, Message};
 
-/// How long a process at the door may take to say what it wants: it is one message from a program on this machine.
-const ASK_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a process that has connected may take to send its request: one message from a program on this machine.
+const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The pause after a process could not be let in, as when descriptors have run out.
+/// The pause after a connection could not be accepted, such as when descriptors have run out.
 const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
 
-/// Only its owner may ask.
+/// Only its owner may connect.
 const SOCKET_MODE: u32 = 0o600;
 
-/// The longest time that clients are given: a day is longer than any of them is worth waiting for.
+/// The maximum that clients are given to finish: a day is longer than any of them is worth waiting for.
 const LINGER_MAX: Duration = Duration::from_hours(24);
 
-/// Nobody can ask to take our place; everything else goes on.
+/// No successor can connect; everything else works.
 #[derive(Debug, thiserror::Error)]
 #[error("could not listen in {folder} for a successor; check that the folder may be written")]
-pub struct DoorError {
+pub struct ListenError {
     /// The data folder.
     pub folder: PathBuf,
     /// What the system says.
     pub source: io::Error,
 }
 
-/// Where a successor asks; closed when it is dropped.
+/// The socket that a successor connects to; closed and removed on drop.
 #[derive(Debug)]
-pub struct Door {
-    place: Place,
+pub struct SuccessorListener {
+    path: SocketPath,
     listener: UnixListener,
 }
 
-/// One that wants to take our place. Dropping it tells it that it may not.
+/// A process that wants to replace this one. Dropping it refuses the handover.
 #[derive(Debug)]
 pub struct Successor {
     stream: UnixStream,
@@ -50,24 +50,24 @@ pub struct Successor {
     linger: Duration,
 }
 
-impl Door {
-    /// Opens the door in `folder`, in place of one that a process has left behind. To be called by the one whose folder it is; within a
-    /// tokio runtime that drives I/O.
-    pub fn open(folder: &Path) -> Result<Self, DoorError> {
-        let failed = |source| DoorError { folder: folder.to_owned(), source };
-        let place = Place::of(folder).map_err(failed)?;
-        remove(&place).map_err(failed)?;
-        let listener = UnixListener::bind(place.path()).map_err(failed)?;
-        fs::set_permissions(place.path(), Permissions::from_mode(SOCKET_MODE)).map_err(failed)?;
-        Ok(Self { place, listener })
+impl SuccessorListener {
+    /// Listens in `folder`, and replaces a socket that an earlier process has left behind. To be called by the process that owns the folder,
+    /// within a tokio runtime that drives I/O.
+    pub fn bind(folder: &Path) -> Result<Self, ListenError> {
+        let failed = |source| ListenError { folder: folder.to_owned(), source };
+        let path = SocketPath::of(folder).map_err(failed)?;
+        remove(&path).map_err(failed)?;
+        let listener = UnixListener::bind(path.get()).map_err(failed)?;
+        fs::set_permissions(path.get(), Permissions::from_mode(SOCKET_MODE)).map_err(failed)?;
+        Ok(Self { path, listener })
     }
 
-    /// Waits for a process that may take our place: one of our own user, or of root. Cancel safe: a process that is no longer waited for is
-    /// turned away.
-    pub async fn successor(&self) -> Successor {
+    /// Waits for a process that may replace this one: one of the same user, or of root. Cancel safe: a process that is no longer waited for is
+    /// refused.
+    pub async fn accept(&self) -> Successor {
         loop {
             match self.listener.accept().await {
-                Ok((stream, _)) => match timeout(ASK_PATIENCE, listen_to(stream)).await {
+                Ok((stream, _)) => match timeout(ASK_TIMEOUT, read_request(stream)).await {
                     Ok(Ok(successor)) => return successor,
                     Ok(Err(error)) => tracing::warn!(%error, "successor_turned_away"),
                     Err(_) => tracing::warn!("successor_silent"),
@@ -81,27 +81,27 @@ impl Door {
     }
 }
 
-impl Drop for Door {
+impl Drop for SuccessorListener {
     fn drop(&mut self) {
-        // One that stays leads nowhere, and the next process puts its own in its place.
-        let _ = remove(&self.place);
+        // If it stays, nobody listens behind it, and the next process replaces it.
+        let _ = remove(&self.path);
     }
 }
 
-fn remove(place: &Place) -> io::Result<()> {
-    match fs::remove_file(place.path()) {
+fn remove(path: &SocketPath) -> io::Result<()> {
+    match fs::remove_file(path.get()) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         removed => removed,
     }
 }
 
-async fn listen_to(mut stream: UnixStream) -> io::Result<Successor> {
+async fn read_request(mut stream: UnixStream) -> io::Result<Successor> {
     let peer = stream.peer_cred()?;
     let uid = peer.uid();
     if uid != 0 && uid != rustix::process::geteuid().as_raw() {
         return Err(io::ErrorKind::PermissionDenied.into());
     }
-    match wire::hear(&mut stream).await? {
+    match wire::receive(&mut stream).await? {
         Message::Ask { form: FORM, linger_ms } => {
             let pid = peer.pid().and_then(|pid| u32::try_from(pid).ok());
             Ok(Successor { stream, pid, linger: Duration::from_millis(linger_ms).min(LINGER_MAX) })
@@ -110,7 +110,7 @@ async fn listen_to(mut stream: UnixStream) -> io::Result<Successor> {
             let why = format!(
                 "it hands over in form {FORM} and was asked in form {form}; stop it, and start the other"
             );
-            wire::say(&mut stream, &Message::Refuse { why: why.clone() }).await?;
+            wire::send(&mut stream, &Message::Refuse { why: why.clone() }).await?;
             Err(io::Error::new(io::ErrorKind::Unsupported, why))
         }
         Message::Refuse { .. }
@@ -122,33 +122,33 @@ async fn listen_to(mut stream: UnixStream) -> io::Result<Successor> {
 }
 
 impl Successor {
-    /// Its process, as the kernel knows it; `None` when it does not say.
+    /// Its process id, as the kernel knows it; `None` when the kernel does not say.
     pub fn pid(&self) -> Option<u32> {
         self.pid
     }
 
-    /// How long our clients may take to leave once it serves.
+    /// How long clients of this process may take to finish once the successor serves.
     pub fn linger(&self) -> Duration {
         self.linger
     }
 
-    /// Gives it everything. From now on it may use what was ours alone; the sockets are still ours, too.
-    pub async fn give(&mut self, estate: &Estate) -> io::Result<()> {
-        for Heirloom { name, requested, socket } in &estate.sockets {
+    /// Sends the handover. From now on the successor may use what only one process may have; the sockets are shared.
+    pub async fn send(&mut self, handover: &Handover) -> io::Result<()> {
+        for ListeningSocket { name, requested, socket } in &handover.sockets {
             let message = Message::Socket { name: name.clone(), requested: *requested };
-            wire::say(&mut self.stream, &message).await?;
-            wire::pass(&self.stream, socket).await?;
+            wire::send(&mut self.stream, &message).await?;
+            wire::send_socket(&self.stream, socket).await?;
         }
-        for (service, replicas) in &estate.serving {
+        for (service, replicas) in &handover.serving {
             let message = Message::Serving { service: service.clone(), replicas: *replicas };
-            wire::say(&mut self.stream, &message).await?;
+            wire::send(&mut self.stream, &message).await?;
         }
-        wire::say(&mut self.stream, &Message::Whole).await
+        wire::send(&mut self.stream, &Message::Whole).await
     }
 
-    /// Waits until it serves; `false` if it ends before that, and then what was ours alone is ours again. A process that hangs is waited
-    /// for, since it may hold what would be ours, until somebody ends it.
-    pub async fn serves(&mut self) -> bool {
-        matches!(wire::hear(&mut self.stream).await, Ok(Message::Serve))
+    /// Waits until the successor serves; `false` if it ends before that, which releases whatever it used. A successor that hangs is waited for,
+    /// since it may still use that, until somebody ends it.
+    pub async fn wait_until_serving(&mut self) -> bool {
+        matches!(wire::receive(&mut self.stream).await, Ok(Message::Serve))
     }
 }

@@ -17,7 +17,7 @@ use orchestrator::{Handle, HistoryConfig};
 use platform_process::ProcessPlatform;
 use proxy::{Proxy, ProxyConfig};
 use store_embedded::{EmbeddedStore, OpenError};
-use succession::{Door, Estate, Successor};
+use succession::{Handover, Successor, SuccessorListener};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -48,7 +48,7 @@ pub(super) struct System {
     handle: Handle,
     agent: Agent,
     /// Where a successor may ask to take our place; `None` if that socket could not be opened.
-    door: Option<Door>,
+    successor_listener: Option<SuccessorListener>,
     server: JoinHandle<()>,
     stop: CancellationToken,
     /// To how many replicas of each service the predecessor routes.
@@ -56,10 +56,10 @@ pub(super) struct System {
 }
 
 impl System {
-    /// Starts from the store and the running replicas, with the sockets of an estate. Only the API accepts clients yet.
-    pub(super) async fn begin(setup: &Setup, estate: Estate) -> anyhow::Result<Self> {
+    /// Starts from the store and the running replicas, with the sockets of an handover. Only the API accepts clients yet.
+    pub(super) async fn begin(setup: &Setup, handover: Handover) -> anyhow::Result<Self> {
         let (options, working_folder) = (&setup.options, &setup.working_folder);
-        let (api, inherited) = takeover::sockets_of(estate.sockets, options.listen);
+        let (api, inherited) = takeover::sockets_of(handover.sockets, options.listen);
         let store = Arc::new(open_store(&options.data)?);
         let api = match api {
             Some(api) => api,
@@ -91,10 +91,10 @@ impl System {
         let state =
             api::State::new(handle.clone(), agent.clone(), address, working_folder.clone(), stop.clone());
         let server = setup.tasks.spawn(api::serve(listener, state));
-        let door = Door::open(&options.data)
+        let successor_listener = SuccessorListener::bind(&options.data)
             .inspect_err(|error| tracing::warn!(error = %format_args!("{error}: {}", error.source), "takeover_unavailable"));
         let frontend = Frontend { proxy, api, api_requested: options.listen };
-        let served_before = estate.serving;
+        let served_before = handover.serving;
         Ok(Self {
             address,
             platform,
@@ -102,7 +102,7 @@ impl System {
             frontend,
             handle,
             agent,
-            door: door.ok(),
+            successor_listener: successor_listener.ok(),
             server,
             stop,
             served_before,
@@ -163,15 +163,15 @@ impl System {
 
     /// Waits for a process that wants to take our place. Cancel safe.
     pub(super) async fn successor(&self) -> Successor {
-        match &self.door {
-            Some(door) => door.successor().await,
+        match &self.successor_listener {
+            Some(listener) => listener.accept().await,
             None => std::future::pending().await,
         }
     }
 
     /// Ends everything, the replicas in scope included: the loop first, so that it starts nothing again; then the traffic; then the replicas.
     pub(super) async fn end(self, scope: StopScope) -> anyhow::Result<()> {
-        drop(self.door);
+        drop(self.successor_listener);
         self.stop.cancel();
         self.server.await.context("the API ended by a fault of ours")?;
         let epoch = self.handle.stop();
@@ -194,7 +194,7 @@ impl System {
 
     /// Releases what only one process may have. Replicas go on, and so does the traffic.
     pub(super) async fn release(self) -> Frontend {
-        drop(self.door);
+        drop(self.successor_listener);
         self.stop.cancel();
         if let Err(error) = self.server.await {
             tracing::error!(error = %error, "api_panicked");

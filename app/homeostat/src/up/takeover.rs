@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use proxy::{EndpointState, EndpointTraffic, InheritedListener, Proxy, ServiceTraffic, Table};
-use succession::{Estate, Heirloom, Predecessor};
+use succession::{Handover, ListeningSocket, Predecessor};
 
 use super::{Options, Setup};
 
@@ -46,19 +46,19 @@ impl Previous {
     /// Finds the running process, with `--take-over`.
     pub(super) async fn find(options: &Options) -> anyhow::Result<Self> {
         let Some(linger) = options.take_over else { return Ok(Self::None) };
-        let found = Predecessor::find(&options.data, linger).await?;
+        let found = Predecessor::connect(&options.data, linger).await?;
         Ok(found.map_or(Self::None, Self::Process))
     }
 
     /// What it hands over, once it has released what only one process may have.
-    pub(super) async fn estate(&mut self) -> anyhow::Result<Estate> {
+    pub(super) async fn handover(&mut self) -> anyhow::Result<Handover> {
         match self {
-            Self::None => Ok(Estate::default()),
+            Self::None => Ok(Handover::default()),
             Self::Process(predecessor) => {
                 tracing::info!("taking_over");
-                Ok(predecessor.estate().await?)
+                Ok(predecessor.receive().await?)
             }
-            Self::Ourselves(frontend) => frontend.estate(),
+            Self::Ourselves(frontend) => frontend.handover(),
         }
     }
 
@@ -83,37 +83,37 @@ impl Frontend {
     /// What it hands over to its successor.
     ///
     /// Fails when the process has no file descriptors left.
-    pub(super) fn estate(&self) -> anyhow::Result<Estate> {
+    pub(super) fn handover(&self) -> anyhow::Result<Handover> {
         let failed = "could not hand over the listening sockets: the system gave no descriptor";
         let table = self.proxy.table();
         let inherited = table.share_listeners().context(failed)?;
-        let api = Heirloom {
+        let api = ListeningSocket {
             name: API.to_owned(),
             requested: self.api_requested,
             socket: self.api.try_clone().context(failed)?.into(),
         };
-        let sockets = inherited.into_iter().map(|it| Heirloom {
+        let sockets = inherited.into_iter().map(|it| ListeningSocket {
             name: it.name.to_string(),
             requested: it.requested,
             socket: it.socket,
         });
-        Ok(Estate { sockets: sockets.chain([api]).collect(), serving: serving(&table) })
+        Ok(Handover { sockets: sockets.chain([api]).collect(), serving: serving(&table) })
     }
 }
 
-/// The sockets of an estate: that of the API, if its address is the same, and those of the proxy.
+/// The sockets of a handover: that of the API, if its address is the same, and those of the proxy.
 pub(super) fn sockets_of(
-    estate: Vec<Heirloom>,
+    handover: Vec<ListeningSocket>,
     listen: std::net::SocketAddr,
 ) -> (Option<TcpListener>, Vec<InheritedListener>) {
-    let (api, others): (Vec<_>, Vec<_>) = estate.into_iter().partition(|heirloom| heirloom.name == API);
-    let api = api.into_iter().find(|heirloom| heirloom.requested == listen);
-    let inherited = others.into_iter().map(|heirloom| InheritedListener {
-        name: heirloom.name.into(),
-        requested: heirloom.requested,
-        socket: heirloom.socket,
+    let (api, others): (Vec<_>, Vec<_>) = handover.into_iter().partition(|socket| socket.name == API);
+    let api = api.into_iter().find(|socket| socket.requested == listen);
+    let inherited = others.into_iter().map(|socket| InheritedListener {
+        name: socket.name.into(),
+        requested: socket.requested,
+        socket: socket.socket,
     });
-    (api.map(|heirloom| heirloom.socket.into()), inherited.collect())
+    (api.map(|socket| socket.socket.into()), inherited.collect())
 }
 
 /// How many replicas of each service the proxy routes to.

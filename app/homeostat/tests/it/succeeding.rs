@@ -157,11 +157,11 @@ fn one_that_dies_when_everything_was_handed_to_it_leaves_the_other_serving() {
     let visitors = Visitors::begin(&address);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        let found = succession::Predecessor::find(&house.path("data"), std::time::Duration::ZERO).await;
+        let found = succession::Predecessor::connect(&house.path("data"), std::time::Duration::ZERO).await;
         let mut before = found.expect("it can be asked").expect("one runs");
-        let estate = before.estate().await.expect("it hands over");
-        assert_eq!(estate.sockets.len(), 2, "that of the API, and that of the service: {estate:?}");
-        assert_eq!(estate.serving["web"], 2);
+        let handover = before.receive().await.expect("it hands over");
+        assert_eq!(handover.sockets.len(), 2, "that of the API, and that of the service: {handover:?}");
+        assert_eq!(handover.serving["web"], 2);
     });
     // A replica that dies while nobody decides is not asked any more, and is replaced afterwards.
     kill_process(pid_of(&replicas["web-1"]), Signal::KILL).expect("it runs");

@@ -1,4 +1,4 @@
-//! Two sides of one succession, over a real socket in a real folder.
+//! Both sides of a handover, over a real socket in a real folder.
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
@@ -7,54 +7,54 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-use succession::{Door, Estate, Heirloom, InheritError, Predecessor};
+use succession::{Handover, ListeningSocket, Predecessor, ReceiveError, SuccessorListener};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::UnixStream;
 
 const LINGER: Duration = Duration::from_secs(7);
 
-fn estate_of(listeners: &[TcpListener]) -> Estate {
-    let heirloom = |(nth, listener): (usize, &TcpListener)| Heirloom {
+fn handover_of(listeners: &[TcpListener]) -> Handover {
+    let socket = |(nth, listener): (usize, &TcpListener)| ListeningSocket {
         name: format!("service-{nth}"),
         requested: listener.local_addr().unwrap(),
         socket: listener.try_clone().unwrap().into(),
     };
-    let sockets = listeners.iter().enumerate().map(heirloom).collect();
-    Estate { sockets, serving: BTreeMap::from([("service-0".to_owned(), 3)]) }
+    let sockets = listeners.iter().enumerate().map(socket).collect();
+    Handover { sockets, serving: BTreeMap::from([("service-0".to_owned(), 3)]) }
 }
 
-async fn find(folder: &Path) -> Option<Predecessor> {
-    Predecessor::find(folder, LINGER).await.unwrap()
+async fn connect(folder: &Path) -> Option<Predecessor> {
+    Predecessor::connect(folder, LINGER).await.unwrap()
 }
 
 #[tokio::test]
-async fn sockets_pass_to_the_successor_and_go_on_listening_when_the_first_lets_go() {
+async fn sockets_are_received_and_go_on_listening_after_the_predecessor_has_closed_them() {
     let folder = tempfile::tempdir().unwrap();
-    let door = Door::open(folder.path()).unwrap();
-    let mut before = find(folder.path()).await.expect("one runs");
-    let mut successor = door.successor().await;
+    let listener = SuccessorListener::bind(folder.path()).unwrap();
+    let mut predecessor = connect(folder.path()).await.expect("one runs");
+    let mut successor = listener.accept().await;
     assert_eq!(successor.linger(), LINGER);
     let listeners: Vec<TcpListener> = (0..40).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-    let given = estate_of(&listeners);
+    let given = handover_of(&listeners);
     // Queued with the first, accepted by the second.
     let mut clients: Vec<TcpStream> = listeners
         .iter()
         .map(|listener| TcpStream::connect(listener.local_addr().unwrap()).unwrap())
         .collect();
 
-    let (taken, given) = tokio::join!(before.estate(), successor.give(&given));
+    let (received, given) = tokio::join!(predecessor.receive(), successor.send(&given));
     given.unwrap();
-    let taken = taken.unwrap();
+    let received = received.unwrap();
     drop(listeners);
-    before.retire().await.unwrap();
-    assert!(successor.serves().await);
+    predecessor.retire().await.unwrap();
+    assert!(successor.wait_until_serving().await);
 
-    assert_eq!(taken.serving, BTreeMap::from([("service-0".to_owned(), 3)]));
-    assert_eq!(taken.sockets.len(), clients.len());
-    for (nth, (heirloom, client)) in taken.sockets.into_iter().zip(&mut clients).enumerate() {
-        assert_eq!(heirloom.name, format!("service-{nth}"));
-        let listener = TcpListener::from(heirloom.socket);
-        assert_eq!(listener.local_addr().unwrap(), heirloom.requested);
+    assert_eq!(received.serving, BTreeMap::from([("service-0".to_owned(), 3)]));
+    assert_eq!(received.sockets.len(), clients.len());
+    for (nth, (socket, client)) in received.sockets.into_iter().zip(&mut clients).enumerate() {
+        assert_eq!(socket.name, format!("service-{nth}"));
+        let listener = TcpListener::from(socket.socket);
+        assert_eq!(listener.local_addr().unwrap(), socket.requested);
         let (mut accepted, _) = listener.accept().unwrap();
         accepted.write_all(&[u8::try_from(nth).unwrap()]).unwrap();
         let mut said = [0];
@@ -64,46 +64,46 @@ async fn sockets_pass_to_the_successor_and_go_on_listening_when_the_first_lets_g
 }
 
 #[tokio::test]
-async fn a_successor_that_is_gone_before_it_serves_has_not_succeeded() {
+async fn a_successor_that_ends_before_it_serves_does_not_replace_its_predecessor() {
     let folder = tempfile::tempdir().unwrap();
-    let door = Door::open(folder.path()).unwrap();
-    let mut before = find(folder.path()).await.expect("one runs");
-    let mut successor = door.successor().await;
-    let given = Estate::default();
-    let (taken, given) = tokio::join!(before.estate(), successor.give(&given));
-    taken.unwrap();
+    let listener = SuccessorListener::bind(folder.path()).unwrap();
+    let mut predecessor = connect(folder.path()).await.expect("one runs");
+    let mut successor = listener.accept().await;
+    let given = Handover::default();
+    let (received, given) = tokio::join!(predecessor.receive(), successor.send(&given));
+    received.unwrap();
     given.unwrap();
-    drop(before);
-    assert!(!successor.serves().await);
+    drop(predecessor);
+    assert!(!successor.wait_until_serving().await);
 }
 
 #[tokio::test]
-async fn a_successor_that_is_let_down_is_told_so() {
+async fn a_refused_successor_gets_an_error() {
     let folder = tempfile::tempdir().unwrap();
-    let door = Door::open(folder.path()).unwrap();
-    let mut before = find(folder.path()).await.expect("one runs");
-    drop(door.successor().await);
-    assert!(matches!(before.estate().await, Err(InheritError::Broken { .. })));
+    let listener = SuccessorListener::bind(folder.path()).unwrap();
+    let mut predecessor = connect(folder.path()).await.expect("one runs");
+    drop(listener.accept().await);
+    assert!(matches!(predecessor.receive().await, Err(ReceiveError::Broken { .. })));
 }
 
 #[tokio::test]
-async fn where_none_runs_none_is_found_also_not_one_that_was_killed() {
+async fn no_predecessor_is_found_where_none_runs_or_it_was_killed() {
     let folder = tempfile::tempdir().unwrap();
-    assert!(find(folder.path()).await.is_none());
-    assert!(find(&folder.path().join("not-there")).await.is_none());
+    assert!(connect(folder.path()).await.is_none());
+    assert!(connect(&folder.path().join("not-there")).await.is_none());
     // As kill -9 leaves it: the file without anybody behind.
     drop(std::os::unix::net::UnixListener::bind(folder.path().join("successor.sock")).unwrap());
-    assert!(find(folder.path()).await.is_none());
-    let door = Door::open(folder.path()).unwrap();
-    assert!(find(folder.path()).await.is_some());
-    drop(door);
-    assert!(find(folder.path()).await.is_none());
+    assert!(connect(folder.path()).await.is_none());
+    let listener = SuccessorListener::bind(folder.path()).unwrap();
+    assert!(connect(folder.path()).await.is_some());
+    drop(listener);
+    assert!(connect(folder.path()).await.is_none());
 }
 
 #[tokio::test]
-async fn whoever_says_something_else_is_turned_away_and_the_next_is_heard() {
+async fn invalid_requests_are_refused_and_the_next_one_is_read() {
     let folder = tempfile::tempdir().unwrap();
-    let door = Door::open(folder.path()).unwrap();
+    let listener = SuccessorListener::bind(folder.path()).unwrap();
     let path = folder.path().join("successor.sock");
     let mut other_form = UnixStream::connect(&path).await.unwrap();
     let words = br#"{"say":"ask","form":2,"linger_ms":1}"#;
@@ -111,18 +111,18 @@ async fn whoever_says_something_else_is_turned_away_and_the_next_is_heard() {
     other_form.write_all(words).await.unwrap();
     let mut endless = UnixStream::connect(&path).await.unwrap();
     endless.write_u32(u32::MAX).await.unwrap();
-    let _before = find(folder.path()).await.expect("one runs");
-    assert_eq!(door.successor().await.linger(), LINGER);
+    let _before = connect(folder.path()).await.expect("one runs");
+    assert_eq!(listener.accept().await.linger(), LINGER);
 }
 
 #[tokio::test]
-async fn only_the_owner_may_ask_and_a_long_path_is_no_hindrance() {
+async fn only_the_owner_may_connect_and_a_long_path_works() {
     let folder = tempfile::tempdir().unwrap();
     let deep = folder.path().join("d".repeat(120));
     std::fs::create_dir(&deep).unwrap();
-    let door = Door::open(&deep).unwrap();
+    let listener = SuccessorListener::bind(&deep).unwrap();
     let mode = std::fs::metadata(deep.join("successor.sock")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    let _before = find(&deep).await.expect("one runs");
-    assert_eq!(door.successor().await.linger(), LINGER);
+    let _before = connect(&deep).await.expect("one runs");
+    assert_eq!(listener.accept().await.linger(), LINGER);
 }
