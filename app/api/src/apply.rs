@@ -1,4 +1,4 @@
-//! Changing: apply, delete, hold at a size, pause, protect, and the reverse of each.
+//! The changes: apply, delete, hold at a size, pause, protect, and the reverse of each.
 
 use std::time::Duration;
 
@@ -15,21 +15,21 @@ use serde_json::Value;
 
 use crate::certificates;
 use crate::failure::{Code, Failure, short_name};
-use crate::gate::Media;
-use crate::moment::{parse_rfc3339, rfc3339};
+use crate::origin::Media;
 use crate::state::State;
+use crate::timestamps::{parse_rfc3339, rfc3339};
 use crate::v1;
 
-/// What to do with resources that were sent.
+/// What to do with the resources of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
-    /// Keep them.
+    /// Store them.
     Keep,
-    /// Only say what would change.
+    /// Only return what would change.
     DryRun,
 }
 
-/// Checks what `body` holds and keeps it, all or nothing.
+/// Checks and stores the resources in `body`, all or nothing.
 pub(crate) async fn apply(
     state: &State,
     media: Media,
@@ -38,7 +38,7 @@ pub(crate) async fn apply(
 ) -> Result<v1::Applied, Failure> {
     let resources = read(state, media, body)?;
     let applied = state
-        .ask(move |handle| {
+        .query(move |handle| {
             certificates::check(&resources)?;
             Ok(match mode {
                 Mode::Keep => handle.apply(&resources)?,
@@ -51,7 +51,7 @@ pub(crate) async fn apply(
 
 /// Deletes a resource.
 pub(crate) async fn delete(state: &State, kind: Kind, name: String) -> Result<v1::Applied, Failure> {
-    let applied = state.ask(move |handle| Ok(handle.delete(kind, &name)?)).await?;
+    let applied = state.query(move |handle| Ok(handle.delete(kind, &name)?)).await?;
     Ok(v1::Applied { dry_run: false, items: vec![item(&applied)] })
 }
 
@@ -155,12 +155,12 @@ pub(crate) async fn hold(
     }
     let lasting = lasting("hold", (request.lasting.as_deref(), request.until.as_deref()), now)?;
     let target = format!("service/{service}");
-    state.ask(move |handle| Ok(handle.hold(&service, replicas, lasting)?)).await?;
+    state.query(move |handle| Ok(handle.hold(&service, replicas, lasting)?)).await?;
     let until = lasting.map(|span| rfc3339(later(now, span)));
     Ok(v1::Scaled { target, hold: Some(v1::Hold { replicas, until }) })
 }
 
-/// How long something shall last that is asked for in words, from `now`; `None` without an end.
+/// The duration that a request asks for, from `now`; `None` without an end.
 fn lasting(
     verb: &str,
     (span, until): (Option<&str>, Option<&str>),
@@ -190,42 +190,42 @@ fn later(now: Wall, span: Duration) -> Wall {
     Wall::from_millis(now.as_millis().saturating_add(ms))
 }
 
-/// Lets a service size itself again.
+/// Releases the hold of a service.
 pub(crate) async fn release(state: &State, service: ServiceName) -> Result<v1::Scaled, Failure> {
     let target = format!("service/{service}");
-    state.ask(move |handle| Ok(handle.release(&service)?)).await?;
+    state.query(move |handle| Ok(handle.release(&service)?)).await?;
     Ok(v1::Scaled { target, hold: None })
 }
 
-/// Lets the autoscaler of a service decide nothing.
+/// Pauses the autoscaler of a service.
 pub(crate) async fn pause(
     state: &State,
     service: ServiceName,
-    request: v1::Lasting,
+    request: v1::DurationRequest,
     now: Wall,
 ) -> Result<v1::Paused, Failure> {
     let lasting = lasting("pause", (request.lasting.as_deref(), request.until.as_deref()), now)?;
     let target = format!("service/{service}");
-    state.ask(move |handle| Ok(handle.pause(&service, lasting)?)).await?;
+    state.query(move |handle| Ok(handle.pause(&service, lasting)?)).await?;
     let until = lasting.map(|span| rfc3339(later(now, span)));
     Ok(v1::Paused { target, pause: Some(v1::Pause { until }) })
 }
 
-/// Lets the autoscaler of a service decide again.
+/// Resumes the autoscaler of a service.
 pub(crate) async fn resume(state: &State, service: ServiceName) -> Result<v1::Paused, Failure> {
     let target = format!("service/{service}");
-    state.ask(move |handle| Ok(handle.resume(&service)?)).await?;
+    state.query(move |handle| Ok(handle.resume(&service)?)).await?;
     Ok(v1::Paused { target, pause: None })
 }
 
-/// The longest protection: what is forgotten costs a replica for a month at most.
+/// The longest protection: a forgotten one keeps a replica for a month at most.
 const PROTECTION_MAX: Duration = Duration::from_hours(30 * 24);
 
-/// Protects a replica from being removed when its service shrinks.
+/// Protects a replica from being removed when its service scales in.
 pub(crate) async fn protect(
     state: &State,
     replica: ReplicaId,
-    request: v1::Lasting,
+    request: v1::DurationRequest,
     now: Wall,
 ) -> Result<v1::Protected, Failure> {
     let words = (request.lasting.as_deref(), request.until.as_deref());
@@ -236,14 +236,14 @@ pub(crate) async fn protect(
         Failure::bad_request(sentence)
     })?;
     let target = format!("replica/{replica}");
-    state.ask(move |handle| Ok(handle.protect(&replica, lasting)?)).await?;
+    state.query(move |handle| Ok(handle.protect(&replica, lasting)?)).await?;
     Ok(v1::Protected { target, protected_until: Some(rfc3339(later(now, lasting))) })
 }
 
-/// Lets a replica be removed again.
+/// Removes the protection of a replica.
 pub(crate) async fn unprotect(state: &State, replica: ReplicaId) -> Result<v1::Protected, Failure> {
     let target = format!("replica/{replica}");
-    state.ask(move |handle| Ok(handle.unprotect(&replica)?)).await?;
+    state.query(move |handle| Ok(handle.unprotect(&replica)?)).await?;
     Ok(v1::Protected { target, protected_until: None })
 }
 

@@ -3,7 +3,7 @@
 use external::Kept;
 use model::time::Wall;
 
-use crate::moment::rfc3339;
+use crate::timestamps::rfc3339;
 use crate::v1;
 
 /// How the balancers of a service stand.

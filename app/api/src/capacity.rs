@@ -12,12 +12,12 @@ pub(crate) fn known(service: &ServiceState) -> Option<v1::Capacity> {
     let generation = service.declared.as_ref()?.generation;
     Some(v1::Capacity {
         promise: slo.latency.to_string(),
-        acting: estimate(memory, generation, slo).map(told),
-        versions: memory.into_iter().flat_map(learned).map(told).collect(),
+        acting: estimate(memory, generation, slo).map(learned_capacity),
+        versions: memory.into_iter().flat_map(learned).map(learned_capacity).collect(),
     })
 }
 
-fn told(it: LearnedCapacity) -> v1::LearnedCapacity {
+fn learned_capacity(it: LearnedCapacity) -> v1::LearnedCapacity {
     v1::LearnedCapacity {
         generation: it.generation.map(|generation| generation.0),
         requests_per_second: it.rate.per_second(),

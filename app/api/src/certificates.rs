@@ -1,4 +1,4 @@
-//! CertificateStatus of services and routes: refused when they cannot be used, and watched until they end.
+//! Certificates of services and routes: refused when they cannot be used, and watched until they end.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -9,7 +9,7 @@ use model::time::Wall;
 use proxy::CertificateState;
 
 use crate::failure::{Code, Failure};
-use crate::moment::rfc3339;
+use crate::timestamps::rfc3339;
 use crate::v1;
 
 /// How long before its end a certificate is spoken of: what renews one by itself does so a third of its life before, so that this is late

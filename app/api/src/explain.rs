@@ -1,4 +1,4 @@
-//! Why: the last decision on a service, now or at a time, and everything about it in one answer.
+//! Explanations: the last decision on a service, now or at a time, and everything about the service in one response.
 
 use axum::http::StatusCode;
 use std::sync::Arc;
@@ -12,27 +12,27 @@ use orchestrator::{EventRecord, Handle};
 
 use crate::failure::{Code, Failure};
 use crate::history;
-use crate::moment::rfc3339;
-use crate::past::{self, CHANGES_MAX};
+use crate::replay::{self, CHANGES_MAX};
 use crate::resources;
 use crate::state::State;
+use crate::timestamps::rfc3339;
 use crate::v1;
 use crate::view::{self, ServiceView};
 
 /// Events that a description shows: a screen.
 const EVENTS_SHOWN: usize = 20;
 
-/// Events that are looked through for changes of size.
+/// Events that are searched for changes of size.
 const EVENTS_SEARCHED: usize = 1000;
 
-/// The last decision, and why.
+/// The last decision and its reasons.
 pub(crate) async fn present(
     state: &State,
     service: ServiceName,
     asked: Option<Asked>,
 ) -> Result<v1::Explanation, Failure> {
     state
-        .ask(move |handle| {
+        .query(move |handle| {
             require(handle, &service)?;
             let view = view::services(handle, Some(vec![service.clone()]))?.pop();
             let changes = recent_changes(handle, &service);
@@ -42,7 +42,7 @@ pub(crate) async fn present(
         .await
 }
 
-/// The last decision as of `at`, and why: as the journal has it, or where that no longer reaches, the history.
+/// The last decision as of `at` and its reasons: from the journal, or where that does not reach, from the history.
 pub(crate) async fn past(
     state: &State,
     service: ServiceName,
@@ -51,14 +51,14 @@ pub(crate) async fn past(
 ) -> Result<v1::Explanation, Failure> {
     let permit = state.open_replay()?;
     state
-        .ask(move |handle| {
-            let found = past::at(handle.journal_folder(), &service, at);
+        .query(move |handle| {
+            let found = replay::view_at(handle.journal_folder(), &service, at);
             drop(permit);
             let replayed =
                 found.map(|found| found.and_then(|(view, changes)| view::explanation(&view, changes, asked)));
             match replayed {
                 Ok(Some(explanation)) => Ok(explanation),
-                // The journal is whole and short, the history is long.
+                // The journal is complete and short, the history is long.
                 Ok(None) => history::at(handle, &service, at, asked)?
                     .ok_or_else(|| nothing_decided(&service, Some(at))),
                 Err(failure) if failure.is(Code::NothingDecided) => {
@@ -87,7 +87,7 @@ fn recent_changes(handle: &Handle, service: &ServiceName) -> Vec<v1::SizeChange>
     changes
 }
 
-/// Fails for a service that is neither declared nor still there.
+/// Fails for a service that is neither declared nor running.
 pub(crate) fn require(handle: &Handle, service: &ServiceName) -> Result<(), Failure> {
     let is_it = |resource: &Resource| matches!(resource, Resource::Service(it) if it.name() == service);
     if handle.resources().iter().any(|stored| is_it(&stored.resource)) {
@@ -98,7 +98,7 @@ pub(crate) fn require(handle: &Handle, service: &ServiceName) -> Result<(), Fail
     if is_known { Ok(()) } else { Err(Failure::not_found("service", service.as_str())) }
 }
 
-/// What happened to a service. Fails for one that is not there and of which nothing is told any more.
+/// The events of a service. Fails for one that does not exist and has no events.
 pub(crate) fn events_of(
     handle: &Handle,
     service: &ServiceName,
@@ -114,7 +114,7 @@ pub(crate) fn events_of(
 pub(crate) async fn describe(state: &State, service: ServiceName) -> Result<v1::Description, Failure> {
     let agent = state.agent.clone();
     state
-        .ask(move |handle| {
+        .query(move |handle| {
             let declared = resources::services(handle, &agent, Some(service.as_str()))?.pop();
             let view = view::services(handle, Some(vec![service.clone()]))?.pop();
             let (Some(declared), Some(view)) = (declared, view) else {

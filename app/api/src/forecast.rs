@@ -9,7 +9,7 @@ use model::time::Now;
 use orchestrator::Handle;
 
 use crate::failure::{Code, Failure};
-use crate::moment::{rfc3339, wall_of};
+use crate::timestamps::{rfc3339, wall_of};
 use crate::v1;
 
 /// Most steps of the past that are told.
@@ -18,12 +18,12 @@ pub(crate) const PAST_MAX: usize = 1000;
 /// What is forecast of `name`, with so many of its latest steps.
 pub(crate) fn forecast(handle: &Handle, name: &ServiceName, past: usize) -> Result<v1::Forecast, Failure> {
     let whose = name.clone();
-    let (is_known, told) = handle.query(move |control, now| {
+    let (is_known, found) = handle.query(move |control, now| {
         let service = control.knowledge().service(&whose).filter(|service| service.declared.is_some());
-        (service.is_some(), service.and_then(|service| told(now, service, past.min(PAST_MAX))))
+        (service.is_some(), service.and_then(|service| describe(now, service, past.min(PAST_MAX))))
     })?;
-    match told {
-        Some(told) => Ok(told),
+    match found {
+        Some(found) => Ok(found),
         None if is_known => Err(Failure::new(
             axum::http::StatusCode::NOT_FOUND,
             Code::NotFound,
@@ -36,7 +36,7 @@ pub(crate) fn forecast(handle: &Handle, name: &ServiceName, past: usize) -> Resu
     }
 }
 
-fn told(now: Now, service: &ServiceState, past: usize) -> Option<v1::Forecast> {
+fn describe(now: Now, service: &ServiceState, past: usize) -> Option<v1::Forecast> {
     let foresight = service.foresight.as_ref()?;
     let rule = foresight.rule();
     let step = foresight.step().as_secs_f64();

@@ -1,4 +1,4 @@
-//! What was decided earlier, as the history has it.
+//! Earlier decisions, from the history.
 
 use axum::http::StatusCode;
 use model::decision::Asked;
@@ -6,19 +6,19 @@ use model::name::ServiceName;
 use model::time::Wall;
 use orchestrator::{Handle, Kept, Past};
 
-use crate::decided::asked_word;
+use crate::decision::asked_word;
 use crate::failure::{Code, Failure};
-use crate::moment::rfc3339;
 use crate::state::State;
+use crate::timestamps::rfc3339;
 use crate::v1;
 
-/// Runs of decisions that are answered unless told otherwise.
+/// Runs of decisions per response by default.
 pub(crate) const RUNS_DEFAULT: usize = 100;
 
-/// Most runs of one answer: about 2 MB.
+/// Runs of decisions per response at most: about 2 MB.
 pub(crate) const RUNS_MAX: usize = 1000;
 
-/// What was decided on `service` within this time, oldest first.
+/// The decisions on `service` within a time, oldest first.
 pub(crate) async fn history(
     state: &State,
     service: ServiceName,
@@ -26,7 +26,7 @@ pub(crate) async fn history(
     limit: usize,
 ) -> Result<v1::History, Failure> {
     state
-        .ask(move |handle| {
+        .query(move |handle| {
             let past = read(handle, &service, within, limit.min(RUNS_MAX))?;
             if past.kept.is_empty() {
                 crate::explain::require(handle, &service)?;
@@ -51,7 +51,7 @@ pub(crate) async fn history(
         .await
 }
 
-/// The decision as of `at`; of several that alternated, the one that began last.
+/// The decision as of `at`; of alternating ones, the one that began last.
 pub(crate) fn at(
     handle: &Handle,
     service: &ServiceName,
@@ -59,7 +59,7 @@ pub(crate) fn at(
     asked: Option<Asked>,
 ) -> Result<Option<v1::Explanation>, Failure> {
     let past = read(handle, service, (Wall::default(), at), RUNS_DEFAULT)?;
-    // Those that went on beyond others that began later are told of by when they ended.
+    // A run that went on while later ones began is ordered by its end.
     let last = past.kept.iter().max_by_key(|kept| kept.to.wall.min(at));
     Ok(last.map(|kept| explanation(service, kept, asked)))
 }
@@ -76,7 +76,7 @@ pub(crate) fn read(
     })
 }
 
-/// The first of these decisions in the words of `/v1`.
+/// The first decision of a run, as `/v1` shows it.
 fn explanation(service: &ServiceName, kept: &Kept, asked: Option<Asked>) -> v1::Explanation {
     let record = &kept.record;
     let prospects: Vec<v1::Prospect> = record.prospects.iter().map(prospect).collect();
@@ -93,7 +93,7 @@ fn explanation(service: &ServiceName, kept: &Kept, asked: Option<Asked>) -> v1::
         guard: record.guard.clone(),
         why_not: asked.map(|asked| why_not(kept, &prospects, asked)),
         prospects,
-        reasons: vec![v1::Because { code: "summary".into(), message: record.summary.clone() }],
+        reasons: vec![v1::DecisionReason { code: "summary".into(), message: record.summary.clone() }],
         waits: Vec::new(),
         changes: Vec::new(),
         size_of_replica: None,
@@ -107,7 +107,7 @@ fn explanation(service: &ServiceName, kept: &Kept, asked: Option<Asked>) -> v1::
     }
 }
 
-/// What was kept of it: what the decision was made on is there no more, so nothing can be found anew.
+/// What was recorded: the inputs of the decision are gone, so nothing can be evaluated again.
 fn why_not(kept: &Kept, prospects: &[v1::Prospect], asked: Asked) -> v1::WhyNot {
     let decided = kept.record.desired;
     let is_that_way = |desired: u32| match asked {

@@ -9,7 +9,7 @@ use model::time::Now;
 use orchestrator::Handle;
 
 use crate::failure::Failure;
-use crate::moment::{rfc3339, wall_of};
+use crate::timestamps::{rfc3339, wall_of};
 use crate::{capacity, v1};
 
 /// What was learned of `name`.
@@ -17,12 +17,12 @@ pub(crate) fn learned(handle: &Handle, name: &ServiceName) -> Result<v1::Learned
     let whose = name.clone();
     let found = handle.query(move |control, now| {
         let service = control.knowledge().service(&whose).filter(|service| service.declared.is_some())?;
-        Some(told(now, service))
+        Some(describe(now, service))
     })?;
     found.ok_or_else(|| Failure::not_found("service", name.as_str()))
 }
 
-fn told(now: Now, service: &ServiceState) -> v1::Learned {
+fn describe(now: Now, service: &ServiceState) -> v1::Learned {
     let seconds = |times: &[Duration]| times.iter().map(Duration::as_secs_f64).collect();
     v1::Learned {
         target: format!("service/{}", service.name),

@@ -1,8 +1,8 @@
 //! The HTTP API under `/v1`: what is declared, how it is, why it is so, and the ways to change it.
 //!
-//! It reads the loop's knowledge in short looks, hands changes to the orchestrator, and decides nothing. What goes over the
+//! It reads the loop's knowledge in short queries, passes changes to the orchestrator, and decides nothing. What goes over the
 //! wire is [`v1`], apart from the types of the core; the description at `/openapi.json` is made from the same table as the
-//! routes. `/metrics` is for Prometheus, `/healthz` says that the process answers, `/readyz` that the loop steers.
+//! routes. `/metrics` is for Prometheus, `/healthz` says that the process answers, `/readyz` that the loop controls the services.
 //!
 //! ```no_run
 //! # async fn example(handle: orchestrator::Handle, agent: agent::Agent) -> std::io::Result<()> {
@@ -23,7 +23,7 @@ pub use server::serve;
 mod state;
 pub use state::State;
 
-mod gate;
+mod origin;
 
 mod routes;
 
@@ -31,10 +31,10 @@ mod openapi;
 pub use openapi::description;
 
 mod capacity;
-mod decided;
+mod decision;
+mod endpoints;
 mod metric_source;
 mod metric_status;
-mod proxied;
 mod removable;
 mod resources;
 mod rightsize;
@@ -48,10 +48,10 @@ mod trial;
 mod balancers;
 mod certificates;
 mod explain;
-mod hindsight;
 mod history;
 mod learned;
-mod past;
+mod recommendations;
+mod replay;
 
 mod stream;
 
@@ -63,5 +63,5 @@ mod failure;
 mod forecast;
 pub use failure::Code;
 
-mod moment;
-pub use moment::rfc3339;
+mod timestamps;
+pub use timestamps::rfc3339;

@@ -1,4 +1,4 @@
-//! What replicas print, as a stream of text.
+//! The output of replicas, as a stream of text.
 
 use std::convert::Infallible;
 
@@ -13,22 +13,22 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::failure::{Code, Failure, chain};
 use crate::state::State;
 
-/// Lines before the end that are shown unless told otherwise: a screen or two.
+/// Lines before the end by default: a screen or two.
 pub(crate) const TAIL_DEFAULT: usize = 100;
 
 /// Bytes that are sent in one piece, so that many short lines cost few packets.
 const PIECE_BYTES: usize = 16 * 1024;
 
-/// Whether an answer ends with what there is.
+/// Whether a response ends with the present output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Until {
-    /// It ends with the last line that is there.
+    /// It ends with the last present line.
     Present,
     /// It goes on with what is printed later.
     Stopped,
 }
 
-/// What a replica printed, from `tail` lines before the end.
+/// The output of a replica, from `tail` lines before its end.
 pub(crate) async fn logs(
     state: &State,
     replica: &ReplicaId,
@@ -52,7 +52,7 @@ struct Reader {
 }
 
 impl Reader {
-    /// The lines that are there, up to a piece's size; waits for one when none is and more may come.
+    /// The present lines, up to a piece's size; waits for one when there is none and more may come.
     async fn next_piece(&mut self) -> Option<Bytes> {
         let mut piece = String::new();
         while piece.len() < PIECE_BYTES {
@@ -71,7 +71,7 @@ impl Reader {
         (!piece.is_empty()).then(|| piece.into())
     }
 
-    /// The head of the answer is gone, so the reason can only be told in the log and by ending here.
+    /// The head of the response is sent already, so the error can only be logged, and the stream ended.
     fn broken(&mut self, piece: String, error: &LogError) -> Option<Bytes> {
         tracing::warn!(error = %chain(error), "log_unreadable");
         self.until = Until::Present;

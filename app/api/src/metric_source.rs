@@ -13,9 +13,9 @@ use model::time::Wall;
 use orchestrator::{Handle, StoredResource};
 
 use crate::failure::Failure;
-use crate::moment::rfc3339;
 use crate::resources::object;
 use crate::state::State;
+use crate::timestamps::rfc3339;
 use crate::v1;
 
 /// Readings shown of one source: what people look through.
@@ -35,7 +35,7 @@ pub(crate) fn sources(
 pub(crate) async fn describe(state: &State, name: String) -> Result<v1::MetricSourceDescription, Failure> {
     let agent = state.agent.clone();
     state
-        .ask(move |handle| {
+        .query(move |handle| {
             let not_found = || Failure::not_found("metricsource", &name);
             let (source, detail, shown) =
                 declared(handle, &agent, Some(&name))?.pop().ok_or_else(not_found)?;

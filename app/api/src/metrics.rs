@@ -1,4 +1,4 @@
-//! What Homeostat measures of itself and of its services, for Prometheus: one reading for each scrape.
+//! The metrics of Homeostat and of its services, for Prometheus: one reading per scrape.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,9 +14,9 @@ use proxy::{AccessLogState, Counts, EndpointTraffic, Histogram, RouteTraffic};
 
 use crate::balancers;
 use crate::certificates;
+use crate::endpoints::{self, CLASSES};
 use crate::failure::Failure;
 use crate::metric_source;
-use crate::proxied::{self, CLASSES};
 use crate::state::State;
 use crate::v1;
 use crate::view::{self, ServiceView};
@@ -30,7 +30,7 @@ const BOUNDS: [f64; 14] =
 /// The media type of OpenMetrics, which Prometheus reads since 2.5.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Takes a reading and writes it down.
+/// Takes a reading and encodes it.
 pub(crate) async fn metrics(state: &State) -> Result<Response, Failure> {
     let reading = read(state).await?;
     let mut registry = Registry::default();
@@ -58,7 +58,7 @@ struct Reading {
     /// By service.
     zones: Vec<(String, v1::PreferredZone)>,
     routes: Vec<RouteTraffic>,
-    /// External balancers, with the services that they are told of.
+    /// External balancers, with their services.
     external: Vec<(String, v1::External)>,
     access_logs: Vec<AccessLogState>,
     sources: Vec<v1::MetricSource>,
@@ -92,7 +92,7 @@ struct Requests {
     latency: Latencies,
 }
 
-/// Latencies in the buckets that are told.
+/// Latencies in the exported buckets.
 #[derive(Debug)]
 struct Latencies {
     /// Counts for each of [`BOUNDS`], then of what is above the last.
@@ -103,7 +103,7 @@ struct Latencies {
 async fn read(state: &State) -> Result<Reading, Failure> {
     let rounds = *state.handle.events().changes().borrow();
     let (services, in_flight) = state
-        .ask(|handle| {
+        .query(|handle| {
             Ok((view::services(handle, None)?, handle.query(|control, _| control.actions_in_flight())?))
         })
         .await?;
@@ -115,8 +115,8 @@ async fn read(state: &State) -> Result<Reading, Failure> {
     let now = state.handle.now().wall;
     for traffic in state.agent.traffic() {
         let service = traffic.service.to_string();
-        by_proxy.push((service.clone(), proxied::of(&traffic)));
-        let (endpoints, zone) = proxied::others(&traffic, now);
+        by_proxy.push((service.clone(), endpoints::of(&traffic)));
+        let (endpoints, zone) = endpoints::others(&traffic, now);
         others.extend(endpoints.into_iter().map(|endpoint| (service.clone(), endpoint)));
         zones.extend(zone.map(|zone| (service.clone(), zone)));
         requests.push(of_counts(&service, None, &traffic.counts));
@@ -136,7 +136,7 @@ async fn read(state: &State) -> Result<Reading, Failure> {
     });
     let external = external.collect();
     let agent = state.agent.clone();
-    let sources = state.ask(move |handle| metric_source::sources(handle, &agent, None)).await?;
+    let sources = state.query(move |handle| metric_source::sources(handle, &agent, None)).await?;
     let details = state.agent.routes();
     let of_route = |detail: &RouteDetail| ending("route", detail.route.as_str(), detail.tls.as_ref()?);
     certificates.extend(details.iter().filter_map(of_route));
@@ -179,7 +179,7 @@ fn by_ordinal(endpoints: &[EndpointTraffic]) -> BTreeMap<u32, Counts> {
     sums
 }
 
-/// `None` while there is no certificate: no moment is its end.
+/// `None` while there is no certificate.
 fn ending(label: &'static str, name: &str, state: &CertificateStatus) -> Option<Ending> {
     Some(Ending { label, name: name.to_owned(), not_after: certificates::not_after(state)? })
 }
@@ -402,7 +402,7 @@ impl Reading {
         Ok(())
     }
 
-    /// What endpoints were asked that others run, and where requests stay.
+    /// The requests of external endpoints, and those that stay in the zone.
     fn encode_elsewhere(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         fn labels<'a>(service: &'a str, it: &'a v1::ElsewhereEndpoint) -> [(&'static str, &'a str); 3] {
             [
@@ -448,7 +448,7 @@ impl Reading {
         Ok(())
     }
 
-    /// What the proxy does beside carrying requests to replicas.
+    /// The proxy's retries, ejections and refusals.
     fn encode_proxied(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let help = "Requests that the proxy answered 503 itself";
         let mut refused = counter(encoder, "homeostat_requests_refused", help)?;
@@ -485,7 +485,7 @@ impl Reading {
         Ok(())
     }
 
-    /// What passed over UDP.
+    /// The traffic over UDP.
     fn encode_datagrams(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let told = || self.proxied.iter().filter_map(|(service, it)| Some((service.as_str(), it.datagrams?)));
         let mut passed =

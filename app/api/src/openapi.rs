@@ -4,7 +4,7 @@ use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use crate::routes::{Answer, Route, routes};
+use crate::routes::{ResponseBody, Route, routes};
 use crate::v1;
 
 /// The description as OpenAPI 3.1, whose schemas are JSON Schema 2020-12.
@@ -44,11 +44,11 @@ fn operation(route: &Route, generator: &mut SchemaGenerator) -> Value {
         |it| json!({"name": it.name, "in": "query", "description": it.summary, "schema": {"type": it.form}}),
     ));
     let mut content: Map<String, Value> = Map::new();
-    match route.answer {
-        Answer::Json(schema) => {
+    match route.response_body {
+        ResponseBody::Json(schema) => {
             content.insert("application/json".into(), json!({"schema": schema(generator)}));
         }
-        Answer::Text(media) => {
+        ResponseBody::Text(media) => {
             content.insert(media.into(), json!({"schema": {"type": "string"}}));
         }
     }
@@ -68,7 +68,7 @@ fn operation(route: &Route, generator: &mut SchemaGenerator) -> Value {
             },
         },
     });
-    if let Some(body) = route.body {
+    if let Some(body) = route.request_body {
         let schema = body(generator);
         operation["requestBody"] =
             json!({"required": true, "content": {"application/json": {"schema": schema}}});

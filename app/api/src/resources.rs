@@ -16,11 +16,11 @@ use serde_json::{Map, Value};
 
 use crate::balancers;
 use crate::certificates;
-use crate::decided;
+use crate::decision;
+use crate::endpoints;
 use crate::failure::Failure;
 use crate::metric_status;
-use crate::moment::rfc3339;
-use crate::proxied;
+use crate::timestamps::rfc3339;
 use crate::v1;
 use crate::view::{self, PlaceView, ServiceView};
 
@@ -49,9 +49,9 @@ pub(crate) fn services(
     // is gone.
     let traffic = agent.traffic();
     let shown = views.into_iter().map(|view| {
-        let proxied = proxied::service(&traffic, &view.name);
-        let versions = proxied::versions(&traffic, &view.name);
-        let (endpoints, zone) = proxied::elsewhere(&traffic, &view.name, handle.now().wall);
+        let proxied = endpoints::service(&traffic, &view.name);
+        let versions = endpoints::versions(&traffic, &view.name);
+        let (endpoints, zone) = endpoints::elsewhere(&traffic, &view.name, handle.now().wall);
         let certificate = certificates::condition(agent.tls(view.name.as_str()).as_ref(), handle.now().wall);
         let kept = agent.balancers(&view.name);
         let errors = agent.errors_per_second(&view.name).map(MilliRps::per_second);
@@ -150,15 +150,19 @@ fn current_metrics(autoscaler: &HorizontalPodAutoscaler, decision: &Decision) ->
         let status = spec.map(|spec| metric_status::of(spec, said.ratio)).unwrap_or_default();
         v1::AutoscalerMetric { said, status }
     };
-    decided::metrics(decision).into_iter().enumerate().map(metric).collect()
+    decision::metrics(decision).into_iter().enumerate().map(metric).collect()
 }
 
 /// The replicas of all services, of one, or the one that is called `name`.
-pub(crate) fn replicas(handle: &Handle, agent: &Agent, meant: &Meant) -> Result<Vec<v1::Replica>, Failure> {
-    let (names, one) = match meant {
-        Meant::All => (None, None),
-        Meant::OfService(service) => (Some(vec![service.clone()]), None),
-        Meant::One(replica) => (Some(vec![replica.service.clone()]), Some(replica)),
+pub(crate) fn replicas(
+    handle: &Handle,
+    agent: &Agent,
+    selector: &ReplicaSelector,
+) -> Result<Vec<v1::Replica>, Failure> {
+    let (names, one) = match selector {
+        ReplicaSelector::All => (None, None),
+        ReplicaSelector::OfService(service) => (Some(vec![service.clone()]), None),
+        ReplicaSelector::One(replica) => (Some(vec![replica.service.clone()]), Some(replica)),
     };
     let views = view::services(handle, names)?;
     let places = views.into_iter().flat_map(|view| view.places);
@@ -171,7 +175,7 @@ pub(crate) fn replicas(handle: &Handle, agent: &Agent, meant: &Meant) -> Result<
 
 /// Which replicas are meant.
 #[derive(Clone, Debug)]
-pub(crate) enum Meant {
+pub(crate) enum ReplicaSelector {
     All,
     OfService(ServiceName),
     One(ReplicaId),
@@ -206,7 +210,7 @@ pub(crate) fn with_details(handle: &Handle, mut places: Vec<PlaceView>, agent: &
         let (name, is_occupied) = (place.replica.clone(), place.is_occupied);
         let mut shown = replica(place, &details);
         if is_occupied {
-            shown.status.endpoint = proxied::endpoint(&traffic, &name, &shown.status, now);
+            shown.status.endpoint = endpoints::endpoint(&traffic, &name, &shown.status, now);
         }
         shown
     });

@@ -10,8 +10,8 @@ use model::resource::{Kind, Resource, Route};
 use orchestrator::Handle;
 
 use crate::certificates;
+use crate::endpoints::{self, CLASSES};
 use crate::failure::Failure;
-use crate::proxied::{self, CLASSES};
 use crate::resources::object;
 use crate::state::State;
 use crate::v1;
@@ -27,7 +27,7 @@ pub(crate) fn routes(handle: &Handle, agent: &Agent, name: Option<&str>) -> Resu
 pub(crate) async fn describe(state: &State, name: String) -> Result<v1::RouteDescription, Failure> {
     let agent = state.agent.clone();
     state
-        .ask(move |handle| {
+        .query(move |handle| {
             let not_found = || Failure::not_found("route", &name);
             let (route, shown) = declared(handle, &agent, Some(&name))?.pop().ok_or_else(not_found)?;
             let names: Vec<ServiceName> = route.spec.services().cloned().collect();
@@ -95,7 +95,7 @@ fn status(detail: Option<&RouteDetail>, missing: &[&ServiceName]) -> v1::RouteSt
         copies: traffic.map_or(0, |traffic| traffic.copies),
         copies_left_out: traffic.map_or(0, |traffic| traffic.copies_left_out),
         responses: classes.map(|(class, count)| ((*class).to_owned(), count)).collect(),
-        latency: traffic.and_then(|traffic| proxied::latency(&traffic.latency)),
+        latency: traffic.and_then(|traffic| endpoints::latency(&traffic.latency)),
         conditions: vec![programmed, resolved],
     }
 }

@@ -7,8 +7,8 @@ use model::time::Time;
 use orchestrator::Handle;
 
 use crate::failure::Failure;
-use crate::moment::{rfc3339, wall_of};
 use crate::resources::by_name;
+use crate::timestamps::{rfc3339, wall_of};
 use crate::v1;
 use crate::view::{self, ServiceView};
 

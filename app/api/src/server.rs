@@ -1,4 +1,4 @@
-//! Accepting connections, within limits.
+//! Accepts connections, within limits.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,9 +18,9 @@ use tokio::task::JoinSet;
 
 use crate::failure::{Code, Failure};
 use crate::state::State;
-use crate::{gate, routes};
+use crate::{origin, routes};
 
-/// Connections at once; more wait to be accepted.
+/// Concurrent connections; more wait to be accepted.
 ///
 /// 256: four times [`STREAMS_MAX`](crate::state::STREAMS_MAX), a quarter of the files that Debian lets a process open.
 pub(crate) const CONNECTIONS_MAX: usize = 256;
@@ -28,19 +28,19 @@ pub(crate) const CONNECTIONS_MAX: usize = 256;
 /// Longest body: a thousand services of 1 KiB. Command lines with more apply in parts.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
 
-/// How long a client may take for the head of a request, and keep a connection without one.
-const HEAD_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a client may take for the head of a request, and keep an idle connection.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long an answer may take to begin: a replay of a whole segment of the journal takes some ten seconds.
-const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
+/// How long a response may take to begin: a replay of a whole journal segment takes some ten seconds.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long connections may take to end when we stop.
-const END_PATIENCE: Duration = Duration::from_secs(2);
+/// How long connections may take to finish at shutdown.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The pause after a connection could not be accepted, as when files have run out: some will be closed meanwhile.
+/// The pause after a connection could not be accepted, as without free file descriptors: some will be closed meanwhile.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Answers requests until the token of `state` is cancelled; then lets those that are being answered finish.
+/// Serves requests until the token of `state` is cancelled; then lets those in progress finish.
 pub async fn serve(listener: TcpListener, state: State) {
     let router = router(&state);
     let seats = Arc::new(Semaphore::new(CONNECTIONS_MAX));
@@ -73,8 +73,8 @@ pub async fn serve(listener: TcpListener, state: State) {
         }
     }
     drop(listener);
-    // What has not ended by then is ended with its task.
-    if tokio::time::timeout(END_PATIENCE, graceful.shutdown()).await.is_err() {
+    // Connections that have not finished by then end with their task.
+    if tokio::time::timeout(SHUTDOWN_TIMEOUT, graceful.shutdown()).await.is_err() {
         tracing::debug!("connections_cut");
     }
 }
@@ -82,8 +82,8 @@ pub async fn serve(listener: TcpListener, state: State) {
 fn router(state: &State) -> axum::Router {
     routes::router()
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .layer(middleware::from_fn(in_time))
-        .layer(middleware::from_fn_with_state(state.listen(), gate::keep))
+        .layer(middleware::from_fn(with_timeout))
+        .layer(middleware::from_fn_with_state(state.listen(), origin::check_request))
         .with_state(state.clone())
 }
 
@@ -93,17 +93,17 @@ fn connection(
 ) -> http1::Connection<TokioIo<TcpStream>, TowerToHyperService<axum::Router>> {
     http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_PATIENCE)
+        .header_read_timeout(HEAD_TIMEOUT)
         .serve_connection(TokioIo::new(socket), TowerToHyperService::new(router))
 }
 
-async fn in_time(request: Request, next: Next) -> Response {
-    match tokio::time::timeout(ANSWER_PATIENCE, next.run(request)).await {
+async fn with_timeout(request: Request, next: Next) -> Response {
+    match tokio::time::timeout(RESPONSE_TIMEOUT, next.run(request)).await {
         Ok(response) => response,
         Err(_) => {
             let sentence = format!(
                 "could not answer within {} s; what was asked for may still be done: look with `homeostat get`",
-                ANSWER_PATIENCE.as_secs()
+                RESPONSE_TIMEOUT.as_secs()
             );
             Failure::new(StatusCode::GATEWAY_TIMEOUT, Code::TooSlow, sentence).into_response()
         }

@@ -1,4 +1,4 @@
-//! What every request is answered from.
+//! The state that all requests share.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -12,16 +12,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::failure::Failure;
 
-/// Watches, log followers and other answers without an end, at once.
+/// Concurrent watches, log followers and other responses without an end.
 ///
-/// 64: each costs a look at the loop's knowledge up to four times a second; 256 looks a second of some 20 µs are half a
+/// 64: each queries the loop up to four times a second; 256 queries a second of some 20 µs are half a
 /// per cent of a core. Of [`CONNECTIONS_MAX`](crate::server::CONNECTIONS_MAX) they leave three quarters to others.
 pub(crate) const STREAMS_MAX: usize = 64;
 
-/// Replays of the journal at once: each reads up to a segment of 64 MiB and keeps a core busy.
+/// Concurrent replays of the journal: each reads up to a segment of 64 MiB and keeps a core busy.
 const REPLAYS_MAX: usize = 1;
 
-/// What every request is answered from; cheap to clone.
+/// The state that all requests share; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct State {
     pub(crate) handle: Handle,
@@ -74,19 +74,19 @@ impl State {
         &self.shared.stop
     }
 
-    /// Asks the loop, off the threads that serve: some questions wait for a disk write, all for the loop.
-    pub(crate) async fn ask<T: Send + 'static>(
+    /// Runs a query on a blocking thread: some queries wait for a disk write, all for the loop.
+    pub(crate) async fn query<T: Send + 'static>(
         &self,
-        question: impl FnOnce(&Handle) -> Result<T, Failure> + Send + 'static,
+        query: impl FnOnce(&Handle) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Failure> {
         let handle = self.handle.clone();
-        match tokio::task::spawn_blocking(move || question(&handle)).await {
+        match tokio::task::spawn_blocking(move || query(&handle)).await {
             Ok(answer) => answer,
             Err(ended) => std::panic::resume_unwind(ended.into_panic()),
         }
     }
 
-    /// The right to an answer without an end.
+    /// The permit for a response without an end.
     pub(crate) fn open_stream(&self) -> Result<OwnedSemaphorePermit, Failure> {
         Arc::clone(&self.shared.streams).try_acquire_owned().map_err(|_| {
             let sentence = format!(
@@ -96,7 +96,7 @@ impl State {
         })
     }
 
-    /// The right to replay the journal.
+    /// The permit for a replay of the journal.
     pub(crate) fn open_replay(&self) -> Result<OwnedSemaphorePermit, Failure> {
         Arc::clone(&self.shared.replays).try_acquire_owned().map_err(|_| {
             Failure::too_many(

@@ -22,13 +22,13 @@ use crate::v1::{self, ChangeKind};
 use crate::view;
 
 /// The least time between two looks of one watcher: four times a second is as fast as an eye follows numbers.
-const LOOK_PAUSE: Duration = Duration::from_millis(250);
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
 /// A comment is sent this often when nothing else is, so that both ends notice a broken connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// Tells of everything that `look` finds, and from then on of what changes in it.
-pub(crate) fn watch<S, F>(state: &State, look: F) -> Result<Response, Failure>
+pub(crate) fn watch<S, F>(state: &State, fetch: F) -> Result<Response, Failure>
 where
     S: Serialize + Send + 'static,
     F: Fn(&Handle) -> Result<Vec<v1::Object<S>>, Failure> + Clone + Send + Sync + 'static,
@@ -37,15 +37,15 @@ where
         _permit: state.open_stream()?,
         ticks: state.handle.events().changes(),
         state: state.clone(),
-        look,
-        told: BTreeMap::new(),
-        has_looked: false,
+        fetch,
+        last_sent: BTreeMap::new(),
+        has_fetched: false,
     };
     let batches = stream::unfold(watcher, |mut watcher| async move {
         let batch = watcher.next_batch().await?;
         Some((stream::iter(batch), watcher))
     });
-    Ok(answer(state, batches.flatten()))
+    Ok(response(state, batches.flatten()))
 }
 
 struct Watcher<F> {
@@ -53,9 +53,9 @@ struct Watcher<F> {
     _permit: OwnedSemaphorePermit,
     ticks: tokio::sync::watch::Receiver<u64>,
     state: State,
-    look: F,
-    told: BTreeMap<String, Value>,
-    has_looked: bool,
+    fetch: F,
+    last_sent: BTreeMap<String, Value>,
+    has_fetched: bool,
 }
 
 impl<F> Watcher<F> {
@@ -65,33 +65,33 @@ impl<F> Watcher<F> {
         S: Serialize + Send + 'static,
         F: Fn(&Handle) -> Result<Vec<v1::Object<S>>, Failure> + Clone + Send + Sync + 'static,
     {
-        if self.has_looked {
-            tokio::time::sleep(LOOK_PAUSE).await;
+        if self.has_fetched {
+            tokio::time::sleep(POLL_INTERVAL).await;
             self.ticks.changed().await.ok()?;
         }
-        self.has_looked = true;
-        let look = self.look.clone();
-        // One that was asked for by name may be deleted while it is watched.
-        let found = self.state.ask(move |handle| look(handle)).await.unwrap_or_default();
+        self.has_fetched = true;
+        let fetch = self.fetch.clone();
+        // An object that is watched by name may be deleted meanwhile.
+        let found = self.state.query(move |handle| fetch(handle)).await.unwrap_or_default();
         let now: BTreeMap<String, Value> = found
             .iter()
             .filter_map(|object| Some((object.name().to_owned(), serde_json::to_value(object).ok()?)))
             .collect();
-        let batch = differences(&self.told, &now);
-        self.told = now;
+        let batch = differences(&self.last_sent, &now);
+        self.last_sent = now;
         Some(batch.iter().map(sent).collect())
     }
 }
 
-fn differences(told: &BTreeMap<String, Value>, now: &BTreeMap<String, Value>) -> Vec<v1::Change<Value>> {
+fn differences(before: &BTreeMap<String, Value>, now: &BTreeMap<String, Value>) -> Vec<v1::Change<Value>> {
     let change = |kind, object: &Value| v1::Change { kind, object: object.clone() };
-    let gone = told
+    let gone = before
         .iter()
         .filter(|(name, _)| !now.contains_key(*name))
         .map(|(_, object)| change(ChangeKind::Deleted, object));
-    let rest = now.iter().filter_map(|(name, object)| match told.get(name) {
+    let rest = now.iter().filter_map(|(name, object)| match before.get(name) {
         None => Some(change(ChangeKind::Added, object)),
-        Some(before) if before != object => Some(change(ChangeKind::Modified, object)),
+        Some(old) if old != object => Some(change(ChangeKind::Modified, object)),
         Some(_) => None,
     });
     gone.chain(rest).collect()
@@ -101,21 +101,21 @@ fn sent(change: &v1::Change<Value>) -> Sent {
     Sent::default().data(serde_json::to_string(change).expect("a change is made of JSON"))
 }
 
-/// Tells of the events that `earlier` finds, and of every one from then on, each once.
+/// Sends the events of `earlier`, and every one from then on, each once.
 pub(crate) fn events(
     state: &State,
     service: Option<ServiceName>,
     earlier: impl FnOnce() -> Vec<Arc<EventRecord>>,
 ) -> Result<Response, Failure> {
     let permit = state.open_stream()?;
-    // Subscribing first leaves no gap; what comes meanwhile is in both and sent once.
+    // Subscribing first leaves no gap; events that arrive meanwhile are in both, and sent once.
     let receiver = state.handle.events().subscribe();
     let earlier = earlier();
-    let first: Vec<Sent> = earlier.iter().map(|event| told(event)).collect();
+    let first: Vec<Sent> = earlier.iter().map(|event| event_message(event)).collect();
     let listener = Listener { _permit: permit, receiver, service, earlier };
     let later =
         stream::unfold(listener, |mut listener| async move { Some((listener.next().await?, listener)) });
-    Ok(answer(state, stream::iter(first).chain(later)))
+    Ok(response(state, stream::iter(first).chain(later)))
 }
 
 struct Listener {
@@ -127,11 +127,11 @@ struct Listener {
 }
 
 impl Listener {
-    /// The next event that is meant; `None` when the loop has ended.
+    /// The next event to send; `None` when the loop has ended.
     async fn next(&mut self) -> Option<Sent> {
         loop {
             match self.receiver.recv().await {
-                Ok(event) if self.is_meant(&event) => return Some(told(&event)),
+                Ok(event) if self.is_to_be_sent(&event) => return Some(event_message(&event)),
                 Ok(_) => {}
                 Err(RecvError::Lagged(missed)) => {
                     return Some(Sent::default().comment(format!("{missed} events were missed")));
@@ -141,19 +141,19 @@ impl Listener {
         }
     }
 
-    fn is_meant(&self, event: &Arc<EventRecord>) -> bool {
+    fn is_to_be_sent(&self, event: &Arc<EventRecord>) -> bool {
         self.service.as_ref().is_none_or(|service| event.service == *service)
             && !self.earlier.iter().any(|earlier| Arc::ptr_eq(earlier, event))
     }
 }
 
-fn told(event: &EventRecord) -> Sent {
+fn event_message(event: &EventRecord) -> Sent {
     Sent::default()
         .id(event.id.to_string())
         .data(serde_json::to_string(&view::event(event)).expect("an event is made of texts"))
 }
 
-fn answer(state: &State, events: impl Stream<Item = Sent> + Send + 'static) -> Response {
+fn response(state: &State, events: impl Stream<Item = Sent> + Send + 'static) -> Response {
     let stop = state.stop().clone();
     let until_stop = events.take_until(stop.cancelled_owned()).map(Ok::<_, Infallible>);
     Sse::new(until_stop).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
@@ -166,13 +166,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_watcher_is_told_what_is_new_what_changed_and_what_is_gone() {
+    fn a_watcher_gets_what_is_new_what_has_changed_and_what_is_gone() {
         let state = |items: &[(&str, u32)]| -> BTreeMap<String, Value> {
             items.iter().map(|(name, n)| ((*name).to_owned(), json!({"name": name, "n": n}))).collect()
         };
-        let told = state(&[("a", 1), ("b", 1), ("c", 1)]);
+        let before = state(&[("a", 1), ("b", 1), ("c", 1)]);
         let now = state(&[("b", 1), ("c", 2), ("d", 1)]);
-        let found: Vec<(ChangeKind, String)> = differences(&told, &now)
+        let found: Vec<(ChangeKind, String)> = differences(&before, &now)
             .into_iter()
             .map(|change| (change.kind, change.object["name"].as_str().unwrap().to_owned()))
             .collect();

@@ -1,4 +1,4 @@
-//! What changed declarations would decide: now, and over the last hour as the journal has it.
+//! What changed declarations would decide: now, and over the last hour by the journal.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,35 +13,35 @@ use orchestrator::Handle;
 
 use crate::apply;
 use crate::failure::Failure;
-use crate::gate::Media;
-use crate::moment::rfc3339;
-use crate::past::{self, PastError};
+use crate::origin::Media;
+use crate::replay::{self, ReplayError};
 use crate::state::State;
+use crate::timestamps::rfc3339;
 use crate::v1;
 
 /// How far back a trial looks, in milliseconds.
 const HOUR_MS: u64 = 3_600_000;
 
-/// Services of one trial: each has its own course over the hour.
+/// Services per trial: each has its own course over the hour.
 const SERVICES_MAX: usize = 20;
 
-/// Points of a course that are answered; a longer one is thinned out.
+/// Points per course in a response; a longer course is thinned out.
 const POINTS_MAX: usize = 600;
 
-/// One service, as it is decided on and as it would be.
+/// One service: its acting decisions, and those of the trial.
 struct Course {
     declared: Arc<Declared>,
     trial: Option<Trial>,
-    /// When, by what holds, and by what is tried.
+    /// The time, the acting size, and the size of the trial.
     points: Vec<(Wall, u32, u32)>,
 }
 
-/// Tries what `body` would change.
+/// Evaluates what `body` would change.
 pub(crate) async fn trial(state: &State, media: Media, body: &str) -> Result<v1::Trials, Failure> {
     let resources = apply::read(state, media, body)?;
     let permit = state.open_replay()?;
     state
-        .ask(move |handle| {
+        .query(move |handle| {
             let declared = handle.declarations(&resources)?;
             if declared.len() > SERVICES_MAX {
                 let sentence = format!("could not try so many changes: {SERVICES_MAX} services at once");
@@ -61,7 +61,7 @@ pub(crate) async fn trial(state: &State, media: Media, body: &str) -> Result<v1:
                 .collect();
             let result = over(handle.journal_folder(), since, &mut courses);
             drop(permit);
-            result.map_err(|error| past::failure(&error))?;
+            result.map_err(|error| replay::failure(&error))?;
             for (item, course) in items.iter_mut().zip(&courses) {
                 item.hour = summed(course);
             }
@@ -74,7 +74,7 @@ fn target(name: &ServiceName) -> String {
     format!("service/{name}")
 }
 
-/// What would be decided on what is known now; `None` for a service that is new.
+/// The decision of the trial on the current state; `None` for a new service.
 fn at_once(handle: &Handle, declared: &Arc<Declared>) -> Result<Option<v1::Trial>, Failure> {
     let declared = Arc::clone(declared);
     let account = handle.query(move |control, now| {
@@ -98,9 +98,9 @@ fn at_once(handle: &Handle, declared: &Arc<Declared>) -> Result<Option<v1::Trial
     }))
 }
 
-/// Steps the journal from `since` on, and lets each trial decide whenever its service was decided on.
-fn over(folder: &Path, since: Wall, courses: &mut [Course]) -> Result<(), PastError> {
-    let list = |source| PastError::List { folder: folder.to_path_buf(), source };
+/// Replays the journal from `since` on, and lets each trial decide whenever the loop decided on its service.
+fn over(folder: &Path, since: Wall, courses: &mut [Course]) -> Result<(), ReplayError> {
+    let list = |source| ReplayError::List { folder: folder.to_path_buf(), source };
     let all = segments(folder).map_err(list)?;
     let mut paths = Vec::new();
     for (_, path) in all.into_iter().rev() {
@@ -138,7 +138,7 @@ impl Course {
     }
 }
 
-/// The course in figures; `None` when nothing was decided in that time.
+/// A summary of the course; `None` without decisions in that time.
 fn summed(course: &Course) -> Option<v1::TrialHour> {
     let points = &course.points;
     let ((first, ..), (last, ..)) = (points.first()?, points.last()?);

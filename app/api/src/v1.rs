@@ -9,16 +9,16 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-mod decided;
-pub use decided::{
+mod decision;
+pub use decision::{
     Evidence, History, KeptDecision, KeptSpan, MetricLevel, Prospect, Range, SampleCount, Tolerance, Trial,
     TrialHour, TrialPoint, TrialSide, Trials, WhyNot,
 };
 
-mod elsewhere;
-pub use elsewhere::{ElsewhereEndpoint, PreferredZone};
-mod hindsight;
-pub use hindsight::{Advice, AdviceWorth, FieldChange, Recommendations};
+mod external_endpoints;
+pub use external_endpoints::{ElsewhereEndpoint, PreferredZone};
+mod recommendations;
+pub use recommendations::{Advice, AdviceWorth, FieldChange, Recommendations};
 mod forecast;
 pub use forecast::{Ahead, Forecast, KnownEvent, LoadQuantile, ModelStanding, PastLoad, Season};
 
@@ -580,7 +580,7 @@ pub struct Explanation {
     #[serde(default)]
     pub why_not: Option<WhyNot>,
     /// Why, from the first cause to the last.
-    pub reasons: Vec<Because>,
+    pub reasons: Vec<DecisionReason>,
     /// What is not done yet, and why not.
     pub waits: Vec<Wait>,
     /// The last changes of size, oldest first.
@@ -602,7 +602,8 @@ pub struct Explanation {
 
 /// One cause.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Because {
+#[schemars(rename = "Because")]
+pub struct DecisionReason {
     /// The metric, the limit, or `summary`.
     pub code: String,
     /// For people.
@@ -713,7 +714,8 @@ pub struct Scaled {
 /// Asks for something that lasts for a time.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Lasting {
+#[schemars(rename = "Lasting")]
+pub struct DurationRequest {
     /// How long, such as `2h`; not with `until`.
     #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
     pub lasting: Option<String>,

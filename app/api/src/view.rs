@@ -1,4 +1,4 @@
-//! What the loop knows of a service, taken off its thread in one quick look, and put into the words of `/v1`.
+//! The state of a service: copied from the loop in one quick query, and converted to the types of `/v1`.
 
 use std::sync::Arc;
 
@@ -16,15 +16,15 @@ use model::settings::Settings;
 use model::time::{Now, Time};
 use orchestrator::{EventRecord, Handle, Stopped};
 
-use crate::decided;
-use crate::moment::{rfc3339, wall_of};
+use crate::decision;
 use crate::removable::removable;
+use crate::timestamps::{rfc3339, wall_of};
 use crate::{capacity, rightsize, v1};
 
-/// Services looked at in one go on the loop's thread.
+/// Services per query on the loop's thread.
 ///
 /// 100 services of 10 replicas take some 200 µs, a thousandth of the loop's period.
-const LOOK_SERVICES: usize = 100;
+const SERVICES_PER_QUERY: usize = 100;
 
 /// One service as the loop knew it at one moment.
 #[derive(Clone, Debug)]
@@ -63,7 +63,7 @@ pub(crate) fn services(
         })?,
     };
     let mut views = Vec::with_capacity(names.len());
-    for chunk in names.chunks(LOOK_SERVICES) {
+    for chunk in names.chunks(SERVICES_PER_QUERY) {
         let chunk = chunk.to_vec();
         views.extend(handle.query(move |control, now| {
             chunk.iter().filter_map(|name| view_of(control, now, name)).collect::<Vec<_>>()
@@ -76,12 +76,12 @@ pub(crate) fn services(
 pub(crate) fn view_of(control: &ControlLoop, now: Now, name: &ServiceName) -> Option<ServiceView> {
     let knowledge = control.knowledge();
     let service = knowledge.service(name)?;
-    let look = Look { now, settings: control.settings(), knowledge };
+    let snapshot = Snapshot { now, settings: control.settings(), knowledge };
     let places: Vec<PlaceView> =
-        service.places.iter().map(|(ordinal, place)| look.place(service, *ordinal, place)).collect();
+        service.places.iter().map(|(ordinal, place)| snapshot.place(service, *ordinal, place)).collect();
     Some(ServiceView {
         name: name.clone(),
-        status: look.service(service, &places),
+        status: snapshot.service(service, &places),
         places,
         decision: service.decision.clone(),
         waits: service.waits.clone(),
@@ -91,13 +91,13 @@ pub(crate) fn view_of(control: &ControlLoop, now: Now, name: &ServiceName) -> Op
     })
 }
 
-struct Look<'a> {
+struct Snapshot<'a> {
     now: Now,
     settings: &'a Settings,
     knowledge: &'a Knowledge,
 }
 
-impl Look<'_> {
+impl Snapshot<'_> {
     fn service(&self, service: &ServiceState, places: &[PlaceView]) -> v1::ServiceStatus {
         let count = |is_meant: &dyn Fn(&Place) -> bool| {
             let meant = service.places.values().filter(|place| is_meant(place)).count();
@@ -388,12 +388,12 @@ pub(crate) fn explanation(
         desired: decision.desired,
         previous: decision.previous,
         policy: decision.policy.name().into(),
-        metrics: decided::metrics(&decision),
-        tolerance: decided::tolerance(&decision),
-        limits: decided::limits(&decision),
-        evidence: decided::evidence(&decision),
-        prospects: decided::prospects(&account.prospects()),
-        why_not: asked.map(|asked| decided::why_not(account, asked)),
+        metrics: decision::metrics(&decision),
+        tolerance: decision::tolerance(&decision),
+        limits: decision::limits(&decision),
+        evidence: decision::evidence(&decision),
+        prospects: decision::prospects(&account.prospects()),
+        why_not: asked.map(|asked| decision::why_not(account, asked)),
         guard: guard.map(|reason| reason.to_string()),
         reasons: reasons(&decision),
         waits: view.waits.iter().map(|wait| wait_of(&view.name, wait)).collect(),
@@ -415,8 +415,8 @@ fn shadow_explanation(ShadowDecision { name, decision }: &ShadowDecision) -> v1:
         desired: decision.desired,
         previous: decision.previous,
         policy: decision.policy.name().into(),
-        metrics: decided::metrics(decision),
-        limits: decided::limits(decision),
+        metrics: decision::metrics(decision),
+        limits: decision::limits(decision),
         summary: decision.summary.to_string(),
     }
 }
@@ -431,8 +431,8 @@ pub(crate) fn scaling_conditions(conditions: &[Condition]) -> Vec<v1::Autoscaler
     conditions.iter().map(condition).collect()
 }
 
-fn reasons(decision: &Decision) -> Vec<v1::Because> {
-    let because = |code: &str, message: String| v1::Because { code: code.into(), message };
+fn reasons(decision: &Decision) -> Vec<v1::DecisionReason> {
+    let because = |code: &str, message: String| v1::DecisionReason { code: code.into(), message };
     let metrics = decision.metrics.iter().map(|metric| {
         because(
             &metric.name,
@@ -443,7 +443,7 @@ fn reasons(decision: &Decision) -> Vec<v1::Because> {
         .limits
         .iter()
         .map(|limit| because(limit.name, format!("{} to {}: {}", limit.from, limit.to, limit.note)));
-    let mut reasons: Vec<v1::Because> = metrics.chain(limits).collect();
+    let mut reasons: Vec<v1::DecisionReason> = metrics.chain(limits).collect();
     if reasons.is_empty() {
         reasons.push(because("summary", decision.summary.to_string()));
     }

@@ -206,7 +206,7 @@ async fn take_back(
     tracing::warn!("successor_failed");
     loop {
         let begun = match frontend.handover() {
-            Ok(estate) => System::begin(setup, estate).await,
+            Ok(handover) => System::begin(setup, handover).await,
             Err(error) => Err(error),
         };
         match begun {

@@ -38,7 +38,7 @@ fn leaving() -> Stage {
 
 #[test]
 fn a_service_is_complete_with_as_many_as_wanted_and_nobody_beside_them() {
-    let look = Look { now: NOW, settings: &Settings::default(), knowledge: &Knowledge::default() };
+    let snapshot = Snapshot { now: NOW, settings: &Settings::default(), knowledge: &Knowledge::default() };
     for (stages, status, reason) in [
         (vec![running(true), running(false)], "False", "Growing"),
         (vec![running(true), running(true)], "True", "Settled"),
@@ -46,14 +46,14 @@ fn a_service_is_complete_with_as_many_as_wanted_and_nobody_beside_them() {
         (vec![running(true), running(true), running(false)], "False", "Settling"),
         (vec![running(true), running(true), leaving()], "False", "Settling"),
     ] {
-        let found = look.complete(&two_wanted(stages), "");
+        let found = snapshot.complete(&two_wanted(stages), "");
         assert_eq!((&*found.status, &*found.reason), (status, reason), "{found:?}");
     }
 }
 
 #[test]
 fn a_listener_is_exposed_since_the_proxy_said_so() {
-    let look = Look { now: NOW, settings: &Settings::default(), knowledge: &Knowledge::default() };
+    let snapshot = Snapshot { now: NOW, settings: &Settings::default(), knowledge: &Knowledge::default() };
     let mut service = two_wanted([]);
     let mut declared = Declared::clone(service.declared.as_ref().unwrap());
     let expose = serde_json::json!({"listen": "127.0.0.1:80", "port": "http"});
@@ -65,7 +65,7 @@ fn a_listener_is_exposed_since_the_proxy_said_so() {
         (Exposure::Telling { action: Default::default(), revision: Generation(1), since }, "Unknown"),
     ] {
         service.exposure = exposure;
-        let found = look.exposed(&service).unwrap();
+        let found = snapshot.exposed(&service).unwrap();
         assert_eq!((&*found.status, found.since.as_deref()), (status, Some("2023-11-14T22:14:10.000Z")));
     }
 }

@@ -1,6 +1,6 @@
 //! The public face of `api`: real sockets, a real loop, real processes.
 
-mod looking_back;
+mod recommendations;
 mod world;
 
 use hyper::{Method, StatusCode};

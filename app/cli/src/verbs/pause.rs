@@ -36,7 +36,7 @@ pub(crate) struct ResumeWords {
 
 pub(crate) async fn run(desk: &Desk, words: Words) -> Result<(), Failure> {
     let lasting = words.lasting.map(|span| span.to_string());
-    let request = serde_json::to_value(v1::Lasting { lasting, until: None })?;
+    let request = serde_json::to_value(v1::DurationRequest { lasting, until: None })?;
     ask(desk, (Method::PUT, Some(&request)), &words.service, &words.output).await
 }
 

@@ -38,7 +38,7 @@ pub(crate) struct UnprotectWords {
 
 pub(crate) async fn run(desk: &Desk, words: Words) -> Result<(), Failure> {
     let lasting = Some(words.lasting.to_string());
-    let request = serde_json::to_value(v1::Lasting { lasting, until: None })?;
+    let request = serde_json::to_value(v1::DurationRequest { lasting, until: None })?;
     ask(desk, (Method::PUT, Some(&request)), &words.replica, &words.output).await
 }
 

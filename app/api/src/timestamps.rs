@@ -13,14 +13,13 @@ pub fn rfc3339(wall: Wall) -> String {
 ///
 /// Each is cut to whole milliseconds by itself, so their distance seems to change by one from look to look, and a watcher
 /// would be told of a change where there is none. 20 is well above that and below what a person or a script could mean.
-const DISTANCE_STEP_MS: i64 = 20;
+const OFFSET_STEP_MS: i64 = 20;
 
 /// The calendar time of a point on the loop's clock, as seen from `now`; the same from look to look, to within 10 ms.
 pub(crate) fn wall_of(now: Now, time: Time) -> Wall {
     let signed = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
     let distance = signed(now.wall.as_millis()).saturating_sub(signed(now.time.as_millis()));
-    let rounded =
-        distance.saturating_add(DISTANCE_STEP_MS / 2).div_euclid(DISTANCE_STEP_MS) * DISTANCE_STEP_MS;
+    let rounded = distance.saturating_add(OFFSET_STEP_MS / 2).div_euclid(OFFSET_STEP_MS) * OFFSET_STEP_MS;
     Wall::from_millis(u64::try_from(signed(time.as_millis()).saturating_add(rounded)).unwrap_or(0))
 }
 

@@ -2,39 +2,39 @@
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{Path, State as Of};
+use axum::extract::{Path, State as Extract};
 use axum::http::{HeaderMap, StatusCode};
 use model::resource::Kind;
 use serde::Deserialize;
 
-use super::{Asked, replica_id, service_name, whole};
+use super::{Params, replica_id, service_name, whole};
 use crate::apply::{self, Mode};
 use crate::failure::{Code, Failure};
-use crate::gate::{Media, media};
+use crate::origin::{Media, media};
 use crate::state::State;
 use crate::{trial, v1};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub(super) struct How {
+pub(super) struct ApplyParams {
     #[serde(default)]
     dry_run: bool,
 }
 
 pub(super) async fn apply(
-    Of(state): Of<State>,
-    Asked(asked): Asked<How>,
+    Extract(state): Extract<State>,
+    Params(params): Params<ApplyParams>,
     headers: HeaderMap,
     body: Result<Bytes, axum::extract::rejection::BytesRejection>,
 ) -> Result<Json<v1::Applied>, Failure> {
     let body = whole(body)?;
     let (text, media) = written(&body, &headers)?;
-    let mode = if asked.dry_run { Mode::DryRun } else { Mode::Keep };
+    let mode = if params.dry_run { Mode::DryRun } else { Mode::Keep };
     apply::apply(&state, media, text, mode).await.map(Json)
 }
 
 pub(super) async fn try_out(
-    Of(state): Of<State>,
+    Extract(state): Extract<State>,
     headers: HeaderMap,
     body: Result<Bytes, axum::extract::rejection::BytesRejection>,
 ) -> Result<Json<v1::Trials>, Failure> {
@@ -53,35 +53,35 @@ fn written<'b>(body: &'b [u8], headers: &HeaderMap) -> Result<(&'b str, Media), 
 }
 
 pub(super) async fn remove_service(
-    Of(state): Of<State>,
+    Extract(state): Extract<State>,
     Path(name): Path<String>,
 ) -> Result<Json<v1::Applied>, Failure> {
     apply::delete(&state, Kind::Service, name).await.map(Json)
 }
 
 pub(super) async fn remove_autoscaler(
-    Of(state): Of<State>,
+    Extract(state): Extract<State>,
     Path(name): Path<String>,
 ) -> Result<Json<v1::Applied>, Failure> {
     apply::delete(&state, Kind::HorizontalPodAutoscaler, name).await.map(Json)
 }
 
 pub(super) async fn remove_route(
-    Of(state): Of<State>,
+    Extract(state): Extract<State>,
     Path(name): Path<String>,
 ) -> Result<Json<v1::Applied>, Failure> {
     apply::delete(&state, Kind::Route, name).await.map(Json)
 }
 
 pub(super) async fn remove_metric_source(
-    Of(state): Of<State>,
+    Extract(state): Extract<State>,
     Path(name): Path<String>,
 ) -> Result<Json<v1::Applied>, Failure> {
     apply::delete(&state, Kind::MetricSource, name).await.map(Json)
 }
 
 pub(super) async fn remove(
-    Of(state): Of<State>,
+    Extract(state): Extract<State>,
     Path((kind, name)): Path<(String, String)>,
 ) -> Result<Json<v1::Applied>, Failure> {
     let kind = Kind::parse(&kind).ok_or_else(|| {
@@ -94,7 +94,7 @@ pub(super) async fn remove(
 }
 
 pub(super) async fn hold(
-    Of(state): Of<State>,
+    Extract(state): Extract<State>,
     Path(name): Path<String>,
     body: Result<Bytes, axum::extract::rejection::BytesRejection>,
 ) -> Result<Json<v1::Scaled>, Failure> {
@@ -106,14 +106,14 @@ pub(super) async fn hold(
 }
 
 pub(super) async fn release(
-    Of(state): Of<State>,
+    Extract(state): Extract<State>,
     Path(name): Path<String>,
 ) -> Result<Json<v1::Scaled>, Failure> {
     apply::release(&state, service_name(&name)?).await.map(Json)
 }
 
 pub(super) async fn pause(
-    Of(state): Of<State>,
+    Extract(state): Extract<State>,
     Path(name): Path<String>,
     body: Result<Bytes, axum::extract::rejection::BytesRejection>,
 ) -> Result<Json<v1::Paused>, Failure> {
@@ -123,14 +123,14 @@ pub(super) async fn pause(
 }
 
 pub(super) async fn resume(
-    Of(state): Of<State>,
+    Extract(state): Extract<State>,
     Path(name): Path<String>,
 ) -> Result<Json<v1::Paused>, Failure> {
     apply::resume(&state, service_name(&name)?).await.map(Json)
 }
 
 pub(super) async fn protect(
-    Of(state): Of<State>,
+    Extract(state): Extract<State>,
     Path(name): Path<String>,
     body: Result<Bytes, axum::extract::rejection::BytesRejection>,
 ) -> Result<Json<v1::Protected>, Failure> {
@@ -140,16 +140,16 @@ pub(super) async fn protect(
 }
 
 pub(super) async fn unprotect(
-    Of(state): Of<State>,
+    Extract(state): Extract<State>,
     Path(name): Path<String>,
 ) -> Result<Json<v1::Protected>, Failure> {
     apply::unprotect(&state, replica_id(&name)?).await.map(Json)
 }
 
 /// How long something shall last, as a body says; one that says nothing is as an empty object.
-fn how_long(body: &[u8], what: &str) -> Result<v1::Lasting, Failure> {
+fn how_long(body: &[u8], what: &str) -> Result<v1::DurationRequest, Failure> {
     if body.is_empty() {
-        return Ok(v1::Lasting::default());
+        return Ok(v1::DurationRequest::default());
     }
     serde_json::from_slice(body)
         .map_err(|error| Failure::bad_request(format!("could not read for how long to {what}: {error}")))

@@ -1,4 +1,4 @@
-//! How things were: the journal up to a time, stepped through the very code of the loop.
+//! The state at an earlier time: the journal until then, replayed through the code of the loop.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,16 +13,16 @@ use model::settings::Settings;
 use model::time::{Now, Wall};
 
 use crate::failure::{Code, Failure, chain};
-use crate::moment::rfc3339;
+use crate::timestamps::rfc3339;
 use crate::v1;
 use crate::view::{self, ServiceView};
 
 /// Changes of size that an explanation shows.
 pub(crate) const CHANGES_MAX: usize = 10;
 
-/// The past cannot be told.
+/// The state at a time cannot be replayed.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum PastError {
+pub(crate) enum ReplayError {
     #[error("could not list the journal in {folder}")]
     List { folder: PathBuf, source: io::Error },
     #[error(transparent)]
@@ -31,8 +31,8 @@ pub(crate) enum PastError {
     Before { at: Wall, begins: String },
 }
 
-/// What was known of `service` at `at`, and its last changes of size until then; `None` when it was not known.
-pub(crate) fn at(
+/// The state of `service` at `at`, and its last changes of size until then; `None` when it did not exist.
+pub(crate) fn view_at(
     folder: &Path,
     service: &ServiceName,
     at: Wall,
@@ -56,16 +56,16 @@ pub(crate) fn at(
     }
     let excess = changes.len().saturating_sub(CHANGES_MAX);
     changes.drain(..excess);
-    // Waits are told as of the time asked for, not of the last input before it.
+    // Waits end relative to `at`, not to the last input before it.
     Ok(view::view_of(&control, now, service).map(|view| (view, changes)))
 }
 
 /// The last segment that begins at `at` or before.
-fn segment_of(folder: &Path, at: Wall) -> Result<PathBuf, PastError> {
-    let list = |source| PastError::List { folder: folder.to_path_buf(), source };
+fn segment_of(folder: &Path, at: Wall) -> Result<PathBuf, ReplayError> {
+    let list = |source| ReplayError::List { folder: folder.to_path_buf(), source };
     let mut begins = "no time at all".to_owned();
     for (_, path) in segments(folder).map_err(list)?.into_iter().rev() {
-        // A segment that was begun and never written to has no first record.
+        // A segment without records was begun and never written to.
         let Some(first) = Segment::open(&path)?.next().transpose()? else { continue };
         debug_assert!(matches!(first.input, Input::Started(_)), "a segment begins with the start of a run");
         if first.now.wall <= at {
@@ -73,22 +73,22 @@ fn segment_of(folder: &Path, at: Wall) -> Result<PathBuf, PastError> {
         }
         begins = rfc3339(first.now.wall);
     }
-    Err(PastError::Before { at, begins })
+    Err(ReplayError::Before { at, begins })
 }
 
-/// A change of size as an explanation shows it.
+/// A change of size for an explanation.
 fn size_change(event: &model::event::Event) -> v1::SizeChange {
     v1::SizeChange { at: rfc3339(event.at.wall), message: event.reason.to_string() }
 }
 
-/// What the client is told of it.
-pub(crate) fn failure(error: &PastError) -> Failure {
+/// The response for an error.
+pub(crate) fn failure(error: &ReplayError) -> Failure {
     match error {
-        PastError::Before { .. } => {
+        ReplayError::Before { .. } => {
             let sentence = format!("could not look into the past: {error}");
             Failure::new(StatusCode::NOT_FOUND, Code::NothingDecided, sentence)
         }
-        PastError::List { .. } | PastError::Read(_) => {
+        ReplayError::List { .. } | ReplayError::Read(_) => {
             let sentence = format!("could not look into the past: {}", chain(error));
             Failure::new(StatusCode::INTERNAL_SERVER_ERROR, Code::Journal, sentence)
         }

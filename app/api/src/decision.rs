@@ -2,7 +2,7 @@
 
 use model::decision::{Account, Asked, Decision, Earlier, Evidence, MetricVerdict, Prospect};
 
-use crate::moment::rfc3339;
+use crate::timestamps::rfc3339;
 use crate::v1;
 
 /// What each metric said.

@@ -1,6 +1,6 @@
-//! Which web pages may use the API: only our own.
+//! Protects the API from web pages of other origins.
 //!
-//! The API listens where a browser on the same machine can reach it, and has no password on loopback. A page of another
+//! A browser on the same machine can reach the API, which has no password on loopback. A page of another
 //! origin is kept out three times over: by `Origin` and `Sec-Fetch-Site`, which browsers send and pages cannot forge; by
 //! `Host`, which names the attacker after a DNS rebinding; and by the media type of what changes something, which a page
 //! cannot send without asking first (CORS), and we never say yes.
@@ -19,8 +19,12 @@ use crate::failure::{Code, Failure};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Lets a request through, or answers it with why not.
-pub(crate) async fn keep(State(listen): State<SocketAddr>, request: Request, next: Next) -> Response {
+/// Passes a request on, or refuses it.
+pub(crate) async fn check_request(
+    State(listen): State<SocketAddr>,
+    request: Request,
+    next: Next,
+) -> Response {
     match check(listen, request.method(), request.headers()) {
         Ok(()) => next.run(request).await,
         Err(failure) => failure.into_response(),
@@ -45,7 +49,7 @@ fn check(listen: SocketAddr, method: &Method, headers: &HeaderMap) -> Result<(),
         None | Some("none" | "same-origin") => {}
         Some(site) => return Err(refused(&format!("a browser sent it from another page ({site})"))),
     }
-    // A DELETE has no body, and no page can send one without asking first.
+    // A DELETE has no body, and no page can send one without a CORS preflight.
     if (*method == Method::POST || *method == Method::PUT || *method == Method::PATCH)
         && media(headers).is_none()
     {
@@ -61,11 +65,11 @@ fn refused(why: &str) -> Failure {
     Failure::new(StatusCode::FORBIDDEN, Code::OtherOrigin, sentence)
 }
 
-/// Whether `authority` is a name of ours: loopback, or the address listened on.
+/// Whether `authority` names this server: loopback, or its address.
 ///
-/// A server that listens on every address takes any address for its own, and no name: rebinding needs a name.
+/// A server that listens on all addresses accepts any address, but no name: rebinding needs a name.
 fn is_ours(listen: SocketAddr, authority: &Authority) -> bool {
-    // Its parser takes anything behind a colon for a port, and a user before the host.
+    // The parser accepts anything behind a colon as a port, and a user before the host.
     let after_host = authority.as_str().strip_prefix(authority.host());
     if after_host != Some("") && (after_host.is_none() || authority.port_u16().is_none()) {
         return false;
@@ -77,14 +81,14 @@ fn is_ours(listen: SocketAddr, authority: &Authority) -> bool {
     }
 }
 
-/// What a body is written in.
+/// The format of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Media {
     Json,
     Yaml,
 }
 
-/// What the body is written in, when it is one of ours.
+/// The format of the body; `None` if it is not supported.
 pub(crate) fn media(headers: &HeaderMap) -> Option<Media> {
     let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
     let essence = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();

@@ -1,4 +1,4 @@
-//! What a look back at services shows, in the words of `/v1`.
+//! Recommendations from the history of services, as `/v1` shows them.
 
 use control::hindsight::{self, Advice, DecisionRun, Worth};
 use knowledge::ServiceState;
@@ -11,17 +11,17 @@ use model::time::{Time, Wall};
 use orchestrator::{Handle, Kept};
 
 use crate::failure::Failure;
-use crate::moment::rfc3339;
 use crate::state::State;
+use crate::timestamps::rfc3339;
 use crate::{explain, history, v1};
 
-/// How far is looked back unless told otherwise, in milliseconds: 30 days, as long as decisions are kept.
-const LOOK_BACK_MS: u64 = 30 * 24 * 3_600_000;
+/// The period of recommendations by default, in milliseconds: 30 days, as long as decisions are kept.
+const DEFAULT_PERIOD_MS: u64 = 30 * 24 * 3_600_000;
 
-/// Most runs of decisions that are looked at of a service: about 20 MB; of more the latest.
+/// Runs of decisions per service that are analyzed: about 20 MB; the latest if there are more.
 const RUNS_MAX: usize = 10_000;
 
-/// What the time since `since` shows of one service, or of all that are declared.
+/// The recommendations since `since` for one service, or for all declared ones.
 pub(crate) async fn recommendations(
     state: &State,
     which: Option<ServiceName>,
@@ -29,9 +29,10 @@ pub(crate) async fn recommendations(
 ) -> Result<v1::Recommendations, Failure> {
     let permit = state.open_replay()?;
     state
-        .ask(move |handle| {
+        .query(move |handle| {
             let until = handle.now().wall;
-            let since = since.unwrap_or(Wall::from_millis(until.as_millis().saturating_sub(LOOK_BACK_MS)));
+            let since =
+                since.unwrap_or(Wall::from_millis(until.as_millis().saturating_sub(DEFAULT_PERIOD_MS)));
             let names = match which {
                 Some(name) => {
                     explain::require(handle, &name)?;
@@ -120,7 +121,7 @@ fn worth(worth: Worth) -> v1::AdviceWorth {
     }
 }
 
-/// What the manifest of the service would say instead, field by field.
+/// The changes of the service's manifest, field by field.
 fn changes(service: &ServiceState, advice: &Advice) -> Vec<v1::FieldChange> {
     let Some(declared) = &service.declared else { return Vec::new() };
     let of = |spec| Resource::Service(Service { metadata: Metadata::named(service.name.clone()), spec });

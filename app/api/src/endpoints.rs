@@ -1,4 +1,4 @@
-//! What the proxy does with requests and with whom, in the words of `/v1`.
+//! The endpoints and counters of the proxy, as `/v1` shows them.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -12,13 +12,13 @@ use proxy::{
     ServiceTraffic, VersionTraffic, ZonePreference,
 };
 
-use crate::moment::rfc3339;
+use crate::timestamps::rfc3339;
 use crate::v1;
 
 /// Classes of statuses, in the order of the proxy's counters.
 pub(crate) const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
-/// What replicas of each version of a service were asked; empty for a service that the proxy does not know.
+/// The traffic of each version of a service; empty for a service that the proxy does not know.
 pub(crate) fn versions(traffic: &[ServiceTraffic], name: &ServiceName) -> Vec<v1::Version> {
     let service = traffic.iter().find(|it| *it.service == *name.as_str());
     service.map_or_else(Vec::new, |service| service.versions.iter().map(version).collect())
@@ -40,7 +40,7 @@ fn responses(counts: &Counts) -> BTreeMap<String, u64> {
     CLASSES.iter().zip(counts.status).map(|(class, count)| ((*class).to_owned(), count)).collect()
 }
 
-/// How the endpoints of a service are that others run, and which zone is preferred.
+/// The external endpoints of a service, and the preferred zone.
 pub(crate) fn elsewhere(
     traffic: &[ServiceTraffic],
     name: &ServiceName,
@@ -94,7 +94,7 @@ fn other(it: &EndpointTraffic, now: Wall) -> v1::ElsewhereEndpoint {
     }
 }
 
-/// How one that serves is seen: a replica, or an endpoint elsewhere.
+/// An endpoint as the proxy sees it: a replica, or an external one.
 fn serving(it: &EndpointTraffic, whose: &str, now: Wall) -> (&'static str, Option<String>) {
     match it.ejection {
         Some(ejected) => ("Ejected", Some(why_ejected(ejected, whose, now))),
@@ -105,18 +105,18 @@ fn serving(it: &EndpointTraffic, whose: &str, now: Wall) -> (&'static str, Optio
     }
 }
 
-/// How long answers took; `None` without any.
+/// The latencies of responses; `None` without any.
 pub(crate) fn latency(histogram: &Histogram) -> Option<v1::Latency> {
     let seconds = |quantile| histogram.quantile(quantile).map(|latency| latency.as_secs_f64());
     Some(v1::Latency { p50_seconds: seconds(0.5)?, p90_seconds: seconds(0.9)?, p99_seconds: seconds(0.99)? })
 }
 
-/// What the proxy does with the requests of a service; `None` for one that it does not know.
+/// The proxy's counters of a service; `None` for one that it does not know.
 pub(crate) fn service(traffic: &[ServiceTraffic], name: &ServiceName) -> Option<v1::Proxied> {
     traffic.iter().find(|it| *it.service == *name.as_str()).map(of)
 }
 
-/// What the proxy does with the requests of this service.
+/// The proxy's counters of this service.
 pub(crate) fn of(traffic: &ServiceTraffic) -> v1::Proxied {
     v1::Proxied {
         refused: v1::Refused {
@@ -143,7 +143,7 @@ fn adaptive(found: AdaptiveState) -> v1::Adaptive {
     v1::Adaptive { limit, awaiting, best_latency_seconds: best.map(|best| best.as_secs_f64()) }
 }
 
-/// How the proxy sees the present life of a replica, and why that does not get its whole share.
+/// A replica as the proxy sees it, and why it does not get its whole share of requests.
 pub(crate) fn endpoint(
     traffic: &[ServiceTraffic],
     replica: &ReplicaId,
@@ -182,7 +182,7 @@ fn why_out(status: &v1::ReplicaStatus) -> String {
     }
 }
 
-/// In whole tenths of seconds, so that one ejection reads the same from look to look.
+/// In tenths of seconds, so that an ejection reads the same in each response.
 fn why_ejected(ejected: Ejection, whose: &str, now: Wall) -> String {
     let at = |ms: u128| {
         let tenths = u64::try_from(ms.div_euclid(100)).unwrap_or(u64::MAX);
