@@ -171,9 +171,13 @@ fn lasting(
         (Some(_), Some(_)) => {
             Err(Failure::bad_request(format!("could not {verb} it: give for or until, not both")))
         }
-        (Some(span), None) => Span::parse(span)
-            .map(|span| Some(span.as_duration()))
-            .map_err(|error| Failure::bad_request(format!("could not {verb} it for {span:?}: {error}"))),
+        (Some(text), None) => match Span::parse(text).map(Span::as_duration) {
+            Ok(Duration::ZERO) => Err(Failure::bad_request(format!(
+                "could not {verb} it for {text}: that is no time at all; give a longer one, as 10m"
+            ))),
+            Ok(span) => Ok(Some(span)),
+            Err(error) => Err(Failure::bad_request(format!("could not {verb} it for {text:?}: {error}"))),
+        },
         (None, Some(until)) => parse_rfc3339(until)
             .filter(|until| *until > now)
             .map(|until| Some(Duration::from_millis(until.as_millis() - now.as_millis())))

@@ -70,6 +70,15 @@ pub(crate) async fn past(
         .await
 }
 
+/// What will be decided is not known.
+pub(crate) fn to_come(service: &ServiceName, at: Wall) -> Failure {
+    let sentence = format!(
+        "could not explain service/{service} as of {}: that time is still to come; leave it out for what is decided now",
+        rfc3339(at)
+    );
+    Failure::bad_request(sentence)
+}
+
 fn nothing_decided(service: &ServiceName, at: Option<Wall>) -> Failure {
     let when = at.map_or_else(|| "yet".to_owned(), |at| format!("by {}", rfc3339(at)));
     let sentence = format!("could not explain service/{service}: there is no decision on its size {when}");

@@ -755,6 +755,7 @@ async fn explain(
     let service = service_name(&name)?;
     let why_not = params.why_not.as_deref().map(why_not).transpose()?;
     match params.at.as_deref().map(time).transpose()? {
+        Some(at) if at > state.handle.now().wall => Err(explain::to_come(&service, at)),
         Some(at) => explain::past(&state, service, at, why_not).await,
         None => explain::present(&state, service, why_not).await,
     }

@@ -258,15 +258,17 @@ fn too_late(findings: &Findings) -> Vec<String> {
 pub(crate) fn repairs(repairs: GridRepairs) -> Vec<String> {
     let mut notes = Vec::new();
     if repairs.gaps > 0 {
-        notes.push(format!(
-            "{} rows are missing from the trace, in {} gaps; straight lines stand in for them",
-            repairs.filled, repairs.gaps
-        ));
+        let gaps = if repairs.gaps == 1 { "1 gap".to_owned() } else { format!("{} gaps", repairs.gaps) };
+        let rows = match repairs.filled {
+            1 => "1 row is".to_owned(),
+            rows => format!("{rows} rows are"),
+        };
+        notes.push(format!("{rows} missing from the trace, in {gaps}; straight lines stand in for them"));
     }
     if repairs.merged > 0 {
+        let rows = if repairs.merged == 1 { "1 row".to_owned() } else { format!("{} rows", repairs.merged) };
         notes.push(format!(
-            "{} rows fell into the interval of the row before; each such interval has the mean of its rows",
-            repairs.merged
+            "{rows} fell into the interval of the row before; each such interval has the mean of its rows"
         ));
     }
     notes

@@ -315,6 +315,7 @@ impl fmt::Display for Reason {
             Self::TakesOver { from } => write!(f, "it takes over the traffic of replica {from}"),
             Self::StandsDown { from } => write!(f, "replica {from} serves again"),
             Self::Drained { in_flight: 0 } => f.write_str("it has answered its last request"),
+            Self::Drained { in_flight: 1 } => f.write_str("its drain timed out with 1 request open"),
             Self::Drained { in_flight } => {
                 write!(f, "its drain timed out with {in_flight} requests open")
             }
@@ -329,7 +330,7 @@ impl fmt::Display for Reason {
             Self::CrashLoop { exits, until } => {
                 write!(
                     f,
-                    "it exited {exits} times in a row without becoming healthy; the next try is at {until}"
+                    "it exited at least {exits} times in a row without becoming healthy; the next try is at {until}"
                 )
             }
             Self::DependencyDown { needs } => write!(f, "its dependency, service {needs}, is not ready"),

@@ -313,7 +313,7 @@ impl Incident {
                 format!("{failing} of {of} replicas fail their liveness probe at once")
             }
             Self::CrashLoop { ordinal, exits } => {
-                format!("replica {ordinal} has exited {exits} times in a row")
+                format!("replica {ordinal} has exited at least {exits} times in a row")
             }
             Self::Failing(ordinal) => format!("replica {ordinal} fails its liveness probe"),
             Self::Ejected(ordinal) => {

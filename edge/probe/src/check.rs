@@ -51,7 +51,9 @@ pub struct Replica {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
     /// There was no socket or process for the check: that says nothing about the replica.
-    #[error("it could not be asked: Homeostat has run out of descriptors, processes, ports or memory ({why})")]
+    #[error(
+        "it could not be asked: Homeostat has run out of descriptors, processes, ports or memory ({why})"
+    )]
     NotAttempted {
         /// What the system says.
         why: String,

@@ -218,6 +218,8 @@ async fn what_cannot_be_understood_is_refused_in_words() {
         (Method::POST, "/v1/apply", json!("x".repeat(1024 * 1024)), 413, "HS0008"),
         (Method::PUT, "/v1/services/shop/scale", json!({"replicas": 1}), 404, "HS0003"),
         (Method::PUT, "/v1/services/shop/scale", json!({"replicas": -1}), 400, "HS0008"),
+        (Method::PUT, "/v1/services/shop/scale", json!({"replicas": 1, "for": "0s"}), 400, "HS0008"),
+        (Method::GET, "/v1/services/shop/explain?at=2999-01-01T00:00:00Z", json!(null), 400, "HS0008"),
         (Method::PUT, "/v1/services/shop/scale", json!({"replicas": 2_000_000_000}), 400, "HS0008"),
         (Method::DELETE, "/v1/services/shop", json!(null), 404, "HS0003"),
         (Method::DELETE, "/v1/svc/shop", json!(null), 404, "HS0003"),

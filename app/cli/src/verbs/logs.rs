@@ -3,6 +3,7 @@
 use api::v1;
 use clap::Args;
 use futures_util::future::try_join_all;
+use serde_json::Value;
 
 use crate::client::Client;
 use crate::failure::Failure;
@@ -47,6 +48,8 @@ async fn of_service(client: &Client, printer: Printer, words: &Words, query: &st
     let target = &words.target;
     let list: v1::List<v1::Replica> = client.get(&format!("/v1/replicas?service={}", target.name)).await?;
     if list.items.is_empty() {
+        // One that is not there is refused as everywhere.
+        let _service: Value = client.get(&format!("/v1/services/{}", target.name)).await?;
         return Err(Failure::work(format!("could not show the logs of {target}: it has no replica")));
     }
     let names = list.items.iter().map(v1::Object::name);

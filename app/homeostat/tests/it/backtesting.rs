@@ -76,7 +76,7 @@ fn the_history_of_a_real_prometheus_is_what_the_same_load_in_a_file_is() {
     }
     let notes = found["notes"].to_string();
     // The rate of the minutes beside the hole is not there, either.
-    assert!(notes.contains("rows are missing from the trace, in 1 gaps"), "{notes}");
+    assert!(notes.contains("rows are missing from the trace, in 1 gap;"), "{notes}");
     assert!(
         found["trace"].as_str().is_some_and(|name| name.starts_with(rates) && name.ends_with(&url)),
         "{found}"

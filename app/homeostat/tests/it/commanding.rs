@@ -224,6 +224,9 @@ fn people_see_tables_logs_and_one_frame_of_top() {
         said.out.contains("serving on").then_some(said.out)
     });
     assert!(printed.lines().all(|line| line.starts_with("web-0 | ")), "{printed}");
+    let absent = house.run(&["logs", "service/absent"]);
+    assert_eq!(absent.code, Some(1), "{absent:?}");
+    assert!(absent.err.contains("could not find service/absent"), "{absent:?}");
 }
 
 #[test]

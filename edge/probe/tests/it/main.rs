@@ -25,7 +25,11 @@ fn replica(port: u16) -> Replica {
         first_port: Some(name),
         run_beside: Arc::new(|command, _| {
             Box::pin(async move {
-                if command[0] == "true" { Ok(()) } else { Err(Failure::Command("it exited with code 1".to_owned())) }
+                if command[0] == "true" {
+                    Ok(())
+                } else {
+                    Err(Failure::Command("it exited with code 1".to_owned()))
+                }
             })
         }),
     }

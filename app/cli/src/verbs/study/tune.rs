@@ -34,7 +34,7 @@ pub(crate) struct Words {
     /// What to search for
     #[arg(long, value_name = "WHICH", default_value = "declared")]
     policy: PolicyWord,
-    /// How many settings to try at most
+    /// How many settings to search through at most; a few more are tried to take back what is not worth it
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(2..=100_000))]
     runs: u32,
     /// The share of the history to search on; the rest is held out
