@@ -5,7 +5,7 @@ use std::sync::Arc;
 use model::identity::{Incarnation, ReplicaId};
 use model::input::{Declared, ExitStatus, Input, Report};
 use platform::{RunEnd, RunError, RunRequest};
-use probe::{CheckResult, Failure, ProbeStatus, Prober, RunBeside};
+use probe::{Failure, ProbeStatus, Prober, RunBeside};
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::Shared;

@@ -118,7 +118,7 @@ impl Scaled {
         ];
         let view = ScaleView {
             warmup: None,
-            aim: None,
+            learned_target: None,
             spec_replicas: self.current,
             status_replicas: self.current,
             members: Members::Known(&input.replicas),

@@ -10,7 +10,8 @@ use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::ext::ReasonPhrase;
-use hyper::{HeaderMap, Request, Response};
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use hyper::{Request, Response};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -111,6 +112,13 @@ struct Observed {
     endpoint: Vec<String>,
 }
 
+/// Headers by name. The order of different names means nothing, that of one name's values is kept (RFC 9110, section 5.3).
+fn in_order(headers: &HeaderMap) -> Vec<(&HeaderName, &HeaderValue)> {
+    let mut fields: Vec<_> = headers.iter().collect();
+    fields.sort_by_key(|(name, _)| name.as_str());
+    fields
+}
+
 /// A client asks a first request with these `lines` in it, then says these pieces, and then asks once more.
 async fn served(lines: &str, pieces: &[Vec<u8>], answer: Answer) -> Observed {
     let asked: Arc<Mutex<Vec<String>>> = Arc::default();
@@ -121,8 +129,8 @@ async fn served(lines: &str, pieces: &[Vec<u8>], answer: Answer) -> Observed {
             let (parts, body) = request.into_parts();
             // Of a request that broke off it is by chance whether it comes so far.
             if let Ok(body) = body.collect().await {
-                let said =
-                    format!("{} {} {:?} {:?}", parts.method, parts.uri, parts.headers, body.to_bytes());
+                let headers = in_order(&parts.headers);
+                let said = format!("{} {} {headers:?} {:?}", parts.method, parts.uri, body.to_bytes());
                 record.lock().unwrap().push(said);
             }
             let is_ours = ["/first", "/last"].contains(&parts.uri.path());
