@@ -17,14 +17,14 @@
 //! - When the limit has shrunk until half as many requests are under way and answers are no faster for it, the number of requests did not slow
 //!   them down: the service itself has become slower, and the present latency is the new best.
 //! - While the limit is reached, so that requests are refused already, the best is also looked for on purpose: the first time, and then, if
-//!   answers are slow, once in [`LOOK_EVERY`]. The limit is halved as long as that makes answers faster. TCP's BBR does so (`PROBE_RTT`).
+//!   answers are slow, once in [`PROBE_INTERVAL`]. The limit is halved as long as that makes answers faster. TCP's BBR does so (`PROBE_RTT`).
 //!
 //! An answer counts only if its request began under the present limit; so the limit is never changed twice for one queue.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use self::window::{Seen, Window};
+use self::window::{Window, WindowStats};
 
 mod window;
 
@@ -53,17 +53,17 @@ impl Default for AdaptivePolicy {
 /// The limit before anything was measured: Netflix'.
 const FIRST: f64 = 20.0;
 
-/// How often the best latency is looked for on purpose while a service is saturated.
+/// How often the best latency is probed while a service is saturated.
 ///
-/// Looking takes a few windows of which the last has about half of what the service can do: at most 1 % of what it does in 30 s.
-const LOOK_EVERY: Duration = Duration::from_secs(30);
+/// A probe takes a few windows of which the last has about half of the service's throughput: at most 1 % of what it does in 30 s.
+const PROBE_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Half as many requests make answers faster when these take less than three quarters of the time: midway between what is
 /// expected of a queue (half) and of none (all).
 const FASTER: f64 = 0.75;
 
 /// Windows in a row whose mean may be the new best: enough that chance alone makes it no more than some percent too low.
-const STRETCH: u32 = 8;
+const BEST_WINDOWS: u32 = 8;
 
 /// Finds the limit of one service.
 #[derive(Debug, Clone)]
@@ -71,8 +71,8 @@ pub struct AdaptiveLimit {
     policy: AdaptivePolicy,
     limit: f64,
     best: Option<Best>,
-    /// What a descent of the limit is judged by; `None` while it does not descend.
-    rung: Option<Seen>,
+    /// What a descent of the limit is compared with; `None` while it does not descend.
+    baseline: Option<WindowStats>,
     phase: Phase,
     window: Window,
 }
@@ -81,18 +81,18 @@ pub struct AdaptiveLimit {
 enum Phase {
     /// The limit follows the gradient.
     Following,
-    /// The limit is lowered to find the best latency. These were the limit and the median before.
-    Looking { limit: f64, latency_us: f64 },
+    /// The limit is lowered to measure the best latency. These were the limit and the median before.
+    Probing { limit: f64, latency_us: f64 },
 }
 
-/// The latency of the service while nothing waits for anything else.
+/// The latency of the service without queueing.
 #[derive(Debug, Clone, Copy)]
 struct Best {
     latency_us: f64,
     /// When it was measured by lowering the limit.
     measured: Option<Duration>,
-    /// The sum of medians since it was set or last undercut, and of how many windows.
-    stretch: (f64, u32),
+    /// The sum of medians since it was set or last lowered, and of how many windows.
+    medians: (f64, u32),
 }
 
 impl AdaptiveLimit {
@@ -103,7 +103,7 @@ impl AdaptiveLimit {
             policy,
             limit: 0.0,
             best: None,
-            rung: None,
+            baseline: None,
             phase: Phase::Following,
             window: Window::starting(now),
         };
@@ -129,22 +129,22 @@ impl AdaptiveLimit {
         self.best.map(|best| Duration::from_secs_f64(best.latency_us / 1e6))
     }
 
-    /// Notes that an answer came after `latency`, and that `awaiting` requests, including this one, awaited theirs until then.
+    /// Records that an answer took `latency`, and that `awaiting` requests, including this one, awaited theirs until then.
     ///
     /// O(1), and O(n) in the at most 512 latencies of a window at its end.
     pub fn observe(&mut self, now: Duration, latency: Duration, awaiting: u32) {
         let shortest =
             self.best.map_or(Duration::ZERO, |best| Duration::from_micros(2 * best.latency_us as u64));
-        if let Some(seen) = self.window.add(now, latency, awaiting, shortest) {
+        if let Some(window) = self.window.add(now, latency, awaiting, shortest) {
             let next = match self.phase {
-                Phase::Following => self.follow(now, seen),
-                Phase::Looking { limit, latency_us } => self.look(now, seen, limit / latency_us),
+                Phase::Following => self.follow(now, window),
+                Phase::Probing { limit, latency_us } => self.probe(now, window, limit / latency_us),
             };
             self.limit = self.bounded(next);
         }
     }
 
-    /// Notes that no answer, or a failure, came within `latency`.
+    /// Records a failure, or a missing answer, after `latency`.
     ///
     /// It counts only if it took long, as an answer that would have taken even longer: an instant failure must not pass for a fast answer. If it
     /// never counted, a service whose clients all give up would look as if it had no requests.
@@ -156,64 +156,64 @@ impl AdaptiveLimit {
     }
 
     /// The next limit by the gradient.
-    fn follow(&mut self, now: Duration, seen: Seen) -> f64 {
-        let best = self.best.get_or_insert(Best::of(seen.latency_us, None));
-        best.note(seen.latency_us);
+    fn follow(&mut self, now: Duration, window: WindowStats) -> f64 {
+        let best = self.best.get_or_insert(Best::of(window.latency_us, None));
+        best.add(window.latency_us);
         let Best { latency_us, measured, .. } = *best;
-        let gradient = (latency_us * self.tolerated() / seen.latency_us).clamp(0.5, 2.0);
+        let gradient = (latency_us * self.tolerated() / window.latency_us).clamp(0.5, 2.0);
         let is_slow = gradient < 1.0;
         if !is_slow {
-            self.rung = None;
-        } else if self.has_descended_in_vain(seen) {
-            self.best = Some(Best::of(seen.latency_us, Some(now)));
-            self.rung = None;
+            self.baseline = None;
+        } else if self.has_descended_without_effect(window) {
+            self.best = Some(Best::of(window.latency_us, Some(now)));
+            self.baseline = None;
             return self.limit;
         }
         // A best latency that was never measured on purpose may come from a time of overload.
-        let is_due = measured.is_none_or(|at| is_slow && now.saturating_sub(at) >= LOOK_EVERY);
-        if is_due && seen.most >= self.get() {
-            self.rung = Some(seen);
-            self.phase = Phase::Looking { limit: self.limit, latency_us: seen.latency_us };
+        let is_due = measured.is_none_or(|at| is_slow && now.saturating_sub(at) >= PROBE_INTERVAL);
+        if is_due && window.most >= self.get() {
+            self.baseline = Some(window);
+            self.phase = Phase::Probing { limit: self.limit, latency_us: window.latency_us };
             return self.limit / 2.0;
         }
         let scaled = self.limit * gradient;
         let next = scaled + scaled.sqrt();
         // A limit of which not even half is used does not show whether more would do.
-        let is_used = f64::from(seen.most) >= self.limit / 2.0;
+        let is_used = f64::from(window.most) >= self.limit / 2.0;
         if is_used { next } else { next.min(self.limit) }
     }
 
-    /// Whether half as many requests are answered no faster; notes what the next window is judged by.
-    fn has_descended_in_vain(&mut self, seen: Seen) -> bool {
-        let is_half = |rung: Seen| seen.mean <= rung.mean / 2.0;
-        let is_least = |rung: Seen| self.is_lowest() && seen.mean < rung.mean;
-        match self.rung {
-            Some(rung) if !is_half(rung) && !is_least(rung) => false,
-            Some(rung) if !seen.is_faster_than(rung) => true,
+    /// Whether half as many requests are answered no faster; records what the next window is compared with.
+    fn has_descended_without_effect(&mut self, window: WindowStats) -> bool {
+        let is_half = |baseline: WindowStats| window.mean <= baseline.mean / 2.0;
+        let is_least = |baseline: WindowStats| self.is_lowest() && window.mean < baseline.mean;
+        match self.baseline {
+            Some(baseline) if !is_half(baseline) && !is_least(baseline) => false,
+            Some(baseline) if !window.is_faster_than(baseline) => true,
             Some(_) | None => {
-                self.rung = Some(seen);
+                self.baseline = Some(window);
                 false
             }
         }
     }
 
-    /// The next limit on the way down to the best latency, or back from there.
+    /// The next limit of a probe for the best latency, or the limit after it.
     ///
-    /// `rate` is the number of answers per microsecond before. By Little's law it is kept up by as many requests at once as are answered at this rate
-    /// within the tolerated latency.
-    fn look(&mut self, now: Duration, seen: Seen, rate: f64) -> f64 {
-        let rung = self.rung.unwrap_or(seen);
-        let is_faster = seen.is_faster_than(rung);
+    /// `rate` is the number of answers per microsecond before. By Little's law it is sustained by as many concurrent requests as are answered at
+    /// this rate within the tolerated latency.
+    fn probe(&mut self, now: Duration, window: WindowStats, rate: f64) -> f64 {
+        let baseline = self.baseline.unwrap_or(window);
+        let is_faster = window.is_faster_than(baseline);
         if is_faster && !self.is_lowest() {
-            self.rung = Some(seen);
+            self.baseline = Some(window);
             return self.limit / 2.0;
         }
-        let least_us = seen.latency_us.min(rung.latency_us);
+        let least_us = window.latency_us.min(baseline.latency_us);
         // At the lowest limit even fewer requests might be faster, but cannot be tried: the best seen before may be better.
         let known_us = self.best.filter(|_| is_faster).map_or(least_us, |best| best.latency_us);
         let best_us = least_us.min(known_us);
         self.best = Some(Best::of(best_us, Some(now)));
-        self.rung = None;
+        self.baseline = None;
         self.phase = Phase::Following;
         rate * best_us * self.tolerated()
     }
@@ -234,16 +234,16 @@ impl AdaptiveLimit {
 
 impl Best {
     fn of(latency_us: f64, measured: Option<Duration>) -> Self {
-        Self { latency_us, measured, stretch: (0.0, 0) }
+        Self { latency_us, measured, medians: (0.0, 0) }
     }
 
-    fn note(&mut self, latency_us: f64) {
-        let (sum, windows) = (self.stretch.0 + latency_us, self.stretch.1 + 1);
-        if windows < STRETCH {
-            self.stretch = (sum, windows);
+    fn add(&mut self, latency_us: f64) {
+        let (sum, windows) = (self.medians.0 + latency_us, self.medians.1 + 1);
+        if windows < BEST_WINDOWS {
+            self.medians = (sum, windows);
             return;
         }
-        self.stretch = (0.0, 0);
+        self.medians = (0.0, 0);
         self.latency_us = self.latency_us.min(sum / f64::from(windows));
     }
 }

@@ -1,4 +1,4 @@
-//! What the balancer knows of an endpoint.
+//! An endpoint as the balancer sees it.
 
 use std::fmt;
 use std::num::NonZeroU16;
@@ -52,18 +52,18 @@ impl Weight {
 
 /// Whether an endpoint may get new requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Standing {
+pub enum Status {
     /// It may.
     Serving,
     /// It failed or was slow, and gets requests only when nothing better is left.
     Ejected,
-    /// It finishes what it has, and gets nothing new.
+    /// It finishes its requests, and gets no new ones.
     Draining,
-    /// It has served and will again, but is not ready now: it gets nothing, and counts as ill when requests are divided between zones.
+    /// It has served and will again, but is not ready now: it gets nothing, and counts as unhealthy when requests are divided between zones.
     Unready,
 }
 
-impl Standing {
+impl Status {
     /// Whether it may get a request, if only as a last resort.
     #[must_use]
     pub const fn may_get(self) -> bool {
@@ -74,9 +74,9 @@ impl Standing {
     }
 }
 
-/// One endpoint as it enters a [`Roster`](crate::Roster).
+/// An endpoint that may be chosen, for an [`EndpointSet`](crate::EndpointSet).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Seat {
+pub struct Candidate {
     /// Which endpoint.
     pub id: EndpointId,
     /// Its share of the traffic.
@@ -84,16 +84,16 @@ pub struct Seat {
     /// How much of that share it gets now.
     pub ramp: Ramp,
     /// Whether it may get new requests.
-    pub standing: Standing,
+    pub status: Status,
     /// Whether it is in the zone that is preferred.
     pub nearness: Nearness,
 }
 
-impl Seat {
+impl Candidate {
     /// A near endpoint that serves with its full weight.
     #[must_use]
     pub const fn new(id: EndpointId, weight: Weight) -> Self {
-        Self { id, weight, ramp: Ramp::FULL, standing: Standing::Serving, nearness: Nearness::Near }
+        Self { id, weight, ramp: Ramp::FULL, status: Status::Serving, nearness: Nearness::Near }
     }
 
     /// The weight that counts now, in hundredths; at least 10.

@@ -40,22 +40,22 @@ pub fn is_safe(method: &str) -> bool {
 }
 
 /// The latest latencies that a percentile is taken of: five are above the 99th.
-const KEPT: usize = 512;
+const LATENCIES_MAX: usize = 512;
 
 /// Latencies before which there is no percentile.
-const KEPT_MIN: usize = 64;
+const LATENCIES_MIN: usize = 64;
 
 /// New latencies after which the percentile is taken anew, which costs each of them a look at 16 old ones.
-const RENEWED_EVERY: usize = 32;
+const UPDATE_INTERVAL: usize = 32;
 
 /// Hedges that may be saved up: enough for a bad moment, and not for a bad minute.
-const SAVED_MAX: f64 = 10.0;
+const BUDGET_MAX: f64 = 10.0;
 
 /// Decides when requests of one service are sent a second time.
 #[derive(Debug, Clone)]
 pub struct Hedger {
     policy: HedgePolicy,
-    saved: f64,
+    budget: f64,
     /// A ring, in microseconds; empty where the time is fixed.
     latencies_us: Vec<u32>,
     next: usize,
@@ -70,7 +70,7 @@ impl Hedger {
             HedgeAfter::Fixed(delay) => Some(delay),
             HedgeAfter::Percentile(_) => None,
         };
-        Self { policy, saved: SAVED_MAX, latencies_us: Vec::new(), next: 0, delay }
+        Self { policy, budget: BUDGET_MAX, latencies_us: Vec::new(), next: 0, delay }
     }
 
     /// The policy that it follows.
@@ -81,7 +81,7 @@ impl Hedger {
 
     /// Notes a request that may be hedged; returns after what time it should be. `None` while too few answers were seen.
     pub fn admit(&mut self) -> Option<Duration> {
-        self.saved = (self.saved + f64::from(self.policy.budget_percent) / 100.0).min(SAVED_MAX);
+        self.budget = (self.budget + f64::from(self.policy.budget_percent) / 100.0).min(BUDGET_MAX);
         self.delay
     }
 
@@ -92,13 +92,13 @@ impl Hedger {
     pub fn observe(&mut self, latency: Duration) {
         let HedgeAfter::Percentile(percentile) = self.policy.after else { return };
         let latency_us = latency.as_micros().try_into().unwrap_or(u32::MAX);
-        if self.latencies_us.len() < KEPT {
+        if self.latencies_us.len() < LATENCIES_MAX {
             self.latencies_us.push(latency_us);
         } else {
             self.latencies_us[self.next] = latency_us;
         }
-        self.next = (self.next + 1) % KEPT;
-        if self.latencies_us.len() >= KEPT_MIN && self.next.is_multiple_of(RENEWED_EVERY) {
+        self.next = (self.next + 1) % LATENCIES_MAX;
+        if self.latencies_us.len() >= LATENCIES_MIN && self.next.is_multiple_of(UPDATE_INTERVAL) {
             let mut sorted = self.latencies_us.clone();
             let rank = (sorted.len() * usize::from(percentile) / 100).min(sorted.len() - 1);
             let (_, delay_us, _) = sorted.select_nth_unstable(rank);
@@ -108,9 +108,9 @@ impl Hedger {
 
     /// Takes a hedge from its own budget and from that of retries; `false`, and nothing is taken, when either has none.
     pub fn withdraw(&mut self, retries: &mut RetryBudget, now: Duration) -> bool {
-        let may = self.saved >= 1.0 && retries.withdraw(now);
+        let may = self.budget >= 1.0 && retries.withdraw(now);
         if may {
-            self.saved -= 1.0;
+            self.budget -= 1.0;
         }
         may
     }

@@ -2,26 +2,27 @@
 //! await an answer.
 //!
 //! The data plane (`edge/proxy`) asks; this crate answers. It reads no clock, draws no random numbers of its own, does no I/O and, once there is
-//! a [`Roster`], does not allocate to choose an endpoint: [`Balancer::pick`] may run for every request. Time is a
+//! a [`EndpointSet`], does not allocate to choose an endpoint: [`Balancer::pick`] may run for every request. Time is a
 //! [`Duration`](std::time::Duration) since any fixed moment, and must not step back; chance is a generator that the caller passes in. The same
 //! calls give the same answers.
 //!
 //! ```
-//! use balance::{Balance, Balancer, EndpointId, Load, Roster, Seat, Standing, Tried, Weight};
+//! use balance::{Balance, Balancer, EndpointId, Load, EndpointSet, Candidate, Status, Tried, Weight};
 //! use rand_xoshiro::{rand_core::SeedableRng, Xoshiro256PlusPlus};
 //!
-//! let mut seats = [1, 2].map(|ordinal| Seat::new(EndpointId { ordinal, incarnation: 0 }, Weight::ONE));
-//! seats[0].standing = Standing::Draining;
-//! let roster = Roster::new(&seats);
+//! let mut candidates =
+//!     [1, 2].map(|ordinal| Candidate::new(EndpointId { ordinal, incarnation: 0 }, Weight::ONE));
+//! candidates[0].status = Status::Draining;
+//! let endpoints = EndpointSet::new(&candidates);
 //! let mut rng = Xoshiro256PlusPlus::seed_from_u64(7);
-//! let mut balancer = Balancer::new(Balance::RoundRobin, &roster);
-//! let chosen = balancer.pick(&roster, &Tried::NONE, &mut rng, || 0, |_seat| Load::IDLE);
+//! let mut balancer = Balancer::new(Balance::RoundRobin, &endpoints);
+//! let chosen = balancer.pick(&endpoints, &Tried::NONE, &mut rng, || 0, |_candidate| Load::IDLE);
 //! assert_eq!(chosen, Ok(1), "the draining endpoint gets nothing new");
 //! ```
 
 mod endpoint;
-mod roster;
-mod row;
+mod endpoint_set;
+mod group;
 mod slow_start;
 mod zone;
 
@@ -31,23 +32,23 @@ mod ring;
 
 mod outlier;
 mod retry;
-mod slow;
+mod slow_endpoints;
 
 mod adaptive;
 mod hedge;
 
 pub use adaptive::{AdaptiveLimit, AdaptivePolicy};
-pub use balancer::{Balance, Balancer, Unpicked};
-pub use endpoint::{EndpointId, Seat, Standing, Tried, Weight};
+pub use balancer::{Balance, Balancer, PickError};
+pub use endpoint::{Candidate, EndpointId, Status, Tried, Weight};
+pub use endpoint_set::EndpointSet;
 pub use hedge::{HedgeAfter, HedgePolicy, Hedger, is_safe};
 pub use load::{Load, PeakEwma};
-pub use outlier::{Cause, Ejection, Kept, OutlierPolicy, Outliers, Verdict};
+pub use outlier::{Cause, Ejection, NotEjected, OutlierPolicy, Outliers, Verdict};
 pub use retry::{
     Body, Failure, Phase, REPLAY_BYTES_MAX, Refusal, Repeatability, Retry, RetryBudget, TRIES_MAX,
     UNANSWERED_MAX, may_retry,
 };
 pub use ring::hash_key;
-pub use roster::Roster;
-pub use slow::{Pace, SlowPolicy};
+pub use slow_endpoints::{SlowPolicy, WindowLatency};
 pub use slow_start::{Ramp, SlowStart};
 pub use zone::{Nearness, Share};

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::endpoint::EndpointId;
-use crate::slow::{Pace, Slow, SlowPolicy};
+use crate::slow_endpoints::{SlowEndpoint, SlowPolicy, WindowLatency};
 
 #[cfg(test)]
 mod tests;
@@ -84,26 +84,26 @@ impl fmt::Display for Cause {
     }
 }
 
-/// Whether an endpoint was ejected.
+/// The result of an attempt to eject an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// It was.
+    /// It was ejected.
     Ejected {
         /// When it comes back.
         until: Duration,
     },
-    /// It was not.
-    Kept(Kept),
+    /// It was not ejected.
+    NotEjected(NotEjected),
 }
 
 /// Why an endpoint was not ejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kept {
+pub enum NotEjected {
     /// It is not, or no longer, one of the service's endpoints.
     Unknown,
     /// It is ejected already.
     AlreadyEjected,
-    /// As many are ejected already as may be.
+    /// As many as allowed are ejected already.
     TooManyEjected {
         /// The limit that was reached.
         limit: usize,
@@ -155,7 +155,7 @@ impl Outliers {
         Self { policy, records: Vec::new() }
     }
 
-    /// Goes over to a changed set of endpoints. Those that stay keep their record.
+    /// Adopts a changed set of endpoints. Those that stay keep their record.
     pub fn retain_and_add(&mut self, now: Duration, ids: impl IntoIterator<Item = EndpointId>) {
         let old = std::mem::take(&mut self.records);
         self.records = ids
@@ -174,10 +174,11 @@ impl Outliers {
     }
 
     /// Ejects those that were too slow in a window that is over, the slowest first, if that is allowed; returns the verdict on each.
-    pub fn eject_slow(&mut self, now: Duration, paces: &[Pace]) -> Vec<(EndpointId, Verdict)> {
-        let slow = self.policy.slow.map_or_else(Vec::new, |policy| policy.too_slow(paces));
-        let eject =
-            |Slow { id, median, others }: Slow| (id, self.eject(now, id, Cause::Slow { median, others }));
+    pub fn eject_slow(&mut self, now: Duration, latencies: &[WindowLatency]) -> Vec<(EndpointId, Verdict)> {
+        let slow = self.policy.slow.map_or_else(Vec::new, |policy| policy.slow_endpoints(latencies));
+        let eject = |SlowEndpoint { id, median, others }: SlowEndpoint| {
+            (id, self.eject(now, id, Cause::Slow { median, others }))
+        };
         slow.into_iter().map(eject).collect()
     }
 
@@ -186,13 +187,13 @@ impl Outliers {
         let limit = self.policy.ejected_max(self.records.len());
         let ejected = self.records.iter().filter(|r| r.is_out(now)).count();
         let Some(record) = self.records.iter_mut().find(|r| r.id == id) else {
-            return Verdict::Kept(Kept::Unknown);
+            return Verdict::NotEjected(NotEjected::Unknown);
         };
         if record.is_out(now) {
-            return Verdict::Kept(Kept::AlreadyEjected);
+            return Verdict::NotEjected(NotEjected::AlreadyEjected);
         }
         if ejected >= limit {
-            return Verdict::Kept(Kept::TooManyEjected { limit });
+            return Verdict::NotEjected(NotEjected::TooManyEjected { limit });
         }
         record.come_back(now);
         record.forgive(now, self.policy.base);
@@ -205,7 +206,7 @@ impl Outliers {
         Verdict::Ejected { until }
     }
 
-    /// Lets those back in whose ejection is over; returns whether there were any.
+    /// Ends the ejections whose time is over; returns whether there were any.
     pub fn review(&mut self, now: Duration) -> bool {
         let returned = self.records.iter_mut().filter_map(|r| r.come_back(now).then_some(()));
         returned.count() > 0

@@ -7,13 +7,13 @@ mod tests;
 
 /// Attempts that one request may take.
 ///
-/// During a rolling restart at most a few dead endpoints are in the roster at once; when a request has failed on eight, the service itself is failing.
+/// During a rolling restart at most a few endpoints are dead at once; when a request has failed on eight, the service itself is failing.
 pub const TRIES_MAX: u8 = 8;
 
-/// How often one request may be left without an answer by endpoints that had got it.
+/// How many endpoints that have received a request may leave it without an answer.
 ///
-/// A request whose replica is killed meets that once, seldom twice. One that three endpoints in a row leave without an answer may be what makes them
-/// crash, and each further one would crash as well.
+/// A request whose replica is killed experiences that once, seldom twice. One that three endpoints in a row leave without an answer may be what
+/// makes them crash, and each further one would crash as well.
 pub const UNANSWERED_MAX: u8 = 3;
 
 /// Bytes of a request body that are kept for sending again.
@@ -27,7 +27,7 @@ pub enum Repeatability {
     /// The method is idempotent by definition.
     Idempotent,
     /// The method may act each time it arrives.
-    ActsEachTime,
+    NotIdempotent,
 }
 
 impl Repeatability {
@@ -36,32 +36,32 @@ impl Repeatability {
     pub fn of_method(method: &str) -> Self {
         match method {
             "GET" | "HEAD" | "OPTIONS" | "PUT" | "DELETE" | "TRACE" => Self::Idempotent,
-            _ => Self::ActsEachTime,
+            _ => Self::NotIdempotent,
         }
     }
 }
 
-/// How far an attempt had come when it failed.
+/// How far an attempt had got when it failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     /// No connection was made: the endpoint refused it or did not answer.
     Connecting,
-    /// A connection was there, but not one byte of the request was accepted on it.
+    /// There was a connection, but no byte of the request was sent.
     Unsent,
-    /// The endpoint said that it has not looked at the request, and will not.
+    /// The endpoint said that it has not processed the request, and will not.
     Refused,
-    /// At least one byte of the request was sent, not one of the response has come.
+    /// At least one byte of the request was sent, and none of the response was received.
     AwaitingResponse,
     /// The response had begun.
     Responding,
 }
 
-/// What is left of the request's body after the attempt.
+/// Whether the request's body can be sent again after the attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Body {
-    /// All of it can be sent again: there is none, it was not touched, or it was kept.
+    /// It can: there is none, it was not read, or it was kept.
     Whole,
-    /// Some of it is gone.
+    /// It cannot: some of it was not kept.
     Consumed,
 }
 
@@ -70,13 +70,13 @@ pub enum Body {
 pub struct Failure {
     /// Of the request's method.
     pub repeatability: Repeatability,
-    /// How far the attempt had come.
+    /// How far the attempt had got.
     pub phase: Phase,
-    /// What is left of the body.
+    /// Whether the body can be sent again.
     pub body: Body,
     /// Attempts so far, this one included; at least 1.
     pub tries: u8,
-    /// How often, this time included, an endpoint that may have got the request left it without an answer.
+    /// Endpoints that may have received the request and left it without an answer, this one included.
     pub unanswered: u8,
 }
 
@@ -92,11 +92,11 @@ pub enum Retry {
 /// Why a request is not sent again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
-    /// The client has the beginning of an answer.
+    /// The response had begun.
     ResponseBegun,
     /// The endpoint may have acted, and acting twice is not the same as once.
     MayHaveActed,
-    /// The body is gone.
+    /// The body cannot be sent again.
     BodyConsumed,
     /// It was sent [`TRIES_MAX`] times.
     TooManyTries,
@@ -110,16 +110,16 @@ pub enum Refusal {
 ///
 /// - If no byte was sent, any method is retried, without cost: it puts no load on the service, and a dead endpoint must not fail requests that
 ///   others could answer.
-/// - If the endpoint refused the request unseen, any method is retried within the budget: refusing was work.
-/// - If something was sent, only idempotent methods are retried, within the budget, and no more than [`UNANSWERED_MAX`] endpoints get it. Source: RFC 9110, section 9.2.2: a proxy must not repeat a
-///   non-idempotent request that may have arrived.
+/// - If the endpoint refused the request unprocessed, any method is retried within the budget: refusing was work.
+/// - If something was sent, only idempotent methods are retried, within the budget, and no more than [`UNANSWERED_MAX`] endpoints get it.
+///   Source: RFC 9110, section 9.2.2: a proxy must not repeat a non-idempotent request that may have arrived.
 pub fn may_retry(failure: &Failure, budget: &mut RetryBudget, now: Duration) -> Retry {
     if failure.tries >= TRIES_MAX {
         return Retry::No(Refusal::TooManyTries);
     }
     let reached = match (failure.phase, failure.repeatability) {
         (Phase::Responding, _) => return Retry::No(Refusal::ResponseBegun),
-        (Phase::AwaitingResponse, Repeatability::ActsEachTime) => {
+        (Phase::AwaitingResponse, Repeatability::NotIdempotent) => {
             return Retry::No(Refusal::MayHaveActed);
         }
         (Phase::AwaitingResponse, Repeatability::Idempotent) if failure.unanswered >= UNANSWERED_MAX => {
@@ -138,8 +138,8 @@ pub fn may_retry(failure: &Failure, budget: &mut RetryBudget, now: Duration) -> 
 /// The share of traffic that retries may take.
 ///
 /// Each request adds a fifth of a retry to the savings, which halve every [`RetryBudget::HALF_LIFE`]; besides, there is a reserve that fills up in
-/// the same time. So retries add at most 20 % to steady traffic, which keeps them from burying a service that fails under load, while the death of
-/// one endpoint is always covered.
+/// the same time. So retries add at most 20 % to steady traffic, which keeps them from overloading a service that fails under load, while the death
+/// of one endpoint is always covered.
 /// Source: Finagle's and Linkerd's retry budgets (20 % and a minimum rate).
 #[derive(Debug, Clone)]
 pub struct RetryBudget {
@@ -166,24 +166,24 @@ impl RetryBudget {
         Self { saved: 0.0, reserve: Self::RESERVE, decayed_at: now }
     }
 
-    /// Notes a request, not a retry.
+    /// Adds a request that is not a retry.
     pub fn deposit(&mut self, now: Duration) {
-        self.pass(now);
+        self.advance(now);
         self.saved += Self::PER_REQUEST;
     }
 
     /// Takes one retry; `false`, and nothing is taken, when there is none left.
     pub fn withdraw(&mut self, now: Duration) -> bool {
-        self.pass(now);
-        let purse = if self.saved >= 1.0 { &mut self.saved } else { &mut self.reserve };
-        let enough = *purse >= 1.0;
+        self.advance(now);
+        let source = if self.saved >= 1.0 { &mut self.saved } else { &mut self.reserve };
+        let enough = *source >= 1.0;
         if enough {
-            *purse -= 1.0;
+            *source -= 1.0;
         }
         enough
     }
 
-    fn pass(&mut self, now: Duration) {
+    fn advance(&mut self, now: Duration) {
         let elapsed = now.saturating_sub(self.decayed_at);
         if elapsed < Self::STEP {
             return;

@@ -55,7 +55,7 @@ impl SlowStart {
 
 /// The part of its weight that an endpoint has now, in percent: 10 to 100, in steps of 5.
 ///
-/// Each step costs a new [`Roster`](crate::Roster); 18 steps are fine enough for a ramp of seconds.
+/// Each step costs a new [`EndpointSet`](crate::EndpointSet); 18 steps are fine enough for a ramp of seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ramp(u8);
 

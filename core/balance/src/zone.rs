@@ -3,11 +3,11 @@
 #[cfg(test)]
 mod tests;
 
-/// How much more than its usual load an endpoint can carry, in percent of it: two of seven may be ill before any request leaves the zone.
+/// How much load an endpoint can carry, in percent of its usual load: two of seven may be unhealthy before any request leaves the zone.
 /// Source: Envoy, "Priority levels", `overprovisioning_factor` 140.
 const OVERPROVISIONING_PERCENT: u64 = 140;
 
-/// Where an endpoint is, as seen from the one who sends it requests.
+/// Where an endpoint is, relative to the zone that is preferred.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Nearness {
     /// In the same zone, or no zone is preferred.
@@ -19,7 +19,7 @@ pub enum Nearness {
 
 impl Nearness {
     /// Both, this one first.
-    pub(crate) const fn and_other(self) -> [Self; 2] {
+    pub(crate) const fn then_other(self) -> [Self; 2] {
         match self {
             Self::Near => [Self::Near, Self::Far],
             Self::Far => [Self::Far, Self::Near],
@@ -27,23 +27,23 @@ impl Nearness {
     }
 }
 
-/// How many endpoints there are on one side, and how many of them are well.
+/// How many endpoints there are on one side, and how many of them are healthy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Health {
     /// Those that serve and are not ejected; at most `all`.
-    pub(crate) well: u32,
-    /// All that are there to serve.
+    pub(crate) healthy: u32,
+    /// All that are to serve.
     pub(crate) all: u32,
 }
 
 impl Health {
-    /// The share of all requests that these endpoints are trusted to carry: `well ÷ all × 1.4`, at most the whole, and not zero if any is well.
-    fn trust(self) -> u64 {
+    /// The share of all requests that these endpoints can carry: `healthy ÷ all × 1.4`, at most the whole, and not zero if any is healthy.
+    fn capacity(self) -> u64 {
         if self.all == 0 {
             return 0;
         }
-        let scaled = u64::from(Share::WHOLE.0) * OVERPROVISIONING_PERCENT * u64::from(self.well);
-        (scaled / (100 * u64::from(self.all))).clamp((self.well > 0).into(), Share::WHOLE.0.into())
+        let scaled = u64::from(Share::WHOLE.0) * OVERPROVISIONING_PERCENT * u64::from(self.healthy);
+        (scaled / (100 * u64::from(self.all))).clamp((self.healthy > 0).into(), Share::WHOLE.0.into())
     }
 }
 
@@ -74,30 +74,30 @@ impl Share {
 pub(crate) struct Split {
     /// The share of the requests that stays near.
     pub(crate) near: Share,
-    /// Whether near and far together are not trusted to carry all requests. Only then may ejections be ignored.
-    pub(crate) is_short: bool,
+    /// Whether near and far together cannot carry all requests. Only then may ejections be ignored.
+    pub(crate) is_insufficient: bool,
 }
 
 /// Divides the requests between near and far endpoints.
 ///
-/// Near ones get what they are [trusted](Health::trust) to carry, and far ones the rest. If both together are not trusted to carry everything, they
-/// get shares in proportion to their trust; if none is well, in proportion to their numbers. Source: Envoy, "Priority levels", with two levels.
+/// Near ones get what they have the [capacity](Health::capacity) for, and far ones the rest. If both together cannot carry everything, they get
+/// shares in proportion to their capacity; if none is healthy, in proportion to their numbers. Source: Envoy, "Priority levels", with two levels.
 pub(crate) fn split(near: Health, far: Health) -> Split {
     let whole = u64::from(Share::WHOLE.0);
-    let (here, there) = (near.trust(), far.trust());
+    let (here, there) = (near.capacity(), far.capacity());
     let share = match (here + there, near.all + far.all) {
         (0, 0) => Share::WHOLE,
         (0, all) => Share::of(near.all.into(), all.into()),
         (both, _) => Share::of(here, both.min(whole)),
     };
-    Split { near: share, is_short: are_short(near, far) }
+    Split { near: share, is_insufficient: are_insufficient(near, far) }
 }
 
-/// Whether both together are not trusted to carry all requests.
+/// Whether both together cannot carry all requests.
 ///
 /// Compares exact fractions: a sum of rounded shares can stay below the whole although both together can just carry it.
-fn are_short(near: Health, far: Health) -> bool {
+fn are_insufficient(near: Health, far: Health) -> bool {
     let [all_near, all_far] = [near, far].map(|side| u128::from(side.all.max(1)));
-    let well = u128::from(near.well) * all_far + u128::from(far.well) * all_near;
-    well * u128::from(OVERPROVISIONING_PERCENT) < 100 * all_near * all_far
+    let healthy = u128::from(near.healthy) * all_far + u128::from(far.healthy) * all_near;
+    healthy * u128::from(OVERPROVISIONING_PERCENT) < 100 * all_near * all_far
 }

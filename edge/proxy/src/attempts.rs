@@ -4,7 +4,7 @@
 
 use std::cell::Cell;
 
-use balance::{Body, Failure, Phase, Repeatability, Retry, Tried, Unpicked};
+use balance::{Body, Failure, Phase, PickError, Repeatability, Retry, Tried};
 
 use crate::endpoint::{Endpoint, InFlight};
 use crate::local::LocalService;
@@ -28,7 +28,7 @@ impl<'a> EndpointAttempts<'a> {
         &mut self,
         key: impl Fn() -> u64,
         was_attempted: &Cell<bool>,
-    ) -> Result<InFlight, Unpicked> {
+    ) -> Result<InFlight, PickError> {
         let in_flight = self.local.choose(&self.tried, None, key, self.local.service.clock.now())?;
         self.count += 1;
         self.local.count_elsewhere(in_flight.endpoint(), was_attempted);
@@ -40,7 +40,7 @@ impl<'a> EndpointAttempts<'a> {
         let shards = self.local.shards_of(endpoint);
         shards.iter().for_each(|shard| shard.connect_failures.add(1));
         let failure = Failure {
-            repeatability: Repeatability::ActsEachTime,
+            repeatability: Repeatability::NotIdempotent,
             phase: Phase::Connecting,
             body: Body::Whole,
             tries: self.count,

@@ -7,8 +7,8 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use balance::{
-    Body as Replay, EndpointId, Failure, Phase, Refusal as RetryRefusal, Repeatability, Retry, Tried,
-    Unpicked,
+    Body as Replay, EndpointId, Failure, Phase, PickError, Refusal as RetryRefusal, Repeatability, Retry,
+    Tried,
 };
 use hyper::StatusCode;
 use hyper::body::Incoming;
@@ -269,11 +269,11 @@ impl ForwardedRequest {
         loop {
             let in_flight = match self.choose(&round.tried, self.service().clock.at(now)) {
                 Ok(in_flight) => in_flight,
-                Err(Unpicked::Full) => return exchange.reject(Rejection::Full),
-                Err(Unpicked::Exhausted) if round.is_without_websocket() => {
+                Err(PickError::Full) => return exchange.reject(Rejection::Full),
+                Err(PickError::Exhausted) if round.is_without_websocket() => {
                     return exchange.local_reply(StatusCode::NOT_IMPLEMENTED, NO_WEBSOCKET);
                 }
-                Err(Unpicked::Exhausted) => {
+                Err(PickError::Exhausted) => {
                     if let Err(error) = self.wait(&mut wait, &round.tried).await {
                         self.client.shard().unavailable.add(1);
                         return exchange.local_reply(StatusCode::SERVICE_UNAVAILABLE, error.message());
@@ -321,7 +321,7 @@ impl ForwardedRequest {
     }
 
     /// Chooses an endpoint that was not tried; for a WebSocket, preferably one that is not known to refuse those.
-    fn choose(&self, tried: &Tried, at: Duration) -> Result<InFlight, Unpicked> {
+    fn choose(&self, tried: &Tried, at: Duration) -> Result<InFlight, PickError> {
         let local = &self.client.local;
         if self.upgrade != Upgrade::None && websocket::is_http1_request(&self.head.headers) {
             return local.choose_for_websocket(tried, self.port(), || self.key(), at);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use balance::{EndpointId, Pace, SlowPolicy};
+use balance::{EndpointId, SlowPolicy, WindowLatency};
 
 use crate::endpoint::Endpoint;
 use crate::traffic::{Histogram, sum};
@@ -39,7 +39,7 @@ impl LatencyWindows {
         &mut self,
         now: Duration,
         endpoints: impl Iterator<Item = &'a Arc<Endpoint>>,
-    ) -> Option<Vec<Pace>> {
+    ) -> Option<Vec<WindowLatency>> {
         if now < self.ends_at() {
             return None;
         }
@@ -50,7 +50,7 @@ impl LatencyWindows {
             let window =
                 at_start.get(&endpoint.id).map_or_else(|| latency.clone(), |then| latency.since(then));
             self.at_start.insert(endpoint.id, latency);
-            Pace {
+            WindowLatency {
                 id: endpoint.id,
                 answers: window.count(),
                 median: window.quantile(0.5).unwrap_or_default(),

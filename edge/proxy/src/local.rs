@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use balance::{Balancer, Failure, Hedger, Retry, RetryBudget, Standing, Tried, Unpicked, may_retry};
+use balance::{Balancer, Failure, Hedger, PickError, Retry, RetryBudget, Status, Tried, may_retry};
 use rand_core::Rng;
 use rand_xoshiro::Xoshiro256PlusPlus;
 use tokio::time::Instant;
@@ -71,7 +71,7 @@ impl LocalService {
         let seed = rng.next_u64();
         let snapshot = SnapshotRef::new(Arc::clone(&service.snapshot()));
         let state = State {
-            balancer: Balancer::new(snapshot.balance, &snapshot.roster),
+            balancer: Balancer::new(snapshot.balance, &snapshot.endpoint_set),
             budget: RetryBudget::new(service.clock.now()),
             hedger: None,
             rng,
@@ -99,7 +99,7 @@ impl LocalService {
         port: Option<&str>,
         key: impl Fn() -> u64,
         now: Duration,
-    ) -> Result<InFlight, Unpicked> {
+    ) -> Result<InFlight, PickError> {
         self.choose_but(&[], tried, port, &key, now)
     }
 
@@ -111,14 +111,14 @@ impl LocalService {
         port: Option<&str>,
         key: impl Fn() -> u64,
         now: Duration,
-    ) -> Result<InFlight, Unpicked> {
+    ) -> Result<InFlight, PickError> {
         let without: Vec<SocketAddr> = {
             let pools = &self.state.borrow().pools;
             pools.iter().filter(|pool| pool.http2.refuses_websockets()).map(|pool| pool.address).collect()
         };
         match self.choose_but(&without, tried, port, &key, now) {
             // The settings of a new connection may differ.
-            Err(Unpicked::Exhausted) if !without.is_empty() => self.choose_but(&[], tried, port, &key, now),
+            Err(PickError::Exhausted) if !without.is_empty() => self.choose_but(&[], tried, port, &key, now),
             chosen => chosen,
         }
     }
@@ -130,22 +130,22 @@ impl LocalService {
         port: Option<&str>,
         key: &impl Fn() -> u64,
         now: Duration,
-    ) -> Result<InFlight, Unpicked> {
+    ) -> Result<InFlight, PickError> {
         let mut tried = *tried;
         let state = &mut *self.state.borrow_mut();
         loop {
             state.refresh(&self.service);
             let State { snapshot, balancer, rng, .. } = &mut *state;
-            let load = |seat: usize| snapshot.endpoints[seat].load(now);
-            let may = |seat: usize| {
-                let port = snapshot.port_of(&snapshot.endpoints[seat], port);
+            let load = |candidate: usize| snapshot.endpoints[candidate].load(now);
+            let may = |candidate: usize| {
+                let port = snapshot.port_of(&snapshot.endpoints[candidate], port);
                 port.is_some_and(|port| !left_out.contains(&port.address))
             };
-            let seat = balancer.pick_among(&snapshot.roster, &tried, rng, key, load, may)?;
-            match snapshot.endpoints[seat].begin(|in_flight| snapshot.roster.has_room(in_flight)) {
+            let candidate = balancer.pick_among(&snapshot.endpoint_set, &tried, rng, key, load, may)?;
+            match snapshot.endpoints[candidate].begin(|in_flight| snapshot.endpoint_set.has_room(in_flight)) {
                 Ok(in_flight) => return Ok(in_flight),
                 // It has just stopped serving, and the snapshot that says so is about to be published.
-                Err(Refused::NotServing) => tried.add(snapshot.endpoints[seat].id),
+                Err(Refused::NotServing) => tried.add(snapshot.endpoints[candidate].id),
                 // Another worker was faster; the next choice sees its request.
                 Err(Refused::Full) => {}
             }
@@ -167,8 +167,10 @@ impl LocalService {
     /// Whether there is an endpoint with the `port`, or any if that is `None`, that may get a request.
     pub(crate) fn has_endpoint(&self, port: Option<&str>) -> bool {
         let snapshot = self.snapshot();
-        let mut seats = snapshot.roster.seats().iter().zip(&snapshot.endpoints);
-        seats.any(|(seat, endpoint)| seat.standing.may_get() && snapshot.port_of(endpoint, port).is_some())
+        let mut candidates = snapshot.endpoint_set.candidates().iter().zip(&snapshot.endpoints);
+        candidates.any(|(candidate, endpoint)| {
+            candidate.status.may_get() && snapshot.port_of(endpoint, port).is_some()
+        })
     }
 
     /// Adds a new request to the retry budget.
@@ -205,8 +207,8 @@ impl LocalService {
         let in_flight = self.choose(tried, port, key, now).ok()?;
         let State { snapshot, hedger, budget, .. } = &mut *self.state.borrow_mut();
         let id = in_flight.endpoint().id;
-        let mut seats = snapshot.roster.seats().iter();
-        let is_well = seats.any(|seat| seat.id == id && seat.standing == Standing::Serving);
+        let mut candidates = snapshot.endpoint_set.candidates().iter();
+        let is_well = candidates.any(|candidate| candidate.id == id && candidate.status == Status::Serving);
         (is_well && hedger.as_mut()?.withdraw(budget, now)).then_some(in_flight)
     }
 
@@ -293,7 +295,7 @@ impl State {
     }
 
     fn adopt(&mut self, snapshot: SnapshotRef) {
-        self.balancer.adopt(snapshot.balance, &snapshot.roster);
+        self.balancer.adopt(snapshot.balance, &snapshot.endpoint_set);
         if self.hedger.as_ref().map(Hedger::policy) != snapshot.hedge {
             self.hedger = snapshot.hedge.map(Hedger::new);
         }

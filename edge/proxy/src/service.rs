@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use balance::{Balance, Cause, EndpointId, HedgePolicy, OutlierPolicy, Roster, Verdict};
+use balance::{Balance, Cause, EndpointId, EndpointSet, HedgePolicy, OutlierPolicy, Verdict};
 use tokio::sync::Notify;
 
 use crate::access::Log;
@@ -70,9 +70,9 @@ pub(crate) struct Snapshot {
     pub(crate) timeouts: Timeouts,
     pub(crate) forwarded: Forwarded,
     pub(crate) waiting_max: u32,
-    /// In the order of the roster's seats.
+    /// In the order of the endpoint set.
     pub(crate) endpoints: Box<[Arc<Endpoint>]>,
-    pub(crate) roster: Roster,
+    pub(crate) endpoint_set: EndpointSet,
 }
 
 /// The port of an endpoint that a request goes to.
@@ -224,7 +224,7 @@ impl Service {
                 member.inspect(|m| m.endpoint.reset_failures());
                 true
             }
-            Verdict::Kept(reason) => {
+            Verdict::NotEjected(reason) => {
                 tracing::debug!(service = %self.name, endpoint = %id, ?reason, "endpoint not ejected");
                 false
             }
@@ -284,7 +284,7 @@ impl Service {
             elsewhere: traffic(elsewhere),
             preference: members.route.preferred_zone.as_ref().map(|zone| ZonePreference {
                 zone: Arc::clone(zone),
-                share: self.snapshot().roster.near_share(),
+                share: self.snapshot().endpoint_set.near_share(),
             }),
             versions: members.gone.with(members.all().filter(|e| e.origin == Origin::Replica)),
         }

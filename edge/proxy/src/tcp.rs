@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use balance::Unpicked;
+use balance::PickError;
 use hyper::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional};
 use tokio::time::Instant;
@@ -93,8 +93,8 @@ async fn connect(
     loop {
         let in_flight = match attempts.next(key, &was_attempted) {
             Ok(in_flight) => in_flight,
-            Err(Unpicked::Full) => return Err(ConnectFailure::Full),
-            Err(Unpicked::Exhausted) => {
+            Err(PickError::Full) => return Err(ConnectFailure::Full),
+            Err(PickError::Exhausted) => {
                 let wait = wait.get_or_insert_with(|| EndpointWait::new(snapshot.timeouts.endpoint));
                 client.timer.disarm();
                 let waited = wait

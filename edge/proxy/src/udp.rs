@@ -18,7 +18,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use balance::{Tried, Unpicked};
+use balance::{PickError, Tried};
 use hyper::StatusCode;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
@@ -249,8 +249,8 @@ impl Sessions {
         loop {
             let in_flight = match attempts.next(key, was_attempted) {
                 Ok(in_flight) => in_flight,
-                Err(Unpicked::Full) => return Err(ConnectFailure::Full),
-                Err(Unpicked::Exhausted) => return Err(ConnectFailure::Exhausted(attempts.tried)),
+                Err(PickError::Full) => return Err(ConnectFailure::Full),
+                Err(PickError::Exhausted) => return Err(ConnectFailure::Exhausted(attempts.tried)),
             };
             let endpoint = Arc::clone(in_flight.endpoint());
             let shard = &endpoint.shards[self.worker.index];

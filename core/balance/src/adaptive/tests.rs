@@ -120,7 +120,7 @@ impl World {
 }
 
 #[test]
-fn a_saturated_service_answers_as_many_and_those_in_time() {
+fn a_saturated_service_keeps_its_goodput_and_answers_in_time() {
     for (servers, mean, spread) in
         [(1, ms(20), 0.5), (4, ms(20), 0.2), (16, ms(50), 1.0), (200, ms(100), 0.5)]
     {
@@ -144,7 +144,7 @@ fn a_saturated_service_answers_as_many_and_those_in_time() {
 }
 
 #[test]
-fn a_service_that_is_well_refuses_nobody() {
+fn a_healthy_service_sheds_no_request() {
     for (servers, mean, spread) in [(2, ms(5), 0.3), (50, ms(20), 1.0), (400, ms(100), 1.0)] {
         let mut world = World::new(servers, mean, spread);
         // A load that grows as in the morning.
@@ -158,7 +158,7 @@ fn a_service_that_is_well_refuses_nobody() {
 }
 
 #[test]
-fn one_that_starts_amid_a_flood_finds_its_limit() {
+fn a_limit_that_starts_under_overload_is_found() {
     let mut world = World::new(2, ms(10), 0.3);
     world.is_shedding = false;
     world.pass(ms(2_000), 3.0);
@@ -171,7 +171,7 @@ fn one_that_starts_amid_a_flood_finds_its_limit() {
 }
 
 #[test]
-fn a_service_that_becomes_slower_without_a_crowd_gets_its_limit_back() {
+fn a_service_that_becomes_slower_without_overload_regains_its_limit() {
     let mut world = World::new(100, ms(10), 0.5);
     world.pass(ms(30_000), 0.6);
     world.mean = ms(40);
@@ -183,7 +183,7 @@ fn a_service_that_becomes_slower_without_a_crowd_gets_its_limit_back() {
 }
 
 #[test]
-fn more_servers_are_used_and_fewer_not_overrun() {
+fn more_servers_are_used_and_fewer_not_overloaded() {
     let mut world = World::new(4, ms(10), 0.2);
     world.pass(ms(60_000), 2.0);
     let small = world.limit.get();
@@ -198,7 +198,7 @@ fn more_servers_are_used_and_fewer_not_overrun() {
 }
 
 #[test]
-fn clients_that_give_up_are_heard_too() {
+fn clients_that_give_up_count_too() {
     let mut limit = AdaptiveLimit::new(AdaptivePolicy::default(), Duration::ZERO);
     let mut now = Duration::ZERO;
     let mut pass = |limit: &mut AdaptiveLimit, windows: u32, observe: fn(&mut AdaptiveLimit, Duration)| {
@@ -208,12 +208,12 @@ fn clients_that_give_up_are_heard_too() {
         }
     };
     pass(&mut limit, 8, |limit, now| limit.observe(now, ms(1), limit.get()));
-    let well = limit.get();
+    let healthy = limit.get();
     pass(&mut limit, 8, |limit, now| limit.observe_failure(now, Duration::ZERO, limit.get()));
-    assert_eq!(limit.get(), well, "what fails at once says nothing");
+    assert_eq!(limit.get(), healthy, "what fails at once says nothing");
     // Each has waited for all requests before it when it gives up.
     pass(&mut limit, 8, |limit, now| limit.observe_failure(now, ms(limit.get().into()), limit.get()));
-    assert!(limit.get() < well / 4, "{} of {well}", limit.get());
+    assert!(limit.get() < healthy / 4, "{} of {healthy}", limit.get());
 }
 
 proptest! {
@@ -265,7 +265,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_not_used_does_not_grow(awaiting in 1u32..10, latency_us in 1u64..100_000) {
+    fn an_unused_limit_does_not_grow(awaiting in 1u32..10, latency_us in 1u64..100_000) {
         let mut limit = AdaptiveLimit::new(AdaptivePolicy::default(), Duration::ZERO);
         let mut now = Duration::ZERO;
         for _ in 0..2_000 {

@@ -5,11 +5,11 @@ use std::time::Duration;
 /// Answers after which a window may end at once: Envoy's, so that chance moves their median by some 15 % at most.
 const ENOUGH: u32 = 50;
 
-/// Answers that a window has at least, even after [`PATIENCE`]: Netflix's.
+/// Answers that a window has at least, even after [`WINDOW_MAX`]: Netflix's.
 const LEAST: u32 = 10;
 
 /// How long a window waits for enough answers.
-const PATIENCE: Duration = Duration::from_secs(1);
+const WINDOW_MAX: Duration = Duration::from_secs(1);
 
 /// How long a window lasts at least: Envoy's.
 const SHORTEST: Duration = Duration::from_millis(100);
@@ -31,7 +31,7 @@ pub(super) struct Window {
 
 /// What a window has shown.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Seen {
+pub(super) struct WindowStats {
     /// The median, at least 1.
     pub(super) latency_us: f64,
     /// How many requests awaited an answer, on average.
@@ -40,7 +40,7 @@ pub(super) struct Seen {
     pub(super) most: u32,
 }
 
-impl Seen {
+impl WindowStats {
     pub(super) fn is_faster_than(self, other: Self) -> bool {
         self.latency_us <= other.latency_us * super::FASTER
     }
@@ -59,7 +59,7 @@ impl Window {
         latency: Duration,
         awaiting: u32,
         shortest: Duration,
-    ) -> Option<Seen> {
+    ) -> Option<WindowStats> {
         if now.saturating_sub(latency) < self.since {
             return None;
         }
@@ -70,7 +70,7 @@ impl Window {
         }
         self.answers += 1;
         let age = now.saturating_sub(self.since);
-        let is_enough = self.answers >= ENOUGH || (self.answers >= LEAST && age >= PATIENCE);
+        let is_enough = self.answers >= ENOUGH || (self.answers >= LEAST && age >= WINDOW_MAX);
         (is_enough && age >= SHORTEST.max(shortest)).then(|| self.end(now))
     }
 
@@ -86,7 +86,7 @@ impl Window {
         self.latencies_us.push(latency_us);
     }
 
-    fn end(&mut self, now: Duration) -> Seen {
+    fn end(&mut self, now: Duration) -> WindowStats {
         let middle = self.latencies_us.len() / 2;
         let (_, median, _) = self.latencies_us.select_nth_unstable(middle);
         #[expect(
@@ -94,7 +94,7 @@ impl Window {
             reason = "a mean of counts below 2^32 loses nothing that matters"
         )]
         let mean = self.awaiting_sum as f64 / f64::from(self.answers);
-        let seen = Seen { latency_us: f64::from((*median).max(1)), mean, most: self.awaiting_most };
+        let seen = WindowStats { latency_us: f64::from((*median).max(1)), mean, most: self.awaiting_most };
         self.latencies_us.clear();
         (self.since, self.stride, self.answers) = (now, 1, 0);
         (self.awaiting_sum, self.awaiting_most) = (0, 0);

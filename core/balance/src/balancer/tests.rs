@@ -6,7 +6,7 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::SeedableRng;
 
 use super::*;
-use crate::endpoint::{Seat, Standing, Weight};
+use crate::endpoint::{Candidate, Status, Weight};
 use crate::slow_start::SlowStart;
 
 const WAYS: [Balance; 5] =
@@ -16,50 +16,57 @@ fn id(ordinal: u32) -> EndpointId {
     EndpointId { ordinal, incarnation: 1 }
 }
 
-fn seat(ordinal: u32, weight: u16, standing: Standing) -> Seat {
-    Seat { standing, ..Seat::new(id(ordinal), Weight::new(weight).unwrap()) }
+fn candidate(ordinal: u32, weight: u16, status: Status) -> Candidate {
+    Candidate { status, ..Candidate::new(id(ordinal), Weight::new(weight).unwrap()) }
 }
 
-fn serving(weights: &[u16]) -> Roster {
-    let seats: Vec<_> = (0..).zip(weights).map(|(i, &w)| seat(i, w, Standing::Serving)).collect();
-    Roster::new(&seats)
+fn serving(weights: &[u16]) -> EndpointSet {
+    let candidates: Vec<_> = (0..).zip(weights).map(|(i, &w)| candidate(i, w, Status::Serving)).collect();
+    EndpointSet::new(&candidates)
 }
 
-fn counts(balance: Balance, roster: &Roster, picks: usize) -> Vec<usize> {
+fn counts(balance: Balance, endpoints: &EndpointSet, picks: usize) -> Vec<usize> {
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(1);
-    let mut balancer = Balancer::new(balance, roster);
-    let mut counts = vec![0; roster.seats().len()];
+    let mut balancer = Balancer::new(balance, endpoints);
+    let mut counts = vec![0; endpoints.candidates().len()];
     for _ in 0..picks {
-        let chosen = balancer.pick(roster, &Tried::NONE, &mut rng, || 7, |_| Load::IDLE);
+        let chosen = balancer.pick(endpoints, &Tried::NONE, &mut rng, || 7, |_| Load::IDLE);
         counts[chosen.unwrap()] += 1;
     }
     counts
 }
 
 #[test]
-fn seats_outside_the_selection_are_never_picked() {
-    let roster = serving(&[1; 100]);
+fn candidates_outside_the_selection_are_never_picked() {
+    let endpoints = serving(&[1; 100]);
     for way in WAYS {
-        let mut balancer = Balancer::new(way, &roster);
+        let mut balancer = Balancer::new(way, &endpoints);
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(7);
         let mut pick = |tried: &Tried, meant: &[usize]| {
-            balancer.pick_among(&roster, tried, &mut rng, || 7, |_| Load::IDLE, |seat| meant.contains(&seat))
+            balancer.pick_among(
+                &endpoints,
+                tried,
+                &mut rng,
+                || 7,
+                |_| Load::IDLE,
+                |candidate| meant.contains(&candidate),
+            )
         };
         assert!((0..200).all(|_| [Ok(20), Ok(97)].contains(&pick(&Tried::NONE, &[20, 97]))), "{way:?}");
         let mut tried = Tried::NONE;
         tried.add(id(20));
         assert_eq!(pick(&tried, &[20, 97]), Ok(97), "{way:?}");
-        assert_eq!(pick(&tried, &[20]), Err(Unpicked::Exhausted), "{way:?}");
+        assert_eq!(pick(&tried, &[20]), Err(PickError::Exhausted), "{way:?}");
     }
 }
 
 #[test]
 fn weighted_interleaves_as_nginx_does() {
-    let roster = serving(&[5, 1, 1]);
+    let endpoints = serving(&[5, 1, 1]);
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(1);
-    let mut balancer = Balancer::new(Balance::Weighted, &roster);
+    let mut balancer = Balancer::new(Balance::Weighted, &endpoints);
     let order: Vec<_> = (0..7)
-        .map(|_| balancer.pick(&roster, &Tried::NONE, &mut rng, || 7, |_| Load::IDLE).unwrap())
+        .map(|_| balancer.pick(&endpoints, &Tried::NONE, &mut rng, || 7, |_| Load::IDLE).unwrap())
         .collect();
     assert_eq!(order, [0, 0, 1, 0, 2, 0, 0]);
 }
@@ -72,12 +79,15 @@ fn random_follows_the_weights() {
 
 #[test]
 fn least_loaded_avoids_the_slow_endpoint() {
-    let roster = serving(&[1, 1, 1, 1]);
+    let endpoints = serving(&[1, 1, 1, 1]);
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(3);
-    let mut balancer = Balancer::new(Balance::LeastLoaded, &roster);
-    let load = |seat: usize| Load { in_flight: 2, latency_us: if seat == 2 { 80_000.0 } else { 20_000.0 } };
+    let mut balancer = Balancer::new(Balance::LeastLoaded, &endpoints);
+    let load = |candidate: usize| Load {
+        in_flight: 2,
+        latency_us: if candidate == 2 { 80_000.0 } else { 20_000.0 },
+    };
     for _ in 0..1_000 {
-        let chosen = balancer.pick(&roster, &Tried::NONE, &mut rng, || 7, load);
+        let chosen = balancer.pick(&endpoints, &Tried::NONE, &mut rng, || 7, load);
         assert_ne!(chosen, Ok(2), "it loses against every other");
     }
 }
@@ -95,9 +105,9 @@ fn weighted_stays_fair_when_endpoints_come_and_go() {
     let mut balancer = Balancer::new(Balance::Weighted, &small);
     let mut counts = [0; 3];
     for round in 0..600 {
-        let roster = if round % 2 == 0 { &small } else { &large };
-        balancer.adopt(Balance::Weighted, roster);
-        let chosen = balancer.pick(roster, &Tried::NONE, &mut rng, || 7, |_| Load::IDLE);
+        let endpoints = if round % 2 == 0 { &small } else { &large };
+        balancer.adopt(Balance::Weighted, endpoints);
+        let chosen = balancer.pick(endpoints, &Tried::NONE, &mut rng, || 7, |_| Load::IDLE);
         counts[chosen.unwrap()] += 1;
         assert_eq!(balancer.near.credits.iter().map(|c| c.amount).sum::<i64>(), 0);
     }
@@ -105,15 +115,15 @@ fn weighted_stays_fair_when_endpoints_come_and_go() {
 }
 
 /// Three endpoints of full weight, and one that became ready `age` of a ten-second slow start ago.
-fn with_a_young_one(age: u64) -> Roster {
+fn with_a_young_one(age: u64) -> EndpointSet {
     let ramp = SlowStart::over(Duration::from_secs(10)).ramp(Duration::ZERO, Duration::from_secs(age));
-    let mut seats = [0, 1, 2, 3].map(|i| seat(i, 1, Standing::Serving));
-    seats[3].ramp = ramp;
-    Roster::new(&seats)
+    let mut candidates = [0, 1, 2, 3].map(|i| candidate(i, 1, Status::Serving));
+    candidates[3].ramp = ramp;
+    EndpointSet::new(&candidates)
 }
 
 #[test]
-fn a_young_endpoint_gets_a_part_of_its_share_in_every_way_of_balancing() {
+fn a_ramping_endpoint_gets_a_part_of_its_share_under_every_policy() {
     for way in [Balance::RoundRobin, Balance::Random, Balance::Weighted, Balance::LeastLoaded] {
         for (age, share) in [(0, 0.1), (5, 0.5)] {
             let counts = counts(way, &with_a_young_one(age), 31_000);
@@ -128,35 +138,38 @@ fn a_young_endpoint_gets_a_part_of_its_share_in_every_way_of_balancing() {
 }
 
 #[test]
-fn a_young_endpoint_among_two_is_not_drawn_each_time() {
-    let mut seats = [0, 1].map(|i| seat(i, 1, Standing::Serving));
-    seats[1].ramp = Ramp::FLOOR;
-    let roster = Roster::new(&seats);
+fn a_ramping_endpoint_of_two_is_not_drawn_each_time() {
+    let mut candidates = [0, 1].map(|i| candidate(i, 1, Status::Serving));
+    candidates[1].ramp = Ramp::FLOOR;
+    let endpoints = EndpointSet::new(&candidates);
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(5);
-    let mut balancer = Balancer::new(Balance::LeastLoaded, &roster);
+    let mut balancer = Balancer::new(Balance::LeastLoaded, &endpoints);
     // Idle and unknown, it would win every comparison.
-    let load = |seat: usize| if seat == 1 { Load::IDLE } else { Load { in_flight: 9, latency_us: 5_000.0 } };
-    let young =
-        (0..10_000).filter(|_| balancer.pick(&roster, &Tried::NONE, &mut rng, || 7, load) == Ok(1)).count();
+    let load = |candidate: usize| {
+        if candidate == 1 { Load::IDLE } else { Load { in_flight: 9, latency_us: 5_000.0 } }
+    };
+    let young = (0..10_000)
+        .filter(|_| balancer.pick(&endpoints, &Tried::NONE, &mut rng, || 7, load) == Ok(1))
+        .count();
     assert!((850..1_150).contains(&young), "{young}");
 }
 
 #[test]
-fn endpoints_that_are_all_young_share_as_equals() {
-    let seats = [0, 1, 2].map(|i| Seat { ramp: Ramp::FLOOR, ..seat(i, 1, Standing::Serving) });
+fn endpoints_that_all_ramp_share_equally() {
+    let candidates = [0, 1, 2].map(|i| Candidate { ramp: Ramp::FLOOR, ..candidate(i, 1, Status::Serving) });
     for way in WAYS.into_iter().take(4) {
-        let counts = counts(way, &Roster::new(&seats), 9_000);
+        let counts = counts(way, &EndpointSet::new(&candidates), 9_000);
         assert!(counts.iter().all(|c| (2_800..3_200).contains(c)), "{way:?}: {counts:?}");
     }
 }
 
 #[test]
-fn round_robin_goes_back_to_turns_when_the_youngest_is_grown() {
+fn round_robin_is_unweighted_again_after_the_slow_start() {
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(1);
     let (young, grown) = (with_a_young_one(0), with_a_young_one(10));
     let mut balancer = Balancer::new(Balance::RoundRobin, &young);
-    let mut pick = |balancer: &mut Balancer, roster: &Roster| {
-        balancer.pick(roster, &Tried::NONE, &mut rng, || 7, |_| Load::IDLE).unwrap()
+    let mut pick = |balancer: &mut Balancer, endpoints: &EndpointSet| {
+        balancer.pick(endpoints, &Tried::NONE, &mut rng, || 7, |_| Load::IDLE).unwrap()
     };
     for _ in 0..5 {
         pick(&mut balancer, &young);
@@ -168,24 +181,24 @@ fn round_robin_goes_back_to_turns_when_the_youngest_is_grown() {
 }
 
 #[test]
-fn the_sick_are_not_burdened_because_the_healthy_are_full() {
-    let seats = [seat(0, 1, Standing::Serving), seat(1, 1, Standing::Ejected)];
-    let roster = Roster::new(&seats).with_in_flight_max(NonZeroU32::new(2));
+fn ejected_endpoints_get_nothing_because_healthy_ones_are_full() {
+    let candidates = [candidate(0, 1, Status::Serving), candidate(1, 1, Status::Ejected)];
+    let endpoints = EndpointSet::new(&candidates).with_in_flight_max(NonZeroU32::new(2));
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(1);
-    let load = |seat: usize| Load { in_flight: if seat == 0 { 2 } else { 0 }, latency_us: 1.0 };
+    let load = |candidate: usize| Load { in_flight: if candidate == 0 { 2 } else { 0 }, latency_us: 1.0 };
     for way in WAYS {
-        let mut balancer = Balancer::new(way, &roster);
+        let mut balancer = Balancer::new(way, &endpoints);
         let mut tried = Tried::NONE;
-        assert_eq!(balancer.pick(&roster, &tried, &mut rng, || 7, load), Err(Unpicked::Full), "{way:?}");
+        assert_eq!(balancer.pick(&endpoints, &tried, &mut rng, || 7, load), Err(PickError::Full), "{way:?}");
         tried.add(id(0));
-        assert_eq!(balancer.pick(&roster, &tried, &mut rng, || 7, load), Ok(1), "{way:?}");
+        assert_eq!(balancer.pick(&endpoints, &tried, &mut rng, || 7, load), Ok(1), "{way:?}");
         tried.add(id(1));
-        assert_eq!(balancer.pick(&roster, &tried, &mut rng, || 7, load), Err(Unpicked::Exhausted));
+        assert_eq!(balancer.pick(&endpoints, &tried, &mut rng, || 7, load), Err(PickError::Exhausted));
     }
 }
 
-fn standings() -> impl Strategy<Value = Standing> {
-    let all = [Standing::Serving, Standing::Ejected, Standing::Draining, Standing::Unready];
+fn standings() -> impl Strategy<Value = Status> {
+    let all = [Status::Serving, Status::Ejected, Status::Draining, Status::Unready];
     prop::sample::select(all.to_vec())
 }
 
@@ -193,14 +206,14 @@ fn nearness() -> impl Strategy<Value = Nearness> {
     prop::sample::select(vec![Nearness::Near, Nearness::Far])
 }
 
-fn preferred(roster: &Roster) -> usize {
-    roster.row(Nearness::Near).preferred.len() + roster.row(Nearness::Far).preferred.len()
+fn preferred(endpoints: &EndpointSet) -> usize {
+    endpoints.group(Nearness::Near).preferred.len() + endpoints.group(Nearness::Far).preferred.len()
 }
 
 prop_compose! {
-    fn rosters()(seats in prop::collection::vec((1u16..200, standings(), nearness()), 0..12)) -> Roster {
-        let seats: Vec<_> = (0..).zip(seats).map(|(i, (w, s, nearness))| Seat { nearness, ..seat(i, w, s) }).collect();
-        Roster::new(&seats)
+    fn rosters()(candidates in prop::collection::vec((1u16..200, standings(), nearness()), 0..12)) -> EndpointSet {
+        let candidates: Vec<_> = (0..).zip(candidates).map(|(i, (w, s, nearness))| Candidate { nearness, ..candidate(i, w, s) }).collect();
+        EndpointSet::new(&candidates)
     }
 }
 
@@ -231,26 +244,26 @@ proptest! {
 
     #[test]
     fn never_a_draining_or_unready_one_and_an_ejected_one_only_in_need(
-        roster in rosters(), way in 0usize..4, seed: u64, tried_mask: u16,
+        endpoints in rosters(), way in 0usize..4, seed: u64, tried_mask: u16,
     ) {
         let mut tried = Tried::NONE;
         (0..12).filter(|i| tried_mask & (1 << i) != 0).take(8).for_each(|i| tried.add(id(i)));
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
-        let mut balancer = Balancer::new(WAYS[way], &roster);
-        let open = |standing| roster.seats().iter().filter(move |s| s.standing == standing && !tried.contains(s.id)).count();
+        let mut balancer = Balancer::new(WAYS[way], &endpoints);
+        let open = |status| endpoints.candidates().iter().filter(move |s| s.status == status && !tried.contains(s.id)).count();
         for _ in 0..20 {
-            let chosen = balancer.pick(&roster, &tried, &mut rng, || 7, |seat| Load { in_flight: seat as u32, latency_us: 9.0 });
-            match chosen.map(|i| roster.seats()[i]) {
+            let chosen = balancer.pick(&endpoints, &tried, &mut rng, || 7, |candidate| Load { in_flight: candidate as u32, latency_us: 9.0 });
+            match chosen.map(|i| endpoints.candidates()[i]) {
                 Err(why) => {
-                    prop_assert_eq!(why, Unpicked::Exhausted);
-                    prop_assert_eq!(open(Standing::Serving) + open(Standing::Ejected), 0);
+                    prop_assert_eq!(why, PickError::Exhausted);
+                    prop_assert_eq!(open(Status::Serving) + open(Status::Ejected), 0);
                 }
-                Ok(seat) => {
-                    prop_assert!(!tried.contains(seat.id));
-                    match seat.standing {
-                        Standing::Serving => {}
-                        Standing::Ejected => prop_assert!(roster.row(seat.nearness).is_panicking || open(Standing::Serving) == 0),
-                        Standing::Draining | Standing::Unready => prop_assert!(false, "{:?} was chosen", seat.standing),
+                Ok(candidate) => {
+                    prop_assert!(!tried.contains(candidate.id));
+                    match candidate.status {
+                        Status::Serving => {}
+                        Status::Ejected => prop_assert!(endpoints.group(candidate.nearness).is_panicking || open(Status::Serving) == 0),
+                        Status::Draining | Status::Unready => prop_assert!(false, "{:?} was chosen", candidate.status),
                     }
                 }
             }
@@ -259,30 +272,30 @@ proptest! {
 
     #[test]
     fn no_endpoint_is_over_its_limit_and_none_is_left_empty_while_requests_are_refused(
-        roster in rosters(), way in 0usize..5, seed: u64, max in 1u32..6,
+        endpoints in rosters(), way in 0usize..5, seed: u64, max in 1u32..6,
     ) {
-        let roster = roster.with_in_flight_max(NonZeroU32::new(max));
+        let endpoints = endpoints.with_in_flight_max(NonZeroU32::new(max));
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
-        let mut balancer = Balancer::new(WAYS[way], &roster);
-        let mut in_flight = vec![0u32; roster.seats().len()];
-        let places = preferred(&roster) * max as usize;
+        let mut balancer = Balancer::new(WAYS[way], &endpoints);
+        let mut in_flight = vec![0u32; endpoints.candidates().len()];
+        let places = preferred(&endpoints) * max as usize;
         for request in 0..places + 3 {
-            let load = |seat: usize| Load { in_flight: in_flight[seat], latency_us: 1.0 };
-            match balancer.pick(&roster, &Tried::NONE, &mut rng, || request as u64, load) {
-                Ok(seat) => in_flight[seat] += 1,
-                Err(Unpicked::Full) => prop_assert!(request >= places, "{request} of {places}"),
-                Err(Unpicked::Exhausted) => prop_assert!(roster.is_empty()),
+            let load = |candidate: usize| Load { in_flight: in_flight[candidate], latency_us: 1.0 };
+            match balancer.pick(&endpoints, &Tried::NONE, &mut rng, || request as u64, load) {
+                Ok(candidate) => in_flight[candidate] += 1,
+                Err(PickError::Full) => prop_assert!(request >= places, "{request} of {places}"),
+                Err(PickError::Exhausted) => prop_assert!(endpoints.is_empty()),
             }
         }
         prop_assert!(in_flight.iter().all(|&n| n <= max), "{in_flight:?}");
     }
 
     #[test]
-    fn the_same_seed_chooses_the_same(roster in rosters(), way in 0usize..4, seed: u64) {
+    fn the_same_seed_chooses_the_same(endpoints in rosters(), way in 0usize..4, seed: u64) {
         let run = || -> Vec<_> {
             let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
-            let mut balancer = Balancer::new(WAYS[way], &roster);
-            (0..50).map(|_| balancer.pick(&roster, &Tried::NONE, &mut rng, || 7, |_| Load::IDLE)).collect()
+            let mut balancer = Balancer::new(WAYS[way], &endpoints);
+            (0..50).map(|_| balancer.pick(&endpoints, &Tried::NONE, &mut rng, || 7, |_| Load::IDLE)).collect()
         };
         prop_assert_eq!(run(), run());
     }
@@ -294,32 +307,32 @@ proptest! {
     }
 }
 
-/// Four seats near and four far, some of which are ejected.
-fn two_zones(ejected_near: u32, ejected_far: u32) -> Roster {
+/// Four endpoints near and four far, some of which are ejected.
+fn two_zones(ejected_near: u32, ejected_far: u32) -> EndpointSet {
     let side = |from: u32, ejected: u32, nearness| {
         (from..from + 4).map(move |i| {
-            let standing = if i < from + ejected { Standing::Ejected } else { Standing::Serving };
-            Seat { nearness, ..seat(i, 1, standing) }
+            let status = if i < from + ejected { Status::Ejected } else { Status::Serving };
+            Candidate { nearness, ..candidate(i, 1, status) }
         })
     };
-    let seats: Vec<_> =
+    let candidates: Vec<_> =
         side(0, ejected_near, Nearness::Near).chain(side(4, ejected_far, Nearness::Far)).collect();
-    Roster::new(&seats)
+    EndpointSet::new(&candidates)
 }
 
-fn near_of(balance: Balance, roster: &Roster, picks: u64) -> u64 {
+fn near_of(balance: Balance, endpoints: &EndpointSet, picks: u64) -> u64 {
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(5);
-    let mut balancer = Balancer::new(balance, roster);
+    let mut balancer = Balancer::new(balance, endpoints);
     let mut is_near = |request: u64| {
         let key = || crate::hash_key(&request.to_le_bytes());
-        let chosen = balancer.pick(roster, &Tried::NONE, &mut rng, key, |_| Load::IDLE).unwrap();
-        roster.seats()[chosen].nearness == Nearness::Near
+        let chosen = balancer.pick(endpoints, &Tried::NONE, &mut rng, key, |_| Load::IDLE).unwrap();
+        endpoints.candidates()[chosen].nearness == Nearness::Near
     };
     (0..picks).filter(|&request| is_near(request)).count() as u64
 }
 
 #[test]
-fn requests_stay_near_and_spill_over_as_health_falls_whatever_the_way() {
+fn requests_stay_near_and_spill_over_as_health_falls_under_every_policy() {
     for way in WAYS {
         for (ejected, percent) in [(0, 100), (1, 100), (2, 70), (3, 35), (4, 0)] {
             let near = near_of(way, &two_zones(ejected, 0), 10_000);
@@ -332,7 +345,7 @@ fn requests_stay_near_and_spill_over_as_health_falls_whatever_the_way() {
 }
 
 #[test]
-fn nobody_panics_while_the_other_zone_can_carry_the_rest() {
+fn no_zone_panics_while_the_other_can_carry_the_rest() {
     assert!(!two_zones(4, 0).is_panicking());
     assert!(!two_zones(3, 1).is_panicking());
     assert!(two_zones(3, 3).is_panicking(), "a quarter and a quarter are too few");
@@ -341,49 +354,49 @@ fn nobody_panics_while_the_other_zone_can_carry_the_rest() {
 
 #[test]
 fn equal_keys_stay_in_their_zone() {
-    let (roster, mut rng) = (two_zones(2, 0), Xoshiro256PlusPlus::seed_from_u64(5));
-    let mut balancer = Balancer::new(Balance::ConsistentHash, &roster);
+    let (endpoints, mut rng) = (two_zones(2, 0), Xoshiro256PlusPlus::seed_from_u64(5));
+    let mut balancer = Balancer::new(Balance::ConsistentHash, &endpoints);
     for key in (0u64..200).map(|key| crate::hash_key(&key.to_le_bytes())) {
-        let mut pick = || balancer.pick(&roster, &Tried::NONE, &mut rng, || key, |_| Load::IDLE);
+        let mut pick = || balancer.pick(&endpoints, &Tried::NONE, &mut rng, || key, |_| Load::IDLE);
         let first = pick();
         assert!((0..20).all(|_| pick() == first));
     }
 }
 
 #[test]
-fn a_full_zone_spills_over_and_a_failed_request_goes_to_the_other_one() {
-    let roster = two_zones(0, 0).with_in_flight_max(NonZeroU32::new(1));
+fn a_full_zone_spills_over_and_retries_go_to_the_other_zone() {
+    let endpoints = two_zones(0, 0).with_in_flight_max(NonZeroU32::new(1));
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(5);
     for way in WAYS {
-        let mut balancer = Balancer::new(way, &roster);
-        let full = |seat: usize| Load { in_flight: u32::from(seat < 4), latency_us: 1.0 };
-        let chosen = balancer.pick(&roster, &Tried::NONE, &mut rng, || 7, full).unwrap();
+        let mut balancer = Balancer::new(way, &endpoints);
+        let full = |candidate: usize| Load { in_flight: u32::from(candidate < 4), latency_us: 1.0 };
+        let chosen = balancer.pick(&endpoints, &Tried::NONE, &mut rng, || 7, full).unwrap();
         assert!(chosen >= 4, "{way:?}");
         let mut tried = Tried::NONE;
         (0..4).for_each(|i| tried.add(id(i)));
-        assert!(balancer.pick(&roster, &tried, &mut rng, || 7, |_| Load::IDLE).unwrap() >= 4, "{way:?}");
+        assert!(balancer.pick(&endpoints, &tried, &mut rng, || 7, |_| Load::IDLE).unwrap() >= 4, "{way:?}");
     }
 }
 
 #[test]
-fn replicas_that_are_not_ready_count_as_ill_for_their_zone() {
-    let unready = |i| seat(i, 1, Standing::Unready);
-    let far = Seat { nearness: Nearness::Far, ..seat(9, 1, Standing::Serving) };
-    let roster = Roster::new(&[seat(0, 1, Standing::Serving), unready(1), far]);
-    assert_eq!(roster.near_share().hundredths_of_percent(), 7_000);
-    let draining = seat(1, 1, Standing::Draining);
-    let roster = Roster::new(&[seat(0, 1, Standing::Serving), draining, far]);
-    assert_eq!(roster.near_share(), Share::WHOLE, "one that leaves is no illness");
+fn unready_replicas_count_as_unhealthy_for_their_zone() {
+    let unready = |i| candidate(i, 1, Status::Unready);
+    let far = Candidate { nearness: Nearness::Far, ..candidate(9, 1, Status::Serving) };
+    let endpoints = EndpointSet::new(&[candidate(0, 1, Status::Serving), unready(1), far]);
+    assert_eq!(endpoints.near_share().hundredths_of_percent(), 7_000);
+    let draining = candidate(1, 1, Status::Draining);
+    let endpoints = EndpointSet::new(&[candidate(0, 1, Status::Serving), draining, far]);
+    assert_eq!(endpoints.near_share(), Share::WHOLE, "one that leaves is no illness");
 }
 
 #[test]
 fn panic_begins_below_half() {
     let mixed = |healthy: u32, ejected: u32| {
-        let seats: Vec<_> = (0..healthy)
-            .map(|i| seat(i, 1, Standing::Serving))
-            .chain((0..ejected).map(|i| seat(100 + i, 1, Standing::Ejected)))
+        let candidates: Vec<_> = (0..healthy)
+            .map(|i| candidate(i, 1, Status::Serving))
+            .chain((0..ejected).map(|i| candidate(100 + i, 1, Status::Ejected)))
             .collect();
-        Roster::new(&seats).is_panicking()
+        EndpointSet::new(&candidates).is_panicking()
     };
     assert!(!mixed(1, 1), "half is enough");
     assert!(mixed(1, 2));

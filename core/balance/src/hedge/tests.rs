@@ -39,9 +39,9 @@ fn without_retries_left_there_is_no_hedge_and_without_hedges_left_no_retry_is_ta
     let mut hedger = hedger(HedgeAfter::Fixed(ms(5)), 1);
     let mut retries = RetryBudget::new(Duration::ZERO);
     let hedges = (0..100).filter(|_| hedger.withdraw(&mut retries, Duration::ZERO)).count();
-    assert_eq!(hedges as f64, SAVED_MAX);
+    assert_eq!(hedges as f64, BUDGET_MAX);
     let left = (0..1_000).filter(|_| retries.withdraw(Duration::ZERO)).count();
-    assert_eq!(left as f64, RetryBudget::RESERVE - SAVED_MAX);
+    assert_eq!(left as f64, RetryBudget::RESERVE - BUDGET_MAX);
     (0..1_000).for_each(|_| _ = hedger.admit());
     assert!(!hedger.withdraw(&mut retries, Duration::ZERO));
 }
@@ -60,7 +60,7 @@ proptest! {
             retries.deposit(Duration::ZERO);
             requests += 1.0;
             hedges += (0..wished).filter(|_| hedger.withdraw(&mut retries, Duration::ZERO)).count() as f64;
-            prop_assert!(hedges <= requests * f64::from(budget_percent) / 100.0 + SAVED_MAX + 1e-6);
+            prop_assert!(hedges <= requests * f64::from(budget_percent) / 100.0 + BUDGET_MAX + 1e-6);
         }
     }
 

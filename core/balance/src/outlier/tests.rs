@@ -19,7 +19,7 @@ fn outliers(n: u32) -> Outliers {
 }
 
 #[test]
-fn an_ejection_lasts_longer_each_time_and_is_forgiven_in_time() {
+fn an_ejection_lasts_longer_each_time_and_that_decays() {
     let mut o = outliers(3);
     assert_eq!(o.eject(s(0), id(0), FAILED), Verdict::Ejected { until: s(30) });
     assert!(o.is_ejected(s(29), id(0)) && !o.is_ejected(s(30), id(0)));
@@ -35,19 +35,19 @@ fn an_ejection_lasts_longer_each_time_and_is_forgiven_in_time() {
 }
 
 #[test]
-fn one_of_few_and_a_tenth_of_many_may_be_out() {
+fn one_of_few_and_a_tenth_of_many_may_be_ejected() {
     let mut few = outliers(2);
     assert_eq!(few.eject(s(0), id(0), FAILED), Verdict::Ejected { until: s(30) });
-    assert_eq!(few.eject(s(0), id(0), FAILED), Verdict::Kept(Kept::AlreadyEjected));
-    assert_eq!(few.eject(s(0), id(1), FAILED), Verdict::Kept(Kept::TooManyEjected { limit: 1 }));
-    assert_eq!(few.eject(s(0), id(9), FAILED), Verdict::Kept(Kept::Unknown));
+    assert_eq!(few.eject(s(0), id(0), FAILED), Verdict::NotEjected(NotEjected::AlreadyEjected));
+    assert_eq!(few.eject(s(0), id(1), FAILED), Verdict::NotEjected(NotEjected::TooManyEjected { limit: 1 }));
+    assert_eq!(few.eject(s(0), id(9), FAILED), Verdict::NotEjected(NotEjected::Unknown));
     let mut many = outliers(40);
     let out = (0..40).filter(|&i| matches!(many.eject(s(0), id(i), FAILED), Verdict::Ejected { .. })).count();
     assert_eq!(out, 4);
 }
 
 #[test]
-fn a_successor_starts_with_a_clean_record() {
+fn a_restarted_replica_starts_without_failures() {
     let mut o = outliers(2);
     o.eject(s(0), id(0), FAILED);
     let reborn = EndpointId { ordinal: 0, incarnation: 1 };
@@ -58,7 +58,7 @@ fn a_successor_starts_with_a_clean_record() {
 }
 
 #[test]
-fn review_lets_back_in_when_the_time_is_over() {
+fn review_ends_ejections_whose_time_is_over() {
     let mut o = outliers(2);
     o.eject(s(0), id(1), FAILED);
     assert_eq!(o.next_deadline(), Some(s(30)));
@@ -69,30 +69,31 @@ fn review_lets_back_in_when_the_time_is_over() {
 }
 
 #[test]
-fn the_slowest_go_first_as_many_as_may_and_for_longer_each_time() {
+fn the_slowest_are_ejected_first_up_to_the_limit_and_for_longer_each_time() {
     let slow = SlowPolicy { percent: 300, at_least: Duration::ZERO, window: s(10), answers_min: 1 };
     let mut o = Outliers::new(OutlierPolicy { slow: Some(slow), ..OutlierPolicy::default() });
     o.retain_and_add(s(0), (0..5).map(id));
-    let pace = |(ordinal, seconds): (u32, u64)| Pace { id: id(ordinal), answers: 1, median: s(seconds) };
-    let paces: Vec<Pace> = (0..).zip([1, 9, 1, 12, 1]).map(pace).collect();
-    let told = o.eject_slow(s(10), &paces);
+    let latency =
+        |(ordinal, seconds): (u32, u64)| WindowLatency { id: id(ordinal), answers: 1, median: s(seconds) };
+    let latencies: Vec<WindowLatency> = (0..).zip([1, 9, 1, 12, 1]).map(latency).collect();
+    let told = o.eject_slow(s(10), &latencies);
     assert_eq!(
         told,
         [
             (id(3), Verdict::Ejected { until: s(40) }),
-            (id(1), Verdict::Kept(Kept::TooManyEjected { limit: 1 }))
+            (id(1), Verdict::NotEjected(NotEjected::TooManyEjected { limit: 1 }))
         ]
     );
     let cause = Cause::Slow { median: s(12), others: s(1) };
     assert_eq!(o.ejection(s(20), id(3)), Some(Ejection { since: s(10), until: s(40), times: 1, cause }));
-    assert_eq!(o.eject_slow(s(50), &paces)[0], (id(3), Verdict::Ejected { until: s(110) }));
+    assert_eq!(o.eject_slow(s(50), &latencies)[0], (id(3), Verdict::Ejected { until: s(110) }));
     // Without a policy none is ejected.
-    assert_eq!(outliers(5).eject_slow(s(10), &paces), []);
+    assert_eq!(outliers(5).eject_slow(s(10), &latencies), []);
 }
 
 proptest! {
     #[test]
-    fn never_more_out_than_allowed(n in 1u32..60, wishes in prop::collection::vec((0u32..60, 0u64..20), 0..200)) {
+    fn never_more_endpoints_ejected_than_allowed(n in 1u32..60, wishes in prop::collection::vec((0u32..60, 0u64..20), 0..200)) {
         let mut o = outliers(n);
         let mut now = s(0);
         for (who, later) in wishes {

@@ -17,14 +17,14 @@ fn decide(failure: &Failure) -> Retry {
 }
 
 #[test]
-fn a_post_goes_again_only_when_nothing_was_sent() {
+fn a_post_is_retried_only_if_nothing_was_sent() {
     assert_eq!(decide(&failed("POST", Phase::Connecting)), Retry::Yes);
     assert_eq!(decide(&failed("POST", Phase::Unsent)), Retry::Yes);
     assert_eq!(decide(&failed("POST", Phase::AwaitingResponse)), Retry::No(Refusal::MayHaveActed));
 }
 
 #[test]
-fn what_was_refused_unseen_goes_again_within_the_budget() {
+fn a_refused_request_is_retried_within_the_budget() {
     assert_eq!(decide(&failed("POST", Phase::Refused)), Retry::Yes);
     let mut budget = RetryBudget::new(Duration::ZERO);
     while budget.withdraw(Duration::ZERO) {}
@@ -33,13 +33,13 @@ fn what_was_refused_unseen_goes_again_within_the_budget() {
 }
 
 #[test]
-fn a_get_goes_again_until_the_response_begins() {
+fn a_get_is_retried_until_the_response_begins() {
     assert_eq!(decide(&failed("GET", Phase::AwaitingResponse)), Retry::Yes);
     assert_eq!(decide(&failed("GET", Phase::Responding)), Retry::No(Refusal::ResponseBegun));
 }
 
 #[test]
-fn nothing_goes_again_without_its_body() {
+fn nothing_is_retried_without_its_body() {
     for phase in [Phase::Connecting, Phase::Unsent, Phase::AwaitingResponse] {
         let failure = Failure { body: Body::Consumed, ..failed("PUT", phase) };
         assert_eq!(decide(&failure), Retry::No(Refusal::BodyConsumed));
@@ -47,9 +47,9 @@ fn nothing_goes_again_without_its_body() {
 }
 
 #[test]
-fn unknown_methods_and_patch_act_each_time() {
+fn unknown_methods_and_patch_are_not_idempotent() {
     for method in ["PATCH", "PURGE", "get", ""] {
-        assert_eq!(Repeatability::of_method(method), Repeatability::ActsEachTime);
+        assert_eq!(Repeatability::of_method(method), Repeatability::NotIdempotent);
     }
 }
 
@@ -72,7 +72,7 @@ fn tries_are_bounded() {
 }
 
 #[test]
-fn what_several_endpoints_left_unanswered_is_not_sent_to_a_further_one() {
+fn a_request_that_several_endpoints_left_unanswered_is_not_retried() {
     let failure = |unanswered| Failure { unanswered, ..failed("GET", Phase::AwaitingResponse) };
     assert_eq!(decide(&failure(UNANSWERED_MAX - 1)), Retry::Yes);
     assert_eq!(decide(&failure(UNANSWERED_MAX)), Retry::No(Refusal::Unanswered));

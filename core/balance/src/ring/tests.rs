@@ -3,58 +3,61 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::endpoint::{EndpointId, Seat, Tried, Weight};
+use crate::endpoint::{Candidate, EndpointId, Tried, Weight};
 use crate::slow_start::SlowStart;
 use crate::zone::Nearness;
 
-fn roster(ordinals: impl IntoIterator<Item = u32>) -> Roster {
-    let seats: Vec<_> = ordinals
+fn endpoints(ordinals: impl IntoIterator<Item = u32>) -> EndpointSet {
+    let candidates: Vec<_> = ordinals
         .into_iter()
-        .map(|ordinal| Seat::new(EndpointId { ordinal, incarnation: 1 }, Weight::ONE))
+        .map(|ordinal| Candidate::new(EndpointId { ordinal, incarnation: 1 }, Weight::ONE))
         .collect();
-    Roster::new(&seats)
+    EndpointSet::new(&candidates)
 }
 
 /// The ordinal that each of `keys` keys goes to while all endpoints are idle.
-fn homes(roster: &Roster, keys: u64) -> Vec<u32> {
-    let ring = Ring::of(roster, roster.row(Nearness::Near));
+fn homes(endpoints: &EndpointSet, keys: u64) -> Vec<u32> {
+    let ring = Ring::of(endpoints, endpoints.group(Nearness::Near));
     let home = |key: u64| {
         let at = ring
-            .pick(roster, roster.row(Nearness::Near), |_| true, hash_key(&key.to_le_bytes()), |_| 0)
+            .pick(endpoints, endpoints.group(Nearness::Near), |_| true, hash_key(&key.to_le_bytes()), |_| 0)
             .unwrap();
-        roster.seat(roster.row(Nearness::Near).preferred[at]).id.ordinal
+        endpoints.candidate(endpoints.group(Nearness::Near).preferred[at]).id.ordinal
     };
     (0..keys).map(home).collect()
 }
 
 #[test]
-fn a_new_endpoint_takes_its_share_and_moves_nothing_else() {
-    let (before, after) = (homes(&roster(0..9), 20_000), homes(&roster(0..10), 20_000));
+fn a_new_endpoint_takes_its_share_of_keys_and_moves_no_others() {
+    let (before, after) = (homes(&endpoints(0..9), 20_000), homes(&endpoints(0..10), 20_000));
     let moved: Vec<_> = before.iter().zip(&after).filter(|(b, a)| b != a).collect();
     assert!(moved.iter().all(|(_, home)| **home == 9), "keys moved between old endpoints");
     assert!((1_400..2_600).contains(&moved.len()), "{} of 20,000 moved", moved.len());
 }
 
 #[test]
-fn an_endpoint_that_left_gives_its_keys_away_and_moves_nothing_else() {
+fn an_endpoint_that_left_gives_its_keys_away_and_moves_no_others() {
     let (before, after) =
-        (homes(&roster(0..10), 20_000), homes(&roster((0..10).filter(|o| *o != 4)), 20_000));
+        (homes(&endpoints(0..10), 20_000), homes(&endpoints((0..10).filter(|o| *o != 4)), 20_000));
     assert!(before.iter().zip(&after).all(|(b, a)| b == a || *b == 4));
 }
 
 #[test]
 fn the_successor_of_a_replica_has_its_keys() {
-    let seat = |ordinal, incarnation| Seat::new(EndpointId { ordinal, incarnation }, Weight::ONE);
-    let (old, new) = (Roster::new(&[seat(0, 1), seat(1, 1)]), Roster::new(&[seat(0, 1), seat(1, 7)]));
+    let candidate = |ordinal, incarnation| Candidate::new(EndpointId { ordinal, incarnation }, Weight::ONE);
+    let (old, new) = (
+        EndpointSet::new(&[candidate(0, 1), candidate(1, 1)]),
+        EndpointSet::new(&[candidate(0, 1), candidate(1, 7)]),
+    );
     assert_eq!(homes(&old, 1_000), homes(&new, 1_000));
 }
 
 #[test]
 fn shares_follow_the_weights() {
     let weights = [1, 3].map(|w| Weight::new(w).unwrap());
-    let seats =
-        [0u32, 1].map(|ordinal| Seat::new(EndpointId { ordinal, incarnation: 1 }, weights[ordinal as usize]));
-    let heavy = homes(&Roster::new(&seats), 20_000).into_iter().filter(|&home| home == 1).count();
+    let candidates = [0u32, 1]
+        .map(|ordinal| Candidate::new(EndpointId { ordinal, incarnation: 1 }, weights[ordinal as usize]));
+    let heavy = homes(&EndpointSet::new(&candidates), 20_000).into_iter().filter(|&home| home == 1).count();
     assert!((13_500..16_500).contains(&heavy), "{heavy} of 20,000");
 }
 
@@ -63,8 +66,8 @@ fn keys_move_to_an_endpoint_as_it_ramps_up_and_each_only_once() {
     let slow = SlowStart::over(Duration::from_secs(10));
     let at = |second| {
         let ramp = slow.ramp(Duration::ZERO, Duration::from_secs(second));
-        let seat = |ordinal| Seat::new(EndpointId { ordinal, incarnation: 1 }, Weight::ONE);
-        homes(&Roster::new(&[seat(0), seat(1), Seat { ramp, ..seat(2) }]), 10_000)
+        let candidate = |ordinal| Candidate::new(EndpointId { ordinal, incarnation: 1 }, Weight::ONE);
+        homes(&EndpointSet::new(&[candidate(0), candidate(1), Candidate { ramp, ..candidate(2) }]), 10_000)
     };
     let mut before = at(0);
     for second in 1..=10 {
@@ -80,29 +83,29 @@ fn keys_move_to_an_endpoint_as_it_ramps_up_and_each_only_once() {
 proptest! {
     /// One key requested again and again, as by a single busy user: no endpoint gets more than the bound, and all requests are placed.
     #[test]
-    fn a_hot_key_overloads_nobody(endpoints in 1u32..20, requests in 1u64..400, key: u64) {
-        let roster = roster(0..endpoints);
-        let ring = Ring::of(&roster, roster.row(Nearness::Near));
-        let mut in_flight = vec![0u32; endpoints as usize];
+    fn a_hot_key_overloads_no_endpoint(count in 1u32..20, requests in 1u64..400, key: u64) {
+        let endpoints = endpoints(0..count);
+        let ring = Ring::of(&endpoints, endpoints.group(Nearness::Near));
+        let mut in_flight = vec![0u32; count as usize];
         for placed in 0..requests {
-            let at = ring.pick(&roster, roster.row(Nearness::Near), |_| true, key, |seat| in_flight[seat]).unwrap();
+            let at = ring.pick(&endpoints, endpoints.group(Nearness::Near), |_| true, key, |candidate| in_flight[candidate]).unwrap();
             in_flight[at] += 1;
-            let bound = ((placed + 1) * LOAD_PERCENT_MAX).div_ceil(u64::from(endpoints) * 100);
+            let bound = ((placed + 1) * LOAD_PERCENT_MAX).div_ceil(u64::from(count) * 100);
             prop_assert!(u64::from(in_flight[at]) <= bound, "{in_flight:?} after {} requests", placed + 1);
         }
     }
 
     #[test]
-    fn what_was_tried_is_not_chosen_again(endpoints in 1u32..4, key: u64) {
-        let roster = roster(0..endpoints);
-        let ring = Ring::of(&roster, roster.row(Nearness::Near));
+    fn an_endpoint_that_was_tried_is_not_chosen_again(count in 1u32..4, key: u64) {
+        let endpoints = endpoints(0..count);
+        let ring = Ring::of(&endpoints, endpoints.group(Nearness::Near));
         let mut tried = Tried::NONE;
-        for _ in 0..endpoints {
-            let at = ring.pick(&roster, roster.row(Nearness::Near), |&i| !tried.contains(roster.seat(i).id), key, |_| 0).unwrap();
-            let id = roster.seat(roster.row(Nearness::Near).preferred[at]).id;
+        for _ in 0..count {
+            let at = ring.pick(&endpoints, endpoints.group(Nearness::Near), |&i| !tried.contains(endpoints.candidate(i).id), key, |_| 0).unwrap();
+            let id = endpoints.candidate(endpoints.group(Nearness::Near).preferred[at]).id;
             prop_assert!(!tried.contains(id));
             tried.add(id);
         }
-        prop_assert_eq!(ring.pick(&roster, roster.row(Nearness::Near), |&i| !tried.contains(roster.seat(i).id), key, |_| 0), None);
+        prop_assert_eq!(ring.pick(&endpoints, endpoints.group(Nearness::Near), |&i| !tried.contains(endpoints.candidate(i).id), key, |_| 0), None);
     }
 }

@@ -7,7 +7,7 @@ const fn ms(n: u64) -> Duration {
 }
 
 #[test]
-fn a_ramp_begins_at_a_tenth_and_grows_in_a_straight_line() {
+fn a_ramp_begins_at_a_tenth_and_grows_linearly() {
     let slow = SlowStart::over(ms(10_000));
     let percents = [0, 999, 1_499, 1_500, 5_000, 9_499, 9_999, 10_000, 60_000]
         .map(|at| slow.ramp(ms(7), ms(7 + at)).percent());
@@ -15,7 +15,7 @@ fn a_ramp_begins_at_a_tenth_and_grows_in_a_straight_line() {
 }
 
 #[test]
-fn without_a_window_everybody_is_full_at_once() {
+fn without_a_window_every_endpoint_is_at_full_weight_at_once() {
     assert_eq!(SlowStart::OFF.ramp(ms(5), ms(5)), Ramp::FULL);
     assert_eq!(SlowStart::OFF.next_step(ms(5), ms(5)), None);
 }
@@ -38,7 +38,7 @@ proptest! {
     }
 
     #[test]
-    fn all_the_way_takes_eighteen_steps(window in 1_000u64..100_000_000_000) {
+    fn a_ramp_takes_eighteen_steps(window in 1_000u64..100_000_000_000) {
         let slow = SlowStart::over(Duration::from_nanos(window));
         let (mut now, mut steps) = (Duration::ZERO, 0);
         while let Some(at) = slow.next_step(Duration::ZERO, now) {

@@ -161,6 +161,6 @@ impl ForwardedRequest {
     /// Whether the request cannot simply be sent again, so that a system call is justified to detect a closed connection.
     fn checks_open(&self) -> bool {
         let repeatability = Repeatability::of_method(self.head.method.as_str());
-        repeatability == Repeatability::ActsEachTime || self.upload.is_some()
+        repeatability == Repeatability::NotIdempotent || self.upload.is_some()
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use balance::{Nearness, Outliers, Ramp, Roster, Seat, Standing, Weight};
+use balance::{Candidate, EndpointSet, Nearness, Outliers, Ramp, Status, Weight};
 
 use super::Snapshot;
 use crate::endpoint::Endpoint;
@@ -157,24 +157,24 @@ impl Members {
 
     pub(super) fn snapshot(&self, now: Duration) -> Snapshot {
         let mut endpoints = Vec::with_capacity(self.current.len());
-        let mut seats = Vec::with_capacity(self.current.len());
+        let mut candidates = Vec::with_capacity(self.current.len());
         for member in &self.current {
             let Member { endpoint, weight, zone, serving_since } = member;
-            let standing = match endpoint.state() {
-                EndpointState::Serving if self.outliers.is_ejected(now, endpoint.id) => Standing::Ejected,
-                EndpointState::Serving => Standing::Serving,
-                EndpointState::Draining => Standing::Draining,
+            let status = match endpoint.state() {
+                EndpointState::Serving if self.outliers.is_ejected(now, endpoint.id) => Status::Ejected,
+                EndpointState::Serving => Status::Serving,
+                EndpointState::Draining => Status::Draining,
                 // An endpoint that has never served does not count as missing.
-                EndpointState::Out if serving_since.is_some() => Standing::Unready,
+                EndpointState::Out if serving_since.is_some() => Status::Unready,
                 EndpointState::Out => continue,
             };
             let preferred = &self.route.preferred_zone;
             let is_near = preferred.is_none() || preferred == zone;
-            seats.push(Seat {
+            candidates.push(Candidate {
                 id: endpoint.id,
                 weight: *weight,
                 ramp: self.ramp(member, now),
-                standing,
+                status,
                 nearness: if is_near { Nearness::Near } else { Nearness::Far },
             });
             endpoints.push(Arc::clone(endpoint));
@@ -192,7 +192,8 @@ impl Members {
             forwarded: self.route.forwarded,
             waiting_max: self.route.waiting_max,
             endpoints: endpoints.into(),
-            roster: Roster::new(&seats).with_in_flight_max(self.route.limits.in_flight_per_endpoint),
+            endpoint_set: EndpointSet::new(&candidates)
+                .with_in_flight_max(self.route.limits.in_flight_per_endpoint),
         }
     }
 }

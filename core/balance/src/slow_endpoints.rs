@@ -1,4 +1,4 @@
-//! Passive health by latency: an endpoint that answers far more slowly than the others sits out for a while.
+//! Passive health checks by latency: an endpoint that answers far more slowly than the others is ejected for a while.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use crate::endpoint::EndpointId;
 #[cfg(test)]
 mod tests;
 
-/// Endpoints that must have answered enough before one of them can be called slow: of two, either may be the odd one.
-const FELLOWS_MIN: usize = 3;
+/// Endpoints that must have answered enough before one of them can be called slow: of two, either may be the outlier.
+const ENDPOINTS_MIN: usize = 3;
 
 /// When an endpoint is so slow that it is ejected.
 ///
@@ -26,9 +26,9 @@ pub struct SlowPolicy {
     pub answers_min: u64,
 }
 
-/// How fast an endpoint answered in one window.
+/// The latency of an endpoint in one window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pace {
+pub struct WindowLatency {
     /// Which endpoint.
     pub id: EndpointId,
     /// How many answers it gave.
@@ -39,7 +39,7 @@ pub struct Pace {
 
 /// An endpoint that was too slow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Slow {
+pub(crate) struct SlowEndpoint {
     /// Which endpoint.
     pub(crate) id: EndpointId,
     /// Half of its answers took longer.
@@ -49,22 +49,23 @@ pub(crate) struct Slow {
 }
 
 impl SlowPolicy {
-    /// The endpoints that were too slow in one window, the slowest first; empty if fewer than [`FELLOWS_MIN`] gave enough answers.
+    /// The endpoints that were too slow in one window, the slowest first; empty if fewer than [`ENDPOINTS_MIN`] gave enough answers.
     ///
     /// The median of the others' medians is taken as usual, since it moves only when half of them do. Source: Rousseeuw and Croux 1993,
     /// "Alternatives to the Median Absolute Deviation", on the breakdown point of the median.
-    pub(crate) fn too_slow(&self, paces: &[Pace]) -> Vec<Slow> {
-        let mut known: Vec<Pace> =
-            paces.iter().filter(|pace| pace.answers >= self.answers_min).copied().collect();
-        if known.len() < FELLOWS_MIN {
+    pub(crate) fn slow_endpoints(&self, latencies: &[WindowLatency]) -> Vec<SlowEndpoint> {
+        let mut known: Vec<WindowLatency> =
+            latencies.iter().filter(|latency| latency.answers >= self.answers_min).copied().collect();
+        if known.len() < ENDPOINTS_MIN {
             return Vec::new();
         }
-        known.sort_by_key(|pace| (pace.median, pace.id));
+        known.sort_by_key(|latency| (latency.median, latency.id));
         // The lower median of all but one is the same whichever of the slower half is left out, and the faster half is never judged. Of the two
         // in the middle of an even number the faster one counts, or two slow endpoints would hide each other.
         let others = known[(known.len() - 2) / 2].median;
-        let slow = known.iter().map(|pace| Slow { id: pace.id, median: pace.median, others });
-        let mut slow: Vec<Slow> = slow.filter(|it| self.is_too_slow(it.median, it.others)).collect();
+        let slow =
+            known.iter().map(|latency| SlowEndpoint { id: latency.id, median: latency.median, others });
+        let mut slow: Vec<SlowEndpoint> = slow.filter(|it| self.is_too_slow(it.median, it.others)).collect();
         slow.reverse();
         slow
     }

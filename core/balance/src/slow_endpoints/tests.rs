@@ -14,24 +14,24 @@ fn id(ordinal: u32) -> EndpointId {
 }
 
 /// Endpoints with these medians, in milliseconds, of a hundred answers each.
-fn paces(medians: &[u64]) -> Vec<Pace> {
-    (0..).zip(medians).map(|(i, &n)| Pace { id: id(i), answers: 100, median: ms(n) }).collect()
+fn latencies(medians: &[u64]) -> Vec<WindowLatency> {
+    (0..).zip(medians).map(|(i, &n)| WindowLatency { id: id(i), answers: 100, median: ms(n) }).collect()
 }
 
 fn slow(medians: &[u64]) -> Vec<u32> {
-    POLICY.too_slow(&paces(medians)).iter().map(|it| it.id.ordinal).collect()
+    POLICY.slow_endpoints(&latencies(medians)).iter().map(|it| it.id.ordinal).collect()
 }
 
 #[test]
-fn one_that_takes_many_times_as_long_as_the_others_is_too_slow() {
-    let found = POLICY.too_slow(&paces(&[10, 41, 12, 11]));
-    assert_eq!(found, [Slow { id: id(1), median: ms(41), others: ms(11) }]);
+fn an_endpoint_many_times_slower_than_the_others_is_too_slow() {
+    let found = POLICY.slow_endpoints(&latencies(&[10, 41, 12, 11]));
+    assert_eq!(found, [SlowEndpoint { id: id(1), median: ms(41), others: ms(11) }]);
     assert_eq!(slow(&[10, 30, 10]), [0; 0], "three times is not above three times");
     assert_eq!(slow(&[10, 31, 10]), [1]);
 }
 
 #[test]
-fn several_are_told_with_the_slowest_first_and_do_not_hide_each_other() {
+fn several_slow_endpoints_are_returned_slowest_first_and_do_not_hide_each_other() {
     assert_eq!(slow(&[10, 50, 10, 90, 10]), [3, 1]);
     assert_eq!(slow(&[10, 90, 10, 90]), [3, 1]);
     // Of an even number of others the faster in the middle counts, and of an odd one the middle.
@@ -40,29 +40,29 @@ fn several_are_told_with_the_slowest_first_and_do_not_hide_each_other() {
 }
 
 #[test]
-fn what_slows_all_of_them_down_is_nobodys_fault() {
+fn a_slowdown_of_all_endpoints_ejects_none() {
     assert_eq!(slow(&[900, 1000, 1100, 950]), [0; 0]);
     // Half of them are slow: nothing shows which half is at fault, and the slow ones are no exception among the others.
     assert_eq!(slow(&[10, 900, 900, 900]), [0; 0]);
 }
 
 #[test]
-fn a_small_difference_ejects_nobody_however_large_the_ratio() {
+fn a_small_absolute_difference_ejects_no_endpoint() {
     assert_eq!(slow(&[1, 5, 1, 1]), [0; 0]);
     assert_eq!(slow(&[1, 6, 1, 1]), [1]);
 }
 
 #[test]
-fn of_two_nobody_can_say_which_is_odd_and_few_answers_say_nothing() {
+fn two_endpoints_or_few_answers_are_not_compared() {
     assert_eq!(slow(&[10, 500]), [0; 0]);
-    let mut few = paces(&[10, 10, 500, 10]);
+    let mut few = latencies(&[10, 10, 500, 10]);
     few[2].answers = 19;
-    assert_eq!(POLICY.too_slow(&few), []);
+    assert_eq!(POLICY.slow_endpoints(&few), []);
     few[2].answers = 20;
     few[0].answers = 0;
-    assert_eq!(POLICY.too_slow(&few).len(), 1);
+    assert_eq!(POLICY.slow_endpoints(&few).len(), 1);
     few[1].answers = 0;
-    assert_eq!(POLICY.too_slow(&few), [], "two are left");
+    assert_eq!(POLICY.slow_endpoints(&few), [], "two are left");
 }
 
 proptest! {
@@ -70,15 +70,15 @@ proptest! {
     fn never_is_the_faster_half_too_slow_and_the_order_does_not_matter(
         medians in proptest::collection::vec(0u64..2000, 0..12),
     ) {
-        let told = POLICY.too_slow(&paces(&medians));
+        let told = POLICY.slow_endpoints(&latencies(&medians));
         let mut sorted = medians.clone();
         sorted.sort_unstable();
         for it in &told {
             prop_assert!(it.median > it.others);
             prop_assert!(sorted.iter().filter(|&&n| ms(n) < it.median).count() >= medians.len() / 2);
         }
-        let mut turned = paces(&medians);
+        let mut turned = latencies(&medians);
         turned.reverse();
-        prop_assert_eq!(POLICY.too_slow(&turned), told);
+        prop_assert_eq!(POLICY.slow_endpoints(&turned), told);
     }
 }

@@ -2,39 +2,40 @@
 
 use std::num::NonZeroU32;
 
-use crate::endpoint::Seat;
-use crate::row::{Row, health};
+use crate::endpoint::Candidate;
+use crate::group::{Group, health};
 use crate::zone::{Nearness, Share, Split, split};
 
-/// The endpoints of a service, sorted on each side, near and far, into preferred ones, a reserve, and those to leave alone.
+/// The endpoints of a service, sorted on each side, near and far, into preferred ones, a fallback, and those that get nothing.
 #[derive(Debug, Clone)]
-pub struct Roster {
-    seats: Box<[Seat]>,
-    near: Row,
-    far: Row,
+pub struct EndpointSet {
+    candidates: Box<[Candidate]>,
+    near: Group,
+    far: Group,
     near_share: Share,
     /// Requests that one endpoint may have in flight at once; `None` for any number.
     in_flight_max: Option<NonZeroU32>,
 }
 
-impl Default for Roster {
+impl Default for EndpointSet {
     fn default() -> Self {
         Self::new(&[])
     }
 }
 
-impl Roster {
-    /// Sorts the endpoints of a service. The order of `seats` is kept: [`pick`](crate::Balancer::pick) returns an index into it.
+impl EndpointSet {
+    /// Sorts the endpoints of a service. The order of `candidates` is kept: [`pick`](crate::Balancer::pick) returns an index into it.
     #[must_use]
-    pub fn new(seats: &[Seat]) -> Self {
-        let is_on = |side: Nearness| move |seat: &Seat| seat.nearness == side;
-        let health = |side| health(seats, is_on(side));
-        let Split { near: near_share, is_short } = split(health(Nearness::Near), health(Nearness::Far));
-        let row = |side| Row::new(seats, is_on(side), is_short);
+    pub fn new(candidates: &[Candidate]) -> Self {
+        let is_on = |side: Nearness| move |candidate: &Candidate| candidate.nearness == side;
+        let health = |side| health(candidates, is_on(side));
+        let Split { near: near_share, is_insufficient } =
+            split(health(Nearness::Near), health(Nearness::Far));
+        let group = |side| Group::new(candidates, is_on(side), is_insufficient);
         Self {
-            seats: seats.into(),
-            near: row(Nearness::Near),
-            far: row(Nearness::Far),
+            candidates: candidates.into(),
+            near: group(Nearness::Near),
+            far: group(Nearness::Far),
             near_share,
             in_flight_max: None,
         }
@@ -60,8 +61,8 @@ impl Roster {
 
     /// The endpoints, in the order they were given.
     #[must_use]
-    pub fn seats(&self) -> &[Seat] {
-        &self.seats
+    pub fn candidates(&self) -> &[Candidate] {
+        &self.candidates
     }
 
     /// The share of the requests that stays near; [`Share::WHOLE`] if all endpoints are.
@@ -82,14 +83,14 @@ impl Roster {
         self.near.is_empty() && self.far.is_empty()
     }
 
-    pub(crate) fn row(&self, side: Nearness) -> &Row {
+    pub(crate) fn group(&self, side: Nearness) -> &Group {
         match side {
             Nearness::Near => &self.near,
             Nearness::Far => &self.far,
         }
     }
 
-    pub(crate) fn seat(&self, index: u32) -> &Seat {
-        &self.seats[index as usize]
+    pub(crate) fn candidate(&self, index: u32) -> &Candidate {
+        &self.candidates[index as usize]
     }
 }
