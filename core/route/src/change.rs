@@ -4,9 +4,9 @@ use model::resource::route::{PathModifier, RequestRedirect, Scheme};
 
 use crate::head::name_of;
 
-/// The parts of a request that a redirect may keep.
+/// The target of a request, whose parts a redirect may keep.
 #[derive(Clone, Copy, Debug)]
-pub struct Asked<'a> {
+pub struct RequestTarget<'a> {
     /// The scheme.
     pub scheme: Scheme,
     /// The host, with or without a port.
@@ -24,7 +24,7 @@ pub struct Asked<'a> {
 /// The path that replaces `path`, of which a prefix of `prefix_len` bytes matched.
 ///
 /// Source: the table at HTTPPathModifier.replacePrefixMatch of the Gateway API, v1.
-pub fn replaced(modifier: &PathModifier, path: &str, prefix_len: usize) -> String {
+pub fn replace_path(modifier: &PathModifier, path: &str, prefix_len: usize) -> String {
     match modifier {
         PathModifier::ReplaceFullPath(full) => full.as_str().to_owned(),
         PathModifier::ReplacePrefixMatch(prefix) => {
@@ -41,7 +41,7 @@ pub fn replaced(modifier: &PathModifier, path: &str, prefix_len: usize) -> Strin
 /// Where a redirect sends the client.
 ///
 /// The default port of the scheme is left out. Source: HTTPRequestRedirectFilter of the Gateway API, v1.
-pub fn location(redirect: &RequestRedirect, asked: &Asked<'_>) -> String {
+pub fn location(redirect: &RequestRedirect, asked: &RequestTarget<'_>) -> String {
     let scheme = redirect.scheme.unwrap_or(asked.scheme);
     let host = redirect.hostname.as_ref().map_or_else(|| name_of(asked.host), |host| host.as_str());
     let port = match (redirect.port, redirect.scheme) {
@@ -49,7 +49,7 @@ pub fn location(redirect: &RequestRedirect, asked: &Asked<'_>) -> String {
         (None, Some(scheme)) => port_of(scheme),
         (None, None) => asked.port,
     };
-    let path = redirect.path.as_ref().map(|modifier| replaced(modifier, asked.path, asked.prefix_len));
+    let path = redirect.path.as_ref().map(|modifier| replace_path(modifier, asked.path, asked.prefix_len));
     let path = path.as_deref().unwrap_or(asked.path);
     let scheme_name = match scheme {
         Scheme::Http => "http",
@@ -75,11 +75,11 @@ const fn port_of(scheme: Scheme) -> u16 {
     }
 }
 
-/// Whether a path has an element `.` or `..`, also when it is written with `%2e`.
+/// Whether a path has a segment `.` or `..`, also when encoded with `%2e`.
 ///
 /// It would be matched as one path and answered as another by a service that resolves it. Proper clients resolve such paths
 /// themselves. Source: RFC 3986, section 5.2.4.
-pub fn climbs(path: &str) -> bool {
+pub fn has_dot_segments(path: &str) -> bool {
     let is_dots = |element: &str| {
         let mut rest = element.as_bytes();
         let mut dots = 0;
@@ -119,14 +119,14 @@ mod tests {
             ("/", "", "/xyz", "/xyz/"),
         ] {
             let modifier = PathModifier::ReplacePrefixMatch(path(with));
-            assert_eq!(replaced(&modifier, asked, prefix.len()), becomes, "{asked} {prefix} {with}");
+            assert_eq!(replace_path(&modifier, asked, prefix.len()), becomes, "{asked} {prefix} {with}");
         }
-        assert_eq!(replaced(&PathModifier::ReplaceFullPath(path("/a")), "/foo/bar", 4), "/a");
+        assert_eq!(replace_path(&PathModifier::ReplaceFullPath(path("/a")), "/foo/bar", 4), "/a");
     }
 
     #[test]
     fn a_redirect_changes_what_it_names() {
-        let asked = Asked {
+        let asked = RequestTarget {
             scheme: Scheme::Http,
             host: "Shop.example:8080",
             port: 8080,
@@ -146,17 +146,17 @@ mod tests {
         let port = std::num::NonZeroU16::new(80);
         let moved = RequestRedirect { hostname, path: prefix, port, ..plain.clone() };
         assert_eq!(to(moved), "http://www.example/z/b?c=d");
-        let six = Asked { host: "[::1]:8080", query: "", ..asked };
+        let six = RequestTarget { host: "[::1]:8080", query: "", ..asked };
         assert_eq!(location(&plain, &six), "http://[::1]:8080/a/b");
     }
 
     #[test]
-    fn dots_that_climb_are_seen_however_written() {
+    fn dot_segments_are_found_also_when_encoded() {
         for path in ["/..", "/a/../b", "/.", "/a/./b", "/%2e%2E/b", "/a/.%2e", "/a/%2e"] {
-            assert!(climbs(path), "{path}");
+            assert!(has_dot_segments(path), "{path}");
         }
         for path in ["/", "/...", "/a.b", "/.a", "/..a/", "/%2e%2e%2e", "/a%2f..b", "*", "/%20", "/%2"] {
-            assert!(!climbs(path), "{path}");
+            assert!(!has_dot_segments(path), "{path}");
         }
     }
 }

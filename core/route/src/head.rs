@@ -1,22 +1,22 @@
-//! The head of a request, as far as routes look at it.
+//! The head of a request, as far as routes match it.
 
-/// The head of a request, as far as routes tell requests apart.
+/// The head of a request, as far as routes match it.
 pub trait Head {
     /// The host that it is for, with or without a port, in any case.
     fn host(&self) -> &str;
     /// Its method.
     fn method(&self) -> &str;
-    /// The path of its target, as it was written.
+    /// The path of its target, as it was received.
     fn path(&self) -> &str;
-    /// What follows the `?` of its target, as it was written; empty without one.
+    /// What follows the `?` of its target, as it was received; empty without one.
     fn query(&self) -> &str;
-    /// Whether one of the lines of the header `name` has a value that `fits`.
-    fn has_header(&self, name: &str, fits: &mut dyn FnMut(&[u8]) -> bool) -> bool;
+    /// Whether one of the lines of the header `name` has a value that `matches`.
+    fn has_header(&self, name: &str, matches: &mut dyn FnMut(&[u8]) -> bool) -> bool;
 }
 
 /// A head without headers.
 #[derive(Clone, Copy, Debug)]
-pub struct Line<'a> {
+pub struct RequestLine<'a> {
     /// The host.
     pub host: &'a str,
     /// The method.
@@ -27,7 +27,7 @@ pub struct Line<'a> {
     pub query: &'a str,
 }
 
-impl Head for Line<'_> {
+impl Head for RequestLine<'_> {
     fn host(&self) -> &str {
         self.host
     }
@@ -58,7 +58,7 @@ pub(crate) fn name_of(host: &str) -> &str {
     name.strip_suffix('.').unwrap_or(name)
 }
 
-/// The first value of a parameter of that name, as it is written; one without `=` has an empty value.
+/// The first value of a parameter of that name, still encoded; one without `=` has an empty value.
 pub(crate) fn parameter<'q>(query: &'q str, name: &str) -> Option<&'q str> {
     query.split('&').find_map(|pair| match pair.split_once('=') {
         Some((key, value)) => (key == name).then_some(value),

@@ -1,14 +1,14 @@
-//! Which rule of which route a request is for, and what becomes of it.
+//! Routing: which rule of which route a request matches, and how the rule changes it.
 //!
 //! A [`Table`] is compiled from the routes of one listener and asked for each request. It answers with the rule that has precedence
-//! by the Gateway API, without allocating. [`location`] and [`replaced`] compute what a rule changes, [`Shares`] spreads its
-//! requests over services by weight, and [`Pace`] limits their rate.
+//! by the Gateway API, without allocating. [`location`] and [`replace_path`] compute what a rule changes, [`WeightedRoundRobin`] spreads its
+//! requests over services by weight, and [`RateLimit`] limits their rate.
 //!
 //! Nothing here knows a socket, a clock or a service: the same request to the same table always has the same answer.
 //!
 //! ```
 //! use model::resource::Resource;
-//! use route::{Line, Member, Table};
+//! use route::{RequestLine, RouteEntry, Table};
 //!
 //! let written = serde_json::json!({
 //!     "apiVersion": "homeostat/v1", "kind": "Route", "metadata": {"name": "web"},
@@ -18,9 +18,9 @@
 //!     ]},
 //! });
 //! let Ok(Resource::Route(web)) = serde_json::from_value(written) else { panic!("a route") };
-//! let table = Table::compile(&[Member { name: "web", created: 1, spec: &web.spec }]).unwrap();
+//! let table = Table::compile(&[RouteEntry { name: "web", created: 1, spec: &web.spec }]).unwrap();
 //!
-//! let found = table.lookup(&Line { host: "localhost:8080", method: "GET", path: "/api/carts", query: "" });
+//! let found = table.lookup(&RequestLine { host: "localhost:8080", method: "GET", path: "/api/carts", query: "" });
 //! assert_eq!(found.unwrap().rule, 1);
 //! ```
 
@@ -29,11 +29,11 @@ mod path;
 mod table;
 
 mod change;
-mod pace;
-mod share;
+mod rate_limit;
+mod weighted;
 
-pub use change::{Asked, climbs, location, replaced};
-pub use head::{Head, Line};
-pub use pace::{Pace, Verdict};
-pub use share::{Portion, Shares};
-pub use table::{CompileError, Found, Member, Table};
+pub use change::{RequestTarget, has_dot_segments, location, replace_path};
+pub use head::{Head, RequestLine};
+pub use rate_limit::{Decision, RateLimit};
+pub use table::{CompileError, RouteEntry, RuleMatch, Table};
+pub use weighted::{Sampler, WeightedRoundRobin};

@@ -1,11 +1,11 @@
-//! Paths in the form in which they are compared: two that mean the same have the same form.
+//! Normalized paths, in which equivalent paths are equal.
 
 use std::borrow::Cow;
 
 /// The path with its unreserved characters decoded: `/%61dmin` and `/admin` are the same path, and services treat them so.
 ///
 /// All others stay encoded: `%2F` is no `/`. Allocates only when something is decoded. Source: RFC 3986, section 6.2.2.2.
-pub(crate) fn plain(path: &str) -> Cow<'_, str> {
+pub(crate) fn normalized(path: &str) -> Cow<'_, str> {
     let mut whole = String::new();
     let mut taken = 0;
     for (at, _) in path.match_indices('%') {
@@ -22,13 +22,13 @@ pub(crate) fn plain(path: &str) -> Cow<'_, str> {
     Cow::Owned(whole)
 }
 
-/// Where in `path` the part ends whose [plain] form is the first `cut` bytes of the whole plain form. Both end where an element does.
-pub(crate) fn cut_in(path: &str, plain: &str, cut: usize) -> usize {
-    if path.len() == plain.len() {
+/// The length of the part of `path` whose [normalized] form is the first `cut` bytes of the whole form. Both end where a path element ends.
+pub(crate) fn original_len(path: &str, normalized: &str, cut: usize) -> usize {
+    if path.len() == normalized.len() {
         return cut;
     }
     // Each `/` of one is a `/` of the other.
-    let slashes = plain[..cut].matches('/').count();
+    let slashes = normalized[..cut].matches('/').count();
     path.match_indices('/').nth(slashes).map_or(path.len(), |(at, _)| at)
 }
 
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_needs_no_encoding_is_decoded() {
+    fn only_unreserved_characters_are_decoded() {
         for (path, becomes) in [
             ("/admin", "/admin"),
             ("/%61dmin", "/admin"),
@@ -58,18 +58,18 @@ mod tests {
             ("/é%61", "/éa"),
             ("/%é", "/%é"),
         ] {
-            assert_eq!(plain(path), becomes, "{path}");
+            assert_eq!(normalized(path), becomes, "{path}");
         }
-        assert!(matches!(plain("/a%2Fb"), Cow::Borrowed(_)));
+        assert!(matches!(normalized("/a%2Fb"), Cow::Borrowed(_)));
     }
 
     #[test]
-    fn a_cut_is_found_in_what_was_asked() {
+    fn the_length_in_the_original_path_is_found() {
         let path = "/%61pi/%62/c";
-        let decoded = plain(path);
+        let decoded = normalized(path);
         assert_eq!(decoded, "/api/b/c");
         for (cut, becomes) in [(4, "/%61pi"), (6, "/%61pi/%62"), (8, path)] {
-            assert_eq!(&path[..cut_in(path, &decoded, cut)], becomes);
+            assert_eq!(&path[..original_len(path, &decoded, cut)], becomes);
         }
     }
 }

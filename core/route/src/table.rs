@@ -1,4 +1,4 @@
-//! The rules of all routes of a listener, in the order in which they are asked.
+//! The rules of all routes of a listener, by precedence.
 //!
 //! Precedence is that of the Gateway API: the most specific host first, then the most specific path, then the rest. Host and path
 //! are looked up; the rules that share both are a short list in order of precedence, and the first that matches is the answer.
@@ -17,7 +17,7 @@ use model::resource::route::{
 use regex::bytes::Regex;
 
 use crate::head::{Head, name_of, parameter};
-use crate::path::{cut_in, plain};
+use crate::path::{normalized, original_len};
 
 #[cfg(test)]
 mod tests;
@@ -27,7 +27,7 @@ const HOST_LEN_MAX: usize = 253;
 
 /// One of the routes of a listener.
 #[derive(Clone, Copy, Debug)]
-pub struct Member<'a> {
+pub struct RouteEntry<'a> {
     /// Its name.
     pub name: &'a str,
     /// Grows with each route that is created; the older one goes first.
@@ -36,9 +36,9 @@ pub struct Member<'a> {
     pub spec: &'a RouteSpec,
 }
 
-/// A rule that a request is for.
+/// The rule that a request matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct RuleMatch {
     /// Which of the routes that the table was compiled from.
     pub route: usize,
     /// Which of its rules.
@@ -101,13 +101,13 @@ enum Pattern {
 
 impl Table {
     /// Compiles routes. O(n log n) in their matches times their hosts.
-    pub fn compile(routes: &[Member<'_>]) -> Result<Self, CompileError> {
+    pub fn compile(routes: &[RouteEntry<'_>]) -> Result<Self, CompileError> {
         let mut by_age: Vec<usize> = (0..routes.len()).collect();
         by_age.sort_by_key(|i| (routes[*i].created, routes[*i].name));
         let mut table = Self::default();
         // Age breaks ties last: the stable sort by the rest keeps this order.
         for route in by_age {
-            let Member { name, spec, .. } = routes[route];
+            let RouteEntry { name, spec, .. } = routes[route];
             let whole = [RouteMatch::default()];
             for (rule, declared) in spec.rules.iter().enumerate() {
                 let matches: &[RouteMatch] =
@@ -142,9 +142,9 @@ impl Table {
 
     /// The rule that has precedence among those that match the request; `None` when none does.
     ///
-    /// Allocates nothing, unless the path encodes what it need not. O(log n) for the host and each of its ends, and for each of these O(e log n) for the e path elements
+    /// Allocates nothing, unless the path encodes unreserved characters. O(log n) for the host and each of its ends, and for each of these O(e log n) for the e path elements
     /// that a prefix could have, plus the candidates of one path.
-    pub fn lookup(&self, request: &impl Head) -> Option<Found> {
+    pub fn lookup(&self, request: &impl Head) -> Option<RuleMatch> {
         let mut buffer = [0; HOST_LEN_MAX];
         let host = lower_case(name_of(request.host()), &mut buffer);
         if let Some(found) = self.hosts.get(host).and_then(|paths| paths.lookup(request)) {
@@ -166,7 +166,7 @@ impl Table {
 
 impl Paths {
     fn add(&mut self, one: &RouteMatch, candidate: Candidate) {
-        let path = &*plain(one.path.value.as_str());
+        let path = &*normalized(one.path.value.as_str());
         match one.path.kind {
             PathMatchType::Exact => self.exact.entry(path.into()).or_default().push(candidate),
             PathMatchType::PathPrefix => {
@@ -183,9 +183,9 @@ impl Paths {
         }
     }
 
-    fn lookup(&self, request: &impl Head) -> Option<Found> {
-        let path = &*plain(request.path());
-        if let Some(found) = self.exact.get(path).and_then(|all| first(all, request, 0)) {
+    fn lookup(&self, request: &impl Head) -> Option<RuleMatch> {
+        let path = &*normalized(request.path());
+        if let Some(found) = self.exact.get(path).and_then(|all| first_match(all, request, 0)) {
             return Some(found);
         }
         // From the longest beginning to the shortest, cut where an element ends.
@@ -193,13 +193,13 @@ impl Paths {
         let cuts = [path.len()].into_iter().chain(ends).filter(|cut| *cut <= self.prefix_len_max && *cut > 0);
         for cut in cuts {
             let all = self.prefixes.get(&path[..cut]);
-            if let Some(found) = all.and_then(|all| first(all, request, cut)) {
-                let prefix_len = cut_in(request.path(), path, cut);
-                return Some(Found { prefix_len, ..found });
+            if let Some(found) = all.and_then(|all| first_match(all, request, cut)) {
+                let prefix_len = original_len(request.path(), path, cut);
+                return Some(RuleMatch { prefix_len, ..found });
             }
         }
         // The empty prefix matches every target, also the `*` of OPTIONS.
-        self.prefixes.get("").and_then(|all| first(all, request, 0))
+        self.prefixes.get("").and_then(|all| first_match(all, request, 0))
     }
 }
 
@@ -221,15 +221,15 @@ impl Candidate {
         })
     }
 
-    fn holds(&self, request: &impl Head) -> bool {
+    fn matches(&self, request: &impl Head) -> bool {
         self.method.is_none_or(|method| method.as_str() == request.method())
             && self
                 .headers
                 .iter()
-                .all(|header| request.has_header(&header.name, &mut |value| header.value.fits(value)))
+                .all(|header| request.has_header(&header.name, &mut |value| header.value.matches(value)))
             && self.params.iter().all(|param| {
                 parameter(request.query(), &param.name)
-                    .is_some_and(|value| param.value.fits(value.as_bytes()))
+                    .is_some_and(|value| param.value.matches(value.as_bytes()))
             })
     }
 }
@@ -247,7 +247,7 @@ impl Condition {
 }
 
 impl Pattern {
-    fn fits(&self, value: &[u8]) -> bool {
+    fn matches(&self, value: &[u8]) -> bool {
         match self {
             Self::Exact(text) => text.as_bytes() == value,
             Self::Expression(expression) => expression.is_match(value),
@@ -255,9 +255,9 @@ impl Pattern {
     }
 }
 
-fn first(candidates: &[Candidate], request: &impl Head, prefix_len: usize) -> Option<Found> {
-    let candidate = candidates.iter().find(|candidate| candidate.holds(request))?;
-    Some(Found { route: candidate.route, rule: candidate.rule, prefix_len })
+fn first_match(candidates: &[Candidate], request: &impl Head, prefix_len: usize) -> Option<RuleMatch> {
+    let candidate = candidates.iter().find(|candidate| candidate.matches(request))?;
+    Some(RuleMatch { route: candidate.route, rule: candidate.rule, prefix_len })
 }
 
 /// The host in lower case, as hosts are declared; empty, which no declared host is, when it is longer than any.

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
-use ::route::{CompileError, Member};
+use ::route::{CompileError, RouteEntry};
 use arc_swap::ArcSwap;
 use model::resource::RouteSpec;
 use model::resource::route::{BackendRef, Fraction, RequestRedirect, RouteFilter, RouteRule, UrlRewrite};
@@ -100,8 +100,10 @@ impl Router {
     /// Applies changed routes; those that keep their name keep their counters. On an error nothing changes.
     pub(crate) fn update(&self, routes: &[AttachedRoute], logs: &Logs) -> Result<(), CompileError> {
         let before = self.snapshot.load();
-        let members: Vec<_> =
-            routes.iter().map(|it| Member { name: &it.name, created: it.created, spec: &it.spec }).collect();
+        let members: Vec<_> = routes
+            .iter()
+            .map(|it| RouteEntry { name: &it.name, created: it.created, spec: &it.spec })
+            .collect();
         let table = Arc::new(route::Table::compile(&members)?);
         let prepared = routes.iter().map(|it| {
             let known = before.routes.iter().find(|known| known.name == it.name);

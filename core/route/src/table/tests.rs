@@ -13,7 +13,7 @@ use proptest::sample::select;
 use super::*;
 
 #[derive(Clone, Debug)]
-struct Asked {
+struct RequestTarget {
     host: String,
     method: &'static str,
     path: String,
@@ -21,7 +21,7 @@ struct Asked {
     headers: Vec<(&'static str, &'static str)>,
 }
 
-impl Head for Asked {
+impl Head for RequestTarget {
     fn host(&self) -> &str {
         &self.host
     }
@@ -38,8 +38,8 @@ impl Head for Asked {
         &self.query
     }
 
-    fn has_header(&self, name: &str, fits: &mut dyn FnMut(&[u8]) -> bool) -> bool {
-        self.headers.iter().any(|(key, value)| key.eq_ignore_ascii_case(name) && fits(value.as_bytes()))
+    fn has_header(&self, name: &str, matches: &mut dyn FnMut(&[u8]) -> bool) -> bool {
+        self.headers.iter().any(|(key, value)| key.eq_ignore_ascii_case(name) && matches(value.as_bytes()))
     }
 }
 
@@ -50,9 +50,9 @@ struct Declared {
     spec: RouteSpec,
 }
 
-fn lookup(routes: &[Declared], asked: &Asked) -> Option<Found> {
-    let members: Vec<Member<'_>> =
-        routes.iter().map(|it| Member { name: it.name, created: it.created, spec: &it.spec }).collect();
+fn lookup(routes: &[Declared], asked: &RequestTarget) -> Option<RuleMatch> {
+    let members: Vec<RouteEntry<'_>> =
+        routes.iter().map(|it| RouteEntry { name: it.name, created: it.created, spec: &it.spec }).collect();
     Table::compile(&members).unwrap().lookup(asked)
 }
 
@@ -82,7 +82,7 @@ fn prefix_matches(prefix: &str, path: &str) -> bool {
     path.len() >= prefix.len() && path[..prefix.len()] == prefix[..]
 }
 
-fn all_hold(one: &RouteMatch, asked: &Asked) -> bool {
+fn all_hold(one: &RouteMatch, asked: &RequestTarget) -> bool {
     let path = match one.path.kind {
         PathMatchType::Exact => asked.path == one.path.value.as_str(),
         PathMatchType::PathPrefix => prefix_matches(one.path.value.as_str(), &asked.path),
@@ -108,7 +108,7 @@ fn all_hold(one: &RouteMatch, asked: &Asked) -> bool {
 }
 
 /// Among everything that matches, "precedence must be given to" the largest by these, each breaking the ties of the one before.
-fn oracle(routes: &[Declared], asked: &Asked) -> Option<(usize, usize)> {
+fn oracle(routes: &[Declared], asked: &RequestTarget) -> Option<(usize, usize)> {
     let mut all = Vec::new();
     for (r, route) in routes.iter().enumerate() {
         let hosts: Vec<&str> = route.spec.hostnames.iter().map(Hostname::as_str).collect();
@@ -240,8 +240,8 @@ fn rivals() -> impl Strategy<Value = Vec<Declared>> {
     })
 }
 
-fn the_one_asked() -> Asked {
-    Asked {
+fn the_one_asked() -> RequestTarget {
+    RequestTarget {
         host: "x.a.b".into(),
         method: "GET",
         path: "/a/b".into(),
@@ -250,14 +250,14 @@ fn the_one_asked() -> Asked {
     }
 }
 
-fn asked() -> impl Strategy<Value = Asked> {
+fn asked() -> impl Strategy<Value = RequestTarget> {
     let hosts = select(vec!["a.b", "A.B:80", "x.a.b", "y.x.A.b", "z.b", "c", "b", ".b", ""]);
     let paths =
         select(vec!["/", "/a", "/a/", "/a/b", "/a/b/", "/a/b/c", "/ab", "/abc", "//a", "/a//b", "*", "/A"]);
     let queries = select(vec!["", "p=1", "p=2&p=1", "q=22", "p=1&q=2", "p", "p=11"]);
     let headers = vec((select(vec!["x", "X", "y"]), select(vec!["1", "2", "22", "11"])), 0..3);
     (hosts, select(vec!["GET", "POST", "get"]), paths, queries, headers).prop_map(
-        |(host, method, path, query, headers)| Asked {
+        |(host, method, path, query, headers)| RequestTarget {
             host: host.to_owned(),
             method,
             path: path.to_owned(),
@@ -309,9 +309,9 @@ fn declared(name: &'static str, created: u64, spec: serde_json::Value) -> Declar
     Declared { name, created, spec: serde_json::from_value(whole).expect("a spec") }
 }
 
-fn get(host: &str, path: &str) -> Asked {
+fn get(host: &str, path: &str) -> RequestTarget {
     let (host, path) = (host.to_owned(), path.to_owned());
-    Asked { host, method: "GET", path, query: String::new(), headers: Vec::new() }
+    RequestTarget { host, method: "GET", path, query: String::new(), headers: Vec::new() }
 }
 
 #[test]

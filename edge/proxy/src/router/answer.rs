@@ -27,7 +27,7 @@ pub(crate) async fn answer(client: Rc<Client>, mut request: ClientRequest) -> An
         Ok(upgrade) => upgrade,
         Err(refusal) => return forward::local_reply(&client, request, refusal.status, refusal.message),
     };
-    if route::climbs(request.parts.uri.path()) {
+    if route::has_dot_segments(request.parts.uri.path()) {
         let message = "The request's path has an element `.` or `..`; resolve it and ask again.";
         return forward::local_reply(&client, request, StatusCode::BAD_REQUEST, message);
     }
@@ -131,8 +131,8 @@ fn redirected(
     }
 }
 
-fn original_request<'a>(client: &Client, parts: &'a Parts, prefix_len: usize) -> route::Asked<'a> {
-    route::Asked {
+fn original_request<'a>(client: &Client, parts: &'a Parts, prefix_len: usize) -> route::RequestTarget<'a> {
+    route::RequestTarget {
         scheme: if client.scheme == "https" { Scheme::Https } else { Scheme::Http },
         host: parts.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default(),
         port: client.local.router.as_ref().map_or(0, LocalRouter::port),

@@ -57,7 +57,7 @@ pub(super) fn rewrite(rewrite: &UrlRewrite, parts: &mut Parts, prefix_len: usize
         parts.headers.insert(HOST, host);
     }
     let Some(path) = &rewrite.path else { return true };
-    let mut target = route::replaced(path, parts.uri.path(), prefix_len);
+    let mut target = route::replace_path(path, parts.uri.path(), prefix_len);
     if let Some(query) = parts.uri.query() {
         target.push('?');
         target += query;

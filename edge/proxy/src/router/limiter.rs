@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use model::resource::route::{LimitBy, RequestLimit};
-use route::{Pace, Verdict};
+use route::{Decision, RateLimit};
 
 /// Shards that the clients are divided into, so that workers seldom contend for a lock.
 const SHARDS: usize = 16;
@@ -19,7 +19,7 @@ const CLIENTS_MAX: usize = 4096;
 #[derive(Debug)]
 pub(super) struct Limiter {
     declared: RequestLimit,
-    pace: Pace,
+    rate_limit: RateLimit,
     /// The bucket of all clients; if each has one of its own, the bucket of those for whom there is no room.
     all: Bucket,
     clients: Box<[Mutex<Clients>]>,
@@ -46,7 +46,7 @@ impl Limiter {
         };
         Self {
             declared,
-            pace: Pace::new(declared.per_second, burst),
+            rate_limit: RateLimit::new(declared.per_second, burst),
             all: Bucket::default(),
             clients: (0..shards).map(|_| Mutex::default()).collect(),
         }
@@ -62,13 +62,13 @@ impl Limiter {
         let now_ns = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
         let key = key_of(client);
         let wait_ns = match self.clients.get(shard_of(key)) {
-            None => self.all.take(self.pace, now_ns),
+            None => self.all.take(self.rate_limit, now_ns),
             Some(clients) => {
                 // Each bucket is one number, so a panic while they were locked does no harm.
                 let mut clients = clients.lock().unwrap_or_else(PoisonError::into_inner);
-                match clients.take(key, self.pace, now_ns) {
+                match clients.take(key, self.rate_limit, now_ns) {
                     Some(wait_ns) => wait_ns,
-                    None => self.all.take(self.pace, now_ns),
+                    None => self.all.take(self.rate_limit, now_ns),
                 }
             }
         };
@@ -77,22 +77,22 @@ impl Limiter {
 }
 
 impl Bucket {
-    fn take(&self, pace: Pace, now_ns: u64) -> Result<(), u64> {
-        let ask = |state: u64| match pace.ask(state, now_ns) {
-            Verdict::Go { full_at_ns } => Some(full_at_ns),
-            Verdict::Wait { .. } => None,
+    fn take(&self, rate_limit: RateLimit, now_ns: u64) -> Result<(), u64> {
+        let ask = |state: u64| match rate_limit.check(state, now_ns) {
+            Decision::Allow { full_at_ns } => Some(full_at_ns),
+            Decision::Wait { .. } => None,
         };
         let taken = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, ask);
-        taken.map(drop).map_err(|state| match pace.ask(state, now_ns) {
-            Verdict::Wait { ns } => ns,
-            Verdict::Go { .. } => 0,
+        taken.map(drop).map_err(|state| match rate_limit.check(state, now_ns) {
+            Decision::Wait { ns } => ns,
+            Decision::Allow { .. } => 0,
         })
     }
 }
 
 impl Clients {
     /// `None` when there is no room for one more client.
-    fn take(&mut self, key: u64, pace: Pace, now_ns: u64) -> Option<Result<(), u64>> {
+    fn take(&mut self, key: u64, rate_limit: RateLimit, now_ns: u64) -> Option<Result<(), u64>> {
         if !self.full_at_ns.contains_key(&key) && self.full_at_ns.len() >= CLIENTS_MAX {
             self.make_room(now_ns);
             if self.full_at_ns.len() >= CLIENTS_MAX {
@@ -100,12 +100,12 @@ impl Clients {
             }
         }
         let state = self.full_at_ns.entry(key).or_default();
-        Some(match pace.ask(*state, now_ns) {
-            Verdict::Go { full_at_ns } => {
+        Some(match rate_limit.check(*state, now_ns) {
+            Decision::Allow { full_at_ns } => {
                 *state = full_at_ns;
                 Ok(())
             }
-            Verdict::Wait { ns } => Err(ns),
+            Decision::Wait { ns } => Err(ns),
         })
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use hyper::header::HOST;
 use hyper::http::request::Parts;
 use model::resource::route::{Compression, Fraction, RouteTimeouts};
-use route::{Head, Portion, Shares};
+use route::{Head, Sampler, WeightedRoundRobin};
 
 use crate::access::Record;
 use crate::connection::Client;
@@ -38,7 +38,7 @@ struct State {
 
 #[derive(Debug)]
 struct LocalRule {
-    shares: Shares,
+    picker: WeightedRoundRobin,
     /// In the order of the rule's backends; empty once the snapshot is outdated.
     backends: Vec<Option<Rc<LocalService>>>,
     /// In the order of the rule's mirrors; empty likewise.
@@ -47,7 +47,7 @@ struct LocalRule {
 
 #[derive(Debug)]
 struct LocalMirror {
-    portion: Portion,
+    sampler: Sampler,
     service: Option<Rc<LocalService>>,
 }
 
@@ -141,11 +141,11 @@ impl LocalRouter {
         let target = |service: &Option<Rc<LocalService>>, declared: &Backend| {
             Some(Target { service: service.clone()?, port: declared.port.clone() })
         };
-        let turn = local.shares.pick();
+        let turn = local.picker.pick();
         let backend = turn.and_then(|at| target(local.backends.get(at)?, &declared.backends[at]));
         let mirrors = local.mirrors.iter_mut().zip(&declared.mirrors).filter_map(|(mirror, declared)| {
             let Fraction { numerator, denominator } = declared.share;
-            let takes = mirror.portion.takes(numerator, denominator);
+            let takes = mirror.sampler.takes(numerator, denominator);
             target(&mirror.service, &declared.backend).filter(|_| takes)
         });
         let mirrors = mirrors.collect();
@@ -171,16 +171,17 @@ impl State {
         let before = |name: &str, nth: usize, rule: &Rule| {
             let old = old?;
             let at = old.snapshot.routes.iter().position(|route| *route.name == *name)?;
-            let shares = &old.rules[at].get(nth)?.shares;
-            (*shares.weights() == *rule.weights).then(|| shares.clone())
+            let picker = &old.rules[at].get(nth)?.picker;
+            (*picker.weights() == *rule.weights).then(|| picker.clone())
         };
         let local = |backend: &Backend| snapshot.services.get(backend).map(|service| worker.local(service));
         let mirror =
-            |mirror: &Mirror| LocalMirror { portion: Portion::default(), service: local(&mirror.backend) };
+            |mirror: &Mirror| LocalMirror { sampler: Sampler::default(), service: local(&mirror.backend) };
         let of_route = |route: &Arc<PreparedRoute>| {
             let rules = route.rules.iter().enumerate();
             let rules = rules.map(|(nth, rule)| LocalRule {
-                shares: before(&route.name, nth, rule).unwrap_or_else(|| Shares::new(&rule.weights, seed)),
+                picker: before(&route.name, nth, rule)
+                    .unwrap_or_else(|| WeightedRoundRobin::new(&rule.weights, seed)),
                 backends: rule.backends.iter().map(local).collect(),
                 mirrors: rule.mirrors.iter().map(mirror).collect(),
             });

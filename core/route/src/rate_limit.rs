@@ -5,45 +5,45 @@ use std::num::NonZeroU32;
 /// A rate limit: a bucket of tokens that fills steadily.
 ///
 /// The state of a bucket is one number, the time at which it would be full again (the "theoretical arrival time" of the generic
-/// cell rate algorithm). It fits in one atomic word, and a full bucket need not be kept at all.
+/// cell rate algorithm). It matches in one atomic word, and a full bucket need not be kept at all.
 /// Source: ITU-T I.371, Annex A, "virtual scheduling".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pace {
+pub struct RateLimit {
     /// Nanoseconds for one token.
     interval_ns: u64,
     /// Nanoseconds for a whole bucket.
     depth_ns: u64,
 }
 
-/// Whether a request may come now.
+/// Whether a request is allowed now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It may; this is the new state of the bucket.
-    Go {
+pub enum Decision {
+    /// It is; this is the new state of the bucket.
+    Allow {
         /// When the bucket would be full again, in nanoseconds.
         full_at_ns: u64,
     },
-    /// It may not; the bucket is as it was.
+    /// It is not; the bucket is unchanged.
     Wait {
-        /// From now until it might, in nanoseconds.
+        /// How long to wait, in nanoseconds.
         ns: u64,
     },
 }
 
 const SECOND_NS: u64 = 1_000_000_000;
 
-impl Pace {
+impl RateLimit {
     /// A limit of `per_second` requests, and of up to `burst` at once after a quiet time.
     pub fn new(per_second: NonZeroU32, burst: NonZeroU32) -> Self {
         let interval_ns = SECOND_NS / u64::from(per_second.get());
         Self { interval_ns, depth_ns: interval_ns.saturating_mul(u64::from(burst.get())) }
     }
 
-    /// Asks for one request at `now_ns`. `full_at_ns` is the state that the last request left; 0 for a new bucket.
-    pub fn ask(self, full_at_ns: u64, now_ns: u64) -> Verdict {
+    /// Takes a token for one request at `now_ns`. `full_at_ns` is the state that the last request left; 0 for a new bucket.
+    pub fn check(self, full_at_ns: u64, now_ns: u64) -> Decision {
         let full_at_ns = full_at_ns.max(now_ns).saturating_add(self.interval_ns);
         let over = full_at_ns.saturating_sub(now_ns.saturating_add(self.depth_ns));
-        if over == 0 { Verdict::Go { full_at_ns } } else { Verdict::Wait { ns: over } }
+        if over == 0 { Decision::Allow { full_at_ns } } else { Decision::Wait { ns: over } }
     }
 }
 
@@ -59,15 +59,15 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_passes_and_then_the_pace_holds() {
-        let pace = Pace::new(number(10), number(3));
+    fn a_burst_passes_and_then_the_rate_holds() {
+        let rate_limit = RateLimit::new(number(10), number(3));
         let mut state = 0;
-        let mut ask = |now_ns| match pace.ask(state, now_ns) {
-            Verdict::Go { full_at_ns } => {
+        let mut ask = |now_ns| match rate_limit.check(state, now_ns) {
+            Decision::Allow { full_at_ns } => {
                 state = full_at_ns;
                 None
             }
-            Verdict::Wait { ns } => Some(ns),
+            Decision::Wait { ns } => Some(ns),
         };
         let start = SECOND_NS;
         assert_eq!([ask(start), ask(start), ask(start)], [None; 3]);
@@ -78,10 +78,10 @@ mod tests {
     }
 
     proptest! {
-        /// The oracle is the bucket as it is usually explained: tokens that come, and are taken.
+        /// The oracle is a bucket with a count of tokens.
         #[test]
-        fn it_is_a_bucket_of_tokens(per_second in 1u32..1000, burst in 1u32..20, steps in vec(0u64..200_000_000, 1..100)) {
-            let pace = Pace::new(number(per_second), number(burst));
+        fn it_equals_a_token_bucket(per_second in 1u32..1000, burst in 1u32..20, steps in vec(0u64..200_000_000, 1..100)) {
+            let rate_limit = RateLimit::new(number(per_second), number(burst));
             let interval = SECOND_NS / u64::from(per_second);
             let full = u128::from(interval) * u128::from(burst);
             let (mut state, mut now, mut tokens_ns) = (0, SECOND_NS, full);
@@ -89,13 +89,13 @@ mod tests {
                 now += step;
                 tokens_ns = (tokens_ns + u128::from(step)).min(full);
                 let may = tokens_ns >= u128::from(interval);
-                match pace.ask(state, now) {
-                    Verdict::Go { full_at_ns } => {
+                match rate_limit.check(state, now) {
+                    Decision::Allow { full_at_ns } => {
                         prop_assert!(may);
                         state = full_at_ns;
                         tokens_ns -= u128::from(interval);
                     }
-                    Verdict::Wait { ns } => {
+                    Decision::Wait { ns } => {
                         prop_assert!(!may);
                         prop_assert_eq!(u128::from(ns), u128::from(interval) - tokens_ns);
                     }

@@ -3,20 +3,20 @@
 /// The most picks by which the beginning is moved: as many among 16 services take a tenth of a millisecond.
 const STEPS_MAX: u64 = 1024;
 
-/// Shares requests out in proportion to weights.
+/// WeightedRoundRobin requests out in proportion to weights.
 ///
 /// In each round of as many requests as the sum of the weights, each share gets exactly its weight, in runs as short as possible.
 /// Source: nginx, "smooth weighted round robin".
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shares {
+pub struct WeightedRoundRobin {
     weights: Box<[u32]>,
     /// nginx's `current_weight`; their sum is 0 between picks.
     credits: Box<[i64]>,
     sum: i64,
 }
 
-impl Shares {
-    /// Shares for these weights; a weight of 0 gets nothing.
+impl WeightedRoundRobin {
+    /// WeightedRoundRobin for these weights; a weight of 0 gets nothing.
     ///
     /// `seed` says where in the round it begins, so that several that begin at once do not all pick the same first.
     pub fn new(weights: &[u32], seed: u64) -> Self {
@@ -36,34 +36,34 @@ impl Shares {
 
     /// Which one gets the next request; `None` when all weights are 0.
     pub fn pick(&mut self) -> Option<usize> {
-        let mut richest: Option<usize> = None;
+        let mut chosen: Option<usize> = None;
         for at in 0..self.weights.len() {
             self.credits[at] += i64::from(self.weights[at]);
             let has_share = self.weights[at] > 0;
-            if has_share && richest.is_none_or(|best| self.credits[at] > self.credits[best]) {
-                richest = Some(at);
+            if has_share && chosen.is_none_or(|best| self.credits[at] > self.credits[best]) {
+                chosen = Some(at);
             }
         }
-        let at = richest?;
+        let at = chosen?;
         self.credits[at] -= self.sum;
         Some(at)
     }
 }
 
-/// Takes a fixed portion of requests: exactly `numerator` of every `denominator` in a row.
+/// Samples a fixed share of requests: exactly `numerator` of every `denominator` in a row.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Portion {
-    owed: u64,
+pub struct Sampler {
+    accumulated: u64,
 }
 
-impl Portion {
-    /// Whether this request is taken. `numerator` is at most `denominator`.
+impl Sampler {
+    /// Whether this request is in the sample. `numerator` is at most `denominator`.
     pub fn takes(&mut self, numerator: u32, denominator: std::num::NonZeroU32) -> bool {
         let denominator = u64::from(denominator.get());
-        self.owed += u64::from(numerator).min(denominator);
-        let takes = self.owed >= denominator;
+        self.accumulated += u64::from(numerator).min(denominator);
+        let takes = self.accumulated >= denominator;
         if takes {
-            self.owed -= denominator;
+            self.accumulated -= denominator;
         }
         takes
     }
@@ -79,22 +79,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_heavy_one_does_not_come_in_a_row() {
-        let mut shares = Shares::new(&[5, 1, 1], 0);
+    fn the_heaviest_is_interleaved_with_the_others() {
+        let mut shares = WeightedRoundRobin::new(&[5, 1, 1], 0);
         let turn: Vec<_> = (0..7).map(|_| shares.pick().unwrap()).collect();
         assert_eq!(turn, [0, 0, 1, 0, 2, 0, 0]);
     }
 
     #[test]
-    fn without_weight_nobody_gets_anything() {
-        assert_eq!(Shares::new(&[0, 0], 3).pick(), None);
-        assert_eq!(Shares::new(&[], 3).pick(), None);
+    fn weights_of_zero_get_nothing() {
+        assert_eq!(WeightedRoundRobin::new(&[0, 0], 3).pick(), None);
+        assert_eq!(WeightedRoundRobin::new(&[], 3).pick(), None);
     }
 
     proptest! {
         #[test]
-        fn every_turn_gives_each_exactly_its_weight(weights in vec(0u32..20, 1..6), seed: u64, turns in 1usize..4) {
-            let mut shares = Shares::new(&weights, seed);
+        fn each_round_gives_each_exactly_its_weight(weights in vec(0u32..20, 1..6), seed: u64, turns in 1usize..4) {
+            let mut shares = WeightedRoundRobin::new(&weights, seed);
             let sum: u32 = weights.iter().sum();
             for _ in 0..turns {
                 let mut counts = vec![0u32; weights.len()];
@@ -106,8 +106,8 @@ mod tests {
         }
 
         #[test]
-        fn no_share_is_ever_more_than_a_request_per_rival_from_its_due(weights in vec(0u32..1000, 1..6), count in 1usize..200) {
-            let mut shares = Shares::new(&weights, 0);
+        fn no_share_deviates_by_more_than_one_request_per_other(weights in vec(0u32..1000, 1..6), count in 1usize..200) {
+            let mut shares = WeightedRoundRobin::new(&weights, 0);
             let sum: u64 = weights.iter().map(|w| u64::from(*w)).sum();
             prop_assume!(sum > 0);
             let mut counts = vec![0u64; weights.len()];
@@ -123,7 +123,7 @@ mod tests {
         #[test]
         fn a_portion_is_exact(numerator in 0u32..50, more in 1u32..50, turns in 1u32..4) {
             let denominator = NonZeroU32::new(numerator + more).unwrap();
-            let mut portion = Portion::default();
+            let mut portion = Sampler::default();
             for _ in 0..turns {
                 let taken = (0..denominator.get()).filter(|_| portion.takes(numerator, denominator)).count();
                 prop_assert_eq!(taken as u32, numerator);
