@@ -31,7 +31,7 @@ pub(crate) async fn open(folder: &Path, acme: &Acme, http: Http) -> Result<Accou
 pub(crate) fn forget(folder: &Path, acme: &Acme) {
     match std::fs::remove_file(account_file(folder, acme)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            tracing::warn!(directory = acme.directory.as_str(), %error, "acme_account_not_forgotten");
+            tracing::warn!(directory = acme.directory.as_str(), %error, "acme_account_not_removed");
         }
         Ok(()) | Err(_) => {}
     }

@@ -218,7 +218,7 @@ impl Task {
         tracing::info!(
             hosts = hosts(&self.acme.hosts),
             directory = self.acme.directory.as_str(),
-            "certificate issued"
+            "certificate_issued"
         );
         Ok(())
     }

@@ -164,7 +164,7 @@ impl Keepers {
         }
         self.inner.tasks.close();
         if tokio::time::timeout(limit, self.inner.tasks.wait()).await.is_err() {
-            tracing::warn!("a balancer was not told that the replicas are stopped");
+            tracing::warn!("balancers_not_emptied");
         }
     }
 

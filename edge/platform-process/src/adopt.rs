@@ -67,11 +67,11 @@ fn adopt_intents(driver: &Arc<Driver>, intents: Vec<Record>, gone: &mut Vec<Reco
         let token = intent.token.clone();
         match process.and_then(hold) {
             Some(process) => {
-                tracing::info!(replica = %intent.replica(), pid = intent.process.map(|p| p.pid), "adopted an unfinished start");
+                tracing::info!(replica = %intent.replica(), pid = intent.process.map(|p| p.pid), "start_adopted");
                 match driver.records.keep(&intent) {
                     Ok(()) => driver.records.forget_intent(&token),
                     // The intent stays, so the next run finds it again.
-                    Err(error) => tracing::warn!(error = %error.source, "adopted start not written down"),
+                    Err(error) => tracing::warn!(error = %error.source, "adoption_not_recorded"),
                 }
                 keep(driver, Living::running(intent, process, true));
             }
@@ -144,7 +144,7 @@ fn bury(driver: &Arc<Driver>, gone: Vec<Record>) {
             ending::remove_cell(driver, cell.clone());
         }
         if let Err(error) = driver.records.keep(&record.ended(exit)) {
-            tracing::warn!(replica = %record.replica(), error = %error.source, "end of a life not written down");
+            tracing::warn!(replica = %record.replica(), error = %error.source, "end_not_recorded");
         }
         keep(driver, Living::ended(record, exit));
     }

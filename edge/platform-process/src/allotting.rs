@@ -38,7 +38,7 @@ pub(crate) fn allot(driver: &Driver, last: Option<&Arc<Living>>, request: &Allot
     (allotted.by, allotted.resources) = (request.action, resources);
     if let Err(error) = driver.records.keep(&living.record.with(resources)) {
         // The next run believes that the life has what it had before, and changes it again.
-        tracing::warn!(replica = %request.replica, error = %error.source, "changed limits not written down");
+        tracing::warn!(replica = %request.replica, error = %error.source, "limits_not_recorded");
     }
     Outcome::Applied
 }

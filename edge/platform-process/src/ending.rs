@@ -34,7 +34,7 @@ pub(crate) fn watch(driver: &Arc<Driver>, living: &Arc<Living>) {
                 }
             }
             Err(error) => {
-                tracing::warn!(replica = %living.record.replica(), %error, "process watched by polling");
+                tracing::warn!(replica = %living.record.replica(), %error, "process_watched_by_polling");
                 if !ended_by_polling(&driver, &living).await {
                     return;
                 }
@@ -72,7 +72,7 @@ fn settle(driver: &Arc<Driver>, living: &Arc<Living>) {
         Ok(Some(status)) => status,
         Ok(None) => ExitStatus::Unknown,
         Err(error) => {
-            tracing::warn!(replica = %living.record.replica(), %error, "exit status not available");
+            tracing::warn!(replica = %living.record.replica(), %error, "exit_status_unavailable");
             ExitStatus::Unknown
         }
     };
@@ -82,7 +82,7 @@ fn settle(driver: &Arc<Driver>, living: &Arc<Living>) {
     // Before the end is told: a successor writes its own record to the same place.
     if let Err(error) = driver.records.keep(&living.record.ended(exit)) {
         // The next run finds no such process then, and does not know how it ended.
-        tracing::warn!(replica = %living.record.replica(), error = %error.source, "end of a life not written down");
+        tracing::warn!(replica = %living.record.replica(), error = %error.source, "end_not_recorded");
     }
     driver.release_ports(&living.record.ports);
     living.end(exit, |life| {
@@ -131,7 +131,7 @@ pub(crate) fn remove_cell(driver: &Arc<Driver>, cell: Cell) {
             }
             cell.kill();
         }
-        tracing::warn!(?cell, "control group not removed: what is in it cannot be killed");
+        tracing::warn!(?cell, "cgroup_not_removed");
     });
 }
 

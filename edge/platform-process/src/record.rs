@@ -292,14 +292,14 @@ fn read_folder(folder: &Path) -> Result<Vec<Record>, ReadError> {
         }
         let length = std::fs::metadata(&path).map_err(|source| unreadable(&path, source))?.len();
         if length > RECORD_LEN_MAX {
-            tracing::warn!(path = %path.display(), length, "oversized record ignored");
+            tracing::warn!(path = %path.display(), length, "oversized_record_ignored");
             continue;
         }
         let content = std::fs::read(&path).map_err(|source| unreadable(&path, source))?;
         match parse(&content) {
             Parsed::Record(record) => records.push(*record),
             Parsed::Newer(version) => return Err(ReadError::Newer { path, version }),
-            Parsed::Damaged => tracing::warn!(path = %path.display(), "damaged record ignored"),
+            Parsed::Damaged => tracing::warn!(path = %path.display(), "damaged_record_ignored"),
         }
     }
     Ok(records)

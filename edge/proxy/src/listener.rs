@@ -167,7 +167,7 @@ pub(crate) async fn accept(
     let socket = match watched {
         Ok(socket) => socket,
         Err(error) => {
-            tracing::error!(service = %service.name, %error, "listening socket not watched");
+            tracing::error!(service = %service.name, %error, "listener_not_watched");
             return;
         }
     };
@@ -209,7 +209,7 @@ pub(crate) async fn accept(
             // The socket no longer listens.
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => return,
             Err(error) => {
-                tracing::warn!(service = %service.name, %error, "connection not accepted");
+                tracing::warn!(service = %service.name, %error, "connection_not_accepted");
                 tokio::time::sleep(SHORTAGE_PAUSE).await;
             }
         }

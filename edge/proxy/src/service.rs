@@ -219,13 +219,13 @@ impl Service {
                 let cause = ejection.map(|it| tracing::field::display(it.cause));
                 let member = members.current.iter().find(|m| m.endpoint.id == id);
                 let address = member.map(|m| tracing::field::display(m.endpoint.address));
-                tracing::warn!(service = %self.name, endpoint = %id, address, lasting, reason = cause, "endpoint ejected");
+                tracing::warn!(service = %self.name, endpoint = %id, address, lasting, reason = cause, "endpoint_ejected");
                 // Only the length of its next ejection depends on this one.
                 member.inspect(|m| m.endpoint.reset_failures());
                 true
             }
             Verdict::NotEjected(reason) => {
-                tracing::debug!(service = %self.name, endpoint = %id, ?reason, "endpoint not ejected");
+                tracing::debug!(service = %self.name, endpoint = %id, ?reason, "endpoint_not_ejected");
                 false
             }
         }

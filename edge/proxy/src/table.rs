@@ -379,7 +379,7 @@ impl Table {
         // Listeners take turns, so that no worker accepts for all services.
         let worker = nth % self.shared.workers.len();
         if !self.shared.send(worker, command) {
-            tracing::error!(service = %service.name, worker, "worker takes no commands");
+            tracing::error!(service = %service.name, worker, "worker_unreachable");
         }
     }
 

@@ -115,7 +115,7 @@ async fn connect(
                 return Ok(EndpointConnection { in_flight, socket });
             }
             Err(error) => {
-                tracing::debug!(service = %client.local.service.name, endpoint = %endpoint.id, %error, "connect failed");
+                tracing::debug!(service = %client.local.service.name, endpoint = %endpoint.id, %error, "connect_failed");
                 if error.is_of_endpoint() {
                     client.local.service.record_failure(endpoint, &snapshot.outliers, since.elapsed());
                 }

@@ -133,7 +133,7 @@ impl Sessions {
                 ready = self.socket.readable() => ready,
             };
             if let Err(error) = ready.and_then(|()| self.receive_batch(&mut buffer)) {
-                tracing::warn!(service = %self.local.service.name, %error, "datagram_not_taken");
+                tracing::warn!(service = %self.local.service.name, %error, "datagram_not_received");
                 tokio::time::sleep(SHORTAGE_PAUSE).await;
             }
             tokio::task::yield_now().await;
@@ -255,7 +255,7 @@ impl Sessions {
             let endpoint = Arc::clone(in_flight.endpoint());
             let shard = &endpoint.shards[self.worker.index];
             let socket = EndpointSocket::open(in_flight).map_err(|error| {
-                tracing::debug!(service = %service.name, endpoint = %endpoint.id, %error, "session_not_begun");
+                tracing::debug!(service = %service.name, endpoint = %endpoint.id, %error, "session_not_started");
                 ConnectFailure::Full
             })?;
             shard.requests.add(1);

@@ -159,7 +159,7 @@ impl Worker {
         let stream = match TcpStream::from_std(stream) {
             Ok(stream) => stream,
             Err(error) => {
-                tracing::warn!(service = %service.name, %error, "connection not watched");
+                tracing::warn!(service = %service.name, %error, "connection_not_watched");
                 return;
             }
         };

@@ -39,6 +39,6 @@ fn a_slow_replica_is_left_out_and_it_is_said_why() {
     assert!(line.ends_with("ejection 1 of this replica"), "{line}");
     assert_eq!(described.matches("Ejected").count(), 1, "{described}");
     let log = house.log();
-    let line = log.lines().find(|line| line.contains("endpoint ejected")).expect("it is logged");
+    let line = log.lines().find(|line| line.contains("endpoint_ejected")).expect("it is logged");
     assert!(line.contains(" lasting=60s "), "{line}");
 }

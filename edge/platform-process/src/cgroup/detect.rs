@@ -246,11 +246,9 @@ fn leave_delegated(base: &Path) {
     let _ = std::fs::create_dir_all(&aside);
     let has_left = std::fs::write(aside.join("cgroup.procs"), own).is_ok();
     if has_left && is_marked(base) {
-        tracing::warn!(
-            group = %base.display(),
-            "systemd cannot start this unit again while replicas of it run (219/CGROUP), as after a crash: give the unit \
-             DelegateSubgroup= (systemd 254), or no Delegate= where it is root's, or KillMode=control-group"
-        );
+        let problem = "systemd cannot start this unit again while replicas of it run (219/CGROUP), as after a crash: give the unit \
+                       DelegateSubgroup= (systemd 254), or no Delegate= where it is root's, or KillMode=control-group";
+        tracing::warn!(group = %base.display(), problem, "unit_not_restartable");
     }
 }
 

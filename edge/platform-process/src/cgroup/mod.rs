@@ -156,7 +156,7 @@ impl Cgroups {
             match Spare::make(&self.hierarchies, &format!("spare.{token}")) {
                 Ok(spare) => self.spares().push(spare),
                 Err(error) => {
-                    tracing::debug!(%error, "no spare control group");
+                    tracing::debug!(%error, "spare_cgroup_not_created");
                     return;
                 }
             }

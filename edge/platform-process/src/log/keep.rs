@@ -45,10 +45,10 @@ fn look(driver: &Driver) {
         let replica = living.record.replica();
         let folder = folder_of(&driver.settings.logs(), &replica);
         if let Err(error) = rotate(&folder, &driver.settings.log) {
-            tracing::warn!(%replica, %error, "log not kept within its limits");
+            tracing::warn!(%replica, %error, "log_not_rotated");
         }
         if let Err(error) = keep_room(&folder) {
-            tracing::warn!(%replica, %error, "log without room for what comes");
+            tracing::warn!(%replica, %error, "log_space_not_reserved");
         }
     }
 }

@@ -94,7 +94,7 @@ impl OpenLog {
                 self.sink = None;
                 if !self.has_warned {
                     let file = &self.log.declared.file;
-                    tracing::warn!(%file, %error, "access log not written; its lines are dropped until it can be");
+                    tracing::warn!(%file, %error, "access_log_not_written");
                 }
                 self.has_warned = true;
             }

@@ -117,7 +117,7 @@ impl ForwardedRequest {
             self.snapshot.port_of(endpoint, self.port()).ok_or_else(no_connection)?;
         let failed = |error: &ConnectError| {
             let id = endpoint.id;
-            tracing::debug!(service = %self.service().name, endpoint = %id, %address, %error, "connect failed");
+            tracing::debug!(service = %self.service().name, endpoint = %id, %address, %error, "connect_failed");
             exchange.failed_to_connect(error);
             no_connection()
         };

@@ -115,13 +115,13 @@ impl Terminator {
             Ok(current) => {
                 self.current.store(Arc::new(current));
                 *watch = FileWatch { in_use: found, refused: None, problem: None };
-                tracing::info!(%service, "certificates taken");
+                tracing::info!(%service, "certificates_loaded");
             }
             Err(error) => {
                 watch.refused = Some(found);
                 watch.problem = is_stable.then(|| Arc::from(error.to_string()));
                 if is_stable {
-                    tracing::warn!(%service, %error, "certificates not taken; those of before stay in use");
+                    tracing::warn!(%service, %error, "certificates_not_loaded");
                 }
             }
         }

@@ -224,7 +224,7 @@ async fn drive(driver: Connection<SharedSocket, Bytes>, connection: &Weak<Http2C
     });
     // Each of its requests gets an error of its own.
     if let Err(error) = ended.await {
-        tracing::debug!(%error, "HTTP/2 connection broke");
+        tracing::debug!(%error, "upstream_connection_broken");
     }
 }
 
