@@ -33,7 +33,7 @@ const ANSWER_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// The server was asked and did not answer as hoped; where it may have done all the same what it was asked, it says so.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AskError {
-    /// The words for the server are no URL of ours.
+    /// The server is no URL of ours.
     #[error("{text:?} is no server; write it as {SERVER_DEFAULT} (plain http only)")]
     Server {
         /// What was given.

@@ -10,36 +10,36 @@ use crate::paint::{Paint, Tone, printable};
 /// The exit code for a thing that failed.
 const FAILED: u8 = 1;
 
-/// The exit code for words that were wrong; clap's too.
-const WRONG_WORDS: u8 = 2;
+/// The exit code for wrong arguments; clap's too.
+const WRONG_USAGE: u8 = 2;
 
 /// Why a command did not do what it was asked.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// The words or the manifests were wrong; nothing was begun.
-    Words(anyhow::Error),
+    /// The arguments or the manifests were wrong; nothing was begun.
+    Usage(anyhow::Error),
     /// The thing asked for failed.
-    Work(anyhow::Error),
+    Failed(anyhow::Error),
     /// Whoever read our output has seen enough, as `head` has: no failure of ours.
     NobodyReads,
 }
 
 impl Failure {
-    /// The words were wrong, for this reason.
-    pub(crate) fn words(sentence: impl fmt::Display) -> Self {
-        Self::Words(anyhow::anyhow!("{sentence}"))
+    /// The arguments were wrong, for this reason.
+    pub(crate) fn usage(sentence: impl fmt::Display) -> Self {
+        Self::Usage(anyhow::anyhow!("{sentence}"))
     }
 
     /// The thing failed, for this reason.
-    pub(crate) fn work(sentence: impl fmt::Display) -> Self {
-        Self::Work(anyhow::anyhow!("{sentence}"))
+    pub(crate) fn failed(sentence: impl fmt::Display) -> Self {
+        Self::Failed(anyhow::anyhow!("{sentence}"))
     }
 
     /// Says on standard error why, in one sentence, and returns the code to exit with.
     pub(crate) fn tell(&self, paint: Paint) -> ExitCode {
         let (error, code) = match self {
-            Self::Words(error) => (error, WRONG_WORDS),
-            Self::Work(error) => (error, FAILED),
+            Self::Usage(error) => (error, WRONG_USAGE),
+            Self::Failed(error) => (error, FAILED),
             Self::NobodyReads => return ExitCode::SUCCESS,
         };
         say(&format!("{} {}", paint.tone(Tone::Bad, "error:"), sentence_of(error)));
@@ -55,11 +55,11 @@ pub(crate) fn sentence_of(error: &anyhow::Error) -> String {
     let mut attempted = String::new();
     let mut advice = String::new();
     for cause in error.chain() {
-        let words = cause.to_string();
-        if attempted.contains(&words) {
+        let message = cause.to_string();
+        if attempted.contains(&message) {
             continue;
         }
-        let (what, try_this) = words.split_once("; ").unwrap_or((&words, ""));
+        let (what, try_this) = message.split_once("; ").unwrap_or((&message, ""));
         for (all, gap, part) in [(&mut attempted, ": ", what), (&mut advice, "; ", try_this)] {
             if !all.is_empty() && !part.is_empty() {
                 all.push_str(gap);
@@ -75,7 +75,7 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
     fn from(error: E) -> Self {
         let error = error.into();
         let is_broken_pipe = |cause: &io::Error| cause.kind() == io::ErrorKind::BrokenPipe;
-        if error.downcast_ref().is_some_and(is_broken_pipe) { Self::NobodyReads } else { Self::Work(error) }
+        if error.downcast_ref().is_some_and(is_broken_pipe) { Self::NobodyReads } else { Self::Failed(error) }
     }
 }
 
@@ -101,6 +101,6 @@ mod tests {
     fn a_reader_that_has_gone_is_no_failure() {
         let gone = Failure::from(io::Error::from(io::ErrorKind::BrokenPipe));
         assert!(matches!(gone, Failure::NobodyReads));
-        assert!(matches!(Failure::from(io::Error::other("full")), Failure::Work(_)));
+        assert!(matches!(Failure::from(io::Error::other("full")), Failure::Failed(_)));
     }
 }

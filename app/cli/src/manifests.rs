@@ -12,7 +12,7 @@ use crate::failure::Failure;
 use crate::output::say;
 use crate::paint::Colours;
 
-/// The words with which manifests are named.
+/// The arguments that name manifests.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Files {
     /// A manifest, a folder of them, or - for standard input; may be given several times
@@ -35,7 +35,7 @@ pub(crate) fn read(files: &[PathBuf], warnings: Warnings, colours: Colours) -> R
     let mut manifests = manifest::read(&inputs, &mut io::stdin().lock());
     let colour = if colours.on_stderr() { Colour::Always } else { Colour::Never };
     check(&mut manifests, warnings).for_each(|diagnostic| say(&diagnostic.render(colour)));
-    if manifests.has_errors() { Err(Failure::words(verdict(&manifests))) } else { Ok(manifests) }
+    if manifests.has_errors() { Err(Failure::usage(verdict(&manifests))) } else { Ok(manifests) }
 }
 
 /// Checks what was read; returns what is to be shown of that and of the reading.

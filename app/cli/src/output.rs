@@ -23,7 +23,7 @@ pub(crate) enum Format {
     Yaml,
 }
 
-/// The words with which a command is told how to print.
+/// The arguments that say how to print.
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct Output {
     /// How to print: for people, or for scripts

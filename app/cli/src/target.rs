@@ -141,21 +141,21 @@ impl FromStr for Target {
 
 /// One thing: `KIND/NAME`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct One {
+pub(crate) struct ObjectArgument {
     /// Which kind.
     pub(crate) subject: Subject,
     /// Which one.
     pub(crate) name: String,
 }
 
-impl One {
+impl ObjectArgument {
     /// Where the API has it.
     pub(crate) fn path(&self) -> String {
         format!("{}/{}", self.subject.path(), self.name)
     }
 }
 
-impl FromStr for One {
+impl FromStr for ObjectArgument {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -165,7 +165,7 @@ impl FromStr for One {
     }
 }
 
-impl fmt::Display for One {
+impl fmt::Display for ObjectArgument {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.subject, self.name)
     }
@@ -173,14 +173,14 @@ impl fmt::Display for One {
 
 /// One service: `service/NAME`, or its bare name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct OneService(pub(crate) ServiceName);
+pub(crate) struct ServiceArgument(pub(crate) ServiceName);
 
-impl FromStr for OneService {
+impl FromStr for ServiceArgument {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         let name = if text.contains('/') {
-            let one: One = text.parse()?;
+            let one: ObjectArgument = text.parse()?;
             if one.subject != Subject::Service {
                 return Err(format!("{one} is no service; write service/NAME"));
             }
@@ -194,14 +194,14 @@ impl FromStr for OneService {
 
 /// One replica: `replica/NAME`, or its bare name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct OneReplica(pub(crate) ReplicaId);
+pub(crate) struct ReplicaArgument(pub(crate) ReplicaId);
 
-impl FromStr for OneReplica {
+impl FromStr for ReplicaArgument {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         let text = if text.contains('/') { text.to_owned() } else { format!("replica/{text}") };
-        let one: One = text.parse()?;
+        let one: ObjectArgument = text.parse()?;
         let found = (one.subject == Subject::Replica).then(|| ReplicaId::parse(&one.name)).flatten();
         found.map(Self).ok_or_else(|| format!("{one} is no replica; write replica/NAME, as replica/shop-0"))
     }
@@ -230,8 +230,8 @@ mod tests {
     fn one_of_a_kind_is_named_after_a_slash() {
         let shop = Target { subject: Subject::Replica, name: Some("shop-3".into()) };
         assert_eq!("replica/shop-3".parse(), Ok(shop));
-        assert!("service".parse::<One>().unwrap_err().contains("service/NAME"));
-        assert_eq!("shop".parse::<OneService>(), "svc/shop".parse::<OneService>());
+        assert!("service".parse::<ObjectArgument>().unwrap_err().contains("service/NAME"));
+        assert_eq!("shop".parse::<ServiceArgument>(), "svc/shop".parse::<ServiceArgument>());
     }
 
     #[test]
@@ -247,8 +247,8 @@ mod tests {
         ] {
             assert!(wrong.parse::<Target>().is_err(), "{wrong}");
         }
-        assert!("replica/shop-3".parse::<OneService>().is_err());
-        assert!("service/shop".parse::<OneReplica>().unwrap_err().contains("replica/NAME"));
-        assert_eq!("shop-3".parse::<OneReplica>(), "replica/shop-3".parse::<OneReplica>());
+        assert!("replica/shop-3".parse::<ServiceArgument>().is_err());
+        assert!("service/shop".parse::<ReplicaArgument>().unwrap_err().contains("replica/NAME"));
+        assert_eq!("shop-3".parse::<ReplicaArgument>(), "replica/shop-3".parse::<ReplicaArgument>());
     }
 }

@@ -9,19 +9,19 @@ use load::plot::{Between, Ink, Line};
 use model::resource::Resource;
 use serde_json::{Value, json};
 
+use crate::arguments::CommandContext;
 use crate::figures;
 use crate::output::{STRING, say};
 use crate::paint::printable;
 use crate::picture;
-use crate::words::Desk;
 
 /// Rows of the plot.
 const HEIGHT: usize = 8;
 
 /// Lets the server try `resources`. That it cannot is said, and is no failure: what would change is known without.
-pub(crate) async fn of(desk: &Desk, resources: &[&Resource]) -> Option<v1::Trials> {
+pub(crate) async fn of(context: &CommandContext, resources: &[&Resource]) -> Option<v1::Trials> {
     let asked =
-        desk.client().ok()?.ask(Method::POST, "/v1/trial", Some(&json!({ "items": resources }))).await;
+        context.client().ok()?.ask(Method::POST, "/v1/trial", Some(&json!({ "items": resources }))).await;
     let read = asked.map(serde_json::from_value::<v1::Trials>);
     match read {
         Ok(Ok(trials)) => Some(trials),

@@ -88,12 +88,12 @@ pub enum ApplyError {
     NothingToPause(ServiceName),
     /// No such replica runs.
     #[error(
-        "could not protect replica/{0}: no such replica runs, or it is on its way out; `homeostat get replicas` lists them"
+        "could not protect replica/{0}: no such replica runs, or it is being removed; `homeostat get replicas` lists them"
     )]
     NoSuchReplica(ReplicaId),
     /// The service has too many protected replicas already.
     #[error(
-        "could not protect replica/{0}: {PROTECTIONS_MAX} replicas of its service are protected already; take one of those back"
+        "could not protect replica/{0}: {PROTECTIONS_MAX} replicas of its service are protected already; unprotect one of them"
     )]
     Protections(ReplicaId),
     /// The store failed.

@@ -6,15 +6,15 @@ use hyper::Method;
 use model::resource::Resource;
 use serde_json::{Value, json};
 
+use crate::arguments::CommandContext;
 use crate::failure::Failure;
 use crate::manifests::{self, Files, Warnings};
 use crate::output::{Output, say};
 use crate::trial;
-use crate::words::Desk;
 
 /// Apply manifests: all of them, or nothing if something is wrong
 #[derive(Clone, Debug, Args)]
-pub(crate) struct Words {
+pub(crate) struct Arguments {
     #[command(flatten)]
     files: Files,
     /// Only show what would change, what the change would decide now, and what it would have decided over the last hour
@@ -24,23 +24,26 @@ pub(crate) struct Words {
     output: Output,
 }
 
-pub(crate) async fn run(desk: &Desk, words: Words) -> Result<(), Failure> {
-    let mut manifests = manifests::read(&words.files.file, Warnings::LeftToServer, desk.colours)?;
+pub(crate) async fn run(context: &CommandContext, arguments: Arguments) -> Result<(), Failure> {
+    let mut manifests = manifests::read(&arguments.files.file, Warnings::LeftToServer, context.colours)?;
     manifests::resolve(&mut manifests)?;
     let resources: Vec<&Resource> = manifests.resources().collect();
     if resources.is_empty() {
-        return Err(Failure::words("could not apply anything: the manifests hold no resource"));
+        return Err(Failure::usage("could not apply anything: the manifests hold no resource"));
     }
-    let path = if words.dry_run { "/v1/apply?dryRun=true" } else { "/v1/apply" };
-    let answer: Value = desk.client()?.ask(Method::POST, path, Some(&json!({ "items": resources }))).await?;
+    let path = if arguments.dry_run { "/v1/apply?dryRun=true" } else { "/v1/apply" };
+    let answer: Value =
+        context.client()?.ask(Method::POST, path, Some(&json!({ "items": resources }))).await?;
     let applied: v1::Applied = serde_json::from_value(answer.clone())?;
     say_warnings(&applied);
-    if !words.dry_run {
-        return desk.printer.print(words.output.output, &answer, |_| lines(&applied));
+    if !arguments.dry_run {
+        return context.printer.print(arguments.output.output, &answer, |_| lines(&applied));
     }
-    let trials = trial::of(desk, &resources).await;
+    let trials = trial::of(context, &resources).await;
     let answer = trial::beside(answer, trials.as_ref());
-    desk.printer.print(words.output.output, &answer, |_| lines(&applied) + &trial::lines(trials.as_ref()))
+    context
+        .printer
+        .print(arguments.output.output, &answer, |_| lines(&applied) + &trial::lines(trials.as_ref()))
 }
 
 /// What the server warns of, on standard error.

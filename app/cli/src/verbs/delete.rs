@@ -5,35 +5,35 @@ use clap::Args;
 use hyper::Method;
 use serde_json::Value;
 
+use crate::arguments::CommandContext;
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::target::{One, Subject};
+use crate::target::{ObjectArgument, Subject};
 use crate::verbs::apply;
-use crate::words::Desk;
 
 /// Delete resources; the replicas of a deleted service are drained and stopped
 #[derive(Clone, Debug, Args)]
-pub(crate) struct Words {
+pub(crate) struct Arguments {
     /// The resources, as service/NAME, hpa/NAME, route/NAME or metricsource/NAME
     #[arg(value_name = "KIND/NAME", required = true)]
-    targets: Vec<One>,
+    targets: Vec<ObjectArgument>,
     #[command(flatten)]
     output: Output,
 }
 
-pub(crate) async fn run(desk: &Desk, words: Words) -> Result<(), Failure> {
-    if let Some(other) = words.targets.iter().find(|one| !is_declared(one.subject)) {
-        return Err(Failure::words(format!(
+pub(crate) async fn run(context: &CommandContext, arguments: Arguments) -> Result<(), Failure> {
+    if let Some(other) = arguments.targets.iter().find(|one| !is_declared(one.subject)) {
+        return Err(Failure::usage(format!(
             "could not delete {other}: only services, hpas, routes and metricsources can be deleted; to remove a replica, scale its service"
         )));
     }
-    let client = desk.client()?;
-    for one in &words.targets {
+    let client = context.client()?;
+    for one in &arguments.targets {
         let path = one.path();
         let answer: Value = client.ask(Method::DELETE, &path, None).await?;
         let applied: v1::Applied = serde_json::from_value(answer.clone())?;
         apply::say_warnings(&applied);
-        desk.printer.print(words.output.output, &answer, |_| apply::lines(&applied))?;
+        context.printer.print(arguments.output.output, &answer, |_| apply::lines(&applied))?;
     }
     Ok(())
 }

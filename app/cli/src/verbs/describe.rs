@@ -7,40 +7,40 @@ use api::v1;
 use clap::Args;
 use serde_json::Value;
 
+use crate::arguments::CommandContext;
 use crate::failure::Failure;
 use crate::figures;
 use crate::output::{Field, Output, Printer, STRING, UNKNOWN};
 use crate::paint::Tone;
 use crate::tables;
-use crate::target::{One, OneService, Subject};
+use crate::target::{ObjectArgument, ServiceArgument, Subject};
 use crate::verbs::explain;
-use crate::words::Desk;
 
 /// Show everything about one service (conditions, replicas, the last decision, recent events), route or metric source
 #[derive(Clone, Debug, Args)]
-pub(crate) struct Words {
+pub(crate) struct Arguments {
     /// The resource, as service/NAME, route/NAME or metricsource/NAME
     #[arg(value_name = "KIND/NAME")]
-    target: Described,
+    target: DescribeTarget,
     #[command(flatten)]
     output: Output,
 }
 
 /// What can be described; a bare name is a service's.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Described {
-    Service(OneService),
+enum DescribeTarget {
+    Service(ServiceArgument),
     Route(String),
     MetricSource(String),
 }
 
-impl FromStr for Described {
+impl FromStr for DescribeTarget {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text.parse::<One>() {
-            Ok(One { subject: Subject::Route, name }) => Ok(Self::Route(name)),
-            Ok(One { subject: Subject::MetricSource, name }) => Ok(Self::MetricSource(name)),
+        match text.parse::<ObjectArgument>() {
+            Ok(ObjectArgument { subject: Subject::Route, name }) => Ok(Self::Route(name)),
+            Ok(ObjectArgument { subject: Subject::MetricSource, name }) => Ok(Self::MetricSource(name)),
             Ok(one) if one.subject != Subject::Service => {
                 Err(format!("{one} cannot be described; write service/NAME, route/NAME or metricsource/NAME"))
             }
@@ -49,17 +49,17 @@ impl FromStr for Described {
     }
 }
 
-pub(crate) async fn run(desk: &Desk, words: Words) -> Result<(), Failure> {
-    let service = match &words.target {
-        Described::Service(OneService(service)) => service,
-        Described::Route(name) => return route(desk, name, &words.output).await,
-        Described::MetricSource(name) => return metric_source(desk, name, &words.output).await,
+pub(crate) async fn run(context: &CommandContext, arguments: Arguments) -> Result<(), Failure> {
+    let service = match &arguments.target {
+        DescribeTarget::Service(ServiceArgument(service)) => service,
+        DescribeTarget::Route(name) => return route(context, name, &arguments.output).await,
+        DescribeTarget::MetricSource(name) => return metric_source(context, name, &arguments.output).await,
     };
     let path = format!("/v1/services/{service}/describe");
-    let answer: Value = desk.client()?.get(&path).await?;
+    let answer: Value = context.client()?.get(&path).await?;
     let description: v1::Description = serde_json::from_value(answer.clone())?;
-    let printer = desk.printer;
-    desk.printer.print(words.output.output, &answer, |_| lines(printer, &description))
+    let printer = context.printer;
+    context.printer.print(arguments.output.output, &answer, |_| lines(printer, &description))
 }
 
 fn lines(printer: Printer, it: &v1::Description) -> String {
@@ -176,11 +176,11 @@ fn recommendation(printer: Printer, it: &v1::Recommendation) -> String {
     format!("{table}  {mode}: {message}; measured: {samples} min, confidence: {confidence_days:.2} days\n")
 }
 
-async fn route(desk: &Desk, name: &str, output: &Output) -> Result<(), Failure> {
-    let answer: Value = desk.client()?.get(&format!("/v1/routes/{name}/describe")).await?;
+async fn route(context: &CommandContext, name: &str, output: &Output) -> Result<(), Failure> {
+    let answer: Value = context.client()?.get(&format!("/v1/routes/{name}/describe")).await?;
     let description: v1::RouteDescription = serde_json::from_value(answer.clone())?;
-    let printer = desk.printer;
-    desk.printer.print(output.output, &answer, |_| route_lines(printer, &description))
+    let printer = context.printer;
+    context.printer.print(output.output, &answer, |_| route_lines(printer, &description))
 }
 
 fn route_lines(printer: Printer, it: &v1::RouteDescription) -> String {
@@ -211,11 +211,11 @@ fn route_lines(printer: Printer, it: &v1::RouteDescription) -> String {
     text
 }
 
-async fn metric_source(desk: &Desk, name: &str, output: &Output) -> Result<(), Failure> {
-    let answer: Value = desk.client()?.get(&format!("/v1/metricsources/{name}/describe")).await?;
+async fn metric_source(context: &CommandContext, name: &str, output: &Output) -> Result<(), Failure> {
+    let answer: Value = context.client()?.get(&format!("/v1/metricsources/{name}/describe")).await?;
     let description: v1::MetricSourceDescription = serde_json::from_value(answer.clone())?;
-    let printer = desk.printer;
-    desk.printer.print(output.output, &answer, |_| metric_source_lines(printer, &description))
+    let printer = context.printer;
+    context.printer.print(output.output, &answer, |_| metric_source_lines(printer, &description))
 }
 
 fn metric_source_lines(printer: Printer, it: &v1::MetricSourceDescription) -> String {

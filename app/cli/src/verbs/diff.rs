@@ -10,6 +10,7 @@ use model::resource::Resource;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::arguments::CommandContext;
 use crate::failure::Failure;
 use crate::kept::kept;
 use crate::manifests::{self, Files, Warnings};
@@ -17,11 +18,10 @@ use crate::output::{Output, STRING};
 use crate::paint::{Paint, Tone, printable};
 use crate::target::Subject;
 use crate::trial;
-use crate::words::Desk;
 
 /// Show what apply would change, field by field, and what it would decide; exits with 1 if anything differs
 #[derive(Clone, Debug, Args)]
-pub(crate) struct Words {
+pub(crate) struct Arguments {
     #[command(flatten)]
     files: Files,
     #[command(flatten)]
@@ -45,10 +45,10 @@ struct Difference {
     changes: Vec<v1::FieldChange>,
 }
 
-pub(crate) async fn run(desk: &Desk, words: Words) -> Result<ExitCode, Failure> {
-    let mut manifests = manifests::read(&words.files.file, Warnings::LeftToServer, desk.colours)?;
+pub(crate) async fn run(context: &CommandContext, arguments: Arguments) -> Result<ExitCode, Failure> {
+    let mut manifests = manifests::read(&arguments.files.file, Warnings::LeftToServer, context.colours)?;
     manifests::resolve(&mut manifests)?;
-    let client = desk.client()?;
+    let client = context.client()?;
     let mut items = Vec::new();
     for resource in manifests.resources() {
         let kept = kept(&client, Subject::of(resource), resource.name()).await?;
@@ -61,11 +61,11 @@ pub(crate) async fn run(desk: &Desk, words: Words) -> Result<ExitCode, Failure> 
     }
     let is_same = items.iter().all(|item| !item.is_new && item.changes.is_empty());
     let resources: Vec<&Resource> = manifests.resources().collect();
-    let trials = if is_same { None } else { trial::of(desk, &resources).await };
+    let trials = if is_same { None } else { trial::of(context, &resources).await };
     let tried = trial::lines(trials.as_ref());
     let differences = Differences { items, trials: trials.map(|it| it.items).unwrap_or_default() };
-    let paint = desk.printer.paint;
-    desk.printer.print(words.output.output, &differences, |all| {
+    let paint = context.printer.paint;
+    context.printer.print(arguments.output.output, &differences, |all| {
         all.items.iter().map(|difference| lines(difference, paint)).collect::<String>() + &tried
     })?;
     Ok(if is_same { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -4,21 +4,21 @@ use api::v1;
 use clap::Args;
 use serde_json::Value;
 
+use crate::arguments::CommandContext;
 use crate::failure::Failure;
 use crate::output::{Format, Output, Widths};
 use crate::tables;
-use crate::target::OneService;
-use crate::words::Desk;
+use crate::target::ServiceArgument;
 
 /// Events that are shown unless told otherwise.
 const EVENTS_DEFAULT: u32 = 100;
 
 /// Show what happened, oldest first, and why
 #[derive(Clone, Debug, Args)]
-pub(crate) struct Words {
+pub(crate) struct Arguments {
     /// Only of this service, as service/NAME
     #[arg(value_name = "SERVICE")]
-    service: Option<OneService>,
+    service: Option<ServiceArgument>,
     /// How many, counted from the latest
     #[arg(long, value_name = "N", default_value_t = EVENTS_DEFAULT, value_parser = clap::value_parser!(u32).range(0..=10_000))]
     limit: u32,
@@ -29,11 +29,12 @@ pub(crate) struct Words {
     output: Output,
 }
 
-pub(crate) async fn run(desk: &Desk, words: Words) -> Result<(), Failure> {
-    let service = words.service.map(|OneService(name)| format!("&service={name}")).unwrap_or_default();
-    let path = format!("/v1/events?limit={}{service}", words.limit);
-    let (client, printer, format) = (desk.client()?, desk.printer, words.output.output);
-    if !words.watch {
+pub(crate) async fn run(context: &CommandContext, arguments: Arguments) -> Result<(), Failure> {
+    let service =
+        arguments.service.map(|ServiceArgument(name)| format!("&service={name}")).unwrap_or_default();
+    let path = format!("/v1/events?limit={}{service}", arguments.limit);
+    let (client, printer, format) = (context.client()?, context.printer, arguments.output.output);
+    if !arguments.watch {
         let answer: Value = client.get(&path).await?;
         let events: v1::List<v1::Event> = serde_json::from_value(answer.clone())?;
         return printer.print(format, &answer, |_| {
@@ -63,5 +64,5 @@ pub(crate) async fn run(desk: &Desk, words: Words) -> Result<(), Failure> {
             }
         }
     }
-    Err(Failure::work(format!("the watch ended: homeostat at {} stopped", client.server())))
+    Err(Failure::failed(format!("the watch ended: homeostat at {} stopped", client.server())))
 }

@@ -10,20 +10,20 @@ use jiff::Timestamp;
 use model::decision::{MetricVerdict, Policy};
 use serde_json::Value;
 
+use crate::arguments::CommandContext;
 use crate::failure::Failure;
 use crate::figures;
 use crate::moment::moment;
 use crate::output::{Field, Output, Printer, STRING, UNKNOWN};
 use crate::paint::{Tone, printable};
-use crate::target::OneService;
-use crate::words::Desk;
+use crate::target::ServiceArgument;
 
 /// Show the last scaling decision of a service, its arithmetic, and what stood in its way
 #[derive(Clone, Debug, Args)]
-pub(crate) struct Words {
+pub(crate) struct Arguments {
     /// The service, as service/NAME
     #[arg(value_name = "SERVICE")]
-    service: OneService,
+    service: ServiceArgument,
     /// The decision at this time: RFC 3339, a local time of day such as 12:03, or how long ago, such as 5m
     #[arg(long, value_name = "TIME", value_parser = moment, allow_hyphen_values = true)]
     at: Option<Timestamp>,
@@ -52,31 +52,35 @@ fn asked(text: &str) -> Result<String, String> {
     Err("write out, in, or a number of replicas, and the service before it".to_owned())
 }
 
-pub(crate) async fn run(desk: &Desk, words: Words) -> Result<(), Failure> {
-    if words.since.is_some() || words.until.is_some() {
-        return past(desk, &words).await;
+pub(crate) async fn run(context: &CommandContext, arguments: Arguments) -> Result<(), Failure> {
+    if arguments.since.is_some() || arguments.until.is_some() {
+        return past(context, &arguments).await;
     }
-    let at = words.at.map(|at| format!("at={at:.3}"));
-    let why_not = words.why_not.as_ref().filter(|asked| !asked.is_empty()).map(|it| format!("whyNot={it}"));
+    let at = arguments.at.map(|at| format!("at={at:.3}"));
+    let why_not =
+        arguments.why_not.as_ref().filter(|asked| !asked.is_empty()).map(|it| format!("whyNot={it}"));
     let query: Vec<String> = at.into_iter().chain(why_not).collect();
-    let path = format!("/v1/services/{}/explain?{}", words.service.0, query.join("&"));
-    let answer: Value = desk.client()?.get(&path).await?;
+    let path = format!("/v1/services/{}/explain?{}", arguments.service.0, query.join("&"));
+    let answer: Value = context.client()?.get(&path).await?;
     let explanation: v1::Explanation = serde_json::from_value(answer.clone())?;
-    let printer = desk.printer;
-    desk.printer.print(words.output.output, &answer, |_| match (&explanation.why_not, &words.why_not) {
-        (Some(why), _) => reasons_against(printer, &explanation, why),
-        (None, Some(_)) => held_back(printer, &explanation),
-        (None, None) => lines(printer, &explanation),
+    let printer = context.printer;
+    context.printer.print(arguments.output.output, &answer, |_| {
+        match (&explanation.why_not, &arguments.why_not) {
+            (Some(why), _) => reasons_against(printer, &explanation, why),
+            (None, Some(_)) => held_back(printer, &explanation),
+            (None, None) => lines(printer, &explanation),
+        }
     })
 }
 
-async fn past(desk: &Desk, words: &Words) -> Result<(), Failure> {
+async fn past(context: &CommandContext, arguments: &Arguments) -> Result<(), Failure> {
     let bound = |name, at: Option<Timestamp>| at.map(|at| format!("&{name}={at:.3}")).unwrap_or_default();
-    let (since, until) = (bound("since", words.since), bound("until", words.until));
-    let path = format!("/v1/services/{}/history?limit={}{since}{until}", words.service.0, words.limit);
-    let answer: Value = desk.client()?.get(&path).await?;
+    let (since, until) = (bound("since", arguments.since), bound("until", arguments.until));
+    let path =
+        format!("/v1/services/{}/history?limit={}{since}{until}", arguments.service.0, arguments.limit);
+    let answer: Value = context.client()?.get(&path).await?;
     let history: v1::History = serde_json::from_value(answer.clone())?;
-    desk.printer.print(words.output.output, &answer, |_| history::lines(desk.printer, &history))
+    context.printer.print(arguments.output.output, &answer, |_| history::lines(context.printer, &history))
 }
 
 /// The whole of it: the sentence, the metrics with their arithmetic, what changed the number, what is not done yet.

@@ -9,21 +9,21 @@ use load::plot::{self, Between, Frame, Ink, Line};
 use ratatui::crossterm::terminal;
 use serde_json::Value;
 
+use crate::arguments::CommandContext;
 use crate::failure::Failure;
 use crate::figures;
 use crate::output::{Field, Output, Printer, STRING, UNKNOWN};
 use crate::paint::printable;
-use crate::target::OneService;
-use crate::words::Desk;
+use crate::target::ServiceArgument;
 
 /// Show the load ahead of a service, how sure that is, and how good it has been
 ///
 /// What is shown needs `spec.scale.slo` or `spec.scale.forecast`; with mode shadow it has no effect.
 #[derive(Clone, Debug, Args)]
-pub(crate) struct Words {
+pub(crate) struct Arguments {
     /// The service, as service/NAME
     #[arg(value_name = "SERVICE")]
-    service: OneService,
+    service: ServiceArgument,
     /// Draw the recent load and the load ahead, with its band of uncertainty
     #[arg(long)]
     plot: bool,
@@ -39,14 +39,15 @@ const WIDTH_DEFAULT: u16 = 80;
 const WIDTH_MAX: u16 = 120;
 const HEIGHT: usize = 14;
 
-pub(crate) async fn run(desk: &Desk, words: Words) -> Result<(), Failure> {
-    let path = format!("/v1/services/{}/forecast?past={}", words.service.0, words.past);
-    let answer: Value = desk.client()?.get(&path).await?;
+pub(crate) async fn run(context: &CommandContext, arguments: Arguments) -> Result<(), Failure> {
+    let path = format!("/v1/services/{}/forecast?past={}", arguments.service.0, arguments.past);
+    let answer: Value = context.client()?.get(&path).await?;
     let forecast: v1::Forecast = serde_json::from_value(answer.clone())?;
     let width = terminal::size().map_or(WIDTH_DEFAULT, |(columns, _)| columns).min(WIDTH_MAX);
-    desk.printer.print(words.output.output, &answer, |_| {
-        let plot = if words.plot { format!("\n{}", plot_of(&forecast, width.into())) } else { String::new() };
-        lines(desk.printer, &forecast) + &plot
+    context.printer.print(arguments.output.output, &answer, |_| {
+        let plot =
+            if arguments.plot { format!("\n{}", plot_of(&forecast, width.into())) } else { String::new() };
+        lines(context.printer, &forecast) + &plot
     })
 }
 

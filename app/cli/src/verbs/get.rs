@@ -9,31 +9,31 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
+use crate::arguments::CommandContext;
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::lines::Lines;
 use crate::output::{Field, Format, Output, Printer, Widths};
 use crate::tables;
-use crate::target::{OneService, Subject, Target};
+use crate::target::{ServiceArgument, Subject, Target};
 use crate::verbs::describe;
-use crate::words::Desk;
 
 /// Changes that come within this time of each other are printed as one table.
 const TOGETHER: Duration = Duration::from_millis(50);
 
 /// Show services, replicas, autoscalers, routes, metric sources or nodes, or how autoscalers compare
 #[derive(Clone, Debug, Args)]
-pub(crate) struct Words {
+pub(crate) struct Arguments {
     /// What to show: service, hpa, route, metricsource, replica, node or scaling, or one resource as KIND/NAME; without it, services and
     /// replicas
     #[arg(value_name = "KIND[/NAME]")]
     target: Option<Target>,
     /// With `scaling`: only this service, as service/NAME
     #[arg(value_name = "SERVICE")]
-    of: Option<OneService>,
+    of: Option<ServiceArgument>,
     /// Only the replicas of this service
     #[arg(long, value_name = "NAME")]
-    service: Option<OneService>,
+    service: Option<ServiceArgument>,
     /// Keep running and show changes
     #[arg(short, long)]
     watch: bool,
@@ -41,54 +41,57 @@ pub(crate) struct Words {
     output: Output,
 }
 
-pub(crate) async fn run(desk: &Desk, words: Words) -> Result<(), Failure> {
-    let client = desk.client()?;
-    let format = words.output.output;
-    let Some(target) = &words.target else {
-        let service = words.service.as_ref();
-        if words.watch {
+pub(crate) async fn run(context: &CommandContext, arguments: Arguments) -> Result<(), Failure> {
+    let client = context.client()?;
+    let format = arguments.output.output;
+    let Some(target) = &arguments.target else {
+        let service = arguments.service.as_ref();
+        if arguments.watch {
             let services = Watched::begin(&client, Subject::Service, &services_path(service, true)).await?;
             let replicas = Watched::begin(&client, Subject::Replica, &replicas_path(service, true)).await?;
-            return watch(&client, desk.printer, format, vec![services, replicas]).await;
+            return watch(&client, context.printer, format, vec![services, replicas]).await;
         }
-        return overview(&client, desk.printer, format, service).await;
+        return overview(&client, context.printer, format, service).await;
     };
-    let target = &named(target, words.of.as_ref())?;
-    let path = path(target, words.service.as_ref(), words.watch)?;
-    if words.watch {
+    let target = &named(target, arguments.of.as_ref())?;
+    let path = path(target, arguments.service.as_ref(), arguments.watch)?;
+    if arguments.watch {
         let watched = Watched::begin(&client, target.subject, &path).await?;
-        return watch(&client, desk.printer, format, vec![watched]).await;
+        return watch(&client, context.printer, format, vec![watched]).await;
     }
     let answer: Value = client.get(&path).await?;
-    let text =
-        if format == Format::Table { table(desk.printer, target.subject, &answer)? } else { String::new() };
-    desk.printer.print(format, &answer, |_| text)
+    let text = if format == Format::Table {
+        table(context.printer, target.subject, &answer)?
+    } else {
+        String::new()
+    };
+    context.printer.print(format, &answer, |_| text)
 }
 
 /// `scaling service/NAME` is `scaling/NAME`.
-fn named(target: &Target, of: Option<&OneService>) -> Result<Target, Failure> {
+fn named(target: &Target, of: Option<&ServiceArgument>) -> Result<Target, Failure> {
     match (of, &target.name, target.subject) {
         (None, _, _) => Ok(target.clone()),
-        (Some(OneService(service)), None, Subject::Scaling) => {
+        (Some(ServiceArgument(service)), None, Subject::Scaling) => {
             Ok(Target { subject: Subject::Scaling, name: Some(service.to_string()) })
         }
-        (Some(OneService(service)), _, _) => Err(Failure::words(format!(
+        (Some(ServiceArgument(service)), _, _) => Err(Failure::usage(format!(
             "{service} is one argument too many; write KIND/NAME, or `get scaling service/NAME`"
         ))),
     }
 }
 
-fn path(target: &Target, service: Option<&OneService>, is_watch: bool) -> Result<String, Failure> {
+fn path(target: &Target, service: Option<&ServiceArgument>, is_watch: bool) -> Result<String, Failure> {
     let mut path = target.subject.path().to_owned();
     let mut query = Vec::new();
     match (&target.name, service) {
         (Some(name), None) => path = format!("{path}/{name}"),
-        (None, Some(OneService(service))) if target.subject == Subject::Replica => {
+        (None, Some(ServiceArgument(service))) if target.subject == Subject::Replica => {
             query.push(format!("service={service}"));
         }
         (None, None) => {}
         (_, Some(_)) => {
-            return Err(Failure::words("--service says which replicas; write `get replicas --service NAME`"));
+            return Err(Failure::usage("--service says which replicas; write `get replicas --service NAME`"));
         }
     }
     if is_watch {
@@ -98,14 +101,14 @@ fn path(target: &Target, service: Option<&OneService>, is_watch: bool) -> Result
 }
 
 /// Where the services that are meant are, for [`overview`] and its watch.
-fn services_path(service: Option<&OneService>, is_watch: bool) -> String {
-    let name = service.map(|OneService(name)| format!("/{name}")).unwrap_or_default();
+fn services_path(service: Option<&ServiceArgument>, is_watch: bool) -> String {
+    let name = service.map(|ServiceArgument(name)| format!("/{name}")).unwrap_or_default();
     format!("{}{name}?watch={is_watch}", Subject::Service.path())
 }
 
 /// Where their replicas are.
-fn replicas_path(service: Option<&OneService>, is_watch: bool) -> String {
-    let name = service.map(|OneService(name)| format!("&service={name}")).unwrap_or_default();
+fn replicas_path(service: Option<&ServiceArgument>, is_watch: bool) -> String {
+    let name = service.map(|ServiceArgument(name)| format!("&service={name}")).unwrap_or_default();
     format!("{}?watch={is_watch}{name}", Subject::Replica.path())
 }
 
@@ -114,7 +117,7 @@ async fn overview(
     client: &Client,
     printer: Printer,
     format: Format,
-    service: Option<&OneService>,
+    service: Option<&ServiceArgument>,
 ) -> Result<(), Failure> {
     let mut services: Value = client.get(&services_path(service, false)).await?;
     if service.is_some() {
@@ -200,13 +203,13 @@ fn rows(subject: Subject, item: &Value) -> Result<Vec<Vec<Field>>, Failure> {
 struct Watched {
     subject: Subject,
     lines: Lines,
-    shown: Shown,
+    shown: PrintedState,
 }
 
 impl Watched {
     async fn begin(client: &Client, subject: Subject, path: &str) -> Result<Self, Failure> {
         let lines = client.follow(path).await?;
-        Ok(Self { subject, lines, shown: Shown { header: None, widths: Widths::default() } })
+        Ok(Self { subject, lines, shown: PrintedState { header: None, widths: Widths::default() } })
     }
 }
 
@@ -245,16 +248,16 @@ async fn watch(
             }
         }
     }
-    Err(Failure::work(format!("the watch ended: homeostat at {} stopped", client.server())))
+    Err(Failure::failed(format!("the watch ended: homeostat at {} stopped", client.server())))
 }
 
 /// What a watch has printed so far: its header when another kind was printed before, and columns that stay where they are.
-struct Shown {
+struct PrintedState {
     header: Option<&'static [&'static str]>,
     widths: Widths,
 }
 
-impl Shown {
+impl PrintedState {
     fn print(
         &mut self,
         printer: Printer,
@@ -287,7 +290,7 @@ mod tests {
     use super::*;
 
     fn asked(target: &str, service: Option<&str>, is_watch: bool) -> Option<String> {
-        let service: Option<OneService> = service.map(|name| name.parse().unwrap());
+        let service: Option<ServiceArgument> = service.map(|name| name.parse().unwrap());
         path(&target.parse().unwrap(), service.as_ref(), is_watch).ok()
     }
 

@@ -5,11 +5,11 @@ use clap::Args;
 use futures_util::future::try_join_all;
 use serde_json::Value;
 
+use crate::arguments::CommandContext;
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::output::Printer;
-use crate::target::{One, Subject};
-use crate::words::Desk;
+use crate::target::{ObjectArgument, Subject};
 
 /// Lines before the end that are shown unless told otherwise.
 const TAIL_DEFAULT: u32 = 100;
@@ -19,10 +19,10 @@ const FOLLOWED_MAX: usize = 32;
 
 /// Show what a replica printed, or all replicas of a service
 #[derive(Clone, Debug, Args)]
-pub(crate) struct Words {
+pub(crate) struct Arguments {
     /// replica/NAME, or service/NAME for all of its replicas
     #[arg(value_name = "KIND/NAME")]
-    target: One,
+    target: ObjectArgument,
     /// Keep running and show new lines
     #[arg(short, long)]
     follow: bool,
@@ -31,30 +31,38 @@ pub(crate) struct Words {
     tail: u32,
 }
 
-pub(crate) async fn run(desk: &Desk, words: Words) -> Result<(), Failure> {
-    let client = desk.client()?;
-    let query = format!("tail={}&follow={}", words.tail, words.follow);
-    match words.target.subject {
-        Subject::Replica => copy(&client, desk.printer, &words.target.name, &query, "").await,
-        Subject::Service => of_service(&client, desk.printer, &words, &query).await,
+pub(crate) async fn run(context: &CommandContext, arguments: Arguments) -> Result<(), Failure> {
+    let client = context.client()?;
+    let query = format!("tail={}&follow={}", arguments.tail, arguments.follow);
+    match arguments.target.subject {
+        Subject::Replica => copy(&client, context.printer, &arguments.target.name, &query, "").await,
+        Subject::Service => of_service(&client, context.printer, &arguments, &query).await,
         Subject::Autoscaler | Subject::Route | Subject::MetricSource | Subject::Node | Subject::Scaling => {
-            Err(Failure::words(format!("{} has no logs; write replica/NAME or service/NAME", words.target)))
+            Err(Failure::usage(format!(
+                "{} has no logs; write replica/NAME or service/NAME",
+                arguments.target
+            )))
         }
     }
 }
 
 /// The logs of all replicas of a service: one after the other, or all at once when they are followed.
-async fn of_service(client: &Client, printer: Printer, words: &Words, query: &str) -> Result<(), Failure> {
-    let target = &words.target;
+async fn of_service(
+    client: &Client,
+    printer: Printer,
+    arguments: &Arguments,
+    query: &str,
+) -> Result<(), Failure> {
+    let target = &arguments.target;
     let list: v1::List<v1::Replica> = client.get(&format!("/v1/replicas?service={}", target.name)).await?;
     if list.items.is_empty() {
         // One that is not there is refused as everywhere.
         let _service: Value = client.get(&format!("/v1/services/{}", target.name)).await?;
-        return Err(Failure::work(format!("could not show the logs of {target}: it has no replica")));
+        return Err(Failure::failed(format!("could not show the logs of {target}: it has no replica")));
     }
     let names = list.items.iter().map(v1::Object::name);
     let copy_of = |name| async move { copy(client, printer, name, query, &format!("{name} | ")).await };
-    if !words.follow {
+    if !arguments.follow {
         for name in names {
             copy_of(name).await?;
         }
@@ -66,7 +74,7 @@ async fn of_service(client: &Client, printer: Printer, words: &Words, query: &st
              follow one with logs -f replica/NAME",
             list.items.len()
         );
-        return Err(Failure::work(sentence));
+        return Err(Failure::failed(sentence));
     }
     try_join_all(names.map(copy_of)).await.map(drop)
 }

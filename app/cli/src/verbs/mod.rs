@@ -1,4 +1,4 @@
-//! The verbs, a module each: its arguments (`Words`), and what it does with them.
+//! The verbs, a module each: its arguments (`Arguments`), and what it does with them.
 
 pub(crate) mod up;
 

@@ -6,17 +6,17 @@ use hyper::Method;
 use model::resource::Span;
 use serde_json::Value;
 
+use crate::arguments::CommandContext;
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::target::OneService;
-use crate::words::Desk;
+use crate::target::ServiceArgument;
 
 /// Pause the autoscaler of a service: its number stays as it is, for a time or until resumed
 #[derive(Clone, Debug, Args)]
-pub(crate) struct Words {
+pub(crate) struct Arguments {
     /// The service, as service/NAME
     #[arg(value_name = "SERVICE")]
-    service: OneService,
+    service: ServiceArgument,
     /// How long, such as 1h; without it, until resumed
     #[arg(long = "for", value_name = "DURATION")]
     lasting: Option<Span>,
@@ -26,34 +26,34 @@ pub(crate) struct Words {
 
 /// Let the autoscaler of a service decide again
 #[derive(Clone, Debug, Args)]
-pub(crate) struct ResumeWords {
+pub(crate) struct ResumeArguments {
     /// The service, as service/NAME
     #[arg(value_name = "SERVICE")]
-    service: OneService,
+    service: ServiceArgument,
     #[command(flatten)]
     output: Output,
 }
 
-pub(crate) async fn run(desk: &Desk, words: Words) -> Result<(), Failure> {
-    let lasting = words.lasting.map(|span| span.to_string());
+pub(crate) async fn run(context: &CommandContext, arguments: Arguments) -> Result<(), Failure> {
+    let lasting = arguments.lasting.map(|span| span.to_string());
     let request = serde_json::to_value(v1::DurationRequest { lasting, until: None })?;
-    ask(desk, (Method::PUT, Some(&request)), &words.service, &words.output).await
+    ask(context, (Method::PUT, Some(&request)), &arguments.service, &arguments.output).await
 }
 
-pub(crate) async fn resume(desk: &Desk, words: ResumeWords) -> Result<(), Failure> {
-    ask(desk, (Method::DELETE, None), &words.service, &words.output).await
+pub(crate) async fn resume(context: &CommandContext, arguments: ResumeArguments) -> Result<(), Failure> {
+    ask(context, (Method::DELETE, None), &arguments.service, &arguments.output).await
 }
 
 async fn ask(
-    desk: &Desk,
+    context: &CommandContext,
     (method, request): (Method, Option<&Value>),
-    service: &OneService,
+    service: &ServiceArgument,
     output: &Output,
 ) -> Result<(), Failure> {
     let path = format!("/v1/services/{}/pause", service.0);
-    let answer: Value = desk.client()?.ask(method, &path, request).await?;
+    let answer: Value = context.client()?.ask(method, &path, request).await?;
     let paused: v1::Paused = serde_json::from_value(answer.clone())?;
-    desk.printer.print(output.output, &answer, |_| line(&paused))
+    context.printer.print(output.output, &answer, |_| line(&paused))
 }
 
 fn line(paused: &v1::Paused) -> String {

@@ -6,19 +6,19 @@ use hyper::Method;
 use model::resource::Span;
 use serde_json::Value;
 
+use crate::arguments::CommandContext;
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::target::OneReplica;
-use crate::words::Desk;
+use crate::target::ReplicaArgument;
 
 /// Protect a replica from being removed when its service shrinks, for a time
 ///
 /// The protection ends when the replica does: one that is started anew may be removed. Healing and rollouts go on.
 #[derive(Clone, Debug, Args)]
-pub(crate) struct Words {
+pub(crate) struct Arguments {
     /// The replica, as replica/NAME
     #[arg(value_name = "REPLICA")]
-    replica: OneReplica,
+    replica: ReplicaArgument,
     /// How long, such as 2h, at most 30d
     #[arg(long = "for", value_name = "DURATION")]
     lasting: Span,
@@ -28,34 +28,37 @@ pub(crate) struct Words {
 
 /// Let a replica be removed again when its service shrinks
 #[derive(Clone, Debug, Args)]
-pub(crate) struct UnprotectWords {
+pub(crate) struct UnprotectArguments {
     /// The replica, as replica/NAME
     #[arg(value_name = "REPLICA")]
-    replica: OneReplica,
+    replica: ReplicaArgument,
     #[command(flatten)]
     output: Output,
 }
 
-pub(crate) async fn run(desk: &Desk, words: Words) -> Result<(), Failure> {
-    let lasting = Some(words.lasting.to_string());
+pub(crate) async fn run(context: &CommandContext, arguments: Arguments) -> Result<(), Failure> {
+    let lasting = Some(arguments.lasting.to_string());
     let request = serde_json::to_value(v1::DurationRequest { lasting, until: None })?;
-    ask(desk, (Method::PUT, Some(&request)), &words.replica, &words.output).await
+    ask(context, (Method::PUT, Some(&request)), &arguments.replica, &arguments.output).await
 }
 
-pub(crate) async fn unprotect(desk: &Desk, words: UnprotectWords) -> Result<(), Failure> {
-    ask(desk, (Method::DELETE, None), &words.replica, &words.output).await
+pub(crate) async fn unprotect(
+    context: &CommandContext,
+    arguments: UnprotectArguments,
+) -> Result<(), Failure> {
+    ask(context, (Method::DELETE, None), &arguments.replica, &arguments.output).await
 }
 
 async fn ask(
-    desk: &Desk,
+    context: &CommandContext,
     (method, request): (Method, Option<&Value>),
-    replica: &OneReplica,
+    replica: &ReplicaArgument,
     output: &Output,
 ) -> Result<(), Failure> {
     let path = format!("/v1/replicas/{}/protection", replica.0);
-    let answer: Value = desk.client()?.ask(method, &path, request).await?;
+    let answer: Value = context.client()?.ask(method, &path, request).await?;
     let protected: v1::Protected = serde_json::from_value(answer.clone())?;
-    desk.printer.print(output.output, &answer, |_| line(&protected))
+    context.printer.print(output.output, &answer, |_| line(&protected))
 }
 
 fn line(protected: &v1::Protected) -> String {

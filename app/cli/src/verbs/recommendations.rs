@@ -7,21 +7,21 @@ use clap::Args;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::arguments::CommandContext;
 use crate::failure::Failure;
 use crate::figures;
 use crate::moment::moment;
 use crate::output::{Output, STRING};
 use crate::paint::{Paint, printable};
-use crate::target::OneService;
+use crate::target::ServiceArgument;
 use crate::verbs::diff::changed;
-use crate::words::Desk;
 
 /// List bottlenecks and waste found in 30 days of decisions, what each is worth, and what to declare instead
 #[derive(Clone, Debug, Args)]
-pub(crate) struct Words {
+pub(crate) struct Arguments {
     /// The service, as service/NAME; without it, all services
     #[arg(value_name = "SERVICE")]
-    service: Option<OneService>,
+    service: Option<ServiceArgument>,
     /// Look back to this time: RFC 3339, a local time of day such as 12:03, or how long ago, such as 7d
     #[arg(long, value_name = "TIME", value_parser = moment, allow_hyphen_values = true)]
     since: Option<Timestamp>,
@@ -29,15 +29,15 @@ pub(crate) struct Words {
     output: Output,
 }
 
-pub(crate) async fn run(desk: &Desk, words: Words) -> Result<(), Failure> {
-    let since = words.since.map(|since| format!("?since={since:.3}")).unwrap_or_default();
-    let path = match &words.service {
+pub(crate) async fn run(context: &CommandContext, arguments: Arguments) -> Result<(), Failure> {
+    let since = arguments.since.map(|since| format!("?since={since:.3}")).unwrap_or_default();
+    let path = match &arguments.service {
         Some(service) => format!("/v1/services/{}/recommendations{since}", service.0),
         None => format!("/v1/recommendations{since}"),
     };
-    let answer: Value = desk.client()?.get(&path).await?;
+    let answer: Value = context.client()?.get(&path).await?;
     let found: v1::Recommendations = serde_json::from_value(answer.clone())?;
-    desk.printer.print(words.output.output, &answer, |_| lines(&found, desk.printer.paint))
+    context.printer.print(arguments.output.output, &answer, |_| lines(&found, context.printer.paint))
 }
 
 fn lines(found: &v1::Recommendations, paint: Paint) -> String {

@@ -17,10 +17,10 @@ use model::settings::Settings;
 use model::time::{Now, Time, Wall};
 use serde::Serialize;
 
+use crate::arguments::CommandContext;
 use crate::failure::Failure;
 use crate::figures;
 use crate::output::Output;
-use crate::words::Desk;
 
 /// Characters of an input that a difference shows; an inventory of many replicas is long.
 const INPUT_CHARS_MAX: usize = 400;
@@ -31,7 +31,7 @@ const INPUT_CHARS_MAX: usize = 400;
 /// in the journal, or the journal was written by another version of this program. Decisions of that time that are kept in the
 /// history below --data are decided again as well, and must be the same bit for bit.
 #[derive(Clone, Debug, Args)]
-pub(crate) struct Words {
+pub(crate) struct Arguments {
     /// A segment of a journal, or a folder of them; without it, the journal below --data
     #[arg(value_name = "PATH")]
     path: Option<PathBuf>,
@@ -106,22 +106,22 @@ impl fmt::Display for Difference {
     }
 }
 
-pub(crate) fn run(desk: &Desk, words: &Words) -> Result<(), Failure> {
-    let path = words.path.clone().unwrap_or_else(|| words.data.join("journal"));
+pub(crate) fn run(context: &CommandContext, arguments: &Arguments) -> Result<(), Failure> {
+    let path = arguments.path.clone().unwrap_or_else(|| arguments.data.join("journal"));
     let paths = segments_at(&path)?;
     if paths.is_empty() {
-        return Err(Failure::work(format!("there is no journal to replay in {}", path.display())));
+        return Err(Failure::failed(format!("there is no journal to replay in {}", path.display())));
     }
     let mut replayed = Replayed::default();
     let begun = os::since_boot();
-    let history = words.path.is_none().then(|| words.data.join("history"));
+    let history = arguments.path.is_none().then(|| arguments.data.join("history"));
     for path in &paths {
         replay(path, history.as_deref(), &mut replayed)?;
     }
     let elapsed = os::since_boot().saturating_sub(begun);
     replayed.elapsed_seconds = elapsed.as_secs_f64();
     replayed.steps_per_second = replayed.steps as f64 / elapsed.max(Duration::from_micros(1)).as_secs_f64();
-    desk.printer.print(words.output.output, &replayed, lines)
+    context.printer.print(arguments.output.output, &replayed, lines)
 }
 
 /// The file itself, or the segments of the folder, oldest first.

@@ -7,18 +7,18 @@ use model::resource::Span;
 use model::settings::REPLICAS_RUN_MAX;
 use serde_json::Value;
 
+use crate::arguments::CommandContext;
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::target::OneService;
-use crate::words::Desk;
+use crate::target::ServiceArgument;
 
 /// Hold a service at a size, for a time or until --auto
 #[derive(Clone, Debug, Args)]
 #[command(group = ArgGroup::new("size").required(true).args(["replicas", "auto"]))]
-pub(crate) struct Words {
+pub(crate) struct Arguments {
     /// The service, as service/NAME
     #[arg(value_name = "SERVICE")]
-    service: OneService,
+    service: ServiceArgument,
     /// How many replicas, at most 1000: the guard lets no more of one service run
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=i64::from(REPLICAS_RUN_MAX)))]
     replicas: Option<u32>,
@@ -32,19 +32,19 @@ pub(crate) struct Words {
     output: Output,
 }
 
-pub(crate) async fn run(desk: &Desk, words: Words) -> Result<(), Failure> {
-    let path = format!("/v1/services/{}/scale", words.service.0);
-    let client = desk.client()?;
-    let answer: Value = match words.replicas {
+pub(crate) async fn run(context: &CommandContext, arguments: Arguments) -> Result<(), Failure> {
+    let path = format!("/v1/services/{}/scale", arguments.service.0);
+    let client = context.client()?;
+    let answer: Value = match arguments.replicas {
         Some(replicas) => {
-            let lasting = words.lasting.map(|span| span.to_string());
+            let lasting = arguments.lasting.map(|span| span.to_string());
             let request = serde_json::to_value(v1::ScaleRequest { replicas, lasting, until: None })?;
             client.ask(Method::PUT, &path, Some(&request)).await?
         }
         None => client.ask(Method::DELETE, &path, None).await?,
     };
     let scaled: v1::Scaled = serde_json::from_value(answer.clone())?;
-    desk.printer.print(words.output.output, &answer, |_| line(&scaled))
+    context.printer.print(arguments.output.output, &answer, |_| line(&scaled))
 }
 
 fn line(scaled: &v1::Scaled) -> String {

@@ -4,12 +4,12 @@ use clap::Args;
 use model::resource::{Kind, schema};
 use serde_json::{Map, Value};
 
+use crate::arguments::CommandContext;
 use crate::failure::Failure;
-use crate::words::Desk;
 
 /// Print the JSON Schema of a kind of manifest, or of all
 #[derive(Clone, Copy, Debug, Args)]
-pub(crate) struct Words {
+pub(crate) struct Arguments {
     /// Service, HorizontalPodAutoscaler, Route or MetricSource, or a short name; without it, all kinds
     #[arg(value_parser = kind)]
     kind: Option<Kind>,
@@ -22,12 +22,12 @@ fn kind(text: &str) -> Result<Kind, String> {
     })
 }
 
-pub(crate) fn run(desk: &Desk, words: Words) -> Result<(), Failure> {
-    match words.kind {
-        Some(kind) => desk.printer.json(&schema::schema(kind)),
+pub(crate) fn run(context: &CommandContext, arguments: Arguments) -> Result<(), Failure> {
+    match arguments.kind {
+        Some(kind) => context.printer.json(&schema::schema(kind)),
         None => {
             let all = Kind::ALL.map(|kind| (kind.as_str().to_owned(), schema::schema(kind)));
-            desk.printer.json(&Value::Object(Map::from_iter(all)))
+            context.printer.json(&Value::Object(Map::from_iter(all)))
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `up`: its words, read and checked. What it starts is named by the binary.
+//! `up`: its arguments, read and checked. What it starts is named by the binary.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -10,9 +10,9 @@ use model::name::{NameError, ZoneName};
 use model::resource::Span;
 use model::settings::{GuardSettings, Settings};
 
+use crate::arguments::CommandContext;
 use crate::failure::Failure;
 use crate::manifests::{self, Warnings};
-use crate::words::Desk;
 
 /// The folder for data unless told otherwise.
 pub(super) const DATA_DEFAULT: &str = ".homeostat";
@@ -88,7 +88,7 @@ pub enum LogLevel {
 /// One process that is orchestrator, agent, proxy and API. What was applied is kept in the data folder and restored at the next
 /// start; replicas that outlived a crash are adopted without a restart.
 #[derive(Clone, Debug, Args)]
-pub(crate) struct UpWords {
+pub(crate) struct UpArguments {
     /// Manifests to apply at the start: a file, a folder, or - for standard input; may be given several times
     #[arg(short, long = "file", value_name = "FILE")]
     file: Vec<PathBuf>,
@@ -100,7 +100,7 @@ pub(crate) struct UpWords {
     listen: SocketAddr,
     /// The zone of this machine and so of its replicas, which `trafficDistribution` prefers
     #[arg(long, env = "HOMEOSTAT_ZONE", value_name = "NAME", value_parser = zone)]
-    zone: Option<ZoneWord>,
+    zone: Option<ZoneArgument>,
     /// How `resources.cpu` is enforced
     #[arg(long, value_enum, default_value = "share")]
     cpu: Cpu,
@@ -135,10 +135,10 @@ pub(crate) struct UpWords {
 
 /// A zone as it is said: nothing at all is none, as a unit file leaves a variable that it does not set.
 #[derive(Clone, Debug)]
-struct ZoneWord(Option<ZoneName>);
+struct ZoneArgument(Option<ZoneName>);
 
-fn zone(text: &str) -> Result<ZoneWord, NameError> {
-    (!text.is_empty()).then(|| ZoneName::parse(text)).transpose().map(ZoneWord)
+fn zone(text: &str) -> Result<ZoneArgument, NameError> {
+    (!text.is_empty()).then(|| ZoneName::parse(text)).transpose().map(ZoneArgument)
 }
 
 fn period(text: &str) -> Result<Duration, String> {
@@ -160,10 +160,10 @@ fn linger(text: &str) -> Result<Duration, String> {
     if linger <= LINGER_MAX { Ok(linger) } else { Err("clients get at most a day".to_owned()) }
 }
 
-impl UpWords {
-    /// Reads the manifests that the words name.
-    pub(crate) fn read(self, desk: &Desk) -> Result<Up, Failure> {
-        let manifests = manifests::read(&self.file, Warnings::Shown, desk.colours)?;
+impl UpArguments {
+    /// Reads the manifests that the arguments name.
+    pub(crate) fn read(self, context: &CommandContext) -> Result<Up, Failure> {
+        let manifests = manifests::read(&self.file, Warnings::Shown, context.colours)?;
         let mut settings = Settings { period: self.period, ..Settings::default() };
         settings.guard.node_restarts_per_minute = self.restarts_per_minute;
         settings.guard.cluster_restarts_per_minute =
@@ -186,13 +186,13 @@ mod tests {
     #[derive(Parser)]
     struct Line {
         #[command(flatten)]
-        words: UpWords,
+        arguments: UpArguments,
     }
 
-    fn up(words: &[&str]) -> Result<Up, clap::Error> {
-        let line = Line::try_parse_from(["up"].iter().chain(words))?;
+    fn up(arguments: &[&str]) -> Result<Up, clap::Error> {
+        let line = Line::try_parse_from(["up"].iter().chain(arguments))?;
         let printer = Printer { paint: Paint { is_on: false } };
-        Ok(line.words.read(&Desk::for_tests(Colours::Unwanted, printer)).unwrap())
+        Ok(line.arguments.read(&CommandContext::for_tests(Colours::Unwanted, printer)).unwrap())
     }
 
     #[test]

@@ -3,13 +3,13 @@
 use clap::Args;
 use serde::Serialize;
 
+use crate::arguments::CommandContext;
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::words::Desk;
 
 /// Print the version of this program
 #[derive(Clone, Copy, Debug, Args)]
-pub(crate) struct Words {
+pub(crate) struct Arguments {
     #[command(flatten)]
     output: Output,
 }
@@ -19,7 +19,7 @@ struct Version {
     version: &'static str,
 }
 
-pub(crate) fn run(desk: &Desk, words: Words) -> Result<(), Failure> {
+pub(crate) fn run(context: &CommandContext, arguments: Arguments) -> Result<(), Failure> {
     let version = Version { version: env!("CARGO_PKG_VERSION") };
-    desk.printer.print(words.output.output, &version, |it| format!("homeostat {}\n", it.version))
+    context.printer.print(arguments.output.output, &version, |it| format!("homeostat {}\n", it.version))
 }

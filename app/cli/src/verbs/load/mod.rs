@@ -17,18 +17,18 @@ use os::Signals;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::arguments::CommandContext;
 use crate::failure::Failure;
 use crate::output::{Format, Output};
-use crate::words::Desk;
 use shape::ShapeWords;
-use show::Gauge;
+use show::ProgressLine;
 
 /// Send HTTP load of any shape, open loop, and measure from when each request was due
 ///
 /// If the service stalls, the waiting time of every request that was due meanwhile shows. A request that falls due while all
 /// connections are busy is not sent and counts as skipped. Ctrl-C ends the load early and reports.
 #[derive(Clone, Debug, Args)]
-pub(crate) struct Words {
+pub(crate) struct Arguments {
     /// The URL, as http://127.0.0.1:8080/path
     #[arg(value_parser = Target::parse)]
     url: Target,
@@ -67,17 +67,17 @@ struct RequestWords {
     body: Option<String>,
 }
 
-impl Words {
+impl Arguments {
     fn plan(&self) -> Result<LoadPlan, Failure> {
         let profile = self.shape.profile()?;
         let mut template = RequestTemplate::get(self.url.path().clone());
         template.method = self.request.method.clone();
         template.body = Bytes::from(self.request.body.clone().unwrap_or_default());
         for header in &self.request.header {
-            template.add_header(header).map_err(Failure::words)?;
+            template.add_header(header).map_err(Failure::usage)?;
         }
         if self.timeout == Span::ZERO {
-            return Err(Failure::words("--timeout is zero: nothing could be answered; give it some time"));
+            return Err(Failure::usage("--timeout is zero: nothing could be answered; give it some time"));
         }
         let arrivals = self.poisson.map_or(Arrivals::Even, |seed| Arrivals::Poisson { seed });
         Ok(LoadPlan {
@@ -90,33 +90,33 @@ impl Words {
     }
 }
 
-pub(crate) async fn run(desk: &Desk, words: Words) -> Result<ExitCode, Failure> {
-    let plan = words.plan()?;
-    let address = format!("{}:{}", words.url.host(), words.url.port());
+pub(crate) async fn run(context: &CommandContext, arguments: Arguments) -> Result<ExitCode, Failure> {
+    let plan = arguments.plan()?;
+    let address = format!("{}:{}", arguments.url.host(), arguments.url.port());
     os::raise_open_files();
     let report = run_shown(plan).await?;
-    match words.output.output {
-        Format::Table => desk.printer.text(&show::summary(desk.printer, &report))?,
-        Format::Json => desk.printer.json(&report)?,
-        Format::Yaml => desk.printer.yaml(&report)?,
+    match arguments.output.output {
+        Format::Table => context.printer.text(&show::summary(context.printer, &report))?,
+        Format::Json => context.printer.json(&report)?,
+        Format::Yaml => context.printer.yaml(&report)?,
     }
     if report.skipped > 0 {
-        show::warn_of_skipped(desk.colours, &report);
+        show::warn_of_skipped(context.colours, &report);
     }
     if report.requests > 0 && report.statuses.is_empty() {
-        return Err(Failure::work(format!(
+        return Err(Failure::failed(format!(
             "none of the {} requests to {address} was answered; check the address, and whether something listens there",
             report.requests
         )));
     }
     let has_failed = report.failed + report.skipped > 0;
-    Ok(if words.fail_on_error && has_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if arguments.fail_on_error && has_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 /// Runs the load, shows how it goes, and ends it early when somebody asks for that; who asks twice does not wait for answers.
 async fn run_shown(plan: LoadPlan) -> Result<Report, Failure> {
     let mut signals = Signals::listen()?;
-    let gauge = Gauge::new(&plan);
+    let gauge = ProgressLine::new(&plan);
     let stop = CancellationToken::new();
     let (progress, mut shown) = watch::channel(Progress::default());
     let mut run = std::pin::pin!(load::run(plan, stop.clone(), progress));
@@ -130,7 +130,7 @@ async fn run_shown(plan: LoadPlan) -> Result<Report, Failure> {
             _ = signals.next() => {
                 if stop.is_cancelled() {
                     gauge.end();
-                    return Err(Failure::work("the load was interrupted twice: its report is lost"));
+                    return Err(Failure::failed("the load was interrupted twice: its report is lost"));
                 }
                 stop.cancel();
             }
@@ -150,13 +150,13 @@ mod tests {
     #[derive(Parser)]
     struct Line {
         #[command(flatten)]
-        words: Words,
+        arguments: Arguments,
     }
 
-    fn plan(words: &str) -> Result<LoadPlan, String> {
-        let line = ["load", "http://127.0.0.1:1/a"].into_iter().chain(words.split_whitespace());
+    fn plan(arguments: &str) -> Result<LoadPlan, String> {
+        let line = ["load", "http://127.0.0.1:1/a"].into_iter().chain(arguments.split_whitespace());
         let line = Line::try_parse_from(line).map_err(|error| error.to_string())?;
-        line.words.plan().map_err(|failure| format!("{failure:?}"))
+        line.arguments.plan().map_err(|failure| format!("{failure:?}"))
     }
 
     #[test]

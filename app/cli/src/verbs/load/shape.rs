@@ -151,12 +151,12 @@ fn rows(text: &str) -> Result<Range<usize>, String> {
 }
 
 impl ShapeWords {
-    /// The profile that the words ask for.
+    /// The profile that the arguments ask for.
     pub(super) fn profile(&self) -> Result<Profile, Failure> {
         match &self.trace.trace {
             Some(path) => return self.trace.profile(path),
             None if self.trace.says_how() => {
-                return Err(Failure::words(
+                return Err(Failure::usage(
                     "--speed, --scale and the like say how a trace is replayed: give --trace CSV",
                 ));
             }
@@ -169,24 +169,24 @@ impl ShapeWords {
             (None | Some(Kind::Steps), None, steps @ [_, ..]) => Profile::steps(steps),
             (Some(Kind::FlashSale), None, []) => Profile::flash_sale(&self.sale.shape()),
             (None, None, []) => {
-                return Err(Failure::words(
+                return Err(Failure::usage(
                     "say how much load: --rate and --duration, --step, --profile flash-sale, or --trace",
                 ));
             }
             (Some(Kind::Constant), _, _) => {
-                return Err(Failure::words("a constant load is --rate and --duration alone"));
+                return Err(Failure::usage("a constant load is --rate and --duration alone"));
             }
             (Some(Kind::Steps), _, _) => {
-                return Err(Failure::words("a load in steps is --step alone, at least once"));
+                return Err(Failure::usage("a load in steps is --step alone, at least once"));
             }
             (Some(Kind::FlashSale), _, _) => {
-                return Err(Failure::words(
+                return Err(Failure::usage(
                     "a flash sale has neither --rate nor --step; give --base and --peak",
                 ));
             }
-            (None, Some(_), [_, ..]) => return Err(Failure::words("give either --rate or --step")),
+            (None, Some(_), [_, ..]) => return Err(Failure::usage("give either --rate or --step")),
         };
-        profile.map_err(Failure::words)
+        profile.map_err(Failure::usage)
     }
 }
 
@@ -223,7 +223,7 @@ impl TraceWords {
         };
         let trace = whole.part(skip, take).ok_or_else(|| {
             let len = whole.rows().len();
-            Failure::words(format!(
+            Failure::usage(format!(
                 "the trace {} has {len} rows, and none of them is asked for",
                 path.display()
             ))
@@ -241,7 +241,7 @@ impl TraceWords {
             (scale, None) => Scale::By(scale.unwrap_or(Factor::ONE)),
         };
         let replay = Replay { reading, shape, speed: self.speed.unwrap_or(Factor::ONE), scale };
-        replay.profile_of(&trace).map_err(Failure::words)
+        replay.profile_of(&trace).map_err(Failure::usage)
     }
 }
 

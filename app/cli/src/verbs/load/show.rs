@@ -16,11 +16,11 @@ use crate::picture;
 const HEIGHT: usize = 10;
 
 /// The line on a terminal that shows how the load goes; nothing elsewhere.
-pub(super) struct Gauge {
+pub(super) struct ProgressLine {
     bar: ProgressBar,
 }
 
-impl Gauge {
+impl ProgressLine {
     pub(super) fn new(plan: &LoadPlan) -> Self {
         let length = millis(plan.profile.duration());
         let bar = ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr());

@@ -1,7 +1,7 @@
 //! `rehearse`: the whole loop over a simulated machine, before anything is started.
 
+mod arguments;
 mod show;
-mod words;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -19,12 +19,12 @@ use rehearsal::{Part, Script, ServiceLoad};
 use sim::{Faults, Program};
 use study::{Reading, Recording, Source};
 
+use crate::arguments::CommandContext;
 use crate::failure::Failure;
 use crate::manifests::{self, Files, Warnings};
 use crate::output::Output;
 use crate::verbs::up::Cpu;
-use crate::words::Desk;
-use words::{Chance, LoadWord, Mishaps, Of, Unit};
+use arguments::{Chance, LoadArgument, Mishaps, Of, Unit};
 
 /// Rehearse services before they are started: the control loop of production runs them on a simulated machine, under load and faults
 ///
@@ -32,30 +32,30 @@ use words::{Chance, LoadWord, Mishaps, Of, Unit};
 /// busy waits. The machine has processors for all of them. What is shown is what the loop would do: starts, sizes, restarts, in
 /// the order of `dependsOn`, held back by the guard.
 #[derive(Clone, Debug, Args)]
-pub(crate) struct Words {
+pub(crate) struct Arguments {
     #[command(flatten)]
     files: Files,
     /// The load of a service: requests a second, or a CSV of recorded load, one `timestamp,value` a line; may be given for each
     /// service
-    #[arg(long, value_name = "SERVICE=RATE|CSV", value_parser = words::asked)]
-    load: Vec<Of<LoadWord>>,
+    #[arg(long, value_name = "SERVICE=RATE|CSV", value_parser = arguments::asked)]
+    load: Vec<Of<LoadArgument>>,
     /// What the values of recorded load are
     #[arg(long, value_enum, default_value = "count")]
     unit: Unit,
     /// What all load is multiplied by
-    #[arg(long, value_name = "FACTOR", default_value = "1", value_parser = words::factor)]
+    #[arg(long, value_name = "FACTOR", default_value = "1", value_parser = arguments::factor)]
     scale_load: f64,
     /// How long to rehearse; without it, as long as the longest recorded load
     #[arg(long = "for", value_name = "DURATION")]
     span: Option<Span>,
     /// Processor time that a request takes, of one service or of all
-    #[arg(long, value_name = "[SERVICE=]TIME", value_parser = words::time, default_value = "10ms")]
+    #[arg(long, value_name = "[SERVICE=]TIME", value_parser = arguments::time, default_value = "10ms")]
     cost: Vec<Of<Duration>>,
     /// From the start of a replica to the first request that it can answer, of one service or of all
-    #[arg(long, value_name = "[SERVICE=]TIME", value_parser = words::time, default_value = "500ms")]
+    #[arg(long, value_name = "[SERVICE=]TIME", value_parser = arguments::time, default_value = "500ms")]
     start_up: Vec<Of<Duration>>,
     /// Processor time that a start takes, of one service or of all; without it, none
-    #[arg(long, value_name = "[SERVICE=]TIME", value_parser = words::time)]
+    #[arg(long, value_name = "[SERVICE=]TIME", value_parser = arguments::time)]
     start_cost: Vec<Of<Duration>>,
     /// How `resources.cpu` is enforced: with share, a replica uses up to one processor; with quota, no more than declared
     #[arg(long, value_enum, default_value = "share")]
@@ -72,16 +72,16 @@ pub(crate) struct Words {
     output: Output,
 }
 
-pub(crate) fn run(desk: &Desk, words: &Words) -> Result<ExitCode, Failure> {
-    let manifests = manifests::read(&words.files.file, Warnings::Shown, desk.colours)?;
-    let declared = study::all_declared(manifests.resources()).map_err(Failure::words)?;
-    let script = words.script(declared)?;
+pub(crate) fn run(context: &CommandContext, arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let manifests = manifests::read(&arguments.files.file, Warnings::Shown, context.colours)?;
+    let declared = study::all_declared(manifests.resources()).map_err(Failure::usage)?;
+    let script = arguments.script(declared)?;
     let gauge = gauge(script.span);
     let rehearsed = rehearsal::rehearse(&script, &mut |since| gauge.set_position(whole_seconds(since)));
     gauge.finish_and_clear();
-    let rehearsed = rehearsed.map_err(Failure::words)?;
-    desk.printer.print(words.output.output, &rehearsed, |rehearsed| {
-        show::summary(desk.printer, rehearsed, words.events, words.plot)
+    let rehearsed = rehearsed.map_err(Failure::usage)?;
+    context.printer.print(arguments.output.output, &rehearsed, |rehearsed| {
+        show::summary(context.printer, rehearsed, arguments.events, arguments.plot)
     })?;
     Ok(ExitCode::SUCCESS)
 }
@@ -105,21 +105,21 @@ struct Recorded {
     extent: Option<(Duration, Wall)>,
 }
 
-impl Words {
+impl Arguments {
     fn script(&self, declared: Vec<Declared>) -> Result<Script, Failure> {
         self.check_names(&declared)?;
         let mut parts = Vec::new();
         let mut extents = Vec::new();
         for declared in declared {
             let name = declared.name.as_str();
-            let load = words::of(&self.load, name).map(|word| self.load(word)).transpose()?;
+            let load = arguments::of(&self.load, name).map(|word| self.load(word)).transpose()?;
             let load = load.unwrap_or(Recorded { asked: ServiceLoad::Rate(MilliRps(0)), extent: None });
             extents.extend(load.extent);
             parts.push(Part { program: self.program(&declared), asked: load.asked, declared });
         }
         let longest = extents.iter().map(|(span, _)| *span).max();
         let span = self.span.map(Span::as_duration).or(longest).ok_or_else(|| {
-            Failure::words(
+            Failure::usage(
                 "there is no recorded load that says how long to rehearse; give --for, such as --for 1h",
             )
         })?;
@@ -145,7 +145,7 @@ impl Words {
             if !declared.iter().any(|declared| declared.name.as_str() == name) {
                 let names: Vec<&str> = declared.iter().map(|declared| declared.name.as_str()).collect();
                 let names = names.join(", ");
-                return Err(Failure::words(format!(
+                return Err(Failure::usage(format!(
                     "the manifests declare no service {name}; they declare: {names}"
                 )));
             }
@@ -153,13 +153,13 @@ impl Words {
         Ok(())
     }
 
-    fn load(&self, word: &LoadWord) -> Result<Recorded, Failure> {
+    fn load(&self, word: &LoadArgument) -> Result<Recorded, Failure> {
         match word {
-            LoadWord::Rate(rate) => {
-                let asked = ServiceLoad::Rate(words::milli_rps(rate * self.scale_load));
+            LoadArgument::Rate(rate) => {
+                let asked = ServiceLoad::Rate(arguments::milli_rps(rate * self.scale_load));
                 Ok(Recorded { asked, extent: None })
             }
-            LoadWord::Trace(path) => self.recorded(path),
+            LoadArgument::Trace(path) => self.recorded(path),
         }
     }
 
@@ -177,7 +177,7 @@ impl Words {
         let mut points = Vec::new();
         let every = recording.interval().context("could not rehearse (HS0016)")?;
         let extent = recording
-            .each_tick(every, None, &mut |rate| points.push(words::milli_rps(rate)))
+            .each_tick(every, None, &mut |rate| points.push(arguments::milli_rps(rate)))
             .context("could not rehearse (HS0016)")?;
         let span = every * u32::try_from(points.len()).unwrap_or(u32::MAX);
         let begin = u64::try_from(extent.begin.as_millisecond()).unwrap_or(0);
@@ -187,7 +187,7 @@ impl Words {
 
     fn program(&self, declared: &Declared) -> Program {
         let name = declared.name.as_str();
-        let told = |times: &[Of<Duration>]| words::of(times, name).copied();
+        let told = |times: &[Of<Duration>]| arguments::of(times, name).copied();
         let cost = told(&self.cost).unwrap_or(COST_DEFAULT);
         let start_up = told(&self.start_up).unwrap_or(START_UP_DEFAULT);
         let start_cost = told(&self.start_cost).unwrap_or(Duration::ZERO);

@@ -8,8 +8,8 @@ use super::recorded::HistoryWords;
 use super::subject::SubjectWords;
 use super::world::WorldWords;
 use super::{CompareWords, Comparison, Known, MeasureWords, POLICIES, ReplicaWords, ShowWords};
+use crate::arguments::CommandContext;
 use crate::failure::Failure;
-use crate::words::Desk;
 
 /// Show what the policy of a service would have done over its own history, next to others
 ///
@@ -17,7 +17,7 @@ use crate::words::Desk;
 /// a CSV, or, without either, from the decisions that Homeostat has kept. Nothing is changed.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = POLICIES)]
-pub(crate) struct Words {
+pub(crate) struct Arguments {
     #[command(flatten)]
     subject: SubjectWords,
     #[command(flatten)]
@@ -34,19 +34,19 @@ pub(crate) struct Words {
     show: ShowWords,
 }
 
-pub(crate) fn run(desk: &Desk, words: &Words) -> Result<ExitCode, Failure> {
-    let subject = words.subject.subject(desk)?;
-    let learned = words.subject.learned(desk)?;
+pub(crate) fn run(context: &CommandContext, arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let subject = arguments.subject.subject(context)?;
+    let learned = arguments.subject.learned(context)?;
     let known = Known { declared: Some(&subject.declared), learned: learned.as_ref(), ..Known::default() };
-    let history = words.history.read(desk, words.subject.name())?;
-    let setting = words.replica.setting(known, &words.world, words.measure)?;
+    let history = arguments.history.read(context, arguments.subject.name())?;
+    let setting = arguments.replica.setting(known, &arguments.world, arguments.measure)?;
     let comparison = Comparison {
-        candidates: words.compare.candidates(known.declared),
-        notes: [history.notes, words.replica.notes(known, setting.capacity)].concat(),
+        candidates: arguments.compare.candidates(known.declared),
+        notes: [history.notes, arguments.replica.notes(known, setting.capacity)].concat(),
         setting,
-        measure: words.measure.measure(),
-        show: &words.show,
+        measure: arguments.measure.measure(),
+        show: &arguments.show,
     };
-    comparison.over(desk, &[history.recording])?;
+    comparison.over(context, &[history.recording])?;
     Ok(ExitCode::SUCCESS)
 }

@@ -11,8 +11,8 @@ use study::{CapacityRule, Recording};
 
 use super::load::LoadWords;
 use super::show;
+use crate::arguments::{CommandContext, wait_for};
 use crate::failure::Failure;
-use crate::words::{Desk, wait_for};
 
 /// Fewer steps of load say nothing of a policy.
 pub(super) const ROWS_MIN: usize = 60;
@@ -23,8 +23,8 @@ pub(super) struct Learned(v1::Learned);
 
 impl Learned {
     /// Asks the server what it has learned of `service`.
-    pub(super) fn of(desk: &Desk, service: &ServiceName) -> Result<Self, Failure> {
-        let client = desk.client()?;
+    pub(super) fn of(context: &CommandContext, service: &ServiceName) -> Result<Self, Failure> {
+        let client = context.client()?;
         let path = format!("/v1/services/{service}/learned");
         wait_for(async { client.get(&path).await.map(Self).map_err(Failure::from) })
     }
@@ -112,7 +112,7 @@ impl Learned {
     /// # Errors
     ///
     /// Why it is of no use, and what is, in a sentence.
-    pub(super) fn recording(&self, words: &LoadWords) -> Result<Recording, String> {
+    pub(super) fn recording(&self, arguments: &LoadWords) -> Result<Recording, String> {
         let target = &self.0.target;
         let Some(load) = self.0.load.as_ref().filter(|load| load.unit == "requests/s") else {
             return Err(format!(
@@ -134,7 +134,7 @@ impl Learned {
                 rows.len()
             ));
         }
-        Ok(words.of_rows(format!("the load of {target}"), rows, step))
+        Ok(arguments.of_rows(format!("the load of {target}"), rows, step))
     }
 }
 

@@ -25,11 +25,11 @@ use study::{
     BUILTINS, Builtin, Candidate, CapacityRule, Findings, Measure, ORACLES, Recording, Setting, Summary,
 };
 
+use crate::arguments::CommandContext;
 use crate::failure::Failure;
 use crate::output::{Format, Output};
-use crate::words::Desk;
 use learned::Learned;
-use show::Gauge;
+use show::ProgressLine;
 use world::WorldWords;
 
 const POLICIES: &str = "\
@@ -124,10 +124,10 @@ struct Comparison<'a> {
 
 impl Comparison<'_> {
     /// Tries everything on each of `recordings`, and shows what came of it.
-    fn over(&self, desk: &Desk, recordings: &[Recording]) -> Result<(), Failure> {
+    fn over(&self, context: &CommandContext, recordings: &[Recording]) -> Result<(), Failure> {
         let mut compared: Vec<(Findings, Summary)> = Vec::new();
         for recording in recordings {
-            let gauge = Gauge::new(&recording.name);
+            let gauge = ProgressLine::new(&recording.name);
             let findings = study::compare(recording, &self.setting, &self.candidates, &mut |progress| {
                 gauge.show(progress);
             });
@@ -136,14 +136,14 @@ impl Comparison<'_> {
             let summary = Summary::of(&findings, self.measure, self.notes.clone());
             compared.push((findings, summary));
         }
-        self.show.print(desk, &compared)?;
+        self.show.print(context, &compared)?;
         self.show.report(&compared, self.measure)
     }
 }
 
 impl ShowWords {
-    fn print(&self, desk: &Desk, compared: &[(Findings, Summary)]) -> Result<(), Failure> {
-        let printer = desk.printer;
+    fn print(&self, context: &CommandContext, compared: &[(Findings, Summary)]) -> Result<(), Failure> {
+        let printer = context.printer;
         if self.output.output == Format::Table {
             for (number, (findings, summary)) in compared.iter().enumerate() {
                 let gap = if number > 0 { "\n" } else { "" };
@@ -194,7 +194,7 @@ impl MeasureWords {
     }
 }
 
-/// What is known of the service that is tried, besides the words.
+/// What is known of the service that is tried, besides the arguments.
 #[derive(Clone, Copy, Debug, Default)]
 struct Known<'a> {
     /// What is declared of it.

@@ -17,10 +17,10 @@ use model::time::Wall;
 use study::Recording;
 
 use super::load::LoadWords;
+use crate::arguments::{CommandContext, wait_for};
 use crate::failure::Failure;
 use crate::figures;
 use crate::moment::moment;
-use crate::words::{Desk, wait_for};
 
 /// The history.
 #[derive(Clone, Debug, Args)]
@@ -59,13 +59,13 @@ pub(super) struct History {
 
 impl HistoryWords {
     /// Reads what is recorded of `service`.
-    pub(super) fn read(&self, desk: &Desk, service: &ServiceName) -> Result<History, Failure> {
+    pub(super) fn read(&self, context: &CommandContext, service: &ServiceName) -> Result<History, Failure> {
         if let Some(path) = &self.trace {
             return Ok(History { recording: self.load.of_file(path)?, notes: Vec::new() });
         }
         let (from, until) = (wall(self.since), self.until.map_or_else(os::wall, wall));
         if from >= until {
-            return Err(Failure::words(format!(
+            return Err(Failure::usage(format!(
                 "the history would begin at {} and end before that; give an earlier --since",
                 self.since
             )));
@@ -76,7 +76,7 @@ impl HistoryWords {
         let from = Wall::from_millis(from.as_millis().next_multiple_of(step_ms));
         let stretch = Stretch { from, until: until.max(from), step };
         if stretch.points() > TRACE_ROWS_MAX as u64 {
-            return Err(Failure::words(format!(
+            return Err(Failure::usage(format!(
                 "{} moments are more than the {TRACE_ROWS_MAX} that are looked at; give a longer --step or a later --since",
                 stretch.points()
             )));
@@ -87,14 +87,14 @@ impl HistoryWords {
             }
             _ => (
                 format!("the history of service/{service}"),
-                wait_for(decisions::read(desk, service, stretch))?,
+                wait_for(decisions::read(context, service, stretch))?,
             ),
         };
         Ok(History { recording: self.load.of_rows(name, told.rows, step), notes: told.notes })
     }
 
     /// What a server of PromQL has.
-    fn asked(&self, url: &HttpUrl, query: &str, stretch: Stretch) -> Result<Told, Failure> {
+    fn asked(&self, url: &HttpUrl, query: &str, stretch: Stretch) -> Result<RecordedRows, Failure> {
         let origin = PrometheusOrigin {
             url: url.clone(),
             tls: None,
@@ -117,14 +117,14 @@ impl HistoryWords {
 }
 
 /// Rows, and what is to be said of them.
-struct Told {
+struct RecordedRows {
     rows: Vec<Row>,
     notes: Vec<String>,
 }
 
 /// The rows that the points of a server are: what it says of a moment is of the step before.
-fn told(points: &[(Wall, f64)], stretch: Stretch, url: &str) -> Result<Told, Failure> {
-    let mut told = Told { rows: Vec::with_capacity(points.len()), notes: Vec::new() };
+fn told(points: &[(Wall, f64)], stretch: Stretch, url: &str) -> Result<RecordedRows, Failure> {
+    let mut told = RecordedRows { rows: Vec::with_capacity(points.len()), notes: Vec::new() };
     let mut missing = 0;
     for (at, value) in points {
         if !value.is_finite() {
@@ -133,7 +133,7 @@ fn told(points: &[(Wall, f64)], stretch: Stretch, url: &str) -> Result<Told, Fai
         }
         let at = figures::timestamp(*at);
         if *value < 0.0 {
-            return Err(Failure::work(format!(
+            return Err(Failure::failed(format!(
                 "could not use the history at {url}: it is {value} at {at}, and a load is zero or more; ask for a rate of requests (HS0018)"
             )));
         }
@@ -142,7 +142,7 @@ fn told(points: &[(Wall, f64)], stretch: Stretch, url: &str) -> Result<Told, Fai
         told.rows.push(Row { at, value: *value });
     }
     let (Some(first), since) = (told.rows.first(), figures::timestamp(stretch.from)) else {
-        return Err(Failure::work(format!(
+        return Err(Failure::failed(format!(
             "{url} has no number for the query since {}; see it there, and give an earlier --since (HS0018)",
             figures::timestamp(stretch.from)
         )));
@@ -182,15 +182,15 @@ mod tests {
         step: Duration::from_mins(1),
     };
 
-    fn at(points: &[(u64, f64)]) -> Result<Told, Failure> {
+    fn at(points: &[(u64, f64)]) -> Result<RecordedRows, Failure> {
         let points: Vec<_> =
             points.iter().map(|(second, value)| (Wall::from_millis(second * 1000), *value)).collect();
         told(&points, STRETCH, "http://a")
     }
 
-    fn sentence(told: Result<Told, Failure>) -> String {
+    fn sentence(told: Result<RecordedRows, Failure>) -> String {
         match told {
-            Err(Failure::Words(error) | Failure::Work(error)) => error.to_string(),
+            Err(Failure::Usage(error) | Failure::Failed(error)) => error.to_string(),
             Err(Failure::NobodyReads) | Ok(_) => panic!("it is refused"),
         }
     }

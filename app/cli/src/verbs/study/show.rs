@@ -12,11 +12,11 @@ use crate::picture;
 const HEIGHT: usize = 14;
 
 /// The line on a terminal that shows how far a comparison is; nothing elsewhere.
-pub(super) struct Gauge {
+pub(super) struct ProgressLine {
     bar: ProgressBar,
 }
 
-impl Gauge {
+impl ProgressLine {
     pub(super) fn new(trace: &str) -> Self {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
         let style = ProgressStyle::with_template("{wide_bar:.dim} {prefix} {msg}");

@@ -14,10 +14,10 @@ use super::load::LoadWords;
 use super::subject::StudiedService;
 use super::world::WorldWords;
 use super::{CompareWords, Comparison, Known, MeasureWords, POLICIES, ReplicaWords, ShowWords};
+use crate::arguments::CommandContext;
 use crate::failure::Failure;
 use crate::manifests::{self, Warnings};
-use crate::target::OneService;
-use crate::words::Desk;
+use crate::target::ServiceArgument;
 
 /// Show what a scaling policy would have done with recorded load, next to others and to oracles that know the future
 ///
@@ -27,10 +27,10 @@ use crate::words::Desk;
 /// waits. The promise is broken while more than half a second of work waits. The first day of more than two is not counted.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = POLICIES)]
-pub(crate) struct Words {
+pub(crate) struct Arguments {
     /// A running service, as service/NAME: it is simulated by what was learned of it
     #[arg(value_name = "SERVICE")]
-    learned: Option<OneService>,
+    learned: Option<ServiceArgument>,
     /// A manifest with the service or its HorizontalPodAutoscaler, a folder of them, or - for standard input; may be given several times
     #[arg(short, long = "file", value_name = "FILE")]
     file: Vec<PathBuf>,
@@ -58,42 +58,42 @@ pub(crate) struct Words {
     show: ShowWords,
 }
 
-pub(crate) fn run(desk: &Desk, words: &Words) -> Result<ExitCode, Failure> {
-    let declared = words.declared(desk)?;
-    let learned = words.learned.as_ref().map(|service| Learned::of(desk, &service.0)).transpose()?;
-    let known = Known { declared: declared.as_ref(), bounds: words.replicas, learned: learned.as_ref() };
-    let setting = words.replica.setting(known, &words.world, words.measure)?;
-    let recordings = words.recordings(learned.as_ref())?;
+pub(crate) fn run(context: &CommandContext, arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let declared = arguments.declared(context)?;
+    let learned = arguments.learned.as_ref().map(|service| Learned::of(context, &service.0)).transpose()?;
+    let known = Known { declared: declared.as_ref(), bounds: arguments.replicas, learned: learned.as_ref() };
+    let setting = arguments.replica.setting(known, &arguments.world, arguments.measure)?;
+    let recordings = arguments.recordings(learned.as_ref())?;
     let comparison = Comparison {
-        candidates: words.compare.candidates(known.declared),
-        notes: words.replica.notes(known, setting.capacity),
+        candidates: arguments.compare.candidates(known.declared),
+        notes: arguments.replica.notes(known, setting.capacity),
         setting,
-        measure: words.measure.measure(),
-        show: &words.show,
+        measure: arguments.measure.measure(),
+        show: &arguments.show,
     };
-    comparison.over(desk, &recordings)?;
+    comparison.over(context, &recordings)?;
     Ok(ExitCode::SUCCESS)
 }
 
-impl Words {
+impl Arguments {
     /// The service whose policy is tried; `None` when none is named.
-    fn declared(&self, desk: &Desk) -> Result<Option<Arc<Declared>>, Failure> {
+    fn declared(&self, context: &CommandContext) -> Result<Option<Arc<Declared>>, Failure> {
         if let Some(service) = &self.learned {
-            return Ok(Some(StudiedService::of(desk, &service.0, &self.file)?.declared));
+            return Ok(Some(StudiedService::of(context, &service.0, &self.file)?.declared));
         }
         if self.file.is_empty() {
             return Ok(None);
         }
-        let manifests = manifests::read(&self.file, Warnings::Shown, desk.colours)?;
+        let manifests = manifests::read(&self.file, Warnings::Shown, context.colours)?;
         let declared = study::declared(manifests.resources(), self.service.as_deref());
-        Ok(Some(Arc::new(declared.map_err(Failure::words)?)))
+        Ok(Some(Arc::new(declared.map_err(Failure::usage)?)))
     }
 
     /// The traces; without any, what the server remembers of the load of the service.
     fn recordings(&self, learned: Option<&Learned>) -> Result<Vec<Recording>, Failure> {
         match learned {
             Some(learned) if self.trace.is_empty() => {
-                learned.recording(&self.load).map(|it| vec![it]).map_err(Failure::work)
+                learned.recording(&self.load).map(|it| vec![it]).map_err(Failure::failed)
             }
             Some(_) | None => self.trace.iter().map(|path| self.load.of_file(path)).collect(),
         }

@@ -9,18 +9,18 @@ use model::name::ServiceName;
 use model::resource::Resource;
 
 use super::learned::Learned;
+use crate::arguments::{CommandContext, wait_for};
 use crate::failure::Failure;
 use crate::kept::{all_kept, kept};
 use crate::manifests::{self, Warnings};
-use crate::target::{OneService, Subject};
-use crate::words::{Desk, wait_for};
+use crate::target::{ServiceArgument, Subject};
 
 /// Which service.
 #[derive(Clone, Debug, Args)]
 pub(super) struct SubjectWords {
     /// The service, as service/NAME
     #[arg(value_name = "SERVICE")]
-    service: OneService,
+    service: ServiceArgument,
     /// A manifest that declares it, a folder of them, or - for standard input; may be given several times. Without it, as the server keeps it
     #[arg(short, long = "file", value_name = "FILE")]
     file: Vec<PathBuf>,
@@ -42,35 +42,39 @@ impl SubjectWords {
         &self.service.0
     }
 
-    pub(super) fn subject(&self, desk: &Desk) -> Result<StudiedService, Failure> {
-        StudiedService::of(desk, self.name(), &self.file)
+    pub(super) fn subject(&self, context: &CommandContext) -> Result<StudiedService, Failure> {
+        StudiedService::of(context, self.name(), &self.file)
     }
 
     /// What was learned of it, where that is asked for.
-    pub(super) fn learned(&self, desk: &Desk) -> Result<Option<Learned>, Failure> {
-        self.learned.then(|| Learned::of(desk, self.name())).transpose()
+    pub(super) fn learned(&self, context: &CommandContext) -> Result<Option<Learned>, Failure> {
+        self.learned.then(|| Learned::of(context, self.name())).transpose()
     }
 }
 
 impl StudiedService {
     /// The service `name` as `files` declare it, or without any as the server keeps it.
-    pub(super) fn of(desk: &Desk, name: &ServiceName, files: &[PathBuf]) -> Result<Self, Failure> {
+    pub(super) fn of(
+        context: &CommandContext,
+        name: &ServiceName,
+        files: &[PathBuf],
+    ) -> Result<Self, Failure> {
         let resources = if files.is_empty() {
-            wait_for(as_kept(desk, name))?
+            wait_for(as_kept(context, name))?
         } else {
-            let manifests = manifests::read(files, Warnings::Shown, desk.colours)?;
+            let manifests = manifests::read(files, Warnings::Shown, context.colours)?;
             manifests.resources().cloned().collect()
         };
-        let declared = study::declared(&resources, Some(name.as_str())).map_err(Failure::words)?;
+        let declared = study::declared(&resources, Some(name.as_str())).map_err(Failure::usage)?;
         Ok(Self { resources, declared: Arc::new(declared) })
     }
 }
 
-async fn as_kept(desk: &Desk, name: &ServiceName) -> Result<Vec<Resource>, Failure> {
-    let client = desk.client()?;
+async fn as_kept(context: &CommandContext, name: &ServiceName) -> Result<Vec<Resource>, Failure> {
+    let client = context.client()?;
     let service = kept(&client, Subject::Service, name.as_str()).await?.ok_or_else(|| {
         let server = client.server();
-        Failure::work(format!(
+        Failure::failed(format!(
             "homeostat at {server} has no service/{name}; see `homeostat get services`, or name a manifest with -f"
         ))
     })?;

@@ -13,27 +13,27 @@ use similar::TextDiff;
 use study::{PartSummary, Parts, SearchGoal, Tuning, TuningResult};
 
 use super::recorded::HistoryWords;
-use super::show::{self, Gauge};
+use super::show::{self, ProgressLine};
 use super::subject::SubjectWords;
 use super::world::{self, WorldWords};
 use super::{Known, MeasureWords, ReplicaWords};
+use crate::arguments::CommandContext;
 use crate::failure::Failure;
 use crate::output::{Field, Output, Printer, STRING};
 use crate::paint::{Paint, Tone, printable};
 use crate::target::Subject;
-use crate::words::Desk;
 
 /// Search the settings of a service's policy over its history, and show what a change would be worth, as a diff to approve
 ///
 /// Targets, fewest replicas, stabilisation, tolerances, delays, thresholds and floors of the schedule are varied over the first
 /// part of the history. What is found is shown only if it is also better on the rest. Nothing is changed: apply what you approve.
 #[derive(Clone, Debug, Args)]
-pub(crate) struct Words {
+pub(crate) struct Arguments {
     #[command(flatten)]
     subject: SubjectWords,
     /// What to search for
     #[arg(long, value_name = "WHICH", default_value = "declared")]
-    policy: PolicyWord,
+    policy: PolicyArgument,
     /// How many settings to search through at most; a few more are tried to take back what is not worth it
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(2..=100_000))]
     runs: u32,
@@ -57,7 +57,7 @@ pub(crate) struct Words {
 
 /// Whose numbers are searched for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum PolicyWord {
+enum PolicyArgument {
     /// Settings of the policy that is declared
     Declared,
     /// A learned policy, for a service that is sized by what it promises (scale.slo)
@@ -105,23 +105,24 @@ struct Change {
     new: Option<Value>,
 }
 
-pub(crate) fn run(desk: &Desk, words: &Words) -> Result<ExitCode, Failure> {
-    let subject = words.subject.subject(desk)?;
-    let name = words.subject.name().as_str();
-    let history = words.history.read(desk, words.subject.name())?;
-    let learned = words.subject.learned(desk)?;
+pub(crate) fn run(context: &CommandContext, arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let subject = arguments.subject.subject(context)?;
+    let name = arguments.subject.name().as_str();
+    let history = arguments.history.read(context, arguments.subject.name())?;
+    let learned = arguments.subject.learned(context)?;
     let known = Known { declared: Some(&subject.declared), learned: learned.as_ref(), ..Known::default() };
-    let mut setting = words.replica.setting(known, &words.world, words.measure)?;
-    let notes = [history.notes, words.replica.notes(known, setting.capacity)].concat();
+    let mut setting = arguments.replica.setting(known, &arguments.world, arguments.measure)?;
+    let notes = [history.notes, arguments.replica.notes(known, setting.capacity)].concat();
     // Fewer than are declared may be tried, too.
     setting.bounds = Bounds { min: setting.bounds.min.min(1), ..setting.bounds };
-    let goal = match words.policy {
-        PolicyWord::Declared => SearchGoal::Settings,
-        PolicyWord::Learned => SearchGoal::Policy,
+    let goal = match arguments.policy {
+        PolicyArgument::Declared => SearchGoal::Settings,
+        PolicyArgument::Learned => SearchGoal::Policy,
     };
-    let tuning = Tuning { goal, runs_max: words.runs, seed: words.world.seed, searched: words.search_on };
-    let gauge = Gauge::new(&history.recording.name);
-    let on = (&setting, words.measure.measure());
+    let tuning =
+        Tuning { goal, runs_max: arguments.runs, seed: arguments.world.seed, searched: arguments.search_on };
+    let gauge = ProgressLine::new(&history.recording.name);
+    let on = (&setting, arguments.measure.measure());
     let tuned = study::tune(&history.recording, on, (&subject.resources, name), tuning, &mut |progress| {
         gauge.show(progress);
     });
@@ -134,12 +135,12 @@ pub(crate) fn run(desk: &Desk, words: &Words) -> Result<ExitCode, Failure> {
             }
             SearchGoal::Policy => "learning needs an SLO, and it declares none; give it scale.slo",
         };
-        return Err(Failure::work(format!("could not tune service/{name}: {why}")));
+        return Err(Failure::failed(format!("could not tune service/{name}: {why}")));
     }
-    let answer = Answer::of(name, &subject.resources, &tuned, words, notes)?;
-    let printer = desk.printer;
-    printer.print(words.output.output, &answer, |answer| lines(answer, printer))?;
-    if let (Some(path), Some(resources)) = (&words.write, &tuned.resources) {
+    let answer = Answer::of(name, &subject.resources, &tuned, arguments, notes)?;
+    let printer = context.printer;
+    printer.print(arguments.output.output, &answer, |answer| lines(answer, printer))?;
+    if let (Some(path), Some(resources)) = (&arguments.write, &tuned.resources) {
         let written = std::fs::write(path, manifest::to_yaml_stream(resources)?);
         written.with_context(|| {
             format!("could not write the manifests {}; check its folder and its permissions", path.display())
@@ -153,10 +154,10 @@ impl Answer {
         name: &str,
         resources: &[Resource],
         tuned: &TuningResult,
-        words: &Words,
+        arguments: &Arguments,
         notes: Vec<String>,
     ) -> Result<Self, Failure> {
-        let measure = words.measure.measure();
+        let measure = arguments.measure.measure();
         let sides = |part: fn(&Parts) -> &fluid::Score| Sides {
             before: PartSummary::of(part(&tuned.before), measure),
             after: tuned.after.as_ref().map(|after| PartSummary::of(part(after), measure)),

@@ -42,7 +42,7 @@ impl WorldWords {
             starts,
             warmups,
             carries: None,
-            failed_starts: share_of(self.failed_starts).map_err(Failure::words)?,
+            failed_starts: share_of(self.failed_starts).map_err(Failure::usage)?,
             speed_spread: self.unequal,
             losses: self.fault.clone(),
         })

@@ -16,7 +16,8 @@ const FRAME_LINES: u16 = 3;
 
 /// Draws the view into `area`: services above, the replicas of the chosen one below.
 pub(super) fn draw(view: &View, is_coloured: bool, area: Rect, buffer: &mut Buffer) {
-    let services = u16::try_from(view.scene.services.len()).unwrap_or(u16::MAX).saturating_add(FRAME_LINES);
+    let services =
+        u16::try_from(view.snapshot.services.len()).unwrap_or(u16::MAX).saturating_add(FRAME_LINES);
     let upper = services.min(area.height / 2).max(FRAME_LINES + 1);
     let parts = [
         Constraint::Length(1),
@@ -25,11 +26,11 @@ pub(super) fn draw(view: &View, is_coloured: bool, area: Rect, buffer: &mut Buff
         Constraint::Length(1),
     ];
     let [head, upper, lower, foot] = Layout::vertical(parts).areas(area);
-    let title = format!("homeostat at {}  {}", view.scene.server, view.scene.at);
+    let title = format!("homeostat at {}  {}", view.snapshot.server, view.snapshot.at);
     Line::styled(title, Style::new().add_modifier(Modifier::BOLD)).render(head, buffer);
 
-    let rows = view.scene.services.iter().map(tables::service).collect();
-    let title = format!(" {} services ", view.scene.services.len());
+    let rows = view.snapshot.services.iter().map(tables::service).collect();
+    let title = format!(" {} services ", view.snapshot.services.len());
     let mut state = TableState::new().with_selected(view.chosen);
     StatefulWidget::render(
         table(&title, tables::SERVICE_HEADER, rows, is_coloured),
@@ -91,7 +92,7 @@ mod tests {
     use api::v1;
     use serde_json::{Map, Value, json};
 
-    use super::super::{Scene, Wish};
+    use super::super::{KeyAction, Snapshot};
     use super::*;
 
     fn object<S>(kind: &str, name: &str, status: S) -> v1::Object<S> {
@@ -125,13 +126,13 @@ mod tests {
     }
 
     fn view() -> View {
-        let scene = Scene {
+        let snapshot = Snapshot {
             server: "http://127.0.0.1:7460".into(),
             at: "2026-11-21T06:00:00Z".into(),
             services: vec![service("cart"), service("shop")],
             replicas: vec![replica("cart"), replica("shop")],
         };
-        View { scene, chosen: None, trouble: None }
+        View { snapshot, chosen: None, trouble: None }
     }
 
     fn shown(view: &View) -> String {
@@ -163,20 +164,20 @@ mod tests {
     #[test]
     fn a_chosen_service_shows_only_its_own_replicas() {
         let mut view = view();
-        view.follow(Wish::Down);
-        view.follow(Wish::Down);
-        view.follow(Wish::Down);
+        view.follow(KeyAction::Down);
+        view.follow(KeyAction::Down);
+        view.follow(KeyAction::Down);
         let text = shown(&view);
         assert!(text.contains("replicas of shop") && !text.contains("cart-0"), "{text}");
-        view.follow(Wish::All);
+        view.follow(KeyAction::All);
         assert!(shown(&view).contains("cart-0"));
     }
 
     #[test]
     fn a_chosen_service_stays_chosen_when_others_come() {
         let mut view = view();
-        view.follow(Wish::Down);
-        let mut next = view.scene.clone();
+        view.follow(KeyAction::Down);
+        let mut next = view.snapshot.clone();
         next.services.insert(0, service("auth"));
         view.show(next);
         assert_eq!(view.chosen_service().map(v1::Object::name), Some("cart"));

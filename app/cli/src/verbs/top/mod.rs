@@ -12,13 +12,13 @@ use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use tokio::time::{Instant, timeout};
 
+use crate::arguments::CommandContext;
 use crate::client::Client;
 use crate::failure::{Failure, sentence_of};
 use crate::figures;
 use crate::output::Printer;
 use crate::tables;
-use crate::target::{OneService, Subject};
-use crate::words::Desk;
+use crate::target::{ServiceArgument, Subject};
 
 /// From one look to the next: as often as the loop decides.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -28,15 +28,15 @@ const LOOK_WAIT_MAX: Duration = Duration::from_secs(3);
 
 /// Show services and replicas live; q quits, arrows choose a service
 #[derive(Clone, Debug, Args)]
-pub(crate) struct Words {
+pub(crate) struct Arguments {
     /// Only this service, as service/NAME
     #[arg(value_name = "SERVICE")]
-    service: Option<OneService>,
+    service: Option<ServiceArgument>,
 }
 
 /// What was seen in one look.
 #[derive(Clone, Debug)]
-struct Scene {
+struct Snapshot {
     server: String,
     at: String,
     services: Vec<v1::Service>,
@@ -46,7 +46,7 @@ struct Scene {
 /// What is shown: the last good look, which service is chosen, and what is wrong.
 #[derive(Debug)]
 struct View {
-    scene: Scene,
+    snapshot: Snapshot,
     /// The place of the chosen service in the list; `None` shows the replicas of all.
     chosen: Option<usize>,
     /// Why the last look failed; what is shown is older then.
@@ -55,46 +55,52 @@ struct View {
 
 /// What a key asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wish {
+enum KeyAction {
     Quit,
     Up,
     Down,
     All,
 }
 
-pub(crate) async fn run(desk: &Desk, words: Words) -> Result<(), Failure> {
-    let client = desk.client()?;
-    let scene = look(&client, words.service.as_ref()).await?;
+pub(crate) async fn run(context: &CommandContext, arguments: Arguments) -> Result<(), Failure> {
+    let client = context.client()?;
+    let snapshot = look(&client, arguments.service.as_ref()).await?;
     if !io::stdout().is_terminal() {
-        return desk.printer.text(&frame(desk.printer, &scene));
+        return context.printer.text(&frame(context.printer, &snapshot));
     }
     let mut terminal = ratatui::try_init()
         .context("could not take over the terminal; `homeostat top | cat` prints one frame as text")?;
-    let mut view = View { scene, chosen: None, trouble: None };
-    let ended = live(desk, &mut terminal, &client, words.service.as_ref(), &mut view).await;
+    let mut view = View { snapshot, chosen: None, trouble: None };
+    let ended = live(context, &mut terminal, &client, arguments.service.as_ref(), &mut view).await;
     ratatui::restore();
     ended
 }
 
 /// One frame as text.
-fn frame(printer: Printer, scene: &Scene) -> String {
+fn frame(printer: Printer, snapshot: &Snapshot) -> String {
     let mut services = printer.table(tables::SERVICE_HEADER);
-    scene.services.iter().for_each(|service| services.row(tables::service(service)));
+    snapshot.services.iter().for_each(|service| services.row(tables::service(service)));
     let mut replicas = printer.table(tables::REPLICA_HEADER);
-    scene.replicas.iter().for_each(|replica| replicas.row(tables::replica(replica, os::wall())));
-    format!("homeostat at {}, {}\n\n{}\n{}", scene.server, scene.at, services.finish(), replicas.finish())
+    snapshot.replicas.iter().for_each(|replica| replicas.row(tables::replica(replica, os::wall())));
+    format!(
+        "homeostat at {}, {}\n\n{}\n{}",
+        snapshot.server,
+        snapshot.at,
+        services.finish(),
+        replicas.finish()
+    )
 }
 
 /// Looks and draws until somebody quits.
 async fn live(
-    desk: &Desk,
+    context: &CommandContext,
     terminal: &mut DefaultTerminal,
     client: &Client,
-    service: Option<&OneService>,
+    service: Option<&ServiceArgument>,
     view: &mut View,
 ) -> Result<(), Failure> {
     const LOST: &str = "could not draw on the terminal";
-    let is_coloured = desk.printer.paint.is_on;
+    let is_coloured = context.printer.paint.is_on;
     let mut next_look = Instant::now() + LOOK_EVERY;
     loop {
         terminal
@@ -104,15 +110,17 @@ async fn live(
         if event::poll(next_look.saturating_duration_since(Instant::now())).context(LOST)? {
             // A new size, or anything else, is drawn anew at once, from what is known.
             match wish_of(&event::read().context(LOST)?) {
-                Some(Wish::Quit) => return Ok(()),
+                Some(KeyAction::Quit) => return Ok(()),
                 Some(wish) => view.follow(wish),
                 None => {}
             }
             continue;
         }
         match timeout(LOOK_WAIT_MAX, look(client, service)).await {
-            Ok(Ok(scene)) => view.show(scene),
-            Ok(Err(Failure::Words(error) | Failure::Work(error))) => view.trouble = Some(sentence_of(&error)),
+            Ok(Ok(snapshot)) => view.show(snapshot),
+            Ok(Err(Failure::Usage(error) | Failure::Failed(error))) => {
+                view.trouble = Some(sentence_of(&error))
+            }
             Ok(Err(Failure::NobodyReads)) => return Ok(()),
             Err(_) => view.trouble = Some(format!("homeostat at {} does not answer", client.server())),
         }
@@ -120,9 +128,9 @@ async fn live(
     }
 }
 
-async fn look(client: &Client, service: Option<&OneService>) -> Result<Scene, Failure> {
+async fn look(client: &Client, service: Option<&ServiceArgument>) -> Result<Snapshot, Failure> {
     let (services, replicas) = match service {
-        Some(OneService(name)) => {
+        Some(ServiceArgument(name)) => {
             let one: v1::Service = client.get(&format!("{}/{name}", Subject::Service.path())).await?;
             let list: v1::List<v1::Replica> =
                 client.get(&format!("{}?service={name}", Subject::Replica.path())).await?;
@@ -135,49 +143,50 @@ async fn look(client: &Client, service: Option<&OneService>) -> Result<Scene, Fa
         }
     };
     let at = format!("{:.0}", figures::timestamp(os::wall()));
-    Ok(Scene { server: client.server().to_owned(), at, services, replicas })
+    Ok(Snapshot { server: client.server().to_owned(), at, services, replicas })
 }
 
-fn wish_of(event: &Event) -> Option<Wish> {
+fn wish_of(event: &Event) -> Option<KeyAction> {
     let Event::Key(KeyEvent { code, modifiers, kind: KeyEventKind::Press, .. }) = event else { return None };
     match code {
-        KeyCode::Char('q') => Some(Wish::Quit),
-        KeyCode::Char('c') if modifiers.contains(KeyModifiers::CONTROL) => Some(Wish::Quit),
-        KeyCode::Up | KeyCode::Char('k') => Some(Wish::Up),
-        KeyCode::Down | KeyCode::Char('j') => Some(Wish::Down),
-        KeyCode::Esc => Some(Wish::All),
+        KeyCode::Char('q') => Some(KeyAction::Quit),
+        KeyCode::Char('c') if modifiers.contains(KeyModifiers::CONTROL) => Some(KeyAction::Quit),
+        KeyCode::Up | KeyCode::Char('k') => Some(KeyAction::Up),
+        KeyCode::Down | KeyCode::Char('j') => Some(KeyAction::Down),
+        KeyCode::Esc => Some(KeyAction::All),
         _ => None,
     }
 }
 
 impl View {
-    fn follow(&mut self, wish: Wish) {
-        let last = self.scene.services.len().checked_sub(1);
+    fn follow(&mut self, wish: KeyAction) {
+        let last = self.snapshot.services.len().checked_sub(1);
         self.chosen = match (wish, self.chosen, last) {
-            (Wish::All | Wish::Quit, _, _) | (_, _, None) => None,
-            (Wish::Down, None, Some(_)) => Some(0),
-            (Wish::Down, Some(at), Some(last)) => Some((at + 1).min(last)),
-            (Wish::Up, None, Some(last)) => Some(last),
-            (Wish::Up, Some(at), Some(last)) => Some(at.saturating_sub(1).min(last)),
+            (KeyAction::All | KeyAction::Quit, _, _) | (_, _, None) => None,
+            (KeyAction::Down, None, Some(_)) => Some(0),
+            (KeyAction::Down, Some(at), Some(last)) => Some((at + 1).min(last)),
+            (KeyAction::Up, None, Some(last)) => Some(last),
+            (KeyAction::Up, Some(at), Some(last)) => Some(at.saturating_sub(1).min(last)),
         };
     }
 
     /// Takes what was seen; the chosen service stays chosen wherever it now stands.
-    fn show(&mut self, scene: Scene) {
+    fn show(&mut self, snapshot: Snapshot) {
         let name = self.chosen_service().map(|service| service.name().to_owned());
-        self.chosen = name.and_then(|name| scene.services.iter().position(|service| service.name() == name));
-        self.scene = scene;
+        self.chosen =
+            name.and_then(|name| snapshot.services.iter().position(|service| service.name() == name));
+        self.snapshot = snapshot;
         self.trouble = None;
     }
 
     fn chosen_service(&self) -> Option<&v1::Service> {
-        self.scene.services.get(self.chosen?)
+        self.snapshot.services.get(self.chosen?)
     }
 
     /// The replicas of the chosen service, or of all.
     fn replicas(&self) -> impl Iterator<Item = &v1::Replica> {
         let chosen = self.chosen_service().map(v1::Object::name);
-        self.scene
+        self.snapshot
             .replicas
             .iter()
             .filter(move |replica| chosen.is_none_or(|name| replica.status.service == name))

@@ -11,10 +11,10 @@ use model::name::ServiceName;
 use model::resource::REQUEST_RATE_METRIC;
 
 use super::super::learned::ROWS_MIN;
-use super::Told;
+use super::RecordedRows;
+use crate::arguments::CommandContext;
 use crate::failure::Failure;
 use crate::figures;
-use crate::words::Desk;
 
 /// Runs of one answer, as many as the server gives.
 const RUNS: usize = 1000;
@@ -23,8 +23,12 @@ const RUNS: usize = 1000;
 const ANSWERS_MAX: usize = 200;
 
 /// Reads what the server has kept of `service`, a row for each step of `stretch` of which something is known.
-pub(super) async fn read(desk: &Desk, service: &ServiceName, stretch: Stretch) -> Result<Told, Failure> {
-    let client = desk.client()?;
+pub(super) async fn read(
+    context: &CommandContext,
+    service: &ServiceName,
+    stretch: Stretch,
+) -> Result<RecordedRows, Failure> {
+    let client = context.client()?;
     let (from, mut until) = (figures::timestamp(stretch.from), figures::timestamp(stretch.until));
     let mut runs: Vec<v1::KeptDecision> = Vec::new();
     for _ in 0..ANSWERS_MAX {
@@ -43,7 +47,7 @@ pub(super) async fn read(desk: &Desk, service: &ServiceName, stretch: Stretch) -
     told(&runs, service, stretch)
 }
 
-fn told(runs: &[v1::KeptDecision], service: &ServiceName, stretch: Stretch) -> Result<Told, Failure> {
+fn told(runs: &[v1::KeptDecision], service: &ServiceName, stretch: Stretch) -> Result<RecordedRows, Failure> {
     let steps = usize::try_from(stretch.points()).unwrap_or(usize::MAX);
     let mut sums = vec![(0.0, 0_u32); steps];
     let (begin, step) =
@@ -67,13 +71,13 @@ fn told(runs: &[v1::KeptDecision], service: &ServiceName, stretch: Stretch) -> R
     };
     let rows: Vec<Row> = sums.iter().enumerate().filter_map(row).collect();
     if rows.len() < ROWS_MIN {
-        return Err(Failure::work(too_little(runs.len(), rows.len(), service, stretch)));
+        return Err(Failure::failed(too_little(runs.len(), rows.len(), service, stretch)));
     }
     let notes = vec![format!(
         "the load is put together from {known} kept runs of decisions on {REQUEST_RATE_METRIC}: between its changes of size it is the middle of what \
          was seen, so peaks are lower than they were; a Prometheus knows it better"
     )];
-    Ok(Told { rows, notes })
+    Ok(RecordedRows { rows, notes })
 }
 
 /// Requests a second in the middle of a run; `None` when its decisions say nothing of requests.
@@ -138,10 +142,10 @@ mod tests {
         .expect("it is what the server answers")
     }
 
-    fn told_of(runs: &[v1::KeptDecision]) -> Result<Told, String> {
+    fn told_of(runs: &[v1::KeptDecision]) -> Result<RecordedRows, String> {
         let service = ServiceName::parse("shop").expect("it is a name");
         told(runs, &service, STRETCH).map_err(|failure| match failure {
-            Failure::Words(error) | Failure::Work(error) => error.to_string(),
+            Failure::Usage(error) | Failure::Failed(error) => error.to_string(),
             Failure::NobodyReads => String::new(),
         })
     }

@@ -26,7 +26,7 @@ pub(super) fn of<'a, T>(said: &'a [Of<T>], service: &str) -> Option<&'a T> {
 
 /// What is asked of a service.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum LoadWord {
+pub(super) enum LoadArgument {
     /// Requests a second.
     Rate(f64),
     /// What a file has recorded.
@@ -85,13 +85,13 @@ pub(super) fn milli_rps(rate: f64) -> MilliRps {
     MilliRps((rate.min(RATE_MAX) * 1000.0).round() as u64)
 }
 
-pub(super) fn asked(text: &str) -> Result<Of<LoadWord>, String> {
+pub(super) fn asked(text: &str) -> Result<Of<LoadArgument>, String> {
     let wrong = || format!("{text:?} says not of which service; write it as shop=120 or shop=shop.csv");
     let (service, what) = text.split_once('=').ok_or_else(wrong)?;
     let what = match what.parse::<f64>() {
-        Ok(rate) if (0.0..=RATE_MAX).contains(&rate) => LoadWord::Rate(rate),
+        Ok(rate) if (0.0..=RATE_MAX).contains(&rate) => LoadArgument::Rate(rate),
         Ok(_) => return Err(format!("{what} is no rate; write requests a second, from 0 to {RATE_MAX}")),
-        Err(_) => LoadWord::Trace(PathBuf::from(what)),
+        Err(_) => LoadArgument::Trace(PathBuf::from(what)),
     };
     Ok(Of { service: Some(service.to_owned()), what })
 }
@@ -156,9 +156,9 @@ mod tests {
     #[test]
     fn load_is_a_rate_or_a_file_of_a_service() {
         let rate = asked("shop=12.5").expect("it is well written");
-        assert_eq!(rate, Of { service: Some("shop".into()), what: LoadWord::Rate(12.5) });
+        assert_eq!(rate, Of { service: Some("shop".into()), what: LoadArgument::Rate(12.5) });
         let file = asked("shop=load/a=b.csv").expect("it is well written");
-        assert_eq!(file.what, LoadWord::Trace("load/a=b.csv".into()));
+        assert_eq!(file.what, LoadArgument::Trace("load/a=b.csv".into()));
         for wrong in ["12", "shop=-1", "shop=NaN", "shop=inf", "shop=1e300"] {
             assert!(asked(wrong).is_err(), "{wrong}");
         }
