@@ -77,7 +77,7 @@ fn a_load_that_comes_again_and_again_is_sized_for_while_it_is_gone_and_after_a_c
         (forecast["to"].as_u64() > forecast["from"].as_u64()).then(|| forecast.clone())
     });
     let why = raised["why"].as_str().or(raised["note"].as_str()).unwrap_or_default();
-    assert!(why.contains("requests a second come within 4 s (blend, loss 0."), "{raised}");
+    assert!(why.contains("requests/s within 4 s (blend, loss 0."), "{raised}");
     let shown = house.run(&["forecast", "service/web", "--plot"]).out;
     assert!(shown.contains("mode on, steps of 1s") && shown.contains("within 4s"), "{shown}");
     assert!(shown.contains("50 % ahead"), "{shown}");

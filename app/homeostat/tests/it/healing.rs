@@ -108,7 +108,7 @@ fn one_that_the_proxy_goes_around_is_stood_in_for_and_nobody_goes_meanwhile() {
     };
     explained("and 1 in place of unstable ones");
     std::fs::write(house.path("jobs"), "10").expect("the folder is ours");
-    explained("stays at 4: no replica is removed while requests to replica");
+    explained("stays at 4: no replica is removed while the proxy has ejected replica");
 }
 
 #[test]

@@ -79,7 +79,7 @@ fn a_burst_is_followed_at_once_and_nothing_is_removed_before_it_is_over() {
     house.write("load", "10");
     let told = explained(&house, "a burst since ");
     assert!(
-        told.contains("replicas at its peak: load at") && told.contains("; none is removed before "),
+        told.contains("replicas at its peak: load at") && told.contains("; no replica is removed before "),
         "{told}"
     );
     explained(&house, "a burst since ");
