@@ -1,5 +1,6 @@
 //! Accepts connections, within limits.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,8 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use rustix::net::sockopt::set_tcp_user_timeout;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::sync::broadcast::error::RecvError;
@@ -18,12 +21,29 @@ use tokio::task::JoinSet;
 
 use crate::failure::{Code, Failure};
 use crate::state::State;
-use crate::{origin, routes};
+use crate::{origin, routes, v1};
 
-/// Concurrent connections; more wait to be accepted.
+/// Concurrent connections, where there are file descriptors for as many; further ones are answered 503 and closed.
 ///
-/// 256: four times [`STREAMS_MAX`](crate::state::STREAMS_MAX), a quarter of the files that Debian lets a process open.
-pub(crate) const CONNECTIONS_MAX: usize = 256;
+/// 256: four times as many as there may be watches.
+const CONNECTIONS_MAX: usize = 256;
+
+/// The part of the files that connections may have: the rest is for traffic, probes, logs and the replicas' pipes, which go on
+/// whatever comes to the API. Of the 1024 files that Debian lets a process open, 256.
+const FILES_SHARE: u64 = 4;
+
+/// Connections at once even where files are scarce: a person at a terminal, a scraper and a probe, with some to spare.
+const CONNECTIONS_MIN: usize = 8;
+
+/// Connections beyond the limit that are being refused at once; further ones wait to be accepted.
+const REFUSALS_MAX: usize = 8;
+
+/// How long a refused client may take to read why.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long a client may leave what it was sent unread, once its buffers and ours are full: else those who never read keep their
+/// connections, and nobody else gets one.
+const UNREAD_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Longest body: a thousand services of 1 KiB. Command lines with more apply in parts.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
@@ -43,27 +63,39 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Serves requests until the token of `state` is cancelled; then lets those in progress finish.
 pub async fn serve(listener: TcpListener, state: State) {
     let router = router(&state);
-    let seats = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let seats = Arc::new(Semaphore::new(state.connections_max()));
+    let refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
+    let refusal: Arc<str> = refusal(state.connections_max()).into();
     let graceful = GracefulShutdown::new();
     let stop = state.stop().clone();
     let mut tasks = JoinSet::new();
     tasks.spawn(count_events(state));
     while !stop.is_cancelled() {
-        let seat = Arc::clone(&seats).acquire_owned();
+        let refuser = Arc::clone(&refusals).acquire_owned();
         // All are cancel safe: a connection that was not taken stays in the listener's queue.
         tokio::select! {
             () = stop.cancelled() => break,
             Some(ended) = tasks.join_next() => drop(ended),
-            accepted = async { (seat.await, listener.accept().await) } => match accepted {
-                (Ok(seat), Ok((socket, _))) => {
-                    let connection = graceful.watch(connection(socket, router.clone()));
-                    tasks.spawn(async move {
-                        if let Err(error) = connection.await {
-                            tracing::debug!(error = %error, "connection_broken");
-                        }
-                        drop(seat);
-                    });
-                }
+            accepted = async { (refuser.await, listener.accept().await) } => match accepted {
+                (Ok(refuser), Ok((socket, _))) => match Arc::clone(&seats).try_acquire_owned() {
+                    Ok(seat) => {
+                        let connection = graceful.watch(connection(socket, router.clone()));
+                        tasks.spawn(async move {
+                            if let Err(error) = connection.await {
+                                tracing::debug!(error = %error, "connection_broken");
+                            }
+                            drop(seat);
+                        });
+                    }
+                    Err(_) => {
+                        let refusal = Arc::clone(&refusal);
+                        tasks.spawn(async move {
+                            let refusing = refuse(socket, &refusal);
+                            drop(tokio::time::timeout(REFUSAL_TIMEOUT, refusing).await);
+                            drop(refuser);
+                        });
+                    }
+                },
                 (_, Err(error)) => {
                     tracing::warn!(error = %error, "connection_not_accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -79,6 +111,33 @@ pub async fn serve(listener: TcpListener, state: State) {
     }
 }
 
+/// How many connections there may be where so many files may be open.
+pub(crate) fn connections_max(files: u64) -> usize {
+    let share = usize::try_from(files / FILES_SHARE).unwrap_or(usize::MAX);
+    share.clamp(CONNECTIONS_MIN, CONNECTIONS_MAX)
+}
+
+/// The answer to a client that has no place.
+fn refusal(connections_max: usize) -> String {
+    let error = format!(
+        "could not take the request: {connections_max} connections to the API are open already; try again in a moment"
+    );
+    let body = v1::Failure { error, code: Code::TooMany.as_str().into(), problems: Vec::new() };
+    let body = serde_json::to_string(&body).expect("a failure is made of texts");
+    format!(
+        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
+         retry-after: 1\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+/// Answers without having read what is asked, and reads it then: a socket that is closed with something unread takes the answer with it.
+async fn refuse(mut socket: TcpStream, refusal: &str) -> io::Result<()> {
+    socket.write_all(refusal.as_bytes()).await?;
+    socket.shutdown().await?;
+    tokio::io::copy(&mut socket, &mut tokio::io::sink()).await.map(drop)
+}
+
 fn router(state: &State) -> axum::Router {
     routes::router()
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
@@ -91,6 +150,10 @@ fn connection(
     socket: TcpStream,
     router: axum::Router,
 ) -> http1::Connection<TokioIo<TcpStream>, TowerToHyperService<axum::Router>> {
+    let timeout = u32::try_from(UNREAD_TIMEOUT.as_millis()).unwrap_or(u32::MAX);
+    if let Err(error) = set_tcp_user_timeout(&socket, timeout) {
+        tracing::debug!(%error, "unread_timeout_not_set");
+    }
     http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
@@ -119,5 +182,16 @@ async fn count_events(state: State) {
             Err(RecvError::Lagged(missed)) => tracing::debug!(missed, "events_not_counted"),
             Err(RecvError::Closed) => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_take_a_quarter_of_the_files_at_most() {
+        let found = [16, 64, 256, 1024, u64::MAX].map(connections_max);
+        assert_eq!(found, [8, 16, 64, 256, 256]);
     }
 }

@@ -11,12 +11,16 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::failure::Failure;
+use crate::server;
 
-/// Concurrent watches, log followers and other responses without an end.
+/// Concurrent watches, log followers and other responses without an end, where there are file descriptors for as many.
 ///
 /// 64: each queries the loop up to four times a second; 256 queries a second of some 20 µs are half a
-/// per cent of a core. Of [`CONNECTIONS_MAX`](crate::server::CONNECTIONS_MAX) they leave three quarters to others.
-pub(crate) const STREAMS_MAX: usize = 64;
+/// per cent of a core.
+const STREAMS_MAX: usize = 64;
+
+/// The part of the connections that watches may have: three quarters are left to others.
+const STREAMS_SHARE: usize = 4;
 
 /// Concurrent replays of the journal: each reads up to a segment of 64 MiB and keeps a core busy.
 const REPLAYS_MAX: usize = 1;
@@ -33,6 +37,8 @@ pub struct State {
 struct Shared {
     listen: SocketAddr,
     folder: PathBuf,
+    connections_max: usize,
+    streams_max: usize,
     streams: Arc<Semaphore>,
     replays: Arc<Semaphore>,
     events_by_kind: Mutex<BTreeMap<String, u64>>,
@@ -51,10 +57,14 @@ impl State {
         folder: PathBuf,
         stop: CancellationToken,
     ) -> Self {
+        let connections_max = server::connections_max(os::open_files());
+        let streams_max = STREAMS_MAX.min(connections_max / STREAMS_SHARE);
         let shared = Shared {
             listen,
             folder,
-            streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+            connections_max,
+            streams_max,
+            streams: Arc::new(Semaphore::new(streams_max)),
             replays: Arc::new(Semaphore::new(REPLAYS_MAX)),
             events_by_kind: Mutex::default(),
             stop,
@@ -64,6 +74,10 @@ impl State {
 
     pub(crate) fn listen(&self) -> SocketAddr {
         self.shared.listen
+    }
+
+    pub(crate) fn connections_max(&self) -> usize {
+        self.shared.connections_max
     }
 
     pub(crate) fn folder(&self) -> &std::path::Path {
@@ -90,7 +104,8 @@ impl State {
     pub(crate) fn open_stream(&self) -> Result<OwnedSemaphorePermit, Failure> {
         Arc::clone(&self.shared.streams).try_acquire_owned().map_err(|_| {
             let sentence = format!(
-                "could not begin another watch: {STREAMS_MAX} are open already; end one, or try again later"
+                "could not begin another watch: {} are open already; end one, or try again later",
+                self.shared.streams_max
             );
             Failure::too_many(sentence)
         })

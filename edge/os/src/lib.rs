@@ -24,5 +24,5 @@ pub use entropy::{EntropyError, seed, token};
 pub use files::{
     Durability, FileLock, LockError, WriteError, create_secret_folder, write_atomically, write_secret,
 };
-pub use limits::raise_open_files;
+pub use limits::{open_files, raise_open_files};
 pub use signals::{Signals, SignalsError, StopSignal};

@@ -2,6 +2,11 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+/// How many files this process may have open at once.
+pub fn open_files() -> u64 {
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
 /// Raises the limit on open files as far as the system allows, and returns it.
 ///
 /// Every connection through the proxy takes two. Where the limit cannot be raised it stays as it is, and is returned.

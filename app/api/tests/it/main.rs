@@ -289,6 +289,28 @@ async fn watches_have_a_limit_and_leave_room_for_others() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_connections_is_refused_in_words_and_passes() {
+    let world = World::start().await;
+    let mut open = Vec::new();
+    // More than are allowed however many files there are, and than may be refused at once.
+    for _ in 0..260 {
+        open.push(tokio::net::TcpStream::connect(world.address).await.unwrap());
+    }
+    let mut last = open.pop().unwrap();
+    let mut answer = String::new();
+    let reading = tokio::io::AsyncReadExt::read_to_string(&mut last, &mut answer);
+    tokio::time::timeout(world::DEADLINE, reading).await.expect("it is answered").unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{answer}");
+    assert!(
+        answer.contains("connections to the API are open already") && answer.contains("HS0009"),
+        "{answer}"
+    );
+    drop(open);
+    world.until("/healthz", |answer| answer.status == StatusCode::OK).await;
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn measurements_are_complete_open_metrics() {
     let world = World::start().await;
     world.declare("shop", 2).await;
