@@ -7,7 +7,9 @@ use std::thread;
 use std::time::Duration;
 
 use control::{ControlLoop, Outbox};
-use journal::{AppendError, EventFileError, OpenError, ReadError, Segment, Writer, segments};
+use journal::{
+    AppendError, EventFileError, FolderError, OpenError, ReadError, Segment, Writer, segments,
+};
 use model::action::{Action, ActionKind};
 use model::event::EventKind;
 use model::input::{Input, Report, Start};
@@ -79,6 +81,9 @@ pub enum StartError {
     /// The journal could not be begun.
     #[error(transparent)]
     Journal(#[from] OpenError),
+    /// The data folder was moved away.
+    #[error(transparent)]
+    DataFolder(#[from] FolderError),
     /// The folder of the journal could not be listed.
     #[error("could not look at the journal in {folder}; check that it may be read")]
     Folder {
@@ -134,6 +139,7 @@ pub(crate) fn start(config: Config) -> Result<Handle, StartError> {
         health,
         memory_writes,
         history,
+        folder_checked: Time::ZERO,
     };
     if let Err(error) = engine.begin_run() {
         engine.journal.abandon();
@@ -187,6 +193,8 @@ struct Engine {
     health: Arc<Health>,
     memory_writes: Sender<MemoryWrite>,
     history: HistoryWriter,
+    /// When the journal's folder was checked last.
+    folder_checked: Time,
 }
 
 impl Engine {
@@ -250,6 +258,7 @@ impl Engine {
         if retry.is_some_and(|at| self.clock.time() >= at) {
             self.restart(retry);
         }
+        self.check_folder(retry);
         let mut queries = Vec::new();
         let mut goes_on = true;
         let mut result = Ok(());
@@ -335,9 +344,24 @@ impl Engine {
         *retry = Some(self.clock.time() + RETRY_INTERVAL);
     }
 
+    /// Suspends the loop once its data folder is not where the next start looks for it; checked every [`RETRY_INTERVAL`].
+    fn check_folder(&mut self, retry: &mut Option<Time>) {
+        let now = self.clock.time();
+        if retry.is_some() || now.since(self.folder_checked) < RETRY_INTERVAL {
+            return;
+        }
+        self.folder_checked = now;
+        if let Err(error) = self.journal.check_folder() {
+            self.suspend(&error, retry);
+        }
+    }
+
     /// Begins a new run in a new segment.
     fn restart(&mut self, retry: &mut Option<Time>) {
-        let renewed = Writer::begin(&self.config.journal).map_err(StartError::from).and_then(|journal| {
+        // A new journal in another folder, without the store, would belong to nothing.
+        let begun = self.journal.check_data_folder().map_err(StartError::from);
+        let begun = begun.and_then(|()| Ok(Writer::begin(&self.config.journal)?));
+        let renewed = begun.and_then(|journal| {
             let last = std::mem::replace(&mut self.journal, journal);
             self.begin_run().inspect_err(|_| std::mem::replace(&mut self.journal, last).abandon())
         });

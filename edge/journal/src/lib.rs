@@ -29,7 +29,7 @@ pub use history::{
 pub use kept::Kept;
 pub use reader::{ReadError, Record, Segment, segments};
 pub use v1::{StoredLoad, StoredMemory, Unreadable};
-pub use writer::{AppendError, OpenError, Writer};
+pub use writer::{AppendError, OpenError, FolderError, Writer};
 
 /// Segments kept.
 ///

@@ -2,10 +2,12 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use model::input::Input;
 use model::time::Now;
+use rustix::fs::Access;
 
 use crate::reader::segments;
 use crate::{MAGIC, RECORD_BYTES_MAX, SEGMENT_BYTES_MAX, SEGMENTS_MAX, SUFFIX, frame, numbered, v1};
@@ -19,6 +21,8 @@ pub struct Writer {
     folder: PathBuf,
     path: PathBuf,
     file: File,
+    /// Device and inode of the folder that the journal's folder is in: everything else that is kept is there, too.
+    parent: (u64, u64),
     buffer: Vec<u8>,
     written: u64,
 }
@@ -39,6 +43,27 @@ pub enum OpenError {
     Segment {
         /// Which.
         path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+/// The journal would not be found at the next start, or no new segment can be made.
+#[derive(Debug, thiserror::Error)]
+pub enum FolderError {
+    /// The data folder, the parent of the journal's folder, is gone, or another one has its name.
+    #[error(
+        "the data folder {folder} was moved or deleted; put it back, and it goes on by itself, or start Homeostat again"
+    )]
+    Moved {
+        /// Which.
+        folder: PathBuf,
+    },
+    /// No new segment can be made.
+    #[error("could not use the journal's folder {folder}; check that it may be written")]
+    Unwritable {
+        /// Which.
+        folder: PathBuf,
         /// What the system says.
         source: io::Error,
     },
@@ -87,14 +112,32 @@ impl Writer {
             return Err(in_segment(source));
         }
         File::open(folder).and_then(|folder| folder.sync_all()).map_err(in_folder)?;
+        let parent = identity(parent_of(folder)).map_err(in_folder)?;
         let written = MAGIC.len() as u64;
         Ok(Self {
             folder: folder.to_path_buf(),
             path,
             file,
+            parent,
             buffer: Vec::with_capacity(BUFFER_BYTES),
             written,
         })
+    }
+
+    /// Whether the folder is where it was, and takes new segments. Two system calls.
+    pub fn check_folder(&self) -> Result<(), FolderError> {
+        self.check_data_folder()?;
+        rustix::fs::access(&self.folder, Access::WRITE_OK | Access::EXEC_OK)
+            .map_err(|errno| FolderError::Unwritable { folder: self.folder.clone(), source: errno.into() })
+    }
+
+    /// Whether the folder that the journal's folder is in is where it was.
+    pub fn check_data_folder(&self) -> Result<(), FolderError> {
+        let folder = parent_of(&self.folder);
+        if identity(folder).is_ok_and(|found| found == self.parent) {
+            return Ok(());
+        }
+        Err(FolderError::Moved { folder: folder.to_path_buf() })
     }
 
     /// Removes the oldest segments beyond [`SEGMENTS_MAX`].
@@ -160,7 +203,16 @@ impl Writer {
     }
 }
 
-/// Writes what is still buffered. An error cannot be returned any more.
+fn parent_of(folder: &Path) -> &Path {
+    folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// The device and inode of a file, which it keeps when it is renamed.
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    fs::metadata(path).map(|found| (found.dev(), found.ino()))
+}
+
+/// Hands over what is still buffered. There is nobody left to tell an error to.
 impl Drop for Writer {
     fn drop(&mut self) {
         drop(self.flush());
@@ -172,6 +224,25 @@ mod tests {
     use model::time::{Time, Wall};
 
     use super::*;
+
+    #[test]
+    fn a_data_folder_that_was_moved_away_is_missed_and_another_one_of_its_name_is_not_taken_for_it() {
+        let place = tempfile::tempdir().unwrap();
+        let (data, elsewhere) = (place.path().join("data"), place.path().join("elsewhere"));
+        let writer = Writer::begin(&data.join("journal")).unwrap();
+        assert!(writer.check_folder().is_ok());
+        fs::rename(&data, &elsewhere).unwrap();
+        assert!(matches!(writer.check_folder(), Err(FolderError::Moved { .. })));
+        fs::create_dir_all(data.join("journal")).unwrap();
+        assert!(matches!(writer.check_folder(), Err(FolderError::Moved { .. })));
+        fs::remove_dir_all(&data).unwrap();
+        fs::rename(&elsewhere, &data).unwrap();
+        assert!(writer.check_folder().is_ok());
+
+        fs::remove_dir_all(data.join("journal")).unwrap();
+        assert!(matches!(writer.check_folder(), Err(FolderError::Unwritable { .. })));
+        assert!(writer.check_data_folder().is_ok(), "a new segment can be begun");
+    }
 
     #[test]
     fn after_a_failed_write_nothing_more_comes_into_the_segment() {

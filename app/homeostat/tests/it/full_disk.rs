@@ -75,6 +75,26 @@ fn a_full_disk_suspends_the_loop_and_nothing_else_until_there_is_room() {
 }
 
 #[test]
+fn a_data_folder_that_was_moved_away_is_missed_at_once_and_taken_up_again_when_it_is_back() {
+    let mut house = House::new();
+    let manifest = house.write_service("web", "");
+    house.up(&["-f", text(&manifest)]);
+    house.wait_for_ready("web", 1);
+    let (data, elsewhere) = (house.path("data"), house.path("elsewhere"));
+    fs::rename(&data, &elsewhere).expect("it is ours");
+    let why = wait_until("the loop says that it does not steer", || {
+        let (status, why) = house.ask_api("/readyz");
+        (status == 503).then_some(why)
+    });
+    assert!(why.contains("moved or deleted"), "{why}");
+    assert!(!data.exists(), "nothing is begun in another folder");
+    fs::rename(&elsewhere, &data).expect("it is ours");
+    wait_until("the loop steers again by itself", || (house.ask_api("/readyz").0 == 200).then_some(()));
+    assert_eq!(house.run(&["scale", "service/web", "--replicas", "2"]).code, Some(0));
+    house.wait_for_ready("web", 2);
+}
+
+#[test]
 fn a_full_disk_ends_no_replica_that_prints() {
     /// More than the room that a log has ahead, so that it has to give way to itself.
     const PRINTED: u64 = 200 << 10;
