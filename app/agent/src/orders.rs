@@ -7,6 +7,7 @@ use model::action::{Action, ActionKind, Admission, Outcome};
 use model::identity::{ActionId, Incarnation, ReplicaId};
 use model::input::{Declared, Input};
 use model::name::ServiceName;
+use model::resource::ListenAddress;
 use orchestrator::Order;
 use platform::{AllotRequest, Event, StartRequest, Started, StopRequest};
 
@@ -154,13 +155,22 @@ fn expose(shared: &Shared, id: ActionId, name: &ServiceName, declared: Option<Ar
         routes::conceal(&shared.table, name, service, before.as_deref());
     }
     let outcome = routing::update_route(shared, name, service);
-    if outcome != Outcome::Applied {
+    if outcome == Outcome::Applied {
+        let (now, before) = (listen_address(service.exposed.as_deref()), listen_address(before.as_deref()));
+        if let Some(address) = now.filter(|now| Some(*now) != before) {
+            tracing::info!(service = %name, %address, "exposed");
+        }
+    } else {
         // The proxy has not changed its route.
         service.exposed = before;
     }
     // The service may have given up an address that routes wait for.
     routes::retry(shared, &mut node);
     outcome
+}
+
+fn listen_address(declared: Option<&Declared>) -> Option<ListenAddress> {
+    declared?.spec.expose.as_ref()?.listen
 }
 
 fn report_outcome(shared: &Shared, action: ActionId, outcome: Outcome) {

@@ -156,6 +156,12 @@ fn listen(shared: &Shared, routes: &mut KnownRoutes, gateway: &Gateway) {
     {
         tracing::warn!(address = %gateway.listen, error = %why, "route_not_listening");
     }
+    if let Ok(address) = &listening
+        && routes.listeners.get(&gateway.listen) != Some(&listening)
+    {
+        let names: Vec<&str> = gateway.routes.iter().map(|route| &*route.name).collect();
+        tracing::info!(routes = %names.join(" "), %address, "routed");
+    }
     routes.listeners.insert(gateway.listen, listening);
 }
 

@@ -16,7 +16,6 @@ use agent::StopScope;
 use anyhow::Context;
 use manifest::Manifests;
 use model::name::ZoneName;
-use model::resource::Resource;
 use model::settings::Settings;
 use os::{Signals, StopSignal};
 use platform::Platform;
@@ -250,19 +249,6 @@ fn notify(setup: &Setup, notification: Notification) {
 fn announce(options: &Options, system: &System) {
     for reason in system.platform.capabilities().degraded() {
         tracing::warn!(%reason, "platform_degraded");
-    }
-    for resource in options.manifests.resources() {
-        match resource {
-            Resource::Service(service) => {
-                if let Some(listen) = service.spec.expose.as_ref().and_then(|expose| expose.listen) {
-                    tracing::info!(service = %service.name(), address = %listen, "exposed");
-                }
-            }
-            Resource::Route(route) => {
-                tracing::info!(route = %route.name(), address = %route.spec.listen, "routed");
-            }
-            Resource::HorizontalPodAutoscaler(_) | Resource::MetricSource(_) => {}
-        }
     }
     let address = system.address;
     let hint = "Ctrl-C stops it and its replicas";

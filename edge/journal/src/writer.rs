@@ -212,7 +212,7 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
     fs::metadata(path).map(|found| (found.dev(), found.ino()))
 }
 
-/// Hands over what is still buffered. There is nobody left to tell an error to.
+/// Writes what is still buffered. An error cannot be returned any more.
 impl Drop for Writer {
     fn drop(&mut self) {
         drop(self.flush());

@@ -44,6 +44,23 @@ fn a_taken_port_is_named() {
 }
 
 #[test]
+fn an_address_is_logged_as_exposed_once_it_is_listened_on() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let [taken_at, free_at] = [taken.local_addr().expect("it is bound").port(), ports::free()];
+    let mut house = House::new();
+    let expose = |port| format!("  expose: {{listen: \"127.0.0.1:{port}\", port: http}}\n");
+    let manifests =
+        [("web", free_at), ("late", taken_at)].map(|(name, port)| house.write_service(name, &expose(port)));
+    house.up(&["-f", text(&manifests[0]), "-f", text(&manifests[1])]);
+    let is_logged = |part: &str| house.log().lines().any(|line| line.contains(part));
+    wait_until("one is exposed", || is_logged("exposed service=web").then_some(()));
+    wait_until("the other cannot be", || is_logged("WARN ActionFailed service=late").then_some(()));
+    assert!(!is_logged("exposed service=late"), "{}", house.log());
+    drop(taken);
+    wait_until("now it is", || is_logged("exposed service=late").then_some(()));
+}
+
+#[test]
 fn what_keeps_a_replica_from_running_is_logged_as_a_warning() {
     let mut house = House::new();
     let absent = house.write(
