@@ -314,18 +314,9 @@ impl fmt::Display for Reason {
             Self::SpareWanted => f.write_str("a warm spare is missing"),
             Self::TakesOver { from } => write!(f, "it takes over the traffic of replica {from}"),
             Self::StandsDown { from } => write!(f, "replica {from} serves again"),
-            Self::Drained { in_flight: 0 } => f.write_str("it has answered its last request"),
-            Self::Drained { in_flight: 1 } => f.write_str("its drain timed out with 1 request open"),
-            Self::Drained { in_flight } => {
-                write!(f, "its drain timed out with {in_flight} requests open")
-            }
+            Self::Drained { in_flight } => f.write_str(&drained(*in_flight)),
             Self::DrainUnanswered { since } => f.write_str(&unanswered(*since)),
-            Self::Backoff { until, restarts: 1 } => {
-                write!(f, "the next start is at {until}, after 1 restart")
-            }
-            Self::Backoff { until, restarts } => {
-                write!(f, "the next start is at {until}, after {restarts} restarts")
-            }
+            Self::Backoff { until, restarts } => f.write_str(&backoff(*until, *restarts)),
             Self::StartFailed { cause, until } => write!(f, "{cause}; the next try is at {until}"),
             Self::CrashLoop { exits, until } => {
                 write!(
@@ -366,6 +357,19 @@ fn awaited(waiting: u32) -> String {
 
 fn unanswered(since: Time) -> String {
     format!("the proxy has not confirmed since {since} that it gets no new requests; it is stopped now")
+}
+
+fn drained(in_flight: u32) -> String {
+    match in_flight {
+        0 => "it has answered its last request".to_owned(),
+        1 => "its drain timed out with 1 request open".to_owned(),
+        _ => format!("its drain timed out with {in_flight} requests open"),
+    }
+}
+
+fn backoff(until: Time, restarts: u32) -> String {
+    let restarts = if restarts == 1 { "1 restart".to_owned() } else { format!("{restarts} restarts") };
+    format!("the next start is at {until}, after {restarts}")
 }
 
 fn squeezed(uses: Bytes, allotted: Bytes) -> String {
