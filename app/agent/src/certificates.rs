@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use acme::{Keeper, Proof, Standing};
+use acme::{IssuanceStatus, Proof, Renewer};
 use model::resource::{self, Acme, Resource};
 use proxy::{Challenge, Table, Tls, TlsError, TlsState};
 
@@ -26,7 +26,7 @@ pub struct IssuedCertificate {
     /// The file of its key and chain, once they are issued.
     pub file: PathBuf,
     /// The state of its issue.
-    pub standing: Standing,
+    pub status: IssuanceStatus,
 }
 
 /// Certificates of a resource cannot be used.
@@ -70,8 +70,8 @@ fn check(resource: &Resource) -> Result<(), CertificateError> {
     in_files.map_or(Ok(()), |tls| Ok(proxy::check_certificates(&tls)?))
 }
 
-/// Without certificates yet. The proxy answers the challenges of the authorities.
-pub(crate) fn keeper(folder: PathBuf, runtime: tokio::runtime::Handle, table: Table) -> Keeper {
+/// A renewer without certificates. The proxy answers the challenges of the authorities.
+pub(crate) fn renewer(folder: PathBuf, runtime: tokio::runtime::Handle, table: Table) -> Renewer {
     let set_challenge = move |host: &str, proof: Option<Proof>| {
         let challenge = proof.map(|proof| match proof {
             Proof::TlsAlpn { certificate, key } => Challenge::Tls { certificate, key },
@@ -81,7 +81,7 @@ pub(crate) fn keeper(folder: PathBuf, runtime: tokio::runtime::Handle, table: Ta
             tracing::error!(host, %error, "challenge_not_set");
         }
     };
-    Keeper::new(folder, runtime, Arc::new(set_challenge))
+    Renewer::new(folder, runtime, Arc::new(set_challenge))
 }
 
 /// Has the declared certificates of a listener issued, and returns what the proxy presents there.
@@ -93,14 +93,14 @@ pub(crate) fn set(shared: &Shared, listener: &str, declared: &[&resource::Tls]) 
 
 /// The status of certificates; `None` when none are presented.
 pub(crate) fn status<'a>(
-    keeper: &Keeper,
+    renewer: &Renewer,
     shown: Option<TlsState>,
     declared: impl IntoIterator<Item = &'a resource::Tls>,
 ) -> Option<CertificateStatus> {
     let wanted = declared.into_iter().filter_map(|tls| tls.acme.as_ref());
     let issued = wanted.filter_map(|acme| {
-        let standing = keeper.standing(acme)?;
-        Some(IssuedCertificate { acme: acme.clone(), file: keeper.file(acme), standing })
+        let status = renewer.status(acme)?;
+        Some(IssuedCertificate { acme: acme.clone(), file: renewer.file(acme), status })
     });
     Some(CertificateStatus { shown: shown?, issued: issued.collect() })
 }

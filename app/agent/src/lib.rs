@@ -20,7 +20,7 @@ mod routing;
 mod traffic;
 
 mod agent;
-pub use acme::Standing;
+pub use acme::IssuanceStatus;
 pub use agent::{Agent, ReplicaDetail, StopScope, StoppedReplicas};
 pub use certificates::{
     CertificateError, CertificateStatus, IssuedCertificate, UnusableCertificates, check_certificates,

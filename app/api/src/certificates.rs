@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use agent::{CertificateStatus, IssuedCertificate, Standing};
+use agent::{CertificateStatus, IssuanceStatus, IssuedCertificate};
 use axum::http::StatusCode;
 use model::resource::{Kind, Resource};
 use model::time::Wall;
@@ -63,9 +63,9 @@ fn missed(state: &CertificateStatus, issued: &IssuedCertificate) -> Option<(&'st
     } else {
         "until then clients get another one"
     };
-    match (&issued.standing, shown) {
-        (Standing::Failed { why, again }, None) => {
-            let again = rfc3339(*again);
+    match (&issued.status, shown) {
+        (IssuanceStatus::Failed { why, retry_at }, None) => {
+            let again = rfc3339(*retry_at);
             Some((
                 "NotIssued",
                 format!(
@@ -73,8 +73,8 @@ fn missed(state: &CertificateStatus, issued: &IssuedCertificate) -> Option<(&'st
                 ),
             ))
         }
-        (Standing::Failed { why, again }, Some(shown)) => {
-            let (until, again) = (moment(shown.not_after), rfc3339(*again));
+        (IssuanceStatus::Failed { why, retry_at }, Some(shown)) => {
+            let (until, again) = (moment(shown.not_after), rfc3339(*retry_at));
             Some((
                 "NotRenewed",
                 format!(
@@ -82,11 +82,11 @@ fn missed(state: &CertificateStatus, issued: &IssuedCertificate) -> Option<(&'st
                 ),
             ))
         }
-        (Standing::Asked | Standing::Kept { .. }, None) => Some((
+        (IssuanceStatus::Ordered | IssuanceStatus::Issued { .. }, None) => Some((
             "Awaited",
             format!("a certificate for {hosts} is being requested from {directory}; {meanwhile}"),
         )),
-        (Standing::Asked | Standing::Kept { .. }, Some(_)) => None,
+        (IssuanceStatus::Ordered | IssuanceStatus::Issued { .. }, Some(_)) => None,
     }
 }
 
@@ -103,9 +103,9 @@ fn validity(state: &CertificateStatus, now: Wall) -> (&'static str, String) {
     let lifetime = first.not_after.duration_since(first.not_before).unwrap_or_default();
     let left = first.not_after.duration_since(now).unwrap_or_default();
     let issued = state.issued.iter().find(|issued| issued.file == first.files.certificate);
-    let renewal = issued.and_then(|issued| match issued.standing {
-        Standing::Kept { renewal } => Some(rfc3339(renewal)),
-        Standing::Asked | Standing::Failed { .. } => None,
+    let renewal = issued.and_then(|issued| match issued.status {
+        IssuanceStatus::Issued { renewal } => Some(rfc3339(renewal)),
+        IssuanceStatus::Ordered | IssuanceStatus::Failed { .. } => None,
     });
     match renewal {
         _ if left.is_zero() => ("Expired", format!("{name} was valid until {until}; clients refuse it")),
@@ -204,26 +204,26 @@ mod tests {
         assert_eq!(words(&state, wall(9)), ("NotTaken", "no; the previous files stay in use".to_owned()));
     }
 
-    fn issued(file: &str, standing: Standing) -> IssuedCertificate {
+    fn issued(file: &str, status: IssuanceStatus) -> IssuedCertificate {
         let acme: Acme = serde_json::from_str(
             r#"{"directory": "https://ca.example/", "hosts": ["a.example", "b.example"]}"#,
         )
         .unwrap();
-        IssuedCertificate { acme, file: file.into(), standing }
+        IssuedCertificate { acme, file: file.into(), status }
     }
 
     #[test]
     fn of_a_certificate_that_is_asked_for_it_is_said_what_clients_meet_until_it_is_there() {
-        let failed = || Standing::Failed { why: Arc::from("no network"), again: wall(3) };
+        let failed = || IssuanceStatus::Failed { why: Arc::from("no network"), retry_at: wall(3) };
         let mut none = state(&[]);
-        none.issued = vec![issued("/acme.pem", Standing::Asked)];
+        none.issued = vec![issued("/acme.pem", IssuanceStatus::Ordered)];
         let (reason, message) = words(&none, wall(2));
         assert_eq!(reason, "Awaited");
         assert_eq!(
             message,
             "a certificate for a.example and 1 more is being requested from https://ca.example/; until then clients get a TLS alert"
         );
-        none.issued[0].standing = failed();
+        none.issued[0].status = failed();
         let (reason, message) = words(&none, wall(2));
         assert_eq!(reason, "NotIssued");
         assert_eq!(
@@ -233,20 +233,21 @@ mod tests {
         assert_eq!(not_after(&none), None);
 
         let mut beside = state(&[(0, 90)]);
-        beside.issued = vec![issued("/acme.pem", Standing::Asked)];
+        beside.issued = vec![issued("/acme.pem", IssuanceStatus::Ordered)];
         assert!(words(&beside, wall(2)).1.ends_with("until then clients get another one"));
     }
 
     #[test]
     fn a_certificate_that_is_renewed_by_itself_is_spoken_of_when_that_fails() {
         let mut state = state(&[(0, 90)]);
-        state.issued = vec![issued("/a.pem", Standing::Kept { renewal: wall(80) })];
+        state.issued = vec![issued("/a.pem", IssuanceStatus::Issued { renewal: wall(80) })];
         // A person is not called for what goes by itself.
         let (reason, message) = words(&state, wall(79));
         assert_eq!(reason, "Valid");
         assert!(message.ends_with("and is renewed at 1970-03-22T00:00:00.000Z"), "{message}");
         assert_eq!(words(&state, wall(91)).0, "Expired");
-        state.issued[0].standing = Standing::Failed { why: Arc::from("no network"), again: wall(82) };
+        state.issued[0].status =
+            IssuanceStatus::Failed { why: Arc::from("no network"), retry_at: wall(82) };
         let (reason, message) = words(&state, wall(81));
         assert_eq!(reason, "NotRenewed");
         assert!(message.contains("could not be renewed: no network; it is requested again at"), "{message}");

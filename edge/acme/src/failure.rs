@@ -7,7 +7,7 @@ use model::resource::AcmeChallenge;
 use model::resource::route::Hostname;
 
 /// Most characters of the reasons that an authority gives: they come from outside, and are shown in one line.
-const SAID_LEN_MAX: usize = 400;
+const REASON_LEN_MAX: usize = 400;
 
 /// Why no certificate was issued. An earlier one stays in use.
 #[derive(Debug, thiserror::Error)]
@@ -30,7 +30,7 @@ pub enum Failure {
     },
     /// A file could not be written.
     #[error("could not write {}: {why}; make room on the disk, or let the user that runs Homeostat write there", .file.display())]
-    Keep {
+    Write {
         /// The file.
         file: PathBuf,
         /// What the system said.
@@ -84,7 +84,7 @@ pub enum Failure {
     },
     /// The whole order took too long.
     #[error("{directory} did not issue it within {seconds} s")]
-    Slow {
+    TimedOut {
         /// Its URL.
         directory: String,
         /// The limit.
@@ -93,7 +93,7 @@ pub enum Failure {
 }
 
 /// A problem document (RFC 7807) of an authority, as a part of a sentence.
-pub(crate) fn said(problem: &Problem) -> String {
+pub(crate) fn problem_text(problem: &Problem) -> String {
     let own = [problem.detail.as_deref(), problem.r#type.as_deref()].into_iter().flatten().next();
     let parts = problem.subproblems.iter().map(ToString::to_string);
     let words: Vec<String> = own.map(str::to_owned).into_iter().chain(parts).collect();
@@ -110,8 +110,8 @@ pub(crate) fn sentence(error: &dyn std::error::Error) -> String {
 fn bounded(text: &str) -> String {
     let text = text.trim().trim_end_matches('.');
     let mut line: String =
-        text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(SAID_LEN_MAX).collect();
-    if text.chars().count() > SAID_LEN_MAX {
+        text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(REASON_LEN_MAX).collect();
+    if text.chars().count() > REASON_LEN_MAX {
         line.push('…');
     }
     line
@@ -151,10 +151,10 @@ mod tests {
     fn what_comes_from_outside_is_one_line_of_bounded_length() {
         let problem: Problem =
             serde_json::from_str(&format!("{{\"detail\": \"a\\nb{}\"}}", "x".repeat(1000))).unwrap();
-        let said = said(&problem);
+        let said = problem_text(&problem);
         assert!(said.starts_with("a b") && said.ends_with('…'), "{said}");
-        assert_eq!(said.chars().count(), SAID_LEN_MAX + 1);
-        assert_eq!(super::said(&serde_json::from_str("{}").unwrap()), "it gives no reason");
+        assert_eq!(said.chars().count(), REASON_LEN_MAX + 1);
+        assert_eq!(super::problem_text(&serde_json::from_str("{}").unwrap()), "it gives no reason");
     }
 
     #[test]

@@ -34,12 +34,12 @@ pub(crate) fn account_file(folder: &Path, acme: &Acme) -> PathBuf {
     folder.join(format!("account-{:016x}.json", digest(parts)))
 }
 
-/// Tells texts apart in the name of a file; security does not depend on it.
+/// Makes the names of files unique; security does not depend on it.
 fn digest<'a>(parts: impl IntoIterator<Item = &'a str>) -> u64 {
     let mut hash = Xxh3::new();
     for part in parts {
         hash.update(part.as_bytes());
-        // No host, URL or address of a mailbox has one.
+        // A separator that no host, URL or mailbox contains.
         hash.update(b"\0");
     }
     hash.digest()

@@ -32,19 +32,19 @@ const ANSWER_BYTES_MAX: usize = 256 * 1024;
 /// Most bytes of the head of an answer: twice what the usual servers allow.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 
-/// Checks what is declared of an authority, as far as that is possible without asking it.
+/// Checks the declaration of an authority, as far as that is possible without a request.
 pub fn check(acme: &Acme) -> Result<(), Failure> {
-    acme.ca_file.as_ref().map_or(Ok(()), |file| of_file(Path::new(file)).map(drop))
+    acme.ca_file.as_ref().map_or(Ok(()), |file| roots_from_file(Path::new(file)).map(drop))
 }
 
-/// A client that speaks only HTTPS.
-pub(crate) struct Http {
+/// An HTTPS client.
+pub(crate) struct HttpsClient {
     connector: TlsConnector,
 }
 
 /// Why there was no answer.
 #[derive(Debug, thiserror::Error)]
-enum AskError {
+enum RequestError {
     #[error("it leads to {uri}, and an authority is asked over https:// alone")]
     Plain { uri: String },
     #[error("could not connect to {authority}: {why}; check the address and the network")]
@@ -56,22 +56,22 @@ enum AskError {
     #[error("{uri} answered {status}; check the URL")]
     Status { uri: String, status: u16 },
     #[error("{uri} did not answer within {} s", ANSWER_MAX.as_secs())]
-    Slow { uri: String },
+    TimedOut { uri: String },
 }
 
-impl Http {
+impl HttpsClient {
     /// Trusts the authorities of the declared file, or else the system's. Files are read each time, so that renewed ones are used.
     pub(crate) fn new(acme: &Acme) -> Result<Self, Failure> {
         let roots = match &acme.ca_file {
-            Some(file) => of_file(Path::new(file))?,
-            None => of_system()?,
+            Some(file) => roots_from_file(Path::new(file))?,
+            None => system_roots()?,
         };
         let config = Arc::new(trust::client(roots).with_no_client_auth());
         Ok(Self { connector: TlsConnector::from(config) })
     }
 }
 
-impl HttpClient for Http {
+impl HttpClient for HttpsClient {
     fn request(
         &self,
         request: Request<BodyWrapper<Bytes>>,
@@ -79,25 +79,25 @@ impl HttpClient for Http {
         let connector = self.connector.clone();
         Box::pin(async move {
             let uri = request.uri().to_string();
-            let asked = tokio::time::timeout(ANSWER_MAX, ask(&connector, request)).await;
-            let answer = asked.unwrap_or(Err(AskError::Slow { uri }));
+            let response = tokio::time::timeout(ANSWER_MAX, send(&connector, request)).await;
+            let answer = response.unwrap_or(Err(RequestError::TimedOut { uri }));
             answer.map(BytesResponse::from).map_err(|error| instant_acme::Error::Other(error.into()))
         })
     }
 }
 
-async fn ask(
+async fn send(
     connector: &TlsConnector,
     mut request: Request<BodyWrapper<Bytes>>,
-) -> Result<Response<Full<Bytes>>, AskError> {
+) -> Result<Response<Full<Bytes>>, RequestError> {
     let uri = request.uri().clone();
     let method = request.method().clone();
     let (host, port) = (uri.host().unwrap_or_default(), uri.port_u16().unwrap_or(443));
     if uri.scheme() != Some(&Scheme::HTTPS) {
-        return Err(AskError::Plain { uri: uri.to_string() });
+        return Err(RequestError::Plain { uri: uri.to_string() });
     }
     let authority = format!("{host}:{port}");
-    let broken = |error: &dyn std::error::Error| AskError::Broken {
+    let broken = |error: &dyn std::error::Error| RequestError::Broken {
         authority: authority.clone(),
         why: sentence(error),
     };
@@ -117,14 +117,14 @@ async fn ask(
         let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await.map_err(|error| broken(&*error))?;
         Ok(Response::from_parts(head, Full::new(body.to_bytes())))
     };
-    // The connection may end in the very moment in which it hands the answer over; then the answer is there all the same.
+    // The connection may end at the moment in which it passes the answer on; the answer is valid all the same.
     let answer = match select(pin!(exchange), pin!(connection)).await {
         Either::Left((answer, _)) => answer,
         Either::Right((_, exchange)) => exchange.await,
     }?;
     // Other requests are answered with problem documents; only the status tells that a URL is not that of a directory.
     if method == Method::GET && !answer.status().is_success() {
-        return Err(AskError::Status { uri: uri.to_string(), status: answer.status().as_u16() });
+        return Err(RequestError::Status { uri: uri.to_string(), status: answer.status().as_u16() });
     }
     Ok(answer)
 }
@@ -133,14 +133,14 @@ async fn connect(
     connector: &TlsConnector,
     host: &str,
     port: u16,
-) -> Result<tokio_rustls::client::TlsStream<TcpStream>, AskError> {
+) -> Result<tokio_rustls::client::TlsStream<TcpStream>, RequestError> {
     let authority = format!("{host}:{port}");
     // Brackets belong to the URL of an IPv6 address and not to its name.
     let name = host.trim_start_matches('[').trim_end_matches(']').to_owned();
     let stream = TcpStream::connect((name.as_str(), port)).await;
-    let stream =
-        stream.map_err(|error| AskError::Connect { authority: authority.clone(), why: error.to_string() })?;
-    let untrusted = |why: String| AskError::Tls { authority: authority.clone(), why };
+    let stream = stream
+        .map_err(|error| RequestError::Connect { authority: authority.clone(), why: error.to_string() })?;
+    let untrusted = |why: String| RequestError::Tls { authority: authority.clone(), why };
     let server = ServerName::try_from(name).map_err(|error| untrusted(error.to_string()))?;
     connector.connect(server, stream).await.map_err(|error| untrusted(error.to_string()))
 }
@@ -150,7 +150,7 @@ fn origin_form(uri: &Uri) -> Uri {
     uri.path_and_query().map_or_else(|| Uri::from_static("/"), |target| Uri::from(target.clone()))
 }
 
-fn of_file(file: &Path) -> Result<Arc<RootCertStore>, Failure> {
+fn roots_from_file(file: &Path) -> Result<Arc<RootCertStore>, Failure> {
     let wrong = |why: String| Failure::Trust { file: file.to_owned(), why };
     let length = std::fs::metadata(file).map_err(|error| wrong(error.to_string()))?.len();
     if length > trust::PEM_BYTES_MAX {
@@ -160,6 +160,6 @@ fn of_file(file: &Path) -> Result<Arc<RootCertStore>, Failure> {
     trust::of_pem(&pem).map_err(|error| wrong(error.to_string()))
 }
 
-fn of_system() -> Result<Arc<RootCertStore>, Failure> {
+fn system_roots() -> Result<Arc<RootCertStore>, Failure> {
     trust::of_system().map_err(|error| Failure::Authorities { why: error.to_string() })
 }

@@ -1,4 +1,4 @@
-//! One certificate, from the order to the file. Source: RFC 8555, section 7.1, and RFC 8737 for the challenge over TLS.
+//! Issues one certificate, from the order to the PEM. Source: RFC 8555, section 7.1, and RFC 8737 for the challenge over TLS.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,9 +18,9 @@ use x509_cert::der::Decode as _;
 use x509_cert::time::Time;
 
 use crate::account;
-use crate::ask::Http;
-use crate::failure::{Failure, said, sentence};
-use crate::pace::Validity;
+use crate::failure::{Failure, problem_text, sentence};
+use crate::http_client::HttpsClient;
+use crate::schedule::Validity;
 
 /// How long an authority may take from the order to the certificate: it connects to each host from several places, and may wait in between.
 const ISSUE_MAX: Duration = Duration::from_secs(180);
@@ -28,7 +28,7 @@ const ISSUE_MAX: Duration = Duration::from_secs(180);
 /// The type of the problem that an authority does not know the account. Source: RFC 8555, section 6.7.
 const NO_ACCOUNT: &str = "urn:ietf:params:acme:error:accountDoesNotExist";
 
-/// The proof that we control a host, to be shown where the authority looks.
+/// The proof of control over a host, to be published where the authority validates it.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Proof {
     /// For TLS clients that offer only the protocol `acme-tls/1` and ask for the host (RFC 8737, section 3).
@@ -56,74 +56,78 @@ impl std::fmt::Debug for Proof {
     }
 }
 
-/// Shows a proof for a host from now on, or none any more. Called in a task; must not block.
-pub type Show = Arc<dyn Fn(&str, Option<Proof>) + Send + Sync>;
+/// Publishes a proof for a host, or withdraws it with `None`. Called in a task; must not block.
+pub type PublishProof = Arc<dyn Fn(&str, Option<Proof>) + Send + Sync>;
 
-/// Orders a certificate; returns its key and its chain, in PEM. However this ends, no proof is shown any more afterwards.
-pub(crate) async fn issue(folder: &Path, acme: &Acme, show: &Show) -> Result<String, Failure> {
-    let asked = tokio::time::timeout(ISSUE_MAX, ask(folder, acme, show)).await;
-    asked.unwrap_or_else(|_| {
-        Err(Failure::Slow { directory: acme.directory.to_string(), seconds: ISSUE_MAX.as_secs() })
+/// Orders a certificate; returns its key and its chain, in PEM. However this ends, all proofs are withdrawn afterwards.
+pub(crate) async fn issue(folder: &Path, acme: &Acme, publish: &PublishProof) -> Result<String, Failure> {
+    let ordered = tokio::time::timeout(ISSUE_MAX, order(folder, acme, publish)).await;
+    ordered.unwrap_or_else(|_| {
+        Err(Failure::TimedOut { directory: acme.directory.to_string(), seconds: ISSUE_MAX.as_secs() })
     })
 }
 
-async fn ask(folder: &Path, acme: &Acme, show: &Show) -> Result<String, Failure> {
+async fn order(folder: &Path, acme: &Acme, publish: &PublishProof) -> Result<String, Failure> {
     let identifiers: Vec<_> = acme.hosts.iter().map(|host| Identifier::Dns(host.to_string())).collect();
-    let account = account::open(folder, acme, Http::new(acme)?).await?;
-    let order = match place(&account, &identifiers).await {
-        // The authority has lost its accounts, or was set up anew.
+    let account = account::open(folder, acme, HttpsClient::new(acme)?).await?;
+    let order = match new_order(&account, &identifiers).await {
+        // The authority has lost its accounts, or was reinstalled.
         Err(Error::Api(problem)) if problem.r#type.as_deref() == Some(NO_ACCOUNT) => {
             account::forget(folder, acme);
-            let account = account::open(folder, acme, Http::new(acme)?).await?;
-            place(&account, &identifiers).await
+            let account = account::open(folder, acme, HttpsClient::new(acme)?).await?;
+            new_order(&account, &identifiers).await
         }
-        placed => placed,
+        ordered => ordered,
     };
-    let mut order = order.map_err(|error| of_directory(acme, error))?;
-    let shown = prove(acme, &mut order, show).await?;
-    let ready = order.poll_ready(&patience()).await;
+    let mut order = order.map_err(|error| directory_failure(acme, error))?;
+    let published = prove(acme, &mut order, publish).await?;
+    let ready = order.poll_ready(&polling()).await;
     if !matches!(ready, Ok(OrderStatus::Ready)) {
         return Err(unproven(acme, &mut order, ready.err()).await);
     }
-    drop(shown);
-    let key = order.finalize().await.map_err(|error| of_directory(acme, error))?;
-    let chain = order.poll_certificate(&patience()).await.map_err(|error| of_directory(acme, error))?;
+    drop(published);
+    let key = order.finalize().await.map_err(|error| directory_failure(acme, error))?;
+    let chain = order.poll_certificate(&polling()).await.map_err(|error| directory_failure(acme, error))?;
     validity(chain.as_bytes())
         .map_err(|why| Failure::Unusable { directory: acme.directory.to_string(), why })?;
     Ok(format!("{key}{chain}"))
 }
 
-async fn place(account: &Account, identifiers: &[Identifier]) -> Result<Order, Error> {
+async fn new_order(account: &Account, identifiers: &[Identifier]) -> Result<Order, Error> {
     account.new_order(&NewOrder::new(identifiers)).await
 }
 
-/// How often the state of an order is asked for: after a quarter of a second, then less and less often. [`issue`] limits the whole.
-fn patience() -> RetryPolicy {
+/// How often an order is polled: after a quarter of a second, then with backoff. [`issue`] limits the total time.
+fn polling() -> RetryPolicy {
     RetryPolicy::new().initial_delay(Duration::from_millis(250)).backoff(1.5).timeout(ISSUE_MAX)
 }
 
-/// Proofs that are shown until this is dropped.
-struct Shown<'a> {
+/// Proofs that are published until this is dropped.
+struct PublishedProofs<'a> {
     hosts: Vec<String>,
-    show: &'a Show,
+    publish: &'a PublishProof,
 }
 
-impl Drop for Shown<'_> {
+impl Drop for PublishedProofs<'_> {
     fn drop(&mut self) {
-        self.hosts.iter().for_each(|host| (self.show)(host, None));
+        self.hosts.iter().for_each(|host| (self.publish)(host, None));
     }
 }
 
-/// Shows a proof for each host that is not authorized yet, and has the authority look at it.
-async fn prove<'a>(acme: &Acme, order: &mut Order, show: &'a Show) -> Result<Shown<'a>, Failure> {
+/// Publishes a proof for each host that is not authorized yet, and lets the authority validate it.
+async fn prove<'a>(
+    acme: &Acme,
+    order: &mut Order,
+    publish: &'a PublishProof,
+) -> Result<PublishedProofs<'a>, Failure> {
     let wanted = match acme.challenge {
         AcmeChallenge::TlsAlpn => ChallengeType::TlsAlpn01,
         AcmeChallenge::Http => ChallengeType::Http01,
     };
-    let mut shown = Shown { hosts: Vec::new(), show };
+    let mut published = PublishedProofs { hosts: Vec::new(), publish };
     let mut authorizations = order.authorizations();
     while let Some(authorization) = authorizations.next().await {
-        let mut authorization = authorization.map_err(|error| of_directory(acme, error))?;
+        let mut authorization = authorization.map_err(|error| directory_failure(acme, error))?;
         // Authorities remember an authorization for a while.
         if authorization.status == AuthorizationStatus::Valid {
             continue;
@@ -134,11 +138,11 @@ async fn prove<'a>(acme: &Acme, order: &mut Order, show: &'a Show) -> Result<Sho
             return Err(Failure::NotOffered { directory, host, challenge: acme.challenge });
         };
         let proof = proof(acme, &host, challenge.token.clone(), &challenge.key_authorization())?;
-        shown.hosts.push(host.clone());
-        show(&host, Some(proof));
-        challenge.set_ready().await.map_err(|error| of_directory(acme, error))?;
+        published.hosts.push(host.clone());
+        publish(&host, Some(proof));
+        challenge.set_ready().await.map_err(|error| directory_failure(acme, error))?;
     }
-    Ok(shown)
+    Ok(published)
 }
 
 fn proof(acme: &Acme, host: &str, token: String, answer: &KeyAuthorization) -> Result<Proof, Failure> {
@@ -165,18 +169,18 @@ async fn unproven(acme: &Acme, order: &mut Order, error: Option<Error>) -> Failu
         let host = authorization.identifier().to_string();
         let Ok(state) = authorization.refresh().await else { continue };
         if let Some(problem) = state.challenges.iter().find_map(|challenge| challenge.error.as_ref()) {
-            let (directory, why) = (acme.directory.to_string(), said(problem));
+            let (directory, why) = (acme.directory.to_string(), problem_text(problem));
             return Failure::Unproven { directory, host, why, challenge: acme.challenge };
         }
     }
-    of_directory(acme, error.unwrap_or(Error::Str("the order is invalid, and no reason is given")))
+    directory_failure(acme, error.unwrap_or(Error::Str("the order is invalid, and no reason is given")))
 }
 
 /// The failure of a request to an authority.
-pub(crate) fn of_directory(acme: &Acme, error: Error) -> Failure {
+pub(crate) fn directory_failure(acme: &Acme, error: Error) -> Failure {
     let directory = acme.directory.to_string();
     match error {
-        Error::Api(problem) => Failure::Refused { directory, why: said(&problem) },
+        Error::Api(problem) => Failure::Refused { directory, why: problem_text(&problem) },
         Error::Json(_) => {
             Failure::Directory { directory, why: "it does not speak ACME; check the URL".to_owned() }
         }

@@ -1,8 +1,8 @@
 //! Obtains certificates from ACME authorities (RFC 8555), keeps them in files, and renews them.
 //!
 //! Each declared certificate has a task. It orders the certificate when there is none or its renewal is due, and writes key and chain into
-//! one file, in one step. A failed order is tried again after a growing wait with jitter ([`pace`]). The authority wants a proof that we
-//! control a host; [`Show`] hands that to whoever listens for the host.
+//! one file, in one step. A failed order is tried again after a growing wait with jitter ([`schedule`]). The authority validates a proof of
+//! control over each host; [`PublishProof`] passes that to the listener of the host.
 //!
 //! The crate listens nowhere, decides nothing about services, and lets nobody but the owner of the folder read a key. The protocol,
 //! with its signatures and nonces, is that of `instant-acme`; the connections are rustls and hyper.
@@ -11,24 +11,24 @@
 //! # fn example(declared: &model::resource::Acme) {
 //! use std::sync::Arc;
 //!
-//! use acme::Keeper;
+//! use acme::Renewer;
 //!
 //! let runtime = tokio::runtime::Handle::current();
-//! let keeper = Keeper::new("/var/lib/homeostat/acme".into(), runtime, Arc::new(|_host, _proof| {}));
-//! keeper.set("service/shop", std::slice::from_ref(declared));
-//! let file = keeper.file(declared);
+//! let renewer = Renewer::new("/var/lib/homeostat/acme".into(), runtime, Arc::new(|_host, _proof| {}));
+//! renewer.set("service/shop", std::slice::from_ref(declared));
+//! let file = renewer.file(declared);
 //! # }
 //! ```
 
 mod account;
-mod ask;
 mod failure;
+mod files;
+mod http_client;
 mod issue;
-mod keeper;
-mod pace;
-mod place;
+mod renewer;
+mod schedule;
 
-pub use ask::check;
 pub use failure::Failure;
-pub use issue::{Proof, Show};
-pub use keeper::{Keeper, Standing};
+pub use http_client::check;
+pub use issue::{Proof, PublishProof};
+pub use renewer::{IssuanceStatus, Renewer};

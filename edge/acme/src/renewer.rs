@@ -1,4 +1,4 @@
-//! The tasks that keep certificates, one for each.
+//! The tasks that order and renew certificates, one for each certificate.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,20 +15,20 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::failure::{Failure, hosts};
-use crate::issue::{Show, issue, validity};
-use crate::pace;
-use crate::place::Subject;
+use crate::files::Subject;
+use crate::issue::{PublishProof, issue, validity};
+use crate::schedule;
 
-/// The longest wait before the wall clock is read again: it may be set, and machines sleep.
-const LOOK_AGAIN: Duration = Duration::from_secs(600);
+/// The longest wait before the wall clock is read again: it may be changed, and machines sleep.
+const CLOCK_CHECK_INTERVAL: Duration = Duration::from_secs(600);
 
 /// The state of a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// It was ordered, and nothing has failed since.
-    Asked,
-    /// It was issued, and is kept in its file.
-    Kept {
+pub enum IssuanceStatus {
+    /// It was ordered, and no attempt has failed since.
+    Ordered,
+    /// It was issued, and is in its file.
+    Issued {
         /// When it will be renewed.
         renewal: Wall,
     },
@@ -37,13 +37,13 @@ pub enum Standing {
         /// Why, as a sentence without its full stop.
         why: Arc<str>,
         /// When the next attempt is.
-        again: Wall,
+        retry_at: Wall,
     },
 }
 
-/// Keeps certificates; cheap to clone.
+/// Orders certificates and renews them; cheap to clone.
 #[derive(Clone)]
-pub struct Keeper {
+pub struct Renewer {
     inner: Arc<Inner>,
 }
 
@@ -51,14 +51,14 @@ struct Inner {
     folder: PathBuf,
     runtime: Handle,
     tasks: TaskTracker,
-    show: Show,
-    /// One order at a time: two for the same host would show each other's proofs.
-    turn: Semaphore,
-    shelf: Mutex<Shelf>,
+    publish: PublishProof,
+    /// One order at a time: two for the same host would publish each other's proofs.
+    order_permit: Semaphore,
+    state: Mutex<State>,
 }
 
 #[derive(Default)]
-struct Shelf {
+struct State {
     /// By the owner who wants them.
     wanted: BTreeMap<String, Vec<Acme>>,
     running: BTreeMap<Subject, Running>,
@@ -67,38 +67,38 @@ struct Shelf {
 
 struct Running {
     acme: Acme,
-    state: watch::Receiver<Standing>,
+    status: watch::Receiver<IssuanceStatus>,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
 
-impl fmt::Debug for Keeper {
+impl fmt::Debug for Renewer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Keeper").field("folder", &self.inner.folder).finish_non_exhaustive()
+        f.debug_struct("Renewer").field("folder", &self.inner.folder).finish_non_exhaustive()
     }
 }
 
-impl Keeper {
-    /// Without a certificate yet. `folder` is made with the first order; the tasks will run on `runtime`.
-    pub fn new(folder: PathBuf, runtime: Handle, show: Show) -> Self {
-        let (tasks, turn) = (TaskTracker::new(), Semaphore::new(1));
-        let inner = Inner { folder, runtime, tasks, show, turn, shelf: Mutex::default() };
+impl Renewer {
+    /// Without a certificate yet. `folder` is created with the first order; the tasks will run on `runtime`.
+    pub fn new(folder: PathBuf, runtime: Handle, publish: PublishProof) -> Self {
+        let (tasks, order_permit) = (TaskTracker::new(), Semaphore::new(1));
+        let inner = Inner { folder, runtime, tasks, publish, order_permit, state: Mutex::default() };
         Self { inner: Arc::new(inner) }
     }
 
-    /// Keeps these certificates for `owner`, instead of those that it wanted before. Files stay where they are. Returns at once.
+    /// Sets the certificates of `owner`, instead of those that it wanted before. Files are not removed. Returns at once.
     pub fn set(&self, owner: &str, wanted: &[Acme]) {
-        let shelf = &mut *self.shelf();
-        let before = shelf.wanted.get(owner).map_or(&[][..], Vec::as_slice);
-        if shelf.is_closed || before == wanted {
+        let state = &mut *self.state();
+        let before = state.wanted.get(owner).map_or(&[][..], Vec::as_slice);
+        if state.is_closed || before == wanted {
             return;
         }
         if wanted.is_empty() {
-            shelf.wanted.remove(owner);
+            state.wanted.remove(owner);
         } else {
-            shelf.wanted.insert(owner.to_owned(), wanted.to_vec());
+            state.wanted.insert(owner.to_owned(), wanted.to_vec());
         }
-        self.follow(shelf);
+        self.reconcile(state);
     }
 
     /// The file with key and chain in PEM, which is there once the certificate was issued.
@@ -107,28 +107,28 @@ impl Keeper {
     }
 
     /// The state of a certificate; `None` for one that nobody wants.
-    pub fn standing(&self, acme: &Acme) -> Option<Standing> {
-        Some(self.shelf().running.get(&Subject::of(acme))?.state.borrow().clone())
+    pub fn status(&self, acme: &Acme) -> Option<IssuanceStatus> {
+        Some(self.state().running.get(&Subject::of(acme))?.status.borrow().clone())
     }
 
     /// Ends all tasks, even in the middle of an order.
     pub async fn close(&self) {
         {
-            let shelf = &mut *self.shelf();
-            shelf.is_closed = true;
-            shelf.running.values().for_each(|running| running.stop.cancel());
+            let state = &mut *self.state();
+            state.is_closed = true;
+            state.running.values().for_each(|running| running.stop.cancel());
         }
         self.inner.tasks.close();
         self.inner.tasks.wait().await;
     }
 
-    /// Sees to it that each certificate that is wanted has a task, as its first owner declares it.
-    fn follow(&self, shelf: &mut Shelf) {
+    /// Starts and stops tasks so that each wanted certificate has one, as its first owner declares it.
+    fn reconcile(&self, state: &mut State) {
         let mut wanted: BTreeMap<Subject, &Acme> = BTreeMap::new();
-        for acme in shelf.wanted.values().flatten() {
+        for acme in state.wanted.values().flatten() {
             wanted.entry(Subject::of(acme)).or_insert(acme);
         }
-        shelf.running.retain(|subject, running| {
+        state.running.retain(|subject, running| {
             let stays = wanted.contains_key(subject);
             if !stays {
                 running.stop.cancel();
@@ -136,60 +136,60 @@ impl Keeper {
             stays
         });
         for (subject, acme) in wanted {
-            let before = match shelf.running.remove(&subject) {
+            let before = match state.running.remove(&subject) {
                 Some(running) if running.acme == *acme => {
-                    shelf.running.insert(subject, running);
+                    state.running.insert(subject, running);
                     continue;
                 }
                 before => before,
             };
             let running = self.run(&subject, acme, before);
-            shelf.running.insert(subject, running);
+            state.running.insert(subject, running);
         }
     }
 
     fn run(&self, subject: &Subject, acme: &Acme, before: Option<Running>) -> Running {
-        let (sender, state) = watch::channel(Standing::Asked);
+        let (sender, status) = watch::channel(IssuanceStatus::Ordered);
         let stop = CancellationToken::new();
         let task = Task {
             inner: Arc::clone(&self.inner),
             file: subject.file(&self.inner.folder),
             acme: acme.clone(),
-            state: sender,
+            status: sender,
         };
         let ends = stop.clone();
         let body = async move {
             if let Some(before) = before {
                 before.stop.cancel();
-                // One that panicked is over as well.
+                // A task that panicked has ended as well.
                 let _ = before.task.await;
             }
-            // Every step may be broken off: files are written whole, and an order can be made again.
-            ends.run_until_cancelled(task.keep()).await;
+            // Every step may be cancelled: files are written atomically, and an order can be made again.
+            ends.run_until_cancelled(task.run()).await;
         };
         let task = self.inner.tasks.spawn_on(body, &self.inner.runtime);
-        Running { acme: acme.clone(), state, stop, task }
+        Running { acme: acme.clone(), status, stop, task }
     }
 
     /// Every change leaves it whole, so a panic while it was locked does no harm.
-    fn shelf(&self) -> MutexGuard<'_, Shelf> {
-        self.inner.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Keeps one certificate.
+/// The task of one certificate.
 struct Task {
     inner: Arc<Inner>,
     file: PathBuf,
     acme: Acme,
-    state: watch::Sender<Standing>,
+    status: watch::Sender<IssuanceStatus>,
 }
 
 impl Task {
-    async fn keep(self) {
+    async fn run(self) {
         loop {
             if let Some(renewal) = self.renewal() {
-                self.state.send_replace(Standing::Kept { renewal });
+                self.status.send_replace(IssuanceStatus::Issued { renewal });
                 until(renewal).await;
             }
             let mut failures = 0;
@@ -204,17 +204,17 @@ impl Task {
     fn renewal(&self) -> Option<Wall> {
         let kept = std::fs::read(&self.file).ok()?;
         let before = self.acme.renew_before.map(Into::into);
-        validity(&kept).ok().map(|validity| pace::renewal(validity, before))
+        validity(&kept).ok().map(|validity| schedule::renewal(validity, before))
     }
 
     async fn renew(&self) -> Result<(), Failure> {
         let folder = &self.inner.folder;
         os::create_secret_folder(folder)
-            .map_err(|error| Failure::Keep { file: folder.clone(), why: error.source.to_string() })?;
-        let _turn = self.inner.turn.acquire().await.expect("it is never closed");
-        let issued = issue(folder, &self.acme, &self.inner.show).await?;
+            .map_err(|error| Failure::Write { file: folder.clone(), why: error.source.to_string() })?;
+        let _permit = self.inner.order_permit.acquire().await.expect("it is never closed");
+        let issued = issue(folder, &self.acme, &self.inner.publish).await?;
         os::write_secret(&self.file, issued.as_bytes())
-            .map_err(|error| Failure::Keep { file: self.file.clone(), why: error.source.to_string() })?;
+            .map_err(|error| Failure::Write { file: self.file.clone(), why: error.source.to_string() })?;
         tracing::info!(
             hosts = hosts(&self.acme.hosts),
             directory = self.acme.directory.as_str(),
@@ -224,16 +224,16 @@ impl Task {
     }
 
     async fn wait(&self, failures: u32, error: &Failure) {
-        // Without randomness from the kernel all wait equally long.
-        let pause = pace::again(failures, os::seed().unwrap_or_default());
-        let again = Wall::from_millis(os::wall().as_millis() + pause.as_millis() as u64);
+        // Without randomness from the kernel there is no jitter.
+        let pause = schedule::retry_delay(failures, os::seed().unwrap_or_default());
+        let retry_at = Wall::from_millis(os::wall().as_millis() + pause.as_millis() as u64);
         tracing::warn!(
             hosts = hosts(&self.acme.hosts),
             error = %error,
             again_in = ?pause,
             "certificate_not_issued"
         );
-        self.state.send_replace(Standing::Failed { why: error.to_string().into(), again });
+        self.status.send_replace(IssuanceStatus::Failed { why: error.to_string().into(), retry_at });
         tokio::time::sleep(pause).await;
     }
 }
@@ -245,6 +245,6 @@ async fn until(time: Wall) {
         if left.is_zero() {
             return;
         }
-        tokio::time::sleep(left.min(LOOK_AGAIN)).await;
+        tokio::time::sleep(left.min(CLOCK_CHECK_INTERVAL)).await;
     }
 }

@@ -4,17 +4,17 @@ use std::time::Duration;
 
 use model::time::Wall;
 
-/// The longest wait after the first failure: by then a passing cause is over, such as a listener that was not there yet.
-const AGAIN_FIRST: Duration = Duration::from_secs(10);
+/// The longest wait after the first failure: by then a transient cause is over, such as a listener that was not there yet.
+const RETRY_DELAY_FIRST: Duration = Duration::from_secs(10);
 
 /// The factor by which each further wait may be longer.
 ///
 /// With it, the first hour of failures has five or six attempts: Let's Encrypt allows five failed validations of a host an hour
 /// (<https://letsencrypt.org/docs/rate-limits/>).
-const AGAIN_FACTOR: u32 = 3;
+const RETRY_DELAY_FACTOR: u32 = 3;
 
 /// The longest wait: twice a day is what clients of Let's Encrypt are asked for.
-const AGAIN_MAX: Duration = Duration::from_hours(12);
+const RETRY_DELAY_MAX: Duration = Duration::from_hours(12);
 
 /// When a certificate is valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,12 +32,12 @@ pub(crate) fn renewal(validity: Validity, before: Option<Duration>) -> Wall {
     Wall::from_millis(validity.until.as_millis() - before.min(life / 2))
 }
 
-/// How long to wait after so many failures in a row, at least 1.
+/// How long to wait after this many failures in a row, at least 1.
 ///
 /// `chance` chooses between half and all of a time that grows threefold, so that those that failed together do not come back together.
-pub(crate) fn again(failures: u32, chance: u64) -> Duration {
-    let factor = AGAIN_FACTOR.saturating_pow(failures.saturating_sub(1));
-    let longest = AGAIN_FIRST.saturating_mul(factor).min(AGAIN_MAX);
+pub(crate) fn retry_delay(failures: u32, chance: u64) -> Duration {
+    let factor = RETRY_DELAY_FACTOR.saturating_pow(failures.saturating_sub(1));
+    let longest = RETRY_DELAY_FIRST.saturating_mul(factor).min(RETRY_DELAY_MAX);
     let half = longest / 2;
     let spread = u64::try_from(half.as_millis()).unwrap_or(u64::MAX);
     half + Duration::from_millis(chance % (spread + 1))
@@ -64,7 +64,8 @@ mod tests {
 
     #[test]
     fn the_wait_grows_to_half_a_day() {
-        let waits: Vec<u64> = (1..=10).map(|failures| again(failures, u64::MAX / 3).as_secs()).collect();
+        let waits: Vec<u64> =
+            (1..=10).map(|failures| retry_delay(failures, u64::MAX / 3).as_secs()).collect();
         assert!(waits.is_sorted(), "{waits:?}");
         assert!((5..=10).contains(&waits[0]), "{waits:?}");
         assert!((21_600..=43_200).contains(&waits[9]), "{waits:?}");
@@ -80,8 +81,8 @@ mod tests {
 
         #[test]
         fn a_wait_lies_between_half_and_all_of_its_longest(failures in 1u32..100, chance: u64) {
-            let (least, most) = (again(failures, 0), AGAIN_FIRST.saturating_mul(AGAIN_FACTOR.saturating_pow(failures - 1)).min(AGAIN_MAX));
-            let wait = again(failures, chance);
+            let (least, most) = (retry_delay(failures, 0), RETRY_DELAY_FIRST.saturating_mul(RETRY_DELAY_FACTOR.saturating_pow(failures - 1)).min(RETRY_DELAY_MAX));
+            let wait = retry_delay(failures, chance);
             prop_assert!(least == most / 2 && least <= wait && wait <= most);
         }
     }
