@@ -162,10 +162,10 @@ impl Upload {
 
     /// The whole body, if it has come and was kept.
     fn whole(&self) -> Option<Vec<Bytes>> {
-        let has_come =
+        let is_complete =
             self.is_ended.get() || self.length == Some(self.passed.get()) || self.source_has_ended();
-        let kept = self.replay.borrow();
-        (has_come && !kept.has_overflowed && !self.is_broken.get()).then(|| kept.pieces.clone())
+        let buffer = self.replay.borrow();
+        (is_complete && !buffer.has_overflowed && !self.is_broken.get()).then(|| buffer.pieces.clone())
     }
 
     /// Whether nothing more will come from the client, as far as is known without a read.
@@ -175,9 +175,9 @@ impl Upload {
 
     /// Whether a sending that has come to this piece and byte is complete.
     fn is_sent(&self, pieces: usize, bytes: u64) -> bool {
-        let kept = self.replay.borrow();
-        let has_sent_kept = kept.pieces.len() <= pieces && kept.trailers.is_none();
-        self.length == Some(bytes) || (has_sent_kept && self.source_has_ended())
+        let buffer = self.replay.borrow();
+        let has_sent_buffer = buffer.pieces.len() <= pieces && buffer.trailers.is_none();
+        self.length == Some(bytes) || (has_sent_buffer && self.source_has_ended())
     }
 
     fn poll_source(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
@@ -190,22 +190,22 @@ impl Upload {
         let Poll::Ready(Some(Ok(frame))) = &polled else {
             return polled.map_err(BodyError::Request);
         };
-        let mut kept = self.replay.borrow_mut();
+        let mut buffer = self.replay.borrow_mut();
         if let Some(piece) = frame.data_ref() {
             self.passed.set(self.passed.get() + piece.len() as u64);
             if self.is_too_long() {
                 self.is_broken.set(true);
                 return Poll::Ready(Some(Err(BodyError::TooLong)));
             }
-            kept.bytes += piece.len();
-            if kept.bytes > REPLAY_BYTES_MAX {
-                kept.has_overflowed = true;
-                kept.pieces = Vec::new();
+            buffer.bytes += piece.len();
+            if buffer.bytes > REPLAY_BYTES_MAX {
+                buffer.has_overflowed = true;
+                buffer.pieces = Vec::new();
             } else {
-                kept.pieces.push(piece.clone());
+                buffer.pieces.push(piece.clone());
             }
         } else if let Some(trailers) = frame.trailers_ref() {
-            kept.trailers = Some(trailers.clone());
+            buffer.trailers = Some(trailers.clone());
         }
         polled.map_err(BodyError::Request)
     }
@@ -269,11 +269,11 @@ impl Body for RequestBody {
             return Poll::Ready(None);
         }
         let again = {
-            let kept = upload.replay.borrow();
-            let piece = kept.pieces.get(*next_piece).cloned().map(Frame::data);
+            let buffer = upload.replay.borrow();
+            let piece = buffer.pieces.get(*next_piece).cloned().map(Frame::data);
             piece.or_else(|| {
                 // After trailers that were kept, the source has nothing more.
-                let trailers = kept.trailers.clone()?;
+                let trailers = buffer.trailers.clone()?;
                 *is_ended = true;
                 Some(Frame::trailers(trailers))
             })
@@ -333,7 +333,7 @@ pub(crate) struct Download {
     exchange: Box<Exchange>,
     /// Its last frame, held back until the client has sent the rest of its request.
     end: Option<Option<Box<Frame<Bytes>>>>,
-    /// Why it broke off, held back until the client has what came before.
+    /// Why it broke off, held back until the client has what was received before.
     broken: Option<Box<BodyError>>,
 }
 

@@ -128,8 +128,8 @@ impl Listener {
 }
 
 impl InheritedListener {
-    /// Whether it can be used instead of opening a socket of `transport` at `requested` for `name`. Sockets whose ports the system chose are told
-    /// apart by name.
+    /// Whether it can be used instead of opening a socket of `transport` at `requested` for `name`. Sockets whose ports the system chose are
+    /// distinguished by name.
     pub(crate) fn is_for(&self, transport: Transport, name: &str, requested: SocketAddr) -> bool {
         let is_its = self.requested == requested && (requested.port() != 0 || *self.name == *name);
         let socket = SockRef::from(&self.socket);

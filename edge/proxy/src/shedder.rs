@@ -22,7 +22,7 @@ pub(crate) struct Shedder {
     /// 0 for none: without a limit a request costs one load.
     limit: AtomicU32,
     awaiting: AtomicU32,
-    found: Mutex<Option<AdaptiveLimit>>,
+    controller: Mutex<Option<AdaptiveLimit>>,
 }
 
 /// The permit of a request that awaits the head of its answer. Dropping it records a failure, unless it was [answered](Self::answered).
@@ -37,32 +37,36 @@ pub(crate) struct ShedPermit {
 impl Shedder {
     /// Sets the policy. The limit found so far is kept if that has not changed.
     pub(crate) fn set_policy(&self, policy: Option<AdaptivePolicy>, now: Duration) {
-        let mut found = self.found();
-        if found.as_ref().map(AdaptiveLimit::policy) != policy {
-            *found = policy.map(|policy| AdaptiveLimit::new(policy, now));
-            self.limit.store(found.as_ref().map_or(0, AdaptiveLimit::get), Ordering::Relaxed);
+        let mut controller = self.controller();
+        if controller.as_ref().map(AdaptiveLimit::policy) != policy {
+            *controller = policy.map(|policy| AdaptiveLimit::new(policy, now));
+            self.limit.store(controller.as_ref().map_or(0, AdaptiveLimit::get), Ordering::Relaxed);
         }
     }
 
     /// The limit and the requests it applies to, as of now; `None` without a limit.
     pub(crate) fn adaptive(&self) -> Option<AdaptiveState> {
         let awaiting = self.awaiting.load(Ordering::Relaxed);
-        let found = self.found();
-        found.as_ref().map(|found| AdaptiveState { limit: found.get(), awaiting, best: found.best() })
+        let controller = self.controller();
+        controller.as_ref().map(|controller| AdaptiveState {
+            limit: controller.get(),
+            awaiting,
+            best: controller.best(),
+        })
     }
 
     fn observe(&self, observe: impl FnOnce(&mut AdaptiveLimit)) {
         // A sample is skipped when another worker holds the lock: the median tolerates that, and nobody waits.
-        let Ok(mut found) = self.found.try_lock() else { return };
-        if let Some(found) = found.as_mut() {
-            observe(found);
-            self.limit.store(found.get(), Ordering::Relaxed);
+        let Ok(mut controller) = self.controller.try_lock() else { return };
+        if let Some(controller) = controller.as_mut() {
+            observe(controller);
+            self.limit.store(controller.get(), Ordering::Relaxed);
         }
     }
 
     /// A panic while it was locked has lost a sample at most.
-    fn found(&self) -> MutexGuard<'_, Option<AdaptiveLimit>> {
-        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    fn controller(&self) -> MutexGuard<'_, Option<AdaptiveLimit>> {
+        self.controller.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -109,9 +113,9 @@ impl Drop for ShedPermit {
         if let Some(sent) = self.sent() {
             let now = Instant::now();
             let (at, latency) = (self.service.clock.at(now), now.saturating_duration_since(sent));
-            shedder.observe(|found| match self.is_answered {
-                true => found.observe(at, latency, awaiting),
-                false => found.observe_failure(at, latency, awaiting),
+            shedder.observe(|controller| match self.is_answered {
+                true => controller.observe(at, latency, awaiting),
+                false => controller.observe_failure(at, latency, awaiting),
             });
         }
     }

@@ -222,7 +222,7 @@ impl Timer {
 
     /// Whether the client has sent its latest request completely, has its complete answer, and has not begun another request.
     ///
-    /// Never so after a request that was answered before it was read to its end: its rest could not be told from the next request.
+    /// Never so after a request that was answered before it was read to its end: its rest could not be distinguished from the next request.
     pub(crate) fn is_idle(&self) -> bool {
         self.stage.get() == Stage::Idle
             && self.complete_request == self.request

@@ -35,9 +35,9 @@ pub struct ServiceTraffic {
     pub hedges_won: u64,
     /// The adaptive limit of requests that await an answer; `None` if there is none.
     pub adaptive: Option<AdaptiveState>,
-    /// Connections closed because what came was not HTTP, or lacked a required PROXY header.
+    /// Connections closed because what was received was not HTTP, or lacked a required PROXY header.
     pub malformed: u64,
-    /// TLS handshakes that failed: what came was not TLS, no parameters were agreed on, or it took too long.
+    /// TLS handshakes that failed: what was received was not TLS, no parameters were agreed on, or it timed out.
     pub handshake_failures: u64,
     /// Responses below 500 that broke off in the middle: a failure for their clients that no status tells of.
     pub broken_off: u64,

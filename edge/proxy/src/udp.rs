@@ -192,14 +192,14 @@ impl Sessions {
         let allowed = session_permit.and_then(|session_permit| {
             Ok((session_permit, InFlightPermit::take(service, &self.local.snapshot()).map_err(drop)?))
         });
-        let reached = allowed.map_err(|()| ConnectFailure::Full).and_then(|allowed| {
+        let connected = allowed.map_err(|()| ConnectFailure::Full).and_then(|allowed| {
             match self.connect(&key, datagram, &was_attempted) {
                 Ok((socket, sent)) => Ok((allowed, Some(socket), sent)),
                 Err(ConnectFailure::Exhausted(_)) => Ok((allowed, None, SendOutcome::Sent)),
                 Err(failure @ (ConnectFailure::Full | ConnectFailure::Refused)) => Err(failure),
             }
         });
-        match reached {
+        match connected {
             Ok(((session_permit, permit), socket, sent)) => {
                 let is_waiting = socket.is_none();
                 let session = Rc::new(Session::begin(self, key, permit, socket, was_attempted));

@@ -92,8 +92,8 @@ pub(crate) fn answer_as_http1(status: &mut StatusCode, headers: &mut HeaderMap, 
 /// The proof that the key was understood. Source: RFC 6455, section 4.2.2.
 fn accept(key: &HeaderValue) -> HeaderValue {
     const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-    let heard = [key.as_bytes(), GUID].concat();
-    base64(digest(&SHA1_FOR_LEGACY_USE_ONLY, &heard).as_ref())
+    let input = [key.as_bytes(), GUID].concat();
+    base64(digest(&SHA1_FOR_LEGACY_USE_ONLY, &input).as_ref())
 }
 
 /// Translates the answer of an endpoint that has accepted a WebSocket from HTTP/1.1 to HTTP/2; returns its status.

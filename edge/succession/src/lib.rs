@@ -36,12 +36,12 @@
 
 mod handover;
 mod predecessor;
-mod service_manager;
+mod sd_notify;
 mod socket_path;
 mod successor;
 mod wire;
 
 pub use handover::{Handover, ListeningSocket};
 pub use predecessor::{ConnectError, Predecessor, ReceiveError, RetireError};
-pub use service_manager::{Notification, ServiceManager};
+pub use sd_notify::{Notification, ServiceManager};
 pub use successor::{ListenError, Successor, SuccessorListener};

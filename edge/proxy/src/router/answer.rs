@@ -103,8 +103,8 @@ async fn apply_rule(
     let try_timeout = limit(timeouts.backend_request);
     let overrides = RouteOverrides { try_timeout, copies, body_bytes_max, port };
     let target = Client::for_backend(client, service);
-    let given = limit(timeouts.request).map(|limit| request.started + limit);
-    match given.into_iter().chain(request.deadline()).min() {
+    let route_deadline = limit(timeouts.request).map(|limit| request.started + limit);
+    match route_deadline.into_iter().chain(request.deadline()).min() {
         None => forward::to_service(target, request, upgrade, overrides).await,
         Some(deadline) => forward::to_service_before(deadline, target, request, upgrade, overrides).await,
     }

@@ -95,8 +95,8 @@ fn is_compressible(answer: &mut Answer<ResponseBody>) -> bool {
     let is_whole = status.is_success() && status != StatusCode::PARTIAL_CONTENT || status.is_client_error();
     let may_be_changed = !text(&CACHE_CONTROL).to_ascii_lowercase().contains("no-transform");
     // The answer to HEAD has no body, but the length of the one that GET would get.
-    let told = text(&CONTENT_LENGTH).parse::<u64>().ok();
-    let is_long = told.or(longest).is_none_or(|length| length >= LENGTH_MIN);
+    let declared_length = text(&CONTENT_LENGTH).parse::<u64>().ok();
+    let is_long = declared_length.or(longest).is_none_or(|length| length >= LENGTH_MIN);
     is_whole
         && may_be_changed
         && is_long

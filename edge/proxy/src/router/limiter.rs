@@ -78,12 +78,12 @@ impl Limiter {
 
 impl Bucket {
     fn take(&self, rate_limit: RateLimit, now_ns: u64) -> Result<(), u64> {
-        let ask = |state: u64| match rate_limit.check(state, now_ns) {
+        let take = |state: u64| match rate_limit.check(state, now_ns) {
             Decision::Allow { full_at_ns } => Some(full_at_ns),
             Decision::Wait { .. } => None,
         };
-        let taken = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, ask);
-        taken.map(drop).map_err(|state| match rate_limit.check(state, now_ns) {
+        let updated = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
+        updated.map(drop).map_err(|state| match rate_limit.check(state, now_ns) {
             Decision::Wait { ns } => ns,
             Decision::Allow { .. } => 0,
         })

@@ -120,8 +120,8 @@ async fn ready_upstream(worker: &Worker, to: &Target, endpoint: &Arc<Endpoint>) 
     let EndpointPort { address, protocol } = snapshot.port_of(endpoint, port.as_deref())?;
     match protocol {
         Protocol::Http1 | Protocol::Tcp | Protocol::Udp => {
-            let kept = service.take_idle(endpoint, address, None);
-            let connection = match kept
+            let idle = service.take_idle(endpoint, address, None);
+            let connection = match idle
                 .filter(|connection| connection.is_reusable() && !connection.has_unexpected_input())
             {
                 Some(connection) => connection,

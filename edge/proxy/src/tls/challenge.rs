@@ -89,9 +89,9 @@ impl Challenges {
         if !self.is_any.load(Ordering::Acquire) {
             return None;
         }
-        let asked = path.strip_prefix(PATH)?;
+        let requested = path.strip_prefix(PATH)?;
         self.by_host().values().find_map(|active| match active {
-            ActiveChallenge::Http { token, answer } if token == asked => Some(answer.clone()),
+            ActiveChallenge::Http { token, answer } if token == requested => Some(answer.clone()),
             ActiveChallenge::Http { .. } | ActiveChallenge::Tls(_) => None,
         })
     }

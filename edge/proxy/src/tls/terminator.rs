@@ -101,24 +101,24 @@ impl Terminator {
     /// If they cannot, that is reported once the next check finds them unchanged: a certificate and its key are rarely written at the same moment.
     pub(crate) fn reload_if_changed(&self, service: &str) {
         let mut watch = self.watch();
-        let found = stamps(&self.tls);
-        if found == watch.in_use {
+        let present = stamps(&self.tls);
+        if present == watch.in_use {
             watch.refused = None;
             watch.problem = None;
             return;
         }
-        let is_stable = watch.refused.as_ref() == Some(&found);
+        let is_stable = watch.refused.as_ref() == Some(&present);
         if is_stable && watch.problem.is_some() {
             return;
         }
         match CertificateSet::read(&self.tls) {
-            Ok(current) => {
-                self.current.store(Arc::new(current));
-                *watch = FileWatch { in_use: found, refused: None, problem: None };
+            Ok(certificates) => {
+                self.current.store(Arc::new(certificates));
+                *watch = FileWatch { in_use: present, refused: None, problem: None };
                 tracing::info!(%service, "certificates_loaded");
             }
             Err(error) => {
-                watch.refused = Some(found);
+                watch.refused = Some(present);
                 watch.problem = is_stable.then(|| Arc::from(error.to_string()));
                 if is_stable {
                     tracing::warn!(%service, %error, "certificates_not_loaded");
@@ -179,12 +179,12 @@ struct CertificateResolver {
 impl ResolvesServerCert for CertificateResolver {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let first = self.keys.first()?;
-        let asked = hello.server_name().filter(|_| self.keys.len() > 1);
-        let asked = asked.and_then(|name| ServerName::try_from(name).ok());
-        let fitting = asked.and_then(|name| {
+        let server_name = hello.server_name().filter(|_| self.keys.len() > 1);
+        let server_name = server_name.and_then(|name| ServerName::try_from(name).ok());
+        let matching = server_name.and_then(|name| {
             self.keys.iter().find(|key| key.cert.first().is_some_and(|c| is_valid_for(c, &name)))
         });
-        Some(Arc::clone(fitting.unwrap_or(first)))
+        Some(Arc::clone(matching.unwrap_or(first)))
     }
 }
 

@@ -13,29 +13,29 @@ use crate::timer::Timers;
 use crate::upstream::Upstream;
 
 /// Counts how often a task is woken, and wakes it.
-struct Bell {
-    rung: AtomicUsize,
+struct CountingWaker {
+    wakes: AtomicUsize,
     task: Waker,
 }
 
-impl Wake for Bell {
+impl Wake for CountingWaker {
     fn wake(self: Arc<Self>) {
-        self.rung.fetch_add(1, Ordering::Relaxed);
+        self.wakes.fetch_add(1, Ordering::Relaxed);
         self.task.wake_by_ref();
     }
 }
 
-/// Asks once; answers the bell of the one who asked.
-async fn ask(connection: &mut Http1Connection) -> Arc<Bell> {
+/// Sends one request; returns its waker.
+async fn ask(connection: &mut Http1Connection) -> Arc<CountingWaker> {
     let timer = Timers::new().add(DEADLINE);
     let task = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
-    let bell = Arc::new(Bell { rung: AtomicUsize::new(0), task });
-    let waker = Waker::from(Arc::clone(&bell));
+    let counting = Arc::new(CountingWaker { wakes: AtomicUsize::new(0), task });
+    let waker = Waker::from(Arc::clone(&counting));
     let head = plain();
     let mut answer = pin!(connection.send(&head, RequestBody::Empty, &timer));
     let answer = poll_fn(|_| answer.as_mut().poll(&mut Context::from_waker(&waker))).await.unwrap();
     assert!(answer.body.is_end_stream());
-    bell
+    counting
 }
 
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -75,7 +75,7 @@ async fn who_awaits_an_answer_is_woken_once_for_it_and_never_for_the_next_one() 
         ask(&mut connection).await;
         let (first, second) = (ask(&mut connection).await, ask(&mut connection).await);
         assert!(connection.is_reusable());
-        assert_eq!([first, second].map(|bell| bell.rung.load(Ordering::Relaxed)), [1, 1], "{more:?}");
+        assert_eq!([first, second].map(|waker| waker.wakes.load(Ordering::Relaxed)), [1, 1], "{more:?}");
         assert_eq!(matches!(connection.codec, Codec::Plain(_)), more.is_empty());
         drop(connection);
         endpoint.join().unwrap();
@@ -107,14 +107,14 @@ async fn exchange(head: Head, pieces: Vec<Vec<u8>>) -> Ended {
             assert!(stream.read_buf(&mut buffered).await.unwrap() > 0);
         }
         for piece in pieces {
-            // It may have heard enough.
+            // The connection may be closed already.
             let _ = stream.write_all(&piece).await;
             for _ in 0..4 {
                 tokio::task::yield_now().await;
             }
         }
         let _ = stream.shutdown().await;
-        // That it is asked once.
+        // It gets one request.
         let _ = stream.read_to_end(&mut buffered).await;
         assert_eq!(buffered.windows(4).filter(|four| four == b"\r\n\r\n").count(), 1);
     };
@@ -139,7 +139,7 @@ async fn exchange(head: Head, pieces: Vec<Vec<u8>>) -> Ended {
     tokio::join!(client, endpoint).0
 }
 
-/// All of a body, or what came of it.
+/// A complete body, or the part of it that was received.
 async fn read(mut body: UpstreamBody, upstream: &mut Upstream) -> Result<Vec<u8>, Vec<u8>> {
     let mut read = Vec::new();
     loop {

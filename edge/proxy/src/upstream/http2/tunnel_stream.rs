@@ -48,11 +48,11 @@ impl AsyncRead for TunnelStream {
                 Some(Err(_)) | None => self.has_ended = true,
             }
         }
-        let taken = self.buffered.len().min(buf.remaining());
-        buf.put_slice(&self.buffered[..taken]);
-        self.buffered.advance(taken);
-        // Fails only for a stream that has been closed, and then nobody waits for room.
-        let _ = self.recv.flow_control().release_capacity(taken);
+        let len = self.buffered.len().min(buf.remaining());
+        buf.put_slice(&self.buffered[..len]);
+        self.buffered.advance(len);
+        // Fails only for a closed stream, which needs no window.
+        let _ = self.recv.flow_control().release_capacity(len);
         Poll::Ready(Ok(()))
     }
 }
@@ -70,9 +70,9 @@ impl AsyncWrite for TunnelStream {
                 None => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
             }
         }
-        let taken = self.send.capacity().min(buf.len());
-        let piece = Bytes::copy_from_slice(&buf[..taken]);
-        Poll::Ready(self.send.send_data(piece, false).map(|()| taken).map_err(broken))
+        let len = self.send.capacity().min(buf.len());
+        let piece = Bytes::copy_from_slice(&buf[..len]);
+        Poll::Ready(self.send.send_data(piece, false).map(|()| len).map_err(broken))
     }
 
     fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
