@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 use model::decision::Asked;
 use model::name::ServiceName;
 use model::time::Wall;
-use orchestrator::{Handle, Kept, Past};
+use orchestrator::{DecisionHistory, DecisionRun, Handle};
 
 use crate::decision::asked_word;
 use crate::failure::{Code, Failure};
@@ -28,24 +28,24 @@ pub(crate) async fn history(
     state
         .query(move |handle| {
             let past = read(handle, &service, within, limit.min(RUNS_MAX))?;
-            if past.kept.is_empty() {
+            if past.runs.is_empty() {
                 crate::explain::require(handle, &service)?;
             }
-            let one = |kept: &Kept| v1::KeptDecision {
-                from: rfc3339(kept.from.wall),
-                to: rfc3339(kept.to.wall),
-                count: kept.count,
-                ratios: kept
+            let one = |run: &DecisionRun| v1::KeptDecision {
+                from: rfc3339(run.from.wall),
+                to: rfc3339(run.to.wall),
+                count: run.count,
+                ratios: run
                     .ratios
                     .iter()
                     .map(|ratio| ratio.map(|(low, high)| v1::Range { low, high }))
                     .collect(),
-                decision: explanation(&service, kept, None),
+                decision: explanation(&service, run, None),
             };
             Ok(v1::History {
                 target: format!("service/{service}"),
-                is_cut: past.is_cut,
-                items: past.kept.iter().map(one).collect(),
+                is_cut: past.is_truncated,
+                items: past.runs.iter().map(one).collect(),
             })
         })
         .await
@@ -60,8 +60,8 @@ pub(crate) fn at(
 ) -> Result<Option<v1::Explanation>, Failure> {
     let past = read(handle, service, (Wall::default(), at), RUNS_DEFAULT)?;
     // A run that went on while later ones began is ordered by its end.
-    let last = past.kept.iter().max_by_key(|kept| kept.to.wall.min(at));
-    Ok(last.map(|kept| explanation(service, kept, asked)))
+    let last = past.runs.iter().max_by_key(|run| run.to.wall.min(at));
+    Ok(last.map(|run| explanation(service, run, asked)))
 }
 
 pub(crate) fn read(
@@ -69,7 +69,7 @@ pub(crate) fn read(
     service: &ServiceName,
     within: (Wall, Wall),
     limit: usize,
-) -> Result<Past, Failure> {
+) -> Result<DecisionHistory, Failure> {
     handle.history(service, within, limit).map_err(|error| {
         let sentence = format!("could not read the history of service/{service}: {error}");
         Failure::new(StatusCode::INTERNAL_SERVER_ERROR, Code::Journal, sentence)
@@ -77,12 +77,12 @@ pub(crate) fn read(
 }
 
 /// The first decision of a run, as `/v1` shows it.
-fn explanation(service: &ServiceName, kept: &Kept, asked: Option<Asked>) -> v1::Explanation {
-    let record = &kept.record;
+fn explanation(service: &ServiceName, run: &DecisionRun, asked: Option<Asked>) -> v1::Explanation {
+    let record = &run.record;
     let prospects: Vec<v1::Prospect> = record.prospects.iter().map(prospect).collect();
     v1::Explanation {
         target: format!("service/{service}"),
-        at: rfc3339(kept.from.wall),
+        at: rfc3339(run.from.wall),
         desired: record.desired,
         previous: record.previous,
         policy: record.policy.clone(),
@@ -91,36 +91,32 @@ fn explanation(service: &ServiceName, kept: &Kept, asked: Option<Asked>) -> v1::
         limits: record.limits.iter().map(limit).collect(),
         evidence: record.evidence.iter().map(evidence).collect(),
         guard: record.guard.clone(),
-        why_not: asked.map(|asked| why_not(kept, &prospects, asked)),
+        why_not: asked.map(|asked| why_not(run, &prospects, asked)),
         prospects,
         reasons: vec![v1::DecisionReason { code: "summary".into(), message: record.summary.clone() }],
         waits: Vec::new(),
         changes: Vec::new(),
         size_of_replica: None,
         shadows: Vec::new(),
-        kept: Some(v1::KeptSpan {
-            from: rfc3339(kept.from.wall),
-            to: rfc3339(kept.to.wall),
-            count: kept.count,
-        }),
+        kept: Some(v1::KeptSpan { from: rfc3339(run.from.wall), to: rfc3339(run.to.wall), count: run.count }),
         summary: record.summary.clone(),
     }
 }
 
 /// What was recorded: the inputs of the decision are gone, so nothing can be evaluated again.
-fn why_not(kept: &Kept, prospects: &[v1::Prospect], asked: Asked) -> v1::WhyNot {
-    let decided = kept.record.desired;
+fn why_not(run: &DecisionRun, prospects: &[v1::Prospect], asked: Asked) -> v1::WhyNot {
+    let decided = run.record.desired;
     let is_that_way = |desired: u32| match asked {
         Asked::Out => desired > decided,
         Asked::In => desired < decided,
         Asked::Exactly(wanted) => (desired > decided) == (wanted > decided),
     };
     let limits =
-        kept.record.limits.iter().map(|it| format!("{} to {}, by {}: {}", it.from, it.to, it.name, it.note));
+        run.record.limits.iter().map(|it| format!("{} to {}, by {}: {}", it.from, it.to, it.name, it.note));
     let because = [
         "the journal no longer holds the inputs of this decision; this is what the history kept of it"
             .to_owned(),
-        kept.record.summary.clone(),
+        run.record.summary.clone(),
     ];
     v1::WhyNot {
         asked: asked_word(asked),
@@ -129,7 +125,7 @@ fn why_not(kept: &Kept, prospects: &[v1::Prospect], asked: Asked) -> v1::WhyNot 
     }
 }
 
-fn metric(said: &orchestrator::kept::Metric) -> v1::Metric {
+fn metric(said: &orchestrator::decision_record::Metric) -> v1::Metric {
     v1::Metric {
         name: said.name.clone(),
         current: said.current.clone(),
@@ -146,12 +142,12 @@ fn metric(said: &orchestrator::kept::Metric) -> v1::Metric {
     }
 }
 
-fn limit(it: &orchestrator::kept::Limit) -> v1::Limit {
+fn limit(it: &orchestrator::decision_record::Limit) -> v1::Limit {
     v1::Limit { name: it.name.clone(), from: it.from, to: it.to, note: it.note.clone() }
 }
 
-fn evidence(&(at, what, replicas): &(u64, orchestrator::kept::Earlier, u32)) -> v1::Evidence {
-    use orchestrator::kept::Earlier;
+fn evidence(&(at, what, replicas): &(u64, orchestrator::decision_record::Earlier, u32)) -> v1::Evidence {
+    use orchestrator::decision_record::Earlier;
     let kind = match what {
         Earlier::Recommended => "recommended",
         Earlier::Added => "added",
@@ -160,7 +156,7 @@ fn evidence(&(at, what, replicas): &(u64, orchestrator::kept::Earlier, u32)) -> 
     v1::Evidence { at: rfc3339(Wall::from_millis(at)), kind: kind.into(), replicas }
 }
 
-fn prospect(it: &orchestrator::kept::Otherwise) -> v1::Prospect {
+fn prospect(it: &orchestrator::decision_record::ProspectRecord) -> v1::Prospect {
     let level =
         |(name, level): &(String, String)| v1::MetricLevel { name: name.clone(), level: level.clone() };
     v1::Prospect {

@@ -1,6 +1,6 @@
 //! Recommendations from the history of services, as `/v1` shows them.
 
-use control::hindsight::{self, Advice, DecisionRun, Worth};
+use control::hindsight::{self, Advice, Worth};
 use knowledge::ServiceState;
 use manifest::Change;
 use model::name::ServiceName;
@@ -8,7 +8,7 @@ use model::quantity::Bytes;
 use model::resource::{Metadata, Resource, Service};
 use model::settings::Settings;
 use model::time::{Time, Wall};
-use orchestrator::{Handle, Kept};
+use orchestrator::{DecisionRun, Handle};
 
 use crate::failure::Failure;
 use crate::state::State;
@@ -64,17 +64,17 @@ fn of_service(handle: &Handle, name: &ServiceName, within: (Wall, Wall)) -> Resu
     })?;
     let Some((now, service, settings)) = found else { return Ok(Vec::new()) };
     let past = history::read(handle, name, within, RUNS_MAX)?;
-    let runs: Vec<DecisionRun> = past.kept.iter().map(run).collect();
+    let runs: Vec<hindsight::DecisionRun> = past.runs.iter().map(summary).collect();
     let advice = hindsight::advice(now, &service, &runs, &settings);
     Ok(advice.iter().map(|advice| worded(&service, advice)).collect())
 }
 
 /// A run of the history. Of decisions that followed the first, only the ratios are kept: what a metric asked for grows and falls with its own.
-fn run(kept: &Kept) -> DecisionRun {
-    let metrics = || kept.record.metrics.iter().enumerate();
+fn summary(run: &DecisionRun) -> hindsight::DecisionRun {
+    let metrics = || run.record.metrics.iter().enumerate();
     let growth = |index: usize, of: fn((f64, f64)) -> f64| {
-        let extreme = kept.ratios.get(index).copied().flatten().map(of);
-        extreme.zip(kept.record.metrics[index].ratio).map_or(1.0, |(extreme, first)| extreme / first)
+        let extreme = run.ratios.get(index).copied().flatten().map(of);
+        extreme.zip(run.record.metrics[index].ratio).map_or(1.0, |(extreme, first)| extreme / first)
     };
     let asked = metrics().map(|(index, metric)| {
         let (proposal, growth) = (metric.proposal?, growth(index, |(_, high)| high));
@@ -85,15 +85,15 @@ fn run(kept: &Kept) -> DecisionRun {
         let (proposal, growth) = (metric.proposal?, growth(index, |(low, _)| low));
         Some(if growth < 1.0 { (f64::from(proposal) * growth).floor() as u32 } else { proposal })
     });
-    DecisionRun {
-        from: kept.from.wall,
-        to: kept.to.wall,
-        count: kept.count,
-        previous: kept.record.previous,
-        desired: kept.record.desired,
+    hindsight::DecisionRun {
+        from: run.from.wall,
+        to: run.to.wall,
+        count: run.count,
+        previous: run.record.previous,
+        desired: run.record.desired,
         asked: asked.collect(),
         asked_least: least.collect::<Option<Vec<u32>>>().and_then(|least| least.into_iter().max()),
-        ratios: kept.ratios.clone(),
+        ratios: run.ratios.clone(),
     }
 }
 

@@ -219,7 +219,7 @@ impl Handle {
         service: &ServiceName,
         within: (Wall, Wall),
         limit: usize,
-    ) -> Result<journal::Past, std::io::Error> {
+    ) -> Result<journal::DecisionHistory, std::io::Error> {
         self.shared.history.read(service, within, limit)
     }
 

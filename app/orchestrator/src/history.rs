@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
 use std::time::Duration;
 
-use journal::{History, Past};
+use journal::{DecisionHistory, History};
 use model::decision::Decided;
 use model::identity::Epoch;
 use model::name::ServiceName;
@@ -96,7 +96,12 @@ impl HistoryWriter {
     }
 
     /// The latest `limit` of what was decided on `service` within this time.
-    pub(crate) fn read(&self, service: &ServiceName, within: (Wall, Wall), limit: usize) -> io::Result<Past> {
+    pub(crate) fn read(
+        &self,
+        service: &ServiceName,
+        within: (Wall, Wall),
+        limit: usize,
+    ) -> io::Result<DecisionHistory> {
         self.flush();
         journal::read(&self.folder, service, within, limit)
     }
@@ -111,7 +116,7 @@ fn run(inbox: &Receiver<Command>, mut history: History) {
                 // All are tried, even if one fails.
                 let mut result = Ok(());
                 for decided in &all {
-                    result = result.and(history.keep(decided));
+                    result = result.and(history.append(decided));
                 }
                 result
             }

@@ -22,7 +22,7 @@ pub use engine::{Config, Order, StartError};
 pub use event_log::EventLog;
 pub use handle::{Handle, Stopped};
 pub use history::{HISTORY_RETENTION, HistoryConfig};
-pub use journal::{EventId, EventRecord, Kept, Past, kept};
+pub use journal::{DecisionHistory, DecisionRun, EventId, EventRecord, decision_record};
 pub use metric_sources::MetricSources;
 pub use registry::{Applied, ApplyError, Change};
 pub use routing::{RouteEntry, Routing};

@@ -35,7 +35,7 @@ const RECORDS_MAX: usize = 2 * EVENTS_MAX;
 /// The file's name in the folder of the journal.
 const NAME: &str = "events";
 
-/// What the file begins with: the format's name and its version.
+/// The beginning of the file: the format's name and version.
 const MAGIC: [u8; 8] = *b"HSEVNT01";
 
 /// Identifies an event for ever: unique over all runs, and greater for a later event.

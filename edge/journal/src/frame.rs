@@ -1,30 +1,30 @@
-//! How a record lies in a file: `length: u32 le | checksum: u64 le (XXH3 of the body) | body`.
+//! The framing of records in a file: `length: u32 le | checksum: u64 le (XXH3 of the body) | body`.
 
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Length and checksum of a record.
-pub(crate) const HEAD_BYTES: usize = 4 + 8;
+pub(crate) const HEADER_BYTES: usize = 4 + 8;
 
-/// What stands before the body of a record.
+/// The header of a record.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Head {
+pub(crate) struct Header {
     /// Bytes of the body.
     pub(crate) len: u32,
     checksum: u64,
 }
 
-impl Head {
+impl Header {
     fn of(body: &[u8]) -> Self {
         let len = u32::try_from(body.len()).expect("records are bounded far below 4 GiB");
         Self { len, checksum: xxh3_64(body) }
     }
 
-    pub(crate) fn parse(bytes: [u8; HEAD_BYTES]) -> Self {
+    pub(crate) fn parse(bytes: [u8; HEADER_BYTES]) -> Self {
         let [a, b, c, d, checksum @ ..] = bytes;
         Self { len: u32::from_le_bytes([a, b, c, d]), checksum: u64::from_le_bytes(checksum) }
     }
 
-    /// Whether `body` is what was written behind this head.
+    /// Whether `body` matches the checksum.
     pub(crate) fn matches(self, body: &[u8]) -> bool {
         xxh3_64(body) == self.checksum
     }
@@ -32,16 +32,16 @@ impl Head {
 
 /// Appends a record with this body.
 pub(crate) fn append(bytes: &mut Vec<u8>, body: &[u8]) {
-    let head = Head::of(body);
-    bytes.extend_from_slice(&head.len.to_le_bytes());
-    bytes.extend_from_slice(&head.checksum.to_le_bytes());
+    let header = Header::of(body);
+    bytes.extend_from_slice(&header.len.to_le_bytes());
+    bytes.extend_from_slice(&header.checksum.to_le_bytes());
     bytes.extend_from_slice(body);
 }
 
 /// The body of the first record, and what follows it; `None` where no whole record begins.
 pub(crate) fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (head, rest) = bytes.split_first_chunk()?;
-    let head = Head::parse(*head);
-    let (body, rest) = rest.split_at_checked(head.len as usize)?;
-    head.matches(body).then_some((body, rest))
+    let (header, rest) = bytes.split_first_chunk()?;
+    let header = Header::parse(*header);
+    let (body, rest) = rest.split_at_checked(header.len as usize)?;
+    header.matches(body).then_some((body, rest))
 }

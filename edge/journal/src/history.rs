@@ -1,12 +1,12 @@
-//! The history of decisions: a folder of segments for each service, limited in age and in size.
+//! The history of decisions: a folder of segments for each service, limited in age and size.
 //!
-//! Most decisions repeat the one before. So while the outcome stays the same, only the first decision of each reason is kept whole; the
+//! Most decisions repeat the one before. So while the outcome stays the same, only the first decision of each reason is kept in full; the
 //! others extend it, with a short record every few minutes. Appending does not sync: decisions survive the end of the process, and
 //! the last seconds before a power loss may be missing. A torn end of a segment is dropped, and nothing more is appended to it.
 
+mod encoder;
 mod read;
 mod segment;
-mod stretch;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,43 +19,43 @@ use model::identity::Epoch;
 use model::name::ServiceName;
 use model::time::{Now, Wall};
 
-use crate::kept::Kept;
+use crate::decision_record::DecisionRun;
 use crate::numbered;
 
-pub use read::{Past, kept_services, read};
+pub use read::{DecisionHistory, read, recorded_services};
 
+use encoder::RunEncoder;
 use segment::{Appender, Entry, segments};
-use stretch::Stretch;
 
-/// Size from which a segment is full.
+/// The size from which a segment is full.
 pub const HISTORY_SEGMENT_BYTES_MAX: u64 = 1 << 20;
 
-/// Most bytes of all segments of one service; the oldest go when there are more, however young they are.
+/// The size of all segments of one service; the oldest are removed when they are larger, however young they are.
 ///
 /// 48 MiB: thirty days of a busy service, see `edge/journal/tests/it/history.rs`.
 pub const HISTORY_BYTES_MAX: u64 = 48 << 20;
 
-/// How often segments that are too old are looked for.
-const SWEEP: Duration = Duration::from_hours(1);
+/// How often expired segments are searched for.
+const SWEEP_INTERVAL: Duration = Duration::from_hours(1);
 
-/// Keeps decisions.
+/// The writer of the history.
 #[derive(Debug)]
 pub struct History {
     folder: PathBuf,
-    keep: Duration,
+    retention: Duration,
     epoch: Epoch,
-    by_service: BTreeMap<ServiceName, Book>,
+    by_service: BTreeMap<ServiceName, ServiceHistory>,
     swept: Option<Now>,
 }
 
-/// The stretch that goes on for one service, and the segment that it is written to; `None` until the first write.
+/// The current runs of one service, and the segment that they are written to; `None` until the first write.
 #[derive(Debug, Default)]
-struct Book {
-    stretch: Stretch,
+struct ServiceHistory {
+    encoder: RunEncoder,
     appender: Option<Appender>,
 }
 
-/// A part of the history could not be written or removed. What was kept before is unchanged.
+/// A part of the history could not be written or removed. Earlier decisions are unchanged.
 #[derive(Debug, thiserror::Error)]
 #[error("could not keep the history of decisions in {path}; check that the disk has room and may be written")]
 pub struct HistoryError {
@@ -74,50 +74,50 @@ impl HistoryError {
 
 impl History {
     /// Keeps decisions in `folder` for as long as `keep`. The folder is made with the first decision.
-    pub fn new(folder: PathBuf, keep: Duration) -> Self {
-        Self { folder, keep, epoch: Epoch(0), by_service: BTreeMap::new(), swept: None }
+    pub fn new(folder: PathBuf, retention: Duration) -> Self {
+        Self { folder, retention, epoch: Epoch(0), by_service: BTreeMap::new(), swept: None }
     }
 
-    /// Begins another run: the decisions from now on extend none of those before.
+    /// Begins a new epoch: later decisions extend no earlier run.
     pub fn begin_run(&mut self, epoch: Epoch) -> Result<(), HistoryError> {
         let result = self.flush();
         self.epoch = epoch;
-        self.by_service.values_mut().for_each(|book| book.stretch.end());
+        self.by_service.values_mut().for_each(|history| history.encoder.end());
         result
     }
 
-    /// Keeps one more decision.
+    /// Appends a decision.
     ///
-    /// A decision that differs from those before is handed to the kernel, not synced; others are counted, and written with a later
-    /// one. After an error the next decision is kept whole, in another segment.
-    pub fn keep(&mut self, decided: &Decided) -> Result<(), HistoryError> {
-        if self.swept.is_none_or(|swept| decided.at.time.since(swept.time) >= SWEEP) {
+    /// A decision that differs from those before is written without a sync; others are counted, and written with a later
+    /// one. After an error the next decision is written in full, to another segment.
+    pub fn append(&mut self, decided: &Decided) -> Result<(), HistoryError> {
+        if self.swept.is_none_or(|swept| decided.at.time.since(swept.time) >= SWEEP_INTERVAL) {
             self.sweep(decided.at)?;
         }
-        let book = self.by_service.entry(decided.service.clone()).or_default();
-        let entries = book.stretch.take(self.epoch, decided);
+        let history = self.by_service.entry(decided.service.clone()).or_default();
+        let entries = history.encoder.encode(self.epoch, decided);
         let folder = self.folder.join(decided.service.as_str());
-        book.write(&folder, &entries)
+        history.write(&folder, &entries)
     }
 
-    /// Writes down how far the runs of equal decisions have gone.
+    /// Writes the ends of all current runs.
     pub fn flush(&mut self) -> Result<(), HistoryError> {
         let mut result = Ok(());
-        for (service, book) in &mut self.by_service {
-            let entries = book.stretch.extend_all();
-            result = result.and(book.write(&self.folder.join(service.as_str()), &entries));
+        for (service, history) in &mut self.by_service {
+            let entries = history.encoder.extend_all();
+            result = result.and(history.write(&self.folder.join(service.as_str()), &entries));
         }
         result
     }
 
-    /// Removes segments whose last decision is too old.
+    /// Removes segments whose last decision is expired.
     fn sweep(&mut self, now: Now) -> Result<(), HistoryError> {
         self.swept = Some(now);
-        let keep = u64::try_from(self.keep.as_millis()).unwrap_or(u64::MAX);
-        let oldest = Wall::from_millis(now.wall.as_millis().saturating_sub(keep));
+        let retention = u64::try_from(self.retention.as_millis()).unwrap_or(u64::MAX);
+        let oldest = Wall::from_millis(now.wall.as_millis().saturating_sub(retention));
         for folder in numbered::paths(&self.folder).map_err(HistoryError::at(&self.folder))? {
-            if retire(&folder, oldest).map_err(HistoryError::at(&folder))? {
-                // What is still to come is written to another file.
+            if remove_expired(&folder, oldest).map_err(HistoryError::at(&folder))? {
+                // Later decisions are written to another file.
                 self.by_service.retain(|name, _| self.folder.join(name.as_str()) != folder);
             }
         }
@@ -125,7 +125,7 @@ impl History {
     }
 }
 
-impl Book {
+impl ServiceHistory {
     fn write(&mut self, folder: &Path, entries: &[Entry]) -> Result<(), HistoryError> {
         if entries.is_empty() {
             return Ok(());
@@ -139,7 +139,7 @@ impl Book {
             }),
         };
         if let Some(appender) = self.appender.as_mut().filter(|appender| appender.is_full()) {
-            written = written.and(appender.append(&self.stretch.extend_all()));
+            written = written.and(appender.append(&self.encoder.extend_all()));
             *self = Self::default();
         } else if written.is_err() {
             *self = Self::default();
@@ -148,13 +148,13 @@ impl Book {
     }
 }
 
-/// Removes the segments of one service that are too old, and its folder with the last of them. Returns whether all were.
-fn retire(folder: &Path, oldest: Wall) -> io::Result<bool> {
+/// Removes the expired segments of one service, and its folder with the last of them. Returns whether all were.
+fn remove_expired(folder: &Path, oldest: Wall) -> io::Result<bool> {
     let all = segments(folder)?;
     for (_, path) in &all {
-        let is_over = |kept: &Kept| kept.to.wall < oldest;
-        let kept = read::folded(segment::entries(path)?);
-        if !kept.iter().all(is_over) {
+        let is_expired = |run: &DecisionRun| run.to.wall < oldest;
+        let runs = read::runs_of(segment::entries(path)?);
+        if !runs.iter().all(is_expired) {
             return Ok(false);
         }
         fs::remove_file(path)?;

@@ -1,4 +1,4 @@
-//! The journal: every input of the loop on disk, in order, each with a digest of what the loop made of it.
+//! The journal: every input of the loop on disk, in order, each with a digest of the loop's output.
 //!
 //! A segment holds one run of the loop from its [`Started`](model::input::Input::Started) on, so each segment can be replayed by
 //! itself. The same inputs through the same code give the same digests; where they do not, a decision depends on something
@@ -7,7 +7,7 @@
 //! A record is `length: u32 le | checksum: u64 le (XXH3 of the body) | body (postcard of v1)`. A torn tail, as a crash leaves
 //! it, ends a segment quietly; damage before the end is an error that names the place.
 //!
-//! The crate also keeps the events that people were told, beside the segments ([`EventFile`]), and the history of decisions in a
+//! The crate also keeps the events that operators see, beside the segments ([`EventFile`]), and the history of decisions in a
 //! folder of its own ([`History`]).
 
 mod reader;
@@ -15,37 +15,38 @@ mod writer;
 
 mod events;
 
+pub mod decision_record;
 mod history;
-pub mod kept;
 
 mod frame;
 mod numbered;
 mod v1;
 
+pub use decision_record::DecisionRun;
 pub use events::{EVENTS_MAX, EventFile, EventFileError, EventId, EventRecord, EventWriteError};
 pub use history::{
-    HISTORY_BYTES_MAX, HISTORY_SEGMENT_BYTES_MAX, History, HistoryError, Past, kept_services, read,
+    DecisionHistory, HISTORY_BYTES_MAX, HISTORY_SEGMENT_BYTES_MAX, History, HistoryError, read,
+    recorded_services,
 };
-pub use kept::Kept;
 pub use reader::{ReadError, Record, Segment, segments};
 pub use v1::{StoredLoad, StoredMemory, Unreadable};
 pub use writer::{AppendError, OpenError, FolderError, Writer};
 
-/// Segments kept.
+/// Segments that are kept.
 ///
 /// 8 × 64 MiB: about a week of ten services under steady load, within half a gigabyte.
 pub const SEGMENTS_MAX: usize = 8;
 
-/// Size from which a segment is full: the loop then begins a new run in the next one.
+/// The size from which a segment is full: the loop then begins a new run in the next one.
 pub const SEGMENT_BYTES_MAX: u64 = 64 << 20;
 
-/// Longest record.
+/// The longest record.
 ///
-/// 16 MiB: an inventory of 100,000 replicas of some 100 bytes each, with room to spare. A record that says it is longer is damaged.
+/// 16 MiB: an inventory of 100,000 replicas of some 100 bytes each, with room to spare. A record with a greater length is damaged.
 pub const RECORD_BYTES_MAX: u32 = 16 << 20;
 
-/// What the names of segments end with.
+/// The suffix of segments' names.
 const SUFFIX: &str = ".journal";
 
-/// What a segment begins with: the format's name and its version.
+/// The beginning of a segment: the format's name and version.
 const MAGIC: [u8; 8] = *b"HSJRNL01";

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The files of a folder whose name is a number and `suffix`, oldest first; none when the folder is not there.
+/// The files of a folder whose name is a number and `suffix`, oldest first; none when the folder does not exist.
 pub(crate) fn files(folder: &Path, suffix: &str) -> io::Result<Vec<(u64, PathBuf)>> {
     let number = |path: &Path| path.file_name()?.to_str()?.strip_suffix(suffix)?.parse().ok();
     let mut found: Vec<(u64, PathBuf)> =
@@ -19,7 +19,7 @@ pub(crate) fn next(folder: &Path, earlier: &[(u64, PathBuf)], suffix: &str) -> P
     folder.join(format!("{number:010}{suffix}"))
 }
 
-/// Everything in a folder, in no order; nothing when the folder is not there.
+/// All entries of a folder, in no order; none when the folder does not exist.
 pub(crate) fn paths(folder: &Path) -> io::Result<Vec<PathBuf>> {
     match fs::read_dir(folder) {
         Ok(entries) => entries.map(|entry| Ok(entry?.path())).collect(),

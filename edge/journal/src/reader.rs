@@ -1,4 +1,4 @@
-//! Reading segments.
+//! Reads segments.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -7,17 +7,17 @@ use std::path::{Path, PathBuf};
 use model::input::Input;
 use model::time::Now;
 
-use crate::frame::{HEAD_BYTES, Head};
+use crate::frame::{HEADER_BYTES, Header};
 use crate::{MAGIC, RECORD_BYTES_MAX, SUFFIX, numbered, v1};
 
-/// One input, when it was taken, and the digest of what came out.
+/// One input, when the loop took it, and the digest of the loop's output.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record {
     /// When the loop took it.
     pub now: Now,
     /// The input.
     pub input: Input,
-    /// The digest of what came out.
+    /// The digest of the loop's output.
     pub digest: u64,
 }
 
@@ -30,7 +30,7 @@ pub struct Segment<R = BufReader<File>> {
     ended: bool,
 }
 
-/// A segment cannot be read on; nothing was changed.
+/// A segment cannot be read further; nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The file could not be opened or read.
@@ -41,7 +41,7 @@ pub enum ReadError {
         /// What the system says.
         source: io::Error,
     },
-    /// The file is no journal, or one of a version that this program does not know.
+    /// The file is no journal, or of a version that this program does not know.
     #[error("could not read {path}: it is no journal of version 1; was it written by a newer homeostat?")]
     Version {
         /// Which.
@@ -54,12 +54,12 @@ pub enum ReadError {
         path: PathBuf,
         /// Where the record begins.
         at: u64,
-        /// Why, when it could be told.
+        /// Why, if it is known.
         source: Option<v1::Unreadable>,
     },
 }
 
-/// The segments of a folder with their numbers, oldest first; none when the folder is not there.
+/// The segments of a folder with their numbers, oldest first; none when the folder does not exist.
 pub fn segments(folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     numbered::files(folder, SUFFIX)
 }
@@ -73,13 +73,13 @@ impl Segment {
 }
 
 impl<R: Read> Segment<R> {
-    /// Reads a segment from anywhere; errors call it `path`.
+    /// Reads a segment from any reader; errors name it `path`.
     pub fn read(path: &Path, from: R) -> Result<Self, ReadError> {
         let mut segment = Self { path: path.to_path_buf(), file: from, read: 0, ended: false };
         let mut magic = Vec::with_capacity(MAGIC.len());
         let read = segment.file.by_ref().take(MAGIC.len() as u64).read_to_end(&mut magic);
         read.map_err(|source| ReadError::Io { path: path.to_path_buf(), source })?;
-        // One that a crash cut off while it was begun is a segment without records.
+        // A crash while a segment is begun leaves one without records.
         if !MAGIC.starts_with(&magic) {
             return Err(ReadError::Version { path: path.to_path_buf() });
         }
@@ -89,20 +89,20 @@ impl<R: Read> Segment<R> {
 
     fn next_record(&mut self) -> Result<Option<Record>, ReadError> {
         let at = self.read;
-        let mut head = [0; HEAD_BYTES];
-        if !self.fill(&mut head)? {
+        let mut header = [0; HEADER_BYTES];
+        if !self.fill(&mut header)? {
             return Ok(None);
         }
-        let head = Head::parse(head);
-        if head.len > RECORD_BYTES_MAX {
+        let header = Header::parse(header);
+        if header.len > RECORD_BYTES_MAX {
             return Err(self.damaged(at));
         }
-        let mut body = vec![0; head.len as usize];
+        let mut body = vec![0; header.len as usize];
         if !self.fill(&mut body)? {
             return Ok(None);
         }
-        if !head.matches(&body) {
-            // A tail that a crash of the machine left half on disk; anything after it would be damage.
+        if !header.matches(&body) {
+            // A crash of the machine may leave the tail half on disk; with anything after it, it is damaged.
             return if self.is_at_end()? { Ok(None) } else { Err(self.damaged(at)) };
         }
         let stored: v1::Record = postcard::from_bytes(&body).map_err(|_| self.damaged(at))?;
@@ -115,7 +115,7 @@ impl<R: Read> Segment<R> {
         Ok(Some(Record { now, input, digest }))
     }
 
-    /// Fills `bytes`, or says that the file ends before.
+    /// Fills `bytes`; returns false when the file ends before.
     fn fill(&mut self, bytes: &mut [u8]) -> Result<bool, ReadError> {
         match self.file.read_exact(bytes) {
             Ok(()) => {

@@ -70,23 +70,23 @@ pub(crate) enum Input {
         until: Option<u64>,
     },
     Release(ServiceName),
-    /// As it was before the memory had `healing`; written no more.
-    Remembered(EarlierMemory),
+    /// The first format of a memory, without `healing`; no longer written.
+    Remembered(FirstMemory),
     Inventory {
         node: NodeName,
         up_to: (u64, u64),
-        replicas: Vec<Seen>,
+        replicas: Vec<StoredObserved>,
     },
-    Replica(Seen),
-    Usage(Vec<Used>),
-    Traffic(Vec<Served>),
+    Replica(StoredObserved),
+    Usage(Vec<StoredUsageSample>),
+    Traffic(Vec<StoredTraffic>),
     Ended {
         action: (u64, u64),
-        outcome: Ending,
+        outcome: StoredOutcome,
     },
-    /// As it was while memories were positional; written no more.
-    Recalled(RecalledMemory),
-    Demand(Vec<Asked>),
+    /// The second format of a memory, still positional; no longer written.
+    Recalled(SecondMemory),
+    Demand(Vec<StoredDemand>),
     Measured(Vec<StoredMeasured>),
     /// A [`StoredMemory`] as JSON text, which names its fields: what is added to it later needs no record of its own.
     Memory(Json),
@@ -103,9 +103,9 @@ pub(crate) enum Input {
     Unprotect((ServiceName, u32)),
     Allotted(Vec<StoredAllotted>),
     Latencies(Vec<StoredLatencies>),
-    /// Which replicas, and which lives of them.
+    /// The replicas and their incarnations.
     Ejected(Vec<((ServiceName, u32), u32)>),
-    /// As [`Input::Usage`], where a limit of the processor holds one of them.
+    /// As [`Input::Usage`], when a CPU limit throttles one of the replicas.
     Throttled(Vec<StoredThrottled>),
 }
 
@@ -114,30 +114,30 @@ pub(crate) enum Input {
 pub(crate) struct Json(String);
 
 #[derive(Serialize, Deserialize)]
-pub(crate) struct Seen {
+pub(crate) struct StoredObserved {
     replica: (ServiceName, u32),
     incarnation: u32,
     generation: u64,
-    state: State,
+    state: StoredState,
 }
 
 #[derive(Serialize, Deserialize)]
-enum State {
+enum StoredState {
     Starting,
     Running { ready: bool, live: bool },
     Stopping,
-    Exited { status: Status, out_of_memory: bool, ran_for: Duration },
+    Exited { status: StoredExitStatus, out_of_memory: bool, ran_for: Duration },
 }
 
 #[derive(Serialize, Deserialize)]
-enum Status {
+enum StoredExitStatus {
     Code(i32),
     Signal(i32),
     Unknown,
 }
 
 #[derive(Serialize, Deserialize)]
-pub(crate) struct Used {
+pub(crate) struct StoredUsageSample {
     replica: (ServiceName, u32),
     incarnation: u32,
     cpu_us: u64,
@@ -145,7 +145,7 @@ pub(crate) struct Used {
 }
 
 #[derive(Serialize, Deserialize)]
-pub(crate) struct Served {
+pub(crate) struct StoredTraffic {
     replica: (ServiceName, u32),
     incarnation: u32,
     requests: u64,
@@ -155,7 +155,7 @@ pub(crate) struct Served {
 }
 
 #[derive(Serialize, Deserialize)]
-pub(crate) struct Asked {
+pub(crate) struct StoredDemand {
     service: ServiceName,
     requests: u64,
     waiting: u32,
@@ -163,16 +163,16 @@ pub(crate) struct Asked {
 }
 
 #[derive(Serialize, Deserialize)]
-pub(crate) enum Ending {
+pub(crate) enum StoredOutcome {
     Applied,
-    Failed { kind: Kind, message: String },
+    Failed { kind: StoredFailureKind, message: String },
     StaleEpoch,
     OtherIncarnation,
     Unknown,
 }
 
 #[derive(Serialize, Deserialize)]
-pub(crate) enum Kind {
+pub(crate) enum StoredFailureKind {
     Declaration,
     AddressInUse,
     DiskFull,
@@ -180,10 +180,10 @@ pub(crate) enum Kind {
     Unsupported,
 }
 
-/// What must survive a restart; also the form in which the store keeps it.
+/// What must survive a restart, in the journal and in the store.
 ///
-/// Each field is named, so that what was written before a field was there is read as if nothing were known of it. The journal's first
-/// records of memories named none: [`EarlierMemory`], [`RecalledMemory`].
+/// Fields have names, so that a memory that was written before a field existed is read as if nothing were known of it. The journal's first
+/// formats of a memory are positional: [`FirstMemory`], [`SecondMemory`].
 #[derive(Debug, Serialize, Deserialize)]
 pub struct StoredMemory {
     service: ServiceName,
@@ -195,7 +195,7 @@ pub struct StoredMemory {
     healing: StoredHealing,
     #[serde(default)]
     shadows: Vec<StoredShadow>,
-    /// When the latest life of each place was begun.
+    /// When the latest incarnation of each replica was started.
     #[serde(default)]
     began: Vec<(u32, u64)>,
     #[serde(default)]
@@ -224,16 +224,16 @@ impl StoredMemory {
     }
 }
 
-/// [`StoredMemory`] as journals had it second.
+/// The second format of [`StoredMemory`].
 #[derive(Serialize, Deserialize)]
-pub(crate) struct RecalledMemory {
-    earlier: EarlierMemory,
+pub(crate) struct SecondMemory {
+    earlier: FirstMemory,
     healing: StoredHealing,
 }
 
-/// [`StoredMemory`] as journals had it first.
+/// The first format of [`StoredMemory`].
 #[derive(Serialize, Deserialize)]
-pub(crate) struct EarlierMemory {
+pub(crate) struct FirstMemory {
     service: ServiceName,
     desired: Option<u32>,
     recommendations: Vec<(u64, u32)>,
@@ -284,7 +284,7 @@ impl From<&input::Input> for Input {
             input::Input::Remembered(memory) => Self::Memory(Json::of(&StoredMemory::from(memory.as_ref()))),
             input::Input::Report(report) => Self::from(report),
             input::Input::Ended { action, outcome } => {
-                Self::Ended { action: id_pair(*action), outcome: Ending::from(outcome) }
+                Self::Ended { action: id_pair(*action), outcome: StoredOutcome::from(outcome) }
             }
         }
     }
@@ -327,16 +327,16 @@ impl From<&Report> for Input {
             Report::Inventory { node, up_to, replicas } => Self::Inventory {
                 node: node.clone(),
                 up_to: id_pair(*up_to),
-                replicas: replicas.iter().map(Seen::from).collect(),
+                replicas: replicas.iter().map(StoredObserved::from).collect(),
             },
-            Report::Replica(observed) => Self::Replica(Seen::from(observed)),
+            Report::Replica(observed) => Self::Replica(StoredObserved::from(observed)),
             Report::Usage(samples) if samples.iter().any(|sample| sample.throttling.is_some()) => {
                 Self::Throttled(samples.iter().map(StoredThrottled::from).collect())
             }
-            Report::Usage(samples) => Self::Usage(samples.iter().map(Used::from).collect()),
+            Report::Usage(samples) => Self::Usage(samples.iter().map(StoredUsageSample::from).collect()),
             Report::Latencies(samples) => Self::Latencies(samples.iter().map(Into::into).collect()),
-            Report::Traffic(samples) => Self::Traffic(samples.iter().map(Served::from).collect()),
-            Report::Demand(samples) => Self::Demand(samples.iter().map(Asked::from).collect()),
+            Report::Traffic(samples) => Self::Traffic(samples.iter().map(StoredTraffic::from).collect()),
+            Report::Demand(samples) => Self::Demand(samples.iter().map(StoredDemand::from).collect()),
             Report::Allotted(all) => Self::Allotted(all.iter().map(stored_allotted).collect()),
             Report::Ejected(all) => {
                 Self::Ejected(all.iter().map(|it| (replica_pair(&it.replica), it.incarnation.0)).collect())
@@ -396,7 +396,7 @@ impl TryFrom<Input> for input::Input {
                 up_to: id_of(up_to),
                 replicas: replicas.into_iter().map(Observed::from).collect(),
             }),
-            Input::Replica(seen) => report(Report::Replica(seen.into())),
+            Input::Replica(observed) => report(Report::Replica(observed.into())),
             Input::Usage(samples) => report(Report::Usage(samples.into_iter().map(Into::into).collect())),
             Input::Throttled(samples) => report(Report::Usage(samples.into_iter().map(Into::into).collect())),
             Input::Latencies(samples) => {
@@ -467,17 +467,17 @@ fn ejected((replica, incarnation): ((ServiceName, u32), u32)) -> Ejected {
     Ejected { replica: replica_of(replica), incarnation: Incarnation(incarnation) }
 }
 
-impl From<&Observed> for Seen {
+impl From<&Observed> for StoredObserved {
     fn from(observed: &Observed) -> Self {
         let state = match observed.state {
-            ReplicaState::Starting => State::Starting,
-            ReplicaState::Running { ready, live } => State::Running { ready, live },
-            ReplicaState::Stopping => State::Stopping,
-            ReplicaState::Exited(exit) => State::Exited {
+            ReplicaState::Starting => StoredState::Starting,
+            ReplicaState::Running { ready, live } => StoredState::Running { ready, live },
+            ReplicaState::Stopping => StoredState::Stopping,
+            ReplicaState::Exited(exit) => StoredState::Exited {
                 status: match exit.status {
-                    ExitStatus::Code(code) => Status::Code(code),
-                    ExitStatus::Signal(signal) => Status::Signal(signal),
-                    ExitStatus::Unknown => Status::Unknown,
+                    ExitStatus::Code(code) => StoredExitStatus::Code(code),
+                    ExitStatus::Signal(signal) => StoredExitStatus::Signal(signal),
+                    ExitStatus::Unknown => StoredExitStatus::Unknown,
                 },
                 out_of_memory: exit.out_of_memory,
                 ran_for: exit.ran_for,
@@ -492,32 +492,32 @@ impl From<&Observed> for Seen {
     }
 }
 
-impl From<Seen> for Observed {
-    fn from(seen: Seen) -> Self {
-        let state = match seen.state {
-            State::Starting => ReplicaState::Starting,
-            State::Running { ready, live } => ReplicaState::Running { ready, live },
-            State::Stopping => ReplicaState::Stopping,
-            State::Exited { status, out_of_memory, ran_for } => ReplicaState::Exited(input::Exit {
+impl From<StoredObserved> for Observed {
+    fn from(observed: StoredObserved) -> Self {
+        let state = match observed.state {
+            StoredState::Starting => ReplicaState::Starting,
+            StoredState::Running { ready, live } => ReplicaState::Running { ready, live },
+            StoredState::Stopping => ReplicaState::Stopping,
+            StoredState::Exited { status, out_of_memory, ran_for } => ReplicaState::Exited(input::Exit {
                 status: match status {
-                    Status::Code(code) => ExitStatus::Code(code),
-                    Status::Signal(signal) => ExitStatus::Signal(signal),
-                    Status::Unknown => ExitStatus::Unknown,
+                    StoredExitStatus::Code(code) => ExitStatus::Code(code),
+                    StoredExitStatus::Signal(signal) => ExitStatus::Signal(signal),
+                    StoredExitStatus::Unknown => ExitStatus::Unknown,
                 },
                 out_of_memory,
                 ran_for,
             }),
         };
         Self {
-            replica: replica_of(seen.replica),
-            incarnation: Incarnation(seen.incarnation),
-            generation: Generation(seen.generation),
+            replica: replica_of(observed.replica),
+            incarnation: Incarnation(observed.incarnation),
+            generation: Generation(observed.generation),
             state,
         }
     }
 }
 
-impl From<&input::Usage> for Used {
+impl From<&input::Usage> for StoredUsageSample {
     fn from(usage: &input::Usage) -> Self {
         Self {
             replica: replica_pair(&usage.replica),
@@ -528,33 +528,33 @@ impl From<&input::Usage> for Used {
     }
 }
 
-impl From<Used> for input::Usage {
-    fn from(used: Used) -> Self {
+impl From<StoredUsageSample> for input::Usage {
+    fn from(sample: StoredUsageSample) -> Self {
         Self {
-            replica: replica_of(used.replica),
-            incarnation: Incarnation(used.incarnation),
-            cpu_time: Duration::from_micros(used.cpu_us),
-            memory: Bytes(used.memory),
+            replica: replica_of(sample.replica),
+            incarnation: Incarnation(sample.incarnation),
+            cpu_time: Duration::from_micros(sample.cpu_us),
+            memory: Bytes(sample.memory),
             throttling: None,
         }
     }
 }
 
-impl From<&input::Demand> for Asked {
+impl From<&input::Demand> for StoredDemand {
     fn from(demand: &input::Demand) -> Self {
         let input::Demand { service, requests, waiting, in_flight } = demand.clone();
         Self { service, requests, waiting, in_flight }
     }
 }
 
-impl From<Asked> for input::Demand {
-    fn from(stored: Asked) -> Self {
-        let Asked { service, requests, waiting, in_flight } = stored;
+impl From<StoredDemand> for input::Demand {
+    fn from(stored: StoredDemand) -> Self {
+        let StoredDemand { service, requests, waiting, in_flight } = stored;
         Self { service, requests, waiting, in_flight }
     }
 }
 
-impl From<&input::Traffic> for Served {
+impl From<&input::Traffic> for StoredTraffic {
     fn from(traffic: &input::Traffic) -> Self {
         Self {
             replica: (traffic.service.clone(), traffic.ordinal.0),
@@ -567,31 +567,31 @@ impl From<&input::Traffic> for Served {
     }
 }
 
-impl From<Served> for input::Traffic {
-    fn from(served: Served) -> Self {
+impl From<StoredTraffic> for input::Traffic {
+    fn from(traffic: StoredTraffic) -> Self {
         Self {
-            service: served.replica.0,
-            ordinal: Ordinal(served.replica.1),
-            incarnation: Incarnation(served.incarnation),
-            requests: served.requests,
-            errors: served.errors,
-            in_flight: served.in_flight,
-            latency_p99: served.latency_p99,
+            service: traffic.replica.0,
+            ordinal: Ordinal(traffic.replica.1),
+            incarnation: Incarnation(traffic.incarnation),
+            requests: traffic.requests,
+            errors: traffic.errors,
+            in_flight: traffic.in_flight,
+            latency_p99: traffic.latency_p99,
         }
     }
 }
 
-impl From<&Outcome> for Ending {
+impl From<&Outcome> for StoredOutcome {
     fn from(outcome: &Outcome) -> Self {
         match outcome {
             Outcome::Applied => Self::Applied,
             Outcome::Failed(failure) => Self::Failed {
                 kind: match failure.kind {
-                    FailureKind::Declaration => Kind::Declaration,
-                    FailureKind::AddressInUse => Kind::AddressInUse,
-                    FailureKind::DiskFull => Kind::DiskFull,
-                    FailureKind::Other => Kind::Other,
-                    FailureKind::Unsupported => Kind::Unsupported,
+                    FailureKind::Declaration => StoredFailureKind::Declaration,
+                    FailureKind::AddressInUse => StoredFailureKind::AddressInUse,
+                    FailureKind::DiskFull => StoredFailureKind::DiskFull,
+                    FailureKind::Other => StoredFailureKind::Other,
+                    FailureKind::Unsupported => StoredFailureKind::Unsupported,
                 },
                 message: failure.message.to_string(),
             },
@@ -602,23 +602,23 @@ impl From<&Outcome> for Ending {
     }
 }
 
-impl From<Ending> for Outcome {
-    fn from(ending: Ending) -> Self {
-        match ending {
-            Ending::Applied => Self::Applied,
-            Ending::Failed { kind, message } => Self::Failed(Failure {
+impl From<StoredOutcome> for Outcome {
+    fn from(outcome: StoredOutcome) -> Self {
+        match outcome {
+            StoredOutcome::Applied => Self::Applied,
+            StoredOutcome::Failed { kind, message } => Self::Failed(Failure {
                 kind: match kind {
-                    Kind::Declaration => FailureKind::Declaration,
-                    Kind::AddressInUse => FailureKind::AddressInUse,
-                    Kind::DiskFull => FailureKind::DiskFull,
-                    Kind::Other => FailureKind::Other,
-                    Kind::Unsupported => FailureKind::Unsupported,
+                    StoredFailureKind::Declaration => FailureKind::Declaration,
+                    StoredFailureKind::AddressInUse => FailureKind::AddressInUse,
+                    StoredFailureKind::DiskFull => FailureKind::DiskFull,
+                    StoredFailureKind::Other => FailureKind::Other,
+                    StoredFailureKind::Unsupported => FailureKind::Unsupported,
                 },
                 message: message.into(),
             }),
-            Ending::StaleEpoch => Self::Refused(Refusal::StaleEpoch),
-            Ending::OtherIncarnation => Self::Refused(Refusal::OtherIncarnation),
-            Ending::Unknown => Self::Unknown,
+            StoredOutcome::StaleEpoch => Self::Refused(Refusal::StaleEpoch),
+            StoredOutcome::OtherIncarnation => Self::Refused(Refusal::OtherIncarnation),
+            StoredOutcome::Unknown => Self::Unknown,
         }
     }
 }
@@ -704,8 +704,8 @@ impl From<StoredMemory> for Memory {
     }
 }
 
-impl From<EarlierMemory> for StoredMemory {
-    fn from(earlier: EarlierMemory) -> Self {
+impl From<FirstMemory> for StoredMemory {
+    fn from(earlier: FirstMemory) -> Self {
         Self {
             service: earlier.service,
             desired: earlier.desired,
@@ -734,8 +734,8 @@ impl From<EarlierMemory> for StoredMemory {
     }
 }
 
-impl From<RecalledMemory> for StoredMemory {
-    fn from(recalled: RecalledMemory) -> Self {
+impl From<SecondMemory> for StoredMemory {
+    fn from(recalled: SecondMemory) -> Self {
         Self { healing: recalled.healing, ..Self::from(recalled.earlier) }
     }
 }

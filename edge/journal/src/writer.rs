@@ -1,4 +1,4 @@
-//! Writing segments.
+//! Writes segments.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -12,7 +12,7 @@ use rustix::fs::Access;
 use crate::reader::segments;
 use crate::{MAGIC, RECORD_BYTES_MAX, SEGMENT_BYTES_MAX, SEGMENTS_MAX, SUFFIX, frame, numbered, v1};
 
-/// Bytes that are buffered before they are handed to the kernel: reports come often and are small.
+/// Bytes that are buffered before they are written: reports are frequent and small.
 const BUFFER_BYTES: usize = 64 << 10;
 
 /// Appends records to the newest segment of a folder.
@@ -27,10 +27,10 @@ pub struct Writer {
     written: u64,
 }
 
-/// A segment could not be begun. Older ones are unchanged.
+/// A segment could not be begun; older ones are unchanged.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The folder could not be made or listed.
+    /// The folder could not be created or listed.
     #[error("could not use the journal's folder {folder}; check that it may be written")]
     Folder {
         /// Which.
@@ -38,7 +38,7 @@ pub enum OpenError {
         /// What the system says.
         source: io::Error,
     },
-    /// The new segment could not be made.
+    /// The new segment could not be created.
     #[error("could not begin the journal segment {path}; check that the disk has room and may be written")]
     Segment {
         /// Which.
@@ -84,7 +84,7 @@ pub enum AppendError {
         /// The length of the record's body, in bytes.
         len: usize,
     },
-    /// The disk did not take it.
+    /// The file could not be written.
     #[error("could not write the journal {path}; free some space, and it goes on by itself")]
     Write {
         /// The segment.
@@ -95,19 +95,19 @@ pub enum AppendError {
 }
 
 impl Writer {
-    /// Begins a new segment in `folder`, which is made when it is not there.
+    /// Begins a new segment in `folder`, which is created when it does not exist.
     ///
-    /// Older ones stay until [`Self::retire_oldest`]: only a run that is on disk may take the place of another.
+    /// Older ones stay until [`Self::retire_oldest`]: only a run that is on disk may replace another.
     pub fn begin(folder: &Path) -> Result<Self, OpenError> {
         let in_folder = |source| OpenError::Folder { folder: folder.to_path_buf(), source };
-        // What is declared is in it, and may hold secrets.
+        // Declarations may hold secrets.
         os::create_secret_folder(folder).map_err(|error| in_folder(error.source))?;
         let earlier = segments(folder).map_err(in_folder)?;
         let path = numbered::next(folder, &earlier, SUFFIX);
         let in_segment = |source| OpenError::Segment { path: path.clone(), source };
         let mut file = OpenOptions::new().create_new(true).append(true).open(&path).map_err(in_segment)?;
         if let Err(source) = file.write_all(&MAGIC).and_then(|()| file.sync_all()) {
-            // One that could not be begun must not count as a segment: older ones would have to go for it.
+            // A segment that could not be begun must not count: older ones would be removed for it.
             drop(fs::remove_file(&path));
             return Err(in_segment(source));
         }
@@ -148,14 +148,14 @@ impl Writer {
         all.iter().take(excess).try_for_each(|(_, old)| fs::remove_file(old).map_err(in_folder))
     }
 
-    /// Removes the segment, for a run that did not begin after all: nothing of what it says was done.
+    /// Removes the segment of a run that did not begin: nothing in it had any effect.
     pub fn abandon(mut self) {
         self.buffer.clear();
-        // One that stays is read as a run that ended early.
+        // If it cannot be removed, it is read as a run that ended early.
         drop(fs::remove_file(&self.path));
     }
 
-    /// Appends one input with the digest of what the loop made of it. It is on disk only after [`Self::sync`].
+    /// Appends one input with the digest of the loop's output. It is on disk only after [`Self::sync`].
     pub fn append(&mut self, now: Now, input: &Input, digest: u64) -> Result<(), AppendError> {
         let body = postcard::to_allocvec(&v1::Record::new(now, digest, input))
             .expect("the stored form has nothing that postcard cannot hold");

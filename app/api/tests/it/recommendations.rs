@@ -47,7 +47,7 @@ fn yesterday(folder: &Path, worker: &Value, most: i64) {
         let now = Now { time: Time::from_millis(1_000_000 + ms), wall: Wall::from_millis(begin + ms) };
         let mut out = Outbox::default();
         control.step(now, input, &mut out);
-        out.decisions.iter().for_each(|decided| history.keep(decided).unwrap());
+        out.decisions.iter().for_each(|decided| history.append(decided).unwrap());
     };
     let node = NodeName::parse("there").unwrap();
     let settings = Arc::new(Settings::default());

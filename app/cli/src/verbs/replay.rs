@@ -8,8 +8,8 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Args;
 use control::{ControlLoop, Outbox};
-use journal::kept::Record as KeptRecord;
-use journal::{Kept, Record, Segment, segments};
+use journal::decision_record::DecisionRecord;
+use journal::{DecisionRun, Record, Segment, segments};
 use model::decision::Decided;
 use model::input::Input;
 use model::name::ServiceName;
@@ -171,7 +171,7 @@ fn replay(path: &Path, history: Option<&Path>, replayed: &mut Replayed) -> anyho
 }
 
 /// What the history has of the run of a segment, by when it was decided.
-type Awaited = BTreeMap<(ServiceName, Time), Kept>;
+type Awaited = BTreeMap<(ServiceName, Time), DecisionRun>;
 
 /// Runs of decisions that are decided again at most, for each service: what a segment holds of a busy one, and more.
 const AWAITED_MAX: usize = 20_000;
@@ -188,28 +188,29 @@ fn awaited(path: &Path, history: &Path) -> anyhow::Result<Awaited> {
     let (Some(run), Some((first, last))) = (run, within) else { return Ok(Awaited::new()) };
     let attempted = || format!("could not read the history in {}", history.display());
     let mut found = Awaited::new();
-    for service in journal::kept_services(history).with_context(attempted)? {
+    for service in journal::recorded_services(history).with_context(attempted)? {
         // The calendar may have been set meanwhile; which run it was says what belongs to it.
         let within = (first.wall.min(last.wall), first.wall.max(last.wall));
         let past = journal::read(history, &service, within, AWAITED_MAX).with_context(attempted)?;
-        let of_run = |kept: &Kept| kept.epoch == run && (first.time..=last.time).contains(&kept.from.time);
-        let kept = past.kept.into_iter().filter(of_run);
+        let of_run =
+            |kept: &DecisionRun| kept.epoch == run && (first.time..=last.time).contains(&kept.from.time);
+        let kept = past.runs.into_iter().filter(of_run);
         found.extend(kept.map(|kept| ((service.clone(), kept.from.time), kept)));
     }
     Ok(found)
 }
 
 /// Fails when the decision is another than was kept, in a single bit of its record.
-fn compare(segment: &Path, decided: &Decided, kept: &Kept) -> Result<(), OtherDecision> {
+fn compare(segment: &Path, decided: &Decided, kept: &DecisionRun) -> Result<(), OtherDecision> {
     let (decision, prospects) = (decided.account.decision(), decided.account.prospects());
-    let again = KeptRecord::new(&decision, &prospects, decided.guard.as_ref());
+    let again = DecisionRecord::new(&decision, &prospects, decided.guard.as_ref());
     if again.encoded() == kept.record.encoded() {
         return Ok(());
     }
     Err(difference(segment, &decided.service, kept, format!("{again:?}")))
 }
 
-fn difference(segment: &Path, service: &ServiceName, kept: &Kept, again: String) -> OtherDecision {
+fn difference(segment: &Path, service: &ServiceName, kept: &DecisionRun, again: String) -> OtherDecision {
     let (service, at) = (service.clone(), kept.from.wall);
     OtherDecision { segment: segment.to_owned(), service, at, kept: format!("{:?}", kept.record), again }
 }

@@ -7,28 +7,28 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{HISTORY_BYTES_MAX, HISTORY_SEGMENT_BYTES_MAX};
-use crate::kept::{Clocks, KEPT_BYTES_MAX, Record};
+use crate::decision_record::{Clocks, DECISION_BYTES_MAX, DecisionRecord};
 use crate::{frame, numbered};
 
-/// What a segment begins with: the format's name and its version.
+/// The beginning of a segment: the format's name and version.
 const MAGIC: [u8; 8] = *b"HSHIST01";
 
-/// Longest record that is read as an entry: a decision, and the fields around it.
-const ENTRY_BYTES_MAX: usize = KEPT_BYTES_MAX + 512;
+/// The longest entry that is read: a decision, and the fields around it.
+const ENTRY_BYTES_MAX: usize = DECISION_BYTES_MAX + 512;
 
-/// Longest segment that is read: a full one, and the entries that made it so.
+/// The longest segment that is read: a full one, and the entries that filled it.
 const READ_BYTES_MAX: u64 = HISTORY_SEGMENT_BYTES_MAX + (64 << 10);
 
-/// What the names of segments end with.
+/// The suffix of segments' names.
 const SUFFIX: &str = ".decisions";
 
 /// One record of a segment.
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) enum Entry {
-    /// A run of decisions begins: another outcome, or another reason, than before.
-    Begun { number: u32, epoch: u64, from: Clocks, record: Record },
-    /// The run with this number went on until then.
-    Went { number: u32, to: Clocks, count: u64, ratios: Vec<Option<(f64, f64)>> },
+    /// A run of decisions begins: with another outcome or reason than before.
+    RunStarted { number: u32, epoch: u64, from: Clocks, record: DecisionRecord },
+    /// The run with this number has gone on until then.
+    RunExtended { number: u32, to: Clocks, count: u64, ratios: Vec<Option<(f64, f64)>> },
 }
 
 /// Appends to one segment.
@@ -60,7 +60,7 @@ impl Appender {
         self.written >= HISTORY_SEGMENT_BYTES_MAX
     }
 
-    /// Appends all of them in one write. After an error nothing more may be appended: the end may be torn.
+    /// Appends entries in one write. After an error nothing more may be appended: the end may be torn.
     pub(super) fn append(&mut self, entries: &[Entry]) -> io::Result<()> {
         let mut bytes = Vec::new();
         for entry in entries {
@@ -73,12 +73,12 @@ impl Appender {
     }
 }
 
-/// The segments of a folder with their numbers, oldest first; none when the folder is not there.
+/// The segments of a folder with their numbers, oldest first; none when the folder does not exist.
 pub(super) fn segments(folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     numbered::files(folder, SUFFIX)
 }
 
-/// The records of a segment, up to the first that is not whole; none of a file that is no segment, or of another version.
+/// The entries of a segment, up to the first torn one; none of another file, or of another version.
 pub(super) fn entries(path: &Path) -> io::Result<Vec<Entry>> {
     let mut bytes = Vec::new();
     io::Read::read_to_end(&mut io::Read::take(File::open(path)?, READ_BYTES_MAX), &mut bytes)?;

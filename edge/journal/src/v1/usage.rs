@@ -9,13 +9,13 @@ use model::quantity::MilliCpu;
 use model::time::Time;
 use serde::{Deserialize, Serialize};
 
-use super::Used;
+use super::StoredUsageSample;
 
 /// What a replica uses, and the windows in which it ran, those of them in which it waited, and for how many microseconds; without the
 /// latter for one that no limit holds.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct StoredThrottled {
-    used: Used,
+    used: StoredUsageSample,
     throttling: Option<(u64, u64, u64)>,
 }
 
@@ -24,7 +24,7 @@ impl From<&Usage> for StoredThrottled {
         let stored = |Throttling { windows, throttled, waited }| {
             (windows, throttled, u64::try_from(waited.as_micros()).unwrap_or(u64::MAX))
         };
-        Self { used: Used::from(usage), throttling: usage.throttling.map(stored) }
+        Self { used: StoredUsageSample::from(usage), throttling: usage.throttling.map(stored) }
     }
 }
 

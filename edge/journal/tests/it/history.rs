@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use control::{ControlLoop, Outbox};
-use journal::kept::{KEPT_BYTES_MAX, Record};
-use journal::{HISTORY_BYTES_MAX, History, Kept, kept_services, read};
+use journal::decision_record::{DECISION_BYTES_MAX, DecisionRecord};
+use journal::{DecisionRun, HISTORY_BYTES_MAX, History, read, recorded_services};
 use model::decision::{Decision, Limit, MetricVerdict, Policy};
 use model::identity::{ActionId, Epoch, Generation};
 use model::input::{Declared, Input, Intent, Report, Start};
@@ -84,7 +84,7 @@ impl Story {
         self.control.step(self.now, input, &mut out);
         for decided in &out.decisions {
             self.decided.push((decided.at, decided.account.desired()));
-            self.history.keep(decided).unwrap();
+            self.history.append(decided).unwrap();
         }
     }
 
@@ -107,9 +107,9 @@ impl Story {
         self.now = Now { time: self.now.time + span, wall };
     }
 
-    fn kept(&mut self) -> Vec<Kept> {
+    fn runs(&mut self) -> Vec<DecisionRun> {
         self.history.flush().unwrap();
-        read(self.folder.path(), &shop(), EVER, 100_000).unwrap().kept
+        read(self.folder.path(), &shop(), EVER, 100_000).unwrap().runs
     }
 
     fn segments(&self) -> Vec<PathBuf> {
@@ -125,18 +125,19 @@ fn segments(folder: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn every_decision_is_in_one_run_of_its_outcome_and_equal_ones_are_one_record() {
+fn every_decision_is_in_one_run_of_its_outcome() {
     let mut story = Story::begun();
     for second in 0..400 {
         // A queue of 35 that becomes one of 55, and noise that changes nothing.
         story.second(if second < 200 { 35_000 } else { 55_000 } + second % 7, 1000);
     }
-    let kept = story.kept();
+    let kept = story.runs();
     assert_eq!(kept.iter().map(|it| it.count).sum::<u64>(), story.decided.len() as u64, "none is lost");
     assert!(kept.len() < 12, "{} runs", kept.len());
     for (at, desired) in &story.decided {
-        let of =
-            |it: &&Kept| it.from.time <= at.time && at.time <= it.to.time && it.record.desired == *desired;
+        let of = |it: &&DecisionRun| {
+            it.from.time <= at.time && at.time <= it.to.time && it.record.desired == *desired
+        };
         assert!(kept.iter().any(|it| of(&it)), "the decision at {} for {desired}", at.time);
     }
     let calm = kept.iter().max_by_key(|it| it.count).unwrap();
@@ -146,54 +147,54 @@ fn every_decision_is_in_one_run_of_its_outcome_and_equal_ones_are_one_record() {
 }
 
 #[test]
-fn what_is_asked_for_is_answered_from_the_latest_on() {
+fn the_latest_runs_within_the_limit_are_returned() {
     let mut story = Story::begun();
     for second in 0..600 {
         story.second(20_000 + (second / 60) * 10_000, 1000);
     }
-    let all = story.kept();
+    let all = story.runs();
     let two = read(story.folder.path(), &shop(), EVER, 2).unwrap();
-    assert!(two.is_cut);
-    assert_eq!(two.kept, all[all.len() - 2..]);
+    assert!(two.is_truncated);
+    assert_eq!(two.runs, all[all.len() - 2..]);
     let (from, to) = (all[3].from.wall, all[5].from.wall);
     let within = read(story.folder.path(), &shop(), (from, to), 100).unwrap();
-    let is_within = |it: &&Kept| it.to.wall >= from && it.from.wall <= to;
-    assert_eq!(within.kept, all.iter().filter(is_within).cloned().collect::<Vec<_>>());
-    assert_eq!(kept_services(story.folder.path()).unwrap(), [shop()]);
+    let is_within = |it: &&DecisionRun| it.to.wall >= from && it.from.wall <= to;
+    assert_eq!(within.runs, all.iter().filter(is_within).cloned().collect::<Vec<_>>());
+    assert_eq!(recorded_services(story.folder.path()).unwrap(), [shop()]);
     let other = ServiceName::parse("other").unwrap();
-    assert_eq!(read(story.folder.path(), &other, EVER, 9).unwrap(), journal::Past::default());
+    assert_eq!(read(story.folder.path(), &other, EVER, 9).unwrap(), journal::DecisionHistory::default());
 }
 
 #[test]
-fn whatever_became_of_the_end_what_was_before_it_is_read_and_the_next_run_goes_on() {
+fn a_torn_end_loses_only_what_is_torn_and_the_next_run_goes_on() {
     let mut story = Story::begun();
     for second in 0..90 {
         story.second(10_000 + (second / 30) * 20_000, 1000);
     }
-    let whole = story.kept();
+    let whole = story.runs();
     let path = story.segments().pop().unwrap();
     let bytes = fs::read(&path).unwrap();
     for end in (0..bytes.len()).step_by(37) {
         fs::write(&path, &bytes[..end]).unwrap();
-        let kept = read(story.folder.path(), &shop(), EVER, 100).unwrap().kept;
+        let kept = read(story.folder.path(), &shop(), EVER, 100).unwrap().runs;
         assert!(kept.len() <= whole.len());
         assert!(kept.iter().zip(&whole).all(|(kept, whole)| kept.record == whole.record), "cut at {end}");
     }
     let mut damaged = bytes.clone();
     damaged[bytes.len() / 2] ^= 1;
     fs::write(&path, &damaged).unwrap();
-    let before = read(story.folder.path(), &shop(), EVER, 100).unwrap().kept.len();
+    let before = read(story.folder.path(), &shop(), EVER, 100).unwrap().runs.len();
     assert!(before < whole.len());
 
     story.history = History::new(story.folder.path().to_path_buf(), MONTH);
     story.history.begin_run(Epoch(2)).unwrap();
     story.second(50_000, 1000);
-    let kept = story.kept();
+    let kept = story.runs();
     assert_eq!((kept.len(), kept[before].epoch), (before + 1, Epoch(2)));
 }
 
 #[test]
-fn what_is_too_old_goes_and_nothing_else() {
+fn only_expired_segments_are_removed() {
     let mut story = Story::begun();
     story.second(30_000, 1000);
     story.later(Duration::from_hours(29 * 24));
@@ -205,7 +206,7 @@ fn what_is_too_old_goes_and_nothing_else() {
     story.later(Duration::from_hours(2 * 24));
     story.second(30_000, 1000);
     assert_eq!(story.segments().len(), 1);
-    assert!(story.kept().iter().all(|it| it.epoch == Epoch(2)));
+    assert!(story.runs().iter().all(|it| it.epoch == Epoch(2)));
 }
 
 /// How large thirty days of a busy service are: two metrics with noise of ±20 % around a load that swings from two replicas to
@@ -221,7 +222,7 @@ fn thirty_days_of_a_busy_service_are_within_fifty_megabytes() {
         let load = (wave * 1000.0 * (0.8 + 0.4 * (noise >> 33) as f64 / f64::from(1 << 31))) as i64;
         story.second(load, load / 2);
     }
-    let kept = story.kept();
+    let kept = story.runs();
     let bytes: u64 = story.segments().iter().map(|path| fs::metadata(path).unwrap().len()).sum();
     let changes = story.decided.windows(2).filter(|pair| pair[0].1 != pair[1].1).count();
     let month = bytes * (30 * 24) / HOURS as u64;
@@ -233,7 +234,7 @@ fn thirty_days_of_a_busy_service_are_within_fifty_megabytes() {
     );
     assert!(month < 50_000_000, "{month} bytes in 30 days");
     let longest = kept.iter().map(|it| it.record.encoded().len()).max().unwrap();
-    assert!(longest <= KEPT_BYTES_MAX, "{longest} bytes");
+    assert!(longest <= DECISION_BYTES_MAX, "{longest} bytes");
     assert!(changes >= 20, "it is no busy service: {changes}");
 }
 
@@ -265,13 +266,13 @@ fn no_record_is_longer_than_two_kibibytes() {
         shadows: Vec::new(),
         summary: long(),
     };
-    let record = Record::new(&decision, &[], None);
-    assert!(record.encoded().len() <= KEPT_BYTES_MAX, "{} bytes", record.encoded().len());
+    let record = DecisionRecord::new(&decision, &[], None);
+    assert!(record.encoded().len() <= DECISION_BYTES_MAX, "{} bytes", record.encoded().len());
     assert!(record.summary.starts_with("a sentence") && !record.metrics.is_empty());
 }
 
 #[test]
-fn a_service_that_never_rests_stays_within_its_size() {
+fn a_service_that_always_changes_stays_within_its_size() {
     let mut story = Story::begun();
     story.second(30_000, 1000);
     story.history.flush().unwrap();
@@ -286,5 +287,5 @@ fn a_service_that_never_rests_stays_within_its_size() {
     story.second(30_000, 1000);
     let bytes: u64 = story.segments().iter().map(|path| fs::metadata(path).unwrap().len()).sum();
     assert!(bytes <= HISTORY_BYTES_MAX, "{bytes} bytes");
-    assert_eq!(story.kept().last().map(|it| it.epoch), Some(Epoch(2)));
+    assert_eq!(story.runs().last().map(|it| it.epoch), Some(Epoch(2)));
 }

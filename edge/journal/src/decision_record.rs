@@ -1,4 +1,4 @@
-//! A decision as it is kept: in words, so that no later version has to work out again what was said.
+//! The record of a decision: as text, so that a later version shows what was shown at the time.
 
 use model::decision::{self, Decision, EVIDENCE_MAX, Evidence, Prospect};
 use model::identity::Epoch;
@@ -6,21 +6,21 @@ use model::reason::Reason;
 use model::time::{Now, Time, Wall};
 use serde::{Deserialize, Serialize};
 
-/// Longest record of a decision, in bytes; of a longer one the least needed parts are left out.
+/// The longest record of a decision, in bytes; a longer one loses its least needed parts.
 ///
 /// 2 KiB: a decision on four metrics takes about half of it.
-pub const KEPT_BYTES_MAX: usize = 2 << 10;
+pub const DECISION_BYTES_MAX: usize = 2 << 10;
 
-/// Longest sentence in a record that would be too long, in characters.
+/// The longest sentence in a shortened record, in characters.
 const SENTENCE_MAX: usize = 120;
 
-/// Most metrics in a record that would be too long.
+/// Metrics in a shortened record.
 const METRICS_MAX: usize = 6;
 
-/// A run of decisions with the same outcome and reason: the first one whole, how many there were, and until when.
+/// A run of decisions with the same outcome and reason: the first one in full, their number, and the time of the last.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Kept {
-    /// The run in which they were made.
+pub struct DecisionRun {
+    /// The epoch in which they were made.
     pub epoch: Epoch,
     /// When the first was made.
     pub from: Now,
@@ -28,22 +28,22 @@ pub struct Kept {
     pub to: Now,
     /// How many there were.
     pub count: u64,
-    /// The least and the largest ratio of each metric, in the order of the record; `None` for one that was never measured.
+    /// The smallest and the largest ratio of each metric, in the order of the record; `None` for a metric without measurements.
     pub ratios: Vec<Option<(f64, f64)>>,
     /// The first of them.
-    pub record: Record,
+    pub record: DecisionRecord,
 }
 
-/// One decision, whole. The fields are those of [`Decision`], in words.
+/// One decision in full. The fields are those of [`Decision`], as text.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Record {
+pub struct DecisionRecord {
     /// Replicas wanted from then on.
     pub desired: u32,
     /// Replicas wanted before.
     pub previous: u32,
     /// Which policy decided.
     pub policy: String,
-    /// What each metric said.
+    /// What each metric proposed.
     pub metrics: Vec<Metric>,
     /// The tolerance above and below 1; `None` when no ratio was taken.
     pub tolerance: Option<(f64, f64)>,
@@ -51,28 +51,28 @@ pub struct Record {
     pub limits: Vec<Limit>,
     /// What the limits are based on: when how many replicas were recommended, added or removed.
     pub evidence: Vec<(u64, Earlier, u32)>,
-    /// What the guard refused of it.
+    /// What the guard refused.
     pub guard: Option<String>,
     /// What would have to change for another outcome.
-    pub prospects: Vec<Otherwise>,
+    pub prospects: Vec<ProspectRecord>,
     /// The decision in one sentence.
     pub summary: String,
 }
 
-/// What one metric said.
+/// What one metric proposed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Metric {
     /// Its name.
     pub name: String,
     /// What was measured, with its unit.
     pub current: String,
-    /// What is aimed at, with its unit.
+    /// The target, with its unit.
     pub target: String,
-    /// Measured ÷ aimed at.
+    /// Measured ÷ target.
     pub ratio: Option<f64>,
     /// Replicas that it asks for.
     pub proposal: Option<u32>,
-    /// Replicas with a sample that counted, not at work yet, without one, and on their way out.
+    /// Replicas with a sample that was used, not ready yet, without a sample, and terminating.
     pub samples: Option<[u32; 4]>,
     /// The arithmetic, or why there is none.
     pub note: String,
@@ -104,7 +104,7 @@ pub enum Earlier {
 
 /// Another outcome, and what would have had to change for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Otherwise {
+pub struct ProspectRecord {
     /// Replicas wanted then.
     pub desired: u32,
     /// What would have had to change.
@@ -117,10 +117,10 @@ pub struct Otherwise {
     pub note: String,
 }
 
-impl Record {
-    /// Puts a decision into words; `guard` is what the guard refused of it.
+impl DecisionRecord {
+    /// Formats a decision; `guard` is what the guard refused of it.
     ///
-    /// Never longer than [`KEPT_BYTES_MAX`]: if need be, sentences are cut, then prospects and metrics are left out.
+    /// Never longer than [`DECISION_BYTES_MAX`]: if need be, sentences are cut, then prospects and metrics are left out.
     pub fn new(decision: &Decision, prospects: &[Prospect], guard: Option<&Reason>) -> Self {
         let guard = guard.or(decision.guard.as_ref()).map(ToString::to_string);
         let mut record = Self {
@@ -132,7 +132,7 @@ impl Record {
             limits: decision.limits.iter().map(Limit::from).collect(),
             evidence: decision.evidence.iter().map(earlier).collect(),
             guard,
-            prospects: prospects.iter().map(Otherwise::from).collect(),
+            prospects: prospects.iter().map(ProspectRecord::from).collect(),
             summary: decision.summary.to_string(),
         };
         record.fit();
@@ -149,14 +149,14 @@ impl Record {
             |it| it.sentences().for_each(|sentence| cut(sentence, SENTENCE_MAX / 4)),
         ];
         for make_shorter in cuts {
-            if self.encoded().len() <= KEPT_BYTES_MAX {
+            if self.encoded().len() <= DECISION_BYTES_MAX {
                 return;
             }
             make_shorter(self);
         }
     }
 
-    /// As it is kept, bit for bit.
+    /// The bytes in the file.
     pub fn encoded(&self) -> Vec<u8> {
         postcard::to_allocvec(self).expect("postcard can hold numbers and texts")
     }
@@ -205,7 +205,7 @@ impl From<&decision::Limit> for Limit {
     }
 }
 
-impl From<&Prospect> for Otherwise {
+impl From<&Prospect> for ProspectRecord {
     fn from(it: &Prospect) -> Self {
         Self {
             desired: it.desired,

@@ -1,4 +1,4 @@
-//! Successive decisions with the same outcome: one run for each reason, however the reasons alternate.
+//! Run-length encoding of decisions with the same outcome: one run for each reason, however the reasons alternate.
 
 use std::time::Duration;
 
@@ -7,27 +7,27 @@ use model::identity::Epoch;
 use model::time::Now;
 
 use super::segment::Entry;
-use crate::kept::Record;
+use crate::decision_record::DecisionRecord;
 
-/// Most reasons within a stretch; one more begins the next stretch.
+/// Runs at once; one more reason starts all runs anew.
 const REASONS_MAX: usize = 8;
 
-/// The longest stretch: after it a decision is kept whole again, so that no figures are older.
-const STRETCH_MAX: Duration = Duration::from_hours(1);
+/// How long runs go on: then a decision is written in full again, so that no figures are older.
+const FULL_RECORD_INTERVAL: Duration = Duration::from_hours(1);
 
-/// How often it is written how far a run has gone; a crash forgets at most this much of its end.
-const EXTEND_EVERY: Duration = Duration::from_mins(5);
+/// How often the end of a run is written; a crash loses at most this much of it.
+const EXTEND_INTERVAL: Duration = Duration::from_mins(5);
 
-/// The latest decisions of one service, as long as their outcome stays the same.
+/// The current runs of one service, all with the same outcome.
 #[derive(Debug, Default)]
-pub(super) struct Stretch {
+pub(super) struct RunEncoder {
     desired: Option<u32>,
     begun: Option<Now>,
     runs: Vec<Run>,
     next: u32,
 }
 
-/// Decisions of one outcome and one reason.
+/// Decisions with the same outcome and reason.
 #[derive(Debug)]
 struct Run {
     fingerprint: u64,
@@ -35,22 +35,22 @@ struct Run {
     to: Now,
     count: u64,
     ratios: Vec<Option<(f64, f64)>>,
-    /// How far it went, and how many decisions it had, when that was last written.
+    /// Its end and count when they were last written.
     written: (Now, u64),
 }
 
-impl Stretch {
-    /// Takes one more decision, and returns what is to be written.
-    pub(super) fn take(&mut self, epoch: Epoch, decided: &Decided) -> Vec<Entry> {
+impl RunEncoder {
+    /// Adds a decision, and returns the entries to write.
+    pub(super) fn encode(&mut self, epoch: Epoch, decided: &Decided) -> Vec<Entry> {
         let Decided { at, account, guard, service: _ } = decided;
         let at = *at;
         // Whether the guard refuses is a part of the outcome.
         let fingerprint = account.fingerprint() ^ u64::from(guard.is_some());
-        let is_over = self.begun.is_none_or(|begun| at.time.since(begun.time) >= STRETCH_MAX)
+        let is_over = self.begun.is_none_or(|begun| at.time.since(begun.time) >= FULL_RECORD_INTERVAL)
             || self.desired != Some(account.desired());
         if !is_over && let Some(run) = self.runs.iter_mut().find(|run| run.fingerprint == fingerprint) {
             run.extend(at, &**account);
-            let is_due = at.time.since(run.written.0.time) >= EXTEND_EVERY;
+            let is_due = at.time.since(run.written.0.time) >= EXTEND_INTERVAL;
             return if is_due { vec![run.written_now()] } else { Vec::new() };
         }
         let mut entries = Vec::new();
@@ -59,20 +59,20 @@ impl Stretch {
             self.runs.clear();
             (self.desired, self.begun) = (Some(account.desired()), Some(at));
         }
-        let record = Record::new(&account.decision(), &account.prospects(), guard.as_ref());
-        entries.push(Entry::Begun { number: self.next, epoch: epoch.0, from: at.into(), record });
+        let record = DecisionRecord::new(&account.decision(), &account.prospects(), guard.as_ref());
+        entries.push(Entry::RunStarted { number: self.next, epoch: epoch.0, from: at.into(), record });
         let ratios = account.ratios().into_iter().map(|ratio| ratio.map(|ratio| (ratio, ratio))).collect();
         self.runs.push(Run { fingerprint, number: self.next, to: at, count: 1, ratios, written: (at, 1) });
         self.next = self.next.wrapping_add(1);
         entries
     }
 
-    /// How far each run went, where that is not written yet.
+    /// The ends of all runs that are not written yet.
     pub(super) fn extend_all(&mut self) -> Vec<Entry> {
         self.runs.iter_mut().filter(|run| run.count > run.written.1).map(Run::written_now).collect()
     }
 
-    /// Ends the stretch: the next decision is kept whole.
+    /// Ends all runs: the next decision is written in full.
     pub(super) fn end(&mut self) {
         self.runs.clear();
         self.begun = None;
@@ -93,7 +93,7 @@ impl Run {
 
     fn written_now(&mut self) -> Entry {
         self.written = (self.to, self.count);
-        Entry::Went {
+        Entry::RunExtended {
             number: self.number,
             to: self.to.into(),
             count: self.count,
