@@ -10,9 +10,9 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use crate::cgroup::Cell;
 use crate::driver::Driver;
 use crate::ending::{self, kill_by_token};
-use crate::living::Living;
 use crate::process_table::{find_by_token, identify, session_leader};
 use crate::record::{ProcessRecord, ReadError, Record};
+use crate::tracked_life::TrackedLife;
 
 /// How long the end of a life is remembered for late actions; those that are later still belong to older epochs.
 const ENDED_KEPT: Duration = Duration::from_secs(86_400);
@@ -32,30 +32,31 @@ pub(crate) fn adopt_all(driver: &Arc<Driver>) -> Result<(), ReadError> {
             if record.boot != driver.boot || record.age().saturating_sub(exit.ran_for) > ENDED_KEPT {
                 driver.records.forget(&record);
             } else {
-                keep(driver, Living::ended(record, exit));
+                keep(driver, TrackedLife::ended(record, exit));
             }
             continue;
         }
         match record.process.and_then(hold) {
             Some(process) if record.boot == driver.boot => {
                 tracing::info!(replica = %record.replica(), pid = record.process.map(|p| p.pid), "adopted");
-                keep(driver, Living::running(record, process, true));
+                keep(driver, TrackedLife::running(record, process, true));
             }
             Some(_) | None => gone.push(record),
         }
     }
     adopt_intents(driver, intents, &mut gone);
     bury(driver, gone);
-    let livings = driver.livings();
-    let running = livings.iter().filter(|living| !living.has_ended());
-    let in_use = running.filter_map(|living| living.record.cell.as_ref()).flat_map(Cell::paths).collect();
+    let tracked_lives = driver.tracked_lives();
+    let running = tracked_lives.iter().filter(|tracked| !tracked.has_ended());
+    let in_use = running.filter_map(|tracked| tracked.record.cell.as_ref()).flat_map(Cell::paths).collect();
     driver.cgroups.remove_empty_cells(&in_use);
     Ok(())
 }
 
 /// Adopts the processes of starts that were not acknowledged: they have the token in their environment.
 fn adopt_intents(driver: &Arc<Driver>, intents: Vec<Record>, gone: &mut Vec<Record>) {
-    let known: Vec<String> = driver.livings().iter().map(|living| living.record.token.clone()).collect();
+    let known: Vec<String> =
+        driver.tracked_lives().iter().map(|tracked| tracked.record.token.clone()).collect();
     let (done, open): (Vec<Record>, Vec<Record>) =
         intents.into_iter().partition(|intent| known.contains(&intent.token) || intent.boot != driver.boot);
     for intent in done {
@@ -73,7 +74,7 @@ fn adopt_intents(driver: &Arc<Driver>, intents: Vec<Record>, gone: &mut Vec<Reco
                     // The intent stays, so the next run finds it again.
                     Err(error) => tracing::warn!(error = %error.source, "adoption_not_recorded"),
                 }
-                keep(driver, Living::running(intent, process, true));
+                keep(driver, TrackedLife::running(intent, process, true));
             }
             None => {
                 driver.records.forget_intent(&token);
@@ -120,13 +121,13 @@ fn processes_of(intents: &[Record]) -> Vec<Option<ProcessRecord>> {
     found
 }
 
-fn keep(driver: &Arc<Driver>, living: Living) {
-    let living = Arc::new(living);
-    if !living.has_ended() {
-        driver.port_book().keep(&living.record.ports);
+fn keep(driver: &Arc<Driver>, tracked: TrackedLife) {
+    let tracked = Arc::new(tracked);
+    if !tracked.has_ended() {
+        driver.port_book().keep(&tracked.record.ports);
     }
-    driver.place(&living.record.replica()).fill(living.clone());
-    ending::watch(driver, &living);
+    driver.place(&tracked.record.replica()).fill(tracked.clone());
+    ending::watch(driver, &tracked);
 }
 
 /// Kills what is left of lives that ended while no driver watched, and writes down that they ended.
@@ -146,7 +147,7 @@ fn bury(driver: &Arc<Driver>, gone: Vec<Record>) {
         if let Err(error) = driver.records.keep(&record.ended(exit)) {
             tracing::warn!(replica = %record.replica(), error = %error.source, "end_not_recorded");
         }
-        keep(driver, Living::ended(record, exit));
+        keep(driver, TrackedLife::ended(record, exit));
     }
 }
 

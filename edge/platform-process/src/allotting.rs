@@ -9,34 +9,34 @@ use platform::{AllotRequest, LifeState};
 
 use crate::driver::Driver;
 use crate::failure::Cause;
-use crate::living::Living;
 use crate::starting::limits;
+use crate::tracked_life::TrackedLife;
 
 /// Does what is asked for; the caller has the turn of the place. Blocks for a moment.
-pub(crate) fn allot(driver: &Driver, last: Option<&Arc<Living>>, request: &AllotRequest) -> Outcome {
+pub(crate) fn allot(driver: &Driver, last: Option<&Arc<TrackedLife>>, request: &AllotRequest) -> Outcome {
     let attempt = format!("could not change what {} may use", request.replica);
     if let Err(not_obeyed) = driver.fence.admit(request.action.epoch, &attempt) {
         return not_obeyed;
     }
-    let meant = last.filter(|living| living.record.incarnation() == request.incarnation);
-    let Some(living) = meant.filter(|living| living.state() == LifeState::Running) else {
+    let meant = last.filter(|tracked| tracked.record.incarnation() == request.incarnation);
+    let Some(tracked) = meant.filter(|tracked| tracked.state() == LifeState::Running) else {
         return Outcome::Refused(Refusal::OtherIncarnation);
     };
-    let mut allotted = living.allotted();
+    let mut allotted = tracked.allotted();
     if allotted.is_over {
         return Outcome::Refused(Refusal::OtherIncarnation);
     }
     if request.action <= allotted.by {
         return Outcome::Applied;
     }
-    if let Err(cause) = hold_to(driver, living, &request.resources) {
+    if let Err(cause) = hold_to(driver, tracked, &request.resources) {
         return Outcome::Failed(cause.failure(&attempt));
     }
     let known = allotted.resources.unwrap_or_default();
     let Resources { cpu, memory } = request.resources;
     let resources = Some(Resources { cpu: cpu.or(known.cpu), memory: memory.or(known.memory) });
     (allotted.by, allotted.resources) = (request.action, resources);
-    if let Err(error) = driver.records.keep(&living.record.with(resources)) {
+    if let Err(error) = driver.records.keep(&tracked.record.with(resources)) {
         // The next run believes that the life has what it had before, and changes it again.
         tracing::warn!(replica = %request.replica, error = %error.source, "limits_not_recorded");
     }
@@ -44,16 +44,16 @@ pub(crate) fn allot(driver: &Driver, last: Option<&Arc<Living>>, request: &Allot
 }
 
 /// Holds a life to these resources from now on; after an error it is held to what it had.
-fn hold_to(driver: &Driver, living: &Living, resources: &Resources) -> Result<(), Cause> {
+fn hold_to(driver: &Driver, tracked: &TrackedLife, resources: &Resources) -> Result<(), Cause> {
     if !driver.cgroups.are_used() {
         return Ok(());
     }
-    let Some(cell) = &living.record.cell else {
+    let Some(cell) = &tracked.record.cell else {
         let why = "it was started without a control group, which a running replica cannot get";
         return Err(Cause::new(FailureKind::Unsupported, why));
     };
     let limits = limits(resources, driver);
-    let uses = living.usage().map(|reading| reading.memory);
+    let uses = tracked.usage().map(|reading| reading.memory);
     if let (Some(Bytes(limit)), Some(Bytes(uses))) = (limits.memory, uses)
         && limit < uses
     {

@@ -13,11 +13,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::cgroup::Cgroups;
-use crate::fence::Fence;
-use crate::launch::PortBook;
-use crate::living::Living;
+use crate::epoch_fence::EpochFence;
+use crate::launch::PortAllocator;
 use crate::record::Records;
 use crate::settings::Settings;
+use crate::tracked_life::TrackedLife;
 
 /// Starts that run at the same time: enough to keep both the disk and the processors busy; more would only wait for each other.
 pub(crate) const STARTS_AT_ONCE: usize = 8;
@@ -34,14 +34,14 @@ pub(crate) struct Driver {
     pub(crate) settings: Settings,
     pub(crate) boot: String,
     pub(crate) records: Records,
-    pub(crate) fence: Fence,
+    pub(crate) fence: EpochFence,
     pub(crate) cgroups: Cgroups,
     pub(crate) events: broadcast::Sender<Event>,
     pub(crate) starts: Semaphore,
     pub(crate) tasks: TaskTracker,
     pub(crate) closed: CancellationToken,
     places: Mutex<BTreeMap<ReplicaId, Arc<Place>>>,
-    ports: Mutex<PortBook>,
+    ports: Mutex<PortAllocator>,
     /// Held as long as a task may still write to the data folder.
     _lock: FileLock,
 }
@@ -51,16 +51,16 @@ pub(crate) struct Driver {
 pub(crate) struct Place {
     /// Actions on one place take turns, so a repeated one finds what the first has done.
     pub(crate) turn: Arc<tokio::sync::Mutex<()>>,
-    last: Mutex<Option<Arc<Living>>>,
+    last: Mutex<Option<Arc<TrackedLife>>>,
 }
 
 impl Place {
-    pub(crate) fn last(&self) -> Option<Arc<Living>> {
+    pub(crate) fn last(&self) -> Option<Arc<TrackedLife>> {
         self.last.lock().expect("nobody panics while holding a place").clone()
     }
 
-    pub(crate) fn fill(&self, living: Arc<Living>) {
-        *self.last.lock().expect("nobody panics while holding a place") = Some(living);
+    pub(crate) fn fill(&self, tracked: Arc<TrackedLife>) {
+        *self.last.lock().expect("nobody panics while holding a place") = Some(tracked);
     }
 }
 
@@ -70,7 +70,7 @@ pub(crate) struct Parts {
     pub(crate) settings: Settings,
     pub(crate) boot: String,
     pub(crate) records: Records,
-    pub(crate) fence: Fence,
+    pub(crate) fence: EpochFence,
     pub(crate) cgroups: Cgroups,
     pub(crate) lock: FileLock,
 }
@@ -117,36 +117,36 @@ impl Driver {
     }
 
     /// The last life of the place, if it was ever filled.
-    pub(crate) fn last(&self, replica: &ReplicaId) -> Option<Arc<Living>> {
+    pub(crate) fn last(&self, replica: &ReplicaId) -> Option<Arc<TrackedLife>> {
         self.known_place(replica)?.last()
     }
 
     /// The last lives of all places, in their order.
-    pub(crate) fn livings(&self) -> Vec<Arc<Living>> {
+    pub(crate) fn tracked_lives(&self) -> Vec<Arc<TrackedLife>> {
         let places: Vec<Arc<Place>> = self.places().values().cloned().collect();
         places.iter().filter_map(|place| place.last()).collect()
     }
 
     /// All lives that run, and those that have ended not long ago.
     pub(crate) fn inventory(&self) -> Vec<Life> {
-        let livings = self.livings();
-        let shown = livings.iter().filter(|living| match living.state() {
+        let tracked_lives = self.tracked_lives();
+        let shown = tracked_lives.iter().filter(|tracked| match tracked.state() {
             LifeState::Running | LifeState::Stopping => true,
-            LifeState::Exited(exit) => living.record.age().saturating_sub(exit.ran_for) <= ENDED_SHOWN,
+            LifeState::Exited(exit) => tracked.record.age().saturating_sub(exit.ran_for) <= ENDED_SHOWN,
         });
-        shown.map(|living| living.life()).collect()
+        shown.map(|tracked| tracked.life()).collect()
     }
 
     /// The ports of other running replicas of the same service.
     pub(crate) fn ports_of_siblings(&self, replica: &ReplicaId) -> BTreeSet<u16> {
-        let siblings = self.livings().into_iter().filter(|living| {
-            let sibling = living.record.replica();
-            sibling.service == replica.service && sibling.ordinal != replica.ordinal && !living.has_ended()
+        let siblings = self.tracked_lives().into_iter().filter(|tracked| {
+            let sibling = tracked.record.replica();
+            sibling.service == replica.service && sibling.ordinal != replica.ordinal && !tracked.has_ended()
         });
-        siblings.flat_map(|living| living.record.ports.values().copied().collect::<Vec<_>>()).collect()
+        siblings.flat_map(|tracked| tracked.record.ports.values().copied().collect::<Vec<_>>()).collect()
     }
 
-    pub(crate) fn port_book(&self) -> MutexGuard<'_, PortBook> {
+    pub(crate) fn port_book(&self) -> MutexGuard<'_, PortAllocator> {
         self.ports.lock().expect("nobody panics while holding the ports")
     }
 

@@ -8,9 +8,9 @@ use platform::Event;
 
 use crate::cgroup::Cell;
 use crate::driver::Driver;
-use crate::living::Living;
 use crate::process_end::ProcessEnd;
 use crate::process_table::find_by_token;
+use crate::tracked_life::TrackedLife;
 
 /// How often the removal of a cell is tried, with twice the pause each time: for 20 s in all.
 const CELL_TRIES_MAX: u32 = 12;
@@ -19,10 +19,10 @@ const CELL_TRIES_MAX: u32 = 12;
 const CELL_PAUSE: Duration = Duration::from_millis(5);
 
 /// Watches for the end of a life, in a task that ends with it or with the driver.
-pub(crate) fn watch(driver: &Arc<Driver>, living: &Arc<Living>) {
-    let Some(process) = living.process() else { return };
+pub(crate) fn watch(driver: &Arc<Driver>, tracked: &Arc<TrackedLife>) {
+    let Some(process) = tracked.process() else { return };
     let watched = ProcessEnd::of(process);
-    let (driver, living) = (driver.clone(), living.clone());
+    let (driver, tracked) = (driver.clone(), tracked.clone());
     let tasks = driver.tasks.clone();
     tasks.spawn(async move {
         match watched {
@@ -34,21 +34,21 @@ pub(crate) fn watch(driver: &Arc<Driver>, living: &Arc<Living>) {
                 }
             }
             Err(error) => {
-                tracing::warn!(replica = %living.record.replica(), %error, "process_watched_by_polling");
-                if !ended_by_polling(&driver, &living).await {
+                tracing::warn!(replica = %tracked.record.replica(), %error, "process_watched_by_polling");
+                if !ended_by_polling(&driver, &tracked).await {
                     return;
                 }
             }
         }
-        settle(&driver, &living);
+        settle(&driver, &tracked);
     });
 }
 
 /// The same without a descriptor, when none is left; returns false when the driver is closed first.
-async fn ended_by_polling(driver: &Driver, living: &Living) -> bool {
+async fn ended_by_polling(driver: &Driver, tracked: &TrackedLife) -> bool {
     const PAUSE: Duration = Duration::from_millis(100);
     loop {
-        let alive = living.process().is_some_and(|process| {
+        let alive = tracked.process().is_some_and(|process| {
             rustix::event::poll(
                 &mut [rustix::event::PollFd::from_borrowed_fd(process, rustix::event::PollFlags::IN)],
                 Some(&rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 }),
@@ -65,33 +65,33 @@ async fn ended_by_polling(driver: &Driver, living: &Living) -> bool {
 }
 
 /// Kills what is left of a life whose main process has ended, writes down how it ended, and tells it.
-fn settle(driver: &Arc<Driver>, living: &Arc<Living>) {
-    // Before the process is waited for: until then no other group can have its number.
-    living.kill_everything();
-    let status = match living.reap() {
+fn settle(driver: &Arc<Driver>, tracked: &Arc<TrackedLife>) {
+    // Before the process is waited for: until then no other group can have its id.
+    tracked.kill_everything();
+    let status = match tracked.reap() {
         Ok(Some(status)) => status,
         Ok(None) => ExitStatus::Unknown,
         Err(error) => {
-            tracing::warn!(replica = %living.record.replica(), %error, "exit_status_unavailable");
+            tracing::warn!(replica = %tracked.record.replica(), %error, "exit_status_unavailable");
             ExitStatus::Unknown
         }
     };
-    let cell = living.record.cell.as_ref();
-    let exit = Exit { status, out_of_memory: ran_out_of_memory(cell, status), ran_for: living.record.age() };
-    living.allotted().is_over = true;
+    let cell = tracked.record.cell.as_ref();
+    let exit = Exit { status, out_of_memory: ran_out_of_memory(cell, status), ran_for: tracked.record.age() };
+    tracked.allotted().is_over = true;
     // Before the end is told: a successor writes its own record to the same place.
-    if let Err(error) = driver.records.keep(&living.record.ended(exit)) {
+    if let Err(error) = driver.records.keep(&tracked.record.ended(exit)) {
         // The next run finds no such process then, and does not know how it ended.
-        tracing::warn!(replica = %living.record.replica(), error = %error.source, "end_not_recorded");
+        tracing::warn!(replica = %tracked.record.replica(), error = %error.source, "end_not_recorded");
     }
-    driver.release_ports(&living.record.ports);
-    living.end(exit, |life| {
+    driver.release_ports(&tracked.record.ports);
+    tracked.end(exit, |life| {
         // It does not matter if nobody listens: the inventory has it, too.
         let _ = driver.events.send(Event::Ended(life));
     });
-    match &living.record.cell {
+    match &tracked.record.cell {
         Some(cell) => remove_cell(driver, cell.clone()),
-        None => kill_escaped(driver, &living.record.token),
+        None => kill_escaped(driver, &tracked.record.token),
     }
 }
 

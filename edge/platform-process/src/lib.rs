@@ -23,17 +23,17 @@ mod settings;
 
 mod adopt;
 mod allotting;
-mod beside;
 mod ending;
+mod exec;
 mod starting;
 mod stopping;
 mod usage;
 
 mod driver;
+mod epoch_fence;
 mod failure;
-mod fence;
-mod living;
 mod record;
+mod tracked_life;
 
 mod cgroup;
 mod launch;

@@ -21,10 +21,10 @@ use tokio::sync::broadcast;
 
 use crate::cgroup::{Cgroups, detect};
 use crate::driver::{Driver, Parts};
-use crate::fence::Fence;
+use crate::epoch_fence::EpochFence;
 use crate::record::{ReadError, Records};
 use crate::settings::{CgroupUse, Settings};
-use crate::{adopt, allotting, beside, log, process_table, starting, stopping, usage};
+use crate::{adopt, allotting, exec, log, process_table, starting, stopping, usage};
 
 /// How often a driver that is closed tries to remove the control groups of replicas that have all ended: for half a second. The next
 /// driver removes what is left.
@@ -89,7 +89,7 @@ impl ProcessPlatform {
                 Cgroups::none("replicas run without control groups, because the settings say so")
             }
         };
-        let fence = Fence::open(records.epoch_path()).map_err(folder_error)?;
+        let fence = EpochFence::open(records.epoch_path()).map_err(folder_error)?;
         let boot = process_table::boot_id().map_err(folder_error)?;
         let driver = Arc::new(Driver::new(Parts { settings, boot, records, fence, cgroups, lock }));
         let platform = Self { driver };
@@ -113,7 +113,7 @@ impl ProcessPlatform {
         driver.tasks.wait().await;
         // A process that was killed a moment ago may still be in its control group.
         for _ in 0..CELL_LOOKS_MAX {
-            let someone_runs = driver.livings().iter().any(|living| !living.has_ended());
+            let someone_runs = driver.tracked_lives().iter().any(|tracked| !tracked.has_ended());
             if someone_runs || driver.cgroups.close_down() {
                 return;
             }
@@ -214,7 +214,7 @@ impl Platform for ProcessPlatform {
     }
 
     fn run_beside(&self, request: RunRequest) -> BoxFuture<'_, Result<RunEnd, RunError>> {
-        beside::run(&self.driver, request).boxed()
+        exec::run(&self.driver, request).boxed()
     }
 
     fn logs(

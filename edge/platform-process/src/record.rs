@@ -1,4 +1,4 @@
-//! The records of lives, by which the next run finds them.
+//! The records of replicas, by which the next run finds them.
 //!
 //! `replicas/SERVICE/ORDINAL.json` is the last life of a place; `replicas/intents/TOKEN.json` is a start that has not
 //! been acknowledged. The intent is written before the process begins, and removed after the record was written. So after a crash at
@@ -22,15 +22,15 @@ use platform::{Life, LifeState};
 use serde::{Deserialize, Serialize};
 
 use crate::cgroup::Cell;
-use crate::launch::Surroundings;
+use crate::launch::ExecContext;
 
-/// The form that this code writes.
+/// The format version that this code writes.
 const VERSION: u32 = 1;
 
-/// Largest record that is read, in bytes: an environment of 2 MB, the kernel's usual limit, and as much again for quoting.
+/// The largest record that is read, in bytes: an environment of 2 MB, the kernel's usual limit, and as much again for quoting.
 const RECORD_LEN_MAX: u64 = 4 * 1024 * 1024;
 
-/// One life, version 1 of its form on disk.
+/// One life, in version 1 of the format on disk.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Record {
@@ -52,14 +52,15 @@ pub(crate) struct Record {
     pub(crate) ports: BTreeMap<PortName, u16>,
     pub(crate) stop_signal: Signal,
     pub(crate) cell: Option<Cell>,
-    pub(crate) surroundings: Surroundings,
+    #[serde(rename = "surroundings")]
+    pub(crate) context: ExecContext,
     exit: Option<ExitRecord>,
-    /// What it may use; earlier versions did not write it.
+    /// Its resource limits; earlier versions did not write them.
     #[serde(default)]
     pub(crate) resources: Option<Resources>,
 }
 
-/// Identifies a process: numbers are used again, but not with the same start time.
+/// Identifies a process: ids are reused, but not with the same start time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ProcessRecord {
@@ -77,9 +78,9 @@ struct ExitRecord {
     ran_for_ms: u64,
 }
 
-/// What is known of a life when it begins.
+/// What is known of a life at its start.
 #[derive(Debug)]
-pub(crate) struct Beginning {
+pub(crate) struct NewLife {
     pub(crate) replica: ReplicaId,
     pub(crate) incarnation: Incarnation,
     pub(crate) generation: Generation,
@@ -89,32 +90,32 @@ pub(crate) struct Beginning {
     pub(crate) ports: BTreeMap<PortName, u16>,
     pub(crate) stop_signal: Signal,
     pub(crate) cell: Option<Cell>,
-    pub(crate) surroundings: Surroundings,
+    pub(crate) context: ExecContext,
     pub(crate) resources: Resources,
 }
 
 impl Record {
-    /// A life that is about to begin.
-    pub(crate) fn begin(beginning: Beginning) -> Self {
+    /// The record of a life that is about to start.
+    pub(crate) fn begin(life: NewLife) -> Self {
         Self {
             version: VERSION,
-            service: beginning.replica.service,
-            ordinal: beginning.replica.ordinal.0,
-            incarnation: beginning.incarnation.0,
-            generation: beginning.generation.0,
-            epoch: beginning.action.epoch.0,
-            sequence: beginning.action.sequence,
-            token: beginning.token,
-            boot: beginning.boot,
+            service: life.replica.service,
+            ordinal: life.replica.ordinal.0,
+            incarnation: life.incarnation.0,
+            generation: life.generation.0,
+            epoch: life.action.epoch.0,
+            sequence: life.action.sequence,
+            token: life.token,
+            boot: life.boot,
             process: None,
             started_at_unix_ms: os::wall().as_millis(),
             started_since_boot_ms: millis(os::since_boot()),
-            ports: beginning.ports,
-            stop_signal: beginning.stop_signal,
-            cell: beginning.cell,
-            surroundings: beginning.surroundings,
+            ports: life.ports,
+            stop_signal: life.stop_signal,
+            cell: life.cell,
+            context: life.context,
             exit: None,
-            resources: Some(beginning.resources),
+            resources: Some(life.resources),
         }
     }
 

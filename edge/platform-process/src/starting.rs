@@ -12,15 +12,15 @@ use model::resource::{Quantity, Resources};
 use platform::{LifeState, StartRequest, Started};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use crate::cgroup::{Birthplace, Cell, Limits};
+use crate::cgroup::{Cell, ForkThread, Limits};
 use crate::driver::{Driver, Place};
 use crate::ending;
 use crate::failure::Cause;
-use crate::launch::{Output, ReservedPorts, Siblings, Surroundings};
-use crate::living::Living;
+use crate::launch::{ExecContext, Output, ReservedPorts, Siblings};
 use crate::log;
 use crate::process_table::identify;
-use crate::record::{Beginning, Record};
+use crate::record::{NewLife, Record};
+use crate::tracked_life::TrackedLife;
 
 /// Does what a start asks for; the caller has the turn of the place. Blocks for some milliseconds.
 pub(crate) fn start(driver: &Arc<Driver>, place: &Place, request: &StartRequest) -> Started {
@@ -40,18 +40,18 @@ pub(crate) fn start(driver: &Arc<Driver>, place: &Place, request: &StartRequest)
         }
     }
     match begin(driver, request) {
-        Ok(living) => {
-            place.fill(living.clone());
-            ending::watch(driver, &living);
+        Ok(tracked) => {
+            place.fill(tracked.clone());
+            ending::watch(driver, &tracked);
             driver.make_spares_later();
-            applied(&living)
+            applied(&tracked)
         }
         Err(cause) => Started { outcome: Outcome::Failed(cause.failure(&attempt)), life: None },
     }
 }
 
-fn applied(living: &Living) -> Started {
-    Started { outcome: Outcome::Applied, life: Some(living.life()) }
+fn applied(tracked: &TrackedLife) -> Started {
+    Started { outcome: Outcome::Applied, life: Some(tracked.life()) }
 }
 
 fn refused(refusal: Refusal) -> Started {
@@ -59,7 +59,7 @@ fn refused(refusal: Refusal) -> Started {
 }
 
 /// Starts the life, which is decided on by now. Whatever fails, nothing of it stays.
-fn begin(driver: &Arc<Driver>, request: &StartRequest) -> Result<Arc<Living>, Cause> {
+fn begin(driver: &Arc<Driver>, request: &StartRequest) -> Result<Arc<TrackedLife>, Cause> {
     let spec = &request.declared.spec;
     let numbers = driver.ports_of_siblings(&request.replica);
     let siblings = Siblings { numbers, are_as_we: spec.run.user.is_none() };
@@ -76,18 +76,18 @@ fn begin_on(
     driver: &Arc<Driver>,
     request: &StartRequest,
     ports: ReservedPorts,
-) -> Result<Arc<Living>, Cause> {
+) -> Result<Arc<TrackedLife>, Cause> {
     let (spec, replica) = (&request.declared.spec, &request.replica);
     let token = os::token().map_err(|error| Cause::new(FailureKind::Other, error))?;
-    let surroundings = Surroundings::of(&spec.run, replica, &token, &ports.numbers, &driver.settings)?;
+    let context = ExecContext::of(&spec.run, replica, &token, &ports.numbers, &driver.settings)?;
     let log = log::open_for_writing(&driver.settings.logs(), replica)
         .map_err(|error| Cause::of(&error, format!("its log could not be opened ({error})")))?;
     let cell = driver.cgroups.cell(&cell_name(replica, &token), &limits(&spec.resources, driver));
     let cell = cell.map_err(|error| {
         Cause::new(FailureKind::Other, format!("its control group could not be made ({error})"))
     })?;
-    let (cell, birthplace) = cell.unzip();
-    let record = Record::begin(Beginning {
+    let (cell, fork_thread) = cell.unzip();
+    let record = Record::begin(NewLife {
         replica: replica.clone(),
         incarnation: request.incarnation,
         generation: request.declared.generation,
@@ -97,11 +97,11 @@ fn begin_on(
         ports: ports.numbers.clone(),
         stop_signal: spec.stop.signal,
         cell,
-        surroundings,
+        context,
         resources: spec.resources,
     });
-    let birthplace = birthplace.flatten();
-    launch(driver, record, Program { command: spec.run.command.clone(), log, ports, birthplace })
+    let fork_thread = fork_thread.flatten();
+    launch(driver, record, Program { command: spec.run.command.clone(), log, ports, fork_thread })
 }
 
 /// What is to be executed, and what it is given.
@@ -109,11 +109,11 @@ struct Program {
     command: Vec<String>,
     log: File,
     ports: ReservedPorts,
-    birthplace: Option<Birthplace>,
+    fork_thread: Option<ForkThread>,
 }
 
 /// Runs the program of a life; when that fails, neither its intent nor its cell stays.
-fn launch(driver: &Arc<Driver>, record: Record, program: Program) -> Result<Arc<Living>, Cause> {
+fn launch(driver: &Arc<Driver>, record: Record, program: Program) -> Result<Arc<TrackedLife>, Cause> {
     let (token, cell) = (record.token.clone(), record.cell.clone());
     let launched = run_recorded(driver, record, program);
     if launched.is_err() {
@@ -126,7 +126,7 @@ fn launch(driver: &Arc<Driver>, record: Record, program: Program) -> Result<Arc<
 }
 
 /// Intent, process, record: in this order, so that a crash between any two leaves nothing that cannot be found.
-fn run_recorded(driver: &Driver, mut record: Record, program: Program) -> Result<Arc<Living>, Cause> {
+fn run_recorded(driver: &Driver, mut record: Record, program: Program) -> Result<Arc<TrackedLife>, Cause> {
     driver.records.intend(&record)?;
     let mut child = execute(&record, program)?;
     let process = hold(&child).map_err(|error| {
@@ -137,23 +137,23 @@ fn run_recorded(driver: &Driver, mut record: Record, program: Program) -> Result
     driver.records.keep(&record).inspect_err(|_| discard(&mut child))?;
     driver.records.forget_intent(&record.token);
     expose_to_memory_killer(child.id());
-    Ok(Arc::new(Living::running(record, process, false)))
+    Ok(Arc::new(TrackedLife::running(record, process, false)))
 }
 
-/// Executes the program in its birthplace, or else from this thread, and then the new process enters its cell by itself.
+/// Executes the program in its fork_thread, or else from this thread, and then the new process enters its cell by itself.
 fn execute(record: &Record, program: Program) -> Result<Child, Cause> {
     let not_entered = |error: std::io::Error| {
         Cause::of(&error, format!("its control group could not be entered ({error})"))
     };
-    let Program { command, log, ports, birthplace } = program;
-    let surroundings = record.surroundings.clone();
-    let executed = match (birthplace, &record.cell) {
-        (Some(birthplace), _) => birthplace
-            .run(move || surroundings.execute(&command, Vec::new(), Output::Log(log), Some(ports)))
+    let Program { command, log, ports, fork_thread } = program;
+    let context = record.context.clone();
+    let executed = match (fork_thread, &record.cell) {
+        (Some(fork_thread), _) => fork_thread
+            .run(move || context.execute(&command, Vec::new(), Output::Log(log), Some(ports)))
             .map_err(not_entered)?,
         (None, cell) => {
-            let entrances = cell.as_ref().map_or_else(|| Ok(Vec::new()), Cell::entrances);
-            surroundings.execute(&command, entrances.map_err(not_entered)?, Output::Log(log), Some(ports))
+            let procs_files = cell.as_ref().map_or_else(|| Ok(Vec::new()), Cell::procs_files);
+            context.execute(&command, procs_files.map_err(not_entered)?, Output::Log(log), Some(ports))
         }
     };
     Ok(executed?)

@@ -8,7 +8,7 @@ use platform::{LifeState, StopRequest};
 use tokio::time::Instant;
 
 use crate::driver::Driver;
-use crate::living::Living;
+use crate::tracked_life::TrackedLife;
 
 /// How long the kernel may take to let a killed process go; one that waits for a dead disk takes longer.
 const KILL_WAIT: Duration = Duration::from_secs(10);
@@ -29,24 +29,24 @@ pub(crate) async fn stop(driver: &Arc<Driver>, request: StopRequest) -> Outcome 
     drop(turn);
     match last {
         None => Outcome::Applied,
-        Some(living) if living.record.incarnation() != request.incarnation => {
+        Some(tracked) if tracked.record.incarnation() != request.incarnation => {
             Outcome::Refused(Refusal::OtherIncarnation)
         }
-        Some(living) => end(driver, &living, request.grace).await,
+        Some(tracked) => end(driver, &tracked, request.grace).await,
     }
 }
 
 /// Sends the stop signal now, and kills everything of the life after `grace`. Returns when it has ended.
-async fn end(driver: &Arc<Driver>, living: &Arc<Living>, grace: Duration) -> Outcome {
-    if living.has_ended() {
+async fn end(driver: &Arc<Driver>, tracked: &Arc<TrackedLife>, grace: Duration) -> Outcome {
+    if tracked.has_ended() {
         return Outcome::Applied;
     }
-    let mut states = living.states();
-    if living.set_kill_time(Instant::now() + grace) {
+    let mut states = tracked.states();
+    if tracked.set_kill_time(Instant::now() + grace) {
         if !grace.is_zero() {
-            living.signal_stop();
+            tracked.signal_stop();
         }
-        driver.tasks.spawn(kill_in_time(driver.clone(), living.clone()));
+        driver.tasks.spawn(kill_in_time(driver.clone(), tracked.clone()));
     }
     let ended = states.wait_for(|state| matches!(state, LifeState::Exited(_)));
     match tokio::time::timeout(grace + KILL_WAIT, ended).await {
@@ -56,8 +56,8 @@ async fn end(driver: &Arc<Driver>, living: &Arc<Living>, grace: Duration) -> Out
 }
 
 /// Kills a life when its time is over, unless it ends before. Goes on when nobody waits for the stop any more.
-async fn kill_in_time(driver: Arc<Driver>, living: Arc<Living>) {
-    let (mut states, mut kill_times) = (living.states(), living.kill_times());
+async fn kill_in_time(driver: Arc<Driver>, tracked: Arc<TrackedLife>) {
+    let (mut states, mut kill_times) = (tracked.states(), tracked.kill_times());
     loop {
         let Some(kill_at) = *kill_times.borrow_and_update() else { return };
         // All are cancel safe: each only waits for a value or a time.
@@ -66,7 +66,7 @@ async fn kill_in_time(driver: Arc<Driver>, living: Arc<Living>) {
             () = driver.closed.cancelled() => return,
             _sooner = kill_times.changed() => {}
             () = tokio::time::sleep_until(kill_at) => {
-                living.kill_everything();
+                tracked.kill_everything();
                 return;
             }
         }

@@ -85,12 +85,12 @@ impl Cell {
     }
 
     /// The files through which a process enters, open for writing.
-    pub(crate) fn entrances(&self) -> io::Result<Vec<File>> {
+    pub(crate) fn procs_files(&self) -> io::Result<Vec<File>> {
         self.open_all("cgroup.procs")
     }
 
     /// The files through which a single thread enters, which version 1 has.
-    pub(super) fn thread_entrances(&self) -> io::Result<Vec<File>> {
+    pub(super) fn thread_procs_files(&self) -> io::Result<Vec<File>> {
         self.open_all("tasks")
     }
 

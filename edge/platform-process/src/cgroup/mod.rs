@@ -3,7 +3,7 @@
 mod cell;
 mod detect;
 mod meter;
-mod spare;
+mod spare_cell;
 mod sweep;
 
 use std::collections::BTreeSet;
@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize};
 pub(crate) use cell::{Cell, Limits};
 pub(crate) use detect::detect;
 pub(crate) use meter::{Meter, Reading};
-pub(crate) use spare::Birthplace;
-use spare::{SPARES_MAX, Spare};
+pub(crate) use spare_cell::ForkThread;
+use spare_cell::{SPARES_MAX, SpareCell};
 
 /// The controllers of both versions that are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -51,7 +51,7 @@ pub(crate) struct Hierarchy {
 #[derive(Debug)]
 pub(crate) struct Cgroups {
     hierarchies: Vec<Hierarchy>,
-    spares: Mutex<Vec<Spare>>,
+    spares: Mutex<Vec<SpareCell>>,
     /// Held by whoever makes spares, so that not too many are made.
     making: Mutex<()>,
     pub(crate) cpu: Support,
@@ -101,26 +101,26 @@ impl Cgroups {
         none_left
     }
 
-    /// Makes a cell for a life, or takes a spare one, which has a birthplace in it; `None` without control groups.
-    pub(crate) fn cell(&self, name: &str, limits: &Limits) -> io::Result<Option<(Cell, Option<Birthplace>)>> {
+    /// Makes a cell for a life, or takes a spare one, which has a fork_thread in it; `None` without control groups.
+    pub(crate) fn cell(&self, name: &str, limits: &Limits) -> io::Result<Option<(Cell, Option<ForkThread>)>> {
         if self.hierarchies.is_empty() {
             return Ok(None);
         }
         let spare = self.spares().pop();
-        let (mut cell, birthplace) = match spare.map(Spare::into_parts) {
-            Some((cell, birthplace)) => (cell, Some(birthplace)),
+        let (mut cell, fork_thread) = match spare.map(SpareCell::into_parts) {
+            Some((cell, fork_thread)) => (cell, Some(fork_thread)),
             None => (Cell::make(&self.hierarchies, name)?, None),
         };
-        if birthplace.is_some() {
+        if fork_thread.is_some() {
             cell.rename(name);
         }
         if let Err(error) = cell.limit(limits) {
-            drop(birthplace);
+            drop(fork_thread);
             // The error that stopped us says more than that of cleaning up after it.
             let _ = cell.remove();
             return Err(error);
         }
-        Ok(Some((cell, birthplace)))
+        Ok(Some((cell, fork_thread)))
     }
 
     /// Whether lives get cells here.
@@ -136,7 +136,7 @@ impl Cgroups {
 
     fn discard_spares(&self) {
         let spares = std::mem::take(&mut *self.spares());
-        spares.into_iter().for_each(Spare::discard);
+        spares.into_iter().for_each(SpareCell::discard);
     }
 
     /// Removes the empty groups of drivers that are long gone. May block for a second when there are thousands.
@@ -153,7 +153,7 @@ impl Cgroups {
         let Ok(_making) = self.making.try_lock() else { return };
         while can_have && self.spares().len() < SPARES_MAX {
             let Ok(token) = os::token() else { return };
-            match Spare::make(&self.hierarchies, &format!("spare.{token}")) {
+            match SpareCell::make(&self.hierarchies, &format!("spare.{token}")) {
                 Ok(spare) => self.spares().push(spare),
                 Err(error) => {
                     tracing::debug!(%error, "spare_cgroup_not_created");
@@ -163,7 +163,7 @@ impl Cgroups {
         }
     }
 
-    fn spares(&self) -> MutexGuard<'_, Vec<Spare>> {
+    fn spares(&self) -> MutexGuard<'_, Vec<SpareCell>> {
         self.spares.lock().expect("nobody panics while holding the spares")
     }
 }

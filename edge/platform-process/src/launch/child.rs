@@ -44,9 +44,9 @@ pub(super) fn isolate(command: &mut Command, cgroup_entrances: Vec<File>) {
         }
         rustix::process::setsid()?;
         rustix::process::umask(FILE_MODE_MASK);
-        for entrance in &cgroup_entrances {
+        for procs_file in &cgroup_entrances {
             // "0" is the process that writes.
-            rustix::io::write(entrance, b"0")?;
+            rustix::io::write(procs_file, b"0")?;
         }
         reset_signals();
         close_inherited_on_exec()?;

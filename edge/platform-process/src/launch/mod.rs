@@ -23,7 +23,7 @@ use crate::failure::{Cause, kind_of};
 use crate::process_table::LIFE_VARIABLE;
 use crate::settings::Settings;
 
-pub(crate) use ports::{PortBook, ReservedPorts, Siblings};
+pub(crate) use ports::{PortAllocator, ReservedPorts, Siblings};
 use program::ProgramError;
 use user::{Account, AccountError};
 use variables::TooLong;
@@ -97,7 +97,7 @@ impl From<LaunchError> for Cause {
 /// What surrounds every program of a life: the replica's own, and those that run beside it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Surroundings {
+pub(crate) struct ExecContext {
     variables: BTreeMap<String, String>,
     folder: PathBuf,
     uid: u32,
@@ -111,7 +111,7 @@ pub(crate) enum Output {
     Nowhere,
 }
 
-impl Surroundings {
+impl ExecContext {
     /// What `run` declares, checked as far as it can be before the program runs.
     pub(crate) fn of(
         run: &Run,

@@ -54,13 +54,13 @@ impl From<PortError> for Cause {
 /// and one would sooner or later have the port of a replica that is just being started. They are given in turn, so that what
 /// still speaks to a replica that has ended does not meet another one.
 #[derive(Debug)]
-pub(crate) struct PortBook {
+pub(crate) struct PortAllocator {
     taken: BTreeSet<u16>,
     range: RangeInclusive<u16>,
     next: u16,
 }
 
-impl Default for PortBook {
+impl Default for PortAllocator {
     fn default() -> Self {
         Self::within(FIRST..=ephemeral_begin().saturating_sub(1))
     }
@@ -111,7 +111,7 @@ impl Held {
     }
 }
 
-impl PortBook {
+impl PortAllocator {
     /// Gives ports of `range`; the kernel's choice when it is empty.
     fn within(range: RangeInclusive<u16>) -> Self {
         // Two drivers on one machine begin at different places.
@@ -238,7 +238,7 @@ mod tests {
 
     #[test]
     fn no_port_is_given_twice_while_it_is_kept() {
-        let mut book = PortBook::default();
+        let mut book = PortAllocator::default();
         let mut seen = BTreeSet::new();
         for _ in 0..50 {
             let reserved = book.reserve(&[port("a", None), port("b", None)], &NOBODY).unwrap();
@@ -250,7 +250,7 @@ mod tests {
 
     #[test]
     fn ports_are_chosen_below_those_of_outgoing_connections_and_in_turn() {
-        let mut book = PortBook::default();
+        let mut book = PortAllocator::default();
         let first = book.reserve(&[port("a", None)], &NOBODY).unwrap().numbers;
         book.release(&first);
         let second = book.reserve(&[port("a", None)], &NOBODY).unwrap().numbers;
@@ -260,7 +260,7 @@ mod tests {
 
     #[test]
     fn without_a_range_of_its_own_the_kernel_chooses() {
-        let mut book = PortBook::within(RangeInclusive::new(FIRST, FIRST - 1));
+        let mut book = PortAllocator::within(RangeInclusive::new(FIRST, FIRST - 1));
         assert!(book.reserve(&[port("a", None)], &NOBODY).is_ok());
     }
 
@@ -269,7 +269,7 @@ mod tests {
         for protocol in [Protocol::Http, Protocol::Udp] {
             let held = Held::take(protocol, 0).unwrap();
             let number = held.number().unwrap();
-            let mut book = PortBook::default();
+            let mut book = PortAllocator::default();
             let declared = [Port { protocol, ..port("main", Some(number)) }];
             assert!(matches!(book.reserve(&declared, &NOBODY), Err(PortError::InUse { .. })));
             let siblings = |are_as_we| Siblings { numbers: [number].into(), are_as_we };
@@ -296,7 +296,7 @@ mod tests {
     fn a_port_of_udp_is_free_where_no_other_has_it_over_udp() {
         let other = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let number = other.local_addr().unwrap().port();
-        let mut book = PortBook::default();
+        let mut book = PortAllocator::default();
         let mut declared = [Port { protocol: Protocol::Udp, ..port("dns", Some(number)) }];
         assert!(matches!(book.reserve(&declared, &NOBODY), Err(PortError::InUse { .. })));
         declared[0].number = None;

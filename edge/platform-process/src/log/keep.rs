@@ -17,7 +17,7 @@ use crate::driver::Driver;
 use crate::settings::LogLimits;
 
 /// From one look at all logs to the next. A replica that prints 100 MB/s is this much over its limit in between.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How far back from a cut a line's end is looked for: the longest line that is given whole.
 const LINE_SEARCH: usize = platform::LINE_LEN_MAX;
@@ -29,7 +29,7 @@ pub(crate) fn keep_within_limits(driver: &Arc<Driver>) {
     tasks.spawn(async move {
         loop {
             tokio::select! {
-                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = tokio::time::sleep(CHECK_INTERVAL) => {}
                 () = driver.closed.cancelled() => return,
             }
             let looking = driver.clone();
@@ -41,8 +41,8 @@ pub(crate) fn keep_within_limits(driver: &Arc<Driver>) {
 
 fn look(driver: &Driver) {
     // Those that have ended, too: what they printed last may be the most.
-    for living in driver.livings() {
-        let replica = living.record.replica();
+    for tracked in driver.tracked_lives() {
+        let replica = tracked.record.replica();
         let folder = folder_of(&driver.settings.logs(), &replica);
         if let Err(error) = rotate(&folder, &driver.settings.log) {
             tracing::warn!(%replica, %error, "log_not_rotated");

@@ -17,7 +17,7 @@ use super::{CURRENT, chunks, folder_of};
 const BLOCK: usize = 64 * 1024;
 
 /// From one look for new lines to the next: people who follow a log see no delay, and a look is one system call.
-const FOLLOW_EVERY: Duration = Duration::from_millis(100);
+const FOLLOW_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Opens the log of a place, `last_lines` lines before its end.
 pub(crate) fn read(
@@ -214,7 +214,7 @@ impl LogLines for Reader {
             loop {
                 match self.whole_line() {
                     Ok(Some(line)) => return Ok(line),
-                    Ok(None) => tokio::time::sleep(FOLLOW_EVERY).await,
+                    Ok(None) => tokio::time::sleep(FOLLOW_INTERVAL).await,
                     Err(error) => return Err(self.unreadable(error)),
                 }
             }

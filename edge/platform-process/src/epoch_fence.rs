@@ -1,4 +1,4 @@
-//! The fence: only the latest epoch is obeyed.
+//! Fencing: only actions of the latest epoch are carried out.
 
 use std::io;
 use std::path::PathBuf;
@@ -10,15 +10,15 @@ use os::{Durability, write_atomically};
 
 use crate::failure::Cause;
 
-/// Remembers the highest epoch that has acted, even over a crash of the machine.
+/// Remembers the highest epoch of any action, even over a crash of the machine.
 #[derive(Debug)]
-pub(crate) struct Fence {
+pub(crate) struct EpochFence {
     path: PathBuf,
     highest: Mutex<Epoch>,
 }
 
-impl Fence {
-    /// Reads the epoch; 0 when none has acted yet.
+impl EpochFence {
+    /// Reads the epoch; 0 before the first action.
     pub(crate) fn open(path: PathBuf) -> io::Result<Self> {
         let highest = match std::fs::read_to_string(&path) {
             Ok(text) => text.trim().parse().map(Epoch).map_err(io::Error::other)?,
@@ -28,9 +28,9 @@ impl Fence {
         Ok(Self { path, highest: Mutex::new(highest) })
     }
 
-    /// Lets `epoch` pass unless a later one has acted; otherwise says how the action ends that was to do `attempt`.
+    /// Admits `epoch` unless a later one has acted; otherwise returns the outcome of the action that attempts `attempt`.
     ///
-    /// Waits for the disk when the epoch is new. One that cannot be written down is not obeyed: after a restart an older one would be, too.
+    /// Waits for the disk when the epoch is new. One that cannot be recorded is refused: after a restart older ones would be admitted.
     pub(crate) fn admit(&self, epoch: Epoch, attempt: &str) -> Result<(), Outcome> {
         let mut highest = self.highest.lock().expect("nobody panics while holding the epoch");
         if epoch < *highest {

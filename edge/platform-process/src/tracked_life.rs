@@ -18,7 +18,7 @@ use crate::record::Record;
 
 /// A life that this driver looks after, running or ended.
 #[derive(Debug)]
-pub(crate) struct Living {
+pub(crate) struct TrackedLife {
     pub(crate) record: Record,
     pub(crate) adopted: bool,
     allotted: Mutex<Allotted>,
@@ -42,7 +42,7 @@ pub(crate) struct Allotted {
     pub(crate) is_over: bool,
 }
 
-impl Living {
+impl TrackedLife {
     pub(crate) fn running(record: Record, process: OwnedFd, adopted: bool) -> Self {
         Self::new(record, Some(process), LifeState::Running, adopted)
     }

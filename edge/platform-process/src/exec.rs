@@ -1,4 +1,4 @@
-//! Running a program beside a replica: the command of a probe.
+//! Runs a program in the environment and the control groups of a replica: the command of a probe.
 
 use std::io;
 use std::os::fd::AsFd as _;
@@ -13,18 +13,18 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 use crate::driver::Driver;
 use crate::launch::{LaunchError, Output};
-use crate::living::Living;
 use crate::process_end::ProcessEnd;
+use crate::tracked_life::TrackedLife;
 
-/// Runs the program until it ends or its time is over, even when the caller does not wait any more.
+/// Runs the program until it ends or its timeout expires, even when the caller does not wait any more.
 pub(crate) async fn run(driver: &Arc<Driver>, request: RunRequest) -> Result<RunEnd, RunError> {
     let not_running = || RunError::NotRunning { replica: request.replica.clone() };
-    let living = driver
+    let tracked = driver
         .last(&request.replica)
-        .filter(|living| living.record.incarnation() == request.incarnation && !living.has_ended())
+        .filter(|tracked| tracked.record.incarnation() == request.incarnation && !tracked.has_ended())
         .ok_or_else(not_running)?;
     let attempt = format!("could not run {:?} beside {}", request.command.join(" "), request.replica);
-    let task = driver.tasks.spawn(run_to_end(living, request));
+    let task = driver.tasks.spawn(run_to_end(tracked, request));
     match task.await {
         Ok(Ok(end)) => Ok(end),
         Ok(Err(fault)) => Err(fault.error(&attempt)),
@@ -62,28 +62,28 @@ fn is_exhaustion(error: &io::Error) -> bool {
     Errno::from_io_error(error).is_some_and(|errno| exhausted.contains(&errno))
 }
 
-async fn run_to_end(living: Arc<Living>, request: RunRequest) -> Result<RunEnd, Fault> {
+async fn run_to_end(tracked: Arc<TrackedLife>, request: RunRequest) -> Result<RunEnd, Fault> {
     let RunRequest { command, timeout, .. } = request;
     let spawned = tokio::task::spawn_blocking(move || {
-        let cell = living.record.cell.as_ref();
-        let entrances = cell.map_or_else(|| Ok(Vec::new()), crate::cgroup::Cell::entrances);
-        Ok::<_, Fault>(living.record.surroundings.execute(&command, entrances?, Output::Nowhere, None)?)
+        let cell = tracked.record.cell.as_ref();
+        let procs_files = cell.map_or_else(|| Ok(Vec::new()), crate::cgroup::Cell::procs_files);
+        Ok::<_, Fault>(tracked.record.context.execute(&command, procs_files?, Output::Nowhere, None)?)
     });
-    let mut beside = Beside { child: spawned.await.map_err(io::Error::from)?? };
-    let ended = beside.ended();
+    let mut process = ExecProcess { child: spawned.await.map_err(io::Error::from)?? };
+    let ended = process.ended();
     match tokio::time::timeout(timeout, ended).await {
         Ok(ended) => ended?,
         Err(_elapsed) => return Ok(RunEnd::TimedOut),
     }
-    Ok(RunEnd::Exited(beside.reap()?))
+    Ok(RunEnd::Exited(process.reap()?))
 }
 
 /// A running program. When it is dropped, everything in its process group is killed.
-struct Beside {
+struct ExecProcess {
     child: Child,
 }
 
-impl Beside {
+impl ExecProcess {
     fn pid(&self) -> Option<Pid> {
         Pid::from_raw(i32::try_from(self.child.id()).ok()?)
     }
@@ -97,16 +97,16 @@ impl Beside {
     /// Kills what is left of the group, and waits for the program, which has ended or is about to.
     fn reap(&mut self) -> io::Result<ExitStatus> {
         if let Some(group) = self.pid() {
-            // Before the program is waited for: until then no other group can have its number.
+            // Before the program is waited for: until then no other group can have its id.
             let _nothing_left = kill_process_group(group, Signal::KILL);
         }
         self.child.wait().map(status_of)
     }
 }
 
-impl Drop for Beside {
+impl Drop for ExecProcess {
     fn drop(&mut self) {
-        // Once it was waited for, its number may belong to another process.
+        // Once it was waited for, its id may belong to another process.
         if !matches!(self.child.try_wait(), Ok(Some(_))) {
             let _unknown_end = self.reap();
         }
