@@ -7,7 +7,7 @@ use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use external::{Keepers, Kept};
+use external::{BalancerFile, BalancerFiles};
 use futures_util::future::join_all;
 use model::action::Outcome;
 use model::identity::{ActionId, Epoch, Incarnation, ReplicaId};
@@ -44,7 +44,7 @@ pub(crate) struct Shared {
     pub(crate) zone: Option<ZoneName>,
     pub(crate) platform: Arc<dyn Platform>,
     pub(crate) table: Table,
-    pub(crate) balancers: Keepers,
+    pub(crate) balancers: BalancerFiles,
     pub(crate) certificates: acme::Renewer,
     pub(crate) loop_handle: Handle,
     pub(crate) runtime: tokio::runtime::Handle,
@@ -187,7 +187,7 @@ impl Agent {
     }
 
     /// The state of the external balancers of a service, in the order of their files.
-    pub fn balancers(&self, service: &ServiceName) -> Vec<Kept> {
+    pub fn balancers(&self, service: &ServiceName) -> Vec<BalancerFile> {
         self.shared.balancers.state(service)
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use external::{Connections, Keepers, Notice, Server, Standing, Upstream};
+use external::{BalancerFiles, Connections, Notice, Server, ServerState, Upstream};
 use model::action::Admission;
 use model::event::EventKind;
 use model::name::ServiceName;
@@ -19,12 +19,12 @@ use crate::known::{KnownReplica, KnownService};
 pub(crate) const CLOSE_MAX: Duration = Duration::from_secs(20);
 
 /// Without files yet. Notices about a file become events of its service.
-pub(crate) fn keepers(runtime: tokio::runtime::Handle, loop_handle: Handle) -> Keepers {
+pub(crate) fn keepers(runtime: tokio::runtime::Handle, loop_handle: Handle) -> BalancerFiles {
     let tell = move |notice: Notice| {
         let kind = if notice.is_warning { EventKind::BalancerFailed } else { EventKind::BalancerReloaded };
         loop_handle.record_event(&notice.service, kind, notice.message);
     };
-    Keepers::new(runtime, Arc::new(tell))
+    BalancerFiles::new(runtime, Arc::new(tell))
 }
 
 /// Gives the external balancers of a service its endpoints, as the proxy has them.
@@ -34,7 +34,7 @@ pub(crate) fn update(shared: &Shared, name: &ServiceName, service: &KnownService
     let servers: Vec<Server> = route.endpoints.iter().filter_map(server).collect();
     let is_ours = |server: &&Server| server.ordinal.is_some();
     let is_served =
-        servers.iter().filter(is_ours).any(|server| matches!(server.standing, Standing::Serving { .. }));
+        servers.iter().filter(is_ours).any(|server| matches!(server.state, ServerState::Serving { .. }));
     // Whether a hold, a schedule or an autoscaler wants no replicas is not known here: then the earlier file stays until a replica has answered once, or
     // for the half minute that is waited at most. Its replicas have ended, so the balancer finds no server, as it will when the file is written.
     let is_none_wanted = service.exposed.as_ref().is_some_and(|it| it.spec.scale.count == Count::Fixed(0));
@@ -64,16 +64,16 @@ pub(crate) fn clear(shared: &Shared, name: &ServiceName) {
 }
 
 fn server(endpoint: &EndpointRoute) -> Option<Server> {
-    let standing = match endpoint.state {
-        EndpointState::Serving => Standing::Serving { weight: endpoint.weight.get() },
-        EndpointState::Draining => Standing::Draining,
+    let state = match endpoint.state {
+        EndpointState::Serving => ServerState::Serving { weight: endpoint.weight.get() },
+        EndpointState::Draining => ServerState::Draining,
         EndpointState::Out => return None,
     };
     let ordinal = match endpoint.origin {
         Origin::Replica => Some(endpoint.id.ordinal),
         Origin::Elsewhere => None,
     };
-    Some(Server { ordinal, address: endpoint.address, standing })
+    Some(Server { ordinal, address: endpoint.address, state })
 }
 
 /// Whether it is known if a replica can serve: its admission was ordered, and its probes have results.

@@ -1,17 +1,17 @@
 //! External balancers, in the words of `/v1`.
 
-use external::Kept;
+use external::BalancerFile;
 use model::time::Wall;
 
 use crate::timestamps::rfc3339;
 use crate::v1;
 
 /// How the balancers of a service stand.
-pub(crate) fn external(kept: &[Kept]) -> Vec<v1::External> {
+pub(crate) fn external(kept: &[BalancerFile]) -> Vec<v1::External> {
     kept.iter().map(one).collect()
 }
 
-fn one(kept: &Kept) -> v1::External {
+fn one(kept: &BalancerFile) -> v1::External {
     let state = &kept.state;
     v1::External {
         format: kept.external.format.to_string(),
@@ -21,19 +21,19 @@ fn one(kept: &Kept) -> v1::External {
         reloaded_at: state.reloaded_at.map(rfc3339),
         reloads: state.reloads,
         failures: state.failures,
-        problem: state.trouble.as_ref().map(|trouble| trouble.sentence.to_string()),
+        problem: state.problem.as_ref().map(|problem| problem.sentence.to_string()),
     }
 }
 
 /// Whether they have what they should; `None` for a service that has none.
-pub(crate) fn condition(kept: &[Kept]) -> Option<v1::Condition> {
+pub(crate) fn condition(kept: &[BalancerFile]) -> Option<v1::Condition> {
     let claim = |status: &str, reason: &str, message: String, since: Option<Wall>| {
         v1::Condition::new("External", status, reason, message).since(since.map(rfc3339))
     };
     let first = kept.first()?;
-    let troubles = kept.iter().filter_map(|kept| kept.state.trouble.as_ref());
-    if let Some(since) = troubles.clone().map(|trouble| trouble.since).min() {
-        let sentences: Vec<&str> = troubles.map(|trouble| &*trouble.sentence).collect();
+    let problems = kept.iter().filter_map(|kept| kept.state.problem.as_ref());
+    if let Some(since) = problems.clone().map(|problem| problem.since).min() {
+        let sentences: Vec<&str> = problems.map(|problem| &*problem.sentence).collect();
         return Some(claim("False", "NotTaken", sentences.join("; "), Some(since)));
     }
     if let Some(waiting) = kept.iter().find(|kept| !kept.is_current) {
@@ -46,7 +46,7 @@ pub(crate) fn condition(kept: &[Kept]) -> Option<v1::Condition> {
 }
 
 /// When a file was written, and what is in it.
-fn taken(kept: &Kept) -> String {
+fn taken(kept: &BalancerFile) -> String {
     let (format, file) = (kept.external.format, &kept.external.file);
     let serving = kept.state.serving;
     match kept.state.written_at {
@@ -59,12 +59,12 @@ fn taken(kept: &Kept) -> String {
 mod tests {
     use std::sync::Arc;
 
-    use external::{FileState, Trouble};
+    use external::{FileState, Problem};
     use model::resource::External;
 
     use super::*;
 
-    fn kept(format: &str, change: impl FnOnce(&mut FileState)) -> Kept {
+    fn file(format: &str, change: impl FnOnce(&mut FileState)) -> BalancerFile {
         let declared = format!(
             r#"{{"format": "{format}", "file": "/run/{format}", "check": ["true"], "reload": ["true"]}}"#
         );
@@ -72,10 +72,10 @@ mod tests {
         let mut state = FileState::default();
         change(&mut state);
         let is_current = state.reloaded_at.is_some();
-        Kept { external: Arc::new(external), state, is_current }
+        BalancerFile { external: Arc::new(external), state, is_current }
     }
 
-    fn said(kept: &[Kept]) -> (String, String, String) {
+    fn said(kept: &[BalancerFile]) -> (String, String, String) {
         let v1::Condition { status, reason, message, .. } = condition(kept).unwrap();
         (status, reason, message)
     }
@@ -84,15 +84,15 @@ mod tests {
     fn what_is_wrong_comes_before_what_is_well() {
         let at = Wall::from_millis(0);
         let well = || {
-            kept("nginx", |state| {
+            file("nginx", |state| {
                 (state.written_at, state.reloaded_at, state.serving) = (Some(at), Some(at), 2);
             })
         };
         let found = said(&[well()]);
         assert_eq!((found.0.as_str(), found.1.as_str()), ("True", "Taken"));
         assert_eq!(found.2, "nginx has /run/nginx of 1970-01-01T00:00:00.000Z, serving replicas: 2");
-        assert_eq!(said(&[well(), kept("haproxy", |_| {})]).2, "HAProxy has not been told yet");
-        let bad = kept("haproxy", |state| state.trouble = Some(Trouble { since: at, sentence: "no".into() }));
+        assert_eq!(said(&[well(), file("haproxy", |_| {})]).2, "HAProxy has not been told yet");
+        let bad = file("haproxy", |state| state.problem = Some(Problem { since: at, sentence: "no".into() }));
         assert_eq!(said(&[well(), bad]), ("False".into(), "NotTaken".into(), "no".into()));
         assert_eq!(condition(&[]), None);
     }

@@ -8,11 +8,11 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
 
-/// Most bytes that are kept of each output of a program; the rest is read and dropped, so that the program does not block.
-const SAID_MAX: usize = 64 * 1024;
+/// Bytes that are kept of each output of a program; the rest is read and dropped, so that the program does not block.
+const OUTPUT_BYTES_MAX: usize = 64 * 1024;
 
-/// Most characters that are quoted of it: a sentence or two.
-const QUOTED_MAX: usize = 400;
+/// Characters that are quoted of it: a sentence or two.
+const QUOTED_CHARS_MAX: usize = 400;
 
 /// How long the outputs are read after the program has ended: a child that it left behind may hold them open for ever.
 const LINGER_MAX: Duration = Duration::from_millis(200);
@@ -44,7 +44,7 @@ pub(crate) async fn run(words: &[String], folder: &Path, timeout: Duration) -> R
         });
         let mut has_read_all = false;
         let ended = tokio::time::timeout(timeout, async {
-            // Both are cancel safe: the readers keep what they have, and the wait is asked again.
+            // Both are cancel safe: the readers keep what they have, and the wait is repeated.
             tokio::select! {
                 status = group.0.wait() => return status,
                 () = &mut reading => has_read_all = true,
@@ -53,7 +53,7 @@ pub(crate) async fn run(words: &[String], folder: &Path, timeout: Duration) -> R
         });
         let ended = ended.await;
         if !has_read_all {
-            // What it printed last.
+            // The rest of its output.
             let _no_more = tokio::time::timeout(LINGER_MAX, &mut reading).await;
         }
         ended
@@ -73,7 +73,7 @@ struct Group(Child);
 
 impl Drop for Group {
     fn drop(&mut self) {
-        // Once it was waited for there is no number any more: it might be another process's by then.
+        // Once it was waited for, its id may belong to another process.
         let pid = self.0.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
         if let Some(group) = pid {
             let _gone_already = kill_process_group(group, Signal::KILL);
@@ -84,9 +84,9 @@ impl Drop for Group {
 async fn read(from: Option<impl AsyncRead + Unpin>, to: &mut Vec<u8>) {
     let Some(mut from) = from else { return };
     let mut chunk = [0; 4096];
-    // Output that cannot be read is as good as none.
+    // Output that cannot be read counts as none.
     while let Ok(read @ 1..) = from.read(&mut chunk).await {
-        let room = SAID_MAX.saturating_sub(to.len()).min(read);
+        let room = OUTPUT_BYTES_MAX.saturating_sub(to.len()).min(read);
         to.extend_from_slice(&chunk[..room]);
     }
 }
@@ -100,19 +100,19 @@ fn describe(status: ExitStatus) -> String {
     }
 }
 
-/// What a program said, as the end of a sentence: on its error output, or else on the other one.
+/// The output of a program for an error message: its standard error, or else its standard output.
 fn said(err: &[u8], out: &[u8]) -> String {
     let text = [err, out].map(|bytes| quoted(&String::from_utf8_lossy(bytes)));
     text.into_iter().find(|text| !text.is_empty()).map(|text| format!(": {text}")).unwrap_or_default()
 }
 
-/// On one line, without control characters, and cut.
+/// On one line, without control characters, and shortened.
 fn quoted(text: &str) -> String {
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let line = lines.join("; ");
     let plain = line.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c });
-    let mut cut: String = plain.take(QUOTED_MAX).collect();
-    if line.chars().nth(QUOTED_MAX).is_some() {
+    let mut cut: String = plain.take(QUOTED_CHARS_MAX).collect();
+    if line.chars().nth(QUOTED_CHARS_MAX).is_some() {
         cut.push('…');
     }
     cut
@@ -158,7 +158,7 @@ mod tests {
     #[tokio::test]
     async fn what_says_without_end_neither_blocks_nor_fills_the_memory() {
         let error = sh("yes | head -c 1000000; exit 1", LONG).await.unwrap_err();
-        assert!(error.len() < 3 * QUOTED_MAX, "{}", error.len());
+        assert!(error.len() < 3 * QUOTED_CHARS_MAX, "{}", error.len());
     }
 
     #[tokio::test]

@@ -1,7 +1,7 @@
 //! A balancer's file, and the candidate that replaces it in one step.
 //!
-//! `FILE.candidate` is to be checked. `FILE.before` is there while a candidate is in the file's place and is not known to be good yet:
-//! after a crash, it is put back.
+//! `FILE.candidate` is to be checked. `FILE.before` exists while a candidate is in the file's place and is not known to be good yet:
+//! after a crash it is restored.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -11,18 +11,18 @@ use os::{Durability, write_atomically};
 
 use crate::render::KEPT;
 
-/// Most bytes that are read of a file: some ten times the largest that is written, for a service of 1,000 replicas.
+/// Bytes that are read of a file: some ten times the largest that is written, for a service of 1,000 replicas.
 const READ_MAX: u64 = 1024 * 1024;
 
 /// One file that a balancer reads.
 #[derive(Clone, Debug)]
-pub(crate) struct Place {
+pub(crate) struct TargetFile {
     path: PathBuf,
 }
 
-/// Why a file could not be changed. The balancer goes on with what it had.
+/// Why a file could not be changed. The balancer keeps its configuration.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum PlaceError {
+pub(crate) enum FileError {
     #[error(
         "could not write {path}: it is there, and homeostat has not written it; take it away or choose another path"
     )]
@@ -31,7 +31,7 @@ pub(crate) enum PlaceError {
     Io { path: PathBuf, source: io::Error },
 }
 
-impl Place {
+impl TargetFile {
     pub(crate) fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into() }
     }
@@ -50,7 +50,7 @@ impl Place {
     }
 
     /// Undoes a check that a crash has interrupted.
-    pub(crate) fn recover(&self) -> Result<(), PlaceError> {
+    pub(crate) fn recover(&self) -> Result<(), FileError> {
         match fs::rename(self.beside(".before"), &self.path) {
             Ok(()) => self.settle(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -64,20 +64,20 @@ impl Place {
     }
 
     /// Whether the file has this text already. Fails for a file that we have not written: it is never replaced.
-    pub(crate) fn has(&self, text: &str) -> Result<bool, PlaceError> {
+    pub(crate) fn has(&self, text: &str) -> Result<bool, FileError> {
         let mut content = Vec::new();
         match File::open(&self.path).and_then(|file| file.take(READ_MAX).read_to_end(&mut content)) {
             Ok(_) if content.is_empty() || content.starts_with(KEPT.as_bytes()) => {
                 Ok(content == text.as_bytes())
             }
-            Ok(_) => Err(PlaceError::Foreign { path: self.path.clone() }),
+            Ok(_) => Err(FileError::Foreign { path: self.path.clone() }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(source) => Err(self.failed(source)),
         }
     }
 
     /// Writes the candidate, with the permissions of the file.
-    pub(crate) fn propose(&self, text: &str) -> Result<(), PlaceError> {
+    pub(crate) fn propose(&self, text: &str) -> Result<(), FileError> {
         let candidate = self.candidate();
         write_atomically(&candidate, text.as_bytes(), Durability::Machine)
             .map_err(|error| error.source)
@@ -89,7 +89,7 @@ impl Place {
     }
 
     /// Replaces the file with the candidate, for good.
-    pub(crate) fn accept(&self) -> Result<(), PlaceError> {
+    pub(crate) fn accept(&self) -> Result<(), FileError> {
         fs::rename(self.candidate(), &self.path)
             .and_then(|()| self.settle())
             .map_err(|source| self.failed(source))
@@ -97,32 +97,32 @@ impl Place {
 
     /// Removes the candidate.
     pub(crate) fn reject(&self) {
-        // One that stays is overwritten by the next.
+        // If it stays, the next one overwrites it.
         let _ = fs::remove_file(self.candidate());
     }
 
     /// Replaces the file with the candidate, until it is known whether that is good.
-    pub(crate) fn try_on(&self) -> Result<(), PlaceError> {
+    pub(crate) fn try_on(&self) -> Result<(), FileError> {
         let before = self.beside(".before");
         match fs::hard_link(&self.path, &before) {
             Ok(()) => {}
-            // There was no file: there is nothing to put back.
+            // There was no file: there is nothing to restore.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(source) => return Err(self.failed(source)),
         }
         self.accept()
     }
 
-    /// Keeps the candidate that was tried on.
-    pub(crate) fn keep(&self) -> Result<(), PlaceError> {
+    /// Keeps the candidate that was tried.
+    pub(crate) fn keep(&self) -> Result<(), FileError> {
         match fs::remove_file(self.beside(".before")) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(self.failed(error)),
             Ok(()) | Err(_) => Ok(()),
         }
     }
 
-    /// Puts back the file of before the candidate that was tried on.
-    pub(crate) fn put_back(&self) -> Result<(), PlaceError> {
+    /// Restores the file that the candidate had replaced.
+    pub(crate) fn put_back(&self) -> Result<(), FileError> {
         match fs::rename(self.beside(".before"), &self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => fs::remove_file(&self.path),
             put => put,
@@ -131,7 +131,7 @@ impl Place {
         .map_err(|source| self.failed(source))
     }
 
-    /// Syncs the folder, and with it which file has the name.
+    /// Syncs the folder, and with it the rename.
     fn settle(&self) -> io::Result<()> {
         File::open(self.folder())?.sync_all()
     }
@@ -142,8 +142,8 @@ impl Place {
         PathBuf::from(path)
     }
 
-    fn failed(&self, source: io::Error) -> PlaceError {
-        PlaceError::Io { path: self.path.clone(), source }
+    fn failed(&self, source: io::Error) -> FileError {
+        FileError::Io { path: self.path.clone(), source }
     }
 }
 
@@ -165,7 +165,7 @@ mod tests {
     #[test]
     fn what_was_tried_on_is_kept_or_put_back_and_nothing_is_left_behind() {
         let folder = tempfile::tempdir().unwrap();
-        let place = Place::new(folder.path().join("shop.conf"));
+        let place = TargetFile::new(folder.path().join("shop.conf"));
         let content = || fs::read_to_string(place.path()).ok();
         place.propose(&text("bad")).unwrap();
         place.try_on().unwrap();
@@ -191,13 +191,13 @@ mod tests {
     #[test]
     fn after_a_crash_in_the_middle_of_a_check_the_file_of_before_is_back() {
         let folder = tempfile::tempdir().unwrap();
-        let place = Place::new(folder.path().join("shop.conf"));
+        let place = TargetFile::new(folder.path().join("shop.conf"));
         place.propose(&text("good")).unwrap();
         place.accept().unwrap();
         place.propose(&text("unknown")).unwrap();
         place.try_on().unwrap();
 
-        let place = Place::new(place.path());
+        let place = TargetFile::new(place.path());
         place.recover().unwrap();
         assert!(place.has(&text("good")).unwrap());
         place.recover().unwrap();
@@ -207,7 +207,7 @@ mod tests {
     #[test]
     fn a_file_of_somebody_else_is_not_touched_and_an_empty_one_is_taken() {
         let folder = tempfile::tempdir().unwrap();
-        let place = Place::new(folder.path().join("nginx.conf"));
+        let place = TargetFile::new(folder.path().join("nginx.conf"));
         fs::write(place.path(), "worker_processes 4;\n").unwrap();
         let error = place.has(&text("")).unwrap_err().to_string();
         assert!(
@@ -222,7 +222,7 @@ mod tests {
     fn who_may_read_the_file_may_read_the_next_one() {
         use std::os::unix::fs::PermissionsExt as _;
         let folder = tempfile::tempdir().unwrap();
-        let place = Place::new(folder.path().join("shop.conf"));
+        let place = TargetFile::new(folder.path().join("shop.conf"));
         place.propose(&text("one")).unwrap();
         place.accept().unwrap();
         fs::set_permissions(place.path(), fs::Permissions::from_mode(0o640)).unwrap();
@@ -233,7 +233,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_written_says_where_and_what_to_check() {
-        let place = Place::new("/no/such/folder/shop.conf");
+        let place = TargetFile::new("/no/such/folder/shop.conf");
         let error = place.propose("").unwrap_err().to_string();
         assert!(error.starts_with("could not write /no/such/folder/shop.conf: "), "{error}");
     }

@@ -1,14 +1,14 @@
 //! Keeps external load balancers, such as nginx and HAProxy, up to date with the replicas of a service, through the files that they read.
 //!
-//! The text of a file is a pure function of the replicas ([`render()`]). Each file has a keeper: a task that gathers changes, has the
+//! The text of a file is a pure function of the replicas ([`render()`]). Each file has a reconciler: a task that gathers changes, has the
 //! balancer's own check look at a candidate, replaces the file with it in one step, and reloads the balancer. A file that the check
-//! has refused does not stay, and what failed is tried again with a growing wait.
+//! has refused does not stay, and failures are retried with a growing wait.
 //!
 //! The crate carries no traffic and decides nothing about replicas. It writes only files that were declared, and only when their text
 //! has changed.
 //!
 //! ```
-//! use external::{Server, Standing, Upstream, render};
+//! use external::{Server, ServerState, Upstream, render};
 //! use model::resource::{Balance, ExternalFormat, HashKey};
 //!
 //! let upstream = Upstream {
@@ -20,23 +20,23 @@
 //!     servers: vec![Server {
 //!         ordinal: Some(0),
 //!         address: "127.0.0.1:40001".parse().unwrap(),
-//!         standing: Standing::Serving { weight: 1 },
+//!         standing: ServerState::Serving { weight: 1 },
 //!     }],
 //! };
 //! assert!(render(ExternalFormat::Nginx, &upstream).contains("server 127.0.0.1:40001 weight=1"));
 //! ```
 
+mod balancer_files;
 mod command;
 mod connections;
 mod file;
-mod keeper;
-mod keepers;
 mod pace;
+mod reconciler;
 mod render;
 mod upstream;
 
+pub use balancer_files::{Applied, BalancerFiles, Notice, Notify};
 pub use connections::{Connections, ConnectionsError};
-pub use keeper::{FileState, Kept, Trouble};
-pub use keepers::{Applied, Keepers, Notice, Tell};
+pub use reconciler::{BalancerFile, FileState, Problem};
 pub use render::render;
-pub use upstream::{Server, Standing, Upstream};
+pub use upstream::{Server, ServerState, Upstream};

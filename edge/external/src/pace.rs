@@ -12,7 +12,7 @@ const BACKOFF_MAX: Duration = Duration::from_secs(60);
 /// The schedule of one file. Times are since an arbitrary moment, the same for all calls.
 #[derive(Debug)]
 pub(crate) struct Pace {
-    /// The shortest time between two tries.
+    /// The shortest time between two attempts.
     pub(crate) every: Duration,
     last: Option<Duration>,
     failures: u32,
@@ -24,7 +24,7 @@ impl Pace {
         Self { every, last: None, failures: 0, due: None }
     }
 
-    /// Another text is wanted. Further changes do not put off the next attempt, and end a wait after a failure, which was for another text.
+    /// The desired text has changed. Changes do not delay the next attempt, and end a wait after a failure, which was for another text.
     pub(crate) fn changed(&mut self, now: Duration) {
         let earliest = self.last.map_or(Duration::ZERO, |last| last + self.every);
         let due = (now + GATHER).max(earliest);

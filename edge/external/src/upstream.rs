@@ -1,10 +1,10 @@
-//! What a balancer has to know: the endpoints of a service, and how to choose among them.
+//! The upstream of a balancer: the endpoints of a service, and how to choose among them.
 
 use std::net::SocketAddr;
 
 use model::resource::{Balance, HashKey};
 
-/// The replicas of one service, and its endpoints elsewhere, as a balancer should see them.
+/// The replicas of one service, and its external endpoints, for a balancer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upstream {
     /// The service.
@@ -13,33 +13,33 @@ pub struct Upstream {
     pub name: String,
     /// Whether its replicas speak only HTTP/2.
     pub http2: bool,
-    /// How a replica is chosen.
+    /// The balancing algorithm.
     pub balance: Balance,
-    /// What tells clients apart, for [`Balance::ConsistentHash`].
+    /// The key of [`Balance::ConsistentHash`].
     pub hash: HashKey,
-    /// Those that can serve, in the order of their places, endpoints elsewhere last. A replica that is not here gets nothing.
+    /// Those that can serve, by ordinal, external endpoints last. A replica that is not listed gets no requests.
     pub servers: Vec<Server>,
 }
 
-/// A replica that answers requests, or an endpoint elsewhere.
+/// A replica, or an external endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Server {
-    /// Its place; `None` for an endpoint elsewhere.
+    /// Its ordinal; `None` for an external endpoint.
     pub ordinal: Option<u32>,
     /// Where it listens.
     pub address: SocketAddr,
-    /// The traffic that it may get.
-    pub standing: Standing,
+    /// Which requests it gets.
+    pub state: ServerState,
 }
 
-/// The traffic that a server may get.
+/// Which requests a server gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum ServerState {
     /// Requests, in proportion to its weight among the others.
     Serving {
         /// At least 1.
         weight: u16,
     },
-    /// Nothing new; it finishes what it has.
+    /// No new ones; it finishes those in flight.
     Draining,
 }

@@ -6,7 +6,7 @@
 use model::resource::{Balance, HashKey};
 
 use super::{head, word};
-use crate::upstream::{Standing, Upstream};
+use crate::upstream::{ServerState, Upstream};
 
 /// The greatest weight that HAProxy takes.
 const WEIGHT_MAX: u16 = 256;
@@ -15,10 +15,10 @@ pub(super) fn render(upstream: &Upstream) -> String {
     let mut text = head(upstream);
     text += &format!("backend {}\n{}", word(&upstream.name), balance(upstream));
     for server in &upstream.servers {
-        let weight = match server.standing {
-            Standing::Serving { weight } => weight.clamp(1, WEIGHT_MAX),
+        let weight = match server.state {
+            ServerState::Serving { weight } => weight.clamp(1, WEIGHT_MAX),
             // HAProxy's way to say that a server gets nothing new: it shows as DRAIN.
-            Standing::Draining => 0,
+            ServerState::Draining => 0,
         };
         let name = match server.ordinal {
             Some(ordinal) => format!("{}-{ordinal}", word(&upstream.service)),

@@ -5,7 +5,7 @@
 use model::resource::{Balance, HashKey};
 
 use super::{head, word};
-use crate::upstream::{Standing, Upstream};
+use crate::upstream::{ServerState, Upstream};
 
 /// What the worker processes share of an upstream: whether a server fails is learned once, and loads are compared over all of them.
 ///
@@ -36,11 +36,11 @@ pub(super) fn render(upstream: &Upstream) -> String {
         "upstream {name} {{\n    zone homeostat_{name} {ZONE};\n{method}    keepalive {KEEPALIVE};\n"
     );
     for server in &upstream.servers {
-        match server.standing {
-            Standing::Serving { weight } => {
+        match server.state {
+            ServerState::Serving { weight } => {
                 text += &format!("    server {} weight={weight};\n", server.address);
             }
-            Standing::Draining => text += &format!("    server {} down;\n", server.address),
+            ServerState::Draining => text += &format!("    server {} down;\n", server.address),
         }
     }
     if upstream.servers.is_empty() {

@@ -4,11 +4,11 @@ use model::resource::{Balance, ExternalFormat, HashKey};
 use proptest::prelude::*;
 
 use super::*;
-use crate::upstream::{Server, Standing};
+use crate::upstream::{Server, ServerState};
 
-fn server(ordinal: u32, standing: Standing) -> Server {
+fn server(ordinal: u32, state: ServerState) -> Server {
     let address = SocketAddr::from(([127, 0, 0, 1], 40_000 + u16::try_from(ordinal).unwrap()));
-    Server { ordinal: Some(ordinal), address, standing }
+    Server { ordinal: Some(ordinal), address, state }
 }
 
 fn upstream(balance: Balance, hash: HashKey, servers: Vec<Server>) -> Upstream {
@@ -16,8 +16,8 @@ fn upstream(balance: Balance, hash: HashKey, servers: Vec<Server>) -> Upstream {
 }
 
 fn three() -> Vec<Server> {
-    let serving = |weight| Standing::Serving { weight };
-    vec![server(0, serving(1)), server(1, Standing::Draining), server(2, serving(2))]
+    let serving = |weight| ServerState::Serving { weight };
+    vec![server(0, serving(1)), server(1, ServerState::Draining), server(2, serving(2))]
 }
 
 /// What is in the folder of golden files under that name.
@@ -60,7 +60,7 @@ fn endpoints_elsewhere_are_servers_like_the_replicas() {
     let at = |address: &str, weight| Server {
         ordinal: None,
         address: address.parse().unwrap(),
-        standing: Standing::Serving { weight },
+        state: ServerState::Serving { weight },
     };
     let servers = [three(), vec![at("10.0.0.7:8080", 3), at("[fd00::7]:80", 1)]].concat();
     let upstream = upstream(Balance::RoundRobin, HashKey::Address, servers);
@@ -80,7 +80,7 @@ fn no_two_endpoints_elsewhere_have_one_name() {
     let server = |address: &&str| Server {
         ordinal: None,
         address: address.parse().unwrap(),
-        standing: Standing::Serving { weight: 1 },
+        state: ServerState::Serving { weight: 1 },
     };
     let servers = addresses.iter().map(server).collect();
     let text = render(ExternalFormat::Haproxy, &upstream(Balance::RoundRobin, HashKey::Address, servers));
@@ -97,7 +97,7 @@ fn replicas_that_speak_http2_are_asked_so() {
 
 #[test]
 fn a_weight_that_haproxy_does_not_take_is_the_greatest_that_it_does() {
-    let heavy = vec![server(0, Standing::Serving { weight: u16::MAX })];
+    let heavy = vec![server(0, ServerState::Serving { weight: u16::MAX })];
     let text = render(ExternalFormat::Haproxy, &upstream(Balance::Weighted, HashKey::Address, heavy));
     assert!(text.ends_with("weight 256\n"), "{text}");
 }

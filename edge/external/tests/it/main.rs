@@ -1,4 +1,4 @@
 //! The public face of `external`: files that are kept, with real programs as check and reload.
 
-mod keeping;
+mod reconciling;
 mod world;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use external::{FileState, Keepers, Notice, Server, Standing, Upstream};
+use external::{BalancerFiles, FileState, Notice, Server, ServerState, Upstream};
 use model::name::ServiceName;
 use model::resource::{Balance, External, ExternalFormat, HashKey, Span};
 use tempfile::TempDir;
@@ -18,7 +18,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 
 pub(crate) struct World {
     folder: TempDir,
-    pub(crate) keepers: Keepers,
+    pub(crate) keepers: BalancerFiles,
     told: Arc<Mutex<Vec<Notice>>>,
 }
 
@@ -31,7 +31,7 @@ impl World {
         let told = Arc::new(Mutex::new(Vec::new()));
         let teller = Arc::clone(&told);
         let tell = Arc::new(move |notice| teller.lock().unwrap().push(notice));
-        let keepers = Keepers::new(tokio::runtime::Handle::current(), tell);
+        let keepers = BalancerFiles::new(tokio::runtime::Handle::current(), tell);
         Self { folder: TempDir::new().unwrap(), keepers, told }
     }
 
@@ -90,7 +90,7 @@ pub(crate) fn upstream(ports: &[u16]) -> Upstream {
     let server = |(ordinal, port): (usize, &u16)| Server {
         ordinal: Some(u32::try_from(ordinal).unwrap()),
         address: ([127, 0, 0, 1], *port).into(),
-        standing: Standing::Serving { weight: 1 },
+        state: ServerState::Serving { weight: 1 },
     };
     let servers = ports.iter().enumerate().map(server).collect();
     let service = "shop".to_owned();

@@ -53,7 +53,7 @@ async fn a_candidate_that_the_check_refuses_leaves_the_file_and_the_balancer_as_
         world.set(&external, &[4002]);
         world.hears("bad port").await;
         let state = world.state();
-        let sentence = state.trouble.expect("it was refused").sentence;
+        let sentence = state.problem.expect("it was refused").sentence;
         assert!(sentence.starts_with("nginx would not take "), "{sentence}");
         assert!(sentence.contains("what it was stays in force: `sh -c"), "{sentence}");
         wait_until("it is tried again", || (world.state().failures > 1).then_some(())).await;
@@ -65,7 +65,7 @@ async fn a_candidate_that_the_check_refuses_leaves_the_file_and_the_balancer_as_
 
         world.set(&external, &[4003]);
         world.settled().await;
-        assert_eq!(world.state().trouble, None);
+        assert_eq!(world.state().problem, None);
         assert_eq!(names(world.path(".").as_path()), ["reloads", "shop.conf"]);
     }
 }
@@ -91,7 +91,7 @@ async fn a_reload_that_fails_or_hangs_is_tried_again_until_it_succeeds_and_told_
     external.timeout = Span::from_secs(20);
     world.set(&external, &[4002]);
     world.settled().await;
-    assert_eq!(world.state().trouble, None);
+    assert_eq!(world.state().problem, None);
 }
 
 #[tokio::test]

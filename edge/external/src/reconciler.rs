@@ -1,4 +1,4 @@
-//! The task that keeps one file, and its balancer, as wanted.
+//! The task that reconciles one file, and its balancer, with the desired servers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,26 +8,26 @@ use model::resource::{CANDIDATE, External};
 use model::time::Wall;
 use tokio::sync::watch;
 
+use crate::balancer_files::{Notice, Notify};
 use crate::command::{self, RunError};
-use crate::file::{Place, PlaceError};
-use crate::keepers::{Notice, Tell};
+use crate::file::{FileError, TargetFile};
 use crate::pace::Pace;
 
 /// How long a file of an earlier run is left as it is while not all replicas have been probed yet: the balancer has gone on by
 /// itself, and must not lose its replicas because Homeostat has started.
 ///
 /// 30 s: a replica that takes longer to answer a probe is not well.
-const BEGIN_MAX: Duration = Duration::from_secs(30);
+const PROBES_WAIT_MAX: Duration = Duration::from_secs(30);
 
-/// How often a balancer is reloaded at the shutdown, at most: twice, because a reload may fail while another is under way.
-const LAST_TRIES: u32 = 2;
+/// Reloads of a balancer at the shutdown: twice at most, because a reload may fail while another is in progress.
+const SHUTDOWN_ATTEMPTS: u32 = 2;
 
-/// The pause between these.
-const LAST_PAUSE: Duration = Duration::from_millis(500);
+/// The pause between them.
+const SHUTDOWN_PAUSE: Duration = Duration::from_millis(500);
 
-/// What a file should have.
+/// The desired content of a file.
 #[derive(Clone, Debug)]
-pub(crate) struct Wanted {
+pub(crate) struct Desired {
     pub(crate) service: ServiceName,
     pub(crate) external: Arc<External>,
     pub(crate) text: Arc<str>,
@@ -35,68 +35,68 @@ pub(crate) struct Wanted {
     pub(crate) serving: usize,
     /// Grows with each change.
     pub(crate) number: u64,
-    /// Whether it is known of all replicas if they can serve.
+    /// Whether all replicas have been probed.
     pub(crate) is_settled: bool,
-    pub(crate) ends: Ends,
+    pub(crate) ends: EndWhen,
 }
 
-/// When a keeper ends.
+/// When a reconciler ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Ends {
-    /// Not yet: more may be wanted.
-    Not,
-    /// Once the balancer has taken this.
-    Taken,
-    /// Once it was asked to take this: at the shutdown, which must not wait for a balancer that has ended before.
-    Asked,
+pub(crate) enum EndWhen {
+    /// Not yet: more changes may come.
+    Never,
+    /// Once the balancer has applied this.
+    Applied,
+    /// Once this was attempted: at the shutdown, which must not wait for a balancer that has ended before.
+    Attempted,
 }
 
 /// A file and its state.
 #[derive(Clone, Debug)]
-pub struct Kept {
-    /// How it was declared.
+pub struct BalancerFile {
+    /// Its declaration.
     pub external: Arc<External>,
     /// Its state.
     pub state: FileState,
-    /// Whether the balancer has what is wanted now.
+    /// Whether the balancer has applied the desired content.
     pub is_current: bool,
 }
 
 /// The state of a balancer's file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FileState {
-    /// When it was last written; `None` while this run has not.
+    /// When this run has last written it.
     pub written_at: Option<Wall>,
-    /// When the balancer last took it; `None` while it has not in this run.
+    /// When the balancer has last applied it in this run.
     pub reloaded_at: Option<Wall>,
-    /// Replicas that may get requests in what the balancer took last.
+    /// Replicas that may get requests in the applied content.
     pub serving: usize,
-    /// Why the balancer does not have what it should.
-    pub trouble: Option<Trouble>,
-    /// How often the balancer took it.
+    /// Why the balancer has not applied the desired content.
+    pub problem: Option<Problem>,
+    /// How often the balancer has applied it.
     pub reloads: u64,
-    /// How often it could not be written, was refused, or was not taken.
+    /// How often it could not be written, was refused by the check, or could not be reloaded.
     pub failures: u64,
-    /// The number of what the balancer has.
+    /// The number of the applied content.
     pub(crate) in_force: u64,
-    /// Since when the balancer has it, since the boot of the machine.
+    /// When it was applied, since the boot of the machine.
     pub(crate) in_force_since: Duration,
 }
 
-/// Why a balancer does not have what it should.
+/// Why a balancer has not applied the desired content.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trouble {
-    /// Since when it does not.
+pub struct Problem {
+    /// Since when.
     pub since: Wall,
     /// What was attempted last, and why it failed.
     pub sentence: Arc<str>,
 }
 
-/// Why a balancer does not have what it should.
+/// Why a balancer has not applied the desired content.
 #[derive(Debug, thiserror::Error)]
-enum KeepError {
+enum UpdateError {
     #[error(transparent)]
-    Place(#[from] PlaceError),
+    File(#[from] FileError),
     #[error("{format} would not take {path} as it is to be, and what it was stays in force: {source}")]
     Check { format: String, path: String, source: RunError },
     #[error("could not reload {format} after {path} was written: {source}")]
@@ -105,36 +105,36 @@ enum KeepError {
     Broken { path: String },
 }
 
-/// How a file was brought up to date.
+/// How a file was updated.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Brought {
-    /// The balancer had it already.
-    AsItWas,
-    /// The balancer has taken it.
-    Taken,
+enum Update {
+    /// The balancer had applied it already.
+    Unchanged,
+    /// The balancer has applied it.
+    Reloaded,
 }
 
-/// Keeps one file until what is wanted is the last, and the balancer has it.
-pub(crate) struct Keeper {
-    pub(crate) place: Place,
-    pub(crate) wanted: watch::Receiver<Wanted>,
+/// Reconciles one file until it ends.
+pub(crate) struct FileReconciler {
+    pub(crate) place: TargetFile,
+    pub(crate) wanted: watch::Receiver<Desired>,
     pub(crate) state: watch::Sender<FileState>,
-    pub(crate) tell: Tell,
+    pub(crate) tell: Notify,
 }
 
-impl Keeper {
+impl FileReconciler {
     pub(crate) async fn run(mut self) {
         let begun = os::since_boot();
-        let recovered = self.blocking(Place::recover).await;
+        let recovered = self.blocking(TargetFile::recover).await;
         let is_of_before = recovered.is_ok() && self.place.is_there();
         let mut pace = Pace::new(Duration::ZERO);
         let mut seen = None;
         loop {
             let wanted = self.wanted.borrow_and_update().clone();
-            if wanted.ends == Ends::Asked {
-                return self.part(&wanted).await;
+            if wanted.ends == EndWhen::Attempted {
+                return self.shut_down(&wanted).await;
             }
-            let is_last = wanted.ends == Ends::Taken;
+            let is_last = wanted.ends == EndWhen::Applied;
             let now = os::since_boot();
             if seen != Some(wanted.number) {
                 seen = Some(wanted.number);
@@ -142,7 +142,7 @@ impl Keeper {
                 pace.changed(now);
             }
             let is_held = is_of_before && !wanted.is_settled && !is_last && self.is_untried();
-            let due = pace.due().map(|due| if is_held { due.max(begun + BEGIN_MAX) } else { due });
+            let due = pace.due().map(|due| if is_held { due.max(begun + PROBES_WAIT_MAX) } else { due });
             match due {
                 Some(due) if now >= due || is_last && self.is_behind(&wanted) => {
                     let result = self.bring(&wanted).await;
@@ -159,7 +159,7 @@ impl Keeper {
                 }
                 due => {
                     let wait = due.map_or(Duration::MAX, |due| due - now);
-                    // Both are cancel safe: a change is there until it is looked at.
+                    // Both are cancel safe: a change stays marked until it is read.
                     tokio::select! {
                         changed = self.wanted.changed() => if changed.is_err() { return },
                         () = tokio::time::sleep(wait) => {}
@@ -169,11 +169,11 @@ impl Keeper {
         }
     }
 
-    /// Brings the balancer to what is wanted at the shutdown, if it can be reloaded.
-    async fn part(&self, wanted: &Wanted) {
-        for nth in 0..LAST_TRIES {
+    /// Applies the desired content at the shutdown, if the balancer can be reloaded.
+    async fn shut_down(&self, wanted: &Desired) {
+        for nth in 0..SHUTDOWN_ATTEMPTS {
             if nth > 0 {
-                tokio::time::sleep(LAST_PAUSE).await;
+                tokio::time::sleep(SHUTDOWN_PAUSE).await;
             }
             let result = self.bring(wanted).await;
             let is_done = result.is_ok();
@@ -184,27 +184,27 @@ impl Keeper {
         }
     }
 
-    /// Whether nothing was attempted yet in this run.
+    /// Whether nothing was attempted in this run.
     fn is_untried(&self) -> bool {
         let state = self.state.borrow();
         state.reloads == 0 && state.failures == 0
     }
 
-    /// Whether this was not attempted yet.
-    fn is_behind(&self, wanted: &Wanted) -> bool {
-        self.state.borrow().trouble.is_none() && self.state.borrow().in_force < wanted.number
+    /// Whether this content was not attempted yet.
+    fn is_behind(&self, wanted: &Desired) -> bool {
+        self.state.borrow().problem.is_none() && self.state.borrow().in_force < wanted.number
     }
 
-    /// Brings the file and the balancer to what is wanted.
-    async fn bring(&self, wanted: &Wanted) -> Result<Brought, KeepError> {
+    /// Updates the file and the balancer to the desired content.
+    async fn bring(&self, wanted: &Desired) -> Result<Update, UpdateError> {
         let text = Arc::clone(&wanted.text);
         let is_there = self.blocking(move |place| place.has(&text)).await?;
-        let is_taken = self.state.borrow().trouble.is_none() && self.state.borrow().reloads > 0;
+        let is_taken = self.state.borrow().problem.is_none() && self.state.borrow().reloads > 0;
         if is_there && is_taken {
-            return Ok(Brought::AsItWas);
+            return Ok(Update::Unchanged);
         }
         if is_there {
-            // It is of an earlier run, or was not taken when it was written: what the check says may have changed since.
+            // It is of an earlier run, or was not applied when it was written: the result of the check may have changed since.
             self.check(wanted, self.place.path().to_string_lossy().as_ref()).await?;
         } else {
             let text = Arc::clone(&wanted.text);
@@ -218,16 +218,16 @@ impl Keeper {
         }
         let reloaded =
             command::run(&wanted.external.reload, self.place.folder(), wanted.external.timeout.into());
-        reloaded.await.map_err(|source| KeepError::Reload {
+        reloaded.await.map_err(|source| UpdateError::Reload {
             format: wanted.external.format.to_string(),
             path: wanted.external.file.clone(),
             source,
         })?;
-        Ok(Brought::Taken)
+        Ok(Update::Reloaded)
     }
 
-    /// Checks the candidate where it lies, and replaces the file with it only then.
-    async fn check_aside(&self, wanted: &Wanted) -> Result<(), KeepError> {
+    /// Checks the candidate under its own name, and only then replaces the file with it.
+    async fn check_aside(&self, wanted: &Desired) -> Result<(), UpdateError> {
         let candidate = self.place.candidate();
         if let Err(refused) = self.check(wanted, candidate.to_string_lossy().as_ref()).await {
             self.blocking(|place| {
@@ -237,45 +237,45 @@ impl Keeper {
             .await?;
             return Err(refused);
         }
-        self.blocking(Place::accept).await
+        self.blocking(TargetFile::accept).await
     }
 
-    /// Replaces the file with the candidate, checks it there, and puts the file back when it is refused.
-    async fn check_on(&self, wanted: &Wanted) -> Result<(), KeepError> {
-        self.blocking(Place::try_on).await?;
+    /// Replaces the file with the candidate, checks it there, and restores the file when it is refused.
+    async fn check_on(&self, wanted: &Desired) -> Result<(), UpdateError> {
+        self.blocking(TargetFile::try_on).await?;
         match self.check(wanted, self.place.path().to_string_lossy().as_ref()).await {
-            Ok(()) => self.blocking(Place::keep).await,
+            Ok(()) => self.blocking(TargetFile::keep).await,
             Err(refused) => {
-                self.blocking(Place::put_back).await?;
+                self.blocking(TargetFile::put_back).await?;
                 Err(refused)
             }
         }
     }
 
-    async fn check(&self, wanted: &Wanted, candidate: &str) -> Result<(), KeepError> {
+    async fn check(&self, wanted: &Desired, candidate: &str) -> Result<(), UpdateError> {
         let external = &wanted.external;
         let words: Vec<String> =
             external.check.iter().map(|word| word.replace(CANDIDATE, candidate)).collect();
         let checked = command::run(&words, self.place.folder(), external.timeout.into()).await;
-        checked.map_err(|source| KeepError::Check {
+        checked.map_err(|source| UpdateError::Check {
             format: external.format.to_string(),
             path: external.file.clone(),
             source,
         })
     }
 
-    /// Notes how it went, and tells people if that is news.
-    fn account(&self, wanted: &Wanted, result: Result<Brought, KeepError>) {
+    /// Records the result, and notifies if it has changed.
+    fn account(&self, wanted: &Desired, result: Result<Update, UpdateError>) {
         let (is_warning, message) = match result {
             Ok(brought) => {
                 self.state.send_modify(|state| {
-                    (state.in_force, state.serving, state.trouble) = (wanted.number, wanted.serving, None);
-                    if brought == Brought::Taken {
+                    (state.in_force, state.serving, state.problem) = (wanted.number, wanted.serving, None);
+                    if brought == Update::Reloaded {
                         state.reloads += 1;
                         (state.reloaded_at, state.in_force_since) = (Some(os::wall()), os::since_boot());
                     }
                 });
-                if brought == Brought::AsItWas {
+                if brought == Update::Unchanged {
                     return;
                 }
                 let (format, file) = (wanted.external.format, &wanted.external.file);
@@ -283,13 +283,13 @@ impl Keeper {
             }
             Err(error) => {
                 let sentence: Arc<str> = error.to_string().into();
-                let old = self.state.borrow().trouble.clone();
-                let since = old.as_ref().map_or_else(os::wall, |trouble| trouble.since);
-                let is_known = old.is_some_and(|trouble| trouble.sentence == sentence);
-                let trouble = Some(Trouble { since, sentence: Arc::clone(&sentence) });
+                let old = self.state.borrow().problem.clone();
+                let since = old.as_ref().map_or_else(os::wall, |problem| problem.since);
+                let is_known = old.is_some_and(|problem| problem.sentence == sentence);
+                let problem = Some(Problem { since, sentence: Arc::clone(&sentence) });
                 self.state.send_modify(|state| {
                     state.failures += 1;
-                    state.trouble = trouble;
+                    state.problem = problem;
                 });
                 if is_known {
                     return;
@@ -303,11 +303,11 @@ impl Keeper {
     /// Works on the file in a thread that may block.
     async fn blocking<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Place) -> Result<T, PlaceError> + Send + 'static,
-    ) -> Result<T, KeepError> {
+        work: impl FnOnce(&TargetFile) -> Result<T, FileError> + Send + 'static,
+    ) -> Result<T, UpdateError> {
         let place = self.place.clone();
         let done = tokio::task::spawn_blocking(move || work(&place)).await;
-        let broken = |_| KeepError::Broken { path: self.place.path().display().to_string() };
+        let broken = |_| UpdateError::Broken { path: self.place.path().display().to_string() };
         Ok(done.map_err(broken)??)
     }
 }
