@@ -1,5 +1,6 @@
 //! Homeostat: one binary. Arguments are read by crate `cli`; the drivers are named in [`up`], once.
 
+mod log;
 mod up;
 
 use std::fs::DirBuilder;
@@ -13,6 +14,8 @@ use cli::{Colours, Cpu, LogLevel};
 use platform_process::CpuPolicy;
 use succession::ServiceManager;
 use tracing::level_filters::LevelFilter;
+
+use log::Log;
 
 /// The C library's allocator merges small freed blocks all at once now and then, which takes milliseconds in a step of the loop. This
 /// one merges them one by one, and is faster for the proxy's small allocations (docs/decisions/0009).
@@ -47,7 +50,13 @@ fn service_manager() -> ServiceManager {
 }
 
 fn start(up: cli::Up, colours: Colours, path: Option<String>) -> anyhow::Result<ExitCode> {
-    log(up.log, colours);
+    let log = start_log(up.log, colours)?;
+    let result = run(up, path);
+    log.finish();
+    result
+}
+
+fn run(up: cli::Up, path: Option<String>) -> anyhow::Result<ExitCode> {
     create_data_folder(&up.data)?;
     if !up.listen.ip().is_loopback() {
         let risk = "everybody who reaches this address can run programs on this machine: the API has no authentication";
@@ -64,7 +73,9 @@ fn start(up: cli::Up, colours: Colours, path: Option<String>) -> anyhow::Result<
 }
 
 /// Logs one line per event, to standard error.
-fn log(level: LogLevel, colours: Colours) {
+fn start_log(level: LogLevel, colours: Colours) -> anyhow::Result<Log> {
+    let log = Log::start(io::stderr()).context("could not start the log: the system gave no thread")?;
+    let writer = log.clone();
     let level = match level {
         LogLevel::Off => LevelFilter::OFF,
         LogLevel::Error => LevelFilter::ERROR,
@@ -80,8 +91,9 @@ fn log(level: LogLevel, colours: Colours) {
         .with_ansi(colours.on_stderr())
         // A closed standard error is no reason to exit.
         .log_internal_errors(false)
-        .with_writer(io::stderr)
+        .with_writer(move || writer.clone())
         .init();
+    Ok(log)
 }
 
 fn create_data_folder(data: &Path) -> anyhow::Result<()> {

@@ -255,6 +255,7 @@ impl Engine {
             Err(RecvTimeoutError::Timeout) => Message::Input(Input::Woke),
             Err(RecvTimeoutError::Disconnected) => return false,
         };
+        self.health.begin_round(self.clock.time());
         if retry.is_some_and(|at| self.clock.time() >= at) {
             self.restart(retry);
         }

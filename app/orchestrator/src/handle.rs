@@ -230,12 +230,12 @@ impl Handle {
 
     /// Whether the loop controls the services: it has got the first inventory, and its journal can be written.
     pub fn is_ready(&self) -> bool {
-        self.shared.health.is_ready()
+        self.not_ready_reason().is_none()
     }
 
     /// Why the loop does not control the services; `None` while it does.
     pub fn not_ready_reason(&self) -> Option<Arc<str>> {
-        self.shared.health.not_ready_reason()
+        self.shared.health.not_ready_reason(self.shared.clock.time())
     }
 
     /// Ends the loop after its current step, and waits for that and for the history to be written. Replicas are left running.

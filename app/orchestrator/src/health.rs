@@ -1,10 +1,22 @@
 //! Whether the loop controls the services, and why not.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use model::time::Time;
+
+/// How long the loop may take for one round. It begins one every second at least, and the longest, with thousands of services, take less than
+/// that; only a disk that hangs takes longer.
+const ROUND_MAX: Duration = Duration::from_secs(10);
 
 /// The state of the loop, to be read from any thread.
 #[derive(Debug, Default)]
-pub(crate) struct Health(Mutex<LoopState>);
+pub(crate) struct Health {
+    state: Mutex<LoopState>,
+    /// When the loop began its latest round, in milliseconds.
+    round: AtomicU64,
+}
 
 #[derive(Debug, Default)]
 pub(crate) enum LoopState {
@@ -18,16 +30,25 @@ pub(crate) enum LoopState {
 }
 
 impl Health {
-    pub(crate) fn is_ready(&self) -> bool {
-        matches!(*self.state(), LoopState::Running)
+    /// Notes that the loop begins a round.
+    pub(crate) fn begin_round(&self, now: Time) {
+        self.round.store(now.as_millis(), Ordering::Relaxed);
     }
 
-    pub(crate) fn not_ready_reason(&self) -> Option<Arc<str>> {
+    /// Why the loop does not control the services; `None` while it does.
+    pub(crate) fn not_ready_reason(&self, now: Time) -> Option<Arc<str>> {
         match &*self.state() {
             LoopState::Starting => Some("it has not got the list of running replicas yet".into()),
-            LoopState::Running => None,
+            LoopState::Running => self.stuck(now),
             LoopState::Suspended(why) => Some(Arc::clone(why)),
         }
+    }
+
+    fn stuck(&self, now: Time) -> Option<Arc<str>> {
+        let lasts = now.since(Time::from_millis(self.round.load(Ordering::Relaxed)));
+        let why =
+            || format!("the loop has not finished a round for {} s; the disk may hang", lasts.as_secs()).into();
+        (lasts > ROUND_MAX).then(why)
     }
 
     pub(crate) fn set(&self, state: LoopState) {
@@ -36,6 +57,24 @@ impl Health {
 
     /// A state is replaced as a whole, so a panic while it was locked does no harm.
     fn state(&self) -> MutexGuard<'_, LoopState> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loop_that_finishes_no_round_is_not_ready() {
+        let at = Time::from_millis;
+        let health = Health::default();
+        health.set(LoopState::Running);
+        health.begin_round(at(60_000));
+        assert_eq!(health.not_ready_reason(at(70_000)), None);
+        let why = health.not_ready_reason(at(75_000)).expect("it is stuck");
+        assert!(why.contains("for 15 s"), "{why}");
+        health.begin_round(at(75_000));
+        assert_eq!(health.not_ready_reason(at(76_000)), None);
     }
 }
