@@ -94,7 +94,7 @@ mod tests {
 
     impl Write for Slow {
         fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-            drop(self.lets.recv());
+            let _or_all_at_once = self.lets.recv();
             drop(self.written.send(line.to_vec()));
             Ok(line.len())
         }
