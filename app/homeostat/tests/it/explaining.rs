@@ -69,7 +69,7 @@ fn what_was_decided_is_kept_read_back_and_decided_again_bit_for_bit() {
     assert_eq!(then["summary"], first["decision"]["summary"], "{then}");
     assert_eq!(then["kept"]["count"], first["count"], "{then}");
     let told = house.run(&["explain", "service/worker", "--at", at, "--why-not", "out"]).out;
-    assert!(told.contains("the journal reaches back no more"), "{told}");
+    assert!(told.contains("the journal no longer holds"), "{told}");
 }
 
 fn prospects(explanation: &Value) -> Vec<(String, u64, String)> {

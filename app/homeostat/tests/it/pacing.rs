@@ -56,7 +56,7 @@ fn a_step_is_taken_and_its_cool_down_survives_a_restart() {
     house.write("load", "200");
     house.wait_for_ready("worker", 4);
     house.write("load", "8");
-    let rests = "none is removed before ";
+    let rests = "lets no replica be removed before ";
     let until =
         |told: &str| told.split_once(rests).map(|(_, after)| after[.."hh:mm:ss.mmm".len()].to_owned());
     let before = until(&explained(&house, rests)).expect("it says so");

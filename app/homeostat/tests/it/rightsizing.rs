@@ -30,7 +30,7 @@ fn what_a_replica_uses_is_learned_and_shown() {
 
     let told = house.run(&["describe", "service/worker"]).out;
     assert!(
-        told.contains("size of a replica") && told.contains("until an hour of one replica was measured"),
+        told.contains("size of a replica") && told.contains("minutes of a replica have been measured"),
         "{told}"
     );
 }

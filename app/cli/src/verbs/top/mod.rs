@@ -119,7 +119,7 @@ async fn live(
         match timeout(LOOK_WAIT_MAX, look(client, service)).await {
             Ok(Ok(snapshot)) => view.show(snapshot),
             Ok(Err(Failure::Usage(error) | Failure::Failed(error))) => {
-                view.trouble = Some(sentence_of(&error))
+                view.trouble = Some(sentence_of(&error));
             }
             Ok(Err(Failure::NobodyReads)) => return Ok(()),
             Err(_) => view.trouble = Some(format!("homeostat at {} does not answer", client.server())),
