@@ -24,7 +24,7 @@ use libfuzzer_sys::fuzz_target;
 #[path = "../../edge/proxy/src/plain/heads.rs"]
 mod heads;
 
-use heads::{PlainRequest, HEAD_BYTES_MAX, Parsed, PlainAnswer, has_sized_body, take_answer, take_request};
+use heads::{HEAD_BYTES_MAX, Parsed, PlainAnswer, PlainRequest, has_sized_body, take_answer, take_request};
 
 /// Headers of an answer that are not for the client. Source: RFC 9110, sections 7.6.1 and 11.7.1.
 const ENDS_HERE: [HeaderName; 6] = [
@@ -81,7 +81,10 @@ fn answer(bytes: &[u8]) {
     written.extend_from_slice(b"\r\n");
     let (again, size) = answer_by_hyper(&written).expect("hyper takes it for an answer, too");
     assert_eq!((again.status, size, again.headers), (status, Some(length), to_hyper.headers));
-    assert!(!written.windows(2).any(|pair| pair[1] == b'\n' && pair[0] != b'\r'), "each line ends in one way");
+    assert!(
+        !written.windows(2).any(|pair| pair[1] == b'\n' && pair[0] != b'\r'),
+        "each line ends in one way"
+    );
 }
 
 /// The head of the only request in there, as hyper's server reads it, and whether the connection goes on after it.
