@@ -20,25 +20,25 @@ const WIRE: Duration = Duration::from_millis(1);
 /// The longest that a late message is late: longer than an inventory interval, so that a whole one may be overtaken.
 const LATE_MAX: Duration = Duration::from_secs(15);
 
-/// Time, what is to come, chance, and the wires.
+/// Time, the queue of events, random streams, and the network.
 #[derive(Debug)]
 pub(crate) struct Fabric {
     pub(crate) now: Time,
-    pub(crate) queue: Queue<Happening>,
+    pub(crate) queue: Queue<SimEvent>,
     pub(crate) faults: Faults,
     pub(crate) effects: Vec<Effect>,
-    pub(crate) chance: Chance,
-    /// When the latest thing that the agent has told arrives.
+    pub(crate) random: RandomStreams,
+    /// When the agent's latest message arrives.
     heard_until: Time,
     /// The run that the agent reports to.
     pub(crate) session: Option<Epoch>,
-    /// Grows with each change of the faults: strikes of an earlier season do not fall.
+    /// Grows with each change of the faults: strikes of an earlier season are dropped.
     pub(crate) season: u32,
 }
 
-/// Where chance comes from, one stream for each purpose.
+/// The random streams, one for each purpose.
 #[derive(Debug)]
-pub(crate) struct Chance {
+pub(crate) struct RandomStreams {
     pub(crate) wires: Stream,
     pub(crate) agent: Stream,
     pub(crate) lives: Stream,
@@ -47,14 +47,14 @@ pub(crate) struct Chance {
     pub(crate) disk: Stream,
 }
 
-/// Something that will happen.
+/// An event of the simulation.
 #[derive(Debug)]
-pub(crate) enum Happening {
+pub(crate) enum SimEvent {
     /// The agent counts, measures and reports.
     Tick,
     /// An action reaches the agent.
     ToAgent(Action),
-    /// Something reaches the loop of this epoch.
+    /// An input reaches the loop of this epoch.
     ToLoop { epoch: Epoch, input: Input },
     /// Something happens to a life.
     InLife { which: LifeKey, what: LifeEvent },
@@ -68,7 +68,7 @@ pub(crate) enum Happening {
     ZombieWakes,
 }
 
-/// Which life is meant; another one in the same place is not.
+/// Identifies a life of a replica.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LifeKey {
     pub(crate) site: usize,
@@ -103,7 +103,7 @@ impl Fabric {
             queue: Queue::new(),
             faults: Faults::default(),
             effects: Vec::new(),
-            chance: Chance {
+            random: RandomStreams {
                 wires: stream("wires"),
                 agent: stream("agent"),
                 lives: stream("lives"),
@@ -119,7 +119,7 @@ impl Fabric {
     }
 
     /// Lets something happen `span` from now.
-    pub(crate) fn after(&mut self, span: Duration, what: Happening) {
+    pub(crate) fn after(&mut self, span: Duration, what: SimEvent) {
         self.queue.put(self.now + span, what);
     }
 
@@ -127,10 +127,10 @@ impl Fabric {
     pub(crate) fn send(&mut self, action: Action) {
         let [first, second] = self.fate();
         if let Some(delay) = second {
-            self.after(delay, Happening::ToAgent(action.clone()));
+            self.after(delay, SimEvent::ToAgent(action.clone()));
         }
         if let Some(delay) = first {
-            self.after(delay, Happening::ToAgent(action));
+            self.after(delay, SimEvent::ToAgent(action));
         }
     }
 
@@ -153,14 +153,14 @@ impl Fabric {
         let at = (self.now + delay).max(self.heard_until);
         self.heard_until = at;
         if second.is_some() {
-            self.queue.put(at, Happening::ToLoop { epoch, input: input.clone() });
+            self.queue.put(at, SimEvent::ToLoop { epoch, input: input.clone() });
         }
-        self.queue.put(at, Happening::ToLoop { epoch, input });
+        self.queue.put(at, SimEvent::ToLoop { epoch, input });
     }
 
     /// When each copy of a message arrives.
     fn fate(&mut self) -> [Option<Duration>; 2] {
-        let wires = &mut self.chance.wires;
+        let wires = &mut self.random.wires;
         if befalls(&self.faults, Fault::Lost, wires) {
             return [None, None];
         }

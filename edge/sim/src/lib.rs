@@ -36,7 +36,7 @@ mod gauge;
 pub use gauge::Gauge;
 
 mod program;
-pub use program::{Flaw, Program};
+pub use program::{Defect, Program};
 
 mod node;
 pub use node::Node;

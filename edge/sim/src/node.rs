@@ -18,7 +18,7 @@ use crate::fabric::{Fabric, LifeKey};
 use crate::gauge::Gauge;
 use crate::life::Life;
 use crate::site::Site;
-use report::Blindness;
+use report::MetricsOutage;
 
 /// The node and everything on it, as it truly is.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ pub struct Node {
     done: BTreeMap<ActionId, Outcome>,
     lives_begun: u64,
     ticks: u64,
-    blind: Option<Blindness>,
+    blind: Option<MetricsOutage>,
 }
 
 impl Node {

@@ -10,7 +10,7 @@ use model::settings::Settings;
 use model::time::{Now, Time, Wall};
 
 use crate::effect::Effect;
-use crate::fabric::{Fabric, Happening};
+use crate::fabric::{Fabric, SimEvent};
 use crate::fault::Fault;
 use crate::simulation::{Simulation, Turn};
 
@@ -76,7 +76,7 @@ impl Simulation {
         inputs.extend(self.disk.orders().map(|order| Input::Intent(order.clone())));
         inputs.extend(self.disk.memories.values().map(|memory| Input::Remembered(Arc::clone(memory))));
         for input in inputs {
-            self.fabric.queue.put(self.fabric.now, Happening::ToLoop { epoch, input });
+            self.fabric.queue.put(self.fabric.now, SimEvent::ToLoop { epoch, input });
         }
         self.fabric.effects.push(Effect::OrchestratorBegan { epoch });
         self.node.greet(&mut self.fabric, epoch);
@@ -93,14 +93,14 @@ impl Simulation {
         }
         self.fabric.effects.push(Effect::OrchestratorDied { epoch: run.epoch });
         let fabric = &mut self.fabric;
-        let down = fabric.chance.orchestrator.span(DOWN.0, DOWN.1);
-        fabric.after(down, Happening::OrchestratorBegins);
+        let down = fabric.random.orchestrator.span(DOWN.0, DOWN.1);
+        fabric.after(down, SimEvent::OrchestratorBegins);
         let rate = u64::from(fabric.faults.rate(Fault::Zombie));
         // A process that is gone with its agent does not wake.
-        if rate > 0 && !self.orchestrator.is_whole && fabric.chance.orchestrator.happens(rate) {
+        if rate > 0 && !self.orchestrator.is_whole && fabric.random.orchestrator.happens(rate) {
             self.orchestrator.zombie = Some(run);
-            let asleep = down + fabric.chance.orchestrator.span(DOWN.0, DOWN.1);
-            fabric.after(asleep, Happening::ZombieWakes);
+            let asleep = down + fabric.random.orchestrator.span(DOWN.0, DOWN.1);
+            fabric.after(asleep, SimEvent::ZombieWakes);
         }
     }
 
@@ -116,7 +116,7 @@ impl Simulation {
             self.orchestrator.zombie = None;
         } else if let Some(due) = zombie.control.next_deadline() {
             let at = due.max(self.fabric.now + Duration::from_millis(1));
-            self.fabric.queue.put(at, Happening::ZombieWakes);
+            self.fabric.queue.put(at, SimEvent::ZombieWakes);
         }
         for action in self.out.actions.clone() {
             self.tell(action);

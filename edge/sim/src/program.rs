@@ -25,13 +25,13 @@ pub struct Program {
     pub stop: Duration,
     /// Whether its platform can change what it may use while it runs.
     pub is_fittable: bool,
-    /// What is wrong with it.
-    pub flaw: Flaw,
+    /// Its defect.
+    pub defect: Defect,
 }
 
-/// What is wrong with a program, in every life of it.
+/// A defect of a program, in every life of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Flaw {
+pub enum Defect {
     /// Nothing.
     #[default]
     None,
@@ -69,7 +69,7 @@ impl Default for Program {
             memory: Bytes(64 << 20),
             stop: Duration::from_millis(50),
             is_fittable: true,
-            flaw: Flaw::None,
+            defect: Defect::None,
         }
     }
 }

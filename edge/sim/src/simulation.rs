@@ -14,7 +14,7 @@ use model::time::{Now, Time, Wall};
 
 use crate::disk::Disk;
 use crate::effect::Effect;
-use crate::fabric::{Fabric, Happening, LifeEvent, LifeKey, befalls};
+use crate::fabric::{Fabric, LifeEvent, LifeKey, SimEvent, befalls};
 use crate::fault::{Fault, Faults};
 use crate::gauge::Gauge;
 use crate::load::Load;
@@ -75,8 +75,8 @@ impl Simulation {
             wall_ahead_ms: 0,
             steps: 0,
         };
-        world.fabric.after(Duration::ZERO, Happening::OrchestratorBegins);
-        world.fabric.after(TICK, Happening::Tick);
+        world.fabric.after(Duration::ZERO, SimEvent::OrchestratorBegins);
+        world.fabric.after(TICK, SimEvent::Tick);
         world
     }
 
@@ -182,7 +182,7 @@ impl Simulation {
         self.disk.keep(&intent);
         if let Some(run) = &self.orchestrator.run {
             let input = Input::Intent(intent);
-            self.fabric.queue.put(self.fabric.now, Happening::ToLoop { epoch: run.epoch, input });
+            self.fabric.queue.put(self.fabric.now, SimEvent::ToLoop { epoch: run.epoch, input });
         }
     }
 
@@ -227,14 +227,14 @@ impl Simulation {
         self.happen(what)
     }
 
-    fn happen(&mut self, what: Happening) -> Turn {
+    fn happen(&mut self, what: SimEvent) -> Turn {
         match what {
-            Happening::Tick => {
+            SimEvent::Tick => {
                 self.node.tick(&mut self.fabric);
-                self.fabric.after(TICK, Happening::Tick);
+                self.fabric.after(TICK, SimEvent::Tick);
             }
-            Happening::ToAgent(action) => self.node.receive(&mut self.fabric, &action),
-            Happening::ToLoop { epoch, input } => {
+            SimEvent::ToAgent(action) => self.node.receive(&mut self.fabric, &action),
+            SimEvent::ToLoop { epoch, input } => {
                 if self.epoch() == Some(epoch) {
                     return self.step(input);
                 }
@@ -242,16 +242,16 @@ impl Simulation {
                     return self.step_zombie(input);
                 }
             }
-            Happening::InLife { which, what } => self.node.befall(&mut self.fabric, which, what),
-            Happening::Written { action, memory } => self.written(action, memory),
-            Happening::Strike { fault, season } => {
+            SimEvent::InLife { which, what } => self.node.befall(&mut self.fabric, which, what),
+            SimEvent::Written { action, memory } => self.written(action, memory),
+            SimEvent::Strike { fault, season } => {
                 if season == self.fabric.season {
                     self.strike(fault);
                     self.schedule_strike(fault);
                 }
             }
-            Happening::OrchestratorBegins => self.begin_orchestrator(),
-            Happening::ZombieWakes => return self.step_zombie(Input::Woke),
+            SimEvent::OrchestratorBegins => self.begin_orchestrator(),
+            SimEvent::ZombieWakes => return self.step_zombie(Input::Woke),
         }
         Turn::World
     }
@@ -269,7 +269,7 @@ impl Simulation {
         }
         let told = if self.orchestrator.dies_mid_step && !self.out.actions.is_empty() {
             let all = self.out.actions.len() as u64;
-            usize::try_from(self.fabric.chance.orchestrator.below(all + 1)).unwrap_or(0)
+            usize::try_from(self.fabric.random.orchestrator.below(all + 1)).unwrap_or(0)
         } else {
             self.out.actions.len()
         };
@@ -290,7 +290,7 @@ impl Simulation {
     pub(crate) fn tell(&mut self, action: Action) {
         match action.kind {
             ActionKind::Remember(memory) => {
-                self.fabric.after(SYNC, Happening::Written { action: action.id, memory });
+                self.fabric.after(SYNC, SimEvent::Written { action: action.id, memory });
             }
             ActionKind::Start { .. }
             | ActionKind::Stop { .. }
@@ -307,12 +307,12 @@ impl Simulation {
             Outcome::Refused(Refusal::StaleEpoch)
         } else if self.orchestrator.run.is_none() {
             // It died while the write was on its way: the disk may have it or not.
-            if self.fabric.chance.disk.happens(500) {
+            if self.fabric.random.disk.happens(500) {
                 self.disk.memories.insert(memory.service.clone(), memory);
             }
             return;
-        } else if befalls(&self.fabric.faults, Fault::WriteFails, &mut self.fabric.chance.disk) {
-            match self.fabric.chance.disk.below(3) {
+        } else if befalls(&self.fabric.faults, Fault::WriteFails, &mut self.fabric.random.disk) {
+            match self.fabric.random.disk.below(3) {
                 0 => Outcome::Failed(Failure {
                     kind: FailureKind::DiskFull,
                     message: "could not write to the store: the disk is full; free some space".into(),
@@ -328,14 +328,14 @@ impl Simulation {
             Outcome::Applied
         };
         let input = Input::Ended { action, outcome };
-        self.fabric.queue.put(self.fabric.now, Happening::ToLoop { epoch: action.epoch, input });
+        self.fabric.queue.put(self.fabric.now, SimEvent::ToLoop { epoch: action.epoch, input });
     }
 
     fn schedule_strike(&mut self, fault: Fault) {
         let Some(interval) = self.fabric.faults.interval(fault) else { return };
-        let wait = self.fabric.chance.strikes.span(Duration::from_millis(1), interval * 2);
+        let wait = self.fabric.random.strikes.span(Duration::from_millis(1), interval * 2);
         let season = self.fabric.season;
-        self.fabric.after(wait, Happening::Strike { fault, season });
+        self.fabric.after(wait, SimEvent::Strike { fault, season });
     }
 
     fn strike(&mut self, fault: Fault) {
@@ -345,7 +345,7 @@ impl Simulation {
                 let out_of_memory = fault == Fault::OutOfMemory;
                 let statuses =
                     [ExitStatus::Signal(9), ExitStatus::Signal(11), ExitStatus::Code(1), ExitStatus::Code(0)];
-                let drawn = usize::try_from(self.fabric.chance.strikes.below(4)).unwrap_or(0);
+                let drawn = usize::try_from(self.fabric.random.strikes.below(4)).unwrap_or(0);
                 let status = if out_of_memory { ExitStatus::Signal(9) } else { statuses[drawn] };
                 let exit = Exit { status, out_of_memory, ran_for: Duration::ZERO };
                 if let Some(which) = self.any_life() {
@@ -354,42 +354,42 @@ impl Simulation {
             }
             Fault::Hang => {
                 let Some(which) = self.any_life() else { return };
-                let strikes = &mut self.fabric.chance.strikes;
+                let strikes = &mut self.fabric.random.strikes;
                 let recovery = strikes.happens(300).then(|| strikes.span(seconds(5), seconds(60)));
                 self.node.hang(&mut self.fabric, which, recovery);
             }
             Fault::Flap => {
                 let Some(which) = self.any_life() else { return };
-                let span = self.fabric.chance.strikes.span(seconds(2), seconds(30));
+                let span = self.fabric.random.strikes.span(seconds(2), seconds(30));
                 self.node.flap(&mut self.fabric, which, span);
             }
             Fault::Eject => {
                 let Some(which) = self.any_life() else { return };
-                let span = self.fabric.chance.strikes.span(seconds(30), seconds(120));
+                let span = self.fabric.random.strikes.span(seconds(30), seconds(120));
                 self.node.eject(self.fabric.now, which, span);
             }
             Fault::SharedStall => {
                 let Some(struck) = self.any_life() else { return };
-                let span = self.fabric.chance.strikes.span(seconds(10), seconds(120));
+                let span = self.fabric.random.strikes.span(seconds(10), seconds(120));
                 for which in self.node.keys().into_iter().filter(|which| which.site == struck.site) {
                     self.node.hang(&mut self.fabric, which, Some(span));
                 }
             }
             Fault::Blind => {
-                let strikes = &mut self.fabric.chance.strikes;
+                let strikes = &mut self.fabric.random.strikes;
                 let until = self.fabric.now + strikes.span(seconds(2), seconds(120));
                 let is_partial = strikes.happens(500);
                 self.node.blind(until, is_partial);
             }
             Fault::OrchestratorDies => {
-                if self.fabric.chance.strikes.happens(500) {
+                if self.fabric.random.strikes.happens(500) {
                     self.kill_orchestrator();
                 } else {
                     self.orchestrator.dies_mid_step = true;
                 }
             }
             Fault::ClockStep => {
-                let step = self.fabric.chance.strikes.span(Duration::ZERO, CLOCK_STEP_MAX * 2);
+                let step = self.fabric.random.strikes.span(Duration::ZERO, CLOCK_STEP_MAX * 2);
                 let step = i64::try_from(step.as_millis()).unwrap_or(0);
                 let most = i64::try_from(CLOCK_STEP_MAX.as_millis()).unwrap_or(0);
                 self.wall_ahead_ms = step - most;
@@ -408,7 +408,7 @@ impl Simulation {
 
     fn any_life(&mut self) -> Option<LifeKey> {
         let keys = self.node.keys();
-        let drawn = self.fabric.chance.strikes.below(keys.len() as u64);
+        let drawn = self.fabric.random.strikes.below(keys.len() as u64);
         keys.get(usize::try_from(drawn).ok()?).copied()
     }
 }

@@ -7,7 +7,7 @@ use model::identity::{Generation, ReplicaId};
 use model::input::Intent;
 use model::resource::{ForecastMode, Schedule, VerticalMode};
 use model::time::Time;
-use sim::{Flaw, Load, Simulation, Site};
+use sim::{Defect, Load, Simulation, Site};
 
 use crate::config::{Config, Kind, ServiceConfig};
 
@@ -19,12 +19,12 @@ pub(crate) struct Operator {
     orders: Stream,
     /// Random draws for going back to an earlier version, likewise.
     ways_back: Stream,
-    wards: Vec<Ward>,
+    wards: Vec<ManagedService>,
 }
 
 /// One service of the operator, as it was declared last.
 #[derive(Debug)]
-struct Ward {
+struct ManagedService {
     config: ServiceConfig,
     revision: u64,
     /// The version that it runs.
@@ -43,7 +43,7 @@ struct Ward {
 impl Operator {
     /// The operator of a world, who has declared nothing yet.
     pub(crate) fn new(config: &Config) -> Self {
-        let ward = |config: &ServiceConfig| Ward {
+        let ward = |config: &ServiceConfig| ManagedService {
             config: config.clone(),
             revision: 0,
             generation: 0,
@@ -68,7 +68,7 @@ impl Operator {
             if matches!(ward.config.kind, Kind::Asked { .. }) {
                 sim.set_source(&ward.config.name);
             }
-            ward.declare_anew(sim, Flaw::None);
+            ward.redeclare(sim, Defect::None);
         }
     }
 
@@ -86,23 +86,23 @@ impl Operator {
         let chance = &mut self.chance;
         let ward = &mut self.wards[index];
         if !ward.is_declared {
-            ward.declare_anew(sim, Flaw::None);
+            ward.redeclare(sim, Defect::None);
             return;
         }
         let service = ward.config.name.clone();
         match chance.below(8) {
             0 if self.ways_back.happens(400) => ward.declare_the_one_before(sim),
-            0 => ward.declare_anew(sim, Flaw::None),
+            0 => ward.redeclare(sim, Defect::None),
             1 => {
-                let flaw = match chance.below(3) {
-                    0 => Flaw::NeverReady,
-                    1 => Flaw::Ends { code: 78, after: Duration::from_millis(100) },
-                    _ => Flaw::Ends {
+                let defect = match chance.below(3) {
+                    0 => Defect::NeverReady,
+                    1 => Defect::Ends { code: 78, after: Duration::from_millis(100) },
+                    _ => Defect::Ends {
                         code: 1,
                         after: chance.span(Duration::from_millis(50), Duration::from_mins(1)),
                     },
                 };
-                ward.declare_anew(sim, flaw);
+                ward.redeclare(sim, defect);
             }
             2 => {
                 ward.config.kind = resized(&ward.config.kind, chance);
@@ -181,7 +181,7 @@ impl Operator {
             }
             if ward.is_declared {
                 sim.order(Intent::Resume(service.clone()));
-                ward.declare_anew(sim, Flaw::None);
+                ward.redeclare(sim, Defect::None);
                 if self.chance.happens(700) {
                     sim.order(Intent::Release(service));
                 } else if let Some(Intent::Hold { service, replicas, until: Some(_) }) =
@@ -215,12 +215,12 @@ impl Operator {
     }
 }
 
-impl Ward {
+impl ManagedService {
     /// Declares it with something new to run.
-    fn declare_anew(&mut self, sim: &mut Simulation, flaw: Flaw) {
+    fn redeclare(&mut self, sim: &mut Simulation, defect: Defect) {
         self.newest += 1;
         self.generation = self.newest;
-        let program = sim::Program { flaw, ..self.config.program.clone() };
+        let program = sim::Program { defect, ..self.config.program.clone() };
         sim.set_program(&self.config.name, Generation(self.generation), program);
         self.declare_in_place(sim);
     }

@@ -13,7 +13,7 @@ use model::name::ServiceName;
 use model::quantity::MilliRps;
 use model::resource::{DependencyStage, Recover, Span};
 use model::settings::Settings;
-use sim::{Flaw, Load, Simulation, Turn};
+use sim::{Defect, Load, Simulation, Turn};
 
 use crate::config::{Kind, ServiceConfig};
 use crate::story;
@@ -183,10 +183,10 @@ impl Story {
             (None, false) => Recover::Reschedule,
         };
         config.needs = declare.needs.map(|service| (service, DependencyStage::Ready));
-        config.program.flaw = match (declare.ends_after, declare.never_ready) {
-            (Some(after), _) => Flaw::Ends { code: 1, after },
-            (None, true) => Flaw::NeverReady,
-            (None, false) => Flaw::None,
+        config.program.defect = match (declare.ends_after, declare.never_ready) {
+            (Some(after), _) => Defect::Ends { code: 1, after },
+            (None, true) => Defect::NeverReady,
+            (None, false) => Defect::None,
         };
         let generation = match self.declared.iter_mut().find(|(service, _)| *service == config.name) {
             Some((_, generation)) => {

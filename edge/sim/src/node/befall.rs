@@ -8,10 +8,10 @@ use model::time::Time;
 
 use super::{Node, ordinal_of};
 use crate::effect::{Cause, Effect};
-use crate::fabric::{Fabric, Happening, LifeEvent, LifeKey, befalls};
+use crate::fabric::{Fabric, LifeEvent, LifeKey, SimEvent, befalls};
 use crate::fault::Fault;
 use crate::life::{LifeState, Probed};
-use crate::program::Flaw;
+use crate::program::Defect;
 
 /// From a hang to what the probes make of it: three failures, a second apart.
 const PROBES_NOTICE: Duration = Duration::from_secs(3);
@@ -42,7 +42,7 @@ impl Node {
             LifeEvent::Recovers => {
                 life.hung_since = None;
                 life.is_unready = false;
-                fabric.after(Duration::from_secs(1), Happening::InLife { which, what: LifeEvent::Probe });
+                fabric.after(Duration::from_secs(1), SimEvent::InLife { which, what: LifeEvent::Probe });
             }
             LifeEvent::Ends(exit) => self.end(fabric, which, Exit { ran_for, ..exit }, Cause::Itself),
             LifeEvent::Obeys => {
@@ -61,25 +61,25 @@ impl Node {
         life.state = LifeState::Booting;
         let by = life.begun_by;
         let (least, most) = life.program.boot;
-        let chance = &mut fabric.chance.lives;
+        let chance = &mut fabric.random.lives;
         let mut boot = chance.span(least, most);
         if befalls(&fabric.faults, Fault::Slow, chance) {
             boot *= 10;
         }
-        let event = match life.program.flaw {
-            Flaw::None => Some((boot, LifeEvent::Ready)),
-            Flaw::NeverReady => None,
-            Flaw::Ends { code, after } => {
+        let event = match life.program.defect {
+            Defect::None => Some((boot, LifeEvent::Ready)),
+            Defect::NeverReady => None,
+            Defect::Ends { code, after } => {
                 let status = ExitStatus::Code(code);
                 let exit = Exit { status, out_of_memory: false, ran_for: after };
                 if boot < after {
-                    fabric.after(boot, Happening::InLife { which, what: LifeEvent::Ready });
+                    fabric.after(boot, SimEvent::InLife { which, what: LifeEvent::Ready });
                 }
                 Some((after, LifeEvent::Ends(exit)))
             }
         };
         if let Some((span, what)) = event {
-            fabric.after(span, Happening::InLife { which, what });
+            fabric.after(span, SimEvent::InLife { which, what });
         }
         self.finish(fabric, by);
         self.report_life(fabric, which);
@@ -119,9 +119,9 @@ impl Node {
         let now = fabric.now;
         let Some(life) = self.living(which).filter(|life| life.state == LifeState::Up) else { return };
         life.hung_since.get_or_insert(now);
-        fabric.after(PROBES_NOTICE, Happening::InLife { which, what: LifeEvent::Probe });
+        fabric.after(PROBES_NOTICE, SimEvent::InLife { which, what: LifeEvent::Probe });
         if let Some(span) = recovery {
-            fabric.after(span, Happening::InLife { which, what: LifeEvent::Recovers });
+            fabric.after(span, SimEvent::InLife { which, what: LifeEvent::Recovers });
         }
     }
 
@@ -129,8 +129,8 @@ impl Node {
     pub(crate) fn flap(&mut self, fabric: &mut Fabric, which: LifeKey, span: Duration) {
         let Some(life) = self.living(which).filter(|life| life.state == LifeState::Up) else { return };
         life.is_unready = true;
-        fabric.after(Duration::from_secs(1), Happening::InLife { which, what: LifeEvent::Probe });
-        fabric.after(span, Happening::InLife { which, what: LifeEvent::Recovers });
+        fabric.after(Duration::from_secs(1), SimEvent::InLife { which, what: LifeEvent::Probe });
+        fabric.after(span, SimEvent::InLife { which, what: LifeEvent::Recovers });
     }
 
     /// The proxy goes around a life for a while, unless it goes around another one of its service already.

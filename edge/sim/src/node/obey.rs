@@ -12,7 +12,7 @@ use model::time::Time;
 
 use super::Node;
 use crate::effect::Effect;
-use crate::fabric::{Fabric, Happening, LifeEvent, LifeKey, befalls};
+use crate::fabric::{Fabric, LifeEvent, LifeKey, SimEvent, befalls};
 use crate::fault::Fault;
 use crate::life::{Life, LifeState, Probed, Work};
 
@@ -44,12 +44,12 @@ impl Node {
             fabric.reply(id, outcome.clone());
             return;
         }
-        if befalls(&fabric.faults, Fault::Unknown, &mut fabric.chance.agent) {
+        if befalls(&fabric.faults, Fault::Unknown, &mut fabric.random.agent) {
             fabric.reply(id, Outcome::Unknown);
-            if fabric.chance.agent.happens(500) {
+            if fabric.random.agent.happens(500) {
                 return;
             }
-        } else if befalls(&fabric.faults, Fault::Fails, &mut fabric.chance.agent) {
+        } else if befalls(&fabric.faults, Fault::Fails, &mut fabric.random.agent) {
             let outcome = Outcome::Failed(failure(&action.kind, fabric));
             // A start that failed is over: the loop goes on with another one. Everything else is told again by the same id.
             if matches!(action.kind, ActionKind::Start { .. }) {
@@ -117,7 +117,7 @@ impl Node {
         }
         self.lives_begun += 1;
         let program = self.sites[site].program(declared.generation);
-        let lives = &mut fabric.chance.lives;
+        let lives = &mut fabric.random.lives;
         let exec = lives.span(program.exec.0, program.exec.1);
         let is_deaf = befalls(&fabric.faults, Fault::Deaf, lives);
         let mut life = Life {
@@ -150,7 +150,7 @@ impl Node {
         let which = LifeKey { site, place, serial: life.serial };
         places[place] = Some(life);
         fabric.effects.push(Effect::Began { by, replica: replica.clone(), incarnation });
-        fabric.after(exec, Happening::InLife { which, what: LifeEvent::Exec });
+        fabric.after(exec, SimEvent::InLife { which, what: LifeEvent::Exec });
     }
 
     fn stop(
@@ -192,7 +192,7 @@ impl Node {
         let obeys = !life.is_deaf && life.hung_since.is_none() && life.program.stop < grace;
         let (span, what) =
             if obeys { (life.program.stop, LifeEvent::Obeys) } else { (grace, LifeEvent::Killed) };
-        fabric.after(span, Happening::InLife { which, what });
+        fabric.after(span, SimEvent::InLife { which, what });
         self.report_life(fabric, which);
     }
 
@@ -212,7 +212,7 @@ impl Node {
                 // Who is told how to ask it for its health does so at once.
                 life.is_probed = true;
                 let which = LifeKey { site: index, place, serial: life.serial };
-                fabric.queue.put(fabric.now, Happening::InLife { which, what: LifeEvent::Probe });
+                fabric.queue.put(fabric.now, SimEvent::InLife { which, what: LifeEvent::Probe });
                 if by > life.admitted_by {
                     (life.admission, life.admitted_by) = (Some(admission), by);
                     fabric.effects.push(Effect::Admitted { by, replica: replica.clone(), admission });
@@ -290,7 +290,7 @@ fn refuse(fabric: &mut Fabric, action: ActionId, refusal: Refusal) {
 
 fn failure(kind: &ActionKind, fabric: &mut Fabric) -> Failure {
     let kinds = [FailureKind::Other, FailureKind::AddressInUse, FailureKind::DiskFull];
-    let index = usize::try_from(fabric.chance.agent.below(kinds.len() as u64)).unwrap_or(0);
+    let index = usize::try_from(fabric.random.agent.below(kinds.len() as u64)).unwrap_or(0);
     let message = format!("could not {} on node sim: the world would not have it", kind.verb());
     Failure { kind: kinds[index], message: message.into() }
 }

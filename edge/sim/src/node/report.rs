@@ -10,18 +10,18 @@ use super::{Node, observed};
 use crate::fabric::Fabric;
 use crate::site::Site;
 
-/// How long an ended life is told of in inventories: in six of them.
+/// How long an ended life is in inventories: in six of them.
 const ENDED_KEPT: Duration = Duration::from_mins(1);
 
-/// What is not measured for a while.
+/// An outage of measurements.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Blindness {
+pub(super) struct MetricsOutage {
     until: Time,
     /// Only every second replica is missing.
     is_partial: bool,
 }
 
-impl Blindness {
+impl MetricsOutage {
     fn hides(self, ordinal: Ordinal) -> bool {
         !self.is_partial || !ordinal.0.is_multiple_of(2)
     }
@@ -54,10 +54,10 @@ impl Node {
 
     /// Nothing is measured for a while, or not of every second replica.
     pub(crate) fn blind(&mut self, until: Time, is_partial: bool) {
-        self.blind = Some(Blindness { until, is_partial });
+        self.blind = Some(MetricsOutage { until, is_partial });
     }
 
-    fn report_traffic(&self, fabric: &mut Fabric, blind: Option<Blindness>) {
+    fn report_traffic(&self, fabric: &mut Fabric, blind: Option<MetricsOutage>) {
         let traffic = self.sites.iter().flat_map(Site::traffic);
         report(fabric, Report::Traffic, traffic.filter(|sample| is_seen(blind, sample.ordinal)));
         if blind.is_none() {
@@ -65,17 +65,17 @@ impl Node {
         }
     }
 
-    fn report_usage(&self, fabric: &mut Fabric, blind: Option<Blindness>) {
+    fn report_usage(&self, fabric: &mut Fabric, blind: Option<MetricsOutage>) {
         let usage = self.sites.iter().flat_map(Site::usage);
         report(fabric, Report::Usage, usage.filter(|sample| is_seen(blind, sample.replica.ordinal)));
     }
 
-    fn report_latencies(&self, fabric: &mut Fabric, blind: Option<Blindness>) {
+    fn report_latencies(&self, fabric: &mut Fabric, blind: Option<MetricsOutage>) {
         let latencies = self.sites.iter().flat_map(Site::latencies);
         report(fabric, Report::Latencies, latencies.filter(|sample| is_seen(blind, sample.ordinal)));
     }
 
-    fn report_ejected(&self, fabric: &mut Fabric, blind: Option<Blindness>) {
+    fn report_ejected(&self, fabric: &mut Fabric, blind: Option<MetricsOutage>) {
         if blind.is_none() {
             let now = fabric.now;
             report(fabric, Report::Ejected, self.sites.iter().flat_map(|site| site.ejected(now)));
@@ -83,7 +83,7 @@ impl Node {
     }
 
     /// A source fails while the node is blind in part, and is silent while it is blind altogether.
-    fn report_measured(&self, fabric: &mut Fabric, blind: Option<Blindness>) {
+    fn report_measured(&self, fabric: &mut Fabric, blind: Option<MetricsOutage>) {
         if blind.is_none_or(|blind| blind.is_partial) {
             let (now, sees) = (fabric.now, blind.is_none());
             let sources = self.sites.iter().filter_map(|site| site.measured(now, sees));
@@ -102,7 +102,7 @@ impl Node {
     }
 }
 
-fn is_seen(blind: Option<Blindness>, ordinal: Ordinal) -> bool {
+fn is_seen(blind: Option<MetricsOutage>, ordinal: Ordinal) -> bool {
     blind.is_none_or(|blind| !blind.hides(ordinal))
 }
 
