@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use api::v1;
+use api::{Code, v1};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
@@ -51,13 +51,15 @@ pub(crate) enum AskError {
     },
     /// Somebody is there and is silent.
     #[error(
-        "homeostat at {server} did not answer within {} s; it may have done what it was asked, so look before you repeat it \
-         (HS0013)",
-        ANSWER_WAIT_MAX.as_secs()
+        "homeostat at {server} did not answer within {} s{} (HS0013)",
+        ANSWER_WAIT_MAX.as_secs(),
+        if *.is_change { "; it may have done what it was asked, so look before you repeat it" } else { "" }
     )]
     Silent {
         /// Where.
         server: String,
+        /// Whether a change was asked for.
+        is_change: bool,
     },
     /// The connection broke, or what came is no HTTP.
     #[error(
@@ -83,6 +85,13 @@ pub(crate) enum AskError {
     /// It says why not.
     #[error("{}", told(.0))]
     Refused(Box<v1::Failure>),
+}
+
+impl AskError {
+    /// Whether the server refuses for this reason.
+    pub(crate) fn is(&self, code: Code) -> bool {
+        matches!(self, Self::Refused(failure) if failure.code == code.as_str())
+    }
 }
 
 /// The sentence of the server with the code of its page, and everything it points at.
@@ -137,9 +146,10 @@ impl Client {
         path: &str,
         body: Option<&Value>,
     ) -> Result<T, AskError> {
+        let is_change = method != Method::GET;
         let answer = self.send(method, path, body).await?;
         let status = answer.status();
-        let bytes = self.read(answer).await?;
+        let bytes = self.read(answer, is_change).await?;
         serde_json::from_slice(&bytes).map_err(|_| AskError::Stranger { server: self.server.clone(), status })
     }
 
@@ -155,6 +165,7 @@ impl Client {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Response<Incoming>, AskError> {
+        let is_change = method != Method::GET;
         let request = self.request(method, path, body);
         let stream = self.connect().await?;
         let (mut sender, connection) =
@@ -162,12 +173,12 @@ impl Client {
         // Ends with the answer's body, or with the runtime of this command.
         self.connections.spawn(connection);
         let answer = timeout(ANSWER_WAIT_MAX, sender.send_request(request)).await;
-        let answer = answer.map_err(|_| self.silent())?.map_err(|error| self.broken(error))?;
+        let answer = answer.map_err(|_| self.silent(is_change))?.map_err(|error| self.broken(error))?;
         let status = answer.status();
         if status.is_success() {
             return Ok(answer);
         }
-        let bytes = self.read(answer).await?;
+        let bytes = self.read(answer, is_change).await?;
         match serde_json::from_slice::<v1::Failure>(&bytes) {
             Ok(failure) => Err(AskError::Refused(Box::new(failure))),
             Err(_) => Err(AskError::Stranger { server: self.server.clone(), status }),
@@ -198,14 +209,14 @@ impl Client {
         connected.map_err(|source| AskError::Connect { server: self.server.clone(), source })
     }
 
-    async fn read(&self, answer: Response<Incoming>) -> Result<Bytes, AskError> {
+    async fn read(&self, answer: Response<Incoming>, is_change: bool) -> Result<Bytes, AskError> {
         let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect();
-        let body = timeout(ANSWER_WAIT_MAX, body).await.map_err(|_| self.silent())?;
+        let body = timeout(ANSWER_WAIT_MAX, body).await.map_err(|_| self.silent(is_change))?;
         Ok(body.map_err(|error| self.broken(error))?.to_bytes())
     }
 
-    fn silent(&self) -> AskError {
-        AskError::Silent { server: self.server.clone() }
+    fn silent(&self, is_change: bool) -> AskError {
+        AskError::Silent { server: self.server.clone(), is_change }
     }
 
     fn broken(&self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> AskError {

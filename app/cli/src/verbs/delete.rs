@@ -1,6 +1,6 @@
 //! `delete`.
 
-use api::v1;
+use api::{Code, v1};
 use clap::Args;
 use hyper::Method;
 use serde_json::Value;
@@ -11,7 +11,7 @@ use crate::output::Output;
 use crate::target::{ObjectArgument, Subject};
 use crate::verbs::apply;
 
-/// Delete resources; the replicas of a deleted service are drained and stopped
+/// Delete resources, those first that need others; the replicas of a deleted service are drained and stopped
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Arguments {
     /// The resources, as service/NAME, hpa/NAME, route/NAME or metricsource/NAME
@@ -28,14 +28,32 @@ pub(crate) async fn run(context: &CommandContext, arguments: Arguments) -> Resul
         )));
     }
     let client = context.client()?;
-    for one in &arguments.targets {
-        let path = one.path();
-        let answer: Value = client.ask(Method::DELETE, &path, None).await?;
-        let applied: v1::Applied = serde_json::from_value(answer.clone())?;
-        apply::say_warnings(&applied);
-        context.printer.print(arguments.output.output, &answer, |_| apply::lines(&applied))?;
+    let mut targets = arguments.targets;
+    // One that others need goes after those: for as long as each round deletes something.
+    loop {
+        let mut needed = Vec::new();
+        let mut refusal = None;
+        let count = targets.len();
+        for one in targets {
+            let answer: Value = match client.ask(Method::DELETE, &one.path(), None).await {
+                Ok(answer) => answer,
+                Err(error) if error.is(Code::Needed) => {
+                    needed.push(one);
+                    refusal = Some(error);
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
+            let applied: v1::Applied = serde_json::from_value(answer.clone())?;
+            apply::say_warnings(&applied);
+            context.printer.print(arguments.output.output, &answer, |_| apply::lines(&applied))?;
+        }
+        match refusal {
+            None => return Ok(()),
+            Some(refusal) if needed.len() == count => return Err(refusal.into()),
+            Some(_) => targets = needed,
+        }
     }
-    Ok(())
 }
 
 /// Whether people declare such things, and so can withdraw them.

@@ -135,6 +135,18 @@ fn a_deleted_service_is_shown_as_terminating_until_its_last_replica_is_gone() {
 }
 
 #[test]
+fn what_others_need_is_deleted_after_them_however_they_are_named() {
+    let mut house = House::new();
+    let manifests = [("base", ""), ("web", "  dependsOn: [{service: base}]\n")];
+    let [base, web] = manifests.map(|(name, more)| house.write_service(name, more));
+    house.up(&["-f", text(&base), "-f", text(&web)]);
+    let alone = house.run(&["delete", "service/base"]);
+    assert!(alone.code == Some(1) && alone.err.contains("Service/web needs it"), "{alone:?}");
+    let both = house.run(&["delete", "service/base", "service/web"]);
+    assert_eq!((both.code, &*both.out), (Some(0), "service/web deleted\nservice/base deleted\n"), "{both:?}");
+}
+
+#[test]
 fn errors_are_counted_for_the_service_and_for_the_replica_that_made_them() {
     let mut house = House::new();
     let address = format!("127.0.0.1:{}", ports::free());
