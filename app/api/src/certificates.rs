@@ -246,8 +246,7 @@ mod tests {
         assert_eq!(reason, "Valid");
         assert!(message.ends_with("and is renewed at 1970-03-22T00:00:00.000Z"), "{message}");
         assert_eq!(words(&state, wall(91)).0, "Expired");
-        state.issued[0].status =
-            IssuanceStatus::Failed { why: Arc::from("no network"), retry_at: wall(82) };
+        state.issued[0].status = IssuanceStatus::Failed { why: Arc::from("no network"), retry_at: wall(82) };
         let (reason, message) = words(&state, wall(81));
         assert_eq!(reason, "NotRenewed");
         assert!(message.contains("could not be renewed: no network; it is requested again at"), "{message}");

@@ -7,9 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use control::{ControlLoop, Outbox};
-use journal::{
-    AppendError, EventFileError, FolderError, OpenError, ReadError, Segment, Writer, segments,
-};
+use journal::{AppendError, EventFileError, FolderError, OpenError, ReadError, Segment, Writer, segments};
 use model::action::{Action, ActionKind};
 use model::event::EventKind;
 use model::input::{Input, Report, Start};

@@ -46,8 +46,9 @@ impl Health {
 
     fn stuck(&self, now: Time) -> Option<Arc<str>> {
         let lasts = now.since(Time::from_millis(self.round.load(Ordering::Relaxed)));
-        let why =
-            || format!("the loop has not finished a round for {} s; the disk may hang", lasts.as_secs()).into();
+        let why = || {
+            format!("the loop has not finished a round for {} s; the disk may hang", lasts.as_secs()).into()
+        };
         (lasts > ROUND_MAX).then(why)
     }
 

@@ -30,7 +30,7 @@ pub use history::{
 };
 pub use reader::{ReadError, Record, Segment, segments};
 pub use v1::{StoredLoad, StoredMemory, Unreadable};
-pub use writer::{AppendError, OpenError, FolderError, Writer};
+pub use writer::{AppendError, FolderError, OpenError, Writer};
 
 /// Segments that are kept.
 ///

@@ -71,7 +71,10 @@ fn a_service_is_simulated_with_what_was_learned_of_it_and_its_decisions_are_a_hi
     let trace = house.write("load.csv", &rows);
     let early = house.ask(&["simulate", "service/web", "--trace", text(&trace), "--compare", "hpa"]);
     let notes = early["notes"].to_string();
-    assert!(notes.contains("carries has not been learned yet") && notes.contains("give --capacity"), "{notes}");
+    assert!(
+        notes.contains("carries has not been learned yet") && notes.contains("give --capacity"),
+        "{notes}"
+    );
     let little = house.run(&["simulate", "service/web"]);
     assert!(little.code == Some(1) && little.err.contains("of the 60 steps of 1s are known"), "{little:?}");
     let none = house.run(&["simulate", "service/shop"]);
