@@ -325,12 +325,7 @@ impl fmt::Display for Reason {
                 )
             }
             Self::DependencyDown { needs } => write!(f, "its dependency, service {needs}, is not ready"),
-            Self::Overload { failing, of } => {
-                write!(
-                    f,
-                    "{failing} of {of} replicas fail their liveness probe at once: the cause is overload or something shared, not each replica"
-                )
-            }
+            Self::Overload { failing, of } => f.write_str(&overload(*failing, *of)),
             Self::StormLimit { scope, until } => {
                 write!(f, "too many replicas restart {scope}; the next restart is allowed at {until}")
             }
@@ -370,6 +365,11 @@ fn drained(in_flight: u32) -> String {
 fn backoff(until: Time, restarts: u32) -> String {
     let restarts = if restarts == 1 { "1 restart".to_owned() } else { format!("{restarts} restarts") };
     format!("the next start is at {until}, after {restarts}")
+}
+
+fn overload(failing: u32, of: u32) -> String {
+    let cause = "the cause is overload or something shared, not each replica";
+    format!("{failing} of {of} replicas fail their liveness probe at once: {cause}")
 }
 
 fn squeezed(uses: Bytes, allotted: Bytes) -> String {
