@@ -14,7 +14,7 @@ pub(crate) type PerMember = [f32; PLACES];
 /// Weights of members by their regrets: ML-Poly with forgetting.
 ///
 /// Source: Gaillard, Stoltz and van Erven, "A second-order bound with excess losses", COLT 2014, on the gradient of the
-/// pinball loss. An member that is asleep neither gains nor loses. There is no rate to choose.
+/// pinball loss. A member that is asleep neither gains nor loses. There is no rate to choose.
 #[derive(Clone, Debug)]
 pub(crate) struct Mixture {
     regret: PerMember,
