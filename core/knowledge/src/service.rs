@@ -276,7 +276,7 @@ impl ServiceState {
         let source = declared.load_source();
         let start = start_time(&self.starts);
         match (&mut self.foresight, remembered) {
-            (Some(foresight), None) => foresight.ruled(rule, source, now),
+            (Some(foresight), None) => foresight.set_rule(rule, source, now),
             (_, remembered) => {
                 self.foresight = Some(Box::new(Foresight::new(rule, source, remembered, (start, now))));
             }

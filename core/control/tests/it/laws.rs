@@ -253,9 +253,9 @@ proptest! {
             world.lives_for(seconds(1200));
             recover_all(world);
         }
-        world.told();
+        world.take_sent();
         world.lives_for(seconds(600));
-        prop_assert_eq!(world.told(), Vec::<String>::new(), "it goes on acting");
+        prop_assert_eq!(world.take_sent(), Vec::<String>::new(), "it goes on acting");
         for service in services(world).filter(|service| service.waits.is_empty()) {
             prop_assert_eq!(Some(service.serving()), service.desired, "{}", service.name);
             prop_assert_eq!(service.count(), service.serving());

@@ -231,8 +231,8 @@ fn what_was_learned_is_told_with_its_band_and_from_how_many_windows() {
     let decision = shop.decision();
     let (metric, learned) = (&decision.metrics[0], shop.learned().expect("it was watched"));
     assert_eq!((&*metric.name, metric.proposal), ("http_requests_per_second", Some(shop.desired())));
-    let told = format!("a replica carries {learned}");
-    assert!(metric.note.contains(&told) && told.contains("windows of version 1"), "{}", metric.note);
+    let note = format!("a replica carries {learned}");
+    assert!(metric.note.contains(&note) && note.contains("windows of version 1"), "{}", metric.note);
     assert!(metric.note.contains("s of a start in"), "{}", metric.note);
 }
 

@@ -208,12 +208,12 @@ fn another_probability_is_learned_anew_and_other_steps_are_not_known() {
     asked.go(3600, rises);
     let steps = asked.foresight.steps();
     let quantile = Quantile::try_from(0.8).expect("it is one");
-    asked.foresight.ruled(Forecasting { quantile, ..rule(10) }, LoadSource::Requests, asked.now);
+    asked.foresight.set_rule(Forecasting { quantile, ..rule(10) }, LoadSource::Requests, asked.now);
     assert_eq!(asked.foresight.steps(), steps);
     assert!(matches!(asked.foresight.expected(), Err(NoForecast::Relearning { done: 0, .. })));
     asked.go(10, rises);
     assert!(asked.foresight.expected().is_ok());
-    asked.foresight.ruled(rule(20), LoadSource::Requests, asked.now);
+    asked.foresight.set_rule(rule(20), LoadSource::Requests, asked.now);
     assert_eq!((asked.foresight.steps(), asked.foresight.expected()), (0, Err(NoForecast::New)));
 }
 
@@ -256,13 +256,13 @@ fn sale(after: u64) -> Forecasting {
 }
 
 #[test]
-fn nothing_is_supposed_of_a_step_that_is_known_to_be_unlike_others() {
-    for (rule, is_supposed) in [(sale(1), false), (rule(10), true)] {
+fn nothing_is_assumed_of_a_step_that_is_known_to_be_unlike_others() {
+    for (rule, is_assumed) in [(sale(1), false), (rule(10), true)] {
         let mut asked = Asked::new(rule);
         asked.go(3600 + 61, |_| 100.0);
         let before = asked.highest();
         asked.go(5, |_| 900.0);
-        assert_eq!(asked.highest() > before, is_supposed);
+        assert_eq!(asked.highest() > before, is_assumed);
     }
 }
 
@@ -326,7 +326,7 @@ fn a_sale_that_is_told_of_afterwards_is_unlearned() {
     asked.go(3600, |_| 100.0);
     let scored = |asked: &Asked| asked.foresight.reports()[0].scored;
     let before = scored(&asked);
-    asked.foresight.ruled(sale(1), LoadSource::Requests, asked.now);
+    asked.foresight.set_rule(sale(1), LoadSource::Requests, asked.now);
     asked.go(60, |_| 100.0);
     let less = before - scored(&asked);
     assert!((710..730).contains(&less), "two hours in steps of 10 s: {less}");

@@ -136,10 +136,10 @@ fn a_service_that_may_rest_says_what_lets_it_rest() {
         serde_json::from_value(serde_json::json!({"replicas": 1, "toZero": {"after": "20s"}})).unwrap();
     inputs.declared = Arc::new(declared);
     inputs.effective_bounds = EffectiveBounds::of(inputs.now.wall, &inputs.declared, inputs.replicas_max);
-    let [told] = &ExplainableDecision::of(inputs).all_prospects()[..] else { panic!("one thing is told") };
+    let [prospect] = &ExplainableDecision::of(inputs).all_prospects()[..] else { panic!("one prospect") };
     assert!(
-        told.note.starts_with("after 20s without requests it scales to zero; otherwise only"),
-        "{told:?}"
+        prospect.note.starts_with("after 20s without requests it scales to zero; otherwise only"),
+        "{prospect:?}"
     );
 }
 

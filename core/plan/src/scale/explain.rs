@@ -22,7 +22,7 @@ use super::formula;
 use super::hpa::{Outcome, Verdict};
 use super::limit::{Limited, LimitedBy, Rate};
 use super::metric_words::{MetricName, asks, combined_arithmetic, metric_verdict, name_at};
-use super::policy_words::{compared_to, told};
+use super::policy_words::{self, compared_to};
 use super::proposal::MetricFault;
 use super::reading::{SelectorFault, Unavailable};
 use super::stabilize::{Direction, Stabilized};
@@ -108,7 +108,7 @@ impl Verdict {
     fn composite_verdict(&self, policy: &CompositePolicy, spec: &AutoscalerSpec) -> MetricVerdict {
         match self.came_to() {
             Ok((DecidedBy::Composite(composed), number)) => {
-                let note = composite::told(policy, spec, &self.metrics, composed, number);
+                let note = composite::in_words(policy, spec, &self.metrics, composed, number);
                 composite::verdict(Some((composed, number)), note)
             }
             Err(Some(why)) => composite::verdict(None, why.to_string()),
@@ -309,8 +309,8 @@ impl Verdict {
     fn asked(&self, spec: &AutoscalerSpec, decided_by: DecidedBy, number: u32) -> String {
         let of = |index: usize| self.asks(spec, index);
         let chosen = || decided_by.metric().map(of).unwrap_or_default();
-        if let Some(told) = told(spec, decided_by, self.previous, chosen) {
-            return told;
+        if let Some(words) = policy_words::in_words(spec, decided_by, self.previous, chosen) {
+            return words;
         }
         match decided_by {
             DecidedBy::Largest { metric } | DecidedBy::Agreed { metric } => of(metric),
@@ -320,11 +320,11 @@ impl Verdict {
             | DecidedBy::Burst(_)
             | DecidedBy::Slo(_) => chosen(),
             DecidedBy::Formula(computed) => {
-                formula::told(spec, &self.metrics, computed, (self.previous, number))
+                formula::in_words(spec, &self.metrics, computed, (self.previous, number))
             }
             DecidedBy::Composite(composed) => match &spec.policy {
                 ScalePolicy::Composite(policy) => {
-                    composite::told(policy, spec, &self.metrics, composed, number)
+                    composite::in_words(policy, spec, &self.metrics, composed, number)
                 }
                 ScalePolicy::Hpa
                 | ScalePolicy::Unanimous

@@ -80,8 +80,8 @@ fn what_a_load_was_seen_to_rise_to_is_provided_for() {
     let verdict = second(&mut bench, 100);
     assert_eq!((decision(&verdict).needed, decision(&verdict).risk), (2, 0), "{verdict:?}");
     assert!((4..=5).contains(&verdict.desired), "{verdict:?}");
-    let told = bench.told(&verdict);
-    assert!(told.contains("rose past what") && told.contains("0 % of the times"), "{told}");
+    let summary = bench.summary(&verdict);
+    assert!(summary.contains("rose past what") && summary.contains("0 % of the times"), "{summary}");
 }
 
 #[test]
@@ -153,8 +153,8 @@ fn fewer_are_taken_only_with_room_for_what_is_learned_to_change() {
     bench.replicas = vec![ready(bench.now - Duration::from_hours(1)); 5];
     let verdict = second(&mut bench, 190);
     assert_eq!((decision(&verdict).floor, decision(&verdict).wary, verdict.desired), (4, Some(5), 5));
-    let told = bench.told(&verdict);
-    assert!(told.contains("it scales in only to 5, because what it has learned may change"), "{told}");
+    let summary = bench.summary(&verdict);
+    assert!(summary.contains("it scales in only to 5, because what it has learned may change"), "{summary}");
     // Nobody waits for more.
     assert_eq!(second(&mut bench, 260).desired, 6);
 }
