@@ -30,7 +30,7 @@ use crate::cargo::Profile;
 
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", about = "Automation of the house.")]
-struct Words {
+struct Arguments {
     #[command(subcommand)]
     task: Task,
 }
@@ -63,7 +63,7 @@ enum Task {
 }
 
 fn main() -> ExitCode {
-    let outcome = match Words::parse().task {
+    let outcome = match Arguments::parse().task {
         Task::Demo(options) => demo::run(&options),
         Task::Test(options) => test::run(&options),
         Task::Fuzz(options) => fuzz::run(&options),

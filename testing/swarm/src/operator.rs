@@ -72,7 +72,7 @@ impl Operator {
         }
     }
 
-    /// The time from one deed to the next.
+    /// The time from one change to the next.
     pub(crate) fn pause(&mut self) -> Duration {
         self.chance.span(Duration::from_mins(1), Duration::from_mins(20))
     }
