@@ -99,7 +99,7 @@ pub struct PersistedState {
 /// The requests to a service as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Demand {
-    /// When the proxy told last.
+    /// The time of the last report of the proxy.
     pub at: Time,
     /// Requests that had come by then.
     pub requests: u64,

@@ -130,7 +130,7 @@ mod tests {
     const REAL: fn() -> [Sample; 4] = || [sample(0, 2), sample(1, 4), sample(2, 8), sample(3, 8)];
 
     #[test]
-    fn agreement_is_told_by_sums_and_by_moments() {
+    fn agreement_is_measured_by_sums_and_by_moments() {
         let agreed = agreement(COST_EXPECTED, &REAL(), &[(0.0, 2.0), (0.9, 3.0), (2.5, 8.0)], Vec::new());
 
         assert_eq!((agreed.real, agreed.rehearsed), (14.0, 8.0));

@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_later_sale_that_comes_as_a_surprise_is_told() {
+    fn a_later_sale_that_comes_as_a_surprise_is_reported() {
         let leads = |sale| match sale {
             0..4 => -2,
             9 => -1,

@@ -188,7 +188,7 @@ fn a_known_sale_moves_no_replica_in_mode_shadow() {
 }
 
 #[test]
-fn a_shadow_tells_what_it_would_have_done_and_does_nothing() {
+fn a_shadow_shows_what_it_would_have_done_and_does_nothing() {
     let mut shadow = learned(ForecastMode::Shadow);
     let mut alone = Shop::open(shop(None));
     alone.serve_for(LEARNED, rounds, |_, _| {});

@@ -76,7 +76,7 @@ fn a_crash_loop_is_tried_ever_more_rarely_up_to_ten_minutes() {
 }
 
 #[test]
-fn a_crash_loop_is_told_once_while_it_waits() {
+fn a_crash_loop_is_reported_once_while_it_waits() {
     let mut world = World::with([fixed("shop", 1, 1)]);
     for _ in 0..4 {
         world.kills("shop-0");

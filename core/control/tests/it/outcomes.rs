@@ -15,7 +15,7 @@ fn starting() -> World {
 }
 
 #[test]
-fn an_unknown_outcome_is_asked_for_again_by_the_same_id() {
+fn an_action_with_an_unknown_outcome_is_sent_again_with_the_same_id() {
     let mut world = starting();
     let first = world.take_sent_ids();
     world.passes(seconds(2));
@@ -27,7 +27,7 @@ fn an_unknown_outcome_is_asked_for_again_by_the_same_id() {
 }
 
 #[test]
-fn an_action_of_which_nothing_is_heard_is_told_again_by_the_same_id() {
+fn an_unanswered_action_is_sent_again_with_the_same_id() {
     let mut world = starting();
     let first = world.take_sent_ids();
     world.passes(ms(9_999));
@@ -80,7 +80,7 @@ fn the_end_of_an_action_of_an_earlier_run_changes_nothing() {
 }
 
 #[test]
-fn an_outcome_that_comes_twice_is_heard_once() {
+fn an_outcome_that_comes_twice_counts_once() {
     let mut world = starting();
     world.take_sent();
     let id = world.ends("start", Outcome::Applied);
@@ -91,7 +91,7 @@ fn an_outcome_that_comes_twice_is_heard_once() {
 }
 
 #[test]
-fn a_stop_that_fails_is_told_again_after_a_while() {
+fn a_stop_that_fails_is_sent_again_after_a_while() {
     let mut world = World::with([fixed("shop", 1, 1)]);
     world.declares(fixed("shop", 2, 0));
     let first = world.take_sent_ids();
@@ -103,7 +103,7 @@ fn a_stop_that_fails_is_told_again_after_a_while() {
 }
 
 #[test]
-fn a_memory_that_cannot_be_written_is_told_again_after_a_while_and_not_at_once() {
+fn a_memory_that_cannot_be_written_is_sent_again_after_a_while_and_not_at_once() {
     let mut world = starting();
     let writes = |world: &World| world.pending.iter().filter(|a| a.kind.verb() == "remember").count();
     assert_eq!(writes(&world), 1);
@@ -116,7 +116,7 @@ fn a_memory_that_cannot_be_written_is_told_again_after_a_while_and_not_at_once()
 }
 
 #[test]
-fn an_end_that_is_told_twice_is_answered_once() {
+fn an_end_that_is_reported_twice_is_answered_once() {
     let mut world = World::with([fixed("shop", 1, 1)]);
     world.kills("shop-0");
     world.sees_life("shop-0", 1, ReplicaState::Exited(killed()));

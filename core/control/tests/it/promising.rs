@@ -223,7 +223,7 @@ fn a_promise_is_kept_through_a_rise_at_a_sensible_cost() {
 }
 
 #[test]
-fn what_was_learned_is_told_with_its_band_and_from_how_many_windows() {
+fn what_was_learned_is_shown_with_its_band_and_from_how_many_windows() {
     let mut shop = Shop::new(promising(1, 1, slo(None)));
     for _ in 0..4 {
         shop.minutes(10, |part| 30.0 + 60.0 * part);

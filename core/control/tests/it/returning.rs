@@ -14,7 +14,7 @@ fn memory_of(world: &World) -> Memory {
 }
 
 #[test]
-fn replicas_of_an_earlier_run_are_kept_and_told_their_traffic() {
+fn replicas_of_an_earlier_run_are_kept_and_admitted_again() {
     let mut world = World::with([fixed("shop", 1, 3)]);
     let memory = memory_of(&world);
     world.begins();
@@ -152,7 +152,7 @@ fn what_died_meanwhile_is_started_with_a_later_life() {
 }
 
 #[test]
-fn nothing_that_ran_is_told_of_before_the_inventory() {
+fn nothing_is_sent_before_the_inventory() {
     let mut world = World::with([fixed("shop", 1, 2)]);
     world.begins();
     world.declares(fixed("shop", 1, 2));

@@ -319,7 +319,7 @@ fn a_known_sale_is_expected_from_before_its_begin_to_its_end_and_is_not_learned(
 }
 
 #[test]
-fn a_sale_that_is_told_of_afterwards_is_unlearned() {
+fn a_sale_that_is_declared_afterwards_is_unlearned() {
     let mut asked = Asked::new(rule(10));
     asked.go(3600, |_| 100.0);
     asked.go(7200, |_| 450.0);

@@ -16,7 +16,7 @@ cases![
     a_repeated_start_gives_the_same_life,
     many_starts_at_once_each_give_a_life,
     a_place_has_one_life_at_a_time,
-    ports_are_free_and_told_to_the_program,
+    ports_are_free_and_passed_to_the_program,
     the_environment_is_what_was_declared_and_nothing_else,
     what_cannot_run_is_refused_with_a_sentence_that_names_it,
     a_failed_start_leaves_the_place_free,
@@ -87,7 +87,7 @@ async fn a_place_has_one_life_at_a_time(world: &mut World) {
     assert_eq!(world.start_as(next).await.incarnation, Incarnation(2));
 }
 
-async fn ports_are_free_and_told_to_the_program(world: &mut World) {
+async fn ports_are_free_and_passed_to_the_program(world: &mut World) {
     let out = world.file("ports").display().to_string();
     let spec = json!({
         "run": {

@@ -12,14 +12,14 @@ use super::cases;
 use super::world::{World, is_alive, told_exit, until};
 
 cases![
-    an_end_is_told_with_its_code,
-    an_end_is_told_with_its_signal,
+    an_end_is_reported_with_its_code,
+    an_end_is_reported_with_its_signal,
     the_end_of_the_main_process_ends_all_that_it_started,
     a_stop_lets_the_program_end_by_itself,
     a_stop_sends_the_declared_signal,
     a_stubborn_group_is_killed_whole_when_its_grace_is_over,
     a_second_stop_can_shorten_the_grace,
-    an_end_is_told_before_the_stop_is_applied,
+    an_end_is_reported_before_the_stop_is_applied,
     a_repeated_stop_is_applied,
     a_stop_means_one_life_only,
 ];
@@ -27,7 +27,7 @@ cases![
 /// Long enough that no case reaches it.
 const LONG: Duration = Duration::from_secs(3600);
 
-async fn an_end_is_told_with_its_code(world: &mut World) {
+async fn an_end_is_reported_with_its_code(world: &mut World) {
     let mut events = world.platform().events();
     let life = world.start("exit 7").await;
     let (told, exit) = told_exit(&mut events).await;
@@ -37,7 +37,7 @@ async fn an_end_is_told_with_its_code(world: &mut World) {
     assert_eq!(world.only_life().await.state, LifeState::Exited(exit));
 }
 
-async fn an_end_is_told_with_its_signal(world: &mut World) {
+async fn an_end_is_reported_with_its_signal(world: &mut World) {
     let mut events = world.platform().events();
     world.start("kill -SEGV $$").await;
     assert_eq!(told_exit(&mut events).await.1.status, ExitStatus::Signal(11));
@@ -112,7 +112,7 @@ async fn a_second_stop_can_shorten_the_grace(world: &mut World) {
     assert_eq!((first, second), (Outcome::Applied, Outcome::Applied));
 }
 
-async fn an_end_is_told_before_the_stop_is_applied(world: &mut World) {
+async fn an_end_is_reported_before_the_stop_is_applied(world: &mut World) {
     let mut events = world.platform().events();
     // Both happen within microseconds: a single try would prove nothing.
     for incarnation in 1..=100 {

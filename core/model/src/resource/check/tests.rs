@@ -385,7 +385,7 @@ fn two_services_cannot_write_one_file() {
 }
 
 #[test]
-fn what_rests_is_not_told_to_a_balancer_that_cannot_wake_it() {
+fn a_service_that_scales_to_zero_has_no_balancer_that_cannot_wake_it() {
     let Resource::Service(mut shop) = told("shop", &json!({"listen": "127.0.0.1:80"}), &json!({})) else {
         unreachable!("it is a service")
     };
@@ -547,7 +547,7 @@ fn ports_of_tcp_and_of_udp_do_not_meet_and_only_the_former_are_probed_and_routed
 }
 
 #[test]
-fn the_ranges_that_the_schema_tells_are_the_ones_that_hold() {
+fn the_ranges_in_the_schema_are_the_ones_that_hold() {
     use crate::resource::Kind;
     use crate::resource::schema::schema;
 

@@ -99,7 +99,7 @@ fn one_metric_makes_another_one_good() {
 }
 
 #[test]
-fn the_weights_are_told_with_the_arithmetic() {
+fn the_weights_are_shown_with_the_arithmetic() {
     let summary = Case::of(&[("cpu", "3")], 1000, 5).summary();
     assert!(
         summary.contains(

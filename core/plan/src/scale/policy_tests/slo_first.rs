@@ -43,7 +43,7 @@ fn knowing(objective: &str) -> Bench {
 }
 
 #[test]
-fn what_rises_within_a_minute_is_told_from_what_rises_from_one_to_the_next() {
+fn rises_within_a_minute_are_distinguished_from_rises_from_one_to_the_next() {
     let bursts = |load: fn(u64) -> i64| {
         let mut bench = Bench::new(&promising("0.999"), 9);
         for _ in 0..20 * 60 {
