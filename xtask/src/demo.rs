@@ -140,12 +140,12 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     }
     let arguments = options.load_arguments(folder.path())?;
     let mut stage = stage(stage::EXAMPLE)?;
-    let told = story::tell(&mut stage, &arguments, story::Harm::KillOne).and_then(|run| {
+    let result = story::tell(&mut stage, &arguments, story::Harm::KillOne).and_then(|run| {
         let agreement = rehearsal::compare(&stage, folder.path(), &run)?;
         Ok((run, agreement))
     });
     let ended = stage.clear();
-    let (run, agreement) = told?;
+    let (run, agreement) = result?;
     summary::print(&run, &agreement);
     ended?;
     summary::verdict(&run, &agreement)
@@ -153,9 +153,9 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
 
 /// Shows sales that repeat themselves.
 fn foresee(mut stage: Stage) -> anyhow::Result<()> {
-    let told = story::tell(&mut stage, &sales::load_arguments(), story::Harm::None);
+    let result = story::tell(&mut stage, &sales::load_arguments(), story::Harm::None);
     let ended = stage.clear();
-    let run = told?;
+    let run = result?;
     summary::print_load(&run);
     sales::print(&run);
     ended?;

@@ -73,7 +73,7 @@ pub(crate) fn run() -> anyhow::Result<Findings> {
             findings.note(name, costs.median_cpu(), Unit::Seconds);
         };
         note("a step of the loop with a decision", &costs.decided);
-        note("its record in words", &costs.told);
+        note("its record in words", &costs.explained);
         note("what would change it", &costs.prospects);
         note("why not fewer", &costs.why_not);
         for (what, costs) in [("what would change it", &costs.prospects), ("why not fewer", &costs.why_not)] {
@@ -87,15 +87,19 @@ pub(crate) fn run() -> anyhow::Result<Findings> {
 /// The results of one policy.
 struct Spent {
     decided: Costs,
-    told: Costs,
+    explained: Costs,
     prospects: Costs,
     why_not: Costs,
 }
 
 fn costs_of(policy: &Value) -> anyhow::Result<Spent> {
     let mut world = World::new(policy)?;
-    let mut spent =
-        Spent { decided: Costs::new(), told: Costs::new(), prospects: Costs::new(), why_not: Costs::new() };
+    let mut spent = Spent {
+        decided: Costs::new(),
+        explained: Costs::new(),
+        prospects: Costs::new(),
+        why_not: Costs::new(),
+    };
     for second in 0..SECONDS {
         for _ in 0..4 {
             world.report(second);
@@ -118,7 +122,7 @@ impl Spent {
             std::hint::black_box(work());
             costs.add(watch.stop());
         };
-        timed(&mut self.told, &|| account.decision().metrics.len());
+        timed(&mut self.explained, &|| account.decision().metrics.len());
         timed(&mut self.prospects, &|| account.prospects().len());
         timed(&mut self.why_not, &|| account.why_not(Asked::In).prospects.len());
     }

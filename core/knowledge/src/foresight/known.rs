@@ -236,8 +236,8 @@ mod tests {
         assert_eq!(upcoming(&sale, 3, 4, 5), [(15, "×3".to_owned(), true)], "it holds");
         assert_eq!(upcoming(&sale, 4, 5, 6), [], "it is over");
         let advert = json!([{"name": "advert", "cron": "5,15 * * * *", "duration": "1m", "load": 40}]);
-        let told = |from, near| (from, "at least 40".to_owned(), near);
-        assert_eq!(upcoming(&events(&advert), 0, 1, 3), [told(5, true), told(15, false)]);
+        let advert_at = |from, near| (from, "at least 40".to_owned(), near);
+        assert_eq!(upcoming(&events(&advert), 0, 1, 3), [advert_at(5, true), advert_at(15, false)]);
         assert_eq!(upcoming(&events(&advert), 0, 1, 3000).len(), TOLD_MAX);
     }
 }

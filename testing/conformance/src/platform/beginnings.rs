@@ -9,7 +9,7 @@ use model::input::ExitStatus;
 use serde_json::json;
 
 use super::cases;
-use super::world::{World, in_time, told_exit};
+use super::world::{World, in_time, reported_exit};
 
 cases![
     a_started_replica_is_in_the_inventory_with_its_facts,
@@ -188,7 +188,7 @@ async fn a_program_beside_a_replica_runs_in_its_surroundings(world: &mut World) 
     assert_eq!(end, Ok(RunEnd::TimedOut));
     assert_eq!(world.only_life().await.state, LifeState::Running, "the replica goes on");
     world.stop(&life, Duration::ZERO).await;
-    told_exit(&mut events).await;
+    reported_exit(&mut events).await;
     let refused = world.platform().run_beside(beside("exit 0", long)).await;
     assert_eq!(refused, Err(RunError::NotRunning { replica: life.replica.clone() }));
 }
