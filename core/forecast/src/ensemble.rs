@@ -11,7 +11,7 @@ use crate::outlook::{INPUT_MAX, INPUTS, Outlook};
 use crate::regression::Regression;
 use crate::settings::{Horizon, LEVELS_MAX, Settings};
 use crate::sketch::Sketch;
-use crate::width::{Surroundings, WIDTH_INPUTS, Width};
+use crate::width::{WIDTH_INPUTS, Width, WidthContext};
 
 /// Each model twice: with a band of steady width, and with one of learnt width.
 pub(crate) const MEMBERS: usize = 2 * POINTS;
@@ -196,11 +196,11 @@ impl Ensemble {
             calibrated: [0.0; LEVELS_MAX],
             persisted: [0.0; LEVELS_MAX],
         };
-        let surroundings = Surroundings::of(outlook, self.horizon);
+        let context = WidthContext::of(outlook, self.horizon);
         for index in (0..POINTS).filter(|&index| pending.is_awake[index]) {
             let width = &self.widths[index];
-            let inputs = width.inputs(&surroundings, f64::from(pending.points[index]));
-            [pending.widths[2 * index], pending.widths[2 * index + 1]] = width.widths(&inputs, &surroundings);
+            let inputs = width.inputs(&context, f64::from(pending.points[index]));
+            [pending.widths[2 * index], pending.widths[2 * index + 1]] = width.widths(&inputs, &context);
             pending.width_inputs[index] = inputs.map(|input| input as f32);
         }
         self.set_quantiles(&mut pending, ceiling as f32);

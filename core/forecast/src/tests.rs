@@ -361,6 +361,6 @@ proptest! {
         }
         prop_assert_eq!(one.forecasts(), other.forecasts());
         let reports = one.reports();
-        prop_assert!(reports.iter().flat_map(|report| &report.scores).all(|standing| standing.loss.is_finite()));
+        prop_assert!(reports.iter().flat_map(|report| &report.scores).all(|score| score.loss.is_finite()));
     }
 }

@@ -35,7 +35,7 @@ pub(super) struct Run {
     pub(super) samples: Vec<Sample>,
     /// Each decision that changed how many replicas there shall be, in order.
     pub(super) decisions: Vec<Decision>,
-    pub(super) killed: Option<Killed>,
+    pub(super) killed: Option<KilledReplica>,
     pub(super) load: LoadReport,
 }
 
@@ -49,7 +49,7 @@ pub(super) struct Sample {
 
 /// The replica that was killed with -9.
 #[derive(Debug)]
-pub(super) struct Killed {
+pub(super) struct KilledReplica {
     pub(super) name: String,
     pub(super) pid: i32,
     /// Since the load began.
@@ -129,7 +129,7 @@ struct Notes {
     at_start: ServiceStatus,
     samples: Vec<Sample>,
     decisions: Vec<Decision>,
-    killed: Option<Killed>,
+    killed: Option<KilledReplica>,
     /// When more replicas than at the start were first seen ready.
     scaled_out: Option<Instant>,
     progress: Progress,
@@ -209,7 +209,7 @@ impl Notes {
             victim.metadata.name,
             at.as_secs_f64()
         );
-        self.killed = Some(Killed {
+        self.killed = Some(KilledReplica {
             name: victim.metadata.name.clone(),
             pid: raw,
             at,

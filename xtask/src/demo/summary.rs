@@ -127,7 +127,7 @@ mod tests {
 
     use super::*;
     use crate::demo::rehearsal::COST_EXPECTED;
-    use crate::demo::story::{Killed, Sample};
+    use crate::demo::story::{KilledReplica, Sample};
     use crate::demo::watch::{LoadReport, Quantiles, ServiceStatus, Usage};
 
     fn status(replicas: u32) -> ServiceStatus {
@@ -140,7 +140,7 @@ mod tests {
     }
 
     fn good_run() -> Run {
-        let killed = Killed {
+        let killed = KilledReplica {
             name: "shop-1".to_owned(),
             pid: 42,
             at: Duration::from_secs(9),

@@ -22,12 +22,12 @@ const ARRIVAL: Duration = Duration::from_mins(1);
 /// The wanted size lies within the bounds and is an allowed one, and the number that runs never grows beyond them, but for one replica in a rollout.
 #[derive(Debug, Default)]
 pub(crate) struct Bounds {
-    services: BTreeMap<ServiceName, Seen>,
+    services: BTreeMap<ServiceName, ObservedBounds>,
 }
 
 /// The bounds of a service, and since when they have been in force.
 #[derive(Clone, Copy, Debug)]
-struct Seen {
+struct ObservedBounds {
     bounds: (u32, u32),
     since: Time,
     /// The largest upper bound within [`ARRIVAL`].
@@ -59,7 +59,7 @@ impl Checker for Bounds {
         let Some(control) = look.control() else { return Ok(()) };
         for service in control.knowledge().services() {
             let Some(bounds) = bounds_of(service, look.sim.clock()) else { continue };
-            let seen = self.services.entry(service.name.clone()).or_insert(Seen {
+            let seen = self.services.entry(service.name.clone()).or_insert(ObservedBounds {
                 bounds,
                 since: now,
                 most: bounds.1,
@@ -119,7 +119,7 @@ fn running(site: &Site, leaves: impl Fn(Ordinal, &Life) -> bool) -> usize {
     site.places().filter(|(ordinal, life)| stays(life.state) && !leaves(*ordinal, life)).count()
 }
 
-fn check(service: &ServiceState, seen: &Seen, clock: Now) -> Result<(), String> {
+fn check(service: &ServiceState, seen: &ObservedBounds, clock: Now) -> Result<(), String> {
     let now = clock.time;
     let (min, max) = seen.bounds;
     let name = &service.name;
