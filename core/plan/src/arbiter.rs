@@ -1,4 +1,4 @@
-//! Who may touch a replica when two want to: the more important writer; the other one's step waits for the next plan.
+//! Which writer may change a replica when two want to: the more important one; the step of the other waits for the next plan.
 
 use std::collections::BTreeSet;
 

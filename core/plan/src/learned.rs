@@ -82,7 +82,7 @@ pub(crate) const STEPS_A_MINUTE: u64 = 60_000 / RISE_STEP.as_millis() as u64;
 /// Minutes that are looked at, the one that is under way included.
 const MINUTES: usize = RISE_STEPS_MAX / STEPS_A_MINUTE as usize;
 
-/// Loads of less than this part of a replica are told apart by nothing: two requests are no hundredfold of a rest.
+/// Loads of less than this part of a replica count as equal: two requests are no hundredfold rise from none.
 const NEGLIGIBLE: f64 = 0.05;
 
 /// By how much a feature may be beyond what the weights were found on: a tenth.

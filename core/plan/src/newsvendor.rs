@@ -7,7 +7,7 @@ use forecast::Distribution;
 
 use crate::slo::{Capacity, Price};
 
-/// What costs least.
+/// The number of replicas that costs least.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Cheapest {
     pub(crate) replicas: u32,
