@@ -1,4 +1,4 @@
-//! Writing down what must survive a restart (law 7), no more often than it is worth.
+//! Writing down what must survive a restart, no more often than it is worth.
 
 use std::sync::Arc;
 use std::time::Duration;

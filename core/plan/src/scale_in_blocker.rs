@@ -1,5 +1,5 @@
 //! What blocks scaling in although the metrics ask for it: a fall of load that may not be real, and an incident or a change during which no
-//! replica is removed (law 4).
+//! replica is removed.
 
 use std::sync::Arc;
 use std::time::Duration;
