@@ -2,7 +2,7 @@
 
 use crate::ensemble::MEMBERS;
 
-/// Entrants, rounded up to whole [`LANES`]: those beyond are never awake.
+/// Members, rounded up to whole [`LANES`]: those beyond are never awake.
 pub(crate) const PLACES: usize = MEMBERS.next_multiple_of(LANES);
 
 /// Numbers that a processor computes with at once.
