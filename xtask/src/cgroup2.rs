@@ -99,7 +99,7 @@ fn has_passed(said: &[String]) -> bool {
     said.iter().any(|line| line == PASSED)
 }
 
-/// The unit for systemd that people are told to write.
+/// The unit for systemd of docs/operating.md.
 fn unit() -> anyhow::Result<String> {
     let path = cargo::root().join("docs/operating.md");
     let page =
@@ -142,10 +142,10 @@ struct Guest {
 /// How the machine is booted.
 struct Boot {
     guest: Guest,
-    /// What the guest is told on the command line of its kernel.
+    /// The arguments on the command line of its kernel.
     kernel_arguments: Vec<String>,
     time: Duration,
-    /// Whether what it says is passed on at once.
+    /// Whether its output is passed on at once.
     is_echoed: bool,
 }
 

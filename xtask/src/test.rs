@@ -93,7 +93,7 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "tidy",
-        proves: "the laws of the house hold",
+        proves: "the laws of the workspace hold",
         core_use: CoreUse::Waits,
         work: Work::Here(hold_laws),
     },

@@ -39,7 +39,7 @@ use figure::Findings;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[derive(Clone, Debug, Parser)]
-#[command(name = "bench", about = "Measures what the house reaches, beside what it must reach.")]
+#[command(name = "bench", about = "Measures Homeostat and compares the figures with their targets.")]
 #[command(args_conflicts_with_subcommands = true)]
 struct Arguments {
     /// Which benches to run; all when none is named.

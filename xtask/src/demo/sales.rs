@@ -10,7 +10,7 @@ use super::watch::Point;
 /// The example, and the load that goes with it.
 pub(super) const EXAMPLE: &str = "examples/foresight/sales";
 
-/// How a trace is told to `homeostat load`.
+/// The arguments with which `homeostat load` replays the trace.
 pub(super) fn load_arguments() -> Vec<String> {
     let trace = format!("{EXAMPLE}/sales.csv");
     ["--trace", &trace, "--unit", "rate", "--between", "hold"].map(str::to_owned).into()

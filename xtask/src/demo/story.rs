@@ -166,7 +166,7 @@ impl Notes {
         let before = self.samples.last().map_or(self.at_start, |sample| sample.status);
         if status.desired_replicas != before.desired_replicas {
             let decision: Decision = stage.ask(&["explain", "service/shop"])?;
-            // Between the two looks the loop may have decided once more, or only confirmed: both are counts
+            // Between the two looks the loop may have decided once more, or only confirmed: both are reported
             // once.
             if self.decisions.last() != Some(&decision) {
                 self.decisions.push(decision);
