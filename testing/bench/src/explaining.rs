@@ -34,7 +34,7 @@ const BEGIN_WITH: u32 = 10;
 const REPLICAS_MAX: u32 = 40;
 /// When it begins, on the loop's clock.
 const BEGIN: Time = Time::from_millis(1_790_000_000_000);
-/// The end of a replica that was told to stop.
+/// The end of a replica that was stopped.
 const ENDED: Exit =
     Exit { status: ExitStatus::Signal(15), out_of_memory: false, ran_for: Duration::from_mins(1) };
 const QUARTER: Duration = Duration::from_millis(250);
@@ -128,7 +128,7 @@ impl Spent {
     }
 }
 
-/// A loop with one service, whose replicas do what they are told.
+/// A loop with one service, whose replicas follow its actions.
 struct World {
     control: ControlLoop,
     out: Outbox,
@@ -205,7 +205,7 @@ impl World {
         self.step(&Input::Report(Report::Usage(usage)));
     }
 
-    /// The replicas that run, and whether each was told to stop.
+    /// The replicas that run, and whether each is being stopped.
     fn lives(&self) -> Vec<(Ordinal, Incarnation, bool)> {
         let service = self.control.knowledge().service(&self.name);
         let places = service.into_iter().flat_map(|service| &service.places);

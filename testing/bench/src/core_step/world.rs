@@ -1,4 +1,4 @@
-//! The world that the loop is told about: many services, all replicas running, counters that grow as declared.
+//! The world that is reported to the loop: many services, all replicas running, counters that grow as declared.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,7 +29,7 @@ const ENDING: usize = 1000;
 /// When the world begins, on the loop's clock: at a calendar time of today, as in production.
 const BEGIN: Time = Time::from_millis(1_790_000_000_000);
 
-/// A loop and the world that it is told about.
+/// A loop and the world that is reported to it.
 pub(super) struct World {
     control: ControlLoop,
     out: Outbox,

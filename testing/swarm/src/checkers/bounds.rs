@@ -48,7 +48,7 @@ impl Checker for Bounds {
                 Effect::Began { replica, .. } if !is_spare(look, replica) => {
                     self.truth(look, &replica.service)?;
                 }
-                // A new run knows the bounds only once it is told them again.
+                // A new run knows the bounds only once they are sent to it again.
                 Effect::OrchestratorBegan { .. } => {
                     self.services.values_mut().for_each(|seen| seen.since = now);
                 }
@@ -113,7 +113,7 @@ fn is_spare(look: &Look<'_>, replica: &ReplicaId) -> bool {
     place.is_some_and(|place| place.role == Role::Spare)
 }
 
-/// Replicas that run and have not been told to leave.
+/// Replicas that run and are not leaving.
 fn running(site: &Site, leaves: impl Fn(Ordinal, &Life) -> bool) -> usize {
     let stays = |state| matches!(state, LifeState::Execing | LifeState::Booting | LifeState::Up);
     site.places().filter(|(ordinal, life)| stays(life.state) && !leaves(*ordinal, life)).count()

@@ -35,7 +35,7 @@ impl Memory {
     }
 }
 
-/// A service as the runs so far have left it.
+/// A service as the earlier runs have left it.
 #[derive(Debug, Default)]
 struct ObservedService {
     declared: Option<Generation>,
