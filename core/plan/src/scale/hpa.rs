@@ -282,8 +282,8 @@ impl Pass<'_> {
     /// How long what was recommended counts where nothing is declared of that: for a promise that is foreseen, until what was foreseen then has come.
     fn window(&self, decided_by: &DecidedBy) -> Duration {
         let usual = self.settings.downscale_stabilization;
-        let expected_load = self.ahead.proven.filter(|_| matches!(decided_by, DecidedBy::Slo(_)));
-        expected_load.map_or(usual, |ahead| ahead.min(usual))
+        let proven = self.ahead.proven.filter(|_| matches!(decided_by, DecidedBy::Slo(_)));
+        proven.map_or(usual, |ahead| ahead.min(usual))
     }
 
     fn normalize(

@@ -191,10 +191,10 @@ fn what_was_foreseen_is_held_until_it_has_come_unless_something_else_is_declared
     };
     let usual = held(None, None);
     assert!((300..310).contains(&usual), "{usual}");
-    let expected_load = held(Some(120), None);
+    let with_forecast = held(Some(120), None);
     assert!(
-        (120..190).contains(&expected_load),
-        "the mean of a minute falls, and two minutes pass: {expected_load}"
+        (120..190).contains(&with_forecast),
+        "the mean of a minute falls, and two minutes pass: {with_forecast}"
     );
     assert!(held(Some(3600), None) >= usual, "never longer than is usual");
     let declared = held(Some(120), Some(400));
