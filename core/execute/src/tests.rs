@@ -131,11 +131,11 @@ fn outboxes_that_differ_in_anything_have_different_digests() {
         InFlight::of_epoch(Epoch(epoch)).send(at(0), TIMEOUT, kind, reason, &mut out);
         out.digest()
     };
-    let mut sent = Outbox::default();
-    sent.record_event(Now::default(), &shop(), None, EventKind::Withdrawn, Reason::Withdrawn);
+    let mut with_event = Outbox::default();
+    with_event.record_event(Now::default(), &shop(), None, EventKind::Withdrawn, Reason::Withdrawn);
     let all = [
         Outbox::default().digest(),
-        sent.digest(),
+        with_event.digest(),
         digest(conceal(), Reason::Withdrawn, 1),
         digest(conceal(), Reason::Withdrawn, 2),
         digest(conceal(), Reason::Declared, 1),

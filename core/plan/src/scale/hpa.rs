@@ -279,7 +279,7 @@ impl Pass<'_> {
         Verdict { desired: limited.replicas, metrics, fallbacks, ..Verdict::kept(current, outcome) }
     }
 
-    /// How long what was recommended counts where nothing is declared of that: for a promise that is foreseen, until what was foreseen then has come.
+    /// How long a recommendation is held where nothing is declared: with a proven forecast for an SLO, until the load that was forecast has come.
     fn window(&self, decided_by: &DecidedBy) -> Duration {
         let usual = self.settings.downscale_stabilization;
         let proven = self.ahead.proven.filter(|_| matches!(decided_by, DecidedBy::Slo(_)));
