@@ -1,4 +1,4 @@
-//! Calls of cargo, and where the house stands.
+//! Calls of cargo, and the root of the workspace.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -40,7 +40,7 @@ pub(crate) fn root() -> PathBuf {
 pub(crate) fn optimized_dir(root: &Path, profile: Profile) -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     let folder = root.join(target).join(profile.name());
-    // As the system names it, so that a running program can be told by its file.
+    // As the system names it, so that a running program can be recognised by its file.
     folder.canonicalize().unwrap_or(folder)
 }
 
@@ -51,7 +51,7 @@ pub(crate) fn debug_dir(root: &Path) -> PathBuf {
 
 /// A call of the cargo that called us, standing in the root of the workspace.
 ///
-/// What it told us of our own package is taken back: some build scripts would take it for a change, and be run again with all that follows
+/// The variables that it set for our own package are removed: some build scripts would take it for a change, and be run again with all that follows
 /// from them, whenever somebody calls cargo by hand in between.
 ///
 /// A first build keeps nothing for a next one to go on from, which would cost it a quarter more, unless the environment says how it is to be.
@@ -139,7 +139,7 @@ mod tests {
         let call = command(&root());
         let taken: Vec<_> =
             call.get_envs().filter(|(_, value)| value.is_none()).map(|(name, _)| name).collect();
-        // Whoever runs this test has told us.
+        // Set by whoever runs this test.
         assert!(taken.iter().any(|name| *name == "CARGO_MANIFEST_DIR"), "{taken:?}");
         assert!(taken.iter().any(|name| *name == "CARGO_PKG_NAME"), "{taken:?}");
         assert!(taken.iter().all(|name| *name != "CARGO_HOME" && *name != "CARGO_INCREMENTAL"), "{taken:?}");

@@ -60,24 +60,24 @@ pub(crate) fn try_to_run() -> anyhow::Result<Done> {
         return Ok(Done::LeftOut(format!("{error:#}")));
     }
     let machine = Machine::prepare()?;
-    let trial = Boot { guest: TESTS, words: Vec::new(), time: BOOT_MAX, is_told: false };
+    let trial = Boot { guest: TESTS, kernel_arguments: Vec::new(), time: BOOT_MAX, is_echoed: false };
     let said = machine.boot(&trial)?.unwrap_or_default();
     let Some(kernel) = said.iter().find(|line| line.starts_with("cgroup2: Linux")) else {
         let last = said.last().map_or("nothing", String::as_str);
         return Ok(Done::LeftOut(format!("{} does not start here; it said: {last}", KERNEL.program)));
     };
     println!("      {kernel}");
-    let words = vec![format!("TESTS={}", test_program()?.display())];
-    let tests = Boot { guest: TESTS, words, time: TESTS_MAX, is_told: true };
+    let kernel_arguments = vec![format!("TESTS={}", test_program()?.display())];
+    let tests = Boot { guest: TESTS, kernel_arguments, time: TESTS_MAX, is_echoed: true };
     let Some(said) = machine.boot(&tests)? else { return Ok(Done::LeftOut(too_slow())) };
     if !has_passed(&said) {
         bail!("not all is well under control groups of version 2");
     }
-    let words = vec![
+    let kernel_arguments = vec![
         format!("HOMEOSTAT={}", homeostat().display()),
         format!("SHARED={}", machine.folder.path().display()),
     ];
-    let unit = Boot { guest: UNIT, words, time: TESTS_MAX, is_told: true };
+    let unit = Boot { guest: UNIT, kernel_arguments, time: TESTS_MAX, is_echoed: true };
     let Some(said) = machine.boot(&unit)? else { return Ok(Done::PassedWithout(too_slow())) };
     if !said.iter().any(|line| line.starts_with("cgroup2: systemd")) {
         return Ok(Done::PassedWithout("no systemd starts on this kernel, so no unit was tried".to_owned()));
@@ -99,7 +99,7 @@ fn has_passed(said: &[String]) -> bool {
     said.iter().any(|line| line == PASSED)
 }
 
-/// The unit for systemd that people are told to write.
+/// The unit for systemd of docs/operating.md.
 fn unit() -> anyhow::Result<String> {
     let path = cargo::root().join("docs/operating.md");
     let page =
@@ -142,11 +142,11 @@ struct Guest {
 /// How the machine is booted.
 struct Boot {
     guest: Guest,
-    /// What the guest is told on the command line of its kernel.
-    words: Vec<String>,
+    /// The arguments on the command line of its kernel.
+    kernel_arguments: Vec<String>,
     time: Duration,
-    /// Whether what it says is passed on at once.
-    is_told: bool,
+    /// Whether its output is passed on at once.
+    is_echoed: bool,
 }
 
 /// A machine that can be booted again and again.
@@ -185,7 +185,7 @@ impl Machine {
             .args("con=null con0=null,fd:1".split(' '))
             .arg(format!("init={}", self.folder.path().join(boot.guest.name).display()))
             .arg(format!("uml_dir={}", self.folder.path().display()))
-            .args(&boot.words)
+            .args(&boot.kernel_arguments)
             .env("LD_PRELOAD", self.preloaded())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -206,7 +206,7 @@ impl Machine {
         let output = kernel.stdout.take().context("its output is a pipe")?;
         for line in BufReader::new(output).split(b'\n') {
             let line = String::from_utf8_lossy(&line?).trim_end().to_owned();
-            if boot.is_told && !line.is_empty() {
+            if boot.is_echoed && !line.is_empty() {
                 println!("      {line}");
             }
             said.push(line);

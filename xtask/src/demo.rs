@@ -61,7 +61,7 @@ impl Options {
         Self { short: true, trace: Some(trace), ..Self::default() }
     }
 
-    /// What `homeostat load` is told besides the address; what it shall read is put into `folder`.
+    /// The arguments of `homeostat load` besides the address; the files that it reads are put into `folder`.
     fn load_arguments(&self, folder: &Path) -> anyhow::Result<Vec<String>> {
         let Some(trace) = &self.trace else {
             let shape = if self.short { &SHORT_SALE } else { &SALE };
@@ -125,7 +125,7 @@ const TRACE_SCALE: f64 = 0.1;
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let is_interrupted = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        // The first is told to us, who then clean up; a second one ends us at once, for whoever cannot wait.
+        // The first is reported to us, so that we clean up; a second one ends us at once.
         signal_hook::flag::register_conditional_default(signal, Arc::clone(&is_interrupted))
             .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&is_interrupted)))
             .context("could not listen for Ctrl-C")?;
@@ -140,12 +140,12 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     }
     let arguments = options.load_arguments(folder.path())?;
     let mut stage = stage(stage::EXAMPLE)?;
-    let told = story::tell(&mut stage, &arguments, story::Harm::KillOne).and_then(|run| {
+    let result = story::tell(&mut stage, &arguments, story::Harm::KillOne).and_then(|run| {
         let agreement = rehearsal::compare(&stage, folder.path(), &run)?;
         Ok((run, agreement))
     });
     let ended = stage.clear();
-    let (run, agreement) = told?;
+    let (run, agreement) = result?;
     summary::print(&run, &agreement);
     ended?;
     summary::verdict(&run, &agreement)
@@ -153,9 +153,9 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
 
 /// Shows sales that repeat themselves.
 fn foresee(mut stage: Stage) -> anyhow::Result<()> {
-    let told = story::tell(&mut stage, &sales::load_arguments(), story::Harm::None);
+    let result = story::tell(&mut stage, &sales::load_arguments(), story::Harm::None);
     let ended = stage.clear();
-    let run = told?;
+    let run = result?;
     summary::print_load(&run);
     sales::print(&run);
     ended?;

@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn every_target_is_run_once_and_the_first_that_fails_is_told() {
+    fn every_target_is_run_once_and_the_first_that_fails_is_named() {
         let names: Vec<String> = ["a", "b", "c", "d", "e"].map(str::to_owned).into();
         let done = Mutex::new(Vec::new());
         let note = |name: &str| done.lock().expect("nobody panics").push(name.to_owned());

@@ -1,4 +1,4 @@
-//! The whole house as the laws see it: crates, Rust files, all other text files.
+//! The whole workspace as the laws see it: crates, Rust files, all other text files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -117,7 +117,7 @@ fn files_of_git(root: &Path) -> anyhow::Result<Vec<String>> {
 
 #[cfg(test)]
 impl House {
-    /// A house grown from texts alone. Each folder `ring/name` with a `src/` is a crate of that name.
+    /// A workspace made of texts alone. Each folder `ring/name` with a `src/` is a crate of that name.
     pub(crate) fn planted(files: &[(&str, &str)]) -> Self {
         let mut packages: BTreeMap<String, Package> = BTreeMap::new();
         let mut house = Self::new(Path::new("/nowhere"), Vec::new(), Vec::new());
@@ -144,7 +144,7 @@ impl House {
         house
     }
 
-    /// A house of crates without files.
+    /// A workspace of crates without files.
     pub(crate) fn planted_crates(packages: Vec<Package>) -> Self {
         Self::new(Path::new("/nowhere"), packages, Vec::new())
     }

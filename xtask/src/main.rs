@@ -29,8 +29,8 @@ use clap::{Parser, Subcommand};
 use crate::cargo::Profile;
 
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask", about = "Automation of the house.")]
-struct Words {
+#[command(name = "cargo xtask", about = "Automation of the workspace.")]
+struct Arguments {
     #[command(subcommand)]
     task: Task,
 }
@@ -42,11 +42,11 @@ enum Task {
     Demo(demo::Options),
     /// Install what the tests need and run every check; CI runs exactly this.
     Test(test::Options),
-    /// Give every parser of ours what nobody would write, by libFuzzer.
+    /// Fuzz every parser of ours with libFuzzer.
     Fuzz(fuzz::Options),
     /// Test the process platform on a kernel with control groups of version 2, whatever this machine has.
     Cgroup2,
-    /// Hold the laws of the house: arrows, phases apart, core pure, sizes, names, links, licences.
+    /// Check the laws of the workspace: arrows, phases apart, core pure, sizes, names, links, licences.
     Tidy(tidy::Options),
     /// Run simulated days under faults; arguments go to `swarm` (--seed N --trace, --seeds N --hours H).
     #[command(disable_help_flag = true)]
@@ -63,7 +63,7 @@ enum Task {
 }
 
 fn main() -> ExitCode {
-    let outcome = match Words::parse().task {
+    let outcome = match Arguments::parse().task {
         Task::Demo(options) => demo::run(&options),
         Task::Test(options) => test::run(&options),
         Task::Fuzz(options) => fuzz::run(&options),

@@ -12,7 +12,7 @@ use anyhow::Context;
 use proc_macro2::{Delimiter, Span, TokenStream, TokenTree};
 use syn::visit::Visit;
 
-/// One Rust file of the house.
+/// One Rust file of the workspace.
 pub(crate) struct RustSource {
     /// Relative to the root, with `/`.
     pub(crate) path: String,

@@ -9,7 +9,7 @@ use anyhow::{Context as _, anyhow, bail};
 
 use crate::cargo::{self, Profile};
 use crate::{cgroup2, demo, fuzz, needs, tidy};
-use beside::Beside;
+use beside::BackgroundSteps;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
@@ -33,13 +33,13 @@ struct Step {
     name: &'static str,
     /// What a pass of it proves.
     proves: &'static str,
-    pace: Pace,
+    core_use: CoreUse,
     work: Work,
 }
 
 /// How a step uses the cores, and so what may run beside it.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Pace {
+enum CoreUse {
     /// It needs the cores for itself, or is short.
     Takes,
     /// It leaves cores idle, as it waits or goes on one of them: steps that only compute may run beside it.
@@ -82,82 +82,87 @@ const STEPS: &[Step] = &[
     Step {
         name: "needs",
         proves: "the programs that tests call are there",
-        pace: Pace::Takes,
+        core_use: CoreUse::Takes,
         work: Work::Here(provide_needs),
     },
     Step {
         name: "fmt",
         proves: "the text has one form",
-        pace: Pace::Takes,
+        core_use: CoreUse::Takes,
         work: Work::Cargo(&["fmt", "--all", "--check"]),
     },
     Step {
         name: "tidy",
-        proves: "the laws of the house hold",
-        pace: Pace::Waits,
+        proves: "the laws of the workspace hold",
+        core_use: CoreUse::Waits,
         work: Work::Here(hold_laws),
     },
     Step {
         name: "clippy",
         proves: "no lint speaks, in code or tests",
-        pace: Pace::Takes,
+        core_use: CoreUse::Takes,
         work: Work::Cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
     },
     Step {
         name: "deny",
         proves: "licences, bans and sources as cargo-deny reads them",
-        pace: Pace::Takes,
+        core_use: CoreUse::Takes,
         work: Work::Here(deny),
     },
     Step {
         name: "build",
         proves: "everything compiles",
-        pace: Pace::Takes,
+        core_use: CoreUse::Takes,
         work: Work::Cargo(&["build", "--workspace", "--all-targets"]),
     },
-    Step { name: "tests", proves: "every test passes", pace: Pace::Waits, work: Work::Here(tests) },
+    Step { name: "tests", proves: "every test passes", core_use: CoreUse::Waits, work: Work::Here(tests) },
     Step {
         name: "cgroup2",
         proves: "control groups of version 2 hold replicas, on a kernel that has them",
-        pace: Pace::Waits,
+        core_use: CoreUse::Waits,
         work: Work::Here(|_| cgroup2::try_to_run()),
     },
-    Step { name: "release", proves: "what ships builds", pace: Pace::Fills, work: Work::Here(release) },
+    Step {
+        name: "release",
+        proves: "what ships builds",
+        core_use: CoreUse::Fills,
+        work: Work::Here(release),
+    },
     Step {
         name: "demo",
         proves: "the main job on real processes and real load",
-        pace: Pace::Waits,
+        core_use: CoreUse::Waits,
         work: Work::Here(short_demo),
     },
     Step {
         name: "demo-trace",
         proves: "the main job under a recorded load",
-        pace: Pace::Waits,
+        core_use: CoreUse::Waits,
         work: Work::Here(trace_demo),
     },
     Step {
         name: "fuzz",
         proves: "no parser falls to what is quickly found",
-        pace: Pace::Fills,
+        core_use: CoreUse::Fills,
         work: Work::Here(short_fuzz),
     },
     Step {
         name: "simulation",
         proves: "200 seeds × 24 simulated hours under faults break no checker",
-        pace: Pace::Fills,
+        core_use: CoreUse::Fills,
         work: Work::Here(simulation),
     },
     // Last, as they take the lock of the debug build, which control groups want in their turn.
     Step {
         name: "doc-tests",
         proves: "the examples in the documentation run",
-        pace: Pace::Fills,
+        core_use: CoreUse::Fills,
         work: Work::Cargo(&["test", "--workspace", "--doc", "--quiet"]),
     },
     Step {
         name: "doc",
         proves: "every name in brackets links",
-        pace: Pace::Fills,
+        core_use: CoreUse::Fills,
         work: Work::Here(documentation),
     },
 ];
@@ -177,7 +182,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let is_asked =
         |step: &&Step| options.only.is_empty() || options.only.iter().any(|name| name == step.name);
     let steps: Vec<&Step> = STEPS.iter().filter(is_asked).collect();
-    let first_wait = steps.iter().position(|step| step.pace == Pace::Waits);
+    let first_wait = steps.iter().position(|step| step.core_use == CoreUse::Waits);
     let mut beside = None;
     let mut ends: Vec<(&Step, End, Duration)> = Vec::new();
     let (begin, mut has_failed) = (Instant::now(), false);
@@ -189,7 +194,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         println!("==> {}/{} {}: {}", index + 1, steps.len(), step.name, step.proves);
         let start = Instant::now();
         if first_wait == Some(index) {
-            beside = Some(Beside::begin(fillers(&steps[index..])));
+            beside = Some(BackgroundSteps::begin(fillers(&steps[index..])));
         }
         let end = step.end(options, beside.as_ref());
         has_failed |= matches!(end, End::Failed);
@@ -213,13 +218,13 @@ fn do_one(name: &str, options: &Options) -> anyhow::Result<()> {
 
 /// The steps that are done beside others, as these are from the first one that waits.
 fn fillers(steps: &[&Step]) -> Vec<&'static str> {
-    steps.iter().filter(|step| step.pace == Pace::Fills).map(|step| step.name).collect()
+    steps.iter().filter(|step| step.core_use == CoreUse::Fills).map(|step| step.name).collect()
 }
 
 impl Step {
     /// Does it, or takes what was done of it beside others, and says how it ended.
-    fn end(&self, options: &Options, beside: Option<&Beside>) -> End {
-        let outcome = match beside.filter(|_| self.pace == Pace::Fills) {
+    fn end(&self, options: &Options, beside: Option<&BackgroundSteps>) -> End {
+        let outcome = match beside.filter(|_| self.core_use == CoreUse::Fills) {
             Some(beside) => beside.take().map(End::PassedBeside),
             None => self.work.run(options).map(End::from),
         };
@@ -379,7 +384,7 @@ mod step_tests {
     #[test]
     fn what_fills_the_cores_is_named_from_the_first_step_that_waits() {
         let all: Vec<&Step> = STEPS.iter().collect();
-        let first = all.iter().position(|step| step.pace == Pace::Waits).expect("some wait");
+        let first = all.iter().position(|step| step.core_use == CoreUse::Waits).expect("some wait");
 
         assert_eq!(fillers(&all[..first]), [""; 0], "those would be done by nobody");
         assert_eq!(fillers(&all[first..]), ["release", "fuzz", "simulation", "doc-tests", "doc"]);

@@ -1,4 +1,4 @@
-//! `cargo xtask tidy`: the laws of the house, each checked by a small module of its own.
+//! `cargo xtask tidy`: the laws of the workspace, each checked by a small module of its own.
 //!
 //! A law that nobody checks is decoration. Each check says how many things it looked at, so that a check that looks at nothing
 //! is noticed, and each finding says what to do about it.
@@ -45,7 +45,7 @@ pub(crate) struct Options {
     tighten: bool,
 }
 
-/// One rule of the house and how it is checked.
+/// One rule of the workspace and how it is checked.
 struct Law {
     name: &'static str,
     check: fn(&House) -> anyhow::Result<Verdict>,
@@ -148,8 +148,10 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     println!("tidy  took {} ms", start.elapsed().as_millis());
     match broken {
         0 => Ok(()),
-        1 => bail!("one law of the house is broken; the line above says what to do"),
-        count => bail!("the laws of the house are broken in {count} places; the lines above say what to do"),
+        1 => bail!("one law of the workspace is broken; the line above says what to do"),
+        count => {
+            bail!("the laws of the workspace are broken in {count} places; the lines above say what to do")
+        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! Runs the control loop: takes inputs, journals them, and hands out the actions that follow.
 //!
 //! One thread owns the loop. It receives messages, steps the loop, writes inputs and digests to the disk, and only then dispatches
-//! the actions (law 2). All other threads send it messages through a [`Handle`]. A declaration is in the store before it is
-//! acknowledged; the loop gets it afterwards, and again from the store at each start (law 9).
+//! the actions (law 2 of ARCHITECTURE.md). All other threads send it messages through a [`Handle`]. A declaration is in the store before it is
+//! acknowledged; the loop gets it afterwards, and again from the store at each start.
 //!
 //! It decides nothing about replicas: that is `core/control`. It runs nothing: that is up to the agent that carries out the orders.
 

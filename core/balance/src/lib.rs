@@ -2,7 +2,7 @@
 //! await an answer.
 //!
 //! The data plane (`edge/proxy`) asks; this crate answers. It reads no clock, draws no random numbers of its own, does no I/O and, once there is
-//! a [`EndpointSet`], does not allocate to choose an endpoint: [`Balancer::pick`] may run for every request. Time is a
+//! an [`EndpointSet`], does not allocate to choose an endpoint: [`Balancer::pick`] may run for every request. Time is a
 //! [`Duration`](std::time::Duration) since any fixed moment, and must not step back; chance is a generator that the caller passes in. The same
 //! calls give the same answers.
 //!

@@ -106,7 +106,7 @@ impl ControlLoop {
         &self.settings
     }
 
-    /// How many actions are on their way.
+    /// How many actions are in flight.
     pub fn actions_in_flight(&self) -> usize {
         self.in_flight.len()
     }
@@ -252,8 +252,8 @@ impl ControlLoop {
         };
         if service.foresight.is_some() {
             self.look_ahead(now, name);
-            let Some(looked) = self.knowledge.service(name) else { return };
-            service = looked;
+            let Some(updated) = self.knowledge.service(name) else { return };
+            service = updated;
         }
         self.findings.clear();
         analyze::findings(now.time, &self.knowledge, service, &self.settings.restart, &mut self.findings);
@@ -328,7 +328,7 @@ impl ControlLoop {
         }
         let mut waits = plan.waits;
         waits.extend(plan.steps.iter().zip(verdicts).filter_map(refused));
-        tell_new_waits(now, service, &waits, out);
+        record_new_waits(now, service, &waits, out);
         service.waits = waits;
         if is_gone(service) {
             out.record_event(now, &plan.service, None, EventKind::Gone, Reason::Withdrawn);
@@ -373,7 +373,7 @@ fn next_sync(due: Time, now: Time, period: Duration) -> Time {
 }
 
 /// Adds events for waits that the last plan did not have.
-fn tell_new_waits(now: Now, service: &ServiceState, waits: &[Wait], out: &mut Outbox) {
+fn record_new_waits(now: Now, service: &ServiceState, waits: &[Wait], out: &mut Outbox) {
     for wait in waits.iter().filter(|wait| !service.waits.contains(wait)) {
         let whom =
             wait.ordinal.and_then(|ordinal| Some((ordinal, service.places.get(&ordinal)?.incarnation)));

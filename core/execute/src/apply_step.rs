@@ -15,12 +15,12 @@ use model::resource::{Resources, Stop};
 use crate::dispatch::Dispatch;
 
 /// The time from the stop signal to the kill for a replica whose declaration is not known: the default of `stop.grace`.
-const GRACE_OF_STRANGERS: Duration = Duration::from_secs(10);
+const GRACE_OF_UNKNOWN: Duration = Duration::from_secs(10);
 
-/// How often the proxy is told to drain a replica before the replica is stopped without its answer.
+/// How often the action that drains a replica is sent to the proxy before the replica is stopped without its answer.
 ///
 /// 3: two messages in a row may be lost. A service waits longer when its own times to drain and to stop are longer.
-const DRAIN_TELLINGS_MAX: u32 = 3;
+const DRAIN_SENDS_MAX: u32 = 3;
 
 /// The weight of a replica that carries another one's share as well as its own.
 const WEIGHT_OF_TWO: u32 = 2;
@@ -187,14 +187,14 @@ impl Dispatch<'_> {
             (ReplicaId { service: declared.name.clone(), ordinal }, place.incarnation);
         let kind = ActionKind::Admit { replica, incarnation, declared, admission };
         let action = self.send(kind, reason);
-        let until = since + (patience + grace).max(self.timeout * DRAIN_TELLINGS_MAX);
+        let until = since + (patience + grace).max(self.timeout * DRAIN_SENDS_MAX);
         let admit = Some(UnansweredAction { action, until });
         place.stage = Stage::Draining { admit, since, deadline: since + patience, then };
         self.record_event(service, ordinal, EventKind::Draining, reason);
     }
 
     fn stop(&mut self, service: &mut ServiceState, ordinal: Ordinal, then: Afterwards, reason: &Reason) {
-        let grace = stop_of(service).map_or(GRACE_OF_STRANGERS, |stop| stop.grace.into());
+        let grace = stop_of(service).map_or(GRACE_OF_UNKNOWN, |stop| stop.grace.into());
         let Some(place) = service.places.get_mut(&ordinal) else { return };
         match place.stage {
             Stage::Running(_) | Stage::Draining { .. } => {}

@@ -1,4 +1,4 @@
-//! Writing down what must survive a restart (law 7), no more often than it is worth.
+//! Writing down what must survive a restart, no more often than it is worth.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +34,7 @@ pub fn remember(dispatch: &mut Dispatch<'_>, service: &mut ServiceState) {
     if is_kept {
         return;
     }
-    // An older one that is still on its way must not be sent again, or it would overwrite the newer.
+    // An older one that is still in flight must not be sent again, or it would overwrite the newer.
     if let Some(last) = &service.remembered {
         dispatch.in_flight.finish(last.by);
     }

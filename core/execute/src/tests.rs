@@ -1,4 +1,4 @@
-//! Actions on their way, and outboxes that differ.
+//! Actions in flight, and outboxes that differ.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,7 +46,7 @@ fn ids_count_up_within_their_epoch() {
 }
 
 #[test]
-fn an_action_is_told_again_only_when_its_time_has_come() {
+fn an_action_is_sent_again_only_once_it_is_overdue() {
     let (mut in_flight, mut out) = (InFlight::of_epoch(Epoch(1)), Outbox::default());
     let id = send(&mut in_flight, at(5), &mut out);
     out.clear();
@@ -60,7 +60,7 @@ fn an_action_is_told_again_only_when_its_time_has_come() {
 }
 
 #[test]
-fn an_action_that_is_long_overdue_is_told_once() {
+fn an_action_that_is_long_overdue_is_sent_once() {
     let (mut in_flight, mut out) = (InFlight::of_epoch(Epoch(1)), Outbox::default());
     let id = send(&mut in_flight, at(0), &mut out);
     out.clear();
@@ -69,10 +69,10 @@ fn an_action_that_is_long_overdue_is_told_once() {
 }
 
 #[test]
-fn a_landed_action_is_told_no_more_and_lands_once() {
+fn a_finished_action_is_not_sent_again_and_finishes_once() {
     let (mut in_flight, mut out) = (InFlight::of_epoch(Epoch(1)), Outbox::default());
     let id = send(&mut in_flight, at(0), &mut out);
-    let action = in_flight.finish(id).expect("it is on its way");
+    let action = in_flight.finish(id).expect("it is in flight");
     assert_eq!((action.id, action.kind), (id, conceal()));
     assert_eq!(in_flight.finish(id), None);
     out.clear();
@@ -90,10 +90,10 @@ fn an_action_of_another_epoch_is_unknown() {
 }
 
 #[test]
-fn a_postponed_action_is_told_at_its_time_by_the_same_id() {
+fn an_action_to_resend_is_sent_at_its_time_with_the_same_id() {
     let (mut in_flight, mut out) = (InFlight::of_epoch(Epoch(1)), Outbox::default());
     let id = send(&mut in_flight, at(0), &mut out);
-    let action = in_flight.finish(id).expect("it is on its way");
+    let action = in_flight.finish(id).expect("it is in flight");
     out.clear();
     in_flight.resend_at(action, at(3_000));
     in_flight.repeat_overdue(at(2_999), TIMEOUT, &mut out);
@@ -103,7 +103,7 @@ fn a_postponed_action_is_told_at_its_time_by_the_same_id() {
 }
 
 #[test]
-fn overdue_actions_are_told_in_the_order_of_their_times() {
+fn overdue_actions_are_sent_in_the_order_of_their_times() {
     let (mut in_flight, mut out) = (InFlight::of_epoch(Epoch(1)), Outbox::default());
     let late = send(&mut in_flight, at(50), &mut out);
     let early = send(&mut in_flight, at(0), &mut out);
@@ -113,7 +113,7 @@ fn overdue_actions_are_told_in_the_order_of_their_times() {
 }
 
 #[test]
-fn a_deposed_flight_tells_nothing_old_or_new() {
+fn once_deposed_nothing_is_sent_neither_old_nor_new() {
     let (mut in_flight, mut out) = (InFlight::of_epoch(Epoch(1)), Outbox::default());
     send(&mut in_flight, at(0), &mut out);
     out.clear();
@@ -131,11 +131,11 @@ fn outboxes_that_differ_in_anything_have_different_digests() {
         InFlight::of_epoch(Epoch(epoch)).send(at(0), TIMEOUT, kind, reason, &mut out);
         out.digest()
     };
-    let mut sent = Outbox::default();
-    sent.record_event(Now::default(), &shop(), None, EventKind::Withdrawn, Reason::Withdrawn);
+    let mut with_event = Outbox::default();
+    with_event.record_event(Now::default(), &shop(), None, EventKind::Withdrawn, Reason::Withdrawn);
     let all = [
         Outbox::default().digest(),
-        sent.digest(),
+        with_event.digest(),
         digest(conceal(), Reason::Withdrawn, 1),
         digest(conceal(), Reason::Withdrawn, 2),
         digest(conceal(), Reason::Declared, 1),

@@ -7,13 +7,13 @@ pub struct Replica {
     pub started: u64,
     /// The first tick in which it serves.
     pub ready: u64,
-    /// What it carries, as a part of the capacity of a usual one.
+    /// Its capacity, as a part of that of a usual replica.
     pub speed: f64,
-    /// Its start comes to nothing: it ends in the tick in which it should be ready.
+    /// Whether its start fails: it ends in the tick in which it should be ready.
     pub is_doomed: bool,
 }
 
-/// The replicas there are.
+/// The replicas of a service.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Fleet {
     ready: Vec<Replica>,
@@ -53,7 +53,7 @@ impl Fleet {
         self.speed
     }
 
-    /// A number that is another one whenever replicas came, went or became ready.
+    /// A number that changes whenever replicas come, go or become ready.
     pub fn changes(&self) -> u64 {
         self.changes
     }

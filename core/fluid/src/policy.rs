@@ -23,8 +23,8 @@ const HOLD: Duration = Duration::from_secs(300);
 
 /// A rule for the number of replicas.
 ///
-/// It is asked once a tick, before the load of that tick is served, and sees the ticks before it. What it wants to
-/// remember it keeps itself. A closure `FnMut(&PolicyInput) -> u32` is a policy.
+/// It is asked once a tick, before the load of that tick is served, and sees the ticks before it. A policy keeps
+/// its own memory. A closure `FnMut(&PolicyInput) -> u32` is a policy.
 pub trait Policy {
     /// Ticks whose load it must be shown, the present one included; 0 for every policy that could run in earnest.
     fn foresight(&self) -> usize {
@@ -40,7 +40,7 @@ pub trait Policy {
     fn wanted(&mut self, input: &PolicyInput<'_>) -> u32;
 }
 
-/// What a policy decides on.
+/// The input of a policy.
 #[derive(Clone, Copy, Debug)]
 pub struct PolicyInput<'a> {
     /// The tick to decide on, counted from 0.

@@ -29,17 +29,17 @@ pub struct Run {
     tally: Tally,
     /// The same without the warm-up; which of them counts is known at the end.
     tally_warm: Tally,
-    /// Ticks at the beginning that are not counted at all.
+    /// Ticks at the beginning that are not scored.
     uncounted: u64,
     timeline: Timeline,
 }
 
-/// What a run came to.
+/// The result of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
     /// How the policy did: without the first 24 h of a trace of more than 48 h, else over all of it.
     pub score: Score,
-    /// How it went, coarse enough to be drawn.
+    /// Its timeline, coarse enough to be drawn.
     pub timeline: Timeline,
 }
 
@@ -74,8 +74,7 @@ impl Run {
         }
     }
 
-    /// The same, of which only the ticks from `tick` on are counted, and all of those: for what is to be tried on a part with the memory of what
-    /// came before.
+    /// The same, but scored over exactly the ticks from `tick` on: tries a policy on a part of a trace, with its memory of the part before.
     #[must_use]
     pub fn counted_from(self, tick: u64) -> Self {
         Self { uncounted: tick, ..self }
@@ -90,7 +89,7 @@ impl Run {
         }
     }
 
-    /// Serves what is left and says how it went.
+    /// Serves the last tick and returns the result.
     pub fn finish(mut self) -> Outcome {
         while !self.ahead.is_empty() {
             self.step();
@@ -201,7 +200,7 @@ impl Run {
             is_action,
             started,
         };
-        // Which of both counts is known before the end where the trace is long, or somebody has said from when on.
+        // Which of both counts is known before the end if the trace is long, or if the first scored tick was given.
         let is_whole = self.uncounted > 0 || !self.service.is_warm_up_left_out(self.tick);
         if is_whole && self.tick >= self.uncounted {
             self.tally.count(&counted);

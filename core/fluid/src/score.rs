@@ -24,7 +24,7 @@ pub(crate) struct Counted {
     pub(crate) started: u32,
 }
 
-/// How a policy did over the ticks that count.
+/// The score of a policy over the ticks that count.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Score {
     /// How long a tick lasts.
@@ -33,9 +33,9 @@ pub struct Score {
     pub ticks: u64,
     /// Ticks in which the promise was broken.
     pub violated_ticks: u64,
-    /// The longest row of them.
+    /// The most of them in a row.
     pub violated_ticks_longest: u64,
-    /// Ticks in which little was left.
+    /// Ticks in which the load was above the hot share of the capacity.
     pub hot_ticks: u64,
     /// Requests that came.
     pub requests: f64,
@@ -87,7 +87,7 @@ impl Score {
         self.minutes(self.violated_ticks)
     }
 
-    /// The longest stretch with the promise broken, in minutes: the longest time to restore.
+    /// The longest time with the promise broken, in minutes: the longest time to restore.
     pub fn violation_minutes_longest(&self) -> f64 {
         self.minutes(self.violated_ticks_longest)
     }
@@ -107,7 +107,7 @@ impl Score {
         percent(self.requests_dropped, self.requests)
     }
 
-    /// The part of the time in which little was left, in per cent.
+    /// The part of the time in which the load was above the hot share of the capacity, in per cent.
     pub fn hot_time_percent(&self) -> f64 {
         percent(self.hot_ticks as f64, self.ticks as f64)
     }
@@ -159,7 +159,7 @@ impl Elasticity {
     }
 }
 
-/// The score while the ticks come.
+/// The score, updated tick by tick.
 #[derive(Clone, Debug)]
 pub(crate) struct Tally {
     score: Score,
@@ -203,7 +203,7 @@ impl Tally {
 
 impl Sums {
     fn count(&mut self, demand: u32, ready: u32) {
-        // A demand of nothing cannot be missed by a part of itself.
+        // No part of a demand of zero can be missing.
         let of_demand = f64::from(demand.max(1));
         if ready < demand {
             self.under += f64::from(demand - ready) / of_demand;

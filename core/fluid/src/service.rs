@@ -97,8 +97,8 @@ impl Service {
         self.replicas_for(load, self.target)
     }
 
-    /// The fewest replicas that carry `load`, in requests a second, when `used` of each is used; within the bounds, and the
-    /// fewest for what is no number.
+    /// The fewest replicas that carry `load`, in requests a second, when the share `used` of each is used; within the bounds, and the
+    /// fewest for a load that is no number.
     pub fn replicas_for(&self, load: f64, used: Share) -> u32 {
         // A billionth of a replica is rounding, not load.
         let replicas = (load / (used.0 * self.capacity.0) - 1e-9).ceil();

@@ -11,7 +11,7 @@ use thiserror::Error;
 /// Rows further apart than this are joined by lines: held constant they would be steps that no load has.
 const HELD_MAX: Duration = Duration::from_secs(60);
 
-/// The longest stretch without rows.
+/// The longest gap between rows.
 ///
 /// 31 days: a month that was not recorded says nothing, and a slip in a date would otherwise be simulated for years.
 pub const GAP_MAX: Duration = Duration::from_hours(31 * 24);
@@ -40,12 +40,12 @@ struct OpenInterval {
     rows: u32,
 }
 
-/// What had to be done to make a grid of the rows.
+/// The repairs that made a grid of the rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GridRepairs {
     /// Rows taken.
     pub rows: u64,
-    /// Stretches without rows.
+    /// Gaps between rows.
     pub gaps: u64,
     /// Intervals without rows, in all.
     pub filled: u64,
@@ -56,7 +56,7 @@ pub struct GridRepairs {
 /// Why a row cannot be taken. The ticks so far stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum RowFault {
-    /// More than [`GAP_MAX`] without rows.
+    /// A gap of more than [`GAP_MAX`].
     #[error("no row for {} days before it; cut the trace there and simulate its parts one by one", .gap.as_secs() / 86_400)]
     Gap {
         /// How long.
@@ -88,8 +88,8 @@ impl Ticks {
         Self { interval_ms, cells, first_at_ms: 0, open: None, repairs: GridRepairs::default() }
     }
 
-    /// Takes the row of the interval that begins at `at_ms`, in milliseconds since 1970, with its mean load in requests a second. Says the
-    /// load of each tick that is known by now.
+    /// Takes the row of the interval that begins at `at_ms`, in milliseconds since 1970, with its mean load in requests a second. Passes on
+    /// the load of each tick that is known by now.
     pub fn push(&mut self, at_ms: i64, rate: f64, out: &mut impl FnMut(f64)) -> Result<(), RowFault> {
         if !(rate >= 0.0 && rate.is_finite()) {
             return Err(RowFault::Value);
@@ -122,7 +122,7 @@ impl Ticks {
         Ok(())
     }
 
-    /// Says the load of the ticks that are left, and what had to be repaired.
+    /// Passes on the load of the remaining ticks, and returns the repairs.
     pub fn finish(mut self, out: &mut impl FnMut(f64)) -> GridRepairs {
         if let Some(open) = self.open.take() {
             self.cells.take(open.mean(), out);
@@ -152,7 +152,7 @@ impl OpenInterval {
     }
 }
 
-/// The intervals of a grid on their way to ticks.
+/// Converts the intervals of a grid to ticks.
 #[derive(Clone, Debug)]
 enum Cells {
     /// Each interval is constant.

@@ -1,5 +1,5 @@
-//! What may go otherwise than in the published model: starts that take longer or fail, replicas that are unequal or carry less than is believed,
-//! lost replicas, noisy arrivals.
+//! Deviations from the published model: starts that take longer or fail, replicas that are unequal or carry less than assumed, lost replicas,
+//! noisy arrivals.
 //!
 //! All of it is drawn from seeded streams, one for each purpose, so that the same seed gives every policy the same world.
 
@@ -27,11 +27,11 @@ pub struct Disturbance {
     /// The coefficient of variation of the time that a start takes, which is log-normal around [`Service::start_up`]; 0 for always the
     /// same.
     pub start_up_spread: f64,
-    /// Times that starts were seen to take, of which each start takes one, all as likely; empty for [`Service::start_up`] with its spread.
+    /// Times that starts were seen to take, of which each start draws one, all equally likely; empty for [`Service::start_up`] with its spread.
     pub starts: Vec<Duration>,
-    /// Times that replicas were seen to warm up, of which one is added to each of `starts`: who warms up is taken to carry nothing. Empty for none.
+    /// Times that replicas were seen to warm up, of which one is added to each of `starts`: a replica that warms up is taken to carry nothing. Empty for none.
     pub warmups: Vec<Duration>,
-    /// The part of the capacity that replicas truly carry, of which no policy knows; `None` for all of it.
+    /// The part of the capacity that replicas really carry, which no policy knows; `None` for all of it.
     pub carries: Option<Share>,
     /// The part of all starts that fail: after its start-up time such a replica is gone, and another is started.
     pub failed_starts: Option<Share>,
@@ -53,14 +53,14 @@ pub struct Loss {
 /// How many replicas are lost.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Lost {
-    /// So many, or all when there are fewer.
+    /// This many, or all when there are fewer.
     Count(u32),
-    /// So large a part of those that are ready, rounded up.
+    /// This part of those that are ready, rounded up.
     Part(Share),
 }
 
 impl World {
-    /// Nothing happens that a policy has not asked for.
+    /// Nothing happens but what the policy asks for.
     pub fn calm() -> Self {
         Self::new(Disturbance::default(), 0)
     }
@@ -122,7 +122,7 @@ impl World {
 /// How arrivals scatter around the load of the trace.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Noise {
-    /// As the arrivals of many people who know nothing of each other: the count of a tick is drawn from Poisson's distribution.
+    /// As the arrivals of many independent clients: the count of a tick is drawn from Poisson's distribution.
     Poisson,
     /// Each tick's load times a log-normal factor of mean 1 with this coefficient of variation.
     Spread(f64),
@@ -150,7 +150,7 @@ impl Arrivals {
     }
 }
 
-/// One of `times`, each as likely as the others; `None` of none.
+/// One of `times`, all equally likely; `None` if there are none.
 fn any_of(stream: &mut Stream, times: &[Duration]) -> Option<Duration> {
     let last = times.len().checked_sub(1)?;
     times.get(((uniform(stream) * times.len() as f64) as usize).min(last)).copied()

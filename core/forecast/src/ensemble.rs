@@ -11,7 +11,7 @@ use crate::outlook::{INPUT_MAX, INPUTS, Outlook};
 use crate::regression::Regression;
 use crate::settings::{Horizon, LEVELS_MAX, Settings};
 use crate::sketch::Sketch;
-use crate::width::{Surroundings, WIDTH_INPUTS, Width};
+use crate::width::{WIDTH_INPUTS, Width, WidthContext};
 
 /// Each model twice: with a band of steady width, and with one of learnt width.
 pub(crate) const MEMBERS: usize = 2 * POINTS;
@@ -30,7 +30,7 @@ pub(crate) struct Ensemble {
     decays: [DeviationDecay; 3],
     sketches: Vec<Sketch>,
     /// The quantiles of each sketch, by their levels; refreshed in turn.
-    stretches: [PerMember; LEVELS_MAX],
+    sketch_quantiles: [PerMember; LEVELS_MAX],
     quantile_blends: Vec<QuantileBlend>,
     /// Boxed, so that the next one can reuse the memory of the one that was scored.
     open: VecDeque<Box<PendingForecast>>,
@@ -92,7 +92,7 @@ impl Ensemble {
             regression: Regression::new([0.0; INPUTS], memory),
             decays: [DeviationDecay::default(); 3],
             sketches: vec![Sketch::new(); MEMBERS],
-            stretches: [[0.0; PLACES]; LEVELS_MAX],
+            sketch_quantiles: [[0.0; PLACES]; LEVELS_MAX],
             quantile_blends: vec![quantile_blend; levels.len()],
             open: VecDeque::with_capacity(horizon.steps()),
         }
@@ -106,9 +106,9 @@ impl Ensemble {
         }
         let pending = self.pending(outlook, [true; POINTS]);
         self.open.push_back(match due {
-            Some(mut place) => {
-                *place = pending;
-                place
+            Some(mut reused) => {
+                *reused = pending;
+                reused
             }
             None => Box::new(pending),
         });
@@ -148,11 +148,11 @@ impl Ensemble {
             for member in [2 * index, 2 * index + 1] {
                 self.sketches[member].add(error / f64::from(pending.widths[member]), kept);
                 if self.is_turn_of(member) {
-                    let stretches = &mut self.stretches;
+                    let sketch_quantiles = &mut self.sketch_quantiles;
                     self.sketches[member].quantiles(&self.levels, |place, quantile| {
                         #[expect(clippy::cast_possible_truncation, reason = "an error needs no more digits")]
-                        let stretch = quantile as f32;
-                        stretches[place][member] = stretch;
+                        let quantile = quantile as f32;
+                        sketch_quantiles[place][member] = quantile;
                     });
                 }
             }
@@ -196,11 +196,11 @@ impl Ensemble {
             calibrated: [0.0; LEVELS_MAX],
             persisted: [0.0; LEVELS_MAX],
         };
-        let surroundings = Surroundings::of(outlook, self.horizon);
+        let context = WidthContext::of(outlook, self.horizon);
         for index in (0..POINTS).filter(|&index| pending.is_awake[index]) {
             let width = &self.widths[index];
-            let inputs = width.inputs(&surroundings, f64::from(pending.points[index]));
-            [pending.widths[2 * index], pending.widths[2 * index + 1]] = width.widths(&inputs, &surroundings);
+            let inputs = width.inputs(&context, f64::from(pending.points[index]));
+            [pending.widths[2 * index], pending.widths[2 * index + 1]] = width.widths(&inputs, &context);
             pending.width_inputs[index] = inputs.map(|input| input as f32);
         }
         self.set_quantiles(&mut pending, ceiling as f32);
@@ -211,9 +211,9 @@ impl Ensemble {
         let points: PerMember =
             std::array::from_fn(|place| pending.points.get(place / 2).copied().unwrap_or_default());
         for (place, quantile_blend) in self.quantile_blends.iter().enumerate() {
-            let stretches = &self.stretches[place];
+            let sketch_quantiles = &self.sketch_quantiles[place];
             pending.quantiles[place] = std::array::from_fn(|member| {
-                (points[member] + stretches[member] * pending.widths[member]).clamp(0.0, ceiling)
+                (points[member] + sketch_quantiles[member] * pending.widths[member]).clamp(0.0, ceiling)
             });
             let [blend, width] =
                 quantile_blend.mixture.blend([&pending.quantiles[place], &pending.widths], &pending.awake);
@@ -265,7 +265,7 @@ impl Ensemble {
         self.open.back().map(|pending| self.said(pending))
     }
 
-    /// The forecast from `outlook`, whose latest step is only supposed.
+    /// The forecast from `outlook`, whose latest step is only assumed.
     pub(crate) fn forecast_supposing(&self, outlook: &Outlook) -> Forecast {
         self.said(&self.pending(outlook, self.heeded()))
     }

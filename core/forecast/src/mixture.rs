@@ -2,7 +2,7 @@
 
 use crate::ensemble::MEMBERS;
 
-/// Entrants, rounded up to whole [`LANES`]: those beyond are never awake.
+/// Members, rounded up to whole [`LANES`]: those beyond are never awake.
 pub(crate) const PLACES: usize = MEMBERS.next_multiple_of(LANES);
 
 /// Numbers that a processor computes with at once.
@@ -14,7 +14,7 @@ pub(crate) type PerMember = [f32; PLACES];
 /// Weights of members by their regrets: ML-Poly with forgetting.
 ///
 /// Source: Gaillard, Stoltz and van Erven, "A second-order bound with excess losses", COLT 2014, on the gradient of the
-/// pinball loss. An member that is asleep neither gains nor loses. There is no rate to choose.
+/// pinball loss. A member that is asleep neither gains nor loses. There is no rate to choose.
 #[derive(Clone, Debug)]
 pub(crate) struct Mixture {
     regret: PerMember,

@@ -18,7 +18,7 @@ pub(crate) struct Outlook {
     apart: Option<[Option<f64>; 3]>,
 }
 
-/// What moves with each step. Small enough to be saved while a step is only supposed.
+/// What moves with each step. Small enough to be saved while a step is only assumed.
 #[derive(Clone, Debug)]
 pub(crate) struct RunningState {
     pub(crate) level: Smoothing<5>,

@@ -288,29 +288,29 @@ fn a_far_horizon_is_bounded_by_its_own_errors_as_soon_as_there_are_some() {
 }
 
 #[test]
-fn what_is_supposed_of_a_step_is_what_is_said_once_it_is_so_and_teaches_nothing() {
+fn the_forecast_on_an_assumed_step_is_that_of_the_real_one_and_teaches_nothing() {
     let mut noise = Noise::new(7);
     let mut forecaster = forecaster(&[Horizon::At(1), Horizon::PeakWithin(3)]);
     assert_eq!((forecaster.forecast_supposing(0, 1.0), forecaster.last()), (None, None));
-    // Over the end of the memory, where the oldest step makes room for the supposed one.
+    // Over the end of the memory, where the oldest step makes room for the assumed one.
     let next = feed(
         &mut forecaster,
         0,
         (0..HISTORY_STEPS + 3).map(|number| wave(number) * (0.9 + 0.2 * noise.next())),
     );
     let before = format!("{forecaster:?}");
-    let supposed = forecaster.forecast_supposing(1, 1234.0).expect("the horizon is there");
+    let assumed = forecaster.forecast_supposing(1, 1234.0).expect("the horizon is there");
     for load in [f64::NAN, f64::INFINITY, -1.0, 1e16] {
         assert_eq!(forecaster.forecast_supposing(1, load), None);
     }
-    assert!(format!("{forecaster:?}") == before, "something was learnt from what was only supposed");
+    assert!(format!("{forecaster:?}") == before, "something was learnt from what was only assumed");
     assert_eq!(forecaster.forecast_supposing(2, 1234.0), None);
     forecaster.observe(STEP * next as u32, 1234.0);
     forecaster.close(STEP * (next as u32 + 1));
     assert_eq!(forecaster.last(), Some(1234.0));
     let said = &forecaster.forecasts()[1];
-    let ratio = supposed.quantiles[0].load / said.quantiles[0].load;
-    assert!((0.9..1.1).contains(&ratio), "{supposed:?}, then {said:?}");
+    let ratio = assumed.quantiles[0].load / said.quantiles[0].load;
+    assert!((0.9..1.1).contains(&ratio), "{assumed:?}, then {said:?}");
 }
 
 #[test]
@@ -361,6 +361,6 @@ proptest! {
         }
         prop_assert_eq!(one.forecasts(), other.forecasts());
         let reports = one.reports();
-        prop_assert!(reports.iter().flat_map(|report| &report.scores).all(|standing| standing.loss.is_finite()));
+        prop_assert!(reports.iter().flat_map(|report| &report.scores).all(|score| score.loss.is_finite()));
     }
 }

@@ -50,8 +50,8 @@ impl Width {
     }
 
     /// The inputs of the width around `point`.
-    pub(crate) fn inputs(&self, surroundings: &Surroundings, point: f64) -> [f64; WIDTH_INPUTS] {
-        let Surroundings { mean, unrest, usual_spread, .. } = *surroundings;
+    pub(crate) fn inputs(&self, context: &WidthContext, point: f64) -> [f64; WIDTH_INPUTS] {
+        let WidthContext { mean, unrest, usual_spread, .. } = *context;
         let steady = self.steady(mean);
         let level = ratio_in_logs(point, mean, 0.01 * mean);
         let usual = usual_spread.map_or(0.0, |spread| ratio_in_logs(spread, steady, 0.01 * steady));
@@ -60,9 +60,9 @@ impl Width {
 
     /// The steady and the learnt width, each above 0.
     #[expect(clippy::cast_possible_truncation, reason = "seven digits are more than a width has")]
-    pub(crate) fn widths(&self, inputs: &[f64; WIDTH_INPUTS], surroundings: &Surroundings) -> [f32; 2] {
+    pub(crate) fn widths(&self, inputs: &[f64; WIDTH_INPUTS], context: &WidthContext) -> [f32; 2] {
         let trust = f64::from(self.scored) / f64::from(self.scored.saturating_add(TRUST_HALF));
-        let steady = trust * self.steady(surroundings.mean) + (1.0 - trust) * surroundings.width_of_a_walk;
+        let steady = trust * self.steady(context.mean) + (1.0 - trust) * context.width_of_a_walk;
         let learnt = steady * exp(self.learnt.predict(inputs)).clamp(1.0 / WIDTH_RANGE, WIDTH_RANGE);
         // Smaller widths would be 0 as an f32, and errors divided by them not be finite.
         [steady, learnt].map(|width| width.max(1e-30) as f32)
@@ -86,9 +86,9 @@ impl Width {
     }
 }
 
-/// What a width depends on besides its model.
+/// The state of the load that a width depends on.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Surroundings {
+pub(crate) struct WidthContext {
     mean: f64,
     unrest: f64,
     usual_spread: Option<f64>,
@@ -99,7 +99,7 @@ pub(crate) struct Surroundings {
 /// The least width before anything was scored, as a share of the mean load: a width of 0 cannot be a unit.
 const WIDTH_START: f64 = 0.1;
 
-impl Surroundings {
+impl WidthContext {
     pub(crate) fn of(outlook: &Outlook, horizon: Horizon) -> Self {
         let mean = outlook.running.mean.max(f64::MIN_POSITIVE);
         let walk = outlook.running.change_slow * (horizon.steps() as f64).sqrt();

@@ -78,7 +78,7 @@ pub(crate) fn squeeze(tally: &Tally<'_>, ordinal: Ordinal, resources: Resources)
     (allotted < uses).then_some(Reason::Squeezed { uses, allotted })
 }
 
-/// A serving replica is taken away only while enough others are left, and never all at once (laws 5 and 6).
+/// A serving replica is taken away only while enough others are left, and never all at once.
 ///
 /// A withdrawn service may go as a whole: a person named it. Taking away a replica that does not serve loses nothing, but at most
 /// a tenth of the replicas, or one, may be in repair at once.

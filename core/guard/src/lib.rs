@@ -2,7 +2,7 @@
 //!
 //! It judges each step by the picture and its own limits alone. It shares no code with the planner and never changes a step: it
 //! lets it pass, or refuses it with a reason. Steps are judged in order, each as if those before it had been done, so that a
-//! replica that is about to be taken away counts as missing (law 6).
+//! replica that is about to be taken away counts as missing.
 
 mod budget;
 mod tally;

@@ -33,7 +33,7 @@ const LOOKS_AHEAD: [usize; 3] = [1, 10, 60];
 const LEARNED_AT_ONCE: u64 = 128;
 
 /// How much of a step must have been measured, in hundredths, before its end is extrapolated.
-const SUPPOSED_FROM_PERCENT: u64 = 20;
+const EXTRAPOLATED_FROM_PERCENT: u64 = 20;
 
 /// The fewest steps that a forecast covers, the current one included: a daily rise comes a step sooner or later than the day
 /// before, and a forecast of the next step alone would miss half of such rises.
@@ -173,8 +173,8 @@ impl Foresight {
         }
     }
 
-    /// Goes on under another rule. With other steps or another source it begins anew.
-    pub(crate) fn ruled(&mut self, rule: Forecasting, source: LoadSource, now: Time) {
+    /// Replaces the rule. With other steps or another source the load is learned anew.
+    pub(crate) fn set_rule(&mut self, rule: Forecasting, source: LoadSource, now: Time) {
         let is_same_load = rule.step == self.rule.step && source == self.source();
         if !is_same_load {
             *self = Self::new(rule, source, None, (self.start, now));
@@ -268,7 +268,7 @@ impl Foresight {
             current.provisional = None;
         }
         if self.next == end {
-            self.suppose();
+            self.forecast_current_step();
         }
     }
 
@@ -290,8 +290,8 @@ impl Foresight {
 
     /// Forecasts before the current step is over when that is already above the last one: at its end, replicas would start too late.
     /// A falling load can wait for the end of the step.
-    fn suppose(&mut self) {
-        let enough = step_ms(self.step()) * SUPPOSED_FROM_PERCENT / 100;
+    fn forecast_current_step(&mut self) {
+        let enough = step_ms(self.step()) * EXTRAPOLATED_FROM_PERCENT / 100;
         let (source, in_progress) = (self.source(), self.meter.in_progress());
         let (LoadSource::Requests, Some(in_progress), Some(current)) =
             (source, in_progress, &mut self.current)

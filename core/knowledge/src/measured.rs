@@ -216,7 +216,7 @@ mod tests {
                 past.push((now, said));
             }
             let life = past.iter().rposition(|(_, said)| *said == Said::Withdrawn).map_or(&past[..], |at| &past[at + 1..]);
-            let standing = readings.of(&key("jobs")).map(|reading| reading.whole.at(now, STALE_AFTER).map(|(at, _)| at));
+            let latest = readings.of(&key("jobs")).map(|reading| reading.whole.at(now, STALE_AFTER).map(|(at, _)| at));
             let last = |is_meant: fn(&Said) -> bool| life.iter().rfind(|(_, said)| is_meant(said)).map(|(at, _)| *at);
             let (good, bad) = (last(|said| matches!(said, Said::Series(_))), last(|said| matches!(said, Said::Failed(_))));
             let wanted = (!life.is_empty()).then(|| match (good, bad) {
@@ -225,7 +225,7 @@ mod tests {
                 (Some(good), _) => Err(NoMeasurement::Stale { since: good }),
                 (None, _) => Err(NoMeasurement::Absent),
             });
-            prop_assert_eq!(standing, wanted);
+            prop_assert_eq!(latest, wanted);
         }
     }
 }

@@ -99,7 +99,7 @@ pub struct PersistedState {
 /// The requests to a service as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Demand {
-    /// When the proxy told last.
+    /// The time of the last report of the proxy.
     pub at: Time,
     /// Requests that had come by then.
     pub requests: u64,
@@ -276,7 +276,7 @@ impl ServiceState {
         let source = declared.load_source();
         let start = start_time(&self.starts);
         match (&mut self.foresight, remembered) {
-            (Some(foresight), None) => foresight.ruled(rule, source, now),
+            (Some(foresight), None) => foresight.set_rule(rule, source, now),
             (_, remembered) => {
                 self.foresight = Some(Box::new(Foresight::new(rule, source, remembered, (start, now))));
             }

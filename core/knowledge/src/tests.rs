@@ -125,7 +125,7 @@ fn an_end_that_nobody_asked_for_is_a_loss_and_says_how_long_it_was_ready() {
     {
         let mut knowledge = picture(before);
         assert_eq!(fold(&mut knowledge, 101_000, &ended()), (expected, vec![EventKind::Exited]));
-        assert_eq!(fold(&mut knowledge, 102_000, &ended()), (FoldEffect::Same, vec![]), "told twice");
+        assert_eq!(fold(&mut knowledge, 102_000, &ended()), (FoldEffect::Same, vec![]), "reported twice");
     }
 }
 
@@ -176,7 +176,7 @@ fn an_end_that_was_asked_for_closes_the_place_or_empties_it() {
 fn only_who_was_told_to_stop_and_ends_by_that_signal_ended_as_asked() {
     let then = Afterwards::Close;
     let stopping = || Stage::Stopping { action: ActionId::default(), since: BEGUN, then };
-    let told = |before, status| {
+    let reason_for = |before, status| {
         let mut events = Vec::new();
         let exit = Exit { status, ..killed() };
         let now = Now { time: Time::from_millis(101_000), wall: Wall::from_millis(0) };
@@ -190,11 +190,11 @@ fn only_who_was_told_to_stop_and_ends_by_that_signal_ended_as_asked() {
         (ExitStatus::Signal(9), "it was killed after 5.0s (signal 9)"),
         (ExitStatus::Signal(11), "it crashed after 5.0s (signal 11)"),
     ] {
-        assert_eq!(told(stopping(), status), expected);
+        assert_eq!(reason_for(stopping(), status), expected);
     }
     // Stopped by somebody else.
     for before in [starting(), running(true), draining(then)] {
-        assert_eq!(told(before, ExitStatus::Signal(15)), "it was killed after 5.0s (signal 15)");
+        assert_eq!(reason_for(before, ExitStatus::Signal(15)), "it was killed after 5.0s (signal 15)");
     }
 }
 
@@ -283,7 +283,7 @@ fn a_count_of_requests_is_waited_for_only_while_draining() {
     assert_eq!(served(&mut picture(running(true)), 101_000, 1), FoldEffect::Measured);
     let mut knowledge = picture(draining(Afterwards::Close));
     assert_eq!(served(&mut knowledge, 101_000, 1), FoldEffect::Changed);
-    assert_eq!(served(&mut knowledge, 101_000, 1), FoldEffect::Measured, "told twice");
+    assert_eq!(served(&mut knowledge, 101_000, 1), FoldEffect::Measured, "reported twice");
     assert_eq!(served(&mut knowledge, 101_001, 0), FoldEffect::Changed);
 }
 

@@ -93,11 +93,11 @@ pub enum Admission {
 /// How an action ended.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
-    /// Done, now or by an earlier telling of the same action.
+    /// Done, now or when the same action was sent before.
     Applied,
     /// Not done, and nothing has changed.
     Failed(Failure),
-    /// Not done, because the one who asked is not the one to obey.
+    /// Not done, because the sender may not ask for it.
     Refused(Refusal),
     /// It may have been done or not.
     Unknown,

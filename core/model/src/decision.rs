@@ -20,7 +20,7 @@ pub struct Decision {
     pub previous: u32,
     /// Which policy decided.
     pub policy: Policy,
-    /// What each metric said; empty when no metric was asked.
+    /// The verdict on each metric; empty when no metric was asked.
     pub metrics: Vec<MetricVerdict>,
     /// How far a ratio may be from 1 without a change; `None` when no ratio was taken.
     pub tolerance: Option<Tolerance>,
@@ -61,7 +61,7 @@ pub trait Account: std::fmt::Debug + Send + Sync {
     /// The size that the metrics ask for and that may not run; `None` when the metrics were followed.
     fn unmet(&self) -> Option<Unmet>;
 
-    /// How far each metric is from its aim: measured ÷ aimed at, `None` when nothing was measured. In the order of [`Decision::metrics`].
+    /// How far each metric is from its target: measured ÷ target, `None` when nothing was measured. In the order of [`Decision::metrics`].
     fn ratios(&self) -> Vec<Option<f64>>;
 
     /// What would have to change for another outcome, found by deciding again with only that changed.
@@ -117,7 +117,7 @@ pub enum Asked {
 /// Why something was not decided.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WhyNot {
-    /// What speaks against it, in sentences, from the first cause to the last.
+    /// The reasons against it, in sentences, from the first cause to the last.
     pub because: Vec<Arc<str>>,
     /// What it would take.
     pub prospects: Vec<Prospect>,
@@ -147,7 +147,7 @@ pub enum Need {
     Load,
     /// The hold or the pause of a person has to end.
     Release,
-    /// Somebody has to ask for something.
+    /// A request has to come.
     Request,
     /// `spec.scale.mode` has to be `on`.
     Mode,
@@ -198,7 +198,7 @@ pub enum Earlier {
     Removed(u32),
 }
 
-/// Replicas by what became of their samples.
+/// The number of replicas, by what became of their samples.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct SampleCount {
     /// Counted with their sample.
@@ -207,7 +207,7 @@ pub struct SampleCount {
     pub unready: u32,
     /// Without a sample, or with one that is too old or could not be read.
     pub missing: u32,
-    /// On their way out.
+    /// Being removed.
     pub ignored: u32,
 }
 
@@ -240,22 +240,22 @@ pub enum Policy {
     Formula,
     /// A weighted mean of all metrics.
     Composite,
-    /// As many as keep a promise at least cost.
+    /// As many as keep an SLO at the least cost.
     Slo,
-    /// Nobody asks for anything, or somebody does again.
+    /// Scaled to zero while there are no requests, and back when one comes.
     ToZero,
 }
 
-/// What one metric said.
+/// The verdict on one metric.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MetricVerdict {
     /// Such as `cpu`, `memory` or `http_requests_per_second`.
     pub name: Arc<str>,
-    /// What was measured and what is aimed at, with units: `62 %` of `50 %`.
+    /// What was measured, with its unit, such as `62 %`.
     pub current: Arc<str>,
-    /// The aim.
+    /// The target, with its unit, such as `50 %`.
     pub target: Arc<str>,
-    /// Measured ÷ aimed at; `None` when nothing was measured.
+    /// Measured ÷ target; `None` when nothing was measured.
     pub ratio: Option<f64>,
     /// Replicas that this metric asks for; `None` when it cannot say.
     pub proposal: Option<u32>,

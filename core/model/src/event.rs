@@ -49,7 +49,7 @@ pub enum EventKind {
     Draining,
     /// A replica is being stopped.
     Stopping,
-    /// A replica has ended because it was told to.
+    /// A replica has ended because it was stopped.
     Stopped,
     /// A spare, or another replica, takes over.
     TookOver,

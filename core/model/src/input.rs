@@ -24,7 +24,7 @@ pub enum Input {
     Started(Start),
     /// The loop's next deadline has come. Harmless when it has not.
     Woke,
-    /// What people want has changed, or is told again after a start.
+    /// What people want has changed, or is given again after a start.
     Intent(Intent),
     /// What an earlier run remembered of a service; after the intent for it, and before the first inventory.
     Remembered(Arc<Memory>),
@@ -57,7 +57,7 @@ pub struct Start {
 pub enum Intent {
     /// The service shall be as declared; replaces what was declared before.
     Declare(Arc<Declared>),
-    /// The service shall be no more: its replicas are drained and stopped.
+    /// The service is withdrawn: its replicas are drained and stopped.
     Withdraw(ServiceName),
     /// The service shall have exactly so many replicas, whatever its load.
     Hold {
@@ -215,7 +215,7 @@ pub enum Report {
     Demand(Vec<Demand>),
     /// What sources of metrics have measured.
     Measured(Vec<Measured>),
-    /// The resources that running replicas may use, where their platform tells.
+    /// The resources that running replicas may use, where their platform reports them.
     Allotted(Vec<Allotted>),
     /// The replicas that the proxy has ejected because their requests failed; repeated every second while there are any.
     Ejected(Vec<Ejected>),
@@ -230,7 +230,7 @@ pub struct Ejected {
     pub incarnation: Incarnation,
 }
 
-/// The resources that a running replica may use, as its platform tells.
+/// The resources that a running replica may use, as its platform reports.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Allotted {
     /// Which replica.
@@ -266,7 +266,7 @@ pub enum ReplicaState {
         /// Whether its liveness probe passes; `true` when it has none.
         live: bool,
     },
-    /// It was told to stop and has not ended yet.
+    /// It is being stopped and has not ended yet.
     Stopping,
     /// It has ended.
     Exited(Exit),

@@ -10,16 +10,16 @@ use crate::name::ServiceName;
 use crate::quantity::Milli;
 use crate::resource::MetricSpec;
 
-/// What identifies a metric for autoscalers: its name, and whose it is.
+/// What identifies a metric for autoscalers: its name, and what it is a metric of.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MetricKey {
     /// Its name.
     pub metric: Arc<str>,
-    /// Whose it is.
+    /// What it is a metric of.
     pub whose: Whose,
 }
 
-/// Whose a metric is.
+/// What a metric is a metric of.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Whose {
     /// Of nothing that Homeostat knows: an external metric.
@@ -31,11 +31,11 @@ pub enum Whose {
         /// Its name.
         name: Arc<str>,
     },
-    /// Each replica's of a service.
+    /// Each replica of a service.
     Replicas(ServiceName),
 }
 
-/// What came of one measurement by one source.
+/// The report of one source on one measurement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Measured {
     /// The source.
@@ -44,18 +44,18 @@ pub struct Measured {
     pub key: MetricKey,
     /// How long the measurement is valid while no newer one comes.
     pub stale_after: Duration,
-    /// What it says.
+    /// Its result.
     pub said: Said,
 }
 
-/// What a source says.
+/// The result of a measurement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Said {
     /// It was declared, and has not measured yet.
     Begun,
     /// The series of the metric. No series at all is an answer too, and not zero.
     Series(Vec<Series>),
-    /// What each replica said that was asked; a missing replica could not be asked.
+    /// The answer of each replica that was asked; a missing replica could not be asked.
     Replicas(Vec<ReplicaSaid>),
     /// It could not measure, and why: one sentence.
     Failed(Arc<str>),
@@ -63,7 +63,7 @@ pub enum Said {
     Withdrawn,
 }
 
-/// What one replica said.
+/// The answer of one replica.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReplicaSaid {
     /// Its place.
@@ -80,7 +80,7 @@ pub type Labels = BTreeMap<Arc<str>, Arc<str>>;
 /// One series of a metric, at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Series {
-    /// What it is told apart by.
+    /// The labels that identify it.
     pub labels: Labels,
     /// Its value.
     pub value: Milli,

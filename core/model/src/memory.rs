@@ -1,4 +1,4 @@
-//! What the loop must remember over a restart (law 7).
+//! What the loop must remember over a restart.
 
 mod capacity;
 mod conditions;

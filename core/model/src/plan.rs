@@ -115,7 +115,7 @@ pub enum Change {
         /// Who carried more.
         ordinal: Ordinal,
     },
-    /// Tell a replica of an earlier run what traffic it gets.
+    /// Send a replica of an earlier run the traffic that it gets.
     Welcome {
         /// Which place.
         ordinal: Ordinal,

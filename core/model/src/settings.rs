@@ -16,7 +16,7 @@ pub struct Settings {
     ///
     /// 2 s: four samples of usage, eight of traffic. Shorter reacts to noise, longer answers a rise later.
     pub metric_window: Duration,
-    /// A sample older than this is missing, not zero (law 4). Three sampling intervals of usage, plus one for delay.
+    /// A sample older than this is missing, not zero. Three sampling intervals of usage, plus one for delay.
     pub sample_age_max: Duration,
     /// When this per cent of requests fail, a fall of load is no reason to scale in: failing fast costs little, and the load comes back
     /// once the cause is fixed.

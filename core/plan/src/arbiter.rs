@@ -1,4 +1,4 @@
-//! Who may touch a replica when two want to: the more important writer; the other one's step waits for the next plan.
+//! Which writer may change a replica when two want to: the more important one; the step of the other waits for the next plan.
 
 use std::collections::BTreeSet;
 
@@ -14,14 +14,14 @@ pub(crate) fn arbitrate(mut steps: Vec<Step>) -> Vec<Step> {
     }
     // Stable: what one writer wants keeps its order.
     steps.sort_by_key(|step| step.writer);
-    let mut measured = BTreeSet::new();
+    let mut claimed = BTreeSet::new();
     steps.retain(|step| {
         let wants = [step.change.ordinal(), other_place(&step.change)];
         // A place that is opened is started by the same plan: those two go together.
         let is_first = matches!(step.change, Change::Start { .. })
-            || wants.iter().flatten().all(|ordinal| !measured.contains(ordinal));
+            || wants.iter().flatten().all(|ordinal| !claimed.contains(ordinal));
         if is_first {
-            measured.extend(wants.into_iter().flatten());
+            claimed.extend(wants.into_iter().flatten());
         }
         is_first
     });

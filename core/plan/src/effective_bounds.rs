@@ -36,7 +36,7 @@ impl EffectiveBounds {
         Some(beyond(declared, "declared", desired))
     }
 
-    /// Whether it does not matter if anybody asks for something: a schedule wants replicas anyway, or none at all.
+    /// Whether requests make no difference: a schedule wants replicas anyway, or none at all.
     pub(crate) fn is_fixed(&self, declared: &Declared) -> bool {
         self.bounds.max == 0
             || self.schedules(declared).any(|(schedule, _)| schedule.min.is_some_and(|min| min > 0))
@@ -60,7 +60,7 @@ impl EffectiveBounds {
     }
 }
 
-/// More are asked for, in the way that `how` says, than the guard lets run.
+/// The limit where more are asked for than the guard lets run; `how` says by whom.
 pub(crate) fn beyond(asked: u32, how: &str, desired: u32) -> Limit {
     let note =
         format!("{} {how}, but the guard lets at most {desired} of one service run", Replicas(asked).are());

@@ -112,15 +112,15 @@ impl ExpectedLoad {
     }
 
     /// What is forecast and what is known to come, and how good that is, or why nothing is.
-    fn told(&self) -> String {
+    fn note(&self) -> String {
         let known = self.coming.iter().map(|UpcomingEvent { name, window, timezone, brings, .. }| {
             let [from, until] = [window.from, window.until].map(|at| timezone.show(at));
             format!("; event {name}: {brings} from {from} to {until}")
         });
-        self.told_of_forecast() + &known.collect::<String>()
+        self.forecast_note() + &known.collect::<String>()
     }
 
-    fn told_of_forecast(&self) -> String {
+    fn forecast_note(&self) -> String {
         let expected = match self.said {
             Ok(expected) => expected,
             Err(NoForecast::New) => {
@@ -177,16 +177,16 @@ impl ExpectedLoad {
 
     /// The decision with what was forecast, and whether that `raised` its number, from one to the other.
     pub(crate) fn tell(&self, raised: Option<(u32, u32)>, mut decision: Decision) -> Decision {
-        let told = self.told();
+        let note = self.note();
         let (from, to, note) = match (raised, self.mode) {
-            (Some((from, to)), _) => (from, to, told),
+            (Some((from, to)), _) => (from, to, note),
             (None, ForecastMode::Shadow) => (
                 decision.desired,
                 decision.desired,
-                format!("{told}; its mode is shadow, so it has no effect"),
+                format!("{note}; its mode is shadow, so it has no effect"),
             ),
             (None, ForecastMode::On | ForecastMode::Off) => {
-                (decision.desired, decision.desired, format!("{told}; it changes nothing"))
+                (decision.desired, decision.desired, format!("{note}; it changes nothing"))
             }
         };
         // The first of the limits: it comes right after the metrics.

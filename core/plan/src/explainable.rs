@@ -22,7 +22,7 @@ use crate::scale::proposal::Proposal;
 use crate::shadow::ShadowSizing;
 use crate::sizing::{Outcome, Sizing};
 
-/// A decision, and what it was made on.
+/// A decision and its inputs.
 #[derive(Debug)]
 pub(crate) struct ExplainableDecision {
     pub(crate) inputs: SizeInputs,
@@ -32,7 +32,7 @@ pub(crate) struct ExplainableDecision {
 }
 
 impl ExplainableDecision {
-    /// What is decided on `inputs`.
+    /// Decides on `inputs`, without shadows.
     pub(crate) fn of(inputs: SizeInputs) -> Self {
         let (sizing, _) = inputs.decide();
         Self { inputs, sizing, shadows: Vec::new() }
@@ -90,7 +90,7 @@ impl ExplainableDecision {
         }
     }
 
-    /// What the acting one has decided.
+    /// What the acting autoscaler has decided.
     fn acting(&self) -> Decision {
         let SizeInputs { now, declared, effective_bounds, observed, hpa, .. } = &self.inputs;
         match (&self.sizing.outcome, &declared.autoscaler) {
@@ -140,7 +140,7 @@ fn tell_warmup(seen: Option<Duration>, decision: &mut Decision) {
     }
 }
 
-/// What in `decision` speaks against `goal`: the metrics that ask for something else, and what changed the number past it.
+/// What keeps `decision` from `goal`: the metrics that ask for another number, and the limits that changed the number past it.
 fn against(decision: &Decision, goal: Goal) -> Vec<Arc<str>> {
     let wanted = goal.nearest();
     let is_short = |replicas: u32| if goal.is_out() { replicas < wanted } else { replicas > wanted };
@@ -149,7 +149,7 @@ fn against(decision: &Decision, goal: Goal) -> Vec<Arc<str>> {
             Some(format!("{} asks for {proposal}: {}", metric.name, metric.note).into())
         }
         Some(_) => None,
-        // One that was measured and asks for nothing by itself goes into what another line tells, or decides nothing.
+        // A metric that was measured and asks for nothing by itself is part of another line, or decides nothing.
         None if metric.is_measured() => None,
         None => Some(format!("{} gives no number: {}", metric.name, metric.note).into()),
     });
@@ -166,14 +166,14 @@ fn against(decision: &Decision, goal: Goal) -> Vec<Arc<str>> {
 impl Account for ExplainableDecision {
     fn decision(&self) -> Decision {
         let SizeInputs { now, declared, shadows, expected_load, .. } = &self.inputs;
-        let told = shadows.iter().zip(&self.shadows).map(|(shadow, sizing)| {
-            let mut told = shadow.told(sizing, declared, *now);
+        let decisions = shadows.iter().zip(&self.shadows).map(|(shadow, sizing)| {
+            let mut shadowed = shadow.in_words(sizing, declared, *now);
             if let (Some(expected_load), FORECAST_SHADOW) = (expected_load, shadow.name.as_str()) {
-                told.decision = expected_load.tell(sizing.verdict.raised(), told.decision);
+                shadowed.decision = expected_load.tell(sizing.verdict.raised(), shadowed.decision);
             }
-            told
+            shadowed
         });
-        Decision { shadows: told.collect(), ..self.acting() }
+        Decision { shadows: decisions.collect(), ..self.acting() }
     }
 
     fn desired(&self) -> u32 {
@@ -197,7 +197,7 @@ impl Account for ExplainableDecision {
         let Outcome::Scaled { verdict, blocker: _ } = &self.sizing.outcome else { return None };
         let hpa::Outcome::Scaled { limited, .. } = verdict.outcome else { return None };
         let (desired, current) = (self.sizing.desired, self.inputs.current);
-        // Where the number is not followed, it need not be the most.
+        // Where the number is not followed, `desired` need not be the maximum.
         let is_followed = match self.inputs.declared.spec.scale.mode {
             ScaleMode::On | ScaleMode::UpOnly => true,
             ScaleMode::Shadow | ScaleMode::Off => current >= limited.replicas,
@@ -229,7 +229,7 @@ impl Account for ExplainableDecision {
     }
 }
 
-/// The decision with those replicas that are protected, when they are more than it leaves.
+/// The decision, raised to the number of protected replicas when it leaves fewer.
 fn spared(inputs: &SizeInputs, decision: Decision) -> Decision {
     let (from, to) = (decision.desired, inputs.spared(decision.desired));
     let Some(Protected { replicas, until }) = inputs.protected.filter(|_| from != to) else {

@@ -1,4 +1,4 @@
-//! Rounding to the sizes that a service may have, and the words for what a limit makes of a decision.
+//! Rounding to the sizes that a service may have, and the explanation of a limit.
 
 use model::decision::{Decision, Limit};
 use model::input::Declared;
@@ -9,7 +9,7 @@ pub(crate) fn fit(declared: &Declared, replicas: u32, bounds: Bounds) -> Fit {
     declared.spec.scale.sizes.as_ref().map_or(Fit::As(replicas), |sizes| sizes.fit(replicas, bounds))
 }
 
-/// What rounding `from` made of it; `None` when it changed nothing and had nothing to say.
+/// The limit that rounding `from` amounts to; `None` when it changed nothing.
 pub(crate) fn limit(declared: &Declared, from: u32, bounds: Bounds) -> Option<Limit> {
     let sizes = declared.spec.scale.sizes.as_ref()?;
     let fit = sizes.fit(from, bounds);

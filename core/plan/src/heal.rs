@@ -15,7 +15,7 @@ use model::time::Time;
 use crate::context::PlanContext;
 use crate::draft::Draft;
 
-/// Adds the steps that bring back what was lost: first somebody takes over the traffic, then the place is filled again.
+/// Adds the steps that replace what was lost: first another replica takes over the traffic, then the place is filled again.
 pub(crate) fn heal(context: PlanContext<'_>, chance: &mut Stream, draft: &mut Draft) {
     let service = context.service;
     welcome(service, draft);
@@ -25,7 +25,7 @@ pub(crate) fn heal(context: PlanContext<'_>, chance: &mut Stream, draft: &mut Dr
     stop_drained(context.now.time, service, draft);
 }
 
-/// Tells replicas of an earlier run what traffic they get: that run's word is not known.
+/// Sends replicas of an earlier run the traffic that they get: what that run sent them is not known.
 fn welcome(service: &ServiceState, draft: &mut Draft) {
     for (ordinal, place) in &service.places {
         if place.admission.is_none() && place.health().is_some() && !draft.takes_away(*ordinal) {
@@ -67,7 +67,7 @@ fn stand_down(service: &ServiceState, draft: &mut Draft) {
     }
 }
 
-/// It served, or was to, and does not now by its own fault.
+/// Whether it served, or should, and does not now by its own fault.
 fn is_lost(place: &Place) -> bool {
     match &place.stage {
         Stage::Empty { exit, .. } => exit.is_some(),
@@ -271,9 +271,9 @@ fn stop_drained(now: Time, service: &ServiceState, draft: &mut Draft) {
     for (ordinal, place) in &service.places {
         let Stage::Draining { admit, since, deadline, then } = &place.stage else { continue };
         let (seen_at, in_flight) = place.in_flight;
-        // A count from before the proxy was told says nothing of what it routed since.
+        // A count from before the proxy took it out says nothing of what it routed since.
         let is_empty = seen_at > *since && in_flight == 0;
-        // Until the proxy has been told, new requests come; the action is told again until it has, or until there is no
+        // Until the proxy has taken it out, new requests come; the action is sent again until it has, or until there is no
         // time left: a proxy that never answers must not keep it for ever.
         if let Some(unanswered) = admit {
             if now >= unanswered.until {

@@ -1,4 +1,4 @@
-//! What a look back at a service shows: where it had too little, where it had too much, and what its declaration would say without that.
+//! What a service's past shows: where it had too little, where it had too much, and the declaration that would avoid that.
 //!
 //! The decisions come from the history, whose runs say which number was wanted, how often, and what each metric asked for. Each piece of
 //! advice stands for itself, and is worth what it would have been worth in the time that was looked at.
@@ -21,7 +21,7 @@ use model::time::{Time, Wall};
 
 pub use self::advice::{Advice, Kind, Remedy, Worth};
 
-/// Less than this says nothing of a service: not all of its days need be busy, but hardly any goes by without one use of it.
+/// The least past that is judged: not every day of a service is busy, but hardly one goes by without any use of it.
 const LOOKED_AT_MIN: Duration = Duration::from_hours(24);
 
 /// Decisions of one outcome and one reason, one after the other.

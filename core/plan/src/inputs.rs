@@ -42,10 +42,10 @@ pub(crate) struct SizeInputs {
     pub(crate) desired: Option<u32>,
     /// Replicas that the decision begins from.
     pub(crate) current: u32,
-    /// By which a person holds it.
+    /// Set while a person holds the size by hand.
     pub(crate) hold: Option<Hold>,
     pub(crate) to_zero: Option<ToZeroState>,
-    /// While a person lets the autoscaler decide nothing.
+    /// Set while a person has paused the autoscaler.
     pub(crate) pause: Option<Pause>,
     /// Replicas that may not be removed.
     pub(crate) protected: Option<Protected>,
@@ -54,7 +54,7 @@ pub(crate) struct SizeInputs {
     /// What the load ahead needs; `None` where it is not forecast.
     pub(crate) expected_load: Option<Box<ExpectedLoad>>,
     pub(crate) hpa: HpaSettings,
-    /// From one decision to the next.
+    /// The time from one decision to the next.
     pub(crate) period: Duration,
     /// Autoscalers that are tried beside the acting one; none are asked while the service rests.
     pub(crate) shadows: Vec<ShadowInputs>,
@@ -165,18 +165,18 @@ impl SizeInputs {
         }
     }
 
-    /// Where a service begins that was never sized, or was held at nothing.
+    /// The size of a service that was never sized, or was held at zero.
     pub(crate) fn first_size(&self) -> u32 {
         first_size(&self.declared, &self.effective_bounds)
     }
 
-    /// The acting autoscaler as it decides now, for words: between the bounds that hold now, and by what a replica carries.
+    /// The acting autoscaler as it decides now, for explanations: with the bounds that hold now, and the capacity of a replica as its target.
     pub(crate) fn acting<'a>(&self, spec: &'a AutoscalerSpec) -> Cow<'a, AutoscalerSpec> {
         aimed(self.effective_bounds.bound(spec), self.observed.capacity)
     }
 }
 
-/// What a decision begins from, when `desired` replicas were wanted until now.
+/// The number that a decision begins from when `desired` replicas were wanted until now.
 pub(crate) fn begin(
     desired: Option<u32>,
     memory: &ScalingMemory,
@@ -202,7 +202,7 @@ impl Protected {
     }
 }
 
-/// Whether nothing runs by a person's wish that is over: an autoscaler would take it for one that lasts, and stay off.
+/// Whether the service is at zero because of a hold that has ended: its autoscaler would take that for a lasting wish, and stay off.
 fn is_off(desired: u32, memory: &ScalingMemory, effective_bounds: &EffectiveBounds) -> bool {
     desired == 0 && effective_bounds.bounds.min > 0 && !memory.scaled_to_zero
 }
@@ -233,8 +233,8 @@ impl Observations {
             Some(slo) => vec![sampler.asked(slo.latency)],
             None => spec.metrics.iter().map(|metric| sampler.take(metric)).collect(),
         };
-        let tried = service.shadows_of(declared);
-        let shadows = tried.iter().map(|(name, spec)| {
+        let shadow_specs = service.shadows_of(declared);
+        let shadows = shadow_specs.iter().map(|(name, spec)| {
             let memory = service.shadows.iter().find(|memory| memory.name == *name).cloned();
             let rises = memory.as_ref().and_then(|memory| memory.scaling.policy.past.rises());
             let replicas_max = settings.guard.replicas_max;
@@ -281,14 +281,14 @@ impl Observations {
     }
 }
 
-/// What one replica carries within what `spec` promises.
+/// The load that one replica carries within the SLO of `spec`.
 fn carried(service: &ServiceState, spec: &AutoscalerSpec) -> Option<LearnedCapacity> {
     let slo = spec.policy.slo()?;
     let generation = service.declared.as_ref()?.generation;
     capacity::estimate(service.capacity.as_deref(), generation, slo)
 }
 
-/// `spec` with what one replica carries as the mean that it should have, where it keeps a promise.
+/// `spec` with the capacity of one replica as the target of its mean, where it has an SLO.
 fn aimed(spec: Cow<'_, AutoscalerSpec>, capacity: Option<LearnedCapacity>) -> Cow<'_, AutoscalerSpec> {
     let Some(target) = learned_target(&spec, capacity) else { return spec };
     let mut spec = spec.into_owned();
@@ -298,7 +298,7 @@ fn aimed(spec: Cow<'_, AutoscalerSpec>, capacity: Option<LearnedCapacity>) -> Co
     Cow::Owned(spec)
 }
 
-/// What one replica should carry as the mean, where `spec` keeps a promise and that is known.
+/// The load that one replica should carry in the mean, where `spec` has an SLO and the capacity is known.
 pub(crate) fn learned_target(spec: &AutoscalerSpec, capacity: Option<LearnedCapacity>) -> Option<Milli> {
     let learned = capacity.filter(|_| spec.policy.slo().is_some())?;
     Some(Milli(i64::try_from(learned.rate.0).unwrap_or(i64::MAX).max(1)))
@@ -311,7 +311,7 @@ fn is_hpa(declared: &Declared) -> bool {
 
 fn views(context: PlanContext<'_>, declared: &Declared, places: &[(Ordinal, &Place)]) -> Replicas {
     let is_unstable = |(ordinal, place): &(Ordinal, &Place)| is_unstable(context, (*ordinal, place));
-    // When it is all of them, they are what there is to count on: one that is overloaded fails, and must not be passed over for that.
+    // If all are unstable, none is set apart: an overloaded replica fails as well, and its load must count.
     let some_are_stable = places.iter().any(|each| each.1.is_ready() && !is_unstable(each));
     let knows = some_are_stable && !is_hpa(declared);
     let seen = places.iter().map(|each| match view(each.1) {

@@ -1,13 +1,13 @@
 //! A learned policy: how much a violated request counts, by what is seen of the load.
 //!
-//! SLO-first stands by for rises as long as that costs less than the requests it saves; what those count follows from the objective and from how fast its budget
+//! SLO-first keeps replicas for rises as long as they cost less than the requests that they save; what a request costs follows from the objective and from how fast its budget
 //! is spent, whatever the load does.
 //! A learned policy multiplies that price by powers of three features of the load (its level, its trend, how restless it is), with weights that were searched
 //! for over recorded load. So with all weights at 1 it is SLO-first, it never asks for fewer replicas than the load of this moment needs, and never for more
 //! than the highest load that was seen or forecast.
 //!
 //! SLO-first decides in its place, and the [`Fallback`] says why, while too little of the load was seen to compute the features, where a feature is outside what the
-//! weights were found on, and when more of late was broken than is promised.
+//! weights were found on, and when more requests missed the SLO recently than it allows.
 //!
 //! Source: direct policy search over few weights, as in Mania, Guy and Recht 2018, "Simple random search of static linear policies is competitive for
 //! reinforcement learning"; here the logarithm of a price is linear in the logarithms of the features.
@@ -65,24 +65,24 @@ pub enum Fallback {
     },
 }
 
-/// Something that is seen of the load.
+/// A feature of the load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LoadFeature {
-    /// How high it is.
+    /// Its level.
     Level,
-    /// Where it goes.
+    /// Its trend.
     Trend,
-    /// How restless it is.
+    /// Its unrest.
     Unrest,
 }
 
 /// The steps of a minute, which is what loads are forecast in.
 pub(crate) const STEPS_A_MINUTE: u64 = 60_000 / RISE_STEP.as_millis() as u64;
 
-/// Minutes that are looked at, the one that is under way included.
+/// Minutes that are looked at, the current one included.
 const MINUTES: usize = RISE_STEPS_MAX / STEPS_A_MINUTE as usize;
 
-/// Loads of less than this part of a replica are told apart by nothing: two requests are no hundredfold of a rest.
+/// Loads of less than this part of a replica count as equal: two requests are no hundredfold rise from none.
 const NEGLIGIBLE: f64 = 0.05;
 
 /// By how much a feature may be beyond what the weights were found on: a tenth.
@@ -216,7 +216,7 @@ impl fmt::Display for LoadFeature {
     }
 }
 
-/// Says so when more was broken of late than `slo` promises.
+/// The fallback when more requests missed the SLO recently than `slo` allows.
 fn kept(spent: &SpentMemory, slo: &Slo) -> Result<(), Fallback> {
     let late = slo::late_millionths(*spent);
     let allowed = 1_000_000_u32.saturating_sub(slo.objective.millionths());

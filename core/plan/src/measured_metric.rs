@@ -17,15 +17,15 @@ use crate::scale::reading::{Gap, MetricReading, Milli, ReplicaView, Requests, Sa
 /// What was measured of a metric.
 #[derive(Clone, Debug)]
 pub enum MeasuredMetric {
-    /// Of each replica.
+    /// A sample of each replica.
     Each(Vec<Result<Sample, Gap>>),
-    /// Of the whole.
+    /// One value, or several series, of the whole service.
     Whole(Vec<Milli>),
-    /// Nothing that may be counted on.
+    /// Nothing that can be used, and why.
     Nothing(Unavailable),
 }
 
-/// Takes what was measured of one service.
+/// Takes the measurements of one service.
 pub(crate) struct MetricSampler<'a> {
     pub(crate) now: Time,
     pub(crate) knowledge: &'a Knowledge,
@@ -62,14 +62,14 @@ impl MetricSampler<'_> {
         }
     }
 
-    /// The requests that come, of each replica: those that were begun, and what of the waiting is to be worked off.
+    /// The demand on each replica: the rate of new requests, and the share of the waiting ones that is to be worked off.
     pub(crate) fn asked(&self, promise: LatencySlo) -> MeasuredMetric {
         let measure = |place: &Place, window: Duration| asked(place, window, promise);
         MeasuredMetric::Each(metered(self.now, measure, self.places, self.settings))
     }
 }
 
-/// In which time the requests are to be worked off that have waited for longer than is promised.
+/// The time within which requests that wait for longer than the SLO allows are to be worked off.
 ///
 /// 10 s: the time of two windows in which a promise is watched.
 const WORKED_OFF_IN: Duration = Duration::from_secs(10);
@@ -81,9 +81,10 @@ fn asked(place: &Place, window: Duration, promise: LatencySlo) -> Option<Sample>
     Some(Sample { value: milli(rate.0), at: growth.at, window: growth.over })
 }
 
-/// What is to be carried where requests come at `rate` and so many are `under_way`: those that come, and what of the waiting is to be worked off.
+/// The load to be carried while requests come at `rate` and `under_way` are open: the new ones, and the share of the waiting ones that is to be
+/// worked off.
 pub fn to_carry(rate: MilliRps, under_way: u64, promise: LatencySlo) -> MilliRps {
-    // As many are under way at that rate when each takes what is promised (Little 1961).
+    // By Little's law (1961), as many are open at this rate when each takes as long as the SLO allows.
     let usual = rate.0.saturating_mul(promise.below.as_millis()) / 1_000_000;
     let waiting = under_way.saturating_sub(usual);
     MilliRps(rate.0.saturating_add(waiting.saturating_mul(1000) / WORKED_OFF_IN.as_secs()))

@@ -1,4 +1,4 @@
-//! How far what the autoscaler proposes is followed.
+//! How far the proposal of the autoscaler is followed, by the mode.
 
 use model::decision::{Decision, Limit};
 use model::resource::ScaleMode;

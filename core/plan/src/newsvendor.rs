@@ -1,13 +1,13 @@
 //! The newsvendor: how many replicas cost least, over a distribution of the load.
 //!
-//! A replica too many costs its time, one too few breaks the promise to everybody who asks meanwhile. So the number is the one at which replicas, and the
+//! A replica too many costs its time, one too few violates the SLO for all requests meanwhile. So the number is the one at which replicas, and the
 //! requests that are expected to be turned away by fewer of them, cost least together (Arrow, Harris and Marschak, "Optimal inventory policy", 1951).
 
 use forecast::Distribution;
 
 use crate::slo::{Capacity, Price};
 
-/// What costs least.
+/// The number of replicas that costs least.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Cheapest {
     pub(crate) replicas: u32,
@@ -17,7 +17,7 @@ pub(crate) struct Cheapest {
 
 /// The number within `bounds` at which replicas and expected violations cost least together; the smallest of equals.
 ///
-/// With n replicas, everybody who asks while the load exceeds what they carry is violated: n + price · E[load; load > carried(n)] /
+/// With n replicas, every request violates the SLO while the load exceeds what they carry: n + price · E[load; load > carried(n)] /
 /// carried(1) is least.
 pub(crate) fn cheapest(
     load: &Distribution,
@@ -31,7 +31,7 @@ pub(crate) fn cheapest(
     let of_violations = |violated: f64| price.requests() * violated / one;
     let cost_of =
         |replicas: u32| f64::from(replicas) + of_violations(load.violated(capacity.carried(replicas)));
-    // Where even the violations alone cost more than what nearly nobody is violated by, nothing needs to be looked at.
+    // Numbers whose violations alone cost more than `enough`, the cost of replicas for nearly every load, need not be tried.
     let last = load.last();
     let all = fewest(bounds, |replicas| capacity.carried(replicas) >= last);
     let enough = cost_of(all);

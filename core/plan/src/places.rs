@@ -15,9 +15,10 @@ use crate::victims::{Victims, first_to_go, victims};
 /// Adds the steps that bring the number of places to what is wanted.
 ///
 /// A newer declaration is rolled out one replica at a time: one more place than wanted is opened, and an outdated replica goes
-/// only when the number wanted serves without it. A new version that never becomes ready so takes nothing away; when a newer
-/// one replaces it, those of it that have not become ready within the grace of a failing probe go first, as nothing is lost with them. Those
-/// that stopped being ready for as long go once a newer one serves: until then what both need may be what is missing. A replica of a size that cannot be changed as it runs is replaced in the same way.
+/// only when the number wanted serves without it. So a new version that never becomes ready takes nothing away. When a newer version replaces
+/// it, its replicas that have not become ready within the grace of a failing probe go first, as nothing is lost with them. Replicas that were
+/// ready, but have not been for as long, go once a newer one serves: until then, something that both versions need may be missing. A replica
+/// whose size cannot be changed as it runs is replaced in the same way.
 pub(crate) fn adjust_places(context: PlanContext<'_>, desired: u32, draft: &mut Draft) {
     actives(context, desired, draft);
     spares(context.service, draft);
@@ -30,7 +31,7 @@ pub(crate) fn clear(service: &ServiceState, draft: &mut Draft) {
     }
 }
 
-/// Brings the number of those that count to what is wanted, and replaces one of them at a time.
+/// Brings the number of active replicas to the one wanted, and replaces them one at a time.
 fn actives(context: PlanContext<'_>, desired: u32, draft: &mut Draft) {
     let service = context.service;
     let misfit = resize::to_replace(context, desired, draft).map(Replaced::of_other_size);
@@ -58,7 +59,7 @@ fn actives(context: PlanContext<'_>, desired: u32, draft: &mut Draft) {
     }
 }
 
-/// Takes away `excess` replicas, and says of whom must stay why; whether any goes.
+/// Takes `excess` replicas away and notes why others must stay; returns whether any goes.
 fn shrink(context: PlanContext<'_>, excess: u32, desired: u32, draft: &mut Draft) -> bool {
     let service = context.service;
     let reason = Reason::AboveDesired { have: service.count(), desired, first: first_to_go(service).clone() };
@@ -75,12 +76,12 @@ fn shrink(context: PlanContext<'_>, excess: u32, desired: u32, draft: &mut Draft
     !go.is_empty()
 }
 
-/// A replica in whose place another one comes.
+/// A replica that is replaced by another one.
 struct Replaced {
     ordinal: Ordinal,
     writer: Writer,
     reason: Reason,
-    /// Whether it goes though nobody serves in its stead: nothing is lost with it.
+    /// Whether it goes before its successor serves: nothing is lost with it.
     is_given_up: bool,
 }
 
@@ -110,7 +111,7 @@ impl<'s> Outdated<'s> {
         service.counting().filter(|(_, place)| service.is_outdated(place))
     }
 
-    /// The one that is replaced next: one that is given up, or else the first.
+    /// The replica that is replaced next: one that is given up, or else the first.
     fn next(&self) -> Option<Replaced> {
         let given_up = self.all().find(|(_, place)| self.is_given_up(place));
         let (ordinal, place) = given_up.or_else(|| self.all().next())?;

@@ -74,8 +74,8 @@ impl Goal {
         }
     }
 
-    /// The prospect, which says so when it leads beyond the number that was asked for.
-    fn told_of(self, mut prospect: Prospect) -> Prospect {
+    /// The prospect, with a note when it leads beyond the number that was asked for.
+    fn with_note(self, mut prospect: Prospect) -> Prospect {
         if let Asked::Exactly(wanted) = self.asked
             && wanted != prospect.desired
         {
@@ -91,11 +91,11 @@ impl Goal {
 }
 
 impl ExplainableDecision {
-    /// What leads to another outcome: time alone, more load, less load, or another word.
+    /// What leads to another outcome: time alone, more load, less load, or an intervention: of a person or by a request.
     pub(crate) fn all_prospects(&self) -> Vec<Prospect> {
         let decided = self.sizing.desired;
         let mut found: Vec<Prospect> = self.by_time(|desired| desired != decided).into_iter().collect();
-        found.extend(self.by_word());
+        found.extend(self.by_intervention());
         if self.is_from_load() {
             let ways = [Asked::Out].into_iter().chain((decided > 0).then_some(Asked::In));
             for prospect in ways.map(|asked| self.towards(Goal::new(asked, decided))) {
@@ -112,10 +112,10 @@ impl ExplainableDecision {
 
     /// What leads to `goal`: the least that has to change, or that nothing does.
     pub(crate) fn towards(&self, goal: Goal) -> Prospect {
-        let word = self.by_word().filter(|prospect| goal.is_met(prospect.desired));
+        let intervention = self.by_intervention().filter(|prospect| goal.is_met(prospect.desired));
         self.by_load(goal)
-            .or(word)
-            .or_else(|| self.by_time(|desired| goal.is_met(desired)).map(|prospect| goal.told_of(prospect)))
+            .or(intervention)
+            .or_else(|| self.by_time(|desired| goal.is_met(desired)).map(|prospect| goal.with_note(prospect)))
             .or_else(|| self.by_load_and_time(goal))
             .unwrap_or_else(|| self.in_vain(goal))
     }
@@ -124,7 +124,7 @@ impl ExplainableDecision {
         matches!(self.sizing.outcome, Outcome::Scaled { .. })
     }
 
-    /// What the loop decides by and by if nothing else changes, as soon as it `is_met`.
+    /// What the loop will decide if nothing else changes, from the first time that `is_met` holds.
     fn by_time(&self, is_met: impl Fn(u32) -> bool) -> Option<Prospect> {
         let decided = self.sizing.desired;
         let mut next = self.next();
@@ -146,8 +146,8 @@ impl ExplainableDecision {
         Some(Prospect { desired, need: Need::Time, levels: Vec::new(), at: Some(at), note: note.into() })
     }
 
-    /// What a person, or a request, leads to at once.
-    fn by_word(&self) -> Option<Prospect> {
+    /// What a change by a person, or a request, leads to at once.
+    fn by_intervention(&self) -> Option<Prospect> {
         let (need, inputs, what) = match &self.sizing.outcome {
             Outcome::Plain { policy: Policy::Hold, .. } => {
                 (Need::Release, self.inputs.released(), "once it is released")
@@ -238,7 +238,7 @@ impl ExplainableDecision {
         let until = at.map(|at| format!(" until {}", clock(at))).unwrap_or_default();
         let desired = other.sizing.desired;
         let note = format!("with {load}{until}: {}", Replicas(desired));
-        goal.told_of(Prospect { desired, need: Need::Load, levels, at, note: note.into() })
+        goal.with_note(Prospect { desired, need: Need::Load, levels, at, note: note.into() })
     }
 
     /// Neither a load nor a time leads to `goal`; what stands in the way of the largest or the smallest load there could be.
@@ -270,15 +270,15 @@ impl ExplainableDecision {
         self.nothing(&format!("no load within the next {horizon} leads to {way}: {why}"))
     }
 
-    /// That nothing which is measured leads elsewhere, and what does.
+    /// That no measurement leads to another size, and what does.
     fn unmoved(&self) -> Prospect {
-        let word = "only another spec.scale, a hold or a schedule changes the size";
+        let changes = "only another spec.scale, a hold or a schedule changes the size";
         match &self.inputs.declared.spec.scale.to_zero {
             Some(rest) => self.nothing(&format!(
-                "after {} without requests it scales to zero; otherwise {word}",
+                "after {} without requests it scales to zero; otherwise {changes}",
                 rest.after
             )),
-            None => self.nothing(word),
+            None => self.nothing(changes),
         }
     }
 

@@ -21,27 +21,27 @@ use crate::draft::Draft;
 use crate::scale_in_blocker::Incident;
 use crate::vertical::{Growth, cpu_of, memory_of, mode_of, recommendation};
 
-/// After a change, a replica that has too much, if not far too much, keeps it for so long.
+/// How long after a change nothing is taken away from a replica.
 ///
 /// 10 min: twice the five minutes over which an autoscaler keeps a peak, so that what a peak needed is not taken away between two of them.
 const LESS_AFTER: Duration = Duration::from_mins(10);
 
-/// After a change, a replica that could do with a tenth more waits for it so long; one that has too little does not wait.
+/// How long after a change a replica waits for a tenth more; one that has too little does not wait.
 const MORE_AFTER: Duration = Duration::from_mins(1);
 
-/// A replica runs for so long before another one takes its place because of its size alone: the first minutes of a recommendation move most.
+/// How long a replica runs before it is replaced for its size alone: a recommendation moves most in its first minutes.
 const REPLACED_AFTER: Duration = Duration::from_mins(10);
 
-/// And for so long when its size is off by a tenth, but within the bounds: a restart costs more than that. As Kubernetes' updater has it.
+/// The same for a size that is off by a tenth but within the bounds: a restart costs more than that. The value of Kubernetes' updater.
 const REPLACED_FOR_A_TENTH_AFTER: Duration = Duration::from_hours(12);
 
-/// From one such start to the next replacement: the last one has to prove itself first. As often as Kubernetes' updater looks.
+/// The pause between the start of a replacement and the next one: the last one has to prove itself first. The interval of Kubernetes' updater.
 const REPLACEMENT_PAUSE: Duration = Duration::from_mins(1);
 
 /// Beyond the memory in use that a running replica keeps, in hundredths, as beyond what is recommended.
 const MARGIN_PERCENT: u64 = 15;
 
-/// And so much is too little.
+/// A margin below this is too little.
 const MARGIN_PERCENT_MIN: u64 = 5;
 
 /// What the replicas of a service should have.
@@ -146,7 +146,7 @@ pub(crate) fn to_replace(
     None
 }
 
-/// The declaration, where running replicas are to have the size that is recommended now. A pause by hand is one of sizes of both kinds.
+/// The declaration, where running replicas are to have the size that is recommended now. A pause by hand holds for both kinds of scaling.
 fn is_fitted(now: Time, service: &ServiceState) -> Option<&Declared> {
     let is_meant = mode_of(service) == VerticalMode::Auto && service.paused(now).is_none();
     service.declared.as_deref().filter(|_| is_meant)
@@ -194,7 +194,7 @@ impl SizeTargets {
         Self { cpu: self.cpu, memory, memory_max: self.memory_max }
     }
 
-    /// What the replica shall have instead of `given`, and why; `None` for the same. It is taken something away in calm times only.
+    /// What the replica shall have instead of `given`, and why; `None` for the same. Something is taken away from it in calm times only.
     fn change(&self, given: Resources, is_calm: bool, rests_for: Duration) -> Option<(Resources, String)> {
         self.corrected(given, |misfit| match misfit {
             Misfit::TooLittle => true,

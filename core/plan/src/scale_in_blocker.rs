@@ -1,5 +1,5 @@
 //! What blocks scaling in although the metrics ask for it: a fall of load that may not be real, and an incident or a change during which no
-//! replica is removed (law 4).
+//! replica is removed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ use crate::scale::proposal::{Arithmetic, Proposal};
 /// A reason not to scale in.
 #[derive(Clone, Debug)]
 pub(crate) enum ScaleInBlocker {
-    /// Requests fail, so those that would cost something may not get that far.
+    /// Requests fail, and a failed request may cost less than a served one.
     Errors(Errors),
     /// Something is wrong with the service, or it is being changed.
     Incident(Incident),
@@ -35,7 +35,7 @@ pub(crate) enum ScaleInBlocker {
         /// When it is believed, if it lasts.
         until: Time,
     },
-    /// A metric says less than nothing.
+    /// A metric is below zero.
     BelowZero { metric: Arc<str>, value: Milli },
     /// Most replicas have no sample of a metric.
     Silence { missing: u32, of: u32 },
@@ -110,7 +110,7 @@ impl Errors {
 }
 
 impl Incident {
-    /// The gravest of what is wrong; `None` when all is well.
+    /// The gravest incident; `None` without any.
     pub(crate) fn of(context: PlanContext<'_>) -> Option<Self> {
         let (now, service) = (context.now.time, context.service);
         let found = context.findings.iter().map(|finding| match finding {
@@ -123,7 +123,7 @@ impl Incident {
         found.or_else(|| ejected(now, service)).or_else(|| repair(service)).or_else(|| rollout(service))
     }
 
-    /// Of several findings the one with the lowest rank is told; what is no finding comes after them.
+    /// Of several findings the one with the lowest rank is reported; incidents that are no findings come after them.
     fn rank(&self) -> u8 {
         match self {
             Self::Dependency(_) => 0,
@@ -143,7 +143,7 @@ fn ejected(now: Time, service: &ServiceState) -> Option<Incident> {
     counting.find(|(_, place)| place.is_ejected(now)).map(|(ordinal, _)| Incident::Ejected(ordinal))
 }
 
-/// A replica that is lost and not there again.
+/// A replica that was lost and is not back yet.
 fn repair(service: &ServiceState) -> Option<Incident> {
     let is_repaired = |place: &Place| match &place.stage {
         Stage::Empty { exit, .. } => exit.is_some(),
@@ -161,7 +161,7 @@ fn rollout(service: &ServiceState) -> Option<Incident> {
     (outdated > 0).then_some(Incident::Rollout { outdated })
 }
 
-/// Whether most replicas are silent on one of the metrics.
+/// Whether most replicas have no sample of one of the metrics.
 pub(crate) fn silence(verdict: &Verdict) -> Option<ScaleInBlocker> {
     let heard = verdict.metrics.iter().filter_map(|said| said.as_ref().ok());
     let mut silent = heard.map(|proposal| (proposal.census.missing(), proposal.census.ready));
@@ -181,10 +181,10 @@ pub(crate) fn below_zero(verdict: &Verdict, spec: &AutoscalerSpec) -> Option<Sca
     })
 }
 
-/// Compares each metric with what it was at the last look, and writes down what it is now.
+/// Compares each metric with its value at the last look, and records the present one.
 ///
-/// A steep fall is believed once it has lasted, longer when it is one to nearly nothing, and is over when the metric is back. A metric that says
-/// nothing stays what it was: what it says next is compared with that, unless it was silent, or nobody looked, for longer than [`LOOK_MAX`].
+/// A steep fall is believed once it has lasted, longer when it is one to nearly nothing, and is over when the metric is back. A metric without
+/// a value stays what it was: its next value is compared with that, unless there was none, or nobody looked, for longer than [`LOOK_MAX`].
 pub(crate) fn fall(now: Time, verdict: &Verdict, levels: &mut Vec<LevelMemory>) -> Option<ScaleInBlocker> {
     levels.resize(verdict.metrics.len(), LevelMemory::default());
     let mut blocker: Option<(Time, Fall, i64)> = None;

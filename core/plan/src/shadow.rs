@@ -103,7 +103,7 @@ impl ShadowInputs {
     }
 
     /// The decision, in words.
-    pub(crate) fn told(&self, sizing: &ShadowSizing, declared: &Declared, now: Now) -> ShadowDecision {
+    pub(crate) fn in_words(&self, sizing: &ShadowSizing, declared: &Declared, now: Now) -> ShadowDecision {
         let decision: Decision = sizing.verdict.decision(declared.name.clone(), now, &self.spec);
         let decision = match &sizing.blocker {
             Some(blocker) => blocker.hold(decision),

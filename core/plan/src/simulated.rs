@@ -26,7 +26,7 @@ pub struct SimulatedService {
     declared: Arc<Declared>,
     settings: Settings,
     memory: ScalingMemory,
-    /// What the scenes hold in its place.
+    /// What the inputs of a decision hold in place of `memory`, so that none is copied.
     blank: Arc<ScalingMemory>,
     /// What is forecast of its load; `None` before its first decision, and of a service that is not scaled ahead of it.
     foresight: Option<Foresight>,

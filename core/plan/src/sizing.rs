@@ -39,7 +39,7 @@ pub(crate) enum Outcome {
         /// The number before it was rounded to an allowed size; `None` for one that is not rounded, as a person or nobody asked for it.
         asked: Option<u32>,
     },
-    /// The autoscaler was asked, which need not be followed.
+    /// The autoscaler was asked; its number need not be followed.
     Scaled {
         verdict: Verdict,
         /// Why fewer are not followed; `None` when they are, or were not asked for.
@@ -99,7 +99,7 @@ impl SizeInputs {
         }
     }
 
-    /// What an autoscaler remembers that was not asked: that it was not. `None` where that is remembered already, and without one.
+    /// The memory of an autoscaler that was not asked, whose conditions say so. `None` where they do already, and without an autoscaler.
     pub(crate) fn unasked(&self) -> Option<ScalingMemory> {
         self.declared.autoscaler.as_ref()?;
         let mut conditions = self.observed.memory.conditions.clone();
@@ -174,7 +174,7 @@ impl SizeInputs {
         Sizing { desired, outcome: Outcome::Scaled { verdict, blocker } }
     }
 
-    /// What is forecast in `mode` asks for.
+    /// The floor by a forecast in `mode`; none where the forecast has another mode.
     pub(crate) fn ahead(&self, spec: &AutoscalerSpec, mode: ForecastMode) -> ForecastFloor {
         let expected_load = self.expected_load.as_ref().filter(|expected_load| expected_load.mode == mode);
         expected_load.map_or_else(ForecastFloor::default, |expected_load| {
@@ -187,9 +187,9 @@ impl SizeInputs {
         &self,
         spec: &AutoscalerSpec,
         (verdict, fall): (&Verdict, Option<ScaleInBlocker>),
-        turns: &FlapMemory,
+        memory: &FlapMemory,
     ) -> Option<ScaleInBlocker> {
-        let flaps = || scale_in_blocker::flapping(self.now.time, self.declared.spec.scale.flaps?, turns);
+        let flaps = || scale_in_blocker::flapping(self.now.time, self.declared.spec.scale.flaps?, memory);
         self.load_blocker(spec, verdict, fall).or_else(flaps)
     }
 

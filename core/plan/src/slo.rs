@@ -1,7 +1,7 @@
-//! What a promise is worth: the share of requests that are to be answered well, what one that is not counts, and what replicas carry within it.
+//! The price of an SLO: the share of requests that must meet it, the cost of one that does not, and the load that replicas carry within it.
 //!
-//! What counts is settled by a budget: the share that may be missed. While it is not spent a missed request counts little, and more the faster it is spent, so that
-//! what is promised comes of what was seen and need not be in the distributions that are believed.
+//! The price follows the error budget, the share of requests that may miss the SLO: while it is not spent a missed request costs little, and more
+//! the faster it is spent. So the SLO is kept by feedback, even where the assumed distributions are wrong.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ pub(crate) struct Objective(f64);
 
 /// What a violated request costs, in requests that a replica could have carried meanwhile; above 0.
 ///
-/// 100: rather a hundred requests' worth of a replica that does nothing than one request that is answered too late.
+/// 100: a replica may rather idle for the time of a hundred requests than one request be answered too late.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 pub(crate) struct Price(f64);
 
@@ -32,16 +32,16 @@ const PRICE_OF_BUDGET: f64 = 0.05;
 /// This and the two below were tuned over recorded load, and tried on other: docs/decisions/0038.
 const PRICE_UNSPENT: f64 = 0.2;
 
-/// By which part of it the price rises when the budget is spent just as fast as it is allowed.
+/// The part of that price which is added when the budget is spent exactly as fast as allowed.
 const PRICE_OF_SPENDING: f64 = 0.25;
 
-/// The price stays below so many times the objective's: a load that cannot be kept up with must not cost everything.
+/// The price stays below this many times the objective's: a load that cannot be carried must not cost everything.
 const PRICE_MAX: f64 = 2.0;
 
 /// How long spending is remembered: a mean that forgets, over the last four days.
 const SPENT_MEMORY: Duration = Duration::from_hours(4 * 24);
 
-/// Between two looks: longer, and nobody saw how the promise was kept.
+/// The longest time between two looks: after a longer one it is not known how the SLO was kept.
 const APART_MAX: Duration = Duration::from_mins(1);
 
 impl Objective {
@@ -50,12 +50,12 @@ impl Objective {
         Self(f64::from(slo.objective.millionths()) / 1e6)
     }
 
-    /// What a violated request costs where nothing is known of what is spent.
+    /// The price of a violated request while it is not known how much of the budget is spent.
     pub(crate) fn price(self) -> Price {
         Price(PRICE_OF_BUDGET / self.budget())
     }
 
-    /// What a violated request costs by what was `spent` of the budget: more, the faster that is.
+    /// The price of a violated request, given how much of the budget was `spent`: higher, the faster it is spent.
     pub(crate) fn price_after(self, spent: SpentMemory) -> Price {
         let pace = f64::from(late_millionths(spent)) / 1e6 / self.budget();
         let part = PRICE_UNSPENT + pace * PRICE_OF_SPENDING;
@@ -95,7 +95,7 @@ impl Capacity {
     }
 }
 
-/// Notes how the promise was kept since the last look, when `load` came and `carried` could be carried in all: as the load, times milliseconds.
+/// Notes how the SLO was kept since the last look, when `load` came and `carried` could be carried in all: as the load, times milliseconds.
 pub(crate) fn note(spent: &mut SpentMemory, now: Time, load: Milli, carried: i128) {
     let passed = now.since(spent.at);
     spent.at = spent.at.max(now);
@@ -113,7 +113,7 @@ pub(crate) fn note(spent: &mut SpentMemory, now: Time, load: Milli, carried: i12
     }
 }
 
-/// Of a million requests of late, those to whom the promise was broken.
+/// The share of recent requests that missed the SLO, in millionths.
 pub(crate) fn late_millionths(spent: SpentMemory) -> u32 {
     let late = (u128::from(spent.late) * 1_000_000).checked_div(u128::from(spent.came)).unwrap_or(0);
     u32::try_from(late).unwrap_or(u32::MAX)

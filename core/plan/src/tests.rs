@@ -184,13 +184,13 @@ fn an_undrained_replica_is_given_up_once_the_proxy_knows_or_had_its_time_to_answ
         deadline: Time::from_millis(905_000),
         then: Afterwards::Close,
     };
-    let told =
+    let unanswered =
         |until| Some(knowledge::UnansweredAction { action: model::identity::ActionId::default(), until });
-    let waiting = draining(told(AT + std::time::Duration::from_millis(1)));
+    let waiting = draining(unanswered(AT + std::time::Duration::from_millis(1)));
     assert!(Case::of(0, Recover::Reschedule).with(0, 2, waiting).changes().is_empty());
     let stop = Change::Stop { ordinal: Ordinal(0), then: Afterwards::Close };
     assert_eq!(Case::of(0, Recover::Reschedule).with(0, 2, draining(None)).changes(), [stop]);
-    assert_eq!(Case::of(0, Recover::Reschedule).with(0, 2, draining(told(AT))).changes(), [stop]);
+    assert_eq!(Case::of(0, Recover::Reschedule).with(0, 2, draining(unanswered(AT))).changes(), [stop]);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use model::time::Time;
 pub(crate) enum ToZeroState {
     /// There are no requests: it needs no replicas.
     Idle {
-        /// Since when; `None` when it rested already when this run began.
+        /// Since when; `None` when it was at zero already when this run began.
         since: Option<Time>,
     },
     /// It was scaled to zero, and requests arrive.
@@ -24,7 +24,7 @@ pub(crate) enum ToZeroState {
 }
 
 impl ToZeroState {
-    /// `None` for a service that is awake and in use, or never rests.
+    /// `None` for a service that is in use, or never scales to zero.
     pub(crate) fn of(
         now: Time,
         service: &ServiceState,
@@ -40,7 +40,7 @@ impl ToZeroState {
                 None => Self::Idle { since: None },
             });
         }
-        // Absent is not zero: while the proxy does not tell, nobody knows whether somebody asks.
+        // Absent is not zero: while the proxy does not report, it is not known whether requests come.
         let demand = service.demand.filter(|demand| now.since(demand.at) <= settings.sample_age_max)?;
         (!was_asked(demand)).then_some(Self::Idle { since: demand.asked })
     }

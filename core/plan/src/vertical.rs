@@ -137,7 +137,7 @@ pub(crate) fn allotment(now: Time, service: &ServiceState, unmet: Option<Unmet>)
     }
 }
 
-/// What becomes of what is learned of `service`.
+/// What the declaration does with the learned size of `service`.
 pub(crate) fn mode_of(service: &ServiceState) -> VerticalMode {
     let vertical = service.declared.as_ref().and_then(|declared| declared.spec.scale.vertical.as_ref());
     vertical.map_or(VerticalMode::Off, |vertical| vertical.mode)

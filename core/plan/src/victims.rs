@@ -14,18 +14,18 @@ use model::time::Time;
 
 use crate::context::PlanContext;
 
-/// Who goes, and who would have, but must stay.
+/// The replicas that go, and those that would go but must stay.
 #[derive(Debug, Default)]
 pub(crate) struct Victims {
     pub(crate) go: Vec<Ordinal>,
-    /// Replicas that keep the number up, each with what keeps it.
+    /// Replicas that must stay, each with the reason.
     pub(crate) kept: Vec<(Ordinal, Reason)>,
 }
 
 /// `excess` places to take away: first those whose going costs least, and of equals in the order of the declaration.
 ///
-/// A start on its way counts as gone already, though nothing can be done about it before it ends: a replica that serves does not go in its
-/// stead. One that must stay never goes, not even when too many are left so.
+/// A replica that is starting counts as gone already, though it cannot be stopped before its start ends: a replica that serves does not go in
+/// its stead. One that must stay never goes, not even when too many are left.
 pub(crate) fn victims(context: PlanContext<'_>, excess: u32) -> Victims {
     let PlanContext { knowledge, service, settings, .. } = context;
     let now = context.now.time;
@@ -71,7 +71,7 @@ impl<'s> ProtectMetric<'s> {
         Self { said }
     }
 
-    /// Why the replica must stay; `None` where it may go. Of one that serves, not to know is as good as to hear that it must: it may be the one
+    /// Why the replica must stay; `None` where it may go. One that serves also stays while its metric is not known: it may be the one
     /// without which the others cannot go on.
     fn why(&self, context: PlanContext<'_>, ordinal: Ordinal) -> Option<Reason> {
         let service = context.service;
@@ -108,7 +108,7 @@ fn cost(now: Time, service: &ServiceState, place: &Place) -> u8 {
     }
 }
 
-/// Where a replica stands among those that are as dear: the smallest goes first.
+/// The rank of a replica among those whose removal costs the same: the smallest goes first.
 fn turn(
     now: Time,
     (remove, costs): (&Remove, &BTreeMap<Ordinal, Milli>),
@@ -121,7 +121,7 @@ fn turn(
         Remove::Oldest => [began, u64::from(ordinal.0), 0],
         Remove::Newest => [u64::MAX - began, 0, 0],
         Remove::LeastBusy => {
-            // Absent is not zero: one of which nothing was heard lately may be the busiest.
+            // Absent is not zero: one without a recent report may be the busiest.
             let is_fresh = |at: Time| now.since(at) <= settings.sample_age_max;
             let (seen, in_flight) = place.in_flight;
             let in_flight = if is_fresh(seen) { u64::from(in_flight) } else { u64::MAX };

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 /// A rate limit: a bucket of tokens that fills steadily.
 ///
 /// The state of a bucket is one number, the time at which it would be full again (the "theoretical arrival time" of the generic
-/// cell rate algorithm). It matches in one atomic word, and a full bucket need not be kept at all.
+/// cell rate algorithm). It fits in one atomic word, and a full bucket need not be kept at all.
 /// Source: ITU-T I.371, Annex A, "virtual scheduling".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimit {

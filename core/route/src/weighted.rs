@@ -3,7 +3,7 @@
 /// The most picks by which the beginning is moved: as many among 16 services take a tenth of a millisecond.
 const STEPS_MAX: u64 = 1024;
 
-/// WeightedRoundRobin requests out in proportion to weights.
+/// Spreads requests in proportion to weights.
 ///
 /// In each round of as many requests as the sum of the weights, each share gets exactly its weight, in runs as short as possible.
 /// Source: nginx, "smooth weighted round robin".
@@ -16,17 +16,17 @@ pub struct WeightedRoundRobin {
 }
 
 impl WeightedRoundRobin {
-    /// WeightedRoundRobin for these weights; a weight of 0 gets nothing.
+    /// Spreads by these weights; a weight of 0 gets nothing.
     ///
     /// `seed` says where in the round it begins, so that several that begin at once do not all pick the same first.
     pub fn new(weights: &[u32], seed: u64) -> Self {
         let sum = weights.iter().map(|weight| i64::from(*weight)).sum();
-        let mut shares = Self { weights: weights.into(), credits: vec![0; weights.len()].into(), sum };
+        let mut picker = Self { weights: weights.into(), credits: vec![0; weights.len()].into(), sum };
         let steps = u64::try_from(sum).unwrap_or(0).min(STEPS_MAX);
         for _ in 0..seed.checked_rem(steps).unwrap_or(0) {
-            shares.pick();
+            picker.pick();
         }
-        shares
+        picker
     }
 
     /// The weights.
@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn the_heaviest_is_interleaved_with_the_others() {
         let mut shares = WeightedRoundRobin::new(&[5, 1, 1], 0);
-        let turn: Vec<_> = (0..7).map(|_| shares.pick().unwrap()).collect();
+        let turn: Vec<_> = (0..7).map(|_| picker.pick().unwrap()).collect();
         assert_eq!(turn, [0, 0, 1, 0, 2, 0, 0]);
     }
 
@@ -99,7 +99,7 @@ mod tests {
             for _ in 0..turns {
                 let mut counts = vec![0u32; weights.len()];
                 for _ in 0..sum {
-                    counts[shares.pick().expect("somebody has weight")] += 1;
+                    counts[picker.pick().expect("somebody has weight")] += 1;
                 }
                 prop_assert_eq!(&counts, &weights);
             }
@@ -112,7 +112,7 @@ mod tests {
             prop_assume!(sum > 0);
             let mut counts = vec![0u64; weights.len()];
             for n in 1..=count as u64 {
-                counts[shares.pick().expect("somebody has weight")] += 1;
+                counts[picker.pick().expect("somebody has weight")] += 1;
                 for (count, weight) in counts.iter().zip(&weights) {
                     let off = (count * sum).abs_diff(n * u64::from(*weight));
                     prop_assert!(off <= sum * weights.len() as u64, "{counts:?} of {weights:?} after {n}");

@@ -24,7 +24,7 @@ pub use service::{GREETINGS, Host};
     unreachable_pub,
     clippy::allow_attributes,
     clippy::allow_attributes_without_reason,
-    reason = "the generator knows nothing of this house"
+    reason = "the generator knows nothing of our lints"
 )]
 mod generated {
     include!(concat!(env!("OUT_DIR"), "/greeter.Greeter.rs"));

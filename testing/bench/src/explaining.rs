@@ -34,7 +34,7 @@ const BEGIN_WITH: u32 = 10;
 const REPLICAS_MAX: u32 = 40;
 /// When it begins, on the loop's clock.
 const BEGIN: Time = Time::from_millis(1_790_000_000_000);
-/// The end of a replica that was told to stop.
+/// The end of a replica that was stopped.
 const ENDED: Exit =
     Exit { status: ExitStatus::Signal(15), out_of_memory: false, ran_for: Duration::from_mins(1) };
 const QUARTER: Duration = Duration::from_millis(250);
@@ -73,7 +73,7 @@ pub(crate) fn run() -> anyhow::Result<Findings> {
             findings.note(name, costs.median_cpu(), Unit::Seconds);
         };
         note("a step of the loop with a decision", &costs.decided);
-        note("its record in words", &costs.told);
+        note("its record in words", &costs.explained);
         note("what would change it", &costs.prospects);
         note("why not fewer", &costs.why_not);
         for (what, costs) in [("what would change it", &costs.prospects), ("why not fewer", &costs.why_not)] {
@@ -87,15 +87,19 @@ pub(crate) fn run() -> anyhow::Result<Findings> {
 /// The results of one policy.
 struct Spent {
     decided: Costs,
-    told: Costs,
+    explained: Costs,
     prospects: Costs,
     why_not: Costs,
 }
 
 fn costs_of(policy: &Value) -> anyhow::Result<Spent> {
     let mut world = World::new(policy)?;
-    let mut spent =
-        Spent { decided: Costs::new(), told: Costs::new(), prospects: Costs::new(), why_not: Costs::new() };
+    let mut spent = Spent {
+        decided: Costs::new(),
+        explained: Costs::new(),
+        prospects: Costs::new(),
+        why_not: Costs::new(),
+    };
     for second in 0..SECONDS {
         for _ in 0..4 {
             world.report(second);
@@ -118,13 +122,13 @@ impl Spent {
             std::hint::black_box(work());
             costs.add(watch.stop());
         };
-        timed(&mut self.told, &|| account.decision().metrics.len());
+        timed(&mut self.explained, &|| account.decision().metrics.len());
         timed(&mut self.prospects, &|| account.prospects().len());
         timed(&mut self.why_not, &|| account.why_not(Asked::In).prospects.len());
     }
 }
 
-/// A loop with one service, whose replicas do what they are told.
+/// A loop with one service, whose replicas follow its actions.
 struct World {
     control: ControlLoop,
     out: Outbox,
@@ -201,7 +205,7 @@ impl World {
         self.step(&Input::Report(Report::Usage(usage)));
     }
 
-    /// The replicas that run, and whether each was told to stop.
+    /// The replicas that run, and whether each is being stopped.
     fn lives(&self) -> Vec<(Ordinal, Incarnation, bool)> {
         let service = self.control.knowledge().service(&self.name);
         let places = service.into_iter().flat_map(|service| &service.places);

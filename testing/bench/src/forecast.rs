@@ -31,7 +31,7 @@ const COVERAGE: (f64, f64) = (0.93, 0.97);
 const FIVE_MINUTES: Duration = Duration::from_mins(5);
 
 /// The results for one load at one horizon.
-struct Judged {
+struct HorizonScore {
     name: String,
     base: Duration,
     minutes: u64,
@@ -53,19 +53,19 @@ pub(crate) fn run(data: Option<&Path>) -> anyhow::Result<Findings> {
     let loads = recorded::all(data)?;
     findings.say("each load from its beginning, judged over its last 40 %; naive is the last value plus the quantile of its own errors of 7 days");
     findings.say(format!("while choosing, never looked at: {}", HELD_BACK.join(", ")));
-    let mut judged = Vec::new();
+    let mut scores = Vec::new();
     let (mut steps, mut cpu, mut dearest) = (0usize, Duration::ZERO, Duration::ZERO);
     for load in &loads {
         let trial = Trial::of(load)?;
         steps += trial.values.len();
         cpu += trial.cpu;
         dearest = dearest.max(trial.dearest);
-        judged.extend(trial.judge());
+        scores.extend(trial.judge());
     }
-    findings.sheets.push(sheet(&judged));
+    findings.sheets.push(sheet(&scores));
     for (minutes, target) in TARGETS {
-        let of = |read: fn(&Judged) -> f64| -> f64 {
-            let those = judged.iter().filter(|one| one.base == FIVE_MINUTES && one.minutes == minutes);
+        let of = |read: fn(&HorizonScore) -> f64| -> f64 {
+            let those = scores.iter().filter(|one| one.base == FIVE_MINUTES && one.minutes == minutes);
             median(those.map(read).collect())
         };
         let name = format!("loss at 0.95 over naive's, {minutes} min, median, 5-minute base");
@@ -90,9 +90,9 @@ pub(crate) fn run(data: Option<&Path>) -> anyhow::Result<Findings> {
         );
         findings.hold(format!("the same, {minutes} min"), coverage, Unit::Ratio, Target::AtMost(COVERAGE.1));
     }
-    let within = judged.iter().filter(|one| (COVERAGE.0..=COVERAGE.1).contains(&one.coverage)).count();
+    let within = scores.iter().filter(|one| (COVERAGE.0..=COVERAGE.1).contains(&one.coverage)).count();
     findings.note("loads and horizons whose coverage is within 0.93 and 0.97", within as f64, Unit::Count);
-    findings.note("loads and horizons", judged.len() as f64, Unit::Count);
+    findings.note("loads and horizons", scores.len() as f64, Unit::Count);
     let step = cpu.as_secs_f64() / steps.max(1) as f64;
     findings.hold("a step with its horizons, mean processor time", step, Unit::Seconds, Target::AtMost(5e-6));
     findings.hold(
@@ -104,7 +104,7 @@ pub(crate) fn run(data: Option<&Path>) -> anyhow::Result<Findings> {
     Ok(findings)
 }
 
-fn sheet(judged: &[Judged]) -> Sheet {
+fn sheet(scores: &[HorizonScore]) -> Sheet {
     let header = [
         "load",
         "base",
@@ -116,7 +116,7 @@ fn sheet(judged: &[Judged]) -> Sheet {
         "naive's",
         "acting",
     ];
-    let row = |one: &Judged| {
+    let row = |one: &HorizonScore| {
         vec![
             one.name.clone(),
             format!("{} s", one.base.as_secs()),
@@ -129,7 +129,7 @@ fn sheet(judged: &[Judged]) -> Sheet {
             format!("{:.0} %", 100.0 * one.acting),
         ]
     };
-    Sheet { header: header.map(str::to_owned).to_vec(), rows: judged.iter().map(row).collect() }
+    Sheet { header: header.map(str::to_owned).to_vec(), rows: scores.iter().map(row).collect() }
 }
 
 /// One load, forecast from its first step to its last.
@@ -186,12 +186,12 @@ impl Trial {
         Ok(trial)
     }
 
-    fn judge(&self) -> Vec<Judged> {
+    fn judge(&self) -> Vec<HorizonScore> {
         let places = 0..self.horizons.len();
         places.map(|place| self.judge_at(place)).collect()
     }
 
-    fn judge_at(&self, place: usize) -> Judged {
+    fn judge_at(&self, place: usize) -> HorizonScore {
         let (minutes, ahead) = self.horizons[place];
         let from = self.values.len() * 6 / 10;
         let until = self.values.len() - ahead;
@@ -215,7 +215,7 @@ impl Trial {
             acting += f64::from(u8::from(is_blend));
         }
         let count = (until - from) as f64;
-        Judged {
+        HorizonScore {
             name: self.name.clone(),
             base: self.base,
             minutes,

@@ -39,9 +39,9 @@ use figure::Findings;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[derive(Clone, Debug, Parser)]
-#[command(name = "bench", about = "Measures what the house reaches, beside what it must reach.")]
+#[command(name = "bench", about = "Measures Homeostat and compares the figures with their targets.")]
 #[command(args_conflicts_with_subcommands = true)]
-struct Words {
+struct Arguments {
     /// Which benches to run; all when none is named.
     #[arg(value_name = "NAME")]
     names: Vec<Bench>,
@@ -141,8 +141,8 @@ impl Bench {
 fn main() -> ExitCode {
     // First of all, because a replica reports when it began.
     let begun = os::since_boot();
-    let words = Words::parse();
-    match &words.mode {
+    let arguments = Arguments::parse();
+    match &arguments.mode {
         Some(Mode::Replica(options)) => match replica::run(options, begun) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
@@ -150,12 +150,12 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
-        None => run_benches(&words),
+        None => run_benches(&arguments),
     }
 }
 
-fn run_benches(words: &Words) -> ExitCode {
-    let mut benches = words.names.clone();
+fn run_benches(arguments: &Arguments) -> ExitCode {
+    let mut benches = arguments.names.clone();
     if benches.is_empty() {
         benches.extend_from_slice(Bench::value_variants());
     }
@@ -164,18 +164,19 @@ fn run_benches(words: &Words) -> ExitCode {
     let mut all = Vec::new();
     for bench in benches {
         eprintln!("running {}", bench.name());
-        let findings =
-            bench.run(words.data.as_deref()).unwrap_or_else(|error| Findings::skipped(bench.name(), &error));
-        if !words.json {
+        let findings = bench
+            .run(arguments.data.as_deref())
+            .unwrap_or_else(|error| Findings::skipped(bench.name(), &error));
+        if !arguments.json {
             print::table(&findings);
         }
         all.push(findings);
     }
-    if words.json {
+    if arguments.json {
         print::json(&all);
     } else {
         print::verdict(&all);
     }
     let is_whole = all.iter().all(|findings| findings.misses() == 0 && findings.skipped.is_none());
-    if words.strict && !is_whole { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    if arguments.strict && !is_whole { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }

@@ -118,9 +118,9 @@ impl Births {
 
 fn receive(door: &UnixDatagram) -> io::Result<Birth> {
     let mut birth = [0; 12];
-    let told = door.recv(&mut birth)?;
-    let whole = birth.get(..told).and_then(|told| {
-        let (pid, nanos) = told.split_first_chunk::<4>()?;
+    let length = door.recv(&mut birth)?;
+    let whole = birth.get(..length).and_then(|bytes| {
+        let (pid, nanos) = bytes.split_first_chunk::<4>()?;
         let nanos = u64::from_le_bytes(nanos.try_into().ok()?);
         Some(Birth { pid: i32::from_le_bytes(*pid), at: Duration::from_nanos(nanos) })
     });
@@ -137,7 +137,7 @@ mod tests {
         let path = folder.path().join("births");
         let births = Births::listen(&path).expect("the path is free");
         tell(&path, Duration::from_nanos(123_456_789)).expect("somebody listens");
-        let birth = births.next(Duration::from_secs(5)).expect("it was told");
+        let birth = births.next(Duration::from_secs(5)).expect("the birth was reported");
         assert_eq!(birth.at, Duration::from_nanos(123_456_789));
         assert_eq!(u32::try_from(birth.pid).ok(), Some(std::process::id()));
         assert!(births.next(Duration::from_millis(1)).is_none());

@@ -129,7 +129,10 @@ fn kill(replica: &ReplicaStatus, births: &Births) -> anyhow::Result<Duration> {
     let birth = births.next(BIRTH_WAIT_MAX).with_context(|| {
         format!("a replica of {} had no successor within {} s", replica.service, BIRTH_WAIT_MAX.as_secs())
     })?;
-    ensure!(birth.pid != dead && birth.at > killed, "the birth that was told is not that of the successor");
+    ensure!(
+        birth.pid != dead && birth.at > killed,
+        "the birth that was reported is not that of the successor"
+    );
     Ok(birth.at.saturating_sub(killed))
 }
 

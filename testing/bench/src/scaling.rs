@@ -78,7 +78,7 @@ struct Scaled {
     phase: u64,
 }
 
-/// The inputs of an autoscaler: made right before it is asked, as the loop makes the scene from its picture.
+/// The inputs of an autoscaler: made right before it is asked, as the loop makes them from its knowledge.
 #[derive(Default)]
 struct PolicyInput {
     replicas: Replicas,

@@ -1,6 +1,6 @@
 //! `swarm`: many simulated days, each under its own faults.
 //!
-//! Exits with 0 when nothing objects, with 1 when a checker does, with 2 when the words were wrong.
+//! Exits with 0 when nothing objects, with 1 when a checker does, with 2 when the arguments were wrong.
 
 use std::io::stdout;
 use std::num::NonZeroUsize;
@@ -20,7 +20,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[derive(Clone, Debug, Parser)]
 #[command(name = "swarm", about = "Runs simulated days under faults, with checkers after every step.")]
-struct Words {
+struct Arguments {
     /// How many seeds to run, counting from --first.
     #[arg(long, default_value_t = 200, conflicts_with = "seed")]
     seeds: u64,
@@ -63,13 +63,16 @@ fn hours(text: &str) -> Result<f64, String> {
 }
 
 fn main() -> ExitCode {
-    let words = Words::parse();
-    let span = Duration::from_secs_f64(words.hours * 3600.0);
-    let cut =
-        Cut { without: words.without.clone(), services: words.services, no_operator: words.no_operator };
-    let failed = match words.seed {
-        Some(seed) => one(seed, span, &cut, words.trace),
-        None => many(&words, span, &cut),
+    let arguments = Arguments::parse();
+    let span = Duration::from_secs_f64(arguments.hours * 3600.0);
+    let cut = Cut {
+        without: arguments.without.clone(),
+        services: arguments.services,
+        no_operator: arguments.no_operator,
+    };
+    let failed = match arguments.seed {
+        Some(seed) => one(seed, span, &cut, arguments.trace),
+        None => many(&arguments, span, &cut),
     };
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -89,11 +92,14 @@ fn one(seed: u64, span: Duration, cut: &Cut, trace: bool) -> u64 {
 }
 
 /// Runs the recorded seeds and the requested ones side by side; returns how many failed.
-fn many(words: &Words, span: Duration, cut: &Cut) -> u64 {
-    let jobs = words.jobs.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
+fn many(arguments: &Arguments, span: Duration, cut: &Cut) -> u64 {
+    let jobs =
+        arguments.jobs.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
     let recorded = regressions::regressions();
     let mut tasks: Vec<Task> = recorded.iter().map(|r| Task { seed: r.seed, span: r.span }).collect();
-    tasks.extend((words.first..words.first.saturating_add(words.seeds)).map(|seed| Task { seed, span }));
+    tasks.extend(
+        (arguments.first..arguments.first.saturating_add(arguments.seeds)).map(|seed| Task { seed, span }),
+    );
     let begun = os::since_boot();
     let (mut steps, mut simulated, mut failed) = (0, Duration::ZERO, 0);
     let next = AtomicUsize::new(0);
@@ -115,7 +121,7 @@ fn many(words: &Words, span: Duration, cut: &Cut) -> u64 {
             simulated += report.span;
             if let Some(failure) = &report.failure {
                 failed += 1;
-                print_failure(task, cut, failure, words.no_shrink);
+                print_failure(task, cut, failure, arguments.no_shrink);
             }
         }
     });

@@ -19,7 +19,7 @@ pub(crate) struct Operator {
     orders: Stream,
     /// Random draws for going back to an earlier version, likewise.
     ways_back: Stream,
-    wards: Vec<ManagedService>,
+    services: Vec<ManagedService>,
 }
 
 /// One service of the operator, as it was declared last.
@@ -43,7 +43,7 @@ struct ManagedService {
 impl Operator {
     /// The operator of a world, who has declared nothing yet.
     pub(crate) fn new(config: &Config) -> Self {
-        let ward = |config: &ServiceConfig| ManagedService {
+        let managed = |config: &ServiceConfig| ManagedService {
             config: config.clone(),
             revision: 0,
             generation: 0,
@@ -57,22 +57,22 @@ impl Operator {
             chance: Stream::named(config.seed, "operator"),
             orders: Stream::named(config.seed, "operator's orders"),
             ways_back: Stream::named(config.seed, "operator's ways back"),
-            wards: config.services.iter().map(ward).collect(),
+            services: config.services.iter().map(managed).collect(),
         }
     }
 
     /// Declares every service, and lets the load come.
     pub(crate) fn begin(&mut self, sim: &mut Simulation) {
-        for ward in &mut self.wards {
-            sim.set_load(&ward.config.name, ward.config.load.clone());
-            if matches!(ward.config.kind, Kind::Asked { .. }) {
-                sim.set_source(&ward.config.name);
+        for managed in &mut self.services {
+            sim.set_load(&managed.config.name, managed.config.load.clone());
+            if matches!(managed.config.kind, Kind::Asked { .. }) {
+                sim.set_source(&managed.config.name);
             }
-            ward.redeclare(sim, Defect::None);
+            managed.redeclare(sim, Defect::None);
         }
     }
 
-    /// The time from one deed to the next.
+    /// The time from one change to the next.
     pub(crate) fn pause(&mut self) -> Duration {
         self.chance.span(Duration::from_mins(1), Duration::from_mins(20))
     }
@@ -82,17 +82,17 @@ impl Operator {
         if self.orders.happens(300) {
             self.order(sim);
         }
-        let index = usize::try_from(self.chance.below(self.wards.len() as u64)).unwrap_or(0);
+        let index = usize::try_from(self.chance.below(self.services.len() as u64)).unwrap_or(0);
         let chance = &mut self.chance;
-        let ward = &mut self.wards[index];
-        if !ward.is_declared {
-            ward.redeclare(sim, Defect::None);
+        let managed = &mut self.services[index];
+        if !managed.is_declared {
+            managed.redeclare(sim, Defect::None);
             return;
         }
-        let service = ward.config.name.clone();
+        let service = managed.config.name.clone();
         match chance.below(8) {
-            0 if self.ways_back.happens(400) => ward.declare_the_one_before(sim),
-            0 => ward.redeclare(sim, Defect::None),
+            0 if self.ways_back.happens(400) => managed.declare_the_one_before(sim),
+            0 => managed.redeclare(sim, Defect::None),
             1 => {
                 let defect = match chance.below(3) {
                     0 => Defect::NeverReady,
@@ -102,14 +102,16 @@ impl Operator {
                         after: chance.span(Duration::from_millis(50), Duration::from_mins(1)),
                     },
                 };
-                ward.redeclare(sim, defect);
+                managed.redeclare(sim, defect);
             }
             2 => {
-                ward.config.kind = resized(&ward.config.kind, chance);
-                if let (Kind::Fixed { replicas }, Some(_)) = (&mut ward.config.kind, ward.config.to_zero) {
+                managed.config.kind = resized(&managed.config.kind, chance);
+                if let (Kind::Fixed { replicas }, Some(_)) =
+                    (&mut managed.config.kind, managed.config.to_zero)
+                {
                     *replicas = (*replicas).max(1);
                 }
-                ward.declare_in_place(sim);
+                managed.declare_in_place(sim);
             }
             3 | 4 => {
                 let replicas = u32::try_from(chance.below(9)).unwrap_or(0);
@@ -120,11 +122,11 @@ impl Operator {
             }
             5 => sim.order(Intent::Release(service)),
             6 => {
-                ward.is_declared = false;
+                managed.is_declared = false;
                 sim.order(Intent::Withdraw(service));
             }
             _ => {
-                let rate = ward.config.load.at(Time::from_millis(chance.below(1 << 40)));
+                let rate = managed.config.load.at(Time::from_millis(chance.below(1 << 40)));
                 sim.set_load(&service, Load::Constant(rate));
             }
         }
@@ -133,12 +135,12 @@ impl Operator {
     /// Pauses an autoscaler or protects a replica, or takes one of these back.
     fn order(&mut self, sim: &mut Simulation) {
         let chance = &mut self.orders;
-        let index = usize::try_from(chance.below(self.wards.len() as u64)).unwrap_or(0);
-        let ward = &self.wards[index];
-        if !ward.is_declared {
+        let index = usize::try_from(chance.below(self.services.len() as u64)).unwrap_or(0);
+        let managed = &self.services[index];
+        if !managed.is_declared {
             return;
         }
-        let service = ward.config.name.clone();
+        let service = managed.config.name.clone();
         let until = sim.now() + chance.span(Duration::from_secs(30), Duration::from_mins(30));
         match chance.below(4) {
             0 => sim.order(Intent::Pause { service, until: Some(until) }),
@@ -167,21 +169,23 @@ impl Operator {
         let now = sim.now();
         let protected: Vec<_> = sim.disk().protections.keys().cloned().collect();
         protected.into_iter().for_each(|replica| sim.order(Intent::Unprotect(replica)));
-        for ward in &mut self.wards {
-            let service = ward.config.name.clone();
-            sim.set_load(&service, Load::Constant(ward.config.load.at(now)));
-            ward.laid_by.append(&mut ward.config.schedule);
-            if let Some(vertical) = ward.config.vertical.as_mut().filter(|_| !ward.config.program.is_fittable)
+        for managed in &mut self.services {
+            let service = managed.config.name.clone();
+            sim.set_load(&service, Load::Constant(managed.config.load.at(now)));
+            managed.laid_by.append(&mut managed.config.schedule);
+            if let Some(vertical) =
+                managed.config.vertical.as_mut().filter(|_| !managed.config.program.is_fittable)
             {
-                ward.sized_later = Some(std::mem::take(&mut vertical.mode));
+                managed.sized_later = Some(std::mem::take(&mut vertical.mode));
             }
-            if let Some(forecast) = ward.config.forecast.as_mut().filter(|it| it.mode == ForecastMode::On) {
+            if let Some(forecast) = managed.config.forecast.as_mut().filter(|it| it.mode == ForecastMode::On)
+            {
                 forecast.mode = ForecastMode::Shadow;
-                ward.acts_ahead = true;
+                managed.acts_ahead = true;
             }
-            if ward.is_declared {
+            if managed.is_declared {
                 sim.order(Intent::Resume(service.clone()));
-                ward.redeclare(sim, Defect::None);
+                managed.redeclare(sim, Defect::None);
                 if self.chance.happens(700) {
                     sim.order(Intent::Release(service));
                 } else if let Some(Intent::Hold { service, replicas, until: Some(_) }) =
@@ -196,21 +200,21 @@ impl Operator {
 
     /// Brings back the loads of the services and what they do by the time of day.
     pub(crate) fn resume(&mut self, sim: &mut Simulation) {
-        for ward in &mut self.wards {
-            ward.config.schedule.append(&mut ward.laid_by);
-            let sized = ward.config.vertical.as_mut().zip(ward.sized_later.take());
+        for managed in &mut self.services {
+            managed.config.schedule.append(&mut managed.laid_by);
+            let sized = managed.config.vertical.as_mut().zip(managed.sized_later.take());
             let is_sized = sized.is_some();
             if let Some((vertical, mode)) = sized {
                 vertical.mode = mode;
             }
-            let acts_ahead = std::mem::take(&mut ward.acts_ahead);
-            if let (Some(forecast), true) = (&mut ward.config.forecast, acts_ahead) {
+            let acts_ahead = std::mem::take(&mut managed.acts_ahead);
+            if let (Some(forecast), true) = (&mut managed.config.forecast, acts_ahead) {
                 forecast.mode = ForecastMode::On;
             }
-            if ward.is_declared && (is_sized || acts_ahead || !ward.config.schedule.is_empty()) {
-                ward.declare_in_place(sim);
+            if managed.is_declared && (is_sized || acts_ahead || !managed.config.schedule.is_empty()) {
+                managed.declare_in_place(sim);
             }
-            sim.set_load(&ward.config.name, ward.config.load.clone());
+            sim.set_load(&managed.config.name, managed.config.load.clone());
         }
     }
 }

@@ -19,7 +19,7 @@ const STORM: Duration = Duration::from_mins(80);
 /// The calm second part: long enough for the slowest thing that the loop may wait for, and as long again to see that it rests.
 const CALM: Duration = Duration::from_mins(40);
 
-/// How a run went.
+/// The result of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
     /// Steps of the loop.

@@ -1,6 +1,6 @@
 //! Single stories by script: what an operator does and what happens to the world, and what the loop makes of it.
 //!
-//! A script has one deed a line, `TIME DEED`, such as `90s kill shop 0`; a line that begins with `#` is for readers. What
+//! A script has one command a line, `TIME COMMAND`, such as `90s kill shop 0`; a line that begins with `#` is for readers. What
 //! comes out are the events of the loop and what truly happened, in lines that an operator can read.
 
 use std::fmt::Write as _;
@@ -18,7 +18,7 @@ use sim::{Defect, Load, Simulation, Turn};
 use crate::config::{Kind, ServiceConfig};
 use crate::story;
 
-/// One deed and when it is done, from the beginning of the story.
+/// One command and when it is done, from the beginning of the story.
 #[derive(Debug, Parser)]
 #[command(no_binary_name = true, disable_help_flag = true, disable_help_subcommand = true)]
 struct Line {
@@ -26,11 +26,11 @@ struct Line {
     #[arg(value_parser = span)]
     at: Duration,
     #[command(subcommand)]
-    deed: Deed,
+    command: Command,
 }
 
 #[derive(Debug, Subcommand)]
-enum Deed {
+enum Command {
     /// Declares a service, or declares it anew with something new to run.
     Declare(Declare),
     /// From now on this many requests a second come.
@@ -101,7 +101,7 @@ pub struct ScriptError {
 
 /// Tells the story of a script.
 pub fn tell(script: &str) -> Result<String, ScriptError> {
-    let mut told =
+    let mut story =
         Story { sim: Simulation::new(1, Settings::default()), text: String::new(), declared: Vec::new() };
     for (index, line) in script.lines().enumerate() {
         if line.is_empty() || line.starts_with('#') {
@@ -109,16 +109,16 @@ pub fn tell(script: &str) -> Result<String, ScriptError> {
         }
         let parsed = Line::try_parse_from(line.split_whitespace());
         let line_read = parsed.map_err(|source| ScriptError { line: index + 1, source })?;
-        told.go_on_until(line_read.at);
-        let _ = writeln!(told.text, "{}  --- {}", story::clock(told.sim.now()), deed_of(line));
-        told.act(line_read.deed);
+        story.go_on_until(line_read.at);
+        let _ = writeln!(story.text, "{}  --- {}", story::clock(story.sim.now()), command_of(line));
+        story.act(line_read.command);
     }
-    told.sum_up();
-    Ok(told.text)
+    story.sum_up();
+    Ok(story.text)
 }
 
-fn deed_of(line: &str) -> &str {
-    line.split_once(' ').map_or(line, |(_, deed)| deed.trim())
+fn command_of(line: &str) -> &str {
+    line.split_once(' ').map_or(line, |(_, command)| command.trim())
 }
 
 struct Story {
@@ -151,23 +151,23 @@ impl Story {
         }
     }
 
-    fn act(&mut self, deed: Deed) {
+    fn act(&mut self, command: Command) {
         let place = |service, ordinal| ReplicaId { service, ordinal: Ordinal(ordinal) };
-        match deed {
-            Deed::Declare(declare) => self.declare(declare),
-            Deed::Load { service, rate } => {
+        match command {
+            Command::Declare(declare) => self.declare(declare),
+            Command::Load { service, rate } => {
                 self.sim.set_load(&service, Load::Constant(MilliRps(rate * 1000)));
             }
-            Deed::Kill { service, replica } => self.sim.kill(&place(service, replica)),
-            Deed::Hang { service, replica, recovery } => self.sim.hang(&place(service, replica), recovery),
-            Deed::Hold { service, replicas, lasts } => {
+            Command::Kill { service, replica } => self.sim.kill(&place(service, replica)),
+            Command::Hang { service, replica, recovery } => self.sim.hang(&place(service, replica), recovery),
+            Command::Hold { service, replicas, lasts } => {
                 let until = lasts.map(|span| self.sim.now() + span);
                 self.sim.order(Intent::Hold { service, replicas, until });
             }
-            Deed::Release { service } => self.sim.order(Intent::Release(service)),
-            Deed::Withdraw { service } => self.sim.order(Intent::Withdraw(service)),
-            Deed::KillOrchestrator => self.sim.kill_orchestrator(),
-            Deed::End => {}
+            Command::Release { service } => self.sim.order(Intent::Release(service)),
+            Command::Withdraw { service } => self.sim.order(Intent::Withdraw(service)),
+            Command::KillOrchestrator => self.sim.kill_orchestrator(),
+            Command::End => {}
         }
     }
 

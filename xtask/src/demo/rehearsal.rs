@@ -53,13 +53,13 @@ pub(super) fn compare(stage: &Stage, folder: &Path, run: &Run) -> anyhow::Result
     let cost = cost_of_a_request(run).unwrap_or(COST_EXPECTED);
     let cost_word = format!("{}us", cost.as_micros());
     let kill = run.killed.as_ref().map(|killed| format!("{}@{}ms", killed.name, killed.at.as_millis()));
-    let mut words = vec!["rehearse", "-f", stage::EXAMPLE, "--load", &load, "--unit", "rate"];
-    words.extend(["--cost", &cost_word, "--start-up", START_UP]);
-    words.extend(kill.iter().flat_map(|kill| ["--kill", kill]));
-    let rehearsal: Rehearsal = stage.ask(&words)?;
-    let course = rehearsal.services.first().context("homeostat rehearse tells of no service")?;
-    let points = |of: fn(&super::watch::Rehearsed) -> u32| -> Vec<(f64, f64)> {
-        course.samples.iter().map(|sample| (sample.at_seconds, f64::from(of(sample)))).collect()
+    let mut arguments = vec!["rehearse", "-f", stage::EXAMPLE, "--load", &load, "--unit", "rate"];
+    arguments.extend(["--cost", &cost_word, "--start-up", START_UP]);
+    arguments.extend(kill.iter().flat_map(|kill| ["--kill", kill]));
+    let rehearsal: Rehearsal = stage.ask(&arguments)?;
+    let service = rehearsal.services.first().context("homeostat rehearse tells of no service")?;
+    let points = |of: fn(&super::watch::RehearsedSample) -> u32| -> Vec<(f64, f64)> {
+        service.samples.iter().map(|sample| (sample.at_seconds, f64::from(of(sample)))).collect()
     };
     let ready = points(|sample| sample.ready);
     Ok(agreement(cost, &run.samples, &points(|sample| sample.running), ready))
@@ -130,7 +130,7 @@ mod tests {
     const REAL: fn() -> [Sample; 4] = || [sample(0, 2), sample(1, 4), sample(2, 8), sample(3, 8)];
 
     #[test]
-    fn agreement_is_told_by_sums_and_by_moments() {
+    fn agreement_is_measured_by_sums_and_by_moments() {
         let agreed = agreement(COST_EXPECTED, &REAL(), &[(0.0, 2.0), (0.9, 3.0), (2.5, 8.0)], Vec::new());
 
         assert_eq!((agreed.real, agreed.rehearsed), (14.0, 8.0));

@@ -10,7 +10,7 @@ use super::watch::Point;
 /// The example, and the load that goes with it.
 pub(super) const EXAMPLE: &str = "examples/foresight/sales";
 
-/// How a trace is told to `homeostat load`.
+/// The arguments with which `homeostat load` replays the trace.
 pub(super) fn load_arguments() -> Vec<String> {
     let trace = format!("{EXAMPLE}/sales.csv");
     ["--trace", &trace, "--unit", "rate", "--between", "hold"].map(str::to_owned).into()
@@ -47,7 +47,7 @@ impl Sale {
     }
 
     /// When the number began to grow, and how long before the load or after it that is.
-    fn told(&self) -> (String, String) {
+    fn in_words(&self) -> (String, String) {
         match (self.grows, self.lead()) {
             (Some(grows), Some(lead)) if lead > 0.0 => {
                 (format!("{grows:.1} s"), format!("{lead:.1} s before"))
@@ -110,7 +110,7 @@ fn of(rises: f64, seen: &[(f64, u32, u32)]) -> Sale {
 pub(super) fn print(run: &Run) {
     println!("sale   the load rises at   replicas grow from   which is        ready then   most wanted");
     for (nth, sale) in sales(run).iter().enumerate() {
-        let (grows, which) = sale.told();
+        let (grows, which) = sale.in_words();
         let Sale { rises, ready, most, .. } = *sale;
         println!("{:>4}   {rises:>15.1} s   {grows:>18}   {which:<13}   {ready:>10}   {most:>11}", nth + 1);
     }
@@ -129,7 +129,7 @@ pub(super) fn verdict(run: &Run) -> anyhow::Result<()> {
         FORESEEN_FROM - 1 + FORESEEN_MIN
     );
     for (sale, nth) in later.iter().zip(FORESEEN_FROM..) {
-        let (_, which) = sale.told();
+        let (_, which) = sale.in_words();
         ensure!(
             sale.is_foreseen(&sales[0]),
             "sale {nth} was not foreseen: replicas grew {which}, and {} were ready when the load began to rise",
@@ -189,14 +189,14 @@ mod tests {
 
     #[test]
     fn a_sale_is_foreseen_when_replicas_are_there_before_it() {
-        let told = run(|sale| if sale < 4 { -2 } else { 3 });
-        let leads: Vec<Option<f64>> = sales(&told).iter().map(Sale::lead).collect();
+        let run = run(|sale| if sale < 4 { -2 } else { 3 });
+        let leads: Vec<Option<f64>> = sales(&run).iter().map(Sale::lead).collect();
         assert_eq!(leads, [[Some(-2.0); 4].as_slice(), &[Some(3.0); 8]].concat());
-        assert!(verdict(&told).is_ok());
+        assert!(verdict(&run).is_ok());
     }
 
     #[test]
-    fn a_later_sale_that_comes_as_a_surprise_is_told() {
+    fn a_later_sale_that_comes_as_a_surprise_is_reported() {
         let leads = |sale| match sale {
             0..4 => -2,
             9 => -1,

@@ -35,7 +35,7 @@ pub(super) struct Run {
     pub(super) samples: Vec<Sample>,
     /// Each decision that changed how many replicas there shall be, in order.
     pub(super) decisions: Vec<Decision>,
-    pub(super) killed: Option<Killed>,
+    pub(super) killed: Option<KilledReplica>,
     pub(super) load: LoadReport,
 }
 
@@ -49,7 +49,7 @@ pub(super) struct Sample {
 
 /// The replica that was killed with -9.
 #[derive(Debug)]
-pub(super) struct Killed {
+pub(super) struct KilledReplica {
     pub(super) name: String,
     pub(super) pid: i32,
     /// Since the load began.
@@ -129,7 +129,7 @@ struct Notes {
     at_start: ServiceStatus,
     samples: Vec<Sample>,
     decisions: Vec<Decision>,
-    killed: Option<Killed>,
+    killed: Option<KilledReplica>,
     /// When more replicas than at the start were first seen ready.
     scaled_out: Option<Instant>,
     progress: Progress,
@@ -166,7 +166,7 @@ impl Notes {
         let before = self.samples.last().map_or(self.at_start, |sample| sample.status);
         if status.desired_replicas != before.desired_replicas {
             let decision: Decision = stage.ask(&["explain", "service/shop"])?;
-            // Between the two looks the loop may have decided once more, or only confirmed: both are told
+            // Between the two looks the loop may have decided once more, or only confirmed: both are reported
             // once.
             if self.decisions.last() != Some(&decision) {
                 self.decisions.push(decision);
@@ -209,7 +209,7 @@ impl Notes {
             victim.metadata.name,
             at.as_secs_f64()
         );
-        self.killed = Some(Killed {
+        self.killed = Some(KilledReplica {
             name: victim.metadata.name.clone(),
             pid: raw,
             at,
@@ -230,14 +230,14 @@ impl Notes {
 /// One line that changes on a terminal; a line for each change elsewhere.
 struct Progress {
     is_live: bool,
-    /// Wanted, running and ready, as last told.
+    /// Wanted, running and ready, as last shown.
     last: Option<[u32; 3]>,
 }
 
 impl Progress {
     fn show(&mut self, at: Duration, status: ServiceStatus) {
         let ServiceStatus { desired_replicas, replicas, ready_replicas, .. } = status;
-        let told = [desired_replicas, replicas, ready_replicas];
+        let counts = [desired_replicas, replicas, ready_replicas];
         let line = format!(
             "{:>6.1} s  {desired_replicas:>2} wanted  {replicas:>2} running  {ready_replicas:>2} ready",
             at.as_secs_f64()
@@ -247,10 +247,10 @@ impl Progress {
             // A terminal that is gone is no reason to end the demo.
             let _ = write!(terminal, "\r{line} {}", "#".repeat(ready_replicas.min(40) as usize));
             let _ = write!(terminal, "\x1b[K").and_then(|()| terminal.flush());
-        } else if self.last != Some(told) {
+        } else if self.last != Some(counts) {
             println!("{line}");
         }
-        self.last = Some(told);
+        self.last = Some(counts);
     }
 
     fn end(&self) {

@@ -127,7 +127,7 @@ mod tests {
 
     use super::*;
     use crate::demo::rehearsal::COST_EXPECTED;
-    use crate::demo::story::{Killed, Sample};
+    use crate::demo::story::{KilledReplica, Sample};
     use crate::demo::watch::{LoadReport, Quantiles, ServiceStatus, Usage};
 
     fn status(replicas: u32) -> ServiceStatus {
@@ -140,7 +140,7 @@ mod tests {
     }
 
     fn good_run() -> Run {
-        let killed = Killed {
+        let killed = KilledReplica {
             name: "shop-1".to_owned(),
             pid: 42,
             at: Duration::from_secs(9),
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rehearsal_that_is_far_from_what_happened_is_told() {
+    fn a_rehearsal_that_is_far_from_what_happened_is_reported() {
         for far in [141.0, 59.0].map(|rehearsed| Agreement { rehearsed, ..good_agreement() }) {
             let said = verdict(&good_run(), &far).expect_err("it is far off").to_string();
             assert!(said.contains("apart from what happened"), "{said}");
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn each_thing_that_was_not_done_is_told() {
+    fn each_thing_that_was_not_done_is_reported() {
         assert_eq!(complaint(|run| run.load.failed = 3), "3 of 100 requests failed; none may");
         assert!(complaint(|run| run.load.requests = 0).contains("sent no request"));
         assert!(complaint(|run| run.samples[1].status = status(2)).contains("did not scale out"));

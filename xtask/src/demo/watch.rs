@@ -113,18 +113,18 @@ pub(super) struct Point {
 /// `homeostat rehearse -o json`.
 #[derive(Debug, Deserialize)]
 pub(super) struct Rehearsal {
-    pub(super) services: Vec<Course>,
+    pub(super) services: Vec<RehearsedService>,
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct Course {
-    pub(super) samples: Vec<Rehearsed>,
+pub(super) struct RehearsedService {
+    pub(super) samples: Vec<RehearsedSample>,
 }
 
 /// One moment of a rehearsal.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Rehearsed {
+pub(super) struct RehearsedSample {
     pub(super) at_seconds: f64,
     pub(super) running: u32,
     pub(super) ready: u32,

@@ -15,7 +15,7 @@ use rustix::process::{Signal, getpgrp, kill_process_group, nice, setsid};
 const LOWEST: i32 = 19;
 
 /// Steps that are done one after the other beside those that have their turn.
-pub(super) struct Beside {
+pub(super) struct BackgroundSteps {
     ended: Receiver<Ended>,
 }
 
@@ -24,7 +24,7 @@ struct Ended {
     took: Duration,
 }
 
-impl Beside {
+impl BackgroundSteps {
     /// Begins with the first of these steps. They end with this process, however it ends.
     pub(super) fn begin(names: Vec<&'static str>) -> Self {
         let (sender, ended) = channel();
@@ -101,10 +101,10 @@ mod tests {
             sender.send(Ended { outcome, took: Duration::from_secs(7) }).expect("it is taken");
         }
         drop(sender);
-        let beside = Beside { ended };
+        let steps = BackgroundSteps { ended };
 
-        assert_eq!(beside.take().expect_err("it failed").to_string(), "exit status: 1");
-        assert_eq!(beside.take().expect("it passed"), Duration::from_secs(7));
-        assert!(beside.take().is_err(), "there is none");
+        assert_eq!(steps.take().expect_err("it failed").to_string(), "exit status: 1");
+        assert_eq!(steps.take().expect("it passed"), Duration::from_secs(7));
+        assert!(steps.take().is_err(), "there is none");
     }
 }

@@ -1,4 +1,4 @@
-//! Every relative link in a document leads to a file of the house, and its `#anchor` to a heading.
+//! Every relative link in a document leads to a file of the workspace, and its `#anchor` to a heading.
 
 use std::collections::BTreeSet;
 

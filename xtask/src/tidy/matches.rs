@@ -1,7 +1,7 @@
 //! Our own enums are matched without `_`: a new variant must be met everywhere it matters.
 //!
-//! Works on names: an arm that is a bare `_` beside an arm `Own::Variant`, where `Own` is an enum of the
-//! house. A file that imports the name from elsewhere means that one, and is left alone.
+//! Works on names: an arm that is a bare `_` beside an arm `Own::Variant`, where `Own` is an enum of this
+//! workspace. A file that imports the name from elsewhere means that one, and is left alone.
 
 use std::collections::BTreeSet;
 

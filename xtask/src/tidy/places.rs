@@ -1,4 +1,4 @@
-//! No file names a place on one machine: what only works here does not belong to the house.
+//! No file names a place on one machine: what only works here does not belong in the workspace.
 
 use anyhow::Result;
 

@@ -31,12 +31,12 @@ struct World {
 
 /// The outcomes of the requests of some time.
 #[derive(Debug, Default)]
-struct Tale {
+struct Results {
     latencies: Vec<Duration>,
     refused: u32,
 }
 
-impl Tale {
+impl Results {
     fn median(&mut self) -> Duration {
         self.latencies.sort_unstable();
         self.latencies[self.latencies.len() / 2]
@@ -86,27 +86,27 @@ impl World {
     }
 
     /// Lets time pass, with `load` times as many requests as can be answered.
-    fn pass(&mut self, time: Duration, load: f64) -> Tale {
+    fn pass(&mut self, time: Duration, load: f64) -> Results {
         let end = self.now + time;
         let every = Duration::from_secs_f64(1.0 / (load * self.capacity()));
         self.next_arrival = self.now;
-        let mut tale = Tale::default();
+        let mut results = Results::default();
         loop {
             let done = self.done.peek().map_or(Duration::MAX, |Reverse((at, _))| *at);
             self.now = done.min(self.next_arrival);
             if self.now >= end {
                 self.now = end;
-                return tale;
+                return results;
             }
             if done <= self.next_arrival {
                 let Reverse((_, came)) = self.done.pop().expect("there is one");
                 self.limit.observe(self.now, self.now - came, self.awaiting());
-                tale.latencies.push(self.now - came);
+                results.latencies.push(self.now - came);
                 self.busy -= 1;
             } else {
                 self.next_arrival = self.now + self.exponential(every);
                 if self.is_shedding && self.awaiting() >= self.limit.get() {
-                    tale.refused += 1;
+                    results.refused += 1;
                 } else {
                     self.queue.push_back(self.now);
                 }
@@ -151,9 +151,9 @@ fn a_healthy_service_sheds_no_request() {
         for load in [0.05, 0.1, 0.2, 0.3, 0.4] {
             world.pass(ms(10_000), load);
         }
-        let tale = world.pass(ms(600_000), 0.5);
+        let results = world.pass(ms(600_000), 0.5);
         let case = format!("{servers} servers of {mean:?}, limit {}", world.limit.get());
-        assert_eq!(tale.refused, 0, "{case} refused of {}", tale.latencies.len());
+        assert_eq!(results.refused, 0, "{case} refused of {}", results.latencies.len());
     }
 }
 
@@ -166,8 +166,8 @@ fn a_limit_that_starts_under_overload_is_found() {
     // The limit has seen nothing but a flood so far.
     world.limit = AdaptiveLimit::new(AdaptivePolicy::default(), world.now);
     world.pass(ms(20_000), 3.0);
-    let mut tale = world.pass(ms(10_000), 3.0);
-    assert!(tale.median() < ms(60), "{:?} at limit {}", tale.median(), world.limit.get());
+    let mut results = world.pass(ms(10_000), 3.0);
+    assert!(results.median() < ms(60), "{:?} at limit {}", results.median(), world.limit.get());
 }
 
 #[test]
@@ -189,12 +189,12 @@ fn more_servers_are_used_and_fewer_not_overloaded() {
     let small = world.limit.get();
     world.servers = 40;
     world.pass(ms(30_000), 2.0);
-    let tale = world.pass(ms(30_000), 2.0);
-    assert!(tale.latencies.len() as f64 > 0.9 * world.capacity() * 30.0, "{}", world.limit.get());
+    let results = world.pass(ms(30_000), 2.0);
+    assert!(results.latencies.len() as f64 > 0.9 * world.capacity() * 30.0, "{}", world.limit.get());
     world.servers = 4;
     world.pass(ms(30_000), 2.0);
-    let mut tale = world.pass(ms(30_000), 2.0);
-    assert!(tale.median() < ms(60), "{:?} at limit {}, once {small}", tale.median(), world.limit.get());
+    let mut results = world.pass(ms(30_000), 2.0);
+    assert!(results.median() < ms(60), "{:?} at limit {}, once {small}", results.median(), world.limit.get());
 }
 
 #[test]

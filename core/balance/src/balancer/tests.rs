@@ -211,7 +211,7 @@ fn preferred(endpoints: &EndpointSet) -> usize {
 }
 
 prop_compose! {
-    fn rosters()(candidates in prop::collection::vec((1u16..200, standings(), nearness()), 0..12)) -> EndpointSet {
+    fn endpoint_sets()(candidates in prop::collection::vec((1u16..200, standings(), nearness()), 0..12)) -> EndpointSet {
         let candidates: Vec<_> = (0..).zip(candidates).map(|(i, (w, s, nearness))| Candidate { nearness, ..candidate(i, w, s) }).collect();
         EndpointSet::new(&candidates)
     }
@@ -244,7 +244,7 @@ proptest! {
 
     #[test]
     fn never_a_draining_or_unready_one_and_an_ejected_one_only_in_need(
-        endpoints in rosters(), way in 0usize..4, seed: u64, tried_mask: u16,
+        endpoints in endpoint_sets(), way in 0usize..4, seed: u64, tried_mask: u16,
     ) {
         let mut tried = Tried::NONE;
         (0..12).filter(|i| tried_mask & (1 << i) != 0).take(8).for_each(|i| tried.add(id(i)));
@@ -272,7 +272,7 @@ proptest! {
 
     #[test]
     fn no_endpoint_is_over_its_limit_and_none_is_left_empty_while_requests_are_refused(
-        endpoints in rosters(), way in 0usize..5, seed: u64, max in 1u32..6,
+        endpoints in endpoint_sets(), way in 0usize..5, seed: u64, max in 1u32..6,
     ) {
         let endpoints = endpoints.with_in_flight_max(NonZeroU32::new(max));
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
@@ -291,7 +291,7 @@ proptest! {
     }
 
     #[test]
-    fn the_same_seed_chooses_the_same(endpoints in rosters(), way in 0usize..4, seed: u64) {
+    fn the_same_seed_chooses_the_same(endpoints in endpoint_sets(), way in 0usize..4, seed: u64) {
         let run = || -> Vec<_> {
             let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
             let mut balancer = Balancer::new(WAYS[way], &endpoints);

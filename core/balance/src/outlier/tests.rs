@@ -76,9 +76,9 @@ fn the_slowest_are_ejected_first_up_to_the_limit_and_for_longer_each_time() {
     let latency =
         |(ordinal, seconds): (u32, u64)| WindowLatency { id: id(ordinal), answers: 1, median: s(seconds) };
     let latencies: Vec<WindowLatency> = (0..).zip([1, 9, 1, 12, 1]).map(latency).collect();
-    let told = o.eject_slow(s(10), &latencies);
+    let verdicts = o.eject_slow(s(10), &latencies);
     assert_eq!(
-        told,
+        verdicts,
         [
             (id(3), Verdict::Ejected { until: s(40) }),
             (id(1), Verdict::NotEjected(NotEjected::TooManyEjected { limit: 1 }))

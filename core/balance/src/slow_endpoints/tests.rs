@@ -70,15 +70,15 @@ proptest! {
     fn never_is_the_faster_half_too_slow_and_the_order_does_not_matter(
         medians in proptest::collection::vec(0u64..2000, 0..12),
     ) {
-        let told = POLICY.slow_endpoints(&latencies(&medians));
+        let slow = POLICY.slow_endpoints(&latencies(&medians));
         let mut sorted = medians.clone();
         sorted.sort_unstable();
-        for it in &told {
+        for it in &slow {
             prop_assert!(it.median > it.others);
             prop_assert!(sorted.iter().filter(|&&n| ms(n) < it.median).count() >= medians.len() / 2);
         }
         let mut turned = latencies(&medians);
         turned.reverse();
-        prop_assert_eq!(POLICY.slow_endpoints(&turned), told);
+        prop_assert_eq!(POLICY.slow_endpoints(&turned), slow);
     }
 }

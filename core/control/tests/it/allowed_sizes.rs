@@ -48,12 +48,12 @@ fn a_fall_of_load_that_reaches_no_allowed_size_changes_nothing() {
     let mut spent = Duration::ZERO;
     work(&mut world, &mut spent, 2, 1000, 8);
     assert_eq!(world.service("shop").desired, Some(4));
-    world.told();
+    world.take_sent();
     // Three would suffice, for long past every window.
     work(&mut world, &mut spent, 4, 370, 1400);
     assert_eq!(world.service("shop").desired, Some(4));
     assert_eq!(last_limit(&world).0, "AllowedSizes");
-    assert!(world.told().is_empty());
+    assert!(world.take_sent().is_empty());
     work(&mut world, &mut spent, 4, 200, 700);
     assert_eq!(world.service("shop").desired, Some(2));
 }

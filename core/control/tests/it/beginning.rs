@@ -19,11 +19,11 @@ fn nothing_is_started_before_the_first_inventory() {
     let mut world = World::begun();
     world.declares(fixed("shop", 1, 2));
     world.passes(seconds(600));
-    assert!(world.told().is_empty());
+    assert!(world.take_sent().is_empty());
     assert_eq!(world.wakes_in(), None, "only an inventory is waited for");
 
     world.finds([]);
-    assert_eq!(world.told(), ["start shop-0/1 serving", "start shop-1/1 serving"]);
+    assert_eq!(world.take_sent(), ["start shop-0/1 serving", "start shop-1/1 serving"]);
 }
 
 #[test]
@@ -31,7 +31,7 @@ fn a_replica_found_running_is_not_started() {
     let mut world = World::begun();
     world.declares(fixed("shop", 1, 2));
     world.finds([observed("shop-1", 3, READY)]);
-    assert_eq!(world.told(), ["admit shop-1/3 serving", "start shop-0/1 serving"]);
+    assert_eq!(world.take_sent(), ["admit shop-1/3 serving", "start shop-0/1 serving"]);
 }
 
 #[test]
@@ -39,7 +39,7 @@ fn what_nobody_declared_is_stopped() {
     let mut world = World::begun();
     world.finds([observed("left-0", 1, READY)]);
     world.lives_for(seconds(2));
-    assert_eq!(world.told(), ["conceal left", "stop left-0/1"]);
+    assert_eq!(world.take_sent(), ["conceal left", "stop left-0/1"]);
     assert!(!world.knows("left"));
 }
 
@@ -47,7 +47,7 @@ fn what_nobody_declared_is_stopped() {
 fn a_service_of_no_replicas_starts_nothing() {
     let mut world = World::with([fixed("shop", 1, 0)]);
     world.lives_for(seconds(60));
-    assert!(world.told().is_empty());
+    assert!(world.take_sent().is_empty());
 }
 
 #[test]
@@ -56,15 +56,15 @@ fn a_replica_is_not_started_before_what_it_needs_is_ready() {
     world.declares(needing("shop", "db", DependencyStage::Ready));
     world.declares(fixed("db", 1, 1));
     world.finds([]);
-    assert_eq!(world.told(), ["start db-0/1 serving"]);
+    assert_eq!(world.take_sent(), ["start db-0/1 serving"]);
     assert_eq!(world.waits("shop"), [Reason::DependencyDown { needs: name("db") }]);
     world.applies();
     world.sees("db-0", UNREADY);
     world.passes(seconds(60));
-    assert!(world.told().is_empty(), "it runs, and is not ready");
+    assert!(world.take_sent().is_empty(), "it runs, and is not ready");
 
     world.sees("db-0", READY);
-    assert_eq!(world.told(), ["start shop-0/1 serving"]);
+    assert_eq!(world.take_sent(), ["start shop-0/1 serving"]);
 }
 
 #[test]
@@ -74,10 +74,10 @@ fn a_dependency_on_a_start_does_not_wait_for_readiness() {
     world.declares(fixed("db", 1, 1));
     world.finds([]);
     world.applies();
-    assert_eq!(world.told(), ["start db-0/1 serving"]);
+    assert_eq!(world.take_sent(), ["start db-0/1 serving"]);
 
     world.sees("db-0", UNREADY);
-    assert_eq!(world.told(), ["start shop-0/1 serving"]);
+    assert_eq!(world.take_sent(), ["start shop-0/1 serving"]);
 }
 
 #[test]
@@ -86,10 +86,10 @@ fn a_restart_waits_while_what_it_needs_is_down() {
     world.sees("db-0", UNREADY);
     world.kills("shop-0");
     world.passes(seconds(60));
-    assert!(world.told().is_empty());
+    assert!(world.take_sent().is_empty());
 
     world.sees("db-0", READY);
-    assert_eq!(world.told(), ["start shop-0/2 serving"]);
+    assert_eq!(world.take_sent(), ["start shop-0/2 serving"]);
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn a_dependency_that_is_down_takes_nothing_away() {
     let mut world = World::with([fixed("db", 1, 1), needing("shop", "db", DependencyStage::Ready)]);
     world.sees("db-0", UNREADY);
     world.lives_for(seconds(600));
-    assert!(world.told().is_empty());
+    assert!(world.take_sent().is_empty());
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn a_new_declaration_of_more_replicas_starts_them_at_once() {
     let mut world = World::with([fixed("shop", 1, 1)]);
     world.passes(ms(300));
     world.declares(fixed("shop", 2, 3));
-    assert_eq!(world.told(), ["start shop-1/1 serving", "start shop-2/1 serving"]);
+    assert_eq!(world.take_sent(), ["start shop-1/1 serving", "start shop-2/1 serving"]);
 }
 
 #[test]

@@ -21,7 +21,7 @@ use model::time::{Now, Time, Wall};
 pub(crate) struct Bench {
     pub(crate) control: ControlLoop,
     pub(crate) now: Time,
-    pub(crate) told: Vec<Action>,
+    pub(crate) sent: Vec<Action>,
     out: Outbox,
 }
 
@@ -32,7 +32,7 @@ impl Bench {
         let mut bench = Self {
             control: ControlLoop::new(settings.clone()),
             now: Time::from_millis(1_000_000),
-            told: Vec::new(),
+            sent: Vec::new(),
             out: Outbox::default(),
         };
         let node = NodeName::parse("here").unwrap();
@@ -46,7 +46,7 @@ impl Bench {
         self.out.clear();
         let now = Now { time: self.now, wall: Wall::from_millis(self.now.as_millis()) };
         self.control.step(now, input, &mut self.out);
-        self.told.append(&mut self.out.actions);
+        self.sent.append(&mut self.out.actions);
     }
 
     /// Declares a service as it is given.
@@ -57,7 +57,7 @@ impl Bench {
     /// The node sends its inventory.
     pub(crate) fn inventory(&mut self, replicas: Vec<Observed>) {
         let node = NodeName::parse("here").unwrap();
-        let up_to = self.told.last().map_or(ActionId::default(), |action| action.id);
+        let up_to = self.sent.last().map_or(ActionId::default(), |action| action.id);
         self.put(&Input::Report(Report::Inventory { node, up_to, replicas }));
     }
 
@@ -66,7 +66,7 @@ impl Bench {
         let end = self.now + span;
         while self.now < end {
             self.put(&Input::Woke);
-            for action in std::mem::take(&mut self.told) {
+            for action in std::mem::take(&mut self.sent) {
                 self.obey(action);
             }
             self.now = self.now + Duration::from_millis(100);

@@ -48,7 +48,7 @@ impl Floor {
         };
         let all: Vec<_> = floor.lives.iter().map(|(place, ..)| *place).collect();
         floor.is_held_to(&all, amounts("250m", "512Mi"));
-        floor.bench.told.clear();
+        floor.bench.sent.clear();
         floor
     }
 
@@ -83,7 +83,7 @@ impl Floor {
 
     /// The resize actions since the last look, each once: the place, the processor in thousandths, the memory in bytes.
     fn allotted(&mut self) -> Vec<(ActionId, u32, i64, i64)> {
-        let told = std::mem::take(&mut self.bench.told);
+        let sent = std::mem::take(&mut self.bench.sent);
         let of = |action: &Action| match &action.kind {
             ActionKind::Allot { replica, resources: Resources { cpu, memory }, .. } => {
                 let milli = |amount: &Option<Quantity>| amount.map_or(0, Quantity::milli);
@@ -91,7 +91,7 @@ impl Floor {
             }
             _ => None,
         };
-        let mut all: Vec<_> = told.iter().filter_map(of).collect();
+        let mut all: Vec<_> = sent.iter().filter_map(of).collect();
         all.dedup();
         all
     }
@@ -119,8 +119,8 @@ fn replicas_that_run_are_changed_one_at_a_time_once_an_hour_was_measured() {
     assert_eq!(floor.allotted(), []);
     floor.runs_for(minutes(3));
     for place in [0, 1] {
-        let told = floor.allotted();
-        let [(action, whose, cpu, memory)] = told[..] else { panic!("{told:?}") };
+        let allotted = floor.allotted();
+        let [(action, whose, cpu, memory)] = allotted[..] else { panic!("{allotted:?}") };
         assert_eq!(whose, place);
         assert!((115..=130).contains(&cpu), "100m and a margin: {cpu}");
         assert!((46 * MIB as i64..=56 * MIB as i64).contains(&memory), "40Mi and a margin: {memory}");
@@ -136,7 +136,7 @@ fn replicas_that_run_are_changed_one_at_a_time_once_an_hour_was_measured() {
 fn a_size_that_is_not_known_is_not_changed() {
     let mut bench = Floor::with(declared(1)).bench;
     bench.inventory(vec![observed("shop-0", 2, READY)]);
-    bench.told.clear();
+    bench.sent.clear();
     let mut floor = Floor { bench, cpu_time: Duration::ZERO, lives: vec![(0, 2, Bytes(40 * MIB))] };
     floor.runs_for(minutes(90));
     assert_eq!(floor.allotted(), []);
@@ -146,8 +146,8 @@ fn a_size_that_is_not_known_is_not_changed() {
 fn an_outcome_that_is_not_known_is_asked_for_again_by_the_same_name() {
     let mut floor = Floor::with(declared(1));
     floor.runs_for(minutes(71));
-    let told = floor.allotted();
-    let [(action, ..)] = told[..] else { panic!("{told:?}") };
+    let allotted = floor.allotted();
+    let [(action, ..)] = allotted[..] else { panic!("{allotted:?}") };
     floor.bench.end_as(action, Outcome::Unknown);
     floor.runs_for(minutes(2));
     let again = floor.allotted();
@@ -160,8 +160,8 @@ fn an_outcome_that_is_not_known_is_asked_for_again_by_the_same_name() {
 fn a_change_that_failed_is_tried_again_by_another_name() {
     let mut floor = Floor::with(declared(1));
     floor.runs_for(minutes(71));
-    let told = floor.allotted();
-    let Some((action, ..)) = told.first().copied() else { panic!("{told:?}") };
+    let allotted = floor.allotted();
+    let Some((action, ..)) = allotted.first().copied() else { panic!("{allotted:?}") };
     let failure = Failure { kind: FailureKind::Other, message: "the kernel says no".into() };
     floor.bench.end_as(action, Outcome::Failed(failure));
     floor.runs_for(minutes(15));
@@ -208,8 +208,8 @@ fn stiffen(mut floor: Floor, replicas: u32) -> Floor {
     floor.is_held_to(&all, amounts("50m", "512Mi"));
     floor.runs_for(minutes(71));
     loop {
-        let told = floor.allotted();
-        let Some((action, ..)) = told.first().copied() else { break };
+        let allotted = floor.allotted();
+        let Some((action, ..)) = allotted.first().copied() else { break };
         floor.bench.end_as(action, unsupported());
     }
     floor
@@ -317,8 +317,8 @@ fn growth_stays_within_the_bounds_declared() {
         floor.bench.put(&Input::Report(Report::Usage(vec![usage(0), usage(1)])));
         floor.bench.put(&Input::Woke);
     }
-    let told = floor.allotted();
-    assert!(told.first().is_some_and(|(_, _, cpu, _)| *cpu == 300), "{told:?}");
+    let allotted = floor.allotted();
+    assert!(allotted.first().is_some_and(|(_, _, cpu, _)| *cpu == 300), "{allotted:?}");
 }
 
 #[test]
@@ -334,7 +334,7 @@ fn a_drained_replica_is_left_as_it_is() {
             ActionKind::Admit { admission: Admission::Draining, .. } | ActionKind::Stop { .. }
         )
     };
-    assert!(floor.bench.told.iter().any(drains));
+    assert!(floor.bench.sent.iter().any(drains));
     floor.runs_for(minutes(40));
     assert!(floor.allotted().iter().all(|(_, place, ..)| *place == 0));
 }

@@ -87,7 +87,11 @@ impl Shop {
 
     fn forecast(&self) -> Limit {
         let decision = self.decision();
-        decision.limits.into_iter().find(|limit| limit.name == "Forecast").expect("it is told")
+        decision
+            .limits
+            .into_iter()
+            .find(|limit| limit.name == "Forecast")
+            .expect("the decision has the limit")
     }
 
     fn memory(&self) -> Memory {
@@ -150,26 +154,26 @@ fn to_the_sale(shop: &mut Shop, off: i64, rate: u64) {
 
 #[test]
 fn a_sale_that_is_known_to_come_is_met_though_none_ever_was_before() {
-    let mut told = Shop::open(with_sale(ForecastMode::On));
-    told.serve_for(120, |_| 100, |_, _| {});
-    to_the_sale(&mut told, -60, 100);
-    assert_eq!(told.desired(), 1, "{:?}", told.forecast());
-    to_the_sale(&mut told, -15, 100);
-    assert!((5..=6).contains(&told.desired()), "a start before: {:?}", told.forecast());
-    let note = told.forecast().note;
+    let mut informed = Shop::open(with_sale(ForecastMode::On));
+    informed.serve_for(120, |_| 100, |_, _| {});
+    to_the_sale(&mut informed, -60, 100);
+    assert_eq!(informed.desired(), 1, "{:?}", informed.forecast());
+    to_the_sale(&mut informed, -15, 100);
+    assert!((5..=6).contains(&informed.desired()), "a start before: {:?}", informed.forecast());
+    let note = informed.forecast().note;
     assert!(note.contains("event sale: ×5 from 1970-01-"), "{note}");
-    to_the_sale(&mut told, 500, 100);
+    to_the_sale(&mut informed, 500, 100);
     assert!(
-        (5..=6).contains(&told.desired()),
+        (5..=6).contains(&informed.desired()),
         "it is kept ready even if nobody comes: {:?}",
-        told.forecast()
+        informed.forecast()
     );
-    let prospects = told.world.service("shop").decision.as_ref().unwrap().prospects();
+    let prospects = informed.world.service("shop").decision.as_ref().unwrap().prospects();
     let until_it_is_over = "no load leads to fewer replicas while this is forecast: ";
     assert!(prospects.iter().any(|it| it.note.starts_with(until_it_is_over)), "{prospects:?}");
-    to_the_sale(&mut told, 1000, 100);
-    assert_eq!(told.desired(), 1, "it is over: {:?}", told.forecast());
-    assert!(!told.forecast().note.contains("event"), "{:?}", told.forecast());
+    to_the_sale(&mut informed, 1000, 100);
+    assert_eq!(informed.desired(), 1, "it is over: {:?}", informed.forecast());
+    assert!(!informed.forecast().note.contains("event"), "{:?}", informed.forecast());
 }
 
 #[test]
@@ -184,7 +188,7 @@ fn a_known_sale_moves_no_replica_in_mode_shadow() {
 }
 
 #[test]
-fn a_shadow_tells_what_it_would_have_done_and_does_nothing() {
+fn a_shadow_shows_what_it_would_have_done_and_does_nothing() {
     let mut shadow = learned(ForecastMode::Shadow);
     let mut alone = Shop::open(shop(None));
     alone.serve_for(LEARNED, rounds, |_, _| {});
@@ -194,8 +198,8 @@ fn a_shadow_tells_what_it_would_have_done_and_does_nothing() {
     let tried = &shadow.world.service("shop").shadows[0];
     assert_eq!((tried.name.as_str(), shadow.desired()), ("forecast", 1));
     assert!(tried.desired >= 6 && tried.above.ms > 0, "{tried:?}");
-    let told = &shadow.decision().shadows[0].decision;
-    assert!(told.limits.iter().any(|limit| limit.name == "Forecast" && limit.to >= 6), "{told:?}");
+    let decision = &shadow.decision().shadows[0].decision;
+    assert!(decision.limits.iter().any(|limit| limit.name == "Forecast" && limit.to >= 6), "{decision:?}");
     assert!(shadow.forecast().note.contains("its mode is shadow"), "{:?}", shadow.forecast());
 }
 

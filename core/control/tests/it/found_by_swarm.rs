@@ -88,7 +88,7 @@ fn a_new_version_replaces_one_that_never_became_ready() {
     bench.declare(Declared { generation: Generation(2), ..fixed("shop", 2, 2) });
     // It starts, and never becomes ready.
     bench.put(&Input::Woke);
-    bench.told.clear();
+    bench.sent.clear();
     bench.see(&replica("shop", 2), Incarnation(1), Generation(2), ReplicaState::Starting);
     bench.declare(Declared { generation: Generation(3), ..fixed("shop", 3, 2) });
     bench.obey_for(2 * MINUTE);
@@ -142,8 +142,8 @@ fn a_listener_of_an_earlier_run_that_nobody_wants_is_closed() {
     bench.put(&Input::Remembered(std::sync::Arc::new(remembered("shop", 1))));
     bench.inventory(vec![]);
     bench.put(&Input::Woke);
-    let told: Vec<_> = bench.told.iter().map(|action| action.kind.verb()).collect();
-    assert!(told.contains(&"conceal"), "{told:?}");
+    let verbs: Vec<_> = bench.sent.iter().map(|action| action.kind.verb()).collect();
+    assert!(verbs.contains(&"conceal"), "{verbs:?}");
 }
 
 fn remembered(service: &str, desired: u32) -> model::memory::Memory {

@@ -12,7 +12,7 @@ use crate::world::{UNREADY, World, code, failed, ms, seconds};
 fn a_ready_replica_that_is_killed_is_restarted_in_the_same_step() {
     let mut world = World::with([fixed("shop", 1, 2)]);
     world.kills("shop-1");
-    assert_eq!(world.told(), ["start shop-1/2 serving"]);
+    assert_eq!(world.take_sent(), ["start shop-1/2 serving"]);
     assert_eq!(world.heard(EventKind::Exited), 1);
 }
 
@@ -21,14 +21,14 @@ fn the_second_end_in_a_row_waits_a_second() {
     let mut world = World::with([fixed("shop", 1, 1)]);
     world.kills("shop-0");
     world.obeys();
-    world.told();
+    world.take_sent();
 
     world.kills("shop-0");
     world.passes(ms(999));
-    assert!(world.told().is_empty());
+    assert!(world.take_sent().is_empty());
     assert!(matches!(world.waits("shop")[..], [Reason::Backoff { restarts: 1, .. }]));
     world.passes(ms(1));
-    assert_eq!(world.told(), ["start shop-0/3 serving"]);
+    assert_eq!(world.take_sent(), ["start shop-0/3 serving"]);
 }
 
 #[test]
@@ -36,9 +36,9 @@ fn five_well_minutes_make_an_end_the_first_again() {
     let mut world = World::with([fixed("shop", 1, 1)]);
     world.kills("shop-0");
     world.lives_for(seconds(301));
-    world.told();
+    world.take_sent();
     world.kills("shop-0");
-    assert_eq!(world.told(), ["start shop-0/3 serving"]);
+    assert_eq!(world.take_sent(), ["start shop-0/3 serving"]);
 }
 
 #[test]
@@ -46,11 +46,11 @@ fn a_replica_that_was_well_is_forgiven_even_if_its_readiness_fails_before_its_en
     let mut world = World::with([fixed("shop", 1, 1)]);
     world.kills("shop-0");
     world.lives_for(seconds(301));
-    world.told();
+    world.take_sent();
     world.sees("shop-0", UNREADY);
     world.passes(seconds(2));
     world.kills("shop-0");
-    assert_eq!(world.told(), ["start shop-0/3 serving"]);
+    assert_eq!(world.take_sent(), ["start shop-0/3 serving"]);
 }
 
 #[test]
@@ -60,12 +60,12 @@ fn a_crash_loop_is_tried_ever_more_rarely_up_to_ten_minutes() {
     let mut ended = world.now;
     for _ in 0..20 {
         world.sees("shop-0", ReplicaState::Exited(Exit { ran_for: seconds(3), ..crate::world::killed() }));
-        while world.told().is_empty() {
+        while world.take_sent().is_empty() {
             world.passes(ms(100));
         }
         tries.push(world.now.since(ended));
         world.applies();
-        world.told();
+        world.take_sent();
         world.passes(seconds(3));
         ended = world.now;
     }
@@ -76,7 +76,7 @@ fn a_crash_loop_is_tried_ever_more_rarely_up_to_ten_minutes() {
 }
 
 #[test]
-fn a_crash_loop_is_told_once_while_it_waits() {
+fn a_crash_loop_is_reported_once_while_it_waits() {
     let mut world = World::with([fixed("shop", 1, 1)]);
     for _ in 0..4 {
         world.kills("shop-0");
@@ -85,10 +85,10 @@ fn a_crash_loop_is_told_once_while_it_waits() {
         world.applies();
     }
     world.kills("shop-0");
-    let told = world.heard(EventKind::Waiting);
+    let waiting = world.heard(EventKind::Waiting);
     assert!(matches!(world.waits("shop")[..], [Reason::CrashLoop { exits: 5, .. }]));
     world.passes(seconds(9));
-    assert_eq!(world.heard(EventKind::Waiting), told);
+    assert_eq!(world.heard(EventKind::Waiting), waiting);
 }
 
 #[test]
@@ -104,11 +104,11 @@ fn two_well_minutes_end_a_crash_loop() {
     world.applies();
     world.sees("shop-0", READY);
     world.passes(seconds(120));
-    world.told();
+    world.take_sent();
     world.kills("shop-0");
     world.passes(seconds(60));
-    let told = world.told();
-    assert!(told.first().is_some_and(|told| told == "start shop-0/7 serving"), "{told:?}");
+    let sent = world.take_sent();
+    assert!(sent.first().is_some_and(|action| action == "start shop-0/7 serving"), "{sent:?}");
 }
 
 #[test]
@@ -116,9 +116,9 @@ fn a_replica_that_finishes_is_run_again_after_a_second() {
     let mut world = World::with([fixed("shop", 1, 1)]);
     world.sees("shop-0", code(0));
     world.passes(ms(999));
-    assert!(world.told().is_empty());
+    assert!(world.take_sent().is_empty());
     world.passes(ms(1));
-    assert_eq!(world.told(), ["start shop-0/2 serving"]);
+    assert_eq!(world.take_sent(), ["start shop-0/2 serving"]);
 }
 
 #[test]
@@ -127,9 +127,9 @@ fn a_replica_that_refuses_its_configuration_waits_a_minute() {
     let exit = Exit { status: ExitStatus::Code(78), out_of_memory: false, ran_for: ms(20) };
     world.sees("shop-0", ReplicaState::Exited(exit));
     world.passes(ms(59_999));
-    assert!(world.told().is_empty());
+    assert!(world.take_sent().is_empty());
     world.passes(ms(1));
-    assert_eq!(world.told(), ["start shop-0/2 serving"]);
+    assert_eq!(world.take_sent(), ["start shop-0/2 serving"]);
 }
 
 #[test]
@@ -137,16 +137,16 @@ fn a_declaration_that_cannot_be_run_is_tried_once_a_minute() {
     let mut world = World::begun();
     world.declares(fixed("shop", 1, 1));
     world.finds([]);
-    world.told();
+    world.take_sent();
     world.ends("start", failed(FailureKind::Declaration));
     assert_eq!(world.heard(EventKind::ActionFailed), 1);
     let until = world.now + seconds(60);
     let why = Reason::StartFailed { cause: "it could not be done".into(), until };
     assert_eq!(world.waits("shop"), [why], "the wait names the cause");
     world.passes(ms(59_999));
-    assert!(world.told().is_empty());
+    assert!(world.take_sent().is_empty());
     world.passes(ms(1));
-    assert_eq!(world.told(), ["start shop-0/2 serving"]);
+    assert_eq!(world.take_sent(), ["start shop-0/2 serving"]);
     world.applies();
     world.kills("shop-0");
     assert!(!matches!(world.waits("shop")[..], [Reason::StartFailed { .. }]), "the program ran");
@@ -157,18 +157,18 @@ fn a_port_in_use_is_tried_again_after_a_growing_wait() {
     let mut world = World::begun();
     world.declares(fixed("shop", 1, 1));
     world.finds([]);
-    world.told();
+    world.take_sent();
     world.ends("start", failed(FailureKind::AddressInUse));
     world.passes(ms(999));
-    assert!(world.told().is_empty());
+    assert!(world.take_sent().is_empty());
     world.passes(ms(1));
-    assert_eq!(world.told(), ["start shop-0/2 serving"]);
+    assert_eq!(world.take_sent(), ["start shop-0/2 serving"]);
 
     world.ends("start", failed(FailureKind::AddressInUse));
     world.passes(ms(999));
-    assert!(world.told().is_empty());
+    assert!(world.take_sent().is_empty());
     world.passes(ms(2001));
-    assert_eq!(world.told(), ["start shop-0/3 serving"]);
+    assert_eq!(world.take_sent(), ["start shop-0/3 serving"]);
 }
 
 #[test]
@@ -176,11 +176,11 @@ fn a_failed_liveness_probe_restarts_only_after_its_grace() {
     let mut world = World::with([fixed("shop", 1, 4)]);
     world.sickens("shop-2");
     world.passes(ms(29_999));
-    assert!(world.told().is_empty());
+    assert!(world.take_sent().is_empty());
     world.passes(ms(1));
-    assert_eq!(world.told(), ["stop shop-2/1"]);
+    assert_eq!(world.take_sent(), ["stop shop-2/1"]);
     world.applies();
-    assert_eq!(world.told(), ["start shop-2/2 serving"]);
+    assert_eq!(world.take_sent(), ["start shop-2/2 serving"]);
 }
 
 #[test]
@@ -190,7 +190,7 @@ fn a_liveness_probe_that_passes_again_in_time_restarts_nothing() {
     world.passes(seconds(29));
     world.sees("shop-2", READY);
     world.lives_for(seconds(120));
-    assert!(world.told().is_empty());
+    assert!(world.take_sent().is_empty());
 }
 
 #[test]
@@ -199,11 +199,11 @@ fn one_replica_at_a_time_is_restarted_for_its_liveness_probe() {
     world.sickens("shop-2");
     world.sickens("shop-5");
     world.lives_for(seconds(30));
-    assert_eq!(world.told(), ["stop shop-2/1", "start shop-2/2 serving"]);
+    assert_eq!(world.take_sent(), ["stop shop-2/1", "start shop-2/2 serving"]);
     world.lives_for(ms(29_900));
-    assert!(world.told().is_empty());
+    assert!(world.take_sent().is_empty());
     world.lives_for(ms(100));
-    assert_eq!(world.told(), ["stop shop-5/1", "start shop-5/2 serving"]);
+    assert_eq!(world.take_sent(), ["stop shop-5/1", "start shop-5/2 serving"]);
 }
 
 #[test]
@@ -213,13 +213,13 @@ fn three_of_eight_that_fail_together_are_an_overload_and_none_is_restarted_meanw
         world.sickens(replica);
     }
     world.lives_for(seconds(599));
-    assert!(world.told().is_empty());
+    assert!(world.take_sent().is_empty());
     assert_eq!(world.heard(EventKind::HealingSuspended), 1);
     assert!(world.waits("shop").contains(&Reason::Overload { failing: 3, of: 8 }));
 
     world.sees("shop-1", READY);
     assert_eq!(world.heard(EventKind::HealingResumed), 1);
-    assert_eq!(world.told(), ["stop shop-2/1"], "two of eight are two single faults");
+    assert_eq!(world.take_sent(), ["stop shop-2/1"], "two of eight are two single faults");
 }
 
 #[test]
@@ -229,11 +229,11 @@ fn replicas_that_hang_for_good_are_restarted_one_at_a_time_after_all() {
         world.sickens(&format!("shop-{place}"));
     }
     world.lives_for(seconds(600));
-    assert_eq!(world.told(), ["stop shop-0/1", "start shop-0/2 serving"]);
+    assert_eq!(world.take_sent(), ["stop shop-0/1", "start shop-0/2 serving"]);
     world.lives_for(seconds(29));
-    assert!(world.told().is_empty());
+    assert!(world.take_sent().is_empty());
     world.lives_for(seconds(2));
-    assert_eq!(world.told(), ["stop shop-1/1", "start shop-1/2 serving"]);
+    assert_eq!(world.take_sent(), ["stop shop-1/1", "start shop-1/2 serving"]);
 }
 
 #[test]
@@ -243,7 +243,7 @@ fn two_of_six_are_an_overload_and_one_of_two_is_none() {
         world.sickens(replica);
     }
     world.lives_for(seconds(31));
-    assert_eq!(world.told(), ["stop two-0/1", "start two-0/2 serving"]);
+    assert_eq!(world.take_sent(), ["stop two-0/1", "start two-0/2 serving"]);
 }
 
 #[test]
@@ -253,14 +253,14 @@ fn no_more_than_ten_restarts_a_minute_are_made_on_a_node() {
         world.kills(&format!("shop-{place}"));
     }
     let begun = world.now;
-    assert_eq!(world.told().len(), 10);
+    assert_eq!(world.take_sent().len(), 10);
     let until = begun + seconds(60);
     let limited = Reason::StormLimit { scope: StormScope::Node, until };
     assert_eq!(world.waits("shop"), [limited.clone(), limited]);
     world.lives_for(ms(59_999));
-    assert!(world.told().is_empty());
+    assert!(world.take_sent().is_empty());
     world.lives_for(seconds(2));
-    assert_eq!(world.told(), ["start shop-10/2 serving", "start shop-11/2 serving"]);
+    assert_eq!(world.take_sent(), ["start shop-10/2 serving", "start shop-11/2 serving"]);
 }
 
 #[test]
@@ -268,5 +268,5 @@ fn first_starts_are_no_storm() {
     let mut world = World::begun();
     world.declares(fixed("shop", 1, 40));
     world.finds([]);
-    assert_eq!(world.told().len(), 40);
+    assert_eq!(world.take_sent().len(), 40);
 }

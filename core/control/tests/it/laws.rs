@@ -16,7 +16,7 @@ use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
 use crate::bench::READY;
-use crate::deed::{Course, Deed, orderly, wild};
+use crate::random_run::{RandomRun, RandomStep, orderly, wild};
 use crate::world::{World, seconds};
 
 fn config(cases: u32, seed: u64) -> ProptestConfig {
@@ -24,11 +24,11 @@ fn config(cases: u32, seed: u64) -> ProptestConfig {
     ProptestConfig { cases, rng_seed, failure_persistence, ..ProptestConfig::default() }
 }
 
-/// Does all deeds; `law` is given the world before and after each input.
-fn hold_always(deeds: &[Deed], mut law: impl FnMut(&World, &Input, &World)) {
-    let mut course = Course::new();
-    for deed in deeds {
-        course.does(deed, |world, input| {
+/// Takes all steps; `law` is given the world before and after each input.
+fn hold_always(steps: &[RandomStep], mut law: impl FnMut(&World, &Input, &World)) {
+    let mut run = RandomRun::new();
+    for step in steps {
+        run.does(step, |world, input| {
             let before = world.clone();
             world.put(input);
             law(&before, input, world);
@@ -88,9 +88,9 @@ proptest! {
     /// A refusal is legitimate when it counts what the planner leaves to the guard: restarts of the last minute, repairs under
     /// way, and the replicas that would be left. The size that the planner chose, and the places for it, are never refused.
     #[test]
-    fn guard_accepts_what_plan_makes(deeds in prop::collection::vec(orderly(), 1..60)) {
+    fn guard_accepts_what_plan_makes(steps in prop::collection::vec(orderly(), 1..60)) {
         let settings = Settings::default();
-        hold_always(&deeds, |_, _, world| {
+        hold_always(&steps, |_, _, world| {
             let knowledge = world.control.knowledge();
             for service in knowledge.services() {
                 let now = Now { time: world.now, wall: world.wall };
@@ -115,9 +115,9 @@ proptest! {
 
     #[test]
     fn never_more_places_than_the_most_wanted_and_one_for_a_rollout(
-        deeds in prop::collection::vec(orderly(), 1..60),
+        steps in prop::collection::vec(orderly(), 1..60),
     ) {
-        hold_always(&deeds, |before, _, after| {
+        hold_always(&steps, |before, _, after| {
             for service in services(after) {
                 let had = before.control.knowledge().service(&service.name).map_or(0, ServiceState::count);
                 let held = service.hold.map_or(0, |hold| hold.replicas);
@@ -128,8 +128,8 @@ proptest! {
     }
 
     #[test]
-    fn the_size_wanted_stays_within_the_bounds(deeds in prop::collection::vec(orderly(), 1..60)) {
-        hold_always(&deeds, |_, _, after| {
+    fn the_size_wanted_stays_within_the_bounds(steps in prop::collection::vec(orderly(), 1..60)) {
+        hold_always(&steps, |_, _, after| {
             for service in services(after).filter(|service| service.hold.is_none()) {
                 let (min, max) = bounds(service, after.wall);
                 let desired = service.desired.expect("a declared service has a size");
@@ -141,8 +141,8 @@ proptest! {
     }
 
     #[test]
-    fn the_size_wanted_is_an_allowed_one(deeds in prop::collection::vec(orderly(), 1..60)) {
-        hold_always(&deeds, |_, _, after| {
+    fn the_size_wanted_is_an_allowed_one(steps in prop::collection::vec(orderly(), 1..60)) {
+        hold_always(&steps, |_, _, after| {
             for service in services(after).filter(|service| service.hold.is_none()) {
                 let declared = service.declared.as_ref().expect("it is declared");
                 let Some(sizes) = &declared.spec.scale.sizes else { continue };
@@ -155,8 +155,8 @@ proptest! {
     }
 
     #[test]
-    fn who_is_protected_is_not_removed(deeds in prop::collection::vec(orderly(), 1..60)) {
-        hold_always(&deeds, |before, input, after| {
+    fn who_is_protected_is_not_removed(steps in prop::collection::vec(orderly(), 1..60)) {
+        hold_always(&steps, |before, input, after| {
             let picture = answered_with(before, input);
             let is_new = |action: &&Action| before.pending.iter().all(|known| known.id != action.id);
             for action in after.pending.iter().filter(is_new) {
@@ -171,8 +171,8 @@ proptest! {
     }
 
     #[test]
-    fn what_serves_is_taken_away_only_when_enough_is_left(deeds in prop::collection::vec(orderly(), 1..60)) {
-        hold_always(&deeds, |before, input, after| {
+    fn what_serves_is_taken_away_only_when_enough_is_left(steps in prop::collection::vec(orderly(), 1..60)) {
+        hold_always(&steps, |before, input, after| {
             let picture = answered_with(before, input);
             for service in services(after) {
                 let taken = taken_away(picture.service(&service.name), service);
@@ -183,15 +183,15 @@ proptest! {
     }
 
     #[test]
-    fn an_input_leaves_the_next_deadline_ahead(deeds in prop::collection::vec(orderly(), 1..60)) {
-        hold_always(&deeds, |_, _, after| {
+    fn an_input_leaves_the_next_deadline_ahead(steps in prop::collection::vec(orderly(), 1..60)) {
+        hold_always(&steps, |_, _, after| {
             assert!(after.control.next_deadline().is_none_or(|due| due > after.now));
         });
     }
 
     #[test]
-    fn a_report_told_twice_is_as_one_told_once(deeds in prop::collection::vec(orderly(), 1..60)) {
-        hold_always(&deeds, |_, input, after| {
+    fn a_report_that_comes_twice_has_the_effect_of_one(steps in prop::collection::vec(orderly(), 1..60)) {
+        hold_always(&steps, |_, input, after| {
             if let Input::Report(report) = input {
                 let mut again = after.clone();
                 let digest = again.put(input);
@@ -219,43 +219,43 @@ proptest! {
     #![proptest_config(config(64, 2))]
 
     #[test]
-    fn the_same_deeds_give_the_same_digests(deeds in prop::collection::vec(wild(), 1..40)) {
+    fn the_same_steps_give_the_same_digests(steps in prop::collection::vec(wild(), 1..40)) {
         let digests = || {
-            let mut course = Course::new();
-            for deed in &deeds {
-                course.does(deed, |world, input| {
+            let mut run = RandomRun::new();
+            for step in &steps {
+                run.does(step, |world, input| {
                     world.put(input);
                 });
             }
-            course.world.digests
+            run.world.digests
         };
         prop_assert_eq!(digests(), digests());
     }
 
     #[test]
-    fn no_row_of_inputs_makes_the_loop_panic_or_spin(deeds in prop::collection::vec(wild(), 1..60)) {
-        hold_always(&deeds, |_, _, after| {
+    fn no_row_of_inputs_makes_the_loop_panic_or_spin(steps in prop::collection::vec(wild(), 1..60)) {
+        hold_always(&steps, |_, _, after| {
             assert!(after.control.next_deadline().is_none_or(|due| due > after.now));
         });
     }
 
     /// However wild the past, a world that obeys from now on comes to rest with all that is declared serving.
     #[test]
-    fn a_world_that_obeys_comes_to_rest(deeds in prop::collection::vec(orderly(), 1..60)) {
-        let mut course = Course::new();
-        for deed in &deeds {
-            course.does(deed, |world, input| {
+    fn a_world_that_obeys_comes_to_rest(steps in prop::collection::vec(orderly(), 1..60)) {
+        let mut run = RandomRun::new();
+        for step in &steps {
+            run.does(step, |world, input| {
                 world.put(input);
             });
         }
-        let world = &mut course.world;
+        let world = &mut run.world;
         for _ in 0..4 {
             world.lives_for(seconds(1200));
             recover_all(world);
         }
-        world.told();
+        world.take_sent();
         world.lives_for(seconds(600));
-        prop_assert_eq!(world.told(), Vec::<String>::new(), "it goes on acting");
+        prop_assert_eq!(world.take_sent(), Vec::<String>::new(), "it goes on acting");
         for service in services(world).filter(|service| service.waits.is_empty()) {
             prop_assert_eq!(Some(service.serving()), service.desired, "{}", service.name);
             prop_assert_eq!(service.count(), service.serving());

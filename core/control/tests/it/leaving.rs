@@ -24,7 +24,7 @@ fn draining() -> World {
     world.serves("shop-1", 100, 2);
     world.passes(ms(10));
     world.declares(fixed("shop", 2, 1));
-    assert_eq!(world.told(), ["admit shop-1/1 draining"]);
+    assert_eq!(world.take_sent(), ["admit shop-1/1 draining"]);
     world
 }
 
@@ -34,11 +34,11 @@ fn a_drained_replica_is_stopped_when_its_last_request_is_answered() {
     world.applies();
     world.passes(ms(10));
     world.serves("shop-1", 100, 1);
-    assert!(world.told().is_empty());
+    assert!(world.take_sent().is_empty());
 
     world.passes(ms(10));
     world.serves("shop-1", 101, 0);
-    assert_eq!(world.told(), ["stop shop-1/1"]);
+    assert_eq!(world.take_sent(), ["stop shop-1/1"]);
     world.applies();
     assert_eq!(world.places("shop"), [0]);
 }
@@ -48,13 +48,13 @@ fn a_count_from_before_the_drain_took_effect_stops_nothing() {
     let mut world = draining();
     world.passes(ms(10));
     world.serves("shop-1", 101, 0);
-    assert!(world.told().is_empty(), "the proxy may still route to it");
+    assert!(world.take_sent().is_empty(), "the proxy may still route to it");
     world.ends("admit", Outcome::Applied);
-    assert!(world.told().is_empty(), "the count is older than the drain");
+    assert!(world.take_sent().is_empty(), "the count is older than the drain");
 
     world.passes(ms(10));
     world.serves("shop-1", 101, 0);
-    assert_eq!(world.told(), ["stop shop-1/1"]);
+    assert_eq!(world.take_sent(), ["stop shop-1/1"]);
 }
 
 #[test]
@@ -63,9 +63,9 @@ fn a_drained_replica_that_does_not_finish_is_stopped_at_its_deadline() {
     world.applies();
     world.serves("shop-1", 100, 2);
     world.passes(ms(4_999));
-    assert!(world.told().is_empty());
+    assert!(world.take_sent().is_empty());
     world.passes(ms(1));
-    assert_eq!(world.told(), ["stop shop-1/1"]);
+    assert_eq!(world.take_sent(), ["stop shop-1/1"]);
 }
 
 #[test]
@@ -73,12 +73,12 @@ fn a_drain_that_the_proxy_never_answers_ends_after_three_tellings() {
     let mut world = draining();
     world.serves("shop-1", 100, 2);
     world.passes(ms(29_000));
-    assert_eq!(world.told(), ["admit shop-1/1 draining"; 2], "told again by the same id");
+    assert_eq!(world.take_sent(), ["admit shop-1/1 draining"; 2], "sent again with the same id");
     world.passes(ms(1_000));
-    assert_eq!(world.told().last().map(String::as_str), Some("stop shop-1/1"));
+    assert_eq!(world.take_sent().last().map(String::as_str), Some("stop shop-1/1"));
     assert!(world.heard_because(EventKind::Stopping, |why| matches!(why, Reason::DrainUnanswered { .. })));
     world.passes(seconds(15));
-    assert_eq!(world.told(), ["stop shop-1/1"], "the proxy is asked no more");
+    assert_eq!(world.take_sent(), ["stop shop-1/1"], "the proxy is asked no more");
     world.applies();
     assert_eq!(world.places("shop"), [0]);
 }
@@ -95,9 +95,9 @@ fn a_drain_without_an_answer_waits_for_as_long_as_the_service_may_take() {
     world.passes(ms(10));
     world.declares(declared);
     world.passes(seconds(119));
-    assert!(world.told().iter().all(|told| told == "admit shop-1/1 draining"));
+    assert!(world.take_sent().iter().all(|action| action == "admit shop-1/1 draining"));
     world.passes(seconds(1));
-    assert_eq!(world.told().last().map(String::as_str), Some("stop shop-1/1"));
+    assert_eq!(world.take_sent().last().map(String::as_str), Some("stop shop-1/1"));
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn a_replica_that_ends_while_it_is_drained_is_not_restarted() {
     world.applies();
     world.kills("shop-1");
     world.lives_for(seconds(60));
-    assert!(world.told().is_empty());
+    assert!(world.take_sent().is_empty());
     assert_eq!(world.places("shop"), [0]);
 }
 
@@ -133,7 +133,7 @@ fn those_that_do_not_serve_go_first() {
     let mut world = World::with([fixed("shop", 1, 3)]);
     world.sees("shop-0", UNREADY);
     world.declares(fixed("shop", 2, 2));
-    assert_eq!(world.told(), ["stop shop-0/1"]);
+    assert_eq!(world.take_sent(), ["stop shop-0/1"]);
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn of_equals_the_highest_number_goes_first() {
 fn a_ready_replica_behind_a_listener_is_drained_even_before_its_first_count() {
     let mut world = World::with([exposed("shop", 1, 2)]);
     world.declares(exposed("shop", 2, 1));
-    assert_eq!(world.told(), ["expose shop", "admit shop-1/1 draining"]);
+    assert_eq!(world.take_sent(), ["expose shop", "admit shop-1/1 draining"]);
 }
 
 #[test]
@@ -157,17 +157,17 @@ fn a_replica_of_an_earlier_run_is_drained_before_it_is_stopped() {
     world.declares(exposed("shop", 1, 1));
     world.remembers(Memory { desired: Some(2), ..Memory::blank(name("shop")) });
     world.finds([observed("shop-0", 1, READY), observed("shop-1", 1, READY)]);
-    assert_eq!(world.told(), ["expose shop", "admit shop-0/1 serving", "admit shop-1/1 draining"]);
+    assert_eq!(world.take_sent(), ["expose shop", "admit shop-0/1 serving", "admit shop-1/1 draining"]);
 }
 
 #[test]
 fn a_replica_that_serves_for_nobody_this_run_knows_of_is_stopped() {
     let mut world = World::begun();
     world.finds([observed("shop-0", 1, READY)]);
-    world.told();
+    world.take_sent();
     world.serves("shop-0", 10, 3);
     world.lives_for(seconds(60));
-    assert_eq!(world.control.knowledge().services().count(), 0, "it is gone, {:?}", world.told());
+    assert_eq!(world.control.knowledge().services().count(), 0, "it is gone, {:?}", world.take_sent());
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn an_unready_replica_with_open_requests_is_drained() {
     world.serves("shop-0", 10, 3);
     world.sees("shop-0", UNREADY);
     world.declares(exposed("shop", 2, 1));
-    assert_eq!(world.told(), ["expose shop", "admit shop-0/1 draining"]);
+    assert_eq!(world.take_sent(), ["expose shop", "admit shop-0/1 draining"]);
 }
 
 #[test]
@@ -185,18 +185,18 @@ fn a_withdrawn_service_is_drained_stopped_concealed_and_gone() {
     world.serves("shop-0", 10, 1);
     world.serves("shop-1", 10, 1);
     world.withdraws("shop");
-    let mut told = world.told();
-    told.sort();
-    assert_eq!(told, ["admit shop-0/1 draining", "admit shop-1/1 draining", "conceal shop"]);
+    let mut sent = world.take_sent();
+    sent.sort();
+    assert_eq!(sent, ["admit shop-0/1 draining", "admit shop-1/1 draining", "conceal shop"]);
     world.applies();
     assert!(world.knows("shop"));
 
     world.lives_for(seconds(10));
-    assert_eq!(world.told(), ["stop shop-0/1", "stop shop-1/1"]);
+    assert_eq!(world.take_sent(), ["stop shop-0/1", "stop shop-1/1"]);
     assert!(!world.knows("shop"));
     assert_eq!(world.heard(EventKind::Gone), 1);
     world.lives_for(seconds(600));
-    assert!(world.told().is_empty());
+    assert!(world.take_sent().is_empty());
     assert_eq!(world.wakes_in(), None);
 }
 
@@ -207,7 +207,7 @@ fn a_service_that_is_withdrawn_while_it_starts_is_stopped_once_it_has_started() 
     world.finds([]);
     world.withdraws("shop");
     world.lives_for(seconds(20));
-    assert_eq!(world.told(), ["start shop-0/1 serving", "stop shop-0/1"]);
+    assert_eq!(world.take_sent(), ["start shop-0/1 serving", "stop shop-0/1"]);
     assert!(!world.knows("shop"));
 }
 
@@ -217,10 +217,10 @@ fn a_dead_replica_of_a_withdrawn_service_is_not_started_again() {
     world.kills("shop-0");
     world.obeys();
     world.kills("shop-0");
-    world.told();
+    world.take_sent();
     world.withdraws("shop");
     world.lives_for(seconds(60));
-    assert!(world.told().is_empty());
+    assert!(world.take_sent().is_empty());
     assert!(!world.knows("shop"));
 }
 
@@ -228,12 +228,12 @@ fn a_dead_replica_of_a_withdrawn_service_is_not_started_again() {
 fn a_service_declared_again_while_it_leaves_is_started_anew_and_listened_for() {
     let mut world = World::with([exposed("shop", 1, 1)]);
     world.withdraws("shop");
-    world.told();
+    world.take_sent();
     world.declares(exposed("shop", 2, 1));
     world.lives_for(seconds(20));
-    let told = world.told();
-    assert!(told.iter().any(|told| told.starts_with("start shop-")), "{told:?}");
-    assert!(told.contains(&"expose shop".to_owned()), "{told:?}");
+    let sent = world.take_sent();
+    assert!(sent.iter().any(|action| action.starts_with("start shop-")), "{sent:?}");
+    assert!(sent.contains(&"expose shop".to_owned()), "{sent:?}");
     assert_eq!(world.service("shop").serving(), 1);
     assert_eq!(world.service("shop").name, name("shop"));
 }
@@ -249,7 +249,7 @@ fn one_too_many() -> World {
         world.serves(replica, 100, 0);
     }
     world.declares(fixed("shop", 2, 2));
-    world.told();
+    world.take_sent();
     world
 }
 
@@ -258,9 +258,9 @@ fn one_too_many() -> World {
 fn who_stops_being_ready_goes_at_once_and_who_serves_stays() {
     let mut world = one_too_many();
     world.passes(ms(10));
-    assert!(world.told().is_empty(), "two serve, and two are needed");
+    assert!(world.take_sent().is_empty(), "two serve, and two are needed");
     world.sees("shop-2", UNREADY);
-    assert_eq!(world.told(), ["admit shop-2/1 draining"]);
+    assert_eq!(world.take_sent(), ["admit shop-2/1 draining"]);
     world.obeys();
     assert_eq!(world.places("shop"), [0, 1]);
 }
@@ -273,9 +273,9 @@ fn who_stopped_being_ready_keeps_the_requests_that_it_was_given() {
     world.ends("admit", Outcome::Applied);
     world.passes(ms(10));
     world.serves("shop-2", 101, 1);
-    world.told();
+    world.take_sent();
     world.passes(ms(10));
-    assert!(world.told().is_empty(), "a request came between the last count and the failed probe");
+    assert!(world.take_sent().is_empty(), "a request came between the last count and the failed probe");
     world.serves("shop-2", 101, 0);
-    assert_eq!(world.told(), ["stop shop-2/1"]);
+    assert_eq!(world.take_sent(), ["stop shop-2/1"]);
 }

@@ -1,7 +1,7 @@
 //! The loop through its public face: inputs in, actions out.
 
 mod bench;
-mod deed;
+mod random_run;
 mod world;
 
 mod allowed_sizes;

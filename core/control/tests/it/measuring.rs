@@ -106,7 +106,7 @@ fn only_the_series_that_are_selected_count() {
 }
 
 #[test]
-fn absent_failed_stale_and_no_source_are_told_apart_and_none_scales_in() {
+fn absent_failed_stale_and_no_source_are_distinguished_and_none_scales_in() {
     let mut world = World::with([shop(external(None))]);
     world.lives_for(seconds(2));
     assert!(summary(&world).contains("no source measures it"), "{}", summary(&world));
@@ -189,7 +189,7 @@ fn less_than_nothing_is_no_load_and_scales_nothing_in() {
 }
 
 #[test]
-fn from_nothing_the_whole_is_told_and_not_a_share_of_no_replica() {
+fn from_zero_the_total_is_shown_and_not_a_share_of_no_replica() {
     let mut declared = shop(external(None));
     declared.autoscaler.as_mut().unwrap().min = 0;
     let mut world = World::with([declared]);

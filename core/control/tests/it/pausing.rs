@@ -38,7 +38,7 @@ fn the_conditions_of_an_autoscaler_say_that_it_is_not_asked_and_since_when() {
     let active = |world: &World| {
         let decision = world.service("shop").decision.as_ref().unwrap().decision();
         let found = decision.conditions.into_iter().find(|it| it.kind == ConditionKind::ScalingActive);
-        let Condition { holds, reason, since, .. } = found.expect("it is told");
+        let Condition { holds, reason, since, .. } = found.expect("the decision has the condition");
         (holds, reason, since.expect("it is remembered"))
     };
     let mut goes_on_from = |world: &mut World, wall: u64, periods: u32| {

@@ -47,7 +47,7 @@ fn before_a_rise(declared: Declared) -> Shop {
 }
 
 fn forecast(decision: &Decision) -> &Limit {
-    decision.limits.iter().find(|limit| limit.name == "Forecast").expect("it is told")
+    decision.limits.iter().find(|limit| limit.name == "Forecast").expect("the decision has the limit")
 }
 
 #[test]
@@ -55,11 +55,11 @@ fn a_promise_alone_is_kept_through_a_rise_that_was_seen_before() {
     let mut ahead = before_a_rise(shop());
     let decision = ahead.decision();
     assert!((10..=15).contains(&ahead.desired()), "{decision:?}");
-    let told = forecast(&decision);
-    assert!(told.from < told.to && told.note.contains("(blend, loss 0."), "{told:?}");
+    let limit = forecast(&decision);
+    assert!(limit.from < limit.to && limit.note.contains("(blend, loss 0."), "{limit:?}");
     assert!(
-        told.note.contains("carry at the least cost: a request that violates the SLO costs as much as"),
-        "{told:?}"
+        limit.note.contains("carry at the least cost: a request that violates the SLO costs as much as"),
+        "{limit:?}"
     );
     assert!(decision.metrics[0].note.contains("learned from"), "{}", decision.metrics[0].note);
     assert!(decision.summary.contains("for the forecast load"), "{}", decision.summary);

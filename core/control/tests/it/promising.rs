@@ -223,7 +223,7 @@ fn a_promise_is_kept_through_a_rise_at_a_sensible_cost() {
 }
 
 #[test]
-fn what_was_learned_is_told_with_its_band_and_from_how_many_windows() {
+fn what_was_learned_is_shown_with_its_band_and_from_how_many_windows() {
     let mut shop = Shop::new(promising(1, 1, slo(None)));
     for _ in 0..4 {
         shop.minutes(10, |part| 30.0 + 60.0 * part);
@@ -231,8 +231,8 @@ fn what_was_learned_is_told_with_its_band_and_from_how_many_windows() {
     let decision = shop.decision();
     let (metric, learned) = (&decision.metrics[0], shop.learned().expect("it was watched"));
     assert_eq!((&*metric.name, metric.proposal), ("http_requests_per_second", Some(shop.desired())));
-    let told = format!("a replica carries {learned}");
-    assert!(metric.note.contains(&told) && told.contains("windows of version 1"), "{}", metric.note);
+    let note = format!("a replica carries {learned}");
+    assert!(metric.note.contains(&note) && note.contains("windows of version 1"), "{}", metric.note);
     assert!(metric.note.contains("s of a start in"), "{}", metric.note);
 }
 

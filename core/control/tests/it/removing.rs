@@ -28,7 +28,7 @@ fn grown(remove: &Remove, replicas: u32) -> World {
         world.declares(declared);
         world.lives_for(seconds(1));
     }
-    world.told();
+    world.take_sent();
     world
 }
 
@@ -94,11 +94,11 @@ fn the_least_busy_goes_and_one_that_is_silent_counts_as_busy() {
         // Nothing is reported of shop-3.
         world.lives_for(model::time::Time::from_millis(250).since(model::time::Time::ZERO));
     }
-    world.told();
+    world.take_sent();
     let mut declared = removing(&Remove::LeastBusy, 2);
     declared.revision = Generation(100);
     world.declares(declared);
-    assert_eq!(world.told(), ["admit shop-0/1 draining", "admit shop-2/1 draining"]);
+    assert_eq!(world.take_sent(), ["admit shop-0/1 draining", "admit shop-2/1 draining"]);
 }
 
 /// The value of `metric` for each replica of shop in its first life, by its number.
@@ -209,7 +209,7 @@ fn what_does_not_serve_goes_before_what_serves_in_every_order() {
     for remove in &every() {
         let mut world = grown(remove, 4);
         world.sees("shop-1", UNREADY);
-        world.told();
+        world.take_sent();
         assert_eq!(shrinks(&mut world, remove, 3), [0, 2, 3], "{remove:?}");
     }
 }
@@ -222,10 +222,10 @@ fn one_that_is_starting_goes_before_one_that_serves() {
     world.declares(declared);
     let mut declared = removing(&Remove::HighestNumber, 2);
     declared.revision = Generation(3);
-    world.told();
+    world.take_sent();
     world.declares(declared);
     assert!(
-        world.told().is_empty(),
+        world.take_sent().is_empty(),
         "nothing can be said of a start on its way, and nobody goes in its stead"
     );
     world.lives_for(seconds(10));

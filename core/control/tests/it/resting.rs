@@ -46,7 +46,7 @@ fn resting() -> World {
     let mut world = awake();
     goes_by(&mut world, AFTER + seconds(2), 10, 0);
     assert_eq!((world.service("shop").desired, world.places("shop")), (Some(0), vec![]));
-    world.told();
+    world.take_sent();
     world
 }
 
@@ -90,7 +90,7 @@ fn a_proxy_that_does_not_tell_is_no_reason_to_rest() {
 fn the_first_request_wakes_it_at_once() {
     let mut world = resting();
     asks(&mut world, 11, 1, 0);
-    assert_eq!(world.told(), ["start shop-0/2 serving", "start shop-1/2 serving"]);
+    assert_eq!(world.take_sent(), ["start shop-0/2 serving", "start shop-1/2 serving"]);
     let is_awaited = |reason: &Reason| matches!(reason, Reason::Awaited { waiting: 1 });
     assert!(world.heard_because(EventKind::Scaled, is_awaited));
     goes_by(&mut world, AFTER - seconds(1), 11, 0);
@@ -150,5 +150,5 @@ fn those_that_depend_on_it_do_not_wait_for_it() {
     let mut web = fixed("web", 1, 1);
     web.spec.depends_on = vec![Dependency { service: name("shop"), when: DependencyStage::Ready }];
     world.declares(web);
-    assert_eq!(world.told(), ["start web-0/1 serving"]);
+    assert_eq!(world.take_sent(), ["start web-0/1 serving"]);
 }

@@ -14,7 +14,7 @@ fn memory_of(world: &World) -> Memory {
 }
 
 #[test]
-fn replicas_of_an_earlier_run_are_kept_and_told_their_traffic() {
+fn replicas_of_an_earlier_run_are_kept_and_admitted_again() {
     let mut world = World::with([fixed("shop", 1, 3)]);
     let memory = memory_of(&world);
     world.begins();
@@ -22,11 +22,11 @@ fn replicas_of_an_earlier_run_are_kept_and_told_their_traffic() {
     world.remembers(memory);
     world.finds((0..3).map(|place| observed(&format!("shop-{place}"), 1, READY)));
     assert_eq!(
-        world.told(),
+        world.take_sent(),
         ["conceal shop", "admit shop-0/1 serving", "admit shop-1/1 serving", "admit shop-2/1 serving"]
     );
     world.lives_for(seconds(600));
-    assert!(world.told().is_empty());
+    assert!(world.take_sent().is_empty());
 }
 
 #[test]
@@ -35,7 +35,7 @@ fn the_size_that_was_wanted_is_wanted_still() {
     world.holds("shop", 7, None);
     world.obeys();
     world.releases("shop");
-    world.told();
+    world.take_sent();
     let memory = memory_of(&world);
     world.begins();
     world.declares(autoscaled("shop", 2, 10));
@@ -43,7 +43,9 @@ fn the_size_that_was_wanted_is_wanted_still() {
     world.finds((0..7).map(|place| observed(&format!("shop-{place}"), 1, READY)));
     world.lives_for(seconds(60));
     assert_eq!(world.service("shop").desired, Some(7));
-    assert!(world.told().iter().all(|told| told.starts_with("admit") || told.starts_with("conceal")));
+    assert!(
+        world.take_sent().iter().all(|action| action.starts_with("admit") || action.starts_with("conceal"))
+    );
 }
 
 #[test]
@@ -66,12 +68,12 @@ fn the_ladder_of_restarts_goes_on() {
     world.remembers(memory);
     world.finds([]);
     world.applies();
-    world.told();
+    world.take_sent();
     let left = not_before.since(world.now);
     world.passes(left - ms(1));
-    assert!(world.told().is_empty());
+    assert!(world.take_sent().is_empty());
     world.passes(ms(1));
-    assert_eq!(world.told(), ["start shop-0/6 serving"]);
+    assert_eq!(world.take_sent(), ["start shop-0/6 serving"]);
 }
 
 #[test]
@@ -89,13 +91,13 @@ fn the_window_of_the_storm_limit_goes_on() {
     world.remembers(memory);
     let life = |place| if place < 10 { 2 } else { 1 };
     world.finds((0..12).map(|place| observed(&format!("shop-{place}"), life(place), READY)));
-    world.told();
+    world.take_sent();
     world.kills("shop-11");
-    assert!(world.told().is_empty(), "ten were restarted within the last minute");
+    assert!(world.take_sent().is_empty(), "ten were restarted within the last minute");
     world.lives_for(begun.since(world.now) + seconds(39));
-    assert!(world.told().iter().all(|told| !told.starts_with("start")));
+    assert!(world.take_sent().iter().all(|action| !action.starts_with("start")));
     world.lives_for(seconds(2));
-    assert_eq!(world.told(), ["start shop-11/2 serving"]);
+    assert_eq!(world.take_sent(), ["start shop-11/2 serving"]);
 }
 
 #[test]
@@ -114,12 +116,12 @@ fn suspended_healing_stays_suspended_and_ends_when_it_would_have() {
     world.finds(all().map(|replica| observed(&replica, 1, READY)));
     world.lives_for(seconds(30));
     all().for_each(|replica| world.sickens(&replica));
-    world.told();
+    world.take_sent();
     world.lives_for(seconds(269));
-    assert!(world.told().is_empty());
+    assert!(world.take_sent().is_empty());
     assert_eq!(world.heard(EventKind::HealingResumed), 0);
     world.lives_for(seconds(2));
-    assert_eq!(world.told(), ["stop shop-0/1", "start shop-0/2 serving"]);
+    assert_eq!(world.take_sent(), ["stop shop-0/1", "start shop-0/2 serving"]);
 }
 
 #[test]
@@ -146,16 +148,16 @@ fn what_died_meanwhile_is_started_with_a_later_life() {
     world.declares(fixed("shop", 1, 2));
     world.remembers(memory);
     world.finds([observed("shop-0", 1, READY), observed("shop-1", 1, ReplicaState::Exited(killed()))]);
-    assert_eq!(world.told(), ["conceal shop", "admit shop-0/1 serving", "start shop-1/2 serving"]);
+    assert_eq!(world.take_sent(), ["conceal shop", "admit shop-0/1 serving", "start shop-1/2 serving"]);
 }
 
 #[test]
-fn nothing_that_ran_is_told_of_before_the_inventory() {
+fn nothing_is_sent_before_the_inventory() {
     let mut world = World::with([fixed("shop", 1, 2)]);
     world.begins();
     world.declares(fixed("shop", 1, 2));
     world.passes(seconds(600));
-    assert!(world.told().is_empty());
+    assert!(world.take_sent().is_empty());
 }
 
 #[test]

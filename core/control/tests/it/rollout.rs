@@ -18,29 +18,33 @@ fn generations(world: &World) -> Vec<u64> {
 fn outdated_replicas_are_replaced_one_at_a_time_and_the_new_one_starts_first() {
     let mut world = World::with([version(1, 2)]);
     world.declares(version(2, 2));
-    assert_eq!(world.told(), ["start shop-2/1 serving"]);
+    assert_eq!(world.take_sent(), ["start shop-2/1 serving"]);
     world.applies();
-    assert!(world.told().is_empty(), "it does not serve yet");
+    assert!(world.take_sent().is_empty(), "it does not serve yet");
     world.sees("shop-2", READY);
-    assert_eq!(world.told(), ["stop shop-0/1"]);
+    assert_eq!(world.take_sent(), ["stop shop-0/1"]);
     world.applies();
-    assert_eq!(world.told(), ["start shop-0/2 serving"], "the next one takes the place that became free");
+    assert_eq!(
+        world.take_sent(),
+        ["start shop-0/2 serving"],
+        "the next one takes the place that became free"
+    );
     world.sees("shop-0", READY);
-    assert_eq!(world.told(), ["stop shop-1/1"]);
+    assert_eq!(world.take_sent(), ["stop shop-1/1"]);
     world.lives_for(seconds(60));
-    assert_eq!((generations(&world), world.told().len()), (vec![2, 2], 0));
+    assert_eq!((generations(&world), world.take_sent().len()), (vec![2, 2], 0));
 }
 
 #[test]
 fn a_rollback_leaves_replicas_that_still_run_the_old_version() {
     let mut world = World::with([version(1, 3)]);
     world.declares(version(2, 3));
-    assert_eq!(world.told(), ["start shop-3/1 serving"]);
+    assert_eq!(world.take_sent(), ["start shop-3/1 serving"]);
     world.applies();
     world.sees("shop-3", READY);
-    assert_eq!(world.told(), ["stop shop-0/1"]);
+    assert_eq!(world.take_sent(), ["stop shop-0/1"]);
     world.applies();
-    assert_eq!(world.told(), ["start shop-0/2 serving"]);
+    assert_eq!(world.take_sent(), ["start shop-0/2 serving"]);
     world.applies();
     world.sees("shop-0", UNREADY);
 
@@ -95,7 +99,7 @@ fn a_version_that_never_becomes_ready_takes_nothing_away() {
         world.applies();
         world.passes(seconds(10));
     }
-    assert_eq!(world.told(), ["start shop-2/1 serving"]);
+    assert_eq!(world.take_sent(), ["start shop-2/1 serving"]);
     assert_eq!(world.service("shop").serving(), 2);
 }
 
@@ -109,7 +113,7 @@ fn a_version_that_crashes_takes_nothing_away() {
         world.passes(seconds(10));
     }
     assert_eq!(world.service("shop").serving(), 2);
-    assert!(world.told().iter().all(|told| told.starts_with("start shop-2/")));
+    assert!(world.take_sent().iter().all(|action| action.starts_with("start shop-2/")));
 }
 
 #[test]
@@ -133,7 +137,7 @@ fn replicas_that_stopped_serving_are_kept_until_a_newer_one_serves() {
     world.declares(version(2, 2));
     world.applies();
     world.passes(seconds(600));
-    assert_eq!(world.told(), ["start shop-2/1 serving"], "it may have been what both need");
+    assert_eq!(world.take_sent(), ["start shop-2/1 serving"], "it may have been what both need");
 }
 
 #[test]
@@ -150,5 +154,5 @@ fn a_change_that_replicas_do_not_run_replaces_none() {
     let mut world = World::with([version(1, 2)]);
     world.declares(Declared { generation: Generation(1), ..fixed("shop", 2, 2) });
     world.lives_for(seconds(60));
-    assert!(world.told().is_empty());
+    assert!(world.take_sent().is_empty());
 }

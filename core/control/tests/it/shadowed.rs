@@ -79,7 +79,7 @@ fn what_is_tried_has_no_effect_and_is_followed_through_its_own_sizes() {
     day(&mut alone, |_| {});
     let mut wanted = Vec::new();
     day(&mut beside, |world| wanted.push(shadow(world, "careful").desired));
-    assert_eq!(alone.told(), beside.told());
+    assert_eq!(alone.take_sent(), beside.take_sent());
     assert_eq!(alone.service("shop").desired, beside.service("shop").desired);
     // 1500 thousandths of a core by 250 are six replicas, though those of the acting one are at their target.
     assert_eq!((wanted[59], beside.service("shop").desired), (6, Some(3)));
@@ -90,8 +90,8 @@ fn what_is_tried_has_no_effect_and_is_followed_through_its_own_sizes() {
     assert_eq!(careful.own.replica_ms - careful.acting.replica_ms, careful.above.replica_ms);
     assert!((2395..=2405).contains(&(careful.counted_ms / 1000)), "{}", careful.counted_ms);
     let decision = beside.service("shop").decision.as_ref().unwrap().decision();
-    let told = &decision.shadows[0].decision.summary;
-    assert!(told.contains("cpu at 25 %, target 25 %"), "{told}");
+    let summary = &decision.shadows[0].decision.summary;
+    assert!(summary.contains("cpu at 25 %, target 25 %"), "{summary}");
 }
 
 #[test]

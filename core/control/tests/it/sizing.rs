@@ -37,7 +37,7 @@ fn a_rise_of_load_scales_out_within_a_period_of_its_measurement() {
     // One metric window later the mean has risen, and one period after that the decision is made.
     work(&mut world, &mut spent, 2, 1000, 6);
     assert_eq!(world.service("shop").desired, Some(4));
-    assert_eq!(world.told(), ["start shop-2/1 serving", "start shop-3/1 serving"]);
+    assert_eq!(world.take_sent(), ["start shop-2/1 serving", "start shop-3/1 serving"]);
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn a_fall_of_load_scales_in_only_after_the_window() {
     let mut spent = Duration::ZERO;
     work(&mut world, &mut spent, 2, 1000, 8);
     assert_eq!(world.service("shop").desired, Some(4));
-    world.told();
+    world.take_sent();
     work(&mut world, &mut spent, 4, 10, 590);
     assert_eq!(world.service("shop").desired, Some(4));
     work(&mut world, &mut spent, 4, 10, 30);
@@ -82,7 +82,7 @@ fn a_fall_of_load_scales_in_only_after_the_window() {
 fn a_hold_sets_the_size_until_it_is_released() {
     let mut world = World::with([fixed("shop", 1, 1)]);
     world.holds("shop", 3, None);
-    assert_eq!(world.told(), ["start shop-1/1 serving", "start shop-2/1 serving"]);
+    assert_eq!(world.take_sent(), ["start shop-1/1 serving", "start shop-2/1 serving"]);
     world.lives_for(seconds(3600));
     assert_eq!(world.service("shop").count(), 3);
 

@@ -18,18 +18,21 @@ fn a_spare_is_started_beside_the_replicas_wanted_and_gets_no_traffic() {
     let mut world = World::begun();
     world.declares(recovering(2, Recover::Standby { spares: 1 }));
     world.finds([]);
-    assert_eq!(world.told(), ["start shop-2/1 spare", "start shop-0/1 serving", "start shop-1/1 serving"]);
+    assert_eq!(
+        world.take_sent(),
+        ["start shop-2/1 spare", "start shop-0/1 serving", "start shop-1/1 serving"]
+    );
 }
 
 #[test]
 fn a_ready_spare_is_promoted_in_the_step_in_which_a_replica_dies() {
     let mut world = World::with([recovering(2, Recover::Standby { spares: 1 })]);
     world.kills("shop-0");
-    assert_eq!(world.told(), ["admit shop-2/1 serving", "start shop-0/2 spare"]);
+    assert_eq!(world.take_sent(), ["admit shop-2/1 serving", "start shop-0/2 spare"]);
 
     world.obeys();
     world.kills("shop-1");
-    assert_eq!(world.told(), ["admit shop-0/2 serving", "start shop-1/2 spare"]);
+    assert_eq!(world.take_sent(), ["admit shop-0/2 serving", "start shop-1/2 spare"]);
 }
 
 #[test]
@@ -37,16 +40,16 @@ fn a_spare_that_is_not_ready_is_not_promoted() {
     let mut world = World::with([recovering(2, Recover::Standby { spares: 1 })]);
     world.kills("shop-2");
     world.applies();
-    world.told();
+    world.take_sent();
     world.kills("shop-0");
-    assert_eq!(world.told(), ["start shop-0/2 serving"]);
+    assert_eq!(world.take_sent(), ["start shop-0/2 serving"]);
 }
 
 #[test]
 fn a_sick_replica_gives_its_traffic_to_the_spare_at_once() {
     let mut world = World::with([recovering(2, Recover::Standby { spares: 1 })]);
     world.sickens("shop-1");
-    assert_eq!(world.told(), ["admit shop-2/1 serving", "admit shop-1/1 spare"]);
+    assert_eq!(world.take_sent(), ["admit shop-2/1 serving", "admit shop-1/1 spare"]);
 }
 
 #[test]
@@ -56,12 +59,12 @@ fn the_most_active_replica_carries_two_shares_until_the_lost_one_serves_again() 
         world.serves(replica, requests, 1);
     }
     world.kills("shop-1");
-    assert_eq!(world.told(), ["admit shop-2/1 serving x2", "start shop-1/2 serving"]);
+    assert_eq!(world.take_sent(), ["admit shop-2/1 serving x2", "start shop-1/2 serving"]);
     world.applies();
-    assert!(world.told().is_empty(), "it runs, and does not serve yet");
+    assert!(world.take_sent().is_empty(), "it runs, and does not serve yet");
 
     world.sees("shop-1", READY);
-    assert_eq!(world.told(), ["admit shop-2/1 serving"]);
+    assert_eq!(world.take_sent(), ["admit shop-2/1 serving"]);
     assert_eq!((world.heard(EventKind::TookOver), world.heard(EventKind::StoodDown)), (1, 1));
 }
 
@@ -69,12 +72,12 @@ fn the_most_active_replica_carries_two_shares_until_the_lost_one_serves_again() 
 fn a_survivor_chosen_by_chance_carries_two_shares() {
     let mut world = World::with([recovering(3, Recover::Random)]);
     world.kills("shop-0");
-    let told = world.told();
-    let is_survivor = ["admit shop-1/1 serving x2", "admit shop-2/1 serving x2"].contains(&told[0].as_str());
-    assert!(is_survivor && told[1..] == ["start shop-0/2 serving"], "{told:?}");
+    let sent = world.take_sent();
+    let is_survivor = ["admit shop-1/1 serving x2", "admit shop-2/1 serving x2"].contains(&sent[0].as_str());
+    assert!(is_survivor && sent[1..] == ["start shop-0/2 serving"], "{sent:?}");
 
     world.obeys();
-    assert_eq!(world.told().len(), 1, "it stands down");
+    assert_eq!(world.take_sent().len(), 1, "it stands down");
 }
 
 #[test]
@@ -82,14 +85,14 @@ fn a_stand_in_that_dies_is_replaced() {
     let mut world = World::with([recovering(3, Recover::MostActive)]);
     world.serves("shop-1", 10, 1);
     world.kills("shop-0");
-    assert_eq!(world.told(), ["admit shop-1/1 serving x2", "start shop-0/2 serving"]);
+    assert_eq!(world.take_sent(), ["admit shop-1/1 serving x2", "start shop-0/2 serving"]);
     world.applies();
     // The second end of the place waits, so it stays lost for a while.
     world.kills("shop-0");
-    world.told();
+    world.take_sent();
 
     world.kills("shop-1");
-    assert_eq!(world.told(), ["admit shop-2/1 serving x2", "start shop-1/2 serving"]);
+    assert_eq!(world.take_sent(), ["admit shop-2/1 serving x2", "start shop-1/2 serving"]);
 }
 
 #[test]
@@ -99,10 +102,10 @@ fn a_loss_without_a_survivor_is_only_restarted() {
         if recover == (Recover::Standby { spares: 1 }) {
             world.kills("shop-1");
             world.applies();
-            world.told();
+            world.take_sent();
         }
         world.kills("shop-0");
-        assert_eq!(world.told(), ["start shop-0/2 serving"], "{recover:?}");
+        assert_eq!(world.take_sent(), ["start shop-0/2 serving"], "{recover:?}");
     }
 }
 
@@ -113,6 +116,6 @@ fn spares_that_are_wanted_no_more_are_stopped() {
     fewer.revision.0 = 2;
     world.declares(fewer);
     world.lives_for(seconds(20));
-    assert_eq!(world.told(), ["stop shop-3/1"]);
+    assert_eq!(world.take_sent(), ["stop shop-3/1"]);
     assert_eq!(world.places("shop"), [0, 1, 2]);
 }

@@ -1,4 +1,4 @@
-//! A fall of load is not believed while requests fail (law 4).
+//! A fall of load is not believed while requests fail.
 
 use std::time::Duration;
 

@@ -42,7 +42,7 @@ fn used_for(vertical: Option<Vertical>, minutes: u64) -> Bench {
         cpu_time += Duration::from_secs(1);
         bench.put(&Input::Report(Report::Usage(vec![usage(0, cpu_time)])));
     }
-    bench.told.clear();
+    bench.sent.clear();
     bench
 }
 
@@ -52,8 +52,8 @@ fn usage(ordinal: u32, cpu_time: Duration) -> Usage {
 }
 
 /// The resources of the replicas that were started, in thousandths.
-fn started_with(told: &[Action]) -> Vec<(i64, i64)> {
-    let resources = told.iter().filter_map(|action| match &action.kind {
+fn started_with(sent: &[Action]) -> Vec<(i64, i64)> {
+    let resources = sent.iter().filter_map(|action| match &action.kind {
         ActionKind::Start { declared, .. } => Some(declared.spec.resources),
         _ => None,
     });
@@ -67,7 +67,7 @@ const AS_DECLARED: (i64, i64) = (250, 512 * MIB as i64);
 fn a_replica_is_started_with_what_others_were_seen_to_need() {
     let mut bench = used_for(initial(), 61);
     bench.declare(declared(2, 2, initial()));
-    let started = started_with(&bench.told);
+    let started = started_with(&bench.sent);
     let [(cpu, memory)] = started[..] else { panic!("{started:?}") };
     assert!((115..=130).contains(&cpu), "100m and a margin: {cpu}");
     assert!((46 * MIB as i64..=56 * MIB as i64).contains(&memory), "40Mi and a margin: {memory}");
@@ -77,7 +77,7 @@ fn a_replica_is_started_with_what_others_were_seen_to_need() {
 fn an_hour_must_have_been_measured_before() {
     let mut bench = used_for(initial(), 50);
     bench.declare(declared(2, 2, initial()));
-    assert_eq!(started_with(&bench.told), [AS_DECLARED]);
+    assert_eq!(started_with(&bench.sent), [AS_DECLARED]);
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn recommendations_alone_change_nothing() {
     let recommend = Some(Vertical::default());
     let mut bench = used_for(recommend.clone(), 61);
     bench.declare(declared(2, 2, recommend));
-    assert_eq!(started_with(&bench.told), [AS_DECLARED]);
+    assert_eq!(started_with(&bench.sent), [AS_DECLARED]);
     let service = bench.control.knowledge().service(&ServiceName::parse("shop").unwrap()).unwrap();
     let found = plan::vertical::recommendation(bench.now, service, None).expect("it was learned");
     assert!(found.cpu.is_some() && found.memory.is_some(), "{found:?}");
@@ -101,7 +101,7 @@ fn what_is_learned_stays_within_the_bounds_declared() {
     });
     let mut bench = used_for(bounded.clone(), 61);
     bench.declare(declared(2, 2, bounded));
-    assert_eq!(started_with(&bench.told), [(200, 32 * MIB as i64)]);
+    assert_eq!(started_with(&bench.sent), [(200, 32 * MIB as i64)]);
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn what_the_number_of_replicas_follows_is_left_as_declared() {
     let mut bench = used_for(initial(), 61);
     let autoscaler = autoscaled("shop", 2, 10).autoscaler;
     bench.declare(Declared { autoscaler, ..declared(2, 2, initial()) });
-    let started = started_with(&bench.told);
+    let started = started_with(&bench.sent);
     let [(cpu, memory)] = started[..] else { panic!("{started:?}") };
     assert_eq!(cpu, 250, "the autoscaler holds cpu at a share of what is declared");
     assert!(memory < 64 * MIB as i64, "{memory}");
@@ -122,7 +122,7 @@ fn after_memory_ran_out_the_successor_gets_more() {
     let exit = Exit { status: ExitStatus::Signal(9), out_of_memory: true, ran_for: Duration::from_hours(1) };
     let seen = observed("shop-0", 1, ReplicaState::Exited(exit));
     bench.put(&Input::Report(Report::Replica(seen)));
-    let started = started_with(&bench.told);
+    let started = started_with(&bench.sent);
     let [(_, memory)] = started[..] else { panic!("{started:?}") };
     assert!(memory > 612 * MIB as i64, "it had 512Mi: {memory}");
 }
@@ -138,9 +138,9 @@ fn what_was_learned_survives_a_restart_and_is_forgotten_when_nobody_wants_it() {
     again.declare(declared(1, 1, initial()));
     again.put(&Input::Remembered(Arc::new(memory)));
     again.inventory(vec![observed("shop-0", 1, READY)]);
-    again.told.clear();
+    again.sent.clear();
     again.declare(declared(2, 2, initial()));
-    let started = started_with(&again.told);
+    let started = started_with(&again.sent);
     assert!(started.iter().all(|(cpu, _)| *cpu < 130), "{started:?}");
 
     again.declare(declared(3, 2, None));

@@ -31,8 +31,8 @@ pub(crate) struct World {
     pub(crate) wall: Wall,
     /// Actions that have no outcome yet, in the order in which they were first sent.
     pub(crate) pending: Vec<Action>,
-    /// The actions since the story last asked, without memories.
-    told: Vec<Action>,
+    /// The actions that were sent since the last call of [`Self::take_sent`], without memories.
+    sent: Vec<Action>,
     events: Vec<(EventKind, Reason)>,
     /// The digest of the output of each input so far.
     pub(crate) digests: Vec<u64>,
@@ -53,7 +53,7 @@ impl World {
             now: Time::from_millis(1_000_000),
             wall: Wall::from_millis(7),
             pending: Vec::new(),
-            told: Vec::new(),
+            sent: Vec::new(),
             events: Vec::new(),
             digests: Vec::new(),
             latest: ActionId::default(),
@@ -85,7 +85,7 @@ impl World {
         }
         world.finds([]);
         world.obeys();
-        world.told();
+        world.take_sent();
         world
     }
 
@@ -101,7 +101,7 @@ impl World {
                 self.pending.push(action.clone());
             }
             if !matches!(action.kind, ActionKind::Remember(_)) {
-                self.told.push(action);
+                self.sent.push(action);
             }
         }
         self.events.extend(out.events.into_iter().map(|event| (event.kind, event.reason)));
@@ -268,14 +268,14 @@ impl World {
         action.id
     }
 
-    /// The actions since the story last asked, in words; memories are left out.
-    pub(crate) fn told(&mut self) -> Vec<String> {
-        self.told.drain(..).map(|action| words(&action)).collect()
+    /// Takes the actions that were sent since the last call, in words; memories are left out.
+    pub(crate) fn take_sent(&mut self) -> Vec<String> {
+        self.sent.drain(..).map(|action| words(&action)).collect()
     }
 
-    /// The ids of the actions since the story last asked.
-    pub(crate) fn told_ids(&mut self) -> Vec<ActionId> {
-        self.told.drain(..).map(|action| action.id).collect()
+    /// Takes the ids of the actions that were sent since the last call.
+    pub(crate) fn take_sent_ids(&mut self) -> Vec<ActionId> {
+        self.sent.drain(..).map(|action| action.id).collect()
     }
 
     /// How many events of this kind there were so far.

@@ -1,4 +1,4 @@
-//! What was needed at this time of the day before: the schedule that somebody would write who looks at last week.
+//! The demand at this time of the last days: the schedule that somebody would write after a look at last week.
 
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The reactive baselines: Kubernetes' autoscaler, as manifests that anybody could write.
+//! The reactive baselines: Kubernetes' autoscaler, as manifests that a user could write.
 
 use model::resource::SCALE_IN_STABILIZATION_DEFAULT;
 use serde_json::{Value, json};

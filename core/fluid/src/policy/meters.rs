@@ -43,8 +43,8 @@ pub(crate) struct Meters {
 }
 
 impl Meters {
-    /// The meters that a manifest asks for: metrics of type Object and External are taken to be the load of the trace, metrics that replicas tell
-    /// of themselves to be what they serve. A promise is held against what they are asked for.
+    /// The meters that a manifest asks for: metrics of type Object and External are taken to be the load of the trace, metrics that replicas
+    /// report themselves to be what they serve. An SLO is compared with the demand on them.
     pub(crate) fn of(spec: &AutoscalerSpec, request: Option<Milli>, window: Duration) -> Self {
         let meters = match spec.policy.slo() {
             Some(slo) => vec![Meter::Asked(slo.latency)],
@@ -65,7 +65,7 @@ impl Meters {
             MeasuredMetric::Each(samples)
         };
         let capacity = input.service.capacity.rate();
-        let taken = |meter: &Meter| match meter {
+        let measured = |meter: &Meter| match meter {
             Meter::Cpu => {
                 let used = used_of(self.request.unwrap_or_default(), past.utilization);
                 // Starting replicas have a sample that does not count yet, which is another thing than none.
@@ -80,7 +80,7 @@ impl Meters {
             Meter::ArrivedInCapacities => MeasuredMetric::Whole(vec![of_whole(past.load / capacity)]),
             Meter::Nothing => MeasuredMetric::Nothing(Unavailable::NoSource),
         };
-        self.meters.iter().map(taken).collect()
+        self.meters.iter().map(measured).collect()
     }
 }
 
@@ -119,7 +119,7 @@ fn view(replica: &Replica, tick: u64, at: impl Fn(u64) -> Time) -> ReplicaView {
     }
 }
 
-/// Requests a second that are asked of all replicas, as production reckons them: only whole requests wait.
+/// The demand on all replicas in requests a second, as production computes it: only whole requests wait.
 fn asked(past: &TickResult, promise: LatencySlo) -> f64 {
     let rate = MilliRps((past.load * 1000.0).round() as u64);
     to_carry(rate, past.queue as u64, promise).per_second()

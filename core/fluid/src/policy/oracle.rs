@@ -1,4 +1,4 @@
-//! What could be done by somebody who knows the load: the measure for all who do not.
+//! Policies that know the load to come: the others are measured against them.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
-//! What else services are scaled by elsewhere: the policies that production has besides Kubernetes', set as those are who know them best.
+//! Policies of other autoscalers that production has as well, with the settings that their makers recommend.
 //!
-//! Where a target is no 70 %, thresholds move with it.
+//! Where the target is not 70 %, thresholds move with it.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! How much the load may rise while a replica starts: as much as it nearly always did within the last day.
+//! Sizes for the rise of load while a replica starts: nearly the largest of the last day.
 
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Where the load is going: the line that the last minutes lie on, drawn a little further.
+//! Sizes for the trend of the load: a line through the last minutes, extrapolated.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::window::WindowMax;
 const LEVEL: f64 = 0.6;
 /// How strongly it moves the slope.
 const SLOPE: f64 = 0.2;
-/// Minutes that the line is drawn further: a start-up of one, and one until a decision shows.
+/// Minutes of extrapolation: a start-up of one, and one until a decision shows.
 const AHEAD: f64 = 2.0;
 const MINUTE: Duration = Duration::from_mins(1);
 
@@ -27,7 +27,7 @@ pub struct Trend {
 }
 
 impl Trend {
-    /// A trend that knows nothing yet.
+    /// A trend without observations.
     pub fn of(service: &Service) -> Self {
         Self {
             ticks_a_minute: service.ticks_in(MINUTE).max(1),

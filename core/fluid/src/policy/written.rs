@@ -1,4 +1,4 @@
-//! Manifests that anybody could write, through the planner: what the policies are made of that production has.
+//! Manifests that a user could write, decided on by the planner: the policies of production are made of these.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,9 +13,9 @@ use super::declaration::Declaration;
 use super::meters::{Meter, WHOLE, of_whole};
 use crate::service::Service;
 
-/// A service that is scaled by processor time: `aimed` is the part of a replica that is to be used, `more` what `spec.scale` has besides.
+/// A service that is scaled by processor time: `aimed` is the part of a replica that is to be used, `more` the other fields of `spec.scale`.
 ///
-/// The aim is an amount, not a share: production cuts shares off to whole per cents, as Kubernetes does, and published rules do not. A sample
+/// The target is an amount, not a share: production cuts shares off to whole per cents, as Kubernetes does, and published rules do not. A sample
 /// counts as soon as its replica is ready.
 pub(super) fn by_cpu(service: &Service, more: &Value) -> Declaration {
     let target = json!({"type": "AverageValue", "averageValue": amount(service.target.part())});

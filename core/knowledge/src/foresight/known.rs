@@ -74,7 +74,7 @@ pub struct UpcomingEvent {
 }
 
 /// Most times of one event that are listed; for more of them people know the rule.
-const TOLD_MAX: usize = 4;
+const SHOWN_MAX: usize = 4;
 
 /// Converts between steps of the loop's clock and the wall clock.
 #[derive(Clone, Copy, Debug)]
@@ -135,7 +135,7 @@ impl Steps {
             let holding = event.begun(from).filter(|window| window.until > from);
             let first = holding.or_else(|| event.next(from));
             let times = std::iter::successors(first, |window| event.next(window.from));
-            let times: Vec<Window> = times.take_while(|window| window.from < until).take(TOLD_MAX).collect();
+            let times: Vec<Window> = times.take_while(|window| window.from < until).take(SHOWN_MAX).collect();
             let KnownEvent { name, timezone, brings, .. } = event.clone();
             times.into_iter().map(move |window| UpcomingEvent {
                 name: name.clone(),
@@ -236,8 +236,8 @@ mod tests {
         assert_eq!(upcoming(&sale, 3, 4, 5), [(15, "×3".to_owned(), true)], "it holds");
         assert_eq!(upcoming(&sale, 4, 5, 6), [], "it is over");
         let advert = json!([{"name": "advert", "cron": "5,15 * * * *", "duration": "1m", "load": 40}]);
-        let told = |from, near| (from, "at least 40".to_owned(), near);
-        assert_eq!(upcoming(&events(&advert), 0, 1, 3), [told(5, true), told(15, false)]);
-        assert_eq!(upcoming(&events(&advert), 0, 1, 3000).len(), TOLD_MAX);
+        let advert_at = |from, near| (from, "at least 40".to_owned(), near);
+        assert_eq!(upcoming(&events(&advert), 0, 1, 3), [advert_at(5, true), advert_at(15, false)]);
+        assert_eq!(upcoming(&events(&advert), 0, 1, 3000).len(), SHOWN_MAX);
     }
 }

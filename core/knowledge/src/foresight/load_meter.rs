@@ -28,7 +28,7 @@ pub(super) struct Meter {
     in_progress: Option<StepInProgress>,
     exchange: Exchange,
     /// The last report of the proxy.
-    told: Option<(Time, u64)>,
+    reported: Option<(Time, u64)>,
     looked: Option<Time>,
     kept: Option<Time>,
 }
@@ -79,7 +79,7 @@ impl Meter {
             |kept| Record::of(Arc::clone(kept)),
         );
         let exchange = record.kept().exchange.clone();
-        Self { record, in_progress: None, exchange, told: None, looked: None, kept: None }
+        Self { record, in_progress: None, exchange, reported: None, looked: None, kept: None }
     }
 
     pub(super) fn record(&self) -> &Record {
@@ -108,7 +108,7 @@ impl Meter {
 
     /// Takes the proxy's counter: the requests that had come by `at`.
     pub(super) fn asked(&mut self, at: Time, requests: u64) -> Continuity {
-        let before = self.told.replace((at, requests));
+        let before = self.reported.replace((at, requests));
         let Some((since, counted)) = before else { return Continuity::Kept };
         // A proxy that has started anew counts from zero.
         let Some(came) = requests.checked_sub(counted) else { return Continuity::Kept };

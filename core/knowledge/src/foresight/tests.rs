@@ -208,12 +208,12 @@ fn another_probability_is_learned_anew_and_other_steps_are_not_known() {
     asked.go(3600, rises);
     let steps = asked.foresight.steps();
     let quantile = Quantile::try_from(0.8).expect("it is one");
-    asked.foresight.ruled(Forecasting { quantile, ..rule(10) }, LoadSource::Requests, asked.now);
+    asked.foresight.set_rule(Forecasting { quantile, ..rule(10) }, LoadSource::Requests, asked.now);
     assert_eq!(asked.foresight.steps(), steps);
     assert!(matches!(asked.foresight.expected(), Err(NoForecast::Relearning { done: 0, .. })));
     asked.go(10, rises);
     assert!(asked.foresight.expected().is_ok());
-    asked.foresight.ruled(rule(20), LoadSource::Requests, asked.now);
+    asked.foresight.set_rule(rule(20), LoadSource::Requests, asked.now);
     assert_eq!((asked.foresight.steps(), asked.foresight.expected()), (0, Err(NoForecast::New)));
 }
 
@@ -256,13 +256,13 @@ fn sale(after: u64) -> Forecasting {
 }
 
 #[test]
-fn nothing_is_supposed_of_a_step_that_is_known_to_be_unlike_others() {
-    for (rule, is_supposed) in [(sale(1), false), (rule(10), true)] {
+fn nothing_is_assumed_of_a_step_that_is_known_to_be_unlike_others() {
+    for (rule, is_assumed) in [(sale(1), false), (rule(10), true)] {
         let mut asked = Asked::new(rule);
         asked.go(3600 + 61, |_| 100.0);
         let before = asked.highest();
         asked.go(5, |_| 900.0);
-        assert_eq!(asked.highest() > before, is_supposed);
+        assert_eq!(asked.highest() > before, is_assumed);
     }
 }
 
@@ -292,41 +292,46 @@ fn people_are_shown_the_forecast_that_is_acted_on_within_a_step_as_well() {
 
 #[test]
 fn a_known_sale_is_expected_from_before_its_begin_to_its_end_and_is_not_learned() {
-    let [mut told, mut untold] = [sale(10), rule(10)].map(|rule| {
+    let [mut informed, mut uninformed] = [sale(10), rule(10)].map(|rule| {
         let mut asked = Asked::new(rule);
         asked.start = Some(Duration::from_secs(25));
         asked.go(10 * 3600 - 27, |_| 100.0);
         asked
     });
     let expected = |asked: &Asked| asked.foresight.expected().expect("hours are known");
-    assert!((300.0..330.0).contains(&expected(&told).load), "a start before: {:?}", expected(&told));
-    assert!(expected(&told).is_lifted && !expected(&untold).is_lifted);
-    assert_eq!(told.foresight.upcoming().len(), 1);
-    [&mut told, &mut untold].into_iter().for_each(|asked| asked.go(27, |_| 100.0));
-    told.go(3600, |_| 450.0);
-    assert!((300.0..330.0).contains(&expected(&told).load), "whatever comes: {:?}", expected(&told));
-    told.go(3600, |_| 450.0);
-    untold.go(7200, |_| 450.0);
-    [&mut told, &mut untold].into_iter().for_each(|asked| asked.go(600, |_| 100.0));
-    assert!((100.0..110.0).contains(&expected(&told).load), "it is over: {:?}", expected(&told));
-    assert_eq!(told.foresight.upcoming(), []);
+    assert!((300.0..330.0).contains(&expected(&informed).load), "a start before: {:?}", expected(&informed));
+    assert!(expected(&informed).is_lifted && !expected(&uninformed).is_lifted);
+    assert_eq!(informed.foresight.upcoming().len(), 1);
+    [&mut informed, &mut uninformed].into_iter().for_each(|asked| asked.go(27, |_| 100.0));
+    informed.go(3600, |_| 450.0);
+    assert!((300.0..330.0).contains(&expected(&informed).load), "whatever comes: {:?}", expected(&informed));
+    informed.go(3600, |_| 450.0);
+    uninformed.go(7200, |_| 450.0);
+    [&mut informed, &mut uninformed].into_iter().for_each(|asked| asked.go(600, |_| 100.0));
+    assert!((100.0..110.0).contains(&expected(&informed).load), "it is over: {:?}", expected(&informed));
+    assert_eq!(informed.foresight.upcoming(), []);
     let width = |asked: &Asked| {
         let hour = asked.foresight.forecasts().into_iter().last().expect("hours are known").0;
         let load = |level| hour.quantiles.iter().find(|it| it.level == level).map_or(0.0, |it| it.load);
         load(0.993) - load(0.05)
     };
-    assert!(width(&told) < 20.0 && width(&untold) > 100.0, "{} of {}", width(&told), width(&untold));
+    assert!(
+        width(&informed) < 20.0 && width(&uninformed) > 100.0,
+        "{} of {}",
+        width(&informed),
+        width(&uninformed)
+    );
 }
 
 #[test]
-fn a_sale_that_is_told_of_afterwards_is_unlearned() {
+fn a_sale_that_is_declared_afterwards_is_unlearned() {
     let mut asked = Asked::new(rule(10));
     asked.go(3600, |_| 100.0);
     asked.go(7200, |_| 450.0);
     asked.go(3600, |_| 100.0);
     let scored = |asked: &Asked| asked.foresight.reports()[0].scored;
     let before = scored(&asked);
-    asked.foresight.ruled(sale(1), LoadSource::Requests, asked.now);
+    asked.foresight.set_rule(sale(1), LoadSource::Requests, asked.now);
     asked.go(60, |_| 100.0);
     let less = before - scored(&asked);
     assert!((710..730).contains(&less), "two hours in steps of 10 s: {less}");

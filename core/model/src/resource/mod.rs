@@ -275,7 +275,7 @@ impl Resource {
     /// What an object says in JSON.
     ///
     /// Apart from [`Deserialize`], which is compiled anew in every crate that reads a resource, once for each form that it reads from: this
-    /// is all of the house's forms, hundreds of kilobytes, and is compiled here alone.
+    /// is all of our forms, hundreds of kilobytes, and is compiled here alone.
     fn of(mut object: Map<String, Value>) -> Result<Self, serde_json::Error> {
         use serde::de::Error;
 

@@ -1,4 +1,4 @@
-//! What is advised: what was seen, what it would have been worth, and what to declare instead.
+//! A piece of advice: what was observed, what the change would have been worth, and what to declare instead.
 
 use model::quantity::Bytes;
 use model::resource::{Count, Flaps, ForecastMode, Forecasting, Quantity, Recover, ServiceSpec, Span};
@@ -6,7 +6,7 @@ use model::resource::{Count, Flaps, ForecastMode, Forecasting, Quantity, Recover
 use super::{starts, thresholds};
 use crate::scale::stabilize::Direction;
 
-/// One thing that would better be otherwise.
+/// One piece of advice.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Advice {
     /// What it is.
@@ -19,7 +19,7 @@ pub struct Advice {
     pub remedy: Remedy,
 }
 
-/// What would better be otherwise; bottlenecks before waste.
+/// The kinds of advice; bottlenecks before waste.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// More replicas were asked for than are allowed.
@@ -89,9 +89,9 @@ impl Kind {
 /// What following advice would have been worth in the time looked at.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Worth {
-    /// So many replicas, for an hour each, that were asked for and did not run.
+    /// Replica-hours that were asked for and did not run.
     LackedReplicaHours(f64),
-    /// So many replicas, for an hour each, that ran and were not needed.
+    /// Replica-hours that ran and were not needed.
     SparedReplicaHours(f64),
     /// Cores that are kept for replicas that do not use them.
     SparedCores(f64),
@@ -124,9 +124,9 @@ pub enum Remedy {
     WithoutMetric(usize),
     /// `on` as `spec.scale.forecast.mode`.
     Forecast,
-    /// Startup and readiness asked about this often at least, with patience for as long as before.
+    /// Startup and readiness probes at least this often, with the same time until they fail.
     ProbesEvery(Span),
-    /// This as the `min` of the schedule at this place, or none; without one that says nothing then.
+    /// This as the `min` of the schedule at this place, or none; a schedule that then sets nothing is removed.
     ScheduleMin(usize, Option<u32>),
     /// `spec.scale.policy.step` without the outermost step of this side, whose range goes to its neighbour.
     WithoutStep(Direction),
@@ -137,7 +137,7 @@ pub enum Remedy {
 }
 
 impl Remedy {
-    /// Declares it. What it is about is there, when `spec` is the declaration that the advice was given on.
+    /// Changes `spec` accordingly, which must be the declaration that the advice was given on.
     pub fn apply(&self, spec: &mut ServiceSpec) {
         match (self, &mut spec.scale.count) {
             (Self::Cpu(cpu), _) => spec.resources.cpu = Some(*cpu),

@@ -1,4 +1,4 @@
-//! Bounds that were in the way or never reached, and metrics that made no difference.
+//! Bounds that were too tight or never reached, and metrics that made no difference.
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ impl View<'_> {
         if self.past.iter().any(|run| run.desired != auto.min) {
             return None;
         }
-        // One that was not measured might have asked for anything.
+        // A metric that was not measured might have asked for anything.
         let asked = self.past.iter().map(most).collect::<Option<Vec<u32>>>()?;
         let to = asked.into_iter().max()?.max(1);
         if to >= auto.min {

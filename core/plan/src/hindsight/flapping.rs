@@ -13,11 +13,11 @@ const FLAP: Duration = Duration::from_mins(10);
 /// More than so many of these in a day are too many: docs/decisions/0036.
 const FLAPS_A_DAY: f64 = 4.0;
 
-/// The budget of turns that is advised for an hour: out and in, twice.
+/// The limit on changes of direction that is advised for an hour: out and in, twice.
 const FLAPS_ADVISED: u32 = 4;
 
 impl View<'_> {
-    /// A budget of turns, where replicas came back too often.
+    /// A limit on changes of direction, where replicas came back too often.
     pub(super) fn flapping(&self) -> Option<Advice> {
         if self.spec.scale.flaps.is_some() {
             return None;

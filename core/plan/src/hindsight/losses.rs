@@ -10,10 +10,10 @@ use model::time::Time;
 use super::starts::{WAITED_A_DAY, hours, slow_start};
 use super::{Advice, Kind, LOOKED_AT_MIN, Remedy, View, Worth};
 
-/// Replicas are kept ready for what is rare: within less than a week it need not have come.
+/// The least past in which a loss must have come: spares are for rare losses.
 const SPARES_LOOKED_AT_MIN: Duration = Duration::from_hours(7 * 24);
 
-/// Losses that are so close need a replica each that is kept ready, where starts are not known or take no longer.
+/// Losses this close to each other need a spare each, where starts are not known or take no longer.
 const AT_ONCE: Duration = Duration::from_secs(60);
 
 impl View<'_> {
@@ -23,7 +23,7 @@ impl View<'_> {
         match self.spec.recover {
             Recover::Reschedule => no_spare(service, seen),
             Recover::Standby { spares } => spare_never_used(service, spares, seen),
-            // Who lets the others carry its share has chosen not to pay for one more.
+            // With another strategy the others carry the share of a lost replica: the owner has chosen not to pay for a spare.
             Recover::MostActive | Recover::Random => None,
         }
     }
@@ -74,7 +74,7 @@ fn counted_for(losses: &LossMemory, now: Time) -> Option<Duration> {
     Some(now.since(oldest.or(losses.since)?))
 }
 
-/// How many losses a single spare would have stepped in for: the next one has to have started by then.
+/// How many losses a single spare would have covered: a new spare must have started before the next loss.
 fn covered(losses: &[Time], start: Duration) -> u32 {
     let mut ready = Time::ZERO;
     let mut count = 0;

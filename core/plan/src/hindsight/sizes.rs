@@ -1,4 +1,4 @@
-//! How large replicas were declared, beside what they were seen to use.
+//! The declared size of replicas, compared with what they were seen to use.
 
 use knowledge::{Range, ServiceState};
 use model::quantity::Bytes;
@@ -23,7 +23,7 @@ impl View<'_> {
         let Some(learned) = learned else { return throttled.into_iter().collect() };
         let replicas = self.replicas(service);
         let resources = &self.spec.resources;
-        // Who has to wait uses less than it would, and needs more at times than its minutes show.
+        // A throttled replica uses less than it would, and at times needs more than its means over minutes show.
         let cpu = learned.cpu.filter(|_| !learned.cpu_is_horizontal && throttled.is_none());
         let cpu = cpu.zip(resources.cpu);
         let memory = learned.memory.filter(|_| !learned.memory_is_horizontal).zip(resources.memory);

@@ -12,10 +12,10 @@ use model::resource::{AutoScale, Count, ForecastMode, Probe, Probes, Span};
 
 use super::{Advice, DecisionRun, Kind, Remedy, View, Worth, most};
 
-/// Starts that say how long one takes: fewer may be those of a cold machine.
+/// The fewest starts from which the usual time is taken: fewer may be those of a cold machine.
 const STARTS_MIN: usize = 3;
 
-/// A start that takes less is none that anybody waits for: a request may queue for as long.
+/// A start that takes less does not count as waited for: a request may queue for as long.
 const SLOW: Duration = Duration::from_secs(10);
 
 /// Replicas that are waited for as long as this in a day, one after the other or at once, are a bottleneck: as for a maximum that was reached.
@@ -24,7 +24,7 @@ pub(super) const WAITED_A_DAY: Duration = Duration::from_mins(10);
 /// The part of a start that may be spent on waiting for probes: an eighth.
 const PROBES_OF_START: u32 = 8;
 
-/// How often is asked instead: as often as when nothing is said.
+/// The interval of probes that is advised: the default.
 const PROBE_EVERY: Span = model::resource::EVERY_DEFAULT;
 
 /// Replicas that were added at once because the metrics asked for them.

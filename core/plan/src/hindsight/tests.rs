@@ -109,7 +109,7 @@ fn an_hour_says_nothing() {
 }
 
 #[test]
-fn a_metric_that_never_decides_is_told_from_one_that_is_never_measured() {
+fn a_metric_that_never_decides_is_distinguished_from_one_that_is_never_measured() {
     let kinds = |asked: fn(u64) -> [Option<u32>; 2]| -> Vec<(Kind, Remedy)> {
         let past: Vec<DecisionRun> = (0..30).map(|at| hour(at, 3 + (at % 2) as u32, asked(at))).collect();
         // Its size changes each hour, which is no flap.
@@ -170,7 +170,7 @@ fn kinds(found: &[Advice]) -> Vec<(Kind, Remedy)> {
 }
 
 #[test]
-fn slow_starts_that_many_waited_for_are_told_and_a_forecast_would_have_been_before_them() {
+fn slow_starts_that_many_waited_for_are_reported_and_a_forecast_would_have_been_before_them() {
     let found = advised(&starting(scaled(1, 9), 30), &hourly(2, 4));
     let [late, flapping @ ..] = &found[..] else { panic!("{found:?}") };
     assert!(flapping.iter().all(|advice| advice.kind != Kind::SlowStarts), "{found:?}");
@@ -189,7 +189,7 @@ fn slow_starts_that_many_waited_for_are_told_and_a_forecast_would_have_been_befo
 }
 
 #[test]
-fn starts_that_are_quick_rare_or_asked_for_by_nobody_are_not_told() {
+fn starts_that_are_quick_rare_or_asked_for_by_nobody_are_not_reported() {
     let late = |service: &ServiceState, past: &[DecisionRun]| {
         advised(service, past).iter().filter(|advice| advice.kind == Kind::SlowStarts).count()
     };
@@ -446,7 +446,7 @@ fn a_limit_that_makes_replicas_wait_is_too_tight_however_little_they_use() {
 }
 
 #[test]
-fn throttling_is_told_after_an_hour_of_one_replica_and_where_the_limit_still_holds() {
+fn throttling_is_reported_after_an_hour_of_one_replica_and_where_the_limit_still_holds() {
     let kind = |service: &ServiceState| advised(service, &[])[0].kind;
     let mut soon = throttled(500);
     soon.throttling.minutes = 59;

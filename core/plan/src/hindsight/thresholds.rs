@@ -10,13 +10,13 @@ use crate::scale::policy_input::target_of;
 use crate::scale::stabilize::Direction;
 use crate::scale::step::{applied, side};
 
-/// A step is for rare loads: within less than a week it need not have been taken.
+/// The least past in which a step must have been taken: steps are for rare loads.
 const STEPS_LOOKED_AT_MIN: Duration = Duration::from_hours(7 * 24);
 
-/// Windows of a schedule before anything is said of it.
+/// The fewest windows of a schedule that are judged.
 const WINDOWS_MIN: usize = 3;
 
-/// Most windows that are looked at: one for each hour of 30 days and a half. Of more, nothing is said.
+/// The most windows that are judged: one for each hour of 30 days and a half. A schedule with more is not judged.
 const WINDOWS_MAX: usize = 732;
 
 impl View<'_> {
@@ -26,7 +26,7 @@ impl View<'_> {
         let mut floors =
             self.spec.scale.schedule.iter().enumerate().filter_map(|(i, it)| Some((i, it, it.min?)));
         let (index, schedule, floor) = floors.next()?;
-        // Of several the highest holds, and which one a number came of is not known.
+        // Of several schedules the highest floor holds, and which of them set a number is not known.
         if floors.next().is_some() || floor <= auto.min {
             return None;
         }
@@ -118,7 +118,7 @@ impl View<'_> {
         [Direction::Out, Direction::In].into_iter().filter_map(idle).collect()
     }
 
-    /// A low watermark that nothing was ever below, while the load fell below half of the high one, where of two replicas one may go.
+    /// A low watermark that was never reached although the load fell below half of the high one, where one of two replicas could have gone.
     pub(super) fn idle_low(&self, auto: &AutoscalerSpec) -> Option<Advice> {
         let ScalePolicy::Watermarks(policy) = &auto.policy else { return None };
         let place = auto.policy.only_metric(&auto.metrics)?;
@@ -180,7 +180,7 @@ fn overlaps(run: &DecisionRun, window: Window) -> bool {
     run.from < window.until && run.to > window.from
 }
 
-/// Sets the floor of a schedule; one that says nothing any more is taken out.
+/// Sets the floor of a schedule; a schedule that then sets nothing is removed.
 pub(super) fn set_floor(schedule: &mut Vec<Schedule>, index: usize, min: Option<u32>) {
     let Some(meant) = schedule.get_mut(index) else { return };
     meant.min = min;
@@ -189,7 +189,7 @@ pub(super) fn set_floor(schedule: &mut Vec<Schedule>, index: usize, min: Option<
     }
 }
 
-/// Takes out the outermost step of a side, whose range goes to its neighbour.
+/// Removes the outermost step of a side, whose range goes to its neighbour.
 pub(super) fn remove_step(policy: &mut ScalePolicy, direction: Direction) {
     let ScalePolicy::Step(policy) = policy else { return };
     let steps: &mut Vec<ScaleStep> = match direction {

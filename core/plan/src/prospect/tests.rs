@@ -90,7 +90,7 @@ fn inputs(current: u32, used: &[Option<i64>], queue: Option<i64>, recommended: u
     }
 }
 
-fn scenes() -> impl Strategy<Value = SizeInputs> {
+fn hypothetical_inputs() -> impl Strategy<Value = SizeInputs> {
     let used = vec(prop::option::weighted(0.9, prop_oneof![Just(0_i64), 0..3000_i64]), 1..6);
     let queue = prop::option::weighted(0.8, prop_oneof![Just(0_i64), 0..300_000_i64]);
     (1..12_u32, used, queue, 1..12_u32)
@@ -101,7 +101,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
-    fn a_load_that_is_found_is_where_the_outcome_turns(inputs in scenes(), is_out: bool) {
+    fn a_load_that_is_found_is_where_the_outcome_turns(inputs in hypothetical_inputs(), is_out: bool) {
         let decided = inputs.decide().0.desired;
         let goal = Goal::new(if is_out { Asked::Out } else { Asked::In }, decided);
         let is_met = |varied, ppm| goal.is_met(inputs.at_load(varied, ppm).decide().0.desired);
@@ -118,7 +118,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_said_of_other_outcomes_is_an_outcome_of_the_very_decision(inputs in scenes()) {
+    fn what_is_said_of_other_outcomes_is_an_outcome_of_the_very_decision(inputs in hypothetical_inputs()) {
         let explainable = ExplainableDecision::of(inputs);
         for prospect in explainable.all_prospects() {
             let is_other = prospect.desired != explainable.sizing.desired;
@@ -136,10 +136,10 @@ fn a_service_that_may_rest_says_what_lets_it_rest() {
         serde_json::from_value(serde_json::json!({"replicas": 1, "toZero": {"after": "20s"}})).unwrap();
     inputs.declared = Arc::new(declared);
     inputs.effective_bounds = EffectiveBounds::of(inputs.now.wall, &inputs.declared, inputs.replicas_max);
-    let [told] = &ExplainableDecision::of(inputs).all_prospects()[..] else { panic!("one thing is told") };
+    let [prospect] = &ExplainableDecision::of(inputs).all_prospects()[..] else { panic!("one prospect") };
     assert!(
-        told.note.starts_with("after 20s without requests it scales to zero; otherwise only"),
-        "{told:?}"
+        prospect.note.starts_with("after 20s without requests it scales to zero; otherwise only"),
+        "{prospect:?}"
     );
 }
 

@@ -67,7 +67,7 @@ fn parts<'a>(
 }
 
 /// Such as `the load is (3 × cpu 1.24 + 1 × memory 0.5) / 4 = 1.055: the ratio 1.055 is within the tolerance, so the size stays at 2`.
-pub(super) fn told(
+pub(super) fn in_words(
     policy: &CompositePolicy,
     spec: &AutoscalerSpec,
     said: &[Result<Proposal, MetricFault>],

@@ -11,7 +11,7 @@ use super::explain::{TARGET_READ, condition};
 use super::hpa::{Outcome, Verdict};
 
 impl Verdict {
-    /// The conditions that it comes to, and whether each holds: [`Self::conditions`] without their words, and with those that are told only
+    /// The conditions that it comes to, and whether each holds: [`Self::conditions`] without their words, and with those that are shown only
     /// while they hold.
     pub fn claims(&self) -> impl Iterator<Item = (ConditionKind, bool)> {
         let (is_active, is_limited) = match &self.outcome {

@@ -22,7 +22,7 @@ use super::formula;
 use super::hpa::{Outcome, Verdict};
 use super::limit::{Limited, LimitedBy, Rate};
 use super::metric_words::{MetricName, asks, combined_arithmetic, metric_verdict, name_at};
-use super::policy_words::{compared_to, told};
+use super::policy_words::{self, compared_to};
 use super::proposal::MetricFault;
 use super::reading::{SelectorFault, Unavailable};
 use super::stabilize::{Direction, Stabilized};
@@ -56,13 +56,14 @@ impl Verdict {
         }
     }
 
-    /// What each metric said.
+    /// The verdict on each metric.
     pub fn metric_verdicts(&self, spec: &AutoscalerSpec) -> Vec<MetricVerdict> {
         let verdicts = spec.metrics.iter().zip(&self.metrics).enumerate();
         let verdicts = verdicts.map(|(place, (metric, said))| {
             let mut verdict = self.looked_at(spec, place, metric_verdict(metric, said));
-            if let (Some(fallen), Err(fault)) = (self.fallback(place), said) {
-                (verdict.proposal, verdict.note) = (Some(fallen.replicas), fallen.beside(fault).into());
+            if let (Some(fallback), Err(fault)) = (self.fallback(place), said) {
+                (verdict.proposal, verdict.note) =
+                    (Some(fallback.replicas), fallback.instead_of(fault).into());
             }
             verdict
         });
@@ -90,9 +91,9 @@ impl Verdict {
         verdicts
     }
 
-    /// What the formula came to, as if it were one more metric.
+    /// The result of the formula, as if it were one more metric.
     fn formula_verdict(&self, policy: &FormulaPolicy, spec: &AutoscalerSpec) -> MetricVerdict {
-        match self.came_to() {
+        match self.result() {
             Ok((DecidedBy::Formula(computed), number)) => {
                 let note = combined_arithmetic(spec, &self.metrics, computed.arithmetic, number);
                 formula::verdict(policy, Some((computed, number)), note)
@@ -106,9 +107,9 @@ impl Verdict {
 
     /// The load, as if it were one more metric.
     fn composite_verdict(&self, policy: &CompositePolicy, spec: &AutoscalerSpec) -> MetricVerdict {
-        match self.came_to() {
+        match self.result() {
             Ok((DecidedBy::Composite(composed), number)) => {
-                let note = composite::told(policy, spec, &self.metrics, composed, number);
+                let note = composite::in_words(policy, spec, &self.metrics, composed, number);
                 composite::verdict(Some((composed, number)), note)
             }
             Err(Some(why)) => composite::verdict(None, why.to_string()),
@@ -116,8 +117,8 @@ impl Verdict {
         }
     }
 
-    /// What the policy chose and the number that it gave, before the load ahead raised it; else why it gave none, where that has a name.
-    fn came_to(&self) -> Result<(DecidedBy, u32), Option<NoNumber>> {
+    /// What the policy chose and the number that it gave, before the forecast raised it; else why it gave none, where that is known.
+    fn result(&self) -> Result<(DecidedBy, u32), Option<NoNumber>> {
         match self.outcome {
             Outcome::Scaled { decided_by, raised_from, stabilized, .. } => {
                 Ok((decided_by, raised_from.unwrap_or(stabilized.proposal)))
@@ -132,8 +133,7 @@ impl Verdict {
         }
     }
 
-    /// What a metric said, where only one is looked at: the others decide nothing, and that one is held against something else than its
-    /// target.
+    /// The verdict on a metric where the policy uses only one: the others have no effect, and that one is not compared to its target.
     fn looked_at(&self, spec: &AutoscalerSpec, place: usize, mut verdict: MetricVerdict) -> MetricVerdict {
         let Some(only) = spec.policy.only_metric(&spec.metrics) else { return verdict };
         if place != only {
@@ -150,7 +150,7 @@ impl Verdict {
         verdict
     }
 
-    /// The number that the metrics gave and the one that the load ahead asks for, where that is more.
+    /// The number that the metrics gave and the one that the forecast asks for, where that is more.
     pub(crate) fn raised(&self) -> Option<(u32, u32)> {
         match self.outcome {
             Outcome::Scaled { raised_from, stabilized, .. } => Some((raised_from?, stabilized.proposal)),
@@ -214,8 +214,8 @@ impl Verdict {
                 conditions.push(limited.condition());
             }
         }
-        if let Some(fallen) = self.fallbacks.first() {
-            let message = format!("{}: {fallen}", name_at(spec, fallen.metric));
+        if let Some(fallback) = self.fallbacks.first() {
+            let message = format!("{}: {fallback}", name_at(spec, fallback.metric));
             conditions.push(condition(
                 ConditionKind::ExternalMetricFallbackActive,
                 true,
@@ -309,8 +309,8 @@ impl Verdict {
     fn asked(&self, spec: &AutoscalerSpec, decided_by: DecidedBy, number: u32) -> String {
         let of = |index: usize| self.asks(spec, index);
         let chosen = || decided_by.metric().map(of).unwrap_or_default();
-        if let Some(told) = told(spec, decided_by, self.previous, chosen) {
-            return told;
+        if let Some(words) = policy_words::in_words(spec, decided_by, self.previous, chosen) {
+            return words;
         }
         match decided_by {
             DecidedBy::Largest { metric } | DecidedBy::Agreed { metric } => of(metric),
@@ -320,11 +320,11 @@ impl Verdict {
             | DecidedBy::Burst(_)
             | DecidedBy::Slo(_) => chosen(),
             DecidedBy::Formula(computed) => {
-                formula::told(spec, &self.metrics, computed, (self.previous, number))
+                formula::in_words(spec, &self.metrics, computed, (self.previous, number))
             }
             DecidedBy::Composite(composed) => match &spec.policy {
                 ScalePolicy::Composite(policy) => {
-                    composite::told(policy, spec, &self.metrics, composed, number)
+                    composite::in_words(policy, spec, &self.metrics, composed, number)
                 }
                 ScalePolicy::Hpa
                 | ScalePolicy::Unanimous
@@ -345,8 +345,8 @@ impl Verdict {
     fn asks(&self, spec: &AutoscalerSpec, place: usize) -> String {
         match (spec.metrics.get(place), self.metrics.get(place), self.fallback(place)) {
             (Some(metric), Some(Ok(proposal)), _) => asks(metric, proposal),
-            (Some(metric), Some(Err(fault)), Some(fallen)) => {
-                format!("{} gives no number, because {}", MetricName(metric), fallen.beside(fault))
+            (Some(metric), Some(Err(fault)), Some(fallback)) => {
+                format!("{} gives no number, because {}", MetricName(metric), fallback.instead_of(fault))
             }
             (Some(_) | None, _, _) => String::new(),
         }
@@ -354,7 +354,7 @@ impl Verdict {
 
     /// What stands in for the metric at this place.
     fn fallback(&self, place: usize) -> Option<&ActiveFallback> {
-        self.fallbacks.iter().find(|fallen| fallen.metric == place)
+        self.fallbacks.iter().find(|fallback| fallback.metric == place)
     }
 
     fn held_summary(&self, spec: &AutoscalerSpec, invalid: usize, asked: Option<u32>) -> String {

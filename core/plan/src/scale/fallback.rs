@@ -29,7 +29,7 @@ pub(super) fn note(
     said: &[Result<Proposal, MetricFault>],
     failing: &mut Vec<FailingMemory>,
 ) -> Vec<ActiveFallback> {
-    let (mut noted, mut fallen) = (Vec::new(), Vec::new());
+    let (mut noted, mut active) = (Vec::new(), Vec::new());
     for (place, (metric, said)) in metrics.iter().zip(said).enumerate() {
         let (Some(Fallback { after, replicas }), Err(MetricFault::Unavailable(_))) =
             (metric.fallback(), said)
@@ -40,16 +40,16 @@ pub(super) fn note(
         let since = failing.iter().find(|it| it.metric == metric).map_or(now, |it| it.since);
         noted.push(FailingMemory { metric, since });
         if now.since(since) >= after {
-            fallen.push(ActiveFallback { metric: place, replicas, since });
+            active.push(ActiveFallback { metric: place, replicas, since });
         }
     }
     *failing = noted;
-    fallen
+    active
 }
 
 impl ActiveFallback {
     /// Why it stands in, and with what.
-    pub(super) fn beside(&self, fault: &MetricFault) -> String {
+    pub(super) fn instead_of(&self, fault: &MetricFault) -> String {
         format!("{fault}; {self}")
     }
 }

@@ -67,7 +67,7 @@ fn metric_named(spec: &AutoscalerSpec, name: &str) -> Option<usize> {
 }
 
 /// Such as `max(cpu / 60, queue / 30) is 1.75 (cpu 105 %, queue 12), target 1: 1.750 × 2 replicas, rounded up, is 4`.
-pub(super) fn told(
+pub(super) fn in_words(
     spec: &AutoscalerSpec,
     metrics: &[Result<Proposal, MetricFault>],
     computed: FormulaValue,

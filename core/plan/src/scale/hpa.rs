@@ -27,14 +27,14 @@ use super::stabilize::{self, Stabilized};
 use super::step;
 use super::totals;
 
-/// What one pass came to, with every number on the way. Texts are made on demand: see [`Verdict::decision`].
+/// The result of one pass, with every number on the way. Texts are made on demand: see [`Verdict::decision`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Verdict {
     /// Replicas wanted until now.
     pub previous: u32,
     /// Replicas wanted from now on.
     pub desired: u32,
-    /// What each metric said, in the order of the declaration; empty when none was asked.
+    /// What each metric proposes, in the order of the declaration; empty when none was asked.
     pub metrics: Vec<Result<Proposal, MetricFault>>,
     /// Those of them for which a fallback stands in.
     pub fallbacks: Vec<ActiveFallback>,
@@ -59,7 +59,7 @@ pub enum Outcome {
     AboveMax(Bounds),
     /// There were fewer replicas than the bounds allow: up to the fewest at once, without asking a metric.
     BelowMin(Bounds),
-    /// Its replicas could not be told, so no metric was asked.
+    /// Its replicas are not known, so no metric was asked.
     NoMembers(SelectorFault),
     /// The metrics gave no number to act on.
     Held {
@@ -68,13 +68,13 @@ pub enum Outcome {
         /// What the valid ones ask for: fewer replicas, which partial data cannot justify.
         asked: Option<u32>,
     },
-    /// What the metrics say was put together, and came to no number.
+    /// The metrics were combined, and the result is no number.
     Unanswered(NoNumber),
     /// The metrics decided, then stabilisation, then bounds and rates.
     Scaled {
         /// What determined the number.
         decided_by: DecidedBy,
-        /// The number that it gave, where the load ahead asks for more; `None` where it does not.
+        /// The number that it gave, where the forecast asks for more; `None` where it does not.
         raised_from: Option<u32>,
         /// The proposal, before and after stabilisation.
         stabilized: Stabilized,
@@ -193,8 +193,8 @@ pub fn confirm(now: Time, spec: &AutoscalerSpec, verdict: &Verdict, memory: &mut
     record(now, spec, verdict.previous, verdict.desired, memory);
 }
 
-/// Writes down that the number of replicas was changed, whatever the verdict was: rate policies count it, and zero replicas of our own
-/// making are told from zero replicas that somebody asked for. Without effect when nothing changed.
+/// Writes down that the number of replicas was changed, whatever the verdict was: rate policies count it, and zero replicas by the
+/// autoscaler itself are distinguished from zero replicas that somebody asked for. Without effect when nothing changed.
 pub fn record(now: Time, spec: &AutoscalerSpec, previous: u32, desired: u32, memory: &mut ScalingMemory) {
     if previous != desired {
         record_change(memory, now, previous, desired, spec.behavior.as_ref());
@@ -279,11 +279,11 @@ impl Pass<'_> {
         Verdict { desired: limited.replicas, metrics, fallbacks, ..Verdict::kept(current, outcome) }
     }
 
-    /// How long what was recommended counts where nothing is declared of that: for a promise that is foreseen, until what was foreseen then has come.
+    /// How long a recommendation is held where nothing is declared: with a proven forecast for an SLO, until the load that was forecast has come.
     fn window(&self, decided_by: &DecidedBy) -> Duration {
         let usual = self.settings.downscale_stabilization;
-        let expected_load = self.ahead.proven.filter(|_| matches!(decided_by, DecidedBy::Slo(_)));
-        expected_load.map_or(usual, |ahead| ahead.min(usual))
+        let proven = self.ahead.proven.filter(|_| matches!(decided_by, DecidedBy::Slo(_)));
+        proven.map_or(usual, |ahead| ahead.min(usual))
     }
 
     fn normalize(

@@ -40,7 +40,7 @@ enum Unit {
     Plain,
 }
 
-/// What `metric` said, for the record of a decision.
+/// What `metric` proposes, for the record of a decision.
 pub(super) fn metric_verdict(metric: &MetricSpec, said: &Result<Proposal, MetricFault>) -> MetricVerdict {
     let name = MetricName(metric).to_string().into();
     let target = amount_of(metric, target_of(metric)).to_string().into();
@@ -193,7 +193,7 @@ pub(super) fn figure(number: f64) -> String {
     if number.abs() >= 1e9 { format!("{number:e}") } else { ((number * 1000.0).round() / 1000.0).to_string() }
 }
 
-/// What was measured, as the target is read. Without a replica to share it, a total is told as it is.
+/// What was measured, as the target is read. Without a replica to share it, a total is shown as it is.
 fn current_of(metric: &MetricSpec, proposal: &Proposal) -> Amount {
     let milli = match proposal.arithmetic {
         Arithmetic::Shared { existing: 0, total, .. } => total,

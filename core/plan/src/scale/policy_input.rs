@@ -1,4 +1,4 @@
-//! What a policy decides on: what the metrics say, of which replicas, and how many of these there are.
+//! The input of a policy: the proposals of the metrics, the replicas, and how many of these there are.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use super::proposal::{Arithmetic, MetricFault, Proposal};
 use super::ratio::Tolerance;
 use super::reading::{Milli, Replicas};
 
-/// What a policy decides on.
+/// The input of a policy.
 #[derive(Clone, Copy, Debug)]
 pub struct PolicyInput<'a> {
-    /// When.
+    /// The time of the decision.
     pub now: Time,
     /// The autoscaler, whose policy is asked.
     pub spec: &'a AutoscalerSpec,
@@ -44,13 +44,13 @@ pub struct PolicyInput<'a> {
 pub struct ForecastFloor {
     /// The fewest replicas that may be recommended.
     pub floor: u32,
-    /// How far beyond the step that is under way a forecast looks which has been held against what came for long enough to stand in for rises that
-    /// were seen at any time; `None` where none does.
+    /// How far the forecast looks beyond the current step, if it has been compared with the actual load for long enough to replace observed rises;
+    /// `None` otherwise.
     pub proven: Option<Duration>,
 }
 
 impl<'a> PolicyInput<'a> {
-    /// What each metric asks for, be it by its fallback; `None` for one that is not valid.
+    /// What each metric, or its fallback, asks for; `None` for one that is not valid.
     pub(super) fn asked(&self) -> impl Iterator<Item = Option<u32>> + use<'a> {
         let fallbacks = self.fallbacks;
         self.metrics.iter().enumerate().map(move |(place, said)| match said {
@@ -70,13 +70,13 @@ impl<'a> PolicyInput<'a> {
         self.replicas.serving()
     }
 
-    /// Replicas that are asked for in place of unstable ones: only where what the others carry is `ratio`,
-    /// more than they should. Those carry nothing of it.
+    /// Replicas that are asked for in place of unstable ones, which carry no load: none unless `ratio`, the load of the others ÷ their target,
+    /// is above 1.
     pub(super) fn replacements(&self, ratio: f64) -> u32 {
         if ratio > 1.0 { unstable_count(self.replicas) } else { 0 }
     }
 
-    /// Replicas that there are, without unstable ones.
+    /// `replicas` without the unstable ones.
     pub(super) fn stable(&self, replicas: u32) -> u32 {
         replicas.saturating_sub(unstable_count(self.replicas))
     }

@@ -100,7 +100,7 @@ impl Bench {
         verdict
     }
 
-    fn told(&self, verdict: &Verdict) -> String {
+    fn summary(&self, verdict: &Verdict) -> String {
         verdict.summary(&self.spec)
     }
 }

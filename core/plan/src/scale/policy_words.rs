@@ -20,7 +20,7 @@ use super::watermarks::{WatermarkDecision, WatermarkOutcome};
 /// What a policy of `spec` that looks back came to, with its arithmetic; `None` for the others.
 ///
 /// `current` are the replicas wanted until now, `asks` says what the metric of `decided_by` asks for by itself.
-pub(super) fn told(
+pub(super) fn in_words(
     spec: &AutoscalerSpec,
     decided_by: DecidedBy,
     current: u32,

@@ -73,7 +73,7 @@ pub enum Arithmetic {
 /// Why a metric proposes nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum MetricFault {
-    /// Its source gave nothing that may be counted on.
+    /// Its source gave nothing that can be used.
     Unavailable(Unavailable),
     /// The target has no replicas.
     NoReplicas,
@@ -83,11 +83,11 @@ pub enum MetricFault {
     Mismatch(Census),
     /// The declaration asks for nothing of the resource, so there is no share of it.
     NoRequest,
-    /// What a replica asks for cannot be told.
+    /// What a replica requests is not known.
     Request(RequestFault),
     /// The target is not above zero, so nothing can be compared to it.
     Target,
-    /// The source measures something of another shape than the metric speaks of.
+    /// The source has values of another shape than the metric declares.
     Shape,
 }
 

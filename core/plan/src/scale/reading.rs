@@ -30,11 +30,11 @@ pub struct ScaleView<'a> {
 pub enum Members<'a> {
     /// These.
     Known(&'a Replicas),
-    /// Which ones cannot be told, so no metric is asked.
+    /// They are not known, so no metric is asked.
     Unknown(SelectorFault),
 }
 
-/// Why it cannot be told which replicas belong to a target.
+/// Why it is not known which replicas belong to a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SelectorFault {
     /// The target has no selector.
@@ -48,9 +48,9 @@ pub enum SelectorFault {
 /// A replica, as far as scaling is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ReplicaView {
-    /// How far its life is.
+    /// The phase of its life.
     pub phase: Phase,
-    /// It was told to stop and has not ended: it is on its way out whatever its phase.
+    /// It is being stopped and has not ended, whatever its phase.
     pub leaving: bool,
     /// When it was started; `None` before.
     pub started: Option<Time>,
@@ -59,7 +59,7 @@ pub struct ReplicaView {
 }
 
 impl ReplicaView {
-    /// Whether it answers requests: running and ready, be it on its way out.
+    /// Whether it answers requests: running and ready, also while it is being stopped.
     #[inline]
     pub fn serves(&self) -> bool {
         self.phase == Phase::Running && self.readiness.is_some_and(|readiness| readiness.ready)
@@ -150,7 +150,7 @@ impl Deref for Replicas {
     }
 }
 
-/// How far the life of a replica is.
+/// The phase of the life of a replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Phase {
     /// Wanted, not running yet.
@@ -181,7 +181,7 @@ pub enum MetricReading<'a> {
     Each(Samples<'a>),
     /// The series of the metric as a whole, which are added up: metrics of type Object (one series) and External.
     Series(&'a [Milli]),
-    /// Nothing that may be counted on.
+    /// Nothing that can be used.
     Unavailable(Unavailable),
 }
 
@@ -190,7 +190,7 @@ pub enum MetricReading<'a> {
 pub struct Samples<'a> {
     /// In the order of [`Members::Known`]; replicas beyond its end have no sample.
     pub by_replica: &'a [Result<Sample, Gap>],
-    /// Samples of replicas that are none of the target's. They are not counted, but tell silence from a mismatch of names.
+    /// Samples of replicas that are none of the target's. They are not counted, but show that names do not match.
     pub strangers: u32,
     /// What each replica has asked for; only utilization looks at it.
     pub requests: Requests<'a>,
@@ -227,11 +227,11 @@ pub enum Requests<'a> {
     Same(Milli),
     /// Each for its own amount, in the order of [`Members::Known`].
     Each(&'a [Milli]),
-    /// What one of them has asked for cannot be told.
+    /// What one of them requests is not known.
     Unknown(&'a RequestFault),
 }
 
-/// Why a metric cannot be counted on.
+/// Why a metric cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Unavailable {
     /// Its source answered, and had nothing: that is not zero.

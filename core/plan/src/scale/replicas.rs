@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_leaves_is_still_told_apart() {
+    fn one_that_leaves_is_still_distinguished() {
         let readiness = Some(Readiness { ready: true, since: NOW + Duration::from_secs(7) });
         let stays = ReplicaView { phase: Phase::Running, leaving: false, started: Some(NOW), readiness };
         let leaves = ReplicaView { leaving: true, started: Some(Time::ZERO), ..stays };

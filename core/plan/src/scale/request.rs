@@ -40,7 +40,7 @@ pub enum ContainerRole {
     Init,
 }
 
-/// Why it cannot be told what a pod asks for.
+/// Why it is not known what a pod requests.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum RequestFault {
     /// A container that counts has no request.

@@ -22,7 +22,7 @@ use crate::slo::{self, Objective, Price};
 /// The decision of SLO-first, with its arithmetic.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SloDecision {
-    /// The requests that come to all replicas, a second, and what of the waiting is to be worked off.
+    /// The demand on all replicas, in requests a second, with the share of the waiting ones that is to be worked off.
     pub load: Milli,
     /// What one replica carries.
     pub capacity: Milli,
@@ -36,7 +36,7 @@ pub struct SloDecision {
     pub wary: Option<u32>,
     /// How far ahead was looked.
     pub horizon: Duration,
-    /// What is foreseen stands by for rises from one minute to another, so that `floor` is for those within a minute.
+    /// A forecast covers rises from one minute to another, so that `floor` is for those within a minute.
     pub is_foreseen: bool,
     /// Too few rises were seen, so that a share of the capacity is kept free.
     pub is_new: bool,
@@ -46,7 +46,7 @@ pub struct SloDecision {
     pub learned: Option<Result<PriceFactors, Fallback>>,
 }
 
-/// Rises that are told apart: by a hundredth of the load, and by a twentieth of themselves.
+/// Rises that are distinguished: by a hundredth of the load, and by a twentieth of themselves.
 const RISE_WIDTH: Width = Width(10);
 
 /// What a rise of each size makes of a load, as a multiple of it.
@@ -59,7 +59,7 @@ const GROWN: [f64; BUCKETS] = {
     grown
 };
 
-/// Before so many steps were seen, half an hour of them, the distribution of rises says too little.
+/// Steps that must be seen, half an hour of them, before the distribution of rises is used.
 const RISES_MIN: u64 = 30 * STEPS_A_MINUTE;
 
 /// The share of the capacity that is used until then: what a horizontal pod autoscaler is usually set to.

@@ -125,14 +125,14 @@ proptest! {
     #[test]
     fn conditions_in_words_say_what_they_claim_without(world in world()) {
         let verdict = world.decide(&mut world.memory.clone());
-        let is_told_while_it_holds = |kind| {
+        let is_shown_while_it_holds = |kind| {
             matches!(kind, ConditionKind::ExternalMetricFallbackActive | ConditionKind::ScaledToZero)
         };
         let claimed: Vec<_> =
-            verdict.claims().filter(|(kind, holds)| *holds || !is_told_while_it_holds(*kind)).collect();
-        let told = verdict.conditions(&world.spec, &RescaleResult::Done);
-        let told: Vec<_> = told.iter().map(|condition| (condition.kind, condition.holds)).collect();
-        prop_assert_eq!(told, claimed);
+            verdict.claims().filter(|(kind, holds)| *holds || !is_shown_while_it_holds(*kind)).collect();
+        let conditions = verdict.conditions(&world.spec, &RescaleResult::Done);
+        let shown: Vec<_> = conditions.iter().map(|condition| (condition.kind, condition.holds)).collect();
+        prop_assert_eq!(shown, claimed);
     }
 
     #[test]

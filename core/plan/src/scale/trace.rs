@@ -40,8 +40,8 @@ impl Verdict {
         for said in &self.metrics {
             said.is_ok().hash(hasher);
         }
-        for fallen in &self.fallbacks {
-            fallen.metric.hash(hasher);
+        for fallback in &self.fallbacks {
+            fallback.metric.hash(hasher);
         }
         if let Outcome::Scaled { decided_by, raised_from, stabilized, limited } = &self.outcome {
             let held = stabilized.held.map(|held| held.direction);

@@ -87,7 +87,7 @@ enum NoResponse {
 }
 
 impl Http1Connection {
-    /// Connects to an endpoint within `timeout`, and sends it the PROXY header if there is an `introduction`.
+    /// Connects to an endpoint within `timeout`, and sends it the PROXY header first if there is one to send.
     pub(crate) async fn connect(
         address: SocketAddr,
         timeout: Duration,

@@ -241,7 +241,7 @@ async fn an_answer_of_the_proxy_is_its_trailers_only() {
     assert_eq!(answer.body(), "");
 }
 
-/// A call whose client waits so long; made by timer, since a client of gRPC would end it by itself at the same time.
+/// A call whose client waits so long; made by hand, since a client of gRPC would end it by itself at the same time.
 fn timed(path: &str, timeout: &'static str) -> Request<http2::Body> {
     let mut request = http2::request(path, http2::whole(""));
     request.headers_mut().insert("content-type", "application/grpc".parse().unwrap());

@@ -1,6 +1,6 @@
 //! Clients that ask nothing for a while keep their connection, and lose nothing of what they ask then.
 //!
-//! A worker keeps some connections ready; a idle_clients is more than that, so that most are taken apart as soon as they have their first answer.
+//! A worker keeps some connections ready; there are more idle clients than that, so that most are taken apart as soon as they have their first answer.
 
 use std::num::NonZeroUsize;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The world that the loop is told about: many services, all replicas running, counters that grow as declared.
+//! The world that is reported to the loop: many services, all replicas running, counters that grow as declared.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,16 +29,16 @@ const ENDING: usize = 1000;
 /// When the world begins, on the loop's clock: at a calendar time of today, as in production.
 const BEGIN: Time = Time::from_millis(1_790_000_000_000);
 
-/// A loop and the world that it is told about.
+/// A loop and the world that is reported to it.
 pub(super) struct World {
     control: ControlLoop,
     out: Outbox,
     now: Time,
-    services: Vec<Kept>,
+    services: Vec<SimulatedService>,
 }
 
 /// The true state of one service.
-struct Kept {
+struct SimulatedService {
     name: ServiceName,
     /// Processor time that each of its replicas has spent.
     cpu_time: Duration,
@@ -65,7 +65,7 @@ impl World {
             world.step(&Input::Intent(Intent::Declare(Arc::new(declaration(&name)))));
             let memory = Memory { desired: Some(EACH), ..Memory::blank(name.clone()) };
             world.step(&Input::Remembered(Arc::new(memory)));
-            world.services.push(Kept { name, cpu_time: Duration::ZERO, requests: 0 });
+            world.services.push(SimulatedService { name, cpu_time: Duration::ZERO, requests: 0 });
         }
         world
     }
@@ -75,7 +75,7 @@ impl World {
         let replicas = self
             .services
             .iter()
-            .flat_map(|kept| (0..EACH).map(|number| observed(kept, number, Incarnation(1), READY)))
+            .flat_map(|service| (0..EACH).map(|number| observed(service, number, Incarnation(1), READY)))
             .collect();
         let inventory = Report::Inventory { node: node(), up_to: Default::default(), replicas };
         let cost = self.step(&Input::Report(inventory));
@@ -99,12 +99,12 @@ impl World {
     pub(super) fn traffic(&mut self, costs: &mut Costs) {
         for index in 0..SERVICES {
             self.services[index].requests += 6;
-            let kept = &self.services[index];
+            let service = &self.services[index];
             let one = |number| Traffic {
-                service: kept.name.clone(),
+                service: service.name.clone(),
                 ordinal: Ordinal(number),
                 incarnation: Incarnation(1),
-                requests: kept.requests,
+                requests: service.requests,
                 errors: 0,
                 in_flight: 1,
                 latency_p99: Duration::from_millis(12),
@@ -119,11 +119,11 @@ impl World {
         for index in 0..SERVICES {
             let rises = wave > 0 && index % RISING_ONE_IN == wave;
             self.services[index].cpu_time += Duration::from_micros(if rises { 250_000 } else { 62_500 });
-            let kept = &self.services[index];
+            let service = &self.services[index];
             let one = |number| Usage {
-                replica: ReplicaId { service: kept.name.clone(), ordinal: Ordinal(number) },
+                replica: ReplicaId { service: service.name.clone(), ordinal: Ordinal(number) },
                 incarnation: Incarnation(1),
-                cpu_time: kept.cpu_time,
+                cpu_time: service.cpu_time,
                 memory: Bytes(50_000_000),
                 throttling: None,
             };
@@ -202,8 +202,13 @@ fn node() -> NodeName {
     NodeName::parse("bench").expect("it is a DNS label")
 }
 
-fn observed(kept: &Kept, number: u32, incarnation: Incarnation, state: ReplicaState) -> Observed {
-    let replica = ReplicaId { service: kept.name.clone(), ordinal: Ordinal(number) };
+fn observed(
+    service: &SimulatedService,
+    number: u32,
+    incarnation: Incarnation,
+    state: ReplicaState,
+) -> Observed {
+    let replica = ReplicaId { service: service.name.clone(), ordinal: Ordinal(number) };
     Observed { replica, incarnation, generation: Generation(1), state }
 }
 

@@ -10,7 +10,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 
 use super::backend::Backend;
-use super::peer::{Choice, Kind, Peer, Setup, Spoken};
+use super::peer::{Choice, ClientProtocol, Kind, Peer, Setup};
 use super::{ensure_tools, service};
 use crate::figure::{Findings, Target, Unit};
 use crate::house::{self, House, Place};
@@ -36,21 +36,21 @@ pub(crate) fn run() -> anyhow::Result<Findings> {
         "{many} connections, one request on each, then none; resident memory of all processes of the proxy, less what it was before the first; \
          nginx and HAProxy with 2 workers or threads"
     ));
-    let ratio = compare(&mut findings, Spoken::Http1, many)?;
+    let ratio = compare(&mut findings, ClientProtocol::Http1, many)?;
     findings.hold("memory of idle connections, homeostat ÷ nginx", ratio, Unit::Ratio, BESIDE_NGINX);
-    let ratio = compare(&mut findings, Spoken::Http2, many.min(CONNECTIONS_OF_HTTP2))?;
+    let ratio = compare(&mut findings, ClientProtocol::Http2, many.min(CONNECTIONS_OF_HTTP2))?;
     findings.note("memory of idle connections of HTTP/2, homeostat ÷ nginx", ratio, Unit::Ratio);
     Ok(findings)
 }
 
 /// Notes the memory of each; returns the ratio of ours to nginx's.
-fn compare(findings: &mut Findings, spoken: Spoken, many: usize) -> anyhow::Result<f64> {
-    let ours = ours(spoken, many)?;
-    let nginx = peer(Kind::Nginx, spoken, many)?;
-    let haproxy = peer(Kind::Haproxy, spoken, many)?;
-    let of = match spoken {
-        Spoken::Http1 => "",
-        Spoken::Http2 => " of HTTP/2",
+fn compare(findings: &mut Findings, protocol: ClientProtocol, many: usize) -> anyhow::Result<f64> {
+    let ours = ours(protocol, many)?;
+    let nginx = peer(Kind::Nginx, protocol, many)?;
+    let haproxy = peer(Kind::Haproxy, protocol, many)?;
+    let of = match protocol {
+        ClientProtocol::Http1 => "",
+        ClientProtocol::Http2 => " of HTTP/2",
     };
     for (name, grown) in [("homeostat", ours), ("nginx", nginx), ("HAProxy", haproxy)] {
         findings.note(format!("{name}: memory of {many} idle connections{of}"), grown, Unit::Bytes);
@@ -68,33 +68,38 @@ fn afforded() -> anyhow::Result<usize> {
     Ok(usize::try_from(files.saturating_sub(OTHER_FILES) / 2).unwrap_or(usize::MAX))
 }
 
-fn ours(spoken: Spoken, many: usize) -> anyhow::Result<f64> {
+fn ours(protocol: ClientProtocol, many: usize) -> anyhow::Result<f64> {
     let place = Place::new()?;
     let listen = house::free_address();
     // Longer than the bench takes, so that idle connections stay open.
     let expose = json!({"listen": listen, "port": "http", "timeouts": {"idle": "10m"}});
     let declared = service(place.path(), &[], &expose)?;
     let house = House::up(place, &[declared], &[])?;
-    grown(listen, spoken, &[house.process()?], many)
+    grown(listen, protocol, &[house.process()?], many)
 }
 
-fn peer(kind: Kind, spoken: Spoken, many: usize) -> anyhow::Result<f64> {
+fn peer(kind: Kind, protocol: ClientProtocol, many: usize) -> anyhow::Result<f64> {
     let place = Place::new()?;
     let backend = Backend::start(&[])?;
     let plain = house::free_address();
     let backends = vec![backend.address()];
-    let setup = Setup { kind, plain, spoken, secure: None, backends, choice: Choice::RoundRobin };
+    let setup = Setup { kind, plain, protocol, secure: None, backends, choice: Choice::RoundRobin };
     let peer = Peer::start(place.path(), &setup)?;
-    grown(plain, spoken, &peer.processes()?, many)
+    grown(plain, protocol, &peer.processes()?, many)
 }
 
 /// By how many bytes the processes grow while connections to `address` are open.
-fn grown(address: SocketAddr, spoken: Spoken, processes: &[Process], many: usize) -> anyhow::Result<f64> {
+fn grown(
+    address: SocketAddr,
+    protocol: ClientProtocol,
+    processes: &[Process],
+    many: usize,
+) -> anyhow::Result<f64> {
     let resident = || processes.iter().map(memory).sum::<anyhow::Result<u64>>();
     // The first requests make the proxy allocate what it needs only once.
-    drop(open(address, spoken, 64)?);
+    drop(open(address, protocol, 64)?);
     let before = resident()?;
-    let connections = open(address, spoken, many)?;
+    let connections = open(address, protocol, many)?;
     let after = resident()?;
     let open = connections.iter().filter(|connection| is_open(connection)).count();
     ensure!(open == many, "{address} closed {} of {many} idle connections", many - open);
@@ -102,15 +107,15 @@ fn grown(address: SocketAddr, spoken: Spoken, processes: &[Process], many: usize
 }
 
 /// Connections, on each of which one request was answered.
-fn open(address: SocketAddr, spoken: Spoken, many: usize) -> anyhow::Result<Vec<TcpStream>> {
+fn open(address: SocketAddr, protocol: ClientProtocol, many: usize) -> anyhow::Result<Vec<TcpStream>> {
     let mut open = Vec::with_capacity(many);
     for number in 0..many {
         let mut connection = TcpStream::connect(address)
             .with_context(|| format!("could not open connection {number} to {address}"))?;
         connection.set_read_timeout(Some(ANSWER_WAIT_MAX))?;
-        let asked = match spoken {
-            Spoken::Http1 => ask(&mut connection),
-            Spoken::Http2 => ask_by_http2(&mut connection),
+        let asked = match protocol {
+            ClientProtocol::Http1 => ask(&mut connection),
+            ClientProtocol::Http2 => ask_by_http2(&mut connection),
         };
         asked.with_context(|| format!("connection {number} to {address} got no answer"))?;
         open.push(connection);

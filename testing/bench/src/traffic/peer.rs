@@ -27,7 +27,7 @@ pub(super) enum Kind {
 
 /// The protocol of clients without TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Spoken {
+pub(super) enum ClientProtocol {
     Http1,
     /// HTTP/2 without negotiation.
     Http2,
@@ -47,7 +47,7 @@ pub(super) struct Setup {
     /// The address where it listens without TLS.
     pub(super) plain: SocketAddr,
     /// The protocol there.
-    pub(super) spoken: Spoken,
+    pub(super) protocol: ClientProtocol,
     /// The address where it speaks TLS, and the file with certificate and key.
     pub(super) secure: Option<(SocketAddr, PathBuf)>,
     pub(super) backends: Vec<SocketAddr>,
@@ -158,16 +158,16 @@ fn nginx(folder: &Path, setup: &Setup) -> String {
         let file = file.display();
         format!("listen {address} ssl reuseport; ssl_certificate {file}; ssl_certificate_key {file}; ssl_protocols TLSv1.3;")
     });
-    let spoken = match setup.spoken {
-        Spoken::Http1 => "",
-        Spoken::Http2 => "http2",
+    let protocol = match setup.protocol {
+        ClientProtocol::Http1 => "",
+        ClientProtocol::Http2 => "http2",
     };
     nginx_conf(
         folder,
         "nginx",
         &format!(
             "upstream backend {{ {choice} {servers} keepalive 64; }}\n\
-             server {{ listen {} reuseport {spoken}; {secure}\n\
+             server {{ listen {} reuseport {protocol}; {secure}\n\
              location / {{ proxy_pass http://backend; proxy_http_version 1.1; proxy_set_header Connection \"\"; }} }}",
             setup.plain
         ),
@@ -182,9 +182,9 @@ fn haproxy(setup: &Setup) -> String {
     let secure = setup.secure.as_ref().map_or_else(String::new, |(address, file)| {
         format!("    bind {address} ssl crt {} ssl-min-ver TLSv1.3\n", file.display())
     });
-    let spoken = match setup.spoken {
-        Spoken::Http1 => "",
-        Spoken::Http2 => " proto h2",
+    let protocol = match setup.protocol {
+        ClientProtocol::Http1 => "",
+        ClientProtocol::Http2 => " proto h2",
     };
     let servers: String = setup
         .backends
@@ -197,7 +197,7 @@ fn haproxy(setup: &Setup) -> String {
         "global\n    nbthread 2\n\
          defaults\n    mode http\n    timeout connect 1s\n    timeout client 600s\n    timeout server 60s\n    retries 3\n    \
          option redispatch\n    retry-on conn-failure empty-response\n    http-reuse always\n\
-         frontend in\n    bind {}{spoken}\n{secure}    default_backend out\n\
+         frontend in\n    bind {}{protocol}\n{secure}    default_backend out\n\
          backend out\n    balance {choice}\n{servers}",
         setup.plain
     )

@@ -8,8 +8,8 @@ use anyhow::Context;
 use procfs::process::Process;
 use serde_json::{Value, json};
 
-use super::peer::{self, Choice, Kind, NGINX, Peer, Setup, Spoken};
-use super::wrk::{self, Ask};
+use super::peer::{self, Choice, ClientProtocol, Kind, NGINX, Peer, Setup};
+use super::wrk::{self, WrkOptions};
 use super::{certificate, ensure_tools};
 use crate::figure::{Findings, Target, Unit};
 use crate::house::{self, House, Place};
@@ -24,17 +24,17 @@ const CONNECTIONS: u32 = 64;
 
 /// How clients send requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Manner {
+struct ClientMode {
     name: &'static str,
     is_secure: bool,
     is_closing: bool,
 }
 
-const MANNERS: [Manner; 4] = [
-    Manner { name: "kept connections", is_secure: false, is_closing: false },
-    Manner { name: "a connection each", is_secure: false, is_closing: true },
-    Manner { name: "TLS 1.3, kept connections", is_secure: true, is_closing: false },
-    Manner { name: "TLS 1.3, a connection each", is_secure: true, is_closing: true },
+const CLIENT_MODES: [ClientMode; 4] = [
+    ClientMode { name: "kept connections", is_secure: false, is_closing: false },
+    ClientMode { name: "a connection each", is_secure: false, is_closing: true },
+    ClientMode { name: "TLS 1.3, kept connections", is_secure: true, is_closing: false },
+    ClientMode { name: "TLS 1.3, a connection each", is_secure: true, is_closing: true },
 ];
 
 /// One turn.
@@ -49,14 +49,14 @@ struct Turn {
 }
 
 /// A server under test: its address, and the processes that answer.
-struct Asked {
+struct Server {
     name: &'static str,
     plain: SocketAddr,
     secure: Option<SocketAddr>,
     processes: Vec<Process>,
 }
 
-/// Sends requests to one backend directly, through us, through nginx and through HAProxy, in turns, in each manner.
+/// Sends requests to one backend directly, through us, through nginx and through HAProxy, in turns, in each mode of clients.
 pub(crate) fn run() -> anyhow::Result<Findings> {
     ensure_tools()?;
     let mut findings = Findings::of("proxy");
@@ -72,31 +72,36 @@ pub(crate) fn run() -> anyhow::Result<Findings> {
     let backend = house.backends[0];
     let nginx = peer(&folder, Kind::Nginx, backend)?;
     let haproxy = peer(&folder, Kind::Haproxy, backend)?;
-    let asked = [
-        house.asked()?,
-        nginx.asked("nginx")?,
-        haproxy.asked("HAProxy")?,
-        Asked { name: "no proxy", plain: backend, secure: None, processes: Vec::new() },
+    let servers = [
+        house.server()?,
+        nginx.server("nginx")?,
+        haproxy.server("HAProxy")?,
+        Server { name: "no proxy", plain: backend, secure: None, processes: Vec::new() },
     ];
-    for manner in MANNERS {
-        measure(&folder, manner, &asked, &mut findings)?;
+    for mode in CLIENT_MODES {
+        measure(&folder, mode, &servers, &mut findings)?;
     }
     Ok(findings)
 }
 
 /// Sends requests to all of them in one manner, in turns, and notes the medians and their ratios.
-fn measure(folder: &Path, manner: Manner, asked: &[Asked], findings: &mut Findings) -> anyhow::Result<()> {
-    let able = || asked.iter().filter(|one| !manner.is_secure || one.secure.is_some());
+fn measure(
+    folder: &Path,
+    mode: ClientMode,
+    servers: &[Server],
+    findings: &mut Findings,
+) -> anyhow::Result<()> {
+    let able = || servers.iter().filter(|one| !mode.is_secure || one.secure.is_some());
     let mut turns: Vec<Vec<Turn>> = able().map(|_| Vec::new()).collect();
     for _ in 0..TURNS {
         for (one, done) in able().zip(&mut turns) {
-            done.push(turn(folder, manner, one)?);
+            done.push(turn(folder, mode, one)?);
         }
     }
     let medians: Vec<Medians> = turns.iter().map(|turns| Medians::of(turns)).collect();
     for (one, medians) in able().zip(&medians) {
         let note = |findings: &mut Findings, what: &str, value, unit| {
-            findings.note(format!("{}: {}: {what}", manner.name, one.name), value, unit);
+            findings.note(format!("{}: {}: {what}", mode.name, one.name), value, unit);
         };
         note(findings, "requests", medians.per_second, Unit::PerSecond);
         note(findings, "p50", medians.p50, Unit::Seconds);
@@ -107,18 +112,18 @@ fn measure(folder: &Path, manner: Manner, asked: &[Asked], findings: &mut Findin
         }
     }
     if let [ours, nginx, haproxy, ..] = medians.as_slice() {
-        compare(manner, ours, nginx, haproxy, findings);
+        compare(mode, ours, nginx, haproxy, findings);
     }
     Ok(())
 }
 
 /// Compares the figures with the targets beside the peers.
-fn compare(manner: Manner, ours: &Medians, nginx: &Medians, haproxy: &Medians, findings: &mut Findings) {
+fn compare(mode: ClientMode, ours: &Medians, nginx: &Medians, haproxy: &Medians, findings: &mut Findings) {
     let mut hold = |what: &str, value, target| {
-        findings.hold(format!("{}: {what}", manner.name), value, Unit::Ratio, target);
+        findings.hold(format!("{}: {what}", mode.name), value, Unit::Ratio, target);
     };
     let beside_nginx = ours.per_second / nginx.per_second;
-    if manner.is_closing {
+    if mode.is_closing {
         hold("connections a second, homeostat ÷ nginx", beside_nginx, Target::AtLeast(0.8));
         return;
     }
@@ -158,15 +163,15 @@ impl Medians {
     }
 }
 
-fn turn(folder: &Path, manner: Manner, one: &Asked) -> anyhow::Result<Turn> {
+fn turn(folder: &Path, mode: ClientMode, one: &Server) -> anyhow::Result<Turn> {
     let spent = || one.processes.iter().map(cpu_time).sum::<anyhow::Result<Duration>>();
     let url = match one.secure {
-        Some(secure) if manner.is_secure => format!("https://{secure}/"),
+        Some(secure) if mode.is_secure => format!("https://{secure}/"),
         _ => format!("http://{}/", one.plain),
     };
     let before = spent()?;
-    let ask = Ask { url, connections: CONNECTIONS, is_closing: manner.is_closing, span: TURN };
-    let report = wrk::run(folder, &ask).with_context(|| format!("{}, {}", one.name, manner.name))?;
+    let options = WrkOptions { url, connections: CONNECTIONS, is_closing: mode.is_closing, span: TURN };
+    let report = wrk::run(folder, &options).with_context(|| format!("{}, {}", one.name, mode.name))?;
     let cpu = spent()?.saturating_sub(before);
     Ok(Turn {
         per_second: report.per_second(),
@@ -178,20 +183,20 @@ fn turn(folder: &Path, manner: Manner, one: &Asked) -> anyhow::Result<Turn> {
 }
 
 /// A Homeostat with two equal services, one exposed without TLS and one over TLS.
-struct Ours {
+struct OurProxy {
     house: House,
     backends: [SocketAddr; 2],
     listens: [SocketAddr; 2],
 }
 
-impl Ours {
-    fn asked(&self) -> anyhow::Result<Asked> {
+impl OurProxy {
+    fn server(&self) -> anyhow::Result<Server> {
         let [plain, secure] = self.listens;
-        Ok(Asked { name: "homeostat", plain, secure: Some(secure), processes: vec![self.house.process()?] })
+        Ok(Server { name: "homeostat", plain, secure: Some(secure), processes: vec![self.house.process()?] })
     }
 }
 
-fn ours(place: Place) -> anyhow::Result<Ours> {
+fn ours(place: Place) -> anyhow::Result<OurProxy> {
     let folder = place.path().to_path_buf();
     let backends = [house::free_address(), house::free_address()];
     let listens = [house::free_address(), house::free_address()];
@@ -203,34 +208,34 @@ fn ours(place: Place) -> anyhow::Result<Ours> {
     for ((name, backend), expose) in ["plain", "secure"].into_iter().zip(backends).zip(exposes) {
         manifests.push(manifest(&folder, name, backend, &expose)?);
     }
-    Ok(Ours { house: House::up(place, &manifests, &[])?, backends, listens })
+    Ok(OurProxy { house: House::up(place, &manifests, &[])?, backends, listens })
 }
 
 /// A peer before the same backend.
-struct Beside {
+struct PeerProxy {
     peer: Peer,
     plain: SocketAddr,
     secure: SocketAddr,
 }
 
-impl Beside {
-    fn asked(&self, name: &'static str) -> anyhow::Result<Asked> {
+impl PeerProxy {
+    fn server(&self, name: &'static str) -> anyhow::Result<Server> {
         let processes = self.peer.processes()?;
-        Ok(Asked { name, plain: self.plain, secure: Some(self.secure), processes })
+        Ok(Server { name, plain: self.plain, secure: Some(self.secure), processes })
     }
 }
 
-fn peer(folder: &Path, kind: Kind, backend: SocketAddr) -> anyhow::Result<Beside> {
+fn peer(folder: &Path, kind: Kind, backend: SocketAddr) -> anyhow::Result<PeerProxy> {
     let (plain, secure) = (house::free_address(), house::free_address());
     let setup = Setup {
         kind,
         plain,
-        spoken: Spoken::Http1,
+        protocol: ClientProtocol::Http1,
         secure: Some((secure, certificate::both(folder))),
         backends: vec![backend],
         choice: Choice::RoundRobin,
     };
-    Ok(Beside { peer: Peer::start(folder, &setup)?, plain, secure })
+    Ok(PeerProxy { peer: Peer::start(folder, &setup)?, plain, secure })
 }
 
 /// The backend as a service, so that all proxies have the same one.

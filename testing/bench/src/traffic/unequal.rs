@@ -7,7 +7,7 @@ use anyhow::Context;
 use serde_json::json;
 
 use super::backend::Backend;
-use super::peer::{Choice, Kind, Peer, Setup, Spoken};
+use super::peer::{Choice, ClientProtocol, Kind, Peer, Setup};
 use super::{REPLICAS, ensure_tools, service};
 use crate::figure::{Findings, Target, Unit};
 use crate::house::{self, House, Place};
@@ -27,30 +27,30 @@ const SPAN: Duration = Duration::from_secs(20);
 
 const BESIDE_ROUND_ROBIN: Target = Target::AtMost(0.5);
 
-/// A proxy and the way in which it chooses.
+/// A proxy and its balancing policy.
 #[derive(Clone, Copy, Debug)]
-enum Way {
+enum ProxyPolicy {
     Ours(&'static str),
     Peer(Kind, Choice),
 }
 
-const WAYS: [(&str, Way); 6] = [
-    ("homeostat, roundRobin", Way::Ours("roundRobin")),
-    ("homeostat, leastLoaded", Way::Ours("leastLoaded")),
-    ("nginx, round robin", Way::Peer(Kind::Nginx, Choice::RoundRobin)),
-    ("nginx, least_conn", Way::Peer(Kind::Nginx, Choice::LeastConnections)),
-    ("HAProxy, roundrobin", Way::Peer(Kind::Haproxy, Choice::RoundRobin)),
-    ("HAProxy, leastconn", Way::Peer(Kind::Haproxy, Choice::LeastConnections)),
+const POLICIES: [(&str, ProxyPolicy); 6] = [
+    ("homeostat, roundRobin", ProxyPolicy::Ours("roundRobin")),
+    ("homeostat, leastLoaded", ProxyPolicy::Ours("leastLoaded")),
+    ("nginx, round robin", ProxyPolicy::Peer(Kind::Nginx, Choice::RoundRobin)),
+    ("nginx, least_conn", ProxyPolicy::Peer(Kind::Nginx, Choice::LeastConnections)),
+    ("HAProxy, roundrobin", ProxyPolicy::Peer(Kind::Haproxy, Choice::RoundRobin)),
+    ("HAProxy, leastconn", ProxyPolicy::Peer(Kind::Haproxy, Choice::LeastConnections)),
 ];
 
-/// The results of one way under one load.
-struct Felt {
+/// The latency of one policy under one load.
+struct Latency {
     p50: f64,
     p99: f64,
     failed: u64,
 }
 
-/// Sends requests through every proxy in each of its ways, at the same constant rates.
+/// Sends requests through every proxy with each of its policies, at the same constant rates.
 pub(crate) fn run() -> anyhow::Result<Findings> {
     ensure_tools()?;
     let mut findings = Findings::of("unequal");
@@ -61,17 +61,17 @@ pub(crate) fn run() -> anyhow::Result<Findings> {
         LOADS[1],
         SPAN.as_secs()
     ));
-    let felt = WAYS.iter().map(|(_, way)| feel(*way)).collect::<anyhow::Result<Vec<_>>>()?;
+    let results = POLICIES.iter().map(|(_, policy)| measure(*policy)).collect::<anyhow::Result<Vec<_>>>()?;
     for (number, load) in LOADS.iter().enumerate() {
-        for ((name, _), felt) in WAYS.iter().zip(&felt) {
-            let Felt { p50, p99, failed } = felt[number];
+        for ((name, _), results) in POLICIES.iter().zip(&results) {
+            let Latency { p50, p99, failed } = results[number];
             findings.note(format!("{load}/s: {name}: p50"), p50, Unit::Seconds);
             findings.note(format!("{load}/s: {name}: p99"), p99, Unit::Seconds);
             if failed > 0 {
                 findings.note(format!("{load}/s: {name}: failed"), failed as f64, Unit::Count);
             }
         }
-        let ratio = felt[1][number].p99 / felt[0][number].p99;
+        let ratio = results[1][number].p99 / results[0][number].p99;
         findings.hold(
             format!("{load}/s: p99, leastLoaded ÷ roundRobin"),
             ratio,
@@ -82,11 +82,11 @@ pub(crate) fn run() -> anyhow::Result<Findings> {
     Ok(findings)
 }
 
-fn feel(way: Way) -> anyhow::Result<[Felt; 2]> {
+fn measure(policy: ProxyPolicy) -> anyhow::Result<[Latency; 2]> {
     let place = Place::new()?;
     let listen = house::free_address();
-    match way {
-        Way::Ours(balance) => {
+    match policy {
+        ProxyPolicy::Ours(balance) => {
             // The first replica to create this file is the slow one.
             let first = place.path().join("slow").display().to_string();
             let words = ["--work-ms", WORK, "--slow-work-ms", SLOW_WORK, "--slow-if-first", &first];
@@ -95,7 +95,7 @@ fn feel(way: Way) -> anyhow::Result<[Felt; 2]> {
             let _house = House::up(place, &[declared], &[])?;
             ask(listen)
         }
-        Way::Peer(kind, choice) => {
+        ProxyPolicy::Peer(kind, choice) => {
             let work = (0..REPLICAS).map(|number| if number == 0 { SLOW_WORK } else { WORK });
             let backends =
                 work.map(|work| Backend::start(&["--work-ms", work])).collect::<anyhow::Result<Vec<_>>>()?;
@@ -103,7 +103,7 @@ fn feel(way: Way) -> anyhow::Result<[Felt; 2]> {
             let setup = Setup {
                 kind,
                 plain: listen,
-                spoken: Spoken::Http1,
+                protocol: ClientProtocol::Http1,
                 secure: None,
                 backends: addresses,
                 choice,
@@ -115,11 +115,11 @@ fn feel(way: Way) -> anyhow::Result<[Felt; 2]> {
 }
 
 /// Sends requests at each rate in turn.
-fn ask(address: SocketAddr) -> anyhow::Result<[Felt; 2]> {
+fn ask(address: SocketAddr) -> anyhow::Result<[Latency; 2]> {
     let [low, high] = LOADS.map(|load| {
         let report = Loading::begin(address, load, SPAN)?.finish()?;
         let latency = report.latency_seconds.context("no request was answered")?;
-        anyhow::Ok(Felt { p50: latency.p50, p99: latency.p99, failed: report.failed + report.skipped })
+        anyhow::Ok(Latency { p50: latency.p50, p99: latency.p99, failed: report.failed + report.skipped })
     });
     Ok([low?, high?])
 }

@@ -15,7 +15,7 @@ const THREADS: u32 = 2;
 
 /// What to request, and how.
 #[derive(Clone, Debug)]
-pub(super) struct Ask {
+pub(super) struct WrkOptions {
     /// The URL, with the scheme.
     pub(super) url: String,
     /// The connections at a time.
@@ -71,22 +71,22 @@ end
 pub(super) struct Running(Child);
 
 /// Starts it; the script is written to `folder`.
-pub(super) fn begin(folder: &Path, ask: &Ask) -> anyhow::Result<Running> {
+pub(super) fn begin(folder: &Path, options: &WrkOptions) -> anyhow::Result<Running> {
     let script = folder.join("report.lua");
     std::fs::write(&script, SCRIPT).context("could not write the script of wrk")?;
     let mut call = Command::new(WRK);
-    call.arg(format!("-t{THREADS}")).arg(format!("-c{}", ask.connections));
-    call.arg("-d").arg(format!("{}s", ask.span.as_secs())).arg("-s").arg(script);
-    if ask.is_closing {
+    call.arg(format!("-t{THREADS}")).arg(format!("-c{}", options.connections));
+    call.arg("-d").arg(format!("{}s", options.span.as_secs())).arg("-s").arg(script);
+    if options.is_closing {
         call.args(["-H", "Connection: close"]);
     }
-    call.arg(&ask.url).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    call.arg(&options.url).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     Ok(Running(call.spawn().context("could not start wrk")?))
 }
 
 /// Runs it, and waits for the end.
-pub(super) fn run(folder: &Path, ask: &Ask) -> anyhow::Result<Report> {
-    begin(folder, ask)?.end()
+pub(super) fn run(folder: &Path, options: &WrkOptions) -> anyhow::Result<Report> {
+    begin(folder, options)?.end()
 }
 
 impl Running {

@@ -9,8 +9,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use super::backend::Backend;
-use super::peer::{Choice, Kind, Peer, Setup, Spoken};
-use super::wrk::{self, Ask};
+use super::peer::{Choice, ClientProtocol, Kind, Peer, Setup};
+use super::wrk::{self, WrkOptions};
 use super::{REPLICAS, SERVICE, certificate, ensure_tools, service};
 use crate::figure::{Findings, Target, Unit};
 use crate::house::{self, House, Place, ReplicaStatus};
@@ -109,8 +109,9 @@ fn ask(
             "{} requests took too long",
             tally.requests
         );
-        let ask = Ask { url: url.to_owned(), connections: CONNECTIONS, is_closing: false, span: ROUND };
-        let mut running = wrk::begin(folder, &ask)?;
+        let options =
+            WrkOptions { url: url.to_owned(), connections: CONNECTIONS, is_closing: false, span: ROUND };
+        let mut running = wrk::begin(folder, &options)?;
         while !running.is_over()? {
             tally.times += u64::from(happen(tally.times + 1)?);
         }
@@ -122,7 +123,7 @@ fn ask(
 }
 
 /// The service of Homeostat in one case.
-struct Scene {
+struct RunningService {
     house: House,
     folder: PathBuf,
     declared: Value,
@@ -139,12 +140,12 @@ fn ours(case: Case) -> anyhow::Result<Tally> {
     }
     let declared = service(&folder, &[], &expose)?;
     let house = House::up(place, std::slice::from_ref(&declared), &RESTARTS_UNLIMITED)?;
-    let mut scene = Scene { house, folder: folder.clone(), declared };
+    let mut service_under_test = RunningService { house, folder: folder.clone(), declared };
     let scheme = if case == Case::Certificate { "https" } else { "http" };
-    ask(&folder, &format!("{scheme}://{listen}/"), |time| scene.happen(case, time))
+    ask(&folder, &format!("{scheme}://{listen}/"), |time| service_under_test.happen(case, time))
 }
 
-impl Scene {
+impl RunningService {
     /// Lets it happen once and waits until everything has settled; returns whether it has happened.
     fn happen(&mut self, case: Case, time: u64) -> anyhow::Result<bool> {
         match case {
@@ -231,7 +232,7 @@ fn beside(kind: Kind, case: Case) -> anyhow::Result<Tally> {
     let setup = Setup {
         kind,
         plain,
-        spoken: Spoken::Http1,
+        protocol: ClientProtocol::Http1,
         secure: None,
         backends: addresses,
         choice: Choice::RoundRobin,

@@ -42,7 +42,7 @@ async fn a_life_goes_on_with_what_it_may_use_from_then_on(world: &mut World) {
     for wanted in [resources(Some("300m"), Some("96Mi")), resources(Some("50m"), Some("32Mi"))] {
         let request = asked(world.next_action(), &life, wanted);
         assert_eq!(world.platform().allot(request.clone()).await, Outcome::Applied);
-        assert_eq!(world.platform().allot(request).await, Outcome::Applied, "told again");
+        assert_eq!(world.platform().allot(request).await, Outcome::Applied, "sent again");
         let now = world.only_life().await;
         assert_eq!((now.pid, now.state, now.resources), (life.pid, LifeState::Running, Some(wanted)));
     }

@@ -9,14 +9,14 @@ use model::input::ExitStatus;
 use serde_json::json;
 
 use super::cases;
-use super::world::{World, in_time, told_exit};
+use super::world::{World, in_time, reported_exit};
 
 cases![
     a_started_replica_is_in_the_inventory_with_its_facts,
     a_repeated_start_gives_the_same_life,
     many_starts_at_once_each_give_a_life,
     a_place_has_one_life_at_a_time,
-    ports_are_free_and_told_to_the_program,
+    ports_are_free_and_passed_to_the_program,
     the_environment_is_what_was_declared_and_nothing_else,
     what_cannot_run_is_refused_with_a_sentence_that_names_it,
     a_failed_start_leaves_the_place_free,
@@ -87,7 +87,7 @@ async fn a_place_has_one_life_at_a_time(world: &mut World) {
     assert_eq!(world.start_as(next).await.incarnation, Incarnation(2));
 }
 
-async fn ports_are_free_and_told_to_the_program(world: &mut World) {
+async fn ports_are_free_and_passed_to_the_program(world: &mut World) {
     let out = world.file("ports").display().to_string();
     let spec = json!({
         "run": {
@@ -188,7 +188,7 @@ async fn a_program_beside_a_replica_runs_in_its_surroundings(world: &mut World) 
     assert_eq!(end, Ok(RunEnd::TimedOut));
     assert_eq!(world.only_life().await.state, LifeState::Running, "the replica goes on");
     world.stop(&life, Duration::ZERO).await;
-    told_exit(&mut events).await;
+    reported_exit(&mut events).await;
     let refused = world.platform().run_beside(beside("exit 0", long)).await;
     assert_eq!(refused, Err(RunError::NotRunning { replica: life.replica.clone() }));
 }

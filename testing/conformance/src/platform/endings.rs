@@ -9,17 +9,17 @@ use model::input::ExitStatus;
 use serde_json::json;
 
 use super::cases;
-use super::world::{World, is_alive, told_exit, until};
+use super::world::{World, is_alive, reported_exit, until};
 
 cases![
-    an_end_is_told_with_its_code,
-    an_end_is_told_with_its_signal,
+    an_end_is_reported_with_its_code,
+    an_end_is_reported_with_its_signal,
     the_end_of_the_main_process_ends_all_that_it_started,
     a_stop_lets_the_program_end_by_itself,
     a_stop_sends_the_declared_signal,
     a_stubborn_group_is_killed_whole_when_its_grace_is_over,
     a_second_stop_can_shorten_the_grace,
-    an_end_is_told_before_the_stop_is_applied,
+    an_end_is_reported_before_the_stop_is_applied,
     a_repeated_stop_is_applied,
     a_stop_means_one_life_only,
 ];
@@ -27,20 +27,23 @@ cases![
 /// Long enough that no case reaches it.
 const LONG: Duration = Duration::from_secs(3600);
 
-async fn an_end_is_told_with_its_code(world: &mut World) {
+async fn an_end_is_reported_with_its_code(world: &mut World) {
     let mut events = world.platform().events();
     let life = world.start("exit 7").await;
-    let (told, exit) = told_exit(&mut events).await;
+    let (reported, exit) = reported_exit(&mut events).await;
     assert_eq!(exit.status, ExitStatus::Code(7));
     assert!(!exit.out_of_memory);
-    assert_eq!((&told.replica, told.incarnation, told.pid), (&life.replica, life.incarnation, life.pid));
+    assert_eq!(
+        (&reported.replica, reported.incarnation, reported.pid),
+        (&life.replica, life.incarnation, life.pid)
+    );
     assert_eq!(world.only_life().await.state, LifeState::Exited(exit));
 }
 
-async fn an_end_is_told_with_its_signal(world: &mut World) {
+async fn an_end_is_reported_with_its_signal(world: &mut World) {
     let mut events = world.platform().events();
     world.start("kill -SEGV $$").await;
-    assert_eq!(told_exit(&mut events).await.1.status, ExitStatus::Signal(11));
+    assert_eq!(reported_exit(&mut events).await.1.status, ExitStatus::Signal(11));
 }
 
 async fn the_end_of_the_main_process_ends_all_that_it_started(world: &mut World) {
@@ -49,7 +52,7 @@ async fn the_end_of_the_main_process_ends_all_that_it_started(world: &mut World)
     world
         .start(&format!("sleep 50 & echo $! >> {pids}; (trap '' TERM; sleep 50 & echo $! >> {pids}); exit 3"))
         .await;
-    assert_eq!(told_exit(&mut events).await.1.status, ExitStatus::Code(3));
+    assert_eq!(reported_exit(&mut events).await.1.status, ExitStatus::Code(3));
     for pid in world.lines_of("pids", 2).await {
         until("the end of a child", || (!is_alive(&pid)).then_some(())).await;
     }
@@ -112,7 +115,7 @@ async fn a_second_stop_can_shorten_the_grace(world: &mut World) {
     assert_eq!((first, second), (Outcome::Applied, Outcome::Applied));
 }
 
-async fn an_end_is_told_before_the_stop_is_applied(world: &mut World) {
+async fn an_end_is_reported_before_the_stop_is_applied(world: &mut World) {
     let mut events = world.platform().events();
     // Both happen within microseconds: a single try would prove nothing.
     for incarnation in 1..=100 {
@@ -120,8 +123,8 @@ async fn an_end_is_told_before_the_stop_is_applied(world: &mut World) {
         request.incarnation = Incarnation(incarnation);
         let life = world.start_as(request).await;
         assert_eq!(world.stop(&life, LONG).await, Outcome::Applied);
-        let told = events.try_recv().expect("the end is told already");
-        assert!(matches!(told, Event::Ended(told) if told.incarnation == life.incarnation));
+        let event = events.try_recv().expect("the end is reported already");
+        assert!(matches!(event, Event::Ended(reported) if reported.incarnation == life.incarnation));
     }
 }
 

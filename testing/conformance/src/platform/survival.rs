@@ -8,7 +8,7 @@ use model::identity::{ActionId, Epoch};
 use model::input::ExitStatus;
 
 use super::cases;
-use super::world::{World, in_time, is_alive, told_exit, until};
+use super::world::{World, in_time, is_alive, reported_exit, until};
 
 cases![
     replicas_go_on_without_the_driver_and_are_adopted_by_the_next,
@@ -39,8 +39,8 @@ async fn the_end_of_an_adopted_replica_is_noticed(world: &mut World) {
     world.reopen().await;
     let mut events = world.platform().events();
     std::fs::write(&trigger, "").expect("the folder can be written to");
-    let (told, exit) = told_exit(&mut events).await;
-    assert_eq!(told.replica, life.replica);
+    let (reported, exit) = reported_exit(&mut events).await;
+    assert_eq!(reported.replica, life.replica);
     // This is known only if the new driver is the parent process, as it is within one process.
     assert!(matches!(exit.status, ExitStatus::Code(4) | ExitStatus::Unknown), "{exit:?}");
 }

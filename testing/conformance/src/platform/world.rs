@@ -159,11 +159,11 @@ impl World {
 }
 
 /// The next end that is reported.
-pub(super) async fn told_exit(events: &mut broadcast::Receiver<Event>) -> (Life, Exit) {
+pub(super) async fn reported_exit(events: &mut broadcast::Receiver<Event>) -> (Life, Exit) {
     match in_time("an end", events.recv()).await.expect("no event is lost here") {
         Event::Ended(life) => match life.state {
             LifeState::Exited(exit) => (life, exit),
-            LifeState::Running | LifeState::Stopping => panic!("told as ended: {life:?}"),
+            LifeState::Running | LifeState::Stopping => panic!("reported as ended: {life:?}"),
         },
     }
 }

@@ -23,7 +23,7 @@ const TTL: Duration = Duration::from_secs(10);
 /// The operations on a store.
 #[derive(Clone, Debug)]
 enum Step {
-    Commit { expectations: Vec<(u8, Wish)>, ops: Vec<(u8, Deed)> },
+    Commit { expectations: Vec<(u8, Expectation)>, ops: Vec<(u8, Write)> },
     Compact { back: u64 },
     Grant,
     KeepAlive { lease: u64 },
@@ -34,7 +34,7 @@ enum Step {
 
 /// What a step expects of a key.
 #[derive(Clone, Copy, Debug)]
-enum Wish {
+enum Expectation {
     Absent,
     Present,
     /// The row's present revision, so that the expectation holds.
@@ -44,7 +44,7 @@ enum Wish {
 
 /// What a step does to a key.
 #[derive(Clone, Copy, Debug)]
-enum Deed {
+enum Write {
     Put(u8),
     PutLeased(u8, u64),
     Delete,
@@ -86,14 +86,19 @@ pub(super) fn random_writes_agree_with_the_model(new_home: &dyn Fn() -> Box<dyn 
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let wish = prop_oneof![Just(Wish::Absent), Just(Wish::Present), Just(Wish::AsItIs), Just(Wish::Stale)];
-    let deed = prop_oneof![
-        4 => any::<u8>().prop_map(Deed::Put),
-        2 => (any::<u8>(), 1..6u64).prop_map(|(value, lease)| Deed::PutLeased(value, lease)),
-        2 => Just(Deed::Delete),
+    let expectation = prop_oneof![
+        Just(Expectation::Absent),
+        Just(Expectation::Present),
+        Just(Expectation::AsItIs),
+        Just(Expectation::Stale)
     ];
-    let expectations = prop::collection::vec((0..KEYS, wish), 0..2);
-    let ops = prop::collection::vec((0..KEYS, deed), 0..4);
+    let write = prop_oneof![
+        4 => any::<u8>().prop_map(Write::Put),
+        2 => (any::<u8>(), 1..6u64).prop_map(|(value, lease)| Write::PutLeased(value, lease)),
+        2 => Just(Write::Delete),
+    ];
+    let expectations = prop::collection::vec((0..KEYS, expectation), 0..2);
+    let ops = prop::collection::vec((0..KEYS, write), 0..4);
     prop_oneof![
         12 => (expectations, ops).prop_map(|(expectations, ops)| Step::Commit { expectations, ops }),
         1 => (0..6u64).prop_map(|back| Step::Compact { back }),
@@ -145,49 +150,51 @@ fn run(home: &dyn StoreHome, steps: Vec<Step>) {
     }
 }
 
-fn commit(store: &dyn Store, model: &mut Model, expectations: &[(u8, Wish)], ops: &[(u8, Deed)]) {
+fn commit(store: &dyn Store, model: &mut Model, expectations: &[(u8, Expectation)], ops: &[(u8, Write)]) {
     let mut txn = Txn::new();
     let mut wishes = BTreeMap::new();
-    for &(number, wish) in expectations {
+    for &(number, expectation) in expectations {
         let name = format!("k/{number}");
         let modified = model.rows.get(&name).map(|row| row.modified);
-        let expected = match wish {
-            Wish::Absent => Expect::Absent,
-            Wish::Present => Expect::Present,
-            Wish::AsItIs => modified.map_or(Expect::Absent, |modified| Expect::WrittenAt(Revision(modified))),
-            Wish::Stale => Expect::WrittenAt(Revision(modified.unwrap_or(model.revision) + 1)),
+        let expected = match expectation {
+            Expectation::Absent => Expect::Absent,
+            Expectation::Present => Expect::Present,
+            Expectation::AsItIs => {
+                modified.map_or(Expect::Absent, |modified| Expect::WrittenAt(Revision(modified)))
+            }
+            Expectation::Stale => Expect::WrittenAt(Revision(modified.unwrap_or(model.revision) + 1)),
         };
         txn = txn.expect(key(&name), expected);
-        let holds = match wish {
-            Wish::Absent => modified.is_none(),
-            Wish::Present => modified.is_some(),
-            Wish::AsItIs => true,
-            Wish::Stale => false,
+        let holds = match expectation {
+            Expectation::Absent => modified.is_none(),
+            Expectation::Present => modified.is_some(),
+            Expectation::AsItIs => true,
+            Expectation::Stale => false,
         };
         wishes.insert(name, holds);
     }
-    let mut deeds = BTreeMap::new();
-    for &(number, deed) in ops {
+    let mut writes = BTreeMap::new();
+    for &(number, write) in ops {
         let name = format!("k/{number}");
-        txn = match deed {
-            Deed::Put(byte) => txn.put(key(&name), value(&byte.to_string())),
-            Deed::PutLeased(byte, lease) => {
+        txn = match write {
+            Write::Put(byte) => txn.put(key(&name), value(&byte.to_string())),
+            Write::PutLeased(byte, lease) => {
                 txn.put_leased(key(&name), value(&byte.to_string()), LeaseId(lease))
             }
-            Deed::Delete => txn.delete(key(&name)),
+            Write::Delete => txn.delete(key(&name)),
         };
-        deeds.insert(name, deed);
+        writes.insert(name, write);
     }
     let first_miss = wishes.iter().find(|(_, holds)| !**holds).map(|(name, _)| key(name));
     let binds_to_gone =
-        |deed: &Deed| matches!(deed, Deed::PutLeased(_, lease) if !model.leases.contains_key(lease));
-    let lease_gone = deeds.values().any(binds_to_gone);
+        |write: &Write| matches!(write, Write::PutLeased(_, lease) if !model.leases.contains_key(lease));
+    let lease_gone = writes.values().any(binds_to_gone);
     match store.commit(txn) {
         Ok(Commit::Refused { key, .. }) => assert_eq!(Some(key), first_miss),
         Err(CommitError::LeaseGone { .. }) => assert!(first_miss.is_none() && lease_gone),
         Ok(Commit::Applied { revision }) => {
             assert!(first_miss.is_none() && !lease_gone);
-            model.apply(deeds);
+            model.apply(writes);
             assert_eq!(revision, Revision(model.revision));
         }
         Err(other) => panic!("{other}"),
@@ -279,15 +286,15 @@ impl Model {
         self.now_ms + 10_000
     }
 
-    fn apply(&mut self, deeds: BTreeMap<String, Deed>) {
+    fn apply(&mut self, writes: BTreeMap<String, Write>) {
         let next = self.revision + 1;
         let mut events = BTreeMap::new();
-        for (name, deed) in deeds {
+        for (name, write) in writes {
             let before = self.rows.get(&name);
-            let (value, lease) = match deed {
-                Deed::Put(value) => (value, None),
-                Deed::PutLeased(value, lease) => (value, Some(lease)),
-                Deed::Delete => {
+            let (value, lease) = match write {
+                Write::Put(value) => (value, None),
+                Write::PutLeased(value, lease) => (value, Some(lease)),
+                Write::Delete => {
                     if self.rows.remove(&name).is_some() {
                         events.insert(name, None);
                     }

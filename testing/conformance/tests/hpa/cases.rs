@@ -8,41 +8,42 @@ use plan::scale::hpa::Outcome;
 use plan::scale::proposal::{Arithmetic, MetricFault};
 use plan::scale::reading::{Gap, Phase, Unavailable};
 
-use crate::scene::{Scene, free, percent, pods, rules, within};
+use crate::fixture::{Fixture, free, percent, pods, rules, within};
 
 // ---- One metric of each replica.
 
 #[test]
 fn twice_the_target_doubles_the_replicas() {
-    assert_eq!(Scene::of(2).cpu(50, &[1000, 1000]).decide().desired, 4);
+    assert_eq!(Fixture::of(2).cpu(50, &[1000, 1000]).decide().desired, 4);
 }
 
 #[test]
 fn a_fraction_of_a_replica_is_rounded_up() {
     // 70 % of 50 % is 1.4; times 3 is 4.2.
-    assert_eq!(Scene::of(3).cpu(50, &[700, 700, 700]).decide().desired, 5);
+    assert_eq!(Fixture::of(3).cpu(50, &[700, 700, 700]).decide().desired, 5);
 }
 
 #[test]
 fn the_tolerance_includes_its_ends() {
-    assert_eq!(Scene::of(10).cpu(100, &[1100; 10]).decide().desired, 10);
-    assert_eq!(Scene::of(10).cpu(100, &[1110; 10]).decide().desired, 12);
-    assert_eq!(Scene::of(10).cpu(100, &[900; 10]).settled().decide().desired, 10);
-    assert_eq!(Scene::of(10).cpu(100, &[890; 10]).settled().decide().desired, 9);
+    assert_eq!(Fixture::of(10).cpu(100, &[1100; 10]).decide().desired, 10);
+    assert_eq!(Fixture::of(10).cpu(100, &[1110; 10]).decide().desired, 12);
+    assert_eq!(Fixture::of(10).cpu(100, &[900; 10]).settled().decide().desired, 10);
+    assert_eq!(Fixture::of(10).cpu(100, &[890; 10]).settled().decide().desired, 9);
 }
 
 #[test]
 fn utilization_is_cut_off_to_a_whole_percent_before_the_ratio() {
     // 55.9 % would be 1.118 of 50 %; as 55 % it is 1.1 and changes nothing.
-    assert_eq!(Scene::of(10).cpu(50, &[559; 10]).decide().desired, 10);
-    assert_eq!(Scene::of(10).cpu(50, &[560; 10]).decide().desired, 12);
+    assert_eq!(Fixture::of(10).cpu(50, &[559; 10]).decide().desired, 10);
+    assert_eq!(Fixture::of(10).cpu(50, &[560; 10]).decide().desired, 12);
 }
 
 #[test]
 fn each_direction_may_have_its_own_tolerance() {
     let tolerant = |part| ScalingRules { tolerance: Quantity::parse(part).ok(), ..free() };
-    let at =
-        |used: i64| Scene::of(10).cpu(100, &[used; 10]).behaving(tolerant("0.5"), tolerant("0.01")).settled();
+    let at = |used: i64| {
+        Fixture::of(10).cpu(100, &[used; 10]).behaving(tolerant("0.5"), tolerant("0.01")).settled()
+    };
     assert_eq!(at(1400).decide().desired, 10);
     assert_eq!(at(1600).decide().desired, 16);
     assert_eq!(at(950).decide().desired, 10, "0.95 × 10 rounded up");
@@ -51,15 +52,15 @@ fn each_direction_may_have_its_own_tolerance() {
 
 #[test]
 fn memory_is_an_amount_and_counts_from_the_first_sample() {
-    let mut scene = Scene::of(2).memory(100, &[150, 250]).young(1, 5);
-    let verdict = scene.decide();
+    let mut fixture = Fixture::of(2).memory(100, &[150, 250]).young(1, 5);
+    let verdict = fixture.decide();
     assert_eq!(verdict.desired, 4);
     assert_eq!(verdict.metrics[0].as_ref().map(|proposal| proposal.census.unready), Ok(0));
 }
 
 #[test]
 fn requests_per_second_of_each_replica_are_averaged() {
-    assert_eq!(Scene::of(3).requests(15, &[20_000, 10_000, 30_000]).decide().desired, 4);
+    assert_eq!(Fixture::of(3).requests(15, &[20_000, 10_000, 30_000]).decide().desired, 4);
 }
 
 // ---- Replicas that cannot be counted on.
@@ -67,21 +68,21 @@ fn requests_per_second_of_each_replica_are_averaged() {
 #[test]
 fn the_cpu_that_starting_takes_is_no_load() {
     // The new replica uses two cores to start; the other two are on target.
-    let mut scene = Scene::of(3).cpu(50, &[500, 500, 2000]).young(2, 10);
-    assert_eq!(scene.decide().desired, 3);
+    let mut fixture = Fixture::of(3).cpu(50, &[500, 500, 2000]).young(2, 10);
+    assert_eq!(fixture.decide().desired, 3);
 }
 
 #[test]
 fn a_replica_at_work_for_a_whole_window_counts_before_it_is_old() {
-    let mut scene = Scene::of(3).cpu(50, &[500, 500, 2000]).young(2, 31);
-    assert_eq!(scene.decide().desired, 6);
+    let mut fixture = Fixture::of(3).cpu(50, &[500, 500, 2000]).young(2, 31);
+    assert_eq!(fixture.decide().desired, 6);
 }
 
 #[test]
 fn on_a_rise_a_replica_that_is_not_at_work_yet_will_take_its_share() {
     // 1.6 of the target on two replicas is 1.07 on three.
-    let mut scene = Scene::of(3).cpu(50, &[800, 800, 0]).young(2, 10);
-    let verdict = scene.decide();
+    let mut fixture = Fixture::of(3).cpu(50, &[800, 800, 0]).young(2, 10);
+    let verdict = fixture.decide();
     assert_eq!(verdict.desired, 3);
     let arithmetic = verdict.metrics[0].as_ref().map(|proposal| proposal.arithmetic);
     assert!(matches!(arithmetic, Ok(Arithmetic::WithinTolerance { assumed: true, .. })), "{arithmetic:?}");
@@ -90,10 +91,10 @@ fn on_a_rise_a_replica_that_is_not_at_work_yet_will_take_its_share() {
 #[test]
 fn on_a_fall_a_missing_replica_is_taken_to_be_busy() {
     // Two at a tenth of their request and two at all of it: 55 % against 50 %.
-    let quiet = || Scene::of(4).cpu(50, &[100; 4]).settled();
+    let quiet = || Fixture::of(4).cpu(50, &[100; 4]).settled();
     assert_eq!(quiet().decide().desired, 1);
-    let mut scene = quiet().without_sample_of(2, Gap::Stale).without_sample_of(3, Gap::Absent);
-    let verdict = scene.decide();
+    let mut fixture = quiet().without_sample_of(2, Gap::Stale).without_sample_of(3, Gap::Absent);
+    let verdict = fixture.decide();
     assert_eq!(verdict.desired, 4);
     let census = verdict.metrics[0].as_ref().map(|proposal| proposal.census).expect("a proposal");
     assert_eq!((census.ready, census.missing(), census.stale), (2, 2, 1));
@@ -102,15 +103,15 @@ fn on_a_fall_a_missing_replica_is_taken_to_be_busy() {
 #[test]
 fn on_a_rise_a_missing_replica_is_taken_to_be_idle() {
     // 2.0 of the target on three replicas is 1.5 on four: six, not eight.
-    let mut scene = Scene::of(4).cpu(50, &[1000; 4]).without_sample_of(3, Gap::Failed);
-    assert_eq!(scene.decide().desired, 6);
+    let mut fixture = Fixture::of(4).cpu(50, &[1000; 4]).without_sample_of(3, Gap::Failed);
+    assert_eq!(fixture.decide().desired, 6);
 }
 
 #[test]
 fn what_is_assumed_never_turns_the_direction_around() {
     // 0.8 by the measurements; with the missing replica taken to be at 100 % it would be 1.4.
-    let mut scene = Scene::of(2).cpu(50, &[400, 400]).without_sample_of(1, Gap::Absent).settled();
-    let verdict = scene.decide();
+    let mut fixture = Fixture::of(2).cpu(50, &[400, 400]).without_sample_of(1, Gap::Absent).settled();
+    let verdict = fixture.decide();
     assert_eq!(verdict.desired, 2);
     let arithmetic = verdict.metrics[0].as_ref().map(|proposal| proposal.arithmetic);
     assert!(matches!(arithmetic, Ok(Arithmetic::DirectionTurned { .. })), "{arithmetic:?}");
@@ -118,40 +119,40 @@ fn what_is_assumed_never_turns_the_direction_around() {
 
 #[test]
 fn terminating_and_failed_replicas_do_not_count() {
-    let mut scene = Scene::of(4).cpu(50, &[1000, 1000, 0, 0]).leaving(2);
-    scene.replicas[3].phase = Phase::Failed;
-    scene.current = 2;
-    assert_eq!(scene.decide().desired, 4);
+    let mut fixture = Fixture::of(4).cpu(50, &[1000, 1000, 0, 0]).leaving(2);
+    fixture.replicas[3].phase = Phase::Failed;
+    fixture.current = 2;
+    assert_eq!(fixture.decide().desired, 4);
 }
 
 #[test]
 fn without_any_sample_nothing_happens_whatever_the_reason() {
-    let mut scene = Scene::of(3).cpu(50, &[0; 3]);
+    let mut fixture = Fixture::of(3).cpu(50, &[0; 3]);
     for index in 0..3 {
-        scene = scene.without_sample_of(index, Gap::Stale);
+        fixture = fixture.without_sample_of(index, Gap::Stale);
     }
-    let verdict = scene.decide();
+    let verdict = fixture.decide();
     assert_eq!(verdict.outcome, Outcome::Held { invalid: 0, asked: None });
     assert_eq!(verdict.desired, 3);
 }
 
 #[test]
 fn a_zero_is_a_measurement_and_an_absence_is_none() {
-    assert_eq!(Scene::of(3).requests(10, &[0; 3]).settled().decide().desired, 1);
+    assert_eq!(Fixture::of(3).requests(10, &[0; 3]).settled().decide().desired, 1);
     let stale = Unavailable::Stale { since: Time::ZERO };
     for why in [Unavailable::Absent, stale, Unavailable::Failed("refused".into()), Unavailable::NoSource] {
-        assert_eq!(Scene::of(3).requests(10, &[0; 3]).but(why).settled().decide().desired, 3);
+        assert_eq!(Fixture::of(3).requests(10, &[0; 3]).but(why).settled().decide().desired, 3);
     }
 }
 
 #[test]
 fn a_share_of_nothing_requested_is_a_fault_that_says_what_to_do() {
-    let mut scene = Scene::of(2).cpu(50, &[900, 900]);
-    scene.request = None;
-    let verdict = scene.decide();
+    let mut fixture = Fixture::of(2).cpu(50, &[900, 900]);
+    fixture.request = None;
+    let verdict = fixture.decide();
     assert_eq!(verdict.metrics, [Err(MetricFault::NoRequest)]);
     assert_eq!(
-        verdict.summary(&scene.spec),
+        verdict.summary(&fixture.spec),
         "stays at 2: cpu gives no number, because the service requests none of it, so there is no utilization to \
          compute; declare it under resources"
     );
@@ -161,55 +162,55 @@ fn a_share_of_nothing_requested_is_a_fault_that_says_what_to_do() {
 
 #[test]
 fn a_total_spreads_over_the_replicas_that_serve() {
-    let mut scene = Scene::of(3).queue(50, &[60, 40]);
-    scene.replicas[0].readiness = None;
-    assert_eq!(scene.decide().desired, 4, "100 of 50, on two that serve");
+    let mut fixture = Fixture::of(3).queue(50, &[60, 40]);
+    fixture.replicas[0].readiness = None;
+    assert_eq!(fixture.decide().desired, 4, "100 of 50, on two that serve");
 }
 
 #[test]
 fn a_target_of_messages_per_replica_needs_no_ready_replica() {
     // 130 messages, 30 for each: 4.33.
-    let mut scene = Scene::of(2).queue_each(30, &[130]);
-    scene.replicas.iter_mut().for_each(|replica| replica.readiness = None);
-    assert_eq!(scene.decide().desired, 4, "held to twice the number, at least four, in one decision");
-    assert_eq!(scene.decide().metrics[0].as_ref().map(|proposal| proposal.replicas), Ok(5));
+    let mut fixture = Fixture::of(2).queue_each(30, &[130]);
+    fixture.replicas.iter_mut().for_each(|replica| replica.readiness = None);
+    assert_eq!(fixture.decide().desired, 4, "held to twice the number, at least four, in one decision");
+    assert_eq!(fixture.decide().metrics[0].as_ref().map(|proposal| proposal.replicas), Ok(5));
 }
 
 #[test]
 fn zero_replicas_scale_out_on_the_first_message_without_tolerance() {
-    assert_eq!(Scene::of(0).between(0, 10).queue(100, &[1]).decide().desired, 1);
-    assert_eq!(Scene::of(0).between(0, 10).queue_each(10, &[25]).decide().desired, 3);
-    assert_eq!(Scene::of(0).between(0, 10).queue(100, &[0]).decide().desired, 0);
-    assert_eq!(Scene::of(0).between(0, 10).queue_each(100, &[0]).decide().desired, 0);
+    assert_eq!(Fixture::of(0).between(0, 10).queue(100, &[1]).decide().desired, 1);
+    assert_eq!(Fixture::of(0).between(0, 10).queue_each(10, &[25]).decide().desired, 3);
+    assert_eq!(Fixture::of(0).between(0, 10).queue(100, &[0]).decide().desired, 0);
+    assert_eq!(Fixture::of(0).between(0, 10).queue_each(100, &[0]).decide().desired, 0);
 }
 
 #[test]
 fn zero_replicas_set_by_hand_turn_the_autoscaler_off() {
-    let verdict = Scene::of(0).between(1, 10).queue(1, &[1000]).decide();
+    let verdict = Fixture::of(0).between(1, 10).queue(1, &[1000]).decide();
     assert_eq!((verdict.outcome, verdict.desired), (Outcome::Off, 0));
 }
 
 #[test]
 fn zero_replicas_chosen_by_the_autoscaler_end_when_zero_is_no_longer_allowed() {
-    let mut scene = Scene::of(1).between(0, 10).queue(100, &[0]).settled();
-    assert_eq!(scene.decide_and_do(), 0);
-    scene.spec.min = 2;
-    assert_eq!(scene.decide_and_do(), 2);
-    assert!(!scene.memory.scaled_to_zero);
+    let mut fixture = Fixture::of(1).between(0, 10).queue(100, &[0]).settled();
+    assert_eq!(fixture.decide_and_do(), 0);
+    fixture.spec.min = 2;
+    assert_eq!(fixture.decide_and_do(), 2);
+    assert!(!fixture.memory.scaled_to_zero);
 }
 
 #[test]
 fn absurd_totals_stay_within_the_bounds() {
-    assert_eq!(Scene::of(3).queue(1, &[i64::MAX, i64::MAX]).decide().desired, 6);
-    assert_eq!(Scene::of(3).queue(1, &[-5]).settled().decide().desired, 1);
+    assert_eq!(Fixture::of(3).queue(1, &[i64::MAX, i64::MAX]).decide().desired, 6);
+    assert_eq!(Fixture::of(3).queue(1, &[-5]).settled().decide().desired, 1);
 }
 
 // ---- Several metrics.
 
 #[test]
 fn the_metric_that_asks_for_most_decides() {
-    let mut scene = Scene::of(2).cpu(50, &[600, 600]).queue(10, &[15]).ingress(10, 18);
-    let verdict = scene.decide();
+    let mut fixture = Fixture::of(2).cpu(50, &[600, 600]).queue(10, &[15]).ingress(10, 18);
+    let verdict = fixture.decide();
     assert_eq!(verdict.desired, 4);
     assert!(
         matches!(verdict.outcome, Outcome::Scaled { decided_by: DecidedBy::Largest { metric: 2 }, .. }),
@@ -220,17 +221,17 @@ fn the_metric_that_asks_for_most_decides() {
 
 #[test]
 fn partial_data_may_scale_out() {
-    let mut scene = Scene::of(2).cpu(50, &[1000, 1000]).queue(10, &[]).but(Unavailable::Absent);
-    assert_eq!(scene.decide().desired, 4);
+    let mut fixture = Fixture::of(2).cpu(50, &[1000, 1000]).queue(10, &[]).but(Unavailable::Absent);
+    assert_eq!(fixture.decide().desired, 4);
 }
 
 #[test]
 fn partial_data_never_scales_in() {
-    let mut scene = Scene::of(4).cpu(50, &[10; 4]).queue(10, &[]).but(Unavailable::Absent).settled();
-    let verdict = scene.decide();
+    let mut fixture = Fixture::of(4).cpu(50, &[10; 4]).queue(10, &[]).but(Unavailable::Absent).settled();
+    let verdict = fixture.decide();
     assert_eq!(verdict.desired, 4);
     assert_eq!(
-        verdict.summary(&scene.spec),
+        verdict.summary(&fixture.spec),
         "stays at 4: queue gives no number, because its source has no value for it, which does not count as zero; the \
          other metrics ask for 1, but a service never scales in on partial data"
     );
@@ -240,97 +241,101 @@ fn partial_data_never_scales_in() {
 
 #[test]
 fn a_fallback_stands_in_once_a_metric_has_been_silent_for_as_long_as_is_declared() {
-    let mut scene = Scene::of(3).queue(10, &[10]).falling_back(180, 5).but(Unavailable::Absent);
-    scene.memory.recommendations = vec![];
-    assert_eq!(scene.decide_and_do(), 3);
-    scene.pass_time(179);
-    assert_eq!(scene.decide_and_do(), 3);
-    scene.pass_time(1);
-    let verdict = scene.decide();
+    let mut fixture = Fixture::of(3).queue(10, &[10]).falling_back(180, 5).but(Unavailable::Absent);
+    fixture.memory.recommendations = vec![];
+    assert_eq!(fixture.decide_and_do(), 3);
+    fixture.pass_time(179);
+    assert_eq!(fixture.decide_and_do(), 3);
+    fixture.pass_time(1);
+    let verdict = fixture.decide();
     assert_eq!(verdict.desired, 5);
-    let since = scene.now - std::time::Duration::from_secs(180);
+    let since = fixture.now - std::time::Duration::from_secs(180);
     assert_eq!(
-        verdict.summary(&scene.spec),
+        verdict.summary(&fixture.spec),
         format!(
             "from 3 to 5: queue gives no number, because its source has no value for it, which does not count as zero; \
              it has had no value since {since}, so its fallback of 5 replicas is used"
         )
     );
-    let active = scene.explained().conditions;
+    let active = fixture.explained().conditions;
     let kinds: Vec<_> = active.iter().filter(|it| it.holds).map(|it| (it.kind.name(), it.reason)).collect();
     assert!(kinds.contains(&("ScalingActive", "ValidMetricFound")), "{kinds:?}");
     assert!(kinds.contains(&("ExternalMetricFallbackActive", "FallbackActive")), "{kinds:?}");
-    assert_eq!(scene.explained().metrics[0].proposal, Some(5));
+    assert_eq!(fixture.explained().metrics[0].proposal, Some(5));
 }
 
 #[test]
 fn a_measurement_in_between_restarts_the_wait_for_the_fallback() {
-    let mut scene = Scene::of(3).queue(10, &[10]).falling_back(180, 5);
-    let silent = |scene: Scene| scene.but(Unavailable::Failed("it does not answer".into()));
-    scene = silent(scene);
-    scene.decide_and_do();
-    scene.pass_time(179);
-    scene.decide_and_do();
-    scene = scene.saying(&[10]);
-    assert_eq!(scene.decide_and_do(), 3);
-    scene = silent(scene);
-    scene.pass_time(1);
-    assert_eq!(scene.decide_and_do(), 3);
-    scene.pass_time(179);
-    assert_eq!(scene.decide_and_do(), 3);
-    scene.pass_time(1);
-    assert_eq!(scene.decide_and_do(), 5);
+    let mut fixture = Fixture::of(3).queue(10, &[10]).falling_back(180, 5);
+    let silent = |fixture: Fixture| fixture.but(Unavailable::Failed("it does not answer".into()));
+    fixture = silent(fixture);
+    fixture.decide_and_do();
+    fixture.pass_time(179);
+    fixture.decide_and_do();
+    fixture = fixture.saying(&[10]);
+    assert_eq!(fixture.decide_and_do(), 3);
+    fixture = silent(fixture);
+    fixture.pass_time(1);
+    assert_eq!(fixture.decide_and_do(), 3);
+    fixture.pass_time(179);
+    assert_eq!(fixture.decide_and_do(), 3);
+    fixture.pass_time(1);
+    assert_eq!(fixture.decide_and_do(), 5);
 }
 
 #[test]
 fn a_fallback_counts_as_valid_so_that_the_others_may_scale_in_to_it() {
-    let mut scene =
-        Scene::of(6).cpu(50, &[10; 6]).queue(10, &[]).falling_back(180, 2).but(Unavailable::Absent).settled();
-    assert_eq!(scene.decide_and_do(), 6, "partial data");
-    scene.pass_time(400);
-    assert_eq!(scene.decide_and_do(), 2, "the queue proposes 2, and cpu 1");
+    let mut fixture = Fixture::of(6)
+        .cpu(50, &[10; 6])
+        .queue(10, &[])
+        .falling_back(180, 2)
+        .but(Unavailable::Absent)
+        .settled();
+    assert_eq!(fixture.decide_and_do(), 6, "partial data");
+    fixture.pass_time(400);
+    assert_eq!(fixture.decide_and_do(), 2, "the queue proposes 2, and cpu 1");
 }
 
 // ---- Bounds, and the rules without a behavior.
 
 #[test]
 fn a_number_outside_the_bounds_is_corrected_at_once_whatever_the_metric() {
-    assert_eq!(Scene::of(12).between(2, 10).cpu(50, &[5000; 12]).decide().desired, 10);
-    assert_eq!(Scene::of(1).between(3, 10).cpu(50, &[0]).decide().desired, 3);
+    assert_eq!(Fixture::of(12).between(2, 10).cpu(50, &[5000; 12]).decide().desired, 10);
+    assert_eq!(Fixture::of(1).between(3, 10).cpu(50, &[0]).decide().desired, 3);
 }
 
 #[test]
 fn one_decision_at_most_doubles_a_small_service_or_makes_it_four() {
-    assert_eq!(Scene::of(1).cpu(10, &[5000]).decide().desired, 4);
-    assert_eq!(Scene::of(3).cpu(10, &[5000; 3]).decide().desired, 6);
+    assert_eq!(Fixture::of(1).cpu(10, &[5000]).decide().desired, 4);
+    assert_eq!(Fixture::of(3).cpu(10, &[5000; 3]).decide().desired, 6);
 }
 
 #[test]
 fn scale_in_waits_until_five_minutes_agree() {
-    let mut scene = Scene::of(4).cpu(50, &[500; 4]).settled();
-    assert_eq!(scene.decide_and_do(), 4);
-    scene.now_using(&[100; 4]);
+    let mut fixture = Fixture::of(4).cpu(50, &[500; 4]).settled();
+    assert_eq!(fixture.decide_and_do(), 4);
+    fixture.now_using(&[100; 4]);
     for _ in 0..300 {
-        scene.pass_time(1);
-        assert_eq!(scene.decide_and_do(), 4, "at {}", scene.now);
+        fixture.pass_time(1);
+        assert_eq!(fixture.decide_and_do(), 4, "at {}", fixture.now);
     }
-    scene.pass_time(1);
-    assert_eq!(scene.decide_and_do(), 1);
+    fixture.pass_time(1);
+    assert_eq!(fixture.decide_and_do(), 1);
 }
 
 #[test]
 fn a_service_that_nothing_is_remembered_of_keeps_its_replicas_for_a_window() {
-    let mut scene = Scene::of(4).cpu(50, &[100; 4]);
-    assert_eq!(scene.decide_and_do(), 4);
-    scene.pass_time(301);
-    assert_eq!(scene.decide_and_do(), 1);
+    let mut fixture = Fixture::of(4).cpu(50, &[100; 4]);
+    assert_eq!(fixture.decide_and_do(), 4);
+    fixture.pass_time(301);
+    assert_eq!(fixture.decide_and_do(), 1);
 }
 
 #[test]
 fn a_restart_forgets_no_recommendation() {
-    let mut before = Scene::of(4).cpu(50, &[500; 4]).settled();
+    let mut before = Fixture::of(4).cpu(50, &[500; 4]).settled();
     before.decide_and_do();
-    let mut after = Scene::of(4).cpu(50, &[100; 4]).remembering(&before.memory);
+    let mut after = Fixture::of(4).cpu(50, &[100; 4]).remembering(&before.memory);
     after.pass_time(299);
     assert_eq!(after.decide_and_do(), 4);
     after.pass_time(2);
@@ -339,36 +344,36 @@ fn a_restart_forgets_no_recommendation() {
 
 #[test]
 fn an_hour_of_decisions_each_second_is_remembered_in_as_many_slots_as_there_were_numbers() {
-    let mut scene = Scene::of(4).cpu(50, &[500; 4]).settled();
+    let mut fixture = Fixture::of(4).cpu(50, &[500; 4]).settled();
     for second in 0..3600 {
-        scene.now_using(&[400 + 50 * (second % 7); 4]);
-        scene.decide();
-        scene.pass_time(1);
+        fixture.now_using(&[400 + 50 * (second % 7); 4]);
+        fixture.decide();
+        fixture.pass_time(1);
     }
-    assert!(scene.memory.recommendations.len() <= 7, "{:?}", scene.memory.recommendations);
+    assert!(fixture.memory.recommendations.len() <= 7, "{:?}", fixture.memory.recommendations);
 }
 
 // ---- Behaviors.
 
 #[test]
 fn a_tenth_a_minute_takes_eighty_to_seventy_two_to_sixty_four() {
-    let mut scene = Scene::of(80)
+    let mut fixture = Fixture::of(80)
         .cpu(50, &[10; 80])
         .behaving(free(), rules(SelectPolicy::Max, &[(percent(10), 60)]))
         .settled();
-    assert_eq!(scene.decide_and_do(), 72);
+    assert_eq!(fixture.decide_and_do(), 72);
     for _ in 0..59 {
-        scene.pass_time(1);
-        assert_eq!(scene.decide_and_do(), 72, "at {}", scene.now);
+        fixture.pass_time(1);
+        assert_eq!(fixture.decide_and_do(), 72, "at {}", fixture.now);
     }
-    scene.pass_time(1);
-    assert_eq!(scene.decide_and_do(), 64, "64.8, cut off");
+    fixture.pass_time(1);
+    assert_eq!(fixture.decide_and_do(), 64, "64.8, cut off");
 }
 
 #[test]
 fn the_default_rate_is_four_more_or_double_whichever_is_larger() {
     let kubernetes = || rules(SelectPolicy::Max, &[(pods(4), 15), (percent(100), 15)]);
-    let busy = |n: u32| Scene::of(n).cpu(10, &vec![5000; n as usize]).behaving(kubernetes(), free());
+    let busy = |n: u32| Fixture::of(n).cpu(10, &vec![5000; n as usize]).behaving(kubernetes(), free());
     assert_eq!(busy(2).decide().desired, 6);
     assert_eq!(busy(10).decide().desired, 20);
 }
@@ -376,17 +381,17 @@ fn the_default_rate_is_four_more_or_double_whichever_is_larger() {
 #[test]
 fn select_policy_min_is_the_one_that_allows_least() {
     let careful = rules(SelectPolicy::Min, &[(pods(4), 15), (percent(100), 15)]);
-    assert_eq!(Scene::of(2).cpu(10, &[5000; 2]).behaving(careful, free()).decide().desired, 4);
+    assert_eq!(Fixture::of(2).cpu(10, &[5000; 2]).behaving(careful, free()).decide().desired, 4);
 }
 
 #[test]
 fn select_policy_disabled_allows_nothing_this_way() {
     let never = || rules(SelectPolicy::Disabled, &[(pods(4), 15)]);
-    let mut scene = Scene::of(4).cpu(50, &[10; 4]).behaving(free(), never()).settled();
-    assert_eq!(scene.decide().desired, 4);
-    assert_eq!(scene.explained().limits[0].name, "ScaleDownLimit");
-    let mut scene = Scene::of(4).cpu(50, &[5000; 4]).behaving(never(), free());
-    assert_eq!(scene.decide().desired, 4);
+    let mut fixture = Fixture::of(4).cpu(50, &[10; 4]).behaving(free(), never()).settled();
+    assert_eq!(fixture.decide().desired, 4);
+    assert_eq!(fixture.explained().limits[0].name, "ScaleDownLimit");
+    let mut fixture = Fixture::of(4).cpu(50, &[5000; 4]).behaving(never(), free());
+    assert_eq!(fixture.decide().desired, 4);
 }
 
 #[test]
@@ -397,55 +402,55 @@ fn replicas_removed_within_a_period_may_come_back_beyond_the_rate() {
         change,
         outdated: false,
     };
-    let mut scene =
-        Scene::of(6).cpu(10, &[9000; 6]).behaving(rules(SelectPolicy::Max, &[(percent(300), 300)]), free());
-    scene.memory.scale_out = vec![event(50, 360), event(4, 60)];
-    scene.memory.scale_in = vec![event(2, 60)];
-    assert_eq!(scene.decide().desired, 16);
+    let mut fixture =
+        Fixture::of(6).cpu(10, &[9000; 6]).behaving(rules(SelectPolicy::Max, &[(percent(300), 300)]), free());
+    fixture.memory.scale_out = vec![event(50, 360), event(4, 60)];
+    fixture.memory.scale_in = vec![event(2, 60)];
+    assert_eq!(fixture.decide().desired, 16);
 }
 
 #[test]
 fn a_scale_up_window_takes_the_lowest_recommendation_in_it() {
-    let mut scene = Scene::of(2).cpu(50, &[500; 2]).behaving(within(60, free()), free()).settled();
-    scene.decide_and_do();
-    scene.now_using(&[1500; 2]);
-    scene.pass_time(1);
-    assert_eq!(scene.decide_and_do(), 2, "six are asked for, two were a second ago");
-    scene.pass_time(58);
-    assert_eq!(scene.decide_and_do(), 2);
-    scene.pass_time(1);
-    assert_eq!(scene.decide_and_do(), 6, "the two are a whole window old");
+    let mut fixture = Fixture::of(2).cpu(50, &[500; 2]).behaving(within(60, free()), free()).settled();
+    fixture.decide_and_do();
+    fixture.now_using(&[1500; 2]);
+    fixture.pass_time(1);
+    assert_eq!(fixture.decide_and_do(), 2, "six are asked for, two were a second ago");
+    fixture.pass_time(58);
+    assert_eq!(fixture.decide_and_do(), 2);
+    fixture.pass_time(1);
+    assert_eq!(fixture.decide_and_do(), 6, "the two are a whole window old");
 }
 
 #[test]
 fn stabilisation_comes_before_the_rate() {
-    let mut scene = Scene::of(10)
+    let mut fixture = Fixture::of(10)
         .cpu(50, &[300; 10])
         .behaving(free(), within(300, rules(SelectPolicy::Max, &[(pods(1), 60)])))
         .settled();
-    scene.decide();
-    scene.now_using(&[50; 10]);
-    scene.pass_time(10);
-    let limits = scene.explained().limits;
+    fixture.decide();
+    fixture.now_using(&[50; 10]);
+    fixture.pass_time(10);
+    let limits = fixture.explained().limits;
     let found: Vec<_> = limits.iter().map(|limit| (limit.name, limit.from, limit.to)).collect();
     assert_eq!(found, [("ScaleDownStabilized", 1, 6), ("ScaleDownLimit", 6, 9)]);
 }
 
 #[test]
 fn without_change_a_decision_repeats_itself() {
-    let mut scene = Scene::of(3).cpu(50, &[700; 3]).between(1, 20);
-    let first = scene.decide();
-    let memory = scene.memory.clone();
-    assert_eq!(scene.decide(), first);
-    assert_eq!(scene.memory, memory);
+    let mut fixture = Fixture::of(3).cpu(50, &[700; 3]).between(1, 20);
+    let first = fixture.decide();
+    let memory = fixture.memory.clone();
+    assert_eq!(fixture.decide(), first);
+    assert_eq!(fixture.memory, memory);
 }
 
 // ---- Words.
 
 #[test]
 fn a_decision_is_explained_with_its_numbers() {
-    let mut scene = Scene::of(2).between(2, 10).cpu(50, &[1240, 1240, 0]);
-    let decision = scene.explained();
+    let mut fixture = Fixture::of(2).between(2, 10).cpu(50, &[1240, 1240, 0]);
+    let decision = fixture.explained();
     assert_eq!(
         &*decision.summary,
         "from 2 to 4: cpu at 124 %, target 50 %: 2.480 × 2 replicas, rounded up, is 5; it may grow to \
@@ -467,21 +472,21 @@ fn a_decision_is_explained_with_its_numbers() {
 
 #[test]
 fn a_change_that_could_not_be_made_says_why() {
-    let mut scene = Scene::of(2).cpu(50, &[1000, 1000]);
-    let verdict = scene.decide();
+    let mut fixture = Fixture::of(2).cpu(50, &[1000, 1000]);
+    let verdict = fixture.decide();
     let failed = RescaleResult::Failed("the platform is full".into());
-    let able = &verdict.conditions(&scene.spec, &failed)[0];
+    let able = &verdict.conditions(&fixture.spec, &failed)[0];
     assert_eq!((able.holds, able.reason), (false, "FailedUpdateScale"));
     assert_eq!(&*able.message, "setting 4 replicas failed: the platform is full");
 }
 
 #[test]
 fn what_holds_a_scale_in_is_named_with_its_age() {
-    let mut scene = Scene::of(4).cpu(50, &[500; 4]).settled();
-    scene.decide();
-    scene.now_using(&[100; 4]);
-    scene.pass_time(42);
-    let decision = scene.explained();
+    let mut fixture = Fixture::of(4).cpu(50, &[500; 4]).settled();
+    fixture.decide();
+    fixture.now_using(&[100; 4]);
+    fixture.pass_time(42);
+    let decision = fixture.explained();
     assert_eq!(
         &*decision.limits[0].note,
         "up to 4 replicas were recommended within the last 300 s, last 42 s ago"

@@ -31,9 +31,9 @@ const DECISIONS: usize = 50;
 const METRICS_MAX: usize = 2;
 const REPLICAS_MAX: usize = 5;
 
-/// One decision of a world.
+/// The input of one decision.
 #[derive(Clone, Debug)]
-struct Moment {
+struct DecisionInput {
     secs_later: u64,
     replicas: Vec<Ages>,
     sources: Vec<Source>,
@@ -53,14 +53,14 @@ struct Ages {
 /// Everything that a source may say; each metric uses what fits it.
 #[derive(Clone, Debug)]
 struct Source {
-    mood: Mood,
+    state: SourceState,
     samples: Vec<Option<(i64, u64, u64)>>,
     requests: RequestsKind,
     series: Vec<Milli>,
 }
 
 #[derive(Clone, Debug)]
-enum Mood {
+enum SourceState {
     Fine,
     Silent,
     OfAnotherShape,
@@ -86,32 +86,32 @@ proptest! {
         spec in spec(),
         behavior in (rules(), rules()),
         first in 0..12_u32,
-        moments in vec(moment(), DECISIONS),
+        inputs in vec(input(), DECISIONS),
     ) {
         let behavior = Some(Behavior { scale_up: behavior.0, scale_down: behavior.1 });
-        decide_alike(&AutoscalerSpec { behavior, ..spec }, first, &moments)?;
+        decide_alike(&AutoscalerSpec { behavior, ..spec }, first, &inputs)?;
     }
 
     #[test]
     fn without_a_behavior_the_production_code_and_the_oracle_decide_alike(
         spec in spec(),
         first in 0..12_u32,
-        moments in vec(moment(), DECISIONS),
+        inputs in vec(input(), DECISIONS),
     ) {
-        decide_alike(&spec, first, &moments)?;
+        decide_alike(&spec, first, &inputs)?;
     }
 }
 
-fn decide_alike(spec: &AutoscalerSpec, first: u32, moments: &[Moment]) -> Result<(), TestCaseError> {
+fn decide_alike(spec: &AutoscalerSpec, first: u32, inputs: &[DecisionInput]) -> Result<(), TestCaseError> {
     let settings = HpaSettings::default();
     let (mut memory, mut oracle) = (ScalingMemory::default(), Oracle::default());
     let (mut now, mut current) = (Time::from_millis(1_000_000_000), first);
-    for moment in moments {
-        now = now + Duration::from_secs(moment.secs_later);
-        current = moment.by_hand.unwrap_or(current);
-        let replicas: Vec<_> = moment.replicas.iter().map(|ages| ages.at(now)).collect();
-        let samples: Vec<Vec<_>> = moment.sources.iter().map(|source| source.samples(now)).collect();
-        let sources = moment.sources.iter().zip(&samples);
+    for input in inputs {
+        now = now + Duration::from_secs(input.secs_later);
+        current = input.by_hand.unwrap_or(current);
+        let replicas: Vec<_> = input.replicas.iter().map(|ages| ages.at(now)).collect();
+        let samples: Vec<Vec<_>> = input.sources.iter().map(|source| source.samples(now)).collect();
+        let sources = input.sources.iter().zip(&samples);
         let readings: Vec<_> = spec
             .metrics
             .iter()
@@ -187,10 +187,10 @@ impl Source {
             }
             MetricSpec::Object { .. } | MetricSpec::External { .. } => false,
         };
-        let wants_each = match self.mood {
-            Mood::Silent => return MetricReading::Unavailable(Unavailable::Absent),
-            Mood::Fine => is_of_each,
-            Mood::OfAnotherShape => !is_of_each,
+        let wants_each = match self.state {
+            SourceState::Silent => return MetricReading::Unavailable(Unavailable::Absent),
+            SourceState::Fine => is_of_each,
+            SourceState::OfAnotherShape => !is_of_each,
         };
         if !wants_each {
             return MetricReading::Series(&self.series);
@@ -264,11 +264,11 @@ fn rules() -> impl Strategy<Value = ScalingRules> {
     )
 }
 
-fn moment() -> impl Strategy<Value = Moment> {
+fn input() -> impl Strategy<Value = DecisionInput> {
     let later = prop_oneof![3 => Just(1_u64), 3 => Just(15), 1 => 0..400_u64];
     let by_hand = option::weighted(0.05, 0..12_u32);
     (later, vec(ages(), 0..=REPLICAS_MAX), vec(source(), METRICS_MAX), by_hand).prop_map(
-        |(secs_later, replicas, sources, by_hand)| Moment { secs_later, replicas, sources, by_hand },
+        |(secs_later, replicas, sources, by_hand)| DecisionInput { secs_later, replicas, sources, by_hand },
     )
 }
 
@@ -286,7 +286,7 @@ fn ages() -> impl Strategy<Value = Ages> {
 }
 
 fn source() -> impl Strategy<Value = Source> {
-    let mood = prop_oneof![20 => Just(Mood::Fine), 2 => Just(Mood::Silent), 1 => Just(Mood::OfAnotherShape)];
+    let state = prop_oneof![20 => Just(SourceState::Fine), 2 => Just(SourceState::Silent), 1 => Just(SourceState::OfAnotherShape)];
     let sample = option::weighted(0.9, (0..3000_i64, 0..90_u64, 0..60_u64));
     let requests = prop_oneof![
         1 => Just(RequestsKind::Unset),
@@ -294,6 +294,6 @@ fn source() -> impl Strategy<Value = Source> {
         4 => vec((0..2000_i64).prop_map(Milli), REPLICAS_MAX).prop_map(RequestsKind::Each),
     ];
     let series = vec((0..30_000_i64).prop_map(Milli), 0..3);
-    (mood, vec(sample, 0..=REPLICAS_MAX), requests, series)
-        .prop_map(|(mood, samples, requests, series)| Source { mood, samples, requests, series })
+    (state, vec(sample, 0..=REPLICAS_MAX), requests, series)
+        .prop_map(|(state, samples, requests, series)| Source { state, samples, requests, series })
 }

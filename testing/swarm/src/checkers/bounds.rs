@@ -22,12 +22,12 @@ const ARRIVAL: Duration = Duration::from_mins(1);
 /// The wanted size lies within the bounds and is an allowed one, and the number that runs never grows beyond them, but for one replica in a rollout.
 #[derive(Debug, Default)]
 pub(crate) struct Bounds {
-    services: BTreeMap<ServiceName, Seen>,
+    services: BTreeMap<ServiceName, ObservedBounds>,
 }
 
 /// The bounds of a service, and since when they have been in force.
 #[derive(Clone, Copy, Debug)]
-struct Seen {
+struct ObservedBounds {
     bounds: (u32, u32),
     since: Time,
     /// The largest upper bound within [`ARRIVAL`].
@@ -48,7 +48,7 @@ impl Checker for Bounds {
                 Effect::Began { replica, .. } if !is_spare(look, replica) => {
                     self.truth(look, &replica.service)?;
                 }
-                // A new run knows the bounds only once it is told them again.
+                // A new run knows the bounds only once they are sent to it again.
                 Effect::OrchestratorBegan { .. } => {
                     self.services.values_mut().for_each(|seen| seen.since = now);
                 }
@@ -59,7 +59,7 @@ impl Checker for Bounds {
         let Some(control) = look.control() else { return Ok(()) };
         for service in control.knowledge().services() {
             let Some(bounds) = bounds_of(service, look.sim.clock()) else { continue };
-            let seen = self.services.entry(service.name.clone()).or_insert(Seen {
+            let seen = self.services.entry(service.name.clone()).or_insert(ObservedBounds {
                 bounds,
                 since: now,
                 most: bounds.1,
@@ -113,13 +113,13 @@ fn is_spare(look: &Look<'_>, replica: &ReplicaId) -> bool {
     place.is_some_and(|place| place.role == Role::Spare)
 }
 
-/// Replicas that run and have not been told to leave.
+/// Replicas that run and are not leaving.
 fn running(site: &Site, leaves: impl Fn(Ordinal, &Life) -> bool) -> usize {
     let stays = |state| matches!(state, LifeState::Execing | LifeState::Booting | LifeState::Up);
     site.places().filter(|(ordinal, life)| stays(life.state) && !leaves(*ordinal, life)).count()
 }
 
-fn check(service: &ServiceState, seen: &Seen, clock: Now) -> Result<(), String> {
+fn check(service: &ServiceState, seen: &ObservedBounds, clock: Now) -> Result<(), String> {
     let now = clock.time;
     let (min, max) = seen.bounds;
     let name = &service.name;

@@ -23,7 +23,7 @@ pub(crate) struct Drained {
     stops: BTreeMap<ActionId, Reason>,
     /// Since when a replica gets no new requests.
     drained: BTreeMap<ReplicaId, Time>,
-    /// The replicas that the loop was told are ready: it cannot know that any other has requests.
+    /// The replicas that were reported to the loop as ready: it cannot know that any other has requests.
     ready: BTreeSet<(ServiceName, Ordinal)>,
 }
 
@@ -58,7 +58,7 @@ impl Checker for Drained {
                 Some(Reason::Drained { .. }) => {
                     self.drained.remove(replica).is_some_and(|since| now.since(since) >= PATIENCE)
                 }
-                // The proxy was told three times, ten seconds apart, and no answer came.
+                // The drain was sent to the proxy three times, ten seconds apart, and no answer came.
                 Some(Reason::DrainUnanswered { since }) => now.since(*since) >= UNANSWERED_MAX,
                 None | Some(Reason::Unhealthy { .. }) => true,
                 // Withdrawn while no orchestrator ran: the declaration that says how it is drained is gone.

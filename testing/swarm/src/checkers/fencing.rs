@@ -17,9 +17,9 @@ const IDS_MAX: usize = 4096;
 pub(crate) struct Fencing {
     fence: Epoch,
     run: Epoch,
-    told: BTreeMap<ActionId, Action>,
+    sent: BTreeMap<ActionId, Action>,
     latest: ActionId,
-    /// A run of an earlier epoch that has been told that it is over.
+    /// A run of an earlier epoch that was refused.
     refused: Option<Epoch>,
 }
 
@@ -30,7 +30,7 @@ impl Checker for Fencing {
 
     fn look(&mut self, look: &Look<'_>) -> Result<(), String> {
         for action in look.actions() {
-            self.told(action)?;
+            self.check_id(action)?;
         }
         for effect in look.sim.effects() {
             match effect {
@@ -54,31 +54,31 @@ impl Checker for Fencing {
         if self.refused == Some(epoch)
             && let Some(action) = look.sim.out().actions.first()
         {
-            return Err(format!("the loop of epoch {epoch} told action {} after it was refused", action.id));
+            return Err(format!("the loop of epoch {epoch} sent action {} after it was refused", action.id));
         }
         Ok(())
     }
 }
 
 impl Fencing {
-    fn told(&mut self, action: &Action) -> Result<(), String> {
+    fn check_id(&mut self, action: &Action) -> Result<(), String> {
         if action.id.epoch != self.run {
-            return Err(format!("action {} was told in epoch {}", action.id, self.run));
+            return Err(format!("action {} was sent in epoch {}", action.id, self.run));
         }
         if action.id > self.latest {
             self.latest = action.id;
-            if self.told.len() == IDS_MAX {
-                self.told.pop_first();
+            if self.sent.len() == IDS_MAX {
+                self.sent.pop_first();
             }
-            self.told.insert(action.id, action.clone());
+            self.sent.insert(action.id, action.clone());
             return Ok(());
         }
-        match self.told.get(&action.id) {
+        match self.sent.get(&action.id) {
             Some(first) if first == action => Ok(()),
             Some(first) => {
                 Err(format!("action {} was {:?} first and is {:?} now", action.id, first.kind, action.kind))
             }
-            None => Err(format!("action {} was told for the first time after {}", action.id, self.latest)),
+            None => Err(format!("action {} was sent for the first time after {}", action.id, self.latest)),
         }
     }
 }

@@ -17,7 +17,7 @@ pub(crate) const SPIN: &str = "spin";
 const HOUR: Duration = Duration::from_hours(1);
 
 /// New starts and stops of one service within an hour: ten replicas that each fail every minute and a half, both ways.
-const DEEDS_MAX: u32 = 800;
+const STARTS_AND_STOPS_MAX: u32 = 800;
 
 /// Wakes by the clock alone within a minute: four services, each at most ten times a second.
 const WAKES_MAX: u32 = 2400;
@@ -27,7 +27,7 @@ const WAKES_MAX: u32 = 2400;
 pub(crate) struct Livelock {
     hour: Option<Time>,
     latest: ActionId,
-    deeds: BTreeMap<ServiceName, u32>,
+    counts: BTreeMap<ServiceName, u32>,
 }
 
 impl Checker for Livelock {
@@ -39,7 +39,7 @@ impl Checker for Livelock {
         let now = look.sim.now();
         if self.hour.is_none_or(|begin| now.since(begin) > HOUR) {
             self.hour = Some(now);
-            self.deeds.clear();
+            self.counts.clear();
         }
         for action in look.actions() {
             let is_new = action.id > self.latest;
@@ -47,11 +47,11 @@ impl Checker for Livelock {
                 continue;
             }
             self.latest = action.id;
-            let deeds = self.deeds.entry(action.kind.service().clone()).or_default();
-            *deeds += 1;
-            if *deeds > DEEDS_MAX {
+            let count = self.counts.entry(action.kind.service().clone()).or_default();
+            *count += 1;
+            if *count > STARTS_AND_STOPS_MAX {
                 let service = action.kind.service();
-                return Err(format!("{deeds} starts and stops of {service} within an hour"));
+                return Err(format!("{count} starts and stops of {service} within an hour"));
             }
         }
         Ok(())

@@ -23,7 +23,7 @@ const REFRESH: Duration = Duration::from_secs(31);
 /// The recommendations of earlier runs still count after a restart, and a restart by itself stops nothing.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
-    services: BTreeMap<ServiceName, Seen>,
+    services: BTreeMap<ServiceName, ObservedService>,
     /// The latest restart.
     begun: Option<Time>,
     writes_fail: bool,
@@ -35,9 +35,9 @@ impl Memory {
     }
 }
 
-/// A service as the runs so far have left it.
+/// A service as the earlier runs have left it.
 #[derive(Debug, Default)]
-struct Seen {
+struct ObservedService {
     declared: Option<Generation>,
     desired: Option<u32>,
     is_held: bool,
@@ -134,7 +134,7 @@ fn has_surplus(desired: u32) -> impl Fn(&Site) -> bool {
     }
 }
 
-impl Seen {
+impl ObservedService {
     fn look(&mut self, clock: Now, service: &ServiceState) -> Result<(), String> {
         let now = clock.time;
         let declared = service.declared.as_ref().map(|declared| declared.revision);

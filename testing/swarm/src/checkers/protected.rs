@@ -33,7 +33,7 @@ impl Checker for Protected {
                 .protections
                 .get(&replica.ordinal)
                 .is_some_and(|protection| protection.incarnation == *incarnation && now < protection.until);
-            // A replica that was on its way out before it was protected is told to go again.
+            // A replica that was leaving before it was protected gets its stop again.
             let goes_now =
                 service.places.get(&replica.ordinal).is_some_and(|place| began_to_leave(place, now));
             if is_protected && goes_now {

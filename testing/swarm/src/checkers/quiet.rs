@@ -17,12 +17,12 @@ use super::{Checker, Look};
 #[derive(Debug, Default)]
 pub(crate) struct Quiet {
     /// The changes, since all is at rest, of services that are sized by the capacity of a replica.
-    courses: BTreeMap<ServiceName, Course>,
+    size_changes: BTreeMap<ServiceName, SizeChanges>,
 }
 
 /// How the size of a service has changed.
 #[derive(Debug)]
-struct Course {
+struct SizeChanges {
     replicas: u32,
     way: Option<Way>,
     turns: u32,
@@ -35,7 +35,7 @@ const CHANGES_MAX: u32 = 3;
 /// Changes of direction: a replica is believed to carry more than was seen, by a bounded factor; once that was tried, it is known.
 const TURNS_MAX: u32 = 1;
 
-impl Course {
+impl SizeChanges {
     /// Takes the present number of replicas; returns what is wrong with it.
     fn take(&mut self, replicas: u32) -> Result<(), String> {
         let way = match replicas.cmp(&self.replicas) {
@@ -67,16 +67,16 @@ impl Quiet {
         let services = look.control().into_iter().flat_map(|control| control.knowledge().services());
         for service in services.filter(|service| is_learning(service)) {
             let Some(replicas) = service.desired else { continue };
-            let begun = || Course { replicas, way: None, turns: 0, changes: 0 };
-            let course = self.courses.entry(service.name.clone()).or_insert_with(begun);
-            course.take(replicas).map_err(|what| format!("{} {what}", service.name))?;
+            let begun = || SizeChanges { replicas, way: None, turns: 0, changes: 0 };
+            let changes = self.size_changes.entry(service.name.clone()).or_insert_with(begun);
+            changes.take(replicas).map_err(|what| format!("{} {what}", service.name))?;
         }
         Ok(())
     }
 
     /// Whether learning has changed the size of a service.
     fn is_resized(&self, service: &ServiceName) -> bool {
-        self.courses.get(service).is_some_and(|course| course.changes > 0)
+        self.size_changes.get(service).is_some_and(|changes| changes.changes > 0)
     }
 }
 
@@ -87,7 +87,7 @@ impl Checker for Quiet {
 
     fn look(&mut self, look: &Look<'_>) -> Result<(), String> {
         if look.calm_for().is_none_or(|calm| calm < REST) {
-            self.courses.clear();
+            self.size_changes.clear();
             return Ok(());
         }
         let minutes = REST.as_secs() / 60;

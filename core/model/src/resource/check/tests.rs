@@ -312,8 +312,8 @@ fn the_files_of_certificates_have_names() {
     );
 }
 
-/// A service that is told to one balancer, with these fields of `external` over those that are right.
-fn told(name: &str, expose: &Value, external: &Value) -> Resource {
+/// A service behind one external balancer, with these fields of `external` over those that are right.
+fn balanced(name: &str, expose: &Value, external: &Value) -> Resource {
     let mut one = json!({"format": "nginx", "file": "/run/shop.conf", "check": ["nginx", "-t"], "reload": ["nginx", "-s", "reload"]});
     let fields = external.as_object().expect("an object").clone();
     one.as_object_mut().expect("an object").extend(fields);
@@ -326,10 +326,10 @@ fn told(name: &str, expose: &Value, external: &Value) -> Resource {
 fn a_service_is_reached_over_the_proxy_or_over_a_balancer_of_somebody_else() {
     let none = json!({"ports": [{"name": "http"}], "expose": {"port": "http"}});
     has(&[service("shop", none)], "0 spec.expose.listen: say where the service is reached");
-    assert_eq!(said(&[told("shop", &json!({}), &json!({}))]), [""; 0]);
-    assert_eq!(said(&[told("shop", &json!({"listen": "127.0.0.1:80"}), &json!({}))]), [""; 0]);
+    assert_eq!(said(&[balanced("shop", &json!({}), &json!({}))]), [""; 0]);
+    assert_eq!(said(&[balanced("shop", &json!({"listen": "127.0.0.1:80"}), &json!({}))]), [""; 0]);
     let tls = json!({"tls": {"certificate": "a.pem", "key": "a.key"}});
-    has(&[told("shop", &tls, &json!({}))], "0 spec.expose.tls: only the proxy shows certificates");
+    has(&[balanced("shop", &tls, &json!({}))], "0 spec.expose.tls: only the proxy shows certificates");
 }
 
 #[test]
@@ -348,13 +348,13 @@ fn what_is_no_file_no_command_and_no_time_of_a_balancer_is_refused() {
         (json!({"timeout": "1h"}), "0 spec.expose.external[0].timeout: it lies between 100ms and 10m"),
         (json!({"every": "1ms"}), "0 spec.expose.external[0].every: it lies between 100ms and 1h"),
     ] {
-        has(&[told("shop", &json!({}), &external)], sentence);
+        has(&[balanced("shop", &json!({}), &external)], sentence);
     }
 }
 
 #[test]
 fn a_log_has_a_file_and_bounds() {
-    let log = |log: Value| told("shop", &json!({"listen": "127.0.0.1:80", "accessLog": log}), &json!({}));
+    let log = |log: Value| balanced("shop", &json!({"listen": "127.0.0.1:80", "accessLog": log}), &json!({}));
     for right in [
         json!({"file": "-"}),
         json!({"file": "/var/log/shop.log", "format": "combined", "size": "1Gi", "keep": 0}),
@@ -374,19 +374,19 @@ fn a_log_has_a_file_and_bounds() {
     ] {
         has(&[log(wrong)], sentence);
     }
-    let elsewhere = told("shop", &json!({"accessLog": {"file": "-"}}), &json!({}));
+    let elsewhere = balanced("shop", &json!({"accessLog": {"file": "-"}}), &json!({}));
     has(&[elsewhere], "0 spec.expose.accessLog: only the proxy writes one");
 }
 
 #[test]
 fn two_services_cannot_write_one_file() {
-    let set = [told("z", &json!({}), &json!({})), told("a", &json!({}), &json!({}))];
+    let set = [balanced("z", &json!({}), &json!({})), balanced("a", &json!({}), &json!({}))];
     has(&set, "1 spec.expose.external[0].file: service z has its file there already");
 }
 
 #[test]
-fn what_rests_is_not_told_to_a_balancer_that_cannot_wake_it() {
-    let Resource::Service(mut shop) = told("shop", &json!({"listen": "127.0.0.1:80"}), &json!({})) else {
+fn a_service_that_scales_to_zero_has_no_balancer_that_cannot_wake_it() {
+    let Resource::Service(mut shop) = balanced("shop", &json!({"listen": "127.0.0.1:80"}), &json!({})) else {
         unreachable!("it is a service")
     };
     let scale = json!({"replicas": 1, "toZero": {"after": "20s"}});
@@ -406,7 +406,7 @@ fn names_that_a_balancer_cannot_say_do_not_tell_clients_apart() {
         (&haproxy, json!({"cookie": "user-id"}), true),
         (&haproxy, json!({"header": "x#y"}), false),
     ] {
-        let found = said(&[told("shop", &expose(hash.clone()), external)]);
+        let found = said(&[balanced("shop", &expose(hash.clone()), external)]);
         assert_eq!(found.is_empty(), fits, "{hash} {found:?}");
     }
 }
@@ -547,7 +547,7 @@ fn ports_of_tcp_and_of_udp_do_not_meet_and_only_the_former_are_probed_and_routed
 }
 
 #[test]
-fn the_ranges_that_the_schema_tells_are_the_ones_that_hold() {
+fn the_ranges_in_the_schema_are_the_ones_that_hold() {
     use crate::resource::Kind;
     use crate::resource::schema::schema;
 

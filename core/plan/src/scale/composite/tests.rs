@@ -73,7 +73,7 @@ impl Case {
         self.decide().desired
     }
 
-    fn told(&self) -> String {
+    fn summary(&self) -> String {
         let now = Now { time: NOW, wall: Wall::from_millis(0) };
         self.decide().decision(self.spec.service.clone(), now, &self.spec).summary.to_string()
     }
@@ -99,13 +99,13 @@ fn one_metric_makes_another_one_good() {
 }
 
 #[test]
-fn the_weights_are_told_with_the_arithmetic() {
-    let told = Case::of(&[("cpu", "3")], 1000, 5).told();
+fn the_weights_are_shown_with_the_arithmetic() {
+    let summary = Case::of(&[("cpu", "3")], 1000, 5).summary();
     assert!(
-        told.contains(
+        summary.contains(
             "the load is (3 × cpu 2 + 1 × requests 0.5) / 4 = 1.625: 1.625 × 4 replicas, rounded up, is 7"
         ),
-        "{told}"
+        "{summary}"
     );
     let case = Case::of(&[("cpu", "3"), ("requests", "0")], 1000, 5);
     let verdicts = case.decide().metric_verdicts(&case.spec);

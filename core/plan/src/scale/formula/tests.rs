@@ -93,7 +93,7 @@ impl Case {
     }
 
     /// What it comes to, after Kubernetes' limit of doubling, and why.
-    fn told(&self) -> (u32, String) {
+    fn desired_and_summary(&self) -> (u32, String) {
         let verdict = self.decide();
         (verdict.desired, verdict.summary(&self.spec))
     }
@@ -102,50 +102,56 @@ impl Case {
 #[test]
 fn a_value_against_a_target_asks_for_that_many_times_the_replicas() {
     let busier = r#"{"expression": "max(cpu / 60, queue / 30)", "target": 1}"#;
-    let (desired, told) = Case::of(busier, &[1100, 1000], Some(12)).told();
+    let (desired, summary) = Case::of(busier, &[1100, 1000], Some(12)).desired_and_summary();
     assert_eq!(desired, 4);
     assert_eq!(
-        told,
+        summary,
         "from 2 to 4: max(cpu / 60, queue / 30) is 1.75 (cpu 105 %, queue 12), target 1: 1.750 × 2 replicas, rounded up, is 4"
     );
-    let (desired, told) = Case::of(busier, &[300, 310], Some(31)).told();
+    let (desired, summary) = Case::of(busier, &[300, 310], Some(31)).desired_and_summary();
     assert_eq!(desired, 2);
-    assert!(told.ends_with("the ratio 1.033 is within the tolerance, so the size stays at 2"), "{told}");
-    assert_eq!(Case::of(busier, &[100, 100, 100, 100], Some(0)).told().0, 1, "1/6 of four");
+    assert!(
+        summary.ends_with("the ratio 1.033 is within the tolerance, so the size stays at 2"),
+        "{summary}"
+    );
+    assert_eq!(Case::of(busier, &[100, 100, 100, 100], Some(0)).desired_and_summary().0, 1, "1/6 of four");
 }
 
 #[test]
 fn a_total_is_shared_out() {
     let work = r#"{"expression": "queue + 5 * replicas", "target": 10, "metricType": "AverageValue"}"#;
-    let (desired, told) = Case::of(work, &[0, 0], Some(25)).told();
+    let (desired, summary) = Case::of(work, &[0, 0], Some(25)).desired_and_summary();
     assert_eq!(desired, 4);
     assert!(
-        told.contains(
+        summary.contains(
             "queue + 5 * replicas is 35 (queue 25, replicas 2), target 10: shared by 2 replicas; divided by"
         ),
-        "{told}"
+        "{summary}"
     );
 }
 
 #[test]
 fn without_a_target_it_is_the_number_of_replicas() {
     let plain = r#"{"expression": "queue / 10 + (1 if cpu > 80 else 0)"}"#;
-    let (desired, told) = Case::of(plain, &[900, 900], Some(15)).told();
+    let (desired, summary) = Case::of(plain, &[900, 900], Some(15)).desired_and_summary();
     assert_eq!(desired, 3);
-    assert!(told.ends_with("is 2.5 (queue 15, cpu 90 %): rounded up, 3 replicas"), "{told}");
-    assert_eq!(Case::of(plain, &[100, 100], Some(0)).told().0, 0);
+    assert!(summary.ends_with("is 2.5 (queue 15, cpu 90 %): rounded up, 3 replicas"), "{summary}");
+    assert_eq!(Case::of(plain, &[100, 100], Some(0)).desired_and_summary().0, 0);
 }
 
 #[test]
 fn what_is_missing_holds_unless_the_formula_says_what_stands_in() {
     let strict = r#"{"expression": "max(cpu / 60, queue / 30)", "target": 1}"#;
-    let (desired, told) = Case::of(strict, &[1200, 1200], None).told();
-    assert_eq!(desired, 2, "{told}");
-    assert!(told.starts_with("stays at 2: queue gives no number, because its source has no value"), "{told}");
+    let (desired, summary) = Case::of(strict, &[1200, 1200], None).desired_and_summary();
+    assert_eq!(desired, 2, "{summary}");
+    assert!(
+        summary.starts_with("stays at 2: queue gives no number, because its source has no value"),
+        "{summary}"
+    );
     let lenient = r#"{"expression": "max(cpu / 60, (queue / 30) | default(0))", "target": 1}"#;
-    let (desired, told) = Case::of(lenient, &[1200, 1200], None).told();
+    let (desired, summary) = Case::of(lenient, &[1200, 1200], None).desired_and_summary();
     assert_eq!(desired, 4);
-    assert!(told.contains("(cpu 120 %, queue missing)"), "{told}");
+    assert!(summary.contains("(cpu 120 %, queue missing)"), "{summary}");
 }
 
 #[test]
@@ -160,8 +166,8 @@ fn what_is_no_number_holds_and_says_why() {
             Case::of(&format!(r#"{{"expression": "{expression}", "target": 1}}"#), &[1200, 1200], Some(3));
         let verdict = case.decide();
         assert_eq!(verdict.desired, 2, "{expression}");
-        let told = verdict.summary(&case.spec);
-        assert_eq!(told, format!("stays at 2: the formula {expression} gives no number, {why}"));
+        let summary = verdict.summary(&case.spec);
+        assert_eq!(summary, format!("stays at 2: the formula {expression} gives no number, {why}"));
         let conditions = verdict.conditions(&case.spec, &super::super::explain::RescaleResult::Done);
         assert!(conditions.iter().any(|it| it.kind == ConditionKind::ScalingActive
             && !it.holds
@@ -173,29 +179,29 @@ fn what_is_no_number_holds_and_says_why() {
 fn partial_data_may_scale_out_and_never_in() {
     let mut case = Case::of(r#"{"expression": "cpu", "target": 60}"#, &[100, 100, 100], Some(0));
     case.used[2] = Err(Gap::Stale);
-    let (desired, told) = case.told();
+    let (desired, summary) = case.desired_and_summary();
     assert_eq!(desired, 3);
     assert!(
-        told.ends_with("asks for 1, but cpu is not measured on all replicas (2 ready, 1 missing (1 stale)), and a service never scales in on partial data"),
-        "{told}"
+        summary.ends_with("asks for 1, but cpu is not measured on all replicas (2 ready, 1 missing (1 stale)), and a service never scales in on partial data"),
+        "{summary}"
     );
     case.used = vec![Ok(2000), Ok(2000), Err(Gap::Absent)];
-    assert_eq!(case.told().0, 6, "3.333 × 2, and no more than doubled");
+    assert_eq!(case.desired_and_summary().0, 6, "3.333 × 2, and no more than doubled");
 }
 
 #[test]
 fn what_stands_in_for_everything_may_scale_out_and_never_in() {
     let fewer = r#"{"expression": "queue | default(1)", "target": 10, "metricType": "AverageValue"}"#;
-    let (desired, told) = Case::of(fewer, &[500, 500, 500], None).told();
+    let (desired, summary) = Case::of(fewer, &[500, 500, 500], None).desired_and_summary();
     assert_eq!(desired, 3);
     assert!(
-        told.ends_with(
+        summary.ends_with(
             "asks for 1, but none of its metrics is measured, and a service never scales in on a substitute"
         ),
-        "{told}"
+        "{summary}"
     );
     let more = r#"{"expression": "queue | default(60)", "target": 10, "metricType": "AverageValue"}"#;
-    assert_eq!(Case::of(more, &[500, 500, 500], None).told().0, 6);
+    assert_eq!(Case::of(more, &[500, 500, 500], None).desired_and_summary().0, 6);
 }
 
 #[test]
@@ -214,10 +220,10 @@ fn replicas_that_only_just_serve_do_not_multiply_what_the_others_measured() {
 #[test]
 fn from_zero_it_begins_with_what_is_measured_outside() {
     let mut case = Case::of(r#"{"expression": "max(cpu / 60, queue / 30)", "target": 1}"#, &[], Some(90));
-    assert_eq!(case.told().0, 0, "nobody is there whose processor could be measured");
+    assert_eq!(case.desired_and_summary().0, 0, "nobody is there whose processor could be measured");
     case =
         Case::of(r#"{"expression": "max((cpu / 60) | default(0), queue / 30)", "target": 1}"#, &[], Some(90));
-    assert_eq!(case.told().0, 3);
+    assert_eq!(case.desired_and_summary().0, 3);
 }
 
 #[test]

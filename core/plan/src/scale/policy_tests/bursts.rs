@@ -67,7 +67,7 @@ fn a_burst_says_its_arithmetic() {
     let since = bench.now;
     assert!(since <= before + Duration::from_secs(3));
     let until = since + Duration::from_secs(60);
-    let told = bench.told(&verdict);
+    let summary = bench.summary(&verdict);
     for part in [
         format!("a burst since {since}, "),
         " in total over 6s, which at 50 per replica asks for ".to_owned(),
@@ -75,7 +75,7 @@ fn a_burst_says_its_arithmetic() {
         " in total over 1m, which at 50 per replica asks for ".to_owned(),
         format!("no replica is removed before {until}"),
     ] {
-        assert!(told.contains(&part), "{part} is missing in {told}");
+        assert!(summary.contains(&part), "{part} is missing in {summary}");
     }
 }
 

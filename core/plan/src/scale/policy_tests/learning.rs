@@ -71,14 +71,17 @@ fn a_price_that_was_learned_decides_for_how_much_of_a_rise_replicas_stand_by() {
         // The budget is spent just as fast as it is allowed.
         rises(&mut bench).spent = SpentMemory { at: bench.now, came: 1_000_000_000, late: 1_000_000 };
         let verdict = second(&mut bench, 100);
-        (decision(&verdict).floor, bench.told(&verdict))
+        (decision(&verdict).floor, bench.summary(&verdict))
     };
-    let (usual, told) = asked(SLO_FIRST);
-    assert_eq!(usual, 5, "{told}");
-    assert!(!told.contains("learned"), "{told}");
-    let (cheap, told) = asked(&taught(0.001, 1.0));
-    assert_eq!(cheap, 3, "not even for a rise of a hundredth is less enough: {told}");
-    assert!(told.contains("; learned: a request that violates the SLO costs 0.00 times as much"), "{told}");
+    let (usual, summary) = asked(SLO_FIRST);
+    assert_eq!(usual, 5, "{summary}");
+    assert!(!summary.contains("learned"), "{summary}");
+    let (cheap, summary) = asked(&taught(0.001, 1.0));
+    assert_eq!(cheap, 3, "not even for a rise of a hundredth is less enough: {summary}");
+    assert!(
+        summary.contains("; learned: a request that violates the SLO costs 0.00 times as much"),
+        "{summary}"
+    );
     assert_eq!(asked(&taught(1.0, 1.0)).0, usual, "weights of one are SLO-first");
     // Of 1 to 6 replicas, 2 is below the middle: what counts a thousandfold at the upper end counts little here.
     assert_eq!(asked(&taught(1.0, 1000.0)).0, 3);
@@ -91,7 +94,7 @@ fn while_too_little_was_seen_slo_first_decides() {
     let verdict = second(&mut bench, 141);
     assert_eq!(fallback(&verdict), Fallback::New);
     assert_eq!(verdict.desired, 5, "three tenths are kept free");
-    assert!(bench.told(&verdict).contains("SLO-first decides without what was learned: too little load"));
+    assert!(bench.summary(&verdict).contains("SLO-first decides without what was learned: too little load"));
 }
 
 #[test]
@@ -109,11 +112,11 @@ fn outside_of_what_it_was_learned_on_slo_first_decides() {
         "{verdict:?}"
     );
     assert_eq!(verdict.desired, 100);
-    let told = bench.told(&verdict);
+    let summary = bench.summary(&verdict);
     assert!(
-        told.contains("the load in replicas is")
-            && told.contains("outside the 1 to 6 that it was learned on"),
-        "{told}"
+        summary.contains("the load in replicas is")
+            && summary.contains("outside the 1 to 6 that it was learned on"),
+        "{summary}"
     );
     // The load dies: the least that there may be, as of SLO-first.
     rises(&mut bench).spent = SpentMemory::default();
@@ -135,7 +138,7 @@ fn after_more_was_broken_than_is_promised_slo_first_decides_until_that_is_long_a
     let verdict = second(&mut bench, 100);
     let Fallback::Broken { late, allowed } = fallback(&verdict) else { panic!("{verdict:?}") };
     assert!(late > allowed && allowed == 1000, "{late} of {allowed}");
-    assert!(bench.told(&verdict).contains("of the requests came while it could not carry them"));
+    assert!(bench.summary(&verdict).contains("of the requests came while it could not carry them"));
     assert_eq!(decision(&verdict).floor, 5, "as of SLO-first");
     // Days later little of it is left.
     rises(&mut bench).spent.late /= 100;

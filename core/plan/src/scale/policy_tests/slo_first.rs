@@ -43,7 +43,7 @@ fn knowing(objective: &str) -> Bench {
 }
 
 #[test]
-fn what_rises_within_a_minute_is_told_from_what_rises_from_one_to_the_next() {
+fn rises_within_a_minute_are_distinguished_from_rises_from_one_to_the_next() {
     let bursts = |load: fn(u64) -> i64| {
         let mut bench = Bench::new(&promising("0.999"), 9);
         for _ in 0..20 * 60 {
@@ -80,8 +80,8 @@ fn what_a_load_was_seen_to_rise_to_is_provided_for() {
     let verdict = second(&mut bench, 100);
     assert_eq!((decision(&verdict).needed, decision(&verdict).risk), (2, 0), "{verdict:?}");
     assert!((4..=5).contains(&verdict.desired), "{verdict:?}");
-    let told = bench.told(&verdict);
-    assert!(told.contains("rose past what") && told.contains("0 % of the times"), "{told}");
+    let summary = bench.summary(&verdict);
+    assert!(summary.contains("rose past what") && summary.contains("0 % of the times"), "{summary}");
 }
 
 #[test]
@@ -153,8 +153,8 @@ fn fewer_are_taken_only_with_room_for_what_is_learned_to_change() {
     bench.replicas = vec![ready(bench.now - Duration::from_hours(1)); 5];
     let verdict = second(&mut bench, 190);
     assert_eq!((decision(&verdict).floor, decision(&verdict).wary, verdict.desired), (4, Some(5), 5));
-    let told = bench.told(&verdict);
-    assert!(told.contains("it scales in only to 5, because what it has learned may change"), "{told}");
+    let summary = bench.summary(&verdict);
+    assert!(summary.contains("it scales in only to 5, because what it has learned may change"), "{summary}");
     // Nobody waits for more.
     assert_eq!(second(&mut bench, 260).desired, 6);
 }
@@ -191,10 +191,10 @@ fn what_was_foreseen_is_held_until_it_has_come_unless_something_else_is_declared
     };
     let usual = held(None, None);
     assert!((300..310).contains(&usual), "{usual}");
-    let expected_load = held(Some(120), None);
+    let with_forecast = held(Some(120), None);
     assert!(
-        (120..190).contains(&expected_load),
-        "the mean of a minute falls, and two minutes pass: {expected_load}"
+        (120..190).contains(&with_forecast),
+        "the mean of a minute falls, and two minutes pass: {with_forecast}"
     );
     assert!(held(Some(3600), None) >= usual, "never longer than is usual");
     let declared = held(Some(120), Some(400));

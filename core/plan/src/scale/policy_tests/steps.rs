@@ -28,7 +28,7 @@ fn a_step_is_taken_once_enough_evaluations_agree() {
     let verdict = bench.after_a_second(75);
     assert_eq!(verdict.desired, 5);
     assert_eq!(
-        bench.told(&verdict),
+        bench.summary(&verdict),
         "from 4 to 5: rate at 75 in the latest evaluation, and from 70 on in 2 of the last 2: the step from 70 to 90 adds 1, 4 + 1 is 5"
     );
 }
@@ -54,7 +54,7 @@ fn evaluations_that_do_not_agree_are_made_up_for_by_others() {
     let verdict = bench.after_seconds(11, 50);
     assert_eq!(outcome(&verdict), StepOutcome::Resting);
     assert_eq!(
-        bench.told(&verdict),
+        bench.summary(&verdict),
         "stays at 4: rate at 50 in the latest evaluation, which no step covers, so the size stays at 4"
     );
     let verdict = bench.after_seconds(10, 75);
@@ -78,7 +78,7 @@ fn a_change_rests_and_says_until_when() {
     let verdict = bench.after_seconds(21, 75);
     assert_eq!(verdict.desired, 5);
     assert_eq!(
-        bench.told(&verdict),
+        bench.summary(&verdict),
         format!(
             "stays at 5: rate at 75 in the latest evaluation, from 70 on, but the cooldown lets no replica be added before {until}"
         )
@@ -113,7 +113,7 @@ fn silence_agrees_with_nothing_and_holds_the_number() {
     let verdict = bench.after_a_second(20);
     assert_eq!(outcome(&verdict), StepOutcome::Unknown);
     assert_eq!(
-        bench.told(&verdict),
+        bench.summary(&verdict),
         "stays at 4: rate was not measured during the latest evaluation, so the size stays at 4"
     );
 }

@@ -19,7 +19,7 @@ fn more_must_have_been_asked_for_without_a_break() {
     let until = bench.now + Duration::from_secs(3);
     assert_eq!(verdict.desired, 4);
     assert_eq!(
-        bench.told(&verdict),
+        bench.summary(&verdict),
         format!(
             "stays at 4: rate at 100, target 50: 2.000 × 4 replicas, rounded up, is 8; no replica is added before {until}, and only if this lasts"
         )
@@ -49,7 +49,7 @@ fn none_is_removed_while_replicas_warm_up() {
     let until = bench.now + Duration::from_secs(20);
     let verdict = bench.after_seconds(19, 5);
     assert_eq!(outcome(&verdict), TrackingOutcome::Warming { replicas: 4, until: Some(until) });
-    assert!(bench.told(&verdict).ends_with(&format!(
+    assert!(bench.summary(&verdict).ends_with(&format!(
         "; but 4 replicas are warming up until {until}, and no replica is removed meanwhile"
     )));
     // Warm, and then fewer are asked for long enough.

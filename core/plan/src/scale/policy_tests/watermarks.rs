@@ -20,7 +20,7 @@ fn between_the_watermarks_the_number_rests() {
         let verdict = bench.after_seconds(600, each);
         assert_eq!((verdict.desired, outcome(&verdict)), (4, WatermarkOutcome::Resting), "{each}");
         assert_eq!(
-            bench.told(&verdict),
+            bench.summary(&verdict),
             format!("stays at 4: rate at {each}, between the watermarks 40 and 80, so the size stays at 4")
         );
     }
@@ -32,7 +32,7 @@ fn above_the_high_one_as_many_are_added_as_bring_it_down_to_it() {
     let verdict = bench.after_a_second(100);
     assert_eq!(verdict.desired, 5);
     assert_eq!(
-        bench.told(&verdict),
+        bench.summary(&verdict),
         "from 4 to 5: rate at 100, above the high watermark 80: 400 in total, with at most 80 per replica, needs 5"
     );
 }
@@ -43,7 +43,7 @@ fn below_the_low_one_as_many_are_removed_as_bring_it_up_to_it() {
     let verdict = bench.after_a_second(30);
     assert_eq!(verdict.desired, 7);
     assert_eq!(
-        bench.told(&verdict),
+        bench.summary(&verdict),
         "from 10 to 7: rate at 30, below the low watermark 40: 300 in total, with at least 40 and at most 80 per replica, needs 7"
     );
 }
@@ -55,7 +55,7 @@ fn what_is_left_is_never_above_the_high_one() {
     let verdict = bench.after_a_second(40);
     assert_eq!((verdict.desired, outcome(&verdict)), (2, WatermarkOutcome::Resting));
     assert_eq!(
-        bench.told(&verdict),
+        bench.summary(&verdict),
         "stays at 2: rate at 40, below the low watermark 50, but fewer replicas would exceed the high one (60), so the size stays at 2"
     );
 }
@@ -68,7 +68,7 @@ fn a_change_waits_until_it_was_asked_for_without_a_break() {
     let verdict = bench.after_a_second(100);
     let until = bench.now + Duration::from_secs(10);
     assert_eq!(
-        bench.told(&verdict),
+        bench.summary(&verdict),
         format!(
             "stays at 4: rate at 100, above the high watermark 80: 5 replicas from {until} on if it stays there; until then 4"
         )
@@ -111,5 +111,9 @@ fn replicas_on_their_way_are_not_ordered_twice() {
     bench.replicas[4].phase = Phase::Pending;
     let verdict = bench.after_a_second(100);
     assert_eq!((verdict.desired, outcome(&verdict)), (5, WatermarkOutcome::Resting));
-    assert!(bench.told(&verdict).contains("enough replicas for it are starting"), "{}", bench.told(&verdict));
+    assert!(
+        bench.summary(&verdict).contains("enough replicas for it are starting"),
+        "{}",
+        bench.summary(&verdict)
+    );
 }

@@ -234,9 +234,9 @@ proptest! {
     ) {
         let mut cuts: Vec<usize> = cuts.iter().map(|at| at.index(answer.len() + 1)).collect();
         cuts.sort_unstable();
-        let addresses = cuts.iter().copied().chain([answer.len()]);
+        let ends = cuts.iter().copied().chain([answer.len()]);
         let begins = std::iter::once(0).chain(cuts.iter().copied());
-        let pieces: Vec<Vec<u8>> = begins.zip(addresses).map(|(begin, end)| answer[begin..end].to_vec()).collect();
+        let pieces: Vec<Vec<u8>> = begins.zip(ends).map(|(begin, end)| answer[begin..end].to_vec()).collect();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let (here, there) = runtime.block_on(async {
             let here = exchange(plain(), pieces.clone()).await;

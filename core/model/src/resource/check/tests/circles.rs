@@ -104,7 +104,7 @@ fn a_route_that_leads_back_by_way_of_another_service_is_warned_of() {
 }
 
 #[test]
-fn what_is_the_same_address_in_other_words_is_told() {
+fn the_same_address_in_other_words_is_reported() {
     let twice = sending("a", "127.0.0.1:81", &["10.0.0.7:80", "[::ffff:10.0.0.7]:80"]);
     has(&[twice], "0 spec.expose.endpoints[1].address: 10.0.0.7:80 is named twice");
     for listen in ["127.0.0.1:81", "0.0.0.0:81", "[::]:81", "[::ffff:127.0.0.1]:81"] {

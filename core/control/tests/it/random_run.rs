@@ -1,4 +1,4 @@
-//! Random deeds: the things that may happen in a world, in an order that nobody would think of.
+//! Random steps: the things that may happen in a world, in random order.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ pub(crate) const SERVICES: [&str; 2] = ["shop", "db"];
 
 /// One thing that happens.
 #[derive(Clone, Debug)]
-pub(crate) enum Deed {
+pub(crate) enum RandomStep {
     /// Time passes; the loop is woken when it asks for it.
     Passes(u64),
     /// Every pending action is carried out.
@@ -57,28 +57,28 @@ pub(crate) enum Deed {
     Returns,
 }
 
-/// Replicas of one service that the guard lets run: more than an ordinary deed asks for, and few enough to compare the picture before and after each
-/// input when a deed asks for far too many.
+/// Replicas of one service that the guard lets run: more than an ordinary step asks for, and few enough to compare the picture before and after each
+/// input when a step asks for far too many.
 const ROOM: u32 = 20;
 
-/// A world with both services, into which deeds are done.
-pub(crate) struct Course {
+/// A world with both services, in which random steps happen.
+pub(crate) struct RandomRun {
     pub(crate) world: World,
     pub(crate) declared: Vec<Option<Declared>>,
     revision: u64,
 }
 
-impl Course {
+impl RandomRun {
     pub(crate) fn new() -> Self {
         let mut world = World::begun_with_room_for(ROOM);
         world.finds([]);
         Self { world, declared: vec![None, None], revision: 0 }
     }
 
-    /// Does one deed: a series of inputs, each passed to `put`, which may look at the world before and after.
-    pub(crate) fn does(&mut self, deed: &Deed, mut put: impl FnMut(&mut World, &Input)) {
-        match deed {
-            Deed::Passes(ms) => {
+    /// Takes one step: a series of inputs, each passed to `put`, which may look at the world before and after.
+    pub(crate) fn does(&mut self, step: &RandomStep, mut put: impl FnMut(&mut World, &Input)) {
+        match step {
+            RandomStep::Passes(ms) => {
                 let end = self.world.now + Duration::from_millis(*ms);
                 while let Some(due) = self.world.control.next_deadline().filter(|due| *due <= end) {
                     self.world.now = due.max(self.world.now);
@@ -86,68 +86,68 @@ impl Course {
                 }
                 self.world.now = end;
             }
-            Deed::Obeys => self.world.obeys(),
-            Deed::Ends(which, outcome) => {
+            RandomStep::Obeys => self.world.obeys(),
+            RandomStep::Ends(which, outcome) => {
                 if !self.world.pending.is_empty() {
                     let at = which % self.world.pending.len();
                     let action = self.world.pending.remove(at);
                     put(&mut self.world, &Input::Ended { action: action.id, outcome: outcome.clone() });
                 }
             }
-            Deed::Declares { .. } => {
-                let (service, declared) = self.declaration(deed);
+            RandomStep::Declares { .. } => {
+                let (service, declared) = self.declaration(step);
                 self.declared[service] = Some(declared.clone());
                 put(&mut self.world, &Input::Intent(Intent::Declare(declared.into())));
             }
-            Deed::Withdraws(service) => {
+            RandomStep::Withdraws(service) => {
                 self.declared[*service] = None;
                 put(&mut self.world, &Input::Intent(Intent::Withdraw(name(SERVICES[*service]))));
             }
-            Deed::Holds(service, replicas, until) => {
+            RandomStep::Holds(service, replicas, until) => {
                 let until = until.map(|ms| self.world.now + Duration::from_millis(ms));
                 let (service, replicas) = (name(SERVICES[*service]), *replicas);
                 put(&mut self.world, &Input::Intent(Intent::Hold { service, replicas, until }));
             }
-            Deed::Releases(service) => {
+            RandomStep::Releases(service) => {
                 put(&mut self.world, &Input::Intent(Intent::Release(name(SERVICES[*service]))));
             }
-            Deed::Pauses(service, until) => {
+            RandomStep::Pauses(service, until) => {
                 let until = until.map(|ms| self.world.now + Duration::from_millis(ms));
                 let service = name(SERVICES[*service]);
                 put(&mut self.world, &Input::Intent(Intent::Pause { service, until }));
             }
-            Deed::Protects(which, ms) => {
+            RandomStep::Protects(which, ms) => {
                 if let Some(Observed { replica, incarnation, .. }) = self.known(*which) {
                     let until = self.world.now + Duration::from_millis(*ms);
                     put(&mut self.world, &Input::Intent(Intent::Protect { replica, incarnation, until }));
                 }
             }
-            Deed::Sees(which, state) => {
+            RandomStep::Sees(which, state) => {
                 if let Some(observed) = self.known(*which) {
                     let observed = Observed { state: *state, ..observed };
                     put(&mut self.world, &Input::Report(Report::Replica(observed)));
                 }
             }
-            Deed::Measures(which, amount, in_flight) => {
+            RandomStep::Measures(which, amount, in_flight) => {
                 if let Some(observed) = self.known(*which) {
                     for report in measurements(&observed, *amount, *in_flight) {
                         put(&mut self.world, &Input::Report(report));
                     }
                 }
             }
-            Deed::Finds(without) => {
+            RandomStep::Finds(without) => {
                 let all: Vec<_> = (0..).map_while(|which| self.nth(which)).collect();
                 let kept = all.into_iter().enumerate().filter(|(at, _)| at % (without + 2) != 0);
                 let running = kept.map(|(_, observed)| observed);
                 self.world.finds(running.collect::<Vec<_>>());
             }
-            Deed::Hears(report) => put(&mut self.world, &Input::Report(report.clone())),
-            Deed::Returns => self.returns(),
+            RandomStep::Hears(report) => put(&mut self.world, &Input::Report(report.clone())),
+            RandomStep::Returns => self.returns(),
         }
     }
 
-    fn declaration(&mut self, deed: &Deed) -> (usize, Declared) {
-        let Deed::Declares { service, replicas, spread, is_new, recover, needs } = deed else {
+    fn declaration(&mut self, step: &RandomStep) -> (usize, Declared) {
+        let RandomStep::Declares { service, replicas, spread, is_new, recover, needs } = step else {
             unreachable!("only declarations are asked for");
         };
         self.revision += 1;
@@ -267,44 +267,44 @@ fn measurements(observed: &Observed, amount: u64, in_flight: u32) -> [Report; 4]
     ]
 }
 
-/// Deeds of a world whose node and proxy report only on what the loop has started.
-pub(crate) fn orderly() -> impl Strategy<Value = Deed> {
+/// Steps of a world whose node and proxy report only on what the loop has started.
+pub(crate) fn orderly() -> impl Strategy<Value = RandomStep> {
     let service = 0..SERVICES.len();
     prop_oneof![
-        6 => (1..40_000_u64).prop_map(Deed::Passes),
-        6 => Just(Deed::Obeys),
-        4 => (any::<usize>(), outcome()).prop_map(|(which, outcome)| Deed::Ends(which, outcome)),
+        6 => (1..40_000_u64).prop_map(RandomStep::Passes),
+        6 => Just(RandomStep::Obeys),
+        4 => (any::<usize>(), outcome()).prop_map(|(which, outcome)| RandomStep::Ends(which, outcome)),
         3 => declares(0..8_u32),
-        1 => service.clone().prop_map(Deed::Withdraws),
+        1 => service.clone().prop_map(RandomStep::Withdraws),
         1 => (service.clone(), 0..9_u32, prop::option::of(0..90_000_u64))
-            .prop_map(|(service, replicas, until)| Deed::Holds(service, replicas, until)),
-        1 => service.clone().prop_map(Deed::Releases),
+            .prop_map(|(service, replicas, until)| RandomStep::Holds(service, replicas, until)),
+        1 => service.clone().prop_map(RandomStep::Releases),
         1 => (service, prop::option::of(0..90_000_u64))
-            .prop_map(|(service, until)| Deed::Pauses(service, until)),
-        2 => (any::<usize>(), 0..90_000_u64).prop_map(|(which, ms)| Deed::Protects(which, ms)),
-        6 => (any::<usize>(), state()).prop_map(|(which, state)| Deed::Sees(which, state)),
+            .prop_map(|(service, until)| RandomStep::Pauses(service, until)),
+        2 => (any::<usize>(), 0..90_000_u64).prop_map(|(which, ms)| RandomStep::Protects(which, ms)),
+        6 => (any::<usize>(), state()).prop_map(|(which, state)| RandomStep::Sees(which, state)),
         3 => (any::<usize>(), 0..100_000_u64, 0..3_u32)
-            .prop_map(|(which, amount, in_flight)| Deed::Measures(which, amount, in_flight)),
-        1 => (0..6_usize).prop_map(Deed::Finds),
-        1 => Just(Deed::Returns),
+            .prop_map(|(which, amount, in_flight)| RandomStep::Measures(which, amount, in_flight)),
+        1 => (0..6_usize).prop_map(RandomStep::Finds),
+        1 => Just(RandomStep::Returns),
     ]
 }
 
-/// Deeds of a world that may report anything at all.
-pub(crate) fn wild() -> impl Strategy<Value = Deed> {
+/// Steps of a world that may report anything at all.
+pub(crate) fn wild() -> impl Strategy<Value = RandomStep> {
     prop_oneof![
         4 => orderly(),
         1 => declares(prop_oneof![0..40_u32, Just(2_000)]),
         1 => (0..SERVICES.len(), any::<u32>(), prop::option::of(0..90_000_u64))
-            .prop_map(|(service, replicas, until)| Deed::Holds(service, replicas, until)),
-        3 => report().prop_map(Deed::Hears),
+            .prop_map(|(service, replicas, until)| RandomStep::Holds(service, replicas, until)),
+        3 => report().prop_map(RandomStep::Hears),
     ]
 }
 
-fn declares(replicas: impl Strategy<Value = u32>) -> impl Strategy<Value = Deed> {
+fn declares(replicas: impl Strategy<Value = u32>) -> impl Strategy<Value = RandomStep> {
     let spread = prop::option::of(0..6_u32);
     (0..SERVICES.len(), replicas, spread, any::<bool>(), recover(), any::<bool>()).prop_map(
-        |(service, replicas, spread, is_new, recover, needs)| Deed::Declares {
+        |(service, replicas, spread, is_new, recover, needs)| RandomStep::Declares {
             service,
             replicas,
             spread,

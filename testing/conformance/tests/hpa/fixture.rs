@@ -19,7 +19,7 @@ use plan::scale::reading::{
 };
 
 /// A service at one moment. Its replicas have long been ready, each requests one core, and nothing is remembered.
-pub(crate) struct Scene {
+pub(crate) struct Fixture {
     pub(crate) now: Time,
     pub(crate) spec: AutoscalerSpec,
     pub(crate) replicas: Vec<ReplicaView>,
@@ -40,7 +40,7 @@ pub(crate) enum Source {
 /// The window of every sample.
 const WINDOW: Duration = Duration::from_secs(30);
 
-impl Scene {
+impl Fixture {
     /// A service of this many replicas, which may have 1 to 100.
     pub(crate) fn of(current: u32) -> Self {
         let now = Time::from_millis(1_000_000_000);
@@ -52,7 +52,7 @@ impl Scene {
             policy: ScalePolicy::Hpa,
             behavior: None,
         };
-        let mut scene = Self {
+        let mut fixture = Self {
             now,
             spec,
             replicas: Vec::new(),
@@ -62,8 +62,8 @@ impl Scene {
             settings: HpaSettings::default(),
             sources: Vec::new(),
         };
-        scene.replicas = vec![scene.ready_for(36_000); current as usize];
-        scene
+        fixture.replicas = vec![fixture.ready_for(36_000); current as usize];
+        fixture
     }
 
     pub(crate) fn between(mut self, min: u32, max: u32) -> Self {
