@@ -242,7 +242,7 @@ impl Applied {
     pub async fn wait(self) {
         for (mut state, number) in self.0 {
             // A reconciler that has ended applies no more.
-            let _ended = state.wait_for(|state| state.in_force >= number).await;
+            let _ = state.wait_for(|state| state.in_force >= number).await;
         }
     }
 }

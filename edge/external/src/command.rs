@@ -54,7 +54,7 @@ pub(crate) async fn run(words: &[String], folder: &Path, timeout: Duration) -> R
         let ended = ended.await;
         if !has_read_all {
             // The rest of its output.
-            let _no_more = tokio::time::timeout(LINGER_MAX, &mut reading).await;
+            let _ = tokio::time::timeout(LINGER_MAX, &mut reading).await;
         }
         ended
     };
@@ -76,7 +76,7 @@ impl Drop for Group {
         // Once it was waited for, its id may belong to another process.
         let pid = self.0.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
         if let Some(group) = pid {
-            let _gone_already = kill_process_group(group, Signal::KILL);
+            let _ = kill_process_group(group, Signal::KILL);
         }
     }
 }

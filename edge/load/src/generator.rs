@@ -94,7 +94,7 @@ pub async fn run(
         let run = Run { plan, stop, progress, addresses };
         if let Some(result) = run.on_this_thread(&abandoned) {
             // The caller may have gone in this moment; then nobody wants the report.
-            let _unread = done.send(result);
+            let _ = done.send(result);
         }
     };
     let thread = thread.spawn(on_thread).map_err(|source| RunError::Start { source })?;
@@ -223,7 +223,7 @@ impl<'a> Generator<'a> {
                 Ok(Ok((answer, connection))) => {
                     tally.borrow_mut().record_end(moments, Ok(answer));
                     // Settling after an answer takes no time unless the server misbehaves.
-                    let _gave_up = tokio::time::timeout(timeout, pool.keep(connection)).await;
+                    let _ = tokio::time::timeout(timeout, pool.keep(connection)).await;
                 }
                 Ok(Err(failure)) => tally.borrow_mut().record_end(moments, Err(failure)),
                 Err(_elapsed) => tally.borrow_mut().record_end(moments, Err(Failure::Timeout)),

@@ -153,7 +153,8 @@ impl TrackedLife {
     pub(crate) fn kill_everything(&self) {
         self.signal_group(Signal::KILL);
         if let Some(process) = self.process() {
-            let _gone_already = pidfd_send_signal(process, Signal::KILL);
+            // Fails when the process has ended.
+            let _ = pidfd_send_signal(process, Signal::KILL);
         }
         if let Some(cell) = &self.record.cell {
             cell.kill();
@@ -162,7 +163,8 @@ impl TrackedLife {
 
     fn signal_group(&self, signal: Signal) {
         if let Some(group) = self.group() {
-            let _gone_already = kill_process_group(group, signal);
+            // Fails when the group has ended.
+            let _ = kill_process_group(group, signal);
         }
     }
 

@@ -19,7 +19,8 @@ fn write_jobs(house: &House, jobs: &Arc<AtomicI64>) -> String {
     let jobs = Arc::clone(jobs);
     let port = serve(move |mut socket| match jobs.load(Ordering::SeqCst) {
         HANGS => {
-            let _until_it_is_left = socket.read(&mut [0; 1]);
+            // Waits until the client closes.
+            let _ = socket.read(&mut [0; 1]);
         }
         waiting => page(socket, "application/json", &format!("{{\"waiting\": {waiting}}}")),
     });

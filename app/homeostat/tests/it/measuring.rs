@@ -45,7 +45,7 @@ pub(crate) fn serve(answer: impl Fn(TcpStream) + Send + Sync + 'static) -> u16 {
             let answer = Arc::clone(&answer);
             thread::spawn(move || {
                 let mut request = [0; 4096];
-                let _asked = socket.read(&mut request);
+                let _ = socket.read(&mut request);
                 answer(socket);
             });
         }
@@ -55,7 +55,7 @@ pub(crate) fn serve(answer: impl Fn(TcpStream) + Send + Sync + 'static) -> u16 {
 
 pub(crate) fn page(mut socket: TcpStream, media: &str, body: &str) {
     let head = format!("HTTP/1.1 200 OK\r\ncontent-type: {media}\r\nconnection: close\r\n");
-    let _asker_may_be_gone = write!(socket, "{head}content-length: {}\r\n\r\n{body}", body.len());
+    let _ = write!(socket, "{head}content-length: {}\r\n\r\n{body}", body.len());
 }
 
 /// A page of metrics with a queue of so many jobs.
@@ -114,7 +114,8 @@ fn what_hangs_lies_or_never_ends_scales_nothing_and_is_said() {
     let mut house = House::new();
     let mut manifests = vec![text(&house.write_service("worker", BY_QUEUE)).to_owned()];
     let hangs = serve(|mut socket| {
-        let _until_it_is_left = socket.read(&mut [0; 1]);
+        // Waits until the client closes.
+        let _ = socket.read(&mut [0; 1]);
     });
     let lies = serve(|socket| page(socket, "text/html", "<html><body>502</body></html>"));
     let endless = serve(|mut socket| {

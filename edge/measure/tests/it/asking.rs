@@ -108,7 +108,7 @@ async fn a_token_is_shown_to_the_server_and_to_nobody_else() {
         let status = if is_shown { "200 OK" } else { "401 Unauthorized" };
         let body = if is_shown { "{\"a\": 1}" } else { "" };
         let answer = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
-        let _asker_may_be_gone = socket.write_all(answer.as_bytes()).await;
+        let _ = socket.write_all(answer.as_bytes()).await;
     })
     .await;
     let mut from = page(port, "$.a");

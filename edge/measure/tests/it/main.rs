@@ -51,7 +51,7 @@ where
 async fn says(status: &'static str, more: &'static str, body: &'static str) -> u16 {
     server(move |mut socket, _| async move {
         let answer = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n{more}\r\n{body}", body.len());
-        let _asker_may_be_gone = socket.write_all(answer.as_bytes()).await;
+        let _ = socket.write_all(answer.as_bytes()).await;
     })
     .await
 }

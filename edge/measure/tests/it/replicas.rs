@@ -61,7 +61,7 @@ async fn a_counter_is_a_rate_from_its_second_reading_on() {
         let body = format!("# TYPE jobs counter\njobs {}\n", shown.load(Ordering::SeqCst));
         async move {
             let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
-            let _asker_may_be_gone = socket.write_all(answer.as_bytes()).await;
+            let _ = socket.write_all(answer.as_bytes()).await;
         }
     })
     .await;

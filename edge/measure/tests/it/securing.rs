@@ -77,8 +77,8 @@ impl Identity {
                     }
                 }
                 let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 11\r\n\r\n{\"jobs\": 3}";
-                let _asker_may_be_gone = stream.write_all(answer).await;
-                let _asker_may_be_gone = stream.shutdown().await;
+                let _ = stream.write_all(answer).await;
+                let _ = stream.shutdown().await;
             }
         });
         port

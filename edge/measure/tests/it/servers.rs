@@ -142,7 +142,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         // PostgreSQL's own processes end when their parent has.
-        let _ended = self.process.kill().and_then(|()| self.process.wait());
+        let _ = self.process.kill().and_then(|()| self.process.wait());
     }
 }
 

@@ -127,7 +127,7 @@ fn copy_out(folder: &Path, mut file: &File, part: &Range<u64>) -> io::Result<u64
     });
     if kept.is_err() {
         // Half a copy would take the room that is missing.
-        let _nothing_to_remove = std::fs::remove_file(&partial);
+        let _ = std::fs::remove_file(&partial);
     }
     kept
 }
