@@ -49,7 +49,7 @@ pub(crate) struct Driver {
 /// One place of a service, and the last life that filled it.
 #[derive(Debug, Default)]
 pub(crate) struct Place {
-    /// Actions on one place take turns, so a repeated one finds what the first has done.
+    /// Held during an action on the place, so that a repeated action finds what the first has done.
     pub(crate) turn: Arc<tokio::sync::Mutex<()>>,
     last: Mutex<Option<Arc<TrackedLife>>>,
 }

@@ -168,9 +168,9 @@ impl Platform for ProcessPlatform {
                 None => None,
             };
             let last = place.and_then(|place| place.last());
-            let hands = driver.clone();
-            let allotted = driver.tasks.spawn_blocking(move || {
-                let outcome = allotting::allot(&hands, last.as_ref(), &request);
+            let tasks = driver.tasks.clone();
+            let allotted = tasks.spawn_blocking(move || {
+                let outcome = allotting::allot(&driver, last.as_ref(), &request);
                 drop(turn);
                 outcome
             });

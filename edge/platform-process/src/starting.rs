@@ -22,7 +22,7 @@ use crate::process_table::identify;
 use crate::record::{NewLife, Record};
 use crate::tracked_life::TrackedLife;
 
-/// Does what a start asks for; the caller has the turn of the place. Blocks for some milliseconds.
+/// Carries out a start; the caller holds the lock of the place. Blocks for some milliseconds.
 pub(crate) fn start(driver: &Arc<Driver>, place: &Place, request: &StartRequest) -> Started {
     let attempt = format!("could not start {}", request.replica);
     if let Err(outcome) = driver.fence.admit(request.action.epoch, &attempt) {
@@ -140,7 +140,7 @@ fn run_recorded(driver: &Driver, mut record: Record, program: Program) -> Result
     Ok(Arc::new(TrackedLife::running(record, process, false)))
 }
 
-/// Executes the program in its fork_thread, or else from this thread, and then the new process enters its cell by itself.
+/// Executes the program from the [`ForkThread`] of its cell. Without one it is executed from this thread, and the new process enters its cell by itself.
 fn execute(record: &Record, program: Program) -> Result<Child, Cause> {
     let not_entered = |error: std::io::Error| {
         Cause::of(&error, format!("its control group could not be entered ({error})"))
