@@ -1,4 +1,4 @@
-//! A line for each request, and none that waits for it.
+//! Access logs: a line for each request, and no request waits for its line.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -47,7 +47,7 @@ fn plain() -> Head {
     Head::new(Box::new(Request::get("/").header("host", "a").body(()).unwrap().into_parts().0))
 }
 
-/// One that says how long a body is that is none.
+/// A request that declares the length of a body that it does not have.
 fn not_plain() -> Head {
     let mut head = plain();
     head.headers.insert(CONTENT_LENGTH, 0.into());
@@ -96,7 +96,7 @@ fn meaning(headers: &HeaderMap) -> String {
     format!("{lines:?}")
 }
 
-/// Asks an endpoint that says `answer` in these pieces, and no more.
+/// Sends a request to an endpoint that answers with these pieces, and nothing more.
 async fn exchange(head: Head, pieces: Vec<Vec<u8>>) -> Ended {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -155,7 +155,7 @@ async fn read(mut body: UpstreamBody, upstream: &mut Upstream) -> Result<Vec<u8>
     }
 }
 
-/// Lines that heads of answers are put together from; most are none that ought to be there.
+/// Lines from which heads of answers are composed; most of them are invalid.
 const LINES: [&str; 22] = [
     "Content-Length: 5",
     "content-length: 5",
@@ -246,7 +246,7 @@ proptest! {
     }
 }
 
-/// What an endpoint hears of a request, with `by_hyper` of one that is not looked at whether it is plain.
+/// What an endpoint receives of a request. With `by_hyper` hyper sends it, even if it is plain.
 async fn buffered(target: &str, lines: &[(&'static str, &str)], by_hyper: bool) -> Vec<u8> {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let mut connection = connect(&listener).await;
