@@ -2,17 +2,17 @@
 
 use std::fs;
 
-use crate::house::{House, text, wait_until};
+use crate::instance::{Instance, text, wait_until};
 
 /// A source of `metric` that reads its number from a file of that name.
-pub(crate) fn write_source(house: &House, metric: &str, number: &str) -> String {
-    house.write(metric, number);
+pub(crate) fn write_source(instance: &Instance, metric: &str, number: &str) -> String {
+    instance.write(metric, number);
     let manifest = format!(
         "apiVersion: homeostat/v1\nkind: MetricSource\nmetadata: {{name: {}}}\nspec:\n  metric: {metric}\n  \
          from: {{command: {{argv: [cat, {metric}]}}}}\n  every: 250ms\n  timeout: 2s\n  staleAfter: 2s\n",
         metric.replace('_', "-")
     );
-    text(&house.write(&format!("{metric}.yaml"), &manifest)).to_owned()
+    text(&instance.write(&format!("{metric}.yaml"), &manifest)).to_owned()
 }
 
 fn by_formula(expression: &str) -> String {
@@ -31,41 +31,44 @@ fn by_formula(expression: &str) -> String {
 
 #[test]
 fn a_formula_over_metrics_sizes_a_service_and_what_is_no_number_holds_it() {
-    let mut house = House::new();
-    let manifest = house.write_service("worker", &by_formula("jobs / jobs_each + 1"));
-    let jobs = write_source(&house, "jobs", "30");
-    let each = write_source(&house, "jobs_each", "10");
-    house.up(&["-f", text(&manifest), "-f", &jobs, "-f", &each]);
-    house.wait_for_ready("worker", 4);
-    let explained = house.ask(&["explain", "service/worker"]);
+    let mut instance = Instance::new();
+    let manifest = instance.write_service("worker", &by_formula("jobs / jobs_each + 1"));
+    let jobs = write_source(&instance, "jobs", "30");
+    let each = write_source(&instance, "jobs_each", "10");
+    instance.up(&["-f", text(&manifest), "-f", &jobs, "-f", &each]);
+    instance.wait_for_ready("worker", 4);
+    let explained = instance.ask(&["explain", "service/worker"]);
     assert_eq!(explained["policy"], "formula", "{explained}");
-    let told = |house: &House, part: &str| {
+    let told = |instance: &Instance, part: &str| {
         wait_until(part, || {
-            let told = house.run(&["explain", "service/worker"]).out;
+            let told = instance.run(&["explain", "service/worker"]).out;
             told.contains(part).then_some(told)
         })
     };
-    told(&house, "jobs / jobs_each + 1 is 4 (jobs 30, jobs_each 10): rounded up, 4 replicas");
+    told(&instance, "jobs / jobs_each + 1 is 4 (jobs 30, jobs_each 10): rounded up, 4 replicas");
 
-    fs::write(house.path("jobs_each"), "0").expect("the folder is ours");
-    told(&house, "stays at 4: the formula jobs / jobs_each + 1 gives no number, because it divides by zero");
-    fs::remove_file(house.path("jobs_each")).expect("it is there");
-    told(&house, "stays at 4: jobs_each gives no number, because reading it failed");
+    fs::write(instance.path("jobs_each"), "0").expect("the folder is ours");
+    told(
+        &instance,
+        "stays at 4: the formula jobs / jobs_each + 1 gives no number, because it divides by zero",
+    );
+    fs::remove_file(instance.path("jobs_each")).expect("it is there");
+    told(&instance, "stays at 4: jobs_each gives no number, because reading it failed");
 
     // The new formula says what stands in, and a crash forgets nothing of it.
-    house.write_service("worker", &by_formula("jobs / jobs_each | default(15)"));
-    let applied = house.run(&["apply", "-f", text(&manifest)]);
+    instance.write_service("worker", &by_formula("jobs / jobs_each | default(15)"));
+    let applied = instance.run(&["apply", "-f", text(&manifest)]);
     assert_eq!(applied.code, Some(0), "{applied:?}");
-    house.wait_for_ready("worker", 2);
-    house.end(rustix::process::Signal::KILL);
-    house.up(&[]);
-    told(&house, "(jobs 30, jobs_each missing): rounded up, 2 replicas");
-    house.wait_for_ready("worker", 2);
+    instance.wait_for_ready("worker", 2);
+    instance.end(rustix::process::Signal::KILL);
+    instance.up(&[]);
+    told(&instance, "(jobs 30, jobs_each missing): rounded up, 2 replicas");
+    instance.wait_for_ready("worker", 2);
 }
 
 #[test]
 fn a_formula_that_cannot_be_is_refused_with_its_place() {
-    let house = House::new();
+    let instance = Instance::new();
     for (expression, parts) in [
         ("jobs / (jobs_each", ["worker.yaml:19:21", "at column 9 of the formula: unexpected end of input"]),
         ("jobs > jobs_each", ["worker.yaml:19:21", "a number is meant here, not a condition"]),
@@ -75,8 +78,8 @@ fn a_formula_that_cannot_be_is_refused_with_its_place() {
         ),
         ("replicas * 2", ["worker.yaml:19:21", "it names no metric"]),
     ] {
-        let manifest = house.write_service("worker", &by_formula(expression));
-        let said = house.run(&["validate", "-f", text(&manifest)]);
+        let manifest = instance.write_service("worker", &by_formula(expression));
+        let said = instance.run(&["validate", "-f", text(&manifest)]);
         assert_eq!(said.code, Some(2), "{said:?}");
         for part in parts {
             assert!(said.err.contains(part), "{part:?} is missing: {}", said.err);

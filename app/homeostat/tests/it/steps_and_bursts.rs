@@ -2,18 +2,18 @@
 
 use rustix::process::Signal;
 
-use crate::house::{House, text, wait_until};
+use crate::instance::{Instance, text, wait_until};
 
-/// A house with a service that is scaled by the number in the file `load`, spread over its replicas; `policy` is the lines of its policy.
-fn house(load: u32, policy: &str) -> House {
-    let mut house = House::new();
-    house.write("load", &load.to_string());
-    let source = house.write(
+/// An instance with a service that is scaled by the number in the file `load`, spread over its replicas; `policy` is the lines of its policy.
+fn instance(load: u32, policy: &str) -> Instance {
+    let mut instance = Instance::new();
+    instance.write("load", &load.to_string());
+    let source = instance.write(
         "load.yaml",
         "apiVersion: homeostat/v1\nkind: MetricSource\nmetadata: {name: load}\nspec:\n  metric: load\n  \
          from: {command: {argv: [cat, load]}}\n  every: 100ms\n  timeout: 5s\n  staleAfter: 20s\n",
     );
-    let service = house.write_service(
+    let service = instance.write_service(
         "worker",
         &format!(
             "  scale:\n    min: 1\n    max: 6\n    behavior: {{scaleDown: {{stabilizationWindowSeconds: 0}}}}\n    metrics:\n      \
@@ -21,13 +21,13 @@ fn house(load: u32, policy: &str) -> House {
              policy:\n{policy}"
         ),
     );
-    house.up(&["-f", text(&service), "-f", text(&source)]);
-    house
+    instance.up(&["-f", text(&service), "-f", text(&source)]);
+    instance
 }
 
-fn explained(house: &House, part: &str) -> String {
+fn explained(instance: &Instance, part: &str) -> String {
     wait_until(part, || {
-        let told = house.run(&["explain", "service/worker"]).out;
+        let told = instance.run(&["explain", "service/worker"]).out;
         told.contains(part).then_some(told)
     })
 }
@@ -43,48 +43,48 @@ const STEPS: &str = "      step:
 
 #[test]
 fn a_step_is_taken_and_its_cool_down_survives_a_restart() {
-    let mut house = house(180, STEPS);
-    house.wait_for_ready("worker", 3);
-    let told = house.run(&["events", "service/worker"]).out;
+    let mut instance = instance(180, STEPS);
+    instance.wait_for_ready("worker", 3);
+    let told = instance.run(&["events", "service/worker"]).out;
     assert!(
         told.contains("from 1 to 3: load at 180 in the latest evaluation, and from 60 on in 2 of"),
         "{told}"
     );
     assert!(told.contains("the step from 100 on goes to 3, 1 + 2 is 3"), "{told}");
-    explained(&house, "load at 60 in the latest evaluation, and from 60 on");
+    explained(&instance, "load at 60 in the latest evaluation, and from 60 on");
 
-    house.write("load", "200");
-    house.wait_for_ready("worker", 4);
-    house.write("load", "8");
+    instance.write("load", "200");
+    instance.wait_for_ready("worker", 4);
+    instance.write("load", "8");
     let rests = "lets no replica be removed before ";
     let until =
         |told: &str| told.split_once(rests).map(|(_, after)| after[.."hh:mm:ss.mmm".len()].to_owned());
-    let before = until(&explained(&house, rests)).expect("it says so");
-    house.end(Signal::KILL);
-    house.up(&[]);
-    assert_eq!(until(&explained(&house, rests)), Some(before), "the cool-down begins anew");
-    house.wait_for_ready("worker", 4);
+    let before = until(&explained(&instance, rests)).expect("it says so");
+    instance.end(Signal::KILL);
+    instance.up(&[]);
+    assert_eq!(until(&explained(&instance, rests)), Some(before), "the cool-down begins anew");
+    instance.wait_for_ready("worker", 4);
 }
 
 const BURST: &str = "      burst: {stableWindow: 8s, panicWindow: 1s}\n";
 
 #[test]
 fn a_burst_is_followed_at_once_and_nothing_is_removed_before_it_is_over() {
-    let house = house(50, BURST);
-    house.wait_for_ready("worker", 1);
+    let instance = instance(50, BURST);
+    instance.wait_for_ready("worker", 1);
     // Once the window has been seen whole.
-    explained(&house, "within the tolerance, so the size stays at 1");
-    house.write("load", "280");
-    house.wait_for_ready("worker", 6);
-    house.write("load", "10");
-    let told = explained(&house, "a burst since ");
+    explained(&instance, "within the tolerance, so the size stays at 1");
+    instance.write("load", "280");
+    instance.wait_for_ready("worker", 6);
+    instance.write("load", "10");
+    let told = explained(&instance, "a burst since ");
     assert!(
         told.contains("replicas at its peak: load at") && told.contains("; no replica is removed before "),
         "{told}"
     );
-    explained(&house, "a burst since ");
-    assert_eq!(house.replicas("worker").len(), 6);
-    house.wait_for_ready("worker", 1);
-    let told = house.run(&["events", "service/worker"]).out;
+    explained(&instance, "a burst since ");
+    assert_eq!(instance.replicas("worker").len(), 6);
+    instance.wait_for_ready("worker", 1);
+    let told = instance.run(&["events", "service/worker"]).out;
     assert!(told.contains("in total over 8s, which at 50 per replica asks for"), "{told}");
 }

@@ -2,30 +2,30 @@
 
 use rustix::process::Signal;
 
-use crate::house::{House, answer_of, text, wait_until};
+use crate::instance::{Instance, answer_of, text, wait_until};
 
-fn resting_house() -> (House, String) {
-    let mut house = House::new();
+fn resting_instance() -> (Instance, String) {
+    let mut instance = Instance::new();
     let port = ports::free();
-    let manifest = house.write_service(
+    let manifest = instance.write_service(
         "web",
         &format!(
             "  scale: {{replicas: 2, toZero: {{after: 1s, wait: 30s}}}}\n  expose: {{listen: \"127.0.0.1:{port}\", port: http}}\n"
         ),
     );
-    house.up(&["-f", text(&manifest)]);
-    (house, format!("http://127.0.0.1:{port}/"))
+    instance.up(&["-f", text(&manifest)]);
+    (instance, format!("http://127.0.0.1:{port}/"))
 }
 
-fn wait_for_rest(house: &House) {
-    wait_until("it rests", || house.replicas("web").is_empty().then_some(()));
+fn wait_for_rest(instance: &Instance) {
+    wait_until("it rests", || instance.replicas("web").is_empty().then_some(()));
 }
 
 #[test]
 fn those_who_ask_at_once_of_a_service_that_rests_are_all_answered() {
-    let (house, url) = resting_house();
+    let (instance, url) = resting_instance();
     for _ in 0..3 {
-        wait_for_rest(&house);
+        wait_for_rest(&instance);
         let askers: Vec<_> = (0..20)
             .map(|_| {
                 let url = url.clone();
@@ -36,51 +36,51 @@ fn those_who_ask_at_once_of_a_service_that_rests_are_all_answered() {
             asker.join().expect("it does not panic").expect("it is answered");
         }
     }
-    let reasons = house.run(&["events", "service/web"]).out;
+    let reasons = instance.run(&["events", "service/web"]).out;
     assert!(reasons.contains("the service has had no requests since"), "{reasons}");
     assert!(reasons.contains("requests arrive again"), "{reasons}");
 }
 
 #[test]
 fn a_service_behind_a_route_alone_rests_and_is_woken_over_it() {
-    let mut house = House::new();
+    let mut instance = Instance::new();
     let port = ports::free();
-    let manifest = house.write_service("web", "  scale: {replicas: 2, toZero: {after: 1s, wait: 30s}}\n");
-    let route = house.write(
+    let manifest = instance.write_service("web", "  scale: {replicas: 2, toZero: {after: 1s, wait: 30s}}\n");
+    let route = instance.write(
         "route.yaml",
         &format!(
             "apiVersion: homeostat/v1\nkind: Route\nmetadata: {{name: front}}\nspec:\n  listen: \"127.0.0.1:{port}\"\n  \
              rules: [{{backendRefs: [{{name: web}}]}}]\n"
         ),
     );
-    let alone = house.run(&["validate", "-f", text(&manifest)]);
+    let alone = instance.run(&["validate", "-f", text(&manifest)]);
     assert!(alone.err.contains("it never rests"), "{alone:?}");
-    house.up(&["-f", text(&manifest), "-f", text(&route)]);
+    instance.up(&["-f", text(&manifest), "-f", text(&route)]);
     let url = format!("http://127.0.0.1:{port}/");
     for _ in 0..2 {
-        wait_for_rest(&house);
+        wait_for_rest(&instance);
         answer_of(&url).expect("it is answered");
-        house.wait_for_ready("web", 2);
+        instance.wait_for_ready("web", 2);
     }
     // So it is with the next process, which has to know of the route before it knows of anybody who asks.
-    wait_for_rest(&house);
-    house.end(Signal::KILL);
-    house.up(&[]);
+    wait_for_rest(&instance);
+    instance.end(Signal::KILL);
+    instance.up(&[]);
     answer_of(&url).expect("it is answered");
-    house.wait_for_ready("web", 2);
+    instance.wait_for_ready("web", 2);
 }
 
 #[test]
 fn a_service_that_rests_still_does_after_a_restart_and_wakes_then() {
-    let (mut house, url) = resting_house();
-    wait_for_rest(&house);
-    house.end(Signal::KILL);
-    house.up(&[]);
+    let (mut instance, url) = resting_instance();
+    wait_for_rest(&instance);
+    instance.end(Signal::KILL);
+    instance.up(&[]);
     wait_until("its size is decided on again", || {
-        let status = &house.ask(&["get", "service/web"])["status"];
+        let status = &instance.ask(&["get", "service/web"])["status"];
         (status["desiredReplicas"] == 0).then_some(())
     });
-    assert!(house.replicas("web").is_empty());
+    assert!(instance.replicas("web").is_empty());
     answer_of(&url).expect("it is answered");
-    house.wait_for_ready("web", 2);
+    instance.wait_for_ready("web", 2);
 }

@@ -7,22 +7,22 @@ use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
 
-use crate::house::{House, Said, text, wait_until};
+use crate::instance::{Instance, Said, text, wait_until};
 
 /// Puts a new certificate for `localhost` and its key where the manifest says; returns the key as it is written.
-fn renew(house: &House, certificate: &str) -> String {
+fn renew(instance: &Instance, certificate: &str) -> String {
     let pair = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
     let key = pair.signing_key.serialize_pem();
-    house.write("tls.key", &key);
-    house.write(certificate, &pair.cert.pem());
+    instance.write("tls.key", &key);
+    instance.write(certificate, &pair.cert.pem());
     key
 }
 
-/// What curl gets from `localhost` over TLS, trusting only what the house has in `trusted`.
-fn curl(house: &House, port: u16, trusted: &str) -> Said {
+/// What curl gets from `localhost` over TLS, trusting only what the instance has in `trusted`.
+fn curl(instance: &Instance, port: u16, trusted: &str) -> Said {
     let mut call = Command::new("curl");
     call.args(["--silent", "--show-error", "--max-time", "20", "--noproxy", "*", "--tlsv1.3", "--ipv4"]);
-    call.arg("--cacert").arg(house.path(trusted)).arg(format!("https://localhost:{port}/"));
+    call.arg("--cacert").arg(instance.path(trusted)).arg(format!("https://localhost:{port}/"));
     let output = call.stdin(Stdio::null()).output().expect("curl is installed");
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     Said { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
@@ -45,82 +45,84 @@ fn is_in(path: &Path, bytes: &[u8]) -> bool {
 
 #[test]
 fn a_certificate_is_shown_exchanged_and_missed_in_words() {
-    let mut house = House::new();
+    let mut instance = Instance::new();
     let port = ports::free();
     let expose = format!(
         "  expose: {{listen: \"127.0.0.1:{port}\", port: http, tls: {{certificate: tls.pem, key: tls.key}}}}\n"
     );
-    let manifest = house.write_service("web", &expose);
+    let manifest = instance.write_service("web", &expose);
 
     // Without its files it is not begun with.
-    let refused = house.run(&["up", "--data", "data", "--listen", "127.0.0.1:0", "-f", text(&manifest)]);
+    let refused = instance.run(&["up", "--data", "data", "--listen", "127.0.0.1:0", "-f", text(&manifest)]);
     assert_eq!(refused.code, Some(1), "{refused:?}");
     assert!(
         refused.err.contains("could not apply service/web") && refused.err.contains("tls.pem"),
         "{refused:?}"
     );
 
-    let first_key = renew(&house, "tls.pem");
-    fs::copy(house.path("tls.pem"), house.path("first.pem")).unwrap();
-    house.up(&["-f", text(&manifest)]);
-    house.wait_for_ready("web", 1);
-    let answered = curl(&house, port, "first.pem");
+    let first_key = renew(&instance, "tls.pem");
+    fs::copy(instance.path("tls.pem"), instance.path("first.pem")).unwrap();
+    instance.up(&["-f", text(&manifest)]);
+    instance.wait_for_ready("web", 1);
+    let answered = curl(&instance, port, "first.pem");
     assert_eq!((answered.code, answered.err.as_str()), (Some(0), ""));
-    let described = house.run(&["describe", "service/web"]);
+    let described = instance.run(&["describe", "service/web"]);
     assert!(described.out.contains("the certificate for localhost is valid until"), "{described:?}");
 
-    let second_key = renew(&house, "tls.pem");
+    let second_key = renew(&instance, "tls.pem");
     wait_until("the new certificate is shown", || {
-        (curl(&house, port, "tls.pem").code == Some(0)).then_some(())
+        (curl(&instance, port, "tls.pem").code == Some(0)).then_some(())
     });
-    assert_ne!(curl(&house, port, "first.pem").code, Some(0), "the old one is not shown any more");
+    assert_ne!(curl(&instance, port, "first.pem").code, Some(0), "the old one is not shown any more");
 
     // A certificate without its key: what was read before stays in use, and it is said.
-    fs::copy(house.path("tls.pem"), house.path("second.pem")).unwrap();
-    fs::copy(house.path("first.pem"), house.path("tls.pem")).unwrap();
+    fs::copy(instance.path("tls.pem"), instance.path("second.pem")).unwrap();
+    fs::copy(instance.path("first.pem"), instance.path("tls.pem")).unwrap();
     let words = "tls.key is not the one of the certificate in";
-    wait_until("it is told", || house.run(&["describe", "service/web"]).out.contains(words).then_some(()));
-    assert_eq!(curl(&house, port, "second.pem").code, Some(0));
+    wait_until("it is told", || instance.run(&["describe", "service/web"]).out.contains(words).then_some(()));
+    assert_eq!(curl(&instance, port, "second.pem").code, Some(0));
     let changed = fs::read_to_string(&manifest).unwrap().replace("tls.pem", "first.pem");
-    let changed = house.write("web.yaml", &changed);
-    let refused = house.run(&["apply", "-f", text(&changed)]);
+    let changed = instance.write("web.yaml", &changed);
+    let refused = instance.run(&["apply", "-f", text(&changed)]);
     assert_eq!(refused.code, Some(1), "{refused:?}");
     assert!(refused.err.contains(words), "{refused:?}");
-    assert_eq!(curl(&house, port, "second.pem").code, Some(0));
+    assert_eq!(curl(&instance, port, "second.pem").code, Some(0));
 
-    let (_, metrics) = house.ask_api("/metrics");
+    let (_, metrics) = instance.ask_api("/metrics");
     assert!(metrics.contains("homeostat_certificate_not_after_seconds{service=\"web\"}"), "{metrics}");
-    let (_, api) = house.ask_api("/v1/services/web");
-    house.end(Signal::INT);
+    let (_, api) = instance.ask_api("/v1/services/web");
+    instance.end(Signal::INT);
     for key in [first_key, second_key] {
         let line = key.lines().nth(1).expect("a key has lines");
-        assert!(!house.log().contains(line) && !api.contains(line) && !metrics.contains(line));
-        assert!(!is_held(&house.path("data"), line.as_bytes()), "a key is kept");
+        assert!(!instance.log().contains(line) && !api.contains(line) && !metrics.contains(line));
+        assert!(!is_held(&instance.path("data"), line.as_bytes()), "a key is kept");
     }
 }
 
 #[test]
 fn a_route_shows_its_certificate_and_says_until_when_it_is_valid() {
-    let mut house = House::new();
+    let mut instance = Instance::new();
     let port = ports::free();
-    let service = house.write_service("web", "");
+    let service = instance.write_service("web", "");
     let spec = format!("listen: \"127.0.0.1:{port}\", tls: {{certificate: tls.pem, key: tls.key}}");
     let rules = "rules: [{backendRefs: [{name: web}]}]";
     let route = format!(
         "apiVersion: homeostat/v1\nkind: Route\nmetadata: {{name: door}}\nspec: {{{spec}, {rules}}}\n"
     );
-    let route = house.write("route.yaml", &route);
-    house.up(&["-f", text(&service)]);
-    house.wait_for_ready("web", 1);
+    let route = instance.write("route.yaml", &route);
+    instance.up(&["-f", text(&service)]);
+    instance.wait_for_ready("web", 1);
 
-    let refused = house.run(&["apply", "-f", text(&route)]);
+    let refused = instance.run(&["apply", "-f", text(&route)]);
     assert_eq!(refused.code, Some(1), "{refused:?}");
     assert!(refused.err.contains("route/door") && refused.err.contains("tls.pem"), "{refused:?}");
 
-    renew(&house, "tls.pem");
-    house.ask(&["apply", "-f", text(&route)]);
-    wait_until("it is answered over TLS", || (curl(&house, port, "tls.pem").code == Some(0)).then_some(()));
-    let described = house.run(&["describe", "route/door"]);
+    renew(&instance, "tls.pem");
+    instance.ask(&["apply", "-f", text(&route)]);
+    wait_until("it is answered over TLS", || {
+        (curl(&instance, port, "tls.pem").code == Some(0)).then_some(())
+    });
+    let described = instance.run(&["describe", "route/door"]);
     assert!(described.out.contains("the certificate for localhost is valid until"), "{described:?}");
 }
 
@@ -139,21 +141,21 @@ fn told_to_others(folder: &Path, bytes: &[u8]) -> Vec<PathBuf> {
 
 #[test]
 fn what_replicas_are_told_is_nobody_elses_in_a_data_folder_that_others_may_look_into() {
-    let mut house = House::new();
-    let manifest = house.write_service("web", "");
+    let mut instance = Instance::new();
+    let manifest = instance.write_service("web", "");
     // As a service manager makes one, or an earlier version left it.
     for name in ["data", "data/journal", "data/history"] {
-        fs::create_dir(house.path(name)).unwrap();
-        fs::set_permissions(house.path(name), Permissions::from_mode(0o755)).unwrap();
+        fs::create_dir(instance.path(name)).unwrap();
+        fs::set_permissions(instance.path(name), Permissions::from_mode(0o755)).unwrap();
     }
 
-    house.up(&["-f", text(&manifest)]);
-    house.wait_for_ready("web", 1);
+    instance.up(&["-f", text(&manifest)]);
+    instance.wait_for_ready("web", 1);
 
-    let told = house.mark().into_bytes();
+    let told = instance.mark().into_bytes();
     let secret = &told[told.iter().position(|byte| *byte == b'"').unwrap() + 1..told.len() - 1];
-    assert!(is_held(&house.path("data"), secret), "the environment of the replica is kept");
-    assert_eq!(told_to_others(&house.path("data"), secret), [] as [PathBuf; 0]);
-    let logs = fs::metadata(house.path("data/logs")).unwrap().permissions().mode();
+    assert!(is_held(&instance.path("data"), secret), "the environment of the replica is kept");
+    assert_eq!(told_to_others(&instance.path("data"), secret), [] as [PathBuf; 0]);
+    let logs = fs::metadata(instance.path("data/logs")).unwrap().permissions().mode();
     assert_eq!(logs & 0o077, 0, "what a replica prints is nobody else's either");
 }
