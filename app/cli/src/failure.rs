@@ -49,7 +49,7 @@ impl Failure {
 
 /// An error and its causes in one line, and after them what to try.
 ///
-/// Messages of the house say `what was attempted; what to try`: the advice comes last, after the cause. A cause that only
+/// Our messages say `what was attempted; what to try`: the advice comes last, after the cause. A cause that only
 /// repeats what stands before it is left out.
 pub(crate) fn sentence_of(error: &anyhow::Error) -> String {
     let mut attempted = String::new();

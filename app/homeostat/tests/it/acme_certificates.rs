@@ -1,4 +1,4 @@
-//! Certificates that are asked for by themselves, at a real authority.
+//! Certificates that are ordered by ACME, from a real authority.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::authority::{Plan, files};
 use crate::instance::{Instance, Said, text, wait_until};
 
-/// What curl gets from a host over TLS, trusting the authority alone; every host is 127.0.0.1.
+/// The output of curl for a host over TLS, which trusts the authority alone; every host is 127.0.0.1.
 fn curl(instance: &Instance, host: &str, port: u16) -> Said {
     let mut call = Command::new("curl");
     call.args(["--silent", "--show-error", "--max-time", "20", "--noproxy", "*", "--ipv4", "--verbose"]);
@@ -63,7 +63,7 @@ fn a_certificate_is_asked_for_shown_and_renewed_and_its_key_is_its_owners_alone(
     instance.up(&["-f", text(&manifest)]);
     instance.wait_for_ready("web", 1);
 
-    // Nobody answers there yet: clients are refused, and it is said.
+    // The authority does not answer yet: clients are refused, and the condition says why.
     let why = wait_for(&instance, "service", "web", "NotIssued");
     for part in [
         "there is no certificate for shop.example.com",
@@ -76,7 +76,7 @@ fn a_certificate_is_asked_for_shown_and_renewed_and_its_key_is_its_owners_alone(
     assert!(refused.code == Some(35) && refused.err.contains("alert"), "{refused:?}");
     assert_eq!(not_after(&instance, "service=\"web\""), None);
 
-    // It is tried again by itself.
+    // The order is retried.
     let _authority = plan.start(&instance);
     let message = wait_for(&instance, "service", "web", "Valid");
     assert!(message.contains("the certificate for shop.example.com is valid until"), "{message}");
@@ -84,7 +84,7 @@ fn a_certificate_is_asked_for_shown_and_renewed_and_its_key_is_its_owners_alone(
     assert_eq!(answered.code, Some(0), "{answered:?}");
     let first = not_after(&instance, "service=\"web\"").expect("there is one");
 
-    // And renewed, at the middle of its short life; whoever asks meanwhile is answered.
+    // The certificate is renewed in the middle of its short life; requests are answered meanwhile.
     wait_until("it is renewed", || {
         let answered = curl(&instance, "shop.example.com", port);
         assert_eq!(answered.code, Some(0), "{answered:?}");
@@ -150,7 +150,7 @@ fn hosts_of_a_route_are_shown_by_http_and_what_was_issued_outlives_a_restart() {
     let kept = files(&instance, "data/acme");
     instance.end(Signal::INT);
 
-    // Nobody is asked for what is there.
+    // A certificate that is in its file is not ordered again.
     drop(authority);
     instance.up(&["-f", text(&service), "-f", text(&routes)]);
     instance.wait_for_ready("web", 1);
@@ -163,7 +163,7 @@ fn hosts_of_a_route_are_shown_by_http_and_what_was_issued_outlives_a_restart() {
 fn what_an_authority_could_not_see_is_said_in_its_words() {
     let mut instance = Instance::new();
     let port = ports::free();
-    // It looks where nobody listens.
+    // The authority validates where nobody listens.
     let plan = Plan::new(ports::free(), ports::free());
     plan.prepare(&instance);
     let acme = format!("{{directory: \"{}\", hosts: [shop.example.com], caFile: ca.pem}}", plan.directory());
@@ -178,7 +178,7 @@ fn what_an_authority_could_not_see_is_said_in_its_words() {
         assert!(why.contains(part), "{why}");
     }
 
-    // Without the file by which the authority is believed it is not begun with.
+    // Without the file of the authority's certificate the declaration is refused.
     fs::remove_file(instance.path("ca.pem")).unwrap();
     let refused = instance.run(&["apply", "-f", text(&manifest)]);
     assert_eq!(refused.code, Some(1), "{refused:?}");

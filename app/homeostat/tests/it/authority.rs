@@ -1,4 +1,4 @@
-//! A real authority of certificates of a test's own, Pebble, ended with the test.
+//! A real ACME authority, Pebble, for one test.
 
 use std::fs;
 use std::process::{Child, Command, Stdio};
@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::instance::{Instance, text, wait_until};
 
-/// Pebble with a server of names that calls every host 127.0.0.1. It forgets everything when it ends.
+/// Pebble with a DNS server that resolves every host to 127.0.0.1. It stores nothing.
 pub(crate) struct Authority {
     port: u16,
     processes: Vec<Child>,
@@ -34,14 +34,14 @@ impl Plan {
         format!("https://localhost:{}/dir", self.port)
     }
 
-    /// Makes the certificate that the authority's own server shows, `ca.pem`, which is to be given as `caFile`.
+    /// Writes the certificate of the authority's own server to `ca.pem`, which is declared as `caFile`.
     pub(crate) fn prepare(&self, instance: &Instance) {
         let pair = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
         instance.write("ca.pem", &pair.cert.pem());
         instance.write("ca.key", &pair.signing_key.serialize_pem());
     }
 
-    /// Starts it, and waits until it answers; puts the certificate that all of its own begin with into `root.pem`.
+    /// Starts it, and waits until it answers; writes its root certificate to `root.pem`.
     pub(crate) fn start(&self, instance: &Instance) -> Authority {
         let (names, unused, management) = (ports::free(), ports::free(), ports::free());
         let config = json!({"pebble": {
@@ -58,7 +58,7 @@ impl Plan {
         dns.args(["-https01", "", "-tlsalpn01", "", "-management", &format!("127.0.0.1:{unused}")]);
         let mut pebble = Command::new("pebble");
         pebble.args(["-config", text(&config), "-dnsserver", &format!("127.0.0.1:{names}")]);
-        // By default it waits up to 15 s, as authorities do that look from several places.
+        // By default it waits up to 15 s before it validates, as real authorities may.
         pebble.env("PEBBLE_VA_NOSLEEP", "1");
         let processes = [dns, pebble].map(|mut command| {
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -89,7 +89,7 @@ impl Drop for Authority {
     }
 }
 
-/// What the authority's own server says; nothing when it does not.
+/// The answer of the authority's own server; empty when there is none.
 fn curl(instance: &Instance, url: &str) -> String {
     let mut call = Command::new("curl");
     call.args(["--silent", "--max-time", "5", "--noproxy", "*", "--ipv4", "--cacert"]);
@@ -97,7 +97,7 @@ fn curl(instance: &Instance, url: &str) -> String {
     String::from_utf8_lossy(&output.expect("curl is installed").stdout).into_owned()
 }
 
-/// What stands in every file below a folder of the instance, with its path and its mode.
+/// The path, the mode and the content of every file below a folder of the instance.
 pub(crate) fn files(instance: &Instance, folder: &str) -> Vec<(String, u32, Vec<u8>)> {
     use std::os::unix::fs::PermissionsExt as _;
     let mut found = Vec::new();

@@ -1,4 +1,4 @@
-//! The verbs against a running Homeostat.
+//! The commands against a running Homeostat.
 
 use std::fs::File;
 use std::io::Write;
@@ -46,7 +46,7 @@ fn a_service_is_applied_scaled_by_hand_and_deleted() {
     assert_eq!(instance.replicas("web").len(), 0);
 }
 
-/// Asks for what is never answered, and returns once a replica has the request.
+/// Sends a request that is never answered, and returns once a replica has it.
 fn hold(instance: &Instance, service: &str, address: &str) -> TcpStream {
     let mut held = wait_until("the proxy listens", || TcpStream::connect(address).ok());
     held.write_all(b"GET /hold HTTP/1.1\r\nHost: web\r\n\r\n").expect("it listens");
@@ -328,7 +328,7 @@ impl Watcher {
 
 impl Drop for Watcher {
     fn drop(&mut self) {
-        // One that has ended by itself is ended enough.
+        // Fails when it has ended already.
         let _ = self.command.kill();
         let _ = self.command.wait();
     }

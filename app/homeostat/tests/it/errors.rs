@@ -1,4 +1,4 @@
-//! What cannot be done is said in one sentence, with the right code, and changes nothing.
+//! Errors are one sentence with the right exit code, and change nothing.
 
 use std::net::TcpListener;
 
@@ -118,7 +118,7 @@ fn what_a_newer_homeostat_has_kept_is_refused_whatever_it_is_and_left_as_it_is()
     instance.wait_for_ready("web", 1);
 }
 
-/// All that an instance that is not up has in its store.
+/// All rows in the store of an instance that does not run.
 fn rows(instance: &Instance) -> Vec<Entry> {
     let store = EmbeddedStore::open(&instance.path("data")).expect("nobody else has it");
     store.list(&Prefix::root()).expect("it can be read").entries
@@ -130,7 +130,7 @@ fn keep(instance: &Instance, key: &Key, value: &Value) {
     assert!(matches!(done, Ok(Commit::Applied { .. })), "{done:?}");
 }
 
-/// A value as a homeostat with another form would write it: fields that we know, and one that we do not.
+/// A value as a homeostat with another format would write it: with our fields, and one that we do not know.
 fn newer(value: &Value) -> Value {
     let mut json: Json = serde_json::from_slice(value).expect("values are JSON");
     json["v"] = 2.into();

@@ -1,4 +1,4 @@
-//! Decisions explained: what they were made of, and what would have led elsewhere.
+//! Explained decisions: what they are based on, and what would have led to another outcome.
 
 use rustix::process::Signal;
 use serde_json::Value;

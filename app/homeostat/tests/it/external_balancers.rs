@@ -15,20 +15,20 @@ use serde_json::Value;
 
 use crate::instance::{Instance, pid_of, text, wait_until};
 
-/// Clients that ask at the same time, each one request after the other and each on a connection of its own.
+/// Concurrent clients. Each sends one request after the other, over a new connection each time.
 const CLIENTS: usize = 4;
 
 /// How long one request may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A balancer that somebody has: how it is configured, started, checked and reloaded.
+/// A kind of balancer: how it is configured, started, checked and reloaded.
 struct Kind {
     main: &'static str,
     file: &'static str,
     program: &'static str,
     start: &'static [&'static str],
     external: &'static str,
-    /// What makes its configuration one that it does not take.
+    /// A line that makes its configuration invalid.
     bad: &'static str,
 }
 
@@ -69,13 +69,13 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Both end with what they have started when they are asked to.
+        // On SIGTERM both end with their worker processes.
         let _ = kill_process(Pid::from_child(&self.0), Signal::TERM);
         let _ = self.0.wait();
     }
 }
 
-/// Clients that ask until they are told to stop.
+/// Clients that send requests until they are stopped.
 struct Load {
     stop: Arc<AtomicBool>,
     clients: Vec<JoinHandle<(u64, Vec<String>)>>,
@@ -102,7 +102,7 @@ impl Load {
         Self { stop, clients }
     }
 
-    /// How many were answered, and what became of the others.
+    /// How many requests were answered, and the errors of the others.
     fn end(self) -> (u64, Vec<String>) {
         self.stop.store(true, Ordering::Relaxed);
         let all = self.clients.into_iter().map(|client| client.join().expect("it does not panic"));
@@ -186,7 +186,7 @@ fn is_told_of_changes_without_losing_a_request(kind: &Kind) {
     assert_eq!(lost, [""; 0], "of {answered}");
     assert!(answered > 100, "{answered}");
 
-    // What the balancer does not take is said, and changes nothing.
+    // A configuration that the balancer refuses is reported, and changes nothing.
     wait_until("all is told", || (condition(&instance).0 == "True" && servers(&file) == 2).then_some(()));
     let (good, broken) = (fs::read_to_string(&file).unwrap(), main.clone() + kind.bad);
     instance.write("main", &broken);

@@ -1,4 +1,4 @@
-//! What stands in for a metric that nobody tells any more, and since when an autoscaler is as it is.
+//! The fallback for a metric without measurements, and the transition times of an autoscaler's conditions.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::instance::{Instance, text, wait_until};
 use crate::metric_sources::{page, serve};
 
-/// What the source says instead of a number when it hangs.
+/// The number of jobs with which the source hangs.
 const HANGS: i64 = -1;
 
 /// A source over HTTP that says how many jobs wait, and hangs while that is [`HANGS`].
@@ -32,7 +32,7 @@ fn write_jobs(instance: &Instance, jobs: &Arc<AtomicI64>) -> String {
     text(&instance.write("jobs.yaml", &manifest)).to_owned()
 }
 
-/// Scales by the jobs, ten for each replica; four stand in once nobody has told for four seconds.
+/// Scales by the jobs, ten for each replica; the fallback is four replicas after four seconds without a measurement.
 const WITH_FALLBACK: &str = "  scale:
     min: 1
     max: 6

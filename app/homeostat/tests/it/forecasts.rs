@@ -1,4 +1,4 @@
-//! Scaling ahead of the load, on real requests.
+//! Forecasts: scaling ahead of the load, with real requests.
 
 use std::process::{Child, Stdio};
 

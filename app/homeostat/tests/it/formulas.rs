@@ -1,4 +1,4 @@
-//! Services whose size follows from several metrics put together.
+//! Services that are scaled by a formula of several metrics.
 
 use std::fs;
 

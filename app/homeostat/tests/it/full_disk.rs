@@ -1,4 +1,4 @@
-//! A disk that is full stops decisions, not work; and is forgotten when there is room again.
+//! A full disk stops decisions, but not the replicas; everything goes on when there is room again.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};

@@ -1,4 +1,4 @@
-//! A request that one replica holds up and another answers.
+//! Hedging: a request that hangs at one replica is answered by another.
 
 use std::fs;
 
@@ -45,7 +45,7 @@ fn a_replica_that_stands_still_is_answered_for_by_another() {
     drop(first);
 }
 
-/// A process of which no thread runs, until this is dropped.
+/// A stopped process, which goes on when this is dropped.
 struct Halted(Pid);
 
 impl Halted {

@@ -1,4 +1,4 @@
-//! What is learned of a service as it runs is what it is simulated with; and the journal of its own decisions is a history to go back over.
+//! `simulate` uses what was learned of a running service, and `backtest` the history of its decisions.
 
 use std::process::{Child, Stdio};
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::instance::{Instance, text, wait_until};
 
-/// So many requests a second that come until it is dropped.
+/// A load of so many requests a second, until it is dropped.
 struct Stream(Child);
 
 const RATE: u32 = 40;

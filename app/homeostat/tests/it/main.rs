@@ -1,4 +1,4 @@
-//! End to end: the real binary, real processes, real sockets, looked at through the command line as a user's script would.
+//! End to end: the real binary, real processes and real sockets, used through the command line as by a user's script.
 
 mod acme_certificates;
 mod authority;

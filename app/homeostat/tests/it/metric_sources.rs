@@ -1,4 +1,4 @@
-//! Services that are scaled by what is measured elsewhere.
+//! Services that are scaled by metrics from external sources.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -35,7 +35,7 @@ fn write_source(instance: &Instance, metric: &str, from: &str) -> String {
     text(&instance.write(&format!("{name}.yaml"), &manifest)).to_owned()
 }
 
-/// Answers every connection so, each on a thread of its own that ends with the process.
+/// Answers every connection with `answer`, on a thread of its own that ends with the process.
 pub(crate) fn serve(answer: impl Fn(TcpStream) + Send + Sync + 'static) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = listener.local_addr().expect("it is bound").port();
@@ -192,7 +192,7 @@ fn workers_follow_a_queue_in_a_real_redis_and_stay_when_it_is_killed() {
     let port = ports::free().to_string();
     let manifest = fs::read_to_string(QUEUE_REDIS).expect("the example");
     let manifest = manifest.replace("6390", &port).replace("BLPOP mails", "BLPOP nothing");
-    // A title would be written over the mark by which an instance finds what it has started.
+    // Setting a process title would overwrite the mark by which the instance finds its processes.
     let manifest = manifest.replace("--save", "--set-proc-title, \"no\", --save");
     let manifest =
         manifest.replace("run: {command:", &format!("run: {{env: {{{}}}, command:", instance.mark()));

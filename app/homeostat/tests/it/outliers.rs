@@ -1,4 +1,4 @@
-//! A replica that is well by its probes and far slower than the others.
+//! A replica whose probes succeed, but which is far slower than the others.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;

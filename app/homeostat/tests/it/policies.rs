@@ -1,4 +1,4 @@
-//! Every way to decide on a size, with real replicas that come and go by it.
+//! Every kind of scaling policy, with real replicas.
 
 use std::fs;
 
@@ -50,7 +50,7 @@ impl Worker {
         fs::write(self.instance.path(metric), number).expect("the folder is ours");
     }
 
-    /// Waits until so many are ready, and none but these is there.
+    /// Waits until exactly these replicas are there and ready.
     fn is(&self, replicas: usize) {
         self.instance.wait_for_ready("worker", replicas);
     }

@@ -1,10 +1,10 @@
-//! A real Prometheus of a test's own, ended with the test.
+//! A real Prometheus for one test.
 
 use std::process::{Child, Command, Stdio};
 
 use crate::instance::{Instance, answer_of, text, wait_until};
 
-/// A Prometheus with its data in the instance.
+/// A Prometheus with its data in the folder of the instance.
 pub(crate) struct Prometheus {
     process: Child,
     port: u16,

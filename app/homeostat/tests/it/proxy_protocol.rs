@@ -1,4 +1,4 @@
-//! Clients behind a proxy of the fourth layer, of which the PROXY protocol tells.
+//! Clients behind a TCP proxy that sends their addresses by the PROXY protocol.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -1,4 +1,4 @@
-//! How replicas are taken over, asked for their health, waited for and exchanged.
+//! How replicas are promoted, probed, drained and replaced.
 
 use std::fs;
 use std::process::{Child, Stdio};

@@ -1,4 +1,4 @@
-//! Work outlives its keeper, and ends with it when it is asked to.
+//! Replicas go on when Homeostat is killed, and end with it when it is stopped.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +18,7 @@ fn replicas_outlive_a_killed_homeostat_and_are_adopted_without_a_restart() {
     for status in before.values() {
         let pid = pid_of(status);
         let answer = answer_of(&format!("http://127.0.0.1:{}/", status["ports"]["http"])).expect("it serves");
-        assert_eq!(answer, pid.as_raw_nonzero().get().to_string(), "it serves while nobody keeps it");
+        assert_eq!(answer, pid.as_raw_nonzero().get().to_string(), "it serves while no Homeostat runs");
     }
 
     instance.up(&[]);
@@ -61,7 +61,7 @@ fn an_interrupt_stops_what_an_earlier_run_started_too() {
 
     instance.up(&[]);
     instance.wait_for_ready("web", 3);
-    // A stop of the second run, so that the platform has heard it: it obeys the first run no more.
+    // A stop by the second run: from then on the platform refuses actions of the first.
     instance.ask(&["scale", "service/web", "--replicas", "2"]);
     let pids: Vec<_> = wait_until("two are left", || {
         let left = instance.replicas("web");
@@ -147,7 +147,7 @@ fn events_outlive_a_killed_homeostat_in_order_and_none_is_named_like_another() {
     });
     assert!(after.iter().any(|event| event["reason"] == "Adopted"), "{after:?}");
 
-    assert_eq!(after[..before.len()], before, "what was told is told again, first and in order");
+    assert_eq!(after[..before.len()], before, "earlier events come first, in order");
     let names: BTreeSet<&str> = after.iter().filter_map(|event| event["id"].as_str()).collect();
     assert_eq!(names.len(), after.len(), "each has a name of its own: {after:?}");
     let described = instance.ask(&["describe", "service/web"]);

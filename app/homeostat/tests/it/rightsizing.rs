@@ -1,4 +1,4 @@
-//! How large a replica should be, learned from what it uses.
+//! Vertical scaling: recommended resources of a replica, learned from its usage.
 
 use crate::instance::{Instance, text, wait_until};
 

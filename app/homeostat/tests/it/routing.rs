@@ -1,4 +1,4 @@
-//! Services that share an address, asked by curl.
+//! Services that share a listener by routes, with curl as the client.
 
 use std::collections::BTreeSet;
 use std::fs;

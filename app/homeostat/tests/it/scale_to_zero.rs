@@ -1,4 +1,4 @@
-//! A service that rests while nobody asks, and is there when somebody does.
+//! Scale to zero: a service has no replicas without requests, and starts one for the next request.
 
 use rustix::process::Signal;
 
@@ -62,7 +62,7 @@ fn a_service_behind_a_route_alone_rests_and_is_woken_over_it() {
         answer_of(&url).expect("it is answered");
         instance.wait_for_ready("web", 2);
     }
-    // So it is with the next process, which has to know of the route before it knows of anybody who asks.
+    // It works after a restart, too: the route is set before the first request arrives.
     wait_for_rest(&instance);
     instance.end(Signal::KILL);
     instance.up(&[]);

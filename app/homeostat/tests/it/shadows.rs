@@ -1,4 +1,4 @@
-//! Autoscalers that are tried beside the acting one.
+//! Shadow autoscalers, which decide beside the acting one without effect.
 
 use std::fs;
 

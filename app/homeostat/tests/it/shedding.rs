@@ -1,4 +1,4 @@
-//! A service that has as many requests as it can answer in good time: who is refused, and where that is said.
+//! Load shedding: which requests are refused, and where that is reported.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -1,4 +1,4 @@
-//! Services whose policy looks back: steps and bursts.
+//! Services whose policy remembers the past: steps and bursts.
 
 use rustix::process::Signal;
 

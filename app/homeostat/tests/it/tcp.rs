@@ -9,7 +9,7 @@ use rustix::process::{Signal, kill_process};
 
 use crate::instance::{Instance, pid_of, text, wait_until};
 
-/// What is answered on a connection of its own; empty when it is closed without an answer.
+/// The answer on a new connection; empty when it is closed without one.
 fn ask(port: u16) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("the proxy listens");
     stream.write_all(b"GET / HTTP/1.0\r\nHost: a\r\n\r\n").expect("it listens");

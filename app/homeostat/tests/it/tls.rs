@@ -1,4 +1,4 @@
-//! Clients over TLS: a declared certificate is shown, exchanged without a restart, and its key stays where it is.
+//! Clients over TLS: a declared certificate is used, replaced without a restart, and its key is copied nowhere.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -9,7 +9,7 @@ use rustix::process::Signal;
 
 use crate::instance::{Instance, Said, text, wait_until};
 
-/// Puts a new certificate for `localhost` and its key where the manifest says; returns the key as it is written.
+/// Writes a new certificate for `localhost` and its key to the files of the manifest; returns the key in PEM.
 fn renew(instance: &Instance, certificate: &str) -> String {
     let pair = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
     let key = pair.signing_key.serialize_pem();
@@ -52,7 +52,7 @@ fn a_certificate_is_shown_exchanged_and_missed_in_words() {
     );
     let manifest = instance.write_service("web", &expose);
 
-    // Without its files it is not begun with.
+    // Without its files the declaration is refused.
     let refused = instance.run(&["up", "--data", "data", "--listen", "127.0.0.1:0", "-f", text(&manifest)]);
     assert_eq!(refused.code, Some(1), "{refused:?}");
     assert!(
@@ -143,7 +143,7 @@ fn told_to_others(folder: &Path, bytes: &[u8]) -> Vec<PathBuf> {
 fn what_replicas_are_told_is_nobody_elses_in_a_data_folder_that_others_may_look_into() {
     let mut instance = Instance::new();
     let manifest = instance.write_service("web", "");
-    // As a service manager makes one, or an earlier version left it.
+    // With the mode that a service manager or an earlier version gives it.
     for name in ["data", "data/journal", "data/history"] {
         fs::create_dir(instance.path(name)).unwrap();
         fs::set_permissions(instance.path(name), Permissions::from_mode(0o755)).unwrap();

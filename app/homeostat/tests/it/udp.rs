@@ -22,7 +22,7 @@ impl Client {
         Self(socket)
     }
 
-    /// The process number of who answers; asked once.
+    /// Sends one datagram; returns the process id of the replica that answers.
     fn ask(&self) -> i32 {
         self.0.send(b"who?").expect("it is sent");
         let mut received = [0; 64];
@@ -36,7 +36,7 @@ fn ask_all(clients: &[Client]) {
     clients.iter().for_each(|client| assert!(client.ask() > 0));
 }
 
-/// An instance with so many replicas that are asked over UDP.
+/// An instance with so many replicas of a service of UDP.
 fn asked(port: u16, replicas: usize) -> Instance {
     let instance = asked_as(port, &format!("{{replicas: {replicas}}}"), "60s");
     instance.wait_for_ready("web", replicas);
@@ -84,7 +84,7 @@ fn sessions_are_spread_and_go_on_elsewhere_when_their_replica_is_killed_or_leave
 
     let killed = clients[0].1;
     kill_process(rustix::process::Pid::from_raw(killed).unwrap(), Signal::KILL).unwrap();
-    // Its socket is closed with its end, which a signal only begins.
+    // Its socket is closed only once it has ended, which takes a moment after the signal.
     wait_until("it has ended", || {
         instance.replicas("web").values().all(|it| it["pid"] != killed).then_some(())
     });

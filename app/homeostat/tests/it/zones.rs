@@ -1,4 +1,4 @@
-//! Endpoints that others run, beside the replicas of `homeostat up`, and the zone that requests stay in.
+//! External endpoints beside the replicas of `homeostat up`, and the preferred zone.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -28,7 +28,7 @@ fn answer(mut stream: &TcpStream, name: &str) {
         if line.is_empty() {
             let head =
                 format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", name.len());
-            // Whoever asked may have left.
+            // The client may have disconnected.
             let _ = stream.write_all(format!("{head}{name}").as_bytes());
             return;
         }
