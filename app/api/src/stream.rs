@@ -49,7 +49,7 @@ where
 }
 
 struct Watcher<F> {
-    /// Frees the place of this watch when it ends.
+    /// Released when this watch ends.
     _permit: OwnedSemaphorePermit,
     ticks: tokio::sync::watch::Receiver<u64>,
     state: State,
@@ -119,7 +119,7 @@ pub(crate) fn events(
 }
 
 struct Listener {
-    /// Frees the place of this watch when it ends.
+    /// Released when this watch ends.
     _permit: OwnedSemaphorePermit,
     receiver: broadcast::Receiver<Arc<EventRecord>>,
     service: Option<ServiceName>,

@@ -217,13 +217,13 @@ impl Notes {
             seed: script.seed,
             steps: sim.steps(),
             services: self.reports.into_values().collect(),
-            events: self.events.iter().map(|(at, event)| told(self.zero, *at, event)).collect(),
+            events: self.events.iter().map(|(at, event)| loop_event(self.zero, *at, event)).collect(),
             events_left_out: self.events_left_out,
         }
     }
 }
 
-fn told(zero: Time, at: Time, event: &Event) -> LoopEvent {
+fn loop_event(zero: Time, at: Time, event: &Event) -> LoopEvent {
     LoopEvent {
         at: sim::clock(zero, at),
         service: event.service.to_string(),

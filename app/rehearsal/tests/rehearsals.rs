@@ -112,8 +112,8 @@ fn a_service_waits_for_what_it_depends_on() {
     let needs = serde_json::json!({"dependsOn": [{"service": "store", "when": "ready"}]});
     let found = played(&script(vec![part("shop", &needs, 10), part("store", &serde_json::json!({}), 10)]));
     let first = |service: &str, kind: &str| {
-        let told = found.events.iter().position(|event| event.service == service && event.kind == kind);
-        told.unwrap_or_else(|| panic!("no {kind} of {service}: {:?}", found.events))
+        let at = found.events.iter().position(|event| event.service == service && event.kind == kind);
+        at.unwrap_or_else(|| panic!("no {kind} of {service}: {:?}", found.events))
     };
 
     assert!(first("store", "Ready") < first("shop", "Starting"));

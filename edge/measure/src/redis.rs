@@ -82,8 +82,8 @@ impl Talk {
     /// The unfinished entries of the group: those not delivered yet, and those delivered and not acknowledged; none
     /// when there is no such group.
     async fn group(&mut self, key: &str, group: &str) -> Result<Vec<(Labels, f64)>, Failure> {
-        let told = self.ask(cmd("XINFO").arg("GROUPS").arg(key)).await?;
-        let groups = told.as_sequence().ok_or_else(|| self.no_number(&told))?;
+        let answer = self.ask(cmd("XINFO").arg("GROUPS").arg(key)).await?;
+        let groups = answer.as_sequence().ok_or_else(|| self.no_number(&answer))?;
         let Some(meant) = groups.iter().find(|it| is_text(field(it, "name"), group)) else {
             return Ok(Vec::new());
         };

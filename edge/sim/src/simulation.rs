@@ -267,13 +267,13 @@ impl Simulation {
         if self.out.is_empty() {
             return Turn::Stepped;
         }
-        let told = if self.orchestrator.dies_mid_step && !self.out.actions.is_empty() {
+        let sent = if self.orchestrator.dies_mid_step && !self.out.actions.is_empty() {
             let all = self.out.actions.len() as u64;
             usize::try_from(self.fabric.random.orchestrator.below(all + 1)).unwrap_or(0)
         } else {
             self.out.actions.len()
         };
-        for index in 0..told {
+        for index in 0..sent {
             let action = self.out.actions[index].clone();
             self.tell(action);
         }
