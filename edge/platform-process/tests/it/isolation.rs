@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::world::{PATIENCE, action, end, open, start, text_of, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_of_the_keeper_is_inherited() {
+async fn nothing_of_the_driver_is_inherited() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out");
     let platform = open(&folder);
