@@ -20,7 +20,7 @@ pub(crate) enum Failure {
     Usage(anyhow::Error),
     /// The thing asked for failed.
     Failed(anyhow::Error),
-    /// Whoever read our output has seen enough, as `head` has: no failure of ours.
+    /// The reader of our output has closed it, as `head` does: no failure of ours.
     NobodyReads,
 }
 

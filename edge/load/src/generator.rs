@@ -148,7 +148,7 @@ impl Run {
     }
 }
 
-/// The one who sends, and what the requests in flight share with it. One thread: no locks.
+/// The generator, and the state that requests in flight share with it. One thread, so no locks.
 struct Generator<'a> {
     run: &'a Run,
     pacer: Pacer,
@@ -260,7 +260,7 @@ impl<'a> Generator<'a> {
         let profile = &self.run.plan.profile;
         let counted = self.tally.borrow_mut().progress(now);
         let target = Some(profile.rate_at(now));
-        // Nobody may be watching; the run goes on.
+        // Fails when nobody watches the progress; the run goes on.
         self.run.progress.send_replace(Progress { duration: profile.duration(), target, ..counted });
     }
 }

@@ -1,4 +1,4 @@
-//! The public face of `api`: real sockets, a real loop, real processes.
+//! The public interface of `api`: real sockets, a real loop, real processes.
 
 mod recommendations;
 mod world;
@@ -283,7 +283,7 @@ async fn watches_have_a_limit_and_leave_room_for_others() {
     assert_eq!((refused, open.len()), (StatusCode::SERVICE_UNAVAILABLE, 64));
     assert_eq!(world.get("/v1/services").await.status, StatusCode::OK);
     drop(open);
-    // The places are free again once the server has noticed.
+    // The permits are released once the server has noticed.
     world.until("/healthz", |_| true).await;
     world.end().await;
 }

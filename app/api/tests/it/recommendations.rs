@@ -1,4 +1,4 @@
-//! A day that lies in the history is looked back at.
+//! Recommendations from a day of history.
 
 use std::path::Path;
 use std::sync::Arc;

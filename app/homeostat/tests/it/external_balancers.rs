@@ -19,7 +19,7 @@ use crate::instance::{Instance, pid_of, text, wait_until};
 const CLIENTS: usize = 4;
 
 /// How long one request may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A kind of balancer: how it is configured, started, checked and reloaded.
 struct Kind {
@@ -115,7 +115,7 @@ impl Load {
 
 fn ask(port: u16) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(REQUEST_TIMEOUT))?;
     stream.write_all(b"GET / HTTP/1.1\r\nHost: web.test\r\nConnection: close\r\n\r\n")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;

@@ -22,7 +22,7 @@ async fn a_page_in_json_gives_the_numbers_that_its_path_selects() {
     let body = r#"{"queues": [{"length": 2}, {"length": "3.5"}], "off": null}"#;
     let port = says("200 OK", "", body).await;
     assert_eq!(values(&source(&page(port, "$.queues[*].length"), "20s").measure(&[]).await), [2000, 3500]);
-    // Nothing there is an answer, and no zero.
+    // An empty result is an answer, and not zero.
     assert_eq!(source(&page(port, "$.nothing"), "20s").measure(&[]).await, Said::Series(Vec::new()));
     let off = why(&source(&page(port, "$.off"), "20s").measure(&[]).await);
     assert!(off.contains("has no number at $.off: it is null"), "{off}");
@@ -116,7 +116,7 @@ async fn a_token_is_shown_to_the_server_and_to_nobody_else() {
     let mut source = source(&from, "20s");
     assert_eq!(values(&source.measure(&[]).await), [1000]);
     assert!(!format!("{source:?}").contains("secret"));
-    // A new one is taken without being told of it.
+    // A new token in the file is used without a restart.
     std::fs::write(&file, "other").unwrap();
     let refused = why(&source.measure(&[]).await);
     assert!(refused.ends_with("answered 401") && !refused.contains("other"), "{refused}");
@@ -137,18 +137,18 @@ async fn a_slow_answer_is_never_overtaken_by_a_later_question() {
         }
     })
     .await;
-    let (told, mut tells) = tokio::sync::mpsc::unbounded_channel();
+    let (sender, mut results) = tokio::sync::mpsc::unbounded_channel();
     let spec = json!({"metric": "jobs", "from": page(port, "$.a"), "every": "100ms", "timeout": "400ms"});
-    let asker = Source::new(Arc::new(serde_json::from_value(spec).unwrap()));
-    let run = asker.run(7, Vec::new, move |said| told.send(said).unwrap());
+    let source = Source::new(Arc::new(serde_json::from_value(spec).unwrap()));
+    let run = source.run(7, Vec::new, move |said| sender.send(said).unwrap());
     tokio::select! {
         () = run => unreachable!("it has no end"),
-        _ = async { for _ in 0..3 { tells.recv().await.unwrap(); } } => {}
+        _ = async { for _ in 0..3 { results.recv().await.unwrap(); } } => {}
     }
     let mut questions = 0;
     while asked.try_recv().is_ok() {
         questions += 1;
     }
-    // In a beat of 100 ms, each answered by silence after four beats.
+    // Every 100 ms if it did not wait; each request times out after 400 ms.
     assert!((3..=4).contains(&questions), "{questions}");
 }

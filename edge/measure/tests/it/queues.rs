@@ -44,7 +44,7 @@ async fn queues_in_redis_are_counted_and_absent_empty_and_wrong_are_told_apart()
     assert_eq!(values(&count(json!({"sortedSet": "delayed"})).await), [2000]);
     assert_eq!(values(&count(json!({"stream": {"key": "jobs"}})).await), [3000]);
 
-    // A list that is drained is gone from Redis, a stream stays: only of a stream there is a difference to be told.
+    // Redis deletes an empty list, but not an empty stream: only for a stream an empty queue differs from a missing one.
     server.ask(&["DEL", "mails"]);
     assert_eq!(values(&count(json!({"list": "mails"})).await), [0]);
     assert_eq!(count(json!({"stream": {"key": "nothing"}})).await, Said::Series(Vec::new()));
@@ -72,7 +72,7 @@ async fn what_a_group_has_not_done_with_is_waiting_or_pending() {
     server.ask(&["XACK", "jobs", "mailers", "1-1", "1-2"]);
     assert_eq!(states(&said(&group()).await), [("pending", 0), ("waiting", 1000)]);
 
-    // Redis counts no more once something is missing in the middle, and says so.
+    // Redis does not know the lag once an entry in the middle was deleted, and says so.
     server.ask(&["XADD", "jobs", "1-4", "a", "b"]);
     server.ask(&["XDEL", "jobs", "1-3"]);
     let unknown = why(&said(&group()).await);
@@ -219,7 +219,7 @@ async fn a_server_that_hangs_or_is_killed_is_no_number_and_is_asked_again() {
     }
 }
 
-/// Someone who takes every connection and says `bytes`, again and again.
+/// A server that accepts every connection and sends `bytes` again and again.
 async fn speaks(bytes: &'static [u8]) -> u16 {
     use tokio::io::AsyncWriteExt as _;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -1,4 +1,4 @@
-//! Servers that are asked over TLS.
+//! Sources over TLS.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::{server, source, values, why};
 
-/// Somebody with a certificate that only those believe who are told to.
+/// A self-signed certificate and its key.
 struct Identity {
     folder: TempDir,
     key: CertifiedKey<rcgen::KeyPair>,
@@ -41,14 +41,14 @@ impl Identity {
         self.folder.path().join("key.pem")
     }
 
-    /// Who it vouches for, alone.
+    /// Root certificates that trust only this one.
     fn roots(&self) -> Arc<RootCertStore> {
         let mut roots = RootCertStore::empty();
         roots.add(self.key.cert.der().clone()).unwrap();
         Arc::new(roots)
     }
 
-    /// A server that is it, and tells of three jobs; to `clients` alone, when there are some.
+    /// A server with this certificate that reports three jobs. With `clients` it accepts only clients with their certificate.
     async fn serves(&self, clients: Option<&Self>) -> u16 {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));
@@ -67,7 +67,7 @@ impl Identity {
         let port = listener.local_addr().unwrap().port();
         tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
-                // Whoever does not believe it goes away.
+                // A client that does not trust it disconnects.
                 let Ok(mut stream) = acceptor.accept(socket).await else { continue };
                 let mut head = Vec::new();
                 while !head.ends_with(b"\r\n\r\n") {

@@ -1,4 +1,4 @@
-//! The public face of `os`.
+//! The public interface of `os`.
 
 use std::path::Path;
 

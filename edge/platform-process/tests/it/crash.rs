@@ -12,7 +12,7 @@ use model::input::{Exit, ExitStatus};
 use platform::{Event, LifeState, Platform as _, StopRequest, Support};
 use platform_process::ProcessPlatform;
 
-use crate::world::{PATIENCE, action, end, open, shop, until};
+use crate::world::{DEADLINE, action, end, open, shop, until};
 
 /// Replicas that a driver is to start before it is killed; more than it gets to.
 const REPLICAS: u32 = 20;
@@ -86,12 +86,12 @@ async fn replicas_outlive_a_killed_driver_and_are_adopted_without_a_restart() {
     let mut events = platform.events();
     let victim = rustix::process::Pid::from_raw(i32::try_from(lives[1].pid.unwrap()).unwrap()).unwrap();
     rustix::process::kill_process(victim, rustix::process::Signal::KILL).unwrap();
-    let Event::Ended(ended) = tokio::time::timeout(PATIENCE, events.recv()).await.unwrap().unwrap();
+    let Event::Ended(ended) = tokio::time::timeout(DEADLINE, events.recv()).await.unwrap().unwrap();
     assert_eq!(ended.replica, shop(1));
     let LifeState::Exited(exit) = ended.state else { panic!("{ended:?}") };
     assert_eq!(exit.status, ExitStatus::Unknown, "who is no parent cannot know");
     let stop =
-        |replica| StopRequest { action: action(2, 1), replica, incarnation: Incarnation(1), grace: PATIENCE };
+        |replica| StopRequest { action: action(2, 1), replica, incarnation: Incarnation(1), grace: DEADLINE };
     assert_eq!(platform.stop(stop(shop(0))).await, Outcome::Applied);
     assert_eq!(marked(&driver.mark).len(), 1);
     end(platform).await;
@@ -144,7 +144,7 @@ async fn exit_in_inventory(platform: &ProcessPlatform) -> Exit {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, looking).await.expect("its end is in the inventory")
+    tokio::time::timeout(DEADLINE, looking).await.expect("its end is in the inventory")
 }
 
 fn recorded(folder: &Path) -> usize {

@@ -42,7 +42,7 @@ pub(super) enum Unit {
     Rate,
 }
 
-/// What goes wrong; without words nothing does.
+/// Which faults happen; none by default.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "What goes wrong")]
 pub(super) struct FaultArguments {

@@ -20,10 +20,10 @@ use crate::output::Printer;
 use crate::tables;
 use crate::target::{ServiceArgument, Subject};
 
-/// From one look to the next: as often as the loop decides.
+/// The refresh interval: as often as the loop decides.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// How long one look may take before what is shown is called old.
+/// How long one refresh may take before the view is marked as outdated.
 const LOOK_WAIT_MAX: Duration = Duration::from_secs(3);
 
 /// Show services and replicas live; q quits, arrows choose a service
@@ -34,7 +34,7 @@ pub(crate) struct Arguments {
     service: Option<ServiceArgument>,
 }
 
-/// What was seen in one look.
+/// The services and replicas as of one refresh.
 #[derive(Clone, Debug)]
 struct Snapshot {
     server: String,
@@ -170,7 +170,7 @@ impl View {
         };
     }
 
-    /// Takes what was seen; the chosen service stays chosen wherever it now stands.
+    /// Shows a new snapshot; the chosen service stays chosen at its new position.
     fn show(&mut self, snapshot: Snapshot) {
         let name = self.chosen_service().map(|service| service.name().to_owned());
         self.chosen =
