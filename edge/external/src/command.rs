@@ -149,7 +149,7 @@ mod tests {
         assert!(error.contains("did not end within 500ms and was killed"), "{error}");
         let child: u32 = std::fs::read_to_string(&pid).unwrap().trim().parse().unwrap();
         let stat = format!("/proc/{child}/stat");
-        // Killed, it may be there as a zombie for whoever takes in orphans.
+        // The killed process may remain as a zombie until its new parent waits for it.
         while std::fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z")) {
             tokio::task::yield_now().await;
         }

@@ -94,13 +94,13 @@ impl Driver {
         }
     }
 
-    /// Makes spare cells for replicas to come, while nobody waits for them.
+    /// Creates spare cells for later starts, in the background.
     pub(crate) fn make_spares_later(self: &Arc<Self>) {
         let driver = Arc::clone(self);
         self.tasks.spawn_blocking(move || driver.cgroups.make_spares());
     }
 
-    /// Removes the groups that others have left for good, while nobody waits for it.
+    /// Removes the groups of drivers that are gone, in the background.
     pub(crate) fn sweep_later(self: &Arc<Self>) {
         let driver = Arc::clone(self);
         self.tasks.spawn_blocking(move || driver.cgroups.sweep());

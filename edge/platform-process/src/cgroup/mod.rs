@@ -52,7 +52,7 @@ pub(crate) struct Hierarchy {
 pub(crate) struct Cgroups {
     hierarchies: Vec<Hierarchy>,
     spares: Mutex<Vec<SpareCell>>,
-    /// Held by whoever makes spares, so that not too many are made.
+    /// Held while spares are created, so that not too many are.
     making: Mutex<()>,
     pub(crate) cpu: Support,
     pub(crate) memory: Support,

@@ -28,7 +28,7 @@ use program::ProgramError;
 use user::{Account, AccountError};
 use variables::TooLong;
 
-/// Held by whoever is between giving up reserved ports and executing the program that gets them.
+/// Held from the release of reserved ports until the program that gets them is executed.
 static FORKING: Mutex<()> = Mutex::new(());
 
 /// Why a program does not run.
@@ -94,7 +94,7 @@ impl From<LaunchError> for Cause {
     }
 }
 
-/// What surrounds every program of a life: the replica's own, and those that run beside it.
+/// The context of every program of a life: the replica's own, and those that run beside it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ExecContext {
