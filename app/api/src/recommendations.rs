@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_advised_is_told_as_the_fields_that_change() {
+    fn advice_lists_the_fields_that_change() {
         let run = || json!({"command": ["shop"]});
         let spare = Remedy::Recover(Recover::Standby { spares: 1 });
         let changed = |path: &str, old: Value, new: Value| {

@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn causes_are_told_once_in_one_line_and_advice_comes_last() {
+    fn causes_are_shown_once_in_one_line_and_advice_comes_last() {
         let cause = io::Error::new(io::ErrorKind::NotFound, "no such\nfile");
         let error = Err::<(), _>(cause).context("could not read x").unwrap_err();
         assert_eq!(sentence_of(&error), "could not read x: no such\u{fffd}file");

@@ -131,7 +131,7 @@ fn a_recording_that_is_shorter_than_the_rehearsal_begins_anew() {
 }
 
 #[test]
-fn what_cannot_be_rehearsed_is_said() {
+fn what_cannot_be_rehearsed_is_refused() {
     let good = script(vec![part("shop", &serde_json::json!({}), 1)]);
     let refused = |change: fn(&mut Script)| {
         let mut script = good.clone();

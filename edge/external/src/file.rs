@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_somebody_else_is_not_touched_and_an_empty_one_is_taken() {
+    fn a_foreign_file_is_not_touched_and_an_empty_one_is_used() {
         let folder = tempfile::tempdir().unwrap();
         let file = TargetFile::new(folder.path().join("nginx.conf"));
         fs::write(file.path(), "worker_processes 4;\n").unwrap();
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn who_may_read_the_file_may_read_the_next_one() {
+    fn the_permissions_of_the_file_are_kept() {
         use std::os::unix::fs::PermissionsExt as _;
         let folder = tempfile::tempdir().unwrap();
         let file = TargetFile::new(folder.path().join("shop.conf"));

@@ -286,7 +286,7 @@ impl<'s> Table<'s> {
     /// The rows of what lies within a field.
     fn below(&mut self, path: &str, form: &'s Value, definition: Option<&'s str>) {
         if let Some(name) = definition.filter(|name| self.has_own_table(name, form)) {
-            if !self.is_told_by_autoscaler(name) && !self.waiting.contains(&name) {
+            if !self.is_described_by_autoscaler(name) && !self.waiting.contains(&name) {
                 self.waiting.push(name);
             }
             return;
@@ -304,11 +304,11 @@ impl<'s> Table<'s> {
     fn has_own_table(&self, definition: &str, form: &Value) -> bool {
         let is_repeated = self.uses.get(definition).is_some_and(|uses| *uses > 1);
         let has_fields = form["properties"].is_object() || !named_forms(form).is_empty();
-        has_fields && (is_repeated || self.is_told_by_autoscaler(definition))
+        has_fields && (is_repeated || self.is_described_by_autoscaler(definition))
     }
 
     /// Whether a Service uses here the words of the autoscaler, whose tables tell them.
-    fn is_told_by_autoscaler(&self, definition: &str) -> bool {
+    fn is_described_by_autoscaler(&self, definition: &str) -> bool {
         self.kind == Kind::Service && matches!(definition, "MetricSpec" | "HorizontalPodAutoscalerBehavior")
     }
 

@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_machine_has_not_got_left_is_told_apart_from_a_program_that_cannot_run() {
+    fn exhausted_resources_are_distinguished_from_a_program_that_cannot_run() {
         let execution = |errno: Errno| LaunchError::Exec {
             path: "/bin/true".into(),
             source: errno.into(),

@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_without_certificates_is_no_way_to_believe_nobody() {
+    fn a_file_without_certificates_is_an_error() {
         let key = rcgen::KeyPair::generate().unwrap().serialize_pem();
         for pem in ["", "words", &key] {
             assert!(matches!(of_pem(pem.as_bytes()), Err(Distrust::Empty)), "{pem:?}");

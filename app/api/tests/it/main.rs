@@ -56,7 +56,7 @@ async fn a_service_is_declared_shown_held_released_and_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_deletes_what_others_need_is_told_and_so_is_whoever_looks_at_them() {
+async fn deleting_what_others_need_warns_and_shows_in_their_status() {
     let world = World::start().await;
     let mut shop = service("shop", 1);
     shop["spec"]["scale"]["protect"] = "sessions".into();
@@ -154,7 +154,7 @@ async fn a_decision_is_explained_now_and_as_of_a_time() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn watchers_are_told_what_is_there_what_changes_and_what_goes() {
+async fn watchers_get_present_objects_changes_and_deletions() {
     let world = World::start().await;
     let mut events = Events::of(world.open(world.request(Method::GET, "/v1/events?watch=true", "")).await);
     world.declare("shop", 1).await;

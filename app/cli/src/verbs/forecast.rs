@@ -219,7 +219,7 @@ mod tests {
     use crate::paint::Paint;
 
     #[test]
-    fn a_length_of_time_is_told_in_its_two_largest_units() {
+    fn a_duration_is_shown_in_its_two_largest_units() {
         let shown = [0.0, 45.0, 60.0, 90.0, 3600.0, 5430.0, 187_200.0].map(span);
         assert_eq!(shown, ["0s", "45s", "1m", "1m30s", "1h", "1h30m", "2d4h"]);
     }

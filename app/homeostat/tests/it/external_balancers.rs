@@ -139,7 +139,7 @@ fn servers(file: &Path) -> usize {
     if servers.iter().all(gets) { servers.len() } else { 0 }
 }
 
-fn is_told_of_changes_without_losing_a_request(kind: &Kind) {
+fn follows_changes_without_losing_a_request(kind: &Kind) {
     let mut instance = Instance::new();
     let port = ports::free();
     let main = kind.main.replace("PORT", &port.to_string());
@@ -219,13 +219,13 @@ fn is_told_of_changes_without_losing_a_request(kind: &Kind) {
 }
 
 #[test]
-fn nginx_is_told_of_changes_without_losing_a_request() {
-    is_told_of_changes_without_losing_a_request(&NGINX);
+fn nginx_follows_changes_without_losing_a_request() {
+    follows_changes_without_losing_a_request(&NGINX);
 }
 
 #[test]
-fn haproxy_is_told_of_changes_without_losing_a_request() {
-    is_told_of_changes_without_losing_a_request(&HAPROXY);
+fn haproxy_follows_changes_without_losing_a_request() {
+    follows_changes_without_losing_a_request(&HAPROXY);
 }
 
 #[test]

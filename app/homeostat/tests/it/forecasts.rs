@@ -97,7 +97,7 @@ fn a_load_that_comes_again_and_again_is_sized_for_while_it_is_gone_and_after_a_c
 }
 
 #[test]
-fn a_forecast_that_nobody_asked_for_is_refused_in_a_sentence() {
+fn a_forecast_that_is_not_declared_is_refused_in_a_sentence() {
     let mut instance = Instance::new();
     let manifest = instance.write_service("web", "");
     instance.up(&["-f", text(&manifest)]);

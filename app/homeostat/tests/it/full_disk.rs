@@ -128,7 +128,7 @@ fn a_full_disk_ends_no_replica_that_prints() {
 }
 
 #[test]
-fn a_replica_that_fills_the_disk_with_what_it_prints_takes_it_from_nobody() {
+fn a_replica_that_fills_the_disk_with_output_takes_no_space_from_others() {
     /// Twice what is kept of what a replica prints.
     const ROOM: u64 = 80 << 20;
     let mut instance = Instance::new();

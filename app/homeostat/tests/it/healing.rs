@@ -88,7 +88,7 @@ fn a_missing_program_is_said_in_a_sentence_and_nothing_else_stops() {
 }
 
 #[test]
-fn one_that_the_proxy_goes_around_is_stood_in_for_and_nobody_goes_meanwhile() {
+fn an_ejected_replica_is_substituted_and_none_is_removed_meanwhile() {
     let mut instance = Instance::new();
     let port = ports::free();
     let metric =

@@ -110,7 +110,7 @@ fn a_service_follows_a_query_to_a_real_prometheus() {
 }
 
 #[test]
-fn what_hangs_lies_or_never_ends_scales_nothing_and_is_said() {
+fn sources_that_hang_lie_or_never_end_scale_nothing_and_are_reported() {
     let mut instance = Instance::new();
     let mut manifests = vec![text(&instance.write_service("worker", BY_QUEUE)).to_owned()];
     let hangs = serve(|mut socket| {

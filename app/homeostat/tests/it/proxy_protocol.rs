@@ -16,7 +16,7 @@ fn say(port: u16, words: &str) -> String {
 }
 
 #[test]
-fn a_client_is_who_the_proxy_in_front_says() {
+fn the_client_address_is_the_one_that_the_proxy_in_front_sends() {
     let mut instance = Instance::new();
     let port = ports::free();
     let expose =

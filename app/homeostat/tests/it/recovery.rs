@@ -63,7 +63,7 @@ fn a_warm_spare_takes_the_place_of_a_dead_replica_and_a_new_spare_is_started() {
 }
 
 #[test]
-fn those_who_take_over_a_share_leave_no_request_behind() {
+fn replicas_that_take_over_a_share_lose_no_request() {
     for strategy in ["mostActive", "random"] {
         let mut instance = Instance::new();
         let (expose, url) = exposed();
@@ -114,7 +114,7 @@ fn a_replica_that_a_command_calls_sick_leaves_the_traffic_at_once_and_is_restart
 }
 
 #[test]
-fn who_depends_on_another_starts_once_that_is_ready() {
+fn a_service_starts_once_its_dependency_is_ready() {
     let mut instance = Instance::new();
     let database = instance.write_service("db", "");
     let closed = fs::read_to_string(&database).unwrap();

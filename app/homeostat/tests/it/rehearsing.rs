@@ -67,7 +67,7 @@ fn a_sale_that_was_seen_before_finds_replicas_that_were_started_before_it() {
 }
 
 #[test]
-fn what_cannot_be_rehearsed_is_said_in_a_sentence() {
+fn what_cannot_be_rehearsed_is_refused_in_a_sentence() {
     let instance = Instance::new();
     let refused = |more: &[&str]| {
         let said = instance.run(&[&["rehearse", "-f", FLASH_SALE], more].concat());

@@ -22,7 +22,7 @@ fn wait_for_rest(instance: &Instance) {
 }
 
 #[test]
-fn those_who_ask_at_once_of_a_service_that_rests_are_all_answered() {
+fn concurrent_requests_to_a_service_at_zero_are_all_answered() {
     let (instance, url) = resting_instance();
     for _ in 0..3 {
         wait_for_rest(&instance);

@@ -183,7 +183,7 @@ fn one_that_dies_when_everything_was_handed_to_it_leaves_the_other_serving() {
 }
 
 #[test]
-fn what_nobody_runs_is_begun_and_what_runs_is_not_doubled() {
+fn without_a_predecessor_it_just_starts_and_a_second_process_is_refused() {
     let (mut instance, address) = served();
     let refused = instance.run(&["up", "--data", "data", "--listen", "127.0.0.1:0"]);
     assert_eq!(refused.code, Some(1), "{refused:?}");

@@ -127,20 +127,20 @@ fn a_route_shows_its_certificate_and_says_until_when_it_is_valid() {
 }
 
 /// The files within a folder that hold these bytes and that others than their owner can read.
-fn told_to_others(folder: &Path, bytes: &[u8]) -> Vec<PathBuf> {
+fn readable_by_others(folder: &Path, bytes: &[u8]) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).expect("it is ours").map(|entry| entry.expect("it is ours").path());
     let others = |path: &Path| path.metadata().is_ok_and(|found| found.permissions().mode() & 0o077 != 0);
     entries
         .filter(|path| others(path))
         .flat_map(|path| match path.is_dir() {
-            true => told_to_others(&path, bytes),
+            true => readable_by_others(&path, bytes),
             false => Some(path).filter(|path| is_in(path, bytes)).into_iter().collect(),
         })
         .collect()
 }
 
 #[test]
-fn what_replicas_are_told_is_nobody_elses_in_a_data_folder_that_others_may_look_into() {
+fn environments_of_replicas_are_private_in_a_data_folder_that_others_may_read() {
     let mut instance = Instance::new();
     let manifest = instance.write_service("web", "");
     // With the mode that a service manager or an earlier version gives it.
@@ -155,7 +155,7 @@ fn what_replicas_are_told_is_nobody_elses_in_a_data_folder_that_others_may_look_
     let told = instance.mark().into_bytes();
     let secret = &told[told.iter().position(|byte| *byte == b'"').unwrap() + 1..told.len() - 1];
     assert!(is_held(&instance.path("data"), secret), "the environment of the replica is kept");
-    assert_eq!(told_to_others(&instance.path("data"), secret), [] as [PathBuf; 0]);
+    assert_eq!(readable_by_others(&instance.path("data"), secret), [] as [PathBuf; 0]);
     let logs = fs::metadata(instance.path("data/logs")).unwrap().permissions().mode();
     assert_eq!(logs & 0o077, 0, "what a replica prints is nobody else's either");
 }

@@ -74,7 +74,7 @@ async fn a_candidate_that_the_check_refuses_leaves_the_file_and_the_balancer_as_
 }
 
 #[tokio::test]
-async fn a_reload_that_fails_or_hangs_is_tried_again_until_it_succeeds_and_told_once() {
+async fn a_reload_that_fails_or_hangs_is_retried_until_it_succeeds_and_reported_once() {
     let world = World::new();
     let mut external = world.external("true", "test -e mended || { echo not running >&2; exit 1; }");
     world.set(&external, &[4001]);
@@ -166,7 +166,7 @@ async fn the_end_of_everything_waits_for_no_balancer_that_has_ended_before() {
 }
 
 #[tokio::test]
-async fn who_is_no_longer_declared_and_cannot_be_told_does_not_keep_everything_from_ending() {
+async fn a_balancer_that_is_no_longer_declared_and_cannot_be_reloaded_does_not_delay_the_shutdown() {
     let world = World::new();
     let external = world.external("true", "test ! -e gone");
     world.set(&external, &[4001]);
@@ -180,7 +180,7 @@ async fn who_is_no_longer_declared_and_cannot_be_told_does_not_keep_everything_f
 }
 
 #[tokio::test]
-async fn a_file_of_somebody_else_is_never_replaced() {
+async fn a_foreign_file_is_never_replaced() {
     let world = World::new();
     fs::write(world.path("shop.conf"), "worker_processes 4;\n").unwrap();
     world.set(&world.external("true", "true"), &[4001]);

@@ -72,7 +72,7 @@ async fn an_answer_without_end_is_left_where_it_becomes_too_long() {
 }
 
 #[tokio::test]
-async fn nobody_there_is_said_with_the_address() {
+async fn a_refused_connection_is_reported_with_the_address() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     drop(listener);
@@ -81,7 +81,7 @@ async fn nobody_there_is_said_with_the_address() {
 }
 
 #[tokio::test]
-async fn a_refusal_of_promql_is_told_in_the_words_of_the_server() {
+async fn a_refusal_of_promql_is_reported_in_the_words_of_the_server() {
     let body = r#"{"status":"error","errorType":"bad_data","error":"unknown function with name \"summ\""}"#;
     let port = says("400 Bad Request", "", body).await;
     let why = why(&source(&query(port), "20s").measure(&[]).await);
@@ -99,7 +99,7 @@ async fn more_series_than_are_looked_at_are_refused() {
 }
 
 #[tokio::test]
-async fn a_token_is_shown_to_the_server_and_to_nobody_else() {
+async fn a_token_is_sent_to_the_server_only() {
     let folder = tempfile::TempDir::new().unwrap();
     let file = folder.path().join("token");
     std::fs::write(&file, "secret\n").unwrap();

@@ -32,7 +32,7 @@ fn states(said: &Said) -> Vec<(&str, i64)> {
 }
 
 #[tokio::test]
-async fn queues_in_redis_are_counted_and_absent_empty_and_wrong_are_told_apart() {
+async fn queues_in_redis_are_counted_and_absent_empty_and_wrong_ones_distinguished() {
     let server = Server::redis();
     let count = async |queue: Value| said(&redis(&server, &queue)).await;
     server.ask(&["RPUSH", "mails", "a", "b", "c"]);
@@ -80,7 +80,7 @@ async fn what_a_group_has_not_done_with_is_waiting_or_pending() {
 }
 
 #[tokio::test]
-async fn a_redis_is_asked_as_somebody_in_a_database_and_over_tls() {
+async fn redis_is_queried_as_a_user_in_a_database_and_over_tls() {
     let server = Server::redis();
     server.ask(&["-n", "3", "RPUSH", "mails", "a"]);
     server.ask(&["ACL", "SETUSER", "watcher", "on", ">other word", "~mails", "+llen", "+select"]);
@@ -233,7 +233,7 @@ async fn speaks(bytes: &'static [u8]) -> u16 {
 }
 
 #[tokio::test]
-async fn somebody_who_speaks_otherwise_or_without_end_is_left() {
+async fn a_server_of_another_protocol_or_without_end_is_disconnected() {
     let redis =
         |port: u16| json!({"redis": {"address": format!("127.0.0.1:{port}"), "queue": {"list": "a"}}});
     let postgres = |port: u16| json!({"postgres": {"address": format!("127.0.0.1:{port}"), "user": "me", "query": "select 1"}});
@@ -261,7 +261,7 @@ async fn somebody_who_speaks_otherwise_or_without_end_is_left() {
 }
 
 #[tokio::test]
-async fn one_who_says_nothing_is_left_after_the_timeout() {
+async fn a_silent_server_is_disconnected_after_the_timeout() {
     let silent = server(|socket, _| async move {
         std::future::pending::<()>().await;
         drop(socket);

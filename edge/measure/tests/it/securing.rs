@@ -110,7 +110,7 @@ async fn a_server_that_is_vouched_for_is_asked() {
 }
 
 #[tokio::test]
-async fn nobody_else_is_believed() {
+async fn no_other_certificate_is_trusted() {
     let (server, other) = (Identity::of("localhost"), Identity::of("localhost"));
     let port = server.serves(None).await;
     for tls in [believing(&other.certificate()), json!({})] {
@@ -124,7 +124,7 @@ async fn nobody_else_is_believed() {
 }
 
 #[tokio::test]
-async fn a_server_that_asks_who_is_asking_is_told() {
+async fn a_server_that_wants_a_client_certificate_gets_it() {
     let (server, client) = (Identity::of("localhost"), Identity::of("homeostat"));
     let port = server.serves(Some(&client)).await;
     let known = json!({"caFile": server.certificate(), "client": pair(&client)});

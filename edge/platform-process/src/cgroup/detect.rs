@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_not_alone_in_the_group_is_told_so() {
+    fn a_group_with_other_processes_is_reported() {
         let told = |base: &tempfile::TempDir| {
             let cgroups = cgroups(open_v2(base.path(), "scope").into_iter().collect());
             let Support::Degraded(why) = &cgroups.memory else { panic!("there is no such controller") };

@@ -220,7 +220,7 @@ async fn that_a_replica_ran_out_of_memory_while_no_driver_ran_is_known_to_the_ne
 }
 
 #[tokio::test]
-async fn a_second_driver_of_the_same_folder_is_refused_and_told_who_is_there() {
+async fn a_second_driver_of_the_same_folder_is_refused_with_the_name_of_the_first() {
     let mut driver = DriverProcess::start(1, "exec sleep 50");
     driver.wait_for(1);
     let settings = platform_process::Settings::new(driver.folder.path().join("data"), "/");

@@ -59,7 +59,7 @@ async fn connect(listener: &std::net::TcpListener) -> Box<Http1Connection> {
 }
 
 #[tokio::test]
-async fn who_awaits_an_answer_is_woken_once_for_it_and_never_for_the_next_one() {
+async fn a_task_that_awaits_an_answer_is_woken_once_for_it_and_never_for_the_next_one() {
     for more in LESS_AND_MORE {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let mut connection = connect(&listener).await;
@@ -288,7 +288,7 @@ async fn what_is_asked_is_written_as_hyper_writes_it() {
 }
 
 #[tokio::test]
-async fn who_says_more_than_it_was_asked_is_asked_no_more() {
+async fn an_endpoint_that_sends_more_than_it_was_asked_gets_no_more_requests() {
     for more in LESS_AND_MORE {
         for unasked in ["", "more"] {
             let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -375,7 +375,7 @@ async fn an_answer_that_is_not_plain_is_one_until_several_were() {
 }
 
 #[tokio::test]
-async fn a_close_is_seen_before_the_runtime_hears_of_it() {
+async fn a_close_is_seen_before_the_runtime_knows_of_it() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let connection = Http1Connection::connect(listener.local_addr().unwrap(), Duration::from_secs(30), None)
         .await
