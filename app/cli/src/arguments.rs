@@ -102,7 +102,7 @@ pub fn run(colours: Colours, up: &dyn Fn(Up) -> anyhow::Result<ExitCode>) -> Exi
     };
     let printer = Printer { paint: Paint::stdout(colours) };
     let context = CommandContext { colours, printer, server: arguments.server };
-    follow(arguments.verb, &context, up).unwrap_or_else(|failure| failure.tell(Paint::stderr(colours)))
+    follow(arguments.verb, &context, up).unwrap_or_else(|failure| failure.report(Paint::stderr(colours)))
 }
 
 fn follow(

@@ -36,7 +36,7 @@ impl Failure {
     }
 
     /// Says on standard error why, in one sentence, and returns the code to exit with.
-    pub(crate) fn tell(&self, paint: Paint) -> ExitCode {
+    pub(crate) fn report(&self, paint: Paint) -> ExitCode {
         let (error, code) = match self {
             Self::Usage(error) => (error, WRONG_USAGE),
             Self::Failed(error) => (error, FAILED),

@@ -119,7 +119,7 @@ impl Simulation {
             self.environment.queue.put(at, SimEvent::ZombieWakes);
         }
         for action in self.out.actions.clone() {
-            self.tell(action);
+            self.dispatch(action);
         }
         Turn::Zombie { epoch }
     }

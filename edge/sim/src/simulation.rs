@@ -277,7 +277,7 @@ impl Simulation {
         };
         for index in 0..sent {
             let action = self.out.actions[index].clone();
-            self.tell(action);
+            self.dispatch(action);
         }
         for event in self.out.events.iter().filter(|event| event.kind == EventKind::Gone) {
             self.disk.forget(&event.service);
@@ -289,7 +289,7 @@ impl Simulation {
     }
 
     /// Sends an action to the part that carries it out: the store for memories, the agent for everything else.
-    pub(crate) fn tell(&mut self, action: Action) {
+    pub(crate) fn dispatch(&mut self, action: Action) {
         match action.kind {
             ActionKind::Remember(memory) => {
                 self.environment.after(SYNC, SimEvent::Written { action: action.id, memory });

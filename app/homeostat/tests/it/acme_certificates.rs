@@ -8,10 +8,10 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::authority::{Plan, files};
-use crate::instance::{Instance, Said, text, wait_until};
+use crate::instance::{CommandOutput, Instance, text, wait_until};
 
 /// The output of curl for a host over TLS, which trusts the authority alone; every host is 127.0.0.1.
-fn curl(instance: &Instance, host: &str, port: u16) -> Said {
+fn curl(instance: &Instance, host: &str, port: u16) -> CommandOutput {
     let mut call = Command::new("curl");
     call.args(["--silent", "--show-error", "--max-time", "20", "--noproxy", "*", "--ipv4", "--verbose"]);
     call.arg("--resolve")
@@ -21,7 +21,7 @@ fn curl(instance: &Instance, host: &str, port: u16) -> Said {
     let output = call.arg(format!("https://{host}:{port}/")).stdin(Stdio::null()).output();
     let output = output.expect("curl is installed");
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    Said { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+    CommandOutput { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
 }
 
 /// The condition `Certificate` of a service or a route: its reason and its message.

@@ -7,11 +7,11 @@ use serde_json::Value as Json;
 use store::{Commit, Entry, Key, Prefix, Store, Txn, Value};
 use store_embedded::EmbeddedStore;
 
-use crate::instance::{Instance, Said, text, wait_until};
+use crate::instance::{CommandOutput, Instance, text, wait_until};
 
 /// One sentence on standard error, and this code.
 #[track_caller]
-fn assert_refused(said: &Said, code: i32, parts: &[&str]) {
+fn assert_refused(said: &CommandOutput, code: i32, parts: &[&str]) {
     assert_eq!(said.code, Some(code), "{said:?}");
     let last = said.err.lines().last().unwrap_or_default();
     assert!(last.starts_with("error: "), "{said:?}");

@@ -68,8 +68,8 @@ fn what_was_decided_is_kept_read_back_and_decided_again_bit_for_bit() {
     let then = instance.ask(&["explain", "service/worker", "--at", at]);
     assert_eq!(then["summary"], first["decision"]["summary"], "{then}");
     assert_eq!(then["kept"]["count"], first["count"], "{then}");
-    let told = instance.run(&["explain", "service/worker", "--at", at, "--why-not", "out"]).out;
-    assert!(told.contains("the journal no longer holds"), "{told}");
+    let output = instance.run(&["explain", "service/worker", "--at", at, "--why-not", "out"]).out;
+    assert!(output.contains("the journal no longer holds"), "{output}");
 }
 
 fn prospects(explanation: &Value) -> Vec<(String, u64, String)> {
@@ -82,13 +82,13 @@ fn prospects(explanation: &Value) -> Vec<(String, u64, String)> {
 fn an_explanation_says_what_would_change_it_and_that_comes_true() {
     let instance = instance_of_four();
     let settled = wait_until("the queue is shared by four", || {
-        let told = instance.ask(&["explain", "service/worker"]);
-        (told["metrics"][0]["current"] == "8.75").then_some(told)
+        let output = instance.ask(&["explain", "service/worker"]);
+        (output["metrics"][0]["current"] == "8.75").then_some(output)
     });
     let (_, more, message) = prospects(&settled).swap_remove(0);
     assert_eq!((more, &*message), (5, "with queue at 11.001 (now 8.75): 5 replicas"), "{settled}");
-    let told = instance.run(&["explain", "service/worker"]).out;
-    assert!(told.contains("what would change it\n  with queue at 11.001"), "{told}");
+    let output = instance.run(&["explain", "service/worker"]).out;
+    assert!(output.contains("what would change it\n  with queue at 11.001"), "{output}");
 
     let why = instance.run(&["explain", "service/worker", "--why-not", "8"]);
     assert!(why.out.contains("why not 8? 4 replicas"), "{why:?}");
@@ -105,8 +105,8 @@ fn an_explanation_says_what_would_change_it_and_that_comes_true() {
     instance.wait_for_ready("worker", 5);
     let held = wait_until("the fall is held", || {
         instance.write("queue", "12");
-        let told = instance.ask(&["explain", "service/worker"]);
-        (told["limits"][0]["name"] == "ScaleDownStabilized").then_some(told)
+        let output = instance.ask(&["explain", "service/worker"]);
+        (output["limits"][0]["name"] == "ScaleDownStabilized").then_some(output)
     });
     assert_eq!(held["evidence"][0]["kind"], "recommended", "{held}");
     assert_eq!(held["evidence"][0]["replicas"], 5, "{held}");
@@ -127,12 +127,12 @@ fn a_dry_run_says_what_a_changed_policy_decides_now_and_would_have_in_the_last_h
     assert_eq!((&tried["hour"]["holds"]["most"], &tried["hour"]["tried"]["most"]), (&4.into(), &2.into()));
     assert_eq!(instance.ask(&["explain", "service/worker"])["desired"], 4, "it has no effect");
 
-    let told = instance.run(&["diff", "-f", text(&changed)]);
-    assert_eq!(told.code, Some(1), "{told:?}");
+    let output = instance.run(&["diff", "-f", text(&changed)]);
+    assert_eq!(output.code, Some(1), "{output:?}");
     for part in
         ["spec.scale.max: 2", "with it: 2 replicas now, 4 replicas without", "The load is the one that was"]
     {
-        assert!(told.out.contains(part), "{part} is missing in {told:?}");
+        assert!(output.out.contains(part), "{part} is missing in {output:?}");
     }
     let same = instance.run(&["diff", "-f", text(&manifest)]);
     assert!(same.code == Some(0) && !same.out.contains("with it"), "{same:?}");

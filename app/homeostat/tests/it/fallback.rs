@@ -56,16 +56,16 @@ fn a_fallback_stands_in_for_a_source_that_hangs_even_over_a_crash_until_it_answe
 
     jobs.store(HANGS, Ordering::SeqCst);
     let foretold = wait_until("it is foretold when something stands in", || {
-        let told = instance.run(&["explain", "service/worker"]).out;
-        told.contains("UTC if the load stays as it is: 4 replicas").then_some(told)
+        let output = instance.run(&["explain", "service/worker"]).out;
+        output.contains("UTC if the load stays as it is: 4 replicas").then_some(output)
     });
     assert!(foretold.contains("stays at 2: jobs gives no number"), "{foretold}");
 
     instance.end(Signal::KILL);
     instance.up(&[]);
     instance.wait_for_ready("worker", 4);
-    let told = instance.run(&["explain", "service/worker"]).out;
-    assert!(told.contains("so its fallback of 4 replicas is used"), "{told}");
+    let output = instance.run(&["explain", "service/worker"]).out;
+    assert!(output.contains("so its fallback of 4 replicas is used"), "{output}");
     assert_eq!(instance.ask(&["explain", "service/worker"])["metrics"][0]["proposal"], 4);
 
     jobs.store(14, Ordering::SeqCst);

@@ -71,8 +71,8 @@ fn a_load_that_comes_again_and_again_is_sized_for_while_it_is_gone_and_after_a_c
     assert!(said["forecasts"][0]["lossRatio"].as_f64() < Some(0.98), "{said}");
     assert!(said["startSeconds"].as_f64() > Some(0.0), "{said}");
     let raised = wait_until("it asks for more than the metrics do", || {
-        let told = instance.ask(&["explain", "service/web"]);
-        let limits = told["limits"].as_array()?;
+        let output = instance.ask(&["explain", "service/web"]);
+        let limits = output["limits"].as_array()?;
         let forecast = limits.iter().find(|limit| limit["name"] == "Forecast")?;
         (forecast["to"].as_u64() > forecast["from"].as_u64()).then(|| forecast.clone())
     });

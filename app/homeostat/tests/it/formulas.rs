@@ -39,21 +39,21 @@ fn a_formula_over_metrics_sizes_a_service_and_what_is_no_number_holds_it() {
     instance.wait_for_ready("worker", 4);
     let explained = instance.ask(&["explain", "service/worker"]);
     assert_eq!(explained["policy"], "formula", "{explained}");
-    let told = |instance: &Instance, part: &str| {
+    let wait_for = |instance: &Instance, part: &str| {
         wait_until(part, || {
-            let told = instance.run(&["explain", "service/worker"]).out;
-            told.contains(part).then_some(told)
+            let output = instance.run(&["explain", "service/worker"]).out;
+            output.contains(part).then_some(output)
         })
     };
-    told(&instance, "jobs / jobs_each + 1 is 4 (jobs 30, jobs_each 10): rounded up, 4 replicas");
+    wait_for(&instance, "jobs / jobs_each + 1 is 4 (jobs 30, jobs_each 10): rounded up, 4 replicas");
 
     fs::write(instance.path("jobs_each"), "0").expect("the folder is ours");
-    told(
+    wait_for(
         &instance,
         "stays at 4: the formula jobs / jobs_each + 1 gives no number, because it divides by zero",
     );
     fs::remove_file(instance.path("jobs_each")).expect("it is there");
-    told(&instance, "stays at 4: jobs_each gives no number, because reading it failed");
+    wait_for(&instance, "stays at 4: jobs_each gives no number, because reading it failed");
 
     // The new formula says what stands in, and a crash forgets nothing of it.
     instance.write_service("worker", &by_formula("jobs / jobs_each | default(15)"));
@@ -62,7 +62,7 @@ fn a_formula_over_metrics_sizes_a_service_and_what_is_no_number_holds_it() {
     instance.wait_for_ready("worker", 2);
     instance.end(rustix::process::Signal::KILL);
     instance.up(&[]);
-    told(&instance, "(jobs 30, jobs_each missing): rounded up, 2 replicas");
+    wait_for(&instance, "(jobs 30, jobs_each missing): rounded up, 2 replicas");
     instance.wait_for_ready("worker", 2);
 }
 

@@ -98,18 +98,18 @@ fn simulates_what_was_learned(instance: &Instance) {
         instance.ask(&[&["simulate", "service/web", "--tick", "1s", "--compare", "hpa"], more].concat())
     };
     // What is learned while it is asked for is asked for again.
-    let (told, found) = wait_until("nothing is learned between two looks", || {
-        let (told, found) = (learned(instance, "web"), simulate(&[]));
-        (told["capacity"] == learned(instance, "web")["capacity"]).then_some((told, found))
+    let (known, found) = wait_until("nothing is learned between two looks", || {
+        let (known, found) = (learned(instance, "web"), simulate(&[]));
+        (known["capacity"] == learned(instance, "web")["capacity"]).then_some((known, found))
     });
     assert_eq!(found["trace"], "the load of service/web");
-    assert_eq!(found["capacity"], told["capacity"]["requestsPerSecond"], "{told}");
-    let start = told["startSeconds"].as_f64().expect("a start was seen");
-    assert!((found["startUpSeconds"].as_f64().expect("a number") - start).abs() < 0.002, "{found} {told}");
+    assert_eq!(found["capacity"], known["capacity"]["requestsPerSecond"], "{known}");
+    let start = known["startSeconds"].as_f64().expect("a start was seen");
+    assert!((found["startUpSeconds"].as_f64().expect("a number") - start).abs() < 0.002, "{found} {known}");
     assert!(!policy(&found, "declared")["violatedRequestsAtLeastPercent"].is_null(), "{found}");
     let requests = |found: &Value| found["requests"].as_f64().expect("a number");
     let recorded: f64 =
-        told["load"]["loads"].as_array().expect("a list").iter().filter_map(Value::as_f64).sum();
+        known["load"]["loads"].as_array().expect("a list").iter().filter_map(Value::as_f64).sum();
     let apart = (requests(&found) / recorded - 1.0).abs();
     assert!(apart < 0.1, "of {recorded} it has {}", requests(&found));
     let notes = found["notes"].to_string();

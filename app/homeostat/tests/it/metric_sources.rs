@@ -87,8 +87,8 @@ fn a_service_follows_a_query_to_a_real_prometheus() {
 
     // Of the two queues only the one that is selected counts: it would be six otherwise.
     instance.wait_for_ready("worker", 4);
-    let told = instance.run(&["explain", "service/worker"]).out;
-    assert!(told.contains("from 1 to 4: queue_length at 35, target 10"), "{told}");
+    let output = instance.run(&["explain", "service/worker"]).out;
+    assert!(output.contains("from 1 to 4: queue_length at 35, target 10"), "{output}");
     let described = instance.run(&["describe", "metricsource/queue-length"]).out;
     for part in ["queue=mail", "35", "queue=print", "900", "services scaled by it: worker"] {
         assert!(described.contains(part), "{part} is missing in {described}");
@@ -102,8 +102,8 @@ fn a_service_follows_a_query_to_a_real_prometheus() {
     instance.wait_for_ready("worker", 6);
     drop(prometheus);
     let why = wait_until("the measurement is too old", || {
-        let told = instance.run(&["explain", "service/worker"]).out;
-        told.contains("reading it failed").then_some(told)
+        let output = instance.run(&["explain", "service/worker"]).out;
+        output.contains("reading it failed").then_some(output)
     });
     assert!(why.contains("could not connect to 127.0.0.1"), "{why}");
     instance.wait_for_ready("worker", 6);
@@ -145,8 +145,8 @@ fn sources_that_hang_lie_or_never_end_scale_nothing_and_are_reported() {
         assert!(said.contains(why), "{metric}: {said}");
     }
     wait_until("the decision says why", || {
-        let told = instance.run(&["explain", "service/worker"]).out;
-        told.contains("queue_length gives no number, because reading it failed").then_some(())
+        let output = instance.run(&["explain", "service/worker"]).out;
+        output.contains("queue_length gives no number, because reading it failed").then_some(())
     });
     assert_eq!(instance.replicas("worker").len(), 1);
 }
@@ -208,8 +208,11 @@ fn workers_follow_a_queue_in_a_real_redis_and_stay_when_it_is_killed() {
     let mails: Vec<&str> = mails.iter().map(String::as_str).collect();
     redis(&[&["RPUSH", "mails"], mails.as_slice()].concat());
     instance.wait_for_ready("worker", 4);
-    let told = instance.run(&["explain", "service/worker"]).out;
-    assert!(told.contains("from 1 to 4: mails_waiting at 70, target 20: 70 shared by 1 replica"), "{told}");
+    let output = instance.run(&["explain", "service/worker"]).out;
+    assert!(
+        output.contains("from 1 to 4: mails_waiting at 70, target 20: 70 shared by 1 replica"),
+        "{output}"
+    );
     assert_eq!(source(&instance, "mails")["value"], 70.0);
     redis(&["DEL", "mails"]);
     instance.wait_for_ready("worker", 1);
@@ -219,8 +222,8 @@ fn workers_follow_a_queue_in_a_real_redis_and_stay_when_it_is_killed() {
     instance.wait_for_ready("worker", 4);
     redis(&["SET", "mails", "many"]);
     let why = wait_until("the measurement is too old", || {
-        let told = instance.run(&["explain", "service/worker"]).out;
-        told.contains("reading it failed").then_some(told)
+        let output = instance.run(&["explain", "service/worker"]).out;
+        output.contains("reading it failed").then_some(output)
     });
     assert!(why.contains("WRONGTYPE"), "{why}");
     assert_eq!(instance.replicas("worker").len(), 4);
@@ -245,8 +248,8 @@ fn the_replica_that_says_that_it_is_cheapest_goes_first() {
     );
     let left = instance.wait_for_ready("worker", 2);
     assert!(!left.contains_key(cheapest), "{cheapest} is left of {left:?}");
-    let told = instance.run(&["events", "service/worker"]).out;
-    assert!(told.contains("those with the least sessions are removed first"), "{told}");
+    let output = instance.run(&["events", "service/worker"]).out;
+    assert!(output.contains("those with the least sessions are removed first"), "{output}");
     let described = instance.run(&["describe", "metricsource/sessions"]).out;
     assert!(described.contains("services scaled by it: worker"), "{described}");
 }
@@ -267,11 +270,11 @@ fn a_replica_that_says_that_it_must_stay_stays() {
         instance.run(&["apply", "-f", text(&instance.write_service("worker", &scale(1, needed)))]).code,
         Some(0)
     );
-    let told = wait_until("it is said why", || {
-        let told = instance.run(&["explain", "service/worker"]).out;
-        told.contains("it is not removed while its metric sessions is above 0").then_some(told)
+    let output = wait_until("it is said why", || {
+        let output = instance.run(&["explain", "service/worker"]).out;
+        output.contains("it is not removed while its metric sessions is above 0").then_some(output)
     });
-    assert_eq!(instance.replicas("worker").len(), 2, "{told}");
+    assert_eq!(instance.replicas("worker").len(), 2, "{output}");
     assert_eq!(
         instance.run(&["apply", "-f", text(&instance.write_service("worker", &scale(1, "")))]).code,
         Some(0)

@@ -58,8 +58,8 @@ impl Worker {
     /// Waits until `explain` says so.
     fn says(&self, part: &str) -> String {
         wait_until(part, || {
-            let told = self.instance.run(&["explain", "service/worker"]).out;
-            told.contains(part).then_some(told)
+            let output = self.instance.run(&["explain", "service/worker"]).out;
+            output.contains(part).then_some(output)
         })
     }
 
@@ -115,8 +115,8 @@ fn in_a_composite_load_one_metric_makes_another_good() {
     worker.measure("jobs", "40");
     // 1 and 2, three to one: 1.25.
     worker.is(3);
-    let told = worker.instance.ask(&["explain", "service/worker"]);
-    assert_eq!(told["policy"], "composite", "{told}");
+    let output = worker.instance.ask(&["explain", "service/worker"]);
+    assert_eq!(output["policy"], "composite", "{output}");
 }
 
 #[test]

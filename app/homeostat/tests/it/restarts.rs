@@ -141,7 +141,7 @@ fn events_outlive_a_killed_homeostat_in_order_and_none_is_named_like_another() {
 
     instance.up(&[]);
     // Adopted, and ready again: then there is nothing left to be told between the two looks below.
-    let after = wait_until("the new run has told all that there is", || {
+    let after = wait_until("the new run has reported everything", || {
         let found = events(&instance);
         (found.len() > before.len() + 1 && found.last()?["reason"] == "Ready").then_some(found)
     });

@@ -28,10 +28,10 @@ fn what_a_replica_uses_is_learned_and_shown() {
         "a minute has not passed: {found}"
     );
 
-    let told = instance.run(&["describe", "service/worker"]).out;
+    let output = instance.run(&["describe", "service/worker"]).out;
     assert!(
-        told.contains("size of a replica") && told.contains("minutes of a replica have been measured"),
-        "{told}"
+        output.contains("size of a replica") && output.contains("minutes of a replica have been measured"),
+        "{output}"
     );
 }
 
@@ -58,16 +58,16 @@ fn a_service_at_its_most_replicas_grows_in_place_and_says_so() {
     let [service, source] = crowded(&instance);
     instance.up(&["-f", text(&service), "-f", text(&source)]);
     instance.wait_for_ready("worker", 1);
-    let told = |instance: &Instance, verb: &[&str], part: &str| {
+    let wait_for = |instance: &Instance, verb: &[&str], part: &str| {
         wait_until(part, || {
-            let told = instance.run(verb).out;
-            told.contains(part).then_some(told)
+            let output = instance.run(verb).out;
+            output.contains(part).then_some(output)
         })
     };
     instance.write("jobs", "30");
     let grown = "cpu changes from 100m to 250m: the metrics ask for 3 replicas, but only 1 may run";
-    told(&instance, &["events", "service/worker"], grown);
-    let told_why = told(&instance, &["explain", "service/worker"], "size of a replica");
+    wait_for(&instance, &["events", "service/worker"], grown);
+    let told_why = wait_for(&instance, &["explain", "service/worker"], "size of a replica");
     let why = "auto: the metrics ask for 3 replicas, but only 1 may run, so each gets cpu 250m until that changes; running replicas are changed in place";
     assert!(told_why.contains(why), "{told_why}");
     let replica = instance.ask(&["get", "replica/worker-0"]);
@@ -99,8 +99,11 @@ fn a_replica_that_its_quota_holds_back_is_seen_where_its_processor_is() {
     });
     let counted = |name: &str| usage["throttling"][name].as_f64().expect("it is a number");
     assert!(counted("throttledWindows") <= counted("windows") && counted("waitedSeconds") > 0.0, "{usage}");
-    let told = instance.run(&["describe", "service/busy"]).out;
-    assert!(told.contains("m (throttled ") && told.contains("limit of the processor\nREPLICA"), "{told}");
+    let output = instance.run(&["describe", "service/busy"]).out;
+    assert!(
+        output.contains("m (throttled ") && output.contains("limit of the processor\nREPLICA"),
+        "{output}"
+    );
     let (_, metrics) = instance.ask_api("/metrics");
     for name in ["periods", "throttled_periods", "throttled_seconds"] {
         let line = format!("homeostat_replica_cpu_{name}_total{{service=\"busy\",replica=\"busy-0\"}} ");

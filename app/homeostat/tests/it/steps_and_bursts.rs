@@ -27,8 +27,8 @@ fn instance(load: u32, policy: &str) -> Instance {
 
 fn explained(instance: &Instance, part: &str) -> String {
     wait_until(part, || {
-        let told = instance.run(&["explain", "service/worker"]).out;
-        told.contains(part).then_some(told)
+        let output = instance.run(&["explain", "service/worker"]).out;
+        output.contains(part).then_some(output)
     })
 }
 
@@ -45,12 +45,12 @@ const STEPS: &str = "      step:
 fn a_step_is_taken_and_its_cool_down_survives_a_restart() {
     let mut instance = instance(180, STEPS);
     instance.wait_for_ready("worker", 3);
-    let told = instance.run(&["events", "service/worker"]).out;
+    let output = instance.run(&["events", "service/worker"]).out;
     assert!(
-        told.contains("from 1 to 3: load at 180 in the latest evaluation, and from 60 on in 2 of"),
-        "{told}"
+        output.contains("from 1 to 3: load at 180 in the latest evaluation, and from 60 on in 2 of"),
+        "{output}"
     );
-    assert!(told.contains("the step from 100 on goes to 3, 1 + 2 is 3"), "{told}");
+    assert!(output.contains("the step from 100 on goes to 3, 1 + 2 is 3"), "{output}");
     explained(&instance, "load at 60 in the latest evaluation, and from 60 on");
 
     instance.write("load", "200");
@@ -58,7 +58,7 @@ fn a_step_is_taken_and_its_cool_down_survives_a_restart() {
     instance.write("load", "8");
     let rests = "lets no replica be removed before ";
     let until =
-        |told: &str| told.split_once(rests).map(|(_, after)| after[.."hh:mm:ss.mmm".len()].to_owned());
+        |output: &str| output.split_once(rests).map(|(_, after)| after[.."hh:mm:ss.mmm".len()].to_owned());
     let before = until(&explained(&instance, rests)).expect("it says so");
     instance.end(Signal::KILL);
     instance.up(&[]);
@@ -77,14 +77,15 @@ fn a_burst_is_followed_at_once_and_nothing_is_removed_before_it_is_over() {
     instance.write("load", "280");
     instance.wait_for_ready("worker", 6);
     instance.write("load", "10");
-    let told = explained(&instance, "a burst since ");
+    let output = explained(&instance, "a burst since ");
     assert!(
-        told.contains("replicas at its peak: load at") && told.contains("; no replica is removed before "),
-        "{told}"
+        output.contains("replicas at its peak: load at")
+            && output.contains("; no replica is removed before "),
+        "{output}"
     );
     explained(&instance, "a burst since ");
     assert_eq!(instance.replicas("worker").len(), 6);
     instance.wait_for_ready("worker", 1);
-    let told = instance.run(&["events", "service/worker"]).out;
-    assert!(told.contains("in total over 8s, which at 50 per replica asks for"), "{told}");
+    let output = instance.run(&["events", "service/worker"]).out;
+    assert!(output.contains("in total over 8s, which at 50 per replica asks for"), "{output}");
 }

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
 
-use crate::instance::{Instance, Said, text, wait_until};
+use crate::instance::{CommandOutput, Instance, text, wait_until};
 
 /// Writes a new certificate for `localhost` and its key to the files of the manifest; returns the key in PEM.
 fn renew(instance: &Instance, certificate: &str) -> String {
@@ -19,13 +19,13 @@ fn renew(instance: &Instance, certificate: &str) -> String {
 }
 
 /// What curl gets from `localhost` over TLS, trusting only what the instance has in `trusted`.
-fn curl(instance: &Instance, port: u16, trusted: &str) -> Said {
+fn curl(instance: &Instance, port: u16, trusted: &str) -> CommandOutput {
     let mut call = Command::new("curl");
     call.args(["--silent", "--show-error", "--max-time", "20", "--noproxy", "*", "--tlsv1.3", "--ipv4"]);
     call.arg("--cacert").arg(instance.path(trusted)).arg(format!("https://localhost:{port}/"));
     let output = call.stdin(Stdio::null()).output().expect("curl is installed");
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    Said { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+    CommandOutput { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
 }
 
 /// Whether a file within a folder holds these bytes.
@@ -152,8 +152,8 @@ fn environments_of_replicas_are_private_in_a_data_folder_that_others_may_read() 
     instance.up(&["-f", text(&manifest)]);
     instance.wait_for_ready("web", 1);
 
-    let told = instance.mark().into_bytes();
-    let secret = &told[told.iter().position(|byte| *byte == b'"').unwrap() + 1..told.len() - 1];
+    let mark = instance.mark().into_bytes();
+    let secret = &mark[mark.iter().position(|byte| *byte == b'"').unwrap() + 1..mark.len() - 1];
     assert!(is_held(&instance.path("data"), secret), "the environment of the replica is kept");
     assert_eq!(readable_by_others(&instance.path("data"), secret), [] as [PathBuf; 0]);
     let logs = fs::metadata(instance.path("data/logs")).unwrap().permissions().mode();

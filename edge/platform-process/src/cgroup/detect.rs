@@ -324,15 +324,15 @@ mod tests {
 
     #[test]
     fn a_group_with_other_processes_is_reported() {
-        let told = |base: &tempfile::TempDir| {
+        let warning = |base: &tempfile::TempDir| {
             let cgroups = cgroups(open_v2(base.path(), "scope").into_iter().collect());
             let Support::Degraded(why) = &cgroups.memory else { panic!("there is no such controller") };
             why.to_string()
         };
         let crowded = planted("12\n13\n");
         let group = format!("other processes are in the control group {},", crowded.path().display());
-        assert!(told(&crowded).contains(&group), "{}", told(&crowded));
-        let alone = told(&planted(""));
+        assert!(warning(&crowded).contains(&group), "{}", warning(&crowded));
+        let alone = warning(&planted(""));
         assert!(alone.contains("has no such controller"), "{alone}");
     }
 
