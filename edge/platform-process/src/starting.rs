@@ -140,7 +140,7 @@ fn run_recorded(driver: &Driver, mut record: Record, program: Program) -> Result
     Ok(Arc::new(TrackedLife::running(record, process, false)))
 }
 
-/// Executes the program from the [`ForkThread`] of its cell. Without one it is executed from this thread, and the new process enters its cell by itself.
+/// Executes the program in its fork thread, or else from this thread, and then the new process enters its cell by itself.
 fn execute(record: &Record, program: Program) -> Result<Child, Cause> {
     let not_entered = |error: std::io::Error| {
         Cause::of(&error, format!("its control group could not be entered ({error})"))

@@ -3,10 +3,10 @@
 mod acme_certificates;
 mod authority;
 mod backtesting;
+mod balancing;
 mod commands;
 mod errors;
 mod explain;
-mod external_balancers;
 mod fallback;
 mod forecasts;
 mod formulas;

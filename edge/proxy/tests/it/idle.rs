@@ -1,6 +1,6 @@
 //! Clients that are idle for a while keep their connection, and no byte of their next request is lost.
 //!
-//! A worker keeps some idle connections set up. [`idle_clients`] opens more than that, so most are reduced to their socket after their first answer.
+//! A worker keeps some connections ready; there are more idle clients than that, so that most are taken apart as soon as they have their first answer.
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
