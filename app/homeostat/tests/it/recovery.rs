@@ -202,7 +202,10 @@ fn a_version_that_does_not_start_leaves_the_service_serving_and_is_not_called_co
         (&"False".into(), &"Updating".into()),
         "{complete}"
     );
-    assert!(complete["message"].as_str().unwrap().starts_with("2 of 2 replicas run an older version"), "{complete}");
+    assert!(
+        complete["message"].as_str().unwrap().starts_with("2 of 2 replicas run an older version"),
+        "{complete}"
+    );
     for (name, status) in &before {
         assert_eq!(instance.replicas("web")[name]["pid"], status["pid"], "{name} goes on");
     }
