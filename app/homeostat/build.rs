@@ -8,7 +8,7 @@ const PACKED_SINCE: (u32, u32) = (2, 36);
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     // Rust brings lld for this target alone; elsewhere the linker is the machine's, of which nothing is known.
-    if told("TARGET") != "x86_64-unknown-linux-gnu" || told("PROFILE") != "release" {
+    if variable("TARGET") != "x86_64-unknown-linux-gnu" || variable("PROFILE") != "release" {
         return;
     }
     // Of equal functions one is kept: many copies of a generic one differ in types alone.
@@ -18,9 +18,9 @@ fn main() {
     }
 }
 
-/// What cargo tells of this build under `name`; empty when it tells nothing.
+/// An environment variable that cargo sets for this build; empty when it is not set.
 #[expect(clippy::disallowed_methods, reason = "the environment is how cargo speaks to a build script")]
-fn told(name: &str) -> String {
+fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_default()
 }
 

@@ -135,7 +135,7 @@ impl Agent {
                 platform,
                 certificates: certificates::renewer(issued, runtime.clone(), table.clone()),
                 table,
-                balancers: balancers::keepers(runtime.clone(), loop_handle.clone()),
+                balancers: balancers::balancer_files(runtime.clone(), loop_handle.clone()),
                 loop_handle,
                 runtime,
                 tasks: TaskTracker::new(),

@@ -19,7 +19,7 @@ use crate::known::{KnownReplica, KnownService};
 pub(crate) const CLOSE_MAX: Duration = Duration::from_secs(20);
 
 /// Without files yet. Notices about a file become events of its service.
-pub(crate) fn keepers(runtime: tokio::runtime::Handle, loop_handle: Handle) -> BalancerFiles {
+pub(crate) fn balancer_files(runtime: tokio::runtime::Handle, loop_handle: Handle) -> BalancerFiles {
     let tell = move |notice: Notice| {
         let kind = if notice.is_warning { EventKind::BalancerFailed } else { EventKind::BalancerReloaded };
         loop_handle.record_event(&notice.service, kind, notice.message);

@@ -12,8 +12,8 @@ use crate::failure::{Code, Failure};
 use crate::timestamps::rfc3339;
 use crate::v1;
 
-/// How long before its end a certificate is spoken of: what renews one by itself does so a third of its life before, so that this is late
-/// enough to be an alarm and early enough for a person to act.
+/// How long before its end a certificate is reported as expiring. Automatic renewal happens a third of its life before its end, so this is late
+/// enough to be an alarm and early enough for an operator to act.
 const WARN_BEFORE_MAX: Duration = Duration::from_hours(14 * 24);
 
 /// Refuses certificates that could not be shown to clients now.
@@ -53,7 +53,7 @@ fn words(state: &CertificateStatus, now: Wall) -> (&'static str, String) {
     state.issued.iter().find_map(|issued| missed(state, issued)).unwrap_or_else(|| validity(state, now))
 }
 
-/// What is wrong with a certificate that is asked for by itself; `None` when nothing is.
+/// What is wrong with a certificate from ACME; `None` when nothing is.
 fn missed(state: &CertificateStatus, issued: &IssuedCertificate) -> Option<(&'static str, String)> {
     let shown = state.shown.certificates.iter().find(|shown| shown.files.certificate == issued.file);
     let directory = &issued.acme.directory;
@@ -241,7 +241,7 @@ mod tests {
     fn a_certificate_that_is_renewed_by_itself_is_spoken_of_when_that_fails() {
         let mut state = state(&[(0, 90)]);
         state.issued = vec![issued("/a.pem", IssuanceStatus::Issued { renewal: wall(80) })];
-        // A person is not called for what goes by itself.
+        // A certificate that is renewed automatically is no alarm.
         let (reason, message) = words(&state, wall(79));
         assert_eq!(reason, "Valid");
         assert!(message.ends_with("and is renewed at 1970-03-22T00:00:00.000Z"), "{message}");

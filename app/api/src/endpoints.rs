@@ -215,8 +215,8 @@ mod tests {
             in_flight: 2,
             counts: Counts::default(),
         };
-        let told = other(&left, Wall::default());
-        assert_eq!((told.state.as_str(), told.zone.as_deref()), ("Out", Some("b")));
-        assert_eq!(told.message.as_deref(), Some("it gets no new requests and still answers 2"));
+        let shown = other(&left, Wall::default());
+        assert_eq!((shown.state.as_str(), shown.zone.as_deref()), ("Out", Some("b")));
+        assert_eq!(shown.message.as_deref(), Some("it gets no new requests and still answers 2"));
     }
 }

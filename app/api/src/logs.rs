@@ -45,7 +45,7 @@ pub(crate) async fn logs(
 }
 
 struct Reader {
-    /// Frees the place of this reader when it ends.
+    /// Released when this reader ends.
     _permit: OwnedSemaphorePermit,
     lines: Box<dyn LogLines>,
     until: Until,

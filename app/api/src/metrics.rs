@@ -131,8 +131,8 @@ async fn read(state: &State) -> Result<Reading, Failure> {
         }
     }
     let external = services.iter().flat_map(|service| {
-        let told = balancers::external(&state.agent.balancers(&service.name));
-        told.into_iter().map(|external| (service.name.to_string(), external))
+        let externals = balancers::external(&state.agent.balancers(&service.name));
+        externals.into_iter().map(|external| (service.name.to_string(), external))
     });
     let external = external.collect();
     let agent = state.agent.clone();
@@ -487,10 +487,11 @@ impl Reading {
 
     /// The traffic over UDP.
     fn encode_datagrams(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let told = || self.proxied.iter().filter_map(|(service, it)| Some((service.as_str(), it.datagrams?)));
+        let services =
+            || self.proxied.iter().filter_map(|(service, it)| Some((service.as_str(), it.datagrams?)));
         let mut passed =
             counter(encoder, "homeostat_datagrams", "Datagrams from clients (in) and to them (out)")?;
-        for (service, it) in told() {
+        for (service, it) in services() {
             for (direction, count) in [("in", it.received), ("out", it.sent)] {
                 passed
                     .encode_family(&[("service", service), ("direction", direction)])?
@@ -498,7 +499,7 @@ impl Reading {
             }
         }
         let mut bytes = counter(encoder, "homeostat_datagram_bytes", "Bytes of these datagrams")?;
-        for (service, it) in told() {
+        for (service, it) in services() {
             for (direction, count) in [("in", it.bytes_received), ("out", it.bytes_sent)] {
                 bytes
                     .encode_family(&[("service", service), ("direction", direction)])?
@@ -506,13 +507,13 @@ impl Reading {
             }
         }
         let mut dropped = counter(encoder, "homeostat_datagrams_dropped", "Datagrams that went nowhere")?;
-        for (service, it) in told() {
+        for (service, it) in services() {
             let labels = [("service", service)];
             dropped.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&it.dropped, None)?;
         }
         let help = "Addresses of clients whose datagrams go to a replica now";
         let mut sessions = gauge(encoder, "homeostat_datagram_sessions", help)?;
-        for (service, it) in told() {
+        for (service, it) in services() {
             sessions.encode_family(&[("service", service)])?.encode_gauge(&i64::from(it.sessions))?;
         }
         Ok(())

@@ -143,8 +143,8 @@ mod tests {
 
     use super::*;
 
-    /// What `remedy` changes of a service, as it is told.
-    fn told(remedy: Remedy, spec: Value) -> Vec<(String, Option<Value>, Option<Value>)> {
+    /// What `remedy` changes of a service, as the API shows it.
+    fn changes_of(remedy: Remedy, spec: Value) -> Vec<(String, Option<Value>, Option<Value>)> {
         let name = ServiceName::parse("shop").expect("it is a name");
         let mut service = ServiceState::named(name.clone());
         let declared = Declared {
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_advised_is_told_as_the_fields_that_change() {
+    fn advice_lists_the_fields_that_change() {
         let run = || json!({"command": ["shop"]});
         let spare = Remedy::Recover(Recover::Standby { spares: 1 });
         let changed = |path: &str, old: Value, new: Value| {
@@ -169,7 +169,7 @@ mod tests {
             (path.to_owned(), known(old), known(new))
         };
         assert_eq!(
-            told(spare, json!({"run": run()})),
+            changes_of(spare, json!({"run": run()})),
             [
                 changed("spec.recover.spares", Value::Null, json!(1)),
                 changed("spec.recover.strategy", json!("reschedule"), json!("standby")),
@@ -181,7 +181,7 @@ mod tests {
         let marked =
             json!({"run": run(), "scale": {"min": 1, "max": 9, "metrics": [queue], "policy": policy}});
         assert_eq!(
-            told(low, marked),
+            changes_of(low, marked),
             [changed("spec.scale.policy.watermarks.low", json!("5"), json!("30500m"))]
         );
     }

@@ -153,7 +153,7 @@ fn current_metrics(autoscaler: &HorizontalPodAutoscaler, decision: &Decision) ->
     decision::metrics(decision).into_iter().enumerate().map(metric).collect()
 }
 
-/// The replicas of all services, of one, or the one that is called `name`.
+/// The replicas of all services, those of one, or a single one.
 pub(crate) fn replicas(
     handle: &Handle,
     agent: &Agent,

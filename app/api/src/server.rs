@@ -63,7 +63,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Serves requests until the token of `state` is cancelled; then lets those in progress finish.
 pub async fn serve(listener: TcpListener, state: State) {
     let router = router(&state);
-    let seats = Arc::new(Semaphore::new(state.connections_max()));
+    let permits = Arc::new(Semaphore::new(state.connections_max()));
     let refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
     let refusal: Arc<str> = refusal(state.connections_max()).into();
     let graceful = GracefulShutdown::new();
@@ -71,20 +71,20 @@ pub async fn serve(listener: TcpListener, state: State) {
     let mut tasks = JoinSet::new();
     tasks.spawn(count_events(state));
     while !stop.is_cancelled() {
-        let refuser = Arc::clone(&refusals).acquire_owned();
+        let refusal_permit = Arc::clone(&refusals).acquire_owned();
         // All are cancel safe: a connection that was not taken stays in the listener's queue.
         tokio::select! {
             () = stop.cancelled() => break,
             Some(ended) = tasks.join_next() => drop(ended),
-            accepted = async { (refuser.await, listener.accept().await) } => match accepted {
-                (Ok(refuser), Ok((socket, _))) => match Arc::clone(&seats).try_acquire_owned() {
-                    Ok(seat) => {
+            accepted = async { (refusal_permit.await, listener.accept().await) } => match accepted {
+                (Ok(refusal_permit), Ok((socket, _))) => match Arc::clone(&permits).try_acquire_owned() {
+                    Ok(permit) => {
                         let connection = graceful.watch(connection(socket, router.clone()));
                         tasks.spawn(async move {
                             if let Err(error) = connection.await {
                                 tracing::debug!(error = %error, "connection_broken");
                             }
-                            drop(seat);
+                            drop(permit);
                         });
                     }
                     Err(_) => {
@@ -92,7 +92,7 @@ pub async fn serve(listener: TcpListener, state: State) {
                         tasks.spawn(async move {
                             let refusing = refuse(socket, &refusal);
                             drop(tokio::time::timeout(REFUSAL_TIMEOUT, refusing).await);
-                            drop(refuser);
+                            drop(refusal_permit);
                         });
                     }
                 },
@@ -117,7 +117,7 @@ pub(crate) fn connections_max(files: u64) -> usize {
     share.clamp(CONNECTIONS_MIN, CONNECTIONS_MAX)
 }
 
-/// The answer to a client that has no place.
+/// The answer to a client beyond the limit.
 fn refusal(connections_max: usize) -> String {
     let error = format!(
         "could not take the request: {connections_max} connections to the API are open already; try again in a moment"
@@ -131,7 +131,7 @@ fn refusal(connections_max: usize) -> String {
     )
 }
 
-/// Answers without having read what is asked, and reads it then: a socket that is closed with something unread takes the answer with it.
+/// Answers before reading the request, and then reads it: closing a socket with unread bytes would reset the connection and discard the answer.
 async fn refuse(mut socket: TcpStream, refusal: &str) -> io::Result<()> {
     socket.write_all(refusal.as_bytes()).await?;
     socket.shutdown().await?;

@@ -21,13 +21,13 @@ use crate::state::State;
 use crate::v1::{self, ChangeKind};
 use crate::view;
 
-/// The least time between two looks of one watcher: four times a second is as fast as an eye follows numbers.
+/// The least time between two batches of one watcher: four times a second is as fast as an eye follows numbers.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
 /// A comment is sent this often when nothing else is, so that both ends notice a broken connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// Tells of everything that `look` finds, and from then on of what changes in it.
+/// Sends everything that `fetch` returns, and from then on what changes in it.
 pub(crate) fn watch<S, F>(state: &State, fetch: F) -> Result<Response, Failure>
 where
     S: Serialize + Send + 'static,
@@ -49,7 +49,7 @@ where
 }
 
 struct Watcher<F> {
-    /// Frees the place of this watch when it ends.
+    /// Released when this watch ends.
     _permit: OwnedSemaphorePermit,
     ticks: tokio::sync::watch::Receiver<u64>,
     state: State,
@@ -119,7 +119,7 @@ pub(crate) fn events(
 }
 
 struct Listener {
-    /// Frees the place of this watch when it ends.
+    /// Released when this watch ends.
     _permit: OwnedSemaphorePermit,
     receiver: broadcast::Receiver<Arc<EventRecord>>,
     service: Option<ServiceName>,

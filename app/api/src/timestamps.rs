@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_point_is_told_the_same_whenever_one_looks() {
+    fn the_same_point_in_time_is_always_shown_the_same() {
         let then = Time::from_millis(4000);
         let seen: std::collections::BTreeSet<Wall> = [(5000, 5001), (5001, 5001), (5002, 5001), (9000, 9000)]
             .map(|(time, wall)| Now { time: Time::from_millis(time), wall: Wall::from_millis(wall) })

@@ -95,14 +95,14 @@ pub fn run(colours: Colours, up: &dyn Fn(Up) -> anyhow::Result<ExitCode>) -> Exi
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(wrong) => {
-            // Nobody to tell it to is no reason to say more.
+            // A closed standard output or error is ignored.
             let _ = wrong.print();
             return u8::try_from(wrong.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from);
         }
     };
     let printer = Printer { paint: Paint::stdout(colours) };
     let context = CommandContext { colours, printer, server: arguments.server };
-    follow(arguments.verb, &context, up).unwrap_or_else(|failure| failure.tell(Paint::stderr(colours)))
+    follow(arguments.verb, &context, up).unwrap_or_else(|failure| failure.report(Paint::stderr(colours)))
 }
 
 fn follow(

@@ -83,7 +83,7 @@ pub(crate) enum AskError {
         status: StatusCode,
     },
     /// It says why not.
-    #[error("{}", told(.0))]
+    #[error("{}", message_of(.0))]
     Refused(Box<v1::Failure>),
 }
 
@@ -95,7 +95,7 @@ impl AskError {
 }
 
 /// The sentence of the server with the code of its page, and everything it points at.
-fn told(failure: &v1::Failure) -> String {
+fn message_of(failure: &v1::Failure) -> String {
     let sentence = |problem: &v1::Problem| match problem.path.as_str() {
         "" => problem.message.clone(),
         path => format!("{path}: {}", problem.message),
@@ -255,6 +255,6 @@ mod tests {
             code: "HS0002".into(),
             problems: vec![problem("spec.run", "is missing"), problem("", "is odd")],
         };
-        assert_eq!(told(&failure), "could not apply: spec.run: is missing; is odd (HS0002)");
+        assert_eq!(message_of(&failure), "could not apply: spec.run: is missing; is odd (HS0002)");
     }
 }

@@ -20,7 +20,7 @@ pub(crate) enum Failure {
     Usage(anyhow::Error),
     /// The thing asked for failed.
     Failed(anyhow::Error),
-    /// Whoever read our output has seen enough, as `head` has: no failure of ours.
+    /// The reader of our output has closed it, as `head` does: no failure of ours.
     NobodyReads,
 }
 
@@ -36,7 +36,7 @@ impl Failure {
     }
 
     /// Says on standard error why, in one sentence, and returns the code to exit with.
-    pub(crate) fn tell(&self, paint: Paint) -> ExitCode {
+    pub(crate) fn report(&self, paint: Paint) -> ExitCode {
         let (error, code) = match self {
             Self::Usage(error) => (error, WRONG_USAGE),
             Self::Failed(error) => (error, FAILED),
@@ -49,7 +49,7 @@ impl Failure {
 
 /// An error and its causes in one line, and after them what to try.
 ///
-/// Messages of the house say `what was attempted; what to try`: the advice comes last, after the cause. A cause that only
+/// Our messages say `what was attempted; what to try`: the advice comes last, after the cause. A cause that only
 /// repeats what stands before it is left out.
 pub(crate) fn sentence_of(error: &anyhow::Error) -> String {
     let mut attempted = String::new();
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn causes_are_told_once_in_one_line_and_advice_comes_last() {
+    fn causes_are_shown_once_in_one_line_and_advice_comes_last() {
         let cause = io::Error::new(io::ErrorKind::NotFound, "no such\nfile");
         let error = Err::<(), _>(cause).context("could not read x").unwrap_err();
         assert_eq!(sentence_of(&error), "could not read x: no such\u{fffd}file");

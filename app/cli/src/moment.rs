@@ -41,24 +41,24 @@ fn time_of_day(text: &str) -> Result<Time, jiff::Error> {
 mod tests {
     use super::*;
 
-    fn told(text: &str) -> String {
+    fn parsed(text: &str) -> String {
         let now: Zoned = "2026-03-10T12:30:00+01:00[Europe/Berlin]".parse().unwrap();
         moment_at(&now, text).map_or_else(|error| error, |at| at.to_string())
     }
 
     #[test]
     fn a_moment_is_a_time_a_time_of_day_or_how_long_ago() {
-        assert_eq!(told("2026-01-31T18:00:00+01:00"), "2026-01-31T17:00:00Z");
-        assert_eq!(told("10m"), "2026-03-10T11:20:00Z");
-        assert_eq!(told("-10m"), told("10m"));
-        assert_eq!(told("12:03"), "2026-03-10T11:03:00Z");
-        assert_eq!(told("12:03:05"), "2026-03-10T11:03:05Z");
-        assert!(told("yesterday").contains("how long ago"));
-        assert!(told("25:00").contains("how long ago"));
+        assert_eq!(parsed("2026-01-31T18:00:00+01:00"), "2026-01-31T17:00:00Z");
+        assert_eq!(parsed("10m"), "2026-03-10T11:20:00Z");
+        assert_eq!(parsed("-10m"), parsed("10m"));
+        assert_eq!(parsed("12:03"), "2026-03-10T11:03:00Z");
+        assert_eq!(parsed("12:03:05"), "2026-03-10T11:03:05Z");
+        assert!(parsed("yesterday").contains("how long ago"));
+        assert!(parsed("25:00").contains("how long ago"));
     }
 
     #[test]
     fn a_time_of_day_that_is_to_come_was_yesterday() {
-        assert_eq!(told("18:00"), "2026-03-09T17:00:00Z");
+        assert_eq!(parsed("18:00"), "2026-03-09T17:00:00Z");
     }
 }

@@ -103,9 +103,9 @@ impl Printer {
     }
 }
 
-/// Says something beside the answer, on standard error; that nobody hears it is no reason to fail.
+/// Writes a line beside the answer to standard error; a closed standard error is no failure.
 pub(crate) fn say(line: &str) {
-    let _unheard = writeln!(io::stderr(), "{line}");
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 /// A table being filled.

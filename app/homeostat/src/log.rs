@@ -1,4 +1,6 @@
-//! The log on standard error, written by a thread of its own: whoever reads it and stops reading must hold up nobody but that thread.
+//! The log on standard error, written by a thread of its own: a reader that stops reading blocks only that thread.
+//!
+//! Not `non_blocking` of tracing-appender: that one does not put into the log how many lines are missing, and this needs sixty lines.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -7,15 +9,15 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
 use std::time::Duration;
 
-/// Lines that may wait to be written; further ones are dropped and counted.
+/// Lines that may wait to be written; those beyond are dropped and counted.
 ///
-/// 4096: some 600 KiB, and what a start of a thousand services logs.
+/// 4096 lines are about 600 KiB, and as many as a start of a thousand services logs.
 const LINES_MAX: usize = 4096;
 
-/// How long the end of the process waits for the last lines.
+/// How long the process waits at its end for the last lines to be written.
 const FLUSH_MAX: Duration = Duration::from_secs(1);
 
-/// Hands lines to the thread that writes them; never waits.
+/// Queues lines for the thread that writes them; never waits.
 #[derive(Clone, Debug)]
 pub(crate) struct Log {
     queue: SyncSender<Message>,
@@ -25,12 +27,12 @@ pub(crate) struct Log {
 #[derive(Debug)]
 enum Message {
     Line(Vec<u8>),
-    /// Everything before it is to be written; the answer says that it is.
+    /// Is answered when every line queued before it has been written.
     Flush(SyncSender<()>),
 }
 
 impl Log {
-    /// Starts the thread, which lasts as long as the process.
+    /// Starts the thread, which runs as long as the process.
     pub(crate) fn start(out: impl Write + Send + 'static) -> io::Result<Self> {
         let (queue, messages) = sync_channel(LINES_MAX);
         let dropped = Arc::new(AtomicU64::new(0));
@@ -39,17 +41,17 @@ impl Log {
         Ok(Self { queue, dropped })
     }
 
-    /// Waits until what was logged so far is written, but not for ever.
+    /// Waits until every line logged so far is written, at most [`FLUSH_MAX`].
     pub(crate) fn finish(&self) {
         let (done, is_done) = sync_channel(1);
-        // With a full queue nobody reads.
+        // A full queue means that nobody reads: waiting would not help.
         if self.queue.try_send(Message::Flush(done)).is_ok() {
-            let _in_vain_or_not = is_done.recv_timeout(FLUSH_MAX);
+            let _ = is_done.recv_timeout(FLUSH_MAX);
         }
     }
 }
 
-/// Takes one whole line with each call, as the formatter gives them.
+/// Each call writes one whole line, as tracing's formatter does.
 impl Write for Log {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         match self.queue.try_send(Message::Line(line.to_vec())) {
@@ -69,7 +71,7 @@ impl Write for Log {
 fn run(mut out: impl Write, messages: &Receiver<Message>, dropped: &AtomicU64) {
     while let Ok(message) = messages.recv() {
         match message {
-            // A log that nobody can read any more is no reason to die.
+            // The process goes on when its log can no longer be written.
             Message::Line(line) => drop(out.write_all(&line)),
             Message::Flush(done) => drop(done.send(())),
         }
@@ -86,15 +88,15 @@ mod tests {
 
     use super::*;
 
-    /// Takes a line only when it is let.
+    /// Writes a line when it is allowed to, and every line once the sender is gone.
     struct Slow {
-        lets: Receiver<()>,
+        allowed: Receiver<()>,
         written: Sender<Vec<u8>>,
     }
 
     impl Write for Slow {
         fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-            let _or_all_at_once = self.lets.recv();
+            let _ = self.allowed.recv();
             drop(self.written.send(line.to_vec()));
             Ok(line.len())
         }
@@ -105,18 +107,22 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_stops_reading_holds_up_nobody_and_misses_lines_in_the_end() {
-        let (go, lets) = channel();
+    fn a_reader_that_stops_reading_blocks_nobody_and_misses_lines() {
+        let (go, allowed) = channel();
         let (written, lines) = channel();
-        let mut log = Log::start(Slow { lets, written }).unwrap();
+        let mut log = Log::start(Slow { allowed, written }).unwrap();
         let all = LINES_MAX + 100;
         for n in 0..all {
             log.write_all(format!("{n}\n").as_bytes()).unwrap();
         }
-        assert!(log.dropped.load(Ordering::Relaxed) >= 99, "one may be at the reader already");
+        assert!(log.dropped.load(Ordering::Relaxed) >= 99, "one line may have left the queue already");
         drop(go);
         assert_eq!(lines.recv().unwrap(), b"0\n");
-        assert_eq!(lines.iter().take(LINES_MAX - 1).count(), LINES_MAX - 1, "those that had room are there");
+        assert_eq!(
+            lines.iter().take(LINES_MAX - 1).count(),
+            LINES_MAX - 1,
+            "every line that had room is written"
+        );
         log.finish();
     }
 }

@@ -1,7 +1,7 @@
-//! The whole loop over a simulated machine: what `homeostat rehearse` does, apart from its words.
+//! The whole loop over a simulated machine: what `homeostat rehearse` does, without its output.
 //!
 //! A [`Script`] says which services are declared, how their programs behave, what is asked of them and what goes wrong; [`rehearse`] lets
-//! the control loop of production run them in simulated time, and a [`Rehearsal`] is what came of it, in the form that scripts read.
+//! the control loop of production run them in simulated time, and a [`Rehearsal`] is the result, in the form that scripts read.
 //! Nothing is started, no server is needed, and the same script with the same seed has the same end on every machine.
 
 mod script;

@@ -1,4 +1,4 @@
-//! What came of a rehearsal, in the form that scripts read.
+//! The result of a rehearsal, in the form that scripts read.
 
 use serde::Serialize;
 

@@ -12,13 +12,12 @@ use sim::{Cause, Effect, Simulation, Site, TICK, Turn};
 use crate::report::{EVENTS_MAX, LoopEvent, Rehearsal, Requests, SAMPLES_MAX, Sample, ServiceReport};
 use crate::script::{FaultKind, Part, ScheduledFault, Script, ScriptError};
 
-/// How long is waited, before anything is asked, until all that is declared runs.
+/// How long to wait, before requests begin, until all declared services run.
 const PRELUDE_MAX: Duration = Duration::from_mins(10);
 
-/// Lets the loop run what the script declares, and says now and then how much of it is over.
+/// Lets the loop run what the script declares, and reports progress.
 ///
-/// It begins, and requests come, once every service has the replicas that it wants, or after ten minutes: what happened before is told with negative
-/// times.
+/// Requests begin once every service has the replicas that it wants, or after ten minutes. Events before that have negative times.
 ///
 /// # Errors
 ///
@@ -97,7 +96,7 @@ fn happen(sim: &mut Simulation, kind: &FaultKind) {
     }
 }
 
-/// What is written down on the way.
+/// What is recorded during a rehearsal.
 struct Notes {
     /// When requests begin to come.
     zero: Time,
@@ -150,7 +149,7 @@ impl Notes {
             report.samples.push(Sample {
                 at_seconds: since.as_secs_f64(),
                 load: site.load.at(sim.now()).per_second(),
-                // While Homeostat is down nobody wants anything else.
+                // While Homeostat is down the wanted number does not change.
                 desired: known.unwrap_or(before.desired),
                 running: running(site),
                 ready: ready(site),
@@ -171,7 +170,7 @@ impl Notes {
         }
     }
 
-    /// Writes down what the loop said and what truly happened.
+    /// Records the events of the loop and of the simulated world.
     fn hear(&mut self, sim: &Simulation, turn: Turn) {
         for effect in sim.effects() {
             let (replica, is_start) = match effect {
@@ -217,13 +216,13 @@ impl Notes {
             seed: script.seed,
             steps: sim.steps(),
             services: self.reports.into_values().collect(),
-            events: self.events.iter().map(|(at, event)| told(self.zero, *at, event)).collect(),
+            events: self.events.iter().map(|(at, event)| loop_event(self.zero, *at, event)).collect(),
             events_left_out: self.events_left_out,
         }
     }
 }
 
-fn told(zero: Time, at: Time, event: &Event) -> LoopEvent {
+fn loop_event(zero: Time, at: Time, event: &Event) -> LoopEvent {
     LoopEvent {
         at: sim::clock(zero, at),
         service: event.service.to_string(),

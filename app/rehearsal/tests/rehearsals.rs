@@ -112,8 +112,8 @@ fn a_service_waits_for_what_it_depends_on() {
     let needs = serde_json::json!({"dependsOn": [{"service": "store", "when": "ready"}]});
     let found = played(&script(vec![part("shop", &needs, 10), part("store", &serde_json::json!({}), 10)]));
     let first = |service: &str, kind: &str| {
-        let told = found.events.iter().position(|event| event.service == service && event.kind == kind);
-        told.unwrap_or_else(|| panic!("no {kind} of {service}: {:?}", found.events))
+        let at = found.events.iter().position(|event| event.service == service && event.kind == kind);
+        at.unwrap_or_else(|| panic!("no {kind} of {service}: {:?}", found.events))
     };
 
     assert!(first("store", "Ready") < first("shop", "Starting"));
@@ -131,7 +131,7 @@ fn a_recording_that_is_shorter_than_the_rehearsal_begins_anew() {
 }
 
 #[test]
-fn what_cannot_be_rehearsed_is_said() {
+fn what_cannot_be_rehearsed_is_refused() {
     let good = script(vec![part("shop", &serde_json::json!({}), 1)]);
     let refused = |change: fn(&mut Script)| {
         let mut script = good.clone();

@@ -1,4 +1,4 @@
-//! Policies side by side over recorded load: what `homeostat simulate` does, apart from its words.
+//! Policies side by side over recorded load: what `homeostat simulate` does, without its output.
 //!
 //! [`compare`] reads a [`Recording`] and tries each [`Candidate`] on it; [`Summary`] is what that comes to, in the form that scripts read. It
 //! streams: a recording is read twice or three times and never kept. Nothing here asks a running Homeostat or changes anything.

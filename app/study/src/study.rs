@@ -157,7 +157,7 @@ pub fn compare(
     let run = |candidate: &Candidate, disturbance: &Disturbance| {
         let run =
             Run::new(&service, candidate.policy(&on), World::new(disturbance.clone(), setting.seed), begin);
-        // What somebody has learned from is no proof of him, and the others are to be held against the same.
+        // A policy must not be judged on the load that it has learned from, and all policies are judged on the same part.
         match &learned_policy {
             Some(learned_policy) => run.counted_from(learned_policy.split.0),
             None => run,

@@ -127,7 +127,7 @@ impl Summary {
             policies,
             notes: [
                 notes,
-                findings.training.iter().map(told).collect(),
+                findings.training.iter().map(training_note).collect(),
                 too_late(findings),
                 repairs(findings.extent.repairs),
             ]
@@ -136,7 +136,7 @@ impl Summary {
     }
 }
 
-fn told(training: &TrainingSplit) -> String {
+fn training_note(training: &TrainingSplit) -> String {
     let found = if training.is_other {
         ""
     } else {
@@ -248,10 +248,10 @@ pub(crate) fn share(percent: f64) -> String {
 /// What did not happen because the recording was over, each as a sentence.
 fn too_late(findings: &Findings) -> Vec<String> {
     let end = span(&findings.service, findings.extent);
-    let told = |after: &Duration| {
+    let note = |after: &Duration| {
         format!("no replica was lost {after:?} after the beginning: the trace is over after {end:?}")
     };
-    findings.too_late.iter().map(told).collect()
+    findings.too_late.iter().map(note).collect()
 }
 
 /// What had to be repaired, each as a sentence.

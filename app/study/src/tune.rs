@@ -239,7 +239,7 @@ impl PartialOrd for Cost {
 
 /// Searches for better settings of the service `name` among `resources` over `recording`.
 ///
-/// Nothing that is found is told unless it is better on the held-out part as well, which only one of all settings is tried on.
+/// Settings are proposed only if they are also better on the held-out part, on which only the best of all settings is tried.
 pub fn tune(
     recording: &Recording,
     (setting, measure): (&Setting, Measure),

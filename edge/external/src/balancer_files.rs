@@ -44,7 +44,7 @@ pub struct BalancerFiles {
 struct Shared {
     runtime: Handle,
     tasks: TaskTracker,
-    tell: Notify,
+    notify: Notify,
     entries: Mutex<Entries>,
 }
 
@@ -82,8 +82,8 @@ impl fmt::Debug for BalancerFiles {
 
 impl BalancerFiles {
     /// Without a file yet; the tasks will run on `runtime`.
-    pub fn new(runtime: Handle, tell: Notify) -> Self {
-        let shared = Shared { runtime, tasks: TaskTracker::new(), tell, entries: Mutex::default() };
+    pub fn new(runtime: Handle, notify: Notify) -> Self {
+        let shared = Shared { runtime, tasks: TaskTracker::new(), notify, entries: Mutex::default() };
         Self { shared: Arc::new(shared) }
     }
 
@@ -177,13 +177,13 @@ impl BalancerFiles {
         }
         let (wanted, receiver) = watch::channel(new);
         let (sender, state) = watch::channel(FileState::default());
-        let keeper = FileReconciler {
+        let reconciler = FileReconciler {
             place: TargetFile::new(&file),
             wanted: receiver,
             state: sender,
-            tell: Arc::clone(&self.shared.tell),
+            notify: Arc::clone(&self.shared.notify),
         };
-        self.shared.tasks.spawn_on(keeper.run(), &self.shared.runtime);
+        self.shared.tasks.spawn_on(reconciler.run(), &self.shared.runtime);
         entries.by_file.insert(file, Entry { wanted, state });
     }
 
@@ -242,7 +242,7 @@ impl Applied {
     pub async fn wait(self) {
         for (mut state, number) in self.0 {
             // A reconciler that has ended applies no more.
-            let _ended = state.wait_for(|state| state.in_force >= number).await;
+            let _ = state.wait_for(|state| state.in_force >= number).await;
         }
     }
 }

@@ -54,7 +54,7 @@ pub(crate) async fn run(words: &[String], folder: &Path, timeout: Duration) -> R
         let ended = ended.await;
         if !has_read_all {
             // The rest of its output.
-            let _no_more = tokio::time::timeout(LINGER_MAX, &mut reading).await;
+            let _ = tokio::time::timeout(LINGER_MAX, &mut reading).await;
         }
         ended
     };
@@ -76,7 +76,7 @@ impl Drop for Group {
         // Once it was waited for, its id may belong to another process.
         let pid = self.0.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
         if let Some(group) = pid {
-            let _gone_already = kill_process_group(group, Signal::KILL);
+            let _ = kill_process_group(group, Signal::KILL);
         }
     }
 }
@@ -149,7 +149,7 @@ mod tests {
         assert!(error.contains("did not end within 500ms and was killed"), "{error}");
         let child: u32 = std::fs::read_to_string(&pid).unwrap().trim().parse().unwrap();
         let stat = format!("/proc/{child}/stat");
-        // Killed, it may be there as a zombie for whoever takes in orphans.
+        // The killed process may remain as a zombie until its new parent waits for it.
         while std::fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z")) {
             tokio::task::yield_now().await;
         }

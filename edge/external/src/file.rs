@@ -165,76 +165,76 @@ mod tests {
     #[test]
     fn what_was_tried_on_is_kept_or_put_back_and_nothing_is_left_behind() {
         let folder = tempfile::tempdir().unwrap();
-        let place = TargetFile::new(folder.path().join("shop.conf"));
-        let content = || fs::read_to_string(place.path()).ok();
-        place.propose(&text("bad")).unwrap();
-        place.try_on().unwrap();
+        let file = TargetFile::new(folder.path().join("shop.conf"));
+        let content = || fs::read_to_string(file.path()).ok();
+        file.propose(&text("bad")).unwrap();
+        file.try_on().unwrap();
         assert_eq!(content(), Some(text("bad")));
-        place.put_back().unwrap();
+        file.put_back().unwrap();
         assert_eq!(content(), None, "there was none before");
         for (new, is_good) in [("one", true), ("two", false), ("three", true)] {
-            place.propose(&text(new)).unwrap();
-            place.try_on().unwrap();
+            file.propose(&text(new)).unwrap();
+            file.try_on().unwrap();
             if is_good {
-                place.keep().unwrap();
+                file.keep().unwrap();
             } else {
-                place.put_back().unwrap();
+                file.put_back().unwrap();
             }
             assert_eq!(content(), Some(text(if is_good { new } else { "one" })));
             assert_eq!(names(folder.path()), ["shop.conf"]);
         }
-        place.propose(&text("four")).unwrap();
-        place.reject();
+        file.propose(&text("four")).unwrap();
+        file.reject();
         assert_eq!((content(), names(folder.path())), (Some(text("three")), vec!["shop.conf".to_owned()]));
     }
 
     #[test]
     fn after_a_crash_in_the_middle_of_a_check_the_file_of_before_is_back() {
         let folder = tempfile::tempdir().unwrap();
-        let place = TargetFile::new(folder.path().join("shop.conf"));
-        place.propose(&text("good")).unwrap();
-        place.accept().unwrap();
-        place.propose(&text("unknown")).unwrap();
-        place.try_on().unwrap();
+        let file = TargetFile::new(folder.path().join("shop.conf"));
+        file.propose(&text("good")).unwrap();
+        file.accept().unwrap();
+        file.propose(&text("unknown")).unwrap();
+        file.try_on().unwrap();
 
-        let place = TargetFile::new(place.path());
-        place.recover().unwrap();
-        assert!(place.has(&text("good")).unwrap());
-        place.recover().unwrap();
-        assert!(place.has(&text("good")).unwrap(), "once is enough");
+        let file = TargetFile::new(file.path());
+        file.recover().unwrap();
+        assert!(file.has(&text("good")).unwrap());
+        file.recover().unwrap();
+        assert!(file.has(&text("good")).unwrap(), "once is enough");
     }
 
     #[test]
-    fn a_file_of_somebody_else_is_not_touched_and_an_empty_one_is_taken() {
+    fn a_foreign_file_is_not_touched_and_an_empty_one_is_used() {
         let folder = tempfile::tempdir().unwrap();
-        let place = TargetFile::new(folder.path().join("nginx.conf"));
-        fs::write(place.path(), "worker_processes 4;\n").unwrap();
-        let error = place.has(&text("")).unwrap_err().to_string();
+        let file = TargetFile::new(folder.path().join("nginx.conf"));
+        fs::write(file.path(), "worker_processes 4;\n").unwrap();
+        let error = file.has(&text("")).unwrap_err().to_string();
         assert!(
             error.contains("homeostat has not written it; take it away or choose another path"),
             "{error}"
         );
-        fs::write(place.path(), "").unwrap();
-        assert!(!place.has(&text("")).unwrap());
+        fs::write(file.path(), "").unwrap();
+        assert!(!file.has(&text("")).unwrap());
     }
 
     #[test]
-    fn who_may_read_the_file_may_read_the_next_one() {
+    fn the_permissions_of_the_file_are_kept() {
         use std::os::unix::fs::PermissionsExt as _;
         let folder = tempfile::tempdir().unwrap();
-        let place = TargetFile::new(folder.path().join("shop.conf"));
-        place.propose(&text("one")).unwrap();
-        place.accept().unwrap();
-        fs::set_permissions(place.path(), fs::Permissions::from_mode(0o640)).unwrap();
-        place.propose(&text("two")).unwrap();
-        place.accept().unwrap();
-        assert_eq!(fs::metadata(place.path()).unwrap().permissions().mode() & 0o777, 0o640);
+        let file = TargetFile::new(folder.path().join("shop.conf"));
+        file.propose(&text("one")).unwrap();
+        file.accept().unwrap();
+        fs::set_permissions(file.path(), fs::Permissions::from_mode(0o640)).unwrap();
+        file.propose(&text("two")).unwrap();
+        file.accept().unwrap();
+        assert_eq!(fs::metadata(file.path()).unwrap().permissions().mode() & 0o777, 0o640);
     }
 
     #[test]
     fn what_cannot_be_written_says_where_and_what_to_check() {
-        let place = TargetFile::new("/no/such/folder/shop.conf");
-        let error = place.propose("").unwrap_err().to_string();
+        let file = TargetFile::new("/no/such/folder/shop.conf");
+        let error = file.propose("").unwrap_err().to_string();
         assert!(error.starts_with("could not write /no/such/folder/shop.conf: "), "{error}");
     }
 }

@@ -20,7 +20,7 @@
 //!     servers: vec![Server {
 //!         ordinal: Some(0),
 //!         address: "127.0.0.1:40001".parse().unwrap(),
-//!         standing: ServerState::Serving { weight: 1 },
+//!         state: ServerState::Serving { weight: 1 },
 //!     }],
 //! };
 //! assert!(render(ExternalFormat::Nginx, &upstream).contains("server 127.0.0.1:40001 weight=1"));

@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn who_writes_once_an_hour_waits_no_less_after_a_failure() {
+    fn with_an_interval_of_an_hour_the_wait_after_a_failure_is_no_shorter() {
         let mut pace = Pace::new(SECOND * 3600);
         pace.failed(at(0));
         pace.failed(at(0));

@@ -119,7 +119,7 @@ pub(crate) struct FileReconciler {
     pub(crate) place: TargetFile,
     pub(crate) wanted: watch::Receiver<Desired>,
     pub(crate) state: watch::Sender<FileState>,
-    pub(crate) tell: Notify,
+    pub(crate) notify: Notify,
 }
 
 impl FileReconciler {
@@ -297,7 +297,7 @@ impl FileReconciler {
                 (true, sentence.to_string())
             }
         };
-        (self.tell)(Notice { service: wanted.service.clone(), is_warning, message });
+        (self.notify)(Notice { service: wanted.service.clone(), is_warning, message });
     }
 
     /// Works on the file in a thread that may block.

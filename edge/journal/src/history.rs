@@ -73,7 +73,7 @@ impl HistoryError {
 }
 
 impl History {
-    /// Keeps decisions in `folder` for as long as `keep`. The folder is made with the first decision.
+    /// Keeps decisions in `folder` for the time `retention`. The folder is created with the first decision.
     pub fn new(folder: PathBuf, retention: Duration) -> Self {
         Self { folder, retention, epoch: Epoch(0), by_service: BTreeMap::new(), swept: None }
     }

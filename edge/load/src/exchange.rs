@@ -115,7 +115,7 @@ impl Pool {
     }
 }
 
-/// A connection, moved forward only by whoever uses it: no task of its own, so no hand-over between tasks.
+/// A connection that is driven by the request that uses it: no task of its own, so no switch between tasks.
 #[derive(Debug)]
 pub(crate) struct Connection {
     sender: SendRequest<Full<Bytes>>,

@@ -94,7 +94,7 @@ pub async fn run(
         let run = Run { plan, stop, progress, addresses };
         if let Some(result) = run.on_this_thread(&abandoned) {
             // The caller may have gone in this moment; then nobody wants the report.
-            let _unread = done.send(result);
+            let _ = done.send(result);
         }
     };
     let thread = thread.spawn(on_thread).map_err(|source| RunError::Start { source })?;
@@ -148,7 +148,7 @@ impl Run {
     }
 }
 
-/// The one who sends, and what the requests in flight share with it. One thread: no locks.
+/// The generator, and the state that requests in flight share with it. One thread, so no locks.
 struct Generator<'a> {
     run: &'a Run,
     pacer: Pacer,
@@ -223,7 +223,7 @@ impl<'a> Generator<'a> {
                 Ok(Ok((answer, connection))) => {
                     tally.borrow_mut().record_end(moments, Ok(answer));
                     // Settling after an answer takes no time unless the server misbehaves.
-                    let _gave_up = tokio::time::timeout(timeout, pool.keep(connection)).await;
+                    let _ = tokio::time::timeout(timeout, pool.keep(connection)).await;
                 }
                 Ok(Err(failure)) => tally.borrow_mut().record_end(moments, Err(failure)),
                 Err(_elapsed) => tally.borrow_mut().record_end(moments, Err(Failure::Timeout)),
@@ -260,7 +260,7 @@ impl<'a> Generator<'a> {
         let profile = &self.run.plan.profile;
         let counted = self.tally.borrow_mut().progress(now);
         let target = Some(profile.rate_at(now));
-        // Nobody may be watching; the run goes on.
+        // Fails when nobody watches the progress; the run goes on.
         self.run.progress.send_replace(Progress { duration: profile.duration(), target, ..counted });
     }
 }

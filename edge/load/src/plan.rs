@@ -14,7 +14,7 @@ use crate::profile::Profile;
 use crate::rate::excerpt;
 use crate::schedule::Arrivals;
 
-/// All that a run needs to be told.
+/// Everything that a run needs.
 #[derive(Debug, Clone)]
 pub struct LoadPlan {
     /// The server.

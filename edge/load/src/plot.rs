@@ -244,7 +244,7 @@ replicas
     }
 
     #[test]
-    fn a_second_line_is_told_apart_without_colour() {
+    fn a_second_line_is_distinguishable_without_colour() {
         let asked = Line { ink: Ink::Dots, ..line("asked", &[(0.0, 0.0), (10.0, 4.0)]) };
         let picture = lines(&[asked, line("ready", &[(0.0, 2.0), (10.0, 2.0)])], FRAME);
         assert!(picture.contains('·') && picture.contains("·· asked  ── ready"), "\n{picture}");

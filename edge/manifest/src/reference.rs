@@ -195,11 +195,11 @@ fn choice(form: &Value) -> Option<String> {
 /// What each word of a choice means; empty where that is not said.
 fn meanings(form: &Value) -> String {
     let ways = form["oneOf"].as_array().into_iter().flatten();
-    let told = ways.filter_map(|way| {
+    let texts = ways.filter_map(|way| {
         let meaning = one_line(way["description"].as_str()?);
         Some(format!(" `{}`: {}.", way["const"].as_str()?, meaning.trim_end_matches('.')))
     });
-    told.collect()
+    texts.collect()
 }
 
 /// A description of several lines and paragraphs in one.
@@ -236,9 +236,9 @@ impl<'s> Table<'s> {
 
     /// The rows, and the tables of the forms that several fields take.
     fn finish(mut self) -> String {
-        let mut told = 0;
-        while let Some(name) = self.waiting.get(told).copied() {
-            told += 1;
+        let mut next = 0;
+        while let Some(name) = self.waiting.get(next).copied() {
+            next += 1;
             let form = &self.definitions[name];
             let about = form["description"].as_str().unwrap_or_default();
             let choice = choice(form).map(|choice| format!(" It is {choice}.")).unwrap_or_default();
@@ -256,14 +256,14 @@ impl<'s> Table<'s> {
         let description = field["description"].as_str().or(form["description"].as_str());
         let description = description.or_else(|| of_way(parent, name)).unwrap_or_default();
         let description = one_line(description);
-        let (meaning, told) = match description.split_once(" Default: ") {
+        let (meaning, described) = match description.split_once(" Default: ") {
             Some((meaning, default)) => (meaning.to_owned(), Some(default.trim_end_matches('.').to_owned())),
             None => (description, None),
         };
         let is_required = parent["required"].as_array().is_some_and(|all| all.iter().any(|one| one == name));
         let default = match &field["default"] {
             _ if is_required => "required".to_owned(),
-            Value::Null | Value::Object(_) => told.unwrap_or_default(),
+            Value::Null | Value::Object(_) => described.unwrap_or_default(),
             Value::String(text) => format!("`{text}`"),
             default => format!("`{default}`"),
         };
@@ -286,7 +286,7 @@ impl<'s> Table<'s> {
     /// The rows of what lies within a field.
     fn below(&mut self, path: &str, form: &'s Value, definition: Option<&'s str>) {
         if let Some(name) = definition.filter(|name| self.has_own_table(name, form)) {
-            if !self.is_told_by_autoscaler(name) && !self.waiting.contains(&name) {
+            if !self.is_described_by_autoscaler(name) && !self.waiting.contains(&name) {
                 self.waiting.push(name);
             }
             return;
@@ -304,11 +304,11 @@ impl<'s> Table<'s> {
     fn has_own_table(&self, definition: &str, form: &Value) -> bool {
         let is_repeated = self.uses.get(definition).is_some_and(|uses| *uses > 1);
         let has_fields = form["properties"].is_object() || !named_forms(form).is_empty();
-        has_fields && (is_repeated || self.is_told_by_autoscaler(definition))
+        has_fields && (is_repeated || self.is_described_by_autoscaler(definition))
     }
 
     /// Whether a Service uses here the words of the autoscaler, whose tables tell them.
-    fn is_told_by_autoscaler(&self, definition: &str) -> bool {
+    fn is_described_by_autoscaler(&self, definition: &str) -> bool {
         self.kind == Kind::Service && matches!(definition, "MetricSpec" | "HorizontalPodAutoscalerBehavior")
     }
 

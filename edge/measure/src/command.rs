@@ -84,10 +84,10 @@ struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Once it was waited for there is no number any more: it might be another process's by then.
+        // Once it was waited for, its id may belong to another process.
         let group = self.0.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
         if let Some(group) = group {
-            let _nothing_left = kill_process_group(group, Signal::KILL);
+            let _ = kill_process_group(group, Signal::KILL);
         }
     }
 }

@@ -36,7 +36,7 @@ pub(crate) async fn connect(host: &str, port: u16) -> Result<TcpStream, Failure>
     TcpStream::connect((without_brackets(host), port)).await.map_err(failed)
 }
 
-/// Brackets belong to the URL of an IPv6 address and not to its name.
+/// The host without the brackets that an IPv6 address has in a URL.
 fn without_brackets(host: &str) -> &str {
     host.trim_start_matches('[').trim_end_matches(']')
 }
@@ -114,7 +114,7 @@ impl<L: Line> AsyncWrite for Bounded<L> {
     }
 }
 
-/// Whom the client trusts, and the certificate that it shows. Files are read each time, so that renewed ones are used.
+/// The TLS configuration of a client: which authorities it trusts, and its own certificate. Files are read each time, so that renewed ones are used.
 async fn config(tls: &ClientTls) -> Result<ClientConfig, Failure> {
     let builder = trust::client(authorities(tls).await?);
     let Some(CertificateFiles { certificate: chain, key }) = &tls.client else {

@@ -49,15 +49,15 @@ pub struct Malformed {
 /// What kind of metric a family is, as far as that matters here.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// It grows, and so does what is named after it with `_total`.
+    /// It only grows, and so does the sample with its name and `_total`.
     Counter,
-    /// What is named after it with `_bucket`, `_count` and `_sum` grows.
+    /// The samples with its name and `_bucket`, `_count` or `_sum` only grow.
     Distribution,
-    /// It may go anywhere.
+    /// It may grow and shrink.
     Other,
 }
 
-/// All samples of a text, in order. Fails when a single line is not in the form: the text is something else then.
+/// All samples of a text, in order. Fails when a single line is malformed: the text is then something else.
 pub fn read(text: &str, form: Form) -> Result<Vec<Sample>, Malformed> {
     let mut kinds: BTreeMap<String, Kind> = BTreeMap::new();
     let mut samples = Vec::new();

@@ -17,8 +17,8 @@ use crate::dial::{Bounded, Securing, connect};
 use crate::failure::{Failure, sentence, short};
 use crate::secret::password;
 
-/// The number that the query gives; none when it gives no row, or NULL. The server ends it after `patience`.
-pub(crate) async fn ask(origin: &PostgresOrigin, patience: Span) -> Result<Vec<(Labels, f64)>, Failure> {
+/// The number that the query gives; none when it gives no row, or NULL. The server ends it after `limit`.
+pub(crate) async fn ask(origin: &PostgresOrigin, limit: Span) -> Result<Vec<(Labels, f64)>, Failure> {
     let (host, port) = (origin.address.host(), origin.address.port_or(POSTGRES_PORT_DEFAULT));
     let authority = format!("{host}:{port}");
     let failed = |error| failure(&authority, error);
@@ -35,7 +35,7 @@ pub(crate) async fn ask(origin: &PostgresOrigin, patience: Span) -> Result<Vec<(
     config.ssl_mode(if securing.is_some() { SslMode::Require } else { SslMode::Disable });
     let line = Bounded::new(connect(host, port).await?);
     let (client, connection) = config.connect_raw(line, Tls(securing)).await.map_err(failed)?;
-    let text = number(&client, &origin.query, patience);
+    let text = number(&client, &origin.query, limit);
     let text = match select(pin!(text), pin!(connection)).await {
         Either::Left((text, _)) => text,
         Either::Right((Err(error), _)) => Err(error),
@@ -56,8 +56,8 @@ pub(crate) async fn ask(origin: &PostgresOrigin, patience: Span) -> Result<Vec<(
 ///
 /// As a part of another query it is one query that gives one column and at most one row, or the server refuses it: the extended
 /// protocol takes no second statement, and what changes something cannot stand there. Nothing is prepared, so that a pooler may be between.
-async fn number(client: &Client, query: &str, patience: Span) -> Result<Option<String>, Error> {
-    let ms = patience.as_millis();
+async fn number(client: &Client, query: &str, limit: Span) -> Result<Option<String>, Error> {
+    let ms = limit.as_millis();
     client.batch_execute(&format!("begin read only; set local statement_timeout = {ms}")).await?;
     let query = query.trim_end().trim_end_matches(';');
     // The end of the line ends a comment in the query.

@@ -17,7 +17,7 @@ use crate::promql::answer;
 pub const POINTS_MAX: u64 = 10_000;
 
 /// How long one part may take. Prometheus itself gives up after two minutes.
-const PATIENCE: Duration = Duration::from_mins(2);
+const PART_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// A span of time and its resolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +76,7 @@ impl Stretch {
     }
 }
 
-/// The values of the query of `origin` at each moment of `stretch`; `told` is told how many moments have been asked for so far.
+/// The values of the query of `origin` at each moment of `stretch`. `progress` gets how many moments have been asked for so far.
 ///
 /// In order of time, with `NaN` and infinities as the server gives them. Moments without a value are left out, so there may be none
 /// at all.
@@ -87,15 +87,15 @@ impl Stretch {
 pub async fn range(
     origin: &PrometheusOrigin,
     stretch: Stretch,
-    told: &mut impl FnMut(u64),
+    progress: &mut impl FnMut(u64),
 ) -> Result<Vec<(Wall, f64)>, Failure> {
     let (mut points, mut labels, mut asked) = (Vec::new(), None, 0);
     for part in stretch.parts() {
-        let answer = tokio::time::timeout(PATIENCE, ask(origin, part)).await;
-        let late = |_| Failure::TimedOut { what: origin.url.as_str().to_owned(), within: PATIENCE };
+        let answer = tokio::time::timeout(PART_TIMEOUT, ask(origin, part)).await;
+        let late = |_| Failure::TimedOut { what: origin.url.as_str().to_owned(), within: PART_TIMEOUT };
         let Some(series) = answer.map_err(late)?? else {
             asked += part.points();
-            told(asked);
+            progress(asked);
             continue;
         };
         // Over the months a query may give one series after another: that is not one load.
@@ -112,7 +112,7 @@ pub async fn range(
             points.push((Wall::from_millis((second * 1000.0).round() as u64), value));
         }
         asked += part.points();
-        told(asked);
+        progress(asked);
     }
     Ok(points)
 }

@@ -20,7 +20,7 @@ pub(crate) async fn ask(origin: &RedisOrigin) -> Result<Vec<(Labels, f64)>, Fail
         RedisQueue::List(key) => talk.number(cmd("LLEN").arg(key)).await.map(one),
         RedisQueue::SortedSet(key) => talk.number(cmd("ZCARD").arg(key)).await.map(one),
         RedisQueue::Stream(RedisStream { key, group }) => {
-            // A stream stays when it is empty, and `XLEN` says 0 of one that is not there too.
+            // An empty stream still exists, and `XLEN` is 0 for a missing one, too.
             if talk.number(cmd("EXISTS").arg(key)).await? == 0 {
                 return Ok(Vec::new());
             }
@@ -82,8 +82,8 @@ impl Talk {
     /// The unfinished entries of the group: those not delivered yet, and those delivered and not acknowledged; none
     /// when there is no such group.
     async fn group(&mut self, key: &str, group: &str) -> Result<Vec<(Labels, f64)>, Failure> {
-        let told = self.ask(cmd("XINFO").arg("GROUPS").arg(key)).await?;
-        let groups = told.as_sequence().ok_or_else(|| self.no_number(&told))?;
+        let answer = self.ask(cmd("XINFO").arg("GROUPS").arg(key)).await?;
+        let groups = answer.as_sequence().ok_or_else(|| self.no_number(&answer))?;
         let Some(meant) = groups.iter().find(|it| is_text(field(it, "name"), group)) else {
             return Ok(Vec::new());
         };
@@ -102,7 +102,7 @@ impl Talk {
         let found = match found {
             Value::Nil => "nothing",
             Value::Array(_) | Value::Map(_) | Value::Set(_) => "a list",
-            // What is in there may be somebody's; `Value` grows with the protocol.
+            // The value may be user data and is not shown; `Value` grows with the protocol.
             _ => "a text",
         };
         Failure::Answer { authority: self.authority.clone(), found: found.to_owned() }

@@ -50,39 +50,44 @@ impl Source {
         Self { spec, rates: Rates::default() }
     }
 
-    /// Asks as often as declared, for ever, and passes each result to `tell`. Dropping the future ends it.
+    /// Asks as often as declared, for ever, and passes each result to `report`. Dropping the future ends it.
     ///
     /// `chance` chooses the first moment, so that sources that were declared together do not ask together. `replicas` are those to ask,
     /// for a source that asks replicas. While an answer is outstanding, nothing else is asked.
-    pub async fn run(mut self, chance: u64, replicas: impl Fn() -> Vec<Replica>, mut tell: impl FnMut(Said)) {
+    pub async fn run(
+        mut self,
+        chance: u64,
+        replicas: impl Fn() -> Vec<Replica>,
+        mut report: impl FnMut(Said),
+    ) {
         let every = Duration::from(self.spec.every);
         let mut beat = interval_at(Instant::now() + first_wait(every, chance), every);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             beat.tick().await;
-            tell(self.measure(&replicas()).await);
+            report(self.measure(&replicas()).await);
         }
     }
 
     /// Asks once.
     pub async fn measure(&mut self, replicas: &[Replica]) -> Said {
         let spec = Arc::clone(&self.spec);
-        let patience = Duration::from(spec.timeout);
+        let limit = Duration::from(spec.timeout);
         let answer = match &spec.from {
             MetricOrigin::Replicas(origin) => return Said::Replicas(self.ask_all(origin, replicas).await),
             MetricOrigin::Prometheus(origin) => {
-                within(patience, origin.url.as_str(), promql::ask(origin, spec.timeout)).await
+                within(limit, origin.url.as_str(), promql::ask(origin, spec.timeout)).await
             }
-            MetricOrigin::Http(origin) => within(patience, origin.url.as_str(), json::ask(origin)).await,
+            MetricOrigin::Http(origin) => within(limit, origin.url.as_str(), json::ask(origin)).await,
             MetricOrigin::Command(origin) => {
                 let program = origin.argv.first().map(String::as_str).unwrap_or_default();
-                within(patience, program, command::ask(origin, &spec.metric)).await
+                within(limit, program, command::ask(origin, &spec.metric)).await
             }
             MetricOrigin::Redis(origin) => {
-                within(patience, &origin.address.to_string(), redis::ask(origin)).await
+                within(limit, &origin.address.to_string(), redis::ask(origin)).await
             }
             MetricOrigin::Postgres(origin) => {
-                within(patience, &origin.address.to_string(), postgres::ask(origin, spec.timeout)).await
+                within(limit, &origin.address.to_string(), postgres::ask(origin, spec.timeout)).await
             }
         };
         match answer.and_then(|values| amounts(&spec.metric, values)) {
@@ -92,11 +97,11 @@ impl Source {
     }
 
     async fn ask_all(&mut self, origin: &ReplicasOrigin, replicas: &[Replica]) -> Vec<ReplicaSaid> {
-        let (spec, patience) = (Arc::clone(&self.spec), Duration::from(self.spec.timeout));
+        let (spec, limit) = (Arc::clone(&self.spec), Duration::from(self.spec.timeout));
         let series = origin.series.as_deref().unwrap_or(&spec.metric);
         let ask = |replica: Replica| async move {
             let what = format!("port {}", replica.port.unwrap_or_default());
-            let page = within(patience, &what, ask_replica(replica, origin, series)).await;
+            let page = within(limit, &what, ask_replica(replica, origin, series)).await;
             (replica, Instant::now(), page)
         };
         let answers: Vec<_> =
@@ -105,7 +110,7 @@ impl Source {
             replicas.iter().any(|it| (it.ordinal, it.incarnation) == (ordinal, incarnation))
         });
         let window = spec.rate_window();
-        let told = answers.into_iter().map(|(replica, at, page)| {
+        let results = answers.into_iter().map(|(replica, at, page)| {
             let Replica { ordinal, incarnation, .. } = replica;
             let said = page.and_then(|shown| {
                 let rates = self.rates.take((ordinal, incarnation), at, window, shown.counters);
@@ -113,7 +118,7 @@ impl Source {
             });
             ReplicaSaid { ordinal, incarnation, said: said.map_err(|failure| failure.to_string().into()) }
         });
-        told.collect()
+        results.collect()
     }
 }
 
@@ -147,12 +152,12 @@ async fn ask_replica(replica: Replica, origin: &ReplicasOrigin, series: &str) ->
 }
 
 async fn within<T>(
-    patience: Duration,
+    limit: Duration,
     what: &str,
     answer: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
-    let late = |_| Err(Failure::TimedOut { what: what.to_owned(), within: patience });
-    timeout(patience, answer).await.unwrap_or_else(late)
+    let late = |_| Err(Failure::TimedOut { what: what.to_owned(), within: limit });
+    timeout(limit, answer).await.unwrap_or_else(late)
 }
 
 /// A random part of the interval, but less than a second: whoever declares a source waits for it.

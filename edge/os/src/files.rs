@@ -69,7 +69,7 @@ fn replace(path: &Path, content: &[u8], durability: Durability, readers: Readers
         }
     });
     if let Err(error) = written.and_then(|()| std::fs::rename(&new, path)) {
-        // Half a file helps nobody and, on a full disk, is in the way. That it could not be removed changes nothing.
+        // Half a file is useless, and takes space on a full disk. If it cannot be removed, the error stays the same.
         let _ = std::fs::remove_file(&new);
         return Err(error);
     }
@@ -185,7 +185,7 @@ struct Holder {
 impl Holder {
     fn of(mut file: &File) -> Self {
         let mut note = String::new();
-        // What cannot be read names nobody.
+        // A file that cannot be read names no holder.
         let _ = file.rewind().and_then(|()| file.take(HOLDER_LEN_MAX).read_to_string(&mut note));
         Self { pid: note.trim_end().strip_prefix("process ").and_then(|pid| pid.parse().ok()) }
     }

@@ -1,6 +1,6 @@
 //! Clocks, entropy, signals and files: the only place that reads the time.
 //!
-//! Everything else in the house is told what time it is. The crate decides nothing and remembers nothing but where a
+//! Everything else in the workspace gets the time as an argument. The crate decides nothing and remembers nothing but where a
 //! clock began.
 //!
 //! ```

@@ -1,4 +1,4 @@
-//! Being asked to stop.
+//! The signals that ask this process to stop.
 
 use std::io;
 

@@ -12,7 +12,7 @@ use crate::failure::Cause;
 use crate::starting::limits;
 use crate::tracked_life::TrackedLife;
 
-/// Does what is asked for; the caller has the turn of the place. Blocks for a moment.
+/// Changes the resources of a life; the caller holds the lock of the place. Blocks for a moment.
 pub(crate) fn allot(driver: &Driver, last: Option<&Arc<TrackedLife>>, request: &AllotRequest) -> Outcome {
     let attempt = format!("could not change what {} may use", request.replica);
     if let Err(not_obeyed) = driver.fence.admit(request.action.epoch, &attempt) {

@@ -49,7 +49,7 @@ pub(crate) struct Driver {
 /// One place of a service, and the last life that filled it.
 #[derive(Debug, Default)]
 pub(crate) struct Place {
-    /// Actions on one place take turns, so a repeated one finds what the first has done.
+    /// Held during an action on the place, so that a repeated action finds what the first has done.
     pub(crate) turn: Arc<tokio::sync::Mutex<()>>,
     last: Mutex<Option<Arc<TrackedLife>>>,
 }
@@ -94,13 +94,13 @@ impl Driver {
         }
     }
 
-    /// Makes spare cells for replicas to come, while nobody waits for them.
+    /// Creates spare cells for later starts, in the background.
     pub(crate) fn make_spares_later(self: &Arc<Self>) {
         let driver = Arc::clone(self);
         self.tasks.spawn_blocking(move || driver.cgroups.make_spares());
     }
 
-    /// Removes the groups that others have left for good, while nobody waits for it.
+    /// Removes the groups of drivers that are gone, in the background.
     pub(crate) fn sweep_later(self: &Arc<Self>) {
         let driver = Arc::clone(self);
         self.tasks.spawn_blocking(move || driver.cgroups.sweep());

@@ -64,7 +64,7 @@ async fn ended_by_polling(driver: &Driver, tracked: &TrackedLife) -> bool {
     }
 }
 
-/// Kills what is left of a life whose main process has ended, writes down how it ended, and tells it.
+/// Kills what is left of a life whose main process has ended, records how it ended, and sends the event.
 fn settle(driver: &Arc<Driver>, tracked: &Arc<TrackedLife>) {
     // Before the process is waited for: until then no other group can have its id.
     tracked.kill_everything();
@@ -79,14 +79,14 @@ fn settle(driver: &Arc<Driver>, tracked: &Arc<TrackedLife>) {
     let cell = tracked.record.cell.as_ref();
     let exit = Exit { status, out_of_memory: ran_out_of_memory(cell, status), ran_for: tracked.record.age() };
     tracked.allotted().is_over = true;
-    // Before the end is told: a successor writes its own record to the same place.
+    // Before the event is sent: a successor writes its own record to the same place.
     if let Err(error) = driver.records.keep(&tracked.record.ended(exit)) {
         // The next run finds no such process then, and does not know how it ended.
         tracing::warn!(replica = %tracked.record.replica(), error = %error.source, "end_not_recorded");
     }
     driver.release_ports(&tracked.record.ports);
     tracked.end(exit, |life| {
-        // It does not matter if nobody listens: the inventory has it, too.
+        // Fails when nobody listens; the inventory has it, too.
         let _ = driver.events.send(Event::Ended(life));
     });
     match &tracked.record.cell {

@@ -98,7 +98,7 @@ impl ExecProcess {
     fn reap(&mut self) -> io::Result<ExitStatus> {
         if let Some(group) = self.pid() {
             // Before the program is waited for: until then no other group can have its id.
-            let _nothing_left = kill_process_group(group, Signal::KILL);
+            let _ = kill_process_group(group, Signal::KILL);
         }
         self.child.wait().map(status_of)
     }
@@ -108,7 +108,7 @@ impl Drop for ExecProcess {
     fn drop(&mut self) {
         // Once it was waited for, its id may belong to another process.
         if !matches!(self.child.try_wait(), Ok(Some(_))) {
-            let _unknown_end = self.reap();
+            let _ = self.reap();
         }
     }
 }
@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_machine_has_not_got_left_is_told_apart_from_a_program_that_cannot_run() {
+    fn exhausted_resources_are_distinguished_from_a_program_that_cannot_run() {
         let execution = |errno: Errno| LaunchError::Exec {
             path: "/bin/true".into(),
             source: errno.into(),

@@ -1,4 +1,4 @@
-//! Why an action failed, in words for people.
+//! Why an action failed, as messages for people.
 
 use std::fmt::Display;
 use std::io;
@@ -6,7 +6,7 @@ use std::io;
 use model::action::{Failure, FailureKind};
 use os::WriteError;
 
-/// Why something was not done; what was attempted is put before it at the end.
+/// Why something was not done; the message is completed with what was attempted.
 #[derive(Debug)]
 pub(crate) struct Cause {
     kind: FailureKind,

@@ -76,7 +76,7 @@ impl ProcessPlatform {
         let data = settings.data().to_owned();
         let folder_error = |source| OpenError::Folder { data: data.clone(), source };
         let records = Records::open(settings.records()).map_err(folder_error)?;
-        // Replicas may print what is nobody else's business. Who has opened the folder for others meant to.
+        // Replicas may print secrets. A folder that was opened for others explicitly stays open.
         DirBuilder::new().recursive(true).mode(0o700).create(settings.logs()).map_err(folder_error)?;
         let lock = FileLock::take(&records.lock_path()).map_err(|error| match error {
             LockError::Held { holder, .. } => OpenError::InUse { data: data.clone(), holder },
@@ -168,9 +168,9 @@ impl Platform for ProcessPlatform {
                 None => None,
             };
             let last = place.and_then(|place| place.last());
-            let hands = driver.clone();
-            let allotted = driver.tasks.spawn_blocking(move || {
-                let outcome = allotting::allot(&hands, last.as_ref(), &request);
+            let tasks = driver.tasks.clone();
+            let allotted = tasks.spawn_blocking(move || {
+                let outcome = allotting::allot(&driver, last.as_ref(), &request);
                 drop(turn);
                 outcome
             });

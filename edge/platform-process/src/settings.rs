@@ -1,4 +1,4 @@
-//! What a driver is told when it is opened.
+//! The settings of a driver.
 
 use std::path::{Path, PathBuf};
 

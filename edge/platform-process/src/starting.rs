@@ -22,7 +22,7 @@ use crate::process_table::identify;
 use crate::record::{NewLife, Record};
 use crate::tracked_life::TrackedLife;
 
-/// Does what a start asks for; the caller has the turn of the place. Blocks for some milliseconds.
+/// Carries out a start; the caller holds the lock of the place. Blocks for some milliseconds.
 pub(crate) fn start(driver: &Arc<Driver>, place: &Place, request: &StartRequest) -> Started {
     let attempt = format!("could not start {}", request.replica);
     if let Err(outcome) = driver.fence.admit(request.action.epoch, &attempt) {

@@ -13,7 +13,7 @@ use crate::tracked_life::TrackedLife;
 /// How long the kernel may take to let a killed process go; one that waits for a dead disk takes longer.
 const KILL_WAIT: Duration = Duration::from_secs(10);
 
-/// Does what a stop asks for, once a start of the same place that is under way has ended.
+/// Carries out a stop, once a start of the same place that is in progress has ended.
 pub(crate) async fn stop(driver: &Arc<Driver>, request: StopRequest) -> Outcome {
     let attempt = format!("could not stop {}", request.replica);
     let admitting = Arc::clone(driver);
@@ -55,7 +55,7 @@ async fn end(driver: &Arc<Driver>, tracked: &Arc<TrackedLife>, grace: Duration) 
     }
 }
 
-/// Kills a life when its time is over, unless it ends before. Goes on when nobody waits for the stop any more.
+/// Kills a life when its grace period is over, unless it ends before. Goes on when the caller no longer waits for the stop.
 async fn kill_in_time(driver: Arc<Driver>, tracked: Arc<TrackedLife>) {
     let (mut states, mut kill_times) = (tracked.states(), tracked.kill_times());
     loop {

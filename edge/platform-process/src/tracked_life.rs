@@ -1,4 +1,4 @@
-//! A life that this driver looks after.
+//! A life that this driver manages.
 
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use crate::cgroup::{Cell, Meter, Reading};
 use crate::record::Record;
 
-/// A life that this driver looks after, running or ended.
+/// A life that this driver manages, running or ended.
 #[derive(Debug)]
 pub(crate) struct TrackedLife {
     pub(crate) record: Record,
@@ -103,11 +103,11 @@ impl TrackedLife {
         self.kill_at.subscribe()
     }
 
-    /// Marks it as ended, and tells that with `tell` before anybody can see it in its state.
-    pub(crate) fn end(&self, exit: Exit, tell: impl FnOnce(Life)) {
+    /// Marks it as ended, and calls `notify` before the state shows that.
+    pub(crate) fn end(&self, exit: Exit, notify: impl FnOnce(Life)) {
         let life = self.life_in(LifeState::Exited(exit));
         self.state.send_modify(|state| {
-            tell(life);
+            notify(life);
             *state = LifeState::Exited(exit);
         });
     }
@@ -153,7 +153,8 @@ impl TrackedLife {
     pub(crate) fn kill_everything(&self) {
         self.signal_group(Signal::KILL);
         if let Some(process) = self.process() {
-            let _gone_already = pidfd_send_signal(process, Signal::KILL);
+            // Fails when the process has ended.
+            let _ = pidfd_send_signal(process, Signal::KILL);
         }
         if let Some(cell) = &self.record.cell {
             cell.kill();
@@ -162,7 +163,8 @@ impl TrackedLife {
 
     fn signal_group(&self, signal: Signal) {
         if let Some(group) = self.group() {
-            let _gone_already = kill_process_group(group, signal);
+            // Fails when the group has ended.
+            let _ = kill_process_group(group, signal);
         }
     }
 

@@ -58,7 +58,7 @@ pub trait Platform: fmt::Debug + Send + Sync {
     /// Processor time and memory of all running replicas; one that ends meanwhile is left out.
     fn usage(&self) -> BoxFuture<'_, Result<Vec<Usage>, ObserveError>>;
 
-    /// The events from now on. A receiver that lags is told so, and takes the inventory instead.
+    /// The events from now on. A receiver that lags gets an error, and reads the inventory instead.
     fn events(&self) -> broadcast::Receiver<Event>;
 
     /// What this driver can and cannot do on this machine.

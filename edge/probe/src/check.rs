@@ -174,7 +174,7 @@ async fn get(address: SocketAddr, check: &HttpCheck) -> CheckResult {
         let status = response.status().as_u16();
         let body = Limited::new(response.into_body(), BODY_BYTES_MAX).collect();
         // A server whose connection is reset while it still writes logs an error, once for each probe.
-        let _ignored = tokio::time::timeout(BODY_WAIT, body).await;
+        let _ = tokio::time::timeout(BODY_WAIT, body).await;
         if (200..400).contains(&status) {
             return Ok(());
         }

@@ -56,7 +56,7 @@ impl<B> Answer<B> {
         }
         match &mut self.headers {
             Headers::Map(map) => map,
-            Headers::Raw(_) => unreachable!("the raw head was made a map"),
+            Headers::Raw(_) => unreachable!("the raw head was replaced by a map"),
         }
     }
 

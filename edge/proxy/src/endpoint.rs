@@ -175,7 +175,7 @@ impl InFlight {
 impl Drop for InFlight {
     fn drop(&mut self) {
         let was = self.endpoint.in_flight.fetch_sub(1, Ordering::SeqCst);
-        debug_assert!(was > 0, "each end has its beginning");
+        debug_assert!(was > 0, "more requests ended than began");
         if was == 1 && self.endpoint.state.load(Ordering::SeqCst) != SERVING {
             self.endpoint.drained.notify_waiters();
         }

@@ -204,8 +204,8 @@ impl Service {
     fn eject_slow(&self, members: &mut Members) {
         let now = self.clock.now();
         let Members { latency_windows: Some(windows), current, outliers, .. } = members else { return };
-        let Some(paces) = windows.end_if_due(now, current.iter().map(|m| &m.endpoint)) else { return };
-        for (id, verdict) in outliers.eject_slow(now, &paces) {
+        let Some(latencies) = windows.end_if_due(now, current.iter().map(|m| &m.endpoint)) else { return };
+        for (id, verdict) in outliers.eject_slow(now, &latencies) {
             self.apply_verdict(members, id, verdict);
         }
     }

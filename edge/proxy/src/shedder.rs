@@ -109,7 +109,7 @@ impl Drop for ShedPermit {
     fn drop(&mut self) {
         let shedder = &self.service.shedder;
         let awaiting = shedder.awaiting.fetch_sub(1, Ordering::Relaxed);
-        debug_assert!(awaiting > 0, "each end has its beginning");
+        debug_assert!(awaiting > 0, "more requests ended than began");
         if let Some(sent) = self.sent() {
             let now = Instant::now();
             let (at, latency) = (self.service.clock.at(now), now.saturating_duration_since(sent));

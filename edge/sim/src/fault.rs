@@ -1,4 +1,4 @@
-//! The lies and losses that the world may tell, each with its own rate.
+//! The faults of the simulated world, each with its own rate.
 
 use std::fmt;
 use std::str::FromStr;
@@ -68,7 +68,7 @@ impl Fault {
         Self::Eject,
     ];
 
-    /// The kinds that strike by themselves, so many times a day; the others befall a thing that happens anyway.
+    /// The kinds that occur by themselves, so many times a day; the others occur in an operation.
     pub(crate) const STRIKING: [Self; 9] = [
         Self::Crash,
         Self::OutOfMemory,
@@ -105,7 +105,7 @@ impl Fault {
         }
     }
 
-    /// Whether its rate counts strikes a day rather than hits in a thousand.
+    /// Whether its rate counts per day, and not per thousand operations.
     pub fn strikes(self) -> bool {
         Self::STRIKING.contains(&self)
     }
@@ -145,7 +145,7 @@ pub struct Faults {
 }
 
 impl Faults {
-    /// Of those that befall: hits in a thousand. Of those that strike: strikes a day. 0 is never.
+    /// How often a thousand operations fail; for kinds that occur by themselves, how often a day. 0 is never.
     pub fn rate(&self, fault: Fault) -> u32 {
         self.rates[fault as usize]
     }
@@ -162,7 +162,7 @@ impl Faults {
         Fault::ALL.into_iter().filter(|fault| self.rate(*fault) > 0)
     }
 
-    /// The mean time from one strike to the next; `None` when it never strikes.
+    /// The mean time from one occurrence to the next; `None` when it never occurs.
     pub(crate) fn interval(&self, fault: Fault) -> Option<Duration> {
         const DAY_MS: u64 = 86_400_000;
         let rate = u64::from(self.rate(fault));

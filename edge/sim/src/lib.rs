@@ -1,14 +1,14 @@
-//! The world that lies, grown from one seed.
+//! A simulated world with faults, determined by one seed.
 //!
-//! A node with its platform, its agent and its proxy; the load of its services; the wires between the agent and the loop;
-//! the store; and the orchestrator that holds the loop, which may die at any moment and come back. Time is virtual: a
-//! simulated day takes about a second. Everything that happens by chance is drawn from streams named after their purpose, so
-//! one seed gives one world, and one more draw in one place changes nothing in another.
+//! It has a node with its platform, its agent and its proxy; the load of its services; the network between the agent and the loop;
+//! the store; and the orchestrator that owns the loop, which may be killed at any moment and restarted. Time is virtual: a
+//! simulated day takes about a second. Random numbers are drawn from streams named after their purpose, so the same seed gives
+//! the same world, and one more draw in one place changes nothing in another.
 //!
-//! It keeps the contract of the real world and breaks every promise that the real world does not make: messages are lost,
-//! late, doubled and overtaken; outcomes are unknown both ways; replicas crash, hang and ignore their stop signal; wall clocks
+//! It keeps the contracts of the real world, and breaks what they do not guarantee: messages are lost, delayed, duplicated and
+//! reordered; outcomes are unknown, whether the action was done or not; replicas crash, hang and ignore their stop signal; wall clocks
 //! step; the orchestrator is killed between any two steps and in the middle of one; an earlier one wakes up and goes on
-//! talking. It decides nothing: what a fault hits is chance, what the loop does is the loop's own code.
+//! sending. It decides nothing: where a fault occurs is random, and the loop is the real code.
 //!
 //! ```
 //! use model::time::Time;
@@ -58,6 +58,6 @@ mod orchestrator;
 mod disk;
 pub use disk::Disk;
 
-mod fabric;
+mod environment;
 
 mod queue;

@@ -3,8 +3,8 @@
 //! Each action is done at most once by its id; an older epoch is refused; of what an action says of one replica's traffic, or
 //! of one listener, the latest id counts; a stop ends when its replica is gone.
 
-mod befall;
-mod obey;
+mod actions;
+mod life_events;
 mod report;
 
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use model::identity::{ActionId, Epoch, Ordinal, ReplicaId};
 use model::input::{Observed, Report};
 use model::name::{NodeName, ServiceName};
 
-use crate::fabric::{Fabric, LifeKey};
+use crate::environment::{Environment, LifeKey};
 use crate::gauge::Gauge;
 use crate::life::Life;
 use crate::site::Site;
@@ -110,10 +110,10 @@ impl Node {
         (life.serial == which.serial && life.is_alive()).then_some(life)
     }
 
-    fn report_life(&self, fabric: &mut Fabric, which: LifeKey) {
+    fn report_life(&self, environment: &mut Environment, which: LifeKey) {
         let site = &self.sites[which.site];
         if let Some(life) = site.lives.get(which.place).and_then(Option::as_ref) {
-            fabric.report(Report::Replica(observed(site, ordinal_of(which), life)));
+            environment.report(Report::Replica(observed(site, ordinal_of(which), life)));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The orchestrator that holds the loop: it dies, comes back, and may wake after its successor has begun.
+//! The orchestrator, which owns the loop: it is killed and restarted, and an old one may wake after its successor has begun.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use model::settings::Settings;
 use model::time::{Now, Time, Wall};
 
 use crate::effect::Effect;
-use crate::fabric::{Fabric, SimEvent};
+use crate::environment::{Environment, SimEvent};
 use crate::fault::Fault;
 use crate::simulation::{Simulation, Turn};
 
@@ -32,7 +32,7 @@ pub(crate) struct Orchestrator {
     pub(crate) zombie: Option<Run>,
     /// Orchestrator, agent and proxy are one process.
     pub(crate) is_whole: bool,
-    /// It dies in the middle of the next step that tells something.
+    /// It is killed in the middle of the next step that sends actions.
     pub(crate) dies_mid_step: bool,
     /// When the run that lives wants to be woken.
     pub(crate) wakes_at: Option<Time>,
@@ -53,7 +53,7 @@ impl Orchestrator {
 }
 
 impl Simulation {
-    /// Begins a new run from what the store has: the epoch, the intents, the memories; the agent then tells what is there.
+    /// Begins a new run from the epoch, the intents and the memories in the store; the agent then reports its inventory.
     pub(crate) fn begin_orchestrator(&mut self) {
         if self.orchestrator.run.is_some() {
             return;
@@ -76,10 +76,10 @@ impl Simulation {
         inputs.extend(self.disk.orders().map(|order| Input::Intent(order.clone())));
         inputs.extend(self.disk.memories.values().map(|memory| Input::Remembered(Arc::clone(memory))));
         for input in inputs {
-            self.fabric.queue.put(self.fabric.now, SimEvent::ToLoop { epoch, input });
+            self.environment.queue.put(self.environment.now, SimEvent::ToLoop { epoch, input });
         }
-        self.fabric.effects.push(Effect::OrchestratorBegan { epoch });
-        self.node.greet(&mut self.fabric, epoch);
+        self.environment.effects.push(Effect::OrchestratorBegan { epoch });
+        self.node.greet(&mut self.environment, epoch);
     }
 
     /// Kills the orchestrator; it begins anew by itself after a while.
@@ -87,20 +87,20 @@ impl Simulation {
         let Some(run) = self.orchestrator.run.take() else { return };
         self.orchestrator.dies_mid_step = false;
         self.orchestrator.wakes_at = None;
-        self.fabric.session = None;
+        self.environment.session = None;
         if self.orchestrator.is_whole {
             self.node.forget_what_was_told();
         }
-        self.fabric.effects.push(Effect::OrchestratorDied { epoch: run.epoch });
-        let fabric = &mut self.fabric;
-        let down = fabric.random.orchestrator.span(DOWN.0, DOWN.1);
-        fabric.after(down, SimEvent::OrchestratorBegins);
-        let rate = u64::from(fabric.faults.rate(Fault::Zombie));
+        self.environment.effects.push(Effect::OrchestratorDied { epoch: run.epoch });
+        let environment = &mut self.environment;
+        let down = environment.random.orchestrator.span(DOWN.0, DOWN.1);
+        environment.after(down, SimEvent::OrchestratorBegins);
+        let rate = u64::from(environment.faults.rate(Fault::Zombie));
         // A process that is gone with its agent does not wake.
-        if rate > 0 && !self.orchestrator.is_whole && fabric.random.orchestrator.happens(rate) {
+        if rate > 0 && !self.orchestrator.is_whole && environment.random.orchestrator.happens(rate) {
             self.orchestrator.zombie = Some(run);
-            let asleep = down + fabric.random.orchestrator.span(DOWN.0, DOWN.1);
-            fabric.after(asleep, SimEvent::ZombieWakes);
+            let asleep = down + environment.random.orchestrator.span(DOWN.0, DOWN.1);
+            environment.after(asleep, SimEvent::ZombieWakes);
         }
     }
 
@@ -108,18 +108,18 @@ impl Simulation {
     pub(crate) fn step_zombie(&mut self, input: Input) -> Turn {
         let Some(zombie) = &mut self.orchestrator.zombie else { return Turn::World };
         self.out.clear();
-        let now = self.fabric.clock(self.wall_ahead_ms);
+        let now = self.environment.clock(self.wall_ahead_ms);
         zombie.control.step(now, &input, &mut self.out);
         self.input = input;
         let epoch = zombie.epoch;
         if zombie.control.is_deposed() {
             self.orchestrator.zombie = None;
         } else if let Some(due) = zombie.control.next_deadline() {
-            let at = due.max(self.fabric.now + Duration::from_millis(1));
-            self.fabric.queue.put(at, SimEvent::ZombieWakes);
+            let at = due.max(self.environment.now + Duration::from_millis(1));
+            self.environment.queue.put(at, SimEvent::ZombieWakes);
         }
         for action in self.out.actions.clone() {
-            self.tell(action);
+            self.dispatch(action);
         }
         Turn::Zombie { epoch }
     }
@@ -128,7 +128,7 @@ impl Simulation {
 /// How long the orchestrator is down: from a restart by its supervisor to a person who is called in.
 const DOWN: (Duration, Duration) = (Duration::from_millis(200), Duration::from_mins(2));
 
-impl Fabric {
+impl Environment {
     /// Both clocks as the orchestrator reads them.
     pub(crate) fn clock(&self, wall_ahead_ms: i64) -> Now {
         let wall = self.now.as_millis().saturating_add_signed(wall_ahead_ms);

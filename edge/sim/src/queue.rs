@@ -1,11 +1,11 @@
-//! What will happen, in the order of time.
+//! The queue of future events, in the order of time.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use model::time::Time;
 
-/// Things to come, earliest first; of those at one moment, the one that was put in first.
+/// Future events, earliest first; events at the same time in the order in which they were added.
 #[derive(Debug)]
 pub(crate) struct Queue<T> {
     heap: BinaryHeap<Reverse<Entry>>,

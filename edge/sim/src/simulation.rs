@@ -1,4 +1,4 @@
-//! The world and the loop in it, one happening at a time.
+//! The simulation: the world and the loop, one event at a time.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use model::time::{Now, Time, Wall};
 
 use crate::disk::Disk;
 use crate::effect::Effect;
-use crate::fabric::{Fabric, LifeEvent, LifeKey, SimEvent, befalls};
+use crate::environment::{Environment, LifeEvent, LifeKey, SimEvent, occurs};
 use crate::fault::{Fault, Faults};
 use crate::gauge::Gauge;
 use crate::load::Load;
@@ -35,7 +35,7 @@ const CLOCK_STEP_MAX: Duration = Duration::from_hours(24);
 /// The world and the loop in it.
 #[derive(Debug)]
 pub struct Simulation {
-    pub(crate) fabric: Fabric,
+    pub(crate) environment: Environment,
     pub(crate) node: Node,
     pub(crate) disk: Disk,
     pub(crate) orchestrator: Orchestrator,
@@ -45,7 +45,7 @@ pub struct Simulation {
     steps: u64,
 }
 
-/// What a turn was.
+/// What happened in a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
     /// The loop has taken a step: see [`Simulation::input`] and [`Simulation::out`].
@@ -66,7 +66,7 @@ impl Simulation {
     pub fn new(seed: u64, settings: Settings) -> Self {
         let name = NodeName::parse("sim").expect("a constant name is a name");
         let mut world = Self {
-            fabric: Fabric::new(seed, BEGIN),
+            environment: Environment::new(seed, BEGIN),
             node: Node::new(name),
             disk: Disk::default(),
             orchestrator: Orchestrator::new(settings, seed),
@@ -75,8 +75,8 @@ impl Simulation {
             wall_ahead_ms: 0,
             steps: 0,
         };
-        world.fabric.after(Duration::ZERO, SimEvent::OrchestratorBegins);
-        world.fabric.after(TICK, SimEvent::Tick);
+        world.environment.after(Duration::ZERO, SimEvent::OrchestratorBegins);
+        world.environment.after(TICK, SimEvent::Tick);
         world
     }
 
@@ -94,12 +94,12 @@ impl Simulation {
 
     /// The time in the world.
     pub fn now(&self) -> Time {
-        self.fabric.now
+        self.environment.now
     }
 
     /// Both clocks, as the orchestrator reads them.
     pub fn clock(&self) -> Now {
-        self.fabric.clock(self.wall_ahead_ms)
+        self.environment.clock(self.wall_ahead_ms)
     }
 
     /// Steps that the loop has taken, over all its runs.
@@ -139,18 +139,18 @@ impl Simulation {
 
     /// What truly happened in the latest turn.
     pub fn effects(&self) -> &[Effect] {
-        &self.fabric.effects
+        &self.environment.effects
     }
 
     /// What the wall clock shows from now on; schedules hold by it.
     pub fn set_wall(&mut self, shows: Wall) {
-        self.wall_ahead_ms = shows.as_millis().cast_signed() - self.fabric.now.as_millis().cast_signed();
+        self.wall_ahead_ms = shows.as_millis().cast_signed() - self.environment.now.as_millis().cast_signed();
     }
 
     /// How often each fault happens from now on.
     pub fn set_faults(&mut self, faults: Faults) {
-        self.fabric.faults = faults;
-        self.fabric.season += 1;
+        self.environment.faults = faults;
+        self.environment.season += 1;
         for fault in Fault::STRIKING {
             self.schedule_strike(fault);
         }
@@ -177,12 +177,12 @@ impl Simulation {
         self.node.add_gauge(gauge);
     }
 
-    /// A person's wish is written down, and told to the loop when there is one.
+    /// Stores what an operator orders, and sends it to the loop when there is one.
     pub fn order(&mut self, intent: Intent) {
         self.disk.keep(&intent);
         if let Some(run) = &self.orchestrator.run {
             let input = Input::Intent(intent);
-            self.fabric.queue.put(self.fabric.now, SimEvent::ToLoop { epoch: run.epoch, input });
+            self.environment.queue.put(self.environment.now, SimEvent::ToLoop { epoch: run.epoch, input });
         }
     }
 
@@ -190,14 +190,14 @@ impl Simulation {
     pub fn kill(&mut self, replica: &ReplicaId) {
         let exit = Exit { status: ExitStatus::Signal(9), out_of_memory: false, ran_for: Duration::ZERO };
         if let Some(which) = self.key_of(replica) {
-            self.node.befall(&mut self.fabric, which, LifeEvent::Ends(exit));
+            self.node.apply_life_event(&mut self.environment, which, LifeEvent::Ends(exit));
         }
     }
 
     /// A replica answers nothing any more, until `recovery` has passed, if ever.
     pub fn hang(&mut self, replica: &ReplicaId, recovery: Option<Duration>) {
         if let Some(which) = self.key_of(replica) {
-            self.node.hang(&mut self.fabric, which, recovery);
+            self.node.hang(&mut self.environment, which, recovery);
         }
     }
 
@@ -211,29 +211,29 @@ impl Simulation {
     ///
     /// When nothing does, the time is `end` afterwards.
     pub fn turn(&mut self, end: Time) -> Turn {
-        self.fabric.effects.clear();
-        let wake = self.orchestrator.wakes_at.map(|at| at.max(self.fabric.now));
-        let next = self.fabric.queue.next_at();
+        self.environment.effects.clear();
+        let wake = self.orchestrator.wakes_at.map(|at| at.max(self.environment.now));
+        let next = self.environment.queue.next_at();
         if let Some(at) = wake.filter(|at| *at <= end && next.is_none_or(|next| *at < next)) {
-            self.fabric.now = at;
+            self.environment.now = at;
             return self.step(Input::Woke);
         }
         if next.is_none_or(|at| at > end) {
-            self.fabric.now = self.fabric.now.max(end);
+            self.environment.now = self.environment.now.max(end);
             return Turn::Over;
         }
-        let Some((at, what)) = self.fabric.queue.take() else { return Turn::Over };
-        self.fabric.now = at;
+        let Some((at, what)) = self.environment.queue.take() else { return Turn::Over };
+        self.environment.now = at;
         self.happen(what)
     }
 
     fn happen(&mut self, what: SimEvent) -> Turn {
         match what {
             SimEvent::Tick => {
-                self.node.tick(&mut self.fabric);
-                self.fabric.after(TICK, SimEvent::Tick);
+                self.node.tick(&mut self.environment);
+                self.environment.after(TICK, SimEvent::Tick);
             }
-            SimEvent::ToAgent(action) => self.node.receive(&mut self.fabric, &action),
+            SimEvent::ToAgent(action) => self.node.receive(&mut self.environment, &action),
             SimEvent::ToLoop { epoch, input } => {
                 if self.epoch() == Some(epoch) {
                     return self.step(input);
@@ -242,10 +242,12 @@ impl Simulation {
                     return self.step_zombie(input);
                 }
             }
-            SimEvent::InLife { which, what } => self.node.befall(&mut self.fabric, which, what),
+            SimEvent::InLife { which, what } => {
+                self.node.apply_life_event(&mut self.environment, which, what);
+            }
             SimEvent::Written { action, memory } => self.written(action, memory),
             SimEvent::Strike { fault, season } => {
-                if season == self.fabric.season {
+                if season == self.environment.season {
                     self.strike(fault);
                     self.schedule_strike(fault);
                 }
@@ -267,15 +269,15 @@ impl Simulation {
         if self.out.is_empty() {
             return Turn::Stepped;
         }
-        let told = if self.orchestrator.dies_mid_step && !self.out.actions.is_empty() {
+        let sent = if self.orchestrator.dies_mid_step && !self.out.actions.is_empty() {
             let all = self.out.actions.len() as u64;
-            usize::try_from(self.fabric.random.orchestrator.below(all + 1)).unwrap_or(0)
+            usize::try_from(self.environment.random.orchestrator.below(all + 1)).unwrap_or(0)
         } else {
             self.out.actions.len()
         };
-        for index in 0..told {
+        for index in 0..sent {
             let action = self.out.actions[index].clone();
-            self.tell(action);
+            self.dispatch(action);
         }
         for event in self.out.events.iter().filter(|event| event.kind == EventKind::Gone) {
             self.disk.forget(&event.service);
@@ -286,33 +288,33 @@ impl Simulation {
         Turn::Stepped
     }
 
-    /// Carries an action to the one who does it: the store does what is to be remembered, the agent everything else.
-    pub(crate) fn tell(&mut self, action: Action) {
+    /// Sends an action to the part that carries it out: the store for memories, the agent for everything else.
+    pub(crate) fn dispatch(&mut self, action: Action) {
         match action.kind {
             ActionKind::Remember(memory) => {
-                self.fabric.after(SYNC, SimEvent::Written { action: action.id, memory });
+                self.environment.after(SYNC, SimEvent::Written { action: action.id, memory });
             }
             ActionKind::Start { .. }
             | ActionKind::Stop { .. }
             | ActionKind::Admit { .. }
             | ActionKind::Allot { .. }
             | ActionKind::Expose(_)
-            | ActionKind::Conceal(_) => self.fabric.send(action),
+            | ActionKind::Conceal(_) => self.environment.send(action),
         }
     }
 
     fn written(&mut self, action: ActionId, memory: std::sync::Arc<Memory>) {
         let outcome = if action.epoch < self.disk.epoch {
-            self.fabric.effects.push(Effect::Refused { action, refusal: Refusal::StaleEpoch });
+            self.environment.effects.push(Effect::Refused { action, refusal: Refusal::StaleEpoch });
             Outcome::Refused(Refusal::StaleEpoch)
         } else if self.orchestrator.run.is_none() {
             // It died while the write was on its way: the disk may have it or not.
-            if self.fabric.random.disk.happens(500) {
+            if self.environment.random.disk.happens(500) {
                 self.disk.memories.insert(memory.service.clone(), memory);
             }
             return;
-        } else if befalls(&self.fabric.faults, Fault::WriteFails, &mut self.fabric.random.disk) {
-            match self.fabric.random.disk.below(3) {
+        } else if occurs(&self.environment.faults, Fault::WriteFails, &mut self.environment.random.disk) {
+            match self.environment.random.disk.below(3) {
                 0 => Outcome::Failed(Failure {
                     kind: FailureKind::DiskFull,
                     message: "could not write to the store: the disk is full; free some space".into(),
@@ -328,14 +330,14 @@ impl Simulation {
             Outcome::Applied
         };
         let input = Input::Ended { action, outcome };
-        self.fabric.queue.put(self.fabric.now, SimEvent::ToLoop { epoch: action.epoch, input });
+        self.environment.queue.put(self.environment.now, SimEvent::ToLoop { epoch: action.epoch, input });
     }
 
     fn schedule_strike(&mut self, fault: Fault) {
-        let Some(interval) = self.fabric.faults.interval(fault) else { return };
-        let wait = self.fabric.random.strikes.span(Duration::from_millis(1), interval * 2);
-        let season = self.fabric.season;
-        self.fabric.after(wait, SimEvent::Strike { fault, season });
+        let Some(interval) = self.environment.faults.interval(fault) else { return };
+        let wait = self.environment.random.strikes.span(Duration::from_millis(1), interval * 2);
+        let season = self.environment.season;
+        self.environment.after(wait, SimEvent::Strike { fault, season });
     }
 
     fn strike(&mut self, fault: Fault) {
@@ -345,51 +347,51 @@ impl Simulation {
                 let out_of_memory = fault == Fault::OutOfMemory;
                 let statuses =
                     [ExitStatus::Signal(9), ExitStatus::Signal(11), ExitStatus::Code(1), ExitStatus::Code(0)];
-                let drawn = usize::try_from(self.fabric.random.strikes.below(4)).unwrap_or(0);
+                let drawn = usize::try_from(self.environment.random.strikes.below(4)).unwrap_or(0);
                 let status = if out_of_memory { ExitStatus::Signal(9) } else { statuses[drawn] };
                 let exit = Exit { status, out_of_memory, ran_for: Duration::ZERO };
                 if let Some(which) = self.any_life() {
-                    self.node.befall(&mut self.fabric, which, LifeEvent::Ends(exit));
+                    self.node.apply_life_event(&mut self.environment, which, LifeEvent::Ends(exit));
                 }
             }
             Fault::Hang => {
                 let Some(which) = self.any_life() else { return };
-                let strikes = &mut self.fabric.random.strikes;
+                let strikes = &mut self.environment.random.strikes;
                 let recovery = strikes.happens(300).then(|| strikes.span(seconds(5), seconds(60)));
-                self.node.hang(&mut self.fabric, which, recovery);
+                self.node.hang(&mut self.environment, which, recovery);
             }
             Fault::Flap => {
                 let Some(which) = self.any_life() else { return };
-                let span = self.fabric.random.strikes.span(seconds(2), seconds(30));
-                self.node.flap(&mut self.fabric, which, span);
+                let span = self.environment.random.strikes.span(seconds(2), seconds(30));
+                self.node.flap(&mut self.environment, which, span);
             }
             Fault::Eject => {
                 let Some(which) = self.any_life() else { return };
-                let span = self.fabric.random.strikes.span(seconds(30), seconds(120));
-                self.node.eject(self.fabric.now, which, span);
+                let span = self.environment.random.strikes.span(seconds(30), seconds(120));
+                self.node.eject(self.environment.now, which, span);
             }
             Fault::SharedStall => {
                 let Some(struck) = self.any_life() else { return };
-                let span = self.fabric.random.strikes.span(seconds(10), seconds(120));
+                let span = self.environment.random.strikes.span(seconds(10), seconds(120));
                 for which in self.node.keys().into_iter().filter(|which| which.site == struck.site) {
-                    self.node.hang(&mut self.fabric, which, Some(span));
+                    self.node.hang(&mut self.environment, which, Some(span));
                 }
             }
             Fault::Blind => {
-                let strikes = &mut self.fabric.random.strikes;
-                let until = self.fabric.now + strikes.span(seconds(2), seconds(120));
+                let strikes = &mut self.environment.random.strikes;
+                let until = self.environment.now + strikes.span(seconds(2), seconds(120));
                 let is_partial = strikes.happens(500);
                 self.node.blind(until, is_partial);
             }
             Fault::OrchestratorDies => {
-                if self.fabric.random.strikes.happens(500) {
+                if self.environment.random.strikes.happens(500) {
                     self.kill_orchestrator();
                 } else {
                     self.orchestrator.dies_mid_step = true;
                 }
             }
             Fault::ClockStep => {
-                let step = self.fabric.random.strikes.span(Duration::ZERO, CLOCK_STEP_MAX * 2);
+                let step = self.environment.random.strikes.span(Duration::ZERO, CLOCK_STEP_MAX * 2);
                 let step = i64::try_from(step.as_millis()).unwrap_or(0);
                 let most = i64::try_from(CLOCK_STEP_MAX.as_millis()).unwrap_or(0);
                 self.wall_ahead_ms = step - most;
@@ -408,7 +410,7 @@ impl Simulation {
 
     fn any_life(&mut self) -> Option<LifeKey> {
         let keys = self.node.keys();
-        let drawn = self.fabric.random.strikes.below(keys.len() as u64);
+        let drawn = self.environment.random.strikes.below(keys.len() as u64);
         keys.get(usize::try_from(drawn).ok()?).copied()
     }
 }

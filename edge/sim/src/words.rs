@@ -40,7 +40,7 @@ mod tests {
     }
 
     #[test]
-    fn times_within_a_sentence_are_told_by_the_clock() {
+    fn times_within_a_sentence_are_shown_as_clock_times() {
         let zero = Time::from_millis(1_000_000);
         assert_eq!(with_clock(zero, "t+1003.250s;"), "00:00:03.250;");
         assert_eq!(with_clock(zero, "t+x"), "t+x");

@@ -291,7 +291,7 @@ fn a_full_disk_refuses_the_write_and_the_store_goes_on_when_there_is_space() {
 }
 
 #[test]
-fn a_disk_turned_read_only_is_told_as_such() {
+fn a_disk_that_became_read_only_is_reported_as_such() {
     let disk = FaultyDisk::with_empty_store();
     let store = disk.store();
     disk.fail(|from_call| Fault::Full { from_call, kind: io::ErrorKind::ReadOnlyFilesystem }, 0);

@@ -1,4 +1,4 @@
-//! A store without a disk, for simulation and tests: deterministic, and it fails when it is told to.
+//! A store without a disk, for simulation and tests: deterministic, with injected faults.
 //!
 //! What would be on disk is a [`MemoryDisk`]; a process that crashes is a [`MemoryStore`] that is dropped, and its next life is
 //! another one opened on the same disk. Faults come from outside, one decision for each write ([`WriteFaults`]).
@@ -35,13 +35,13 @@ pub enum Attempt<'a> {
 /// The fate of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WriteFate {
-    /// It happens, and the writer is told so.
+    /// It happens, and is acknowledged.
     Applied,
-    /// It does not happen, and the writer is told so.
+    /// It does not happen, and fails.
     NotApplied,
-    /// It happens, and the writer is told that its fate is unknown.
+    /// It happens, and its outcome is reported as unknown.
     AppliedUnknown,
-    /// It does not happen, and the writer is told that its fate is unknown.
+    /// It does not happen, and its outcome is reported as unknown.
     NotAppliedUnknown,
 }
 

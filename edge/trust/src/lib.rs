@@ -1,6 +1,6 @@
-//! Whom a client of TLS believes: the authorities of the system, or those of a file.
+//! The root certificates that a TLS client trusts: those of the system, or those of a file.
 //!
-//! It opens no connection and reads no file but the system's; the content of other files is handed in.
+//! It opens no connection and reads no file but the system's; callers pass the content of other files.
 
 use std::sync::{Arc, OnceLock};
 
@@ -9,19 +9,19 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore};
 
-/// Bytes of a file of certificates that are worth reading: the system's own, of all authorities there are, has a quarter of it.
+/// Most bytes of a file of certificates: four times the length of the system's own, which has all public authorities.
 pub const PEM_BYTES_MAX: u64 = 1024 * 1024;
 
-/// Why no authority can be trusted.
+/// Why there are no root certificates to trust.
 #[derive(Debug, thiserror::Error)]
 pub enum Distrust {
-    /// What was handed in is no PEM.
+    /// The given text is not PEM.
     #[error("{0}")]
     Pem(pem::Error),
-    /// What was handed in holds no certificate.
+    /// The given text has no certificate.
     #[error("it holds no certificate")]
     Empty,
-    /// A certificate that cannot stand for an authority.
+    /// A certificate that is not one of an authority.
     #[error("{0}")]
     Certificate(rustls::Error),
     /// The system has no trusted authorities.
@@ -32,10 +32,10 @@ pub enum Distrust {
     },
 }
 
-/// The authorities that the system believes, read once in the life of the process: there are more than a hundred, and a new one
-/// needs a restart. What could not be read is tried again the next time.
+/// The root certificates of the system, read once per process: there are more than a hundred, and a new one needs a restart. If they could
+/// not be read, the next call tries again.
 ///
-/// Errors when there is none.
+/// Fails when there is none.
 pub fn of_system() -> Result<Arc<RootCertStore>, Distrust> {
     static SYSTEM: OnceLock<Arc<RootCertStore>> = OnceLock::new();
     if let Some(store) = SYSTEM.get() {
@@ -51,9 +51,9 @@ pub fn of_system() -> Result<Arc<RootCertStore>, Distrust> {
     Ok(Arc::clone(SYSTEM.get_or_init(|| Arc::new(store))))
 }
 
-/// The authorities whose certificates are in `pem`, and no others.
+/// The root certificates in `pem`, and no others.
 ///
-/// Errors when one of them is none, or there is none.
+/// Fails when one of them is invalid, or there is none.
 pub fn of_pem(pem: &[u8]) -> Result<Arc<RootCertStore>, Distrust> {
     let mut store = RootCertStore::empty();
     for certificate in certificates(pem)? {
@@ -62,15 +62,15 @@ pub fn of_pem(pem: &[u8]) -> Result<Arc<RootCertStore>, Distrust> {
     Ok(Arc::new(store))
 }
 
-/// The certificates in `pem`, in their order; other things in it do not matter.
+/// The certificates in `pem`, in their order; everything else in it is ignored.
 ///
-/// Errors when one cannot be read, or there is none.
+/// Fails when one cannot be read, or there is none.
 pub fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Distrust> {
     let found = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>().map_err(Distrust::Pem)?;
     if found.is_empty() { Err(Distrust::Empty) } else { Ok(found) }
 }
 
-/// A client that believes `authorities`, and speaks TLS 1.2 and 1.3; what it shows of itself is up to the caller.
+/// A client that trusts `authorities`, and speaks TLS 1.2 and 1.3. Whether it has a certificate of its own is up to the caller.
 pub fn client(authorities: Arc<RootCertStore>) -> ConfigBuilder<ClientConfig, WantsClientCert> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_without_certificates_is_no_way_to_believe_nobody() {
+    fn a_file_without_certificates_is_an_error() {
         let key = rcgen::KeyPair::generate().unwrap().serialize_pem();
         for pem in ["", "words", &key] {
             assert!(matches!(of_pem(pem.as_bytes()), Err(Distrust::Empty)), "{pem:?}");

@@ -37,7 +37,7 @@ fn leaving() -> Stage {
 }
 
 #[test]
-fn a_service_is_complete_with_as_many_as_wanted_and_nobody_beside_them() {
+fn a_service_is_complete_with_exactly_the_wanted_replicas() {
     let snapshot = Snapshot { now: NOW, settings: &Settings::default(), knowledge: &Knowledge::default() };
     for (stages, status, reason) in [
         (vec![running(true), running(false)], "False", "Growing"),

@@ -1,4 +1,4 @@
-//! The public face of `api`: real sockets, a real loop, real processes.
+//! The public interface of `api`: real sockets, a real loop, real processes.
 
 mod recommendations;
 mod world;
@@ -56,7 +56,7 @@ async fn a_service_is_declared_shown_held_released_and_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_deletes_what_others_need_is_told_and_so_is_whoever_looks_at_them() {
+async fn deleting_what_others_need_warns_and_shows_in_their_status() {
     let world = World::start().await;
     let mut shop = service("shop", 1);
     shop["spec"]["scale"]["protect"] = "sessions".into();
@@ -154,7 +154,7 @@ async fn a_decision_is_explained_now_and_as_of_a_time() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn watchers_are_told_what_is_there_what_changes_and_what_goes() {
+async fn watchers_get_present_objects_changes_and_deletions() {
     let world = World::start().await;
     let mut events = Events::of(world.open(world.request(Method::GET, "/v1/events?watch=true", "")).await);
     world.declare("shop", 1).await;
@@ -283,7 +283,7 @@ async fn watches_have_a_limit_and_leave_room_for_others() {
     assert_eq!((refused, open.len()), (StatusCode::SERVICE_UNAVAILABLE, 64));
     assert_eq!(world.get("/v1/services").await.status, StatusCode::OK);
     drop(open);
-    // The places are free again once the server has noticed.
+    // The permits are released once the server has noticed.
     world.until("/healthz", |_| true).await;
     world.end().await;
 }

@@ -1,4 +1,4 @@
-//! A day that lies in the history is looked back at.
+//! Recommendations from a day of history.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -86,7 +86,7 @@ fn declared(worker: &Value) -> Declared {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_maximum_that_was_too_low_yesterday_is_told_with_its_worth_and_the_change() {
+async fn a_maximum_that_was_too_low_yesterday_is_recommended_to_change_with_its_worth() {
     let world = World::start_with(|data| yesterday(&data.join("history"), &worker(), 90)).await;
     let applied = world.send(Method::POST, "/v1/apply", &worker()).await;
     assert_eq!(applied.status, StatusCode::OK, "{applied:?}");
@@ -113,7 +113,7 @@ async fn a_maximum_that_was_too_low_yesterday_is_told_with_its_worth_and_the_cha
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_floor_that_nothing_asked_for_yesterday_is_told_with_its_worth_and_the_change() {
+async fn a_floor_that_nothing_needed_yesterday_is_recommended_to_change_with_its_worth() {
     // Three for ten minutes of each twenty, where one is asked for.
     let mut scheduled = worker();
     scheduled["spec"]["scale"]["schedule"] = json!([{"cron": "*/20 * * * *", "duration": "10m", "min": 3}]);

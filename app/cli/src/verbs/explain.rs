@@ -358,10 +358,10 @@ mod tests {
 
     #[test]
     fn why_not_names_no_limit_that_changed_nothing() {
-        let told = v1::Limit { name: "Forecast".into(), from: 4, to: 4, note: "it changes nothing".into() };
+        let limit = v1::Limit { name: "Forecast".into(), from: 4, to: 4, note: "it changes nothing".into() };
         let only = |limits: Vec<v1::Limit>| v1::Explanation { limits, waits: Vec::new(), ..explanation() };
-        assert!(held_back(PRINTER, &only(vec![told.clone()])).contains("nothing was held back"));
-        let text = held_back(PRINTER, &only(vec![v1::Limit { from: 6, ..told }]));
+        assert!(held_back(PRINTER, &only(vec![limit.clone()])).contains("nothing was held back"));
+        let text = held_back(PRINTER, &only(vec![v1::Limit { from: 6, ..limit }]));
         assert!(text.contains("Forecast changes 6 to 4: it changes nothing"), "{text}");
     }
 

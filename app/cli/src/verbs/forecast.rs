@@ -79,7 +79,7 @@ fn lines(printer: Printer, it: &v1::Forecast) -> String {
         writeln!(text, "  it repeats itself after {}", seasons.join(", ")).expect(STRING);
     }
     for event in &it.events {
-        writeln!(text, "  event {}", printable(&told(event, &it.unit))).expect(STRING);
+        writeln!(text, "  event {}", printable(&event_text(event, &it.unit))).expect(STRING);
     }
     let Some(first) = it.forecasts.first() else { return text };
     let levels: Vec<String> = first.quantiles.iter().map(|it| percent(it.probability)).collect();
@@ -105,7 +105,7 @@ fn lines(printer: Printer, it: &v1::Forecast) -> String {
 }
 
 /// Such as `black-friday: ×3 from 2026-11-27T07:00:00.000Z to 2026-11-27T19:00:00.000Z`.
-fn told(event: &v1::KnownEvent, unit: &str) -> String {
+fn event_text(event: &v1::KnownEvent, unit: &str) -> String {
     let brings = match (event.factor, event.load) {
         (Some(factor), _) => format!("×{factor}"),
         (None, load) => format!("at least {} {unit}", figures::rate(load)),
@@ -219,9 +219,9 @@ mod tests {
     use crate::paint::Paint;
 
     #[test]
-    fn a_length_of_time_is_told_in_its_two_largest_units() {
-        let told = [0.0, 45.0, 60.0, 90.0, 3600.0, 5430.0, 187_200.0].map(span);
-        assert_eq!(told, ["0s", "45s", "1m", "1m30s", "1h", "1h30m", "2d4h"]);
+    fn a_duration_is_shown_in_its_two_largest_units() {
+        let shown = [0.0, 45.0, 60.0, 90.0, 3600.0, 5430.0, 187_200.0].map(span);
+        assert_eq!(shown, ["0s", "45s", "1m", "1m30s", "1h", "1h30m", "2d4h"]);
     }
 
     #[test]
@@ -272,8 +272,8 @@ mod tests {
 
         let rising = v1::Forecast { under_way: Some(15.0), ..it };
         assert_eq!(ahead_of(&rising, 0.5, 15.0), [(120.0, 20.0), (180.0, 30.0), (240.0, 40.0)]);
-        let told =
+        let expected =
             "the current step rises, and is counted as 15 requests/s: the steps after it begin from that";
-        assert!(lines(printer, &rising).contains(told), "{}", lines(printer, &rising));
+        assert!(lines(printer, &rising).contains(expected), "{}", lines(printer, &rising));
     }
 }

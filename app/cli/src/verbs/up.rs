@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_taken_over_from_unless_that_is_asked_for() {
+    fn no_process_is_taken_over_without_the_option() {
         assert_eq!(up(&[]).unwrap().take_over, None);
         assert_eq!(up(&["--take-over"]).unwrap().take_over, Some(Duration::from_secs(60)));
         assert_eq!(up(&["--take-over", "--linger", "5s"]).unwrap().take_over, Some(Duration::from_secs(5)));

@@ -56,7 +56,7 @@ pub(super) struct System {
 }
 
 impl System {
-    /// Starts from the store and the running replicas, with the sockets of an handover. Only the API accepts clients yet.
+    /// Starts from the store and the running replicas, with the sockets of a handover. Only the API accepts clients yet.
     pub(super) async fn begin(setup: &Setup, handover: Handover) -> anyhow::Result<Self> {
         let (options, working_folder) = (&setup.options, &setup.working_folder);
         let (api, inherited) = takeover::sockets_of(handover.sockets, options.listen);

@@ -1,13 +1,13 @@
-//! A real authority of certificates of a test's own, Pebble, ended with the test.
+//! A real ACME authority, Pebble, for one test.
 
 use std::fs;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::json;
 
-use crate::house::{House, text, wait_until};
+use crate::instance::{Instance, text, wait_until};
 
-/// Pebble with a server of names that calls every host 127.0.0.1. It forgets everything when it ends.
+/// Pebble with a DNS server that resolves every host to 127.0.0.1. It stores nothing.
 pub(crate) struct Authority {
     port: u16,
     processes: Vec<Child>,
@@ -34,31 +34,31 @@ impl Plan {
         format!("https://localhost:{}/dir", self.port)
     }
 
-    /// Makes the certificate that the authority's own server shows, `ca.pem`, which is to be given as `caFile`.
-    pub(crate) fn prepare(&self, house: &House) {
+    /// Writes the certificate of the authority's own server to `ca.pem`, which is declared as `caFile`.
+    pub(crate) fn prepare(&self, instance: &Instance) {
         let pair = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
-        house.write("ca.pem", &pair.cert.pem());
-        house.write("ca.key", &pair.signing_key.serialize_pem());
+        instance.write("ca.pem", &pair.cert.pem());
+        instance.write("ca.key", &pair.signing_key.serialize_pem());
     }
 
-    /// Starts it, and waits until it answers; puts the certificate that all of its own begin with into `root.pem`.
-    pub(crate) fn start(&self, house: &House) -> Authority {
+    /// Starts it, and waits until it answers; writes its root certificate to `root.pem`.
+    pub(crate) fn start(&self, instance: &Instance) -> Authority {
         let (names, unused, management) = (ports::free(), ports::free(), ports::free());
         let config = json!({"pebble": {
             "listenAddress": format!("127.0.0.1:{}", self.port),
             "managementListenAddress": format!("127.0.0.1:{management}"),
-            "certificate": house.path("ca.pem"), "privateKey": house.path("ca.key"),
+            "certificate": instance.path("ca.pem"), "privateKey": instance.path("ca.key"),
             "httpPort": self.http_port, "tlsPort": self.tls_port,
             "ocspResponderURL": "", "externalAccountBindingRequired": false,
             "certificateValidityPeriod": self.seconds,
         }});
-        let config = house.write("pebble.json", &config.to_string());
+        let config = instance.write("pebble.json", &config.to_string());
         let mut dns = Command::new("pebble-challtestsrv");
         dns.args(["-dns01", &format!("127.0.0.1:{names}"), "-defaultIPv6", "", "-http01", ""]);
         dns.args(["-https01", "", "-tlsalpn01", "", "-management", &format!("127.0.0.1:{unused}")]);
         let mut pebble = Command::new("pebble");
         pebble.args(["-config", text(&config), "-dnsserver", &format!("127.0.0.1:{names}")]);
-        // By default it waits up to 15 s, as authorities do that look from several places.
+        // By default it waits up to 15 s before it validates, as real authorities may.
         pebble.env("PEBBLE_VA_NOSLEEP", "1");
         let processes = [dns, pebble].map(|mut command| {
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -66,17 +66,17 @@ impl Plan {
         });
         let authority = Authority { port: self.port, processes: processes.into() };
         let root = wait_until("the authority answers", || {
-            let root = curl(house, &format!("https://localhost:{management}/roots/0"));
-            (root.contains("BEGIN CERTIFICATE") && authority.is_there(house)).then_some(root)
+            let root = curl(instance, &format!("https://localhost:{management}/roots/0"));
+            (root.contains("BEGIN CERTIFICATE") && authority.is_there(instance)).then_some(root)
         });
-        house.write("root.pem", &root);
+        instance.write("root.pem", &root);
         authority
     }
 }
 
 impl Authority {
-    fn is_there(&self, house: &House) -> bool {
-        curl(house, &format!("https://localhost:{}/dir", self.port)).contains("newOrder")
+    fn is_there(&self, instance: &Instance) -> bool {
+        curl(instance, &format!("https://localhost:{}/dir", self.port)).contains("newOrder")
     }
 }
 
@@ -89,19 +89,19 @@ impl Drop for Authority {
     }
 }
 
-/// What the authority's own server says; nothing when it does not.
-fn curl(house: &House, url: &str) -> String {
+/// The answer of the authority's own server; empty when there is none.
+fn curl(instance: &Instance, url: &str) -> String {
     let mut call = Command::new("curl");
     call.args(["--silent", "--max-time", "5", "--noproxy", "*", "--ipv4", "--cacert"]);
-    let output = call.arg(house.path("ca.pem")).arg(url).stdin(Stdio::null()).output();
+    let output = call.arg(instance.path("ca.pem")).arg(url).stdin(Stdio::null()).output();
     String::from_utf8_lossy(&output.expect("curl is installed").stdout).into_owned()
 }
 
-/// What stands in every file below a folder of the house, with its path and its mode.
-pub(crate) fn files(house: &House, folder: &str) -> Vec<(String, u32, Vec<u8>)> {
+/// The path, the mode and the content of every file below a folder of the instance.
+pub(crate) fn files(instance: &Instance, folder: &str) -> Vec<(String, u32, Vec<u8>)> {
     use std::os::unix::fs::PermissionsExt as _;
     let mut found = Vec::new();
-    for entry in fs::read_dir(house.path(folder)).into_iter().flatten().flatten() {
+    for entry in fs::read_dir(instance.path(folder)).into_iter().flatten().flatten() {
         let mode = entry.metadata().expect("it was listed").permissions().mode() & 0o777;
         let name = entry.file_name().to_string_lossy().into_owned();
         found.push((name, mode, fs::read(entry.path()).unwrap_or_default()));

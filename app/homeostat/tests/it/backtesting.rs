@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use crate::house::{House, text};
+use crate::instance::{Instance, text};
 use crate::prometheus::Prometheus;
 
 const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/foresight");
@@ -46,13 +46,13 @@ fn policy<'a>(found: &'a Value, name: &str) -> &'a Value {
 
 #[test]
 fn the_history_of_a_real_prometheus_is_what_the_same_load_in_a_file_is() {
-    let house = House::new();
-    let prometheus = Prometheus::knowing(&house, &counters());
+    let instance = Instance::new();
+    let prometheus = Prometheus::knowing(&instance, &counters());
     let (url, service) = (prometheus.url(), format!("{EXAMPLE}/service.yaml"));
     let since = |since: &str, query: &str, more: &[&str]| {
         let words = ["backtest", "service/shop", "-f", &service, "--prometheus", &url, "--query", query];
         let when = ["--since", since, "--until", "2026-03-04T00:00:00Z", "-o", "json"];
-        house.run(&[&words[..], &when, more].concat())
+        instance.run(&[&words[..], &when, more].concat())
     };
     let asked = |query: &str, more: &[&str]| since("2026-03-02T00:01:00Z", query, more);
     let rates = "sum(rate(http_requests_total[2m]))";
@@ -62,9 +62,17 @@ fn the_history_of_a_real_prometheus_is_what_the_same_load_in_a_file_is() {
     let found = found.json();
     let rows: String =
         (0..MINUTES).map(|minute| format!("{},{}\n", BEGIN + 60 * minute, requests(minute))).collect();
-    let file = house.write("load.csv", &rows);
-    let same =
-        house.ask(&["backtest", "shop", "-f", &service, "--trace", text(&file), "--compare", "hpa,step,slo"]);
+    let file = instance.write("load.csv", &rows);
+    let same = instance.ask(&[
+        "backtest",
+        "shop",
+        "-f",
+        &service,
+        "--trace",
+        text(&file),
+        "--compare",
+        "hpa,step,slo",
+    ]);
 
     let number = |of: &Value, field: &str| of[field].as_f64().unwrap_or_else(|| panic!("{field}: {of}"));
     let apart = |one: f64, other: f64| (one / other - 1.0).abs();
@@ -102,15 +110,15 @@ fn the_history_of_a_real_prometheus_is_what_the_same_load_in_a_file_is() {
 
 #[test]
 fn without_a_history_it_is_said_what_is_needed() {
-    let mut house = House::new();
-    let nobody = house.run(&["backtest", "service/web", "--server", "127.0.0.1:1"]);
+    let mut instance = Instance::new();
+    let nobody = instance.run(&["backtest", "service/web", "--server", "127.0.0.1:1"]);
     assert!(nobody.code == Some(1) && nobody.err.contains("HS0001"), "{nobody:?}");
-    let manifest = house.write_service("web", "  scale: {min: 1, max: 2}\n");
-    house.up(&["-f", text(&manifest)]);
-    house.wait_for_ready("web", 1);
-    let unknown = house.run(&["backtest", "service/other"]);
+    let manifest = instance.write_service("web", "  scale: {min: 1, max: 2}\n");
+    instance.up(&["-f", text(&manifest)]);
+    instance.wait_for_ready("web", 1);
+    let unknown = instance.run(&["backtest", "service/other"]);
     assert!(unknown.code == Some(1) && unknown.err.contains("has no service/other"), "{unknown:?}");
-    let little = house.run(&["backtest", "service/web", "--since", "1h"]);
+    let little = instance.run(&["backtest", "service/web", "--since", "1h"]);
     assert!(
         little.code == Some(1) && little.err.contains("give --prometheus with --query, or --trace"),
         "{little:?}"
@@ -119,19 +127,19 @@ fn without_a_history_it_is_said_what_is_needed() {
     // The service is the server's, the load a file's.
     let rows: String =
         (0..120).map(|minute| format!("{},{}\n", 60 * minute, 600 + 10 * (minute % 7))).collect();
-    let file = house.write("load.csv", &rows);
-    let found = house.ask(&["backtest", "service/web", "--trace", text(&file), "--compare", "burst"]);
+    let file = instance.write("load.csv", &rows);
+    let found = instance.ask(&["backtest", "service/web", "--trace", text(&file), "--compare", "burst"]);
     assert!(policy(&found, "declared")["replicaHours"].as_f64() > Some(1.9), "{found}");
     assert_eq!(found["policies"].as_array().map(Vec::len), Some(4), "{found}");
 }
 
 #[test]
 fn settings_that_are_worth_it_are_shown_as_a_diff_and_written_as_manifests_that_can_be_applied() {
-    let house = House::new();
+    let instance = Instance::new();
     let (service, trace) = (format!("{EXAMPLE}/service.yaml"), format!("{EXAMPLE}/shop.csv"));
-    let tuned = house.path("tuned.yaml");
+    let tuned = instance.path("tuned.yaml");
     let words = ["tune", "service/shop", "-f", &service, "--trace", &trace, "--tick", "60s", "--runs", "30"];
-    let found = house.ask(&[&words[..], &["--write", text(&tuned)]].concat());
+    let found = instance.ask(&[&words[..], &["--write", text(&tuned)]].concat());
     assert_eq!(found["isBetter"], true, "{found}");
     let hours = |of: &str| found["heldOut"][of]["replicaHours"].as_f64().expect("it is a number");
     assert!(hours("after") < 0.95 * hours("before"), "its floor for the sale is more than it needs: {found}");
@@ -141,9 +149,9 @@ fn settings_that_are_worth_it_are_shown_as_a_diff_and_written_as_manifests_that_
     let diff = found["diff"].as_str().expect("it is text");
     assert!(diff.starts_with("--- service/shop\n+++ service/shop (tuned)\n@@ "), "{diff}");
     assert!(diff.contains("\n-      min: 26\n+      min: "), "{diff}");
-    let valid = house.run(&["validate", "-f", text(&tuned)]);
+    let valid = instance.run(&["validate", "-f", text(&tuned)]);
     assert_eq!(valid.code, Some(0), "{valid:?}");
-    let table = house.run(&[&words[..8], &["--runs", "12"]].concat());
+    let table = instance.run(&[&words[..8], &["--runs", "12"]].concat());
     for part in [
         "held out",
         "found",
@@ -154,7 +162,7 @@ fn settings_that_are_worth_it_are_shown_as_a_diff_and_written_as_manifests_that_
         assert!(table.out.contains(part), "{part}: {table:?}");
     }
 
-    let fixed = house.write_service("web", "  scale: {replicas: 3}\n");
-    let nothing = house.run(&["tune", "web", "-f", text(&fixed), "--trace", &trace]);
+    let fixed = instance.write_service("web", "  scale: {replicas: 3}\n");
+    let nothing = instance.run(&["tune", "web", "-f", text(&fixed), "--trace", &trace]);
     assert!(nothing.code == Some(1) && nothing.err.contains("no autoscaler with settings"), "{nothing:?}");
 }

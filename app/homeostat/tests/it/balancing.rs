@@ -1,4 +1,4 @@
-//! Balancers of somebody else, the real ones: kept told of replicas that come, go and are killed, without losing a request.
+//! External balancers, with the real nginx and HAProxy: they follow replicas that are added, removed and killed, without losing a request.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -13,22 +13,22 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::house::{House, pid_of, text, wait_until};
+use crate::instance::{Instance, pid_of, text, wait_until};
 
-/// Clients that ask at the same time, each one request after the other and each on a connection of its own.
+/// Concurrent clients. Each sends one request after the other, over a new connection each time.
 const CLIENTS: usize = 4;
 
 /// How long one request may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A balancer that somebody has: how it is configured, started, checked and reloaded.
+/// A kind of balancer: how it is configured, started, checked and reloaded.
 struct Kind {
     main: &'static str,
     file: &'static str,
     program: &'static str,
     start: &'static [&'static str],
     external: &'static str,
-    /// What makes its configuration one that it does not take.
+    /// A line that makes its configuration invalid.
     bad: &'static str,
 }
 
@@ -58,10 +58,10 @@ const HAPROXY: Kind = Kind {
 struct Running(Child);
 
 impl Running {
-    fn start(house: &House, kind: &Kind) -> Self {
-        let log = fs::File::create(house.path("balancer.log")).expect("the folder is ours");
+    fn start(instance: &Instance, kind: &Kind) -> Self {
+        let log = fs::File::create(instance.path("balancer.log")).expect("the folder is ours");
         let mut command = Command::new(kind.program);
-        command.args(kind.start).current_dir(house.path(".")).stdin(Stdio::null());
+        command.args(kind.start).current_dir(instance.path(".")).stdin(Stdio::null());
         command.stdout(log.try_clone().expect("it is open")).stderr(log);
         Self(command.spawn().expect("the tests need nginx and haproxy"))
     }
@@ -69,13 +69,13 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Both end with what they have started when they are asked to.
+        // On SIGTERM both end with their worker processes.
         let _ = kill_process(Pid::from_child(&self.0), Signal::TERM);
         let _ = self.0.wait();
     }
 }
 
-/// Clients that ask until they are told to stop.
+/// Clients that send requests until they are stopped.
 struct Load {
     stop: Arc<AtomicBool>,
     clients: Vec<JoinHandle<(u64, Vec<String>)>>,
@@ -102,7 +102,7 @@ impl Load {
         Self { stop, clients }
     }
 
-    /// How many were answered, and what became of the others.
+    /// How many requests were answered, and the errors of the others.
     fn end(self) -> (u64, Vec<String>) {
         self.stop.store(true, Ordering::Relaxed);
         let all = self.clients.into_iter().map(|client| client.join().expect("it does not panic"));
@@ -115,15 +115,15 @@ impl Load {
 
 fn ask(port: u16) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(REQUEST_TIMEOUT))?;
     stream.write_all(b"GET / HTTP/1.1\r\nHost: web.test\r\nConnection: close\r\n\r\n")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     Ok(answer)
 }
 
-fn condition(house: &House) -> (String, String) {
-    let service = house.ask(&["get", "service/web"]);
+fn condition(instance: &Instance) -> (String, String) {
+    let service = instance.ask(&["get", "service/web"]);
     let conditions = service["status"]["conditions"].as_array().expect("it has conditions").clone();
     let found = conditions.into_iter().find(|it| it["type"] == "External").expect("it has this one");
     let word = |field: &str| found[field].as_str().expect("a word").to_owned();
@@ -139,102 +139,102 @@ fn servers(file: &Path) -> usize {
     if servers.iter().all(gets) { servers.len() } else { 0 }
 }
 
-fn is_told_of_changes_without_losing_a_request(kind: &Kind) {
-    let mut house = House::new();
+fn follows_changes_without_losing_a_request(kind: &Kind) {
+    let mut instance = Instance::new();
     let port = ports::free();
     let main = kind.main.replace("PORT", &port.to_string());
-    house.write("main", &main);
+    instance.write("main", &main);
     let more = |version: &str| {
         format!(
             "  scale: {{replicas: 3}}\n  stop: {{drain: 30s}}\n  resources: {{memory: {version}Mi}}\n  expose: {{port: http, external: [{}]}}\n",
             kind.external
         )
     };
-    let manifest = house.write_service("web", &more("512"));
-    house.up(&["-f", text(&manifest)]);
-    let first = house.wait_for_ready("web", 3);
-    let file = house.path(kind.file);
+    let manifest = instance.write_service("web", &more("512"));
+    instance.up(&["-f", text(&manifest)]);
+    let first = instance.wait_for_ready("web", 3);
+    let file = instance.path(kind.file);
     wait_until("the file has all replicas", || (servers(&file) == 3).then_some(()));
-    let balancer = Running::start(&house, kind);
+    let balancer = Running::start(&instance, kind);
     wait_until("the balancer answers", || ask(port).is_ok().then_some(()));
-    wait_until("it has been reloaded", || (condition(&house).0 == "True").then_some(()));
+    wait_until("it has been reloaded", || (condition(&instance).0 == "True").then_some(()));
     let load = Load::on(port);
 
     // Killed, and replaced.
     kill_process(pid_of(&first["web-0"]), Signal::KILL).expect("it runs");
     wait_until("another is in its place", || {
-        let now = house.replicas("web");
+        let now = instance.replicas("web");
         (now["web-0"]["ready"] == true && now["web-0"]["pid"] != first["web-0"]["pid"]).then_some(())
     });
     // More, and fewer.
-    assert_eq!(house.run(&["scale", "service/web", "--replicas", "5"]).code, Some(0));
-    house.wait_for_ready("web", 5);
+    assert_eq!(instance.run(&["scale", "service/web", "--replicas", "5"]).code, Some(0));
+    instance.wait_for_ready("web", 5);
     wait_until("the file has five", || (servers(&file) == 5).then_some(()));
-    assert_eq!(house.run(&["scale", "service/web", "--replicas", "2"]).code, Some(0));
-    house.wait_for_ready("web", 2);
+    assert_eq!(instance.run(&["scale", "service/web", "--replicas", "2"]).code, Some(0));
+    instance.wait_for_ready("web", 2);
     // Each replaced by one of a new version.
     let pids =
-        |house: &House| house.replicas("web").values().map(|it| it["pid"].clone()).collect::<Vec<Value>>();
-    let before = pids(&house);
-    let manifest = house.write_service("web", &more("600"));
-    assert_eq!(house.run(&["apply", "-f", text(&manifest)]).code, Some(0));
+        |of: &Instance| of.replicas("web").values().map(|it| it["pid"].clone()).collect::<Vec<Value>>();
+    let before = pids(&instance);
+    let manifest = instance.write_service("web", &more("600"));
+    assert_eq!(instance.run(&["apply", "-f", text(&manifest)]).code, Some(0));
     wait_until("all are new", || {
-        let now = house.wait_for_ready("web", 2);
+        let now = instance.wait_for_ready("web", 2);
         now.values().all(|it| !before.contains(&it["pid"])).then_some(())
     });
     let (answered, lost) = load.end();
     assert_eq!(lost, [""; 0], "of {answered}");
     assert!(answered > 100, "{answered}");
 
-    // What the balancer does not take is said, and changes nothing.
-    wait_until("all is told", || (condition(&house).0 == "True" && servers(&file) == 2).then_some(()));
+    // A configuration that the balancer refuses is reported, and changes nothing.
+    wait_until("all is told", || (condition(&instance).0 == "True" && servers(&file) == 2).then_some(()));
     let (good, broken) = (fs::read_to_string(&file).unwrap(), main.clone() + kind.bad);
-    house.write("main", &broken);
-    assert_eq!(house.run(&["scale", "service/web", "--replicas", "3"]).code, Some(0));
-    let (_, message) = wait_until("it is said", || Some(condition(&house)).filter(|it| it.0 == "False"));
+    instance.write("main", &broken);
+    assert_eq!(instance.run(&["scale", "service/web", "--replicas", "3"]).code, Some(0));
+    let (_, message) = wait_until("it is said", || Some(condition(&instance)).filter(|it| it.0 == "False"));
     assert!(message.contains("would not take") && message.contains("stays in force"), "{message}");
     wait_until("the file is as it was", || (fs::read_to_string(&file).unwrap() == good).then_some(()));
     assert!(ask(port).expect("it answers").starts_with("HTTP/1.1 200"));
-    house.write("main", &main);
-    wait_until("it is tried again", || (condition(&house).0 == "True" && servers(&file) == 3).then_some(()));
-    let events = house.run(&["events", "service/web"]).out;
+    instance.write("main", &main);
+    wait_until("it is retried", || (condition(&instance).0 == "True" && servers(&file) == 3).then_some(()));
+    let events = instance.run(&["events", "service/web"]).out;
     assert!(events.contains("BalancerFailed") && events.contains("BalancerReloaded"), "{events}");
-    let (_, metrics) = house.ask_api("/metrics");
+    let (_, metrics) = instance.ask_api("/metrics");
     assert!(metrics.contains("homeostat_external_reloads_total{service=\"web\""), "{metrics}");
 
-    // A keeper that is killed leaves the balancer as it is, and so does its return.
+    // The balancer is left as it is when Homeostat is killed, and when it is started again.
     let kept = fs::read_to_string(&file).unwrap();
     let load = Load::on(port);
-    house.end(Signal::KILL);
+    instance.end(Signal::KILL);
     assert_eq!(fs::read_to_string(&file).unwrap(), kept);
-    house.up(&[]);
-    house.wait_for_ready("web", 3);
-    wait_until("it is told anew", || (condition(&house).0 == "True").then_some(()));
+    instance.up(&[]);
+    instance.wait_for_ready("web", 3);
+    wait_until("it is told anew", || (condition(&instance).0 == "True").then_some(()));
     let (answered, lost) = load.end();
     assert_eq!((lost, fs::read_to_string(&file).unwrap()), (Vec::new(), kept), "of {answered}");
 
-    house.end(Signal::INT);
+    instance.end(Signal::INT);
     assert_eq!(servers(&file), 0, "the ports may soon be somebody else's");
     drop(balancer);
 }
 
 #[test]
-fn nginx_is_told_of_changes_without_losing_a_request() {
-    is_told_of_changes_without_losing_a_request(&NGINX);
+fn nginx_follows_changes_without_losing_a_request() {
+    follows_changes_without_losing_a_request(&NGINX);
 }
 
 #[test]
-fn haproxy_is_told_of_changes_without_losing_a_request() {
-    is_told_of_changes_without_losing_a_request(&HAPROXY);
+fn haproxy_follows_changes_without_losing_a_request() {
+    follows_changes_without_losing_a_request(&HAPROXY);
 }
 
 #[test]
 fn a_reload_that_fails_is_logged_once() {
-    let mut house = House::new();
+    let mut instance = Instance::new();
     let external = r#"{format: nginx, file: web.conf, check: ["true"], reload: ["false"], every: 100ms}"#;
     let more = format!("  expose: {{port: http, external: [{external}]}}\n");
-    let manifest = house.write_service("web", &more);
-    house.up(&["-f", text(&manifest)]);
-    let log = wait_until("it is said", || Some(house.log()).filter(|log| log.contains("BalancerFailed")));
+    let manifest = instance.write_service("web", &more);
+    instance.up(&["-f", text(&manifest)]);
+    let log = wait_until("it is said", || Some(instance.log()).filter(|log| log.contains("BalancerFailed")));
     assert_eq!(log.matches("could not reload nginx").count(), 1, "{log}");
 }

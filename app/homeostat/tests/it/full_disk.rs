@@ -1,4 +1,4 @@
-//! A disk that is full stops decisions, not work; and is forgotten when there is room again.
+//! A full disk stops decisions, but not the replicas; everything goes on when there is room again.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::house::{House, answer_of, text, wait_until};
+use crate::instance::{Instance, answer_of, text, wait_until};
 
 /// The size of the disk: the store and the first segment of the journal need some 3 MiB.
 const DISK_BYTES: u64 = 16 << 20;
@@ -18,31 +18,31 @@ const PAGE: [u8; 4096] = [b'x'; 4096];
 
 #[test]
 fn a_full_disk_suspends_the_loop_and_nothing_else_until_there_is_room() {
-    let mut house = House::new();
+    let mut instance = Instance::new();
     let port = ports::free();
     let more = format!("  expose: {{listen: \"127.0.0.1:{port}\", port: http}}\n");
-    let manifest = house.write_service("web", &more);
-    let Some(disk) = house.up_on_small_disk(DISK_BYTES, &["-f", text(&manifest)]) else {
+    let manifest = instance.write_service("web", &more);
+    let Some(disk) = instance.up_on_small_disk(DISK_BYTES, &["-f", text(&manifest)]) else {
         // Not by eprintln!, which the test harness keeps to itself when a test passes.
         let said =
             writeln!(io::stderr(), "homeostat: LEFT OUT: a full disk, for this system lets nobody mount one");
         return said.expect("standard error takes a line");
     };
-    let before = house.wait_for_ready("web", 1);
+    let before = instance.wait_for_ready("web", 1);
     let url = format!("http://127.0.0.1:{port}/");
     wait_until("the proxy answers", || answer_of(&url).ok());
-    assert_eq!(house.ask_api("/readyz"), (200, "ready\n".to_owned()));
+    assert_eq!(instance.ask_api("/readyz"), (200, "ready\n".to_owned()));
 
     let filler = disk.join("filler");
     fill(&filler);
     let why = wait_until("the loop says that it does not steer", || {
         // What is counted is reported, and reports need room.
         answer_of(&url).expect("traffic goes on");
-        let (status, why) = house.ask_api("/readyz");
+        let (status, why) = instance.ask_api("/readyz");
         (status == 503).then_some(why)
     });
     wait_until("it has tried to begin anew, and could not", || {
-        let (status, why) = house.ask_api("/readyz");
+        let (status, why) = instance.ask_api("/readyz");
         assert_eq!(status, 503, "there is no room: {why}");
         (!why.contains("could not write the journal")).then_some(())
     });
@@ -50,67 +50,67 @@ fn a_full_disk_suspends_the_loop_and_nothing_else_until_there_is_room() {
     // What others have freed since is taken, too.
     fill(&filler);
     answer_of(&url).expect("traffic goes on");
-    let said = house.run(&["apply", "-f", text(&large(&house))]);
+    let said = instance.run(&["apply", "-f", text(&large(&instance))]);
     assert_eq!((said.code, said.err.lines().count()), (Some(1), 1), "{said:?}");
     assert!(said.err.starts_with("error: could not") && said.err.contains("space"), "{said:?}");
-    assert_eq!(house.run(&["get", "service/large"]).code, Some(1), "nothing of it is there");
+    assert_eq!(instance.run(&["get", "service/large"]).code, Some(1), "nothing of it is there");
     answer_of(&url).expect("traffic still goes on");
-    assert_eq!(house.wait_for_ready("web", 1)["web-0"]["pid"], before["web-0"]["pid"]);
+    assert_eq!(instance.wait_for_ready("web", 1)["web-0"]["pid"], before["web-0"]["pid"]);
 
     fs::remove_file(&filler).expect("it is ours");
-    wait_until("the loop steers again by itself", || (house.ask_api("/readyz").0 == 200).then_some(()));
-    assert_eq!(house.run(&["scale", "service/web", "--replicas", "2"]).code, Some(0));
-    let after = house.wait_for_ready("web", 2);
+    wait_until("the loop steers again by itself", || (instance.ask_api("/readyz").0 == 200).then_some(()));
+    assert_eq!(instance.run(&["scale", "service/web", "--replicas", "2"]).code, Some(0));
+    let after = instance.wait_for_ready("web", 2);
     assert_eq!(after["web-0"]["pid"], before["web-0"]["pid"], "nothing was restarted for want of room");
-    let events = house.ask(&["events"]);
+    let events = instance.ask(&["events"]);
     let reasons: Vec<&Value> =
         events["items"].as_array().expect("a list").iter().map(|it| &it["reason"]).collect();
     assert!(reasons.contains(&&Value::from("Scaled")), "{events}");
     let journal = disk.join("journal");
     let files = fs::read_dir(&journal).expect("it is there").count();
     assert_eq!(files, 3, "two segments and the events: no attempt that failed has left one behind");
-    let replayed = house.run(&["replay", text(&journal)]);
+    let replayed = instance.run(&["replay", text(&journal)]);
     assert_eq!(replayed.code, Some(0), "{replayed:?}");
-    assert_eq!(house.end(Signal::INT).code(), Some(0), "{}", house.log());
+    assert_eq!(instance.end(Signal::INT).code(), Some(0), "{}", instance.log());
 }
 
 #[test]
 fn a_data_folder_that_was_moved_away_is_missed_at_once_and_taken_up_again_when_it_is_back() {
-    let mut house = House::new();
-    let manifest = house.write_service("web", "");
-    house.up(&["-f", text(&manifest)]);
-    house.wait_for_ready("web", 1);
-    let (data, elsewhere) = (house.path("data"), house.path("elsewhere"));
+    let mut instance = Instance::new();
+    let manifest = instance.write_service("web", "");
+    instance.up(&["-f", text(&manifest)]);
+    instance.wait_for_ready("web", 1);
+    let (data, elsewhere) = (instance.path("data"), instance.path("elsewhere"));
     fs::rename(&data, &elsewhere).expect("it is ours");
     let why = wait_until("the loop says that it does not steer", || {
-        let (status, why) = house.ask_api("/readyz");
+        let (status, why) = instance.ask_api("/readyz");
         (status == 503).then_some(why)
     });
     assert!(why.contains("moved or deleted"), "{why}");
     assert!(!data.exists(), "nothing is begun in another folder");
     fs::rename(&elsewhere, &data).expect("it is ours");
-    wait_until("the loop steers again by itself", || (house.ask_api("/readyz").0 == 200).then_some(()));
-    assert_eq!(house.run(&["scale", "service/web", "--replicas", "2"]).code, Some(0));
-    house.wait_for_ready("web", 2);
+    wait_until("the loop steers again by itself", || (instance.ask_api("/readyz").0 == 200).then_some(()));
+    assert_eq!(instance.run(&["scale", "service/web", "--replicas", "2"]).code, Some(0));
+    instance.wait_for_ready("web", 2);
 }
 
 #[test]
 fn a_full_disk_ends_no_replica_that_prints() {
     /// More than the room that a log has ahead, so that it has to give way to itself.
     const PRINTED: u64 = 200 << 10;
-    let mut house = House::new();
+    let mut instance = Instance::new();
     let line = "x".repeat(1000);
     let talker = format!(
         "apiVersion: homeostat/v1\nkind: Service\nmetadata: {{name: talker}}\nspec:\n  \
          run: {{command: [sh, -c, \"while echo {line}; do sleep 0.05; done; exit 1\"]}}\n"
     );
-    let talker = house.write("talker.yaml", &talker);
-    let Some(disk) = house.up_on_small_disk(DISK_BYTES, &["-f", text(&talker)]) else {
+    let talker = instance.write("talker.yaml", &talker);
+    let Some(disk) = instance.up_on_small_disk(DISK_BYTES, &["-f", text(&talker)]) else {
         let said =
             writeln!(io::stderr(), "homeostat: LEFT OUT: a full disk, for this system lets nobody mount one");
         return said.expect("standard error takes a line");
     };
-    let before = house.wait_for_ready("talker", 1);
+    let before = instance.wait_for_ready("talker", 1);
     let log = disk.join("logs/talker/0/output");
     let found = || fs::metadata(&log).expect("it is there");
     wait_until("the log has room ahead", || {
@@ -121,23 +121,23 @@ fn a_full_disk_ends_no_replica_that_prints() {
     let full_at = found().len();
     wait_until("it prints on", || (found().len() > full_at + PRINTED).then_some(()));
     fs::remove_file(&filler).expect("it is ours");
-    wait_until("the loop steers again by itself", || (house.ask_api("/readyz").0 == 200).then_some(()));
-    let after = house.wait_for_ready("talker", 1);
-    assert_eq!(after["talker-0"]["pid"], before["talker-0"]["pid"], "{}", house.log());
-    assert_eq!(house.end(Signal::INT).code(), Some(0), "{}", house.log());
+    wait_until("the loop steers again by itself", || (instance.ask_api("/readyz").0 == 200).then_some(()));
+    let after = instance.wait_for_ready("talker", 1);
+    assert_eq!(after["talker-0"]["pid"], before["talker-0"]["pid"], "{}", instance.log());
+    assert_eq!(instance.end(Signal::INT).code(), Some(0), "{}", instance.log());
 }
 
 #[test]
-fn a_replica_that_fills_the_disk_with_what_it_prints_takes_it_from_nobody() {
+fn a_replica_that_fills_the_disk_with_output_takes_no_space_from_others() {
     /// Twice what is kept of what a replica prints.
     const ROOM: u64 = 80 << 20;
-    let mut house = House::new();
-    let noisy = house.write(
+    let mut instance = Instance::new();
+    let noisy = instance.write(
         "noisy.yaml",
         "apiVersion: homeostat/v1\nkind: Service\nmetadata: {name: noisy}\nspec:\n  \
          run: {command: [sh, -c, \"yes a line that is printed again and again | head -c 200000000 2>/dev/null; exec sleep 86400\"]}\n",
     );
-    let Some(disk) = house.up_on_small_disk(ROOM, &["-f", text(&noisy)]) else {
+    let Some(disk) = instance.up_on_small_disk(ROOM, &["-f", text(&noisy)]) else {
         let said =
             writeln!(io::stderr(), "homeostat: LEFT OUT: a full disk, for this system lets nobody mount one");
         return said.expect("standard error takes a line");
@@ -150,9 +150,14 @@ fn a_replica_that_fills_the_disk_with_what_it_prints_takes_it_from_nobody() {
         let held: u64 = files.filter_map(|file| file.metadata().ok()).map(|file| file.blocks() * 512).sum();
         (held <= 41 << 20).then_some(())
     });
-    wait_until("the loop steers", || (house.ask_api("/readyz").0 == 200).then_some(()));
-    assert_eq!(house.run(&["scale", "service/noisy", "--replicas", "0"]).code, Some(0), "{}", house.log());
-    let lines = house.run(&["logs", "replica/noisy-0", "-n", "100000"]).out;
+    wait_until("the loop steers", || (instance.ask_api("/readyz").0 == 200).then_some(()));
+    assert_eq!(
+        instance.run(&["scale", "service/noisy", "--replicas", "0"]).code,
+        Some(0),
+        "{}",
+        instance.log()
+    );
+    let lines = instance.run(&["logs", "replica/noisy-0", "-n", "100000"]).out;
     // The disk may have had no room for the end of the last one.
     let is_printed = |line: &str| "a line that is printed again and again".starts_with(line);
     assert!(lines.lines().all(is_printed), "{:?}", lines.lines().find(|line| !is_printed(line)));
@@ -160,12 +165,12 @@ fn a_replica_that_fills_the_disk_with_what_it_prints_takes_it_from_nobody() {
 }
 
 /// A service with more to keep than the store has pages of its own that are free, in which a few words find room on a full disk, too.
-fn large(house: &House) -> PathBuf {
+fn large(instance: &Instance) -> PathBuf {
     let filler = "x".repeat(512 * 1024);
     let manifest = format!(
         "apiVersion: homeostat/v1\nkind: Service\nmetadata: {{name: large}}\nspec:\n  run: {{command: [\"true\"], env: {{FILLER: {filler}}}}}\n"
     );
-    house.write("large.yaml", &manifest)
+    instance.write("large.yaml", &manifest)
 }
 
 /// Writes until the disk takes no more.

@@ -3,26 +3,30 @@
 use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 
-use crate::computing::write_source;
-use crate::house::{House, answer_of, is_running, pid_of, text, wait_until};
+use crate::formulas::write_source;
+use crate::instance::{Instance, answer_of, is_running, pid_of, text, wait_until};
 
 #[test]
 fn a_killed_replica_is_replaced_and_the_event_says_why() {
-    let mut house = House::new();
-    let manifest = house.write_service("web", "  scale: {replicas: 2}\n");
-    house.up(&["-f", text(&manifest)]);
-    let before = house.wait_for_ready("web", 2);
+    let mut instance = Instance::new();
+    let manifest = instance.write_service("web", "  scale: {replicas: 2}\n");
+    instance.up(&["-f", text(&manifest)]);
+    let before = instance.wait_for_ready("web", 2);
     let victim = pid_of(&before["web-0"]);
 
     kill_process(victim, Signal::KILL).expect("it runs");
 
     let after = wait_until("web-0 has a successor that is ready", || {
-        let status = house.replicas("web").remove("web-0")?;
+        let status = instance.replicas("web").remove("web-0")?;
         (status["ready"] == true && status["pid"].is_number() && pid_of(&status) != victim).then_some(status)
     });
     assert_eq!(after["restarts"], 1);
-    assert_eq!(house.replicas("web")["web-1"]["pid"], before["web-1"]["pid"], "the other one was left alone");
-    let events = house.ask(&["events", "service/web"]);
+    assert_eq!(
+        instance.replicas("web")["web-1"]["pid"],
+        before["web-1"]["pid"],
+        "the other one was left alone"
+    );
+    let events = instance.ask(&["events", "service/web"]);
     let is_it = |event: &Value| {
         let message = event["message"].as_str().unwrap_or_default();
         event["reason"] == "Exited" && event["replica"] == "web-0" && message.contains('9')
@@ -32,20 +36,20 @@ fn a_killed_replica_is_replaced_and_the_event_says_why() {
 
 #[test]
 fn no_request_fails_while_a_replica_is_killed() {
-    let mut house = House::new();
+    let mut instance = Instance::new();
     let port = ports::free();
     let more = format!("  scale: {{replicas: 2}}\n  expose: {{listen: \"127.0.0.1:{port}\", port: http}}\n");
-    let manifest = house.write_service("web", &more);
-    house.up(&["-f", text(&manifest)]);
-    let victim = pid_of(&house.wait_for_ready("web", 2)["web-1"]);
+    let manifest = instance.write_service("web", &more);
+    instance.up(&["-f", text(&manifest)]);
+    let victim = pid_of(&instance.wait_for_ready("web", 2)["web-1"]);
     let url = format!("http://127.0.0.1:{port}/");
     wait_until("the proxy answers", || answer_of(&url).ok());
 
     let load = ["load", &url, "--rate", "50", "--duration", "3s", "--fail-on-error", "-o", "json"];
-    let mut load = house.command(&load);
+    let mut load = instance.command(&load);
     let load = load.stdout(std::process::Stdio::piped()).spawn().expect("the binary was built");
     wait_until("some requests were answered", || {
-        let traffic = &house.ask(&["get", "service/web"])["status"]["traffic"];
+        let traffic = &instance.ask(&["get", "service/web"])["status"]["traffic"];
         traffic["requestsPerSecond"].as_f64().filter(|rate| *rate > 1.0)
     });
     kill_process(victim, Signal::KILL).expect("it runs");
@@ -55,37 +59,37 @@ fn no_request_fails_while_a_replica_is_killed() {
     assert_eq!((report["failed"].as_u64(), report["skipped"].as_u64()), (Some(0), Some(0)), "{report}");
     assert_eq!(report["requests"], 150);
     assert!(ended.status.success(), "--fail-on-error has nothing to fail for");
-    assert!(!is_running(victim) || house.replicas("web")["web-1"]["pid"] != victim.as_raw_nonzero().get());
+    assert!(!is_running(victim) || instance.replicas("web")["web-1"]["pid"] != victim.as_raw_nonzero().get());
 }
 
 #[test]
 fn a_missing_program_is_said_in_a_sentence_and_nothing_else_stops() {
-    let mut house = House::new();
-    let good = house.write_service("good", "");
-    let bad = house.write(
+    let mut instance = Instance::new();
+    let good = instance.write_service("good", "");
+    let bad = instance.write(
         "bad.yaml",
         "apiVersion: homeostat/v1\nkind: Service\nmetadata: {name: bad}\nspec:\n  run: {command: [./no-such-program]}\n",
     );
-    house.up(&["-f", text(&good), "-f", text(&bad)]);
-    house.wait_for_ready("good", 1);
+    instance.up(&["-f", text(&good), "-f", text(&bad)]);
+    instance.wait_for_ready("good", 1);
 
     let said = wait_until("the description names the program", || {
-        let said = house.run(&["describe", "service/bad"]);
+        let said = instance.run(&["describe", "service/bad"]);
         said.out.contains("no-such-program").then_some(said)
     });
     assert_eq!(said.code, Some(0));
-    let status = house.ask(&["get", "service/bad"])["status"].clone();
+    let status = instance.ask(&["get", "service/bad"])["status"].clone();
     assert_eq!(status["readyReplicas"], 0, "{status}");
     for words in [["get", "replicas"].as_slice(), &["explain", "service/bad"]] {
         wait_until("what the replica waits for names the program", || {
-            house.run(words).out.contains("no-such-program").then_some(())
+            instance.run(words).out.contains("no-such-program").then_some(())
         });
     }
 }
 
 #[test]
-fn one_that_the_proxy_goes_around_is_stood_in_for_and_nobody_goes_meanwhile() {
-    let mut house = House::new();
+fn an_ejected_replica_is_substituted_and_none_is_removed_meanwhile() {
+    let mut instance = Instance::new();
     let port = ports::free();
     let metric =
         "{type: External, external: {metric: {name: jobs}, target: {type: AverageValue, averageValue: 10}}}";
@@ -93,50 +97,50 @@ fn one_that_the_proxy_goes_around_is_stood_in_for_and_nobody_goes_meanwhile() {
         "  expose: {{listen: \"127.0.0.1:{port}\", port: http}}\n  scale:\n    min: 1\n    max: 6\n    metrics: [{metric}]\n    \
          behavior: {{scaleDown: {{stabilizationWindowSeconds: 0}}}}\n"
     );
-    let manifest = house.write_service("web", &more);
-    let jobs = write_source(&house, "jobs", "30");
-    house.up(&["-f", text(&manifest), "-f", &jobs]);
-    house.wait_for_ready("web", 3);
+    let manifest = instance.write_service("web", &more);
+    let jobs = write_source(&instance, "jobs", "30");
+    instance.up(&["-f", text(&manifest), "-f", &jobs]);
+    instance.wait_for_ready("web", 3);
 
     let failing = format!("http://127.0.0.1:{port}/fail");
     for _ in 0..50 {
         assert!(answer_of(&failing).is_err(), "it is a failure");
     }
-    house.wait_for_ready("web", 4);
+    instance.wait_for_ready("web", 4);
     let explained = |part: &str| {
-        wait_until(part, || house.run(&["explain", "service/web"]).out.contains(part).then_some(()));
+        wait_until(part, || instance.run(&["explain", "service/web"]).out.contains(part).then_some(()));
     };
     explained("and 1 in place of unstable ones");
-    std::fs::write(house.path("jobs"), "10").expect("the folder is ours");
+    std::fs::write(instance.path("jobs"), "10").expect("the folder is ours");
     explained("stays at 4: no replica is removed while the proxy has ejected replica");
 }
 
 #[test]
 fn a_new_version_on_a_port_that_is_not_shared_leaves_the_one_before_to_serve() {
-    let mut house = House::new();
+    let mut instance = Instance::new();
     let port = ports::free();
-    let manifest = house.write_service("db", "  scale: {replicas: 1}\n");
+    let manifest = instance.write_service("db", "  scale: {replicas: 1}\n");
     let fixed = |manifest: &str| manifest.replace("name: http", &format!("name: http, number: {port}"));
     let first = fixed(&std::fs::read_to_string(&manifest).expect("it was just written"));
     std::fs::write(&manifest, &first).expect("it can be written again");
-    house.up(&["-f", text(&manifest)]);
-    let serving = pid_of(&house.wait_for_ready("db", 1)["db-0"]);
+    instance.up(&["-f", text(&manifest)]);
+    let serving = pid_of(&instance.wait_for_ready("db", 1)["db-0"]);
 
     // It would never listen, and the one before would answer for it.
     let command = first.find("command: ").expect("it runs a command");
     let rest = first[command..].find(']').expect("a list in one line");
     let second = format!("{}command: [sleep, \"600\"{}", &first[..command], &first[command + rest..]);
     std::fs::write(&manifest, second).expect("it can be written again");
-    assert_eq!(house.run(&["apply", "-f", text(&manifest)]).code, Some(0));
+    assert_eq!(instance.run(&["apply", "-f", text(&manifest)]).code, Some(0));
 
     wait_until("why the new one is not started is said", || {
-        let events = house.ask(&["events", "service/db"]);
+        let events = instance.ask(&["events", "service/db"]);
         let items = events["items"].as_array()?;
         let is_it = |event: &&Value| {
             event["message"].as_str().is_some_and(|message| message.contains("does not share it"))
         };
         items.iter().find(is_it).cloned()
     });
-    assert!(is_running(serving), "{}", house.log());
+    assert!(is_running(serving), "{}", instance.log());
     assert!(answer_of(&format!("http://127.0.0.1:{port}/")).is_ok());
 }

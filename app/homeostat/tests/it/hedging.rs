@@ -1,26 +1,26 @@
-//! A request that one replica holds up and another answers.
+//! Hedging: a request that hangs at one replica is answered by another.
 
 use std::fs;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::house::{House, answer_of, pid_of, text, wait_until};
+use crate::instance::{Instance, answer_of, pid_of, text, wait_until};
 
 #[test]
 fn a_replica_that_stands_still_is_answered_for_by_another() {
-    let mut house = House::new();
+    let mut instance = Instance::new();
     let port = ports::free();
     // No probe takes the replica out while the test looks.
     let more = format!(
         "  scale: {{replicas: 2}}\n  expose: {{listen: \"127.0.0.1:{port}\", port: http, balance: roundRobin, hedge: {{after: 20ms}}}}\n"
     );
-    let manifest = house.write_service("web", &more);
+    let manifest = instance.write_service("web", &more);
     let probed = fs::read_to_string(&manifest).expect("it was written");
     let patient = probed.replace("timeout: 5s", "timeout: 60s");
     assert_ne!(patient, probed);
     fs::write(&manifest, patient).expect("the folder is ours");
-    house.up(&["-f", text(&manifest)]);
-    let replicas = house.wait_for_ready("web", 2);
+    instance.up(&["-f", text(&manifest)]);
+    let replicas = instance.wait_for_ready("web", 2);
     let pids = ["web-0", "web-1"].map(|name| pid_of(&replicas[name]));
     let url = format!("http://127.0.0.1:{port}/");
     wait_until("both are in the traffic", || {
@@ -33,19 +33,19 @@ fn a_replica_that_stands_still_is_answered_for_by_another() {
     for _ in 0..4 {
         assert_eq!(answer_of(&url).expect("the other answers"), other);
     }
-    let proxied = house.ask(&["get", "service/web"])["status"]["proxy"].clone();
+    let proxied = instance.ask(&["get", "service/web"])["status"]["proxy"].clone();
     let counts = ["hedges", "hedgesWon"].map(|field| proxied[field].as_u64().expect("a count"));
     assert!(counts[0] >= counts[1] && counts[1] >= 1, "{proxied}");
-    let described = house.run(&["describe", "service/web"]).out;
+    let described = instance.run(&["describe", "service/web"]).out;
     let line = format!("also sent to a second replica: {}, which answered first: {}", counts[0], counts[1]);
     assert!(described.contains(&line), "{described}");
-    let (_, metrics) = house.ask_api("/metrics");
+    let (_, metrics) = instance.ask_api("/metrics");
     let line = format!("homeostat_request_hedges_won_total{{service=\"web\"}} {}", counts[1]);
     assert!(metrics.contains(&line), "{metrics}");
     drop(first);
 }
 
-/// A process of which no thread runs, until this is dropped.
+/// A stopped process, which goes on when this is dropped.
 struct Halted(Pid);
 
 impl Halted {

@@ -1,19 +1,19 @@
-//! What is learned of a service as it runs is what it is simulated with; and the journal of its own decisions is a history to go back over.
+//! `simulate` uses what was learned of a running service, and `backtest` the history of its decisions.
 
 use std::process::{Child, Stdio};
 
 use serde_json::Value;
 
-use crate::house::{House, text, wait_until};
+use crate::instance::{Instance, text, wait_until};
 
-/// So many requests a second that come until it is dropped.
+/// A load of so many requests a second, until it is dropped.
 struct Stream(Child);
 
 const RATE: u32 = 40;
 
 impl Stream {
-    fn pour(house: &House, url: &str) -> Self {
-        let mut command = house.command(&["load", url, "--rate", &RATE.to_string(), "--duration", "10m"]);
+    fn pour(instance: &Instance, url: &str) -> Self {
+        let mut command = instance.command(&["load", url, "--rate", &RATE.to_string(), "--duration", "10m"]);
         Self(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the binary was built"))
     }
 }
@@ -39,8 +39,8 @@ fn by_requests(port: u16) -> String {
     )
 }
 
-fn learned(house: &House, service: &str) -> Value {
-    let (status, words) = house.ask_api(&format!("/v1/services/{service}/learned"));
+fn learned(instance: &Instance, service: &str) -> Value {
+    let (status, words) = instance.ask_api(&format!("/v1/services/{service}/learned"));
     assert_eq!(status, 200, "{words}");
     serde_json::from_str(&words).expect("it is JSON")
 }
@@ -58,58 +58,58 @@ fn known(learned: &Value) -> usize {
 
 #[test]
 fn a_service_is_simulated_with_what_was_learned_of_it_and_its_decisions_are_a_history() {
-    let mut house = House::new();
+    let mut instance = Instance::new();
     let ports = [ports::free(), ports::free()];
-    let web = house.write_service("web", &promised(ports[0]));
-    let shop = house.write_service("shop", &by_requests(ports[1]));
-    house.up(&["-f", text(&web), "-f", text(&shop)]);
-    house.wait_for_ready("web", 1);
-    house.wait_for_ready("shop", 1);
+    let web = instance.write_service("web", &promised(ports[0]));
+    let shop = instance.write_service("shop", &by_requests(ports[1]));
+    instance.up(&["-f", text(&web), "-f", text(&shop)]);
+    instance.wait_for_ready("web", 1);
+    instance.wait_for_ready("shop", 1);
 
     // Before anything is learned, that is said, and what stands for it.
     let rows: String = (0..120).map(|minute| format!("{},{}\n", 60 * minute, 600)).collect();
-    let trace = house.write("load.csv", &rows);
-    let early = house.ask(&["simulate", "service/web", "--trace", text(&trace), "--compare", "hpa"]);
+    let trace = instance.write("load.csv", &rows);
+    let early = instance.ask(&["simulate", "service/web", "--trace", text(&trace), "--compare", "hpa"]);
     let notes = early["notes"].to_string();
     assert!(
         notes.contains("carries has not been learned yet") && notes.contains("give --capacity"),
         "{notes}"
     );
-    let little = house.run(&["simulate", "service/web"]);
+    let little = instance.run(&["simulate", "service/web"]);
     assert!(little.code == Some(1) && little.err.contains("of the 60 steps of 1s are known"), "{little:?}");
-    let none = house.run(&["simulate", "service/shop"]);
+    let none = instance.run(&["simulate", "service/shop"]);
     assert!(
         none.code == Some(1) && none.err.contains("no requests are remembered of service/shop"),
         "{none:?}"
     );
 
-    let streams = ports.map(|port| Stream::pour(&house, &format!("http://127.0.0.1:{port}/")));
+    let streams = ports.map(|port| Stream::pour(&instance, &format!("http://127.0.0.1:{port}/")));
     wait_until("it is learned what a replica carries", || {
-        (learned(&house, "web")["capacity"]["windows"].as_u64() > Some(1)).then_some(())
+        (learned(&instance, "web")["capacity"]["windows"].as_u64() > Some(1)).then_some(())
     });
-    wait_until("a minute of its load is known", || (known(&learned(&house, "web")) > 75).then_some(()));
+    wait_until("a minute of its load is known", || (known(&learned(&instance, "web")) > 75).then_some(()));
     drop(streams);
-    simulates_what_was_learned(&house);
-    its_decisions_are_a_history(&house);
+    simulates_what_was_learned(&instance);
+    its_decisions_are_a_history(&instance);
 }
 
-fn simulates_what_was_learned(house: &House) {
+fn simulates_what_was_learned(instance: &Instance) {
     let simulate = |more: &[&str]| {
-        house.ask(&[&["simulate", "service/web", "--tick", "1s", "--compare", "hpa"], more].concat())
+        instance.ask(&[&["simulate", "service/web", "--tick", "1s", "--compare", "hpa"], more].concat())
     };
     // What is learned while it is asked for is asked for again.
-    let (told, found) = wait_until("nothing is learned between two looks", || {
-        let (told, found) = (learned(house, "web"), simulate(&[]));
-        (told["capacity"] == learned(house, "web")["capacity"]).then_some((told, found))
+    let (known, found) = wait_until("nothing is learned between two looks", || {
+        let (known, found) = (learned(instance, "web"), simulate(&[]));
+        (known["capacity"] == learned(instance, "web")["capacity"]).then_some((known, found))
     });
     assert_eq!(found["trace"], "the load of service/web");
-    assert_eq!(found["capacity"], told["capacity"]["requestsPerSecond"], "{told}");
-    let start = told["startSeconds"].as_f64().expect("a start was seen");
-    assert!((found["startUpSeconds"].as_f64().expect("a number") - start).abs() < 0.002, "{found} {told}");
+    assert_eq!(found["capacity"], known["capacity"]["requestsPerSecond"], "{known}");
+    let start = known["startSeconds"].as_f64().expect("a start was seen");
+    assert!((found["startUpSeconds"].as_f64().expect("a number") - start).abs() < 0.002, "{found} {known}");
     assert!(!policy(&found, "declared")["violatedRequestsAtLeastPercent"].is_null(), "{found}");
     let requests = |found: &Value| found["requests"].as_f64().expect("a number");
     let recorded: f64 =
-        told["load"]["loads"].as_array().expect("a list").iter().filter_map(Value::as_f64).sum();
+        known["load"]["loads"].as_array().expect("a list").iter().filter_map(Value::as_f64).sum();
     let apart = (requests(&found) / recorded - 1.0).abs();
     assert!(apart < 0.1, "of {recorded} it has {}", requests(&found));
     let notes = found["notes"].to_string();
@@ -127,20 +127,20 @@ fn simulates_what_was_learned(house: &House) {
         policy(&slow, "declared")["violatedRequestsAtLeastPercent"].is_null(),
         "nothing learned was used"
     );
-    let other = house.write_service("web", "  scale: {replicas: 3}\n");
+    let other = instance.write_service("web", "  scale: {replicas: 3}\n");
     let fixed = simulate(&["-f", text(&other)]);
     assert_eq!(policy(&fixed, "declared")["starts"], 0, "the manifest's policy with what was learned");
     assert!(fixed["notes"].to_string().contains("was seen to carry"), "{fixed}");
-    let table = house.run(&["simulate", "service/web", "--compare", "hpa"]);
+    let table = instance.run(&["simulate", "service/web", "--compare", "hpa"]);
     assert!(
         table.out.contains("AT LEAST") && table.out.contains("note: a replica of service/web"),
         "{table:?}"
     );
 }
 
-fn its_decisions_are_a_history(house: &House) {
+fn its_decisions_are_a_history(instance: &Instance) {
     let words = ["backtest", "service/shop", "--since", "10m", "--step", "1s", "--tick", "1s"];
-    let found = house.ask(&[&words[..], &["--compare", "hpa-requests"]].concat());
+    let found = instance.ask(&[&words[..], &["--compare", "hpa-requests"]].concat());
     assert_eq!(found["trace"], "the history of service/shop");
     let notes = found["notes"].to_string();
     assert!(notes.contains("kept runs of decisions on http_requests_per_second"), "{notes}");
@@ -150,7 +150,7 @@ fn its_decisions_are_a_history(house: &House) {
     let least = f64::from(RATE) * 60.0;
     assert!((60.0..600.0).contains(&seconds) && requests > least, "{requests} in {seconds} s: {found}");
     assert!(policy(&found, "declared")["replicaHours"].as_f64() > Some(0.0), "{found}");
-    let learned = house.ask(&[&words[..], &["--learned", "--compare", "hpa-requests"]].concat());
+    let learned = instance.ask(&[&words[..], &["--learned", "--compare", "hpa-requests"]].concat());
     let notes = learned["notes"].to_string();
     // How many more were started for the load is a matter of how they shared it; the first was not alone.
     let (_, latest) = notes.split_once("starts take what the latest ").expect("starts were seen");

@@ -4,25 +4,25 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::house::{House, answer_of, text, wait_until};
+use crate::instance::{Instance, answer_of, text, wait_until};
 
 #[test]
 fn requests_are_logged_where_the_manifests_say() {
-    let mut house = House::new();
+    let mut instance = Instance::new();
     let (own, shared) = (ports::free(), ports::free());
     let expose =
         format!("  expose: {{listen: \"127.0.0.1:{own}\", port: http, accessLog: {{file: own.log}}}}\n");
-    let service = house.write_service("web", &expose);
-    let route = house.write(
+    let service = instance.write_service("web", &expose);
+    let route = instance.write(
         "route.yaml",
         &format!(
             "apiVersion: homeostat/v1\nkind: Route\nmetadata: {{name: all}}\nspec:\n  listen: \"127.0.0.1:{shared}\"\n  \
              rules: [{{backendRefs: [{{name: web}}]}}]\n  accessLog: {{file: routes.log, format: combined}}\n"
         ),
     );
-    house.up(&["-f", text(&service), "-f", text(&route)]);
-    house.wait_for_ready("web", 1);
-    let read = |name: &str| fs::read_to_string(house.path(name)).unwrap_or_default();
+    instance.up(&["-f", text(&service), "-f", text(&route)]);
+    instance.wait_for_ready("web", 1);
+    let read = |name: &str| fs::read_to_string(instance.path(name)).unwrap_or_default();
     for port in [own, shared] {
         wait_until("it answers", || answer_of(&format!("http://127.0.0.1:{port}/asked?by=us")).ok());
     }
@@ -32,7 +32,7 @@ fn requests_are_logged_where_the_manifests_say() {
     assert_eq!((&line["replica"], &line["route"]), (&Value::from("web-0"), &Value::Null), "{line}");
     let combined = wait_until("it is logged", || read("routes.log").lines().last().map(str::to_owned));
     assert!(combined.contains("\"GET /asked?by=us HTTP/1.1\" 200 "), "{combined}");
-    let (_, metrics) = house.ask_api("/metrics");
+    let (_, metrics) = instance.ask_api("/metrics");
     let counted = |line: &&str| {
         line.starts_with("homeostat_access_log_lines_total") && line.contains("result=\"written\"")
     };

@@ -1,21 +1,21 @@
-//! A replica that is well by its probes and far slower than the others.
+//! A replica whose probes succeed, but which is far slower than the others.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use crate::house::{House, answer_of, text, wait_until};
+use crate::instance::{Instance, answer_of, text, wait_until};
 
 #[test]
 fn a_slow_replica_is_left_out_and_it_is_said_why() {
-    let mut house = House::new();
+    let mut instance = Instance::new();
     let port = ports::free();
     let more = format!(
         "  scale: {{replicas: 3}}\n  expose:\n    {{listen: \"127.0.0.1:{port}\", port: http, balance: roundRobin,\n    \
          outliers: {{ejection: 1m, slow: {{window: 1s, atLeast: 30ms, answers: 5}}}}}}\n"
     );
-    let manifest = house.write_service("web", &more);
-    house.up(&["-f", text(&manifest)]);
-    house.wait_for_ready("web", 3);
+    let manifest = instance.write_service("web", &more);
+    instance.up(&["-f", text(&manifest)]);
+    instance.wait_for_ready("web", 3);
     let url = format!("http://127.0.0.1:{port}/uneven");
     wait_until("it is in the traffic", || answer_of(&url).ok());
     let is_over = AtomicBool::new(false);
@@ -28,7 +28,7 @@ fn a_slow_replica_is_left_out_and_it_is_said_why() {
             });
         }
         let found = wait_until("the slow one is left out", || {
-            let described = house.run(&["describe", "service/web"]).out;
+            let described = instance.run(&["describe", "service/web"]).out;
             described.contains("it was slow, with half of its answers taking").then_some(described)
         });
         is_over.store(true, Ordering::Relaxed);
@@ -38,7 +38,7 @@ fn a_slow_replica_is_left_out_and_it_is_said_why() {
     assert!(line.starts_with("web-1") && line.contains("Ejected"), "{line}");
     assert!(line.ends_with("ejection 1 of this replica"), "{line}");
     assert_eq!(described.matches("Ejected").count(), 1, "{described}");
-    let log = house.log();
+    let log = instance.log();
     let line = log.lines().find(|line| line.contains("endpoint_ejected")).expect("it is logged");
     assert!(line.contains(" lasting=60s "), "{line}");
 }

@@ -1,10 +1,10 @@
-//! A real Prometheus of a test's own, ended with the test.
+//! A real Prometheus for one test.
 
 use std::process::{Child, Command, Stdio};
 
-use crate::house::{House, answer_of, text, wait_until};
+use crate::instance::{Instance, answer_of, text, wait_until};
 
-/// A Prometheus with its data in the house.
+/// A Prometheus with its data in the folder of the instance.
 pub(crate) struct Prometheus {
     process: Child,
     port: u16,
@@ -12,9 +12,9 @@ pub(crate) struct Prometheus {
 
 impl Prometheus {
     /// One that reads the page on a port twice a second.
-    pub(crate) fn reading(house: &House, of: u16) -> Self {
+    pub(crate) fn reading(instance: &Instance, of: u16) -> Self {
         Self::start(
-            house,
+            instance,
             &format!(
                 "global: {{scrape_interval: 500ms, scrape_timeout: 400ms}}\nscrape_configs:\n  - job_name: queue\n    \
                  static_configs: [{{targets: [\"127.0.0.1:{of}\"]}}]\n"
@@ -23,20 +23,20 @@ impl Prometheus {
     }
 
     /// One that reads nothing and knows what `history` says, as OpenMetrics with times.
-    pub(crate) fn knowing(house: &House, history: &str) -> Self {
-        let (samples, data) = (house.write("history.om", history), house.path("tsdb"));
+    pub(crate) fn knowing(instance: &Instance, history: &str) -> Self {
+        let (samples, data) = (instance.write("history.om", history), instance.path("tsdb"));
         let mut promtool = Command::new("promtool");
         promtool.args(["tsdb", "create-blocks-from", "openmetrics", text(&samples), text(&data)]);
         let made = promtool.stdin(Stdio::null()).output().expect("promtool comes with prometheus");
         assert!(made.status.success(), "{made:?}");
-        Self::start(house, "global: {}\n")
+        Self::start(instance, "global: {}\n")
     }
 
-    fn start(house: &House, config: &str) -> Self {
+    fn start(instance: &Instance, config: &str) -> Self {
         let port = ports::free();
         let mut command = Command::new("prometheus");
-        command.arg(format!("--config.file={}", text(&house.write("prometheus.yml", config))));
-        command.arg(format!("--storage.tsdb.path={}", text(&house.path("tsdb"))));
+        command.arg(format!("--config.file={}", text(&instance.write("prometheus.yml", config))));
+        command.arg(format!("--storage.tsdb.path={}", text(&instance.path("tsdb"))));
         command.arg("--storage.tsdb.retention.time=100y");
         command.arg(format!("--web.listen-address=127.0.0.1:{port}"));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());

@@ -1,6 +1,6 @@
 //! `rehearse`: the whole loop over a simulated machine, from the command line.
 
-use crate::house::{House, text};
+use crate::instance::{Instance, text};
 
 const FLASH_SALE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/flash-sale");
 
@@ -16,11 +16,11 @@ fn sale() -> String {
 
 #[test]
 fn the_flash_sale_is_rehearsed_with_a_replica_killed_in_the_middle() {
-    let house = House::new();
-    let load = format!("shop={}", text(&house.write("sale.csv", &sale())));
+    let instance = Instance::new();
+    let load = format!("shop={}", text(&instance.write("sale.csv", &sale())));
     let rehearse = ["rehearse", "-f", FLASH_SALE, "--load", &load, "--unit", "rate", "--cost", "2.65ms"];
     let rehearse = [&rehearse[..], &["--start-up", "shop=300ms", "--kill", "shop-0@13s"]].concat();
-    let found = house.ask(&rehearse);
+    let found = instance.ask(&rehearse);
     let shop = &found["services"][0];
 
     assert_eq!((shop["name"].as_str(), shop["failures"].as_u64()), (Some("shop"), Some(1)));
@@ -28,9 +28,9 @@ fn the_flash_sale_is_rehearsed_with_a_replica_killed_in_the_middle() {
     let ready = |at: usize| samples[at * 4]["ready"].as_u64().expect("a number");
     assert!((8..=10).contains(&ready(30)), "nine at the peak by the example's own arithmetic: {}", ready(30));
     assert_eq!((ready(2), ready(89)), (2, 2), "it comes back");
-    assert_eq!(found, house.ask(&rehearse), "the same again");
+    assert_eq!(found, instance.ask(&rehearse), "the same again");
 
-    let said = house.run(&[&rehearse[..], &["--plot", "--events"]].concat());
+    let said = instance.run(&[&rehearse[..], &["--plot", "--events"]].concat());
     let shown = said.out;
     for part in ["SERVICE", "replicas", "wanted", "00:00:13.001", "it was killed after", "from 2 to"] {
         assert!(shown.contains(part), "{part}: {shown}");
@@ -40,10 +40,10 @@ fn the_flash_sale_is_rehearsed_with_a_replica_killed_in_the_middle() {
 const SALES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/foresight/sales");
 
 /// What the example of sales that repeat themselves makes of `manifests`: the replicas wanted and ready when the rise of each sale begins.
-fn before_each_sale(house: &House, manifests: &str) -> Vec<(u64, u64)> {
+fn before_each_sale(instance: &Instance, manifests: &str) -> Vec<(u64, u64)> {
     let load = format!("shop={SALES}/sales.csv");
     let rehearse = ["rehearse", "-f", manifests, "--load", &load, "--unit", "rate"];
-    let found = house.ask(&[&rehearse[..], &["--cost", "40ms", "--start-up", "300ms"]].concat());
+    let found = instance.ask(&[&rehearse[..], &["--cost", "40ms", "--start-up", "300ms"]].concat());
     let samples = found["services"][0]["samples"].as_array().expect("a list");
     let number = |at: usize, of: &str| samples[at * 4][of].as_u64().expect("a number");
     // The last second before it.
@@ -53,24 +53,24 @@ fn before_each_sale(house: &House, manifests: &str) -> Vec<(u64, u64)> {
 
 #[test]
 fn a_sale_that_was_seen_before_finds_replicas_that_were_started_before_it() {
-    let house = House::new();
-    let sales = before_each_sale(&house, SALES);
+    let instance = Instance::new();
+    let sales = before_each_sale(&instance, SALES);
 
     assert!(sales[0].1 <= 4, "nobody knows of the first one: {sales:?}");
     // A hundred requests a second are five replicas at twenty each, which no more than four can be for twenty a second.
     assert!(sales[5..].iter().all(|(desired, ready)| *desired >= 7 && *ready >= 5), "{sales:?}");
 
     let manifest = std::fs::read_to_string(format!("{SALES}/service.yaml")).expect("the example is there");
-    let off = house.write("service.yaml", &manifest.replace("{mode: on,", "{mode: off,"));
-    let sales = before_each_sale(&house, text(&off));
+    let off = instance.write("service.yaml", &manifest.replace("{mode: on,", "{mode: off,"));
+    let sales = before_each_sale(&instance, text(&off));
     assert!(sales.iter().all(|(_, ready)| *ready <= 4), "without a forecast: {sales:?}");
 }
 
 #[test]
-fn what_cannot_be_rehearsed_is_said_in_a_sentence() {
-    let house = House::new();
+fn what_cannot_be_rehearsed_is_refused_in_a_sentence() {
+    let instance = Instance::new();
     let refused = |more: &[&str]| {
-        let said = house.run(&[&["rehearse", "-f", FLASH_SALE], more].concat());
+        let said = instance.run(&[&["rehearse", "-f", FLASH_SALE], more].concat());
         assert_eq!(said.code, Some(2), "{more:?}: {said:?}");
         said.err
     };

@@ -1,4 +1,4 @@
-//! What the replicas of these tests run: this very test binary, told to be a small HTTP server, which speaks HTTP/1.1 and HTTP/2.
+//! The program of replicas in these tests: this test binary itself, as a small HTTP server that speaks HTTP/1.1 and HTTP/2.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -21,7 +21,7 @@ pub(crate) const UDP_PORT: &str = "HOMEOSTAT_TEST_REPLICA_UDP_PORT";
 /// Tells it on which second port to answer, too.
 pub(crate) const ADMIN_PORT: &str = "HOMEOSTAT_TEST_REPLICA_ADMIN_PORT";
 
-/// What makes the test binary run nothing but [`serves_where_it_is_told_to`].
+/// The arguments with which the test binary runs only [`serves_where_it_is_told_to`].
 pub(crate) const WORDS: [&str; 3] = ["--exact", "replica::serves_where_it_is_told_to", "--nocapture"];
 
 /// Answers every request with its process number, until it is stopped; `/fail` with 500, `/metrics` with 20 jobs and as many sessions as its
@@ -83,7 +83,7 @@ fn serves_where_it_is_told_to() {
             let (stream, _) = listener.accept().await.expect("it serves until it is stopped");
             let service = TowerToHyperService::new(router.clone());
             connections.spawn(async move {
-                // Others come and go as they like.
+                // A connection that fails is no concern of the others.
                 let _ = auto::Builder::new(TokioExecutor::new())
                     .serve_connection(TokioIo::new(stream), service)
                     .await;

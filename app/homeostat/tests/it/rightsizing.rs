@@ -1,17 +1,17 @@
-//! How large a replica should be, learned from what it uses.
+//! Vertical scaling: recommended resources of a replica, learned from its usage.
 
-use crate::house::{House, text, wait_until};
+use crate::instance::{Instance, text, wait_until};
 
 #[test]
 fn what_a_replica_uses_is_learned_and_shown() {
-    let mut house = House::new();
-    let manifest = house.write_service(
+    let mut instance = Instance::new();
+    let manifest = instance.write_service(
         "worker",
         "  resources: {memory: 512Mi}\n  scale: {replicas: 1, vertical: {mode: initial, memory: {min: 24Mi}}}\n",
     );
-    house.up(&["-f", text(&manifest)]);
+    instance.up(&["-f", text(&manifest)]);
     let found = wait_until("memory was measured", || {
-        let worker = house.ask(&["get", "service/worker"]);
+        let worker = instance.ask(&["get", "service/worker"]);
         let found = worker.pointer("/status/recommendation")?.clone();
         found["memoryBytes"]["target"].is_u64().then_some(found)
     });
@@ -28,17 +28,17 @@ fn what_a_replica_uses_is_learned_and_shown() {
         "a minute has not passed: {found}"
     );
 
-    let told = house.run(&["describe", "service/worker"]).out;
+    let output = instance.run(&["describe", "service/worker"]).out;
     assert!(
-        told.contains("size of a replica") && told.contains("minutes of a replica have been measured"),
-        "{told}"
+        output.contains("size of a replica") && output.contains("minutes of a replica have been measured"),
+        "{output}"
     );
 }
 
 /// A service of one replica at most, which a file of jobs asks for more of.
-fn crowded(house: &House) -> [std::path::PathBuf; 2] {
-    house.write("jobs", "10");
-    let source = house.write(
+fn crowded(instance: &Instance) -> [std::path::PathBuf; 2] {
+    instance.write("jobs", "10");
+    let source = instance.write(
         "source.yaml",
         "apiVersion: homeostat/v1\nkind: MetricSource\nmetadata: {name: jobs}\nspec:\n  metric: jobs\n  \
          from: {command: {argv: [cat, jobs]}}\n  every: 250ms\n  timeout: 2s\n  staleAfter: 2s\n",
@@ -49,59 +49,62 @@ fn crowded(house: &House) -> [std::path::PathBuf; 2] {
         "  resources: {{cpu: 100m, memory: 256Mi}}\n  scale:\n    min: 1\n    max: 1\n    metrics: [{external}]\n    \
          vertical: {{mode: auto, cpu: {{max: 250m}}}}\n"
     );
-    [house.write_service("worker", &scale), source]
+    [instance.write_service("worker", &scale), source]
 }
 
 #[test]
 fn a_service_at_its_most_replicas_grows_in_place_and_says_so() {
-    let mut house = House::new();
-    let [service, source] = crowded(&house);
-    house.up(&["-f", text(&service), "-f", text(&source)]);
-    house.wait_for_ready("worker", 1);
-    let told = |house: &House, verb: &[&str], part: &str| {
+    let mut instance = Instance::new();
+    let [service, source] = crowded(&instance);
+    instance.up(&["-f", text(&service), "-f", text(&source)]);
+    instance.wait_for_ready("worker", 1);
+    let wait_for = |instance: &Instance, verb: &[&str], part: &str| {
         wait_until(part, || {
-            let told = house.run(verb).out;
-            told.contains(part).then_some(told)
+            let output = instance.run(verb).out;
+            output.contains(part).then_some(output)
         })
     };
-    house.write("jobs", "30");
+    instance.write("jobs", "30");
     let grown = "cpu changes from 100m to 250m: the metrics ask for 3 replicas, but only 1 may run";
-    told(&house, &["events", "service/worker"], grown);
-    let told_why = told(&house, &["explain", "service/worker"], "size of a replica");
+    wait_for(&instance, &["events", "service/worker"], grown);
+    let told_why = wait_for(&instance, &["explain", "service/worker"], "size of a replica");
     let why = "auto: the metrics ask for 3 replicas, but only 1 may run, so each gets cpu 250m until that changes; running replicas are changed in place";
     assert!(told_why.contains(why), "{told_why}");
-    let replica = house.ask(&["get", "replica/worker-0"]);
+    let replica = instance.ask(&["get", "replica/worker-0"]);
     assert_eq!(replica.pointer("/status/restarts").and_then(serde_json::Value::as_u64), Some(0), "{replica}");
 }
 
 #[test]
 fn a_replica_that_its_quota_holds_back_is_seen_where_its_processor_is() {
-    let mut house = House::new();
+    let mut instance = Instance::new();
     // It would use a whole processor.
-    let manifest = house.write(
+    let manifest = instance.write(
         "busy.yaml",
         &format!(
             "apiVersion: homeostat/v1\nkind: Service\nmetadata: {{name: busy}}\nspec:\n  run:\n    \
              command: [sh, -c, 'while :; do :; done']\n    env: {{{}}}\n  resources: {{cpu: 100m}}\n",
-            house.mark()
+            instance.mark()
         ),
     );
-    house.up(&["--cpu", "quota", "-f", text(&manifest)]);
-    let nodes = house.ask(&["get", "nodes"]);
+    instance.up(&["--cpu", "quota", "-f", text(&manifest)]);
+    let nodes = instance.ask(&["get", "nodes"]);
     // Where something is said, it cannot be had.
     if nodes.pointer("/items/0/status/capabilities/cpu").is_none_or(|why| !why.is_null()) {
         return;
     }
     let usage = wait_until("it had to wait", || {
-        let replica = house.ask(&["get", "replica/busy-0"]);
+        let replica = instance.ask(&["get", "replica/busy-0"]);
         replica.pointer("/status/usage/throttledShare").filter(|share| share.as_f64() > Some(0.5))?;
         Some(replica["status"].clone())
     });
     let counted = |name: &str| usage["throttling"][name].as_f64().expect("it is a number");
     assert!(counted("throttledWindows") <= counted("windows") && counted("waitedSeconds") > 0.0, "{usage}");
-    let told = house.run(&["describe", "service/busy"]).out;
-    assert!(told.contains("m (throttled ") && told.contains("limit of the processor\nREPLICA"), "{told}");
-    let (_, metrics) = house.ask_api("/metrics");
+    let output = instance.run(&["describe", "service/busy"]).out;
+    assert!(
+        output.contains("m (throttled ") && output.contains("limit of the processor\nREPLICA"),
+        "{output}"
+    );
+    let (_, metrics) = instance.ask_api("/metrics");
     for name in ["periods", "throttled_periods", "throttled_seconds"] {
         let line = format!("homeostat_replica_cpu_{name}_total{{service=\"busy\",replica=\"busy-0\"}} ");
         assert!(metrics.contains(&line), "{metrics}");
@@ -110,10 +113,10 @@ fn a_replica_that_its_quota_holds_back_is_seen_where_its_processor_is() {
 
 #[test]
 fn bounds_that_contradict_each_other_are_refused() {
-    let house = House::new();
+    let instance = Instance::new();
     let scale = "  scale: {replicas: 1, vertical: {cpu: {min: 2, max: 1}, memory: {min: 0}}}\n";
-    let manifest = house.write_service("worker", scale);
-    let said = house.run(&["validate", "-f", text(&manifest)]);
+    let manifest = instance.write_service("worker", scale);
+    let said = instance.run(&["validate", "-f", text(&manifest)]);
     assert_eq!(said.code, Some(2), "{said:?}");
     assert!(said.err.contains("spec.scale.vertical.cpu.min: min (2) is above max (1)"), "{said:?}");
     assert!(

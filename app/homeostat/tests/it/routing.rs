@@ -1,4 +1,4 @@
-//! Services that share an address, asked by curl.
+//! Services that share a listener by routes, with curl as the client.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,7 +10,7 @@ use std::process::Command;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::house::{House, pid_of, text, wait_until};
+use crate::instance::{Instance, pid_of, text, wait_until};
 use crate::replica;
 
 /// What curl printed: the answer's body, and behind it its status and where it leads.
@@ -24,9 +24,9 @@ fn curl(words: &[&str]) -> (String, u16, String) {
     (body.to_owned(), status.parse().expect("a status"), location.to_owned())
 }
 
-fn write_route(house: &House, address: &str, rules: &str) -> PathBuf {
+fn write_route(instance: &Instance, address: &str, rules: &str) -> PathBuf {
     let head = "apiVersion: homeostat/v1\nkind: Route\nmetadata: {name: shop}\nspec:\n";
-    house.write(
+    instance.write(
         "route.yaml",
         &format!("{head}  listen: {address:?}\n  hostnames: [shop.test]\n  rules:\n{rules}"),
     )
@@ -38,8 +38,8 @@ const RULES: &str = "    - backendRefs: [{name: pages}]\n    \
      - {type: RequestRedirect, requestRedirect: {path: {type: ReplaceFullPath, replaceFullPath: /new}}}\n";
 
 /// The condition of a route of that type: its status and its reason.
-fn condition(house: &House, kind: &str) -> (String, String) {
-    let route = house.ask(&["get", "route/shop"]);
+fn condition(instance: &Instance, kind: &str) -> (String, String) {
+    let route = instance.ask(&["get", "route/shop"]);
     let conditions = route["status"]["conditions"].as_array().expect("it has conditions");
     let found = conditions.iter().find(|it| it["type"] == kind).expect("it has this one");
     let word = |field: &str| found[field].as_str().expect("a word").to_owned();
@@ -48,15 +48,15 @@ fn condition(house: &House, kind: &str) -> (String, String) {
 
 #[test]
 fn two_services_behind_one_address_outlive_a_killed_homeostat() {
-    let mut house = House::new();
+    let mut instance = Instance::new();
     let address = format!("127.0.0.1:{}", ports::free());
-    let (pages, api) = (house.write_service("pages", ""), house.write_service("api", ""));
-    let route = write_route(&house, &address, RULES);
+    let (pages, api) = (instance.write_service("pages", ""), instance.write_service("api", ""));
+    let route = write_route(&instance, &address, RULES);
     let url = |path: &str| format!("http://{address}{path}");
     let ask = |path: &str| curl(&["-H", "Host: shop.test", &url(path)]);
-    house.up(&[]);
+    instance.up(&[]);
 
-    let applied = house.run(&["apply", "-f", text(&route)]);
+    let applied = instance.run(&["apply", "-f", text(&route)]);
     assert_eq!((applied.code, applied.out.as_str()), (Some(0), "route/shop created\n"), "{applied:?}");
     assert!(
         applied
@@ -66,14 +66,14 @@ fn two_services_behind_one_address_outlive_a_killed_homeostat() {
     );
     wait_until("the proxy listens", || TcpStream::connect(&address).ok());
     assert_eq!(ask("/").1, 500, "its service is not there");
-    assert_eq!(condition(&house, "ResolvedRefs"), ("False".into(), "BackendNotFound".into()));
+    assert_eq!(condition(&instance, "ResolvedRefs"), ("False".into(), "BackendNotFound".into()));
 
-    house.run(&["apply", "-f", text(&pages), "-f", text(&api)]);
-    let pid = |service: &str, house: &House| {
-        let replicas = house.wait_for_ready(service, 1);
+    instance.run(&["apply", "-f", text(&pages), "-f", text(&api)]);
+    let pid = |service: &str, instance: &Instance| {
+        let replicas = instance.wait_for_ready(service, 1);
         pid_of(&replicas[&format!("{service}-0")]).as_raw_nonzero().get().to_string()
     };
-    let pids = [pid("pages", &house), pid("api", &house)];
+    let pids = [pid("pages", &instance), pid("api", &instance)];
     let answers = || [ask("/").0, ask("/api/carts").0];
     assert_eq!(answers(), pids);
     let http2 = ["--http2-prior-knowledge", "-H", "Host: shop.test", &url("/api")];
@@ -83,39 +83,39 @@ fn two_services_behind_one_address_outlive_a_killed_homeostat() {
         (ask("/old").0, 302, format!("http://shop.test:{}/new", address.rsplit(':').next().unwrap()))
     );
     assert_eq!(curl(&[&url("/")]).1, 404, "no route is for this host");
-    assert_eq!(condition(&house, "ResolvedRefs"), ("True".into(), "ResolvedRefs".into()));
-    let described = house.run(&["describe", "route/shop"]).out;
+    assert_eq!(condition(&instance, "ResolvedRefs"), ("True".into(), "ResolvedRefs".into()));
+    let described = instance.run(&["describe", "route/shop"]).out;
     assert!(described.contains("pages") && described.contains("100.00 %"), "{described}");
-    assert_eq!(house.run(&["diff", "-f", text(&route)]).code, Some(0));
+    assert_eq!(instance.run(&["diff", "-f", text(&route)]).code, Some(0));
 
-    house.end(Signal::KILL);
-    house.up(&[]);
+    instance.end(Signal::KILL);
+    instance.up(&[]);
     wait_until("the same replicas answer over the same address", || (answers() == pids).then_some(()));
 
-    assert_eq!(house.run(&["delete", "route/shop"]).out, "route/shop deleted\n");
+    assert_eq!(instance.run(&["delete", "route/shop"]).out, "route/shop deleted\n");
     wait_until("nobody listens", || TcpStream::connect(&address).is_err().then_some(()));
-    assert_eq!(house.run(&["get", "route/shop"]).code, Some(1));
+    assert_eq!(instance.run(&["get", "route/shop"]).code, Some(1));
 }
 
 #[test]
 fn a_rule_leads_to_the_port_that_it_names_and_to_none_that_is_not_there() {
-    let mut house = House::new();
+    let mut instance = Instance::new();
     let address = format!("127.0.0.1:{}", ports::free());
-    let manifest = house.write_service("pages", "  scale: {replicas: 2}\n");
+    let manifest = instance.write_service("pages", "  scale: {replicas: 2}\n");
     let declared = fs::read_to_string(&manifest).expect("it was written");
     let ports = "[{name: http, protocol: http}, {name: admin}]";
     let declared = declared.replace("[{name: http, protocol: http}]", ports);
     let variable = format!("env: {{{}: \"$(PORT_ADMIN)\", ", replica::ADMIN_PORT);
-    let pages = house.write("pages.yaml", &declared.replace("env: {", &variable));
+    let pages = instance.write("pages.yaml", &declared.replace("env: {", &variable));
     let to = |port: &str| {
         format!(
             "    - backendRefs: [{{name: pages}}]\n    \
              - matches: [{{path: {{value: /admin}}}}]\n      backendRefs: [{{name: pages, port: {port}}}]\n"
         )
     };
-    let route = write_route(&house, &address, &to("admin"));
-    house.up(&["-f", text(&pages), "-f", text(&route)]);
-    let replicas = house.wait_for_ready("pages", 2);
+    let route = write_route(&instance, &address, &to("admin"));
+    instance.up(&["-f", text(&pages), "-f", text(&route)]);
+    let replicas = instance.wait_for_ready("pages", 2);
     wait_until("the proxy listens", || TcpStream::connect(&address).ok());
     let ask = |path: &str| curl(&["-H", "Host: shop.test", &format!("http://{address}{path}")]).0;
     let pids: BTreeSet<_> =
@@ -123,11 +123,11 @@ fn a_rule_leads_to_the_port_that_it_names_and_to_none_that_is_not_there() {
     let of_admin: BTreeSet<_> = pids.iter().map(|pid| format!("admin of {pid}")).collect();
     assert!((0..20).all(|_| pids.contains(&ask("/"))));
     assert!((0..20).all(|_| of_admin.contains(&ask("/admin"))));
-    let described = house.run(&["describe", "route/shop"]).out;
+    let described = instance.run(&["describe", "route/shop"]).out;
     assert!(described.contains("pages:admin"), "{described}");
 
-    let wrong = write_route(&house, &address, &to("admn"));
-    let refused = house.run(&["apply", "-f", text(&wrong)]);
+    let wrong = write_route(&instance, &address, &to("admn"));
+    let refused = instance.run(&["apply", "-f", text(&wrong)]);
     assert_eq!(refused.code, Some(1), "{refused:?}");
     assert!(
         refused.err.contains(
@@ -140,20 +140,20 @@ fn a_rule_leads_to_the_port_that_it_names_and_to_none_that_is_not_there() {
 
 #[test]
 fn a_replica_behind_a_route_alone_finishes_its_request_before_it_is_stopped() {
-    let mut house = House::new();
+    let mut instance = Instance::new();
     let address = format!("127.0.0.1:{}", ports::free());
-    let pages = house.write_service("pages", "  stop: {drain: 1h}\n");
-    let route = write_route(&house, &address, "    - backendRefs: [{name: pages}]\n");
-    house.up(&["-f", text(&pages), "-f", text(&route)]);
-    house.wait_for_ready("pages", 1);
+    let pages = instance.write_service("pages", "  stop: {drain: 1h}\n");
+    let route = write_route(&instance, &address, "    - backendRefs: [{name: pages}]\n");
+    instance.up(&["-f", text(&pages), "-f", text(&route)]);
+    instance.wait_for_ready("pages", 1);
     let mut held = wait_until("the proxy listens", || TcpStream::connect(&address).ok());
     held.write_all(b"GET /hold HTTP/1.1\r\nHost: shop.test\r\n\r\n").expect("it listens");
-    let traffic = |house: &House| house.ask(&["get", "service/pages"])["status"]["traffic"].clone();
-    wait_until("the replica has the request", || (traffic(&house)["inFlight"] == 1).then_some(()));
+    let traffic = |instance: &Instance| instance.ask(&["get", "service/pages"])["status"]["traffic"].clone();
+    wait_until("the replica has the request", || (traffic(&instance)["inFlight"] == 1).then_some(()));
 
-    assert_eq!(house.run(&["delete", "service/pages"]).code, Some(0));
+    assert_eq!(instance.run(&["delete", "service/pages"]).code, Some(0));
     wait_until("it drains", || {
-        let replicas = house.replicas("pages");
+        let replicas = instance.replicas("pages");
         (replicas.get("pages-0").map(|status| &status["phase"]) == Some(&Value::from("Draining")))
             .then_some(())
     });
@@ -163,29 +163,29 @@ fn a_replica_behind_a_route_alone_finishes_its_request_before_it_is_stopped() {
         "it has nobody for new requests"
     );
     assert_eq!(
-        house.replicas("pages")["pages-0"]["phase"],
+        instance.replicas("pages")["pages-0"]["phase"],
         "Draining",
         "the one that is there is waited for"
     );
     drop(held);
-    wait_until("it is gone", || house.replicas("pages").is_empty().then_some(()));
+    wait_until("it is gone", || instance.replicas("pages").is_empty().then_some(()));
     let ask = || curl(&["-H", "Host: shop.test", &format!("http://{address}/")]).1;
     wait_until("new requests lead nowhere", || (ask() == 500).then_some(()));
 }
 
 #[test]
 fn an_address_that_another_program_has_is_said_and_taken_when_it_is_free() {
-    let mut house = House::new();
+    let mut instance = Instance::new();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = taken.local_addr().expect("it is bound").to_string();
-    let pages = house.write_service("pages", "");
-    let route = write_route(&house, &address, "    - backendRefs: [{name: pages}]\n");
-    house.up(&["-f", text(&pages), "-f", text(&route)]);
+    let pages = instance.write_service("pages", "");
+    let route = write_route(&instance, &address, "    - backendRefs: [{name: pages}]\n");
+    instance.up(&["-f", text(&pages), "-f", text(&route)]);
     wait_until("it is said", || {
-        (condition(&house, "Programmed") == ("False".into(), "AddressNotUsable".into())).then_some(())
+        (condition(&instance, "Programmed") == ("False".into(), "AddressNotUsable".into())).then_some(())
     });
     drop(taken);
-    wait_until("it listens", || (condition(&house, "Programmed").0 == "True").then_some(()));
-    house.wait_for_ready("pages", 1);
+    wait_until("it listens", || (condition(&instance, "Programmed").0 == "True").then_some(()));
+    instance.wait_for_ready("pages", 1);
     assert_eq!(curl(&["-H", "Host: shop.test", &format!("http://{address}/")]).1, 200);
 }

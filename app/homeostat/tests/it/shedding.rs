@@ -1,22 +1,22 @@
-//! A service that has as many requests as it can answer in good time: who is refused, and where that is said.
+//! Load shedding: which requests are refused, and where that is reported.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use serde_json::json;
 
-use crate::house::{House, text, wait_until};
+use crate::instance::{Instance, text, wait_until};
 
 #[test]
-fn what_a_saturated_service_cannot_answer_is_refused_and_told_apart() {
-    let mut house = House::new();
+fn requests_beyond_saturation_are_refused_and_counted_apart() {
+    let mut instance = Instance::new();
     let address = format!("127.0.0.1:{}", ports::free());
     let limits = "{inFlight: 9, adaptive: {min: 1, max: 2}}";
     let more = format!("  expose: {{listen: {address:?}, port: http, limits: {limits}}}\n");
-    let manifest = house.write_service("web", &more);
-    house.up(&["-f", text(&manifest)]);
-    house.wait_for_ready("web", 1);
-    let proxied = || house.ask(&["get", "service/web"])["status"]["proxy"].clone();
+    let manifest = instance.write_service("web", &more);
+    instance.up(&["-f", text(&manifest)]);
+    instance.wait_for_ready("web", 1);
+    let proxied = || instance.ask(&["get", "service/web"])["status"]["proxy"].clone();
     let ask = |path: &str| {
         let mut stream = wait_until("the proxy listens", || TcpStream::connect(&address).ok());
         write!(stream, "GET {path} HTTP/1.1\r\nHost: web\r\nConnection: close\r\n\r\n").expect("it listens");
@@ -30,13 +30,13 @@ fn what_a_saturated_service_cannot_answer_is_refused_and_told_apart() {
     ask("/").read_to_string(&mut answer).expect("it answers and closes");
     assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("retry-after: 1"), "{answer}");
     assert_eq!(proxied()["refused"], json!({"noReplica": 0, "overLimit": 0, "shed": 1}));
-    let described = house.run(&["describe", "service/web"]).out;
+    let described = instance.run(&["describe", "service/web"]).out;
     assert!(described.contains("1 more than can be answered in good time"), "{described}");
     assert!(
         described.contains("requests in flight: 2 of at most 2; nothing has been measured yet"),
         "{described}"
     );
-    let (_, metrics) = house.ask_api("/metrics");
+    let (_, metrics) = instance.ask_api("/metrics");
     for line in [
         "homeostat_requests_refused_total{service=\"web\",reason=\"shed\"} 1",
         "homeostat_concurrency_limit{service=\"web\"} 2",

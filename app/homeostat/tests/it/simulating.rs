@@ -1,15 +1,15 @@
 //! `simulate`: policies over recorded load, from the command line.
 
-use crate::house::{House, text};
+use crate::instance::{Instance, text};
 
 const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/foresight");
 
 #[test]
 fn the_example_shows_that_the_declared_policy_keeps_its_promise_and_the_reactive_ones_do_not() {
-    let house = House::new();
+    let instance = Instance::new();
     let (service, trace) = (format!("{EXAMPLE}/service.yaml"), format!("{EXAMPLE}/shop.csv"));
     let simulate = ["simulate", "-f", &service, "--trace", &trace, "--price", "0.04"];
-    let found = house.ask(&simulate);
+    let found = instance.ask(&simulate);
     let of = |name: &str| {
         let policies = found["policies"].as_array().expect("a list");
         policies
@@ -28,20 +28,20 @@ fn the_example_shows_that_the_declared_policy_keeps_its_promise_and_the_reactive
     let cost = of("declared")["replicaHours"].as_f64().map(|hours| 0.04 * hours);
     assert!((of("declared")["cost"].as_f64().unwrap() - cost.unwrap()).abs() < 1e-9);
     assert_eq!(found["capacity"], 20.0, "fourteen requests a second are 70 % of it");
-    assert_eq!(found, house.ask(&simulate), "the same again");
+    assert_eq!(found, instance.ask(&simulate), "the same again");
 }
 
 #[test]
 fn a_table_a_plot_and_a_page_are_made_of_several_traces_and_policies_are_chosen() {
-    let house = House::new();
+    let instance = Instance::new();
     let minutes = |peak: u32| {
         (0..600_u32)
             .map(|n| format!("{},{}\n", n * 60, if n % 100 < 20 { peak } else { 60 }))
             .collect::<String>()
     };
-    let (one, two) = (house.write("one.csv", &minutes(1200)), house.write("two.csv", &minutes(600)));
-    let report = house.path("report.html");
-    let said = house.run(&[
+    let (one, two) = (instance.write("one.csv", &minutes(1200)), instance.write("two.csv", &minutes(600)));
+    let report = instance.path("report.html");
+    let said = instance.run(&[
         "simulate",
         "--trace",
         text(&one),
@@ -72,16 +72,16 @@ fn a_table_a_plot_and_a_page_are_made_of_several_traces_and_policies_are_chosen(
     assert!(!said.out.contains("surge"), "it was not asked for");
     let page = std::fs::read_to_string(&report).expect("the page was written");
     assert!(page.starts_with("<!DOCTYPE html>") && page.contains("2 traces") && page.contains("trend"));
-    let both = house.ask(&["simulate", "--trace", text(&one), text(&two)]);
+    let both = instance.ask(&["simulate", "--trace", text(&one), text(&two)]);
     assert_eq!(both["items"].as_array().map(Vec::len), Some(2), "{both}");
 }
 
 #[test]
 fn what_cannot_be_simulated_is_said_in_a_sentence() {
-    let house = House::new();
+    let instance = Instance::new();
     let refused = |rows: &str, more: &[&str]| {
-        let trace = house.write("load.csv", rows);
-        let said = house.run(&[&["simulate", "--trace", text(&trace)], more].concat());
+        let trace = instance.write("load.csv", rows);
+        let said = instance.run(&[&["simulate", "--trace", text(&trace)], more].concat());
         assert_eq!(said.err.trim().lines().count(), 1, "{said:?}");
         (said.code, said.err)
     };
@@ -111,8 +111,8 @@ fn what_cannot_be_simulated_is_said_in_a_sentence() {
         &["--replicas", "9..2"],
         &["--noise", "loud"],
     ] {
-        let trace = house.write("load.csv", "0,1\n60,1\n");
-        let said = house.run(&[&["simulate", "--trace", text(&trace)], wrong].concat());
+        let trace = instance.write("load.csv", "0,1\n60,1\n");
+        let said = instance.run(&[&["simulate", "--trace", text(&trace)], wrong].concat());
         assert_eq!(said.code, Some(2), "{wrong:?}: {said:?}");
     }
 }

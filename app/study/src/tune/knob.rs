@@ -134,8 +134,8 @@ impl Place<'_> {
         })
     }
 
-    /// The knob of the field at `path`. `grid` are the values beside the present one with what they are sorted by, `default` is what holds where the
-    /// field is left out. None where there is nothing to choose.
+    /// The knob of the field at `path`. `grid` has the values beside the present one, each with the number that it is sorted by. `None` where there
+    /// is nothing to choose.
     fn knob(
         &self,
         path: &[&str],

@@ -153,11 +153,11 @@ mod tests {
     fn no_more_is_run_than_allowed_and_one_run_is_the_present() {
         for runs_max in [1, 2, 17, 100] {
             let mut runs = 0;
-            let (_, told) = search(&[50, 50, 50], &vec![25, 25, 25], (runs_max, 1), &mut |point| {
+            let (_, runs_counted) = search(&[50, 50, 50], &vec![25, 25, 25], (runs_max, 1), &mut |point| {
                 runs += 1;
                 bowl(point)
             });
-            assert!(runs == told && runs <= runs_max, "{runs} of {runs_max}");
+            assert!(runs == runs_counted && runs <= runs_max, "{runs} of {runs_max}");
         }
         assert_eq!(search(&[5, 5, 5], &vec![1, 2, 3], (1, 1), &mut |point| bowl(point)).0, [1, 2, 3]);
     }

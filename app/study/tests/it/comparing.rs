@@ -80,7 +80,7 @@ fn a_schedule_is_best_where_every_evening_is_alike() {
 }
 
 #[test]
-fn when_nobody_keeps_the_promise_the_nearest_is_named() {
+fn when_no_policy_keeps_the_promise_the_nearest_is_named() {
     let candidates: Vec<Candidate> =
         all().into_iter().filter(|candidate| candidate.name.starts_with("hpa")).collect();
     let findings = compared(&evenings(), &setting(), &candidates).unwrap();
@@ -196,12 +196,15 @@ fn of_more_ticks_than_can_be_sorted_no_percentile_is_taken_and_the_rest_is_strea
 }
 
 #[test]
-fn progress_is_told_up_to_the_end() {
+fn progress_is_reported_up_to_the_end() {
     let (_folder, path) = file(&evenings());
-    let mut told = Vec::new();
-    compare(&recording(&path), &setting(), &all()[..1], &mut |progress| told.push(progress)).unwrap();
-    assert_eq!(told.first(), Some(&Progress::Reading(0)));
-    assert!(matches!(told.last(), Some(Progress::Trying(done, 17_280)) if *done > 12_000), "{told:?}");
+    let mut reported = Vec::new();
+    compare(&recording(&path), &setting(), &all()[..1], &mut |progress| reported.push(progress)).unwrap();
+    assert_eq!(reported.first(), Some(&Progress::Reading(0)));
+    assert!(
+        matches!(reported.last(), Some(Progress::Trying(done, 17_280)) if *done > 12_000),
+        "{reported:?}"
+    );
 }
 
 #[test]

@@ -102,7 +102,7 @@ fn an_autoscaler_by_requests_tells_what_a_replica_carries() {
 }
 
 #[test]
-fn what_a_promise_aims_at_is_learned_and_so_not_told() {
+fn the_target_of_a_promise_is_learned_and_not_declared() {
     let slo = serde_json::json!({"latency": {"quantile": 0.95, "below": "250ms"}});
     let shop = declared([&service("shop", &serde_json::json!({"max": 10, "slo": slo}))], None).unwrap();
     assert_eq!(capacity_told(&shop, Share::of(0.7).unwrap()), None);

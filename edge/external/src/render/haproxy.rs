@@ -22,7 +22,7 @@ pub(super) fn render(upstream: &Upstream) -> String {
         };
         let name = match server.ordinal {
             Some(ordinal) => format!("{}-{ordinal}", word(&upstream.service)),
-            // A zone's sign is told from a colon, so that no two addresses have one name.
+            // The `%` of a zone is replaced by `-` and a colon by `_`, so that no two addresses have the same name.
             None => format!("elsewhere-{}", word(&server.address.to_string().replace('%', "-"))),
         };
         let speaks = if upstream.http2 { " proto h2" } else { "" };

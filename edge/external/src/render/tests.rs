@@ -103,7 +103,7 @@ fn a_weight_that_haproxy_does_not_take_is_the_greatest_that_it_does() {
 }
 
 proptest! {
-    /// What a name holds changes no line but its own, whoever has let it in.
+    /// The characters of a name change no line but its own, even if validation has let them through.
     #[test]
     fn no_name_can_say_more_than_a_name(service in any::<String>(), name in any::<String>(), key in any::<String>()) {
         for format in [ExternalFormat::Nginx, ExternalFormat::Haproxy] {

@@ -1,4 +1,4 @@
-//! The public face of `external`: files that are kept, with real programs as check and reload.
+//! The public interface of `external`: files that are reconciled, with real programs as check and reload.
 
 mod reconciling;
 mod world;

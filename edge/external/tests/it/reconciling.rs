@@ -22,8 +22,11 @@ async fn what_changes_is_checked_written_and_reloaded_and_what_does_not_is_left_
     world.set(&external, &[4001]);
     world.settled().await;
     assert_eq!((world.reloads(), world.state().written_at), (1, first.written_at), "it is as it was");
-    let told = world.hears("nginx has taken").await;
-    assert!(told[0].message.ends_with("shop.conf with 1 replica") && !told[0].is_warning, "{told:?}");
+    let notices = world.notice("nginx has taken").await;
+    assert!(
+        notices[0].message.ends_with("shop.conf with 1 replica") && !notices[0].is_warning,
+        "{notices:?}"
+    );
 }
 
 #[tokio::test]
@@ -51,7 +54,7 @@ async fn a_candidate_that_the_check_refuses_leaves_the_file_and_the_balancer_as_
         let (good, reloads) = (world.content("shop.conf"), world.reloads());
 
         world.set(&external, &[4002]);
-        world.hears("bad port").await;
+        world.notice("bad port").await;
         let state = world.state();
         let sentence = state.problem.expect("it was refused").sentence;
         assert!(sentence.starts_with("nginx would not take "), "{sentence}");
@@ -71,22 +74,22 @@ async fn a_candidate_that_the_check_refuses_leaves_the_file_and_the_balancer_as_
 }
 
 #[tokio::test]
-async fn a_reload_that_fails_or_hangs_is_tried_again_until_it_succeeds_and_told_once() {
+async fn a_reload_that_fails_or_hangs_is_retried_until_it_succeeds_and_reported_once() {
     let world = World::new();
     let mut external = world.external("true", "test -e mended || { echo not running >&2; exit 1; }");
     world.set(&external, &[4001]);
-    world.hears("could not reload nginx after").await;
+    world.notice("could not reload nginx after").await;
     wait_until("it is tried again", || (world.reloads() > 2).then_some(())).await;
-    assert!(!world.keepers.applied(&shop()).is_now());
+    assert!(!world.balancers.applied(&shop()).is_now());
     fs::write(world.path("mended"), "").unwrap();
     world.settled().await;
-    let told = world.hears("nginx has taken").await;
-    assert_eq!(told.iter().filter(|notice| notice.is_warning).count(), 1, "{told:?}");
+    let notices = world.notice("nginx has taken").await;
+    assert_eq!(notices.iter().filter(|notice| notice.is_warning).count(), 1, "{notices:?}");
 
     external = world.external("true", "test -e quick || sleep 1000");
     external.timeout = Span::from_millis(100);
     world.set(&external, &[4002]);
-    world.hears("did not end within 100ms and was killed").await;
+    world.notice("did not end within 100ms and was killed").await;
     fs::write(world.path("quick"), "").unwrap();
     external.timeout = Span::from_secs(20);
     world.set(&external, &[4002]);
@@ -105,15 +108,15 @@ async fn a_file_of_an_earlier_run_stays_until_its_replicas_are_known_and_is_relo
     let again = World::new();
     fs::copy(world.path("shop.conf"), again.path("shop.conf")).unwrap();
     let external = again.external("true", "true");
-    again.keepers.set(&shop(), std::slice::from_ref(&external), &upstream(&[]), false);
-    // A keeper that does not wait for its replicas has written long before its neighbour has.
+    again.balancers.set(&shop(), std::slice::from_ref(&external), &upstream(&[]), false);
+    // A reconciler that did not wait for its replicas would have written long before the other one.
     let mut neighbour = again.external("true", "true");
     neighbour.file = again.path("other.conf").to_str().unwrap().to_owned();
-    again.keepers.set(&"other".parse().unwrap(), &[neighbour], &upstream(&[]), false);
-    let other = again.keepers.applied(&"other".parse().unwrap());
+    again.balancers.set(&"other".parse().unwrap(), &[neighbour], &upstream(&[]), false);
+    let other = again.balancers.applied(&"other".parse().unwrap());
     tokio::time::timeout(Duration::from_secs(20), other.wait()).await.expect("it does not wait");
     assert_eq!(again.content("shop.conf"), before);
-    assert!(!again.keepers.applied(&shop()).is_now());
+    assert!(!again.balancers.applied(&shop()).is_now());
 
     let reloads = again.reloads();
     again.set(&external, &[4001]);
@@ -132,16 +135,16 @@ async fn what_is_no_longer_declared_and_what_ends_leaves_a_file_without_servers(
     let external = world.external("true", "true");
     world.set(&external, &[4001]);
     world.settled().await;
-    world.keepers.set(&shop(), &[], &upstream(&[4001]), true);
+    world.balancers.set(&shop(), &[], &upstream(&[4001]), true);
     wait_until("nothing is left in it", || (!world.content("shop.conf").contains("4001")).then_some(()))
         .await;
     assert!(
-        world.content("shop.conf").contains("upstream shop {") && world.keepers.state(&shop()).is_empty()
+        world.content("shop.conf").contains("upstream shop {") && world.balancers.state(&shop()).is_empty()
     );
 
     world.set(&external, &[4002]);
     world.settled().await;
-    world.keepers.close(Duration::from_secs(20)).await;
+    world.balancers.close(Duration::from_secs(20)).await;
     assert!(!world.content("shop.conf").contains("4002"));
     world.set(&external, &[4003]);
     assert!(!world.content("shop.conf").contains("4003"), "nothing is wanted any more");
@@ -156,33 +159,33 @@ async fn the_end_of_everything_waits_for_no_balancer_that_has_ended_before() {
     world.settled().await;
     fs::write(world.path("gone"), "").unwrap();
 
-    let closing = world.keepers.close(Duration::from_secs(600));
+    let closing = world.balancers.close(Duration::from_secs(600));
     tokio::time::timeout(Duration::from_secs(20), closing).await.expect("it is given up");
     assert_eq!(world.reloads(), 3, "once when all was well, and twice at the end");
     assert!(!world.content("shop.conf").contains("4001"), "it finds no replica when it comes back");
 }
 
 #[tokio::test]
-async fn who_is_no_longer_declared_and_cannot_be_told_does_not_keep_everything_from_ending() {
+async fn a_balancer_that_is_no_longer_declared_and_cannot_be_reloaded_does_not_delay_the_shutdown() {
     let world = World::new();
     let external = world.external("true", "test ! -e gone");
     world.set(&external, &[4001]);
     world.settled().await;
     fs::write(world.path("gone"), "").unwrap();
-    world.keepers.set(&shop(), &[], &upstream(&[]), true);
-    world.hears("could not reload nginx after").await;
+    world.balancers.set(&shop(), &[], &upstream(&[]), true);
+    world.notice("could not reload nginx after").await;
 
-    let closing = world.keepers.close(Duration::from_secs(600));
+    let closing = world.balancers.close(Duration::from_secs(600));
     tokio::time::timeout(Duration::from_secs(20), closing).await.expect("it is given up");
 }
 
 #[tokio::test]
-async fn a_file_of_somebody_else_is_never_replaced() {
+async fn a_foreign_file_is_never_replaced() {
     let world = World::new();
     fs::write(world.path("shop.conf"), "worker_processes 4;\n").unwrap();
     world.set(&world.external("true", "true"), &[4001]);
-    let told = world.hears("homeostat has not written it; take it away or choose another path").await;
-    assert!(told[0].is_warning);
+    let notices = world.notice("homeostat has not written it; take it away or choose another path").await;
+    assert!(notices[0].is_warning);
     assert_eq!((world.content("shop.conf").as_str(), world.reloads()), ("worker_processes 4;\n", 0));
 }
 

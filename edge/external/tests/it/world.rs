@@ -1,4 +1,4 @@
-//! A folder, the files kept in it, and what was told of them.
+//! A folder, the files of balancers in it, and the notices about them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use model::name::ServiceName;
 use model::resource::{Balance, External, ExternalFormat, HashKey, Span};
 use tempfile::TempDir;
 
-/// No wait of a test is meant to last so long: it is there to fail instead of hanging.
+/// Far longer than any wait should last: the test fails instead of hanging.
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// The pause between two looks at a condition.
@@ -18,8 +18,8 @@ const PAUSE: Duration = Duration::from_millis(5);
 
 pub(crate) struct World {
     folder: TempDir,
-    pub(crate) keepers: BalancerFiles,
-    told: Arc<Mutex<Vec<Notice>>>,
+    pub(crate) balancers: BalancerFiles,
+    notices: Arc<Mutex<Vec<Notice>>>,
 }
 
 pub(crate) fn shop() -> ServiceName {
@@ -28,11 +28,11 @@ pub(crate) fn shop() -> ServiceName {
 
 impl World {
     pub(crate) fn new() -> Self {
-        let told = Arc::new(Mutex::new(Vec::new()));
-        let teller = Arc::clone(&told);
-        let tell = Arc::new(move |notice| teller.lock().unwrap().push(notice));
-        let keepers = BalancerFiles::new(tokio::runtime::Handle::current(), tell);
-        Self { folder: TempDir::new().unwrap(), keepers, told }
+        let notices = Arc::new(Mutex::new(Vec::new()));
+        let received = Arc::clone(&notices);
+        let notify = Arc::new(move |notice| received.lock().unwrap().push(notice));
+        let balancers = BalancerFiles::new(tokio::runtime::Handle::current(), notify);
+        Self { folder: TempDir::new().unwrap(), balancers, notices }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -61,26 +61,26 @@ impl World {
         self.content("reloads").lines().count()
     }
 
-    /// Lets the balancer have these replicas, by the ports of those that serve.
+    /// Sets the replicas that serve, by their ports.
     pub(crate) fn set(&self, external: &External, ports: &[u16]) {
-        self.keepers.set(&shop(), std::slice::from_ref(external), &upstream(ports), true);
+        self.balancers.set(&shop(), std::slice::from_ref(external), &upstream(ports), true);
     }
 
     pub(crate) fn state(&self) -> FileState {
-        self.keepers.state(&shop()).pop().expect("one is kept").state
+        self.balancers.state(&shop()).pop().expect("one is kept").state
     }
 
     pub(crate) async fn settled(&self) {
-        tokio::time::timeout(DEADLINE, self.keepers.applied(&shop()).wait())
+        tokio::time::timeout(DEADLINE, self.balancers.applied(&shop()).wait())
             .await
-            .expect("it is told in time");
+            .expect("it is applied in time");
     }
 
-    /// Waits until something is told that holds this text, and gives what was told.
-    pub(crate) async fn hears(&self, text: &str) -> Vec<Notice> {
+    /// Waits for a notice with this text, and returns all notices so far.
+    pub(crate) async fn notice(&self, text: &str) -> Vec<Notice> {
         wait_until(text, || {
-            let told = self.told.lock().unwrap().clone();
-            told.iter().any(|notice| notice.message.contains(text)).then_some(told)
+            let notices = self.notices.lock().unwrap().clone();
+            notices.iter().any(|notice| notice.message.contains(text)).then_some(notices)
         })
         .await
     }

@@ -1,4 +1,4 @@
-//! Events are read back after a restart, whatever became of the end of the file.
+//! Events are read back after a restart, even if the end of the file is torn.
 
 use std::collections::VecDeque;
 use std::fs;

@@ -1,4 +1,4 @@
-//! Decisions of a real loop are there again: in order, within their size, whatever became of a file's end.
+//! Decisions of a real loop are read back: in order, within their size limit, and up to a torn end of a file.
 
 use std::fs;
 use std::path::{Path, PathBuf};

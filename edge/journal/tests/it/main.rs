@@ -1,4 +1,4 @@
-//! The journal through its public face: what is appended is read back, and damage is told from a torn tail.
+//! The journal through its public interface: what is appended is read back, and damage is distinguished from a torn tail.
 
 mod events;
 mod history;

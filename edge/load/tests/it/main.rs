@@ -1,4 +1,4 @@
-//! The public face of `load`, against servers that behave well and badly.
+//! The public interface of `load`, against servers that behave well and badly.
 
 mod server;
 mod traces;

@@ -13,7 +13,7 @@ fn bomb(levels: usize) -> String {
 }
 
 #[test]
-fn a_billion_laughs_are_refused_before_they_are_told() {
+fn a_billion_laughs_are_refused_before_they_are_expanded() {
     let text = said(&bomb(12));
     assert!(text.contains("the file has more than 524288 values"), "{text}");
 }

@@ -1,4 +1,4 @@
-//! The public face of the crate: files in, resources or located errors out, and back.
+//! The public interface of the crate: files in, resources or located errors out, and back.
 
 mod examples;
 mod files;

@@ -324,7 +324,7 @@ fn an_endpoint_elsewhere_is_an_address_and_not_a_name() {
 }
 
 #[test]
-fn endpoints_elsewhere_are_told_apart_and_are_not_the_proxy() {
+fn external_endpoints_are_distinct_and_are_not_the_proxy() {
     let text = exposed(
         "    endpoints:\n      - {address: \"127.0.0.1:8080\", weight: 0}\n      - {address: \"10.0.0.7:80\"}\n      \
          - {address: \"10.0.0.7:80\"}\n",

@@ -32,9 +32,10 @@ fn every_version_of_every_kind_has_a_schema_and_every_field_a_description() {
             walk("", &schema, &mut |path, inner| {
                 for (name, field) in inner["properties"].as_object().into_iter().flatten() {
                     // One of several forms under its name is described where it is chosen.
-                    let told = if path.ends_with("/oneOf") { inner } else { field };
-                    let described = told["description"].as_str().is_some_and(|text| !text.is_empty());
-                    assert!(described, "{version} {path}/{name}");
+                    let described = if path.ends_with("/oneOf") { inner } else { field };
+                    let has_description =
+                        described["description"].as_str().is_some_and(|text| !text.is_empty());
+                    assert!(has_description, "{version} {path}/{name}");
                 }
             });
         }

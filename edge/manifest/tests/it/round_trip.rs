@@ -768,7 +768,7 @@ proptest! {
 }
 
 #[test]
-fn a_change_is_told_by_its_path() {
+fn a_change_is_listed_by_its_path() {
     let read = |rest: &str| manifest::parse("t", &crate::service(rest)).documents.remove(0).resource;
     let old = read("  scale: {max: 4}\n  ports: [{name: a}]\n  stop: {grace: 10s}\n");
     let new = read("  scale: {max: 5}\n  ports: [{name: b}, {name: c}]\n");

@@ -143,6 +143,6 @@ proptest! {
 
     #[test]
     fn nothing_makes_it_panic(page in ".{0,60}", form in prop_oneof![Just(Form::Prometheus), Just(Form::OpenMetrics)]) {
-        let _whatever = read(&page, form);
+        let _ = read(&page, form);
     }
 }

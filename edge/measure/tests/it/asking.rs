@@ -22,7 +22,7 @@ async fn a_page_in_json_gives_the_numbers_that_its_path_selects() {
     let body = r#"{"queues": [{"length": 2}, {"length": "3.5"}], "off": null}"#;
     let port = says("200 OK", "", body).await;
     assert_eq!(values(&source(&page(port, "$.queues[*].length"), "20s").measure(&[]).await), [2000, 3500]);
-    // Nothing there is an answer, and no zero.
+    // An empty result is an answer, and not zero.
     assert_eq!(source(&page(port, "$.nothing"), "20s").measure(&[]).await, Said::Series(Vec::new()));
     let off = why(&source(&page(port, "$.off"), "20s").measure(&[]).await);
     assert!(off.contains("has no number at $.off: it is null"), "{off}");
@@ -72,7 +72,7 @@ async fn an_answer_without_end_is_left_where_it_becomes_too_long() {
 }
 
 #[tokio::test]
-async fn nobody_there_is_said_with_the_address() {
+async fn a_refused_connection_is_reported_with_the_address() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     drop(listener);
@@ -81,7 +81,7 @@ async fn nobody_there_is_said_with_the_address() {
 }
 
 #[tokio::test]
-async fn a_refusal_of_promql_is_told_in_the_words_of_the_server() {
+async fn a_refusal_of_promql_is_reported_in_the_words_of_the_server() {
     let body = r#"{"status":"error","errorType":"bad_data","error":"unknown function with name \"summ\""}"#;
     let port = says("400 Bad Request", "", body).await;
     let why = why(&source(&query(port), "20s").measure(&[]).await);
@@ -99,7 +99,7 @@ async fn more_series_than_are_looked_at_are_refused() {
 }
 
 #[tokio::test]
-async fn a_token_is_shown_to_the_server_and_to_nobody_else() {
+async fn a_token_is_sent_to_the_server_only() {
     let folder = tempfile::TempDir::new().unwrap();
     let file = folder.path().join("token");
     std::fs::write(&file, "secret\n").unwrap();
@@ -108,7 +108,7 @@ async fn a_token_is_shown_to_the_server_and_to_nobody_else() {
         let status = if is_shown { "200 OK" } else { "401 Unauthorized" };
         let body = if is_shown { "{\"a\": 1}" } else { "" };
         let answer = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
-        let _asker_may_be_gone = socket.write_all(answer.as_bytes()).await;
+        let _ = socket.write_all(answer.as_bytes()).await;
     })
     .await;
     let mut from = page(port, "$.a");
@@ -116,7 +116,7 @@ async fn a_token_is_shown_to_the_server_and_to_nobody_else() {
     let mut source = source(&from, "20s");
     assert_eq!(values(&source.measure(&[]).await), [1000]);
     assert!(!format!("{source:?}").contains("secret"));
-    // A new one is taken without being told of it.
+    // A new token in the file is used without a restart.
     std::fs::write(&file, "other").unwrap();
     let refused = why(&source.measure(&[]).await);
     assert!(refused.ends_with("answered 401") && !refused.contains("other"), "{refused}");
@@ -137,18 +137,18 @@ async fn a_slow_answer_is_never_overtaken_by_a_later_question() {
         }
     })
     .await;
-    let (told, mut tells) = tokio::sync::mpsc::unbounded_channel();
+    let (sender, mut results) = tokio::sync::mpsc::unbounded_channel();
     let spec = json!({"metric": "jobs", "from": page(port, "$.a"), "every": "100ms", "timeout": "400ms"});
-    let asker = Source::new(Arc::new(serde_json::from_value(spec).unwrap()));
-    let run = asker.run(7, Vec::new, move |said| told.send(said).unwrap());
+    let source = Source::new(Arc::new(serde_json::from_value(spec).unwrap()));
+    let run = source.run(7, Vec::new, move |said| sender.send(said).unwrap());
     tokio::select! {
         () = run => unreachable!("it has no end"),
-        _ = async { for _ in 0..3 { tells.recv().await.unwrap(); } } => {}
+        _ = async { for _ in 0..3 { results.recv().await.unwrap(); } } => {}
     }
     let mut questions = 0;
     while asked.try_recv().is_ok() {
         questions += 1;
     }
-    // In a beat of 100 ms, each answered by silence after four beats.
+    // Every 100 ms if it did not wait; each request times out after 400 ms.
     assert!((3..=4).contains(&questions), "{questions}");
 }

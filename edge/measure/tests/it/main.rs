@@ -18,14 +18,14 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// A source of `jobs` from such an origin, with so long for an answer.
+/// A source of `jobs` from this origin, with this timeout.
 fn source(from: &Value, timeout: &str) -> Source {
     let spec = json!({"metric": "jobs", "from": from, "every": "1s", "timeout": timeout});
     let spec: MetricSourceSpec = serde_json::from_value(spec).unwrap();
     Source::new(Arc::new(spec))
 }
 
-/// A server that treats every connection so, once it has the head of a request.
+/// A server that calls `answer` for every connection once it has received the head of a request.
 async fn server<F>(treat: impl Fn(TcpStream, String) -> F + Send + Sync + 'static) -> u16
 where
     F: Future<Output = ()> + Send + 'static,
@@ -51,7 +51,7 @@ where
 async fn says(status: &'static str, more: &'static str, body: &'static str) -> u16 {
     server(move |mut socket, _| async move {
         let answer = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n{more}\r\n{body}", body.len());
-        let _asker_may_be_gone = socket.write_all(answer.as_bytes()).await;
+        let _ = socket.write_all(answer.as_bytes()).await;
     })
     .await
 }

@@ -32,7 +32,7 @@ fn states(said: &Said) -> Vec<(&str, i64)> {
 }
 
 #[tokio::test]
-async fn queues_in_redis_are_counted_and_absent_empty_and_wrong_are_told_apart() {
+async fn queues_in_redis_are_counted_and_absent_empty_and_wrong_ones_distinguished() {
     let server = Server::redis();
     let count = async |queue: Value| said(&redis(&server, &queue)).await;
     server.ask(&["RPUSH", "mails", "a", "b", "c"]);
@@ -44,7 +44,7 @@ async fn queues_in_redis_are_counted_and_absent_empty_and_wrong_are_told_apart()
     assert_eq!(values(&count(json!({"sortedSet": "delayed"})).await), [2000]);
     assert_eq!(values(&count(json!({"stream": {"key": "jobs"}})).await), [3000]);
 
-    // A list that is drained is gone from Redis, a stream stays: only of a stream there is a difference to be told.
+    // Redis deletes an empty list, but not an empty stream: only for a stream an empty queue differs from a missing one.
     server.ask(&["DEL", "mails"]);
     assert_eq!(values(&count(json!({"list": "mails"})).await), [0]);
     assert_eq!(count(json!({"stream": {"key": "nothing"}})).await, Said::Series(Vec::new()));
@@ -72,7 +72,7 @@ async fn what_a_group_has_not_done_with_is_waiting_or_pending() {
     server.ask(&["XACK", "jobs", "mailers", "1-1", "1-2"]);
     assert_eq!(states(&said(&group()).await), [("pending", 0), ("waiting", 1000)]);
 
-    // Redis counts no more once something is missing in the middle, and says so.
+    // Redis does not know the lag once an entry in the middle was deleted, and says so.
     server.ask(&["XADD", "jobs", "1-4", "a", "b"]);
     server.ask(&["XDEL", "jobs", "1-3"]);
     let unknown = why(&said(&group()).await);
@@ -80,7 +80,7 @@ async fn what_a_group_has_not_done_with_is_waiting_or_pending() {
 }
 
 #[tokio::test]
-async fn a_redis_is_asked_as_somebody_in_a_database_and_over_tls() {
+async fn redis_is_queried_as_a_user_in_a_database_and_over_tls() {
     let server = Server::redis();
     server.ask(&["-n", "3", "RPUSH", "mails", "a"]);
     server.ask(&["ACL", "SETUSER", "watcher", "on", ">other word", "~mails", "+llen", "+select"]);
@@ -219,7 +219,7 @@ async fn a_server_that_hangs_or_is_killed_is_no_number_and_is_asked_again() {
     }
 }
 
-/// Someone who takes every connection and says `bytes`, again and again.
+/// A server that accepts every connection and sends `bytes` again and again.
 async fn speaks(bytes: &'static [u8]) -> u16 {
     use tokio::io::AsyncWriteExt as _;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -233,7 +233,7 @@ async fn speaks(bytes: &'static [u8]) -> u16 {
 }
 
 #[tokio::test]
-async fn somebody_who_speaks_otherwise_or_without_end_is_left() {
+async fn a_server_of_another_protocol_or_without_end_is_disconnected() {
     let redis =
         |port: u16| json!({"redis": {"address": format!("127.0.0.1:{port}"), "queue": {"list": "a"}}});
     let postgres = |port: u16| json!({"postgres": {"address": format!("127.0.0.1:{port}"), "user": "me", "query": "select 1"}});
@@ -261,7 +261,7 @@ async fn somebody_who_speaks_otherwise_or_without_end_is_left() {
 }
 
 #[tokio::test]
-async fn one_who_says_nothing_is_left_after_the_timeout() {
+async fn a_silent_server_is_disconnected_after_the_timeout() {
     let silent = server(|socket, _| async move {
         std::future::pending::<()>().await;
         drop(socket);

@@ -1,4 +1,4 @@
-//! What replicas say of themselves.
+//! Metrics that replicas expose.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -61,7 +61,7 @@ async fn a_counter_is_a_rate_from_its_second_reading_on() {
         let body = format!("# TYPE jobs counter\njobs {}\n", shown.load(Ordering::SeqCst));
         async move {
             let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
-            let _asker_may_be_gone = socket.write_all(answer.as_bytes()).await;
+            let _ = socket.write_all(answer.as_bytes()).await;
         }
     })
     .await;
@@ -72,7 +72,7 @@ async fn a_counter_is_a_rate_from_its_second_reading_on() {
     count.store(150, Ordering::SeqCst);
     let said = by_place(source.measure(&[replica(0, port)]).await);
     assert!(matches!(&said[..], [(0, Ok(values))] if values.len() == 1 && values[0] > 0), "{said:?}");
-    // Another life begins with nothing known of it.
+    // The rates of another incarnation begin anew.
     let next = Replica { incarnation: Incarnation(2), ..replica(0, port) };
     assert_eq!(by_place(source.measure(&[next]).await), [(0, Ok(vec![]))]);
 }

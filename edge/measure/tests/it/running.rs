@@ -1,4 +1,4 @@
-//! Programs that print their numbers.
+//! Programs that print measurements.
 
 use model::measure::Said;
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! Servers that are asked over TLS.
+//! Sources over TLS.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::{server, source, values, why};
 
-/// Somebody with a certificate that only those believe who are told to.
+/// A self-signed certificate and its key.
 struct Identity {
     folder: TempDir,
     key: CertifiedKey<rcgen::KeyPair>,
@@ -41,14 +41,14 @@ impl Identity {
         self.folder.path().join("key.pem")
     }
 
-    /// Who it vouches for, alone.
+    /// Root certificates that trust only this one.
     fn roots(&self) -> Arc<RootCertStore> {
         let mut roots = RootCertStore::empty();
         roots.add(self.key.cert.der().clone()).unwrap();
         Arc::new(roots)
     }
 
-    /// A server that is it, and tells of three jobs; to `clients` alone, when there are some.
+    /// A server with this certificate that reports three jobs. With `clients` it accepts only clients with their certificate.
     async fn serves(&self, clients: Option<&Self>) -> u16 {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));
@@ -67,7 +67,7 @@ impl Identity {
         let port = listener.local_addr().unwrap().port();
         tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
-                // Whoever does not believe it goes away.
+                // A client that does not trust it disconnects.
                 let Ok(mut stream) = acceptor.accept(socket).await else { continue };
                 let mut head = Vec::new();
                 while !head.ends_with(b"\r\n\r\n") {
@@ -77,8 +77,8 @@ impl Identity {
                     }
                 }
                 let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 11\r\n\r\n{\"jobs\": 3}";
-                let _asker_may_be_gone = stream.write_all(answer).await;
-                let _asker_may_be_gone = stream.shutdown().await;
+                let _ = stream.write_all(answer).await;
+                let _ = stream.shutdown().await;
             }
         });
         port
@@ -110,7 +110,7 @@ async fn a_server_that_is_vouched_for_is_asked() {
 }
 
 #[tokio::test]
-async fn nobody_else_is_believed() {
+async fn no_other_certificate_is_trusted() {
     let (server, other) = (Identity::of("localhost"), Identity::of("localhost"));
     let port = server.serves(None).await;
     for tls in [believing(&other.certificate()), json!({})] {
@@ -124,7 +124,7 @@ async fn nobody_else_is_believed() {
 }
 
 #[tokio::test]
-async fn a_server_that_asks_who_is_asking_is_told() {
+async fn a_server_that_wants_a_client_certificate_gets_it() {
     let (server, client) = (Identity::of("localhost"), Identity::of("homeostat"));
     let port = server.serves(Some(&client)).await;
     let known = json!({"caFile": server.certificate(), "client": pair(&client)});

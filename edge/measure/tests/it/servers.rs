@@ -1,4 +1,4 @@
-//! Real servers of a test's own: Redis and PostgreSQL. They end with the test.
+//! Real servers, Redis and PostgreSQL, for one test.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown};
@@ -96,7 +96,7 @@ impl Server {
         assert!(answer.is_some(), "the server does not begin to answer");
     }
 
-    /// The file with the certificate that it shows, which vouches for itself.
+    /// The file with its self-signed certificate.
     pub(crate) fn certificate(&self) -> PathBuf {
         self.folder.path().join("certificate.pem")
     }
@@ -142,7 +142,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         // PostgreSQL's own processes end when their parent has.
-        let _ended = self.process.kill().and_then(|()| self.process.wait());
+        let _ = self.process.kill().and_then(|()| self.process.wait());
     }
 }
 
@@ -158,7 +158,7 @@ fn folder() -> TempDir {
     folder
 }
 
-/// A certificate for localhost and 127.0.0.1 that vouches for itself, and its key.
+/// A self-signed certificate for localhost and 127.0.0.1, and its key.
 fn identity(folder: &Path) -> (PathBuf, PathBuf) {
     let CertifiedKey { cert, signing_key } =
         generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();

@@ -1,4 +1,4 @@
-//! The public face of `os`.
+//! The public interface of `os`.
 
 use std::path::Path;
 
@@ -55,7 +55,7 @@ fn a_secret_is_its_owners_alone_whatever_was_there_before() {
 }
 
 #[test]
-fn a_lock_has_one_holder_whom_the_refused_one_is_told() {
+fn a_lock_has_one_holder_who_is_named_in_the_refusal() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("lock");
     let held = FileLock::take(&path).unwrap();
@@ -66,7 +66,7 @@ fn a_lock_has_one_holder_whom_the_refused_one_is_told() {
 }
 
 #[tokio::test]
-async fn a_signal_to_stop_is_heard_and_does_not_end_the_process() {
+async fn a_signal_to_stop_is_received_and_does_not_end_the_process() {
     let mut signals = Signals::listen().unwrap();
     let this = rustix::process::getpid();
     rustix::process::kill_process(this, rustix::process::Signal::TERM).unwrap();

@@ -23,7 +23,7 @@ const QUOTA_WINDOW: Duration = Duration::from_millis(100);
 /// are needed only in hierarchies without `pids`.
 const KILL_ROUNDS_MAX: u32 = 100;
 
-/// What a cell holds its life to.
+/// The limits of a cell.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     pub(crate) cpu: Option<MilliCpu>,
@@ -128,7 +128,7 @@ impl Cell {
         }
     }
 
-    /// The processes in the cell, zombies included, but without ourselves, of whom a thread may be in it.
+    /// The processes in the cell, zombies included, but without this process, which may have a thread in it.
     pub(crate) fn members(&self) -> Vec<Pid> {
         let Some(folder) = self.folders.first() else { return Vec::new() };
         let Ok(text) = std::fs::read_to_string(folder.path.join("cgroup.procs")) else { return Vec::new() };

@@ -1,4 +1,4 @@
-//! Finding out where cells can be made.
+//! Finds the hierarchies in which cells can be created.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -9,7 +9,7 @@ use procfs::process::{MountInfo, Process};
 
 use super::{Cgroups, Controller, Hierarchy, Version};
 
-/// Where this process goes when the group that it is in shall have groups with controllers.
+/// The group that this process moves to when its own group is to have groups with controllers.
 const OWN_GROUP: &str = "homeostat-keeper";
 
 /// Looks for hierarchies that let us make groups: version 2 when it has the controllers, else version 1, else version 2
@@ -51,7 +51,7 @@ pub(crate) fn detect(scope: &str) -> Cgroups {
     }
 }
 
-/// Removes the folders that were made to try hierarchies that are not taken.
+/// Removes the folders that were created to try hierarchies which are not used.
 fn give_up(hierarchies: &[Hierarchy]) {
     for hierarchy in hierarchies {
         // Cells of an earlier run that chose it are in the way, and shall be.
@@ -153,7 +153,7 @@ fn delegated(own: &Path, is_marked: impl Fn(&Path) -> bool) -> Option<PathBuf> {
     (is_inner || is_marked(above)).then(|| above.to_owned())
 }
 
-/// Whether systemd says that it leaves the group to whom it has started there.
+/// Whether systemd has delegated the group to the service in it.
 fn is_marked(folder: &Path) -> bool {
     // Only root can read the first, and systemd before 251 does not write the second.
     ["trusted.delegate", "user.delegate"].into_iter().any(|name| {
@@ -198,8 +198,8 @@ fn open_v1(own: &Path, controllers: &BTreeSet<Controller>, scope: &str) -> Optio
 
 /// Version 2 gives controllers only to groups below one without processes, so ours has none but its cells.
 fn open_v2(base: &Path, scope: &str) -> Option<Hierarchy> {
-    let house = base.join("homeostat");
-    let root = house.join(scope);
+    let group = base.join("homeostat");
+    let root = group.join(scope);
     make_usable(&root).ok()?;
     leave_delegated(base);
     let mut controllers = BTreeSet::new();
@@ -207,7 +207,7 @@ fn open_v2(base: &Path, scope: &str) -> Option<Hierarchy> {
     // process can enter them.
     let known: &[_] = if is_crowded(base) { &[] } else { &KNOWN };
     for (name, known) in known {
-        if [base, &house, &root].into_iter().all(|folder| enable(folder, name).is_ok()) {
+        if [base, &group, &root].into_iter().all(|folder| enable(folder, name).is_ok()) {
             controllers.insert(*known);
         }
     }
@@ -242,7 +242,7 @@ fn leave_delegated(base: &Path) {
         return;
     }
     let aside = base.join(OWN_GROUP);
-    // Where it fails, the controllers cannot be enabled, and that is what people are told.
+    // If it fails, the controllers cannot be enabled, and that is reported.
     let _ = std::fs::create_dir_all(&aside);
     let has_left = std::fs::write(aside.join("cgroup.procs"), own).is_ok();
     if has_left && is_marked(base) {
@@ -323,16 +323,16 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_not_alone_in_the_group_is_told_so() {
-        let told = |base: &tempfile::TempDir| {
+    fn a_group_with_other_processes_is_reported() {
+        let warning = |base: &tempfile::TempDir| {
             let cgroups = cgroups(open_v2(base.path(), "scope").into_iter().collect());
             let Support::Degraded(why) = &cgroups.memory else { panic!("there is no such controller") };
             why.to_string()
         };
         let crowded = planted("12\n13\n");
         let group = format!("other processes are in the control group {},", crowded.path().display());
-        assert!(told(&crowded).contains(&group), "{}", told(&crowded));
-        let alone = told(&planted(""));
+        assert!(warning(&crowded).contains(&group), "{}", warning(&crowded));
+        let alone = warning(&planted(""));
         assert!(alone.contains("has no such controller"), "{alone}");
     }
 

@@ -1,4 +1,4 @@
-//! What a cell accounts, read again and again.
+//! Reads the resource usage of a cell repeatedly.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
@@ -122,7 +122,7 @@ impl Account {
         File::open(folder.join(file)).ok().map(Self)
     }
 
-    /// The number that is all that the file says.
+    /// The only number in the file.
     fn number(&self) -> Option<u64> {
         self.read(|text| text.trim_ascii_end().parse().ok())?
     }

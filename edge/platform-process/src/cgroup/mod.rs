@@ -52,7 +52,7 @@ pub(crate) struct Hierarchy {
 pub(crate) struct Cgroups {
     hierarchies: Vec<Hierarchy>,
     spares: Mutex<Vec<SpareCell>>,
-    /// Held by whoever makes spares, so that not too many are made.
+    /// Held while spares are created, so that not too many are.
     making: Mutex<()>,
     pub(crate) cpu: Support,
     pub(crate) memory: Support,
@@ -101,7 +101,7 @@ impl Cgroups {
         none_left
     }
 
-    /// Makes a cell for a life, or takes a spare one, which has a fork_thread in it; `None` without control groups.
+    /// Makes a cell for a life, or takes a spare one, which comes with its [`ForkThread`]; `None` without control groups.
     pub(crate) fn cell(&self, name: &str, limits: &Limits) -> io::Result<Option<(Cell, Option<ForkThread>)>> {
         if self.hierarchies.is_empty() {
             return Ok(None);

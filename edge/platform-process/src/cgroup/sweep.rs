@@ -1,7 +1,7 @@
-//! Removing the groups of drivers that were killed and whose data folder nobody opens again.
+//! Removes the groups of drivers that were killed and whose data folder is not opened again.
 //!
 //! An open data folder removes its own empty cells. Those of a folder that is gone would stay until the machine is booted again: tests that kill
-//! and throw their folders away leave thousands.
+//! drivers and delete their folders leave thousands.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,8 +12,8 @@ pub(super) const AGE_MIN: Duration = Duration::from_hours(1);
 
 /// Removes what is empty and old beside `root`, the group of this driver. The kernel refuses to remove a group that something is in.
 pub(super) fn sweep(root: &Path, age_min: Duration) {
-    let Some(house) = root.parent() else { return };
-    for scope in folders_in(house).filter(|scope| scope != root) {
+    let Some(parent) = root.parent() else { return };
+    for scope in folders_in(parent).filter(|scope| scope != root) {
         for cell in folders_in(&scope) {
             remove_if_old(&cell, age_min);
         }
@@ -40,9 +40,9 @@ mod tests {
 
     #[test]
     fn what_is_empty_and_old_beside_our_own_is_removed() {
-        let house = tempfile::tempdir().unwrap();
+        let parent = tempfile::tempdir().unwrap();
         let folder = |path: &str| {
-            let folder = house.path().join(path);
+            let folder = parent.path().join(path);
             std::fs::create_dir_all(&folder).unwrap();
             folder
         };

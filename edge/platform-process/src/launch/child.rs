@@ -33,8 +33,8 @@ const SIGNAL_MAX: libc::c_int = 64;
 
 /// Makes `command` start in a session and in the control groups of its own, with nothing inherited that was not given.
 ///
-/// `cgroup_entrances` are `cgroup.procs` files, open for writing.
-pub(super) fn isolate(command: &mut Command, cgroup_entrances: Vec<File>) {
+/// `procs_files` are `cgroup.procs` files, open for writing.
+pub(super) fn isolate(command: &mut Command, procs_files: Vec<File>) {
     let driver = rustix::process::getpid();
     let hook = move || {
         // If the driver died now, nobody could find this process: its environment is still the driver's.
@@ -44,7 +44,7 @@ pub(super) fn isolate(command: &mut Command, cgroup_entrances: Vec<File>) {
         }
         rustix::process::setsid()?;
         rustix::process::umask(FILE_MODE_MASK);
-        for procs_file in &cgroup_entrances {
+        for procs_file in &procs_files {
             // "0" is the process that writes.
             rustix::io::write(procs_file, b"0")?;
         }

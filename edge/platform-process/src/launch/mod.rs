@@ -28,7 +28,7 @@ use program::ProgramError;
 use user::{Account, AccountError};
 use variables::TooLong;
 
-/// Held by whoever is between giving up reserved ports and executing the program that gets them.
+/// Held from the release of reserved ports until the program that gets them is executed.
 static FORKING: Mutex<()> = Mutex::new(());
 
 /// Why a program does not run.
@@ -94,7 +94,7 @@ impl From<LaunchError> for Cause {
     }
 }
 
-/// What surrounds every program of a life: the replica's own, and those that run beside it.
+/// The context of every program of a life: the replica's own, and those that run beside it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ExecContext {
@@ -148,7 +148,7 @@ impl ExecContext {
     pub(crate) fn execute(
         &self,
         command: &[String],
-        cgroup_entrances: Vec<File>,
+        procs_files: Vec<File>,
         output: Output,
         ports: Option<ReservedPorts>,
     ) -> Result<Child, LaunchError> {
@@ -178,7 +178,7 @@ impl ExecContext {
             // With the user, the standard library drops all supplementary groups when we are root.
             program.gid(self.gid).uid(self.uid);
         }
-        child::isolate(&mut program, cgroup_entrances);
+        child::isolate(&mut program, procs_files);
         // A child between fork and exec still holds the ports that are reserved for others: one at a time, so that none is given
         // up here and held there. `spawn` returns when the program is executing, and with it the copies are closed.
         let _one_at_a_time = FORKING.lock().unwrap_or_else(PoisonError::into_inner);

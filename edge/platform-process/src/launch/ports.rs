@@ -238,10 +238,10 @@ mod tests {
 
     #[test]
     fn no_port_is_given_twice_while_it_is_kept() {
-        let mut book = PortAllocator::default();
+        let mut allocator = PortAllocator::default();
         let mut seen = BTreeSet::new();
         for _ in 0..50 {
-            let reserved = book.reserve(&[port("a", None), port("b", None)], &NOBODY).unwrap();
+            let reserved = allocator.reserve(&[port("a", None), port("b", None)], &NOBODY).unwrap();
             for number in reserved.numbers.values() {
                 assert!(seen.insert(*number), "{number} was given twice");
             }
@@ -250,18 +250,18 @@ mod tests {
 
     #[test]
     fn ports_are_chosen_below_those_of_outgoing_connections_and_in_turn() {
-        let mut book = PortAllocator::default();
-        let first = book.reserve(&[port("a", None)], &NOBODY).unwrap().numbers;
-        book.release(&first);
-        let second = book.reserve(&[port("a", None)], &NOBODY).unwrap().numbers;
+        let mut allocator = PortAllocator::default();
+        let first = allocator.reserve(&[port("a", None)], &NOBODY).unwrap().numbers;
+        allocator.release(&first);
+        let second = allocator.reserve(&[port("a", None)], &NOBODY).unwrap().numbers;
         assert_ne!(first, second, "a port that was just given up is not given again at once");
         assert!(second.values().all(|number| *number >= FIRST && *number < ephemeral_begin()));
     }
 
     #[test]
     fn without_a_range_of_its_own_the_kernel_chooses() {
-        let mut book = PortAllocator::within(RangeInclusive::new(FIRST, FIRST - 1));
-        assert!(book.reserve(&[port("a", None)], &NOBODY).is_ok());
+        let mut allocator = PortAllocator::within(RangeInclusive::new(FIRST, FIRST - 1));
+        assert!(allocator.reserve(&[port("a", None)], &NOBODY).is_ok());
     }
 
     #[test]
@@ -269,18 +269,18 @@ mod tests {
         for protocol in [Protocol::Http, Protocol::Udp] {
             let held = Held::take(protocol, 0).unwrap();
             let number = held.number().unwrap();
-            let mut book = PortAllocator::default();
+            let mut allocator = PortAllocator::default();
             let declared = [Port { protocol, ..port("main", Some(number)) }];
-            assert!(matches!(book.reserve(&declared, &NOBODY), Err(PortError::InUse { .. })));
+            assert!(matches!(allocator.reserve(&declared, &NOBODY), Err(PortError::InUse { .. })));
             let siblings = |are_as_we| Siblings { numbers: [number].into(), are_as_we };
-            let refused = book.reserve(&declared, &siblings(true));
+            let refused = allocator.reserve(&declared, &siblings(true));
             assert!(
                 matches!(refused, Err(PortError::Unshared { .. })),
                 "the other has it alone: {refused:?}"
             );
-            assert!(book.reserve(&declared, &siblings(false)).is_ok(), "that cannot be told");
+            assert!(allocator.reserve(&declared, &siblings(false)).is_ok(), "that cannot be told");
             drop(held);
-            assert!(book.reserve(&declared, &siblings(true)).is_ok(), "the other does not listen");
+            assert!(allocator.reserve(&declared, &siblings(true)).is_ok(), "the other does not listen");
             let kind = if protocol.is_over_tcp() { SocketType::STREAM } else { SocketType::DGRAM };
             let shared = socket_with(AddressFamily::INET, kind, SocketFlags::CLOEXEC, None).unwrap();
             set_socket_reuseport(&shared, true).unwrap();
@@ -288,7 +288,7 @@ mod tests {
             if protocol.is_over_tcp() {
                 rustix::net::listen(&shared, 1).unwrap();
             }
-            assert!(book.reserve(&declared, &siblings(true)).is_ok(), "the other shares it");
+            assert!(allocator.reserve(&declared, &siblings(true)).is_ok(), "the other shares it");
         }
     }
 
@@ -296,11 +296,11 @@ mod tests {
     fn a_port_of_udp_is_free_where_no_other_has_it_over_udp() {
         let other = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let number = other.local_addr().unwrap().port();
-        let mut book = PortAllocator::default();
+        let mut allocator = PortAllocator::default();
         let mut declared = [Port { protocol: Protocol::Udp, ..port("dns", Some(number)) }];
-        assert!(matches!(book.reserve(&declared, &NOBODY), Err(PortError::InUse { .. })));
+        assert!(matches!(allocator.reserve(&declared, &NOBODY), Err(PortError::InUse { .. })));
         declared[0].number = None;
-        let reserved = book.reserve(&declared, &NOBODY).unwrap();
+        let reserved = allocator.reserve(&declared, &NOBODY).unwrap();
         let given = reserved.numbers[&declared[0].name];
         assert!(UdpSocket::bind((Ipv4Addr::LOCALHOST, given)).is_err(), "it is held");
         drop(reserved);

@@ -1,4 +1,4 @@
-//! Which file a command means.
+//! Finds the file of a command.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! Who a replica runs as.
+//! The user that a replica runs as.
 
 use std::path::PathBuf;
 
@@ -12,7 +12,7 @@ pub(crate) struct Account {
     pub(crate) home: PathBuf,
 }
 
-/// Why nobody can be run as.
+/// Why a user cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AccountError {
     #[error("there is no user {user:?} on this machine; create it, or name another in run.user")]

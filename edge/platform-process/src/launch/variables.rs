@@ -1,4 +1,4 @@
-//! The environment of a replica, and `$(NAME)` in what people write.
+//! The environment of a replica, and the expansion of `$(NAME)` in declarations.
 
 use std::collections::BTreeMap;
 

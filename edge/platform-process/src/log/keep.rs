@@ -16,13 +16,13 @@ use super::{CURRENT, Chunk, chunks, folder_of};
 use crate::driver::Driver;
 use crate::settings::LogLimits;
 
-/// From one look at all logs to the next. A replica that prints 100 MB/s is this much over its limit in between.
+/// How often all logs are checked. A replica that prints 100 MB/s exceeds its limit by what it prints in between.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How far back from a cut a line's end is looked for: the longest line that is given whole.
+/// How far before a cut the end of a line is searched: the length of the longest line that readers get whole.
 const LINE_SEARCH: usize = platform::LINE_LEN_MAX;
 
-/// Looks after the logs of all running replicas, in a task that ends with the driver.
+/// Keeps the logs of all replicas within their limits, in a task that ends with the driver.
 pub(crate) fn keep_within_limits(driver: &Arc<Driver>) {
     let driver = driver.clone();
     let tasks = driver.tasks.clone();
@@ -33,14 +33,14 @@ pub(crate) fn keep_within_limits(driver: &Arc<Driver>) {
                 () = driver.closed.cancelled() => return,
             }
             let looking = driver.clone();
-            // A look that panicked is a bug that the next look shows again.
+            // If the check panicked, the next one shows the bug again.
             let _ = driver.tasks.spawn_blocking(move || look(&looking)).await;
         }
     });
 }
 
 fn look(driver: &Driver) {
-    // Those that have ended, too: what they printed last may be the most.
+    // Replicas that have ended included: they may have printed most at the end.
     for tracked in driver.tracked_lives() {
         let replica = tracked.record.replica();
         let folder = folder_of(&driver.settings.logs(), &replica);
@@ -127,7 +127,7 @@ fn copy_out(folder: &Path, mut file: &File, part: &Range<u64>) -> io::Result<u64
     });
     if kept.is_err() {
         // Half a copy would take the room that is missing.
-        let _nothing_to_remove = std::fs::remove_file(&partial);
+        let _ = std::fs::remove_file(&partial);
     }
     kept
 }

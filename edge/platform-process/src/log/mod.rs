@@ -1,7 +1,7 @@
-//! What replicas print: written by them straight to a file, kept within limits by us, read by whoever asks.
+//! The output of replicas: written directly to a file by them, and kept within limits by the driver.
 //!
 //! All lives of a place append to one file, `logs/SERVICE/ORDINAL/output`, so that their lines keep their order and a
-//! replica needs nobody to live. The place of a byte in it never changes: when the file grows too long, its oldest part
+//! replica depends on no other process. The position of a byte in it never changes: when the file grows too long, its oldest part
 //! is copied to `output.OFFSET` and then punched out of it, which frees its blocks and moves nothing. A reader's
 //! position is valid as long as the bytes are kept anywhere. Behind its end it has room of its own, for when the disk is full.
 

@@ -16,7 +16,7 @@ use super::{CURRENT, chunks, folder_of};
 /// Bytes read at once: some hundred lines, and little enough to read on any thread.
 const BLOCK: usize = 64 * 1024;
 
-/// From one look for new lines to the next: people who follow a log see no delay, and a look is one system call.
+/// How often new lines are looked for: people who follow a log see no delay, and it is one system call.
 const FOLLOW_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Opens the log of a place, `last_lines` lines before its end.

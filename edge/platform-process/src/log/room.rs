@@ -1,4 +1,4 @@
-//! Room that a log has before it needs it, so that a full disk ends nobody who prints.
+//! Disk space that is allocated for a log in advance, so that a replica can go on printing when the disk is full.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -11,22 +11,22 @@ use rustix::io::Errno;
 use super::keep::{forget, line_end_before};
 use super::{CURRENT, chunks};
 
-/// Bytes behind the end of a log that nobody else can have.
+/// Bytes that are allocated beyond the end of a log.
 ///
-/// To print on a full disk is an error, of which many programs end: whatever calls Python's `print` or Rust's `println!`. 64 KiB are some
-/// hundred lines from one look to the next; a thousand replicas have 64 MiB.
+/// Many programs end when printing fails on a full disk, such as those that use Python's `print` or Rust's `println!`. 64 KiB are some
+/// hundred lines between two checks; for a thousand replicas they are 64 MiB.
 const ROOM: u64 = 64 * 1024;
 
-/// Bytes of the latest lines that give way last, and bytes that never do.
+/// Bytes of the latest lines that are freed last, and bytes that are never freed.
 ///
-/// What is given up is free for everybody until it is taken again, and others may be faster. Then half of what is left goes, too.
+/// Freed space may be taken by another program before it is allocated again. Then half of the rest is freed, too.
 const LATEST: u64 = ROOM / 2;
 const LAST: u64 = LATEST / 8;
 
 /// The unit of `st_blocks`.
 const BLOCK: u64 = 512;
 
-/// Sees to it that a log has room for what is printed until the next look. Where the disk is full, its own older lines give way to it.
+/// Allocates room for what is printed until the next check. When the disk is full, the log's own oldest lines are freed for it.
 pub(super) fn keep_room(folder: &Path) -> io::Result<()> {
     let path = folder.join(CURRENT);
     let found = match std::fs::metadata(&path) {
@@ -36,7 +36,7 @@ pub(super) fn keep_room(folder: &Path) -> io::Result<()> {
     };
     let end = found.len();
     let has_room_after = |begin: u64| found.blocks() * BLOCK >= end - begin + ROOM / 2;
-    // Most looks end at the first of these, without a look into the folder.
+    // Mostly the first condition holds, and the folder need not be listed.
     if has_room_after(0) || has_room_after(chunks(folder)?.last().map_or(0, |chunk| chunk.end.min(end))) {
         return Ok(());
     }
@@ -53,14 +53,14 @@ fn provide(
     let mut latest = LATEST;
     loop {
         match allocate() {
-            // Some file systems have nothing of the kind.
+            // Some file systems cannot allocate in advance.
             Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => return Ok(()),
             Err(Errno::NOSPC | Errno::DQUOT) => {}
             Err(error) => return Err(error.into()),
         }
         while !give_way(folder, file, end, latest)? {
             if latest <= LAST {
-                // What is left of its room has to do.
+                // The room that is left has to suffice.
                 return Ok(());
             }
             latest /= 2;
@@ -68,14 +68,14 @@ fn provide(
     }
 }
 
-/// Gives up the oldest that is kept, but for the `latest` bytes; whether there was something.
+/// Frees the oldest part of the log, except for the `latest` bytes; returns whether there was anything to free.
 fn give_way(folder: &Path, file: &File, end: u64, latest: u64) -> io::Result<bool> {
     let kept = chunks(folder)?;
     let begin = kept.last().map_or(0, |chunk| chunk.end);
     let mut numbered = kept.iter().filter(|chunk| chunk.start < chunk.end);
     match (numbered.next(), numbered.next()) {
         (Some(oldest), Some(_)) => std::fs::remove_file(&oldest.path)?,
-        // The last one has said where the rest begins.
+        // The last numbered file says where the growing file begins.
         (Some(_), None) => forget(folder, file, begin, end)?,
         (None, _) => {
             let head = line_end_before(file, begin, end.saturating_sub(latest).max(begin))?;

@@ -10,10 +10,10 @@ use platform::{AllotRequest, Event, LifeState, Platform as _, StopRequest, Suppo
 use platform_process::CpuPolicy;
 use serde_json::json;
 
-use crate::world::{PATIENCE, action, end, open, start, text_of, until};
+use crate::world::{DEADLINE, action, end, open, start, text_of, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_of_the_keeper_is_inherited() {
+async fn nothing_of_the_driver_is_inherited() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out");
     let platform = open(&folder);
@@ -75,7 +75,7 @@ async fn a_replica_that_takes_too_much_memory_is_killed_and_the_kernel_is_named(
         "resources": {"memory": "16Mi", "cpu": "500m"},
     });
     start(&platform, 1, spec).await;
-    let Event::Ended(life) = tokio::time::timeout(PATIENCE, events.recv()).await.unwrap().unwrap();
+    let Event::Ended(life) = tokio::time::timeout(DEADLINE, events.recv()).await.unwrap().unwrap();
     let LifeState::Exited(exit) = life.state else { panic!("{life:?}") };
     assert_eq!(exit.status, ExitStatus::Signal(9));
     assert!(exit.out_of_memory);
@@ -83,7 +83,7 @@ async fn a_replica_that_takes_too_much_memory_is_killed_and_the_kernel_is_named(
     let spec =
         json!({"run": {"command": ["/bin/sh", "-c", "kill -KILL $$$$"]}, "resources": {"memory": "16Mi"}});
     start(&platform, 2, spec).await;
-    let Event::Ended(life) = tokio::time::timeout(PATIENCE, events.recv()).await.unwrap().unwrap();
+    let Event::Ended(life) = tokio::time::timeout(DEADLINE, events.recv()).await.unwrap().unwrap();
     let LifeState::Exited(exit) = life.state else { panic!("{life:?}") };
     assert_eq!(exit.status, ExitStatus::Signal(9));
     assert!(!exit.out_of_memory);
@@ -196,7 +196,7 @@ async fn a_replica_that_wants_more_than_its_quota_is_seen_to_wait_and_one_with_a
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        let throttling = tokio::time::timeout(PATIENCE, looks).await.unwrap();
+        let throttling = tokio::time::timeout(DEADLINE, looks).await.unwrap();
         match (policy, throttling) {
             (CpuPolicy::Share, None) => {}
             (CpuPolicy::Quota, Some(Throttling { windows, throttled, waited })) => {

@@ -1,4 +1,4 @@
-//! The public face of `platform-process`: the contract, and what only processes have.
+//! The public interface of `platform-process`: the contract, and what is specific to processes.
 
 mod contract;
 mod crash;

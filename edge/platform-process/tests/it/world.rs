@@ -11,8 +11,8 @@ use platform::{Life, Platform, StartRequest, StopRequest};
 use platform_process::{ProcessPlatform, Settings};
 use serde_json::Value;
 
-/// How long anything may take that must happen: a guest whose first touch of a page is slow runs these tests, too.
-pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
+/// The timeout of every wait: slow virtual machines run these tests, too.
+pub(crate) const DEADLINE: Duration = Duration::from_mins(2);
 
 pub(crate) fn shop(ordinal: u32) -> ReplicaId {
     ReplicaId { service: ServiceName::parse("shop").unwrap(), ordinal: Ordinal(ordinal) }
@@ -71,9 +71,9 @@ pub(crate) async fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) ->
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    match tokio::time::timeout(PATIENCE, looking).await {
+    match tokio::time::timeout(DEADLINE, looking).await {
         Ok(found) => found,
-        Err(_) => panic!("{what} did not come within {PATIENCE:?}"),
+        Err(_) => panic!("{what} did not come within {DEADLINE:?}"),
     }
 }
 

@@ -50,7 +50,7 @@ fn hop_by_hop_headers_end_here() {
 }
 
 #[test]
-fn what_clients_say_about_forwarding_is_believed_only_if_told_so() {
+fn forwarding_headers_of_clients_are_trusted_only_if_configured() {
     let spoofed = [("host", "shop"), ("x-forwarded-for", "203.0.113.9"), ("x-forwarded-proto", "https")];
     let replaced = passed(&spoofed).headers;
     assert_eq!(replaced["x-forwarded-for"], "192.0.2.7");

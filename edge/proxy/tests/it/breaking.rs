@@ -1,4 +1,4 @@
-//! The circuit breaker: no more requests are under way than may be, and nobody waits for a place.
+//! The circuit breaker: requests beyond the limit are refused at once.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use crate::kit::*;
 use crate::upgrading::{UPGRADE, echo};
 
-/// Answers with its name, each request only once it is let go.
+/// Answers each request with its name once it is released.
 async fn held(name: &'static str, go: &Arc<Semaphore>) -> Backend {
     let go = Arc::clone(go);
     Backend::http(move |_request| {
@@ -63,7 +63,7 @@ async fn beyond_the_limit_of_the_service_the_answer_is_503_at_once() {
     while let Some(answer) = within(answers.join_next()).await {
         assert_eq!(answer.unwrap().body(), "held");
     }
-    // The connection that was refused is as good as any, and there is room again.
+    // The client's connection can still be used, and there is room again.
     assert_eq!(client.get("/").await.unwrap().body(), "held");
     assert_eq!(fixture.traffic().over_limit, 1);
 }
@@ -93,7 +93,7 @@ async fn a_full_endpoint_is_skipped_until_all_are_full() {
         assert_eq!([0, 1].map(|i| fixture.table.in_flight(SERVICE, id(i))), [3, 3], "{balance:?}");
         assert_eq!(fixture.client().await.get("/").await.unwrap().status(), 503, "{balance:?}");
 
-        // One that refuses is no place to go, and one that is full is not tried in its stead.
+        // When an endpoint refuses, one that is full is not tried in its place.
         fixture.table.set_endpoint_state(SERVICE, id(1), EndpointState::Out).unwrap();
         assert_eq!(fixture.client().await.get("/").await.unwrap().status(), 503, "{balance:?}");
         assert_eq!(fixture.traffic().over_limit, 2);

@@ -108,12 +108,12 @@ async fn survive_kills(protocol: Protocol) {
         let victim = round as usize % processes.len();
         let id = route.endpoints[victim].id;
         match round % 3 {
-            // Killed, and only later does somebody tell the proxy.
+            // Killed, and the table changes only later.
             0 => {
                 drop(std::mem::replace(&mut processes[victim], Process::start()));
                 answered(&score, 200, &mut tasks).await;
             }
-            // Killed and told at once.
+            // Killed, and the table changes at once.
             1 => {
                 let successor = Process::start();
                 drop(std::mem::replace(&mut processes[victim], successor));

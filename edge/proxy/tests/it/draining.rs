@@ -1,4 +1,4 @@
-//! Endpoints and the proxy itself leave without hurting anybody.
+//! Endpoints and the proxy itself are drained without failing a request.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use crate::kit::*;
 
-/// Answers once it is let go, and says when a request has come.
+/// Answers once it is released, and notifies when a request has arrived.
 async fn slow(came: &Arc<Notify>, go: &Arc<Semaphore>) -> Backend {
     let (came, go) = (Arc::clone(came), Arc::clone(go));
     Backend::http(move |_request: Request<_>| {
@@ -72,15 +72,15 @@ async fn the_drain_of_an_endpoint_that_left_the_route_can_be_awaited() {
 #[tokio::test]
 async fn idle_connections_to_a_drained_endpoint_are_closed() {
     let closed = Arc::new(Notify::new());
-    let told = Arc::clone(&closed);
+    let signal = Arc::clone(&closed);
     let backend = Backend::raw(move |mut stream| {
-        let told = Arc::clone(&told);
+        let signal = Arc::clone(&signal);
         async move {
             use tokio::io::AsyncWriteExt;
             while !read_head(&mut stream).await.is_empty() {
                 stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.unwrap();
             }
-            told.notify_one();
+            signal.notify_one();
         }
     })
     .await;

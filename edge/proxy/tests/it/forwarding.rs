@@ -1,4 +1,4 @@
-//! What goes through, goes through unharmed.
+//! Requests and responses pass the proxy unchanged.
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, StreamBody};
@@ -70,9 +70,9 @@ async fn a_chunked_body_and_its_trailers_pass() {
     .await;
     let fixture = Fixture::new(&[backend.address]);
     let head = "GET / HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nConnection: TE, close\r\nTrailer: x-sum\r\nTransfer-Encoding: chunked\r\n\r\n";
-    let heard = send_raw(fixture.address, format!("{head}5\r\nhello\r\n0\r\nx-sum: 99\r\n\r\n")).await;
-    assert!(heard.starts_with("HTTP/1.1 200 "), "{heard}");
-    assert!(heard.contains("hello") && heard.contains("x-back: 99"), "{heard}");
+    let received = send_raw(fixture.address, format!("{head}5\r\nhello\r\n0\r\nx-sum: 99\r\n\r\n")).await;
+    assert!(received.starts_with("HTTP/1.1 200 "), "{received}");
+    assert!(received.contains("hello") && received.contains("x-back: 99"), "{received}");
 }
 
 fn tokio_stream_of<T>(items: impl IntoIterator<Item = T>) -> impl futures_util::Stream<Item = T> {
@@ -149,9 +149,9 @@ async fn a_client_that_expects_100_gets_it_before_its_body_is_sent() {
     stream.write_all(head).await.unwrap();
     assert!(read_head(&mut stream).await.starts_with("HTTP/1.1 100 "));
     stream.write_all(b"hi").await.unwrap();
-    let mut heard = vec![0; 12];
-    within(stream.read_exact(&mut heard)).await.unwrap();
-    assert_eq!(heard, b"HTTP/1.1 200");
+    let mut received = vec![0; 12];
+    within(stream.read_exact(&mut received)).await.unwrap();
+    assert_eq!(received, b"HTTP/1.1 200");
 }
 
 #[tokio::test]

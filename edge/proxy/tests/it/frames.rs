@@ -97,7 +97,7 @@ fn get(stream: u32, more: &[(&str, &str)]) -> Frame {
     frame(HEADERS, END_HEADERS | END_STREAM, stream, &block(&[&GET[..], more].concat()))
 }
 
-/// A client that says exactly what it is told to.
+/// A client that sends exactly the given frames.
 pub(crate) struct FrameStream(pub(crate) TcpStream);
 
 impl FrameStream {
@@ -109,7 +109,7 @@ impl FrameStream {
         raw
     }
 
-    /// The other side may have had enough already.
+    /// The other side may have closed the connection already.
     pub(crate) async fn send(&mut self, frames: &[Frame]) {
         let bytes: Vec<u8> = frames.iter().flat_map(Frame::bytes).collect();
         let _ = self.0.write_all(&bytes).await;

@@ -1,4 +1,4 @@
-//! Requests that two readers could read differently never reach an endpoint as two.
+//! Requests whose framing is ambiguous never reach an endpoint as two requests.
 
 use std::sync::{Arc, Mutex};
 
@@ -69,9 +69,9 @@ async fn ambiguous_framing_is_refused() {
         ("a lone CR", "GET / HTTP/1.1\r\nHost: a\r\nX: a\rY: b\r\n\r\n".to_owned()),
     ];
     for (name, bytes) in cases {
-        let heard = send_raw(fixture.address, bytes).await;
-        assert!(heard.starts_with("HTTP/1.1 400 "), "{name}: {heard:?}");
-        assert_eq!(heard.matches("HTTP/1.1 ").count(), 1, "{name}: the connection ends: {heard:?}");
+        let received = send_raw(fixture.address, bytes).await;
+        assert!(received.starts_with("HTTP/1.1 400 "), "{name}: {received:?}");
+        assert_eq!(received.matches("HTTP/1.1 ").count(), 1, "{name}: the connection ends: {received:?}");
     }
     assert_eq!(*record.lock().unwrap(), "", "nothing reached the endpoint");
 }
@@ -84,8 +84,8 @@ async fn with_both_framings_chunked_wins_and_the_connection_is_closed() {
         let (backend, record) = recorder().await;
         let fixture = Fixture::new(&[backend.address]);
         let request = format!("POST /outer HTTP/1.1\r\nHost: a\r\n{first}\r\n\r\n0\r\n\r\n{SMUGGLED}");
-        let heard = send_raw(fixture.address, request).await;
-        assert_eq!(heard.matches("HTTP/1.1 ").count(), 1, "{heard:?}");
+        let received = send_raw(fixture.address, request).await;
+        assert_eq!(received.matches("HTTP/1.1 ").count(), 1, "{received:?}");
         let record = record.lock().unwrap().to_ascii_lowercase();
         assert!(!record.contains("/smuggled") && !record.contains("content-length"), "{record:?}");
         assert!(record.contains("transfer-encoding: chunked"), "{record:?}");
@@ -100,8 +100,8 @@ async fn a_bad_chunk_ends_both_connections() {
         let (backend, record) = recorder().await;
         let fixture = Fixture::new(&[backend.address]);
         let head = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
-        let heard = send_raw(fixture.address, format!("{head}{body}{SMUGGLED}")).await;
-        assert!(heard.matches("HTTP/1.1 ").count() <= 1, "{body:?}: {heard:?}");
+        let received = send_raw(fixture.address, format!("{head}{body}{SMUGGLED}")).await;
+        assert!(received.matches("HTTP/1.1 ").count() <= 1, "{body:?}: {received:?}");
         assert!(!record.lock().unwrap().contains("/smuggled"), "{body:?}");
     }
 }
@@ -117,8 +117,8 @@ async fn a_broken_request_body_is_not_blamed_on_endpoints() {
     let malformed =
         "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhelloX\r\n0\r\n\r\n";
     for _ in 0..10 {
-        let heard = send_raw(fixture.address, malformed).await;
-        assert!(heard.starts_with("HTTP/1.1 400 "), "{heard:?}");
+        let received = send_raw(fixture.address, malformed).await;
+        assert!(received.starts_with("HTTP/1.1 400 "), "{received:?}");
     }
     let traffic = fixture.traffic();
     assert_eq!((traffic.counts.failures, traffic.endpoints[0].counts.failures), (0, 0));
@@ -131,8 +131,8 @@ async fn pipelined_requests_are_answered_in_order() {
     let (backend, _record) = recorder().await;
     let fixture = Fixture::new(&[backend.address]);
     let last = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
-    let heard = send_raw(fixture.address, format!("{SMUGGLED}{SMUGGLED}{last}")).await;
-    assert_eq!(heard.matches("HTTP/1.1 200 ").count(), 3, "{heard:?}");
+    let received = send_raw(fixture.address, format!("{SMUGGLED}{SMUGGLED}{last}")).await;
+    assert_eq!(received.matches("HTTP/1.1 200 ").count(), 3, "{received:?}");
 }
 
 #[tokio::test]
@@ -142,12 +142,12 @@ async fn a_head_has_limits() {
     let long = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(40_000));
     let many = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: y\r\n".repeat(150));
     for bytes in [long, many] {
-        let heard = send_raw(fixture.address, bytes).await;
-        assert!(heard.starts_with("HTTP/1.1 431 "), "{heard:?}");
+        let received = send_raw(fixture.address, bytes).await;
+        assert!(received.starts_with("HTTP/1.1 431 "), "{received:?}");
     }
     let path = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(70_000));
-    let heard = send_raw(fixture.address, path).await;
-    assert!(heard.starts_with("HTTP/1.1 414 ") || heard.starts_with("HTTP/1.1 431 "), "{heard:?}");
+    let received = send_raw(fixture.address, path).await;
+    assert!(received.starts_with("HTTP/1.1 414 ") || received.starts_with("HTTP/1.1 431 "), "{received:?}");
     assert_eq!(*record.lock().unwrap(), "");
     until(|| fixture.traffic().malformed == 3).await;
 }
@@ -156,8 +156,9 @@ async fn a_head_has_limits() {
 async fn connect_opens_no_tunnel() {
     let (backend, record) = recorder().await;
     let fixture = Fixture::new(&[backend.address]);
-    let heard = send_raw(fixture.address, "CONNECT internal:22 HTTP/1.1\r\nHost: internal:22\r\n\r\n").await;
-    assert!(heard.starts_with("HTTP/1.1 501 "), "{heard:?}");
+    let received =
+        send_raw(fixture.address, "CONNECT internal:22 HTTP/1.1\r\nHost: internal:22\r\n\r\n").await;
+    assert!(received.starts_with("HTTP/1.1 501 "), "{received:?}");
     assert_eq!(*record.lock().unwrap(), "");
 }
 
@@ -233,9 +234,9 @@ async fn an_answer_before_the_end_of_the_request_reaches_a_client_that_sends_on(
         stream.write_all(piece.as_bytes()).await.unwrap();
         // The same connection takes the next request.
         stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.unwrap();
-        let mut heard = String::new();
-        within(stream.read_to_string(&mut heard)).await.unwrap();
-        assert_eq!(heard.matches("HTTP/1.1 405").count(), 2, "{heard}");
+        let mut received = String::new();
+        within(stream.read_to_string(&mut received)).await.unwrap();
+        assert_eq!(received.matches("HTTP/1.1 405").count(), 2, "{received}");
     }
 }
 
@@ -243,9 +244,9 @@ async fn an_answer_before_the_end_of_the_request_reaches_a_client_that_sends_on(
 async fn a_client_that_never_sends_the_rest_of_its_request_still_gets_the_answer() {
     let backend = early_answer("HTTP/1.1 405 No\r\nContent-Length: 2\r\n\r\nno").await;
     let fixture = Fixture::new(&[backend.address]);
-    let heard =
+    let received =
         send_raw(fixture.address, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf").await;
-    assert!(heard.starts_with("HTTP/1.1 405") && heard.ends_with("no"), "{heard}");
+    assert!(received.starts_with("HTTP/1.1 405") && received.ends_with("no"), "{received}");
 }
 
 #[tokio::test]
@@ -253,6 +254,6 @@ async fn a_client_that_expects_100_does_not_get_it_if_its_body_is_not_needed() {
     let backend = early_answer("HTTP/1.1 417 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").await;
     let fixture = Fixture::new(&[backend.address]);
     let head = "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 10\r\n\r\n";
-    let heard = send_raw(fixture.address, head).await;
-    assert!(heard.contains("HTTP/1.1 417"), "{heard}");
+    let received = send_raw(fixture.address, head).await;
+    assert!(received.contains("HTTP/1.1 417"), "{received}");
 }

@@ -1,4 +1,4 @@
-//! gRPC with a client and a server that others have built: all kinds of calls pass, and what the proxy says itself is said as gRPC says it.
+//! gRPC with a client and a server of third parties: all kinds of calls pass, and local replies have the form of gRPC.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -80,7 +80,7 @@ async fn called(path: &str, mut messages: Streaming<Bytes>, left: Arc<Notify>) -
     }
 }
 
-/// Tells that its call was given up.
+/// Notifies when its call is cancelled.
 struct Leaving(Arc<Notify>);
 
 impl Drop for Leaving {
@@ -284,26 +284,26 @@ async fn a_call_ends_at_its_deadline() {
 #[tokio::test]
 async fn an_endpoint_gets_the_remaining_timeout() {
     let backend = Backend::http2(100, |request: Request<Incoming>| async move {
-        let told = request.headers()["grpc-timeout"].clone();
-        Response::builder().header("told", told).body(Empty::<Bytes>::new()).unwrap()
+        let timeout = request.headers()["grpc-timeout"].clone();
+        Response::builder().header("timeout", timeout).body(Empty::<Bytes>::new()).unwrap()
     })
     .await;
     let mut fixture = Fixture::with(&[], |_, route| route.protocol = Protocol::Http2);
     let h2_client = http2::Http2Client::new(&fixture).await;
-    let told = async |timeout| {
+    let remaining = async |timeout| {
         let answer = within(h2_client.send(timed("/t/Echo", timeout))).await.unwrap();
-        answer.headers().get("told").unwrap().to_str().unwrap().to_owned()
+        answer.headers().get("timeout").unwrap().to_str().unwrap().to_owned()
     };
     let started = async {
         until(|| fixture.table.load(SERVICE).is_some_and(|asked| asked.waiting == 1)).await;
         fixture.route.endpoints.push(EndpointRoute::new(id(0), backend.address));
         fixture.table.set_service(&fixture.route).unwrap();
     };
-    let (left, ()) = tokio::join!(told("60S"), started);
+    let (left, ()) = tokio::join!(remaining("60S"), started);
     let micros: u64 = left.strip_suffix('u').unwrap().parse().unwrap();
     assert!((1..60_000_000).contains(&micros), "{left}: it has waited for the endpoint");
     for odd in ["5", "5s", "123456789m"] {
-        assert_eq!(told(odd).await, odd, "what cannot be read is for the endpoint to judge");
+        assert_eq!(remaining(odd).await, odd, "what cannot be read is for the endpoint to judge");
     }
 }
 

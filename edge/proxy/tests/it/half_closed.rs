@@ -1,4 +1,4 @@
-//! Clients that say that they will say nothing more, and wait for their answer.
+//! Clients that close their side of the connection after a request, and wait for their answer.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -23,20 +23,20 @@ const REQUESTS: [&str; 4] = [
     "GET / HTTP/1.1\r\nHost: a\r\n\r\nPOST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello",
 ];
 
-/// From one piece of an answer to the next: less than a client is waited for, and together more.
+/// The pause between two pieces of an answer: shorter than a half-closed connection is kept, but longer together.
 const PAUSE: Duration = Duration::from_millis(400);
 
-/// What a client hears that says its last with this request.
+/// The answer to a client that closes its side after this request.
 async fn answer_to(fixture: &Fixture, request: &str) -> String {
     let mut stream = TcpStream::connect(fixture.address).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
     stream.shutdown().await.unwrap();
-    let mut heard = String::new();
-    within(stream.read_to_string(&mut heard)).await.unwrap();
-    heard
+    let mut received = String::new();
+    within(stream.read_to_string(&mut received)).await.unwrap();
+    received
 }
 
-/// What clients hear that ask at the same time, each with one of the requests.
+/// The answers to clients that send one of the requests each, all at once.
 async fn answers_to_all(fixture: &Fixture) -> Vec<(&'static str, String)> {
     let single = &REQUESTS[..3];
     join_all(single.iter().map(|request| async move { (*request, answer_to(fixture, request).await) })).await
@@ -48,10 +48,10 @@ async fn a_client_that_half_closes_after_its_request_gets_the_answer() {
     let fixture = Fixture::new(&[backend.address]);
     for request in REQUESTS {
         let begun = Instant::now();
-        let heard = answer_to(&fixture, request).await;
+        let received = answer_to(&fixture, request).await;
         let count = request.matches("HTTP/1.1").count();
-        assert_eq!(heard.matches("HTTP/1.1 200 OK").count(), count, "{request:?}: {heard:?}");
-        assert!(heard.ends_with("shop"), "{request:?}: {heard:?}");
+        assert_eq!(received.matches("HTTP/1.1 200 OK").count(), count, "{request:?}: {received:?}");
+        assert!(received.ends_with("shop"), "{request:?}: {received:?}");
         assert!(begun.elapsed() < PAUSE, "{request:?} was answered, and the connection stayed");
     }
 }
@@ -73,9 +73,9 @@ async fn a_streamed_answer_is_sent_completely_to_a_half_closed_connection() {
         })
         .await;
         let fixture = Fixture::new(&[backend.address]);
-        for (request, heard) in answers_to_all(&fixture).await {
+        for (request, received) in answers_to_all(&fixture).await {
             let end = if length.is_some() { "hellohelloagain" } else { "again\r\n0\r\n\r\n" };
-            assert!(heard.ends_with(end), "{request:?}: {heard:?}");
+            assert!(received.ends_with(end), "{request:?}: {received:?}");
         }
     }
 }
@@ -85,8 +85,8 @@ async fn a_half_closed_connection_is_kept_for_a_second() {
     let backend = Backend::http(|_request| std::future::pending::<Response<Empty<Bytes>>>()).await;
     let fixture = Fixture::new(&[backend.address]);
     let begun = Instant::now();
-    for (request, heard) in answers_to_all(&fixture).await {
-        assert_eq!(heard, "", "{request:?}");
+    for (request, received) in answers_to_all(&fixture).await {
+        assert_eq!(received, "", "{request:?}");
     }
     let waited = begun.elapsed();
     assert!(waited > Duration::from_millis(800), "they were waited for {waited:?}");

@@ -1,4 +1,4 @@
-//! The same client meets the same endpoint, by whatever tells clients apart.
+//! Consistent hashing: the same client gets the same endpoint, by each kind of key.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Hedging: what takes long is asked of a second endpoint, too, and the first answer counts.
+//! Hedging: a request that takes long is sent to a second endpoint, too, and the first answer counts.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 
 use crate::kit::*;
 
-/// An endpoint that answers with its name once it is let go, and counts whom it got and who left it unanswered.
+/// An endpoint that answers with its name once it is released. It counts its requests, and those that were cancelled.
 struct HeldEndpoint {
     backend: Backend,
     got: Arc<AtomicU32>,
@@ -22,7 +22,7 @@ struct HeldEndpoint {
     go: Arc<Semaphore>,
 }
 
-/// Counts one who leaves without an answer.
+/// Counts a request that is dropped without an answer.
 struct WaitingRequest(Arc<AtomicU32>, bool);
 
 impl Drop for WaitingRequest {
@@ -59,7 +59,7 @@ fn policy(after: HedgeAfter, budget_percent: u8) -> Option<HedgePolicy> {
     Some(HedgePolicy { after, budget_percent })
 }
 
-/// After this time nobody has answered yet whom the tests hold back.
+/// An endpoint that a test holds back has not answered after this time.
 const SOON: HedgeAfter = HedgeAfter::Fixed(Duration::from_millis(5));
 
 /// In turn, so that the first endpoint is asked first.
@@ -90,7 +90,7 @@ async fn the_hedge_wins_and_the_first_attempt_is_cancelled() {
     assert_eq!([0, 1].map(|i| fixture.table.in_flight(SERVICE, id(i))), [0, 0]);
     assert_eq!(traffic.endpoints[0].counts.failed_attempts(), 0, "being slower is no failure");
 
-    // The client's connection goes on; and the turn of the second was taken, so the first is asked first again.
+    // The client's connection stays usable. The hedge took the turn of the second endpoint, so the next request begins with the first again.
     quick.go.add_permits(1);
     assert_eq!(client.get("/").await.unwrap().body(), "quick");
     assert_eq!((slow.requests(), quick.requests()), (2, 2));
@@ -196,7 +196,7 @@ async fn an_error_of_the_hedge_does_not_count_while_the_first_attempt_runs() {
     let mut client = fixture.client().await;
     let answer = async {
         until(|| got.load(SeqCst) == 1).await;
-        // The error is on its way, and goes past whoever is asked meanwhile.
+        // Once these requests are answered, the error of the hedge has arrived, too.
         for _ in 0..3 {
             let mut other = Client::connect(failing.address).await;
             assert_eq!(other.get("/").await.unwrap().status(), 500);

@@ -1,4 +1,4 @@
-//! Clients that speak HTTP/2: many requests over one connection, each of which is nobody else's business.
+//! Clients that speak HTTP/2: many requests over one connection, each independent of the others.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,7 +64,7 @@ pub(crate) fn whole(text: &'static str) -> Body {
     Full::new(Bytes::from_static(text.as_bytes())).map_err(|never| match never {}).boxed()
 }
 
-/// A body whose pieces come when they are given.
+/// A body whose pieces are sent through the returned channel.
 pub(crate) fn piecewise() -> (mpsc::Sender<Frame<Bytes>>, Body) {
     let (pieces, mut source) = mpsc::channel::<Frame<Bytes>>(1);
     let stream = futures_util::stream::poll_fn(move |cx| source.poll_recv(cx).map(|frame| frame.map(Ok)));
@@ -86,12 +86,12 @@ async fn echo() -> Backend {
 #[tokio::test]
 async fn many_requests_share_a_connection_and_none_waits_for_another() {
     let go = Arc::new(Semaphore::new(0));
-    let gate = Arc::clone(&go);
+    let permits = Arc::clone(&go);
     let backend = Backend::http(move |request: Request<_>| {
-        let gate = Arc::clone(&gate);
+        let permits = Arc::clone(&permits);
         async move {
             if request.uri().path() == "/slow" {
-                let _ = gate.acquire().await;
+                let _ = permits.acquire().await;
             }
             let host = request.headers()["host"].to_str().unwrap().to_owned();
             Response::new(Full::new(Bytes::from(format!("{host}{}", request.uri()))))
@@ -226,9 +226,9 @@ async fn each_request_has_deadlines_of_its_own() {
 #[tokio::test]
 async fn a_reset_request_is_cancelled_at_its_endpoint() {
     let came = Arc::new(Notify::new());
-    let told = Arc::clone(&came);
+    let signal = Arc::clone(&came);
     let backend = Backend::http(move |_request: Request<_>| {
-        told.notify_one();
+        signal.notify_one();
         std::future::pending::<Response<Full<Bytes>>>()
     })
     .await;
@@ -245,12 +245,12 @@ async fn a_reset_request_is_cancelled_at_its_endpoint() {
 #[tokio::test]
 async fn a_draining_endpoint_finishes_its_streams() {
     let (came, go) = (Arc::new(Notify::new()), Arc::new(Semaphore::new(0)));
-    let (told, gate) = (Arc::clone(&came), Arc::clone(&go));
+    let (signal, permits) = (Arc::clone(&came), Arc::clone(&go));
     let leaving = Backend::http(move |_request: Request<_>| {
-        told.notify_one();
-        let gate = Arc::clone(&gate);
+        signal.notify_one();
+        let permits = Arc::clone(&permits);
         async move {
-            let _ = gate.acquire().await;
+            let _ = permits.acquire().await;
             Response::new(Full::new(Bytes::from_static(b"slow")))
         }
     })
@@ -280,12 +280,12 @@ async fn a_draining_endpoint_finishes_its_streams() {
 async fn removed_services_and_stopping_proxies_send_goaway_and_let_streams_finish() {
     for stops in [false, true] {
         let (came, go) = (Arc::new(Notify::new()), Arc::new(Semaphore::new(0)));
-        let (told, gate) = (Arc::clone(&came), Arc::clone(&go));
+        let (signal, permits) = (Arc::clone(&came), Arc::clone(&go));
         let backend = Backend::http(move |_request: Request<_>| {
-            told.notify_one();
-            let gate = Arc::clone(&gate);
+            signal.notify_one();
+            let permits = Arc::clone(&permits);
             async move {
-                let _ = gate.acquire().await;
+                let _ = permits.acquire().await;
                 Response::new(Full::new(Bytes::from_static(b"slow")))
             }
         })

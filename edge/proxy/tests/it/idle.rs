@@ -1,4 +1,4 @@
-//! Clients that ask nothing for a while keep their connection, and lose nothing of what they ask then.
+//! Clients that are idle for a while keep their connection, and no byte of their next request is lost.
 //!
 //! A worker keeps some connections ready; there are more idle clients than that, so that most are taken apart as soon as they have their first answer.
 
@@ -19,7 +19,7 @@ use crate::kit::*;
 
 const CLIENTS: usize = 100;
 
-/// Says what it was asked and told.
+/// Answers with the path and the body of each request.
 async fn echo() -> Backend {
     Backend::http(|request: Request<Incoming>| async move {
         let path = request.uri().path().to_owned();
@@ -34,7 +34,7 @@ fn one_worker(config: &mut proxy::ProxyConfig) {
     config.workers = NonZeroUsize::MIN;
 }
 
-/// Connections that have asked once.
+/// Connections that have had one answer.
 async fn idle_clients(fixture: &Fixture) -> Vec<TcpStream> {
     let mut idle_clients = Vec::new();
     for _ in 0..CLIENTS {
@@ -52,22 +52,22 @@ async fn send_request(stream: &mut TcpStream, path: &str) {
 
 /// Reads one answer whose body is `expected`, and no more; answers its head.
 async fn read_answer(stream: &mut TcpStream, expected: &str) -> String {
-    let mut heard = Vec::new();
-    while !heard.ends_with(b";") {
+    let mut received = Vec::new();
+    while !received.ends_with(b";") {
         let mut byte = [0];
         let read = within(stream.read(&mut byte)).await.unwrap();
-        assert!(read > 0, "closed after {:?}", String::from_utf8_lossy(&heard));
-        heard.push(byte[0]);
+        assert!(read > 0, "closed after {:?}", String::from_utf8_lossy(&received));
+        received.push(byte[0]);
     }
-    let heard = String::from_utf8(heard).unwrap();
-    let (head, body) = heard.split_once("\r\n\r\n").unwrap();
+    let received = String::from_utf8(received).unwrap();
+    let (head, body) = received.split_once("\r\n\r\n").unwrap();
     assert_eq!(body, expected);
     head.to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_byte_is_lost_of_requests_in_pieces_while_idle_connections_are_released() {
-    /// Who goes on asking is not taken apart any more, so that more crowds say more than longer ones.
+    /// A connection that is used again stays set up, so more groups of clients test more than longer runs of one.
     const CROWDS: u64 = 10;
     const ROUNDS: u64 = 4;
     let backend = echo().await;
@@ -84,7 +84,7 @@ async fn no_byte_is_lost_of_requests_in_pieces_while_idle_connections_are_releas
     assert_eq!(fixture.traffic().counts.requests, CROWDS * CLIENTS as u64 * (ROUNDS + 1));
 }
 
-/// Asks so many times, for bodies of any length, and hears all that it asked for.
+/// Sends so many requests in pieces, with bodies of any length, and checks every answer.
 async fn send_in_pieces(mut stream: TcpStream, seed: u64, rounds: u64) {
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
     let mut expected = Vec::new();
@@ -260,20 +260,20 @@ async fn clients_that_read_late_get_all_answers() {
     })
     .await;
     for (steps, mut stream) in late.into_iter().enumerate() {
-        let mut heard = vec![0; 64 * 1024];
+        let mut received = vec![0; 64 * 1024];
         let (mut head, mut length) = (Vec::new(), None);
         while length != Some(steps * STEP) {
-            let read = within(stream.read(&mut heard)).await.unwrap();
+            let read = within(stream.read(&mut received)).await.unwrap();
             assert!(read > 0, "closed after {length:?} of {}", steps * STEP);
             if let Some(length) = &mut length {
                 *length += read;
             } else {
-                head.extend_from_slice(&heard[..read]);
+                head.extend_from_slice(&received[..read]);
                 let end = head.windows(4).position(|window| window == b"\r\n\r\n");
                 length = end.map(|end| head.len() - end - 4);
             }
         }
-        // Nor was it told to go meanwhile.
+        // The connection was not announced to close meanwhile, either.
         stream.write_all(b"GET /0 HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
         let head = within(read_head(&mut stream)).await;
         assert!(head.starts_with("HTTP/1.1 200 ") && !head.contains("connection: close"), "{head}");

@@ -131,9 +131,9 @@ pub(crate) async fn send_raw(address: SocketAddr, bytes: impl AsRef<[u8]>) -> St
     let mut stream = TcpStream::connect(address).await.unwrap();
     // The proxy may have closed after the first wrong byte.
     let _ = stream.write_all(bytes.as_ref()).await;
-    let mut heard = Vec::new();
-    let _ = within(stream.read_to_end(&mut heard)).await;
-    String::from_utf8_lossy(&heard).into_owned()
+    let mut received = Vec::new();
+    let _ = within(stream.read_to_end(&mut received)).await;
+    String::from_utf8_lossy(&received).into_owned()
 }
 
 /// An endpoint in this process; it closes everything when dropped.

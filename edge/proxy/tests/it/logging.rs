@@ -1,4 +1,4 @@
-//! A line for each request, and none that waits for it.
+//! Access logs: a line for each request, and no request waits for its line.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -40,7 +40,7 @@ async fn objects(path: &Path, count: usize) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn each_request_is_a_line_with_who_asked_who_answered_and_how_long_it_took() {
+async fn each_request_is_a_line_with_client_endpoint_and_duration() {
     let good = Backend::named("good").await;
     let gone = Backend::named("gone").await.stop().await;
     let (fixture, _folder, path) = fixture(&[gone, good.address], &json!({}));

@@ -48,7 +48,7 @@ async fn echo() -> Backend {
     Backend::http2(MANY, |request: Request<Incoming>| async move { Response::new(request.into_body()) }).await
 }
 
-/// An endpoint that is told frame by frame what to say; it has said its settings and heard the preface.
+/// An endpoint that is scripted frame by frame; it has received the preface and sent its settings.
 async fn by_frames<F>(serve: impl Fn(FrameStream, usize) -> F + Clone + Send + 'static) -> Backend
 where
     F: Future<Output = ()> + Send + 'static,
@@ -77,9 +77,9 @@ async fn answer(raw: &mut FrameStream, stream: u32, word: &str) {
 #[tokio::test]
 async fn many_requests_share_one_connection_and_none_waits_for_another() {
     let (go, connections) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
-    let (gate, count) = (Arc::clone(&go), Arc::clone(&connections));
+    let (permits, count) = (Arc::clone(&go), Arc::clone(&connections));
     let backend = by_frames(move |mut raw, _| {
-        let (gate, count) = (Arc::clone(&gate), Arc::clone(&count));
+        let (permits, count) = (Arc::clone(&permits), Arc::clone(&count));
         async move {
             count.fetch_add(1, Ordering::SeqCst);
             let mut held = Vec::new();
@@ -89,7 +89,7 @@ async fn many_requests_share_one_connection_and_none_waits_for_another() {
             // The one that came last is the first to be answered.
             let quick = raw.find(HEADERS).await.unwrap().stream;
             answer(&mut raw, quick, "quick").await;
-            let _ = gate.acquire().await;
+            let _ = permits.acquire().await;
             for stream in held {
                 answer(&mut raw, stream, "slow").await;
             }
@@ -128,12 +128,12 @@ async fn the_head_is_translated_to_http2_whatever_the_client_speaks() {
     assert_eq!(answer.body(), "http://shop.example/a?b=c - trailers -");
     let answer = Http2Client::new(&fixture).await.get("/a?b=c").await.unwrap();
     assert_eq!(answer.body(), "http://shop.example/a?b=c - - -");
-    // A wish for another protocol stays unanswered, as a server may leave it; this one has no key of a WebSocket.
-    let mut wish = request("GET", "/", "");
+    // A request to switch to another protocol is answered as if it did not ask, as a server may do; this one has no WebSocket key.
+    let mut upgrade = request("GET", "/", "");
     for (name, value) in [("connection", "upgrade"), ("upgrade", "websocket")] {
-        wish.headers_mut().append(name, value.parse().unwrap());
+        upgrade.headers_mut().append(name, value.parse().unwrap());
     }
-    let answer = fixture.client().await.send(wish).await.unwrap();
+    let answer = fixture.client().await.send(upgrade).await.unwrap();
     assert_eq!(
         (answer.status(), answer.body()),
         (StatusCode::OK, &Bytes::from("http://shop.example/ - - -"))
@@ -198,10 +198,10 @@ async fn refused_streams_are_retried_at_another_endpoint_whatever_the_method() {
 
 #[tokio::test]
 async fn a_goaway_loses_no_request_and_accepted_streams_are_finished() {
-    let (told, connections) = (Arc::new(Notify::new()), Arc::new(AtomicUsize::new(0)));
-    let (tell, count) = (Arc::clone(&told), Arc::clone(&connections));
+    let (go, connections) = (Arc::new(Notify::new()), Arc::new(AtomicUsize::new(0)));
+    let (permitted, count) = (Arc::clone(&go), Arc::clone(&connections));
     let backend = by_frames(move |mut raw, nth| {
-        let (tell, count) = (Arc::clone(&tell), Arc::clone(&count));
+        let (permitted, count) = (Arc::clone(&permitted), Arc::clone(&count));
         async move {
             count.fetch_add(1, Ordering::SeqCst);
             if nth > 0 {
@@ -217,7 +217,7 @@ async fn a_goaway_loses_no_request_and_accepted_streams_are_finished() {
             // The last that it has looked at, and that nothing is wrong.
             raw.send(&[frame(GOAWAY, 0, 0, &[first.to_be_bytes(), [0; 4]].concat())]).await;
             // Nobody waits for the first to be answered.
-            tell.notified().await;
+            permitted.notified().await;
             answer(&mut raw, first, "first").await;
             while raw.next().await.is_some() {}
         }
@@ -228,11 +228,11 @@ async fn a_goaway_loses_no_request_and_accepted_streams_are_finished() {
     let mut asked: Vec<_> = (0..10).map(|_| Box::pin(h2_client.get("/"))).collect();
     for _ in 0..9 {
         let (answer, _, rest) = within(futures_util::future::select_all(asked)).await;
-        // They are all of POST: only that the endpoint has not looked at them lets them go again.
+        // The endpoint has not processed them, so they may be sent again.
         assert_eq!(answer.unwrap().body(), "second");
         asked = rest;
     }
-    told.notify_one();
+    go.notify_one();
     assert_eq!(within(asked.remove(0)).await.unwrap().body(), "first");
     // One that is sent again while the settings of the second connection are on their way does not wait for them.
     assert!((2..10).contains(&connections.load(Ordering::SeqCst)));
@@ -340,8 +340,8 @@ async fn clients_that_do_not_read_block_no_other_stream_of_the_connection() {
 
 #[tokio::test]
 async fn a_request_body_is_sent_on_while_the_response_is_not_read() {
-    let heard = Arc::new(AtomicUsize::new(0));
-    let (counted, readers) = (Arc::clone(&heard), tokio_util::task::TaskTracker::new());
+    let received = Arc::new(AtomicUsize::new(0));
+    let (counted, readers) = (Arc::clone(&received), tokio_util::task::TaskTracker::new());
     let backend = Backend::http2(MANY, move |request: Request<Incoming>| {
         let (counted, readers) = (Arc::clone(&counted), readers.clone());
         async move {
@@ -361,7 +361,7 @@ async fn a_request_body_is_sent_on_while_the_response_is_not_read() {
     let answer = within(h2_client.send(crate::http2::request("/", body))).await.unwrap();
     for n in 1..=100 {
         within(pieces.send(piece("0123456789"))).await.unwrap();
-        until(|| heard.load(Ordering::SeqCst) == n * 10).await;
+        until(|| received.load(Ordering::SeqCst) == n * 10).await;
     }
     drop(answer);
 }
@@ -369,15 +369,15 @@ async fn a_request_body_is_sent_on_while_the_response_is_not_read() {
 #[tokio::test]
 async fn a_reset_request_resets_its_own_stream_only() {
     let (came, resets) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let (tell, told) = (Arc::clone(&came), Arc::clone(&resets));
+    let (arrived, was_reset) = (Arc::clone(&came), Arc::clone(&resets));
     let backend = by_frames(move |mut raw, _| {
-        let (tell, told) = (Arc::clone(&tell), Arc::clone(&told));
+        let (arrived, was_reset) = (Arc::clone(&arrived), Arc::clone(&was_reset));
         async move {
             let first = raw.find(HEADERS).await.unwrap().stream;
-            tell.notify_one();
+            arrived.notify_one();
             let reset = raw.find(RST_STREAM).await.unwrap();
             assert_eq!((reset.stream, reset.error_code()), (first, 8), "CANCEL");
-            told.notify_one();
+            was_reset.notify_one();
             let second = raw.find(HEADERS).await.unwrap().stream;
             answer(&mut raw, second, "still here").await;
             while raw.next().await.is_some() {}
@@ -426,15 +426,15 @@ async fn a_stream_that_times_out_is_reset_and_its_connection_retired() {
 #[tokio::test]
 async fn a_draining_endpoint_finishes_its_streams_and_its_connection_closes() {
     let (go, ended) = (Arc::new(Semaphore::new(0)), Arc::new(Notify::new()));
-    let (gate, tell) = (Arc::clone(&go), Arc::clone(&ended));
+    let (permits, signal) = (Arc::clone(&go), Arc::clone(&ended));
     let leaving = by_frames(move |mut raw, _| {
-        let (gate, tell) = (Arc::clone(&gate), Arc::clone(&tell));
+        let (permits, signal) = (Arc::clone(&permits), Arc::clone(&signal));
         async move {
             let stream = raw.find(HEADERS).await.unwrap().stream;
-            let _ = gate.acquire().await;
+            let _ = permits.acquire().await;
             answer(&mut raw, stream, "slow").await;
             while raw.next().await.is_some() {}
-            tell.notify_one();
+            signal.notify_one();
         }
     })
     .await;
@@ -460,16 +460,16 @@ async fn a_draining_endpoint_finishes_its_streams_and_its_connection_closes() {
 #[tokio::test]
 async fn an_idle_connection_is_closed_with_goaway() {
     let ended = Arc::new(Notify::new());
-    let tell = Arc::clone(&ended);
+    let signal = Arc::clone(&ended);
     let backend = by_frames(move |mut raw, _| {
-        let tell = Arc::clone(&tell);
+        let signal = Arc::clone(&signal);
         async move {
             let head = raw.find(HEADERS).await.unwrap();
             answer(&mut raw, head.stream, "yes").await;
             let goodbye = raw.find(GOAWAY).await.unwrap();
             assert_eq!(goodbye.error_code(), 0);
             let _ = raw.0.shutdown().await;
-            tell.notify_one();
+            signal.notify_one();
         }
     })
     .await;

@@ -1,4 +1,4 @@
-//! Clients that ask what is plain, and the same ones after something that was not: they must be told the same.
+//! The same requests on a plain connection and on one that hyper serves: the answers must be the same.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
@@ -101,25 +101,25 @@ impl IntoIo for Infallible {
     }
 }
 
-/// What one way of being served led to.
+/// What client and endpoint received.
 #[derive(Debug, PartialEq)]
 struct Observed {
-    /// By the client, from the answer to the first request on, without dates and without what says that the connection ends.
+    /// What the client received from the answer to the first request on, without dates and `Connection: close`.
     client: String,
-    /// How often it was told that the connection ends, wherever in the heads.
+    /// How often an answer announced the close of the connection.
     closes: usize,
-    /// By the endpoint: each request that came to its end.
+    /// The complete requests that the endpoint received.
     endpoint: Vec<String>,
 }
 
-/// Headers by name. The order of different names means nothing, that of one name's values is kept (RFC 9110, section 5.3).
+/// Headers sorted by name. The order of different names has no meaning; that of one name's values is kept (RFC 9110, section 5.3).
 fn in_order(headers: &HeaderMap) -> Vec<(&HeaderName, &HeaderValue)> {
     let mut fields: Vec<_> = headers.iter().collect();
     fields.sort_by_key(|(name, _)| name.as_str());
     fields
 }
 
-/// A client asks a first request with these `lines` in it, then says these pieces, and then asks once more.
+/// A client sends a first request with these header `lines`, then these pieces, and then another request.
 async fn served(lines: &str, pieces: &[Vec<u8>], answer: Answer) -> Observed {
     let asked: Arc<Mutex<Vec<String>>> = Arc::default();
     let record = Arc::clone(&asked);
@@ -127,7 +127,7 @@ async fn served(lines: &str, pieces: &[Vec<u8>], answer: Answer) -> Observed {
         let record = Arc::clone(&record);
         async move {
             let (parts, body) = request.into_parts();
-            // Of a request that broke off it is by chance whether it comes so far.
+            // Whether a request that broke off arrives at all depends on timing.
             if let Ok(body) = body.collect().await {
                 let headers = in_order(&parts.headers);
                 let said = format!("{} {} {headers:?} {:?}", parts.method, parts.uri, body.to_bytes());
@@ -144,17 +144,17 @@ async fn served(lines: &str, pieces: &[Vec<u8>], answer: Answer) -> Observed {
     stream.write_all(first.as_bytes()).await.unwrap();
     read_head(&mut stream).await;
     for piece in pieces {
-        // The proxy may have heard enough.
+        // The proxy may have closed the connection already.
         let _ = stream.write_all(piece).await;
         for _ in 0..4 {
             tokio::task::yield_now().await;
         }
     }
     let _ = stream.write_all(b"GET /last HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
-    let mut heard = Vec::new();
-    let _ = within(stream.read_to_end(&mut heard)).await;
-    let heard = String::from_utf8_lossy(&heard);
-    let lines = heard.split_inclusive("\r\n").filter(|line| !line.starts_with("date: "));
+    let mut received = Vec::new();
+    let _ = within(stream.read_to_end(&mut received)).await;
+    let received = String::from_utf8_lossy(&received);
+    let lines = received.split_inclusive("\r\n").filter(|line| !line.starts_with("date: "));
     let (closing, others): (Vec<&str>, Vec<&str>) = lines.partition(|line| *line == "connection: close\r\n");
     let endpoint = asked.lock().unwrap().clone();
     Observed { client: others.concat(), closes: closing.len(), endpoint }
@@ -170,7 +170,7 @@ async fn connection_close_of_a_client_is_confirmed_and_obeyed() {
     }
 }
 
-/// Lines that heads of requests are put together from; many are none that ought to be there.
+/// Lines from which heads of requests are composed; many of them are invalid.
 const LINES: [&str; 26] = [
     "Host: b",
     "Content-Length: 5",

@@ -1,4 +1,4 @@
-//! The PROXY protocol: whose a connection is, heard from clients that are proxies and told to endpoints that want to know.
+//! The PROXY protocol: client addresses are accepted from proxies in front of us, and passed on to endpoints where declared.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -42,7 +42,7 @@ fn v2(source: [u8; 4]) -> Vec<u8> {
     [&b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x12"[..], &source, &[10, 0, 0, 1], &ports, &field].concat()
 }
 
-/// What a client is answered that begins with this header.
+/// The answer to a client that begins with this header.
 async fn ask(address: SocketAddr, header: &[u8]) -> Response<Bytes> {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(header).await.unwrap();
@@ -75,9 +75,9 @@ async fn a_header_may_arrive_in_pieces_or_together_with_the_request() {
             stream.write_all(&[*byte]).await.unwrap();
             tokio::task::yield_now().await;
         }
-        let mut heard = String::new();
-        within(stream.read_to_string(&mut heard)).await.unwrap();
-        assert!(heard.ends_with("203.0.113.7"), "{heard}");
+        let mut received = String::new();
+        within(stream.read_to_string(&mut received)).await.unwrap();
+        assert!(received.ends_with("203.0.113.7"), "{received}");
     }
 }
 

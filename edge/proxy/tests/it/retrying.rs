@@ -1,4 +1,4 @@
-//! What fails before anything was said is tried again; what may have acted is not.
+//! Requests that failed before they were processed are retried; those that may have been processed are not.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -115,7 +115,7 @@ async fn a_refused_connection_is_no_failure_for_any_method() {
 async fn a_pooled_connection_that_was_closed_meanwhile_fails_no_request() {
     let seen: Arc<AtomicU32> = Arc::default();
     let backend = closing(&seen).await;
-    // Without patience: it must be seen as what it is, not as an endpoint that refuses.
+    // Requests do not wait: a closed connection must be told from an endpoint that refuses.
     let fixture = Fixture::with(&[backend.address], |_, route| route.timeouts.endpoint = Duration::ZERO);
     let mut client = fixture.client().await;
     for i in 0..200 {

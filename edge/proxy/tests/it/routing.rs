@@ -129,7 +129,7 @@ async fn an_unknown_service_is_500_and_one_without_endpoints_503() {
     assert_eq!(client.get("/").await.unwrap().status(), 500);
     assert_eq!(counted(&fixture, "web").status, [0, 1, 0, 0, 3]);
     assert!(fixture.table.remove_gateway(any()));
-    // The listener is gone at once, and the connection once its worker has heard of it.
+    // The listener is gone at once, and the connection once its worker has noticed.
     within(async { while client.get("/").await.is_ok() {} }).await;
 }
 
@@ -370,20 +370,20 @@ async fn a_route_passes_bodies_and_tunnels() {
     assert!(said.starts_with("HTTP/1.1 101 ") && said.ends_with("ping"), "{said}");
 }
 
-/// Answers at once, and tells what it got.
+/// Answers at once, and sends what it received through the channel.
 async fn listening() -> (Backend, tokio::sync::mpsc::UnboundedReceiver<String>) {
-    let (tell, heard) = tokio::sync::mpsc::unbounded_channel();
+    let (sender, received) = tokio::sync::mpsc::unbounded_channel();
     let backend = Backend::http(move |request: Request<hyper::body::Incoming>| {
-        let tell = tell.clone();
+        let sender = sender.clone();
         async move {
             let head = format!("{} {} ", request.method(), request.uri());
             let body = request.into_body().collect().await.unwrap().to_bytes();
-            tell.send(head + &String::from_utf8_lossy(&body)).unwrap();
+            sender.send(head + &String::from_utf8_lossy(&body)).unwrap();
             Response::new(Full::new(bytes::Bytes::from_static(b"nobody hears this")))
         }
     })
     .await;
-    (backend, heard)
+    (backend, received)
 }
 
 fn mirrored(share: Value) -> Value {
@@ -399,16 +399,16 @@ async fn a_mirrored_request_is_sent_to_the_other_service_and_its_answer_is_disca
         Response::new(Full::new(request.into_body().collect().await.unwrap().to_bytes()))
     })
     .await;
-    let (shadow, mut heard) = listening().await;
+    let (shadow, mut received) = listening().await;
     let fixture = Fixture::new(&[]);
     set_service(&fixture.table, "shop", &[echo.address]);
     set_service(&fixture.table, "shadow", &[shadow.address]);
     let address = set(&fixture, vec![route("web", &[], mirrored(json!({})))]);
     let mut client = Client::connect(address).await;
     assert_eq!(client.post("/a?b", "carrot").await.unwrap().body(), "carrot");
-    assert_eq!(within(heard.recv()).await.unwrap(), "POST /a?b carrot");
+    assert_eq!(within(received.recv()).await.unwrap(), "POST /a?b carrot");
     assert_eq!(client.get("/c").await.unwrap().body(), "");
-    assert_eq!(within(heard.recv()).await.unwrap(), "GET /c ");
+    assert_eq!(within(received.recv()).await.unwrap(), "GET /c ");
     let long = "x".repeat(100_000);
     assert_eq!(client.post("/", &long).await.unwrap().body(), &long);
     let traffic = counted(&fixture, "web");
@@ -421,7 +421,7 @@ async fn a_mirrored_request_is_sent_to_the_other_service_and_its_answer_is_disca
 #[tokio::test]
 async fn a_mirrored_request_is_sent_to_the_port_that_its_rule_names() {
     let shop = Backend::named("shop").await;
-    let (main, (port, mut heard)) = (Backend::named("main").await, listening().await);
+    let (main, (port, mut received)) = (Backend::named("main").await, listening().await);
     let fixture = Fixture::new(&[]);
     set_service(&fixture.table, "shop", &[shop.address]);
     let mut shadow = ServiceRoute::without_listener("shadow");
@@ -433,13 +433,13 @@ async fn a_mirrored_request_is_sent_to_the_port_that_its_rule_names() {
     rules[0]["filters"][0]["requestMirror"]["backendRef"]["port"] = "copies".into();
     let address = set(&fixture, vec![route("web", &[], rules)]);
     assert_eq!(Client::connect(address).await.get("/c").await.unwrap().body(), "shop");
-    assert_eq!(within(heard.recv()).await.unwrap(), "GET /c ");
+    assert_eq!(within(received.recv()).await.unwrap(), "GET /c ");
 }
 
 #[tokio::test]
 async fn a_share_of_copies_is_exact() {
     let shop = Backend::named("shop").await;
-    let (shadow, mut heard) = listening().await;
+    let (shadow, mut received) = listening().await;
     let fixture = Fixture::with(&[], |config, _| config.workers = std::num::NonZeroUsize::MIN);
     set_service(&fixture.table, "shop", &[shop.address]);
     set_service(&fixture.table, "shadow", &[shadow.address]);
@@ -448,7 +448,7 @@ async fn a_share_of_copies_is_exact() {
     for n in 1..=8 {
         client.get(&format!("/{n}")).await.unwrap();
     }
-    let mut copied = vec![within(heard.recv()).await.unwrap(), within(heard.recv()).await.unwrap()];
+    let mut copied = vec![within(received.recv()).await.unwrap(), within(received.recv()).await.unwrap()];
     copied.sort();
     assert_eq!(copied, ["GET /4 ", "GET /8 "]);
 }
@@ -510,7 +510,7 @@ async fn requests_over_the_rate_limit_get_retry_after() {
         }
         assert_eq!(statuses[..3], [200; 3], "{by}");
         assert!(statuses.contains(&429), "{by}: {statuses:?}");
-        // The same limit told again is the same bucket.
+        // The same limit declared again keeps its bucket.
         let before = counted(&fixture, "web");
         set(&fixture, limited(limits));
         let refused = before.over_rate;
@@ -654,18 +654,18 @@ async fn a_streamed_answer_stays_streamed_when_compressed() {
     let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
     // HTTP/1.0 has no chunks: what follows the head is the body alone.
     stream.write_all(b"GET / HTTP/1.0\r\nhost: a\r\naccept-encoding: gzip\r\n\r\n").await.unwrap();
-    let mut heard = Vec::new();
+    let mut received = Vec::new();
     for n in 0..3 {
         next.send(n + 1).unwrap();
         let expected: String = (0..=n).map(|n| format!("data: {n}\n\n")).collect();
         // The next one is not sent before this one has come.
         within(async {
             loop {
-                let at = heard.windows(4).position(|four| four == b"\r\n\r\n").map(|at| at + 4);
-                if at.is_some_and(|at| begun(&heard[at..]) == expected) {
+                let at = received.windows(4).position(|four| four == b"\r\n\r\n").map(|at| at + 4);
+                if at.is_some_and(|at| begun(&received[at..]) == expected) {
                     return;
                 }
-                assert!(stream.read_buf(&mut heard).await.unwrap() > 0, "it ended early");
+                assert!(stream.read_buf(&mut received).await.unwrap() > 0, "it ended early");
             }
         })
         .await;

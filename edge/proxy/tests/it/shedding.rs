@@ -1,4 +1,4 @@
-//! Load shedding: a service that gets more than it can do is given what it can do, and the rest hears 503 at once.
+//! Load shedding: an overloaded service gets as many requests as it can handle, and the others are answered 503 at once.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -57,7 +57,7 @@ async fn one_at_a_time(tick: Duration) -> (Backend, Arc<Done>, JoinSet<()>) {
     (backend, done, worker)
 }
 
-/// How a flood went for a service, once it had answered some.
+/// The result of a flood of requests.
 struct Flood {
     /// Of good answers.
     median: Duration,

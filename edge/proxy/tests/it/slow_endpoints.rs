@@ -1,4 +1,4 @@
-//! Endpoints that answer far more slowly than the others sit out.
+//! Endpoints that answer far more slowly than the others are ejected.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,4 +1,4 @@
-//! An endpoint that has just begun to serve gets its share bit by bit.
+//! Slow start: an endpoint that has just begun to serve gets a growing share.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Services come and go; what goes wrong is said by name.
+//! Services are set and removed; errors name the service.
 
 use std::error::Error;
 use std::net::TcpListener;

@@ -69,7 +69,7 @@ async fn during_a_takeover_new_clients_are_served_and_connected_ones_may_send_on
         let body = Client::connect(address).await.get("/").await.unwrap();
         assert!(body.body() == "second" || body.body() == "first");
     }
-    // Both were there before, and could not know: each hears it with the answer.
+    // Both clients were connected before: each learns of the close with its answer.
     for stream in [&mut idle, &mut silent] {
         let answer = ask(stream).await;
         assert!(answer.contains("connection: close") && answer.ends_with("first"), "{answer}");
@@ -120,7 +120,7 @@ async fn an_http2_client_gets_goaway_at_once_and_loses_no_request() {
     let asked = || hyper::Request::get("http://shop.example/").body(String::new()).unwrap();
     assert_eq!(within(sender.send_request(asked())).await.unwrap().status(), 200);
     let mut leaving = begin(fixture.proxy.hand_over(DEADLINE));
-    // Until it has heard, what it asks is answered.
+    // Until the client has received the GOAWAY, its requests are answered.
     within(async {
         while !sender.is_closed() {
             match sender.send_request(asked()).await {

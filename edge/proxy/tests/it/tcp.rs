@@ -1,4 +1,4 @@
-//! Plain TCP: connections are balanced, tried elsewhere when nobody accepts them, drained and counted, and their bytes are nobody's business.
+//! Plain TCP: connections are balanced, retried elsewhere when nobody accepts them, drained and counted; their bytes are not interpreted.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -21,7 +21,7 @@ fn fixture(endpoints: &[SocketAddr], change: impl FnOnce(&mut ServiceRoute)) -> 
     })
 }
 
-/// Says its name at once, then everything that it hears, and goodbye when the other side has ended.
+/// Sends its name at once, echoes everything, and says goodbye when the other side has closed.
 async fn endpoint(name: &'static str) -> Backend {
     Backend::raw(move |mut stream| async move {
         let _ = stream.write_all(format!("{name}: ").as_bytes()).await;
@@ -47,11 +47,11 @@ async fn connect(fixture: &Fixture) -> (TcpStream, String) {
     (stream, String::from_utf8(greeting).unwrap().trim_end_matches(": ").to_owned())
 }
 
-/// What is heard until the other side ends; nothing of a connection that was cut off.
+/// What is received until the other side closes; nothing from a connection that was reset.
 async fn rest(stream: &mut TcpStream) -> String {
-    let mut heard = String::new();
-    let _ = within(stream.read_to_string(&mut heard)).await;
-    heard
+    let mut received = String::new();
+    let _ = within(stream.read_to_string(&mut received)).await;
+    received
 }
 
 #[tokio::test]
@@ -76,18 +76,18 @@ async fn bytes_pass_both_ways_and_each_side_closes_for_itself() {
 
 #[tokio::test]
 async fn an_endpoint_may_close_first_and_receive_the_rest() {
-    let heard = Arc::new(std::sync::Mutex::new(Vec::new()));
-    let (told, kept) = (Arc::new(Notify::new()), Arc::clone(&heard));
-    let tell = Arc::clone(&told);
+    let received = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let (done, kept) = (Arc::new(Notify::new()), Arc::clone(&received));
+    let signal = Arc::clone(&done);
     let backend = Backend::raw(move |mut stream| {
-        let (kept, tell) = (Arc::clone(&kept), Arc::clone(&tell));
+        let (kept, signal) = (Arc::clone(&kept), Arc::clone(&signal));
         async move {
             stream.write_all(b"that is all").await.unwrap();
             stream.shutdown().await.unwrap();
             let mut rest = Vec::new();
             stream.read_to_end(&mut rest).await.unwrap();
             *kept.lock().unwrap() = rest;
-            tell.notify_one();
+            signal.notify_one();
         }
     })
     .await;
@@ -96,8 +96,8 @@ async fn an_endpoint_may_close_first_and_receive_the_rest() {
     assert_eq!(rest(&mut stream).await, "that is all");
     stream.write_all(b"and this").await.unwrap();
     drop(stream);
-    within(told.notified()).await;
-    assert_eq!(*heard.lock().unwrap(), b"and this");
+    within(done.notified()).await;
+    assert_eq!(*received.lock().unwrap(), b"and this");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Clients over TLS: what they are shown, and that a change of certificates costs none of them anything.
+//! Clients over TLS: which certificates they get, and that a change of certificates fails no request.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -38,11 +38,11 @@ impl CertificateFolder {
         self.folder.path().join(file)
     }
 
-    /// Puts a new pair for these host names where `name` is read; the certificate is what clients have to be shown.
+    /// Writes a new certificate and key for these host names to the files of `name`; returns the certificate.
     fn put(&self, name: &str, hosts: &[&str]) -> CertificateDer<'static> {
         let hosts: Vec<String> = hosts.iter().map(|&host| host.to_owned()).collect();
         let pair = rcgen::generate_simple_self_signed(hosts).unwrap();
-        // As who replaces a file under a running server should: whole or not at all.
+        // Atomically, as a file under a running server should be replaced.
         for (ending, text) in [("pem", pair.cert.pem()), ("key", pair.signing_key.serialize_pem())] {
             let (new, path) = (self.path("new"), self.path(&format!("{name}.{ending}")));
             fs::write(&new, text).unwrap();
@@ -134,14 +134,14 @@ async fn curl_negotiates_http_2_with_alpn_and_with_prior_knowledge() {
     let (fixture, _backend) = folder.fixture(&["shop"]).await;
     let trusted = folder.path("shop.pem").to_str().unwrap().to_owned();
     let url = format!("https://localhost:{}/", fixture.address.port());
-    let told = ["--write-out", " %{http_version}"];
+    let write_out = ["--write-out", " %{http_version}"];
     for (asked, said) in [("--http2", "https 2"), ("--http1.1", "https 1.1")] {
-        assert_eq!(curl(&[&told[..], &[asked]].concat(), &trusted, &url).await, said);
+        assert_eq!(curl(&[&write_out[..], &[asked]].concat(), &trusted, &url).await, said);
     }
     fixture.table.set_service(&ServiceRoute { tls: None, ..fixture.route.clone() }).unwrap();
     let url = format!("http://localhost:{}/", fixture.address.port());
     for (asked, said) in [("--http2-prior-knowledge", "http 2"), ("--http2", "http 1.1")] {
-        assert_eq!(curl(&[&told[..], &[asked]].concat(), &trusted, &url).await, said);
+        assert_eq!(curl(&[&write_out[..], &[asked]].concat(), &trusted, &url).await, said);
     }
 }
 
@@ -153,7 +153,7 @@ async fn plaintext_on_a_tls_port_is_refused_and_counted() {
     let said = send_raw(fixture.address, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     assert!(!said.contains("HTTP"), "{said}");
     until(|| fixture.traffic().handshake_failures == 1).await;
-    // Who only tries whether the port is open does no harm.
+    // A client that only checks whether the port is open is not counted.
     drop(TcpStream::connect(fixture.address).await.unwrap());
     assert_eq!(fixture.traffic().counts.requests, 0);
 }
@@ -246,7 +246,7 @@ async fn a_service_may_change_to_tls_and_back_without_losing_connections() {
     plain.get("/").await.unwrap();
     let wrong = ServiceRoute { tls: Some(folder.tls(&["none"])), ..fixture.route.clone() };
     fixture.table.set_service(&wrong).unwrap_err();
-    // What cannot be done leaves everything as it was.
+    // A change that fails leaves everything as it was.
     client(&fixture, "localhost", &certificate).await.get("/").await.unwrap();
     fixture.table.set_service(&fixture.route).unwrap();
     fixture.client().await.get("/").await.unwrap();
@@ -381,11 +381,11 @@ async fn a_protocol_may_be_changed_within_tls() {
     let mut stream = handshake(fixture.address, "localhost", &certificate, &TLS13).await.unwrap();
     let head = "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n";
     stream.write_all(head.as_bytes()).await.unwrap();
-    let mut heard = Vec::new();
-    while !heard.ends_with(b"\r\n\r\n") {
-        heard.push(within(stream.read_u8()).await.unwrap());
+    let mut received = Vec::new();
+    while !received.ends_with(b"\r\n\r\n") {
+        received.push(within(stream.read_u8()).await.unwrap());
     }
-    assert!(heard.starts_with(b"HTTP/1.1 101 "));
+    assert!(received.starts_with(b"HTTP/1.1 101 "));
     for words in [&b"one"[..], &[7; 100_000]] {
         let mut back = vec![0; words.len()];
         let (mut from, mut to) = tokio::io::split(&mut stream);

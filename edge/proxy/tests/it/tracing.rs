@@ -1,4 +1,4 @@
-//! W3C Trace Context: what a client sends is what a replica gets, whatever is spoken and however often it is tried.
+//! W3C Trace Context: a replica gets what the client sent, over every protocol and after retries.
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -51,8 +51,8 @@ async fn over_http2(fixture: &Fixture, parent: &str, state: &str) -> String {
 
 #[tokio::test]
 async fn a_valid_trace_is_passed_on_unchanged_and_an_invalid_one_is_dropped() {
-    let witness = echo_trace().await;
-    let fixture = Fixture::new(&[witness.address]);
+    let backend = echo_trace().await;
+    let fixture = Fixture::new(&[backend.address]);
     for (parent, state, expected) in [
         (PARENT, STATE, seen(PARENT, STATE)),
         (PARENT, "not a state", seen(PARENT, "")),
@@ -65,20 +65,20 @@ async fn a_valid_trace_is_passed_on_unchanged_and_an_invalid_one_is_dropped() {
 
 #[tokio::test]
 async fn nothing_is_invented() {
-    let witness = echo_trace().await;
-    let fixture = Fixture::new(&[witness.address]);
+    let backend = echo_trace().await;
+    let fixture = Fixture::new(&[backend.address]);
     assert_eq!(fixture.client().await.get("/").await.unwrap().body(), seen("", "").as_bytes());
     assert_eq!(Http2Client::new(&fixture).await.get("/").await.unwrap().body(), seen("", "").as_bytes());
 }
 
 #[tokio::test]
 async fn a_retried_request_keeps_its_trace() {
-    let mute = Backend::raw(|mut stream| async move {
+    let silent = Backend::raw(|mut stream| async move {
         read_head(&mut stream).await;
     })
     .await;
-    let witness = echo_trace().await;
-    let fixture = Fixture::with(&[mute.address, witness.address], |_, route| {
+    let backend = echo_trace().await;
+    let fixture = Fixture::with(&[silent.address, backend.address], |_, route| {
         route.balance = proxy::Balance::RoundRobin;
     });
     for _ in 0..4 {

@@ -1,4 +1,4 @@
-//! Answers that break off: what had come of them reaches the client all the same.
+//! Answers that break off: the part that was received is passed on to the client.
 
 use rustix::net::{SendFlags, send};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -19,14 +19,14 @@ const HEADS: [&str; 3] = [
     "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
 ];
 
-/// Says this beginning of an answer, and in the same breath that nothing more comes.
+/// Sends this beginning of an answer, and closes its side at the same time.
 async fn truncated(beginning: String) -> Backend {
     Backend::raw(move |mut stream| {
         let beginning = beginning.clone();
         async move {
             let request = read_head(&mut stream).await;
             if request.starts_with("POST") && request.ends_with("\r\n\r\n") {
-                // What is not read would make the system throw away what is said.
+                // With unread bytes the system would reset the connection, and discard what was sent.
                 stream.read_exact(&mut [0; 5]).await.unwrap();
             }
             send(&stream, beginning.as_bytes(), SendFlags::MORE).unwrap();
@@ -43,9 +43,9 @@ async fn the_received_part_of_a_truncated_answer_is_passed_on() {
             let backend = truncated([head, piece].concat()).await;
             for request in REQUESTS {
                 let fixture = Fixture::new(&[backend.address]);
-                let heard = send_raw(fixture.address, request).await;
-                let (began, body) = heard.split_once("\r\n\r\n").unwrap_or_default();
-                assert!(began.starts_with("HTTP/1.1 200 OK\r\n"), "{head:?} {request:?}: {heard:?}");
+                let received = send_raw(fixture.address, request).await;
+                let (began, body) = received.split_once("\r\n\r\n").unwrap_or_default();
+                assert!(began.starts_with("HTTP/1.1 200 OK\r\n"), "{head:?} {request:?}: {received:?}");
                 assert_eq!(body, piece, "{head:?} {request:?}");
                 assert_eq!(fixture.traffic().broken_off, 1, "{head:?} {request:?}");
             }

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use crate::kit::*;
 
-/// An endpoint that answers each datagram with its name and what it heard; dropping it closes its socket.
+/// An endpoint that answers each datagram with its name and what it received; dropping it closes its socket.
 struct UdpEndpoint {
     address: SocketAddr,
     tasks: JoinSet<()>,
@@ -62,7 +62,7 @@ impl UdpClient {
         String::from_utf8(buffer[..size].to_vec()).unwrap()
     }
 
-    /// Who answers.
+    /// Sends a datagram, and returns the name of the endpoint that answers.
     async fn request(&self, words: &str) -> String {
         self.send(words).await;
         let answer = self.receive().await;
@@ -88,7 +88,7 @@ fn sessions(fixture: &Fixture) -> u32 {
 async fn a_session_stays_with_its_endpoint_and_sessions_are_spread() {
     let hosts = [UdpEndpoint::new("a").await, UdpEndpoint::new("b").await, UdpEndpoint::new("c").await];
     let fixture = fixture(&hosts.each_ref().map(|host| host.address), |_| {});
-    let (mut guests, mut homes) = (Vec::new(), BTreeMap::<String, usize>::new());
+    let (mut clients, mut homes) = (Vec::new(), BTreeMap::<String, usize>::new());
     for _ in 0..12 {
         let client = UdpClient::of(fixture.address).await;
         let home = client.request("hello").await;
@@ -96,7 +96,7 @@ async fn a_session_stays_with_its_endpoint_and_sessions_are_spread() {
             assert_eq!(client.request("again").await, home);
         }
         *homes.entry(home).or_default() += 1;
-        guests.push(client);
+        clients.push(client);
     }
     assert_eq!(homes.values().copied().collect::<Vec<_>>(), [4, 4, 4]);
     let traffic = fixture.traffic();
@@ -130,8 +130,8 @@ async fn a_datagram_is_passed_on_whole_however_large_or_empty_it_is() {
     for size in [0, 1, 1472, 9000, 65_505] {
         client.0.send(&vec![b'x'; size]).await.unwrap();
         let mut buffer = vec![0; 65_535];
-        let heard = within(client.0.recv(&mut buffer)).await.unwrap();
-        assert_eq!(heard, size + 2);
+        let received = within(client.0.recv(&mut buffer)).await.unwrap();
+        assert_eq!(received, size + 2);
     }
 }
 
@@ -143,7 +143,7 @@ async fn an_answer_comes_from_the_address_that_the_client_sent_to() {
         let asked: std::net::IpAddr = asked.parse().unwrap();
         let own: SocketAddr = if asked.is_ipv4() { any() } else { "[::1]:0".parse().unwrap() };
         let socket = UdpSocket::bind(own).await.unwrap();
-        // One that is connected hears nobody else.
+        // A connected socket receives from no other address.
         socket.connect((asked, fixture.address.port())).await.unwrap();
         assert_eq!(UdpClient(socket).request("hello").await, "a", "{everywhere} asked at {asked}");
     }
@@ -167,15 +167,15 @@ async fn queued_datagrams_are_answered_from_the_address_they_were_sent_to() {
 async fn sessions_of_a_dead_endpoint_move_without_losing_a_datagram() {
     let (a, b) = (UdpEndpoint::new("a").await, UdpEndpoint::new("b").await);
     let fixture = fixture(&[a.address, b.address], |_| {});
-    let mut guests = Vec::new();
+    let mut clients = Vec::new();
     for _ in 0..6 {
         let client = UdpClient::of(fixture.address).await;
         client.request("hello").await;
-        guests.push(client);
+        clients.push(client);
     }
     a.stop().await;
-    // Nobody has told the proxy: it finds out by sending.
-    for client in &guests {
+    // The table does not change: the proxy finds out by sending.
+    for client in &clients {
         assert_eq!(client.request("again").await, "b");
     }
     for _ in 0..10 {
@@ -268,13 +268,13 @@ async fn sessions_beyond_the_limit_are_refused_and_others_go_on() {
     let host = UdpEndpoint::new("a").await;
     let limits = Limits { in_flight: NonZeroU32::new(2), ..Limits::default() };
     let fixture = fixture(&[host.address], |route| route.limits = limits);
-    let guests = [UdpClient::of(fixture.address).await, UdpClient::of(fixture.address).await];
-    for client in &guests {
+    let clients = [UdpClient::of(fixture.address).await, UdpClient::of(fixture.address).await];
+    for client in &clients {
         client.request("hello").await;
     }
     UdpClient::of(fixture.address).await.send("me too").await;
     until(|| fixture.traffic().over_limit == 1).await;
-    for client in &guests {
+    for client in &clients {
         client.request("still").await;
     }
     assert_eq!((sessions(&fixture), fixture.traffic().datagrams.unwrap().dropped), (2, 1));

@@ -49,9 +49,9 @@ async fn a_websocket_is_tunnelled() {
     stream.write_all(b"and late").await.unwrap();
     assert_eq!(fixture.table.in_flight(SERVICE, id(0)), 1, "draining waits for tunnels");
     stream.shutdown().await.unwrap();
-    let mut heard = head.split_once("\r\n\r\n").unwrap().1.as_bytes().to_vec();
-    within(stream.read_to_end(&mut heard)).await.unwrap();
-    assert_eq!(String::from_utf8_lossy(&heard), "helloearly and late");
+    let mut received = head.split_once("\r\n\r\n").unwrap().1.as_bytes().to_vec();
+    within(stream.read_to_end(&mut received)).await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&received), "helloearly and late");
     fixture.table.set_endpoint_state(SERVICE, id(0), EndpointState::Draining).unwrap();
     within(fixture.table.drained(SERVICE, id(0))).await;
     assert_eq!(fixture.traffic().counts.status[0], 1);
@@ -69,9 +69,9 @@ async fn early_client_data_after_a_long_head_reaches_the_tunnel() {
     let head = within(read_head(&mut stream)).await;
     assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
     stream.shutdown().await.unwrap();
-    let mut heard = head.split_once("\r\n\r\n").unwrap().1.as_bytes().to_vec();
-    within(stream.read_to_end(&mut heard)).await.unwrap();
-    assert_eq!(String::from_utf8_lossy(&heard), format!("hello{early}"));
+    let mut received = head.split_once("\r\n\r\n").unwrap().1.as_bytes().to_vec();
+    within(stream.read_to_end(&mut received)).await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&received), format!("hello{early}"));
 }
 
 #[tokio::test]
@@ -108,10 +108,10 @@ async fn a_refused_upgrade_leaves_an_http_connection() {
     })
     .await;
     let fixture = Fixture::new(&[backend.address]);
-    let heard =
+    let received =
         send_raw(fixture.address, format!("{UPGRADE}{}", UPGRADE.replace("Upgrade\r", "Upgrade, close\r")))
             .await;
-    assert_eq!(heard.matches("HTTP/1.1 200 ").count(), 2, "{heard:?}");
+    assert_eq!(received.matches("HTTP/1.1 200 ").count(), 2, "{received:?}");
 }
 
 /// Switches protocols, says goodbye, and ends its side; then reads until the other side has ended, and says what came.
@@ -124,9 +124,9 @@ async fn leaving(said: tokio::sync::mpsc::UnboundedSender<String>) -> Backend {
                 "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n";
             let _ = stream.write_all(format!("{head}goodbye").as_bytes()).await;
             let _ = stream.shutdown().await;
-            let mut heard = Vec::new();
-            let _ = stream.read_to_end(&mut heard).await;
-            let _ = said.send(String::from_utf8_lossy(&heard).into_owned());
+            let mut received = Vec::new();
+            let _ = stream.read_to_end(&mut received).await;
+            let _ = said.send(String::from_utf8_lossy(&received).into_owned());
         }
     })
     .await
@@ -134,34 +134,34 @@ async fn leaving(said: tokio::sync::mpsc::UnboundedSender<String>) -> Backend {
 
 #[tokio::test]
 async fn a_close_of_the_endpoint_reaches_the_client_which_may_still_send() {
-    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
-    let backend = leaving(tell).await;
+    let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
+    let backend = leaving(sender).await;
     let fixture = Fixture::new(&[backend.address]);
     let mut stream = TcpStream::connect(fixture.address).await.unwrap();
     stream.write_all(UPGRADE.as_bytes()).await.unwrap();
     let began = tokio::time::Instant::now();
-    let mut heard = Vec::new();
-    within(stream.read_to_end(&mut heard)).await.unwrap();
-    assert!(String::from_utf8_lossy(&heard).ends_with("goodbye"));
+    let mut received = Vec::new();
+    within(stream.read_to_end(&mut received)).await.unwrap();
+    assert!(String::from_utf8_lossy(&received).ends_with("goodbye"));
     assert!(began.elapsed() < std::time::Duration::from_secs(4), "{:?}", began.elapsed());
     assert_eq!(fixture.table.in_flight(SERVICE, id(0)), 1, "the client may have something to say");
     stream.write_all(b"you too").await.unwrap();
     drop(stream);
-    assert_eq!(within(told.recv()).await.unwrap(), "you too");
+    assert_eq!(within(receiver.recv()).await.unwrap(), "you too");
     until(|| fixture.table.in_flight(SERVICE, id(0)) == 0).await;
 }
 
 #[tokio::test]
 async fn a_client_that_ignores_the_close_of_its_endpoint_does_not_hold_the_tunnel() {
-    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
-    let backend = leaving(tell).await;
+    let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
+    let backend = leaving(sender).await;
     // Five minutes without a byte are allowed.
     let fixture = Fixture::new(&[backend.address]);
     let mut stream = TcpStream::connect(fixture.address).await.unwrap();
     stream.write_all(UPGRADE.as_bytes()).await.unwrap();
     let began = tokio::time::Instant::now();
     until(|| fixture.traffic().endpoints[0].counts.requests == 1).await;
-    assert_eq!(within(told.recv()).await.unwrap(), "");
+    assert_eq!(within(receiver.recv()).await.unwrap(), "");
     until(|| fixture.table.in_flight(SERVICE, id(0)) == 0).await;
     assert!(
         began.elapsed() > std::time::Duration::from_secs(3),

@@ -1,4 +1,4 @@
-//! Requests wait for an endpoint, but not for ever and not without number.
+//! Requests wait for an endpoint: for a limited time, and in limited number.
 
 use std::time::Duration;
 
@@ -69,7 +69,7 @@ async fn a_service_whose_only_replica_restarts_fails_nothing() {
     let fixture = Fixture::new(&[backend.address]);
     let mut client = fixture.client().await;
     assert_eq!(client.get("/").await.unwrap().body(), "old");
-    // Nobody tells the proxy: it finds out by itself, and that the address answers again.
+    // The table does not change: the proxy notices by itself that the replica is gone, and that its address answers again.
     let address = backend.stop().await;
     let mut tasks = JoinSet::new();
     tasks.spawn(async move { client.post("/", "body").await.unwrap() });

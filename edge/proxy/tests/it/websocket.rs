@@ -1,4 +1,4 @@
-//! WebSockets as streams of HTTP/2, with a client and a server that others have built.
+//! WebSockets as streams of HTTP/2, with a client and a server of third parties.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -475,9 +475,9 @@ async fn an_endpoint_that_closes_the_websocket_and_disconnects_has_ended_well() 
         let answer = within(h2_client.send(connect("/", "websocket"))).await.unwrap();
         assert_eq!(answer.status(), 200);
         let mut tunnel = TokioIo::new(within(hyper::upgrade::on(answer)).await.unwrap());
-        let mut heard = Vec::new();
-        within(tunnel.read_to_end(&mut heard)).await.expect("it has ended, and was not reset");
-        assert_eq!(heard, b"bye");
+        let mut received = Vec::new();
+        within(tunnel.read_to_end(&mut received)).await.expect("it has ended, and was not reset");
+        assert_eq!(received, b"bye");
         tunnel.shutdown().await.unwrap();
     }
     let bytes_out = || fixture.traffic().endpoints[0].counts.bytes_out;

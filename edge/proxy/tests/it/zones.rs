@@ -146,14 +146,14 @@ async fn connections_and_sessions_at_external_endpoints_are_excluded_from_the_lo
             if protocol == Protocol::Tcp {
                 assert_eq!(send_raw(fixture.address, "x").await, "");
             } else {
-                let guest = tokio::net::UdpSocket::bind(any()).await.unwrap();
-                guest.send_to(b"x", fixture.address).await.unwrap();
+                let client = tokio::net::UdpSocket::bind(any()).await.unwrap();
+                client.send_to(b"x", fixture.address).await.unwrap();
             }
         };
         ask().await;
         until(|| counts().status[4] == 1).await;
         assert!(fixture.traffic().elsewhere[0].counts.requests > 2, "it was tried again after each wait");
-        // Whom it meets here does not matter.
+        // It does not matter which endpoint it gets here.
         replace_by_replica(&fixture, nobody());
         for asked in 1..=3 {
             ask().await;

@@ -1,4 +1,4 @@
-//! What connections keep while nothing happens on them, counted by the allocator.
+//! The memory of idle connections, counted by the allocator.
 
 use std::alloc::System;
 use std::io::{Read, Write};
@@ -18,7 +18,7 @@ const CONNECTIONS: usize = 400;
 /// What each may keep.
 const BYTES_MAX: usize = 1024;
 
-/// No wait of the test is meant to last so long.
+/// Longer than any wait of the test should last.
 const DEADLINE: Duration = Duration::from_secs(30);
 
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -48,12 +48,12 @@ fn endpoint() -> SocketAddr {
 
 fn ask(stream: &mut TcpStream) {
     stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-    let mut heard = Vec::new();
+    let mut received = Vec::new();
     let mut piece = [0; 1024];
-    while !heard.ends_with(b"ok") {
+    while !received.ends_with(b"ok") {
         let read = stream.read(&mut piece).unwrap();
-        assert!(read > 0, "closed after {:?}", String::from_utf8_lossy(&heard));
-        heard.extend_from_slice(&piece[..read]);
+        assert!(read > 0, "closed after {:?}", String::from_utf8_lossy(&received));
+        received.extend_from_slice(&piece[..read]);
     }
 }
 

@@ -7,7 +7,7 @@ use model::input::Report;
 use model::time::Time;
 
 use super::{Node, observed};
-use crate::fabric::Fabric;
+use crate::environment::Environment;
 use crate::site::Site;
 
 /// How long an ended life is in inventories: in six of them.
@@ -28,27 +28,27 @@ impl MetricsOutage {
 }
 
 impl Node {
-    /// Counts, measures and reports what it is time for.
-    pub(crate) fn tick(&mut self, fabric: &mut Fabric) {
+    /// Counts, measures and reports what is due.
+    pub(crate) fn tick(&mut self, environment: &mut Environment) {
         self.ticks += 1;
         for site in &mut self.sites {
-            site.tick(fabric.now, &mut fabric.effects);
+            site.tick(environment.now, &mut environment.effects);
         }
-        let blind = self.blind.filter(|blind| fabric.now < blind.until);
-        self.report_traffic(fabric, blind);
+        let blind = self.blind.filter(|blind| environment.now < blind.until);
+        self.report_traffic(environment, blind);
         if self.ticks.is_multiple_of(2) {
-            self.report_usage(fabric, blind);
+            self.report_usage(environment, blind);
         }
         // Every second.
         if self.ticks.is_multiple_of(4) {
-            self.report_latencies(fabric, blind);
-            self.report_ejected(fabric, blind);
-            self.report_measured(fabric, blind);
+            self.report_latencies(environment, blind);
+            self.report_ejected(environment, blind);
+            self.report_measured(environment, blind);
         }
         // Every 10 s.
         if self.ticks.is_multiple_of(40) {
-            self.sites.iter_mut().for_each(|site| site.forget_ended(fabric.now, ENDED_KEPT));
-            self.report_inventory(fabric);
+            self.sites.iter_mut().for_each(|site| site.forget_ended(environment.now, ENDED_KEPT));
+            self.report_inventory(environment);
         }
     }
 
@@ -57,48 +57,48 @@ impl Node {
         self.blind = Some(MetricsOutage { until, is_partial });
     }
 
-    fn report_traffic(&self, fabric: &mut Fabric, blind: Option<MetricsOutage>) {
+    fn report_traffic(&self, environment: &mut Environment, blind: Option<MetricsOutage>) {
         let traffic = self.sites.iter().flat_map(Site::traffic);
-        report(fabric, Report::Traffic, traffic.filter(|sample| is_seen(blind, sample.ordinal)));
+        report(environment, Report::Traffic, traffic.filter(|sample| is_seen(blind, sample.ordinal)));
         if blind.is_none() {
-            report(fabric, Report::Demand, self.sites.iter().filter_map(Site::demand));
+            report(environment, Report::Demand, self.sites.iter().filter_map(Site::demand));
         }
     }
 
-    fn report_usage(&self, fabric: &mut Fabric, blind: Option<MetricsOutage>) {
+    fn report_usage(&self, environment: &mut Environment, blind: Option<MetricsOutage>) {
         let usage = self.sites.iter().flat_map(Site::usage);
-        report(fabric, Report::Usage, usage.filter(|sample| is_seen(blind, sample.replica.ordinal)));
+        report(environment, Report::Usage, usage.filter(|sample| is_seen(blind, sample.replica.ordinal)));
     }
 
-    fn report_latencies(&self, fabric: &mut Fabric, blind: Option<MetricsOutage>) {
+    fn report_latencies(&self, environment: &mut Environment, blind: Option<MetricsOutage>) {
         let latencies = self.sites.iter().flat_map(Site::latencies);
-        report(fabric, Report::Latencies, latencies.filter(|sample| is_seen(blind, sample.ordinal)));
+        report(environment, Report::Latencies, latencies.filter(|sample| is_seen(blind, sample.ordinal)));
     }
 
-    fn report_ejected(&self, fabric: &mut Fabric, blind: Option<MetricsOutage>) {
+    fn report_ejected(&self, environment: &mut Environment, blind: Option<MetricsOutage>) {
         if blind.is_none() {
-            let now = fabric.now;
-            report(fabric, Report::Ejected, self.sites.iter().flat_map(|site| site.ejected(now)));
+            let now = environment.now;
+            report(environment, Report::Ejected, self.sites.iter().flat_map(|site| site.ejected(now)));
         }
     }
 
-    /// A source fails while the node is blind in part, and is silent while it is blind altogether.
-    fn report_measured(&self, fabric: &mut Fabric, blind: Option<MetricsOutage>) {
+    /// Sources fail during a partial outage of measurements, and report nothing during a complete one.
+    fn report_measured(&self, environment: &mut Environment, blind: Option<MetricsOutage>) {
         if blind.is_none_or(|blind| blind.is_partial) {
-            let (now, sees) = (fabric.now, blind.is_none());
+            let (now, sees) = (environment.now, blind.is_none());
             let sources = self.sites.iter().filter_map(|site| site.measured(now, sees));
             let outside = self.gauges.iter().map(|gauge| gauge.measured(now, sees));
-            report(fabric, Report::Measured, sources.chain(outside));
+            report(environment, Report::Measured, sources.chain(outside));
         }
     }
 
-    pub(super) fn report_inventory(&self, fabric: &mut Fabric) {
+    pub(super) fn report_inventory(&self, environment: &mut Environment) {
         let mut replicas = Vec::new();
         for site in &self.sites {
             replicas.extend(site.places().map(|(ordinal, life)| observed(site, ordinal, life)));
         }
-        fabric.report(Report::Inventory { node: self.name.clone(), up_to: self.up_to, replicas });
-        report(fabric, Report::Allotted, self.sites.iter().flat_map(Site::allotted));
+        environment.report(Report::Inventory { node: self.name.clone(), up_to: self.up_to, replicas });
+        report(environment, Report::Allotted, self.sites.iter().flat_map(Site::allotted));
     }
 }
 
@@ -107,9 +107,9 @@ fn is_seen(blind: Option<MetricsOutage>, ordinal: Ordinal) -> bool {
 }
 
 /// Reports the samples, if there are any.
-fn report<T>(fabric: &mut Fabric, kind: fn(Vec<T>) -> Report, samples: impl Iterator<Item = T>) {
+fn report<T>(environment: &mut Environment, kind: fn(Vec<T>) -> Report, samples: impl Iterator<Item = T>) {
     let samples: Vec<T> = samples.collect();
     if !samples.is_empty() {
-        fabric.report(kind(samples));
+        environment.report(kind(samples));
     }
 }

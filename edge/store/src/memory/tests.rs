@@ -20,7 +20,7 @@ fn fated(disk: &MemoryDisk, fates: impl IntoIterator<Item = WriteFate>) -> Memor
 }
 
 #[test]
-fn each_fate_is_told_and_done_as_it_says() {
+fn each_fate_is_applied_and_reported() {
     let fates = [WriteFate::NotApplied, WriteFate::NotAppliedUnknown, WriteFate::AppliedUnknown];
     let store = fated(&MemoryDisk::default(), fates);
     let mut watch = store.watch(&Prefix::root(), Revision(1)).unwrap();

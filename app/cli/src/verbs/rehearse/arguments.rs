@@ -42,10 +42,10 @@ pub(super) enum Unit {
     Rate,
 }
 
-/// What goes wrong; without words nothing does.
+/// Which faults happen; none by default.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "What goes wrong")]
-pub(super) struct Mishaps {
+pub(super) struct FaultArguments {
     /// `kill -9` of a replica, or of homeostat itself (which starts again within two minutes), at a time after the beginning, as shop-0@13s or
     /// homeostat@1m; may be given several times
     #[arg(long, value_name = "REPLICA@TIME", value_parser = kill)]
@@ -62,9 +62,9 @@ pub(super) struct Mishaps {
     pub(super) seed: u64,
 }
 
-impl Mishaps {
-    /// Those whose time is known.
-    pub(super) fn known(&self) -> Vec<ScheduledFault> {
+impl FaultArguments {
+    /// The faults at given times.
+    pub(super) fn scheduled(&self) -> Vec<ScheduledFault> {
         self.kill.iter().chain(&self.hang).cloned().collect()
     }
 }

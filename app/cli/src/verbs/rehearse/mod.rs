@@ -24,7 +24,7 @@ use crate::failure::Failure;
 use crate::manifests::{self, Files, Warnings};
 use crate::output::Output;
 use crate::verbs::up::Cpu;
-use arguments::{Chance, LoadArgument, Mishaps, Of, Unit};
+use arguments::{Chance, FaultArguments, LoadArgument, Of, Unit};
 
 /// Rehearse services before they are started: the control loop of production runs them on a simulated machine, under load and faults
 ///
@@ -61,7 +61,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_enum, default_value = "share")]
     cpu: Cpu,
     #[command(flatten)]
-    mishaps: Mishaps,
+    faults: FaultArguments,
     /// Show all events of the loop
     #[arg(long)]
     events: bool,
@@ -123,16 +123,16 @@ impl Arguments {
                 "there is no recorded load that says how long to rehearse; give --for, such as --for 1h",
             )
         })?;
-        let faults = self.mishaps.chance.iter();
+        let faults = self.faults.chance.iter();
         Ok(Script {
             parts,
             gauges: Vec::new(),
             span,
             begin: extents.iter().map(|(_, begin)| *begin).min().unwrap_or(BEGIN),
-            scheduled_faults: self.mishaps.known(),
+            scheduled_faults: self.faults.scheduled(),
             faults: faults.fold(Faults::default(), |all, Chance { fault, rate }| all.with(*fault, *rate)),
             settings: Settings::default(),
-            seed: self.mishaps.seed,
+            seed: self.faults.seed,
         })
     }
 
@@ -187,10 +187,10 @@ impl Arguments {
 
     fn program(&self, declared: &Declared) -> Program {
         let name = declared.name.as_str();
-        let told = |times: &[Of<Duration>]| arguments::of(times, name).copied();
-        let cost = told(&self.cost).unwrap_or(COST_DEFAULT);
-        let start_up = told(&self.start_up).unwrap_or(START_UP_DEFAULT);
-        let start_cost = told(&self.start_cost).unwrap_or(Duration::ZERO);
+        let given = |times: &[Of<Duration>]| arguments::of(times, name).copied();
+        let cost = given(&self.cost).unwrap_or(COST_DEFAULT);
+        let start_up = given(&self.start_up).unwrap_or(START_UP_DEFAULT);
+        let start_cost = given(&self.start_cost).unwrap_or(Duration::ZERO);
         let requested = declared.spec.resources.cpu.map(Quantity::milli);
         let quota = requested.and_then(|milli| u64::try_from(milli).ok()).filter(|_| self.cpu == Cpu::Quota);
         Program {

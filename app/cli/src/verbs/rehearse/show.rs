@@ -29,7 +29,7 @@ pub(super) fn summary(printer: Printer, rehearsal: &Rehearsal, events: bool, plo
         }
     }
     if events {
-        text.push_str(&format!("\n{}\n", told(printer, &rehearsal.events)));
+        text.push_str(&format!("\n{}\n", event_lines(printer, &rehearsal.events)));
         if rehearsal.events_left_out > 0 {
             text.push_str(&format!("and {} more\n", rehearsal.events_left_out));
         }
@@ -60,7 +60,7 @@ fn row(course: &ServiceReport) -> Vec<Field> {
     ]
 }
 
-fn told(printer: Printer, events: &[LoopEvent]) -> String {
+fn event_lines(printer: Printer, events: &[LoopEvent]) -> String {
     let mut grid = printer.table(&["AT", "OF", "WHAT", "WHY"]);
     for event in events {
         let what = Field::text(&event.kind);

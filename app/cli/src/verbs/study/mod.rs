@@ -235,14 +235,14 @@ impl ReplicaWords {
     }
 
     fn capacity(&self, known: Known<'_>, bounds: Bounds) -> CapacityRule {
-        let told = || known.declared.and_then(|declared| study::capacity_told(declared, self.target));
+        let derived = || known.declared.and_then(|declared| study::capacity_told(declared, self.target));
         match (self.capacity, self.peak_replicas) {
             (Some(capacity), _) => CapacityRule::Given(capacity),
             (None, Some(replicas)) => CapacityRule::ForPeak(replicas),
             (None, None) => known
                 .learned
                 .and_then(Learned::capacity)
-                .or_else(|| told().map(CapacityRule::Given))
+                .or_else(|| derived().map(CapacityRule::Given))
                 // Room above the 99th percentile: what the published figures have is 40 of 200.
                 .unwrap_or_else(|| CapacityRule::ForPeak((bounds.max.saturating_mul(7) / 10).clamp(1, 40))),
         }

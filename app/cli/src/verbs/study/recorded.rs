@@ -81,7 +81,7 @@ impl HistoryWords {
                 stretch.points()
             )));
         }
-        let (name, told) = match (&self.prometheus, &self.query) {
+        let (name, recorded) = match (&self.prometheus, &self.query) {
             (Some(url), Some(query)) => {
                 (format!("{query} at {}", url.as_str()), self.asked(url, query, stretch)?)
             }
@@ -90,7 +90,7 @@ impl HistoryWords {
                 wait_for(decisions::read(context, service, stretch))?,
             ),
         };
-        Ok(History { recording: self.load.of_rows(name, told.rows, step), notes: told.notes })
+        Ok(History { recording: self.load.of_rows(name, recorded.rows, step), notes: recorded.notes })
     }
 
     /// What a server of PromQL has.
@@ -112,7 +112,7 @@ impl HistoryWords {
                 .map_err(Failure::from)
         });
         bar.finish_and_clear();
-        told(&points?, stretch, url.as_str())
+        rows_of(&points?, stretch, url.as_str())
     }
 }
 
@@ -123,8 +123,8 @@ struct RecordedRows {
 }
 
 /// The rows that the points of a server are: what it says of a moment is of the step before.
-fn told(points: &[(Wall, f64)], stretch: Stretch, url: &str) -> Result<RecordedRows, Failure> {
-    let mut told = RecordedRows { rows: Vec::with_capacity(points.len()), notes: Vec::new() };
+fn rows_of(points: &[(Wall, f64)], stretch: Stretch, url: &str) -> Result<RecordedRows, Failure> {
+    let mut recorded = RecordedRows { rows: Vec::with_capacity(points.len()), notes: Vec::new() };
     let mut missing = 0;
     for (at, value) in points {
         if !value.is_finite() {
@@ -139,23 +139,24 @@ fn told(points: &[(Wall, f64)], stretch: Stretch, url: &str) -> Result<RecordedR
         }
         let at =
             at.checked_sub(stretch.step).context("could not use the history: it begins before all time")?;
-        told.rows.push(Row { at, value: *value });
+        recorded.rows.push(Row { at, value: *value });
     }
-    let (Some(first), since) = (told.rows.first(), figures::timestamp(stretch.from)) else {
+    let (Some(first), since) = (recorded.rows.first(), figures::timestamp(stretch.from)) else {
         return Err(Failure::failed(format!(
             "{url} has no number for the query since {}; see it there, and give an earlier --since (HS0018)",
             figures::timestamp(stretch.from)
         )));
     };
     if missing > 0 {
-        told.notes
+        recorded
+            .notes
             .push(format!("{missing} moments have no number (NaN or infinite) and are taken as missing"));
     }
     let late = first.at.duration_since(since).unsigned_abs();
     if first.at > since && late > Duration::from_hours(1) {
-        told.notes.push(format!("the server has the query from {} on", first.at));
+        recorded.notes.push(format!("the server has the query from {} on", first.at));
     }
-    Ok(told)
+    Ok(recorded)
 }
 
 fn wall(at: Timestamp) -> Wall {
@@ -185,11 +186,11 @@ mod tests {
     fn at(points: &[(u64, f64)]) -> Result<RecordedRows, Failure> {
         let points: Vec<_> =
             points.iter().map(|(second, value)| (Wall::from_millis(second * 1000), *value)).collect();
-        told(&points, STRETCH, "http://a")
+        rows_of(&points, STRETCH, "http://a")
     }
 
-    fn sentence(told: Result<RecordedRows, Failure>) -> String {
-        match told {
+    fn sentence(recorded: Result<RecordedRows, Failure>) -> String {
+        match recorded {
             Err(Failure::Usage(error) | Failure::Failed(error)) => error.to_string(),
             Err(Failure::NobodyReads) | Ok(_) => panic!("it is refused"),
         }
@@ -197,10 +198,10 @@ mod tests {
 
     #[test]
     fn what_a_moment_says_is_of_the_step_before_and_no_number_is_no_row() {
-        let told = at(&[(600, 2.0), (660, f64::NAN), (720, f64::INFINITY), (780, 0.0)]).unwrap();
-        let rows: Vec<_> = told.rows.iter().map(|row| (row.at.as_second(), row.value)).collect();
+        let recorded = at(&[(600, 2.0), (660, f64::NAN), (720, f64::INFINITY), (780, 0.0)]).unwrap();
+        let rows: Vec<_> = recorded.rows.iter().map(|row| (row.at.as_second(), row.value)).collect();
         assert_eq!(rows, [(540, 2.0), (720, 0.0)]);
-        assert_eq!(told.notes, ["2 moments have no number (NaN or infinite) and are taken as missing"]);
+        assert_eq!(recorded.notes, ["2 moments have no number (NaN or infinite) and are taken as missing"]);
     }
 
     #[test]

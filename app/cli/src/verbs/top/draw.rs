@@ -44,8 +44,8 @@ pub(super) fn draw(view: &View, is_coloured: bool, area: Rect, buffer: &mut Buff
     let title = format!(" {} replicas{whose} ", rows.len());
     Widget::render(table(&title, tables::REPLICA_HEADER, rows, is_coloured), lower, buffer);
 
-    let (text, tone) = match &view.trouble {
-        Some(trouble) => (printable(trouble), Tone::Bad),
+    let (text, tone) = match &view.problem {
+        Some(problem) => (printable(problem), Tone::Bad),
         None => ("q quits, arrows choose a service, Esc shows the replicas of all".to_owned(), Tone::Quiet),
     };
     Line::styled(text, style(Some(tone), is_coloured)).render(foot, buffer);
@@ -132,7 +132,7 @@ mod tests {
             services: vec![service("cart"), service("shop")],
             replicas: vec![replica("cart"), replica("shop")],
         };
-        View { snapshot, chosen: None, trouble: None }
+        View { snapshot, chosen: None, problem: None }
     }
 
     fn shown(view: &View) -> String {
@@ -164,19 +164,19 @@ mod tests {
     #[test]
     fn a_chosen_service_shows_only_its_own_replicas() {
         let mut view = view();
-        view.follow(KeyAction::Down);
-        view.follow(KeyAction::Down);
-        view.follow(KeyAction::Down);
+        view.apply(KeyAction::Down);
+        view.apply(KeyAction::Down);
+        view.apply(KeyAction::Down);
         let text = shown(&view);
         assert!(text.contains("replicas of shop") && !text.contains("cart-0"), "{text}");
-        view.follow(KeyAction::All);
+        view.apply(KeyAction::All);
         assert!(shown(&view).contains("cart-0"));
     }
 
     #[test]
     fn a_chosen_service_stays_chosen_when_others_come() {
         let mut view = view();
-        view.follow(KeyAction::Down);
+        view.apply(KeyAction::Down);
         let mut next = view.snapshot.clone();
         next.services.insert(0, service("auth"));
         view.show(next);
@@ -186,7 +186,7 @@ mod tests {
     #[test]
     fn a_failed_look_is_said_and_the_old_one_stays() {
         let mut view = view();
-        view.trouble = Some("could not reach it".into());
+        view.problem = Some("could not reach it".into());
         let text = shown(&view);
         assert!(text.contains("could not reach it") && text.contains("shop"), "{text}");
     }

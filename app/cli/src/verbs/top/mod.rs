@@ -20,10 +20,10 @@ use crate::output::Printer;
 use crate::tables;
 use crate::target::{ServiceArgument, Subject};
 
-/// From one look to the next: as often as the loop decides.
+/// The refresh interval: as often as the loop decides.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// How long one look may take before what is shown is called old.
+/// How long one refresh may take before the view is marked as outdated.
 const LOOK_WAIT_MAX: Duration = Duration::from_secs(3);
 
 /// Show services and replicas live; q quits, arrows choose a service
@@ -34,7 +34,7 @@ pub(crate) struct Arguments {
     service: Option<ServiceArgument>,
 }
 
-/// What was seen in one look.
+/// The services and replicas as of one refresh.
 #[derive(Clone, Debug)]
 struct Snapshot {
     server: String,
@@ -50,7 +50,7 @@ struct View {
     /// The place of the chosen service in the list; `None` shows the replicas of all.
     chosen: Option<usize>,
     /// Why the last look failed; what is shown is older then.
-    trouble: Option<String>,
+    problem: Option<String>,
 }
 
 /// What a key asks for.
@@ -70,7 +70,7 @@ pub(crate) async fn run(context: &CommandContext, arguments: Arguments) -> Resul
     }
     let mut terminal = ratatui::try_init()
         .context("could not take over the terminal; `homeostat top | cat` prints one frame as text")?;
-    let mut view = View { snapshot, chosen: None, trouble: None };
+    let mut view = View { snapshot, chosen: None, problem: None };
     let ended = live(context, &mut terminal, &client, arguments.service.as_ref(), &mut view).await;
     ratatui::restore();
     ended
@@ -109,9 +109,9 @@ async fn live(
         // Nothing else runs on this thread, so it may wait for a key.
         if event::poll(next_look.saturating_duration_since(Instant::now())).context(LOST)? {
             // A new size, or anything else, is drawn anew at once, from what is known.
-            match wish_of(&event::read().context(LOST)?) {
+            match action_of(&event::read().context(LOST)?) {
                 Some(KeyAction::Quit) => return Ok(()),
-                Some(wish) => view.follow(wish),
+                Some(action) => view.apply(action),
                 None => {}
             }
             continue;
@@ -119,10 +119,10 @@ async fn live(
         match timeout(LOOK_WAIT_MAX, look(client, service)).await {
             Ok(Ok(snapshot)) => view.show(snapshot),
             Ok(Err(Failure::Usage(error) | Failure::Failed(error))) => {
-                view.trouble = Some(sentence_of(&error));
+                view.problem = Some(sentence_of(&error));
             }
             Ok(Err(Failure::NobodyReads)) => return Ok(()),
-            Err(_) => view.trouble = Some(format!("homeostat at {} does not answer", client.server())),
+            Err(_) => view.problem = Some(format!("homeostat at {} does not answer", client.server())),
         }
         next_look = Instant::now() + LOOK_EVERY;
     }
@@ -146,7 +146,7 @@ async fn look(client: &Client, service: Option<&ServiceArgument>) -> Result<Snap
     Ok(Snapshot { server: client.server().to_owned(), at, services, replicas })
 }
 
-fn wish_of(event: &Event) -> Option<KeyAction> {
+fn action_of(event: &Event) -> Option<KeyAction> {
     let Event::Key(KeyEvent { code, modifiers, kind: KeyEventKind::Press, .. }) = event else { return None };
     match code {
         KeyCode::Char('q') => Some(KeyAction::Quit),
@@ -159,9 +159,9 @@ fn wish_of(event: &Event) -> Option<KeyAction> {
 }
 
 impl View {
-    fn follow(&mut self, wish: KeyAction) {
+    fn apply(&mut self, action: KeyAction) {
         let last = self.snapshot.services.len().checked_sub(1);
-        self.chosen = match (wish, self.chosen, last) {
+        self.chosen = match (action, self.chosen, last) {
             (KeyAction::All | KeyAction::Quit, _, _) | (_, _, None) => None,
             (KeyAction::Down, None, Some(_)) => Some(0),
             (KeyAction::Down, Some(at), Some(last)) => Some((at + 1).min(last)),
@@ -170,13 +170,13 @@ impl View {
         };
     }
 
-    /// Takes what was seen; the chosen service stays chosen wherever it now stands.
+    /// Shows a new snapshot; the chosen service stays chosen at its new position.
     fn show(&mut self, snapshot: Snapshot) {
         let name = self.chosen_service().map(|service| service.name().to_owned());
         self.chosen =
             name.and_then(|name| snapshot.services.iter().position(|service| service.name() == name));
         self.snapshot = snapshot;
-        self.trouble = None;
+        self.problem = None;
     }
 
     fn chosen_service(&self) -> Option<&v1::Service> {

@@ -47,7 +47,7 @@ fn plain() -> Head {
     Head::new(Box::new(Request::get("/").header("host", "a").body(()).unwrap().into_parts().0))
 }
 
-/// One that says how long a body is that is none.
+/// A request that declares the length of a body that it does not have.
 fn not_plain() -> Head {
     let mut head = plain();
     head.headers.insert(CONTENT_LENGTH, 0.into());
@@ -59,7 +59,7 @@ async fn connect(listener: &std::net::TcpListener) -> Box<Http1Connection> {
 }
 
 #[tokio::test]
-async fn who_awaits_an_answer_is_woken_once_for_it_and_never_for_the_next_one() {
+async fn a_task_that_awaits_an_answer_is_woken_once_for_it_and_never_for_the_next_one() {
     for more in LESS_AND_MORE {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let mut connection = connect(&listener).await;
@@ -96,7 +96,7 @@ fn meaning(headers: &HeaderMap) -> String {
     format!("{lines:?}")
 }
 
-/// Asks an endpoint that says `answer` in these pieces, and no more.
+/// Sends a request to an endpoint that answers with these pieces, and nothing more.
 async fn exchange(head: Head, pieces: Vec<Vec<u8>>) -> Ended {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -155,7 +155,7 @@ async fn read(mut body: UpstreamBody, upstream: &mut Upstream) -> Result<Vec<u8>
     }
 }
 
-/// Lines that heads of answers are put together from; most are none that ought to be there.
+/// Lines from which heads of answers are composed; most of them are invalid.
 const LINES: [&str; 22] = [
     "Content-Length: 5",
     "content-length: 5",
@@ -246,7 +246,7 @@ proptest! {
     }
 }
 
-/// What an endpoint hears of a request, with `by_hyper` of one that is not looked at whether it is plain.
+/// What an endpoint receives of a request. With `by_hyper` hyper sends it, even if it is plain.
 async fn buffered(target: &str, lines: &[(&'static str, &str)], by_hyper: bool) -> Vec<u8> {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let mut connection = connect(&listener).await;
@@ -288,7 +288,7 @@ async fn what_is_asked_is_written_as_hyper_writes_it() {
 }
 
 #[tokio::test]
-async fn who_says_more_than_it_was_asked_is_asked_no_more() {
+async fn an_endpoint_that_sends_more_than_it_was_asked_gets_no_more_requests() {
     for more in LESS_AND_MORE {
         for unasked in ["", "more"] {
             let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -375,7 +375,7 @@ async fn an_answer_that_is_not_plain_is_one_until_several_were() {
 }
 
 #[tokio::test]
-async fn a_close_is_seen_before_the_runtime_hears_of_it() {
+async fn a_close_is_seen_before_the_runtime_knows_of_it() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let connection = Http1Connection::connect(listener.local_addr().unwrap(), Duration::from_secs(30), None)
         .await

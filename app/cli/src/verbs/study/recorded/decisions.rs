@@ -44,10 +44,14 @@ pub(super) async fn read(
             Some(_) | None => break,
         }
     }
-    told(&runs, service, stretch)
+    rows_of(&runs, service, stretch)
 }
 
-fn told(runs: &[v1::KeptDecision], service: &ServiceName, stretch: Stretch) -> Result<RecordedRows, Failure> {
+fn rows_of(
+    runs: &[v1::KeptDecision],
+    service: &ServiceName,
+    stretch: Stretch,
+) -> Result<RecordedRows, Failure> {
     let steps = usize::try_from(stretch.points()).unwrap_or(usize::MAX);
     let mut sums = vec![(0.0, 0_u32); steps];
     let (begin, step) =
@@ -142,9 +146,9 @@ mod tests {
         .expect("it is what the server answers")
     }
 
-    fn told_of(runs: &[v1::KeptDecision]) -> Result<RecordedRows, String> {
+    fn rows_or_error(runs: &[v1::KeptDecision]) -> Result<RecordedRows, String> {
         let service = ServiceName::parse("shop").expect("it is a name");
-        told(runs, &service, STRETCH).map_err(|failure| match failure {
+        rows_of(runs, &service, STRETCH).map_err(|failure| match failure {
             Failure::Usage(error) | Failure::Failed(error) => error.to_string(),
             Failure::NobodyReads => String::new(),
         })
@@ -153,26 +157,27 @@ mod tests {
     #[test]
     fn a_run_stands_for_the_middle_of_what_its_replicas_served_together() {
         let requests = "http_requests_per_second";
-        let told = told_of(&[run((0, 79), (0.5, 1.5), 3, requests), run((40, 99), (1.0, 1.0), 6, requests)])
-            .unwrap();
-        let minute = |minute: usize| told.rows[minute].value;
-        assert_eq!(told.rows.len(), 100, "of the last twenty minutes nothing is known");
+        let recorded =
+            rows_or_error(&[run((0, 79), (0.5, 1.5), 3, requests), run((40, 99), (1.0, 1.0), 6, requests)])
+                .unwrap();
+        let minute = |minute: usize| recorded.rows[minute].value;
+        assert_eq!(recorded.rows.len(), 100, "of the last twenty minutes nothing is known");
         assert_eq!((minute(0), minute(39), minute(99)), (30.0, 30.0, 60.0));
         assert_eq!(minute(60), 45.0, "two that went on at once are averaged");
-        assert!(told.notes[0].contains("from 2 kept runs"), "{:?}", told.notes);
+        assert!(recorded.notes[0].contains("from 2 kept runs"), "{:?}", recorded.notes);
     }
 
     #[test]
     fn it_is_said_what_is_missing() {
         assert!(
-            told_of(&[])
+            rows_or_error(&[])
                 .err()
                 .unwrap()
                 .contains("the history has nothing of service/shop since 1970-01-01T00:00:00Z")
         );
-        let silent = told_of(&[run((0, 99), (0.5, 1.5), 3, "cpu")]).err().unwrap();
+        let silent = rows_or_error(&[run((0, 99), (0.5, 1.5), 3, "cpu")]).err().unwrap();
         assert!(silent.contains("says how many requests it served; only services that scale by"), "{silent}");
-        let short = told_of(&[run((0, 9), (0.5, 1.5), 3, "http_requests_per_second")]).err().unwrap();
+        let short = rows_or_error(&[run((0, 9), (0.5, 1.5), 3, "http_requests_per_second")]).err().unwrap();
         assert!(short.contains("has 10 steps of 60s, and at least 60 are needed"), "{short}");
     }
 }

@@ -1,4 +1,4 @@
-//! Endpoints that others run, beside the replicas of `homeostat up`, and the zone that requests stay in.
+//! External endpoints beside the replicas of `homeostat up`, and the preferred zone.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::house::{House, answer_of, text, wait_until};
+use crate::instance::{Instance, answer_of, text, wait_until};
 use crate::replica;
 
 /// Answers every request with its name, one for each connection, until the tests end.
@@ -28,7 +28,7 @@ fn answer(mut stream: &TcpStream, name: &str) {
         if line.is_empty() {
             let head =
                 format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", name.len());
-            // Whoever asked may have left.
+            // The client may have disconnected.
             let _ = stream.write_all(format!("{head}{name}").as_bytes());
             return;
         }
@@ -36,7 +36,7 @@ fn answer(mut stream: &TcpStream, name: &str) {
 }
 
 /// A service `web` whose replica N is not ready while there is a file `ill-N`.
-fn manifest(house: &House, port: u16, scale: &str, more: &str) -> std::path::PathBuf {
+fn manifest(instance: &Instance, port: u16, scale: &str, more: &str) -> std::path::PathBuf {
     let program = std::env::current_exe().expect("we run");
     let words: Vec<String> = replica::WORDS.iter().map(|word| format!("{word:?}")).collect();
     let text = format!(
@@ -48,9 +48,9 @@ fn manifest(house: &House, port: u16, scale: &str, more: &str) -> std::path::Pat
         program.display().to_string(),
         words.join(", "),
         replica::PORT,
-        house.mark(),
+        instance.mark(),
     );
-    house.write("web.yaml", &text)
+    instance.write("web.yaml", &text)
 }
 
 /// How many of so many requests were answered elsewhere; every one is answered.
@@ -60,32 +60,32 @@ fn elsewhere(port: u16, requests: usize) -> usize {
     (0..requests).map(answer).filter(|answer| answer == "elsewhere").count()
 }
 
-fn endpoints(house: &House) -> Vec<Value> {
-    let service = house.ask(&["get", "service/web"]);
+fn endpoints(instance: &Instance) -> Vec<Value> {
+    let service = instance.ask(&["get", "service/web"]);
     service["status"]["endpoints"].as_array().expect("it has some").clone()
 }
 
 #[test]
 fn requests_stay_in_the_zone_spill_over_and_go_elsewhere_without_a_replica() {
-    let (mut house, port) = (House::new(), ports::free());
+    let (mut instance, port) = (Instance::new(), ports::free());
     let (other, dead) = (other("elsewhere"), ports::free());
     let more = format!(
         "    trafficDistribution: PreferSameZone\n    endpoints:\n      - {{address: \"{other}\", zone: b, weight: 2}}\n      \
          - {{address: \"127.0.0.1:{dead}\", zone: b}}\n"
     );
-    let file = manifest(&house, port, "{replicas: 4}", &more);
-    house.up(&["-f", text(&file), "--zone", "a"]);
-    house.wait_for_ready("web", 4);
+    let file = manifest(&instance, port, "{replicas: 4}", &more);
+    instance.up(&["-f", text(&file), "--zone", "a"]);
+    instance.wait_for_ready("web", 4);
     wait_until("the proxy has all of them", || (elsewhere(port, 20) == 0).then_some(()));
 
     let ready = |ready: u64| {
         wait_until("the probes have said so", || {
-            let status = house.ask(&["get", "service/web"])["status"].clone();
+            let status = instance.ask(&["get", "service/web"])["status"].clone();
             (status["readyReplicas"] == ready).then_some(status)
         })
     };
-    house.write("ill-0", "");
-    house.write("ill-1", "");
+    instance.write("ill-0", "");
+    instance.write("ill-1", "");
     let status = ready(2);
     assert_eq!(status["zone"], serde_json::json!({"name": "a", "share": 0.7}));
     let spilled = elsewhere(port, 400);
@@ -94,7 +94,7 @@ fn requests_stay_in_the_zone_spill_over_and_go_elsewhere_without_a_replica() {
     // What others answer is no load of the replicas, and the dead one is left out by how it answers.
     let described = wait_until("the dead one is left out", || {
         elsewhere(port, 20);
-        let described = house.run(&["describe", "service/web"]).out;
+        let described = instance.run(&["describe", "service/web"]).out;
         described.contains("requests to it kept failing, 5 in a row").then_some(described)
     });
     let line = |address: &str| {
@@ -104,37 +104,37 @@ fn requests_stay_in_the_zone_spill_over_and_go_elsewhere_without_a_replica() {
     assert!(line(&format!("127.0.0.1:{dead} ")).contains("Ejected"), "{described}");
     assert!(line(&format!("{other} ")).contains("Serving"), "{described}");
     assert!(described.contains("70.00 % of the requests stay in zone a"), "{described}");
-    let listed = house.run(&["get", "service/web"]).out;
+    let listed = instance.run(&["get", "service/web"]).out;
     assert!(listed.contains("ELSEWHERE") && listed.contains("Ejected"), "{listed}");
-    let (status, metrics) = house.ask_api("/metrics");
+    let (status, metrics) = instance.ask_api("/metrics");
     assert_eq!(status, 200);
     let ejected =
         format!("homeostat_endpoint_ejected{{service=\"web\",endpoint=\"127.0.0.1:{dead}\",zone=\"b\"}} 1");
     assert!(metrics.contains(&ejected), "{metrics}");
 
-    std::fs::remove_file(house.path("ill-0")).expect("it was written");
-    std::fs::remove_file(house.path("ill-1")).expect("it was written");
+    std::fs::remove_file(instance.path("ill-0")).expect("it was written");
+    std::fs::remove_file(instance.path("ill-1")).expect("it was written");
     ready(4);
     wait_until("all stay here again", || (elsewhere(port, 20) == 0).then_some(()));
 
-    let none = manifest(&house, port, "{replicas: 0}", &more);
-    assert_eq!(house.run(&["apply", "-f", text(&none)]).code, Some(0));
-    wait_until("no replica is left", || house.replicas("web").is_empty().then_some(()));
+    let none = manifest(&instance, port, "{replicas: 0}", &more);
+    assert_eq!(instance.run(&["apply", "-f", text(&none)]).code, Some(0));
+    wait_until("no replica is left", || instance.replicas("web").is_empty().then_some(()));
     assert_eq!(elsewhere(port, 20), 20);
-    let known = endpoints(&house);
+    let known = endpoints(&instance);
     assert_eq!(known.iter().map(|it| &it["zone"]).collect::<Vec<_>>(), ["b", "b"]);
 }
 
 #[test]
 fn what_is_answered_elsewhere_asks_for_no_replica() {
-    let (mut house, port) = (House::new(), ports::free());
+    let (mut instance, port) = (Instance::new(), ports::free());
     let other = other("elsewhere");
     let scale = "{min: 1, max: 5, metrics: [{type: Pods, pods: {metric: {name: http_requests_per_second}, \
                  target: {type: AverageValue, averageValue: 30}}}]}";
     let more = format!("    endpoints: [{{address: \"{other}\", weight: 256}}]\n    balance: weighted\n");
-    let file = manifest(&house, port, scale, &more);
-    house.up(&["-f", text(&file)]);
-    house.wait_for_ready("web", 1);
+    let file = manifest(&instance, port, scale, &more);
+    instance.up(&["-f", text(&file)]);
+    instance.wait_for_ready("web", 1);
     // Counted as the replica's, they would ask for more of them within a second.
     let began = os::since_boot();
     let mut asked = 0;
@@ -142,9 +142,9 @@ fn what_is_answered_elsewhere_asks_for_no_replica() {
         asked += 100;
         assert!(elsewhere(port, 100) >= 99);
     }
-    let status = house.ask(&["get", "service/web"])["status"].clone();
+    let status = instance.ask(&["get", "service/web"])["status"].clone();
     assert_eq!(status["desiredReplicas"], 1, "after {asked} requests: {status}");
-    let answered = endpoints(&house)[0]["responses"]["2xx"].as_u64().expect("it is counted");
+    let answered = endpoints(&instance)[0]["responses"]["2xx"].as_u64().expect("it is counted");
     assert!((asked - asked / 100..=asked).contains(&answered), "{answered} of {asked}");
     let rate = status["traffic"]["requestsPerSecond"].as_f64().expect("it is measured");
     assert!(rate < 30.0, "{rate}");

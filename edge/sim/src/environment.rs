@@ -1,4 +1,4 @@
-//! What everything in the world is woven into: time, what is to come, chance, and the wires.
+//! What all parts of the simulation share: time, the queue of events, random streams, and the network.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,15 +14,15 @@ use crate::effect::Effect;
 use crate::fault::{Fault, Faults};
 use crate::queue::Queue;
 
-/// Between the loop and the agent when nothing is wrong: one process, or one room.
+/// The delay of a message between the loop and the agent without faults: one process, or one room.
 const WIRE: Duration = Duration::from_millis(1);
 
-/// The longest that a late message is late: longer than an inventory interval, so that a whole one may be overtaken.
+/// The longest delay of a late message: longer than an inventory interval, so that an inventory may be overtaken by the next.
 const LATE_MAX: Duration = Duration::from_secs(15);
 
 /// Time, the queue of events, random streams, and the network.
 #[derive(Debug)]
-pub(crate) struct Fabric {
+pub(crate) struct Environment {
     pub(crate) now: Time,
     pub(crate) queue: Queue<SimEvent>,
     pub(crate) faults: Faults,
@@ -32,7 +32,7 @@ pub(crate) struct Fabric {
     heard_until: Time,
     /// The run that the agent reports to.
     pub(crate) session: Option<Epoch>,
-    /// Grows with each change of the faults: strikes of an earlier season are dropped.
+    /// Grows with each change of the faults: faults that were scheduled before are dropped.
     pub(crate) season: u32,
 }
 
@@ -95,7 +95,7 @@ pub(crate) enum LifeEvent {
     Killed,
 }
 
-impl Fabric {
+impl Environment {
     pub(crate) fn new(seed: u64, start: Time) -> Self {
         let stream = |name| Stream::named(seed, name);
         Self {
@@ -123,7 +123,7 @@ impl Fabric {
         self.queue.put(self.now + span, what);
     }
 
-    /// Sends an action to the agent, on a way of its own: a later one may overtake it, and a double may come much later.
+    /// Sends an action to the agent, independently of others: a later one may overtake it, and a duplicate may arrive much later.
     pub(crate) fn send(&mut self, action: Action) {
         let [first, second] = self.fate();
         if let Some(delay) = second {
@@ -134,19 +134,19 @@ impl Fabric {
         }
     }
 
-    /// Tells the loop that told an action how it ended.
+    /// Reports the outcome of an action to the loop that has sent it.
     pub(crate) fn reply(&mut self, action: ActionId, outcome: Outcome) {
         self.tell_loop(action.epoch, Input::Ended { action, outcome });
     }
 
-    /// Reports to the run that the agent keeps in touch with; to nobody while there is none.
+    /// Reports to the run that the agent is connected to; to nobody while there is none.
     pub(crate) fn report(&mut self, report: Report) {
         if let Some(epoch) = self.session {
             self.tell_loop(epoch, Input::Report(report));
         }
     }
 
-    /// What the agent tells comes in order, over one connection: what is late holds up what follows, a double comes at once.
+    /// Reports of the agent arrive in order, over one connection: a late one delays those after it, and a duplicate arrives at once.
     fn tell_loop(&mut self, epoch: Epoch, input: Input) {
         let [first, second] = self.fate();
         let Some(delay) = first else { return };
@@ -161,17 +161,17 @@ impl Fabric {
     /// When each copy of a message arrives.
     fn fate(&mut self) -> [Option<Duration>; 2] {
         let wires = &mut self.random.wires;
-        if befalls(&self.faults, Fault::Lost, wires) {
+        if occurs(&self.faults, Fault::Lost, wires) {
             return [None, None];
         }
-        let delay = if befalls(&self.faults, Fault::Late, wires) { wires.span(WIRE, LATE_MAX) } else { WIRE };
-        let doubled = befalls(&self.faults, Fault::Doubled, wires);
+        let delay = if occurs(&self.faults, Fault::Late, wires) { wires.span(WIRE, LATE_MAX) } else { WIRE };
+        let doubled = occurs(&self.faults, Fault::Doubled, wires);
         [Some(delay), doubled.then(|| wires.span(WIRE, LATE_MAX))]
     }
 }
 
-/// Whether a fault befalls what is being done. One that is turned off draws nothing, so that turning it off changes little else.
-pub(crate) fn befalls(faults: &Faults, fault: Fault, stream: &mut Stream) -> bool {
+/// Whether a fault occurs in an operation. One that is turned off draws no random number, so that turning it off changes little else.
+pub(crate) fn occurs(faults: &Faults, fault: Fault, stream: &mut Stream) -> bool {
     let rate = u64::from(faults.rate(fault));
     rate > 0 && stream.happens(rate)
 }

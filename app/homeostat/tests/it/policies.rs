@@ -1,9 +1,9 @@
-//! Every way to decide on a size, with real replicas that come and go by it.
+//! Every kind of scaling policy, with real replicas.
 
 use std::fs;
 
-use crate::computing::write_source;
-use crate::house::{House, text, wait_until};
+use crate::formulas::write_source;
+use crate::instance::{Instance, text, wait_until};
 
 /// A worker that is scaled by one metric, `load`, spread over its replicas, 50 for each.
 const BY_LOAD: &str = "
@@ -24,47 +24,47 @@ const BY_BOTH: &str = "
       - {type: External, external: {metric: {name: jobs}, target: {type: AverageValue, averageValue: 10}}}
 ";
 
-/// A house with a worker that is scaled as `scale` says, by the numbers in files of the metrics' names.
+/// An instance with a worker that is scaled as `scale` says, by the numbers in files of the metrics' names.
 struct Worker {
-    house: House,
+    instance: Instance,
 }
 
 impl Worker {
     fn up(scale: &str, more: &str, numbers: &[(&str, &str)]) -> Self {
-        let mut house = House::new();
+        let mut instance = Instance::new();
         let mut files =
-            vec![text(&house.write_service("worker", &format!("  scale:{scale}{more}"))).to_owned()];
-        files.extend(numbers.iter().map(|(metric, number)| write_source(&house, metric, number)));
+            vec![text(&instance.write_service("worker", &format!("  scale:{scale}{more}"))).to_owned()];
+        files.extend(numbers.iter().map(|(metric, number)| write_source(&instance, metric, number)));
         let words: Vec<&str> = files.iter().flat_map(|file| ["-f", file]).collect();
-        house.up(&words);
-        Self { house }
+        instance.up(&words);
+        Self { instance }
     }
 
     fn declare(&self, scale: &str, more: &str) {
-        let manifest = self.house.write_service("worker", &format!("  scale:{scale}{more}"));
-        let applied = self.house.run(&["apply", "-f", text(&manifest)]);
+        let manifest = self.instance.write_service("worker", &format!("  scale:{scale}{more}"));
+        let applied = self.instance.run(&["apply", "-f", text(&manifest)]);
         assert_eq!(applied.code, Some(0), "{applied:?}");
     }
 
     fn measure(&self, metric: &str, number: &str) {
-        fs::write(self.house.path(metric), number).expect("the folder is ours");
+        fs::write(self.instance.path(metric), number).expect("the folder is ours");
     }
 
-    /// Waits until so many are ready, and none but these is there.
+    /// Waits until exactly these replicas are there and ready.
     fn is(&self, replicas: usize) {
-        self.house.wait_for_ready("worker", replicas);
+        self.instance.wait_for_ready("worker", replicas);
     }
 
     /// Waits until `explain` says so.
     fn says(&self, part: &str) -> String {
         wait_until(part, || {
-            let told = self.house.run(&["explain", "service/worker"]).out;
-            told.contains(part).then_some(told)
+            let output = self.instance.run(&["explain", "service/worker"]).out;
+            output.contains(part).then_some(output)
         })
     }
 
     fn names(&self) -> Vec<String> {
-        self.house.replicas("worker").into_keys().collect()
+        self.instance.replicas("worker").into_keys().collect()
     }
 }
 
@@ -78,7 +78,7 @@ fn between_watermarks_a_size_rests_and_beyond_them_it_is_brought_back() {
     worker.says("load at 40, between the watermarks 25 and 60, so the size stays at 3");
     worker.measure("load", "60");
     worker.is(2);
-    let events = worker.house.run(&["events", "service/worker"]).out;
+    let events = worker.instance.run(&["events", "service/worker"]).out;
     assert!(events.contains("load at 150, above the high watermark 60: 150 in total, with"), "{events}");
     assert!(events.contains("load at 20, below the low watermark 25: 60 in total, with"), "{events}");
 }
@@ -115,8 +115,8 @@ fn in_a_composite_load_one_metric_makes_another_good() {
     worker.measure("jobs", "40");
     // 1 and 2, three to one: 1.25.
     worker.is(3);
-    let told = worker.house.ask(&["explain", "service/worker"]);
-    assert_eq!(told["policy"], "composite", "{told}");
+    let output = worker.instance.ask(&["explain", "service/worker"]);
+    assert_eq!(output["policy"], "composite", "{output}");
 }
 
 #[test]
@@ -179,7 +179,7 @@ fn the_oldest_goes_first_and_one_that_is_protected_stays() {
     worker.is(2);
     worker.measure("load", "200");
     worker.is(4);
-    let protected = worker.house.run(&["protect", "replica/worker-0", "--for", "1h"]);
+    let protected = worker.instance.run(&["protect", "replica/worker-0", "--for", "1h"]);
     assert_eq!(protected.code, Some(0), "{protected:?}");
     worker.measure("load", "140");
     worker.is(3);
@@ -203,13 +203,13 @@ spec:
 fn a_manifest_of_kubernetes_scales_the_service_that_it_names() {
     let worker = Worker::up(" {replicas: 1}\n", "", &[("load", "170")]);
     worker.is(1);
-    let manifest = worker.house.write("autoscaler.yaml", AUTOSCALER);
-    let applied = worker.house.run(&["apply", "-f", text(&manifest)]);
+    let manifest = worker.instance.write("autoscaler.yaml", AUTOSCALER);
+    let applied = worker.instance.run(&["apply", "-f", text(&manifest)]);
     assert_eq!(applied.code, Some(0), "{applied:?}");
     worker.is(4);
     worker.measure("load", "100");
     worker.is(2);
     // One in two seconds, as its policy has it.
-    let events = worker.house.run(&["events", "service/worker"]).out;
+    let events = worker.instance.run(&["events", "service/worker"]).out;
     assert!(events.contains("from 4 to 3: load at ") && events.contains("from 3 to 2: load at "), "{events}");
 }

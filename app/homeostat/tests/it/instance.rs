@@ -1,4 +1,4 @@
-//! One Homeostat of its own for each test: its folder, its process, and the certainty that nothing is left behind.
+//! One running Homeostat for each test: its folder, its process, and the cleanup of everything that it has started.
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirEntry, File};
@@ -18,40 +18,40 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// The pause between two looks at a condition.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Marks every replica of a house, so that its end can find them whatever became of Homeostat.
-const MARK: &str = "HOMEOSTAT_TEST_HOUSE";
+/// The environment variable that marks every replica of an instance, so that all are found and killed at the end of the test.
+const MARK: &str = "HOMEOSTAT_TEST_INSTANCE";
 
-/// What starts it, on a free port.
+/// The arguments that start it, on a free port.
 const UP: [&str; 5] = ["up", "--data", "data", "--listen", "127.0.0.1:0"];
 
 /// A folder, and the `homeostat up` that runs in it.
-pub(crate) struct House {
+pub(crate) struct Instance {
     folder: TempDir,
     up: Option<Child>,
-    /// Whose place another one is taking.
+    /// The process that is being replaced by `up`.
     before: Option<Child>,
     server: String,
-    /// Where a service manager listens.
+    /// The socket of a service manager.
     manager: Option<PathBuf>,
     starts: usize,
 }
 
-/// What a command said and how it ended.
+/// The output and the exit code of a command.
 #[derive(Debug)]
-pub(crate) struct Said {
+pub(crate) struct CommandOutput {
     pub(crate) code: Option<i32>,
     pub(crate) out: String,
     pub(crate) err: String,
 }
 
-impl Said {
+impl CommandOutput {
     /// Standard output as JSON.
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("no JSON ({error}): {self:?}"))
     }
 }
 
-impl House {
+impl Instance {
     pub(crate) fn new() -> Self {
         let folder = TempDir::new().expect("a folder");
         Self { folder, up: None, before: None, server: String::new(), manager: None, starts: 0 }
@@ -84,12 +84,12 @@ impl House {
         self.write(&format!("{name}.yaml"), &text)
     }
 
-    /// What stands in the environment of what the house has started, as in a manifest: by it whatever is left is found and ended.
+    /// The mark of the instance, as a line of a manifest's environment.
     pub(crate) fn mark(&self) -> String {
         format!("{MARK}: {:?}", self.folder.path().display().to_string())
     }
 
-    /// A call of the binary that asks this house.
+    /// A command of the binary against this instance.
     pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_homeostat"));
         command.args(words).current_dir(self.folder.path()).stdin(Stdio::null());
@@ -102,10 +102,10 @@ impl House {
     }
 
     /// Runs the binary to its end.
-    pub(crate) fn run(&self, words: &[&str]) -> Said {
+    pub(crate) fn run(&self, words: &[&str]) -> CommandOutput {
         let output = self.command(words).output().expect("the binary was built");
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("it speaks UTF-8");
-        Said { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+        CommandOutput { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
     }
 
     /// The JSON that a command prints; it must succeed.
@@ -115,43 +115,43 @@ impl House {
         said.json()
     }
 
-    /// Lets every process that is started from now on tell a service manager how it stands, as if that one had started it.
+    /// Every process that is started from now on notifies a service manager at this socket.
     pub(crate) fn have_manager(&mut self, socket: &Path) {
         self.manager = Some(socket.to_owned());
     }
 
-    /// Starts `homeostat up` with these words, on a free port, and waits until it answers.
+    /// Starts `homeostat up` with these arguments, on a free port, and waits until it answers.
     pub(crate) fn up(&mut self, words: &[&str]) {
         let command = self.command(&[&UP, words].concat());
         self.begin(command);
     }
 
-    /// Starts another `homeostat up` that takes the place of the one that runs, and waits until it answers.
+    /// Starts another `homeostat up` that replaces the running one, and waits until it answers.
     pub(crate) fn take_over(&mut self, words: &[&str]) {
-        assert!(self.before.is_none(), "the one before it is still there");
+        assert!(self.before.is_none(), "the predecessor still runs");
         self.before = self.up.take();
         self.up(&[&["--take-over"], words].concat());
     }
 
-    /// The one whose place was taken.
+    /// The predecessor, after [`Self::take_over`].
     pub(crate) fn before(&self) -> Pid {
-        Pid::from_child(self.before.as_ref().expect("somebody's place was taken"))
+        Pid::from_child(self.before.as_ref().expect("there is a predecessor"))
     }
 
-    /// Waits for the end of the one whose place was taken: an orderly one.
+    /// Waits until the predecessor has ended without an error.
     pub(crate) fn wait_until_left(&mut self) {
-        let mut before = self.before.take().expect("somebody's place was taken");
-        let ended = wait_until("the one before has left", || before.try_wait().expect("it is ours"));
+        let mut before = self.before.take().expect("there is a predecessor");
+        let ended = wait_until("the predecessor has ended", || before.try_wait().expect("it is ours"));
         assert_eq!(ended.code(), Some(0), "{}", self.log());
     }
 
-    /// As [`Self::up`], with its data on a disk of so many bytes that nobody else sees, and that is gone with the process.
+    /// As [`Self::up`], with its data on a disk of so many bytes in a mount namespace of the process.
     ///
-    /// Gives the folder of that disk as this process may reach it; `None` when the system gives no mount namespace to us.
+    /// Returns the path under which this process reaches that disk; `None` when the system grants no mount namespace.
     pub(crate) fn up_on_small_disk(&mut self, bytes: u64, words: &[&str]) -> Option<PathBuf> {
         let data = self.path("data");
         fs::create_dir(&data).expect("the folder is ours");
-        // Root needs no user namespace, and everybody else gets nowhere without.
+        // Only root can mount without a user namespace.
         let unshare = ["-m", "-rm"].into_iter().find(|flags| {
             let mut mount = Command::new("unshare");
             mount.args([*flags, "mount", "-t", "tmpfs", "none", text(&data)]).stderr(Stdio::null());
@@ -163,7 +163,7 @@ impl House {
         command.args([unshare, "sh", "-c", &script]).arg(plain.get_program()).args(plain.get_args());
         command.current_dir(self.folder.path()).stdin(Stdio::null()).env_remove("HOMEOSTAT_LOG");
         self.begin(command);
-        // What a process sees as its root, with its mounts, is there for us, too.
+        // The root of another process, with its mounts, is reachable through /proc.
         Some(PathBuf::from(format!("/proc/{}/root{}", self.pid(), text(&data))))
     }
 
@@ -182,18 +182,18 @@ impl House {
         });
     }
 
-    /// What `homeostat up` logged, all starts together.
+    /// The logs of all starts of `homeostat up`.
     pub(crate) fn log(&self) -> String {
         let paths = (1..=self.starts).map(|start| self.path(&format!("up-{start}.err")));
         paths.map(|path| fs::read_to_string(path).expect("it is there")).collect()
     }
 
-    /// The status and the words at a path of the API.
+    /// The status and the body at a path of the API.
     pub(crate) fn ask_api(&self, path: &str) -> (u16, String) {
         let config = ureq::Agent::config_builder().timeout_global(Some(DEADLINE)).http_status_as_error(false);
         let agent: ureq::Agent = config.build().into();
         let mut answer = agent.get(format!("{}{path}", self.server)).call().expect("it answers");
-        (answer.status().as_u16(), answer.body_mut().read_to_string().expect("it answers in words"))
+        (answer.status().as_u16(), answer.body_mut().read_to_string().expect("it answers with text"))
     }
 
     /// The process number of `homeostat up`.
@@ -225,7 +225,7 @@ impl House {
         items.iter().map(|item| (name(item), item["status"].clone())).collect()
     }
 
-    /// What bears the mark of the house and runs.
+    /// The running processes with the mark of the instance.
     pub(crate) fn processes(&self) -> Vec<Pid> {
         let mark = format!("{MARK}={}", self.folder.path().display());
         let is_ours = |process: &DirEntry| {
@@ -237,21 +237,21 @@ impl House {
     }
 }
 
-impl Drop for House {
+impl Drop for Instance {
     fn drop(&mut self) {
         for mut up in self.up.take().into_iter().chain(self.before.take()) {
-            // A test has failed; what it looked at is not worth an orderly end.
+            // The test has failed or has left it running: no orderly shutdown is needed.
             let _ = up.kill();
             let _ = up.wait();
         }
         for pid in self.processes() {
-            // One that is gone by now is what was wanted.
+            // Fails when it has ended already.
             let _ = kill_process(pid, Signal::KILL);
         }
     }
 }
 
-/// Looks again and again until something is there; fails when the deadline is over.
+/// Polls until `look` returns something; panics after the deadline.
 pub(crate) fn wait_until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let begun = os::since_boot();
     loop {
@@ -274,7 +274,7 @@ pub(crate) fn is_running(pid: Pid) -> bool {
     test_kill_process(pid).is_ok()
 }
 
-/// What is answered at `url`.
+/// The body of the answer at `url`.
 pub(crate) fn answer_of(url: &str) -> Result<String, ureq::Error> {
     let agent: ureq::Agent = ureq::Agent::config_builder().timeout_global(Some(DEADLINE)).build().into();
     agent.get(url).call()?.body_mut().read_to_string()

@@ -1,4 +1,4 @@
-//! Services that are scaled by what is measured elsewhere.
+//! Services that are scaled by metrics from external sources.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -10,7 +10,7 @@ use std::thread;
 
 use serde_json::Value;
 
-use crate::house::{House, text, wait_until};
+use crate::instance::{Instance, text, wait_until};
 use crate::prometheus::Prometheus;
 
 /// Scales by a queue outside, ten jobs for each replica, without waiting for it to stay so.
@@ -26,16 +26,16 @@ const BY_QUEUE: &str = "  scale:
 ";
 
 /// A source of the queue's length; `from` is where it comes from.
-fn write_source(house: &House, metric: &str, from: &str) -> String {
+fn write_source(instance: &Instance, metric: &str, from: &str) -> String {
     let name = metric.replace('_', "-");
     let manifest = format!(
         "apiVersion: homeostat/v1\nkind: MetricSource\nmetadata: {{name: {name}}}\nspec:\n  metric: {metric}\n  \
          from: {from}\n  every: 250ms\n  timeout: 2s\n"
     );
-    text(&house.write(&format!("{name}.yaml"), &manifest)).to_owned()
+    text(&instance.write(&format!("{name}.yaml"), &manifest)).to_owned()
 }
 
-/// Answers every connection so, each on a thread of its own that ends with the process.
+/// Answers every connection with `answer`, on a thread of its own that ends with the process.
 pub(crate) fn serve(answer: impl Fn(TcpStream) + Send + Sync + 'static) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = listener.local_addr().expect("it is bound").port();
@@ -45,7 +45,7 @@ pub(crate) fn serve(answer: impl Fn(TcpStream) + Send + Sync + 'static) -> u16 {
             let answer = Arc::clone(&answer);
             thread::spawn(move || {
                 let mut request = [0; 4096];
-                let _asked = socket.read(&mut request);
+                let _ = socket.read(&mut request);
                 answer(socket);
             });
         }
@@ -55,7 +55,7 @@ pub(crate) fn serve(answer: impl Fn(TcpStream) + Send + Sync + 'static) -> u16 {
 
 pub(crate) fn page(mut socket: TcpStream, media: &str, body: &str) {
     let head = format!("HTTP/1.1 200 OK\r\ncontent-type: {media}\r\nconnection: close\r\n");
-    let _asker_may_be_gone = write!(socket, "{head}content-length: {}\r\n\r\n{body}", body.len());
+    let _ = write!(socket, "{head}content-length: {}\r\n\r\n{body}", body.len());
 }
 
 /// A page of metrics with a queue of so many jobs.
@@ -70,51 +70,52 @@ fn serve_queue(length: &Arc<AtomicU64>) -> u16 {
     })
 }
 
-fn source(house: &House, name: &str) -> Value {
-    house.ask(&["get", &format!("metricsource/{name}")])["status"].clone()
+fn source(instance: &Instance, name: &str) -> Value {
+    instance.ask(&["get", &format!("metricsource/{name}")])["status"].clone()
 }
 
 #[test]
 fn a_service_follows_a_query_to_a_real_prometheus() {
-    let mut house = House::new();
+    let mut instance = Instance::new();
     let length = Arc::new(AtomicU64::new(35));
-    let prometheus = Prometheus::reading(&house, serve_queue(&length));
-    let manifest = house.write_service("worker", BY_QUEUE);
+    let prometheus = Prometheus::reading(&instance, serve_queue(&length));
+    let manifest = instance.write_service("worker", BY_QUEUE);
     let url = prometheus.url();
     let from = format!("{{prometheus: {{url: {url:?}, query: sum by (queue) (jobs_waiting)}}}}");
-    let queue = write_source(&house, "queue_length", &from);
-    house.up(&["-f", text(&manifest), "-f", &queue]);
+    let queue = write_source(&instance, "queue_length", &from);
+    instance.up(&["-f", text(&manifest), "-f", &queue]);
 
     // Of the two queues only the one that is selected counts: it would be six otherwise.
-    house.wait_for_ready("worker", 4);
-    let told = house.run(&["explain", "service/worker"]).out;
-    assert!(told.contains("from 1 to 4: queue_length at 35, target 10"), "{told}");
-    let described = house.run(&["describe", "metricsource/queue-length"]).out;
+    instance.wait_for_ready("worker", 4);
+    let output = instance.run(&["explain", "service/worker"]).out;
+    assert!(output.contains("from 1 to 4: queue_length at 35, target 10"), "{output}");
+    let described = instance.run(&["describe", "metricsource/queue-length"]).out;
     for part in ["queue=mail", "35", "queue=print", "900", "services scaled by it: worker"] {
         assert!(described.contains(part), "{part} is missing in {described}");
     }
 
     length.store(5, Ordering::SeqCst);
-    house.wait_for_ready("worker", 1);
+    instance.wait_for_ready("worker", 1);
 
     // Nobody answers any more: nothing is scaled in, nothing out, and it is said why.
     length.store(75, Ordering::SeqCst);
-    house.wait_for_ready("worker", 6);
+    instance.wait_for_ready("worker", 6);
     drop(prometheus);
     let why = wait_until("the measurement is too old", || {
-        let told = house.run(&["explain", "service/worker"]).out;
-        told.contains("reading it failed").then_some(told)
+        let output = instance.run(&["explain", "service/worker"]).out;
+        output.contains("reading it failed").then_some(output)
     });
     assert!(why.contains("could not connect to 127.0.0.1"), "{why}");
-    house.wait_for_ready("worker", 6);
+    instance.wait_for_ready("worker", 6);
 }
 
 #[test]
-fn what_hangs_lies_or_never_ends_scales_nothing_and_is_said() {
-    let mut house = House::new();
-    let mut manifests = vec![text(&house.write_service("worker", BY_QUEUE)).to_owned()];
+fn sources_that_hang_lie_or_never_end_scale_nothing_and_are_reported() {
+    let mut instance = Instance::new();
+    let mut manifests = vec![text(&instance.write_service("worker", BY_QUEUE)).to_owned()];
     let hangs = serve(|mut socket| {
-        let _until_it_is_left = socket.read(&mut [0; 1]);
+        // Waits until the client closes.
+        let _ = socket.read(&mut [0; 1]);
     });
     let lies = serve(|socket| page(socket, "text/html", "<html><body>502</body></html>"));
     let endless = serve(|mut socket| {
@@ -132,52 +133,52 @@ fn what_hangs_lies_or_never_ends_scales_nothing_and_is_said() {
     ];
     for (metric, port, _) in wrong {
         let from = format!("{{http: {{url: \"http://127.0.0.1:{port}/\", value: $.length}}}}");
-        manifests.push(write_source(&house, metric, &from));
+        manifests.push(write_source(&instance, metric, &from));
     }
     let words: Vec<&str> = manifests.iter().flat_map(|manifest| ["-f", manifest]).collect();
-    house.up(&words);
-    house.wait_for_ready("worker", 1);
+    instance.up(&words);
+    instance.wait_for_ready("worker", 1);
     for (metric, _, why) in wrong {
         let said = wait_until("it is said why", || {
-            source(&house, &metric.replace('_', "-"))["lastError"].as_str().map(str::to_owned)
+            source(&instance, &metric.replace('_', "-"))["lastError"].as_str().map(str::to_owned)
         });
         assert!(said.contains(why), "{metric}: {said}");
     }
     wait_until("the decision says why", || {
-        let told = house.run(&["explain", "service/worker"]).out;
-        told.contains("queue_length gives no number, because reading it failed").then_some(())
+        let output = instance.run(&["explain", "service/worker"]).out;
+        output.contains("queue_length gives no number, because reading it failed").then_some(())
     });
-    assert_eq!(house.replicas("worker").len(), 1);
+    assert_eq!(instance.replicas("worker").len(), 1);
 }
 
 #[test]
 fn a_service_is_scaled_by_what_its_replicas_say_and_remembers_it_over_a_crash() {
-    let mut house = House::new();
-    let manifest = house.write_service(
+    let mut instance = Instance::new();
+    let manifest = instance.write_service(
         "worker",
         "  scale:\n    min: 1\n    max: 3\n    metrics:\n      - type: Pods\n        pods: {metric: {name: jobs}, \
          target: {type: AverageValue, averageValue: 10}}\n",
     );
     let from = "{replicas: {service: worker, series: jobs_running}}";
-    let jobs = write_source(&house, "jobs", from);
-    house.up(&["-f", text(&manifest), "-f", &jobs]);
+    let jobs = write_source(&instance, "jobs", from);
+    instance.up(&["-f", text(&manifest), "-f", &jobs]);
     // Each says 20, however many there are.
-    house.wait_for_ready("worker", 3);
+    instance.wait_for_ready("worker", 3);
     let described = wait_until("all three are asked", || {
-        let described = house.run(&["describe", "metricsource/jobs"]).out;
+        let described = instance.run(&["describe", "metricsource/jobs"]).out;
         described.contains("worker-2").then_some(described)
     });
     assert!(described.contains("worker-0") && described.contains("Measured"), "{described}");
 
-    house.end(rustix::process::Signal::KILL);
-    house.up(&[]);
-    wait_until("it measures again", || (source(&house, "jobs")["series"] == 3).then_some(()));
-    house.wait_for_ready("worker", 3);
-    let needed = house.run(&["delete", "service/worker"]);
+    instance.end(rustix::process::Signal::KILL);
+    instance.up(&[]);
+    wait_until("it measures again", || (source(&instance, "jobs")["series"] == 3).then_some(()));
+    instance.wait_for_ready("worker", 3);
+    let needed = instance.run(&["delete", "service/worker"]);
     assert!(needed.err.contains("MetricSource/jobs needs it"), "{needed:?}");
-    assert_eq!(house.run(&["delete", "metricsource/jobs"]).code, Some(0));
+    assert_eq!(instance.run(&["delete", "metricsource/jobs"]).code, Some(0));
     wait_until("the loop knows that there is no source", || {
-        house.run(&["explain", "service/worker"]).out.contains("no source measures it").then_some(())
+        instance.run(&["explain", "service/worker"]).out.contains("no source measures it").then_some(())
     });
 }
 
@@ -186,17 +187,18 @@ const QUEUE_REDIS: &str =
 
 #[test]
 fn workers_follow_a_queue_in_a_real_redis_and_stay_when_it_is_killed() {
-    let mut house = House::new();
+    let mut instance = Instance::new();
     // As it is written, but for a port that is free here, workers that take nothing, and a memory of Redis that is gone for good.
     let port = ports::free().to_string();
     let manifest = fs::read_to_string(QUEUE_REDIS).expect("the example");
     let manifest = manifest.replace("6390", &port).replace("BLPOP mails", "BLPOP nothing");
-    // A title would be written over the mark by which a house finds what it has started.
+    // Setting a process title would overwrite the mark by which the instance finds its processes.
     let manifest = manifest.replace("--save", "--set-proc-title, \"no\", --save");
-    let manifest = manifest.replace("run: {command:", &format!("run: {{env: {{{}}}, command:", house.mark()));
+    let manifest =
+        manifest.replace("run: {command:", &format!("run: {{env: {{{}}}, command:", instance.mark()));
     let manifest = manifest.replace("stabilizationWindowSeconds: 30", "stabilizationWindowSeconds: 0");
-    house.up(&["-f", text(&house.write("service.yaml", &manifest))]);
-    house.wait_for_ready("worker", 1);
+    instance.up(&["-f", text(&instance.write("service.yaml", &manifest))]);
+    instance.wait_for_ready("worker", 1);
     let redis = |command: &[&str]| {
         let done = Command::new("redis-cli").args(["-e", "-p", &port]).args(command).output();
         assert!(done.expect("redis-cli is installed; `cargo xtask test` sees to it").status.success());
@@ -205,71 +207,77 @@ fn workers_follow_a_queue_in_a_real_redis_and_stay_when_it_is_killed() {
     let mails: Vec<String> = (0..70).map(|mail| mail.to_string()).collect();
     let mails: Vec<&str> = mails.iter().map(String::as_str).collect();
     redis(&[&["RPUSH", "mails"], mails.as_slice()].concat());
-    house.wait_for_ready("worker", 4);
-    let told = house.run(&["explain", "service/worker"]).out;
-    assert!(told.contains("from 1 to 4: mails_waiting at 70, target 20: 70 shared by 1 replica"), "{told}");
-    assert_eq!(source(&house, "mails")["value"], 70.0);
+    instance.wait_for_ready("worker", 4);
+    let output = instance.run(&["explain", "service/worker"]).out;
+    assert!(
+        output.contains("from 1 to 4: mails_waiting at 70, target 20: 70 shared by 1 replica"),
+        "{output}"
+    );
+    assert_eq!(source(&instance, "mails")["value"], 70.0);
     redis(&["DEL", "mails"]);
-    house.wait_for_ready("worker", 1);
+    instance.wait_for_ready("worker", 1);
 
     // Somebody else has the key: it is no queue any more. Nothing is known of its length, which is not zero.
     redis(&[&["RPUSH", "mails"], mails.as_slice()].concat());
-    house.wait_for_ready("worker", 4);
+    instance.wait_for_ready("worker", 4);
     redis(&["SET", "mails", "many"]);
     let why = wait_until("the measurement is too old", || {
-        let told = house.run(&["explain", "service/worker"]).out;
-        told.contains("reading it failed").then_some(told)
+        let output = instance.run(&["explain", "service/worker"]).out;
+        output.contains("reading it failed").then_some(output)
     });
     assert!(why.contains("WRONGTYPE"), "{why}");
-    assert_eq!(house.replicas("worker").len(), 4);
+    assert_eq!(instance.replicas("worker").len(), 4);
 }
 
 #[test]
 fn the_replica_that_says_that_it_is_cheapest_goes_first() {
-    let mut house = House::new();
+    let mut instance = Instance::new();
     let scale =
         |replicas: u32| format!("  scale: {{replicas: {replicas}, remove: {{cheapest: sessions}}}}\n");
-    let manifest = house.write_service("worker", &scale(3));
-    let sessions = write_source(&house, "sessions", "{replicas: {service: worker}}");
-    house.up(&["-f", text(&manifest), "-f", &sessions]);
-    let all = house.wait_for_ready("worker", 3);
-    wait_until("all three have said so", || (source(&house, "sessions")["series"] == 3).then_some(()));
+    let manifest = instance.write_service("worker", &scale(3));
+    let sessions = write_source(&instance, "sessions", "{replicas: {service: worker}}");
+    instance.up(&["-f", text(&manifest), "-f", &sessions]);
+    let all = instance.wait_for_ready("worker", 3);
+    wait_until("all three have said so", || (source(&instance, "sessions")["series"] == 3).then_some(()));
     // Each says its process number.
     let (cheapest, _) = all.iter().min_by_key(|(_, status)| status["pid"].as_i64()).expect("there are three");
 
-    assert_eq!(house.run(&["apply", "-f", text(&house.write_service("worker", &scale(2)))]).code, Some(0));
-    let left = house.wait_for_ready("worker", 2);
+    assert_eq!(
+        instance.run(&["apply", "-f", text(&instance.write_service("worker", &scale(2)))]).code,
+        Some(0)
+    );
+    let left = instance.wait_for_ready("worker", 2);
     assert!(!left.contains_key(cheapest), "{cheapest} is left of {left:?}");
-    let told = house.run(&["events", "service/worker"]).out;
-    assert!(told.contains("those with the least sessions are removed first"), "{told}");
-    let described = house.run(&["describe", "metricsource/sessions"]).out;
+    let output = instance.run(&["events", "service/worker"]).out;
+    assert!(output.contains("those with the least sessions are removed first"), "{output}");
+    let described = instance.run(&["describe", "metricsource/sessions"]).out;
     assert!(described.contains("services scaled by it: worker"), "{described}");
 }
 
 #[test]
 fn a_replica_that_says_that_it_must_stay_stays() {
-    let mut house = House::new();
+    let mut instance = Instance::new();
     let scale = |replicas: u32, more: &str| format!("  scale: {{replicas: {replicas}{more}}}\n");
     let needed = ", protect: sessions";
-    let manifest = house.write_service("worker", &scale(2, needed));
-    let sessions = write_source(&house, "sessions", "{replicas: {service: worker}}");
-    house.up(&["-f", text(&manifest), "-f", &sessions]);
-    house.wait_for_ready("worker", 2);
+    let manifest = instance.write_service("worker", &scale(2, needed));
+    let sessions = write_source(&instance, "sessions", "{replicas: {service: worker}}");
+    instance.up(&["-f", text(&manifest), "-f", &sessions]);
+    instance.wait_for_ready("worker", 2);
     // Each says its process number.
-    wait_until("both have said so", || (source(&house, "sessions")["series"] == 2).then_some(()));
+    wait_until("both have said so", || (source(&instance, "sessions")["series"] == 2).then_some(()));
 
     assert_eq!(
-        house.run(&["apply", "-f", text(&house.write_service("worker", &scale(1, needed)))]).code,
+        instance.run(&["apply", "-f", text(&instance.write_service("worker", &scale(1, needed)))]).code,
         Some(0)
     );
-    let told = wait_until("it is said why", || {
-        let told = house.run(&["explain", "service/worker"]).out;
-        told.contains("it is not removed while its metric sessions is above 0").then_some(told)
+    let output = wait_until("it is said why", || {
+        let output = instance.run(&["explain", "service/worker"]).out;
+        output.contains("it is not removed while its metric sessions is above 0").then_some(output)
     });
-    assert_eq!(house.replicas("worker").len(), 2, "{told}");
+    assert_eq!(instance.replicas("worker").len(), 2, "{output}");
     assert_eq!(
-        house.run(&["apply", "-f", text(&house.write_service("worker", &scale(1, "")))]).code,
+        instance.run(&["apply", "-f", text(&instance.write_service("worker", &scale(1, "")))]).code,
         Some(0)
     );
-    house.wait_for_ready("worker", 1);
+    instance.wait_for_ready("worker", 1);
 }

@@ -1,4 +1,4 @@
-//! The verbs against a running Homeostat.
+//! The commands against a running Homeostat.
 
 use std::fs::File;
 use std::io::Write;
@@ -8,113 +8,119 @@ use std::process::Child;
 use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 
-use crate::house::{House, answer_of, pid_of, text, wait_until};
+use crate::instance::{Instance, answer_of, pid_of, text, wait_until};
 
 #[test]
 fn a_service_is_applied_scaled_by_hand_and_deleted() {
-    let mut house = House::new();
-    house.up(&[]);
-    let manifest = house.write_service("web", "  scale: {replicas: 1}\n");
-    let apply = |more: &[&str]| house.run(&[&["apply", "-f", text(&manifest)], more].concat()).out;
+    let mut instance = Instance::new();
+    instance.up(&[]);
+    let manifest = instance.write_service("web", "  scale: {replicas: 1}\n");
+    let apply = |more: &[&str]| instance.run(&[&["apply", "-f", text(&manifest)], more].concat()).out;
 
     assert_eq!(apply(&["--dry-run"]), "service/web created (dry run)\n");
-    assert_eq!(house.ask(&["get", "services"])["items"], Value::Array(Vec::new()), "a dry run keeps nothing");
-    assert_eq!(house.run(&["diff", "-f", text(&manifest)]).code, Some(1));
+    assert_eq!(
+        instance.ask(&["get", "services"])["items"],
+        Value::Array(Vec::new()),
+        "a dry run keeps nothing"
+    );
+    assert_eq!(instance.run(&["diff", "-f", text(&manifest)]).code, Some(1));
     assert_eq!(apply(&[]), "service/web created\n");
     assert_eq!(apply(&[]), "service/web unchanged\n");
-    assert_eq!(house.run(&["diff", "-f", text(&manifest)]).code, Some(0));
-    house.wait_for_ready("web", 1);
+    assert_eq!(instance.run(&["diff", "-f", text(&manifest)]).code, Some(0));
+    instance.wait_for_ready("web", 1);
 
-    let held = house.ask(&["scale", "service/web", "--replicas", "3", "--for", "10m"]);
+    let held = instance.ask(&["scale", "service/web", "--replicas", "3", "--for", "10m"]);
     assert_eq!((&held["target"], &held["hold"]["replicas"]), (&"service/web".into(), &3.into()));
-    house.wait_for_ready("web", 3);
-    let explanation = house.ask(&["explain", "service/web"]);
+    instance.wait_for_ready("web", 3);
+    let explanation = instance.ask(&["explain", "service/web"]);
     assert_eq!(
         (&explanation["desired"], &explanation["policy"]),
         (&3.into(), &"hold".into()),
         "{explanation}"
     );
-    house.ask(&["scale", "service/web", "--auto"]);
-    house.wait_for_ready("web", 1);
+    instance.ask(&["scale", "service/web", "--auto"]);
+    instance.wait_for_ready("web", 1);
 
-    assert_eq!(house.run(&["delete", "service/web"]).out, "service/web deleted\n");
-    wait_until("it is gone", || (house.run(&["get", "service/web"]).code == Some(1)).then_some(()));
-    assert_eq!(house.replicas("web").len(), 0);
+    assert_eq!(instance.run(&["delete", "service/web"]).out, "service/web deleted\n");
+    wait_until("it is gone", || (instance.run(&["get", "service/web"]).code == Some(1)).then_some(()));
+    assert_eq!(instance.replicas("web").len(), 0);
 }
 
-/// Asks for what is never answered, and returns once a replica has the request.
-fn hold(house: &House, service: &str, address: &str) -> TcpStream {
+/// Sends a request that is never answered, and returns once a replica has it.
+fn hold(instance: &Instance, service: &str, address: &str) -> TcpStream {
     let mut held = wait_until("the proxy listens", || TcpStream::connect(address).ok());
     held.write_all(b"GET /hold HTTP/1.1\r\nHost: web\r\n\r\n").expect("it listens");
     wait_until("a replica has the request", || {
-        (house.ask(&["get", service])["status"]["traffic"]["inFlight"] == 1).then_some(())
+        (instance.ask(&["get", service])["status"]["traffic"]["inFlight"] == 1).then_some(())
     });
     held
 }
 
 #[test]
 fn a_deleted_service_goes_with_its_last_request_and_not_before() {
-    let mut house = House::new();
+    let mut instance = Instance::new();
     let address = format!("127.0.0.1:{}", ports::free());
     let more = format!(
         "  scale: {{replicas: 2}}\n  stop: {{drain: 1h}}\n  expose: {{listen: {address:?}, port: http}}\n"
     );
-    let manifest = house.write_service("web", &more);
-    house.up(&["-f", text(&manifest)]);
-    house.wait_for_ready("web", 2);
-    let held = hold(&house, "service/web", &address);
+    let manifest = instance.write_service("web", &more);
+    instance.up(&["-f", text(&manifest)]);
+    instance.wait_for_ready("web", 2);
+    let held = hold(&instance, "service/web", &address);
 
-    assert_eq!(house.run(&["delete", "service/web"]).code, Some(0));
+    assert_eq!(instance.run(&["delete", "service/web"]).code, Some(0));
 
     wait_until("nobody is accepted any more", || TcpStream::connect(&address).is_err().then_some(()));
-    wait_until("the one with nothing to answer is gone", || (house.replicas("web").len() == 1).then_some(()));
-    let said = house.run(&["events", "service/web"]).out;
+    wait_until("the one with nothing to answer is gone", || {
+        (instance.replicas("web").len() == 1).then_some(())
+    });
+    let said = instance.run(&["events", "service/web"]).out;
     assert!(said.contains("it has answered its last request") && !said.contains("open"), "{said}");
     drop(held);
-    wait_until("it is gone", || (house.run(&["get", "service/web"]).code == Some(1)).then_some(()));
+    wait_until("it is gone", || (instance.run(&["get", "service/web"]).code == Some(1)).then_some(()));
 }
 
 #[test]
 fn what_a_deleted_service_still_answers_is_waited_for_when_it_is_declared_again() {
-    let mut house = House::new();
+    let mut instance = Instance::new();
     let address = format!("127.0.0.1:{}", ports::free());
     let more = format!("  stop: {{drain: 1h}}\n  expose: {{listen: {address:?}, port: http}}\n");
-    let manifest = house.write_service("web", &more);
-    house.up(&["-f", text(&manifest)]);
-    let before = pid_of(&house.wait_for_ready("web", 1)["web-0"]);
-    let held = hold(&house, "service/web", &address);
+    let manifest = instance.write_service("web", &more);
+    instance.up(&["-f", text(&manifest)]);
+    let before = pid_of(&instance.wait_for_ready("web", 1)["web-0"]);
+    let held = hold(&instance, "service/web", &address);
 
-    assert_eq!(house.run(&["delete", "service/web"]).code, Some(0));
-    assert_eq!(house.run(&["apply", "-f", text(&manifest)]).code, Some(0));
+    assert_eq!(instance.run(&["delete", "service/web"]).code, Some(0));
+    assert_eq!(instance.run(&["apply", "-f", text(&manifest)]).code, Some(0));
 
     let url = format!("http://{address}/");
     let answered = wait_until("another one answers", || answer_of(&url).ok());
     assert_ne!(answered, before.as_raw_nonzero().to_string());
     wait_until("it is counted", || {
         answer_of(&url).expect("it answers");
-        house.ask(&["get", "replica/web-1"])["status"]["traffic"]["requestsPerSecond"]
+        instance.ask(&["get", "replica/web-1"])["status"]["traffic"]["requestsPerSecond"]
             .as_f64()
             .filter(|rate| *rate > 0.0)
     });
-    let said = house.run(&["events", "service/web"]).out;
+    let said = instance.run(&["events", "service/web"]).out;
     assert!(said.contains("Draining") && !said.contains("Stopping"), "{said}");
     drop(held);
-    wait_until("the one before is gone", || (!house.replicas("web").contains_key("web-0")).then_some(()));
+    wait_until("the one before is gone", || (!instance.replicas("web").contains_key("web-0")).then_some(()));
 }
 
 #[test]
 fn a_deleted_service_is_shown_as_terminating_until_its_last_replica_is_gone() {
-    let mut house = House::new();
+    let mut instance = Instance::new();
     let address = format!("127.0.0.1:{}", ports::free());
     let more = format!("  stop: {{drain: 1h}}\n  expose: {{listen: {address:?}, port: http}}\n");
-    let manifest = house.write_service("web", &more);
-    house.up(&["-f", text(&manifest)]);
-    let pid = pid_of(&house.wait_for_ready("web", 1)["web-0"]);
+    let manifest = instance.write_service("web", &more);
+    instance.up(&["-f", text(&manifest)]);
+    let pid = pid_of(&instance.wait_for_ready("web", 1)["web-0"]);
     // A request that is never answered keeps the replica draining.
-    let _held = hold(&house, "service/web", &address);
+    let _held = hold(&instance, "service/web", &address);
 
-    assert_eq!(house.run(&["delete", "service/web"]).code, Some(0));
-    let service = house.ask(&["get", "service/web"]);
+    assert_eq!(instance.run(&["delete", "service/web"]).code, Some(0));
+    let service = instance.ask(&["get", "service/web"]);
     let first = &service["status"]["conditions"][0];
     assert_eq!(
         (&first["type"], &first["status"], &service["status"]["desiredReplicas"]),
@@ -122,40 +128,40 @@ fn a_deleted_service_is_shown_as_terminating_until_its_last_replica_is_gone() {
         "{service}"
     );
     assert_eq!(service["spec"]["stop"]["drain"], "1h", "{service}");
-    assert_eq!(house.ask(&["get", "services"])["items"][0]["metadata"]["name"], "web");
+    assert_eq!(instance.ask(&["get", "services"])["items"][0]["metadata"]["name"], "web");
     for verb in [&["get", "services"][..], &["describe", "service/web"], &["top"]] {
-        let said = house.run(verb);
+        let said = instance.run(verb);
         assert!(said.code == Some(0) && said.out.contains("Terminating"), "{said:?}");
     }
-    assert_eq!(house.run(&["diff", "-f", text(&manifest)]).out, "+ service/web is new\n");
+    assert_eq!(instance.run(&["diff", "-f", text(&manifest)]).out, "+ service/web is new\n");
 
     kill_process(pid, Signal::KILL).expect("it still runs");
-    wait_until("it is gone", || (house.run(&["get", "service/web"]).code == Some(1)).then_some(()));
-    assert_eq!(house.ask(&["get", "services"])["items"], Value::Array(Vec::new()));
+    wait_until("it is gone", || (instance.run(&["get", "service/web"]).code == Some(1)).then_some(()));
+    assert_eq!(instance.ask(&["get", "services"])["items"], Value::Array(Vec::new()));
 }
 
 #[test]
 fn what_others_need_is_deleted_after_them_however_they_are_named() {
-    let mut house = House::new();
+    let mut instance = Instance::new();
     let manifests = [("base", ""), ("web", "  dependsOn: [{service: base}]\n")];
-    let [base, web] = manifests.map(|(name, more)| house.write_service(name, more));
-    house.up(&["-f", text(&base), "-f", text(&web)]);
-    let alone = house.run(&["delete", "service/base"]);
+    let [base, web] = manifests.map(|(name, more)| instance.write_service(name, more));
+    instance.up(&["-f", text(&base), "-f", text(&web)]);
+    let alone = instance.run(&["delete", "service/base"]);
     assert!(alone.code == Some(1) && alone.err.contains("Service/web needs it"), "{alone:?}");
-    let both = house.run(&["delete", "service/base", "service/web"]);
+    let both = instance.run(&["delete", "service/base", "service/web"]);
     assert_eq!((both.code, &*both.out), (Some(0), "service/web deleted\nservice/base deleted\n"), "{both:?}");
 }
 
 #[test]
 fn errors_are_counted_for_the_service_and_for_the_replica_that_made_them() {
-    let mut house = House::new();
+    let mut instance = Instance::new();
     let address = format!("127.0.0.1:{}", ports::free());
     let more = format!("  expose: {{listen: {address:?}, port: http}}\n");
-    let manifest = house.write_service("web", &more);
-    house.up(&["-f", text(&manifest)]);
-    house.wait_for_ready("web", 1);
+    let manifest = instance.write_service("web", &more);
+    instance.up(&["-f", text(&manifest)]);
+    instance.wait_for_ready("web", 1);
     wait_until("the proxy answers", || answer_of(&format!("http://{address}/")).ok());
-    let errors = |what: &str| house.ask(&["get", what])["status"]["traffic"]["errorsPerSecond"].as_f64();
+    let errors = |what: &str| instance.ask(&["get", what])["status"]["traffic"]["errorsPerSecond"].as_f64();
     wait_until("an answer is no error", || (errors("service/web") == Some(0.0)).then_some(()));
 
     // Every look follows a failure, so that one is never too old to be seen.
@@ -164,18 +170,18 @@ fn errors_are_counted_for_the_service_and_for_the_replica_that_made_them() {
         let is_seen = |what: &str| errors(what).is_some_and(|rate| rate > 0.0);
         (is_seen("service/web") && is_seen("replica/web-0")).then_some(())
     });
-    let frame = house.run(&["top"]).out;
+    let frame = instance.run(&["top"]).out;
     assert_eq!(frame.matches("ERR/S").count(), 2, "{frame}");
 }
 
 #[test]
 fn scripts_find_what_they_were_promised() {
-    let mut house = House::new();
-    let manifest = house.write_service("web", "");
-    house.up(&["-f", text(&manifest)]);
-    house.wait_for_ready("web", 1);
+    let mut instance = Instance::new();
+    let manifest = instance.write_service("web", "");
+    instance.up(&["-f", text(&manifest)]);
+    instance.wait_for_ready("web", 1);
 
-    let service = house.ask(&["get", "service/web"]);
+    let service = instance.ask(&["get", "service/web"]);
     for pointer in [
         "/apiVersion",
         "/kind",
@@ -192,17 +198,17 @@ fn scripts_find_what_they_were_promised() {
     ] {
         assert!(service.pointer(pointer).is_some(), "{pointer} is missing in {service}");
     }
-    let replica = house.ask(&["get", "replica/web-0"]);
+    let replica = instance.ask(&["get", "replica/web-0"]);
     for field in ["service", "node", "pid", "ports", "phase", "ready", "restarts", "startedAt"] {
         assert!(!replica["status"][field].is_null(), "{field} is missing in {replica}");
     }
-    let explanation = house.ask(&["explain", "service/web"]);
+    let explanation = instance.ask(&["explain", "service/web"]);
     for field in
         ["target", "at", "desired", "previous", "policy", "metrics", "limits", "guard", "reasons", "summary"]
     {
         assert!(explanation.get(field).is_some(), "{field} is missing in {explanation}");
     }
-    let overview = house.ask(&["get"]);
+    let overview = instance.ask(&["get"]);
     let kinds: Vec<&Value> =
         overview["items"].as_array().expect("a list").iter().map(|it| &it["kind"]).collect();
     assert_eq!(kinds, ["Service", "Replica"]);
@@ -210,10 +216,10 @@ fn scripts_find_what_they_were_promised() {
 
 #[test]
 fn people_see_tables_logs_and_one_frame_of_top() {
-    let mut house = House::new();
-    let manifest = house.write_service("web", "");
-    house.up(&["-f", text(&manifest)]);
-    house.wait_for_ready("web", 1);
+    let mut instance = Instance::new();
+    let manifest = instance.write_service("web", "");
+    instance.up(&["-f", text(&manifest)]);
+    instance.wait_for_ready("web", 1);
 
     for (words, parts) in [
         (&["get"][..], &["NAME", "web", "web-0", "Running"][..]),
@@ -224,7 +230,7 @@ fn people_see_tables_logs_and_one_frame_of_top() {
         (&["top"], &["homeostat at http://127.0.0.1:", "web-0"]),
         (&["get", "service/web", "-o", "yaml"], &["kind: Service", "readyReplicas: 1"]),
     ] {
-        let said = house.run(words);
+        let said = instance.run(words);
         assert_eq!(said.code, Some(0), "{words:?}: {said:?}");
         assert!(!said.out.contains('\x1b'), "no colours where nobody looks: {said:?}");
         for part in parts {
@@ -232,29 +238,29 @@ fn people_see_tables_logs_and_one_frame_of_top() {
         }
     }
     let printed = wait_until("the log says where it serves", || {
-        let said = house.run(&["logs", "service/web"]);
+        let said = instance.run(&["logs", "service/web"]);
         said.out.contains("serving on").then_some(said.out)
     });
     assert!(printed.lines().all(|line| line.starts_with("web-0 | ")), "{printed}");
-    let absent = house.run(&["logs", "service/absent"]);
+    let absent = instance.run(&["logs", "service/absent"]);
     assert_eq!(absent.code, Some(1), "{absent:?}");
     assert!(absent.err.contains("could not find service/absent"), "{absent:?}");
 }
 
 #[test]
 fn why_a_replica_does_not_run_stands_beside_it() {
-    let mut house = House::new();
-    let manifest = house.write(
+    let mut instance = Instance::new();
+    let manifest = instance.write(
         "bad.yaml",
         "apiVersion: homeostat/v1\nkind: Service\nmetadata: {name: bad}\nspec:\n  run: {command: [./no-such-program]}\n\
          ---\napiVersion: homeostat/v1\nkind: Service\nmetadata: {name: short}\nspec:\n  run: {command: [sh, -c, exit 3]}\n",
     );
-    house.up(&["-f", text(&manifest)]);
+    instance.up(&["-f", text(&manifest)]);
     for (replica, part) in
         [("replica/bad-0", "no-such-program does not exist"), ("replica/short-0", "code 3")]
     {
         wait_until(&format!("{replica} says {part}"), || {
-            let said = house.run(&["get", replica]);
+            let said = instance.run(&["get", replica]);
             (said.code == Some(0) && said.out.contains(part)).then_some(())
         });
     }
@@ -262,25 +268,25 @@ fn why_a_replica_does_not_run_stands_beside_it() {
 
 #[test]
 fn events_of_a_service_that_never_was_are_refused_and_those_of_one_that_is_gone_are_shown() {
-    let mut house = House::new();
-    let manifest = house.write_service("web", "");
-    house.up(&["-f", text(&manifest)]);
-    house.wait_for_ready("web", 1);
-    let said = house.run(&["events", "service/wed"]);
+    let mut instance = Instance::new();
+    let manifest = instance.write_service("web", "");
+    instance.up(&["-f", text(&manifest)]);
+    instance.wait_for_ready("web", 1);
+    let said = instance.run(&["events", "service/wed"]);
     assert!(said.code == Some(1) && said.err.contains("could not find service/wed"), "{said:?}");
 
-    house.run(&["delete", "service/web"]);
-    wait_until("it is gone", || (house.run(&["get", "service/web"]).code == Some(1)).then_some(()));
-    let said = house.run(&["events", "service/web"]);
+    instance.run(&["delete", "service/web"]);
+    wait_until("it is gone", || (instance.run(&["get", "service/web"]).code == Some(1)).then_some(()));
+    let said = instance.run(&["events", "service/web"]);
     assert!(said.code == Some(0) && said.out.contains("Gone"), "{said:?}");
 }
 
 #[test]
 fn watchers_and_followers_see_what_comes() {
-    let mut house = House::new();
-    let manifest = house.write_service("web", "  scale: {replicas: 1}\n");
-    house.up(&["-f", text(&manifest)]);
-    house.wait_for_ready("web", 1);
+    let mut instance = Instance::new();
+    let manifest = instance.write_service("web", "  scale: {replicas: 1}\n");
+    instance.up(&["-f", text(&manifest)]);
+    instance.wait_for_ready("web", 1);
     let watches = [
         (&["get", "replicas", "-w", "-o", "json"][..], "\"web-1\""),
         (&["get", "replicas", "-w"], "web-1"),
@@ -290,12 +296,14 @@ fn watchers_and_followers_see_what_comes() {
         (&["events", "-w", "-o", "json"], "\"web-1\""),
         (&["logs", "-f", "replica/web-0"], "serving on"),
     ];
-    let watchers = watches.map(|(words, part)| (words, part, Watcher::start(&house, words)));
+    let watchers = watches.map(|(words, part)| (words, part, Watcher::start(&instance, words)));
 
-    house.ask(&["scale", "service/web", "--replicas", "2"]);
+    instance.ask(&["scale", "service/web", "--replicas", "2"]);
 
     for (words, part, watcher) in &watchers {
-        wait_until(&format!("{words:?} shows {part}"), || watcher.seen(&house).contains(part).then_some(()));
+        wait_until(&format!("{words:?} shows {part}"), || {
+            watcher.seen(&instance).contains(part).then_some(())
+        });
     }
 }
 
@@ -306,21 +314,21 @@ struct Watcher {
 }
 
 impl Watcher {
-    fn start(house: &House, words: &[&str]) -> Self {
+    fn start(instance: &Instance, words: &[&str]) -> Self {
         let output = format!("{}.out", words.join("-").replace('/', "-"));
-        let file = File::create(house.path(&output)).expect("the folder is ours");
-        let command = house.command(words).stdout(file).spawn().expect("the binary was built");
+        let file = File::create(instance.path(&output)).expect("the folder is ours");
+        let command = instance.command(words).stdout(file).spawn().expect("the binary was built");
         Self { command, output }
     }
 
-    fn seen(&self, house: &House) -> String {
-        std::fs::read_to_string(house.path(&self.output)).expect("it is there")
+    fn seen(&self, instance: &Instance) -> String {
+        std::fs::read_to_string(instance.path(&self.output)).expect("it is there")
     }
 }
 
 impl Drop for Watcher {
     fn drop(&mut self) {
-        // One that has ended by itself is ended enough.
+        // Fails when it has ended already.
         let _ = self.command.kill();
         let _ = self.command.wait();
     }
@@ -328,38 +336,38 @@ impl Drop for Watcher {
 
 #[test]
 fn a_look_into_the_past_shows_what_was_decided_then() {
-    let mut house = House::new();
-    let manifest = house.write_service("web", "  scale: {replicas: 1}\n");
-    house.up(&["-f", text(&manifest)]);
-    house.wait_for_ready("web", 1);
-    let first = house.ask(&["explain", "service/web"]);
+    let mut instance = Instance::new();
+    let manifest = instance.write_service("web", "  scale: {replicas: 1}\n");
+    instance.up(&["-f", text(&manifest)]);
+    instance.wait_for_ready("web", 1);
+    let first = instance.ask(&["explain", "service/web"]);
     let at = first["at"].as_str().expect("a time").to_owned();
-    house.ask(&["scale", "service/web", "--replicas", "2"]);
-    house.wait_for_ready("web", 2);
+    instance.ask(&["scale", "service/web", "--replicas", "2"]);
+    instance.wait_for_ready("web", 2);
 
-    let then = house.ask(&["explain", "service/web", "--at", &at]);
+    let then = instance.ask(&["explain", "service/web", "--at", &at]);
     assert_eq!((&then["desired"], &then["at"]), (&1.into(), &first["at"]), "{then}");
-    assert_eq!(house.ask(&["explain", "service/web"])["desired"], 2);
+    assert_eq!(instance.ask(&["explain", "service/web"])["desired"], 2);
 }
 
 #[test]
 fn schemas_and_completions_need_no_server() {
-    let house = House::new();
-    let schema = house.run(&["schema", "service"]).json();
+    let instance = Instance::new();
+    let schema = instance.run(&["schema", "service"]).json();
     assert_eq!(schema["title"], "Service");
-    assert!(house.run(&["schema"]).json()["HorizontalPodAutoscaler"].is_object());
+    assert!(instance.run(&["schema"]).json()["HorizontalPodAutoscaler"].is_object());
     for shell in ["bash", "zsh", "fish"] {
-        let said = house.run(&["completions", shell]);
+        let said = instance.run(&["completions", shell]);
         assert!(said.code == Some(0) && said.out.contains("homeostat"), "{shell}");
     }
-    assert_eq!(house.run(&["version"]).out, format!("homeostat {}\n", env!("CARGO_PKG_VERSION")));
+    assert_eq!(instance.run(&["version"]).out, format!("homeostat {}\n", env!("CARGO_PKG_VERSION")));
 }
 
 #[test]
 fn the_api_is_not_for_web_pages_of_others() {
-    let mut house = House::new();
-    house.up(&[]);
-    let log = house.log();
+    let mut instance = Instance::new();
+    instance.up(&[]);
+    let log = instance.log();
     let address = log.split("api=").nth(1).and_then(|rest| rest.split(' ').next()).expect("it says where");
     assert_eq!(answer_of(&format!("{address}/healthz")).expect("it answers"), "ok\n");
     let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();

@@ -1,4 +1,4 @@
-//! How replicas are taken over, asked for their health, waited for and exchanged.
+//! How replicas are promoted, probed, drained and replaced.
 
 use std::fs;
 use std::process::{Child, Stdio};
@@ -6,7 +6,7 @@ use std::process::{Child, Stdio};
 use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 
-use crate::house::{House, answer_of, pid_of, text, wait_until};
+use crate::instance::{Instance, answer_of, pid_of, text, wait_until};
 
 /// Lines of a spec that expose a service, and where.
 fn exposed() -> (String, String) {
@@ -16,12 +16,12 @@ fn exposed() -> (String, String) {
 }
 
 /// Begins to send fifty requests a second, and returns once they are answered.
-fn begin_load(house: &House, service: &str, url: &str) -> Child {
+fn begin_load(instance: &Instance, service: &str, url: &str) -> Child {
     wait_until("the proxy answers", || answer_of(url).ok());
-    let mut load = house.command(&["load", url, "--rate", "50", "--duration", "8s", "-o", "json"]);
+    let mut load = instance.command(&["load", url, "--rate", "50", "--duration", "8s", "-o", "json"]);
     let load = load.stdout(Stdio::piped()).spawn().expect("the binary was built");
     wait_until("requests are answered", || {
-        let traffic = &house.ask(&["get", &format!("service/{service}")])["status"]["traffic"];
+        let traffic = &instance.ask(&["get", &format!("service/{service}")])["status"]["traffic"];
         traffic["requestsPerSecond"].as_f64().filter(|rate| *rate > 10.0)
     });
     load
@@ -36,15 +36,15 @@ fn assert_none_failed(load: Child) {
 
 #[test]
 fn a_warm_spare_takes_the_place_of_a_dead_replica_and_a_new_spare_is_started() {
-    let mut house = House::new();
+    let mut instance = Instance::new();
     let manifest =
-        house.write_service("web", "  scale: {replicas: 2}\n  recover: {strategy: standby, spares: 1}\n");
-    house.up(&["-f", text(&manifest)]);
+        instance.write_service("web", "  scale: {replicas: 2}\n  recover: {strategy: standby, spares: 1}\n");
+    instance.up(&["-f", text(&manifest)]);
     let with_role = |replicas: &std::collections::BTreeMap<String, Value>, role: &str| -> Vec<i64> {
         let all = replicas.values().filter(|status| status["role"] == role && status["ready"] == true);
         all.filter_map(|status| status["pid"].as_i64()).collect()
     };
-    let before = house.wait_for_ready("web", 3);
+    let before = instance.wait_for_ready("web", 3);
     let (actives, spares) = (with_role(&before, "active"), with_role(&before, "spare"));
     assert_eq!((actives.len(), spares.len()), (2, 1), "{before:?}");
 
@@ -52,7 +52,7 @@ fn a_warm_spare_takes_the_place_of_a_dead_replica_and_a_new_spare_is_started() {
     kill_process(victim, Signal::KILL).expect("it runs");
 
     let after = wait_until("two are active again, and one is a new spare", || {
-        let now = house.replicas("web");
+        let now = instance.replicas("web");
         let new_spares = with_role(&now, "spare");
         let is_whole = with_role(&now, "active").len() == 2 && new_spares.len() == 1;
         (is_whole && new_spares != spares).then_some(now)
@@ -63,95 +63,95 @@ fn a_warm_spare_takes_the_place_of_a_dead_replica_and_a_new_spare_is_started() {
 }
 
 #[test]
-fn those_who_take_over_a_share_leave_no_request_behind() {
+fn replicas_that_take_over_a_share_lose_no_request() {
     for strategy in ["mostActive", "random"] {
-        let mut house = House::new();
+        let mut instance = Instance::new();
         let (expose, url) = exposed();
         let more = format!("  scale: {{replicas: 3}}\n  recover: {{strategy: {strategy}}}\n{expose}");
-        let manifest = house.write_service("web", &more);
-        house.up(&["-f", text(&manifest)]);
-        let victim = pid_of(&house.wait_for_ready("web", 3)["web-1"]);
-        let load = begin_load(&house, "web", &url);
+        let manifest = instance.write_service("web", &more);
+        instance.up(&["-f", text(&manifest)]);
+        let victim = pid_of(&instance.wait_for_ready("web", 3)["web-1"]);
+        let load = begin_load(&instance, "web", &url);
 
         kill_process(victim, Signal::KILL).expect("it runs");
 
         assert_none_failed(load);
-        let after = house.wait_for_ready("web", 3);
+        let after = instance.wait_for_ready("web", 3);
         assert_ne!(pid_of(&after["web-1"]), victim, "{strategy}");
     }
 }
 
 #[test]
 fn a_replica_that_a_command_calls_sick_leaves_the_traffic_at_once_and_is_restarted_later() {
-    let mut house = House::new();
-    let alive = house.write("alive", "");
+    let mut instance = Instance::new();
+    let alive = instance.write("alive", "");
     let probe = "  scale: {replicas: 1}\n";
-    let manifest = house.write_service("web", probe);
+    let manifest = instance.write_service("web", probe);
     let probes = "  probes: {readiness: {";
     let liveness = "  probes: {liveness: {command: [test, -e, alive], every: 100ms}, readiness: {";
     let written = fs::read_to_string(&manifest).unwrap().replace(probes, liveness);
-    let manifest = house.write("web.yaml", &written);
-    house.up(&["-f", text(&manifest)]);
-    let sick = pid_of(&house.wait_for_ready("web", 1)["web-0"]);
+    let manifest = instance.write("web.yaml", &written);
+    instance.up(&["-f", text(&manifest)]);
+    let sick = pid_of(&instance.wait_for_ready("web", 1)["web-0"]);
 
     fs::remove_file(&alive).unwrap();
     wait_until("it is out of the traffic, and still runs", || {
-        let status = house.replicas("web").remove("web-0")?;
+        let status = instance.replicas("web").remove("web-0")?;
         (status["ready"] == false && pid_of(&status) == sick).then_some(())
     });
 
-    house.write("alive", "");
+    instance.write("alive", "");
     wait_until("it is well again, and was not restarted", || {
-        let status = house.replicas("web").remove("web-0")?;
+        let status = instance.replicas("web").remove("web-0")?;
         (status["ready"] == true && pid_of(&status) == sick).then_some(())
     });
 
     fs::remove_file(&alive).unwrap();
     wait_until("it is restarted, since it does not get well", || {
-        let status = house.replicas("web").remove("web-0")?;
+        let status = instance.replicas("web").remove("web-0")?;
         (status["pid"].is_number() && pid_of(&status) != sick).then_some(())
     });
 }
 
 #[test]
-fn who_depends_on_another_starts_once_that_is_ready() {
-    let mut house = House::new();
-    let database = house.write_service("db", "");
+fn a_service_starts_once_its_dependency_is_ready() {
+    let mut instance = Instance::new();
+    let database = instance.write_service("db", "");
     let closed = fs::read_to_string(&database).unwrap();
     let asked = closed
         .replace("{http: {path: /}, every: 100ms, timeout: 5s}", "{command: [test, -e, open], every: 100ms}");
     assert_ne!(asked, closed);
-    let database = house.write("db.yaml", &asked);
-    let web = house.write_service("web", "  dependsOn: [{service: db, when: ready}]\n");
-    house.up(&["-f", text(&web), "-f", text(&database)]);
-    wait_until("the database runs", || house.replicas("db").remove("db-0")?["pid"].as_i64());
+    let database = instance.write("db.yaml", &asked);
+    let web = instance.write_service("web", "  dependsOn: [{service: db, when: ready}]\n");
+    instance.up(&["-f", text(&web), "-f", text(&database)]);
+    wait_until("the database runs", || instance.replicas("db").remove("db-0")?["pid"].as_i64());
     let why = wait_until("what waits says for whom", || {
-        let said = house.run(&["describe", "service/web"]);
+        let said = instance.run(&["describe", "service/web"]);
         said.out.contains("db").then_some(said.out)
     });
-    assert!(house.replicas("web").values().all(|status| status["pid"].is_null()), "{why}");
+    assert!(instance.replicas("web").values().all(|status| status["pid"].is_null()), "{why}");
 
-    house.write("open", "");
-    house.wait_for_ready("db", 1);
-    house.wait_for_ready("web", 1);
+    instance.write("open", "");
+    instance.wait_for_ready("db", 1);
+    instance.wait_for_ready("web", 1);
 }
 
 #[test]
 fn no_request_fails_while_it_scales_in_and_is_exchanged_replica_by_replica() {
-    let mut house = House::new();
+    let mut instance = Instance::new();
     let (expose, url) = exposed();
-    let manifest = house.write_service("web", &format!("  scale: {{replicas: 4}}\n{expose}"));
-    house.up(&["-f", text(&manifest)]);
-    let before = house.wait_for_ready("web", 4);
-    let load = begin_load(&house, "web", &url);
+    let manifest = instance.write_service("web", &format!("  scale: {{replicas: 4}}\n{expose}"));
+    instance.up(&["-f", text(&manifest)]);
+    let before = instance.wait_for_ready("web", 4);
+    let load = begin_load(&instance, "web", &url);
 
-    assert_eq!(house.run(&["scale", "service/web", "--replicas", "2"]).code, Some(0));
-    house.wait_for_ready("web", 2);
+    assert_eq!(instance.run(&["scale", "service/web", "--replicas", "2"]).code, Some(0));
+    instance.wait_for_ready("web", 2);
     let written = fs::read_to_string(&manifest).unwrap().replace("    env: {", "    env: {CHANGED: \"1\", ");
-    let manifest = house.write("web.yaml", &written);
-    assert_eq!(house.run(&["apply", "-f", text(&manifest)]).code, Some(0));
+    let manifest = instance.write("web.yaml", &written);
+    assert_eq!(instance.run(&["apply", "-f", text(&manifest)]).code, Some(0));
     wait_until("every replica is a new one", || {
-        let now = house.replicas("web");
+        let now = instance.replicas("web");
         let is_new = |(name, status): (&String, &Value)| {
             status["ready"] == true && before[name]["pid"] != status["pid"]
         };
@@ -159,7 +159,7 @@ fn no_request_fails_while_it_scales_in_and_is_exchanged_replica_by_replica() {
     });
 
     assert_none_failed(load);
-    let status = &house.ask(&["get", "service/web"])["status"];
+    let status = &instance.ask(&["get", "service/web"])["status"];
     let versions = status["versions"].as_array().expect("a list");
     let requests: Vec<u64> =
         versions.iter().filter_map(|version| version["responses"]["2xx"].as_u64()).collect();
@@ -169,10 +169,10 @@ fn no_request_fails_while_it_scales_in_and_is_exchanged_replica_by_replica() {
         (versions[0]["servingReplicas"].as_u64(), versions[1]["servingReplicas"].as_u64()),
         (Some(0), Some(2))
     );
-    let described = house.run(&["describe", "service/web"]).out;
+    let described = instance.run(&["describe", "service/web"]).out;
     assert!(described.contains("requests by version"), "{described}");
     let generation = versions[1]["generation"].as_u64().expect("a number");
-    let (_, metrics) = house.ask_api("/metrics");
+    let (_, metrics) = instance.ask_api("/metrics");
     let line = format!(
         "homeostat_version_requests_total{{service=\"web\",generation=\"{generation}\",status=\"2xx\"}} "
     );
@@ -181,18 +181,18 @@ fn no_request_fails_while_it_scales_in_and_is_exchanged_replica_by_replica() {
 
 #[test]
 fn a_version_that_does_not_start_leaves_the_service_serving_and_is_not_called_complete() {
-    let mut house = House::new();
-    let manifest = house.write_service("web", "  scale: {replicas: 2}\n");
-    house.up(&["-f", text(&manifest)]);
-    let before = house.wait_for_ready("web", 2);
+    let mut instance = Instance::new();
+    let manifest = instance.write_service("web", "  scale: {replicas: 2}\n");
+    instance.up(&["-f", text(&manifest)]);
+    let before = instance.wait_for_ready("web", 2);
 
     let broken = "apiVersion: homeostat/v1\nkind: Service\nmetadata: {name: web}\nspec:\n  run: {command: [\"false\"]}\n  \
                   ports: [{name: http, protocol: http}]\n  probes: {readiness: {http: {path: /}, every: 100ms}}\n  \
                   scale: {replicas: 2}\n";
-    house.ask(&["apply", "-f", text(&house.write("broken.yaml", broken))]);
+    instance.ask(&["apply", "-f", text(&instance.write("broken.yaml", broken))]);
 
     let complete = wait_until("the new version is known to fail", || {
-        let status = house.ask(&["get", "service/web"])["status"].clone();
+        let status = instance.ask(&["get", "service/web"])["status"].clone();
         let conditions = status["conditions"].as_array()?.clone();
         let complete = conditions.into_iter().find(|condition| condition["type"] == "Complete")?;
         complete["message"].as_str()?.contains(": ").then_some(complete)
@@ -202,8 +202,11 @@ fn a_version_that_does_not_start_leaves_the_service_serving_and_is_not_called_co
         (&"False".into(), &"Updating".into()),
         "{complete}"
     );
-    assert!(complete["message"].as_str().unwrap().starts_with("2 of 2 replicas run an older version"), "{complete}");
+    assert!(
+        complete["message"].as_str().unwrap().starts_with("2 of 2 replicas run an older version"),
+        "{complete}"
+    );
     for (name, status) in &before {
-        assert_eq!(house.replicas("web")[name]["pid"], status["pid"], "{name} goes on");
+        assert_eq!(instance.replicas("web")[name]["pid"], status["pid"], "{name} goes on");
     }
 }

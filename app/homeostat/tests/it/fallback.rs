@@ -1,4 +1,4 @@
-//! What stands in for a metric that nobody tells any more, and since when an autoscaler is as it is.
+//! The fallback for a metric without measurements, and the transition times of an autoscaler's conditions.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -8,18 +8,19 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::house::{House, text, wait_until};
-use crate::measuring::{page, serve};
+use crate::instance::{Instance, text, wait_until};
+use crate::metric_sources::{page, serve};
 
-/// What the source says instead of a number when it hangs.
+/// The number of jobs with which the source hangs.
 const HANGS: i64 = -1;
 
 /// A source over HTTP that says how many jobs wait, and hangs while that is [`HANGS`].
-fn write_jobs(house: &House, jobs: &Arc<AtomicI64>) -> String {
+fn write_jobs(instance: &Instance, jobs: &Arc<AtomicI64>) -> String {
     let jobs = Arc::clone(jobs);
     let port = serve(move |mut socket| match jobs.load(Ordering::SeqCst) {
         HANGS => {
-            let _until_it_is_left = socket.read(&mut [0; 1]);
+            // Waits until the client closes.
+            let _ = socket.read(&mut [0; 1]);
         }
         waiting => page(socket, "application/json", &format!("{{\"waiting\": {waiting}}}")),
     });
@@ -28,10 +29,10 @@ fn write_jobs(house: &House, jobs: &Arc<AtomicI64>) -> String {
          from: {{http: {{url: \"http://127.0.0.1:{port}/\", value: $.waiting}}}}\n  every: 250ms\n  timeout: 500ms\n  \
          staleAfter: 1s\n"
     );
-    text(&house.write("jobs.yaml", &manifest)).to_owned()
+    text(&instance.write("jobs.yaml", &manifest)).to_owned()
 }
 
-/// Scales by the jobs, ten for each replica; four stand in once nobody has told for four seconds.
+/// Scales by the jobs, ten for each replica; the fallback is four replicas after four seconds without a measurement.
 const WITH_FALLBACK: &str = "  scale:
     min: 1
     max: 6
@@ -46,31 +47,31 @@ const WITH_FALLBACK: &str = "  scale:
 
 #[test]
 fn a_fallback_stands_in_for_a_source_that_hangs_even_over_a_crash_until_it_answers_again() {
-    let mut house = House::new();
+    let mut instance = Instance::new();
     let jobs = Arc::new(AtomicI64::new(14));
-    let manifest = house.write_service("worker", WITH_FALLBACK);
-    let source = write_jobs(&house, &jobs);
-    house.up(&["-f", text(&manifest), "-f", &source]);
-    house.wait_for_ready("worker", 2);
+    let manifest = instance.write_service("worker", WITH_FALLBACK);
+    let source = write_jobs(&instance, &jobs);
+    instance.up(&["-f", text(&manifest), "-f", &source]);
+    instance.wait_for_ready("worker", 2);
 
     jobs.store(HANGS, Ordering::SeqCst);
     let foretold = wait_until("it is foretold when something stands in", || {
-        let told = house.run(&["explain", "service/worker"]).out;
-        told.contains("UTC if the load stays as it is: 4 replicas").then_some(told)
+        let output = instance.run(&["explain", "service/worker"]).out;
+        output.contains("UTC if the load stays as it is: 4 replicas").then_some(output)
     });
     assert!(foretold.contains("stays at 2: jobs gives no number"), "{foretold}");
 
-    house.end(Signal::KILL);
-    house.up(&[]);
-    house.wait_for_ready("worker", 4);
-    let told = house.run(&["explain", "service/worker"]).out;
-    assert!(told.contains("so its fallback of 4 replicas is used"), "{told}");
-    assert_eq!(house.ask(&["explain", "service/worker"])["metrics"][0]["proposal"], 4);
+    instance.end(Signal::KILL);
+    instance.up(&[]);
+    instance.wait_for_ready("worker", 4);
+    let output = instance.run(&["explain", "service/worker"]).out;
+    assert!(output.contains("so its fallback of 4 replicas is used"), "{output}");
+    assert_eq!(instance.ask(&["explain", "service/worker"])["metrics"][0]["proposal"], 4);
 
     jobs.store(14, Ordering::SeqCst);
-    house.wait_for_ready("worker", 2);
-    house.end(Signal::INT);
-    let replayed = house.ask(&["replay", "--data", "data"]);
+    instance.wait_for_ready("worker", 2);
+    instance.end(Signal::INT);
+    let replayed = instance.ask(&["replay", "--data", "data"]);
     assert!(replayed["steps"].as_u64() > Some(20), "{replayed}");
 }
 
@@ -87,8 +88,8 @@ spec:
 ";
 
 /// The status and the time of each condition, when all three are there.
-fn conditions(house: &House) -> Option<BTreeMap<String, (String, String)>> {
-    let autoscaler = house.ask(&["get", "hpa/worker"]);
+fn conditions(instance: &Instance) -> Option<BTreeMap<String, (String, String)>> {
+    let autoscaler = instance.ask(&["get", "hpa/worker"]);
     let all = autoscaler["status"]["conditions"].as_array().expect("a list").clone();
     let word = |value: &Value| value.as_str().unwrap_or_else(|| panic!("a word: {autoscaler}")).to_owned();
     let of = |condition: &Value| {
@@ -100,22 +101,22 @@ fn conditions(house: &House) -> Option<BTreeMap<String, (String, String)>> {
 
 #[test]
 fn a_condition_of_an_autoscaler_says_since_when_even_after_a_crash() {
-    let mut house = House::new();
+    let mut instance = Instance::new();
     let jobs = Arc::new(AtomicI64::new(14));
-    let manifest = house.write_service("worker", "");
-    let (source, hpa) = (write_jobs(&house, &jobs), house.write("hpa.yaml", HPA));
-    house.up(&["-f", text(&manifest), "-f", &source, "-f", text(&hpa)]);
-    house.wait_for_ready("worker", 2);
+    let manifest = instance.write_service("worker", "");
+    let (source, hpa) = (write_jobs(&instance, &jobs), instance.write("hpa.yaml", HPA));
+    instance.up(&["-f", text(&manifest), "-f", &source, "-f", text(&hpa)]);
+    instance.wait_for_ready("worker", 2);
     let standing = |limited: &str, active: &str| {
         wait_until("the conditions are so", || {
-            let found = conditions(&house)?;
+            let found = conditions(&instance)?;
             let is = |kind: &str, status: &str| found[kind].0 == status;
             (is("ScalingLimited", limited) && is("ScalingActive", active)).then_some(found)
         })
     };
     let calm = standing("False", "True");
     wait_until("what was measured stands where Kubernetes has it", || {
-        let metric = house.ask(&["get", "hpa/worker"])["status"]["currentMetrics"][0].clone();
+        let metric = instance.ask(&["get", "hpa/worker"])["status"]["currentMetrics"][0].clone();
         let external = &metric["external"];
         let is_so = external["metric"]["name"] == "jobs" && external["current"]["averageValue"] == "7";
         (is_so && metric["type"] == "External").then_some(())
@@ -127,17 +128,17 @@ fn a_condition_of_an_autoscaler_says_since_when_even_after_a_crash() {
     for kind in ["AbleToScale", "ScalingActive"] {
         assert_eq!(limited[kind], calm[kind], "its status did not change");
     }
-    house.wait_for_ready("worker", 3);
+    instance.wait_for_ready("worker", 3);
 
-    house.end(Signal::KILL);
-    house.up(&[]);
+    instance.end(Signal::KILL);
+    instance.up(&[]);
     let after = wait_until("all conditions are there", || {
-        let found = conditions(&house)?;
+        let found = conditions(&instance)?;
         (found["ScalingActive"].0 == "True").then_some(found)
     });
     assert_eq!(after["AbleToScale"], limited["AbleToScale"]);
     assert_eq!(after["ScalingLimited"], limited["ScalingLimited"]);
-    house.end(Signal::INT);
-    let replayed = house.ask(&["replay", "--data", "data"]);
+    instance.end(Signal::INT);
+    let replayed = instance.ask(&["replay", "--data", "data"]);
     assert!(replayed["steps"].as_u64() > Some(20), "{replayed}");
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 
-use crate::house::{House, pid_of, text, wait_until};
+use crate::instance::{Instance, pid_of, text, wait_until};
 use crate::replica;
 
 /// A client with an address of its own.
@@ -22,12 +22,12 @@ impl Client {
         Self(socket)
     }
 
-    /// The process number of who answers; asked once.
+    /// Sends one datagram; returns the process id of the replica that answers.
     fn ask(&self) -> i32 {
         self.0.send(b"who?").expect("it is sent");
-        let mut heard = [0; 64];
-        let size = self.0.recv(&mut heard).expect("it is answered");
-        std::str::from_utf8(&heard[..size]).expect("a number").parse().expect("a number")
+        let mut received = [0; 64];
+        let size = self.0.recv(&mut received).expect("it is answered");
+        std::str::from_utf8(&received[..size]).expect("a number").parse().expect("a number")
     }
 }
 
@@ -36,40 +36,40 @@ fn ask_all(clients: &[Client]) {
     clients.iter().for_each(|client| assert!(client.ask() > 0));
 }
 
-/// A house with so many replicas that are asked over UDP.
-fn asked(port: u16, replicas: usize) -> House {
-    let house = asked_as(port, &format!("{{replicas: {replicas}}}"), "60s");
-    house.wait_for_ready("web", replicas);
-    house
+/// An instance with so many replicas of a service of UDP.
+fn asked(port: u16, replicas: usize) -> Instance {
+    let instance = asked_as(port, &format!("{{replicas: {replicas}}}"), "60s");
+    instance.wait_for_ready("web", replicas);
+    instance
 }
 
-/// A house that is scaled as `scale` says, and whose sessions end after `idle`.
-fn asked_as(port: u16, scale: &str, idle: &str) -> House {
-    let mut house = House::new();
+/// An instance that is scaled as `scale` says, and whose sessions end after `idle`.
+fn asked_as(port: u16, scale: &str, idle: &str) -> Instance {
+    let mut instance = Instance::new();
     let more = format!(
         "  scale: {scale}\n  stop: {{drain: 20s}}\n  \
          expose: {{listen: \"127.0.0.1:{port}\", port: ask, balance: roundRobin, timeouts: {{idle: {idle}}}}}\n"
     );
-    let manifest = house.write_service("web", &more);
+    let manifest = instance.write_service("web", &more);
     let declared = fs::read_to_string(&manifest).unwrap();
     let ports = "[{name: ask, protocol: udp}, {name: http, protocol: http}]";
     let declared = declared.replace("[{name: http, protocol: http}]", ports);
     let declared = declared.replace("env: {", &format!("env: {{{}: \"$(PORT_ASK)\", ", replica::UDP_PORT));
     fs::write(&manifest, declared).unwrap();
-    house.up(&["-f", text(&manifest)]);
-    house
+    instance.up(&["-f", text(&manifest)]);
+    instance
 }
 
-fn proxied(house: &House) -> Value {
-    house.ask(&["describe", "service/web"])["service"]["status"]["proxy"].clone()
+fn proxied(instance: &Instance) -> Value {
+    instance.ask(&["describe", "service/web"])["service"]["status"]["proxy"].clone()
 }
 
 #[test]
 fn sessions_are_spread_and_go_on_elsewhere_when_their_replica_is_killed_or_leaves() {
     let port = ports::free();
-    let house = asked(port, 3);
+    let instance = asked(port, 3);
     let pids: BTreeSet<i32> =
-        house.replicas("web").values().map(|status| pid_of(status).as_raw_nonzero().get()).collect();
+        instance.replicas("web").values().map(|status| pid_of(status).as_raw_nonzero().get()).collect();
     let clients: Vec<(Client, i32)> = (0..9)
         .map(|_| {
             let client = Client::of(port);
@@ -84,27 +84,29 @@ fn sessions_are_spread_and_go_on_elsewhere_when_their_replica_is_killed_or_leave
 
     let killed = clients[0].1;
     kill_process(rustix::process::Pid::from_raw(killed).unwrap(), Signal::KILL).unwrap();
-    // Its socket is closed with its end, which a signal only begins.
-    wait_until("it has ended", || house.replicas("web").values().all(|it| it["pid"] != killed).then_some(()));
+    // Its socket is closed only once it has ended, which takes a moment after the signal.
+    wait_until("it has ended", || {
+        instance.replicas("web").values().all(|it| it["pid"] != killed).then_some(())
+    });
     for (client, home) in &clients {
         let now = client.ask();
         assert!(now == *home || *home == killed, "only sessions of the killed one move");
         assert_ne!(now, killed);
     }
 
-    house.wait_for_ready("web", 3);
-    house.ask(&["scale", "service/web", "--replicas", "1"]);
+    instance.wait_for_ready("web", 3);
+    instance.ask(&["scale", "service/web", "--replicas", "1"]);
     let answers = || clients.iter().map(|(client, _)| client.ask()).collect::<BTreeSet<_>>();
     // Sessions are asked all the time and none goes unanswered; none keeps a replica that is to go.
-    wait_until("one is left", || (answers().len() == 1 && house.replicas("web").len() == 1).then_some(()));
+    wait_until("one is left", || (answers().len() == 1 && instance.replicas("web").len() == 1).then_some(()));
 
-    let status = proxied(&house);
+    let status = proxied(&instance);
     let datagrams = &status["datagrams"];
     assert_eq!((&datagrams["dropped"], &datagrams["sessions"]), (&0.into(), &9.into()), "{status}");
     assert_eq!(datagrams["received"], datagrams["sent"], "{status}");
-    let described = house.run(&["describe", "service/web"]).out;
+    let described = instance.run(&["describe", "service/web"]).out;
     assert!(described.contains(" from clients ") && described.contains("sessions now: 9"), "{described}");
-    let metrics = house.ask_api("/metrics").1;
+    let metrics = instance.ask_api("/metrics").1;
     assert!(metrics.contains("homeostat_datagrams_dropped_total{service=\"web\"} 0"), "{metrics}");
     assert!(metrics.contains("homeostat_datagram_sessions{service=\"web\"} 9"), "{metrics}");
 }
@@ -112,7 +114,7 @@ fn sessions_are_spread_and_go_on_elsewhere_when_their_replica_is_killed_or_leave
 #[test]
 fn no_datagram_is_lost_while_one_homeostat_takes_the_place_of_another() {
     let port = ports::free();
-    let mut house = asked(port, 2);
+    let mut instance = asked(port, 2);
     let clients: Vec<Client> = (0..4).map(|_| Client::of(port)).collect();
     for _ in 0..2 {
         ask_all(&clients);
@@ -125,10 +127,10 @@ fn no_datagram_is_lost_while_one_homeostat_takes_the_place_of_another() {
                     std::thread::sleep(Duration::from_millis(10));
                 });
             });
-            house.take_over(&["--linger", "30s"]);
+            instance.take_over(&["--linger", "30s"]);
             asking.join().expect("every datagram is answered");
         });
-        house.wait_until_left();
+        instance.wait_until_left();
     }
     ask_all(&clients);
 }
@@ -136,13 +138,13 @@ fn no_datagram_is_lost_while_one_homeostat_takes_the_place_of_another() {
 #[test]
 fn a_service_that_rests_is_woken_by_a_datagram_and_answers_it() {
     let port = ports::free();
-    let house = asked_as(port, "{replicas: 2, toZero: {after: 1s, wait: 30s}}", "300ms");
+    let instance = asked_as(port, "{replicas: 2, toZero: {after: 1s, wait: 30s}}", "300ms");
     for _ in 0..3 {
-        wait_until("it rests", || house.replicas("web").is_empty().then_some(()));
+        wait_until("it rests", || instance.replicas("web").is_empty().then_some(()));
         let clients: Vec<Client> = (0..5).map(|_| Client::of(port)).collect();
         ask_all(&clients);
-        house.wait_for_ready("web", 2);
+        instance.wait_for_ready("web", 2);
     }
-    let datagrams = &proxied(&house)["datagrams"];
+    let datagrams = &proxied(&instance)["datagrams"];
     assert_eq!((&datagrams["dropped"], &datagrams["received"]), (&0.into(), &15.into()), "{datagrams}");
 }

@@ -1,9 +1,9 @@
-//! Decisions explained: what they were made of, and what would have led elsewhere.
+//! Explained decisions: what they are based on, and what would have led to another outcome.
 
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::house::{House, text, wait_until};
+use crate::instance::{Instance, text, wait_until};
 
 /// Follows the number in the file `queue`, ten for each replica.
 const BY_QUEUE: &str = "  scale:
@@ -21,13 +21,13 @@ spec: {metric: queue, from: {command: {argv: [cat, queue]}}, every: 200ms, stale
 ";
 
 /// A service that has followed a queue of 35.
-fn house_of_four() -> House {
-    let mut house = House::new();
-    house.write("queue", "35");
-    let manifest = house.write_service("worker", BY_QUEUE);
-    house.up(&["-f", text(&manifest)]);
-    house.wait_for_ready("worker", 4);
-    house
+fn instance_of_four() -> Instance {
+    let mut instance = Instance::new();
+    instance.write("queue", "35");
+    let manifest = instance.write_service("worker", BY_QUEUE);
+    instance.up(&["-f", text(&manifest)]);
+    instance.wait_for_ready("worker", 4);
+    instance
 }
 
 fn decisions(history: &Value) -> &[Value] {
@@ -35,9 +35,9 @@ fn decisions(history: &Value) -> &[Value] {
 }
 
 /// The decisions that are kept of a service of which nothing changes any more.
-fn settled_history(house: &House) -> Value {
+fn settled_history(instance: &Instance) -> Value {
     wait_until("the history has a run of decisions that goes on", || {
-        let history = house.ask(&["explain", "service/worker", "--since", "1h"]);
+        let history = instance.ask(&["explain", "service/worker", "--since", "1h"]);
         let lasts = decisions(&history).last()?["count"].as_u64()? > 5;
         lasts.then_some(history)
     })
@@ -45,31 +45,31 @@ fn settled_history(house: &House) -> Value {
 
 #[test]
 fn what_was_decided_is_kept_read_back_and_decided_again_bit_for_bit() {
-    let mut house = house_of_four();
-    let history = settled_history(&house);
+    let mut instance = instance_of_four();
+    let history = settled_history(&instance);
     let first = decisions(&history).iter().find(|it| it["decision"]["desired"] == 4).expect("it wanted four");
     assert_eq!(first["decision"]["metrics"][0]["current"], "35", "{first}");
-    let table = house.run(&["explain", "service/worker", "--since", "-1h"]).out;
+    let table = instance.run(&["explain", "service/worker", "--since", "-1h"]).out;
     for part in ["replicas wanted since", "DECISIONS", "1 to 4", "stays at 4"] {
         assert!(table.contains(part), "{part} is missing in {table}");
     }
-    let cut = house.ask(&["explain", "service/worker", "--since", "1h", "--limit", "1"]);
+    let cut = instance.ask(&["explain", "service/worker", "--since", "1h", "--limit", "1"]);
     assert_eq!((decisions(&cut).len(), &cut["isCut"]), (1, &true.into()), "{cut}");
 
-    house.end(Signal::TERM);
-    let replayed = house.run(&["replay", "--data", "data", "-o", "json"]).json();
+    instance.end(Signal::TERM);
+    let replayed = instance.run(&["replay", "--data", "data", "-o", "json"]).json();
     assert!(replayed["decisions"].as_u64() >= Some(decisions(&history).len() as u64), "{replayed}");
 
     // The journal is gone, as it is after a week; what it was is still known.
-    std::fs::remove_dir_all(house.path("data/journal")).expect("it is ours");
-    house.up(&[]);
-    house.wait_for_ready("worker", 4);
+    std::fs::remove_dir_all(instance.path("data/journal")).expect("it is ours");
+    instance.up(&[]);
+    instance.wait_for_ready("worker", 4);
     let at = first["from"].as_str().expect("a time");
-    let then = house.ask(&["explain", "service/worker", "--at", at]);
+    let then = instance.ask(&["explain", "service/worker", "--at", at]);
     assert_eq!(then["summary"], first["decision"]["summary"], "{then}");
     assert_eq!(then["kept"]["count"], first["count"], "{then}");
-    let told = house.run(&["explain", "service/worker", "--at", at, "--why-not", "out"]).out;
-    assert!(told.contains("the journal no longer holds"), "{told}");
+    let output = instance.run(&["explain", "service/worker", "--at", at, "--why-not", "out"]).out;
+    assert!(output.contains("the journal no longer holds"), "{output}");
 }
 
 fn prospects(explanation: &Value) -> Vec<(String, u64, String)> {
@@ -80,33 +80,33 @@ fn prospects(explanation: &Value) -> Vec<(String, u64, String)> {
 
 #[test]
 fn an_explanation_says_what_would_change_it_and_that_comes_true() {
-    let house = house_of_four();
+    let instance = instance_of_four();
     let settled = wait_until("the queue is shared by four", || {
-        let told = house.ask(&["explain", "service/worker"]);
-        (told["metrics"][0]["current"] == "8.75").then_some(told)
+        let output = instance.ask(&["explain", "service/worker"]);
+        (output["metrics"][0]["current"] == "8.75").then_some(output)
     });
     let (_, more, message) = prospects(&settled).swap_remove(0);
     assert_eq!((more, &*message), (5, "with queue at 11.001 (now 8.75): 5 replicas"), "{settled}");
-    let told = house.run(&["explain", "service/worker"]).out;
-    assert!(told.contains("what would change it\n  with queue at 11.001"), "{told}");
+    let output = instance.run(&["explain", "service/worker"]).out;
+    assert!(output.contains("what would change it\n  with queue at 11.001"), "{output}");
 
-    let why = house.run(&["explain", "service/worker", "--why-not", "8"]);
+    let why = instance.run(&["explain", "service/worker", "--why-not", "8"]);
     assert!(why.out.contains("why not 8? 4 replicas"), "{why:?}");
     assert!(
         why.out.contains("no load within the next hour leads to 8 replicas: the maximum is 6"),
         "{why:?}"
     );
-    let fewer = house.ask(&["explain", "service/worker", "--why-not", "in"])["whyNot"].clone();
+    let fewer = instance.ask(&["explain", "service/worker", "--why-not", "in"])["whyNot"].clone();
     assert!(fewer["prospects"][0]["at"].is_string(), "it takes an hour: {fewer}");
-    let wrong = house.run(&["explain", "service/worker", "--why-not", "many"]);
+    let wrong = instance.run(&["explain", "service/worker", "--why-not", "many"]);
     assert_eq!(wrong.code, Some(2), "{wrong:?}");
 
-    house.write("queue", "44.001");
-    house.wait_for_ready("worker", 5);
+    instance.write("queue", "44.001");
+    instance.wait_for_ready("worker", 5);
     let held = wait_until("the fall is held", || {
-        house.write("queue", "12");
-        let told = house.ask(&["explain", "service/worker"]);
-        (told["limits"][0]["name"] == "ScaleDownStabilized").then_some(told)
+        instance.write("queue", "12");
+        let output = instance.ask(&["explain", "service/worker"]);
+        (output["limits"][0]["name"] == "ScaleDownStabilized").then_some(output)
     });
     assert_eq!(held["evidence"][0]["kind"], "recommended", "{held}");
     assert_eq!(held["evidence"][0]["replicas"], 5, "{held}");
@@ -115,25 +115,25 @@ fn an_explanation_says_what_would_change_it_and_that_comes_true() {
 
 #[test]
 fn a_dry_run_says_what_a_changed_policy_decides_now_and_would_have_in_the_last_hour() {
-    let house = house_of_four();
-    let manifest = house.path("worker.yaml");
+    let instance = instance_of_four();
+    let manifest = instance.path("worker.yaml");
     let smaller = std::fs::read_to_string(&manifest).expect("it was written").replace("max: 6", "max: 2");
-    let changed = house.write("smaller.yaml", &smaller);
+    let changed = instance.write("smaller.yaml", &smaller);
     let tried = wait_until("the last hour has decisions", || {
-        let tried = house.ask(&["apply", "--dry-run", "-f", text(&changed)])["trials"][0].clone();
+        let tried = instance.ask(&["apply", "--dry-run", "-f", text(&changed)])["trials"][0].clone();
         (tried["hour"]["decisions"].as_u64()? > 3).then_some(tried)
     });
     assert_eq!((&tried["wanted"], &tried["desired"]), (&4.into(), &2.into()), "{tried}");
     assert_eq!((&tried["hour"]["holds"]["most"], &tried["hour"]["tried"]["most"]), (&4.into(), &2.into()));
-    assert_eq!(house.ask(&["explain", "service/worker"])["desired"], 4, "it has no effect");
+    assert_eq!(instance.ask(&["explain", "service/worker"])["desired"], 4, "it has no effect");
 
-    let told = house.run(&["diff", "-f", text(&changed)]);
-    assert_eq!(told.code, Some(1), "{told:?}");
+    let output = instance.run(&["diff", "-f", text(&changed)]);
+    assert_eq!(output.code, Some(1), "{output:?}");
     for part in
         ["spec.scale.max: 2", "with it: 2 replicas now, 4 replicas without", "The load is the one that was"]
     {
-        assert!(told.out.contains(part), "{part} is missing in {told:?}");
+        assert!(output.out.contains(part), "{part} is missing in {output:?}");
     }
-    let same = house.run(&["diff", "-f", text(&manifest)]);
+    let same = instance.run(&["diff", "-f", text(&manifest)]);
     assert!(same.code == Some(0) && !same.out.contains("with it"), "{same:?}");
 }

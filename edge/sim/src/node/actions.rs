@@ -1,4 +1,4 @@
-//! What the agent does with actions.
+//! The agent carries out actions.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,77 +12,77 @@ use model::time::Time;
 
 use super::Node;
 use crate::effect::Effect;
-use crate::fabric::{Fabric, LifeEvent, LifeKey, SimEvent, befalls};
+use crate::environment::{Environment, LifeEvent, LifeKey, SimEvent, occurs};
 use crate::fault::Fault;
 use crate::life::{Life, LifeState, Probed, Work};
 
-/// Actions whose end is remembered; a repeat comes within minutes, not after ten thousand others.
+/// Actions whose outcome is remembered; one is repeated within minutes, not after ten thousand others.
 const DONE_MAX: usize = 10_000;
 
 impl Node {
-    /// A run greets the agent: older ones are refused from now on, and it is told what is here.
-    pub(crate) fn greet(&mut self, fabric: &mut Fabric, epoch: Epoch) {
+    /// A new run connects to the agent: older runs are refused from now on, and the inventory is reported to it.
+    pub(crate) fn greet(&mut self, environment: &mut Environment, epoch: Epoch) {
         if epoch < self.epoch {
             return;
         }
         self.epoch = epoch;
-        fabric.session = Some(epoch);
-        fabric.effects.push(Effect::Fenced { epoch });
-        self.report_inventory(fabric);
+        environment.session = Some(epoch);
+        environment.effects.push(Effect::Fenced { epoch });
+        self.report_inventory(environment);
     }
 
     /// An action arrives.
-    pub(crate) fn receive(&mut self, fabric: &mut Fabric, action: &Action) {
+    pub(crate) fn receive(&mut self, environment: &mut Environment, action: &Action) {
         let id = action.id;
         if id.epoch < self.epoch {
-            refuse(fabric, id, Refusal::StaleEpoch);
+            refuse(environment, id, Refusal::StaleEpoch);
             return;
         }
         self.epoch = id.epoch;
         self.up_to = self.up_to.max(id);
         if let Some(outcome) = self.done.get(&id) {
-            fabric.reply(id, outcome.clone());
+            environment.reply(id, outcome.clone());
             return;
         }
-        if befalls(&fabric.faults, Fault::Unknown, &mut fabric.random.agent) {
-            fabric.reply(id, Outcome::Unknown);
-            if fabric.random.agent.happens(500) {
+        if occurs(&environment.faults, Fault::Unknown, &mut environment.random.agent) {
+            environment.reply(id, Outcome::Unknown);
+            if environment.random.agent.happens(500) {
                 return;
             }
-        } else if befalls(&fabric.faults, Fault::Fails, &mut fabric.random.agent) {
-            let outcome = Outcome::Failed(failure(&action.kind, fabric));
-            // A start that failed is over: the loop goes on with another one. Everything else is told again by the same id.
+        } else if occurs(&environment.faults, Fault::Fails, &mut environment.random.agent) {
+            let outcome = Outcome::Failed(failure(&action.kind, environment));
+            // The loop follows a failed start with another one. Every other action is repeated with the same id.
             if matches!(action.kind, ActionKind::Start { .. }) {
                 self.note_done(id, outcome.clone());
             }
-            fabric.reply(id, outcome);
+            environment.reply(id, outcome);
             return;
         }
-        self.act(fabric, action);
+        self.act(environment, action);
     }
 
-    fn act(&mut self, fabric: &mut Fabric, action: &Action) {
+    fn act(&mut self, environment: &mut Environment, action: &Action) {
         let id = action.id;
         match &action.kind {
             ActionKind::Start { replica, incarnation, declared, admission } => {
-                self.start(fabric, id, (replica, *incarnation), declared, *admission);
+                self.start(environment, id, (replica, *incarnation), declared, *admission);
             }
             ActionKind::Stop { replica, incarnation, grace } => {
-                self.stop(fabric, id, replica, *incarnation, *grace);
+                self.stop(environment, id, replica, *incarnation, *grace);
             }
             ActionKind::Admit { replica, incarnation, admission, .. } => {
-                self.admit(fabric, id, replica, *incarnation, *admission);
+                self.admit(environment, id, replica, *incarnation, *admission);
             }
             ActionKind::Allot { replica, incarnation, resources } => {
-                self.allot(fabric, id, replica, *incarnation, *resources);
+                self.allot(environment, id, replica, *incarnation, *resources);
             }
             ActionKind::Expose(declared) => {
                 self.listen(id, &declared.name, Some(declared));
-                self.finish(fabric, id);
+                self.finish(environment, id);
             }
             ActionKind::Conceal(service) => {
                 self.listen(id, service, None);
-                self.finish(fabric, id);
+                self.finish(environment, id);
             }
             // The orchestrator writes that down itself.
             ActionKind::Remember(_) => {}
@@ -91,7 +91,7 @@ impl Node {
 
     fn start(
         &mut self,
-        fabric: &mut Fabric,
+        environment: &mut Environment,
         by: ActionId,
         (replica, incarnation): (&ReplicaId, Incarnation),
         declared: &Arc<Declared>,
@@ -107,19 +107,19 @@ impl Node {
             let (asked, running) = (incarnation, life.incarnation);
             let replica = replica.clone();
             if life.is_alive() {
-                fabric.effects.push(Effect::SecondLife { by, replica, running, asked });
-                return refuse(fabric, by, Refusal::OtherIncarnation);
+                environment.effects.push(Effect::SecondLife { by, replica, running, asked });
+                return refuse(environment, by, Refusal::OtherIncarnation);
             }
             if incarnation <= running {
-                fabric.effects.push(Effect::UsedLife { by, replica, asked, latest: running });
-                return refuse(fabric, by, Refusal::OtherIncarnation);
+                environment.effects.push(Effect::UsedLife { by, replica, asked, latest: running });
+                return refuse(environment, by, Refusal::OtherIncarnation);
             }
         }
         self.lives_begun += 1;
         let program = self.sites[site].program(declared.generation);
-        let lives = &mut fabric.random.lives;
+        let lives = &mut environment.random.lives;
         let exec = lives.span(program.exec.0, program.exec.1);
-        let is_deaf = befalls(&fabric.faults, Fault::Deaf, lives);
+        let is_deaf = occurs(&environment.faults, Fault::Deaf, lives);
         let mut life = Life {
             incarnation,
             generation: declared.generation,
@@ -136,7 +136,7 @@ impl Node {
             resources: Resources::default(),
             allotted_by: ActionId::default(),
             program,
-            begun_at: fabric.now,
+            begun_at: environment.now,
             ejected_until: Time::ZERO,
             up_since: None,
             serial: self.lives_begun,
@@ -149,13 +149,13 @@ impl Node {
         }
         let which = LifeKey { site, place, serial: life.serial };
         places[place] = Some(life);
-        fabric.effects.push(Effect::Began { by, replica: replica.clone(), incarnation });
-        fabric.after(exec, SimEvent::InLife { which, what: LifeEvent::Exec });
+        environment.effects.push(Effect::Began { by, replica: replica.clone(), incarnation });
+        environment.after(exec, SimEvent::InLife { which, what: LifeEvent::Exec });
     }
 
     fn stop(
         &mut self,
-        fabric: &mut Fabric,
+        environment: &mut Environment,
         by: ActionId,
         replica: &ReplicaId,
         incarnation: Incarnation,
@@ -164,13 +164,13 @@ impl Node {
         let site = self.site_index(&replica.service);
         let place = replica.ordinal.0 as usize;
         let Some(life) = self.sites[site].lives.get_mut(place).and_then(Option::as_mut) else {
-            return self.finish(fabric, by);
+            return self.finish(environment, by);
         };
         if life.incarnation != incarnation {
-            return refuse(fabric, by, Refusal::OtherIncarnation);
+            return refuse(environment, by, Refusal::OtherIncarnation);
         }
         match life.state {
-            LifeState::Ended { .. } => return self.finish(fabric, by),
+            LifeState::Ended { .. } => return self.finish(environment, by),
             LifeState::Stopping => {
                 if !life.stoppers.contains(&by) {
                     life.stoppers.push(by);
@@ -179,7 +179,7 @@ impl Node {
             }
             LifeState::Execing | LifeState::Booting | LifeState::Up => {}
         }
-        fabric.effects.push(Effect::Signalled {
+        environment.effects.push(Effect::Signalled {
             by,
             replica: replica.clone(),
             incarnation,
@@ -192,13 +192,13 @@ impl Node {
         let obeys = !life.is_deaf && life.hung_since.is_none() && life.program.stop < grace;
         let (span, what) =
             if obeys { (life.program.stop, LifeEvent::Obeys) } else { (grace, LifeEvent::Killed) };
-        fabric.after(span, SimEvent::InLife { which, what });
-        self.report_life(fabric, which);
+        environment.after(span, SimEvent::InLife { which, what });
+        self.report_life(environment, which);
     }
 
     fn admit(
         &mut self,
-        fabric: &mut Fabric,
+        environment: &mut Environment,
         by: ActionId,
         replica: &ReplicaId,
         incarnation: Incarnation,
@@ -212,20 +212,20 @@ impl Node {
                 // Who is told how to ask it for its health does so at once.
                 life.is_probed = true;
                 let which = LifeKey { site: index, place, serial: life.serial };
-                fabric.queue.put(fabric.now, SimEvent::InLife { which, what: LifeEvent::Probe });
+                environment.queue.put(environment.now, SimEvent::InLife { which, what: LifeEvent::Probe });
                 if by > life.admitted_by {
                     (life.admission, life.admitted_by) = (Some(admission), by);
-                    fabric.effects.push(Effect::Admitted { by, replica: replica.clone(), admission });
+                    environment.effects.push(Effect::Admitted { by, replica: replica.clone(), admission });
                 }
-                self.finish(fabric, by);
+                self.finish(environment, by);
             }
-            None => refuse(fabric, by, Refusal::OtherIncarnation),
+            None => refuse(environment, by, Refusal::OtherIncarnation),
         }
     }
 
     fn allot(
         &mut self,
-        fabric: &mut Fabric,
+        environment: &mut Environment,
         by: ActionId,
         replica: &ReplicaId,
         incarnation: Incarnation,
@@ -234,7 +234,7 @@ impl Node {
         let index = self.site_index(&replica.service);
         let life = self.sites[index].lives.get_mut(replica.ordinal.0 as usize).and_then(Option::as_mut);
         let Some(life) = life.filter(|life| life.incarnation == incarnation && life.is_alive()) else {
-            return refuse(fabric, by, Refusal::OtherIncarnation);
+            return refuse(environment, by, Refusal::OtherIncarnation);
         };
         let memory = resources.memory.map(|memory| u64::try_from(memory.units_ceil()).unwrap_or(0));
         let why = if !life.program.is_fittable {
@@ -248,13 +248,13 @@ impl Node {
             let message = format!("could not change what {replica} may use: {why}").into();
             let outcome = Outcome::Failed(Failure { kind, message });
             self.note_done(by, outcome.clone());
-            return fabric.reply(by, outcome);
+            return environment.reply(by, outcome);
         }
         if by > life.allotted_by {
             life.allot(by, resources);
-            fabric.effects.push(Effect::Allotted { by, replica: replica.clone(), resources });
+            environment.effects.push(Effect::Allotted { by, replica: replica.clone(), resources });
         }
-        self.finish(fabric, by);
+        self.finish(environment, by);
     }
 
     fn listen(&mut self, by: ActionId, service: &ServiceName, exposed: Option<&Declared>) {
@@ -270,9 +270,9 @@ impl Node {
         }
     }
 
-    pub(super) fn finish(&mut self, fabric: &mut Fabric, id: ActionId) {
+    pub(super) fn finish(&mut self, environment: &mut Environment, id: ActionId) {
         self.note_done(id, Outcome::Applied);
-        fabric.reply(id, Outcome::Applied);
+        environment.reply(id, Outcome::Applied);
     }
 
     fn note_done(&mut self, id: ActionId, outcome: Outcome) {
@@ -283,14 +283,14 @@ impl Node {
     }
 }
 
-fn refuse(fabric: &mut Fabric, action: ActionId, refusal: Refusal) {
-    fabric.effects.push(Effect::Refused { action, refusal });
-    fabric.reply(action, Outcome::Refused(refusal));
+fn refuse(environment: &mut Environment, action: ActionId, refusal: Refusal) {
+    environment.effects.push(Effect::Refused { action, refusal });
+    environment.reply(action, Outcome::Refused(refusal));
 }
 
-fn failure(kind: &ActionKind, fabric: &mut Fabric) -> Failure {
+fn failure(kind: &ActionKind, environment: &mut Environment) -> Failure {
     let kinds = [FailureKind::Other, FailureKind::AddressInUse, FailureKind::DiskFull];
-    let index = usize::try_from(fabric.random.agent.below(kinds.len() as u64)).unwrap_or(0);
+    let index = usize::try_from(environment.random.agent.below(kinds.len() as u64)).unwrap_or(0);
     let message = format!("could not {} on node sim: the world would not have it", kind.verb());
     Failure { kind: kinds[index], message: message.into() }
 }

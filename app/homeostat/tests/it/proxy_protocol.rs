@@ -1,29 +1,29 @@
-//! Clients behind a proxy of the fourth layer, of which the PROXY protocol tells.
+//! Clients behind a TCP proxy that sends their addresses by the PROXY protocol.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
 
-use crate::house::{House, text};
+use crate::instance::{Instance, text};
 
 fn say(port: u16, words: &str) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("the proxy listens");
     stream.write_all(words.as_bytes()).expect("it listens");
-    let mut heard = String::new();
+    let mut received = String::new();
     // One that was let go may have been so in the middle of our words.
-    let _ = stream.read_to_string(&mut heard);
-    heard
+    let _ = stream.read_to_string(&mut received);
+    received
 }
 
 #[test]
-fn a_client_is_who_the_proxy_in_front_says() {
-    let mut house = House::new();
+fn the_client_address_is_the_one_that_the_proxy_in_front_sends() {
+    let mut instance = Instance::new();
     let port = ports::free();
     let expose =
         format!("  expose: {{listen: \"127.0.0.1:{port}\", port: http, proxyProtocol: {{accept: true}}}}\n");
-    let manifest = house.write_service("web", &expose);
-    house.up(&["-f", text(&manifest)]);
-    house.wait_for_ready("web", 1);
+    let manifest = instance.write_service("web", &expose);
+    instance.up(&["-f", text(&manifest)]);
+    instance.wait_for_ready("web", 1);
 
     let request = "GET /whose HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
     let answer = say(port, &format!("PROXY TCP4 203.0.113.7 192.0.2.1 4000 443\r\n{request}"));
@@ -38,12 +38,12 @@ fn a_client_is_who_the_proxy_in_front_says() {
 
 #[test]
 fn a_header_for_connections_that_all_clients_share_is_refused() {
-    let house = House::new();
+    let instance = Instance::new();
     let expose = "  expose: {listen: \"127.0.0.1:1\", port: http, proxyProtocol: {send: v2}}\n";
-    let manifest = house.write_service("web", expose);
+    let manifest = instance.write_service("web", expose);
     let declared = std::fs::read_to_string(&manifest).unwrap();
     std::fs::write(&manifest, declared.replace("protocol: http", "protocol: grpc")).unwrap();
-    let refused = house.run(&["validate", "-f", text(&manifest)]);
+    let refused = instance.run(&["validate", "-f", text(&manifest)]);
     assert_eq!(refused.code, Some(2), "{refused:?}");
     assert!(refused.err.contains("shared by all clients"), "{refused:?}");
 }

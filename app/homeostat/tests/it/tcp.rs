@@ -7,29 +7,29 @@ use std::net::TcpStream;
 
 use rustix::process::{Signal, kill_process};
 
-use crate::house::{House, pid_of, text, wait_until};
+use crate::instance::{Instance, pid_of, text, wait_until};
 
-/// What is answered on a connection of its own; empty when it is closed without an answer.
+/// The answer on a new connection; empty when it is closed without one.
 fn ask(port: u16) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("the proxy listens");
     stream.write_all(b"GET / HTTP/1.0\r\nHost: a\r\n\r\n").expect("it listens");
-    let mut heard = String::new();
-    let _ = stream.read_to_string(&mut heard);
-    heard.rsplit("\r\n").next().unwrap_or_default().to_owned()
+    let mut received = String::new();
+    let _ = stream.read_to_string(&mut received);
+    received.rsplit("\r\n").next().unwrap_or_default().to_owned()
 }
 
 #[test]
 fn connections_are_spread_over_replicas_and_a_dead_one_gets_none() {
-    let mut house = House::new();
+    let mut instance = Instance::new();
     let port = ports::free();
     let more = format!(
         "  scale: {{replicas: 3}}\n  expose: {{listen: \"127.0.0.1:{port}\", port: http, balance: roundRobin}}\n"
     );
-    let manifest = house.write_service("web", &more);
+    let manifest = instance.write_service("web", &more);
     let declared = fs::read_to_string(&manifest).unwrap();
     fs::write(&manifest, declared.replace("protocol: http", "protocol: tcp")).unwrap();
-    house.up(&["-f", text(&manifest)]);
-    let pids: Vec<_> = house.wait_for_ready("web", 3).values().map(pid_of).collect();
+    instance.up(&["-f", text(&manifest)]);
+    let pids: Vec<_> = instance.wait_for_ready("web", 3).values().map(pid_of).collect();
     let names: BTreeSet<String> = pids.iter().map(|pid| pid.as_raw_nonzero().to_string()).collect();
     let answered: BTreeSet<String> = (0..30).map(|_| ask(port)).collect();
     assert_eq!(answered, names);
@@ -40,6 +40,6 @@ fn connections_are_spread_over_replicas_and_a_dead_one_gets_none() {
     for _ in 0..30 {
         assert_ne!(ask(port), "");
     }
-    let status = house.ask(&["get", "service/web"]);
+    let status = instance.ask(&["get", "service/web"]);
     assert!(status.to_string().contains("requestsPerSecond"), "connections count as requests: {status}");
 }

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use rustix::process::{Signal, kill_process};
 
-use crate::house::{House, pid_of, text, wait_until};
+use crate::instance::{Instance, pid_of, text, wait_until};
 
 /// What curl gets over HTTP/2, without TLS.
 fn ask(port: u16, path: &str) -> Option<String> {
@@ -18,14 +18,14 @@ fn ask(port: u16, path: &str) -> Option<String> {
 
 #[test]
 fn a_killed_replica_that_speaks_http2_costs_no_request() {
-    let mut house = House::new();
+    let mut instance = Instance::new();
     let port = ports::free();
     let more = format!("  scale: {{replicas: 2}}\n  expose: {{listen: \"127.0.0.1:{port}\", port: http}}\n");
-    let manifest = house.write_service("web", &more);
+    let manifest = instance.write_service("web", &more);
     let declared = fs::read_to_string(&manifest).unwrap();
     fs::write(&manifest, declared.replace("protocol: http", "protocol: http2")).unwrap();
-    house.up(&["-f", text(&manifest)]);
-    let pids: Vec<_> = house.wait_for_ready("web", 2).values().map(pid_of).collect();
+    instance.up(&["-f", text(&manifest)]);
+    let pids: Vec<_> = instance.wait_for_ready("web", 2).values().map(pid_of).collect();
     let is_old = |answer: &str| pids.iter().any(|pid| pid.as_raw_nonzero().to_string() == answer);
     assert_eq!(ask(port, "/version").unwrap(), "HTTP/2.0");
 

@@ -1,4 +1,4 @@
-//! A keeper for the tests to kill: `platform-process-keeper DATA MARK COUNT SCRIPT` starts COUNT replicas of `SCRIPT` one after
+//! A driver process for the tests to kill: `platform-process-driver DATA MARK COUNT SCRIPT` starts COUNT replicas of `SCRIPT` one after
 //! the other, prints a line for each, and waits. `MARK` is in the environment of each replica as `$MARK`.
 
 use std::sync::Arc;

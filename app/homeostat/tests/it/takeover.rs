@@ -10,21 +10,21 @@ use std::thread::{self, JoinHandle};
 use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 
-use crate::house::{House, answer_of, pid_of, text, wait_until};
+use crate::instance::{Instance, answer_of, pid_of, text, wait_until};
 
-/// A house with two replicas of `web`, ready behind the address that is returned.
-fn served() -> (House, String) {
-    let mut house = House::new();
+/// An instance with two replicas of `web`, ready behind the address that is returned.
+fn served() -> (Instance, String) {
+    let mut instance = Instance::new();
     let address = format!("127.0.0.1:{}", ports::free());
     let more = format!("  scale: {{replicas: 2}}\n  expose: {{listen: \"{address}\", port: http}}\n");
-    let manifest = house.write_service("web", &more);
-    house.up(&["-f", text(&manifest)]);
-    house.wait_for_ready("web", 2);
+    let manifest = instance.write_service("web", &more);
+    instance.up(&["-f", text(&manifest)]);
+    instance.wait_for_ready("web", 2);
     wait_until("the proxy answers", || answer_of(&format!("http://{address}/")).ok());
-    (house, address)
+    (instance, address)
 }
 
-/// Asks over a connection of its own each time, until it is told to stop; answers how often it was answered.
+/// A client that sends requests over new connections until it is stopped, and counts the answers.
 struct Visitors {
     stop: Arc<AtomicBool>,
     answered: Arc<AtomicU64>,
@@ -34,9 +34,9 @@ struct Visitors {
 impl Visitors {
     fn begin(address: &str) -> Self {
         let (stop, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let (told, count, address) = (Arc::clone(&stop), Arc::clone(&answered), address.to_owned());
+        let (stopped, count, address) = (Arc::clone(&stop), Arc::clone(&answered), address.to_owned());
         let visitor = thread::spawn(move || {
-            while !told.load(Ordering::Relaxed) {
+            while !stopped.load(Ordering::Relaxed) {
                 let mut stream = TcpStream::connect(&address).map_err(|error| format!("refused: {error}"))?;
                 let answer = ask(&mut stream, "close");
                 if !answer.starts_with("HTTP/1.1 200 ") {
@@ -62,7 +62,7 @@ impl Visitors {
     }
 }
 
-/// Asks once, and reads until the connection ends.
+/// Sends a request, and reads until the connection ends.
 fn ask(stream: &mut TcpStream, connection: &str) -> String {
     let request = format!("GET / HTTP/1.1\r\nHost: web.example\r\nConnection: {connection}\r\n\r\n");
     let mut answer = String::new();
@@ -73,10 +73,10 @@ fn ask(stream: &mut TcpStream, connection: &str) -> String {
 }
 
 /// Begins so many requests a second over kept connections.
-fn begin_load(house: &House, address: &str, seconds: u32) -> Child {
+fn begin_load(instance: &Instance, address: &str, seconds: u32) -> Child {
     let url = format!("http://{address}/");
     let duration = format!("{seconds}s");
-    let mut load = house.command(&["load", &url, "--rate", "100", "--duration", &duration, "-o", "json"]);
+    let mut load = instance.command(&["load", &url, "--rate", "100", "--duration", &duration, "-o", "json"]);
     load.stdout(Stdio::piped()).spawn().expect("the binary was built")
 }
 
@@ -89,59 +89,67 @@ fn assert_none_failed(load: Child) {
 
 #[test]
 fn no_request_is_lost_while_one_takes_the_place_of_another_again_and_again() {
-    let (mut house, address) = served();
-    let replicas = house.wait_for_ready("web", 2);
-    let load = begin_load(&house, &address, 12);
+    let (mut instance, address) = served();
+    let replicas = instance.wait_for_ready("web", 2);
+    let load = begin_load(&instance, &address, 12);
     let visitors = Visitors::begin(&address);
     for _ in 0..3 {
         visitors.wait_for_more();
         // Open before, and silent until the other one serves.
         let mut idle = TcpStream::connect(&address).expect("it listens");
-        house.take_over(&["--linger", "30s"]);
+        instance.take_over(&["--linger", "30s"]);
         visitors.wait_for_more();
         let answer = ask(&mut idle, "keep-alive");
         assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-        house.wait_until_left();
+        instance.wait_until_left();
     }
     visitors.wait_for_more();
     assert_none_failed(load);
     visitors.assert_all_answered();
-    for (name, status) in house.wait_for_ready("web", 2) {
+    for (name, status) in instance.wait_for_ready("web", 2) {
         assert_eq!(status["pid"], replicas[&name]["pid"], "{name} is the same process");
         assert_eq!(status["restarts"], 0, "{status}");
     }
-    assert_eq!(house.end(Signal::INT).code(), Some(0), "{}", house.log());
+    assert_eq!(instance.end(Signal::INT).code(), Some(0), "{}", instance.log());
     assert!(TcpStream::connect(&address).is_err(), "nobody has the socket any more");
 }
 
 #[test]
 fn one_that_cannot_begin_leaves_the_other_serving_and_the_next_one_succeeds() {
-    let (mut house, address) = served();
-    let replicas = house.wait_for_ready("web", 2);
-    let (load, visitors) = (begin_load(&house, &address, 12), Visitors::begin(&address));
-    let manifest = house.write_service(
+    let (mut instance, address) = served();
+    let replicas = instance.wait_for_ready("web", 2);
+    let (load, visitors) = (begin_load(&instance, &address, 12), Visitors::begin(&address));
+    let manifest = instance.write_service(
         "shop",
         "  expose: {listen: \"127.0.0.1:0\", port: http, tls: {certificates: [{certificate: none.pem, key: none.key}]}}\n",
     );
-    let failed =
-        house.run(&["up", "--data", "data", "--listen", "127.0.0.1:0", "--take-over", "-f", text(&manifest)]);
+    let failed = instance.run(&[
+        "up",
+        "--data",
+        "data",
+        "--listen",
+        "127.0.0.1:0",
+        "--take-over",
+        "-f",
+        text(&manifest),
+    ]);
     assert_eq!(failed.code, Some(1), "{failed:?}");
     assert!(failed.err.contains("could not apply service/shop"), "{failed:?}");
     visitors.wait_for_more();
     wait_until("the first one is back", || {
-        let log = house.log();
+        let log = instance.log();
         log.contains("successor_failed").then_some(())
     });
     // Its API is the same one, and answers again.
-    assert_eq!(house.wait_for_ready("web", 2)["web-0"]["pid"], replicas["web-0"]["pid"]);
+    assert_eq!(instance.wait_for_ready("web", 2)["web-0"]["pid"], replicas["web-0"]["pid"]);
     visitors.wait_for_more();
 
-    house.take_over(&[]);
+    instance.take_over(&[]);
     visitors.wait_for_more();
-    house.wait_until_left();
+    instance.wait_until_left();
     assert_none_failed(load);
     visitors.assert_all_answered();
-    for (name, status) in house.wait_for_ready("web", 2) {
+    for (name, status) in instance.wait_for_ready("web", 2) {
         assert_eq!(
             (&status["pid"], &status["restarts"]),
             (&replicas[&name]["pid"], &Value::from(0)),
@@ -152,21 +160,21 @@ fn one_that_cannot_begin_leaves_the_other_serving_and_the_next_one_succeeds() {
 
 #[test]
 fn one_that_dies_when_everything_was_handed_to_it_leaves_the_other_serving() {
-    let (house, address) = served();
-    let replicas = house.wait_for_ready("web", 2);
+    let (instance, address) = served();
+    let replicas = instance.wait_for_ready("web", 2);
     let visitors = Visitors::begin(&address);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        let found = succession::Predecessor::connect(&house.path("data"), std::time::Duration::ZERO).await;
+        let found = succession::Predecessor::connect(&instance.path("data"), std::time::Duration::ZERO).await;
         let mut before = found.expect("it can be asked").expect("one runs");
         let handover = before.receive().await.expect("it hands over");
         assert_eq!(handover.sockets.len(), 2, "that of the API, and that of the service: {handover:?}");
         assert_eq!(handover.serving["web"], 2);
     });
-    // A replica that dies while nobody decides is not asked any more, and is replaced afterwards.
+    // A replica that dies while no loop runs gets no more requests, and is replaced afterwards.
     kill_process(pid_of(&replicas["web-1"]), Signal::KILL).expect("it runs");
     let after = wait_until("what died is replaced", || {
-        let now = house.wait_for_ready("web", 2);
+        let now = instance.wait_for_ready("web", 2);
         (now["web-1"]["pid"] != replicas["web-1"]["pid"]).then_some(now)
     });
     assert_eq!(after["web-0"]["pid"], replicas["web-0"]["pid"]);
@@ -175,45 +183,45 @@ fn one_that_dies_when_everything_was_handed_to_it_leaves_the_other_serving() {
 }
 
 #[test]
-fn what_nobody_runs_is_begun_and_what_runs_is_not_doubled() {
-    let (mut house, address) = served();
-    let refused = house.run(&["up", "--data", "data", "--listen", "127.0.0.1:0"]);
+fn without_a_predecessor_it_just_starts_and_a_second_process_is_refused() {
+    let (mut instance, address) = served();
+    let refused = instance.run(&["up", "--data", "data", "--listen", "127.0.0.1:0"]);
     assert_eq!(refused.code, Some(1), "{refused:?}");
     assert!(refused.err.contains("--take-over"), "it says what else could be done: {refused:?}");
-    house.end(Signal::KILL);
+    instance.end(Signal::KILL);
 
-    house.up(&["--take-over"]);
-    house.wait_for_ready("web", 2);
+    instance.up(&["--take-over"]);
+    instance.wait_for_ready("web", 2);
     wait_until("the proxy answers", || answer_of(&format!("http://{address}/")).ok());
 }
 
-fn wait_for_one(house: &House) {
+fn wait_for_one(instance: &Instance) {
     wait_until("a request is under way", || {
-        let now = house.ask(&["get", "service/web"])["status"]["traffic"]["inFlight"].as_u64();
+        let now = instance.ask(&["get", "service/web"])["status"]["traffic"]["inFlight"].as_u64();
         (now >= Some(1)).then_some(())
     });
 }
 
 #[test]
 fn clients_that_stay_too_long_are_cut_off_and_a_signal_does_not_wait_for_them() {
-    let (mut house, address) = served();
+    let (mut instance, address) = served();
     let hold = || {
         let mut stream = TcpStream::connect(&address).expect("it listens");
         stream.write_all(b"GET /hold HTTP/1.1\r\nHost: web.example\r\n\r\n").expect("it reads");
         stream
     };
     let held = hold();
-    wait_for_one(&house);
-    house.take_over(&["--linger", "100ms"]);
-    house.wait_until_left();
-    assert!(house.log().contains("connections_cut=1"), "{}", house.log());
+    wait_for_one(&instance);
+    instance.take_over(&["--linger", "100ms"]);
+    instance.wait_until_left();
+    assert!(instance.log().contains("connections_cut=1"), "{}", instance.log());
     drop(held);
 
     let held = hold();
-    wait_for_one(&house);
-    house.take_over(&["--linger", "1h"]);
-    kill_process(house.before(), Signal::TERM).expect("it runs");
-    house.wait_until_left();
+    wait_for_one(&instance);
+    instance.take_over(&["--linger", "1h"]);
+    kill_process(instance.before(), Signal::TERM).expect("it runs");
+    instance.wait_until_left();
     drop(held);
-    assert_eq!(house.wait_for_ready("web", 2).len(), 2, "the replicas are the other one's");
+    assert_eq!(instance.wait_for_ready("web", 2).len(), 2, "the replicas are the other one's");
 }

@@ -1,0 +1,159 @@
+//! Replicas go on when Homeostat is killed, and end with it when it is stopped.
+
+use std::collections::BTreeSet;
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::instance::{Instance, answer_of, is_running, pid_of, text, wait_until};
+
+#[test]
+fn replicas_outlive_a_killed_homeostat_and_are_adopted_without_a_restart() {
+    let mut instance = Instance::new();
+    let manifest = instance.write_service("web", "  scale: {replicas: 2}\n");
+    instance.up(&["-f", text(&manifest)]);
+    let before = instance.wait_for_ready("web", 2);
+
+    instance.end(Signal::KILL);
+    for status in before.values() {
+        let pid = pid_of(status);
+        let answer = answer_of(&format!("http://127.0.0.1:{}/", status["ports"]["http"])).expect("it serves");
+        assert_eq!(answer, pid.as_raw_nonzero().get().to_string(), "it serves while no Homeostat runs");
+    }
+
+    instance.up(&[]);
+    let after = instance.wait_for_ready("web", 2);
+    for (name, status) in &after {
+        assert_eq!(status["pid"], before[name]["pid"], "{name} is the same process");
+        assert_eq!(
+            (status["adopted"].as_bool(), status["restarts"].as_u64()),
+            (Some(true), Some(0)),
+            "{status}"
+        );
+    }
+}
+
+#[test]
+fn an_interrupt_stops_what_was_started_and_the_journal_replays() {
+    let mut instance = Instance::new();
+    let manifest = instance.write_service("web", "  scale: {replicas: 2}\n");
+    instance.up(&["-f", text(&manifest)]);
+    let pids: Vec<_> = instance.wait_for_ready("web", 2).values().map(pid_of).collect();
+
+    let ended = instance.end(Signal::INT);
+
+    assert_eq!(ended.code(), Some(0), "{}", instance.log());
+    for pid in pids {
+        wait_until("a replica is gone", || (!is_running(pid)).then_some(()));
+    }
+    let replayed = instance.ask(&["replay", "--data", "data"]);
+    assert!(replayed["steps"].as_u64() > Some(5), "{replayed}");
+    assert!(replayed["actions"].as_u64() >= Some(2), "{replayed}");
+}
+
+#[test]
+fn an_interrupt_stops_what_an_earlier_run_started_too() {
+    let mut instance = Instance::new();
+    let manifest = instance.write_service("web", "  scale: {replicas: 3}\n");
+    instance.up(&["-f", text(&manifest)]);
+    instance.wait_for_ready("web", 3);
+    instance.end(Signal::KILL);
+
+    instance.up(&[]);
+    instance.wait_for_ready("web", 3);
+    // A stop by the second run: from then on the platform refuses actions of the first.
+    instance.ask(&["scale", "service/web", "--replicas", "2"]);
+    let pids: Vec<_> = wait_until("two are left", || {
+        let left = instance.replicas("web");
+        (left.len() == 2).then(|| left.values().map(pid_of).collect())
+    });
+    let ended = instance.end(Signal::INT);
+
+    assert_eq!(ended.code(), Some(0), "{}", instance.log());
+    for pid in pids {
+        wait_until("an adopted replica is gone", || (!is_running(pid)).then_some(()));
+    }
+}
+
+#[test]
+fn a_start_with_a_declaration_that_is_refused_leaves_what_had_outlived_the_last_run() {
+    let mut instance = Instance::new();
+    let manifest = instance.write_service("web", "  scale: {replicas: 2}\n");
+    instance.up(&["-f", text(&manifest)]);
+    let before: Vec<_> = instance.wait_for_ready("web", 2).values().map(pid_of).collect();
+    instance.end(Signal::KILL);
+
+    let exposed = format!(
+        "  scale: {{replicas: 2}}\n  expose: {{listen: \"127.0.0.1:{}\", port: http, tls: {{certificate: no.pem, key: no.key}}}}\n",
+        ports::free()
+    );
+    let refused = instance.write_service("web", &exposed);
+    let said = instance.run(&["up", "--data", "data", "--listen", "127.0.0.1:0", "-f", text(&refused)]);
+
+    assert_eq!(said.code, Some(1), "{said:?}");
+    for pid in before {
+        assert!(is_running(pid), "a replica was stopped: {said:?}");
+    }
+    instance.up(&[]);
+    instance.wait_for_ready("web", 2);
+    instance.end(Signal::INT);
+}
+
+#[test]
+fn a_start_with_a_declaration_that_is_refused_ends_what_it_had_begun_to_start() {
+    let mut instance = Instance::new();
+    let exposed = format!("  expose: {{listen: \"127.0.0.1:{}\", port: http}}\n", ports::free());
+    let manifest = instance.write_service("web", &exposed);
+    instance.up(&["-f", text(&manifest)]);
+    instance.wait_for_ready("web", 1);
+    instance.end(Signal::TERM);
+
+    // What is kept is started at once, and only then it is found that another service may not listen where it does.
+    let refused = instance.write_service("shop", &exposed);
+    let said = instance.run(&["up", "--data", "data", "--listen", "127.0.0.1:0", "-f", text(&refused)]);
+
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert_eq!(instance.processes(), [], "a replica was left: {said:?}");
+}
+
+#[test]
+fn what_was_applied_is_there_again_at_the_next_start() {
+    let mut instance = Instance::new();
+    let manifest = instance.write_service("web", "");
+    instance.up(&["-f", text(&manifest)]);
+    instance.wait_for_ready("web", 1);
+    instance.end(Signal::TERM);
+
+    instance.up(&[]);
+    let status = &instance.wait_for_ready("web", 1)["web-0"];
+    assert_eq!(status["adopted"], false, "it was stopped with the first, and started by the second");
+}
+
+#[test]
+fn events_outlive_a_killed_homeostat_in_order_and_none_is_named_like_another() {
+    let mut instance = Instance::new();
+    let manifest = instance.write_service("web", "");
+    instance.up(&["-f", text(&manifest)]);
+    instance.wait_for_ready("web", 1);
+    let before = events(&instance);
+    assert!(before.iter().any(|event| event["reason"] == "Ready"), "{before:?}");
+    instance.end(Signal::KILL);
+
+    instance.up(&[]);
+    // Adopted, and ready again: then there is nothing left to be told between the two looks below.
+    let after = wait_until("the new run has reported everything", || {
+        let found = events(&instance);
+        (found.len() > before.len() + 1 && found.last()?["reason"] == "Ready").then_some(found)
+    });
+    assert!(after.iter().any(|event| event["reason"] == "Adopted"), "{after:?}");
+
+    assert_eq!(after[..before.len()], before, "earlier events come first, in order");
+    let names: BTreeSet<&str> = after.iter().filter_map(|event| event["id"].as_str()).collect();
+    assert_eq!(names.len(), after.len(), "each has a name of its own: {after:?}");
+    let described = instance.ask(&["describe", "service/web"]);
+    assert_eq!(described["events"].as_array(), Some(&after), "{described}");
+}
+
+fn events(instance: &Instance) -> Vec<Value> {
+    instance.ask(&["events"])["items"].as_array().expect("a list has items").clone()
+}
