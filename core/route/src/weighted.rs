@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn the_heaviest_is_interleaved_with_the_others() {
-        let mut shares = WeightedRoundRobin::new(&[5, 1, 1], 0);
+        let mut picker = WeightedRoundRobin::new(&[5, 1, 1], 0);
         let turn: Vec<_> = (0..7).map(|_| picker.pick().unwrap()).collect();
         assert_eq!(turn, [0, 0, 1, 0, 2, 0, 0]);
     }
@@ -94,7 +94,7 @@ mod tests {
     proptest! {
         #[test]
         fn each_round_gives_each_exactly_its_weight(weights in vec(0u32..20, 1..6), seed: u64, turns in 1usize..4) {
-            let mut shares = WeightedRoundRobin::new(&weights, seed);
+            let mut picker = WeightedRoundRobin::new(&weights, seed);
             let sum: u32 = weights.iter().sum();
             for _ in 0..turns {
                 let mut counts = vec![0u32; weights.len()];
@@ -107,7 +107,7 @@ mod tests {
 
         #[test]
         fn no_share_deviates_by_more_than_one_request_per_other(weights in vec(0u32..1000, 1..6), count in 1usize..200) {
-            let mut shares = WeightedRoundRobin::new(&weights, 0);
+            let mut picker = WeightedRoundRobin::new(&weights, 0);
             let sum: u64 = weights.iter().map(|w| u64::from(*w)).sum();
             prop_assume!(sum > 0);
             let mut counts = vec![0u64; weights.len()];
