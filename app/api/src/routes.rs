@@ -1,5 +1,6 @@
 //! The routes of the API: one table, from which both the router and its description are made.
 
+mod explanations;
 mod mutations;
 mod recommendations;
 
@@ -12,13 +13,13 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete, get, post, put};
 use model::identity::ReplicaId;
 use model::name::ServiceName;
-use model::time::Wall;
 use orchestrator::Handle;
 use platform::TAIL_LINES_MAX;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use self::explanations::{describe, events, explain, history};
 use self::mutations::{
     apply, hold, pause, protect, release, remove, remove_autoscaler, remove_metric_source, remove_route,
     remove_service, resume, try_out, unprotect,
@@ -28,16 +29,7 @@ use crate::logs::{self, TAIL_DEFAULT, Until};
 use crate::resources::{self, ReplicaSelector};
 use crate::state::State;
 use crate::timestamps::parse_rfc3339;
-use crate::{
-    decision, explain, forecast, history, learned, metric_source, metrics, openapi, route, scaling, stream,
-    v1,
-};
-
-/// Events per response by default.
-const EVENTS_DEFAULT: usize = 100;
-
-/// Events per response at most: as many as are kept.
-const EVENTS_MAX: usize = 10_000;
+use crate::{forecast, learned, metric_source, metrics, openapi, route, scaling, stream, v1};
 
 /// A method on a path.
 pub(crate) struct Route {
@@ -690,112 +682,6 @@ async fn node(
 ) -> Result<Response, Failure> {
     let agent = state.agent.clone();
     one(&state, params.watch, move |handle| resources::nodes(handle, &agent, Some(&name))).await
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct EventsParams {
-    service: Option<String>,
-    since: Option<String>,
-    #[serde(default = "events_default")]
-    limit: usize,
-    #[serde(default)]
-    watch: bool,
-}
-
-fn events_default() -> usize {
-    EVENTS_DEFAULT
-}
-
-async fn events(
-    Extract(state): Extract<State>,
-    Params(params): Params<EventsParams>,
-) -> Result<Response, Failure> {
-    let service = params.service.as_deref().map(service_name).transpose()?;
-    let since = params.since.as_deref().map(time).transpose()?;
-    let limit = params.limit.min(EVENTS_MAX);
-    let (handle, meant) = (state.handle.clone(), service.clone());
-    let earlier = move || {
-        let mut events = handle.events().recent_events(meant.as_ref(), limit);
-        events.retain(|event| since.is_none_or(|since| event.at > since));
-        events
-    };
-    if params.watch {
-        return stream::events(&state, service, earlier);
-    }
-    if let Some(service) = service {
-        return state
-            .query(move |handle| explain::events_of(handle, &service, &earlier()))
-            .await
-            .map(|list| Json(list).into_response());
-    }
-    let items = earlier().iter().map(|event| crate::view::event(event)).collect();
-    Ok(Json(v1::List::<v1::Event> { items }).into_response())
-}
-
-async fn describe(
-    Extract(state): Extract<State>,
-    Path(name): Path<String>,
-) -> Result<Json<v1::Description>, Failure> {
-    explain::describe(&state, service_name(&name)?).await.map(Json)
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct ExplainParams {
-    at: Option<String>,
-    why_not: Option<String>,
-}
-
-async fn explain(
-    Extract(state): Extract<State>,
-    Path(name): Path<String>,
-    Params(params): Params<ExplainParams>,
-) -> Result<Json<v1::Explanation>, Failure> {
-    let service = service_name(&name)?;
-    let why_not = params.why_not.as_deref().map(why_not).transpose()?;
-    match params.at.as_deref().map(time).transpose()? {
-        Some(at) if at > state.handle.now().wall => Err(explain::to_come(&service, at)),
-        Some(at) => explain::past(&state, service, at, why_not).await,
-        None => explain::present(&state, service, why_not).await,
-    }
-    .map(Json)
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct HistoryParams {
-    since: Option<String>,
-    until: Option<String>,
-    #[serde(default = "runs_default")]
-    limit: usize,
-}
-
-fn runs_default() -> usize {
-    history::RUNS_DEFAULT
-}
-
-/// How far a history goes back by default, in milliseconds.
-const HOUR_MS: u64 = 3_600_000;
-
-async fn history(
-    Extract(state): Extract<State>,
-    Path(name): Path<String>,
-    Params(params): Params<HistoryParams>,
-) -> Result<Json<v1::History>, Failure> {
-    let service = service_name(&name)?;
-    let until = params.until.as_deref().map(time).transpose()?.unwrap_or_else(|| state.handle.now().wall);
-    let hour_before = Wall::from_millis(until.as_millis().saturating_sub(HOUR_MS));
-    let since = params.since.as_deref().map(time).transpose()?.unwrap_or(hour_before);
-    history::history(&state, service, (since, until), params.limit).await.map(Json)
-}
-
-fn why_not(text: &str) -> Result<model::decision::Asked, Failure> {
-    decision::parse_asked(text).ok_or_else(|| {
-        Failure::bad_request(format!(
-            "could not tell what {text:?} asks about: whyNot is out, in, or a number of replicas"
-        ))
-    })
 }
 
 async fn ready(Extract(state): Extract<State>) -> Response {
