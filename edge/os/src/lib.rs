@@ -1,4 +1,4 @@
-//! Clocks, entropy, signals and files: the only place that reads the time.
+//! Clocks, entropy, signals, files and time slices: the only place that reads the time.
 //!
 //! Everything else in the workspace gets the time as an argument. The crate decides nothing and remembers nothing but where a
 //! clock began.
@@ -18,6 +18,7 @@ mod entropy;
 mod files;
 mod limits;
 mod signals;
+mod time_slice;
 
 pub use clock::{Clock, since_boot, wall};
 pub use entropy::{EntropyError, seed, token};
@@ -26,3 +27,4 @@ pub use files::{
 };
 pub use limits::{open_files, raise_open_files};
 pub use signals::{Signals, SignalsError, StopSignal};
+pub use time_slice::request_time_slice;

@@ -62,6 +62,11 @@ pub(crate) struct Worker {
     rng: RefCell<Xoshiro256PlusPlus>,
 }
 
+/// The time slice that a worker asks of the kernel (its default is 1.4 ms on two processors, and 2.8 ms on eight and more). A worker does
+/// little for each event, and wakes up again at once; while replicas and clients keep the processors busy, short slices let it answer earlier:
+/// decision 0086.
+const TIME_SLICE: Duration = Duration::from_micros(300);
+
 /// Runs a worker until it is stopped; returns how many connections were aborted.
 pub(crate) fn run(
     index: usize,
@@ -70,6 +75,9 @@ pub(crate) fn run(
     runtime: &LocalRuntime,
 ) -> usize {
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(shared.seed);
+    if let Err(error) = os::request_time_slice(TIME_SLICE) {
+        tracing::debug!(worker = index, %error, "time_slice_not_set");
+    }
     // Workers draw from streams of their own, 2^128 numbers apart.
     (0..index).for_each(|_| rng.jump());
     let worker = Rc::new(Worker {

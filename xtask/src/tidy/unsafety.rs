@@ -8,6 +8,7 @@ use crate::rust_source::RustSource;
 
 /// Files that may hold unsafe code, each with the reason why there is no other way.
 const FILES: &[(&str, &str)] = &[
+    ("edge/os/src/time_slice.rs", "no safe crate wraps the system calls that set a thread's time slice"),
     (
         "edge/platform-process/src/launch/child.rs",
         "what a child does between fork and exec is unsafe by nature",
