@@ -1,5 +1,9 @@
 //! The description of the API, made from the table of its routes and from the types of its answers.
 
+use std::sync::LazyLock;
+
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
 use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
@@ -33,6 +37,12 @@ pub fn description() -> Value {
         "paths": paths,
         "components": {"schemas": generator.take_definitions(true)},
     })
+}
+
+/// The description as it is sent. It is rendered once, as that takes milliseconds and it never changes.
+pub(crate) fn document() -> impl IntoResponse {
+    static DOCUMENT: LazyLock<String> = LazyLock::new(|| description().to_string());
+    ([(CONTENT_TYPE, "application/json")], DOCUMENT.as_str())
 }
 
 fn operation(route: &Route, generator: &mut SchemaGenerator) -> Value {

@@ -412,7 +412,7 @@ fn server_routes() -> Vec<Route> {
     let any: fn(&mut SchemaGenerator) -> Schema = |_| schemars::json_schema!({"type": "object"});
     vec![
         read("/openapi.json", "This description", &[], J(any), || {
-            get(|| async { Json(openapi::description()) })
+            get(|| async { openapi::document() })
         }),
         read("/metrics", "Measurements as OpenMetrics", &[], Text("application/openmetrics-text"), || {
             get(|Extract(state): Extract<State>| async move { metrics::metrics(&state).await })
