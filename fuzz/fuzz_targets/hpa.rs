@@ -7,7 +7,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use model::resource::hpa::{Form, HorizontalPodAutoscaler};
+use model::resource::hpa::{VersionedManifest, HorizontalPodAutoscaler};
 use model::resource::{ObjectMeta, Resource};
 
 fuzz_target!(|text: &str| {
@@ -26,7 +26,7 @@ fuzz_target!(|text: &str| {
         for document in manifest::parse("fuzz", &whole).documents {
             let Resource::HorizontalPodAutoscaler(hpa) = document.resource else { continue };
             let (Ok(spec), said) = (hpa.to_v2(), hpa.autoscaler()) else { continue };
-            let form = Form { metadata: ObjectMeta::named(hpa.name().clone()), spec };
+            let form = VersionedManifest { metadata: ObjectMeta::named(hpa.name().clone()), spec };
             // Paths are those of the form; what is meant, and whether it is refused, is the same.
             assert_eq!(HorizontalPodAutoscaler::V2(form).autoscaler().ok(), said.ok());
         }

@@ -34,8 +34,8 @@ pub(crate) fn report(shared: &Shared) {
 fn promised(shared: &Shared) -> BTreeMap<Arc<str>, (ServiceName, Duration)> {
     let node = shared.known();
     let promised = node.services.iter().filter_map(|(name, service)| {
-        let exposed = service.exposed.as_deref().and_then(Declared::promise);
-        let slo = exposed.or_else(|| service.routed.as_ref()?.scale.promise())?;
+        let exposed = service.exposed.as_deref().and_then(Declared::slo);
+        let slo = exposed.or_else(|| service.routed.as_ref()?.scale.slo())?;
         Some((Arc::from(name.as_str()), (name.clone(), slo.latency.below.as_duration())))
     });
     promised.collect()
@@ -46,7 +46,7 @@ fn counted(name: &ServiceName, promised: Duration, endpoint: &EndpointTraffic) -
         service: name.clone(),
         ordinal: Ordinal(endpoint.id.ordinal),
         incarnation: Incarnation(endpoint.id.incarnation),
-        promised,
+        threshold: promised,
         failed: endpoint.counts.failed_attempts(),
         answered: by_class(&endpoint.counts.latency, promised),
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use measure::{Replica, Source};
 use model::input::{Input, Report};
-use model::measure::{Measured, Said};
+use model::measure::{Measured, MeasurementResult};
 use model::name::ServiceName;
 use model::resource::{MetricSourceSpec, ReplicasOrigin};
 use model::time::Wall;
@@ -38,21 +38,21 @@ pub struct SourceDetail {
     /// Its name.
     pub source: ServiceName,
     /// The last successful measurement, and when; for replicas, the last result of each, failures included.
-    pub measured: Option<(Wall, Said)>,
+    pub measured: Option<(Wall, MeasurementResult)>,
     /// The last failure, and when; for replicas, that of one of them.
     pub failed: Option<(Wall, Arc<str>)>,
 }
 
 impl SourceDetail {
-    fn record(&mut self, now: Wall, said: &Said) {
-        match said {
-            Said::Begun | Said::Withdrawn => {}
-            Said::Failed(why) => self.failed = Some((now, Arc::clone(why))),
-            Said::Series(_) => self.measured = Some((now, said.clone())),
-            Said::Replicas(replicas) => {
-                self.measured = Some((now, said.clone()));
+    fn record(&mut self, now: Wall, result: &MeasurementResult) {
+        match result {
+            MeasurementResult::Pending | MeasurementResult::Withdrawn => {}
+            MeasurementResult::Failed(why) => self.failed = Some((now, Arc::clone(why))),
+            MeasurementResult::Series(_) => self.measured = Some((now, result.clone())),
+            MeasurementResult::Replicas(replicas) => {
+                self.measured = Some((now, result.clone()));
                 let failed = replicas.iter().find_map(|replica| {
-                    let why = replica.said.as_ref().err()?;
+                    let why = replica.result.as_ref().err()?;
                     Some(format!("of replica {}: {why}", replica.ordinal.0))
                 });
                 self.failed = failed.map(|why| (now, why.into())).or(self.failed.take());
@@ -72,13 +72,13 @@ pub(crate) fn set_sources(shared: &Arc<Shared>, declared: &MetricSources) {
         let stays = stays(name, source);
         if !stays {
             source.polling.cancel();
-            reports.push(measured(name, &source.spec, Said::Withdrawn));
+            reports.push(measured(name, &source.spec, MeasurementResult::Withdrawn));
         }
         stays
     });
     for (name, spec) in &declared.sources {
         // Reported for those that go on, too: a loop in a new run does not know them.
-        reports.push(measured(name, spec, Said::Begun));
+        reports.push(measured(name, spec, MeasurementResult::Pending));
         known.sources.entry(name.clone()).or_insert_with(|| begin(shared, name, spec));
     }
     if !reports.is_empty() {
@@ -91,8 +91,8 @@ pub(crate) fn details(shared: &Shared) -> Vec<SourceDetail> {
     shared.metric_sources().sources.values().map(|source| source.detail.clone()).collect()
 }
 
-fn measured(source: &ServiceName, spec: &MetricSourceSpec, said: Said) -> Measured {
-    Measured { source: source.clone(), key: spec.key(), stale_after: spec.stale_after(), said }
+fn measured(source: &ServiceName, spec: &MetricSourceSpec, result: MeasurementResult) -> Measured {
+    Measured { source: source.clone(), key: spec.key(), stale_after: spec.stale_after(), result }
 }
 
 fn begin(shared: &Arc<Shared>, name: &ServiceName, spec: &Arc<MetricSourceSpec>) -> KnownSource {
@@ -102,14 +102,14 @@ fn begin(shared: &Arc<Shared>, name: &ServiceName, spec: &Arc<MetricSourceSpec>)
         move || origin_of.from.replicas().map_or_else(Vec::new, |origin| replicas_of(&for_replicas, origin));
     let (for_reports, spec_of_reports, source, ended) =
         (Arc::clone(shared), Arc::clone(spec), name.clone(), polling.clone());
-    let report = move |said: Said| {
+    let report = move |result: MeasurementResult| {
         // Locked until it is reported, so that nothing is reported of a source after its withdrawal.
         let mut known = for_reports.metric_sources();
         if let (Some(source_state), false) = (known.sources.get_mut(&source), ended.is_cancelled()) {
-            source_state.detail.record(for_reports.loop_handle.now().wall, &said);
+            source_state.detail.record(for_reports.loop_handle.now().wall, &result);
             report::send(
                 &for_reports,
-                Input::Report(Report::Measured(vec![measured(&source, &spec_of_reports, said)])),
+                Input::Report(Report::Measured(vec![measured(&source, &spec_of_reports, result)])),
             );
         }
     };

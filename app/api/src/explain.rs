@@ -3,7 +3,7 @@
 use axum::http::StatusCode;
 use std::sync::Arc;
 
-use model::decision::Asked;
+use model::decision::AlternativeSize;
 use model::event::EventKind;
 use model::name::ServiceName;
 use model::resource::Resource;
@@ -29,7 +29,7 @@ const EVENTS_SEARCHED: usize = 1000;
 pub(crate) async fn present(
     state: &State,
     service: ServiceName,
-    asked: Option<Asked>,
+    asked: Option<AlternativeSize>,
 ) -> Result<v1::Explanation, Failure> {
     state
         .query(move |handle| {
@@ -47,7 +47,7 @@ pub(crate) async fn past(
     state: &State,
     service: ServiceName,
     at: Wall,
-    asked: Option<Asked>,
+    asked: Option<AlternativeSize>,
 ) -> Result<v1::Explanation, Failure> {
     let permit = state.open_replay()?;
     state

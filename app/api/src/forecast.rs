@@ -1,10 +1,10 @@
 //! What is forecast of the load of a service, in the words of `/v1`.
 
 use forecast::{Forecast, Horizon, Model, Quantile, Report};
-use knowledge::{Foresight, Lift, ServiceState, UpcomingEvent};
+use knowledge::{Lift, LoadForecast, ServiceState, UpcomingEvent};
 use model::memory::LoadSource;
 use model::name::ServiceName;
-use model::resource::{Brings, ForecastMode};
+use model::resource::{EventEffect, ForecastMode};
 use model::time::Now;
 use orchestrator::Handle;
 
@@ -37,10 +37,10 @@ pub(crate) fn forecast(handle: &Handle, name: &ServiceName, past: usize) -> Resu
 }
 
 fn describe(now: Now, service: &ServiceState, past: usize) -> Option<v1::Forecast> {
-    let foresight = service.foresight.as_ref()?;
-    let rule = foresight.rule();
-    let step = foresight.step().as_secs_f64();
-    let expected = foresight.expected().ok();
+    let load_forecast = service.load_forecast.as_ref()?;
+    let rule = load_forecast.rule();
+    let step = load_forecast.step().as_secs_f64();
+    let expected = load_forecast.peak().ok();
     Some(v1::Forecast {
         target: format!("service/{}", service.name),
         at: rfc3339(now.wall),
@@ -50,27 +50,27 @@ fn describe(now: Now, service: &ServiceState, past: usize) -> Option<v1::Forecas
             ForecastMode::On => "on",
         }
         .into(),
-        unit: match foresight.source() {
+        unit: match load_forecast.source() {
             LoadSource::Requests => "requests/s",
-            LoadSource::Need => "replicas",
+            LoadSource::Replicas => "replicas",
         }
         .into(),
         step_seconds: step,
-        steps: foresight.steps(),
+        steps: load_forecast.steps(),
         quantile: rule.quantile.probability(),
-        reach_seconds: foresight.reach().as_secs_f64(),
+        reach_seconds: load_forecast.horizon().as_secs_f64(),
         start_seconds: knowledge::start_time(&service.starts).map(|start| start.as_secs_f64()),
-        seasons: foresight
+        seasons: load_forecast
             .seasons()
             .into_iter()
             .map(|season| v1::Season { seconds: season.steps as f64 * step, strength: season.strength })
             .collect(),
         message: message(service),
-        replicas_needed: expected.and_then(|expected| foresight.replicas_for(expected.load)),
-        events: foresight.upcoming().iter().map(known).collect(),
-        under_way: foresight.under_way(),
-        forecasts: ahead(foresight),
-        past: foresight
+        replicas_needed: expected.and_then(|expected| load_forecast.replicas_for(expected.load)),
+        events: load_forecast.upcoming().iter().map(known).collect(),
+        under_way: load_forecast.current_step_load(),
+        forecasts: ahead(load_forecast),
+        past: load_forecast
             .past(past)
             .map(|(at, load)| v1::PastLoad { at: rfc3339(wall_of(now, at)), load })
             .collect(),
@@ -79,7 +79,7 @@ fn describe(now: Now, service: &ServiceState, past: usize) -> Option<v1::Forecas
 
 /// What the latest decision says of the forecast.
 fn message(service: &ServiceState) -> String {
-    let decision = service.decision.as_ref().map(|account| account.decision());
+    let decision = service.decision.as_ref().map(|explanation| explanation.decision());
     let Some(decision) = decision else { return "there is no decision yet".to_owned() };
     match decision.limits.iter().find(|limit| limit.name == "Forecast") {
         Some(limit) if limit.from < limit.to => {
@@ -93,9 +93,9 @@ fn message(service: &ServiceState) -> String {
 }
 
 fn known(coming: &UpcomingEvent) -> v1::KnownEvent {
-    let (factor, load) = match coming.brings {
-        Brings::Factor(factor) => (Some(factor.into()), None),
-        Brings::Load(load) => (None, Some(load.milli() as f64 / 1000.0)),
+    let (factor, load) = match coming.effect {
+        EventEffect::Factor(factor) => (Some(factor.into()), None),
+        EventEffect::Load(load) => (None, Some(load.milli() as f64 / 1000.0)),
     };
     v1::KnownEvent {
         name: coming.name.to_string(),
@@ -106,9 +106,9 @@ fn known(coming: &UpcomingEvent) -> v1::KnownEvent {
     }
 }
 
-fn ahead(foresight: &Foresight) -> Vec<v1::Ahead> {
-    let quantile = foresight.rule().quantile.probability();
-    let reports = foresight.reports();
+fn ahead(load_forecast: &LoadForecast) -> Vec<v1::Ahead> {
+    let quantile = load_forecast.rule().quantile.probability();
+    let reports = load_forecast.reports();
     let loads = |forecast: &Forecast, lift: Lift| {
         let load = |it: &Quantile| v1::LoadQuantile { probability: it.level, load: lift.of(it.load) };
         forecast.quantiles.iter().map(load).collect()
@@ -121,7 +121,7 @@ fn ahead(foresight: &Foresight) -> Vec<v1::Ahead> {
         let ratio = loss(Model::Blend).zip(loss(Model::Persistence)).map(|(blend, last)| blend / last);
         Some(v1::Ahead {
             is_peak: matches!(forecast.horizon, Horizon::PeakWithin(_)),
-            seconds: forecast.horizon.steps() as f64 * foresight.step().as_secs_f64(),
+            seconds: forecast.horizon.steps() as f64 * load_forecast.step().as_secs_f64(),
             quantiles: loads(&forecast, lift),
             usual: if lift == Lift::NONE { Vec::new() } else { loads(&forecast, Lift::NONE) },
             by: said.by.to_string(),
@@ -135,5 +135,5 @@ fn ahead(foresight: &Foresight) -> Vec<v1::Ahead> {
                 .collect(),
         })
     };
-    foresight.forecasts().into_iter().filter_map(of).collect()
+    load_forecast.forecasts().into_iter().filter_map(of).collect()
 }

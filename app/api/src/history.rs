@@ -1,7 +1,7 @@
 //! Earlier decisions, from the history.
 
 use axum::http::StatusCode;
-use model::decision::Asked;
+use model::decision::AlternativeSize;
 use model::name::ServiceName;
 use model::time::Wall;
 use orchestrator::{DecisionHistory, DecisionRun, Handle};
@@ -56,7 +56,7 @@ pub(crate) fn at(
     handle: &Handle,
     service: &ServiceName,
     at: Wall,
-    asked: Option<Asked>,
+    asked: Option<AlternativeSize>,
 ) -> Result<Option<v1::Explanation>, Failure> {
     let past = read(handle, service, (Wall::default(), at), RUNS_DEFAULT)?;
     // A run that went on while later ones began is ordered by its end.
@@ -77,7 +77,7 @@ pub(crate) fn read(
 }
 
 /// The first decision of a run, as `/v1` shows it.
-fn explanation(service: &ServiceName, run: &DecisionRun, asked: Option<Asked>) -> v1::Explanation {
+fn explanation(service: &ServiceName, run: &DecisionRun, asked: Option<AlternativeSize>) -> v1::Explanation {
     let record = &run.record;
     let prospects: Vec<v1::Prospect> = record.prospects.iter().map(prospect).collect();
     v1::Explanation {
@@ -104,12 +104,12 @@ fn explanation(service: &ServiceName, run: &DecisionRun, asked: Option<Asked>) -
 }
 
 /// What was recorded: the inputs of the decision are gone, so nothing can be evaluated again.
-fn why_not(run: &DecisionRun, prospects: &[v1::Prospect], asked: Asked) -> v1::WhyNot {
+fn why_not(run: &DecisionRun, prospects: &[v1::Prospect], asked: AlternativeSize) -> v1::WhyNot {
     let decided = run.record.desired;
     let is_that_way = |desired: u32| match asked {
-        Asked::Out => desired > decided,
-        Asked::In => desired < decided,
-        Asked::Exactly(wanted) => (desired > decided) == (wanted > decided),
+        AlternativeSize::Larger => desired > decided,
+        AlternativeSize::Smaller => desired < decided,
+        AlternativeSize::Exactly(wanted) => (desired > decided) == (wanted > decided),
     };
     let limits =
         run.record.limits.iter().map(|it| format!("{} to {}, by {}: {}", it.from, it.to, it.name, it.note));

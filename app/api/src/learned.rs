@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use knowledge::{Foresight, ServiceState};
+use knowledge::{LoadForecast, ServiceState};
 use model::memory::LoadSource;
 use model::name::ServiceName;
 use model::time::Now;
@@ -32,21 +32,21 @@ fn describe(now: Now, service: &ServiceState) -> v1::Learned {
         start_seconds: knowledge::start_time(&service.starts).map(|usual| usual.as_secs_f64()),
         warmups_seconds: seconds(&service.starts.warmups),
         warmup_seconds: knowledge::warmup(&service.starts).map(|usual| usual.as_secs_f64()),
-        load: service.foresight.as_deref().map(|foresight| recorded(now, foresight)),
+        load: service.load_forecast.as_deref().map(|load_forecast| recorded(now, load_forecast)),
     }
 }
 
-fn recorded(now: Now, foresight: &Foresight) -> v1::RecordedLoad {
-    let mut steps = foresight.past(usize::MAX).peekable();
+fn recorded(now: Now, load_forecast: &LoadForecast) -> v1::RecordedLoad {
+    let mut steps = load_forecast.past(usize::MAX).peekable();
     let from = steps.peek().map_or(now.wall, |(begin, _)| wall_of(now, *begin));
     v1::RecordedLoad {
-        unit: match foresight.source() {
+        unit: match load_forecast.source() {
             LoadSource::Requests => "requests/s",
-            LoadSource::Need => "replicas",
+            LoadSource::Replicas => "replicas",
         }
         .into(),
         from: rfc3339(from),
-        step_seconds: foresight.step().as_secs_f64(),
+        step_seconds: load_forecast.step().as_secs_f64(),
         loads: steps.map(|(_, load)| load).collect(),
     }
 }

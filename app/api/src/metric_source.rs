@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agent::{Agent, SourceDetail};
-use model::measure::{MetricKey, ReplicaSaid, Said, Series};
+use model::measure::{MeasurementResult, MetricKey, ReplicaMeasurement, Series};
 use model::name::ServiceName;
 use model::quantity::Milli;
 use model::resource::{MetricSource, MetricSourceSpec, Resource};
@@ -90,7 +90,7 @@ fn services(kept: &[StoredResource], key: &MetricKey) -> Vec<String> {
 fn status(spec: &MetricSourceSpec, detail: Option<&SourceDetail>, now: Wall) -> v1::MetricSourceStatus {
     let measured = detail.and_then(|detail| detail.measured.as_ref());
     let failed = detail.and_then(|detail| detail.failed.as_ref());
-    let (value, series) = measured.map_or((None, 0), |(_, said)| summary(said));
+    let (value, series) = measured.map_or((None, 0), |(_, result)| summary(result));
     v1::MetricSourceStatus {
         value,
         series,
@@ -104,7 +104,7 @@ fn status(spec: &MetricSourceSpec, detail: Option<&SourceDetail>, now: Wall) -> 
 /// Whether what it says stands, by the same rule as the loop's.
 fn measuring(
     spec: &MetricSourceSpec,
-    measured: Option<&(Wall, Said)>,
+    measured: Option<&(Wall, MeasurementResult)>,
     failed: Option<&(Wall, Arc<str>)>,
     now: Wall,
 ) -> v1::Condition {
@@ -114,19 +114,23 @@ fn measuring(
     let age = |at: Wall| Duration::from_millis(now.as_millis().saturating_sub(at.as_millis()));
     let is_fresh = |at: Wall| age(at) <= spec.stale_after();
     match (measured, failed) {
-        (Some((at, said)), _) if is_fresh(*at) => match said {
-            Said::Replicas(replicas) if replicas.is_empty() => {
+        (Some((at, result)), _) if is_fresh(*at) => match result {
+            MeasurementResult::Replicas(replicas) if replicas.is_empty() => {
                 claim("Unknown", "NoReplicas", "there is no replica to query".into(), Some(*at))
             }
-            Said::Replicas(replicas) if replicas.iter().all(|it| it.said.is_err()) => {
+            MeasurementResult::Replicas(replicas) if replicas.iter().all(|it| it.result.is_err()) => {
                 let why = failed.map(|(_, why)| why.to_string()).unwrap_or_default();
                 claim("False", "Failed", format!("no replica could be queried; {why}"), Some(*at))
             }
-            Said::Series(series) if series.is_empty() => {
+            MeasurementResult::Series(series) if series.is_empty() => {
                 let message = "it answers, but has no such series, which does not count as zero".to_owned();
                 claim("False", "Absent", message, Some(*at))
             }
-            Said::Begun | Said::Series(_) | Said::Replicas(_) | Said::Failed(_) | Said::Withdrawn => {
+            MeasurementResult::Pending
+            | MeasurementResult::Series(_)
+            | MeasurementResult::Replicas(_)
+            | MeasurementResult::Failed(_)
+            | MeasurementResult::Withdrawn => {
                 claim("True", "Measured", "the last measurement is in use".into(), Some(*at))
             }
         },
@@ -139,13 +143,13 @@ fn measuring(
 }
 
 /// The sum of all series, or the mean over the replicas that answered; and how many there are.
-fn summary(said: &Said) -> (Option<f64>, usize) {
-    match said {
-        Said::Begun | Said::Failed(_) | Said::Withdrawn => (None, 0),
-        Said::Series(series) => (sum(series), series.len()),
-        Said::Replicas(replicas) => {
+fn summary(result: &MeasurementResult) -> (Option<f64>, usize) {
+    match result {
+        MeasurementResult::Pending | MeasurementResult::Failed(_) | MeasurementResult::Withdrawn => (None, 0),
+        MeasurementResult::Series(series) => (sum(series), series.len()),
+        MeasurementResult::Replicas(replicas) => {
             let values: Vec<f64> =
-                replicas.iter().filter_map(|replica| sum(replica.said.as_ref().ok()?)).collect();
+                replicas.iter().filter_map(|replica| sum(replica.result.as_ref().ok()?)).collect();
             let mean = values.iter().sum::<f64>() / values.len() as f64;
             ((!values.is_empty()).then_some(mean), values.len())
         }
@@ -167,14 +171,17 @@ fn readings(spec: &MetricSourceSpec, detail: &SourceDetail) -> Vec<v1::MetricRea
         value: Some(whole(series.value)),
         message: None,
     };
-    let mut shown: Vec<v1::MetricReading> = match detail.measured.as_ref().map(|(_, said)| said) {
-        None | Some(Said::Begun | Said::Failed(_) | Said::Withdrawn) => Vec::new(),
-        Some(Said::Series(series)) => {
+    let mut shown: Vec<v1::MetricReading> = match detail.measured.as_ref().map(|(_, result)| result) {
+        None
+        | Some(MeasurementResult::Pending | MeasurementResult::Failed(_) | MeasurementResult::Withdrawn) => {
+            Vec::new()
+        }
+        Some(MeasurementResult::Series(series)) => {
             series.iter().take(READINGS_SHOWN).map(|series| of(None, series)).collect()
         }
-        Some(Said::Replicas(replicas)) => replicas
+        Some(MeasurementResult::Replicas(replicas)) => replicas
             .iter()
-            .flat_map(|replica| match &replica.said {
+            .flat_map(|replica| match &replica.result {
                 Ok(series) => {
                     series.iter().map(|series| of(Some(replica_name(spec, replica)), series)).collect()
                 }
@@ -192,10 +199,10 @@ fn readings(spec: &MetricSourceSpec, detail: &SourceDetail) -> Vec<v1::MetricRea
     shown
 }
 
-fn replica_name(spec: &MetricSourceSpec, replica: &ReplicaSaid) -> String {
-    match spec.key().whose {
-        model::measure::Whose::Replicas(service) => format!("{service}-{}", replica.ordinal.0),
-        model::measure::Whose::Outside | model::measure::Whose::Object { .. } => {
+fn replica_name(spec: &MetricSourceSpec, replica: &ReplicaMeasurement) -> String {
+    match spec.key().subject {
+        model::measure::MetricSubject::Replicas(service) => format!("{service}-{}", replica.ordinal.0),
+        model::measure::MetricSubject::External | model::measure::MetricSubject::Object { .. } => {
             replica.ordinal.0.to_string()
         }
     }

@@ -12,7 +12,7 @@ pub(crate) fn removable(now: Time, knowledge: &Knowledge, service: &ServiceState
     };
     let scale = &service.declared.as_ref()?.spec.scale;
     let (metric, key) = (scale.protect.as_ref()?, scale.protect_key(&service.name)?);
-    let Some(said) = knowledge.said_by_place(now, service, &key) else {
+    let Some(said) = knowledge.values_by_place(now, service, &key) else {
         let message = format!(
             "nothing measures {key}, so no serving replica is removed: declare a MetricSource for it, or take \
              spec.scale.protect out"

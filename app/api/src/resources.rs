@@ -132,7 +132,7 @@ fn autoscaler_status(
     autoscaler: &HorizontalPodAutoscaler,
     view: Option<&ServiceView>,
 ) -> v1::AutoscalerStatus {
-    let decision = view.and_then(|view| view.decision.as_ref()).map(|account| account.decision());
+    let decision = view.and_then(|view| view.decision.as_ref()).map(|explanation| explanation.decision());
     let of_view = |number: fn(&v1::ServiceStatus) -> u32| view.map_or(0, |view| number(&view.status));
     v1::AutoscalerStatus {
         current_replicas: of_view(|status| status.replicas),

@@ -1,8 +1,8 @@
 //! How large a replica should be by what was learned, in the words of `/v1`.
 
 use control::vertical::{self, INITIAL_SAMPLES, Recommendation};
-use knowledge::{Fitting, Place, Range, ServiceState};
-use model::decision::Account;
+use knowledge::{Place, Range, ResourceChange, ServiceState};
+use model::decision::Explanation;
 use model::quantity::{Bytes, MilliCpu};
 use model::resource::{Quantity, Resources, VerticalMode};
 use model::time::Time;
@@ -11,7 +11,7 @@ use crate::v1;
 
 /// What is recommended for the replicas of `service` at `now`; `None` where nothing is learned.
 pub(crate) fn recommended(now: Time, service: &ServiceState) -> Option<v1::Recommendation> {
-    let unmet = service.decision.as_deref().and_then(Account::unmet);
+    let unmet = service.decision.as_deref().and_then(Explanation::unmet);
     let found = vertical::recommendation(now, service, unmet)?;
     let declared = service.declared.as_ref()?;
     let mode = declared.spec.scale.vertical.as_ref()?.mode;
@@ -112,15 +112,17 @@ fn grown(growth: &vertical::Growth) -> String {
     let amounts = if amounts.is_empty() { "no more than they have".to_owned() } else { amounts.join(", ") };
     format!(
         "the metrics ask for {} replicas, but only {} may run, so each gets {amounts} until that changes",
-        unmet.asked, unmet.most
+        unmet.requested, unmet.allowed
     )
 }
 
 /// How replicas that run come to another size.
 fn manner(service: &ServiceState) -> String {
-    let fixed = running(service).find_map(|place| match &place.fitting {
-        Fitting::Fixed { message } => Some(message),
-        Fitting::Done { .. } | Fitting::Telling { .. } | Fitting::Failed { .. } => None,
+    let fixed = running(service).find_map(|place| match &place.resource_change {
+        ResourceChange::Unsupported { message } => Some(message),
+        ResourceChange::Settled { .. }
+        | ResourceChange::InProgress { .. }
+        | ResourceChange::Failed { .. } => None,
     });
     match fixed {
         Some(message) => format!("; running replicas are replaced one at a time, because {message}"),

@@ -1,7 +1,7 @@
 //! How the autoscalers of a service compare: the acting one, and those that are tried beside it.
 
 use model::decision::Decision;
-use model::memory::{Difference, ShadowMemory, SizeChange, Tally};
+use model::memory::{Difference, ScalingTally, ShadowMemory, SizeChange};
 use model::name::ServiceName;
 use model::time::Time;
 use orchestrator::Handle;
@@ -28,7 +28,7 @@ pub(crate) fn scaling(handle: &Handle, name: Option<&str>) -> Result<Vec<v1::Sca
 }
 
 fn status(view: &ServiceView) -> v1::ScalingStatus {
-    let decision = view.decision.as_ref().map(|account| account.decision());
+    let decision = view.decision.as_ref().map(|explanation| explanation.decision());
     v1::ScalingStatus {
         desired_replicas: view.status.desired_replicas,
         policy: decision.as_ref().map_or_else(String::new, |decision| decision.policy.name().into()),
@@ -56,14 +56,14 @@ fn shadow_status(view: &ServiceView, shadow: &ShadowMemory, decision: Option<&De
     }
 }
 
-fn tally(tally: &Tally) -> v1::ScalingTally {
+fn tally(tally: &ScalingTally) -> v1::ScalingTally {
     v1::ScalingTally {
         replica_hours: hours(tally.replica_ms),
-        scale_outs: tally.grown,
-        scale_ins: tally.shrunk,
-        reversals: tally.turns,
-        over_target_seconds: seconds(tally.over_ms),
-        without_number_seconds: seconds(tally.held_ms),
+        scale_outs: tally.scale_outs,
+        scale_ins: tally.scale_ins,
+        reversals: tally.reversals,
+        over_target_seconds: seconds(tally.over_target_ms),
+        without_number_seconds: seconds(tally.undecided_ms),
     }
 }
 

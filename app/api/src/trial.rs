@@ -77,7 +77,7 @@ fn target(name: &ServiceName) -> String {
 /// The decision of the trial on the current state; `None` for a new service.
 fn at_once(handle: &Handle, declared: &Arc<Declared>) -> Result<Option<v1::Trial>, Failure> {
     let declared = Arc::clone(declared);
-    let account = handle.query(move |control, now| {
+    let explanation = handle.query(move |control, now| {
         let service = control.knowledge().service(&declared.name).filter(|it| it.declared.is_some())?;
         let mut trial = Trial::new(Arc::clone(&declared), service);
         let wanted = service.desired.unwrap_or(0);
@@ -86,8 +86,8 @@ fn at_once(handle: &Handle, declared: &Arc<Declared>) -> Result<Option<v1::Trial
             trial.decide(control.plan_context(now, service, &findings))
         }))
     })?;
-    Ok(account.map(|(wanted, account)| {
-        let decision = account.decision();
+    Ok(explanation.map(|(wanted, explanation)| {
+        let decision = explanation.decision();
         v1::Trial {
             target: target(&decision.service),
             wanted,
@@ -119,7 +119,7 @@ fn over(folder: &Path, since: Wall, courses: &mut [Course]) -> Result<(), Replay
             control.step(record.now, &record.input, &mut out);
             for decided in out.decisions.iter().filter(|decided| decided.at.wall >= since) {
                 for course in courses.iter_mut().filter(|course| course.declared.name == decided.service) {
-                    course.go_on(&control, decided.at, decided.account.desired());
+                    course.go_on(&control, decided.at, decided.explanation.desired());
                 }
             }
             out.clear();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use control::ControlLoop;
 use knowledge::{Exposure, Health, Knowledge, Place, ServiceState, Stage};
-use model::decision::{Account, Asked, Condition, Decision, ShadowDecision};
+use model::decision::{AlternativeSize, Condition, Decision, Explanation, ShadowDecision};
 use model::identity::{Ordinal, ReplicaId};
 use model::input::{Declared, Exit, Throttling};
 use model::memory::ShadowMemory;
@@ -32,7 +32,7 @@ pub(crate) struct ServiceView {
     pub(crate) name: ServiceName,
     pub(crate) status: v1::ServiceStatus,
     pub(crate) places: Vec<PlaceView>,
-    pub(crate) decision: Option<Arc<dyn Account>>,
+    pub(crate) decision: Option<Arc<dyn Explanation>>,
     pub(crate) waits: Vec<Wait>,
     pub(crate) last_declared: Option<Arc<Declared>>,
     /// What is remembered of the autoscalers that are tried beside the acting one.
@@ -116,7 +116,7 @@ impl Snapshot<'_> {
                 until: hold.until.map(|time| self.at(time)),
             }),
             pause: service
-                .paused(self.now.time)
+                .active_pause(self.now.time)
                 .map(|pause| v1::Pause { until: pause.until.map(|time| self.at(time)) }),
             traffic: sum_of_traffic(places),
             usage: sum_of_usage(places),
@@ -273,8 +273,8 @@ impl Snapshot<'_> {
         match &place.stage {
             Stage::Empty { .. } if place.restart.not_before > self.now.time => "Backoff",
             Stage::Empty { .. } => "Pending",
-            Stage::Starting { .. } | Stage::Running(Health { begun: false, .. }) => "Starting",
-            Stage::Running(Health { sick_since: Some(_), .. }) => "Unhealthy",
+            Stage::Starting { .. } | Stage::Running(Health { started: false, .. }) => "Starting",
+            Stage::Running(Health { unhealthy_since: Some(_), .. }) => "Unhealthy",
             Stage::Running(_) => "Running",
             Stage::Draining { .. } => "Draining",
             Stage::Stopping { .. } => "Stopping",
@@ -334,12 +334,12 @@ fn exposed(service: &ServiceState) -> Option<(&'static str, &'static str, String
     };
     match &service.exposure {
         Exposure::None if listen.is_none() || service.declared.is_none() => None,
-        Exposure::None | Exposure::Telling { .. } => {
+        Exposure::None | Exposure::Opening { .. } => {
             Some(("Unknown", "Opening", format!("the proxy has been told to listen on {address}")))
         }
-        Exposure::Shown { .. } => Some(("True", "Listening", format!("the proxy listens on {address}"))),
+        Exposure::Open { .. } => Some(("True", "Listening", format!("the proxy listens on {address}"))),
         Exposure::Failed { message, .. } => Some(("False", "Failed", message.to_string())),
-        Exposure::Concealing { .. } => {
+        Exposure::Closing { .. } => {
             Some(("False", "Closing", "the proxy has been told to stop listening".into()))
         }
     }
@@ -374,10 +374,10 @@ fn sum_of_usage(places: &[PlaceView]) -> v1::Usage {
 pub(crate) fn explanation(
     view: &ServiceView,
     changes: Vec<v1::SizeChange>,
-    asked: Option<Asked>,
+    asked: Option<AlternativeSize>,
 ) -> Option<v1::Explanation> {
-    let account = &**view.decision.as_ref()?;
-    let decision = account.decision();
+    let explanation = &**view.decision.as_ref()?;
+    let decision = explanation.decision();
     let guard = decision
         .guard
         .clone()
@@ -392,8 +392,8 @@ pub(crate) fn explanation(
         tolerance: decision::tolerance(&decision),
         limits: decision::limits(&decision),
         evidence: decision::evidence(&decision),
-        prospects: decision::prospects(&account.prospects()),
-        why_not: asked.map(|asked| decision::why_not(account, asked)),
+        prospects: decision::prospects(&explanation.prospects()),
+        why_not: asked.map(|asked| decision::why_not(explanation, asked)),
         guard: guard.map(|reason| reason.to_string()),
         reasons: reasons(&decision),
         waits: view.waits.iter().map(|wait| wait_of(&view.name, wait)).collect(),
@@ -457,10 +457,10 @@ fn is_of_guard(reason: &Reason) -> bool {
         | Reason::Bounds { .. }
         | Reason::DisruptionBudget { .. }
         | Reason::BlastRadius { .. }
-        | Reason::Squeezed { .. } => true,
+        | Reason::BelowMemoryUsage { .. } => true,
         Reason::Declared
         | Reason::Protected { .. }
-        | Reason::Needed { .. }
+        | Reason::MustStay { .. }
         | Reason::Paused { .. }
         | Reason::Resumed
         | Reason::Withdrawn
@@ -471,9 +471,9 @@ fn is_of_guard(reason: &Reason) -> bool {
         | Reason::ScalingOff
         | Reason::Scheduled { .. }
         | Reason::Idle { .. }
-        | Reason::Awaited { .. }
+        | Reason::RequestsWaiting { .. }
         | Reason::Exited(_)
-        | Reason::Obeyed(_)
+        | Reason::StoppedAsRequested(_)
         | Reason::Unhealthy { .. }
         | Reason::Outdated { .. }
         | Reason::SpareWanted
@@ -487,7 +487,7 @@ fn is_of_guard(reason: &Reason) -> bool {
         | Reason::DependencyDown { .. }
         | Reason::Overload { .. }
         | Reason::ActionFailed(_)
-        | Reason::Fitted { .. }
+        | Reason::VerticallyScaled { .. }
         | Reason::Adopted
         | Reason::Observed => false,
     }

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use journal::{DecisionHistory, History};
-use model::decision::Decided;
+use model::decision::DecisionEntry;
 use model::identity::Epoch;
 use model::name::ServiceName;
 use model::time::Wall;
@@ -41,7 +41,7 @@ pub(crate) struct HistoryWriter {
 #[derive(Debug)]
 enum Command {
     BeginRun(Epoch),
-    Append(Vec<Decided>),
+    Append(Vec<DecisionEntry>),
     /// Write everything before it to the disk, and then answer.
     Flush(SyncSender<()>),
 }
@@ -68,7 +68,7 @@ impl HistoryWriter {
     }
 
     /// Appends decisions, or drops them when the disk is too slow. Does not wait.
-    pub(crate) fn append(&self, decided: Vec<Decided>) {
+    pub(crate) fn append(&self, decided: Vec<DecisionEntry>) {
         if decided.is_empty() {
             return;
         }

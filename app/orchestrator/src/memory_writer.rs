@@ -125,7 +125,7 @@ mod tests {
     use std::time::Duration;
 
     use model::identity::{Epoch, Ordinal};
-    use model::memory::{Exchange, LoadSource, RestartMemory, StepLoad};
+    use model::memory::{DemandCurve, LoadSource, RestartMemory, StepLoad};
     use store::memory::MemoryStore;
 
     use super::*;
@@ -159,7 +159,7 @@ mod tests {
                 step: Duration::from_secs(60),
                 first,
                 loads: vec![StepLoad::of(12_500), StepLoad::GAP],
-                exchange: Exchange::default(),
+                demand: DemandCurve::default(),
             }))
         };
         let state_store = StateStore::new(Arc::new(MemoryStore::default()));

@@ -8,7 +8,7 @@ use guard::Verdict;
 use knowledge::{Exposure, FoldEffect, Knowledge, ServiceState, measured_service};
 use model::action::{FailureKind, Outcome};
 use model::chance::Stream;
-use model::decision::Decided;
+use model::decision::DecisionEntry;
 use model::event::EventKind;
 use model::fact::{Fact, Finding};
 use model::identity::{ActionId, ReplicaId};
@@ -112,8 +112,8 @@ impl ControlLoop {
     }
 
     /// Whether there is a later epoch: this loop then sends nothing any more.
-    pub fn is_deposed(&self) -> bool {
-        self.in_flight.is_deposed()
+    pub fn is_fenced(&self) -> bool {
+        self.in_flight.is_fenced()
     }
 
     fn take_in(&mut self, now: Now, input: &Input, out: &mut Outbox) {
@@ -137,7 +137,7 @@ impl ControlLoop {
     fn settle(&mut self, now: Now, action: ActionId, outcome: &Outcome, out: &mut Outbox) {
         let timeout = self.settings.action_timeout;
         let mut dispatch = Dispatch { now, timeout, in_flight: &mut self.in_flight, out };
-        match execute::settle(&mut dispatch, &mut self.knowledge, action, outcome) {
+        match execute::apply_outcome(&mut dispatch, &mut self.knowledge, action, outcome) {
             FollowUp::Nothing => {}
             FollowUp::Service(service) => self.touch(&service),
             FollowUp::FailedStart(replica, kind) => {
@@ -190,7 +190,7 @@ impl ControlLoop {
         match self.knowledge.fold(now, fact, &mut out.events) {
             FoldEffect::Same | FoldEffect::Measured => {}
             FoldEffect::Changed => self.touch_fact(fact),
-            FoldEffect::Faltered { ready_since } => {
+            FoldEffect::BecameUnready { ready_since } => {
                 self.learn_from_health(now.time, fact, ready_since);
                 self.touch_fact(fact);
             }
@@ -218,23 +218,27 @@ impl ControlLoop {
 
     /// Healthy time counts as soon as it is over, even if the replica ends only later.
     fn learn_from_health(&mut self, now: Time, fact: &Fact<'_>, ready_since: Time) {
-        if let Fact::Runs { replica, .. } = fact
+        if let Fact::Running { replica, .. } = fact
             && let Some(place) = self.knowledge.place_mut(replica)
         {
-            analyze::well(now, &mut place.restart, Some(ready_since), &self.settings.restart);
+            analyze::note_ready_time(now, &mut place.restart, Some(ready_since), &self.settings.restart);
         }
     }
 
     fn touch_fact(&mut self, fact: &Fact<'_>) {
         match fact {
             Fact::Appeared(observed) => self.touch(&observed.replica.service),
-            Fact::Runs { replica, .. } | Fact::Ended { replica, .. } | Fact::Vanished(replica) => {
+            Fact::Running { replica, .. } | Fact::Ended { replica, .. } | Fact::Vanished(replica) => {
                 self.touch(&replica.service);
             }
-            Fact::Served(traffic) => self.touch(&traffic.service),
+            Fact::Traffic(traffic) => self.touch(&traffic.service),
             Fact::Allotted(allotted) => self.touch(&allotted.replica.service),
-            Fact::Asked(demand) => self.touch(&demand.service),
-            Fact::Used(_) | Fact::Timed(_) | Fact::Measured(_) | Fact::Ejected(_) | Fact::Ignored { .. } => {}
+            Fact::Demand(demand) => self.touch(&demand.service),
+            Fact::Usage(_)
+            | Fact::Latencies(_)
+            | Fact::Measured(_)
+            | Fact::Ejected(_)
+            | Fact::Ignored { .. } => {}
         }
     }
 
@@ -250,7 +254,7 @@ impl ControlLoop {
             self.agenda.remove(name);
             return;
         };
-        if service.foresight.is_some() {
+        if service.load_forecast.is_some() {
             self.look_ahead(now, name);
             let Some(updated) = self.knowledge.service(name) else { return };
             service = updated;
@@ -270,9 +274,12 @@ impl ControlLoop {
         let settings = &self.settings;
         let is_due = |service: &&mut ServiceState| now.time >= service.next_sync;
         let Some(service) = self.knowledge.service_mut(name).filter(is_due) else { return };
-        let need = service.need(now.time, settings.sample_age_max);
+        let need = service.required_replicas(now.time, settings.sample_age_max);
         let start = knowledge::start_time(&service.starts);
-        service.foresight.iter_mut().for_each(|foresight| foresight.look(now, need, start, settings.period));
+        service
+            .load_forecast
+            .iter_mut()
+            .for_each(|load_forecast| load_forecast.update(now, need, start, settings.period));
     }
 
     fn carry_out(&mut self, now: Now, plan: &Plan, verdicts: &[Verdict], out: &mut Outbox) {
@@ -285,7 +292,7 @@ impl ControlLoop {
                 Verdict::Pass => {
                     self.learn_from_repair(now.time, &plan.service, step);
                     let mut dispatch = Dispatch { now, timeout, in_flight: &mut self.in_flight, out };
-                    execute::carry_out(&mut dispatch, &mut self.knowledge, &plan.service, step);
+                    execute::apply_step(&mut dispatch, &mut self.knowledge, &plan.service, step);
                 }
                 Verdict::Refuse(_) => {}
             }
@@ -314,8 +321,8 @@ impl ControlLoop {
         let Some(service) = self.knowledge.service_mut(&plan.service) else { return };
         let refused_size = plan.steps.iter().zip(verdicts).find_map(refused_size);
         if let Some(decision) = plan.decision {
-            let (account, guard) = (decision.clone(), refused_size.cloned());
-            out.decisions.push(Decided { service: plan.service.clone(), at: now, account, guard });
+            let (explanation, guard) = (decision.clone(), refused_size.cloned());
+            out.decisions.push(DecisionEntry { service: plan.service.clone(), at: now, explanation, guard });
             service.decision = Some(decision);
             service.next_sync = next_sync(service.next_sync, now.time, self.settings.period);
         }
@@ -341,7 +348,7 @@ impl ControlLoop {
         execute::remember(&mut dispatch, service);
         // A withdrawn service is sized no more.
         let sync = service.declared.as_ref().map(|_| service.next_sync);
-        self.agenda.set(&plan.service, sync.map_or(plan.look_again, |sync| plan.look_again.min(sync)));
+        self.agenda.set(&plan.service, sync.map_or(plan.next_check, |sync| plan.next_check.min(sync)));
     }
 }
 

@@ -88,7 +88,7 @@ fn declare(now: Now, knowledge: &mut Knowledge, declared: &Arc<Declared>, out: &
         let scaling = Arc::make_mut(&mut service.scaling);
         scaling.policy = PolicyMemory::default();
         scaling.failing.clear();
-        service.foresight.iter_mut().for_each(|foresight| foresight.retarget(now.time));
+        service.load_forecast.iter_mut().for_each(|load_forecast| load_forecast.forget_targets(now.time));
     }
     if declared.autoscaler.is_none() {
         Arc::make_mut(&mut service.scaling).conditions = ConditionsMemory::default();
@@ -101,15 +101,15 @@ fn declare(now: Now, knowledge: &mut Knowledge, declared: &Arc<Declared>, out: &
     service.shadow_set = ShadowSet::of(declared);
     service.declared = Some(declared.clone());
     service.last_declared = Some(declared.clone());
-    if !service.is_measured() {
+    if !service.learns_usage() {
         service.usage = Default::default();
     }
-    if service.promise().is_none() {
+    if service.slo().is_none() {
         service.capacity = None;
     }
-    service.set_foresight(now.time, None);
+    service.set_load_forecast(now.time, None);
     service.next_sync = now.time;
-    knowledge.depend(&declared.name, &before, &needs(declared));
+    knowledge.set_dependencies(&declared.name, &before, &needs(declared));
     out.record_event(now, &declared.name, None, EventKind::Declared, Reason::Declared);
 }
 
@@ -143,7 +143,7 @@ fn forget_failures(service: &mut ServiceState) {
 /// Its places are made, still empty, so that their restarts and backoff are known when the inventory fills them. Starting a replica
 /// in a place that stays empty is no restart: the whole machine may have been restarted.
 pub(crate) fn recall(now: Time, knowledge: &mut Knowledge, memory: &Memory) {
-    knowledge.recall_restarts(&memory.healing.restarted);
+    knowledge.restore_restarts(&memory.healing.restarted);
     let service = knowledge.service_or_new(&memory.service);
     service.desired = memory.desired;
     service.scaling = Arc::new(memory.scaling.clone());
@@ -156,7 +156,7 @@ pub(crate) fn recall(now: Time, knowledge: &mut Knowledge, memory: &Memory) {
         service.losses = memory.losses.clone();
     }
     service.capacity.clone_from(&memory.capacity);
-    service.set_foresight(now, memory.load.as_ref());
+    service.set_load_forecast(now, memory.load.as_ref());
     // An earlier run may have told the proxy to listen: the proxy is told again, whether it listens or not.
     if service.exposure == Exposure::None {
         service.exposure = Exposure::unknown(now);

@@ -1,19 +1,19 @@
-//! Which writer may change a replica when two want to: the more important one; the step of the other waits for the next plan.
+//! Which initiator may change a replica when two want to: the more important one; the step of the other waits for the next plan.
 
 use std::collections::BTreeSet;
 
 use model::identity::Ordinal;
 use model::plan::{Change, Step};
 
-/// Leaves for each place only the steps of its most important writer, in the order in which they are to be done.
+/// Leaves for each place only the steps of its most important initiator, in the order in which they are to be done.
 ///
 /// A step that concerns two places (a promotion, a stand-in) needs both.
 pub(crate) fn arbitrate(mut steps: Vec<Step>) -> Vec<Step> {
     if steps.len() < 2 {
         return steps;
     }
-    // Stable: what one writer wants keeps its order.
-    steps.sort_by_key(|step| step.writer);
+    // Stable: what one initiator wants keeps its order.
+    steps.sort_by_key(|step| step.initiator);
     let mut claimed = BTreeSet::new();
     steps.retain(|step| {
         let wants = [step.change.ordinal(), other_place(&step.change)];
@@ -36,7 +36,7 @@ fn other_place(change: &Change) -> Option<Ordinal> {
         | Change::Open { .. }
         | Change::Start { .. }
         | Change::StandDown { .. }
-        | Change::Welcome { .. }
+        | Change::Readmit { .. }
         | Change::Allot { .. }
         | Change::Drain { .. }
         | Change::Stop { .. }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use forecast::Model;
 use knowledge::capacity::LearnedCapacity;
-use knowledge::{Expected, Foresight, NoForecast, UpcomingEvent};
+use knowledge::{LoadForecast, NoForecast, PeakForecast, UpcomingEvent};
 use model::decision::{Decision, Limit};
 use model::memory::{LoadSource, RiseMemory};
 use model::resource::{ForecastMode, Slo};
@@ -35,7 +35,7 @@ pub(crate) struct ExpectedLoad {
     /// How long each of its steps is.
     step: Duration,
     source: LoadSource,
-    said: Result<Expected, NoForecast>,
+    said: Result<PeakForecast, NoForecast>,
     /// Forecasts were compared with the load that came for as long as [`PROVEN`].
     is_proven: bool,
     /// Known events that are on or ahead.
@@ -73,22 +73,25 @@ const NEGLIGIBLE: f64 = 0.05;
 
 impl ExpectedLoad {
     /// `None` for a service of which nothing is forecast.
-    pub(crate) fn of(foresight: Option<&Foresight>, promise: Option<SloInputs<'_>>) -> Option<Box<Self>> {
-        let foresight = foresight?;
-        let rule = foresight.rule();
-        let said = foresight.expected();
-        let is_proven = said.as_ref().is_ok_and(|said| is_proven(foresight, said));
+    pub(crate) fn of(
+        load_forecast: Option<&LoadForecast>,
+        promise: Option<SloInputs<'_>>,
+    ) -> Option<Box<Self>> {
+        let load_forecast = load_forecast?;
+        let rule = load_forecast.rule();
+        let said = load_forecast.peak();
+        let is_proven = said.as_ref().is_ok_and(|said| is_proven(load_forecast, said));
         Some(Box::new(Self {
             mode: rule.mode,
             quantile: rule.quantile.probability(),
-            reach: foresight.reach(),
-            step: foresight.step(),
-            source: foresight.source(),
+            reach: load_forecast.horizon(),
+            step: load_forecast.step(),
+            source: load_forecast.source(),
             is_proven,
-            coming: foresight.upcoming().iter().filter(|coming| coming.is_near).cloned().collect(),
+            coming: load_forecast.upcoming().iter().filter(|coming| coming.is_near).cloned().collect(),
             needed: said.as_ref().ok().filter(|said| is_acted_on(said)).and_then(|said| match promise {
-                Some(promise) => promise.needed(foresight, is_proven),
-                None => foresight.replicas_for(said.load).map(ReplicaNeed::ByTargets),
+                Some(promise) => promise.needed(load_forecast, is_proven),
+                None => load_forecast.replicas_for(said.load).map(ReplicaNeed::ByTargets),
             }),
             said,
         }))
@@ -113,9 +116,9 @@ impl ExpectedLoad {
 
     /// What is forecast and what is known to come, and how good that is, or why nothing is.
     fn note(&self) -> String {
-        let known = self.coming.iter().map(|UpcomingEvent { name, window, timezone, brings, .. }| {
+        let known = self.coming.iter().map(|UpcomingEvent { name, window, timezone, effect, .. }| {
             let [from, until] = [window.from, window.until].map(|at| timezone.show(at));
-            format!("; event {name}: {brings} from {from} to {until}")
+            format!("; event {name}: {effect} from {from} to {until}")
         });
         self.forecast_note() + &known.collect::<String>()
     }
@@ -170,7 +173,7 @@ impl ExpectedLoad {
         let (percent, ahead) = ((probability * 1000.0).round() / 10.0, self.reach.as_secs());
         let load = match self.source {
             LoadSource::Requests => format!("{load:.1} requests/s"),
-            LoadSource::Need => format!("{load:.2} replicas"),
+            LoadSource::Replicas => format!("{load:.2} replicas"),
         };
         format!("with {percent} % probability the load is at most {load} within {ahead} s")
     }
@@ -196,26 +199,26 @@ impl ExpectedLoad {
 }
 
 /// Whether what was said is acted on: something has been better at forecasting the load than its last value, or is known to come.
-fn is_acted_on(said: &Expected) -> bool {
+fn is_acted_on(said: &PeakForecast) -> bool {
     said.by != Model::Persistence || said.is_lifted
 }
 
 /// Whether forecasts were compared with the load that came for as long as [`PROVEN`].
-fn is_proven(foresight: &Foresight, said: &Expected) -> bool {
-    foresight.step().saturating_mul(u32::try_from(said.scored).unwrap_or(u32::MAX)) >= PROVEN
+fn is_proven(load_forecast: &LoadForecast, said: &PeakForecast) -> bool {
+    load_forecast.step().saturating_mul(u32::try_from(said.scored).unwrap_or(u32::MAX)) >= PROVEN
 }
 
 impl SloInputs<'_> {
     /// What a policy beside the acting one would look ahead at: the forecast of requests, where one is acted on.
-    pub(crate) fn acted_on(self, foresight: &Foresight) -> Option<Box<ExpectedLoad>> {
+    pub(crate) fn acted_on(self, load_forecast: &LoadForecast) -> Option<Box<ExpectedLoad>> {
         let is_acted_on =
-            foresight.rule().mode == ForecastMode::On && foresight.source() == LoadSource::Requests;
-        if is_acted_on { ExpectedLoad::of(Some(foresight), Some(self)) } else { None }
+            load_forecast.rule().mode == ForecastMode::On && load_forecast.source() == LoadSource::Requests;
+        if is_acted_on { ExpectedLoad::of(Some(load_forecast), Some(self)) } else { None }
     }
 
     /// `None` while it is not known what a replica carries, while nothing is forecast, and where it is no requests that are.
-    fn needed(self, foresight: &Foresight, is_proven: bool) -> Option<ReplicaNeed> {
-        let load = foresight.distribution().filter(|_| foresight.source() == LoadSource::Requests)?;
+    fn needed(self, load_forecast: &LoadForecast, is_proven: bool) -> Option<ReplicaNeed> {
+        let load = load_forecast.distribution().filter(|_| load_forecast.source() == LoadSource::Requests)?;
         let capacity = Capacity(self.capacity?.rate.per_second());
         let price = self.price(is_proven);
         let cheapest = newsvendor::cheapest(load, price, capacity, (0, self.replicas_max));
@@ -225,7 +228,7 @@ impl SloInputs<'_> {
     /// What a violated request costs: as the objective says, and what was spent of its budget when the forecast is proven, and as was learned beside them.
     fn price(self, is_proven: bool) -> Price {
         let objective = Objective::declared(self.slo);
-        let spent = self.rises.filter(|_| is_proven).map(|rises| rises.spent);
+        let spent = self.rises.filter(|_| is_proven).map(|rises| rises.error_budget);
         let price = spent.map_or(objective.price(), |spent| objective.price_after(spent));
         let one = self.capacity.map(|capacity| i64::try_from(capacity.rate.0).unwrap_or(i64::MAX));
         let factors = self.rises.zip(one).and_then(|(rises, one)| {

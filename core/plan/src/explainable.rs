@@ -5,7 +5,9 @@ use std::mem::discriminant;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::decision::{Account, Asked, Decision, Limit, Policy, Prospect, Tolerance, Unmet, WhyNot};
+use model::decision::{
+    AlternativeSize, Decision, Explanation, Limit, Policy, Prospect, Tolerance, UnmetDemand, WhyNot,
+};
 use model::quantity::Replicas;
 use model::reason::Reason;
 use model::resource::{FORECAST_SHADOW, ScaleMode};
@@ -156,14 +158,14 @@ fn against(decision: &Decision, goal: Goal) -> Vec<Arc<str>> {
     let past = decision.limits.iter().filter(|limit| !is_short(limit.from) && is_short(limit.to));
     let limits =
         past.map(|limit| format!("{} changes {} to {}: {}", limit.name, limit.from, limit.to, limit.note));
-    let mut because: Vec<Arc<str>> = metrics.chain(limits.map(Into::into)).collect();
-    if because.is_empty() {
-        because.push(Arc::clone(&decision.summary));
+    let mut reasons: Vec<Arc<str>> = metrics.chain(limits.map(Into::into)).collect();
+    if reasons.is_empty() {
+        reasons.push(Arc::clone(&decision.summary));
     }
-    because
+    reasons
 }
 
-impl Account for ExplainableDecision {
+impl Explanation for ExplainableDecision {
     fn decision(&self) -> Decision {
         let SizeInputs { now, declared, shadows, expected_load, .. } = &self.inputs;
         let decisions = shadows.iter().zip(&self.shadows).map(|(shadow, sizing)| {
@@ -193,7 +195,7 @@ impl Account for ExplainableDecision {
         hasher.finish()
     }
 
-    fn unmet(&self) -> Option<Unmet> {
+    fn unmet(&self) -> Option<UnmetDemand> {
         let Outcome::Scaled { verdict, blocker: _ } = &self.sizing.outcome else { return None };
         let hpa::Outcome::Scaled { limited, .. } = verdict.outcome else { return None };
         let (desired, current) = (self.sizing.desired, self.inputs.current);
@@ -203,7 +205,7 @@ impl Account for ExplainableDecision {
             ScaleMode::Shadow | ScaleMode::Off => current >= limited.replicas,
         };
         let is_at_most = limited.by == Some(LimitedBy::Max) && desired == current && desired > 0;
-        (is_followed && is_at_most).then_some(Unmet { asked: limited.from, most: desired })
+        (is_followed && is_at_most).then_some(UnmetDemand { requested: limited.from, allowed: desired })
     }
 
     fn ratios(&self) -> Vec<Option<f64>> {
@@ -220,12 +222,12 @@ impl Account for ExplainableDecision {
         self.all_prospects()
     }
 
-    fn why_not(&self, asked: Asked) -> WhyNot {
-        if asked == Asked::Exactly(self.sizing.desired) {
-            return WhyNot { because: vec!["that is what was decided".into()], prospects: Vec::new() };
+    fn why_not(&self, asked: AlternativeSize) -> WhyNot {
+        if asked == AlternativeSize::Exactly(self.sizing.desired) {
+            return WhyNot { reasons: vec!["that is what was decided".into()], prospects: Vec::new() };
         }
         let goal = Goal::new(asked, self.sizing.desired);
-        WhyNot { because: against(&self.decision(), goal), prospects: vec![self.towards(goal)] }
+        WhyNot { reasons: against(&self.decision(), goal), prospects: vec![self.towards(goal)] }
     }
 }
 

@@ -7,7 +7,7 @@ use model::chance::Stream;
 use model::fact::Finding;
 use model::identity::{ActionId, Ordinal};
 use model::input::Exit;
-use model::plan::{Afterwards, Change, Role, Writer};
+use model::plan::{AfterStop, Change, Initiator, Role};
 use model::reason::Reason;
 use model::resource::Recover;
 use model::time::Time;
@@ -29,7 +29,7 @@ pub(crate) fn heal(context: PlanContext<'_>, chance: &mut Stream, draft: &mut Dr
 fn welcome(service: &ServiceState, draft: &mut Draft) {
     for (ordinal, place) in &service.places {
         if place.admission.is_none() && place.health().is_some() && !draft.takes_away(*ordinal) {
-            draft.step(Writer::Heal, Change::Welcome { ordinal: *ordinal }, Reason::Adopted);
+            draft.step(Initiator::Heal, Change::Readmit { ordinal: *ordinal }, Reason::Adopted);
         }
     }
 }
@@ -52,7 +52,7 @@ fn take_over(service: &ServiceState, chance: &mut Stream, draft: &mut Draft) {
             Recover::Reschedule | Recover::MostActive | Recover::Random => None,
         };
         if let Some(change) = change {
-            draft.step(Writer::Heal, change, Reason::TakesOver { from: lost });
+            draft.step(Initiator::Heal, change, Reason::TakesOver { from: lost });
         }
     }
 }
@@ -62,7 +62,7 @@ fn stand_down(service: &ServiceState, draft: &mut Draft) {
     for (ordinal, place) in &service.places {
         let Some(from) = place.stands_in_for else { continue };
         if service.places.get(&from).is_none_or(|other| other.is_serving() || !other.counts()) {
-            draft.step(Writer::Heal, Change::StandDown { ordinal: *ordinal }, Reason::StandsDown { from });
+            draft.step(Initiator::Heal, Change::StandDown { ordinal: *ordinal }, Reason::StandsDown { from });
         }
     }
 }
@@ -71,7 +71,7 @@ fn stand_down(service: &ServiceState, draft: &mut Draft) {
 fn is_lost(place: &Place) -> bool {
     match &place.stage {
         Stage::Empty { exit, .. } => exit.is_some(),
-        Stage::Running(health) => health.sick_since.is_some(),
+        Stage::Running(health) => health.unhealthy_since.is_some(),
         Stage::Starting { .. } | Stage::Draining { .. } | Stage::Stopping { .. } => false,
     }
 }
@@ -125,7 +125,7 @@ const UNASKED_MAX: Duration = Duration::from_mins(1);
 /// Until when it says nothing that no replica of an earlier run fails: their probes have begun anew. `None` when all that run
 /// were begun by this run.
 fn unasked_until(service: &ServiceState) -> Option<Time> {
-    let adopted = service.places.values().filter(|place| place.begun_by == ActionId::default());
+    let adopted = service.places.values().filter(|place| place.started_by == ActionId::default());
     adopted.filter_map(|place| Some(place.health()?.since + UNASKED_MAX)).max()
 }
 
@@ -140,7 +140,7 @@ fn restart_sick(context: PlanContext<'_>, draft: &mut Draft) {
     let missing = missing_dependency(findings);
     for finding in findings {
         match finding {
-            Finding::Sick { ordinal, since } => {
+            Finding::Unhealthy { ordinal, since } => {
                 if let Some(reason) = &missing {
                     draft.wait(Some(*ordinal), reason.clone());
                 } else if now < next {
@@ -148,11 +148,11 @@ fn restart_sick(context: PlanContext<'_>, draft: &mut Draft) {
                     let restarts = restarts(service, *ordinal);
                     draft.wait(Some(*ordinal), Reason::Backoff { until: next, restarts });
                 } else if !draft.steps.iter().any(|step| matches!(step.change, Change::Stop { .. })) {
-                    let change = Change::Stop { ordinal: *ordinal, then: Afterwards::Refill };
-                    draft.step(Writer::Heal, change, Reason::Unhealthy { since: *since });
+                    let change = Change::Stop { ordinal: *ordinal, then: AfterStop::Refill };
+                    draft.step(Initiator::Heal, change, Reason::Unhealthy { since: *since });
                 }
             }
-            Finding::Ailing { until, .. } => draft.again_at(*until),
+            Finding::UnhealthyInGrace { until, .. } => draft.again_at(*until),
             Finding::Overload { .. } | Finding::CrashLoop { .. } | Finding::DependencyDown { .. } => {}
         }
     }
@@ -166,13 +166,13 @@ fn is_suspended(context: PlanContext<'_>, draft: &mut Draft) -> bool {
         if suspended.is_some() {
             match unasked_until(service).filter(|until| now < *until) {
                 Some(until) => draft.again_at(until),
-                None => draft.step(Writer::Heal, Change::ResumeHealing, Reason::Observed),
+                None => draft.step(Initiator::Heal, Change::ResumeHealing, Reason::Observed),
             }
         }
         return false;
     };
     if suspended.is_none() {
-        draft.step(Writer::Heal, Change::SuspendHealing, reason);
+        draft.step(Initiator::Heal, Change::SuspendHealing, reason);
     } else {
         draft.wait(None, reason);
     }
@@ -187,8 +187,8 @@ fn is_suspended(context: PlanContext<'_>, draft: &mut Draft) -> bool {
 fn overload(findings: &[Finding]) -> Option<Reason> {
     findings.iter().find_map(|finding| match finding {
         Finding::Overload { failing, of } => Some(Reason::Overload { failing: *failing, of: *of }),
-        Finding::Sick { .. }
-        | Finding::Ailing { .. }
+        Finding::Unhealthy { .. }
+        | Finding::UnhealthyInGrace { .. }
         | Finding::CrashLoop { .. }
         | Finding::DependencyDown { .. } => None,
     })
@@ -213,7 +213,7 @@ fn fill_empty(context: PlanContext<'_>, draft: &mut Draft) {
             draft.wait(Some(*ordinal), wait_reason(place, *ordinal, findings));
         } else {
             let change = Change::Start { ordinal: *ordinal };
-            draft.step(Writer::Heal, change, start_reason(service, place.role, *exit));
+            draft.step(Initiator::Heal, change, start_reason(service, place.role, *exit));
         }
     }
     if let Some(reason) = missing {
@@ -255,8 +255,8 @@ fn wait_reason(place: &Place, ordinal: Ordinal, findings: &[Finding]) -> Reason 
     let looping = findings.iter().find_map(|finding| match finding {
         Finding::CrashLoop { ordinal: who, exits } if *who == ordinal => Some(*exits),
         Finding::CrashLoop { .. }
-        | Finding::Sick { .. }
-        | Finding::Ailing { .. }
+        | Finding::Unhealthy { .. }
+        | Finding::UnhealthyInGrace { .. }
         | Finding::Overload { .. }
         | Finding::DependencyDown { .. } => None,
     });
@@ -278,7 +278,7 @@ fn stop_drained(now: Time, service: &ServiceState, draft: &mut Draft) {
         if let Some(unanswered) = admit {
             if now >= unanswered.until {
                 let change = Change::Stop { ordinal: *ordinal, then: *then };
-                draft.step(Writer::ScaleIn, change, Reason::DrainUnanswered { since: *since });
+                draft.step(Initiator::ScaleIn, change, Reason::DrainUnanswered { since: *since });
             } else {
                 draft.again_at(unanswered.until);
             }
@@ -287,7 +287,7 @@ fn stop_drained(now: Time, service: &ServiceState, draft: &mut Draft) {
         if is_empty || now >= *deadline {
             let in_flight = if is_empty { 0 } else { in_flight };
             draft.step(
-                Writer::ScaleIn,
+                Initiator::ScaleIn,
                 Change::Stop { ordinal: *ordinal, then: *then },
                 Reason::Drained { in_flight },
             );
@@ -300,8 +300,8 @@ fn stop_drained(now: Time, service: &ServiceState, draft: &mut Draft) {
 fn missing_dependency(findings: &[Finding]) -> Option<Reason> {
     findings.iter().find_map(|finding| match finding {
         Finding::DependencyDown { needs } => Some(Reason::DependencyDown { needs: needs.clone() }),
-        Finding::Sick { .. }
-        | Finding::Ailing { .. }
+        Finding::Unhealthy { .. }
+        | Finding::UnhealthyInGrace { .. }
         | Finding::Overload { .. }
         | Finding::CrashLoop { .. } => None,
     })

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use knowledge::capacity::{self, LearnedCapacity};
-use knowledge::{Foresight, Hold, Pause, Place, ServiceState, Stage};
+use knowledge::{Hold, LoadForecast, Pause, Place, ServiceState, Stage};
 use model::fact::Finding;
 use model::identity::Ordinal;
 use model::input::Declared;
@@ -99,19 +99,19 @@ impl SizeInputs {
         let (observed, shadows) = Observations::of(context, declared);
         let replicas_max = settings.guard.replicas_max;
         let slo = declared.autoscaler.as_ref().and_then(|acting| acting.policy.slo());
-        let rises = service.scaling.policy.past.rises();
+        let rises = service.scaling.policy.history.rises();
         let slo_inputs = slo.map(|slo| SloInputs { slo, capacity: observed.capacity, rises, replicas_max });
         Self {
             now,
             desired: service.desired,
             current: begin(service.desired, &service.scaling, (declared, &effective_bounds)),
-            hold: service.held(now.time),
+            hold: service.active_hold(now.time),
             shadows: if to_zero.is_none() { shadows } else { Vec::new() },
             to_zero,
-            pause: service.paused(now.time),
+            pause: service.active_pause(now.time),
             protected: Protected::of(now.time, service),
             observed,
-            expected_load: ExpectedLoad::of(service.foresight.as_deref(), slo_inputs),
+            expected_load: ExpectedLoad::of(service.load_forecast.as_deref(), slo_inputs),
             replicas_max,
             hpa: settings.hpa.clone(),
             period: settings.period,
@@ -125,7 +125,7 @@ impl SizeInputs {
     pub(crate) fn simulated(
         now: Now,
         declared: Arc<Declared>,
-        (simulated, foresight): (SimulatedState, Option<&Foresight>),
+        (simulated, load_forecast): (SimulatedState, Option<&LoadForecast>),
         (memory, blank, settings): (&ScalingMemory, &Arc<ScalingMemory>, &Settings),
     ) -> Self {
         let replicas_max = settings.guard.replicas_max;
@@ -135,8 +135,8 @@ impl SizeInputs {
         let capacity = carries.map(LearnedCapacity::simulated);
         let slo = declared.autoscaler.as_ref().and_then(|acting| acting.policy.slo());
         let slo_inputs =
-            slo.map(|slo| SloInputs { slo, capacity, rises: memory.policy.past.rises(), replicas_max });
-        let expected_load = ExpectedLoad::of(foresight, slo_inputs);
+            slo.map(|slo| SloInputs { slo, capacity, rises: memory.policy.history.rises(), replicas_max });
+        let expected_load = ExpectedLoad::of(load_forecast, slo_inputs);
         Self {
             now,
             desired,
@@ -236,7 +236,7 @@ impl Observations {
         let shadow_specs = service.shadows_of(declared);
         let shadows = shadow_specs.iter().map(|(name, spec)| {
             let memory = service.shadows.iter().find(|memory| memory.name == *name).cloned();
-            let rises = memory.as_ref().and_then(|memory| memory.scaling.policy.past.rises());
+            let rises = memory.as_ref().and_then(|memory| memory.scaling.policy.history.rises());
             let replicas_max = settings.guard.replicas_max;
             let slo = spec.policy.slo();
             let slo_inputs = slo.map(|slo| SloInputs { slo, capacity: carried(spec), rises, replicas_max });
@@ -244,7 +244,7 @@ impl Observations {
             ShadowInputs {
                 measured: take(spec),
                 expected_load: slo_inputs
-                    .and_then(|slo_inputs| slo_inputs.acted_on(service.foresight.as_deref()?)),
+                    .and_then(|slo_inputs| slo_inputs.acted_on(service.load_forecast.as_deref()?)),
                 memory,
                 name: name.clone(),
                 spec: match aimed(between(bounds, spec), carried(spec)) {
@@ -329,7 +329,7 @@ fn is_unstable(context: PlanContext<'_>, (ordinal, place): (Ordinal, &Place)) ->
     match &place.stage {
         Stage::Empty { .. } | Stage::Starting { .. } => ends_again(),
         Stage::Running(health) => {
-            health.sick_since.is_some()
+            health.unhealthy_since.is_some()
                 || place.is_ejected(context.now.time)
                 || (!health.ready && ends_again())
         }

@@ -14,9 +14,9 @@
 
 use std::fmt;
 
-use model::memory::{LoadPeak, RISE_STEP, RISE_STEPS_MAX, RiseMemory, SpentMemory};
+use model::memory::{ErrorBudgetMemory, LoadPeak, RISE_STEP, RISE_STEPS_MAX, RiseMemory};
 use model::quantity::Milli;
-use model::resource::{Factor, Leaning, LearnedPrice, Slo};
+use model::resource::{Factor, LearnedPrice, PriceSensitivity, Slo};
 
 use crate::slo;
 
@@ -54,7 +54,7 @@ pub enum Fallback {
         /// Its value.
         value: f64,
         /// Its range on the load that the search used.
-        leaning: Leaning,
+        leaning: PriceSensitivity,
     },
     /// More requests than the SLO allows missed it recently, in millionths.
     Broken {
@@ -126,7 +126,7 @@ impl LoadFeatures {
 
 impl LoadFeature {
     /// What the price leans on it.
-    fn leaning(self, learned: &LearnedPrice) -> Leaning {
+    fn leaning(self, learned: &LearnedPrice) -> PriceSensitivity {
         match self {
             Self::Level => learned.level,
             Self::Trend => learned.trend,
@@ -153,7 +153,7 @@ fn factors(
     features: Option<LoadFeatures>,
 ) -> Result<PriceFactors, Fallback> {
     let features = features.ok_or(Fallback::New)?;
-    kept(&rises.spent, slo)?;
+    kept(&rises.error_budget, slo)?;
     let mut factor = 1.0;
     for (feature, value) in features.each() {
         let leaning = feature.leaning(learned);
@@ -191,7 +191,7 @@ impl fmt::Display for Fallback {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::New => f.write_str("too little load has been seen yet"),
-            Self::Outside { feature, value, leaning: Leaning { from, to, .. } } => {
+            Self::Outside { feature, value, leaning: PriceSensitivity { from, to, .. } } => {
                 let (from, to) = (f64::from(*from), f64::from(*to));
                 write!(f, "{feature} is {value:.2}, outside the {from} to {to} that it was learned on")
             }
@@ -217,7 +217,7 @@ impl fmt::Display for LoadFeature {
 }
 
 /// The fallback when more requests missed the SLO recently than `slo` allows.
-fn kept(spent: &SpentMemory, slo: &Slo) -> Result<(), Fallback> {
+fn kept(spent: &ErrorBudgetMemory, slo: &Slo) -> Result<(), Fallback> {
     let late = slo::late_millionths(*spent);
     let allowed = 1_000_000_u32.saturating_sub(slo.objective.millionths());
     if late > allowed { Err(Fallback::Broken { late, allowed }) } else { Ok(()) }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use knowledge::{Knowledge, Latest, NoMeasurement, Place, Reading};
+use knowledge::{Knowledge, LatestMeasurement, NoMeasurement, Place, Reading};
 use model::identity::Ordinal;
 use model::measure::{MetricKey, Series};
 use model::name::ServiceName;
@@ -69,7 +69,11 @@ pub(crate) fn of_object(
     Ok(values)
 }
 
-fn standing<'l>(now: Time, latest: &'l Latest, reading: &Reading) -> Result<&'l [Series], Unavailable> {
+fn standing<'l>(
+    now: Time,
+    latest: &'l LatestMeasurement,
+    reading: &Reading,
+) -> Result<&'l [Series], Unavailable> {
     let (_, series) = latest.at(now, reading.stale_after).map_err(|lack| match lack {
         NoMeasurement::Absent => Unavailable::Absent,
         NoMeasurement::Stale { since } => Unavailable::Stale { since },

@@ -75,7 +75,7 @@ impl MetricSampler<'_> {
 const WORKED_OFF_IN: Duration = Duration::from_secs(10);
 
 fn asked(place: &Place, window: Duration, promise: LatencySlo) -> Option<Sample> {
-    let growth = place.asked.as_ref()?.growth(window)?;
+    let growth = place.begun_requests.as_ref()?.growth(window)?;
     let (_, under_way) = place.in_flight;
     let rate = to_carry(MilliRps::mean(growth.by, growth.over), under_way.into(), promise);
     Some(Sample { value: milli(rate.0), at: growth.at, window: growth.over })
@@ -124,7 +124,7 @@ fn request_rate(place: &Place, window: Duration) -> Option<Sample> {
 /// In thousandths of a second. Who is asked for nothing keeps nobody waiting.
 fn response_time(place: &Place, _: Duration) -> Option<Sample> {
     let (at, _) = place.requests.last()?;
-    let value = milli(u64::try_from(place.slowest.1.as_millis()).unwrap_or(u64::MAX));
+    let value = milli(u64::try_from(place.peak_latency.1.as_millis()).unwrap_or(u64::MAX));
     Some(Sample { value, at, window: Duration::ZERO })
 }
 

@@ -2,7 +2,7 @@
 
 use knowledge::{Exposure, Health, Place, ServiceState, Stage};
 use model::identity::{ActionId, Ordinal};
-use model::plan::{Afterwards, Change, Role, Writer};
+use model::plan::{AfterStop, Change, Initiator, Role};
 use model::reason::Reason;
 use model::resource::Recover;
 use model::time::Time;
@@ -27,7 +27,7 @@ pub(crate) fn adjust_places(context: PlanContext<'_>, desired: u32, draft: &mut 
 /// Adds the steps that take everything away: nobody wants the service any more.
 pub(crate) fn clear(service: &ServiceState, draft: &mut Draft) {
     for (ordinal, place) in &service.places {
-        retire(service, *ordinal, place, Writer::Human, &Reason::Withdrawn, draft);
+        retire(service, *ordinal, place, Initiator::Operator, &Reason::Withdrawn, draft);
     }
 }
 
@@ -42,18 +42,18 @@ fn actives(context: PlanContext<'_>, desired: u32, draft: &mut Draft) {
     let wanted = desired.saturating_add(u32::from(replaced.is_some()));
     if have < desired {
         let reason = Reason::BelowDesired { have, desired };
-        open(service, desired - have, Role::Active, Writer::ScaleOut, &reason, draft);
+        open(service, desired - have, Role::Active, Initiator::ScaleOut, &reason, draft);
         return;
     }
     // Where none of those that are too many may go, the replacement goes on.
     if have > wanted && shrink(context, have - wanted, desired, draft) {
         return;
     }
-    let Some(Replaced { ordinal, writer, reason, is_given_up }) = replaced else { return };
+    let Some(Replaced { ordinal, initiator, reason, is_given_up }) = replaced else { return };
     if have < wanted {
-        open(service, wanted - have, Role::Active, writer, &reason, draft);
+        open(service, wanted - have, Role::Active, initiator, &reason, draft);
     } else if service.serving() > desired || is_given_up {
-        retire(service, ordinal, &service.places[&ordinal], writer, &reason, draft);
+        retire(service, ordinal, &service.places[&ordinal], initiator, &reason, draft);
     } else if let Some(at) = outdated.next_given_up_at() {
         draft.again_at(at);
     }
@@ -65,7 +65,7 @@ fn shrink(context: PlanContext<'_>, excess: u32, desired: u32, draft: &mut Draft
     let reason = Reason::AboveDesired { have: service.count(), desired, first: first_to_go(service).clone() };
     let Victims { go, kept } = victims(context, excess);
     for ordinal in &go {
-        retire(service, *ordinal, &service.places[ordinal], Writer::ScaleIn, &reason, draft);
+        retire(service, *ordinal, &service.places[ordinal], Initiator::ScaleIn, &reason, draft);
     }
     for (ordinal, why) in kept {
         if let Reason::Protected { until } = why {
@@ -79,7 +79,7 @@ fn shrink(context: PlanContext<'_>, excess: u32, desired: u32, draft: &mut Draft
 /// A replica that is replaced by another one.
 struct Replaced {
     ordinal: Ordinal,
-    writer: Writer,
+    initiator: Initiator,
     reason: Reason,
     /// Whether it goes before its successor serves: nothing is lost with it.
     is_given_up: bool,
@@ -87,7 +87,7 @@ struct Replaced {
 
 impl Replaced {
     fn of_other_size((ordinal, reason): (Ordinal, Reason)) -> Self {
-        Self { ordinal, writer: Writer::Fit, reason, is_given_up: false }
+        Self { ordinal, initiator: Initiator::Vertical, reason, is_given_up: false }
     }
 }
 
@@ -117,7 +117,12 @@ impl<'s> Outdated<'s> {
         let (ordinal, place) = given_up.or_else(|| self.all().next())?;
         let wanted = self.context.service.declared.as_ref()?.generation;
         let reason = Reason::Outdated { runs: place.generation, wanted };
-        Some(Replaced { ordinal, writer: Writer::Rollout, reason, is_given_up: self.is_given_up(place) })
+        Some(Replaced {
+            ordinal,
+            initiator: Initiator::Rollout,
+            reason,
+            is_given_up: self.is_given_up(place),
+        })
     }
 
     fn is_given_up(&self, place: &Place) -> bool {
@@ -140,20 +145,20 @@ impl<'s> Outdated<'s> {
 
 fn spares(service: &ServiceState, draft: &mut Draft) {
     let wanted = match service.declared.as_ref().map(|declared| declared.spec.recover) {
-        Some(Recover::Standby { spares }) if !service.rests() => spares as usize,
+        Some(Recover::Standby { spares }) if !service.is_scaled_to_zero() => spares as usize,
         Some(Recover::Standby { .. } | Recover::Reschedule | Recover::MostActive | Recover::Random)
         | None => 0,
     };
     let have = service.spares().count();
     if have < wanted {
         let missing = u32::try_from(wanted - have).unwrap_or(u32::MAX);
-        open(service, missing, Role::Spare, Writer::Heal, &Reason::SpareWanted, draft);
+        open(service, missing, Role::Spare, Initiator::Heal, &Reason::SpareWanted, draft);
         return;
     }
     let excess = service.spares().skip(wanted);
     let outdated = service.spares().take(wanted).filter(|(_, place)| service.is_outdated(place)).take(1);
     for (ordinal, place) in excess.chain(outdated) {
-        retire(service, ordinal, place, Writer::ScaleIn, &Reason::Declared, draft);
+        retire(service, ordinal, place, Initiator::ScaleIn, &Reason::Declared, draft);
     }
 }
 
@@ -168,15 +173,15 @@ fn open(
     service: &ServiceState,
     missing: u32,
     role: Role,
-    writer: Writer,
+    initiator: Initiator,
     reason: &Reason,
     draft: &mut Draft,
 ) {
     let opened = draft.steps.iter().filter(|s| matches!(s.change, Change::Open { .. })).count();
     let free = (0..).map(Ordinal).filter(|ordinal| !service.places.contains_key(ordinal));
     for ordinal in free.skip(opened).take(missing.min(OPENINGS_MAX) as usize) {
-        draft.step(writer, Change::Open { ordinal, role }, reason.clone());
-        draft.step(writer, Change::Start { ordinal }, reason.clone());
+        draft.step(initiator, Change::Open { ordinal, role }, reason.clone());
+        draft.step(initiator, Change::Start { ordinal }, reason.clone());
     }
 }
 
@@ -185,17 +190,17 @@ fn retire(
     service: &ServiceState,
     ordinal: Ordinal,
     place: &Place,
-    writer: Writer,
+    initiator: Initiator,
     reason: &Reason,
     draft: &mut Draft,
 ) {
-    let then = Afterwards::Close;
+    let then = AfterStop::Close;
     match &place.stage {
-        Stage::Empty { .. } => draft.step(writer, Change::Close { ordinal }, reason.clone()),
+        Stage::Empty { .. } => draft.step(initiator, Change::Close { ordinal }, reason.clone()),
         Stage::Running(health) if may_have_requests(service, place, health) => {
-            draft.step(writer, Change::Drain { ordinal, then }, reason.clone());
+            draft.step(initiator, Change::Drain { ordinal, then }, reason.clone());
         }
-        Stage::Running(_) => draft.step(writer, Change::Stop { ordinal, then }, reason.clone()),
+        Stage::Running(_) => draft.step(initiator, Change::Stop { ordinal, then }, reason.clone()),
         Stage::Starting { .. } | Stage::Draining { .. } | Stage::Stopping { .. } => {}
     }
 }
@@ -212,7 +217,7 @@ fn may_have_requests(service: &ServiceState, place: &Place, health: &Health) -> 
 /// Whether a ready replica may have requests to finish: the proxy routes to it at once, and its counts come later. What an
 /// earlier run made of a spare is not known.
 fn may_be_asked(service: &ServiceState, place: &Place) -> bool {
-    let was_adopted = place.begun_by == ActionId::default();
+    let was_adopted = place.started_by == ActionId::default();
     let is_reachable = service.exposure != Exposure::None;
     place.in_flight.0 > Time::ZERO || (is_reachable && (place.role == Role::Active || was_adopted))
 }

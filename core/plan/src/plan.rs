@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use model::chance::Stream;
-use model::decision::Account;
+use model::decision::Explanation;
 use model::plan::{Allotment, Plan};
 
 use crate::context::PlanContext;
@@ -28,7 +28,7 @@ pub fn plan(context: PlanContext<'_>, chance: &mut Stream) -> Plan {
         shadows: None,
         allotment: Allotment::default(),
         waits: Vec::new(),
-        look_again: now.time,
+        next_check: now.time,
     };
     if service.declared.is_some() {
         let size = size::size(context);
@@ -37,7 +37,7 @@ pub fn plan(context: PlanContext<'_>, chance: &mut Stream) -> Plan {
         }
         (plan.decision, plan.scaling, plan.shadows) = (size.decision, size.scaling, size.shadows);
         let decision = plan.decision.as_deref().or(service.decision.as_deref());
-        let unmet = decision.and_then(Account::unmet);
+        let unmet = decision.and_then(Explanation::unmet);
         plan.allotment = vertical::allotment(now.time, service, unmet);
         places::adjust_places(context, size.desired, &mut draft);
         resize::resize(context, unmet, &mut draft);
@@ -48,6 +48,6 @@ pub fn plan(context: PlanContext<'_>, chance: &mut Stream) -> Plan {
     exposure::expose(context, &mut draft);
     plan.steps = arbiter::arbitrate(draft.steps);
     plan.waits = draft.waits;
-    plan.look_again = draft.look_again.max(now.time + LOOK_AGAIN_MIN);
+    plan.next_check = draft.next_check.max(now.time + LOOK_AGAIN_MIN);
     plan
 }

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::decision::{Account, Asked, Limit, MetricLevel, Need, Policy, Prospect};
+use model::decision::{AlternativeSize, Explanation, Limit, MetricLevel, Policy, Prospect, RequiredChange};
 use model::quantity::Replicas;
 use model::resource::ScaleMode;
 use model::time::Wall;
@@ -40,22 +40,22 @@ const MOST: u64 = AS_MEASURED << 30;
 /// Another outcome that is looked for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Goal {
-    asked: Asked,
+    asked: AlternativeSize,
     /// Replicas that were decided.
     decided: u32,
 }
 
 impl Goal {
-    pub(crate) fn new(asked: Asked, decided: u32) -> Self {
+    pub(crate) fn new(asked: AlternativeSize, decided: u32) -> Self {
         Self { asked, decided }
     }
 
     /// Whether more replicas are looked for.
     pub(crate) fn is_out(self) -> bool {
         match self.asked {
-            Asked::Out => true,
-            Asked::In => false,
-            Asked::Exactly(replicas) => replicas > self.decided,
+            AlternativeSize::Larger => true,
+            AlternativeSize::Smaller => false,
+            AlternativeSize::Exactly(replicas) => replicas > self.decided,
         }
     }
 
@@ -68,15 +68,15 @@ impl Goal {
     /// The number that was asked for, or the next one that way.
     pub(crate) fn nearest(self) -> u32 {
         match self.asked {
-            Asked::Out => self.decided.saturating_add(1),
-            Asked::In => self.decided.saturating_sub(1),
-            Asked::Exactly(replicas) => replicas,
+            AlternativeSize::Larger => self.decided.saturating_add(1),
+            AlternativeSize::Smaller => self.decided.saturating_sub(1),
+            AlternativeSize::Exactly(replicas) => replicas,
         }
     }
 
     /// The prospect, with a note when it leads beyond the number that was asked for.
     fn with_note(self, mut prospect: Prospect) -> Prospect {
-        if let Asked::Exactly(wanted) = self.asked
+        if let AlternativeSize::Exactly(wanted) = self.asked
             && wanted != prospect.desired
         {
             prospect.note = format!("{}; it never becomes {wanted}", prospect.note).into();
@@ -97,7 +97,9 @@ impl ExplainableDecision {
         let mut found: Vec<Prospect> = self.by_time(|desired| desired != decided).into_iter().collect();
         found.extend(self.by_intervention());
         if self.is_from_load() {
-            let ways = [Asked::Out].into_iter().chain((decided > 0).then_some(Asked::In));
+            let ways = [AlternativeSize::Larger]
+                .into_iter()
+                .chain((decided > 0).then_some(AlternativeSize::Smaller));
             for prospect in ways.map(|asked| self.towards(Goal::new(asked, decided))) {
                 if !found.contains(&prospect) {
                     found.push(prospect);
@@ -143,31 +145,39 @@ impl ExplainableDecision {
         let until =
             if until.is_empty() { String::new() } else { format!("; until then: {}", until.join(", ")) };
         let note = format!("at {} if the load stays as it is: {}{until}", clock(at), Replicas(desired));
-        Some(Prospect { desired, need: Need::Time, levels: Vec::new(), at: Some(at), note: note.into() })
+        Some(Prospect {
+            desired,
+            requires: RequiredChange::Time,
+            levels: Vec::new(),
+            at: Some(at),
+            note: note.into(),
+        })
     }
 
     /// What a change by a person, or a request, leads to at once.
     fn by_intervention(&self) -> Option<Prospect> {
-        let (need, inputs, what) = match &self.sizing.outcome {
+        let (requires, inputs, what) = match &self.sizing.outcome {
             Outcome::Plain { policy: Policy::Hold, .. } => {
-                (Need::Release, self.inputs.released(), "once it is released")
+                (RequiredChange::Release, self.inputs.released(), "once it is released")
             }
             Outcome::Plain { policy: Policy::Paused, .. } => {
-                (Need::Release, self.inputs.resumed(), "once it is resumed")
+                (RequiredChange::Release, self.inputs.resumed(), "once it is resumed")
             }
             Outcome::Plain { policy: Policy::ToZero, .. } if self.sizing.desired == 0 => {
-                (Need::Request, self.inputs.asked(), "with the next request")
+                (RequiredChange::Request, self.inputs.asked(), "with the next request")
             }
-            Outcome::Plain { policy: Policy::Off, .. } => (Need::Mode, self.inputs.followed(), "in mode on"),
+            Outcome::Plain { policy: Policy::Off, .. } => {
+                (RequiredChange::Mode, self.inputs.followed(), "in mode on")
+            }
             Outcome::Scaled { .. } if self.inputs.declared.spec.scale.mode != ScaleMode::On => {
-                (Need::Mode, self.inputs.followed(), "in mode on")
+                (RequiredChange::Mode, self.inputs.followed(), "in mode on")
             }
             Outcome::Plain { .. } | Outcome::Scaled { .. } => return None,
         };
         let other = Self::of(inputs);
         let desired = other.sizing.desired;
         let note = format!("{what}: {} ({})", Replicas(desired), other.decision().summary);
-        Some(Prospect { desired, need, levels: Vec::new(), at: None, note: note.into() })
+        Some(Prospect { desired, requires, levels: Vec::new(), at: None, note: note.into() })
     }
 
     /// The nearest load that leads to `goal` at once.
@@ -238,7 +248,7 @@ impl ExplainableDecision {
         let until = at.map(|at| format!(" until {}", clock(at))).unwrap_or_default();
         let desired = other.sizing.desired;
         let note = format!("with {load}{until}: {}", Replicas(desired));
-        goal.with_note(Prospect { desired, need: Need::Load, levels, at, note: note.into() })
+        goal.with_note(Prospect { desired, requires: RequiredChange::Load, levels, at, note: note.into() })
     }
 
     /// Neither a load nor a time leads to `goal`; what stands in the way of the largest or the smallest load there could be.
@@ -259,9 +269,9 @@ impl ExplainableDecision {
         let why = last.map_or(&decision.summary, |limit| &limit.note);
         let horizon = if inputs.declared.spec.scale.schedule.is_empty() { "hour" } else { "day" };
         let way = match goal.asked {
-            Asked::Out => "more replicas".to_owned(),
-            Asked::In => "fewer replicas".to_owned(),
-            Asked::Exactly(wanted) => Replicas(wanted).to_string(),
+            AlternativeSize::Larger => "more replicas".to_owned(),
+            AlternativeSize::Smaller => "fewer replicas".to_owned(),
+            AlternativeSize::Exactly(wanted) => Replicas(wanted).to_string(),
         };
         // A forecast is made anew at each decision, and hypothetical inputs do not let it pass.
         if last.is_some_and(|limit| limit.name == FORECAST) {
@@ -284,7 +294,13 @@ impl ExplainableDecision {
 
     fn nothing(&self, note: &str) -> Prospect {
         let desired = self.sizing.desired;
-        Prospect { desired, need: Need::Declaration, levels: Vec::new(), at: None, note: note.into() }
+        Prospect {
+            desired,
+            requires: RequiredChange::Declaration,
+            levels: Vec::new(),
+            at: None,
+            note: note.into(),
+        }
     }
 }
 

@@ -6,11 +6,11 @@
 
 use std::time::Duration;
 
-use knowledge::{Fitting, Place, Range, ServiceState};
-use model::decision::Unmet;
+use knowledge::{Place, Range, ResourceChange, ServiceState};
+use model::decision::UnmetDemand;
 use model::identity::Ordinal;
 use model::input::Declared;
-use model::plan::{Allotment, Change, Writer};
+use model::plan::{Allotment, Change, Initiator};
 use model::quantity::{Bytes, MilliCpu};
 use model::reason::Reason;
 use model::resource::{Resources, VerticalMode};
@@ -68,7 +68,7 @@ struct SizeTarget {
 enum TargetSource {
     Learned,
     Declared,
-    Unmet(Unmet),
+    Unmet(UnmetDemand),
 }
 
 /// How far what a replica has is from what it should have.
@@ -81,10 +81,11 @@ enum Misfit {
 }
 
 /// Adds the step that changes a running replica that has another size than it should have, one at a time.
-pub(crate) fn resize(context: PlanContext<'_>, unmet: Option<Unmet>, draft: &mut Draft) {
+pub(crate) fn resize(context: PlanContext<'_>, unmet: Option<UnmetDemand>, draft: &mut Draft) {
     let (now, service) = (context.now.time, context.service);
     let Some(declared) = is_fitted(now, service) else { return };
-    if service.places.values().any(|place| matches!(place.fitting, Fitting::Telling { .. })) {
+    if service.places.values().any(|place| matches!(place.resource_change, ResourceChange::InProgress { .. }))
+    {
         return;
     }
     let Some(targets) = SizeTargets::of(now, service, declared, unmet) else { return };
@@ -94,21 +95,21 @@ pub(crate) fn resize(context: PlanContext<'_>, unmet: Option<Unmet>, draft: &mut
         if draft.takes_away(*ordinal) || service.is_outdated(place) {
             continue;
         }
-        let since = match &place.fitting {
-            Fitting::Done { since } => *since,
-            Fitting::Failed { message, retry } if now < *retry => {
+        let since = match &place.resource_change {
+            ResourceChange::Settled { since } => *since,
+            ResourceChange::Failed { message, retry } if now < *retry => {
                 draft.again_at(*retry);
                 draft.wait(Some(*ordinal), Reason::ActionFailed(message.clone()));
                 continue;
             }
-            Fitting::Failed { retry, .. } => *retry,
-            Fitting::Fixed { .. } | Fitting::Telling { .. } => continue,
+            ResourceChange::Failed { retry, .. } => *retry,
+            ResourceChange::Unsupported { .. } | ResourceChange::InProgress { .. } => continue,
         };
         if let Some((resources, note)) =
             targets.keeping(place, given).change(given, is_calm, now.since(since))
         {
             let change = Change::Allot { ordinal: *ordinal, resources };
-            draft.step(Writer::Fit, change, Reason::Fitted { note: note.into() });
+            draft.step(Initiator::Vertical, change, Reason::VerticallyScaled { note: note.into() });
             return;
         }
     }
@@ -123,7 +124,8 @@ pub(crate) fn to_replace(
 ) -> Option<(Ordinal, Reason)> {
     let (now, service) = (context.now.time, context.service);
     let declared = is_fitted(now, service)?;
-    let fixed = |(_, place): &(Ordinal, &Place)| matches!(place.fitting, Fitting::Fixed { .. });
+    let fixed =
+        |(_, place): &(Ordinal, &Place)| matches!(place.resource_change, ResourceChange::Unsupported { .. });
     if !service.counting().any(|it| fixed(&it)) || Incident::of(context).is_some() {
         return None;
     }
@@ -140,7 +142,7 @@ pub(crate) fn to_replace(
         };
         match service.protected_until(now, ordinal) {
             Some(until) => draft.wait(Some(ordinal), Reason::Protected { until }),
-            None => return Some((ordinal, Reason::Fitted { note: note.into() })),
+            None => return Some((ordinal, Reason::VerticallyScaled { note: note.into() })),
         }
     }
     None
@@ -148,12 +150,17 @@ pub(crate) fn to_replace(
 
 /// The declaration, where running replicas are to have the size that is recommended now. A pause by hand holds for both kinds of scaling.
 fn is_fitted(now: Time, service: &ServiceState) -> Option<&Declared> {
-    let is_meant = mode_of(service) == VerticalMode::Auto && service.paused(now).is_none();
+    let is_meant = mode_of(service) == VerticalMode::Auto && service.active_pause(now).is_none();
     service.declared.as_deref().filter(|_| is_meant)
 }
 
 impl SizeTargets {
-    fn of(now: Time, service: &ServiceState, declared: &Declared, unmet: Option<Unmet>) -> Option<Self> {
+    fn of(
+        now: Time,
+        service: &ServiceState,
+        declared: &Declared,
+        unmet: Option<UnmetDemand>,
+    ) -> Option<Self> {
         let found = recommendation(now, service, unmet)?;
         let learned = found.learned(service);
         let Resources { cpu, memory } = declared.spec.resources;
@@ -230,7 +237,7 @@ impl SizeTargets {
             cpu: cpu.map(|target| MilliCpu(target.target)),
             memory: memory.map(|target| Bytes(target.target)),
         };
-        (!notes.is_empty()).then(|| (allotted.instead_of(given), notes.join("; ")))
+        (!notes.is_empty()).then(|| (allotted.applied_to(given), notes.join("; ")))
     }
 }
 
@@ -244,7 +251,7 @@ impl SizeTarget {
     }
 
     /// What is asked for moves with each measurement: what is a tenth off does as well.
-    fn grown(amount: u64, unmet: Unmet) -> Self {
+    fn grown(amount: u64, unmet: UnmetDemand) -> Self {
         let tenth = amount / 10;
         let (lower, upper) = (amount - tenth, amount.saturating_add(tenth));
         Self { lower, target: amount, upper, source: TargetSource::Unmet(unmet) }
@@ -271,7 +278,7 @@ impl SizeTarget {
         let Self { lower, target, upper, source } = *self;
         let why = match source {
             TargetSource::Declared => "as declared".to_owned(),
-            TargetSource::Unmet(Unmet { asked, most }) => {
+            TargetSource::Unmet(UnmetDemand { requested: asked, allowed: most }) => {
                 format!("the metrics ask for {asked} replicas, but only {most} may run")
             }
             TargetSource::Learned if upper == u64::MAX => format!("less than {} is too little", show(lower)),

@@ -9,9 +9,9 @@ use knowledge::{Place, ServiceState, Stage};
 use model::decision::{Decision, Limit};
 use model::fact::Finding;
 use model::identity::Ordinal;
-use model::memory::{Fall, FlapMemory, LevelMemory, Way};
+use model::memory::{Fall, FlapMemory, LevelMemory, ScaleDirection};
 use model::name::ServiceName;
-use model::plan::Afterwards;
+use model::plan::AfterStop;
 use model::quantity::Milli;
 use model::resource::{AutoscalerSpec, Flaps, ScalePolicy};
 use model::settings::Settings;
@@ -117,7 +117,9 @@ impl Incident {
             Finding::DependencyDown { needs } => Self::Dependency(needs.clone()),
             Finding::Overload { failing, of } => Self::Overload { failing: *failing, of: *of },
             Finding::CrashLoop { ordinal, exits } => Self::CrashLoop { ordinal: *ordinal, exits: *exits },
-            Finding::Sick { ordinal, .. } | Finding::Ailing { ordinal, .. } => Self::Failing(*ordinal),
+            Finding::Unhealthy { ordinal, .. } | Finding::UnhealthyInGrace { ordinal, .. } => {
+                Self::Failing(*ordinal)
+            }
         });
         let found = found.min_by_key(Self::rank);
         found.or_else(|| ejected(now, service)).or_else(|| repair(service)).or_else(|| rollout(service))
@@ -150,7 +152,7 @@ fn repair(service: &ServiceState) -> Option<Incident> {
         // Its place was filled anew after an end that was not long ago.
         Stage::Starting { .. } => !place.restart.recent.is_empty(),
         Stage::Running(health) => !health.ready && !place.restart.recent.is_empty(),
-        Stage::Draining { then, .. } | Stage::Stopping { then, .. } => *then == Afterwards::Refill,
+        Stage::Draining { then, .. } | Stage::Stopping { then, .. } => *then == AfterStop::Refill,
     };
     let mut counting = service.counting();
     counting.find(|(_, place)| is_repaired(place)).map(|(ordinal, _)| Incident::Healing(ordinal))
@@ -235,20 +237,20 @@ fn believed_at(fall: Fall, total: i64) -> Time {
 /// Whether going down would be one change of direction too many.
 pub(crate) fn flapping(now: Time, flaps: Flaps, memory: &FlapMemory) -> Option<ScaleInBlocker> {
     let per = flaps.per.as_duration();
-    let turns: Vec<Time> = memory.turns.iter().copied().filter(|turn| now.since(*turn) < per).collect();
-    let is_turn = memory.way == Some(Way::Out);
+    let turns: Vec<Time> = memory.reversals.iter().copied().filter(|turn| now.since(*turn) < per).collect();
+    let is_turn = memory.direction == Some(ScaleDirection::Out);
     let decisive = turns.len().checked_sub(flaps.most as usize).and_then(|index| turns.get(index))?;
     is_turn.then(|| ScaleInBlocker::Flaps { flaps, until: *decisive + per })
 }
 
-/// Writes down that the number went another way, or on in its own.
+/// Writes down that the number went another direction, or on in its own.
 pub(crate) fn note_change(now: Time, flaps: Flaps, (from, to): (u32, u32), memory: &mut FlapMemory) {
-    let way = if to > from { Way::Out } else { Way::In };
-    if memory.way.is_some_and(|last| last != way) {
-        memory.turns.retain(|turn| now.since(*turn) < flaps.per.as_duration());
-        memory.turns.push(now);
+    let direction = if to > from { ScaleDirection::Out } else { ScaleDirection::In };
+    if memory.direction.is_some_and(|last| last != direction) {
+        memory.reversals.retain(|turn| now.since(*turn) < flaps.per.as_duration());
+        memory.reversals.push(now);
     }
-    memory.way = Some(way);
+    memory.direction = Some(direction);
 }
 
 impl ScaleInBlocker {

@@ -140,14 +140,14 @@ fn score(
             (passed, verdict.is_over(hpa::tolerance_of(spec, &inputs.hpa).up), verdict.is_without_number())
         };
         let (passed, is_over, is_held) = note(verdict, spec);
-        memory.own.note(passed, is_over, is_held);
+        memory.own.record_time(passed, is_over, is_held);
         if let (Outcome::Scaled { verdict, .. }, Some(spec)) = (&acting.outcome, &inputs.declared.autoscaler)
         {
             let (passed, is_over, is_held) = note(verdict, spec);
-            memory.acting.note(passed, is_over, is_held);
+            memory.acting.record_time(passed, is_over, is_held);
         }
     }
-    memory.acting.turn(acted, acting.desired);
+    memory.acting.record_change(acted, acting.desired);
 }
 
 /// What a shadow sees: the service as if it had another number of replicas, which share what those there are do.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use knowledge::Foresight;
+use knowledge::LoadForecast;
 use model::input::Declared;
 use model::memory::ScalingMemory;
 use model::quantity::MilliRps;
@@ -29,7 +29,7 @@ pub struct SimulatedService {
     /// What the inputs of a decision hold in place of `memory`, so that none is copied.
     blank: Arc<ScalingMemory>,
     /// What is forecast of its load; `None` before its first decision, and of a service that is not scaled ahead of it.
-    foresight: Option<Foresight>,
+    load_forecast: Option<LoadForecast>,
     /// Requests so far.
     requests: f64,
 }
@@ -66,7 +66,7 @@ impl SimulatedService {
     /// A service about which nothing was decided yet.
     pub fn of(declared: Arc<Declared>, settings: Settings) -> Self {
         let (memory, blank) = (ScalingMemory::default(), Arc::default());
-        Self { declared, settings, memory, blank, foresight: None, requests: 0.0 }
+        Self { declared, settings, memory, blank, load_forecast: None, requests: 0.0 }
     }
 
     /// The service.
@@ -77,7 +77,7 @@ impl SimulatedService {
     /// Replicas wanted from `now` on.
     pub fn decide(&mut self, now: Now, simulated: SimulatedState) -> u32 {
         self.look_ahead(now, &simulated);
-        let simulated = (simulated, self.foresight.as_ref());
+        let simulated = (simulated, self.load_forecast.as_ref());
         let kept = (&self.memory, &self.blank, &self.settings);
         let inputs = SizeInputs::simulated(now, Arc::clone(&self.declared), simulated, kept);
         inputs.decide_with(&mut self.memory).desired
@@ -85,28 +85,33 @@ impl SimulatedService {
 
     /// What a learned policy goes by, where one replica carries `capacity`; `None` where nothing is promised, and before enough of the load was seen.
     pub fn features(&self, capacity: MilliRps) -> Option<LoadFeatures> {
-        let rises = self.memory.policy.past.rises().filter(|rises| !slo_first::is_new(rises))?;
+        let rises = self.memory.policy.history.rises().filter(|rises| !slo_first::is_new(rises))?;
         LoadFeatures::of(rises, Milli(i64::try_from(capacity.0).unwrap_or(i64::MAX)))
     }
 
     /// Learns from the requests, as the loop does, where a forecast may raise the number.
     fn look_ahead(&mut self, now: Now, simulated: &SimulatedState) {
         let Some(Demand { rate, over }) = simulated.demand else { return };
-        if self.foresight.is_none() {
-            let Some(rule) = self.declared.foretold().filter(|rule| rule.mode == ForecastMode::On) else {
+        if self.load_forecast.is_none() {
+            let Some(rule) = self.declared.forecasting().filter(|rule| rule.mode == ForecastMode::On) else {
                 return;
             };
             let source = self.declared.load_source();
-            let mut foresight = Foresight::simulated(rule, source, simulated.start_up, now.time - over);
-            foresight.asked(now.time - over, 0);
-            self.foresight = Some(foresight);
+            let mut load_forecast =
+                LoadForecast::simulated(rule, source, simulated.start_up, now.time - over);
+            load_forecast.observe_requests(now.time - over, 0);
+            self.load_forecast = Some(load_forecast);
         }
         self.requests += rate * over.as_secs_f64();
-        let need =
-            knowledge::need(&self.declared, &self.memory, now.time, over.max(self.settings.sample_age_max));
-        if let Some(foresight) = &mut self.foresight {
-            foresight.asked(now.time, self.requests as u64);
-            foresight.look(now, need, simulated.start_up, over);
+        let need = knowledge::required_replicas(
+            &self.declared,
+            &self.memory,
+            now.time,
+            over.max(self.settings.sample_age_max),
+        );
+        if let Some(load_forecast) = &mut self.load_forecast {
+            load_forecast.observe_requests(now.time, self.requests as u64);
+            load_forecast.update(now, need, simulated.start_up, over);
         }
     }
 }

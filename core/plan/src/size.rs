@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use model::decision::Account;
+use model::decision::Explanation;
 use model::memory::{ScalingMemory, ShadowMemory};
-use model::plan::{Change, Step, Writer};
+use model::plan::{Change, Initiator, Step};
 
 use crate::context::PlanContext;
 use crate::effective_bounds::EffectiveBounds;
@@ -21,7 +21,7 @@ pub(crate) struct Size {
     /// The step that says so, when it changed.
     pub(crate) step: Option<Step>,
     /// The record of the decision, when one was due.
-    pub(crate) decision: Option<Arc<dyn Account>>,
+    pub(crate) decision: Option<Arc<dyn Explanation>>,
     /// What the autoscaler remembers from now on, when that is something else.
     pub(crate) scaling: Option<ScalingMemory>,
     /// What the shadows remember from now on, when they were asked.
@@ -56,16 +56,16 @@ fn decided(inputs: SizeInputs) -> Size {
     let scaling = asked.or_else(|| inputs.unasked());
     let (shadows, remembered) = inputs.shadow(&sizing);
     let (before, desired) = (inputs.desired, sizing.desired);
-    let writer = match sizing.outcome {
-        Outcome::Plain { .. } => Writer::Human,
-        Outcome::Scaled { .. } if desired < inputs.current => Writer::ScaleIn,
-        Outcome::Scaled { .. } => Writer::ScaleOut,
+    let initiator = match sizing.outcome {
+        Outcome::Plain { .. } => Initiator::Operator,
+        Outcome::Scaled { .. } if desired < inputs.current => Initiator::ScaleIn,
+        Outcome::Scaled { .. } => Initiator::ScaleOut,
     };
     let is_asked = inputs.to_zero.is_none();
     let explainable = ExplainableDecision { inputs, sizing, shadows };
     let step = (before != Some(desired)).then(|| {
         let change = Change::Resize { from: before.unwrap_or(0), to: desired };
-        Step { change, reason: explainable.reason(), writer }
+        Step { change, reason: explainable.reason(), initiator }
     });
     let shadows = is_asked.then_some(remembered);
     Size { desired, step, decision: Some(Arc::new(explainable)), scaling, shadows }

@@ -80,7 +80,7 @@ impl SizeInputs {
                 return Err(plain(Policy::ToZero, 0, Reason::Idle { since }));
             }
             Some(ToZeroState::Requested { waiting }) => {
-                let reason = Reason::Awaited { waiting };
+                let reason = Reason::RequestsWaiting { waiting };
                 return Err(plain(Policy::ToZero, self.first_size().max(1), reason));
             }
             None => {}

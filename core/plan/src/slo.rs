@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use model::memory::SpentMemory;
+use model::memory::ErrorBudgetMemory;
 use model::quantity::Milli;
 use model::resource::Slo;
 use model::time::Time;
@@ -56,7 +56,7 @@ impl Objective {
     }
 
     /// The price of a violated request, given how much of the budget was `spent`: higher, the faster it is spent.
-    pub(crate) fn price_after(self, spent: SpentMemory) -> Price {
+    pub(crate) fn price_after(self, spent: ErrorBudgetMemory) -> Price {
         let pace = f64::from(late_millionths(spent)) / 1e6 / self.budget();
         let part = PRICE_UNSPENT + pace * PRICE_OF_SPENDING;
         Price(self.price().0 * part.min(PRICE_MAX))
@@ -96,7 +96,7 @@ impl Capacity {
 }
 
 /// Notes how the SLO was kept since the last look, when `load` came and `carried` could be carried in all: as the load, times milliseconds.
-pub(crate) fn note(spent: &mut SpentMemory, now: Time, load: Milli, carried: i128) {
+pub(crate) fn note(spent: &mut ErrorBudgetMemory, now: Time, load: Milli, carried: i128) {
     let passed = now.since(spent.at);
     spent.at = spent.at.max(now);
     if passed > APART_MAX {
@@ -105,7 +105,7 @@ pub(crate) fn note(spent: &mut SpentMemory, now: Time, load: Milli, carried: i12
     let passed_ms = u64::try_from(passed.as_millis()).unwrap_or(u64::MAX);
     let came = u64::try_from(load.0.max(0)).unwrap_or(0).saturating_mul(passed_ms) / 1000;
     let late = if i128::from(load.0) * i128::from(passed_ms) > carried { came } else { 0 };
-    for (sum, more) in [(&mut spent.came, came), (&mut spent.late, late)] {
+    for (sum, more) in [(&mut spent.requests, came), (&mut spent.late, late)] {
         // Rounded up, so that the last of it is forgotten, too.
         let forgotten = u128::from(*sum) * u128::from(passed_ms);
         let forgotten = forgotten.div_ceil(SPENT_MEMORY.as_millis());
@@ -114,8 +114,8 @@ pub(crate) fn note(spent: &mut SpentMemory, now: Time, load: Milli, carried: i12
 }
 
 /// The share of recent requests that missed the SLO, in millionths.
-pub(crate) fn late_millionths(spent: SpentMemory) -> u32 {
-    let late = (u128::from(spent.late) * 1_000_000).checked_div(u128::from(spent.came)).unwrap_or(0);
+pub(crate) fn late_millionths(spent: ErrorBudgetMemory) -> u32 {
+    let late = (u128::from(spent.late) * 1_000_000).checked_div(u128::from(spent.requests)).unwrap_or(0);
     u32::try_from(late).unwrap_or(u32::MAX)
 }
 
@@ -129,25 +129,26 @@ mod tests {
 
     #[test]
     fn spending_the_budget_raises_the_price_up_to_a_bound() {
-        let price = |late| objective().price_after(SpentMemory { at: Time::ZERO, came: 1_000_000, late }).0;
+        let price =
+            |late| objective().price_after(ErrorBudgetMemory { at: Time::ZERO, requests: 1_000_000, late }).0;
         let usual = objective().price().0;
         assert!((usual - 50.0).abs() < 1e-6, "{usual}");
         assert!((price(0) - usual / 5.0).abs() < 1e-6, "nothing is spent");
         assert!((price(1000) - usual * 0.45).abs() < 1e-6, "as fast as it is allowed");
         assert!((price(900_000) - usual * 2.0).abs() < 1e-6, "it cannot be kept up with");
-        let unknown = objective().price_after(SpentMemory::default());
+        let unknown = objective().price_after(ErrorBudgetMemory::default());
         assert!((unknown.0 - usual / 5.0).abs() < 1e-6, "nobody came yet");
     }
 
     #[test]
     fn how_the_promise_was_kept_is_forgotten_to_the_last_request() {
-        let mut spent = SpentMemory { at: Time::ZERO, came: 1_000_000, late: 900 };
+        let mut spent = ErrorBudgetMemory { at: Time::ZERO, requests: 1_000_000, late: 900 };
         for second in 1..=3_000_000 {
             note(&mut spent, Time::from_millis(second * 1000), Milli(0), 0);
         }
-        assert_eq!((spent.came, spent.late), (0, 0));
+        assert_eq!((spent.requests, spent.late), (0, 0));
         note(&mut spent, Time::from_millis(4_000_000_000), Milli(7000), 0);
-        assert_eq!(spent.came, 0, "nobody looked for days");
+        assert_eq!(spent.requests, 0, "nobody looked for days");
     }
 
     #[test]

@@ -32,16 +32,16 @@ impl ToZeroState {
         settings: &Settings,
     ) -> Option<Self> {
         let after = declared.spec.scale.to_zero?.after.as_duration();
-        let was_asked = |demand: Demand| demand.asked.is_some_and(|asked| now.since(asked) < after);
-        if service.rests() {
+        let was_asked = |demand: Demand| demand.last_request.is_some_and(|at| now.since(at) < after);
+        if service.is_scaled_to_zero() {
             return Some(match service.demand {
                 Some(demand) if was_asked(demand) => Self::Requested { waiting: demand.waiting },
-                Some(demand) => Self::Idle { since: demand.asked },
+                Some(demand) => Self::Idle { since: demand.last_request },
                 None => Self::Idle { since: None },
             });
         }
         // Absent is not zero: while the proxy does not report, it is not known whether requests come.
         let demand = service.demand.filter(|demand| now.since(demand.at) <= settings.sample_age_max)?;
-        (!was_asked(demand)).then_some(Self::Idle { since: demand.asked })
+        (!was_asked(demand)).then_some(Self::Idle { since: demand.last_request })
     }
 }

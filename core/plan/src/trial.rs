@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use knowledge::ServiceState;
-use model::decision::Account;
+use model::decision::Explanation;
 use model::input::Declared;
 use model::memory::ScalingMemory;
 
@@ -31,7 +31,7 @@ impl Trial {
     }
 
     /// Decides on what is known of the service at `context`, and goes on from there.
-    pub fn decide(&mut self, context: PlanContext<'_>) -> Arc<dyn Account> {
+    pub fn decide(&mut self, context: PlanContext<'_>) -> Arc<dyn Explanation> {
         let PlanContext { now, service, settings, .. } = context;
         let effective_bounds = EffectiveBounds::of(now.wall, &self.declared, settings.guard.replicas_max);
         let to_zero = ToZeroState::of(now.time, service, &self.declared, settings)

@@ -1,7 +1,7 @@
 //! How large a replica should be, by what was learned of its use.
 
 use knowledge::{Range, ServiceState};
-use model::decision::Unmet;
+use model::decision::UnmetDemand;
 use model::input::Declared;
 use model::plan::Allotment;
 use model::quantity::{Bytes, MilliCpu};
@@ -44,7 +44,7 @@ pub struct Recommendation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Growth {
     /// How many are asked for, and how many may run.
-    pub unmet: Unmet,
+    pub unmet: UnmetDemand,
     /// Processor; `None` without an amount to grow from.
     pub cpu: Option<MilliCpu>,
     /// Memory; only where the number of replicas follows memory.
@@ -53,8 +53,12 @@ pub struct Growth {
 
 /// The recommendation for `service` at `now`, while `unmet` says what its number of replicas cannot follow; `None` for a service of which
 /// nothing is learned.
-pub fn recommendation(now: Time, service: &ServiceState, unmet: Option<Unmet>) -> Option<Recommendation> {
-    let declared = service.declared.as_ref().filter(|_| service.is_measured())?;
+pub fn recommendation(
+    now: Time,
+    service: &ServiceState,
+    unmet: Option<UnmetDemand>,
+) -> Option<Recommendation> {
+    let declared = service.declared.as_ref().filter(|_| service.learns_usage())?;
     let vertical = declared.spec.scale.vertical.as_ref()?;
     let estimate = knowledge::estimate(&service.usage, now);
     let Vertical { cpu, memory, mode } = vertical;
@@ -89,8 +93,8 @@ pub(crate) struct LearnedSize {
 }
 
 /// What was asked for in replicas, in the size of those that may run.
-fn grown(unmet: Unmet, vertical: &Vertical, declared: &Declared, learned: &LearnedSize) -> Growth {
-    let Unmet { asked, most } = unmet;
+fn grown(unmet: UnmetDemand, vertical: &Vertical, declared: &Declared, learned: &LearnedSize) -> Growth {
+    let UnmetDemand { requested: asked, allowed: most } = unmet;
     let grown = |base: u64, bound: Option<u64>| {
         let asked = u128::from(base) * u128::from(asked) / u128::from(most.max(1));
         let asked = u64::try_from(asked).unwrap_or(u64::MAX);
@@ -121,7 +125,7 @@ fn follows(declared: &Declared, meant: MeteredResource) -> bool {
 }
 
 /// What replicas that are started now get instead of what is declared.
-pub(crate) fn allotment(now: Time, service: &ServiceState, unmet: Option<Unmet>) -> Allotment {
+pub(crate) fn allotment(now: Time, service: &ServiceState, unmet: Option<UnmetDemand>) -> Allotment {
     let is_meant = match mode_of(service) {
         VerticalMode::Initial | VerticalMode::Auto => true,
         VerticalMode::Off | VerticalMode::Recommend => false,

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use knowledge::{Fitting, Place, ServiceState, Stage};
+use knowledge::{Place, ResourceChange, ServiceState, Stage};
 use model::identity::Ordinal;
 use model::quantity::Milli;
 use model::reason::Reason;
@@ -31,7 +31,7 @@ pub(crate) fn victims(context: PlanContext<'_>, excess: u32) -> Victims {
     let now = context.now.time;
     let remove = first_to_go(service);
     let cost_of = remove.key(&service.name);
-    let costs = cost_of.and_then(|key| knowledge.said_by_place(now, service, &key)).unwrap_or_default();
+    let costs = cost_of.and_then(|key| knowledge.values_by_place(now, service, &key)).unwrap_or_default();
     let protect_metric = ProtectMetric::of(context);
     let mut candidates: Vec<_> = service
         .counting()
@@ -66,7 +66,7 @@ impl<'s> ProtectMetric<'s> {
         let scale = service.declared.as_ref().map(|declared| &declared.spec.scale);
         let said = scale.and_then(|scale| {
             let (metric, key) = (scale.protect.as_ref()?, scale.protect_key(&service.name)?);
-            Some((metric, knowledge.said_by_place(now.time, service, &key).unwrap_or_default()))
+            Some((metric, knowledge.values_by_place(now.time, service, &key).unwrap_or_default()))
         });
         Self { said }
     }
@@ -84,7 +84,7 @@ impl<'s> ProtectMetric<'s> {
             Some(said) => said.0 > 0,
             None => service.places.get(&ordinal).is_some_and(Place::is_serving),
         };
-        stays.then(|| Reason::Needed { metric: Arc::clone(metric), is_known: said.is_some() })
+        stays.then(|| Reason::MustStay { metric: Arc::clone(metric), is_known: said.is_some() })
     }
 }
 
@@ -97,12 +97,12 @@ pub(crate) fn first_to_go(service: &ServiceState) -> &Remove {
 fn cost(now: Time, service: &ServiceState, place: &Place) -> u8 {
     match &place.stage {
         Stage::Empty { .. } => 0,
-        Stage::Running(health) if health.sick_since.is_some() => 1,
+        Stage::Running(health) if health.unhealthy_since.is_some() => 1,
         Stage::Running(_) if place.is_ejected(now) => 1,
         Stage::Running(health) if !health.ready => 2,
         Stage::Starting { .. } => 3,
         Stage::Running(_) if service.is_outdated(place) => 4,
-        Stage::Running(_) if matches!(place.fitting, Fitting::Fixed { .. }) => 4,
+        Stage::Running(_) if matches!(place.resource_change, ResourceChange::Unsupported { .. }) => 4,
         // The others do not count towards the number wanted.
         Stage::Running(_) | Stage::Draining { .. } | Stage::Stopping { .. } => 5,
     }

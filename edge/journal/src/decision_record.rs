@@ -177,10 +177,10 @@ fn cut(sentence: &mut String, chars: usize) {
 }
 
 fn earlier(it: &Evidence) -> (u64, Earlier, u32) {
-    let (what, replicas) = match it.what {
-        decision::Earlier::Recommended(replicas) => (Earlier::Recommended, replicas),
-        decision::Earlier::Added(replicas) => (Earlier::Added, replicas),
-        decision::Earlier::Removed(replicas) => (Earlier::Removed, replicas),
+    let (what, replicas) = match it.kind {
+        decision::EvidenceKind::Recommended(replicas) => (Earlier::Recommended, replicas),
+        decision::EvidenceKind::Added(replicas) => (Earlier::Added, replicas),
+        decision::EvidenceKind::Removed(replicas) => (Earlier::Removed, replicas),
     };
     (it.at.as_millis(), what, replicas)
 }
@@ -209,7 +209,7 @@ impl From<&Prospect> for ProspectRecord {
     fn from(it: &Prospect) -> Self {
         Self {
             desired: it.desired,
-            need: it.need.name().to_owned(),
+            need: it.requires.name().to_owned(),
             levels: it.levels.iter().map(|level| (level.name.to_string(), level.level.to_string())).collect(),
             at: it.at.map(Wall::as_millis),
             note: it.note.to_string(),

@@ -14,7 +14,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use model::decision::Decided;
+use model::decision::DecisionEntry;
 use model::identity::Epoch;
 use model::name::ServiceName;
 use model::time::{Now, Wall};
@@ -90,7 +90,7 @@ impl History {
     ///
     /// A decision that differs from those before is written without a sync; others are counted, and written with a later
     /// one. After an error the next decision is written in full, to another segment.
-    pub fn append(&mut self, decided: &Decided) -> Result<(), HistoryError> {
+    pub fn append(&mut self, decided: &DecisionEntry) -> Result<(), HistoryError> {
         if self.swept.is_none_or(|swept| decided.at.time.since(swept.time) >= SWEEP_INTERVAL) {
             self.sweep(decided.at)?;
         }

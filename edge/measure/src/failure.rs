@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::quantity::NoAmount;
+use model::quantity::AmountError;
 use model::resource::SERIES_MAX;
 
 use crate::exposition::Malformed;
@@ -164,7 +164,7 @@ pub enum Failure {
         /// Which series.
         series: String,
         /// What is wrong with it.
-        why: NoAmount,
+        why: AmountError,
     },
     /// There are more series than are looked at.
     #[error("there are more than {SERIES_MAX} series; sum them by fewer labels")]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use model::identity::{Incarnation, Ordinal};
-use model::measure::{Labels, ReplicaSaid, Said};
+use model::measure::{Labels, MeasurementResult, ReplicaMeasurement};
 use model::resource::{MetricOrigin, MetricSourceSpec, ReplicasOrigin};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
@@ -58,7 +58,7 @@ impl Source {
         mut self,
         chance: u64,
         replicas: impl Fn() -> Vec<Replica>,
-        mut report: impl FnMut(Said),
+        mut report: impl FnMut(MeasurementResult),
     ) {
         let every = Duration::from(self.spec.every);
         let mut beat = interval_at(Instant::now() + first_wait(every, chance), every);
@@ -70,11 +70,13 @@ impl Source {
     }
 
     /// Asks once.
-    pub async fn measure(&mut self, replicas: &[Replica]) -> Said {
+    pub async fn measure(&mut self, replicas: &[Replica]) -> MeasurementResult {
         let spec = Arc::clone(&self.spec);
         let limit = Duration::from(spec.timeout);
         let answer = match &spec.from {
-            MetricOrigin::Replicas(origin) => return Said::Replicas(self.ask_all(origin, replicas).await),
+            MetricOrigin::Replicas(origin) => {
+                return MeasurementResult::Replicas(self.ask_all(origin, replicas).await);
+            }
             MetricOrigin::Prometheus(origin) => {
                 within(limit, origin.url.as_str(), promql::ask(origin, spec.timeout)).await
             }
@@ -91,12 +93,12 @@ impl Source {
             }
         };
         match answer.and_then(|values| amounts(&spec.metric, values)) {
-            Ok(series) => Said::Series(series),
-            Err(failure) => Said::Failed(failure.to_string().into()),
+            Ok(series) => MeasurementResult::Series(series),
+            Err(failure) => MeasurementResult::Failed(failure.to_string().into()),
         }
     }
 
-    async fn ask_all(&mut self, origin: &ReplicasOrigin, replicas: &[Replica]) -> Vec<ReplicaSaid> {
+    async fn ask_all(&mut self, origin: &ReplicasOrigin, replicas: &[Replica]) -> Vec<ReplicaMeasurement> {
         let (spec, limit) = (Arc::clone(&self.spec), Duration::from(self.spec.timeout));
         let series = origin.series.as_deref().unwrap_or(&spec.metric);
         let ask = |replica: Replica| async move {
@@ -112,11 +114,15 @@ impl Source {
         let window = spec.rate_window();
         let results = answers.into_iter().map(|(replica, at, page)| {
             let Replica { ordinal, incarnation, .. } = replica;
-            let said = page.and_then(|shown| {
+            let result = page.and_then(|shown| {
                 let rates = self.rates.take((ordinal, incarnation), at, window, shown.counters);
                 amounts(series, shown.gauges.into_iter().chain(rates))
             });
-            ReplicaSaid { ordinal, incarnation, said: said.map_err(|failure| failure.to_string().into()) }
+            ReplicaMeasurement {
+                ordinal,
+                incarnation,
+                result: result.map_err(|failure| failure.to_string().into()),
+            }
         });
         results.collect()
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::measure::{Labels, Measured, MetricKey, Said, Series};
+use model::measure::{Labels, Measured, MeasurementResult, MetricKey, Series};
 use model::name::ServiceName;
 use model::quantity::Milli;
 use model::time::Time;
@@ -27,13 +27,13 @@ pub struct Gauge {
 impl Gauge {
     /// What it says while the node sees, and while it does not.
     pub(crate) fn measured(&self, now: Time, sees: bool) -> Measured {
-        let said = if sees {
+        let result = if sees {
             let value = Milli(i64::try_from(self.course.at(now).0).unwrap_or(i64::MAX));
-            Said::Series(vec![Series { labels: self.labels.clone(), value }])
+            MeasurementResult::Series(vec![Series { labels: self.labels.clone(), value }])
         } else {
-            Said::Failed("the node is blind".into())
+            MeasurementResult::Failed("the node is blind".into())
         };
         let Self { source, key, stale_after, .. } = self;
-        Measured { source: source.clone(), key: key.clone(), stale_after: *stale_after, said }
+        Measured { source: source.clone(), key: key.clone(), stale_after: *stale_after, result }
     }
 }

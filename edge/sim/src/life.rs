@@ -19,7 +19,7 @@ pub struct Life {
     /// What it runs.
     pub generation: Generation,
     /// The action that began it.
-    pub begun_by: ActionId,
+    pub started_by: ActionId,
     /// How far it is.
     pub state: LifeState,
     /// The traffic that the proxy gives it; `None` when the proxy was not told since it began, and then it gives none.

@@ -112,7 +112,7 @@ impl Simulation {
         zombie.control.step(now, &input, &mut self.out);
         self.input = input;
         let epoch = zombie.epoch;
-        if zombie.control.is_deposed() {
+        if zombie.control.is_fenced() {
             self.orchestrator.zombie = None;
         } else if let Some(due) = zombie.control.next_deadline() {
             let at = due.max(self.environment.now + Duration::from_millis(1));

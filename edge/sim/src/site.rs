@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use model::identity::{ActionId, Generation};
-use model::measure::{MetricKey, Whose};
+use model::measure::{MetricKey, MetricSubject};
 use model::name::ServiceName;
 use model::time::Time;
 
@@ -86,8 +86,8 @@ impl Site {
 
     /// Lets a source measure what is asked of it.
     pub(crate) fn set_source(&mut self) {
-        let whose = Whose::Object { kind: "Service".into(), name: self.name.as_str().into() };
-        self.measured_as = Some(MetricKey { metric: ASKED_METRIC.into(), whose });
+        let subject = MetricSubject::Object { kind: "Service".into(), name: self.name.as_str().into() };
+        self.measured_as = Some(MetricKey { metric: ASKED_METRIC.into(), subject });
     }
 
     /// Its lives that run.

@@ -9,7 +9,7 @@ use model::action::Admission;
 use model::identity::{Ordinal, ReplicaId};
 use model::input::{Allotted, Demand, Ejected, Traffic, Usage};
 use model::latency::{Latencies, class_of};
-use model::measure::{Labels, Measured, Said, Series};
+use model::measure::{Labels, Measured, MeasurementResult, Series};
 use model::quantity::Milli;
 use model::time::Time;
 
@@ -101,12 +101,12 @@ impl Site {
     pub(crate) fn measured(&self, now: Time, sees: bool) -> Option<Measured> {
         let key = self.measured_as.clone()?;
         let asked = Milli(i64::try_from(self.load.at(now).0).unwrap_or(i64::MAX));
-        let said = if sees {
-            Said::Series(vec![Series { labels: Labels::new(), value: asked }])
+        let result = if sees {
+            MeasurementResult::Series(vec![Series { labels: Labels::new(), value: asked }])
         } else {
-            Said::Failed("the node is blind".into())
+            MeasurementResult::Failed("the node is blind".into())
         };
-        Some(Measured { source: self.name.clone(), key, stale_after: STALE_AFTER, said })
+        Some(Measured { source: self.name.clone(), key, stale_after: STALE_AFTER, result })
     }
 
     /// The proxy's counters of its replicas.
@@ -131,7 +131,7 @@ impl Site {
                 service: self.name.clone(),
                 ordinal,
                 incarnation: life.incarnation,
-                promised,
+                threshold: promised,
                 failed: life.work.errors,
                 answered: life.work.timed_milli.map(|milli| milli / 1000),
             })

@@ -7,7 +7,7 @@ use anyhow::Context;
 use control::{ControlLoop, Outbox};
 use knowledge::{Place, Stage};
 use model::action::Outcome;
-use model::decision::{Account, Asked};
+use model::decision::{AlternativeSize, Explanation};
 use model::identity::{Epoch, Generation, Incarnation, Ordinal, ReplicaId};
 use model::input::{
     Declared, Exit, ExitStatus, Input, Intent, Observed, ReplicaState, Report, Start, Traffic, Usage,
@@ -105,26 +105,26 @@ fn costs_of(policy: &Value) -> anyhow::Result<Spent> {
             world.report(second);
         }
         world.step(&Input::Woke);
-        let (account, cost) = world.decided.take().context("a second went by without a decision")?;
+        let (explanation, cost) = world.decided.take().context("a second went by without a decision")?;
         spent.decided.add(cost);
         world.carry_out();
         if second % EXPLAINED_ONE_IN == 0 {
-            spent.explain(account.as_ref());
+            spent.explain(explanation.as_ref());
         }
     }
     Ok(spent)
 }
 
 impl Spent {
-    fn explain(&mut self, account: &dyn Account) {
+    fn explain(&mut self, explanation: &dyn Explanation) {
         let timed = |costs: &mut Costs, work: &dyn Fn() -> usize| {
             let watch = Stopwatch::start();
             std::hint::black_box(work());
             costs.add(watch.stop());
         };
-        timed(&mut self.explained, &|| account.decision().metrics.len());
-        timed(&mut self.prospects, &|| account.prospects().len());
-        timed(&mut self.why_not, &|| account.why_not(Asked::In).prospects.len());
+        timed(&mut self.explained, &|| explanation.decision().metrics.len());
+        timed(&mut self.prospects, &|| explanation.prospects().len());
+        timed(&mut self.why_not, &|| explanation.why_not(AlternativeSize::Smaller).prospects.len());
     }
 }
 
@@ -134,7 +134,7 @@ struct World {
     out: Outbox,
     now: Time,
     name: ServiceName,
-    decided: Option<(Arc<dyn Account>, Cost)>,
+    decided: Option<(Arc<dyn Explanation>, Cost)>,
     /// Processor time and requests of each replica since it was started.
     used: Vec<(Duration, u64)>,
 }
@@ -165,7 +165,7 @@ impl World {
         self.control.step(now, input, &mut self.out);
         let cost = watch.stop();
         if let Some(decided) = self.out.decisions[before..].last() {
-            self.decided = Some((Arc::clone(&decided.account), cost));
+            self.decided = Some((Arc::clone(&decided.explanation), cost));
         }
     }
 

@@ -115,7 +115,7 @@ pub(super) async fn history(
     history::history(&state, service, (since, until), params.limit).await.map(Json)
 }
 
-fn why_not(text: &str) -> Result<model::decision::Asked, Failure> {
+fn why_not(text: &str) -> Result<model::decision::AlternativeSize, Failure> {
     decision::parse_asked(text).ok_or_else(|| {
         Failure::bad_request(format!(
             "could not tell what {text:?} asks about: whyNot is out, in, or a number of replicas"

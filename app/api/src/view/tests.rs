@@ -28,11 +28,11 @@ fn two_wanted(stages: impl IntoIterator<Item = Stage>) -> ServiceState {
 
 fn running(ready: bool) -> Stage {
     let since = Time::from_millis(1000);
-    Stage::Running(Health { since, begun: true, ready, ready_changed: since, sick_since: None })
+    Stage::Running(Health { since, started: true, ready, ready_changed: since, unhealthy_since: None })
 }
 
 fn leaving() -> Stage {
-    let then = model::plan::Afterwards::Close;
+    let then = model::plan::AfterStop::Close;
     Stage::Draining { admit: None, since: Time::ZERO, deadline: NOW.time, then }
 }
 
@@ -61,8 +61,8 @@ fn a_listener_is_exposed_since_the_proxy_said_so() {
     service.last_declared = Some(Arc::new(declared));
     let since = Time::from_millis(50_000);
     for (exposure, status) in [
-        (Exposure::Shown { revision: Generation(1), since }, "True"),
-        (Exposure::Telling { action: Default::default(), revision: Generation(1), since }, "Unknown"),
+        (Exposure::Open { revision: Generation(1), since }, "True"),
+        (Exposure::Opening { action: Default::default(), revision: Generation(1), since }, "Unknown"),
     ] {
         service.exposure = exposure;
         let found = snapshot.exposed(&service).unwrap();

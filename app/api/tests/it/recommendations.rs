@@ -9,7 +9,7 @@ use hyper::{Method, StatusCode};
 use journal::History;
 use model::identity::{ActionId, Epoch, Generation};
 use model::input::{Declared, Input, Intent, Report, Start};
-use model::measure::{Measured, MetricKey, Said, Series, Whose};
+use model::measure::{Measured, MeasurementResult, MetricKey, MetricSubject, Series};
 use model::name::{NodeName, ServiceName};
 use model::quantity::Milli;
 use model::resource::Resource;
@@ -71,9 +71,9 @@ fn yesterday(folder: &Path, worker: &Value, most: i64) {
 fn measured(milli: i64) -> Measured {
     Measured {
         source: ServiceName::parse("queues").unwrap(),
-        key: MetricKey { metric: "queue".into(), whose: Whose::Outside },
+        key: MetricKey { metric: "queue".into(), subject: MetricSubject::External },
         stale_after: Duration::from_mins(2),
-        said: Said::Series(vec![Series { labels: [].into(), value: Milli(milli) }]),
+        result: MeasurementResult::Series(vec![Series { labels: [].into(), value: Milli(milli) }]),
     }
 }
 

@@ -10,7 +10,7 @@ use clap::Args;
 use control::{ControlLoop, Outbox};
 use journal::decision_record::DecisionRecord;
 use journal::{DecisionRun, Record, Segment, segments};
-use model::decision::Decided;
+use model::decision::DecisionEntry;
 use model::input::Input;
 use model::name::ServiceName;
 use model::settings::Settings;
@@ -201,8 +201,8 @@ fn awaited(path: &Path, history: &Path) -> anyhow::Result<Awaited> {
 }
 
 /// Fails when the decision is another than was kept, in a single bit of its record.
-fn compare(segment: &Path, decided: &Decided, kept: &DecisionRun) -> Result<(), OtherDecision> {
-    let (decision, prospects) = (decided.account.decision(), decided.account.prospects());
+fn compare(segment: &Path, decided: &DecisionEntry, kept: &DecisionRun) -> Result<(), OtherDecision> {
+    let (decision, prospects) = (decided.explanation.decision(), decided.explanation.prospects());
     let again = DecisionRecord::new(&decision, &prospects, decided.guard.as_ref());
     if again.encoded() == kept.record.encoded() {
         return Ok(());

@@ -71,10 +71,10 @@ fn a_formula_that_cannot_be_is_refused_with_its_place() {
     let instance = Instance::new();
     for (expression, parts) in [
         ("jobs / (jobs_each", ["worker.yaml:19:21", "at column 9 of the formula: unexpected end of input"]),
-        ("jobs > jobs_each", ["worker.yaml:19:21", "a number is meant here, not a condition"]),
+        ("jobs > jobs_each", ["worker.yaml:19:21", "a number is expected here, not a condition"]),
         (
             "jobs / job_each",
-            ["worker.yaml:19:21", "no metric here is called \"job_each\"; did you mean jobs_each?"],
+            ["worker.yaml:19:21", "there is no metric \"job_each\"; did you mean jobs_each?"],
         ),
         ("replicas * 2", ["worker.yaml:19:21", "it names no metric"]),
     ] {

@@ -129,7 +129,7 @@ fn sources_that_hang_lie_or_never_end_scale_nothing_and_are_reported() {
         ("queue_length", hangs, "did not answer within 2s"),
         ("lies", lies, "answered no JSON (text/html)"),
         ("endless", endless, "more than 4194304 bytes"),
-        ("no_number", no_number, "NaN is no number"),
+        ("no_number", no_number, "NaN is not a number"),
     ];
     for (metric, port, _) in wrong {
         let from = format!("{{http: {{url: \"http://127.0.0.1:{port}/\", value: $.length}}}}");

@@ -120,7 +120,7 @@ fn bounds_that_contradict_each_other_are_refused() {
     assert_eq!(said.code, Some(2), "{said:?}");
     assert!(said.err.contains("spec.scale.vertical.cpu.min: min (2) is above max (1)"), "{said:?}");
     assert!(
-        said.err.contains("spec.scale.vertical.memory.min: an amount of a resource is above zero"),
+        said.err.contains("spec.scale.vertical.memory.min: an amount of a resource must be above 0"),
         "{said:?}"
     );
 }

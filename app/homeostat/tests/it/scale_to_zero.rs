@@ -54,7 +54,7 @@ fn a_service_behind_a_route_alone_rests_and_is_woken_over_it() {
         ),
     );
     let alone = instance.run(&["validate", "-f", text(&manifest)]);
-    assert!(alone.err.contains("it never rests"), "{alone:?}");
+    assert!(alone.err.contains("it is never scaled to zero"), "{alone:?}");
     instance.up(&["-f", text(&manifest), "-f", text(&route)]);
     let url = format!("http://127.0.0.1:{port}/");
     for _ in 0..2 {

@@ -5,7 +5,9 @@ use std::rc::Rc;
 
 use fluid::policy::declaration::{Declaration, LoadFeatures};
 use fluid::{Policy, PolicyInput};
-use model::resource::{Count, Factor, LEARNED_VERSION, Leaning, LearnedPrice, Resource, ScalePolicy, Slo};
+use model::resource::{
+    Count, Factor, LEARNED_VERSION, LearnedPrice, PriceSensitivity, Resource, ScalePolicy, Slo,
+};
 
 /// Numbers that are searched for: the weights of rises and forecasts, and what the price leans on each sign.
 pub(crate) const WEIGHTS: usize = 5;
@@ -49,7 +51,7 @@ impl Ranges {
         let times = |power: f64| Factor::try_from(power.exp2()).ok();
         let leaning = |(least, most): (f64, f64), power: f64| {
             let from = Factor::try_from(least.clamp(SIGN_MIN, SIGN_MAX)).ok()?;
-            Some(Leaning {
+            Some(PriceSensitivity {
                 factor: times(power)?,
                 from,
                 to: Factor::try_from(most.min(SIGN_MAX)).ok()?.max(from),

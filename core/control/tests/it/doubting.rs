@@ -143,5 +143,5 @@ fn once_the_budget_is_used_up_it_goes_up_and_not_down() {
     assert_eq!(name, "HeldByFlaps", "{summary}");
     assert!(summary.contains("changed direction 2 times within 5m"), "{summary}");
     let memory = world.service("shop").memory();
-    assert_eq!(memory.scaling.flaps.turns.len(), 2);
+    assert_eq!(memory.scaling.flaps.reversals.len(), 2);
 }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::decision::{Asked, Decision, Need, Prospect, WhyNot};
+use model::decision::{AlternativeSize, Decision, Prospect, RequiredChange, WhyNot};
 use model::input::{Declared, Input, Report};
-use model::measure::{Measured, MetricKey, Said, Series, Whose};
+use model::measure::{Measured, MeasurementResult, MetricKey, MetricSubject, Series};
 use model::quantity::Milli;
 use model::resource::{
     Behavior, MetricIdentifier, MetricSpec, PolicyChange, Quantity, ScaleMode, ScalingPolicy, ScalingRules,
@@ -39,10 +39,10 @@ fn rules(pods: u32, period: u64, stabilization: u64) -> ScalingRules {
 }
 
 fn waits(world: &mut World, milli: i64) {
-    let key = MetricKey { metric: "queue".into(), whose: Whose::Outside };
+    let key = MetricKey { metric: "queue".into(), subject: MetricSubject::External };
     let series = vec![Series { labels: [].into(), value: Milli(milli) }];
     let (source, stale_after) = (name("queue"), seconds(3600));
-    let measured = Measured { source, key, stale_after, said: Said::Series(series) };
+    let measured = Measured { source, key, stale_after, result: MeasurementResult::Series(series) };
     world.put(&Input::Report(Report::Measured(vec![measured])));
 }
 
@@ -66,12 +66,15 @@ fn prospects(world: &World) -> Vec<Prospect> {
     world.service("shop").decision.as_ref().unwrap().prospects()
 }
 
-fn why_not(world: &World, asked: Asked) -> WhyNot {
+fn why_not(world: &World, asked: AlternativeSize) -> WhyNot {
     world.service("shop").decision.as_ref().unwrap().why_not(asked)
 }
 
-fn of(prospects: &[Prospect], need: Need) -> &Prospect {
-    prospects.iter().find(|it| it.need == need).unwrap_or_else(|| panic!("no {need:?} in {prospects:#?}"))
+fn of(prospects: &[Prospect], requires: RequiredChange) -> &Prospect {
+    prospects
+        .iter()
+        .find(|it| it.requires == requires)
+        .unwrap_or_else(|| panic!("no {requires:?} in {prospects:#?}"))
 }
 
 /// How long after its decision a prospect comes about.
@@ -94,7 +97,10 @@ fn turns(world: &World) -> Time {
 #[test]
 fn a_load_that_is_said_to_lead_to_more_does_and_one_just_below_does_not() {
     let world = after(&World::with([shop(None)]), 35_000, seconds(3));
-    let out = prospects(&world).into_iter().find(|it| it.need == Need::Load && it.desired > 4).unwrap();
+    let out = prospects(&world)
+        .into_iter()
+        .find(|it| it.requires == RequiredChange::Load && it.desired > 4)
+        .unwrap();
     assert_eq!((out.desired, out.at), (5, None), "{out:?}");
     assert_eq!(&*out.note, "with queue at 11.001 (now 8.75): 5 replicas");
     assert_eq!(desired(&after(&world, 44_001, seconds(2))), 5);
@@ -106,7 +112,7 @@ fn a_size_that_the_past_holds_is_said_to_end_when_it_does() {
     let world = after(&World::with([shop(None)]), 35_000, seconds(3));
     let world = after(&world, 12_000, seconds(100));
     let all = prospects(&world);
-    let by_itself = of(&all, Need::Time);
+    let by_itself = of(&all, RequiredChange::Time);
     assert_eq!(by_itself.desired, 2, "{by_itself:?}");
     assert!(
         by_itself.note.contains("until then: up to 4 replicas were recommended within the last 300 s"),
@@ -123,7 +129,7 @@ fn a_size_that_the_past_holds_is_said_to_end_when_it_does() {
 fn fewer_replicas_take_a_lower_load_for_as_long_as_is_said() {
     let world = after(&World::with([shop(None)]), 35_000, seconds(3));
     let fewer = prospects(&world).into_iter().find(|it| it.desired < 4).unwrap();
-    assert_eq!((fewer.need, fewer.desired), (Need::Load, 3), "{fewer:?}");
+    assert_eq!((fewer.requires, fewer.desired), (RequiredChange::Load, 3), "{fewer:?}");
     let waited = wait_for(&world, &fewer);
     let lasting = after(&world, 30_000, waited);
     assert_eq!(desired(&lasting), 3);
@@ -137,13 +143,13 @@ fn a_rate_policy_is_said_to_let_more_through_when_it_does() {
     let world = after(&World::with([shop(Some(behavior))]), 85_000, seconds(5));
     assert_eq!(desired(&world), 3);
     let all = prospects(&world);
-    let by_itself = of(&all, Need::Time);
+    let by_itself = of(&all, RequiredChange::Time);
     assert_eq!(by_itself.desired, 5, "{by_itself:?}");
     assert_eq!(wait_for(&world, by_itself), turns(&world).since(decision(&world).at.time));
-    let why = why_not(&world, Asked::Exactly(8));
-    assert!(why.because.iter().any(|it| it.contains("ScaleUpLimit")), "{why:?}");
+    let why = why_not(&world, AlternativeSize::Exactly(8));
+    assert!(why.reasons.iter().any(|it| it.contains("ScaleUpLimit")), "{why:?}");
     let by_then = &why.prospects[0];
-    assert_eq!((by_then.need, by_then.desired), (Need::Time, 9), "{why:?}");
+    assert_eq!((by_then.requires, by_then.desired), (RequiredChange::Time, 9), "{why:?}");
     assert!(by_then.note.contains("it never becomes 8"), "{why:?}");
     let waited = wait_for(&world, by_then);
     assert_eq!(desired(&after(&world, 85_000, waited)), 9);
@@ -153,11 +159,11 @@ fn a_rate_policy_is_said_to_let_more_through_when_it_does() {
 #[test]
 fn what_no_load_leads_to_is_said_with_what_stands_in_the_way() {
     let world = after(&World::with([shop(None)]), 35_000, seconds(3));
-    let why = why_not(&world, Asked::Exactly(12));
-    assert_eq!(why.prospects[0].need, Need::Declaration);
+    let why = why_not(&world, AlternativeSize::Exactly(12));
+    assert_eq!(why.prospects[0].requires, RequiredChange::Declaration);
     assert!(why.prospects[0].note.contains("leads to 12 replicas: the maximum is 9"), "{why:?}");
-    assert!(why.because[0].contains("queue asks for 4"), "{why:?}");
-    assert_eq!(&*why_not(&world, Asked::Exactly(4)).because[0], "that is what was decided");
+    assert!(why.reasons[0].contains("queue asks for 4"), "{why:?}");
+    assert_eq!(&*why_not(&world, AlternativeSize::Exactly(4)).reasons[0], "that is what was decided");
 }
 
 #[test]
@@ -166,8 +172,8 @@ fn a_hold_is_said_to_end_and_what_comes_then() {
     world.holds("shop", 2, Some(Duration::from_mins(30)));
     world.lives_for(seconds(2));
     let all = prospects(&world);
-    assert_eq!(of(&all, Need::Release).desired, 4, "{all:?}");
-    let end = of(&all, Need::Time);
+    assert_eq!(of(&all, RequiredChange::Release).desired, 4, "{all:?}");
+    let end = of(&all, RequiredChange::Time);
     assert_eq!((end.desired, wait_for(&world, end)), (4, turns(&world).since(decision(&world).at.time)));
     world.releases("shop");
     world.lives_for(seconds(2));
@@ -179,7 +185,7 @@ fn a_metric_that_is_silent_is_said_to_decide_once_it_speaks() {
     let mut world = World::with([shop(None)]);
     world.lives_for(seconds(2));
     let all = prospects(&world);
-    let more = of(&all, Need::Load);
+    let more = of(&all, RequiredChange::Load);
     assert_eq!(more.desired, 2, "{all:?}");
     assert!(more.note.contains("(now unknown)"), "{more:?}");
 }
@@ -189,14 +195,17 @@ fn in_shadow_it_is_said_what_the_mode_on_would_do() {
     let mut declared = shop(None);
     declared.spec.scale.mode = ScaleMode::Shadow;
     let world = after(&World::with([declared]), 35_000, seconds(3));
-    assert_eq!((desired(&world), of(&prospects(&world), Need::Mode).desired), (1, 4));
+    assert_eq!((desired(&world), of(&prospects(&world), RequiredChange::Mode).desired), (1, 4));
 }
 
 #[test]
 fn a_fixed_size_is_said_to_depend_on_nothing_but_the_declaration() {
     let mut world = World::with([crate::bench::fixed("shop", 1, 3)]);
     world.lives_for(seconds(2));
-    assert_eq!(prospects(&world).iter().map(|it| it.need).collect::<Vec<_>>(), [Need::Declaration]);
+    assert_eq!(
+        prospects(&world).iter().map(|it| it.requires).collect::<Vec<_>>(),
+        [RequiredChange::Declaration]
+    );
 }
 
 #[test]
@@ -215,8 +224,8 @@ fn tried(mut world: World, declared: Declared, load: impl Fn(i64) -> i64) -> Vec
         waits(&mut world, load(second));
         world.lives_for(seconds(1));
         let (at, service) = (decision(&world).at, world.service("shop"));
-        let account = trial.decide(world.control.plan_context(at, service, &[]));
-        (desired(&world), account.desired())
+        let explanation = trial.decide(world.control.plan_context(at, service, &[]));
+        (desired(&world), explanation.desired())
     };
     (0..900).map(each).collect()
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use knowledge::Foresight;
+use knowledge::LoadForecast;
 use model::decision::{Decision, Limit};
 use model::input::{Declared, Demand, Input, Report};
 use model::memory::{LoadSource, Memory};
@@ -77,8 +77,8 @@ impl Shop {
         self.world.service("shop").desired.expect("it was sized")
     }
 
-    fn foresight(&self) -> &Foresight {
-        self.world.service("shop").foresight.as_ref().expect("its load is forecast")
+    fn load_forecast(&self) -> &LoadForecast {
+        self.world.service("shop").load_forecast.as_ref().expect("its load is forecast")
     }
 
     fn decision(&self) -> Decision {
@@ -275,7 +275,7 @@ fn nothing_is_forecast_of_a_service_that_does_not_ask() {
     for declared in [shop(None), shop(Some(ForecastMode::Off))] {
         let mut shop = Shop::open(declared);
         shop.serve_for(60, rounds, |_, _| {});
-        assert!(shop.world.service("shop").foresight.is_none());
+        assert!(shop.world.service("shop").load_forecast.is_none());
         assert!(shop.decision().limits.iter().all(|limit| limit.name != "Forecast"));
         assert_eq!(shop.memory().load, None);
     }
@@ -287,8 +287,8 @@ fn what_is_not_exposed_is_forecast_in_replicas_that_its_metrics_ask_for() {
     declared.spec.expose = None;
     let mut shop = Shop::open(declared);
     shop.serve_for(600, |_| 300, |_, _| {});
-    assert_eq!(shop.foresight().source(), LoadSource::Need);
-    let past: Vec<f64> = shop.foresight().past(10).filter_map(|(_, load)| load).collect();
+    assert_eq!(shop.load_forecast().source(), LoadSource::Replicas);
+    let past: Vec<f64> = shop.load_forecast().past(10).filter_map(|(_, load)| load).collect();
     assert!(past.len() == 10 && past.iter().all(|load| (2.8..=3.2).contains(load)), "{past:?}");
 }
 
@@ -301,6 +301,6 @@ fn when_it_is_no_longer_wanted_it_is_forgotten() {
     declared.revision = model::identity::Generation(2);
     shop_of_old.world.declares(declared);
     shop_of_old.serve_for(2, rounds, |_, _| {});
-    assert!(shop_of_old.world.service("shop").foresight.is_none());
+    assert!(shop_of_old.world.service("shop").load_forecast.is_none());
     assert_eq!(shop_of_old.memory().load, None);
 }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::decision::Need;
+use model::decision::RequiredChange;
 use model::identity::{Incarnation, Ordinal};
 use model::input::{Declared, Input, Intent, Report};
-use model::measure::{Measured, MetricKey, ReplicaSaid, Said, Series, Whose};
+use model::measure::{Measured, MeasurementResult, MetricKey, MetricSubject, ReplicaMeasurement, Series};
 use model::quantity::Milli;
 use model::resource::hpa::shapes::{
     CrossVersionObjectReference, LabelSelector, LabelSelectorRequirement, SelectorOperator,
@@ -54,15 +54,15 @@ fn series(queue: &str, value: i64) -> Series {
     Series { labels: [("queue".into(), queue.into())].into(), value: Milli(value * 1000) }
 }
 
-fn says(world: &mut World, whose: Whose, said: Said) {
-    let key = MetricKey { metric: "queue_length".into(), whose };
-    let measured = Measured { source: name("queue"), key, stale_after: STALE_AFTER, said };
+fn says(world: &mut World, subject: MetricSubject, result: MeasurementResult) {
+    let key = MetricKey { metric: "queue_length".into(), subject };
+    let measured = Measured { source: name("queue"), key, stale_after: STALE_AFTER, result };
     world.put(&Input::Report(Report::Measured(vec![measured])));
 }
 
 fn measures(world: &mut World, all: &[(&str, i64)]) {
     let all = all.iter().map(|(queue, value)| series(queue, *value)).collect();
-    says(world, Whose::Outside, Said::Series(all));
+    says(world, MetricSubject::External, MeasurementResult::Series(all));
     world.lives_for(seconds(2));
 }
 
@@ -110,13 +110,13 @@ fn absent_failed_stale_and_no_source_are_distinguished_and_none_scales_in() {
     let mut world = World::with([shop(external(None))]);
     world.lives_for(seconds(2));
     assert!(summary(&world).contains("no source measures it"), "{}", summary(&world));
-    says(&mut world, Whose::Outside, Said::Begun);
+    says(&mut world, MetricSubject::External, MeasurementResult::Pending);
     world.lives_for(seconds(2));
     assert!(summary(&world).contains("no value for it, which does not count as zero"), "{}", summary(&world));
 
     measures(&mut world, &[("mail", 40)]);
     assert_eq!(world.places("shop"), [0, 1, 2, 3]);
-    says(&mut world, Whose::Outside, Said::Failed("the server is down".into()));
+    says(&mut world, MetricSubject::External, MeasurementResult::Failed("the server is down".into()));
     world.lives_for(seconds(3));
     // A failure does not undo a measurement, which is valid until it is too old.
     assert!(summary(&world).contains("queue_length at 10"), "{}", summary(&world));
@@ -128,7 +128,7 @@ fn absent_failed_stale_and_no_source_are_distinguished_and_none_scales_in() {
     assert!(summary(&world).contains("is too old"), "{}", summary(&world));
     measures(&mut world, &[]);
     assert!(summary(&world).contains("no value for it, which does not count as zero"), "{}", summary(&world));
-    says(&mut world, Whose::Outside, Said::Withdrawn);
+    says(&mut world, MetricSubject::External, MeasurementResult::Withdrawn);
     world.lives_for(seconds(2));
     assert!(summary(&world).contains("no source measures it"), "{}", summary(&world));
     assert_eq!(world.places("shop"), [0, 1, 2, 3]);
@@ -144,11 +144,12 @@ fn what_stands_in_for_a_metric_is_foretold_and_comes_when_it_was() {
     };
     let mut world = World::with([shop(metric(fallback.after))]);
     measures(&mut world, &[("mail", 20)]);
-    says(&mut world, Whose::Outside, Said::Failed("the server is down".into()));
+    says(&mut world, MetricSubject::External, MeasurementResult::Failed("the server is down".into()));
     world.lives_for(STALE_AFTER + seconds(2));
     assert_eq!(world.places("shop"), [0, 1]);
     let prospects = world.service("shop").decision.as_ref().unwrap().prospects();
-    let by_itself = prospects.iter().find(|it| it.need == Need::Time).expect("it comes by itself");
+    let by_itself =
+        prospects.iter().find(|it| it.requires == RequiredChange::Time).expect("it comes by itself");
     assert_eq!(by_itself.desired, 6, "{by_itself:?}");
     let decision = |world: &World| world.service("shop").decision.as_ref().unwrap().decision();
     let at = decision(&world).at;
@@ -200,7 +201,7 @@ fn from_zero_the_total_is_shown_and_not_a_share_of_no_replica() {
     let prospects = world.service("shop").decision.as_ref().unwrap().prospects();
     let notes: Vec<_> = prospects.iter().map(|it| &*it.note).collect();
     assert!(notes.contains(&"with queue_length at 0.001 (now 0): 1 replica"), "{notes:?}");
-    says(&mut world, Whose::Outside, Said::Series(vec![series("mail", 35)]));
+    says(&mut world, MetricSubject::External, MeasurementResult::Series(vec![series("mail", 35)]));
     world.lives_for(seconds(1));
     assert!(
         summary(&world).starts_with("from 0 to 4: queue_length at 35, target 10: 35 shared by 0 replicas"),
@@ -215,11 +216,11 @@ fn a_metric_of_an_object_is_one_series() {
         CrossVersionObjectReference { kind: "Ingress".into(), name: "web".into(), api_version: None };
     let target = TotalTarget::Value(ten());
     let mut world = World::with([shop(MetricSpec::Object { object, metric: queue(None), target })]);
-    let whose = Whose::Object { kind: "Ingress".into(), name: "web".into() };
-    says(&mut world, whose.clone(), Said::Series(vec![series("mail", 30)]));
+    let subject = MetricSubject::Object { kind: "Ingress".into(), name: "web".into() };
+    says(&mut world, subject.clone(), MeasurementResult::Series(vec![series("mail", 30)]));
     world.lives_for(ms(1500));
     assert_eq!(world.places("shop"), [0, 1, 2]);
-    says(&mut world, whose, Said::Series(vec![series("mail", 1), series("print", 1)]));
+    says(&mut world, subject, MeasurementResult::Series(vec![series("mail", 1), series("print", 1)]));
     world.lives_for(seconds(2));
     assert!(summary(&world).contains("2 series were measured where one is needed"), "{}", summary(&world));
     assert_eq!(world.places("shop"), [0, 1, 2]);
@@ -227,12 +228,12 @@ fn a_metric_of_an_object_is_one_series() {
 
 /// The reports of the first places of the shop, each a queue length or a failure.
 fn replicas_say(world: &mut World, values: &[Result<i64, &str>]) {
-    let said = values.iter().zip(0..).map(|(value, place)| ReplicaSaid {
+    let result = values.iter().zip(0..).map(|(value, place)| ReplicaMeasurement {
         ordinal: Ordinal(place),
         incarnation: Incarnation(1),
-        said: value.map(|value| vec![series("mail", value)]).map_err(Into::into),
+        result: value.map(|value| vec![series("mail", value)]).map_err(Into::into),
     });
-    says(world, Whose::Replicas(name("shop")), Said::Replicas(said.collect()));
+    says(world, MetricSubject::Replicas(name("shop")), MeasurementResult::Replicas(result.collect()));
     world.lives_for(seconds(2));
 }
 

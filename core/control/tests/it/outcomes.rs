@@ -46,7 +46,7 @@ fn a_stale_epoch_silences_the_loop() {
     let mut world = starting();
     world.take_sent();
     world.ends("start", Outcome::Refused(Refusal::StaleEpoch));
-    assert!(world.control.is_deposed());
+    assert!(world.control.is_fenced());
     world.declares(fixed("other", 1, 3));
     world.lives_for(seconds(600));
     assert!(world.take_sent().is_empty());

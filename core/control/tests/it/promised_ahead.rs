@@ -81,7 +81,7 @@ fn a_promise_alone_is_kept_through_a_rise_that_was_seen_before() {
 #[test]
 fn in_mode_off_nothing_is_forecast_and_in_shadow_it_has_no_effect() {
     let off = before_a_rise(in_mode(ForecastMode::Off));
-    assert!(off.world.service("shop").foresight.is_none());
+    assert!(off.world.service("shop").load_forecast.is_none());
     assert!(off.decision().limits.iter().all(|limit| limit.name != "Forecast"));
 
     let shadow = before_a_rise(in_mode(ForecastMode::Shadow));

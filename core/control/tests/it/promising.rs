@@ -9,11 +9,11 @@ use model::decision::Decision;
 use model::identity::{Generation, Incarnation};
 use model::input::{Declared, Demand, Input, Report, Traffic};
 use model::latency::{LATENCY_CLASSES, Latencies};
-use model::memory::Past;
+use model::memory::PolicyHistory;
 use model::quantity::MilliRps;
 use model::resource::{
-    AutoScale, Count, Factor, Fraction, LEARNED_VERSION, LatencySlo, Leaning, LearnedPrice, ObjectName,
-    Quantity, ScalePolicy, Shadow, Slo, Span,
+    AutoScale, Count, Factor, Fraction, LEARNED_VERSION, LatencySlo, LearnedPrice, ObjectName,
+    PriceSensitivity, Quantity, ScalePolicy, Shadow, Slo, Span,
 };
 
 use crate::bench::{READY, fixed, name};
@@ -135,7 +135,7 @@ impl Shop {
             service: replica.service,
             ordinal: replica.ordinal,
             incarnation,
-            promised: Duration::from_millis(200),
+            threshold: Duration::from_millis(200),
             failed: 0,
             answered: counted.answered,
         };
@@ -173,7 +173,7 @@ impl Shop {
     pub(crate) fn learned(&self) -> Option<LearnedCapacity> {
         let service = self.world.service("shop");
         let declared = service.declared.as_ref()?;
-        estimate(service.capacity.as_deref(), declared.generation, service.promise()?)
+        estimate(service.capacity.as_deref(), declared.generation, service.slo()?)
     }
 
     pub(crate) fn decision(&self) -> Decision {
@@ -284,7 +284,7 @@ fn a_new_version_begins_with_most_of_what_the_one_before_carries() {
     let before = shop.learned().expect("it was watched");
     shop.world.declares(promising(2, 2, slo(None)));
     let after = shop.learned().expect("passed on");
-    assert_eq!((after.basis, after.rate.0), (CapacityBasis::Before, before.rate.0 / 100 * 80));
+    assert_eq!((after.basis, after.rate.0), (CapacityBasis::PreviousVersion, before.rate.0 / 100 * 80));
 }
 
 #[test]
@@ -311,7 +311,7 @@ fn a_poison_of_what_is_learned_costs_at_most_the_bounds_and_is_got_over() {
 #[test]
 fn a_learned_policy_decides_beside_the_acting_one_from_what_it_remembers_itself() {
     let times = |times: f64| Factor::try_from(times).expect("a factor");
-    let leaning = |from, to| Leaning { factor: times(1.0), from: times(from), to: times(to) };
+    let leaning = |from, to| PriceSensitivity { factor: times(1.0), from: times(from), to: times(to) };
     let learned = LearnedPrice {
         version: LEARNED_VERSION,
         rises: times(0.001),
@@ -332,10 +332,12 @@ fn a_learned_policy_decides_beside_the_acting_one_from_what_it_remembers_itself(
     }
     let service = shop.world.service("shop");
     let [shadow] = service.shadows.as_slice() else { panic!("one is tried: {:?}", service.shadows) };
-    let Past::Rises(rises) = &shadow.scaling.policy.past else { panic!("it remembers rises: {shadow:?}") };
-    assert!(rises.spent.came > 0, "it notes how the promise would have been kept: {rises:?}");
-    let acting = service.scaling.policy.past.rises().expect("the acting one does, too");
-    assert!(acting.spent.came > 0, "and how it is kept: {acting:?}");
+    let PolicyHistory::Rises(rises) = &shadow.scaling.policy.history else {
+        panic!("it remembers rises: {shadow:?}")
+    };
+    assert!(rises.error_budget.requests > 0, "it notes how the promise would have been kept: {rises:?}");
+    let acting = service.scaling.policy.history.rises().expect("the acting one does, too");
+    assert!(acting.error_budget.requests > 0, "and how it is kept: {acting:?}");
     let (own, acting) = (shadow.own.replica_ms, shadow.acting.replica_ms);
     assert!(own > 0 && own <= acting, "who stands by for less costs no more: {own} and {acting}");
 }

@@ -255,7 +255,7 @@ fn measurements(observed: &Observed, amount: u64, in_flight: u32) -> [Report; 4]
         service: observed.replica.service.clone(),
         ordinal: observed.replica.ordinal,
         incarnation: observed.incarnation,
-        promised: Duration::from_millis(200),
+        threshold: Duration::from_millis(200),
         failed: amount / 50,
         answered: [amount / 16; LATENCY_CLASSES],
     };

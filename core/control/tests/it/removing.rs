@@ -3,7 +3,9 @@
 use model::event::EventKind;
 use model::identity::{Generation, Incarnation, Ordinal};
 use model::input::{Declared, Input, Intent, Report};
-use model::measure::{Labels, Measured, MetricKey, ReplicaSaid, Said, Series, Whose};
+use model::measure::{
+    Labels, Measured, MeasurementResult, MetricKey, MetricSubject, ReplicaMeasurement, Series,
+};
 use model::quantity::Milli;
 use model::reason::Reason;
 use model::resource::Remove;
@@ -104,14 +106,15 @@ fn the_least_busy_goes_and_one_that_is_silent_counts_as_busy() {
 /// The value of `metric` for each replica of shop in its first life, by its number.
 fn says(world: &mut World, costs: &[(u32, Result<i64, &str>)]) {
     let series = |value: i64| vec![Series { labels: Labels::new(), value: Milli(value * 1000) }];
-    let said = costs.iter().map(|(ordinal, cost)| ReplicaSaid {
+    let measured = costs.iter().map(|(ordinal, cost)| ReplicaMeasurement {
         ordinal: Ordinal(*ordinal),
         incarnation: Incarnation(1),
-        said: cost.map(series).map_err(Into::into),
+        result: cost.map(series).map_err(Into::into),
     });
-    let key = MetricKey { metric: "sessions".into(), whose: Whose::Replicas(name("shop")) };
-    let (source, stale_after, said) = (name("sessions"), seconds(10), Said::Replicas(said.collect()));
-    world.put(&Input::Report(Report::Measured(vec![Measured { source, key, stale_after, said }])));
+    let key = MetricKey { metric: "sessions".into(), subject: MetricSubject::Replicas(name("shop")) };
+    let (source, stale_after, result) =
+        (name("sessions"), seconds(10), MeasurementResult::Replicas(measured.collect()));
+    world.put(&Input::Report(Report::Measured(vec![Measured { source, key, stale_after, result }])));
 }
 
 fn by_sessions() -> Remove {
@@ -148,7 +151,7 @@ fn who_says_that_it_must_stay_stays_and_so_does_one_of_which_that_is_not_known()
         "of these two the one or the other may be needed"
     );
     let waits = world.waits("shop");
-    let needed = |is_known| Reason::Needed { metric: "sessions".into(), is_known };
+    let needed = |is_known| Reason::MustStay { metric: "sessions".into(), is_known };
     assert_eq!(waits, [needed(false)], "one is too many, and the one that would go says why it does not");
     // The leader is another one now.
     says(&mut world, &[(3, Ok(0)), (4, Ok(1))]);

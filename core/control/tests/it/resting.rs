@@ -91,7 +91,7 @@ fn the_first_request_wakes_it_at_once() {
     let mut world = resting();
     asks(&mut world, 11, 1, 0);
     assert_eq!(world.take_sent(), ["start shop-0/2 serving", "start shop-1/2 serving"]);
-    let is_awaited = |reason: &Reason| matches!(reason, Reason::Awaited { waiting: 1 });
+    let is_awaited = |reason: &Reason| matches!(reason, Reason::RequestsWaiting { waiting: 1 });
     assert!(world.heard_because(EventKind::Scaled, is_awaited));
     goes_by(&mut world, AFTER - seconds(1), 11, 0);
     assert_eq!(world.places("shop"), [0, 1], "it stays for as long again");

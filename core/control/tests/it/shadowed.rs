@@ -69,7 +69,7 @@ fn a_shadow_equal_to_the_acting_autoscaler_decides_the_same() {
     });
     sizes.dedup();
     assert!(sizes.len() > 3, "there was something to decide: {sizes:?}");
-    assert!(shadow(&world, "same").own.turns > 0);
+    assert!(shadow(&world, "same").own.reversals > 0);
 }
 
 #[test]

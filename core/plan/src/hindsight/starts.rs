@@ -138,9 +138,9 @@ fn is_foreseeable(service: &ServiceState, auto: &AutoScale) -> bool {
     let is_on = service
         .declared
         .as_ref()
-        .and_then(|declared| declared.foretold())
+        .and_then(|declared| declared.forecasting())
         .is_some_and(|rule| rule.mode == ForecastMode::On);
-    let said = service.foresight.as_ref().and_then(|foresight| foresight.expected().ok());
+    let said = service.load_forecast.as_ref().and_then(|load_forecast| load_forecast.peak().ok());
     !is_on && auto.policy.has_targets() && said.is_none_or(|said| said.by != Model::Persistence)
 }
 

@@ -181,7 +181,7 @@ fn slow_starts_that_many_waited_for_are_reported_and_a_forecast_would_have_been_
     let mut service = starting(scaled(1, 9), 30);
     let declared = Arc::make_mut(service.declared.as_mut().expect("it is declared"));
     late.remedy.apply(&mut declared.spec);
-    assert_eq!(declared.foretold().map(|rule| rule.mode), Some(ForecastMode::On));
+    assert_eq!(declared.forecasting().map(|rule| rule.mode), Some(ForecastMode::On));
 
     let mut warming = starting(scaled(1, 9), 20);
     warming.starts.warmups = vec![Duration::from_secs(10)];
@@ -417,7 +417,7 @@ fn throttled(thousandths: u64) -> ServiceState {
     service.places.insert(Ordinal(0), Place::empty(Role::Active, at));
     let (mut knowledge, mut events) = (Knowledge::default(), Vec::new());
     service.clone_into(knowledge.service_or_new(&service.name));
-    knowledge.fold(Now { time: at, wall: Wall::from_millis(0) }, &Fact::Used(&usage), &mut events);
+    knowledge.fold(Now { time: at, wall: Wall::from_millis(0) }, &Fact::Usage(&usage), &mut events);
     let mut service = knowledge.services().next().expect("it is there").clone();
     for minute in 0..120 {
         service.throttling.shares.add(at, if minute % 10 == 0 { thousandths } else { 0 }, Width(10));

@@ -103,7 +103,7 @@ proptest! {
     #[test]
     fn a_load_that_is_found_is_where_the_outcome_turns(inputs in hypothetical_inputs(), is_out: bool) {
         let decided = inputs.decide().0.desired;
-        let goal = Goal::new(if is_out { Asked::Out } else { Asked::In }, decided);
+        let goal = Goal::new(if is_out { AlternativeSize::Larger } else { AlternativeSize::Smaller }, decided);
         let is_met = |varied, ppm| goal.is_met(inputs.at_load(varied, ppm).decide().0.desired);
         for varied in [VariedLoad::One(0), VariedLoad::One(1), VariedLoad::All] {
             match turn(&inputs, varied, goal) {
@@ -122,7 +122,7 @@ proptest! {
         let explainable = ExplainableDecision::of(inputs);
         for prospect in explainable.all_prospects() {
             let is_other = prospect.desired != explainable.sizing.desired;
-            prop_assert_eq!(is_other, prospect.need != Need::Declaration, "{:?}", prospect);
+            prop_assert_eq!(is_other, prospect.requires != RequiredChange::Declaration, "{:?}", prospect);
         }
     }
 }
@@ -156,8 +156,8 @@ fn a_step_that_is_far_from_nothing_names_the_load_where_it_begins() {
     declared.autoscaler.as_mut().unwrap().policy = policy;
     inputs.declared = Arc::new(declared);
     let explainable = ExplainableDecision::of(inputs);
-    let found = explainable.towards(Goal::new(Asked::Out, explainable.sizing.desired));
-    assert_eq!((found.need, found.desired), (Need::Load, 3), "{found:?}");
+    let found = explainable.towards(Goal::new(AlternativeSize::Larger, explainable.sizing.desired));
+    assert_eq!((found.requires, found.desired), (RequiredChange::Load, 3), "{found:?}");
     assert_eq!(&*found.levels[0].level, "70 %", "{found:?}");
 }
 
@@ -218,7 +218,7 @@ fn idle_under(schedule: serde_json::Value) -> ExplainableDecision {
 fn a_schedule_stands_in_the_way_only_of_what_it_bounds() {
     let fewer = |schedule| {
         let explainable = idle_under(schedule);
-        explainable.towards(Goal::new(Asked::In, explainable.sizing.desired)).note.to_string()
+        explainable.towards(Goal::new(AlternativeSize::Smaller, explainable.sizing.desired)).note.to_string()
     };
     let all_day = |bound: &str, replicas: u32| serde_json::json!([{"cron": "0 0 * * *", "timezone": "UTC", "duration": "2d", bound: replicas}]);
     assert_eq!(
@@ -247,7 +247,7 @@ fn what_holds_is_named_and_not_a_gap_of_what_is_imagined() {
     inputs.declared = Arc::new(declared);
     inputs.observed.errors = Some(crate::scale_in_blocker::Errors { failed: 150, requests: 274 });
     let explainable = ExplainableDecision::of(inputs);
-    let found = explainable.towards(Goal::new(Asked::In, explainable.sizing.desired));
+    let found = explainable.towards(Goal::new(AlternativeSize::Smaller, explainable.sizing.desired));
     assert_eq!(
         &*found.note,
         "no load within the next hour leads to fewer replicas: 150 of 274 requests failed, so a fall of the load removes no replica"
@@ -262,7 +262,7 @@ fn a_metric_that_goes_into_a_mean_is_not_said_to_ask_for_nothing() {
         let mut declared = Declared::clone(&inputs.declared);
         declared.autoscaler.as_mut().unwrap().policy = serde_json::from_value(policy.clone()).unwrap();
         inputs.declared = Arc::new(declared);
-        ExplainableDecision::of(inputs).why_not(Asked::Out).because
+        ExplainableDecision::of(inputs).why_not(AlternativeSize::Larger).reasons
     };
     let measured = because(Some(20_000));
     assert!(measured.iter().all(|it| !it.contains("gives no number")), "{measured:?}");

@@ -6,7 +6,9 @@
 
 use std::time::Duration;
 
-use model::memory::{LOAD_PARTS_MAX, LOAD_PARTS_PER_PANIC, LoadMemory, LoadPart, Panic, Past, PolicyMemory};
+use model::memory::{
+    LOAD_PARTS_MAX, LOAD_PARTS_PER_PANIC, LoadMemory, LoadPart, Panic, PolicyHistory, PolicyMemory,
+};
 use model::resource::BurstPolicy;
 use model::time::Time;
 
@@ -72,9 +74,12 @@ pub(super) fn choose(policy: &BurstPolicy, input: &PolicyInput<'_>, memory: &mut
     let (Some(proposal), Some(spec)) = (proposal, input.spec.metrics.get(metric)) else {
         return Combined::Held { invalid: metric, asked: None };
     };
-    let mut load = match std::mem::take(&mut memory.past) {
-        Past::Load(load) => load,
-        Past::None | Past::Asking(_) | Past::Evaluations(_) | Past::Rises(_) => LoadMemory::default(),
+    let mut load = match std::mem::take(&mut memory.history) {
+        PolicyHistory::Load(load) => load,
+        PolicyHistory::None
+        | PolicyHistory::Pending(_)
+        | PolicyHistory::Evaluations(_)
+        | PolicyHistory::Rises(_) => LoadMemory::default(),
     };
     let carried = i64::try_from(input.load(metric, proposal)).unwrap_or(i64::MAX);
     note(&mut load, now, Milli(carried), policy);
@@ -101,7 +106,7 @@ pub(super) fn choose(policy: &BurstPolicy, input: &PolicyInput<'_>, memory: &mut
         }
         None => calm(policy, input, &load, (stable, each)),
     };
-    memory.past = Past::Load(load);
+    memory.history = PolicyHistory::Load(load);
     let decision = BurstDecision { metric, stable, stable_asks, panic, panic_asks, each, ready, outcome };
     Combined::Chosen { replicas, decided_by: DecidedBy::Burst(decision) }
 }

@@ -49,7 +49,7 @@ pub(crate) fn note_unasked(now: Wall, memory: &mut ConditionsMemory) {
 
 fn note(now: Wall, claims: impl Iterator<Item = (ConditionKind, bool)>, memory: &mut ConditionsMemory) {
     for (kind, holds) in claims {
-        memory.keep(kind, memory.with(now, kind, holds));
+        memory.set(kind, memory.observed(now, kind, holds));
     }
 }
 
@@ -68,8 +68,8 @@ pub(crate) fn timed(
     conditions: impl IntoIterator<Item = Condition>,
 ) -> Vec<Condition> {
     let timed = |condition: Condition| {
-        let standing = before.with(now, condition.kind, condition.holds);
-        Condition { since: Some(standing.since), ..condition }
+        let state = before.observed(now, condition.kind, condition.holds);
+        Condition { since: Some(state.since), ..condition }
     };
     conditions.into_iter().map(timed).collect()
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::memory::{Asking, Past, PolicyMemory};
+use model::memory::{PendingChange, PolicyHistory, PolicyMemory};
 use model::resource::{AutoscalerSpec, MetricSpec, ResourceTarget, TotalTarget};
 use model::time::Time;
 
@@ -151,22 +151,25 @@ pub(super) fn within_32_bits(replicas: i128) -> u32 {
 
 /// Notes in `memory` which change is asked for by going from `current` to `asked`, and says since when it has been, without a break.
 pub(super) fn since_asked(memory: &mut PolicyMemory, now: Time, current: u32, asked: u32) -> Time {
-    let before = match memory.past {
-        Past::Asking(asking) => asking,
-        Past::None | Past::Evaluations(_) | Past::Load(_) | Past::Rises(_) => Asking::Nothing,
+    let before = match memory.history {
+        PolicyHistory::Pending(asking) => asking,
+        PolicyHistory::None
+        | PolicyHistory::Evaluations(_)
+        | PolicyHistory::Load(_)
+        | PolicyHistory::Rises(_) => PendingChange::None,
     };
     let (asking, since) = match (asked.cmp(&current), before) {
-        (std::cmp::Ordering::Greater, Asking::More { since })
-        | (std::cmp::Ordering::Less, Asking::Fewer { since }) => (before, since),
-        (std::cmp::Ordering::Greater, Asking::Nothing | Asking::Fewer { .. }) => {
-            (Asking::More { since: now }, now)
+        (std::cmp::Ordering::Greater, PendingChange::More { since })
+        | (std::cmp::Ordering::Less, PendingChange::Fewer { since }) => (before, since),
+        (std::cmp::Ordering::Greater, PendingChange::None | PendingChange::Fewer { .. }) => {
+            (PendingChange::More { since: now }, now)
         }
-        (std::cmp::Ordering::Less, Asking::Nothing | Asking::More { .. }) => {
-            (Asking::Fewer { since: now }, now)
+        (std::cmp::Ordering::Less, PendingChange::None | PendingChange::More { .. }) => {
+            (PendingChange::Fewer { since: now }, now)
         }
-        (std::cmp::Ordering::Equal, _) => (Asking::Nothing, now),
+        (std::cmp::Ordering::Equal, _) => (PendingChange::None, now),
     };
-    memory.past = Past::Asking(asking);
+    memory.history = PolicyHistory::Pending(asking);
     since
 }
 

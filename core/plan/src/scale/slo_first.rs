@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use model::histogram::{BUCKETS, DecayingHistogram, Width};
-use model::memory::{LoadPeak, Past, PolicyMemory, RISE_STEP, RISE_STEPS_MAX, RiseMemory};
+use model::memory::{LoadPeak, PolicyHistory, PolicyMemory, RISE_STEP, RISE_STEPS_MAX, RiseMemory};
 use model::resource::Slo;
 use model::time::Time;
 
@@ -87,7 +87,7 @@ pub(super) fn choose(slo: &Slo, input: &PolicyInput<'_>, memory: &mut PolicyMemo
     let (Some(proposal), Some(spec)) = (proposal, input.spec.metrics.get(metric)) else {
         return Combined::Held { invalid: metric, asked: None };
     };
-    let rises = rises_of(&mut memory.past);
+    let rises = rises_of(&mut memory.history);
     let carried = input.load(metric, proposal);
     let (load, capacity) = (
         Milli(i64::try_from(carried).unwrap_or(i64::MAX)),
@@ -97,14 +97,14 @@ pub(super) fn choose(slo: &Slo, input: &PolicyInput<'_>, memory: &mut PolicyMemo
     let horizon = rises.start + RISE_STEP;
     note_load(rises, input.now, load, horizon);
     let is_new = is_new(rises);
-    let served = input.replicas.served(rises.spent.at, input.now);
-    slo::note(&mut rises.spent, input.now, load, i128::from(capacity.0) * i128::from(served));
+    let served = input.replicas.served(rises.error_budget.at, input.now);
+    slo::note(&mut rises.error_budget, input.now, load, i128::from(capacity.0) * i128::from(served));
     let learned = learned::weigh(slo, rises, capacity, is_new);
     let weight = learned.and_then(Result::ok).map_or(1.0, |factors| factors.rises);
     let is_foreseen = input.ahead.proven.is_some();
     let objective = Objective::declared(slo);
     // Whoever does not know what comes keeps to the objective: a budget is spent on what is foreseen.
-    let price = if is_foreseen { objective.price_after(rises.spent) } else { objective.price() };
+    let price = if is_foreseen { objective.price_after(rises.error_budget) } else { objective.price() };
     let price = price.times(weight);
     let asked_at = |capacity: Milli| {
         let needed = replicas_at_most(carried, capacity);
@@ -141,19 +141,22 @@ pub(super) fn choose(slo: &Slo, input: &PolicyInput<'_>, memory: &mut PolicyMemo
 }
 
 /// What is remembered of rises, where it is: it is too large to be taken out and put back. What another policy remembered is forgotten.
-fn rises_of(past: &mut Past) -> &mut RiseMemory {
+fn rises_of(past: &mut PolicyHistory) -> &mut RiseMemory {
     if past.rises().is_none() {
-        *past = Past::Rises(RiseMemory::default());
+        *past = PolicyHistory::Rises(RiseMemory::default());
     }
     match past {
-        Past::Rises(rises) => rises,
-        Past::None | Past::Asking(_) | Past::Evaluations(_) | Past::Load(_) => unreachable!("it was made so"),
+        PolicyHistory::Rises(rises) => rises,
+        PolicyHistory::None
+        | PolicyHistory::Pending(_)
+        | PolicyHistory::Evaluations(_)
+        | PolicyHistory::Load(_) => unreachable!("it was made so"),
     }
 }
 
 /// Whether too few rises were seen to go by.
 pub(crate) fn is_new(rises: &RiseMemory) -> bool {
-    rises.seen < RISES_MIN
+    rises.observed < RISES_MIN
 }
 
 /// What a replica is taken to carry where `part` of it may be an error of what was learned; a tenth of it at least.
@@ -210,7 +213,7 @@ fn note_rise(memory: &mut RiseMemory, now: Time, horizon: Duration) {
     let base = base.load.max(BASE_MIN);
     let rise = quotient(i128::from(most.0.saturating_sub(base.0).max(0)) * 1000, base.0);
     memory.rises.add(now, u64::try_from(rise).unwrap_or(u64::MAX), RISE_WIDTH);
-    memory.seen = memory.seen.saturating_add(1);
+    memory.observed = memory.observed.saturating_add(1);
 }
 
 /// How far the largest load of the minute that is over was above its mean. One that was looked at once tells nothing of that.

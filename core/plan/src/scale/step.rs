@@ -3,7 +3,7 @@
 //! Source: AWS EC2 Auto Scaling, "Step and simple scaling policies", with the alarms of CloudWatch ("M out of N"); Nomad Autoscaler,
 //! "Threshold Strategy Plugin". What is chosen where they differ: docs/decisions/0024.
 
-use model::memory::{Evaluations, Past, PolicyMemory};
+use model::memory::{Evaluations, PolicyHistory, PolicyMemory};
 use model::resource::{Evaluation, ScaleStep, StepChange, StepPolicy};
 use model::time::Time;
 
@@ -63,15 +63,18 @@ pub enum StepOutcome {
 pub(super) fn choose(policy: &StepPolicy, input: &PolicyInput<'_>, memory: &mut PolicyMemory) -> Combined {
     let (metric, proposal) = input.only_metric();
     let value = proposal.map(|proposal| proposal.level.value().max(Milli(0)));
-    let mut evaluations = match std::mem::take(&mut memory.past) {
-        Past::Evaluations(evaluations) => evaluations,
-        Past::None | Past::Asking(_) | Past::Load(_) | Past::Rises(_) => begun(input.now),
+    let mut evaluations = match std::mem::take(&mut memory.history) {
+        PolicyHistory::Evaluations(evaluations) => evaluations,
+        PolicyHistory::None
+        | PolicyHistory::Pending(_)
+        | PolicyHistory::Load(_)
+        | PolicyHistory::Rises(_) => begun(input.now),
     };
     observe(&mut evaluations, input.now, value, policy.evaluation);
     let outcome = judge(policy, input, memory, &evaluations);
     let latest = evaluations.means.last().copied().flatten();
     let evaluated = u32::try_from(evaluations.means.len()).unwrap_or(u32::MAX);
-    memory.past = Past::Evaluations(evaluations);
+    memory.history = PolicyHistory::Evaluations(evaluations);
     let Some(proposal) = proposal else { return Combined::Held { invalid: metric, asked: None } };
     let outcome = match outcome {
         StepOutcome::MeasuredMetric { direction: Direction::In, .. } if proposal.census.missing() > 0 => {
@@ -96,8 +99,8 @@ pub(super) fn choose(policy: &StepPolicy, input: &PolicyInput<'_>, memory: &mut 
 /// Notes a change of the size, from which its cool-down counts, and forgets what was evaluated before: that says nothing of the size
 /// after it.
 pub(super) fn note_change(memory: &mut PolicyMemory, now: Time, from: u32, to: u32) {
-    *(if to > from { &mut memory.grown } else { &mut memory.shrunk }) = Some(now);
-    if let Past::Evaluations(evaluations) = &mut memory.past {
+    *(if to > from { &mut memory.last_scale_out } else { &mut memory.last_scale_in }) = Some(now);
+    if let PolicyHistory::Evaluations(evaluations) = &mut memory.history {
         evaluations.means.clear();
         (evaluations.since, evaluations.sum, evaluations.count) = (now, Milli(0), 0);
     }
@@ -144,8 +147,8 @@ fn judge(
         return StepOutcome::Few { direction, breaches };
     }
     let (changed, rest) = match direction {
-        Direction::Out => (memory.grown, policy.cooldown.scale_out),
-        Direction::In => (memory.grown.max(memory.shrunk), policy.cooldown.scale_in),
+        Direction::Out => (memory.last_scale_out, policy.cooldown.scale_out),
+        Direction::In => (memory.last_scale_out.max(memory.last_scale_in), policy.cooldown.scale_in),
     };
     match changed.map(|changed| changed + rest.as_duration()) {
         Some(until) if input.now < until => StepOutcome::Cooling { direction, until },

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use model::decision::ConditionKind;
 use model::memory::{
-    Asking, ConditionsMemory, Evaluations, LoadMemory, LoadPart, Panic, Past, PolicyMemory,
-    RECOMMENDATIONS_MAX, Recommendation, SCALE_EVENTS_MAX, ScaleEvent, ScalingMemory, Standing,
+    ConditionState, ConditionsMemory, Evaluations, LoadMemory, LoadPart, Panic, PendingChange, PolicyHistory,
+    PolicyMemory, RECOMMENDATIONS_MAX, Recommendation, SCALE_EVENTS_MAX, ScaleEvent, ScalingMemory,
 };
 use model::name::ServiceName;
 use model::resource::{
@@ -217,17 +217,17 @@ fn a_condition_stands_since_its_status_changed_last() {
     let (mut memory, begin, later) =
         (ConditionsMemory::default(), Wall::from_millis(1000), Wall::from_millis(6000));
     let able = ConditionKind::AbleToScale;
-    let changed = |memory: &ConditionsMemory| memory.get(able).map(|standing| standing.since);
+    let changed = |memory: &ConditionsMemory| memory.get(able).map(|state| state.since);
     let fine = Verdict { outcome: Outcome::Off, ..Verdict::unreadable(0) };
     fine.note_conditions(begin, &mut memory);
     fine.note_conditions(later, &mut memory);
     assert_eq!(changed(&memory), Some(begin), "it held all the time");
     Verdict::unreadable(0).note_conditions(later, &mut memory);
-    assert_eq!(memory.get(able), Some(Standing { holds: false, since: later }));
+    assert_eq!(memory.get(able), Some(ConditionState { holds: false, since: later }));
     Verdict::unreadable(0).note_conditions(Wall::from_millis(9000), &mut memory);
     assert_eq!(changed(&memory), Some(later));
     // A pass that could not come to it leaves it as it was.
-    let active = Standing { holds: false, since: begin };
+    let active = ConditionState { holds: false, since: begin };
     assert_eq!(memory.get(ConditionKind::ScalingActive), Some(active));
     assert_eq!(memory.get(ConditionKind::ScalingLimited), None);
 }
@@ -294,9 +294,9 @@ fn policy() -> impl Strategy<Value = ScalePolicy> {
 fn policy_memory() -> impl Strategy<Value = PolicyMemory> {
     let ago = || (0..400_u64).prop_map(|secs| NOW - Duration::from_secs(secs));
     let asking = prop_oneof![
-        Just(Asking::Nothing),
-        ago().prop_map(|since| Asking::More { since }),
-        ago().prop_map(|since| Asking::Fewer { since }),
+        Just(PendingChange::None),
+        ago().prop_map(|since| PendingChange::More { since }),
+        ago().prop_map(|since| PendingChange::Fewer { since }),
     ];
     let mean = || option::weighted(0.9, (0..120_000_i64).prop_map(Milli));
     let evaluations = (ago(), vec(mean(), 0..6)).prop_map(|(since, means)| {
@@ -314,16 +314,14 @@ fn policy_memory() -> impl Strategy<Value = PolicyMemory> {
         let parts = loads.into_iter().enumerate().map(part).collect();
         LoadMemory { noted: NOW - Duration::from_secs(1), since: begin, parts, panic }
     });
-    let past = prop_oneof![
-        Just(Past::None),
-        asking.prop_map(Past::Asking),
-        evaluations.prop_map(Past::Evaluations),
-        load.prop_map(Past::Load),
+    let history = prop_oneof![
+        Just(PolicyHistory::None),
+        asking.prop_map(PolicyHistory::Pending),
+        evaluations.prop_map(PolicyHistory::Evaluations),
+        load.prop_map(PolicyHistory::Load),
     ];
-    (option::of(ago()), option::of(ago()), past).prop_map(|(grown, shrunk, past)| PolicyMemory {
-        grown,
-        shrunk,
-        past,
+    (option::of(ago()), option::of(ago()), history).prop_map(|(last_scale_out, last_scale_in, history)| {
+        PolicyMemory { last_scale_out, last_scale_in, history }
     })
 }
 

@@ -4,7 +4,7 @@ use std::hash::{Hash, Hasher};
 use std::mem::discriminant;
 use std::time::Duration;
 
-use model::decision::{EVIDENCE_MAX, Earlier, Evidence};
+use model::decision::{EVIDENCE_MAX, Evidence, EvidenceKind};
 use model::memory::{ScaleEvent, ScalingMemory};
 use model::time::{Now, Time, Wall};
 
@@ -17,21 +17,24 @@ impl Verdict {
     /// `before` is what was remembered before the verdict.
     pub fn evidence(&self, now: Now, before: &ScalingMemory) -> Vec<Evidence> {
         let Outcome::Scaled { stabilized, limited, .. } = &self.outcome else { return Vec::new() };
-        let mut found: Vec<(Time, Earlier)> = Vec::new();
+        let mut found: Vec<(Time, EvidenceKind)> = Vec::new();
         if let Some(slot) = stabilized.held.and_then(|held| held.by) {
-            found.push((slot.at, Earlier::Recommended(slot.replicas)));
+            found.push((slot.at, EvidenceKind::Recommended(slot.replicas)));
         }
         if let Some(LimitedBy::Rate(rate)) = limited.by
             && let Some(applied) = rate.policy
         {
             let period = applied.policy.period;
-            found.extend(changes(&before.scale_out, now.time, period).map(|(at, n)| (at, Earlier::Added(n))));
-            found
-                .extend(changes(&before.scale_in, now.time, period).map(|(at, n)| (at, Earlier::Removed(n))));
+            found.extend(
+                changes(&before.scale_out, now.time, period).map(|(at, n)| (at, EvidenceKind::Added(n))),
+            );
+            found.extend(
+                changes(&before.scale_in, now.time, period).map(|(at, n)| (at, EvidenceKind::Removed(n))),
+            );
         }
         found.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
         found.truncate(EVIDENCE_MAX);
-        found.into_iter().map(|(at, what)| Evidence { at: wall_of(now, at), what }).collect()
+        found.into_iter().map(|(at, kind)| Evidence { at: wall_of(now, at), kind }).collect()
     }
 
     /// Feeds what came out, and by which way, without what was measured.

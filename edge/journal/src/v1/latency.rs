@@ -19,11 +19,11 @@ pub(crate) struct StoredLatencies {
 
 impl From<&Latencies> for StoredLatencies {
     fn from(latencies: &Latencies) -> Self {
-        let Latencies { service, ordinal, incarnation, promised, failed, answered } = latencies;
+        let Latencies { service, ordinal, incarnation, threshold, failed, answered } = latencies;
         Self {
             replica: (service.clone(), ordinal.0),
             incarnation: incarnation.0,
-            promised: *promised,
+            promised: *threshold,
             failed: *failed,
             answered: answered.to_vec(),
         }
@@ -42,7 +42,7 @@ impl From<StoredLatencies> for Latencies {
             service,
             ordinal: Ordinal(ordinal),
             incarnation: Incarnation(stored.incarnation),
-            promised: stored.promised,
+            threshold: stored.promised,
             failed: stored.failed,
             answered,
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::memory::{Exchange, LOAD_STEPS_MAX, LoadRecord, LoadSource, Octave, StepLoad};
+use model::memory::{DemandCurve, LOAD_STEPS_MAX, LoadRecord, LoadSource, Octave, StepLoad};
 use serde::{Deserialize, Serialize};
 
 /// What is remembered of the load of a service; also the form in which the store keeps it.
@@ -31,12 +31,12 @@ impl From<&LoadRecord> for StoredLoad {
         Self {
             source: match record.source {
                 LoadSource::Requests => StoredSource::Requests,
-                LoadSource::Need => StoredSource::Need,
+                LoadSource::Replicas => StoredSource::Need,
             },
             step_ms: u64::try_from(record.step.as_millis()).unwrap_or(u64::MAX),
             first: record.first,
             loads: record.loads.iter().map(|load| load.code()).collect(),
-            exchange: record.exchange.octaves.iter().map(|it| (it.power, it.load, it.need)).collect(),
+            exchange: record.demand.octaves.iter().map(|it| (it.power, it.load, it.need)).collect(),
         }
     }
 }
@@ -52,12 +52,12 @@ impl From<StoredLoad> for LoadRecord {
         Self {
             source: match stored.source {
                 StoredSource::Requests => LoadSource::Requests,
-                StoredSource::Need => LoadSource::Need,
+                StoredSource::Need => LoadSource::Replicas,
             },
             step: Duration::from_millis(stored.step_ms),
             first: stored.first.saturating_add(excess as u64),
             loads: stored.loads.into_iter().skip(excess).map(StepLoad::from_code).collect(),
-            exchange: Exchange { octaves },
+            demand: DemandCurve { octaves },
         }
     }
 }

@@ -11,7 +11,7 @@ use journal::{DecisionRun, HISTORY_BYTES_MAX, History, read, recorded_services};
 use model::decision::{Decision, Limit, MetricVerdict, Policy};
 use model::identity::{ActionId, Epoch, Generation};
 use model::input::{Declared, Input, Intent, Report, Start};
-use model::measure::{Measured, MetricKey, Said, Series, Whose};
+use model::measure::{Measured, MeasurementResult, MetricKey, MetricSubject, Series};
 use model::name::{NodeName, ServiceName};
 use model::quantity::Milli;
 use model::resource::ServiceSpec;
@@ -83,7 +83,7 @@ impl Story {
         let mut out = Outbox::default();
         self.control.step(self.now, input, &mut out);
         for decided in &out.decisions {
-            self.decided.push((decided.at, decided.account.desired()));
+            self.decided.push((decided.at, decided.explanation.desired()));
             self.history.append(decided).unwrap();
         }
     }
@@ -92,9 +92,9 @@ impl Story {
     fn second(&mut self, queue: i64, rate: i64) {
         let measured = |name: &str, value| Measured {
             source: ServiceName::parse(name).unwrap(),
-            key: MetricKey { metric: name.into(), whose: Whose::Outside },
+            key: MetricKey { metric: name.into(), subject: MetricSubject::External },
             stale_after: Duration::from_mins(1),
-            said: Said::Series(vec![Series { labels: [].into(), value: Milli(value) }]),
+            result: MeasurementResult::Series(vec![Series { labels: [].into(), value: Milli(value) }]),
         };
         self.put(&Input::Report(Report::Measured(vec![measured("queue", queue), measured("rate", rate)])));
         self.later(SECOND);

@@ -18,13 +18,13 @@ use model::input::{
     Throttling, Traffic, Usage,
 };
 use model::latency::{LATENCY_CLASSES, Latencies};
-use model::measure::{Measured, MetricKey, ReplicaSaid, Said, Series, Whose};
+use model::measure::{Measured, MeasurementResult, MetricKey, MetricSubject, ReplicaMeasurement, Series};
 use model::memory::{
-    Asking, CapacityMemory, ConditionsMemory, Evaluations, Exchange, FailingMemory, FlapMemory,
-    HealingMemory, LoadMemory, LoadPart, LoadPeak, LoadRecord, LoadSource, LossMemory, Memory, Panic, Past,
-    PolicyMemory, RateEvidence, Recommendation, RestartMemory, RiseMemory, ScaleEvent, ScalingMemory,
-    ShadowMemory, SpentMemory, Standing, StartMemory, StepLoad, ThrottlingMemory, UsageProfile,
-    VersionCapacity, Way,
+    CapacityMemory, ConditionState, ConditionsMemory, DemandCurve, ErrorBudgetMemory, Evaluations,
+    FailingMemory, FlapMemory, HealingMemory, LoadMemory, LoadPart, LoadPeak, LoadRecord, LoadSource,
+    LossMemory, Memory, Panic, PendingChange, PolicyHistory, PolicyMemory, RateEvidence, Recommendation,
+    RestartMemory, RiseMemory, ScaleDirection, ScaleEvent, ScalingMemory, ShadowMemory, StartMemory,
+    StepLoad, ThrottlingMemory, UsageProfile, VersionCapacity,
 };
 use model::name::{NodeName, ServiceName};
 use model::quantity::{Bytes, Milli, MilliCpu, MilliRps};
@@ -140,7 +140,7 @@ fn latencies() -> Latencies {
         service: shop(),
         ordinal: Ordinal(3),
         incarnation: Incarnation(2),
-        promised: Duration::from_millis(200),
+        threshold: Duration::from_millis(200),
         failed: 1,
         answered,
     }
@@ -148,23 +148,23 @@ fn latencies() -> Latencies {
 
 fn measured() -> Vec<Measured> {
     let series = Series { labels: [("queue".into(), "mail".into())].into(), value: Milli(-1500) };
-    let replica = |said| ReplicaSaid { ordinal: Ordinal(3), incarnation: Incarnation(2), said };
-    let object = Whose::Object { kind: "Ingress".into(), name: "web".into() };
+    let replica = |result| ReplicaMeasurement { ordinal: Ordinal(3), incarnation: Incarnation(2), result };
+    let object = MetricSubject::Object { kind: "Ingress".into(), name: "web".into() };
     let all = [
-        (Whose::Outside, Said::Series(vec![series.clone()])),
-        (object, Said::Failed("it is down".into())),
+        (MetricSubject::External, MeasurementResult::Series(vec![series.clone()])),
+        (object, MeasurementResult::Failed("it is down".into())),
         (
-            Whose::Replicas(shop()),
-            Said::Replicas(vec![replica(Ok(vec![series])), replica(Err("it is down".into()))]),
+            MetricSubject::Replicas(shop()),
+            MeasurementResult::Replicas(vec![replica(Ok(vec![series])), replica(Err("it is down".into()))]),
         ),
-        (Whose::Outside, Said::Begun),
-        (Whose::Outside, Said::Withdrawn),
+        (MetricSubject::External, MeasurementResult::Pending),
+        (MetricSubject::External, MeasurementResult::Withdrawn),
     ];
-    let one = |(whose, said)| Measured {
+    let one = |(subject, result)| Measured {
         source: shop(),
-        key: MetricKey { metric: "queue_length".into(), whose },
+        key: MetricKey { metric: "queue_length".into(), subject },
         stale_after: Duration::from_secs(20),
-        said,
+        result,
     };
     all.into_iter().map(one).collect()
 }
@@ -176,7 +176,7 @@ fn outcomes() -> impl Iterator<Item = Outcome> {
 }
 
 fn memory() -> Memory {
-    remembering(Past::None)
+    remembering(PolicyHistory::None)
 }
 
 /// A memory of each kind of policy that looks back.
@@ -195,12 +195,12 @@ fn memories_of_policies() -> Vec<Memory> {
         panic: Some(Panic { since: at(6), over: at(7), peak: 8 }),
     };
     let pasts = [
-        Past::Asking(Asking::Nothing),
-        Past::Asking(Asking::More { since: at(1) }),
-        Past::Asking(Asking::Fewer { since: at(2) }),
-        Past::Evaluations(evaluations),
-        Past::Load(load),
-        Past::Rises(rises()),
+        PolicyHistory::Pending(PendingChange::None),
+        PolicyHistory::Pending(PendingChange::More { since: at(1) }),
+        PolicyHistory::Pending(PendingChange::Fewer { since: at(2) }),
+        PolicyHistory::Evaluations(evaluations),
+        PolicyHistory::Load(load),
+        PolicyHistory::Rises(rises()),
     ];
     pasts.map(remembering).into()
 }
@@ -210,12 +210,12 @@ fn conditions() -> ConditionsMemory {
     for (kind, holds, since) in
         [(ConditionKind::AbleToScale, true, 2), (ConditionKind::ScalingLimited, false, 9)]
     {
-        conditions.keep(kind, Standing { holds, since: Wall::from_millis(since) });
+        conditions.set(kind, ConditionState { holds, since: Wall::from_millis(since) });
     }
     conditions
 }
 
-fn remembering(past: Past) -> Memory {
+fn remembering(history: PolicyHistory) -> Memory {
     let restart = RestartMemory {
         began: at(5),
         incarnation: Incarnation(5),
@@ -232,8 +232,8 @@ fn remembering(past: Past) -> Memory {
             scale_out: vec![ScaleEvent { at: at(6), change: 2, outdated: false }],
             scale_in: vec![ScaleEvent { at: at(7), change: 1, outdated: true }],
             scaled_to_zero: true,
-            policy: PolicyMemory { grown: Some(at(12)), shrunk: None, past },
-            flaps: FlapMemory { way: Some(Way::In), turns: vec![at(3), at(8)] },
+            policy: PolicyMemory { last_scale_out: Some(at(12)), last_scale_in: None, history },
+            flaps: FlapMemory { direction: Some(ScaleDirection::In), reversals: vec![at(3), at(8)] },
             failing: vec![FailingMemory { metric: 1, since: at(4) }],
             conditions: conditions(),
             levels: Vec::new(),
@@ -258,22 +258,22 @@ fn remembering(past: Past) -> Memory {
 }
 
 fn load() -> LoadRecord {
-    let mut exchange = Exchange::default();
-    exchange.note(12_000, 3_000);
-    exchange.note(300, 100);
+    let mut demand = DemandCurve::default();
+    demand.note(12_000, 3_000);
+    demand.note(300, 100);
     LoadRecord {
-        source: LoadSource::Need,
+        source: LoadSource::Replicas,
         step: Duration::from_secs(60),
         first: 28_000_000,
         loads: vec![StepLoad::of(0), StepLoad::GAP, StepLoad::of(123_456_789)],
-        exchange,
+        demand,
     }
 }
 
 fn capacity() -> CapacityMemory {
     let mut classes = [0; LATENCY_CLASSES];
     (classes[2], classes[15]) = (3, 1);
-    let rate = RateEvidence { bucket: 90, well: 12, late: 4, rates: 40_000, classes };
+    let rate = RateEvidence { bucket: 90, in_time: 12, late: 4, rates: 40_000, classes };
     let version = VersionCapacity {
         generation: Generation(4),
         windows: 4,
@@ -293,16 +293,24 @@ fn rises() -> RiseMemory {
     rises.add(at(13), 120, Width(10));
     bursts.add(at(11), 310, Width(10));
     let peaks = vec![LoadPeak { step: 3, load: Milli(5000) }];
-    let spent = SpentMemory { at: at(14), came: 9000, late: 40 };
-    RiseMemory { start: Duration::from_secs(8), start_at: at(2), peaks, rises, bursts, seen: 7, spent }
+    let error_budget = ErrorBudgetMemory { at: at(14), requests: 9000, late: 40 };
+    RiseMemory {
+        start: Duration::from_secs(8),
+        start_at: at(2),
+        peaks,
+        rises,
+        bursts,
+        observed: 7,
+        error_budget,
+    }
 }
 
 fn shadow() -> ShadowMemory {
     let scaling = ScalingMemory { scaled_to_zero: true, ..ScalingMemory::default() };
     let mut shadow = ShadowMemory::new(ObjectName::parse("by-queue").unwrap(), at(20), 4, scaling);
     shadow.count(Duration::from_secs(3), 6);
-    shadow.own.note(Duration::from_secs(2), true, false);
-    shadow.acting.turn(6, 5);
+    shadow.own.record_time(Duration::from_secs(2), true, false);
+    shadow.acting.record_change(6, 5);
     shadow.resize(at(23), 7);
     shadow.count(Duration::from_secs(1), 5);
     shadow

@@ -5,7 +5,7 @@ use std::num::{NonZeroU16, NonZeroU32};
 
 use manifest::{diff, to_json, to_yaml, to_yaml_stream};
 use model::name::{ServiceName, ZoneName};
-use model::resource::hpa::{Form, shapes, v1, v2, v2beta1, v2beta2};
+use model::resource::hpa::{VersionedManifest, shapes, v1, v2, v2beta1, v2beta2};
 use model::resource::route::{
     BackendRef, Compression, Fraction, HeaderMatch, HeaderModifier, HeaderName, HeaderSetting, HeaderValue,
     Hostname, LimitBy, Method, PathMatch, PathMatchType, PathModifier, QueryParamMatch, RedirectStatus,
@@ -452,10 +452,10 @@ fn service() -> BoxedStrategy<Service> {
         .boxed()
 }
 
-fn form<S: std::fmt::Debug>(spec: impl Strategy<Value = S>) -> impl Strategy<Value = Form<S>> {
+fn form<S: std::fmt::Debug>(spec: impl Strategy<Value = S>) -> impl Strategy<Value = VersionedManifest<S>> {
     let name = service_name().prop_map(ObjectName::from);
     (name, texts(), of(text()), of(any::<i64>()), spec).prop_map(
-        |(name, annotations, namespace, generation, spec)| Form {
+        |(name, annotations, namespace, generation, spec)| VersionedManifest {
             metadata: ObjectMeta { annotations, namespace, generation, ..ObjectMeta::named(name) },
             spec,
         },

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use measure::Source;
-use model::measure::Said;
+use model::measure::MeasurementResult;
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
 
@@ -23,7 +23,10 @@ async fn a_page_in_json_gives_the_numbers_that_its_path_selects() {
     let port = says("200 OK", "", body).await;
     assert_eq!(values(&source(&page(port, "$.queues[*].length"), "20s").measure(&[]).await), [2000, 3500]);
     // An empty result is an answer, and not zero.
-    assert_eq!(source(&page(port, "$.nothing"), "20s").measure(&[]).await, Said::Series(Vec::new()));
+    assert_eq!(
+        source(&page(port, "$.nothing"), "20s").measure(&[]).await,
+        MeasurementResult::Series(Vec::new())
+    );
     let off = why(&source(&page(port, "$.off"), "20s").measure(&[]).await);
     assert!(off.contains("has no number at $.off: it is null"), "{off}");
 }
@@ -34,8 +37,8 @@ async fn what_is_no_answer_is_a_sentence() {
         ("200 OK", "content-type: text/html\r\n", "<html>", "answered no JSON (text/html)"),
         ("404 Not Found", "", "{}", "answered 404"),
         ("302 Found", "location: http://10.0.0.1/\r\n", "", "redirects to \"http://10.0.0.1/\""),
-        ("200 OK", "", "{\"a\": \"NaN\"}", "the value of jobs cannot be counted on: NaN is no number"),
-        ("200 OK", "", "{\"a\": \"inf\"}", "infinity is no number to scale by"),
+        ("200 OK", "", "{\"a\": \"NaN\"}", "the value of jobs cannot be counted on: NaN is not a number"),
+        ("200 OK", "", "{\"a\": \"inf\"}", "infinity is not a number to scale by"),
         ("200 OK", "", "{\"a\": 1e300}", "it is beyond 9223372036854775"),
         ("200 OK", "", "{\"a\": \"many\"}", "it is the text \"many\""),
     ] {

@@ -12,7 +12,7 @@ mod servers;
 use std::sync::Arc;
 
 use measure::Source;
-use model::measure::{Said, Series};
+use model::measure::{MeasurementResult, Series};
 use model::resource::MetricSourceSpec;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -57,16 +57,16 @@ async fn says(status: &'static str, more: &'static str, body: &'static str) -> u
 }
 
 /// The series that were measured, by their values.
-fn values(said: &Said) -> Vec<i64> {
+fn values(said: &MeasurementResult) -> Vec<i64> {
     match said {
-        Said::Series(series) => series.iter().map(|Series { value, .. }| value.0).collect(),
+        MeasurementResult::Series(series) => series.iter().map(|Series { value, .. }| value.0).collect(),
         other => panic!("no series: {other:?}"),
     }
 }
 
-fn why(said: &Said) -> String {
+fn why(said: &MeasurementResult) -> String {
     match said {
-        Said::Failed(why) => why.to_string(),
+        MeasurementResult::Failed(why) => why.to_string(),
         other => panic!("no failure: {other:?}"),
     }
 }

@@ -1,6 +1,6 @@
 //! Queues in a real Redis and a real PostgreSQL.
 
-use model::measure::{Said, Series};
+use model::measure::{MeasurementResult, Series};
 use serde_json::{Value, json};
 
 use crate::servers::{PASSWORD, Server, USER};
@@ -21,13 +21,13 @@ fn postgres(at: &Server, query: &str) -> Value {
     }})
 }
 
-async fn said(from: &Value) -> Said {
+async fn said(from: &Value) -> MeasurementResult {
     source(from, "60s").measure(&[]).await
 }
 
 /// The series by their label `state`.
-fn states(said: &Said) -> Vec<(&str, i64)> {
-    let Said::Series(series) = said else { panic!("no series: {said:?}") };
+fn states(said: &MeasurementResult) -> Vec<(&str, i64)> {
+    let MeasurementResult::Series(series) = said else { panic!("no series: {said:?}") };
     series.iter().map(|Series { labels, value }| (&*labels["state"], value.0)).collect()
 }
 
@@ -47,7 +47,7 @@ async fn queues_in_redis_are_counted_and_absent_empty_and_wrong_ones_distinguish
     // Redis deletes an empty list, but not an empty stream: only for a stream an empty queue differs from a missing one.
     server.ask(&["DEL", "mails"]);
     assert_eq!(values(&count(json!({"list": "mails"})).await), [0]);
-    assert_eq!(count(json!({"stream": {"key": "nothing"}})).await, Said::Series(Vec::new()));
+    assert_eq!(count(json!({"stream": {"key": "nothing"}})).await, MeasurementResult::Series(Vec::new()));
     server.ask(&["XTRIM", "jobs", "MAXLEN", "0"]);
     assert_eq!(values(&count(json!({"stream": {"key": "jobs"}})).await), [0]);
 
@@ -59,11 +59,11 @@ async fn queues_in_redis_are_counted_and_absent_empty_and_wrong_ones_distinguish
 async fn what_a_group_has_not_done_with_is_waiting_or_pending() {
     let server = Server::redis();
     let group = || redis(&server, &json!({"stream": {"key": "jobs", "group": "mailers"}}));
-    assert_eq!(said(&group()).await, Said::Series(Vec::new()), "there is no such stream");
+    assert_eq!(said(&group()).await, MeasurementResult::Series(Vec::new()), "there is no such stream");
     for id in ["1-1", "1-2", "1-3"] {
         server.ask(&["XADD", "jobs", id, "a", "b"]);
     }
-    assert_eq!(said(&group()).await, Said::Series(Vec::new()), "there is no such group");
+    assert_eq!(said(&group()).await, MeasurementResult::Series(Vec::new()), "there is no such group");
     server.ask(&["XGROUP", "CREATE", "jobs", "mailers", "0"]);
     server.ask(&["XGROUP", "CREATE", "jobs", "others", "$"]);
     assert_eq!(states(&said(&group()).await), [("pending", 0), ("waiting", 3000)]);
@@ -157,7 +157,7 @@ async fn a_query_gives_one_number_and_changes_nothing() {
     }
     for (query, sentence) in [
         ("select 'many'", "answered the text \"many\", and one number is meant"),
-        ("select 'NaN'::float8", "the value of jobs cannot be counted on: NaN is no number"),
+        ("select 'NaN'::float8", "the value of jobs cannot be counted on: NaN is not a number"),
         ("select id from jobs", "more than one row returned by a subquery"),
         ("select 1, 2", "subquery must return only one column"),
         ("select 1); delete from jobs; select (1", "cannot insert multiple commands"),

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use measure::Replica;
 use model::identity::{Incarnation, Ordinal};
-use model::measure::{ReplicaSaid, Said};
+use model::measure::{MeasurementResult, ReplicaMeasurement};
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
 
@@ -20,11 +20,11 @@ fn from() -> serde_json::Value {
 }
 
 /// By place: the values, or why there are none.
-fn by_place(said: Said) -> Vec<(u32, Result<Vec<i64>, String>)> {
-    let Said::Replicas(mut all) = said else { panic!("it is of replicas: {said:?}") };
+fn by_place(said: MeasurementResult) -> Vec<(u32, Result<Vec<i64>, String>)> {
+    let MeasurementResult::Replicas(mut all) = said else { panic!("it is of replicas: {said:?}") };
     all.sort_by_key(|replica| replica.ordinal);
-    let one = |ReplicaSaid { ordinal, said, .. }: ReplicaSaid| {
-        let values = said.map(|series| series.iter().map(|series| series.value.0).collect());
+    let one = |ReplicaMeasurement { ordinal, result, .. }: ReplicaMeasurement| {
+        let values = result.map(|series| series.iter().map(|series| series.value.0).collect());
         (ordinal.0, values.map_err(|why| why.to_string()))
     };
     all.into_iter().map(one).collect()

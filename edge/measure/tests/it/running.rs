@@ -1,6 +1,6 @@
 //! Programs that print measurements.
 
-use model::measure::Said;
+use model::measure::MeasurementResult;
 use serde_json::json;
 
 use crate::{source, values, why};
@@ -9,7 +9,7 @@ fn shell(script: &str) -> serde_json::Value {
     json!({"command": {"argv": ["sh", "-c", script]}})
 }
 
-async fn run(script: &str) -> Said {
+async fn run(script: &str) -> MeasurementResult {
     source(&shell(script), "60s").measure(&[]).await
 }
 
@@ -17,8 +17,8 @@ async fn run(script: &str) -> Said {
 async fn a_number_is_a_value_and_a_text_of_metrics_has_the_one_that_is_meant() {
     assert_eq!(values(&run("echo 12.5").await), [12_500]);
     assert_eq!(values(&run("printf 'jobs{q=\"a\"} 1\\njobs{q=\"b\"} 2\\nother 3\\n'").await), [1000, 2000]);
-    assert_eq!(run("echo other 3").await, Said::Series(Vec::new()));
-    assert_eq!(run("true").await, Said::Series(Vec::new()));
+    assert_eq!(run("echo other 3").await, MeasurementResult::Series(Vec::new()));
+    assert_eq!(run("true").await, MeasurementResult::Series(Vec::new()));
     let named = json!({"command": {"argv": ["sh", "-c", "echo other 3"], "series": "other"}});
     assert_eq!(values(&source(&named, "60s").measure(&[]).await), [3000]);
 }
@@ -36,7 +36,7 @@ async fn what_goes_wrong_with_a_program_is_said() {
     for (script, sentence) in [
         ("echo begun >&2; echo 'no queue' >&2; exit 3", "ended with exit status: 3: no queue"),
         ("echo '<html>'", "answered no metrics as text: line 1: no name of a metric"),
-        ("echo NaN", "NaN is no number"),
+        ("echo NaN", "NaN is not a number"),
         ("printf '\\377'", "answered no UTF-8 text"),
         ("yes", "answered more than 4194304 bytes"),
     ] {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use measure::Source;
-use model::measure::Said;
+use model::measure::MeasurementResult;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -90,7 +90,7 @@ fn page(port: u16, tls: &Value) -> Source {
     source(&json!({"http": {"url": url, "value": "$.jobs", "tls": tls}}), "20s")
 }
 
-async fn said(port: u16, tls: &Value) -> Said {
+async fn said(port: u16, tls: &Value) -> MeasurementResult {
     page(port, tls).measure(&[]).await
 }
 

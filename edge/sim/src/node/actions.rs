@@ -100,7 +100,7 @@ impl Node {
         let site = self.site_index(&replica.service);
         let place = replica.ordinal.0 as usize;
         if let Some(life) = self.sites[site].lives.get(place).and_then(Option::as_ref) {
-            if life.begun_by == by {
+            if life.started_by == by {
                 // Its end is told when its program runs, or it was told before.
                 return;
             }
@@ -123,7 +123,7 @@ impl Node {
         let mut life = Life {
             incarnation,
             generation: declared.generation,
-            begun_by: by,
+            started_by: by,
             state: LifeState::Execing,
             admission: Some(admission),
             admitted_by: by,
@@ -262,11 +262,11 @@ impl Node {
         if by > site.exposed_by {
             site.exposed_by = by;
             site.exposed = exposed.map(|declared| declared.revision);
-            site.promised = exposed.and_then(Declared::promise).map(|slo| slo.latency.below.as_duration());
+            site.promised = exposed.and_then(Declared::slo).map(|slo| slo.latency.below.as_duration());
             let to_zero = exposed.and_then(|declared| declared.spec.scale.to_zero);
             site.wait = to_zero.map(|to_zero| to_zero.wait.into());
             site.tells_demand =
-                to_zero.is_some() || exposed.is_some_and(|declared| declared.foretold().is_some());
+                to_zero.is_some() || exposed.is_some_and(|declared| declared.forecasting().is_some());
         }
     }
 

@@ -64,7 +64,7 @@ impl Node {
     fn exec(&mut self, environment: &mut Environment, which: LifeKey) {
         let Some(life) = self.living(which).filter(|life| life.state == LifeState::Execing) else { return };
         life.state = LifeState::Booting;
-        let by = life.begun_by;
+        let by = life.started_by;
         let (least, most) = life.program.boot;
         let chance = &mut environment.random.lives;
         let mut boot = chance.span(least, most);
@@ -101,7 +101,7 @@ impl Node {
         life.work.backlog_milli = 0;
         life.work.answering = 0;
         let incarnation = life.incarnation;
-        let begun_by = life.begun_by;
+        let started_by = life.started_by;
         let stoppers = std::mem::take(&mut life.stoppers);
         let site = &mut self.sites[which.site];
         match cause {
@@ -112,7 +112,7 @@ impl Node {
         environment.effects.push(Effect::Ended { replica, incarnation, exit, cause, cut_off });
         self.report_life(environment, which);
         if was_execing {
-            self.finish(environment, begun_by);
+            self.finish(environment, started_by);
         }
         for stopper in stoppers {
             self.finish(environment, stopper);

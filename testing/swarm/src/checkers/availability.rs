@@ -57,7 +57,7 @@ impl Checker for Availability {
         for site in look.sim.node().sites() {
             let service = look.control().and_then(|control| control.knowledge().service(&site.name));
             // Requests to a resting service wait for it.
-            if service.is_some_and(ServiceState::rests) {
+            if service.is_some_and(ServiceState::is_scaled_to_zero) {
                 continue;
             }
             // A service that wakes while what it depends on is down waits for that first.

@@ -89,7 +89,7 @@ fn taken_by_choice(action: &Action) -> Option<&ReplicaId> {
     };
     let is_choice = matches!(
         action.reason,
-        Reason::AboveDesired { .. } | Reason::Outdated { .. } | Reason::Fitted { .. }
+        Reason::AboveDesired { .. } | Reason::Outdated { .. } | Reason::VerticallyScaled { .. }
     );
     is_choice.then_some(replica)
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use knowledge::{Exposure, Fitting, ServiceState, Stage};
+use knowledge::{Exposure, ResourceChange, ServiceState, Stage};
 use model::action::Admission;
 use model::input::Declared;
 use model::name::ServiceName;
@@ -36,8 +36,9 @@ impl Convergence {
         let is_absent = |name: &ServiceName| {
             let known = knowledge.and_then(|known| known.service(name));
             !look.declared().any(|declared| declared == name)
-                || known
-                    .is_some_and(|known| known.desired == Some(0) && !(known.rests() && known.hold.is_none()))
+                || known.is_some_and(|known| {
+                    known.desired == Some(0) && !(known.is_scaled_to_zero() && known.hold.is_none())
+                })
         };
         let mut waiting = BTreeSet::new();
         // In the order of the configuration each service needs only earlier ones.
@@ -106,7 +107,7 @@ fn awake(look: &Look<'_>, service: &ServiceState, site: &Site) -> Result<(), Str
         return Ok(());
     }
     let is_asked = site.load.at(look.sim.now()).0 > 0;
-    match (is_asked, service.rests()) {
+    match (is_asked, service.is_scaled_to_zero()) {
         (true, true) => Err("it is asked, and rests".to_owned()),
         (false, false) => Err("nobody asks, and it does not rest".to_owned()),
         (true, false) | (false, true) => Ok(()),
@@ -122,7 +123,7 @@ fn at_rest(now: Time, service: &ServiceState, site: &Site) -> Result<(), String>
     }
     let desired = service.desired.unwrap_or(0) as usize;
     let spares = match declared.spec.recover {
-        Recover::Standby { spares } if !service.rests() => spares as usize,
+        Recover::Standby { spares } if !service.is_scaled_to_zero() => spares as usize,
         Recover::Standby { .. } | Recover::Reschedule | Recover::MostActive | Recover::Random => 0,
     };
     let counted = |is_meant: &dyn Fn(&Life) -> bool| site.alive().filter(|life| is_meant(life)).count();
@@ -142,7 +143,8 @@ fn at_rest(now: Time, service: &ServiceState, site: &Site) -> Result<(), String>
         for (ordinal, life) in site.places().filter(|(_, life)| life.is_alive()) {
             let place = service.places.get(&ordinal);
             // The usage of replicas goes on being learned, so that one may be resized at any time.
-            let is_changed = place.is_some_and(|place| matches!(place.fitting, Fitting::Telling { .. }));
+            let is_changed =
+                place.is_some_and(|place| matches!(place.resource_change, ResourceChange::InProgress { .. }));
             let known = place.and_then(|place| place.resources);
             if known != Some(life.resources) && !is_changed {
                 return Err(format!(
@@ -164,7 +166,7 @@ fn at_rest(now: Time, service: &ServiceState, site: &Site) -> Result<(), String>
         ));
     }
     let is_shown =
-        matches!(&service.exposure, Exposure::Shown { revision, .. } if *revision == declared.revision);
+        matches!(&service.exposure, Exposure::Open { revision, .. } if *revision == declared.revision);
     let wanted = declared.spec.expose.as_ref().map(|_| declared.revision);
     if site.exposed != wanted || is_shown != wanted.is_some() {
         return Err(format!("the proxy listens for revision {:?}, wanted is {wanted:?}", site.exposed));

@@ -45,10 +45,10 @@ impl Checker for Fencing {
                 _ => {}
             }
         }
-        let is_deposed =
+        let is_fenced =
             matches!(look.sim.input(), Input::Ended { outcome: Outcome::Refused(Refusal::StaleEpoch), .. });
         let Turn::Zombie { epoch } = look.turn else { return Ok(()) };
-        if is_deposed {
+        if is_fenced {
             self.refused = Some(epoch);
         }
         if self.refused == Some(epoch)

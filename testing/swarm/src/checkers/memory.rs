@@ -148,7 +148,7 @@ impl ObservedService {
             && !is_held
             && service.desired < self.desired
             && service.desired.is_some()
-            && !service.rests();
+            && !service.is_scaled_to_zero();
         self.desired = service.desired;
         let autoscaler = service.declared.as_ref().and_then(|declared| declared.autoscaler.as_ref());
         let Some(autoscaler) = autoscaler else { return Ok(()) };

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use model::event::EventKind;
 use model::input::{Input, Report};
-use model::measure::Said;
+use model::measure::MeasurementResult;
 use model::name::ServiceName;
 use model::reason::Reason;
 use model::time::Time;
@@ -51,7 +51,9 @@ impl Partial {
                 samples.iter().for_each(|sample| measured(&sample.service, FRESH));
             }
             Some(Input::Report(Report::Measured(sources))) => {
-                for source in sources.iter().filter(|source| matches!(source.said, Said::Series(_))) {
+                for source in
+                    sources.iter().filter(|source| matches!(source.result, MeasurementResult::Series(_)))
+                {
                     measured(&source.source, source.stale_after + PERIOD);
                 }
             }

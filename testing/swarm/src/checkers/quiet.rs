@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use knowledge::ServiceState;
 use model::action::ActionKind;
-use model::memory::Way;
+use model::memory::ScaleDirection;
 use model::name::ServiceName;
 
 use super::convergence::REST;
@@ -24,7 +24,7 @@ pub(crate) struct Quiet {
 #[derive(Debug)]
 struct SizeChanges {
     replicas: u32,
-    way: Option<Way>,
+    direction: Option<ScaleDirection>,
     turns: u32,
     changes: u32,
 }
@@ -38,14 +38,14 @@ const TURNS_MAX: u32 = 1;
 impl SizeChanges {
     /// Takes the present number of replicas; returns what is wrong with it.
     fn take(&mut self, replicas: u32) -> Result<(), String> {
-        let way = match replicas.cmp(&self.replicas) {
+        let direction = match replicas.cmp(&self.replicas) {
             std::cmp::Ordering::Equal => return Ok(()),
-            std::cmp::Ordering::Less => Way::In,
-            std::cmp::Ordering::Greater => Way::Out,
+            std::cmp::Ordering::Less => ScaleDirection::In,
+            std::cmp::Ordering::Greater => ScaleDirection::Out,
         };
         let from = std::mem::replace(&mut self.replicas, replicas);
         self.changes += 1;
-        self.turns += u32::from(self.way.replace(way).is_some_and(|before| before != way));
+        self.turns += u32::from(self.direction.replace(direction).is_some_and(|before| before != direction));
         if self.turns > TURNS_MAX {
             return Err(format!("goes from {from} to {replicas}, to and fro"));
         }
@@ -67,7 +67,7 @@ impl Quiet {
         let services = look.control().into_iter().flat_map(|control| control.knowledge().services());
         for service in services.filter(|service| is_learning(service)) {
             let Some(replicas) = service.desired else { continue };
-            let begun = || SizeChanges { replicas, way: None, turns: 0, changes: 0 };
+            let begun = || SizeChanges { replicas, direction: None, turns: 0, changes: 0 };
             let changes = self.size_changes.entry(service.name.clone()).or_insert_with(begun);
             changes.take(replicas).map_err(|what| format!("{} {what}", service.name))?;
         }

@@ -7,12 +7,12 @@ use model::chance::Stream;
 use model::name::ServiceName;
 use model::quantity::MilliRps;
 use model::resource::{
-    Begins, Behavior, Brings, BurstPolicy, CompositePolicy, Cooldown, Cron, DependencyStage, Evaluation,
-    Factor, Flaps, ForecastMode, Forecasting, Formula, FormulaPolicy, FormulaTarget, Fraction, KnownEvent,
-    LEARNED_VERSION, LatencySlo, Leaning, LearnedPrice, ObjectName, Percent, PolicyChange, Quantile,
-    Quantity, REQUEST_RATE_METRIC, Recover, Remove, ScaleMode, ScalePolicy, ScaleStep, ScalingPolicy,
-    ScalingRules, Schedule, SelectPolicy, Shadow, Sizes, Slo, Span, StepChange, StepPolicy, ToZero,
-    TrackingPolicy, Vertical, VerticalMode, WatermarkPolicy, Zone,
+    Behavior, BurstPolicy, CompositePolicy, Cooldown, Cron, DependencyStage, Evaluation, EventEffect,
+    EventStart, Factor, Flaps, ForecastMode, Forecasting, Formula, FormulaPolicy, FormulaTarget, Fraction,
+    KnownEvent, LEARNED_VERSION, LatencySlo, LearnedPrice, ObjectName, Percent, PolicyChange,
+    PriceSensitivity, Quantile, Quantity, REQUEST_RATE_METRIC, Recover, Remove, ScaleMode, ScalePolicy,
+    ScaleStep, ScalingPolicy, ScalingRules, Schedule, SelectPolicy, Shadow, Sizes, Slo, Span, StepChange,
+    StepPolicy, ToZero, TrackingPolicy, Vertical, VerticalMode, WatermarkPolicy, Zone,
 };
 use sim::{ASKED_METRIC, Fault, Faults, Load, Program, Simulation};
 
@@ -343,18 +343,18 @@ fn random_forecast(chance: &mut Stream) -> Option<Forecasting> {
 fn random_event(nth: u64, chance: &mut Stream) -> KnownEvent {
     let (minute, hours) = (chance.below(60), 1 + chance.below(3));
     let cron = Cron::parse(&format!("{minute} */{hours} * * *")).expect("a crontab time in the code is one");
-    let brings = if chance.happens(500) {
+    let effect = if chance.happens(500) {
         let factor = [0.0, 0.5, 2.0, 5.0][usize::try_from(chance.below(4)).unwrap_or(0)];
-        Brings::Factor(Factor::try_from(factor).expect("a factor in the code is one"))
+        EventEffect::Factor(Factor::try_from(factor).expect("a factor in the code is one"))
     } else {
-        Brings::Load(Quantity::from_milli(1000 * i64::try_from(1 + chance.below(200)).unwrap_or(1)))
+        EventEffect::Load(Quantity::from_milli(1000 * i64::try_from(1 + chance.below(200)).unwrap_or(1)))
     };
     KnownEvent {
         name: ObjectName::parse(&format!("event-{nth}")).expect("a name in the code is one"),
-        begins: Begins::Cron(Box::new(cron)),
+        start: EventStart::Cron(Box::new(cron)),
         timezone: Zone::default(),
         duration: Span::from_secs(30 + chance.below(1800)),
-        brings,
+        effect,
     }
 }
 
@@ -439,7 +439,7 @@ fn learned(chance: &mut Stream) -> LearnedPrice {
         let milli = least + chance.below(most - least);
         Factor::try_from(milli as f64 / 1000.0).expect("it is one of up to 1000")
     };
-    let mut leaning = |from: u64, to: u64| Leaning {
+    let mut leaning = |from: u64, to: u64| PriceSensitivity {
         factor: times(1, 20_000),
         from: times(from, from + 1),
         to: times(to, to + 1),

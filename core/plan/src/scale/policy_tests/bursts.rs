@@ -1,4 +1,4 @@
-use model::memory::{LOAD_PARTS_MAX, Past};
+use model::memory::{LOAD_PARTS_MAX, PolicyHistory};
 
 use super::super::burst::BurstOutcome;
 use super::super::combine::DecidedBy;
@@ -126,7 +126,7 @@ fn no_more_is_remembered_than_the_windows_need() {
     {
         let mut bench = Bench::new(&format!(r#"{{"burst": {{{windows}}}}}"#), 4);
         bench.after_seconds(8000, 50);
-        let Past::Load(load) = &bench.memory.policy.past else { panic!("it looks back") };
+        let PolicyHistory::Load(load) = &bench.memory.policy.history else { panic!("it looks back") };
         assert!(load.parts.len() <= LOAD_PARTS_MAX, "{}", load.parts.len());
     }
 }

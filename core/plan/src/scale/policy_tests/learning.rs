@@ -1,4 +1,4 @@
-use model::memory::{Past, RiseMemory, SpentMemory};
+use model::memory::{ErrorBudgetMemory, PolicyHistory, RiseMemory};
 use proptest::prelude::*;
 
 use super::super::combine::DecidedBy;
@@ -39,8 +39,8 @@ fn decision(verdict: &Verdict) -> SloDecision {
 }
 
 fn rises(bench: &mut Bench) -> &mut RiseMemory {
-    match &mut bench.memory.policy.past {
-        Past::Rises(rises) => rises,
+    match &mut bench.memory.policy.history {
+        PolicyHistory::Rises(rises) => rises,
         other => panic!("no rises: {other:?}"),
     }
 }
@@ -69,7 +69,8 @@ fn a_price_that_was_learned_decides_for_how_much_of_a_rise_replicas_stand_by() {
     let asked = |policy: &str| {
         let mut bench = knowing(policy);
         // The budget is spent just as fast as it is allowed.
-        rises(&mut bench).spent = SpentMemory { at: bench.now, came: 1_000_000_000, late: 1_000_000 };
+        rises(&mut bench).error_budget =
+            ErrorBudgetMemory { at: bench.now, requests: 1_000_000_000, late: 1_000_000 };
         let verdict = second(&mut bench, 100);
         (decision(&verdict).floor, bench.summary(&verdict))
     };
@@ -105,7 +106,7 @@ fn outside_of_what_it_was_learned_on_slo_first_decides() {
         let verdict = second(&mut bench, 10_000);
         assert!(verdict.desired <= 100, "never more than the bounds: {verdict:?}");
     }
-    rises(&mut bench).spent = SpentMemory::default();
+    rises(&mut bench).error_budget = ErrorBudgetMemory::default();
     let verdict = second(&mut bench, 10_000);
     assert!(
         matches!(fallback(&verdict), Fallback::Outside { feature: LoadFeature::Level, .. }),
@@ -119,7 +120,7 @@ fn outside_of_what_it_was_learned_on_slo_first_decides() {
         "{summary}"
     );
     // The load dies: the least that there may be, as of SLO-first.
-    rises(&mut bench).spent = SpentMemory::default();
+    rises(&mut bench).error_budget = ErrorBudgetMemory::default();
     let verdict = (0..600).map(|_| second(&mut bench, 0)).last().expect("ten minutes");
     assert!(matches!(fallback(&verdict), Fallback::Outside { .. }), "{verdict:?}");
     assert_eq!(verdict.desired, 1);
@@ -141,7 +142,7 @@ fn after_more_was_broken_than_is_promised_slo_first_decides_until_that_is_long_a
     assert!(bench.summary(&verdict).contains("of the requests came while it could not carry them"));
     assert_eq!(decision(&verdict).floor, 5, "as of SLO-first");
     // Days later little of it is left.
-    rises(&mut bench).spent.late /= 100;
+    rises(&mut bench).error_budget.late /= 100;
     assert!(matches!(decision(&second(&mut bench, 100)).learned, Some(Ok(_))));
 }
 

@@ -1,5 +1,5 @@
 use model::histogram::Width;
-use model::memory::{Past, RISE_STEPS_MAX, RiseMemory};
+use model::memory::{PolicyHistory, RISE_STEPS_MAX, RiseMemory};
 
 use super::super::combine::DecidedBy;
 use super::super::hpa::Outcome;
@@ -25,8 +25,8 @@ fn decision(verdict: &Verdict) -> SloDecision {
 }
 
 fn rises(bench: &Bench) -> &RiseMemory {
-    match &bench.memory.policy.past {
-        Past::Rises(rises) => rises,
+    match &bench.memory.policy.history {
+        PolicyHistory::Rises(rises) => rises,
         other => panic!("no rises: {other:?}"),
     }
 }
@@ -132,10 +132,10 @@ fn a_time_that_nobody_saw_is_no_rise() {
     for _ in 0..60 {
         second(&mut bench, 100);
     }
-    let seen = rises(&bench).seen;
+    let seen = rises(&bench).observed;
     bench.now = bench.now + Duration::from_mins(10);
     second(&mut bench, 190);
-    assert!(rises(&bench).seen <= seen + 1, "{} after {seen}", rises(&bench).seen);
+    assert!(rises(&bench).observed <= seen + 1, "{} after {seen}", rises(&bench).observed);
     assert_eq!(
         rises(&bench).rises.percentile(100, model::histogram::Width(10)),
         Some(10),
@@ -171,7 +171,7 @@ fn who_looks_each_quarter_of_a_minute_sees_rises_as_well() {
             second(&mut bench, if minute % 5 == 4 { 140 } else { 100 });
         }
     }
-    assert!(rises(&bench).seen > 900, "{}", rises(&bench).seen);
+    assert!(rises(&bench).observed > 900, "{}", rises(&bench).observed);
     let verdict = second(&mut bench, 100);
     assert_eq!((decision(&verdict).is_new, decision(&verdict).floor), (false, 3), "{verdict:?}");
 }
@@ -212,7 +212,7 @@ fn what_came_is_held_against_those_who_served_then_and_for_as_long_as_they_did()
         let (before, meanwhile) = (since(Duration::ZERO), since(Duration::from_millis(500)));
         bench.replicas = vec![before, before, meanwhile, meanwhile];
         second(&mut bench, load);
-        rises(&bench).spent.late
+        rises(&bench).error_budget.late
     };
     assert_eq!(late(150), 0, "they carried fifty a second each");
     assert_eq!(late(151), 151_000);

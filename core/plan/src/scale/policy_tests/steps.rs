@@ -1,4 +1,4 @@
-use model::memory::Past;
+use model::memory::PolicyHistory;
 use model::resource::{EVALUATIONS_MAX, ScalePolicy};
 
 use super::super::combine::DecidedBy;
@@ -170,7 +170,9 @@ fn a_long_pause_counts_as_evaluations_in_which_nothing_was_measured() {
     bench.after_seconds(20, 75);
     bench.now = bench.now + Duration::from_hours(30);
     assert_eq!(outcome(&bench.after_a_second(75)), StepOutcome::Unknown);
-    let Past::Evaluations(evaluations) = &bench.memory.policy.past else { panic!("it evaluates") };
+    let PolicyHistory::Evaluations(evaluations) = &bench.memory.policy.history else {
+        panic!("it evaluates")
+    };
     assert_eq!(evaluations.means, [None; 3]);
 }
 
@@ -179,7 +181,9 @@ fn no_more_is_remembered_than_is_looked_at() {
     let steps = STEPS.replace(r#""of": 3"#, r#""of": 60"#).replace("10s", "1s");
     let mut bench = Bench::new(&steps, 4);
     bench.after_seconds(500, 50);
-    let Past::Evaluations(evaluations) = &bench.memory.policy.past else { panic!("it evaluates") };
+    let PolicyHistory::Evaluations(evaluations) = &bench.memory.policy.history else {
+        panic!("it evaluates")
+    };
     assert_eq!(evaluations.means.len(), EVALUATIONS_MAX as usize);
 }
 

@@ -1,39 +1,39 @@
-//! Measuring a load: amounts over spans of time, averaged over steps.
+//! Measures a load: amounts over time, averaged over steps.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::memory::{Exchange, LOAD_STEPS_MAX, LoadRecord, LoadSource, StepLoad};
+use model::memory::{DemandCurve, LOAD_STEPS_MAX, LoadRecord, LoadSource, StepLoad};
 use model::time::Time;
 
 use super::record::Record;
 use super::{begin_of, number_of};
 
-/// The longest gap between two looks, or two reports of the proxy, over which a load counts as measured.
-const APART_MAX: Duration = Duration::from_secs(60);
+/// The longest gap between two updates, or two reports of the proxy, over which a load counts as measured.
+const GAP_MAX: Duration = Duration::from_secs(60);
 
-/// How late the last report on a step may come: the proxy reports at least once a second.
-const LATE_MAX: Duration = Duration::from_secs(2);
+/// How late the last report on a step may arrive: the proxy reports at least once a second.
+const DELAY_MAX: Duration = Duration::from_secs(2);
 
-/// How often the record is written: after this many steps, within these limits.
-pub(super) const KEPT_AFTER_STEPS: u32 = 16;
-const KEPT_EVERY_MIN: Duration = Duration::from_secs(30);
-const KEPT_EVERY_MAX: Duration = Duration::from_mins(15);
+/// How often the record is stored: after this many steps, within these limits.
+pub(super) const STORED_AFTER_STEPS: u32 = 16;
+const STORED_EVERY_MIN: Duration = Duration::from_secs(30);
+const STORED_EVERY_MAX: Duration = Duration::from_mins(15);
 
 /// Measures the load of one service, step by step.
 #[derive(Clone, Debug)]
 pub(super) struct Meter {
     record: Record,
-    /// The step that is being filled; `None` before anything was measured.
+    /// The current step; `None` before the first measurement.
     in_progress: Option<StepInProgress>,
-    exchange: Exchange,
+    demand: DemandCurve,
     /// The last report of the proxy.
     reported: Option<(Time, u64)>,
-    looked: Option<Time>,
-    kept: Option<Time>,
+    updated: Option<Time>,
+    stored: Option<Time>,
 }
 
-/// Whether the record goes on, or is lost because the gap is longer than the time that is remembered.
+/// Whether the record continues, or was reset because the gap is longer than the record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub(super) enum Continuity {
@@ -50,12 +50,12 @@ impl Continuity {
     }
 }
 
-/// Load within one step, as far as it is measured.
+/// The load within one step, as far as it is measured.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct StepInProgress {
     number: u64,
     pub(super) load: Amount,
-    need: Amount,
+    required: Amount,
 }
 
 /// An integral over time: thousandths of something, times milliseconds.
@@ -76,22 +76,22 @@ impl Meter {
         let is_usable = |record: &&Arc<LoadRecord>| record.source == source && record.step == step;
         let record = remembered.filter(is_usable).map_or_else(
             || Record::begin(source, step, number_of(now, step)),
-            |kept| Record::of(Arc::clone(kept)),
+            |record| Record::of(Arc::clone(record)),
         );
-        let exchange = record.kept().exchange.clone();
-        Self { record, in_progress: None, exchange, reported: None, looked: None, kept: None }
+        let demand = record.stored().demand.clone();
+        Self { record, in_progress: None, demand, reported: None, updated: None, stored: None }
     }
 
     pub(super) fn record(&self) -> &Record {
         &self.record
     }
 
-    pub(super) fn exchange(&self) -> &Exchange {
-        &self.exchange
+    pub(super) fn demand(&self) -> &DemandCurve {
+        &self.demand
     }
 
-    pub(super) fn forget_exchange(&mut self) {
-        self.exchange = Exchange::default();
+    pub(super) fn forget_demand(&mut self) {
+        self.demand = DemandCurve::default();
     }
 
     pub(super) fn in_progress(&self) -> Option<&StepInProgress> {
@@ -99,58 +99,59 @@ impl Meter {
     }
 
     pub(super) fn source(&self) -> LoadSource {
-        self.record.kept().source
+        self.record.stored().source
     }
 
     pub(super) fn step(&self) -> Duration {
-        self.record.kept().step
+        self.record.stored().step
     }
 
-    /// Takes the proxy's counter: the requests that had come by `at`.
-    pub(super) fn asked(&mut self, at: Time, requests: u64) -> Continuity {
+    /// Observes the proxy's counter of requests.
+    pub(super) fn observe_requests(&mut self, at: Time, requests: u64) -> Continuity {
         let before = self.reported.replace((at, requests));
         let Some((since, counted)) = before else { return Continuity::Kept };
-        // A proxy that has started anew counts from zero.
-        let Some(came) = requests.checked_sub(counted) else { return Continuity::Kept };
-        if self.source() != LoadSource::Requests || at <= since || at.since(since) > APART_MAX {
+        // The counter of a restarted proxy begins at zero.
+        let Some(new) = requests.checked_sub(counted) else { return Continuity::Kept };
+        if self.source() != LoadSource::Requests || at <= since || at.since(since) > GAP_MAX {
             return Continuity::Kept;
         }
         // Thousandths of a request a second, times milliseconds.
-        self.pour(since, at, u128::from(came) * 1_000_000)
+        self.add_load(since, at, u128::from(new) * 1_000_000)
     }
 
-    /// Takes the replicas that the autoscaler's metrics last asked for, and closes the steps on which no more reports can come.
-    pub(super) fn look(&mut self, now: Time, need: Option<u64>) -> Continuity {
-        let since = self.looked.replace(now);
+    /// Observes the replicas that the autoscaler's metrics last required, and closes the steps for which no more reports can arrive.
+    pub(super) fn update(&mut self, now: Time, required: Option<u64>) -> Continuity {
+        let since = self.updated.replace(now);
         let mut continuity = Continuity::Kept;
-        if let (Some(need), Some(since)) = (need, since)
+        if let (Some(required), Some(since)) = (required, since)
             && now > since
-            && now.since(since) <= APART_MAX
+            && now.since(since) <= GAP_MAX
         {
             match self.source() {
-                LoadSource::Requests => self.need(since, now, need),
-                LoadSource::Need => {
-                    continuity = self.pour(since, now, u128::from(need) * now.since(since).as_millis());
+                LoadSource::Requests => self.add_required(since, now, required),
+                LoadSource::Replicas => {
+                    continuity =
+                        self.add_load(since, now, u128::from(required) * now.since(since).as_millis());
                 }
             }
         }
         let step = self.step();
-        continuity.and(self.close_until(number_of(now - LATE_MAX.min(step), step)))
+        continuity.and(self.close_until(number_of(now - DELAY_MAX.min(step), step)))
     }
 
-    /// Notes the need from `since` to `at`, as far as that lies in the current step, whose load is reported later.
-    fn need(&mut self, since: Time, at: Time, need: u64) {
+    /// Adds the required replicas from `since` to `at` to the current step, as far as that overlaps it. Its load is reported later.
+    fn add_required(&mut self, since: Time, at: Time, required: u64) {
         let step = self.step();
         let Some(in_progress) = &mut self.in_progress else { return };
         let (begin, end) = (begin_of(in_progress.number, step), begin_of(in_progress.number + 1, step));
         let over = at.min(end).since(since.max(begin)).as_millis();
-        in_progress.need.add(u128::from(need) * over, over);
+        in_progress.required.add(u128::from(required) * over, over);
     }
 
     /// Spreads an amount of load over the steps between `since` and `at`.
-    fn pour(&mut self, since: Time, at: Time, amount: u128) -> Continuity {
+    fn add_load(&mut self, since: Time, at: Time, amount: u128) -> Continuity {
         let step = self.step();
-        let whole = at.since(since).as_millis();
+        let total = at.since(since).as_millis();
         let mut continuity = Continuity::Kept;
         let mut from = since;
         while from < at {
@@ -161,8 +162,8 @@ impl Meter {
             if let Some(in_progress) =
                 self.in_progress.as_mut().filter(|in_progress| in_progress.number == number)
             {
-                // Usually all of it lies in one step, and a division of 128 bits is expensive.
-                let part = if over == whole { amount } else { amount * over / whole };
+                // Usually it is all within one step, and a 128-bit division is expensive.
+                let part = if over == total { amount } else { amount * over / total };
                 in_progress.load.add(part, over);
             }
             from = until;
@@ -170,11 +171,11 @@ impl Meter {
         continuity
     }
 
-    /// Closes the steps before this number, which is filled from now on.
+    /// Closes the steps before this number, which becomes the current step.
     fn close_until(&mut self, number: u64) -> Continuity {
-        let empty = |number| StepInProgress { number, load: Amount::default(), need: Amount::default() };
+        let empty = |number| StepInProgress { number, load: Amount::default(), required: Amount::default() };
         let Some(in_progress) = self.in_progress else {
-            // Steps before the first look were not measured.
+            // Steps before the first update were not measured.
             let missed = number.saturating_sub(self.record.next());
             let continuity = self.skip(missed, number);
             self.in_progress = Some(empty(self.record.next()));
@@ -187,9 +188,10 @@ impl Meter {
         let half = u64::try_from(self.step().as_millis() / 2).unwrap_or(u64::MAX);
         let load = in_progress.load.mean().filter(|_| in_progress.load.over_ms >= half);
         self.record.push(load.map_or(StepLoad::GAP, StepLoad::of));
-        if let (LoadSource::Requests, Some(load), Some(need)) = (self.source(), load, in_progress.need.mean())
+        if let (LoadSource::Requests, Some(load), Some(required)) =
+            (self.source(), load, in_progress.required.mean())
         {
-            self.exchange.note(load, need);
+            self.demand.note(load, required);
         }
         self.skip(number - in_progress.number - 1, number)
     }
@@ -204,13 +206,13 @@ impl Meter {
         Continuity::Kept
     }
 
-    /// Renews the record that is to be written, when it is due.
-    pub(super) fn keep(&mut self, now: Time) {
-        let every = (self.step() * KEPT_AFTER_STEPS).clamp(KEPT_EVERY_MIN, KEPT_EVERY_MAX);
-        let kept = *self.kept.get_or_insert(now);
-        if now.since(kept) >= every && self.record.fresh() > 0 {
-            self.kept = Some(now);
-            self.record.keep(self.exchange.clone());
+    /// Renews the stored record when that is due.
+    pub(super) fn renew_record(&mut self, now: Time) {
+        let every = (self.step() * STORED_AFTER_STEPS).clamp(STORED_EVERY_MIN, STORED_EVERY_MAX);
+        let stored = *self.stored.get_or_insert(now);
+        if now.since(stored) >= every && self.record.unstored() > 0 {
+            self.stored = Some(now);
+            self.record.renew(self.demand.clone());
         }
     }
 }
@@ -226,8 +228,8 @@ impl Amount {
         Some(u64::try_from(mean).unwrap_or(u64::MAX))
     }
 
-    /// The rate of requests that cannot be chance alone: the mean less one standard deviation of a Poisson process.
-    pub(super) fn beyond_chance(self) -> Option<f64> {
+    /// A lower bound of the rate of requests: the mean minus one standard deviation of a Poisson process.
+    pub(super) fn lower_bound(self) -> Option<f64> {
         let (rate, seconds) = (self.mean()? as f64 / 1000.0, self.over_ms as f64 / 1000.0);
         Some((rate - (rate / seconds).sqrt()).max(0.0))
     }

@@ -1,50 +1,50 @@
-//! A service as it would be after the steps that were let through so far.
+//! The state of a service after the steps that have passed so far.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use knowledge::{Knowledge, Place, RESTART_WINDOW, ServiceState, Stage};
 use model::identity::Ordinal;
-use model::plan::{Afterwards, Change, Role};
+use model::plan::{AfterStop, Change, Role};
 use model::quantity::Milli;
 use model::settings::GuardSettings;
 use model::time::{Now, Time};
 
-/// Running counts over one plan.
-pub(crate) struct Tally<'a> {
+/// The counts of a service, updated by each step that passes.
+pub(crate) struct Projection<'a> {
     pub(crate) now: Now,
     pub(crate) service: &'a ServiceState,
     pub(crate) settings: &'a GuardSettings,
-    /// Replicas wanted.
+    /// Desired replicas.
     pub(crate) desired: u32,
-    /// Places of the service, on their way out or not.
+    /// Places of the service, being closed or not.
     pub(crate) places: u32,
-    /// Places that count towards the number wanted.
+    /// Places that count towards the desired number.
     pub(crate) counting: u32,
-    /// Replicas stopped to be started again, and not yet started.
+    /// Replicas that were stopped to be restarted, and are not started yet.
     pub(crate) in_repair: u32,
-    /// Replicas that run and are not being taken away.
+    /// Replicas that run and are not being stopped.
     pub(crate) running: u32,
     /// Replicas that answer requests.
     pub(crate) serving: u32,
-    /// Replicas taken away by this plan.
-    pub(crate) taken: u32,
+    /// Replicas removed by this plan.
+    pub(crate) removed: u32,
     /// Restarts within the last minute, this plan's included.
     pub(crate) restarts: u32,
-    /// When the oldest of them was.
+    /// The time of the oldest of them.
     pub(crate) oldest_restart: Option<Time>,
     /// The metric of `scale.protect`; `None` where none is declared.
     pub(crate) protect: Option<ProtectMetric<'a>>,
 }
 
-/// The metric by which replicas report that they must stay: above 0 they must.
+/// The metric by which replicas report that they must stay: they must while it is above 0.
 pub(crate) struct ProtectMetric<'a> {
     pub(crate) name: &'a Arc<str>,
     /// The value of each replica that reports one.
-    pub(crate) said: BTreeMap<Ordinal, Milli>,
+    pub(crate) values: BTreeMap<Ordinal, Milli>,
 }
 
-impl<'a> Tally<'a> {
+impl<'a> Projection<'a> {
     pub(crate) fn of(
         knowledge: &Knowledge,
         service: &'a ServiceState,
@@ -62,15 +62,15 @@ impl<'a> Tally<'a> {
             in_repair: count(service.places.values(), is_in_repair),
             running: count(service.places.values(), |place| place.health().is_some()),
             serving: service.serving(),
-            taken: 0,
+            removed: 0,
             restarts,
             oldest_restart,
             protect: ProtectMetric::of(knowledge, service, now.time),
         }
     }
 
-    /// Takes a step that was let through into the counts.
-    pub(crate) fn count(&mut self, change: &Change) {
+    /// Applies a step that has passed to the counts.
+    pub(crate) fn apply(&mut self, change: &Change) {
         match change {
             Change::Resize { to, .. } => self.desired = *to,
             Change::Open { role, .. } => {
@@ -79,15 +79,15 @@ impl<'a> Tally<'a> {
             }
             Change::Start { ordinal } => self.restarts += u32::from(self.is_restart(*ordinal)),
             Change::Drain { ordinal, then } | Change::Stop { ordinal, then } => {
-                self.in_repair += u32::from(*then == Afterwards::Refill);
-                self.taken += u32::from(self.is_running(*ordinal));
+                self.in_repair += u32::from(*then == AfterStop::Refill);
+                self.removed += u32::from(self.is_running(*ordinal));
                 self.serving = self.serving.saturating_sub(u32::from(self.is_serving(*ordinal)));
             }
             Change::Close { .. } => self.places = self.places.saturating_sub(1),
             Change::Promote { .. }
             | Change::StandIn { .. }
             | Change::StandDown { .. }
-            | Change::Welcome { .. }
+            | Change::Readmit { .. }
             | Change::Allot { .. }
             | Change::Expose
             | Change::Conceal
@@ -96,7 +96,7 @@ impl<'a> Tally<'a> {
         }
     }
 
-    /// Whether starting in this place is a restart: something has run in it before.
+    /// Whether a start in this place is a restart: a replica has run in it before.
     pub(crate) fn is_restart(&self, ordinal: Ordinal) -> bool {
         self.place(ordinal).is_some_and(|place| place.incarnation.0 > 0)
     }
@@ -106,7 +106,7 @@ impl<'a> Tally<'a> {
         self.place(ordinal).is_some_and(Place::is_serving)
     }
 
-    /// Whether a replica of this place runs and is not on its way out.
+    /// Whether a replica of this place runs and is not being stopped.
     pub(crate) fn is_running(&self, ordinal: Ordinal) -> bool {
         self.place(ordinal).is_some_and(|place| place.health().is_some())
     }
@@ -125,19 +125,19 @@ impl<'a> ProtectMetric<'a> {
     fn of(knowledge: &Knowledge, service: &'a ServiceState, now: Time) -> Option<Self> {
         let scale = &service.declared.as_ref()?.spec.scale;
         let (name, key) = (scale.protect.as_ref()?, scale.protect_key(&service.name)?);
-        Some(Self { name, said: knowledge.said_by_place(now, service, &key).unwrap_or_default() })
+        Some(Self { name, values: knowledge.values_by_place(now, service, &key).unwrap_or_default() })
     }
 }
 
 fn is_in_repair(place: &Place) -> bool {
     use Stage::{Draining, Empty, Running, Starting, Stopping};
     match &place.stage {
-        Draining { then, .. } | Stopping { then, .. } => *then == Afterwards::Refill,
+        Draining { then, .. } | Stopping { then, .. } => *then == AfterStop::Refill,
         Empty { .. } | Starting { .. } => place.incarnation.0 > 0,
         Running(_) => false,
     }
 }
 
-fn count<'a>(places: impl Iterator<Item = &'a Place>, is_meant: impl Fn(&Place) -> bool) -> u32 {
-    u32::try_from(places.filter(|place| is_meant(place)).count()).unwrap_or(u32::MAX)
+fn count<'a>(places: impl Iterator<Item = &'a Place>, is_counted: impl Fn(&Place) -> bool) -> u32 {
+    u32::try_from(places.filter(|place| is_counted(place)).count()).unwrap_or(u32::MAX)
 }

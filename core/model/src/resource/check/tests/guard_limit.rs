@@ -9,13 +9,13 @@ fn warned(resources: &[Resource]) -> Vec<String> {
 }
 
 #[test]
-fn more_replicas_than_may_run_are_warned_of_wherever_they_are_declared() {
+fn declarations_above_the_guards_limit_are_warnings_in_every_field() {
     let fixed = |replicas: u32| service("shop", json!({"scale": {"replicas": replicas}}));
     assert_eq!(warned(&[fixed(1000)]), [""; 0]);
     assert_eq!(warned(&[fixed(1001)]), ["0 spec.scale.replicas"]);
     has(
         &[fixed(1001)],
-        "0 spec.scale.replicas: the guard lets at most 1000 replicas of one service run, so that 1001 are",
+        "0 spec.scale.replicas: the guard allows at most 1000 replicas per service, so 1001 are never reached",
     );
     let schedule = json!([{"cron": "0 8 * * *", "duration": "1h", "min": 2000}]);
     let auto =

@@ -11,18 +11,18 @@ fn sending(name: &str, listen: &str, endpoints: &[&str]) -> Resource {
 }
 
 #[test]
-fn services_that_send_requests_back_and_forth_are_refused() {
+fn services_that_forward_requests_to_each_other_are_refused() {
     let two = [
         sending("a", "127.0.0.1:81", &["10.0.0.7:80", "127.0.0.1:82"]),
         sending("b", "0.0.0.0:82", &["[::ffff:127.0.0.1]:81"]),
     ];
     assert_eq!(
-        said(&two),
+        problems_of(&two),
         [
-            "0 spec.expose.endpoints[1].address: service b of this Homeostat listens on 127.0.0.1:82, and what it sends on comes back: \
-             requests would go round in circles",
-            "1 spec.expose.endpoints[0].address: service a of this Homeostat listens on 127.0.0.1:81, and what it sends on comes back: \
-             requests would go round in circles",
+            "0 spec.expose.endpoints[1].address: service b of this Homeostat listens on 127.0.0.1:82, and the requests that it forwards \
+             come back: they would loop",
+            "1 spec.expose.endpoints[0].address: service a of this Homeostat listens on 127.0.0.1:81, and the requests that it forwards \
+             come back: they would loop",
         ]
     );
     let three = [
@@ -31,24 +31,29 @@ fn services_that_send_requests_back_and_forth_are_refused() {
         sending("c", "127.0.0.1:83", &["127.0.0.1:81", "127.0.0.1:84"]),
         sending("d", "127.0.0.1:84", &["10.0.0.7:80"]),
     ];
-    assert_eq!(said(&three).len(), 3, "the way out of the ring is none of it: {:#?}", said(&three));
+    assert_eq!(
+        problems_of(&three).len(),
+        3,
+        "the last one is not part of the loop: {:#?}",
+        problems_of(&three)
+    );
 }
 
 #[test]
-fn a_chain_of_services_has_an_end() {
+fn a_chain_of_services_is_not_a_loop() {
     let chain = [
         sending("a", "127.0.0.1:81", &["127.0.0.1:82", "127.0.0.1:83"]),
         sending("b", "127.0.0.1:82", &["127.0.0.1:83"]),
         sending("c", "127.0.0.1:83", &["10.0.0.7:81", "10.0.0.7:82"]),
     ];
-    assert_eq!(said(&chain), [""; 0]);
+    assert_eq!(problems_of(&chain), [""; 0]);
     // Nobody can tell whether another address of this machine is meant.
     let away = [sending("a", "0.0.0.0:81", &["10.0.0.7:82"]), sending("b", "0.0.0.0:82", &["10.0.0.7:81"])];
-    assert_eq!(said(&away), [""; 0]);
+    assert_eq!(problems_of(&away), [""; 0]);
 }
 
 #[test]
-fn a_route_that_leads_back_is_warned_of() {
+fn a_route_that_leads_back_is_a_warning() {
     let to = |service: &str| {
         let spec = json!({"listen": "127.0.0.1:90", "rules": [{"backendRefs": [{"name": service}]}]});
         resource("homeostat/v1", "Route", "web", &spec)
@@ -63,11 +68,11 @@ fn a_route_that_leads_back_is_warned_of() {
         found[0].problem.to_string().contains("route web of this Homeostat listens on 127.0.0.1:90"),
         "{found:#?}"
     );
-    assert_eq!(said(&set(to("b"))), [""; 0]);
+    assert_eq!(problems_of(&set(to("b"))), [""; 0]);
 }
 
 #[test]
-fn a_route_that_leads_back_by_way_of_another_service_is_warned_of() {
+fn a_route_that_leads_back_over_another_service_is_a_warning() {
     let route = |name: &str, listen: &str, service: &str| {
         let spec = json!({"listen": listen, "rules": [{"backendRefs": [{"name": service}]}]});
         resource("homeostat/v1", "Route", name, &spec)
@@ -78,8 +83,8 @@ fn a_route_that_leads_back_by_way_of_another_service_is_warned_of() {
     };
     let comes_back = |resource: usize, route: &str, address: &str| {
         let text = format!(
-            "spec.expose.endpoints[0].address: route {route} of this Homeostat listens on {address}, and what it leads to comes back by way of \
-             other services: requests that take that way would go round in circles"
+            "spec.expose.endpoints[0].address: route {route} of this Homeostat listens on {address}, and routes to services that \
+             forward requests back: such requests would loop"
         );
         (resource, Severity::Warning, text)
     };
@@ -104,9 +109,9 @@ fn a_route_that_leads_back_by_way_of_another_service_is_warned_of() {
 }
 
 #[test]
-fn the_same_address_in_other_words_is_reported() {
+fn the_same_address_in_another_notation_is_recognized() {
     let twice = sending("a", "127.0.0.1:81", &["10.0.0.7:80", "[::ffff:10.0.0.7]:80"]);
-    has(&[twice], "0 spec.expose.endpoints[1].address: 10.0.0.7:80 is named twice");
+    has(&[twice], "0 spec.expose.endpoints[1].address: 10.0.0.7:80 is given twice");
     for listen in ["127.0.0.1:81", "0.0.0.0:81", "[::]:81", "[::ffff:127.0.0.1]:81"] {
         let own = sending("a", listen, &["[::ffff:127.0.0.1]:81"]);
         has(&[own], "0 spec.expose.endpoints[0].address: the proxy itself listens on 127.0.0.1:81");
