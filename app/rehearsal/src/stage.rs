@@ -204,8 +204,8 @@ impl Notes {
             if let Some(report) = self.reports.get_mut(site.name.as_str()) {
                 let tally = site.tally;
                 report.requests = Requests {
-                    asked: tally.asked + tally.unheard,
-                    unanswered: tally.unanswered + tally.unheard,
+                    asked: tally.received + tally.refused_connections,
+                    unanswered: tally.unanswered + tally.refused_connections,
                     lost: tally.lost_in_crashes + tally.cut_off,
                     refused: tally.refused,
                 };

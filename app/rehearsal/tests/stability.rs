@@ -103,7 +103,7 @@ fn gauges(declared: &Declared, rate: u64, noise: u64, seed: u64) -> Vec<Gauge> {
             key,
             labels: labels.map(|(name, value)| (name.as_str().into(), value.as_str().into())).collect(),
             stale_after: Duration::from_secs(5),
-            course: Load::Trace {
+            values: Load::Trace {
                 from: sim::Simulation::begin(),
                 every: Duration::from_secs(1),
                 points: around(rate, noise, seed + 1000 * index),

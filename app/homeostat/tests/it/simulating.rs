@@ -88,7 +88,7 @@ fn what_cannot_be_simulated_is_said_in_a_sentence() {
     let (code, line) = refused("0,1\n60,1\n30,1\n", &[]);
     assert!(code == Some(1) && line.contains("HS0016") && line.contains("load.csv, line 3:"), "{line}");
     let (code, line) = refused("0,1\n60,NaN\n", &[]);
-    assert!(code == Some(1) && line.contains("line 2: \"NaN\" is no amount of load"), "{line}");
+    assert!(code == Some(1) && line.contains("line 2: \"NaN\" is not an amount of load"), "{line}");
     let (code, line) = refused("0,1\n60,1e300\n", &[]);
     assert!(
         code == Some(1) && line.contains("line 2: its value is more than 1e15 requests a second"),

@@ -11,7 +11,7 @@ pub fn clock(zero: Time, at: Time) -> String {
     format!("{sign}{hours:02}:{minutes:02}:{seconds:02}.{:03}", ms % 1000)
 }
 
-/// A reason, with the times in it as [`clock`] tells them.
+/// A reason, with its times as [`clock`] formats them.
 pub fn readable(zero: Time, reason: &Reason) -> String {
     let text = reason.to_string();
     text.split(' ').map(|word| with_clock(zero, word)).collect::<Vec<_>>().join(" ")
