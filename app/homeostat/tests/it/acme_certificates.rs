@@ -173,7 +173,7 @@ fn what_an_authority_could_not_see_is_said_in_its_words() {
     instance.up(&["-f", text(&manifest)]);
     let why = wait_for(&instance, "service", "web", "NotIssued");
     for part in
-        ["was not shown that shop.example.com is ours", "Failed to connect", "port 443 of that address"]
+        ["could not validate control over shop.example.com", "Failed to connect", "port 443 of that address"]
     {
         assert!(why.contains(part), "{why}");
     }

@@ -10,7 +10,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::Timestamp;
 use load::trace::{Row, TRACE_ROWS_MAX};
-use measure::range::{Stretch, range};
+use measure::range::{TimeRange, range};
 use model::name::ServiceName;
 use model::resource::{HttpUrl, PrometheusOrigin, Span};
 use model::time::Wall;
@@ -74,7 +74,7 @@ impl HistoryWords {
         let step_ms = self.step.as_millis();
         // On the grid of the step, so that the same history is asked for in the same way.
         let from = Wall::from_millis(from.as_millis().next_multiple_of(step_ms));
-        let stretch = Stretch { from, until: until.max(from), step };
+        let stretch = TimeRange { from, until: until.max(from), step };
         if stretch.points() > TRACE_ROWS_MAX as u64 {
             return Err(Failure::usage(format!(
                 "{} moments are more than the {TRACE_ROWS_MAX} that are looked at; give a longer --step or a later --since",
@@ -94,7 +94,7 @@ impl HistoryWords {
     }
 
     /// What a server of PromQL has.
-    fn asked(&self, url: &HttpUrl, query: &str, stretch: Stretch) -> Result<RecordedRows, Failure> {
+    fn asked(&self, url: &HttpUrl, query: &str, stretch: TimeRange) -> Result<RecordedRows, Failure> {
         let origin = PrometheusOrigin {
             url: url.clone(),
             tls: None,
@@ -123,7 +123,7 @@ struct RecordedRows {
 }
 
 /// The rows that the points of a server are: what it says of a moment is of the step before.
-fn rows_of(points: &[(Wall, f64)], stretch: Stretch, url: &str) -> Result<RecordedRows, Failure> {
+fn rows_of(points: &[(Wall, f64)], stretch: TimeRange, url: &str) -> Result<RecordedRows, Failure> {
     let mut recorded = RecordedRows { rows: Vec::with_capacity(points.len()), notes: Vec::new() };
     let mut missing = 0;
     for (at, value) in points {
@@ -177,7 +177,7 @@ fn step(text: &str) -> Result<Span, String> {
 mod tests {
     use super::*;
 
-    const STRETCH: Stretch = Stretch {
+    const STRETCH: TimeRange = TimeRange {
         from: Wall::from_millis(600_000),
         until: Wall::from_millis(900_000),
         step: Duration::from_mins(1),

@@ -6,7 +6,7 @@
 use api::v1;
 use jiff::Timestamp;
 use load::trace::Row;
-use measure::range::Stretch;
+use measure::range::TimeRange;
 use model::name::ServiceName;
 use model::resource::REQUEST_RATE_METRIC;
 
@@ -26,7 +26,7 @@ const ANSWERS_MAX: usize = 200;
 pub(super) async fn read(
     context: &CommandContext,
     service: &ServiceName,
-    stretch: Stretch,
+    stretch: TimeRange,
 ) -> Result<RecordedRows, Failure> {
     let client = context.client()?;
     let (from, mut until) = (figures::timestamp(stretch.from), figures::timestamp(stretch.until));
@@ -50,7 +50,7 @@ pub(super) async fn read(
 fn rows_of(
     runs: &[v1::KeptDecision],
     service: &ServiceName,
-    stretch: Stretch,
+    stretch: TimeRange,
 ) -> Result<RecordedRows, Failure> {
     let steps = usize::try_from(stretch.points()).unwrap_or(usize::MAX);
     let mut sums = vec![(0.0, 0_u32); steps];
@@ -96,7 +96,7 @@ fn load_of(run: &v1::KeptDecision) -> Option<f64> {
 }
 
 /// Why the history is of no use, and what is.
-fn too_little(runs: usize, rows: usize, service: &ServiceName, stretch: Stretch) -> String {
+fn too_little(runs: usize, rows: usize, service: &ServiceName, stretch: TimeRange) -> String {
     let since = figures::timestamp(stretch.from);
     let what = match (runs, rows) {
         (0, _) => format!("the history has nothing of service/{service} since {since}"),
@@ -121,7 +121,7 @@ mod tests {
 
     use super::*;
 
-    const STRETCH: Stretch = Stretch {
+    const STRETCH: TimeRange = TimeRange {
         from: Wall::from_millis(0),
         until: Wall::from_millis(2 * 3_600_000),
         step: Duration::from_mins(1),

@@ -7,7 +7,7 @@ use model::measure::Said;
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
 
-use crate::{says, server, source, values, why};
+use crate::{answers, server, source, values, why};
 
 fn page(port: u16, path: &str) -> serde_json::Value {
     json!({"http": {"url": format!("http://127.0.0.1:{port}/queues"), "value": path}})
@@ -18,9 +18,9 @@ fn query(port: u16) -> serde_json::Value {
 }
 
 #[tokio::test]
-async fn a_page_in_json_gives_the_numbers_that_its_path_selects() {
+async fn a_json_document_gives_the_numbers_that_its_path_selects() {
     let body = r#"{"queues": [{"length": 2}, {"length": "3.5"}], "off": null}"#;
-    let port = says("200 OK", "", body).await;
+    let port = answers("200 OK", "", body).await;
     assert_eq!(values(&source(&page(port, "$.queues[*].length"), "20s").measure(&[]).await), [2000, 3500]);
     // An empty result is an answer, and not zero.
     assert_eq!(source(&page(port, "$.nothing"), "20s").measure(&[]).await, Said::Series(Vec::new()));
@@ -29,24 +29,24 @@ async fn a_page_in_json_gives_the_numbers_that_its_path_selects() {
 }
 
 #[tokio::test]
-async fn what_is_no_answer_is_a_sentence() {
+async fn an_unusable_answer_is_explained_in_one_sentence() {
     for (status, more, body, sentence) in [
-        ("200 OK", "content-type: text/html\r\n", "<html>", "answered no JSON (text/html)"),
+        ("200 OK", "content-type: text/html\r\n", "<html>", "is not JSON (text/html)"),
         ("404 Not Found", "", "{}", "answered 404"),
         ("302 Found", "location: http://10.0.0.1/\r\n", "", "redirects to \"http://10.0.0.1/\""),
-        ("200 OK", "", "{\"a\": \"NaN\"}", "the value of jobs cannot be counted on: NaN is no number"),
+        ("200 OK", "", "{\"a\": \"NaN\"}", "the value of jobs cannot be used: NaN is no number"),
         ("200 OK", "", "{\"a\": \"inf\"}", "infinity is no number to scale by"),
         ("200 OK", "", "{\"a\": 1e300}", "it is beyond 9223372036854775"),
         ("200 OK", "", "{\"a\": \"many\"}", "it is the text \"many\""),
     ] {
-        let port = says(status, more, body).await;
+        let port = answers(status, more, body).await;
         let why = why(&source(&page(port, "$.a"), "20s").measure(&[]).await);
         assert!(why.contains(sentence), "{why}");
     }
 }
 
 #[tokio::test]
-async fn a_server_that_hangs_is_left_after_the_timeout() {
+async fn a_hanging_server_is_given_up_after_the_timeout() {
     let port = server(|socket, _| async move {
         std::future::pending::<()>().await;
         drop(socket);
@@ -57,7 +57,7 @@ async fn a_server_that_hangs_is_left_after_the_timeout() {
 }
 
 #[tokio::test]
-async fn an_answer_without_end_is_left_where_it_becomes_too_long() {
+async fn an_endless_answer_is_given_up_at_the_size_limit() {
     let port = server(|mut socket, _| async move {
         let head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
         let chunk = format!("10000\r\n{}\r\n", " ".repeat(0x10000));
@@ -68,7 +68,7 @@ async fn an_answer_without_end_is_left_where_it_becomes_too_long() {
     })
     .await;
     let why = why(&source(&page(port, "$.a"), "60s").measure(&[]).await);
-    assert!(why.contains("more than 4194304 bytes"), "{why}");
+    assert!(why.contains("longer than 4194304 bytes"), "{why}");
 }
 
 #[tokio::test]
@@ -81,19 +81,19 @@ async fn a_refused_connection_is_reported_with_the_address() {
 }
 
 #[tokio::test]
-async fn a_refusal_of_promql_is_reported_in_the_words_of_the_server() {
+async fn a_promql_error_has_the_message_of_the_server() {
     let body = r#"{"status":"error","errorType":"bad_data","error":"unknown function with name \"summ\""}"#;
-    let port = says("400 Bad Request", "", body).await;
+    let port = answers("400 Bad Request", "", body).await;
     let why = why(&source(&query(port), "20s").measure(&[]).await);
     assert!(why.ends_with("answered 400: unknown function with name \"summ\""), "{why}");
 }
 
 #[tokio::test]
-async fn more_series_than_are_looked_at_are_refused() {
+async fn too_many_series_are_refused() {
     let series = r#"{"metric":{},"value":[1,"1"]}"#;
     let all = vec![series; 1001].join(",");
     let body = format!(r#"{{"status":"success","data":{{"resultType":"vector","result":[{all}]}}}}"#);
-    let port = says("200 OK", "", body.leak()).await;
+    let port = answers("200 OK", "", body.leak()).await;
     let why = why(&source(&query(port), "20s").measure(&[]).await);
     assert!(why.contains("more than 1000 series"), "{why}");
 }
@@ -126,8 +126,8 @@ async fn a_token_is_sent_to_the_server_only() {
 }
 
 #[tokio::test]
-async fn a_slow_answer_is_never_overtaken_by_a_later_question() {
-    let (count, mut asked) = tokio::sync::mpsc::unbounded_channel();
+async fn requests_do_not_overlap_while_an_answer_is_slow() {
+    let (count, mut requests) = tokio::sync::mpsc::unbounded_channel();
     let port = server(move |socket, _| {
         let count = count.clone();
         async move {
@@ -140,15 +140,15 @@ async fn a_slow_answer_is_never_overtaken_by_a_later_question() {
     let (sender, mut results) = tokio::sync::mpsc::unbounded_channel();
     let spec = json!({"metric": "jobs", "from": page(port, "$.a"), "every": "100ms", "timeout": "400ms"});
     let source = Source::new(Arc::new(serde_json::from_value(spec).unwrap()));
-    let run = source.run(7, Vec::new, move |said| sender.send(said).unwrap());
+    let run = source.run(7, Vec::new, move |result| sender.send(result).unwrap());
     tokio::select! {
         () = run => unreachable!("it has no end"),
         _ = async { for _ in 0..3 { results.recv().await.unwrap(); } } => {}
     }
-    let mut questions = 0;
-    while asked.try_recv().is_ok() {
-        questions += 1;
+    let mut count = 0;
+    while requests.try_recv().is_ok() {
+        count += 1;
     }
     // Every 100 ms if it did not wait; each request times out after 400 ms.
-    assert!((3..=4).contains(&questions), "{questions}");
+    assert!((3..=4).contains(&count), "{count}");
 }

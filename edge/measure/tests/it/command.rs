@@ -14,7 +14,7 @@ async fn run(script: &str) -> Said {
 }
 
 #[tokio::test]
-async fn a_number_is_a_value_and_a_text_of_metrics_has_the_one_that_is_meant() {
+async fn a_number_is_a_value_and_an_exposition_has_the_named_metric() {
     assert_eq!(values(&run("echo 12.5").await), [12_500]);
     assert_eq!(values(&run("printf 'jobs{q=\"a\"} 1\\njobs{q=\"b\"} 2\\nother 3\\n'").await), [1000, 2000]);
     assert_eq!(run("echo other 3").await, Said::Series(Vec::new()));
@@ -24,7 +24,7 @@ async fn a_number_is_a_value_and_a_text_of_metrics_has_the_one_that_is_meant() {
 }
 
 #[tokio::test]
-async fn it_runs_in_its_folder() {
+async fn a_program_runs_in_its_working_directory() {
     let folder = tempfile::TempDir::new().unwrap();
     std::fs::write(folder.path().join("length"), "7\n").unwrap();
     let from = json!({"command": {"argv": ["cat", "length"], "workingDirectory": folder.path()}});
@@ -32,13 +32,13 @@ async fn it_runs_in_its_folder() {
 }
 
 #[tokio::test]
-async fn what_goes_wrong_with_a_program_is_said() {
+async fn a_failed_program_is_explained() {
     for (script, sentence) in [
         ("echo begun >&2; echo 'no queue' >&2; exit 3", "ended with exit status: 3: no queue"),
-        ("echo '<html>'", "answered no metrics as text: line 1: no name of a metric"),
+        ("echo '<html>'", "is not in the text format of metrics: line 1: invalid metric name"),
         ("echo NaN", "NaN is no number"),
-        ("printf '\\377'", "answered no UTF-8 text"),
-        ("yes", "answered more than 4194304 bytes"),
+        ("printf '\\377'", "is not UTF-8 text"),
+        ("yes", "longer than 4194304 bytes"),
     ] {
         let why = why(&run(script).await);
         assert!(why.contains(sentence), "{script}: {why}");
@@ -48,10 +48,10 @@ async fn what_goes_wrong_with_a_program_is_said() {
 }
 
 #[tokio::test]
-async fn a_program_that_does_not_end_is_killed_with_all_that_it_started() {
+async fn a_program_that_does_not_end_is_killed_with_its_process_group() {
     let folder = tempfile::TempDir::new().unwrap();
     let pipe = folder.path().join("held");
-    // Whoever holds the pipe open for writing is alive: its reader sees the end when nobody is any more.
+    // The reader sees the end of the pipe once no process holds it open for writing.
     rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
     let reader = {
         let pipe = pipe.clone();

@@ -90,7 +90,7 @@ fn page(port: u16, tls: &Value) -> Source {
     source(&json!({"http": {"url": url, "value": "$.jobs", "tls": tls}}), "20s")
 }
 
-async fn said(port: u16, tls: &Value) -> Said {
+async fn measured(port: u16, tls: &Value) -> Said {
     page(port, tls).measure(&[]).await
 }
 
@@ -98,74 +98,74 @@ fn pair(identity: &Identity) -> Value {
     json!({"certificate": identity.certificate(), "key": identity.key()})
 }
 
-fn believing(file: &Path) -> Value {
+fn trusting(file: &Path) -> Value {
     json!({"caFile": file})
 }
 
 #[tokio::test]
-async fn a_server_that_is_vouched_for_is_asked() {
+async fn a_server_with_a_trusted_certificate_is_queried() {
     let server = Identity::of("localhost");
     let port = server.serves(None).await;
-    assert_eq!(values(&said(port, &believing(&server.certificate())).await), [3000]);
+    assert_eq!(values(&measured(port, &trusting(&server.certificate())).await), [3000]);
 }
 
 #[tokio::test]
 async fn no_other_certificate_is_trusted() {
     let (server, other) = (Identity::of("localhost"), Identity::of("localhost"));
     let port = server.serves(None).await;
-    for tls in [believing(&other.certificate()), json!({})] {
-        let why = why(&said(port, &tls).await);
+    for tls in [trusting(&other.certificate()), json!({})] {
+        let why = why(&measured(port, &tls).await);
         assert!(why.starts_with(&format!("could not speak TLS with localhost:{port}: ")), "{why}");
     }
     let elsewhere = Identity::of("elsewhere.example");
     let port = elsewhere.serves(None).await;
-    let why = why(&said(port, &believing(&elsewhere.certificate())).await);
+    let why = why(&measured(port, &trusting(&elsewhere.certificate())).await);
     assert!(why.contains("not valid for name"), "{why}");
 }
 
 #[tokio::test]
-async fn a_server_that_wants_a_client_certificate_gets_it() {
+async fn a_client_certificate_is_sent_on_request() {
     let (server, client) = (Identity::of("localhost"), Identity::of("homeostat"));
     let port = server.serves(Some(&client)).await;
     let known = json!({"caFile": server.certificate(), "client": pair(&client)});
-    assert_eq!(values(&said(port, &known).await), [3000]);
+    assert_eq!(values(&measured(port, &known).await), [3000]);
     let stranger = json!({"caFile": server.certificate(), "client": pair(&server)});
-    for tls in [stranger, believing(&server.certificate())] {
-        why(&said(port, &tls).await);
+    for tls in [stranger, trusting(&server.certificate())] {
+        why(&measured(port, &tls).await);
     }
 }
 
 #[tokio::test]
-async fn files_that_hold_something_else_are_named_and_not_shown() {
+async fn unusable_files_are_named_but_not_shown() {
     let server = Identity::of("localhost");
     let port = server.serves(None).await;
     let secret = server.folder.path().join("secret");
     std::fs::write(&secret, "a secret").unwrap();
     let missing = server.folder.path().join("missing");
     for (tls, sentence) in [
-        (believing(&secret), "it holds no certificate"),
-        (believing(&missing), "could not read the certificate in"),
+        (trusting(&secret), "it holds no certificate"),
+        (trusting(&missing), "could not read the certificate in"),
         (
             json!({"caFile": server.certificate(), "client": {"certificate": server.certificate(), "key": secret}}),
             "could not read the key in",
         ),
     ] {
-        let why = why(&said(port, &tls).await);
+        let why = why(&measured(port, &tls).await);
         assert!(why.contains(sentence) && !why.contains("a secret"), "{why}");
     }
 }
 
 #[tokio::test]
-async fn one_that_speaks_no_tls_and_one_that_hangs_are_left() {
+async fn servers_that_do_not_speak_tls_or_hang_are_given_up() {
     let identity = Identity::of("localhost");
-    let believed = believing(&identity.certificate());
+    let trusted = trusting(&identity.certificate());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let plain = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
         let (mut socket, _) = listener.accept().await.unwrap();
         socket.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
     });
-    let no_tls = why(&said(plain, &believed).await);
+    let no_tls = why(&measured(plain, &trusted).await);
     assert!(no_tls.contains("could not speak TLS"), "{no_tls}");
     let silent = server(|socket, _| async move {
         std::future::pending::<()>().await;
@@ -173,6 +173,6 @@ async fn one_that_speaks_no_tls_and_one_that_hangs_are_left() {
     })
     .await;
     let url = format!("https://localhost:{silent}/");
-    let mut hanging = source(&json!({"http": {"url": url, "value": "$", "tls": believed}}), "50ms");
+    let mut hanging = source(&json!({"http": {"url": url, "value": "$", "tls": trusted}}), "50ms");
     assert!(why(&hanging.measure(&[]).await).contains("did not answer within 50ms"));
 }
