@@ -10,7 +10,7 @@ use model::resource::route::{Compression, Fraction, RouteTimeouts};
 use route::{Head, Sampler, WeightedRoundRobin};
 
 use crate::access::Record;
-use crate::connection::Client;
+use crate::client::Client;
 use crate::forward::ClientRequest;
 use crate::local::LocalService;
 use crate::router::limiter::Limiter;
@@ -24,7 +24,7 @@ use crate::worker::Worker;
 #[derive(Debug)]
 pub(crate) struct LocalRouter {
     service: Arc<Service>,
-    /// Differs between workers, so that they do not all begin with the same service.
+    /// Differs between workers, so that they do not all start with the same service.
     seed: u64,
     state: RefCell<Option<State>>,
 }
