@@ -14,12 +14,12 @@ use crate::tracked_life::TrackedLife;
 
 /// Changes the resources of a life; the caller holds the lock of the place. Blocks for a moment.
 pub(crate) fn allot(driver: &Driver, last: Option<&Arc<TrackedLife>>, request: &AllotRequest) -> Outcome {
-    let attempt = format!("could not change what {} may use", request.replica);
-    if let Err(not_obeyed) = driver.fence.admit(request.action.epoch, &attempt) {
-        return not_obeyed;
+    let attempt = format!("could not change the resources of {}", request.replica);
+    if let Err(refused) = driver.fence.admit(request.action.epoch, &attempt) {
+        return refused;
     }
-    let meant = last.filter(|tracked| tracked.record.incarnation() == request.incarnation);
-    let Some(tracked) = meant.filter(|tracked| tracked.state() == LifeState::Running) else {
+    let same_life = last.filter(|tracked| tracked.record.incarnation() == request.incarnation);
+    let Some(tracked) = same_life.filter(|tracked| tracked.state() == LifeState::Running) else {
         return Outcome::Refused(Refusal::OtherIncarnation);
     };
     let mut allotted = tracked.allotted();
@@ -29,7 +29,7 @@ pub(crate) fn allot(driver: &Driver, last: Option<&Arc<TrackedLife>>, request: &
     if request.action <= allotted.by {
         return Outcome::Applied;
     }
-    if let Err(cause) = hold_to(driver, tracked, &request.resources) {
+    if let Err(cause) = apply_limits(driver, tracked, &request.resources) {
         return Outcome::Failed(cause.failure(&attempt));
     }
     let known = allotted.resources.unwrap_or_default();
@@ -37,19 +37,19 @@ pub(crate) fn allot(driver: &Driver, last: Option<&Arc<TrackedLife>>, request: &
     let resources = Some(Resources { cpu: cpu.or(known.cpu), memory: memory.or(known.memory) });
     (allotted.by, allotted.resources) = (request.action, resources);
     if let Err(error) = driver.records.keep(&tracked.record.with(resources)) {
-        // The next run believes that the life has what it had before, and changes it again.
+        // The next run finds the previous limits in the record, and changes them again.
         tracing::warn!(replica = %request.replica, error = %error.source, "limits_not_recorded");
     }
     Outcome::Applied
 }
 
-/// Holds a life to these resources from now on; after an error it is held to what it had.
-fn hold_to(driver: &Driver, tracked: &TrackedLife, resources: &Resources) -> Result<(), Cause> {
+/// Applies new limits to a life; after an error the previous ones stay in force.
+fn apply_limits(driver: &Driver, tracked: &TrackedLife, resources: &Resources) -> Result<(), Cause> {
     if !driver.cgroups.are_used() {
         return Ok(());
     }
     let Some(cell) = &tracked.record.cell else {
-        let why = "it was started without a control group, which a running replica cannot get";
+        let why = "it was started without a control group, and a running replica cannot get one";
         return Err(Cause::new(FailureKind::Unsupported, why));
     };
     let limits = limits(resources, driver);
@@ -57,9 +57,9 @@ fn hold_to(driver: &Driver, tracked: &TrackedLife, resources: &Resources) -> Res
     if let (Some(Bytes(limit)), Some(Bytes(uses))) = (limits.memory, uses)
         && limit < uses
     {
-        let why = format!("it uses {uses} bytes of memory and would have {limit}");
+        let why = format!("it uses {uses} bytes of memory, more than the new limit of {limit}");
         return Err(Cause::new(FailureKind::Other, why));
     }
     cell.limit(&limits)
-        .map_err(|error| Cause::of(&error, format!("its control group does not take the limits ({error})")))
+        .map_err(|error| Cause::of(&error, format!("its control group does not accept the limits ({error})")))
 }

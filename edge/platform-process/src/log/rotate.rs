@@ -1,61 +1,23 @@
-//! Keeping logs within their limits without losing a byte that is to be kept.
+//! Rotation of logs: keeps them within their limits without losing a byte that is to be kept.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
 
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 
-use super::room::keep_room;
-use super::{CURRENT, Chunk, chunks, folder_of};
-use crate::driver::Driver;
+use super::{CURRENT, Chunk, chunks};
 use crate::settings::LogLimits;
-
-/// How often all logs are checked. A replica that prints 100 MB/s exceeds its limit by what it prints in between.
-const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How far before a cut the end of a line is searched: the length of the longest line that readers get whole.
 const LINE_SEARCH: usize = platform::LINE_LEN_MAX;
 
-/// Keeps the logs of all replicas within their limits, in a task that ends with the driver.
-pub(crate) fn keep_within_limits(driver: &Arc<Driver>) {
-    let driver = driver.clone();
-    let tasks = driver.tasks.clone();
-    tasks.spawn(async move {
-        loop {
-            tokio::select! {
-                () = tokio::time::sleep(CHECK_INTERVAL) => {}
-                () = driver.closed.cancelled() => return,
-            }
-            let looking = driver.clone();
-            // If the check panicked, the next one shows the bug again.
-            let _ = driver.tasks.spawn_blocking(move || look(&looking)).await;
-        }
-    });
-}
-
-fn look(driver: &Driver) {
-    // Replicas that have ended included: they may have printed most at the end.
-    for tracked in driver.tracked_lives() {
-        let replica = tracked.record.replica();
-        let folder = folder_of(&driver.settings.logs(), &replica);
-        if let Err(error) = rotate(&folder, &driver.settings.log) {
-            tracing::warn!(%replica, %error, "log_not_rotated");
-        }
-        if let Err(error) = keep_room(&folder) {
-            tracing::warn!(%replica, %error, "log_space_not_reserved");
-        }
-    }
-}
-
-/// Moves what is over the limit to numbered files, none longer than the limit, and forgets what is beyond as many of them as are kept.
+/// Moves bytes over the limit to numbered files, none longer than the limit, and removes the oldest of them beyond their maximum number.
 ///
-/// Where the disk is full, older bytes give way to newer ones: a replica that prints must not keep the disk from everybody else.
+/// On a full disk, older bytes are removed in favor of newer ones: a replica that prints must not block the disk for others.
 pub(super) fn rotate(folder: &Path, limits: &LogLimits) -> io::Result<()> {
     let path = folder.join(CURRENT);
     let end = match std::fs::metadata(&path) {
@@ -64,7 +26,7 @@ pub(super) fn rotate(folder: &Path, limits: &LogLimits) -> io::Result<()> {
         Err(error) => return Err(error),
     };
     let (length_max, chunks_max) = (limits.current_bytes_max, limits.chunks_max.max(1));
-    // Most looks end here: the file's length alone is within the limit, so its part that is still there is, too.
+    // Most checks end here: the length of the file is within the limit, so the part that is still in it is, too.
     if end <= length_max {
         return Ok(());
     }
@@ -85,12 +47,12 @@ pub(super) fn rotate(folder: &Path, limits: &LogLimits) -> io::Result<()> {
     Ok(())
 }
 
-/// Moves a part of the growing file to a numbered one; returns where what is left begins.
+/// Moves a part of the growing file to a numbered one; returns where the rest begins.
 fn move_out(folder: &Path, file: &File, part: Range<u64>, chunks_max: usize, end: u64) -> io::Result<u64> {
     loop {
         let older = chunks(folder)?.into_iter().filter(|chunk| chunk.start < part.start);
         let older: Vec<Chunk> = older.collect();
-        // Before anything is written, so that their room is there for it.
+        // Before anything is written, so that their space is available.
         let over = (older.len() + 1).saturating_sub(chunks_max);
         for chunk in older.iter().take(over) {
             std::fs::remove_file(&chunk.path)?;
@@ -99,7 +61,7 @@ fn move_out(folder: &Path, file: &File, part: Range<u64>, chunks_max: usize, end
             Ok(copied) => {
                 // From here on readers take these bytes from the numbered file. A crash before the next line costs disk space
                 // until the next rotation, which punches from the beginning.
-                punch(file, part.start + copied, end)?;
+                punch_hole(file, part.start + copied, end)?;
                 return Ok(part.start + copied);
             }
             Err(error) if error.kind() == io::ErrorKind::StorageFull => match older.get(over) {
@@ -114,7 +76,7 @@ fn move_out(folder: &Path, file: &File, part: Range<u64>, chunks_max: usize, end
     }
 }
 
-/// Copies a part of the growing file to a numbered one, which is there as a whole or not at all.
+/// Copies a part of the growing file to a numbered one, atomically.
 fn copy_out(folder: &Path, mut file: &File, part: &Range<u64>) -> io::Result<u64> {
     let partial = folder.join("partial");
     let copied = File::create(&partial).and_then(|mut copy| {
@@ -126,20 +88,20 @@ fn copy_out(folder: &Path, mut file: &File, part: &Range<u64>) -> io::Result<u64
         Ok(copied)
     });
     if kept.is_err() {
-        // Half a copy would take the room that is missing.
+        // A partial copy would take the space that is missing.
         let _ = std::fs::remove_file(&partial);
     }
     kept
 }
 
-/// Gives up everything before `head`. An empty numbered file says so to readers, who would take the hole for what was printed.
+/// Discards everything before `head`. An empty numbered file marks that for readers, which would otherwise read the hole as zeros.
 pub(super) fn forget(folder: &Path, file: &File, head: u64, end: u64) -> io::Result<()> {
     let older: Vec<Chunk> = chunks(folder)?.into_iter().filter(|chunk| chunk.start < head).collect();
     let mark = chunk_path(folder, head);
     let marked = File::create(&mark);
-    punch(file, head, end)?;
+    punch_hole(file, head, end)?;
     if marked.is_err() {
-        // There was no room even for its name.
+        // There was not even space for its name.
         File::create(&mark)?;
     }
     older.iter().try_for_each(|chunk| std::fs::remove_file(&chunk.path))
@@ -149,7 +111,7 @@ fn chunk_path(folder: &Path, start: u64) -> PathBuf {
     folder.join(format!("{CURRENT}.{start:020}"))
 }
 
-/// The last end of a line before `end`; `end` itself when the line is longer than any that is given whole.
+/// The last end of a line before `end`; `end` itself when the line is longer than readers return whole.
 pub(super) fn line_end_before(file: &File, start: u64, end: u64) -> io::Result<u64> {
     let from = end.saturating_sub(LINE_SEARCH as u64).max(start);
     let mut tail = vec![0; usize::try_from(end - from).unwrap_or(LINE_SEARCH)];
@@ -159,9 +121,9 @@ pub(super) fn line_end_before(file: &File, start: u64, end: u64) -> io::Result<u
 
 /// Frees the blocks of everything before `head`, and moves nothing.
 ///
-/// Where the file system cannot punch holes, the file is cut to nothing and stretched to its old length, which leaves the
-/// same hole but loses what was printed since `end` was looked at: some microseconds' worth, once in a file's length.
-fn punch(file: &File, head: u64, end: u64) -> io::Result<()> {
+/// Where the file system cannot punch holes, the file is truncated and extended to its old length, which leaves the
+/// same hole but loses what was printed since `end` was determined: some microseconds' worth, once in a file's length.
+fn punch_hole(file: &File, head: u64, end: u64) -> io::Result<()> {
     match fallocate(file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, 0, head) {
         Ok(()) => Ok(()),
         Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
@@ -216,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_printed_in_one_go_takes_no_more_room_than_the_limits_allow() {
+    fn a_large_output_at_once_stays_within_the_limits() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(CURRENT);
         let mut writer = OpenOptions::new().append(true).create(true).open(&path).unwrap();
@@ -235,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_forgotten_is_marked_before_its_place_is_a_hole() {
+    fn discarded_bytes_are_marked_for_readers() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(CURRENT);
         std::fs::write(&path, b"0123456789abcde\n".repeat(1000)).unwrap();
@@ -248,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn only_so_many_numbered_files_are_kept() {
+    fn at_most_the_declared_number_of_numbered_files_is_kept() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(CURRENT);
         let mut writer = OpenOptions::new().append(true).create(true).open(&path).unwrap();
