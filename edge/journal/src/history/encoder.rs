@@ -9,10 +9,10 @@ use model::time::Now;
 use super::segment::Entry;
 use crate::decision_record::DecisionRecord;
 
-/// Runs at once; one more reason starts all runs anew.
+/// The most concurrent runs; with one more reason all of them end and new ones begin.
 const REASONS_MAX: usize = 8;
 
-/// How long runs go on: then a decision is written in full again, so that no figures are older.
+/// How long runs last: then a decision is written in full again, so that no figures are older.
 const FULL_RECORD_INTERVAL: Duration = Duration::from_hours(1);
 
 /// How often the end of a run is written; a crash loses at most this much of it.

@@ -1,4 +1,4 @@
-//! What replicas were seen to carry, as it is stored.
+//! The stored form of the observed capacity of replicas.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ struct StoredRate {
     well: u32,
     late: u32,
     rates: u64,
-    /// Those classes that have any, by number.
+    /// The classes that have any, by number.
     classes: Vec<(usize, u16)>,
 }
 

@@ -1,4 +1,4 @@
-//! How fast replicas answer, as it is stored.
+//! The stored form of the latencies of replicas.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ pub(crate) struct StoredLatencies {
     incarnation: u32,
     promised: Duration,
     failed: u64,
-    /// By class; those that a later version has besides count as the last.
+    /// By class; additional classes of a later version count as the last.
     answered: Vec<u64>,
 }
 

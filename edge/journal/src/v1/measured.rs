@@ -1,4 +1,4 @@
-//! The stored form of what sources of metrics have measured.
+//! The stored form of measurements from metric sources.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What the policy of an autoscaler goes by, as it is stored.
+//! The stored form of the memory of an autoscaler's policy.
 
 use std::time::Duration;
 
@@ -119,7 +119,7 @@ impl From<StoredPolicy> for PolicyMemory {
                 seen,
                 spent: (spent_at, came, late),
             } => {
-                // Steps are counted on from the last, so they are in order.
+                // Each step is relative to the one before, so they are in order.
                 peaks.sort_unstable();
                 peaks.dedup_by_key(|(step, _)| *step);
                 let peak = |(step, load)| LoadPeak { step, load: Milli(load) };

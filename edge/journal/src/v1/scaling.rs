@@ -1,4 +1,4 @@
-//! What an autoscaler remembers, as it is stored.
+//! The stored form of an autoscaler's memory.
 
 use model::decision::ConditionKind;
 use model::memory::{
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::policy::StoredPolicy;
 
-/// What an autoscaler remembers.
+/// The memory of an autoscaler.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct StoredScaling {
     /// When, and how many.
@@ -25,7 +25,7 @@ pub(super) struct StoredScaling {
     /// Which metric, and since when.
     #[serde(default)]
     pub(super) failing: Vec<(u32, u64)>,
-    /// Which condition, whether it holds, and since when by the calendar. One that is not known any more is left out.
+    /// The condition, whether it holds, and since when by the wall clock. A condition that no longer exists is dropped when read.
     #[serde(default)]
     pub(super) conditions: Vec<(String, bool, u64)>,
 }

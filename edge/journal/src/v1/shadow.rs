@@ -1,4 +1,4 @@
-//! What is remembered of autoscalers that are tried beside the acting one, as it is stored.
+//! The stored form of the memory of shadow autoscalers.
 
 use model::memory::{Difference, Heading, ShadowMemory, SizeChange, Tally};
 use model::resource::ObjectName;
@@ -30,7 +30,7 @@ struct StoredTally {
     grown: u32,
     shrunk: u32,
     turns: u32,
-    /// Whether the last change was one to more; none before the first.
+    /// Whether the last change was a scale-out; `None` before the first.
     grew: Option<bool>,
     over_ms: u64,
     held_ms: u64,

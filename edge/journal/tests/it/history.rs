@@ -88,7 +88,7 @@ impl Story {
         }
     }
 
-    /// A second in which so much waits and so much is asked, in thousandths.
+    /// A second with this length of the queue and this rate of requests, in thousandths.
     fn second(&mut self, queue: i64, rate: i64) {
         let measured = |name: &str, value| Measured {
             source: ServiceName::parse(name).unwrap(),
@@ -166,7 +166,7 @@ fn the_latest_runs_within_the_limit_are_returned() {
 }
 
 #[test]
-fn a_torn_end_loses_only_what_is_torn_and_the_next_run_goes_on() {
+fn a_torn_end_loses_only_its_record_and_the_next_run_continues() {
     let mut story = Story::begun();
     for second in 0..90 {
         story.second(10_000 + (second / 30) * 20_000, 1000);
@@ -240,7 +240,7 @@ fn thirty_days_of_a_busy_service_are_within_fifty_megabytes() {
 
 #[test]
 fn no_record_is_longer_than_two_kibibytes() {
-    let long = || "a sentence that goes on and on ".repeat(40).into();
+    let long = || "a sentence that is very long ".repeat(40).into();
     let decision = Decision {
         service: shop(),
         at: Now::default(),

@@ -336,7 +336,7 @@ fn written(folder: &std::path::Path) -> (PathBuf, Vec<Record>) {
 }
 
 #[test]
-fn every_kind_of_input_is_read_back_as_it_was() {
+fn every_kind_of_input_survives_a_round_trip() {
     let folder = tempfile::tempdir().unwrap();
     let (path, records) = written(folder.path());
     let read: Vec<Record> = Segment::open(&path).unwrap().collect::<Result<_, _>>().unwrap();
@@ -344,7 +344,7 @@ fn every_kind_of_input_is_read_back_as_it_was() {
 }
 
 #[test]
-fn a_memory_that_was_stored_before_it_had_what_holds_healing_back_is_read_as_one_that_holds_nothing() {
+fn a_memory_without_healing_state_is_read_with_an_empty_one() {
     let row = r#"{"service":"shop","desired":3,"recommendations":[[5000,7]],"scale_out":[],"scale_in":[],
         "scaled_to_zero":false,"restarts":[{"ordinal":0,"incarnation":5,"restarts":4,"recent":[],"backoff_ms":1500,"not_before":3000}]}"#;
     let memory = Memory::from(serde_json::from_str::<StoredMemory>(row).unwrap());
@@ -354,7 +354,7 @@ fn a_memory_that_was_stored_before_it_had_what_holds_healing_back_is_read_as_one
     assert_eq!(memory.load, None);
 }
 #[test]
-fn what_policies_go_by_is_stored_and_read_back() {
+fn the_state_of_policies_survives_a_round_trip() {
     for memory in memories_of_policies() {
         let row = serde_json::to_string(&StoredMemory::from(&memory)).unwrap();
         assert_eq!(Memory::from(serde_json::from_str::<StoredMemory>(&row).unwrap()), memory);
@@ -370,7 +370,7 @@ fn what_policies_go_by_is_stored_and_read_back() {
 }
 
 #[test]
-fn a_torn_tail_ends_the_segment_wherever_it_is_torn() {
+fn a_segment_torn_at_any_byte_ends_at_its_last_complete_record() {
     let folder = tempfile::tempdir().unwrap();
     let (path, records) = written(folder.path());
     let whole = fs::read(&path).unwrap();
@@ -383,7 +383,7 @@ fn a_torn_tail_ends_the_segment_wherever_it_is_torn() {
 }
 
 #[test]
-fn damage_before_the_end_is_an_error_and_not_a_shorter_story() {
+fn damage_before_the_end_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let (path, _) = written(folder.path());
     let mut bytes = fs::read(&path).unwrap();
@@ -394,7 +394,7 @@ fn damage_before_the_end_is_an_error_and_not_a_shorter_story() {
 }
 
 #[test]
-fn a_file_of_another_version_is_refused_by_name() {
+fn a_file_of_another_version_is_refused_with_its_path() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("0000000001.journal");
     fs::write(&path, b"HSJRNL99 and more").unwrap();
@@ -411,7 +411,7 @@ fn only_the_newest_segments_are_kept() {
 }
 
 #[test]
-fn runs_that_could_not_begin_cost_no_segment() {
+fn failed_starts_remove_no_segment() {
     let folder = tempfile::tempdir().unwrap();
     for _ in 0..SEGMENTS_MAX {
         Writer::begin(folder.path()).unwrap().retire_oldest().unwrap();
