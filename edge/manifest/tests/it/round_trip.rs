@@ -721,8 +721,8 @@ fn resource() -> impl Strategy<Value = Resource> {
 /// The one resource in `text`.
 fn read(text: &str) -> Result<Resource, TestCaseError> {
     let mut manifests = manifest::parse("round", text);
-    let said: Vec<String> = manifests.diagnostics.iter().map(ToString::to_string).collect();
-    prop_assert!(said.is_empty() && manifests.documents.len() == 1, "{said:#?} in\n{text}");
+    let messages: Vec<String> = manifests.diagnostics.iter().map(ToString::to_string).collect();
+    prop_assert!(messages.is_empty() && manifests.documents.len() == 1, "{messages:#?} in\n{text}");
     Ok(manifests.documents.remove(0).resource)
 }
 
@@ -752,7 +752,7 @@ proptest! {
 
     #[test]
     fn no_text_makes_the_reader_panic(text in "\\PC{0,200}") {
-        let _ = crate::said(&text);
+        let _ = crate::diagnostics_of(&text);
     }
 
     #[test]
@@ -763,7 +763,7 @@ proptest! {
             "---\n", "1", "\"", "'", "name: ", ", ", "!!str ", "|\n", "\t", "# ", "? ", ": ",
         ]), 0..60)
     ) {
-        let _ = crate::said(&words.concat());
+        let _ = crate::diagnostics_of(&words.concat());
     }
 }
 
@@ -791,7 +791,7 @@ fn a_change_is_listed_by_its_path() {
 }
 
 #[test]
-fn quantities_keep_the_family_that_they_were_written_in() {
+fn quantities_keep_their_family_of_suffixes() {
     let text = crate::service("  resources: {cpu: 1e3, memory: 128Mi}\n");
     let resource = manifest::parse("t", &text).documents.remove(0).resource;
     let written = to_yaml(&resource).expect("YAML");
