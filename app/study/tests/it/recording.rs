@@ -69,8 +69,8 @@ fn a_row_that_is_wrong_is_named_by_its_line() {
             .contains("load.csv, line 4: 1970-01-01T00:01:00Z does not come after")
     );
     assert!(refusal("60,1\n120,1\n120,2\n").contains("line 3"), "twice the same time");
-    assert!(refusal("60,1\n120,-1\n").contains("line 2: \"-1\" is no amount of load"));
-    assert!(refusal("60,1\n120,NaN\n").contains("line 2: \"NaN\" is no amount of load"));
+    assert!(refusal("60,1\n120,-1\n").contains("line 2: \"-1\" is not an amount of load"));
+    assert!(refusal("60,1\n120,NaN\n").contains("line 2: \"NaN\" is not an amount of load"));
     assert!(refusal("60,1\n120,inf\n").contains("line 2"));
     let late = refusal("0,1\n60,1\n120,1\n99999999,1\n");
     assert!(late.contains("line 4: no row for 1157 days before it; cut the trace there"), "{late}");

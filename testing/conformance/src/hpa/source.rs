@@ -12,11 +12,11 @@ use plan::scale::request::RequestFault;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::compare::read;
 use super::row::{Pod, PodMetric, Target};
-use super::suites::read;
 use super::translate::{self, NOW};
 
-/// A row's metric is of an unknown type.
+/// The source of a metric of an unknown type.
 pub(super) const NO_SOURCE: Source = Source::Unavailable(Unavailable::NoSource);
 
 /// The reading of one metric's source; owns what a [`MetricReading`] borrows.
@@ -42,7 +42,7 @@ impl Source {
         }
     }
 
-    /// For pods; a source that has no sample of any pod is silent.
+    /// Samples of pods; unavailable if there is none.
     pub(super) fn of_pods(
         pods: &[Pod],
         metrics: &[PodMetric],
@@ -62,7 +62,7 @@ impl Source {
     }
 }
 
-/// The values that the metrics of a `reconcile` row are read from.
+/// The values of the metrics of a `reconcile` row.
 pub(super) struct World<'a> {
     pub(super) pods: &'a [Pod],
     pub(super) resource_metrics: &'a [PodMetric],
@@ -71,7 +71,7 @@ pub(super) struct World<'a> {
 }
 
 impl World<'_> {
-    /// One metric as it is declared, and the reading of its source.
+    /// One declared metric and its source.
     pub(super) fn metric(&self, written: &Value) -> Result<(MetricSpec, Source), String> {
         #[derive(Deserialize)]
         struct MetricRow {
@@ -94,7 +94,7 @@ impl World<'_> {
         let row: MetricRow = read(written)?;
         let source = row.resource.or(row.container_resource).or(row.pods).or(row.object).or(row.external);
         let Some(SourceRow { name, container, target }) = source else {
-            // Our types cannot express a metric of an unknown type: it becomes one without a source.
+            // The model has no metric of an unknown type: it becomes one without a source.
             let target =
                 Target { average_utilization: None, average_value_milli: None, value_milli: Some(1) };
             return Ok((metric_of_external(target)?, NO_SOURCE));
@@ -110,7 +110,7 @@ impl World<'_> {
                 (metric_of_object(target)?, Source::of_series(self.custom_milli.get(..1).unwrap_or_default()))
             }
             "External" => (metric_of_external(target)?, Source::of_series(self.custom_milli)),
-            other => return Err(format!("no metric type {other:?}")),
+            other => return Err(format!("unknown metric type {other:?}")),
         };
         if self.failing.contains(&row.kind) {
             return Ok((metric, Source::Unavailable(Unavailable::Failed("it does not answer".into()))));
@@ -139,7 +139,7 @@ pub(super) fn metric_of_resource(
     let resource = match name {
         "cpu" => MeteredResource::Cpu,
         "memory" => MeteredResource::Memory,
-        other => return Err(format!("no resource {other:?}")),
+        other => return Err(format!("unknown resource {other:?}")),
     };
     let target = match (target.average_utilization, target.average_value_milli) {
         (Some(percent), _) => ResourceTarget::Utilization(Percent(percent)),

@@ -12,10 +12,10 @@ use plan::scale::request::{
 
 use super::row::{EventRow, Pod, PodMetric, RecommendationRow, Rules};
 
-/// The moment of every case: late enough that each age lies after the start of the clock.
+/// The time of every case: late enough that each age is after the start of the clock.
 pub const NOW: Time = Time::from_millis(2_000_000_000_000);
 
-/// The moment that lies `age_s` before [`NOW`].
+/// The time `age_s` before [`NOW`].
 pub fn ago(age_s: u64) -> Time {
     NOW - Duration::from_secs(age_s)
 }
@@ -27,7 +27,7 @@ pub fn replica(pod: &Pod) -> Result<ReplicaView, String> {
         "Running" => Phase::Running,
         "Succeeded" => Phase::Succeeded,
         "Failed" => Phase::Failed,
-        other => return Err(format!("no phase {other:?}")),
+        other => return Err(format!("unknown phase {other:?}")),
     };
     let readiness = pod.ready.as_ref().map(|ready| Readiness {
         ready: ready == "True",
@@ -41,7 +41,7 @@ pub fn replicas(pods: &[Pod]) -> Result<Vec<ReplicaView>, String> {
     pods.iter().map(replica).collect()
 }
 
-/// Samples in the order of `pods`, and how many there are of other pods.
+/// Samples in the order of `pods`, and the number of samples of other pods.
 pub fn samples(
     pods: &[Pod],
     metrics: &[PodMetric],
@@ -59,7 +59,7 @@ pub fn samples(
     };
     let is_stranger = |metric: &&PodMetric| pods.iter().all(|pod| pod.name != metric.pod);
     let strangers = metrics.iter().filter(is_stranger).count();
-    (pods.iter().map(of).collect(), u32::try_from(strangers).expect("as few as a row has"))
+    (pods.iter().map(of).collect(), u32::try_from(strangers).expect("a row has few samples"))
 }
 
 /// Each pod's request of `resource`, in their order.
@@ -104,13 +104,13 @@ fn request(
     }
 }
 
-/// The rules of one direction; `window_s` is the window where they give none.
+/// The rules of one direction; `window_s` is the default window.
 pub fn rules(rules: &Rules, window_s: u64, tolerance: Option<Quantity>) -> Result<ScalingRules, String> {
     let policy = |row: &super::row::PolicyRow| {
         let change = match row.kind.as_str() {
             "Pods" => PolicyChange::Pods(row.value),
             "Percent" => PolicyChange::Percent(Percent(row.value)),
-            other => return Err(format!("no policy type {other:?}")),
+            other => return Err(format!("unknown policy type {other:?}")),
         };
         Ok(ScalingPolicy { change, period: Duration::from_secs(row.period_s) })
     };
@@ -120,7 +120,7 @@ pub fn rules(rules: &Rules, window_s: u64, tolerance: Option<Quantity>) -> Resul
             "Max" => SelectPolicy::Max,
             "Min" => SelectPolicy::Min,
             "Disabled" => SelectPolicy::Disabled,
-            other => return Err(format!("no selectPolicy {other:?}")),
+            other => return Err(format!("unknown selectPolicy {other:?}")),
         },
         policies: rules.policies.iter().map(policy).collect::<Result<_, _>>()?,
         tolerance,
@@ -141,7 +141,7 @@ pub fn behavior_of(up: (u64, Option<Quantity>), down: (u64, Option<Quantity>)) -
     Behavior { scale_up: rules(up), scale_down: rules(down) }
 }
 
-/// Changes of size that were made.
+/// Changes of the number of replicas.
 pub fn events(rows: &[EventRow]) -> Vec<ScaleEvent> {
     rows.iter()
         .map(|row| ScaleEvent { at: ago(row.age_s), change: row.change, outdated: row.outdated })

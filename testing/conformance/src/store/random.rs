@@ -1,4 +1,4 @@
-//! Random writes against a model that is too simple to be wrong.
+//! Random operations, compared with a simple model of the store.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use super::{StoreHome, key, value};
 /// The number of runs, of up to [`STEPS_MAX`] steps each: some 2,500 steps, less than a second if a sync takes 0.2 ms.
 const RUNS: u32 = 64;
 const STEPS_MAX: usize = 80;
-/// Few keys and few leases, so that steps meet.
+/// Few keys and few leases, so that steps interact.
 const KEYS: u8 = 5;
 const TTL: Duration = Duration::from_secs(10);
 
@@ -28,7 +28,7 @@ enum Step {
     Grant,
     KeepAlive { lease: u64 },
     Revoke { lease: u64 },
-    Pass { seconds: u64 },
+    Advance { seconds: u64 },
     Reopen,
 }
 
@@ -72,7 +72,7 @@ struct Model {
     now_ms: u64,
 }
 
-/// After every step of every run, its result, the rows, the leases, the past and an open watch are as the model says.
+/// After every step of every run, its result, the rows, the leases, the history and an open watch agree with the model.
 pub(super) fn random_writes_agree_with_the_model(new_home: &dyn Fn() -> Box<dyn StoreHome>) {
     let config = Config { cases: RUNS, failure_persistence: None, ..Config::default() };
     let steps = prop::collection::vec(step(), 1..STEPS_MAX);
@@ -105,7 +105,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Grant),
         1 => (1..6u64).prop_map(|lease| Step::KeepAlive { lease }),
         1 => (1..6u64).prop_map(|lease| Step::Revoke { lease }),
-        2 => (0..8u64).prop_map(|seconds| Step::Pass { seconds }),
+        2 => (0..8u64).prop_map(|seconds| Step::Advance { seconds }),
         1 => Just(Step::Reopen),
     ]
 }
@@ -113,14 +113,15 @@ fn step() -> impl Strategy<Value = Step> {
 fn run(home: &dyn StoreHome, steps: Vec<Step>) {
     let mut model = Model::default();
     let mut store = home.open();
-    let mut watch = store.watch(&Prefix::root(), Revision(1)).expect("a new store has no past to forget");
+    let mut watch =
+        store.watch(&Prefix::root(), Revision(1)).expect("a new store has not compacted anything");
     let mut watched = 0;
     for step in steps {
         match step {
             Step::Commit { expectations, ops } => commit(&*store, &mut model, &expectations, &ops),
             Step::Compact { back } => {
                 let through = model.revision.saturating_sub(back);
-                store.compact(Revision(through)).expect("there is such a revision");
+                store.compact(Revision(through)).expect("the revision exists");
                 model.compacted = model.compacted.max(through);
             }
             Step::Grant => {
@@ -135,7 +136,7 @@ fn run(home: &dyn StoreHome, steps: Vec<Step>) {
                 Err(LeaseError::Gone { .. }) => assert!(!model.leases.contains_key(&lease)),
                 Err(other) => panic!("{other}"),
             },
-            Step::Pass { seconds } => pass(&*store, &mut model, seconds),
+            Step::Advance { seconds } => advance(&*store, &mut model, seconds),
             Step::Reopen => {
                 drop(watch);
                 drop(store);
@@ -145,14 +146,14 @@ fn run(home: &dyn StoreHome, steps: Vec<Step>) {
                     store.watch(&Prefix::root(), Revision(watched + 1)).expect("the watch was up to date");
             }
         }
-        watched = follow(&mut watch, watched, &model);
-        agree(&*store, &model);
+        watched = read_watch(&mut watch, watched, &model);
+        assert_same(&*store, &model);
     }
 }
 
 fn commit(store: &dyn Store, model: &mut Model, expectations: &[(u8, Expectation)], ops: &[(u8, Write)]) {
     let mut txn = Txn::new();
-    let mut wishes = BTreeMap::new();
+    let mut expectations_hold = BTreeMap::new();
     for &(number, expectation) in expectations {
         let name = format!("k/{number}");
         let modified = model.rows.get(&name).map(|row| row.modified);
@@ -171,7 +172,7 @@ fn commit(store: &dyn Store, model: &mut Model, expectations: &[(u8, Expectation
             Expectation::AsItIs => true,
             Expectation::Stale => false,
         };
-        wishes.insert(name, holds);
+        expectations_hold.insert(name, holds);
     }
     let mut writes = BTreeMap::new();
     for &(number, write) in ops {
@@ -185,7 +186,7 @@ fn commit(store: &dyn Store, model: &mut Model, expectations: &[(u8, Expectation
         };
         writes.insert(name, write);
     }
-    let first_miss = wishes.iter().find(|(_, holds)| !**holds).map(|(name, _)| key(name));
+    let first_miss = expectations_hold.iter().find(|(_, holds)| !**holds).map(|(name, _)| key(name));
     let binds_to_gone =
         |write: &Write| matches!(write, Write::PutLeased(_, lease) if !model.leases.contains_key(lease));
     let lease_gone = writes.values().any(binds_to_gone);
@@ -213,7 +214,7 @@ fn keep_alive(store: &dyn Store, model: &mut Model, lease: u64) {
     }
 }
 
-fn pass(store: &dyn Store, model: &mut Model, seconds: u64) {
+fn advance(store: &dyn Store, model: &mut Model, seconds: u64) {
     model.now_ms += seconds * 1000;
     let ended = store.expire(model.now()).expect("a sound store ends leases");
     let deadline = model.deadline();
@@ -227,8 +228,8 @@ fn pass(store: &dyn Store, model: &mut Model, seconds: u64) {
     }
 }
 
-/// Reads from the watch, which must give what the model logged since `watched`; returns the last revision.
-fn follow(watch: &mut Watch, watched: u64, model: &Model) -> u64 {
+/// Reads from the watch, which has to give the changes of the model since `watched`; returns the last revision.
+fn read_watch(watch: &mut Watch, watched: u64, model: &Model) -> u64 {
     let given: Vec<Arc<Change>> =
         std::iter::from_fn(|| watch.try_next().expect("the watch is open")).collect();
     let logged: Vec<_> = model.log.range(watched + 1..).collect();
@@ -239,7 +240,7 @@ fn follow(watch: &mut Watch, watched: u64, model: &Model) -> u64 {
     model.revision
 }
 
-fn agree(store: &dyn Store, model: &Model) {
+fn assert_same(store: &dyn Store, model: &Model) {
     let listing = store.list(&Prefix::root()).expect("a sound store lists");
     assert_eq!(listing.revision, Revision(model.revision));
     let listed: Vec<_> = listing.entries.iter().map(|entry| (entry.key.to_string(), row(entry))).collect();
@@ -251,7 +252,7 @@ fn agree(store: &dyn Store, model: &Model) {
         assert_eq!(got.as_ref(), model.rows.get(&name));
     }
     let mut past = store.watch(&Prefix::root(), Revision(model.compacted + 1)).expect("this past is kept");
-    follow(&mut past, model.compacted, model);
+    read_watch(&mut past, model.compacted, model);
     let deadlines = model.leases.values().map(|deadline| Time::from_millis(deadline.unwrap_or(0)));
     assert_eq!(store.next_expiry(), deadlines.min());
 }
@@ -309,13 +310,13 @@ impl Model {
         self.log_change(events);
     }
 
-    /// Whether there was such a lease to end.
+    /// Ends the lease; returns whether there was one.
     fn end(&mut self, lease: u64) -> bool {
-        let was_there = self.leases.remove(&lease).is_some();
+        let existed = self.leases.remove(&lease).is_some();
         let bound = self.rows.extract_if(.., |_, row| row.lease == Some(lease));
         let events = bound.map(|(name, _)| (name, None)).collect();
         self.log_change(events);
-        was_there
+        existed
     }
 
     fn log_change(&mut self, events: BTreeMap<String, Option<Row>>) {

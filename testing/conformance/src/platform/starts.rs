@@ -1,4 +1,4 @@
-//! Starting a life: once, as declared, or not at all.
+//! Starts: at most once for each action, as declared.
 
 use std::time::Duration;
 
@@ -18,9 +18,9 @@ cases![
     a_place_has_one_life_at_a_time,
     ports_are_free_and_passed_to_the_program,
     the_environment_is_what_was_declared_and_nothing_else,
-    what_cannot_run_is_refused_with_a_sentence_that_names_it,
+    a_declaration_that_cannot_run_fails_with_its_cause,
     a_failed_start_leaves_the_place_free,
-    a_program_beside_a_replica_runs_in_its_surroundings,
+    a_program_run_beside_a_replica_has_its_environment,
     usage_grows_with_work,
 ];
 
@@ -46,7 +46,7 @@ async fn a_repeated_start_gives_the_same_life(world: &mut World) {
     assert_eq!(second.outcome, Outcome::Applied);
     assert_eq!(first.life.as_ref(), Some(&third));
     assert_eq!(second.life.as_ref(), Some(&third));
-    assert_eq!(world.lines_of("begun", 1).await.len(), 1, "the program began once");
+    assert_eq!(world.lines_of("begun", 1).await.len(), 1, "the program was started once");
 }
 
 async fn many_starts_at_once_each_give_a_life(world: &mut World) {
@@ -76,11 +76,7 @@ async fn a_place_has_one_life_at_a_time(world: &mut World) {
     let mut again = request.clone();
     again.action = world.next_action();
     let outcome = world.platform().start(again).await.outcome;
-    assert_eq!(
-        outcome,
-        Outcome::Refused(Refusal::OtherIncarnation),
-        "a life that has ended begins no second time"
-    );
+    assert_eq!(outcome, Outcome::Refused(Refusal::OtherIncarnation), "an ended life is not started again");
     let mut next = request;
     next.action = world.next_action();
     next.incarnation = Incarnation(2);
@@ -110,7 +106,7 @@ async fn ports_are_free_and_passed_to_the_program(world: &mut World) {
     }
     numbers.sort_unstable();
     numbers.dedup();
-    assert_eq!(numbers.len(), 6, "no number is given twice");
+    assert_eq!(numbers.len(), 6, "no port is assigned twice");
 }
 
 async fn the_environment_is_what_was_declared_and_nothing_else(world: &mut World) {
@@ -131,7 +127,7 @@ async fn the_environment_is_what_was_declared_and_nothing_else(world: &mut World
     assert_eq!(names, expected);
 }
 
-async fn what_cannot_run_is_refused_with_a_sentence_that_names_it(world: &mut World) {
+async fn a_declaration_that_cannot_run_fails_with_its_cause(world: &mut World) {
     let script = world.file("script");
     std::fs::write(&script, "exit 0").expect("the folder can be written to");
     let script = script.display().to_string();
@@ -160,12 +156,12 @@ async fn what_cannot_run_is_refused_with_a_sentence_that_names_it(world: &mut Wo
 async fn a_failed_start_leaves_the_place_free(world: &mut World) {
     let broken = world.request_of(&json!({"run": {"command": ["/no/such/program"]}}));
     assert!(matches!(world.platform().start(broken.clone()).await.outcome, Outcome::Failed(_)));
-    let mut mended = world.request("exec sleep 60");
-    mended.action = broken.action;
-    assert_eq!(world.start_as(mended).await.incarnation, broken.incarnation);
+    let mut fixed = world.request("exec sleep 60");
+    fixed.action = broken.action;
+    assert_eq!(world.start_as(fixed).await.incarnation, broken.incarnation);
 }
 
-async fn a_program_beside_a_replica_runs_in_its_surroundings(world: &mut World) {
+async fn a_program_run_beside_a_replica_has_its_environment(world: &mut World) {
     let mut events = world.platform().events();
     let request = world.request_of(&json!({
         "run": {"command": ["/bin/sh", "-c", "exec sleep 60"], "env": {"ANSWER": "42"}},
@@ -186,7 +182,7 @@ async fn a_program_beside_a_replica_runs_in_its_surroundings(world: &mut World) 
     let endless = format!("echo begun > {started}; sleep 50 & wait");
     let end = world.platform().run_beside(beside(&endless, Duration::from_millis(300))).await;
     assert_eq!(end, Ok(RunEnd::TimedOut));
-    assert_eq!(world.only_life().await.state, LifeState::Running, "the replica goes on");
+    assert_eq!(world.only_life().await.state, LifeState::Running, "the replica keeps running");
     world.stop(&life, Duration::ZERO).await;
     reported_exit(&mut events).await;
     let refused = world.platform().run_beside(beside("exit 0", long)).await;

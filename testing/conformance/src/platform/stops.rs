@@ -1,4 +1,4 @@
-//! The end of a life: noticed, or brought about.
+//! Ends of lives, by themselves or by a stop.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use model::input::ExitStatus;
 use serde_json::json;
 
 use super::cases;
-use super::world::{World, is_alive, reported_exit, until};
+use super::world::{World, is_alive, reported_exit, wait_until};
 
 cases![
     an_end_is_reported_with_its_code,
@@ -17,11 +17,11 @@ cases![
     the_end_of_the_main_process_ends_all_that_it_started,
     a_stop_lets_the_program_end_by_itself,
     a_stop_sends_the_declared_signal,
-    a_stubborn_group_is_killed_whole_when_its_grace_is_over,
+    a_process_group_that_ignores_the_signal_is_killed_after_the_grace,
     a_second_stop_can_shorten_the_grace,
     an_end_is_reported_before_the_stop_is_applied,
     a_repeated_stop_is_applied,
-    a_stop_means_one_life_only,
+    a_stop_of_another_life_is_refused,
 ];
 
 /// Long enough that no case reaches it.
@@ -54,7 +54,7 @@ async fn the_end_of_the_main_process_ends_all_that_it_started(world: &mut World)
         .await;
     assert_eq!(reported_exit(&mut events).await.1.status, ExitStatus::Code(3));
     for pid in world.lines_of("pids", 2).await {
-        until("the end of a child", || (!is_alive(&pid)).then_some(())).await;
+        wait_until("the end of a child", || (!is_alive(&pid)).then_some(())).await;
     }
 }
 
@@ -83,7 +83,7 @@ async fn a_stop_sends_the_declared_signal(world: &mut World) {
     assert_eq!(world.exit_in_inventory().await.status, ExitStatus::Code(6));
 }
 
-async fn a_stubborn_group_is_killed_whole_when_its_grace_is_over(world: &mut World) {
+async fn a_process_group_that_ignores_the_signal_is_killed_after_the_grace(world: &mut World) {
     let pids = world.file("pids").display().to_string();
     let life = world
         .start(&format!(
@@ -91,11 +91,11 @@ async fn a_stubborn_group_is_killed_whole_when_its_grace_is_over(world: &mut Wor
              while :; do sleep 50; done"
         ))
         .await;
-    let stubborn = world.lines_of("pids", 3).await;
+    let ignoring = world.lines_of("pids", 3).await;
     assert_eq!(world.stop(&life, Duration::from_millis(200)).await, Outcome::Applied);
     assert_eq!(world.exit_in_inventory().await.status, ExitStatus::Signal(9));
-    for pid in stubborn {
-        until("the end of a stubborn process", || (!is_alive(&pid)).then_some(())).await;
+    for pid in ignoring {
+        wait_until("the end of a process that ignores the signal", || (!is_alive(&pid)).then_some(())).await;
     }
 }
 
@@ -117,7 +117,7 @@ async fn a_second_stop_can_shorten_the_grace(world: &mut World) {
 
 async fn an_end_is_reported_before_the_stop_is_applied(world: &mut World) {
     let mut events = world.platform().events();
-    // Both happen within microseconds: a single try would prove nothing.
+    // Both happen within microseconds, so a wrong order would show only in some of many tries.
     for incarnation in 1..=100 {
         let mut request = world.request("exec sleep 50");
         request.incarnation = Incarnation(incarnation);
@@ -133,12 +133,12 @@ async fn a_repeated_stop_is_applied(world: &mut World) {
     for _ in 0..2 {
         assert_eq!(world.stop(&life, LONG).await, Outcome::Applied);
     }
-    let mut never_there = life;
-    never_there.replica.ordinal = Ordinal(9);
-    assert_eq!(world.stop(&never_there, LONG).await, Outcome::Applied);
+    let mut never_started = life;
+    never_started.replica.ordinal = Ordinal(9);
+    assert_eq!(world.stop(&never_started, LONG).await, Outcome::Applied);
 }
 
-async fn a_stop_means_one_life_only(world: &mut World) {
+async fn a_stop_of_another_life_is_refused(world: &mut World) {
     let life = world.start("exec sleep 60").await;
     let mut other = life.clone();
     other.incarnation = Incarnation(2);

@@ -1,4 +1,4 @@
-//! Which processes may open a folder, and which files are not touched.
+//! Opening a folder: one process at a time, and files that cannot be used are not modified.
 
 use std::fs;
 use std::process::Command;
@@ -17,7 +17,7 @@ fn with_one_row() -> TempDir {
 }
 
 #[test]
-fn a_second_open_of_a_folder_is_refused_and_says_who_has_it() {
+fn a_second_open_of_a_folder_fails_with_the_pid_of_the_first() {
     let dir = with_one_row();
     let held = EmbeddedStore::open(dir.path()).unwrap();
 
@@ -37,7 +37,7 @@ fn a_second_open_of_a_folder_is_refused_and_says_who_has_it() {
 }
 
 #[test]
-fn a_newer_format_is_refused_and_not_touched() {
+fn a_newer_format_is_refused_and_not_modified() {
     let dir = with_one_row();
     let file = store_file(&dir);
     let mut bytes = fs::read(&file).unwrap();
@@ -52,7 +52,7 @@ fn a_newer_format_is_refused_and_not_touched() {
 }
 
 #[test]
-fn a_file_that_is_no_store_is_refused_and_not_touched() {
+fn a_file_that_is_not_a_store_is_refused_and_not_modified() {
     for content in [&b""[..], b"hello", &[0; 100_000], b"homeostat store\nformat x\n"] {
         let dir = folder();
         fs::write(store_file(&dir), content).unwrap();
@@ -63,14 +63,14 @@ fn a_file_that_is_no_store_is_refused_and_not_touched() {
 }
 
 #[test]
-fn a_store_that_is_cut_short_is_refused_and_not_touched() {
+fn a_truncated_store_is_refused_and_not_modified() {
     let dir = with_one_row();
     let bytes = fs::read(store_file(&dir)).unwrap();
     for kept in [4096, 5000, 8192, bytes.len() / 2] {
         fs::write(store_file(&dir), &bytes[..kept]).unwrap();
         let refused = EmbeddedStore::open(dir.path()).map(drop);
         assert!(matches!(refused, Err(OpenError::Damaged { .. })), "{kept} bytes: {refused:?}");
-        assert_eq!(fs::read(store_file(&dir)).unwrap(), bytes[..kept], "the file was touched");
+        assert_eq!(fs::read(store_file(&dir)).unwrap(), bytes[..kept], "the file was modified");
     }
 }
 
@@ -98,7 +98,7 @@ fn a_damaged_byte_is_harmless_or_refused_and_never_a_wrong_row() {
                 harmless += 1;
             }
             Err(OpenError::NotAStore { .. } | OpenError::Damaged { .. } | OpenError::NewerFormat { .. }) => {
-                assert_eq!(fs::read(store_file(&dir)).unwrap(), damaged, "the file was touched");
+                assert_eq!(fs::read(store_file(&dir)).unwrap(), damaged, "the file was modified");
                 refused += 1;
             }
             Err(other) => panic!("byte {at}: {other}"),
@@ -109,7 +109,7 @@ fn a_damaged_byte_is_harmless_or_refused_and_never_a_wrong_row() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_made_fails_with_one_clear_sentence() {
+fn a_folder_that_cannot_be_created_fails_with_its_path() {
     let dir = folder();
     let file = dir.path().join("file");
     fs::write(&file, "").unwrap();
@@ -118,7 +118,7 @@ fn a_folder_that_cannot_be_made_fails_with_one_clear_sentence() {
 }
 
 #[test]
-fn a_creation_that_was_cut_off_is_begun_anew() {
+fn an_interrupted_creation_is_repeated() {
     let dir = folder();
     fs::write(dir.path().join("store.db.new"), [1; 10_000]).unwrap();
     let store = EmbeddedStore::open(dir.path()).unwrap();
@@ -126,16 +126,16 @@ fn a_creation_that_was_cut_off_is_begun_anew() {
     assert!(!dir.path().join("store.db.new").exists());
 }
 
-/// The kernel refuses to let the file grow, as it does on a full disk (only the number of the error differs).
+/// The kernel refuses to extend the file, as on a full disk (only the number of the error differs).
 #[test]
-fn a_file_that_may_not_grow_refuses_the_write_and_keeps_every_row() {
+fn a_full_disk_fails_the_write_and_keeps_every_row() {
     let dir = with_one_row();
     let limited =
         format!("trap '' XFSZ; ulimit -f 6000; exec '{}' \"$1\" 65536", env!("CARGO_BIN_EXE_store-writer"));
     let output = Command::new("sh").args(["-c", &limited, "sh"]).arg(dir.path()).output().unwrap();
-    let said = String::from_utf8(output.stdout).unwrap();
-    let lines: Vec<_> = said.lines().collect();
-    let [acknowledged @ .., failed, reads] = &*lines else { panic!("{said}") };
+    let output = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<_> = output.lines().collect();
+    let [acknowledged @ .., failed, reads] = &*lines else { panic!("{output}") };
 
     let file = store_file(&dir).display().to_string();
     assert_eq!(
@@ -143,7 +143,7 @@ fn a_file_that_may_not_grow_refuses_the_write_and_keeps_every_row() {
         format!("failed: could not write to {file}: the disk is full; free some space and try again")
     );
     let rows = 1 + acknowledged.len();
-    assert!(rows > 5, "{said}");
+    assert!(rows > 5, "{output}");
     assert_eq!(*reads, format!("reads {rows}"));
     let store = EmbeddedStore::open(dir.path()).unwrap();
     assert_eq!(store.list(&Prefix::root()).unwrap().entries.len(), rows);
