@@ -12,7 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forecast::{
-    Distribution, Forecast, Forecaster, Horizon, Model, Odds, Report, ReportSummary, Season, Settings,
+    Distribution, ExceedanceProbabilities, Forecast, Forecaster, Horizon, Model, Report, ReportSummary,
+    Season, Settings,
 };
 use model::memory::{LoadRecord, LoadSource};
 use model::resource::Forecasting;
@@ -50,8 +51,8 @@ pub struct Foresight {
     /// How long a start takes, as of the last look; `None` before one was seen.
     start: Option<Duration>,
     forecaster: Forecaster,
-    /// The odds of the forecast quantiles.
-    odds: Odds,
+    /// The exceedance probabilities of the forecast quantiles.
+    exceedances: ExceedanceProbabilities,
     /// How many steps the forecast covers that is acted on, the current one included.
     reach: usize,
     /// The number of the next step to learn from.
@@ -92,8 +93,8 @@ struct HorizonForecast {
 }
 
 impl HorizonForecast {
-    fn of(forecast: Forecast, odds: &Odds) -> Self {
-        Self { distribution: Distribution::of(&forecast, odds), forecast }
+    fn of(forecast: Forecast, exceedances: &ExceedanceProbabilities) -> Self {
+        Self { distribution: Distribution::of(&forecast, exceedances), forecast }
     }
 }
 
@@ -163,7 +164,7 @@ impl Foresight {
         Self {
             next: meter.record().first(),
             forecaster: forecaster(&rule, reach, looks),
-            odds: Odds::of(levels(&rule)),
+            exceedances: ExceedanceProbabilities::of(levels(&rule)),
             reach,
             rule,
             meter,
@@ -202,7 +203,7 @@ impl Foresight {
 
     fn learn_anew(&mut self) {
         self.forecaster = forecaster(&self.rule, self.reach, self.looks);
-        self.odds = Odds::of(levels(&self.rule));
+        self.exceedances = ExceedanceProbabilities::of(levels(&self.rule));
         self.next = self.record().first();
         self.current = None;
     }
@@ -279,7 +280,7 @@ impl Foresight {
         for (number, lift) in (self.next..until).zip(known) {
             let at = Duration::from_millis(begin_of(number, step).as_millis());
             if lift.is_some() {
-                self.forecaster.set_apart(at);
+                self.forecaster.mark_exceptional(at);
             } else if let Some(milli) = self.record().at(number).milli() {
                 self.forecaster.observe(at, milli as f64 / 1000.0);
             }
@@ -304,8 +305,8 @@ impl Foresight {
         }
         let (load, last) = (in_progress.load.beyond_chance(), self.forecaster.last());
         let Some(load) = load.filter(|load| last.is_some_and(|last| *load > last)) else { return };
-        let ahead = self.forecaster.forecast_supposing(0, load);
-        let ahead = ahead.map(|ahead| HorizonForecast::of(current.lift.lifted(ahead), &self.odds));
+        let ahead = self.forecaster.forecast_assuming(0, load);
+        let ahead = ahead.map(|ahead| HorizonForecast::of(current.lift.lifted(ahead), &self.exceedances));
         current.provisional = ahead.map(|ahead| ProvisionalForecast { load, ahead });
     }
 
@@ -318,7 +319,7 @@ impl Foresight {
         let lifts = steps.lifts(events, first..first + farthest);
         let lift = greatest(&lifts[..self.reach]);
         let upcoming = steps.upcoming(events, [first, first + self.reach as u64, first + farthest]);
-        let ahead = HorizonForecast::of(lift.lifted(ahead), &self.odds);
+        let ahead = HorizonForecast::of(lift.lifted(ahead), &self.exceedances);
         Some(CurrentForecast { ahead, provisional: None, summary, lift, lifts, upcoming })
     }
 
@@ -373,7 +374,7 @@ impl Foresight {
         let level = level_of(&self.rule);
         let quantile = current.latest().forecast.quantiles.iter().find(|quantile| quantile.level == level);
         let quantile = quantile.ok_or(NoForecast::New)?;
-        let ratio = summary.loss / summary.loss_of_last;
+        let ratio = summary.loss / summary.persistence_loss;
         Ok(Expected {
             load: quantile.load,
             by: quantile.by,
@@ -409,7 +410,7 @@ impl Foresight {
             None => self.forecaster.forecasts(),
             Some(ProvisionalForecast { load, .. }) => {
                 let mut forecaster = self.forecaster.clone();
-                (0..).map_while(|place| forecaster.forecast_supposing(place, *load)).collect()
+                (0..).map_while(|place| forecaster.forecast_assuming(place, *load)).collect()
             }
         };
         forecasts.into_iter().map(|it| (lift(it.horizon), it)).map(|(lift, it)| (it, lift)).collect()
