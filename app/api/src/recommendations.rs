@@ -1,6 +1,6 @@
 //! Recommendations from the history of services, as `/v1` shows them.
 
-use control::hindsight::{self, Advice, Worth};
+use control::hindsight::{self, Advice, Benefit};
 use knowledge::ServiceState;
 use manifest::Change;
 use model::name::ServiceName;
@@ -58,9 +58,9 @@ fn declared(handle: &Handle) -> Result<Vec<ServiceName>, Failure> {
 }
 
 fn of_service(handle: &Handle, name: &ServiceName, within: (Wall, Wall)) -> Result<Vec<v1::Advice>, Failure> {
-    let asked = name.clone();
+    let wanted = name.clone();
     let found: Option<(Time, ServiceState, Settings)> = handle.query(move |control, now| {
-        Some((now.time, control.knowledge().service(&asked)?.clone(), control.settings().clone()))
+        Some((now.time, control.knowledge().service(&wanted)?.clone(), control.settings().clone()))
     })?;
     let Some((now, service, settings)) = found else { return Ok(Vec::new()) };
     let past = history::read(handle, name, within, RUNS_MAX)?;
@@ -69,19 +69,19 @@ fn of_service(handle: &Handle, name: &ServiceName, within: (Wall, Wall)) -> Resu
     Ok(advice.iter().map(|advice| worded(&service, advice)).collect())
 }
 
-/// A run of the history. Of decisions that followed the first, only the ratios are kept: what a metric asked for grows and falls with its own.
+/// A run of the history. Of decisions that followed the first, only the ratios are kept: what a metric proposed grows and falls with its own.
 fn summary(run: &DecisionRun) -> hindsight::DecisionRun {
     let metrics = || run.record.metrics.iter().enumerate();
     let growth = |index: usize, of: fn((f64, f64)) -> f64| {
         let extreme = run.ratios.get(index).copied().flatten().map(of);
         extreme.zip(run.record.metrics[index].ratio).map_or(1.0, |(extreme, first)| extreme / first)
     };
-    let asked = metrics().map(|(index, metric)| {
+    let proposals = metrics().map(|(index, metric)| {
         let (proposal, growth) = (metric.proposal?, growth(index, |(_, high)| high));
         // The cast holds at the ends of its range.
         Some(if growth > 1.0 { (f64::from(proposal) * growth).ceil() as u32 } else { proposal })
     });
-    let least = metrics().map(|(index, metric)| {
+    let lowest = metrics().map(|(index, metric)| {
         let (proposal, growth) = (metric.proposal?, growth(index, |(low, _)| low));
         Some(if growth < 1.0 { (f64::from(proposal) * growth).floor() as u32 } else { proposal })
     });
@@ -91,8 +91,8 @@ fn summary(run: &DecisionRun) -> hindsight::DecisionRun {
         count: run.count,
         previous: run.record.previous,
         desired: run.record.desired,
-        asked: asked.collect(),
-        asked_least: least.collect::<Option<Vec<u32>>>().and_then(|least| least.into_iter().max()),
+        proposals: proposals.collect(),
+        lowest_proposal: lowest.collect::<Option<Vec<u32>>>().and_then(|lowest| lowest.into_iter().max()),
         ratios: run.ratios.clone(),
     }
 }
@@ -102,22 +102,22 @@ fn worded(service: &ServiceState, advice: &Advice) -> v1::Advice {
         target: format!("service/{}", service.name),
         kind: advice.kind.name().into(),
         message: advice.note.clone(),
-        worth: worth(advice.worth),
+        worth: worth_of(advice.benefit),
         changes: changes(service, advice),
     }
 }
 
-fn worth(worth: Worth) -> v1::AdviceWorth {
+fn worth_of(benefit: Benefit) -> v1::AdviceWorth {
     let none = v1::AdviceWorth::default();
-    match worth {
-        Worth::LackedReplicaHours(hours) => v1::AdviceWorth { lacked_replica_hours: Some(hours), ..none },
-        Worth::SparedReplicaHours(hours) => v1::AdviceWorth { spared_replica_hours: Some(hours), ..none },
-        Worth::SparedCores(cores) => v1::AdviceWorth { spared_cores: Some(cores), ..none },
-        Worth::LackedCores(cores) => v1::AdviceWorth { lacked_cores: Some(cores), ..none },
-        Worth::SparedMemory(Bytes(bytes)) => v1::AdviceWorth { spared_bytes: Some(bytes), ..none },
-        Worth::LackedMemory(Bytes(bytes)) => v1::AdviceWorth { lacked_bytes: Some(bytes), ..none },
-        Worth::SparedStarts(starts) => v1::AdviceWorth { spared_starts: Some(starts), ..none },
-        Worth::Uncounted => none,
+    match benefit {
+        Benefit::LackedReplicaHours(hours) => v1::AdviceWorth { lacked_replica_hours: Some(hours), ..none },
+        Benefit::SparedReplicaHours(hours) => v1::AdviceWorth { spared_replica_hours: Some(hours), ..none },
+        Benefit::SparedCores(cores) => v1::AdviceWorth { spared_cores: Some(cores), ..none },
+        Benefit::LackedCores(cores) => v1::AdviceWorth { lacked_cores: Some(cores), ..none },
+        Benefit::SparedMemory(Bytes(bytes)) => v1::AdviceWorth { spared_bytes: Some(bytes), ..none },
+        Benefit::LackedMemory(Bytes(bytes)) => v1::AdviceWorth { lacked_bytes: Some(bytes), ..none },
+        Benefit::SparedStarts(starts) => v1::AdviceWorth { spared_starts: Some(starts), ..none },
+        Benefit::Unknown => none,
     }
 }
 
@@ -155,7 +155,7 @@ mod tests {
             autoscaler: None,
         };
         service.declared = Some(Arc::new(declared));
-        let advice = Advice { kind: Kind::NoSpare, note: String::new(), worth: Worth::Uncounted, remedy };
+        let advice = Advice { kind: Kind::NoSpare, note: String::new(), benefit: Benefit::Unknown, remedy };
         let changes = worded(&service, &advice).changes;
         changes.into_iter().map(|change| (change.path, change.old, change.new)).collect()
     }

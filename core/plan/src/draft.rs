@@ -1,4 +1,4 @@
-//! A plan while it is being drawn up.
+//! A plan that is being made.
 
 use model::identity::Ordinal;
 use model::plan::{Change, Step, Wait, Writer};
@@ -34,8 +34,8 @@ impl Draft {
         self.look_again = self.look_again.min(at);
     }
 
-    /// Whether a step takes this place away.
-    pub(crate) fn takes_away(&self, ordinal: Ordinal) -> bool {
+    /// Whether a step drains, stops or closes this place.
+    pub(crate) fn removes(&self, ordinal: Ordinal) -> bool {
         self.steps.iter().any(|step| {
             step.change.ordinal() == Some(ordinal)
                 && (step.change.is_disruptive() || matches!(step.change, Change::Close { .. }))

@@ -1,4 +1,4 @@
-//! Whether the proxy listens for a service as its declaration says.
+//! The listener of a service: the proxy is to listen as declared.
 
 use knowledge::Exposure;
 use model::plan::{Change, Writer};
@@ -7,7 +7,7 @@ use model::reason::Reason;
 use crate::context::PlanContext;
 use crate::draft::Draft;
 
-/// Adds the step that tells the proxy to listen, to listen otherwise, or not to listen any more.
+/// Adds the step that has the proxy begin to listen, change its listener, or stop listening.
 pub(crate) fn expose(context: PlanContext<'_>, draft: &mut Draft) {
     let (now, service) = (context.now.time, context.service);
     let wanted = service.declared.as_ref().filter(|declared| declared.spec.expose.is_some());
@@ -26,7 +26,7 @@ pub(crate) fn expose(context: PlanContext<'_>, draft: &mut Draft) {
                 draft.wait(None, Reason::ActionFailed(message.clone()));
             }
         }
-        // It is being told to stop listening, and will be told to listen once it has.
+        // While the proxy stops listening, no new listener is requested; the plan after that requests it.
         (Some(_), Exposure::Telling { .. } | Exposure::Shown { .. } | Exposure::Concealing { .. })
         | (None, Exposure::None | Exposure::Concealing { .. }) => {}
         (None, Exposure::Telling { .. } | Exposure::Shown { .. } | Exposure::Failed { .. }) => {

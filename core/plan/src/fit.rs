@@ -42,7 +42,7 @@ pub(crate) fn limited(mut decision: Decision, limit: Option<Limit>) -> Decision 
     decision
 }
 
-/// How the summary of a decision begins.
+/// The beginning of the summary of a decision.
 fn head(previous: u32, desired: u32) -> String {
     if previous == desired {
         format!("stays at {desired}: ")

@@ -1,7 +1,7 @@
 //! Plan: findings and intent in, one immutable plan with reasons out.
 //!
-//! [`plan()`] looks at one service as it is (level-triggered) and says what shall be done now, what is not done, and why.
-//! It changes nothing: a dry run, a simulation and the real thing are the same call.
+//! [`plan()`] takes the state of one service (level-triggered) and returns what to do now, what waits, and why.
+//! It changes nothing: a dry run, a simulation and production are the same call.
 
 mod context;
 mod draft;
@@ -27,7 +27,7 @@ mod to_zero;
 
 pub mod learned;
 
-// Which replicas, how large, and what is done for those that are not well.
+// Which replicas, of which size, and the healing of those that fail.
 mod arbiter;
 mod exposure;
 mod heal;
@@ -36,7 +36,7 @@ mod resize;
 pub mod vertical;
 mod victims;
 
-// What would be decided otherwise: other loads and times, other declarations, other pasts.
+// What would be decided otherwise: with other loads and times, other declarations, and in hindsight.
 mod hypothetical;
 mod prospect;
 pub mod simulated;

@@ -1,4 +1,4 @@
-//! What the sources of metrics have measured, as the autoscaler takes it.
+//! The measurements of metric sources, as readings of the autoscaler.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use model::time::Time;
 
 use crate::scale::reading::{Gap, Sample, Unavailable};
 
-/// The reading of `metric`, which autoscales `service`; `None` when there is no source.
+/// The reading of `metric` for `service`; `None` when there is no source.
 fn reading_of<'k>(
     knowledge: &'k Knowledge,
     metric: &MetricSpec,
@@ -21,7 +21,7 @@ fn reading_of<'k>(
     knowledge.reading(&MetricKey::of(metric, service)?)
 }
 
-/// What the replicas at `places` say of themselves, in their order; each is the sum of the series that are selected.
+/// The metric of each replica at `places`, in their order: the sum of its selected series.
 pub(crate) fn of_replicas(
     now: Time,
     knowledge: &Knowledge,
@@ -32,17 +32,18 @@ pub(crate) fn of_replicas(
     let (spec, identifier) = metric;
     let reading = reading_of(knowledge, spec, service).ok_or(Unavailable::NoSource)?;
     let one = |(ordinal, place): &(Ordinal, &Place)| {
-        let said = reading.by_replica.get(ordinal).filter(|said| said.incarnation == place.incarnation);
+        let measured =
+            reading.by_replica.get(ordinal).filter(|measured| measured.incarnation == place.incarnation);
         let (at, series) =
-            said.ok_or(Gap::Absent)?.latest.at(now, reading.stale_after).map_err(|lack| gap(&lack))?;
+            measured.ok_or(Gap::Absent)?.latest.at(now, reading.stale_after).map_err(|lack| gap(&lack))?;
         let value = selected(series, identifier).reduce(Milli::plus).ok_or(Gap::Absent)?;
         Ok(Sample { value, at, window: Duration::ZERO })
     };
     Ok(places.iter().map(one).collect())
 }
 
-/// All series of a metric of what is outside that are selected.
-pub(crate) fn of_outside(
+/// The selected series of a metric of something other than the replicas.
+pub(crate) fn external(
     now: Time,
     knowledge: &Knowledge,
     metric: (&MetricSpec, &MetricIdentifier),
@@ -50,18 +51,18 @@ pub(crate) fn of_outside(
 ) -> Result<Vec<Milli>, Unavailable> {
     let (spec, identifier) = metric;
     let reading = reading_of(knowledge, spec, service).ok_or(Unavailable::NoSource)?;
-    let values: Vec<Milli> = selected(standing(now, &reading.whole, reading)?, identifier).collect();
+    let values: Vec<Milli> = selected(current_series(now, &reading.whole, reading)?, identifier).collect();
     if values.is_empty() { Err(Unavailable::Absent) } else { Ok(values) }
 }
 
-/// The one series of a metric of an object that is selected.
+/// The one selected series of a metric of an object.
 pub(crate) fn of_object(
     now: Time,
     knowledge: &Knowledge,
     metric: (&MetricSpec, &MetricIdentifier),
     service: &ServiceName,
 ) -> Result<Vec<Milli>, Unavailable> {
-    let values = of_outside(now, knowledge, metric, service)?;
+    let values = external(now, knowledge, metric, service)?;
     if values.len() > 1 {
         let why = format!("{} series were measured where one is needed; select or sum them", values.len());
         return Err(Unavailable::Failed(why.into()));
@@ -69,7 +70,7 @@ pub(crate) fn of_object(
     Ok(values)
 }
 
-fn standing<'l>(now: Time, latest: &'l Latest, reading: &Reading) -> Result<&'l [Series], Unavailable> {
+fn current_series<'l>(now: Time, latest: &'l Latest, reading: &Reading) -> Result<&'l [Series], Unavailable> {
     let (_, series) = latest.at(now, reading.stale_after).map_err(|lack| match lack {
         NoMeasurement::Absent => Unavailable::Absent,
         NoMeasurement::Stale { since } => Unavailable::Stale { since },

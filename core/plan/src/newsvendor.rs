@@ -29,8 +29,9 @@ pub(crate) fn cheapest(
     let carried_by_one = capacity.carried(1).max(f64::MIN_POSITIVE);
     let mut best = (f64::INFINITY, least);
     let violation_cost = |violated: f64| price.requests() * violated / carried_by_one;
-    let cost_of =
-        |replicas: u32| f64::from(replicas) + violation_cost(load.partial_expectation(capacity.carried(replicas)));
+    let cost_of = |replicas: u32| {
+        f64::from(replicas) + violation_cost(load.partial_expectation(capacity.carried(replicas)))
+    };
     // Numbers whose violations alone cost more than replicas for nearly every load need not be tried.
     let last = load.last();
     let all = fewest(bounds, |replicas| capacity.carried(replicas) >= last);
@@ -65,7 +66,7 @@ fn fewest((mut low, mut high): (u32, u32), is_enough: impl Fn(u32) -> bool) -> u
 
 #[cfg(test)]
 mod tests {
-    use forecast::{Forecast, Horizon, LEVELS_MAX, Model, ExceedanceProbabilities, Quantile};
+    use forecast::{ExceedanceProbabilities, Forecast, Horizon, LEVELS_MAX, Model, Quantile};
     use proptest::prelude::*;
 
     use super::*;

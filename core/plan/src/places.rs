@@ -1,4 +1,4 @@
-//! How many places a service has, and which of them go.
+//! The places of a service: how many there are, and which are removed.
 
 use knowledge::{Exposure, Health, Place, ServiceState, Stage};
 use model::identity::{ActionId, Ordinal};
@@ -14,17 +14,17 @@ use crate::victims::{Victims, first_to_go, victims};
 
 /// Adds the steps that bring the number of places to what is wanted.
 ///
-/// A newer declaration is rolled out one replica at a time: one more place than wanted is opened, and an outdated replica goes
-/// only when the number wanted serves without it. So a new version that never becomes ready takes nothing away. When a newer version replaces
-/// it, its replicas that have not become ready within the grace of a failing probe go first, as nothing is lost with them. Replicas that were
-/// ready, but have not been for as long, go once a newer one serves: until then, something that both versions need may be missing. A replica
-/// whose size cannot be changed as it runs is replaced in the same way.
+/// A newer declaration is rolled out one replica at a time: one more place than wanted is opened, and an outdated replica is removed only when the
+/// wanted number serves without it. So a new version that never becomes ready removes nothing. When another version replaces it, its replicas that
+/// have not become ready within the grace of a failing probe are removed first, as nothing is lost with them. Replicas that were ready, but have not
+/// been for as long, are removed once a newer one serves: until then, the cause may be something that both versions need. A replica whose size cannot
+/// be changed in place is replaced in the same way.
 pub(crate) fn adjust_places(context: PlanContext<'_>, desired: u32, draft: &mut Draft) {
     actives(context, desired, draft);
     spares(context.service, draft);
 }
 
-/// Adds the steps that take everything away: nobody wants the service any more.
+/// Adds the steps that remove all places of a service that is no longer declared.
 pub(crate) fn clear(service: &ServiceState, draft: &mut Draft) {
     for (ordinal, place) in &service.places {
         retire(service, *ordinal, place, Writer::Human, &Reason::Withdrawn, draft);
@@ -45,7 +45,7 @@ fn actives(context: PlanContext<'_>, desired: u32, draft: &mut Draft) {
         open(service, desired - have, Role::Active, Writer::ScaleOut, &reason, draft);
         return;
     }
-    // Where none of those that are too many may go, the replacement goes on.
+    // If all excess replicas must stay, the replacement continues.
     if have > wanted && shrink(context, have - wanted, desired, draft) {
         return;
     }
@@ -59,12 +59,12 @@ fn actives(context: PlanContext<'_>, desired: u32, draft: &mut Draft) {
     }
 }
 
-/// Takes `excess` replicas away and notes why others must stay; returns whether any goes.
+/// Removes `excess` replicas and notes why others must stay; returns whether any is removed.
 fn shrink(context: PlanContext<'_>, excess: u32, desired: u32, draft: &mut Draft) -> bool {
     let service = context.service;
     let reason = Reason::AboveDesired { have: service.count(), desired, first: first_to_go(service).clone() };
-    let Victims { go, kept } = victims(context, excess);
-    for ordinal in &go {
+    let Victims { removed, kept } = victims(context, excess);
+    for ordinal in &removed {
         retire(service, *ordinal, &service.places[ordinal], Writer::ScaleIn, &reason, draft);
     }
     for (ordinal, why) in kept {
@@ -73,7 +73,7 @@ fn shrink(context: PlanContext<'_>, excess: u32, desired: u32, draft: &mut Draft
         }
         draft.wait(Some(ordinal), why);
     }
-    !go.is_empty()
+    !removed.is_empty()
 }
 
 /// A replica that is replaced by another one.
@@ -81,7 +81,7 @@ struct Replaced {
     ordinal: Ordinal,
     writer: Writer,
     reason: Reason,
-    /// Whether it goes before its successor serves: nothing is lost with it.
+    /// Whether it is removed before its successor serves, as nothing is lost with it.
     is_given_up: bool,
 }
 
@@ -91,19 +91,19 @@ impl Replaced {
     }
 }
 
-/// The replicas of a service that run something else than is declared.
+/// The replicas of a service that run an older declaration.
 struct Outdated<'s> {
     context: PlanContext<'s>,
-    /// Whether what is declared serves already.
-    is_proved: bool,
+    /// Whether a replica of the current declaration serves.
+    is_proven: bool,
 }
 
 impl<'s> Outdated<'s> {
     fn of(context: PlanContext<'s>) -> Self {
         let service = context.service;
-        let is_proved =
+        let is_proven =
             service.counting().any(|(_, place)| place.is_serving() && !service.is_outdated(place));
-        Self { context, is_proved }
+        Self { context, is_proven }
     }
 
     fn all(&self) -> impl Iterator<Item = (Ordinal, &'s Place)> + use<'s> {
@@ -128,13 +128,13 @@ impl<'s> Outdated<'s> {
         self.all().filter_map(|(_, place)| self.given_up_at(place)).min()
     }
 
-    /// When a replica that is not ready is given up for a newer one; `None` for one that is ready, or does not run, and while the newer version is
-    /// not proved also for one that has been ready.
+    /// When a replica that is not ready is given up for a newer one; `None` for one that is ready, or does not run, or was ready while no newer one
+    /// serves.
     fn given_up_at(&self, place: &Place) -> Option<Time> {
         let health = place.health()?;
         let was_ready = health.ready_changed > health.since;
         let patience = self.context.settings.restart.liveness_grace;
-        (!health.ready && (self.is_proved || !was_ready)).then(|| health.ready_changed + patience)
+        (!health.ready && (self.is_proven || !was_ready)).then(|| health.ready_changed + patience)
     }
 }
 
@@ -159,8 +159,8 @@ fn spares(service: &ServiceState, draft: &mut Draft) {
 
 /// Most places that one plan opens for a service; the next plan opens more.
 ///
-/// 100: more than a machine can begin before the first of them is heard of, which is when the next plan is made. Without it a
-/// slip of some digits in a size made a plan that filled the memory before the guard could refuse it.
+/// 100: more than a machine can start before the first of them is reported, which is when the next plan is made. Without a limit, a size with some
+/// digits too many made a plan that filled the memory before the guard could refuse it.
 const OPENINGS_MAX: u32 = 100;
 
 /// Opens `missing` places at the smallest free numbers, at most [`OPENINGS_MAX`].
@@ -180,7 +180,7 @@ fn open(
     }
 }
 
-/// Takes a place away in the gentlest way that its stage allows.
+/// Removes a place in the gentlest way that its stage allows.
 fn retire(
     service: &ServiceState,
     ordinal: Ordinal,
@@ -200,18 +200,18 @@ fn retire(
     }
 }
 
-/// Whether requests may be open at a replica. One that stopped being ready keeps those that it had been given, and a count
-/// from before that moment does not tell how many they are.
+/// Whether requests may be open at a replica. One that stopped being ready keeps those that were routed to it, and a count from before that
+/// does not say how many they are.
 fn may_have_requests(service: &ServiceState, place: &Place, health: &Health) -> bool {
     let was_ready = health.ready_changed > health.since;
     let is_counted_since = place.in_flight.0 > health.ready_changed;
     let may_be_open = health.ready || (was_ready && !is_counted_since);
-    place.in_flight.1 > 0 || (may_be_open && may_be_asked(service, place))
+    place.in_flight.1 > 0 || (may_be_open && may_be_routed_to(service, place))
 }
 
-/// Whether a ready replica may have requests to finish: the proxy routes to it at once, and its counts come later. What an
-/// earlier run made of a spare is not known.
-fn may_be_asked(service: &ServiceState, place: &Place) -> bool {
+/// Whether the proxy may route to a ready replica: it does so at once, and its counts come later. It is not known what an earlier run
+/// did with a spare.
+fn may_be_routed_to(service: &ServiceState, place: &Place) -> bool {
     let was_adopted = place.begun_by == ActionId::default();
     let is_reachable = service.exposure != Exposure::None;
     place.in_flight.0 > Time::ZERO || (is_reachable && (place.role == Role::Active || was_adopted))

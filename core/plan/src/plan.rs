@@ -10,12 +10,12 @@ use crate::context::PlanContext;
 use crate::draft::Draft;
 use crate::{arbiter, exposure, heal, places, resize, size, vertical};
 
-/// No two plans of a service by the clock alone within this time: whatever is waited for, the loop does not spin.
+/// The least time until the next plan that only time causes, so that the loop never spins.
 const LOOK_AGAIN_MIN: Duration = Duration::from_millis(10);
 
 /// The plan for the service of `context`.
 ///
-/// `chance` is drawn from only by services that recover by chance.
+/// Draws from `chance` only for services whose strategy is a random survivor.
 pub fn plan(context: PlanContext<'_>, chance: &mut Stream) -> Plan {
     let PlanContext { now, service, settings, .. } = context;
     let mut draft = Draft::new(service.next_sync.max(now.time + settings.period));

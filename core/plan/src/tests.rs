@@ -1,4 +1,4 @@
-//! Who has his way over a place, and plans as a whole.
+//! Conflicts between writers over a place, and whole plans.
 
 use std::sync::Arc;
 
@@ -35,7 +35,7 @@ fn changes(steps: Vec<Step>) -> Vec<Change> {
 }
 
 #[test]
-fn the_more_important_writer_has_its_way_whatever_the_order() {
+fn the_more_important_writer_wins_in_any_order() {
     let steps = vec![step(Writer::ScaleIn, drain(1)), step(Writer::Heal, stop(1))];
     assert_eq!(changes(arbitrate(steps)), [stop(1)]);
     let steps = vec![step(Writer::Heal, stop(1)), step(Writer::Human, drain(1))];
@@ -67,7 +67,7 @@ fn a_place_is_opened_and_started_by_one_plan_in_that_order() {
 }
 
 #[test]
-fn steps_of_no_place_all_pass() {
+fn steps_without_a_place_all_pass() {
     let steps = vec![
         step(Writer::Human, Change::Expose),
         step(Writer::Heal, Change::SuspendHealing),
@@ -76,7 +76,7 @@ fn steps_of_no_place_all_pass() {
     assert_eq!(arbitrate(steps).len(), 3);
 }
 
-/// A service of two ready replicas and what they are at, to be planned for.
+/// A service and its places, to be planned for.
 struct Case {
     knowledge: Knowledge,
     name: ServiceName,
@@ -139,7 +139,7 @@ fn a_service_as_wanted_gets_an_empty_plan_that_looks_again_within_a_period() {
 }
 
 #[test]
-fn planning_changes_nothing_and_says_the_same_twice() {
+fn planning_twice_gives_the_same_steps() {
     let case = Case::of(3, Recover::MostActive).with(0, 1, ready()).with(1, 2, dead());
     assert_eq!(case.plan().steps, case.plan().steps);
 }
@@ -159,7 +159,7 @@ fn the_smallest_free_number_is_opened() {
 }
 
 #[test]
-fn of_too_many_the_dead_go_before_the_outdated_and_these_before_the_rest() {
+fn excess_dead_replicas_are_removed_before_outdated_ones_and_these_before_the_rest() {
     let case = |desired| {
         Case::of(desired, Recover::Reschedule).with(0, 1, ready()).with(1, 2, dead()).with(2, 2, ready())
     };
@@ -177,7 +177,7 @@ fn of_too_many_the_dead_go_before_the_outdated_and_these_before_the_rest() {
 }
 
 #[test]
-fn an_undrained_replica_is_given_up_once_the_proxy_knows_or_had_its_time_to_answer() {
+fn a_draining_replica_is_stopped_once_the_proxy_has_confirmed_or_its_time_to_answer_is_over() {
     let draining = |admit| Stage::Draining {
         admit,
         since: Time::from_millis(900_000),
@@ -194,7 +194,7 @@ fn an_undrained_replica_is_given_up_once_the_proxy_knows_or_had_its_time_to_answ
 }
 
 #[test]
-fn an_outdated_replica_goes_only_when_as_many_as_wanted_serve_without_it() {
+fn an_outdated_replica_is_removed_only_when_the_wanted_number_serves_without_it() {
     let begun = Health { ready: false, ready_changed: AT, since: AT, begun: true, sick_since: None };
     let rolling =
         |third| Case::of(2, Recover::Reschedule).with(0, 1, ready()).with(1, 1, ready()).with(2, 2, third);

@@ -109,7 +109,7 @@ impl Scaled {
         input.samples.resize(self.current as usize, Ok(sample));
         let queue = [Milli(i64::try_from(load * 10).expect("small"))];
         let of =
-            |requests| MetricReading::Each(Samples { by_replica: &input.samples, strangers: 0, requests });
+            |requests| MetricReading::Each(Samples { by_replica: &input.samples, unmatched: 0, requests });
         let readings = [
             of(Requests::Same(Milli(1000))),
             of(Requests::Same(Milli(1000))),

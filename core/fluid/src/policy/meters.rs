@@ -6,7 +6,7 @@ use model::quantity::{Milli, MilliRps};
 use model::resource::{AutoscalerSpec, LatencySlo, MeteredResource, MetricSpec};
 use model::time::Time;
 use plan::scale::reading::{Gap, Phase, Readiness, ReplicaView, Replicas, Sample, Unavailable};
-use plan::simulated::{MeasuredMetric, to_carry};
+use plan::simulated::{MeasuredMetric, load_to_carry};
 
 use super::{PolicyInput, TickResult};
 use crate::fleet::Replica;
@@ -122,7 +122,7 @@ fn view(replica: &Replica, tick: u64, at: impl Fn(u64) -> Time) -> ReplicaView {
 /// The demand on all replicas in requests a second, as production computes it: only whole requests wait.
 fn asked(past: &TickResult, promise: LatencySlo) -> f64 {
     let rate = MilliRps((past.load * 1000.0).round() as u64);
-    to_carry(rate, past.queue as u64, promise).per_second()
+    load_to_carry(rate, past.queue as u64, promise).per_second()
 }
 
 /// What a replica uses of its request. Cut off to a whole thousandth, as the meters of production do.

@@ -1,4 +1,4 @@
-//! What of a verdict is kept for later: which recommendation or change lies behind it, and what tells it from another.
+//! The evidence of a verdict: the earlier recommendation or changes that limited it; and its fingerprint, which tells verdicts apart.
 
 use std::hash::{Hash, Hasher};
 use std::mem::discriminant;
@@ -14,7 +14,7 @@ use super::limit::LimitedBy;
 impl Verdict {
     /// The recommendation that held the number, and the changes that the rate policy counted, latest first.
     ///
-    /// `before` is what was remembered before the verdict.
+    /// `before` is the memory before the verdict.
     pub fn evidence(&self, now: Now, before: &ScalingMemory) -> Vec<Evidence> {
         let Outcome::Scaled { stabilized, limited, .. } = &self.outcome else { return Vec::new() };
         let mut found: Vec<(Time, Earlier)> = Vec::new();
@@ -34,11 +34,11 @@ impl Verdict {
         found.into_iter().map(|(at, what)| Evidence { at: wall_of(now, at), what }).collect()
     }
 
-    /// Feeds what came out, and by which way, without what was measured.
+    /// Hashes the outcome and how it came about, without measured values.
     pub(crate) fn hash_fingerprint(&self, hasher: &mut impl Hasher) {
         (self.previous, self.desired, discriminant(&self.outcome)).hash(hasher);
-        for said in &self.metrics {
-            said.is_ok().hash(hasher);
+        for metric in &self.metrics {
+            metric.is_ok().hash(hasher);
         }
         for fallback in &self.fallbacks {
             fallback.metric.hash(hasher);

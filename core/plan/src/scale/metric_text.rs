@@ -1,4 +1,4 @@
-//! The words for metrics: their names, their amounts with units, and the arithmetic of one, or of a number made of several.
+//! The texts for metrics: names, amounts with units, and the arithmetic of one metric or of a combined value.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use super::policy_input::target_of;
 use super::proposal::{Arithmetic, MetricFault, Proposal};
 use super::reading::Milli;
 
-/// A metric by the name that people know it by.
+/// The name of a metric that people know.
 pub(super) struct MetricName<'a>(pub(super) &'a MetricSpec);
 
 /// An amount with the unit of its metric.
@@ -22,16 +22,16 @@ pub(super) struct Amount {
     milli: Milli,
 }
 
-/// So many replicas, some of them in place of others.
+/// A number of replicas, some of them in place of unstable ones.
 pub(super) struct CountWithReplacements {
     pub(super) replicas: u32,
     pub(super) replacements: u32,
 }
 
-/// Replicas in place of others.
+/// Replicas in place of unstable ones.
 pub(super) struct Replacements(pub(super) u32);
 
-/// What a metric counts in.
+/// The unit of a metric.
 #[derive(Clone, Copy)]
 enum Unit {
     Percent,
@@ -40,18 +40,18 @@ enum Unit {
     Plain,
 }
 
-/// What `metric` proposes, for the record of a decision.
-pub(super) fn metric_verdict(metric: &MetricSpec, said: &Result<Proposal, MetricFault>) -> MetricVerdict {
+/// The proposal of `metric`, for the record of a decision.
+pub(super) fn metric_verdict(metric: &MetricSpec, proposal: &Result<Proposal, MetricFault>) -> MetricVerdict {
     let name = MetricName(metric).to_string().into();
     let target = amount_of(metric, target_of(metric)).to_string().into();
-    match said {
+    match proposal {
         Ok(proposal) => MetricVerdict {
             name,
             current: current_of(metric, proposal).to_string().into(),
             target,
             ratio: Some(proposal.level.ratio).filter(|ratio| ratio.is_finite()),
             proposal: Some(proposal.replicas),
-            samples: counted(proposal.census),
+            samples: sample_count(proposal.census),
             note: note(metric, proposal),
         },
         Err(fault) => MetricVerdict {
@@ -61,7 +61,7 @@ pub(super) fn metric_verdict(metric: &MetricSpec, said: &Result<Proposal, Metric
             ratio: None,
             proposal: None,
             samples: match fault {
-                MetricFault::NoSamples(census) | MetricFault::Mismatch(census) => counted(*census),
+                MetricFault::NoSamples(census) | MetricFault::Mismatch(census) => sample_count(*census),
                 MetricFault::Unavailable(_)
                 | MetricFault::NoReplicas
                 | MetricFault::NoRequest
@@ -74,18 +74,17 @@ pub(super) fn metric_verdict(metric: &MetricSpec, said: &Result<Proposal, Metric
     }
 }
 
-fn counted(census: Census) -> Option<SampleCount> {
+fn sample_count(census: Census) -> Option<SampleCount> {
     let Census { ready, unready, ignored, unstable, .. } = census;
-    let counted =
-        SampleCount { used: ready, unready, missing: census.missing(), ignored: ignored + unstable };
-    (counted != SampleCount::default()).then_some(counted)
+    let count = SampleCount { used: ready, unready, missing: census.missing(), ignored: ignored + unstable };
+    (count != SampleCount::default()).then_some(count)
 }
 
 /// Such as `cpu at 124 %, target 50 %: 2.480 × 2 replicas, rounded up, is 5`.
-pub(super) fn asks(metric: &MetricSpec, proposal: &Proposal) -> String {
+pub(super) fn describe_proposal(metric: &MetricSpec, proposal: &Proposal) -> String {
     let (current, target) = (current_of(metric, proposal), amount_of(metric, target_of(metric)));
-    let named = MetricName(metric);
-    format!("{named} at {current}, target {target}: {}", arithmetic(metric, proposal))
+    let name = MetricName(metric);
+    format!("{name} at {current}, target {target}: {}", arithmetic(metric, proposal))
 }
 
 /// The name of the metric at this place of the declaration.
@@ -96,11 +95,11 @@ pub(super) fn name_at(spec: &AutoscalerSpec, index: usize) -> String {
 fn note(metric: &MetricSpec, proposal: &Proposal) -> Arc<str> {
     let mut note = arithmetic(metric, proposal);
     let census = proposal.census;
-    let is_looked_at = census.ready + census.unready + census.unstable + census.missing() > 0;
-    if is_looked_at {
+    let has_samples = census.ready + census.unready + census.unstable + census.missing() > 0;
+    if has_samples {
         note += &format!(" ({census})");
     }
-    // The level of a share hides how much that is.
+    // A utilization hides the amount.
     if proposal.level.utilization.is_some() {
         let unit = amount_unit(metric);
         note += &format!("; a replica uses {} on average", Amount { unit, milli: proposal.level.average });
@@ -131,8 +130,8 @@ fn arithmetic(metric: &MetricSpec, proposal: &Proposal) -> String {
             "values assumed for replicas without a sample turn the ratio to {ratio:.3}, {}",
             kept(replicas)
         ),
-        Arithmetic::AgainstRatio { ratio, asked } => format!(
-            "the ratio {ratio:.3} leads to {asked}, a change in the opposite direction, {}",
+        Arithmetic::AgainstRatio { ratio, proposal } => format!(
+            "the ratio {ratio:.3} leads to {proposal}, a change in the opposite direction, {}",
             kept(replicas)
         ),
         Arithmetic::FromZero { ratio } => format!("from zero, {ratio:.3} rounded up is {replicas}"),
@@ -147,36 +146,36 @@ fn arithmetic(metric: &MetricSpec, proposal: &Proposal) -> String {
     }
 }
 
-/// How `asked` replicas follow from a number.
+/// How `replicas` follow from a combined value.
 pub(super) fn combined_arithmetic(
     spec: &AutoscalerSpec,
     metrics: &[Result<Proposal, MetricFault>],
     arithmetic: CombinedArithmetic,
-    asked: u32,
+    replicas: u32,
 ) -> String {
     match arithmetic {
-        CombinedArithmetic::Itself => format!("rounded up, {}", Replicas(asked)),
+        CombinedArithmetic::Direct => format!("rounded up, {}", Replicas(replicas)),
         CombinedArithmetic::WithinTolerance { ratio } => {
-            format!("the ratio {ratio:.3} is within the tolerance, {}", kept(asked))
+            format!("the ratio {ratio:.3} is within the tolerance, {}", kept(replicas))
         }
         CombinedArithmetic::Ratio { ratio, times, replacements } => {
-            let (times, asked) = (Replicas(times), CountWithReplacements { replicas: asked, replacements });
-            format!("{ratio:.3} × {times}, rounded up, is {asked}")
+            let (times, count) = (Replicas(times), CountWithReplacements { replicas, replacements });
+            format!("{ratio:.3} × {times}, rounded up, is {count}")
         }
-        CombinedArithmetic::FromZero { ratio } => format!("from zero, {ratio:.3} rounded up is {asked}"),
+        CombinedArithmetic::FromZero { ratio } => format!("from zero, {ratio:.3} rounded up is {replicas}"),
         CombinedArithmetic::Shared { existing, replacements, ratio: _ } => format!(
             "shared by {}; divided by the target and rounded up it is {}",
             Replicas(existing),
-            CountWithReplacements { replicas: asked, replacements }
+            CountWithReplacements { replicas, replacements }
         ),
-        CombinedArithmetic::Partial { metric, asked } => {
+        CombinedArithmetic::Partial { metric, proposal } => {
             let name = spec.metrics.get(metric).map_or("a metric", MetricSpec::name);
-            match metrics.get(metric).and_then(|said| said.as_ref().ok()) {
+            match metrics.get(metric).and_then(|metric| metric.as_ref().ok()) {
                 Some(Proposal { census, .. }) => format!(
-                    "that asks for {asked}, but {name} is not measured on all replicas ({census}), and a service never scales in on partial data"
+                    "that asks for {proposal}, but {name} is not measured on all replicas ({census}), and a service never scales in on partial data"
                 ),
                 None => format!(
-                    "that asks for {asked}, but none of its metrics is measured, and a service never scales in on a substitute"
+                    "that asks for {proposal}, but none of its metrics is measured, and a service never scales in on a substitute"
                 ),
             }
         }
@@ -188,12 +187,12 @@ pub(super) fn kept(replicas: u32) -> String {
     format!("so the size stays at {replicas}")
 }
 
-/// A number with as many places as matter to a reader.
+/// A number with at most three decimals.
 pub(super) fn figure(number: f64) -> String {
     if number.abs() >= 1e9 { format!("{number:e}") } else { ((number * 1000.0).round() / 1000.0).to_string() }
 }
 
-/// What was measured, as the target is read. Without a replica to share it, a total is shown as it is.
+/// The measured value in the unit of the target. Without replicas to share it, a total is shown whole.
 fn current_of(metric: &MetricSpec, proposal: &Proposal) -> Amount {
     let milli = match proposal.arithmetic {
         Arithmetic::Shared { existing: 0, total, .. } => total,
@@ -207,7 +206,7 @@ fn current_of(metric: &MetricSpec, proposal: &Proposal) -> Amount {
     amount_of(metric, milli)
 }
 
-/// An amount that is read as the target of `metric` is: in per cent, as a mean, or in all.
+/// An amount in the unit of the target of `metric`.
 pub(super) fn amount_of(metric: &MetricSpec, milli: Milli) -> Amount {
     let is_share = matches!(
         metric,

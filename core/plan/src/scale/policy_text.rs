@@ -1,4 +1,4 @@
-//! The words for policies that look back: what was found, what follows from it, and what is waited for.
+//! The texts for policies with a memory: what was observed, what follows from it, and what is waited for.
 
 use model::quantity::Replicas;
 use model::resource::{
@@ -8,23 +8,23 @@ use model::resource::{
 
 use super::burst::{BurstDecision, BurstOutcome};
 use super::combine::DecidedBy;
-use super::metric_words::{MetricName, Replacements, amount_of, kept};
+use super::metric_text::{MetricName, Replacements, amount_of, kept};
 use super::policy_input::target_of;
 use super::reading::Milli;
 use super::slo_first::SloDecision;
 use super::stabilize::Direction;
-use super::step::{StepDecision, StepOutcome, applied, side};
+use super::step::{StepDecision, StepOutcome, replicas_after, steps_of};
 use super::tracking::{TrackingDecision, TrackingOutcome};
 use super::watermarks::{WatermarkDecision, WatermarkOutcome};
 
-/// What a policy of `spec` that looks back came to, with its arithmetic; `None` for the others.
+/// How a policy with a memory came to its number, with its arithmetic; `None` for other policies.
 ///
-/// `current` are the replicas wanted until now, `asks` says what the metric of `decided_by` asks for by itself.
-pub(super) fn in_words(
+/// `current` are the replicas wanted until now; `proposal` describes the proposal of the metric of `decided_by`.
+pub(super) fn describe(
     spec: &AutoscalerSpec,
     decided_by: DecidedBy,
     current: u32,
-    asks: impl FnOnce() -> String,
+    proposal: impl FnOnce() -> String,
 ) -> Option<String> {
     let metric = spec.metrics.get(decided_by.metric()?)?;
     match (decided_by, &spec.policy) {
@@ -34,7 +34,7 @@ pub(super) fn in_words(
         (DecidedBy::Watermarks(decision), ScalePolicy::Watermarks(policy)) => {
             Some(of_watermarks(policy, metric, decision, current))
         }
-        (DecidedBy::Tracking(decision), _) => Some(asks() + &of_tracking(decision).unwrap_or_default()),
+        (DecidedBy::Tracking(decision), _) => Some(proposal() + &of_tracking(decision).unwrap_or_default()),
         (DecidedBy::Burst(decision), ScalePolicy::Burst(policy)) => {
             Some(of_windows(policy, metric, decision, current))
         }
@@ -53,7 +53,7 @@ pub(super) fn in_words(
     }
 }
 
-/// What the only metric of a policy is compared to; `None` for policies that compare it to its target.
+/// The thresholds that the only metric of a policy is compared to; `None` for policies that compare it to its target.
 pub(super) fn compared_to(spec: &AutoscalerSpec, metric: &MetricSpec) -> Option<String> {
     let amount = |milli: i64| amount_of(metric, Milli(milli));
     match &spec.policy {
@@ -93,40 +93,44 @@ fn of_steps(policy: &StepPolicy, metric: &MetricSpec, decision: StepDecision, cu
             format!("{name} was not measured during the latest evaluation, {kept}")
         };
     };
-    let found = format!("{name} at {} in the latest evaluation", amount_of(metric, latest));
+    let observed = format!("{name} at {} in the latest evaluation", amount_of(metric, latest));
     let edge = |direction| edge(policy, direction, metric);
-    let agreed =
-        |direction, breaches: u32| format!("{found}, and {} in {breaches} of the last {of}", edge(direction));
+    let agreed = |direction, breaches: u32| {
+        format!("{observed}, and {} in {breaches} of the last {of}", edge(direction))
+    };
     match decision.outcome {
-        StepOutcome::Unknown | StepOutcome::Resting => format!("{found}, which no step covers, {kept}"),
-        StepOutcome::Few { direction, breaches } => {
+        StepOutcome::Unknown | StepOutcome::NoStep => format!("{observed}, which no step covers, {kept}"),
+        StepOutcome::TooFewBreaches { direction, breaches } => {
             format!(
                 "{}, of which {} are needed, {kept}",
                 agreed(direction, breaches),
                 policy.evaluation.breaches
             )
         }
-        StepOutcome::Cooling { direction, until } => {
+        StepOutcome::CoolingDown { direction, until } => {
             let verb = verb(direction);
-            format!("{found}, {}, but the cooldown lets no replica be {verb} before {until}", edge(direction))
+            format!(
+                "{observed}, {}, but the cooldown lets no replica be {verb} before {until}",
+                edge(direction)
+            )
         }
         StepOutcome::Partial => {
-            format!("{found}, but replicas without a sample do not count as idle, {kept}")
+            format!("{observed}, but replicas without a sample do not count as idle, {kept}")
         }
-        StepOutcome::MeasuredMetric { direction, breaches, step } => {
-            let after = applied(policy, direction, step, current);
-            let (feature, by) =
-                if after >= current { ('+', after - current) } else { ('-', current - after) };
-            let step = side(policy, direction).get(step).map(|step| done(step, direction, metric));
+        StepOutcome::Taken { direction, breaches, step } => {
+            let after = replicas_after(policy, direction, step, current);
+            let (sign, by) = if after >= current { ('+', after - current) } else { ('-', current - after) };
+            let step =
+                steps_of(policy, direction).get(step).map(|step| describe_step(step, direction, metric));
             let step = step.unwrap_or_default();
-            format!("{}: the step {step}, {current} {feature} {by} is {after}", agreed(direction, breaches))
+            format!("{}: the step {step}, {current} {sign} {by} is {after}", agreed(direction, breaches))
         }
     }
 }
 
 /// Where the steps of a side begin: `from 70 on`, `below 30`.
 fn edge(policy: &StepPolicy, direction: Direction, metric: &MetricSpec) -> String {
-    let steps = side(policy, direction);
+    let steps = steps_of(policy, direction);
     match direction {
         Direction::Out => range(steps.first().and_then(|step| step.from), None, metric),
         Direction::In => range(None, steps.last().and_then(|step| step.to), metric),
@@ -144,7 +148,7 @@ fn range(from: Option<Quantity>, to: Option<Quantity>, metric: &MetricSpec) -> S
 }
 
 /// Such as `from 70 to 80 adds 2`.
-fn done(step: &ScaleStep, direction: Direction, metric: &MetricSpec) -> String {
+fn describe_step(step: &ScaleStep, direction: Direction, metric: &MetricSpec) -> String {
     let verb = match direction {
         Direction::Out => "adds",
         Direction::In => "removes",
@@ -181,33 +185,33 @@ fn of_watermarks(
         Direction::In => format!("{at}, below the low watermark {low}"),
     };
     match decision.outcome {
-        WatermarkOutcome::Resting if decision.value.0 > policy.high.milli() => {
+        WatermarkOutcome::Unchanged if decision.value.0 > policy.high.milli() => {
             format!("{}, but enough replicas for it are starting, {kept}", beyond(Direction::Out))
         }
-        WatermarkOutcome::Resting if decision.value.0 < policy.low.milli() => {
+        WatermarkOutcome::Unchanged if decision.value.0 < policy.low.milli() => {
             format!(
                 "{}, but fewer replicas would exceed the high one ({high}), {kept}",
                 beyond(Direction::In)
             )
         }
-        WatermarkOutcome::Resting => format!("{at}, between the watermarks {low} and {high}, {kept}"),
-        WatermarkOutcome::Waiting { direction, asked, until } => {
+        WatermarkOutcome::Unchanged => format!("{at}, between the watermarks {low} and {high}, {kept}"),
+        WatermarkOutcome::Waiting { direction, replicas, until } => {
             format!(
                 "{}: {} from {until} on if it stays there; until then {current}",
                 beyond(direction),
-                Replicas(asked)
+                Replicas(replicas)
             )
         }
         WatermarkOutcome::Partial => {
             format!("{}, but replicas without a sample do not count as idle, {kept}", beyond(Direction::In))
         }
-        WatermarkOutcome::Beyond { direction, asked } => {
+        WatermarkOutcome::Changed { direction, replicas } => {
             let each = match direction {
                 Direction::Out => format!("at most {high}"),
                 Direction::In => format!("at least {low} and at most {high}"),
             };
             let load = amount_of(metric, decision.load);
-            format!("{}: {load} in total, with {each} per replica, needs {asked}", beyond(direction))
+            format!("{}: {load} in total, with {each} per replica, needs {replicas}", beyond(direction))
         }
     }
 }
@@ -219,7 +223,7 @@ fn of_tracking(decision: TrackingDecision) -> Option<String> {
             Some(format!("; no replica is {} before {until}, and only if this lasts", verb(direction)))
         }
         TrackingOutcome::Partial => Some("; but replicas without a sample do not count as idle".to_owned()),
-        TrackingOutcome::Warming { replicas, until } => {
+        TrackingOutcome::WarmingUp { replicas, until } => {
             let until = until.map(|until| format!(" until {until}")).unwrap_or_default();
             Some(format!(
                 "; but {} warming up{until}, and no replica is removed meanwhile",
@@ -232,18 +236,20 @@ fn of_tracking(decision: TrackingDecision) -> Option<String> {
 /// Such as `http_requests_per_second at 212.5 in total over 1m, which at 50 per replica asks for 5`.
 fn of_windows(policy: &BurstPolicy, metric: &MetricSpec, decision: BurstDecision, current: u32) -> String {
     let each = amount_of(metric, decision.each);
-    let over = |mean: Milli, window, asks: u32| {
+    let over = |mean: Milli, window, replicas: u32| {
         format!(
-            "{} in total over {window}, which at {each} per replica asks for {asks}",
+            "{} in total over {window}, which at {each} per replica asks for {replicas}",
             amount_of(metric, mean)
         )
     };
     let name = MetricName(metric);
-    let stable = over(decision.stable, policy.stable_window, decision.stable_asks);
+    let stable = over(decision.stable, policy.stable_window, decision.stable_replicas);
     match decision.outcome {
         BurstOutcome::Stable { replacements } => format!("{name} at {stable}{}", Replacements(replacements)),
-        BurstOutcome::Near => format!("{name} at {stable}: within the tolerance, {}", kept(current)),
-        BurstOutcome::Short { until } => {
+        BurstOutcome::WithinTolerance => {
+            format!("{name} at {stable}: within the tolerance, {}", kept(current))
+        }
+        BurstOutcome::WindowIncomplete { until } => {
             format!(
                 "{name} at {stable}; but no replica is removed before {until}, when the window is complete"
             )
@@ -255,7 +261,7 @@ fn of_windows(policy: &BurstPolicy, metric: &MetricSpec, decision: BurstDecision
             )
         }
         BurstOutcome::Panic { since, until, peak, replacements } => {
-            let panic = over(decision.panic, policy.panic_window, decision.panic_asks);
+            let panic = over(decision.panic, policy.panic_window, decision.panic_replicas);
             let (ready, threshold) = (decision.ready, policy.panic_threshold_percent);
             format!(
                 "a burst since {since}, {} at its peak{}: {name} at {panic}, with {ready} ready (a burst begins at {threshold} % \
@@ -276,9 +282,9 @@ fn of_slo(metric: &MetricSpec, decision: SloDecision) -> String {
         needed,
         floor,
         risk,
-        wary,
+        scale_in_floor,
         horizon,
-        is_foreseen,
+        is_forecast,
         is_new,
         is_partial,
         learned,
@@ -287,7 +293,7 @@ fn of_slo(metric: &MetricSpec, decision: SloDecision) -> String {
     let now =
         format!("{} at {load} in total, and a replica carries {capacity}: {needed}", MetricName(metric));
     let percent = f64::from(risk) / 10_000.0;
-    let ahead = if is_foreseen {
+    let rise = if is_forecast {
         format!(
             "it rose past what {floor} carry within a minute in {percent} % of the minutes seen; beyond a minute the forecast counts"
         )
@@ -299,8 +305,9 @@ fn of_slo(metric: &MetricSpec, decision: SloDecision) -> String {
             "it rose past what {floor} carry within the {secs} s of a start in {percent} % of the times seen"
         )
     };
-    let wary = wary.filter(|wary| *wary > needed.max(floor)).map_or_else(String::new, |wary| {
-        format!("; it scales in only to {wary}, because what it has learned may change")
+    let scale_in_floor = scale_in_floor.filter(|replicas| *replicas > needed.max(floor));
+    let scale_in_floor = scale_in_floor.map_or_else(String::new, |replicas| {
+        format!("; it scales in only to {replicas}, because what it has learned may change")
     });
     let partial = if is_partial { "; not all replicas are measured, so none is removed" } else { "" };
     let learned = match learned {
@@ -308,5 +315,5 @@ fn of_slo(metric: &MetricSpec, decision: SloDecision) -> String {
         Some(Err(why)) => format!("; SLO-first decides without what was learned: {why}"),
         None => String::new(),
     };
-    format!("{now}; {ahead}{wary}{learned}{partial}")
+    format!("{now}; {rise}{scale_in_floor}{learned}{partial}")
 }

@@ -42,7 +42,7 @@ pub(super) fn condition_reason(row: &Row) -> Result<(), String> {
     let replicas = [replica; 3];
     let busy = || Source::Each {
         by_replica: vec![Ok(Sample { value: Milli(150), at: NOW, window: Duration::from_secs(60) }); 3],
-        strangers: 0,
+        unmatched: 0,
         requests: Ok(vec![Milli(100); 3]),
     };
     let failed = || Source::Unavailable(Unavailable::Failed("it does not answer".into()));

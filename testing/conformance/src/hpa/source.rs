@@ -21,7 +21,7 @@ pub(super) const NO_SOURCE: Source = Source::Unavailable(Unavailable::NoSource);
 
 /// The reading of one metric's source; owns what a [`MetricReading`] borrows.
 pub(super) enum Source {
-    Each { by_replica: Vec<Result<Sample, Gap>>, strangers: u32, requests: Result<Vec<Milli>, RequestFault> },
+    Each { by_replica: Vec<Result<Sample, Gap>>, unmatched: u32, requests: Result<Vec<Milli>, RequestFault> },
     Series(Vec<Milli>),
     Unavailable(Unavailable),
 }
@@ -29,9 +29,9 @@ pub(super) enum Source {
 impl Source {
     pub(super) fn reading(&self) -> MetricReading<'_> {
         match self {
-            Self::Each { by_replica, strangers, requests } => MetricReading::Each(Samples {
+            Self::Each { by_replica, unmatched, requests } => MetricReading::Each(Samples {
                 by_replica,
-                strangers: *strangers,
+                unmatched: *unmatched,
                 requests: match requests {
                     Ok(requests) => Requests::Each(requests),
                     Err(fault) => Requests::Unknown(fault),
@@ -52,9 +52,9 @@ impl Source {
         if metrics.is_empty() {
             return Self::Unavailable(Unavailable::Absent);
         }
-        let (by_replica, strangers) = translate::samples(pods, metrics, container);
+        let (by_replica, unmatched) = translate::samples(pods, metrics, container);
         let requests = translate::requests(pods, resource, container, false);
-        Self::Each { by_replica, strangers, requests }
+        Self::Each { by_replica, unmatched, requests }
     }
 
     pub(super) fn of_series(values: &[i64]) -> Self {
@@ -123,7 +123,7 @@ impl World<'_> {
         let sample =
             |value: &i64| Ok(Sample { value: Milli(*value), at: NOW, window: Duration::from_secs(60) });
         let by_replica = self.custom_milli.iter().map(sample).collect();
-        Source::Each { by_replica, strangers: 0, requests: Ok(Vec::new()) }
+        Source::Each { by_replica, unmatched: 0, requests: Ok(Vec::new()) }
     }
 }
 

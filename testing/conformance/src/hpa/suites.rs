@@ -83,8 +83,8 @@ fn group_pods(row: &Row) -> Result<(), String> {
         _ => Warmup::None,
     };
     let replicas = translate::replicas(&input.pods)?;
-    let (by_replica, strangers) = translate::samples(&input.pods, &input.metrics, None);
-    let samples = Samples { by_replica: &by_replica, strangers, requests: Requests::Unset };
+    let (by_replica, unmatched) = translate::samples(&input.pods, &input.metrics, None);
+    let samples = Samples { by_replica: &by_replica, unmatched, requests: Requests::Unset };
     let mut found = Expected::default();
     let mut census = Census::default();
     for (pod, class) in input.pods.iter().zip(sample_classes(&replicas, &samples, warmup)) {

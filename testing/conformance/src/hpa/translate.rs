@@ -57,9 +57,9 @@ pub fn samples(
         };
         Ok(Sample { value, at: ago(metric.age_s), window: Duration::from_secs(metric.window_s) })
     };
-    let is_stranger = |metric: &&PodMetric| pods.iter().all(|pod| pod.name != metric.pod);
-    let strangers = metrics.iter().filter(is_stranger).count();
-    (pods.iter().map(of).collect(), u32::try_from(strangers).expect("as few as a row has"))
+    let is_unmatched = |metric: &&PodMetric| pods.iter().all(|pod| pod.name != metric.pod);
+    let unmatched = metrics.iter().filter(is_unmatched).count();
+    (pods.iter().map(of).collect(), u32::try_from(unmatched).expect("as few as a row has"))
 }
 
 /// Each pod's request of `resource`, in their order.

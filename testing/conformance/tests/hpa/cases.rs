@@ -132,7 +132,7 @@ fn without_any_sample_nothing_happens_whatever_the_reason() {
         fixture = fixture.without_sample_of(index, Gap::Stale);
     }
     let verdict = fixture.decide();
-    assert_eq!(verdict.outcome, Outcome::Held { invalid: 0, asked: None });
+    assert_eq!(verdict.outcome, Outcome::Held { invalid: 0, proposal: None });
     assert_eq!(verdict.desired, 3);
 }
 

@@ -195,7 +195,7 @@ impl Fixture {
             .map(|(source, samples)| match source {
                 Source::Each(_) => MetricReading::Each(Samples {
                     by_replica: samples,
-                    strangers: 0,
+                    unmatched: 0,
                     requests: self.request.map_or(Requests::Unset, |milli| Requests::Same(Milli(milli))),
                 }),
                 Source::Series(series) => MetricReading::Series(series),

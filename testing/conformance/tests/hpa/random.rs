@@ -200,7 +200,7 @@ impl Source {
             RequestsKind::Same(milli) => Requests::Same(Milli(*milli)),
             RequestsKind::Each(each) => Requests::Each(each),
         };
-        MetricReading::Each(Samples { by_replica: samples, strangers: 0, requests })
+        MetricReading::Each(Samples { by_replica: samples, unmatched: 0, requests })
     }
 }
 
