@@ -1,4 +1,4 @@
-//! Explanations of what would lead to another size are right: each such prospect is tried in the loop itself.
+//! Prospects of other sizes are right: each is tried in the loop itself.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use plan::Trial;
 use crate::bench::{autoscaled, name};
 use crate::world::{World, seconds};
 
-/// A shop of one to nine replicas, one for each ten that wait in a queue.
+/// A service of one to nine replicas, one for each ten messages in a queue.
 fn shop(behavior: Option<Behavior>) -> Declared {
     let mut declared = autoscaled("shop", 1, 9);
     let spec = declared.autoscaler.as_mut().unwrap();
@@ -38,7 +38,7 @@ fn rules(pods: u32, period: u64, stabilization: u64) -> ScalingRules {
     }
 }
 
-fn waits(world: &mut World, milli: i64) {
+fn set_queue(world: &mut World, milli: i64) {
     let key = MetricKey { metric: "queue".into(), whose: Whose::Outside };
     let series = vec![Series { labels: [].into(), value: Milli(milli) }];
     let (source, stale_after) = (name("queue"), seconds(3600));
@@ -46,11 +46,11 @@ fn waits(world: &mut World, milli: i64) {
     world.put(&Input::Report(Report::Measured(vec![measured])));
 }
 
-/// The world after `milli` thousandths of a message have waited for `span`.
+/// The world after a queue of `milli` thousandths of a message has lasted for `span`.
 fn after(world: &World, milli: i64, span: Duration) -> World {
     let mut world = world.clone();
-    waits(&mut world, milli);
-    world.lives_for(span);
+    set_queue(&mut world, milli);
+    world.run_for(span);
     world
 }
 
@@ -74,25 +74,25 @@ fn of(prospects: &[Prospect], need: Need) -> &Prospect {
     prospects.iter().find(|it| it.need == need).unwrap_or_else(|| panic!("no {need:?} in {prospects:#?}"))
 }
 
-/// How long after its decision a prospect comes about.
+/// The time from the decision until the prospect comes true.
 fn wait_for(world: &World, prospect: &Prospect) -> Duration {
     let made = decision(world).at.wall;
     Duration::from_millis(prospect.at.expect("it takes time").as_millis() - made.as_millis())
 }
 
-/// When the size becomes another, if the load stays.
-fn turns(world: &World) -> Time {
+/// When the size changes, if the load stays.
+fn next_change(world: &World) -> Time {
     let (mut world, before) = (world.clone(), desired(world));
     let end = world.now + Duration::from_hours(4);
     while desired(&world) == before {
         assert!(world.now < end, "it stays at {before}");
-        world.lives_for(seconds(1));
+        world.run_for(seconds(1));
     }
     decision(&world).at.time
 }
 
 #[test]
-fn a_load_that_is_said_to_lead_to_more_does_and_one_just_below_does_not() {
+fn the_load_of_a_prospect_leads_to_more_replicas_and_one_just_below_does_not() {
     let world = after(&World::with([shop(None)]), 35_000, seconds(3));
     let out = prospects(&world).into_iter().find(|it| it.need == Need::Load && it.desired > 4).unwrap();
     assert_eq!((out.desired, out.at), (5, None), "{out:?}");
@@ -102,7 +102,7 @@ fn a_load_that_is_said_to_lead_to_more_does_and_one_just_below_does_not() {
 }
 
 #[test]
-fn a_size_that_the_past_holds_is_said_to_end_when_it_does() {
+fn a_prospect_names_the_end_of_a_stabilization_window() {
     let world = after(&World::with([shop(None)]), 35_000, seconds(3));
     let world = after(&world, 12_000, seconds(100));
     let all = prospects(&world);
@@ -112,7 +112,7 @@ fn a_size_that_the_past_holds_is_said_to_end_when_it_does() {
         by_itself.note.contains("until then: up to 4 replicas were recommended within the last 300 s"),
         "{by_itself:?}"
     );
-    let waited = turns(&world).since(decision(&world).at.time);
+    let waited = next_change(&world).since(decision(&world).at.time);
     assert_eq!(wait_for(&world, by_itself), waited);
     assert!(waited > seconds(100) && waited < seconds(300), "{waited:?}");
     let evidence = decision(&world).evidence;
@@ -120,7 +120,7 @@ fn a_size_that_the_past_holds_is_said_to_end_when_it_does() {
 }
 
 #[test]
-fn fewer_replicas_take_a_lower_load_for_as_long_as_is_said() {
+fn a_prospect_of_fewer_replicas_names_how_long_a_lower_load_must_last() {
     let world = after(&World::with([shop(None)]), 35_000, seconds(3));
     let fewer = prospects(&world).into_iter().find(|it| it.desired < 4).unwrap();
     assert_eq!((fewer.need, fewer.desired), (Need::Load, 3), "{fewer:?}");
@@ -132,14 +132,14 @@ fn fewer_replicas_take_a_lower_load_for_as_long_as_is_said() {
 }
 
 #[test]
-fn a_rate_policy_is_said_to_let_more_through_when_it_does() {
+fn a_prospect_names_when_a_rate_policy_allows_more() {
     let behavior = Behavior { scale_up: rules(2, 60, 0), scale_down: rules(1, 60, 0) };
     let world = after(&World::with([shop(Some(behavior))]), 85_000, seconds(5));
     assert_eq!(desired(&world), 3);
     let all = prospects(&world);
     let by_itself = of(&all, Need::Time);
     assert_eq!(by_itself.desired, 5, "{by_itself:?}");
-    assert_eq!(wait_for(&world, by_itself), turns(&world).since(decision(&world).at.time));
+    assert_eq!(wait_for(&world, by_itself), next_change(&world).since(decision(&world).at.time));
     let why = why_not(&world, Asked::Exactly(8));
     assert!(why.because.iter().any(|it| it.contains("ScaleUpLimit")), "{why:?}");
     let by_then = &why.prospects[0];
@@ -151,7 +151,7 @@ fn a_rate_policy_is_said_to_let_more_through_when_it_does() {
 }
 
 #[test]
-fn what_no_load_leads_to_is_said_with_what_stands_in_the_way() {
+fn a_size_that_no_load_leads_to_is_explained_by_its_obstacle() {
     let world = after(&World::with([shop(None)]), 35_000, seconds(3));
     let why = why_not(&world, Asked::Exactly(12));
     assert_eq!(why.prospects[0].need, Need::Declaration);
@@ -161,23 +161,26 @@ fn what_no_load_leads_to_is_said_with_what_stands_in_the_way() {
 }
 
 #[test]
-fn a_hold_is_said_to_end_and_what_comes_then() {
+fn the_prospects_of_a_hold_name_its_end_and_the_size_after_it() {
     let mut world = after(&World::with([shop(None)]), 35_000, seconds(3));
-    world.holds("shop", 2, Some(Duration::from_mins(30)));
-    world.lives_for(seconds(2));
+    world.hold("shop", 2, Some(Duration::from_mins(30)));
+    world.run_for(seconds(2));
     let all = prospects(&world);
     assert_eq!(of(&all, Need::Release).desired, 4, "{all:?}");
     let end = of(&all, Need::Time);
-    assert_eq!((end.desired, wait_for(&world, end)), (4, turns(&world).since(decision(&world).at.time)));
-    world.releases("shop");
-    world.lives_for(seconds(2));
+    assert_eq!(
+        (end.desired, wait_for(&world, end)),
+        (4, next_change(&world).since(decision(&world).at.time))
+    );
+    world.release("shop");
+    world.run_for(seconds(2));
     assert_eq!(desired(&world), 4);
 }
 
 #[test]
-fn a_metric_that_is_silent_is_said_to_decide_once_it_speaks() {
+fn an_unmeasured_metric_has_a_prospect_by_load() {
     let mut world = World::with([shop(None)]);
-    world.lives_for(seconds(2));
+    world.run_for(seconds(2));
     let all = prospects(&world);
     let more = of(&all, Need::Load);
     assert_eq!(more.desired, 2, "{all:?}");
@@ -185,7 +188,7 @@ fn a_metric_that_is_silent_is_said_to_decide_once_it_speaks() {
 }
 
 #[test]
-fn in_shadow_it_is_said_what_the_mode_on_would_do() {
+fn in_mode_shadow_there_is_a_prospect_of_mode_on() {
     let mut declared = shop(None);
     declared.spec.scale.mode = ScaleMode::Shadow;
     let world = after(&World::with([declared]), 35_000, seconds(3));
@@ -193,27 +196,31 @@ fn in_shadow_it_is_said_what_the_mode_on_would_do() {
 }
 
 #[test]
-fn a_fixed_size_is_said_to_depend_on_nothing_but_the_declaration() {
+fn a_fixed_size_has_only_the_prospect_of_another_declaration() {
     let mut world = World::with([crate::bench::fixed("shop", 1, 3)]);
-    world.lives_for(seconds(2));
+    world.run_for(seconds(2));
     assert_eq!(prospects(&world).iter().map(|it| it.need).collect::<Vec<_>>(), [Need::Declaration]);
 }
 
 #[test]
-fn decisions_of_one_reason_have_one_gist_whatever_was_measured() {
+fn decisions_with_the_same_reason_have_the_same_fingerprint() {
     let fingerprint = |world: &World| world.service("shop").decision.as_ref().unwrap().fingerprint();
     let world = after(&World::with([shop(None)]), 35_000, seconds(3));
     assert_eq!(fingerprint(&world), fingerprint(&after(&world, 36_000, seconds(2))));
-    assert_ne!(fingerprint(&world), fingerprint(&after(&world, 12_000, seconds(2))), "it is held now");
+    assert_ne!(
+        fingerprint(&world),
+        fingerprint(&after(&world, 12_000, seconds(2))),
+        "the number is held by a recommendation now"
+    );
 }
 
-/// What a trial decides each second beside the loop, and what the loop decides.
-fn tried(mut world: World, declared: Declared, load: impl Fn(i64) -> i64) -> Vec<(u32, u32)> {
+/// The decisions of the loop and of a trial beside it, each second.
+fn decide_both(mut world: World, declared: Declared, load: impl Fn(i64) -> i64) -> Vec<(u32, u32)> {
     let begin = world.service("shop");
     let mut trial = Trial::new(Arc::new(declared), begin);
     let each = |second| {
-        waits(&mut world, load(second));
-        world.lives_for(seconds(1));
+        set_queue(&mut world, load(second));
+        world.run_for(seconds(1));
         let (at, service) = (decision(&world).at, world.service("shop"));
         let account = trial.decide(world.control.plan_context(at, service, &[]));
         (desired(&world), account.desired())
@@ -222,11 +229,11 @@ fn tried(mut world: World, declared: Declared, load: impl Fn(i64) -> i64) -> Vec
 }
 
 #[test]
-fn a_trial_of_what_holds_decides_what_the_loop_decides() {
+fn a_trial_of_the_acting_declaration_decides_like_the_loop() {
     let load = |second: i64| 40_000 + 30_000 * ((second / 100) % 3 - 1) + second * 7919 % 5000;
-    let both = tried(World::with([shop(None)]), shop(None), load);
-    assert!(both.iter().all(|(holds, tried)| holds == tried), "{both:?}");
-    assert!(both.iter().any(|(holds, _)| *holds > 5) && both[0].0 < 5, "the load moved it");
+    let both = decide_both(World::with([shop(None)]), shop(None), load);
+    assert!(both.iter().all(|(acting, trial)| acting == trial), "{both:?}");
+    assert!(both.iter().any(|(acting, _)| *acting > 5) && both[0].0 < 5, "the load changes the size");
 }
 
 #[test]
@@ -234,9 +241,9 @@ fn a_trial_has_its_own_bounds_and_its_own_memory_and_no_effect() {
     let mut smaller = shop(Some(Behavior { scale_up: rules(100, 1, 0), scale_down: rules(100, 1, 0) }));
     smaller.autoscaler.as_mut().unwrap().max = 3;
     let load = |second: i64| if second < 300 { 60_000 } else { 5_000 };
-    let both = tried(World::with([shop(None)]), smaller, load);
+    let both = decide_both(World::with([shop(None)]), smaller, load);
     assert_eq!(both[200], (6, 3));
-    // The policy in force waits for five minutes, the one on trial does not.
+    // The acting policy waits for five minutes, the trial does not.
     assert_eq!(both[400], (6, 1));
     assert_eq!(both[899], (1, 1));
 }

@@ -1,4 +1,4 @@
-//! A fall of load is not believed while requests fail.
+//! A service is not scaled in while requests fail.
 
 use std::time::Duration;
 
@@ -15,11 +15,11 @@ fn shop() -> Declared {
     declared
 }
 
-/// Half a second after which four idle replicas have answered and failed these many requests in all.
-fn answers(world: &mut World, spent: &mut Duration, requests: u64, errors: u64) {
+/// Half a second, after which four idle replicas have had so many requests and errors in all.
+fn serve(world: &mut World, spent: &mut Duration, requests: u64, errors: u64) {
     *spent += ms(1);
     let names: Vec<_> = (0..4).map(|place| format!("shop-{place}")).collect();
-    world.uses(names.iter().map(|name| (name.as_str(), *spent)));
+    world.report_usage(names.iter().map(|name| (name.as_str(), *spent)));
     let served = (0..4).map(|place| Traffic {
         service: name("shop"),
         ordinal: ordinal(place),
@@ -30,14 +30,14 @@ fn answers(world: &mut World, spent: &mut Duration, requests: u64, errors: u64) 
         latency_p99: Duration::ZERO,
     });
     world.put(&Input::Report(Report::Traffic(served.collect())));
-    world.lives_for(ms(500));
+    world.run_for(ms(500));
 }
 
 fn four_replicas() -> World {
     let mut world = World::with([shop()]);
-    world.holds("shop", 4, None);
-    world.lives_for(seconds(5));
-    world.releases("shop");
+    world.hold("shop", 4, None);
+    world.run_for(seconds(5));
+    world.release("shop");
     world
 }
 
@@ -46,7 +46,7 @@ fn idle_replicas_that_fail_requests_are_kept() {
     let mut world = four_replicas();
     let mut spent = Duration::ZERO;
     for i in 1..=1400 {
-        answers(&mut world, &mut spent, 10 * i, 5 * i);
+        serve(&mut world, &mut spent, 10 * i, 5 * i);
     }
     assert_eq!(world.service("shop").desired, Some(4));
     let decision = world.service("shop").decision.as_ref().unwrap().decision();
@@ -55,11 +55,11 @@ fn idle_replicas_that_fail_requests_are_kept() {
 }
 
 #[test]
-fn idle_replicas_that_answer_well_go_in_the_end() {
+fn idle_replicas_without_errors_are_removed_after_the_window() {
     let mut world = four_replicas();
     let mut spent = Duration::ZERO;
     for i in 1..=1400 {
-        answers(&mut world, &mut spent, 10 * i, 0);
+        serve(&mut world, &mut spent, 10 * i, 0);
     }
     assert_eq!(world.service("shop").desired, Some(2));
 }

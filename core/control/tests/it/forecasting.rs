@@ -1,4 +1,4 @@
-//! Scaling ahead of the load: what a forecast adds to what the metrics ask for, and what it never does.
+//! Scaling ahead of the load: what a forecast adds to the number by the metrics, and what it never does.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::world::{World, observed, seconds};
 const STEP: u64 = 10;
 const MAX: u32 = 10;
 
-/// A hundred requests a second use half of a core, which is the target of each replica.
+/// A service in which 100 requests a second use half of a core, the target of each replica.
 fn shop(mode: Option<ForecastMode>) -> Declared {
     let mut declared = autoscaled("shop", 1, MAX);
     declared.spec.resources.cpu = Some(Quantity::parse("1").unwrap());
@@ -27,7 +27,7 @@ fn shop(mode: Option<ForecastMode>) -> Declared {
     declared
 }
 
-/// A shop, its proxy and its customers.
+/// A service, its proxy and its requests.
 #[derive(Clone)]
 struct Shop {
     world: World,
@@ -37,12 +37,12 @@ struct Shop {
 }
 
 impl Shop {
-    fn open(declared: Declared) -> Self {
+    fn new(declared: Declared) -> Self {
         let world = World::with([declared]);
         Self { world, requests: 0, spent: [Duration::ZERO; MAX as usize], replica_seconds: 0 }
     }
 
-    /// A second passes in which `rate` requests come. A replica does a second of work in it at most.
+    /// A second passes in which `rate` requests arrive. A replica uses at most one core in it.
     fn serve(&mut self, rate: u64) {
         self.requests += rate;
         self.world.wall = Wall::from_millis(self.world.now.as_millis());
@@ -55,12 +55,12 @@ impl Shop {
         }
         let spent: Vec<(String, Duration)> =
             places.iter().map(|place| (format!("shop-{place}"), self.spent[*place as usize])).collect();
-        self.world.uses(spent.iter().map(|(name, spent)| (name.as_str(), *spent)));
-        self.world.lives_for(seconds(1));
+        self.world.report_usage(spent.iter().map(|(name, spent)| (name.as_str(), *spent)));
+        self.world.run_for(seconds(1));
         self.replica_seconds += places.len() as u64;
     }
 
-    /// Lets seconds pass, each with the load of its time; after each, `look` is given the number wanted.
+    /// Lets seconds pass, each with the load of its time; after each, calls `look` with the wanted number.
     fn serve_for(&mut self, secs: u64, rate: impl Fn(u64) -> u64, mut look: impl FnMut(u64, u32)) {
         for _ in 0..secs {
             let at = self.second();
@@ -108,8 +108,8 @@ fn rounds(at: u64) -> u64 {
 
 const LEARNED: u64 = 4 * 3600;
 
-fn learned(mode: ForecastMode) -> Shop {
-    let mut shop = Shop::open(shop(Some(mode)));
+fn trained(mode: ForecastMode) -> Shop {
+    let mut shop = Shop::new(shop(Some(mode)));
     shop.serve_for(LEARNED, rounds, |_, _| {});
     let until_round = ROUND - shop.second() % ROUND;
     shop.serve_for(until_round, rounds, |_, _| {});
@@ -117,9 +117,9 @@ fn learned(mode: ForecastMode) -> Shop {
 }
 
 #[test]
-fn a_rise_that_was_seen_before_is_met_before_it_comes() {
-    let mut ahead = learned(ForecastMode::On);
-    let mut behind = Shop::open(shop(None));
+fn replicas_are_ready_before_a_rise_that_repeats_itself() {
+    let mut ahead = trained(ForecastMode::On);
+    let mut behind = Shop::new(shop(None));
     behind.world.now = ahead.world.now;
     behind.serve_for(10, |_| 100, |_, _| {});
     let at_the_rise = |shop: &mut Shop| {
@@ -140,47 +140,48 @@ fn with_sale(mode: ForecastMode) -> Declared {
     let mut declared = shop(Some(mode));
     let event = serde_json::json!({"name": "sale", "cron": "1 1 * * *", "duration": "10m", "factor": 5});
     let events = vec![serde_json::from_value(event).unwrap()];
-    declared.spec.scale.forecast = declared.spec.scale.forecast.map(|it| Forecasting { events, ..it });
+    declared.spec.scale.forecast =
+        declared.spec.scale.forecast.map(|forecasting| Forecasting { events, ..forecasting });
     declared
 }
 
-/// The time until this many seconds before or after the begin of the sale.
-fn to_the_sale(shop: &mut Shop, off: i64, rate: u64) {
+/// Serves until `offset` seconds after the start of the sale.
+fn serve_until_sale(shop: &mut Shop, offset: i64, rate: u64) {
     let at = |shop: &Shop| i64::try_from(shop.world.wall.as_millis() / 1000 % 86_400).unwrap();
-    while at(shop) != 3660 + off {
+    while at(shop) != 3660 + offset {
         shop.serve(rate);
     }
 }
 
 #[test]
-fn a_sale_that_is_known_to_come_is_met_though_none_ever_was_before() {
-    let mut informed = Shop::open(with_sale(ForecastMode::On));
+fn replicas_are_ready_before_a_known_sale_without_an_earlier_one() {
+    let mut informed = Shop::new(with_sale(ForecastMode::On));
     informed.serve_for(120, |_| 100, |_, _| {});
-    to_the_sale(&mut informed, -60, 100);
+    serve_until_sale(&mut informed, -60, 100);
     assert_eq!(informed.desired(), 1, "{:?}", informed.forecast());
-    to_the_sale(&mut informed, -15, 100);
+    serve_until_sale(&mut informed, -15, 100);
     assert!((5..=6).contains(&informed.desired()), "a start before: {:?}", informed.forecast());
     let note = informed.forecast().note;
     assert!(note.contains("event sale: ×5 from 1970-01-"), "{note}");
-    to_the_sale(&mut informed, 500, 100);
+    serve_until_sale(&mut informed, 500, 100);
     assert!(
         (5..=6).contains(&informed.desired()),
-        "it is kept ready even if nobody comes: {:?}",
+        "the replicas are kept even if there is no extra load: {:?}",
         informed.forecast()
     );
     let prospects = informed.world.service("shop").decision.as_ref().unwrap().prospects();
     let until_it_is_over = "no load leads to fewer replicas while this is forecast: ";
     assert!(prospects.iter().any(|it| it.note.starts_with(until_it_is_over)), "{prospects:?}");
-    to_the_sale(&mut informed, 1000, 100);
-    assert_eq!(informed.desired(), 1, "it is over: {:?}", informed.forecast());
+    serve_until_sale(&mut informed, 1000, 100);
+    assert_eq!(informed.desired(), 1, "the sale is over: {:?}", informed.forecast());
     assert!(!informed.forecast().note.contains("event"), "{:?}", informed.forecast());
 }
 
 #[test]
-fn a_known_sale_moves_no_replica_in_mode_shadow() {
-    let mut shadow = Shop::open(with_sale(ForecastMode::Shadow));
+fn a_known_sale_changes_no_size_in_mode_shadow() {
+    let mut shadow = Shop::new(with_sale(ForecastMode::Shadow));
     shadow.serve_for(120, |_| 100, |_, _| {});
-    to_the_sale(&mut shadow, 60, 100);
+    serve_until_sale(&mut shadow, 60, 100);
     assert_eq!(shadow.desired(), 1);
     assert!(shadow.forecast().note.contains("event sale"), "{:?}", shadow.forecast());
     let tried = &shadow.world.service("shop").shadows[0];
@@ -188,9 +189,9 @@ fn a_known_sale_moves_no_replica_in_mode_shadow() {
 }
 
 #[test]
-fn a_shadow_shows_what_it_would_have_done_and_does_nothing() {
-    let mut shadow = learned(ForecastMode::Shadow);
-    let mut alone = Shop::open(shop(None));
+fn in_mode_shadow_a_forecast_is_shown_and_has_no_effect() {
+    let mut shadow = trained(ForecastMode::Shadow);
+    let mut alone = Shop::new(shop(None));
     alone.serve_for(LEARNED, rounds, |_, _| {});
     alone.serve_for(ROUND - alone.second() % ROUND, rounds, |_, _| {});
     assert_eq!(shadow.replica_seconds, alone.replica_seconds);
@@ -204,13 +205,13 @@ fn a_shadow_shows_what_it_would_have_done_and_does_nothing() {
 }
 
 #[test]
-fn what_no_model_forecasts_better_than_the_last_value_is_not_acted_on() {
-    // Every ten minutes another load, from which the next cannot be foreseen.
+fn a_forecast_that_does_not_beat_the_last_value_is_not_used() {
+    // Another random load every ten minutes.
     let mut chance = model::chance::Stream::named(7, "a load without a pattern");
     let levels: Vec<u64> = (0..100).map(|_| 50 + chance.below(900)).collect();
     let rate = |at: u64| levels[(at / 600) as usize % levels.len()];
-    let mut with = Shop::open(shop(Some(ForecastMode::On)));
-    let mut without = Shop::open(shop(None));
+    let mut with = Shop::new(shop(Some(ForecastMode::On)));
+    let mut without = Shop::new(shop(None));
     with.serve_for(3 * 3600, rate, |_, _| {});
     without.serve_for(3 * 3600, rate, |_, _| {});
     let more = with.replica_seconds as f64 / without.replica_seconds as f64;
@@ -219,19 +220,21 @@ fn what_no_model_forecasts_better_than_the_last_value_is_not_acted_on() {
 }
 
 #[test]
-fn what_was_learned_survives_a_restart() {
-    let mut shop_before = learned(ForecastMode::On);
+fn the_learned_load_survives_a_restart() {
+    let mut shop_before = trained(ForecastMode::On);
     let memory = shop_before.memory();
     let record = memory.load.clone().expect("its load is remembered");
     assert_eq!((record.source, record.step), (LoadSource::Requests, seconds(STEP)));
     assert!(record.loads.len() as u64 > (LEARNED / STEP) - 20, "{}", record.loads.len());
 
     let running = shop_before.world.places("shop");
-    shop_before.world.begins();
-    shop_before.world.declares(shop(Some(ForecastMode::On)));
-    shop_before.world.remembers(memory);
-    shop_before.world.finds(running.iter().map(|place| observed(&format!("shop-{place}"), 1, READY)));
-    // The proxy has been restarted as well.
+    shop_before.world.start_run();
+    shop_before.world.declare(shop(Some(ForecastMode::On)));
+    shop_before.world.restore(memory);
+    shop_before
+        .world
+        .report_inventory(running.iter().map(|place| observed(&format!("shop-{place}"), 1, READY)));
+    // The proxy has restarted as well.
     shop_before.requests = 0;
     let mut after = shop_before;
     after.serve_for(5, rounds, |_, _| {});
@@ -241,17 +244,17 @@ fn what_was_learned_survives_a_restart() {
 }
 
 #[test]
-fn a_load_that_turns_against_what_was_learned_costs_at_most_the_bounds() {
+fn a_load_unlike_the_learned_one_stays_within_the_bounds() {
     type Turn = fn(u64) -> u64;
     let inverted: Turn = |at| if at % ROUND < 120 { 100 } else { 700 };
     let dead: Turn = |_| 0;
     let hundredfold: Turn = |at| if at % 7200 < 60 { 10_000 } else { 100 };
     let sawtooth: Turn = |at| 100 + at % 640;
-    let learned = learned(ForecastMode::On);
-    let mut never = Shop::open(shop(None));
-    never.serve_for(learned.second() - never.second(), rounds, |_, _| {});
+    let trained = trained(ForecastMode::On);
+    let mut never = Shop::new(shop(None));
+    never.serve_for(trained.second() - never.second(), rounds, |_, _| {});
     for turn in [inverted, dead, hundredfold, sawtooth] {
-        let (mut with, mut without) = (learned.clone(), never.clone());
+        let (mut with, mut without) = (trained.clone(), never.clone());
         for _ in 0..3600 {
             let at = with.second();
             with.serve(turn(at));
@@ -262,8 +265,8 @@ fn a_load_that_turns_against_what_was_learned_costs_at_most_the_bounds() {
 }
 
 #[test]
-fn a_service_that_died_is_believed_dead_by_and_by() {
-    let mut shop = learned(ForecastMode::On);
+fn the_forecast_of_a_load_that_stopped_falls_to_nothing() {
+    let mut shop = trained(ForecastMode::On);
     shop.serve_for(12 * 3600, |_| 0, |_, _| {});
     let mut most = 0;
     shop.serve_for(2 * ROUND, |_| 0, |_, desired| most = most.max(desired));
@@ -271,9 +274,9 @@ fn a_service_that_died_is_believed_dead_by_and_by() {
 }
 
 #[test]
-fn nothing_is_forecast_of_a_service_that_does_not_ask() {
+fn no_load_is_forecast_unless_declared() {
     for declared in [shop(None), shop(Some(ForecastMode::Off))] {
-        let mut shop = Shop::open(declared);
+        let mut shop = Shop::new(declared);
         shop.serve_for(60, rounds, |_, _| {});
         assert!(shop.world.service("shop").foresight.is_none());
         assert!(shop.decision().limits.iter().all(|limit| limit.name != "Forecast"));
@@ -282,10 +285,10 @@ fn nothing_is_forecast_of_a_service_that_does_not_ask() {
 }
 
 #[test]
-fn what_is_not_exposed_is_forecast_in_replicas_that_its_metrics_ask_for() {
+fn the_load_of_an_unexposed_service_is_forecast_in_replicas() {
     let mut declared = shop(Some(ForecastMode::On));
     declared.spec.expose = None;
-    let mut shop = Shop::open(declared);
+    let mut shop = Shop::new(declared);
     shop.serve_for(600, |_| 300, |_, _| {});
     assert_eq!(shop.foresight().source(), LoadSource::Need);
     let past: Vec<f64> = shop.foresight().past(10).filter_map(|(_, load)| load).collect();
@@ -293,14 +296,14 @@ fn what_is_not_exposed_is_forecast_in_replicas_that_its_metrics_ask_for() {
 }
 
 #[test]
-fn when_it_is_no_longer_wanted_it_is_forgotten() {
-    let mut shop_of_old = Shop::open(shop(Some(ForecastMode::On)));
-    shop_of_old.serve_for(300, rounds, |_, _| {});
-    assert!(shop_of_old.memory().load.is_some());
+fn a_forecast_that_is_no_longer_declared_is_forgotten() {
+    let mut forecast_shop = Shop::new(shop(Some(ForecastMode::On)));
+    forecast_shop.serve_for(300, rounds, |_, _| {});
+    assert!(forecast_shop.memory().load.is_some());
     let mut declared = shop(None);
     declared.revision = model::identity::Generation(2);
-    shop_of_old.world.declares(declared);
-    shop_of_old.serve_for(2, rounds, |_, _| {});
-    assert!(shop_of_old.world.service("shop").foresight.is_none());
-    assert_eq!(shop_of_old.memory().load, None);
+    forecast_shop.world.declare(declared);
+    forecast_shop.serve_for(2, rounds, |_, _| {});
+    assert!(forecast_shop.world.service("shop").foresight.is_none());
+    assert_eq!(forecast_shop.memory().load, None);
 }

@@ -19,7 +19,7 @@ use model::resource::{
 use crate::bench::{autoscaled, name};
 use crate::world::{World, ms, seconds};
 
-/// How long a measurement is valid in these stories.
+/// How long a measurement is valid in these tests.
 const STALE_AFTER: Duration = Duration::from_secs(10);
 
 fn queue(selector: Option<LabelSelector>) -> MetricIdentifier {
@@ -34,7 +34,7 @@ fn external(selector: Option<LabelSelector>) -> MetricSpec {
     MetricSpec::External { metric: queue(selector), target: TotalTarget::Average(ten()), fallback: None }
 }
 
-/// A shop of one to nine that changes its size as fast as it is asked to.
+/// A service of one to nine replicas without stabilisation or rate limits.
 fn shop(metric: MetricSpec) -> Declared {
     let mut declared = autoscaled("shop", 1, 9);
     let policy = ScalingPolicy { change: PolicyChange::Pods(100), period: Duration::from_secs(1) };
@@ -54,16 +54,16 @@ fn series(queue: &str, value: i64) -> Series {
     Series { labels: [("queue".into(), queue.into())].into(), value: Milli(value * 1000) }
 }
 
-fn says(world: &mut World, whose: Whose, said: Said) {
+fn report(world: &mut World, whose: Whose, said: Said) {
     let key = MetricKey { metric: "queue_length".into(), whose };
     let measured = Measured { source: name("queue"), key, stale_after: STALE_AFTER, said };
     world.put(&Input::Report(Report::Measured(vec![measured])));
 }
 
-fn measures(world: &mut World, all: &[(&str, i64)]) {
+fn report_queues(world: &mut World, all: &[(&str, i64)]) {
     let all = all.iter().map(|(queue, value)| series(queue, *value)).collect();
-    says(world, Whose::Outside, Said::Series(all));
-    world.lives_for(seconds(2));
+    report(world, Whose::Outside, Said::Series(all));
+    world.run_for(seconds(2));
 }
 
 fn summary(world: &World) -> String {
@@ -71,22 +71,22 @@ fn summary(world: &World) -> String {
 }
 
 #[test]
-fn a_queue_outside_scales_out_and_in() {
+fn an_external_queue_scales_out_and_in() {
     let mut world = World::with([shop(external(None))]);
-    measures(&mut world, &[("mail", 20), ("print", 15)]);
+    report_queues(&mut world, &[("mail", 20), ("print", 15)]);
     assert_eq!(world.places("shop"), [0, 1, 2, 3]);
-    // A steep fall is believed once it has lasted.
+    // A sudden fall is accepted once it has lasted.
     for _ in 0..3 {
-        measures(&mut world, &[("mail", 5)]);
+        report_queues(&mut world, &[("mail", 5)]);
     }
     assert_eq!(world.places("shop"), [0]);
     // Zero is a measurement.
-    measures(&mut world, &[("mail", 0)]);
+    report_queues(&mut world, &[("mail", 0)]);
     assert!(summary(&world).contains("queue_length at 0, target 10"), "{}", summary(&world));
 }
 
 #[test]
-fn only_the_series_that_are_selected_count() {
+fn only_selected_series_count() {
     let requirement = |operator, values: &[&str]| LabelSelectorRequirement {
         key: "queue".into(),
         operator,
@@ -97,45 +97,45 @@ fn only_the_series_that_are_selected_count() {
         match_expressions: vec![requirement(SelectorOperator::NotIn, &["print"])],
     };
     let mut world = World::with([shop(external(Some(selector)))]);
-    measures(&mut world, &[("mail", 20), ("print", 70)]);
+    report_queues(&mut world, &[("mail", 20), ("print", 70)]);
     assert_eq!(world.places("shop"), [0, 1]);
     // No selected series does not mean zero.
-    measures(&mut world, &[("print", 70)]);
+    report_queues(&mut world, &[("print", 70)]);
     assert_eq!(world.places("shop"), [0, 1]);
     assert!(summary(&world).contains("no value for it, which does not count as zero"), "{}", summary(&world));
 }
 
 #[test]
-fn absent_failed_stale_and_no_source_are_distinguished_and_none_scales_in() {
+fn absent_failed_stale_and_unsourced_metrics_are_distinguished_and_never_scale_in() {
     let mut world = World::with([shop(external(None))]);
-    world.lives_for(seconds(2));
+    world.run_for(seconds(2));
     assert!(summary(&world).contains("no source measures it"), "{}", summary(&world));
-    says(&mut world, Whose::Outside, Said::Begun);
-    world.lives_for(seconds(2));
+    report(&mut world, Whose::Outside, Said::Begun);
+    world.run_for(seconds(2));
     assert!(summary(&world).contains("no value for it, which does not count as zero"), "{}", summary(&world));
 
-    measures(&mut world, &[("mail", 40)]);
+    report_queues(&mut world, &[("mail", 40)]);
     assert_eq!(world.places("shop"), [0, 1, 2, 3]);
-    says(&mut world, Whose::Outside, Said::Failed("the server is down".into()));
-    world.lives_for(seconds(3));
+    report(&mut world, Whose::Outside, Said::Failed("the server is down".into()));
+    world.run_for(seconds(3));
     // A failure does not undo a measurement, which is valid until it is too old.
     assert!(summary(&world).contains("queue_length at 10"), "{}", summary(&world));
-    world.lives_for(STALE_AFTER);
+    world.run_for(STALE_AFTER);
     assert!(summary(&world).contains("reading it failed: the server is down"), "{}", summary(&world));
 
-    measures(&mut world, &[("mail", 40)]);
-    world.lives_for(STALE_AFTER + seconds(1));
+    report_queues(&mut world, &[("mail", 40)]);
+    world.run_for(STALE_AFTER + seconds(1));
     assert!(summary(&world).contains("is too old"), "{}", summary(&world));
-    measures(&mut world, &[]);
+    report_queues(&mut world, &[]);
     assert!(summary(&world).contains("no value for it, which does not count as zero"), "{}", summary(&world));
-    says(&mut world, Whose::Outside, Said::Withdrawn);
-    world.lives_for(seconds(2));
+    report(&mut world, Whose::Outside, Said::Withdrawn);
+    world.run_for(seconds(2));
     assert!(summary(&world).contains("no source measures it"), "{}", summary(&world));
     assert_eq!(world.places("shop"), [0, 1, 2, 3]);
 }
 
 #[test]
-fn what_stands_in_for_a_metric_is_foretold_and_comes_when_it_was() {
+fn the_prospects_name_when_a_fallback_will_be_used() {
     let (target, fallback) = (TotalTarget::Average(ten()), Fallback { after: seconds(180), replicas: 6 });
     let metric = |after| MetricSpec::External {
         metric: queue(None),
@@ -143,65 +143,65 @@ fn what_stands_in_for_a_metric_is_foretold_and_comes_when_it_was() {
         fallback: Some(Fallback { after, ..fallback }),
     };
     let mut world = World::with([shop(metric(fallback.after))]);
-    measures(&mut world, &[("mail", 20)]);
-    says(&mut world, Whose::Outside, Said::Failed("the server is down".into()));
-    world.lives_for(STALE_AFTER + seconds(2));
+    report_queues(&mut world, &[("mail", 20)]);
+    report(&mut world, Whose::Outside, Said::Failed("the server is down".into()));
+    world.run_for(STALE_AFTER + seconds(2));
     assert_eq!(world.places("shop"), [0, 1]);
     let prospects = world.service("shop").decision.as_ref().unwrap().prospects();
-    let by_itself = prospects.iter().find(|it| it.need == Need::Time).expect("it comes by itself");
+    let by_itself = prospects.iter().find(|it| it.need == Need::Time).expect("a prospect by time");
     assert_eq!(by_itself.desired, 6, "{by_itself:?}");
     let decision = |world: &World| world.service("shop").decision.as_ref().unwrap().decision();
     let at = decision(&world).at;
     let wait = by_itself.at.expect("at a time").as_millis() - at.wall.as_millis();
     while decision(&world).desired == 2 {
-        world.lives_for(seconds(1));
+        world.run_for(seconds(1));
     }
     assert_eq!(decision(&world).at.time.since(at.time).as_millis(), u128::from(wait));
     assert!(summary(&world).contains("so its fallback of 6 replicas is used"), "{}", summary(&world));
-    world.lives_for(seconds(2));
+    world.run_for(seconds(2));
     assert_eq!(world.places("shop"), [0, 1, 2, 3, 4, 5]);
 
-    // After another declaration the metric is measured anew.
+    // Another declaration forgets how long the metric has failed.
     world.put(&Input::Intent(Intent::Declare(Arc::new(shop(metric(seconds(300)))))));
-    world.lives_for(seconds(2));
+    world.run_for(seconds(2));
     assert!(!summary(&world).contains("fallback"), "{}", summary(&world));
-    // The same is true of one that comes back.
-    measures(&mut world, &[("mail", 60)]);
+    // The metric has a value again.
+    report_queues(&mut world, &[("mail", 60)]);
     assert!(summary(&world).contains("queue_length at 10"), "{}", summary(&world));
 }
 
 #[test]
-fn less_than_nothing_is_no_load_and_scales_nothing_in() {
+fn a_negative_metric_never_scales_in() {
     let mut world = World::with([shop(external(None))]);
-    measures(&mut world, &[("mail", 40)]);
+    report_queues(&mut world, &[("mail", 40)]);
     assert_eq!(world.places("shop"), [0, 1, 2, 3]);
     for _ in 0..30 {
-        measures(&mut world, &[("mail", -5)]);
+        report_queues(&mut world, &[("mail", -5)]);
     }
     assert_eq!(world.places("shop"), [0, 1, 2, 3]);
     assert_eq!(
         summary(&world),
         "stays at 4: queue_length is -5, but a load cannot be negative, so no replica is removed"
     );
-    // With enough messages in the other queue it is a number like any other.
-    measures(&mut world, &[("mail", -5), ("print", 75)]);
+    // With a positive total, the negative part counts like any other number.
+    report_queues(&mut world, &[("mail", -5), ("print", 75)]);
     assert_eq!(world.places("shop").len(), 7);
 }
 
 #[test]
-fn from_zero_the_total_is_shown_and_not_a_share_of_no_replica() {
+fn from_zero_the_total_is_shown_instead_of_a_share() {
     let mut declared = shop(external(None));
     declared.autoscaler.as_mut().unwrap().min = 0;
     let mut world = World::with([declared]);
     for _ in 0..5 {
-        measures(&mut world, &[("mail", 0)]);
+        report_queues(&mut world, &[("mail", 0)]);
     }
     assert_eq!(world.places("shop"), [0; 0]);
     let prospects = world.service("shop").decision.as_ref().unwrap().prospects();
     let notes: Vec<_> = prospects.iter().map(|it| &*it.note).collect();
     assert!(notes.contains(&"with queue_length at 0.001 (now 0): 1 replica"), "{notes:?}");
-    says(&mut world, Whose::Outside, Said::Series(vec![series("mail", 35)]));
-    world.lives_for(seconds(1));
+    report(&mut world, Whose::Outside, Said::Series(vec![series("mail", 35)]));
+    world.run_for(seconds(1));
     assert!(
         summary(&world).starts_with("from 0 to 4: queue_length at 35, target 10: 35 shared by 0 replicas"),
         "{}",
@@ -210,55 +210,55 @@ fn from_zero_the_total_is_shown_and_not_a_share_of_no_replica() {
 }
 
 #[test]
-fn a_metric_of_an_object_is_one_series() {
+fn a_metric_of_an_object_must_be_one_series() {
     let object =
         CrossVersionObjectReference { kind: "Ingress".into(), name: "web".into(), api_version: None };
     let target = TotalTarget::Value(ten());
     let mut world = World::with([shop(MetricSpec::Object { object, metric: queue(None), target })]);
     let whose = Whose::Object { kind: "Ingress".into(), name: "web".into() };
-    says(&mut world, whose.clone(), Said::Series(vec![series("mail", 30)]));
-    world.lives_for(ms(1500));
+    report(&mut world, whose.clone(), Said::Series(vec![series("mail", 30)]));
+    world.run_for(ms(1500));
     assert_eq!(world.places("shop"), [0, 1, 2]);
-    says(&mut world, whose, Said::Series(vec![series("mail", 1), series("print", 1)]));
-    world.lives_for(seconds(2));
+    report(&mut world, whose, Said::Series(vec![series("mail", 1), series("print", 1)]));
+    world.run_for(seconds(2));
     assert!(summary(&world).contains("2 series were measured where one is needed"), "{}", summary(&world));
     assert_eq!(world.places("shop"), [0, 1, 2]);
 }
 
 /// The reports of the first places of the shop, each a queue length or a failure.
-fn replicas_say(world: &mut World, values: &[Result<i64, &str>]) {
+fn report_by_replica(world: &mut World, values: &[Result<i64, &str>]) {
     let said = values.iter().zip(0..).map(|(value, place)| ReplicaSaid {
         ordinal: Ordinal(place),
         incarnation: Incarnation(1),
         said: value.map(|value| vec![series("mail", value)]).map_err(Into::into),
     });
-    says(world, Whose::Replicas(name("shop")), Said::Replicas(said.collect()));
-    world.lives_for(seconds(2));
+    report(world, Whose::Replicas(name("shop")), Said::Replicas(said.collect()));
+    world.run_for(seconds(2));
 }
 
 #[test]
-fn what_replicas_say_of_themselves_is_averaged_and_a_mute_one_never_scales_in() {
+fn metrics_of_replicas_are_averaged_and_a_missing_one_never_scales_in() {
     let mut world = World::with([shop(MetricSpec::Pods { metric: queue(None), average: ten() })]);
-    replicas_say(&mut world, &[Ok(38)]);
+    report_by_replica(&mut world, &[Ok(38)]);
     assert_eq!(world.places("shop"), [0, 1, 2, 3]);
-    // Idle ones are removed one by one; meanwhile a silent one is taken to be at its target.
-    replicas_say(&mut world, &[Ok(9), Ok(9), Err("it is gone"), Ok(9)]);
+    // A replica without a value counts as being at its target when scaling in.
+    report_by_replica(&mut world, &[Ok(9), Ok(9), Err("it is gone"), Ok(9)]);
     assert_eq!(world.places("shop"), [0, 1, 2, 3]);
     let note = world.service("shop").decision.as_ref().unwrap().decision().metrics[0].note.clone();
     assert!(note.contains("3 ready, 1 missing (1 failed)"), "{note}");
-    replicas_say(&mut world, &[Err("it is gone"); 4]);
-    world.lives_for(STALE_AFTER);
+    report_by_replica(&mut world, &[Err("it is gone"); 4]);
+    world.run_for(STALE_AFTER);
     assert!(summary(&world).contains("0 ready, 4 missing (4 failed)"), "{}", summary(&world));
     assert_eq!(world.places("shop"), [0, 1, 2, 3]);
 }
 
 #[test]
-fn what_an_earlier_life_of_a_replica_said_does_not_count() {
+fn the_metric_of_an_earlier_life_of_a_replica_does_not_count() {
     let mut world = World::with([shop(MetricSpec::Pods { metric: queue(None), average: ten() })]);
-    world.kills("shop-0");
-    world.lives_for(seconds(2));
+    world.kill("shop-0");
+    world.run_for(seconds(2));
     assert_eq!(world.life("shop-0"), 2);
-    replicas_say(&mut world, &[Ok(90)]);
+    report_by_replica(&mut world, &[Ok(90)]);
     assert_eq!(world.places("shop"), [0]);
     assert!(
         summary(&world).contains("none of the replicas that count has been measured"),

@@ -1,4 +1,4 @@
-//! Running replicas get the size that was learned, through the whole loop.
+//! Running replicas are resized to the learned size, through the whole loop.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::world::observed;
 
 const MIB: u64 = 1 << 20;
 
-/// A service whose replicas are declared with 250m and 512Mi, and resized as they run.
+/// A service whose replicas are declared with 250m and 512Mi, and resized in place.
 fn declared(replicas: u32) -> Declared {
     let mut declared = fixed("shop", 1, replicas);
     declared.spec.resources = amounts("250m", "512Mi");
@@ -27,33 +27,33 @@ fn amounts(cpu: &str, memory: &str) -> Resources {
     Resources { cpu: Quantity::parse(cpu).ok(), memory: Quantity::parse(memory).ok() }
 }
 
-/// Replicas on a bench, each of which uses 100m and 40 MiB.
-struct Floor {
+/// A loop and replicas, each of which uses 100m and 40 MiB.
+struct Running {
     bench: Bench,
     cpu_time: Duration,
-    /// The lives that run, and the memory that they use.
+    /// The running lives as (place, incarnation), with their memory usage.
     lives: Vec<(u32, u32, Bytes)>,
 }
 
-impl Floor {
+impl Running {
     fn with(declared: Declared) -> Self {
-        let many = declared.bounds(model::time::Wall::from_millis(0)).min;
+        let count = declared.bounds(model::time::Wall::from_millis(0)).min;
         let mut bench = Bench::new();
         bench.declare(declared);
-        bench.inventory((0..many).map(|place| observed(&format!("shop-{place}"), 1, READY)).collect());
-        let mut floor = Self {
+        bench.inventory((0..count).map(|place| observed(&format!("shop-{place}"), 1, READY)).collect());
+        let mut running = Self {
             bench,
             cpu_time: Duration::ZERO,
-            lives: (0..many).map(|place| (place, 1, Bytes(40 * MIB))).collect(),
+            lives: (0..count).map(|place| (place, 1, Bytes(40 * MIB))).collect(),
         };
-        let all: Vec<_> = floor.lives.iter().map(|(place, ..)| *place).collect();
-        floor.is_held_to(&all, amounts("250m", "512Mi"));
-        floor.bench.sent.clear();
-        floor
+        let all: Vec<_> = running.lives.iter().map(|(place, ..)| *place).collect();
+        running.report_resources(&all, amounts("250m", "512Mi"));
+        running.bench.sent.clear();
+        running
     }
 
     /// The platform reports the resources of each life.
-    fn is_held_to(&mut self, places: &[u32], resources: Resources) {
+    fn report_resources(&mut self, places: &[u32], resources: Resources) {
         let allotted = |place: &u32| Allotted {
             replica: replica("shop", *place),
             incarnation: Incarnation(1),
@@ -63,7 +63,7 @@ impl Floor {
     }
 
     /// Lets time pass, without carrying out any action.
-    fn runs_for(&mut self, span: Duration) {
+    fn run_for(&mut self, span: Duration) {
         let end = self.bench.now + span;
         while self.bench.now < end {
             self.bench.now = self.bench.now + Duration::from_secs(10);
@@ -81,7 +81,7 @@ impl Floor {
         }
     }
 
-    /// The resize actions since the last look, each once: the place, the processor in thousandths, the memory in bytes.
+    /// The resize actions since the last call, each once: its id, the place, the cpu in thousandths, and the memory in bytes.
     fn allotted(&mut self) -> Vec<(ActionId, u32, i64, i64)> {
         let sent = std::mem::take(&mut self.bench.sent);
         let of = |action: &Action| match &action.kind {
@@ -96,7 +96,7 @@ impl Floor {
         all
     }
 
-    fn is_at(&self, place: u32) -> Option<Resources> {
+    fn resources_of(&self, place: u32) -> Option<Resources> {
         let service = self.bench.control.knowledge().service(&name("shop"))?;
         service.places.get(&model::identity::Ordinal(place))?.resources
     }
@@ -112,115 +112,115 @@ fn unsupported() -> Outcome {
 }
 
 #[test]
-fn replicas_that_run_are_changed_one_at_a_time_once_an_hour_was_measured() {
-    let mut floor = Floor::with(declared(2));
+fn running_replicas_are_resized_one_at_a_time_once_an_hour_was_measured() {
+    let mut running = Running::with(declared(2));
     // Two replicas together measure an hour in half an hour.
-    floor.runs_for(minutes(29));
-    assert_eq!(floor.allotted(), []);
-    floor.runs_for(minutes(3));
+    running.run_for(minutes(29));
+    assert_eq!(running.allotted(), []);
+    running.run_for(minutes(3));
     for place in [0, 1] {
-        let allotted = floor.allotted();
-        let [(action, whose, cpu, memory)] = allotted[..] else { panic!("{allotted:?}") };
-        assert_eq!(whose, place);
+        let allotted = running.allotted();
+        let [(action, resized, cpu, memory)] = allotted[..] else { panic!("{allotted:?}") };
+        assert_eq!(resized, place);
         assert!((115..=130).contains(&cpu), "100m and a margin: {cpu}");
         assert!((46 * MIB as i64..=56 * MIB as i64).contains(&memory), "40Mi and a margin: {memory}");
-        floor.bench.end_as(action, Outcome::Applied);
-        floor.runs_for(Duration::from_secs(10));
+        running.bench.end_as(action, Outcome::Applied);
+        running.run_for(Duration::from_secs(10));
     }
-    assert_eq!(floor.is_at(0), floor.is_at(1));
-    floor.runs_for(minutes(60));
-    assert_eq!(floor.allotted(), [], "what fits is left alone");
+    assert_eq!(running.resources_of(0), running.resources_of(1));
+    running.run_for(minutes(60));
+    assert_eq!(running.allotted(), [], "a size that fits is not changed");
 }
 
 #[test]
-fn a_size_that_is_not_known_is_not_changed() {
-    let mut bench = Floor::with(declared(1)).bench;
+fn an_unknown_size_is_not_changed() {
+    let mut bench = Running::with(declared(1)).bench;
     bench.inventory(vec![observed("shop-0", 2, READY)]);
     bench.sent.clear();
-    let mut floor = Floor { bench, cpu_time: Duration::ZERO, lives: vec![(0, 2, Bytes(40 * MIB))] };
-    floor.runs_for(minutes(90));
-    assert_eq!(floor.allotted(), []);
+    let mut running = Running { bench, cpu_time: Duration::ZERO, lives: vec![(0, 2, Bytes(40 * MIB))] };
+    running.run_for(minutes(90));
+    assert_eq!(running.allotted(), []);
 }
 
 #[test]
-fn an_outcome_that_is_not_known_is_asked_for_again_by_the_same_name() {
-    let mut floor = Floor::with(declared(1));
-    floor.runs_for(minutes(71));
-    let allotted = floor.allotted();
+fn a_resize_with_an_unknown_outcome_is_sent_again_with_the_same_id() {
+    let mut running = Running::with(declared(1));
+    running.run_for(minutes(71));
+    let allotted = running.allotted();
     let [(action, ..)] = allotted[..] else { panic!("{allotted:?}") };
-    floor.bench.end_as(action, Outcome::Unknown);
-    floor.runs_for(minutes(2));
-    let again = floor.allotted();
+    running.bench.end_as(action, Outcome::Unknown);
+    running.run_for(minutes(2));
+    let again = running.allotted();
     assert!(!again.is_empty() && again.iter().all(|(id, ..)| *id == action), "{again:?}");
-    floor.bench.end_as(action, Outcome::Applied);
-    assert_ne!(floor.is_at(0), Some(amounts("250m", "512Mi")));
+    running.bench.end_as(action, Outcome::Applied);
+    assert_ne!(running.resources_of(0), Some(amounts("250m", "512Mi")));
 }
 
 #[test]
-fn a_change_that_failed_is_tried_again_by_another_name() {
-    let mut floor = Floor::with(declared(1));
-    floor.runs_for(minutes(71));
-    let allotted = floor.allotted();
+fn a_failed_resize_is_tried_again_with_another_id() {
+    let mut running = Running::with(declared(1));
+    running.run_for(minutes(71));
+    let allotted = running.allotted();
     let Some((action, ..)) = allotted.first().copied() else { panic!("{allotted:?}") };
-    let failure = Failure { kind: FailureKind::Other, message: "the kernel says no".into() };
-    floor.bench.end_as(action, Outcome::Failed(failure));
-    floor.runs_for(minutes(15));
-    let again = floor.allotted();
+    let failure = Failure { kind: FailureKind::Other, message: "the kernel refused".into() };
+    running.bench.end_as(action, Outcome::Failed(failure));
+    running.run_for(minutes(15));
+    let again = running.allotted();
     assert!(again.first().is_some_and(|(id, ..)| *id != action), "{again:?}");
 }
 
 #[test]
-fn what_is_in_use_now_is_never_taken_away() {
-    let mut floor = Floor::with(declared(1));
-    floor.runs_for(minutes(59));
-    assert_eq!(floor.allotted(), []);
-    floor.lives[0].2 = Bytes(400 * MIB);
-    floor.runs_for(minutes(12));
-    for (_, _, _, memory) in floor.allotted() {
+fn memory_in_use_is_never_taken_away() {
+    let mut running = Running::with(declared(1));
+    running.run_for(minutes(59));
+    assert_eq!(running.allotted(), []);
+    running.lives[0].2 = Bytes(400 * MIB);
+    running.run_for(minutes(12));
+    for (_, _, _, memory) in running.allotted() {
         assert!(memory >= 460 * MIB as i64, "{memory}");
     }
 }
 
 #[test]
-fn nothing_is_taken_away_while_a_person_pauses_or_a_replica_fails() {
+fn nothing_is_resized_while_scaling_is_paused_or_a_replica_fails() {
     for is_paused in [true, false] {
-        let mut floor = Floor::with(declared(2));
+        let mut running = Running::with(declared(2));
         if is_paused {
-            floor.bench.put(&Input::Intent(Intent::Pause { service: name("shop"), until: None }));
+            running.bench.put(&Input::Intent(Intent::Pause { service: name("shop"), until: None }));
         } else {
             let sick = model::input::ReplicaState::Running { ready: true, live: false };
-            floor.bench.put(&Input::Report(Report::Replica(observed("shop-1", 1, sick))));
-            floor.lives.truncate(1);
-            floor.runs_for(Duration::from_secs(20));
+            running.bench.put(&Input::Report(Report::Replica(observed("shop-1", 1, sick))));
+            running.lives.truncate(1);
+            running.run_for(Duration::from_secs(20));
         }
-        floor.runs_for(minutes(120));
-        assert_eq!(floor.allotted(), []);
+        running.run_for(minutes(120));
+        assert_eq!(running.allotted(), []);
     }
 }
 
-/// A floor whose platform cannot resize running replicas, after it has said so for replicas that have far too little.
-fn rigid(replicas: u32) -> Floor {
-    stiffen(Floor::with(declared(replicas)), replicas)
+/// Replicas on a platform that cannot resize them, after it has reported so for replicas that have far too little.
+fn without_resizing(replicas: u32) -> Running {
+    refuse_resizing(Running::with(declared(replicas)), replicas)
 }
 
-fn stiffen(mut floor: Floor, replicas: u32) -> Floor {
+fn refuse_resizing(mut running: Running, replicas: u32) -> Running {
     let all: Vec<u32> = (0..replicas).collect();
-    floor.is_held_to(&all, amounts("50m", "512Mi"));
-    floor.runs_for(minutes(71));
+    running.report_resources(&all, amounts("50m", "512Mi"));
+    running.run_for(minutes(71));
     loop {
-        let allotted = floor.allotted();
+        let allotted = running.allotted();
         let Some((action, ..)) = allotted.first().copied() else { break };
-        floor.bench.end_as(action, unsupported());
+        running.bench.end_as(action, unsupported());
     }
-    floor
+    running
 }
 
-/// Lets the world go on until nothing happens any more: the least and the greatest number of replicas that ran.
-fn settle(floor: &mut Floor) -> (usize, usize) {
+/// Runs until the loop has settled: the smallest number of serving replicas and the largest number of places.
+fn settle(running: &mut Running) -> (usize, usize) {
     let (mut least, mut most) = (usize::MAX, 0);
     for _ in 0..600 {
-        floor.bench.obey_for(Duration::from_secs(1));
-        let service = floor.bench.control.knowledge().service(&name("shop")).unwrap();
+        running.bench.run_for(Duration::from_secs(1));
+        let service = running.bench.control.knowledge().service(&name("shop")).unwrap();
         let serving = service.places.values().filter(|place| place.is_serving()).count();
         (least, most) = (least.min(serving), most.max(service.places.len()));
     }
@@ -228,113 +228,116 @@ fn settle(floor: &mut Floor) -> (usize, usize) {
 }
 
 #[test]
-fn where_what_runs_cannot_be_changed_one_after_the_other_is_replaced() {
-    let mut floor = rigid(2);
-    let (least, most) = settle(&mut floor);
-    assert_eq!((least, most), (2, 3), "as many as wanted serve at any time, and one more at most");
-    let service = floor.bench.control.knowledge().service(&name("shop")).unwrap();
+fn replicas_that_cannot_be_resized_are_replaced_one_at_a_time() {
+    let mut running = without_resizing(2);
+    let (least, most) = settle(&mut running);
+    assert_eq!((least, most), (2, 3), "the wanted number serves all the time, with one more at most");
+    let service = running.bench.control.knowledge().service(&name("shop")).unwrap();
     let cpus: Vec<_> = service.places.values().map(|place| place.resources.unwrap().cpu.unwrap()).collect();
     assert_eq!(cpus.len(), 2);
     assert!(cpus.iter().all(|cpu| (115..=130).contains(&cpu.milli())), "{cpus:?}");
 }
 
 #[test]
-fn one_that_a_person_protects_is_not_replaced() {
-    let mut floor = Floor::with(declared(2));
+fn a_protected_replica_is_not_replaced() {
+    let mut running = Running::with(declared(2));
     for place in [0, 1] {
-        floor.bench.put(&Input::Intent(Intent::Protect {
+        running.bench.put(&Input::Intent(Intent::Protect {
             replica: replica("shop", place),
             incarnation: Incarnation(1),
             until: Time::from_millis(u64::MAX / 2),
         }));
     }
-    floor = stiffen(floor, 2);
-    assert_eq!(settle(&mut floor), (2, 2));
-    let service = floor.bench.control.knowledge().service(&name("shop")).unwrap();
+    running = refuse_resizing(running, 2);
+    assert_eq!(settle(&mut running), (2, 2));
+    let service = running.bench.control.knowledge().service(&name("shop")).unwrap();
     assert!(service.waits.iter().any(|wait| matches!(wait.reason, Reason::Protected { .. })));
 }
 
-/// A service at its maximum of two replicas by processor, with all that is declared in use.
-fn at_its_most() -> Floor {
+/// A service that scales by cpu, at its maximum of two replicas.
+fn at_the_maximum() -> Running {
     let autoscaler = autoscaled("shop", 2, 2).autoscaler;
-    Floor::with(Declared { autoscaler, ..declared(2) })
+    Running::with(Declared { autoscaler, ..declared(2) })
 }
 
 #[test]
-fn a_service_at_its_most_replicas_grows_in_size_and_comes_back() {
-    let mut floor = at_its_most();
+fn a_service_at_its_maximum_grows_in_size_and_shrinks_again() {
+    let mut running = at_the_maximum();
     // 100m of 250m are 40 %, with a target of 50 %.
-    floor.runs_for(minutes(1));
-    assert_eq!(floor.allotted(), []);
-    // 200m are 80 %: 4 replicas are asked for, and 2 may run.
-    let uses = |floor: &mut Floor, milli: u64, span: Duration| {
-        let end = floor.bench.now + span;
+    running.run_for(minutes(1));
+    assert_eq!(running.allotted(), []);
+    // 200m are 80 %: 4 replicas are wanted, and 2 may run.
+    let uses = |running: &mut Running, milli: u64, span: Duration| {
+        let end = running.bench.now + span;
         let mut grown = Vec::new();
-        while floor.bench.now < end {
-            floor.bench.now = floor.bench.now + Duration::from_secs(1);
-            floor.cpu_time += Duration::from_millis(milli);
+        while running.bench.now < end {
+            running.bench.now = running.bench.now + Duration::from_secs(1);
+            running.cpu_time += Duration::from_millis(milli);
             let usage = |place| Usage {
                 replica: replica("shop", place),
                 incarnation: Incarnation(1),
-                cpu_time: floor.cpu_time,
+                cpu_time: running.cpu_time,
                 memory: Bytes(40 * MIB),
                 throttling: None,
             };
-            floor.bench.put(&Input::Report(Report::Usage(vec![usage(0), usage(1)])));
-            floor.bench.put(&Input::Woke);
-            for (action, _, cpu, memory) in floor.allotted() {
-                assert_eq!(memory, 512 * MIB as i64, "memory is not what the number follows");
-                floor.bench.end_as(action, Outcome::Applied);
+            running.bench.put(&Input::Report(Report::Usage(vec![usage(0), usage(1)])));
+            running.bench.put(&Input::Woke);
+            for (action, _, cpu, memory) in running.allotted() {
+                assert_eq!(memory, 512 * MIB as i64, "the number does not follow memory");
+                running.bench.end_as(action, Outcome::Applied);
                 grown.push(cpu);
             }
         }
         grown
     };
-    assert_eq!(uses(&mut floor, 200, Duration::from_secs(30)), [500, 500]);
-    assert!(uses(&mut floor, 100, minutes(4)).is_empty(), "a peak is kept as long as its replicas would be");
-    let back = uses(&mut floor, 100, minutes(20));
-    assert_eq!(back, [250, 250], "and then it is as declared");
+    assert_eq!(uses(&mut running, 200, Duration::from_secs(30)), [500, 500]);
+    assert!(
+        uses(&mut running, 100, minutes(4)).is_empty(),
+        "the size for a peak is held as long as replicas would be"
+    );
+    let back = uses(&mut running, 100, minutes(20));
+    assert_eq!(back, [250, 250], "the declared size follows");
 }
 
 #[test]
-fn growth_stays_within_the_bounds_declared() {
+fn growth_stays_within_the_declared_bounds() {
     let mut declared = declared(2);
     declared.autoscaler = autoscaled("shop", 2, 2).autoscaler;
     if let Some(vertical) = &mut declared.spec.scale.vertical {
         vertical.cpu.max = Quantity::parse("300m").ok();
     }
-    let mut floor = Floor::with(declared);
+    let mut running = Running::with(declared);
     for _ in 0..3 {
-        floor.bench.now = floor.bench.now + Duration::from_secs(1);
-        floor.cpu_time += Duration::from_millis(200);
+        running.bench.now = running.bench.now + Duration::from_secs(1);
+        running.cpu_time += Duration::from_millis(200);
         let usage = |place| Usage {
             replica: replica("shop", place),
             incarnation: Incarnation(1),
-            cpu_time: floor.cpu_time,
+            cpu_time: running.cpu_time,
             memory: Bytes(40 * MIB),
             throttling: None,
         };
-        floor.bench.put(&Input::Report(Report::Usage(vec![usage(0), usage(1)])));
-        floor.bench.put(&Input::Woke);
+        running.bench.put(&Input::Report(Report::Usage(vec![usage(0), usage(1)])));
+        running.bench.put(&Input::Woke);
     }
-    let allotted = floor.allotted();
+    let allotted = running.allotted();
     assert!(allotted.first().is_some_and(|(_, _, cpu, _)| *cpu == 300), "{allotted:?}");
 }
 
 #[test]
-fn a_drained_replica_is_left_as_it_is() {
-    let mut floor = Floor::with(declared(2));
-    floor.runs_for(minutes(25));
+fn a_draining_replica_is_not_resized() {
+    let mut running = Running::with(declared(2));
+    running.run_for(minutes(25));
     let mut fewer = declared(1);
     fewer.revision.0 = 2;
-    floor.bench.declare(fewer);
+    running.bench.declare(fewer);
     let drains = |action: &Action| {
         matches!(
             &action.kind,
             ActionKind::Admit { admission: Admission::Draining, .. } | ActionKind::Stop { .. }
         )
     };
-    assert!(floor.bench.sent.iter().any(drains));
-    floor.runs_for(minutes(40));
-    assert!(floor.allotted().iter().all(|(_, place, ..)| *place == 0));
+    assert!(running.bench.sent.iter().any(drains));
+    running.run_for(minutes(40));
+    assert!(running.allotted().iter().all(|(_, place, ..)| *place == 0));
 }

@@ -1,4 +1,4 @@
-//! Autoscalers that are tried beside the acting one: followed through their own ups and downs, and without any effect.
+//! Shadows: autoscalers that are tried beside the acting one, with sizes of their own and without effect.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use model::resource::{Quantity, Shadow};
 use crate::bench::{READY, autoscaled};
 use crate::world::{World, ms, observed, seconds};
 
-/// Aims at half of one core for each replica, with these autoscalers beside it.
+/// A service with a target of half a core for each replica, and these shadows.
 fn shop(shadows: &[&str]) -> Declared {
     let mut declared = autoscaled("shop", 2, 10);
     declared.spec.resources.cpu = Some(Quantity::parse("1").unwrap());
@@ -19,14 +19,14 @@ fn shop(shadows: &[&str]) -> Declared {
     declared
 }
 
-/// As the acting one.
+/// Equal to the acting autoscaler.
 const SAME: &str = r#"{"name": "same"}"#;
 
-/// Aims at a quarter of a core for each replica.
+/// A target of a quarter of a core for each replica.
 const CAREFUL: &str = r#"{"name": "careful", "metrics": [{"type": "Resource", "resource": {"name": "cpu",
     "target": {"type": "Utilization", "averageUtilization": 25}}}]}"#;
 
-/// For some half seconds, the existing replicas together use `load` thousandths of a core.
+/// For this many half seconds, the replicas together use `load` thousandths of a core.
 fn work(world: &mut World, spent: &mut [Duration; 10], load: u64, halves: u32) {
     for _ in 0..halves {
         let places = world.places("shop");
@@ -36,8 +36,8 @@ fn work(world: &mut World, spent: &mut [Duration; 10], load: u64, halves: u32) {
         }
         let names: Vec<(String, Duration)> =
             places.iter().map(|place| (format!("shop-{place}"), spent[*place as usize])).collect();
-        world.uses(names.iter().map(|(name, spent)| (name.as_str(), *spent)));
-        world.lives_for(ms(500));
+        world.report_usage(names.iter().map(|(name, spent)| (name.as_str(), *spent)));
+        world.run_for(ms(500));
     }
 }
 
@@ -68,12 +68,12 @@ fn a_shadow_equal_to_the_acting_autoscaler_decides_the_same() {
         assert_eq!((same.below.ms, same.above.ms), (0, 0));
     });
     sizes.dedup();
-    assert!(sizes.len() > 3, "there was something to decide: {sizes:?}");
+    assert!(sizes.len() > 3, "the sizes changed: {sizes:?}");
     assert!(shadow(&world, "same").own.turns > 0);
 }
 
 #[test]
-fn what_is_tried_has_no_effect_and_is_followed_through_its_own_sizes() {
+fn a_shadow_has_no_effect_and_follows_its_own_sizes() {
     let mut alone = World::with([shop(&[])]);
     let mut beside = World::with([shop(&[CAREFUL])]);
     day(&mut alone, |_| {});
@@ -81,7 +81,7 @@ fn what_is_tried_has_no_effect_and_is_followed_through_its_own_sizes() {
     day(&mut beside, |world| wanted.push(shadow(world, "careful").desired));
     assert_eq!(alone.take_sent(), beside.take_sent());
     assert_eq!(alone.service("shop").desired, beside.service("shop").desired);
-    // 1500 thousandths of a core by 250 are six replicas, though those of the acting one are at their target.
+    // 1500 thousandths of a core at 250 each are six replicas, while the acting autoscaler has three at their target.
     assert_eq!((wanted[59], beside.service("shop").desired), (6, Some(3)));
     let careful = shadow(&beside, "careful");
     assert_eq!(careful.below.ms, 0);
@@ -95,9 +95,9 @@ fn what_is_tried_has_no_effect_and_is_followed_through_its_own_sizes() {
 }
 
 #[test]
-fn it_is_tried_though_the_acting_one_is_not_followed_or_there_is_none() {
+fn a_shadow_decides_while_the_size_is_held_and_without_an_acting_autoscaler() {
     let mut held = World::with([shop(&[CAREFUL])]);
-    held.holds("shop", 2, None);
+    held.hold("shop", 2, None);
     let mut fixed = shop(&[r#"{"name": "first", "max": 8}"#]);
     (fixed.autoscaler, fixed.spec.scale.count) = (None, model::resource::Count::Fixed(2));
     let mut fixed = World::with([fixed]);
@@ -110,31 +110,31 @@ fn it_is_tried_though_the_acting_one_is_not_followed_or_there_is_none() {
 }
 
 #[test]
-fn what_it_has_come_to_survives_a_restart_and_not_another_declaration() {
+fn the_score_of_a_shadow_survives_a_restart_and_not_another_declaration() {
     let mut world = World::with([shop(&[CAREFUL, SAME])]);
     let mut spent = [Duration::ZERO; 10];
     work(&mut world, &mut spent, 1500, 400);
     let before = shadow(&world, "careful").clone();
-    let memory = world.service("shop").remembered.as_ref().map(|it| Memory::clone(&it.memory)).unwrap();
+    let memory = world.service("shop").remembered.as_ref().map(|known| Memory::clone(&known.memory)).unwrap();
     let kept = memory.shadows.iter().find(|shadow| shadow.name == before.name).unwrap();
-    assert!(before.until.since(kept.until) <= seconds(31), "written down twice a minute");
+    assert!(before.until.since(kept.until) <= seconds(31), "stored twice a minute");
 
     let running = world.places("shop");
-    world.begins();
-    world.declares(shop(&[CAREFUL, SAME]));
-    world.remembers(memory.clone());
-    world.finds(running.iter().map(|place| observed(&format!("shop-{place}"), 1, READY)));
-    world.lives_for(seconds(5));
+    world.start_run();
+    world.declare(shop(&[CAREFUL, SAME]));
+    world.restore(memory.clone());
+    world.report_inventory(running.iter().map(|place| observed(&format!("shop-{place}"), 1, READY)));
+    world.run_for(seconds(5));
     let after = shadow(&world, "careful");
     assert_eq!((after.since, after.desired), (before.since, before.desired));
     assert!(after.counted_ms >= kept.counted_ms);
 
     let changed = CAREFUL.replace("25", "20");
-    world.declares(shop(&[&changed, SAME]));
-    world.lives_for(seconds(2));
-    assert!(shadow(&world, "careful").since > before.since, "another one is compared anew");
-    assert_eq!(shadow(&world, "same").since, before.since, "and this one goes on");
-    world.declares(shop(&[]));
-    world.lives_for(seconds(2));
+    world.declare(shop(&[&changed, SAME]));
+    world.run_for(seconds(2));
+    assert!(shadow(&world, "careful").since > before.since, "a changed shadow starts again");
+    assert_eq!(shadow(&world, "same").since, before.since, "an unchanged one continues");
+    world.declare(shop(&[]));
+    world.run_for(seconds(2));
     assert!(world.service("shop").shadows.is_empty());
 }

@@ -1,4 +1,4 @@
-//! Services that are sized by their promise, through the whole loop.
+//! Services with an SLO, through the whole loop.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -30,18 +30,18 @@ pub(crate) fn slo(capacity: Option<i64>) -> Slo {
     }
 }
 
-/// A service of 2 to 20 replicas that promises 200 ms.
-pub(crate) fn promising(revision: u64, generation: u64, slo: Slo) -> Declared {
+/// A service of 2 to 20 replicas with this SLO.
+pub(crate) fn with_slo(revision: u64, generation: u64, slo: Slo) -> Declared {
     let mut declared = fixed("shop", revision, 2);
     declared.generation = Generation(generation);
     let policy = ScalePolicy::Slo(slo);
     let auto = AutoScale { min: 2, max: 20, metrics: Vec::new(), policy, behavior: None };
-    declared.autoscaler = Some(auto.to_spec(&declared.name).expect("a promise"));
+    declared.autoscaler = Some(auto.to_spec(&declared.name).expect("an autoscaler with an SLO"));
     declared.spec.scale.count = Count::Auto(auto);
     declared
 }
 
-/// The proxy's counters of a life.
+/// The counters of the proxy for one life of a replica.
 #[derive(Clone, Default)]
 struct Counted {
     requests: u64,
@@ -53,15 +53,15 @@ struct Counted {
 #[derive(Clone)]
 pub(crate) struct Shop {
     pub(crate) world: World,
-    /// Requests that have come in all.
-    came: f64,
+    /// All requests so far.
+    arrived: f64,
     counted: BTreeMap<(String, u32), Counted>,
     /// The source of random errors of the latency of each replica and second, a fifth at most; `None` for no errors.
     pub(crate) noise: Option<Stream>,
-    /// Reports that are delayed on their way to the loop; `None` while none is.
-    held_up: Option<Vec<Report>>,
-    /// Requests a second that a replica carries within the promise, and the most that it answers.
-    carries: f64,
+    /// Reports that are delayed on their way to the loop; `None` while there is no delay.
+    delayed: Option<Vec<Report>>,
+    /// Requests a second that a replica carries within the SLO; it answers a tenth more at most.
+    capacity: f64,
     /// Replica-seconds so far.
     pub(crate) cost: u32,
     pub(crate) requests: f64,
@@ -71,25 +71,26 @@ pub(crate) struct Shop {
 impl Shop {
     pub(crate) fn new(declared: Declared) -> Self {
         let mut world = World::with([declared]);
-        world.finds([observed("shop-0", 1, READY), observed("shop-1", 1, READY)]);
+        world.report_inventory([observed("shop-0", 1, READY), observed("shop-1", 1, READY)]);
         Self {
             world,
-            came: 0.0,
+            arrived: 0.0,
             noise: None,
-            held_up: None,
+            delayed: None,
             counted: BTreeMap::new(),
-            carries: 40.0,
+            capacity: 40.0,
             cost: 0,
             requests: 0.0,
             late: 0.0,
         }
     }
 
-    /// Lets a second pass in which this many requests come.
+    /// Lets a second pass in which this many requests arrive.
     pub(crate) fn second(&mut self, load: f64) {
-        self.world.lives_for(SECOND);
-        self.came += load;
-        let demand = Demand { service: name("shop"), requests: self.came as u64, waiting: 0, in_flight: 0 };
+        self.world.run_for(SECOND);
+        self.arrived += load;
+        let demand =
+            Demand { service: name("shop"), requests: self.arrived as u64, waiting: 0, in_flight: 0 };
         self.report(Report::Demand(vec![demand]));
         let serving: Vec<(String, u32)> = self
             .world
@@ -107,15 +108,15 @@ impl Shop {
     }
 
     fn work(&mut self, key: &(String, u32), share: f64) {
-        let most = self.carries * 1.1;
+        let most = self.capacity * 1.1;
         let counted = self.counted.entry(key.clone()).or_default();
-        let asked = share + counted.waiting;
-        let answered = asked.min(most);
-        counted.waiting = asked - answered;
-        // As in a queue: twice as long at half of what it can answer, and late from where it carries no more.
-        let off = self.noise.as_mut().map_or(1.0, |noise| 0.8 + noise.below(400) as f64 / 1000.0);
+        let demand = share + counted.waiting;
+        let answered = demand.min(most);
+        counted.waiting = demand - answered;
+        // As in a queue: twice as long at half of the largest rate, and late above the capacity.
+        let noise = self.noise.as_mut().map_or(1.0, |noise| 0.8 + noise.below(400) as f64 / 1000.0);
         let seconds =
-            off * if counted.waiting > 0.0 { 1.0 } else { (0.018 / (1.0 - answered / most)).min(1.0) };
+            noise * if counted.waiting > 0.0 { 1.0 } else { (0.018 / (1.0 - answered / most)).min(1.0) };
         let class = model::latency::class_of(Duration::from_secs_f64(seconds), Duration::from_millis(200));
         counted.requests += answered as u64;
         counted.answered[class] += answered as u64;
@@ -143,19 +144,19 @@ impl Shop {
         self.report(Report::Latencies(vec![latencies]));
     }
 
-    /// Reports to the loop, at once or after the reports that are delayed.
+    /// Reports to the loop, at once or after the delayed reports.
     fn report(&mut self, report: Report) {
-        match &mut self.held_up {
-            Some(held_up) => held_up.push(report),
+        match &mut self.delayed {
+            Some(delayed) => delayed.push(report),
             None => {
                 self.world.put(&Input::Report(report));
             }
         }
     }
 
-    /// Lets all delayed reports come at once.
-    fn let_go(&mut self) {
-        for report in self.held_up.take().into_iter().flatten() {
+    /// Delivers all delayed reports at once.
+    fn deliver_delayed(&mut self) {
+        for report in self.delayed.take().into_iter().flatten() {
             self.world.put(&Input::Report(report));
         }
     }
@@ -182,8 +183,8 @@ impl Shop {
 }
 
 #[test]
-fn until_anything_is_known_the_number_stays_and_that_is_said() {
-    let mut shop = Shop::new(promising(1, 1, slo(None)));
+fn until_the_capacity_is_known_the_number_stays_with_a_note() {
+    let mut shop = Shop::new(with_slo(1, 1, slo(None)));
     shop.second(30.0);
     assert_eq!(shop.desired(), 2);
     let summary = shop.decision().summary;
@@ -191,21 +192,21 @@ fn until_anything_is_known_the_number_stays_and_that_is_said() {
 }
 
 #[test]
-fn a_declared_capacity_is_gone_by_until_more_is_known() {
-    let mut shop = Shop::new(promising(1, 1, slo(Some(25))));
+fn a_declared_capacity_is_used_until_one_is_learned() {
+    let mut shop = Shop::new(with_slo(1, 1, slo(Some(25))));
     for _ in 0..8 {
         shop.second(40.0);
     }
-    // With three tenths kept free, as nothing is known of the rises of its load either.
+    // Three tenths are kept free, as no rises were observed either.
     assert_eq!(shop.desired(), 3);
     let note = shop.decision().metrics[0].note.clone();
     assert!(note.contains("as declared, until more is known"), "{note}");
 }
 
 #[test]
-fn a_promise_is_kept_through_a_rise_at_a_sensible_cost() {
-    let mut shop = Shop::new(promising(1, 1, slo(None)));
-    // An hour of loads that rise to 60 as in the morning, so that it is known how the load rises.
+fn an_slo_is_kept_through_a_rise_at_a_reasonable_cost() {
+    let mut shop = Shop::new(with_slo(1, 1, slo(None)));
+    // An hour of loads that rise to 60, so that rises are known.
     for _ in 0..3 {
         shop.minutes(10, |part| 30.0 + 30.0 * part);
         shop.minutes(10, |part| 60.0 - 30.0 * part);
@@ -215,21 +216,21 @@ fn a_promise_is_kept_through_a_rise_at_a_sensible_cost() {
     shop.minutes(20, |_| 400.0);
     let late = shop.late / shop.requests;
     assert!(late < 0.001, "{late} of the requests were late");
-    // Ten carry it, each at its limit, and half of that while it rises: 300 replica-minutes at least.
+    // Ten replicas carry it at their limit, and half as many while it rises: at least 300 replica-minutes.
     let minutes = shop.cost / 60;
     assert!(minutes < 400, "{minutes} replica-minutes");
-    let learned = shop.learned().expect("it was watched");
+    let learned = shop.learned().expect("its capacity was learned");
     assert!((28.0..=44.0).contains(&learned.rate.per_second()), "{learned:?}");
 }
 
 #[test]
-fn what_was_learned_is_shown_with_its_band_and_from_how_many_windows() {
-    let mut shop = Shop::new(promising(1, 1, slo(None)));
+fn the_learned_capacity_is_shown_with_its_range_and_its_windows() {
+    let mut shop = Shop::new(with_slo(1, 1, slo(None)));
     for _ in 0..4 {
         shop.minutes(10, |part| 30.0 + 60.0 * part);
     }
     let decision = shop.decision();
-    let (metric, learned) = (&decision.metrics[0], shop.learned().expect("it was watched"));
+    let (metric, learned) = (&decision.metrics[0], shop.learned().expect("its capacity was learned"));
     assert_eq!((&*metric.name, metric.proposal), ("http_requests_per_second", Some(shop.desired())));
     let note = format!("a replica carries {learned}");
     assert!(metric.note.contains(&note) && note.contains("windows of version 1"), "{}", metric.note);
@@ -237,70 +238,70 @@ fn what_was_learned_is_shown_with_its_band_and_from_how_many_windows() {
 }
 
 #[test]
-fn reports_that_were_held_up_teach_no_rate_that_never_was() {
-    let mut shop = Shop::new(promising(1, 1, slo(None)));
+fn delayed_reports_do_not_teach_a_higher_rate() {
+    let mut shop = Shop::new(with_slo(1, 1, slo(None)));
     for _ in 0..30 {
         (0..30).for_each(|_| shop.second(16.0));
-        shop.held_up = Some(Vec::new());
+        shop.delayed = Some(Vec::new());
         (0..10).for_each(|_| shop.second(16.0));
-        shop.let_go();
+        shop.deliver_delayed();
     }
-    // Eight of each replica, all the time; ten seconds of them came at once, as if there had been thrice as many.
-    let learned = shop.learned().expect("it was watched");
+    // Always eight requests a second for each replica; ten seconds of reports came at once, as if there had been three times as many.
+    let learned = shop.learned().expect("its capacity was learned");
     assert!((7.0..9.0).contains(&learned.lower.per_second()), "{learned:?}");
     assert!(learned.rate <= MilliRps(18_000), "{learned:?}");
 }
 
 #[test]
-fn what_was_learned_is_there_after_a_restart() {
-    let mut shop = Shop::new(promising(1, 1, slo(None)));
+fn the_learned_capacity_survives_a_restart() {
+    let mut shop = Shop::new(with_slo(1, 1, slo(None)));
     shop.minutes(20, |part| 30.0 + 60.0 * part);
     let (before, memory) = (shop.learned(), shop.world.service("shop").memory());
-    let mut world = World::begun();
-    world.declares(promising(1, 1, slo(None)));
-    world.remembers(memory);
-    world.finds([observed("shop-0", 1, READY), observed("shop-1", 1, READY)]);
+    let mut world = World::started();
+    world.declare(with_slo(1, 1, slo(None)));
+    world.restore(memory);
+    world.report_inventory([observed("shop-0", 1, READY), observed("shop-1", 1, READY)]);
     shop.world = world;
     assert!(before.is_some());
     assert_eq!(shop.learned(), before);
 }
 
 #[test]
-fn another_promise_is_learned_anew_and_none_is_forgotten() {
-    let mut shop = Shop::new(promising(1, 1, slo(None)));
+fn another_slo_is_learned_from_scratch_and_without_one_the_capacity_is_forgotten() {
+    let mut shop = Shop::new(with_slo(1, 1, slo(None)));
     shop.minutes(20, |part| 30.0 + 60.0 * part);
     let mut other = slo(None);
     other.latency.quantile = Fraction::from_millionths(900_000);
-    shop.world.declares(promising(2, 1, other));
+    shop.world.declare(with_slo(2, 1, other));
     assert_eq!(shop.learned(), None);
-    shop.world.declares(Declared { generation: Generation(1), ..fixed("shop", 3, 2) });
+    shop.world.declare(Declared { generation: Generation(1), ..fixed("shop", 3, 2) });
     assert_eq!(shop.world.service("shop").capacity, None);
 }
 
 #[test]
-fn a_new_version_begins_with_most_of_what_the_one_before_carries() {
-    let mut shop = Shop::new(promising(1, 1, slo(None)));
+fn a_new_version_begins_with_most_of_the_capacity_of_the_one_before() {
+    let mut shop = Shop::new(with_slo(1, 1, slo(None)));
     shop.minutes(20, |part| 30.0 + 60.0 * part);
-    let before = shop.learned().expect("it was watched");
-    shop.world.declares(promising(2, 2, slo(None)));
-    let after = shop.learned().expect("passed on");
+    let before = shop.learned().expect("its capacity was learned");
+    shop.world.declare(with_slo(2, 2, slo(None)));
+    let after = shop.learned().expect("it begins with that of the version before");
     assert_eq!((after.basis, after.rate.0), (CapacityBasis::Before, before.rate.0 / 100 * 80));
 }
 
 #[test]
-fn a_poison_of_what_is_learned_costs_at_most_the_bounds_and_is_got_over() {
-    let mut shop = Shop::new(promising(1, 1, slo(None)));
+fn a_misleading_capacity_stays_within_the_bounds_and_is_corrected() {
+    let mut shop = Shop::new(with_slo(1, 1, slo(None)));
     for _ in 0..3 {
         shop.minutes(10, |part| 30.0 + 60.0 * part);
     }
     let before = shop.desired();
-    // Little by little all requests are answered late, by every replica: more replicas do not help.
+    // Every replica becomes slower and slower, so that more replicas do not help.
     for step in 1..30 {
-        shop.carries = 40.0 / f64::from(step);
+        shop.capacity = 40.0 / f64::from(step);
         shop.minutes(1, |_| 60.0);
         assert!((2..=20).contains(&shop.desired()));
     }
-    shop.carries = 40.0;
+    shop.capacity = 40.0;
     for _ in 0..9 {
         shop.minutes(10, |part| 30.0 + 60.0 * part);
     }
@@ -309,7 +310,7 @@ fn a_poison_of_what_is_learned_costs_at_most_the_bounds_and_is_got_over() {
 }
 
 #[test]
-fn a_learned_policy_decides_beside_the_acting_one_from_what_it_remembers_itself() {
+fn a_learned_policy_in_a_shadow_decides_by_its_own_memory() {
     let times = |times: f64| Factor::try_from(times).expect("a factor");
     let leaning = |from, to| Leaning { factor: times(1.0), from: times(from), to: times(to) };
     let learned = LearnedPrice {
@@ -321,21 +322,21 @@ fn a_learned_policy_decides_beside_the_acting_one_from_what_it_remembers_itself(
         unrest: leaning(1.0, 100.0),
     };
     let tried = Slo { learned: Some(learned), ..slo(Some(40)) };
-    let mut declared = promising(1, 1, slo(Some(40)));
+    let mut declared = with_slo(1, 1, slo(Some(40)));
     let (policy, name) = (Some(ScalePolicy::Slo(tried)), ObjectName::parse("learned").expect("a name"));
     let shadow = Shadow { name, policy, metrics: Vec::new(), behavior: None, min: None, max: None };
     declared.spec.scale.shadows = vec![shadow];
     let mut shop = Shop::new(declared);
-    // A third of the time twice as many come.
+    // Twice as many requests for a third of the time.
     for minute in 0..20 {
         shop.minutes(1, |_| if minute % 3 == 2 { 200.0 } else { 100.0 });
     }
     let service = shop.world.service("shop");
     let [shadow] = service.shadows.as_slice() else { panic!("one is tried: {:?}", service.shadows) };
     let Past::Rises(rises) = &shadow.scaling.policy.past else { panic!("it remembers rises: {shadow:?}") };
-    assert!(rises.spent.came > 0, "it notes how the promise would have been kept: {rises:?}");
-    let acting = service.scaling.policy.past.rises().expect("the acting one does, too");
-    assert!(acting.spent.came > 0, "and how it is kept: {acting:?}");
+    assert!(rises.spent.came > 0, "it counts requests: {rises:?}");
+    let acting = service.scaling.policy.past.rises().expect("the acting one remembers rises");
+    assert!(acting.spent.came > 0, "the acting one as well: {acting:?}");
     let (own, acting) = (shadow.own.replica_ms, shadow.acting.replica_ms);
-    assert!(own > 0 && own <= acting, "who stands by for less costs no more: {own} and {acting}");
+    assert!(own > 0 && own <= acting, "fewer replicas for rises cost no more: {own} and {acting}");
 }

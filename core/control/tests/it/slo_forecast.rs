@@ -1,14 +1,14 @@
-//! Services that are sized by their promise, ahead of a load that was seen before.
+//! Services with an SLO, sized ahead of a load that repeats itself.
 
 use model::decision::{Decision, Limit};
 use model::input::Declared;
 use model::resource::{Expose, ForecastMode, Forecasting, ListenAddress, PortName};
 
-use crate::promising::{Shop, promising, slo};
+use crate::slo::{Shop, slo, with_slo};
 
-/// A service of 2 to 20 replicas that promises 200 ms and listens, and declares nothing else.
+/// A service of 2 to 20 replicas with an SLO of 200 ms and a listener.
 fn shop() -> Declared {
-    let mut declared = promising(1, 1, slo(None));
+    let mut declared = with_slo(1, 1, slo(None));
     let listen = ListenAddress::parse("127.0.0.1:8080").unwrap();
     declared.spec.expose = Some(Expose::new(listen, PortName::parse("http").unwrap()));
     declared
@@ -37,7 +37,7 @@ fn serve_for(shop: &mut Shop, secs: u64, load: impl Fn(u64) -> f64) {
     }
 }
 
-/// The time until ten seconds before a rise, after two hours of rises.
+/// A service ten seconds before a rise, after two hours of rises.
 fn before_a_rise(declared: Declared) -> Shop {
     let mut shop = Shop::new(declared);
     serve_for(&mut shop, 2 * 3600, rounds);
@@ -51,7 +51,7 @@ fn forecast(decision: &Decision) -> &Limit {
 }
 
 #[test]
-fn a_promise_alone_is_kept_through_a_rise_that_was_seen_before() {
+fn an_slo_is_kept_through_a_rise_that_repeats_itself() {
     let mut ahead = before_a_rise(shop());
     let decision = ahead.decision();
     assert!((10..=15).contains(&ahead.desired()), "{decision:?}");
@@ -79,7 +79,7 @@ fn a_promise_alone_is_kept_through_a_rise_that_was_seen_before() {
 }
 
 #[test]
-fn in_mode_off_nothing_is_forecast_and_in_shadow_it_has_no_effect() {
+fn in_mode_off_there_is_no_forecast_and_in_mode_shadow_it_has_no_effect() {
     let off = before_a_rise(in_mode(ForecastMode::Off));
     assert!(off.world.service("shop").foresight.is_none());
     assert!(off.decision().limits.iter().all(|limit| limit.name != "Forecast"));
@@ -92,7 +92,7 @@ fn in_mode_off_nothing_is_forecast_and_in_shadow_it_has_no_effect() {
 }
 
 #[test]
-fn before_it_is_known_what_a_replica_carries_a_forecast_raises_nothing() {
+fn a_forecast_raises_nothing_before_the_capacity_is_known() {
     let mut shop = Shop::new(shop());
     serve_for(&mut shop, 3, |_| 100.0);
     let decision = shop.decision();
@@ -103,23 +103,26 @@ fn before_it_is_known_what_a_replica_carries_a_forecast_raises_nothing() {
 }
 
 #[test]
-fn a_load_that_turns_against_what_was_forecast_costs_at_most_the_bounds() {
+fn a_load_unlike_the_forecast_stays_within_the_bounds() {
     type Turn = fn(u64) -> f64;
     let inverted: Turn = |at| if at % ROUND < 120 { 60.0 } else { 400.0 };
     let dead: Turn = |_| 0.0;
     let hundredfold: Turn = |at| if at % 3600 < 60 { 6000.0 } else { 60.0 };
     let sawtooth: Turn = |at| 60.0 + (at % 340) as f64;
-    let learned = before_a_rise(shop());
+    let trained = before_a_rise(shop());
     for turn in [inverted, dead, hundredfold, sawtooth] {
-        let mut shop = learned.clone();
+        let mut shop = trained.clone();
         for _ in 0..ROUND {
             let load = turn(second(&shop));
             shop.second(load);
             assert!((2..=20).contains(&shop.desired()));
-            let takes = |limit: &Limit| limit.name == "Forecast" && limit.to < limit.from;
+            let is_reduction = |limit: &Limit| limit.name == "Forecast" && limit.to < limit.from;
             if second(&shop).is_multiple_of(10) {
                 let decision = shop.decision();
-                assert!(!decision.limits.iter().any(takes), "a forecast takes none away: {decision:?}");
+                assert!(
+                    !decision.limits.iter().any(is_reduction),
+                    "a forecast never removes replicas: {decision:?}"
+                );
             }
         }
     }

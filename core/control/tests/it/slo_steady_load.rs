@@ -1,14 +1,14 @@
-//! Services that are sized by their promise, under a load that does not change.
+//! Services with an SLO, under a constant load.
 
 use model::chance::Stream;
 
-use crate::promising::{Shop, promising, slo};
+use crate::slo::{Shop, slo, with_slo};
 
 /// At 390 requests a second, replicas that carry 39 each are ten or eleven, and the learned capacity fluctuates by more than that difference.
 #[test]
-fn what_is_learned_comes_to_rest_under_a_load_that_stays() {
+fn the_size_settles_under_a_constant_load() {
     for load in [90.0, 170.0, 390.0] {
-        let mut shop = Shop::new(promising(1, 1, slo(None)));
+        let mut shop = Shop::new(with_slo(1, 1, slo(None)));
         shop.noise = Some(Stream::named(7, "a shop that is not equally fast"));
         shop.minutes(90, |_| load);
         let mut sizes = vec![shop.desired()];
