@@ -9,7 +9,7 @@ use fluid::policy::constant::Demands;
 use fluid::policy::declaration::Declaration;
 use fluid::policy::hpa;
 use fluid::policy::oracle::Oracle;
-use fluid::policy::peers;
+use fluid::policy::other_autoscalers;
 use fluid::policy::surge::Surge;
 use fluid::policy::trend::Trend;
 use fluid::{Policy, Service};
@@ -97,19 +97,19 @@ pub const BUILTINS: [Builtin; 17] = [
         name: "step",
         kind: Kind::Causal,
         about: "steps over the processor time of the last minute, as EC2 Auto Scaling",
-        make: |on| Box::new(peers::step(on.service)),
+        make: |on| Box::new(other_autoscalers::step(on.service)),
     },
     Builtin {
         name: "target-tracking",
         kind: Kind::Causal,
         about: "processor time above its target for three minutes, or below it for fifteen, as EC2 Auto Scaling",
-        make: |on| Box::new(peers::target_tracking(on.service)),
+        make: |on| Box::new(other_autoscalers::target_tracking(on.service)),
     },
     Builtin {
         name: "burst",
         kind: Kind::Causal,
         about: "the rate of requests of a minute, and of seconds while that asks for twice what is ready, as Knative",
-        make: |on| Box::new(peers::burst(on.service)),
+        make: |on| Box::new(other_autoscalers::burst(on.service)),
     },
     Builtin {
         name: "slo",

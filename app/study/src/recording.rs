@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use fluid::ticks::{GridRepairs, RowFault, Ticks};
+use fluid::ticks::{GridRepairs, RowError, Ticks};
 use fluid::world::Arrivals;
 use jiff::Timestamp;
 use load::rows::Rows;
@@ -68,7 +68,7 @@ pub enum RecordingError {
         /// Where: the line of a file, counted from 1, or the time of a row.
         place: String,
         /// Why.
-        fault: RowFault,
+        fault: RowError,
     },
     /// There is a single row and nothing says what it stands for.
     #[error(
@@ -150,7 +150,7 @@ impl Recording {
         Ok(Extent { begin, ticks: count, repairs })
     }
 
-    fn each_row(&self, take: &mut dyn FnMut(Row) -> Result<(), RowFault>) -> Result<(), RecordingError> {
+    fn each_row(&self, take: &mut dyn FnMut(Row) -> Result<(), RowError>) -> Result<(), RecordingError> {
         let fault = |place, fault| RecordingError::Row { name: self.name.clone(), place, fault };
         match &self.source {
             Source::Rows(rows) => {

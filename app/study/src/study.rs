@@ -159,7 +159,7 @@ pub fn compare(
             Run::new(&service, candidate.policy(&on), World::new(disturbance.clone(), setting.seed), begin);
         // A policy must not be judged on the load that it has learned from, and all policies are judged on the same part.
         match &learned_policy {
-            Some(learned_policy) => run.counted_from(learned_policy.split.0),
+            Some(learned_policy) => run.scored_from(learned_policy.split.0),
             None => run,
         }
     };
@@ -253,8 +253,8 @@ impl Setting {
     fn certain(&self) -> Option<Disturbance> {
         let CapacityRule::Learned { rate, least } = self.capacity else { return None };
         // What is given is a number above 0.
-        let carries = Share::of((least.rate() / rate.rate()).min(1.0)).ok();
-        Some(Disturbance { carries, ..self.disturbance.clone() })
+        let capacity_factor = Share::of((least.rate() / rate.rate()).min(1.0)).ok();
+        Some(Disturbance { capacity_factor, ..self.disturbance.clone() })
     }
 
     pub(crate) fn arrivals(&self) -> Option<Arrivals> {

@@ -490,7 +490,7 @@ impl<'a> Bench<'a> {
     fn parts(&self, resources: &[Resource]) -> Parts {
         let mut searched = self.run(resources);
         self.loads[..self.split].iter().for_each(|load| searched.offer(*load));
-        let mut whole = self.run(resources).counted_from(self.split as u64);
+        let mut whole = self.run(resources).scored_from(self.split as u64);
         self.loads.iter().for_each(|load| whole.offer(*load));
         Parts { searched: searched.finish().score, held_out: whole.finish().score }
     }

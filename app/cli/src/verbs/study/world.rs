@@ -41,7 +41,7 @@ impl WorldWords {
             start_up_spread: self.start_up_spread,
             starts,
             warmups,
-            carries: None,
+            capacity_factor: None,
             failed_starts: share_of(self.failed_starts).map_err(Failure::usage)?,
             speed_spread: self.unequal,
             losses: self.fault.clone(),

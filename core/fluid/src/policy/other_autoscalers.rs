@@ -1,26 +1,26 @@
-//! Policies of other autoscalers that production has as well, with the settings that their makers recommend.
+//! The policies of AWS and Knative, as manifests with the settings that their documentation recommends.
 //!
-//! Where the target is not 70 %, thresholds move with it.
+//! Thresholds are relative to the target of the service.
 
 use std::time::Duration;
 
 use serde_json::json;
 
 use super::declaration::Declaration;
-use super::written::{amount, by_cpu, by_requests};
+use super::manifests::{amount, by_cpu, by_requests};
 use crate::service::Service;
 
-/// An evaluation and its period: a minute, as CloudWatch's alarms have.
+/// The evaluation period: that of CloudWatch's alarms.
 const MINUTE: Duration = Duration::from_mins(1);
 
-/// The longest time that a policy takes for its windows.
+/// The longest window that a manifest may declare.
 const WINDOW_MAX: Duration = Duration::from_hours(1);
 
-/// A target beyond which there is no room for thresholds above it.
+/// The largest target that leaves a range for thresholds above it.
 const TARGET_MAX: f64 = 0.95;
 
-/// Steps over the mean processor time of a minute. At a target of 70 %: a tenth more from 75 % on, a quarter from 85 %, half from 95 %; a tenth fewer
-/// below 50 %, a quarter below 30 %, after five minutes of it.
+/// Step scaling on the mean processor time of a minute. At a target of 70 %: +10 % from 75 % on, +25 % from 85 %, +50 % from 95 %;
+/// −10 % below 50 %, −25 % below 30 %, with a cooldown of five minutes.
 ///
 /// Source: AWS EC2 Auto Scaling, "Step and simple scaling policies".
 pub fn step(service: &Service) -> Declaration {
@@ -46,7 +46,7 @@ pub fn step(service: &Service) -> Declaration {
     )
 }
 
-/// Target tracking by processor time: above the target for three minutes, or below it for fifteen.
+/// Target tracking on processor time: acts after three minutes above the target, or fifteen below it.
 ///
 /// Source: AWS EC2 Auto Scaling, "Target tracking scaling policies".
 pub fn target_tracking(service: &Service) -> Declaration {
@@ -60,7 +60,7 @@ pub fn target_tracking(service: &Service) -> Declaration {
     )
 }
 
-/// The mean rate of requests of a minute, and that of six seconds, or of a longer tick, while it asks for twice what is ready.
+/// Stable and panic mode on the rate of requests: windows of a minute and of six seconds, each at least as long as its number of ticks.
 ///
 /// Source: Knative, "Configuring the autoscaler", with its defaults.
 pub fn burst(service: &Service) -> Declaration {
@@ -75,7 +75,7 @@ pub fn burst(service: &Service) -> Declaration {
     )
 }
 
-/// Whole seconds, rounded up, in the words of a manifest.
+/// A manifest's duration in whole seconds, rounded up.
 fn seconds(span: Duration) -> String {
     format!("{}s", span.as_millis().div_ceil(1000))
 }
