@@ -145,8 +145,8 @@ impl LocalRouter {
         let backend = turn.and_then(|at| target(local.backends.get(at)?, &declared.backends[at]));
         let mirrors = local.mirrors.iter_mut().zip(&declared.mirrors).filter_map(|(mirror, declared)| {
             let Fraction { numerator, denominator } = declared.share;
-            let takes = mirror.sampler.takes(numerator, denominator);
-            target(&mirror.service, &declared.backend).filter(|_| takes)
+            let is_sampled = mirror.sampler.sample(numerator, denominator);
+            target(&mirror.service, &declared.backend).filter(|_| is_sampled)
         });
         let mirrors = mirrors.collect();
         Some(RouteMatch { route, rule: found.rule, prefix_len: found.prefix_len, backend, mirrors })
