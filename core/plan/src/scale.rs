@@ -30,6 +30,7 @@ pub mod step;
 pub mod tracking;
 pub mod watermarks;
 
+pub mod choice;
 pub mod combine;
 pub mod combined_value;
 pub mod composite;

@@ -10,7 +10,7 @@ use model::memory::{LOAD_PARTS_MAX, LOAD_PARTS_PER_PANIC, LoadMemory, LoadPart, 
 use model::resource::BurstPolicy;
 use model::time::Time;
 
-use super::combine::{Combined, DecidedBy};
+use super::choice::{Choice, NoChoice};
 use super::policy_input::{PolicyInput, replicas_at_most, target_of};
 use super::reading::Milli;
 
@@ -66,11 +66,15 @@ pub enum BurstOutcome {
 }
 
 /// Decides by windows; records the current load in `memory`.
-pub(super) fn choose(policy: &BurstPolicy, input: &PolicyInput<'_>, memory: &mut PolicyMemory) -> Combined {
+pub(super) fn choose(
+    policy: &BurstPolicy,
+    input: &PolicyInput<'_>,
+    memory: &mut PolicyMemory,
+) -> Result<Choice<BurstDecision>, NoChoice> {
     let (now, current) = (input.now, input.current);
     let (metric, proposal) = input.only_metric();
     let (Some(proposal), Some(spec)) = (proposal, input.spec.metrics.get(metric)) else {
-        return Combined::Held { invalid: metric, proposal: None };
+        return Err(NoChoice::without(metric));
     };
     let mut load = match std::mem::take(&mut memory.past) {
         Past::Load(load) => load,
@@ -102,8 +106,9 @@ pub(super) fn choose(policy: &BurstPolicy, input: &PolicyInput<'_>, memory: &mut
         None => by_stable_window(policy, input, &load, (stable, each)),
     };
     memory.past = Past::Load(load);
-    let decision = BurstDecision { metric, stable, stable_replicas, panic, panic_replicas, each, ready, outcome };
-    Combined::Chosen { replicas, decided_by: DecidedBy::Burst(decision) }
+    let decision =
+        BurstDecision { metric, stable, stable_replicas, panic, panic_replicas, each, ready, outcome };
+    Ok(Choice { replicas, decided_by: decision })
 }
 
 /// Adds the current load, and forgets parts that have left the stable window.

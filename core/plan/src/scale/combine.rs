@@ -4,7 +4,7 @@ use model::memory::PolicyMemory;
 use model::resource::ScalePolicy;
 
 use super::burst::{self, BurstDecision};
-use super::combined_value::NoNumber;
+use super::choice::{Choice, NoChoice, largest};
 use super::composite::{self, CompositeLoad};
 use super::formula::{self, FormulaValue};
 use super::policy_input::PolicyInput;
@@ -12,27 +12,6 @@ use super::slo_first::{self, SloDecision};
 use super::step::{self, StepDecision};
 use super::tracking::{self, TrackingDecision};
 use super::watermarks::{self, WatermarkDecision};
-
-/// The combined result of the metrics of an autoscaler.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Combined {
-    /// This many replicas.
-    Chosen {
-        /// The number.
-        replicas: u32,
-        /// What determined it.
-        decided_by: DecidedBy,
-    },
-    /// No number: no metric is valid, or some are not and the others would scale in.
-    Held {
-        /// The first metric that is not valid.
-        invalid: usize,
-        /// The combined proposal of the valid ones, when there are any.
-        proposal: Option<u32>,
-    },
-    /// No number: the metrics were combined, and the combination has no result.
-    NoResult(NoNumber),
-}
 
 /// What determined a number. Metrics are named by their place in the declaration.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -88,105 +67,80 @@ impl DecidedBy {
 }
 
 /// Combines the proposals of the metrics by the policy. Policies with a memory record the current state in `memory`.
-pub fn combine(input: &PolicyInput<'_>, memory: &mut PolicyMemory) -> Combined {
+pub fn combine(input: &PolicyInput<'_>, memory: &mut PolicyMemory) -> Result<Choice<DecidedBy>, NoChoice> {
     let current = input.current;
-    match &input.spec.policy {
-        ScalePolicy::Hpa => largest(input.proposals(), current),
-        ScalePolicy::Unanimous => unanimous(input.proposals(), current),
-        ScalePolicy::Step(policy) => step::choose(policy, input, memory),
-        ScalePolicy::Watermarks(policy) => watermarks::choose(policy, input, memory),
-        ScalePolicy::TargetTracking(policy) => tracking::choose(*policy, input, memory),
-        ScalePolicy::Burst(policy) => burst::choose(policy, input, memory),
-        ScalePolicy::Formula(policy) => formula::choose(policy, input),
-        ScalePolicy::Composite(policy) => composite::choose(policy, input),
-        ScalePolicy::Slo(slo) => slo_first::choose(slo, input, memory),
-    }
-}
-
-/// The largest of the `proposals`. While a metric is not valid, the others may scale out, never in.
-///
-/// Source: Kubernetes `pkg/controller/podautoscaler/horizontal.go`, `computeReplicasForMetrics`.
-pub(super) fn largest(proposals: impl Iterator<Item = Option<u32>>, current: u32) -> Combined {
-    let mut chosen: Option<(u32, usize)> = None;
-    let mut first_invalid = None;
-    for (index, proposal) in proposals.enumerate() {
-        match proposal {
-            Some(proposal) if chosen.is_none_or(|(replicas, _)| proposal > replicas) => {
-                chosen = Some((proposal, index));
-            }
-            Some(_) => {}
-            None => first_invalid = first_invalid.or(Some(index)),
+    Ok(match &input.spec.policy {
+        ScalePolicy::Hpa => largest(input.proposals(), current)?.map(|metric| DecidedBy::Largest { metric }),
+        ScalePolicy::Unanimous => unanimous(input.proposals(), current)?,
+        ScalePolicy::Step(policy) => step::choose(policy, input, memory)?.map(DecidedBy::Step),
+        ScalePolicy::Watermarks(policy) => {
+            watermarks::choose(policy, input, memory)?.map(DecidedBy::Watermarks)
         }
-    }
-    match (chosen, first_invalid) {
-        (Some((replicas, _)), Some(invalid)) if replicas < current => {
-            Combined::Held { invalid, proposal: Some(replicas) }
+        ScalePolicy::TargetTracking(policy) => {
+            tracking::choose(*policy, input, memory)?.map(DecidedBy::Tracking)
         }
-        (Some((replicas, metric)), Some(_) | None) => {
-            Combined::Chosen { replicas, decided_by: DecidedBy::Largest { metric } }
-        }
-        (None, invalid) => Combined::Held { invalid: invalid.unwrap_or(0), proposal: None },
-    }
+        ScalePolicy::Burst(policy) => burst::choose(policy, input, memory)?.map(DecidedBy::Burst),
+        ScalePolicy::Formula(policy) => formula::choose(policy, input)?.map(DecidedBy::Formula),
+        ScalePolicy::Composite(policy) => composite::choose(policy, input)?.map(DecidedBy::Composite),
+        ScalePolicy::Slo(slo) => slo_first::choose(slo, input, memory)?.map(DecidedBy::Slo),
+    })
 }
 
 /// The proposal nearest to `current`, when all propose a change in the same direction.
-fn unanimous(each: impl Iterator<Item = Option<u32>>, current: u32) -> Combined {
-    let mut proposals = Vec::new();
-    for (index, replicas) in each.enumerate() {
-        match replicas {
-            Some(replicas) => proposals.push(replicas),
-            None => return Combined::Held { invalid: index, proposal: None },
-        }
-    }
+fn unanimous(
+    proposals: impl Iterator<Item = Option<u32>>,
+    current: u32,
+) -> Result<Choice<DecidedBy>, NoChoice> {
+    let proposals = proposals.enumerate().map(|(index, proposal)| proposal.ok_or(NoChoice::without(index)));
+    let proposals: Vec<u32> = proposals.collect::<Result<_, _>>()?;
     let direction = |replicas: u32| replicas.cmp(&current);
     let Some(first) = proposals.iter().position(|replicas| direction(*replicas).is_ne()) else {
         return match proposals.first() {
-            Some(_) => Combined::Chosen { replicas: current, decided_by: DecidedBy::Agreed { metric: 0 } },
-            None => Combined::Held { invalid: 0, proposal: None },
+            Some(_) => Ok(Choice { replicas: current, decided_by: DecidedBy::Agreed { metric: 0 } }),
+            None => Err(NoChoice::without(0)),
         };
     };
     let is_against = |replicas: &u32| direction(*replicas) != direction(proposals[first]);
     if let Some(against) = proposals.iter().position(is_against) {
         let decided_by = DecidedBy::Divided { metric: first, against };
-        return Combined::Chosen { replicas: current, decided_by };
+        return Ok(Choice { replicas: current, decided_by });
     }
     let distance = |(_, replicas): &(usize, &u32)| replicas.abs_diff(current);
     let (metric, replicas) =
         proposals.iter().enumerate().min_by_key(distance).expect("one has proposed a change");
-    Combined::Chosen { replicas: *replicas, decided_by: DecidedBy::Agreed { metric } }
+    Ok(Choice { replicas: *replicas, decided_by: DecidedBy::Agreed { metric } })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn agreed<const N: usize>(proposals: [u32; N]) -> Combined {
+    fn combined<const N: usize>(proposals: [u32; N]) -> Result<Choice<DecidedBy>, NoChoice> {
         unanimous(proposals.into_iter().map(Some), 5)
     }
 
     #[test]
     fn when_all_propose_more_the_smallest_increase_wins() {
-        let chosen = Combined::Chosen { replicas: 6, decided_by: DecidedBy::Agreed { metric: 1 } };
-        assert_eq!(agreed([9, 6, 7]), chosen);
+        let chosen = Choice { replicas: 6, decided_by: DecidedBy::Agreed { metric: 1 } };
+        assert_eq!(combined([9, 6, 7]), Ok(chosen));
     }
 
     #[test]
     fn when_all_propose_fewer_the_smallest_decrease_wins() {
-        let chosen = Combined::Chosen { replicas: 4, decided_by: DecidedBy::Agreed { metric: 0 } };
-        assert_eq!(agreed([4, 2]), chosen);
+        let chosen = Choice { replicas: 4, decided_by: DecidedBy::Agreed { metric: 0 } };
+        assert_eq!(combined([4, 2]), Ok(chosen));
     }
 
     #[test]
     fn when_the_proposals_disagree_the_number_stays() {
         for (proposals, metric, against) in [([9, 2], 0, 1), ([9, 5], 0, 1), ([5, 4], 1, 0)] {
             let decided_by = DecidedBy::Divided { metric, against };
-            assert_eq!(agreed(proposals), Combined::Chosen { replicas: 5, decided_by });
+            assert_eq!(combined(proposals), Ok(Choice { replicas: 5, decided_by }));
         }
     }
 
     #[test]
     fn a_metric_that_is_not_measured_holds_the_number() {
-        let held = Combined::Held { invalid: 1, proposal: None };
-        assert_eq!(unanimous([Some(9), None].into_iter(), 5), held);
+        assert_eq!(unanimous([Some(9), None].into_iter(), 5), Err(NoChoice::without(1)));
     }
 }

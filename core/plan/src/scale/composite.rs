@@ -3,7 +3,7 @@
 use model::decision::MetricVerdict;
 use model::resource::{AutoscalerSpec, CompositePolicy, FormulaTarget, MetricSpec};
 
-use super::combine::{Combined, DecidedBy};
+use super::choice::{Choice, NoChoice};
 use super::combined_value::{CombinedArithmetic, ComparedTo, replicas_for_value};
 use super::metric_text::{combined_arithmetic, figure};
 use super::policy_input::PolicyInput;
@@ -23,7 +23,10 @@ pub struct CompositeLoad {
 /// Decides by the weighted mean.
 ///
 /// Missing metrics count as idle. Where the others need more all the same, the number follows; otherwise it stays, as partial data never scales in.
-pub(super) fn choose(policy: &CompositePolicy, input: &PolicyInput<'_>) -> Combined {
+pub(super) fn choose(
+    policy: &CompositePolicy,
+    input: &PolicyInput<'_>,
+) -> Result<Choice<CompositeLoad>, NoChoice> {
     let counted = || parts(policy, input.spec, input.metrics).filter(|part| part.weight > 0.0);
     let weights: f64 = counted().map(|part| part.weight).sum();
     let load = counted().map(|part| part.weight * part.ratio.unwrap_or(0.0)).sum::<f64>() / weights;
@@ -33,14 +36,14 @@ pub(super) fn choose(policy: &CompositePolicy, input: &PolicyInput<'_>) -> Combi
         places.filter(|(_, metric)| policy.weight(metric.name()).milli() > 0).map(|(place, _)| place);
     match (replicas_for_value(load, ComparedTo::Target(1.0, FormulaTarget::Value), &places, input), missing) {
         (Ok((replicas, _)), Some(invalid)) if replicas <= input.current => {
-            Combined::Held { invalid, proposal: Some(replicas).filter(|proposal| *proposal < input.current) }
+            let proposal = Some(replicas).filter(|proposal| *proposal < input.current);
+            Err(NoChoice::Held { invalid, proposal })
         }
-        (Ok((replicas, arithmetic)), missing) => Combined::Chosen {
-            replicas,
-            decided_by: DecidedBy::Composite(CompositeLoad { load, arithmetic, missing }),
-        },
-        (Err(_), Some(invalid)) => Combined::Held { invalid, proposal: None },
-        (Err(why), None) => Combined::NoResult(why),
+        (Ok((replicas, arithmetic)), missing) => {
+            Ok(Choice { replicas, decided_by: CompositeLoad { load, arithmetic, missing } })
+        }
+        (Err(_), Some(invalid)) => Err(NoChoice::without(invalid)),
+        (Err(why), None) => Err(NoChoice::NoResult(why)),
     }
 }
 
@@ -59,7 +62,8 @@ fn parts<'a>(
     metrics: &'a [Result<Proposal, MetricFault>],
 ) -> impl Iterator<Item = Part<'a>> {
     spec.metrics.iter().enumerate().map(|(place, metric)| {
-        let ratio = metrics.get(place).and_then(|metric| metric.as_ref().ok()).map(|proposal| proposal.level.ratio);
+        let ratio =
+            metrics.get(place).and_then(|metric| metric.as_ref().ok()).map(|proposal| proposal.level.ratio);
         let weight = policy.weight(metric.name()).milli() as f64 / 1000.0;
         Part { place, name: metric.name(), weight, ratio: ratio.filter(|ratio| ratio.is_finite()) }
     })
@@ -86,7 +90,11 @@ pub(super) fn describe(
 }
 
 /// Replaces the proposals of single metrics in `verdicts` by their part in the mean, as none of them proposes a number by itself.
-pub(super) fn describe_parts(policy: &CompositePolicy, spec: &AutoscalerSpec, verdicts: &mut [MetricVerdict]) {
+pub(super) fn describe_parts(
+    policy: &CompositePolicy,
+    spec: &AutoscalerSpec,
+    verdicts: &mut [MetricVerdict],
+) {
     let weight = |metric: &MetricSpec| policy.weight(metric.name()).milli() as f64 / 1000.0;
     let weights: f64 = spec.metrics.iter().map(weight).sum();
     for (metric, verdict) in spec.metrics.iter().zip(verdicts) {

@@ -11,7 +11,7 @@ use model::resource::{
     Undefined,
 };
 
-use super::combine::{Combined, DecidedBy};
+use super::choice::{Choice, NoChoice};
 use super::combined_value::{CombinedArithmetic, ComparedTo, NoNumber, replicas_for_value};
 use super::metric_text::{amount_of, combined_arithmetic, figure};
 use super::policy_input::PolicyInput;
@@ -29,7 +29,10 @@ pub struct FormulaValue {
 }
 
 /// Decides by the formula.
-pub(super) fn choose(policy: &FormulaPolicy, input: &PolicyInput<'_>) -> Combined {
+pub(super) fn choose(
+    policy: &FormulaPolicy,
+    input: &PolicyInput<'_>,
+) -> Result<Choice<FormulaValue>, NoChoice> {
     let (spec, current, ready) = (input.spec, input.current, input.serving());
     let value_of = |place: usize| -> Option<f64> {
         match policy.expression.name(place)? {
@@ -43,18 +46,14 @@ pub(super) fn choose(policy: &FormulaPolicy, input: &PolicyInput<'_>) -> Combine
         Err(Undefined::Missing(place)) => {
             let invalid =
                 policy.expression.name(place).and_then(|name| metric_named(spec, name)).unwrap_or(0);
-            return Combined::Held { invalid, proposal: None };
+            return Err(NoChoice::without(invalid));
         }
-        Err(why) => return Combined::NoResult(NoNumber::Undefined(why)),
+        Err(why) => return Err(NoChoice::NoResult(NoNumber::Undefined(why))),
     };
     let metrics = policy.expression.names().filter_map(|name| metric_named(spec, name));
-    match replicas_for_value(value, compared_to(policy), &metrics, input) {
-        Ok((replicas, arithmetic)) => Combined::Chosen {
-            replicas,
-            decided_by: DecidedBy::Formula(FormulaValue { value, arithmetic, ready }),
-        },
-        Err(why) => Combined::NoResult(why),
-    }
+    let (replicas, arithmetic) =
+        replicas_for_value(value, compared_to(policy), &metrics, input).map_err(NoChoice::NoResult)?;
+    Ok(Choice { replicas, decided_by: FormulaValue { value, arithmetic, ready } })
 }
 
 fn compared_to(policy: &FormulaPolicy) -> ComparedTo {
@@ -93,7 +92,11 @@ pub(super) fn describe(
     sentence + ": " + &combined_arithmetic(spec, metrics, computed.arithmetic, proposal)
 }
 
-fn operand(name: &str, metric: Option<&MetricSpec>, proposal: Option<&Result<Proposal, MetricFault>>) -> String {
+fn operand(
+    name: &str,
+    metric: Option<&MetricSpec>,
+    proposal: Option<&Result<Proposal, MetricFault>>,
+) -> String {
     match (metric, proposal) {
         (Some(metric), Some(Ok(proposal))) => format!("{name} {}", amount_of(metric, proposal.level.whole())),
         (_, _) => format!("{name} missing"),
@@ -101,7 +104,11 @@ fn operand(name: &str, metric: Option<&MetricSpec>, proposal: Option<&Result<Pro
 }
 
 /// Replaces the proposals of single metrics in `verdicts` by how the formula uses them, as none of them proposes a number by itself.
-pub(super) fn describe_operands(policy: &FormulaPolicy, spec: &AutoscalerSpec, verdicts: &mut [MetricVerdict]) {
+pub(super) fn describe_operands(
+    policy: &FormulaPolicy,
+    spec: &AutoscalerSpec,
+    verdicts: &mut [MetricVerdict],
+) {
     for (metric, verdict) in spec.metrics.iter().zip(verdicts) {
         if verdict.proposal.is_none() {
             continue;

@@ -12,8 +12,9 @@ use model::resource::{
 use model::settings::HpaSettings;
 use model::time::Time;
 
+use super::choice::{Choice, NoChoice};
 use super::classify::Warmup;
-use super::combine::{Combined, DecidedBy, combine};
+use super::combine::{DecidedBy, combine};
 use super::combined_value::NoNumber;
 use super::fallback::{self, ActiveFallback};
 use super::limit::{self, GROWTH, Limited};
@@ -113,9 +114,7 @@ impl Verdict {
     /// Whether the metrics gave no number to act on.
     pub fn is_without_number(&self) -> bool {
         match self.outcome {
-            Outcome::Held { .. } | Outcome::NoResult(_) | Outcome::NoMembers(_) | Outcome::Unreadable => {
-                true
-            }
+            Outcome::Held { .. } | Outcome::NoResult(_) | Outcome::NoMembers(_) | Outcome::Unreadable => true,
             Outcome::Scaled { .. } | Outcome::Off | Outcome::AboveMax(_) | Outcome::BelowMin(_) => false,
         }
     }
@@ -248,7 +247,8 @@ impl Pass<'_> {
             .enumerate()
             .map(|(index, metric)| self.propose(metric, reading_of(index)))
             .collect();
-        let fallbacks = fallback::active_fallbacks(self.now, &self.spec.metrics, &metrics, &mut memory.failing);
+        let fallbacks =
+            fallback::active_fallbacks(self.now, &self.spec.metrics, &metrics, &mut memory.failing);
         let input = PolicyInput {
             now: self.now,
             spec: self.spec,
@@ -262,19 +262,20 @@ impl Pass<'_> {
             tolerance: tolerance_of(self.spec, self.settings),
             forecast: self.forecast,
         };
-        let (proposal, decided_by) = match combine(&input, &mut memory.policy) {
-            Combined::Held { invalid, proposal } => {
+        let Choice { replicas: proposal, decided_by } = match combine(&input, &mut memory.policy) {
+            Ok(choice) => choice,
+            Err(NoChoice::Held { invalid, proposal }) => {
                 let outcome = Outcome::Held { invalid, proposal };
                 return Verdict { metrics, fallbacks, ..Verdict::kept(current, outcome) };
             }
-            Combined::NoResult(why) => {
+            Err(NoChoice::NoResult(why)) => {
                 return Verdict { metrics, fallbacks, ..Verdict::kept(current, Outcome::NoResult(why)) };
             }
-            Combined::Chosen { replicas, decided_by } => (replicas, decided_by),
         };
         let floor = self.forecast.floor;
         let raised_from = (proposal < floor).then_some(proposal);
-        let (stabilized, limited) = self.normalize(proposal.max(floor), self.stabilization_window(&decided_by), memory);
+        let (stabilized, limited) =
+            self.normalize(proposal.max(floor), self.stabilization_window(&decided_by), memory);
         let outcome = Outcome::Scaled { decided_by, raised_from, stabilized, limited };
         Verdict { desired: limited.replicas, metrics, fallbacks, ..Verdict::kept(current, outcome) }
     }

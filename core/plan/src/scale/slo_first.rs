@@ -12,7 +12,7 @@ use model::memory::{LoadPeak, Past, PolicyMemory, RISE_STEP, RISE_STEPS_MAX, Ris
 use model::resource::Slo;
 use model::time::Time;
 
-use super::combine::{Combined, DecidedBy};
+use super::choice::{Choice, NoChoice};
 use super::policy_input::{PolicyInput, quotient, replicas_at_most, target_of};
 use super::reading::Milli;
 use crate::learned::{self, Fallback, PriceFactors, STEPS_A_MINUTE};
@@ -81,10 +81,14 @@ struct Sizing {
 }
 
 /// Decides by the capacity of one replica; records in `memory` how the load rises.
-pub(super) fn choose(slo: &Slo, input: &PolicyInput<'_>, memory: &mut PolicyMemory) -> Combined {
+pub(super) fn choose(
+    slo: &Slo,
+    input: &PolicyInput<'_>,
+    memory: &mut PolicyMemory,
+) -> Result<Choice<SloDecision>, NoChoice> {
     let (metric, proposal) = input.only_metric();
     let (Some(proposal), Some(spec)) = (proposal, input.spec.metrics.get(metric)) else {
-        return Combined::Held { invalid: metric, proposal: None };
+        return Err(NoChoice::without(metric));
     };
     let rises = rises_of(&mut memory.past);
     let carried = input.load(metric, proposal);
@@ -136,7 +140,7 @@ pub(super) fn choose(slo: &Slo, input: &PolicyInput<'_>, memory: &mut PolicyMemo
         is_partial,
         learned,
     };
-    Combined::Chosen { replicas, decided_by: DecidedBy::Slo(decision) }
+    Ok(Choice { replicas, decided_by: decision })
 }
 
 /// The memory of rises, in place, as it is too large to be moved. Replaces the memory of another policy.
@@ -146,7 +150,9 @@ fn rises_of(past: &mut Past) -> &mut RiseMemory {
     }
     match past {
         Past::Rises(rises) => rises,
-        Past::None | Past::Asking(_) | Past::Evaluations(_) | Past::Load(_) => unreachable!("it was set above"),
+        Past::None | Past::Asking(_) | Past::Evaluations(_) | Past::Load(_) => {
+            unreachable!("it was set above")
+        }
     }
 }
 
@@ -307,14 +313,20 @@ mod tests {
     use super::*;
 
     /// Like [`cheapest`], but tries every rise, with numbers of 128 bits.
-    fn cheapest_of_all(observed: &DecayingHistogram, price: Price, load: Milli, capacity: Milli) -> (u32, u32) {
+    fn cheapest_of_all(
+        observed: &DecayingHistogram,
+        price: Price,
+        load: Milli,
+        capacity: Milli,
+    ) -> (u32, u32) {
         let (load, carried) = (load.0.max(0) as f64, capacity.0.max(1) as f64);
         let all: u64 = observed.sizes(RISE_WIDTH).map(|(_, weight)| weight).sum();
         let (mut best, mut violated, mut above) = ((f64::INFINITY, 0, 0.0), 0.0, 0.0);
         for (rise, weight) in observed.sizes(RISE_WIDTH).rev() {
             let risen = load * (1.0 + rise as f64 / 1000.0);
             let whole = (risen.min(9e17) as i128 + i128::from(capacity.0) - 1) / i128::from(capacity.0);
-            let replicas = u32::try_from(whole.clamp(0, i128::from(i32::MAX))).expect("clamped to the range of the type");
+            let replicas = u32::try_from(whole.clamp(0, i128::from(i32::MAX)))
+                .expect("clamped to the range of the type");
             let cost = f64::from(replicas) + price.requests() * violated / carried;
             if cost <= best.0 {
                 best = (cost, replicas, above);

@@ -7,7 +7,7 @@ use model::memory::{Evaluations, Past, PolicyMemory};
 use model::resource::{Evaluation, ScaleStep, StepChange, StepPolicy};
 use model::time::Time;
 
-use super::combine::{Combined, DecidedBy};
+use super::choice::{Choice, NoChoice};
 use super::policy_input::PolicyInput;
 use super::reading::Milli;
 use super::stabilize::Direction;
@@ -60,19 +60,25 @@ pub enum StepOutcome {
 }
 
 /// Decides by steps; records the current measurement in `memory`.
-pub(super) fn choose(policy: &StepPolicy, input: &PolicyInput<'_>, memory: &mut PolicyMemory) -> Combined {
+pub(super) fn choose(
+    policy: &StepPolicy,
+    input: &PolicyInput<'_>,
+    memory: &mut PolicyMemory,
+) -> Result<Choice<StepDecision>, NoChoice> {
     let (metric, proposal) = input.only_metric();
     let value = proposal.map(|proposal| proposal.level.value().max(Milli(0)));
     let mut evaluations = match std::mem::take(&mut memory.past) {
         Past::Evaluations(evaluations) => evaluations,
-        Past::None | Past::Asking(_) | Past::Load(_) | Past::Rises(_) => Evaluations { since: input.now, ..Evaluations::default() },
+        Past::None | Past::Asking(_) | Past::Load(_) | Past::Rises(_) => {
+            Evaluations { since: input.now, ..Evaluations::default() }
+        }
     };
     observe(&mut evaluations, input.now, value, policy.evaluation);
     let outcome = evaluate(policy, input, memory, &evaluations);
     let latest = evaluations.means.last().copied().flatten();
     let evaluated = u32::try_from(evaluations.means.len()).unwrap_or(u32::MAX);
     memory.past = Past::Evaluations(evaluations);
-    let Some(proposal) = proposal else { return Combined::Held { invalid: metric, proposal: None } };
+    let Some(proposal) = proposal else { return Err(NoChoice::without(metric)) };
     let outcome = match outcome {
         StepOutcome::Taken { direction: Direction::In, .. } if proposal.census.missing() > 0 => {
             StepOutcome::Partial
@@ -80,9 +86,7 @@ pub(super) fn choose(policy: &StepPolicy, input: &PolicyInput<'_>, memory: &mut 
         outcome => outcome,
     };
     let replicas = match outcome {
-        StepOutcome::Taken { direction, step, .. } => {
-            replicas_after(policy, direction, step, input.current)
-        }
+        StepOutcome::Taken { direction, step, .. } => replicas_after(policy, direction, step, input.current),
         StepOutcome::Unknown
         | StepOutcome::NoStep
         | StepOutcome::TooFewBreaches { .. }
@@ -90,7 +94,7 @@ pub(super) fn choose(policy: &StepPolicy, input: &PolicyInput<'_>, memory: &mut 
         | StepOutcome::Partial => input.current,
     };
     let decision = StepDecision { metric, latest, evaluations: evaluated, outcome };
-    Combined::Chosen { replicas, decided_by: DecidedBy::Step(decision) }
+    Ok(Choice { replicas, decided_by: decision })
 }
 
 /// Records a change of the size, at which its cooldown begins, and forgets earlier evaluations, which are of another size.

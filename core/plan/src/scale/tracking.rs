@@ -8,8 +8,8 @@ use model::memory::PolicyMemory;
 use model::resource::TrackingPolicy;
 use model::time::Time;
 
+use super::choice::{Choice, NoChoice, largest};
 use super::classify::Warmup;
-use super::combine::{Combined, DecidedBy, largest};
 use super::policy_input::{PolicyInput, wanted_since};
 use super::reading::{Phase, ReplicaView};
 use super::stabilize::Direction;
@@ -47,18 +47,24 @@ pub enum TrackingOutcome {
 }
 
 /// Decides by targets; records in `memory` since when a change has been wanted.
-pub(super) fn choose(policy: TrackingPolicy, input: &PolicyInput<'_>, memory: &mut PolicyMemory) -> Combined {
+pub(super) fn choose(
+    policy: TrackingPolicy,
+    input: &PolicyInput<'_>,
+    memory: &mut PolicyMemory,
+) -> Result<Choice<TrackingDecision>, NoChoice> {
     let (now, current) = (input.now, input.current);
     let largest = largest(input.proposals(), current);
-    let Combined::Chosen { replicas: proposal, decided_by: DecidedBy::Largest { metric } } = largest else {
+    let Choice { replicas: proposal, decided_by: metric } = largest.inspect_err(|_| {
         wanted_since(memory, now, current, current);
-        return largest;
-    };
+    })?;
     let blocker = if proposal < current { scale_in_blocker(policy, input) } else { None };
     let followed = if blocker.is_some() { current } else { proposal };
     let since = wanted_since(memory, now, current, followed);
-    let (direction, wait) =
-        if proposal > current { (Direction::Out, policy.out_after) } else { (Direction::In, policy.in_after) };
+    let (direction, wait) = if proposal > current {
+        (Direction::Out, policy.out_after)
+    } else {
+        (Direction::In, policy.in_after)
+    };
     let until = since + wait.as_duration();
     let outcome = blocker.unwrap_or(if proposal != current && now < until {
         TrackingOutcome::Waiting { direction, until }
@@ -66,7 +72,7 @@ pub(super) fn choose(policy: TrackingPolicy, input: &PolicyInput<'_>, memory: &m
         TrackingOutcome::Followed
     });
     let replicas = if outcome == TrackingOutcome::Followed { proposal } else { current };
-    Combined::Chosen { replicas, decided_by: DecidedBy::Tracking(TrackingDecision { metric, outcome }) }
+    Ok(Choice { replicas, decided_by: TrackingDecision { metric, outcome } })
 }
 
 /// Why no replica may be removed, whatever is proposed.

@@ -8,7 +8,7 @@ use model::memory::PolicyMemory;
 use model::resource::WatermarkPolicy;
 use model::time::Time;
 
-use super::combine::{Combined, DecidedBy};
+use super::choice::{Choice, NoChoice};
 use super::policy_input::{PolicyInput, replicas_at_least, replicas_at_most, wanted_since};
 use super::reading::Milli;
 use super::stabilize::Direction;
@@ -56,12 +56,12 @@ pub(super) fn choose(
     policy: &WatermarkPolicy,
     input: &PolicyInput<'_>,
     memory: &mut PolicyMemory,
-) -> Combined {
+) -> Result<Choice<WatermarkDecision>, NoChoice> {
     let (now, current) = (input.now, input.current);
     let (metric, proposal) = input.only_metric();
     let Some(proposal) = proposal else {
         wanted_since(memory, now, current, current);
-        return Combined::Held { invalid: metric, proposal: None };
+        return Err(NoChoice::without(metric));
     };
     let value = proposal.level.value().max(Milli(0));
     let load = input.load(metric, proposal);
@@ -82,10 +82,7 @@ pub(super) fn choose(
         (wanted, WatermarkOutcome::Changed { direction, replicas: wanted })
     };
     let load = Milli(i64::try_from(load).unwrap_or(i64::MAX));
-    Combined::Chosen {
-        replicas,
-        decided_by: DecidedBy::Watermarks(WatermarkDecision { metric, value, load, outcome }),
-    }
+    Ok(Choice { replicas, decided_by: WatermarkDecision { metric, value, load, outcome } })
 }
 
 /// The replicas that bring a value beyond a watermark back between them.

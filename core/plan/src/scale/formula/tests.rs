@@ -7,6 +7,7 @@ use model::settings::HpaSettings;
 use model::time::Time;
 use proptest::prelude::*;
 
+use super::super::combine::DecidedBy;
 use super::super::hpa::{Outcome, Verdict, reconcile};
 use super::super::reading::{
     Gap, Members, MetricReading, Milli, Phase, Readiness, ReplicaView, Replicas, Requests, Sample, Samples,
