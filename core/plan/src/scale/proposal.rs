@@ -4,8 +4,7 @@ use std::fmt;
 
 use super::classify::Census;
 use super::ratio::Level;
-use super::reading::{Milli, Unavailable};
-use super::request::RequestFault;
+use super::reading::{Milli, RequestFault, Unavailable};
 
 /// The number of replicas that one metric proposes, with its derivation.
 #[derive(Clone, Debug, PartialEq)]

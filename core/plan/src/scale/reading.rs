@@ -8,8 +8,6 @@ use std::time::Duration;
 pub use model::quantity::Milli;
 use model::time::Time;
 
-use super::request::RequestFault;
-
 /// The target of an autoscaler at one time.
 #[derive(Clone, Copy, Debug)]
 pub struct ScaleView<'a> {
@@ -230,6 +228,29 @@ pub enum Requests<'a> {
     Each(&'a [Milli]),
     /// The request of a replica is not known.
     Unknown(&'a RequestFault),
+}
+
+/// Why the request of a pod is not known.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum RequestFault {
+    /// A container that counts has no request.
+    #[error("missing request for {resource} in container {container} of Pod {pod}")]
+    Missing {
+        /// Of which resource.
+        resource: String,
+        /// Which container.
+        container: String,
+        /// Of which pod.
+        pod: String,
+    },
+    /// The metric names a container that the pod does not have.
+    #[error("container {container} not found in Pod {pod}")]
+    NoContainer {
+        /// Which container.
+        container: String,
+        /// Which pod.
+        pod: String,
+    },
 }
 
 /// Why a metric cannot be used.

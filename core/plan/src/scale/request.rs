@@ -3,7 +3,7 @@
 //! Source: Kubernetes `pkg/controller/podautoscaler/replica_calculator.go`, `calculateRequests`, with sidecars (1.29) and
 //! requests of the pod as a whole (1.32).
 
-use super::reading::{Gap, Milli};
+use super::reading::{Gap, Milli, RequestFault};
 
 /// The requests of one pod for one resource.
 #[derive(Clone, Debug)]
@@ -38,29 +38,6 @@ pub enum ContainerRole {
     Sidecar,
     /// Before the others, to its end; its request is not in use when the pod is measured.
     Init,
-}
-
-/// Why the request of a pod is not known.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
-pub enum RequestFault {
-    /// A container that counts has no request.
-    #[error("missing request for {resource} in container {container} of Pod {pod}")]
-    Missing {
-        /// Of which resource.
-        resource: String,
-        /// Which container.
-        container: String,
-        /// Of which pod.
-        pod: String,
-    },
-    /// The metric names a container that the pod does not have.
-    #[error("container {container} not found in Pod {pod}")]
-    NoContainer {
-        /// Which container.
-        container: String,
-        /// Which pod.
-        pod: String,
-    },
 }
 
 impl PodRequests<'_> {

@@ -7,8 +7,7 @@ use model::resource::hpa::shapes::CrossVersionObjectReference;
 use model::resource::{
     MeteredResource, MetricIdentifier, MetricSpec, Percent, Quantity, ResourceTarget, TotalTarget,
 };
-use plan::scale::reading::{Gap, MetricReading, Milli, Requests, Sample, Samples, Unavailable};
-use plan::scale::request::RequestFault;
+use plan::scale::reading::{Gap, MetricReading, Milli, RequestFault, Requests, Sample, Samples, Unavailable};
 use serde::Deserialize;
 use serde_json::Value;
 

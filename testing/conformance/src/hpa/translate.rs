@@ -5,10 +5,8 @@ use std::time::Duration;
 use model::memory::{Recommendation, ScaleEvent, ScalingMemory};
 use model::resource::{Behavior, Percent, PolicyChange, Quantity, ScalingPolicy, ScalingRules, SelectPolicy};
 use model::time::Time;
-use plan::scale::reading::{Gap, Milli, Phase, Readiness, ReplicaView, Sample};
-use plan::scale::request::{
-    ContainerRequest, ContainerRole, PodRequests, RequestFault, usage_of_container, usage_total,
-};
+use plan::scale::reading::{Gap, Milli, Phase, Readiness, ReplicaView, RequestFault, Sample};
+use plan::scale::request::{ContainerRequest, ContainerRole, PodRequests, usage_of_container, usage_total};
 
 use super::row::{EventRow, Pod, PodMetric, RecommendationRow, Rules};
 
