@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use knowledge::capacity::{self, LearnedCapacity};
-use knowledge::{Foresight, Hold, Pause, Place, ServiceState, Stage};
+use knowledge::{Hold, Pause, Place, ServiceState, Stage};
 use model::fact::Finding;
 use model::identity::Ordinal;
 use model::input::Declared;
-use model::memory::ScalingMemory;
+use model::memory::{ScalingMemory, ShadowMemory};
 use model::plan::Role;
-use model::resource::{AutoscalerSpec, Bounds, Count, MetricSpec, Quantity, REPLICAS_MAX};
-use model::settings::{HpaSettings, Settings};
+use model::resource::{AutoscalerSpec, Bounds, Count, MetricSpec, ObjectName, Quantity, REPLICAS_MAX};
+use model::settings::HpaSettings;
 use model::time::{Now, Time};
 
 use crate::context::PlanContext;
@@ -24,8 +24,6 @@ use crate::fit::fit;
 use crate::measured_metric::{MeasuredMetric, MetricSampler};
 use crate::scale::reading::{Milli, Phase, Readiness, ReplicaView, Replicas, Unavailable};
 use crate::scale_in_blocker::{Errors, Incident};
-use crate::shadow::ShadowInputs;
-use crate::simulated::SimulatedState;
 use crate::to_zero::ToZeroState;
 
 /// Most replicas that a load is spread over, as many as a service may have.
@@ -89,6 +87,20 @@ pub(crate) struct Observations {
     pub(crate) incident: Option<Incident>,
 }
 
+/// What the decision of a shadow depends on, besides the inputs of the acting autoscaler.
+#[derive(Clone, Debug)]
+pub(crate) struct ShadowInputs {
+    pub(crate) name: ObjectName,
+    /// Within the bounds that hold now.
+    pub(crate) spec: Arc<AutoscalerSpec>,
+    /// The measurement of each of its metrics.
+    pub(crate) measured: Vec<MeasuredMetric>,
+    /// The expected load by its SLO; `None` without an SLO, or without a forecast that may be used.
+    pub(crate) expected_load: Option<Box<ExpectedLoad>>,
+    /// Its memory before the decision; `None` at its first.
+    pub(crate) memory: Option<Arc<ShadowMemory>>,
+}
+
 impl SizeInputs {
     pub(crate) fn of(
         context: PlanContext<'_>,
@@ -115,51 +127,6 @@ impl SizeInputs {
             hpa: settings.hpa.clone(),
             period: settings.period,
             declared: Arc::clone(declared),
-            effective_bounds,
-        }
-    }
-
-    /// The inputs for a simulated service. The caller keeps the `memory` and leaves a `blank` one in the inputs: see
-    /// [`SizeInputs::decide_with`].
-    pub(crate) fn simulated(
-        now: Now,
-        declared: Arc<Declared>,
-        (simulated, foresight): (SimulatedState, Option<&Foresight>),
-        (memory, blank, settings): (&ScalingMemory, &Arc<ScalingMemory>, &Settings),
-    ) -> Self {
-        let replicas_max = settings.guard.replicas_max;
-        let effective_bounds = EffectiveBounds::of(now.wall, &declared, replicas_max);
-        let SimulatedState { desired, count, replicas, measured, carries, .. } = simulated;
-        let current = current_size(desired, memory, (&declared, &effective_bounds));
-        let capacity = carries.map(LearnedCapacity::simulated);
-        let slo = declared.autoscaler.as_ref().and_then(|acting| acting.policy.slo());
-        let slo_inputs =
-            slo.map(|slo| SloInputs { slo, capacity, rises: memory.policy.past.rises(), replicas_max });
-        let expected_load = ExpectedLoad::of(foresight, slo_inputs);
-        Self {
-            now,
-            desired,
-            current,
-            hold: None,
-            to_zero: None,
-            pause: None,
-            protected: None,
-            observed: Observations {
-                count,
-                replicas,
-                measured,
-                warmup: None,
-                capacity,
-                memory: Arc::clone(blank),
-                errors: None,
-                incident: None,
-            },
-            expected_load,
-            hpa: settings.hpa.clone(),
-            period: settings.period,
-            shadows: Vec::new(),
-            replicas_max,
-            declared,
             effective_bounds,
         }
     }
@@ -287,7 +254,10 @@ fn learned_capacity(service: &ServiceState, spec: &AutoscalerSpec) -> Option<Lea
 }
 
 /// `spec` with the capacity of one replica as its target, where it has an SLO.
-fn with_learned_target(spec: Cow<'_, AutoscalerSpec>, capacity: Option<LearnedCapacity>) -> Cow<'_, AutoscalerSpec> {
+fn with_learned_target(
+    spec: Cow<'_, AutoscalerSpec>,
+    capacity: Option<LearnedCapacity>,
+) -> Cow<'_, AutoscalerSpec> {
     let Some(target) = learned_target(&spec, capacity) else { return spec };
     let mut spec = spec.into_owned();
     if let Some(MetricSpec::Pods { average, .. }) = spec.metrics.first_mut() {
@@ -321,8 +291,7 @@ fn replica_views(context: PlanContext<'_>, declared: &Declared, places: &[(Ordin
 
 /// Whether a replica is unstable: it exits again and again, fails its liveness probe, or the proxy has ejected it.
 fn is_unstable(context: PlanContext<'_>, (ordinal, place): (Ordinal, &Place)) -> bool {
-    let is_its_crash_loop =
-        |finding: &Finding| matches!(finding, Finding::CrashLoop { ordinal: looping, .. } if *looping == ordinal);
+    let is_its_crash_loop = |finding: &Finding| matches!(finding, Finding::CrashLoop { ordinal: looping, .. } if *looping == ordinal);
     let is_in_crash_loop = || context.findings.iter().any(is_its_crash_loop);
     match &place.stage {
         Stage::Empty { .. } | Stage::Starting { .. } => is_in_crash_loop(),

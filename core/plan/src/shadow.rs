@@ -5,17 +5,16 @@
 //! with more replicas does not see the rest.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 use std::time::Duration;
 
 use model::decision::{Decision, ShadowDecision};
 use model::input::Declared;
 use model::memory::{PolicyMemory, ScalingMemory, ShadowMemory};
-use model::resource::{AutoscalerSpec, FORECAST_SHADOW, ForecastMode, ObjectName};
+use model::resource::{AutoscalerSpec, FORECAST_SHADOW, ForecastMode};
 use model::time::{Now, Time};
 
 use crate::expected_load::ExpectedLoad;
-use crate::inputs::SizeInputs;
+use crate::inputs::{ShadowInputs, SizeInputs};
 use crate::measured_metric::{MeasuredMetric, reading};
 use crate::scale::hpa::{self, Verdict};
 use crate::scale::policy_input::ForecastFloor;
@@ -29,20 +28,6 @@ use crate::sizing::{Outcome, Sizing};
 ///
 /// 10 s: ten periods. In a longer gap the service was at zero or this process did not run, and there are no measurements.
 const GAP_MAX: Duration = Duration::from_secs(10);
-
-/// What the decision of a shadow depends on, besides the inputs of the acting autoscaler.
-#[derive(Clone, Debug)]
-pub(crate) struct ShadowInputs {
-    pub(crate) name: ObjectName,
-    /// Within the bounds that hold now.
-    pub(crate) spec: Arc<AutoscalerSpec>,
-    /// The measurement of each of its metrics.
-    pub(crate) measured: Vec<MeasuredMetric>,
-    /// The expected load by its SLO; `None` without an SLO, or without a forecast that may be used.
-    pub(crate) expected_load: Option<Box<ExpectedLoad>>,
-    /// Its memory before the decision; `None` at its first.
-    pub(crate) memory: Option<Arc<ShadowMemory>>,
-}
 
 /// The decision of a shadow.
 #[derive(Debug)]
@@ -80,7 +65,9 @@ impl ShadowInputs {
             .map(|(metric, measured)| reading(metric, measured, &inputs.declared))
             .collect();
         let is_forecast = self.name.as_str() == FORECAST_SHADOW;
-        let floor = |expected_load: &ExpectedLoad| expected_load.forecast_floor(hpa::tolerance_of(spec, &inputs.hpa).up);
+        let floor = |expected_load: &ExpectedLoad| {
+            expected_load.forecast_floor(hpa::tolerance_of(spec, &inputs.hpa).up)
+        };
         let forecast = match &self.expected_load {
             _ if is_forecast => inputs.forecast_floor(spec, ForecastMode::Shadow),
             Some(expected_load) => floor(expected_load),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use knowledge::Foresight;
+use knowledge::capacity::LearnedCapacity;
 use model::input::Declared;
 use model::memory::ScalingMemory;
 use model::quantity::MilliRps;
@@ -11,7 +12,9 @@ use model::resource::ForecastMode;
 use model::settings::Settings;
 use model::time::Now;
 
-use crate::inputs::SizeInputs;
+use crate::effective_bounds::EffectiveBounds;
+use crate::expected_load::{ExpectedLoad, SloInputs};
+use crate::inputs::{Observations, SizeInputs, current_size};
 use crate::learned::LoadFeatures;
 pub use crate::measured_metric::{MeasuredMetric, load_to_carry};
 use crate::scale::reading::{Milli, Replicas};
@@ -75,12 +78,48 @@ impl SimulatedService {
     }
 
     /// Replicas wanted from `now` on.
-    pub fn decide(&mut self, now: Now, simulated: SimulatedState) -> u32 {
-        self.observe_demand(now, &simulated);
-        let simulated = (simulated, self.foresight.as_ref());
-        let kept = (&self.memory, &self.blank, &self.settings);
-        let inputs = SizeInputs::simulated(now, Arc::clone(&self.declared), simulated, kept);
+    pub fn decide(&mut self, now: Now, state: SimulatedState) -> u32 {
+        self.observe_demand(now, &state);
+        let inputs = self.inputs(now, state);
         inputs.decide_with(&mut self.memory).desired
+    }
+
+    /// The inputs of a decision, with a blank memory: see [`SizeInputs::decide_with`].
+    fn inputs(&self, now: Now, state: SimulatedState) -> SizeInputs {
+        let Self { declared, settings, memory, .. } = self;
+        let SimulatedState { desired, count, replicas, measured, carries, .. } = state;
+        let replicas_max = settings.guard.replicas_max;
+        let effective_bounds = EffectiveBounds::of(now.wall, declared, replicas_max);
+        let capacity = carries.map(LearnedCapacity::simulated);
+        let slo = declared.autoscaler.as_ref().and_then(|acting| acting.policy.slo());
+        let slo_inputs =
+            slo.map(|slo| SloInputs { slo, capacity, rises: memory.policy.past.rises(), replicas_max });
+        SizeInputs {
+            now,
+            desired,
+            current: current_size(desired, memory, (declared, &effective_bounds)),
+            hold: None,
+            to_zero: None,
+            pause: None,
+            protected: None,
+            observed: Observations {
+                count,
+                replicas,
+                measured,
+                warmup: None,
+                capacity,
+                memory: Arc::clone(&self.blank),
+                errors: None,
+                incident: None,
+            },
+            expected_load: ExpectedLoad::of(self.foresight.as_ref(), slo_inputs),
+            hpa: settings.hpa.clone(),
+            period: settings.period,
+            shadows: Vec::new(),
+            replicas_max,
+            declared: Arc::clone(declared),
+            effective_bounds,
+        }
     }
 
     /// The features of a learned policy, where one replica carries `capacity`; `None` without an SLO, and before enough load was observed.
@@ -90,14 +129,14 @@ impl SimulatedService {
     }
 
     /// Has the forecaster learn from the requests, as the loop does, where a forecast may raise the number.
-    fn observe_demand(&mut self, now: Now, simulated: &SimulatedState) {
-        let Some(Demand { rate, over }) = simulated.demand else { return };
+    fn observe_demand(&mut self, now: Now, state: &SimulatedState) {
+        let Some(Demand { rate, over }) = state.demand else { return };
         if self.foresight.is_none() {
             let Some(rule) = self.declared.foretold().filter(|rule| rule.mode == ForecastMode::On) else {
                 return;
             };
             let source = self.declared.load_source();
-            let mut foresight = Foresight::simulated(rule, source, simulated.start_up, now.time - over);
+            let mut foresight = Foresight::simulated(rule, source, state.start_up, now.time - over);
             foresight.asked(now.time - over, 0);
             self.foresight = Some(foresight);
         }
@@ -106,7 +145,7 @@ impl SimulatedService {
             knowledge::need(&self.declared, &self.memory, now.time, over.max(self.settings.sample_age_max));
         if let Some(foresight) = &mut self.foresight {
             foresight.asked(now.time, self.requests as u64);
-            foresight.look(now, need, simulated.start_up, over);
+            foresight.look(now, need, state.start_up, over);
         }
     }
 }
