@@ -12,9 +12,9 @@ use model::resource::{FORECAST_SHADOW, ScaleMode};
 
 use crate::effective_bounds::guard_limit;
 use crate::fit::{self, limited};
+use crate::goal::Goal;
 use crate::inputs::{Protected, SizeInputs};
 use crate::mode::limited_by_mode;
-use crate::prospect::Goal;
 use crate::scale::condition_times::{inactive_conditions, timed};
 use crate::scale::hpa;
 use crate::scale::limit::LimitedBy;
@@ -210,7 +210,8 @@ impl Account for ExplainableDecision {
         match &self.sizing.outcome {
             Outcome::Plain { .. } => Vec::new(),
             Outcome::Scaled { verdict, .. } => {
-                let ratio = |metric: &Result<Proposal, _>| metric.as_ref().ok().map(|proposal| proposal.level.ratio);
+                let ratio =
+                    |metric: &Result<Proposal, _>| metric.as_ref().ok().map(|proposal| proposal.level.ratio);
                 verdict.metrics.iter().map(|metric| ratio(metric).filter(|ratio| ratio.is_finite())).collect()
             }
         }

@@ -12,6 +12,7 @@ mod effective_bounds;
 mod expected_load;
 mod explainable;
 mod fit;
+mod goal;
 mod inputs;
 mod measured;
 mod measured_metric;

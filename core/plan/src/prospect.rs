@@ -14,6 +14,7 @@ use model::time::Wall;
 
 use crate::expected_load::FORECAST;
 use crate::explainable::{ExplainableDecision, SCHEDULED};
+use crate::goal::Goal;
 use crate::hypothetical::VariedLoad;
 use crate::inputs::SizeInputs;
 use crate::measured_metric::AS_MEASURED;
@@ -36,59 +37,6 @@ const SCHEDULE_STRIDE: Duration = Duration::from_mins(5);
 
 /// The largest load that is tried: 2³⁰ times the measured one.
 const LOAD_MAX: u64 = AS_MEASURED << 30;
-
-/// Another outcome than the decided one.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Goal {
-    asked: Asked,
-    /// The number that was decided.
-    decided: u32,
-}
-
-impl Goal {
-    pub(crate) fn new(asked: Asked, decided: u32) -> Self {
-        Self { asked, decided }
-    }
-
-    /// Whether more replicas than decided are looked for.
-    pub(crate) fn is_out(self) -> bool {
-        match self.asked {
-            Asked::Out => true,
-            Asked::In => false,
-            Asked::Exactly(replicas) => replicas > self.decided,
-        }
-    }
-
-    /// Whether `desired` replicas are the outcome, or one that goes further in its direction.
-    fn is_met(self, desired: u32) -> bool {
-        let nearest = self.nearest();
-        if self.is_out() { desired >= nearest } else { desired <= nearest && desired < self.decided }
-    }
-
-    /// The number that is looked for, or the next one in its direction.
-    pub(crate) fn nearest(self) -> u32 {
-        match self.asked {
-            Asked::Out => self.decided.saturating_add(1),
-            Asked::In => self.decided.saturating_sub(1),
-            Asked::Exactly(replicas) => replicas,
-        }
-    }
-
-    /// The prospect, with a note when it leads beyond the number that is looked for.
-    fn with_note(self, mut prospect: Prospect) -> Prospect {
-        if let Asked::Exactly(wanted) = self.asked
-            && wanted != prospect.desired
-        {
-            prospect.note = format!("{}; it never becomes {wanted}", prospect.note).into();
-        }
-        prospect
-    }
-
-    /// The most extreme load that is tried, in millionths of the measured one.
-    fn extreme_load(self) -> u64 {
-        if self.is_out() { LOAD_MAX } else { 0 }
-    }
-}
 
 impl ExplainableDecision {
     /// What leads to other outcomes: time alone, more load, less load, or an intervention by a person or a request.
@@ -137,8 +85,9 @@ impl ExplainableDecision {
         let after = run(next, is_met).met()?;
         let (desired, at) = (after.sizing.desired, after.inputs.now.wall);
         let (limits, lasting) = (self.decision().limits, after.decision().limits);
-        let is_over =
-            |limit: &&Limit| !lasting.iter().any(|other| other.name == limit.name && other.note == limit.note);
+        let is_over = |limit: &&Limit| {
+            !lasting.iter().any(|other| other.name == limit.name && other.note == limit.note)
+        };
         let until: Vec<&str> = limits.iter().filter(is_over).map(|limit| &*limit.note).collect();
         let until =
             if until.is_empty() { String::new() } else { format!("; until then: {}", until.join(", ")) };
@@ -158,7 +107,9 @@ impl ExplainableDecision {
             Outcome::Plain { policy: Policy::ToZero, .. } if self.sizing.desired == 0 => {
                 (Need::Request, self.inputs.with_request(), "with the next request")
             }
-            Outcome::Plain { policy: Policy::Off, .. } => (Need::Mode, self.inputs.in_mode_on(), "in mode on"),
+            Outcome::Plain { policy: Policy::Off, .. } => {
+                (Need::Mode, self.inputs.in_mode_on(), "in mode on")
+            }
             Outcome::Scaled { .. } if self.inputs.declared.spec.scale.mode != ScaleMode::On => {
                 (Need::Mode, self.inputs.in_mode_on(), "in mode on")
             }
@@ -183,7 +134,7 @@ impl ExplainableDecision {
         let next = self.next();
         let lasting = |varied, ppm| run(next.at_load(varied, ppm), |desired| goal.is_met(desired)).met();
         self.variations().find_map(|varied| {
-            let extreme = lasting(varied, goal.extreme_load())?;
+            let extreme = lasting(varied, extreme_load(goal))?;
             // By then the outcome depends on the load alone. Each smaller change of load is then tried from the beginning.
             let by_then = extreme.inputs.now.time.since(next.now.time);
             let mut inputs = SizeInputs { observed: next.observed.clone(), ..extreme.inputs.clone() };
@@ -192,7 +143,7 @@ impl ExplainableDecision {
             let near = turning_load(&inputs, varied, goal).and_then(|ppm| Some((lasting(varied, ppm)?, ppm)));
             // The memory of a policy at the most extreme load need not fit another one; then each load is simulated by itself.
             let near = near.or_else(|| turning_load_after(&next, (varied, by_then * 2), goal));
-            let (other, ppm) = near.unwrap_or((extreme, goal.extreme_load()));
+            let (other, ppm) = near.unwrap_or((extreme, extreme_load(goal)));
             Some(self.with_load(&other, (varied, ppm), goal))
         })
     }
@@ -245,7 +196,8 @@ impl ExplainableDecision {
     fn unreachable(&self, goal: Goal) -> Prospect {
         // Only while decisions are one period apart: with longer gaps, a policy that evaluates windows would find them incomplete.
         let next = self.next();
-        let lasting = run_for(next.period * STEPS, next.at_load(VariedLoad::All, goal.extreme_load()), |_| false);
+        let lasting =
+            run_for(next.period * STEPS, next.at_load(VariedLoad::All, extreme_load(goal)), |_| false);
         let (decision, inputs) = (lasting.end.decision(), &lasting.end.inputs);
         let (bounds, usual) = (inputs.effective_bounds.bounds, inputs.declared.usual_bounds());
         let usual_max = usual.max.min(inputs.replicas_max);
@@ -265,7 +217,8 @@ impl ExplainableDecision {
         };
         // The forecast changes with each decision of the loop, but stays the same in hypothetical inputs.
         if last.is_some_and(|limit| limit.name == FORECAST) {
-            return self.only_by_declaration(&format!("no load leads to {outcome} while this is forecast: {why}"));
+            return self
+                .only_by_declaration(&format!("no load leads to {outcome} while this is forecast: {why}"));
         }
         self.only_by_declaration(&format!("no load within the next {horizon} leads to {outcome}: {why}"))
     }
@@ -286,6 +239,11 @@ impl ExplainableDecision {
         let desired = self.sizing.desired;
         Prospect { desired, need: Need::Declaration, levels: Vec::new(), at: None, note: note.into() }
     }
+}
+
+/// The most extreme load that is tried for `goal`, in millionths of the measured one.
+fn extreme_load(goal: Goal) -> u64 {
+    if goal.is_out() { LOAD_MAX } else { 0 }
 }
 
 /// The load nearest to the measured one that leads to `goal`, in millionths of it; `None` when none does.

@@ -107,7 +107,7 @@ proptest! {
         let is_met = |varied, ppm| goal.is_met(inputs.at_load(varied, ppm).decide().0.desired);
         for varied in [VariedLoad::One(0), VariedLoad::One(1), VariedLoad::All] {
             match turning_load(&inputs, varied, goal) {
-                None => prop_assert!(!is_met(varied, goal.extreme_load())),
+                None => prop_assert!(!is_met(varied, extreme_load(goal))),
                 Some(0) => prop_assert!(is_met(varied, 0)),
                 Some(ppm) => {
                     prop_assert!(is_met(varied, ppm));
@@ -178,7 +178,9 @@ fn the_same_load_spread_over_other_replicas_proposes_the_same_number() {
         assert_eq!((spread.observed.count, spread.observed.replicas.len()), (many, many as usize));
         // 3.2 cores at half a core each, within rounding and tolerance.
         let proposal = match &spread.decide().0.outcome {
-            Outcome::Scaled { verdict, .. } => verdict.metrics[0].as_ref().map(|metric| metric.replicas).unwrap(),
+            Outcome::Scaled { verdict, .. } => {
+                verdict.metrics[0].as_ref().map(|metric| metric.replicas).unwrap()
+            }
             Outcome::Plain { .. } => panic!("it has an autoscaler"),
         };
         assert!((6..=8).contains(&proposal), "{proposal} for a load spread over {many}");
