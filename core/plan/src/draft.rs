@@ -1,4 +1,4 @@
-//! A plan that is being made.
+//! A plan under construction.
 
 use model::identity::Ordinal;
 use model::plan::{Change, Step, Wait, Writer};

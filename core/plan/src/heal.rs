@@ -18,7 +18,7 @@ use crate::draft::Draft;
 /// Adds the steps that replace what was lost: first another replica takes over the traffic, then the place is filled again.
 pub(crate) fn heal(context: PlanContext<'_>, chance: &mut Stream, draft: &mut Draft) {
     let service = context.service;
-    welcome(service, draft);
+    readmit_adopted(service, draft);
     take_over(service, chance, draft);
     restart_sick(context, draft);
     fill_empty(context, draft);
@@ -26,7 +26,7 @@ pub(crate) fn heal(context: PlanContext<'_>, chance: &mut Stream, draft: &mut Dr
 }
 
 /// Sets the admission of replicas that an earlier run started, as it is not known what that run set.
-fn welcome(service: &ServiceState, draft: &mut Draft) {
+fn readmit_adopted(service: &ServiceState, draft: &mut Draft) {
     for (ordinal, place) in &service.places {
         if place.admission.is_none() && place.health().is_some() && !draft.removes(*ordinal) {
             draft.step(Writer::Heal, Change::Welcome { ordinal: *ordinal }, Reason::Adopted);

@@ -1,4 +1,4 @@
-//! Advice from the history of a service: where it had too little, where it had too much, and the declaration that would avoid that.
+//! Advice from the history of a service: where it had too few resources or too many, and the declaration that would avoid that.
 //!
 //! Decisions come as runs of equal ones: which number was wanted, how often, and what each metric proposed. Each piece of advice is
 //! independent of the others, and says what it would have saved in the time that it is based on.

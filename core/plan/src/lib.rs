@@ -14,7 +14,6 @@ mod explainable;
 mod fit;
 mod goal;
 mod inputs;
-mod measured;
 mod measured_metric;
 mod mode;
 mod newsvendor;
@@ -24,6 +23,7 @@ mod shadow;
 mod size;
 mod sizing;
 mod slo;
+mod source_metric;
 mod to_zero;
 
 pub mod learned;

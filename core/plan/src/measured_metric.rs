@@ -11,8 +11,8 @@ use model::resource::{LatencySlo, MeteredResource, MetricSpec, REQUEST_RATE_METR
 use model::settings::Settings;
 use model::time::Time;
 
-use crate::measured;
 use crate::scale::reading::{Gap, MetricReading, Milli, ReplicaView, Requests, Sample, Samples, Unavailable};
+use crate::source_metric;
 
 /// The measurement of a metric.
 #[derive(Clone, Debug)]
@@ -51,14 +51,14 @@ impl MetricSampler<'_> {
             MetricSpec::Pods { metric, .. } if metric.name == REQUEST_RATE_METRIC => metered(request_rate),
             MetricSpec::Pods { metric, .. } if metric.name == RESPONSE_TIME_METRIC => metered(response_time),
             MetricSpec::Pods { metric: named, .. } => {
-                measured::of_replicas(now, knowledge, (metric, named), service, places)
+                source_metric::of_replicas(now, knowledge, (metric, named), service, places)
                     .map_or_else(MeasuredMetric::Nothing, MeasuredMetric::Each)
             }
             MetricSpec::Object { metric: named, .. } => {
-                whole(measured::of_object(now, knowledge, (metric, named), service))
+                whole(source_metric::of_object(now, knowledge, (metric, named), service))
             }
             MetricSpec::External { metric: named, .. } => {
-                whole(measured::external(now, knowledge, (metric, named), service))
+                whole(source_metric::external(now, knowledge, (metric, named), service))
             }
         }
     }

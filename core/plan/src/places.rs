@@ -10,7 +10,7 @@ use model::time::Time;
 use crate::context::PlanContext;
 use crate::draft::Draft;
 use crate::resize;
-use crate::victims::{Victims, first_to_go, victims};
+use crate::victims::{Victims, removal_order, victims};
 
 /// Adds the steps that bring the number of places to what is wanted.
 ///
@@ -20,8 +20,8 @@ use crate::victims::{Victims, first_to_go, victims};
 /// been for as long, are removed once a newer one serves: until then, the cause may be something that both versions need. A replica whose size cannot
 /// be changed in place is replaced in the same way.
 pub(crate) fn adjust_places(context: PlanContext<'_>, desired: u32, draft: &mut Draft) {
-    actives(context, desired, draft);
-    spares(context.service, draft);
+    adjust_active(context, desired, draft);
+    adjust_spares(context.service, draft);
 }
 
 /// Adds the steps that remove all places of a service that is no longer declared.
@@ -32,7 +32,7 @@ pub(crate) fn clear(service: &ServiceState, draft: &mut Draft) {
 }
 
 /// Brings the number of active replicas to the one wanted, and replaces them one at a time.
-fn actives(context: PlanContext<'_>, desired: u32, draft: &mut Draft) {
+fn adjust_active(context: PlanContext<'_>, desired: u32, draft: &mut Draft) {
     let service = context.service;
     let misfit = resize::to_replace(context, desired, draft).map(Replaced::of_other_size);
     let outdated = Outdated::of(context);
@@ -62,7 +62,8 @@ fn actives(context: PlanContext<'_>, desired: u32, draft: &mut Draft) {
 /// Removes `excess` replicas and notes why others must stay; returns whether any is removed.
 fn shrink(context: PlanContext<'_>, excess: u32, desired: u32, draft: &mut Draft) -> bool {
     let service = context.service;
-    let reason = Reason::AboveDesired { have: service.count(), desired, first: first_to_go(service).clone() };
+    let reason =
+        Reason::AboveDesired { have: service.count(), desired, first: removal_order(service).clone() };
     let Victims { removed, kept } = victims(context, excess);
     for ordinal in &removed {
         retire(service, *ordinal, &service.places[ordinal], Writer::ScaleIn, &reason, draft);
@@ -138,7 +139,8 @@ impl<'s> Outdated<'s> {
     }
 }
 
-fn spares(service: &ServiceState, draft: &mut Draft) {
+/// Brings the number of spares to the declared one, and replaces outdated ones one at a time.
+fn adjust_spares(service: &ServiceState, draft: &mut Draft) {
     let wanted = match service.declared.as_ref().map(|declared| declared.spec.recover) {
         Some(Recover::Standby { spares }) if !service.rests() => spares as usize,
         Some(Recover::Standby { .. } | Recover::Reschedule | Recover::MostActive | Recover::Random)

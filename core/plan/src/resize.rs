@@ -105,7 +105,7 @@ pub(crate) fn resize(context: PlanContext<'_>, unmet: Option<Unmet>, draft: &mut
             Fitting::Fixed { .. } | Fitting::Telling { .. } => continue,
         };
         if let Some((resources, note)) =
-            targets.keeping(place, given).change(given, is_calm, now.since(since))
+            targets.with_used_memory(place, given).change(given, is_calm, now.since(since))
         {
             let change = Change::Allot { ordinal: *ordinal, resources };
             draft.step(Writer::Fit, change, Reason::Fitted { note: note.into() });
@@ -135,7 +135,8 @@ pub(crate) fn to_replace(
     let targets = SizeTargets::of(now, service, declared, None)?;
     for (ordinal, place) in service.counting().filter(fixed) {
         let (Some(given), Some(health)) = (place.resources, place.health()) else { continue };
-        let Some(note) = targets.keeping(place, given).replacement(given, now.since(health.since)) else {
+        let Some(note) = targets.with_used_memory(place, given).replacement(given, now.since(health.since))
+        else {
             continue;
         };
         match service.protected_until(now, ordinal) {
@@ -177,7 +178,7 @@ impl SizeTargets {
     }
 
     /// The targets for the replica of `place`, which keeps the memory that it uses and a margin: a lower limit would kill it.
-    fn keeping(&self, place: &Place, given: Resources) -> Self {
+    fn with_used_memory(&self, place: &Place, given: Resources) -> Self {
         let uses = place.memory.map_or(0, |(_, Bytes(uses))| uses);
         let max_for = |source| match source {
             TargetSource::Learned => self.memory_max,

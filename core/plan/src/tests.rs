@@ -177,7 +177,7 @@ fn excess_dead_replicas_are_removed_before_outdated_ones_and_these_before_the_re
 }
 
 #[test]
-fn a_draining_replica_is_stopped_once_the_proxy_has_confirmed_or_its_time_to_answer_is_over() {
+fn a_draining_replica_is_stopped_after_the_proxy_confirms_or_after_a_timeout() {
     let draining = |admit| Stage::Draining {
         admit,
         since: Time::from_millis(900_000),

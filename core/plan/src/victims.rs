@@ -29,7 +29,7 @@ pub(crate) struct Victims {
 pub(crate) fn victims(context: PlanContext<'_>, excess: u32) -> Victims {
     let PlanContext { knowledge, service, settings, .. } = context;
     let now = context.now.time;
-    let remove = first_to_go(service);
+    let remove = removal_order(service);
     let cost_of = remove.key(&service.name);
     let costs = cost_of.and_then(|key| knowledge.said_by_place(now, service, &key)).unwrap_or_default();
     let protect_metric = ProtectMetric::of(context);
@@ -71,8 +71,8 @@ impl<'s> ProtectMetric<'s> {
         Self { values }
     }
 
-    /// Why the replica must stay; `None` where it may be removed. A serving replica also stays while its metric is not known, as it may be one that
-    /// is needed.
+    /// Why the replica must stay; `None` where it may be removed. A serving replica also stays while its metric is not known, because it may be
+    /// needed.
     fn reason_to_stay(&self, context: PlanContext<'_>, ordinal: Ordinal) -> Option<Reason> {
         let service = context.service;
         if let Some(until) = service.protected_until(context.now.time, ordinal) {
@@ -80,16 +80,16 @@ impl<'s> ProtectMetric<'s> {
         }
         let (metric, values) = self.values.as_ref()?;
         let value = values.get(&ordinal);
-        let stays = match value {
+        let must_stay = match value {
             Some(value) => value.0 > 0,
             None => service.places.get(&ordinal).is_some_and(Place::is_serving),
         };
-        stays.then(|| Reason::Needed { metric: Arc::clone(metric), is_known: value.is_some() })
+        must_stay.then(|| Reason::Needed { metric: Arc::clone(metric), is_known: value.is_some() })
     }
 }
 
-/// Which replicas are removed first, as declared.
-pub(crate) fn first_to_go(service: &ServiceState) -> &Remove {
+/// The declared order of removal.
+pub(crate) fn removal_order(service: &ServiceState) -> &Remove {
     service.declared.as_ref().map_or(&Remove::HighestNumber, |declared| &declared.spec.scale.remove)
 }
 

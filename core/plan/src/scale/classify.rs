@@ -84,15 +84,16 @@ impl SampleClass {
         }
         match sample {
             Err(gap) => Self::Missing(gap),
-            Ok(sample) if warmup.holds_back(replica, sample) => Self::Unready,
+            Ok(sample) if warmup.excludes(replica, sample) => Self::Unready,
             Ok(sample) => Self::Ready(sample.value),
         }
     }
 }
 
 impl Warmup {
+    /// Whether the sample of `replica` does not count yet.
     #[inline]
-    fn holds_back(self, replica: &ReplicaView, sample: &Sample) -> bool {
+    fn excludes(self, replica: &ReplicaView, sample: &Sample) -> bool {
         let (now, initialization_period, initial_readiness_delay, settling) = match self {
             Self::None => return false,
             Self::Serving { .. } => return !self.is_warm(replica),

@@ -402,10 +402,10 @@ impl Stabilized {
         let window = held.window.as_secs();
         match (held.direction, held.by) {
             (Direction::In, Some(_)) => {
-                format!("up to {} recommended within the last {window} s", were(self.replicas))
+                format!("up to {} recommended within the last {window} s", replicas_were(self.replicas))
             }
             (Direction::Out, Some(_)) => {
-                format!("as few as {} recommended within the last {window} s", were(self.replicas))
+                format!("as few as {} recommended within the last {window} s", replicas_were(self.replicas))
             }
             (Direction::In | Direction::Out, None) => {
                 format!(
@@ -509,7 +509,7 @@ fn at_least(replicas: u32) -> String {
     format!("the minimum is {replicas}")
 }
 
-fn were(replicas: u32) -> String {
+fn replicas_were(replicas: u32) -> String {
     format!("{} {}", Replicas(replicas), if replicas == 1 { "was" } else { "were" })
 }
 

@@ -183,8 +183,8 @@ fn rises_are_learned_from_observations_every_quarter_of_a_minute() {
 }
 
 #[test]
-fn with_a_proven_forecast_a_number_is_held_until_the_forecast_load_has_come_unless_declared_otherwise() {
-    let held = |proven: Option<u64>, declared: Option<u64>| {
+fn a_proven_forecast_shortens_the_scale_in_window_unless_one_is_declared() {
+    let seconds_held = |proven: Option<u64>, declared: Option<u64>| {
         let mut bench = with_known_rises("0.999");
         bench.forecast = ForecastFloor { floor: 1, proven: proven.map(Duration::from_secs) };
         bench.spec.behavior = declared.map(|seconds| {
@@ -193,17 +193,17 @@ fn with_a_proven_forecast_a_number_is_held_until_the_forecast_load_has_come_unle
         });
         (0..600).for_each(|_| drop(second(&mut bench, 400)));
         let busy = bench.current;
-        (1..600).find(|_| second(&mut bench, 50).desired < busy).expect("it falls at last")
+        (1..600).find(|_| second(&mut bench, 50).desired < busy).expect("it scales in within ten minutes")
     };
-    let usual = held(None, None);
+    let usual = seconds_held(None, None);
     assert!((300..310).contains(&usual), "{usual}");
-    let with_forecast = held(Some(120), None);
+    let with_forecast = seconds_held(Some(120), None);
     assert!(
         (120..190).contains(&with_forecast),
         "the mean of a minute falls first, then two minutes pass: {with_forecast}"
     );
-    assert!(held(Some(3600), None) >= usual, "never longer than is usual");
-    let declared = held(Some(120), Some(400));
+    assert!(seconds_held(Some(3600), None) >= usual, "a forecast does not lengthen the window");
+    let declared = seconds_held(Some(120), Some(400));
     assert!((400..470).contains(&declared), "{declared}");
 }
 

@@ -1,4 +1,4 @@
-//! The measurements of metric sources, as readings of the autoscaler.
+//! Metrics of metric sources: their latest values, as the autoscaler reads them.
 
 use std::time::Duration;
 
