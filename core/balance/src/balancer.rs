@@ -88,9 +88,9 @@ impl Balancer {
 
     /// Chooses an endpoint for one request.
     ///
-    /// Returns an index into [`EndpointSet::candidates`]. `load` is called by [`Balance::LeastLoaded`] for two of them, by [`Balance::ConsistentHash`] for all,
-    /// and by the others only if the set limits requests in flight. `key`, made by [`hash_key`](crate::hash_key), is called only by
-    /// [`Balance::ConsistentHash`].
+    /// Returns an index into [`EndpointSet::candidates`]. `load` is called by [`Balance::LeastLoaded`] for two of them, by
+    /// [`Balance::ConsistentHash`] for all, and by the others only if the set limits requests in flight. `key`, made by
+    /// [`hash_key`](crate::hash_key), is called only by [`Balance::ConsistentHash`].
     ///
     /// First a random draw decides whether the request stays near, with the probability of [`EndpointSet::near_share`]; if no endpoint of that
     /// side is open, the other side is used. An ejected endpoint is chosen only when all healthy ones were tried or too many are ejected, but not

@@ -31,7 +31,8 @@ pub enum HedgeAfter {
 
 /// Whether a request may be sent to two endpoints at once: its method must be safe.
 ///
-/// This is stricter than for a retry, which follows a finished attempt: of two concurrent requests to delete the same thing, one gets a 404. Source: RFC 9110, section 9.2.1.
+/// This is stricter than for a retry, which follows a finished attempt: of two concurrent requests to delete the same thing, one gets a 404.
+/// Source: RFC 9110, section 9.2.1.
 #[must_use]
 pub fn is_safe(method: &str) -> bool {
     matches!(method, "GET" | "HEAD" | "OPTIONS" | "TRACE")

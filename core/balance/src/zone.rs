@@ -80,8 +80,9 @@ pub(crate) struct Split {
 
 /// Divides the requests between near and far endpoints.
 ///
-/// Near ones get the share that they have the [capacity](Health::capacity) for, and far ones the rest. If both together cannot carry all requests,
-/// shares are in proportion to capacity; if no endpoint is healthy, in proportion to the numbers of endpoints. Source: Envoy, "Priority levels", with two levels.
+/// Near ones get the share that they have the [capacity](Health::capacity) for, and far ones the rest. If both together cannot carry all
+/// requests, shares are in proportion to capacity; if no endpoint is healthy, in proportion to the numbers of endpoints. Source: Envoy,
+/// "Priority levels", with two levels.
 pub(crate) fn split(near: Health, far: Health) -> Split {
     let whole = u64::from(Share::WHOLE.0);
     let (near_capacity, far_capacity) = (near.capacity(), far.capacity());

@@ -282,9 +282,9 @@ impl Ensemble {
 
     /// The forecast that consumers get, with quantiles in ascending order.
     ///
-    /// Each level has weights and a calibration of its own, so two quantiles may cross; each is therefore raised to at least that of the level below (Chernozhukov, Fernández-Val and Galichon,
-    /// "Quantile and probability curves without crossing", 2010, for why that costs nothing; raised and not sorted, since too high is the
-    /// cheaper error).
+    /// Each level has weights and a calibration of its own, so two quantiles may cross; each is therefore raised to at least that of the level
+    /// below (Chernozhukov, Fernández-Val and Galichon, "Quantile and probability curves without crossing", 2010, for why that costs nothing;
+    /// raised and not sorted, since too high is the cheaper error).
     fn forecast_of(&self, pending: &PendingForecast) -> Forecast {
         let mut lowest = 0.0_f64;
         let quantile = |(place, quantile_blend): (usize, &QuantileBlend)| {

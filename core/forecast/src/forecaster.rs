@@ -224,7 +224,8 @@ impl Forecaster {
         self.ensembles.iter().flat_map(Ensemble::reports).collect()
     }
 
-    /// How good the forecasts have been at `level` and the horizon with this index in the settings; `None` if the settings have no such level or horizon.
+    /// How good the forecasts have been at `level` and the horizon with this index in the settings; `None` if the settings have no such level or
+    /// horizon.
     #[must_use]
     pub fn summary(&self, place: usize, level: f64) -> Option<ReportSummary> {
         self.ensembles.get(place)?.summary(level)

@@ -78,7 +78,8 @@ pub enum SettingsError {
 }
 
 impl Settings {
-    /// Forecasts of the load in steps of `step`, at each of `horizons`, at the quantiles `levels` (0.95: exceeded once in twenty), in ascending order.
+    /// Forecasts of the load in steps of `step`, at each of `horizons`, at the quantiles `levels` (0.95: exceeded once in twenty), in ascending
+    /// order.
     ///
     /// # Errors
     ///

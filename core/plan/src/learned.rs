@@ -1,12 +1,13 @@
 //! A learned policy: how much a violated request counts, by features of the load.
 //!
-//! SLO-first keeps replicas for rises of the load as long as they cost less than the requests that they save. The price of a request follows from the
-//! objective and from how fast its error budget is spent, whatever the load does. A learned policy multiplies that price by powers of three features of
-//! the load (level, trend and unrest), with weights that were searched for over recorded load. With all weights at 1 it is SLO-first. It never wants fewer
-//! replicas than the current load needs, and never more than the highest load that was observed or forecast needs.
+//! SLO-first keeps replicas for rises of the load as long as they cost less than the requests that they save. The price of a request follows
+//! from the objective and from how fast its error budget is spent, whatever the load does. A learned policy multiplies that price by powers of
+//! three features of the load (level, trend and unrest), with weights that were searched for over recorded load. With all weights at 1 it is
+//! SLO-first. It never wants fewer replicas than the current load needs, and never more than the highest load that was observed or forecast
+//! needs.
 //!
-//! SLO-first decides instead, and the [`Fallback`] says why, while too little load was observed to compute the features, where a feature is outside the
-//! range that the weights were found on, and after more requests than allowed missed the SLO recently.
+//! SLO-first decides instead, and the [`Fallback`] says why, while too little load was observed to compute the features, where a feature is
+//! outside the range that the weights were found on, and after more requests than allowed missed the SLO recently.
 //!
 //! Source: direct policy search over few weights, as in Mania, Guy and Recht 2018, "Simple random search of static linear policies is competitive for
 //! reinforcement learning"; here the logarithm of a price is linear in the logarithms of the features.
@@ -172,8 +173,8 @@ fn log_position(value: f64, from: f64, to: f64) -> f64 {
     if half > 0.0 { ((value / from).ln() / half - 1.0).clamp(-1.0, 1.0) } else { 0.0 }
 }
 
-/// Such as `learned: a request that violates the SLO costs 0.30 times as much against observed rises and 1.20 times against the forecast, at a load of 12.3
-/// replicas, 1.04 times that of five minutes ago, unrest 1.02`.
+/// Such as `learned: a request that violates the SLO costs 0.30 times as much against observed rises and 1.20 times against the forecast, at a
+/// load of 12.3 replicas, 1.04 times that of five minutes ago, unrest 1.02`.
 impl fmt::Display for PriceFactors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { rises, forecast, features: LoadFeatures { level, trend, unrest } } = self;

@@ -22,8 +22,8 @@ use crate::scale::slo_first;
 
 /// A simulated service, with the memory of its earlier decisions.
 ///
-/// The decisions are those of production, from the same inputs: bounds, schedules, autoscaler and mode. There are no holds by hand, no failed requests
-/// and no scaling to zero, as these depend on what only a real service has.
+/// The decisions are those of production, from the same inputs: bounds, schedules, autoscaler and mode. There are no holds by hand, no failed
+/// requests and no scaling to zero, as these depend on what only a real service has.
 #[derive(Clone, Debug)]
 pub struct SimulatedService {
     declared: Arc<Declared>,

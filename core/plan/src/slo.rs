@@ -95,8 +95,8 @@ impl Capacity {
     }
 }
 
-/// Records the requests since the last observation: `load` arrived, and the replicas could carry `carried` in that time, in the unit of the load times
-/// milliseconds.
+/// Records the requests since the last observation: `load` arrived, and the replicas could carry `carried` in that time, in the unit of the load
+/// times milliseconds.
 pub(crate) fn record(spent: &mut SpentMemory, now: Time, load: Milli, carried: i128) {
     let passed = now.since(spent.at);
     spent.at = spent.at.max(now);

@@ -1,5 +1,5 @@
-//! The burst policy: the number follows the mean of a load over a stable window. While a short panic window needs several times the existing replicas,
-//! it follows the larger of both windows, and no replica is removed.
+//! The burst policy: the number follows the mean of a load over a stable window. While a short panic window needs several times the existing
+//! replicas, it follows the larger of both windows, and no replica is removed.
 //!
 //! Source: knative/serving `pkg/autoscaler/scaling/autoscaler.go`, and `pkg/autoscaler/aggregation/bucketing.go` for the windows. Differences:
 //! docs/decisions/0024.

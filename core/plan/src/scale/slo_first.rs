@@ -1,9 +1,10 @@
 //! SLO-first: the number of replicas that keeps an SLO at the least cost, by the capacity of one replica.
 //!
-//! The capacity is learned ([`knowledge::capacity`]) and is the target of the only metric, the incoming requests. The number is the newsvendor's, as in
-//! `newsvendor.rs`: it weighs the cost of replicas against that of requests that arrive while the load exceeds what the replicas carry. How far the load
-//! may rise before a replica that is started now can help is taken from the rises that were observed over the same time span. A proven forecast replaces
-//! these rises (`expected_load.rs`); what a forecast of the mean of a minute cannot know remains here: how far the load rises above the mean within a minute.
+//! The capacity is learned ([`knowledge::capacity`]) and is the target of the only metric, the incoming requests. The number is the
+//! newsvendor's, as in `newsvendor.rs`: it weighs the cost of replicas against that of requests that arrive while the load exceeds what the
+//! replicas carry. How far the load may rise before a replica that is started now can help is taken from the rises that were observed over the
+//! same time span. A proven forecast replaces these rises (`expected_load.rs`); what a forecast of the mean of a minute cannot know remains
+//! here: how far the load rises above the mean within a minute.
 
 use std::time::Duration;
 
@@ -269,8 +270,8 @@ fn with_reserve(load: Milli, capacity: Milli) -> u32 {
     replicas_at_most(quotient(i128::from(load.0) * 100, UTILIZATION_WHILE_NEW_PERCENT), capacity)
 }
 
-/// The number at which replicas and violated requests cost least together, at `price` for a violation, where `load` rises as `observed`; and the observed
-/// frequency, in millionths, of rises beyond it.
+/// The number at which replicas and violated requests cost least together, at `price` for a violation, where `load` rises as `observed`; and the
+/// observed frequency, in millionths, of rises beyond it.
 ///
 /// The cost falls only where one more of the observed rises is carried, so only these numbers are tried.
 fn cheapest(observed: &DecayingHistogram, price: Price, load: Milli, capacity: Milli) -> (u32, u32) {
