@@ -1,4 +1,4 @@
-//! Reports about replicas: ends at once, usage and the whole inventory periodically.
+//! Reports about replicas: their ends immediately, their usage and the whole inventory periodically.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,53 +8,44 @@ use platform::{Event, Life, LifeState};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use crate::agent::Shared;
 use crate::known::{Health, KnownReplica};
-use crate::orders::spawn;
-use crate::{routes, routing, traffic};
+use crate::shared::Shared;
+use crate::{routes, routing};
 
-/// From one report of CPU time and memory to the next.
+/// The interval of reports of CPU time and memory.
 const USAGE_INTERVAL: Duration = Duration::from_millis(500);
 
-/// From one inventory to the next: it makes up for lost reports within this time.
+/// The interval of inventories: lost reports are made up for within this time.
 const INVENTORY_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Starts the tasks that report by themselves.
+/// Starts the tasks that send these reports.
 pub(crate) fn start(shared: &Arc<Shared>) {
-    spawn(shared, watch_ends(Arc::clone(shared)));
-    spawn(shared, watch_usage(Arc::clone(shared)));
-    spawn(shared, traffic::run(Arc::clone(shared)));
-    spawn(shared, watch_inventory(Arc::clone(shared)));
+    shared.spawn(watch_ends(Arc::clone(shared)));
+    shared.spawn(watch_usage(Arc::clone(shared)));
+    shared.spawn(watch_inventory(Arc::clone(shared)));
 }
 
-/// Sends an input to the loop, if it still runs.
-pub(crate) fn send(shared: &Shared, input: Input) {
-    if shared.loop_handle.report(input).is_err() {
-        tracing::debug!("loop_ended");
-    }
-}
-
-/// Ticks every `period`; missed ticks are not made up for.
+/// Ticks every `period`; missed ticks are skipped.
 pub(crate) fn ticker(period: Duration) -> Interval {
     let mut ticker = interval(period);
     ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticker
 }
 
-/// Reports ends of replicas at once.
+/// Reports ends of replicas as they happen.
 async fn watch_ends(shared: Arc<Shared>) {
     let mut events = shared.platform.events();
     loop {
         match events.recv().await {
             Ok(Event::Ended(life)) => report_end(&shared, &life),
-            // Some ends were missed: the inventory has them.
+            // Some ends were missed: the inventory includes them.
             Err(RecvError::Lagged(_)) => report_inventory(Arc::clone(&shared)).await,
             Err(RecvError::Closed) => return,
         }
     }
 }
 
-/// Removes a life that has ended from the traffic, and then reports how it ended.
+/// Stops routing requests to a life that has ended, and then reports how it ended.
 pub(crate) fn report_end(shared: &Shared, life: &Life) {
     routing::remove_from_traffic(&shared.table, life);
     let observed = {
@@ -70,7 +61,7 @@ pub(crate) fn report_end(shared: &Shared, life: &Life) {
         }
         life.observed(Health::UNKNOWN.state())
     };
-    send(shared, Input::Report(Report::Replica(observed)));
+    shared.report(Input::Report(Report::Replica(observed)));
 }
 
 async fn watch_inventory(shared: Arc<Shared>) {
@@ -81,7 +72,7 @@ async fn watch_inventory(shared: Arc<Shared>) {
     }
 }
 
-/// Reports all replicas, and adopts those that the agent does not know.
+/// Reports all replicas, and adopts those that the agent does not know yet.
 pub(crate) async fn report_inventory(shared: Arc<Shared>) {
     let up_to = shared.known().settled_up_to();
     let lives = match shared.platform.inventory().await {
@@ -109,7 +100,7 @@ pub(crate) async fn report_inventory(shared: Arc<Shared>) {
                     known.observed()
                 }
                 None => {
-                    let found = KnownReplica::of(life);
+                    let found = KnownReplica::found(life);
                     let observed = found.observed();
                     if let Some(old) = replicas.insert(ordinal, found) {
                         old.probing.cancel();
@@ -122,13 +113,13 @@ pub(crate) async fn report_inventory(shared: Arc<Shared>) {
     routes::retry(&shared, &mut node);
     drop(node);
     let node = shared.node.clone();
-    send(&shared, Input::Report(Report::Inventory { node, up_to, replicas }));
+    shared.report(Input::Report(Report::Inventory { node, up_to, replicas }));
     if !allotted.is_empty() {
-        send(&shared, Input::Report(Report::Allotted(allotted)));
+        shared.report(Input::Report(Report::Allotted(allotted)));
     }
 }
 
-/// The resources that a running life may use, if they are known.
+/// The resource limits of a running life, if they are known.
 fn allotted(life: &Life) -> Option<Allotted> {
     let resources = life.resources?;
     let (replica, incarnation) = (life.replica.clone(), life.incarnation);
@@ -141,7 +132,7 @@ async fn watch_usage(shared: Arc<Shared>) {
         ticker.tick().await;
         match shared.platform.usage().await {
             Ok(samples) if samples.is_empty() => {}
-            Ok(samples) => send(&shared, Input::Report(Report::Usage(samples))),
+            Ok(samples) => shared.report(Input::Report(Report::Usage(samples))),
             Err(error) => tracing::warn!(error = %error, "usage_failed"),
         }
     }
