@@ -1,12 +1,12 @@
-//! What a replica carries within the promise of its service, in the words of `/v1`.
+//! The load that one replica carries within the SLO of its service, in the form of `/v1`.
 
 use knowledge::ServiceState;
 use knowledge::capacity::{CapacityBasis, LearnedCapacity, estimate, learned};
 
 use crate::v1;
 
-/// What is known of the replicas of `service`; `None` where nothing is promised.
-pub(crate) fn known(service: &ServiceState) -> Option<v1::Capacity> {
+/// The capacity of the replicas of `service`; `None` without an SLO.
+pub(crate) fn capacity(service: &ServiceState) -> Option<v1::Capacity> {
     let slo = service.promise()?;
     let memory = service.capacity.as_deref();
     let generation = service.declared.as_ref()?.generation;

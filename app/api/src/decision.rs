@@ -1,25 +1,25 @@
-//! A decision in the words of `/v1`.
+//! The parts of a decision, in the form of `/v1`.
 
 use model::decision::{Account, Asked, Decision, Earlier, Evidence, MetricVerdict, Prospect};
 
 use crate::timestamps::rfc3339;
 use crate::v1;
 
-/// What each metric said.
+/// The evaluation of each metric.
 pub(crate) fn metrics(decision: &Decision) -> Vec<v1::Metric> {
-    let metric = |said: &MetricVerdict| v1::Metric {
-        name: said.name.to_string(),
-        current: said.current.to_string(),
-        target: said.target.to_string(),
-        ratio: said.ratio,
-        proposal: said.proposal,
-        samples: said.samples.map(|count| v1::SampleCount {
+    let metric = |verdict: &MetricVerdict| v1::Metric {
+        name: verdict.name.to_string(),
+        current: verdict.current.to_string(),
+        target: verdict.target.to_string(),
+        ratio: verdict.ratio,
+        proposal: verdict.proposal,
+        samples: verdict.samples.map(|count| v1::SampleCount {
             used: count.used,
             unready: count.unready,
             missing: count.missing,
             ignored: count.ignored,
         }),
-        note: said.note.to_string(),
+        note: verdict.note.to_string(),
     };
     decision.metrics.iter().map(metric).collect()
 }
@@ -68,14 +68,14 @@ pub(crate) fn prospects(prospects: &[Prospect]) -> Vec<v1::Prospect> {
 pub(crate) fn why_not(account: &dyn Account, asked: Asked) -> v1::WhyNot {
     let why = account.why_not(asked);
     v1::WhyNot {
-        asked: asked_word(asked),
+        asked: asked_text(asked),
         because: why.because.iter().map(ToString::to_string).collect(),
         prospects: prospects(&why.prospects),
     }
 }
 
 /// `out`, `in` or a number of replicas.
-pub(crate) fn asked_word(asked: Asked) -> String {
+pub(crate) fn asked_text(asked: Asked) -> String {
     match asked {
         Asked::Out => "out".to_owned(),
         Asked::In => "in".to_owned(),

@@ -1,4 +1,4 @@
-//! What is forecast of the load of a service, in the words of `/v1`.
+//! The load forecast of a service, in the form of `/v1`.
 
 use forecast::{Forecast, Horizon, Model, Quantile, Report};
 use knowledge::{Foresight, Lift, ServiceState, UpcomingEvent};
@@ -12,24 +12,24 @@ use crate::failure::{Code, Failure};
 use crate::timestamps::{rfc3339, wall_of};
 use crate::v1;
 
-/// Most steps of the past that are told.
+/// The maximum number of past steps in a response.
 pub(crate) const PAST_MAX: usize = 1000;
 
-/// What is forecast of `name`, with so many of its latest steps.
+/// The forecast of the service `name`, with the `past` latest steps of its load.
 pub(crate) fn forecast(handle: &Handle, name: &ServiceName, past: usize) -> Result<v1::Forecast, Failure> {
-    let whose = name.clone();
-    let (is_known, found) = handle.query(move |control, now| {
-        let service = control.knowledge().service(&whose).filter(|service| service.declared.is_some());
+    let service_name = name.clone();
+    let (is_known, forecast) = handle.query(move |control, now| {
+        let service = control.knowledge().service(&service_name).filter(|service| service.declared.is_some());
         (service.is_some(), service.and_then(|service| describe(now, service, past.min(PAST_MAX))))
     })?;
-    match found {
-        Some(found) => Ok(found),
+    match forecast {
+        Some(forecast) => Ok(forecast),
         None if is_known => Err(Failure::new(
             axum::http::StatusCode::NOT_FOUND,
             Code::NotFound,
             format!(
-                "nothing is forecast of service {name}; declare `spec.scale.forecast: {{mode: shadow}}` to see what would be, without \
-                 any effect"
+                "could not show a forecast of service/{name}: its load is not forecast; declare `spec.scale.forecast: {{mode: shadow}}` to \
+                 forecast it without effect"
             ),
         )),
         None => Err(Failure::not_found("service", name.as_str())),
@@ -67,7 +67,7 @@ fn describe(now: Now, service: &ServiceState, past: usize) -> Option<v1::Forecas
             .collect(),
         message: message(service),
         replicas_needed: expected.and_then(|expected| foresight.replicas_for(expected.load)),
-        events: foresight.upcoming().iter().map(known).collect(),
+        events: foresight.upcoming().iter().map(known_event).collect(),
         under_way: foresight.under_way(),
         forecasts: ahead(foresight),
         past: foresight
@@ -77,7 +77,7 @@ fn describe(now: Now, service: &ServiceState, past: usize) -> Option<v1::Forecas
     })
 }
 
-/// What the latest decision says of the forecast.
+/// The effect of the forecast on the latest decision.
 fn message(service: &ServiceState) -> String {
     let decision = service.decision.as_ref().map(|account| account.decision());
     let Some(decision) = decision else { return "there is no decision yet".to_owned() };
@@ -92,15 +92,15 @@ fn message(service: &ServiceState) -> String {
     }
 }
 
-fn known(coming: &UpcomingEvent) -> v1::KnownEvent {
-    let (factor, load) = match coming.brings {
+fn known_event(event: &UpcomingEvent) -> v1::KnownEvent {
+    let (factor, load) = match event.brings {
         Brings::Factor(factor) => (Some(factor.into()), None),
         Brings::Load(load) => (None, Some(load.milli() as f64 / 1000.0)),
     };
     v1::KnownEvent {
-        name: coming.name.to_string(),
-        from: rfc3339(coming.window.from),
-        until: rfc3339(coming.window.until),
+        name: event.name.to_string(),
+        from: rfc3339(event.window.from),
+        until: rfc3339(event.window.until),
         factor,
         load,
     }
@@ -113,10 +113,10 @@ fn ahead(foresight: &Foresight) -> Vec<v1::Ahead> {
         let load = |it: &Quantile| v1::LoadQuantile { probability: it.level, load: lift.of(it.load) };
         forecast.quantiles.iter().map(load).collect()
     };
-    let of = |(forecast, lift): (Forecast, Lift)| {
-        let is_meant = |report: &&Report| report.horizon == forecast.horizon && report.level == quantile;
-        let report = reports.iter().find(is_meant)?;
-        let said = forecast.quantiles.iter().find(|it| it.level == quantile)?;
+    let at_horizon = |(forecast, lift): (Forecast, Lift)| {
+        let is_same = |report: &&Report| report.horizon == forecast.horizon && report.level == quantile;
+        let report = reports.iter().find(is_same)?;
+        let acted_on = forecast.quantiles.iter().find(|it| it.level == quantile)?;
         let loss = |model| report.scores.iter().find(|it| it.model == model).map(|it| it.loss);
         let ratio = loss(Model::Blend).zip(loss(Model::Persistence)).map(|(blend, last)| blend / last);
         Some(v1::Ahead {
@@ -124,7 +124,7 @@ fn ahead(foresight: &Foresight) -> Vec<v1::Ahead> {
             seconds: forecast.horizon.steps() as f64 * foresight.step().as_secs_f64(),
             quantiles: loads(&forecast, lift),
             usual: if lift == Lift::NONE { Vec::new() } else { loads(&forecast, Lift::NONE) },
-            by: said.by.to_string(),
+            by: acted_on.by.to_string(),
             loss_ratio: ratio.filter(|ratio| report.scored > 0 && ratio.is_finite()),
             coverage: report.coverage,
             scored: report.scored,
@@ -135,5 +135,5 @@ fn ahead(foresight: &Foresight) -> Vec<v1::Ahead> {
                 .collect(),
         })
     };
-    foresight.forecasts().into_iter().filter_map(of).collect()
+    foresight.forecasts().into_iter().filter_map(at_horizon).collect()
 }

@@ -1,4 +1,4 @@
-//! What was learned of a service as it runs, in the words of `/v1`.
+//! What is learned from observing a service, in the form of `/v1`.
 
 use std::time::Duration;
 
@@ -12,14 +12,14 @@ use crate::failure::Failure;
 use crate::timestamps::{rfc3339, wall_of};
 use crate::{capacity, v1};
 
-/// What was learned of `name`.
+/// What is learned of the service `name`.
 pub(crate) fn learned(handle: &Handle, name: &ServiceName) -> Result<v1::Learned, Failure> {
-    let whose = name.clone();
-    let found = handle.query(move |control, now| {
-        let service = control.knowledge().service(&whose).filter(|service| service.declared.is_some())?;
+    let service_name = name.clone();
+    let learned = handle.query(move |control, now| {
+        let service = control.knowledge().service(&service_name).filter(|service| service.declared.is_some())?;
         Some(describe(now, service))
     })?;
-    found.ok_or_else(|| Failure::not_found("service", name.as_str()))
+    learned.ok_or_else(|| Failure::not_found("service", name.as_str()))
 }
 
 fn describe(now: Now, service: &ServiceState) -> v1::Learned {
@@ -27,11 +27,11 @@ fn describe(now: Now, service: &ServiceState) -> v1::Learned {
     v1::Learned {
         target: format!("service/{}", service.name),
         at: rfc3339(now.wall),
-        capacity: capacity::known(service).and_then(|capacity| capacity.acting),
+        capacity: capacity::capacity(service).and_then(|capacity| capacity.acting),
         starts_seconds: seconds(&service.starts.took),
-        start_seconds: knowledge::start_time(&service.starts).map(|usual| usual.as_secs_f64()),
+        start_seconds: knowledge::start_time(&service.starts).map(|time| time.as_secs_f64()),
         warmups_seconds: seconds(&service.starts.warmups),
-        warmup_seconds: knowledge::warmup(&service.starts).map(|usual| usual.as_secs_f64()),
+        warmup_seconds: knowledge::warmup(&service.starts).map(|time| time.as_secs_f64()),
         load: service.foresight.as_deref().map(|foresight| recorded(now, foresight)),
     }
 }

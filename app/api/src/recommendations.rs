@@ -1,4 +1,4 @@
-//! Recommendations from the history of services, as `/v1` shows them.
+//! Recommendations from the history of services, in the form of `/v1`.
 
 use control::hindsight::{self, Advice, Worth};
 use knowledge::ServiceState;
@@ -13,7 +13,7 @@ use orchestrator::{DecisionRun, Handle};
 use crate::failure::Failure;
 use crate::state::State;
 use crate::timestamps::rfc3339;
-use crate::{explain, history, v1};
+use crate::{history, resources, v1};
 
 /// The period of recommendations by default, in milliseconds: 30 days, as long as decisions are kept.
 const DEFAULT_PERIOD_MS: u64 = 30 * 24 * 3_600_000;
@@ -24,7 +24,7 @@ const RUNS_MAX: usize = 10_000;
 /// The recommendations since `since` for one service, or for all declared ones.
 pub(crate) async fn recommendations(
     state: &State,
-    which: Option<ServiceName>,
+    service: Option<ServiceName>,
     since: Option<Wall>,
 ) -> Result<v1::Recommendations, Failure> {
     let permit = state.open_replay()?;
@@ -33,12 +33,12 @@ pub(crate) async fn recommendations(
             let until = handle.now().wall;
             let since =
                 since.unwrap_or(Wall::from_millis(until.as_millis().saturating_sub(DEFAULT_PERIOD_MS)));
-            let names = match which {
+            let names = match service {
                 Some(name) => {
-                    explain::require(handle, &name)?;
+                    resources::require_service(handle, &name)?;
                     vec![name]
                 }
-                None => declared(handle)?,
+                None => declared_services(handle)?,
             };
             let mut items = Vec::new();
             for name in &names {
@@ -50,7 +50,7 @@ pub(crate) async fn recommendations(
         .await
 }
 
-fn declared(handle: &Handle) -> Result<Vec<ServiceName>, Failure> {
+fn declared_services(handle: &Handle) -> Result<Vec<ServiceName>, Failure> {
     Ok(handle.query(|control, _| {
         let declared = control.knowledge().services().filter(|service| service.declared.is_some());
         declared.map(|service| service.name.clone()).collect()
@@ -58,18 +58,19 @@ fn declared(handle: &Handle) -> Result<Vec<ServiceName>, Failure> {
 }
 
 fn of_service(handle: &Handle, name: &ServiceName, within: (Wall, Wall)) -> Result<Vec<v1::Advice>, Failure> {
-    let asked = name.clone();
+    let service_name = name.clone();
     let found: Option<(Time, ServiceState, Settings)> = handle.query(move |control, now| {
-        Some((now.time, control.knowledge().service(&asked)?.clone(), control.settings().clone()))
+        Some((now.time, control.knowledge().service(&service_name)?.clone(), control.settings().clone()))
     })?;
     let Some((now, service, settings)) = found else { return Ok(Vec::new()) };
-    let past = history::read(handle, name, within, RUNS_MAX)?;
-    let runs: Vec<hindsight::DecisionRun> = past.runs.iter().map(summary).collect();
+    let history = history::read(handle, name, within, RUNS_MAX)?;
+    let runs: Vec<hindsight::DecisionRun> = history.runs.iter().map(summary).collect();
     let advice = hindsight::advice(now, &service, &runs, &settings);
-    Ok(advice.iter().map(|advice| worded(&service, advice)).collect())
+    Ok(advice.iter().map(|advice| recommendation(&service, advice)).collect())
 }
 
-/// A run of the history. Of decisions that followed the first, only the ratios are kept: what a metric asked for grows and falls with its own.
+/// A run of the history. Only the range of ratios is kept of the decisions after the first, so their proposals are estimated in proportion
+/// to the ratios.
 fn summary(run: &DecisionRun) -> hindsight::DecisionRun {
     let metrics = || run.record.metrics.iter().enumerate();
     let growth = |index: usize, of: fn((f64, f64)) -> f64| {
@@ -78,7 +79,7 @@ fn summary(run: &DecisionRun) -> hindsight::DecisionRun {
     };
     let asked = metrics().map(|(index, metric)| {
         let (proposal, growth) = (metric.proposal?, growth(index, |(_, high)| high));
-        // The cast holds at the ends of its range.
+        // A float cast to an integer saturates.
         Some(if growth > 1.0 { (f64::from(proposal) * growth).ceil() as u32 } else { proposal })
     });
     let least = metrics().map(|(index, metric)| {
@@ -97,7 +98,7 @@ fn summary(run: &DecisionRun) -> hindsight::DecisionRun {
     }
 }
 
-fn worded(service: &ServiceState, advice: &Advice) -> v1::Advice {
+fn recommendation(service: &ServiceState, advice: &Advice) -> v1::Advice {
     v1::Advice {
         target: format!("service/{}", service.name),
         kind: advice.kind.name().into(),
@@ -156,7 +157,7 @@ mod tests {
         };
         service.declared = Some(Arc::new(declared));
         let advice = Advice { kind: Kind::NoSpare, note: String::new(), worth: Worth::Uncounted, remedy };
-        let changes = worded(&service, &advice).changes;
+        let changes = recommendation(&service, &advice).changes;
         changes.into_iter().map(|change| (change.path, change.old, change.new)).collect()
     }
 
