@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_build_is_the_first_until_a_crate_besides_xtask_was_built_to_go_on_from() {
+    fn a_build_is_the_first_until_another_crate_than_xtask_was_built() {
         let kept = tempfile::tempdir().expect("a folder");
         assert!(is_first(&kept.path().join("nowhere")) && is_first(kept.path()));
 
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cargo_told_us_of_our_package_is_not_told_again() {
+    fn variables_of_our_own_package_are_not_passed_on() {
         let call = command(&root());
         let taken: Vec<_> =
             call.get_envs().filter(|(_, value)| value.is_none()).map(|(name, _)| name).collect();

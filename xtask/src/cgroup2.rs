@@ -61,16 +61,16 @@ pub(crate) fn try_to_run() -> anyhow::Result<Done> {
     }
     let machine = Machine::prepare()?;
     let trial = Boot { guest: TESTS, kernel_arguments: Vec::new(), time: BOOT_MAX, is_echoed: false };
-    let said = machine.boot(&trial)?.unwrap_or_default();
-    let Some(kernel) = said.iter().find(|line| line.starts_with("cgroup2: Linux")) else {
-        let last = said.last().map_or("nothing", String::as_str);
+    let result = machine.boot(&trial)?.unwrap_or_default();
+    let Some(kernel) = result.iter().find(|line| line.starts_with("cgroup2: Linux")) else {
+        let last = result.last().map_or("nothing", String::as_str);
         return Ok(Done::LeftOut(format!("{} does not start here; it said: {last}", KERNEL.program)));
     };
     println!("      {kernel}");
     let kernel_arguments = vec![format!("TESTS={}", test_program()?.display())];
     let tests = Boot { guest: TESTS, kernel_arguments, time: TESTS_MAX, is_echoed: true };
-    let Some(said) = machine.boot(&tests)? else { return Ok(Done::LeftOut(too_slow())) };
-    if !has_passed(&said) {
+    let Some(result) = machine.boot(&tests)? else { return Ok(Done::LeftOut(too_slow())) };
+    if !has_passed(&result) {
         bail!("not all is well under control groups of version 2");
     }
     let kernel_arguments = vec![
@@ -78,11 +78,11 @@ pub(crate) fn try_to_run() -> anyhow::Result<Done> {
         format!("SHARED={}", machine.folder.path().display()),
     ];
     let unit = Boot { guest: UNIT, kernel_arguments, time: TESTS_MAX, is_echoed: true };
-    let Some(said) = machine.boot(&unit)? else { return Ok(Done::PassedWithout(too_slow())) };
-    if !said.iter().any(|line| line.starts_with("cgroup2: systemd")) {
+    let Some(result) = machine.boot(&unit)? else { return Ok(Done::PassedWithout(too_slow())) };
+    if !result.iter().any(|line| line.starts_with("cgroup2: systemd")) {
         return Ok(Done::PassedWithout("no systemd starts on this kernel, so no unit was tried".to_owned()));
     }
-    if !has_passed(&said) {
+    if !has_passed(&result) {
         bail!("not all is well with the unit of docs/operating.md");
     }
     Ok(Done::Passed)
@@ -95,8 +95,8 @@ fn too_slow() -> String {
     )
 }
 
-fn has_passed(said: &[String]) -> bool {
-    said.iter().any(|line| line == PASSED)
+fn has_passed(result: &[String]) -> bool {
+    result.iter().any(|line| line == PASSED)
 }
 
 /// The unit for systemd of docs/operating.md.
@@ -202,19 +202,19 @@ impl Machine {
             let _gone_already = kill_process_group(group, Signal::KILL);
             is_late
         });
-        let mut said = Vec::new();
+        let mut result = Vec::new();
         let output = kernel.stdout.take().context("its output is a pipe")?;
         for line in BufReader::new(output).split(b'\n') {
             let line = String::from_utf8_lossy(&line?).trim_end().to_owned();
             if boot.is_echoed && !line.is_empty() {
                 println!("      {line}");
             }
-            said.push(line);
+            result.push(line);
         }
         drop(is_off);
         let is_late = watchdog.join().expect("the watchdog does not panic");
         kernel.wait()?;
-        Ok((!is_late).then_some(said))
+        Ok((!is_late).then_some(result))
     }
 }
 
@@ -223,13 +223,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn guests_say_at_last_that_they_passed_in_the_words_that_are_waited_for() {
+    fn the_guests_print_the_success_line_that_is_expected() {
         let last = format!("[ $failures -eq 0 ] && echo \"{PASSED}\"");
         assert!([TESTS, UNIT].iter().all(|guest| guest.text.contains(&last)));
     }
 
     #[test]
-    fn the_unit_that_is_tried_is_the_one_of_the_page() {
+    fn the_tested_unit_file_is_the_documented_one() {
         let unit = unit().expect("the page has one");
         assert!(
             unit.contains("ExecStart=/usr/local/bin/homeostat up ") && unit.contains("KillMode=process"),

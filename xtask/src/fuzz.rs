@@ -134,9 +134,9 @@ fn build(root: &Path) -> anyhow::Result<PathBuf> {
 /// What the compiler calls this kind of machine.
 fn machine() -> anyhow::Result<String> {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let said = Command::new(rustc).arg("-vV").output().context("could not ask rustc for its version")?;
-    let said = String::from_utf8(said.stdout).context("rustc did not answer in text")?;
-    let host = said.lines().find_map(|line| line.strip_prefix("host: "));
+    let output = Command::new(rustc).arg("-vV").output().context("could not ask rustc for its version")?;
+    let output = String::from_utf8(output.stdout).context("rustc did not answer in text")?;
+    let host = output.lines().find_map(|line| line.strip_prefix("host: "));
     Ok(host.context("rustc did not say which machine it is for")?.to_owned())
 }
 
@@ -154,25 +154,25 @@ fn fuzz(root: &Path, program: &Path, name: &str, options: &Options) -> anyhow::R
     call.arg(&corpus);
     call.args(SEEDS.iter().filter(|(target, _)| *target == name).map(|(_, folder)| root.join(folder)));
     let done = call.output().with_context(|| format!("could not start the fuzz target {name}"))?;
-    let said = String::from_utf8_lossy(&done.stderr);
+    let output = String::from_utf8_lossy(&done.stderr);
     if !done.status.success() {
-        eprintln!("{said}");
+        eprintln!("{output}");
         bail!(
             "the parser of `{name}` did not hold: the input is the newest file in {}; see it again with `cargo xtask fuzz {name} --input FILE`",
             kept.display()
         );
     }
-    let inputs = statistic(&said, "number_of_executed_units").unwrap_or_default();
-    let new = statistic(&said, "new_units_added").unwrap_or_default();
+    let inputs = statistic(&output, "number_of_executed_units").unwrap_or_default();
+    let new = statistic(&output, "new_units_added").unwrap_or_default();
     println!("      {name:<12} {inputs:>9} inputs in {} s, {new} of them went new ways", options.seconds);
     Ok(())
 }
 
 /// A number that libFuzzer says at its end, as `stat::NAME: NUMBER`.
-fn statistic(said: &str, name: &str) -> Option<u64> {
+fn statistic(output: &str, name: &str) -> Option<u64> {
     let of_it =
         |line: &str| line.strip_prefix("stat::")?.strip_prefix(name)?.strip_prefix(':')?.trim().parse().ok();
-    said.lines().find_map(of_it)
+    output.lines().find_map(of_it)
 }
 
 #[cfg(test)]
@@ -180,7 +180,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_unknown_target_is_named_beside_the_known_ones() {
+    fn an_unknown_target_is_reported_with_the_known_ones() {
         let options = Options { targets: vec!["manifst".to_owned()], seconds: 1, input: None };
 
         let error = run(&options).expect_err("there is no such target").to_string();
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn seeds_are_of_targets_and_lie_in_the_house() {
+    fn every_seed_belongs_to_a_target_and_exists() {
         let known = targets(&cargo::root()).expect("the house has targets");
 
         for (target, folder) in SEEDS {
@@ -228,11 +228,11 @@ mod tests {
     }
 
     #[test]
-    fn what_the_fuzzer_counted_is_read_by_name() {
-        let said = "Done 84811 runs in 6 second(s)\nstat::number_of_executed_units: 84811\nstat::new_units_added:          857\n";
+    fn a_statistic_of_the_fuzzer_is_read_by_name() {
+        let output = "Done 84811 runs in 6 second(s)\nstat::number_of_executed_units: 84811\nstat::new_units_added:          857\n";
 
-        assert_eq!(statistic(said, "number_of_executed_units"), Some(84_811));
-        assert_eq!(statistic(said, "new_units_added"), Some(857));
-        assert_eq!(statistic(said, "slowest_unit_time_sec"), None);
+        assert_eq!(statistic(output, "number_of_executed_units"), Some(84_811));
+        assert_eq!(statistic(output, "new_units_added"), Some(857));
+        assert_eq!(statistic(output, "slowest_unit_time_sec"), None);
     }
 }

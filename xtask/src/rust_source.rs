@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_and_blank_lines_are_no_code() {
+    fn comments_and_blank_lines_are_not_code() {
         let source =
             source("//! Doc.\n\n/// More.\nfn a() { // why\n    /* long\n    comment */\n    b();\n}\n");
 
@@ -303,12 +303,12 @@ mod tests {
     }
 
     #[test]
-    fn a_string_over_three_lines_is_three_lines_of_code() {
+    fn a_string_over_three_lines_counts_as_three_lines() {
         assert_eq!(source("const A: &str = \"x\ny // no comment\nz\";\n").code_lines_in(1..=4), 3);
     }
 
     #[test]
-    fn inline_tests_are_no_code_of_the_file() {
+    fn inline_tests_do_not_count_as_code() {
         let source = source("fn a() {}\n#[cfg(test)]\nmod tests {\n    fn b() {}\n}\n");
 
         assert_eq!(source.code_lines_without_inline_tests(), 1);
@@ -317,12 +317,12 @@ mod tests {
     }
 
     #[test]
-    fn code_for_everything_but_tests_is_no_test() {
+    fn code_that_is_compiled_out_of_tests_is_not_a_test() {
         assert!(!source("#[cfg(not(test))]\nmod real {\n    fn b() {}\n}\n").is_test_line(3));
     }
 
     #[test]
-    fn paths_and_imports_are_whole() {
+    fn paths_and_imports_are_complete() {
         let source =
             source("use std::{fs, net::{SocketAddr as A, *}};\nfn a() { m!(std::thread::sleep(x)); }\n");
 

@@ -376,13 +376,13 @@ mod step_tests {
     use super::*;
 
     #[test]
-    fn every_step_has_a_name_of_its_own() {
+    fn step_names_are_unique() {
         let names: std::collections::BTreeSet<&str> = STEPS.iter().map(|step| step.name).collect();
         assert_eq!(names.len(), STEPS.len());
     }
 
     #[test]
-    fn what_fills_the_cores_is_named_from_the_first_step_that_waits() {
+    fn steps_are_selected_from_the_first_name_on() {
         let all: Vec<&Step> = STEPS.iter().collect();
         let first = all.iter().position(|step| step.core_use == CoreUse::Waits).expect("some wait");
 
@@ -391,7 +391,7 @@ mod step_tests {
     }
 
     #[test]
-    fn a_recorded_load_that_is_not_there_is_named() {
+    fn a_missing_recorded_load_is_named() {
         let data = Some(PathBuf::from("/nowhere"));
         let options = Options { keep_going: false, only: Vec::new(), data, beside: None };
 
@@ -400,7 +400,7 @@ mod step_tests {
     }
 
     #[test]
-    fn an_unknown_step_is_named_beside_the_known_ones() {
+    fn an_unknown_step_is_reported_with_the_known_ones() {
         let options = Options { keep_going: false, only: vec!["clipy".to_owned()], data: None, beside: None };
 
         let error = run(&options).expect_err("there is no such step").to_string();

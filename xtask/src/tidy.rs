@@ -167,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_unknown_law_is_named_beside_the_known_ones() {
+    fn an_unknown_law_is_reported_with_the_known_ones() {
         let options = Options { laws: vec!["arows".to_owned()], tighten: false };
 
         let error = run(&options).expect_err("there is no such law").to_string();
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn every_law_has_a_name_of_its_own() {
+    fn law_names_are_unique() {
         let names: std::collections::BTreeSet<&str> = LAWS.iter().map(|law| law.name).collect();
         assert_eq!(names.len(), LAWS.len());
     }

@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_stops_reading_blocks_nobody_and_misses_lines() {
+    fn a_blocked_reader_blocks_no_caller_and_loses_lines() {
         let (go, allowed) = channel();
         let (written, lines) = channel();
         let mut log = Log::start(Slow { allowed, written }).unwrap();

@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_loop_that_finishes_no_round_is_not_ready() {
+    fn a_loop_that_does_not_finish_a_round_is_not_ready() {
         let at = Time::from_millis;
         let health = Health::default();
         health.set(LoopState::Running);

@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_memory_that_is_too_long_does_not_keep_others_from_being_written() {
+    fn a_memory_that_is_too_large_does_not_block_others() {
         let state_store = StateStore::new(Arc::new(MemoryStore::default()));
         let writes = [save(1, "shop", 2), save(2, "vast", 100_000), save(3, "cart", 3)];
         let outcomes = write_all(&state_store, &writes, &mut WrittenLoads::new());
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_load_is_written_when_it_has_changed_and_is_read_with_the_memory() {
+    fn a_load_is_written_only_when_it_has_changed_and_is_read_with_the_memory() {
         let load = |first| {
             Some(Arc::new(LoadRecord {
                 source: LoadSource::Requests,

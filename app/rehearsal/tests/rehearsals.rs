@@ -55,7 +55,7 @@ fn played(script: &Script) -> Rehearsal {
 }
 
 #[test]
-fn a_quiet_service_answers_everything_and_costs_what_was_declared() {
+fn a_service_within_its_capacity_answers_everything_at_the_declared_cost() {
     let found = played(&script(vec![part("shop", &serde_json::json!({"scale": {"replicas": 3}}), 100)]));
     let shop = &found.services[0];
 
@@ -66,7 +66,7 @@ fn a_quiet_service_answers_everything_and_costs_what_was_declared() {
 }
 
 #[test]
-fn the_same_script_ends_the_same_and_another_seed_does_not() {
+fn the_same_seed_gives_the_same_result_and_another_does_not() {
     let mut stormy = script(vec![part("shop", &serde_json::json!({"scale": {"replicas": 4}}), 300)]);
     stormy.faults = Faults::default().with(Fault::Crash, 2_000).with(Fault::Lost, 20);
     let first = played(&stormy);
@@ -79,7 +79,7 @@ fn the_same_script_ends_the_same_and_another_seed_does_not() {
 }
 
 #[test]
-fn a_killed_replica_is_started_again_and_one_that_hangs_too() {
+fn killed_and_hanging_replicas_are_restarted() {
     let mut script = script(vec![part("shop", &serde_json::json!({"scale": {"replicas": 4}}), 100)]);
     script.scheduled_faults = vec![
         ScheduledFault { after: Duration::from_mins(1), kind: FaultKind::Kill(replica("shop", 0)) },
@@ -95,7 +95,7 @@ fn a_killed_replica_is_started_again_and_one_that_hangs_too() {
 }
 
 #[test]
-fn replicas_go_on_while_homeostat_is_down() {
+fn replicas_keep_serving_while_homeostat_is_down() {
     let mut script = script(vec![part("shop", &serde_json::json!({"scale": {"replicas": 2}}), 100)]);
     script.scheduled_faults =
         vec![ScheduledFault { after: Duration::from_mins(1), kind: FaultKind::KillHomeostat }];
@@ -120,7 +120,7 @@ fn a_service_waits_for_what_it_depends_on() {
 }
 
 #[test]
-fn a_recording_that_is_shorter_than_the_rehearsal_begins_anew() {
+fn a_recording_shorter_than_the_rehearsal_is_repeated() {
     let mut part = part("shop", &serde_json::json!({}), 0);
     let points = [10_000, 20_000].map(MilliRps).into();
     part.asked = ServiceLoad::Recorded { every: Duration::from_secs(1), points };
@@ -131,7 +131,7 @@ fn a_recording_that_is_shorter_than_the_rehearsal_begins_anew() {
 }
 
 #[test]
-fn what_cannot_be_rehearsed_is_refused() {
+fn invalid_scripts_are_refused() {
     let good = script(vec![part("shop", &serde_json::json!({}), 1)]);
     let refused = |change: fn(&mut Script)| {
         let mut script = good.clone();

@@ -167,37 +167,37 @@ fn hold_still_at(rate: u64) {
 // Of each policy some of these are at an edge between two sizes; a test each, as they are long.
 
 #[test]
-fn noise_of_a_fifth_makes_no_example_flap_at_16_a_second() {
+fn noise_of_a_fifth_does_not_make_examples_flap_at_16_a_second() {
     hold_still_at(16);
 }
 
 #[test]
-fn noise_of_a_fifth_makes_no_example_flap_at_57_a_second() {
+fn noise_of_a_fifth_does_not_make_examples_flap_at_57_a_second() {
     hold_still_at(57);
 }
 
 #[test]
-fn noise_of_a_fifth_makes_no_example_flap_at_79_a_second() {
+fn noise_of_a_fifth_does_not_make_examples_flap_at_79_a_second() {
     hold_still_at(79);
 }
 
 #[test]
-fn noise_of_a_fifth_makes_no_example_flap_at_100_a_second() {
+fn noise_of_a_fifth_does_not_make_examples_flap_at_100_a_second() {
     hold_still_at(100);
 }
 
 #[test]
-fn noise_of_a_fifth_makes_no_example_flap_at_145_a_second() {
+fn noise_of_a_fifth_does_not_make_examples_flap_at_145_a_second() {
     hold_still_at(145);
 }
 
 #[test]
-fn noise_of_a_fifth_makes_no_example_flap_at_201_a_second() {
+fn noise_of_a_fifth_does_not_make_examples_flap_at_201_a_second() {
     hold_still_at(201);
 }
 
 #[test]
-fn the_budget_of_the_example_ends_the_flapping_of_a_load_that_comes_and_goes() {
+fn the_budget_of_the_example_ends_flapping_under_an_oscillating_load() {
     let mut flaps = policies(&Path::new(EXAMPLES).join("flaps"));
     let declared = flaps.pop().expect("it has a policy").declared;
     let budget = declared.spec.scale.flaps.expect("it has a budget");

@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_search_finds_what_has_its_words() {
+    fn a_search_finds_products_by_their_words() {
         let catalogue = Catalogue::generate();
         let found = shelf(&catalogue, "TEAPOT");
         assert!(

@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_page_and_ending_has_its_own_place() {
+    fn each_page_and_outcome_has_its_own_counter() {
         for (place, (page, _)) in PAGES.iter().enumerate() {
             assert_eq!(*page as usize, place);
         }
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn latencies_are_cumulative_and_of_good_answers_only() {
+    fn latency_buckets_are_cumulative_and_count_only_successful_responses() {
         let counters = Counters::default();
         counters.end(Page::Front, Ending::Good, Duration::from_millis(5));
         counters.end(Page::Front, Ending::Good, Duration::from_secs(60));
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_is_given_up_is_in_flight_no_more() {
+    fn an_abandoned_request_is_no_longer_in_flight() {
         let counters = Counters::default();
         let begun = counters.begin();
         assert!(counters.exposition().contains("shop_requests_in_flight 1"));

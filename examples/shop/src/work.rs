@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn more_than_the_queue_holds_is_refused() {
+    async fn jobs_beyond_the_queue_are_refused() {
         let workers = workers(Duration::ZERO, 1);
         let (release, wait) = std::sync::mpsc::channel::<()>();
         let first = workers.run(move |_| wait.recv().is_err());
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_page_that_waits_costs_no_cpu_and_takes_its_time() {
+    async fn a_waiting_page_uses_no_cpu_and_takes_its_time() {
         let page = Page { work: Duration::ZERO, wait: Duration::from_millis(20) };
         let begun = tokio::time::Instant::now();
         let spent =

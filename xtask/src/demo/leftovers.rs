@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_processes_that_came_later_are_ended() {
+    fn only_processes_that_were_started_later_are_ended() {
         let folder = tempfile::tempdir().expect("a folder");
         let program = folder.path().canonicalize().expect("it is there").join("sleeper");
         // Copied by another process: one that was forked from ours while we hold the file open for writing

@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_costs_what_was_used_by_all_of_them() {
+    fn the_cost_of_a_request_is_the_mean_over_all() {
         let load = |requests| LoadReport {
             requests,
             failed: 0,

@@ -196,16 +196,16 @@ mod tests {
     }
 
     #[test]
-    fn a_later_sale_that_comes_as_a_surprise_is_reported() {
+    fn a_later_sale_that_was_not_foreseen_is_reported() {
         let leads = |sale| match sale {
             0..4 => -2,
             9 => -1,
             _ => 3,
         };
-        let said = verdict(&run(leads)).expect_err("it was not foreseen");
+        let output = verdict(&run(leads)).expect_err("it was not foreseen");
         assert!(
-            said.to_string().starts_with("sale 10 was not foreseen: replicas grew 1.0 s after"),
-            "{said}"
+            output.to_string().starts_with("sale 10 was not foreseen: replicas grew 1.0 s after"),
+            "{output}"
         );
         let few = Run { samples: Vec::new(), ..run(|_| 3) };
         assert!(verdict(&few).is_err());

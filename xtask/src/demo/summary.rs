@@ -182,15 +182,15 @@ mod tests {
     }
 
     #[test]
-    fn a_rehearsal_that_is_far_from_what_happened_is_reported() {
+    fn a_rehearsal_that_differs_from_the_run_is_reported() {
         for far in [141.0, 59.0].map(|rehearsed| Agreement { rehearsed, ..good_agreement() }) {
-            let said = verdict(&good_run(), &far).expect_err("it is far off").to_string();
-            assert!(said.contains("apart from what happened"), "{said}");
+            let output = verdict(&good_run(), &far).expect_err("it is far off").to_string();
+            assert!(output.contains("apart from what happened"), "{output}");
         }
     }
 
     #[test]
-    fn each_thing_that_was_not_done_is_reported() {
+    fn each_missing_result_is_reported() {
         assert_eq!(complaint(|run| run.load.failed = 3), "3 of 100 requests failed; none may");
         assert!(complaint(|run| run.load.requests = 0).contains("sent no request"));
         assert!(complaint(|run| run.samples[1].status = status(2)).contains("did not scale out"));

@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_stretch_holds_the_peak_and_stays_within_the_trace() {
+    fn the_extract_contains_the_peak_and_stays_within_the_trace() {
         assert_eq!(stretch(&[1.0, 1.0, 1.0, 1.0, 9.0, 1.0, 1.0], 4), 2..6);
         assert_eq!(stretch(&[9.0, 1.0, 1.0, 1.0, 1.0], 4), 0..4);
         assert_eq!(stretch(&[1.0, 1.0, 1.0, 9.0], 4), 0..4);
@@ -49,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trace_with_a_row_that_is_no_number_is_refused() {
+    fn a_trace_with_an_invalid_number_is_refused() {
         let folder = tempfile::tempdir().expect("a folder");
         let trace = folder.path().join("t.csv");
         std::fs::write(&trace, "timestamp,value\n2026-01-01T00:00:00Z,many\n").expect("it is ours");
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn the_header_stays() {
+    fn the_header_is_kept() {
         let folder = tempfile::tempdir().expect("a folder");
         let trace = folder.path().join("t.csv");
         std::fs::write(&trace, "timestamp,value\na,1\nb,2\nc,1\n").expect("it is ours");

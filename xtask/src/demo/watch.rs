@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_of_a_load_without_an_answer_is_read() {
+    fn a_load_report_without_responses_is_read() {
         let text = r#"{"requests": 1, "failed": 1, "durationSeconds": 1.5, "achievedRate": 0.7,
             "latencySeconds": {"p50": null, "p90": null, "p99": null, "max": null}}"#;
         let report: LoadReport = serde_json::from_str(text).expect("it is the agreed form");

@@ -42,8 +42,8 @@ impl BackgroundSteps {
     /// Waits for the next of them, prints what it said, and returns how long it took; fails when it did.
     pub(super) fn take(&self) -> anyhow::Result<Duration> {
         let Ended { outcome, took } = self.ended.recv().context("every step beside others was taken")?;
-        let (status, mut said) = outcome.context("could not do it beside others")?;
-        said.rewind().and_then(|()| io::copy(&mut said, &mut io::stdout())).context("could not read it")?;
+        let (status, mut output) = outcome.context("could not do it beside others")?;
+        output.rewind().and_then(|()| io::copy(&mut output, &mut io::stdout())).context("could not read it")?;
         if !status.success() {
             bail!("{status}");
         }
@@ -59,12 +59,12 @@ fn call(name: &str) -> io::Result<(ExitStatus, File)> {
 
 /// Runs a command that is [tied] to this process, and returns what it said, too.
 fn run(command: &mut Command) -> io::Result<(ExitStatus, File)> {
-    let said = tempfile::tempfile()?;
-    command.stdin(Stdio::piped()).stdout(said.try_clone()?).stderr(said.try_clone()?);
+    let output = tempfile::tempfile()?;
+    command.stdin(Stdio::piped()).stdout(output.try_clone()?).stderr(output.try_clone()?);
     let mut child = command.spawn()?;
     // Open for as long as we live.
     let _tie = child.stdin.take();
-    Ok((child.wait()?, said))
+    Ok((child.wait()?, output))
 }
 
 /// Makes this process, and all that it starts, the last to get a core and end with the process that it was started by.
@@ -84,17 +84,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_said_beside_is_kept_with_how_it_ended() {
-        let (status, mut said) = run(Command::new("sh").args(["-c", "echo some; echo more >&2; exit 3"]))
+    fn the_output_of_a_background_command_is_kept_with_its_status() {
+        let (status, mut output) = run(Command::new("sh").args(["-c", "echo some; echo more >&2; exit 3"]))
             .expect("sh is everywhere");
 
         let mut text = String::new();
-        said.rewind().and_then(|()| said.read_to_string(&mut text)).expect("it was kept");
+        output.rewind().and_then(|()| output.read_to_string(&mut text)).expect("it was kept");
         assert_eq!((status.code(), text.as_str()), (Some(3), "some\nmore\n"));
     }
 
     #[test]
-    fn one_that_fails_fails_in_its_turn_and_the_next_is_taken_all_the_same() {
+    fn a_failed_background_command_fails_in_its_turn_and_the_next_is_still_awaited() {
         let (sender, ended) = channel();
         for program in ["false", "true"] {
             let outcome = run(&mut Command::new(program));

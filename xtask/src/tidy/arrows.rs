@@ -61,7 +61,7 @@ mod tests {
     use crate::tidy::findings;
 
     #[test]
-    fn an_arrow_outward_is_caught() {
+    fn a_dependency_on_an_outer_ring_is_caught() {
         let house = House::planted_crates(vec![
             Package::planted("core/plan", &["store"]),
             Package::planted("edge/store", &["plan"]),
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn examples_and_xtask_stand_outside() {
+    fn examples_and_xtask_are_exempt() {
         let house = House::planted_crates(vec![
             Package::planted("core/model", &[]),
             Package::planted("examples/shop", &["model"]),
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn tests_of_an_edge_may_use_the_conformance_suite_and_nothing_else_outward() {
+    fn tests_of_an_edge_may_only_use_the_conformance_suite_of_outer_rings() {
         let house = House::planted_crates(vec![
             Package::planted("edge/store-embedded", &[]).with_dev_need("conformance").with_dev_need("api"),
             Package::planted("core/plan", &[]).with_dev_need("conformance"),

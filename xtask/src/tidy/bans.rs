@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn core_without_a_list_of_its_own_is_caught() {
+    fn core_without_its_own_list_is_caught() {
         let found = findings(check, &House::planted(&[("clippy.toml", "")]));
 
         assert_eq!(found, ["core/clippy.toml: is missing: clippy would hold weaker laws in silence"]);

@@ -41,7 +41,7 @@ mod tests {
     use crate::tidy::findings;
 
     #[test]
-    fn a_record_without_a_number_of_its_own_or_off_the_list_is_caught() {
+    fn a_record_without_a_unique_number_or_missing_from_the_list_is_caught() {
         let house = House::planted(&[
             (LIST, "[0001](0001-a.md) [0001](0001-b.md)\n"),
             ("docs/decisions/0001-a.md", ""),

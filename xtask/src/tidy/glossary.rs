@@ -44,7 +44,7 @@ mod tests {
     use crate::tidy::findings;
 
     #[test]
-    fn a_type_that_no_code_names_is_caught() {
+    fn a_type_that_does_not_exist_is_caught() {
         let table = "| word | means | `Plan::epoch`, `Gone` | |\nPlain Words and `core/plan`.\n";
         let house = House::planted(&[
             ("core/plan/src/lib.rs", "/// Gone.\npub struct Plan;\nconst A: &str = \"Gone\";\n"),

@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_licence_off_the_list_is_caught() {
+    fn a_licence_that_is_not_allowed_is_caught() {
         let mut house = House::planted(&[("deny.toml", DENY)]);
         house.externals = vec![
             external("a", "MIT/Apache-2.0"),
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crate_from_elsewhere_and_a_banned_one_are_caught() {
+    fn a_crate_from_another_source_and_a_banned_one_are_caught() {
         let mut house = House::planted(&[("deny.toml", DENY)]);
         let elsewhere = External { source: "git+https://two.example/x".to_owned(), ..external("a", "MIT") };
         house.externals = vec![elsewhere, external("old", "MIT")];

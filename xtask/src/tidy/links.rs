@@ -86,7 +86,7 @@ mod tests {
     use crate::tidy::findings;
 
     #[test]
-    fn a_link_to_nowhere_is_caught() {
+    fn a_broken_link_is_caught() {
         let text = "# One\n\n[a](b.md) [b](../README.md#start-here) [c](missing.md) [d](b.md#none) [e](#one)\n\
                     [f](https://example.org) [g](../docs) `[h](no.md)`\n\n```text\n[i](no.md)\n```\n";
         let house = House::planted(&[

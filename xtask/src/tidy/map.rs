@@ -35,7 +35,7 @@ mod tests {
     use crate::tidy::findings;
 
     #[test]
-    fn a_crate_that_is_not_on_the_map_is_caught() {
+    fn a_crate_missing_from_the_map_is_caught() {
         let house = House::planted(&[
             ("core/plan/src/lib.rs", ""),
             ("edge/os/src/lib.rs", ""),
@@ -47,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn a_house_without_a_map_is_caught() {
+    fn a_workspace_without_a_map_is_caught() {
         assert_eq!(findings(check, &House::planted(&[])).len(), 1);
     }
 }

@@ -124,7 +124,7 @@ mod tests {
     use crate::tidy::findings;
 
     #[test]
-    fn a_wildcard_over_an_enum_of_ours_is_caught() {
+    fn a_wildcard_over_an_own_enum_is_caught() {
         let text = "enum Stage { A, B(u8) }\nimpl Stage {\n    fn a(&self) -> u8 { match self {\n        Self::A => 1,\n        _ => 2,\n    } }\n}\n\
                     fn b(s: Stage) { match s {\n    Stage::B(x) if x > 1 => {}\n    _ => {}\n} }\n";
         let house = House::planted(&[("core/plan/src/lib.rs", text)]);
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn foreign_enums_marked_arms_and_closed_matches_are_free() {
+    fn foreign_enums_marked_arms_and_exhaustive_matches_are_exempt() {
         let house = House::planted(&[
             ("core/model/src/lib.rs", "pub enum Value { A, B }\npub enum Stage { A, B }\n"),
             (

@@ -62,7 +62,7 @@ mod tests {
     use crate::tidy::findings;
 
     #[test]
-    fn names_that_say_nothing_are_caught_in_files_folders_and_modules() {
+    fn meaningless_names_are_caught_in_files_folders_and_modules() {
         let house = House::planted(&[
             ("core/plan/src/lib.rs", "mod misc { }\nmod utilization { }\n"),
             ("edge/store/src/time_utils.rs", ""),

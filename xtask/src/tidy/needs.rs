@@ -46,7 +46,7 @@ mod tests {
     use crate::tidy::findings;
 
     #[test]
-    fn a_program_that_is_not_provided_is_caught_in_tests_only() {
+    fn an_unlisted_program_is_caught_in_tests_only() {
         let text = "fn ships() { Command::new(\"docker\"); }\n#[cfg(test)]\nmod tests {\n    fn a() {\n        Command::new(\"sh\");\n        \
                     Command::new(\"no-such-program\");\n        Command::new(env!(\"X\"));\n    }\n}\n";
         let house = House::planted(&[("edge/os/src/lib.rs", text)]);

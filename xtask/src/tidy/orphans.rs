@@ -17,7 +17,7 @@ mod tests {
     use crate::tidy::findings;
 
     #[test]
-    fn a_file_that_nothing_compiles_is_caught() {
+    fn a_file_outside_of_any_module_is_caught() {
         let house = House::planted(&[("core/plan/src/lib.rs", ""), ("core/plan/src/old.rs", "")]);
 
         assert_eq!(findings(check, &house).len(), 1);

@@ -42,7 +42,7 @@ mod tests {
     use crate::tidy::findings;
 
     #[test]
-    fn a_phase_that_knows_another_is_caught_even_in_its_tests() {
+    fn a_phase_that_uses_another_is_caught_even_in_tests() {
         let house = House::planted_crates(vec![
             Package::planted("core/control", &["plan", "guard"]),
             Package::planted("core/plan", &["model"]).with_dev_need("guard"),

@@ -41,7 +41,7 @@ mod tests {
     use crate::tidy::findings;
 
     #[test]
-    fn a_path_of_one_machine_is_caught() {
+    fn a_machine_specific_path_is_caught() {
         let here = format!("cd {}main\n", PLACES[0]);
         let house = House::planted(&[
             ("docs/a.md", here.as_str()),

@@ -134,7 +134,7 @@ mod tests {
     use crate::tidy::findings;
 
     #[test]
-    fn a_clock_a_file_and_a_map_without_order_are_caught() {
+    fn a_clock_a_file_and_an_unordered_map_are_caught() {
         let text = "use std::{fs::File, collections::{BTreeMap, HashMap}};\n\
                     fn a() {\n    let t = std::time::Instant::now();\n    println!(\"x\");\n}\n";
         let house = House::planted(&[("core/plan/src/lib.rs", text)]);
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_words_in_an_edge_in_tests_in_strings_and_in_comments_are_free() {
+    fn edges_tests_strings_and_comments_are_exempt() {
         let text = "/// Unlike std::time::Instant.\nconst A: &str = \"HashMap\";\nuse std::net::SocketAddr;\n\
                     #[cfg(test)]\nmod tests {\n    use std::collections::HashSet;\n}\n";
         let house = House::planted(&[

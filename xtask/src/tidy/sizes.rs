@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_function_is_caught_and_a_flat_dispatch_is_free() {
+    fn a_long_function_is_caught_and_a_flat_dispatch_is_exempt() {
         let text = [
             function("at_the_line", 70, "\n    // a comment is no code\n"),
             function("over", 71, ""),
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ratchet_holds_in_both_directions() {
+    fn the_ratchet_is_enforced_in_both_directions() {
         let ratchet = "[functions]\n\"core/a/src/lib.rs::same\" = 80\n\"core/a/src/lib.rs::grown\" = 80\n\
                        \"core/a/src/lib.rs::shrunk\" = 80\n\"core/a/src/lib.rs::gone\" = 80\n";
         let text = [function("same", 80, ""), function("grown", 81, ""), function("shrunk", 79, "")].concat();
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_ratchet_writes_it_reads_again() {
+    fn the_ratchet_reads_what_it_writes() {
         let ratchet = Ratchet {
             files: BTreeMap::from([("edge/a/src/lib.rs".to_owned(), 900)]),
             functions: BTreeMap::from([("edge/a/src/lib.rs::run".to_owned(), 90)]),

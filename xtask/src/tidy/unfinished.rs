@@ -51,7 +51,7 @@ mod tests {
     use crate::tidy::findings;
 
     #[test]
-    fn marks_for_later_are_caught_in_comments_and_documents() {
+    fn todo_marks_are_caught_in_comments_and_documents() {
         let rust = format!(
             "// {}: later\nfn a() {{ {}!() }}\nconst A: &str = \"{}\";\n",
             MARKS[0], MACROS[0], MARKS[0]

@@ -59,7 +59,7 @@ mod tests {
     use crate::tidy::findings;
 
     #[test]
-    fn unsafe_code_in_the_wrong_place_or_without_a_reason_is_caught() {
+    fn unsafe_code_in_other_crates_or_without_a_reason_is_caught() {
         let text = "fn a() {\n    // SAFETY: it is alone\n    // here.\n    unsafe { b() };\n\n    unsafe { c() };\n}\n";
         let house =
             House::planted(&[("edge/os/src/lib.rs", "fn a() { unsafe { b() } }\n"), (FILES[0].0, text)]);

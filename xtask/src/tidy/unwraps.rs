@@ -33,7 +33,7 @@ mod tests {
     use crate::tidy::findings;
 
     #[test]
-    fn an_unwrap_that_ships_is_caught() {
+    fn an_unwrap_outside_of_tests_is_caught() {
         let text = "fn a() { x().unwrap(); y().expect(\"\"); z().unwrap_or(1); w().expect(\"set in new\"); }\n\
                     #[cfg(test)]\nmod tests {\n    fn b() { x().unwrap(); }\n}\n";
         let house = House::planted(&[("edge/os/src/lib.rs", text), ("testing/swarm/src/main.rs", text)]);

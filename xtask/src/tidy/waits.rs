@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_in_testing_counts_as_a_test() {
+    fn everything_in_testing_counts_as_test_code() {
         let house =
             House::planted(&[("testing/swarm/src/main.rs", "fn main() { std::thread::sleep(x); }\n")]);
 

@@ -48,7 +48,7 @@ fn not_after(instance: &Instance, label: &str) -> Option<f64> {
 }
 
 #[test]
-fn a_certificate_is_asked_for_shown_and_renewed_and_its_key_is_its_owners_alone() {
+fn a_certificate_is_issued_presented_and_renewed_and_its_key_is_private() {
     let mut instance = Instance::new();
     let port = ports::free();
     let plan = Plan { seconds: 24, ..Plan::new(port, ports::free()) };
@@ -120,7 +120,7 @@ fn secrets(kept: &[(String, u32, Vec<u8>)]) -> Vec<String> {
 }
 
 #[test]
-fn hosts_of_a_route_are_shown_by_http_and_what_was_issued_outlives_a_restart() {
+fn hosts_of_a_route_are_validated_over_http_and_certificates_survive_a_restart() {
     let mut instance = Instance::new();
     let (tls_port, http_port) = (ports::free(), ports::free());
     let plan = Plan::new(tls_port, http_port);
@@ -160,7 +160,7 @@ fn hosts_of_a_route_are_shown_by_http_and_what_was_issued_outlives_a_restart() {
 }
 
 #[test]
-fn what_an_authority_could_not_see_is_said_in_its_words() {
+fn the_error_of_an_authority_is_shown() {
     let mut instance = Instance::new();
     let port = ports::free();
     // The authority validates where nobody listens.

@@ -45,7 +45,7 @@ fn policy<'a>(found: &'a Value, name: &str) -> &'a Value {
 }
 
 #[test]
-fn the_history_of_a_real_prometheus_is_what_the_same_load_in_a_file_is() {
+fn the_history_in_a_real_prometheus_equals_the_same_load_in_a_file() {
     let instance = Instance::new();
     let prometheus = Prometheus::knowing(&instance, &counters());
     let (url, service) = (prometheus.url(), format!("{EXAMPLE}/service.yaml"));
@@ -109,7 +109,7 @@ fn the_history_of_a_real_prometheus_is_what_the_same_load_in_a_file_is() {
 }
 
 #[test]
-fn without_a_history_it_is_said_what_is_needed() {
+fn without_a_history_the_error_says_what_is_needed() {
     let mut instance = Instance::new();
     let nobody = instance.run(&["backtest", "service/web", "--server", "127.0.0.1:1"]);
     assert!(nobody.code == Some(1) && nobody.err.contains("HS0001"), "{nobody:?}");
@@ -134,7 +134,7 @@ fn without_a_history_it_is_said_what_is_needed() {
 }
 
 #[test]
-fn settings_that_are_worth_it_are_shown_as_a_diff_and_written_as_manifests_that_can_be_applied() {
+fn better_settings_are_shown_as_a_diff_and_written_as_manifests_that_can_be_applied() {
     let instance = Instance::new();
     let (service, trace) = (format!("{EXAMPLE}/service.yaml"), format!("{EXAMPLE}/shop.csv"));
     let tuned = instance.path("tuned.yaml");

@@ -57,7 +57,7 @@ fn hold(instance: &Instance, service: &str, address: &str) -> TcpStream {
 }
 
 #[test]
-fn a_deleted_service_goes_with_its_last_request_and_not_before() {
+fn a_deleted_replica_stops_only_after_its_last_request() {
     let mut instance = Instance::new();
     let address = format!("127.0.0.1:{}", ports::free());
     let more = format!(
@@ -74,14 +74,14 @@ fn a_deleted_service_goes_with_its_last_request_and_not_before() {
     wait_until("the one with nothing to answer is gone", || {
         (instance.replicas("web").len() == 1).then_some(())
     });
-    let said = instance.run(&["events", "service/web"]).out;
-    assert!(said.contains("it has answered its last request") && !said.contains("open"), "{said}");
+    let result = instance.run(&["events", "service/web"]).out;
+    assert!(result.contains("it has answered its last request") && !result.contains("open"), "{result}");
     drop(held);
     wait_until("it is gone", || (instance.run(&["get", "service/web"]).code == Some(1)).then_some(()));
 }
 
 #[test]
-fn what_a_deleted_service_still_answers_is_waited_for_when_it_is_declared_again() {
+fn declaring_a_deleted_service_again_waits_for_its_requests_in_flight() {
     let mut instance = Instance::new();
     let address = format!("127.0.0.1:{}", ports::free());
     let more = format!("  stop: {{drain: 1h}}\n  expose: {{listen: {address:?}, port: http}}\n");
@@ -102,8 +102,8 @@ fn what_a_deleted_service_still_answers_is_waited_for_when_it_is_declared_again(
             .as_f64()
             .filter(|rate| *rate > 0.0)
     });
-    let said = instance.run(&["events", "service/web"]).out;
-    assert!(said.contains("Draining") && !said.contains("Stopping"), "{said}");
+    let result = instance.run(&["events", "service/web"]).out;
+    assert!(result.contains("Draining") && !result.contains("Stopping"), "{result}");
     drop(held);
     wait_until("the one before is gone", || (!instance.replicas("web").contains_key("web-0")).then_some(()));
 }
@@ -130,8 +130,8 @@ fn a_deleted_service_is_shown_as_terminating_until_its_last_replica_is_gone() {
     assert_eq!(service["spec"]["stop"]["drain"], "1h", "{service}");
     assert_eq!(instance.ask(&["get", "services"])["items"][0]["metadata"]["name"], "web");
     for verb in [&["get", "services"][..], &["describe", "service/web"], &["top"]] {
-        let said = instance.run(verb);
-        assert!(said.code == Some(0) && said.out.contains("Terminating"), "{said:?}");
+        let result = instance.run(verb);
+        assert!(result.code == Some(0) && result.out.contains("Terminating"), "{result:?}");
     }
     assert_eq!(instance.run(&["diff", "-f", text(&manifest)]).out, "+ service/web is new\n");
 
@@ -141,7 +141,7 @@ fn a_deleted_service_is_shown_as_terminating_until_its_last_replica_is_gone() {
 }
 
 #[test]
-fn what_others_need_is_deleted_after_them_however_they_are_named() {
+fn resources_are_deleted_in_the_order_of_their_dependencies() {
     let mut instance = Instance::new();
     let manifests = [("base", ""), ("web", "  dependsOn: [{service: base}]\n")];
     let [base, web] = manifests.map(|(name, more)| instance.write_service(name, more));
@@ -153,7 +153,7 @@ fn what_others_need_is_deleted_after_them_however_they_are_named() {
 }
 
 #[test]
-fn errors_are_counted_for_the_service_and_for_the_replica_that_made_them() {
+fn errors_are_counted_for_the_service_and_for_its_replicas() {
     let mut instance = Instance::new();
     let address = format!("127.0.0.1:{}", ports::free());
     let more = format!("  expose: {{listen: {address:?}, port: http}}\n");
@@ -175,7 +175,7 @@ fn errors_are_counted_for_the_service_and_for_the_replica_that_made_them() {
 }
 
 #[test]
-fn scripts_find_what_they_were_promised() {
+fn json_output_has_the_documented_fields() {
     let mut instance = Instance::new();
     let manifest = instance.write_service("web", "");
     instance.up(&["-f", text(&manifest)]);
@@ -215,7 +215,7 @@ fn scripts_find_what_they_were_promised() {
 }
 
 #[test]
-fn people_see_tables_logs_and_one_frame_of_top() {
+fn tables_logs_and_a_frame_of_top_are_printed() {
     let mut instance = Instance::new();
     let manifest = instance.write_service("web", "");
     instance.up(&["-f", text(&manifest)]);
@@ -230,16 +230,16 @@ fn people_see_tables_logs_and_one_frame_of_top() {
         (&["top"], &["homeostat at http://127.0.0.1:", "web-0"]),
         (&["get", "service/web", "-o", "yaml"], &["kind: Service", "readyReplicas: 1"]),
     ] {
-        let said = instance.run(words);
-        assert_eq!(said.code, Some(0), "{words:?}: {said:?}");
-        assert!(!said.out.contains('\x1b'), "no colours where nobody looks: {said:?}");
+        let result = instance.run(words);
+        assert_eq!(result.code, Some(0), "{words:?}: {result:?}");
+        assert!(!result.out.contains('\x1b'), "no colours where nobody looks: {result:?}");
         for part in parts {
-            assert!(said.out.contains(part), "{words:?}: {part:?} is missing: {said:?}");
+            assert!(result.out.contains(part), "{words:?}: {part:?} is missing: {result:?}");
         }
     }
     let printed = wait_until("the log says where it serves", || {
-        let said = instance.run(&["logs", "service/web"]);
-        said.out.contains("serving on").then_some(said.out)
+        let result = instance.run(&["logs", "service/web"]);
+        result.out.contains("serving on").then_some(result.out)
     });
     assert!(printed.lines().all(|line| line.starts_with("web-0 | ")), "{printed}");
     let absent = instance.run(&["logs", "service/absent"]);
@@ -248,7 +248,7 @@ fn people_see_tables_logs_and_one_frame_of_top() {
 }
 
 #[test]
-fn why_a_replica_does_not_run_stands_beside_it() {
+fn the_reason_why_a_replica_does_not_run_is_shown() {
     let mut instance = Instance::new();
     let manifest = instance.write(
         "bad.yaml",
@@ -260,29 +260,29 @@ fn why_a_replica_does_not_run_stands_beside_it() {
         [("replica/bad-0", "no-such-program does not exist"), ("replica/short-0", "code 3")]
     {
         wait_until(&format!("{replica} says {part}"), || {
-            let said = instance.run(&["get", replica]);
-            (said.code == Some(0) && said.out.contains(part)).then_some(())
+            let result = instance.run(&["get", replica]);
+            (result.code == Some(0) && result.out.contains(part)).then_some(())
         });
     }
 }
 
 #[test]
-fn events_of_a_service_that_never_was_are_refused_and_those_of_one_that_is_gone_are_shown() {
+fn events_of_an_unknown_service_are_refused_and_those_of_a_deleted_one_are_shown() {
     let mut instance = Instance::new();
     let manifest = instance.write_service("web", "");
     instance.up(&["-f", text(&manifest)]);
     instance.wait_for_ready("web", 1);
-    let said = instance.run(&["events", "service/wed"]);
-    assert!(said.code == Some(1) && said.err.contains("could not find service/wed"), "{said:?}");
+    let result = instance.run(&["events", "service/wed"]);
+    assert!(result.code == Some(1) && result.err.contains("could not find service/wed"), "{result:?}");
 
     instance.run(&["delete", "service/web"]);
     wait_until("it is gone", || (instance.run(&["get", "service/web"]).code == Some(1)).then_some(()));
-    let said = instance.run(&["events", "service/web"]);
-    assert!(said.code == Some(0) && said.out.contains("Gone"), "{said:?}");
+    let result = instance.run(&["events", "service/web"]);
+    assert!(result.code == Some(0) && result.out.contains("Gone"), "{result:?}");
 }
 
 #[test]
-fn watchers_and_followers_see_what_comes() {
+fn watches_and_followed_logs_show_changes() {
     let mut instance = Instance::new();
     let manifest = instance.write_service("web", "  scale: {replicas: 1}\n");
     instance.up(&["-f", text(&manifest)]);
@@ -335,7 +335,7 @@ impl Drop for Watcher {
 }
 
 #[test]
-fn a_look_into_the_past_shows_what_was_decided_then() {
+fn a_past_decision_is_explained_from_the_journal() {
     let mut instance = Instance::new();
     let manifest = instance.write_service("web", "  scale: {replicas: 1}\n");
     instance.up(&["-f", text(&manifest)]);
@@ -357,14 +357,14 @@ fn schemas_and_completions_need_no_server() {
     assert_eq!(schema["title"], "Service");
     assert!(instance.run(&["schema"]).json()["HorizontalPodAutoscaler"].is_object());
     for shell in ["bash", "zsh", "fish"] {
-        let said = instance.run(&["completions", shell]);
-        assert!(said.code == Some(0) && said.out.contains("homeostat"), "{shell}");
+        let result = instance.run(&["completions", shell]);
+        assert!(result.code == Some(0) && result.out.contains("homeostat"), "{shell}");
     }
     assert_eq!(instance.run(&["version"]).out, format!("homeostat {}\n", env!("CARGO_PKG_VERSION")));
 }
 
 #[test]
-fn the_api_is_not_for_web_pages_of_others() {
+fn the_api_refuses_web_pages_of_other_origins() {
     let mut instance = Instance::new();
     instance.up(&[]);
     let log = instance.log();

@@ -44,7 +44,7 @@ fn settled_history(instance: &Instance) -> Value {
 }
 
 #[test]
-fn what_was_decided_is_kept_read_back_and_decided_again_bit_for_bit() {
+fn decisions_are_kept_in_the_history_and_replayed_bit_for_bit() {
     let mut instance = instance_of_four();
     let history = settled_history(&instance);
     let first = decisions(&history).iter().find(|it| it["decision"]["desired"] == 4).expect("it wanted four");
@@ -79,7 +79,7 @@ fn prospects(explanation: &Value) -> Vec<(String, u64, String)> {
 }
 
 #[test]
-fn an_explanation_says_what_would_change_it_and_that_comes_true() {
+fn an_explanation_predicts_what_would_change_the_decision() {
     let instance = instance_of_four();
     let settled = wait_until("the queue is shared by four", || {
         let output = instance.ask(&["explain", "service/worker"]);
@@ -114,7 +114,7 @@ fn an_explanation_says_what_would_change_it_and_that_comes_true() {
 }
 
 #[test]
-fn a_dry_run_says_what_a_changed_policy_decides_now_and_would_have_in_the_last_hour() {
+fn a_dry_run_shows_the_decisions_of_a_changed_policy_now_and_over_the_last_hour() {
     let instance = instance_of_four();
     let manifest = instance.path("worker.yaml");
     let smaller = std::fs::read_to_string(&manifest).expect("it was written").replace("max: 6", "max: 2");

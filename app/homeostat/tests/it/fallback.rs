@@ -46,7 +46,7 @@ const WITH_FALLBACK: &str = "  scale:
 ";
 
 #[test]
-fn a_fallback_stands_in_for_a_source_that_hangs_even_over_a_crash_until_it_answers_again() {
+fn a_fallback_replaces_a_hanging_source_until_it_responds_again_even_over_a_crash() {
     let mut instance = Instance::new();
     let jobs = Arc::new(AtomicI64::new(14));
     let manifest = instance.write_service("worker", WITH_FALLBACK);
@@ -100,7 +100,7 @@ fn conditions(instance: &Instance) -> Option<BTreeMap<String, (String, String)>>
 }
 
 #[test]
-fn a_condition_of_an_autoscaler_says_since_when_even_after_a_crash() {
+fn conditions_of_an_autoscaler_keep_their_transition_time_over_a_crash() {
     let mut instance = Instance::new();
     let jobs = Arc::new(AtomicI64::new(14));
     let manifest = instance.write_service("worker", "");

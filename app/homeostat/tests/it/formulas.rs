@@ -30,7 +30,7 @@ fn by_formula(expression: &str) -> String {
 }
 
 #[test]
-fn a_formula_over_metrics_sizes_a_service_and_what_is_no_number_holds_it() {
+fn a_formula_over_metrics_scales_a_service_and_a_missing_value_holds_it() {
     let mut instance = Instance::new();
     let manifest = instance.write_service("worker", &by_formula("jobs / jobs_each + 1"));
     let jobs = write_source(&instance, "jobs", "30");
@@ -67,7 +67,7 @@ fn a_formula_over_metrics_sizes_a_service_and_what_is_no_number_holds_it() {
 }
 
 #[test]
-fn a_formula_that_cannot_be_is_refused_with_its_place() {
+fn an_invalid_formula_is_refused_with_its_position() {
     let instance = Instance::new();
     for (expression, parts) in [
         ("jobs / (jobs_each", ["worker.yaml:19:21", "at column 9 of the formula: unexpected end of input"]),
@@ -79,10 +79,10 @@ fn a_formula_that_cannot_be_is_refused_with_its_place() {
         ("replicas * 2", ["worker.yaml:19:21", "it names no metric"]),
     ] {
         let manifest = instance.write_service("worker", &by_formula(expression));
-        let said = instance.run(&["validate", "-f", text(&manifest)]);
-        assert_eq!(said.code, Some(2), "{said:?}");
+        let result = instance.run(&["validate", "-f", text(&manifest)]);
+        assert_eq!(result.code, Some(2), "{result:?}");
         for part in parts {
-            assert!(said.err.contains(part), "{part:?} is missing: {}", said.err);
+            assert!(result.err.contains(part), "{part:?} is missing: {}", result.err);
         }
     }
 }

@@ -17,16 +17,16 @@ const DISK_BYTES: u64 = 16 << 20;
 const PAGE: [u8; 4096] = [b'x'; 4096];
 
 #[test]
-fn a_full_disk_suspends_the_loop_and_nothing_else_until_there_is_room() {
+fn a_full_disk_suspends_only_the_loop_until_there_is_space() {
     let mut instance = Instance::new();
     let port = ports::free();
     let more = format!("  expose: {{listen: \"127.0.0.1:{port}\", port: http}}\n");
     let manifest = instance.write_service("web", &more);
     let Some(disk) = instance.up_on_small_disk(DISK_BYTES, &["-f", text(&manifest)]) else {
         // Not by eprintln!, which the test harness keeps to itself when a test passes.
-        let said =
+        let output =
             writeln!(io::stderr(), "homeostat: LEFT OUT: a full disk, for this system lets nobody mount one");
-        return said.expect("standard error takes a line");
+        return output.expect("standard error takes a line");
     };
     let before = instance.wait_for_ready("web", 1);
     let url = format!("http://127.0.0.1:{port}/");
@@ -50,9 +50,9 @@ fn a_full_disk_suspends_the_loop_and_nothing_else_until_there_is_room() {
     // What others have freed since is taken, too.
     fill(&filler);
     answer_of(&url).expect("traffic goes on");
-    let said = instance.run(&["apply", "-f", text(&large(&instance))]);
-    assert_eq!((said.code, said.err.lines().count()), (Some(1), 1), "{said:?}");
-    assert!(said.err.starts_with("error: could not") && said.err.contains("space"), "{said:?}");
+    let output = instance.run(&["apply", "-f", text(&large(&instance))]);
+    assert_eq!((output.code, output.err.lines().count()), (Some(1), 1), "{output:?}");
+    assert!(output.err.starts_with("error: could not") && output.err.contains("space"), "{output:?}");
     assert_eq!(instance.run(&["get", "service/large"]).code, Some(1), "nothing of it is there");
     answer_of(&url).expect("traffic still goes on");
     assert_eq!(instance.wait_for_ready("web", 1)["web-0"]["pid"], before["web-0"]["pid"]);
@@ -75,7 +75,7 @@ fn a_full_disk_suspends_the_loop_and_nothing_else_until_there_is_room() {
 }
 
 #[test]
-fn a_data_folder_that_was_moved_away_is_missed_at_once_and_taken_up_again_when_it_is_back() {
+fn a_moved_data_folder_suspends_the_loop_until_it_is_back() {
     let mut instance = Instance::new();
     let manifest = instance.write_service("web", "");
     instance.up(&["-f", text(&manifest)]);
@@ -95,7 +95,7 @@ fn a_data_folder_that_was_moved_away_is_missed_at_once_and_taken_up_again_when_i
 }
 
 #[test]
-fn a_full_disk_ends_no_replica_that_prints() {
+fn a_full_disk_does_not_end_a_replica_that_prints() {
     /// More than the room that a log has ahead, so that it has to give way to itself.
     const PRINTED: u64 = 200 << 10;
     let mut instance = Instance::new();
@@ -106,9 +106,9 @@ fn a_full_disk_ends_no_replica_that_prints() {
     );
     let talker = instance.write("talker.yaml", &talker);
     let Some(disk) = instance.up_on_small_disk(DISK_BYTES, &["-f", text(&talker)]) else {
-        let said =
+        let output =
             writeln!(io::stderr(), "homeostat: LEFT OUT: a full disk, for this system lets nobody mount one");
-        return said.expect("standard error takes a line");
+        return output.expect("standard error takes a line");
     };
     let before = instance.wait_for_ready("talker", 1);
     let log = disk.join("logs/talker/0/output");
@@ -128,7 +128,7 @@ fn a_full_disk_ends_no_replica_that_prints() {
 }
 
 #[test]
-fn a_replica_that_fills_the_disk_with_output_takes_no_space_from_others() {
+fn the_log_of_one_replica_does_not_take_space_from_others() {
     /// Twice what is kept of what a replica prints.
     const ROOM: u64 = 80 << 20;
     let mut instance = Instance::new();
@@ -138,9 +138,9 @@ fn a_replica_that_fills_the_disk_with_output_takes_no_space_from_others() {
          run: {command: [sh, -c, \"yes a line that is printed again and again | head -c 200000000 2>/dev/null; exec sleep 86400\"]}\n",
     );
     let Some(disk) = instance.up_on_small_disk(ROOM, &["-f", text(&noisy)]) else {
-        let said =
+        let output =
             writeln!(io::stderr(), "homeostat: LEFT OUT: a full disk, for this system lets nobody mount one");
-        return said.expect("standard error takes a line");
+        return output.expect("standard error takes a line");
     };
     let log = disk.join("logs/noisy/0");
     let printed = || fs::metadata(log.join("output")).map_or(0, |file| file.len());

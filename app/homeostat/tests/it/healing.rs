@@ -63,7 +63,7 @@ fn no_request_fails_while_a_replica_is_killed() {
 }
 
 #[test]
-fn a_missing_program_is_said_in_a_sentence_and_nothing_else_stops() {
+fn a_missing_program_is_reported_and_affects_nothing_else() {
     let mut instance = Instance::new();
     let good = instance.write_service("good", "");
     let bad = instance.write(
@@ -73,11 +73,11 @@ fn a_missing_program_is_said_in_a_sentence_and_nothing_else_stops() {
     instance.up(&["-f", text(&good), "-f", text(&bad)]);
     instance.wait_for_ready("good", 1);
 
-    let said = wait_until("the description names the program", || {
-        let said = instance.run(&["describe", "service/bad"]);
-        said.out.contains("no-such-program").then_some(said)
+    let output = wait_until("the description names the program", || {
+        let output = instance.run(&["describe", "service/bad"]);
+        output.out.contains("no-such-program").then_some(output)
     });
-    assert_eq!(said.code, Some(0));
+    assert_eq!(output.code, Some(0));
     let status = instance.ask(&["get", "service/bad"])["status"].clone();
     assert_eq!(status["readyReplicas"], 0, "{status}");
     for words in [["get", "replicas"].as_slice(), &["explain", "service/bad"]] {
@@ -116,7 +116,7 @@ fn an_ejected_replica_is_substituted_and_none_is_removed_meanwhile() {
 }
 
 #[test]
-fn a_new_version_on_a_port_that_is_not_shared_leaves_the_one_before_to_serve() {
+fn a_new_version_whose_port_is_in_use_leaves_the_previous_one_serving() {
     let mut instance = Instance::new();
     let port = ports::free();
     let manifest = instance.write_service("db", "  scale: {replicas: 1}\n");

@@ -7,7 +7,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::instance::{Instance, answer_of, pid_of, text, wait_until};
 
 #[test]
-fn a_replica_that_stands_still_is_answered_for_by_another() {
+fn a_request_to_a_stalled_replica_is_hedged_to_another() {
     let mut instance = Instance::new();
     let port = ports::free();
     // No probe takes the replica out while the test looks.

@@ -17,7 +17,7 @@ fn ask(port: u16, path: &str) -> Option<String> {
 }
 
 #[test]
-fn a_killed_replica_that_speaks_http2_costs_no_request() {
+fn a_killed_http2_replica_costs_no_request() {
     let mut instance = Instance::new();
     let port = ports::free();
     let more = format!("  scale: {{replicas: 2}}\n  expose: {{listen: \"127.0.0.1:{port}\", port: http}}\n");

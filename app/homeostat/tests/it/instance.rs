@@ -110,9 +110,9 @@ impl Instance {
 
     /// The JSON that a command prints; it must succeed.
     pub(crate) fn ask(&self, words: &[&str]) -> Value {
-        let said = self.run(&[words, &["-o", "json"]].concat());
-        assert_eq!(said.code, Some(0), "{words:?}: {said:?}");
-        said.json()
+        let result = self.run(&[words, &["-o", "json"]].concat());
+        assert_eq!(result.code, Some(0), "{words:?}: {result:?}");
+        result.json()
     }
 
     /// Every process that is started from now on notifies a service manager at this socket.

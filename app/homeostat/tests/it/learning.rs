@@ -57,7 +57,7 @@ fn known(learned: &Value) -> usize {
 }
 
 #[test]
-fn a_service_is_simulated_with_what_was_learned_of_it_and_its_decisions_are_a_history() {
+fn a_service_is_simulated_with_learned_figures_and_the_history_of_its_decisions() {
     let mut instance = Instance::new();
     let ports = [ports::free(), ports::free()];
     let web = instance.write_service("web", &promised(ports[0]));

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::instance::{Instance, answer_of, text, wait_until};
 
 #[test]
-fn requests_are_logged_where_the_manifests_say() {
+fn requests_are_logged_to_the_declared_file() {
     let mut instance = Instance::new();
     let (own, shared) = (ports::free(), ports::free());
     let expose =

@@ -110,7 +110,7 @@ fn a_service_follows_a_query_to_a_real_prometheus() {
 }
 
 #[test]
-fn sources_that_hang_lie_or_never_end_scale_nothing_and_are_reported() {
+fn sources_that_hang_or_send_invalid_data_scale_nothing_and_are_reported() {
     let mut instance = Instance::new();
     let mut manifests = vec![text(&instance.write_service("worker", BY_QUEUE)).to_owned()];
     let hangs = serve(|mut socket| {
@@ -139,10 +139,10 @@ fn sources_that_hang_lie_or_never_end_scale_nothing_and_are_reported() {
     instance.up(&words);
     instance.wait_for_ready("worker", 1);
     for (metric, _, why) in wrong {
-        let said = wait_until("it is said why", || {
+        let result = wait_until("it is said why", || {
             source(&instance, &metric.replace('_', "-"))["lastError"].as_str().map(str::to_owned)
         });
-        assert!(said.contains(why), "{metric}: {said}");
+        assert!(result.contains(why), "{metric}: {result}");
     }
     wait_until("the decision says why", || {
         let output = instance.run(&["explain", "service/worker"]).out;
@@ -152,7 +152,7 @@ fn sources_that_hang_lie_or_never_end_scale_nothing_and_are_reported() {
 }
 
 #[test]
-fn a_service_is_scaled_by_what_its_replicas_say_and_remembers_it_over_a_crash() {
+fn a_service_scales_by_a_metric_of_its_replicas_and_keeps_its_size_over_a_crash() {
     let mut instance = Instance::new();
     let manifest = instance.write_service(
         "worker",
@@ -186,7 +186,7 @@ const QUEUE_REDIS: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/scaling/queue-redis/service.yaml");
 
 #[test]
-fn workers_follow_a_queue_in_a_real_redis_and_stay_when_it_is_killed() {
+fn workers_scale_with_a_queue_in_a_real_redis_and_stay_when_it_is_killed() {
     let mut instance = Instance::new();
     // As it is written, but for a port that is free here, workers that take nothing, and a memory of Redis that is gone for good.
     let port = ports::free().to_string();
@@ -230,7 +230,7 @@ fn workers_follow_a_queue_in_a_real_redis_and_stay_when_it_is_killed() {
 }
 
 #[test]
-fn the_replica_that_says_that_it_is_cheapest_goes_first() {
+fn the_replica_with_the_lowest_removal_cost_is_removed_first() {
     let mut instance = Instance::new();
     let scale =
         |replicas: u32| format!("  scale: {{replicas: {replicas}, remove: {{cheapest: sessions}}}}\n");
@@ -255,7 +255,7 @@ fn the_replica_that_says_that_it_is_cheapest_goes_first() {
 }
 
 #[test]
-fn a_replica_that_says_that_it_must_stay_stays() {
+fn a_replica_that_reports_protection_is_not_removed() {
     let mut instance = Instance::new();
     let scale = |replicas: u32, more: &str| format!("  scale: {{replicas: {replicas}{more}}}\n");
     let needed = ", protect: sessions";

@@ -6,7 +6,7 @@ use std::thread;
 use crate::instance::{Instance, answer_of, text, wait_until};
 
 #[test]
-fn a_slow_replica_is_left_out_and_it_is_said_why() {
+fn a_slow_replica_is_ejected_and_the_reason_is_shown() {
     let mut instance = Instance::new();
     let port = ports::free();
     let more = format!(

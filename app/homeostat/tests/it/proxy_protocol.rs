@@ -16,7 +16,7 @@ fn say(port: u16, words: &str) -> String {
 }
 
 #[test]
-fn the_client_address_is_the_one_that_the_proxy_in_front_sends() {
+fn the_client_address_is_taken_from_the_proxy_protocol_header() {
     let mut instance = Instance::new();
     let port = ports::free();
     let expose =
@@ -37,7 +37,7 @@ fn the_client_address_is_the_one_that_the_proxy_in_front_sends() {
 }
 
 #[test]
-fn a_header_for_connections_that_all_clients_share_is_refused() {
+fn sending_a_header_on_shared_connections_is_refused() {
     let instance = Instance::new();
     let expose = "  expose: {listen: \"127.0.0.1:1\", port: http, proxyProtocol: {send: v2}}\n";
     let manifest = instance.write_service("web", expose);

@@ -63,7 +63,7 @@ fn a_warm_spare_takes_the_place_of_a_dead_replica_and_a_new_spare_is_started() {
 }
 
 #[test]
-fn replicas_that_take_over_a_share_lose_no_request() {
+fn replicas_that_take_over_the_load_of_another_lose_no_request() {
     for strategy in ["mostActive", "random"] {
         let mut instance = Instance::new();
         let (expose, url) = exposed();
@@ -82,7 +82,7 @@ fn replicas_that_take_over_a_share_lose_no_request() {
 }
 
 #[test]
-fn a_replica_that_a_command_calls_sick_leaves_the_traffic_at_once_and_is_restarted_later() {
+fn a_replica_that_fails_a_command_probe_gets_no_requests_and_is_restarted_later() {
     let mut instance = Instance::new();
     let alive = instance.write("alive", "");
     let probe = "  scale: {replicas: 1}\n";
@@ -126,8 +126,8 @@ fn a_service_starts_once_its_dependency_is_ready() {
     instance.up(&["-f", text(&web), "-f", text(&database)]);
     wait_until("the database runs", || instance.replicas("db").remove("db-0")?["pid"].as_i64());
     let why = wait_until("what waits says for whom", || {
-        let said = instance.run(&["describe", "service/web"]);
-        said.out.contains("db").then_some(said.out)
+        let output = instance.run(&["describe", "service/web"]);
+        output.out.contains("db").then_some(output.out)
     });
     assert!(instance.replicas("web").values().all(|status| status["pid"].is_null()), "{why}");
 
@@ -137,7 +137,7 @@ fn a_service_starts_once_its_dependency_is_ready() {
 }
 
 #[test]
-fn no_request_fails_while_it_scales_in_and_is_exchanged_replica_by_replica() {
+fn no_request_fails_during_scale_in_and_a_rolling_update() {
     let mut instance = Instance::new();
     let (expose, url) = exposed();
     let manifest = instance.write_service("web", &format!("  scale: {{replicas: 4}}\n{expose}"));
@@ -180,7 +180,7 @@ fn no_request_fails_while_it_scales_in_and_is_exchanged_replica_by_replica() {
 }
 
 #[test]
-fn a_version_that_does_not_start_leaves_the_service_serving_and_is_not_called_complete() {
+fn a_version_that_does_not_start_leaves_the_service_serving_and_incomplete() {
     let mut instance = Instance::new();
     let manifest = instance.write_service("web", "  scale: {replicas: 2}\n");
     instance.up(&["-f", text(&manifest)]);

@@ -30,8 +30,8 @@ fn the_flash_sale_is_rehearsed_with_a_replica_killed_in_the_middle() {
     assert_eq!((ready(2), ready(89)), (2, 2), "it comes back");
     assert_eq!(found, instance.ask(&rehearse), "the same again");
 
-    let said = instance.run(&[&rehearse[..], &["--plot", "--events"]].concat());
-    let shown = said.out;
+    let output = instance.run(&[&rehearse[..], &["--plot", "--events"]].concat());
+    let shown = output.out;
     for part in ["SERVICE", "replicas", "wanted", "00:00:13.001", "it was killed after", "from 2 to"] {
         assert!(shown.contains(part), "{part}: {shown}");
     }
@@ -52,7 +52,7 @@ fn before_each_sale(instance: &Instance, manifests: &str) -> Vec<(u64, u64)> {
 }
 
 #[test]
-fn a_sale_that_was_seen_before_finds_replicas_that_were_started_before_it() {
+fn a_recurring_sale_finds_replicas_that_were_started_before_it() {
     let instance = Instance::new();
     let sales = before_each_sale(&instance, SALES);
 
@@ -67,12 +67,12 @@ fn a_sale_that_was_seen_before_finds_replicas_that_were_started_before_it() {
 }
 
 #[test]
-fn what_cannot_be_rehearsed_is_refused_in_a_sentence() {
+fn an_invalid_rehearsal_is_refused_with_one_sentence() {
     let instance = Instance::new();
     let refused = |more: &[&str]| {
-        let said = instance.run(&[&["rehearse", "-f", FLASH_SALE], more].concat());
-        assert_eq!(said.code, Some(2), "{more:?}: {said:?}");
-        said.err
+        let output = instance.run(&[&["rehearse", "-f", FLASH_SALE], more].concat());
+        assert_eq!(output.code, Some(2), "{more:?}: {output:?}");
+        output.err
     };
 
     assert!(refused(&["--load", "shop=5"]).contains("give --for"), "nothing says how long");

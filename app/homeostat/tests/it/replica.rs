@@ -21,15 +21,15 @@ pub(crate) const UDP_PORT: &str = "HOMEOSTAT_TEST_REPLICA_UDP_PORT";
 /// Tells it on which second port to answer, too.
 pub(crate) const ADMIN_PORT: &str = "HOMEOSTAT_TEST_REPLICA_ADMIN_PORT";
 
-/// The arguments with which the test binary runs only [`serves_where_it_is_told_to`].
-pub(crate) const WORDS: [&str; 3] = ["--exact", "replica::serves_where_it_is_told_to", "--nocapture"];
+/// The arguments with which the test binary runs only [`serves_on_the_address_of_its_environment`].
+pub(crate) const WORDS: [&str; 3] = ["--exact", "replica::serves_on_the_address_of_its_environment", "--nocapture"];
 
 /// Answers every request with its process number, until it is stopped; `/fail` with 500, `/metrics` with 20 jobs and as many sessions as its
 /// process number, `/uneven` after 80 ms where it is replica 1, `/version` with that of HTTP, `/whose` with whom it is forwarded for, and `/hold`
 /// never. Datagrams are answered with that number, too, and what is asked on the second port with `admin of` it. In a run of the tests, where nothing tells it to, it ends
 /// at once.
 #[test]
-fn serves_where_it_is_told_to() {
+fn serves_on_the_address_of_its_environment() {
     #[expect(clippy::disallowed_methods, reason = "it is how a replica is told its port")]
     let Ok(port) = std::env::var(PORT) else { return };
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port.parse().expect("a port")));

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::instance::{Instance, answer_of, is_running, pid_of, text, wait_until};
 
 #[test]
-fn replicas_outlive_a_killed_homeostat_and_are_adopted_without_a_restart() {
+fn replicas_survive_a_killed_homeostat_and_are_adopted_without_a_restart() {
     let mut instance = Instance::new();
     let manifest = instance.write_service("web", "  scale: {replicas: 2}\n");
     instance.up(&["-f", text(&manifest)]);
@@ -34,7 +34,7 @@ fn replicas_outlive_a_killed_homeostat_and_are_adopted_without_a_restart() {
 }
 
 #[test]
-fn an_interrupt_stops_what_was_started_and_the_journal_replays() {
+fn an_interrupt_stops_replicas_and_the_journal_replays() {
     let mut instance = Instance::new();
     let manifest = instance.write_service("web", "  scale: {replicas: 2}\n");
     instance.up(&["-f", text(&manifest)]);
@@ -52,7 +52,7 @@ fn an_interrupt_stops_what_was_started_and_the_journal_replays() {
 }
 
 #[test]
-fn an_interrupt_stops_what_an_earlier_run_started_too() {
+fn an_interrupt_also_stops_adopted_replicas() {
     let mut instance = Instance::new();
     let manifest = instance.write_service("web", "  scale: {replicas: 3}\n");
     instance.up(&["-f", text(&manifest)]);
@@ -76,7 +76,7 @@ fn an_interrupt_stops_what_an_earlier_run_started_too() {
 }
 
 #[test]
-fn a_start_with_a_declaration_that_is_refused_leaves_what_had_outlived_the_last_run() {
+fn a_failed_start_leaves_adopted_replicas_running() {
     let mut instance = Instance::new();
     let manifest = instance.write_service("web", "  scale: {replicas: 2}\n");
     instance.up(&["-f", text(&manifest)]);
@@ -88,11 +88,11 @@ fn a_start_with_a_declaration_that_is_refused_leaves_what_had_outlived_the_last_
         ports::free()
     );
     let refused = instance.write_service("web", &exposed);
-    let said = instance.run(&["up", "--data", "data", "--listen", "127.0.0.1:0", "-f", text(&refused)]);
+    let output = instance.run(&["up", "--data", "data", "--listen", "127.0.0.1:0", "-f", text(&refused)]);
 
-    assert_eq!(said.code, Some(1), "{said:?}");
+    assert_eq!(output.code, Some(1), "{output:?}");
     for pid in before {
-        assert!(is_running(pid), "a replica was stopped: {said:?}");
+        assert!(is_running(pid), "a replica was stopped: {output:?}");
     }
     instance.up(&[]);
     instance.wait_for_ready("web", 2);
@@ -100,7 +100,7 @@ fn a_start_with_a_declaration_that_is_refused_leaves_what_had_outlived_the_last_
 }
 
 #[test]
-fn a_start_with_a_declaration_that_is_refused_ends_what_it_had_begun_to_start() {
+fn a_failed_start_stops_the_replicas_that_it_started() {
     let mut instance = Instance::new();
     let exposed = format!("  expose: {{listen: \"127.0.0.1:{}\", port: http}}\n", ports::free());
     let manifest = instance.write_service("web", &exposed);
@@ -110,14 +110,14 @@ fn a_start_with_a_declaration_that_is_refused_ends_what_it_had_begun_to_start() 
 
     // What is kept is started at once, and only then it is found that another service may not listen where it does.
     let refused = instance.write_service("shop", &exposed);
-    let said = instance.run(&["up", "--data", "data", "--listen", "127.0.0.1:0", "-f", text(&refused)]);
+    let output = instance.run(&["up", "--data", "data", "--listen", "127.0.0.1:0", "-f", text(&refused)]);
 
-    assert_eq!(said.code, Some(1), "{said:?}");
-    assert_eq!(instance.processes(), [], "a replica was left: {said:?}");
+    assert_eq!(output.code, Some(1), "{output:?}");
+    assert_eq!(instance.processes(), [], "a replica was left: {output:?}");
 }
 
 #[test]
-fn what_was_applied_is_there_again_at_the_next_start() {
+fn applied_resources_are_restored_at_the_next_start() {
     let mut instance = Instance::new();
     let manifest = instance.write_service("web", "");
     instance.up(&["-f", text(&manifest)]);
@@ -130,7 +130,7 @@ fn what_was_applied_is_there_again_at_the_next_start() {
 }
 
 #[test]
-fn events_outlive_a_killed_homeostat_in_order_and_none_is_named_like_another() {
+fn events_survive_a_killed_homeostat_in_order_and_with_unique_ids() {
     let mut instance = Instance::new();
     let manifest = instance.write_service("web", "");
     instance.up(&["-f", text(&manifest)]);

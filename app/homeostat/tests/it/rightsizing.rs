@@ -3,7 +3,7 @@
 use crate::instance::{Instance, text, wait_until};
 
 #[test]
-fn what_a_replica_uses_is_learned_and_shown() {
+fn the_resource_usage_of_replicas_is_learned_and_shown() {
     let mut instance = Instance::new();
     let manifest = instance.write_service(
         "worker",
@@ -53,7 +53,7 @@ fn crowded(instance: &Instance) -> [std::path::PathBuf; 2] {
 }
 
 #[test]
-fn a_service_at_its_most_replicas_grows_in_place_and_says_so() {
+fn a_service_at_its_maximum_resizes_replicas_in_place_and_shows_it() {
     let mut instance = Instance::new();
     let [service, source] = crowded(&instance);
     instance.up(&["-f", text(&service), "-f", text(&source)]);
@@ -75,7 +75,7 @@ fn a_service_at_its_most_replicas_grows_in_place_and_says_so() {
 }
 
 #[test]
-fn a_replica_that_its_quota_holds_back_is_seen_where_its_processor_is() {
+fn throttling_by_a_cpu_quota_is_shown_with_the_cpu_usage() {
     let mut instance = Instance::new();
     // It would use a whole processor.
     let manifest = instance.write(
@@ -112,15 +112,15 @@ fn a_replica_that_its_quota_holds_back_is_seen_where_its_processor_is() {
 }
 
 #[test]
-fn bounds_that_contradict_each_other_are_refused() {
+fn contradictory_bounds_are_refused() {
     let instance = Instance::new();
     let scale = "  scale: {replicas: 1, vertical: {cpu: {min: 2, max: 1}, memory: {min: 0}}}\n";
     let manifest = instance.write_service("worker", scale);
-    let said = instance.run(&["validate", "-f", text(&manifest)]);
-    assert_eq!(said.code, Some(2), "{said:?}");
-    assert!(said.err.contains("spec.scale.vertical.cpu.min: min (2) is above max (1)"), "{said:?}");
+    let result = instance.run(&["validate", "-f", text(&manifest)]);
+    assert_eq!(result.code, Some(2), "{result:?}");
+    assert!(result.err.contains("spec.scale.vertical.cpu.min: min (2) is above max (1)"), "{result:?}");
     assert!(
-        said.err.contains("spec.scale.vertical.memory.min: an amount of a resource is above zero"),
-        "{said:?}"
+        result.err.contains("spec.scale.vertical.memory.min: an amount of a resource is above zero"),
+        "{result:?}"
     );
 }

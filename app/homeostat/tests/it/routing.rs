@@ -18,8 +18,8 @@ fn curl(words: &[&str]) -> (String, u16, String) {
     let mut command = Command::new("curl");
     command.args(["-s", "--max-time", "60", "-w", "\n%{http_code} %{redirect_url}"]).args(words);
     let output = command.output().expect("the tests need curl");
-    let said = String::from_utf8(output.stdout).expect("it is text");
-    let (body, rest) = said.rsplit_once('\n').expect("the last line is ours");
+    let result = String::from_utf8(output.stdout).expect("it is text");
+    let (body, rest) = result.rsplit_once('\n').expect("the last line is ours");
     let (status, location) = rest.split_once(' ').expect("two words");
     (body.to_owned(), status.parse().expect("a status"), location.to_owned())
 }
@@ -47,7 +47,7 @@ fn condition(instance: &Instance, kind: &str) -> (String, String) {
 }
 
 #[test]
-fn two_services_behind_one_address_outlive_a_killed_homeostat() {
+fn two_services_behind_one_address_survive_a_killed_homeostat() {
     let mut instance = Instance::new();
     let address = format!("127.0.0.1:{}", ports::free());
     let (pages, api) = (instance.write_service("pages", ""), instance.write_service("api", ""));
@@ -98,7 +98,7 @@ fn two_services_behind_one_address_outlive_a_killed_homeostat() {
 }
 
 #[test]
-fn a_rule_leads_to_the_port_that_it_names_and_to_none_that_is_not_there() {
+fn a_rule_routes_to_the_port_that_it_names_and_an_unknown_port_is_refused() {
     let mut instance = Instance::new();
     let address = format!("127.0.0.1:{}", ports::free());
     let manifest = instance.write_service("pages", "  scale: {replicas: 2}\n");
@@ -139,7 +139,7 @@ fn a_rule_leads_to_the_port_that_it_names_and_to_none_that_is_not_there() {
 }
 
 #[test]
-fn a_replica_behind_a_route_alone_finishes_its_request_before_it_is_stopped() {
+fn a_replica_behind_a_route_finishes_its_request_before_it_is_stopped() {
     let mut instance = Instance::new();
     let address = format!("127.0.0.1:{}", ports::free());
     let pages = instance.write_service("pages", "  stop: {drain: 1h}\n");
@@ -174,7 +174,7 @@ fn a_replica_behind_a_route_alone_finishes_its_request_before_it_is_stopped() {
 }
 
 #[test]
-fn an_address_that_another_program_has_is_said_and_taken_when_it_is_free() {
+fn an_address_in_use_is_reported_and_taken_once_it_is_free() {
     let mut instance = Instance::new();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = taken.local_addr().expect("it is bound").to_string();

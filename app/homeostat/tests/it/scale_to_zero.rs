@@ -42,7 +42,7 @@ fn concurrent_requests_to_a_service_at_zero_are_all_answered() {
 }
 
 #[test]
-fn a_service_behind_a_route_alone_rests_and_is_woken_over_it() {
+fn a_service_behind_a_route_scales_to_zero_and_is_started_by_a_request() {
     let mut instance = Instance::new();
     let port = ports::free();
     let manifest = instance.write_service("web", "  scale: {replicas: 2, toZero: {after: 1s, wait: 30s}}\n");
@@ -71,7 +71,7 @@ fn a_service_behind_a_route_alone_rests_and_is_woken_over_it() {
 }
 
 #[test]
-fn a_service_that_rests_still_does_after_a_restart_and_wakes_then() {
+fn a_service_at_zero_stays_there_after_a_restart_and_is_started_by_a_request() {
     let (mut instance, url) = resting_instance();
     wait_for_rest(&instance);
     instance.end(Signal::KILL);

@@ -10,9 +10,9 @@ use crate::instance::{Instance, pid_of, text};
 
 /// The next notification.
 fn receive(manager: &UnixDatagram) -> String {
-    let mut said = [0; 256];
-    let length = manager.recv(&mut said).expect("it is notified");
-    String::from_utf8_lossy(&said[..length]).into_owned()
+    let mut message = [0; 256];
+    let length = manager.recv(&mut message).expect("it is notified");
+    String::from_utf8_lossy(&message[..length]).into_owned()
 }
 
 #[test]

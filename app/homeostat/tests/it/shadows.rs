@@ -28,7 +28,7 @@ fn shadow(instance: &Instance, name: &str) -> Value {
 }
 
 #[test]
-fn what_is_tried_beside_the_acting_one_is_compared_with_it_and_outlives_a_crash() {
+fn a_shadow_autoscaler_is_compared_with_the_acting_one_and_the_comparison_survives_a_crash() {
     let mut instance = Instance::new();
     instance.write("jobs", "35");
     let source = instance.write(

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::instance::{Instance, text, wait_until};
 
 #[test]
-fn requests_beyond_saturation_are_refused_and_counted_apart() {
+fn requests_beyond_saturation_are_shed_and_counted() {
     let mut instance = Instance::new();
     let address = format!("127.0.0.1:{}", ports::free());
     let limits = "{inFlight: 9, adaptive: {min: 1, max: 2}}";

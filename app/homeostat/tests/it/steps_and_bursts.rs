@@ -42,7 +42,7 @@ const STEPS: &str = "      step:
 ";
 
 #[test]
-fn a_step_is_taken_and_its_cool_down_survives_a_restart() {
+fn a_step_is_taken_and_its_cooldown_survives_a_restart() {
     let mut instance = instance(180, STEPS);
     instance.wait_for_ready("worker", 3);
     let output = instance.run(&["events", "service/worker"]).out;
@@ -69,7 +69,7 @@ fn a_step_is_taken_and_its_cool_down_survives_a_restart() {
 const BURST: &str = "      burst: {stableWindow: 8s, panicWindow: 1s}\n";
 
 #[test]
-fn a_burst_is_followed_at_once_and_nothing_is_removed_before_it_is_over() {
+fn a_burst_scales_out_immediately_and_nothing_is_removed_before_its_end() {
     let instance = instance(50, BURST);
     instance.wait_for_ready("worker", 1);
     // Once the window has been seen whole.

@@ -88,7 +88,7 @@ fn assert_none_failed(load: Child) {
 }
 
 #[test]
-fn no_request_is_lost_while_one_takes_the_place_of_another_again_and_again() {
+fn no_request_is_lost_during_repeated_takeovers() {
     let (mut instance, address) = served();
     let replicas = instance.wait_for_ready("web", 2);
     let load = begin_load(&instance, &address, 12);
@@ -115,7 +115,7 @@ fn no_request_is_lost_while_one_takes_the_place_of_another_again_and_again() {
 }
 
 #[test]
-fn one_that_cannot_begin_leaves_the_other_serving_and_the_next_one_succeeds() {
+fn a_successor_that_cannot_start_leaves_the_predecessor_serving_and_the_next_one_succeeds() {
     let (mut instance, address) = served();
     let replicas = instance.wait_for_ready("web", 2);
     let (load, visitors) = (begin_load(&instance, &address, 12), Visitors::begin(&address));
@@ -159,7 +159,7 @@ fn one_that_cannot_begin_leaves_the_other_serving_and_the_next_one_succeeds() {
 }
 
 #[test]
-fn one_that_dies_when_everything_was_handed_to_it_leaves_the_other_serving() {
+fn a_successor_that_dies_after_the_handover_leaves_the_predecessor_serving() {
     let (instance, address) = served();
     let replicas = instance.wait_for_ready("web", 2);
     let visitors = Visitors::begin(&address);
@@ -183,7 +183,7 @@ fn one_that_dies_when_everything_was_handed_to_it_leaves_the_other_serving() {
 }
 
 #[test]
-fn without_a_predecessor_it_just_starts_and_a_second_process_is_refused() {
+fn a_takeover_without_a_predecessor_is_a_start_and_a_second_process_is_refused() {
     let (mut instance, address) = served();
     let refused = instance.run(&["up", "--data", "data", "--listen", "127.0.0.1:0"]);
     assert_eq!(refused.code, Some(1), "{refused:?}");
@@ -203,7 +203,7 @@ fn wait_for_one(instance: &Instance) {
 }
 
 #[test]
-fn clients_that_stay_too_long_are_cut_off_and_a_signal_does_not_wait_for_them() {
+fn clients_beyond_the_linger_time_are_disconnected_and_a_signal_does_not_wait_for_them() {
     let (mut instance, address) = served();
     let hold = || {
         let mut stream = TcpStream::connect(&address).expect("it listens");

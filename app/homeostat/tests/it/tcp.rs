@@ -19,7 +19,7 @@ fn ask(port: u16) -> String {
 }
 
 #[test]
-fn connections_are_spread_over_replicas_and_a_dead_one_gets_none() {
+fn connections_are_balanced_over_replicas_and_a_dead_one_gets_none() {
     let mut instance = Instance::new();
     let port = ports::free();
     let more = format!(

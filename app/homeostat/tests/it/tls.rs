@@ -44,7 +44,7 @@ fn is_in(path: &Path, bytes: &[u8]) -> bool {
 }
 
 #[test]
-fn a_certificate_is_shown_exchanged_and_missed_in_words() {
+fn a_certificate_is_presented_reloaded_and_reported_when_missing() {
     let mut instance = Instance::new();
     let port = ports::free();
     let expose = format!(
@@ -100,7 +100,7 @@ fn a_certificate_is_shown_exchanged_and_missed_in_words() {
 }
 
 #[test]
-fn a_route_shows_its_certificate_and_says_until_when_it_is_valid() {
+fn a_route_presents_its_certificate_and_shows_its_validity() {
     let mut instance = Instance::new();
     let port = ports::free();
     let service = instance.write_service("web", "");

@@ -65,7 +65,7 @@ fn proxied(instance: &Instance) -> Value {
 }
 
 #[test]
-fn sessions_are_spread_and_go_on_elsewhere_when_their_replica_is_killed_or_leaves() {
+fn sessions_are_balanced_and_move_when_their_replica_is_killed_or_removed() {
     let port = ports::free();
     let instance = asked(port, 3);
     let pids: BTreeSet<i32> =
@@ -112,7 +112,7 @@ fn sessions_are_spread_and_go_on_elsewhere_when_their_replica_is_killed_or_leave
 }
 
 #[test]
-fn no_datagram_is_lost_while_one_homeostat_takes_the_place_of_another() {
+fn no_datagram_is_lost_during_a_takeover() {
     let port = ports::free();
     let mut instance = asked(port, 2);
     let clients: Vec<Client> = (0..4).map(|_| Client::of(port)).collect();
@@ -136,7 +136,7 @@ fn no_datagram_is_lost_while_one_homeostat_takes_the_place_of_another() {
 }
 
 #[test]
-fn a_service_that_rests_is_woken_by_a_datagram_and_answers_it() {
+fn a_service_at_zero_is_started_by_a_datagram_and_answers_it() {
     let port = ports::free();
     let instance = asked_as(port, "{replicas: 2, toZero: {after: 1s, wait: 30s}}", "300ms");
     for _ in 0..3 {

@@ -66,7 +66,7 @@ fn endpoints(instance: &Instance) -> Vec<Value> {
 }
 
 #[test]
-fn requests_stay_in_the_zone_spill_over_and_go_elsewhere_without_a_replica() {
+fn requests_prefer_their_zone_spill_over_and_use_external_endpoints_without_replicas() {
     let (mut instance, port) = (Instance::new(), ports::free());
     let (other, dead) = (other("elsewhere"), ports::free());
     let more = format!(
@@ -126,7 +126,7 @@ fn requests_stay_in_the_zone_spill_over_and_go_elsewhere_without_a_replica() {
 }
 
 #[test]
-fn what_is_answered_elsewhere_asks_for_no_replica() {
+fn requests_at_external_endpoints_do_not_scale_the_service() {
     let (mut instance, port) = (Instance::new(), ports::free());
     let other = other("elsewhere");
     let scale = "{min: 1, max: 5, metrics: [{type: Pods, pods: {metric: {name: http_requests_per_second}, \
