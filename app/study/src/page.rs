@@ -231,7 +231,7 @@ fn is_best(summary: &Summary, policy: &PolicySummary) -> bool {
     summary.best.as_ref() == Some(&policy.name)
 }
 
-/// The number of ticks at the begin that do not count.
+/// The number of ticks at the start that do not count.
 fn uncounted(findings: &Findings) -> u64 {
     let counted = findings.results.first().map_or(findings.extent.ticks, |tried| tried.outcome.score.ticks);
     findings.extent.ticks.saturating_sub(counted)

@@ -231,7 +231,7 @@ fn verdict(policies: &[PolicySummary], best: Option<&PolicySummary>, measure: Me
 fn late_loss_notes(findings: &Findings) -> Vec<String> {
     let end = span(&findings.service, findings.extent);
     let note = |after: &Duration| {
-        format!("no replica was lost {after:?} after the begin: the trace ends after {end:?}")
+        format!("no replica was lost {after:?} after the start: the trace ends after {end:?}")
     };
     findings.too_late.iter().map(note).collect()
 }

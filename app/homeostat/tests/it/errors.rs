@@ -108,7 +108,7 @@ fn data_of_a_newer_homeostat_is_refused_and_left_unchanged() {
         keep(&instance, &row.key, &newer(&row.value));
         let before = rows(&instance);
         let output = instance.run(&["up", "--data", "data", "--listen", "127.0.0.1:0"]);
-        let parts = [row.key.as_str(), "a newer homeostat wrote it (form 2, this one reads up to 1)"];
+        let parts = [row.key.as_str(), "a newer homeostat wrote it (format 2, this one reads up to 1)"];
         assert_refused(&output, 1, &parts);
         assert_eq!(rows(&instance), before, "{} was written to", row.key);
         keep(&instance, &row.key, &row.value);

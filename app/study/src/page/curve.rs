@@ -23,7 +23,7 @@ pub(super) fn top(findings: &Findings) -> f64 {
     load.fold(0.0, f64::max).max(f64::MIN_POSITIVE) * 1.5
 }
 
-/// `uncounted` is the number of ticks at the begin that do not count.
+/// `uncounted` is the number of ticks at the start that do not count.
 pub(super) fn draw(timeline: &Timeline, top: f64, uncounted: u64) -> Markup {
     let columns = columns(timeline.points());
     let width = columns.len().max(1);

@@ -54,7 +54,7 @@ fn a_scheduled_loss_after_the_end_is_noted() {
     let disturbance = Disturbance { losses: vec![lost(2), lost(72)], ..Disturbance::default() };
     let findings = compared(&evenings(), &Setting { disturbance, ..setting() }, &all()[..1]).unwrap();
     let notes = Summary::of(&findings, MEASURE, Vec::new()).notes;
-    assert_eq!(notes, ["no replica was lost 259200s after the beginning: the trace is over after 259200s"]);
+    assert_eq!(notes, ["no replica was lost 259200s after the start: the trace ends after 259200s"]);
 }
 
 #[test]

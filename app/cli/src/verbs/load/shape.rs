@@ -245,7 +245,7 @@ impl TraceArguments {
     }
 }
 
-/// The time from the begin of a trace to the first of `rows`, and from there to the first row behind them.
+/// The time from the start of a trace to the first of `rows`, and from there to the first row behind them.
 fn times_of(rows: &Range<usize>, trace: &Trace) -> (Duration, Duration) {
     let all = trace.rows();
     let since_begin = |row: usize| {

@@ -46,11 +46,11 @@ pub(super) enum Unit {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "What goes wrong")]
 pub(super) struct FaultArguments {
-    /// `kill -9` a replica, or homeostat itself (which is restarted within two minutes), at a time after the begin, such as shop-0@13s or
+    /// `kill -9` a replica, or homeostat itself (which is restarted within two minutes), at a time after the start, such as shop-0@13s or
     /// homeostat@1m; may be given several times
     #[arg(long, value_name = "REPLICA@TIME", value_parser = kill)]
     kill: Vec<ScheduledFault>,
-    /// A replica that stops responding at a time after the begin, such as shop-1@40s; may be given several times
+    /// A replica that stops responding at a time after the start, such as shop-1@40s; may be given several times
     #[arg(long, value_name = "REPLICA@TIME", value_parser = hang)]
     hang: Vec<ScheduledFault>,
     /// A random fault and its rate: times per day, such as crash=20, or per thousand messages, such as lost=5; an unknown name lists

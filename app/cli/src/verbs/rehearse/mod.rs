@@ -15,7 +15,7 @@ use model::quantity::MilliRps;
 use model::resource::{Quantity, Span};
 use model::settings::Settings;
 use model::time::Wall;
-use rehearsal::{Part, Script, ServiceLoad};
+use rehearsal::{RehearsedService, Script, ServiceLoad};
 use sim::{Faults, Program};
 use study::{Reading, Recording, Source};
 
@@ -108,14 +108,14 @@ struct Load {
 impl Arguments {
     fn script(&self, declared: Vec<Declared>) -> Result<Script, Failure> {
         self.check_names(&declared)?;
-        let mut parts = Vec::new();
+        let mut services = Vec::new();
         let mut extents = Vec::new();
         for declared in declared {
             let name = declared.name.as_str();
             let load = arguments::value_for(&self.load, name).map(|argument| self.load(argument)).transpose()?;
             let load = load.unwrap_or(Load { load: ServiceLoad::Rate(MilliRps(0)), extent: None });
             extents.extend(load.extent);
-            parts.push(Part { program: self.program(&declared), asked: load.load, declared });
+            services.push(RehearsedService { program: self.program(&declared), load: load.load, declared });
         }
         let longest = extents.iter().map(|(span, _)| *span).max();
         let span = self.span.map(Span::as_duration).or(longest).ok_or_else(|| {
@@ -125,7 +125,7 @@ impl Arguments {
         })?;
         let faults = self.faults.random.iter();
         Ok(Script {
-            parts,
+            services,
             gauges: Vec::new(),
             span,
             begin: extents.iter().map(|(_, begin)| *begin).min().unwrap_or(BEGIN),

@@ -24,7 +24,7 @@ pub(super) struct WorldArguments {
     /// The spread of the capacity of replicas: the standard deviation as a share of it
     #[arg(long, value_name = "PART", value_parser = deviation, default_value = "0")]
     unequal: f64,
-    /// Replicas that are lost at a time after the begin, such as 30%@12h or 2@90m; may be given several times
+    /// Replicas that are lost at a time after the start, such as 30%@12h or 2@90m; may be given several times
     #[arg(long, value_name = "LOST@TIME", value_parser = loss)]
     fault: Vec<Loss>,
     /// The random seed: all policies meet the same faults and noise
