@@ -22,7 +22,11 @@ pub(crate) struct Rates {
 
 impl Rates {
     /// Records a reading of all counters; counters that are missing from it are forgotten.
-    pub(crate) fn record<'a>(&mut self, now: Time, reading: impl Iterator<Item = (&'a Arc<str>, u64)> + Clone) {
+    pub(crate) fn record<'a>(
+        &mut self,
+        now: Time,
+        reading: impl Iterator<Item = (&'a Arc<str>, u64)> + Clone,
+    ) {
         self.by_name.retain(|name, _| reading.clone().any(|(present, _)| present == name));
         for (name, count) in reading {
             self.by_name.entry(Arc::clone(name)).or_default().push(now, count);

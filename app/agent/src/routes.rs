@@ -160,7 +160,9 @@ fn listen(shared: &Shared, routes: &mut KnownRoutes, gateway: &Gateway) {
 fn message_of(error: &RouteError, address: SocketAddr) -> String {
     match error {
         RouteError::AddressInUse { .. } => {
-            format!("could not listen on {address}: another program uses the address; stop it or choose another address")
+            format!(
+                "could not listen on {address}: another program uses the address; stop it or choose another address"
+            )
         }
         RouteError::AddressTaken { by, .. } => {
             format!("could not listen on {address}: service {by} uses the address; choose another one")

@@ -59,8 +59,9 @@ pub(crate) async fn past(
             match replayed {
                 Ok(Some(explanation)) => Ok(explanation),
                 // The journal is complete but short; the history reaches further back.
-                Ok(None) => history::at(handle, &service, at, asked)?
-                    .ok_or_else(|| no_decision(&service, Some(at))),
+                Ok(None) => {
+                    history::at(handle, &service, at, asked)?.ok_or_else(|| no_decision(&service, Some(at)))
+                }
                 Err(failure) if failure.is(Code::NothingDecided) => {
                     history::at(handle, &service, at, asked)?.ok_or(failure)
                 }

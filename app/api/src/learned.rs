@@ -16,7 +16,8 @@ use crate::{capacity, v1};
 pub(crate) fn learned(handle: &Handle, name: &ServiceName) -> Result<v1::Learned, Failure> {
     let service_name = name.clone();
     let learned = handle.query(move |control, now| {
-        let service = control.knowledge().service(&service_name).filter(|service| service.declared.is_some())?;
+        let service =
+            control.knowledge().service(&service_name).filter(|service| service.declared.is_some())?;
         Some(describe(now, service))
     })?;
     learned.ok_or_else(|| Failure::not_found("service", name.as_str()))

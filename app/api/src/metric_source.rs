@@ -75,7 +75,8 @@ fn services(resources: &[StoredResource], key: &MetricKey) -> Vec<String> {
             Resource::HorizontalPodAutoscaler(hpa) => hpa.autoscaler().ok(),
             Resource::Route(_) | Resource::MetricSource(_) => None,
         }?;
-        let uses_metric = spec.metrics.iter().any(|it| MetricKey::of(it, &spec.service).as_ref() == Some(key));
+        let uses_metric =
+            spec.metrics.iter().any(|it| MetricKey::of(it, &spec.service).as_ref() == Some(key));
         uses_metric.then(|| spec.service.to_string())
     };
     let selects_removal = |stored: &StoredResource| {
@@ -131,9 +132,12 @@ fn measuring_condition(
             }
         },
         (_, Some((at, why))) => condition("False", "Failed", why.to_string(), Some(*at)),
-        (Some((at, _)), None) => {
-            condition("False", "Stale", "there has been no answer since the last measurement".into(), Some(*at))
-        }
+        (Some((at, _)), None) => condition(
+            "False",
+            "Stale",
+            "there has been no answer since the last measurement".into(),
+            Some(*at),
+        ),
         (None, None) => condition("Unknown", "Pending", "it has not been queried yet".into(), None),
     }
 }

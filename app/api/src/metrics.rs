@@ -241,8 +241,12 @@ impl Collector for Snapshot {
 
 impl Snapshot {
     fn encode_loop(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        counter(encoder, "homeostat_loop_rounds", "Rounds of the control loop; each processes one or more inputs")?
-            .encode_counter::<NoLabelSet, _, f64>(&self.rounds, None)?;
+        counter(
+            encoder,
+            "homeostat_loop_rounds",
+            "Rounds of the control loop; each processes one or more inputs",
+        )?
+        .encode_counter::<NoLabelSet, _, f64>(&self.rounds, None)?;
         gauge(encoder, "homeostat_actions_in_flight", "Actions that were sent and have not completed")?
             .encode_gauge(&i64::try_from(self.in_flight).unwrap_or(i64::MAX))?;
         gauge(encoder, "homeostat_ready", "1 while the control loop controls the services, else 0")?
@@ -260,7 +264,8 @@ impl Snapshot {
             let labels = [("service", view.name.as_str())];
             write_gauge(&mut desired, labels, &i64::from(view.status.desired_replicas))?;
         }
-        let mut ready = gauge(encoder, "homeostat_replicas_ready", "Replicas that are ready to serve requests")?;
+        let mut ready =
+            gauge(encoder, "homeostat_replicas_ready", "Replicas that are ready to serve requests")?;
         for view in &self.services {
             let labels = [("service", view.name.as_str())];
             write_gauge(&mut ready, labels, &i64::from(view.status.ready_replicas))?;
@@ -272,8 +277,11 @@ impl Snapshot {
                 write_gauge(&mut phases, labels, &count)?;
             }
         }
-        let mut restarts =
-            counter(encoder, "homeostat_replica_restarts", "Restarts of a replica: all starts after the first")?;
+        let mut restarts = counter(
+            encoder,
+            "homeostat_replica_restarts",
+            "Restarts of a replica: all starts after the first",
+        )?;
         for (replica, status) in self.replicas() {
             let labels = [("service", status.service.as_str()), ("replica", replica.as_str())];
             let count = u64::from(status.restarts);
@@ -299,7 +307,8 @@ impl Snapshot {
 
     /// Named like the metrics of cAdvisor, without `container` and `cfs`.
     fn encode_throttling(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let limited = || self.replicas().filter_map(|(name, status)| Some((name, status, status.throttling?)));
+        let limited =
+            || self.replicas().filter_map(|(name, status)| Some((name, status, status.throttling?)));
         let name = "homeostat_replica_cpu_periods";
         let mut windows = counter(encoder, name, "CPU quota periods in which the replica ran with a limit")?;
         for (replica, status, throttling) in limited() {
@@ -308,8 +317,7 @@ impl Snapshot {
             write_counter(&mut windows, labels, &count)?;
         }
         let name = "homeostat_replica_cpu_throttled_periods";
-        let mut throttled =
-            counter(encoder, name, "CPU quota periods in which the replica was throttled")?;
+        let mut throttled = counter(encoder, name, "CPU quota periods in which the replica was throttled")?;
         for (replica, status, throttling) in limited() {
             let labels = [("service", status.service.as_str()), ("replica", replica.as_str())];
             let count = throttling.throttled_windows;
@@ -353,7 +361,8 @@ impl Snapshot {
             let labels = [("service", requests.service.as_str())];
             write_counter(&mut retries, labels, &requests.retries)?;
         }
-        let mut failures = counter(encoder, "homeostat_request_failures", "Requests without a complete response")?;
+        let mut failures =
+            counter(encoder, "homeostat_request_failures", "Requests without a complete response")?;
         for requests in of_services() {
             let labels = [("service", requests.service.as_str())];
             write_counter(&mut failures, labels, &requests.failures)?;
@@ -466,8 +475,7 @@ impl Snapshot {
             write_counter(&mut hedges_won, labels, &proxied.hedges_won)?;
         }
         let name = "homeostat_concurrency_limit";
-        let mut limits =
-            gauge(encoder, name, "The current adaptive concurrency limit of a service")?;
+        let mut limits = gauge(encoder, name, "The current adaptive concurrency limit of a service")?;
         for (service, proxied) in &self.proxied {
             if let Some(adaptive) = proxied.adaptive {
                 let limit = f64::from(adaptive.limit);
@@ -488,13 +496,21 @@ impl Snapshot {
                 write_counter(&mut passed, [("service", service), ("direction", direction)], &count)?;
             }
         }
-        let mut bytes = counter(encoder, "homeostat_datagram_bytes", "Bytes of datagrams from clients (in) and to clients (out)")?;
+        let mut bytes = counter(
+            encoder,
+            "homeostat_datagram_bytes",
+            "Bytes of datagrams from clients (in) and to clients (out)",
+        )?;
         for (service, it) in services() {
             for (direction, count) in [("in", it.bytes_received), ("out", it.bytes_sent)] {
                 write_counter(&mut bytes, [("service", service), ("direction", direction)], &count)?;
             }
         }
-        let mut dropped = counter(encoder, "homeostat_datagrams_dropped", "Datagrams that were dropped, in either direction")?;
+        let mut dropped = counter(
+            encoder,
+            "homeostat_datagrams_dropped",
+            "Datagrams that were dropped, in either direction",
+        )?;
         for (service, it) in services() {
             let labels = [("service", service)];
             write_counter(&mut dropped, labels, &it.dropped)?;
@@ -514,8 +530,11 @@ impl Snapshot {
             write_counter(&mut failures, [("service", tls.service.as_str())], &tls.handshake_failures)?;
         }
         let name = "homeostat_certificate_not_after_seconds";
-        let mut ends =
-            gauge(encoder, name, "When the first certificate of a service or a route expires, in seconds since the Unix epoch")?;
+        let mut ends = gauge(
+            encoder,
+            name,
+            "When the first certificate of a service or a route expires, in seconds since the Unix epoch",
+        )?;
         for CertificateExpiry { label, name, not_after } in &self.certificates {
             write_gauge(&mut ends, [(*label, name.as_str())], not_after)?;
         }
@@ -535,8 +554,7 @@ impl Snapshot {
     }
 
     fn encode_external_balancers(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let help =
-            "Configuration changes of external balancers, by whether they were taken or failed";
+        let help = "Configuration changes of external balancers, by whether they were taken or failed";
         let mut reloads = counter(encoder, "homeostat_external_reloads", help)?;
         for (service, it) in &self.external {
             for (result, count) in [("taken", it.reloads), ("failed", it.failures)] {
@@ -556,7 +574,8 @@ impl Snapshot {
 
     fn encode_sources(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let name = "homeostat_metric_source_up";
-        let mut up = gauge(encoder, name, "1 while the latest measurement of a metric source can be used, else 0")?;
+        let mut up =
+            gauge(encoder, name, "1 while the latest measurement of a metric source can be used, else 0")?;
         for source in &self.sources {
             let is_up = source.status.conditions.iter().all(|condition| condition.status == "True");
             write_gauge(&mut up, [("source", source.name())], &i64::from(is_up))?;
@@ -587,7 +606,8 @@ impl Snapshot {
             Latencies::of(&route.latency).encode(&mut latency, &[("route", &*route.route)])?;
         }
         let name = "homeostat_route_requests_over_rate";
-        let mut over_rate = counter(encoder, name, "Requests of a route answered with 429 by its rate limit")?;
+        let mut over_rate =
+            counter(encoder, name, "Requests of a route answered with 429 by its rate limit")?;
         for route in &self.routes {
             write_counter(&mut over_rate, [("route", &*route.route)], &route.over_rate)?;
         }

@@ -23,8 +23,9 @@ pub(crate) fn removable(now: Time, knowledge: &Knowledge, service: &ServiceState
     let unknown = serving().filter(|(ordinal, _)| !measured.contains_key(ordinal)).count();
     let total = serving().count();
     if unknown > 0 {
-        let message =
-            format!("{metric} is unknown for {unknown} of {total} serving replicas, so these are not removed");
+        let message = format!(
+            "{metric} is unknown for {unknown} of {total} serving replicas, so these are not removed"
+        );
         return condition(false, "NotMeasured", message);
     }
     let staying = serving().filter(|(ordinal, _)| measured.get(ordinal).is_some_and(|it| it.0 > 0)).count();

@@ -176,7 +176,8 @@ pub(crate) fn replicas(
     };
     let views = view::services(handle, names)?;
     let places = views.into_iter().flat_map(|view| view.places);
-    let places: Vec<PlaceView> = places.filter(|place| only.is_none_or(|only| *only == place.replica)).collect();
+    let places: Vec<PlaceView> =
+        places.filter(|place| only.is_none_or(|only| *only == place.replica)).collect();
     if let (Some(only), true) = (only, places.is_empty()) {
         return Err(Failure::not_found("replica", &only.to_string()));
     }

@@ -54,8 +54,7 @@ fn units(amount: Quantity) -> u64 {
 fn span(service: &ServiceState, amount: impl Fn(Resources) -> Option<u64>) -> Option<v1::AmountSpan> {
     let amounts = running(service).filter_map(|place| amount(place.resources?));
     let spans = amounts.map(|amount| v1::AmountSpan { least: amount, most: amount });
-    spans.reduce(|a, b| v1::AmountSpan { least: a.least.min(b.least), most: a.most.max(b.most),
-    })
+    spans.reduce(|a, b| v1::AmountSpan { least: a.least.min(b.least), most: a.most.max(b.most) })
 }
 
 fn running(service: &ServiceState) -> impl Iterator<Item = &Place> {

@@ -71,7 +71,12 @@ fn declared(handle: &Handle, agent: &Agent, name: Option<&str>) -> Result<Vec<(R
 fn status(detail: Option<&RouteDetail>, missing: &[&ServiceName]) -> v1::RouteStatus {
     let condition = v1::Condition::new;
     let programmed = match detail.map(|detail| &detail.listening) {
-        None => condition("Programmed", "Unknown", "Pending", "the proxy has not applied the route yet".to_owned()),
+        None => condition(
+            "Programmed",
+            "Unknown",
+            "Pending",
+            "the proxy has not applied the route yet".to_owned(),
+        ),
         Some(Ok(address)) => {
             condition("Programmed", "True", "Programmed", format!("the proxy listens on {address}"))
         }

@@ -25,15 +25,17 @@ pub fn description() -> Value {
 /// The router of all operations.
 pub(crate) fn router() -> axum::Router<State> {
     let no_such_path = || async {
-        let sentence = "could not find the path of the request: the API has no such path; /openapi.json lists all";
+        let sentence =
+            "could not find the path of the request: the API has no such path; /openapi.json lists all";
         Failure::new(StatusCode::NOT_FOUND, Code::NotUnderstood, sentence)
     };
     let other_method = || async {
         let sentence = "could not handle the method of the request: this path has other methods; /openapi.json lists them";
         Failure::new(StatusCode::METHOD_NOT_ALLOWED, Code::NotUnderstood, sentence)
     };
-    let paths =
-        operations().into_iter().fold(axum::Router::new(), |router, it| router.route(it.path, (it.handler)()));
+    let paths = operations()
+        .into_iter()
+        .fold(axum::Router::new(), |router, it| router.route(it.path, (it.handler)()));
     paths.fallback(no_such_path).method_not_allowed_fallback(other_method)
 }
 
@@ -54,11 +56,19 @@ fn server_operations() -> Vec<Operation> {
         read("/openapi.json", "The OpenAPI description of this API", &[], J(any), || {
             get(|| async { Json(description()) })
         }),
-        read("/metrics", "Metrics in the OpenMetrics format", &[], Text("application/openmetrics-text"), || {
-            get(|Extract(state): Extract<State>| async move { metrics::metrics(&state).await })
+        read(
+            "/metrics",
+            "Metrics in the OpenMetrics format",
+            &[],
+            Text("application/openmetrics-text"),
+            || get(|Extract(state): Extract<State>| async move { metrics::metrics(&state).await }),
+        ),
+        read("/healthz", "Whether the process responds", &[], Text("text/plain"), || {
+            get(|| async { "ok\n" })
         }),
-        read("/healthz", "Whether the process responds", &[], Text("text/plain"), || get(|| async { "ok\n" })),
-        read("/readyz", "Whether the control loop controls the services", &[], Text("text/plain"), || get(ready)),
+        read("/readyz", "Whether the control loop controls the services", &[], Text("text/plain"), || {
+            get(ready)
+        }),
     ]
 }
 

@@ -285,7 +285,13 @@ impl Snapshot<'_> {
     }
 }
 
-fn condition(kind: &str, is_true: bool, reason: &str, message: String, since: Option<String>) -> v1::Condition {
+fn condition(
+    kind: &str,
+    is_true: bool,
+    reason: &str,
+    message: String,
+    since: Option<String>,
+) -> v1::Condition {
     v1::Condition::of_bool(kind, is_true, reason, message).since(since)
 }
 
@@ -424,7 +430,8 @@ fn shadow_explanation(ShadowDecision { name, decision }: &ShadowDecision) -> v1:
 pub(crate) fn scaling_conditions(conditions: &[Condition]) -> Vec<v1::AutoscalerCondition> {
     let condition = |Condition { kind, holds, reason, message, since }: &Condition| {
         let last_transition_time = since.map(rfc3339);
-        let condition = condition(kind.name(), *holds, reason, message.to_string(), last_transition_time.clone());
+        let condition =
+            condition(kind.name(), *holds, reason, message.to_string(), last_transition_time.clone());
         v1::AutoscalerCondition { condition, last_transition_time }
     };
     conditions.iter().map(condition).collect()

@@ -112,7 +112,9 @@ fn execute(
         Verb::Tune(arguments) => tune::run(context, &arguments),
         Verb::Replay(arguments) => replay::run(context, &arguments).map(done),
         Verb::Schema(arguments) => schema::run(context, arguments).map(done),
-        Verb::Completions(arguments) => completions::run(context, arguments, &mut Arguments::command()).map(done),
+        Verb::Completions(arguments) => {
+            completions::run(context, arguments, &mut Arguments::command()).map(done)
+        }
         Verb::Version(arguments) => version::run(context, arguments).map(done),
     }
 }

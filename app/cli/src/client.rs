@@ -124,7 +124,8 @@ impl Client {
         if parts.scheme != Some(Scheme::HTTP) || !is_bare {
             return Err(invalid());
         }
-        let is_plain = |authority: &Authority| !authority.host().is_empty() && !authority.as_str().contains('@');
+        let is_plain =
+            |authority: &Authority| !authority.host().is_empty() && !authority.as_str().contains('@');
         let authority = parts.authority.filter(is_plain).ok_or_else(invalid)?;
         Ok(Self { server: format!("http://{authority}"), authority, connections: TaskTracker::new() })
     }
@@ -150,7 +151,8 @@ impl Client {
         let response = self.execute(method, path, body).await?;
         let status = response.status();
         let bytes = self.read(response, is_change).await?;
-        serde_json::from_slice(&bytes).map_err(|_| ClientError::UnknownServer { server: self.server.clone(), status })
+        serde_json::from_slice(&bytes)
+            .map_err(|_| ClientError::UnknownServer { server: self.server.clone(), status })
     }
 
     /// The lines of the streamed response at `path`.
@@ -173,7 +175,8 @@ impl Client {
         // Ends with the body of the response, or with the runtime of this command.
         self.connections.spawn(connection);
         let response = timeout(RESPONSE_TIMEOUT, sender.send_request(request)).await;
-        let response = response.map_err(|_| self.timed_out(is_change))?.map_err(|error| self.broken(error))?;
+        let response =
+            response.map_err(|_| self.timed_out(is_change))?.map_err(|error| self.broken(error))?;
         let status = response.status();
         if status.is_success() {
             return Ok(response);

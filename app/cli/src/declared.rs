@@ -4,12 +4,16 @@ use api::v1;
 use model::resource::Resource;
 use serde_json::Value;
 
-use crate::client::{ClientError, Client};
+use crate::client::{Client, ClientError};
 use crate::failure::Failure;
 use crate::target::Subject;
 
 /// The declared resource of this kind and name; `None` when there is none, or it is being deleted.
-pub(crate) async fn fetch(client: &Client, subject: Subject, name: &str) -> Result<Option<Resource>, Failure> {
+pub(crate) async fn fetch(
+    client: &Client,
+    subject: Subject,
+    name: &str,
+) -> Result<Option<Resource>, Failure> {
     match client.get::<v1::Object<Value>>(&format!("{}/{name}", subject.path())).await {
         // A deleted resource whose replicas still run is no longer declared: applying it declares it again.
         Ok(object) if is_terminating(&object.status) => Ok(None),

@@ -75,7 +75,11 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
     fn from(error: E) -> Self {
         let error = error.into();
         let is_broken_pipe = |cause: &io::Error| cause.kind() == io::ErrorKind::BrokenPipe;
-        if error.downcast_ref().is_some_and(is_broken_pipe) { Self::OutputClosed } else { Self::Failed(error) }
+        if error.downcast_ref().is_some_and(is_broken_pipe) {
+            Self::OutputClosed
+        } else {
+            Self::Failed(error)
+        }
     }
 }
 

@@ -71,7 +71,9 @@ impl Lines {
             };
             if let Some(more) = line.strip_prefix("data:") {
                 if self.event.len() + more.len() > LINE_BYTES_MAX {
-                    return Some(Err(anyhow!("{INTERRUPTED}: an event is longer than {LINE_BYTES_MAX} bytes")));
+                    return Some(Err(anyhow!(
+                        "{INTERRUPTED}: an event is longer than {LINE_BYTES_MAX} bytes"
+                    )));
                 }
                 if !self.event.is_empty() {
                     self.event.push('\n');

@@ -168,7 +168,8 @@ pub(crate) fn zone(service: &v1::Service) -> String {
             format!("  {:.2} % of the requests stay in zone {name}\n", share * 100.0)
         }
         (None, Some(_)) => {
-            "  no zone is preferred: the zone of this machine is not known, see homeostat up --zone\n".to_owned()
+            "  no zone is preferred: the zone of this machine is not known, see homeostat up --zone\n"
+                .to_owned()
         }
         (None, None) => String::new(),
     }

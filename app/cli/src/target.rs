@@ -98,9 +98,9 @@ impl Subject {
             }
             Self::Autoscaler => ObjectName::parse(name).map(drop).map_err(|error| error.to_string()),
             Self::Node => NodeName::parse(name).map(drop).map_err(|error| error.to_string()),
-            Self::Replica => ReplicaId::parse(name)
-                .map(drop)
-                .ok_or_else(|| "a replica is named by its service and its ordinal, such as shop-0".to_owned()),
+            Self::Replica => ReplicaId::parse(name).map(drop).ok_or_else(|| {
+                "a replica is named by its service and its ordinal, such as shop-0".to_owned()
+            }),
         }
     }
 }
@@ -133,7 +133,9 @@ impl FromStr for Target {
             format!("{kind:?} is not a kind; write one of {known}, or KIND/NAME for one resource")
         })?;
         if let Some(name) = name {
-            subject.check_name(name).map_err(|why| format!("{name:?} is not the name of a {subject}: {why}"))?;
+            subject
+                .check_name(name)
+                .map_err(|why| format!("{name:?} is not the name of a {subject}: {why}"))?;
         }
         Ok(Self { subject, name: name.map(str::to_owned) })
     }
@@ -188,7 +190,9 @@ impl FromStr for ServiceArgument {
         } else {
             text.to_owned()
         };
-        ServiceName::parse(&name).map(Self).map_err(|why| format!("{name:?} is not the name of a service: {why}"))
+        ServiceName::parse(&name)
+            .map(Self)
+            .map_err(|why| format!("{name:?} is not the name of a service: {why}"))
     }
 }
 
@@ -203,7 +207,9 @@ impl FromStr for ReplicaArgument {
         let text = if text.contains('/') { text.to_owned() } else { format!("replica/{text}") };
         let object: ObjectArgument = text.parse()?;
         let replica = (object.subject == Subject::Replica).then(|| ReplicaId::parse(&object.name)).flatten();
-        replica.map(Self).ok_or_else(|| format!("{object} is not a replica; write replica/NAME, such as replica/shop-0"))
+        replica
+            .map(Self)
+            .ok_or_else(|| format!("{object} is not a replica; write replica/NAME, such as replica/shop-0"))
     }
 }
 

@@ -22,15 +22,19 @@ const HEIGHT: usize = 8;
 /// Lets the server evaluate `resources`. A failure is only printed as a note, because the changes themselves are known without it.
 pub(crate) async fn evaluate(context: &CommandContext, resources: &[&Resource]) -> Option<v1::Trials> {
     let response =
-        context.client().ok()?.ask(Method::POST, "/v1/trial", Some(&json!({ "items": resources }))).await;
+        context.client().ok()?.send(Method::POST, "/v1/trial", Some(&json!({ "items": resources }))).await;
     match response.map(serde_json::from_value::<v1::Trials>) {
         Ok(Ok(trials)) => Some(trials),
         Ok(Err(error)) => {
-            stderr::print_line(&format!("note: could not read the decisions that the change would lead to: {error}"));
+            stderr::print_line(&format!(
+                "note: could not read the decisions that the change would lead to: {error}"
+            ));
             None
         }
         Err(error) => {
-            stderr::print_line(&format!("note: the decisions that the change would lead to are not known: {error}"));
+            stderr::print_line(&format!(
+                "note: the decisions that the change would lead to are not known: {error}"
+            ));
             None
         }
     }

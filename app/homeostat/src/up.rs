@@ -83,8 +83,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
 async fn serve(mut options: Options) -> anyhow::Result<ExitCode> {
     let files = os::raise_open_files();
     let mut signals = Signals::listen()?;
-    let working_folder =
-        std::env::current_dir().context("could not read the current folder")?;
+    let working_folder = std::env::current_dir().context("could not read the current folder")?;
     options.manifests.resolve_paths(&working_folder)?;
     let setup =
         Setup { options, working_folder, connections_max: connections_for(files), tasks: TaskTracker::new() };

@@ -327,7 +327,11 @@ mod tests {
             seen.send(handle.resources().len())
         });
         assert_eq!(count.recv_timeout(DEADLINE), Ok(200), "all resources become visible at once");
-        assert_eq!(inbox.iter().take(201).count(), 201, "one intent for each service, and one ResourcesChanged");
+        assert_eq!(
+            inbox.iter().take(201).count(),
+            201,
+            "one intent for each service, and one ResourcesChanged"
+        );
         assert_eq!(apply.join().unwrap(), 200);
     }
 }

@@ -247,7 +247,9 @@ impl Registry {
                     txn = state_store::put_resource(txn, stored)?;
                 }
             }
-            Kind::Route | Kind::MetricSource => unreachable!("routes and metric sources do not belong to a single service"),
+            Kind::Route | Kind::MetricSource => {
+                unreachable!("routes and metric sources do not belong to a single service")
+            }
         }
         self.state_store.commit(txn)?;
         self.resources = rest;

@@ -248,7 +248,8 @@ impl StateStore {
     pub(crate) fn orders(&self) -> Result<Vec<Intent>, StateStoreError> {
         let mut orders = self.each("holds/", |name, hold: StoredHold| hold.intent(name))?;
         orders.extend(self.each("pauses/", |name, pause: StoredPause| pause.intent(name))?);
-        let protections = self.each("protections/", |name, stored: StoredProtections| stored.intents(&name))?;
+        let protections =
+            self.each("protections/", |name, stored: StoredProtections| stored.intents(&name))?;
         orders.extend(protections.into_iter().flatten());
         Ok(orders)
     }

@@ -42,7 +42,8 @@ fn next_generation(
     let new_digest = digest(new);
     let found = earlier.iter().find(|version| version.digest == new_digest);
     let generation = found.map_or(revision, |version| Generation(version.generation));
-    let mut versions: Vec<Version> = earlier.iter().copied().filter(|version| version.digest != new_digest).collect();
+    let mut versions: Vec<Version> =
+        earlier.iter().copied().filter(|version| version.digest != new_digest).collect();
     versions.push(Version { digest: digest(old), generation: known.0 });
     let excess = versions.len().saturating_sub(EARLIER_MAX);
     versions.drain(..excess);

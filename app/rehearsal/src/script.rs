@@ -104,7 +104,9 @@ pub enum ScriptError {
     #[error("cannot rehearse for {0:?}; give more than zero and at most a year")]
     Span(Duration),
     /// A fault names a replica of an unknown service.
-    #[error("a fault names a replica of service {service}, which the manifests do not declare; they declare: {known}")]
+    #[error(
+        "a fault names a replica of service {service}, which the manifests do not declare; they declare: {known}"
+    )]
     NoSuchService {
         /// The unknown name.
         service: String,

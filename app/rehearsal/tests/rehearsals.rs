@@ -8,7 +8,9 @@ use model::name::ServiceName;
 use model::quantity::MilliRps;
 use model::settings::Settings;
 use model::time::Wall;
-use rehearsal::{FaultKind, RehearsedService, Rehearsal, ScheduledFault, Script, ScriptError, ServiceLoad, rehearse};
+use rehearsal::{
+    FaultKind, Rehearsal, RehearsedService, ScheduledFault, Script, ScriptError, ServiceLoad, rehearse,
+};
 use sim::{Fault, Faults, Program};
 
 /// A service whose replicas answer 100 requests a second each.
@@ -22,13 +24,8 @@ fn service(name: &str, spec: &serde_json::Value, rate: u64) -> RehearsedService 
     whole.as_object_mut().expect("a map").extend(more);
     let spec: model::resource::ServiceSpec = serde_json::from_value(whole).expect("it is well formed");
     let name = ServiceName::parse(name).expect("a constant name");
-    let declared = Declared {
-        name,
-        revision: Generation(1),
-        generation: Generation(1),
-        autoscaler: None,
-        spec,
-    };
+    let declared =
+        Declared { name, revision: Generation(1), generation: Generation(1), autoscaler: None, spec };
     let program = Program { cpu_limit_milli: 1000, ..Program::default() };
     RehearsedService { declared, program, load: ServiceLoad::Rate(MilliRps(rate * 1000)) }
 }
@@ -56,13 +53,17 @@ fn rehearsed(script: &Script) -> Rehearsal {
 
 #[test]
 fn a_service_within_its_capacity_answers_everything_at_the_declared_cost() {
-    let found = rehearsed(&script(vec![service("shop", &serde_json::json!({"scale": {"replicas": 3}}), 100)]));
+    let found =
+        rehearsed(&script(vec![service("shop", &serde_json::json!({"scale": {"replicas": 3}}), 100)]));
     let shop = &found.services[0];
 
     assert_eq!((shop.requests.asked, shop.requests.failed()), (30_000, 0));
     assert_eq!((shop.ready_min, shop.ready_max, shop.starts, shop.failures), (3, 3, 3, 0));
     assert!((shop.replica_seconds - 900.0).abs() < 1e-6, "{}", shop.replica_seconds);
-    assert!(found.events.first().is_some_and(|event| event.at.starts_with('-')), "events before the first request have negative times");
+    assert!(
+        found.events.first().is_some_and(|event| event.at.starts_with('-')),
+        "events before the first request have negative times"
+    );
 }
 
 #[test]
@@ -110,7 +111,8 @@ fn replicas_keep_serving_while_homeostat_is_down() {
 #[test]
 fn a_service_waits_for_what_it_depends_on() {
     let needs = serde_json::json!({"dependsOn": [{"service": "store", "when": "ready"}]});
-    let found = rehearsed(&script(vec![service("shop", &needs, 10), service("store", &serde_json::json!({}), 10)]));
+    let found =
+        rehearsed(&script(vec![service("shop", &needs, 10), service("store", &serde_json::json!({}), 10)]));
     let first = |service: &str, kind: &str| {
         let at = found.events.iter().position(|event| event.service == service && event.kind == kind);
         at.unwrap_or_else(|| panic!("no {kind} of {service}: {:?}", found.events))

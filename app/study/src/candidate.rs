@@ -208,7 +208,13 @@ impl Candidate {
         about: &str,
         make: impl Fn(&PolicyContext<'_>) -> Box<dyn Policy> + 'static,
     ) -> Self {
-        Self { name: name.to_owned(), kind, about: about.to_owned(), needs_training: false, make: Arc::new(make) }
+        Self {
+            name: name.to_owned(),
+            kind,
+            about: about.to_owned(),
+            needs_training: false,
+            make: Arc::new(make),
+        }
     }
 
     /// The declared policy of a service, decided as in production.

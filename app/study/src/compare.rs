@@ -79,7 +79,8 @@ pub fn compare(
     let runs_in =
         |disturbance: &Disturbance| candidates.iter().map(|it| run(it, disturbance)).collect::<Vec<Run>>();
     let mut runs = runs_in(&setting.disturbance);
-    let mut lower_bound_runs = setting.at_lower_bound().map_or_else(Vec::new, |disturbance| runs_in(&disturbance));
+    let mut lower_bound_runs =
+        setting.at_lower_bound().map_or_else(Vec::new, |disturbance| runs_in(&disturbance));
     let mut ticks = 0;
     recording.each_tick(setting.tick, setting.arrivals(), &mut |load| {
         if ticks % PROGRESS_INTERVAL == 0 {
@@ -94,10 +95,8 @@ pub fn compare(
         PolicyResult { name, kind, about, outcome: run.finish(), at_least: lower_bound_scores.next() }
     };
     let results = candidates.iter().zip(runs).map(result).collect();
-    let training = training.map(|training| TrainingSplit {
-        until: training.split.1,
-        has_improved: training.learned.is_some(),
-    });
+    let training = training
+        .map(|training| TrainingSplit { until: training.split.1, has_improved: training.learned.is_some() });
     let losses = setting.disturbance.losses.iter().map(|loss| loss.after);
     let too_late = losses.filter(|after| *after >= span(&service, extent)).collect();
     Ok(Findings { trace: recording.name.clone(), extent, service, training, too_late, results })

@@ -71,15 +71,15 @@ pub enum RecordingError {
         fault: RowFault,
     },
     /// There is a single row, and its interval is not given.
-    #[error(
-        "the trace {name} has a single row, so its interval is not known; give --interval"
-    )]
+    #[error("the trace {name} has a single row, so its interval is not known; give --interval")]
     NoInterval {
         /// The name of the recording.
         name: String,
     },
     /// The interval of rows is zero or too long.
-    #[error("the interval of the rows of the trace {name} is {interval:?}; give an --interval from 1ms to 24h")]
+    #[error(
+        "the interval of the rows of the trace {name} is {interval:?}; give an --interval from 1ms to 24h"
+    )]
     Interval {
         /// The name of the recording.
         name: String,

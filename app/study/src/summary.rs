@@ -103,7 +103,7 @@ impl Summary {
             findings.results.iter().map(|result| PolicySummary::of(result, oracle_hours, measure)).collect();
         let best = best(&policies, measure);
         let service = &findings.service;
-        let score = findings.results.first().map(|tried| &result.outcome.score);
+        let score = findings.results.first().map(|result| &result.outcome.score);
         Self {
             trace: findings.trace.clone(),
             begin: findings.extent.begin.to_string(),
@@ -154,7 +154,10 @@ impl PolicySummary {
             slo_violation_percent: score.violated_time_percent(),
             slo_violation_longest_minutes: score.violation_minutes_longest(),
             violated_requests_percent: score.violated_requests_percent(),
-            violated_requests_at_least_percent: result.at_least.as_ref().map(Score::violated_requests_percent),
+            violated_requests_at_least_percent: result
+                .at_least
+                .as_ref()
+                .map(Score::violated_requests_percent),
             dropped_requests_percent: score.dropped_requests_percent(),
             hot_percent: score.hot_time_percent(),
             replica_hours: score.replica_hours(),

@@ -26,9 +26,7 @@ use crate::candidate::{Candidate, PolicyContext};
 use crate::declared::{SLO_SERVICE, declared, slo_service};
 use crate::notes::{repair_notes, share};
 use crate::recording::{Extent, Recording};
-use crate::setting::{
-    Measure, PROGRESS_INTERVAL, Progress, Setting, StudyError, TICKS_SORTED_MAX, survey,
-};
+use crate::setting::{Measure, PROGRESS_INTERVAL, Progress, Setting, StudyError, TICKS_SORTED_MAX, survey};
 
 /// The goal of a search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -337,7 +335,8 @@ fn simplify<T: Clone + PartialEq>(
         let mut simpler = simple.clone();
         simpler[field] = present[field].clone();
         runs += 1;
-        let is_as_good = cost(&simpler).is_some_and(|cost| cost.weighed <= least.weighed * (1.0 + SIMPLICITY_BONUS));
+        let is_as_good =
+            cost(&simpler).is_some_and(|cost| cost.weighed <= least.weighed * (1.0 + SIMPLICITY_BONUS));
         if is_as_good {
             simple = simpler;
         }
@@ -367,7 +366,10 @@ impl<'a> Bench<'a> {
         tuning: Tuning,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Self, StudyError> {
-        debug_assert!(setting.promise == measure.promise, "the policies and the measure have the same promise");
+        debug_assert!(
+            setting.promise == measure.promise,
+            "the policies and the measure have the same promise"
+        );
         let (service, demands, extent) = survey(recording, setting, progress)?;
         if extent.ticks > TICKS_SORTED_MAX {
             return Err(StudyError::TooLong { name: recording.name.clone() });

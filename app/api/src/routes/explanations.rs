@@ -24,7 +24,11 @@ pub(super) fn operations() -> Vec<Operation> {
     const EVENTS: &[Parameter] = &[
         SERVICE,
         parameter("since", "string", "Only events after this time, RFC 3339."),
-        parameter("limit", "integer", "The maximum number of events, of which the latest are returned; 100 by default, at most 10000."),
+        parameter(
+            "limit",
+            "integer",
+            "The maximum number of events, of which the latest are returned; 100 by default, at most 10000.",
+        ),
         WATCH,
     ];
     const EXPLAIN: &[Parameter] = &[
@@ -37,8 +41,16 @@ pub(super) fn operations() -> Vec<Operation> {
             "string",
             "Decisions that were still made at this time or later, RFC 3339; an hour before `until` by default.",
         ),
-        parameter("until", "string", "Decisions that were first made at this time or before, RFC 3339; now by default."),
-        parameter("limit", "integer", "The maximum number of items, of which the latest are returned; 100 by default, at most 1000."),
+        parameter(
+            "until",
+            "string",
+            "Decisions that were first made at this time or before, RFC 3339; now by default.",
+        ),
+        parameter(
+            "limit",
+            "integer",
+            "The maximum number of items, of which the latest are returned; 100 by default, at most 1000.",
+        ),
     ];
     const FORECAST: &[Parameter] =
         &[parameter("past", "integer", "The number of latest steps of load; 120 by default, at most 1000.")];
@@ -50,13 +62,9 @@ pub(super) fn operations() -> Vec<Operation> {
             J(schema_of::<v1::Description>),
             || get(describe),
         ),
-        read(
-            "/v1/events",
-            "Events, oldest first",
-            EVENTS,
-            J(schema_of::<v1::List<v1::Event>>),
-            || get(events),
-        ),
+        read("/v1/events", "Events, oldest first", EVENTS, J(schema_of::<v1::List<v1::Event>>), || {
+            get(events)
+        }),
         read(
             "/v1/services/{name}/explain",
             "The latest scaling decision and its reasons",

@@ -13,8 +13,11 @@ use crate::state::State;
 use crate::{recommendations, v1};
 
 pub(super) fn operations() -> Vec<Operation> {
-    const SINCE: &[Parameter] =
-        &[parameter("since", "string", "The begin of the analyzed period, RFC 3339; 30 days ago by default.")];
+    const SINCE: &[Parameter] = &[parameter(
+        "since",
+        "string",
+        "The begin of the analyzed period, RFC 3339; 30 days ago by default.",
+    )];
     vec![
         read(
             "/v1/recommendations",

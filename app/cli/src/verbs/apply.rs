@@ -50,9 +50,9 @@ pub(crate) async fn run(context: &CommandContext, arguments: Arguments) -> Resul
 /// Prints the warnings of the server to standard error.
 pub(crate) fn print_warnings(applied: &v1::Applied) {
     for item in &applied.items {
-        item.warnings
-            .iter()
-            .for_each(|warning| stderr::print_line(&format!("warning: {}/{}: {warning}", item.kind, item.name)));
+        item.warnings.iter().for_each(|warning| {
+            stderr::print_line(&format!("warning: {}/{}: {warning}", item.kind, item.name))
+        });
     }
 }
 

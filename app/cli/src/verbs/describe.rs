@@ -41,9 +41,9 @@ impl FromStr for DescribeTarget {
         match text.parse::<ObjectArgument>() {
             Ok(ObjectArgument { subject: Subject::Route, name }) => Ok(Self::Route(name)),
             Ok(ObjectArgument { subject: Subject::MetricSource, name }) => Ok(Self::MetricSource(name)),
-            Ok(object) if object.subject != Subject::Service => {
-                Err(format!("{object} cannot be described; write service/NAME, route/NAME or metricsource/NAME"))
-            }
+            Ok(object) if object.subject != Subject::Service => Err(format!(
+                "{object} cannot be described; write service/NAME, route/NAME or metricsource/NAME"
+            )),
             Ok(_) | Err(_) => text.parse().map(Self::Service),
         }
     }

@@ -11,8 +11,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::context::CommandContext;
-use crate::failure::Failure;
 use crate::declared;
+use crate::failure::Failure;
 use crate::manifests::{self, Files, Warnings};
 use crate::output::{Output, STRING};
 use crate::paint::{Paint, Tone, printable};

@@ -244,7 +244,12 @@ fn held_back_lines(printer: Printer, it: &v1::Explanation) -> String {
             "{target}: nothing was held back; {desired} is what was asked for\n  {summary}\n{parts}"
         );
     }
-    format!("{}: {}, decided at {}\n{causes}{parts}{pending}", it.target, figures::replicas(it.desired), it.at)
+    format!(
+        "{}: {}, decided at {}\n{causes}{parts}{pending}",
+        it.target,
+        figures::replicas(it.desired),
+        it.at
+    )
 }
 
 /// A metric without a proposal of its own, such as `cpu at 15 %, target 50 %: it weighs 3 of 6.5`.

@@ -65,7 +65,8 @@ fn lines(printer: Printer, it: &v1::Forecast) -> String {
     );
     writeln!(text, "  {}", printable(&it.message)).expect(STRING);
     if let Some(under_way) = it.under_way {
-        let rises = format!("the load of the current step is rising; it is estimated at {}", load(Some(under_way)));
+        let rises =
+            format!("the load of the current step is rising; it is estimated at {}", load(Some(under_way)));
         writeln!(text, "  {rises} {}, and the forecasts start from it", it.unit).expect(STRING);
     }
     let start = it.start_seconds.map_or_else(
@@ -272,8 +273,7 @@ mod tests {
 
         let rising = v1::Forecast { under_way: Some(15.0), ..it };
         assert_eq!(ahead_of(&rising, 0.5, 15.0), [(120.0, 20.0), (180.0, 30.0), (240.0, 40.0)]);
-        let expected =
-            "the load of the current step is rising; it is estimated at 15 requests/s, and the forecasts start from it";
+        let expected = "the load of the current step is rising; it is estimated at 15 requests/s, and the forecasts start from it";
         assert!(lines(printer, &rising).contains(expected), "{}", lines(printer, &rising));
     }
 }

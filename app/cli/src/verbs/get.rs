@@ -9,8 +9,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::context::CommandContext;
 use crate::client::Client;
+use crate::context::CommandContext;
 use crate::failure::Failure;
 use crate::lines::Lines;
 use crate::output::{Field, Format, Output, Printer, Widths};
@@ -153,8 +153,7 @@ fn table(printer: Printer, subject: Subject, response: &Value) -> Result<String,
     }
     let text = grid.finish();
     let is_one_service = subject == Subject::Service && response.get("items").is_none();
-    let endpoints =
-        if is_one_service { read::<v1::Service>(response)?.status.endpoints } else { Vec::new() };
+    let endpoints = if is_one_service { read::<v1::Service>(response)?.status.endpoints } else { Vec::new() };
     if endpoints.is_empty() {
         return Ok(text);
     }

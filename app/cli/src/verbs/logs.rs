@@ -5,8 +5,8 @@ use clap::Args;
 use futures_util::future::try_join_all;
 use serde_json::Value;
 
-use crate::context::CommandContext;
 use crate::client::Client;
+use crate::context::CommandContext;
 use crate::failure::Failure;
 use crate::output::Printer;
 use crate::target::{ObjectArgument, Subject};

@@ -37,7 +37,9 @@ pub(crate) async fn run(context: &CommandContext, arguments: Arguments) -> Resul
     };
     let response: Value = context.client()?.get(&path).await?;
     let recommendations: v1::Recommendations = serde_json::from_value(response.clone())?;
-    context.printer.print(arguments.output.output, &response, |_| lines(&recommendations, context.printer.paint))
+    context
+        .printer
+        .print(arguments.output.output, &response, |_| lines(&recommendations, context.printer.paint))
 }
 
 fn lines(recommendations: &v1::Recommendations, paint: Paint) -> String {

@@ -136,7 +136,8 @@ fn segments_at(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
 const UNREADABLE: &str = "could not replay the journal (HS0011)";
 
 fn replay(path: &Path, history: Option<&Path>, replayed: &mut Replayed) -> anyhow::Result<()> {
-    let mut recorded = history.map_or_else(|| Ok(RecordedDecisions::default()), |folder| recorded_decisions(path, folder))?;
+    let mut recorded = history
+        .map_or_else(|| Ok(RecordedDecisions::default()), |folder| recorded_decisions(path, folder))?;
     let mut control = ControlLoop::new(Settings::default());
     let mut out = Outbox::default();
     let (mut first, mut last) = (None::<Now>, Now::default());

@@ -152,7 +152,11 @@ fn period(text: &str) -> Result<Duration, String> {
 
 fn history(text: &str) -> Result<Duration, String> {
     let kept = Span::parse(text).map_err(|error| error.to_string())?.as_duration();
-    if kept >= HISTORY_MIN { Ok(kept) } else { Err("give at least 1h: decisions are removed once an hour".to_owned()) }
+    if kept >= HISTORY_MIN {
+        Ok(kept)
+    } else {
+        Err("give at least 1h: decisions are removed once an hour".to_owned())
+    }
 }
 
 fn linger(text: &str) -> Result<Duration, String> {

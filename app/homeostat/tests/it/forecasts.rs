@@ -51,7 +51,8 @@ fn wait_for_steps(instance: &Instance, number: u64) {
 fn believed(instance: &Instance) -> Value {
     wait_until("the forecast is believed", || {
         let result = instance.ask(&["forecast", "service/web"]);
-        (result["forecasts"][0]["by"] == "blend" && result["replicasNeeded"].as_f64() > Some(2.0)).then_some(result)
+        (result["forecasts"][0]["by"] == "blend" && result["replicasNeeded"].as_f64() > Some(2.0))
+            .then_some(result)
     })
 }
 
@@ -103,6 +104,9 @@ fn a_forecast_that_is_not_declared_is_refused_with_a_hint() {
     instance.up(&["-f", text(&manifest)]);
     let result = instance.run(&["forecast", "service/web"]);
     assert_eq!(result.code, Some(1), "{result:?}");
-    assert!(result.err.contains("could not show a forecast of service/web: its load is not forecast; declare"), "{result:?}");
+    assert!(
+        result.err.contains("could not show a forecast of service/web: its load is not forecast; declare"),
+        "{result:?}"
+    );
     assert!(instance.run(&["forecast", "service/none"]).err.contains("none"), "a service that is not there");
 }

@@ -77,7 +77,10 @@ fn an_invalid_rehearsal_is_refused_with_one_sentence() {
 
     assert!(refused(&["--load", "shop=5"]).contains("give --for"), "nothing says how long");
     assert!(refused(&["--load", "cart=5", "--for", "1m"]).contains("no service cart; they declare: shop"));
-    assert!(refused(&["--kill", "cart-0@1s", "--for", "1m"]).contains("service cart, which the manifests do not declare"));
+    assert!(
+        refused(&["--kill", "cart-0@1s", "--for", "1m"])
+            .contains("service cart, which the manifests do not declare")
+    );
     assert!(refused(&["--fault", "rain=3", "--for", "1m"]).contains("the faults are lost, late"));
     assert!(refused(&["--for", "0"]).contains("cannot rehearse for"));
 }

@@ -22,7 +22,8 @@ pub(crate) const UDP_PORT: &str = "HOMEOSTAT_TEST_REPLICA_UDP_PORT";
 pub(crate) const ADMIN_PORT: &str = "HOMEOSTAT_TEST_REPLICA_ADMIN_PORT";
 
 /// The arguments with which the test binary runs only [`serves_on_the_address_of_its_environment`].
-pub(crate) const WORDS: [&str; 3] = ["--exact", "replica::serves_on_the_address_of_its_environment", "--nocapture"];
+pub(crate) const WORDS: [&str; 3] =
+    ["--exact", "replica::serves_on_the_address_of_its_environment", "--nocapture"];
 
 /// Answers every request with its process number, until it is stopped; `/fail` with 500, `/metrics` with 20 jobs and as many sessions as its
 /// process number, `/uneven` after 80 ms where it is replica 1, `/version` with that of HTTP, `/whose` with whom it is forwarded for, and `/hold`

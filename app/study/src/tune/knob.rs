@@ -142,8 +142,11 @@ impl Fields<'_> {
         grid: impl IntoIterator<Item = (f64, Value)>,
     ) -> Option<Knob> {
         let present_value = self.at(path).cloned();
-        let mut values: Vec<(f64, Option<Value>)> =
-            grid.into_iter().map(|(key, value)| (key, Some(value))).filter(|(key, _)| *key != present).collect();
+        let mut values: Vec<(f64, Option<Value>)> = grid
+            .into_iter()
+            .map(|(key, value)| (key, Some(value)))
+            .filter(|(key, _)| *key != present)
+            .collect();
         values.push((present, present_value));
         values.sort_by(|(a, _), (b, _)| a.total_cmp(b));
         values.dedup_by(|(a, _), (b, _)| a == b);
@@ -207,7 +210,11 @@ impl Fields<'_> {
         let present = Quantity::parse(self.at(path)?.as_str()?).ok()?.milli();
         let is_sound = |milli: &i64| *milli > 0 && *milli as f64 <= 1000.0 * units_max;
         let values = FACTORS.into_iter().map(|factor| multiple_of(present, factor)).filter(is_sound);
-        self.knob(path, present as f64, values.map(|milli| (milli as f64, json!(Quantity::from_milli(milli)))))
+        self.knob(
+            path,
+            present as f64,
+            values.map(|milli| (milli as f64, json!(Quantity::from_milli(milli)))),
+        )
     }
 
     fn behavior(&self) -> Vec<Knob> {
@@ -415,7 +422,10 @@ mod tests {
 
     #[test]
     fn multiples_have_three_digits() {
-        assert_eq!((multiple_of(14_000, 1.05), multiple_of(14_000, 0.9), multiple_of(7, 0.5)), (14_700, 12_600, 4));
+        assert_eq!(
+            (multiple_of(14_000, 1.05), multiple_of(14_000, 0.9), multiple_of(7, 0.5)),
+            (14_700, 12_600, 4)
+        );
         assert_eq!(multiple_of(1_234_567, 1.0), 1_230_000);
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use fluid::Share;
 use model::resource::{Bounds, Resource};
 use study::{
-    Candidate, CapacityRule, DeclaredError, Setting, Summary, capacity_told, declared, notes_on,
+    Candidate, CapacityRule, DeclaredError, Setting, Summary, assumptions, declared, declared_capacity,
     widest_bounds,
 };
 
@@ -86,9 +86,9 @@ fn the_capacity_follows_from_an_autoscaler_by_requests() {
         }),
     );
     let shop = Arc::new(declared([&shop], None).unwrap());
-    let capacity = capacity_told(&shop, Share::of(0.7).unwrap()).unwrap();
+    let capacity = declared_capacity(&shop, Share::of(0.7).unwrap()).unwrap();
     assert!((capacity.rate() - 20.0).abs() < 1e-9);
-    assert!(notes_on(&shop).is_empty());
+    assert!(assumptions(&shop).is_empty());
     let setting =
         Setting { capacity: CapacityRule::Given(capacity), bounds: widest_bounds(&shop), ..setting() };
     let findings = compared(&evenings(), &setting, &[Candidate::declared(&shop)]).unwrap();
@@ -105,7 +105,7 @@ fn the_capacity_follows_from_an_autoscaler_by_requests() {
 fn the_capacity_does_not_follow_from_an_slo() {
     let slo = serde_json::json!({"latency": {"quantile": 0.95, "below": "250ms"}});
     let shop = declared([&service("shop", &serde_json::json!({"max": 10, "slo": slo}))], None).unwrap();
-    assert_eq!(capacity_told(&shop, Share::of(0.7).unwrap()), None);
+    assert_eq!(declared_capacity(&shop, Share::of(0.7).unwrap()), None);
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn a_declared_event_is_scaled_for_in_the_simulation_at_no_higher_cost() {
         json["spec"]["ports"] = serde_json::json!([{"name": "http", "protocol": "http"}]);
         json["spec"]["expose"] = serde_json::json!({"listen": "127.0.0.1:8080", "port": "http"});
         let shop = Arc::new(declared([&resource(json)], None).unwrap());
-        let capacity = CapacityRule::Given(capacity_told(&shop, Share::of(0.7).unwrap()).unwrap());
+        let capacity = CapacityRule::Given(declared_capacity(&shop, Share::of(0.7).unwrap()).unwrap());
         let setting = Setting { capacity, bounds: widest_bounds(&shop), ..setting() };
         let findings = compared(&loads, &setting, &[Candidate::declared(&shop)]).unwrap();
         Summary::of(&findings, MEASURE, Vec::new()).policies[0].clone()
@@ -151,7 +151,7 @@ fn features_that_are_not_simulated_are_noted() {
             ],
         }),
     );
-    let notes = notes_on(&Arc::new(declared([&shop], None).unwrap())).join("\n");
+    let notes = assumptions(&Arc::new(declared([&shop], None).unwrap())).join("\n");
     for part in [
         "memory is not in the model",
         "orders is taken to be the load",

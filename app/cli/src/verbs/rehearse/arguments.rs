@@ -90,7 +90,9 @@ pub(super) fn load(text: &str) -> Result<PerService<LoadArgument>, String> {
     let (service, value) = text.split_once('=').ok_or_else(invalid)?;
     let value = match value.parse::<f64>() {
         Ok(rate) if (0.0..=RATE_MAX).contains(&rate) => LoadArgument::Rate(rate),
-        Ok(_) => return Err(format!("{value} is out of range; write requests per second, from 0 to {RATE_MAX}")),
+        Ok(_) => {
+            return Err(format!("{value} is out of range; write requests per second, from 0 to {RATE_MAX}"));
+        }
         Err(_) => LoadArgument::Trace(PathBuf::from(value)),
     };
     Ok(PerService { service: Some(service.to_owned()), value })

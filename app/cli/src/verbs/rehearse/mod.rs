@@ -77,7 +77,8 @@ pub(crate) fn run(context: &CommandContext, arguments: &Arguments) -> Result<Exi
     let declared = study::all_declared(manifests.resources()).map_err(Failure::usage)?;
     let script = arguments.script(declared)?;
     let progress = progress_bar(script.span);
-    let rehearsed = rehearsal::rehearse(&script, &mut |elapsed| progress.set_position(whole_seconds(elapsed)));
+    let rehearsed =
+        rehearsal::rehearse(&script, &mut |elapsed| progress.set_position(whole_seconds(elapsed)));
     progress.finish_and_clear();
     let rehearsed = rehearsed.map_err(Failure::usage)?;
     context.printer.print(arguments.output.output, &rehearsed, |rehearsed| {
@@ -112,7 +113,8 @@ impl Arguments {
         let mut extents = Vec::new();
         for declared in declared {
             let name = declared.name.as_str();
-            let load = arguments::value_for(&self.load, name).map(|argument| self.load(argument)).transpose()?;
+            let load =
+                arguments::value_for(&self.load, name).map(|argument| self.load(argument)).transpose()?;
             let load = load.unwrap_or(Load { load: ServiceLoad::Rate(MilliRps(0)), extent: None });
             extents.extend(load.extent);
             services.push(RehearsedService { program: self.program(&declared), load: load.load, declared });
@@ -130,7 +132,8 @@ impl Arguments {
             span,
             begin: extents.iter().map(|(_, begin)| *begin).min().unwrap_or(BEGIN),
             scheduled_faults: self.faults.scheduled(),
-            faults: faults.fold(Faults::default(), |all, RandomFault { fault, rate }| all.with(*fault, *rate)),
+            faults: faults
+                .fold(Faults::default(), |all, RandomFault { fault, rate }| all.with(*fault, *rate)),
             settings: Settings::default(),
             seed: self.faults.seed,
         })

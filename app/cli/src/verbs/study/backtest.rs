@@ -7,7 +7,9 @@ use clap::Args;
 use super::recorded::HistoryArguments;
 use super::subject::SubjectArguments;
 use super::world::WorldArguments;
-use super::{CompareArguments, Comparison, Known, MeasureArguments, POLICIES, ReplicaArguments, ShowArguments};
+use super::{
+    CompareArguments, Comparison, Known, MeasureArguments, POLICIES, ReplicaArguments, ShowArguments,
+};
 use crate::context::CommandContext;
 use crate::failure::Failure;
 

@@ -88,7 +88,9 @@ impl Learned {
     pub(super) fn note_on_starts(&self, assumed: Duration) -> String {
         let (starts, warmups) = (&self.0.starts_seconds, &self.0.warmups_seconds);
         let Some(usual) = self.0.start_seconds else {
-            return format!("no start of a replica has been observed yet: each is assumed to take {assumed:?}");
+            return format!(
+                "no start of a replica has been observed yet: each is assumed to take {assumed:?}"
+            );
         };
         let warm = match self.0.warmup_seconds {
             Some(usual) => format!(

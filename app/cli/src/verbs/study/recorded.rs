@@ -137,8 +137,9 @@ fn rows_of(points: &[(Wall, f64)], stretch: Stretch, url: &str) -> Result<Record
                 "could not use the history at {url}: it is {value} at {at}, and a load is zero or more; query a rate of requests (HS0018)"
             )));
         }
-        let at =
-            at.checked_sub(stretch.step).context("could not use the history: it begins before the earliest time that can be represented")?;
+        let at = at.checked_sub(stretch.step).context(
+            "could not use the history: it begins before the earliest time that can be represented",
+        )?;
         recorded.rows.push(Row { at, value: *value });
     }
     let (Some(first), since) = (recorded.rows.first(), figures::timestamp(stretch.from)) else {
@@ -209,7 +210,8 @@ mod tests {
         let negative = error_of(recorded(&[(600, 2.0), (660, -3.5)]));
         assert!(negative.contains("it is -3.5 at 1970-01-01T00:11:00Z"), "{negative}");
         assert!(
-            error_of(recorded(&[(600, f64::NAN)])).contains("no number for the query since 1970-01-01T00:10:00Z")
+            error_of(recorded(&[(600, f64::NAN)]))
+                .contains("no number for the query since 1970-01-01T00:10:00Z")
         );
         let late = recorded(&[(36_000, 1.0)]).unwrap();
         assert_eq!(late.notes, ["the server has values for the query only from 1970-01-01T09:59:00Z on"]);

@@ -13,7 +13,9 @@ use super::learned::Learned;
 use super::load::LoadArguments;
 use super::subject::StudiedService;
 use super::world::WorldArguments;
-use super::{CompareArguments, Comparison, Known, MeasureArguments, POLICIES, ReplicaArguments, ShowArguments};
+use super::{
+    CompareArguments, Comparison, Known, MeasureArguments, POLICIES, ReplicaArguments, ShowArguments,
+};
 use crate::context::CommandContext;
 use crate::failure::Failure;
 use crate::manifests::{self, Warnings};
@@ -61,7 +63,8 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(context: &CommandContext, arguments: &Arguments) -> Result<ExitCode, Failure> {
     let declared = arguments.declared(context)?;
-    let learned = arguments.learned.as_ref().map(|service| Learned::fetch(context, &service.0)).transpose()?;
+    let learned =
+        arguments.learned.as_ref().map(|service| Learned::fetch(context, &service.0)).transpose()?;
     let known = Known { declared: declared.as_ref(), bounds: arguments.replicas, learned: learned.as_ref() };
     let setting = arguments.replica.setting(known, &arguments.world, arguments.measure)?;
     let recordings = arguments.recordings(learned.as_ref())?;

@@ -40,7 +40,8 @@ pub(super) fn draw(view: &View, is_coloured: bool, area: Rect, buffer: &mut Buff
     );
 
     let rows: Vec<Vec<Field>> = view.replicas().map(|replica| tables::replica(replica, os::wall())).collect();
-    let of_service = view.chosen_service().map(|service| format!(" of {}", service.name())).unwrap_or_default();
+    let of_service =
+        view.chosen_service().map(|service| format!(" of {}", service.name())).unwrap_or_default();
     let title = format!(" {} replicas{of_service} ", rows.len());
     Widget::render(table(&title, tables::REPLICA_HEADER, rows, is_coloured), lower, buffer);
 

@@ -12,8 +12,8 @@ use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use tokio::time::{Instant, timeout};
 
-use crate::context::CommandContext;
 use crate::client::Client;
+use crate::context::CommandContext;
 use crate::failure::{Failure, sentence_of};
 use crate::figures;
 use crate::output::Printer;

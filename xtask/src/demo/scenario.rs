@@ -1,4 +1,4 @@
-//! What happens on the stage: load, scale-out, one replica killed, scale-in; all of it written down.
+//! The course of the demo: load, scale-out, one killed replica, scale-in; recorded for the summary.
 
 use std::io::{IsTerminal, Write};
 use std::process::Child;
@@ -10,36 +10,35 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::stage::{self, Stage};
 use super::watch::{Decision, LoadReport, Replica, Replicas, ServiceStatus};
 
-/// The pause between two looks at the shop.
-const SAMPLE_PAUSE: Duration = Duration::from_millis(500);
+/// Interval between samples.
+const SAMPLE_INTERVAL: Duration = Duration::from_millis(500);
 
-/// How long after the first replica beyond the start is ready one is killed: into the middle of the rush,
-/// with the balancer settled.
+/// Time from the first additional ready replica to the kill: during the peak, when all replicas are in use.
 const KILL_DELAY: Duration = Duration::from_secs(5);
 
-/// How long the shop may take to scale in after the load has ended.
+/// Longest time to scale in after the load has ended.
 ///
-/// 120 s: the example looks back for ten seconds, lets three go every five, and a replica may take eight to
-/// finish; the rest is room for a busy machine.
+/// 120 s: the example has a stabilization window of ten seconds, removes three replicas every five, and a replica
+/// may take eight to finish; the rest is for a busy machine.
 const SCALE_IN_WAIT_MAX: Duration = Duration::from_secs(120);
 
-/// How long the load may take before it counts as hung.
+/// Longest duration of the load.
 ///
 /// 30 min: a recorded day at speed 48.
 const LOAD_WAIT_MAX: Duration = Duration::from_secs(30 * 60);
 
-/// Everything that was seen.
+/// The record of a run.
 #[derive(Debug)]
 pub(super) struct Run {
     pub(super) at_start: ServiceStatus,
     pub(super) samples: Vec<Sample>,
-    /// Each decision that changed how many replicas there shall be, in order.
+    /// Each decision that changed the desired number of replicas, in order.
     pub(super) decisions: Vec<Decision>,
     pub(super) killed: Option<KilledReplica>,
     pub(super) load: LoadReport,
 }
 
-/// One look at the shop.
+/// The status of the shop at one time.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sample {
     /// Since the load began.
@@ -54,58 +53,58 @@ pub(super) struct KilledReplica {
     pub(super) pid: i32,
     /// Since the load began.
     pub(super) at: Duration,
-    /// Other processes that served before it was killed.
+    /// All processes of the shop before the kill.
     pub(super) served_before: Vec<i32>,
-    /// When a process that was not there before was first seen ready, since the kill; seen every half second.
+    /// Time from the kill to the first sample with a ready new process; samples are half a second apart.
     pub(super) successor_after: Option<Duration>,
 }
 
-/// What is done to the shop besides.
+/// The fault during the load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Harm {
+pub(super) enum Fault {
     /// Nothing.
     None,
-    /// One replica is killed when there are more than at the start.
+    /// One replica is killed after the scale-out.
     KillOne,
 }
 
-/// Runs the load, watches, kills, waits for scale-in.
+/// Runs the load with the fault, records samples, and waits for the scale-in.
 ///
-/// Fails when something could not be seen or done; whether what was seen is good is for the summary to say.
-pub(super) fn tell(stage: &mut Stage, load_arguments: &[String], harm: Harm) -> anyhow::Result<Run> {
-    let at_start = stage.look()?;
+/// Fails when a command or the load could not be run; the summary judges the result.
+pub(super) fn run(stage: &mut Stage, load_arguments: &[String], fault: Fault) -> anyhow::Result<Run> {
+    let at_start = stage.status()?;
     let mut load = Load(stage.start_load(load_arguments)?);
-    let mut notes = Notes::begin(at_start);
+    let mut recorder = Recorder::begin(at_start);
     while !load.has_ended()? {
         ensure!(
-            notes.start.elapsed() < LOAD_WAIT_MAX,
+            recorder.start.elapsed() < LOAD_WAIT_MAX,
             "the load did not end within {} s",
             LOAD_WAIT_MAX.as_secs()
         );
-        notes.pause(stage)?;
-        notes.sample(stage)?;
-        if harm == Harm::KillOne {
-            notes.kill_one_when_it_is_time(stage)?;
+        recorder.pause(stage)?;
+        recorder.sample(stage)?;
+        if fault == Fault::KillOne {
+            recorder.kill_one_when_due(stage)?;
         }
     }
     let report = stage.load_report()?;
     let load_end = Instant::now();
-    while notes.is_scaled_out() && load_end.elapsed() < SCALE_IN_WAIT_MAX {
-        notes.pause(stage)?;
-        notes.sample(stage)?;
+    while recorder.is_scaled_out() && load_end.elapsed() < SCALE_IN_WAIT_MAX {
+        recorder.pause(stage)?;
+        recorder.sample(stage)?;
     }
-    notes.progress.end();
+    recorder.progress.end();
     Ok(Run {
         at_start,
-        samples: notes.samples,
-        decisions: notes.decisions,
-        killed: notes.killed,
+        samples: recorder.samples,
+        decisions: recorder.decisions,
+        killed: recorder.killed,
         load: report,
     })
 }
 
 fn replicas_of_the_shop(stage: &Stage) -> anyhow::Result<Vec<Replica>> {
-    let all: Replicas = stage.ask(&["get", "replicas"])?;
+    let all: Replicas = stage.query(&["get", "replicas"])?;
     Ok(all.items.into_iter().filter(|replica| replica.status.service == "shop").collect())
 }
 
@@ -114,7 +113,7 @@ struct Load(Child);
 
 impl Load {
     fn has_ended(&mut self) -> anyhow::Result<bool> {
-        Ok(self.0.try_wait().context("could not look after the load")?.is_some())
+        Ok(self.0.try_wait().context("could not check the process of the load")?.is_some())
     }
 }
 
@@ -124,18 +123,18 @@ impl Drop for Load {
     }
 }
 
-struct Notes {
+struct Recorder {
     start: Instant,
     at_start: ServiceStatus,
     samples: Vec<Sample>,
     decisions: Vec<Decision>,
     killed: Option<KilledReplica>,
-    /// When more replicas than at the start were first seen ready.
+    /// When more replicas than at the start were first ready.
     scaled_out: Option<Instant>,
     progress: Progress,
 }
 
-impl Notes {
+impl Recorder {
     fn begin(at_start: ServiceStatus) -> Self {
         let progress = Progress { is_live: std::io::stderr().is_terminal(), last: None };
         let start = Instant::now();
@@ -150,24 +149,23 @@ impl Notes {
         }
     }
 
-    /// Waits for the next look; an interrupt ends the wait at once.
+    /// Waits for the time of the next sample; fails at once on an interrupt.
     fn pause(&self, stage: &mut Stage) -> anyhow::Result<()> {
         let start = Instant::now();
-        while start.elapsed() < SAMPLE_PAUSE {
-            stage.check_on()?;
-            std::thread::sleep(SAMPLE_PAUSE / 10);
+        while start.elapsed() < SAMPLE_INTERVAL {
+            stage.check()?;
+            std::thread::sleep(SAMPLE_INTERVAL / 10);
         }
         Ok(())
     }
 
     fn sample(&mut self, stage: &Stage) -> anyhow::Result<()> {
         let at = self.start.elapsed();
-        let status = stage.look()?;
+        let status = stage.status()?;
         let before = self.samples.last().map_or(self.at_start, |sample| sample.status);
         if status.desired_replicas != before.desired_replicas {
-            let decision: Decision = stage.ask(&["explain", "service/shop"])?;
-            // Between the two looks the loop may have decided once more, or only confirmed: both are reported
-            // once.
+            let decision: Decision = stage.query(&["explain", "service/shop"])?;
+            // The loop may have decided more than once since the last sample: a decision is recorded only once.
             if self.decisions.last() != Some(&decision) {
                 self.decisions.push(decision);
             }
@@ -187,20 +185,23 @@ impl Notes {
         Ok(())
     }
 
-    fn kill_one_when_it_is_time(&mut self, stage: &Stage) -> anyhow::Result<()> {
-        let is_time = self.scaled_out.is_some_and(|since| since.elapsed() >= KILL_DELAY);
-        if !is_time || self.killed.is_some() {
+    fn kill_one_when_due(&mut self, stage: &Stage) -> anyhow::Result<()> {
+        let is_due = self.scaled_out.is_some_and(|since| since.elapsed() >= KILL_DELAY);
+        if !is_due || self.killed.is_some() {
             return Ok(());
         }
         let replicas = replicas_of_the_shop(stage)?;
         let pids: Vec<i32> = replicas.iter().filter_map(|replica| replica.status.pid).collect();
         let is_serving = |replica: &&Replica| replica.status.ready && replica.status.pid.is_some();
         let Some(victim) = replicas.iter().find(is_serving) else {
-            bail!("homeostat get replicas shows no ready replica of the shop, though it counts some");
+            bail!(
+                "homeostat get replicas shows no ready replica of the shop, although its status counts some"
+            );
         };
         let raw = victim.status.pid.unwrap_or_default();
-        let pid =
-            Pid::from_raw(raw).filter(|_| raw > 1).with_context(|| format!("{raw} is no process to kill"))?;
+        let pid = Pid::from_raw(raw)
+            .filter(|_| raw > 1)
+            .with_context(|| format!("{raw} is not a valid process id"))?;
         kill_process(pid, Signal::KILL).with_context(|| format!("could not kill process {raw}"))?;
         let at = self.start.elapsed();
         self.progress.end();
@@ -227,10 +228,10 @@ impl Notes {
     }
 }
 
-/// One line that changes on a terminal; a line for each change elsewhere.
+/// Shows progress: a line that is updated on a terminal, or a line for each change otherwise.
 struct Progress {
     is_live: bool,
-    /// Wanted, running and ready, as last shown.
+    /// Desired, running and ready, as last shown.
     last: Option<[u32; 3]>,
 }
 
@@ -239,12 +240,12 @@ impl Progress {
         let ServiceStatus { desired_replicas, replicas, ready_replicas, .. } = status;
         let counts = [desired_replicas, replicas, ready_replicas];
         let line = format!(
-            "{:>6.1} s  {desired_replicas:>2} wanted  {replicas:>2} running  {ready_replicas:>2} ready",
+            "{:>6.1} s  {desired_replicas:>2} desired  {replicas:>2} running  {ready_replicas:>2} ready",
             at.as_secs_f64()
         );
         let mut terminal = std::io::stderr();
         if self.is_live {
-            // A terminal that is gone is no reason to end the demo.
+            // Errors of the terminal do not end the demo.
             let _ = write!(terminal, "\r{line} {}", "#".repeat(ready_replicas.min(40) as usize));
             let _ = write!(terminal, "\x1b[K").and_then(|()| terminal.flush());
         } else if self.last != Some(counts) {
