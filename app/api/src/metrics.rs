@@ -253,7 +253,7 @@ impl Snapshot {
             .encode_gauge(&i64::from(self.is_ready))?;
         let mut events = counter(encoder, "homeostat_events", "Events, by kind")?;
         for (kind, count) in &self.events {
-            write_counter(&mut events, [("kind", kind.as_str())], count)?;
+            write_counter(&mut events, &[("kind", kind.as_str())], count)?;
         }
         Ok(())
     }
@@ -262,19 +262,19 @@ impl Snapshot {
         let mut desired = gauge(encoder, "homeostat_replicas_desired", "Replicas wanted")?;
         for view in &self.services {
             let labels = [("service", view.name.as_str())];
-            write_gauge(&mut desired, labels, &i64::from(view.status.desired_replicas))?;
+            write_gauge(&mut desired, &labels, &i64::from(view.status.desired_replicas))?;
         }
         let mut ready =
             gauge(encoder, "homeostat_replicas_ready", "Replicas that are ready to serve requests")?;
         for view in &self.services {
             let labels = [("service", view.name.as_str())];
-            write_gauge(&mut ready, labels, &i64::from(view.status.ready_replicas))?;
+            write_gauge(&mut ready, &labels, &i64::from(view.status.ready_replicas))?;
         }
         let mut phases = gauge(encoder, "homeostat_replicas", "Replicas by phase")?;
         for view in &self.services {
             for (phase, count) in by_phase(view) {
                 let labels = [("service", view.name.as_str()), ("phase", phase)];
-                write_gauge(&mut phases, labels, &count)?;
+                write_gauge(&mut phases, &labels, &count)?;
             }
         }
         let mut restarts = counter(
@@ -285,13 +285,13 @@ impl Snapshot {
         for (replica, status) in self.replicas() {
             let labels = [("service", status.service.as_str()), ("replica", replica.as_str())];
             let count = u64::from(status.restarts);
-            write_counter(&mut restarts, labels, &count)?;
+            write_counter(&mut restarts, &labels, &count)?;
         }
         let mut cpu = gauge(encoder, "homeostat_replica_cpu_cores", "CPU in use, in cores")?;
         for (replica, status) in self.replicas() {
             if let Some(millicores) = status.usage.cpu_millicores {
                 let labels = [("service", status.service.as_str()), ("replica", replica.as_str())];
-                write_gauge(&mut cpu, labels, &(millicores as f64 / 1000.0))?;
+                write_gauge(&mut cpu, &labels, &(millicores as f64 / 1000.0))?;
             }
         }
         self.encode_throttling(encoder)?;
@@ -299,7 +299,7 @@ impl Snapshot {
         for (replica, status) in self.replicas() {
             if let Some(bytes) = status.usage.memory_bytes {
                 let labels = [("service", status.service.as_str()), ("replica", replica.as_str())];
-                write_gauge(&mut memory, labels, &(bytes as f64))?;
+                write_gauge(&mut memory, &labels, &(bytes as f64))?;
             }
         }
         Ok(())
@@ -314,21 +314,21 @@ impl Snapshot {
         for (replica, status, throttling) in limited() {
             let labels = [("service", status.service.as_str()), ("replica", replica.as_str())];
             let count = throttling.windows;
-            write_counter(&mut windows, labels, &count)?;
+            write_counter(&mut windows, &labels, &count)?;
         }
         let name = "homeostat_replica_cpu_throttled_periods";
         let mut throttled = counter(encoder, name, "CPU quota periods in which the replica was throttled")?;
         for (replica, status, throttling) in limited() {
             let labels = [("service", status.service.as_str()), ("replica", replica.as_str())];
             let count = throttling.throttled_windows;
-            write_counter(&mut throttled, labels, &count)?;
+            write_counter(&mut throttled, &labels, &count)?;
         }
         let name = "homeostat_replica_cpu_throttled_seconds";
         let mut waited = counter(encoder, name, "How long the replica was throttled, in seconds")?;
         for (replica, status, throttling) in limited() {
             let labels = [("service", status.service.as_str()), ("replica", replica.as_str())];
             let seconds = throttling.waited_seconds;
-            write_counter(&mut waited, labels, &seconds)?;
+            write_counter(&mut waited, &labels, &seconds)?;
         }
         Ok(())
     }
@@ -339,7 +339,7 @@ impl Snapshot {
         for requests in of_services() {
             for (class, count) in STATUS_CLASSES.iter().zip(&requests.status) {
                 let labels = [("service", requests.service.as_str()), ("status", *class)];
-                write_counter(&mut answered, labels, count)?;
+                write_counter(&mut answered, &labels, count)?;
             }
         }
         let name = "homeostat_replica_requests";
@@ -352,20 +352,20 @@ impl Snapshot {
                     ("replica", replica.as_str()),
                     ("status", *class),
                 ];
-                write_counter(&mut answered, labels, count)?;
+                write_counter(&mut answered, &labels, count)?;
             }
         }
         let mut retries =
             counter(encoder, "homeostat_request_retries", "Requests that were retried at another replica")?;
         for requests in of_services() {
             let labels = [("service", requests.service.as_str())];
-            write_counter(&mut retries, labels, &requests.retries)?;
+            write_counter(&mut retries, &labels, &requests.retries)?;
         }
         let mut failures =
             counter(encoder, "homeostat_request_failures", "Requests without a complete response")?;
         for requests in of_services() {
             let labels = [("service", requests.service.as_str())];
-            write_counter(&mut failures, labels, &requests.failures)?;
+            write_counter(&mut failures, &labels, &requests.failures)?;
         }
         let name = "homeostat_request_duration_seconds";
         let help = "Time from the headers of a request to the end of its response";
@@ -385,7 +385,7 @@ impl Snapshot {
                 let version = version.to_string();
                 let labels =
                     [("service", requests.service.as_str()), ("generation", &version), ("status", *class)];
-                write_counter(&mut answered, labels, count)?;
+                write_counter(&mut answered, &labels, count)?;
             }
         }
         let name = "homeostat_version_request_failures";
@@ -394,7 +394,7 @@ impl Snapshot {
         for (version, requests) in &self.versions {
             let version = version.to_string();
             let labels = [("service", requests.service.as_str()), ("generation", version.as_str())];
-            write_counter(&mut failures, labels, &requests.failures)?;
+            write_counter(&mut failures, &labels, &requests.failures)?;
         }
         let name = "homeostat_version_request_duration_seconds";
         let help = "Time from sending a request to a replica of a version to the end of its response";
@@ -423,30 +423,30 @@ impl Snapshot {
             let [service, endpoint, zone] = labels(service, it);
             for (class, count) in &it.responses {
                 let labels = [service, endpoint, zone, ("status", class.as_str())];
-                write_counter(&mut answered, labels, count)?;
+                write_counter(&mut answered, &labels, count)?;
             }
         }
         let name = "homeostat_endpoint_request_failures";
         let help = "Requests to external endpoints without a complete response";
         let mut failures = counter(encoder, name, help)?;
         for (service, it) in &self.endpoints {
-            write_counter(&mut failures, labels(service, it), &it.failures)?;
+            write_counter(&mut failures, &labels(service, it), &it.failures)?;
         }
         let name = "homeostat_endpoint_requests_in_flight";
         let mut in_flight = gauge(encoder, name, "Requests in flight at external endpoints")?;
         for (service, it) in &self.endpoints {
-            write_gauge(&mut in_flight, labels(service, it), &i64::from(it.in_flight))?;
+            write_gauge(&mut in_flight, &labels(service, it), &i64::from(it.in_flight))?;
         }
         let help = "1 while an external endpoint is ejected because it fails or is slow, else 0";
         let mut ejected = gauge(encoder, "homeostat_endpoint_ejected", help)?;
         for (service, it) in &self.endpoints {
-            write_gauge(&mut ejected, labels(service, it), &i64::from(it.state == "Ejected"))?;
+            write_gauge(&mut ejected, &labels(service, it), &i64::from(it.state == "Ejected"))?;
         }
         let help = "The share of requests that stays in the preferred zone, from 0 to 1";
         let mut share = gauge(encoder, "homeostat_zone_share", help)?;
         for (service, zone) in &self.zones {
             let labels = [("service", service.as_str()), ("zone", zone.name.as_str())];
-            write_gauge(&mut share, labels, &zone.share)?;
+            write_gauge(&mut share, &labels, &zone.share)?;
         }
         Ok(())
     }
@@ -459,27 +459,27 @@ impl Snapshot {
             let v1::Refused { no_replica, over_limit, shed } = proxied.refused;
             for (reason, count) in [("no_replica", no_replica), ("over_limit", over_limit), ("shed", shed)] {
                 let labels = [("service", service.as_str()), ("reason", reason)];
-                write_counter(&mut refused, labels, &count)?;
+                write_counter(&mut refused, &labels, &count)?;
             }
         }
         let help = "Requests that were also sent to a second replica because the first was slow";
         let mut hedges = counter(encoder, "homeostat_request_hedges", help)?;
         for (service, proxied) in &self.proxied {
             let labels = [("service", service.as_str())];
-            write_counter(&mut hedges, labels, &proxied.hedges)?;
+            write_counter(&mut hedges, &labels, &proxied.hedges)?;
         }
         let help = "Hedged requests that the second replica answered first";
         let mut hedges_won = counter(encoder, "homeostat_request_hedges_won", help)?;
         for (service, proxied) in &self.proxied {
             let labels = [("service", service.as_str())];
-            write_counter(&mut hedges_won, labels, &proxied.hedges_won)?;
+            write_counter(&mut hedges_won, &labels, &proxied.hedges_won)?;
         }
         let name = "homeostat_concurrency_limit";
         let mut limits = gauge(encoder, name, "The current adaptive concurrency limit of a service")?;
         for (service, proxied) in &self.proxied {
             if let Some(adaptive) = proxied.adaptive {
                 let limit = f64::from(adaptive.limit);
-                write_gauge(&mut limits, [("service", service.as_str())], &limit)?;
+                write_gauge(&mut limits, &[("service", service.as_str())], &limit)?;
             }
         }
         Ok(())
@@ -493,7 +493,7 @@ impl Snapshot {
             counter(encoder, "homeostat_datagrams", "Datagrams from clients (in) and to clients (out)")?;
         for (service, it) in services() {
             for (direction, count) in [("in", it.received), ("out", it.sent)] {
-                write_counter(&mut passed, [("service", service), ("direction", direction)], &count)?;
+                write_counter(&mut passed, &[("service", service), ("direction", direction)], &count)?;
             }
         }
         let mut bytes = counter(
@@ -503,7 +503,7 @@ impl Snapshot {
         )?;
         for (service, it) in services() {
             for (direction, count) in [("in", it.bytes_received), ("out", it.bytes_sent)] {
-                write_counter(&mut bytes, [("service", service), ("direction", direction)], &count)?;
+                write_counter(&mut bytes, &[("service", service), ("direction", direction)], &count)?;
             }
         }
         let mut dropped = counter(
@@ -513,12 +513,12 @@ impl Snapshot {
         )?;
         for (service, it) in services() {
             let labels = [("service", service)];
-            write_counter(&mut dropped, labels, &it.dropped)?;
+            write_counter(&mut dropped, &labels, &it.dropped)?;
         }
         let help = "Open UDP sessions, one per client address";
         let mut sessions = gauge(encoder, "homeostat_datagram_sessions", help)?;
         for (service, it) in services() {
-            write_gauge(&mut sessions, [("service", service)], &i64::from(it.sessions))?;
+            write_gauge(&mut sessions, &[("service", service)], &i64::from(it.sessions))?;
         }
         Ok(())
     }
@@ -527,7 +527,7 @@ impl Snapshot {
         let help = "TLS handshakes that failed";
         let mut failures = counter(encoder, "homeostat_tls_handshake_failures", help)?;
         for tls in &self.tls {
-            write_counter(&mut failures, [("service", tls.service.as_str())], &tls.handshake_failures)?;
+            write_counter(&mut failures, &[("service", tls.service.as_str())], &tls.handshake_failures)?;
         }
         let name = "homeostat_certificate_not_after_seconds";
         let mut ends = gauge(
@@ -536,7 +536,7 @@ impl Snapshot {
             "When the first certificate of a service or a route expires, in seconds since the Unix epoch",
         )?;
         for CertificateExpiry { label, name, not_after } in &self.certificates {
-            write_gauge(&mut ends, [(*label, name.as_str())], not_after)?;
+            write_gauge(&mut ends, &[(*label, name.as_str())], not_after)?;
         }
         Ok(())
     }
@@ -547,7 +547,7 @@ impl Snapshot {
         for log in &self.access_logs {
             for (result, count) in [("written", log.written), ("dropped", log.dropped)] {
                 let labels = [("file", &*log.file), ("result", result)];
-                write_counter(&mut lines, labels, &count)?;
+                write_counter(&mut lines, &labels, &count)?;
             }
         }
         Ok(())
@@ -559,7 +559,7 @@ impl Snapshot {
         for (service, it) in &self.external {
             for (result, count) in [("taken", it.reloads), ("failed", it.failures)] {
                 let labels = [("service", service.as_str()), ("file", it.file.as_str()), ("result", result)];
-                write_counter(&mut reloads, labels, &count)?;
+                write_counter(&mut reloads, &labels, &count)?;
             }
         }
         let help = "1 while an external balancer has the current configuration, else 0";
@@ -567,7 +567,7 @@ impl Snapshot {
         for (service, it) in &self.external {
             let labels = [("service", service.as_str()), ("file", it.file.as_str())];
             let is_current = i64::from(it.problem.is_none() && it.reloaded_at.is_some());
-            write_gauge(&mut current, labels, &is_current)?;
+            write_gauge(&mut current, &labels, &is_current)?;
         }
         Ok(())
     }
@@ -578,13 +578,13 @@ impl Snapshot {
             gauge(encoder, name, "1 while the latest measurement of a metric source can be used, else 0")?;
         for source in &self.sources {
             let is_up = source.status.conditions.iter().all(|condition| condition.status == "True");
-            write_gauge(&mut up, [("source", source.name())], &i64::from(is_up))?;
+            write_gauge(&mut up, &[("source", source.name())], &i64::from(is_up))?;
         }
         let name = "homeostat_metric_source_value";
         let mut values = gauge(encoder, name, "The latest measurement of a metric source")?;
         for source in &self.sources {
             if let Some(value) = &source.status.value {
-                write_gauge(&mut values, [("source", source.name())], value)?;
+                write_gauge(&mut values, &[("source", source.name())], value)?;
             }
         }
         Ok(())
@@ -596,7 +596,7 @@ impl Snapshot {
         for route in &self.routes {
             for (class, count) in STATUS_CLASSES.iter().zip(&route.status) {
                 let labels = [("route", &*route.route), ("status", *class)];
-                write_counter(&mut answered, labels, count)?;
+                write_counter(&mut answered, &labels, count)?;
             }
         }
         let name = "homeostat_route_request_duration_seconds";
@@ -609,14 +609,14 @@ impl Snapshot {
         let mut over_rate =
             counter(encoder, name, "Requests of a route answered with 429 by its rate limit")?;
         for route in &self.routes {
-            write_counter(&mut over_rate, [("route", &*route.route)], &route.over_rate)?;
+            write_counter(&mut over_rate, &[("route", &*route.route)], &route.over_rate)?;
         }
         let name = "homeostat_route_copies";
         let mut copies = counter(encoder, name, "Mirrored requests of a route, sent and left out")?;
         for route in &self.routes {
             for (fate, count) in [("sent", route.copies), ("left_out", route.copies_left_out)] {
                 let labels = [("route", &*route.route), ("fate", fate)];
-                write_counter(&mut copies, labels, &count)?;
+                write_counter(&mut copies, &labels, &count)?;
             }
         }
         Ok(())
@@ -654,18 +654,18 @@ fn gauge<'e>(
 
 fn write_counter(
     family: &mut MetricEncoder<'_>,
-    labels: impl EncodeLabelSet,
+    labels: &impl EncodeLabelSet,
     count: &impl EncodeCounterValue,
 ) -> fmt::Result {
-    family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(count, None)
+    family.encode_family(labels)?.encode_counter::<NoLabelSet, _, f64>(count, None)
 }
 
 fn write_gauge(
     family: &mut MetricEncoder<'_>,
-    labels: impl EncodeLabelSet,
+    labels: &impl EncodeLabelSet,
     value: &impl EncodeGaugeValue,
 ) -> fmt::Result {
-    family.encode_family(&labels)?.encode_gauge(value)
+    family.encode_family(labels)?.encode_gauge(value)
 }
 
 #[cfg(test)]

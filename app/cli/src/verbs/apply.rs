@@ -51,7 +51,7 @@ pub(crate) async fn run(context: &CommandContext, arguments: Arguments) -> Resul
 pub(crate) fn print_warnings(applied: &v1::Applied) {
     for item in &applied.items {
         item.warnings.iter().for_each(|warning| {
-            stderr::print_line(&format!("warning: {}/{}: {warning}", item.kind, item.name))
+            stderr::print_line(&format!("warning: {}/{}: {warning}", item.kind, item.name));
         });
     }
 }

@@ -1,4 +1,4 @@
-//! The shop as a process, over real sockets.
+//! Tests of the shop as a process, over real sockets.
 
 mod process;
 
@@ -54,7 +54,7 @@ async fn a_page_uses_the_configured_cpu_time() {
         assert_eq!(shop.get("/").await.status, StatusCode::OK);
     }
     let spent = shop.cpu_time() - before;
-    // 200 ms, less what the kernel's count of whole ticks may round off.
+    // 200 ms, minus the rounding of the kernel to whole ticks.
     assert!(spent >= Duration::from_millis(180), "{spent:?}");
 }
 
@@ -62,10 +62,10 @@ async fn a_page_uses_the_configured_cpu_time() {
 async fn a_datagram_is_answered_with_the_name_of_the_process() {
     let free = UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let _shop = Process::open(&["--udp-port", &free.port().to_string()]).await;
-    let asker = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    asker.send_to(b"hello", free).await.unwrap();
+    let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    client.send_to(b"hello", free).await.unwrap();
     let mut answer = [0; 64];
-    let (size, from) = tokio::time::timeout(DEADLINE, asker.recv_from(&mut answer)).await.unwrap().unwrap();
+    let (size, from) = tokio::time::timeout(DEADLINE, client.recv_from(&mut answer)).await.unwrap().unwrap();
     assert_eq!(from, free);
     let answer = std::str::from_utf8(&answer[..size]).unwrap();
     assert!(answer.starts_with("shop ") && answer.ends_with(": hello"), "{answer}");
@@ -87,10 +87,10 @@ async fn the_metrics_count_what_was_served() {
     shop.get("/").await;
     shop.get("/").await;
     shop.get("/product/100000").await;
-    shop.shows("shop_requests_total{page=\"front\",code=\"200\"} 2").await;
-    shop.shows("shop_requests_total{page=\"product\",code=\"4xx\"} 1").await;
-    shop.shows("shop_request_duration_seconds_count 2").await;
-    shop.shows("shop_requests_in_flight 0").await;
+    shop.wait_for_metric("shop_requests_total{page=\"front\",code=\"200\"} 2").await;
+    shop.wait_for_metric("shop_requests_total{page=\"product\",code=\"4xx\"} 1").await;
+    shop.wait_for_metric("shop_request_duration_seconds_count 2").await;
+    shop.wait_for_metric("shop_requests_in_flight 0").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -98,7 +98,7 @@ async fn requests_beyond_the_queue_are_refused_immediately_and_probes_still_succ
     let shop = Process::open(&["--work", "500ms", "--queue", "2"]).await;
     let visitors = [(); 8].map(|()| shop.get("/"));
     let probe = async {
-        shop.shows("shop_requests_total{page=\"front\",code=\"503\"} 6").await;
+        shop.wait_for_metric("shop_requests_total{page=\"front\",code=\"503\"} 6").await;
         shop.get("/healthz").await.status
     };
     let [a, b, c, d, e, f, g, h] = visitors;
@@ -112,27 +112,27 @@ async fn sigterm_finishes_requests_in_flight_and_exits_with_0() {
     let mut shop = Process::open(&["--work", "300ms"]).await;
     let visitor = shop.get("/");
     let stop = async {
-        shop.shows("shop_requests_in_flight 1").await;
+        shop.wait_for_metric("shop_requests_in_flight 1").await;
         shop.terminate();
     };
     let (answer, ()) = tokio::join!(visitor, stop);
     assert_eq!(answer.status, StatusCode::OK);
-    assert!(answer.body.ends_with("</html>\n"), "the whole page came: {}", answer.body);
-    assert_eq!(shop.ended().await.code(), Some(0));
-    assert!(shop.ask(Method::GET, "/", "").await.is_none(), "nobody listens any more");
+    assert!(answer.body.ends_with("</html>\n"), "the page is complete: {}", answer.body);
+    assert_eq!(shop.exit_status().await.code(), Some(0));
+    assert!(shop.send(Method::GET, "/", "").await.is_none(), "the socket is closed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_beyond_the_grace_period_are_abandoned() {
     let mut shop = Process::open(&["--work", "1h", "--grace", "100ms"]).await;
-    let visitor = shop.ask(Method::GET, "/", "");
+    let visitor = shop.send(Method::GET, "/", "");
     let stop = async {
-        shop.shows("shop_requests_in_flight 1").await;
+        shop.wait_for_metric("shop_requests_in_flight 1").await;
         shop.terminate();
     };
     let (answer, ()) = tokio::join!(visitor, stop);
     assert!(answer.is_none(), "{answer:?}");
-    assert_eq!(shop.ended().await.code(), Some(1));
+    assert_eq!(shop.exit_status().await.code(), Some(1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -142,7 +142,7 @@ async fn before_it_is_ready_it_reports_that_and_is_live() {
     assert_eq!(shop.get("/").await.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(shop.get("/livez").await.status, StatusCode::OK);
     shop.terminate();
-    assert_eq!(shop.ended().await.code(), Some(0), "a shop that is opening can be closed");
+    assert_eq!(shop.exit_status().await.code(), Some(0), "a shop that is opening can be closed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -165,8 +165,8 @@ async fn chaos_causes_the_requested_fault() {
     assert!(probe.is_err(), "{probe:?}");
 
     let mut shop = Process::open(&["--allow-chaos"]).await;
-    assert!(shop.ask(Method::POST, "/chaos/crash", "").await.is_none());
-    assert_eq!(shop.ended().await.signal(), Some(6), "it aborts");
+    assert!(shop.send(Method::POST, "/chaos/crash", "").await.is_none());
+    assert_eq!(shop.exit_status().await.signal(), Some(6), "it aborts");
 }
 
 #[tokio::test(flavor = "multi_thread")]
