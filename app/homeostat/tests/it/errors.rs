@@ -71,7 +71,7 @@ fn a_replica_that_cannot_be_started_is_logged_as_a_warning() {
     let warned = |log: String| {
         log.lines().any(|line| line.contains("WARN ActionFailed") && line.contains("does not exist"))
     };
-    wait_until("the log says why nothing runs", || warned(instance.log()).then_some(()));
+    wait_until("the log has the reason why nothing runs", || warned(instance.log()).then_some(()));
 }
 
 #[test]
@@ -120,17 +120,17 @@ fn data_of_a_newer_homeostat_is_refused_and_left_unchanged() {
 
 /// All rows in the store of an instance that does not run.
 fn rows(instance: &Instance) -> Vec<Entry> {
-    let store = EmbeddedStore::open(&instance.path("data")).expect("nobody else has it");
+    let store = EmbeddedStore::open(&instance.path("data")).expect("no other process has it open");
     store.list(&Prefix::root()).expect("it can be read").entries
 }
 
 fn keep(instance: &Instance, key: &Key, value: &Value) {
-    let store = EmbeddedStore::open(&instance.path("data")).expect("nobody else has it");
+    let store = EmbeddedStore::open(&instance.path("data")).expect("no other process has it open");
     let done = store.commit(Txn::new().put(key.clone(), value.clone()));
     assert!(matches!(done, Ok(Commit::Applied { .. })), "{done:?}");
 }
 
-/// A value as a homeostat with another format would write it: with our fields, and one that we do not know.
+/// A value as a homeostat with another format writes it: with the known fields and an unknown one.
 fn newer(value: &Value) -> Value {
     let mut json: Json = serde_json::from_slice(value).expect("values are JSON");
     json["v"] = 2.into();
@@ -171,7 +171,7 @@ fn a_load_without_any_response_fails() {
 #[test]
 fn invalid_arguments_exit_with_2() {
     let instance = Instance::new();
-    for words in [
+    for arguments in [
         &["get", "thing"][..],
         &["scale", "service/web"],
         &["load", "https://shop.local", "--rate", "1", "--duration", "1s"],
@@ -179,9 +179,9 @@ fn invalid_arguments_exit_with_2() {
         &["delete", "replica/web-0"],
         &["nonsense"],
     ] {
-        let output = instance.run(words);
-        assert_eq!(output.code, Some(2), "{words:?}: {output:?}");
-        assert!(output.err.starts_with("error: "), "{words:?}: {output:?}");
+        let output = instance.run(arguments);
+        assert_eq!(output.code, Some(2), "{arguments:?}: {output:?}");
+        assert!(output.err.starts_with("error: "), "{arguments:?}: {output:?}");
     }
 }
 

@@ -12,9 +12,9 @@ struct Waves(Child);
 
 impl Waves {
     fn roll(instance: &Instance, url: &str) -> Self {
-        let mut words = vec!["load", url, "--profile", "steps"];
-        words.extend(["--step", "4:3s", "--step", "100:3s"].repeat(100));
-        let mut command = instance.command(&words);
+        let mut arguments = vec!["load", url, "--profile", "steps"];
+        arguments.extend(["--step", "4:3s", "--step", "100:3s"].repeat(100));
+        let mut command = instance.command(&arguments);
         Self(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the binary was built"))
     }
 }
@@ -41,16 +41,16 @@ fn steps(result: &Value) -> u64 {
     result["steps"].as_u64().unwrap_or(0)
 }
 
-/// Waits until so many steps were seen: what is learned is a matter of these, and they come with the clock.
+/// Waits until this many steps were observed; learning depends on them, and they are bound to the clock.
 fn wait_for_steps(instance: &Instance, number: u64) {
     let what = format!("{number} steps were seen");
-    wait_until(&what, || (steps(&instance.ask(&["forecast", "service/web"])) > number).then_some(()));
+    wait_until(&what, || (steps(&instance.query(&["forecast", "service/web"])) > number).then_some(()));
 }
 
-/// What the blend of all models says, once that is believed.
+/// The prediction of the blend of all models, once it is accepted.
 fn believed(instance: &Instance) -> Value {
     wait_until("the forecast is believed", || {
-        let result = instance.ask(&["forecast", "service/web"]);
+        let result = instance.query(&["forecast", "service/web"]);
         (result["forecasts"][0]["by"] == "blend" && result["replicasNeeded"].as_f64() > Some(2.0))
             .then_some(result)
     })
@@ -66,13 +66,13 @@ fn a_recurring_load_keeps_replicas_between_its_peaks_and_after_a_crash() {
     let url = format!("http://127.0.0.1:{port}/");
     let waves = Waves::roll(&instance, &url);
 
-    // Seasons are looked for when 64 steps are known, and it takes a while until what they say has made good what was lost before.
+    // Seasons are detected from 64 steps on, and it takes a while until their predictions have outweighed earlier errors.
     [55, 110].into_iter().for_each(|steps| wait_for_steps(&instance, steps));
     let result = believed(&instance);
     assert!(result["forecasts"][0]["lossRatio"].as_f64() < Some(0.98), "{result}");
     assert!(result["startSeconds"].as_f64() > Some(0.0), "{result}");
-    let raised = wait_until("it asks for more than the metrics do", || {
-        let output = instance.ask(&["explain", "service/web"]);
+    let raised = wait_until("it asks for more than the metrics", || {
+        let output = instance.query(&["explain", "service/web"]);
         let limits = output["limits"].as_array()?;
         let forecast = limits.iter().find(|limit| limit["name"] == "Forecast")?;
         (forecast["to"].as_u64() > forecast["from"].as_u64()).then(|| forecast.clone())
@@ -88,7 +88,7 @@ fn a_recurring_load_keeps_replicas_between_its_peaks_and_after_a_crash() {
     instance.end(Signal::KILL);
     instance.up(&[]);
     let again = wait_until("it is learned again", || {
-        let result = instance.ask(&["forecast", "service/web"]);
+        let result = instance.query(&["forecast", "service/web"]);
         (result["forecasts"].as_array().is_some_and(|all| !all.is_empty())).then_some(result)
     });
     assert!(steps(&again) >= 30 && again["forecasts"][0]["scored"].as_u64() > Some(20), "{again}");

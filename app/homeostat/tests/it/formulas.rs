@@ -37,7 +37,7 @@ fn a_formula_over_metrics_scales_a_service_and_a_missing_value_holds_it() {
     let each = write_source(&instance, "jobs_each", "10");
     instance.up(&["-f", text(&manifest), "-f", &jobs, "-f", &each]);
     instance.wait_for_ready("worker", 4);
-    let explained = instance.ask(&["explain", "service/worker"]);
+    let explained = instance.query(&["explain", "service/worker"]);
     assert_eq!(explained["policy"], "formula", "{explained}");
     let wait_for = |instance: &Instance, part: &str| {
         wait_until(part, || {
@@ -47,15 +47,15 @@ fn a_formula_over_metrics_scales_a_service_and_a_missing_value_holds_it() {
     };
     wait_for(&instance, "jobs / jobs_each + 1 is 4 (jobs 30, jobs_each 10): rounded up, 4 replicas");
 
-    fs::write(instance.path("jobs_each"), "0").expect("the folder is ours");
+    fs::write(instance.path("jobs_each"), "0").expect("the folder is writable");
     wait_for(
         &instance,
         "stays at 4: the formula jobs / jobs_each + 1 gives no number, because it divides by zero",
     );
-    fs::remove_file(instance.path("jobs_each")).expect("it is there");
+    fs::remove_file(instance.path("jobs_each")).expect("it exists");
     wait_for(&instance, "stays at 4: jobs_each gives no number, because reading it failed");
 
-    // The new formula says what stands in, and a crash forgets nothing of it.
+    // The new formula has a default, and a crash loses nothing of it.
     instance.write_service("worker", &by_formula("jobs / jobs_each | default(15)"));
     let applied = instance.run(&["apply", "-f", text(&manifest)]);
     assert_eq!(applied.code, Some(0), "{applied:?}");

@@ -20,7 +20,7 @@ fn the_flash_sale_is_rehearsed_with_a_replica_killed_in_the_middle() {
     let load = format!("shop={}", text(&instance.write("sale.csv", &sale())));
     let rehearse = ["rehearse", "-f", FLASH_SALE, "--load", &load, "--unit", "rate", "--cost", "2.65ms"];
     let rehearse = [&rehearse[..], &["--start-up", "shop=300ms", "--kill", "shop-0@13s"]].concat();
-    let found = instance.ask(&rehearse);
+    let found = instance.query(&rehearse);
     let shop = &found["services"][0];
 
     assert_eq!((shop["name"].as_str(), shop["failures"].as_u64()), (Some("shop"), Some(1)));
@@ -28,7 +28,7 @@ fn the_flash_sale_is_rehearsed_with_a_replica_killed_in_the_middle() {
     let ready = |at: usize| samples[at * 4]["ready"].as_u64().expect("a number");
     assert!((8..=10).contains(&ready(30)), "nine at the peak by the example's own arithmetic: {}", ready(30));
     assert_eq!((ready(2), ready(89)), (2, 2), "it comes back");
-    assert_eq!(found, instance.ask(&rehearse), "the same again");
+    assert_eq!(found, instance.query(&rehearse), "the same again");
 
     let output = instance.run(&[&rehearse[..], &["--plot", "--events"]].concat());
     let shown = output.out;
@@ -43,7 +43,7 @@ const SALES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/foresig
 fn before_each_sale(instance: &Instance, manifests: &str) -> Vec<(u64, u64)> {
     let load = format!("shop={SALES}/sales.csv");
     let rehearse = ["rehearse", "-f", manifests, "--load", &load, "--unit", "rate"];
-    let found = instance.ask(&[&rehearse[..], &["--cost", "40ms", "--start-up", "300ms"]].concat());
+    let found = instance.query(&[&rehearse[..], &["--cost", "40ms", "--start-up", "300ms"]].concat());
     let samples = found["services"][0]["samples"].as_array().expect("a list");
     let number = |at: usize, of: &str| samples[at * 4][of].as_u64().expect("a number");
     // The last second before it.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::instance::{Instance, answer_of, is_running, pid_of, text, wait_until};
+use crate::instance::{Instance, get, is_running, pid_of, text, wait_until};
 
 #[test]
 fn replicas_survive_a_killed_homeostat_and_are_adopted_without_a_restart() {
@@ -17,7 +17,7 @@ fn replicas_survive_a_killed_homeostat_and_are_adopted_without_a_restart() {
     instance.end(Signal::KILL);
     for status in before.values() {
         let pid = pid_of(status);
-        let answer = answer_of(&format!("http://127.0.0.1:{}/", status["ports"]["http"])).expect("it serves");
+        let answer = get(&format!("http://127.0.0.1:{}/", status["ports"]["http"])).expect("it serves");
         assert_eq!(answer, pid.as_raw_nonzero().get().to_string(), "it serves while no Homeostat runs");
     }
 
@@ -46,7 +46,7 @@ fn an_interrupt_stops_replicas_and_the_journal_replays() {
     for pid in pids {
         wait_until("a replica is gone", || (!is_running(pid)).then_some(()));
     }
-    let replayed = instance.ask(&["replay", "--data", "data"]);
+    let replayed = instance.query(&["replay", "--data", "data"]);
     assert!(replayed["steps"].as_u64() > Some(5), "{replayed}");
     assert!(replayed["actions"].as_u64() >= Some(2), "{replayed}");
 }
@@ -62,7 +62,7 @@ fn an_interrupt_also_stops_adopted_replicas() {
     instance.up(&[]);
     instance.wait_for_ready("web", 3);
     // A stop by the second run: from then on the platform refuses actions of the first.
-    instance.ask(&["scale", "service/web", "--replicas", "2"]);
+    instance.query(&["scale", "service/web", "--replicas", "2"]);
     let pids: Vec<_> = wait_until("two are left", || {
         let left = instance.replicas("web");
         (left.len() == 2).then(|| left.values().map(pid_of).collect())
@@ -140,7 +140,7 @@ fn events_survive_a_killed_homeostat_in_order_and_with_unique_ids() {
     instance.end(Signal::KILL);
 
     instance.up(&[]);
-    // Adopted, and ready again: then there is nothing left to be told between the two looks below.
+    // Adopted and ready again: then there are no more events between the two queries below.
     let after = wait_until("the new run has reported everything", || {
         let found = events(&instance);
         (found.len() > before.len() + 1 && found.last()?["reason"] == "Ready").then_some(found)
@@ -150,10 +150,10 @@ fn events_survive_a_killed_homeostat_in_order_and_with_unique_ids() {
     assert_eq!(after[..before.len()], before, "earlier events come first, in order");
     let names: BTreeSet<&str> = after.iter().filter_map(|event| event["id"].as_str()).collect();
     assert_eq!(names.len(), after.len(), "each has a name of its own: {after:?}");
-    let described = instance.ask(&["describe", "service/web"]);
+    let described = instance.query(&["describe", "service/web"]);
     assert_eq!(described["events"].as_array(), Some(&after), "{described}");
 }
 
 fn events(instance: &Instance) -> Vec<Value> {
-    instance.ask(&["events"])["items"].as_array().expect("a list has items").clone()
+    instance.query(&["events"])["items"].as_array().expect("a list has items").clone()
 }

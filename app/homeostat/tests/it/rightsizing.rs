@@ -11,7 +11,7 @@ fn the_resource_usage_of_replicas_is_learned_and_shown() {
     );
     instance.up(&["-f", text(&manifest)]);
     let found = wait_until("memory was measured", || {
-        let worker = instance.ask(&["get", "service/worker"]);
+        let worker = instance.query(&["get", "service/worker"]);
         let found = worker.pointer("/status/recommendation")?.clone();
         found["memoryBytes"]["target"].is_u64().then_some(found)
     });
@@ -35,7 +35,7 @@ fn the_resource_usage_of_replicas_is_learned_and_shown() {
     );
 }
 
-/// A service of one replica at most, which a file of jobs asks for more of.
+/// A service of at most one replica, with a metric in a file that asks for more.
 fn crowded(instance: &Instance) -> [std::path::PathBuf; 2] {
     instance.write("jobs", "10");
     let source = instance.write(
@@ -70,7 +70,7 @@ fn a_service_at_its_maximum_resizes_replicas_in_place_and_shows_it() {
     let told_why = wait_for(&instance, &["explain", "service/worker"], "size of a replica");
     let why = "auto: the metrics ask for 3 replicas, but only 1 may run, so each gets cpu 250m until that changes; running replicas are changed in place";
     assert!(told_why.contains(why), "{told_why}");
-    let replica = instance.ask(&["get", "replica/worker-0"]);
+    let replica = instance.query(&["get", "replica/worker-0"]);
     assert_eq!(replica.pointer("/status/restarts").and_then(serde_json::Value::as_u64), Some(0), "{replica}");
 }
 
@@ -87,13 +87,13 @@ fn throttling_by_a_cpu_quota_is_shown_with_the_cpu_usage() {
         ),
     );
     instance.up(&["--cpu", "quota", "-f", text(&manifest)]);
-    let nodes = instance.ask(&["get", "nodes"]);
-    // Where something is said, it cannot be had.
+    let nodes = instance.query(&["get", "nodes"]);
+    // A reason is only reported if the platform does not support it.
     if nodes.pointer("/items/0/status/capabilities/cpu").is_none_or(|why| !why.is_null()) {
         return;
     }
     let usage = wait_until("it had to wait", || {
-        let replica = instance.ask(&["get", "replica/busy-0"]);
+        let replica = instance.query(&["get", "replica/busy-0"]);
         replica.pointer("/status/usage/throttledShare").filter(|share| share.as_f64() > Some(0.5))?;
         Some(replica["status"].clone())
     });
@@ -104,7 +104,7 @@ fn throttling_by_a_cpu_quota_is_shown_with_the_cpu_usage() {
         output.contains("m (throttled ") && output.contains("limit of the processor\nREPLICA"),
         "{output}"
     );
-    let (_, metrics) = instance.ask_api("/metrics");
+    let (_, metrics) = instance.get_api("/metrics");
     for name in ["periods", "throttled_periods", "throttled_seconds"] {
         let line = format!("homeostat_replica_cpu_{name}_total{{service=\"busy\",replica=\"busy-0\"}} ");
         assert!(metrics.contains(&line), "{metrics}");

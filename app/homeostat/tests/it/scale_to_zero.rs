@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use crate::instance::{Instance, answer_of, text, wait_until};
+use crate::instance::{Instance, get, text, wait_until};
 
 fn resting_instance() -> (Instance, String) {
     let mut instance = Instance::new();
@@ -29,7 +29,7 @@ fn concurrent_requests_to_a_service_at_zero_are_all_answered() {
         let askers: Vec<_> = (0..20)
             .map(|_| {
                 let url = url.clone();
-                std::thread::spawn(move || answer_of(&url))
+                std::thread::spawn(move || get(&url))
             })
             .collect();
         for asker in askers {
@@ -59,14 +59,14 @@ fn a_service_behind_a_route_scales_to_zero_and_is_started_by_a_request() {
     let url = format!("http://127.0.0.1:{port}/");
     for _ in 0..2 {
         wait_for_rest(&instance);
-        answer_of(&url).expect("it is answered");
+        get(&url).expect("it is answered");
         instance.wait_for_ready("web", 2);
     }
     // It works after a restart, too: the route is set before the first request arrives.
     wait_for_rest(&instance);
     instance.end(Signal::KILL);
     instance.up(&[]);
-    answer_of(&url).expect("it is answered");
+    get(&url).expect("it is answered");
     instance.wait_for_ready("web", 2);
 }
 
@@ -77,10 +77,10 @@ fn a_service_at_zero_stays_there_after_a_restart_and_is_started_by_a_request() {
     instance.end(Signal::KILL);
     instance.up(&[]);
     wait_until("its size is decided on again", || {
-        let status = &instance.ask(&["get", "service/web"])["status"];
+        let status = &instance.query(&["get", "service/web"])["status"];
         (status["desiredReplicas"] == 0).then_some(())
     });
     assert!(instance.replicas("web").is_empty());
-    answer_of(&url).expect("it is answered");
+    get(&url).expect("it is answered");
     instance.wait_for_ready("web", 2);
 }

@@ -19,9 +19,9 @@ fn receive(manager: &UnixDatagram) -> String {
 fn a_service_manager_is_notified_of_the_start_of_successors_and_of_the_stop() {
     let mut instance = Instance::new();
     let socket = instance.path("manager.sock");
-    let manager = UnixDatagram::bind(&socket).expect("the folder is ours");
+    let manager = UnixDatagram::bind(&socket).expect("the folder is writable");
     manager.set_read_timeout(Some(Duration::from_secs(60))).expect("it is a socket");
-    instance.have_manager(&socket);
+    instance.set_service_manager(&socket);
     let manifest = instance.write_service("web", "");
     instance.up(&["-f", text(&manifest)]);
     assert_eq!(receive(&manager), format!("READY=1\nMAINPID={}\n", instance.pid()));

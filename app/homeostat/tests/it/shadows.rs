@@ -22,7 +22,7 @@ const SCALE: &str = "  scale:
 ";
 
 fn shadow(instance: &Instance, name: &str) -> Value {
-    let scaling = instance.ask(&["get", "scaling", "service/worker"]);
+    let scaling = instance.query(&["get", "scaling", "service/worker"]);
     let shadows = scaling["status"]["shadows"].as_array().expect("a list").clone();
     shadows.into_iter().find(|shadow| shadow["name"] == name).unwrap_or_default()
 }
@@ -62,7 +62,7 @@ fn a_shadow_autoscaler_is_compared_with_the_acting_one_and_the_comparison_surviv
         assert!(table.contains(part), "{part} is missing in {table}");
     }
 
-    fs::write(instance.path("jobs"), "12").expect("the folder is ours");
+    fs::write(instance.path("jobs"), "12").expect("the folder is writable");
     instance.wait_for_ready("worker", 3);
     let leaner = wants(&instance, "leaner", 2);
     assert_eq!(leaner["own"]["scaleIns"], 1, "{leaner}");

@@ -9,7 +9,7 @@ fn in_the_example_only_the_declared_policy_keeps_the_promise() {
     let instance = Instance::new();
     let (service, trace) = (format!("{EXAMPLE}/service.yaml"), format!("{EXAMPLE}/shop.csv"));
     let simulate = ["simulate", "-f", &service, "--trace", &trace, "--price", "0.04"];
-    let found = instance.ask(&simulate);
+    let found = instance.query(&simulate);
     let of = |name: &str| {
         let policies = found["policies"].as_array().expect("a list");
         policies
@@ -28,7 +28,7 @@ fn in_the_example_only_the_declared_policy_keeps_the_promise() {
     let cost = of("declared")["replicaHours"].as_f64().map(|hours| 0.04 * hours);
     assert!((of("declared")["cost"].as_f64().unwrap() - cost.unwrap()).abs() < 1e-9);
     assert_eq!(found["capacity"], 20.0, "fourteen requests a second are 70 % of it");
-    assert_eq!(found, instance.ask(&simulate), "the same again");
+    assert_eq!(found, instance.query(&simulate), "the same again");
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn several_traces_give_a_table_a_plot_and_a_page_for_the_chosen_policies() {
     assert!(!output.out.contains("surge"), "it was not asked for");
     let page = std::fs::read_to_string(&report).expect("the page was written");
     assert!(page.starts_with("<!DOCTYPE html>") && page.contains("2 traces") && page.contains("trend"));
-    let both = instance.ask(&["simulate", "--trace", text(&one), text(&two)]);
+    let both = instance.query(&["simulate", "--trace", text(&one), text(&two)]);
     assert_eq!(both["items"].as_array().map(Vec::len), Some(2), "{both}");
 }
 

@@ -59,7 +59,7 @@ fn a_step_is_taken_and_its_cooldown_survives_a_restart() {
     let rests = "lets no replica be removed before ";
     let until =
         |output: &str| output.split_once(rests).map(|(_, after)| after[.."hh:mm:ss.mmm".len()].to_owned());
-    let before = until(&explained(&instance, rests)).expect("it says so");
+    let before = until(&explained(&instance, rests)).expect("it is explained");
     instance.end(Signal::KILL);
     instance.up(&[]);
     assert_eq!(until(&explained(&instance, rests)), Some(before), "the cool-down begins anew");
