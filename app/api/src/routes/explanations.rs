@@ -20,40 +20,44 @@ const EVENTS_DEFAULT: usize = 100;
 /// Events per response at most: as many as are kept.
 const EVENTS_MAX: usize = 10_000;
 
+const EVENT_PARAMETERS: &[Parameter] = &[
+    SERVICE,
+    parameter("since", "string", "Only events after this time, RFC 3339."),
+    parameter(
+        "limit",
+        "integer",
+        "The maximum number of events, of which the latest are returned; 100 by default, at most 10000.",
+    ),
+    WATCH,
+];
+
+const EXPLAIN_PARAMETERS: &[Parameter] = &[
+    parameter("at", "string", "The decision as of this time, RFC 3339, from the journal or the history."),
+    parameter("whyNot", "string", "Also explain why not `out`, `in`, or a number of replicas."),
+];
+
+const HISTORY_PARAMETERS: &[Parameter] = &[
+    parameter(
+        "since",
+        "string",
+        "Decisions that were still made at this time or later, RFC 3339; an hour before `until` by default.",
+    ),
+    parameter(
+        "until",
+        "string",
+        "Decisions that were first made at this time or before, RFC 3339; now by default.",
+    ),
+    parameter(
+        "limit",
+        "integer",
+        "The maximum number of items, of which the latest are returned; 100 by default, at most 1000.",
+    ),
+];
+
+const FORECAST_PARAMETERS: &[Parameter] =
+    &[parameter("past", "integer", "The number of latest steps of load; 120 by default, at most 1000.")];
+
 pub(super) fn operations() -> Vec<Operation> {
-    const EVENTS: &[Parameter] = &[
-        SERVICE,
-        parameter("since", "string", "Only events after this time, RFC 3339."),
-        parameter(
-            "limit",
-            "integer",
-            "The maximum number of events, of which the latest are returned; 100 by default, at most 10000.",
-        ),
-        WATCH,
-    ];
-    const EXPLAIN: &[Parameter] = &[
-        parameter("at", "string", "The decision as of this time, RFC 3339, from the journal or the history."),
-        parameter("whyNot", "string", "Also explain why not `out`, `in`, or a number of replicas."),
-    ];
-    const HISTORY: &[Parameter] = &[
-        parameter(
-            "since",
-            "string",
-            "Decisions that were still made at this time or later, RFC 3339; an hour before `until` by default.",
-        ),
-        parameter(
-            "until",
-            "string",
-            "Decisions that were first made at this time or before, RFC 3339; now by default.",
-        ),
-        parameter(
-            "limit",
-            "integer",
-            "The maximum number of items, of which the latest are returned; 100 by default, at most 1000.",
-        ),
-    ];
-    const FORECAST: &[Parameter] =
-        &[parameter("past", "integer", "The number of latest steps of load; 120 by default, at most 1000.")];
     vec![
         read(
             "/v1/services/{name}/describe",
@@ -62,27 +66,31 @@ pub(super) fn operations() -> Vec<Operation> {
             J(schema_of::<v1::Description>),
             || get(describe),
         ),
-        read("/v1/events", "Events, oldest first", EVENTS, J(schema_of::<v1::List<v1::Event>>), || {
-            get(events)
-        }),
+        read(
+            "/v1/events",
+            "Events, oldest first",
+            EVENT_PARAMETERS,
+            J(schema_of::<v1::List<v1::Event>>),
+            || get(events),
+        ),
         read(
             "/v1/services/{name}/explain",
             "The latest scaling decision and its reasons",
-            EXPLAIN,
+            EXPLAIN_PARAMETERS,
             J(schema_of::<v1::Explanation>),
             || get(explain),
         ),
         read(
             "/v1/services/{name}/history",
             "The history of decisions on a service, oldest first",
-            HISTORY,
+            HISTORY_PARAMETERS,
             J(schema_of::<v1::History>),
             || get(history),
         ),
         read(
             "/v1/services/{name}/forecast",
             "The load forecast of a service",
-            FORECAST,
+            FORECAST_PARAMETERS,
             J(schema_of::<v1::Forecast>),
             || get(one_forecast),
         ),

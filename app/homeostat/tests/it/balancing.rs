@@ -187,14 +187,11 @@ fn follows_changes_without_losing_a_request(kind: &Kind) {
     assert!(answered > 100, "{answered}");
 
     // A configuration that the balancer refuses is reported, and changes nothing.
-    wait_until("the balancer has both servers", || {
-        (condition(&instance).0 == "True" && servers(&file) == 2).then_some(())
-    });
+    wait_until("both serve", || (condition(&instance).0 == "True" && servers(&file) == 2).then_some(()));
     let (good, broken) = (fs::read_to_string(&file).unwrap(), main.clone() + kind.bad);
     instance.write("main", &broken);
     assert_eq!(instance.run(&["scale", "service/web", "--replicas", "3"]).code, Some(0));
-    let (_, message) =
-        wait_until("it is reported", || Some(condition(&instance)).filter(|it| it.0 == "False"));
+    let (_, message) = wait_until("it fails", || Some(condition(&instance)).filter(|it| it.0 == "False"));
     assert!(message.contains("would not take") && message.contains("stays in force"), "{message}");
     wait_until("the file is as it was", || (fs::read_to_string(&file).unwrap() == good).then_some(()));
     assert!(send_request(port).expect("it answers").starts_with("HTTP/1.1 200"));

@@ -172,7 +172,7 @@ fn a_given_capacity_is_used_and_required_without_load() {
     assert!((found.service.capacity.rate() - 100.0 / 28.0).abs() < 1e-9);
     let silence = "0,0\n60,0\n120,0\n";
     let refused = compared(silence, &setting(), &all()).expect_err("there is nothing to find it from");
-    assert!(refused.to_string().contains("give it as --capacity"), "{refused}");
+    assert!(refused.to_string().contains("give --capacity"), "{refused}");
     let summary = Summary::of(&compared(silence, &given, &all()).unwrap(), MEASURE, Vec::new());
     assert!(
         summary
@@ -190,7 +190,7 @@ fn too_many_ticks_for_percentiles_need_a_given_capacity_and_are_streamed() {
     let months = study::Recording { interval: Some(Duration::from_hours(24)), ..recording(&path) };
     let seconds = Setting { tick: Duration::from_secs(1), ..setting() };
     let refused = compare(&months, &seconds, &[], &mut |_| {}).expect_err("they are too many");
-    assert!(refused.to_string().contains("give what a replica carries as --capacity"), "{refused}");
+    assert!(refused.to_string().contains("give --capacity"), "{refused}");
     let given = Setting { capacity: CapacityRule::Given(Capacity::per_second(10.0).unwrap()), ..seconds };
     assert_eq!(compare(&months, &given, &[], &mut |_| {}).unwrap().extent.ticks, (7 * 30 + 1) * 86_400);
 }

@@ -41,7 +41,7 @@ fn the_only_service_is_selected_and_one_of_several_must_be_named() {
     assert_eq!(declared([&shop, &till], Some("till")).unwrap().name.as_str(), "till");
     let several = declared([&shop, &till], None).expect_err("it is not clear which");
     assert!(
-        several.to_string().contains("several services: shop, till; say which with --service"),
+        several.to_string().contains("several services: shop, till; select one with --service"),
         "{several}"
     );
     assert!(matches!(declared([&shop], Some("bar")), Err(DeclaredError::Unknown { .. })));
@@ -153,9 +153,9 @@ fn features_that_are_not_simulated_are_noted() {
     );
     let notes = assumptions(&Arc::new(declared([&shop], None).unwrap())).join("\n");
     for part in [
-        "memory is not in the model",
-        "orders is taken to be the load",
-        "may rest, which is not in the model",
+        "memory is not simulated",
+        "orders is assumed to be the load",
+        "may scale to zero, which is not simulated",
     ] {
         assert!(notes.contains(part), "{part}: {notes}");
     }
