@@ -130,7 +130,7 @@ fn a_dry_run_shows_the_decisions_of_a_changed_policy_now_and_over_the_last_hour(
     let output = instance.run(&["diff", "-f", text(&changed)]);
     assert_eq!(output.code, Some(1), "{output:?}");
     for part in
-        ["spec.scale.max: 2", "with it: 2 replicas now, 4 replicas without", "The load is the one that was"]
+        ["spec.scale.max: 2", "with it: 2 replicas now, 4 replicas without", "The recorded load is assumed"]
     {
         assert!(output.out.contains(part), "{part} is missing in {output:?}");
     }

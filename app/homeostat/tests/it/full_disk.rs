@@ -58,10 +58,13 @@ fn a_full_disk_suspends_only_the_loop_until_there_is_space() {
     assert_eq!(instance.wait_for_ready("web", 1)["web-0"]["pid"], before["web-0"]["pid"]);
 
     fs::remove_file(&filler).expect("the folder is writable");
-    wait_until("the loop steers again by itself", || (instance.get_api("/readyz").0 == 200).then_some(()));
+    wait_until("the loop resumes by itself", || (instance.get_api("/readyz").0 == 200).then_some(()));
     assert_eq!(instance.run(&["scale", "service/web", "--replicas", "2"]).code, Some(0));
     let after = instance.wait_for_ready("web", 2);
-    assert_eq!(after["web-0"]["pid"], before["web-0"]["pid"], "nothing was restarted for want of room");
+    assert_eq!(
+        after["web-0"]["pid"], before["web-0"]["pid"],
+        "nothing was restarted because of the full disk"
+    );
     let events = instance.query(&["events"]);
     let reasons: Vec<&Value> =
         events["items"].as_array().expect("a list").iter().map(|it| &it["reason"]).collect();
@@ -89,7 +92,7 @@ fn a_moved_data_folder_suspends_the_loop_until_it_is_back() {
     assert!(why.contains("moved or deleted"), "{why}");
     assert!(!data.exists(), "nothing is begun in another folder");
     fs::rename(&elsewhere, &data).expect("the folder is writable");
-    wait_until("the loop steers again by itself", || (instance.get_api("/readyz").0 == 200).then_some(()));
+    wait_until("the loop resumes by itself", || (instance.get_api("/readyz").0 == 200).then_some(()));
     assert_eq!(instance.run(&["scale", "service/web", "--replicas", "2"]).code, Some(0));
     instance.wait_for_ready("web", 2);
 }
@@ -121,7 +124,7 @@ fn a_full_disk_does_not_end_a_replica_that_prints() {
     let full_at = found().len();
     wait_until("it prints on", || (found().len() > full_at + PRINTED).then_some(()));
     fs::remove_file(&filler).expect("the folder is writable");
-    wait_until("the loop steers again by itself", || (instance.get_api("/readyz").0 == 200).then_some(()));
+    wait_until("the loop resumes by itself", || (instance.get_api("/readyz").0 == 200).then_some(()));
     let after = instance.wait_for_ready("talker", 1);
     assert_eq!(after["talker-0"]["pid"], before["talker-0"]["pid"], "{}", instance.log());
     assert_eq!(instance.end(Signal::INT).code(), Some(0), "{}", instance.log());
@@ -150,7 +153,7 @@ fn the_log_of_one_replica_does_not_take_space_from_others() {
         let held: u64 = files.filter_map(|file| file.metadata().ok()).map(|file| file.blocks() * 512).sum();
         (held <= 41 << 20).then_some(())
     });
-    wait_until("the loop steers", || (instance.get_api("/readyz").0 == 200).then_some(()));
+    wait_until("the loop runs", || (instance.get_api("/readyz").0 == 200).then_some(()));
     assert_eq!(
         instance.run(&["scale", "service/noisy", "--replicas", "0"]).code,
         Some(0),

@@ -71,17 +71,11 @@ fn a_service_is_simulated_with_learned_figures_and_the_history_of_its_decisions(
     let trace = instance.write("load.csv", &rows);
     let early = instance.query(&["simulate", "service/web", "--trace", text(&trace), "--compare", "hpa"]);
     let notes = early["notes"].to_string();
-    assert!(
-        notes.contains("carries has not been learned yet") && notes.contains("give --capacity"),
-        "{notes}"
-    );
+    assert!(notes.contains("has not been learned yet") && notes.contains("give --capacity"), "{notes}");
     let little = instance.run(&["simulate", "service/web"]);
-    assert!(little.code == Some(1) && little.err.contains("of the 60 steps of 1s are known"), "{little:?}");
+    assert!(little.code == Some(1) && little.err.contains("and at least 60 are needed"), "{little:?}");
     let none = instance.run(&["simulate", "service/shop"]);
-    assert!(
-        none.code == Some(1) && none.err.contains("no requests are remembered of service/shop"),
-        "{none:?}"
-    );
+    assert!(none.code == Some(1) && none.err.contains("no load of service/shop is recorded"), "{none:?}");
 
     let streams = ports.map(|port| Stream::pour(&instance, &format!("http://127.0.0.1:{port}/")));
     wait_until("the capacity of a replica is learned", || {
@@ -98,7 +92,7 @@ fn simulates_what_was_learned(instance: &Instance) {
         instance.query(&[&["simulate", "service/web", "--tick", "1s", "--compare", "hpa"], more].concat())
     };
     // Learning may continue during the query, so it is repeated.
-    let (known, found) = wait_until("nothing is learned between two looks", || {
+    let (known, found) = wait_until("nothing is learned between two queries", || {
         let (known, found) = (learned(instance, "web"), simulate(&[]));
         (known["capacity"] == learned(instance, "web")["capacity"]).then_some((known, found))
     });
@@ -113,7 +107,7 @@ fn simulates_what_was_learned(instance: &Instance) {
     let apart = (requests(&found) / recorded - 1.0).abs();
     assert!(apart < 0.1, "of {recorded} it has {}", requests(&found));
     let notes = found["notes"].to_string();
-    assert!(notes.contains("was seen to carry") && notes.contains("starts take what the latest"), "{notes}");
+    assert!(notes.contains("within its SLO is") && notes.contains("drawn from the latest"), "{notes}");
 
     // What if.
     let more = simulate(&["--scale-load", "40", "--fault", "50%@30s", "--price", "0.1"]);
@@ -134,10 +128,11 @@ fn simulates_what_was_learned(instance: &Instance) {
     let other = instance.write_service("web", "  scale: {replicas: 3}\n");
     let fixed = simulate(&["-f", text(&other)]);
     assert_eq!(policy(&fixed, "declared")["starts"], 0, "the manifest's policy with what was learned");
-    assert!(fixed["notes"].to_string().contains("was seen to carry"), "{fixed}");
+    assert!(fixed["notes"].to_string().contains("within its SLO is"), "{fixed}");
     let table = instance.run(&["simulate", "service/web", "--compare", "hpa"]);
     assert!(
-        table.out.contains("AT LEAST") && table.out.contains("note: a replica of service/web"),
+        table.out.contains("AT LEAST")
+            && table.out.contains("note: the capacity of a replica of service/web"),
         "{table:?}"
     );
 }
@@ -147,7 +142,7 @@ fn its_decisions_are_a_history(instance: &Instance) {
     let found = instance.query(&[&arguments[..], &["--compare", "hpa-requests"]].concat());
     assert_eq!(found["trace"], "the history of service/shop");
     let notes = found["notes"].to_string();
-    assert!(notes.contains("kept runs of decisions on http_requests_per_second"), "{notes}");
+    assert!(notes.contains("runs of decisions on http_requests_per_second"), "{notes}");
     let seconds = found["hours"].as_f64().map(|hours| 3600.0 * hours).expect("a number");
     let requests = found["requests"].as_f64().expect("a number");
     // At least 75 s of constant load, and none before and after.
@@ -157,6 +152,6 @@ fn its_decisions_are_a_history(instance: &Instance) {
     let learned = instance.query(&[&arguments[..], &["--learned", "--compare", "hpa-requests"]].concat());
     let notes = learned["notes"].to_string();
     // How many more were started for the load is a matter of how they shared it; the first was not alone.
-    let (_, latest) = notes.split_once("starts take what the latest ").expect("starts were seen");
+    let (_, latest) = notes.split_once("drawn from the latest ").expect("starts were seen");
     assert!(latest.starts_with(|digit: char| ('2'..='9').contains(&digit)), "{notes}");
 }
