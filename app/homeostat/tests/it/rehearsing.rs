@@ -75,8 +75,11 @@ fn an_invalid_rehearsal_is_refused_with_one_sentence() {
         output.err
     };
 
-    assert!(refused(&["--load", "shop=5"]).contains("give --for"), "nothing says how long");
-    assert!(refused(&["--load", "cart=5", "--for", "1m"]).contains("no service cart; they declare: shop"));
+    assert!(refused(&["--load", "shop=5"]).contains("give --for"), "the duration is missing");
+    assert!(
+        refused(&["--load", "cart=5", "--for", "1m"])
+            .contains("do not declare service cart; they declare: shop")
+    );
     assert!(
         refused(&["--kill", "cart-0@1s", "--for", "1m"])
             .contains("service cart, which the manifests do not declare")
