@@ -1,4 +1,4 @@
-//! Makes the code of the service from its methods, without the compiler of protocol buffers.
+//! Generates the code of the service from its methods, without protoc.
 
 use tonic_build::manual::{Builder, Method, Service};
 

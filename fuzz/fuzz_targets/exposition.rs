@@ -1,4 +1,4 @@
-//! Any text is read as metrics without a panic, or refused with its line; what is read has labels and a value each.
+//! Any text is either read as metrics or refused with a line number, without a panic; the number of samples and labels is bounded.
 //!
 //! `cargo xtask fuzz exposition`
 

@@ -1,4 +1,4 @@
-//! Any text is read as a formula without a panic, or refused with a sentence; what is read has a finite value, or a reason for having none.
+//! Any text is either read as a formula or refused with a message, without a panic; a formula has a finite value or an error.
 //!
 //! `cargo xtask fuzz formula`
 

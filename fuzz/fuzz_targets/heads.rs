@@ -1,5 +1,5 @@
-//! Heads of requests and answers that the proxy reads by itself: any bytes are read without a panic, and whatever is taken for plain is the same
-//! to hyper, which reads all others. Nothing is lost: what is not taken is left as it came.
+//! Heads of requests and answers that the proxy parses itself: any bytes are read without a panic, and hyper, which parses all other
+//! heads, reads the plain ones as the same. No byte is lost: a head that is not taken stays in the buffer.
 //!
 //! `cargo xtask fuzz heads`
 
@@ -27,7 +27,7 @@ mod heads;
 use heads::{HEAD_BYTES_MAX, Parsed, PlainAnswer, PlainRequest, has_sized_body, take_answer, take_request};
 
 /// Headers of an answer that are not for the client. Source: RFC 9110, sections 7.6.1 and 11.7.1.
-const ENDS_HERE: [HeaderName; 6] = [
+const HOP_BY_HOP: [HeaderName; 6] = [
     CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
@@ -45,17 +45,17 @@ fn request(bytes: &[u8]) {
     let mut buffered = BytesMut::from(bytes);
     let PlainRequest { parts, head, is_last } = match take_request(&mut buffered) {
         Parsed::Plain(taken) => taken,
-        Parsed::Partial | Parsed::NotPlain => return assert_eq!(buffered, bytes, "it is left as it came"),
+        Parsed::Partial | Parsed::NotPlain => return assert_eq!(buffered, bytes, "the buffer is unchanged"),
     };
     assert_eq!([&head[..], &buffered[..]].concat(), bytes, "nothing is lost");
     assert!(head.len() <= HEAD_BYTES_MAX);
-    let (mut to_hyper, goes_on) = request_by_hyper(&head).expect("hyper takes it, too");
-    assert_eq!(is_last, !goes_on, "it is the last one to both");
-    // Whether it is the last one is left out.
-    to_hyper.headers.remove(CONNECTION);
+    let (mut by_hyper, is_kept_alive) = request_by_hyper(&head).expect("hyper reads it, too");
+    assert_eq!(is_last, !is_kept_alive, "it is the last request for both");
+    // A plain request has no `Connection` header, but `is_last`.
+    by_hyper.headers.remove(CONNECTION);
     assert_eq!(
         (parts.method, parts.uri, parts.version, parts.headers),
-        (to_hyper.method, to_hyper.uri, to_hyper.version, to_hyper.headers)
+        (by_hyper.method, by_hyper.uri, by_hyper.version, by_hyper.headers)
     );
 }
 
@@ -63,51 +63,51 @@ fn answer(bytes: &[u8]) {
     let mut buffered = BytesMut::from(bytes);
     let PlainAnswer { status, length, raw_head } = match take_answer(&mut buffered) {
         Parsed::Plain(taken) => taken,
-        Parsed::Partial | Parsed::NotPlain => return assert_eq!(buffered, bytes, "it is left as it came"),
+        Parsed::Partial | Parsed::NotPlain => return assert_eq!(buffered, bytes, "the buffer is unchanged"),
     };
     assert!(bytes.ends_with(&buffered), "nothing is lost");
     let head = &bytes[..bytes.len() - buffered.len()];
     assert!(head.len() <= HEAD_BYTES_MAX && has_sized_body(status));
-    let (mut to_hyper, size) = answer_by_hyper(head).expect("hyper takes it for an answer");
-    let of_connection = to_hyper.headers.get_all(CONNECTION);
-    assert!(of_connection.iter().all(|value| value.as_bytes().eq_ignore_ascii_case(b"keep-alive")));
-    ENDS_HERE.iter().for_each(|name| drop(to_hyper.headers.remove(name)));
-    assert_eq!((status, Some(length), raw_head.to_map()), (to_hyper.status, size, to_hyper.headers.clone()));
-    assert_eq!(raw_head.has_date(), to_hyper.headers.contains_key(DATE));
-    assert!(to_hyper.extensions.is_empty(), "its words are those of its status");
-    // What is written says the same, and nothing else.
+    let (mut by_hyper, size) = answer_by_hyper(head).expect("hyper reads it as an answer, too");
+    let connection_values = by_hyper.headers.get_all(CONNECTION);
+    assert!(connection_values.iter().all(|value| value.as_bytes().eq_ignore_ascii_case(b"keep-alive")));
+    HOP_BY_HOP.iter().for_each(|name| drop(by_hyper.headers.remove(name)));
+    assert_eq!((status, Some(length), raw_head.to_map()), (by_hyper.status, size, by_hyper.headers.clone()));
+    assert_eq!(raw_head.has_date(), by_hyper.headers.contains_key(DATE));
+    assert!(by_hyper.extensions.is_empty(), "its reason phrase is the standard one of its status");
+    // The written head has the same content, and nothing else.
     let mut written = Vec::new();
     raw_head.write(&mut written);
     written.extend_from_slice(b"\r\n");
-    let (again, size) = answer_by_hyper(&written).expect("hyper takes it for an answer, too");
-    assert_eq!((again.status, size, again.headers), (status, Some(length), to_hyper.headers));
+    let (again, size) = answer_by_hyper(&written).expect("hyper reads the written head");
+    assert_eq!((again.status, size, again.headers), (status, Some(length), by_hyper.headers));
     assert!(
         !written.windows(2).any(|pair| pair[1] == b'\n' && pair[0] != b'\r'),
-        "each line ends in one way"
+        "each line ends with CRLF"
     );
 }
 
-/// The head of the only request in there, as hyper's server reads it, and whether the connection goes on after it.
+/// The head of the only request in `head`, as hyper's server reads it, and whether the connection stays open after it.
 fn request_by_hyper(head: &[u8]) -> Option<(request::Parts, bool)> {
-    let asked = RefCell::new(None);
+    let received = RefCell::new(None);
     let service = service_fn(|request: Request<Incoming>| {
         assert!(request.body().is_end_stream(), "it has no body");
-        asked.replace(Some(request.into_parts().0));
+        received.replace(Some(request.into_parts().0));
         async { Ok::<_, Infallible>(Response::new(String::new())) }
     });
     let wire = Wire { buffered: Bytes::copy_from_slice(head), is_open: true };
     let mut builder = server::conn::http1::Builder::new();
     let connection = pin!(builder.header_read_timeout(None).serve_connection(wire, service));
     let polled = connection.poll(&mut Context::from_waker(Waker::noop()));
-    Some((asked.take()?, polled.is_pending()))
+    Some((received.take()?, polled.is_pending()))
 }
 
-/// The head of the answer in there and the length of its body, as hyper's client reads it.
+/// The head of the answer in `head` and the length of its body, as hyper's client reads it.
 fn answer_by_hyper(head: &[u8]) -> Option<(response::Parts, Option<u64>)> {
     let cx = &mut Context::from_waker(Waker::noop());
     let wire = Wire { buffered: Bytes::copy_from_slice(head), is_open: false };
-    let mut shaking = pin!(client::conn::http1::handshake::<_, String>(wire));
-    let Poll::Ready(Ok((mut sender, connection))) = shaking.as_mut().poll(cx) else { return None };
+    let mut handshake = pin!(client::conn::http1::handshake::<_, String>(wire));
+    let Poll::Ready(Ok((mut sender, connection))) = handshake.as_mut().poll(cx) else { return None };
     let mut connection = pin!(connection);
     let mut answered = pin!(sender.send_request(Request::new(String::new())));
     loop {
@@ -118,12 +118,13 @@ fn answer_by_hyper(head: &[u8]) -> Option<(response::Parts, Option<u64>)> {
                 return Some((parts, body.size_hint().exact()));
             }
             Poll::Ready(Err(_)) => return None,
-            Poll::Pending => assert!(!is_over, "the connection has not forgotten its request"),
+            Poll::Pending => assert!(!is_over, "the connection has not lost its request"),
         }
     }
 }
 
-/// What has come, of which hyper's client must not see anything before it has asked, and to which nothing is added.
+/// A connection with received bytes and no further ones; `is_open` once the other side has written, because hyper's client must not read an
+/// answer before its request.
 struct Wire {
     buffered: Bytes,
     is_open: bool,

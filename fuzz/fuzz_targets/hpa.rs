@@ -1,5 +1,5 @@
-//! The `spec` and the annotations of an autoscaler in any of its forms: read, translated and checked without a panic, and the
-//! newest form of what an older one says means the same.
+//! The `spec` and the annotations of an autoscaler in any API version: read, converted and checked without a panic; the conversion of an
+//! older version to the newest one has the same meaning.
 //!
 //! The first line of the input is the behavior annotation, the second the metrics annotation, the rest the YAML of `spec`.
 //! `cargo xtask fuzz hpa`
@@ -7,7 +7,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use model::resource::hpa::{Form, HorizontalPodAutoscaler};
+use model::resource::hpa::{VersionedManifest, HorizontalPodAutoscaler};
 use model::resource::{ObjectMeta, Resource};
 
 fuzz_target!(|text: &str| {
@@ -22,13 +22,13 @@ fuzz_target!(|text: &str| {
     );
     for version in ["v1", "v2beta1", "v2beta2", "v2"] {
         let head = format!("apiVersion: autoscaling/{version}\nkind: HorizontalPodAutoscaler\n");
-        let whole = format!("{head}metadata:\n  name: a\n  annotations: {annotations}\nspec:\n{spec}");
-        for document in manifest::parse("fuzz", &whole).documents {
+        let manifest = format!("{head}metadata:\n  name: a\n  annotations: {annotations}\nspec:\n{spec}");
+        for document in manifest::parse("fuzz", &manifest).documents {
             let Resource::HorizontalPodAutoscaler(hpa) = document.resource else { continue };
-            let (Ok(spec), said) = (hpa.to_v2(), hpa.autoscaler()) else { continue };
-            let form = Form { metadata: ObjectMeta::named(hpa.name().clone()), spec };
-            // Paths are those of the form; what is meant, and whether it is refused, is the same.
-            assert_eq!(HorizontalPodAutoscaler::V2(form).autoscaler().ok(), said.ok());
+            let (Ok(spec), autoscaler) = (hpa.to_v2(), hpa.autoscaler()) else { continue };
+            let form = VersionedManifest { metadata: ObjectMeta::named(hpa.name().clone()), spec };
+            // The paths in errors differ by version; the meaning, and whether it is refused, is the same.
+            assert_eq!(HorizontalPodAutoscaler::V2(form).autoscaler().ok(), autoscaler.ok());
         }
     }
 });

@@ -1,4 +1,4 @@
-//! Any bytes after the magic are read without a panic, and reading ends.
+//! Any bytes after the magic number are read without a panic, and reading terminates.
 //!
 //! `cargo xtask fuzz journal`
 
@@ -13,6 +13,6 @@ fuzz_target!(|bytes: &[u8]| {
     let bytes = [b"HSJRNL01", bytes].concat();
     let Ok(segment) = Segment::read(Path::new("fuzz"), bytes.as_slice()) else { return };
     let records = segment.take_while(Result::is_ok).count();
-    // A record takes at least twelve bytes.
+    // A record has at least twelve bytes.
     assert!(records <= bytes.len() / 12);
 });

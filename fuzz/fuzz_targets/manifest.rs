@@ -1,4 +1,4 @@
-//! Any text is read without a panic, every error can be shown, and what was read comes back when it is written.
+//! Any text is read without a panic, every error can be displayed, and every resource survives a round trip.
 //!
 //! `cargo xtask fuzz manifest`
 

@@ -1,4 +1,4 @@
-//! Any bytes are read as the answer of a server of PromQL without a panic, or refused.
+//! Any bytes are either read as the answer of a PromQL server or refused, without a panic.
 //!
 //! `cargo xtask fuzz promql`
 
@@ -7,5 +7,5 @@
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    let _whatever = measure::promql::read(bytes);
+    let _result = measure::promql::read(bytes);
 });

@@ -1,9 +1,8 @@
-//! What is read back from the disk, row by row: the rows and changes of the store, the records of the journal, and what the loop
-//! remembers. Whatever stands behind a checksum that matches is read without a panic, and what could be read is written and read
-//! back as the same.
+//! Stored data: the rows and changes of the store, the records of the journal, and the memory of the loop. Any content with a valid
+//! checksum is read without a panic, and survives a round trip if it can be read.
 //!
-//! The first byte of the input chooses the kind of row, the rest is its content; checksums are put in front here, since no chance
-//! would find them. `cargo xtask fuzz rows`
+//! The first byte of the input selects the kind of row, the rest is its content; valid checksums are added here, because random input
+//! would not have them. `cargo xtask fuzz rows`
 
 #![no_main]
 
@@ -14,8 +13,8 @@ use libfuzzer_sys::fuzz_target;
 use model::memory::Memory;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// The stored form itself, which the store keeps to itself.
-#[expect(dead_code, reason = "the tables are for those who have a whole store")]
+/// The stored format, which is private to the store.
+#[expect(dead_code, reason = "the tables are used only with a complete store")]
 #[path = "../../edge/store-embedded/src/rows.rs"]
 mod rows;
 
@@ -30,27 +29,27 @@ fuzz_target!(|bytes: &[u8]| {
 });
 
 fn entry(content: &[u8]) {
-    let Ok(entry) = rows::decode_entry("services/shop", &sealed(content)) else { return };
+    let Ok(entry) = rows::decode_entry("services/shop", &with_checksum(content)) else { return };
     let again = rows::decode_entry("services/shop", &rows::encode_entry(&entry));
     assert_eq!(again.expect("what was written is read"), entry);
 }
 
 fn change(content: &[u8]) {
-    let Ok(change) = rows::decode_change(7, &sealed(content)) else { return };
+    let Ok(change) = rows::decode_change(7, &with_checksum(content)) else { return };
     let again = rows::decode_change(7, &rows::encode_change(&change));
     assert_eq!(again.expect("what was written is read"), change);
 }
 
-/// The content as the body of the only record of a segment, and what it says appended to a journal of its own.
+/// Reads the content as the body of the only record of a segment.
 fn record(content: &[u8]) {
     let length = u32::try_from(content.len()).expect("no input is that long").to_le_bytes();
-    let segment = [b"HSJRNL01".as_slice(), &length, &sealed(content)].concat();
-    let mut records = Segment::read(Path::new("fuzz"), segment.as_slice()).expect("the magic is right");
+    let segment = [b"HSJRNL01".as_slice(), &length, &with_checksum(content)].concat();
+    let mut records = Segment::read(Path::new("fuzz"), segment.as_slice()).expect("the magic number is valid");
     assert!(records.by_ref().take_while(Result::is_ok).count() <= 1);
     assert!(records.next().is_none(), "reading has ended");
 }
 
-/// In both forms: JSON in the store, and within a record of the journal.
+/// Reads the content as the JSON of a memory.
 fn memory(content: &[u8]) {
     let Ok(stored) = serde_json::from_slice::<StoredMemory>(content) else { return };
     let memory = Memory::from(stored);
@@ -59,6 +58,7 @@ fn memory(content: &[u8]) {
     assert_eq!(Memory::from(again), memory);
 }
 
-fn sealed(content: &[u8]) -> Vec<u8> {
+/// The content after its checksum.
+fn with_checksum(content: &[u8]) -> Vec<u8> {
     [&xxh3_64(content).to_le_bytes(), content].concat()
 }

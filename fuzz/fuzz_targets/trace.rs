@@ -1,4 +1,4 @@
-//! Any bytes are read as a trace without a panic, or refused in a sentence.
+//! Any bytes are either read as a trace or refused with a message, without a panic.
 //!
 //! `cargo xtask fuzz trace`
 

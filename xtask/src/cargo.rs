@@ -6,20 +6,20 @@ use std::process::Command;
 
 use anyhow::{Context, bail};
 
-/// Whether cargo keeps what a next build can go on from.
+/// Set to 0 to compile without incremental state.
 const INCREMENTAL: &str = "CARGO_INCREMENTAL";
 
-/// How optimized binaries are compiled.
+/// The cargo profile of optimized binaries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Profile {
-    /// Crate by crate: what the demo and the simulation run.
+    /// Compiles crate by crate; for the demo and the simulation.
     Release,
-    /// All crates as one, which takes minutes more: what is installed, and what benches measure.
+    /// Optimizes across crates, which takes minutes longer; for installed binaries and benchmarks.
     Dist,
 }
 
 impl Profile {
-    /// Its name, which is that of its folder, too.
+    /// Its name, which is also the name of its output folder.
     fn name(self) -> &'static str {
         match self {
             Self::Release => "release",
@@ -28,33 +28,33 @@ impl Profile {
     }
 }
 
-/// The root of the workspace: the folder above this crate's own.
+/// The root of the workspace: the parent of the folder of this crate.
 ///
-/// Fixed when xtask is compiled, which `cargo xtask` does in the checkout it is called in.
+/// Fixed when xtask is compiled, which `cargo xtask` does in the checkout in which it is called.
 pub(crate) fn root() -> PathBuf {
     let own = Path::new(env!("CARGO_MANIFEST_DIR"));
     own.parent().expect("xtask lies in a folder of the workspace").to_path_buf()
 }
 
-/// Where the binaries of a profile come to lie; follows `CARGO_TARGET_DIR`.
+/// The output folder of a profile; follows `CARGO_TARGET_DIR`.
 pub(crate) fn optimized_dir(root: &Path, profile: Profile) -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     let folder = root.join(target).join(profile.name());
-    // As the system names it, so that a running program can be recognised by its file.
+    // Canonical, so that it can be compared with /proc/PID/exe.
     folder.canonicalize().unwrap_or(folder)
 }
 
-/// Where debug binaries come to lie.
+/// The output folder of debug builds.
 pub(crate) fn debug_dir(root: &Path) -> PathBuf {
     optimized_dir(root, Profile::Release).with_file_name("debug")
 }
 
-/// A call of the cargo that called us, standing in the root of the workspace.
+/// A call of the same cargo that runs xtask, in the root of the workspace.
 ///
-/// The variables that it set for our own package are removed: some build scripts would take it for a change, and be run again with all that follows
-/// from them, whenever somebody calls cargo by hand in between.
+/// The variables that cargo set for the package xtask are removed: some build scripts depend on them and would run again, with everything
+/// that depends on their output, each time cargo is called directly in between.
 ///
-/// A first build keeps nothing for a next one to go on from, which would cost it a quarter more, unless the environment says how it is to be.
+/// A first build writes no incremental state, which would make it a quarter slower, unless the environment sets `CARGO_INCREMENTAL`.
 pub(crate) fn command(root: &Path) -> Command {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
@@ -73,20 +73,20 @@ pub(crate) fn command(root: &Path) -> Command {
     command
 }
 
-/// Whether `kept`, where cargo keeps what a next build goes on from, has that of xtask alone, which was compiled to get here.
-fn is_first(kept: &Path) -> bool {
-    let Ok(crates) = fs::read_dir(kept) else { return true };
-    crates.flatten().all(|one| one.file_name().to_string_lossy().starts_with("xtask-"))
+/// Whether the folder of incremental state has no crate but xtask, which is always compiled first.
+fn is_first(incremental: &Path) -> bool {
+    let Ok(crates) = fs::read_dir(incremental) else { return true };
+    crates.flatten().all(|entry| entry.file_name().to_string_lossy().starts_with("xtask-"))
 }
 
 /// Builds `packages` and runs the program of the last one with `arguments`.
 ///
-/// Those before it are programs that it starts itself: they lie beside it. Fails when the build fails or when
-/// the program ends with anything but success.
+/// It starts the programs of the others itself, from the same folder. Fails when the build fails or the program
+/// does not succeed.
 pub(crate) fn run_optimized(profile: Profile, packages: &[&str], arguments: &[String]) -> anyhow::Result<()> {
     let root = root();
     build_optimized(&root, profile, packages)?;
-    let program = packages.last().context("there is nothing to run")?;
+    let program = packages.last().context("no package to run was given")?;
     run(Command::new(optimized_dir(&root, profile).join(program)).args(arguments).current_dir(&root))
 }
 
@@ -98,22 +98,22 @@ pub(crate) fn build_optimized(root: &Path, profile: Profile, packages: &[&str]) 
     run(&mut call)
 }
 
-/// Runs a command to its end with our own output; fails, naming it, unless it succeeds.
+/// Runs a command that inherits stdout and stderr; fails, naming the command, unless it succeeds.
 pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
-    let status = command.status().with_context(|| format!("could not start {}", spoken(command)))?;
+    let status = command.status().with_context(|| format!("could not start {}", command_line(command)))?;
     if !status.success() {
-        bail!("{} failed: {status}", spoken(command));
+        bail!("{} failed: {status}", command_line(command));
     }
     Ok(())
 }
 
-/// The command as one would type it.
-pub(crate) fn spoken(command: &Command) -> String {
+/// The command as it would be typed in a shell, without quoting.
+pub(crate) fn command_line(command: &Command) -> String {
     let program = Path::new(command.get_program());
     let name = program.file_name().unwrap_or(command.get_program());
     std::iter::once(name)
         .chain(command.get_args())
-        .map(|word| word.to_string_lossy())
+        .map(|argument| argument.to_string_lossy())
         .collect::<Vec<_>>()
         .join(" ")
 }
@@ -123,25 +123,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_build_is_the_first_until_a_crate_besides_xtask_was_built_to_go_on_from() {
-        let kept = tempfile::tempdir().expect("a folder");
-        assert!(is_first(&kept.path().join("nowhere")) && is_first(kept.path()));
+    fn a_build_is_the_first_until_another_crate_than_xtask_was_built() {
+        let incremental = tempfile::tempdir().expect("a folder");
+        assert!(is_first(&incremental.path().join("nowhere")) && is_first(incremental.path()));
 
-        fs::create_dir(kept.path().join("xtask-0a1b2c")).expect("it is ours");
-        assert!(is_first(kept.path()));
+        fs::create_dir(incremental.path().join("xtask-0a1b2c")).expect("it can be created");
+        assert!(is_first(incremental.path()));
 
-        fs::create_dir(kept.path().join("model-0a1b2c")).expect("it is ours");
-        assert!(!is_first(kept.path()));
+        fs::create_dir(incremental.path().join("model-0a1b2c")).expect("it can be created");
+        assert!(!is_first(incremental.path()));
     }
 
     #[test]
-    fn what_cargo_told_us_of_our_package_is_not_told_again() {
+    fn variables_of_the_package_xtask_are_not_passed_on() {
         let call = command(&root());
-        let taken: Vec<_> =
+        let removed: Vec<_> =
             call.get_envs().filter(|(_, value)| value.is_none()).map(|(name, _)| name).collect();
-        // Set by whoever runs this test.
-        assert!(taken.iter().any(|name| *name == "CARGO_MANIFEST_DIR"), "{taken:?}");
-        assert!(taken.iter().any(|name| *name == "CARGO_PKG_NAME"), "{taken:?}");
-        assert!(taken.iter().all(|name| *name != "CARGO_HOME" && *name != "CARGO_INCREMENTAL"), "{taken:?}");
+        // Set by cargo when it runs this test.
+        assert!(removed.iter().any(|name| *name == "CARGO_MANIFEST_DIR"), "{removed:?}");
+        assert!(removed.iter().any(|name| *name == "CARGO_PKG_NAME"), "{removed:?}");
+        assert!(
+            removed.iter().all(|name| *name != "CARGO_HOME" && *name != "CARGO_INCREMENTAL"),
+            "{removed:?}"
+        );
     }
 }

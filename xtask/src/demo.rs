@@ -1,17 +1,17 @@
-//! `cargo xtask demo`: the main job on real processes under real HTTP load, as a story with a measured end.
+//! `cargo xtask demo`: Homeostat scales and heals real processes under real HTTP load.
 //!
-//! Homeostat runs the shop of examples/flash-sale; a load rises; the shop scales out; one replica is killed
-//! with -9; the load falls; the shop scales in. At the end stands what happened in numbers, and the run fails
-//! when a request failed, when the shop did not scale, or when the killed replica had no successor.
+//! Homeostat runs the shop of examples/flash-sale; the load rises; the shop scales out; one replica is killed with
+//! -9; the load falls; the shop scales in. The result is printed in numbers, and the run fails if a request failed, the
+//! shop did not scale, or the killed replica was not replaced.
 //!
-//! It looks at Homeostat from outside only, through its command line: what a user's script could do.
+//! The demo uses only the command line of Homeostat, as a script of a user would.
 
 mod leftovers;
 mod plot;
 mod rehearsal;
 mod sales;
+mod scenario;
 mod stage;
-mod story;
 mod summary;
 mod trace;
 mod watch;
@@ -33,57 +33,57 @@ pub(crate) struct Options {
     /// Replay the peak of a recorded load (CSV `timestamp,value`) instead of the flash sale.
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
-    /// Sales that repeat themselves instead, of a shop that is sized by its promise alone: later ones are to be foreseen. Takes five minutes
+    /// Repeat a sale every half minute instead, with a shop that is scaled by its SLO alone: later sales are anticipated. Takes five minutes
     #[arg(long, conflicts_with_all = ["short", "trace"])]
     sales: bool,
-    /// How many rows of the trace, around its highest [default: 720, or 360 with --short].
+    /// Number of rows of the trace, around its peak [default: 720, or 360 with --short].
     #[arg(long, value_name = "ROWS", requires = "trace")]
     rows: Option<usize>,
-    /// How much faster than recorded the trace runs [default: 480].
+    /// Speed of the replay as a multiple of recorded time [default: 480].
     #[arg(long, value_name = "FACTOR", requires = "trace")]
     speed: Option<f64>,
-    /// What the recorded load is multiplied with [default: 0.1].
+    /// Factor of the recorded load [default: 0.1].
     #[arg(long, value_name = "FACTOR", requires = "trace")]
     scale: Option<f64>,
-    /// Keep Homeostat's data here instead of in a folder that is deleted at the end.
+    /// Data folder of Homeostat, which is kept [default: a temporary folder].
     #[arg(long, value_name = "FOLDER")]
     data: Option<PathBuf>,
 }
 
 impl Options {
-    /// The run that CI does.
+    /// The run of CI.
     pub(crate) fn short() -> Self {
         Self { short: true, ..Self::default() }
     }
 
-    /// The run that CI does with recorded load.
+    /// The run of CI with recorded load.
     pub(crate) fn short_trace(trace: PathBuf) -> Self {
         Self { short: true, trace: Some(trace), ..Self::default() }
     }
 
-    /// The arguments of `homeostat load` besides the address; the files that it reads are put into `folder`.
+    /// The arguments of `homeostat load` besides the address; its input files are written to `folder`.
     fn load_arguments(&self, folder: &Path) -> anyhow::Result<Vec<String>> {
         let Some(trace) = &self.trace else {
             let shape = if self.short { &SHORT_SALE } else { &SALE };
-            let words = ["--profile", "flash-sale"].iter().chain(shape.iter().flatten());
-            return Ok(words.map(|word| (*word).to_owned()).collect());
+            let arguments = ["--profile", "flash-sale"].iter().chain(shape.iter().flatten());
+            return Ok(arguments.map(|argument| (*argument).to_owned()).collect());
         };
         let rows = self.rows.unwrap_or(if self.short { TRACE_ROWS / 2 } else { TRACE_ROWS });
         let peak = trace::around_its_peak(trace, rows, folder)?;
         let (speed, scale) = (self.speed.unwrap_or(TRACE_SPEED), self.scale.unwrap_or(TRACE_SCALE));
-        let words = [
+        let options = [
             ("--trace", peak.display().to_string()),
             ("--speed", speed.to_string()),
             ("--scale", scale.to_string()),
         ];
-        Ok(words.into_iter().flat_map(|(key, value)| [key.to_owned(), value]).collect())
+        Ok(options.into_iter().flat_map(|(key, value)| [key.to_owned(), value]).collect())
     }
 }
 
-/// The flash sale: requests a second, and how long each part takes.
+/// The flash sale: requests a second, and the duration of each part.
 ///
-/// 20 a second is well within two replicas of the shop, 250 is more than four carry and less than two cores
-/// do, with room for the proxy and the load generator; examples/flash-sale/README.md has the arithmetic.
+/// 20 a second is well within two replicas of the shop. 250 is more than four replicas can serve and less than two
+/// cores can, with the proxy and the load generator; examples/flash-sale/README.md has the calculation.
 const SALE: [[&str; 2]; 7] = [
     ["--base", "20"],
     ["--peak", "250"],
@@ -105,27 +105,27 @@ const SHORT_SALE: [[&str; 2]; 7] = [
     ["--tail", "5s"],
 ];
 
-/// Rows of a trace that are replayed: half a day when they are minutes.
+/// Replayed rows of a trace: half a day if they are minutes.
 const TRACE_ROWS: usize = 720;
 
-/// How much faster than recorded a trace runs.
+/// Speed of the replay of a trace.
 ///
-/// 480: half a day in 90 s, so that a load that doubles in half an hour does so in four seconds.
+/// 480: half a day in 90 s, so that a load that doubles in half an hour doubles in four seconds.
 const TRACE_SPEED: f64 = 480.0;
 
-/// What the load of a trace is multiplied with.
+/// Factor of the load of a trace.
 ///
-/// 0.1: brings the peak of the World Cup of 1998, 2,565 requests a second, to that of [`SALE`].
+/// 0.1: scales the peak of the World Cup of 1998, 2,565 requests a second, to that of [`SALE`].
 const TRACE_SCALE: f64 = 0.1;
 
-/// Builds, runs the demo, prints what happened.
+/// Builds, runs the demo, and prints the result.
 ///
-/// Fails with a sentence when Homeostat did not do its main job; whatever the end, every process it started
-/// is stopped and the temporary folder is gone.
+/// Fails when Homeostat did not scale or heal the shop. In any case every started process is stopped and the temporary
+/// folder removed.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let is_interrupted = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        // The first is reported to us, so that we clean up; a second one ends us at once.
+        // The first signal only sets the flag, so that the demo can clean up; a second one ends it at once.
         signal_hook::flag::register_conditional_default(signal, Arc::clone(&is_interrupted))
             .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&is_interrupted)))
             .context("could not listen for Ctrl-C")?;
@@ -134,27 +134,28 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     println!("building homeostat and the shop in release");
     cargo::build_optimized(&root, Profile::Release, &["homeostat", "shop"])?;
     let folder = tempfile::tempdir().context("could not create a temporary folder")?;
-    let stage = |example| Stage::set(&root, example, folder.path(), options.data.as_deref(), is_interrupted);
+    let stage =
+        |example| Stage::start(&root, example, folder.path(), options.data.as_deref(), is_interrupted);
     if options.sales {
-        return foresee(stage(sales::EXAMPLE)?);
+        return run_sales(stage(sales::EXAMPLE)?);
     }
     let arguments = options.load_arguments(folder.path())?;
     let mut stage = stage(stage::EXAMPLE)?;
-    let result = story::tell(&mut stage, &arguments, story::Harm::KillOne).and_then(|run| {
+    let result = scenario::run(&mut stage, &arguments, scenario::Fault::KillOne).and_then(|run| {
         let agreement = rehearsal::compare(&stage, folder.path(), &run)?;
         Ok((run, agreement))
     });
-    let ended = stage.clear();
+    let ended = stage.stop();
     let (run, agreement) = result?;
     summary::print(&run, &agreement);
     ended?;
     summary::verdict(&run, &agreement)
 }
 
-/// Shows sales that repeat themselves.
-fn foresee(mut stage: Stage) -> anyhow::Result<()> {
-    let result = story::tell(&mut stage, &sales::load_arguments(), story::Harm::None);
-    let ended = stage.clear();
+/// Runs the demo with repeated sales.
+fn run_sales(mut stage: Stage) -> anyhow::Result<()> {
+    let result = scenario::run(&mut stage, &sales::load_arguments(), scenario::Fault::None);
+    let ended = stage.stop();
     let run = result?;
     summary::print_load(&run);
     sales::print(&run);

@@ -1,8 +1,8 @@
-//! `cargo xtask fuzz`: fuzzes all our parsers with libFuzzer and the stable toolchain.
+//! `cargo xtask fuzz`: fuzzes all parsers with libFuzzer and the stable toolchain.
 //!
 //! The coverage that guides the fuzzer comes from a pass of LLVM that the stable compiler has too
-//! (<https://clang.llvm.org/docs/SanitizerCoverage.html>). Only the address sanitizer would need a nightly: it watches unsafe code,
-//! and none of our parsers has any.
+//! (<https://clang.llvm.org/docs/SanitizerCoverage.html>). Only the address sanitizer needs a nightly toolchain; it checks unsafe code,
+//! and no parser has any.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,26 +16,26 @@ use anyhow::{Context, bail};
 
 use crate::{cargo, needs};
 
-/// How the code under the fuzzer is compiled: it counts its edges and comparisons, and checks what a debug build checks.
-const COMPILED: &[&str] = &[
+/// Compiler flags of the fuzzed code: it counts edges and comparisons, and has debug assertions.
+const RUSTFLAGS: &[&str] = &[
     "--cfg=fuzzing",
     "-Cpasses=sancov-module",
     "-Cllvm-args=-sanitizer-coverage-level=4",
     "-Cllvm-args=-sanitizer-coverage-inline-8bit-counters",
     "-Cllvm-args=-sanitizer-coverage-pc-table",
     "-Cllvm-args=-sanitizer-coverage-trace-compares",
-    // With more units than one the linker drops counters that the fuzzer reads.
+    // With more codegen units the linker drops counters that the fuzzer reads.
     "-Ccodegen-units=1",
     "-Cdebug-assertions",
 ];
 
-/// Inputs to start from beside those that earlier runs found: what people write, so that chance need not find it.
+/// Folders of initial inputs for a target, besides those found by earlier runs.
 const SEEDS: &[(&str, &str)] = &[("manifest", "examples"), ("heads", "fuzz/seeds/heads")];
 
-/// Longer than any input takes, on a machine that does other things too; one that takes longer is a finding.
+/// Limit of the time for an input; much longer than any takes on a busy machine.
 const INPUT_TIME_MAX: &str = "-timeout=20";
 
-/// Far above what the parsers' own limits let through; an input that takes more is a finding.
+/// Limit of memory; far above what the limits of the parsers allow.
 const MEMORY_MAX: &str = "-rss_limit_mb=1024";
 
 #[derive(Debug, clap::Args)]
@@ -43,24 +43,24 @@ pub(crate) struct Options {
     /// Fuzz only these parsers, by the names of their files in fuzz/fuzz_targets.
     #[arg(value_name = "TARGET")]
     targets: Vec<String>,
-    /// How long each is fuzzed, in seconds.
+    /// Duration for each target, in seconds.
     #[arg(long, default_value_t = 60)]
     seconds: u32,
-    /// Give the one target this input only, as is done with what an earlier run found.
+    /// Run the target with this input only, to reproduce a failure.
     #[arg(long, value_name = "FILE", conflicts_with = "seconds")]
     input: Option<PathBuf>,
 }
 
 impl Options {
-    /// Every parser for long enough to find what is easily found.
+    /// Every parser for a few seconds, which finds simple bugs.
     pub(crate) fn short() -> Self {
         Self { targets: Vec::new(), seconds: 5, input: None }
     }
 }
 
-/// Builds the targets and runs them, as many at once as there are cores; what they found is kept for the next run under `target/fuzz`.
+/// Builds the targets and runs them, one per core; found inputs are stored in `target/fuzz` for the next run.
 ///
-/// Fails, naming the file of the input, when one made a parser panic, hang or take too much memory.
+/// Fails, naming the folder of the input, when a parser panics, hangs or uses too much memory.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let root = cargo::root();
     let known = targets(&root)?;
@@ -71,16 +71,16 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         bail!("an input is for one target: name it, as in `cargo xtask fuzz manifest --input FILE`");
     }
     if !needs::is_on_path("c++") {
-        bail!("could not build libFuzzer: there is no C++ compiler here; on Debian: apt-get install g++");
+        bail!("could not build libFuzzer: there is no C++ compiler; on Debian: apt-get install g++");
     }
     let programs = build(&root)?;
-    let asked = if options.targets.is_empty() { &known } else { &options.targets };
-    side_by_side(asked, |name| fuzz(&root, &programs.join(name), name, options))
+    let selected = if options.targets.is_empty() { &known } else { &options.targets };
+    in_parallel(selected, |name| fuzz(&root, &programs.join(name), name, options))
 }
 
-/// Does `work` for each name, one on each core: a fuzzer runs on one for all of its time. Fails as the first of `names` that failed does, when the
-/// others that had begun are done.
-fn side_by_side(names: &[String], work: impl Fn(&str) -> anyhow::Result<()> + Sync) -> anyhow::Result<()> {
+/// Calls `work` for each name, in as many threads as there are cores. After a failure no more are started; returns the error of the first
+/// of `names` that failed, after the running ones have ended.
+fn in_parallel(names: &[String], work: impl Fn(&str) -> anyhow::Result<()> + Sync) -> anyhow::Result<()> {
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let next = AtomicUsize::new(0);
     let failures = Mutex::new(BTreeMap::new());
@@ -120,33 +120,34 @@ fn targets(root: &Path) -> anyhow::Result<Vec<String>> {
 
 /// Builds every target; returns the folder of the programs.
 fn build(root: &Path) -> anyhow::Result<PathBuf> {
-    let machine = machine()?;
+    let triple = host_triple()?;
     let target = root.join("target/fuzz");
     let mut call = cargo::command(&root.join("fuzz"));
-    // For a named machine the flags are not for build scripts and macros, which could not be linked with them.
-    call.args(["build", "--release", "--bins", "--target", &machine, "--target-dir"]).arg(&target);
-    // Not lines by encoded flags: what a user has set for other builds does not count here.
-    call.env("CARGO_ENCODED_RUSTFLAGS", COMPILED.join("\u{1f}"));
+    // With a named target the flags do not apply to build scripts and macros, which could not be linked with them.
+    call.args(["build", "--release", "--bins", "--target", &triple, "--target-dir"]).arg(&target);
+    // Replaces the flags that the user has set for other builds.
+    call.env("CARGO_ENCODED_RUSTFLAGS", RUSTFLAGS.join("\u{1f}"));
     cargo::run(&mut call)?;
-    Ok(target.join(machine).join("release"))
+    Ok(target.join(triple).join("release"))
 }
 
-/// What the compiler calls this kind of machine.
-fn machine() -> anyhow::Result<String> {
+/// The target triple of this machine.
+fn host_triple() -> anyhow::Result<String> {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let said = Command::new(rustc).arg("-vV").output().context("could not ask rustc for its version")?;
-    let said = String::from_utf8(said.stdout).context("rustc did not answer in text")?;
-    let host = said.lines().find_map(|line| line.strip_prefix("host: "));
-    Ok(host.context("rustc did not say which machine it is for")?.to_owned())
+    let output =
+        Command::new(rustc).arg("-vV").output().context("could not start rustc to read its version")?;
+    let output = String::from_utf8(output.stdout).context("the version of rustc is not UTF-8")?;
+    let host = output.lines().find_map(|line| line.strip_prefix("host: "));
+    Ok(host.context("the version of rustc has no line `host:`")?.to_owned())
 }
 
 fn fuzz(root: &Path, program: &Path, name: &str, options: &Options) -> anyhow::Result<()> {
-    let kept = root.join("target/fuzz/found").join(name);
-    let corpus = kept.join("corpus");
+    let findings = root.join("target/fuzz/found").join(name);
+    let corpus = findings.join("corpus");
     fs::create_dir_all(&corpus).with_context(|| format!("could not create {}", corpus.display()))?;
     let mut call = Command::new(program);
     call.current_dir(root).args([INPUT_TIME_MAX, MEMORY_MAX]);
-    call.arg(format!("-artifact_prefix={}/", kept.display()));
+    call.arg(format!("-artifact_prefix={}/", findings.display()));
     if let Some(input) = &options.input {
         return cargo::run(call.arg(std::path::absolute(input)?));
     }
@@ -154,25 +155,25 @@ fn fuzz(root: &Path, program: &Path, name: &str, options: &Options) -> anyhow::R
     call.arg(&corpus);
     call.args(SEEDS.iter().filter(|(target, _)| *target == name).map(|(_, folder)| root.join(folder)));
     let done = call.output().with_context(|| format!("could not start the fuzz target {name}"))?;
-    let said = String::from_utf8_lossy(&done.stderr);
+    let output = String::from_utf8_lossy(&done.stderr);
     if !done.status.success() {
-        eprintln!("{said}");
+        eprintln!("{output}");
         bail!(
-            "the parser of `{name}` did not hold: the input is the newest file in {}; see it again with `cargo xtask fuzz {name} --input FILE`",
-            kept.display()
+            "the fuzz target `{name}` failed: the input is the newest file in {}; reproduce it with `cargo xtask fuzz {name} --input FILE`",
+            findings.display()
         );
     }
-    let inputs = statistic(&said, "number_of_executed_units").unwrap_or_default();
-    let new = statistic(&said, "new_units_added").unwrap_or_default();
-    println!("      {name:<12} {inputs:>9} inputs in {} s, {new} of them went new ways", options.seconds);
+    let inputs = statistic(&output, "number_of_executed_units").unwrap_or_default();
+    let new = statistic(&output, "new_units_added").unwrap_or_default();
+    println!("      {name:<12} {inputs:>9} inputs in {} s, {new} of them with new coverage", options.seconds);
     Ok(())
 }
 
-/// A number that libFuzzer says at its end, as `stat::NAME: NUMBER`.
-fn statistic(said: &str, name: &str) -> Option<u64> {
-    let of_it =
+/// A number in the final statistics of libFuzzer, `stat::NAME: NUMBER`.
+fn statistic(output: &str, name: &str) -> Option<u64> {
+    let value =
         |line: &str| line.strip_prefix("stat::")?.strip_prefix(name)?.strip_prefix(':')?.trim().parse().ok();
-    said.lines().find_map(of_it)
+    output.lines().find_map(value)
 }
 
 #[cfg(test)]
@@ -180,7 +181,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_unknown_target_is_named_beside_the_known_ones() {
+    fn an_unknown_target_is_reported_with_the_known_ones() {
         let options = Options { targets: vec!["manifst".to_owned()], seconds: 1, input: None };
 
         let error = run(&options).expect_err("there is no such target").to_string();
@@ -194,10 +195,10 @@ mod tests {
     fn every_target_is_run_once_and_the_first_that_fails_is_named() {
         let names: Vec<String> = ["a", "b", "c", "d", "e"].map(str::to_owned).into();
         let done = Mutex::new(Vec::new());
-        let note = |name: &str| done.lock().expect("nobody panics").push(name.to_owned());
+        let record = |name: &str| done.lock().expect("nobody panics").push(name.to_owned());
 
-        side_by_side(&names, |name| {
-            note(name);
+        in_parallel(&names, |name| {
+            record(name);
             Ok(())
         })
         .expect("none fails");
@@ -205,14 +206,14 @@ mod tests {
         all.sort_unstable();
         assert_eq!(all, names);
 
-        let fails = |name: &str| if name < "c" { bail!("{name} fell") } else { Ok(()) };
-        let error = side_by_side(&names, fails).expect_err("two fail").to_string();
-        assert_eq!(error, "a fell");
+        let fails = |name: &str| if name < "c" { bail!("{name} failed") } else { Ok(()) };
+        let error = in_parallel(&names, fails).expect_err("two fail").to_string();
+        assert_eq!(error, "a failed");
     }
 
     #[test]
-    fn seeds_are_of_targets_and_lie_in_the_house() {
-        let known = targets(&cargo::root()).expect("the house has targets");
+    fn every_seed_belongs_to_a_target_and_exists() {
+        let known = targets(&cargo::root()).expect("there are targets");
 
         for (target, folder) in SEEDS {
             assert!(known.iter().any(|name| name == target), "{target}");
@@ -228,11 +229,11 @@ mod tests {
     }
 
     #[test]
-    fn what_the_fuzzer_counted_is_read_by_name() {
-        let said = "Done 84811 runs in 6 second(s)\nstat::number_of_executed_units: 84811\nstat::new_units_added:          857\n";
+    fn a_statistic_of_the_fuzzer_is_read_by_name() {
+        let output = "Done 84811 runs in 6 second(s)\nstat::number_of_executed_units: 84811\nstat::new_units_added:          857\n";
 
-        assert_eq!(statistic(said, "number_of_executed_units"), Some(84_811));
-        assert_eq!(statistic(said, "new_units_added"), Some(857));
-        assert_eq!(statistic(said, "slowest_unit_time_sec"), None);
+        assert_eq!(statistic(output, "number_of_executed_units"), Some(84_811));
+        assert_eq!(statistic(output, "new_units_added"), Some(857));
+        assert_eq!(statistic(output, "slowest_unit_time_sec"), None);
     }
 }

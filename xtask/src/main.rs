@@ -1,26 +1,26 @@
-//! Automation of the workspace: people and CI run the same commands.
+//! Automation of the workspace. Developers and CI run the same commands:
 //!
-//! - `cargo xtask demo` shows the main job
-//! - `cargo xtask test` is the whole of CI
+//! - `cargo xtask demo` shows Homeostat scaling a shop under load
+//! - `cargo xtask test` runs all of CI
 //! - `cargo xtask tidy` checks the laws of the workspace
-//! - `cargo xtask fuzz` fuzzes its parsers
+//! - `cargo xtask fuzz` fuzzes the parsers
 //! - `cargo xtask cgroup2` tests the process platform on a kernel with control groups of version 2
-//! - `cargo xtask sim` passes its arguments to `swarm`, built in release, and `cargo xtask bench` to `bench`, built as what is installed
+//! - `cargo xtask sim` passes its arguments to `swarm`, built in release, and `cargo xtask bench` to `bench`, built in profile dist
 //!
-//! It depends on none of our crates, so that it works, and says what is wrong, when they do not compile. It exits with 0 on success,
-//! with 1 when a task failed, and with 2 when the arguments were wrong.
+//! It depends on no other crate of the workspace, so that it works when they do not compile. It exits with 0 on success, 1 when a task
+//! failed, and 2 on invalid arguments.
 
 mod cargo;
 mod cgroup2;
 mod demo;
 mod fuzz;
-mod house;
 mod metadata;
 mod modules;
 mod needs;
 mod rust_source;
 mod test;
 mod tidy;
+mod workspace;
 
 use std::process::ExitCode;
 
@@ -37,16 +37,16 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Build, start Homeostat with a small shop, run a flash sale against it, kill a replica, show what
-    /// happened.
+    /// Build, start Homeostat with a small shop, run a flash sale against it, kill a replica, and report the
+    /// result.
     Demo(demo::Options),
-    /// Install what the tests need and run every check; CI runs exactly this.
+    /// Install the programs that tests need and run every check; CI runs exactly this.
     Test(test::Options),
-    /// Fuzz every parser of ours with libFuzzer.
+    /// Fuzz all parsers of the workspace with libFuzzer.
     Fuzz(fuzz::Options),
-    /// Test the process platform on a kernel with control groups of version 2, whatever this machine has.
+    /// Test the process platform on a kernel with control groups of version 2, independent of the kernel of this machine.
     Cgroup2,
-    /// Check the laws of the workspace: arrows, phases apart, core pure, sizes, names, links, licences.
+    /// Check the laws of the workspace, such as dependencies between rings, purity of core, sizes, names, links and licences.
     Tidy(tidy::Options),
     /// Run simulated days under faults; arguments go to `swarm` (--seed N --trace, --seeds N --hours H).
     #[command(disable_help_flag = true)]
@@ -54,7 +54,7 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Run the benches, or the one named; arguments go to `bench`.
+    /// Run all benchmarks or the named one; arguments go to `bench`.
     #[command(disable_help_flag = true)]
     Bench {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

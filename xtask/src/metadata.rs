@@ -1,4 +1,4 @@
-//! What `cargo metadata` knows: our crates with what they depend on, and the crates that come from others.
+//! The result of `cargo metadata`: the crates of the workspace with their dependencies, and the external crates.
 
 use std::path::Path;
 
@@ -13,33 +13,33 @@ pub(crate) struct Package {
     pub(crate) name: String,
     /// Folder relative to the root, such as `core/plan`.
     pub(crate) folder: String,
-    pub(crate) needs: Vec<Need>,
+    pub(crate) dependencies: Vec<Dependency>,
     pub(crate) targets: Vec<Target>,
 }
 
 impl Package {
-    /// The ring the crate stands in: the first part of its folder.
+    /// The ring of the crate: the first part of its folder.
     pub(crate) fn ring(&self) -> &str {
         self.folder.split('/').next().unwrap_or_default()
     }
 
-    /// The path of the crate's manifest, where its dependencies are named.
+    /// The path of the manifest of the crate.
     pub(crate) fn manifest(&self) -> String {
         format!("{}/Cargo.toml", self.folder)
     }
 }
 
-/// One dependency as a manifest names it.
+/// A dependency in a manifest.
 #[derive(Debug, Clone)]
-pub(crate) struct Need {
+pub(crate) struct Dependency {
     pub(crate) name: String,
-    pub(crate) kind: NeedKind,
+    pub(crate) kind: DependencyKind,
 }
 
-/// What a dependency is for.
+/// The kind of a dependency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum NeedKind {
-    /// It is part of what ships.
+pub(crate) enum DependencyKind {
+    /// Part of the product.
     Normal,
     /// Tests only.
     Dev,
@@ -47,29 +47,29 @@ pub(crate) enum NeedKind {
     Build,
 }
 
-/// One root that cargo compiles from.
+/// A root file that cargo compiles.
 #[derive(Debug, Clone)]
 pub(crate) struct Target {
-    /// The root file relative to the root of the workspace.
+    /// Path relative to the root of the workspace.
     pub(crate) path: String,
-    /// Holds nothing but tests or benches.
+    /// Contains only tests or benchmarks.
     pub(crate) is_test: bool,
 }
 
-/// A crate that comes from others.
+/// A crate from outside of the workspace.
 #[derive(Debug, Clone)]
 pub(crate) struct External {
     pub(crate) name: String,
     pub(crate) version: String,
-    /// SPDX expression as its authors wrote it; `None` when they did not.
+    /// SPDX expression as in its manifest; `None` without one.
     pub(crate) license: Option<String>,
-    /// Where cargo fetched it from, such as `registry+https://…`.
+    /// Where cargo fetches it from, such as `registry+https://…`.
     pub(crate) source: String,
 }
 
-/// Asks cargo for the workspace in `root`.
+/// Runs `cargo metadata` for the workspace in `root`.
 ///
-/// Fails when cargo fails, and it says why: a broken manifest, or a crate that cannot be fetched.
+/// Fails with the message of cargo, such as about a broken manifest or a crate that cannot be fetched.
 pub(crate) fn read(root: &Path) -> anyhow::Result<(Vec<Package>, Vec<External>)> {
     let mut call = cargo::command(root);
     call.args(["metadata", "--format-version", "1", "--all-features"]);
@@ -79,9 +79,9 @@ pub(crate) fn read(root: &Path) -> anyhow::Result<(Vec<Package>, Vec<External>)>
         "cargo metadata failed: {}",
         String::from_utf8_lossy(&output.stderr)
     );
-    let all: Raw =
-        serde_json::from_slice(&output.stdout).context("could not read what cargo metadata printed")?;
-    let mut ours = Vec::new();
+    let all: RawMetadata =
+        serde_json::from_slice(&output.stdout).context("could not parse the output of cargo metadata")?;
+    let mut packages = Vec::new();
     let mut externals = Vec::new();
     for package in all.packages {
         match package.source {
@@ -91,15 +91,15 @@ pub(crate) fn read(root: &Path) -> anyhow::Result<(Vec<Package>, Vec<External>)>
                 license: package.license,
                 source,
             }),
-            None => ours.push(package.into_package(root)?),
+            None => packages.push(package.into_package(root)?),
         }
     }
-    ours.sort_by(|a, b| a.folder.cmp(&b.folder));
-    Ok((ours, externals))
+    packages.sort_by(|a, b| a.folder.cmp(&b.folder));
+    Ok((packages, externals))
 }
 
 #[derive(Deserialize)]
-struct Raw {
+struct RawMetadata {
     packages: Vec<RawPackage>,
 }
 
@@ -110,12 +110,12 @@ struct RawPackage {
     license: Option<String>,
     source: Option<String>,
     manifest_path: String,
-    dependencies: Vec<RawNeed>,
+    dependencies: Vec<RawDependency>,
     targets: Vec<RawTarget>,
 }
 
 #[derive(Deserialize)]
-struct RawNeed {
+struct RawDependency {
     name: String,
     kind: Option<String>,
 }
@@ -130,10 +130,10 @@ impl RawPackage {
     fn into_package(self, root: &Path) -> anyhow::Result<Package> {
         let manifest = within(root, &self.manifest_path)?;
         let folder = manifest.strip_suffix("/Cargo.toml").unwrap_or_default().to_owned();
-        let needs = self
-            .dependencies
-            .into_iter()
-            .map(|need| Need { name: need.name, kind: kind_of(need.kind.as_deref()) });
+        let dependencies = self.dependencies.into_iter().map(|dependency| Dependency {
+            name: dependency.name,
+            kind: kind_of(dependency.kind.as_deref()),
+        });
         let targets = self.targets.into_iter().map(|target| {
             let is_test = target.kind.iter().any(|kind| kind == "test" || kind == "bench");
             Ok(Target { path: within(root, &target.src_path)?, is_test })
@@ -141,22 +141,22 @@ impl RawPackage {
         Ok(Package {
             name: self.name,
             folder,
-            needs: needs.collect(),
+            dependencies: dependencies.collect(),
             targets: targets.collect::<anyhow::Result<_>>()?,
         })
     }
 }
 
-fn kind_of(word: Option<&str>) -> NeedKind {
-    match word {
-        Some("dev") => NeedKind::Dev,
-        Some("build") => NeedKind::Build,
-        Some(_) | None => NeedKind::Normal,
+fn kind_of(name: Option<&str>) -> DependencyKind {
+    match name {
+        Some("dev") => DependencyKind::Dev,
+        Some("build") => DependencyKind::Build,
+        Some(_) | None => DependencyKind::Normal,
     }
 }
 
 fn within(root: &Path, path: &str) -> anyhow::Result<String> {
     let relative =
-        Path::new(path).strip_prefix(root).with_context(|| format!("{path} lies outside the workspace"))?;
+        Path::new(path).strip_prefix(root).with_context(|| format!("{path} is outside of the workspace"))?;
     Ok(relative.to_string_lossy().into_owned())
 }

@@ -1,23 +1,22 @@
-//! Which file belongs to which crate: walks `mod` lines from the roots that cargo compiles.
+//! Finds the files that belong to each crate by following `mod` lines from the root files that cargo compiles.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::metadata::Package;
 use crate::rust_source::{RustSource, is_for_tests};
 
-/// What cargo reaches, and for what.
+/// The reached files.
 #[derive(Debug, Default)]
 pub(crate) struct Reach {
-    /// Files that are part of what ships, or of xtask.
+    /// Files reached from libraries and binaries.
     pub(crate) production: BTreeSet<String>,
-    /// Files that tests reach.
+    /// Files reached from tests.
     pub(crate) tests: BTreeSet<String>,
 }
 
 /// Follows every `mod` from every root of `packages`.
 ///
-/// Files that are not in `sources` (ignored by git, or no Rust) are passed over in silence: rustc speaks for
-/// them.
+/// Files that are not in `sources` (ignored by git, or not valid Rust) are skipped: rustc reports them.
 pub(crate) fn reach(packages: &[Package], sources: &BTreeMap<String, RustSource>) -> Reach {
     let mut walk = Walk { sources, reach: Reach::default() };
     for target in packages.iter().flat_map(|package| &package.targets) {
@@ -33,7 +32,7 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// `folder` is where the files of its `mod` lines lie.
+    /// `folder` contains the files of its `mod` lines.
     fn file(&mut self, path: &str, folder: &str, is_test: bool) {
         let sources = self.sources;
         let Some(source) = sources.get(path) else { return };
@@ -75,7 +74,7 @@ fn parent(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
-/// `folder/relative` with `..` and `.` taken out.
+/// `folder/relative` without `..` and `.`.
 pub(crate) fn joined(folder: &str, relative: &str) -> String {
     let mut parts: Vec<&str> = folder.split('/').filter(|part| !part.is_empty()).collect();
     for part in relative.split('/') {
@@ -92,11 +91,11 @@ pub(crate) fn joined(folder: &str, relative: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::house::House;
+    use crate::workspace::Workspace;
 
     #[test]
     fn a_file_is_a_test_when_only_tests_reach_it() {
-        let house = House::planted(&[
+        let workspace = Workspace::from_files(&[
             ("core/plan/src/lib.rs", "mod scale;\n#[cfg(test)]\nmod proofs;\nmod inner { mod deep; }\n"),
             ("core/plan/src/scale.rs", "#[path = \"../other.rs\"]\nmod other;\nmod step;\n"),
             ("core/plan/src/scale/step.rs", ""),
@@ -107,10 +106,10 @@ mod tests {
             ("core/plan/src/lost.rs", ""),
         ]);
 
-        let is_test = |path: &str| house.source(path).expect("it was planted").is_test;
+        let is_test = |path: &str| workspace.source(path).expect("it exists").is_test;
         assert!(is_test("core/plan/src/proofs/one.rs"));
         assert!(!is_test("core/plan/src/scale/step.rs"));
         assert!(!is_test("core/plan/src/inner/deep.rs"));
-        assert_eq!(house.unreached, ["core/plan/src/lost.rs"]);
+        assert_eq!(workspace.unreachable, ["core/plan/src/lost.rs"]);
     }
 }

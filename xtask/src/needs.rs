@@ -1,4 +1,4 @@
-//! What the tests need from the machine besides Rust, and how it gets there.
+//! The programs that tests need on the machine besides Rust, and their installation.
 
 use std::path::Path;
 use std::process::Command;
@@ -7,86 +7,84 @@ use anyhow::bail;
 
 use crate::cargo;
 
-/// A program that is called and that a fresh machine may lack.
-pub(crate) struct Need {
+/// A program that a new machine may lack.
+pub(crate) struct Tool {
     pub(crate) program: &'static str,
-    /// The package of Debian that has it.
+    /// The Debian package that contains it.
     pub(crate) package: &'static str,
     pub(crate) used_for: &'static str,
 }
 
-/// What is called, by tests or by xtask; `cargo xtask tidy needs` fails when a test calls something else.
-const NEEDS: &[Need] = &[
-    Need { program: "nginx", package: "nginx", used_for: "being a balancer of somebody else" },
-    Need { program: "haproxy", package: "haproxy", used_for: "being a balancer of somebody else" },
-    Need { program: "git", package: "git", used_for: "telling tidy which files belong to the house" },
-    Need { program: "c++", package: "g++", used_for: "compiling libFuzzer, which is written in it" },
-    Need {
-        program: "curl",
-        package: "curl",
-        used_for: "asking the proxy over TLS and HTTP/2 as a user would",
+/// The programs called by tests or by xtask; `cargo xtask tidy needs` fails when a test calls another one.
+const TOOLS: &[Tool] = &[
+    Tool { program: "nginx", package: "nginx", used_for: "balancing requests as an external load balancer" },
+    Tool {
+        program: "haproxy",
+        package: "haproxy",
+        used_for: "balancing requests as an external load balancer",
     },
-    Need {
+    Tool { program: "git", package: "git", used_for: "listing the files of the workspace for tidy" },
+    Tool { program: "c++", package: "g++", used_for: "compiling libFuzzer" },
+    Tool { program: "curl", package: "curl", used_for: "sending requests over TLS and HTTP/2 to the proxy" },
+    Tool {
         program: "prometheus",
         package: "prometheus",
-        used_for: "answering PromQL about a page that it has scraped",
+        used_for: "answering PromQL queries about scraped metrics",
     },
-    Need {
+    Tool {
         program: "redis-server",
         package: "redis-server",
-        used_for: "keeping queues whose length is measured",
+        used_for: "keeping queues whose length is a metric",
     },
-    Need { program: "redis-cli", package: "redis-tools", used_for: "filling and draining queues in Redis" },
-    // Debian keeps the server itself beside its version and not on PATH; this one comes with it.
-    Need {
+    Tool { program: "redis-cli", package: "redis-tools", used_for: "filling and draining queues in Redis" },
+    // Debian installs the server in a folder of its version, not on PATH; this program comes with it.
+    Tool {
         program: "pg_ctlcluster",
         package: "postgresql",
-        used_for: "having a PostgreSQL that answers queries for a number",
+        used_for: "running a PostgreSQL that answers queries of metric sources",
     },
-    Need { program: "psql", package: "postgresql-client", used_for: "filling tables of PostgreSQL" },
-    Need {
-        program: "pebble",
-        package: "pebble",
-        used_for: "being an authority that certificates are asked of by ACME",
-    },
-    Need {
+    Tool { program: "psql", package: "postgresql-client", used_for: "filling tables of PostgreSQL" },
+    Tool { program: "pebble", package: "pebble", used_for: "issuing certificates by ACME" },
+    Tool {
         program: "pebble-challtestsrv",
         package: "pebble",
-        used_for: "telling that authority where the hosts of a test are",
+        used_for: "resolving the hosts of a test for the ACME server",
     },
-    Need { program: "promtool", package: "prometheus", used_for: "giving a Prometheus a history of weeks" },
+    Tool { program: "promtool", package: "prometheus", used_for: "giving Prometheus weeks of history" },
 ];
 
-/// Programs of packages that every Debian has (those marked essential), of which tests may call these.
-const ALWAYS_THERE: &[&str] =
+/// Programs of essential Debian packages that tests may call.
+const ESSENTIAL: &[&str] =
     &["bash", "cat", "cp", "dd", "env", "false", "sh", "sleep", "tail", "true", "unshare", "yes"];
 
-/// Whether a test may call a program: it is on every machine, or provided here.
+/// Whether a test may call a program: it is essential or installed by [`provide`].
 pub(crate) fn is_provided(program: &str) -> bool {
-    ALWAYS_THERE.contains(&program) || NEEDS.iter().any(|need| need.program == program)
+    ESSENTIAL.contains(&program) || TOOLS.iter().any(|tool| tool.program == program)
 }
 
-/// Makes sure that every program the tests call is there; says what it installs and why.
+/// Makes sure that every program of the tests is installed; prints what it installs and why.
 ///
-/// Installs with apt-get, as root only. Fails with the command to type when it may not or cannot.
+/// Installs with apt-get, as root only. Otherwise it fails with the command to type.
 pub(crate) fn provide() -> anyhow::Result<()> {
-    provide_these(NEEDS)
+    provide_tools(TOOLS)
 }
 
-/// The same for some other programs.
-pub(crate) fn provide_these(needs: &[Need]) -> anyhow::Result<()> {
-    let missing: Vec<&Need> = needs.iter().filter(|need| !is_on_path(need.program)).collect();
-    for need in needs {
-        let state = if is_on_path(need.program) { "is there" } else { "is missing" };
-        println!("      {:<8} {state:<10} {}", need.program, need.used_for);
+/// The same for the given programs.
+pub(crate) fn provide_tools(tools: &[Tool]) -> anyhow::Result<()> {
+    let missing: Vec<&Tool> = tools.iter().filter(|tool| !is_on_path(tool.program)).collect();
+    for tool in tools {
+        let state = if is_on_path(tool.program) { "found" } else { "missing" };
+        println!("      {:<8} {state:<10} {}", tool.program, tool.used_for);
     }
     if missing.is_empty() {
         return Ok(());
     }
-    let packages: Vec<&str> = missing.iter().map(|need| need.package).collect();
-    let typed = format!("apt-get install {}", packages.join(" "));
+    let packages: Vec<&str> = missing.iter().map(|tool| tool.package).collect();
+    let command = format!("apt-get install {}", packages.join(" "));
     if !rustix::process::geteuid().is_root() || !is_on_path("apt-get") {
-        bail!("the tests need programs that are not here, and only root on Debian can install them: {typed}");
+        bail!(
+            "the tests need programs that are missing, and only root on Debian can install them: {command}"
+        );
     }
     println!("      installing {} with apt-get", packages.join(" "));
     let apt = |arguments: &[&str]| {
@@ -98,7 +96,7 @@ pub(crate) fn provide_these(needs: &[Need]) -> anyhow::Result<()> {
     apt(&[&["install", "--no-install-recommends"], packages.as_slice()].concat())
 }
 
-/// Whether a program of that name lies on `PATH`.
+/// Whether a program of that name is on `PATH`.
 pub(crate) fn is_on_path(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|folder| is_program(&folder.join(program)))

@@ -1,9 +1,7 @@
-//! A Rust file as the laws see it: its syntax tree, its words in order, its comments, which lines hold code
-//! and which hold tests.
+//! A Rust file as the laws see it: its syntax tree, its tokens, its comments, and which lines are code or tests.
 //!
-//! Many laws are about words (`sleep(`, `#[allow(`) and must also see inside macros, where there is no syntax
-//! tree; so the words are kept flat beside the tree. Strings are one word each, quotes and all: a law never
-//! trips over a text.
+//! Many laws look for tokens (`sleep(`, `#[allow(`), also inside macros, which have no syntax tree; so there is a
+//! flat list of tokens besides the tree. A string is one token with its quotes, so that its content matches no law.
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
@@ -18,21 +16,21 @@ pub(crate) struct RustSource {
     pub(crate) path: String,
     pub(crate) text: String,
     pub(crate) tree: syn::File,
-    /// Identifiers, punctuation, literals and brackets in order; doc comments are not among them.
-    pub(crate) words: Vec<Word>,
-    /// Comments line by line, doc comments too.
+    /// Identifiers, punctuation, literals and brackets in order, without doc comments.
+    pub(crate) tokens: Vec<Token>,
+    /// Comments line by line, including doc comments.
     pub(crate) comments: Vec<Comment>,
-    /// Lines, from 1, that hold at least a part of a word.
+    /// Lines, from 1, with at least a part of a token.
     code_lines: BTreeSet<usize>,
     /// Lines of items under `#[cfg(test)]` and of functions under `#[test]`.
     test_regions: Vec<RangeInclusive<usize>>,
-    /// The whole file is for tests: under `tests/`, or a module that only tests reach.
+    /// The whole file is test code: under `tests/`, or a module that only tests reach.
     pub(crate) is_test: bool,
 }
 
 /// One token of a file.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Word {
+pub(crate) struct Token {
     pub(crate) text: String,
     pub(crate) line: usize,
 }
@@ -45,22 +43,25 @@ pub(crate) struct Comment {
 }
 
 impl RustSource {
-    /// Reads a file's text; `is_test` is false until the modules are resolved.
+    /// Parses the text of a file; `is_test` is false until the modules are resolved.
     ///
-    /// Fails with the line when it is no Rust.
+    /// Fails with the line when it is not valid Rust.
     pub(crate) fn parse(path: &str, text: String) -> anyhow::Result<Self> {
         let stream: TokenStream = text.parse().map_err(|error: proc_macro2::LexError| {
-            anyhow::anyhow!("{path}:{}: is no Rust: {error}", error.span().start().line)
+            anyhow::anyhow!("{path}:{}: is not valid Rust: {error}", error.span().start().line)
         })?;
-        let tree: syn::File = syn::parse2(stream.clone())
-            .map_err(|error| anyhow::anyhow!("{path}:{}: is no Rust: {error}", error.span().start().line))?;
-        let mut reading =
-            Reading { text: &text, words: Vec::new(), comments: Vec::new(), seen_until: 0, line: 1 };
-        reading.read(stream);
-        reading.skip_to(text.len());
-        let Reading { words, comments, .. } = reading;
-        let code_lines =
-            words.iter().flat_map(|word| word.line..=word.line + word.text.matches('\n').count()).collect();
+        let tree: syn::File = syn::parse2(stream.clone()).map_err(|error| {
+            anyhow::anyhow!("{path}:{}: is not valid Rust: {error}", error.span().start().line)
+        })?;
+        let mut reader =
+            TokenReader { text: &text, tokens: Vec::new(), comments: Vec::new(), position: 0, line: 1 };
+        reader.read(stream);
+        reader.skip_to(text.len());
+        let TokenReader { tokens, comments, .. } = reader;
+        let code_lines = tokens
+            .iter()
+            .flat_map(|token| token.line..=token.line + token.text.matches('\n').count())
+            .collect();
         let mut regions = TestRegions::default();
         regions.visit_file(&tree);
         let test_regions = regions.found;
@@ -68,7 +69,7 @@ impl RustSource {
             path: path.to_owned(),
             text,
             tree,
-            words,
+            tokens,
             comments,
             code_lines,
             test_regions,
@@ -83,19 +84,19 @@ impl RustSource {
         Self::parse(path, text)
     }
 
-    /// Whether the line is there for tests only.
+    /// Whether the line is test code.
     pub(crate) fn is_test_line(&self, line: usize) -> bool {
         self.is_test || self.test_regions.iter().any(|region| region.contains(&line))
     }
 
-    /// Lines with code in them, of `lines`; blank lines and comments do not count.
+    /// The number of lines with code within `lines`; blank lines and comments do not count.
     pub(crate) fn code_lines_in(&self, lines: RangeInclusive<usize>) -> usize {
         self.code_lines.range(lines).count()
     }
 
-    /// Lines with code in them that are not inline tests.
+    /// The number of lines with code that are not inline tests.
     ///
-    /// In a file that is all tests every line of code counts.
+    /// In a file of tests every line of code counts.
     pub(crate) fn code_lines_without_inline_tests(&self) -> usize {
         let is_inline_test = |line: &&usize| !self.test_regions.iter().any(|region| region.contains(line));
         if self.is_test {
@@ -105,29 +106,28 @@ impl RustSource {
         }
     }
 
-    /// Whether a comment with `mark` stands on the line or on the one above it.
+    /// Whether a comment on the line or the line above contains `mark`.
     pub(crate) fn is_marked(&self, line: usize, mark: &str) -> bool {
         self.has_mark_in(line.saturating_sub(1)..=line, mark)
     }
 
-    /// Whether a comment with `mark` stands anywhere in `lines`.
+    /// Whether a comment within `lines` contains `mark`.
     pub(crate) fn has_mark_in(&self, lines: RangeInclusive<usize>, mark: &str) -> bool {
         self.comments.iter().any(|comment| lines.contains(&comment.line) && comment.text.contains(mark))
     }
 
-    /// Every path of the words, such as `std::fs::read`, with its line; `use` trees only up to their first
-    /// brace.
+    /// Every path, such as `std::fs::read`, with its line; `use` trees only up to their first brace.
     pub(crate) fn paths(&self) -> Vec<(String, usize)> {
         let mut paths = Vec::new();
         let mut at = 0;
-        while at < self.words.len() {
-            let first = &self.words[at];
+        while at < self.tokens.len() {
+            let first = &self.tokens[at];
             at += 1;
             if !is_identifier(&first.text) {
                 continue;
             }
             let mut path = first.text.clone();
-            while let [a, b, next, ..] = &self.words[at..]
+            while let [a, b, next, ..] = &self.tokens[at..]
                 && a.text == ":"
                 && b.text == ":"
                 && is_identifier(&next.text)
@@ -141,7 +141,7 @@ impl RustSource {
         paths
     }
 
-    /// Every name that a `use` brings in, as its full path, with its line.
+    /// Every name imported by `use`, as its full path, with its line.
     pub(crate) fn imports(&self) -> Vec<(String, usize)> {
         let mut imports = Imports::default();
         imports.visit_file(&self.tree);
@@ -153,64 +153,64 @@ fn is_identifier(text: &str) -> bool {
     text.starts_with(|first: char| first.is_alphabetic() || first == '_') && !text.contains(['"', '\''])
 }
 
-/// Walks the tokens in order; what lies between two of them and is not blank is a comment.
-struct Reading<'a> {
+/// Walks the tokens in order; text between two tokens that is not blank is a comment.
+struct TokenReader<'a> {
     text: &'a str,
-    words: Vec<Word>,
+    tokens: Vec<Token>,
     comments: Vec<Comment>,
-    /// Bytes of the text that are dealt with.
-    seen_until: usize,
-    /// The line of `seen_until`.
+    /// The number of bytes read so far.
+    position: usize,
+    /// The line of `position`.
     line: usize,
 }
 
-impl Reading<'_> {
+impl TokenReader<'_> {
     fn read(&mut self, stream: TokenStream) {
         for token in stream {
             match token {
                 TokenTree::Group(group) if self.is_comment(group.span()) => {}
                 TokenTree::Group(group) => {
                     let (open, close) = brackets(group.delimiter());
-                    self.word(open, group.span_open());
+                    self.token(open, group.span_open());
                     self.read(group.stream());
-                    self.word(close, group.span_close());
+                    self.token(close, group.span_close());
                 }
-                TokenTree::Ident(ident) => self.word(&ident.to_string(), ident.span()),
-                TokenTree::Punct(punct) => self.word(&punct.as_char().to_string(), punct.span()),
-                TokenTree::Literal(literal) => self.word(&literal.to_string(), literal.span()),
+                TokenTree::Ident(ident) => self.token(&ident.to_string(), ident.span()),
+                TokenTree::Punct(punct) => self.token(&punct.as_char().to_string(), punct.span()),
+                TokenTree::Literal(literal) => self.token(&literal.to_string(), literal.span()),
             }
         }
     }
 
     /// Whether a token is part of a doc comment.
     ///
-    /// Those arrive as the tokens of `#[doc = "…"]`, each with the place of the whole comment. Passed over,
-    /// they stay in the gap and are read as the comments they are.
+    /// The parser turns a doc comment into the tokens of `#[doc = "…"]`, each with the span of the whole comment. They are
+    /// skipped, so that the comment stays in the gap between tokens.
     fn is_comment(&self, span: Span) -> bool {
         let written = &self.text[span.byte_range()];
         written.starts_with("//") || written.starts_with("/*")
     }
 
-    fn word(&mut self, text: &str, span: Span) {
+    fn token(&mut self, text: &str, span: Span) {
         if text.is_empty() || self.is_comment(span) {
             return;
         }
         let bytes = span.byte_range();
         self.skip_to(bytes.start);
-        self.words.push(Word { text: text.to_owned(), line: span.start().line });
+        self.tokens.push(Token { text: text.to_owned(), line: span.start().line });
         self.line += self.text[bytes.clone()].matches('\n').count();
-        self.seen_until = bytes.end;
+        self.position = bytes.end;
     }
 
     fn skip_to(&mut self, end: usize) {
-        let gap = &self.text[self.seen_until..end];
+        let gap = &self.text[self.position..end];
         for (offset, line) in gap.split('\n').enumerate() {
             if !line.trim().is_empty() {
                 self.comments.push(Comment { text: line.trim().to_owned(), line: self.line + offset });
             }
         }
         self.line += gap.matches('\n').count();
-        self.seen_until = end;
+        self.position = end;
     }
 }
 
@@ -246,12 +246,12 @@ impl<'ast> Visit<'ast> for TestRegions {
     }
 }
 
-/// Whether an attribute keeps its item out of what ships: `#[cfg(test)]`, `#[test]`, `#[tokio::test]`.
+/// Whether an attribute marks test code: `#[cfg(test)]`, `#[test]`, `#[tokio::test]`.
 pub(crate) fn is_for_tests(attribute: &syn::Attribute) -> bool {
     if attribute.path().is_ident("cfg") {
         let syn::Meta::List(list) = &attribute.meta else { return false };
         let condition = list.tokens.to_string();
-        return condition.split(|c: char| !c.is_alphanumeric()).any(|word| word == "test")
+        return condition.split(|c: char| !c.is_alphanumeric()).any(|token| token == "test")
             && !condition.contains("not");
     }
     attribute.path().segments.last().is_some_and(|segment| segment.ident == "test")
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_and_blank_lines_are_no_code() {
+    fn comments_and_blank_lines_are_not_code() {
         let source =
             source("//! Doc.\n\n/// More.\nfn a() { // why\n    /* long\n    comment */\n    b();\n}\n");
 
@@ -303,12 +303,12 @@ mod tests {
     }
 
     #[test]
-    fn a_string_over_three_lines_is_three_lines_of_code() {
+    fn a_string_over_three_lines_counts_as_three_lines() {
         assert_eq!(source("const A: &str = \"x\ny // no comment\nz\";\n").code_lines_in(1..=4), 3);
     }
 
     #[test]
-    fn inline_tests_are_no_code_of_the_file() {
+    fn inline_tests_do_not_count_as_code() {
         let source = source("fn a() {}\n#[cfg(test)]\nmod tests {\n    fn b() {}\n}\n");
 
         assert_eq!(source.code_lines_without_inline_tests(), 1);
@@ -317,12 +317,12 @@ mod tests {
     }
 
     #[test]
-    fn code_for_everything_but_tests_is_no_test() {
+    fn code_that_is_compiled_out_of_tests_is_not_a_test() {
         assert!(!source("#[cfg(not(test))]\nmod real {\n    fn b() {}\n}\n").is_test_line(3));
     }
 
     #[test]
-    fn paths_and_imports_are_whole() {
+    fn paths_and_imports_are_complete() {
         let source =
             source("use std::{fs, net::{SocketAddr as A, *}};\nfn a() { m!(std::thread::sleep(x)); }\n");
 

@@ -1,6 +1,6 @@
-//! `cargo xtask test`: the whole of CI, step by step, with what each step took and what was left out and why.
+//! `cargo xtask test`: runs all steps of CI and prints the time of each, and which were skipped and why.
 
-mod beside;
+mod background;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -9,181 +9,186 @@ use anyhow::{Context as _, anyhow, bail};
 
 use crate::cargo::{self, Profile};
 use crate::{cgroup2, demo, fuzz, needs, tidy};
-use beside::BackgroundSteps;
+use background::BackgroundSteps;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Go on after a step that failed; the exit code still says so.
+    /// Continue after a failed step; the exit code still reports the failure.
     #[arg(long)]
     keep_going: bool,
     /// Run only these steps, by name.
     #[arg(long, value_name = "STEP", value_delimiter = ',')]
     only: Vec<String>,
-    /// Folder with recorded load (`traces/*.csv`) and Kubernetes' own cases (`hpa/vectors.json`); unless given, the folder
-    /// `shared/data` beside the workspace.
+    /// Folder with recorded load (`traces/*.csv`) and test vectors of Kubernetes (`hpa/vectors.json`) [default: the folder
+    /// `shared/data` next to the workspace]
     #[arg(long, env = "HOMEOSTAT_DATA", value_name = "FOLDER")]
     data: Option<PathBuf>,
-    /// Do the work of this one step, for a run that goes on beside it.
+    /// Run this step as the background process of another run.
     #[arg(long, hide = true, value_name = "STEP")]
-    beside: Option<String>,
+    background_step: Option<String>,
 }
 
-/// One part of CI.
+/// A step of CI.
 struct Step {
     name: &'static str,
-    /// What a pass of it proves.
+    /// What is proven when it passes.
     proves: &'static str,
     core_use: CoreUse,
     work: Work,
 }
 
-/// How a step uses the cores, and so what may run beside it.
+/// How a step uses the cores, which decides what may run at the same time.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum CoreUse {
-    /// It needs the cores for itself, or is short.
-    Takes,
-    /// It leaves cores idle, as it waits or goes on one of them: steps that only compute may run beside it.
-    Waits,
-    /// It only computes: it runs beside the steps before it that wait.
-    Fills,
+    /// It needs all cores, or is short.
+    Exclusive,
+    /// It leaves cores idle, since it waits or uses a single one: background steps may run at the same time.
+    LeavesIdle,
+    /// It only computes: it runs in the background of earlier steps that leave cores idle.
+    Background,
 }
 
-/// How a step is done.
+/// The work of a step.
 enum Work {
     /// A call of cargo; passes when cargo succeeds.
     Cargo(&'static [&'static str]),
-    /// Something that needs more than one call.
-    Here(fn(&Options) -> anyhow::Result<Done>),
+    /// A function, for more than one call.
+    Function(fn(&Options) -> anyhow::Result<Done>),
 }
 
-/// How a step that did not fail came to its end.
+/// How a step ended without failing.
 pub(crate) enum Done {
     Passed,
-    /// A part of it could not be done: which and why, as a sentence.
-    PassedWithout(String),
-    /// What it needs is not here: the reason as a sentence.
-    LeftOut(String),
+    /// A part could not be run: which and why, as a sentence.
+    PassedInPart(String),
+    /// Something it needs is missing: the reason as a sentence.
+    Skipped(String),
 }
 
 /// How a step ended.
 enum End {
     Passed,
-    PassedWithout(String),
-    /// It took so long beside those before it.
-    PassedBeside(Duration),
+    PassedInPart(String),
+    /// Run in the background of earlier steps, with the time it took.
+    PassedInBackground(Duration),
     Failed,
-    LeftOut(String),
+    Skipped(String),
     /// An earlier step failed.
     NotReached,
 }
 
-/// CI, cheap and telling things first.
+/// The steps of CI; fast ones that find many problems come first.
 const STEPS: &[Step] = &[
     Step {
         name: "needs",
-        proves: "the programs that tests call are there",
-        core_use: CoreUse::Takes,
-        work: Work::Here(provide_needs),
+        proves: "the programs that tests call are installed",
+        core_use: CoreUse::Exclusive,
+        work: Work::Function(provide_needs),
     },
     Step {
         name: "fmt",
-        proves: "the text has one form",
-        core_use: CoreUse::Takes,
+        proves: "the source is formatted",
+        core_use: CoreUse::Exclusive,
         work: Work::Cargo(&["fmt", "--all", "--check"]),
     },
     Step {
         name: "tidy",
         proves: "the laws of the workspace hold",
-        core_use: CoreUse::Waits,
-        work: Work::Here(hold_laws),
+        core_use: CoreUse::LeavesIdle,
+        work: Work::Function(check_laws),
     },
     Step {
         name: "clippy",
-        proves: "no lint speaks, in code or tests",
-        core_use: CoreUse::Takes,
+        proves: "there are no lint warnings, in code or tests",
+        core_use: CoreUse::Exclusive,
         work: Work::Cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
     },
     Step {
         name: "deny",
-        proves: "licences, bans and sources as cargo-deny reads them",
-        core_use: CoreUse::Takes,
-        work: Work::Here(deny),
+        proves: "licences, bans and sources of dependencies, checked by cargo-deny",
+        core_use: CoreUse::Exclusive,
+        work: Work::Function(deny),
     },
     Step {
         name: "build",
         proves: "everything compiles",
-        core_use: CoreUse::Takes,
+        core_use: CoreUse::Exclusive,
         work: Work::Cargo(&["build", "--workspace", "--all-targets"]),
     },
-    Step { name: "tests", proves: "every test passes", core_use: CoreUse::Waits, work: Work::Here(tests) },
+    Step {
+        name: "tests",
+        proves: "every test passes",
+        core_use: CoreUse::LeavesIdle,
+        work: Work::Function(tests),
+    },
     Step {
         name: "cgroup2",
-        proves: "control groups of version 2 hold replicas, on a kernel that has them",
-        core_use: CoreUse::Waits,
-        work: Work::Here(|_| cgroup2::try_to_run()),
+        proves: "control groups of version 2 limit replicas, on a kernel that has them",
+        core_use: CoreUse::LeavesIdle,
+        work: Work::Function(|_| cgroup2::try_to_run()),
     },
     Step {
         name: "release",
-        proves: "what ships builds",
-        core_use: CoreUse::Fills,
-        work: Work::Here(release),
+        proves: "the released binaries build",
+        core_use: CoreUse::Background,
+        work: Work::Function(release),
     },
     Step {
         name: "demo",
-        proves: "the main job on real processes and real load",
-        core_use: CoreUse::Waits,
-        work: Work::Here(short_demo),
+        proves: "scaling and healing with real processes and real load",
+        core_use: CoreUse::LeavesIdle,
+        work: Work::Function(short_demo),
     },
     Step {
         name: "demo-trace",
-        proves: "the main job under a recorded load",
-        core_use: CoreUse::Waits,
-        work: Work::Here(trace_demo),
+        proves: "scaling and healing under a recorded load",
+        core_use: CoreUse::LeavesIdle,
+        work: Work::Function(trace_demo),
     },
     Step {
         name: "fuzz",
-        proves: "no parser falls to what is quickly found",
-        core_use: CoreUse::Fills,
-        work: Work::Here(short_fuzz),
+        proves: "a short run finds no input that breaks a parser",
+        core_use: CoreUse::Background,
+        work: Work::Function(short_fuzz),
     },
     Step {
         name: "simulation",
         proves: "200 seeds × 24 simulated hours under faults break no checker",
-        core_use: CoreUse::Fills,
-        work: Work::Here(simulation),
+        core_use: CoreUse::Background,
+        work: Work::Function(simulation),
     },
-    // Last, as they take the lock of the debug build, which control groups want in their turn.
+    // Last, because they lock the debug build, which cgroup2 also needs.
     Step {
         name: "doc-tests",
         proves: "the examples in the documentation run",
-        core_use: CoreUse::Fills,
+        core_use: CoreUse::Background,
         work: Work::Cargo(&["test", "--workspace", "--doc", "--quiet"]),
     },
     Step {
         name: "doc",
-        proves: "every name in brackets links",
-        core_use: CoreUse::Fills,
-        work: Work::Here(documentation),
+        proves: "every link in the documentation of the code works",
+        core_use: CoreUse::Background,
+        work: Work::Function(documentation),
     },
 ];
 
-/// Runs every step, or those named, and prints a summary.
+/// Runs all steps or the selected ones, and prints a summary.
 ///
-/// Stops at the first step that fails, unless asked to keep going. Fails, naming the steps, when one failed.
+/// Stops at the first failed step, unless `keep_going`. Fails, naming the failed steps.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
-    if let Some(name) = &options.beside {
-        return do_one(name, options);
+    if let Some(name) = &options.background_step {
+        return run_in_background(name, options);
     }
     let unknown = |name: &&String| STEPS.iter().all(|step| step.name != **name);
     if let Some(unknown) = options.only.iter().find(unknown) {
         let known: Vec<&str> = STEPS.iter().map(|step| step.name).collect();
         bail!("there is no step `{unknown}`; the steps are {}", known.join(", "));
     }
-    let is_asked =
+    let is_selected =
         |step: &&Step| options.only.is_empty() || options.only.iter().any(|name| name == step.name);
-    let steps: Vec<&Step> = STEPS.iter().filter(is_asked).collect();
-    let first_wait = steps.iter().position(|step| step.core_use == CoreUse::Waits);
-    let mut beside = None;
+    let steps: Vec<&Step> = STEPS.iter().filter(is_selected).collect();
+    let first_idle = steps.iter().position(|step| step.core_use == CoreUse::LeavesIdle);
+    let mut background = None;
     let mut ends: Vec<(&Step, End, Duration)> = Vec::new();
     let (begin, mut has_failed) = (Instant::now(), false);
     for (index, step) in steps.iter().enumerate() {
@@ -193,10 +198,10 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         }
         println!("==> {}/{} {}: {}", index + 1, steps.len(), step.name, step.proves);
         let start = Instant::now();
-        if first_wait == Some(index) {
-            beside = Some(BackgroundSteps::begin(fillers(&steps[index..])));
+        if first_idle == Some(index) {
+            background = Some(BackgroundSteps::begin(background_steps(&steps[index..])));
         }
-        let end = step.end(options, beside.as_ref());
+        let end = step.run(options, background.as_ref());
         has_failed |= matches!(end, End::Failed);
         ends.push((step, end, start.elapsed()));
     }
@@ -206,31 +211,31 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     if failed.is_empty() { Ok(()) } else { Err(anyhow!("failed: {}", failed.join(", "))) }
 }
 
-/// Does the work of one step for the run that started us.
-fn do_one(name: &str, options: &Options) -> anyhow::Result<()> {
-    beside::tied();
+/// Runs one step as a background process of another run.
+fn run_in_background(name: &str, options: &Options) -> anyhow::Result<()> {
+    background::detach();
     let step = STEPS.iter().find(|step| step.name == name).with_context(|| format!("no step is `{name}`"))?;
     match step.work.run(options)? {
         Done::Passed => Ok(()),
-        Done::PassedWithout(what) | Done::LeftOut(what) => bail!("{what}"),
+        Done::PassedInPart(what) | Done::Skipped(what) => bail!("{what}"),
     }
 }
 
-/// The steps that are done beside others, as these are from the first one that waits.
-fn fillers(steps: &[&Step]) -> Vec<&'static str> {
-    steps.iter().filter(|step| step.core_use == CoreUse::Fills).map(|step| step.name).collect()
+/// The names of the steps that run in the background.
+fn background_steps(steps: &[&Step]) -> Vec<&'static str> {
+    steps.iter().filter(|step| step.core_use == CoreUse::Background).map(|step| step.name).collect()
 }
 
 impl Step {
-    /// Does it, or takes what was done of it beside others, and says how it ended.
-    fn end(&self, options: &Options, beside: Option<&BackgroundSteps>) -> End {
-        let outcome = match beside.filter(|_| self.core_use == CoreUse::Fills) {
-            Some(beside) => beside.take().map(End::PassedBeside),
+    /// Runs the step, or waits for its background process, and prints why it was skipped or failed.
+    fn run(&self, options: &Options, background: Option<&BackgroundSteps>) -> End {
+        let outcome = match background.filter(|_| self.core_use == CoreUse::Background) {
+            Some(background) => background.take().map(End::PassedInBackground),
             None => self.work.run(options).map(End::from),
         };
         match &outcome {
-            Ok(End::PassedWithout(what)) => println!("    left out in part: {what}"),
-            Ok(End::LeftOut(why)) => println!("    left out: {why}"),
+            Ok(End::PassedInPart(what)) => println!("    skipped in part: {what}"),
+            Ok(End::Skipped(why)) => println!("    skipped: {why}"),
             Ok(_) => {}
             Err(error) => eprintln!("    {}: {error:#}", self.name),
         }
@@ -245,7 +250,7 @@ impl Work {
                 cargo::run(cargo::command(&cargo::root()).args(*arguments))?;
                 Ok(Done::Passed)
             }
-            Self::Here(work) => work(options),
+            Self::Function(work) => work(options),
         }
     }
 }
@@ -254,8 +259,8 @@ impl From<Done> for End {
     fn from(done: Done) -> Self {
         match done {
             Done::Passed => Self::Passed,
-            Done::PassedWithout(what) => Self::PassedWithout(what),
-            Done::LeftOut(why) => Self::LeftOut(why),
+            Done::PassedInPart(what) => Self::PassedInPart(what),
+            Done::Skipped(why) => Self::Skipped(why),
         }
     }
 }
@@ -263,15 +268,17 @@ impl From<Done> for End {
 fn summarize(ends: &[(&Step, End, Duration)], total: Duration) {
     println!("==> summary");
     for (step, end, took) in ends {
-        let word = match end {
+        let result = match end {
             End::Passed => "passed".to_owned(),
-            End::PassedWithout(what) => format!("passed; left out in part: {what}"),
-            End::PassedBeside(took) => format!("passed, in {:.1} s beside those before", took.as_secs_f64()),
+            End::PassedInPart(what) => format!("passed; skipped in part: {what}"),
+            End::PassedInBackground(took) => {
+                format!("passed, in {:.1} s in the background", took.as_secs_f64())
+            }
             End::Failed => "FAILED".to_owned(),
-            End::LeftOut(why) => format!("left out: {why}"),
+            End::Skipped(why) => format!("skipped: {why}"),
             End::NotReached => "not reached".to_owned(),
         };
-        println!("    {:<12} {:>7.1} s  {word}", step.name, took.as_secs_f64());
+        println!("    {:<12} {:>7.1} s  {result}", step.name, took.as_secs_f64());
     }
     println!("    {:<12} {:>7.1} s", "all", total.as_secs_f64());
 }
@@ -281,15 +288,15 @@ fn provide_needs(_: &Options) -> anyhow::Result<Done> {
     Ok(Done::Passed)
 }
 
-fn hold_laws(_: &Options) -> anyhow::Result<Done> {
+fn check_laws(_: &Options) -> anyhow::Result<Done> {
     tidy::run(&tidy::Options::default())?;
     Ok(Done::Passed)
 }
 
 fn deny(_: &Options) -> anyhow::Result<Done> {
     if !needs::is_on_path("cargo-deny") {
-        let why = "cargo-deny is not installed and takes minutes to compile; `tidy licences` held the lists of deny.toml";
-        return Ok(Done::LeftOut(why.to_owned()));
+        let why = "cargo-deny is not installed and takes minutes to compile; `tidy licences` has checked the lists of deny.toml";
+        return Ok(Done::Skipped(why.to_owned()));
     }
     cargo::run(cargo::command(&cargo::root()).args([
         "deny",
@@ -310,24 +317,28 @@ fn tests(options: &Options) -> anyhow::Result<Done> {
         call.args(["test", "--workspace", "--lib", "--bins", "--tests", "--quiet", "--no-fail-fast"]);
     }
     let data = data(options);
-    // Tests stand in the folder of their crate.
+    // Absolute, since the working folder of a test is that of its crate.
     call.env("HOMEOSTAT_DATA", std::path::absolute(&data)?);
     cargo::run(&mut call)?;
-    let missing: Vec<&str> = [("traces", "recorded load"), ("hpa/vectors.json", "Kubernetes' own cases")]
-        .into_iter()
-        .filter_map(|(path, what)| (!data.join(path).exists()).then_some(what))
-        .collect();
+    let missing: Vec<&str> =
+        [("traces", "recorded load"), ("hpa/vectors.json", "test vectors of Kubernetes")]
+            .into_iter()
+            .filter_map(|(path, what)| (!data.join(path).exists()).then_some(what))
+            .collect();
     if missing.is_empty() {
         return Ok(Done::Passed);
     }
     let what = missing.join(" or ");
-    Ok(Done::PassedWithout(format!("no test read {what}: not in {}; set HOMEOSTAT_DATA", data.display())))
+    Ok(Done::PassedInPart(format!(
+        "no test has used {what}: not found in {}; set HOMEOSTAT_DATA",
+        data.display()
+    )))
 }
 
 fn documentation(_: &Options) -> anyhow::Result<Done> {
     let mut call = cargo::command(&cargo::root());
     call.args(["doc", "--workspace", "--no-deps", "--document-private-items"]);
-    // The pages are for the people of the house: a link to something private leads somewhere.
+    // Private items are documented too, so links to them work.
     cargo::run(call.env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private-intra-doc-links"))?;
     Ok(Done::Passed)
 }
@@ -356,8 +367,8 @@ fn short_demo(_: &Options) -> anyhow::Result<Done> {
 fn trace_demo(options: &Options) -> anyhow::Result<Done> {
     let trace = data(options).join("traces/wc98_group.csv");
     if !trace.is_file() {
-        return Ok(Done::LeftOut(format!(
-            "there is no recorded load to replay: {} is not there; set HOMEOSTAT_DATA to the folder that has traces/wc98_group.csv",
+        return Ok(Done::Skipped(format!(
+            "there is no recorded load to replay: {} does not exist; set HOMEOSTAT_DATA to the folder with traces/wc98_group.csv",
             trace.display()
         )));
     }
@@ -365,8 +376,7 @@ fn trace_demo(options: &Options) -> anyhow::Result<Done> {
     Ok(Done::Passed)
 }
 
-/// The folder with recorded load and Kubernetes' own cases, whether it is there or not: beside the workspace unless it is told,
-/// as the tests that read it by themselves have it.
+/// The folder with recorded load and test vectors, which may not exist; the default is the same as in the tests that use it.
 fn data(options: &Options) -> PathBuf {
     options.data.clone().unwrap_or_else(|| cargo::root().with_file_name("shared").join("data"))
 }
@@ -376,32 +386,33 @@ mod step_tests {
     use super::*;
 
     #[test]
-    fn every_step_has_a_name_of_its_own() {
+    fn step_names_are_unique() {
         let names: std::collections::BTreeSet<&str> = STEPS.iter().map(|step| step.name).collect();
         assert_eq!(names.len(), STEPS.len());
     }
 
     #[test]
-    fn what_fills_the_cores_is_named_from_the_first_step_that_waits() {
+    fn background_steps_start_with_the_first_step_that_leaves_cores_idle() {
         let all: Vec<&Step> = STEPS.iter().collect();
-        let first = all.iter().position(|step| step.core_use == CoreUse::Waits).expect("some wait");
+        let first = all.iter().position(|step| step.core_use == CoreUse::LeavesIdle).expect("there is one");
 
-        assert_eq!(fillers(&all[..first]), [""; 0], "those would be done by nobody");
-        assert_eq!(fillers(&all[first..]), ["release", "fuzz", "simulation", "doc-tests", "doc"]);
+        assert_eq!(background_steps(&all[..first]), [""; 0], "they would never be started");
+        assert_eq!(background_steps(&all[first..]), ["release", "fuzz", "simulation", "doc-tests", "doc"]);
     }
 
     #[test]
-    fn a_recorded_load_that_is_not_there_is_named() {
+    fn a_missing_recorded_load_is_named() {
         let data = Some(PathBuf::from("/nowhere"));
-        let options = Options { keep_going: false, only: Vec::new(), data, beside: None };
+        let options = Options { keep_going: false, only: Vec::new(), data, background_step: None };
 
-        let Ok(Done::LeftOut(why)) = trace_demo(&options) else { panic!("there is nothing to replay") };
+        let Ok(Done::Skipped(why)) = trace_demo(&options) else { panic!("there is nothing to replay") };
         assert!(why.contains("/nowhere/traces/wc98_group.csv") && why.contains("HOMEOSTAT_DATA"), "{why}");
     }
 
     #[test]
-    fn an_unknown_step_is_named_beside_the_known_ones() {
-        let options = Options { keep_going: false, only: vec!["clipy".to_owned()], data: None, beside: None };
+    fn an_unknown_step_is_reported_with_the_known_ones() {
+        let options =
+            Options { keep_going: false, only: vec!["clipy".to_owned()], data: None, background_step: None };
 
         let error = run(&options).expect_err("there is no such step").to_string();
         assert!(error.starts_with("there is no step `clipy`; the steps are needs, fmt"), "{error}");

@@ -1,7 +1,6 @@
-//! `cargo xtask tidy`: the laws of the workspace, each checked by a small module of its own.
+//! `cargo xtask tidy`: the laws of the workspace, each checked by a module of its own.
 //!
-//! A law that nobody checks is decoration. Each check says how many things it looked at, so that a check that looks at nothing
-//! is noticed, and each finding says what to do about it.
+//! Each check reports how many items it examined, so that a check of nothing is noticed, and each violation says how to fix it.
 
 mod arrows;
 mod attributes;
@@ -33,25 +32,25 @@ use std::time::Instant;
 use anyhow::bail;
 
 use crate::cargo;
-use crate::house::House;
+use crate::workspace::Workspace;
 
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct Options {
     /// Check only these laws, by name.
     #[arg(value_name = "LAW")]
     laws: Vec<String>,
-    /// Lower the numbers in xtask/ratchet.toml to what the code has become; never raises one.
+    /// Lower the limits in xtask/ratchet.toml to the current sizes; never raises one.
     #[arg(long)]
     tighten: bool,
 }
 
-/// One rule of the workspace and how it is checked.
+/// A rule of the workspace and its check.
 struct Law {
     name: &'static str,
-    check: fn(&House) -> anyhow::Result<Verdict>,
+    check: fn(&Workspace) -> anyhow::Result<Verdict>,
 }
 
-/// Every law, from the walls inward to the words.
+/// All laws, from dependencies between crates to texts.
 const LAWS: &[Law] = &[
     Law { name: "arrows", check: arrows::check },
     Law { name: "phases", check: phases::check },
@@ -78,22 +77,23 @@ const LAWS: &[Law] = &[
     Law { name: "licences", check: licences::check },
 ];
 
-/// What a check looked at, and what it found.
+/// The result of a check.
 #[derive(Debug, PartialEq, Eq)]
 struct Verdict {
+    /// How many items were examined.
     seen: usize,
-    /// What was counted, in the plural.
+    /// The examined items, in the plural.
     of: &'static str,
     violations: Vec<Violation>,
 }
 
-/// One place where a law is broken.
+/// A place where a law is broken.
 #[derive(Debug, PartialEq, Eq)]
 struct Violation {
     path: String,
-    /// From 1; `None` when it is about the file as a whole.
+    /// From 1; `None` when it concerns the whole file.
     line: Option<usize>,
-    /// What is wrong and what to do, as a sentence.
+    /// What is wrong and how to fix it, as a sentence.
     sentence: String,
 }
 
@@ -116,10 +116,9 @@ impl fmt::Display for Violation {
     }
 }
 
-/// Checks every law, or those named, prints a line for each, and fails when one is broken.
+/// Checks all laws or the selected ones, prints a line for each, and fails when one is broken.
 ///
-/// All findings of a run are printed, not only the first. Changes nothing, except `xtask/ratchet.toml` when
-/// asked to tighten it.
+/// Prints all violations. Changes nothing except `xtask/ratchet.toml`, with `--tighten`.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     if let Some(unknown) = options.laws.iter().find(|name| LAWS.iter().all(|law| law.name != **name)) {
         let known: Vec<&str> = LAWS.iter().map(|law| law.name).collect();
@@ -128,16 +127,17 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let start = Instant::now();
     let root = cargo::root();
     if options.tighten {
-        sizes::tighten(&House::load(&root)?)?;
+        sizes::tighten(&Workspace::load(&root)?)?;
     }
-    let house = House::load(&root)?;
-    for sentence in &house.unreadable {
-        eprintln!("{sentence}");
+    let workspace = Workspace::load(&root)?;
+    for error in &workspace.parse_errors {
+        eprintln!("{error}");
     }
-    let mut broken = house.unreadable.len();
-    let is_asked = |law: &&Law| options.laws.is_empty() || options.laws.iter().any(|name| name == law.name);
-    for law in LAWS.iter().filter(is_asked) {
-        let verdict = (law.check)(&house)?;
+    let mut broken = workspace.parse_errors.len();
+    let is_selected =
+        |law: &&Law| options.laws.is_empty() || options.laws.iter().any(|name| name == law.name);
+    for law in LAWS.iter().filter(is_selected) {
+        let verdict = (law.check)(&workspace)?;
         let mark = if verdict.violations.is_empty() { "ok" } else { "BROKEN" };
         println!("tidy  {:<12} {:>6} {:<28} {mark}", law.name, verdict.seen, verdict.of);
         for violation in &verdict.violations {
@@ -148,17 +148,19 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     println!("tidy  took {} ms", start.elapsed().as_millis());
     match broken {
         0 => Ok(()),
-        1 => bail!("one law of the workspace is broken; the line above says what to do"),
+        1 => bail!("one law of the workspace is broken; the line above says how to fix it"),
         count => {
-            bail!("the laws of the workspace are broken in {count} places; the lines above say what to do")
+            bail!(
+                "the laws of the workspace are broken in {count} places; the lines above say how to fix them"
+            )
         }
     }
 }
 
-/// The findings of a check as lines, for tests.
+/// The violations of a check as lines, for tests.
 #[cfg(test)]
-fn findings(check: fn(&House) -> anyhow::Result<Verdict>, house: &House) -> Vec<String> {
-    let verdict = check(house).expect("the check itself works");
+fn violations(check: fn(&Workspace) -> anyhow::Result<Verdict>, workspace: &Workspace) -> Vec<String> {
+    let verdict = check(workspace).expect("the check does not fail");
     verdict.violations.iter().map(ToString::to_string).collect()
 }
 
@@ -167,7 +169,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_unknown_law_is_named_beside_the_known_ones() {
+    fn an_unknown_law_is_reported_with_the_known_ones() {
         let options = Options { laws: vec!["arows".to_owned()], tighten: false };
 
         let error = run(&options).expect_err("there is no such law").to_string();
@@ -175,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn every_law_has_a_name_of_its_own() {
+    fn law_names_are_unique() {
         let names: std::collections::BTreeSet<&str> = LAWS.iter().map(|law| law.name).collect();
         assert_eq!(names.len(), LAWS.len());
     }

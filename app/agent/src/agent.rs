@@ -1,13 +1,13 @@
-//! The agent as a whole: its parts, its tasks, and its public interface.
+//! The public interface of the agent: starts its tasks, answers questions about its state, and stops replicas.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::mpsc::Receiver;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use external::{BalancerFile, BalancerFiles};
+use external::BalancerFile;
 use futures_util::future::join_all;
 use model::action::Outcome;
 use model::identity::{ActionId, Epoch, Incarnation, ReplicaId};
@@ -23,39 +23,20 @@ use tokio_util::task::TaskTracker;
 
 use crate::balancers;
 use crate::certificates::{self, CertificateStatus};
-use crate::known::{KnownNode, KnownReplica};
-use crate::metric_sources::{self, KnownSources, SourceDetail};
-use crate::rates::Rates;
+use crate::known::KnownReplica;
+use crate::known_sources::SourceDetail;
 use crate::routes::{self, RouteDetail};
-use crate::{orders, report};
+use crate::shared::{Shared, State};
+use crate::{metric_sources, orders, reports, traffic};
 
-/// How long the last starts may take before replicas are stopped: as long as a killed process may take to end. Most take some
-/// milliseconds; one whose program is on a disk that does not answer takes as long as the disk.
+/// How long to wait for starts in progress before replicas are stopped: as long as a killed process may take to end. Most starts take
+/// milliseconds; one whose program is on a disk that hangs takes as long as the disk.
 const STARTS_MAX: Duration = Duration::from_secs(10);
 
 /// Runs replicas on one node; cheap to clone.
 #[derive(Clone)]
 pub struct Agent {
-    pub(crate) shared: Arc<Shared>,
-}
-
-pub(crate) struct Shared {
-    pub(crate) node: NodeName,
-    pub(crate) zone: Option<ZoneName>,
-    pub(crate) platform: Arc<dyn Platform>,
-    pub(crate) table: Table,
-    pub(crate) balancers: BalancerFiles,
-    pub(crate) certificates: acme::Renewer,
-    pub(crate) loop_handle: Handle,
-    pub(crate) runtime: tokio::runtime::Handle,
-    pub(crate) tasks: TaskTracker,
-    /// Starts in progress, and the thread of orders, which may begin more.
-    pub(crate) starts: TaskTracker,
-    pub(crate) ending: CancellationToken,
-    known: Mutex<KnownNode>,
-    errors: Mutex<Rates>,
-    route_rates: Mutex<Rates>,
-    metric_sources: Mutex<KnownSources>,
+    shared: Arc<Shared>,
 }
 
 /// Details of a replica that the loop does not need.
@@ -65,15 +46,15 @@ pub struct ReplicaDetail {
     pub replica: ReplicaId,
     /// Its incarnation.
     pub incarnation: Incarnation,
-    /// The id of its main process, also after it has ended.
+    /// The process ID of its main process, also after it has ended.
     pub pid: Option<u32>,
     /// Its ports, on 127.0.0.1.
     pub ports: BTreeMap<PortName, u16>,
-    /// When its program began to execute.
+    /// When its process was started.
     pub started_at: Wall,
-    /// Whether an earlier run started it.
+    /// Whether an earlier run of Homeostat started it.
     pub adopted: bool,
-    /// Why its probe failed last; `None` while none fails.
+    /// Why a probe last failed; `None` while all succeed.
     pub probe_note: Option<Arc<str>>,
 }
 
@@ -91,7 +72,7 @@ pub enum StopScope {
 pub struct StoppedReplicas {
     /// How many have ended.
     pub replicas: usize,
-    /// Those that may still run, and the outcome of stopping them.
+    /// Those that may still be running, and the outcome of stopping them.
     pub left: Vec<(ReplicaId, Outcome)>,
 }
 
@@ -116,7 +97,7 @@ impl fmt::Debug for Agent {
 impl Agent {
     /// Begins to carry out `orders` and to report to the loop. Must be called within a tokio runtime that drives time and I/O.
     ///
-    /// `zone` is that of the node, its replicas and the proxy, if it is known. Certificates from ACME are kept in the folder `issued`.
+    /// `zone` is the zone of the node, its replicas and the proxy, if known. Certificates from ACME are stored in the folder `issued`.
     /// Fails when no thread can be started.
     pub fn start(
         node: NodeName,
@@ -141,13 +122,11 @@ impl Agent {
                 tasks: TaskTracker::new(),
                 starts: TaskTracker::new(),
                 ending: CancellationToken::new(),
-                known: Mutex::new(KnownNode::default()),
-                errors: Mutex::default(),
-                route_rates: Mutex::default(),
-                metric_sources: Mutex::default(),
+                state: State::default(),
             }),
         };
-        report::start(&agent.shared);
+        reports::start(&agent.shared);
+        agent.shared.spawn(traffic::run(Arc::clone(&agent.shared)));
         let shared = Arc::clone(&agent.shared);
         let may_start = shared.starts.token();
         std::thread::Builder::new().name("orders".into()).spawn(move || {
@@ -167,7 +146,7 @@ impl Agent {
         self.shared.platform.logs(replica, last_lines).await
     }
 
-    /// The proxy's counters.
+    /// The proxy's counters of all services.
     pub fn traffic(&self) -> Vec<ServiceTraffic> {
         self.shared.table.traffic()
     }
@@ -191,7 +170,7 @@ impl Agent {
         self.shared.balancers.state(service)
     }
 
-    /// Requests to a service that failed for their clients, per second; `None` while the proxy has not been read twice.
+    /// Requests per second to a service that failed for their clients; `None` before the second reading of the proxy's counters.
     pub fn errors_per_second(&self, service: &ServiceName) -> Option<MilliRps> {
         self.shared.errors().rate(service.as_str())
     }
@@ -201,7 +180,7 @@ impl Agent {
         routes::details(&self.shared)
     }
 
-    /// Requests over a route, per second; `None` while the proxy has not been read twice.
+    /// Requests per second over a route; `None` before the second reading of the proxy's counters.
     pub fn route_requests_per_second(&self, route: &ServiceName) -> Option<MilliRps> {
         self.shared.route_rates().rate(route.as_str())
     }
@@ -224,11 +203,11 @@ impl Agent {
         self.shared.certificates.close().await;
     }
 
-    /// Stops replicas, all at once, each with its declared grace, and waits for their ends. With [`StopScope::All`], external balancers are
-    /// emptied before.
+    /// Stops replicas concurrently, each with its declared grace period, and waits for them to end. With [`StopScope::All`], external
+    /// balancers are emptied first.
     ///
-    /// To be called when the loop has ended, or it would start them again, and with the `epoch` of the loop. Starts in progress are
-    /// completed first, and those replicas are stopped with the others.
+    /// To be called after the loop has ended, which would otherwise start them again, with the `epoch` of that loop. Starts in progress are
+    /// completed first, and their replicas are stopped with the others.
     pub async fn stop_replicas(
         &self,
         epoch: Epoch,
@@ -244,12 +223,12 @@ impl Agent {
         let lives = self.shared.platform.inventory().await?;
         let running =
             lives.iter().filter(|life| scope.includes(life) && !matches!(life.state, LifeState::Exited(_)));
-        // Above every id that the loop of this epoch has given.
-        let ids = (0..).map(|nth| ActionId { epoch, sequence: u64::MAX - nth });
+        // Above every ID that the loop has assigned in this epoch.
+        let ids = (0..).map(|n| ActionId { epoch, sequence: u64::MAX - n });
         let outcomes = join_all(running.zip(ids).map(|(life, action)| self.stop_life(life, action))).await;
-        let (gone, left): (Vec<_>, _) =
+        let (stopped, left): (Vec<_>, _) =
             outcomes.into_iter().partition(|(_, outcome)| *outcome == Outcome::Applied);
-        Ok(StoppedReplicas { replicas: gone.len(), left })
+        Ok(StoppedReplicas { replicas: stopped.len(), left })
     }
 
     async fn stop_life(&self, life: &Life, action: ActionId) -> (ReplicaId, Outcome) {
@@ -257,34 +236,6 @@ impl Agent {
         let grace = self.shared.grace_of(&replica);
         let request = StopRequest { action, replica: replica.clone(), incarnation, grace };
         (replica, self.shared.platform.stop(request).await)
-    }
-}
-
-impl Shared {
-    /// The state is consistent after every change, so a panic while it was locked does no harm.
-    pub(crate) fn known(&self) -> MutexGuard<'_, KnownNode> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Consistent after every change, too.
-    pub(crate) fn errors(&self) -> MutexGuard<'_, Rates> {
-        self.errors.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Consistent after every change, too.
-    pub(crate) fn route_rates(&self) -> MutexGuard<'_, Rates> {
-        self.route_rates.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Consistent after every change, too.
-    pub(crate) fn metric_sources(&self) -> MutexGuard<'_, KnownSources> {
-        self.metric_sources.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn grace_of(&self, replica: &ReplicaId) -> Duration {
-        let mut node = self.known();
-        let declared = node.replica(replica).and_then(|replica| replica.declared.clone());
-        declared.map(|declared| declared.spec.stop).unwrap_or_default().grace.into()
     }
 }
 

@@ -1,4 +1,4 @@
-//! External balancers, kept up to date with the replicas of their services.
+//! Keeps external balancers up to date with the replicas of their services.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,31 +12,31 @@ use orchestrator::Handle;
 use platform::LifeState;
 use proxy::{EndpointRoute, EndpointState, EndpointTraffic, Origin, Protocol, ServiceRoute};
 
-use crate::agent::Shared;
 use crate::known::{KnownReplica, KnownService};
+use crate::shared::Shared;
 
-/// How long the shutdown waits for external balancers: a check and a reload that each take as long as they may by default.
+/// How long shutdown waits for external balancers: the default timeouts of a check and of a reload.
 pub(crate) const CLOSE_MAX: Duration = Duration::from_secs(20);
 
-/// Without files yet. Notices about a file become events of its service.
+/// The balancer files, none yet. Notices about a file become events of its service.
 pub(crate) fn balancer_files(runtime: tokio::runtime::Handle, loop_handle: Handle) -> BalancerFiles {
-    let tell = move |notice: Notice| {
+    let record_event = move |notice: Notice| {
         let kind = if notice.is_warning { EventKind::BalancerFailed } else { EventKind::BalancerReloaded };
         loop_handle.record_event(&notice.service, kind, notice.message);
     };
-    BalancerFiles::new(runtime, Arc::new(tell))
+    BalancerFiles::new(runtime, Arc::new(record_event))
 }
 
-/// Gives the external balancers of a service its endpoints, as the proxy has them.
+/// Sends the endpoints of a service to its external balancers, the same as in the proxy.
 pub(crate) fn update(shared: &Shared, name: &ServiceName, service: &KnownService, route: &ServiceRoute) {
     let exposed = service.exposed.as_ref().and_then(|declared| declared.spec.expose.as_ref());
     let Some(expose) = exposed else { return clear(shared, name) };
     let servers: Vec<Server> = route.endpoints.iter().filter_map(server).collect();
-    let is_ours = |server: &&Server| server.ordinal.is_some();
+    let is_replica = |server: &&Server| server.ordinal.is_some();
     let is_served =
-        servers.iter().filter(is_ours).any(|server| matches!(server.state, ServerState::Serving { .. }));
-    // Whether a hold, a schedule or an autoscaler wants no replicas is not known here: then the earlier file stays until a replica has answered once, or
-    // for the half minute that is waited at most. Its replicas have ended, so the balancer finds no server, as it will when the file is written.
+        servers.iter().filter(is_replica).any(|server| matches!(server.state, ServerState::Serving { .. }));
+    // Whether a hold, a schedule or an autoscaler wants no replicas is not known here. In that case the previous file stays until a replica is ready, or
+    // for at most half a minute. Its replicas have ended, so the balancer finds no server either way.
     let is_none_wanted = service.exposed.as_ref().is_some_and(|it| it.spec.scale.count == Count::Fixed(0));
     let is_settled = (is_served || is_none_wanted) && service.replicas.values().all(is_known);
     let upstream = Upstream {
@@ -50,7 +50,7 @@ pub(crate) fn update(shared: &Shared, name: &ServiceName, service: &KnownService
     shared.balancers.set(name, &expose.external, &upstream, is_settled);
 }
 
-/// Takes the endpoints of a service away from its external balancers.
+/// Removes all endpoints of a service from its external balancers.
 pub(crate) fn clear(shared: &Shared, name: &ServiceName) {
     let none = Upstream {
         service: name.to_string(),
@@ -76,18 +76,18 @@ fn server(endpoint: &EndpointRoute) -> Option<Server> {
     Some(Server { ordinal, address: endpoint.address, state })
 }
 
-/// Whether it is known if a replica can serve: its admission was ordered, and its probes have results.
+/// Whether it is known if a replica can serve: its admission was ordered, and its probes have results if it may serve.
 fn is_known(replica: &KnownReplica) -> bool {
     let is_ordered = replica.declared.is_some();
-    let may_be_asked =
+    let may_serve =
         matches!(replica.admission, Admission::Serving { .. }) && replica.life.state == LifeState::Running;
-    is_ordered && (replica.health.started || !may_be_asked)
+    is_ordered && (replica.health.started || !may_serve)
 }
 
-/// Requests in flight over external balancers, which the proxy does not see, at one moment.
+/// Requests in flight over external balancers, which the proxy does not see; a snapshot at one moment.
 #[derive(Debug, Default)]
 pub(crate) struct ExternalRequests {
-    /// `None` when they could not be listed.
+    /// Read on first use; `Some(None)` when the connections could not be listed.
     connections: Option<Option<Connections>>,
 }
 

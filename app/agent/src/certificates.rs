@@ -1,4 +1,4 @@
-//! The certificates that the proxy presents: those in files, and those that are issued by ACME.
+//! The certificates that the proxy presents: those in files, and those issued by ACME.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,40 +7,40 @@ use acme::{IssuanceStatus, Proof, Renewer};
 use model::resource::{self, Acme, Resource};
 use proxy::{Challenge, Table, Tls, TlsError, TlsState};
 
-use crate::agent::Shared;
+use crate::shared::Shared;
 
 /// The state of the certificates of a service, or of a listener that routes share.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CertificateStatus {
-    /// Those that are presented to clients.
+    /// The certificates that are presented to clients.
     pub shown: TlsState,
-    /// The certificates that are issued by ACME.
+    /// The certificates from ACME.
     pub issued: Vec<IssuedCertificate>,
 }
 
-/// A certificate that is issued by ACME.
+/// A certificate from ACME.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IssuedCertificate {
-    /// As it was declared.
+    /// Its declaration.
     pub acme: Acme,
-    /// The file of its key and chain, once they are issued.
+    /// The file of its key and chain, once issued.
     pub file: PathBuf,
-    /// The state of its issue.
+    /// The state of its issuance.
     pub status: IssuanceStatus,
 }
 
-/// Certificates of a resource cannot be used.
+/// The certificates of a resource cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
-    /// Those in files cannot be used.
+    /// Certificates in files cannot be used.
     #[error(transparent)]
     Files(#[from] TlsError),
-    /// Those with which an ACME authority is trusted cannot be used.
+    /// The root certificates for an ACME authority cannot be used.
     #[error(transparent)]
     Authority(#[from] acme::Failure),
 }
 
-/// The first of several resources whose certificates cannot be used now.
+/// The first of several resources whose certificates cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("could not apply {}/{}: {error}", .resource.kind().as_str().to_ascii_lowercase(), .resource.name())]
 pub struct UnusableCertificates {
@@ -65,12 +65,12 @@ fn check(resource: &Resource) -> Result<(), CertificateError> {
     };
     let Some(declared) = declared else { return Ok(()) };
     declared.acme.as_ref().map_or(Ok(()), acme::check)?;
-    // Those from ACME need not exist yet.
+    // Certificates from ACME need not exist yet.
     let in_files = Tls::declared([declared], |_| PathBuf::new());
     in_files.map_or(Ok(()), |tls| Ok(proxy::check_certificates(&tls)?))
 }
 
-/// A renewer without certificates. The proxy answers the challenges of the authorities.
+/// The renewer of ACME certificates, none yet. The proxy responds to the challenges of the authorities.
 pub(crate) fn renewer(folder: PathBuf, runtime: tokio::runtime::Handle, table: Table) -> Renewer {
     let set_challenge = move |host: &str, proof: Option<Proof>| {
         let challenge = proof.map(|proof| match proof {
@@ -84,7 +84,7 @@ pub(crate) fn renewer(folder: PathBuf, runtime: tokio::runtime::Handle, table: T
     Renewer::new(folder, runtime, Arc::new(set_challenge))
 }
 
-/// Has the declared certificates of a listener issued, and returns what the proxy presents there.
+/// Requests the declared ACME certificates of a listener, and returns the certificates that the proxy presents there.
 pub(crate) fn set(shared: &Shared, listener: &str, declared: &[&resource::Tls]) -> Option<Tls> {
     let wanted: Vec<Acme> = declared.iter().filter_map(|tls| tls.acme.clone()).collect();
     shared.certificates.set(listener, &wanted);

@@ -1,4 +1,4 @@
-//! Endpoints that Homeostat does not run, in the terms of the proxy.
+//! Endpoints that Homeostat does not run, in the types of the proxy.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -8,15 +8,15 @@ use model::name::ZoneName;
 use model::resource::{ElsewhereEndpoint, Expose, TrafficDistribution};
 use proxy::{EndpointId, EndpointRoute, Origin, Weight, hash_key};
 
-/// The ordinals of external endpoints begin here, far above those of replicas.
-const ORDINALS_FROM: u32 = 1 << 31;
+/// The lowest ordinal of external endpoints, far above those of replicas.
+const ORDINAL_MIN: u32 = 1 << 31;
 
 /// The proxy's name of a zone.
 pub(crate) fn zone(zone: &ZoneName) -> Arc<str> {
     Arc::from(zone.as_str())
 }
 
-/// The zone that the proxy prefers when it is in the zone `here`, if any is declared.
+/// The zone that the proxy prefers when it is in the zone `here`; `None` without such a preference.
 pub(crate) fn preferred_zone(expose: &Expose, here: Option<&ZoneName>) -> Option<Arc<str>> {
     match expose.traffic_distribution? {
         TrafficDistribution::PreferSameZone => here.map(zone),
@@ -44,9 +44,9 @@ pub(crate) fn endpoints(declared: &[ElsewhereEndpoint]) -> Vec<EndpointRoute> {
 ///
 /// Two of 256 addresses hash to the same number in one of 65,000 cases; the second then takes the next free number.
 fn id(address: SocketAddr, taken: &mut BTreeSet<u32>) -> EndpointId {
-    let begin = hash_key(address.to_string().as_bytes()) as u32 % ORDINALS_FROM;
-    let mut ordinals = (0..ORDINALS_FROM).map(|further| ORDINALS_FROM + (begin + further) % ORDINALS_FROM);
-    let ordinal = ordinals.find(|ordinal| taken.insert(*ordinal)).unwrap_or(ORDINALS_FROM);
+    let begin = hash_key(address.to_string().as_bytes()) as u32 % ORDINAL_MIN;
+    let mut ordinals = (0..ORDINAL_MIN).map(|offset| ORDINAL_MIN + (begin + offset) % ORDINAL_MIN);
+    let ordinal = ordinals.find(|ordinal| taken.insert(*ordinal)).unwrap_or(ORDINAL_MIN);
     EndpointId { ordinal, incarnation: 0 }
 }
 
@@ -64,7 +64,7 @@ mod tests {
         };
         let all = ids(&addresses);
         assert_eq!(all[10..], ids(&addresses[10..]));
-        assert!(all.iter().all(|id| id.ordinal >= ORDINALS_FROM));
+        assert!(all.iter().all(|id| id.ordinal >= ORDINAL_MIN));
         let mut sorted = all.clone();
         sorted.sort();
         sorted.dedup();

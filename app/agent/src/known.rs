@@ -1,6 +1,7 @@
-//! What the agent knows of the replicas on its node, and of the orders about them.
+//! The agent's state of its node: services, replicas, routes, and the orders that they depend on.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use model::action::{Admission, Refusal};
@@ -8,16 +9,15 @@ use model::identity::{ActionId, Incarnation, Ordinal, ReplicaId};
 use model::input::{Declared, Observed, ReplicaState};
 use model::name::ServiceName;
 use model::resource::ServiceSpec;
+use orchestrator::Routing;
 use platform::{Life, LifeState};
 use tokio_util::sync::CancellationToken;
 
-use crate::routes::KnownRoutes;
-
-/// Everything of one node.
+/// The state of the node.
 #[derive(Debug, Default)]
 pub(crate) struct KnownNode {
     pub(crate) services: BTreeMap<ServiceName, KnownService>,
-    /// The routes that the proxy follows, and where.
+    /// The routes that the proxy applies.
     pub(crate) routes: KnownRoutes,
     /// The latest action that this node has received.
     latest: ActionId,
@@ -25,29 +25,37 @@ pub(crate) struct KnownNode {
     starting: BTreeSet<ActionId>,
 }
 
-/// One service of the node.
+/// The declared routes, and the state of their listeners.
+#[derive(Debug, Default)]
+pub(crate) struct KnownRoutes {
+    pub(crate) routing: Arc<Routing>,
+    /// By declared address: the address of the listener, or why there is none.
+    pub(crate) listeners: BTreeMap<SocketAddr, Result<SocketAddr, Arc<str>>>,
+}
+
+/// One service on the node.
 #[derive(Debug, Default)]
 pub(crate) struct KnownService {
     /// Its declaration while it is exposed; `None` once it is concealed.
     pub(crate) exposed: Option<Arc<Declared>>,
-    /// The latest action about its listener: older ones have no effect.
+    /// The latest action on its listener: older ones have no effect.
     pub(crate) exposed_by: ActionId,
-    /// Its declaration while routes lead to it, and after that, or after it was exposed, until its last replica is gone.
+    /// Its declaration while routes refer to it. Kept afterwards, and after it was exposed, until its last replica is gone.
     pub(crate) routed: Option<Arc<ServiceSpec>>,
     pub(crate) replicas: BTreeMap<Ordinal, KnownReplica>,
 }
 
-/// One replica of the node.
+/// One replica on the node.
 #[derive(Debug)]
 pub(crate) struct KnownReplica {
     pub(crate) life: Life,
-    /// Its declaration; `None` for a replica of an earlier run about which no order has come yet.
+    /// Its declaration; `None` for a replica of an earlier run until the first order about it.
     pub(crate) declared: Option<Arc<Declared>>,
     pub(crate) admission: Admission,
-    /// The latest action about its traffic: older ones have no effect.
+    /// The latest action on its traffic: older ones have no effect.
     pub(crate) admitted_by: ActionId,
     pub(crate) health: Health,
-    /// Why a probe failed last.
+    /// Why a probe last failed.
     pub(crate) probe_note: Option<Arc<str>>,
     /// Ends the probes of this incarnation.
     pub(crate) probing: CancellationToken,
@@ -65,7 +73,7 @@ impl Health {
     /// Before the first result of a probe.
     pub(crate) const UNKNOWN: Self = Self { started: false, ready: false, live: true };
 
-    /// For a report to the loop.
+    /// The state of a replica with this health, for a report to the loop.
     pub(crate) fn state(self) -> ReplicaState {
         if self.started {
             ReplicaState::Running { ready: self.ready, live: self.live }
@@ -76,22 +84,22 @@ impl Health {
 }
 
 impl KnownNode {
-    /// Notes that an action was received.
+    /// Records that an action was received.
     pub(crate) fn receive(&mut self, action: ActionId) {
         self.latest = self.latest.max(action);
     }
 
-    /// Notes that a start is in progress.
+    /// Records that a start is in progress.
     pub(crate) fn begin_start(&mut self, action: ActionId) {
         self.starting.insert(action);
     }
 
-    /// Notes that it no longer is.
+    /// Records that a start is no longer in progress.
     pub(crate) fn end_start(&mut self, action: ActionId) {
         self.starting.remove(&action);
     }
 
-    /// The latest action whose effect an inventory shows for certain from now on.
+    /// The latest action whose effect is certainly visible in an inventory that is made from now on.
     pub(crate) fn settled_up_to(&self) -> ActionId {
         match self.starting.first() {
             Some(first) => ActionId { epoch: first.epoch, sequence: first.sequence.saturating_sub(1) },
@@ -124,8 +132,8 @@ impl KnownNode {
 }
 
 impl KnownReplica {
-    /// A life that was just found, and about which there is no order yet.
-    pub(crate) fn of(life: Life) -> Self {
+    /// A life that was just found, without any order yet.
+    pub(crate) fn found(life: Life) -> Self {
         Self {
             life,
             declared: None,
@@ -137,12 +145,12 @@ impl KnownReplica {
         }
     }
 
-    /// For a report to the loop.
+    /// Its state for a report to the loop.
     pub(crate) fn observed(&self) -> Observed {
         self.life.observed(self.health.state())
     }
 
-    /// Whether requests may be routed to it, as far as its health goes.
+    /// Whether its health allows requests to be routed to it.
     pub(crate) fn may_serve(&self) -> bool {
         let health = self.health;
         self.life.state == LifeState::Running && health.started && health.ready && health.live

@@ -1,4 +1,4 @@
-//! Reports of the latencies of replicas whose service promises one.
+//! Reports the latencies of replicas whose service has a latency SLO.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,8 +10,7 @@ use model::latency::{LATENCY_CLASSES, Latencies, class_of};
 use model::name::ServiceName;
 use proxy::{EndpointTraffic, Histogram};
 
-use crate::agent::Shared;
-use crate::report::send;
+use crate::shared::Shared;
 
 /// Reports the latencies of each replica since it was started.
 pub(crate) fn report(shared: &Shared) {
@@ -22,37 +21,37 @@ pub(crate) fn report(shared: &Shared) {
     let mut latencies = Vec::new();
     for traffic in shared.table.traffic() {
         let Some((name, promised)) = promised.get(&traffic.service) else { continue };
-        let counted = traffic.endpoints.iter().map(|endpoint| counted(name, *promised, endpoint));
-        latencies.extend(counted);
+        let of_endpoints = traffic.endpoints.iter().map(|endpoint| latencies_of(name, *promised, endpoint));
+        latencies.extend(of_endpoints);
     }
     if !latencies.is_empty() {
-        send(shared, Input::Report(Report::Latencies(latencies)));
+        shared.report(Input::Report(Report::Latencies(latencies)));
     }
 }
 
-/// The latency that each service promises, by its name in the proxy.
+/// The latency SLO of each service that has one, by its name in the proxy.
 fn promised(shared: &Shared) -> BTreeMap<Arc<str>, (ServiceName, Duration)> {
     let node = shared.known();
     let promised = node.services.iter().filter_map(|(name, service)| {
-        let exposed = service.exposed.as_deref().and_then(Declared::promise);
-        let slo = exposed.or_else(|| service.routed.as_ref()?.scale.promise())?;
+        let exposed = service.exposed.as_deref().and_then(Declared::slo);
+        let slo = exposed.or_else(|| service.routed.as_ref()?.scale.slo())?;
         Some((Arc::from(name.as_str()), (name.clone(), slo.latency.below.as_duration())))
     });
     promised.collect()
 }
 
-fn counted(name: &ServiceName, promised: Duration, endpoint: &EndpointTraffic) -> Latencies {
+fn latencies_of(name: &ServiceName, promised: Duration, endpoint: &EndpointTraffic) -> Latencies {
     Latencies {
         service: name.clone(),
         ordinal: Ordinal(endpoint.id.ordinal),
         incarnation: Incarnation(endpoint.id.incarnation),
-        promised,
+        threshold: promised,
         failed: endpoint.counts.failed_attempts(),
         answered: by_class(&endpoint.counts.latency, promised),
     }
 }
 
-/// Counts each bucket of the histogram in the class of its middle; its bounds are at most an eighth apart.
+/// Counts each bucket of the histogram in the class of its middle. The bounds of a bucket are at most an eighth apart.
 fn by_class(histogram: &Histogram, promised: Duration) -> [u64; LATENCY_CLASSES] {
     let (mut answered, mut begin) = ([0; LATENCY_CLASSES], Duration::ZERO);
     for (end, count) in histogram.buckets() {

@@ -1,67 +1,21 @@
-//! Sources of metrics, polled as declared.
+//! Polls the declared metric sources, and reports their measurements.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use measure::{Replica, Source};
 use model::input::{Input, Report};
-use model::measure::{Measured, Said};
+use model::measure::{Measured, MeasurementResult};
 use model::name::ServiceName;
 use model::resource::{MetricSourceSpec, ReplicasOrigin};
-use model::time::Wall;
 use orchestrator::MetricSources;
 use platform::LifeState;
 use tokio_util::sync::CancellationToken;
 
-use crate::agent::Shared;
 use crate::known::KnownReplica;
-use crate::orders::spawn;
-use crate::report;
+use crate::known_sources::{KnownSource, SourceDetail};
+use crate::shared::Shared;
 
-/// The declared sources, and their state.
-#[derive(Debug, Default)]
-pub(crate) struct KnownSources {
-    sources: BTreeMap<ServiceName, KnownSource>,
-}
-
-#[derive(Debug)]
-struct KnownSource {
-    spec: Arc<MetricSourceSpec>,
-    /// Ends its task.
-    polling: CancellationToken,
-    detail: SourceDetail,
-}
-
-/// The state of a source, for people.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SourceDetail {
-    /// Its name.
-    pub source: ServiceName,
-    /// The last successful measurement, and when; for replicas, the last result of each, failures included.
-    pub measured: Option<(Wall, Said)>,
-    /// The last failure, and when; for replicas, that of one of them.
-    pub failed: Option<(Wall, Arc<str>)>,
-}
-
-impl SourceDetail {
-    fn record(&mut self, now: Wall, said: &Said) {
-        match said {
-            Said::Begun | Said::Withdrawn => {}
-            Said::Failed(why) => self.failed = Some((now, Arc::clone(why))),
-            Said::Series(_) => self.measured = Some((now, said.clone())),
-            Said::Replicas(replicas) => {
-                self.measured = Some((now, said.clone()));
-                let failed = replicas.iter().find_map(|replica| {
-                    let why = replica.said.as_ref().err()?;
-                    Some(format!("of replica {}: {why}", replica.ordinal.0))
-                });
-                self.failed = failed.map(|why| (now, why.into())).or(self.failed.take());
-            }
-        }
-    }
-}
-
-/// Polls these sources, and no others. Sources that have not changed go on.
+/// Polls exactly these sources. Polling of unchanged sources continues without interruption.
 pub(crate) fn set_sources(shared: &Arc<Shared>, declared: &MetricSources) {
     let known = &mut *shared.metric_sources();
     let mut reports = Vec::new();
@@ -72,17 +26,17 @@ pub(crate) fn set_sources(shared: &Arc<Shared>, declared: &MetricSources) {
         let stays = stays(name, source);
         if !stays {
             source.polling.cancel();
-            reports.push(measured(name, &source.spec, Said::Withdrawn));
+            reports.push(measured(name, &source.spec, MeasurementResult::Withdrawn));
         }
         stays
     });
     for (name, spec) in &declared.sources {
-        // Reported for those that go on, too: a loop in a new run does not know them.
-        reports.push(measured(name, spec, Said::Begun));
+        // Unchanged sources are reported as well: the loop may have begun a new run, which does not know them.
+        reports.push(measured(name, spec, MeasurementResult::Pending));
         known.sources.entry(name.clone()).or_insert_with(|| begin(shared, name, spec));
     }
     if !reports.is_empty() {
-        report::send(shared, Input::Report(Report::Measured(reports)));
+        shared.report(Input::Report(Report::Measured(reports)));
     }
 }
 
@@ -91,8 +45,8 @@ pub(crate) fn details(shared: &Shared) -> Vec<SourceDetail> {
     shared.metric_sources().sources.values().map(|source| source.detail.clone()).collect()
 }
 
-fn measured(source: &ServiceName, spec: &MetricSourceSpec, said: Said) -> Measured {
-    Measured { source: source.clone(), key: spec.key(), stale_after: spec.stale_after(), said }
+fn measured(source: &ServiceName, spec: &MetricSourceSpec, result: MeasurementResult) -> Measured {
+    Measured { source: source.clone(), key: spec.key(), stale_after: spec.stale_after(), result }
 }
 
 fn begin(shared: &Arc<Shared>, name: &ServiceName, spec: &Arc<MetricSourceSpec>) -> KnownSource {
@@ -102,22 +56,20 @@ fn begin(shared: &Arc<Shared>, name: &ServiceName, spec: &Arc<MetricSourceSpec>)
         move || origin_of.from.replicas().map_or_else(Vec::new, |origin| replicas_of(&for_replicas, origin));
     let (for_reports, spec_of_reports, source, ended) =
         (Arc::clone(shared), Arc::clone(spec), name.clone(), polling.clone());
-    let report = move |said: Said| {
-        // Locked until it is reported, so that nothing is reported of a source after its withdrawal.
+    let report = move |result: MeasurementResult| {
+        // The lock is held until the report is sent, so that nothing is reported about a source after its withdrawal.
         let mut known = for_reports.metric_sources();
         if let (Some(source_state), false) = (known.sources.get_mut(&source), ended.is_cancelled()) {
-            source_state.detail.record(for_reports.loop_handle.now().wall, &said);
-            report::send(
-                &for_reports,
-                Input::Report(Report::Measured(vec![measured(&source, &spec_of_reports, said)])),
-            );
+            source_state.detail.record(for_reports.loop_handle.now().wall, &result);
+            let measured = measured(&source, &spec_of_reports, result);
+            for_reports.report(Input::Report(Report::Measured(vec![measured])));
         }
     };
-    // The seed only spreads many sources over time; without one they are all polled at once.
+    // The seed only spreads the sources over time; without it all are polled at the same moment.
     let seed = os::seed().unwrap_or_default();
     let (poller, cancelled) = (Source::new(Arc::clone(spec)), polling.clone());
-    spawn(shared, async move {
-        // Both are cancel safe: the answer of a source that is withdrawn is not needed.
+    shared.spawn(async move {
+        // Both are cancel safe: the measurement of a withdrawn source is not needed.
         tokio::select! {
             () = cancelled.cancelled() => {}
             () = poller.run(seed, replicas, report) => {}

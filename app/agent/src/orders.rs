@@ -1,4 +1,4 @@
-//! Carries out orders, in the order in which they arrive.
+//! Carries out the orders of the loop, in the order in which they arrive.
 
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
@@ -11,18 +11,18 @@ use model::resource::ListenAddress;
 use orchestrator::Order;
 use platform::{AllotRequest, Event, StartRequest, Started, StopRequest};
 
-use crate::agent::Shared;
 use crate::known::KnownReplica;
-use crate::{metric_sources, probing, report, routes, routing, traffic};
+use crate::shared::Shared;
+use crate::{metric_sources, probing, reports, routes, routing, traffic};
 
-/// Carries out orders until the loop sends no more. What takes long runs in a task, so that no order waits for another one.
+/// Carries out orders until the loop has ended. Slow orders run in tasks of their own, so that no order waits for another one.
 pub(crate) fn run(shared: &Arc<Shared>, orders: &Receiver<Order>) {
     while let Ok(order) = orders.recv() {
         match order {
             Order::Act(action) => carry_out(shared, action),
             Order::Route(routing) => routes::set_routes(shared, routing),
             Order::Measure(measuring) => metric_sources::set_sources(shared, &measuring),
-            Order::Report => spawn(shared, report::report_inventory(Arc::clone(shared))),
+            Order::Report => shared.spawn(reports::report_inventory(Arc::clone(shared))),
         }
     }
 }
@@ -34,27 +34,27 @@ fn carry_out(shared: &Arc<Shared>, action: Action) {
         ActionKind::Start { replica, incarnation, declared, admission } => {
             shared.known().begin_start(id);
             let request = StartRequest { action: id, replica, incarnation, declared };
-            spawn(shared, shared.starts.track_future(start(Arc::clone(shared), request, admission)));
+            shared.spawn(shared.starts.track_future(start(Arc::clone(shared), request, admission)));
         }
         ActionKind::Stop { replica, incarnation, grace } => {
-            spawn(shared, stop(Arc::clone(shared), StopRequest { action: id, replica, incarnation, grace }));
+            shared.spawn(stop(Arc::clone(shared), StopRequest { action: id, replica, incarnation, grace }));
         }
         ActionKind::Allot { replica, incarnation, resources } => {
             let request = AllotRequest { action: id, replica, incarnation, resources };
-            spawn(shared, allot(Arc::clone(shared), request));
+            shared.spawn(allot(Arc::clone(shared), request));
         }
         ActionKind::Admit { replica, incarnation, declared, admission } => {
             let outcome = admit(shared, id, &replica, incarnation, declared, admission);
             let applied = shared.balancers.applied(&replica.service);
             if admission == Admission::Draining && outcome == Outcome::Applied && !applied.is_now() {
-                // New requests arrive until every balancer is updated.
+                // New requests arrive until every external balancer is updated, so the replica is not draining before.
                 let task_shared = Arc::clone(shared);
-                spawn(shared, async move {
+                shared.spawn(async move {
                     applied.wait().await;
-                    end_admission(&task_shared, id, outcome, &replica.service);
+                    report_admission(&task_shared, id, outcome, &replica.service);
                 });
             } else {
-                end_admission(shared, id, outcome, &replica.service);
+                report_admission(shared, id, outcome, &replica.service);
             }
         }
         ActionKind::Expose(declared) => {
@@ -68,7 +68,7 @@ fn carry_out(shared: &Arc<Shared>, action: Action) {
     }
 }
 
-fn end_admission(shared: &Shared, id: ActionId, outcome: Outcome, service: &ServiceName) {
+fn report_admission(shared: &Shared, id: ActionId, outcome: Outcome, service: &ServiceName) {
     report_outcome(shared, id, outcome);
     traffic::report_service(shared, service);
 }
@@ -83,12 +83,12 @@ async fn start(shared: Arc<Shared>, request: StartRequest, admission: Admission)
             let replicas = &mut node.service(&replica.service).replicas;
             let is_new =
                 replicas.get(&replica.ordinal).is_none_or(|known| known.life.incarnation != incarnation);
-            if is_new && let Some(old) = replicas.insert(replica.ordinal, KnownReplica::of(life)) {
+            if is_new && let Some(old) = replicas.insert(replica.ordinal, KnownReplica::found(life)) {
                 old.probing.cancel();
             }
             is_new
         };
-        // Of a repeated order nothing is done: later orders may have changed its admission.
+        // A repeated order does not admit the replica again: later orders may have changed its admission.
         if is_new {
             admit(&shared, id, &replica, incarnation, declared, admission);
         }
@@ -97,14 +97,14 @@ async fn start(shared: Arc<Shared>, request: StartRequest, admission: Admission)
     report_outcome(&shared, id, outcome);
 }
 
-/// Reports the end of the life before the outcome of the action. A second report of the same end does no harm.
+/// Stops a replica. Reports its end before the outcome of the action; a second report of the same end does no harm.
 async fn stop(shared: Arc<Shared>, request: StopRequest) {
     let (id, replica) = (request.action, request.replica.clone());
     let mut ends = shared.platform.events();
     let outcome = shared.platform.stop(request).await;
     while let Ok(Event::Ended(life)) = ends.try_recv() {
         if life.replica == replica {
-            report::report_end(&shared, &life);
+            reports::report_end(&shared, &life);
         }
     }
     report_outcome(&shared, id, outcome);
@@ -161,10 +161,10 @@ fn expose(shared: &Shared, id: ActionId, name: &ServiceName, declared: Option<Ar
             tracing::info!(service = %name, %address, "exposed");
         }
     } else {
-        // The proxy has not changed its route.
+        // The proxy still has the previous route.
         service.exposed = before;
     }
-    // The service may have given up an address that routes wait for.
+    // The service may have released an address that routes wait for.
     routes::retry(shared, &mut node);
     outcome
 }
@@ -174,20 +174,5 @@ fn listen_address(declared: Option<&Declared>) -> Option<ListenAddress> {
 }
 
 fn report_outcome(shared: &Shared, action: ActionId, outcome: Outcome) {
-    report::send(shared, Input::Ended { action, outcome });
-}
-
-/// Runs a task until it ends or the agent does.
-pub(crate) fn spawn(shared: &Arc<Shared>, task: impl Future<Output = ()> + Send + 'static) {
-    let ending = shared.ending.clone();
-    shared.tasks.spawn_on(
-        async move {
-            // Both are cancel safe: the platform completes requests by itself.
-            tokio::select! {
-                () = ending.cancelled() => {}
-                () = task => {}
-            }
-        },
-        &shared.runtime,
-    );
+    shared.report(Input::Ended { action, outcome });
 }

@@ -8,13 +8,11 @@ use platform::{RunEnd, RunError, RunRequest};
 use probe::{Failure, ProbeStatus, Prober, RunBeside};
 use tokio_util::sync::CancellationToken;
 
-use crate::agent::Shared;
 use crate::known::{Health, KnownReplica};
-use crate::orders::spawn;
-use crate::report::send;
 use crate::routing;
+use crate::shared::Shared;
 
-/// Probes a replica as declared. Replaces its earlier probes.
+/// Begins to probe a replica as declared, in place of its earlier probes.
 pub(crate) fn begin(shared: &Arc<Shared>, known: &mut KnownReplica, declared: &Declared) {
     known.probing.cancel();
     known.probing = CancellationToken::new();
@@ -28,9 +26,9 @@ pub(crate) fn begin(shared: &Arc<Shared>, known: &mut KnownReplica, declared: &D
         probes: declared.spec.probes.clone(),
     };
     let (task_shared, cancelled) = (Arc::clone(shared), known.probing.clone());
-    spawn(shared, async move {
+    shared.spawn(async move {
         let report = |status| record_health(&task_shared, &replica, incarnation, status);
-        // Both are cancel safe: nobody needs the result of a cancelled probe.
+        // Both are cancel safe: the result of a cancelled probe is not needed.
         tokio::select! {
             () = cancelled.cancelled() => {}
             () = prober.run(report) => {}
@@ -38,7 +36,7 @@ pub(crate) fn begin(shared: &Arc<Shared>, known: &mut KnownReplica, declared: &D
     });
 }
 
-/// Applies the result of probes to the proxy's table first, and then reports it to the loop.
+/// Applies the result of probes to the proxy first, and then reports it to the loop.
 fn record_health(shared: &Shared, replica: &ReplicaId, incarnation: Incarnation, status: ProbeStatus) {
     let observed = {
         let mut node = shared.known();
@@ -49,7 +47,7 @@ fn record_health(shared: &Shared, replica: &ReplicaId, incarnation: Incarnation,
         routing::update_route(shared, &replica.service, node.service(&replica.service));
         observed
     };
-    send(shared, Input::Report(Report::Replica(observed)));
+    shared.report(Input::Report(Report::Replica(observed)));
 }
 
 fn run_beside(shared: &Arc<Shared>, replica: &ReplicaId, incarnation: Incarnation) -> Arc<RunBeside> {

@@ -1,6 +1,6 @@
-//! Rates of counters that belong to no replica: errors of a service as its clients see them, and requests over a route.
+//! Rates of counters that do not belong to a replica: errors of a service as seen by its clients, and requests over a route.
 //!
-//! They are not sums over replicas: a request may fail because there is no replica, and one that fails at a replica may succeed when
+//! They are not sums over replicas: a request can fail because there is no replica, and one that fails at a replica can succeed when
 //! it is retried.
 
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use knowledge::series::Series;
 use model::quantity::MilliRps;
 use model::time::Time;
 
-/// The window of a rate: the readings that a series keeps, less one.
+/// The window of a rate; a series keeps enough readings for it.
 const WINDOW: Duration = Duration::from_secs(2);
 
 /// The latest readings of each counter, by name.
@@ -21,10 +21,14 @@ pub(crate) struct Rates {
 }
 
 impl Rates {
-    /// Records a reading of all counters; those that are missing from it are forgotten.
-    pub(crate) fn record<'a>(&mut self, now: Time, read: impl Iterator<Item = (&'a Arc<str>, u64)> + Clone) {
-        self.by_name.retain(|name, _| read.clone().any(|(there, _)| there == name));
-        for (name, count) in read {
+    /// Records a reading of all counters; counters that are missing from it are forgotten.
+    pub(crate) fn record<'a>(
+        &mut self,
+        now: Time,
+        reading: impl Iterator<Item = (&'a Arc<str>, u64)> + Clone,
+    ) {
+        self.by_name.retain(|name, _| reading.clone().any(|(present, _)| present == name));
+        for (name, count) in reading {
             self.by_name.entry(Arc::clone(name)).or_default().push(now, count);
         }
     }

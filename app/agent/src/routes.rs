@@ -1,4 +1,4 @@
-//! Listeners that services share, as the routes declare them.
+//! Applies routes to the proxy: shared listeners, and the services behind them.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -9,25 +9,17 @@ use model::name::ServiceName;
 use orchestrator::Routing;
 use proxy::{AttachedRoute, Gateway, RouteError, RouteTraffic, Table};
 
-use crate::agent::Shared;
 use crate::certificates::{self, CertificateStatus};
-use crate::known::{KnownNode, KnownService};
+use crate::known::{KnownNode, KnownRoutes, KnownService};
 use crate::routing;
+use crate::shared::Shared;
 
-/// The declared routes, and the state of their listeners.
-#[derive(Debug, Default)]
-pub(crate) struct KnownRoutes {
-    routing: Arc<Routing>,
-    /// By declared address: the address of the listener, or why there is none.
-    listeners: BTreeMap<SocketAddr, Result<SocketAddr, Arc<str>>>,
-}
-
-/// The state of a route, for people.
+/// The state of a route, for the API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouteDetail {
     /// Its name.
     pub route: ServiceName,
-    /// Where the proxy listens for it, or why it does not.
+    /// The address on which the proxy listens for it, or why it does not listen.
     pub listening: Result<SocketAddr, Arc<str>>,
     /// The status of its listener's certificates; `None` without TLS.
     pub tls: Option<CertificateStatus>,
@@ -35,7 +27,7 @@ pub struct RouteDetail {
     pub traffic: RouteTraffic,
 }
 
-/// Sets the routes of the proxy: these and no others.
+/// Replaces the routes of the proxy.
 pub(crate) fn set_routes(shared: &Shared, routing: Arc<Routing>) {
     let node = &mut *shared.known();
     if node.routes.routing == routing {
@@ -63,7 +55,7 @@ pub(crate) fn set_routes(shared: &Shared, routing: Arc<Routing>) {
     names.iter().for_each(|name| remove_if_unused(&shared.table, node, name));
 }
 
-/// Retries the listeners that have failed.
+/// Tries again to listen where that has failed.
 pub(crate) fn retry(shared: &Shared, node: &mut KnownNode) {
     let routes = &mut node.routes;
     if routes.listeners.values().all(Result::is_ok) {
@@ -76,7 +68,7 @@ pub(crate) fn retry(shared: &Shared, node: &mut KnownNode) {
     }
 }
 
-/// Removes a service from the proxy when no route leads to it any more and its last replica is gone.
+/// Removes a service from the proxy when no route refers to it any more and its last replica is gone.
 pub(crate) fn remove_if_unused(table: &Table, node: &mut KnownNode, name: &ServiceName) {
     if node.routes.routing.services.contains_key(name) {
         return;
@@ -88,8 +80,8 @@ pub(crate) fn remove_if_unused(table: &Table, node: &mut KnownNode, name: &Servi
     }
 }
 
-/// Removes a service that is no longer exposed from the proxy. While it has replicas it stays there without a listener, so that their
-/// requests in flight are counted: a drained replica is then stopped at once, and one that is not drained is not taken for drained.
+/// Removes a service that is no longer exposed from the proxy. While it has replicas, it stays there without a listener, so that their
+/// requests in flight are still counted: the loop stops a replica as soon as it is drained, and not before.
 pub(crate) fn conceal(
     table: &Table,
     name: &ServiceName,
@@ -168,13 +160,15 @@ fn listen(shared: &Shared, routes: &mut KnownRoutes, gateway: &Gateway) {
 fn message_of(error: &RouteError, address: SocketAddr) -> String {
     match error {
         RouteError::AddressInUse { .. } => {
-            format!("could not listen on {address}: another program does; stop it or choose another address")
+            format!(
+                "could not listen on {address}: another program uses the address; stop it or choose another address"
+            )
         }
         RouteError::AddressTaken { by, .. } => {
-            format!("could not listen on {address}: service {by} does; choose another address")
+            format!("could not listen on {address}: service {by} uses the address; choose another one")
         }
         RouteError::Listen { source, .. } => {
-            format!("could not listen on {address}: {source}; check the address and the rights")
+            format!("could not listen on {address}: {source}; check the address and the permissions")
         }
         RouteError::Tls { error, .. } => format!("could not listen on {address} over TLS: {error}"),
         RouteError::EndpointTwice { .. }

@@ -1,4 +1,4 @@
-//! Keeps the proxy's table in line with what the agent knows.
+//! Updates the proxy's table from the agent's state of a service.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
@@ -14,11 +14,11 @@ use proxy::{
     Protocol, ProxyVersion, RouteError, ServicePort, ServiceRoute, SlowPolicy, SlowStart, Table, Timeouts,
 };
 
-use crate::agent::Shared;
 use crate::balancers;
 use crate::certificates;
 use crate::external_endpoints;
 use crate::known::{KnownReplica, KnownService};
+use crate::shared::Shared;
 
 /// Sets the endpoints of a service in the proxy and in its external balancers. Does nothing when it is neither exposed nor behind a
 /// route.
@@ -61,7 +61,7 @@ pub(crate) fn update_route(shared: &Shared, name: &ServiceName, service: &KnownS
     }
 }
 
-/// The port of a service to which requests go: that of its `expose`, or the first of TCP.
+/// The port of a service that gets its requests: that of `expose`, or the first TCP port.
 fn traffic_port(spec: &ServiceSpec) -> Option<&Port> {
     match &spec.expose {
         Some(_) => spec.exposed_port(),
@@ -73,7 +73,7 @@ fn service_port(port: &Port) -> ServicePort {
     ServicePort { name: Arc::from(port.name.as_str()), protocol: protocol(port.protocol) }
 }
 
-/// The protocol of the proxy on a port.
+/// The proxy's protocol for a declared one.
 fn protocol(declared: resource::Protocol) -> Protocol {
     match declared {
         resource::Protocol::Http => Protocol::Http1,
@@ -83,7 +83,7 @@ fn protocol(declared: resource::Protocol) -> Protocol {
     }
 }
 
-/// Translates what `expose` declares.
+/// Translates the settings of `expose`.
 fn apply_expose(route: &mut ServiceRoute, expose: &Expose) {
     route.balance = balance_of(expose.balance);
     route.hash_key = hash_key(&expose.hash);
@@ -109,7 +109,7 @@ fn apply_expose(route: &mut ServiceRoute, expose: &Expose) {
 }
 
 fn adaptive(declared: resource::Adaptive) -> AdaptivePolicy {
-    // Declarations are checked to be at least 1 before they are stored.
+    // Declarations are checked before they are stored: these are at least 1.
     let bound = |bound| NonZeroU32::new(bound).unwrap_or(NonZeroU32::MIN);
     let resource::Adaptive { min, max, tolerance_percent } = declared;
     AdaptivePolicy { min: bound(min), max: bound(max), tolerance_percent }
@@ -141,7 +141,7 @@ fn hedge(declared: resource::Hedge) -> HedgePolicy {
     }
 }
 
-/// Removes a replica from the traffic at once; the caller updates its route afterwards.
+/// Stops routing requests to a replica immediately. The caller updates the route of its service afterwards.
 pub(crate) fn remove_from_traffic(table: &Table, life: &Life) {
     // A service that is not exposed has no route to remove it from.
     drop(table.set_endpoint_state(life.replica.service.as_str(), endpoint_id(life), EndpointState::Out));

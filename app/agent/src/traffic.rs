@@ -1,4 +1,4 @@
-//! Reports the counters of the proxy: traffic and ejections of replicas, demand of services.
+//! Reports the proxy's counters: traffic and ejections of replicas, and demand of services.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,21 +10,21 @@ use model::name::ServiceName;
 use model::resource::{ForecastMode, ServiceSpec};
 use proxy::{EndpointTraffic, Histogram, ServiceLoad, ServiceTraffic};
 
-use crate::agent::Shared;
 use crate::balancers::ExternalRequests;
 use crate::latency;
-use crate::report::{send, ticker};
+use crate::reports::ticker;
+use crate::shared::Shared;
 
-/// From one report of traffic to the next: the loop sees a rise within this time.
+/// The interval of traffic reports: the loop sees a rise within this time.
 const TRAFFIC_INTERVAL: Duration = Duration::from_millis(250);
 
-/// How many times in a row an unchanged report is left out: silence must not look like a broken sensor.
+/// How many unchanged reports in a row are left out. A longer silence would look like a broken sensor.
 const TRAFFIC_SILENCE_MAX: u32 = 3;
 
-/// From one report of latencies to the next, in ticks: a second, so that a window of five seconds is exact to a fifth.
+/// The interval of latency reports in ticks: a second, so that a window of five seconds is accurate to a fifth.
 const LATENCY_TICKS: u32 = 4;
 
-/// From one report of ejected replicas to the next, in ticks, while there are any.
+/// The interval of reports of ejected replicas, in ticks, while there are any.
 const EJECTED_TICKS: u32 = 4;
 
 /// Reports the counters of the proxy until the agent ends.
@@ -40,7 +40,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         let demand = read_demand(&shared);
         if !is_tick {
             // The first request that waits for a service without replicas is reported at once, others with the next tick.
-            if last.demand.wakes(&demand) {
+            if last.demand.is_urgent(&demand) {
                 report_demand(&shared, &mut last.demand, demand);
             }
             continue;
@@ -64,11 +64,11 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         }
         last.silent_for = 0;
         last.report.clone_from(&report);
-        send(&shared, Input::Report(Report::Traffic(report)));
+        shared.report(Input::Report(Report::Traffic(report)));
     }
 }
 
-/// The last reports, to detect changes.
+/// The latest reports, to detect changes.
 #[derive(Default)]
 struct LastReports {
     latency: BTreeMap<(Arc<str>, balance::EndpointId), Histogram>,
@@ -77,7 +77,7 @@ struct LastReports {
     demand: LastDemand,
 }
 
-/// The last report of demand.
+/// The latest report of demand.
 #[derive(Default)]
 struct LastDemand {
     report: Vec<Demand>,
@@ -85,15 +85,15 @@ struct LastDemand {
 }
 
 impl LastDemand {
-    /// Whether a request waits where none did.
-    fn wakes(&self, demand: &[Demand]) -> bool {
+    /// Whether a request waits for a service for which none waited before.
+    fn is_urgent(&self, demand: &[Demand]) -> bool {
         let waited = |service: &ServiceName| {
             self.report.iter().any(|before| before.service == *service && before.waiting > 0)
         };
         demand.iter().any(|now| now.waiting > 0 && !waited(&now.service))
     }
 
-    /// Whether it is to be reported with this tick: when it has changed, or was left out often enough.
+    /// Whether demand is to be reported with this tick: when it has changed, or has been left out often enough.
     fn is_due(&mut self, demand: &[Demand]) -> bool {
         self.silent_for += 1;
         !demand.is_empty() && (self.report != demand || self.silent_for > TRAFFIC_SILENCE_MAX)
@@ -102,7 +102,7 @@ impl LastDemand {
 
 fn report_demand(shared: &Shared, last: &mut LastDemand, demand: Vec<Demand>) {
     *last = LastDemand { report: demand.clone(), silent_for: 0 };
-    send(shared, Input::Report(Report::Demand(demand)));
+    shared.report(Input::Report(Report::Demand(demand)));
 }
 
 /// The demand of services that may scale to zero, and of those whose load is forecast.
@@ -136,7 +136,7 @@ fn counters(traffic: &Traffic) -> (&ServiceName, Ordinal, Incarnation, u64, u64,
 fn report_ejected(shared: &Shared, all: &[ServiceTraffic]) {
     let ejected: Vec<Ejected> = all.iter().flat_map(ejected_of).collect();
     if !ejected.is_empty() {
-        send(shared, Input::Report(Report::Ejected(ejected)));
+        shared.report(Input::Report(Report::Ejected(ejected)));
     }
 }
 
@@ -158,7 +158,7 @@ fn read_traffic(shared: &Shared, last: &mut LastReports, all: Vec<ServiceTraffic
     let routes = shared.table.route_traffic();
     shared.route_rates().record(now, routes.iter().map(|route| (&route.route, route.requests)));
     for service in all {
-        // The proxy has its names from the agent, so they are valid.
+        // The agent gave these names to the proxy, so they are valid.
         let Ok(name) = ServiceName::parse(&service.service) else { continue };
         for endpoint in service.endpoints {
             let key = (Arc::clone(&service.service), endpoint.id);
@@ -177,7 +177,7 @@ fn read_traffic(shared: &Shared, last: &mut LastReports, all: Vec<ServiceTraffic
     report
 }
 
-/// Reports the counters of one service between two ticks, so that a drained replica is stopped without waiting for the next.
+/// Reports the counters of one service immediately, so that a drained replica is stopped without waiting for the next tick.
 pub(crate) fn report_service(shared: &Shared, name: &ServiceName) {
     let all = shared.table.traffic();
     let mut external = ExternalRequests::default();
@@ -191,7 +191,7 @@ pub(crate) fn report_service(shared: &Shared, name: &ServiceName) {
         })
         .collect();
     if !samples.is_empty() {
-        send(shared, Input::Report(Report::Traffic(samples)));
+        shared.report(Input::Report(Report::Traffic(samples)));
     }
 }
 

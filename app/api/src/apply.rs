@@ -1,4 +1,4 @@
-//! The changes: apply, delete, hold at a size, pause, protect, and the reverse of each.
+//! Changes: apply, delete, hold at a size, pause, protect, and the reverse of each.
 
 use std::time::Duration;
 
@@ -75,7 +75,7 @@ pub(crate) fn read(state: &State, media: Media, body: &str) -> Result<Vec<Resour
     let mut parts: Vec<Manifests> = match media {
         Media::Yaml => vec![manifest::parse("the request", body)],
         Media::Json => match serde_json::from_str(body) {
-            Ok(value) => listed(value)
+            Ok(value) => items_of(value)
                 .map_or_else(|| vec![manifest::parse("the request", body)], |list| parse_each(&list)),
             Err(error) => {
                 return Err(Failure::bad_request(format!("could not read the body as JSON: {error}")));
@@ -103,8 +103,8 @@ pub(crate) fn read(state: &State, media: Media, body: &str) -> Result<Vec<Resour
     }
 }
 
-/// The parts of a list, bare or under `items`; `None` for a single resource.
-fn listed(value: Value) -> Option<Vec<Value>> {
+/// The items of a JSON list, bare or under `items`; `None` for a single resource.
+fn items_of(value: Value) -> Option<Vec<Value>> {
     match value {
         Value::Array(items) => Some(items),
         Value::Object(mut object) if !object.contains_key("kind") => match object.remove("items") {
@@ -169,11 +169,11 @@ fn lasting(
     match (span, until) {
         (None, None) => Ok(None),
         (Some(_), Some(_)) => {
-            Err(Failure::bad_request(format!("could not {verb} it: give for or until, not both")))
+            Err(Failure::bad_request(format!("could not {verb} it: give either for or until, not both")))
         }
         (Some(text), None) => match Span::parse(text).map(Span::as_duration) {
             Ok(Duration::ZERO) => Err(Failure::bad_request(format!(
-                "could not {verb} it for {text}: that is no time at all; give a longer one, as 10m"
+                "could not {verb} it for {text}: the duration is zero; give a longer one, such as 10m"
             ))),
             Ok(span) => Ok(Some(span)),
             Err(error) => Err(Failure::bad_request(format!("could not {verb} it for {text:?}: {error}"))),
@@ -183,7 +183,7 @@ fn lasting(
             .map(|until| Some(Duration::from_millis(until.as_millis() - now.as_millis())))
             .ok_or_else(|| {
                 Failure::bad_request(format!(
-                    "could not {verb} it until {until:?}: write a time to come, as 2026-01-31T18:00:00Z"
+                    "could not {verb} it until {until:?}: give a time in the future, such as 2026-01-31T18:00:00Z"
                 ))
             }),
     }
@@ -222,7 +222,7 @@ pub(crate) async fn resume(state: &State, service: ServiceName) -> Result<v1::Pa
     Ok(v1::Paused { target, pause: None })
 }
 
-/// The longest protection: a forgotten one keeps a replica for a month at most.
+/// The longest protection: a protection that was forgotten keeps a replica for at most a month.
 const PROTECTION_MAX: Duration = Duration::from_hours(30 * 24);
 
 /// Protects a replica from being removed when its service scales in.
@@ -232,10 +232,10 @@ pub(crate) async fn protect(
     request: v1::DurationRequest,
     now: Wall,
 ) -> Result<v1::Protected, Failure> {
-    let words = (request.lasting.as_deref(), request.until.as_deref());
-    let lasting = lasting("protect", words, now)?.filter(|span| *span <= PROTECTION_MAX).ok_or_else(|| {
+    let limits = (request.lasting.as_deref(), request.until.as_deref());
+    let lasting = lasting("protect", limits, now)?.filter(|span| *span <= PROTECTION_MAX).ok_or_else(|| {
         let sentence = format!(
-            "could not protect replica/{replica}: a protection has an end, at most 30 days from now; say how long, as 2h"
+            "could not protect replica/{replica}: a protection ends after at most 30 days; give a duration, such as 2h"
         );
         Failure::bad_request(sentence)
     })?;
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hold_into_the_past_or_two_ways_at_once_is_refused() {
+    fn a_hold_into_the_past_or_with_both_limits_is_refused() {
         for wrong in [
             (Some("10m"), Some("2123-11-14T22:14:20Z")),
             (Some("10"), None),

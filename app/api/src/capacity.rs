@@ -1,13 +1,13 @@
-//! What a replica carries within the promise of its service, in the words of `/v1`.
+//! The load that one replica carries within the SLO of its service, in the form of `/v1`.
 
 use knowledge::ServiceState;
 use knowledge::capacity::{CapacityBasis, LearnedCapacity, estimate, learned};
 
 use crate::v1;
 
-/// What is known of the replicas of `service`; `None` where nothing is promised.
-pub(crate) fn known(service: &ServiceState) -> Option<v1::Capacity> {
-    let slo = service.promise()?;
+/// The capacity of the replicas of `service`; `None` without an SLO.
+pub(crate) fn capacity(service: &ServiceState) -> Option<v1::Capacity> {
+    let slo = service.slo()?;
     let memory = service.capacity.as_deref();
     let generation = service.declared.as_ref()?.generation;
     Some(v1::Capacity {
@@ -26,9 +26,9 @@ fn learned_capacity(it: LearnedCapacity) -> v1::LearnedCapacity {
         windows: it.windows,
         ground: match it.basis {
             CapacityBasis::Curve => "curve",
-            CapacityBasis::Kept => "kept",
+            CapacityBasis::ObservedRates => "kept",
             CapacityBasis::Overload => "overload",
-            CapacityBasis::Before => "before",
+            CapacityBasis::PreviousVersion => "before",
             CapacityBasis::Declared => "declared",
         }
         .into(),

@@ -1,4 +1,4 @@
-//! Certificates of services and routes: refused when they cannot be used, and watched until they end.
+//! Certificates of services and routes: the check before they are declared, and the condition `Certificate`.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -12,11 +12,11 @@ use crate::failure::{Code, Failure};
 use crate::timestamps::rfc3339;
 use crate::v1;
 
-/// How long before its end a certificate is reported as expiring. Automatic renewal happens a third of its life before its end, so this is late
-/// enough to be an alarm and early enough for an operator to act.
+/// The longest time before its end that a certificate is reported as expiring. Automatic renewal happens when a third of the lifetime is left,
+/// so this is late enough to be an alarm and early enough for an operator to act.
 const WARN_BEFORE_MAX: Duration = Duration::from_hours(14 * 24);
 
-/// Refuses certificates that could not be shown to clients now.
+/// Refuses certificates that could not be presented to clients now.
 pub(crate) fn check(resources: &[Resource]) -> Result<(), Failure> {
     let Err(unusable) = agent::check_certificates(resources) else { return Ok(()) };
     let is_route = unusable.resource.kind() == Kind::Route;
@@ -30,13 +30,13 @@ pub(crate) fn check(resources: &[Resource]) -> Result<(), Failure> {
     Err(failure.with_problems(vec![problem]))
 }
 
-/// How certificates stand; `None` when none are shown.
+/// The condition `Certificate`; `None` when no certificates are presented.
 pub(crate) fn condition(state: Option<&CertificateStatus>, now: Wall) -> Option<v1::Condition> {
-    let (reason, message) = words(state?, now);
-    Some(v1::Condition::claim("Certificate", reason == VALID, reason, message))
+    let (reason, message) = verdict(state?, now);
+    Some(v1::Condition::of_bool("Certificate", reason == VALID, reason, message))
 }
 
-/// When the first of them ends, in seconds since 1970; `None` while there is none.
+/// When the first certificate expires, in seconds since the Unix epoch; `None` without certificates.
 pub(crate) fn not_after(state: &CertificateStatus) -> Option<i64> {
     let first = state.shown.certificates.iter().map(|certificate| certificate.not_after).min()?;
     let since = first.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
@@ -45,16 +45,16 @@ pub(crate) fn not_after(state: &CertificateStatus) -> Option<i64> {
 
 const VALID: &str = "Valid";
 
-/// The first thing that is wrong, or how long all is well.
-fn words(state: &CertificateStatus, now: Wall) -> (&'static str, String) {
+/// Reason and message: the first problem, or until when all certificates are valid.
+fn verdict(state: &CertificateStatus, now: Wall) -> (&'static str, String) {
     if let Some(problem) = &state.shown.problem {
         return ("NotTaken", format!("{problem}; the previous files stay in use"));
     }
-    state.issued.iter().find_map(|issued| missed(state, issued)).unwrap_or_else(|| validity(state, now))
+    state.issued.iter().find_map(|issued| acme_problem(state, issued)).unwrap_or_else(|| validity(state, now))
 }
 
-/// What is wrong with a certificate from ACME; `None` when nothing is.
-fn missed(state: &CertificateStatus, issued: &IssuedCertificate) -> Option<(&'static str, String)> {
+/// The problem of a certificate from ACME, if there is one.
+fn acme_problem(state: &CertificateStatus, issued: &IssuedCertificate) -> Option<(&'static str, String)> {
     let shown = state.shown.certificates.iter().find(|shown| shown.files.certificate == issued.file);
     let directory = &issued.acme.directory;
     let hosts = hosts(issued);
@@ -74,7 +74,7 @@ fn missed(state: &CertificateStatus, issued: &IssuedCertificate) -> Option<(&'st
             ))
         }
         (IssuanceStatus::Failed { why, retry_at }, Some(shown)) => {
-            let (until, again) = (moment(shown.not_after), rfc3339(*retry_at));
+            let (until, again) = (time_text(shown.not_after), rfc3339(*retry_at));
             Some((
                 "NotRenewed",
                 format!(
@@ -95,9 +95,9 @@ fn validity(state: &CertificateStatus, now: Wall) -> (&'static str, String) {
         return (VALID, String::new());
     };
     let now = UNIX_EPOCH + Duration::from_millis(now.as_millis());
-    let (name, until) = (name(first), moment(first.not_after));
+    let (name, until) = (name(first), time_text(first.not_after));
     if let Some(early) = state.shown.certificates.iter().find(|certificate| now < certificate.not_before) {
-        let from = moment(early.not_before);
+        let from = time_text(early.not_before);
         return ("NotYetValid", format!("{} is not valid before {from}", self::name(early)));
     }
     let lifetime = first.not_after.duration_since(first.not_before).unwrap_or_default();
@@ -124,7 +124,7 @@ fn name(certificate: &CertificateState) -> String {
     }
 }
 
-/// The first host of a certificate, and how many more.
+/// The first host of a certificate, and the number of further hosts.
 fn hosts(issued: &IssuedCertificate) -> String {
     let first = issued.acme.hosts.first().map_or("nobody", |host| host.as_str());
     match issued.acme.hosts.len() {
@@ -133,7 +133,7 @@ fn hosts(issued: &IssuedCertificate) -> String {
     }
 }
 
-fn moment(time: SystemTime) -> String {
+fn time_text(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     rfc3339(Wall::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX)))
 }
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn the_certificate_that_ends_first_is_spoken_of_in_time() {
+    fn the_certificate_that_expires_first_is_reported_in_time() {
         let state = state(&[(0, 365), (0, 90)]);
         for (day, reason, message) in [
             (1, "Valid", "the certificate for 90.example is valid until 1970-04-01T00:00:00.000Z"),
@@ -185,23 +185,23 @@ mod tests {
                 "the certificate for 90.example was valid until 1970-04-01T00:00:00.000Z; clients refuse it",
             ),
         ] {
-            assert_eq!(words(&state, wall(day)), (reason, message.to_owned()), "{day}");
+            assert_eq!(verdict(&state, wall(day)), (reason, message.to_owned()), "{day}");
         }
     }
 
     #[test]
-    fn a_short_life_is_not_spoken_of_from_its_beginning() {
+    fn a_short_lived_certificate_is_not_reported_as_expiring_from_its_begin() {
         let state = state(&[(10, 16)]);
-        assert_eq!(words(&state, wall(9)).0, "NotYetValid");
-        assert_eq!(words(&state, wall(13)).0, "Valid");
-        assert_eq!(words(&state, wall(15)).0, "Expiring");
+        assert_eq!(verdict(&state, wall(9)).0, "NotYetValid");
+        assert_eq!(verdict(&state, wall(13)).0, "Valid");
+        assert_eq!(verdict(&state, wall(15)).0, "Expiring");
     }
 
     #[test]
-    fn files_that_were_not_taken_come_first() {
+    fn files_that_cannot_be_used_are_reported_first() {
         let mut state = state(&[(0, 1)]);
         state.shown.problem = Some(Arc::from("no"));
-        assert_eq!(words(&state, wall(9)), ("NotTaken", "no; the previous files stay in use".to_owned()));
+        assert_eq!(verdict(&state, wall(9)), ("NotTaken", "no; the previous files stay in use".to_owned()));
     }
 
     fn issued(file: &str, status: IssuanceStatus) -> IssuedCertificate {
@@ -213,18 +213,18 @@ mod tests {
     }
 
     #[test]
-    fn of_a_certificate_that_is_asked_for_it_is_said_what_clients_meet_until_it_is_there() {
+    fn the_message_about_a_requested_certificate_tells_what_clients_get_meanwhile() {
         let failed = || IssuanceStatus::Failed { why: Arc::from("no network"), retry_at: wall(3) };
         let mut none = state(&[]);
         none.issued = vec![issued("/acme.pem", IssuanceStatus::Ordered)];
-        let (reason, message) = words(&none, wall(2));
+        let (reason, message) = verdict(&none, wall(2));
         assert_eq!(reason, "Awaited");
         assert_eq!(
             message,
             "a certificate for a.example and 1 more is being requested from https://ca.example/; until then clients get a TLS alert"
         );
         none.issued[0].status = failed();
-        let (reason, message) = words(&none, wall(2));
+        let (reason, message) = verdict(&none, wall(2));
         assert_eq!(reason, "NotIssued");
         assert_eq!(
             message,
@@ -234,20 +234,20 @@ mod tests {
 
         let mut beside = state(&[(0, 90)]);
         beside.issued = vec![issued("/acme.pem", IssuanceStatus::Ordered)];
-        assert!(words(&beside, wall(2)).1.ends_with("until then clients get another one"));
+        assert!(verdict(&beside, wall(2)).1.ends_with("until then clients get another one"));
     }
 
     #[test]
-    fn a_certificate_that_is_renewed_by_itself_is_spoken_of_when_that_fails() {
+    fn a_certificate_with_automatic_renewal_is_reported_when_the_renewal_fails() {
         let mut state = state(&[(0, 90)]);
         state.issued = vec![issued("/a.pem", IssuanceStatus::Issued { renewal: wall(80) })];
         // A certificate that is renewed automatically is no alarm.
-        let (reason, message) = words(&state, wall(79));
+        let (reason, message) = verdict(&state, wall(79));
         assert_eq!(reason, "Valid");
         assert!(message.ends_with("and is renewed at 1970-03-22T00:00:00.000Z"), "{message}");
-        assert_eq!(words(&state, wall(91)).0, "Expired");
+        assert_eq!(verdict(&state, wall(91)).0, "Expired");
         state.issued[0].status = IssuanceStatus::Failed { why: Arc::from("no network"), retry_at: wall(82) };
-        let (reason, message) = words(&state, wall(81));
+        let (reason, message) = verdict(&state, wall(81));
         assert_eq!(reason, "NotRenewed");
         assert!(message.contains("could not be renewed: no network; it is requested again at"), "{message}");
         assert_eq!(not_after(&state), Some(90 * 86_400));

@@ -1,25 +1,27 @@
-//! A decision in the words of `/v1`.
+//! The parts of a decision, in the form of `/v1`.
 
-use model::decision::{Account, Asked, Decision, Earlier, Evidence, MetricVerdict, Prospect};
+use model::decision::{
+    AlternativeSize, Decision, Evidence, EvidenceKind, Explanation, MetricVerdict, Prospect,
+};
 
 use crate::timestamps::rfc3339;
 use crate::v1;
 
-/// What each metric said.
+/// The evaluation of each metric.
 pub(crate) fn metrics(decision: &Decision) -> Vec<v1::Metric> {
-    let metric = |said: &MetricVerdict| v1::Metric {
-        name: said.name.to_string(),
-        current: said.current.to_string(),
-        target: said.target.to_string(),
-        ratio: said.ratio,
-        proposal: said.proposal,
-        samples: said.samples.map(|count| v1::SampleCount {
+    let metric = |verdict: &MetricVerdict| v1::Metric {
+        name: verdict.name.to_string(),
+        current: verdict.current.to_string(),
+        target: verdict.target.to_string(),
+        ratio: verdict.ratio,
+        proposal: verdict.proposal,
+        samples: verdict.samples.map(|count| v1::SampleCount {
             used: count.used,
             unready: count.unready,
             missing: count.missing,
             ignored: count.ignored,
         }),
-        note: said.note.to_string(),
+        note: verdict.note.to_string(),
     };
     decision.metrics.iter().map(metric).collect()
 }
@@ -39,11 +41,11 @@ pub(crate) fn tolerance(decision: &Decision) -> Option<v1::Tolerance> {
 }
 
 pub(crate) fn evidence(decision: &Decision) -> Vec<v1::Evidence> {
-    let evidence = |Evidence { at, what }: &Evidence| {
-        let (kind, replicas) = match *what {
-            Earlier::Recommended(replicas) => ("recommended", replicas),
-            Earlier::Added(replicas) => ("added", replicas),
-            Earlier::Removed(replicas) => ("removed", replicas),
+    let evidence = |Evidence { at, kind }: &Evidence| {
+        let (kind, replicas) = match *kind {
+            EvidenceKind::Recommended(replicas) => ("recommended", replicas),
+            EvidenceKind::Added(replicas) => ("added", replicas),
+            EvidenceKind::Removed(replicas) => ("removed", replicas),
         };
         v1::Evidence { at: rfc3339(*at), kind: kind.into(), replicas }
     };
@@ -53,7 +55,7 @@ pub(crate) fn evidence(decision: &Decision) -> Vec<v1::Evidence> {
 pub(crate) fn prospects(prospects: &[Prospect]) -> Vec<v1::Prospect> {
     let prospect = |it: &Prospect| v1::Prospect {
         desired: it.desired,
-        need: it.need.name().into(),
+        need: it.requires.name().into(),
         levels: it
             .levels
             .iter()
@@ -65,29 +67,29 @@ pub(crate) fn prospects(prospects: &[Prospect]) -> Vec<v1::Prospect> {
     prospects.iter().map(prospect).collect()
 }
 
-pub(crate) fn why_not(account: &dyn Account, asked: Asked) -> v1::WhyNot {
-    let why = account.why_not(asked);
+pub(crate) fn why_not(explanation: &dyn Explanation, asked: AlternativeSize) -> v1::WhyNot {
+    let why = explanation.why_not(asked);
     v1::WhyNot {
-        asked: asked_word(asked),
-        because: why.because.iter().map(ToString::to_string).collect(),
+        asked: asked_text(asked),
+        because: why.reasons.iter().map(ToString::to_string).collect(),
         prospects: prospects(&why.prospects),
     }
 }
 
 /// `out`, `in` or a number of replicas.
-pub(crate) fn asked_word(asked: Asked) -> String {
+pub(crate) fn asked_text(asked: AlternativeSize) -> String {
     match asked {
-        Asked::Out => "out".to_owned(),
-        Asked::In => "in".to_owned(),
-        Asked::Exactly(replicas) => replicas.to_string(),
+        AlternativeSize::Larger => "out".to_owned(),
+        AlternativeSize::Smaller => "in".to_owned(),
+        AlternativeSize::Exactly(replicas) => replicas.to_string(),
     }
 }
 
 /// Reads `out`, `in` or a number of replicas.
-pub(crate) fn parse_asked(text: &str) -> Option<Asked> {
+pub(crate) fn parse_asked(text: &str) -> Option<AlternativeSize> {
     match text {
-        "out" => Some(Asked::Out),
-        "in" => Some(Asked::In),
-        number => number.parse().ok().map(Asked::Exactly),
+        "out" => Some(AlternativeSize::Larger),
+        "in" => Some(AlternativeSize::Smaller),
+        number => number.parse().ok().map(AlternativeSize::Exactly),
     }
 }

@@ -15,8 +15,8 @@ use proxy::{
 use crate::timestamps::rfc3339;
 use crate::v1;
 
-/// Classes of statuses, in the order of the proxy's counters.
-pub(crate) const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+/// Status classes, in the order of the proxy's counters.
+pub(crate) const STATUS_CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// The traffic of each version of a service; empty for a service that the proxy does not know.
 pub(crate) fn versions(traffic: &[ServiceTraffic], name: &ServiceName) -> Vec<v1::Version> {
@@ -37,27 +37,27 @@ fn version(traffic: &VersionTraffic) -> v1::Version {
 }
 
 fn responses(counts: &Counts) -> BTreeMap<String, u64> {
-    CLASSES.iter().zip(counts.status).map(|(class, count)| ((*class).to_owned(), count)).collect()
+    STATUS_CLASSES.iter().zip(counts.status).map(|(class, count)| ((*class).to_owned(), count)).collect()
 }
 
-/// The external endpoints of a service, and the preferred zone.
-pub(crate) fn elsewhere(
+/// The external endpoints of the service `name`, and its preferred zone.
+pub(crate) fn external(
     traffic: &[ServiceTraffic],
     name: &ServiceName,
     now: Wall,
 ) -> (Vec<v1::ElsewhereEndpoint>, Option<v1::PreferredZone>) {
     let service = traffic.iter().find(|it| *it.service == *name.as_str());
-    service.map(|service| others(service, now)).unwrap_or_default()
+    service.map(|service| external_of(service, now)).unwrap_or_default()
 }
 
-/// The same, of this service.
-pub(crate) fn others(
+/// The external endpoints of a service, and its preferred zone.
+pub(crate) fn external_of(
     service: &ServiceTraffic,
     now: Wall,
 ) -> (Vec<v1::ElsewhereEndpoint>, Option<v1::PreferredZone>) {
     let mut all: BTreeMap<SocketAddr, EndpointTraffic> = BTreeMap::new();
     for it in &service.elsewhere {
-        // One that was declared again while it still answered what came before is one to people.
+        // An endpoint that was removed and declared again while its requests drained is shown once.
         match all.entry(it.address) {
             Entry::Vacant(entry) => drop(entry.insert(it.clone())),
             Entry::Occupied(mut entry) => {
@@ -70,15 +70,13 @@ pub(crate) fn others(
         name: zone.to_string(),
         share: f64::from(share.hundredths_of_percent()) / 10_000.0,
     });
-    (all.values().map(|it| other(it, now)).collect(), zone)
+    (all.values().map(|it| external_endpoint(it, now)).collect(), zone)
 }
 
-fn other(it: &EndpointTraffic, now: Wall) -> v1::ElsewhereEndpoint {
+fn external_endpoint(it: &EndpointTraffic, now: Wall) -> v1::ElsewhereEndpoint {
     let (state, message) = match it.state {
-        EndpointState::Serving => serving(it, "endpoint", now),
-        EndpointState::Draining | EndpointState::Out => {
-            ("Out", Some(format!("it gets no new requests and still answers {}", it.in_flight)))
-        }
+        EndpointState::Serving => serving_state(it, "endpoint", now),
+        EndpointState::Draining | EndpointState::Out => ("Out", Some(draining_message(it))),
     };
     v1::ElsewhereEndpoint {
         address: it.address.to_string(),
@@ -94,10 +92,10 @@ fn other(it: &EndpointTraffic, now: Wall) -> v1::ElsewhereEndpoint {
     }
 }
 
-/// An endpoint as the proxy sees it: a replica, or an external one.
-fn serving(it: &EndpointTraffic, whose: &str, now: Wall) -> (&'static str, Option<String>) {
+/// The state of a serving endpoint and why it gets less than its full share. `noun` says what it is: a replica, or an endpoint.
+fn serving_state(it: &EndpointTraffic, noun: &str, now: Wall) -> (&'static str, Option<String>) {
     match it.ejection {
-        Some(ejected) => ("Ejected", Some(why_ejected(ejected, whose, now))),
+        Some(ejected) => ("Ejected", Some(why_ejected(ejected, noun, now))),
         None if it.ramp < Ramp::FULL => {
             ("SlowStart", Some(format!("it is new and gets {} % of its share", it.ramp.percent())))
         }
@@ -105,19 +103,19 @@ fn serving(it: &EndpointTraffic, whose: &str, now: Wall) -> (&'static str, Optio
     }
 }
 
-/// The latencies of responses; `None` without any.
+/// The latency of responses; `None` without any.
 pub(crate) fn latency(histogram: &Histogram) -> Option<v1::Latency> {
     let seconds = |quantile| histogram.quantile(quantile).map(|latency| latency.as_secs_f64());
     Some(v1::Latency { p50_seconds: seconds(0.5)?, p90_seconds: seconds(0.9)?, p99_seconds: seconds(0.99)? })
 }
 
-/// The proxy's counters of a service; `None` for one that it does not know.
-pub(crate) fn service(traffic: &[ServiceTraffic], name: &ServiceName) -> Option<v1::Proxied> {
-    traffic.iter().find(|it| *it.service == *name.as_str()).map(of)
+/// The proxy's counters of the service `name`; `None` for one that it does not know.
+pub(crate) fn counters(traffic: &[ServiceTraffic], name: &ServiceName) -> Option<v1::Proxied> {
+    traffic.iter().find(|it| *it.service == *name.as_str()).map(counters_of)
 }
 
-/// The proxy's counters of this service.
-pub(crate) fn of(traffic: &ServiceTraffic) -> v1::Proxied {
+/// The proxy's counters of a service.
+pub(crate) fn counters_of(traffic: &ServiceTraffic) -> v1::Proxied {
     v1::Proxied {
         refused: v1::Refused {
             no_replica: traffic.unavailable,
@@ -133,17 +131,17 @@ pub(crate) fn of(traffic: &ServiceTraffic) -> v1::Proxied {
     }
 }
 
-fn datagrams(found: Datagrams) -> v1::Datagrams {
-    let Datagrams { received, sent, dropped, bytes_received, bytes_sent, sessions } = found;
+fn datagrams(counters: Datagrams) -> v1::Datagrams {
+    let Datagrams { received, sent, dropped, bytes_received, bytes_sent, sessions } = counters;
     v1::Datagrams { received, bytes_received, sent, bytes_sent, dropped, sessions }
 }
 
-fn adaptive(found: AdaptiveState) -> v1::Adaptive {
-    let AdaptiveState { limit, awaiting, best } = found;
+fn adaptive(state: AdaptiveState) -> v1::Adaptive {
+    let AdaptiveState { limit, awaiting, best } = state;
     v1::Adaptive { limit, awaiting, best_latency_seconds: best.map(|best| best.as_secs_f64()) }
 }
 
-/// A replica as the proxy sees it, and why it does not get its whole share of requests.
+/// The state of a replica in the proxy, and why it gets less than its full share of requests.
 pub(crate) fn endpoint(
     traffic: &[ServiceTraffic],
     replica: &ReplicaId,
@@ -151,24 +149,19 @@ pub(crate) fn endpoint(
     now: Wall,
 ) -> Option<v1::Endpoint> {
     let service = traffic.iter().find(|it| *it.service == *replica.service.as_str())?;
-    let is_it =
+    let is_this_life =
         |it: &&EndpointTraffic| (it.id.ordinal, it.id.incarnation) == (replica.ordinal.0, status.incarnation);
-    let said = |state: &str, message: Option<String>| v1::Endpoint { state: state.into(), message };
-    let endpoint = match service.endpoints.iter().find(is_it) {
-        None => said("Out", Some(why_out(status))),
-        Some(it) => match it.state {
-            EndpointState::Out => said("Out", Some(why_out(status))),
-            EndpointState::Draining => {
-                let left = it.in_flight;
-                said("Draining", Some(format!("it gets no new requests and still answers {left}")))
-            }
-            EndpointState::Serving => {
-                let (state, message) = serving(it, "replica", now);
-                said(state, message)
-            }
-        },
+    let endpoint = service.endpoints.iter().find(is_this_life);
+    let (state, message) = match endpoint.map(|it| (it, it.state)) {
+        None | Some((_, EndpointState::Out)) => ("Out", Some(why_out(status))),
+        Some((it, EndpointState::Draining)) => ("Draining", Some(draining_message(it))),
+        Some((it, EndpointState::Serving)) => serving_state(it, "replica", now),
     };
-    Some(endpoint)
+    Some(v1::Endpoint { state: state.into(), message })
+}
+
+fn draining_message(endpoint: &EndpointTraffic) -> String {
+    format!("it gets no new requests and still answers {}", endpoint.in_flight)
 }
 
 fn why_out(status: &v1::ReplicaStatus) -> String {
@@ -182,18 +175,18 @@ fn why_out(status: &v1::ReplicaStatus) -> String {
     }
 }
 
-/// In tenths of seconds, so that an ejection reads the same in each response.
-fn why_ejected(ejected: Ejection, whose: &str, now: Wall) -> String {
-    let at = |ms: u128| {
+/// Times are cut to tenths of a second, so that the message is the same in each response.
+fn why_ejected(ejected: Ejection, noun: &str, now: Wall) -> String {
+    let time = |ms: u128| {
         let tenths = u64::try_from(ms.div_euclid(100)).unwrap_or(u64::MAX);
         rfc3339(Wall::from_millis(tenths.saturating_mul(100)))
     };
     let now_ms = u128::from(now.as_millis());
-    let since = at(now_ms.saturating_sub(ejected.ago.as_millis()));
-    let until = at(now_ms + ejected.left.as_millis());
+    let since = time(now_ms.saturating_sub(ejected.ago.as_millis()));
+    let until = time(now_ms + ejected.left.as_millis());
     let times = ejected.times;
     let why = ejected.cause;
-    format!("{why}: it is ejected from {since} to {until}, ejection {times} of this {whose}")
+    format!("{why}: it is ejected from {since} to {until}, ejection {times} of this {noun}")
 }
 
 #[cfg(test)]
@@ -203,8 +196,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_that_has_left_is_said_to_answer_on_whatever_the_reason() {
-        let left = EndpointTraffic {
+    fn a_removed_external_endpoint_is_out_and_still_answers() {
+        let removed = EndpointTraffic {
             id: EndpointId { ordinal: 0, incarnation: 1 },
             address: ([10, 0, 0, 7], 80).into(),
             zone: Some("b".into()),
@@ -215,7 +208,7 @@ mod tests {
             in_flight: 2,
             counts: Counts::default(),
         };
-        let shown = other(&left, Wall::default());
+        let shown = external_endpoint(&removed, Wall::default());
         assert_eq!((shown.state.as_str(), shown.zone.as_deref()), ("Out", Some("b")));
         assert_eq!(shown.message.as_deref(), Some("it gets no new requests and still answers 2"));
     }

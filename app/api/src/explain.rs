@@ -1,9 +1,9 @@
-//! Explanations: the last decision on a service, now or at a time, and everything about the service in one response.
+//! Explanations of the latest decision on a service, now or in the past, and the full description of a service.
 
-use axum::http::StatusCode;
 use std::sync::Arc;
 
-use model::decision::Asked;
+use axum::http::StatusCode;
+use model::decision::AlternativeSize;
 use model::event::EventKind;
 use model::name::ServiceName;
 use model::resource::Resource;
@@ -19,48 +19,49 @@ use crate::timestamps::rfc3339;
 use crate::v1;
 use crate::view::{self, ServiceView};
 
-/// Events that a description shows: a screen.
+/// The number of events in a description: a screen.
 const EVENTS_SHOWN: usize = 20;
 
-/// Events that are searched for changes of size.
+/// The number of latest events that are searched for changes of size.
 const EVENTS_SEARCHED: usize = 1000;
 
-/// The last decision and its reasons.
+/// The latest decision and its reasons.
 pub(crate) async fn present(
     state: &State,
     service: ServiceName,
-    asked: Option<Asked>,
+    asked: Option<AlternativeSize>,
 ) -> Result<v1::Explanation, Failure> {
     state
         .query(move |handle| {
-            require(handle, &service)?;
+            resources::require_service(handle, &service)?;
             let view = view::services(handle, Some(vec![service.clone()]))?.pop();
             let changes = recent_changes(handle, &service);
             view.and_then(|view| view::explanation(&view, changes, asked))
-                .ok_or_else(|| nothing_decided(&service, None))
+                .ok_or_else(|| no_decision(&service, None))
         })
         .await
 }
 
-/// The last decision as of `at` and its reasons: from the journal, or where that does not reach, from the history.
+/// The latest decision as of `at` and its reasons: from the journal, or from the history if the journal does not reach back that far.
 pub(crate) async fn past(
     state: &State,
     service: ServiceName,
     at: Wall,
-    asked: Option<Asked>,
+    asked: Option<AlternativeSize>,
 ) -> Result<v1::Explanation, Failure> {
     let permit = state.open_replay()?;
     state
         .query(move |handle| {
-            let found = replay::view_at(handle.journal_folder(), &service, at);
+            let view = replay::view_at(handle.journal_folder(), &service, at);
             drop(permit);
             let replayed =
-                found.map(|found| found.and_then(|(view, changes)| view::explanation(&view, changes, asked)));
+                view.map(|view| view.and_then(|(view, changes)| view::explanation(&view, changes, asked)));
             match replayed {
                 Ok(Some(explanation)) => Ok(explanation),
-                // The journal is complete and short, the history is long.
-                Ok(None) => history::at(handle, &service, at, asked)?
-                    .ok_or_else(|| nothing_decided(&service, Some(at))),
+                // The journal is complete but short; the history reaches further back.
+                Ok(None) => {
+                    history::at(handle, &service, at, asked)?.ok_or_else(|| no_decision(&service, Some(at)))
+                }
                 Err(failure) if failure.is(Code::NothingDecided) => {
                     history::at(handle, &service, at, asked)?.ok_or(failure)
                 }
@@ -70,16 +71,16 @@ pub(crate) async fn past(
         .await
 }
 
-/// What will be decided is not known.
-pub(crate) fn to_come(service: &ServiceName, at: Wall) -> Failure {
+/// The failure for a time in the future.
+pub(crate) fn not_decided_yet(service: &ServiceName, at: Wall) -> Failure {
     let sentence = format!(
-        "could not explain service/{service} as of {}: that time is still to come; leave it out for what is decided now",
+        "could not explain service/{service} as of {}: that time is in the future; leave it out for the latest decision",
         rfc3339(at)
     );
     Failure::bad_request(sentence)
 }
 
-fn nothing_decided(service: &ServiceName, at: Option<Wall>) -> Failure {
+fn no_decision(service: &ServiceName, at: Option<Wall>) -> Failure {
     let when = at.map_or_else(|| "yet".to_owned(), |at| format!("by {}", rfc3339(at)));
     let sentence = format!("could not explain service/{service}: there is no decision on its size {when}");
     Failure::new(StatusCode::NOT_FOUND, Code::NothingDecided, sentence)
@@ -96,17 +97,6 @@ fn recent_changes(handle: &Handle, service: &ServiceName) -> Vec<v1::SizeChange>
     changes
 }
 
-/// Fails for a service that is neither declared nor running.
-pub(crate) fn require(handle: &Handle, service: &ServiceName) -> Result<(), Failure> {
-    let is_it = |resource: &Resource| matches!(resource, Resource::Service(it) if it.name() == service);
-    if handle.resources().iter().any(|stored| is_it(&stored.resource)) {
-        return Ok(());
-    }
-    let name = service.clone();
-    let is_known = handle.query(move |control, _| control.knowledge().service(&name).is_some())?;
-    if is_known { Ok(()) } else { Err(Failure::not_found("service", service.as_str())) }
-}
-
 /// The events of a service. Fails for one that does not exist and has no events.
 pub(crate) fn events_of(
     handle: &Handle,
@@ -114,7 +104,7 @@ pub(crate) fn events_of(
     events: &[Arc<EventRecord>],
 ) -> Result<v1::List<v1::Event>, Failure> {
     if handle.events().recent_events(Some(service), 1).is_empty() {
-        require(handle, service)?;
+        resources::require_service(handle, service)?;
     }
     Ok(v1::List { items: events.iter().map(|event| view::event(event)).collect() })
 }
@@ -127,7 +117,7 @@ pub(crate) async fn describe(state: &State, service: ServiceName) -> Result<v1::
             let declared = resources::services(handle, &agent, Some(service.as_str()))?.pop();
             let view = view::services(handle, Some(vec![service.clone()]))?.pop();
             let (Some(declared), Some(view)) = (declared, view) else {
-                return Err(nothing_decided(&service, None));
+                return Err(no_decision(&service, None));
             };
             let ServiceView { places, .. } = view.clone();
             let events = handle.events().recent_events(Some(&service), EVENTS_SHOWN);

@@ -1,4 +1,4 @@
-//! Requests that are not answered as asked: the sentence, the code, the status.
+//! Failed requests: sentence, error code and HTTP status.
 
 use axum::Json;
 use axum::http::StatusCode;
@@ -8,37 +8,37 @@ use orchestrator::{ApplyError, StateStoreError, Stopped};
 
 use crate::v1;
 
-/// Why a request failed, for those who try to do better; each has its page in docs/errors.
+/// Why a request failed. Each code is documented in docs/errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
-    /// The resources contradict themselves or each other.
+    /// The resources are invalid, alone or together.
     Invalid,
-    /// There is no such thing.
+    /// The resource does not exist.
     NotFound,
-    /// Something needs it.
+    /// Another resource needs it.
     Needed,
-    /// The store did not take it.
+    /// It could not be stored.
     NotKept,
     /// Homeostat is stopping.
     Stopping,
-    /// It came from a web page of another origin.
+    /// The request came from a web page of another origin.
     OtherOrigin,
-    /// It cannot be understood.
+    /// The request is malformed.
     NotUnderstood,
-    /// Too many ask at once.
+    /// There are too many concurrent requests.
     TooMany,
-    /// Nothing was decided at that time.
+    /// There is no decision at that time.
     NothingDecided,
-    /// What was recorded cannot be read.
+    /// The journal or the history cannot be read.
     Journal,
-    /// The log cannot be read.
+    /// The log of a replica cannot be read.
     Log,
-    /// It took too long.
+    /// The request took too long.
     TooSlow,
 }
 
 impl Code {
-    /// The name of its page.
+    /// The code, which is also the name of its page.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Invalid => "HS0002",
@@ -57,7 +57,7 @@ impl Code {
     }
 }
 
-/// An answer that is not what was asked for. Nothing has changed, unless the sentence says otherwise.
+/// The response to a failed request. Nothing has changed, unless the sentence says otherwise.
 #[derive(Debug)]
 pub(crate) struct Failure {
     status: StatusCode,
@@ -70,7 +70,7 @@ impl Failure {
         Self { status, body: Box::new(body) }
     }
 
-    /// Whether it fails for this reason.
+    /// Whether it has this code.
     pub(crate) fn is(&self, code: Code) -> bool {
         self.body.code == code.as_str()
     }
@@ -80,18 +80,18 @@ impl Failure {
         self
     }
 
-    /// The request cannot be understood.
+    /// The request is malformed.
     pub(crate) fn bad_request(sentence: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, Code::NotUnderstood, sentence)
     }
 
-    /// There is no such resource.
+    /// The resource does not exist.
     pub(crate) fn not_found(kind: &str, name: &str) -> Self {
         let sentence = format!("could not find {kind}/{name}; `homeostat get` lists what there is");
         Self::new(StatusCode::NOT_FOUND, Code::NotFound, sentence)
     }
 
-    /// Too many ask at once.
+    /// There are too many concurrent requests.
     pub(crate) fn too_many(sentence: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, Code::TooMany, sentence)
     }
@@ -106,7 +106,7 @@ impl IntoResponse for Failure {
 impl From<Stopped> for Failure {
     fn from(stopped: Stopped) -> Self {
         let sentence =
-            format!("could not ask the control loop: {stopped}; start it again with `homeostat up`");
+            format!("could not reach the control loop: {stopped}; start it again with `homeostat up`");
         Self::new(StatusCode::SERVICE_UNAVAILABLE, Code::Stopping, sentence)
     }
 }
@@ -156,15 +156,15 @@ pub(crate) fn short_name(kind: Kind) -> &'static str {
     }
 }
 
-/// An error and its causes in one line; a cause that repeats what stands before it is left out.
+/// An error and its causes in one line; causes whose text is already included are left out.
 pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(next) = cause {
-        let words = next.to_string();
-        if !text.contains(&words) {
+        let cause_text = next.to_string();
+        if !text.contains(&cause_text) {
             text.push_str(": ");
-            text.push_str(&words);
+            text.push_str(&cause_text);
         }
         cause = next.source();
     }

@@ -1,10 +1,10 @@
-//! What is forecast of the load of a service, in the words of `/v1`.
+//! The load forecast of a service, in the form of `/v1`.
 
 use forecast::{Forecast, Horizon, Model, Quantile, Report};
-use knowledge::{Foresight, Lift, ServiceState, UpcomingEvent};
+use knowledge::{Lift, LoadForecast, ServiceState, UpcomingEvent};
 use model::memory::LoadSource;
 use model::name::ServiceName;
-use model::resource::{Brings, ForecastMode};
+use model::resource::{EventEffect, ForecastMode};
 use model::time::Now;
 use orchestrator::Handle;
 
@@ -12,24 +12,24 @@ use crate::failure::{Code, Failure};
 use crate::timestamps::{rfc3339, wall_of};
 use crate::v1;
 
-/// Most steps of the past that are told.
+/// The maximum number of past steps in a response.
 pub(crate) const PAST_MAX: usize = 1000;
 
-/// What is forecast of `name`, with so many of its latest steps.
+/// The forecast of the service `name`, with the `past` latest steps of its load.
 pub(crate) fn forecast(handle: &Handle, name: &ServiceName, past: usize) -> Result<v1::Forecast, Failure> {
-    let whose = name.clone();
-    let (is_known, found) = handle.query(move |control, now| {
-        let service = control.knowledge().service(&whose).filter(|service| service.declared.is_some());
+    let service_name = name.clone();
+    let (is_known, forecast) = handle.query(move |control, now| {
+        let service = control.knowledge().service(&service_name).filter(|service| service.declared.is_some());
         (service.is_some(), service.and_then(|service| describe(now, service, past.min(PAST_MAX))))
     })?;
-    match found {
-        Some(found) => Ok(found),
+    match forecast {
+        Some(forecast) => Ok(forecast),
         None if is_known => Err(Failure::new(
             axum::http::StatusCode::NOT_FOUND,
             Code::NotFound,
             format!(
-                "nothing is forecast of service {name}; declare `spec.scale.forecast: {{mode: shadow}}` to see what would be, without \
-                 any effect"
+                "could not show a forecast of service/{name}: its load is not forecast; declare `spec.scale.forecast: {{mode: shadow}}` to \
+                 forecast it without effect"
             ),
         )),
         None => Err(Failure::not_found("service", name.as_str())),
@@ -37,10 +37,10 @@ pub(crate) fn forecast(handle: &Handle, name: &ServiceName, past: usize) -> Resu
 }
 
 fn describe(now: Now, service: &ServiceState, past: usize) -> Option<v1::Forecast> {
-    let foresight = service.foresight.as_ref()?;
-    let rule = foresight.rule();
-    let step = foresight.step().as_secs_f64();
-    let expected = foresight.expected().ok();
+    let load_forecast = service.load_forecast.as_ref()?;
+    let rule = load_forecast.rule();
+    let step = load_forecast.step().as_secs_f64();
+    let expected = load_forecast.peak().ok();
     Some(v1::Forecast {
         target: format!("service/{}", service.name),
         at: rfc3339(now.wall),
@@ -50,36 +50,36 @@ fn describe(now: Now, service: &ServiceState, past: usize) -> Option<v1::Forecas
             ForecastMode::On => "on",
         }
         .into(),
-        unit: match foresight.source() {
+        unit: match load_forecast.source() {
             LoadSource::Requests => "requests/s",
-            LoadSource::Need => "replicas",
+            LoadSource::Replicas => "replicas",
         }
         .into(),
         step_seconds: step,
-        steps: foresight.steps(),
+        steps: load_forecast.steps(),
         quantile: rule.quantile.probability(),
-        reach_seconds: foresight.reach().as_secs_f64(),
+        reach_seconds: load_forecast.horizon().as_secs_f64(),
         start_seconds: knowledge::start_time(&service.starts).map(|start| start.as_secs_f64()),
-        seasons: foresight
+        seasons: load_forecast
             .seasons()
             .into_iter()
             .map(|season| v1::Season { seconds: season.steps as f64 * step, strength: season.strength })
             .collect(),
         message: message(service),
-        replicas_needed: expected.and_then(|expected| foresight.replicas_for(expected.load)),
-        events: foresight.upcoming().iter().map(known).collect(),
-        under_way: foresight.under_way(),
-        forecasts: ahead(foresight),
-        past: foresight
+        replicas_needed: expected.and_then(|expected| load_forecast.replicas_for(expected.load)),
+        events: load_forecast.upcoming().iter().map(known_event).collect(),
+        under_way: load_forecast.current_step_load(),
+        forecasts: ahead(load_forecast),
+        past: load_forecast
             .past(past)
             .map(|(at, load)| v1::PastLoad { at: rfc3339(wall_of(now, at)), load })
             .collect(),
     })
 }
 
-/// What the latest decision says of the forecast.
+/// The effect of the forecast on the latest decision.
 fn message(service: &ServiceState) -> String {
-    let decision = service.decision.as_ref().map(|account| account.decision());
+    let decision = service.decision.as_ref().map(|explanation| explanation.decision());
     let Some(decision) = decision else { return "there is no decision yet".to_owned() };
     match decision.limits.iter().find(|limit| limit.name == "Forecast") {
         Some(limit) if limit.from < limit.to => {
@@ -92,39 +92,39 @@ fn message(service: &ServiceState) -> String {
     }
 }
 
-fn known(coming: &UpcomingEvent) -> v1::KnownEvent {
-    let (factor, load) = match coming.brings {
-        Brings::Factor(factor) => (Some(factor.into()), None),
-        Brings::Load(load) => (None, Some(load.milli() as f64 / 1000.0)),
+fn known_event(event: &UpcomingEvent) -> v1::KnownEvent {
+    let (factor, load) = match event.effect {
+        EventEffect::Factor(factor) => (Some(factor.into()), None),
+        EventEffect::Load(load) => (None, Some(load.milli() as f64 / 1000.0)),
     };
     v1::KnownEvent {
-        name: coming.name.to_string(),
-        from: rfc3339(coming.window.from),
-        until: rfc3339(coming.window.until),
+        name: event.name.to_string(),
+        from: rfc3339(event.window.from),
+        until: rfc3339(event.window.until),
         factor,
         load,
     }
 }
 
-fn ahead(foresight: &Foresight) -> Vec<v1::Ahead> {
-    let quantile = foresight.rule().quantile.probability();
-    let reports = foresight.reports();
+fn ahead(load_forecast: &LoadForecast) -> Vec<v1::Ahead> {
+    let quantile = load_forecast.rule().quantile.probability();
+    let reports = load_forecast.reports();
     let loads = |forecast: &Forecast, lift: Lift| {
         let load = |it: &Quantile| v1::LoadQuantile { probability: it.level, load: lift.of(it.load) };
         forecast.quantiles.iter().map(load).collect()
     };
-    let of = |(forecast, lift): (Forecast, Lift)| {
-        let is_meant = |report: &&Report| report.horizon == forecast.horizon && report.level == quantile;
-        let report = reports.iter().find(is_meant)?;
-        let said = forecast.quantiles.iter().find(|it| it.level == quantile)?;
+    let at_horizon = |(forecast, lift): (Forecast, Lift)| {
+        let is_same = |report: &&Report| report.horizon == forecast.horizon && report.level == quantile;
+        let report = reports.iter().find(is_same)?;
+        let acted_on = forecast.quantiles.iter().find(|it| it.level == quantile)?;
         let loss = |model| report.scores.iter().find(|it| it.model == model).map(|it| it.loss);
         let ratio = loss(Model::Blend).zip(loss(Model::Persistence)).map(|(blend, last)| blend / last);
         Some(v1::Ahead {
             is_peak: matches!(forecast.horizon, Horizon::PeakWithin(_)),
-            seconds: forecast.horizon.steps() as f64 * foresight.step().as_secs_f64(),
+            seconds: forecast.horizon.steps() as f64 * load_forecast.step().as_secs_f64(),
             quantiles: loads(&forecast, lift),
             usual: if lift == Lift::NONE { Vec::new() } else { loads(&forecast, Lift::NONE) },
-            by: said.by.to_string(),
+            by: acted_on.by.to_string(),
             loss_ratio: ratio.filter(|ratio| report.scored > 0 && ratio.is_finite()),
             coverage: report.coverage,
             scored: report.scored,
@@ -135,5 +135,5 @@ fn ahead(foresight: &Foresight) -> Vec<v1::Ahead> {
                 .collect(),
         })
     };
-    foresight.forecasts().into_iter().filter_map(of).collect()
+    load_forecast.forecasts().into_iter().filter_map(at_horizon).collect()
 }

@@ -1,13 +1,14 @@
-//! Earlier decisions, from the history.
+//! Past decisions, from the history.
 
 use axum::http::StatusCode;
-use model::decision::Asked;
+use model::decision::AlternativeSize;
 use model::name::ServiceName;
 use model::time::Wall;
 use orchestrator::{DecisionHistory, DecisionRun, Handle};
 
-use crate::decision::asked_word;
+use crate::decision::asked_text;
 use crate::failure::{Code, Failure};
+use crate::resources;
 use crate::state::State;
 use crate::timestamps::rfc3339;
 use crate::v1;
@@ -18,7 +19,7 @@ pub(crate) const RUNS_DEFAULT: usize = 100;
 /// Runs of decisions per response at most: about 2 MB.
 pub(crate) const RUNS_MAX: usize = 1000;
 
-/// The decisions on `service` within a time, oldest first.
+/// The decisions on `service` within a period, oldest first.
 pub(crate) async fn history(
     state: &State,
     service: ServiceName,
@@ -27,11 +28,11 @@ pub(crate) async fn history(
 ) -> Result<v1::History, Failure> {
     state
         .query(move |handle| {
-            let past = read(handle, &service, within, limit.min(RUNS_MAX))?;
-            if past.runs.is_empty() {
-                crate::explain::require(handle, &service)?;
+            let history = read(handle, &service, within, limit.min(RUNS_MAX))?;
+            if history.runs.is_empty() {
+                resources::require_service(handle, &service)?;
             }
-            let one = |run: &DecisionRun| v1::KeptDecision {
+            let item = |run: &DecisionRun| v1::KeptDecision {
                 from: rfc3339(run.from.wall),
                 to: rfc3339(run.to.wall),
                 count: run.count,
@@ -44,23 +45,23 @@ pub(crate) async fn history(
             };
             Ok(v1::History {
                 target: format!("service/{service}"),
-                is_cut: past.is_truncated,
-                items: past.runs.iter().map(one).collect(),
+                is_cut: history.is_truncated,
+                items: history.runs.iter().map(item).collect(),
             })
         })
         .await
 }
 
-/// The decision as of `at`; of alternating ones, the one that began last.
+/// The decision as of `at`; where decisions alternated, the latest one.
 pub(crate) fn at(
     handle: &Handle,
     service: &ServiceName,
     at: Wall,
-    asked: Option<Asked>,
+    asked: Option<AlternativeSize>,
 ) -> Result<Option<v1::Explanation>, Failure> {
-    let past = read(handle, service, (Wall::default(), at), RUNS_DEFAULT)?;
-    // A run that went on while later ones began is ordered by its end.
-    let last = past.runs.iter().max_by_key(|run| run.to.wall.min(at));
+    let history = read(handle, service, (Wall::default(), at), RUNS_DEFAULT)?;
+    // Runs are ordered by their begin; of overlapping runs, the one with the latest decision counts.
+    let last = history.runs.iter().max_by_key(|run| run.to.wall.min(at));
     Ok(last.map(|run| explanation(service, run, asked)))
 }
 
@@ -76,8 +77,8 @@ pub(crate) fn read(
     })
 }
 
-/// The first decision of a run, as `/v1` shows it.
-fn explanation(service: &ServiceName, run: &DecisionRun, asked: Option<Asked>) -> v1::Explanation {
+/// The first decision of a run, in the form of `/v1`.
+fn explanation(service: &ServiceName, run: &DecisionRun, asked: Option<AlternativeSize>) -> v1::Explanation {
     let record = &run.record;
     let prospects: Vec<v1::Prospect> = record.prospects.iter().map(prospect).collect();
     v1::Explanation {
@@ -103,13 +104,13 @@ fn explanation(service: &ServiceName, run: &DecisionRun, asked: Option<Asked>) -
     }
 }
 
-/// What was recorded: the inputs of the decision are gone, so nothing can be evaluated again.
-fn why_not(run: &DecisionRun, prospects: &[v1::Prospect], asked: Asked) -> v1::WhyNot {
+/// The recorded reasons and alternatives: the inputs are no longer kept, so the decision cannot be evaluated again.
+fn why_not(run: &DecisionRun, prospects: &[v1::Prospect], asked: AlternativeSize) -> v1::WhyNot {
     let decided = run.record.desired;
-    let is_that_way = |desired: u32| match asked {
-        Asked::Out => desired > decided,
-        Asked::In => desired < decided,
-        Asked::Exactly(wanted) => (desired > decided) == (wanted > decided),
+    let is_same_direction = |desired: u32| match asked {
+        AlternativeSize::Larger => desired > decided,
+        AlternativeSize::Smaller => desired < decided,
+        AlternativeSize::Exactly(wanted) => (desired > decided) == (wanted > decided),
     };
     let limits =
         run.record.limits.iter().map(|it| format!("{} to {}, by {}: {}", it.from, it.to, it.name, it.note));
@@ -119,26 +120,26 @@ fn why_not(run: &DecisionRun, prospects: &[v1::Prospect], asked: Asked) -> v1::W
         run.record.summary.clone(),
     ];
     v1::WhyNot {
-        asked: asked_word(asked),
+        asked: asked_text(asked),
         because: because.into_iter().chain(limits).collect(),
-        prospects: prospects.iter().filter(|it| is_that_way(it.desired)).cloned().collect(),
+        prospects: prospects.iter().filter(|it| is_same_direction(it.desired)).cloned().collect(),
     }
 }
 
-fn metric(said: &orchestrator::decision_record::Metric) -> v1::Metric {
+fn metric(it: &orchestrator::decision_record::Metric) -> v1::Metric {
     v1::Metric {
-        name: said.name.clone(),
-        current: said.current.clone(),
-        target: said.target.clone(),
-        ratio: said.ratio,
-        proposal: said.proposal,
-        samples: said.samples.map(|[used, unready, missing, ignored]| v1::SampleCount {
+        name: it.name.clone(),
+        current: it.current.clone(),
+        target: it.target.clone(),
+        ratio: it.ratio,
+        proposal: it.proposal,
+        samples: it.samples.map(|[used, unready, missing, ignored]| v1::SampleCount {
             used,
             unready,
             missing,
             ignored,
         }),
-        note: said.note.clone(),
+        note: it.note.clone(),
     }
 }
 
@@ -146,9 +147,9 @@ fn limit(it: &orchestrator::decision_record::Limit) -> v1::Limit {
     v1::Limit { name: it.name.clone(), from: it.from, to: it.to, note: it.note.clone() }
 }
 
-fn evidence(&(at, what, replicas): &(u64, orchestrator::decision_record::Earlier, u32)) -> v1::Evidence {
+fn evidence(&(at, kind, replicas): &(u64, orchestrator::decision_record::Earlier, u32)) -> v1::Evidence {
     use orchestrator::decision_record::Earlier;
-    let kind = match what {
+    let kind = match kind {
         Earlier::Recommended => "recommended",
         Earlier::Added => "added",
         Earlier::Removed => "removed",

@@ -1,8 +1,9 @@
-//! The HTTP API under `/v1`: what is declared, how it is, why it is so, and the ways to change it.
+//! The HTTP API under `/v1`: declarations, their status, explanations of decisions, and changes.
 //!
-//! It reads the loop's knowledge in short queries, passes changes to the orchestrator, and decides nothing. What goes over the
-//! wire is [`v1`], apart from the types of the core; the description at `/openapi.json` is made from the same table as the
-//! routes. `/metrics` is for Prometheus, `/healthz` says that the process answers, `/readyz` that the loop controls the services.
+//! It reads the loop's knowledge in short queries, passes changes to the orchestrator, and decides nothing. The JSON types are in
+//! [`v1`], separate from the types of the core. The router and the description at `/openapi.json` are made from one table of
+//! operations. `/metrics` is for Prometheus; `/healthz` tells whether the process responds, `/readyz` whether the loop controls the
+//! services.
 //!
 //! ```no_run
 //! # async fn example(handle: orchestrator::Handle, agent: agent::Agent) -> std::io::Result<()> {
@@ -20,15 +21,18 @@ pub mod v1;
 mod server;
 pub use server::serve;
 
+mod limits;
 mod state;
 pub use state::State;
 
 mod origin;
 
+mod operation;
+mod request;
 mod routes;
+pub use routes::description;
 
 mod openapi;
-pub use openapi::description;
 
 mod capacity;
 mod decision;

@@ -13,18 +13,18 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::failure::{Code, Failure, chain};
 use crate::state::State;
 
-/// Lines before the end by default: a screen or two.
+/// The default number of lines from the end: a screen or two.
 pub(crate) const TAIL_DEFAULT: usize = 100;
 
-/// Bytes that are sent in one piece, so that many short lines cost few packets.
-const PIECE_BYTES: usize = 16 * 1024;
+/// The maximum size of a chunk; lines are grouped so that many short lines need few packets.
+const CHUNK_BYTES: usize = 16 * 1024;
 
-/// Whether a response ends with the present output.
+/// Where a response ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Until {
-    /// It ends with the last present line.
+    /// After the last existing line.
     Present,
-    /// It goes on with what is printed later.
+    /// Never: new lines are sent as they are printed.
     Stopped,
 }
 
@@ -38,50 +38,50 @@ pub(crate) async fn logs(
     let permit = state.open_stream()?;
     let lines = state.agent.logs(replica, tail).await.map_err(|error| failure(&error))?;
     let reader = Reader { _permit: permit, lines, until };
-    let pieces =
-        stream::unfold(reader, |mut reader| async move { Some((reader.next_piece().await?, reader)) });
-    let until_stop = pieces.take_until(state.stop().clone().cancelled_owned()).map(Ok::<_, Infallible>);
+    let chunks =
+        stream::unfold(reader, |mut reader| async move { Some((reader.next_chunk().await?, reader)) });
+    let until_stop = chunks.take_until(state.stop().clone().cancelled_owned()).map(Ok::<_, Infallible>);
     Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], Body::from_stream(until_stop)).into_response())
 }
 
 struct Reader {
-    /// Released when this reader ends.
+    /// Released when the reader is dropped.
     _permit: OwnedSemaphorePermit,
     lines: Box<dyn LogLines>,
     until: Until,
 }
 
 impl Reader {
-    /// The present lines, up to a piece's size; waits for one when there is none and more may come.
-    async fn next_piece(&mut self) -> Option<Bytes> {
-        let mut piece = String::new();
-        while piece.len() < PIECE_BYTES {
+    /// The existing lines up to the size of a chunk. When there is none and the log is followed, waits for the next line.
+    async fn next_chunk(&mut self) -> Option<Bytes> {
+        let mut chunk = String::new();
+        while chunk.len() < CHUNK_BYTES {
             match self.lines.next_present().await {
-                Ok(Some(line)) => append(&mut piece, &line.text),
+                Ok(Some(line)) => append(&mut chunk, &line.text),
                 Ok(None) => break,
-                Err(error) => return self.broken(piece, &error),
+                Err(error) => return self.fail(chunk, &error),
             }
         }
-        if piece.is_empty() && self.until == Until::Stopped {
+        if chunk.is_empty() && self.until == Until::Stopped {
             match self.lines.next().await {
-                Ok(line) => append(&mut piece, &line.text),
-                Err(error) => return self.broken(piece, &error),
+                Ok(line) => append(&mut chunk, &line.text),
+                Err(error) => return self.fail(chunk, &error),
             }
         }
-        (!piece.is_empty()).then(|| piece.into())
+        (!chunk.is_empty()).then(|| chunk.into())
     }
 
-    /// The head of the response is sent already, so the error can only be logged, and the stream ended.
-    fn broken(&mut self, piece: String, error: &LogError) -> Option<Bytes> {
+    /// Logs the error and ends the stream: the response headers have already been sent.
+    fn fail(&mut self, chunk: String, error: &LogError) -> Option<Bytes> {
         tracing::warn!(error = %chain(error), "log_unreadable");
         self.until = Until::Present;
-        (!piece.is_empty()).then(|| piece.into())
+        (!chunk.is_empty()).then(|| chunk.into())
     }
 }
 
-fn append(piece: &mut String, line: &str) {
-    piece.push_str(line);
-    piece.push('\n');
+fn append(chunk: &mut String, line: &str) {
+    chunk.push_str(line);
+    chunk.push('\n');
 }
 
 fn failure(error: &LogError) -> Failure {

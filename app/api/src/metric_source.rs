@@ -1,11 +1,11 @@
-//! Sources of metrics: as they were written, and what they say.
+//! Metric sources and their measurements, in the form of `/v1`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use agent::{Agent, SourceDetail};
-use model::measure::{MetricKey, ReplicaSaid, Said, Series};
+use model::measure::{MeasurementResult, MetricKey, ReplicaMeasurement, Series};
 use model::name::ServiceName;
 use model::quantity::Milli;
 use model::resource::{MetricSource, MetricSourceSpec, Resource};
@@ -18,10 +18,10 @@ use crate::state::State;
 use crate::timestamps::rfc3339;
 use crate::v1;
 
-/// Readings shown of one source: what people look through.
+/// The number of readings in a description: people do not look through more.
 const READINGS_SHOWN: usize = 100;
 
-/// The sources that are declared, or the one of them that is called `name`.
+/// All declared metric sources, or only the source `name`.
 pub(crate) fn sources(
     handle: &Handle,
     agent: &Agent,
@@ -67,85 +67,93 @@ fn declared(handle: &Handle, agent: &Agent, name: Option<&str>) -> Result<Vec<De
     }
 }
 
-/// The services that are scaled by the metric: their autoscalers ask for it, or it says who goes first or must stay.
-fn services(kept: &[StoredResource], key: &MetricKey) -> Vec<String> {
-    let asks = |stored: &StoredResource| {
+/// The services that are scaled by a metric: their autoscalers use it, or it decides which replicas are removed first or never.
+fn services(resources: &[StoredResource], key: &MetricKey) -> Vec<String> {
+    let autoscaled = |stored: &StoredResource| {
         let spec = match &stored.resource {
             Resource::Service(service) => service.autoscaler().ok().flatten(),
             Resource::HorizontalPodAutoscaler(hpa) => hpa.autoscaler().ok(),
             Resource::Route(_) | Resource::MetricSource(_) => None,
         }?;
-        let is_asked = spec.metrics.iter().any(|it| MetricKey::of(it, &spec.service).as_ref() == Some(key));
-        is_asked.then(|| spec.service.to_string())
+        let uses_metric =
+            spec.metrics.iter().any(|it| MetricKey::of(it, &spec.service).as_ref() == Some(key));
+        uses_metric.then(|| spec.service.to_string())
     };
-    let shrinks = |stored: &StoredResource| {
+    let selects_removal = |stored: &StoredResource| {
         let Resource::Service(service) = &stored.resource else { return None };
         let (scale, name) = (&service.spec.scale, service.name());
-        let says = [scale.remove.key(name), scale.protect_key(name)];
-        says.iter().flatten().any(|says| says == key).then(|| name.to_string())
+        let keys = [scale.remove.key(name), scale.protect_key(name)];
+        keys.iter().flatten().any(|it| it == key).then(|| name.to_string())
     };
-    kept.iter().filter_map(|stored| asks(stored).or_else(|| shrinks(stored))).collect()
+    resources.iter().filter_map(|stored| autoscaled(stored).or_else(|| selects_removal(stored))).collect()
 }
 
 fn status(spec: &MetricSourceSpec, detail: Option<&SourceDetail>, now: Wall) -> v1::MetricSourceStatus {
     let measured = detail.and_then(|detail| detail.measured.as_ref());
     let failed = detail.and_then(|detail| detail.failed.as_ref());
-    let (value, series) = measured.map_or((None, 0), |(_, said)| summary(said));
+    let (value, series) = measured.map_or((None, 0), |(_, result)| summary(result));
     v1::MetricSourceStatus {
         value,
         series,
         measured_at: measured.map(|(at, _)| rfc3339(*at)),
         last_error: failed.map(|(_, why)| why.to_string()),
         last_error_at: failed.map(|(at, _)| rfc3339(*at)),
-        conditions: vec![measuring(spec, measured, failed, now)],
+        conditions: vec![measuring_condition(spec, measured, failed, now)],
     }
 }
 
-/// Whether what it says stands, by the same rule as the loop's.
-fn measuring(
+/// Whether the latest measurement can be used, by the same rule as in the loop.
+fn measuring_condition(
     spec: &MetricSourceSpec,
-    measured: Option<&(Wall, Said)>,
+    measured: Option<&(Wall, MeasurementResult)>,
     failed: Option<&(Wall, Arc<str>)>,
     now: Wall,
 ) -> v1::Condition {
-    let claim = |status: &str, reason: &str, message: String, since: Option<Wall>| {
+    let condition = |status: &str, reason: &str, message: String, since: Option<Wall>| {
         v1::Condition::new("Measuring", status, reason, message).since(since.map(rfc3339))
     };
     let age = |at: Wall| Duration::from_millis(now.as_millis().saturating_sub(at.as_millis()));
     let is_fresh = |at: Wall| age(at) <= spec.stale_after();
     match (measured, failed) {
-        (Some((at, said)), _) if is_fresh(*at) => match said {
-            Said::Replicas(replicas) if replicas.is_empty() => {
-                claim("Unknown", "NoReplicas", "there is no replica to query".into(), Some(*at))
+        (Some((at, result)), _) if is_fresh(*at) => match result {
+            MeasurementResult::Replicas(replicas) if replicas.is_empty() => {
+                condition("Unknown", "NoReplicas", "there is no replica to query".into(), Some(*at))
             }
-            Said::Replicas(replicas) if replicas.iter().all(|it| it.said.is_err()) => {
+            MeasurementResult::Replicas(replicas) if replicas.iter().all(|it| it.result.is_err()) => {
                 let why = failed.map(|(_, why)| why.to_string()).unwrap_or_default();
-                claim("False", "Failed", format!("no replica could be queried; {why}"), Some(*at))
+                condition("False", "Failed", format!("no replica could be queried; {why}"), Some(*at))
             }
-            Said::Series(series) if series.is_empty() => {
+            MeasurementResult::Series(series) if series.is_empty() => {
                 let message = "it answers, but has no such series, which does not count as zero".to_owned();
-                claim("False", "Absent", message, Some(*at))
+                condition("False", "Absent", message, Some(*at))
             }
-            Said::Begun | Said::Series(_) | Said::Replicas(_) | Said::Failed(_) | Said::Withdrawn => {
-                claim("True", "Measured", "the last measurement is in use".into(), Some(*at))
+            MeasurementResult::Pending
+            | MeasurementResult::Series(_)
+            | MeasurementResult::Replicas(_)
+            | MeasurementResult::Failed(_)
+            | MeasurementResult::Withdrawn => {
+                condition("True", "Measured", "the last measurement is in use".into(), Some(*at))
             }
         },
-        (_, Some((at, why))) => claim("False", "Failed", why.to_string(), Some(*at)),
-        (Some((at, _)), None) => {
-            claim("False", "Stale", "there has been no answer since the last measurement".into(), Some(*at))
-        }
-        (None, None) => claim("Unknown", "Pending", "it has not been queried yet".into(), None),
+        (_, Some((at, why))) => condition("False", "Failed", why.to_string(), Some(*at)),
+        (Some((at, _)), None) => condition(
+            "False",
+            "Stale",
+            "there has been no answer since the last measurement".into(),
+            Some(*at),
+        ),
+        (None, None) => condition("Unknown", "Pending", "it has not been queried yet".into(), None),
     }
 }
 
 /// The sum of all series, or the mean over the replicas that answered; and how many there are.
-fn summary(said: &Said) -> (Option<f64>, usize) {
-    match said {
-        Said::Begun | Said::Failed(_) | Said::Withdrawn => (None, 0),
-        Said::Series(series) => (sum(series), series.len()),
-        Said::Replicas(replicas) => {
+fn summary(result: &MeasurementResult) -> (Option<f64>, usize) {
+    match result {
+        MeasurementResult::Pending | MeasurementResult::Failed(_) | MeasurementResult::Withdrawn => (None, 0),
+        MeasurementResult::Series(series) => (sum(series), series.len()),
+        MeasurementResult::Replicas(replicas) => {
             let values: Vec<f64> =
-                replicas.iter().filter_map(|replica| sum(replica.said.as_ref().ok()?)).collect();
+                replicas.iter().filter_map(|replica| sum(replica.result.as_ref().ok()?)).collect();
             let mean = values.iter().sum::<f64>() / values.len() as f64;
             ((!values.is_empty()).then_some(mean), values.len())
         }
@@ -153,10 +161,10 @@ fn summary(said: &Said) -> (Option<f64>, usize) {
 }
 
 fn sum(series: &[Series]) -> Option<f64> {
-    series.iter().map(|series| series.value).reduce(Milli::plus).map(whole)
+    series.iter().map(|series| series.value).reduce(Milli::plus).map(to_f64)
 }
 
-fn whole(value: Milli) -> f64 {
+fn to_f64(value: Milli) -> f64 {
     value.0 as f64 / 1000.0
 }
 
@@ -164,17 +172,20 @@ fn readings(spec: &MetricSourceSpec, detail: &SourceDetail) -> Vec<v1::MetricRea
     let of = |replica: Option<String>, series: &Series| v1::MetricReading {
         replica,
         labels: series.labels.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
-        value: Some(whole(series.value)),
+        value: Some(to_f64(series.value)),
         message: None,
     };
-    let mut shown: Vec<v1::MetricReading> = match detail.measured.as_ref().map(|(_, said)| said) {
-        None | Some(Said::Begun | Said::Failed(_) | Said::Withdrawn) => Vec::new(),
-        Some(Said::Series(series)) => {
+    let mut shown: Vec<v1::MetricReading> = match detail.measured.as_ref().map(|(_, result)| result) {
+        None
+        | Some(MeasurementResult::Pending | MeasurementResult::Failed(_) | MeasurementResult::Withdrawn) => {
+            Vec::new()
+        }
+        Some(MeasurementResult::Series(series)) => {
             series.iter().take(READINGS_SHOWN).map(|series| of(None, series)).collect()
         }
-        Some(Said::Replicas(replicas)) => replicas
+        Some(MeasurementResult::Replicas(replicas)) => replicas
             .iter()
-            .flat_map(|replica| match &replica.said {
+            .flat_map(|replica| match &replica.result {
                 Ok(series) => {
                     series.iter().map(|series| of(Some(replica_name(spec, replica)), series)).collect()
                 }
@@ -192,10 +203,10 @@ fn readings(spec: &MetricSourceSpec, detail: &SourceDetail) -> Vec<v1::MetricRea
     shown
 }
 
-fn replica_name(spec: &MetricSourceSpec, replica: &ReplicaSaid) -> String {
-    match spec.key().whose {
-        model::measure::Whose::Replicas(service) => format!("{service}-{}", replica.ordinal.0),
-        model::measure::Whose::Outside | model::measure::Whose::Object { .. } => {
+fn replica_name(spec: &MetricSourceSpec, replica: &ReplicaMeasurement) -> String {
+    match spec.key().subject {
+        model::measure::MetricSubject::Replicas(service) => format!("{service}-{}", replica.ordinal.0),
+        model::measure::MetricSubject::External | model::measure::MetricSubject::Object { .. } => {
             replica.ordinal.0.to_string()
         }
     }

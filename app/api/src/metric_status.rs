@@ -1,36 +1,35 @@
-//! What a metric measured, as a `MetricStatus` of `autoscaling/v2`.
+//! The measured value of a metric as a `MetricStatus` of `autoscaling/v2`.
 //!
 //! Source: Kubernetes `api/autoscaling/v2/types.go`.
 
 use model::resource::{MetricIdentifier, MetricSpec, Percent, Quantity, ResourceTarget, TotalTarget};
 use serde_json::{Map, Value, json};
 
-/// The status of a metric that measured so many times what it aims at; without `current` when it measured nothing.
+/// The status of a metric whose value is `ratio` times its target; without `current` when nothing was measured.
 pub(crate) fn of(spec: &MetricSpec, ratio: Option<f64>) -> Map<String, Value> {
-    let (kind, word, what, target) = match spec {
+    let (kind, key, mut measured, target) = match spec {
         MetricSpec::Resource { resource, target } => {
             ("Resource", "resource", json!({"name": resource.as_str()}), Target::from(*target))
         }
         MetricSpec::ContainerResource { container, resource, target } => {
-            let what = json!({"container": container, "name": resource.as_str()});
-            ("ContainerResource", "containerResource", what, Target::from(*target))
+            let measured = json!({"container": container, "name": resource.as_str()});
+            ("ContainerResource", "containerResource", measured, Target::from(*target))
         }
         MetricSpec::Pods { metric, average } => {
             ("Pods", "pods", json!({"metric": identifier(metric)}), Target::AverageValue(*average))
         }
         MetricSpec::Object { object, metric, target } => {
-            let what = json!({"describedObject": object, "metric": identifier(metric)});
-            ("Object", "object", what, Target::from(*target))
+            let measured = json!({"describedObject": object, "metric": identifier(metric)});
+            ("Object", "object", measured, Target::from(*target))
         }
         MetricSpec::External { metric, target, .. } => {
             ("External", "external", json!({"metric": identifier(metric)}), Target::from(*target))
         }
     };
-    let mut what = what;
     if let Some(current) = ratio.and_then(|ratio| target.times(ratio)) {
-        what["current"] = current;
+        measured["current"] = current;
     }
-    Map::from_iter([("type".to_owned(), json!(kind)), (word.to_owned(), what)])
+    Map::from_iter([("type".to_owned(), json!(kind)), (key.to_owned(), measured)])
 }
 
 fn identifier(metric: &MetricIdentifier) -> Value {
@@ -40,7 +39,7 @@ fn identifier(metric: &MetricIdentifier) -> Value {
     }
 }
 
-/// What a metric aims at.
+/// The target of a metric.
 #[derive(Clone, Copy, Debug)]
 enum Target {
     AverageUtilization(Percent),
@@ -49,7 +48,7 @@ enum Target {
 }
 
 impl Target {
-    /// So many times this, in the words of a `MetricValueStatus`; `None` when that is no amount.
+    /// The target times `ratio`, as a `MetricValueStatus`; `None` when the product is not a valid amount.
     fn times(self, ratio: f64) -> Option<Value> {
         let quantity = |target: Quantity| {
             let milli = (target.milli() as f64 * ratio).round();
@@ -96,36 +95,36 @@ mod tests {
         Quantity::parse(text).unwrap()
     }
 
-    fn said(spec: &MetricSpec, ratio: Option<f64>) -> Value {
+    fn status(spec: &MetricSpec, ratio: Option<f64>) -> Value {
         Value::Object(of(spec, ratio))
     }
 
     #[test]
-    fn what_was_measured_stands_where_kubernetes_has_it() {
+    fn a_measured_value_is_in_the_field_of_kubernetes() {
         let cpu = MetricSpec::Resource {
             resource: MeteredResource::Cpu,
             target: ResourceTarget::Utilization(Percent(50)),
         };
         let expected =
             json!({"type": "Resource", "resource": {"name": "cpu", "current": {"averageUtilization": 58}}});
-        assert_eq!(said(&cpu, Some(58.0 / 50.0)), expected);
+        assert_eq!(status(&cpu, Some(58.0 / 50.0)), expected);
         let rate = MetricSpec::Pods {
             metric: MetricIdentifier { name: "rate".to_owned(), selector: None },
             average: quantity("10"),
         };
         let expected = json!({"type": "Pods", "pods": {"metric": {"name": "rate"}, "current": {"averageValue": "12500m"}}});
-        assert_eq!(said(&rate, Some(1.25)), expected);
+        assert_eq!(status(&rate, Some(1.25)), expected);
         let queue = MetricSpec::External {
             metric: MetricIdentifier { name: "queue".to_owned(), selector: None },
             target: TotalTarget::Value(quantity("30")),
             fallback: None,
         };
         let expected = json!({"type": "External", "external": {"metric": {"name": "queue"}, "current": {"value": "60"}}});
-        assert_eq!(said(&queue, Some(2.0)), expected);
+        assert_eq!(status(&queue, Some(2.0)), expected);
     }
 
     #[test]
-    fn what_was_not_measured_has_no_number() {
+    fn a_metric_that_was_not_measured_has_no_current_value() {
         let object = CrossVersionObjectReference {
             api_version: None,
             kind: "Service".to_owned(),
@@ -137,7 +136,7 @@ mod tests {
             target: TotalTarget::Average(quantity("1")),
         };
         for ratio in [None, Some(f64::NAN), Some(f64::INFINITY), Some(1e300)] {
-            let status = said(&spec, ratio);
+            let status = status(&spec, ratio);
             assert_eq!(
                 (&status["type"], &status["object"]["metric"]["name"]),
                 (&json!("Object"), &json!("hits"))

@@ -1,4 +1,4 @@
-//! The metrics of Homeostat and of its services, for Prometheus: one reading per scrape.
+//! Metrics of Homeostat and of its services for Prometheus. Each scrape takes one snapshot.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,55 +7,57 @@ use agent::{CertificateStatus, RouteDetail};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, text};
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, EncodeLabelSet, MetricEncoder, NoLabelSet, text,
+};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 use proxy::{AccessLogState, Counts, EndpointTraffic, Histogram, RouteTraffic};
 
 use crate::balancers;
 use crate::certificates;
-use crate::endpoints::{self, CLASSES};
+use crate::endpoints::{self, STATUS_CLASSES};
 use crate::failure::Failure;
 use crate::metric_source;
 use crate::state::State;
 use crate::v1;
 use crate::view::{self, ServiceView};
 
-/// Upper bounds of the latency buckets, in seconds: from a cached page to the proxy's timeout, each twice the last or so.
+/// Upper bounds of the latency buckets, in seconds: from a cached page to the proxy's timeout, each about twice the previous one.
 ///
-/// 14 buckets × 2 series a service keep a thousand services below 30,000 series.
+/// 14 buckets × 2 series per service keep a thousand services below 30,000 series.
 const BOUNDS: [f64; 14] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
 /// The media type of OpenMetrics, which Prometheus reads since 2.5.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Takes a reading and encodes it.
+/// Takes a snapshot and encodes it.
 pub(crate) async fn metrics(state: &State) -> Result<Response, Failure> {
-    let reading = read(state).await?;
+    let snapshot = take_snapshot(state).await?;
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(reading));
+    registry.register_collector(Box::new(snapshot));
     let mut text = String::new();
     text::encode(&mut text, &registry).expect("writing to a string does not fail");
     Ok(([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response())
 }
 
 #[derive(Debug)]
-struct Reading {
+struct Snapshot {
     rounds: u64,
     in_flight: usize,
     is_ready: bool,
     events: BTreeMap<String, u64>,
     services: Vec<ServiceView>,
     requests: Vec<Requests>,
-    /// The same of each version of a service, with the version.
+    /// The requests to each version of a service, with the generation of the version.
     versions: Vec<(u64, Requests)>,
     proxied: Vec<(String, v1::Proxied)>,
     tls: Vec<Tls>,
-    certificates: Vec<Ending>,
-    /// By service.
-    elsewhere: Vec<(String, v1::ElsewhereEndpoint)>,
-    /// By service.
+    certificates: Vec<CertificateExpiry>,
+    /// External endpoints, with their services.
+    endpoints: Vec<(String, v1::ElsewhereEndpoint)>,
+    /// Preferred zones, with their services.
     zones: Vec<(String, v1::PreferredZone)>,
     routes: Vec<RouteTraffic>,
     /// External balancers, with their services.
@@ -64,24 +66,24 @@ struct Reading {
     sources: Vec<v1::MetricSource>,
 }
 
-/// The TLS of one service.
+/// The TLS counters of one service.
 #[derive(Debug)]
 struct Tls {
     service: String,
     handshake_failures: u64,
 }
 
-/// The certificate that ends first among those of a service or a route.
+/// When the first certificate of a service or a route expires.
 #[derive(Debug)]
-struct Ending {
+struct CertificateExpiry {
     /// `service` or `route`.
     label: &'static str,
     name: String,
-    /// In seconds since 1970.
+    /// Seconds since the Unix epoch.
     not_after: i64,
 }
 
-/// The requests of one service, or of one of its replicas.
+/// The requests to one service, or to one of its replicas.
 #[derive(Debug)]
 struct Requests {
     service: String,
@@ -95,12 +97,12 @@ struct Requests {
 /// Latencies in the exported buckets.
 #[derive(Debug)]
 struct Latencies {
-    /// Counts for each of [`BOUNDS`], then of what is above the last.
+    /// The count of each bucket of [`BOUNDS`], then that of the bucket above the last bound.
     counts: Vec<u64>,
     sum_seconds: f64,
 }
 
-async fn read(state: &State) -> Result<Reading, Failure> {
+async fn take_snapshot(state: &State) -> Result<Snapshot, Failure> {
     let rounds = *state.handle.events().changes().borrow();
     let (services, in_flight) = state
         .query(|handle| {
@@ -108,26 +110,26 @@ async fn read(state: &State) -> Result<Reading, Failure> {
         })
         .await?;
     let events = state.events_by_kind().clone();
-    let (mut requests, mut by_proxy) = (Vec::new(), Vec::new());
+    let (mut requests, mut proxied) = (Vec::new(), Vec::new());
     let (mut tls, mut certificates) = (Vec::new(), Vec::new());
     let mut versions = Vec::new();
-    let (mut others, mut zones) = (Vec::new(), Vec::new());
+    let (mut endpoints, mut zones) = (Vec::new(), Vec::new());
     let now = state.handle.now().wall;
     for traffic in state.agent.traffic() {
         let service = traffic.service.to_string();
-        by_proxy.push((service.clone(), endpoints::of(&traffic)));
-        let (endpoints, zone) = endpoints::others(&traffic, now);
-        others.extend(endpoints.into_iter().map(|endpoint| (service.clone(), endpoint)));
+        proxied.push((service.clone(), endpoints::counters_of(&traffic)));
+        let (external, zone) = endpoints::external_of(&traffic, now);
+        endpoints.extend(external.into_iter().map(|endpoint| (service.clone(), endpoint)));
         zones.extend(zone.map(|zone| (service.clone(), zone)));
-        requests.push(of_counts(&service, None, &traffic.counts));
+        requests.push(requests_of(&service, None, &traffic.counts));
         let by_version = traffic.versions.iter();
-        versions.extend(by_version.map(|it| (it.version, of_counts(&service, None, &it.counts))));
+        versions.extend(by_version.map(|it| (it.version, requests_of(&service, None, &it.counts))));
         if let Some(state) = state.agent.tls(&traffic.service) {
             tls.push(Tls { service: service.clone(), handshake_failures: traffic.handshake_failures });
-            certificates.extend(ending("service", &service, &state));
+            certificates.extend(expiry("service", &service, &state));
         }
         for (ordinal, counts) in by_ordinal(&traffic.endpoints) {
-            requests.push(of_counts(&service, Some(format!("{service}-{ordinal}")), &counts));
+            requests.push(requests_of(&service, Some(format!("{service}-{ordinal}")), &counts));
         }
     }
     let external = services.iter().flat_map(|service| {
@@ -138,10 +140,10 @@ async fn read(state: &State) -> Result<Reading, Failure> {
     let agent = state.agent.clone();
     let sources = state.query(move |handle| metric_source::sources(handle, &agent, None)).await?;
     let details = state.agent.routes();
-    let of_route = |detail: &RouteDetail| ending("route", detail.route.as_str(), detail.tls.as_ref()?);
+    let of_route = |detail: &RouteDetail| expiry("route", detail.route.as_str(), detail.tls.as_ref()?);
     certificates.extend(details.iter().filter_map(of_route));
     let routes = details.into_iter().map(|detail| detail.traffic).collect();
-    Ok(Reading {
+    Ok(Snapshot {
         rounds,
         in_flight,
         is_ready: state.handle.is_ready(),
@@ -149,10 +151,10 @@ async fn read(state: &State) -> Result<Reading, Failure> {
         services,
         requests,
         versions,
-        proxied: by_proxy,
+        proxied,
         tls,
         certificates,
-        elsewhere: others,
+        endpoints,
         zones,
         routes,
         external,
@@ -161,8 +163,8 @@ async fn read(state: &State) -> Result<Reading, Failure> {
     })
 }
 
-/// The sums over all lives of each place: a life that still answers its last requests would else be a second series of one
-/// name, which no scraper takes.
+/// The counters of each replica, summed over its incarnations. An incarnation that still drains would otherwise be a second series
+/// with the same labels, which scrapers reject.
 fn by_ordinal(endpoints: &[EndpointTraffic]) -> BTreeMap<u32, Counts> {
     let mut sums: BTreeMap<u32, Counts> = BTreeMap::new();
     for endpoint in endpoints {
@@ -180,11 +182,11 @@ fn by_ordinal(endpoints: &[EndpointTraffic]) -> BTreeMap<u32, Counts> {
 }
 
 /// `None` while there is no certificate.
-fn ending(label: &'static str, name: &str, state: &CertificateStatus) -> Option<Ending> {
-    Some(Ending { label, name: name.to_owned(), not_after: certificates::not_after(state)? })
+fn expiry(label: &'static str, name: &str, state: &CertificateStatus) -> Option<CertificateExpiry> {
+    Some(CertificateExpiry { label, name: name.to_owned(), not_after: certificates::not_after(state)? })
 }
 
-fn of_counts(service: &str, replica: Option<String>, counts: &Counts) -> Requests {
+fn requests_of(service: &str, replica: Option<String>, counts: &Counts) -> Requests {
     Requests {
         service: service.to_owned(),
         replica,
@@ -201,7 +203,7 @@ impl Latencies {
         let (mut sum_seconds, mut lower) = (0.0, 0.0);
         for (upper, count) in histogram.buckets() {
             let upper = upper.as_secs_f64();
-            // The proxy's buckets are 6 % wide at most: their middle stands for what is in them.
+            // The proxy's buckets are at most 6 % wide, so each is counted at its middle.
             let middle = f64::midpoint(lower, upper);
             let at = BOUNDS.iter().position(|bound| middle <= *bound).unwrap_or(BOUNDS.len());
             counts[at] += count;
@@ -220,7 +222,7 @@ impl Latencies {
     }
 }
 
-impl Collector for Reading {
+impl Collector for Snapshot {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         self.encode_loop(&mut encoder)?;
         self.encode_services(&mut encoder)?;
@@ -228,28 +230,30 @@ impl Collector for Reading {
         self.encode_versions(&mut encoder)?;
         self.encode_proxied(&mut encoder)?;
         self.encode_datagrams(&mut encoder)?;
-        self.encode_elsewhere(&mut encoder)?;
+        self.encode_external_endpoints(&mut encoder)?;
         self.encode_tls(&mut encoder)?;
         self.encode_routes(&mut encoder)?;
-        self.encode_external(&mut encoder)?;
+        self.encode_external_balancers(&mut encoder)?;
         self.encode_access_logs(&mut encoder)?;
         self.encode_sources(&mut encoder)
     }
 }
 
-impl Reading {
+impl Snapshot {
     fn encode_loop(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        counter(encoder, "homeostat_loop_rounds", "Rounds of the control loop, each of one or more inputs")?
-            .encode_counter::<NoLabelSet, _, f64>(&self.rounds, None)?;
-        gauge(encoder, "homeostat_actions_in_flight", "Actions told of which no end is known yet")?
+        counter(
+            encoder,
+            "homeostat_loop_rounds",
+            "Rounds of the control loop; each processes one or more inputs",
+        )?
+        .encode_counter::<NoLabelSet, _, f64>(&self.rounds, None)?;
+        gauge(encoder, "homeostat_actions_in_flight", "Actions that were sent and have not completed")?
             .encode_gauge(&i64::try_from(self.in_flight).unwrap_or(i64::MAX))?;
-        gauge(encoder, "homeostat_ready", "1 while the loop steers")?
+        gauge(encoder, "homeostat_ready", "1 while the control loop controls the services, else 0")?
             .encode_gauge(&i64::from(self.is_ready))?;
-        let mut events = counter(encoder, "homeostat_events", "What happened, by kind")?;
+        let mut events = counter(encoder, "homeostat_events", "Events, by kind")?;
         for (kind, count) in &self.events {
-            events
-                .encode_family(&[("kind", kind.as_str())])?
-                .encode_counter::<NoLabelSet, _, f64>(count, None)?;
+            write_counter(&mut events, &[("kind", kind.as_str())], count)?;
         }
         Ok(())
     }
@@ -258,110 +262,113 @@ impl Reading {
         let mut desired = gauge(encoder, "homeostat_replicas_desired", "Replicas wanted")?;
         for view in &self.services {
             let labels = [("service", view.name.as_str())];
-            desired.encode_family(&labels)?.encode_gauge(&i64::from(view.status.desired_replicas))?;
+            write_gauge(&mut desired, &labels, &i64::from(view.status.desired_replicas))?;
         }
-        let mut ready = gauge(encoder, "homeostat_replicas_ready", "Replicas that answer requests")?;
+        let mut ready =
+            gauge(encoder, "homeostat_replicas_ready", "Replicas that are ready to serve requests")?;
         for view in &self.services {
             let labels = [("service", view.name.as_str())];
-            ready.encode_family(&labels)?.encode_gauge(&i64::from(view.status.ready_replicas))?;
+            write_gauge(&mut ready, &labels, &i64::from(view.status.ready_replicas))?;
         }
         let mut phases = gauge(encoder, "homeostat_replicas", "Replicas by phase")?;
         for view in &self.services {
             for (phase, count) in by_phase(view) {
                 let labels = [("service", view.name.as_str()), ("phase", phase)];
-                phases.encode_family(&labels)?.encode_gauge(&count)?;
+                write_gauge(&mut phases, &labels, &count)?;
             }
         }
-        let mut restarts =
-            counter(encoder, "homeostat_replica_restarts", "Starts of a replica after its first")?;
+        let mut restarts = counter(
+            encoder,
+            "homeostat_replica_restarts",
+            "Restarts of a replica: all starts after the first",
+        )?;
         for (replica, status) in self.replicas() {
             let labels = [("service", status.service.as_str()), ("replica", replica.as_str())];
             let count = u64::from(status.restarts);
-            restarts.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&count, None)?;
+            write_counter(&mut restarts, &labels, &count)?;
         }
-        let mut cpu = gauge(encoder, "homeostat_replica_cpu_cores", "Processor in use")?;
+        let mut cpu = gauge(encoder, "homeostat_replica_cpu_cores", "CPU in use, in cores")?;
         for (replica, status) in self.replicas() {
             if let Some(millicores) = status.usage.cpu_millicores {
                 let labels = [("service", status.service.as_str()), ("replica", replica.as_str())];
-                cpu.encode_family(&labels)?.encode_gauge(&(millicores as f64 / 1000.0))?;
+                write_gauge(&mut cpu, &labels, &(millicores as f64 / 1000.0))?;
             }
         }
         self.encode_throttling(encoder)?;
-        let mut memory = gauge(encoder, "homeostat_replica_memory_bytes", "Memory in use")?;
+        let mut memory = gauge(encoder, "homeostat_replica_memory_bytes", "Memory in use, in bytes")?;
         for (replica, status) in self.replicas() {
             if let Some(bytes) = status.usage.memory_bytes {
                 let labels = [("service", status.service.as_str()), ("replica", replica.as_str())];
-                memory.encode_family(&labels)?.encode_gauge(&(bytes as f64))?;
+                write_gauge(&mut memory, &labels, &(bytes as f64))?;
             }
         }
         Ok(())
     }
 
-    /// By the names that the exporter of container engines has for them, without their `container` and `cfs`.
+    /// Named like the metrics of cAdvisor, without `container` and `cfs`.
     fn encode_throttling(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let held = || self.replicas().filter_map(|(name, status)| Some((name, status, status.throttling?)));
+        let limited =
+            || self.replicas().filter_map(|(name, status)| Some((name, status, status.throttling?)));
         let name = "homeostat_replica_cpu_periods";
-        let mut windows = counter(encoder, name, "Windows of the kernel in which it ran under a limit")?;
-        for (replica, status, throttling) in held() {
+        let mut windows = counter(encoder, name, "CPU quota periods in which the replica ran with a limit")?;
+        for (replica, status, throttling) in limited() {
             let labels = [("service", status.service.as_str()), ("replica", replica.as_str())];
             let count = throttling.windows;
-            windows.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&count, None)?;
+            write_counter(&mut windows, &labels, &count)?;
         }
         let name = "homeostat_replica_cpu_throttled_periods";
-        let mut throttled =
-            counter(encoder, name, "Windows in which its limit of the processor was used up")?;
-        for (replica, status, throttling) in held() {
+        let mut throttled = counter(encoder, name, "CPU quota periods in which the replica was throttled")?;
+        for (replica, status, throttling) in limited() {
             let labels = [("service", status.service.as_str()), ("replica", replica.as_str())];
             let count = throttling.throttled_windows;
-            throttled.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&count, None)?;
+            write_counter(&mut throttled, &labels, &count)?;
         }
         let name = "homeostat_replica_cpu_throttled_seconds";
-        let mut waited = counter(encoder, name, "How long it waited, as its limit was used up")?;
-        for (replica, status, throttling) in held() {
+        let mut waited = counter(encoder, name, "How long the replica was throttled, in seconds")?;
+        for (replica, status, throttling) in limited() {
             let labels = [("service", status.service.as_str()), ("replica", replica.as_str())];
             let seconds = throttling.waited_seconds;
-            waited.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&seconds, None)?;
+            write_counter(&mut waited, &labels, &seconds)?;
         }
         Ok(())
     }
 
     fn encode_requests(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let of_services = || self.requests.iter().filter(|requests| requests.replica.is_none());
-        let mut answered = counter(encoder, "homeostat_requests", "Answers to clients, by class of status")?;
+        let mut answered = counter(encoder, "homeostat_requests", "Responses to clients, by status class")?;
         for requests in of_services() {
-            for (class, count) in CLASSES.iter().zip(&requests.status) {
+            for (class, count) in STATUS_CLASSES.iter().zip(&requests.status) {
                 let labels = [("service", requests.service.as_str()), ("status", *class)];
-                answered.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(count, None)?;
+                write_counter(&mut answered, &labels, count)?;
             }
         }
         let name = "homeostat_replica_requests";
-        let mut answered = counter(encoder, name, "Answers of replicas to the proxy, by class of status")?;
+        let mut answered = counter(encoder, name, "Responses of replicas to the proxy, by status class")?;
         for requests in &self.requests {
             let Some(replica) = &requests.replica else { continue };
-            for (class, count) in CLASSES.iter().zip(&requests.status) {
+            for (class, count) in STATUS_CLASSES.iter().zip(&requests.status) {
                 let labels = [
                     ("service", requests.service.as_str()),
                     ("replica", replica.as_str()),
                     ("status", *class),
                 ];
-                answered.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(count, None)?;
+                write_counter(&mut answered, &labels, count)?;
             }
         }
         let mut retries =
-            counter(encoder, "homeostat_request_retries", "Requests sent again to another replica")?;
+            counter(encoder, "homeostat_request_retries", "Requests that were retried at another replica")?;
         for requests in of_services() {
             let labels = [("service", requests.service.as_str())];
-            retries.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&requests.retries, None)?;
+            write_counter(&mut retries, &labels, &requests.retries)?;
         }
-        let mut failures = counter(encoder, "homeostat_request_failures", "Requests without a whole answer")?;
+        let mut failures =
+            counter(encoder, "homeostat_request_failures", "Requests without a complete response")?;
         for requests in of_services() {
             let labels = [("service", requests.service.as_str())];
-            failures
-                .encode_family(&labels)?
-                .encode_counter::<NoLabelSet, _, f64>(&requests.failures, None)?;
+            write_counter(&mut failures, &labels, &requests.failures)?;
         }
         let name = "homeostat_request_duration_seconds";
-        let help = "From a request's head to the end of its answer";
+        let help = "Time from the headers of a request to the end of its response";
         let mut latency = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
         for requests in of_services() {
             requests.latency.encode(&mut latency, &[("service", requests.service.as_str())])?;
@@ -371,28 +378,26 @@ impl Reading {
 
     fn encode_versions(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let name = "homeostat_version_requests";
-        let help = "Answers of the replicas of a version to the proxy, by class of status";
+        let help = "Responses of the replicas of a version to the proxy, by status class";
         let mut answered = counter(encoder, name, help)?;
         for (version, requests) in &self.versions {
-            for (class, count) in CLASSES.iter().zip(&requests.status) {
+            for (class, count) in STATUS_CLASSES.iter().zip(&requests.status) {
                 let version = version.to_string();
                 let labels =
                     [("service", requests.service.as_str()), ("generation", &version), ("status", *class)];
-                answered.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(count, None)?;
+                write_counter(&mut answered, &labels, count)?;
             }
         }
         let name = "homeostat_version_request_failures";
         let mut failures =
-            counter(encoder, name, "Attempts at replicas of a version without a whole answer")?;
+            counter(encoder, name, "Requests to replicas of a version without a complete response")?;
         for (version, requests) in &self.versions {
             let version = version.to_string();
             let labels = [("service", requests.service.as_str()), ("generation", version.as_str())];
-            failures
-                .encode_family(&labels)?
-                .encode_counter::<NoLabelSet, _, f64>(&requests.failures, None)?;
+            write_counter(&mut failures, &labels, &requests.failures)?;
         }
         let name = "homeostat_version_request_duration_seconds";
-        let help = "From when a replica of a version was asked to the end of its answer";
+        let help = "Time from sending a request to a replica of a version to the end of its response";
         let mut latency = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
         for (version, requests) in &self.versions {
             let version = version.to_string();
@@ -402,8 +407,8 @@ impl Reading {
         Ok(())
     }
 
-    /// The requests of external endpoints, and those that stay in the zone.
-    fn encode_elsewhere(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    /// The requests to external endpoints, and the share that stays in the preferred zone.
+    fn encode_external_endpoints(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         fn labels<'a>(service: &'a str, it: &'a v1::ElsewhereEndpoint) -> [(&'static str, &'a str); 3] {
             [
                 ("service", service),
@@ -412,174 +417,174 @@ impl Reading {
             ]
         }
         let name = "homeostat_endpoint_requests";
-        let help = "Answers to the proxy of endpoints that others run, by class of status";
+        let help = "Responses of external endpoints to the proxy, by status class";
         let mut answered = counter(encoder, name, help)?;
-        for (service, it) in &self.elsewhere {
+        for (service, it) in &self.endpoints {
             let [service, endpoint, zone] = labels(service, it);
             for (class, count) in &it.responses {
                 let labels = [service, endpoint, zone, ("status", class.as_str())];
-                answered.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(count, None)?;
+                write_counter(&mut answered, &labels, count)?;
             }
         }
         let name = "homeostat_endpoint_request_failures";
-        let help = "Attempts at endpoints that others run without a whole answer";
+        let help = "Requests to external endpoints without a complete response";
         let mut failures = counter(encoder, name, help)?;
-        for (service, it) in &self.elsewhere {
-            failures
-                .encode_family(&labels(service, it))?
-                .encode_counter::<NoLabelSet, _, f64>(&it.failures, None)?;
+        for (service, it) in &self.endpoints {
+            write_counter(&mut failures, &labels(service, it), &it.failures)?;
         }
         let name = "homeostat_endpoint_requests_in_flight";
-        let mut in_flight = gauge(encoder, name, "Requests that endpoints answer now that others run")?;
-        for (service, it) in &self.elsewhere {
-            in_flight.encode_family(&labels(service, it))?.encode_gauge(&i64::from(it.in_flight))?;
+        let mut in_flight = gauge(encoder, name, "Requests in flight at external endpoints")?;
+        for (service, it) in &self.endpoints {
+            write_gauge(&mut in_flight, &labels(service, it), &i64::from(it.in_flight))?;
         }
-        let help = "1 while an endpoint that others run is left out, because it keeps failing or is slow";
+        let help = "1 while an external endpoint is ejected because it fails or is slow, else 0";
         let mut ejected = gauge(encoder, "homeostat_endpoint_ejected", help)?;
-        for (service, it) in &self.elsewhere {
-            ejected.encode_family(&labels(service, it))?.encode_gauge(&i64::from(it.state == "Ejected"))?;
+        for (service, it) in &self.endpoints {
+            write_gauge(&mut ejected, &labels(service, it), &i64::from(it.state == "Ejected"))?;
         }
-        let help = "The part of the requests that stays in the zone that is preferred, 0 to 1";
+        let help = "The share of requests that stays in the preferred zone, from 0 to 1";
         let mut share = gauge(encoder, "homeostat_zone_share", help)?;
         for (service, zone) in &self.zones {
             let labels = [("service", service.as_str()), ("zone", zone.name.as_str())];
-            share.encode_family(&labels)?.encode_gauge(&zone.share)?;
+            write_gauge(&mut share, &labels, &zone.share)?;
         }
         Ok(())
     }
 
-    /// The proxy's retries, ejections and refusals.
+    /// Refused and hedged requests, and the adaptive concurrency limit.
     fn encode_proxied(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let help = "Requests that the proxy answered 503 itself";
+        let help = "Requests that the proxy itself answered with 503";
         let mut refused = counter(encoder, "homeostat_requests_refused", help)?;
         for (service, proxied) in &self.proxied {
             let v1::Refused { no_replica, over_limit, shed } = proxied.refused;
             for (reason, count) in [("no_replica", no_replica), ("over_limit", over_limit), ("shed", shed)] {
                 let labels = [("service", service.as_str()), ("reason", reason)];
-                refused.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&count, None)?;
+                write_counter(&mut refused, &labels, &count)?;
             }
         }
-        let help = "Requests sent to a second replica, too, because the first took long";
+        let help = "Requests that were also sent to a second replica because the first was slow";
         let mut hedges = counter(encoder, "homeostat_request_hedges", help)?;
         for (service, proxied) in &self.proxied {
             let labels = [("service", service.as_str())];
-            hedges.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&proxied.hedges, None)?;
+            write_counter(&mut hedges, &labels, &proxied.hedges)?;
         }
-        let help = "Requests that a second replica answered before the first";
+        let help = "Hedged requests that the second replica answered first";
         let mut hedges_won = counter(encoder, "homeostat_request_hedges_won", help)?;
         for (service, proxied) in &self.proxied {
             let labels = [("service", service.as_str())];
-            hedges_won
-                .encode_family(&labels)?
-                .encode_counter::<NoLabelSet, _, f64>(&proxied.hedges_won, None)?;
+            write_counter(&mut hedges_won, &labels, &proxied.hedges_won)?;
         }
         let name = "homeostat_concurrency_limit";
-        let mut limits =
-            gauge(encoder, name, "Requests that may await an answer at once, as found by itself")?;
+        let mut limits = gauge(encoder, name, "The current adaptive concurrency limit of a service")?;
         for (service, proxied) in &self.proxied {
             if let Some(adaptive) = proxied.adaptive {
                 let limit = f64::from(adaptive.limit);
-                limits.encode_family(&[("service", service.as_str())])?.encode_gauge(&limit)?;
+                write_gauge(&mut limits, &[("service", service.as_str())], &limit)?;
             }
         }
         Ok(())
     }
 
-    /// The traffic over UDP.
+    /// UDP traffic.
     fn encode_datagrams(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let services =
             || self.proxied.iter().filter_map(|(service, it)| Some((service.as_str(), it.datagrams?)));
         let mut passed =
-            counter(encoder, "homeostat_datagrams", "Datagrams from clients (in) and to them (out)")?;
+            counter(encoder, "homeostat_datagrams", "Datagrams from clients (in) and to clients (out)")?;
         for (service, it) in services() {
             for (direction, count) in [("in", it.received), ("out", it.sent)] {
-                passed
-                    .encode_family(&[("service", service), ("direction", direction)])?
-                    .encode_counter::<NoLabelSet, _, f64>(&count, None)?;
+                write_counter(&mut passed, &[("service", service), ("direction", direction)], &count)?;
             }
         }
-        let mut bytes = counter(encoder, "homeostat_datagram_bytes", "Bytes of these datagrams")?;
+        let mut bytes = counter(
+            encoder,
+            "homeostat_datagram_bytes",
+            "Bytes of datagrams from clients (in) and to clients (out)",
+        )?;
         for (service, it) in services() {
             for (direction, count) in [("in", it.bytes_received), ("out", it.bytes_sent)] {
-                bytes
-                    .encode_family(&[("service", service), ("direction", direction)])?
-                    .encode_counter::<NoLabelSet, _, f64>(&count, None)?;
+                write_counter(&mut bytes, &[("service", service), ("direction", direction)], &count)?;
             }
         }
-        let mut dropped = counter(encoder, "homeostat_datagrams_dropped", "Datagrams that went nowhere")?;
+        let mut dropped = counter(
+            encoder,
+            "homeostat_datagrams_dropped",
+            "Datagrams that were dropped, in either direction",
+        )?;
         for (service, it) in services() {
             let labels = [("service", service)];
-            dropped.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&it.dropped, None)?;
+            write_counter(&mut dropped, &labels, &it.dropped)?;
         }
-        let help = "Addresses of clients whose datagrams go to a replica now";
+        let help = "Open UDP sessions, one per client address";
         let mut sessions = gauge(encoder, "homeostat_datagram_sessions", help)?;
         for (service, it) in services() {
-            sessions.encode_family(&[("service", service)])?.encode_gauge(&i64::from(it.sessions))?;
+            write_gauge(&mut sessions, &[("service", service)], &i64::from(it.sessions))?;
         }
         Ok(())
     }
 
     fn encode_tls(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let help = "Clients with which no TLS came about";
+        let help = "TLS handshakes that failed";
         let mut failures = counter(encoder, "homeostat_tls_handshake_failures", help)?;
         for tls in &self.tls {
-            failures
-                .encode_family(&[("service", tls.service.as_str())])?
-                .encode_counter::<NoLabelSet, _, f64>(&tls.handshake_failures, None)?;
+            write_counter(&mut failures, &[("service", tls.service.as_str())], &tls.handshake_failures)?;
         }
         let name = "homeostat_certificate_not_after_seconds";
-        let mut ends =
-            gauge(encoder, name, "When the first certificate of a service or a route ends, since 1970")?;
-        for Ending { label, name, not_after } in &self.certificates {
-            ends.encode_family(&[(*label, name.as_str())])?.encode_gauge(not_after)?;
+        let mut ends = gauge(
+            encoder,
+            name,
+            "When the first certificate of a service or a route expires, in seconds since the Unix epoch",
+        )?;
+        for CertificateExpiry { label, name, not_after } in &self.certificates {
+            write_gauge(&mut ends, &[(*label, name.as_str())], not_after)?;
         }
         Ok(())
     }
 
     fn encode_access_logs(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let help = "Lines of access logs, by whether they were written";
+        let help = "Access log lines, written and dropped";
         let mut lines = counter(encoder, "homeostat_access_log_lines", help)?;
         for log in &self.access_logs {
             for (result, count) in [("written", log.written), ("dropped", log.dropped)] {
                 let labels = [("file", &*log.file), ("result", result)];
-                lines.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&count, None)?;
+                write_counter(&mut lines, &labels, &count)?;
             }
         }
         Ok(())
     }
 
-    fn encode_external(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let help =
-            "How often a balancer of somebody else was told of the replicas, by whether it has taken them";
+    fn encode_external_balancers(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Configuration changes of external balancers, by whether they were taken or failed";
         let mut reloads = counter(encoder, "homeostat_external_reloads", help)?;
         for (service, it) in &self.external {
             for (result, count) in [("taken", it.reloads), ("failed", it.failures)] {
                 let labels = [("service", service.as_str()), ("file", it.file.as_str()), ("result", result)];
-                reloads.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&count, None)?;
+                write_counter(&mut reloads, &labels, &count)?;
             }
         }
-        let help = "Whether a balancer of somebody else has what it should";
+        let help = "1 while an external balancer has the current configuration, else 0";
         let mut current = gauge(encoder, "homeostat_external_current", help)?;
         for (service, it) in &self.external {
             let labels = [("service", service.as_str()), ("file", it.file.as_str())];
             let is_current = i64::from(it.problem.is_none() && it.reloaded_at.is_some());
-            current.encode_family(&labels)?.encode_gauge(&is_current)?;
+            write_gauge(&mut current, &labels, &is_current)?;
         }
         Ok(())
     }
 
     fn encode_sources(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let name = "homeostat_metric_source_up";
-        let mut up = gauge(encoder, name, "Whether what a source of a metric measured last stands")?;
+        let mut up =
+            gauge(encoder, name, "1 while the latest measurement of a metric source can be used, else 0")?;
         for source in &self.sources {
-            let stands = source.status.conditions.iter().all(|condition| condition.status == "True");
-            up.encode_family(&[("source", source.name())])?.encode_gauge(&i64::from(stands))?;
+            let is_up = source.status.conditions.iter().all(|condition| condition.status == "True");
+            write_gauge(&mut up, &[("source", source.name())], &i64::from(is_up))?;
         }
         let name = "homeostat_metric_source_value";
-        let mut values = gauge(encoder, name, "What a source of a metric measured last")?;
+        let mut values = gauge(encoder, name, "The latest measurement of a metric source")?;
         for source in &self.sources {
             if let Some(value) = &source.status.value {
-                values.encode_family(&[("source", source.name())])?.encode_gauge(value)?;
+                write_gauge(&mut values, &[("source", source.name())], value)?;
             }
         }
         Ok(())
@@ -587,32 +592,31 @@ impl Reading {
 
     fn encode_routes(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let name = "homeostat_route_requests";
-        let mut answered = counter(encoder, name, "Answers to requests of a route, by class of status")?;
+        let mut answered = counter(encoder, name, "Responses to the requests of a route, by status class")?;
         for route in &self.routes {
-            for (class, count) in CLASSES.iter().zip(&route.status) {
+            for (class, count) in STATUS_CLASSES.iter().zip(&route.status) {
                 let labels = [("route", &*route.route), ("status", *class)];
-                answered.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(count, None)?;
+                write_counter(&mut answered, &labels, count)?;
             }
         }
         let name = "homeostat_route_request_duration_seconds";
-        let help = "From the head of a request of a route to the end of its answer";
+        let help = "Time from the headers of a request of a route to the end of its response";
         let mut latency = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
         for route in &self.routes {
             Latencies::of(&route.latency).encode(&mut latency, &[("route", &*route.route)])?;
         }
         let name = "homeostat_route_requests_over_rate";
-        let mut over_rate = counter(encoder, name, "Requests of a route answered 429 for its limit by time")?;
+        let mut over_rate =
+            counter(encoder, name, "Requests of a route answered with 429 by its rate limit")?;
         for route in &self.routes {
-            over_rate
-                .encode_family(&[("route", &*route.route)])?
-                .encode_counter::<NoLabelSet, _, f64>(&route.over_rate, None)?;
+            write_counter(&mut over_rate, &[("route", &*route.route)], &route.over_rate)?;
         }
         let name = "homeostat_route_copies";
-        let mut copies = counter(encoder, name, "Copies of requests of a route, by whether they were sent")?;
+        let mut copies = counter(encoder, name, "Mirrored requests of a route, sent and left out")?;
         for route in &self.routes {
             for (fate, count) in [("sent", route.copies), ("left_out", route.copies_left_out)] {
                 let labels = [("route", &*route.route), ("fate", fate)];
-                copies.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&count, None)?;
+                write_counter(&mut copies, &labels, &count)?;
             }
         }
         Ok(())
@@ -648,6 +652,22 @@ fn gauge<'e>(
     encoder.encode_descriptor(name, help, None, MetricType::Gauge)
 }
 
+fn write_counter(
+    family: &mut MetricEncoder<'_>,
+    labels: &impl EncodeLabelSet,
+    count: &impl EncodeCounterValue,
+) -> fmt::Result {
+    family.encode_family(labels)?.encode_counter::<NoLabelSet, _, f64>(count, None)
+}
+
+fn write_gauge(
+    family: &mut MetricEncoder<'_>,
+    labels: &impl EncodeLabelSet,
+    value: &impl EncodeGaugeValue,
+) -> fmt::Result {
+    family.encode_family(labels)?.encode_gauge(value)
+}
+
 #[cfg(test)]
 mod tests {
     use proxy::{EndpointId, EndpointState, Ramp, Weight};
@@ -655,7 +675,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_life_that_ends_and_its_successor_are_one_series() {
+    fn the_incarnations_of_a_replica_are_one_series() {
         let life = |incarnation: u32, good: u64| EndpointTraffic {
             id: EndpointId { ordinal: 0, incarnation },
             address: ([127, 0, 0, 1], 1).into(),
@@ -672,7 +692,7 @@ mod tests {
         assert_eq!(sums[&0].status, [0, 12, 0, 0, 2]);
     }
 
-    fn elsewhere() -> v1::ElsewhereEndpoint {
+    fn external_endpoint() -> v1::ElsewhereEndpoint {
         v1::ElsewhereEndpoint {
             address: "10.0.0.7:80".into(),
             zone: Some("b".into()),
@@ -688,23 +708,23 @@ mod tests {
     }
 
     #[test]
-    fn a_service_without_traffic_has_a_whole_histogram() {
-        let requests = vec![of_counts("shop", None, &Counts::default())];
+    fn a_service_without_traffic_has_all_histogram_buckets() {
+        let requests = vec![requests_of("shop", None, &Counts::default())];
         let refused = v1::Refused { no_replica: 0, over_limit: 3, shed: 5 };
         let adaptive = Some(v1::Adaptive { limit: 24, ..v1::Adaptive::default() });
         let proxied = v1::Proxied { refused, adaptive, hedges: 8, hedges_won: 6, ..v1::Proxied::default() };
-        let reading = Reading {
+        let snapshot = Snapshot {
             rounds: 1,
             in_flight: 0,
             is_ready: true,
             events: BTreeMap::new(),
             services: Vec::new(),
             requests,
-            versions: vec![(7, of_counts("shop", None, &Counts { failures: 2, ..Counts::default() }))],
+            versions: vec![(7, requests_of("shop", None, &Counts { failures: 2, ..Counts::default() }))],
             proxied: vec![("shop".into(), proxied)],
             tls: vec![Tls { service: "shop".into(), handshake_failures: 3 }],
-            certificates: vec![Ending { label: "route", name: "front".into(), not_after: 7 }],
-            elsewhere: vec![("shop".into(), elsewhere())],
+            certificates: vec![CertificateExpiry { label: "route", name: "front".into(), not_after: 7 }],
+            endpoints: vec![("shop".into(), external_endpoint())],
             zones: vec![("shop".into(), v1::PreferredZone { name: "a".into(), share: 0.7 })],
             routes: vec![RouteTraffic { route: "front".into(), ..RouteTraffic::default() }],
             external: Vec::new(),
@@ -712,7 +732,7 @@ mod tests {
             sources: Vec::new(),
         };
         let mut registry = Registry::default();
-        registry.register_collector(Box::new(reading));
+        registry.register_collector(Box::new(snapshot));
         let mut written = String::new();
         text::encode(&mut written, &registry).unwrap();
         let line = "homeostat_request_duration_seconds_bucket{le=\"+Inf\",service=\"shop\"} 0";

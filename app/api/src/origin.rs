@@ -1,9 +1,9 @@
 //! Protects the API from web pages of other origins.
 //!
-//! A browser on the same machine can reach the API, which has no password on loopback. A page of another
-//! origin is kept out three times over: by `Origin` and `Sec-Fetch-Site`, which browsers send and pages cannot forge; by
-//! `Host`, which names the attacker after a DNS rebinding; and by the media type of what changes something, which a page
-//! cannot send without asking first (CORS), and we never say yes.
+//! A browser on the same machine can reach the API, which has no password on loopback. Pages of other origins are kept out in three
+//! ways: by `Origin` and `Sec-Fetch-Site`, which browsers send and pages cannot forge; by `Host`, which names the attacker after a DNS
+//! rebinding; and by the media type of requests with a body, which a page cannot send without a CORS preflight that this server never
+//! approves.
 //!
 //! Source: OWASP Cross-Site Request Forgery Prevention, "Fetch Metadata"; the Fetch standard, "CORS-safelisted request-header".
 
@@ -118,14 +118,14 @@ mod tests {
     const LOOPBACK: &str = "127.0.0.1:7460";
 
     #[test]
-    fn a_client_that_is_no_browser_gets_in() {
+    fn a_client_other_than_a_browser_is_accepted() {
         for host in ["127.0.0.1:7460", "localhost:7460", "LOCALHOST", "[::1]:7460", "127.0.0.2"] {
             assert_eq!(verdict(LOOPBACK, &Method::GET, &[("host", host)]), Ok(()), "{host}");
         }
     }
 
     #[test]
-    fn a_name_that_was_rebound_to_us_is_refused() {
+    fn a_host_name_rebound_to_this_server_is_refused() {
         for host in [
             "evil.example",
             "evil.example:7460",
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_listened_on_is_ours_and_a_name_is_not() {
+    fn the_listen_address_is_accepted_as_host_and_a_name_is_not() {
         assert_eq!(verdict("10.0.0.1:7460", &Method::GET, &[("host", "10.0.0.1:7460")]), Ok(()));
         assert_eq!(verdict("0.0.0.0:7460", &Method::GET, &[("host", "10.9.8.7:7460")]), Ok(()));
         assert_eq!(
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_of_another_origin_is_refused_and_our_own_is_not() {
+    fn a_page_of_another_origin_is_refused_and_one_of_this_server_is_not() {
         let from = |origin| verdict(LOOPBACK, &Method::GET, &[("host", LOOPBACK), ("origin", origin)]);
         assert_eq!(from("http://127.0.0.1:7460"), Ok(()));
         for origin in [
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_on_another_page_is_refused() {
+    fn a_cross_site_subresource_is_refused() {
         let from = |site| verdict(LOOPBACK, &Method::GET, &[("host", LOOPBACK), ("sec-fetch-site", site)]);
         assert_eq!(from("cross-site"), Err(StatusCode::FORBIDDEN));
         assert_eq!(from("same-site"), Err(StatusCode::FORBIDDEN));
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_form_can_send_changes_nothing() {
+    fn media_types_that_a_form_can_send_are_refused() {
         let sent = |media| verdict(LOOPBACK, &Method::POST, &[("host", LOOPBACK), ("content-type", media)]);
         for media in
             ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "x"]

@@ -1,6 +1,6 @@
-//! Recommendations from the history of services, as `/v1` shows them.
+//! Recommendations from the history of services, in the form of `/v1`.
 
-use control::hindsight::{self, Advice, Worth};
+use control::hindsight::{self, Advice, Benefit};
 use knowledge::ServiceState;
 use manifest::Change;
 use model::name::ServiceName;
@@ -13,7 +13,7 @@ use orchestrator::{DecisionRun, Handle};
 use crate::failure::Failure;
 use crate::state::State;
 use crate::timestamps::rfc3339;
-use crate::{explain, history, v1};
+use crate::{history, resources, v1};
 
 /// The period of recommendations by default, in milliseconds: 30 days, as long as decisions are kept.
 const DEFAULT_PERIOD_MS: u64 = 30 * 24 * 3_600_000;
@@ -24,7 +24,7 @@ const RUNS_MAX: usize = 10_000;
 /// The recommendations since `since` for one service, or for all declared ones.
 pub(crate) async fn recommendations(
     state: &State,
-    which: Option<ServiceName>,
+    service: Option<ServiceName>,
     since: Option<Wall>,
 ) -> Result<v1::Recommendations, Failure> {
     let permit = state.open_replay()?;
@@ -33,12 +33,12 @@ pub(crate) async fn recommendations(
             let until = handle.now().wall;
             let since =
                 since.unwrap_or(Wall::from_millis(until.as_millis().saturating_sub(DEFAULT_PERIOD_MS)));
-            let names = match which {
+            let names = match service {
                 Some(name) => {
-                    explain::require(handle, &name)?;
+                    resources::require_service(handle, &name)?;
                     vec![name]
                 }
-                None => declared(handle)?,
+                None => declared_services(handle)?,
             };
             let mut items = Vec::new();
             for name in &names {
@@ -50,7 +50,7 @@ pub(crate) async fn recommendations(
         .await
 }
 
-fn declared(handle: &Handle) -> Result<Vec<ServiceName>, Failure> {
+fn declared_services(handle: &Handle) -> Result<Vec<ServiceName>, Failure> {
     Ok(handle.query(|control, _| {
         let declared = control.knowledge().services().filter(|service| service.declared.is_some());
         declared.map(|service| service.name.clone()).collect()
@@ -58,30 +58,31 @@ fn declared(handle: &Handle) -> Result<Vec<ServiceName>, Failure> {
 }
 
 fn of_service(handle: &Handle, name: &ServiceName, within: (Wall, Wall)) -> Result<Vec<v1::Advice>, Failure> {
-    let asked = name.clone();
+    let service_name = name.clone();
     let found: Option<(Time, ServiceState, Settings)> = handle.query(move |control, now| {
-        Some((now.time, control.knowledge().service(&asked)?.clone(), control.settings().clone()))
+        Some((now.time, control.knowledge().service(&service_name)?.clone(), control.settings().clone()))
     })?;
     let Some((now, service, settings)) = found else { return Ok(Vec::new()) };
-    let past = history::read(handle, name, within, RUNS_MAX)?;
-    let runs: Vec<hindsight::DecisionRun> = past.runs.iter().map(summary).collect();
+    let history = history::read(handle, name, within, RUNS_MAX)?;
+    let runs: Vec<hindsight::DecisionRun> = history.runs.iter().map(summary).collect();
     let advice = hindsight::advice(now, &service, &runs, &settings);
-    Ok(advice.iter().map(|advice| worded(&service, advice)).collect())
+    Ok(advice.iter().map(|advice| recommendation(&service, advice)).collect())
 }
 
-/// A run of the history. Of decisions that followed the first, only the ratios are kept: what a metric asked for grows and falls with its own.
+/// A run of the history. Only the range of ratios is kept of the decisions after the first, so their proposals are estimated in proportion
+/// to the ratios.
 fn summary(run: &DecisionRun) -> hindsight::DecisionRun {
     let metrics = || run.record.metrics.iter().enumerate();
     let growth = |index: usize, of: fn((f64, f64)) -> f64| {
         let extreme = run.ratios.get(index).copied().flatten().map(of);
         extreme.zip(run.record.metrics[index].ratio).map_or(1.0, |(extreme, first)| extreme / first)
     };
-    let asked = metrics().map(|(index, metric)| {
+    let wanted = metrics().map(|(index, metric)| {
         let (proposal, growth) = (metric.proposal?, growth(index, |(_, high)| high));
-        // The cast holds at the ends of its range.
+        // A float cast to an integer saturates.
         Some(if growth > 1.0 { (f64::from(proposal) * growth).ceil() as u32 } else { proposal })
     });
-    let least = metrics().map(|(index, metric)| {
+    let lowest = metrics().map(|(index, metric)| {
         let (proposal, growth) = (metric.proposal?, growth(index, |(low, _)| low));
         Some(if growth < 1.0 { (f64::from(proposal) * growth).floor() as u32 } else { proposal })
     });
@@ -91,33 +92,33 @@ fn summary(run: &DecisionRun) -> hindsight::DecisionRun {
         count: run.count,
         previous: run.record.previous,
         desired: run.record.desired,
-        asked: asked.collect(),
-        asked_least: least.collect::<Option<Vec<u32>>>().and_then(|least| least.into_iter().max()),
+        proposals: wanted.collect(),
+        lowest_proposal: lowest.collect::<Option<Vec<u32>>>().and_then(|lowest| lowest.into_iter().max()),
         ratios: run.ratios.clone(),
     }
 }
 
-fn worded(service: &ServiceState, advice: &Advice) -> v1::Advice {
+fn recommendation(service: &ServiceState, advice: &Advice) -> v1::Advice {
     v1::Advice {
         target: format!("service/{}", service.name),
         kind: advice.kind.name().into(),
         message: advice.note.clone(),
-        worth: worth(advice.worth),
+        worth: benefit(advice.benefit),
         changes: changes(service, advice),
     }
 }
 
-fn worth(worth: Worth) -> v1::AdviceWorth {
+fn benefit(benefit: Benefit) -> v1::AdviceWorth {
     let none = v1::AdviceWorth::default();
-    match worth {
-        Worth::LackedReplicaHours(hours) => v1::AdviceWorth { lacked_replica_hours: Some(hours), ..none },
-        Worth::SparedReplicaHours(hours) => v1::AdviceWorth { spared_replica_hours: Some(hours), ..none },
-        Worth::SparedCores(cores) => v1::AdviceWorth { spared_cores: Some(cores), ..none },
-        Worth::LackedCores(cores) => v1::AdviceWorth { lacked_cores: Some(cores), ..none },
-        Worth::SparedMemory(Bytes(bytes)) => v1::AdviceWorth { spared_bytes: Some(bytes), ..none },
-        Worth::LackedMemory(Bytes(bytes)) => v1::AdviceWorth { lacked_bytes: Some(bytes), ..none },
-        Worth::SparedStarts(starts) => v1::AdviceWorth { spared_starts: Some(starts), ..none },
-        Worth::Uncounted => none,
+    match benefit {
+        Benefit::LackedReplicaHours(hours) => v1::AdviceWorth { lacked_replica_hours: Some(hours), ..none },
+        Benefit::SparedReplicaHours(hours) => v1::AdviceWorth { spared_replica_hours: Some(hours), ..none },
+        Benefit::SparedCores(cores) => v1::AdviceWorth { spared_cores: Some(cores), ..none },
+        Benefit::LackedCores(cores) => v1::AdviceWorth { lacked_cores: Some(cores), ..none },
+        Benefit::SparedMemory(Bytes(bytes)) => v1::AdviceWorth { spared_bytes: Some(bytes), ..none },
+        Benefit::LackedMemory(Bytes(bytes)) => v1::AdviceWorth { lacked_bytes: Some(bytes), ..none },
+        Benefit::SparedStarts(starts) => v1::AdviceWorth { spared_starts: Some(starts), ..none },
+        Benefit::Unknown => none,
     }
 }
 
@@ -155,8 +156,8 @@ mod tests {
             autoscaler: None,
         };
         service.declared = Some(Arc::new(declared));
-        let advice = Advice { kind: Kind::NoSpare, note: String::new(), worth: Worth::Uncounted, remedy };
-        let changes = worded(&service, &advice).changes;
+        let advice = Advice { kind: Kind::NoSpare, note: String::new(), benefit: Benefit::Unknown, remedy };
+        let changes = recommendation(&service, &advice).changes;
         changes.into_iter().map(|change| (change.path, change.old, change.new)).collect()
     }
 

@@ -1,36 +1,37 @@
-//! Whether replicas can be taken away of a service whose replicas say themselves who must stay.
+//! The condition `Removable` of services whose replicas report whether they may be removed (`spec.scale.protect`).
 
 use knowledge::{Knowledge, ServiceState};
 use model::time::Time;
 
 use crate::v1::Condition;
 
-/// Whether it is so; `None` where replicas do not say.
+/// Whether scale-in can remove replicas; `None` without `spec.scale.protect`.
 pub(crate) fn removable(now: Time, knowledge: &Knowledge, service: &ServiceState) -> Option<Condition> {
-    let claim = |holds: bool, reason: &str, message: String| {
-        Some(Condition::claim("Removable", holds, reason, message))
+    let condition = |is_true: bool, reason: &str, message: String| {
+        Some(Condition::of_bool("Removable", is_true, reason, message))
     };
     let scale = &service.declared.as_ref()?.spec.scale;
     let (metric, key) = (scale.protect.as_ref()?, scale.protect_key(&service.name)?);
-    let Some(said) = knowledge.said_by_place(now, service, &key) else {
+    let Some(measured) = knowledge.values_by_place(now, service, &key) else {
         let message = format!(
-            "nothing measures {key}, so no serving replica is removed: declare a MetricSource for it, or take \
-             spec.scale.protect out"
+            "nothing measures {key}, so no serving replica is removed: declare a MetricSource for it, or \
+             remove spec.scale.protect"
         );
-        return claim(false, "NoSource", message);
+        return condition(false, "NoSource", message);
     };
     let serving = || service.counting().filter(|(_, place)| place.is_serving());
-    let silent = serving().filter(|(ordinal, _)| !said.contains_key(ordinal)).count();
-    let of = serving().count();
-    if silent > 0 {
-        let message =
-            format!("{metric} is unknown for {silent} of {of} serving replicas, so these are not removed");
-        return claim(false, "NotMeasured", message);
+    let unknown = serving().filter(|(ordinal, _)| !measured.contains_key(ordinal)).count();
+    let total = serving().count();
+    if unknown > 0 {
+        let message = format!(
+            "{metric} is unknown for {unknown} of {total} serving replicas, so these are not removed"
+        );
+        return condition(false, "NotMeasured", message);
     }
-    let staying = serving().filter(|(ordinal, _)| said.get(ordinal).is_some_and(|it| it.0 > 0)).count();
-    claim(
+    let staying = serving().filter(|(ordinal, _)| measured.get(ordinal).is_some_and(|it| it.0 > 0)).count();
+    condition(
         true,
         "Measured",
-        format!("{metric} is above 0 for {staying} of {of} serving replicas, so these are not removed"),
+        format!("{metric} is above 0 for {staying} of {total} serving replicas, so these are not removed"),
     )
 }

@@ -1,4 +1,4 @@
-//! The state at an earlier time: the journal until then, replayed through the code of the loop.
+//! The state at an earlier time, by replaying the journal until then.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use crate::timestamps::rfc3339;
 use crate::v1;
 use crate::view::{self, ServiceView};
 
-/// Changes of size that an explanation shows.
+/// The number of latest changes of size in an explanation.
 pub(crate) const CHANGES_MAX: usize = 10;
 
 /// The state at a time cannot be replayed.
@@ -27,11 +27,11 @@ pub(crate) enum ReplayError {
     List { folder: PathBuf, source: io::Error },
     #[error(transparent)]
     Read(#[from] ReadError),
-    #[error("the journal begins at {begins} and holds nothing of {}: that was before the first start, or was removed for space", rfc3339(*.at))]
+    #[error("the journal holds no records of {}: it begins {begins}; earlier ones precede the first start, or were removed to free space", rfc3339(*.at))]
     Before { at: Wall, begins: String },
 }
 
-/// The state of `service` at `at`, and its last changes of size until then; `None` when it did not exist.
+/// The state of `service` at `at`, and its latest changes of size before; `None` when it did not exist.
 pub(crate) fn view_at(
     folder: &Path,
     service: &ServiceName,
@@ -63,15 +63,15 @@ pub(crate) fn view_at(
 /// The last segment that begins at `at` or before.
 fn segment_of(folder: &Path, at: Wall) -> Result<PathBuf, ReplayError> {
     let list = |source| ReplayError::List { folder: folder.to_path_buf(), source };
-    let mut begins = "no time at all".to_owned();
+    let mut begins = "with the next start".to_owned();
     for (_, path) in segments(folder).map_err(list)?.into_iter().rev() {
-        // A segment without records was begun and never written to.
+        // A segment without records was created but never written.
         let Some(first) = Segment::open(&path)?.next().transpose()? else { continue };
         debug_assert!(matches!(first.input, Input::Started(_)), "a segment begins with the start of a run");
         if first.now.wall <= at {
             return Ok(path);
         }
-        begins = rfc3339(first.now.wall);
+        begins = format!("at {}", rfc3339(first.now.wall));
     }
     Err(ReplayError::Before { at, begins })
 }
@@ -85,11 +85,11 @@ fn size_change(event: &model::event::Event) -> v1::SizeChange {
 pub(crate) fn failure(error: &ReplayError) -> Failure {
     match error {
         ReplayError::Before { .. } => {
-            let sentence = format!("could not look into the past: {error}");
+            let sentence = format!("could not replay the journal: {error}");
             Failure::new(StatusCode::NOT_FOUND, Code::NothingDecided, sentence)
         }
         ReplayError::List { .. } | ReplayError::Read(_) => {
-            let sentence = format!("could not look into the past: {}", chain(error));
+            let sentence = format!("could not replay the journal: {}", chain(error));
             Failure::new(StatusCode::INTERNAL_SERVER_ERROR, Code::Journal, sentence)
         }
     }

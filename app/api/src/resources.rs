@@ -1,4 +1,4 @@
-//! Reading: services, autoscalers, replicas, nodes, one or all.
+//! Services, autoscalers, replicas and nodes, in the form of `/v1`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,10 +24,10 @@ use crate::timestamps::rfc3339;
 use crate::v1;
 use crate::view::{self, PlaceView, ServiceView};
 
-/// The version in which resources are shown that nobody declares.
+/// The API version of objects that are not declared.
 const API_VERSION: &str = "homeostat/v1";
 
-/// The services that are declared or not gone yet, or the one of them that is called `name`.
+/// All services that are declared or still have replicas, or only the service `name`.
 pub(crate) fn services(
     handle: &Handle,
     agent: &Agent,
@@ -45,33 +45,32 @@ pub(crate) fn services(
     if let (Some(name), true) = (name, declared.is_empty() && views.is_empty()) {
         return Err(Failure::not_found("service", name));
     }
-    // One that was applied in this moment may not have reached the loop yet; one that was deleted is there until its last replica
-    // is gone.
+    // A service that was just applied may not have reached the loop yet; a deleted one is listed until its last replica is gone.
     let traffic = agent.traffic();
     let shown = views.into_iter().map(|view| {
-        let proxied = endpoints::service(&traffic, &view.name);
+        let counters = endpoints::counters(&traffic, &view.name);
         let versions = endpoints::versions(&traffic, &view.name);
-        let (endpoints, zone) = endpoints::elsewhere(&traffic, &view.name, handle.now().wall);
+        let (endpoints, zone) = endpoints::external(&traffic, &view.name, handle.now().wall);
         let certificate = certificates::condition(agent.tls(view.name.as_str()).as_ref(), handle.now().wall);
-        let kept = agent.balancers(&view.name);
+        let balancers = agent.balancers(&view.name);
         let errors = agent.errors_per_second(&view.name).map(MilliRps::per_second);
         let resource = declared.get(view.name.as_str()).map(|stored| stored.resource.clone());
         let mut service = service(resource, view);
         service.status.traffic.errors_per_second = errors;
-        service.status.proxy = proxied;
+        service.status.proxy = counters;
         service.status.versions = versions;
         (service.status.endpoints, service.status.zone) = (endpoints, zone);
         service.status.conditions.extend(certificate);
-        service.status.conditions.extend(balancers::condition(&kept));
-        service.status.external = balancers::external(&kept);
+        service.status.conditions.extend(balancers::condition(&balancers));
+        service.status.external = balancers::external(&balancers);
         service
     });
     Ok(shown.collect())
 }
 
-/// A service as it was written, or as much of it as is known of one that is deleted.
-fn service(written: Option<Resource>, view: ServiceView) -> v1::Service {
-    let resource = written.or_else(|| {
+/// A service with its declaration, or with the last known one if it is deleted.
+fn service(declared: Option<Resource>, view: ServiceView) -> v1::Service {
+    let resource = declared.or_else(|| {
         let spec = view.last_declared.as_ref()?.spec.clone();
         Some(Resource::Service(Service { metadata: Metadata::named(view.name.clone()), spec }))
     });
@@ -80,29 +79,40 @@ fn service(written: Option<Resource>, view: ServiceView) -> v1::Service {
         None => v1::Object {
             api_version: API_VERSION.into(),
             kind: Kind::Service.as_str().into(),
-            metadata: name_alone(view.name.as_str()),
+            metadata: name_only(view.name.as_str()),
             spec: Map::new(),
             status: view.status,
         },
     }
 }
 
-/// A resource that nobody declares.
-pub(crate) fn by_name<S>(kind: &str, name: &str, status: S) -> v1::Object<S> {
+/// Fails for a service that is neither declared nor running.
+pub(crate) fn require_service(handle: &Handle, service: &ServiceName) -> Result<(), Failure> {
+    let is_it = |resource: &Resource| matches!(resource, Resource::Service(it) if it.name() == service);
+    if handle.resources().iter().any(|stored| is_it(&stored.resource)) {
+        return Ok(());
+    }
+    let name = service.clone();
+    let is_known = handle.query(move |control, _| control.knowledge().service(&name).is_some())?;
+    if is_known { Ok(()) } else { Err(Failure::not_found("service", service.as_str())) }
+}
+
+/// An object that is not declared: only a name and a status.
+pub(crate) fn undeclared<S>(kind: &str, name: &str, status: S) -> v1::Object<S> {
     v1::Object {
         api_version: API_VERSION.into(),
         kind: kind.into(),
-        metadata: name_alone(name),
+        metadata: name_only(name),
         spec: Map::new(),
         status,
     }
 }
 
-fn name_alone(name: &str) -> Map<String, Value> {
+fn name_only(name: &str) -> Map<String, Value> {
     Map::from_iter([("name".to_owned(), Value::from(name))])
 }
 
-/// The autoscalers that are declared, or the one of them that is called `name`.
+/// All declared autoscalers, or only the autoscaler `name`.
 pub(crate) fn autoscalers(handle: &Handle, name: Option<&str>) -> Result<Vec<v1::Autoscaler>, Failure> {
     let mut found = Vec::new();
     for stored in handle.resources() {
@@ -132,7 +142,7 @@ fn autoscaler_status(
     autoscaler: &HorizontalPodAutoscaler,
     view: Option<&ServiceView>,
 ) -> v1::AutoscalerStatus {
-    let decision = view.and_then(|view| view.decision.as_ref()).map(|account| account.decision());
+    let decision = view.and_then(|view| view.decision.as_ref()).map(|explanation| explanation.decision());
     let of_view = |number: fn(&v1::ServiceStatus) -> u32| view.map_or(0, |view| number(&view.status));
     v1::AutoscalerStatus {
         current_replicas: of_view(|status| status.replicas),
@@ -142,15 +152,15 @@ fn autoscaler_status(
     }
 }
 
-/// What each metric of an autoscaler said; in Kubernetes' words where it is one that the autoscaler declares.
+/// The evaluation of each metric of an autoscaler, with its `MetricStatus` if the autoscaler declares the metric.
 fn current_metrics(autoscaler: &HorizontalPodAutoscaler, decision: &Decision) -> Vec<v1::AutoscalerMetric> {
     let declared = autoscaler.autoscaler().map(|it| it.metrics).unwrap_or_default();
-    let metric = |(place, said): (usize, v1::Metric)| {
-        let spec = declared.get(place).filter(|spec| spec.name() == said.name);
-        let status = spec.map(|spec| metric_status::of(spec, said.ratio)).unwrap_or_default();
-        v1::AutoscalerMetric { said, status }
+    let with_status = |(index, metric): (usize, v1::Metric)| {
+        let spec = declared.get(index).filter(|spec| spec.name() == metric.name);
+        let status = spec.map(|spec| metric_status::of(spec, metric.ratio)).unwrap_or_default();
+        v1::AutoscalerMetric { metric, status }
     };
-    decision::metrics(decision).into_iter().enumerate().map(metric).collect()
+    decision::metrics(decision).into_iter().enumerate().map(with_status).collect()
 }
 
 /// The replicas of all services, those of one, or a single one.
@@ -159,21 +169,22 @@ pub(crate) fn replicas(
     agent: &Agent,
     selector: &ReplicaSelector,
 ) -> Result<Vec<v1::Replica>, Failure> {
-    let (names, one) = match selector {
+    let (names, only) = match selector {
         ReplicaSelector::All => (None, None),
         ReplicaSelector::OfService(service) => (Some(vec![service.clone()]), None),
         ReplicaSelector::One(replica) => (Some(vec![replica.service.clone()]), Some(replica)),
     };
     let views = view::services(handle, names)?;
     let places = views.into_iter().flat_map(|view| view.places);
-    let places: Vec<PlaceView> = places.filter(|place| one.is_none_or(|one| *one == place.replica)).collect();
-    if let (Some(one), true) = (one, places.is_empty()) {
-        return Err(Failure::not_found("replica", &one.to_string()));
+    let places: Vec<PlaceView> =
+        places.filter(|place| only.is_none_or(|only| *only == place.replica)).collect();
+    if let (Some(only), true) = (only, places.is_empty()) {
+        return Err(Failure::not_found("replica", &only.to_string()));
     }
     Ok(with_details(handle, places, agent))
 }
 
-/// Which replicas are meant.
+/// Selects replicas.
 #[derive(Clone, Debug)]
 pub(crate) enum ReplicaSelector {
     All,
@@ -181,7 +192,7 @@ pub(crate) enum ReplicaSelector {
     One(ReplicaId),
 }
 
-/// What a replica waits for, and why it could not be started, which the wait may say itself.
+/// What a replica waits for, followed by why it could not be started unless that is already part of it.
 fn with_cause(wait: Option<String>, why: &str) -> String {
     match wait {
         Some(wait) if wait.contains(why) => wait,
@@ -190,7 +201,7 @@ fn with_cause(wait: Option<String>, why: &str) -> String {
     }
 }
 
-/// Adds what only the agent knows, and of a replica that could not be started why.
+/// The replicas of `places`, with the details that only the agent knows, and with the cause of failed starts.
 pub(crate) fn with_details(handle: &Handle, mut places: Vec<PlaceView>, agent: &Agent) -> Vec<v1::Replica> {
     let failures = failed_starts(handle, &places);
     for place in &mut places {
@@ -217,8 +228,8 @@ pub(crate) fn with_details(handle: &Handle, mut places: Vec<PlaceView>, agent: &
     shown.collect()
 }
 
-/// Why the replicas of `places` that wait for another try could not be started. The loop knows how the last one ended, and of one
-/// that never began only what it told.
+/// Why the replicas of `places` that wait for another start could not be started. The loop does not keep the cause of a start that failed
+/// before the process existed, so it is taken from the latest event.
 fn failed_starts(handle: &Handle, places: &[PlaceView]) -> BTreeMap<ReplicaId, String> {
     let waiting: BTreeSet<&ReplicaId> = places
         .iter()
@@ -228,7 +239,7 @@ fn failed_starts(handle: &Handle, places: &[PlaceView]) -> BTreeMap<ReplicaId, S
     if waiting.is_empty() {
         return BTreeMap::new();
     }
-    // Later ones take the place of earlier ones.
+    // Events are ordered by time, so that the latest one of a replica is kept.
     let failed = handle.events().recent_events(None, usize::MAX).into_iter().filter_map(|event| {
         let replica = ReplicaId { service: event.service.clone(), ordinal: event.replica? };
         (event.kind == EventKind::ActionFailed.name() && waiting.contains(&replica))
@@ -239,9 +250,9 @@ fn failed_starts(handle: &Handle, places: &[PlaceView]) -> BTreeMap<ReplicaId, S
 
 fn replica(place: PlaceView, details: &BTreeMap<ReplicaId, ReplicaDetail>) -> v1::Replica {
     let mut status = place.status;
-    let is_of_this_life =
+    let is_current_life =
         |detail: &&ReplicaDetail| place.is_occupied && detail.incarnation.0 == status.incarnation;
-    if let Some(detail) = details.get(&place.replica).filter(is_of_this_life) {
+    if let Some(detail) = details.get(&place.replica).filter(is_current_life) {
         status.pid = detail.pid;
         status.ports = detail.ports.iter().map(|(name, port)| (name.as_str().to_owned(), *port)).collect();
         status.started_at = Some(rfc3339(detail.started_at));
@@ -251,7 +262,7 @@ fn replica(place: PlaceView, details: &BTreeMap<ReplicaId, ReplicaDetail>) -> v1
     v1::Object {
         api_version: API_VERSION.into(),
         kind: "Replica".into(),
-        metadata: name_alone(&place.replica.to_string()),
+        metadata: name_only(&place.replica.to_string()),
         spec: Map::new(),
         status,
     }
@@ -272,7 +283,7 @@ pub(crate) fn nodes(handle: &Handle, agent: &Agent, name: Option<&str>) -> Resul
         .map(|view| view.places.iter().filter(|it| it.is_occupied).count())
         .sum();
     let capabilities = agent.capabilities();
-    let missing = |support: Support| match support {
+    let shortcoming = |support: Support| match support {
         Support::Full => None,
         Support::Degraded(why) => Some(why.to_string()),
     };
@@ -285,21 +296,21 @@ pub(crate) fn nodes(handle: &Handle, agent: &Agent, name: Option<&str>) -> Resul
     Ok(vec![v1::Object {
         api_version: API_VERSION.into(),
         kind: "Node".into(),
-        metadata: name_alone(node.as_str()),
+        metadata: name_only(node.as_str()),
         spec: Map::new(),
         status: v1::NodeStatus {
             ready: seen && handle.is_ready(),
             replicas: u32::try_from(running).unwrap_or(u32::MAX),
-            capabilities: capabilities.map(|(name, support)| (name.to_owned(), missing(support))).into(),
+            capabilities: capabilities.map(|(name, support)| (name.to_owned(), shortcoming(support))).into(),
         },
     }])
 }
 
-/// A resource as it was written, with how it is.
+/// A declared resource with its status.
 pub(crate) fn object<S: Serialize>(resource: &Resource, status: S) -> v1::Object<S> {
-    let written =
-        serde_json::to_value(resource).expect("the keys of every resource are texts, so that it is JSON");
-    let part = |name: &str| match written.get(name) {
+    let declaration =
+        serde_json::to_value(resource).expect("a resource has only string keys, so it is valid JSON");
+    let part = |name: &str| match declaration.get(name) {
         Some(Value::Object(part)) => part.clone(),
         Some(_) | None => Map::new(),
     };
@@ -317,7 +328,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn why_a_start_failed_is_said_once() {
+    fn the_cause_of_a_failed_start_is_not_repeated() {
         let why = "port 6379 is in use";
         assert_eq!(with_cause(None, why), why);
         assert_eq!(

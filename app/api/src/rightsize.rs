@@ -1,17 +1,17 @@
-//! How large a replica should be by what was learned, in the words of `/v1`.
+//! The recommended resources of a replica, in the form of `/v1`.
 
 use control::vertical::{self, INITIAL_SAMPLES, Recommendation};
-use knowledge::{Fitting, Place, Range, ServiceState};
-use model::decision::Account;
+use knowledge::{Place, Range, ResourceChange, ServiceState};
+use model::decision::Explanation;
 use model::quantity::{Bytes, MilliCpu};
 use model::resource::{Quantity, Resources, VerticalMode};
 use model::time::Time;
 
 use crate::v1;
 
-/// What is recommended for the replicas of `service` at `now`; `None` where nothing is learned.
+/// The recommended resources of the replicas of `service` at `now`; `None` when resource usage is not learned.
 pub(crate) fn recommended(now: Time, service: &ServiceState) -> Option<v1::Recommendation> {
-    let unmet = service.decision.as_deref().and_then(Account::unmet);
+    let unmet = service.decision.as_deref().and_then(Explanation::unmet);
     let found = vertical::recommendation(now, service, unmet)?;
     let declared = service.declared.as_ref()?;
     let mode = declared.spec.scale.vertical.as_ref()?.mode;
@@ -50,14 +50,11 @@ fn units(amount: Quantity) -> u64 {
     u64::try_from(amount.units_ceil()).unwrap_or(0)
 }
 
-/// The least and the most that running replicas may use.
+/// The lowest and the highest limit of the running replicas.
 fn span(service: &ServiceState, amount: impl Fn(Resources) -> Option<u64>) -> Option<v1::AmountSpan> {
     let amounts = running(service).filter_map(|place| amount(place.resources?));
     let spans = amounts.map(|amount| v1::AmountSpan { least: amount, most: amount });
-    spans.reduce(|one, other| v1::AmountSpan {
-        least: one.least.min(other.least),
-        most: one.most.max(other.most),
-    })
+    spans.reduce(|a, b| v1::AmountSpan { least: a.least.min(b.least), most: a.most.max(b.most) })
 }
 
 fn running(service: &ServiceState) -> impl Iterator<Item = &Place> {
@@ -78,14 +75,14 @@ fn of<T>(range: Range<T>, number: impl Fn(T) -> u64) -> v1::RecommendedAmount {
 }
 
 fn message(mode: VerticalMode, service: &ServiceState, found: &Recommendation) -> String {
-    let followed = match (found.cpu_is_horizontal, found.memory_is_horizontal) {
+    let exceptions = match (found.cpu_is_horizontal, found.memory_is_horizontal) {
         (false, false) => "",
         (true, false) => "; cpu stays as declared, because the number of replicas follows it",
         (false, true) => "; memory stays as declared, because the number of replicas follows it",
         (true, true) => "; both stay as declared, because the number of replicas follows them",
     };
     let samples = service.usage.samples;
-    let waits = || {
+    let too_few_samples = || {
         format!(
             "replicas start as declared until {INITIAL_SAMPLES} minutes of a replica have been measured ({samples} so far)"
         )
@@ -93,18 +90,18 @@ fn message(mode: VerticalMode, service: &ServiceState, found: &Recommendation) -
     match mode {
         VerticalMode::Off => "nothing is learned".into(),
         VerticalMode::Recommend => "the target is shown and has no effect".into(),
-        VerticalMode::Initial if samples < INITIAL_SAMPLES => waits(),
-        VerticalMode::Initial => format!("new replicas get the target{followed}"),
+        VerticalMode::Initial if samples < INITIAL_SAMPLES => too_few_samples(),
+        VerticalMode::Initial => format!("new replicas get the target{exceptions}"),
         VerticalMode::Auto => match found.growth {
-            Some(growth) => format!("{}{}", grown(&growth), manner(service)),
-            None if samples < INITIAL_SAMPLES => waits(),
-            None => format!("every replica gets the target{followed}{}", manner(service)),
+            Some(growth) => format!("{}{}", growth_reason(&growth), resize_manner(service)),
+            None if samples < INITIAL_SAMPLES => too_few_samples(),
+            None => format!("every replica gets the target{exceptions}{}", resize_manner(service)),
         },
     }
 }
 
-/// Why it is the size that grows, and not the number.
-fn grown(growth: &vertical::Growth) -> String {
+/// Why the size of replicas grows, and not their number.
+fn growth_reason(growth: &vertical::Growth) -> String {
     let vertical::Growth { unmet, cpu, memory } = growth;
     let cpu = cpu.map(|cpu| format!("cpu {cpu}"));
     let memory = memory.map(|memory| format!("memory {memory}"));
@@ -112,15 +109,17 @@ fn grown(growth: &vertical::Growth) -> String {
     let amounts = if amounts.is_empty() { "no more than they have".to_owned() } else { amounts.join(", ") };
     format!(
         "the metrics ask for {} replicas, but only {} may run, so each gets {amounts} until that changes",
-        unmet.asked, unmet.most
+        unmet.requested, unmet.allowed
     )
 }
 
-/// How replicas that run come to another size.
-fn manner(service: &ServiceState) -> String {
-    let fixed = running(service).find_map(|place| match &place.fitting {
-        Fitting::Fixed { message } => Some(message),
-        Fitting::Done { .. } | Fitting::Telling { .. } | Fitting::Failed { .. } => None,
+/// How the size of running replicas is changed.
+fn resize_manner(service: &ServiceState) -> String {
+    let fixed = running(service).find_map(|place| match &place.resource_change {
+        ResourceChange::Unsupported { message } => Some(message),
+        ResourceChange::Settled { .. }
+        | ResourceChange::InProgress { .. }
+        | ResourceChange::Failed { .. } => None,
     });
     match fixed {
         Some(message) => format!("; running replicas are replaced one at a time, because {message}"),

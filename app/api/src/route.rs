@@ -1,4 +1,4 @@
-//! Routes: as they were written, and what the proxy does for them.
+//! Routes and their state in the proxy, in the form of `/v1`.
 
 use std::collections::BTreeMap;
 
@@ -10,14 +10,14 @@ use model::resource::{Kind, Resource, Route};
 use orchestrator::Handle;
 
 use crate::certificates;
-use crate::endpoints::{self, CLASSES};
+use crate::endpoints::{self, STATUS_CLASSES};
 use crate::failure::Failure;
 use crate::resources::object;
 use crate::state::State;
 use crate::v1;
 use crate::view;
 
-/// The routes that are declared, or the one of them that is called `name`.
+/// All declared routes, or only the route `name`.
 pub(crate) fn routes(handle: &Handle, agent: &Agent, name: Option<&str>) -> Result<Vec<v1::Route>, Failure> {
     let found = declared(handle, agent, name)?;
     Ok(found.into_iter().map(|(_, shown)| shown).collect())
@@ -36,7 +36,7 @@ pub(crate) async fn describe(state: &State, name: String) -> Result<v1::RouteDes
                 .map(|view| (view.name, view.status.ready_replicas))
                 .collect();
             let rules = route.spec.rules.iter().enumerate();
-            let backends = rules.flat_map(|(nth, rule)| backends(nth, rule, &ready)).collect();
+            let backends = rules.flat_map(|(index, rule)| backends(index, rule, &ready)).collect();
             Ok(v1::RouteDescription { route: shown, backends })
         })
         .await
@@ -46,8 +46,8 @@ fn declared(handle: &Handle, agent: &Agent, name: Option<&str>) -> Result<Vec<(R
     let resources = handle.resources();
     let details: BTreeMap<ServiceName, RouteDetail> =
         agent.routes().into_iter().map(|detail| (detail.route.clone(), detail)).collect();
-    let is_service = |meant: &ServiceName| {
-        resources.iter().any(|it| it.resource.kind() == Kind::Service && it.resource.name() == meant.as_str())
+    let is_service = |name: &ServiceName| {
+        resources.iter().any(|it| it.resource.kind() == Kind::Service && it.resource.name() == name.as_str())
     };
     let mut found = Vec::new();
     for stored in &resources {
@@ -69,24 +69,29 @@ fn declared(handle: &Handle, agent: &Agent, name: Option<&str>) -> Result<Vec<(R
 }
 
 fn status(detail: Option<&RouteDetail>, missing: &[&ServiceName]) -> v1::RouteStatus {
-    let claim = v1::Condition::new;
+    let condition = v1::Condition::new;
     let programmed = match detail.map(|detail| &detail.listening) {
-        None => claim("Programmed", "Unknown", "Pending", "the proxy has been told to follow it".to_owned()),
+        None => condition(
+            "Programmed",
+            "Unknown",
+            "Pending",
+            "the proxy has not applied the route yet".to_owned(),
+        ),
         Some(Ok(address)) => {
-            claim("Programmed", "True", "Programmed", format!("the proxy listens on {address}"))
+            condition("Programmed", "True", "Programmed", format!("the proxy listens on {address}"))
         }
-        Some(Err(why)) => claim("Programmed", "False", "AddressNotUsable", why.to_string()),
+        Some(Err(why)) => condition("Programmed", "False", "AddressNotUsable", why.to_string()),
     };
     let resolved = if missing.is_empty() {
-        claim("ResolvedRefs", "True", "ResolvedRefs", "every service that it names exists".to_owned())
+        condition("ResolvedRefs", "True", "ResolvedRefs", "every service that it names exists".to_owned())
     } else {
         let mut names: Vec<&str> = missing.iter().map(|name| name.as_str()).collect();
         names.dedup();
         let message = format!("there is no service {}; its requests are answered 500", names.join(", "));
-        claim("ResolvedRefs", "False", "BackendNotFound", message)
+        condition("ResolvedRefs", "False", "BackendNotFound", message)
     };
     let traffic = detail.map(|detail| &detail.traffic);
-    let classes = CLASSES.iter().zip(traffic.map(|traffic| traffic.status).unwrap_or_default());
+    let classes = STATUS_CLASSES.iter().zip(traffic.map(|traffic| traffic.status).unwrap_or_default());
     v1::RouteStatus {
         address: detail.and_then(|detail| Some(detail.listening.as_ref().ok()?.to_string())),
         requests_per_second: None,
@@ -100,17 +105,17 @@ fn status(detail: Option<&RouteDetail>, missing: &[&ServiceName]) -> v1::RouteSt
     }
 }
 
-fn backends(nth: usize, rule: &RouteRule, ready: &BTreeMap<ServiceName, u32>) -> Vec<v1::RouteBackend> {
+fn backends(index: usize, rule: &RouteRule, ready: &BTreeMap<ServiceName, u32>) -> Vec<v1::RouteBackend> {
     let sum: f64 = rule.backend_refs.iter().map(|backend| f64::from(backend.weight)).sum();
-    let one = |backend: &BackendRef, share: Option<f64>| v1::RouteBackend {
-        rule: nth,
+    let entry = |backend: &BackendRef, share: Option<f64>| v1::RouteBackend {
+        rule: index,
         service: backend.name.to_string(),
         port: backend.port.as_ref().map(ToString::to_string),
         share,
         ready_replicas: ready.get(&backend.name).copied(),
     };
     let share = |weight: u32| if sum > 0.0 { f64::from(weight) / sum } else { 0.0 };
-    let answering = rule.backend_refs.iter().map(|backend| one(backend, Some(share(backend.weight))));
+    let targets = rule.backend_refs.iter().map(|backend| entry(backend, Some(share(backend.weight))));
     let mirrors = rule.filters.iter().filter_map(RouteFilter::mirror);
-    answering.chain(mirrors.map(|mirror| one(&mirror.backend_ref, None))).collect()
+    targets.chain(mirrors.map(|mirror| entry(&mirror.backend_ref, None))).collect()
 }

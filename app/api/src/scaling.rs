@@ -1,34 +1,34 @@
-//! How the autoscalers of a service compare: the acting one, and those that are tried beside it.
+//! The comparison of the acting autoscaler of a service with its shadows.
 
 use model::decision::Decision;
-use model::memory::{Difference, ShadowMemory, SizeChange, Tally};
+use model::memory::{Difference, ScalingTally, ShadowMemory, SizeChange};
 use model::name::ServiceName;
 use model::time::Time;
 use orchestrator::Handle;
 
 use crate::failure::Failure;
-use crate::resources::by_name;
+use crate::resources::undeclared;
 use crate::timestamps::{rfc3339, wall_of};
 use crate::v1;
 use crate::view::{self, ServiceView};
 
-/// The services that have shadows, or the one that is called `name`, with or without.
+/// All services with shadow autoscalers, or only the service `name`, with or without shadows.
 pub(crate) fn scaling(handle: &Handle, name: Option<&str>) -> Result<Vec<v1::Scaling>, Failure> {
     let names = name.map(|name| ServiceName::parse(name).into_iter().collect());
     let views = view::services(handle, names)?;
     if let (Some(name), true) = (name, views.is_empty()) {
         return Err(Failure::not_found("service", name));
     }
-    let is_meant = |view: &ServiceView| name.is_some() || !view.shadows.is_empty();
+    let is_selected = |view: &ServiceView| name.is_some() || !view.shadows.is_empty();
     Ok(views
         .into_iter()
-        .filter(is_meant)
-        .map(|view| by_name("Scaling", view.name.as_str(), status(&view)))
+        .filter(is_selected)
+        .map(|view| undeclared("Scaling", view.name.as_str(), status(&view)))
         .collect())
 }
 
 fn status(view: &ServiceView) -> v1::ScalingStatus {
-    let decision = view.decision.as_ref().map(|account| account.decision());
+    let decision = view.decision.as_ref().map(|explanation| explanation.decision());
     v1::ScalingStatus {
         desired_replicas: view.status.desired_replicas,
         policy: decision.as_ref().map_or_else(String::new, |decision| decision.policy.name().into()),
@@ -56,14 +56,14 @@ fn shadow_status(view: &ServiceView, shadow: &ShadowMemory, decision: Option<&De
     }
 }
 
-fn tally(tally: &Tally) -> v1::ScalingTally {
+fn tally(tally: &ScalingTally) -> v1::ScalingTally {
     v1::ScalingTally {
         replica_hours: hours(tally.replica_ms),
-        scale_outs: tally.grown,
-        scale_ins: tally.shrunk,
-        reversals: tally.turns,
-        over_target_seconds: seconds(tally.over_ms),
-        without_number_seconds: seconds(tally.held_ms),
+        scale_outs: tally.scale_outs,
+        scale_ins: tally.scale_ins,
+        reversals: tally.reversals,
+        over_target_seconds: seconds(tally.over_target_ms),
+        without_number_seconds: seconds(tally.undecided_ms),
     }
 }
 

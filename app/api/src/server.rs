@@ -23,32 +23,20 @@ use crate::failure::{Code, Failure};
 use crate::state::State;
 use crate::{origin, routes, v1};
 
-/// Concurrent connections, where there are file descriptors for as many; further ones are answered 503 and closed.
-///
-/// 256: four times as many as there may be watches.
-const CONNECTIONS_MAX: usize = 256;
-
-/// The part of the files that connections may have: the rest is for traffic, probes, logs and the replicas' pipes, which go on
-/// whatever comes to the API. Of the 1024 files that Debian lets a process open, 256.
-const FILES_SHARE: u64 = 4;
-
-/// Connections at once even where files are scarce: a person at a terminal, a scraper and a probe, with some to spare.
-const CONNECTIONS_MIN: usize = 8;
-
-/// Connections beyond the limit that are being refused at once; further ones wait to be accepted.
+/// Connections beyond the limit that are refused at the same time; further ones wait to be accepted.
 const REFUSALS_MAX: usize = 8;
 
-/// How long a refused client may take to read why.
+/// How long a refused client may take to read the response.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long a client may leave what it was sent unread, once its buffers and ours are full: else those who never read keep their
-/// connections, and nobody else gets one.
+/// How long a client may leave a response unread once all socket buffers are full. Without this limit, clients that never read would
+/// occupy all connections.
 const UNREAD_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Longest body: a thousand services of 1 KiB. Command lines with more apply in parts.
+/// The longest body: a thousand services of 1 KiB. The command line applies more in several requests.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
 
-/// How long a client may take for the head of a request, and keep an idle connection.
+/// How long a client may take to send the headers of a request, and keep a connection idle.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a response may take to begin: a replay of a whole journal segment takes some ten seconds.
@@ -57,10 +45,10 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long connections may take to finish at shutdown.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The pause after a connection could not be accepted, as without free file descriptors: some will be closed meanwhile.
+/// The pause after a connection could not be accepted, for example for lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves requests until the token of `state` is cancelled; then lets those in progress finish.
+/// Serves requests until `state` is stopped, then waits for requests in progress to finish.
 pub async fn serve(listener: TcpListener, state: State) {
     let router = router(&state);
     let permits = Arc::new(Semaphore::new(state.connections_max()));
@@ -111,19 +99,13 @@ pub async fn serve(listener: TcpListener, state: State) {
     }
 }
 
-/// How many connections there may be where so many files may be open.
-pub(crate) fn connections_max(files: u64) -> usize {
-    let share = usize::try_from(files / FILES_SHARE).unwrap_or(usize::MAX);
-    share.clamp(CONNECTIONS_MIN, CONNECTIONS_MAX)
-}
-
-/// The answer to a client beyond the limit.
+/// The response to a client beyond the limit.
 fn refusal(connections_max: usize) -> String {
     let error = format!(
-        "could not take the request: {connections_max} connections to the API are open already; try again in a moment"
+        "could not accept the request: {connections_max} connections to the API are open already; try again in a moment"
     );
     let body = v1::Failure { error, code: Code::TooMany.as_str().into(), problems: Vec::new() };
-    let body = serde_json::to_string(&body).expect("a failure is made of texts");
+    let body = serde_json::to_string(&body).expect("a failure consists of strings");
     format!(
         "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
          retry-after: 1\r\nconnection: close\r\n\r\n{body}",
@@ -131,7 +113,8 @@ fn refusal(connections_max: usize) -> String {
     )
 }
 
-/// Answers before reading the request, and then reads it: closing a socket with unread bytes would reset the connection and discard the answer.
+/// Responds before reading the request, and then reads it: closing a socket with unread bytes would reset the connection and discard
+/// the response.
 async fn refuse(mut socket: TcpStream, refusal: &str) -> io::Result<()> {
     socket.write_all(refusal.as_bytes()).await?;
     socket.shutdown().await?;
@@ -165,7 +148,7 @@ async fn with_timeout(request: Request, next: Next) -> Response {
         Ok(response) => response,
         Err(_) => {
             let sentence = format!(
-                "could not answer within {} s; what was asked for may still be done: look with `homeostat get`",
+                "could not complete the request within {} s; it may still take effect: check with `homeostat get`",
                 RESPONSE_TIMEOUT.as_secs()
             );
             Failure::new(StatusCode::GATEWAY_TIMEOUT, Code::TooSlow, sentence).into_response()
@@ -173,7 +156,7 @@ async fn with_timeout(request: Request, next: Next) -> Response {
     }
 }
 
-/// Counts events by kind, for /metrics; ends with the loop.
+/// Counts events by kind for `/metrics`, until the loop ends.
 async fn count_events(state: State) {
     let mut events = state.handle.events().subscribe();
     loop {
@@ -182,16 +165,5 @@ async fn count_events(state: State) {
             Err(RecvError::Lagged(missed)) => tracing::debug!(missed, "events_not_counted"),
             Err(RecvError::Closed) => return,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn connections_take_a_quarter_of_the_files_at_most() {
-        let found = [16, 64, 256, 1024, u64::MAX].map(connections_max);
-        assert_eq!(found, [8, 16, 64, 256, 256]);
     }
 }

@@ -11,16 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::failure::Failure;
-use crate::server;
-
-/// Concurrent watches, log followers and other responses without an end, where there are file descriptors for as many.
-///
-/// 64: each queries the loop up to four times a second; 256 queries a second of some 20 µs are half a
-/// per cent of a core.
-const STREAMS_MAX: usize = 64;
-
-/// The part of the connections that watches may have: three quarters are left to others.
-const STREAMS_SHARE: usize = 4;
+use crate::limits;
 
 /// Concurrent replays of the journal: each reads up to a segment of 64 MiB and keeps a core busy.
 const REPLAYS_MAX: usize = 1;
@@ -46,10 +37,10 @@ struct Shared {
 }
 
 impl State {
-    /// Answers from the loop behind `handle` and from `agent`.
+    /// The state for requests that are answered by the loop behind `handle` and by `agent`.
     ///
-    /// `listen` is the address that clients know it by, `folder` where a relative working directory in a manifest that came
-    /// over the network begins. `stop` ends answers that have no end of their own.
+    /// `listen` is the address of the API. Relative working directories in manifests that come over the network are resolved against
+    /// `folder`. `stop` shuts the API down; it also ends streams.
     pub fn new(
         handle: Handle,
         agent: Agent,
@@ -57,8 +48,8 @@ impl State {
         folder: PathBuf,
         stop: CancellationToken,
     ) -> Self {
-        let connections_max = server::connections_max(os::open_files());
-        let streams_max = STREAMS_MAX.min(connections_max / STREAMS_SHARE);
+        let connections_max = limits::connections_max(os::open_files());
+        let streams_max = limits::streams_max(connections_max);
         let shared = Shared {
             listen,
             folder,
@@ -88,7 +79,7 @@ impl State {
         &self.shared.stop
     }
 
-    /// Runs a query on a blocking thread: some queries wait for a disk write, all for the loop.
+    /// Runs a query on a blocking thread: every query waits for the loop, and some wait for a disk write.
     pub(crate) async fn query<T: Send + 'static>(
         &self,
         query: impl FnOnce(&Handle) -> Result<T, Failure> + Send + 'static,
@@ -100,11 +91,11 @@ impl State {
         }
     }
 
-    /// The permit for a response without an end.
+    /// The permit for a stream: a response without an end.
     pub(crate) fn open_stream(&self) -> Result<OwnedSemaphorePermit, Failure> {
         Arc::clone(&self.shared.streams).try_acquire_owned().map_err(|_| {
             let sentence = format!(
-                "could not begin another watch: {} are open already; end one, or try again later",
+                "could not open another stream: {} are open already; close one, or try again later",
                 self.shared.streams_max
             );
             Failure::too_many(sentence)
@@ -115,7 +106,7 @@ impl State {
     pub(crate) fn open_replay(&self) -> Result<OwnedSemaphorePermit, Failure> {
         Arc::clone(&self.shared.replays).try_acquire_owned().map_err(|_| {
             Failure::too_many(
-                "could not look into the past: another request is doing so; try again in a moment",
+                "could not replay the journal: another request is replaying it; try again in a moment",
             )
         })
     }

@@ -1,11 +1,11 @@
-//! Answers without an end: what changes, as server-sent events.
+//! Watches: streams of changes as server-sent events.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::response::sse::{Event as Sent, KeepAlive, Sse};
+use axum::response::sse::{Event as Message, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
 use futures_util::stream::{self, Stream};
@@ -21,13 +21,13 @@ use crate::state::State;
 use crate::v1::{self, ChangeKind};
 use crate::view;
 
-/// The least time between two batches of one watcher: four times a second is as fast as an eye follows numbers.
+/// The minimum time between two batches of one watch: people cannot follow numbers faster than four times a second.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
-/// A comment is sent this often when nothing else is, so that both ends notice a broken connection.
+/// The interval of comments on an idle stream, so that both ends notice a broken connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// Sends everything that `fetch` returns, and from then on what changes in it.
+/// Streams all objects that `fetch` returns, and then their changes.
 pub(crate) fn watch<S, F>(state: &State, fetch: F) -> Result<Response, Failure>
 where
     S: Serialize + Send + 'static,
@@ -59,8 +59,8 @@ struct Watcher<F> {
 }
 
 impl<F> Watcher<F> {
-    /// What changed since the last batch, which may be nothing; `None` when the loop has ended.
-    async fn next_batch<S>(&mut self) -> Option<Vec<Sent>>
+    /// The changes since the last batch, possibly none; `None` when the loop has ended.
+    async fn next_batch<S>(&mut self) -> Option<Vec<Message>>
     where
         S: Serialize + Send + 'static,
         F: Fn(&Handle) -> Result<Vec<v1::Object<S>>, Failure> + Clone + Send + Sync + 'static,
@@ -71,15 +71,15 @@ impl<F> Watcher<F> {
         }
         self.has_fetched = true;
         let fetch = self.fetch.clone();
-        // An object that is watched by name may be deleted meanwhile.
-        let found = self.state.query(move |handle| fetch(handle)).await.unwrap_or_default();
-        let now: BTreeMap<String, Value> = found
+        // An object that is watched by name may have been deleted: then the query fails.
+        let objects = self.state.query(move |handle| fetch(handle)).await.unwrap_or_default();
+        let now: BTreeMap<String, Value> = objects
             .iter()
             .filter_map(|object| Some((object.name().to_owned(), serde_json::to_value(object).ok()?)))
             .collect();
         let batch = differences(&self.last_sent, &now);
         self.last_sent = now;
-        Some(batch.iter().map(sent).collect())
+        Some(batch.iter().map(change_message).collect())
     }
 }
 
@@ -97,21 +97,21 @@ fn differences(before: &BTreeMap<String, Value>, now: &BTreeMap<String, Value>) 
     gone.chain(rest).collect()
 }
 
-fn sent(change: &v1::Change<Value>) -> Sent {
-    Sent::default().data(serde_json::to_string(change).expect("a change is made of JSON"))
+fn change_message(change: &v1::Change<Value>) -> Message {
+    Message::default().data(serde_json::to_string(change).expect("a change consists of JSON values"))
 }
 
-/// Sends the events of `earlier`, and every one from then on, each once.
+/// Streams the events of `earlier`, and then each new event, without gaps and duplicates.
 pub(crate) fn events(
     state: &State,
     service: Option<ServiceName>,
     earlier: impl FnOnce() -> Vec<Arc<EventRecord>>,
 ) -> Result<Response, Failure> {
     let permit = state.open_stream()?;
-    // Subscribing first leaves no gap; events that arrive meanwhile are in both, and sent once.
+    // Subscribing first leaves no gap. Events that arrive in between are in both; the listener drops the duplicates.
     let receiver = state.handle.events().subscribe();
     let earlier = earlier();
-    let first: Vec<Sent> = earlier.iter().map(|event| event_message(event)).collect();
+    let first: Vec<Message> = earlier.iter().map(|event| event_message(event)).collect();
     let listener = Listener { _permit: permit, receiver, service, earlier };
     let later =
         stream::unfold(listener, |mut listener| async move { Some((listener.next().await?, listener)) });
@@ -128,13 +128,13 @@ struct Listener {
 
 impl Listener {
     /// The next event to send; `None` when the loop has ended.
-    async fn next(&mut self) -> Option<Sent> {
+    async fn next(&mut self) -> Option<Message> {
         loop {
             match self.receiver.recv().await {
                 Ok(event) if self.is_to_be_sent(&event) => return Some(event_message(&event)),
                 Ok(_) => {}
                 Err(RecvError::Lagged(missed)) => {
-                    return Some(Sent::default().comment(format!("{missed} events were missed")));
+                    return Some(Message::default().comment(format!("{missed} events were missed")));
                 }
                 Err(RecvError::Closed) => return None,
             }
@@ -147,13 +147,13 @@ impl Listener {
     }
 }
 
-fn event_message(event: &EventRecord) -> Sent {
-    Sent::default()
+fn event_message(event: &EventRecord) -> Message {
+    Message::default()
         .id(event.id.to_string())
-        .data(serde_json::to_string(&view::event(event)).expect("an event is made of texts"))
+        .data(serde_json::to_string(&view::event(event)).expect("an event consists of strings"))
 }
 
-fn response(state: &State, events: impl Stream<Item = Sent> + Send + 'static) -> Response {
+fn response(state: &State, events: impl Stream<Item = Message> + Send + 'static) -> Response {
     let stop = state.stop().clone();
     let until_stop = events.take_until(stop.cancelled_owned()).map(Ok::<_, Infallible>);
     Sse::new(until_stop).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
@@ -166,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_watcher_gets_what_is_new_what_has_changed_and_what_is_gone() {
+    fn a_watch_sends_added_modified_and_deleted_objects() {
         let state = |items: &[(&str, u32)]| -> BTreeMap<String, Value> {
             items.iter().map(|(name, n)| ((*name).to_owned(), json!({"name": name, "n": n}))).collect()
         };

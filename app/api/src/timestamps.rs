@@ -1,25 +1,25 @@
-//! Times as people and scripts read them.
+//! Timestamps in RFC 3339.
 
 use jiff::Timestamp;
 use model::time::{Now, Time, Wall};
 
-/// A calendar time as RFC 3339 in UTC with milliseconds; the end of the calendar for what lies beyond it.
+/// A wall-clock time as RFC 3339 in UTC with milliseconds; later times than the calendar's end are shown as that.
 pub fn rfc3339(wall: Wall) -> String {
     let ms = i64::try_from(wall.as_millis()).unwrap_or(i64::MAX);
     format!("{:.3}", Timestamp::from_millisecond(ms).unwrap_or(Timestamp::MAX))
 }
 
-/// How finely the two clocks are compared, in milliseconds.
+/// The resolution at which the two clocks are compared, in milliseconds.
 ///
-/// Each is cut to whole milliseconds by itself, so their distance seems to change by one from look to look, and a watcher
-/// would be told of a change where there is none. 20 is well above that and below what a person or a script could mean.
+/// Each clock is cut to whole milliseconds by itself, so their difference can vary by one between two readings, and a watch would send a change
+/// where there is none. 20 ms is well above that, and below what matters to people and scripts.
 const OFFSET_STEP_MS: i64 = 20;
 
-/// The calendar time of a point on the loop's clock, as seen from `now`; the same from look to look, to within 10 ms.
+/// The wall-clock time of a time on the loop's clock, computed from `now`: accurate to 10 ms, and stable between calls.
 pub(crate) fn wall_of(now: Now, time: Time) -> Wall {
     let signed = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
-    let distance = signed(now.wall.as_millis()).saturating_sub(signed(now.time.as_millis()));
-    let rounded = distance.saturating_add(OFFSET_STEP_MS / 2).div_euclid(OFFSET_STEP_MS) * OFFSET_STEP_MS;
+    let offset = signed(now.wall.as_millis()).saturating_sub(signed(now.time.as_millis()));
+    let rounded = offset.saturating_add(OFFSET_STEP_MS / 2).div_euclid(OFFSET_STEP_MS) * OFFSET_STEP_MS;
     Wall::from_millis(u64::try_from(signed(time.as_millis()).saturating_add(rounded)).unwrap_or(0))
 }
 
@@ -49,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn a_point_before_or_after_now_keeps_its_distance() {
+    fn a_time_before_or_after_now_keeps_its_distance() {
         let now = Now { time: Time::from_millis(5000), wall: Wall::from_millis(90_000) };
         assert_eq!(wall_of(now, Time::from_millis(4000)), Wall::from_millis(89_000));
         assert_eq!(wall_of(now, Time::from_millis(6000)), Wall::from_millis(91_000));
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_point_in_time_is_always_shown_the_same() {
+    fn the_same_time_is_always_shown_the_same() {
         let then = Time::from_millis(4000);
         let seen: std::collections::BTreeSet<Wall> = [(5000, 5001), (5001, 5001), (5002, 5001), (9000, 9000)]
             .map(|(time, wall)| Now { time: Time::from_millis(time), wall: Wall::from_millis(wall) })

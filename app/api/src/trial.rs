@@ -1,4 +1,4 @@
-//! What changed declarations would decide: now, and over the last hour by the journal.
+//! The decisions under changed declarations: now, and over the last hour by replaying the journal.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,24 +19,24 @@ use crate::state::State;
 use crate::timestamps::rfc3339;
 use crate::v1;
 
-/// How far back a trial looks, in milliseconds.
+/// The period of a trial, in milliseconds.
 const HOUR_MS: u64 = 3_600_000;
 
-/// Services per trial: each has its own course over the hour.
+/// Services per trial; the decisions on each are kept for the whole period.
 const SERVICES_MAX: usize = 20;
 
-/// Points per course in a response; a longer course is thinned out.
+/// The maximum number of points per service in a response; of more, an even selection is returned.
 const POINTS_MAX: usize = 600;
 
-/// One service: its acting decisions, and those of the trial.
-struct Course {
+/// The decisions on one service under the current and the changed declaration.
+struct Comparison {
     declared: Arc<Declared>,
     trial: Option<Trial>,
-    /// The time, the acting size, and the size of the trial.
+    /// The time, and the number of replicas under the current and the changed declaration.
     points: Vec<(Wall, u32, u32)>,
 }
 
-/// Evaluates what `body` would change.
+/// Evaluates the declarations in `body` without storing them.
 pub(crate) async fn trial(state: &State, media: Media, body: &str) -> Result<v1::Trials, Failure> {
     let resources = apply::read(state, media, body)?;
     let permit = state.open_replay()?;
@@ -44,26 +44,29 @@ pub(crate) async fn trial(state: &State, media: Media, body: &str) -> Result<v1:
         .query(move |handle| {
             let declared = handle.declarations(&resources)?;
             if declared.len() > SERVICES_MAX {
-                let sentence = format!("could not try so many changes: {SERVICES_MAX} services at once");
+                let sentence = format!(
+                    "could not try the changes of {} services: a trial takes at most {SERVICES_MAX}; send them in parts",
+                    declared.len()
+                );
                 return Err(Failure::bad_request(sentence));
             }
             let now = handle.now().wall;
             let since = Wall::from_millis(now.as_millis().saturating_sub(HOUR_MS));
             let mut items = Vec::new();
             for declared in &declared {
-                items.extend(at_once(handle, declared)?);
+                items.extend(decide_now(handle, declared)?);
             }
             let known = |name: &ServiceName| items.iter().any(|it: &v1::Trial| it.target == target(name));
-            let mut courses: Vec<Course> = declared
+            let mut comparisons: Vec<Comparison> = declared
                 .iter()
                 .filter(|declared| known(&declared.name))
-                .map(|declared| Course { declared: declared.clone(), trial: None, points: Vec::new() })
+                .map(|declared| Comparison { declared: declared.clone(), trial: None, points: Vec::new() })
                 .collect();
-            let result = over(handle.journal_folder(), since, &mut courses);
+            let result = replay_since(handle.journal_folder(), since, &mut comparisons);
             drop(permit);
             result.map_err(|error| replay::failure(&error))?;
-            for (item, course) in items.iter_mut().zip(&courses) {
-                item.hour = summed(course);
+            for (item, comparison) in items.iter_mut().zip(&comparisons) {
+                item.hour = summary(comparison);
             }
             Ok(v1::Trials { items })
         })
@@ -74,10 +77,10 @@ fn target(name: &ServiceName) -> String {
     format!("service/{name}")
 }
 
-/// The decision of the trial on the current state; `None` for a new service.
-fn at_once(handle: &Handle, declared: &Arc<Declared>) -> Result<Option<v1::Trial>, Failure> {
+/// The decision under the changed declaration on the current state; `None` for a new service.
+fn decide_now(handle: &Handle, declared: &Arc<Declared>) -> Result<Option<v1::Trial>, Failure> {
     let declared = Arc::clone(declared);
-    let account = handle.query(move |control, now| {
+    let explanation = handle.query(move |control, now| {
         let service = control.knowledge().service(&declared.name).filter(|it| it.declared.is_some())?;
         let mut trial = Trial::new(Arc::clone(&declared), service);
         let wanted = service.desired.unwrap_or(0);
@@ -86,8 +89,8 @@ fn at_once(handle: &Handle, declared: &Arc<Declared>) -> Result<Option<v1::Trial
             trial.decide(control.plan_context(now, service, &findings))
         }))
     })?;
-    Ok(account.map(|(wanted, account)| {
-        let decision = account.decision();
+    Ok(explanation.map(|(wanted, explanation)| {
+        let decision = explanation.decision();
         v1::Trial {
             target: target(&decision.service),
             wanted,
@@ -98,8 +101,8 @@ fn at_once(handle: &Handle, declared: &Arc<Declared>) -> Result<Option<v1::Trial
     }))
 }
 
-/// Replays the journal from `since` on, and lets each trial decide whenever the loop decided on its service.
-fn over(folder: &Path, since: Wall, courses: &mut [Course]) -> Result<(), ReplayError> {
+/// Replays the journal from `since` on, and repeats each decision of the loop under the changed declaration of its service.
+fn replay_since(folder: &Path, since: Wall, comparisons: &mut [Comparison]) -> Result<(), ReplayError> {
     let list = |source| ReplayError::List { folder: folder.to_path_buf(), source };
     let all = segments(folder).map_err(list)?;
     let mut paths = Vec::new();
@@ -118,8 +121,9 @@ fn over(folder: &Path, since: Wall, courses: &mut [Course]) -> Result<(), Replay
             let record = record?;
             control.step(record.now, &record.input, &mut out);
             for decided in out.decisions.iter().filter(|decided| decided.at.wall >= since) {
-                for course in courses.iter_mut().filter(|course| course.declared.name == decided.service) {
-                    course.go_on(&control, decided.at, decided.account.desired());
+                let of_service = |it: &&mut Comparison| it.declared.name == decided.service;
+                for comparison in comparisons.iter_mut().filter(of_service) {
+                    comparison.record(&control, decided.at, decided.explanation.desired());
                 }
             }
             out.clear();
@@ -128,19 +132,20 @@ fn over(folder: &Path, since: Wall, courses: &mut [Course]) -> Result<(), Replay
     Ok(())
 }
 
-impl Course {
-    fn go_on(&mut self, control: &ControlLoop, at: Now, holds: u32) {
+impl Comparison {
+    /// Decides under the changed declaration, beside `current` replicas under the current one.
+    fn record(&mut self, control: &ControlLoop, at: Now, current: u32) {
         let Some(service) = control.knowledge().service(&self.declared.name) else { return };
         let trial = self.trial.get_or_insert_with(|| Trial::new(Arc::clone(&self.declared), service));
         let findings = control.findings(at.time, service);
         let tried = trial.decide(control.plan_context(at, service, &findings)).desired();
-        self.points.push((at.wall, holds, tried));
+        self.points.push((at.wall, current, tried));
     }
 }
 
-/// A summary of the course; `None` without decisions in that time.
-fn summed(course: &Course) -> Option<v1::TrialHour> {
-    let points = &course.points;
+/// A summary of the decisions; `None` without any.
+fn summary(comparison: &Comparison) -> Option<v1::TrialHour> {
+    let points = &comparison.points;
     let ((first, ..), (last, ..)) = (points.first()?, points.last()?);
     let side = |of: fn(&(Wall, u32, u32)) -> u32| {
         let sizes = points.iter().map(of);

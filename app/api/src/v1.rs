@@ -1,4 +1,4 @@
-//! What goes over the wire under `/v1`: the JSON that scripts may rely on.
+//! The JSON types of `/v1`: a stable interface for scripts and generated clients.
 //!
 //! A resource is `{apiVersion, kind, metadata, spec, status}`, a list is `{items: [...]}`. Times are RFC 3339 in UTC with
 //! milliseconds; durations and sizes carry their unit in their name. Fields are added within `/v1`, never renamed or removed.
@@ -45,25 +45,25 @@ pub struct Object<S> {
     pub api_version: String,
     /// The kind of the resource.
     pub kind: String,
-    /// Its name, and what people attach to it.
+    /// The name, labels and annotations of the resource.
     pub metadata: Map<String, Value>,
-    /// What is declared; empty for kinds that nobody declares.
+    /// The declaration; empty for kinds that are not declared, such as replicas and nodes.
     pub spec: Map<String, Value>,
-    /// Its observed state.
+    /// The observed state.
     pub status: S,
 }
 
 impl<S> Object<S> {
-    /// Its name; empty when its metadata has none, which does not occur in answers of Homeostat.
+    /// The name; empty when the metadata has none, which does not occur in responses of this server.
     pub fn name(&self) -> &str {
         self.metadata.get("name").and_then(Value::as_str).unwrap_or_default()
     }
 }
 
-/// Several of one kind.
+/// A list of objects of one kind.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct List<T> {
-    /// In the order of their names; events oldest first.
+    /// The objects, sorted by name; events from oldest to newest.
     pub items: Vec<T>,
 }
 
@@ -85,63 +85,62 @@ pub type Route = Object<RouteStatus>;
 /// A source of a metric.
 pub type MetricSource = Object<MetricSourceStatus>;
 
-/// How the autoscalers of a service compare: the acting one, and those that are tried beside it.
+/// The comparison of the autoscalers of a service: the acting one and its shadows.
 pub type Scaling = Object<ScalingStatus>;
 
-/// How a service is.
+/// The status of a service.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceStatus {
-    /// Replicas wanted; 0 before the first decision.
+    /// The number of replicas wanted; 0 before the first decision.
     pub desired_replicas: u32,
-    /// Replicas that run and are meant to stay, without spares.
+    /// The number of running replicas that are meant to stay, without spares.
     pub replicas: u32,
-    /// Those of them that answer requests.
+    /// The number of these that are ready to serve requests.
     pub ready_replicas: u32,
-    /// Warm spares that run.
+    /// The number of running warm spares.
     pub spare_replicas: u32,
-    /// Grows with each change of the declaration.
+    /// The revision of the declaration: it grows with each change.
     pub revision: u64,
-    /// The revision in which what the replicas run last changed.
+    /// The revision that last changed what the replicas run.
     pub generation: u64,
-    /// The size that a person holds it at; absent when none does.
+    /// The manual hold on its size; absent when there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hold: Option<Hold>,
     /// The pause of its autoscaler; absent when it is not paused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pause: Option<Pause>,
-    /// What it serves now, summed over its replicas.
+    /// Its current traffic, summed over its replicas.
     pub traffic: Traffic,
-    /// What its replicas use now, summed.
+    /// The current resource usage, summed over its replicas.
     pub usage: Usage,
-    /// The recommended size of a replica; absent where nothing is learned of it.
+    /// The recommended resources of a replica; absent when resource usage is not learned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recommendation: Option<Recommendation>,
-    /// What a replica carries within what the service promises; absent where nothing is promised.
+    /// The load that one replica carries within the SLO; absent without an SLO.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capacity: Option<Capacity>,
-    /// What the proxy does with its requests; absent for a service that is not exposed.
+    /// The proxy's counters; absent for a service that is not exposed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy: Option<Proxied>,
-    /// The endpoints of `expose.endpoints`, in the order of their addresses.
+    /// The endpoints of `expose.endpoints`, sorted by address.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub endpoints: Vec<ElsewhereEndpoint>,
-    /// The zone that is preferred; absent where all endpoints are alike.
+    /// The preferred zone; absent when no zone is preferred.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zone: Option<PreferredZone>,
-    /// The requests to each version over the proxy, oldest version first, including the latest of those that have no replicas any
-    /// more.
+    /// Traffic over the proxy by version, oldest version first; includes the latest versions that no longer have replicas.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub versions: Vec<Version>,
-    /// The state of the balancers of `expose.external`, in the order of their files.
+    /// The state of the external balancers of `expose.external`, sorted by file.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub external: Vec<External>,
-    /// `Available`, `Complete`, `Exposed`, `External`, `Healing`; first of a deleted one whose replicas are not gone yet, `Terminating`.
+    /// `Available`, `Complete`, `Exposed`, `External` and `Healing`; `Terminating` comes first on a deleted service that still has replicas.
     pub conditions: Vec<Condition>,
 }
 
 impl ServiceStatus {
-    /// Whether the service is deleted, and its replicas are not gone yet.
+    /// Whether the service is deleted but still has replicas.
     pub fn is_terminating(&self) -> bool {
         self.conditions.iter().any(|condition| condition.kind == TERMINATING && condition.status == "True")
     }
@@ -150,82 +149,80 @@ impl ServiceStatus {
 /// The condition that only a deleted service has.
 pub const TERMINATING: &str = "Terminating";
 
-/// A size that a person asked for.
+/// A manual hold on the size of a service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Hold {
-    /// How many replicas.
+    /// The number of replicas.
     pub replicas: u32,
-    /// When it ends by itself; null holds until released.
+    /// When the hold ends; null for one that lasts until it is released.
     pub until: Option<String>,
 }
 
-/// A time in which an autoscaler decides nothing.
+/// A pause of an autoscaler, during which it makes no decisions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Pause {
-    /// When it ends by itself; null lasts until resumed.
+    /// When the pause ends; null for one that lasts until it is resumed.
     pub until: Option<String>,
 }
 
-/// What is served now.
+/// The current traffic.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Traffic {
-    /// Over the metric window; null without two samples in it.
+    /// Requests per second over the metric window; null with fewer than two samples in it.
     pub requests_per_second: Option<f64>,
-    /// Failed requests a second: for a service those that its clients saw fail (answered 5xx by a replica or the proxy, or broken
-    /// off), for a replica each attempt that it answered 5xx or not at all. Over two seconds; null without two samples in that
-    /// time.
+    /// Failed requests per second. For a service: requests that failed for the client (5xx from a replica or the proxy, or aborted).
+    /// For a replica: attempts that it answered with 5xx or not at all. Measured over two seconds; null with fewer than two samples.
     pub errors_per_second: Option<f64>,
-    /// Requests that are being answered.
+    /// Requests in flight.
     pub in_flight: u32,
-    /// The 99th percentile of the last window; for a service that of its slowest replica; null without traffic.
+    /// The 99th percentile of latency in the last window; for a service, that of its slowest replica. Null without traffic.
     pub latency_p99_seconds: Option<f64>,
 }
 
-/// The state of a balancer of `expose.external`. Counts are since this process began.
+/// The state of an external balancer of `expose.external`. Counters start at 0 with this process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct External {
     /// `nginx` or `HAProxy`.
     pub format: String,
-    /// Its file.
+    /// The path of its configuration file.
     pub file: String,
-    /// Replicas that may get requests in the file that it loaded last.
+    /// The number of serving replicas in the configuration that it last loaded.
     pub serving_replicas: u64,
-    /// When the file was last written; null while this process has not.
+    /// When the file was last written; null if not by this process.
     pub written_at: Option<String>,
-    /// When it was last reloaded; null while this process has not.
+    /// When the balancer was last reloaded; null if not by this process.
     pub reloaded_at: Option<String>,
-    /// How often it was reloaded.
+    /// The number of reloads.
     pub reloads: u64,
-    /// How often the file could not be written, was refused by the check, or the reload failed.
+    /// The number of failures: the file could not be written, the check rejected it, or the reload failed.
     pub failures: u64,
-    /// Why it does not have the present replicas; absent while it has them.
+    /// Why it does not route to the current replicas; absent when it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
 }
 
-/// What the proxy does with the requests of a service. Counts are since it began to listen for it.
+/// The proxy's counters of a service. They start at 0 when the proxy begins to listen for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Proxied {
-    /// Requests that the proxy answered 503 itself.
+    /// Requests that the proxy itself answered with 503.
     pub refused: Refused,
-    /// Attempts that failed and were made again.
+    /// Failed attempts that were retried.
     pub retries: u64,
-    /// Requests that were also sent to a second replica because the first took long.
+    /// Hedged requests: also sent to a second replica because the first was slow.
     #[serde(default)]
     pub hedges: u64,
-    /// Those of them that the second replica answered first.
+    /// Hedged requests that the second replica answered first.
     #[serde(default)]
     pub hedges_won: u64,
-    /// Requests that wait now for a replica to become ready.
+    /// Requests that are waiting for a replica to become ready.
     pub waiting: u32,
-    /// The datagrams over UDP, of which each session counts as a request; absent where `protocol` of the exposed port is not
-    /// `udp`.
+    /// UDP datagrams; absent unless the exposed port has `protocol: udp`. A UDP session counts as one request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub datagrams: Option<Datagrams>,
-    /// The adaptive limit; absent without `expose.limits.adaptive`.
+    /// The adaptive concurrency limit; absent without `expose.limits.adaptive`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adaptive: Option<Adaptive>,
 }
@@ -234,73 +231,73 @@ pub struct Proxied {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Datagrams {
-    /// Those of clients.
+    /// Datagrams received from clients.
     pub received: u64,
-    /// Their bytes.
+    /// Bytes received from clients.
     pub bytes_received: u64,
-    /// Those of replicas, to clients.
+    /// Datagrams sent to clients.
     pub sent: u64,
-    /// Their bytes.
+    /// Bytes sent to clients.
     pub bytes_sent: u64,
-    /// Datagrams of either direction that were dropped: no replica was ready in time, there were as many sessions as allowed, or
-    /// the system did not take them.
+    /// Datagrams dropped in either direction: no replica was ready in time, the session limit was reached, or the kernel did
+    /// not accept them.
     pub dropped: u64,
-    /// Addresses of clients with a session now.
+    /// Open sessions, one per client address.
     pub sessions: u32,
 }
 
-/// The adaptive limit of requests that wait for the head of an answer, found from how long answers take.
+/// The adaptive concurrency limit: how many requests may wait for response headers, derived from observed latency.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Adaptive {
-    /// The limit as of now.
+    /// The current limit.
     pub limit: u32,
-    /// Requests that wait now.
+    /// Requests that are waiting for response headers.
     pub awaiting: u32,
-    /// The best latency of the service, which the limit is derived from; null before it was measured.
+    /// The best latency of the service, from which the limit is derived; null before it is measured.
     pub best_latency_seconds: Option<f64>,
 }
 
-/// Requests that the proxy answered 503 itself, by why.
+/// Requests that the proxy itself answered with 503, by cause.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Refused {
-    /// No replica became ready in time, or too many requests waited for one.
+    /// No replica became ready in time, or too many requests were waiting for one.
     pub no_replica: u64,
-    /// As many requests were under way as `inFlight` or `inFlightPerReplica` of `expose.limits` allows.
+    /// The limit `inFlight` or `inFlightPerReplica` of `expose.limits` was reached.
     pub over_limit: u64,
-    /// There were more requests than the service can answer in good time, by `expose.limits.adaptive`.
+    /// Load was shed by the adaptive limit of `expose.limits.adaptive`.
     #[serde(default)]
     pub shed: u64,
 }
 
-/// How the proxy sees a replica.
+/// The state of a replica in the proxy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Endpoint {
     /// `Serving`, `SlowStart`, `Ejected`, `Draining` or `Out`.
     pub state: String,
-    /// Why it does not get its whole share; null when it does.
+    /// Why it gets less than its full share of requests; null when it gets all of it.
     pub message: Option<String>,
 }
 
-/// A condition that holds or does not.
+/// A condition of a resource.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Condition {
-    /// What is claimed, such as `Available`.
+    /// The type of the condition, such as `Available`.
     #[serde(rename = "type")]
     pub kind: String,
     /// `True`, `False` or `Unknown`.
     pub status: String,
-    /// Why, in one word.
+    /// The reason as a CamelCase identifier.
     pub reason: String,
-    /// Why, for people.
+    /// The reason in plain text.
     pub message: String,
-    /// Since when; null when that is not known.
+    /// When the status last changed; null when unknown.
     pub since: Option<String>,
 }
 
 impl Condition {
-    /// One of this status (`True`, `False` or `Unknown`), of which it is not known since when.
+    /// A condition of this status (`True`, `False` or `Unknown`), without the time of its last change.
     pub(crate) fn new(kind: &str, status: &str, reason: &str, message: impl Into<String>) -> Self {
         Self {
             kind: kind.into(),
@@ -311,134 +308,134 @@ impl Condition {
         }
     }
 
-    /// One that holds or does not.
-    pub(crate) fn claim(kind: &str, holds: bool, reason: &str, message: impl Into<String>) -> Self {
-        Self::new(kind, if holds { "True" } else { "False" }, reason, message)
+    /// A condition that is either true or false.
+    pub(crate) fn of_bool(kind: &str, is_true: bool, reason: &str, message: impl Into<String>) -> Self {
+        Self::new(kind, if is_true { "True" } else { "False" }, reason, message)
     }
 
-    /// The same, since that time in words of RFC 3339.
+    /// The same condition with the time of its last change, in RFC 3339.
     pub(crate) fn since(self, since: Option<String>) -> Self {
         Self { since, ..self }
     }
 }
 
-/// How a replica is.
+/// The status of a replica.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ReplicaStatus {
-    /// The service that it belongs to.
+    /// The service of the replica.
     pub service: String,
-    /// The node that it runs on; null while it runs nowhere.
+    /// The node that it runs on; null while it does not run.
     pub node: Option<String>,
-    /// The number of its main process; null while none runs.
+    /// The process ID of its main process; null while it does not run.
     pub pid: Option<u32>,
-    /// The number of each of its ports.
+    /// Its port numbers by port name.
     pub ports: BTreeMap<String, u16>,
     /// `Pending`, `Backoff`, `Starting`, `Running`, `Unhealthy`, `Draining` or `Stopping`.
     pub phase: String,
-    /// Whether it answers requests, or would if it were not a spare.
+    /// Whether it is ready to serve requests; a ready spare gets requests only once it is activated.
     pub ready: bool,
-    /// Restarts: starts after the first, over all lives of its place.
+    /// The number of restarts: all starts after the first, over all incarnations.
     pub restarts: u32,
-    /// When its program began to execute; null while none runs.
+    /// When its process was started; null while it does not run.
     pub started_at: Option<String>,
     /// `active` or `spare`.
     pub role: String,
-    /// The number of its life in its place.
+    /// The incarnation of the replica: it grows with each start.
     pub incarnation: u32,
     /// The generation of the service that it runs.
     pub generation: u64,
-    /// Whether it was running already when Homeostat started.
+    /// Whether it was already running when Homeostat started.
     pub adopted: bool,
-    /// Until when it is protected from removal when its service shrinks; absent when it is not protected.
+    /// Until when it is protected from removal by scale-in; absent when it is not protected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub protected_until: Option<String>,
-    /// What it waits for, how it ended, or why its probe fails; null when there is nothing to say.
+    /// What it waits for, how it ended, or why its probe fails; null when none of these applies.
     pub message: Option<String>,
-    /// How the proxy sees it; absent when its service is not exposed and while nothing runs.
+    /// Its state in the proxy; absent when its service is not exposed, and while it does not run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<Endpoint>,
-    /// What it serves now.
+    /// Its current traffic.
     pub traffic: Traffic,
-    /// What it uses now.
+    /// Its current resource usage.
     pub usage: Usage,
-    /// How its processor quota has throttled it; absent without a quota.
+    /// Throttling by its CPU limit; absent without a limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub throttling: Option<Throttling>,
 }
 
-/// How a node is.
+/// The status of a node.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NodeStatus {
-    /// Whether the loop has seen what runs there.
+    /// Whether the control loop has received an inventory of the node.
     pub ready: bool,
-    /// Replicas that run there.
+    /// The number of replicas that run on the node.
     pub replicas: u32,
-    /// Which limits can be enforced there, by name: null when fully, else what is missing and why.
+    /// The capabilities of the node, by name: null when fully supported, else what is missing and why.
     pub capabilities: BTreeMap<String, Option<String>>,
 }
 
-/// How a HorizontalPodAutoscaler is, in Kubernetes' words.
+/// The status of a HorizontalPodAutoscaler, in the terms of Kubernetes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AutoscalerStatus {
-    /// The present replicas of its target.
+    /// The current number of replicas of its target.
     pub current_replicas: u32,
-    /// The wanted replicas of its target.
+    /// The number of replicas of its target that are wanted.
     pub desired_replicas: u32,
-    /// `AbleToScale`, `ScalingActive`, `ScalingLimited` and, while they hold, `ExternalMetricFallbackActive` and `ScaledToZero`; empty
+    /// `AbleToScale`, `ScalingActive` and `ScalingLimited`; `ExternalMetricFallbackActive` and `ScaledToZero` only while true. Empty
     /// before the first decision.
     pub conditions: Vec<AutoscalerCondition>,
-    /// What each metric said last; empty before the first decision.
+    /// The latest value of each metric; empty before the first decision.
     pub current_metrics: Vec<AutoscalerMetric>,
 }
 
-/// The last value of a metric of a HorizontalPodAutoscaler, in Kubernetes' fields beside Homeostat's own.
+/// The latest value of a metric of a HorizontalPodAutoscaler, in the fields of Kubernetes beside those of Homeostat.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AutoscalerMetric {
-    /// What it said.
+    /// The evaluation of the metric.
     #[serde(flatten)]
-    pub said: Metric,
-    /// A `MetricStatus` of `autoscaling/v2`: its `type`, and below the word for that what is measured, and as `current` the
-    /// `averageUtilization`, `averageValue` or `value`, whichever is aimed at; without `current` when nothing was measured.
+    pub metric: Metric,
+    /// A `MetricStatus` of `autoscaling/v2`: its `type`, and under the key of that type the measured object and its `current` value
+    /// (`averageUtilization`, `averageValue` or `value`, like the target). `current` is absent when nothing was measured.
     #[serde(flatten)]
     pub status: serde_json::Map<String, serde_json::Value>,
 }
 
-/// A condition of a HorizontalPodAutoscaler, with the time in Kubernetes' field beside Homeostat's own.
+/// A condition of a HorizontalPodAutoscaler, with the time in the field of Kubernetes as well.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AutoscalerCondition {
     /// The condition.
     #[serde(flatten)]
     pub condition: Condition,
-    /// When its status last changed: the same as `since`.
+    /// When the status last changed; the same as `since`.
     pub last_transition_time: Option<String>,
 }
 
-/// How a route is.
+/// The status of a route.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RouteStatus {
-    /// Where the proxy listens for it; null while it does not.
+    /// The address on which the proxy listens for it; null while it does not listen.
     pub address: Option<String>,
-    /// Requests a second that it matched, over the last two seconds; null without two samples in that time.
+    /// Requests per second that matched the route, over the last two seconds; null with fewer than two samples.
     pub requests_per_second: Option<f64>,
-    /// Requests that it matched since the proxy follows it.
+    /// Requests that matched the route since it was programmed.
     pub requests: u64,
-    /// Its answers by class of status, such as `2xx`.
+    /// Responses by status class, such as `2xx`.
     pub responses: BTreeMap<String, u64>,
-    /// How long its answers took; absent without any.
+    /// The latency of responses; absent without any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency: Option<Latency>,
-    /// Requests answered 429 because there were too many in too short a time.
+    /// Requests answered with 429 because they exceeded the rate limit.
     pub over_rate: u64,
-    /// Copies that were sent by its mirrors.
+    /// Mirrored requests that were sent.
     pub copies: u64,
-    /// Copies that were not sent: the body was too long or did not come in time, or too many were under way.
+    /// Mirrored requests that were not sent: the body was too long or too slow, or too many were in flight.
     pub copies_left_out: u64,
-    /// `Programmed`, whether the proxy follows it; `ResolvedRefs`, whether every service that it leads to is there.
+    /// `Programmed`: whether the proxy applies the route. `ResolvedRefs`: whether every service that it refers to exists.
     pub conditions: Vec<Condition>,
 }
 
@@ -447,53 +444,53 @@ pub struct RouteStatus {
 pub struct RouteDescription {
     /// The route.
     pub route: Route,
-    /// The services that it leads to, rule by rule.
+    /// The services that it routes to, in the order of its rules.
     pub backends: Vec<RouteBackend>,
 }
 
-/// How a source of a metric is.
+/// The status of a metric source.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MetricSourceStatus {
-    /// The sum of the series that it measured last; for replicas their mean. Null before the first measurement, and when there
-    /// was nothing to measure.
+    /// The sum of the latest series; for replicas, their mean. Null before the first measurement, and when there was nothing to
+    /// measure.
     pub value: Option<f64>,
-    /// The series that it measured last, or the replicas that answered.
+    /// The number of series in the latest measurement, or of replicas that answered.
     pub series: usize,
-    /// When it measured last; null before.
+    /// When it was last measured; null before the first measurement.
     pub measured_at: Option<String>,
-    /// Why the latest failed measurement failed; null when none has failed.
+    /// The error of the latest failed measurement; null when none has failed.
     pub last_error: Option<String>,
-    /// When that was.
+    /// When that error occurred.
     pub last_error_at: Option<String>,
-    /// `Measuring`: whether its latest measurement can be used.
+    /// `Measuring`: whether the latest measurement can be used.
     pub conditions: Vec<Condition>,
 }
 
-/// Everything about one source of a metric.
+/// Everything about one metric source.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MetricSourceDescription {
     /// The source.
     pub source: MetricSource,
-    /// What it measured last, the first 100 series or replicas.
+    /// The latest measurement: the first 100 series or replicas.
     pub readings: Vec<MetricReading>,
-    /// The services that are scaled by it.
+    /// The services that are scaled by this source.
     pub services: Vec<String>,
 }
 
-/// One number that a source measured.
+/// One value of a measurement.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MetricReading {
-    /// The replica that it belongs to; absent when it belongs to none.
+    /// The replica that was measured; absent for a series that belongs to none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replica: Option<String>,
     /// The labels of the series.
     pub labels: BTreeMap<String, String>,
-    /// Its value; null when the replica could not be asked.
+    /// The value; null when the replica could not be measured.
     pub value: Option<f64>,
-    /// Why it could not; null when it could.
+    /// Why the replica could not be measured; null when it was.
     pub message: Option<String>,
 }
 
@@ -501,150 +498,150 @@ pub struct MetricReading {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RouteBackend {
-    /// Which rule, from 0.
+    /// The index of the rule, from 0.
     pub rule: usize,
     /// The service.
     pub service: String,
-    /// The port of it that the rule names; absent where that is left to the service.
+    /// The port that the rule names; absent when it names none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<String>,
-    /// Its share of the rule's requests, 0 to 1; null where it gets copies only.
+    /// Its share of the rule's requests, from 0 to 1; null when it only gets mirrored requests.
     pub share: Option<f64>,
-    /// Its replicas that answer requests; null when there is no such service.
+    /// The number of its ready replicas; null when the service does not exist.
     pub ready_replicas: Option<u32>,
 }
 
-/// What one metric said.
+/// The evaluation of one metric.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Metric {
-    /// Such as `cpu` or `http_requests_per_second`.
+    /// The name of the metric, such as `cpu` or `http_requests_per_second`.
     pub name: String,
-    /// What was measured, with its unit.
+    /// The measured value, with its unit.
     pub current: String,
-    /// What is aimed at, with its unit.
+    /// The target value, with its unit.
     pub target: String,
-    /// Measured ÷ aimed at; null when nothing was measured.
+    /// The measured value divided by the target; null when nothing was measured.
     pub ratio: Option<f64>,
-    /// Replicas that it asks for; null when it cannot say.
+    /// The number of replicas that the metric proposes; null when it proposes none.
     pub proposal: Option<u32>,
-    /// Which replicas' samples counted; null for a metric that is not one of replicas.
+    /// How many replicas had usable samples; null for a metric that is not measured per replica.
     #[serde(default)]
     pub samples: Option<SampleCount>,
-    /// The arithmetic, or why there is none.
+    /// The calculation, or why there is none.
     pub note: String,
 }
 
-/// A step that changed the number after the metrics.
+/// A limit that changed the number of replicas after the metrics were evaluated.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Limit {
-    /// Which limit, such as `ScaleDownStabilized`.
+    /// The name of the limit, such as `ScaleDownStabilized`.
     pub name: String,
-    /// Replicas before it.
+    /// The number of replicas before this limit.
     pub from: u32,
-    /// Replicas after it.
+    /// The number of replicas after this limit.
     pub to: u32,
-    /// Its numbers in a sentence.
+    /// The explanation of the limit in one sentence.
     pub note: String,
 }
 
-/// The last scaling decision of a service, and why.
+/// A scaling decision of a service, and the reasons for it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Explanation {
-    /// What was decided on, as `service/NAME`.
+    /// The service, as `service/NAME`.
     pub target: String,
-    /// When it was decided.
+    /// When the decision was made.
     pub at: String,
-    /// Replicas wanted from then on.
+    /// The number of replicas wanted after the decision.
     pub desired: u32,
-    /// Replicas wanted before.
+    /// The number of replicas wanted before the decision.
     pub previous: u32,
-    /// `fixed`, `schedule`, `hold`, `off`, `paused`, `toZero` or `hpa`.
+    /// What decided: `fixed`, `schedule`, `hold`, `off`, `paused`, `toZero` or `hpa`.
     pub policy: String,
-    /// What each metric said; empty when none was asked.
+    /// The evaluation of each metric; empty when none was evaluated.
     pub metrics: Vec<Metric>,
-    /// How far a ratio may be from 1 without a change; null when no ratio was taken.
+    /// How far a ratio may deviate from 1 without a change; null when no ratio was calculated.
     #[serde(default)]
     pub tolerance: Option<Tolerance>,
-    /// What changed the number after the metrics, in order.
+    /// The limits that changed the number after the metrics were evaluated, in order.
     pub limits: Vec<Limit>,
-    /// Earlier recommendations and changes that cause those limits, latest first, at most 8.
+    /// The earlier recommendations and changes behind these limits, latest first; at most 8.
     #[serde(default)]
     pub evidence: Vec<Evidence>,
-    /// What the guard refuses; null when nothing.
+    /// What the guard rejects; null when nothing.
     pub guard: Option<String>,
-    /// What would have to change for another outcome.
+    /// The changes that would lead to another outcome.
     #[serde(default)]
     pub prospects: Vec<Prospect>,
-    /// Why not what `whyNot` asks about; null when nothing was asked.
+    /// The answer to the query parameter `whyNot`; null without it.
     #[serde(default)]
     pub why_not: Option<WhyNot>,
-    /// Why, from the first cause to the last.
+    /// The reasons for the decision, from the first cause to the last.
     pub reasons: Vec<DecisionReason>,
-    /// What is not done yet, and why not.
+    /// Changes that are pending, and why.
     pub waits: Vec<Wait>,
-    /// The last changes of size, oldest first.
+    /// The latest changes of size, oldest first.
     pub changes: Vec<SizeChange>,
-    /// For a decision from the history: for how long and how often the same was decided; null for one from the journal, and for
-    /// the last.
+    /// For a decision from the history: the period and number of equal decisions. Null for a decision from the journal and for the
+    /// latest decision.
     #[serde(default)]
     pub kept: Option<KeptSpan>,
     /// The decision in one sentence.
     pub summary: String,
-    /// The decision on the size of a replica, in a sentence; null where nothing is learned of it, and for decisions from the
-    /// history.
+    /// The decision on the resources of a replica in one sentence; null when resource usage is not learned, and for decisions from
+    /// the history.
     #[serde(default)]
     pub size_of_replica: Option<String>,
-    /// What the shadow autoscalers would have decided; absent when there are none.
+    /// The decisions of the shadow autoscalers; absent when there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shadows: Vec<ShadowExplanation>,
 }
 
-/// One cause.
+/// One reason of a decision.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "Because")]
 pub struct DecisionReason {
-    /// The metric, the limit, or `summary`.
+    /// The name of a metric or limit, or `summary`.
     pub code: String,
-    /// For people.
+    /// The reason in plain text.
     pub message: String,
 }
 
-/// Something that is not done yet.
+/// A change that is pending.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Wait {
-    /// Which replica waits; null when the service as a whole does.
+    /// The replica that waits; null when the whole service waits.
     pub replica: Option<String>,
-    /// Why.
+    /// What it waits for.
     pub message: String,
 }
 
-/// A change of size that was made.
+/// A change of the number of replicas.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SizeChange {
-    /// When.
+    /// When the change was made.
     pub at: String,
-    /// Why.
+    /// The change and its reason.
     pub message: String,
 }
 
-/// Something that happened, or was left undone.
+/// An event: something that happened, or a change that was not made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Event {
-    /// Its unique name: the run in which it was told and its number there, such as `12-3`.
+    /// The unique ID: the run of Homeostat and the number of the event in it, such as `12-3`.
     pub id: String,
-    /// When.
+    /// When it occurred.
     pub at: String,
     /// `Normal` or `Warning`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// What, in one word, such as `Scaled`.
+    /// The kind of the event as a CamelCase identifier, such as `Scaled`.
     pub reason: String,
     /// The service concerned.
     pub service: String,
-    /// The replica concerned; null when the service as a whole is.
+    /// The replica concerned; null when it concerns the whole service.
     pub replica: Option<String>,
-    /// Why, for people.
+    /// The event in plain text.
     pub message: String,
 }
 
@@ -657,9 +654,9 @@ pub struct Description {
     pub autoscaler: Option<Autoscaler>,
     /// Its replicas.
     pub replicas: Vec<Replica>,
-    /// The last decision; null before the first.
+    /// The latest decision; null before the first.
     pub explanation: Option<Explanation>,
-    /// What happened to it lately, oldest first.
+    /// Its latest events, oldest first.
     pub events: Vec<Event>,
 }
 
@@ -667,127 +664,127 @@ pub struct Description {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Applied {
-    /// Whether it was a dry run, so that nothing was kept.
+    /// Whether it was a dry run, which stores nothing.
     pub dry_run: bool,
-    /// Each resource, in the order given.
+    /// The result for each resource, in the order of the request.
     pub items: Vec<AppliedItem>,
 }
 
 /// The result for one resource.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AppliedItem {
-    /// Its kind.
+    /// The kind of the resource.
     pub kind: String,
-    /// Its name.
+    /// The name of the resource.
     pub name: String,
     /// `created`, `configured`, `unchanged` or `deleted`.
     pub change: String,
-    /// Warnings: what is wrong with it but did not keep it from being applied; for what is deleted, what other resources lack
-    /// from then on. Absent when there are none.
+    /// Problems that did not prevent the change; for a deletion, the resources that still refer to the deleted one. Absent when there
+    /// are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
 }
 
-/// Asks to hold a service at a size.
+/// A request to hold a service at a size.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ScaleRequest {
-    /// How many replicas.
+    /// The number of replicas.
     pub replicas: u32,
-    /// How long, such as `10m`; not with `until`. Without either it is held until released.
+    /// How long the hold lasts, such as `10m`; not together with `until`. Without either, it lasts until it is released.
     #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
     pub lasting: Option<String>,
-    /// Until when, RFC 3339; not with `for`.
+    /// When it ends, in RFC 3339; not together with `for`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<String>,
 }
 
-/// How a service is held.
+/// The hold of a service after the request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Scaled {
-    /// As `service/NAME`.
+    /// The service, as `service/NAME`.
     pub target: String,
-    /// The hold; null when the service sizes itself.
+    /// The hold; null when there is none.
     pub hold: Option<Hold>,
 }
 
-/// Asks for something that lasts for a time.
+/// The duration of a pause or of a protection.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Lasting")]
 pub struct DurationRequest {
-    /// How long, such as `2h`; not with `until`.
+    /// How long it lasts, such as `2h`; not together with `until`.
     #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
     pub lasting: Option<String>,
-    /// Until when, RFC 3339; not with `for`.
+    /// When it ends, in RFC 3339; not together with `for`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<String>,
 }
 
-/// Whether the autoscaler of a service is paused.
+/// The pause of an autoscaler after the request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Paused {
-    /// As `service/NAME`.
+    /// The service, as `service/NAME`.
     pub target: String,
-    /// The pause; null when the autoscaler decides.
+    /// The pause; null when the autoscaler is not paused.
     pub pause: Option<Pause>,
 }
 
-/// Whether a replica is protected from being removed when its service shrinks.
+/// The protection of a replica from removal by scale-in, after the request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Protected {
-    /// As `replica/NAME`.
+    /// The replica, as `replica/NAME`.
     pub target: String,
-    /// Until when; null when it may be removed.
+    /// Until when the replica is protected; null when it is not protected.
     pub protected_until: Option<String>,
 }
 
-/// One change that a watcher is told of.
+/// A change of a watched resource.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Change<T> {
     /// `added`, `modified` or `deleted`.
     #[serde(rename = "type")]
     pub kind: ChangeKind,
-    /// The resource as it is now; a deleted one as it was last.
+    /// The resource after the change; for a deleted resource, its last state.
     pub object: T,
 }
 
-/// What a watcher is told.
+/// The kind of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ChangeKind {
-    /// It was created; also sent for everything that is there when a watch begins.
+    /// The resource was created. Also sent for each existing resource when a watch begins.
     Added,
-    /// It has changed.
+    /// The resource has changed.
     Modified,
-    /// It was deleted.
+    /// The resource was deleted.
     Deleted,
 }
 
-/// Why a request was not answered as asked.
+/// The body of an error response.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Failure {
-    /// One sentence: what was attempted, on what, why it failed, what to try.
+    /// One sentence: what was attempted, on what, why it failed, and what to try.
     pub error: String,
-    /// The error code, which names its page in docs/errors.
+    /// The error code; each is documented in docs/errors.
     pub code: String,
-    /// The problems with what was sent, one by one; empty when there is nothing to point at.
+    /// The problems in the request body, one by one; empty for other errors.
     #[serde(default)]
     pub problems: Vec<Problem>,
 }
 
-/// One thing that is wrong with what was sent.
+/// One problem in a request body.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
-    /// Dotted path of the field in its resource; empty for the resource as a whole.
+    /// The dotted path of the field in its resource; empty for the whole resource.
     pub path: String,
-    /// What is wrong and what would be right.
+    /// What is wrong, and what is accepted.
     pub message: String,
-    /// Line in the body, from 1; null when it is not about a line.
+    /// The line in the body, from 1; null when the problem has no position.
     #[serde(default)]
     pub line: Option<usize>,
-    /// Column in that line, from 1.
+    /// The column in that line, from 1.
     #[serde(default)]
     pub column: Option<usize>,
 }

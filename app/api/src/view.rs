@@ -1,10 +1,10 @@
-//! The state of a service: copied from the loop in one quick query, and converted to the types of `/v1`.
+//! The state of services: copied from the loop in short queries, in the types of `/v1`.
 
 use std::sync::Arc;
 
 use control::ControlLoop;
 use knowledge::{Exposure, Health, Knowledge, Place, ServiceState, Stage};
-use model::decision::{Account, Asked, Condition, Decision, ShadowDecision};
+use model::decision::{AlternativeSize, Condition, Decision, Explanation, ShadowDecision};
 use model::identity::{Ordinal, ReplicaId};
 use model::input::{Declared, Exit, Throttling};
 use model::memory::ShadowMemory;
@@ -32,26 +32,26 @@ pub(crate) struct ServiceView {
     pub(crate) name: ServiceName,
     pub(crate) status: v1::ServiceStatus,
     pub(crate) places: Vec<PlaceView>,
-    pub(crate) decision: Option<Arc<dyn Account>>,
+    pub(crate) decision: Option<Arc<dyn Explanation>>,
     pub(crate) waits: Vec<Wait>,
     pub(crate) last_declared: Option<Arc<Declared>>,
-    /// What is remembered of the autoscalers that are tried beside the acting one.
+    /// The memory of the shadow autoscalers.
     pub(crate) shadows: Vec<Arc<ShadowMemory>>,
-    /// When it was looked at.
+    /// When the state was copied.
     pub(crate) now: Now,
 }
 
-/// One place of a service, without what only the agent knows.
+/// One place of a service, without the details that only the agent knows.
 #[derive(Clone, Debug)]
 pub(crate) struct PlaceView {
     pub(crate) replica: ReplicaId,
     pub(crate) is_occupied: bool,
-    /// Whether nothing runs since a replica ended by itself.
+    /// Whether it is empty because its replica exited by itself.
     pub(crate) has_exited: bool,
     pub(crate) status: v1::ReplicaStatus,
 }
 
-/// The services that are known, or those of `names` that are; in the order of their names. Blocks for the loop.
+/// All known services, or those in `names`, sorted by name. Blocks for the loop.
 pub(crate) fn services(
     handle: &Handle,
     names: Option<Vec<ServiceName>>,
@@ -99,9 +99,9 @@ struct Snapshot<'a> {
 
 impl Snapshot<'_> {
     fn service(&self, service: &ServiceState, places: &[PlaceView]) -> v1::ServiceStatus {
-        let count = |is_meant: &dyn Fn(&Place) -> bool| {
-            let meant = service.places.values().filter(|place| is_meant(place)).count();
-            u32::try_from(meant).unwrap_or(u32::MAX)
+        let count = |counts: &dyn Fn(&Place) -> bool| {
+            let counted = service.places.values().filter(|place| counts(place)).count();
+            u32::try_from(counted).unwrap_or(u32::MAX)
         };
         let declared = service.declared.as_ref();
         v1::ServiceStatus {
@@ -116,11 +116,11 @@ impl Snapshot<'_> {
                 until: hold.until.map(|time| self.at(time)),
             }),
             pause: service
-                .paused(self.now.time)
+                .active_pause(self.now.time)
                 .map(|pause| v1::Pause { until: pause.until.map(|time| self.at(time)) }),
             traffic: sum_of_traffic(places),
             usage: sum_of_usage(places),
-            capacity: capacity::known(service),
+            capacity: capacity::capacity(service),
             recommendation: rightsize::recommended(self.now.time, service),
             proxy: None,
             endpoints: Vec::new(),
@@ -133,14 +133,14 @@ impl Snapshot<'_> {
 
     fn conditions(&self, service: &ServiceState) -> Vec<v1::Condition> {
         let (ready, desired) = (service.serving(), service.desired.unwrap_or(0));
-        let fewest = service.declared.as_ref().and_then(|declared| declared.autoscaler.as_ref());
-        let needed = fewest.map_or(desired, |spec| spec.min.min(desired)).max(u32::from(desired > 0));
+        let autoscaler = service.declared.as_ref().and_then(|declared| declared.autoscaler.as_ref());
+        let needed = autoscaler.map_or(desired, |spec| spec.min.min(desired)).max(u32::from(desired > 0));
         let why = service.waits.first().map(|wait| format!(": {}", wait.reason)).unwrap_or_default();
         let enough = format!("{ready} ready, at least {needed} needed");
         let available = if ready >= needed {
-            claim("Available", true, "EnoughReady", enough, self.since_ready(service))
+            condition("Available", true, "EnoughReady", enough, self.since_ready(service))
         } else {
-            claim("Available", false, "TooFewReady", enough + &why, self.since_missing(service))
+            condition("Available", false, "TooFewReady", enough + &why, self.since_missing(service))
         };
         let mut conditions = vec![available, self.complete(service, &why)];
         conditions.extend(self.exposed(service));
@@ -149,24 +149,24 @@ impl Snapshot<'_> {
         conditions
     }
 
-    /// Whether replicas are restarted for their probes.
+    /// Whether replicas that fail their liveness probe are restarted.
     fn healing(&self, service: &ServiceState) -> v1::Condition {
         let Some(since) = service.healing.suspended else {
             let message = "replicas that fail their liveness probe are restarted";
-            return v1::Condition::claim("Healing", true, "Active", message);
+            return v1::Condition::of_bool("Healing", true, "Active", message);
         };
         let message = "too many replicas fail their liveness probe at once, so none is restarted: the cause is overload or something shared";
-        v1::Condition::claim("Healing", false, "Suspended", message).since(Some(self.at(since)))
+        v1::Condition::of_bool("Healing", false, "Suspended", message).since(Some(self.at(since)))
     }
 
-    /// Whether the proxy listens; `None` for a service that nobody exposes.
+    /// Whether the proxy listens; `None` for a service that is not exposed.
     fn exposed(&self, service: &ServiceState) -> Option<v1::Condition> {
         let (status, reason, message) = exposed(service)?;
         let since = service.exposure.since().map(|time| self.at(time));
         Some(v1::Condition::new("Exposed", status, reason, message).since(since))
     }
 
-    /// The conditions of a deleted service: only how far its end has come.
+    /// The conditions of a deleted service: only the progress of its termination.
     fn terminating(&self, service: &ServiceState) -> Vec<v1::Condition> {
         let left = service.places.values().filter(|place| place.is_occupied()).count();
         let message = match left {
@@ -174,36 +174,35 @@ impl Snapshot<'_> {
             1 => "it is deleted, and its last replica is draining".to_owned(),
             left => format!("it is deleted, and {left} replicas are draining"),
         };
-        let terminating = v1::Condition::claim(v1::TERMINATING, true, "Deleted", message);
+        let terminating = v1::Condition::of_bool(v1::TERMINATING, true, "Deleted", message);
         std::iter::once(terminating).chain(self.exposed(service)).collect()
     }
 
-    /// Whether the service is as it was declared: as many replicas, all of the declared version, and none on the way out.
+    /// Whether the service matches its declaration: the desired number of replicas, all of the declared version, and none being removed.
     fn complete(&self, service: &ServiceState, why: &str) -> v1::Condition {
         let (ready, desired) = (service.serving(), service.desired.unwrap_or(0));
         let counted = || service.places.values().filter(|place| place.counts());
         let outdated = counted().filter(|place| service.is_outdated(place)).count();
         let progress = format!("{ready} of {desired} desired replicas are ready");
         if ready < desired {
-            return claim("Complete", false, "Growing", progress + why, self.since_missing(service));
+            return condition("Complete", false, "Growing", progress + why, self.since_missing(service));
         }
         if outdated > 0 {
             let message =
                 format!("{outdated} of {desired} replicas run an older version than the declared one{why}");
-            return claim("Complete", false, "Updating", message, self.since_missing(service));
+            return condition("Complete", false, "Updating", message, self.since_missing(service));
         }
         if ready > desired {
-            return claim("Complete", false, "Shrinking", progress + why, self.since_ready(service));
+            return condition("Complete", false, "Shrinking", progress + why, self.since_ready(service));
         }
-        // Some leave, or there is one beside those wanted that does not serve: begun to replace another, or kept from going.
-        let have = service.count();
-        if have > desired || service.places.len() > counted().count() + service.spares().count() {
-            return claim("Complete", false, "Settling", progress + why, self.since_ready(service));
+        // Some are being removed, or there is a surplus replica that does not serve: a replacement, or one that cannot be removed yet.
+        if service.count() > desired || service.places.len() > counted().count() + service.spares().count() {
+            return condition("Complete", false, "Settling", progress + why, self.since_ready(service));
         }
-        claim("Complete", true, "Settled", progress, self.since_ready(service))
+        condition("Complete", true, "Settled", progress, self.since_ready(service))
     }
 
-    /// When the last of those that count became ready, or ceased to be.
+    /// When the readiness of a replica last changed.
     fn since_ready(&self, service: &ServiceState) -> Option<String> {
         let counted = service.places.values().filter(|place| place.counts());
         counted
@@ -212,7 +211,7 @@ impl Snapshot<'_> {
             .map(|time| self.at(time))
     }
 
-    /// Since when the latest of those that do not serve are as they are.
+    /// When the stage of a replica that does not serve last changed.
     fn since_missing(&self, service: &ServiceState) -> Option<String> {
         let missing = service.places.values().filter(|place| place.counts() && !place.is_serving());
         missing.map(|place| stage_since(&place.stage)).max().map(|time| self.at(time))
@@ -273,8 +272,8 @@ impl Snapshot<'_> {
         match &place.stage {
             Stage::Empty { .. } if place.restart.not_before > self.now.time => "Backoff",
             Stage::Empty { .. } => "Pending",
-            Stage::Starting { .. } | Stage::Running(Health { begun: false, .. }) => "Starting",
-            Stage::Running(Health { sick_since: Some(_), .. }) => "Unhealthy",
+            Stage::Starting { .. } | Stage::Running(Health { started: false, .. }) => "Starting",
+            Stage::Running(Health { unhealthy_since: Some(_), .. }) => "Unhealthy",
             Stage::Running(_) => "Running",
             Stage::Draining { .. } => "Draining",
             Stage::Stopping { .. } => "Stopping",
@@ -286,8 +285,14 @@ impl Snapshot<'_> {
     }
 }
 
-fn claim(kind: &str, holds: bool, reason: &str, message: String, since: Option<String>) -> v1::Condition {
-    v1::Condition::claim(kind, holds, reason, message).since(since)
+fn condition(
+    kind: &str,
+    is_true: bool,
+    reason: &str,
+    message: String,
+    since: Option<String>,
+) -> v1::Condition {
+    v1::Condition::of_bool(kind, is_true, reason, message).since(since)
 }
 
 fn stage_since(stage: &Stage) -> Time {
@@ -300,7 +305,7 @@ fn stage_since(stage: &Stage) -> Time {
     }
 }
 
-/// What it waits for, and how the last one ended.
+/// What a replica waits for, and how the last incarnation ended.
 fn message(wait: Option<String>, exit: Option<String>) -> Option<String> {
     match (wait, exit) {
         (Some(wait), Some(exit)) => Some(format!("{wait}; {exit}")),
@@ -323,36 +328,34 @@ fn exit_sentence(exit: Exit) -> String {
     Reason::Exited(exit).to_string()
 }
 
-/// Status, reason and message; `None` for a service that nobody exposes.
+/// Status, reason and message; `None` for a service that is not exposed.
 fn exposed(service: &ServiceState) -> Option<(&'static str, &'static str, String)> {
     let listen = service.last_declared.as_ref().and_then(|declared| declared.spec.expose.as_ref());
     let address = match listen.map(|expose| expose.listen) {
         Some(Some(listen)) => listen.to_string(),
-        // It is reached over balancers that are not ours; the condition External speaks of them.
+        // It is reached over external balancers, which have their own condition: External.
         Some(None) => return None,
         None => String::new(),
     };
     match &service.exposure {
         Exposure::None if listen.is_none() || service.declared.is_none() => None,
-        Exposure::None | Exposure::Telling { .. } => {
-            Some(("Unknown", "Opening", format!("the proxy has been told to listen on {address}")))
+        Exposure::None | Exposure::Opening { .. } => {
+            Some(("Unknown", "Opening", format!("the proxy is about to listen on {address}")))
         }
-        Exposure::Shown { .. } => Some(("True", "Listening", format!("the proxy listens on {address}"))),
+        Exposure::Open { .. } => Some(("True", "Listening", format!("the proxy listens on {address}"))),
         Exposure::Failed { message, .. } => Some(("False", "Failed", message.to_string())),
-        Exposure::Concealing { .. } => {
-            Some(("False", "Closing", "the proxy has been told to stop listening".into()))
-        }
+        Exposure::Closing { .. } => Some(("False", "Closing", "the proxy is about to stop listening".into())),
     }
 }
 
 fn sum_of_traffic(places: &[PlaceView]) -> v1::Traffic {
     let traffic = || places.iter().map(|place| &place.status.traffic);
     v1::Traffic {
-        requests_per_second: traffic().filter_map(|one| one.requests_per_second).reduce(|a, b| a + b),
-        // Some fail without having met a replica, and some meet two: only who counts for clients can say.
+        requests_per_second: traffic().filter_map(|it| it.requests_per_second).reduce(|a, b| a + b),
+        // A request can fail without reaching a replica, or at several: only the proxy can count failures as seen by clients.
         errors_per_second: None,
-        in_flight: traffic().map(|one| one.in_flight).sum(),
-        latency_p99_seconds: traffic().filter_map(|one| one.latency_p99_seconds).reduce(f64::max),
+        in_flight: traffic().map(|it| it.in_flight).sum(),
+        latency_p99_seconds: traffic().filter_map(|it| it.latency_p99_seconds).reduce(f64::max),
     }
 }
 
@@ -364,24 +367,24 @@ fn throttling(counted: Throttling) -> v1::Throttling {
 fn sum_of_usage(places: &[PlaceView]) -> v1::Usage {
     let usage = || places.iter().map(|place| &place.status.usage);
     v1::Usage {
-        cpu_millicores: usage().filter_map(|one| one.cpu_millicores).reduce(|a, b| a + b),
-        memory_bytes: usage().filter_map(|one| one.memory_bytes).reduce(|a, b| a + b),
-        throttled_share: usage().filter_map(|one| one.throttled_share).reduce(f64::max),
+        cpu_millicores: usage().filter_map(|it| it.cpu_millicores).reduce(|a, b| a + b),
+        memory_bytes: usage().filter_map(|it| it.memory_bytes).reduce(|a, b| a + b),
+        throttled_share: usage().filter_map(|it| it.throttled_share).reduce(f64::max),
     }
 }
 
-/// The last decision on a service in words; `None` before the first.
+/// The explanation of the latest decision on a service; `None` before the first decision.
 pub(crate) fn explanation(
     view: &ServiceView,
     changes: Vec<v1::SizeChange>,
-    asked: Option<Asked>,
+    asked: Option<AlternativeSize>,
 ) -> Option<v1::Explanation> {
-    let account = &**view.decision.as_ref()?;
-    let decision = account.decision();
+    let explanation = &**view.decision.as_ref()?;
+    let decision = explanation.decision();
     let guard = decision
         .guard
         .clone()
-        .or_else(|| view.waits.iter().map(|wait| &wait.reason).find(|reason| is_of_guard(reason)).cloned());
+        .or_else(|| view.waits.iter().map(|wait| &wait.reason).find(|reason| is_from_guard(reason)).cloned());
     Some(v1::Explanation {
         target: format!("service/{}", view.name),
         at: rfc3339(decision.at.wall),
@@ -392,8 +395,8 @@ pub(crate) fn explanation(
         tolerance: decision::tolerance(&decision),
         limits: decision::limits(&decision),
         evidence: decision::evidence(&decision),
-        prospects: decision::prospects(&account.prospects()),
-        why_not: asked.map(|asked| decision::why_not(account, asked)),
+        prospects: decision::prospects(&explanation.prospects()),
+        why_not: asked.map(|asked| decision::why_not(explanation, asked)),
         guard: guard.map(|reason| reason.to_string()),
         reasons: reasons(&decision),
         waits: view.waits.iter().map(|wait| wait_of(&view.name, wait)).collect(),
@@ -421,20 +424,21 @@ fn shadow_explanation(ShadowDecision { name, decision }: &ShadowDecision) -> v1:
     }
 }
 
-/// Kubernetes' conditions of an autoscaler.
+/// The conditions of an autoscaler, as in Kubernetes.
 pub(crate) fn scaling_conditions(conditions: &[Condition]) -> Vec<v1::AutoscalerCondition> {
     let condition = |Condition { kind, holds, reason, message, since }: &Condition| {
         let last_transition_time = since.map(rfc3339);
-        let condition = claim(kind.name(), *holds, reason, message.to_string(), last_transition_time.clone());
+        let condition =
+            condition(kind.name(), *holds, reason, message.to_string(), last_transition_time.clone());
         v1::AutoscalerCondition { condition, last_transition_time }
     };
     conditions.iter().map(condition).collect()
 }
 
 fn reasons(decision: &Decision) -> Vec<v1::DecisionReason> {
-    let because = |code: &str, message: String| v1::DecisionReason { code: code.into(), message };
+    let reason = |code: &str, message: String| v1::DecisionReason { code: code.into(), message };
     let metrics = decision.metrics.iter().map(|metric| {
-        because(
+        reason(
             &metric.name,
             format!("{}: {} of {}; {}", metric.name, metric.current, metric.target, metric.note),
         )
@@ -442,25 +446,25 @@ fn reasons(decision: &Decision) -> Vec<v1::DecisionReason> {
     let limits = decision
         .limits
         .iter()
-        .map(|limit| because(limit.name, format!("{} to {}: {}", limit.from, limit.to, limit.note)));
+        .map(|limit| reason(limit.name, format!("{} to {}: {}", limit.from, limit.to, limit.note)));
     let mut reasons: Vec<v1::DecisionReason> = metrics.chain(limits).collect();
     if reasons.is_empty() {
-        reasons.push(because("summary", decision.summary.to_string()));
+        reasons.push(reason("summary", decision.summary.to_string()));
     }
     reasons
 }
 
-/// Whether it is the guard that says so.
-fn is_of_guard(reason: &Reason) -> bool {
+/// Whether it is a reason of the guard.
+fn is_from_guard(reason: &Reason) -> bool {
     match reason {
         Reason::StormLimit { .. }
         | Reason::Bounds { .. }
         | Reason::DisruptionBudget { .. }
         | Reason::BlastRadius { .. }
-        | Reason::Squeezed { .. } => true,
+        | Reason::BelowMemoryUsage { .. } => true,
         Reason::Declared
         | Reason::Protected { .. }
-        | Reason::Needed { .. }
+        | Reason::MustStay { .. }
         | Reason::Paused { .. }
         | Reason::Resumed
         | Reason::Withdrawn
@@ -471,9 +475,9 @@ fn is_of_guard(reason: &Reason) -> bool {
         | Reason::ScalingOff
         | Reason::Scheduled { .. }
         | Reason::Idle { .. }
-        | Reason::Awaited { .. }
+        | Reason::RequestsWaiting { .. }
         | Reason::Exited(_)
-        | Reason::Obeyed(_)
+        | Reason::StoppedAsRequested(_)
         | Reason::Unhealthy { .. }
         | Reason::Outdated { .. }
         | Reason::SpareWanted
@@ -487,7 +491,7 @@ fn is_of_guard(reason: &Reason) -> bool {
         | Reason::DependencyDown { .. }
         | Reason::Overload { .. }
         | Reason::ActionFailed(_)
-        | Reason::Fitted { .. }
+        | Reason::VerticallyScaled { .. }
         | Reason::Adopted
         | Reason::Observed => false,
     }
@@ -498,7 +502,7 @@ fn wait_of(service: &ServiceName, wait: &Wait) -> v1::Wait {
     v1::Wait { replica, message: wait.reason.to_string() }
 }
 
-/// An event in the words of `/v1`.
+/// An event, in the form of `/v1`.
 pub(crate) fn event(event: &EventRecord) -> v1::Event {
     let replica = event.replica.map(|ordinal| ReplicaId { service: event.service.clone(), ordinal });
     v1::Event {

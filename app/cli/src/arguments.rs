@@ -1,14 +1,12 @@
-//! Parsing the command line, and calling the verb that it names.
+//! Parses the command line and runs the command that it names.
 
-use std::future::Future;
 use std::process::ExitCode;
 
-use anyhow::Context;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::client::{Client, SERVER_DEFAULT};
+use crate::client::SERVER_DEFAULT;
+use crate::context::{CommandContext, block_on};
 use crate::failure::Failure;
-use crate::output::Printer;
 use crate::paint::{Colours, Paint};
 use crate::verbs::study::{backtest, simulate, tune};
 use crate::verbs::up::{Up, UpArguments};
@@ -17,11 +15,11 @@ use crate::verbs::{
     recommendations, rehearse, replay, scale, schema, top, validate, version,
 };
 
-/// Keeps services in balance: runs, balances, scales and heals them, and says why.
+/// Runs, load-balances, scales and heals services, and explains its decisions
 #[derive(Debug, Parser)]
 #[command(name = "homeostat", version, max_term_width = 100, after_help = AFTER_HELP)]
 pub(crate) struct Arguments {
-    /// The homeostat to ask
+    /// The API of the homeostat to use
     #[arg(long, global = true, env = "HOMEOSTAT_SERVER", value_name = "URL", default_value = SERVER_DEFAULT)]
     server: String,
     #[command(subcommand)]
@@ -29,9 +27,9 @@ pub(crate) struct Arguments {
 }
 
 const AFTER_HELP: &str = "\
-Exits 0 on success, 1 when the thing asked for failed, 2 when the arguments or the manifests were wrong.
+Exit codes: 0 success, 1 failure, 2 invalid arguments or manifests.
 
-Begin with:
+To begin:
   homeostat up -f examples/flash-sale
   homeostat top";
 
@@ -66,46 +64,23 @@ enum Verb {
     Version(version::Arguments),
 }
 
-/// What every command is given.
-#[derive(Clone, Debug)]
-pub(crate) struct CommandContext {
-    /// Whether colours are wanted.
-    pub(crate) colours: Colours,
-    /// Where to print.
-    pub(crate) printer: Printer,
-    server: String,
-}
-
-impl CommandContext {
-    #[cfg(test)]
-    pub(crate) fn for_tests(colours: Colours, printer: Printer) -> Self {
-        Self { colours, printer, server: SERVER_DEFAULT.to_owned() }
-    }
-
-    /// The client of the server that was named.
-    pub(crate) fn client(&self) -> Result<Client, Failure> {
-        Client::of(&self.server).map_err(Failure::usage)
-    }
-}
-
-/// Reads the arguments of this process and runs the command that they name; `up` is what the binary makes of `homeostat up`.
+/// Parses the arguments of this process and runs the command that they name; `up` implements `homeostat up`.
 ///
-/// Not generic over `up`: all verbs would be compiled with the binary, beside what they share with those of this crate.
+/// Not generic over `up`, so that the commands are compiled once with this crate and not again with the binary.
 pub fn run(colours: Colours, up: &dyn Fn(Up) -> anyhow::Result<ExitCode>) -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
-        Err(wrong) => {
+        Err(error) => {
             // A closed standard output or error is ignored.
-            let _ = wrong.print();
-            return u8::try_from(wrong.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from);
+            let _ = error.print();
+            return u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from);
         }
     };
-    let printer = Printer { paint: Paint::stdout(colours) };
-    let context = CommandContext { colours, printer, server: arguments.server };
-    follow(arguments.verb, &context, up).unwrap_or_else(|failure| failure.report(Paint::stderr(colours)))
+    let context = CommandContext::new(colours, arguments.server);
+    execute(arguments.verb, &context, up).unwrap_or_else(|failure| failure.report(Paint::stderr(colours)))
 }
 
-fn follow(
+fn execute(
     verb: Verb,
     context: &CommandContext,
     up: &dyn Fn(Up) -> anyhow::Result<ExitCode>,
@@ -113,54 +88,48 @@ fn follow(
     let done = |()| ExitCode::SUCCESS;
     match verb {
         Verb::Up(arguments) => Ok(up(arguments.read(context)?)?),
-        Verb::Apply(arguments) => wait_for(apply::run(context, arguments)).map(done),
+        Verb::Apply(arguments) => block_on(apply::run(context, arguments)).map(done),
         Verb::Validate(arguments) => validate::run(context, &arguments).map(done),
-        Verb::Diff(arguments) => wait_for(diff::run(context, arguments)),
-        Verb::Delete(arguments) => wait_for(delete::run(context, arguments)).map(done),
-        Verb::Get(arguments) => wait_for(get::run(context, arguments)).map(done),
-        Verb::Describe(arguments) => wait_for(describe::run(context, arguments)).map(done),
-        Verb::Events(arguments) => wait_for(events::run(context, arguments)).map(done),
-        Verb::Logs(arguments) => wait_for(logs::run(context, arguments)).map(done),
-        Verb::Top(arguments) => wait_for(top::run(context, arguments)).map(done),
-        Verb::Scale(arguments) => wait_for(scale::run(context, arguments)).map(done),
-        Verb::Pause(arguments) => wait_for(pause::run(context, arguments)).map(done),
-        Verb::Resume(arguments) => wait_for(pause::resume(context, arguments)).map(done),
-        Verb::Protect(arguments) => wait_for(protect::run(context, arguments)).map(done),
-        Verb::Unprotect(arguments) => wait_for(protect::unprotect(context, arguments)).map(done),
-        Verb::Explain(arguments) => wait_for(explain::run(context, arguments)).map(done),
-        Verb::Recommendations(arguments) => wait_for(recommendations::run(context, arguments)).map(done),
-        Verb::Forecast(arguments) => wait_for(forecast::run(context, arguments)).map(done),
-        Verb::Load(arguments) => wait_for(load::run(context, *arguments)),
+        Verb::Diff(arguments) => block_on(diff::run(context, arguments)),
+        Verb::Delete(arguments) => block_on(delete::run(context, arguments)).map(done),
+        Verb::Get(arguments) => block_on(get::run(context, arguments)).map(done),
+        Verb::Describe(arguments) => block_on(describe::run(context, arguments)).map(done),
+        Verb::Events(arguments) => block_on(events::run(context, arguments)).map(done),
+        Verb::Logs(arguments) => block_on(logs::run(context, arguments)).map(done),
+        Verb::Top(arguments) => block_on(top::run(context, arguments)).map(done),
+        Verb::Scale(arguments) => block_on(scale::run(context, arguments)).map(done),
+        Verb::Pause(arguments) => block_on(pause::run(context, arguments)).map(done),
+        Verb::Resume(arguments) => block_on(pause::resume(context, arguments)).map(done),
+        Verb::Protect(arguments) => block_on(protect::run(context, arguments)).map(done),
+        Verb::Unprotect(arguments) => block_on(protect::unprotect(context, arguments)).map(done),
+        Verb::Explain(arguments) => block_on(explain::run(context, arguments)).map(done),
+        Verb::Recommendations(arguments) => block_on(recommendations::run(context, arguments)).map(done),
+        Verb::Forecast(arguments) => block_on(forecast::run(context, arguments)).map(done),
+        Verb::Load(arguments) => block_on(load::run(context, *arguments)),
         Verb::Simulate(arguments) => simulate::run(context, &arguments),
         Verb::Rehearse(arguments) => rehearse::run(context, &arguments),
         Verb::Backtest(arguments) => backtest::run(context, &arguments),
         Verb::Tune(arguments) => tune::run(context, &arguments),
         Verb::Replay(arguments) => replay::run(context, &arguments).map(done),
         Verb::Schema(arguments) => schema::run(context, arguments).map(done),
-        Verb::Completions(arguments) => completions::run(context, arguments).map(done),
+        Verb::Completions(arguments) => {
+            completions::run(context, arguments, &mut Arguments::command()).map(done)
+        }
         Verb::Version(arguments) => version::run(context, arguments).map(done),
     }
 }
 
-/// Runs a verb that talks to others to its end.
-pub(crate) fn wait_for<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.context("could not start: the system gave no event queue")?.block_on(work)
-}
-
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
-    fn no_two_words_contradict_each_other() {
+    fn the_arguments_of_all_commands_are_consistent() {
         Arguments::command().debug_assert();
     }
 
     #[test]
-    fn every_verb_says_what_it_does() {
+    fn every_command_has_a_help_text() {
         for verb in Arguments::command().get_subcommands() {
             assert!(verb.get_about().is_some(), "{} has no help", verb.get_name());
         }

@@ -1,4 +1,4 @@
-//! Asks a running Homeostat over its API.
+//! A client of the API of a running Homeostat.
 
 use std::time::Duration;
 
@@ -18,83 +18,83 @@ use tokio_util::task::TaskTracker;
 
 use crate::lines::Lines;
 
-/// Where `homeostat up` listens unless told otherwise.
+/// Where `homeostat up` listens by default.
 pub(crate) const SERVER_DEFAULT: &str = "http://127.0.0.1:7460";
 
-/// How long a connection may take: a machine that is there answers within a second, one far away within a few.
-const CONNECT_WAIT_MAX: Duration = Duration::from_secs(5);
+/// The timeout of connecting: a remote machine responds within a few seconds.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long an answer may take: the server gives up after 30 s, and says so.
-const ANSWER_WAIT_MAX: Duration = Duration::from_secs(35);
+/// The timeout of a response: the server itself gives up after 30 s and responds with an error.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(35);
 
-/// Longest answer: 10,000 services of 3 KiB with ten replicas of 1 KiB each are 130 MB; more is no answer to a question of ours.
-const ANSWER_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// The longest response: 10,000 services of 3 KiB with ten replicas of 1 KiB each are 130 MB.
+const RESPONSE_BYTES_MAX: usize = 256 * 1024 * 1024;
 
-/// The server was asked and did not answer as hoped; where it may have done all the same what it was asked, it says so.
+/// A request failed. The message says when the request may have taken effect nevertheless.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum AskError {
-    /// The server is no URL of ours.
-    #[error("{text:?} is no server; write it as {SERVER_DEFAULT} (plain http only)")]
+pub(crate) enum ClientError {
+    /// The URL of the server is not valid.
+    #[error("{text:?} is not the URL of a server; write it as {SERVER_DEFAULT} (plain http only)")]
     Server {
-        /// What was given.
+        /// The URL.
         text: String,
     },
-    /// Nobody answers there.
+    /// The server cannot be reached.
     #[error(
         "could not reach homeostat at {server}; start it with `homeostat up`, or name another with --server (HS0001)"
     )]
     Connect {
-        /// Where.
+        /// The URL of the server.
         server: String,
-        /// What the system says.
+        /// The error of the system.
         source: std::io::Error,
     },
-    /// Somebody is there and is silent.
+    /// The server did not respond in time.
     #[error(
-        "homeostat at {server} did not answer within {} s{} (HS0013)",
-        ANSWER_WAIT_MAX.as_secs(),
-        if *.is_change { "; it may have done what it was asked, so look before you repeat it" } else { "" }
+        "homeostat at {server} did not respond within {} s{} (HS0013)",
+        RESPONSE_TIMEOUT.as_secs(),
+        if *.is_change { "; the change may have taken effect, so check before you repeat it" } else { "" }
     )]
-    Silent {
-        /// Where.
+    TimedOut {
+        /// The URL of the server.
         server: String,
-        /// Whether a change was asked for.
+        /// Whether the request was for a change.
         is_change: bool,
     },
-    /// The connection broke, or what came is no HTTP.
+    /// The connection was closed, or the response is not HTTP.
     #[error(
-        "the answer of {server} broke off; it may have done what it was asked, so look before you repeat it (HS0014)"
+        "the connection to {server} broke before the response was complete; a change may have taken effect, so check before you repeat it (HS0014)"
     )]
     Broken {
-        /// Where.
+        /// The URL of the server.
         server: String,
-        /// What the protocol says.
+        /// The error of the protocol.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// It answered something that is not of our API.
+    /// The response is not one of this API.
     #[error(
-        "what answers at {server} is no homeostat, or one of another version: it answered {status} (HS0014); \
+        "the server at {server} is not homeostat, or another version of it: it responded with {status} (HS0014); \
          name another with --server"
     )]
-    Stranger {
-        /// Where.
+    UnknownServer {
+        /// The URL of the server.
         server: String,
-        /// With which status.
+        /// The status of the response.
         status: StatusCode,
     },
-    /// It says why not.
+    /// The server refused the request.
     #[error("{}", message_of(.0))]
     Refused(Box<v1::Failure>),
 }
 
-impl AskError {
-    /// Whether the server refuses for this reason.
+impl ClientError {
+    /// Whether the server refused the request with this code.
     pub(crate) fn is(&self, code: Code) -> bool {
         matches!(self, Self::Refused(failure) if failure.code == code.as_str())
     }
 }
 
-/// The sentence of the server with the code of its page, and everything it points at.
+/// The error of the server, its problems, and the error code.
 fn message_of(failure: &v1::Failure) -> String {
     let sentence = |problem: &v1::Problem| match problem.path.as_str() {
         "" => problem.message.clone(),
@@ -102,11 +102,11 @@ fn message_of(failure: &v1::Failure) -> String {
     };
     let problems =
         failure.problems.iter().map(sentence).filter(|problem| !failure.error.contains(problem.as_str()));
-    let more: String = problems.map(|problem| format!("; {problem}")).collect();
-    format!("{}{more} ({})", failure.error, failure.code)
+    let problems: String = problems.map(|problem| format!("; {problem}")).collect();
+    format!("{}{problems} ({})", failure.error, failure.code)
 }
 
-/// Asks one server; each question has a connection of its own.
+/// A client of one server. Each request has its own connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
     server: String,
@@ -116,72 +116,75 @@ pub(crate) struct Client {
 
 impl Client {
     /// The client of the server that a URL names: `http://HOST:PORT`; the scheme may be left out.
-    pub(crate) fn of(server: &str) -> Result<Self, AskError> {
-        let wrong = || AskError::Server { text: server.to_owned() };
+    pub(crate) fn of(server: &str) -> Result<Self, ClientError> {
+        let invalid = || ClientError::Server { text: server.to_owned() };
         let whole = if server.contains("://") { server.to_owned() } else { format!("http://{server}") };
-        let parts = whole.parse::<Uri>().map_err(|_| wrong())?.into_parts();
+        let parts = whole.parse::<Uri>().map_err(|_| invalid())?.into_parts();
         let is_bare = parts.path_and_query.as_ref().is_none_or(|path| path == "/");
         if parts.scheme != Some(Scheme::HTTP) || !is_bare {
-            return Err(wrong());
+            return Err(invalid());
         }
-        let is_ours = |found: &Authority| !found.host().is_empty() && !found.as_str().contains('@');
-        let authority = parts.authority.filter(is_ours).ok_or_else(wrong)?;
+        let is_plain =
+            |authority: &Authority| !authority.host().is_empty() && !authority.as_str().contains('@');
+        let authority = parts.authority.filter(is_plain).ok_or_else(invalid)?;
         Ok(Self { server: format!("http://{authority}"), authority, connections: TaskTracker::new() })
     }
 
-    /// Where it asks, as a URL.
+    /// The URL of the server.
     pub(crate) fn server(&self) -> &str {
         &self.server
     }
 
-    /// What stands at `path`.
-    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, AskError> {
-        self.ask(Method::GET, path, None).await
+    /// Fetches the object at `path`.
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        self.send(Method::GET, path, None).await
     }
 
-    /// Asks for a change, with a body when there is something to say.
-    pub(crate) async fn ask<T: DeserializeOwned>(
+    /// Sends a request, with an optional JSON body, and parses the response.
+    pub(crate) async fn send<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,
         body: Option<&Value>,
-    ) -> Result<T, AskError> {
+    ) -> Result<T, ClientError> {
         let is_change = method != Method::GET;
-        let answer = self.send(method, path, body).await?;
-        let status = answer.status();
-        let bytes = self.read(answer, is_change).await?;
-        serde_json::from_slice(&bytes).map_err(|_| AskError::Stranger { server: self.server.clone(), status })
+        let response = self.execute(method, path, body).await?;
+        let status = response.status();
+        let bytes = self.read(response, is_change).await?;
+        serde_json::from_slice(&bytes)
+            .map_err(|_| ClientError::UnknownServer { server: self.server.clone(), status })
     }
 
-    /// The answer at `path` that goes on, line by line.
-    pub(crate) async fn follow(&self, path: &str) -> Result<Lines, AskError> {
-        Ok(Lines::of(self.send(Method::GET, path, None).await?.into_body()))
+    /// The lines of the streamed response at `path`.
+    pub(crate) async fn follow(&self, path: &str) -> Result<Lines, ClientError> {
+        Ok(Lines::of(self.execute(Method::GET, path, None).await?.into_body()))
     }
 
-    /// Sends a request and returns the answer when it is a good one.
-    async fn send(
+    /// Sends a request and returns a successful response; others become errors.
+    async fn execute(
         &self,
         method: Method,
         path: &str,
         body: Option<&Value>,
-    ) -> Result<Response<Incoming>, AskError> {
+    ) -> Result<Response<Incoming>, ClientError> {
         let is_change = method != Method::GET;
         let request = self.request(method, path, body);
         let stream = self.connect().await?;
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.broken(error))?;
-        // Ends with the answer's body, or with the runtime of this command.
+        // Ends with the body of the response, or with the runtime of this command.
         self.connections.spawn(connection);
-        let answer = timeout(ANSWER_WAIT_MAX, sender.send_request(request)).await;
-        let answer = answer.map_err(|_| self.silent(is_change))?.map_err(|error| self.broken(error))?;
-        let status = answer.status();
+        let response = timeout(RESPONSE_TIMEOUT, sender.send_request(request)).await;
+        let response =
+            response.map_err(|_| self.timed_out(is_change))?.map_err(|error| self.broken(error))?;
+        let status = response.status();
         if status.is_success() {
-            return Ok(answer);
+            return Ok(response);
         }
-        let bytes = self.read(answer, is_change).await?;
+        let bytes = self.read(response, is_change).await?;
         match serde_json::from_slice::<v1::Failure>(&bytes) {
-            Ok(failure) => Err(AskError::Refused(Box::new(failure))),
-            Err(_) => Err(AskError::Stranger { server: self.server.clone(), status }),
+            Ok(failure) => Err(ClientError::Refused(Box::new(failure))),
+            Err(_) => Err(ClientError::UnknownServer { server: self.server.clone(), status }),
         }
     }
 
@@ -189,7 +192,7 @@ impl Client {
         let bytes = body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
         let mut request = Request::new(Full::new(bytes));
         *request.method_mut() = method;
-        let path = PathAndQuery::try_from(path).expect("paths are made of checked names, numbers and times");
+        let path = PathAndQuery::try_from(path).expect("paths consist of checked names, numbers and times");
         *request.uri_mut() = Uri::from(path);
         let host = header::HeaderValue::from_str(self.authority.as_str());
         let headers = request.headers_mut();
@@ -201,30 +204,30 @@ impl Client {
         request
     }
 
-    async fn connect(&self) -> Result<TcpStream, AskError> {
+    async fn connect(&self) -> Result<TcpStream, ClientError> {
         let host = self.authority.host().trim_start_matches('[').trim_end_matches(']');
         let port = self.authority.port_u16().unwrap_or(80);
-        let connected = timeout(CONNECT_WAIT_MAX, TcpStream::connect((host, port))).await;
+        let connected = timeout(CONNECT_TIMEOUT, TcpStream::connect((host, port))).await;
         let connected = connected.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()));
-        connected.map_err(|source| AskError::Connect { server: self.server.clone(), source })
+        connected.map_err(|source| ClientError::Connect { server: self.server.clone(), source })
     }
 
-    async fn read(&self, answer: Response<Incoming>, is_change: bool) -> Result<Bytes, AskError> {
-        let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect();
-        let body = timeout(ANSWER_WAIT_MAX, body).await.map_err(|_| self.silent(is_change))?;
+    async fn read(&self, response: Response<Incoming>, is_change: bool) -> Result<Bytes, ClientError> {
+        let body = Limited::new(response.into_body(), RESPONSE_BYTES_MAX).collect();
+        let body = timeout(RESPONSE_TIMEOUT, body).await.map_err(|_| self.timed_out(is_change))?;
         Ok(body.map_err(|error| self.broken(error))?.to_bytes())
     }
 
-    fn silent(&self, is_change: bool) -> AskError {
-        AskError::Silent { server: self.server.clone(), is_change }
+    fn timed_out(&self, is_change: bool) -> ClientError {
+        ClientError::TimedOut { server: self.server.clone(), is_change }
     }
 
-    fn broken(&self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> AskError {
-        AskError::Broken { server: self.server.clone(), source: source.into() }
+    fn broken(&self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> ClientError {
+        ClientError::Broken { server: self.server.clone(), source: source.into() }
     }
 }
 
-/// What the server sees in its logs.
+/// The name of this client for the server.
 const USER_AGENT: header::HeaderValue =
     header::HeaderValue::from_static(concat!("homeostat/", env!("CARGO_PKG_VERSION")));
 
@@ -238,12 +241,12 @@ mod tests {
             assert!(Client::of(good).is_ok(), "{good}");
         }
         for bad in ["https://a", "http://", "ftp://a", "", "http://a/v1", "http://me@a", "a b"] {
-            assert!(matches!(Client::of(bad), Err(AskError::Server { .. })), "{bad}");
+            assert!(matches!(Client::of(bad), Err(ClientError::Server { .. })), "{bad}");
         }
     }
 
     #[test]
-    fn a_refusal_tells_each_problem_once() {
+    fn a_refusal_contains_each_problem_once() {
         let problem = |path: &str, message: &str| v1::Problem {
             path: path.into(),
             message: message.into(),

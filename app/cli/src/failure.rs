@@ -1,56 +1,56 @@
-//! How a command ends that has failed.
+//! Failures of commands, their messages and exit codes.
 
 use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
-use crate::output::say;
 use crate::paint::{Paint, Tone, printable};
+use crate::stderr;
 
-/// The exit code for a thing that failed.
+/// The exit code of a command that failed.
 const FAILED: u8 = 1;
 
-/// The exit code for wrong arguments; clap's too.
-const WRONG_USAGE: u8 = 2;
+/// The exit code for invalid arguments, the same as clap's.
+const INVALID_USAGE: u8 = 2;
 
-/// Why a command did not do what it was asked.
+/// Why a command failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// The arguments or the manifests were wrong; nothing was begun.
+    /// The arguments or manifests are invalid; nothing was started.
     Usage(anyhow::Error),
-    /// The thing asked for failed.
+    /// The command failed.
     Failed(anyhow::Error),
-    /// The reader of our output has closed it, as `head` does: no failure of ours.
-    NobodyReads,
+    /// The reader of standard output has closed it, as `head` does. This is not an error.
+    OutputClosed,
 }
 
 impl Failure {
-    /// The arguments were wrong, for this reason.
+    /// The arguments are invalid, for this reason.
     pub(crate) fn usage(sentence: impl fmt::Display) -> Self {
         Self::Usage(anyhow::anyhow!("{sentence}"))
     }
 
-    /// The thing failed, for this reason.
+    /// The command failed, for this reason.
     pub(crate) fn failed(sentence: impl fmt::Display) -> Self {
         Self::Failed(anyhow::anyhow!("{sentence}"))
     }
 
-    /// Says on standard error why, in one sentence, and returns the code to exit with.
+    /// Prints the error to standard error, in one sentence, and returns the exit code.
     pub(crate) fn report(&self, paint: Paint) -> ExitCode {
         let (error, code) = match self {
-            Self::Usage(error) => (error, WRONG_USAGE),
+            Self::Usage(error) => (error, INVALID_USAGE),
             Self::Failed(error) => (error, FAILED),
-            Self::NobodyReads => return ExitCode::SUCCESS,
+            Self::OutputClosed => return ExitCode::SUCCESS,
         };
-        say(&format!("{} {}", paint.tone(Tone::Bad, "error:"), sentence_of(error)));
+        stderr::print_line(&format!("{} {}", paint.tone(Tone::Bad, "error:"), sentence_of(error)));
         ExitCode::from(code)
     }
 }
 
-/// An error and its causes in one line, and after them what to try.
+/// An error and its causes in one line, followed by what to try.
 ///
-/// Our messages say `what was attempted; what to try`: the advice comes last, after the cause. A cause that only
-/// repeats what stands before it is left out.
+/// Messages have the form `what was attempted; what to try`. The advice of all messages is moved behind the last cause. Causes whose text is
+/// already included are left out.
 pub(crate) fn sentence_of(error: &anyhow::Error) -> String {
     let mut attempted = String::new();
     let mut advice = String::new();
@@ -70,12 +70,16 @@ pub(crate) fn sentence_of(error: &anyhow::Error) -> String {
     printable(&if advice.is_empty() { attempted } else { format!("{attempted}; {advice}") })
 }
 
-/// Any error that says itself what was attempted.
+/// Converts an error whose message says what was attempted.
 impl<E: Into<anyhow::Error>> From<E> for Failure {
     fn from(error: E) -> Self {
         let error = error.into();
         let is_broken_pipe = |cause: &io::Error| cause.kind() == io::ErrorKind::BrokenPipe;
-        if error.downcast_ref().is_some_and(is_broken_pipe) { Self::NobodyReads } else { Self::Failed(error) }
+        if error.downcast_ref().is_some_and(is_broken_pipe) {
+            Self::OutputClosed
+        } else {
+            Self::Failed(error)
+        }
     }
 }
 
@@ -93,14 +97,14 @@ mod tests {
         let cause = io::Error::from(io::ErrorKind::PermissionDenied);
         let error = Err::<(), _>(cause).context("could not open x; ask its owner (HS0001)").unwrap_err();
         assert_eq!(sentence_of(&error), "could not open x: permission denied; ask its owner (HS0001)");
-        let told_already = anyhow::anyhow!("refused").context("could not connect: refused");
-        assert_eq!(sentence_of(&told_already), "could not connect: refused");
+        let repeated = anyhow::anyhow!("refused").context("could not connect: refused");
+        assert_eq!(sentence_of(&repeated), "could not connect: refused");
     }
 
     #[test]
-    fn a_reader_that_has_gone_is_no_failure() {
-        let gone = Failure::from(io::Error::from(io::ErrorKind::BrokenPipe));
-        assert!(matches!(gone, Failure::NobodyReads));
+    fn a_closed_standard_output_is_not_an_error() {
+        let closed = Failure::from(io::Error::from(io::ErrorKind::BrokenPipe));
+        assert!(matches!(closed, Failure::OutputClosed));
         assert!(matches!(Failure::from(io::Error::other("full")), Failure::Failed(_)));
     }
 }

@@ -1,4 +1,4 @@
-//! Numbers as people read them: with the unit that fits, and `-` instead of a zero when they are not known.
+//! Formats numbers for people: with a suitable unit, and as `-` when unknown.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use model::time::Wall;
 
 use crate::output::UNKNOWN;
 
-/// Requests a second: `0.5`, `42`, `1250`.
+/// Requests per second: `0.5`, `42`, `1250`.
 pub(crate) fn rate(per_second: Option<f64>) -> String {
     match per_second {
         None => UNKNOWN.to_owned(),
@@ -26,12 +26,12 @@ pub(crate) fn seconds(seconds: Option<f64>) -> String {
     }
 }
 
-/// Processor as Kubernetes writes it: `250m`.
+/// CPU in the notation of Kubernetes: `250m`.
 pub(crate) fn millicores(cpu: Option<u64>) -> String {
     cpu.map_or_else(|| UNKNOWN.to_owned(), |cpu| format!("{cpu}m"))
 }
 
-/// Memory as Kubernetes writes it: `12Mi`.
+/// Memory in the notation of Kubernetes: `12Mi`.
 pub(crate) fn bytes(memory: Option<u64>) -> String {
     const KIB: u64 = 1024;
     match memory {
@@ -48,7 +48,7 @@ pub(crate) fn replicas(count: u32) -> String {
     format!("{count} replica{}", if count == 1 { "" } else { "s" })
 }
 
-/// The time since `then`, RFC 3339, in its largest unit: `12s`, `3m`, `5h`, `2d`; zero for what is yet to come.
+/// The time since `then`, RFC 3339, in its largest unit: `12s`, `3m`, `5h`, `2d`; zero for times in the future.
 pub(crate) fn age(then: Option<&str>, now: Wall) -> String {
     let Some(then) = then.and_then(|then| then.parse::<Timestamp>().ok()) else { return UNKNOWN.to_owned() };
     let seconds = (timestamp(now).duration_since(then)).max(SignedDuration::ZERO).as_secs();
@@ -60,20 +60,20 @@ pub(crate) fn age(then: Option<&str>, now: Wall) -> String {
     }
 }
 
-/// A calendar time as jiff has it; the end of the calendar for what lies beyond it.
+/// Converts a time; later times than the calendar's end become that.
 pub(crate) fn timestamp(wall: Wall) -> Timestamp {
     let ms = i64::try_from(wall.as_millis()).unwrap_or(i64::MAX);
     Timestamp::from_millisecond(ms).unwrap_or(Timestamp::MAX)
 }
 
-/// A length of time as a clock shows it: `0:42`, `12:05`, `1:02:03`.
+/// A duration in the form of a clock: `0:42`, `12:05`, `1:02:03`.
 pub(crate) fn clock(span: Duration) -> String {
     let seconds = span.as_secs();
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }
 }
 
-/// The time of day of an RFC 3339 time in UTC, `06:20:15.250`; the text itself when it is no such time.
+/// The time of day of an RFC 3339 time in UTC, `06:20:15.250`; other text is returned unchanged.
 pub(crate) fn time_of_day(at: &str) -> &str {
     at.split_once('T').map_or(at, |(_, time)| time.trim_end_matches('Z'))
 }
@@ -83,13 +83,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_known_is_no_zero() {
+    fn unknown_values_are_not_shown_as_zero() {
         assert_eq!([rate(None), seconds(None), millicores(None), bytes(None)], ["-", "-", "-", "-"]);
         assert_eq!([rate(Some(0.0)), bytes(Some(0))], ["0", "0"]);
     }
 
     #[test]
-    fn each_figure_has_the_unit_that_fits() {
+    fn numbers_have_a_suitable_unit() {
         assert_eq!([rate(Some(0.25)), rate(Some(9.96)), rate(Some(1250.4))], ["0.2", "10", "1250"]);
         assert_eq!(
             [seconds(Some(0.00085)), seconds(Some(0.0025)), seconds(Some(1.2))],

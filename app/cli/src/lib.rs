@@ -1,14 +1,15 @@
-//! The command line: arguments in, text out.
+//! The command line.
 //!
-//! Each verb has a module of its own under `verbs`: its arguments (`Arguments`), and what it does with them. Most verbs ask a running
-//! Homeostat over its API. Exceptions are `up`, `load`, `rehearse`, `replay`, `simulate` without a service, and those that print what
-//! the program itself knows. Nothing here touches the data or the replicas of a running one. The arguments of `up` are only read
-//! here: what it starts is wired by the binary.
+//! Each command has its own module under `verbs`, with its arguments (`Arguments`) and its implementation. Most commands are clients of
+//! the API of a running Homeostat. The exceptions are `up`, `load`, `rehearse`, `replay`, `simulate` without a service, and commands that
+//! print built-in information. Nothing here touches the data or the replicas of a running Homeostat. Of `up`, only the arguments are read
+//! here; the binary wires what it starts.
 //!
-//! What scripts rely on goes to standard output, everything else to standard error. The program exits with 0 when the thing was done,
-//! with 1 when it failed, and with 2 when the arguments (or the manifests) were wrong.
+//! Results go to standard output, everything else to standard error. The exit code is 0 on success, 1 on failure, and 2 for invalid
+//! arguments or manifests.
 
 mod arguments;
+mod context;
 mod failure;
 
 mod figures;
@@ -16,10 +17,11 @@ mod moment;
 mod output;
 mod paint;
 mod picture;
+mod stderr;
 mod tables;
 
 mod client;
-mod kept;
+mod declared;
 mod lines;
 mod target;
 

@@ -1,4 +1,4 @@
-//! Streamed answers, line by line: logs, and server-sent events.
+//! Reads streamed responses line by line: logs, and server-sent events.
 
 use std::io;
 use std::time::Duration;
@@ -13,18 +13,16 @@ use tokio::time::timeout;
 use tokio_util::codec::{FramedRead, LinesCodec, LinesCodecError};
 use tokio_util::io::StreamReader;
 
-/// Longest line.
-///
-/// 4 MiB: an inventory-sized resource is far below; a longer one is no line of ours.
+/// The longest line: 4 MiB, far above the size of any resource.
 const LINE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// How long a watch may be silent: four times the pause between two comments by which the server shows that it is there.
+/// How long a watch may be silent: four times the interval of the comments that the server sends on an idle stream.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 
-/// An answer that goes on; read line by line.
+/// A streamed response, read line by line.
 pub(crate) struct Lines {
     lines: FramedRead<Reader, LinesCodec>,
-    /// What has come of the next event.
+    /// The part of the next event that has arrived.
     event: String,
 }
 
@@ -37,43 +35,45 @@ impl std::fmt::Debug for Lines {
 }
 
 impl Lines {
-    /// Reads `body` to its end.
+    /// The lines of `body`.
     pub(crate) fn of(body: Incoming) -> Self {
-        let pieces = BodyStream::new(body).filter_map(async |frame| match frame {
+        let chunks = BodyStream::new(body).filter_map(async |frame| match frame {
             Ok(frame) => frame.into_data().ok().map(Ok),
             Err(error) => Some(Err(io::Error::other(error))),
         });
-        Self::of_stream(pieces.boxed())
+        Self::of_stream(chunks.boxed())
     }
 
-    fn of_stream(pieces: stream::BoxStream<'static, io::Result<Bytes>>) -> Self {
+    fn of_stream(chunks: stream::BoxStream<'static, io::Result<Bytes>>) -> Self {
         let codec = LinesCodec::new_with_max_length(LINE_BYTES_MAX);
-        Self { lines: FramedRead::new(StreamReader::new(pieces), codec), event: String::new() }
+        Self { lines: FramedRead::new(StreamReader::new(chunks), codec), event: String::new() }
     }
 
-    /// The next line without its end; `None` at the end of the answer.
+    /// The next line without its line ending; `None` at the end of the response.
     pub(crate) async fn next(&mut self) -> Option<Result<String, LinesCodecError>> {
         self.lines.next().await
     }
 
-    /// The data of the next server-sent event; `None` at the end of the answer. Cancel safe.
+    /// The data of the next server-sent event; `None` at the end of the response. Cancel safe.
     ///
-    /// Several `data` lines of one event are joined; comments and other fields are passed over. Source: HTML Living Standard,
+    /// Several `data` lines of one event are joined; comments and other fields are ignored. Source: HTML Living Standard,
     /// section 9.2.6.
     pub(crate) async fn next_event<T: DeserializeOwned>(&mut self) -> Option<anyhow::Result<T>> {
         loop {
             let line = match timeout(SILENCE_MAX, self.next()).await {
                 Ok(Some(Ok(line))) => line,
-                Ok(Some(Err(error))) => return Some(Err(anyhow::Error::new(error).context(BROKE_OFF))),
+                Ok(Some(Err(error))) => return Some(Err(anyhow::Error::new(error).context(INTERRUPTED))),
                 Ok(None) => return None,
                 Err(_) => {
                     let seconds = SILENCE_MAX.as_secs();
-                    return Some(Err(anyhow!("{BROKE_OFF}: nothing came within {seconds} s")));
+                    return Some(Err(anyhow!("{INTERRUPTED}: nothing arrived within {seconds} s")));
                 }
             };
             if let Some(more) = line.strip_prefix("data:") {
                 if self.event.len() + more.len() > LINE_BYTES_MAX {
-                    return Some(Err(anyhow!("{BROKE_OFF}: an event is longer than {LINE_BYTES_MAX} bytes")));
+                    return Some(Err(anyhow!(
+                        "{INTERRUPTED}: an event is longer than {LINE_BYTES_MAX} bytes"
+                    )));
                 }
                 if !self.event.is_empty() {
                     self.event.push('\n');
@@ -81,13 +81,13 @@ impl Lines {
                 self.event.push_str(more.strip_prefix(' ').unwrap_or(more));
             } else if line.is_empty() && !self.event.is_empty() {
                 let read = serde_json::from_str(&std::mem::take(&mut self.event));
-                return Some(read.context("could not understand an event of the watch"));
+                return Some(read.context("could not parse an event of the watch"));
             }
         }
     }
 }
 
-const BROKE_OFF: &str = "the watch broke off";
+const INTERRUPTED: &str = "the watch was interrupted";
 
 #[cfg(test)]
 mod tests {
@@ -95,9 +95,9 @@ mod tests {
 
     use super::*;
 
-    async fn events_of(pieces: &'static [&'static str]) -> Vec<Value> {
-        let pieces = stream::iter(pieces.iter().map(|piece| Ok(Bytes::from_static(piece.as_bytes()))));
-        let mut lines = Lines::of_stream(pieces.boxed());
+    async fn events_of(chunks: &'static [&'static str]) -> Vec<Value> {
+        let chunks = stream::iter(chunks.iter().map(|chunk| Ok(Bytes::from_static(chunk.as_bytes()))));
+        let mut lines = Lines::of_stream(chunks.boxed());
         let mut events = Vec::new();
         while let Some(event) = lines.next_event().await {
             events.push(event.unwrap());
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_event_is_read_however_it_was_cut() {
+    async fn an_event_is_read_however_the_stream_is_split() {
         let events =
             events_of(&[": hello\n\ndata: {\"a\"", ":1}\n", "\ndata:{\"b\":\ndata: 2}\n\nevent: x\n\n"])
                 .await;
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_event_that_was_cut_off_is_none() {
+    async fn an_incomplete_event_is_dropped() {
         assert!(events_of(&["data: {\"a\":1}\n"]).await.is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! Manifests that the user names: read, checked, and what is wrong with them shown.
+//! Reads and checks the manifests in arguments, and shows their problems.
 
 use std::io;
 use std::path::PathBuf;
@@ -9,8 +9,8 @@ use manifest::{Colour, Diagnostic, Input, Manifests};
 use model::resource::check::Severity;
 
 use crate::failure::Failure;
-use crate::output::say;
 use crate::paint::Colours;
+use crate::stderr;
 
 /// The arguments that name manifests.
 #[derive(Clone, Debug, Args)]
@@ -20,31 +20,31 @@ pub(crate) struct Files {
     pub(crate) file: Vec<PathBuf>,
 }
 
-/// How much is said of what is not wrong enough to be refused.
+/// Which warnings are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Warnings {
-    /// All of it.
+    /// All warnings.
     Shown,
-    /// What was found in reading: a server that knows more checks the rest again.
+    /// Only warnings from reading: the server checks everything else again, and knows more resources.
     LeftToServer,
 }
 
-/// Reads and checks manifests; shows on standard error what is wrong, and fails when that keeps them from being applied.
+/// Reads and checks manifests. Prints problems to standard error, and fails if one of them is an error.
 pub(crate) fn read(files: &[PathBuf], warnings: Warnings, colours: Colours) -> Result<Manifests, Failure> {
     let inputs: Vec<Input> = files.iter().map(Input::from_argument).collect();
     let mut manifests = manifest::read(&inputs, &mut io::stdin().lock());
     let colour = if colours.on_stderr() { Colour::Always } else { Colour::Never };
-    check(&mut manifests, warnings).for_each(|diagnostic| say(&diagnostic.render(colour)));
-    if manifests.has_errors() { Err(Failure::usage(verdict(&manifests))) } else { Ok(manifests) }
+    check(&mut manifests, warnings).for_each(|diagnostic| stderr::print_line(&diagnostic.render(colour)));
+    if manifests.has_errors() { Err(Failure::usage(summary(&manifests))) } else { Ok(manifests) }
 }
 
-/// Checks what was read; returns what is to be shown of that and of the reading.
+/// Checks manifests, and returns the problems to show, those from reading included.
 fn check(manifests: &mut Manifests, warnings: Warnings) -> impl Iterator<Item = &Diagnostic> {
-    let of_reading = manifests.diagnostics.len();
-    // A service that is named and not among the files may well be known to the server.
+    let from_reading = manifests.diagnostics.len();
+    // A service that is referred to but not declared in the files may be known to the server.
     manifests.check(&[], Severity::Warning);
-    let is_shown = move |(nth, diagnostic): &(usize, &Diagnostic)| {
-        *nth < of_reading || is_error(diagnostic) || warnings == Warnings::Shown
+    let is_shown = move |(index, diagnostic): &(usize, &Diagnostic)| {
+        *index < from_reading || is_error(diagnostic) || warnings == Warnings::Shown
     };
     manifests.diagnostics.iter().enumerate().filter(is_shown).map(|(_, diagnostic)| diagnostic)
 }
@@ -53,18 +53,18 @@ fn is_error(diagnostic: &Diagnostic) -> bool {
     diagnostic.severity == Severity::Error
 }
 
-fn verdict(manifests: &Manifests) -> String {
+fn summary(manifests: &Manifests) -> String {
     let mut errors = manifests.diagnostics.iter().filter(|found| is_error(found));
     let first = errors.next().map(ToString::to_string).unwrap_or_default();
     match errors.count() + manifests.diagnostics_left_out {
-        0 => format!("the manifests cannot be used, and nothing was changed: {first}"),
+        0 => format!("the manifests are invalid, and nothing was changed: {first}"),
         more => {
             format!("the manifests have {} errors, and nothing was changed; the first: {first}", more + 1)
         }
     }
 }
 
-/// Makes the working directories absolute, as seen from the current folder.
+/// Makes relative working directories absolute, based on the current folder.
 pub(crate) fn resolve(manifests: &mut Manifests) -> Result<(), Failure> {
     let here = std::env::current_dir().context("could not find the current folder")?;
     Ok(manifests.resolve_paths(&here)?)
@@ -75,16 +75,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_only_the_reader_knows_is_not_left_to_the_server() {
+    fn warnings_from_reading_are_shown_even_if_others_are_left_to_the_server() {
         let text = "apiVersion: homeostat/v1\nkind: Service\nmetadata: {name: shop}\nspec:\n  run: {command: [./shop]}\n  \
                     dependsOn: [{service: db}]\n---\napiVersion: homeostat/v1\nkind: Replica\nmetadata: {name: shop-0}\nstatus: {}\n";
-        let said = |warnings| -> Vec<String> {
+        let shown = |warnings| -> Vec<String> {
             let mut manifests = manifest::parse("all.yaml", text);
             check(&mut manifests, warnings).map(|diagnostic| diagnostic.text.clone()).collect()
         };
-        let all = said(Warnings::Shown);
+        let all = shown(Warnings::Shown);
         assert_eq!(all.len(), 2, "{all:?}");
         assert!(all[0].contains("passed over") && all[1].contains("db"), "{all:?}");
-        assert_eq!(said(Warnings::LeftToServer), all[..1]);
+        assert_eq!(shown(Warnings::LeftToServer), all[..1]);
     }
 }

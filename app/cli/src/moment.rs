@@ -1,4 +1,4 @@
-//! Times as people write them.
+//! Parses times in arguments.
 
 use jiff::civil::Time;
 use jiff::tz::TimeZone;
@@ -7,8 +7,8 @@ use model::resource::Span;
 
 use crate::figures;
 
-/// A time: RFC 3339, a time of day in the zone of this machine, the last there was, or a length of time before now, with or without a
-/// minus.
+/// Parses a time: RFC 3339, the latest occurrence of a time of day in the local time zone, or a duration before now, with or without a
+/// minus sign.
 pub(crate) fn moment(text: &str) -> Result<Timestamp, String> {
     let now = figures::timestamp(os::wall());
     moment_at(&now.to_zoned(TimeZone::system()), text)
@@ -27,12 +27,12 @@ fn moment_at(now: &Zoned, text: &str) -> Result<Timestamp, String> {
         return last.map(|last| last.timestamp()).map_err(|error| error.to_string());
     }
     text.parse().map_err(|_| {
-        "write a time as 2026-01-31T18:00:00Z, a time of day as 18:00 or 18:00:05, or how long ago, as 5m"
+        "write a time such as 2026-01-31T18:00:00Z, a time of day such as 18:00 or 18:00:05, or how long ago, such as 5m"
             .to_owned()
     })
 }
 
-/// Just `HH:MM`, with seconds or without.
+/// Parses `HH:MM` or `HH:MM:SS`.
 fn time_of_day(text: &str) -> Result<Time, jiff::Error> {
     Time::strptime("%H:%M:%S", text).or_else(|_| Time::strptime("%H:%M", text))
 }
@@ -47,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn a_moment_is_a_time_a_time_of_day_or_how_long_ago() {
+    fn a_time_is_rfc3339_or_a_time_of_day_or_a_duration_ago() {
         assert_eq!(parsed("2026-01-31T18:00:00+01:00"), "2026-01-31T17:00:00Z");
         assert_eq!(parsed("10m"), "2026-03-10T11:20:00Z");
         assert_eq!(parsed("-10m"), parsed("10m"));
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_of_day_that_is_to_come_was_yesterday() {
+    fn a_time_of_day_later_than_now_is_that_of_yesterday() {
         assert_eq!(parsed("18:00"), "2026-03-09T17:00:00Z");
     }
 }

@@ -1,4 +1,4 @@
-//! What goes to standard output: tables for people, JSON and YAML for scripts.
+//! Prints results to standard output: tables for people, JSON and YAML for scripts.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -11,34 +11,34 @@ use serde::Serialize;
 use crate::failure::Failure;
 use crate::paint::{Paint, Tone, printable};
 
-/// In which form to print.
+/// The output format.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// For people; may change from version to version
+    /// A table for people; may change between versions
     #[default]
     Table,
-    /// For scripts: the fields of the API
+    /// JSON with the fields of the API, for scripts
     Json,
-    /// The same as YAML
+    /// The same fields as YAML
     Yaml,
 }
 
-/// The arguments that say how to print.
+/// The argument for the output format.
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct Output {
-    /// How to print: for people, or for scripts
+    /// The output format
     #[arg(short, long = "output", value_name = "FORMAT", default_value = "table", value_enum)]
     pub(crate) output: Format,
 }
 
-/// Where a command prints to, and how.
+/// Prints to standard output.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Printer {
     pub(crate) paint: Paint,
 }
 
 impl Printer {
-    /// Prints `value` as asked: as JSON or YAML, or the text that `for_people` makes of it.
+    /// Prints `value` in `format`: as JSON, as YAML, or as the text that `for_people` returns.
     pub(crate) fn print<T: Serialize>(
         self,
         format: Format,
@@ -54,12 +54,12 @@ impl Printer {
 
     /// Prints JSON over several lines.
     pub(crate) fn json<T: Serialize>(self, value: &T) -> Result<(), Failure> {
-        self.line(&serde_json::to_string_pretty(value).context("could not write the answer as JSON")?)
+        self.line(&serde_json::to_string_pretty(value).context("could not format the result as JSON")?)
     }
 
     /// Prints YAML.
     pub(crate) fn yaml<T: Serialize>(self, value: &T) -> Result<(), Failure> {
-        self.text(&serde_saphyr::to_string(value).context("could not write the answer as YAML")?)
+        self.text(&serde_saphyr::to_string(value).context("could not format the result as YAML")?)
     }
 
     /// Prints one line.
@@ -67,19 +67,19 @@ impl Printer {
         self.text(&format!("{line}\n"))
     }
 
-    /// Prints text as it is, at once.
+    /// Prints text unchanged and flushes it.
     pub(crate) fn text(self, text: &str) -> Result<(), Failure> {
         self.bytes(text.as_bytes())
     }
 
-    /// Prints bytes as they are, at once.
+    /// Prints bytes unchanged and flushes them.
     pub(crate) fn bytes(self, bytes: &[u8]) -> Result<(), Failure> {
         let mut stdout = io::stdout().lock();
         let written = stdout.write_all(bytes).and_then(|()| stdout.flush());
         Ok(written.context("could not write to standard output")?)
     }
 
-    /// A table with a header and no lines, as `ps` and `kubectl` print it.
+    /// A table with a header and without rules, like those of `ps` and `kubectl`.
     pub(crate) fn table(self, header: &[&str]) -> Grid {
         let mut table = self.plain_table();
         table.set_header(header);
@@ -103,18 +103,13 @@ impl Printer {
     }
 }
 
-/// Writes a line beside the answer to standard error; a closed standard error is no failure.
-pub(crate) fn say(line: &str) {
-    let _ = writeln!(io::stderr(), "{line}");
-}
-
 /// A table being filled.
 #[derive(Debug)]
 pub(crate) struct Grid {
     table: Table,
 }
 
-/// One cell: its text, and what its colour says.
+/// A cell: its text, and the meaning of its colour.
 #[derive(Debug)]
 pub(crate) struct Field {
     text: String,
@@ -127,12 +122,12 @@ impl Field {
         Self { text: printable(text.as_ref()), tone: None, is_number: false }
     }
 
-    /// Aligned to the right, as numbers are compared.
+    /// A cell that is aligned to the right.
     pub(crate) fn number(text: impl fmt::Display) -> Self {
         Self { text: format!("{text}"), tone: None, is_number: true }
     }
 
-    /// The text and its colour, for those who draw by themselves.
+    /// The text and the meaning of its colour, for callers that draw cells themselves.
     pub(crate) fn parts(&self) -> (&str, Option<Tone>) {
         (&self.text, self.tone)
     }
@@ -160,12 +155,12 @@ impl Grid {
         self.table.add_row(fields.into_iter().map(cell));
     }
 
-    /// The lines, each with its line feed and without trailing blanks.
+    /// The text of the table, without trailing blanks in its lines.
     pub(crate) fn finish(self) -> String {
         self.finish_with(&mut Widths::default())
     }
 
-    /// As [`Self::finish`]; no column is narrower than in the tables that were printed with the same `widths` before.
+    /// Like [`Self::finish`], but no column is narrower than in earlier tables with the same `widths`.
     pub(crate) fn finish_with(mut self, widths: &mut Widths) -> String {
         let own = self.table.column_max_content_widths();
         widths.0.resize(own.len().max(widths.0.len()), 0);
@@ -181,14 +176,14 @@ impl Grid {
 /// Blanks between two columns.
 const COLUMN_GAP: u16 = 2;
 
-/// How wide the columns of a table were that goes on.
+/// The widths of the columns of a table that is printed in several parts.
 #[derive(Debug, Default)]
 pub(crate) struct Widths(Vec<u16>);
 
-/// What stands for a value that is not known: never a zero.
+/// Shown in place of a value that is not known, which is not zero.
 pub(crate) const UNKNOWN: &str = "-";
 
-/// Why `write!` to a `String` may be expected to succeed.
+/// Why `write!` to a `String` cannot fail.
 pub(crate) const STRING: &str = "writing to a string cannot fail";
 
 #[cfg(test)]

@@ -4,37 +4,37 @@ use std::io::{self, IsTerminal};
 
 use comfy_table::Color;
 
-/// Whether the user wants colours at all; a pipe or a file never gets any.
+/// Whether the user allows colours. Pipes and files never get any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Colours {
-    /// On terminals.
+    /// Allowed on terminals.
     Allowed,
-    /// Nowhere: `NO_COLOR` is set (no-color.org).
+    /// Not allowed: `NO_COLOR` is set (no-color.org).
     Unwanted,
 }
 
 impl Colours {
-    /// Whether standard error takes colours.
+    /// Whether to use colours on standard error.
     pub fn on_stderr(self) -> bool {
         self == Self::Allowed && io::stderr().is_terminal()
     }
 
-    /// Whether standard output takes colours.
+    /// Whether to use colours on standard output.
     pub(crate) fn on_stdout(self) -> bool {
         self == Self::Allowed && io::stdout().is_terminal()
     }
 }
 
-/// What a colour says.
+/// The meaning of a colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tone {
-    /// As it shall be.
+    /// The desired state.
     Good,
-    /// On its way, or worth a look.
+    /// In transition, or worth attention.
     Notable,
-    /// Wrong.
+    /// A problem.
     Bad,
-    /// Of less weight than what stands around it.
+    /// Less important than the text around it.
     Quiet,
 }
 
@@ -60,10 +60,10 @@ impl Tone {
     }
 }
 
-/// Paints for one stream, or leaves as it is.
+/// Colours text for one output stream, if colours are on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Paint {
-    /// Whether the stream takes colours.
+    /// Whether colours are on.
     pub(crate) is_on: bool,
 }
 
@@ -82,7 +82,7 @@ impl Paint {
     }
 }
 
-/// `text` on one line and without control characters, which could rewrite the terminal that shows it.
+/// `text` with control characters replaced, because they could manipulate the terminal.
 pub(crate) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
@@ -92,13 +92,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_takes_no_colours_gets_none() {
+    fn text_is_coloured_only_if_colours_are_on() {
         assert_eq!(Paint { is_on: false }.tone(Tone::Bad, "x"), "x");
         assert_eq!(Paint { is_on: true }.tone(Tone::Bad, "x"), "\x1b[31mx\x1b[0m");
     }
 
     #[test]
-    fn a_text_from_outside_cannot_steer_the_terminal() {
+    fn control_characters_do_not_reach_the_terminal() {
         assert_eq!(printable("a\x1b[2Jb\r\n"), "a\u{fffd}[2Jb\u{fffd}\u{fffd}");
     }
 }

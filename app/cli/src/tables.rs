@@ -1,4 +1,4 @@
-//! Resources as rows of tables, for `get`, `describe` and `top`.
+//! Formats resources as rows of tables, for `get`, `describe` and `top`.
 
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ pub(crate) const SERVICE_HEADER: &[&str] =
 /// A service in the columns of [`SERVICE_HEADER`].
 pub(crate) fn service(service: &v1::Service) -> Vec<Field> {
     let status = &service.status;
-    let (word, tone) = standing(status);
-    let held = match (&status.hold, &status.pause) {
+    let (word, tone) = service_state(status);
+    let suffix = match (&status.hold, &status.pause) {
         (Some(_), _) => ", held",
         (None, Some(_)) => ", paused",
         (None, None) => "",
@@ -30,14 +30,14 @@ pub(crate) fn service(service: &v1::Service) -> Vec<Field> {
         Field::number(figures::rate(status.traffic.requests_per_second)),
         errors(&status.traffic),
         Field::number(figures::seconds(status.traffic.latency_p99_seconds)),
-        processor(&status.usage),
+        cpu(&status.usage),
         Field::number(figures::bytes(status.usage.memory_bytes)),
-        Field::text(format!("{word}{held}")).toned(tone),
+        Field::text(format!("{word}{suffix}")).toned(tone),
     ]
 }
 
-/// How a service is in one word: the reason of the first condition that does not hold.
-pub(crate) fn standing(status: &v1::ServiceStatus) -> (String, Tone) {
+/// The state of a service in one word: the reason of the first condition that is not true.
+pub(crate) fn service_state(status: &v1::ServiceStatus) -> (String, Tone) {
     if status.is_terminating() {
         return (v1::TERMINATING.to_owned(), Tone::Notable);
     }
@@ -77,14 +77,14 @@ pub(crate) fn replica(replica: &v1::Replica, now: Wall) -> Vec<Field> {
         Field::number(figures::rate(status.traffic.requests_per_second)),
         errors(&status.traffic),
         Field::number(figures::seconds(status.traffic.latency_p99_seconds)),
-        processor(&status.usage),
+        cpu(&status.usage),
         Field::number(figures::bytes(status.usage.memory_bytes)),
         Field::text(status.message.as_deref().unwrap_or_default()),
     ]
 }
 
-/// Processor in use, and in which part of the kernel's windows it was used up.
-fn processor(usage: &v1::Usage) -> Field {
+/// CPU in use, and the share of quota periods in which it was throttled.
+fn cpu(usage: &v1::Usage) -> Field {
     let used = figures::millicores(usage.cpu_millicores);
     match usage.throttled_share.map(|share| (share * 100.0).round()) {
         Some(percent) if percent > 0.0 => {
@@ -96,7 +96,7 @@ fn processor(usage: &v1::Usage) -> Field {
 
 pub(crate) const THROTTLING_HEADER: &[&str] = &["REPLICA", "WINDOWS", "THROTTLED", "WAITED"];
 
-/// How a replica fares with its limit of the processor, in the columns of [`THROTTLING_HEADER`]; `None` where none holds it.
+/// The throttling of a replica, in the columns of [`THROTTLING_HEADER`]; `None` without a CPU limit.
 pub(crate) fn throttling(replica: &v1::Replica) -> Option<Vec<Field>> {
     let v1::Throttling { windows, throttled_windows, waited_seconds } = replica.status.throttling?;
     let percent = throttled_windows as f64 * 100.0 / windows.max(1) as f64;
@@ -108,7 +108,7 @@ pub(crate) fn throttling(replica: &v1::Replica) -> Option<Vec<Field>> {
     ])
 }
 
-/// What the phase of a replica means for its looker.
+/// The colour of the phase of a replica.
 pub(crate) fn tone_of(phase: &str) -> Tone {
     match phase {
         "Running" => Tone::Good,
@@ -120,18 +120,18 @@ pub(crate) fn tone_of(phase: &str) -> Tone {
 
 pub(crate) const ENDPOINT_HEADER: &[&str] = &["ENDPOINT", "STATE", "IN FLIGHT", "WHY"];
 
-/// How the proxy sees a replica, in the columns of [`ENDPOINT_HEADER`]; `None` for one that it does not see.
+/// The state of a replica in the proxy, in the columns of [`ENDPOINT_HEADER`]; `None` for one that is not in the proxy.
 pub(crate) fn endpoint(replica: &v1::Replica) -> Option<Vec<Field>> {
     let endpoint = replica.status.endpoint.as_ref()?;
     Some(vec![
         Field::text(replica.name()),
-        state_of_endpoint(&endpoint.state),
+        endpoint_state(&endpoint.state),
         Field::number(replica.status.traffic.in_flight),
         Field::text(endpoint.message.as_deref().unwrap_or_default()),
     ])
 }
 
-fn state_of_endpoint(state: &str) -> Field {
+fn endpoint_state(state: &str) -> Field {
     let tone = match state {
         "Serving" => Tone::Good,
         "Ejected" => Tone::Bad,
@@ -140,17 +140,17 @@ fn state_of_endpoint(state: &str) -> Field {
     Field::text(state).toned(tone)
 }
 
-pub(crate) const ELSEWHERE_HEADER: &[&str] =
+pub(crate) const EXTERNAL_ENDPOINT_HEADER: &[&str] =
     &["ELSEWHERE", "ZONE", "WEIGHT", "STATE", "IN FLIGHT", "REQUESTS", "5XX", "FAILED", "P99", "WHY"];
 
-/// An endpoint that others run, in the columns of [`ELSEWHERE_HEADER`].
-pub(crate) fn elsewhere(it: &v1::ElsewhereEndpoint) -> Vec<Field> {
+/// An external endpoint, in the columns of [`EXTERNAL_ENDPOINT_HEADER`].
+pub(crate) fn external_endpoint(it: &v1::ElsewhereEndpoint) -> Vec<Field> {
     let failed = |count: u64| Field::number(count).toned(if count > 0 { Tone::Bad } else { Tone::Quiet });
     vec![
         Field::text(&it.address),
         Field::text(it.zone.as_deref().unwrap_or(UNKNOWN)),
         Field::number(it.weight),
-        state_of_endpoint(&it.state),
+        endpoint_state(&it.state),
         Field::number(it.in_flight),
         Field::number(it.requests),
         failed(it.responses.get("5xx").copied().unwrap_or_default()),
@@ -160,15 +160,16 @@ pub(crate) fn elsewhere(it: &v1::ElsewhereEndpoint) -> Vec<Field> {
     ]
 }
 
-/// Where requests go by their zones, as a line; empty where nothing is preferred.
+/// A line about the preferred zone; empty without one.
 pub(crate) fn zone(service: &v1::Service) -> String {
-    let asked = service.spec.get("expose").and_then(|expose| expose.get("trafficDistribution"));
-    match (&service.status.zone, asked) {
+    let declared = service.spec.get("expose").and_then(|expose| expose.get("trafficDistribution"));
+    match (&service.status.zone, declared) {
         (Some(v1::PreferredZone { name, share }), _) => {
             format!("  {:.2} % of the requests stay in zone {name}\n", share * 100.0)
         }
         (None, Some(_)) => {
-            "  no zone is preferred: it is not known which one this is, see homeostat up --zone\n".to_owned()
+            "  no zone is preferred: the zone of this machine is not known, see homeostat up --zone\n"
+                .to_owned()
         }
         (None, None) => String::new(),
     }
@@ -177,18 +178,18 @@ pub(crate) fn zone(service: &v1::Service) -> String {
 pub(crate) const VERSION_HEADER: &[&str] =
     &["GENERATION", "SERVING", "REQUESTS", "2XX", "4XX", "5XX", "FAILED", "P50", "P90", "P99"];
 
-/// What replicas of a version were asked, in the columns of [`VERSION_HEADER`].
+/// The traffic of a version, in the columns of [`VERSION_HEADER`].
 pub(crate) fn version(it: &v1::Version) -> Vec<Field> {
-    let answers = |class: &str| it.responses.get(class).copied().unwrap_or_default();
+    let responses = |class: &str| it.responses.get(class).copied().unwrap_or_default();
     let failed = |count: u64| Field::number(count).toned(if count > 0 { Tone::Bad } else { Tone::Quiet });
     let latency = |of: fn(&v1::Latency) -> f64| Field::number(figures::seconds(it.latency.as_ref().map(of)));
     vec![
         Field::number(it.generation),
         Field::number(it.serving_replicas),
         Field::number(it.requests),
-        Field::number(answers("2xx")),
-        Field::number(answers("4xx")),
-        failed(answers("5xx")),
+        Field::number(responses("2xx")),
+        Field::number(responses("4xx")),
+        failed(responses("5xx")),
         failed(it.failures),
         latency(|it| it.p50_seconds),
         latency(|it| it.p90_seconds),
@@ -196,8 +197,8 @@ pub(crate) fn version(it: &v1::Version) -> Vec<Field> {
     ]
 }
 
-/// What a route was answered, in lines.
-pub(crate) fn answers(it: &v1::RouteStatus) -> String {
+/// The responses and latency of a route, as lines.
+pub(crate) fn route_responses(it: &v1::RouteStatus) -> String {
     let classes: Vec<String> = it
         .responses
         .iter()
@@ -215,8 +216,8 @@ pub(crate) fn answers(it: &v1::RouteStatus) -> String {
     lines
 }
 
-/// What the proxy did with the requests of a service, in lines.
-pub(crate) fn proxied(it: &v1::Proxied) -> String {
+/// The proxy's counters of a service, as lines.
+pub(crate) fn proxy_counters(it: &v1::Proxied) -> String {
     let v1::Refused { no_replica, over_limit, shed } = it.refused;
     let mut lines = format!(
         "  answered 503: {no_replica} without a replica, {over_limit} over a limit, {shed} more than can be answered in good time\n  \
@@ -264,8 +265,8 @@ pub(crate) const SCALING_HEADER: &[&str] = &[
     "NO NUMBER",
 ];
 
-/// The acting autoscaler of a service over the longest time, and each that is tried beside it over its own, in the columns of
-/// [`SCALING_HEADER`]. The acting one's own figures over the time of each are in the JSON.
+/// The acting autoscaler of a service over the longest comparison, and each shadow over its own, in the columns of [`SCALING_HEADER`]. The
+/// figures of the acting one over the time of each shadow are only in the JSON.
 pub(crate) fn scaling(scaling: &v1::Scaling) -> Vec<Vec<Field>> {
     let status = &scaling.status;
     let whole = |seconds: f64| Duration::from_secs(seconds.max(0.0) as u64);
@@ -317,7 +318,7 @@ pub(crate) fn scaling(scaling: &v1::Scaling) -> Vec<Vec<Field>> {
     std::iter::once(acting).chain(shadows).collect()
 }
 
-/// How much more or less one costs than the other, in per cent.
+/// The relative difference in cost, in per cent.
 fn cost(own: f64, acting: f64) -> String {
     if acting > 0.0 { format!("{:+.0} %", (own / acting - 1.0) * 100.0) } else { UNKNOWN.to_owned() }
 }
@@ -342,8 +343,8 @@ pub(crate) fn autoscaler(autoscaler: &v1::Autoscaler) -> Vec<Field> {
     let metrics: Vec<String> = status
         .current_metrics
         .iter()
-        .map(|metric| &metric.said)
-        .map(|said| format!("{} {} of {}", said.name, said.current, said.target))
+        .map(|it| &it.metric)
+        .map(|metric| format!("{} {} of {}", metric.name, metric.current, metric.target))
         .collect();
     vec![
         Field::text(autoscaler.name()),
@@ -389,13 +390,12 @@ pub(crate) fn route(route: &v1::Route) -> Vec<Field> {
 pub(crate) const METRIC_SOURCE_HEADER: &[&str] =
     &["NAME", "METRIC", "FROM", "VALUE", "SERIES", "MEASURED", "STATUS", "LAST ERROR"];
 
-/// A source of a metric in the columns of [`METRIC_SOURCE_HEADER`].
+/// A metric source in the columns of [`METRIC_SOURCE_HEADER`].
 pub(crate) fn metric_source(source: &v1::MetricSource, now: Wall) -> Vec<Field> {
     let status = &source.status;
     let metric = source.spec.get("metric").and_then(Value::as_str).unwrap_or_default();
     let from = source.spec.get("from").and_then(Value::as_object).and_then(|from| from.keys().next());
-    let standing = status.conditions.first();
-    let (word, tone) = standing.map_or(("", Tone::Notable), |condition| {
+    let (word, tone) = status.conditions.first().map_or(("", Tone::Notable), |condition| {
         let tone = match condition.status.as_str() {
             "True" => Tone::Good,
             "False" => Tone::Bad,

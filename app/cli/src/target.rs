@@ -1,4 +1,4 @@
-//! What a command is about: `service`, `service/shop`, `replica/shop-3`.
+//! Parses the resources in arguments: `service`, `service/shop`, `replica/shop-3`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use model::identity::ReplicaId;
 use model::name::{NodeName, ServiceName};
 use model::resource::{Kind, ObjectName, Resource};
 
-/// What can be asked for.
+/// The kinds of resources that commands take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Subject {
     /// Services.
@@ -16,13 +16,13 @@ pub(crate) enum Subject {
     Autoscaler,
     /// Routes.
     Route,
-    /// Sources of metrics.
+    /// Metric sources.
     MetricSource,
     /// Replicas.
     Replica,
     /// Nodes.
     Node,
-    /// How the autoscalers of services compare.
+    /// Comparisons of the autoscalers of services.
     Scaling,
 }
 
@@ -37,8 +37,8 @@ impl Subject {
         Self::Scaling,
     ];
 
-    /// The word for one.
-    pub(crate) const fn word(self) -> &'static str {
+    /// The name of the kind in arguments.
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Service => "service",
             Self::Autoscaler => "hpa",
@@ -50,7 +50,7 @@ impl Subject {
         }
     }
 
-    /// Where the API has all of them.
+    /// The path of the API that lists them.
     pub(crate) const fn path(self) -> &'static str {
         match self {
             Self::Service => "/v1/services",
@@ -63,7 +63,7 @@ impl Subject {
         }
     }
 
-    /// What a manifest declares.
+    /// The kind of a declared resource.
     pub(crate) const fn of(resource: &Resource) -> Self {
         match resource {
             Resource::Service(_) => Self::Service,
@@ -73,7 +73,7 @@ impl Subject {
         }
     }
 
-    /// What people mean by `text`: one, several, or the short name, in any case.
+    /// Parses the singular, plural or short name of a kind, ignoring case.
     fn parse(text: &str) -> Option<Self> {
         let lower = text.to_ascii_lowercase();
         match (Kind::parse(text), lower.as_str()) {
@@ -90,33 +90,33 @@ impl Subject {
         }
     }
 
-    /// Whether one of these may be called `name`; why not, if not.
-    fn check(self, name: &str) -> Result<(), String> {
+    /// Checks that `name` is a valid name for this kind.
+    fn check_name(self, name: &str) -> Result<(), String> {
         match self {
             Self::Service | Self::Route | Self::MetricSource | Self::Scaling => {
                 ServiceName::parse(name).map(drop).map_err(|error| error.to_string())
             }
             Self::Autoscaler => ObjectName::parse(name).map(drop).map_err(|error| error.to_string()),
             Self::Node => NodeName::parse(name).map(drop).map_err(|error| error.to_string()),
-            Self::Replica => ReplicaId::parse(name)
-                .map(drop)
-                .ok_or_else(|| "a replica is named by its service and its place, such as shop-0".to_owned()),
+            Self::Replica => ReplicaId::parse(name).map(drop).ok_or_else(|| {
+                "a replica is named by its service and its ordinal, such as shop-0".to_owned()
+            }),
         }
     }
 }
 
 impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.word())
+        f.pad(self.name())
     }
 }
 
-/// All of a kind, or one of them.
+/// All resources of a kind, or one of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
-    /// Which kind.
+    /// The kind.
     pub(crate) subject: Subject,
-    /// Which one, a name that this kind can have; none for all.
+    /// A valid name for this kind; `None` for all resources.
     pub(crate) name: Option<String>,
 }
 
@@ -129,27 +129,29 @@ impl FromStr for Target {
             None => (text, None),
         };
         let subject = Subject::parse(kind).ok_or_else(|| {
-            let known = Subject::ALL.map(Subject::word).join(", ");
-            format!("{kind:?} is no kind; write one of {known}, and KIND/NAME for one of them")
+            let known = Subject::ALL.map(Subject::name).join(", ");
+            format!("{kind:?} is not a kind; write one of {known}, or KIND/NAME for one resource")
         })?;
         if let Some(name) = name {
-            subject.check(name).map_err(|why| format!("{name:?} is no name of a {subject}: {why}"))?;
+            subject
+                .check_name(name)
+                .map_err(|why| format!("{name:?} is not the name of a {subject}: {why}"))?;
         }
         Ok(Self { subject, name: name.map(str::to_owned) })
     }
 }
 
-/// One thing: `KIND/NAME`.
+/// One resource: `KIND/NAME`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ObjectArgument {
-    /// Which kind.
+    /// The kind.
     pub(crate) subject: Subject,
-    /// Which one.
+    /// The name.
     pub(crate) name: String,
 }
 
 impl ObjectArgument {
-    /// Where the API has it.
+    /// The path of the API for the resource.
     pub(crate) fn path(&self) -> String {
         format!("{}/{}", self.subject.path(), self.name)
     }
@@ -160,7 +162,7 @@ impl FromStr for ObjectArgument {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let Target { subject, name } = text.parse()?;
-        let name = name.ok_or_else(|| format!("write which one: {subject}/NAME"))?;
+        let name = name.ok_or_else(|| format!("the name is missing; write {subject}/NAME"))?;
         Ok(Self { subject, name })
     }
 }
@@ -180,15 +182,17 @@ impl FromStr for ServiceArgument {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let name = if text.contains('/') {
-            let one: ObjectArgument = text.parse()?;
-            if one.subject != Subject::Service {
-                return Err(format!("{one} is no service; write service/NAME"));
+            let object: ObjectArgument = text.parse()?;
+            if object.subject != Subject::Service {
+                return Err(format!("{object} is not a service; write service/NAME"));
             }
-            one.name
+            object.name
         } else {
             text.to_owned()
         };
-        ServiceName::parse(&name).map(Self).map_err(|why| format!("{name:?} is no name of a service: {why}"))
+        ServiceName::parse(&name)
+            .map(Self)
+            .map_err(|why| format!("{name:?} is not the name of a service: {why}"))
     }
 }
 
@@ -201,9 +205,11 @@ impl FromStr for ReplicaArgument {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let text = if text.contains('/') { text.to_owned() } else { format!("replica/{text}") };
-        let one: ObjectArgument = text.parse()?;
-        let found = (one.subject == Subject::Replica).then(|| ReplicaId::parse(&one.name)).flatten();
-        found.map(Self).ok_or_else(|| format!("{one} is no replica; write replica/NAME, as replica/shop-0"))
+        let object: ObjectArgument = text.parse()?;
+        let replica = (object.subject == Subject::Replica).then(|| ReplicaId::parse(&object.name)).flatten();
+        replica
+            .map(Self)
+            .ok_or_else(|| format!("{object} is not a replica; write replica/NAME, such as replica/shop-0"))
     }
 }
 
@@ -212,7 +218,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kinds_are_known_by_their_plural_and_short_names() {
+    fn kinds_are_parsed_from_singular_plural_and_short_names() {
         for (text, subject) in [
             ("service", Subject::Service),
             ("Services", Subject::Service),
@@ -227,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn one_of_a_kind_is_named_after_a_slash() {
+    fn a_name_follows_the_kind_after_a_slash() {
         let shop = Target { subject: Subject::Replica, name: Some("shop-3".into()) };
         assert_eq!("replica/shop-3".parse(), Ok(shop));
         assert!("service".parse::<ObjectArgument>().unwrap_err().contains("service/NAME"));
@@ -235,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_a_name_never_reaches_a_url() {
+    fn an_invalid_name_never_reaches_a_url() {
         for wrong in [
             "service/",
             "service/../nodes",

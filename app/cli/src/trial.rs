@@ -1,4 +1,4 @@
-//! What changed manifests would decide: now, and over the last hour.
+//! Shows the decisions that changed manifests would lead to, now and over the last hour.
 
 use std::fmt::Write as _;
 
@@ -9,48 +9,52 @@ use load::plot::{Between, Ink, Line};
 use model::resource::Resource;
 use serde_json::{Value, json};
 
-use crate::arguments::CommandContext;
+use crate::context::CommandContext;
 use crate::figures;
-use crate::output::{STRING, say};
+use crate::output::STRING;
 use crate::paint::printable;
 use crate::picture;
+use crate::stderr;
 
 /// Rows of the plot.
 const HEIGHT: usize = 8;
 
-/// Lets the server try `resources`. That it cannot is said, and is no failure: what would change is known without.
-pub(crate) async fn of(context: &CommandContext, resources: &[&Resource]) -> Option<v1::Trials> {
-    let asked =
-        context.client().ok()?.ask(Method::POST, "/v1/trial", Some(&json!({ "items": resources }))).await;
-    let read = asked.map(serde_json::from_value::<v1::Trials>);
-    match read {
+/// Lets the server evaluate `resources`. A failure is only printed as a note, because the changes themselves are known without it.
+pub(crate) async fn evaluate(context: &CommandContext, resources: &[&Resource]) -> Option<v1::Trials> {
+    let response =
+        context.client().ok()?.send(Method::POST, "/v1/trial", Some(&json!({ "items": resources }))).await;
+    match response.map(serde_json::from_value::<v1::Trials>) {
         Ok(Ok(trials)) => Some(trials),
         Ok(Err(error)) => {
-            say(&format!("note: what it would decide could not be read: {error}"));
+            stderr::print_line(&format!(
+                "note: could not read the decisions that the change would lead to: {error}"
+            ));
             None
         }
         Err(error) => {
-            say(&format!("note: what it would decide is not known: {error}"));
+            stderr::print_line(&format!(
+                "note: the decisions that the change would lead to are not known: {error}"
+            ));
             None
         }
     }
 }
 
-/// The answer of the server with what was tried beside it.
-pub(crate) fn beside(mut answer: Value, trials: Option<&v1::Trials>) -> Value {
-    if let (Some(fields), Some(trials)) = (answer.as_object_mut(), trials) {
+/// The response of the server, with the trials added.
+pub(crate) fn with_trials(mut response: Value, trials: Option<&v1::Trials>) -> Value {
+    if let (Some(fields), Some(trials)) = (response.as_object_mut(), trials) {
         fields.insert("trials".into(), json!(trials.items));
     }
-    answer
+    response
 }
 
-/// All of it for people; empty when no service that runs would change.
+/// The trials as text; empty when no existing service would change.
 pub(crate) fn lines(trials: Option<&v1::Trials>) -> String {
     let items = trials.map(|trials| trials.items.as_slice()).unwrap_or_default();
-    items.iter().map(one).collect()
+    items.iter().map(trial_lines).collect()
 }
 
-fn one(it: &v1::Trial) -> String {
+fn trial_lines(it: &v1::Trial) -> String {
     let (wanted, desired) = (figures::replicas(it.wanted), figures::replicas(it.desired));
     let summary = printable(&it.summary);
     let mut text = format!("\n{} with it: {desired} now, {wanted} without\n  {summary}\n", it.target);
@@ -67,8 +71,8 @@ fn one(it: &v1::Trial) -> String {
     }
     text.push_str(&plot_of(hour));
     text.push_str(
-        "  The load is the one that was, spread evenly over the replicas that there would have been; another number \
-         might have drawn another load.\n",
+        "  The recorded load is assumed to be spread evenly over the replicas that there would have been, and not to depend on \
+         their number.\n",
     );
     text
 }
@@ -90,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_trial_shows_both_courses_and_what_is_assumed() {
+    fn a_trial_shows_both_declarations_and_the_assumption() {
         let side = |most| v1::TrialSide { least: 1, most, mean: 2.0, changes: 3 };
         let point = |second: u32, tried| v1::TrialPoint {
             at: format!("2026-11-21T05:00:{second:02}.000Z"),
@@ -116,7 +120,7 @@ mod tests {
         for part in [
             "service/shop with it: 2 replicas now, 4 replicas without",
             "with it   1 to 2 replicas, 2.0 on average, 3 changes",
-            "The load is the one that was",
+            "The recorded load is assumed",
         ] {
             assert!(text.contains(part), "{part} is missing in\n{text}");
         }

@@ -1,6 +1,6 @@
 //! The log on standard error, written by a thread of its own: a reader that stops reading blocks only that thread.
 //!
-//! Not `non_blocking` of tracing-appender: that one does not put into the log how many lines are missing, and this needs sixty lines.
+//! Not `non_blocking` of tracing-appender, which does not log how many lines were dropped.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use std::time::Duration;
 /// 4096 lines are about 600 KiB, and as many as a start of a thousand services logs.
 const LINES_MAX: usize = 4096;
 
-/// How long the process waits at its end for the last lines to be written.
+/// How long the process waits for the last lines to be written before it exits.
 const FLUSH_MAX: Duration = Duration::from_secs(1);
 
 /// Queues lines for the thread that writes them; never waits.
@@ -27,7 +27,7 @@ pub(crate) struct Log {
 #[derive(Debug)]
 enum Message {
     Line(Vec<u8>),
-    /// Is answered when every line queued before it has been written.
+    /// Answered when every line queued before it has been written.
     Flush(SyncSender<()>),
 }
 
@@ -44,7 +44,7 @@ impl Log {
     /// Waits until every line logged so far is written, at most [`FLUSH_MAX`].
     pub(crate) fn finish(&self) {
         let (done, is_done) = sync_channel(1);
-        // A full queue means that nobody reads: waiting would not help.
+        // A full queue means that standard error is blocked: waiting would not help.
         if self.queue.try_send(Message::Flush(done)).is_ok() {
             let _ = is_done.recv_timeout(FLUSH_MAX);
         }
@@ -88,7 +88,7 @@ mod tests {
 
     use super::*;
 
-    /// Writes a line when it is allowed to, and every line once the sender is gone.
+    /// Writes one line for each message of `allowed`, and every line once its sender is dropped.
     struct Slow {
         allowed: Receiver<()>,
         written: Sender<Vec<u8>>,
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_stops_reading_blocks_nobody_and_misses_lines() {
+    fn a_blocked_reader_blocks_no_caller_and_loses_lines() {
         let (go, allowed) = channel();
         let (written, lines) = channel();
         let mut log = Log::start(Slow { allowed, written }).unwrap();
@@ -121,7 +121,7 @@ mod tests {
         assert_eq!(
             lines.iter().take(LINES_MAX - 1).count(),
             LINES_MAX - 1,
-            "every line that had room is written"
+            "every line that fit into the queue is written"
         );
         log.finish();
     }

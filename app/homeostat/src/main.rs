@@ -1,4 +1,4 @@
-//! Homeostat: one binary. Arguments are read by crate `cli`; the drivers are named in [`up`], once.
+//! The binary `homeostat`. Crate `cli` parses the command line; [`up`] is the only place that names the drivers.
 
 mod log;
 mod up;
@@ -17,8 +17,8 @@ use tracing::level_filters::LevelFilter;
 
 use log::Log;
 
-/// The C library's allocator merges small freed blocks all at once now and then, which takes milliseconds in a step of the loop. This
-/// one merges them one by one, and is faster for the proxy's small allocations (docs/decisions/0009).
+/// The C library's allocator now and then merges all small freed blocks at once, which takes milliseconds within a step of the loop.
+/// mimalloc merges them one by one, and is faster for the proxy's small allocations (docs/decisions/0009).
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -37,13 +37,13 @@ fn colours() -> Colours {
     if is_unwanted { Colours::Unwanted } else { Colours::Allowed }
 }
 
-/// The default search path of replicas for programs: our own.
+/// The default `$PATH` of replicas: that of this process.
 #[expect(clippy::disallowed_methods, reason = "this is where the environment is read, once")]
 fn search_path() -> Option<String> {
     std::env::var_os("PATH").and_then(|path| path.into_string().ok())
 }
 
-/// The socket of the service manager that has started us (sd_notify(3)).
+/// The socket of the service manager that started this process (sd_notify(3)).
 #[expect(clippy::disallowed_methods, reason = "this is where the environment is read, once")]
 fn service_manager() -> ServiceManager {
     ServiceManager::at(std::env::var_os("NOTIFY_SOCKET"))
@@ -59,7 +59,7 @@ fn start(up: cli::Up, colours: Colours, path: Option<String>) -> anyhow::Result<
 fn run(up: cli::Up, path: Option<String>) -> anyhow::Result<ExitCode> {
     create_data_folder(&up.data)?;
     if !up.listen.ip().is_loopback() {
-        let risk = "everybody who reaches this address can run programs on this machine: the API has no authentication";
+        let risk = "anyone who can reach this address can run programs on this machine: the API has no authentication";
         tracing::warn!(address = %up.listen, risk, "api_not_on_loopback");
     }
     let cpu = match up.cpu {
@@ -74,7 +74,7 @@ fn run(up: cli::Up, path: Option<String>) -> anyhow::Result<ExitCode> {
 
 /// Logs one line per event, to standard error.
 fn start_log(level: LogLevel, colours: Colours) -> anyhow::Result<Log> {
-    let log = Log::start(io::stderr()).context("could not start the log: the system gave no thread")?;
+    let log = Log::start(io::stderr()).context("could not create the thread of the log")?;
     let writer = log.clone();
     let level = match level {
         LogLevel::Off => LevelFilter::OFF,

@@ -1,8 +1,8 @@
 //! `homeostat up`: everything in one process.
 //!
-//! It opens what can fail first and starts what acts last, so that an error leaves nothing behind; and it ends in the opposite order. With
-//! `--take-over` it takes the place of the process that runs on the same data folder, and it lets a later process take its own: see
-//! [`takeover`].
+//! The start opens everything that can fail before anything acts, so that an error leaves nothing behind; the end runs in the opposite
+//! order. With `--take-over` this process replaces the one that runs on the same data folder, and any process can be replaced in turn:
+//! see [`takeover`].
 
 mod system;
 mod takeover;
@@ -27,64 +27,63 @@ use tokio_util::task::TaskTracker;
 use self::system::System;
 use self::takeover::{Frontend, Previous};
 
-/// How long requests in flight may take to finish when we are asked to stop.
+/// How long requests in flight may take to finish when this process stops.
 const PROXY_GRACE: Duration = Duration::from_secs(5);
 
-/// From one attempt to take our place back to the next, after a successor has failed.
+/// Pause between attempts to resume service after a successor has failed.
 const TAKE_BACK_PAUSE: Duration = Duration::from_secs(1);
 
 /// The options of `homeostat up`.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
-    /// What to apply at the start, parsed and checked.
+    /// The manifests to apply at the start, parsed and checked.
     pub(crate) manifests: Manifests,
     /// The data folder.
     pub(crate) data: PathBuf,
     /// `$PATH` of replicas that declare none; `None` for the platform's default.
     pub(crate) path: Option<String>,
-    /// Where the API listens.
+    /// Address on which the API listens.
     pub(crate) listen: SocketAddr,
     /// The zone of this machine.
     pub(crate) zone: Option<ZoneName>,
     /// Whether `resources.cpu` is a share or a quota.
     pub(crate) cpu: CpuPolicy,
-    /// For how long decisions are kept.
+    /// How long decisions are kept in the history.
     pub(crate) history: Duration,
     /// The settings of the loop.
     pub(crate) settings: Settings,
-    /// How long clients of the predecessor may take to leave; `None` without `--take-over`.
+    /// How long the predecessor may drain its clients; `None` without `--take-over`.
     pub(crate) take_over: Option<Duration>,
-    /// Is notified that we serve, and that a successor does.
+    /// Notified when this process or its successor begins to serve.
     pub(crate) manager: ServiceManager,
 }
 
-/// What stays the same from start to end, whatever becomes of a successor.
+/// What stays the same from start to end, including after a failed handover.
 #[derive(Debug)]
 struct Setup {
     options: Options,
-    /// The folder in which we were started.
+    /// The folder in which the process was started.
     working_folder: PathBuf,
-    /// Concurrent client connections.
+    /// Most concurrent client connections.
     connections_max: usize,
-    /// The API, and earlier proxies of ours that drain.
+    /// The API server, and earlier proxies of this process that still drain.
     tasks: TaskTracker,
 }
 
-/// Runs until a signal asks to stop, and then stops the replicas, too; or until another process has taken over.
+/// Runs until a signal, and then stops the replicas too; or until another process has taken over.
 pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
-        .context("could not start: the system gave no thread")?;
+        .context("could not create the threads of the runtime")?;
     runtime.block_on(serve(options))
 }
 
 async fn serve(mut options: Options) -> anyhow::Result<ExitCode> {
     let files = os::raise_open_files();
     let mut signals = Signals::listen()?;
-    let working_folder =
-        std::env::current_dir().context("could not start: the current folder cannot be told")?;
+    let working_folder = std::env::current_dir().context("could not read the current folder")?;
     options.manifests.resolve_paths(&working_folder)?;
     let setup =
         Setup { options, working_folder, connections_max: connections_for(files), tasks: TaskTracker::new() };
@@ -92,7 +91,7 @@ async fn serve(mut options: Options) -> anyhow::Result<ExitCode> {
     announce(&setup.options, &system);
     notify(&setup, Notification::Ready);
     loop {
-        // Both are cancel safe: no further signal is waited for after the one that ends us.
+        // Both are cancel safe: after the signal that stops the process no other is waited for.
         let mut successor = tokio::select! {
             signal = signals.next() => {
                 tracing::info!(signal = name_of(signal), "stopping");
@@ -105,7 +104,7 @@ async fn serve(mut options: Options) -> anyhow::Result<ExitCode> {
         let frontend = system.release().await;
         match hand_over(&mut successor, &frontend, &mut signals).await {
             HandoverOutcome::Completed => {
-                // Before we end: the service manager would take our end for that of the service.
+                // Before this process exits: the service manager would take its exit for that of the service.
                 successor.pid().inspect(|pid| notify(&setup, Notification::Successor(*pid)));
                 return drain(frontend, successor.linger(), &mut signals).await;
             }
@@ -124,13 +123,13 @@ async fn serve(mut options: Options) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Starts the system, in the place of a predecessor if there is one and `--take-over` is given, and applies the manifests.
+/// Starts the system and applies the manifests; with `--take-over` it replaces a running predecessor.
 async fn begin(setup: &Setup) -> anyhow::Result<System> {
     let mut previous = Previous::find(&setup.options).await?;
     let system = System::begin(setup, previous.handover().await?).await?;
     let is_first = matches!(previous, Previous::None);
     if !is_first && let Err(error) = system.prepare(&setup.options.manifests).await {
-        // The replicas go on: the predecessor takes them back once it sees that we are gone.
+        // The replicas keep running: the predecessor resumes them when it sees that this process has exited.
         drop(system.release().await);
         return Err(error);
     }
@@ -138,12 +137,12 @@ async fn begin(setup: &Setup) -> anyhow::Result<System> {
     previous.retire(setup).await;
     match system.apply(&setup.options.manifests).await {
         Ok(()) => Ok(system),
-        // The manifests were checked a moment ago, and the predecessor is gone: better go on with what is declared already.
+        // The manifests were checked by `prepare`, and the predecessor is gone: continue with what is declared already.
         Err(error) if !is_first => {
             tracing::error!(error = %format_args!("{error:#}"), "manifests_not_applied");
             Ok(system)
         }
-        // A refused declaration changes nothing: adopted replicas go on, and only those that this run started end.
+        // A refused declaration changes nothing: adopted replicas keep running, only those started by this run are stopped.
         Err(error) => {
             system.end(StopScope::NotAdopted).await?;
             Err(error)
@@ -155,19 +154,19 @@ async fn begin(setup: &Setup) -> anyhow::Result<System> {
 enum HandoverOutcome {
     /// The successor serves.
     Completed,
-    /// The successor has ended without serving.
+    /// The successor exited without serving.
     Failed,
-    /// A signal asked us to stop before either was known.
+    /// A signal arrived before either was known.
     Interrupted,
 }
 
 async fn hand_over(successor: &mut Successor, frontend: &Frontend, signals: &mut Signals) -> HandoverOutcome {
     tracing::info!("handing_over");
-    let given = match frontend.handover() {
+    let sent = match frontend.handover() {
         Ok(handover) => successor.send(&handover).await.map_err(anyhow::Error::from),
         Err(error) => Err(error),
     };
-    if let Err(error) = given {
+    if let Err(error) = sent {
         tracing::warn!(error = %format_args!("{error:#}"), "handover_failed");
         return HandoverOutcome::Failed;
     }
@@ -182,7 +181,7 @@ async fn hand_over(successor: &mut Successor, frontend: &Frontend, signals: &mut
     }
 }
 
-/// Lets our remaining clients finish, while the successor has everything else.
+/// Lets the remaining clients of this process finish, while the successor serves all others.
 async fn drain(frontend: Frontend, linger: Duration, signals: &mut Signals) -> anyhow::Result<ExitCode> {
     tracing::info!(?linger, "draining");
     // A signal cuts them off: dropping the proxy closes their connections.
@@ -195,8 +194,8 @@ async fn drain(frontend: Frontend, linger: Duration, signals: &mut Signals) -> a
     Ok(ExitCode::SUCCESS)
 }
 
-/// Takes our place back after a successor has failed, just as it would have taken it: from a proxy that goes on serving meanwhile. `None`
-/// when a signal asks us to stop before that is done.
+/// Resumes service after a successor has failed, the way a successor takes over: from a proxy that keeps serving meanwhile. `None` when
+/// a signal stops the process before that is done.
 async fn take_back(
     setup: &Setup,
     frontend: Frontend,
@@ -212,7 +211,7 @@ async fn take_back(
             Ok(system) => {
                 system.settle().await;
                 system.open();
-                Previous::Ourselves(frontend).retire(setup).await;
+                Previous::Own(frontend).retire(setup).await;
                 return Ok(Some(system));
             }
             Err(error) => {
@@ -232,14 +231,14 @@ async fn take_back(
     }
 }
 
-/// Client connections for which `files` open files suffice: each takes two, and some are left for everything else.
+/// Client connections for which `files` open files suffice: each takes two, and the process itself needs some.
 fn connections_for(files: u64) -> usize {
     const OTHERS: u64 = 1024;
     let possible = usize::try_from(files.saturating_sub(OTHERS) / 2).unwrap_or(usize::MAX);
     possible.clamp(64, ProxyConfig::CONNECTIONS_MAX_DEFAULT)
 }
 
-/// Notifies the service manager, if one has started us.
+/// Notifies the service manager, if one started this process.
 fn notify(setup: &Setup, notification: Notification) {
     if let Err(error) = setup.options.manager.notify(notification) {
         tracing::warn!(?notification, %error, "service_manager_not_notified");

@@ -27,15 +27,15 @@ use crate::registry::Registry;
 use crate::routing::Routing;
 use crate::state_store::{StateStore, StateStoreError};
 
-/// Messages that may wait for the loop.
+/// Capacity of the queue of messages to the loop.
 ///
 /// 8192: four reports a second of each of 1,000 services for two seconds, which is longer than any step takes.
 const MESSAGES_MAX: usize = 8192;
 
-/// Messages processed before the resulting actions are dispatched: one disk write serves them all.
+/// Most messages processed with one write to the disk, before the resulting actions are dispatched.
 const BATCH_MAX: usize = 256;
 
-/// From one attempt to begin a new journal segment to the next, when the disk cannot be written.
+/// Interval between attempts to begin a new journal segment while the disk cannot be written.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What the loop needs from outside.
@@ -45,28 +45,28 @@ pub struct Config {
     pub store: Arc<dyn Store>,
     /// The folder of the journal; created when it does not exist.
     pub journal: PathBuf,
-    /// Where and for how long decisions are kept.
+    /// The history of decisions.
     pub history: HistoryConfig,
     /// The node whose replicas the loop controls.
     pub node: NodeName,
     /// The seed of every random stream.
     pub seed: u64,
-    /// The numbers to decide by.
+    /// The settings of the loop.
     pub settings: Settings,
-    /// Gets the orders, in the order in which they are to be carried out. One that cannot be sent counts as lost: actions are repeated.
+    /// Receives the orders in the sequence of their execution. An order that cannot be sent is lost; the loop repeats its actions.
     pub orders: Sender<Order>,
 }
 
 /// An order to the agent.
 #[derive(Clone, Debug)]
 pub enum Order {
-    /// Carry out this action, and report its outcome.
+    /// Execute this action and report its outcome.
     Act(Action),
     /// Report the inventory.
     Report,
     /// Follow these routes, and no others.
     Route(Arc<Routing>),
-    /// Ask these sources of metrics, and no others.
+    /// Scrape these sources of metrics, and no others.
     Measure(Arc<MetricSources>),
 }
 
@@ -76,18 +76,18 @@ pub enum StartError {
     /// The state could not be read or written.
     #[error(transparent)]
     Store(#[from] StateStoreError),
-    /// The journal could not be begun.
+    /// The journal could not be created.
     #[error(transparent)]
     Journal(#[from] OpenError),
-    /// The data folder was moved away.
+    /// The data folder was moved or replaced.
     #[error(transparent)]
     DataFolder(#[from] FolderError),
     /// The folder of the journal could not be listed.
-    #[error("could not look at the journal in {folder}; check that it may be read")]
+    #[error("could not list the journal folder {folder}; check its permissions")]
     Folder {
-        /// Which folder.
+        /// The folder.
         folder: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         source: std::io::Error,
     },
     /// The events of earlier runs could not be read.
@@ -151,7 +151,7 @@ pub(crate) fn start(config: Config) -> Result<Handle, StartError> {
     Ok(handle)
 }
 
-/// The time of the last record, from which the loop's clock continues. A damaged segment is skipped, and left as evidence.
+/// The time of the last record, from which the clock of the loop continues. A damaged segment is skipped and kept for analysis.
 fn last_journaled(config: &Config) -> Result<Time, StartError> {
     let in_folder = |source| StartError::Folder { folder: config.journal.clone(), source };
     let mut last = Time::ZERO;
@@ -196,12 +196,12 @@ struct Engine {
 }
 
 impl Engine {
-    /// Begins a run from the state in the store, that is epoch, intent and memory; then orders an inventory.
+    /// Begins a run from the state in the store: epoch, intents and memories. Then orders an inventory.
     ///
-    /// A new segment begins a new run just as a restart does: there is one way to begin, and it is used often.
+    /// A new segment begins a run the same way as a restart of the process, so that this path is exercised often.
     fn begin_run(&mut self) -> Result<(), StartError> {
         self.out.clear();
-        // All is read before anything is written, so that nothing of a newer homeostat is overwritten.
+        // Everything is read before anything is written, so that no value of a newer homeostat is overwritten.
         let intents = self.handle.registry().intents();
         let (orders, memories) = (self.state_store.orders()?, self.state_store.memories()?);
         let epoch = self.state_store.next_epoch()?;
@@ -222,7 +222,7 @@ impl Engine {
         }
         self.journal.sync()?;
         self.journal.retire_oldest()?;
-        // Declarations from the store are not new: no events of them.
+        // Declarations from the store are not new, so they cause no events.
         self.out.events.clear();
         self.order_routes_and_sources();
         self.dispatch();
@@ -240,10 +240,10 @@ impl Engine {
         tracing::debug!("loop_ended");
     }
 
-    /// Receives messages, steps the loop, and dispatches what follows. Returns whether to go on.
+    /// Receives messages, steps the loop and dispatches the results. Returns false when the loop is to stop.
     ///
-    /// While the journal cannot be written, inputs are dropped: intent is in the store, and everything else is reported again. `retry`
-    /// then says when the journal is tried next.
+    /// While the journal cannot be written, inputs are dropped: intents are in the store, and everything else is reported again. `retry`
+    /// is then the time of the next attempt.
     fn process_messages(&mut self, inbox: &Receiver<Message>, retry: &mut Option<Time>) -> bool {
         let now = self.clock.time();
         let due = retry.or(self.control.next_deadline());
@@ -259,7 +259,7 @@ impl Engine {
         }
         self.check_folder(retry);
         let mut queries = Vec::new();
-        let mut goes_on = true;
+        let mut continues = true;
         let mut result = Ok(());
         for message in std::iter::once(first).chain(inbox.try_iter().take(BATCH_MAX - 1)) {
             match message {
@@ -272,7 +272,7 @@ impl Engine {
                 Message::Input(_) => {}
                 Message::ResourcesChanged => self.order_routes_and_sources(),
                 Message::Query(query) => queries.push(query),
-                Message::Stop => goes_on = false,
+                Message::Stop => continues = false,
             }
         }
         let result = result.and_then(|()| {
@@ -287,10 +287,10 @@ impl Engine {
             query(&self.control, now);
         }
         self.events.notify_watchers();
-        goes_on
+        continues
     }
 
-    /// Steps the loop, and appends the input with the digest of what came out.
+    /// Steps the loop, and journals the input with the digest of its output.
     fn step(&mut self, input: &Input) -> Result<(), AppendError> {
         let now = self.clock.now();
         let mut out = Outbox::default();
@@ -302,7 +302,7 @@ impl Engine {
         self.journal.append(now, input, digest)
     }
 
-    /// Sends the actions to those who carry them out, and the events to watchers. The inputs that led to them are on disk.
+    /// Sends the actions to their executors and the events to watchers. The inputs that caused them are already on the disk.
     fn dispatch(&mut self) {
         self.history.append(std::mem::take(&mut self.out.decisions));
         let actions = std::mem::take(&mut self.out.actions);
@@ -332,7 +332,8 @@ impl Engine {
         }
     }
 
-    /// Suspends the loop because the journal cannot be written: what is not journaled must have no effect. Replicas and traffic go on.
+    /// Suspends the loop because the journal cannot be written: inputs that are not journaled must have no effect. Replicas and traffic
+    /// continue.
     fn suspend(&mut self, error: &dyn std::error::Error, retry: &mut Option<Time>) {
         let why: Arc<str> = sentence(error).into();
         if retry.is_none() {
@@ -343,7 +344,8 @@ impl Engine {
         *retry = Some(self.clock.time() + RETRY_INTERVAL);
     }
 
-    /// Suspends the loop once its data folder is not where the next start looks for it; checked every [`RETRY_INTERVAL`].
+    /// Suspends the loop when the data folder is no longer at its path, where the next start would read it; checked every
+    /// [`RETRY_INTERVAL`].
     fn check_folder(&mut self, retry: &mut Option<Time>) {
         let now = self.clock.time();
         if retry.is_some() || now.since(self.folder_checked) < RETRY_INTERVAL {
@@ -357,7 +359,7 @@ impl Engine {
 
     /// Begins a new run in a new segment.
     fn restart(&mut self, retry: &mut Option<Time>) {
-        // A new journal in another folder, without the store, would belong to nothing.
+        // A journal in a new data folder would have no store that belongs to it.
         let begun = self.journal.check_data_folder().map_err(StartError::from);
         let begun = begun.and_then(|()| Ok(Writer::begin(&self.config.journal)?));
         let renewed = begun.and_then(|journal| {
@@ -373,8 +375,8 @@ impl Engine {
         }
     }
 
-    /// Sends the declared routes and sources of metrics to the agent. They go around the loop, which decides nothing about them, and so
-    /// need no journal.
+    /// Sends the declared routes and metric sources to the agent. They bypass the loop, which makes no decisions about them, and so need
+    /// no journal.
     fn order_routes_and_sources(&self) {
         let registry = self.handle.registry();
         let (routing, metric_sources) = (registry.routing(), registry.metric_sources());
@@ -396,7 +398,7 @@ impl Engine {
     }
 }
 
-/// An error with its causes, in one sentence.
+/// An error with its causes as one sentence.
 fn sentence(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |sentence, cause| format!("{sentence}: {cause}"))

@@ -1,4 +1,4 @@
-//! The latest events, to be read and watched; they survive restarts.
+//! The latest events: they can be read and watched, and survive restarts.
 
 use std::collections::VecDeque;
 use std::fmt::Display;
@@ -15,7 +15,7 @@ use tokio::sync::{broadcast, watch};
 /// How many events a watcher may lag behind before it misses some.
 const LAG_MAX: usize = 1024;
 
-/// The latest events, those of earlier runs included, and a notification whenever watchers should read the state again.
+/// The latest events, including those of earlier runs, and a notification when watchers should read the state again.
 #[derive(Debug)]
 pub struct EventLog {
     recent: Mutex<Recent>,
@@ -33,7 +33,7 @@ struct Recent {
     last: EventId,
 }
 
-/// Logs an event, at level warning if it is one.
+/// Logs an event, at level WARN if it is a warning.
 pub(crate) fn log(service: &ServiceName, replica: Option<u32>, kind: EventKind, reason: &dyn Display) {
     if kind.is_warning() {
         tracing::warn!(service = %service, replica, reason = %reason, "{}", kind.name());
@@ -66,7 +66,7 @@ impl EventLog {
 
     /// Publishes the events of one step of the loop, and empties `events`.
     ///
-    /// Watchers get them even if they could not be written; after an error a restart may forget them.
+    /// Watchers receive them even if they could not be written; after an error a restart may lose them.
     pub(crate) fn publish(&self, events: &mut Vec<Event>) -> Result<(), EventWriteError> {
         if events.is_empty() {
             return Ok(());
@@ -104,7 +104,7 @@ impl EventLog {
         recent.events.drain(..excess);
         let result = recent.file.append(&recent.events, new.len());
         for event in new {
-            // Nobody watching is no error.
+            // An error means that there is no watcher.
             drop(self.events.send(event));
         }
         result

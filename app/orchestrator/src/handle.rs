@@ -21,16 +21,16 @@ use crate::history::HistoryWriter;
 use crate::registry::{Applied, ApplyError, Registry};
 use crate::state_store::StoredResource;
 
-/// Reads the loop on its own thread.
+/// Reads the state of the loop, on the thread of the loop.
 pub(crate) type Query = Box<dyn FnOnce(&ControlLoop, Now) + Send>;
 
 /// A message to the thread that owns the loop.
 pub(crate) enum Message {
     /// An input of the loop.
     Input(Input),
-    /// Routes, the services behind them, or sources of metrics may have changed.
+    /// Routes, the services behind them, or metric sources may have changed.
     ResourcesChanged,
-    /// Read the loop.
+    /// Run this query.
     Query(Query),
     /// End the loop.
     Stop,
@@ -50,7 +50,7 @@ pub struct Handle {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) messages: SyncSender<Message>,
-    /// Locked for a whole change, until it is stored and sent to the loop: both then see changes in the same order.
+    /// Locked from the beginning of a change until it is stored and sent, so that the store and the loop see changes in the same order.
     pub(crate) change: Mutex<()>,
     /// Never locked while waiting for the loop, which locks it when it begins a run.
     pub(crate) registry: Mutex<Registry>,
@@ -59,7 +59,7 @@ pub(crate) struct Shared {
     pub(crate) health: Arc<Health>,
     pub(crate) journal: std::path::PathBuf,
     pub(crate) history: HistoryWriter,
-    /// The thread of the loop, until it was joined.
+    /// The thread of the loop, until it is joined.
     pub(crate) thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -168,7 +168,7 @@ impl Handle {
         self.registry().resources().cloned().collect()
     }
 
-    /// Runs `query` on the loop's own thread and waits for its result. It should be quick: the loop waits meanwhile.
+    /// Runs `query` on the thread of the loop and waits for its result. The query must be short, since it blocks the loop.
     pub fn query<T: Send + 'static>(
         &self,
         query: impl FnOnce(&ControlLoop, Now) -> T + Send + 'static,
@@ -181,7 +181,7 @@ impl Handle {
 
     /// Sends an observation or an outcome to the loop.
     ///
-    /// It is dropped when the queue is full: the loop is level-triggered, and what matters is reported again.
+    /// It is dropped when the queue is full: the loop is level-triggered, and current state is reported again.
     pub fn report(&self, input: Input) -> Result<(), Stopped> {
         match self.shared.messages.try_send(Message::Input(input)) {
             Ok(()) => Ok(()),
@@ -213,7 +213,7 @@ impl Handle {
         &self.shared.journal
     }
 
-    /// The latest `limit` runs of decisions on `service` within a time. Blocks for the disk.
+    /// The latest `limit` runs of decisions on `service` within a span of time. Blocks for reads from the disk.
     pub fn history(
         &self,
         service: &ServiceName,
@@ -228,7 +228,7 @@ impl Handle {
         self.shared.clock.now()
     }
 
-    /// Whether the loop controls the services: it has got the first inventory, and its journal can be written.
+    /// Whether the loop controls the services: it has received the first inventory, and its journal can be written.
     pub fn is_ready(&self) -> bool {
         self.not_ready_reason().is_none()
     }
@@ -238,9 +238,9 @@ impl Handle {
         self.shared.health.not_ready_reason(self.shared.clock.time())
     }
 
-    /// Ends the loop after its current step, and waits for that and for the history to be written. Replicas are left running.
+    /// Stops the loop after its current step, and waits for it and for the history to be written. Replicas keep running.
     ///
-    /// Returns the epoch of the loop. Later orders have to carry it: those of an older epoch are refused.
+    /// Returns the epoch of the loop. Later orders must carry it: those of an older epoch are refused.
     pub fn stop(&self) -> Epoch {
         drop(self.shared.messages.send(Message::Stop));
         let thread = self.shared.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -251,7 +251,7 @@ impl Handle {
         self.shared.events.epoch()
     }
 
-    /// Sends what was just stored to the loop. Waits for room in its queue.
+    /// Sends intents to the loop after they were stored. Waits while its queue is full.
     fn send(&self, intents: Vec<Intent>) -> Result<(), Stopped> {
         for intent in intents {
             self.shared.messages.send(Message::Input(Input::Intent(intent))).map_err(|_| Stopped)?;
@@ -259,8 +259,8 @@ impl Handle {
         Ok(())
     }
 
-    /// Makes the engine send routes and sources again. Called before [`Self::send`], so that an address that a route gives up is free for
-    /// the service that takes it.
+    /// Makes the engine send routes and metric sources again. Called before [`Self::send`], so that an address released by a route is free
+    /// for the service that claims it.
     fn notify_resources_changed(&self) -> Result<(), Stopped> {
         self.shared.messages.send(Message::ResourcesChanged).map_err(|_| Stopped)
     }
@@ -288,7 +288,7 @@ mod tests {
     use super::*;
     use crate::state_store::StateStore;
 
-    /// Far longer than any wait should last: the test fails instead of hanging.
+    /// Much longer than any wait should take: the test fails instead of hanging.
     const DEADLINE: Duration = Duration::from_secs(30);
 
     fn services(count: usize) -> Vec<Resource> {
@@ -318,16 +318,20 @@ mod tests {
         let handle = Handle { shared: Arc::new(shared) };
         let applier = handle.clone();
         let apply = thread::spawn(move || applier.apply(&services(200)).unwrap().len());
-        // As the loop does when it begins a run, and takes no message meanwhile.
-        let (seen, sees) = channel();
+        // As the loop does when it begins a run, during which it receives no messages.
+        let (seen, count) = channel();
         thread::spawn(move || {
             while handle.resources().is_empty() {
                 thread::yield_now();
             }
             seen.send(handle.resources().len())
         });
-        assert_eq!(sees.recv_timeout(DEADLINE), Ok(200), "a whole folder is kept at once");
-        assert_eq!(inbox.iter().take(201).count(), 201, "each service, and once that there may be routes");
+        assert_eq!(count.recv_timeout(DEADLINE), Ok(200), "all resources become visible at once");
+        assert_eq!(
+            inbox.iter().take(201).count(),
+            201,
+            "one intent for each service, and one ResourcesChanged"
+        );
         assert_eq!(apply.join().unwrap(), 200);
     }
 }

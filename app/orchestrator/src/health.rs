@@ -6,31 +6,31 @@ use std::time::Duration;
 
 use model::time::Time;
 
-/// How long the loop may take for one round. It begins one every second at least, and the longest, with thousands of services, take less than
-/// that; only a disk that hangs takes longer.
+/// Longest expected duration of a round of the loop. A round begins at least every second and takes less than a second even with
+/// thousands of services; only a disk that hangs takes longer.
 const ROUND_MAX: Duration = Duration::from_secs(10);
 
 /// The state of the loop, to be read from any thread.
 #[derive(Debug, Default)]
 pub(crate) struct Health {
     state: Mutex<LoopState>,
-    /// When the loop began its latest round, in milliseconds.
+    /// Start of the latest round, in milliseconds.
     round: AtomicU64,
 }
 
 #[derive(Debug, Default)]
 pub(crate) enum LoopState {
-    /// It has not got the first inventory yet.
+    /// It has not received the first inventory yet.
     #[default]
     Starting,
     /// It controls the services.
     Running,
-    /// It does not, for this reason.
+    /// It does not control them, for this reason.
     Suspended(Arc<str>),
 }
 
 impl Health {
-    /// Notes that the loop begins a round.
+    /// Records that the loop begins a round.
     pub(crate) fn begin_round(&self, now: Time) {
         self.round.store(now.as_millis(), Ordering::Relaxed);
     }
@@ -38,18 +38,18 @@ impl Health {
     /// Why the loop does not control the services; `None` while it does.
     pub(crate) fn not_ready_reason(&self, now: Time) -> Option<Arc<str>> {
         match &*self.state() {
-            LoopState::Starting => Some("it has not got the list of running replicas yet".into()),
+            LoopState::Starting => Some("it has not received the list of running replicas yet".into()),
             LoopState::Running => self.stuck(now),
             LoopState::Suspended(why) => Some(Arc::clone(why)),
         }
     }
 
     fn stuck(&self, now: Time) -> Option<Arc<str>> {
-        let lasts = now.since(Time::from_millis(self.round.load(Ordering::Relaxed)));
+        let elapsed = now.since(Time::from_millis(self.round.load(Ordering::Relaxed)));
         let why = || {
-            format!("the loop has not finished a round for {} s; the disk may hang", lasts.as_secs()).into()
+            format!("the loop has not finished a round for {} s; the disk may hang", elapsed.as_secs()).into()
         };
-        (lasts > ROUND_MAX).then(why)
+        (elapsed > ROUND_MAX).then(why)
     }
 
     pub(crate) fn set(&self, state: LoopState) {
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_loop_that_finishes_no_round_is_not_ready() {
+    fn a_loop_that_does_not_finish_a_round_is_not_ready() {
         let at = Time::from_millis;
         let health = Health::default();
         health.set(LoopState::Running);

@@ -9,16 +9,16 @@ use std::thread;
 use std::time::Duration;
 
 use journal::{DecisionHistory, History};
-use model::decision::Decided;
+use model::decision::DecisionEntry;
 use model::identity::Epoch;
 use model::name::ServiceName;
 use model::time::Wall;
 
-/// How long decisions are kept by default: enough to look back over a month.
+/// How long decisions are kept by default: a month.
 pub const HISTORY_RETENTION: Duration = Duration::from_hours(30 * 24);
 
-/// Batches that may wait to be written, each of one step of the loop. Further ones are dropped and counted: the loop does not wait for
-/// its history.
+/// Capacity of the queue, in batches of one step of the loop each. Further ones are dropped and counted, so that the loop does not wait
+/// for the history.
 const BATCHES_MAX: usize = 256;
 
 /// Where and for how long decisions are kept.
@@ -26,7 +26,7 @@ const BATCHES_MAX: usize = 256;
 pub struct HistoryConfig {
     /// The folder; created with the first decision.
     pub folder: PathBuf,
-    /// For how long.
+    /// How long decisions are kept.
     pub retention: Duration,
 }
 
@@ -41,8 +41,8 @@ pub(crate) struct HistoryWriter {
 #[derive(Debug)]
 enum Command {
     BeginRun(Epoch),
-    Append(Vec<Decided>),
-    /// Write everything before it to the disk, and then answer.
+    Append(Vec<DecisionEntry>),
+    /// Flush all earlier commands, and then reply.
     Flush(SyncSender<()>),
 }
 
@@ -63,12 +63,12 @@ impl HistoryWriter {
 
     /// Begins a new run: decisions from now on belong to it.
     pub(crate) fn begin_run(&self, epoch: Epoch) {
-        // A thread that has ended has logged why.
+        // When the thread has ended, it has logged the reason.
         drop(self.commands.send(Command::BeginRun(epoch)));
     }
 
     /// Appends decisions, or drops them when the disk is too slow. Does not wait.
-    pub(crate) fn append(&self, decided: Vec<Decided>) {
+    pub(crate) fn append(&self, decided: Vec<DecisionEntry>) {
         if decided.is_empty() {
             return;
         }
@@ -86,16 +86,16 @@ impl HistoryWriter {
         }
     }
 
-    /// Waits until every decision so far is handed to the system.
+    /// Waits until every earlier decision is written to the file.
     pub(crate) fn flush(&self) {
         let (done, wait) = sync_channel(1);
         if self.commands.send(Command::Flush(done)).is_ok() {
-            // A thread that ended before it answered has written what it could.
+            // A thread that ended without a reply has written what it could.
             let _ = wait.recv();
         }
     }
 
-    /// The latest `limit` of what was decided on `service` within this time.
+    /// The latest `limit` runs of decisions on `service` within this span of time.
     pub(crate) fn read(
         &self,
         service: &ServiceName,
@@ -113,7 +113,7 @@ fn run(inbox: &Receiver<Command>, mut history: History) {
         let result = match command {
             Command::BeginRun(epoch) => history.begin_run(epoch),
             Command::Append(all) => {
-                // All are tried, even if one fails.
+                // All are written, even if one fails.
                 let mut result = Ok(());
                 for decided in &all {
                     result = result.and(history.append(decided));
@@ -122,7 +122,7 @@ fn run(inbox: &Receiver<Command>, mut history: History) {
             }
             Command::Flush(done) => {
                 let result = history.flush();
-                // The caller may be gone.
+                // The caller may have ended.
                 let _ = done.send(());
                 result
             }

@@ -1,10 +1,10 @@
-//! Runs the control loop: takes inputs, journals them, and hands out the actions that follow.
+//! Runs the control loop: receives inputs, journals them, and dispatches the resulting actions.
 //!
 //! One thread owns the loop. It receives messages, steps the loop, writes inputs and digests to the disk, and only then dispatches
 //! the actions (law 2 of ARCHITECTURE.md). All other threads send it messages through a [`Handle`]. A declaration is in the store before it is
-//! acknowledged; the loop gets it afterwards, and again from the store at each start.
+//! acknowledged; the loop receives it afterwards, and again from the store at each start.
 //!
-//! It decides nothing about replicas: that is `core/control`. It runs nothing: that is up to the agent that carries out the orders.
+//! This crate makes no decisions about replicas, which is the task of `core/control`, and runs none, which is the task of the agent.
 
 mod engine;
 mod event_log;
@@ -30,7 +30,7 @@ pub use state_store::{StateStoreError, StoredResource};
 
 /// Starts the loop on a thread of its own, from the state in the store.
 ///
-/// Fails when the store cannot be read or written, or the journal cannot be begun; then nothing was started.
+/// Fails, with nothing started, when the store cannot be read or written, or the journal cannot be created.
 pub fn start(config: Config) -> Result<Handle, StartError> {
     engine::start(config)
 }

@@ -1,4 +1,4 @@
-//! Writes what the loop remembers to the store, on a thread of its own, so that the loop does not wait for the disk.
+//! Writes the memories of the loop to the store, on a thread of its own, so that the loop does not wait for the disk.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,15 +15,15 @@ use store::{CommitError, Txn};
 use crate::handle::Handle;
 use crate::state_store::{self, StateStore, StateStoreError};
 
-/// Writes per transaction; further ones wait for the next.
+/// Most writes in a transaction; further ones wait for the next.
 const BATCH_MAX: usize = 100;
 
-/// A change of what is remembered of a service.
+/// A change of the memory of a service.
 #[derive(Debug)]
 pub(crate) enum MemoryWrite {
-    /// The loop remembers this; the outcome is reported as that of the action.
+    /// Save this memory, and report the outcome as that of the action.
     Save(ActionId, Arc<Memory>),
-    /// The service is gone, and its memory with it.
+    /// Delete the memory of a service that is gone.
     Delete(ServiceName),
 }
 
@@ -34,12 +34,12 @@ pub(crate) fn start(state_store: StateStore, handle: Handle) -> std::io::Result<
     Ok(writes)
 }
 
-/// The load record of each service that was written last: only a new one is written.
+/// The load record last written for each service, to skip writing the same record again.
 type WrittenLoads = BTreeMap<ServiceName, Option<Arc<LoadRecord>>>;
 
 fn run(inbox: &Receiver<MemoryWrite>, state_store: &StateStore, handle: &Handle) {
     let mut loads = WrittenLoads::new();
-    // Deletions that have failed: the loop repeats what is to be saved, but not what is to be deleted.
+    // Failed deletions, tried again with the next write: the loop repeats saves but not deletions.
     let mut undeleted = Vec::new();
     while let Ok(first) = inbox.recv() {
         let mut writes = std::mem::take(&mut undeleted);
@@ -62,7 +62,7 @@ fn run(inbox: &Receiver<MemoryWrite>, state_store: &StateStore, handle: &Handle)
 
 /// Commits all writes in one transaction. Returns the outcome of each.
 ///
-/// When the transaction is too large, each half is tried by itself, so that one write that does not fit harms no other.
+/// When the transaction is too large, each half is committed by itself, so that one memory that is too large does not block others.
 fn write_all(state_store: &StateStore, writes: &[MemoryWrite], loads: &mut WrittenLoads) -> Vec<Outcome> {
     let error = match write_batch(state_store, writes, loads) {
         Ok(()) => {
@@ -71,9 +71,9 @@ fn write_all(state_store: &StateStore, writes: &[MemoryWrite], loads: &mut Writt
         }
         Err(error) => error,
     };
-    let is_too_much =
+    let is_too_large =
         matches!(error, StateStoreError::TooLong(_) | StateStoreError::Write(CommitError::TooLarge(_)));
-    if is_too_much && writes.len() > 1 {
+    if is_too_large && writes.len() > 1 {
         let (before, after) = writes.split_at(writes.len() / 2);
         return [write_all(state_store, before, loads), write_all(state_store, after, loads)].concat();
     }
@@ -99,7 +99,7 @@ fn write_batch(
     state_store.commit(txn).map(drop)
 }
 
-/// Adds the load record of a service to a transaction, unless it was written last.
+/// Adds the load record of a service to a transaction, unless the same record was written last.
 fn put_load(txn: Txn, memory: &Memory, loads: &WrittenLoads) -> Result<Txn, StateStoreError> {
     match (&memory.load, loads.get(&memory.service)) {
         (Some(load), Some(Some(written))) if Arc::ptr_eq(load, written) => Ok(txn),
@@ -125,7 +125,7 @@ mod tests {
     use std::time::Duration;
 
     use model::identity::{Epoch, Ordinal};
-    use model::memory::{Exchange, LoadSource, RestartMemory, StepLoad};
+    use model::memory::{DemandCurve, LoadSource, RestartMemory, StepLoad};
     use store::memory::MemoryStore;
 
     use super::*;
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_memory_that_is_too_long_does_not_keep_others_from_being_written() {
+    fn a_memory_that_is_too_large_does_not_block_others() {
         let state_store = StateStore::new(Arc::new(MemoryStore::default()));
         let writes = [save(1, "shop", 2), save(2, "vast", 100_000), save(3, "cart", 3)];
         let outcomes = write_all(&state_store, &writes, &mut WrittenLoads::new());
@@ -152,14 +152,14 @@ mod tests {
     }
 
     #[test]
-    fn a_load_is_written_when_it_has_changed_and_is_read_with_the_memory() {
+    fn a_load_is_written_only_when_it_has_changed_and_is_read_with_the_memory() {
         let load = |first| {
             Some(Arc::new(LoadRecord {
                 source: LoadSource::Requests,
                 step: Duration::from_secs(60),
                 first,
                 loads: vec![StepLoad::of(12_500), StepLoad::GAP],
-                exchange: Exchange::default(),
+                demand: DemandCurve::default(),
             }))
         };
         let state_store = StateStore::new(Arc::new(MemoryStore::default()));

@@ -1,13 +1,13 @@
-//! All sources of metrics, as the agent gets them.
+//! All declared metric sources, as the agent receives them.
 
 use std::sync::Arc;
 
 use model::name::ServiceName;
 use model::resource::MetricSourceSpec;
 
-/// All declared sources of metrics.
+/// All declared metric sources.
 ///
-/// Like routes they go from the store to the agent around the loop. What a source measures comes back as a report that names the source.
+/// Like routes they bypass the loop. The loop receives their measurements as reports that name the source.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MetricSources {
     /// By name.

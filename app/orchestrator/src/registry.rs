@@ -16,7 +16,7 @@ use crate::routing::{RouteEntry, Routing};
 use crate::state_store::{self, StateStore, StateStoreError, StoredHold, StoredPause, StoredResource};
 use crate::versions::next_version;
 
-/// Protected replicas of one service: as many as the guard lets it have replicas.
+/// Most protected replicas of a service; the guard allows no more replicas.
 const PROTECTIONS_MAX: usize = 1000;
 
 /// The result of applying one resource.
@@ -28,11 +28,11 @@ pub struct Applied {
     pub name: String,
     /// What changes.
     pub change: Change,
-    /// Problems that did not keep it from being applied; for a deleted resource, problems that others have from then on.
+    /// Problems that do not prevent it from being applied; for a deleted resource, new problems of other resources.
     pub warnings: Vec<Problem>,
 }
 
-/// What changes of a resource.
+/// The kind of change of a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Change {
     /// It was created.
@@ -45,7 +45,7 @@ pub enum Change {
     Deleted,
 }
 
-/// Nothing was applied.
+/// Why a change was refused; nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
     /// The resources contradict themselves or each other.
@@ -54,36 +54,36 @@ pub enum ApplyError {
     /// There is no such resource.
     #[error("could not find {kind}/{name}; `homeostat get` lists what there is")]
     NotFound {
-        /// The kind asked for.
+        /// The requested kind.
         kind: Kind,
-        /// The name asked for.
+        /// The requested name.
         name: String,
     },
-    /// Another resource needs the one to be deleted.
+    /// Another resource needs the one to delete.
     #[error("could not delete {kind}/{name}: {by} needs it; delete that first")]
     Needed {
         /// The kind.
         kind: Kind,
         /// The name.
         name: String,
-        /// What needs it.
+        /// The resource that needs it.
         by: String,
     },
-    /// The service may not have this number of replicas.
+    /// `spec.scale.sizes` does not allow this number of replicas.
     #[error(
-        "could not hold service/{service} at {replicas} replicas: only {sizes} are allowed (spec.scale.sizes); ask for one of those"
+        "could not hold service/{service} at {replicas} replicas: only {sizes} are allowed (spec.scale.sizes); choose one of those"
     )]
     Size {
         /// The service.
         service: ServiceName,
-        /// How many were asked for.
+        /// The requested number of replicas.
         replicas: u32,
-        /// The numbers that it may have.
+        /// The allowed numbers of replicas.
         sizes: Sizes,
     },
-    /// The service has no autoscaler that could be paused.
+    /// The service has no autoscaler to pause.
     #[error(
-        "could not pause service/{0}: it has no autoscaler, its size is as declared; `homeostat scale` holds it at another"
+        "could not pause service/{0}: it has no autoscaler; `homeostat scale` holds it at another number of replicas"
     )]
     NothingToPause(ServiceName),
     /// No such replica runs.
@@ -157,7 +157,7 @@ impl Registry {
         routing
     }
 
-    /// All declared sources of metrics, for the agent.
+    /// All declared metric sources, for the agent.
     pub(crate) fn metric_sources(&self) -> MetricSources {
         let sources = self.resources.values().filter_map(|stored| match &stored.resource {
             Resource::MetricSource(source) => Some((source.name().clone(), Arc::new(source.spec.clone()))),
@@ -247,21 +247,23 @@ impl Registry {
                     txn = state_store::put_resource(txn, stored)?;
                 }
             }
-            Kind::Route | Kind::MetricSource => unreachable!("routes and sources belong to no one service"),
+            Kind::Route | Kind::MetricSource => {
+                unreachable!("routes and metric sources do not belong to a single service")
+            }
         }
         self.state_store.commit(txn)?;
         self.resources = rest;
         Ok(vec![self.declare(&service).unwrap_or(Intent::Withdraw(service))])
     }
 
-    /// Holds a service at a size that it may have, until `until` or until released.
+    /// Holds a service at an allowed number of replicas, until `until` or until released.
     pub(crate) fn hold(
         &self,
         service: &ServiceName,
         replicas: u32,
         until: Option<Time>,
     ) -> Result<Intent, ApplyError> {
-        self.require(service)?;
+        self.require_service(service)?;
         if let Some(sizes) = self.sizes_of(service).filter(|sizes| !sizes.allows(replicas)) {
             let (service, sizes) = (service.clone(), sizes.clone());
             return Err(ApplyError::Size { service, replicas, sizes });
@@ -273,14 +275,14 @@ impl Registry {
 
     /// Ends the hold on a service; there need not be one.
     pub(crate) fn release(&self, service: &ServiceName) -> Result<Intent, ApplyError> {
-        self.require(service)?;
+        self.require_service(service)?;
         self.state_store.commit(state_store::delete_hold(Txn::new(), service))?;
         Ok(Intent::Release(service.clone()))
     }
 
     /// Pauses the autoscaler of a service, until `until` or until resumed.
     pub(crate) fn pause(&self, service: &ServiceName, until: Option<Time>) -> Result<Intent, ApplyError> {
-        self.require(service)?;
+        self.require_service(service)?;
         let declared = state_store::declared(&self.resources, service);
         if declared.is_ok_and(|declared| declared.is_some_and(|declared| declared.autoscaler.is_none())) {
             return Err(ApplyError::NothingToPause(service.clone()));
@@ -292,7 +294,7 @@ impl Registry {
 
     /// Ends the pause of an autoscaler; there need not be one.
     pub(crate) fn resume(&self, service: &ServiceName) -> Result<Intent, ApplyError> {
-        self.require(service)?;
+        self.require_service(service)?;
         self.state_store.commit(state_store::delete_pause(Txn::new(), service))?;
         Ok(Intent::Resume(service.clone()))
     }
@@ -304,28 +306,28 @@ impl Registry {
         incarnation: Incarnation,
         (now, until): (Time, Time),
     ) -> Result<Intent, ApplyError> {
-        self.require(&replica.service)?;
-        let mut kept = self.state_store.protections(&replica.service)?;
-        kept.forget_ended(now);
-        kept.add(replica.ordinal, incarnation, until);
-        if kept.len() > PROTECTIONS_MAX {
+        self.require_service(&replica.service)?;
+        let mut protections = self.state_store.protections(&replica.service)?;
+        protections.remove_expired(now);
+        protections.add(replica.ordinal, incarnation, until);
+        if protections.len() > PROTECTIONS_MAX {
             return Err(ApplyError::Protections(replica.clone()));
         }
-        self.state_store.commit(state_store::put_protections(Txn::new(), &replica.service, &kept)?)?;
+        self.state_store.commit(state_store::put_protections(Txn::new(), &replica.service, &protections)?)?;
         Ok(Intent::Protect { replica: replica.clone(), incarnation, until })
     }
 
-    /// Takes the protection of a replica back; there need not be one.
+    /// Ends the protection of a replica; there need not be one.
     pub(crate) fn unprotect(&self, replica: &ReplicaId, now: Time) -> Result<Intent, ApplyError> {
-        self.require(&replica.service)?;
-        let mut kept = self.state_store.protections(&replica.service)?;
-        kept.forget_ended(now);
-        kept.remove(replica.ordinal);
-        self.state_store.commit(state_store::put_protections(Txn::new(), &replica.service, &kept)?)?;
+        self.require_service(&replica.service)?;
+        let mut protections = self.state_store.protections(&replica.service)?;
+        protections.remove_expired(now);
+        protections.remove(replica.ordinal);
+        self.state_store.commit(state_store::put_protections(Txn::new(), &replica.service, &protections)?)?;
         Ok(Intent::Unprotect(replica.clone()))
     }
 
-    fn require(&self, service: &ServiceName) -> Result<(), ApplyError> {
+    fn require_service(&self, service: &ServiceName) -> Result<(), ApplyError> {
         let (kind, name) = (Kind::Service, service.to_string());
         if self.resources.contains_key(&(kind, name.clone())) {
             return Ok(());
@@ -342,7 +344,7 @@ impl Registry {
 
     fn dependent_of(&self, service: &ServiceName) -> Option<String> {
         self.resources.values().find_map(|stored| {
-            let needs = match &stored.resource {
+            let is_dependent = match &stored.resource {
                 Resource::Service(other) => {
                     other.spec.depends_on.iter().any(|dependency| dependency.service == *service)
                 }
@@ -352,10 +354,10 @@ impl Registry {
                 Resource::MetricSource(source) => {
                     source.spec.from.replicas().is_some_and(|origin| origin.service == *service)
                 }
-                // Its requests are answered with 500 until the service is declared again.
+                // Requests to the route are answered with 500 until the service is declared again.
                 Resource::Route(_) => false,
             };
-            needs.then(|| format!("{}/{}", stored.resource.kind(), stored.resource.name()))
+            is_dependent.then(|| format!("{}/{}", stored.resource.kind(), stored.resource.name()))
         })
     }
 
@@ -365,7 +367,7 @@ impl Registry {
         Some(Intent::Declare(Arc::new(declared)))
     }
 
-    /// All resources as they would be, and what changes.
+    /// All resources with `given` applied, and the changes.
     fn merge(&self, given: &[Resource]) -> Result<(Resources, Vec<Applied>), ApplyError> {
         let mut merged = self.resources.clone();
         let mut applied = Vec::new();
@@ -381,18 +383,18 @@ impl Registry {
             if change != Change::Unchanged {
                 let stored = next_version(before, resource);
                 merged.insert(key, stored);
-                bump_target(&mut merged, resource);
+                increment_target_revision(&mut merged, resource);
             }
         }
         let mut all: Vec<Resource> = merged.values().map(|stored| stored.resource.clone()).collect();
-        // Two of one name in one call would replace each other in the map.
+        // Two resources of the same name in one call replace each other in the map; checking both reports the conflict.
         all.extend(repeated(given));
         let (problems, warnings): (Vec<_>, Vec<_>) =
             check(&all, Severity::Error).into_iter().partition(|problem| problem.severity == Severity::Error);
         for warning in warnings {
             let about = &all[warning.resource];
-            let is_meant = |it: &&mut Applied| it.kind == about.kind() && it.name == about.name();
-            if let Some(applied) = applied.iter_mut().find(is_meant) {
+            let is_subject = |it: &&mut Applied| it.kind == about.kind() && it.name == about.name();
+            if let Some(applied) = applied.iter_mut().find(is_subject) {
                 applied.warnings.push(warning.problem);
             }
         }
@@ -400,8 +402,8 @@ impl Registry {
     }
 }
 
-/// A changed autoscaler is a new revision of the service that it targets.
-fn bump_target(merged: &mut BTreeMap<(Kind, String), StoredResource>, resource: &Resource) {
+/// Increments the revision of the service that a changed autoscaler targets.
+fn increment_target_revision(merged: &mut BTreeMap<(Kind, String), StoredResource>, resource: &Resource) {
     let Resource::HorizontalPodAutoscaler(_) = resource else { return };
     let target = service_of(resource).and_then(|name| merged.get_mut(&(Kind::Service, name.to_string())));
     if let Some(stored) = target {
@@ -418,7 +420,7 @@ fn repeated(given: &[Resource]) -> Vec<Resource> {
         .collect()
 }
 
-/// The service that a resource declares or scales. `None` for routes and sources, and for an autoscaler without a valid target.
+/// The service that a resource declares or scales. `None` for routes and metric sources, and for an autoscaler without a valid target.
 fn service_of(resource: &Resource) -> Option<ServiceName> {
     match resource {
         Resource::Service(service) => Some(service.name().clone()),
@@ -427,9 +429,9 @@ fn service_of(resource: &Resource) -> Option<ServiceName> {
     }
 }
 
-/// The warnings about all resources, each with its resource.
-fn warnings(kept: &Resources) -> BTreeSet<Problem> {
-    let all: Vec<Resource> = kept.values().map(|stored| stored.resource.clone()).collect();
+/// The warnings about all resources, each with the name of its resource.
+fn warnings(resources: &Resources) -> BTreeSet<Problem> {
+    let all: Vec<Resource> = resources.values().map(|stored| stored.resource.clone()).collect();
     let warnings = check(&all, Severity::Error).into_iter();
     let named = warnings.filter(|it| it.severity == Severity::Warning).map(|it| {
         let about = &all[it.resource];

@@ -1,4 +1,4 @@
-//! All routes, as the agent gets them.
+//! All declared routes, as the agent receives them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,10 +6,9 @@ use std::sync::Arc;
 use model::name::ServiceName;
 use model::resource::{RouteSpec, ServiceSpec};
 
-/// All declared routes, and the services that they lead to.
+/// All declared routes, and the services that they name.
 ///
-/// They go from the store to the agent around the loop, which has nothing to decide about them. Always complete: it may be sent again,
-/// and replaces what was sent before.
+/// They bypass the loop, which makes no decisions about them. Always complete: it replaces what was sent before.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Routing {
     /// By name.
@@ -23,7 +22,7 @@ pub struct Routing {
 pub struct RouteEntry {
     /// Its name.
     pub name: ServiceName,
-    /// Orders routes by creation: it grows with each created resource.
+    /// The revision of the store in which it was created; orders routes by age.
     pub created: u64,
     /// Its declaration.
     pub spec: Arc<RouteSpec>,

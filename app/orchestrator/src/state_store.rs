@@ -5,15 +5,15 @@
 //! | `services/NAME` | the declaration of a service, with its revision and generation |
 //! | `autoscalers/NAME` | a HorizontalPodAutoscaler as written |
 //! | `routes/NAME` | a route as written |
-//! | `metricsources/NAME` | a source of a metric as written |
-//! | `holds/NAME` | the size at which a person holds a service |
-//! | `pauses/NAME` | until when the autoscaler of a service is paused |
-//! | `protections/NAME` | the replicas of a service that are not to be removed |
-//! | `memory/NAME` | what the loop remembers of a service, without its load |
-//! | `loads/NAME` | the recorded load of a service, if its load is forecast |
+//! | `metricsources/NAME` | a metric source as written |
+//! | `holds/NAME` | the number of replicas at which an operator holds a service |
+//! | `pauses/NAME` | the end of the pause of an autoscaler |
+//! | `protections/NAME` | the replicas of a service that must not be removed |
+//! | `memory/NAME` | the memory of the loop about a service, without its load |
+//! | `loads/NAME` | the recorded load of a service with a forecast |
 //! | `epoch` | the epoch of the latest run |
 //!
-//! Every value is JSON with the version of its format in `v`. A value that a newer homeostat wrote is refused and left alone.
+//! Every value is JSON with the version of its format in `v`. A value written by a newer homeostat is refused and not changed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -40,9 +40,9 @@ pub struct StoredResource {
     pub resource: Resource,
     /// Grows with each change of the resource.
     pub revision: Generation,
-    /// Of a service: the revision in which what its replicas run was first declared.
+    /// For a service: the revision in which the part that its replicas run was first declared.
     pub generation: Generation,
-    /// Of a service: the versions that its replicas ran before, latest last, so that one is recognised when it is declared again.
+    /// For a service: the versions that its replicas ran before, latest last, to recognise a rollback.
     pub earlier: Vec<Version>,
     /// The revision of the store in which the resource was created; it never changes.
     pub created: u64,
@@ -51,7 +51,7 @@ pub struct StoredResource {
 /// A version of a service that its replicas ran.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Version {
-    /// The digest of what was run. A later homeostat that serializes the same declaration differently does not recognise it.
+    /// The digest of the part that replicas run. A later homeostat that serializes the same declaration differently does not recognise it.
     pub digest: u64,
     /// The generation of this version.
     pub generation: u64,
@@ -85,7 +85,7 @@ struct StoredProtection {
     until_ms: u64,
 }
 
-/// The state could not be read or written. Nothing has changed unless the error says that it is in doubt.
+/// The state could not be read or written. Nothing has changed unless the error states that the outcome is unknown.
 #[derive(Debug, thiserror::Error)]
 pub enum StateStoreError {
     /// The store could not be read.
@@ -94,22 +94,22 @@ pub enum StateStoreError {
     /// The store could not be written.
     #[error(transparent)]
     Write(#[from] CommitError),
-    /// A value is longer than a row may be; nothing has changed.
-    #[error("could not keep it: {0}")]
+    /// A value is too long for the store; nothing has changed.
+    #[error("could not store the value: {0}")]
     TooLong(#[from] ValueTooLong),
-    /// A newer homeostat wrote a value; it was left as it is.
+    /// A value was written by a newer homeostat; it was not changed.
     #[error(
-        "could not read {key} from the store: a newer homeostat wrote it (form {found}, this one reads up to {FORMAT}); start that version"
+        "could not read {key} from the store: a newer homeostat wrote it (format {found}, this one reads up to {FORMAT}); start that version"
     )]
     Newer {
         /// Its key.
         key: String,
-        /// The version of its form.
+        /// The version of its format.
         found: u32,
     },
     /// A value cannot be parsed.
     #[error(
-        "could not read {key} from the store: it is of a form that this homeostat does not know; was it written by a newer one?"
+        "could not read {key} from the store: its format is unknown to this homeostat; was it written by a newer one?"
     )]
     Form {
         /// Its key.
@@ -117,13 +117,13 @@ pub enum StateStoreError {
         /// Why.
         source: serde_json::Error,
     },
-    /// Another orchestrator began an epoch at the same moment, and was first.
+    /// Another orchestrator has begun a newer epoch in the meantime.
     #[error("another orchestrator has begun a newer epoch in this store; only one may run")]
     Overtaken,
 }
 
 #[derive(Serialize, Deserialize)]
-struct ResourceRow {
+struct ResourceValue {
     revision: u64,
     generation: u64,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -136,7 +136,7 @@ struct StoredEpoch {
     epoch: u64,
 }
 
-/// The format version of a value, read before anything else of it.
+/// The format version of a value, read before the rest.
 #[derive(Deserialize)]
 struct VersionHeader {
     v: u32,
@@ -178,7 +178,7 @@ impl StoredPause {
 
 impl StoredProtections {
     /// Removes the protections that have ended by `now`.
-    pub(crate) fn forget_ended(&mut self, now: Time) {
+    pub(crate) fn remove_expired(&mut self, now: Time) {
         self.replicas.retain(|_, protection| protection.until_ms > now.as_millis());
     }
 
@@ -229,23 +229,27 @@ impl StateStore {
         let mut all = BTreeMap::new();
         for folder in ["services/", "autoscalers/", "routes/", "metricsources/"] {
             for entry in self.store.list(&prefix_of(folder))?.entries {
-                let stored: ResourceRow = read(&entry)?;
-                let name = stored.resource.name().to_owned();
-                let (revision, generation) = (Generation(stored.revision), Generation(stored.generation));
-                let (created, earlier) = (entry.create_revision.0, stored.earlier);
-                let kept =
-                    StoredResource { resource: stored.resource, revision, generation, earlier, created };
-                all.insert((kept.resource.kind(), name), kept);
+                let value: ResourceValue = read(&entry)?;
+                let key = (value.resource.kind(), value.resource.name().to_owned());
+                let stored = StoredResource {
+                    resource: value.resource,
+                    revision: Generation(value.revision),
+                    generation: Generation(value.generation),
+                    earlier: value.earlier,
+                    created: entry.create_revision.0,
+                };
+                all.insert(key, stored);
             }
         }
         Ok(all)
     }
 
-    /// What operators have ordered: holds, pauses and protections.
+    /// The orders of operators: holds, pauses and protections.
     pub(crate) fn orders(&self) -> Result<Vec<Intent>, StateStoreError> {
         let mut orders = self.each("holds/", |name, hold: StoredHold| hold.intent(name))?;
         orders.extend(self.each("pauses/", |name, pause: StoredPause| pause.intent(name))?);
-        let protections = self.each("protections/", |name, kept: StoredProtections| kept.intents(&name))?;
+        let protections =
+            self.each("protections/", |name, stored: StoredProtections| stored.intents(&name))?;
         orders.extend(protections.into_iter().flatten());
         Ok(orders)
     }
@@ -271,7 +275,7 @@ impl StateStore {
     {
         let mut all = Vec::new();
         for entry in self.store.list(&prefix_of(folder))?.entries {
-            // Homeostat writes no key that is not a valid name: this one is left alone.
+            // Homeostat writes only valid names: another program wrote this key, so it is ignored.
             let Some(name) =
                 entry.key.as_str().strip_prefix(folder).and_then(|name| ServiceName::parse(name).ok())
             else {
@@ -291,9 +295,9 @@ impl StateStore {
     }
 }
 
-/// Adds a resource to a transaction. Fails when the resource is too long for a row.
+/// Adds a resource to a transaction. Fails when the resource is too long for the store.
 pub(crate) fn put_resource(txn: Txn, stored: &StoredResource) -> Result<Txn, StateStoreError> {
-    let value = ResourceRow {
+    let value = ResourceValue {
         revision: stored.revision.0,
         generation: stored.generation.0,
         earlier: stored.earlier.clone(),
@@ -323,16 +327,16 @@ pub(crate) fn delete_pause(txn: Txn, service: &ServiceName) -> Txn {
     txn.delete(key_of(&format!("pauses/{service}")))
 }
 
-/// Adds the protections of a service to a transaction. Without any, their row is deleted.
+/// Adds the protections of a service to a transaction; without any, their key is deleted.
 pub(crate) fn put_protections(
     txn: Txn,
     service: &ServiceName,
-    kept: &StoredProtections,
+    protections: &StoredProtections,
 ) -> Result<Txn, StateStoreError> {
-    if kept.len() == 0 {
+    if protections.len() == 0 {
         return Ok(delete_protections(txn, service));
     }
-    Ok(txn.put(key_of(&format!("protections/{service}")), value_of(kept)?))
+    Ok(txn.put(key_of(&format!("protections/{service}")), value_of(protections)?))
 }
 
 pub(crate) fn delete_protections(txn: Txn, service: &ServiceName) -> Txn {
@@ -359,7 +363,7 @@ pub(crate) fn delete_load(txn: Txn, service: &ServiceName) -> Txn {
 
 /// A service with the autoscaler that targets it, as an input of the loop.
 ///
-/// Fails when an autoscaler is invalid. It was checked before it was stored, so another version of homeostat must have stored it.
+/// Fails when an autoscaler is invalid. Autoscalers are checked before they are stored, so another version of homeostat stored it.
 pub(crate) fn declared(
     all: &BTreeMap<(Kind, String), StoredResource>,
     name: &ServiceName,
@@ -401,7 +405,7 @@ fn value_of(value: &impl Serialize) -> Result<Value, ValueTooLong> {
     Value::new(json)
 }
 
-/// Reads the format version first: in a newer format the rest may be anything.
+/// Reads the format version first, since the rest of a newer format is unknown.
 fn read<T: for<'de> Deserialize<'de>>(entry: &Entry) -> Result<T, StateStoreError> {
     let unknown = |source| StateStoreError::Form { key: entry.key.to_string(), source };
     let header: VersionHeader = serde_json::from_slice(&entry.value).map_err(unknown)?;

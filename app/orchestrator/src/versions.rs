@@ -1,4 +1,4 @@
-//! Whether a declaration is a new version of a service, or one that ran before.
+//! Decides whether a declaration is a new version of a service or an earlier one.
 
 use model::identity::Generation;
 use model::resource::{Resource, Service};
@@ -33,30 +33,31 @@ pub(crate) fn next_version(before: Option<&StoredResource>, resource: &Resource)
 
 /// The generation of `new`, and the versions before it.
 ///
-/// After a rollback it is the old generation again: replicas may still run it.
+/// A rollback gets its old generation, which replicas may still run.
 fn next_generation(
     earlier: &[Version],
     (old, known): (&Service, Generation),
     (new, revision): (&Service, Generation),
 ) -> (Generation, Vec<Version>) {
-    let again = digest(new);
-    let found = earlier.iter().find(|version| version.digest == again);
+    let new_digest = digest(new);
+    let found = earlier.iter().find(|version| version.digest == new_digest);
     let generation = found.map_or(revision, |version| Generation(version.generation));
-    let mut kept: Vec<Version> = earlier.iter().copied().filter(|version| version.digest != again).collect();
-    kept.push(Version { digest: digest(old), generation: known.0 });
-    let forgotten = kept.len().saturating_sub(EARLIER_MAX);
-    kept.drain(..forgotten);
-    (generation, kept)
+    let mut versions: Vec<Version> =
+        earlier.iter().copied().filter(|version| version.digest != new_digest).collect();
+    versions.push(Version { digest: digest(old), generation: known.0 });
+    let excess = versions.len().saturating_sub(EARLIER_MAX);
+    versions.drain(..excess);
+    (generation, versions)
 }
 
-/// The part of a declaration that replicas run: a replica that runs the same part need not be replaced.
+/// The part of a declaration that replicas run: a replica with the same part need not be replaced.
 fn replica_spec(service: &Service) -> impl Serialize + PartialEq {
     let spec = service.spec.clone();
     (spec.run, spec.resources, spec.ports, spec.probes, spec.stop)
 }
 
 fn digest(service: &Service) -> u64 {
-    xxh3_64(&serde_json::to_vec(&replica_spec(service)).expect("what can be declared can be written"))
+    xxh3_64(&serde_json::to_vec(&replica_spec(service)).expect("a declaration can be serialized"))
 }
 
 #[cfg(test)]
@@ -98,13 +99,13 @@ mod tests {
         let latest = declared.len() as u64;
         declared.push(service("v0", 1));
         declared.push(service("v0x", 1));
-        assert_eq!(generations(&declared)[EARLIER_MAX + 1..], [1, latest + 2], "the oldest is just kept");
+        assert_eq!(generations(&declared)[EARLIER_MAX + 1..], [1, latest + 2], "the oldest is still known");
 
         declared.push(service("v1", 1));
         assert_eq!(
             generations(&declared).last(),
             Some(&(latest + 3)),
-            "one is forgotten for each that is new"
+            "each new version replaces the oldest"
         );
     }
 }

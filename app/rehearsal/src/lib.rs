@@ -1,11 +1,11 @@
-//! The whole loop over a simulated machine: what `homeostat rehearse` does, without its output.
+//! Runs the control loop of production over a simulated machine: what `homeostat rehearse` does, without its output.
 //!
-//! A [`Script`] says which services are declared, how their programs behave, what is asked of them and what goes wrong; [`rehearse`] lets
-//! the control loop of production run them in simulated time, and a [`Rehearsal`] is the result, in the form that scripts read.
-//! Nothing is started, no server is needed, and the same script with the same seed has the same end on every machine.
+//! A [`Script`] defines the declared services, the behaviour of their programs, their load and the faults. [`rehearse`] runs it in
+//! simulated time and returns a [`Rehearsal`], the result in machine-readable form. No process is started and no server is needed;
+//! the same script with the same seed gives the same result on every machine.
 
 mod script;
-pub use script::{FaultKind, Part, SPAN_MAX, ScheduledFault, Script, ScriptError, ServiceLoad};
+pub use script::{FaultKind, RehearsedService, SPAN_MAX, ScheduledFault, Script, ScriptError, ServiceLoad};
 
 mod stage;
 pub use stage::rehearse;

@@ -1,24 +1,24 @@
-//! The result of a rehearsal, in the form that scripts read.
+//! The result of a rehearsal, as `homeostat rehearse -o json` prints it.
 
 use serde::Serialize;
 
-/// Points of time that are kept of a service at most; the time between them grows with the rehearsal.
+/// Most samples of a service; the interval between them grows with the length of the rehearsal.
 ///
 /// 2,000: more than a page or a terminal can show.
 pub const SAMPLES_MAX: u32 = 2_000;
 
-/// Events that are kept at most, the first ones; as many as a running Homeostat keeps.
+/// Most events in the result, the first ones; as many as a running Homeostat keeps.
 pub const EVENTS_MAX: usize = 10_000;
 
 /// The result of a rehearsal.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Rehearsal {
-    /// How long it was, in simulated seconds.
+    /// Its length in simulated seconds.
     pub seconds: f64,
-    /// The seed that it grew from.
+    /// The seed of the random numbers.
     pub seed: u64,
-    /// Steps that the loop has taken.
+    /// Steps of the control loop.
     pub steps: u64,
     /// The services, by name.
     pub services: Vec<ServiceReport>,
@@ -36,21 +36,21 @@ pub struct ServiceReport {
     pub name: String,
     /// The outcome of its requests.
     pub requests: Requests,
-    /// Replicas that ran, times how long, in seconds.
+    /// Running replicas integrated over time, in replica-seconds.
     pub replica_seconds: f64,
-    /// Fewest replicas that could be asked at once.
+    /// Fewest replicas that were ready at the same time.
     pub ready_min: u32,
-    /// Most replicas that could be asked at once.
+    /// Most replicas that were ready at the same time.
     pub ready_max: u32,
-    /// How often the number wanted changed.
+    /// Changes of the desired number of replicas.
     pub actions: u32,
-    /// Replicas started, those before the beginning included.
+    /// Replicas started, including those before requests began.
     pub starts: u32,
-    /// Replicas that ended by themselves.
+    /// Replicas whose process exited without being stopped.
     pub failures: u32,
-    /// Most requests that waited for its replicas or were being answered, all together.
+    /// Most requests in flight or queued at the same time, over all replicas.
     pub in_flight_max: u64,
-    /// Its state over time, in equal steps.
+    /// Its state over time, at equal intervals.
     pub samples: Vec<Sample>,
 }
 
@@ -58,29 +58,29 @@ pub struct ServiceReport {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Requests {
-    /// Those that came.
+    /// All that were sent.
     pub asked: u64,
-    /// Those that came while no replica was ready, or nothing listened: Homeostat was down, or does not expose the service.
+    /// Sent while no replica was ready or nothing listened: Homeostat was down, or does not expose the service.
     pub unanswered: u64,
-    /// Those that a replica had, which ended by itself or was stopped before it had answered.
+    /// Accepted by a replica that exited or was stopped before it had answered.
     pub lost: u64,
-    /// Those that were turned away, because too many waited.
+    /// Refused because the queue was full.
     pub refused: u64,
 }
 
-/// One moment of a service.
+/// The state of a service at one time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Sample {
-    /// Since the beginning.
+    /// Simulated seconds since requests began.
     pub at_seconds: f64,
-    /// Requests a second that are asked for.
+    /// Requests a second.
     pub load: f64,
-    /// Replicas that are wanted; 0 before the first decision.
+    /// Desired replicas; 0 before the first decision.
     pub desired: u32,
-    /// Replicas that run.
+    /// Running replicas.
     pub running: u32,
-    /// Replicas that can be asked.
+    /// Ready replicas.
     pub ready: u32,
 }
 
@@ -88,22 +88,22 @@ pub struct Sample {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LoopEvent {
-    /// Since requests began to come: hours, minutes, seconds, thousandths; negative before.
+    /// Time since requests began, as hours:minutes:seconds.milliseconds; negative before.
     pub at: String,
-    /// Of which service.
+    /// The service.
     pub service: String,
-    /// Of which of its replicas, where it is of one.
+    /// The replica, for events of a single replica.
     pub replica: Option<String>,
-    /// What, as `homeostat events` names it.
+    /// The kind of the event, as `homeostat events` names it.
     pub kind: String,
-    /// Whether it tells of trouble.
+    /// Whether it is a warning.
     pub is_warning: bool,
-    /// Why.
+    /// The reason.
     pub reason: String,
 }
 
 impl Requests {
-    /// Those that got no answer.
+    /// Requests without an answer.
     pub fn failed(&self) -> u64 {
         self.unanswered + self.lost + self.refused
     }

@@ -1,4 +1,4 @@
-//! What is rehearsed.
+//! The input of a rehearsal.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,46 +11,46 @@ use model::time::{Time, Wall};
 use sim::{Faults, Gauge, Load, Program};
 use thiserror::Error;
 
-/// What is rehearsed.
+/// The input of a rehearsal.
 #[derive(Clone, Debug)]
 pub struct Script {
     /// The services, each with its program and its load.
-    pub parts: Vec<Part>,
-    /// What sources of metrics tell of the world outside; each begins when the world does, before any request comes.
+    pub services: Vec<RehearsedService>,
+    /// Values of external metrics; their time begins with the simulation, before the first request.
     pub gauges: Vec<Gauge>,
-    /// How long; at most [`SPAN_MAX`].
+    /// Length of the rehearsal, counted from the first request; at most [`SPAN_MAX`].
     pub span: Duration,
-    /// What the wall clock shows at the beginning: schedules hold by it.
+    /// Wall-clock time at the first request; schedules follow it.
     pub begin: Wall,
     /// Faults at given times.
     pub scheduled_faults: Vec<ScheduledFault>,
-    /// Random faults, and how often they happen.
+    /// Random faults and their rates.
     pub faults: Faults,
-    /// The loop's own numbers.
+    /// Settings of the control loop.
     pub settings: Settings,
-    /// What chance grows from.
+    /// Seed of the random numbers.
     pub seed: u64,
 }
 
-/// One service.
+/// A service in a rehearsal.
 #[derive(Clone, Debug)]
-pub struct Part {
-    /// As declared.
+pub struct RehearsedService {
+    /// Its declaration.
     pub declared: Declared,
-    /// How its replicas behave.
+    /// Behaviour of its replicas.
     pub program: Program,
     /// Its load.
-    pub asked: ServiceLoad,
+    pub load: ServiceLoad,
 }
 
 /// The load of a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServiceLoad {
-    /// Always the same.
+    /// Constant.
     Rate(MilliRps),
-    /// What was recorded, from its first point on and, when it is shorter than the rehearsal, over and over.
+    /// A recording, played from its first point; repeated when it is shorter than the rehearsal.
     Recorded {
-        /// How long each point holds; not zero.
+        /// Time from one point to the next; not zero.
         every: Duration,
         /// The points.
         points: Arc<[MilliRps]>,
@@ -58,8 +58,8 @@ pub enum ServiceLoad {
 }
 
 impl ServiceLoad {
-    /// It, from `begin` on.
-    pub(crate) fn from(&self, begin: Time) -> Load {
+    /// The load of the simulation that begins at `begin`.
+    pub(crate) fn starting_at(&self, begin: Time) -> Load {
         match self {
             Self::Rate(rate) => Load::Constant(*rate),
             Self::Recorded { every, points } => {
@@ -72,53 +72,55 @@ impl ServiceLoad {
 /// A fault at a given time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScheduledFault {
-    /// How long after the beginning.
+    /// Time since the first request.
     pub after: Duration,
-    /// What.
+    /// The kind of fault.
     pub kind: FaultKind,
 }
 
 /// The kind of a fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FaultKind {
-    /// `kill -9` of a replica; without effect where none runs.
+    /// `kill -9` of a replica; no effect while it does not run.
     Kill(ReplicaId),
-    /// A replica answers nothing any more, until it is restarted.
+    /// A replica stops answering until it is restarted.
     Hang(ReplicaId),
-    /// `kill -9` of Homeostat itself, which begins anew within two minutes.
+    /// `kill -9` of Homeostat itself, which restarts within two minutes.
     KillHomeostat,
 }
 
 /// The longest rehearsal.
 ///
-/// A year; a service of ten replicas takes about a second a day.
+/// A year. A service of ten replicas takes about one second of computing for each simulated day.
 pub const SPAN_MAX: Duration = Duration::from_hours(365 * 24);
 
-/// Why there is nothing to rehearse.
+/// Why a script cannot be rehearsed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ScriptError {
-    /// No service.
-    #[error("the manifests declare no service, so there is nothing to rehearse; name a file that does")]
+    /// It has no service.
+    #[error("the manifests declare no service to rehearse; name a file that declares one")]
     NoService,
-    /// No time, or too much.
-    #[error("{0:?} cannot be rehearsed; give more than nothing, and at most a year")]
+    /// The length is zero or longer than [`SPAN_MAX`].
+    #[error("cannot rehearse for {0:?}; give more than zero and at most a year")]
     Span(Duration),
-    /// A fault names a replica of no service.
-    #[error("no service is called {service}, so that nothing can happen to its replicas; there are: {known}")]
+    /// A fault names a replica of an unknown service.
+    #[error(
+        "a fault names a replica of service {service}, which the manifests do not declare; they declare: {known}"
+    )]
     NoSuchService {
-        /// The name.
+        /// The unknown name.
         service: String,
-        /// Those there are.
+        /// The declared services.
         known: String,
     },
-    /// Something is to happen when all is over.
+    /// A fault comes after the end.
     #[error(
-        "nothing happens {after:?} after the beginning of a rehearsal of {span:?}; give an earlier time, or a longer --for"
+        "a fault at {after:?} comes after the end of a rehearsal of {span:?}; give an earlier time or a longer --for"
     )]
     TooLate {
-        /// When.
+        /// Time of the fault.
         after: Duration,
-        /// When it ends.
+        /// Length of the rehearsal.
         span: Duration,
     },
 }
@@ -128,9 +130,9 @@ impl Script {
     ///
     /// # Errors
     ///
-    /// When it has no service, no time or too much, or a fault that names none of its services or comes after its end.
+    /// When there is no service, the length is out of range, or a fault names an unknown service or comes after the end.
     pub fn check(&self) -> Result<(), ScriptError> {
-        if self.parts.is_empty() {
+        if self.services.is_empty() {
             return Err(ScriptError::NoService);
         }
         if self.span.is_zero() || self.span > SPAN_MAX {
@@ -141,8 +143,10 @@ impl Script {
                 return Err(ScriptError::TooLate { after: fault.after, span: self.span });
             }
             let (FaultKind::Kill(replica) | FaultKind::Hang(replica)) = &fault.kind else { continue };
-            if !self.parts.iter().any(|part| part.declared.name == replica.service) {
-                let known: Vec<&str> = self.parts.iter().map(|part| part.declared.name.as_str()).collect();
+            let mut names = self.services.iter().map(|service| &service.declared.name);
+            if !names.any(|name| *name == replica.service) {
+                let known: Vec<&str> =
+                    self.services.iter().map(|service| service.declared.name.as_str()).collect();
                 return Err(ScriptError::NoSuchService {
                     service: replica.service.to_string(),
                     known: known.join(", "),

@@ -1,4 +1,4 @@
-//! The rehearsal itself: the simulated machine, and an observer that records what happens.
+//! Runs a rehearsal: drives the simulation and records its result.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,85 +10,85 @@ use model::time::Time;
 use sim::{Cause, Effect, Simulation, Site, TICK, Turn};
 
 use crate::report::{EVENTS_MAX, LoopEvent, Rehearsal, Requests, SAMPLES_MAX, Sample, ServiceReport};
-use crate::script::{FaultKind, Part, ScheduledFault, Script, ScriptError};
+use crate::script::{FaultKind, RehearsedService, ScheduledFault, Script, ScriptError};
 
-/// How long to wait, before requests begin, until all declared services run.
+/// Longest time to wait, before requests begin, until all declared services are ready.
 const PRELUDE_MAX: Duration = Duration::from_mins(10);
 
-/// Lets the loop run what the script declares, and reports progress.
+/// Runs the control loop over the services of the script, and reports progress as simulated time since the first request.
 ///
-/// Requests begin once every service has the replicas that it wants, or after ten minutes. Events before that have negative times.
+/// Requests begin once every service has its desired number of ready replicas, or after ten minutes. Events before that have negative times.
 ///
 /// # Errors
 ///
-/// When the script cannot be rehearsed; nothing has happened then.
+/// When the script fails [`Script::check`].
 pub fn rehearse(script: &Script, progress: &mut dyn FnMut(Duration)) -> Result<Rehearsal, ScriptError> {
     script.check()?;
     let mut sim = Simulation::new(script.seed, script.settings.clone()).in_one_process();
     sim.set_wall(script.begin);
     script.gauges.iter().for_each(|gauge| sim.add_gauge(gauge.clone()));
-    let mut notes = Notes::new(script);
-    for Part { declared, program, .. } in &script.parts {
+    let mut recorder = Recorder::new(script);
+    for RehearsedService { declared, program, .. } in &script.services {
         sim.set_program(&declared.name, declared.generation, program.clone());
         sim.order(Intent::Declare(Arc::new(declared.clone())));
     }
-    while !stands(&sim, script) && sim.now().since(Simulation::begin()) < PRELUDE_MAX {
+    while !all_ready(&sim, script) && sim.now().since(Simulation::begin()) < PRELUDE_MAX {
         let next = sim.now() + TICK;
-        advance(&mut sim, next, &mut notes);
+        advance(&mut sim, next, &mut recorder);
     }
-    notes.zero = sim.now();
+    recorder.zero = sim.now();
     sim.set_wall(script.begin);
     sim.set_faults(script.faults.clone());
-    for Part { declared, asked, .. } in &script.parts {
-        sim.set_load(&declared.name, asked.from(notes.zero));
+    for RehearsedService { declared, load, .. } in &script.services {
+        sim.set_load(&declared.name, load.starting_at(recorder.zero));
     }
-    play(&mut sim, script, &mut notes, progress);
-    Ok(notes.finish(&sim, script))
+    play(&mut sim, script, &mut recorder, progress);
+    Ok(recorder.finish(&sim, script))
 }
 
-/// From the moment in which requests come to the end.
-fn play(sim: &mut Simulation, script: &Script, notes: &mut Notes, progress: &mut dyn FnMut(Duration)) {
+/// Runs the simulation from the first request to the end.
+fn play(sim: &mut Simulation, script: &Script, recorder: &mut Recorder, progress: &mut dyn FnMut(Duration)) {
     let mut scheduled_faults: Vec<&ScheduledFault> = script.scheduled_faults.iter().collect();
     scheduled_faults.sort_by_key(|fault| std::cmp::Reverse(fault.after));
-    let zero = notes.zero;
+    let zero = recorder.zero;
     let mut since = Duration::ZERO;
     while since < script.span {
-        notes.look(sim, since);
+        recorder.sample(sim, since);
         let next = (since + TICK).min(script.span);
         while let Some(fault) = scheduled_faults.pop_if(|fault| fault.after < next) {
-            advance(sim, zero + fault.after, notes);
-            happen(sim, &fault.kind);
-            notes.hear(sim, Turn::World);
+            advance(sim, zero + fault.after, recorder);
+            inject(sim, &fault.kind);
+            recorder.record_events(sim, Turn::World);
         }
-        advance(sim, zero + next, notes);
-        notes.count(sim, next - since);
+        advance(sim, zero + next, recorder);
+        recorder.accumulate(sim, next - since);
         since = next;
         progress(since);
     }
 }
 
-/// Whether every service has the replicas that it wants.
-fn stands(sim: &Simulation, script: &Script) -> bool {
+/// Whether every service has its desired number of ready replicas.
+fn all_ready(sim: &Simulation, script: &Script) -> bool {
     let Some(control) = sim.control() else { return false };
-    script.parts.iter().all(|part| {
-        let name = &part.declared.name;
-        let wanted = control.knowledge().service(name).and_then(|service| service.desired);
+    script.services.iter().all(|service| {
+        let name = &service.declared.name;
+        let desired = control.knowledge().service(name).and_then(|known| known.desired);
         let site = sim.node().sites().iter().find(|site| site.name == *name);
-        wanted.is_some_and(|wanted| site.map_or(0, ready) >= wanted)
+        desired.is_some_and(|desired| site.map_or(0, ready) >= desired)
     })
 }
 
-fn advance(sim: &mut Simulation, until: Time, notes: &mut Notes) {
+fn advance(sim: &mut Simulation, until: Time, recorder: &mut Recorder) {
     loop {
         let turn = sim.turn(until);
-        notes.hear(sim, turn);
+        recorder.record_events(sim, turn);
         if turn == Turn::Over {
             return;
         }
     }
 }
 
-fn happen(sim: &mut Simulation, kind: &FaultKind) {
+fn inject(sim: &mut Simulation, kind: &FaultKind) {
     match kind {
         FaultKind::Kill(replica) => sim.kill(replica),
         FaultKind::Hang(replica) => sim.hang(replica, None),
@@ -96,19 +96,19 @@ fn happen(sim: &mut Simulation, kind: &FaultKind) {
     }
 }
 
-/// What is recorded during a rehearsal.
-struct Notes {
-    /// When requests begin to come.
+/// Collects the result during a rehearsal.
+struct Recorder {
+    /// When requests begin.
     zero: Time,
     reports: BTreeMap<String, ServiceReport>,
     events: Vec<(Time, Event)>,
     events_left_out: u64,
-    /// From one sample to the next.
+    /// Interval between samples.
     every: Duration,
     next_sample: Duration,
 }
 
-impl Notes {
+impl Recorder {
     fn new(script: &Script) -> Self {
         let ticks = script.span.as_millis().div_ceil(TICK.as_millis());
         let stride = u32::try_from(ticks.div_ceil(u128::from(SAMPLES_MAX))).unwrap_or(u32::MAX);
@@ -124,7 +124,7 @@ impl Notes {
             in_flight_max: 0,
             samples: Vec::new(),
         };
-        let names = script.parts.iter().map(|part| part.declared.name.as_str());
+        let names = script.services.iter().map(|service| service.declared.name.as_str());
         Self {
             zero: Simulation::begin(),
             reports: names.map(|name| (name.to_owned(), report(name))).collect(),
@@ -136,7 +136,7 @@ impl Notes {
     }
 
     /// Takes a sample of each service when one is due.
-    fn look(&mut self, sim: &Simulation, since: Duration) {
+    fn sample(&mut self, sim: &Simulation, since: Duration) {
         if since < self.next_sample {
             return;
         }
@@ -144,21 +144,21 @@ impl Notes {
         for site in sim.node().sites() {
             let Some(report) = self.reports.get_mut(site.name.as_str()) else { continue };
             let knowledge = sim.control().map(control::ControlLoop::knowledge);
-            let known = knowledge.and_then(|knowledge| knowledge.service(&site.name)?.desired);
+            let desired = knowledge.and_then(|knowledge| knowledge.service(&site.name)?.desired);
             let before = report.samples.last().copied().unwrap_or_default();
             report.samples.push(Sample {
                 at_seconds: since.as_secs_f64(),
                 load: site.load.at(sim.now()).per_second(),
-                // While Homeostat is down the wanted number does not change.
-                desired: known.unwrap_or(before.desired),
+                // While Homeostat is down the desired number does not change.
+                desired: desired.unwrap_or(before.desired),
                 running: running(site),
                 ready: ready(site),
             });
         }
     }
 
-    /// Counts what has gone on for `span`.
-    fn count(&mut self, sim: &Simulation, span: Duration) {
+    /// Adds the current state of each service, which has held for `span`.
+    fn accumulate(&mut self, sim: &Simulation, span: Duration) {
         for site in sim.node().sites() {
             let Some(report) = self.reports.get_mut(site.name.as_str()) else { continue };
             report.replica_seconds += f64::from(running(site)) * span.as_secs_f64();
@@ -171,7 +171,7 @@ impl Notes {
     }
 
     /// Records the events of the loop and of the simulated world.
-    fn hear(&mut self, sim: &Simulation, turn: Turn) {
+    fn record_events(&mut self, sim: &Simulation, turn: Turn) {
         for effect in sim.effects() {
             let (replica, is_start) = match effect {
                 Effect::Began { replica, .. } => (replica, true),
@@ -204,8 +204,8 @@ impl Notes {
             if let Some(report) = self.reports.get_mut(site.name.as_str()) {
                 let tally = site.tally;
                 report.requests = Requests {
-                    asked: tally.asked + tally.unheard,
-                    unanswered: tally.unanswered + tally.unheard,
+                    asked: tally.received + tally.refused_connections,
+                    unanswered: tally.unanswered + tally.refused_connections,
                     lost: tally.lost_in_crashes + tally.cut_off,
                     refused: tally.refused,
                 };

@@ -9,7 +9,7 @@ use fluid::policy::constant::Demands;
 use fluid::policy::declaration::Declaration;
 use fluid::policy::hpa;
 use fluid::policy::oracle::Oracle;
-use fluid::policy::peers;
+use fluid::policy::other_autoscalers;
 use fluid::policy::surge::Surge;
 use fluid::policy::trend::Trend;
 use fluid::{Policy, Service};
@@ -17,116 +17,117 @@ use model::input::Declared;
 use model::resource::LearnedPrice;
 use model::settings::Settings;
 
-use crate::declared::{declared, promising};
+use crate::declared::{declared, slo_service};
 
-/// A policy to compare, made anew for each recording.
+/// A policy to compare; an instance is made for each recording.
 #[derive(Clone)]
 pub struct Candidate {
-    /// What it is called.
+    /// Its name.
     pub name: String,
     /// What it knows.
     pub kind: Kind,
-    /// What it does, as one sentence for people.
+    /// Its description in one sentence.
     pub about: String,
-    /// Whether it has to learn from the first part of a recording before it is tried.
-    pub is_taught: bool,
+    /// Whether it is trained on the first part of a recording before the comparison.
+    pub needs_training: bool,
     make: Arc<Make>,
 }
 
 type Make = dyn Fn(&PolicyContext<'_>) -> Box<dyn Policy>;
 
-/// What a policy is made for.
+/// What a policy is made from.
 #[derive(Clone, Copy, Debug)]
 pub struct PolicyContext<'a> {
     /// The service.
     pub service: &'a Service,
-    /// How often each number of replicas is demanded; only those of [`Kind::Hindsight`] look at it.
+    /// How often each number of replicas is demanded; only for policies of [`Kind::Hindsight`].
     pub demands: &'a Demands,
-    /// The part of the requests that is to be well, 0 to 1.
+    /// The share of requests that should succeed in time, 0 to 1.
     pub promise: f64,
-    /// What was learned from the first part of the load; `None` where nothing was, and where nothing better was found than what is not learned.
+    /// The price that was learned from the first part of the load; `None` without training, and if it found nothing better than the untrained
+    /// policy.
     pub learned: Option<LearnedPrice>,
 }
 
-/// The name of the policy that has to learn before it is tried.
+/// The name of the policy that is trained before the comparison.
 pub const LEARNED: &str = "learned";
 
-/// What a policy knows.
+/// What a policy knows about the load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
-    /// What has passed, and it is what a manifest declares.
+    /// The past; the policy is declared in a manifest.
     Declared,
-    /// What has passed.
+    /// The past.
     Causal,
-    /// How much load there was in all, afterwards.
+    /// The distribution of the whole load.
     Hindsight,
-    /// The load to come.
+    /// The future load.
     Oracle,
 }
 
-/// The policies that are known by name.
+/// A built-in policy.
 #[derive(Clone, Copy, Debug)]
 pub struct Builtin {
     /// Its name.
     pub name: &'static str,
     /// What it knows.
     pub kind: Kind,
-    /// What it does.
+    /// Its description.
     pub about: &'static str,
     make: fn(&PolicyContext<'_>) -> Box<dyn Policy>,
 }
 
-/// Those that are run beside every comparison: what can be reached, at once and without flapping.
+/// The oracles in every comparison: what could be reached, exactly and without flapping.
 pub const ORACLES: [&str; 2] = ["oracle", "oracle-stable"];
 
-/// All that are known by name.
+/// All built-in policies.
 pub const BUILTINS: [Builtin; 17] = [
     Builtin {
         name: "hpa",
         kind: Kind::Causal,
-        about: "Kubernetes' autoscaler by processor time",
+        about: "the autoscaler of Kubernetes, by CPU",
         make: |on| Box::new(hpa::by_cpu(on.service)),
     },
     Builtin {
         name: "hpa-requests",
         kind: Kind::Causal,
-        about: "Kubernetes' autoscaler by the rate of requests",
+        about: "the autoscaler of Kubernetes, by request rate",
         make: |on| Box::new(hpa::by_requests(on.service)),
     },
     Builtin {
         name: "step",
         kind: Kind::Causal,
-        about: "steps over the processor time of the last minute, as EC2 Auto Scaling",
-        make: |on| Box::new(peers::step(on.service)),
+        about: "step scaling by CPU over the last minute, as in EC2 Auto Scaling",
+        make: |on| Box::new(other_autoscalers::step(on.service)),
     },
     Builtin {
         name: "target-tracking",
         kind: Kind::Causal,
-        about: "processor time above its target for three minutes, or below it for fifteen, as EC2 Auto Scaling",
-        make: |on| Box::new(peers::target_tracking(on.service)),
+        about: "CPU above its target for three minutes, or below it for fifteen, as in EC2 Auto Scaling",
+        make: |on| Box::new(other_autoscalers::target_tracking(on.service)),
     },
     Builtin {
         name: "burst",
         kind: Kind::Causal,
-        about: "the rate of requests of a minute, and of seconds while that asks for twice what is ready, as Knative",
-        make: |on| Box::new(peers::burst(on.service)),
+        about: "request rate over a minute, and over seconds while that needs twice the ready replicas, as in Knative",
+        make: |on| Box::new(other_autoscalers::burst(on.service)),
     },
     Builtin {
         name: "slo",
         kind: Kind::Causal,
-        about: "SLO-first as in production: what keeps the promise at least cost, by the load ahead",
-        make: |on| Candidate::promising(on, None),
+        about: "SLO-first as in production: keeps the promise at the lowest cost, by the load forecast",
+        make: |on| Candidate::slo_first(on, None),
     },
     Builtin {
         name: LEARNED,
         kind: Kind::Causal,
-        about: "SLO-first as in production, with prices that were learned on the first two thirds; all are then judged on the rest",
-        make: |on| Candidate::promising(on, on.learned),
+        about: "SLO-first as in production, with prices learned on the first two thirds; all are then scored on the rest",
+        make: |on| Candidate::slo_first(on, on.learned),
     },
     Builtin {
         name: "schedule",
         kind: Kind::Causal,
-        about: "the largest demand at this time of the day in the last week; the first day as hpa-requests",
+        about: "the largest demand at this time of day in the last week; the first day as hpa-requests",
         make: |on| Box::new(Calendar::alone(on.service, hpa::by_requests(on.service))),
     },
     Builtin {
@@ -138,55 +139,55 @@ pub const BUILTINS: [Builtin; 17] = [
     Builtin {
         name: "trend",
         kind: Kind::Causal,
-        about: "Holt's line over the last minutes, two minutes on",
+        about: "Holt's linear trend over the last minutes, two minutes ahead",
         make: |on| Box::new(Trend::of(on.service)),
     },
     Builtin {
         name: "surge",
         kind: Kind::Causal,
-        about: "the load and what it rises by within a start-up in 95 of 100 cases",
+        about: "the load plus its rise within a start-up in 95 of 100 cases",
         make: |on| Box::new(Surge::at_target(on.service)),
     },
     Builtin {
         name: "surge-lean",
         kind: Kind::Causal,
-        about: "the same for 99 of 100 cases, with 90 % of each replica used",
+        about: "the same for 99 of 100 cases, at 90 % utilization",
         make: |on| Box::new(Surge::lean(on.service)),
     },
     Builtin {
         name: "peak",
         kind: Kind::Hindsight,
-        about: "always as many as the peak needs",
+        about: "constant: enough for the peak",
         make: |on| Box::new(on.demands.peak()),
     },
     Builtin {
         name: "p95",
         kind: Kind::Hindsight,
-        about: "always as many as 95 % of the time need",
+        about: "constant: enough for 95 % of the time",
         make: |on| Box::new(on.demands.at_least(0.95)),
     },
     Builtin {
         name: "oracle",
         kind: Kind::Oracle,
-        about: "knows the load for as long as a replica takes to start",
+        about: "knows the load for the start-up time ahead",
         make: |on| Box::new(Oracle::exact(on.service)),
     },
     Builtin {
         name: "oracle-stable",
         kind: Kind::Oracle,
-        about: "the same, and holds the largest number of the last five minutes",
+        about: "the same, holding the largest number of the last five minutes",
         make: |on| Box::new(Oracle::stable(on.service)),
     },
     Builtin {
         name: "oracle-lean",
         kind: Kind::Oracle,
-        about: "the same with 95 % of each replica used: the least cost without a violation",
+        about: "the same at 95 % utilization: the lowest cost without a violation",
         make: |on| Box::new(Oracle::lean(on.service)),
     },
 ];
 
 impl Builtin {
-    /// The policy of that name.
+    /// The policy with this name.
     pub fn named(name: &str) -> Option<&'static Self> {
         BUILTINS.iter().find(|builtin| builtin.name == name)
     }
@@ -195,38 +196,44 @@ impl Builtin {
 impl From<&Builtin> for Candidate {
     fn from(builtin: &Builtin) -> Self {
         let candidate = Self::new(builtin.name, builtin.kind, builtin.about, builtin.make);
-        Self { is_taught: builtin.name == LEARNED, ..candidate }
+        Self { needs_training: builtin.name == LEARNED, ..candidate }
     }
 }
 
 impl Candidate {
-    /// A policy that is made by `make`, which says why when there is none for such a service.
+    /// A policy that is made by `make`.
     pub fn new(
         name: &str,
         kind: Kind,
         about: &str,
         make: impl Fn(&PolicyContext<'_>) -> Box<dyn Policy> + 'static,
     ) -> Self {
-        Self { name: name.to_owned(), kind, about: about.to_owned(), is_taught: false, make: Arc::new(make) }
+        Self {
+            name: name.to_owned(),
+            kind,
+            about: about.to_owned(),
+            needs_training: false,
+            make: Arc::new(make),
+        }
     }
 
-    /// What a service declares, decided as in production.
+    /// The declared policy of a service, decided as in production.
     pub fn declared(declared: &Arc<Declared>) -> Self {
-        let about = format!("what {} declares", declared.name);
+        let about = format!("the declared policy of {}", declared.name);
         let declared = Arc::clone(declared);
         Self::new("declared", Kind::Declared, &about, move |on| {
             Box::new(Self::declaration(&declared, on.service.tick))
         })
     }
 
-    /// A service that declares nothing but its promise, and what was learned of that.
-    fn promising(on: &PolicyContext<'_>, learned: Option<LearnedPrice>) -> Box<dyn Policy> {
-        let service = promising(on.service.bounds, on.promise, learned);
-        let declared = declared([&service], None).expect("a promise can be decided on");
+    /// The policy of a service that only declares an SLO, with a learned price if there is one.
+    fn slo_first(on: &PolicyContext<'_>, learned: Option<LearnedPrice>) -> Box<dyn Policy> {
+        let service = slo_service(on.service.bounds, on.promise, learned);
+        let declared = declared([&service], None).expect("a service with an SLO is valid");
         Box::new(Self::declaration(&Arc::new(declared), on.service.tick))
     }
 
-    /// The policy that `declared` has, decided as in production each `tick`.
+    /// The policy of `declared`, decided as in production each `tick`.
     pub(crate) fn declaration(declared: &Arc<Declared>, tick: Duration) -> Declaration {
         let settings = Settings::default();
         // A sample covers a tick when ticks are shorter than production's windows.
@@ -234,7 +241,7 @@ impl Candidate {
         Declaration::of(Arc::clone(declared), settings, window)
     }
 
-    /// The policy, made for a service.
+    /// An instance of the policy.
     pub fn policy(&self, on: &PolicyContext<'_>) -> Box<dyn Policy> {
         (self.make)(on)
     }

@@ -1,4 +1,4 @@
-//! The service that manifests declare, as it is decided on.
+//! The declared service of a study, and what has to be assumed about it.
 
 use std::sync::Arc;
 
@@ -12,62 +12,64 @@ use model::resource::{
 };
 use thiserror::Error;
 
-/// Why manifests do not say which policy to try.
+/// The manifests do not determine a policy.
 #[derive(Debug, Error)]
 pub enum DeclaredError {
-    /// Nothing in them scales.
+    /// They declare neither a service nor an autoscaler.
     #[error(
-        "the manifests declare no service and no autoscaler, so there is no policy to try; name a file that does"
+        "the manifests declare neither a service nor an autoscaler, so there is no policy; name a file that does"
     )]
     Nothing,
-    /// There are several, and none is named.
-    #[error("the manifests declare several services: {names}; say which with --service")]
+    /// They declare several services, and none is selected.
+    #[error("the manifests declare several services: {names}; select one with --service")]
     Several {
         /// Their names.
         names: String,
     },
-    /// The one that is named is not among them.
+    /// The selected service is not declared.
     #[error("the manifests do not declare the service {name}; they declare: {names}")]
     Unknown {
-        /// The name asked for.
+        /// The selected name.
         name: String,
-        /// The names there are.
+        /// The declared names.
         names: String,
     },
-    /// An autoscaler asks for what none can do.
+    /// An autoscaler is invalid.
     #[error("could not use the autoscaler of {name}")]
     Autoscaler {
-        /// Of which service.
+        /// The service.
         name: String,
-        /// Why.
+        /// Its problems.
         source: Problems,
     },
 }
 
-/// The service called `name` among `resources`, or the only one; with the autoscaler that targets it.
+/// The service `name` among `resources`, or the only one, with the autoscaler that targets it.
 ///
-/// An autoscaler whose service is not declared is tried on one that requests a whole core.
+/// An autoscaler whose service is not declared is simulated with one that requests a whole core.
 pub fn declared<'r>(
     resources: impl IntoIterator<Item = &'r Resource>,
     name: Option<&str>,
 ) -> Result<Declared, DeclaredError> {
-    chosen(found(resources)?, name).map(as_declared)
+    select(services(resources)?, name).map(as_declared)
 }
 
-/// All services among `resources`, each with the autoscaler that targets it, in the order in which they are declared.
+/// All services among `resources`, each with the autoscaler that targets it, in the order of declaration.
 pub fn all_declared<'r>(
     resources: impl IntoIterator<Item = &'r Resource>,
 ) -> Result<Vec<Declared>, DeclaredError> {
-    Ok(found(resources)?.into_iter().map(as_declared).collect())
+    Ok(services(resources)?.into_iter().map(as_declared).collect())
 }
 
-fn as_declared((name, spec, autoscaler): Found) -> Declared {
+fn as_declared((name, spec, autoscaler): DeclaredService) -> Declared {
     let generation = Generation::default();
     Declared { name, revision: generation, generation, spec, autoscaler }
 }
 
-fn found<'r>(resources: impl IntoIterator<Item = &'r Resource>) -> Result<Vec<Found>, DeclaredError> {
-    let mut services: Vec<Found> = Vec::new();
+fn services<'r>(
+    resources: impl IntoIterator<Item = &'r Resource>,
+) -> Result<Vec<DeclaredService>, DeclaredError> {
+    let mut services: Vec<DeclaredService> = Vec::new();
     let mut autoscalers = Vec::new();
     let failed = |name: &str, source| DeclaredError::Autoscaler { name: name.to_owned(), source };
     for resource in resources {
@@ -87,15 +89,15 @@ fn found<'r>(resources: impl IntoIterator<Item = &'r Resource>) -> Result<Vec<Fo
     for autoscaler in autoscalers {
         match services.iter_mut().find(|(service, ..)| *service == autoscaler.service) {
             Some((_, _, own)) => *own = Some(autoscaler),
-            None => services.push((autoscaler.service.clone(), bare(), Some(autoscaler))),
+            None => services.push((autoscaler.service.clone(), placeholder_spec(), Some(autoscaler))),
         }
     }
     Ok(services)
 }
 
-type Found = (ServiceName, ServiceSpec, Option<AutoscalerSpec>);
+type DeclaredService = (ServiceName, ServiceSpec, Option<AutoscalerSpec>);
 
-fn chosen(mut services: Vec<Found>, name: Option<&str>) -> Result<Found, DeclaredError> {
+fn select(mut services: Vec<DeclaredService>, name: Option<&str>) -> Result<DeclaredService, DeclaredError> {
     let names = services.iter().map(|(name, ..)| name.as_str()).collect::<Vec<_>>().join(", ");
     match name {
         None if services.len() > 1 => Err(DeclaredError::Several { names }),
@@ -107,33 +109,33 @@ fn chosen(mut services: Vec<Found>, name: Option<&str>) -> Result<Found, Declare
     }
 }
 
-/// A service of which nothing is known.
-fn bare() -> ServiceSpec {
+/// The placeholder for a service that is not declared.
+fn placeholder_spec() -> ServiceSpec {
     let spec = serde_json::json!({"run": {"command": ["unknown"]}, "resources": {"cpu": "1"}});
     serde_json::from_value(spec).expect("a test makes one")
 }
 
-/// A service of so many replicas that is sized by its promise to be well for `objective` of the requests, and by what was learned of it.
-pub(crate) fn promising(
+/// A service within these bounds that scales by an SLO with this objective, and by a learned price if there is one.
+pub(crate) fn slo_service(
     Bounds { min, max }: Bounds,
     objective: f64,
     learned: Option<LearnedPrice>,
 ) -> Resource {
     let objective = objective.clamp(0.5, 0.9999);
-    // How fast it is to answer is nothing that the model tells apart: what a replica carries is given.
+    // The latency does not matter: the model does not simulate it, and the capacity of a replica is given.
     let slo = serde_json::json!({"latency": {"quantile": 0.95, "below": "500ms"}, "objective": objective, "learned": learned});
     let spec = serde_json::json!({
         "run": {"command": ["unknown"]}, "ports": [{"name": "http"}], "expose": {"listen": "127.0.0.1:80", "port": "http"},
         "scale": {"min": min, "max": max, "slo": slo},
     });
-    let resource = serde_json::json!({"apiVersion": "homeostat/v1", "kind": "Service", "metadata": {"name": PROMISING}, "spec": spec});
+    let resource = serde_json::json!({"apiVersion": "homeostat/v1", "kind": "Service", "metadata": {"name": SLO_SERVICE}, "spec": spec});
     serde_json::from_value(resource).expect("a test makes one")
 }
 
-/// What a service is called that is made up to be tried.
-pub(crate) const PROMISING: &str = "promising";
+/// The name of a service that is only simulated.
+pub(crate) const SLO_SERVICE: &str = "promising";
 
-/// The widest bounds that hold for a service at any time.
+/// The widest bounds of a service at any time, schedules included.
 pub fn widest_bounds(declared: &Declared) -> Bounds {
     let own = declared.autoscaler.as_ref().map(|spec| Bounds { min: spec.min, max: spec.max });
     let own = own.unwrap_or_else(|| declared.spec.scale.bounds());
@@ -143,11 +145,11 @@ pub fn widest_bounds(declared: &Declared) -> Bounds {
     })
 }
 
-/// What a replica carries when its autoscaler aims at so many requests a second for each, and `target` is the share that is to be used.
-pub fn capacity_told(declared: &Declared, target: Share) -> Option<Capacity> {
-    // What a promise aims at is learned, and not declared.
-    let aiming = declared.autoscaler.iter().filter(|spec| spec.policy.slo().is_none());
-    aiming
+/// The capacity of a replica that follows from the request rate that its autoscaler targets per replica, at the target utilization `target`.
+pub fn declared_capacity(declared: &Declared, target: Share) -> Option<Capacity> {
+    // The target of an SLO policy is learned, not declared.
+    let with_target = declared.autoscaler.iter().filter(|spec| spec.policy.slo().is_none());
+    with_target
         .flat_map(|spec| &spec.metrics)
         .filter_map(|metric| match metric {
             MetricSpec::Pods { metric, average } if metric.name == REQUEST_RATE_METRIC => Some(average),
@@ -160,12 +162,12 @@ pub fn capacity_told(declared: &Declared, target: Share) -> Option<Capacity> {
         .find_map(|average| Capacity::per_second(average.milli() as f64 / 1000.0 / target.part()).ok())
 }
 
-/// What a try of `declared` cannot show or has to assume, each as a sentence.
-pub fn notes_on(declared: &Arc<Declared>) -> Vec<String> {
+/// What a simulation of `declared` has to assume or cannot show, each as a sentence.
+pub fn assumptions(declared: &Arc<Declared>) -> Vec<String> {
     let mut notes = Vec::new();
     let Some(spec) = &declared.autoscaler else {
         notes.push(format!(
-            "{} has no autoscaler: it is tried with its fixed number of replicas and its schedules",
+            "{} has no autoscaler: it is simulated with its fixed number of replicas and its schedules",
             declared.name
         ));
         return notes;
@@ -174,14 +176,14 @@ pub fn notes_on(declared: &Arc<Declared>) -> Vec<String> {
         match metric {
             MetricSpec::Resource { resource: MeteredResource::Memory, .. }
             | MetricSpec::ContainerResource { resource: MeteredResource::Memory, .. } => notes.push(
-                "memory is not in the model: that metric says nothing here, which may scale out and never in"
+                "memory is not simulated: that metric has no value here, which may scale out but never in"
                     .to_owned(),
             ),
             MetricSpec::Resource { resource: MeteredResource::Cpu, .. }
             | MetricSpec::ContainerResource { resource: MeteredResource::Cpu, .. } => {
                 if declared.spec.resources.cpu.is_none() {
                     notes.push(format!(
-                        "{} requests no cpu, so its metric cpu says nothing; declare it under resources",
+                        "{} does not request cpu, so its metric cpu has no value; declare it under resources",
                         declared.name
                     ));
                 }
@@ -189,18 +191,18 @@ pub fn notes_on(declared: &Arc<Declared>) -> Vec<String> {
             MetricSpec::Pods { metric, .. } if metric.name == REQUEST_RATE_METRIC => {}
             MetricSpec::Pods { metric, .. } => {
                 notes.push(format!(
-                    "the metric {} is taken to be the requests a second that a replica serves",
+                    "the metric {} is assumed to be the requests per second of a replica",
                     metric.name
                 ));
             }
             MetricSpec::Object { metric, .. } | MetricSpec::External { metric, .. } => {
-                notes.push(format!("the metric {} is taken to be the load of the trace", metric.name));
+                notes.push(format!("the metric {} is assumed to be the load of the trace", metric.name));
             }
         }
     }
     if declared.spec.scale.to_zero.is_some() {
         notes.push(format!(
-            "{} may rest, which is not in the model: it is tried as one that does not",
+            "{} may scale to zero, which is not simulated: it is simulated without",
             declared.name
         ));
     }

@@ -1,4 +1,4 @@
-//! A comparison as one page that needs nothing else: no script, no font, no picture from elsewhere.
+//! A comparison as a self-contained HTML page, without scripts, fonts or external images.
 
 mod curve;
 mod field;
@@ -8,12 +8,13 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use crate::study::{Findings, PolicyResult};
-use crate::summary::{Measure, PolicySummary, Summary};
+use crate::compare::{Findings, PolicyResult};
+use crate::setting::Measure;
+use crate::summary::{PolicySummary, Summary};
 
 const STYLE: &str = include_str!("page/style.css");
 
-/// The page about comparisons of the same policies on one or several traces.
+/// The page with comparisons of the same policies over one or several traces.
 pub fn page(compared: &[(Findings, Summary)], measure: Measure) -> String {
     let page = html! {
         (DOCTYPE)
@@ -22,13 +23,13 @@ pub fn page(compared: &[(Findings, Summary)], measure: Measure) -> String {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
-                title { "Homeostat: what scaling would have done" }
+                title { "Homeostat: comparison of scaling policies" }
                 style { (PreEscaped(STYLE)) }
             }
             body {
                 header {
                     p.brand { "Homeostat" }
-                    h1 { "What scaling would have done" }
+                    h1 { "Comparison of scaling policies" }
                 }
                 main {
                     @if compared.len() > 1 { (overview(compared)) }
@@ -43,7 +44,7 @@ pub fn page(compared: &[(Findings, Summary)], measure: Measure) -> String {
     page.into_string()
 }
 
-/// One line for each trace.
+/// A line for each trace.
 fn overview(compared: &[(Findings, Summary)]) -> Markup {
     html! {
         section {
@@ -65,23 +66,23 @@ fn section(number: usize, findings: &Findings, summary: &Summary, measure: Measu
             p.facts {
                 span { b { (days) } " days, from " @if uncounted(findings) > 0 { "a day after " } (summary.begin) }
                 span { b { (grouped(summary.requests)) } " requests" }
-                span { "a replica carries " b { (digits(summary.capacity)) } " req/s" }
-                span { "and starts in " b { (summary.start_up_seconds) " s" } }
+                span { "capacity of a replica: " b { (digits(summary.capacity)) } " req/s" }
+                span { "start-up: " b { (summary.start_up_seconds) " s" } }
             }
             p.verdict { (summary.verdict) }
             div.pair {
                 figure {
-                    figcaption { b { "What it costs, and whom it fails" } " Lower and further left is better." }
+                    figcaption { b { "Cost and violations" } " Lower and further left is better." }
                     (field::draw(&summary.policies, summary.best.as_deref(), measure))
                 }
                 (bars(summary, measure))
             }
-            h3 { "How it went" }
+            h3 { "Load and capacity over time" }
             p.key {
-                span.load-key { "load" } span.capacity-key { "capacity that was ready" } span.violation-key { "promise broken" }
+                span.load-key { "load" } span.capacity-key { "ready capacity" } span.violation-key { "promise violated" }
                 span.action-key { "number changed" }
                 @if uncounted(findings) > 0 { span.veil-key { "the first day, which does not count" } }
-                span.scale { "all pictures reach up to " (digits(curve::top(findings))) " req/s" }
+                span.scale { "all plots have the scale 0 to " (digits(curve::top(findings))) " req/s" }
             }
             div.runs {
                 @let top = curve::top(findings);
@@ -96,7 +97,7 @@ fn section(number: usize, findings: &Findings, summary: &Summary, measure: Measu
     }
 }
 
-/// Violations and cost as bars, which can be compared by length.
+/// Violations and cost as bars.
 fn bars(summary: &Summary, measure: Measure) -> Markup {
     let most = |of: fn(&PolicySummary) -> f64| summary.policies.iter().map(of).fold(0.0, f64::max).max(1e-12);
     let (violated, hours) =
@@ -104,13 +105,13 @@ fn bars(summary: &Summary, measure: Measure) -> Markup {
     let part = |value: f64, most: f64| format!("width:{:.1}%", 100.0 * value / most);
     html! {
         figure {
-            figcaption { b { "Side by side" } " Requests that met a broken promise, and replica-hours." }
+            figcaption { b { "Side by side" } " Requests during violations, and replica-hours." }
             div.bars {
                 @for policy in &summary.policies {
                     div.bar-name.best[is_best(summary, policy)].known[!policy.could_run] { (policy.name) }
                     div.bar-pair {
                         div.bar {
-                            i.bad.kept[policy.keeps(measure)] style=(part(policy.violated_requests_percent, violated)) {}
+                            i.bad.kept[policy.keeps_promise(measure)] style=(part(policy.violated_requests_percent, violated)) {}
                             span { (percent(policy.violated_requests_percent)) " %" }
                         }
                         div.bar { i style=(part(policy.replica_hours, hours)) {} span { (cost_of(policy)) } }
@@ -121,7 +122,7 @@ fn bars(summary: &Summary, measure: Measure) -> Markup {
     }
 }
 
-/// One policy over time, and in words.
+/// One policy over time, with a description of its result.
 fn run(
     tried: &PolicyResult,
     policy: &PolicySummary,
@@ -138,27 +139,27 @@ fn run(
             }
             (curve::draw(&tried.outcome.timeline, top, uncounted(findings)))
             div.times { @for time in times(findings) { span { (time) } } }
-            p.words { (words(policy, measure)) }
+            p.words { (description(policy, measure)) }
         }
     }
 }
 
-/// Why it is as good as it is, as sentences.
-fn words(policy: &PolicySummary, measure: Measure) -> String {
-    let broken = if policy.violated_requests_percent == 0.0 {
+/// The result of a policy in sentences.
+fn description(policy: &PolicySummary, measure: Measure) -> String {
+    let violations = if policy.violated_requests_percent == 0.0 {
         "Keeps the promise for every request.".to_owned()
     } else {
         format!(
-            "Breaks the promise for {} % of the requests{}: {:.1} minutes in all, {:.1} at a stretch; {} % were dropped.",
+            "Violates the promise for {} % of the requests{}: {:.1} minutes in all, at most {:.1} in a row; {} % were dropped.",
             percent(policy.violated_requests_percent),
-            if policy.keeps(measure) { "" } else { ", which is too many" },
+            if policy.keeps_promise(measure) { "" } else { ", which is too many" },
             policy.slo_violation_minutes,
             policy.slo_violation_longest_minutes,
             percent(policy.dropped_requests_percent),
         )
     };
     format!(
-        "{broken} {}. Too few for {:.1} % of the time, too many for {:.1} %; {:.0} changes a day.",
+        "{violations} {}. Too few replicas for {:.1} % of the time, too many for {:.1} %; {:.0} changes per day.",
         cost_of(policy),
         policy.tau_u,
         policy.tau_o,
@@ -181,18 +182,18 @@ fn table(summary: &Summary, measure: Measure) -> Markup {
             table {
                 thead { tr {
                     th { "policy" } th { "violated requests" } th { "minutes" } th { "longest" } th { "dropped" } th { "replica-hours" }
-                    th { "× oracle" } @if has_price { th { "cost" } } th { "changes a day" } th { "starts" } th { "hot time" }
-                    th title="mean part of the demand that was missing" { "θ" sub { "U" } }
-                    th title="mean surplus as a part of the demand" { "θ" sub { "O" } }
-                    th title="part of the time with too few" { "τ" sub { "U" } }
-                    th title="part of the time with too many" { "τ" sub { "O" } }
-                    th title="part of the ticks in which supply and demand did not move the same way" { "υ" }
+                    th { "× oracle" } @if has_price { th { "cost" } } th { "changes per day" } th { "starts" } th { "hot time" }
+                    th title="mean missing share of the demand" { "θ" sub { "U" } }
+                    th title="mean surplus as a share of the demand" { "θ" sub { "O" } }
+                    th title="share of the time with too few replicas" { "τ" sub { "U" } }
+                    th title="share of the time with too many replicas" { "τ" sub { "O" } }
+                    th title="share of the ticks in which supply and demand moved in different directions" { "υ" }
                 } }
                 tbody {
                     @for policy in &summary.policies {
                         tr.best[is_best(summary, policy)].known[!policy.could_run] {
                             th scope="row" { (policy.name) }
-                            td.broken[!policy.keeps(measure)] { (percent(policy.violated_requests_percent)) " %" }
+                            td.broken[!policy.keeps_promise(measure)] { (percent(policy.violated_requests_percent)) " %" }
                             td { (format!("{:.1}", policy.slo_violation_minutes)) }
                             td { (format!("{:.1}", policy.slo_violation_longest_minutes)) }
                             td { (percent(policy.dropped_requests_percent)) " %" }
@@ -217,10 +218,10 @@ fn legend(measure: Measure) -> Markup {
     html! {
         footer {
             p {
-                "The promise is broken while more than half a second of work waits or something is dropped; it is to be kept for "
-                (digits(100.0 * measure.promise)) " % of the requests. A policy sees what has passed; an oracle knows the load for as long as a replica takes "
-                "to start, so it shows what could be reached. Starting replicas are paid for. θ and τ say how far and how long supply missed demand, υ how often "
-                "both moved apart, all in per cent (SPEC RG, Herbst et al. 2018). Where a trace is longer than two days, the first is drawn and not counted."
+                "The promise is violated while more than half a second of work waits or requests are dropped; it should be kept for "
+                (digits(100.0 * measure.promise)) " % of the requests. A policy knows the past; an oracle knows the load for the start-up time ahead, so it "
+                "shows what could be reached. Starting replicas count as cost. θ and τ are how far and how long supply deviated from demand, υ is how often "
+                "they moved in different directions, all in per cent (SPEC RG, Herbst et al. 2018). Of traces longer than two days, the first day does not count."
             }
         }
     }
@@ -230,13 +231,13 @@ fn is_best(summary: &Summary, policy: &PolicySummary) -> bool {
     summary.best.as_ref() == Some(&policy.name)
 }
 
-/// Ticks at the beginning that do not count.
+/// The number of ticks at the start that do not count.
 fn uncounted(findings: &Findings) -> u64 {
     let counted = findings.results.first().map_or(findings.extent.ticks, |tried| tried.outcome.score.ticks);
     findings.extent.ticks.saturating_sub(counted)
 }
 
-/// When the trace begins, what is half way, and when it ends, in UTC.
+/// The begin, the middle and the end of the trace, in UTC.
 fn times(findings: &Findings) -> [String; 3] {
     let Service { tick, .. } = findings.service;
     let seconds = (tick.as_secs_f64() * findings.extent.ticks as f64) as i64;
@@ -249,7 +250,7 @@ fn times(findings: &Findings) -> [String; 3] {
     [at(0), at(seconds / 2), at(seconds)]
 }
 
-/// Per cents: never a nought for what is not nothing.
+/// Per cent; values above zero are never shown as 0.
 fn percent(percent: f64) -> String {
     match percent {
         0.0 => "0".to_owned(),
@@ -259,7 +260,7 @@ fn percent(percent: f64) -> String {
     }
 }
 
-/// A number with the digits that say something.
+/// A number with significant digits.
 fn digits(number: f64) -> String {
     match number {
         number if number < 1.0 => format!("{number:.4}"),
@@ -270,7 +271,7 @@ fn digits(number: f64) -> String {
     }
 }
 
-/// A whole number in groups of three digits, with narrow blanks between.
+/// A whole number in groups of three digits, separated by narrow spaces.
 fn grouped(number: f64) -> String {
     let digits = format!("{number:.0}");
     let length = digits.len();
@@ -286,7 +287,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_read_at_a_glance() {
+    fn numbers_have_significant_digits_and_groups() {
         assert_eq!(
             (grouped(1_234_567.0), grouped(12.4)),
             ("1\u{202f}234\u{202f}567".to_owned(), "12".to_owned())

@@ -1,60 +1,60 @@
-//! Recorded load, read as often as it is needed: what is kept does not grow with it.
+//! Recorded load, streamed as often as needed, so that memory does not grow with its length.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use fluid::ticks::{GridRepairs, RowFault, Ticks};
+use fluid::ticks::{GridRepairs, RowError, Ticks};
 use fluid::world::Arrivals;
 use jiff::Timestamp;
 use load::rows::Rows;
 use load::trace::{Row, TraceError, usual_gap};
 use thiserror::Error;
 
-/// Rows that tell how far apart rows are.
+/// The number of rows from which the interval is derived.
 ///
-/// 1,024 = most of a day of minutes: one hole or a clock that was set does not change the median of so many gaps.
-const ROWS_LOOKED_AT: usize = 1024;
+/// 1,024 = most of a day of minutes: a gap or a clock that was set does not change the median of that many intervals.
+const INTERVAL_ROWS: usize = 1024;
 
-/// The longest time that a row stands for.
+/// The longest interval of rows.
 ///
-/// A day: a policy that acts within minutes cannot be judged by anything coarser.
+/// A day: coarser load says nothing about policies that act within minutes.
 const INTERVAL_MAX: Duration = Duration::from_hours(24);
 
-/// Recorded load and how it is to be read.
+/// Recorded load, and how to read it.
 #[derive(Clone, Debug)]
 pub struct Recording {
-    /// What it is called.
+    /// Its name.
     pub name: String,
-    /// Where its rows are.
+    /// The source of its rows.
     pub source: Source,
-    /// What its values are.
+    /// The unit of its values.
     pub reading: Reading,
-    /// The time that each row stands for; `None` takes the usual gap between rows.
+    /// The interval that each row covers; `None` for the usual interval between rows.
     pub interval: Option<Duration>,
-    /// What the load is multiplied with; above 0 and finite.
+    /// The factor to multiply the load by; above 0 and finite.
     pub scale: f64,
 }
 
-/// Where the rows of a recording are.
+/// The source of the rows of a recording.
 #[derive(Clone, Debug)]
 pub enum Source {
-    /// In a file, which is read anew each time.
+    /// A file, which is read again each time.
     File(PathBuf),
-    /// In memory, in order of time.
+    /// Rows in memory, in order of time.
     Rows(Vec<Row>),
 }
 
-/// What the values of a recording are.
+/// The unit of the values of a recording.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Reading {
     /// Requests in the interval that begins at the row.
     #[default]
     Count,
-    /// Requests a second, the mean of the interval.
+    /// Requests per second, as the mean over the interval.
     Rate,
 }
 
-/// Why a recording cannot be used. Nothing has changed.
+/// A recording cannot be used. Nothing has changed.
 #[derive(Debug, Error)]
 pub enum RecordingError {
     /// It cannot be read.
@@ -65,48 +65,48 @@ pub enum RecordingError {
     Row {
         /// The name of the recording.
         name: String,
-        /// Where: the line of a file, counted from 1, or the time of a row.
+        /// The line in the file, from 1, or the time of the row.
         place: String,
         /// Why.
-        fault: RowFault,
+        fault: RowError,
     },
-    /// There is a single row and nothing says what it stands for.
-    #[error(
-        "the trace {name} has a single row, so the time that it stands for is not known; give it as --interval"
-    )]
+    /// There is a single row, and its interval is not given.
+    #[error("the trace {name} has a single row, so its interval is not known; give --interval")]
     NoInterval {
         /// The name of the recording.
         name: String,
     },
-    /// A row stands for no time, or for too long.
-    #[error("a row of the trace {name} would stand for {interval:?}; give an --interval from 1ms to 24h")]
+    /// The interval of rows is zero or too long.
+    #[error(
+        "the interval of the rows of the trace {name} is {interval:?}; give an --interval from 1ms to 24h"
+    )]
     Interval {
         /// The name of the recording.
         name: String,
-        /// The time.
+        /// The interval.
         interval: Duration,
     },
 }
 
-/// What a reading of a recording came upon.
+/// The extent of a recording.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extent {
-    /// When its first row begins.
+    /// The time of its first row.
     pub begin: Timestamp,
-    /// Ticks that it makes.
+    /// Its number of ticks.
     pub ticks: u64,
-    /// What had to be repaired.
+    /// Repairs of gaps and of rows in the same interval.
     pub repairs: GridRepairs,
 }
 
 impl Recording {
-    /// The time that each row stands for.
+    /// The interval that each row covers.
     pub fn interval(&self) -> Result<Duration, RecordingError> {
         let interval = match (self.interval, &self.source) {
             (Some(interval), _) => Some(interval),
-            (None, Source::Rows(rows)) => usual_gap(&rows[..rows.len().min(ROWS_LOOKED_AT)]),
+            (None, Source::Rows(rows)) => usual_gap(&rows[..rows.len().min(INTERVAL_ROWS)]),
             (None, Source::File(path)) => {
-                let rows = Rows::open(path)?.take(ROWS_LOOKED_AT).collect::<Result<Vec<Row>, _>>()?;
+                let rows = Rows::open(path)?.take(INTERVAL_ROWS).collect::<Result<Vec<Row>, _>>()?;
                 if rows.is_empty() {
                     return Err(self.empty());
                 }
@@ -120,9 +120,9 @@ impl Recording {
         Ok(interval)
     }
 
-    /// Says the load of each tick, in requests a second, scattered by `noise` when there is some.
+    /// Passes the load of each tick to `out`, in requests per second, with `noise` applied.
     ///
-    /// The same noise makes the same load each time, when it begins anew.
+    /// Noise with the same seed gives the same load each time.
     pub fn each_tick(
         &self,
         tick: Duration,
@@ -150,7 +150,7 @@ impl Recording {
         Ok(Extent { begin, ticks: count, repairs })
     }
 
-    fn each_row(&self, take: &mut dyn FnMut(Row) -> Result<(), RowFault>) -> Result<(), RecordingError> {
+    fn each_row(&self, take: &mut dyn FnMut(Row) -> Result<(), RowError>) -> Result<(), RecordingError> {
         let fault = |place, fault| RecordingError::Row { name: self.name.clone(), place, fault };
         match &self.source {
             Source::Rows(rows) => {

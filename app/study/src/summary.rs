@@ -1,80 +1,81 @@
-//! What a comparison comes to, in the form that scripts read, and which policy is best.
+//! The summary of a comparison for scripts, with the verdict on the best policy.
 
 use std::time::Duration;
 
-use fluid::ticks::GridRepairs;
 use fluid::{Elasticity, Score};
 use serde::Serialize;
 
 use crate::candidate::Kind;
-use crate::study::{Findings, PolicyResult, TrainingSplit, span};
+use crate::compare::{Findings, PolicyResult, TrainingSplit, span};
+use crate::notes::{repair_notes, share};
+use crate::setting::Measure;
 
-/// What a comparison came to. Times carry their unit in their name; parts are per cents.
+/// The summary of a comparison. Field names end with the unit of times; shares are in per cent.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Summary {
-    /// The trace.
+    /// The name of the trace.
     pub trace: String,
     /// When it begins, RFC 3339.
     pub begin: String,
-    /// Hours that count: without the first day of more than two.
+    /// The hours that count: of more than two days, the first is left out.
     pub hours: f64,
-    /// Requests that came in them.
+    /// The requests in these hours.
     pub requests: f64,
-    /// How long a tick is.
+    /// The length of a tick.
     pub tick_seconds: f64,
-    /// What a replica carries, in requests a second.
+    /// The capacity of a replica, in requests per second.
     pub capacity: f64,
-    /// The share of it that is to be used, in per cent.
+    /// The target utilization, in per cent.
     pub target_percent: f64,
-    /// From a start to the first request served.
+    /// The time from start to ready of a replica.
     pub start_up_seconds: f64,
-    /// The requests of which so many are to be well, in per cent.
+    /// The share of requests that should succeed in time, in per cent.
     pub promise_percent: f64,
-    /// The policies, in the order in which they were asked for.
+    /// The policies, in the order of the arguments.
     pub policies: Vec<PolicySummary>,
-    /// The name of the best that could run; `None` when all know what is to come.
+    /// The name of the best policy that could run; `None` when all need the future load.
     pub best: Option<String>,
-    /// Why that one, as a sentence.
+    /// Why it is the best, in one sentence.
     pub verdict: String,
-    /// What had to be assumed or repaired, each as a sentence.
+    /// Assumptions and repairs, each as a sentence.
     pub notes: Vec<String>,
 }
 
-/// How one policy did.
+/// The result of one policy.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PolicySummary {
     /// Its name.
     pub name: String,
-    /// What it does.
+    /// Its description.
     pub about: String,
-    /// Whether it could run: it knows nothing of what is to come.
+    /// Whether it could run: it does not need the future load.
     pub could_run: bool,
-    /// Minutes with the promise broken.
+    /// Minutes in which the promise was violated.
     pub slo_violation_minutes: f64,
-    /// The part of the time, in per cent.
+    /// The share of the time, in per cent.
     pub slo_violation_percent: f64,
-    /// The longest stretch, in minutes.
+    /// The longest violation, in minutes.
     pub slo_violation_longest_minutes: f64,
-    /// Requests that came while it was broken, in per cent of all.
+    /// Requests during violations, in per cent of all.
     pub violated_requests_percent: f64,
-    /// The same, if a replica carried no more than is certain; `None` where what one carries was not learned.
+    /// The same if replicas had only the lower bound of their learned capacity; `None` when it was not learned.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub violated_requests_at_least_percent: Option<f64>,
-    /// Requests that were dropped, in per cent of all.
+    /// Dropped requests, in per cent of all.
     pub dropped_requests_percent: f64,
-    /// The part of the time with more than 85 % of the capacity asked for, in per cent.
+    /// The share of the time with a utilization above 85 %, in per cent.
     pub hot_percent: f64,
-    /// Hours of replicas, ready or starting.
+    /// Replica-hours, of ready and starting replicas.
     pub replica_hours: f64,
-    /// The same as a multiple of the oracle's; `None` when the oracle needed none.
+    /// The replica-hours as a multiple of the oracle's; `None` when the oracle needed none.
     pub replica_hours_to_oracle: Option<f64>,
-    /// What they cost; `None` without a price.
+    /// Their cost; `None` without a price.
     pub cost: Option<f64>,
-    /// Ticks in which the wanted number changed.
+    /// Ticks in which the number of replicas wanted changed.
     pub actions: u64,
-    /// The same for each day.
+    /// These changes per day.
     pub actions_per_day: f64,
     /// Replicas started.
     pub starts: u64,
@@ -82,7 +83,7 @@ pub struct PolicySummary {
     pub theta_u: f64,
     /// θ_O, in per cent.
     pub theta_o: f64,
-    /// θ_O as a part of the supply, in per cent.
+    /// θ_O as a share of the supply, in per cent.
     pub theta_o_of_supply: f64,
     /// τ_U, in per cent.
     pub tau_u: f64,
@@ -92,26 +93,17 @@ pub struct PolicySummary {
     pub instability: f64,
 }
 
-/// What people bring along who read a comparison.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Measure {
-    /// The part of the requests that is to be well, 0 to 1.
-    pub promise: f64,
-    /// What an hour of a replica costs; `None` when it does not matter.
-    pub price: Option<f64>,
-}
-
 impl Summary {
-    /// What `findings` come to by `measure`; `notes` of the caller come first.
+    /// The summary of `findings` by `measure`; the caller's `notes` come first.
     pub fn of(findings: &Findings, measure: Measure, notes: Vec<String>) -> Self {
-        let oracle = findings.results.iter().find(|tried| tried.name == crate::candidate::ORACLES[0]);
+        let oracle = findings.results.iter().find(|result| result.name == crate::candidate::ORACLES[0]);
         let oracle_hours =
-            oracle.map(|tried| tried.outcome.score.replica_hours()).filter(|hours| *hours > 0.0);
+            oracle.map(|result| result.outcome.score.replica_hours()).filter(|hours| *hours > 0.0);
         let policies: Vec<PolicySummary> =
-            findings.results.iter().map(|tried| PolicySummary::of(tried, oracle_hours, measure)).collect();
+            findings.results.iter().map(|result| PolicySummary::of(result, oracle_hours, measure)).collect();
         let best = best(&policies, measure);
         let service = &findings.service;
-        let score = findings.results.first().map(|tried| &tried.outcome.score);
+        let score = findings.results.first().map(|result| &result.outcome.score);
         Self {
             trace: findings.trace.clone(),
             begin: findings.extent.begin.to_string(),
@@ -128,8 +120,8 @@ impl Summary {
             notes: [
                 notes,
                 findings.training.iter().map(training_note).collect(),
-                too_late(findings),
-                repairs(findings.extent.repairs),
+                late_loss_notes(findings),
+                repair_notes(findings.extent.repairs),
             ]
             .concat(),
         }
@@ -137,32 +129,35 @@ impl Summary {
 }
 
 fn training_note(training: &TrainingSplit) -> String {
-    let found = if training.is_other {
+    let suffix = if training.has_improved {
         ""
     } else {
-        "; nothing was found there that is better than SLO-first by a hundredth, so that learned is that"
+        "; no policy there is better than SLO-first by one per cent, so learned is SLO-first"
     };
     format!(
-        "learned has learned from what came before {}; all policies are judged on the rest{found}",
+        "learned was trained on the load before {}; all policies are scored on the rest{suffix}",
         training.until
     )
 }
 
 impl PolicySummary {
-    fn of(tried: &PolicyResult, oracle_hours: Option<f64>, measure: Measure) -> Self {
-        let score = &tried.outcome.score;
+    fn of(result: &PolicyResult, oracle_hours: Option<f64>, measure: Measure) -> Self {
+        let score = &result.outcome.score;
         let Elasticity { theta_u, theta_o, theta_o_of_supply, tau_u, tau_o, instability } =
             score.elasticity();
         let days = score.hours() / 24.0;
         Self {
-            name: tried.name.clone(),
-            about: tried.about.clone(),
-            could_run: matches!(tried.kind, Kind::Declared | Kind::Causal),
+            name: result.name.clone(),
+            about: result.about.clone(),
+            could_run: matches!(result.kind, Kind::Declared | Kind::Causal),
             slo_violation_minutes: score.violation_minutes(),
             slo_violation_percent: score.violated_time_percent(),
             slo_violation_longest_minutes: score.violation_minutes_longest(),
             violated_requests_percent: score.violated_requests_percent(),
-            violated_requests_at_least_percent: tried.at_least.as_ref().map(Score::violated_requests_percent),
+            violated_requests_at_least_percent: result
+                .at_least
+                .as_ref()
+                .map(Score::violated_requests_percent),
             dropped_requests_percent: score.dropped_requests_percent(),
             hot_percent: score.hot_time_percent(),
             replica_hours: score.replica_hours(),
@@ -180,18 +175,19 @@ impl PolicySummary {
         }
     }
 
-    /// Whether it keeps what is promised.
-    pub fn keeps(&self, measure: Measure) -> bool {
-        // Per cents of parts of one do not come out even.
+    /// Whether it keeps the promise.
+    pub fn keeps_promise(&self, measure: Measure) -> bool {
+        // Tolerates rounding errors.
         self.violated_requests_percent <= 100.0 * (1.0 - measure.promise) + 1e-9
     }
 }
 
-/// The best of those that could run: of those that keep the promise the cheapest, else the one that breaks it for the fewest; of several the cheapest.
+/// The best policy that could run: the cheapest that keeps the promise, or else the one with the fewest violated requests, of several the
+/// cheapest.
 fn best(policies: &[PolicySummary], measure: Measure) -> Option<&PolicySummary> {
     let could_run = || policies.iter().filter(|policy| policy.could_run);
     let cheapest = could_run()
-        .filter(|policy| policy.keeps(measure))
+        .filter(|policy| policy.keeps_promise(measure))
         .min_by(|a, b| a.replica_hours.total_cmp(&b.replica_hours));
     cheapest.or_else(|| {
         let by_violated = |a: &&PolicySummary, b: &&PolicySummary| {
@@ -203,7 +199,7 @@ fn best(policies: &[PolicySummary], measure: Measure) -> Option<&PolicySummary> 
 
 fn verdict(policies: &[PolicySummary], best: Option<&PolicySummary>, measure: Measure) -> String {
     let Some(best) = best else {
-        return "No policy among these could run: all know what is to come.".to_owned();
+        return "None of these policies could run: all need the future load.".to_owned();
     };
     let others = policies.iter().filter(|policy| policy.could_run && policy.name != best.name);
     let promise = 100.0 * measure.promise;
@@ -212,13 +208,13 @@ fn verdict(policies: &[PolicySummary], best: Option<&PolicySummary>, measure: Me
         None => format!("{:.0} replica-hours", best.replica_hours),
     };
     let violated = share(best.violated_requests_percent);
-    if !best.keeps(measure) {
+    if !best.keeps_promise(measure) {
         return format!(
             "No policy keeps the promise for {promise} % of the requests; {} comes nearest: it breaks it for {violated}, at {cost}.",
             best.name
         );
     }
-    let (keeping, breaking): (Vec<_>, Vec<_>) = others.partition(|policy| policy.keeps(measure));
+    let (keeping, breaking): (Vec<_>, Vec<_>) = others.partition(|policy| policy.keeps_promise(measure));
     let next = keeping.into_iter().min_by(|a, b| a.replica_hours.total_cmp(&b.replica_hours));
     let against = match (next, breaking.as_slice()) {
         (Some(next), _) => {
@@ -234,42 +230,11 @@ fn verdict(policies: &[PolicySummary], best: Option<&PolicySummary>, measure: Me
     )
 }
 
-/// Per cents with two digits that say something, and never a nought for what is not nothing.
-pub(crate) fn share(percent: f64) -> String {
-    if percent == 0.0 {
-        "none of them".to_owned()
-    } else if percent < 0.01 {
-        "less than 0.01 %".to_owned()
-    } else {
-        format!("{percent:.2} %")
-    }
-}
-
-/// What did not happen because the recording was over, each as a sentence.
-fn too_late(findings: &Findings) -> Vec<String> {
+/// The scheduled losses after the end of the recording, each as a sentence.
+fn late_loss_notes(findings: &Findings) -> Vec<String> {
     let end = span(&findings.service, findings.extent);
     let note = |after: &Duration| {
-        format!("no replica was lost {after:?} after the beginning: the trace is over after {end:?}")
+        format!("no replica was lost {after:?} after the start: the trace ends after {end:?}")
     };
     findings.too_late.iter().map(note).collect()
-}
-
-/// What had to be repaired, each as a sentence.
-pub(crate) fn repairs(repairs: GridRepairs) -> Vec<String> {
-    let mut notes = Vec::new();
-    if repairs.gaps > 0 {
-        let gaps = if repairs.gaps == 1 { "1 gap".to_owned() } else { format!("{} gaps", repairs.gaps) };
-        let rows = match repairs.filled {
-            1 => "1 row is".to_owned(),
-            rows => format!("{rows} rows are"),
-        };
-        notes.push(format!("{rows} missing from the trace, in {gaps}; straight lines stand in for them"));
-    }
-    if repairs.merged > 0 {
-        let rows = if repairs.merged == 1 { "1 row".to_owned() } else { format!("{} rows", repairs.merged) };
-        notes.push(format!(
-            "{rows} fell into the interval of the row before; each such interval has the mean of its rows"
-        ));
-    }
-    notes
 }

@@ -1,4 +1,4 @@
-//! Which settings of a service's policy would have done better: searched for on the first part of a history, and believed by what they do on the rest.
+//! Searches better settings for the policy of a service on the first part of a history, and confirms them on the rest.
 
 mod evolution;
 mod knob;
@@ -19,34 +19,34 @@ use serde::Serialize;
 use serde_json::Value;
 
 use self::evolution::evolve;
-use self::knob::{Knob, knobs_of, written};
+use self::knob::{Knob, knobs_of, manifest_of};
 use self::policy::{FeatureRecorder, Ranges, WEIGHTS};
 use self::search::{Point, search};
 use crate::candidate::{Candidate, PolicyContext};
-use crate::declared::{PROMISING, declared, promising};
+use crate::declared::{SLO_SERVICE, declared, slo_service};
+use crate::notes::{repair_notes, share};
 use crate::recording::{Extent, Recording};
-use crate::study::{PROGRESS_EACH, Progress, Setting, StudyError, TICKS_SORTED_MAX, survey};
-use crate::summary::{Measure, repairs, share};
+use crate::setting::{Measure, PROGRESS_INTERVAL, Progress, Setting, StudyError, TICKS_SORTED_MAX, survey};
 
 /// The goal of a search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SearchGoal {
-    /// Settings of the policy that is declared.
+    /// Better settings of the declared policy.
     Settings,
-    /// A learned policy, for a service that is sized by what it promises.
+    /// A learned policy, for a service with an SLO.
     Policy,
 }
 
-/// How settings are searched for.
+/// The parameters of a search.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Tuning {
-    /// What is searched for.
+    /// The goal.
     pub goal: SearchGoal,
-    /// Settings that are tried at most.
+    /// The maximum number of settings to evaluate.
     pub runs_max: u32,
-    /// What the order of the search grows from.
+    /// The random seed.
     pub seed: u64,
-    /// The part of the history that is searched on, above 0 and below 1; the rest is held out.
+    /// The share of the history to search on, above 0 and below 1; the rest is held out.
     pub searched: f64,
 }
 
@@ -55,57 +55,57 @@ pub struct Tuning {
 pub struct TuningResult {
     /// The name of the recording.
     pub trace: String,
-    /// What was read of it.
+    /// Its extent.
     pub extent: Extent,
-    /// What the settings were tried on.
+    /// The simulated service.
     pub service: Service,
     /// When the held-out part begins.
     pub split: Timestamp,
-    /// What was searched for.
+    /// The goal of the search.
     pub goal: SearchGoal,
-    /// Fields that can be turned; none where there is nothing to search for.
+    /// The number of fields that were varied; 0 if there is nothing to search.
     pub knobs: usize,
-    /// Settings that were tried.
+    /// The number of settings that were evaluated.
     pub runs: u32,
-    /// How the declared settings did.
+    /// The scores of the declared settings.
     pub before: Parts,
-    /// How the best found did; `None` when none is better on the part that was searched on.
+    /// The scores of the best settings; `None` when none is better on the searched part.
     pub after: Option<Parts>,
-    /// The resources with them; `None` when they are not better on the held-out part, too.
+    /// The resources with the best settings; `None` unless they are also better on the held-out part.
     pub resources: Option<Vec<Resource>>,
 }
 
-/// How settings did on both parts.
+/// The scores of settings on both parts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Parts {
-    /// On the first, which was searched on.
+    /// On the first part, which was searched.
     pub searched: Score,
-    /// On the rest, with what was remembered of the first.
+    /// On the rest, with the state of the policy after the first part.
     pub held_out: Score,
 }
 
-/// How settings did on one part. Times carry their unit in their name; parts are per cents.
+/// The result of settings on one part. Field names end with the unit of times; shares are in per cent.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PartSummary {
-    /// Hours of it that count.
+    /// The hours that count.
     pub hours: f64,
-    /// Minutes with the promise broken.
+    /// Minutes in which the promise was violated.
     pub slo_violation_minutes: f64,
-    /// Requests that came while it was broken, in per cent of all.
+    /// Requests during violations, in per cent of all.
     pub violated_requests_percent: f64,
-    /// Hours of replicas, ready or starting.
+    /// Replica-hours, of ready and starting replicas.
     pub replica_hours: f64,
-    /// What they cost; `None` without a price.
+    /// Their cost; `None` without a price.
     pub cost: Option<f64>,
-    /// Ticks in which the wanted number changed.
+    /// Ticks in which the number of replicas wanted changed.
     pub actions: u64,
     /// Replicas started.
     pub starts: u64,
 }
 
 impl PartSummary {
-    /// What `score` comes to by `measure`.
+    /// The summary of `score` by `measure`.
     pub fn of(score: &Score, measure: Measure) -> Self {
         Self {
             hours: score.hours(),
@@ -119,23 +119,23 @@ impl PartSummary {
     }
 }
 
-/// Of less than two weeks the part that is searched on has no week with the one that is held out to compare with.
-const HISTORY_SHORT: f64 = 14.0 * 24.0;
+/// The hours below which a history is reported as short: the searched and the held-out part then have no common weekdays.
+const SHORT_HISTORY_HOURS: f64 = 14.0 * 24.0;
 
 impl TuningResult {
-    /// What came of it, as a sentence.
+    /// The verdict in a sentence or two.
     pub fn verdict(&self, measure: Measure) -> String {
         let Some(after) = &self.after else {
             if self.goal == SearchGoal::Policy {
                 return format!(
-                    "Nothing learned is better than what you have, and nothing is proposed: in {} runs on the part that was searched on, no weights are cheaper \
-                     by a hundredth and keep the promise as well.",
+                    "Nothing learned is better than what you have, and nothing is proposed: in {} runs on the searched part, no weights are cheaper by one \
+                     per cent and keep the promise as well.",
                     self.runs
                 );
             }
             return format!(
-                "Nothing better was found in {} runs: on the part that was searched on, no settings are cheaper by a hundredth and keep the promise as \
-                 well as those that are declared.",
+                "Nothing better was found in {} runs: on the searched part, no settings are cheaper by one per cent and keep the promise as well as the \
+                 declared ones.",
                 self.runs
             );
         };
@@ -143,32 +143,32 @@ impl TuningResult {
         if self.resources.is_some() {
             return format!("On the held-out part, the change would have {worth}.");
         }
-        let what = match self.goal {
+        let subject = match self.goal {
             SearchGoal::Settings => "the best settings",
             SearchGoal::Policy => "nothing learned is better than what you have, as the best weights",
         };
         format!(
-            "Nothing is proposed: {what} of the part that was searched on would have {worth} on the held-out part. They fit that part and not \
-             the load; a longer history would tell more."
+            "Nothing is proposed: {subject} of the searched part would have {worth} on the held-out part. They fit the searched part and not the \
+             load in general; use a longer history."
         )
     }
 
-    /// What is to be distrusted, each as a sentence.
+    /// Reasons for caution, each as a sentence.
     pub fn notes(&self) -> Vec<String> {
         let hours = self.extent.ticks as f64 * self.service.tick.as_secs_f64() / 3600.0;
         let mut notes = Vec::new();
-        if hours < HISTORY_SHORT {
+        if hours < SHORT_HISTORY_HOURS {
             notes.push(format!(
-                "{:.1} days are a short history: settings that fit them may not fit the next; two weeks show a week twice",
+                "{:.1} days are a short history: settings that fit them may not fit the next days; use at least two weeks",
                 hours / 24.0
             ));
         }
-        notes.extend(repairs(self.extent.repairs));
+        notes.extend(repair_notes(self.extent.repairs));
         notes
     }
 }
 
-/// What a change is worth, to go on with "would have".
+/// The effect of a change, to follow "would have".
 fn worth(before: &Score, after: &Score, measure: Measure) -> String {
     let part = |score: &Score| match score.violated_requests_percent() {
         0.0 => "no request".to_owned(),
@@ -179,31 +179,31 @@ fn worth(before: &Score, after: &Score, measure: Measure) -> String {
         _ => format!("broken the promise for {} instead of {}", part(after), part(before)),
     };
     let hours = 100.0 * (after.replica_hours() / before.replica_hours().max(f64::MIN_POSITIVE) - 1.0);
-    let way = if hours > 0.0 { "more" } else { "fewer" };
+    let direction = if hours > 0.0 { "more" } else { "fewer" };
     let money = measure.price.map_or(String::new(), |price| {
         format!(" ({:+.2} in money)", price * (after.replica_hours() - before.replica_hours()))
     });
     format!(
-        "{violated}, with {:.1} % {way} replica-hours{money} and {} changes of size instead of {}",
+        "{violated}, with {:.1} % {direction} replica-hours{money} and {} changes of size instead of {}",
         hours.abs(),
         after.actions,
         before.actions
     )
 }
 
-/// The part of what the promise allows to be broken that the search may use: settings that need all of it on one part break the promise on the next.
-const BUDGET_SEARCHED: f64 = 0.5;
+/// The share of the error budget that the search may use: settings that need all of it on one part exceed it on the next.
+const SEARCH_BUDGET: f64 = 0.5;
 
-/// How much better settings must be to be worth a change: a hundredth. Less is no more than chance, and every change is read by somebody.
-const WORTH: f64 = 0.01;
+/// How much cheaper settings must be to be proposed. Less is within chance, and every change costs the time to review it.
+const IMPROVEMENT_MIN: f64 = 0.01;
 
-/// How much worse than the best settings may be that turn a knob less.
-const WORTH_A_KNOB: f64 = 0.002;
+/// How much more expensive settings may be if they change one field less.
+const SIMPLICITY_BONUS: f64 = 0.002;
 
-/// What settings cost: replica-hours, as many times as they break what the promise allows to be broken.
+/// The cost of settings: replica-hours, multiplied by the use of the error budget where that exceeds it.
 ///
-/// So the cheapest that keep the promise are best, and among those that do not, breaking it half as often is worth twice as many replicas and
-/// no more: a load that nobody can keep up with is no reason to pay anything.
+/// The cheapest settings that keep the promise are best. Among those that do not, halving the violations is worth twice the replicas and no
+/// more: a load that cannot be served in time does not justify any price.
 #[derive(Clone, Copy, Debug)]
 struct Cost {
     weighed: f64,
@@ -213,15 +213,15 @@ struct Cost {
 impl Cost {
     fn of(score: &Score, measure: Measure) -> Self {
         let overspent = score.budget_used(measure.promise).map_or_else(
-            // A promise without a budget is broken by anything.
+            // Without a budget, any violation exceeds it.
             || 1.0 + score.violated_requests_percent(),
             |used| used.max(1.0),
         );
         Self { weighed: score.replica_hours() * overspent, actions: score.actions }
     }
 
-    fn is_better_by(self, part: f64, other: Self) -> bool {
-        self.weighed < other.weighed * (1.0 - part)
+    fn is_lower_by(self, share: f64, other: Self) -> bool {
+        self.weighed < other.weighed * (1.0 - share)
     }
 }
 
@@ -237,9 +237,9 @@ impl PartialOrd for Cost {
     }
 }
 
-/// Searches for better settings of the service `name` among `resources` over `recording`.
+/// Searches better settings for the service `name` among `resources` over `recording`.
 ///
-/// Settings are proposed only if they are also better on the held-out part, on which only the best of all settings is tried.
+/// Settings are proposed only if they are also better on the held-out part, on which only the best settings are evaluated.
 pub fn tune(
     recording: &Recording,
     (setting, measure): (&Setting, Measure),
@@ -248,17 +248,17 @@ pub fn tune(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<TuningResult, StudyError> {
     let bench = Bench::new(recording, setting, measure, (resources, name), tuning, progress)?;
-    let careful = careful(measure);
+    let search_measure = search_measure(measure);
     let SearchResult { best, fields, runs } = match tuning.goal {
-        SearchGoal::Settings => bench.best_settings(careful, tuning, progress),
-        SearchGoal::Policy => bench.best_policy(careful, tuning, progress)?,
+        SearchGoal::Settings => bench.best_settings(search_measure, tuning, progress),
+        SearchGoal::Policy => bench.best_policy(search_measure, tuning, progress)?,
     };
     let before = bench.parts(resources);
     let after = best.map(|resources| (bench.parts(&resources), resources));
     let after = after.filter(|(parts, _)| is_better(&parts.searched, &before.searched, measure));
-    let is_upheld = |parts: &Parts| is_better(&parts.held_out, &before.held_out, measure);
+    let is_confirmed = |parts: &Parts| is_better(&parts.held_out, &before.held_out, measure);
     let resources =
-        after.as_ref().filter(|(parts, _)| is_upheld(parts)).map(|(_, resources)| resources.clone());
+        after.as_ref().filter(|(parts, _)| is_confirmed(parts)).map(|(_, resources)| resources.clone());
     Ok(TuningResult {
         trace: recording.name.clone(),
         extent: bench.extent,
@@ -273,84 +273,85 @@ pub fn tune(
     })
 }
 
-/// A policy that was learned on the first part of a recording.
-pub(crate) struct LearnedPolicy {
-    /// The first tick that is held out, and when that begins.
+/// The result of training a policy on the first part of a recording.
+pub(crate) struct Training {
+    /// The first tick of the held-out part, and its time.
     pub(crate) split: (u64, Timestamp),
-    /// `None` when nothing was better than SLO-first on the first part.
+    /// `None` when nothing is better than SLO-first on the first part.
     pub(crate) learned: Option<LearnedPrice>,
 }
 
-/// How a policy is learned that is only to be compared: two thirds of the load, and a search that takes a minute for weeks of it.
-const LESSON: Tuning = Tuning { goal: SearchGoal::Policy, runs_max: 200, seed: 0, searched: 2.0 / 3.0 };
+/// The parameters of training: two thirds of the load, and a search that takes a minute for weeks of load.
+const TRAINING: Tuning = Tuning { goal: SearchGoal::Policy, runs_max: 200, seed: 0, searched: 2.0 / 3.0 };
 
-/// Learns on the first two thirds of `recording`, for a service that promises what `setting` does.
-pub(crate) fn learned_policy(
+/// Trains a policy on the first two thirds of `recording`, for a service with the promise of `setting`.
+pub(crate) fn train(
     recording: &Recording,
     setting: &Setting,
     progress: &mut dyn FnMut(Progress),
-) -> Result<LearnedPolicy, StudyError> {
+) -> Result<Training, StudyError> {
     let measure = Measure { promise: setting.promise, price: None };
-    let service = promising(setting.bounds, setting.promise, None);
-    let tuning = Tuning { seed: setting.seed, ..LESSON };
-    let on = (std::slice::from_ref(&service), PROMISING);
+    let service = slo_service(setting.bounds, setting.promise, None);
+    let tuning = Tuning { seed: setting.seed, ..TRAINING };
+    let on = (std::slice::from_ref(&service), SLO_SERVICE);
     let bench = Bench::new(recording, setting, measure, on, tuning, progress)?;
-    let mut best = bench.best_policy(careful(measure), tuning, progress)?.best.unwrap_or_default();
-    let learned = best.iter_mut().find_map(policy::promise_of).and_then(|slo| slo.learned);
-    Ok(LearnedPolicy { split: (bench.split as u64, bench.split_at()), learned })
+    let mut best = bench.best_policy(search_measure(measure), tuning, progress)?.best.unwrap_or_default();
+    let learned = best.iter_mut().find_map(policy::slo_of).and_then(|slo| slo.learned);
+    Ok(Training { split: (bench.split as u64, bench.split_at()), learned })
 }
 
-/// The promise that is searched for.
-fn careful(measure: Measure) -> Measure {
-    Measure { promise: 1.0 - BUDGET_SEARCHED * (1.0 - measure.promise), ..measure }
+/// The measure of the search, with a stricter promise.
+fn search_measure(measure: Measure) -> Measure {
+    Measure { promise: 1.0 - SEARCH_BUDGET * (1.0 - measure.promise), ..measure }
 }
 
-/// Whether it costs less by what is worth a change, and does not break the promise for more than before where it is broken.
+/// Whether it is sufficiently cheaper, and its violations are within the promise or not more than before.
 fn is_better(after: &Score, before: &Score, measure: Measure) -> bool {
     let violated = |score: &Score| score.violated_requests_percent();
     let allowed = 100.0 * (1.0 - measure.promise);
-    Cost::of(after, measure).is_better_by(WORTH, Cost::of(before, measure))
+    Cost::of(after, measure).is_lower_by(IMPROVEMENT_MIN, Cost::of(before, measure))
         && violated(after) <= violated(before).max(allowed)
 }
 
-/// What a search found.
+/// The result of a search.
 struct SearchResult {
-    /// The resources with it; `None` when nothing is better than what there is.
+    /// The resources with the best settings; `None` when none are better than the present ones.
     best: Option<Vec<Resource>>,
-    /// Fields that could be turned.
+    /// The number of fields that were varied.
     fields: usize,
     runs: u32,
 }
 
-/// Turns back each field that is not worth it.
-fn plainest<T: Clone + PartialEq>(
+/// Reverts each field whose change has too little effect.
+fn simplify<T: Clone + PartialEq>(
     best: Vec<T>,
     present: &[T],
     cost: &mut dyn FnMut(&Vec<T>) -> Option<Cost>,
 ) -> (Vec<T>, u32) {
-    let turned: Vec<usize> = (0..best.len()).filter(|field| best[*field] != present[*field]).collect();
-    let Some(least) = cost(&best).filter(|_| !turned.is_empty()) else { return (best, 1) };
-    let (mut plain, mut runs) = (best, 1);
-    for field in turned {
-        let mut back = plain.clone();
-        back[field] = present[field].clone();
+    let changed: Vec<usize> = (0..best.len()).filter(|field| best[*field] != present[*field]).collect();
+    let Some(least) = cost(&best).filter(|_| !changed.is_empty()) else { return (best, 1) };
+    let (mut simple, mut runs) = (best, 1);
+    for field in changed {
+        let mut simpler = simple.clone();
+        simpler[field] = present[field].clone();
         runs += 1;
-        let is_as_good = cost(&back).is_some_and(|cost| cost.weighed <= least.weighed * (1.0 + WORTH_A_KNOB));
+        let is_as_good =
+            cost(&simpler).is_some_and(|cost| cost.weighed <= least.weighed * (1.0 + SIMPLICITY_BONUS));
         if is_as_good {
-            plain = back;
+            simple = simpler;
         }
     }
-    (plain, runs)
+    (simple, runs)
 }
 
-/// What settings are tried on.
+/// Evaluates settings over a recording that is kept in memory.
 struct Bench<'a> {
     setting: &'a Setting,
     service: Service,
     demands: fluid::policy::constant::Demands,
     extent: Extent,
     loads: Vec<f64>,
-    /// The first tick that is held out.
+    /// The first tick of the held-out part.
     split: usize,
     resources: &'a [Resource],
     name: &'a str,
@@ -365,14 +366,17 @@ impl<'a> Bench<'a> {
         tuning: Tuning,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Self, StudyError> {
-        debug_assert!(setting.promise == measure.promise, "policies and people mean the same promise");
+        debug_assert!(
+            setting.promise == measure.promise,
+            "the policies and the measure have the same promise"
+        );
         let (service, demands, extent) = survey(recording, setting, progress)?;
         if extent.ticks > TICKS_SORTED_MAX {
             return Err(StudyError::TooLong { name: recording.name.clone() });
         }
         let mut loads = Vec::with_capacity(usize::try_from(extent.ticks).unwrap_or(0));
         recording.each_tick(setting.tick, setting.arrivals(), &mut |load| {
-            if (loads.len() as u64).is_multiple_of(PROGRESS_EACH) {
+            if (loads.len() as u64).is_multiple_of(PROGRESS_INTERVAL) {
                 progress(Progress::Reading(loads.len() as u64));
             }
             loads.push(load);
@@ -381,7 +385,7 @@ impl<'a> Bench<'a> {
         Ok(Self { setting, service, demands, extent, split, loads, resources, name })
     }
 
-    /// The settings that do best on the part that is searched on.
+    /// The best settings on the searched part.
     fn best_settings(
         &self,
         measure: Measure,
@@ -391,112 +395,112 @@ impl<'a> Bench<'a> {
         let knobs: Vec<(usize, Knob)> = self.knobs();
         let lens: Vec<usize> = knobs.iter().map(|(_, knob)| knob.len()).collect();
         let present: Point = knobs.iter().map(|(_, knob)| knob.present()).collect();
-        let mut tried = 0;
+        let mut evaluated = 0;
         let mut cost = |point: &Point| {
-            progress(Progress::Trying(tried, u64::from(tuning.runs_max)));
-            tried += 1;
-            let resources = self.turned(&knobs, point)?;
+            progress(Progress::Simulating(evaluated, u64::from(tuning.runs_max)));
+            evaluated += 1;
+            let resources = self.resources_at(&knobs, point)?;
             Some(Cost::of(&self.searched(&resources), measure))
         };
         let (best, runs) = search(&lens, &present, (tuning.runs_max, tuning.seed), &mut cost);
-        let (best, more) = plainest(best, &present, &mut cost);
-        let turned = self.turned(&knobs, &best).filter(|_| best != present);
-        SearchResult { best: turned, fields: knobs.len(), runs: runs + more }
+        let (best, more) = simplify(best, &present, &mut cost);
+        let resources = self.resources_at(&knobs, &best).filter(|_| best != present);
+        SearchResult { best: resources, fields: knobs.len(), runs: runs + more }
     }
 
-    /// The learned policy that does best on the part that is searched on, beginning at SLO-first.
+    /// The best learned policy on the searched part, beginning at SLO-first.
     fn best_policy(
         &self,
         measure: Measure,
         tuning: Tuning,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<SearchResult, StudyError> {
-        let Some(slo_first) = self.training(None) else {
+        let Some(slo_first) = self.with_learned_price(None) else {
             return Ok(SearchResult { best: None, fields: 0, runs: 0 });
         };
-        let ranges = self.watched(&slo_first)?;
-        let training = |weights: &[f64]| self.training(Some(ranges.policy(weights)?));
-        let cost = |weights: &Vec<f64>| Some(Cost::of(&self.searched(&training(weights)?), measure));
-        let mut tried = 0;
+        let ranges = self.feature_ranges(&slo_first)?;
+        let resources_with = |weights: &[f64]| self.with_learned_price(Some(ranges.policy(weights)?));
+        let cost = |weights: &Vec<f64>| Some(Cost::of(&self.searched(&resources_with(weights)?), measure));
+        let mut evaluated = 0;
         let mut costs = |points: &[Vec<f64>]| {
-            progress(Progress::Trying(tried, u64::from(tuning.runs_max)));
-            tried += points.len() as u64;
-            side_by_side(points, &cost)
+            progress(Progress::Simulating(evaluated, u64::from(tuning.runs_max)));
+            evaluated += points.len() as u64;
+            in_parallel(points, &cost)
         };
         let (best, runs) = evolve(WEIGHTS, (tuning.runs_max, tuning.seed), &mut costs);
         let unlearned = [0.0; WEIGHTS];
-        let (best, more) = plainest(best, &unlearned, &mut |weights| cost(weights));
-        let best = if best == unlearned { Some(slo_first) } else { training(&best) };
+        let (best, more) = simplify(best, &unlearned, &mut |weights| cost(weights));
+        let best = if best == unlearned { Some(slo_first) } else { resources_with(&best) };
         let best = best.filter(|resources| resources != self.resources);
         Ok(SearchResult { best, fields: WEIGHTS, runs: runs + more })
     }
 
-    /// The resources with this learned policy; `None` where the service is not sized by what it promises.
-    fn training(&self, learned: Option<LearnedPrice>) -> Option<Vec<Resource>> {
+    /// The resources with this learned price; `None` when the service does not scale by an SLO.
+    fn with_learned_price(&self, learned: Option<LearnedPrice>) -> Option<Vec<Resource>> {
         let mut resources = self.resources.to_vec();
-        let is_meant = |resource: &&mut Resource| resource.name() == self.name;
-        let slo = resources.iter_mut().filter(is_meant).find_map(policy::promise_of)?;
+        let is_service = |resource: &&mut Resource| resource.name() == self.name;
+        let slo = resources.iter_mut().filter(is_service).find_map(policy::slo_of)?;
         slo.learned = learned;
         Some(resources)
     }
 
-    /// What is seen of the load while `resources` decide on the part that is searched on.
-    fn watched(&self, resources: &[Resource]) -> Result<Ranges, StudyError> {
-        let declared = declared(resources, Some(self.name)).expect("it was looked at before");
-        let seen = Rc::new(RefCell::new(Ranges::default()));
+    /// The ranges of the load features over the searched part, under the policy of `resources`.
+    fn feature_ranges(&self, resources: &[Resource]) -> Result<Ranges, StudyError> {
+        let declared = declared(resources, Some(self.name)).expect("the declaration was checked before");
+        let ranges = Rc::new(RefCell::new(Ranges::default()));
         let policy = Candidate::declaration(&Arc::new(declared), self.service.tick);
-        let mut run = self.begin(FeatureRecorder { policy, seen: Rc::clone(&seen) });
+        let mut run = self.begin(FeatureRecorder { policy, ranges: Rc::clone(&ranges) });
         self.loads[..self.split].iter().for_each(|load| run.offer(*load));
         run.finish();
-        Ok(seen.take())
+        Ok(ranges.take())
     }
 
-    /// What can be turned, with the place of its resource: of the autoscaler that decides.
+    /// The knobs of the autoscaler that decides, each with the index of its resource.
     fn knobs(&self) -> Vec<(usize, Knob)> {
-        let is_meant = |resource: &Resource| match resource {
+        let is_of_service = |resource: &Resource| match resource {
             Resource::Service(service) => service.name().as_str() == self.name,
             Resource::HorizontalPodAutoscaler(hpa) => {
                 hpa.autoscaler().is_ok_and(|spec| spec.service.as_str() == self.name)
             }
             Resource::Route(_) | Resource::MetricSource(_) => false,
         };
-        let meant = self.resources.iter().enumerate().filter(|(_, resource)| is_meant(resource));
-        meant
-            .flat_map(|(place, resource)| {
-                knobs_of(resource, self.service.capacity).into_iter().map(move |knob| (place, knob))
+        let resources = self.resources.iter().enumerate().filter(|(_, resource)| is_of_service(resource));
+        resources
+            .flat_map(|(index, resource)| {
+                knobs_of(resource, self.service.capacity).into_iter().map(move |knob| (index, knob))
             })
             .collect()
     }
 
-    /// The resources with the knobs turned; `None` when that makes something that cannot be applied.
-    fn turned(&self, knobs: &[(usize, Knob)], point: &Point) -> Option<Vec<Resource>> {
-        let mut manifests: Vec<Value> = self.resources.iter().map(written).collect();
-        for ((resource, knob), place) in knobs.iter().zip(point) {
-            knob.turn(&mut manifests[*resource], *place);
+    /// The resources with the knobs set to `point`; `None` when they are invalid.
+    fn resources_at(&self, knobs: &[(usize, Knob)], point: &Point) -> Option<Vec<Resource>> {
+        let mut manifests: Vec<Value> = self.resources.iter().map(manifest_of).collect();
+        for ((resource, knob), index) in knobs.iter().zip(point) {
+            knob.set(&mut manifests[*resource], *index);
         }
         let resources: Result<Vec<Resource>, _> = manifests.into_iter().map(serde_json::from_value).collect();
         let resources = resources.ok()?;
         declared(&resources, Some(self.name)).is_ok().then_some(resources)
     }
 
-    /// How they do on the part that is searched on.
+    /// The score of `resources` on the searched part.
     fn searched(&self, resources: &[Resource]) -> Score {
         let mut run = self.run(resources);
         self.loads[..self.split].iter().for_each(|load| run.offer(*load));
         run.finish().score
     }
 
-    /// How they do on both parts.
+    /// The scores of `resources` on both parts.
     fn parts(&self, resources: &[Resource]) -> Parts {
         let mut searched = self.run(resources);
         self.loads[..self.split].iter().for_each(|load| searched.offer(*load));
-        let mut whole = self.run(resources).counted_from(self.split as u64);
+        let mut whole = self.run(resources).scored_from(self.split as u64);
         self.loads.iter().for_each(|load| whole.offer(*load));
         Parts { searched: searched.finish().score, held_out: whole.finish().score }
     }
 
     fn run(&self, resources: &[Resource]) -> Run {
-        let declared = declared(resources, Some(self.name)).expect("it was looked at before");
+        let declared = declared(resources, Some(self.name)).expect("the declaration was checked before");
         let on = PolicyContext {
             service: &self.service,
             demands: &self.demands,
@@ -519,8 +523,8 @@ impl<'a> Bench<'a> {
     }
 }
 
-/// What each of `points` costs, by as many threads as there are processors; in their order.
-fn side_by_side<C: Send>(points: &[Vec<f64>], cost: &(impl Fn(&Vec<f64>) -> C + Sync)) -> Vec<C> {
+/// The cost of each of `points`, in order, evaluated by one thread per CPU.
+fn in_parallel<C: Send>(points: &[Vec<f64>], cost: &(impl Fn(&Vec<f64>) -> C + Sync)) -> Vec<C> {
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let share = points.len().div_ceil(threads).max(1);
     std::thread::scope(|scope| {

@@ -1,8 +1,8 @@
-//! When the place of a replica that ended may be filled again.
+//! When an ended replica may be restarted.
 //!
-//! The ladder: after a healthy time the first end is answered at once; from the second end on the wait grows by decorrelated
-//! jitter; several ends without a healthy time in between are a crash loop, which is retried ever more rarely; a replica that cannot run as
-//! declared waits longest at once, since only a new declaration will help.
+//! After a healthy time, the first end is followed by a restart at once. From the second end on, the wait grows with decorrelated
+//! jitter. Several ends without a healthy time in between are a crash loop, which is retried less and less often. A replica that cannot
+//! run as declared gets the longest wait at once, since only a new declaration can help.
 //!
 //! Source of the backoff: Marc Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog 2015, "decorrelated jitter".
 
@@ -16,16 +16,16 @@ use model::reason::ExitClass;
 use model::settings::RestartSettings;
 use model::time::{Time, millis};
 
-/// What is known of a replica that ended.
+/// An ended replica.
 #[derive(Clone, Copy, Debug)]
 pub struct Restart {
     /// How it ended.
     pub exit: Exit,
-    /// Since when it had been ready; `None` when it was not in the end.
+    /// Since when it had been ready; `None` when it was not ready at its end.
     pub ready_since: Option<Time>,
 }
 
-/// Notes the end of a replica in `memory`, and the time before which its place must not be filled again.
+/// Notes the end of a replica in `memory`, and the time before which it must not be restarted.
 pub fn after_exit(
     now: Time,
     memory: &mut RestartMemory,
@@ -33,9 +33,9 @@ pub fn after_exit(
     settings: &RestartSettings,
     jitter: &mut Stream,
 ) {
-    well(now, memory, restart.ready_since, settings);
+    note_ready_time(now, memory, restart.ready_since, settings);
     match restart.exit.class() {
-        // It did its work; restarted at once, it would be a busy loop.
+        // It finished its work; restarting it at once would be a busy loop.
         ExitClass::Finished => note(now, memory, settings, jitter, |_, _| settings.backoff_min),
         ExitClass::Configuration => note(now, memory, settings, jitter, |_, _| settings.backoff_max),
         ExitClass::Failed
@@ -44,7 +44,7 @@ pub fn after_exit(
         | ExitClass::OutOfMemory
         | ExitClass::Resource
         | ExitClass::Unknown => {
-            note(now, memory, settings, jitter, |last, jitter| growing(last, settings, jitter));
+            note(now, memory, settings, jitter, |last, jitter| backoff(last, settings, jitter));
         }
     }
 }
@@ -62,15 +62,20 @@ pub fn after_failed_start(
             note(now, memory, settings, jitter, |_, _| settings.backoff_max);
         }
         FailureKind::AddressInUse | FailureKind::DiskFull | FailureKind::Other => {
-            // A start that failed is never the first end after a healthy time: something is wrong with starting.
+            // A failed start is never the first end after a healthy time.
             memory.backoff_ms = memory.backoff_ms.max(1);
-            note(now, memory, settings, jitter, |last, jitter| growing(last, settings, jitter));
+            note(now, memory, settings, jitter, |last, jitter| backoff(last, settings, jitter));
         }
     }
 }
 
-/// Forgets the failures of a replica that has been ready for long enough.
-pub fn well(now: Time, memory: &mut RestartMemory, ready_since: Option<Time>, settings: &RestartSettings) {
+/// Notes that a replica has been ready since `ready_since`: after long enough, its failures are forgotten.
+pub fn note_ready_time(
+    now: Time,
+    memory: &mut RestartMemory,
+    ready_since: Option<Time>,
+    settings: &RestartSettings,
+) {
     let Some(since) = ready_since else { return };
     let ready_for = now.since(since);
     if ready_for >= settings.crash_loop_well {
@@ -82,11 +87,11 @@ pub fn well(now: Time, memory: &mut RestartMemory, ready_since: Option<Time>, se
     }
 }
 
-/// How many ends in a row make a crash loop; `None` when there is none.
+/// The number of ends in a crash loop; `None` when there is none.
 ///
-/// A crash loop lasts until the replica has been healthy. The ends that began it leave the window during its long wait; a last wait
-/// longer than any ordinary one shows that the loop goes on.
-pub(crate) fn is_crash_loop(now: Time, memory: &RestartMemory, settings: &RestartSettings) -> Option<u32> {
+/// A crash loop lasts until the replica has been healthy. Its first ends leave the window during the long waits; a last wait that is
+/// longer than any other wait shows that the loop continues.
+pub(crate) fn crash_loop(now: Time, memory: &RestartMemory, settings: &RestartSettings) -> Option<u32> {
     let begin = now - settings.crash_loop_window;
     let as_count = |ends: usize| u32::try_from(ends).unwrap_or(u32::MAX);
     if memory.backoff_ms > millis(settings.backoff_max) {
@@ -103,34 +108,34 @@ fn note(
     jitter: &mut Stream,
     wait: impl FnOnce(Duration, &mut Stream) -> Duration,
 ) {
-    let most = settings.crash_loop_exits as usize;
+    let max = settings.crash_loop_exits as usize;
     memory.recent.push(now);
-    let excess = memory.recent.len().saturating_sub(most);
+    let excess = memory.recent.len().saturating_sub(max);
     memory.recent.drain(..excess);
     let last = Duration::from_millis(memory.backoff_ms);
-    let wait = match is_crash_loop(now, memory, settings) {
-        Some(_) => looping(last, settings, jitter),
+    let wait = match crash_loop(now, memory, settings) {
+        Some(_) => crash_loop_backoff(last, settings, jitter),
         None => wait(last, jitter),
     };
-    // Zero would mean healthy; an end that was answered at once counts all the same.
+    // Zero would mean healthy; an end that is followed by a restart at once counts nevertheless.
     memory.backoff_ms = millis(wait).max(1);
     memory.not_before = now + wait;
 }
 
-/// Zero after a healthy time; then between the shortest wait and three times the last one, at most the longest.
-fn growing(last: Duration, settings: &RestartSettings, jitter: &mut Stream) -> Duration {
+/// The wait: zero after a healthy time; then between the shortest wait and three times the last one, at most the longest.
+fn backoff(last: Duration, settings: &RestartSettings, jitter: &mut Stream) -> Duration {
     if last.is_zero() {
         return Duration::ZERO;
     }
-    let least = settings.backoff_min;
-    jitter.span(least, (last * 3).max(least)).min(settings.backoff_max)
+    let min = settings.backoff_min;
+    jitter.span(min, (last * 3).max(min)).min(settings.backoff_max)
 }
 
-/// Between the last wait and three times as long, within the least and the longest wait of a crash loop: about as long as it has failed so far,
-/// so that a failure whose cause lasts for seconds costs no more than about as many seconds.
-fn looping(last: Duration, settings: &RestartSettings, jitter: &mut Stream) -> Duration {
-    let least = last.max(settings.crash_loop_wait_min);
-    jitter.span(least, least * 3).min(settings.crash_loop_wait)
+/// The wait in a crash loop: between the last wait and three times as long, within the bounds of a crash loop. This is about as long as the
+/// replica has been failing, so that a failure of some seconds costs about as many seconds.
+fn crash_loop_backoff(last: Duration, settings: &RestartSettings, jitter: &mut Stream) -> Duration {
+    let min = last.max(settings.crash_loop_wait_min);
+    jitter.span(min, min * 3).min(settings.crash_loop_wait)
 }
 
 #[cfg(test)]
@@ -153,14 +158,14 @@ mod tests {
     }
 
     #[test]
-    fn the_first_end_is_answered_at_once() {
+    fn the_first_end_is_followed_by_a_restart_at_once() {
         let mut memory = RestartMemory::default();
         end(at(100), &mut memory, killed(Some(at(0))));
         assert_eq!(memory.not_before, at(100));
     }
 
     #[test]
-    fn the_second_end_waits_at_least_the_least_wait() {
+    fn the_second_end_waits_at_least_the_shortest_wait() {
         let mut memory = RestartMemory::default();
         end(at(100), &mut memory, killed(None));
         end(at(101), &mut memory, killed(None));
@@ -174,7 +179,7 @@ mod tests {
             end(at(100 + i), &mut memory, killed(None));
         }
         let settings = RestartSettings::default();
-        assert_eq!(is_crash_loop(at(104), &memory, &settings), Some(5));
+        assert_eq!(crash_loop(at(104), &memory, &settings), Some(5));
         let wait = memory.not_before.since(at(104));
         assert!(
             (settings.crash_loop_wait_min..=settings.crash_loop_wait_min * 3).contains(&wait),
@@ -183,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crash_loop_waits_no_shorter_than_before_and_long_in_the_end() {
+    fn the_waits_of_a_crash_loop_grow_to_the_longest() {
         let settings = RestartSettings::default();
         let mut memory = RestartMemory::default();
         let mut waits = Vec::new();
@@ -191,14 +196,14 @@ mod tests {
             let now = memory.not_before + Duration::from_millis(300);
             end(now, &mut memory, killed(None));
             waits.push(memory.not_before.since(now));
-            assert_eq!(is_crash_loop(now, &memory, &settings).is_some(), waits.len() >= 5, "{waits:?}");
+            assert_eq!(crash_loop(now, &memory, &settings).is_some(), waits.len() >= 5, "{waits:?}");
         }
         assert!(waits[4..].is_sorted(), "{waits:?}");
         assert_eq!(waits.last(), Some(&settings.crash_loop_wait));
     }
 
     #[test]
-    fn what_was_missing_for_seconds_costs_no_more_than_a_minute() {
+    fn after_a_failure_of_seconds_the_restart_follows_within_a_minute() {
         for away in [5, 10, 20] {
             let mut memory = RestartMemory::default();
             let back = at(100 + away);
@@ -216,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn two_ready_minutes_break_the_row() {
+    fn two_ready_minutes_end_a_series_of_failures() {
         let mut memory = RestartMemory::default();
         for i in 0..4 {
             end(at(100 + i), &mut memory, killed(None));
@@ -226,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn after_five_ready_minutes_an_end_is_the_first_again() {
+    fn after_five_ready_minutes_the_backoff_is_reset() {
         let mut memory = RestartMemory::default();
         for i in 0..4 {
             end(at(100 + i), &mut memory, killed(None));
@@ -236,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_run_as_declared_waits_longest_at_once() {
+    fn a_replica_that_cannot_run_as_declared_gets_the_longest_wait() {
         let (settings, mut jitter) = (RestartSettings::default(), Stream::named(1, "jitter"));
         let mut memory = RestartMemory::default();
         after_failed_start(at(100), &mut memory, FailureKind::Declaration, &settings, &mut jitter);

@@ -1,8 +1,8 @@
-//! Load shedding: how many requests of a service may await an answer at once, derived from how long answers take.
+//! Load shedding: a limit on the concurrent requests of a service, derived from its latency.
 //!
-//! A service that gets more requests than it can handle answers ever later, until clients give up and its work is wasted. How much it can handle
-//! shows from outside: up to that point more requests at once do not slow it down, beyond it each waits for the others. So the limit follows
-//! the **gradient** of latency, the best latency that the service has shown divided by the present one:
+//! The latency of an overloaded service grows until clients give up and its work is wasted. Its capacity is visible from outside: up to that
+//! point more concurrent requests do not slow it down, beyond it each one waits for the others. So the limit follows the **gradient** of
+//! latency, the best observed latency divided by the present one:
 //!
 //! limit ← limit × gradient + √(limit × gradient), with gradient = best × (1 + tolerance) ÷ median, between ½ and 2
 //!
@@ -10,16 +10,16 @@
 //! (`docs/root/configuration/http/http_filters/adaptive_concurrency_filter.rst`). The wide tolerance, and that a limit grows only while it is used,
 //! are from Netflix (`concurrency-limits`, `Gradient2Limit`).
 //!
-//! Everything depends on the **best latency**, which is kept differently here. Envoy measures it anew once a minute by letting almost no
-//! requests in, and so refuses requests even of healthy services. Here it is measured from what happens anyway:
+//! Everything depends on the **best latency**, which is measured differently here. Envoy measures it once a minute by admitting almost no
+//! requests, and so refuses requests even of healthy services. Here it mostly follows from normal operation:
 //!
-//! - Answers that are faster for a while are the new best.
-//! - When the limit has shrunk until half as many requests are under way and answers are no faster for it, the number of requests did not slow
-//!   them down: the service itself has become slower, and the present latency is the new best.
-//! - While the limit is reached, so that requests are refused already, the best is also looked for on purpose: the first time, and then, if
-//!   answers are slow, once in [`PROBE_INTERVAL`]. The limit is halved as long as that makes answers faster. TCP's BBR does so (`PROBE_RTT`).
+//! - A lower latency over some windows is the new best.
+//! - If the limit has shrunk until half as many requests are in flight, and latency is no better, concurrency is not the cause: the service
+//!   itself has become slower, and the present latency is the new best.
+//! - Only while the limit is reached, so that requests are refused already, the best is probed: the first time, and then, if latency is high,
+//!   once in [`PROBE_INTERVAL`]. The limit is halved as long as that lowers the latency. TCP's BBR does the same (`PROBE_RTT`).
 //!
-//! An answer counts only if its request began under the present limit; so the limit is never changed twice for one queue.
+//! An answer counts only if its request began under the present limit, so that the limit is never changed twice for one queue.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -34,9 +34,9 @@ mod tests;
 /// The bounds of the limit, and what counts as slow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AdaptivePolicy {
-    /// The limit is never below.
+    /// The lowest limit.
     pub min: NonZeroU32,
-    /// The limit is never above; `min` holds where this is less.
+    /// The highest limit; `min` if this is less.
     pub max: NonZeroU32,
     /// How far above the best latency the median may lie before the limit shrinks, in percent of the best.
     pub tolerance_percent: u32,
@@ -50,28 +50,24 @@ impl Default for AdaptivePolicy {
     }
 }
 
-/// The limit before anything was measured: Netflix'.
-const FIRST: f64 = 20.0;
+/// The limit before the first measurement: Netflix'.
+const INITIAL_LIMIT: f64 = 20.0;
 
 /// How often the best latency is probed while a service is saturated.
 ///
-/// A probe takes a few windows of which the last has about half of the service's throughput: at most 1 % of what it does in 30 s.
+/// A probe takes a few windows, of which the last has about half of the service's throughput: it costs at most 1 % of that of 30 s.
 const PROBE_INTERVAL: Duration = Duration::from_secs(30);
 
-/// Half as many requests make answers faster when these take less than three quarters of the time: midway between what is
-/// expected of a queue (half) and of none (all).
-const FASTER: f64 = 0.75;
-
-/// Windows in a row whose mean may be the new best: enough that chance alone makes it no more than some percent too low.
+/// Consecutive windows whose mean may be the new best: enough that it is too low by a few percent at most.
 const BEST_WINDOWS: u32 = 8;
 
-/// Finds the limit of one service.
+/// The limit of one service.
 #[derive(Debug, Clone)]
 pub struct AdaptiveLimit {
     policy: AdaptivePolicy,
     limit: f64,
     best: Option<Best>,
-    /// What a descent of the limit is compared with; `None` while it does not descend.
+    /// The window that a descending limit is compared with; `None` while the limit does not descend.
     baseline: Option<WindowStats>,
     phase: Phase,
     window: Window,
@@ -81,7 +77,7 @@ pub struct AdaptiveLimit {
 enum Phase {
     /// The limit follows the gradient.
     Following,
-    /// The limit is lowered to measure the best latency. These were the limit and the median before.
+    /// The limit is lowered to measure the best latency; these are the limit and the median before the probe.
     Probing { limit: f64, latency_us: f64 },
 }
 
@@ -89,14 +85,14 @@ enum Phase {
 #[derive(Debug, Clone, Copy)]
 struct Best {
     latency_us: f64,
-    /// When it was measured by lowering the limit.
+    /// When it was last measured by lowering the limit.
     measured: Option<Duration>,
-    /// The sum of medians since it was set or last lowered, and of how many windows.
+    /// The sum of the medians since it was set or last lowered, and the number of their windows.
     medians: (f64, u32),
 }
 
 impl AdaptiveLimit {
-    /// A limit before anything was measured.
+    /// A limit before the first measurement.
     #[must_use]
     pub fn new(policy: AdaptivePolicy, now: Duration) -> Self {
         let mut new = Self {
@@ -105,33 +101,33 @@ impl AdaptiveLimit {
             best: None,
             baseline: None,
             phase: Phase::Following,
-            window: Window::starting(now),
+            window: Window::starting_at(now),
         };
-        new.limit = new.bounded(FIRST);
+        new.limit = new.bounded(INITIAL_LIMIT);
         new
     }
 
-    /// The policy that it follows.
+    /// The policy of the limit.
     #[must_use]
     pub fn policy(&self) -> AdaptivePolicy {
         self.policy
     }
 
-    /// How many requests may await an answer now; at least 1.
+    /// How many requests may be in flight now; at least 1.
     #[must_use]
     pub fn get(&self) -> u32 {
         self.limit as u32
     }
 
-    /// The best latency that the service has shown; `None` before the first window is over.
+    /// The best latency of the service; `None` before the end of the first window.
     #[must_use]
     pub fn best(&self) -> Option<Duration> {
         self.best.map(|best| Duration::from_secs_f64(best.latency_us / 1e6))
     }
 
-    /// Records that an answer took `latency`, and that `awaiting` requests, including this one, awaited theirs until then.
+    /// Records an answer after `latency`, until which `awaiting` requests were in flight, this one included.
     ///
-    /// O(1), and O(n) in the at most 512 latencies of a window at its end.
+    /// O(1); at the end of a window O(n) in its latencies, of which at most 512 are kept.
     pub fn observe(&mut self, now: Duration, latency: Duration, awaiting: u32) {
         let shortest =
             self.best.map_or(Duration::ZERO, |best| Duration::from_micros(2 * best.latency_us as u64));
@@ -146,11 +142,11 @@ impl AdaptiveLimit {
 
     /// Records a failure, or a missing answer, after `latency`.
     ///
-    /// It counts only if it took long, as an answer that would have taken even longer: an instant failure must not pass for a fast answer. If it
-    /// never counted, a service whose clients all give up would look as if it had no requests.
+    /// A slow failure counts as an answer with at least that latency; a fast one is ignored, because it is not a fast answer. If no failure
+    /// counted, a service whose clients all give up would look idle.
     pub fn observe_failure(&mut self, now: Duration, latency: Duration, awaiting: u32) {
-        let slow = self.best.map(|best| best.latency_us * self.tolerated());
-        if slow.is_some_and(|slow_us| latency.as_secs_f64() * 1e6 > slow_us) {
+        let slow_us = self.best.map(|best| best.latency_us * self.tolerated_factor());
+        if slow_us.is_some_and(|slow_us| latency.as_secs_f64() * 1e6 > slow_us) {
             self.observe(now, latency, awaiting);
         }
     }
@@ -160,7 +156,7 @@ impl AdaptiveLimit {
         let best = self.best.get_or_insert(Best::of(window.latency_us, None));
         best.add(window.latency_us);
         let Best { latency_us, measured, .. } = *best;
-        let gradient = (latency_us * self.tolerated() / window.latency_us).clamp(0.5, 2.0);
+        let gradient = (latency_us * self.tolerated_factor() / window.latency_us).clamp(0.5, 2.0);
         let is_slow = gradient < 1.0;
         if !is_slow {
             self.baseline = None;
@@ -169,26 +165,27 @@ impl AdaptiveLimit {
             self.baseline = None;
             return self.limit;
         }
-        // A best latency that was never measured on purpose may come from a time of overload.
+        // A best latency that was never probed may come from a time of overload.
         let is_due = measured.is_none_or(|at| is_slow && now.saturating_sub(at) >= PROBE_INTERVAL);
-        if is_due && window.most >= self.get() {
+        if is_due && window.awaiting_max >= self.get() {
             self.baseline = Some(window);
             self.phase = Phase::Probing { limit: self.limit, latency_us: window.latency_us };
             return self.limit / 2.0;
         }
         let scaled = self.limit * gradient;
         let next = scaled + scaled.sqrt();
-        // A limit of which not even half is used does not show whether more would do.
-        let is_used = f64::from(window.most) >= self.limit / 2.0;
+        // A limit that is used by less than half gives no evidence for a higher one.
+        let is_used = f64::from(window.awaiting_max) >= self.limit / 2.0;
         if is_used { next } else { next.min(self.limit) }
     }
 
-    /// Whether half as many requests are answered no faster; records what the next window is compared with.
+    /// Whether half as many requests have no lower latency. Otherwise updates the baseline.
     fn has_descended_without_effect(&mut self, window: WindowStats) -> bool {
-        let is_half = |baseline: WindowStats| window.mean <= baseline.mean / 2.0;
-        let is_least = |baseline: WindowStats| self.is_lowest() && window.mean < baseline.mean;
+        let is_half = |baseline: WindowStats| window.awaiting_mean <= baseline.awaiting_mean / 2.0;
+        let is_less_at_lowest_limit =
+            |baseline: WindowStats| self.is_lowest() && window.awaiting_mean < baseline.awaiting_mean;
         match self.baseline {
-            Some(baseline) if !is_half(baseline) && !is_least(baseline) => false,
+            Some(baseline) if !is_half(baseline) && !is_less_at_lowest_limit(baseline) => false,
             Some(baseline) if !window.is_faster_than(baseline) => true,
             Some(_) | None => {
                 self.baseline = Some(window);
@@ -197,10 +194,9 @@ impl AdaptiveLimit {
         }
     }
 
-    /// The next limit of a probe for the best latency, or the limit after it.
+    /// The next limit of a probe for the best latency, or the limit after the probe.
     ///
-    /// `rate` is the number of answers per microsecond before. By Little's law it is sustained by as many concurrent requests as are answered at
-    /// this rate within the tolerated latency.
+    /// `rate` is the number of answers per microsecond before the probe. By Little's law, sustaining it takes rate × latency concurrent requests.
     fn probe(&mut self, now: Duration, window: WindowStats, rate: f64) -> f64 {
         let baseline = self.baseline.unwrap_or(window);
         let is_faster = window.is_faster_than(baseline);
@@ -209,21 +205,21 @@ impl AdaptiveLimit {
             return self.limit / 2.0;
         }
         let least_us = window.latency_us.min(baseline.latency_us);
-        // At the lowest limit even fewer requests might be faster, but cannot be tried: the best seen before may be better.
+        // At the lowest limit even fewer requests might be faster, but cannot be tried: the former best may be lower.
         let known_us = self.best.filter(|_| is_faster).map_or(least_us, |best| best.latency_us);
         let best_us = least_us.min(known_us);
         self.best = Some(Best::of(best_us, Some(now)));
         self.baseline = None;
         self.phase = Phase::Following;
-        rate * best_us * self.tolerated()
+        rate * best_us * self.tolerated_factor()
     }
 
     fn is_lowest(&self) -> bool {
         self.get() <= self.policy.min.get()
     }
 
-    /// The multiple of the best latency up to which answers do not count as slow; at least 1.
-    fn tolerated(&self) -> f64 {
+    /// The multiple of the best latency up to which latency is not high; at least 1.
+    fn tolerated_factor(&self) -> f64 {
         1.0 + f64::from(self.policy.tolerance_percent) / 100.0
     }
 

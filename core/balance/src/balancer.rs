@@ -1,4 +1,4 @@
-//! Chooses an endpoint.
+//! The choice of an endpoint for a request.
 
 use rand_core::Rng;
 
@@ -13,7 +13,7 @@ use crate::zone::{Nearness, Share};
 #[cfg(test)]
 mod tests;
 
-/// How requests are spread over the endpoints of a service.
+/// The load balancing policy of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Balance {
     /// Each in turn. Weights are ignored, but endpoints in their slow start are left out of some rounds.
@@ -24,10 +24,10 @@ pub enum Balance {
     /// Source: nginx, "smooth weighted round robin".
     Weighted,
     /// The less loaded of two drawn at random, by (in flight + 1) × recent latency ÷ weight.
-    /// Source: Mitzenmacher 2001, "the power of two choices"; the load is Finagle's peak EWMA.
+    /// Source: Mitzenmacher 2001, "the power of two choices"; the latency is Finagle's peak EWMA.
     #[default]
     LeastLoaded,
-    /// Equal keys to the same endpoint, unless that has over a quarter more in flight than the mean; then to the next on the ring.
+    /// Equal keys to the same endpoint, unless it has over a quarter more in flight than the mean; then to the next one on the ring.
     /// Source: Karger et al. 1997, "Consistent hashing and random trees"; Mirrokni et al. 2016, "… with bounded loads".
     ConsistentHash,
 }
@@ -37,11 +37,11 @@ pub enum Balance {
 pub enum PickError {
     /// All endpoints that may get the request were tried, or there are none.
     Exhausted,
-    /// The remaining ones have as many requests in flight as allowed.
+    /// Every endpoint that is left has as many requests in flight as allowed.
     Full,
 }
 
-/// The state of load balancing from request to request.
+/// The load balancing state of a service, kept from request to request.
 ///
 /// It belongs to one [`EndpointSet`]: after a change of endpoints call [`adopt`](Self::adopt) before the next pick.
 #[derive(Debug, Clone)]
@@ -51,14 +51,14 @@ pub struct Balancer {
     far: PickState,
 }
 
-/// The same for the endpoints of one side, near or far.
+/// The load balancing state of one side, near or far.
 #[derive(Debug, Clone, Default)]
 struct PickState {
     /// Where round robin continues: an index into the preferred endpoints.
     cursor: usize,
-    /// nginx's `current_weight` of each preferred endpoint; their sum is 0 between picks. Empty unless weights count.
+    /// nginx's `current_weight` of each preferred endpoint; their sum is 0 between picks. Empty unless the policy is weighted.
     credits: Vec<Credit>,
-    /// Empty unless it hashes.
+    /// Empty unless the policy is consistent hashing.
     ring: Ring,
 }
 
@@ -69,7 +69,7 @@ struct Credit {
 }
 
 impl Balancer {
-    /// A balancer that has not chosen yet.
+    /// A balancer before its first pick.
     #[must_use]
     pub fn new(balance: Balance, endpoints: &EndpointSet) -> Self {
         let mut new = Self { balance, near: PickState::default(), far: PickState::default() };
@@ -77,7 +77,7 @@ impl Balancer {
         new
     }
 
-    /// Adopts a changed set of endpoints. Those that stay keep their turn.
+    /// Adopts a changed set of endpoints. Remaining endpoints keep their credit.
     ///
     /// O(n²) in the endpoints for [`Balance::Weighted`], O(n log n) for [`Balance::ConsistentHash`]; runs only when endpoints change.
     pub fn adopt(&mut self, balance: Balance, endpoints: &EndpointSet) {
@@ -88,9 +88,9 @@ impl Balancer {
 
     /// Chooses an endpoint for one request.
     ///
-    /// Returns an index into [`EndpointSet::candidates`]. `load` is called by [`Balance::LeastLoaded`] for two of them, by [`Balance::ConsistentHash`] for all,
-    /// and by the others only if the set limits requests in flight. `key`, made by [`hash_key`](crate::hash_key), is called only by
-    /// [`Balance::ConsistentHash`].
+    /// Returns an index into [`EndpointSet::candidates`]. `load` is called by [`Balance::LeastLoaded`] for two of them, by
+    /// [`Balance::ConsistentHash`] for all, and by the others only if the set limits requests in flight. `key`, made by
+    /// [`hash_key`](crate::hash_key), is called only by [`Balance::ConsistentHash`].
     ///
     /// First a random draw decides whether the request stays near, with the probability of [`EndpointSet::near_share`]; if no endpoint of that
     /// side is open, the other side is used. An ejected endpoint is chosen only when all healthy ones were tried or too many are ejected, but not
@@ -109,7 +109,7 @@ impl Balancer {
         self.pick_among(endpoints, tried, rng, key, load, |_| true)
     }
 
-    /// As [`pick`](Self::pick), among the candidates that `may` allows; the others count as tried. O(n) if it excludes some.
+    /// Like [`pick`](Self::pick), but only among the candidates that satisfy `is_allowed`; the others count as tried. O(n) if some are excluded.
     pub fn pick_among<R: Rng>(
         &mut self,
         endpoints: &EndpointSet,
@@ -117,9 +117,9 @@ impl Balancer {
         rng: &mut R,
         key: impl Fn() -> u64,
         load: impl Fn(usize) -> Load,
-        may: impl Fn(usize) -> bool,
+        is_allowed: impl Fn(usize) -> bool,
     ) -> Result<usize, PickError> {
-        let is_untried = |&i: &u32| !tried.contains(endpoints.candidate(i).id) && may(i as usize);
+        let is_untried = |&i: &u32| !tried.contains(endpoints.candidate(i).id) && is_allowed(i as usize);
         let has_room =
             |i: u32| !endpoints.limits_in_flight() || endpoints.has_room(load(i as usize).in_flight);
         let is_open = |i: &u32| is_untried(i) && has_room(*i);
@@ -142,11 +142,11 @@ impl Balancer {
         }
     }
 
-    /// The side that a request goes to first. Equal keys go to the same side as long as the share does not change.
+    /// The side to which a request goes first. Equal keys go to the same side as long as the share does not change.
     fn first_side<R: Rng>(&self, endpoints: &EndpointSet, rng: &mut R, key: impl Fn() -> u64) -> Nearness {
         let share = endpoints.near_share();
         let whole = u64::from(Share::WHOLE.hundredths_of_percent());
-        let stays = match share {
+        let is_near = match share {
             Share::WHOLE => true,
             Share::NONE => false,
             share => {
@@ -159,7 +159,7 @@ impl Balancer {
                 drawn < u64::from(share.hundredths_of_percent())
             }
         };
-        if stays { Nearness::Near } else { Nearness::Far }
+        if is_near { Nearness::Near } else { Nearness::Far }
     }
 
     /// Chooses among the preferred endpoints of one side; returns an index into these.
@@ -216,7 +216,7 @@ impl PickState {
             .map(|&i| endpoints.candidate(i).id)
             .map(|id| Credit { id, amount: old.iter().find(|c| c.id == id).map_or(0, |c| c.amount) })
             .collect();
-        // The credit of endpoints that left is missing. It is compensated, or the sum would never be 0 again.
+        // The credit of removed endpoints is missing; without compensation the sum would never be 0 again.
         let drift: i64 = self.credits.iter().map(|c| c.amount).sum();
         if let Some(first) = self.credits.first_mut() {
             first.amount -= drift;
@@ -229,7 +229,7 @@ impl PickState {
         Some(at)
     }
 
-    /// Smooth weighted round robin: each endpoint earns its weight; the one with the most credit is chosen, and pays what all have earned.
+    /// Smooth weighted round robin: each open endpoint earns its weight; the one with the most credit is chosen and pays the sum of the weights.
     fn next_weighted(
         &mut self,
         endpoints: &EndpointSet,
@@ -239,7 +239,7 @@ impl PickState {
     ) -> Option<usize> {
         debug_assert_eq!(self.credits.len(), group.preferred.len(), "adopt the endpoints first");
         let mut earned = 0i64;
-        let mut richest: Option<(usize, i64)> = None;
+        let mut best: Option<(usize, i64)> = None;
         for (at, credit) in self.credits.iter_mut().enumerate() {
             let index = group.preferred[at];
             if !is_open(&index) {
@@ -248,11 +248,11 @@ impl PickState {
             let weight = i64::from(weight(endpoints.candidate(index)));
             credit.amount += weight;
             earned += weight;
-            if richest.is_none_or(|(_, best)| credit.amount > best) {
-                richest = Some((at, credit.amount));
+            if best.is_none_or(|(_, amount)| credit.amount > amount) {
+                best = Some((at, credit.amount));
             }
         }
-        let (at, _) = richest?;
+        let (at, _) = best?;
         self.credits[at].amount -= earned;
         Some(at)
     }
@@ -284,11 +284,11 @@ fn pick_random<R: Rng>(
     for (at, candidate) in open() {
         last = Some(at);
         match drawn_weight.checked_sub(u64::from(candidate.ramped_weight())) {
-            Some(rest) => drawn_weight = rest,
+            Some(remaining) => drawn_weight = remaining,
             None => break,
         }
     }
-    // The ticket is below the sum of the weights, unless an endpoint has filled up since they were added. Then the last one will do.
+    // The drawn weight is below the sum, unless an endpoint has become full since the weights were added up. Then the last one is used.
     last
 }
 
@@ -305,14 +305,14 @@ fn less_loaded_of_two<R: Rng>(
     if n == 1 {
         return Some(first);
     }
-    // One of the n − 1 places after the first: never the first itself, unless all others are not open.
+    // Starts at one of the n − 1 others, and ends at the first one only if no other is open.
     let start = first + 1 + below(rng, n - 1) as usize;
     let second = open_from(candidates, start % candidates.len(), &is_open).unwrap_or(first);
     if first == second {
         return Some(first);
     }
-    let mut stays = |at: usize| stays_in_draw(group, endpoints.candidate(candidates[at]).ramp, rng);
-    match (stays(first), stays(second)) {
+    let mut passes = |at: usize| passes_slow_start(group, endpoints.candidate(candidates[at]).ramp, rng);
+    match (passes(first), passes(second)) {
         (true, false) => return Some(first),
         (false, true) => return Some(second),
         (true, true) | (false, false) => {}
@@ -321,17 +321,17 @@ fn less_loaded_of_two<R: Rng>(
     Some(if cost(second) < cost(first) { second } else { first })
 }
 
-/// Whether a drawn endpoint stays in the draw: always, unless it is in its slow start; then with the probability of its ramp.
+/// Whether a drawn endpoint may compete: during its slow start with the probability of its ramp, else always.
 ///
-/// Its cost is not changed instead: multiplied by the inverse of the ramp, it would lose every comparison while the others are idle.
-fn stays_in_draw<R: Rng>(group: &Group, ramp: Ramp, rng: &mut R) -> bool {
+/// Increasing its cost instead would not work: it would lose every comparison while the others are idle.
+fn passes_slow_start<R: Rng>(group: &Group, ramp: Ramp, rng: &mut R) -> bool {
     let highest_ramp = group.highest_ramp;
     ramp == highest_ramp || below(rng, highest_ramp.percent().into()) < u64::from(ramp.percent())
 }
 
-/// A number below `n`, which must not be 0; the bias of at most n ÷ 2⁶⁴ is beyond measuring.
+/// A random number below `n`, which must not be 0; its bias of at most n ÷ 2⁶⁴ is negligible.
 /// Source: Lemire 2019, "Fast random integer generation in an interval", without its rejection step.
 fn below<R: Rng>(rng: &mut R, n: u64) -> u64 {
-    debug_assert!(n > 0, "nothing is below 0");
+    debug_assert!(n > 0, "no number is below 0");
     ((u128::from(rng.next_u64()) * u128::from(n)) >> 64) as u64
 }

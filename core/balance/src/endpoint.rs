@@ -1,4 +1,4 @@
-//! An endpoint as the balancer sees it.
+//! Endpoints as the balancer sees them.
 
 use std::fmt;
 use std::num::NonZeroU16;
@@ -7,14 +7,14 @@ use crate::retry::TRIES_MAX;
 use crate::slow_start::Ramp;
 use crate::zone::Nearness;
 
-/// Names one endpoint of a service: the replica's ordinal and which life of it this is.
+/// Identifies one endpoint of a service: the ordinal of a replica and its incarnation.
 ///
-/// A restarted replica keeps its ordinal and gets a new incarnation, so that it inherits neither the connections nor the record of the one before.
+/// A restarted replica keeps its ordinal and gets a new incarnation, so that it inherits neither the connections nor the record of the last one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EndpointId {
-    /// Which replica of the service.
+    /// The ordinal of the replica in its service.
     pub ordinal: u32,
-    /// Which life of that replica; grows with each start.
+    /// Grows with each start of the replica.
     pub incarnation: u32,
 }
 
@@ -24,7 +24,7 @@ impl fmt::Display for EndpointId {
     }
 }
 
-/// The share of traffic an endpoint gets, relative to the others of its service; 1 to 65,535.
+/// The share of traffic of an endpoint, relative to the others of its service; 1 to 65,535.
 ///
 /// 16 bits keep every sum of weights exact: 65,535 × 100,000 endpoints is far below 2⁶³.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,7 +34,7 @@ impl Weight {
     /// The default weight.
     pub const ONE: Self = Self(NonZeroU16::MIN);
 
-    /// Makes a weight; `None` for 0, which would mean "gets nothing": drain the endpoint instead.
+    /// A weight; `None` for 0: an endpoint that is to get no traffic is drained instead.
     #[must_use]
     pub const fn new(weight: u16) -> Option<Self> {
         match NonZeroU16::new(weight) {
@@ -53,18 +53,18 @@ impl Weight {
 /// Whether an endpoint may get new requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Status {
-    /// It may.
+    /// It is healthy and gets requests.
     Serving,
-    /// It failed or was slow, and gets requests only when nothing better is left.
+    /// It failed or was slow, and gets requests only as a last resort.
     Ejected,
-    /// It finishes its requests, and gets no new ones.
+    /// It finishes its requests and gets no new ones.
     Draining,
-    /// It has served and will again, but is not ready now: it gets nothing, and counts as unhealthy when requests are divided between zones.
+    /// It is temporarily not ready: it gets no requests, and counts as unhealthy when requests are divided between zones.
     Unready,
 }
 
 impl Status {
-    /// Whether it may get a request, if only as a last resort.
+    /// Whether it may get a request, be it as a last resort.
     #[must_use]
     pub const fn may_get(self) -> bool {
         match self {
@@ -77,26 +77,26 @@ impl Status {
 /// An endpoint that may be chosen, for an [`EndpointSet`](crate::EndpointSet).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Candidate {
-    /// Which endpoint.
+    /// The identity of the endpoint.
     pub id: EndpointId,
     /// Its share of the traffic.
     pub weight: Weight,
-    /// How much of that share it gets now.
+    /// The part of its weight that it has during slow start.
     pub ramp: Ramp,
     /// Whether it may get new requests.
     pub status: Status,
-    /// Whether it is in the zone that is preferred.
+    /// Whether it is in the preferred zone.
     pub nearness: Nearness,
 }
 
 impl Candidate {
-    /// A near endpoint that serves with its full weight.
+    /// A near endpoint that serves at its full weight.
     #[must_use]
     pub const fn new(id: EndpointId, weight: Weight) -> Self {
         Self { id, weight, ramp: Ramp::FULL, status: Status::Serving, nearness: Nearness::Near }
     }
 
-    /// The weight that counts now, in hundredths; at least 10.
+    /// The weight with the slow-start ramp applied, in hundredths; at least 10.
     pub(crate) const fn ramped_weight(&self) -> u32 {
         self.weight.get() as u32 * self.ramp.percent() as u32
     }
@@ -104,7 +104,7 @@ impl Candidate {
 
 /// The endpoints on which a request has already failed.
 ///
-/// Holds [`TRIES_MAX`] ids, as many as a request may use; a further one replaces the oldest.
+/// Holds up to [`TRIES_MAX`] ids, as many as a request may use; a further one replaces the oldest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tried {
     ids: [Option<EndpointId>; TRIES_MAX as usize],
@@ -115,13 +115,13 @@ impl Tried {
     /// The first attempt of a request: nothing is excluded.
     pub const NONE: Self = Self { ids: [None; TRIES_MAX as usize], next: 0 };
 
-    /// Excludes an endpoint from the further attempts of this request.
+    /// Excludes an endpoint from further attempts of this request.
     pub fn add(&mut self, id: EndpointId) {
         self.ids[usize::from(self.next)] = Some(id);
         self.next = (self.next + 1) % TRIES_MAX;
     }
 
-    /// Whether the endpoint was tried before.
+    /// Whether the endpoint was tried.
     #[must_use]
     pub fn contains(&self, id: EndpointId) -> bool {
         self.ids[0].is_some() && self.ids.contains(&Some(id))

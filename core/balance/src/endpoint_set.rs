@@ -1,4 +1,4 @@
-//! The endpoints that may be chosen: built when endpoints change, read for every request.
+//! The endpoints to choose from: built when endpoints change, read for every request.
 
 use std::num::NonZeroU32;
 
@@ -6,7 +6,7 @@ use crate::endpoint::Candidate;
 use crate::group::{Group, health};
 use crate::zone::{Nearness, Share, Split, split};
 
-/// The endpoints of a service, sorted on each side, near and far, into preferred ones, a fallback, and those that get nothing.
+/// The endpoints of a service, divided on each side, near and far, into preferred ones, fallbacks, and those that get no requests.
 #[derive(Debug, Clone)]
 pub struct EndpointSet {
     candidates: Box<[Candidate]>,
@@ -24,7 +24,7 @@ impl Default for EndpointSet {
 }
 
 impl EndpointSet {
-    /// Sorts the endpoints of a service. The order of `candidates` is kept: [`pick`](crate::Balancer::pick) returns an index into it.
+    /// Divides the endpoints of a service. [`pick`](crate::Balancer::pick) returns an index into `candidates`, whose order is kept.
     #[must_use]
     pub fn new(candidates: &[Candidate]) -> Self {
         let is_on = |side: Nearness| move |candidate: &Candidate| candidate.nearness == side;
@@ -41,7 +41,7 @@ impl EndpointSet {
         }
     }
 
-    /// The same endpoints, none of which is chosen while it has this many requests in flight; `None` for no limit.
+    /// The same endpoints, with a limit on the requests in flight at each; `None` for no limit.
     ///
     /// Source: the circuit breaker of Envoy (`max_requests`) and the bulkhead of Nygard 2007, "Release It!".
     #[must_use]
@@ -59,13 +59,13 @@ impl EndpointSet {
         self.in_flight_max.is_some()
     }
 
-    /// The endpoints, in the order they were given.
+    /// The endpoints, in the order that they were passed in.
     #[must_use]
     pub fn candidates(&self) -> &[Candidate] {
         &self.candidates
     }
 
-    /// The share of the requests that stays near; [`Share::WHOLE`] if all endpoints are.
+    /// The share of the requests that stays near; [`Share::WHOLE`] if all endpoints are near.
     #[must_use]
     pub fn near_share(&self) -> Share {
         self.near_share

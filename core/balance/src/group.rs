@@ -1,4 +1,4 @@
-//! The endpoints of one side, near or far: the preferred ones, and the fallback.
+//! The endpoints of one side, near or far: preferred ones and fallbacks.
 
 use crate::endpoint::{Candidate, Status};
 use crate::slow_start::Ramp;
@@ -6,8 +6,8 @@ use crate::zone::Health;
 
 /// Below this share of healthy endpoints, ejections are ignored and traffic goes to all that serve.
 ///
-/// When more than half of a service looks unhealthy, the cause is more likely a shared one (a dependency, the network, us) than the endpoints, and
-/// the few that are left would be overloaded by the requests of all. Source: Envoy, "panic threshold", 50 %.
+/// When more than half of a service looks unhealthy, the cause is more likely shared (a dependency, the network, this proxy) than in the
+/// endpoints, and the remaining few would be overloaded by the requests of all. Source: Envoy, "panic threshold", 50 %.
 const PANIC_THRESHOLD_PERCENT: usize = 50;
 
 /// The endpoints of one side, as indices into the candidates of an [`EndpointSet`](crate::EndpointSet).
@@ -19,21 +19,21 @@ pub(crate) struct Group {
     pub(crate) fallback: Box<[u32]>,
     /// Running sums of the ramped weights of `preferred`.
     pub(crate) weight_sums: Box<[u64]>,
-    /// The highest slow-start ramp of a preferred endpoint, which the others are compared with.
+    /// The highest slow-start ramp of the preferred endpoints, which the ramps of the others are relative to.
     pub(crate) highest_ramp: Ramp,
     /// Whether ejections are ignored.
     pub(crate) is_panicking: bool,
 }
 
 impl Group {
-    /// Sorts the candidates of one side; `may_panic` says that the other side cannot take the requests.
+    /// Divides the candidates that satisfy `is_on_side`. Ejections are ignored only if `may_panic`, when the other side cannot take the requests.
     pub(crate) fn new(
         candidates: &[Candidate],
-        is_here: impl Fn(&Candidate) -> bool,
+        is_on_side: impl Fn(&Candidate) -> bool,
         may_panic: bool,
     ) -> Self {
-        let here = || (0u32..).zip(candidates).filter(|(_, candidate)| is_here(candidate));
-        let count = |status| here().filter(|(_, candidate)| candidate.status == status).count();
+        let members = || (0u32..).zip(candidates).filter(|(_, candidate)| is_on_side(candidate));
+        let count = |status| members().filter(|(_, candidate)| candidate.status == status).count();
         let (healthy, ejected) = (count(Status::Serving), count(Status::Ejected));
         let is_panicking = may_panic && healthy * 100 < (healthy + ejected) * PANIC_THRESHOLD_PERCENT;
         let is_preferred = |candidate: &Candidate| match candidate.status {
@@ -42,7 +42,7 @@ impl Group {
             Status::Draining | Status::Unready => false,
         };
         let indices = |keep: &dyn Fn(&Candidate) -> bool| -> Box<[u32]> {
-            here().filter(|(_, candidate)| keep(candidate)).map(|(i, _)| i).collect()
+            members().filter(|(_, candidate)| keep(candidate)).map(|(i, _)| i).collect()
         };
         let preferred = indices(&is_preferred);
         let fallback = indices(&|candidate| candidate.status == Status::Ejected && !is_preferred(candidate));
@@ -62,16 +62,16 @@ impl Group {
         self.preferred.is_empty() && self.fallback.is_empty()
     }
 
-    /// Whether a preferred endpoint is less far in its slow start than another. Equally far ones share equally.
+    /// Whether the preferred endpoints are at different points of their slow start. At the same point they share equally.
     pub(crate) fn is_ramping(&self, candidates: &[Candidate]) -> bool {
         self.preferred.iter().any(|&i| candidates[i as usize].ramp < self.highest_ramp)
     }
 }
 
 /// The health of one side. Draining endpoints do not count.
-pub(crate) fn health(candidates: &[Candidate], is_here: impl Fn(&Candidate) -> bool) -> Health {
+pub(crate) fn health(candidates: &[Candidate], is_on_side: impl Fn(&Candidate) -> bool) -> Health {
     let mut health = Health::default();
-    for candidate in candidates.iter().filter(|candidate| is_here(candidate)) {
+    for candidate in candidates.iter().filter(|candidate| is_on_side(candidate)) {
         match candidate.status {
             Status::Serving => {
                 health.healthy += 1;
@@ -84,7 +84,7 @@ pub(crate) fn health(candidates: &[Candidate], is_here: impl Fn(&Candidate) -> b
     health
 }
 
-/// The first of `indices` that is open, beginning at `start` and wrapping around.
+/// The position of the first of `indices` that is open, beginning at `start` and wrapping around.
 pub(crate) fn open_from(indices: &[u32], start: usize, is_open: impl Fn(&u32) -> bool) -> Option<usize> {
     let n = indices.len();
     (0..n).map(|step| (start + step) % n).find(|&at| is_open(&indices[at]))

@@ -1,9 +1,8 @@
-//! Hedging: a request that takes long is sent to a second endpoint, too, and the first answer counts.
+//! Hedging: a slow request is also sent to a second endpoint, and the first answer is used.
 //!
-//! Most of the slowest answers are slow by the bad luck of one endpoint, such as a pause or a queue, which another one does not have at that
-//! moment. Source: Dean and Barroso 2013, "The Tail at Scale": a second request once the first has taken longer than 95 % of all do costs
-//! some 5 % more load and removes most of the tail. Hedges are limited to a small share: where all answers are slow, they would only double
-//! the load.
+//! Most of the slowest answers have a cause that only one endpoint has at that moment, such as a pause or a queue. Source: Dean and Barroso
+//! 2013, "The Tail at Scale": a second request once the first has taken longer than 95 % of all costs some 5 % more load and removes most
+//! of the tail. Hedges are limited to a small share, because they would only double the load where all answers are slow.
 
 use std::time::Duration;
 
@@ -12,58 +11,58 @@ use crate::retry::RetryBudget;
 #[cfg(test)]
 mod tests;
 
-/// When a request is sent a second time, and how many may be.
+/// When requests are hedged, and how many may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HedgePolicy {
-    /// How long the first endpoint has for the head of its answer before a second one is asked.
+    /// How long to wait for the first endpoint's response head before the request is also sent to a second one.
     pub after: HedgeAfter,
-    /// At most this share of the requests is sent twice, in percent.
+    /// The maximum share of requests that are hedged, in percent.
     pub budget_percent: u8,
 }
 
-/// How long the first endpoint has for the head of its answer.
+/// How long to wait for the first endpoint's response head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HedgeAfter {
-    /// This long.
+    /// A fixed time.
     Fixed(Duration),
-    /// As long as this percentile of the latest answers.
+    /// This percentile of recent latencies.
     Percentile(u8),
 }
 
-/// Whether a request may be sent to two endpoints at once: its method is safe, so that neither of them acts on it.
+/// Whether a request may be sent to two endpoints at once: its method must be safe.
 ///
-/// This is stricter than for a retry, which follows a finished attempt: of two that delete the same thing at once, one says that there is
-/// none. Source: RFC 9110, section 9.2.1.
+/// This is stricter than for a retry, which follows a finished attempt: of two concurrent requests to delete the same thing, one gets a 404.
+/// Source: RFC 9110, section 9.2.1.
 #[must_use]
 pub fn is_safe(method: &str) -> bool {
     matches!(method, "GET" | "HEAD" | "OPTIONS" | "TRACE")
 }
 
-/// The latest latencies that a percentile is taken of: five are above the 99th.
+/// The number of recent latencies that the percentile is computed from: five of them are above the 99th.
 const LATENCIES_MAX: usize = 512;
 
-/// Latencies before which there is no percentile.
+/// The number of latencies that a percentile needs.
 const LATENCIES_MIN: usize = 64;
 
-/// New latencies after which the percentile is taken anew, which costs each of them a look at 16 old ones.
+/// The number of new latencies after which the percentile is computed again: each one costs a pass over 16 kept ones.
 const UPDATE_INTERVAL: usize = 32;
 
-/// Hedges that may be saved up: enough for a bad moment, and not for a bad minute.
+/// The most hedges that can be saved up: enough for a short disturbance, not for a long one.
 const BUDGET_MAX: f64 = 10.0;
 
-/// Decides when requests of one service are sent a second time.
+/// Decides when requests of one service are hedged.
 #[derive(Debug, Clone)]
 pub struct Hedger {
     policy: HedgePolicy,
     budget: f64,
-    /// A ring, in microseconds; empty where the time is fixed.
+    /// A ring buffer, in microseconds; empty if the time is fixed.
     latencies_us: Vec<u32>,
     next: usize,
     delay: Option<Duration>,
 }
 
 impl Hedger {
-    /// A hedger that has seen no request yet.
+    /// A hedger before its first request.
     #[must_use]
     pub fn new(policy: HedgePolicy) -> Self {
         let delay = match policy.after {
@@ -73,22 +72,22 @@ impl Hedger {
         Self { policy, budget: BUDGET_MAX, latencies_us: Vec::new(), next: 0, delay }
     }
 
-    /// The policy that it follows.
+    /// The policy of the hedger.
     #[must_use]
     pub fn policy(&self) -> HedgePolicy {
         self.policy
     }
 
-    /// Notes a request that may be hedged; returns after what time it should be. `None` while too few answers were seen.
+    /// Records a request that may be hedged; returns the time after which it should be. `None` while too few latencies are known.
     pub fn admit(&mut self) -> Option<Duration> {
         self.budget = (self.budget + f64::from(self.policy.budget_percent) / 100.0).min(BUDGET_MAX);
         self.delay
     }
 
-    /// Notes how long the head of a good answer took, from whichever endpoint.
+    /// Records the latency of a successful response's head, from whichever endpoint.
     ///
-    /// That hedges shorten some of them does no harm: what was above the percentile stays above it. O(1), and O(n) in the kept latencies for
-    /// each 32nd call.
+    /// Hedges shorten some latencies, but not to below the percentile, so that it stays the same. O(1); O(n) in the kept latencies for each
+    /// 32nd call.
     pub fn observe(&mut self, latency: Duration) {
         let HedgeAfter::Percentile(percentile) = self.policy.after else { return };
         let latency_us = latency.as_micros().try_into().unwrap_or(u32::MAX);
@@ -106,12 +105,12 @@ impl Hedger {
         }
     }
 
-    /// Takes a hedge from its own budget and from that of retries; `false`, and nothing is taken, when either has none.
+    /// Takes a hedge from its own budget and a retry from theirs; returns `false` and takes nothing if either budget is spent.
     pub fn withdraw(&mut self, retries: &mut RetryBudget, now: Duration) -> bool {
-        let may = self.budget >= 1.0 && retries.withdraw(now);
-        if may {
+        let is_allowed = self.budget >= 1.0 && retries.withdraw(now);
+        if is_allowed {
             self.budget -= 1.0;
         }
-        may
+        is_allowed
     }
 }

@@ -1,10 +1,9 @@
 //! Load balancing: which endpoint gets a request, whether a failed request is retried, which endpoints are ejected, and how many requests may
-//! await an answer.
+//! be in flight.
 //!
-//! The data plane (`edge/proxy`) asks; this crate answers. It reads no clock, draws no random numbers of its own, does no I/O and, once there is
-//! an [`EndpointSet`], does not allocate to choose an endpoint: [`Balancer::pick`] may run for every request. Time is a
-//! [`Duration`](std::time::Duration) since any fixed moment, and must not step back; chance is a generator that the caller passes in. The same
-//! calls give the same answers.
+//! The data plane (`edge/proxy`) calls this crate for its decisions. The crate reads no clock and does no I/O. [`Balancer::pick`] runs for every
+//! request and does not allocate. Time is a [`Duration`](std::time::Duration) since any fixed moment and must not step back; the caller passes
+//! in the random number generator. The same calls give the same results.
 //!
 //! ```
 //! use balance::{Balance, Balancer, EndpointId, Load, EndpointSet, Candidate, Status, Tried, Weight};

@@ -1,32 +1,32 @@
-//! How busy an endpoint is.
+//! The load of an endpoint.
 
 use std::time::Duration;
 
 use crate::endpoint::Weight;
 
-/// What is known of an endpoint's work at the moment of a choice.
+/// The load of an endpoint at the time of a pick.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Load {
-    /// Requests it is answering now.
+    /// Requests in flight.
     pub in_flight: u32,
     /// Recent latency in microseconds; 0 while nothing is known.
     pub latency_us: f32,
 }
 
 impl Load {
-    /// An endpoint without requests, now or before.
+    /// An endpoint that has never had a request.
     pub const IDLE: Self = Self { in_flight: 0, latency_us: 0.0 };
 
-    /// Latency counted against an endpoint that has a request but has never answered one: one second.
+    /// The assumed latency of an endpoint that has a request in flight but has never answered one: one second.
     ///
-    /// So a new endpoint gets a single request first, and the flood only once it has shown that it answers.
+    /// So a new endpoint gets a single request first, and more only once it has answered.
     const UNKNOWN_US: f32 = 1_000_000.0;
 
     /// The expected wait of one more request: (in flight + 1) × latency ÷ weight. 0 for an idle endpoint whose latency is unknown.
     #[must_use]
     pub fn cost(self, weight: Weight) -> f32 {
         let latency_us = if self.latency_us > 0.0 {
-            // The floor lets requests in flight count even when the latency has decayed to nothing.
+            // The floor lets requests in flight count even if the latency has decayed to nothing.
             self.latency_us.max(1.0)
         } else if self.in_flight == 0 {
             return 0.0;
@@ -42,7 +42,7 @@ impl Load {
     }
 }
 
-/// A mean of latency that jumps up at once and comes down slowly.
+/// A moving average of latency that rises at once and decays slowly.
 ///
 /// A sample above the mean replaces it, so that an endpoint that starts to hang is avoided after one answer; below it,
 /// the mean decays with a half-life of [`PeakEwma::HALF_LIFE`]. Source: Finagle's "peak EWMA" load metric.
@@ -58,7 +58,7 @@ impl PeakEwma {
     /// The time in which a peak loses half of its weight: about Finagle's ten-second decay (10 s × ln 2).
     pub const HALF_LIFE: Duration = Duration::from_secs(7);
 
-    /// Takes in the latency of one answer.
+    /// Adds the latency of one answer.
     #[must_use]
     pub fn observe(self, now: Duration, latency: Duration) -> Self {
         let sample_us = latency.as_secs_f32() * 1e6;
@@ -71,9 +71,9 @@ impl PeakEwma {
         Self { latency_us: (self.latency_us * kept + sample_us * (1.0 - kept)).max(1.0), at_ms }
     }
 
-    /// Takes in an answer that was a failure: it may raise the mean but never lowers it.
+    /// Adds the latency of a failure, which may raise the mean but never lowers it.
     ///
-    /// Otherwise an endpoint that refuses everything at once would look like the fastest one and attract all traffic.
+    /// Otherwise an endpoint that fails every request instantly would look like the fastest one and attract all traffic.
     #[must_use]
     pub fn observe_failure(self, now: Duration, latency: Duration) -> Self {
         if latency.as_secs_f32() * 1e6 >= self.latency_us { self.observe(now, latency) } else { self }
@@ -101,12 +101,12 @@ impl PeakEwma {
     }
 }
 
-/// 2^(−elapsed ÷ half-life), straight between whole powers: at most 6 % above the true curve.
+/// 2^(−elapsed ÷ half-life), interpolated linearly between whole powers: at most 6 % above the true curve.
 ///
-/// Only shifts and multiplications, so that every machine gives the same bits; `exp` would not.
+/// It uses shifts and multiplications only, so that every machine gives the same bits, unlike `exp`.
 fn half_power(elapsed_ms: u32) -> f32 {
     const HALF_LIFE_MS: u32 = PeakEwma::HALF_LIFE.as_millis() as u32;
-    // Another writer's later reading of the clock makes this wrap to a huge number, which counts as no time at all.
+    // A concurrent writer with a later time makes this wrap to a huge number, which counts as no time at all.
     if elapsed_ms > u32::MAX / 2 {
         return 1.0;
     }
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peak_counts_at_once_and_fades_by_half_life() {
+    fn a_peak_counts_at_once_and_decays_by_its_half_life() {
         let calm = PeakEwma::default().observe(ms(0), ms(10));
         let peaked = calm.observe(ms(5), ms(500));
         assert_eq!(peaked.read(ms(5)), 500_000.0);
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn lower_samples_pull_the_mean_down_in_time() {
+    fn lower_samples_lower_the_mean_over_time() {
         let mut mean = PeakEwma::default().observe(ms(0), ms(500));
         for second in 1..=70 {
             mean = mean.observe(Duration::from_secs(second), ms(10));
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn packs_into_one_word() {
+    fn the_state_packs_into_one_word() {
         let mean = PeakEwma::default().observe(ms(123_456), ms(42));
         assert_eq!(PeakEwma::from_bits(mean.to_bits()), mean);
         assert_eq!(PeakEwma::default().to_bits(), 0);

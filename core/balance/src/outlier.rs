@@ -1,4 +1,4 @@
-//! Outlier ejection: an endpoint that keeps failing, or is far slower than the others, gets no requests for a while.
+//! Outlier ejection: an endpoint that keeps failing, or is much slower than the others, gets no requests for a while.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,16 +11,16 @@ mod tests;
 
 /// When an endpoint is ejected, and for how long.
 ///
-/// The defaults are Envoy's "outlier detection".
+/// The defaults are those of Envoy's outlier detection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OutlierPolicy {
-    /// Failures in a row, without one success between them, that eject an endpoint.
+    /// Consecutive failures that eject an endpoint.
     pub failures_in_a_row: u32,
-    /// The first ejection lasts this long, the k-th k times as long.
+    /// The duration of the first ejection; the k-th lasts k times as long.
     pub base: Duration,
-    /// No ejection lasts longer.
+    /// The longest duration of an ejection.
     pub longest: Duration,
-    /// At most this share of the endpoints is ejected at once, in percent; one always may be.
+    /// The maximum share of endpoints that are ejected at the same time, in percent; one always may be.
     pub ejected_percent_max: u8,
     /// When an endpoint is too slow; `None` for never.
     pub slow: Option<SlowPolicy>,
@@ -39,7 +39,7 @@ impl Default for OutlierPolicy {
 }
 
 impl OutlierPolicy {
-    /// Whether this many failures in a row are a reason to eject.
+    /// Whether this many consecutive failures are a reason to eject.
     #[must_use]
     pub fn trips(&self, failures_in_a_row: u32) -> bool {
         failures_in_a_row >= self.failures_in_a_row
@@ -52,26 +52,26 @@ impl OutlierPolicy {
     }
 }
 
-/// Why an endpoint is to be ejected.
+/// The reason for an ejection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
-    /// It failed several times in a row.
+    /// Consecutive failures.
     Failures {
-        /// How often.
+        /// The number of failures.
         in_a_row: u32,
     },
-    /// It answered far more slowly than the others.
+    /// A much higher latency than the others.
     Slow {
-        /// Half of its answers took longer.
+        /// Its median latency.
         median: Duration,
-        /// The median of the others' medians.
+        /// The median of the other endpoints' medians.
         others: Duration,
     },
 }
 
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ms = |it: &Duration| it.as_secs_f64() * 1000.0;
+        let ms = |latency: &Duration| latency.as_secs_f64() * 1000.0;
         match self {
             Self::Failures { in_a_row } => write!(f, "requests to it kept failing, {in_a_row} in a row"),
             Self::Slow { median, others } => write!(
@@ -89,7 +89,7 @@ impl fmt::Display for Cause {
 pub enum Verdict {
     /// It was ejected.
     Ejected {
-        /// When it comes back.
+        /// When the ejection ends.
         until: Duration,
     },
     /// It was not ejected.
@@ -99,11 +99,11 @@ pub enum Verdict {
 /// Why an endpoint was not ejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotEjected {
-    /// It is not, or no longer, one of the service's endpoints.
+    /// It is not an endpoint of the service, or no longer.
     Unknown,
     /// It is ejected already.
     AlreadyEjected,
-    /// As many as allowed are ejected already.
+    /// As many endpoints as allowed are ejected already.
     TooManyEjected {
         /// The limit that was reached.
         limit: usize,
@@ -120,42 +120,42 @@ pub struct Outliers {
 #[derive(Debug, Clone, Copy)]
 struct Record {
     id: EndpointId,
-    /// The k of the last ejection, less one for each `base` without an ejection since.
+    /// The multiplier k of the last ejection, less one for each `base` without an ejection since.
     repeats: u32,
-    /// All ejections in this life.
+    /// All ejections of this incarnation.
     times: u32,
     state: State,
-    /// Of the last ejection.
+    /// The reason for the last ejection.
     cause: Option<Cause>,
 }
 
-/// The present ejection of an endpoint.
+/// The current ejection of an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ejection {
-    /// When it was ejected.
+    /// When the ejection began.
     pub since: Duration,
-    /// When it comes back.
+    /// When the ejection ends.
     pub until: Duration,
-    /// How often it was ejected in this life, this time included.
+    /// The number of ejections of this incarnation, this one included.
     pub times: u32,
-    /// Why it was this time.
+    /// The reason for this ejection.
     pub cause: Cause,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    In { since: Duration },
-    Out { since: Duration, until: Duration },
+    Admitted { since: Duration },
+    Ejected { since: Duration, until: Duration },
 }
 
 impl Outliers {
-    /// No endpoints yet, under the given policy.
+    /// A record without endpoints.
     #[must_use]
     pub fn new(policy: OutlierPolicy) -> Self {
         Self { policy, records: Vec::new() }
     }
 
-    /// Adopts a changed set of endpoints. Those that stay keep their record.
+    /// Adopts a changed set of endpoints. Remaining endpoints keep their records.
     pub fn retain_and_add(&mut self, now: Duration, ids: impl IntoIterator<Item = EndpointId>) {
         let old = std::mem::take(&mut self.records);
         self.records = ids
@@ -166,14 +166,14 @@ impl Outliers {
                     id,
                     repeats: 0,
                     times: 0,
-                    state: State::In { since: now },
+                    state: State::Admitted { since: now },
                     cause: None,
                 })
             })
             .collect();
     }
 
-    /// Ejects those that were too slow in a window that is over, the slowest first, if that is allowed; returns the verdict on each.
+    /// Ejects the endpoints that were too slow in a finished window, slowest first, as far as allowed; returns the verdict on each.
     pub fn eject_slow(&mut self, now: Duration, latencies: &[WindowLatency]) -> Vec<(EndpointId, Verdict)> {
         let slow = self.policy.slow.map_or_else(Vec::new, |policy| policy.slow_endpoints(latencies));
         let eject = |SlowEndpoint { id, median, others }: SlowEndpoint| {
@@ -182,40 +182,40 @@ impl Outliers {
         slow.into_iter().map(eject).collect()
     }
 
-    /// Ejects an endpoint whose failures [tripped](OutlierPolicy::trips) the policy, or that was too slow, if that is allowed.
+    /// Ejects an endpoint whose failures [tripped](OutlierPolicy::trips) the policy, or that was too slow, unless too many are ejected already.
     pub fn eject(&mut self, now: Duration, id: EndpointId, cause: Cause) -> Verdict {
         let limit = self.policy.ejected_max(self.records.len());
-        let ejected = self.records.iter().filter(|r| r.is_out(now)).count();
+        let ejected = self.records.iter().filter(|r| r.is_ejected(now)).count();
         let Some(record) = self.records.iter_mut().find(|r| r.id == id) else {
             return Verdict::NotEjected(NotEjected::Unknown);
         };
-        if record.is_out(now) {
+        if record.is_ejected(now) {
             return Verdict::NotEjected(NotEjected::AlreadyEjected);
         }
         if ejected >= limit {
             return Verdict::NotEjected(NotEjected::TooManyEjected { limit });
         }
-        record.come_back(now);
-        record.forgive(now, self.policy.base);
+        record.readmit(now);
+        record.decay_repeats(now, self.policy.base);
         record.repeats = record.repeats.saturating_add(1);
         record.times = record.times.saturating_add(1);
-        let length = self.policy.base.saturating_mul(record.repeats);
-        let until = now + length.min(self.policy.longest);
-        record.state = State::Out { since: now, until };
+        let duration = self.policy.base.saturating_mul(record.repeats);
+        let until = now + duration.min(self.policy.longest);
+        record.state = State::Ejected { since: now, until };
         record.cause = Some(cause);
         Verdict::Ejected { until }
     }
 
-    /// Ends the ejections whose time is over; returns whether there were any.
+    /// Ends the ejections whose time is over; returns whether there was one.
     pub fn review(&mut self, now: Duration) -> bool {
-        let returned = self.records.iter_mut().filter_map(|r| r.come_back(now).then_some(()));
-        returned.count() > 0
+        let readmitted = self.records.iter_mut().filter_map(|r| r.readmit(now).then_some(()));
+        readmitted.count() > 0
     }
 
     /// Whether an endpoint is ejected.
     #[must_use]
     pub fn is_ejected(&self, now: Duration, id: EndpointId) -> bool {
-        self.records.iter().any(|r| r.id == id && r.is_out(now))
+        self.records.iter().any(|r| r.id == id && r.is_ejected(now))
     }
 
     /// The ejection of an endpoint; `None` if it is not ejected.
@@ -223,10 +223,10 @@ impl Outliers {
     pub fn ejection(&self, now: Duration, id: EndpointId) -> Option<Ejection> {
         let record = self.records.iter().find(|r| r.id == id)?;
         match record.state {
-            State::Out { since, until } if now < until => {
+            State::Ejected { since, until } if now < until => {
                 Some(Ejection { since, until, times: record.times, cause: record.cause? })
             }
-            State::Out { .. } | State::In { .. } => None,
+            State::Ejected { .. } | State::Admitted { .. } => None,
         }
     }
 
@@ -234,37 +234,38 @@ impl Outliers {
     #[must_use]
     pub fn next_deadline(&self) -> Option<Duration> {
         let untils = self.records.iter().filter_map(|r| match r.state {
-            State::Out { until, .. } => Some(until),
-            State::In { .. } => None,
+            State::Ejected { until, .. } => Some(until),
+            State::Admitted { .. } => None,
         });
         untils.min()
     }
 }
 
 impl Record {
-    fn is_out(&self, now: Duration) -> bool {
+    fn is_ejected(&self, now: Duration) -> bool {
         match self.state {
-            State::Out { until, .. } => now < until,
-            State::In { .. } => false,
+            State::Ejected { until, .. } => now < until,
+            State::Admitted { .. } => false,
         }
     }
 
-    fn come_back(&mut self, now: Duration) -> bool {
+    /// Ends an ejection whose time is over; returns whether there was one.
+    fn readmit(&mut self, now: Duration) -> bool {
         match self.state {
-            State::Out { until, .. } if until <= now => {
-                self.state = State::In { since: until };
+            State::Ejected { until, .. } if until <= now => {
+                self.state = State::Admitted { since: until };
                 true
             }
-            State::Out { .. } | State::In { .. } => false,
+            State::Ejected { .. } | State::Admitted { .. } => false,
         }
     }
 
-    /// Takes one off `repeats` for each whole `base` without an ejection.
-    fn forgive(&mut self, now: Duration, base: Duration) {
-        let State::In { since } = self.state else {
+    /// Subtracts 1 from `repeats` for each whole `base` without an ejection.
+    fn decay_repeats(&mut self, now: Duration, base: Duration) {
+        let State::Admitted { since } = self.state else {
             return;
         };
-        let good = now.saturating_sub(since).as_nanos() / base.as_nanos().max(1);
-        self.repeats = self.repeats.saturating_sub(good.try_into().unwrap_or(u32::MAX));
+        let periods = now.saturating_sub(since).as_nanos() / base.as_nanos().max(1);
+        self.repeats = self.repeats.saturating_sub(periods.try_into().unwrap_or(u32::MAX));
     }
 }

@@ -1,24 +1,24 @@
-//! Whether a request that failed may be sent again.
+//! Retries: whether a failed request may be sent again.
 
 use std::time::Duration;
 
 #[cfg(test)]
 mod tests;
 
-/// Attempts that one request may take.
+/// The maximum number of attempts of one request.
 ///
-/// During a rolling restart at most a few endpoints are dead at once; when a request has failed on eight, the service itself is failing.
+/// During a rolling restart only a few endpoints are dead at once; when a request has failed on eight, the service itself is failing.
 pub const TRIES_MAX: u8 = 8;
 
-/// How many endpoints that have received a request may leave it without an answer.
+/// The maximum number of endpoints that receive a request and do not answer it.
 ///
-/// A request whose replica is killed experiences that once, seldom twice. One that three endpoints in a row leave without an answer may be what
-/// makes them crash, and each further one would crash as well.
+/// A request whose replica is killed is unanswered once, seldom twice. A request that three endpoints in a row do not answer may be what
+/// crashes them, and would crash further ones as well.
 pub const UNANSWERED_MAX: u8 = 3;
 
-/// Bytes of a request body that are kept for sending again.
+/// The number of bytes of a request body that are kept for a retry.
 ///
-/// 64 KiB × 16,384 connections is 1 GiB at the very worst; ordinary forms and JSON are far smaller.
+/// 64 KiB × 16,384 connections is 1 GiB in the worst case; ordinary forms and JSON are far smaller.
 pub const REPLAY_BYTES_MAX: usize = 64 * 1024;
 
 /// Whether sending a request twice has the same effect as sending it once.
@@ -26,12 +26,12 @@ pub const REPLAY_BYTES_MAX: usize = 64 * 1024;
 pub enum Repeatability {
     /// The method is idempotent by definition.
     Idempotent,
-    /// The method may act each time it arrives.
+    /// The method may have an effect each time.
     NotIdempotent,
 }
 
 impl Repeatability {
-    /// The repeatability of an HTTP method; unknown methods act each time. Source: RFC 9110, section 9.2.2.
+    /// The repeatability of an HTTP method; unknown methods are not idempotent. Source: RFC 9110, section 9.2.2.
     #[must_use]
     pub fn of_method(method: &str) -> Self {
         match method {
@@ -48,7 +48,7 @@ pub enum Phase {
     Connecting,
     /// There was a connection, but no byte of the request was sent.
     Unsent,
-    /// The endpoint said that it has not processed the request, and will not.
+    /// The endpoint refused the request without processing it.
     Refused,
     /// At least one byte of the request was sent, and none of the response was received.
     AwaitingResponse,
@@ -59,48 +59,48 @@ pub enum Phase {
 /// Whether the request's body can be sent again after the attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Body {
-    /// It can: there is none, it was not read, or it was kept.
+    /// It can: there is none, it was not read, or all of it was kept.
     Whole,
     /// It cannot: some of it was not kept.
     Consumed,
 }
 
-/// An attempt that failed.
+/// A failed attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Failure {
-    /// Of the request's method.
+    /// The repeatability of the request's method.
     pub repeatability: Repeatability,
-    /// How far the attempt had got.
+    /// How far the attempt got.
     pub phase: Phase,
     /// Whether the body can be sent again.
     pub body: Body,
     /// Attempts so far, this one included; at least 1.
     pub tries: u8,
-    /// Endpoints that may have received the request and left it without an answer, this one included.
+    /// Endpoints that may have received the request and did not answer it, this one included.
     pub unanswered: u8,
 }
 
-/// Whether to send a request again.
+/// Whether to retry a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retry {
     /// Send it to another endpoint.
     Yes,
-    /// Answer with the failure, and why.
+    /// Answer with the failure, for this reason.
     No(Refusal),
 }
 
-/// Why a request is not sent again.
+/// Why a request is not retried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
     /// The response had begun.
     ResponseBegun,
-    /// The endpoint may have acted, and acting twice is not the same as once.
+    /// The endpoint may have processed the request, and the method is not idempotent.
     MayHaveActed,
     /// The body cannot be sent again.
     BodyConsumed,
-    /// It was sent [`TRIES_MAX`] times.
+    /// It was tried [`TRIES_MAX`] times.
     TooManyTries,
-    /// It was left without an answer [`UNANSWERED_MAX`] times.
+    /// [`UNANSWERED_MAX`] endpoints did not answer it.
     Unanswered,
     /// Retries have used up their share of the traffic.
     BudgetSpent,
@@ -108,16 +108,16 @@ pub enum Refusal {
 
 /// Decides whether a failed request may be sent again, and takes the retry from the budget.
 ///
-/// - If no byte was sent, any method is retried, without cost: it puts no load on the service, and a dead endpoint must not fail requests that
-///   others could answer.
-/// - If the endpoint refused the request unprocessed, any method is retried within the budget: refusing was work.
-/// - If something was sent, only idempotent methods are retried, within the budget, and no more than [`UNANSWERED_MAX`] endpoints get it.
+/// - If no byte was sent, any method is retried, without using the budget: the attempt put no load on the service, and a dead endpoint must not
+///   fail requests that others could answer.
+/// - If the endpoint refused the request unprocessed, any method is retried within the budget, because refusing is work for the service.
+/// - If something was sent, only idempotent methods are retried, within the budget, and on no more than [`UNANSWERED_MAX`] endpoints.
 ///   Source: RFC 9110, section 9.2.2: a proxy must not repeat a non-idempotent request that may have arrived.
 pub fn may_retry(failure: &Failure, budget: &mut RetryBudget, now: Duration) -> Retry {
     if failure.tries >= TRIES_MAX {
         return Retry::No(Refusal::TooManyTries);
     }
-    let reached = match (failure.phase, failure.repeatability) {
+    let uses_budget = match (failure.phase, failure.repeatability) {
         (Phase::Responding, _) => return Retry::No(Refusal::ResponseBegun),
         (Phase::AwaitingResponse, Repeatability::NotIdempotent) => {
             return Retry::No(Refusal::MayHaveActed);
@@ -130,16 +130,16 @@ pub fn may_retry(failure: &Failure, budget: &mut RetryBudget, now: Duration) -> 
     };
     match failure.body {
         Body::Consumed => Retry::No(Refusal::BodyConsumed),
-        Body::Whole if reached && !budget.withdraw(now) => Retry::No(Refusal::BudgetSpent),
+        Body::Whole if uses_budget && !budget.withdraw(now) => Retry::No(Refusal::BudgetSpent),
         Body::Whole => Retry::Yes,
     }
 }
 
 /// The share of traffic that retries may take.
 ///
-/// Each request adds a fifth of a retry to the savings, which halve every [`RetryBudget::HALF_LIFE`]; besides, there is a reserve that fills up in
-/// the same time. So retries add at most 20 % to steady traffic, which keeps them from overloading a service that fails under load, while the death
-/// of one endpoint is always covered.
+/// Each request adds a fifth of a retry to the savings, which halve every [`RetryBudget::HALF_LIFE`]; besides, there is a reserve that refills in
+/// the same time. So retries add at most 20 % to steady traffic and do not overload a service that fails under load, while the reserve covers
+/// the death of one endpoint.
 /// Source: Finagle's and Linkerd's retry budgets (20 % and a minimum rate).
 #[derive(Debug, Clone)]
 pub struct RetryBudget {
@@ -149,38 +149,38 @@ pub struct RetryBudget {
 }
 
 impl RetryBudget {
-    /// Retries earned by one request: 20 %.
+    /// The retries that one request adds to the savings: 20 %.
     pub const PER_REQUEST: f64 = 0.2;
-    /// Retries allowed at once without any savings.
+    /// The retries that are allowed at once without savings.
     ///
     /// 256 covers the death of one of four endpoints with 1,024 connections in flight.
     pub const RESERVE: f64 = 256.0;
-    /// How long savings last and how long the reserve takes to fill.
+    /// The half-life of the savings, and the time in which the reserve refills.
     pub const HALF_LIFE: Duration = Duration::from_secs(10);
-    /// Time passes in steps of this size, so that [`deposit`](Self::deposit) is mostly one addition.
+    /// Time advances in steps of this size, so that [`deposit`](Self::deposit) is mostly one addition.
     const STEP: Duration = Duration::from_millis(100);
 
-    /// A full reserve and no savings.
+    /// A budget with a full reserve and no savings.
     #[must_use]
     pub fn new(now: Duration) -> Self {
         Self { saved: 0.0, reserve: Self::RESERVE, decayed_at: now }
     }
 
-    /// Adds a request that is not a retry.
+    /// Records a request that is not a retry.
     pub fn deposit(&mut self, now: Duration) {
         self.advance(now);
         self.saved += Self::PER_REQUEST;
     }
 
-    /// Takes one retry; `false`, and nothing is taken, when there is none left.
+    /// Takes one retry; returns `false` and takes nothing if there is none left.
     pub fn withdraw(&mut self, now: Duration) -> bool {
         self.advance(now);
         let source = if self.saved >= 1.0 { &mut self.saved } else { &mut self.reserve };
-        let enough = *source >= 1.0;
-        if enough {
+        let is_allowed = *source >= 1.0;
+        if is_allowed {
             *source -= 1.0;
         }
-        enough
+        is_allowed
     }
 
     fn advance(&mut self, now: Duration) {
@@ -189,9 +189,9 @@ impl RetryBudget {
             return;
         }
         self.decayed_at = now;
-        let lives = elapsed.as_secs_f64() / Self::HALF_LIFE.as_secs_f64();
-        // 1 ÷ (1 + x ln 2) is the first-order form of 2^−x: the same bits on every machine.
-        self.saved /= 1.0 + lives * std::f64::consts::LN_2;
-        self.reserve = (self.reserve + Self::RESERVE * lives).min(Self::RESERVE);
+        let half_lives = elapsed.as_secs_f64() / Self::HALF_LIFE.as_secs_f64();
+        // 1 ÷ (1 + x ln 2) is a first-order approximation of 2^−x that gives the same bits on every machine.
+        self.saved /= 1.0 + half_lives * std::f64::consts::LN_2;
+        self.reserve = (self.reserve + Self::RESERVE * half_lives).min(Self::RESERVE);
     }
 }

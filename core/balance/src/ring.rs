@@ -8,13 +8,13 @@ use crate::group::Group;
 #[cfg(test)]
 mod tests;
 
-/// Points on the ring of the endpoint with the largest weight; the others have their share of it.
+/// The number of points on the ring of the endpoint with the largest weight; the others have points in proportion to their weights.
 ///
-/// The shares of n equal endpoints scatter by about 1 ÷ √160, 8 %; the bound on loads takes off the rest. 160 is what ketama uses.
+/// The shares of equal endpoints deviate by about 1 ÷ √160, 8 %; the bound on loads corrects the rest. 160 is what ketama uses.
 /// 4,096 endpoints are 655,360 points of 16 bytes, 10 MiB in the largest case.
 const POINTS_MAX: u64 = 160;
 
-/// An endpoint may have at most this share of the mean of requests in flight, in percent, before keys go on to the next one.
+/// The requests in flight at which keys go on to the next endpoint, in percent of the mean.
 ///
 /// Source: Mirrokni, Thorup and Zadimoghaddam 2016, "Consistent hashing with bounded loads", with ε = 0.25: a quarter more than
 /// the mean at most. HAProxy's documentation advises `hash-balance-factor` 125 to 200.
@@ -26,19 +26,19 @@ pub fn hash_key(text: &[u8]) -> u64 {
     xxh3_64(text)
 }
 
-/// A number below `n` that is the same for equal keys, and independent of their point on a ring.
+/// A number below `n` that is the same for equal keys and independent of their points on a ring.
 #[must_use]
 pub(crate) fn hash_below(key: u64, n: u64) -> u64 {
     xxh3_64_with_seed(&key.to_le_bytes(), BELOW_SEED) % n
 }
 
-/// Differs from the seeds of the points of a ring.
+/// A seed that no point of a ring uses.
 const BELOW_SEED: u64 = u64::MAX;
 
 /// The preferred endpoints of a group on a ring of hashes.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Ring {
-    /// In the order of the hashes.
+    /// Sorted by hash.
     points: Vec<Point>,
 }
 
@@ -50,7 +50,7 @@ struct Point {
 }
 
 impl Ring {
-    /// Places the preferred endpoints by their ordinals: the successor of a replica takes over its keys, and no others move.
+    /// Places the preferred endpoints by their ordinals, so that a restarted replica keeps its keys and no other keys move.
     pub(crate) fn of(endpoints: &EndpointSet, group: &Group) -> Self {
         let candidates = || group.preferred.iter().map(|&i| endpoints.candidate(i));
         let largest = candidates().map(|candidate| u64::from(candidate.ramped_weight())).max().unwrap_or(1);
@@ -64,9 +64,9 @@ impl Ring {
         Self { points }
     }
 
-    /// The first endpoint from the key's point on that is open and has room below the bound; without room anywhere, the first that is open.
+    /// The first endpoint from the key's point on that is open and below the bound; if all are at the bound, the first that is open.
     ///
-    /// Returns an index into the preferred endpoints. O(n) in the endpoints, whose loads are added up, and O(log points) for the lookup.
+    /// Returns an index into the preferred endpoints. O(n) to add up the loads of the endpoints, and O(log points) for the lookup.
     pub(crate) fn pick(
         &self,
         endpoints: &EndpointSet,
@@ -89,9 +89,11 @@ impl Ring {
     }
 }
 
-/// The requests in flight at all endpoints, including the one to be placed, and the sum of the weights.
+/// The bound on the requests in flight at one endpoint.
 struct Bound {
+    /// The requests in flight at all endpoints, including the one to be placed.
     requests: u64,
+    /// The sum of the weights.
     weight: u64,
 }
 

@@ -1,4 +1,4 @@
-//! Passive health checks by latency: an endpoint that answers far more slowly than the others is ejected for a while.
+//! Passive health checks by latency: an endpoint that is much slower than the others is ejected for a while.
 
 use std::time::Duration;
 
@@ -7,65 +7,66 @@ use crate::endpoint::EndpointId;
 #[cfg(test)]
 mod tests;
 
-/// Endpoints that must have answered enough before one of them can be called slow: of two, either may be the outlier.
+/// The minimum number of endpoints with enough answers to compare: of two, either may be the outlier.
 const ENDPOINTS_MIN: usize = 3;
 
-/// When an endpoint is so slow that it is ejected.
+/// When an endpoint is ejected for being slow.
 ///
-/// It is compared with the others in the same window, so that what slows down all of them, such as load or a database, ejects none. The
+/// It is compared with the others in the same window, so that a common cause, such as load or a database, ejects none. The
 /// [`OutlierPolicy`](crate::OutlierPolicy) says how long an ejection lasts and how many endpoints may be ejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SlowPolicy {
-    /// Its median latency exceeds this percentage of the others'.
+    /// Its median latency must exceed this percentage of the others'.
     pub percent: u32,
-    /// And it is longer by at least this: three milliseconds instead of one are no reason to eject.
+    /// It must be longer by at least this, because three milliseconds instead of one are no reason to eject.
     pub at_least: Duration,
-    /// How long its answers are observed before it is judged.
+    /// The time over which latencies are compared.
     pub window: Duration,
-    /// Answers that it has to give in that time to be judged or compared with.
+    /// The minimum number of answers of an endpoint in that time.
     pub answers_min: u64,
 }
 
 /// The latency of an endpoint in one window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WindowLatency {
-    /// Which endpoint.
+    /// The endpoint.
     pub id: EndpointId,
-    /// How many answers it gave.
+    /// The number of its answers.
     pub answers: u64,
-    /// Half of them took no longer.
+    /// Their median latency.
     pub median: Duration,
 }
 
 /// An endpoint that was too slow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SlowEndpoint {
-    /// Which endpoint.
+    /// The endpoint.
     pub(crate) id: EndpointId,
-    /// Half of its answers took longer.
+    /// Its median latency.
     pub(crate) median: Duration,
     /// The median of the other endpoints' medians.
     pub(crate) others: Duration,
 }
 
 impl SlowPolicy {
-    /// The endpoints that were too slow in one window, the slowest first; empty if fewer than [`ENDPOINTS_MIN`] gave enough answers.
+    /// The endpoints that were too slow in one window, slowest first; empty if fewer than [`ENDPOINTS_MIN`] have enough answers.
     ///
-    /// The median of the others' medians is taken as usual, since it moves only when half of them do. Source: Rousseeuw and Croux 1993,
+    /// The reference is the median of the others' medians, which is robust: it moves only when half of them do. Source: Rousseeuw and Croux 1993,
     /// "Alternatives to the Median Absolute Deviation", on the breakdown point of the median.
     pub(crate) fn slow_endpoints(&self, latencies: &[WindowLatency]) -> Vec<SlowEndpoint> {
-        let mut known: Vec<WindowLatency> =
+        let mut comparable: Vec<WindowLatency> =
             latencies.iter().filter(|latency| latency.answers >= self.answers_min).copied().collect();
-        if known.len() < ENDPOINTS_MIN {
+        if comparable.len() < ENDPOINTS_MIN {
             return Vec::new();
         }
-        known.sort_by_key(|latency| (latency.median, latency.id));
-        // The lower median of all but one is the same whichever of the slower half is left out, and the faster half is never judged. Of the two
-        // in the middle of an even number the faster one counts, or two slow endpoints would hide each other.
-        let others = known[(known.len() - 2) / 2].median;
+        comparable.sort_by_key(|latency| (latency.median, latency.id));
+        // The lower median of the others is the same for every endpoint of the slower half, and no endpoint of the faster half can be too slow. Of
+        // the two in the middle of an even number the faster one is used, because two slow endpoints would hide each other otherwise.
+        let others = comparable[(comparable.len() - 2) / 2].median;
         let slow =
-            known.iter().map(|latency| SlowEndpoint { id: latency.id, median: latency.median, others });
-        let mut slow: Vec<SlowEndpoint> = slow.filter(|it| self.is_too_slow(it.median, it.others)).collect();
+            comparable.iter().map(|latency| SlowEndpoint { id: latency.id, median: latency.median, others });
+        let mut slow: Vec<SlowEndpoint> =
+            slow.filter(|endpoint| self.is_too_slow(endpoint.median, endpoint.others)).collect();
         slow.reverse();
         slow
     }

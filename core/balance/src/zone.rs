@@ -1,24 +1,24 @@
-//! Zone-aware routing: near endpoints get the requests as long as enough of them are healthy; the rest goes to far ones.
+//! Zone-aware routing: near endpoints get the requests as long as enough of them are healthy; the rest spills over to far ones.
 
 #[cfg(test)]
 mod tests;
 
-/// How much load an endpoint can carry, in percent of its usual load: two of seven may be unhealthy before any request leaves the zone.
+/// The capacity of an endpoint in percent of its usual load: two of seven may be unhealthy before a request leaves the zone.
 /// Source: Envoy, "Priority levels", `overprovisioning_factor` 140.
 const OVERPROVISIONING_PERCENT: u64 = 140;
 
-/// Where an endpoint is, relative to the zone that is preferred.
+/// Whether an endpoint is in the preferred zone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Nearness {
     /// In the same zone, or no zone is preferred.
     #[default]
     Near,
-    /// In another zone, or it is not known in which.
+    /// In another zone, or in an unknown one.
     Far,
 }
 
 impl Nearness {
-    /// Both, this one first.
+    /// Both sides, this one first.
     pub(crate) const fn then_other(self) -> [Self; 2] {
         match self {
             Self::Near => [Self::Near, Self::Far],
@@ -27,12 +27,12 @@ impl Nearness {
     }
 }
 
-/// How many endpoints there are on one side, and how many of them are healthy.
+/// The numbers of healthy and of all endpoints on one side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Health {
-    /// Those that serve and are not ejected; at most `all`.
+    /// Serving endpoints that are not ejected; at most `all`.
     pub(crate) healthy: u32,
-    /// All that are to serve.
+    /// All endpoints but the draining ones.
     pub(crate) all: u32,
 }
 
@@ -47,14 +47,14 @@ impl Health {
     }
 }
 
-/// A share of the requests, in hundredths of a percent: 0 to 10,000.
+/// A share of requests, in hundredths of a percent: 0 to 10,000.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Share(u16);
 
 impl Share {
-    /// None of them.
+    /// 0 %.
     pub const NONE: Self = Self(0);
-    /// All of them.
+    /// 100 %.
     pub const WHOLE: Self = Self(10_000);
 
     /// The share as a number, 0 to 10,000.
@@ -64,7 +64,7 @@ impl Share {
     }
 
     const fn of(part: u64, whole: u64) -> Self {
-        // At most the whole, which fits.
+        // `part` ≤ `whole`, so that the result is at most 10,000.
         Self((part * Self::WHOLE.0 as u64 / whole) as u16)
     }
 }
@@ -80,22 +80,23 @@ pub(crate) struct Split {
 
 /// Divides the requests between near and far endpoints.
 ///
-/// Near ones get what they have the [capacity](Health::capacity) for, and far ones the rest. If both together cannot carry everything, they get
-/// shares in proportion to their capacity; if none is healthy, in proportion to their numbers. Source: Envoy, "Priority levels", with two levels.
+/// Near ones get the share that they have the [capacity](Health::capacity) for, and far ones the rest. If both together cannot carry all
+/// requests, shares are in proportion to capacity; if no endpoint is healthy, in proportion to the numbers of endpoints. Source: Envoy,
+/// "Priority levels", with two levels.
 pub(crate) fn split(near: Health, far: Health) -> Split {
     let whole = u64::from(Share::WHOLE.0);
-    let (here, there) = (near.capacity(), far.capacity());
-    let share = match (here + there, near.all + far.all) {
+    let (near_capacity, far_capacity) = (near.capacity(), far.capacity());
+    let share = match (near_capacity + far_capacity, near.all + far.all) {
         (0, 0) => Share::WHOLE,
         (0, all) => Share::of(near.all.into(), all.into()),
-        (both, _) => Share::of(here, both.min(whole)),
+        (capacity, _) => Share::of(near_capacity, capacity.min(whole)),
     };
     Split { near: share, is_insufficient: are_insufficient(near, far) }
 }
 
-/// Whether both together cannot carry all requests.
+/// Whether both sides together cannot carry all requests.
 ///
-/// Compares exact fractions: a sum of rounded shares can stay below the whole although both together can just carry it.
+/// Compares exact fractions, because a sum of rounded shares can stay below the whole although the capacity is exactly sufficient.
 fn are_insufficient(near: Health, far: Health) -> bool {
     let [all_near, all_far] = [near, far].map(|side| u128::from(side.all.max(1)));
     let healthy = u128::from(near.healthy) * all_far + u128::from(far.healthy) * all_near;

@@ -1,4 +1,4 @@
-//! The loop itself: it only puts the phases in order.
+//! The loop itself, which only orders the phases.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use guard::Verdict;
 use knowledge::{Exposure, FoldEffect, Knowledge, ServiceState, measured_service};
 use model::action::{FailureKind, Outcome};
 use model::chance::Stream;
-use model::decision::Decided;
+use model::decision::DecisionEntry;
 use model::event::EventKind;
 use model::fact::{Fact, Finding};
 use model::identity::{ActionId, ReplicaId};
@@ -23,7 +23,7 @@ use plan::PlanContext;
 use crate::agenda::Agenda;
 use crate::intent;
 
-/// The whole loop, as one state machine.
+/// The control loop: one state machine over all phases.
 #[derive(Clone, Debug)]
 pub struct ControlLoop {
     settings: Settings,
@@ -37,8 +37,7 @@ pub struct ControlLoop {
 }
 
 impl ControlLoop {
-    /// A loop that knows nothing yet. It does nothing before [`Input::Started`], which brings its own settings, and the first
-    /// inventory.
+    /// A loop without knowledge. It does nothing before [`Input::Started`], which has settings of its own, and the first inventory.
     pub fn new(settings: Settings) -> Self {
         Self {
             settings,
@@ -54,11 +53,11 @@ impl ControlLoop {
 
     /// Takes one input and appends every action and event that it causes to `out`.
     ///
-    /// `now.time` never steps back from one call to the next. O(what the input touches), not O(what is known), but for
-    /// inventories and starts of runs.
+    /// `now.time` must not step back from one call to the next. O(what the input concerns), not O(what is known), except for inventories
+    /// and starts of runs.
     pub fn step(&mut self, now: Now, input: &Input, out: &mut Outbox) {
         self.touched.clear();
-        self.take_in(now, input, out);
+        self.handle(now, input, out);
         self.in_flight.repeat_overdue(now.time, self.settings.action_timeout, out);
         if !self.knowledge.inventory_seen {
             return;
@@ -73,13 +72,13 @@ impl ControlLoop {
         self.touched = touched;
     }
 
-    /// When to send [`Input::Woke`] if nothing else comes first; `None` while nothing is waited for.
+    /// When to send [`Input::Woke`] if no other input comes before; `None` while nothing is waited for.
     pub fn next_deadline(&self) -> Option<Time> {
         let plans = self.agenda.first().filter(|_| self.knowledge.inventory_seen);
         plans.into_iter().chain(self.in_flight.next_due()).min()
     }
 
-    /// What the loop knows, to be looked at.
+    /// The knowledge of the loop.
     pub fn knowledge(&self) -> &Knowledge {
         &self.knowledge
     }
@@ -101,7 +100,7 @@ impl ControlLoop {
         PlanContext { now, knowledge: &self.knowledge, service, findings, settings: &self.settings }
     }
 
-    /// The numbers that it runs with.
+    /// The settings of the current run.
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
@@ -111,12 +110,12 @@ impl ControlLoop {
         self.in_flight.len()
     }
 
-    /// Whether there is a later epoch: this loop then sends nothing any more.
-    pub fn is_deposed(&self) -> bool {
-        self.in_flight.is_deposed()
+    /// Whether there is a later epoch, so that this loop sends no more actions.
+    pub fn is_fenced(&self) -> bool {
+        self.in_flight.is_fenced()
     }
 
-    fn take_in(&mut self, now: Now, input: &Input, out: &mut Outbox) {
+    fn handle(&mut self, now: Now, input: &Input, out: &mut Outbox) {
         match input {
             Input::Started(start) => self.begin(start),
             Input::Woke => {}
@@ -125,7 +124,7 @@ impl ControlLoop {
                 self.touch(intent.service());
             }
             Input::Remembered(memory) => {
-                intent::recall(now.time, &mut self.knowledge, memory);
+                intent::restore(now.time, &mut self.knowledge, memory);
                 self.touch(&memory.service);
             }
             Input::Report(report) => self.observe(now, report, out),
@@ -133,11 +132,11 @@ impl ControlLoop {
         }
     }
 
-    /// Folds the end of an action into the picture.
+    /// Folds the outcome of an action into the knowledge.
     fn settle(&mut self, now: Now, action: ActionId, outcome: &Outcome, out: &mut Outbox) {
         let timeout = self.settings.action_timeout;
         let mut dispatch = Dispatch { now, timeout, in_flight: &mut self.in_flight, out };
-        match execute::settle(&mut dispatch, &mut self.knowledge, action, outcome) {
+        match execute::apply_outcome(&mut dispatch, &mut self.knowledge, action, outcome) {
             FollowUp::Nothing => {}
             FollowUp::Service(service) => self.touch(&service),
             FollowUp::FailedStart(replica, kind) => {
@@ -156,13 +155,13 @@ impl ControlLoop {
         self.survivor = Stream::named(start.seed, "survivor");
     }
 
-    /// Monitor: a report becomes facts, and the facts are folded into the picture.
+    /// Monitor: turns a report into facts, and folds these into the knowledge.
     fn observe(&mut self, now: Now, report: &Report, out: &mut Outbox) {
         let mut facts = Vec::new();
         monitor::facts(&self.knowledge, report, &mut facts);
         for run in facts.chunk_by(are_measurements_of_one_service) {
             if let [fact] = run {
-                self.take_fact(now, fact, out);
+                self.fold_fact(now, fact, out);
             } else if self.knowledge.measure(now.time, run) == FoldEffect::Changed
                 && let Some(service) = run.first().and_then(measured_service)
             {
@@ -170,12 +169,12 @@ impl ControlLoop {
             }
         }
         if matches!(report, Report::Inventory { .. }) && !self.knowledge.inventory_seen {
-            self.begin_to_plan();
+            self.start_planning();
         }
     }
 
-    /// The first inventory has come: from now on every known service is planned for.
-    fn begin_to_plan(&mut self) {
+    /// Plans for every known service from now on, after the first inventory.
+    fn start_planning(&mut self) {
         self.knowledge.inventory_seen = true;
         let all: Vec<_> = self.knowledge.services().map(|service| service.name.clone()).collect();
         for name in &all {
@@ -186,11 +185,11 @@ impl ControlLoop {
         self.touched.extend(all);
     }
 
-    fn take_fact(&mut self, now: Now, fact: &Fact<'_>, out: &mut Outbox) {
+    fn fold_fact(&mut self, now: Now, fact: &Fact<'_>, out: &mut Outbox) {
         match self.knowledge.fold(now, fact, &mut out.events) {
             FoldEffect::Same | FoldEffect::Measured => {}
             FoldEffect::Changed => self.touch_fact(fact),
-            FoldEffect::Faltered { ready_since } => {
+            FoldEffect::BecameUnready { ready_since } => {
                 self.learn_from_health(now.time, fact, ready_since);
                 self.touch_fact(fact);
             }
@@ -216,42 +215,46 @@ impl ControlLoop {
         }
     }
 
-    /// Healthy time counts as soon as it is over, even if the replica ends only later.
+    /// A healthy time counts as soon as it is over, even if the replica ends later.
     fn learn_from_health(&mut self, now: Time, fact: &Fact<'_>, ready_since: Time) {
-        if let Fact::Runs { replica, .. } = fact
+        if let Fact::Running { replica, .. } = fact
             && let Some(place) = self.knowledge.place_mut(replica)
         {
-            analyze::well(now, &mut place.restart, Some(ready_since), &self.settings.restart);
+            analyze::note_ready_time(now, &mut place.restart, Some(ready_since), &self.settings.restart);
         }
     }
 
     fn touch_fact(&mut self, fact: &Fact<'_>) {
         match fact {
             Fact::Appeared(observed) => self.touch(&observed.replica.service),
-            Fact::Runs { replica, .. } | Fact::Ended { replica, .. } | Fact::Vanished(replica) => {
+            Fact::Running { replica, .. } | Fact::Ended { replica, .. } | Fact::Vanished(replica) => {
                 self.touch(&replica.service);
             }
-            Fact::Served(traffic) => self.touch(&traffic.service),
+            Fact::Traffic(traffic) => self.touch(&traffic.service),
             Fact::Allotted(allotted) => self.touch(&allotted.replica.service),
-            Fact::Asked(demand) => self.touch(&demand.service),
-            Fact::Used(_) | Fact::Timed(_) | Fact::Measured(_) | Fact::Ejected(_) | Fact::Ignored { .. } => {}
+            Fact::Demand(demand) => self.touch(&demand.service),
+            Fact::Usage(_)
+            | Fact::Latencies(_)
+            | Fact::Measured(_)
+            | Fact::Ejected(_)
+            | Fact::Ignored { .. } => {}
         }
     }
 
-    /// Notes that a service, and those that depend on it, must be looked at.
+    /// Marks a service and its dependents to be reconciled.
     fn touch(&mut self, service: &ServiceName) {
         self.touched.push(service.clone());
         self.touched.extend(self.knowledge.dependents(service).cloned());
     }
 
-    /// Analyze, plan, guard, execute: for one service, on the picture as it is.
+    /// Analyze, plan, guard and execute, for one service.
     fn reconcile(&mut self, now: Now, name: &ServiceName, out: &mut Outbox) {
         let Some(mut service) = self.knowledge.service(name) else {
             self.agenda.remove(name);
             return;
         };
-        if service.foresight.is_some() {
-            self.look_ahead(now, name);
+        if service.load_forecast.is_some() {
+            self.update_forecast(now, name);
             let Some(updated) = self.knowledge.service(name) else { return };
             service = updated;
         }
@@ -265,14 +268,17 @@ impl ControlLoop {
         self.conclude(now, plan, &verdicts, out);
     }
 
-    /// Lets the forecast of a service learn from its load, when its size is due to be decided on.
-    fn look_ahead(&mut self, now: Now, name: &ServiceName) {
+    /// Has the forecast of a service learn from its load, when a decision on its size is due.
+    fn update_forecast(&mut self, now: Now, name: &ServiceName) {
         let settings = &self.settings;
         let is_due = |service: &&mut ServiceState| now.time >= service.next_sync;
         let Some(service) = self.knowledge.service_mut(name).filter(is_due) else { return };
-        let need = service.need(now.time, settings.sample_age_max);
+        let need = service.required_replicas(now.time, settings.sample_age_max);
         let start = knowledge::start_time(&service.starts);
-        service.foresight.iter_mut().for_each(|foresight| foresight.look(now, need, start, settings.period));
+        service
+            .load_forecast
+            .iter_mut()
+            .for_each(|load_forecast| load_forecast.update(now, need, start, settings.period));
     }
 
     fn carry_out(&mut self, now: Now, plan: &Plan, verdicts: &[Verdict], out: &mut Outbox) {
@@ -285,14 +291,14 @@ impl ControlLoop {
                 Verdict::Pass => {
                     self.learn_from_repair(now.time, &plan.service, step);
                     let mut dispatch = Dispatch { now, timeout, in_flight: &mut self.in_flight, out };
-                    execute::carry_out(&mut dispatch, &mut self.knowledge, &plan.service, step);
+                    execute::apply_step(&mut dispatch, &mut self.knowledge, &plan.service, step);
                 }
                 Verdict::Refuse(_) => {}
             }
         }
     }
 
-    /// A restart for a failed liveness probe counts as an end: the next one for the same replica waits longer.
+    /// A restart for a failed liveness probe counts as an exit, so that the next one of the same replica waits longer.
     fn learn_from_repair(&mut self, now: Time, service: &ServiceName, step: &Step) {
         let (Change::Stop { ordinal, .. }, Reason::Unhealthy { since }) = (step.change, &step.reason) else {
             return;
@@ -309,13 +315,13 @@ impl ControlLoop {
         self.learn_from_exit(now, &replica, analyze::Restart { exit, ready_since });
     }
 
-    /// Keeps what the plan says about itself: its decision, its waits, and when to look again.
+    /// Records the decision of the plan, its waits, and when the next plan is due.
     fn conclude(&mut self, now: Now, plan: Plan, verdicts: &[Verdict], out: &mut Outbox) {
         let Some(service) = self.knowledge.service_mut(&plan.service) else { return };
         let refused_size = plan.steps.iter().zip(verdicts).find_map(refused_size);
         if let Some(decision) = plan.decision {
-            let (account, guard) = (decision.clone(), refused_size.cloned());
-            out.decisions.push(Decided { service: plan.service.clone(), at: now, account, guard });
+            let (explanation, guard) = (decision.clone(), refused_size.cloned());
+            out.decisions.push(DecisionEntry { service: plan.service.clone(), at: now, explanation, guard });
             service.decision = Some(decision);
             service.next_sync = next_sync(service.next_sync, now.time, self.settings.period);
         }
@@ -339,13 +345,13 @@ impl ControlLoop {
         let timeout = self.settings.action_timeout;
         let mut dispatch = Dispatch { now, timeout, in_flight: &mut self.in_flight, out };
         execute::remember(&mut dispatch, service);
-        // A withdrawn service is sized no more.
+        // There are no decisions on the size of a withdrawn service.
         let sync = service.declared.as_ref().map(|_| service.next_sync);
-        self.agenda.set(&plan.service, sync.map_or(plan.look_again, |sync| plan.look_again.min(sync)));
+        self.agenda.set(&plan.service, sync.map_or(plan.next_check, |sync| plan.next_check.min(sync)));
     }
 }
 
-/// Whether both facts are measurements of one service, which are folded together.
+/// Whether both facts are measurements of the same service, which are folded together.
 fn are_measurements_of_one_service(fact: &Fact<'_>, next: &Fact<'_>) -> bool {
     measured_service(fact).is_some_and(|service| measured_service(next) == Some(service))
 }
@@ -366,7 +372,7 @@ fn refused_size<'v>((step, verdict): (&Step, &'v Verdict)) -> Option<&'v Reason>
     }
 }
 
-/// When a service that was due at `due` is due again: a whole period later, so that services stay spread over the period.
+/// The next decision after the one at `due`: a whole period later, so that services stay spread over the period.
 fn next_sync(due: Time, now: Time, period: Duration) -> Time {
     let next = due + period;
     if next > now { next } else { now + period }
@@ -375,13 +381,13 @@ fn next_sync(due: Time, now: Time, period: Duration) -> Time {
 /// Adds events for waits that the last plan did not have.
 fn record_new_waits(now: Now, service: &ServiceState, waits: &[Wait], out: &mut Outbox) {
     for wait in waits.iter().filter(|wait| !service.waits.contains(wait)) {
-        let whom =
+        let replica =
             wait.ordinal.and_then(|ordinal| Some((ordinal, service.places.get(&ordinal)?.incarnation)));
-        out.record_event(now, &service.name, whom, EventKind::Waiting, wait.reason.clone());
+        out.record_event(now, &service.name, replica, EventKind::Waiting, wait.reason.clone());
     }
 }
 
-/// Whether the service is withdrawn and nothing is left of it.
+/// Whether the service is withdrawn, without places and without a listener.
 fn is_gone(service: &ServiceState) -> bool {
     service.declared.is_none() && service.places.is_empty() && service.exposure == Exposure::None
 }

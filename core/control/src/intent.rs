@@ -1,4 +1,4 @@
-//! Folding what people want into the picture.
+//! Folds the intent of people into the knowledge.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use model::reason::Reason;
 use model::resource::{AutoscalerSpec, ObjectName, Recover};
 use model::time::{Now, Time, Wall};
 
-/// Folds one change of intent; a new plan for its service is due at once.
+/// Folds one change of intent; its service is due to be planned for at once.
 pub(crate) fn fold(now: Now, knowledge: &mut Knowledge, intent: &Intent, out: &mut Outbox) {
     match intent {
         Intent::Declare(declared) => declare(now, knowledge, declared, out),
@@ -54,11 +54,11 @@ pub(crate) fn fold(now: Now, knowledge: &mut Knowledge, intent: &Intent, out: &m
                 .protections
                 .insert(replica.ordinal, Protection { incarnation: *incarnation, until: *until });
             service.next_sync = now.time;
-            let whom = Some((replica.ordinal, *incarnation));
+            let protected = Some((replica.ordinal, *incarnation));
             out.record_event(
                 now,
                 &replica.service,
-                whom,
+                protected,
                 EventKind::Protected,
                 Reason::Protected { until: *until },
             );
@@ -67,14 +67,14 @@ pub(crate) fn fold(now: Now, knowledge: &mut Knowledge, intent: &Intent, out: &m
             let Some(service) = knowledge.service_mut(&replica.service) else { return };
             if let Some(Protection { incarnation, .. }) = service.protections.remove(&replica.ordinal) {
                 service.next_sync = now.time;
-                let whom = Some((replica.ordinal, incarnation));
-                out.record_event(now, &replica.service, whom, EventKind::Unprotected, Reason::Resumed);
+                let unprotected = Some((replica.ordinal, incarnation));
+                out.record_event(now, &replica.service, unprotected, EventKind::Unprotected, Reason::Resumed);
             }
         }
     }
 }
 
-/// Folds a declaration. What was learned under an earlier one is forgotten where it does not hold for this one.
+/// Folds a declaration, and forgets what was learned under an earlier one where it does not apply to this one.
 fn declare(now: Now, knowledge: &mut Knowledge, declared: &Arc<Declared>, out: &mut Outbox) {
     let needs = |declared: &Declared| -> Vec<ServiceName> {
         declared.spec.depends_on.iter().map(|dependency| dependency.service.clone()).collect()
@@ -84,52 +84,52 @@ fn declare(now: Now, knowledge: &mut Knowledge, declared: &Arc<Declared>, out: &
     if service.declared.as_ref().is_some_and(|before| before.generation != declared.generation) {
         forget_failures(service);
     }
-    if service.declared.as_ref().is_some_and(|before| is_scaled_otherwise(before, declared)) {
+    if service.declared.as_ref().is_some_and(|before| is_scaling_changed(before, declared)) {
         let scaling = Arc::make_mut(&mut service.scaling);
         scaling.policy = PolicyMemory::default();
         scaling.failing.clear();
-        service.foresight.iter_mut().for_each(|foresight| foresight.retarget(now.time));
+        service.load_forecast.iter_mut().for_each(|load_forecast| load_forecast.forget_targets(now.time));
     }
     if declared.autoscaler.is_none() {
         Arc::make_mut(&mut service.scaling).conditions = ConditionsMemory::default();
     }
     if let Some(before) = &service.declared {
-        let kept = still_shadowed(now.wall, before, declared);
+        let kept = unchanged_shadows(now.wall, before, declared);
         service.shadows.retain(|shadow| kept.contains(&shadow.name));
     }
     service.losses.since.get_or_insert(now.time);
     service.shadow_set = ShadowSet::of(declared);
     service.declared = Some(declared.clone());
     service.last_declared = Some(declared.clone());
-    if !service.is_measured() {
+    if !service.learns_usage() {
         service.usage = Default::default();
     }
-    if service.promise().is_none() {
+    if service.slo().is_none() {
         service.capacity = None;
     }
-    service.set_foresight(now.time, None);
+    service.set_load_forecast(now.time, None);
     service.next_sync = now.time;
-    knowledge.depend(&declared.name, &before, &needs(declared));
+    knowledge.set_dependencies(&declared.name, &before, &needs(declared));
     out.record_event(now, &declared.name, None, EventKind::Declared, Reason::Declared);
 }
 
-/// Whether the policy or its metrics have changed, so that earlier measurements mean nothing.
-fn is_scaled_otherwise(before: &Declared, after: &Declared) -> bool {
+/// Whether the policy or its metrics have changed, so that earlier measurements do not apply.
+fn is_scaling_changed(before: &Declared, after: &Declared) -> bool {
     match (&before.autoscaler, &after.autoscaler) {
         (Some(before), Some(after)) => before.policy != after.policy || before.metrics != after.metrics,
         (Some(_), None) | (None, _) => true,
     }
 }
 
-/// The shadows that have not changed: only their memory goes on.
-fn still_shadowed(at: Wall, before: &Declared, after: &Declared) -> BTreeSet<ObjectName> {
+/// The shadows that have not changed and keep their memory.
+fn unchanged_shadows(at: Wall, before: &Declared, after: &Declared) -> BTreeSet<ObjectName> {
     let earlier: BTreeMap<ObjectName, AutoscalerSpec> = before.shadows(at).collect();
     let is_kept =
-        |(name, spec): &(ObjectName, AutoscalerSpec)| earlier.get(name).is_some_and(|it| it == spec);
+        |(name, spec): &(ObjectName, AutoscalerSpec)| earlier.get(name).is_some_and(|known| known == spec);
     after.shadows(at).filter(is_kept).map(|(name, _)| name).collect()
 }
 
-/// Forgets the failures of an earlier version: the new one is started at once.
+/// Forgets the failures of an earlier version, so that the new one is started at once.
 fn forget_failures(service: &mut ServiceState) {
     for restart in service.places.values_mut().map(|place| &mut place.restart) {
         restart.recent.clear();
@@ -138,12 +138,12 @@ fn forget_failures(service: &mut ServiceState) {
     }
 }
 
-/// Takes up what an earlier run remembered of a service.
+/// Restores the memory of a service from an earlier run.
 ///
-/// Its places are made, still empty, so that their restarts and backoff are known when the inventory fills them. Starting a replica
-/// in a place that stays empty is no restart: the whole machine may have been restarted.
-pub(crate) fn recall(now: Time, knowledge: &mut Knowledge, memory: &Memory) {
-    knowledge.recall_restarts(&memory.healing.restarted);
+/// Creates its places as empty ones, so that their restarts and backoff are known when the inventory fills them. Starting a replica in a place
+/// that stays empty is not a restart, as the whole machine may have been restarted.
+pub(crate) fn restore(now: Time, knowledge: &mut Knowledge, memory: &Memory) {
+    knowledge.restore_restarts(&memory.healing.restarted);
     let service = knowledge.service_or_new(&memory.service);
     service.desired = memory.desired;
     service.scaling = Arc::new(memory.scaling.clone());
@@ -156,8 +156,8 @@ pub(crate) fn recall(now: Time, knowledge: &mut Knowledge, memory: &Memory) {
         service.losses = memory.losses.clone();
     }
     service.capacity.clone_from(&memory.capacity);
-    service.set_foresight(now, memory.load.as_ref());
-    // An earlier run may have told the proxy to listen: the proxy is told again, whether it listens or not.
+    service.set_load_forecast(now, memory.load.as_ref());
+    // The proxy may still listen because of an earlier run, so whether it should is sent again.
     if service.exposure == Exposure::None {
         service.exposure = Exposure::unknown(now);
     }
@@ -167,9 +167,9 @@ pub(crate) fn recall(now: Time, knowledge: &mut Knowledge, memory: &Memory) {
     }
 }
 
-/// Gives the spares of an earlier run their role back after the first inventory: the running replicas beyond the wanted number.
+/// Marks the running replicas beyond the wanted number as spares, after the first inventory.
 ///
-/// Which of them were the spares does not matter: all are warm, and none has to be restarted.
+/// It does not matter which of them were the spares of the earlier run, as all are warm.
 pub(crate) fn recognise_spares(service: &mut ServiceState) {
     let (Some(declared), Some(desired)) = (&service.declared, service.desired) else { return };
     let wanted = match declared.spec.recover {

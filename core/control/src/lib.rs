@@ -1,8 +1,8 @@
 //! The control loop: one deterministic state machine over all phases.
 //!
-//! It takes one input at a time, with the time at which it came, and appends every action and event that follows. It reads no
-//! clock, touches nothing, and remembers nothing that is not in [`knowledge`] or in flight in [`execute`]: the same inputs
-//! give the same outputs, bit for bit, which is what the journal's digests check.
+//! It takes one input at a time, with its time, and appends every action and event that follows. It reads no clock, does no I/O,
+//! and has no state but [`knowledge`] and the actions in flight of [`execute`]: the same inputs give the same outputs, bit for bit,
+//! which the digests of the journal check.
 //!
 //! ```
 //! use control::{ControlLoop, Outbox};

@@ -1,34 +1,39 @@
-//! Carrying out a step of a plan: the place takes its new stage, and the action that brings it about is sent.
+//! Applies a step of a plan: the place enters its new stage, and the corresponding action is sent.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use knowledge::{Exposure, Fitting, Knowledge, Place, ServiceState, Stage, UnansweredAction};
+use knowledge::{Exposure, Knowledge, Place, ResourceChange, ServiceState, Stage, UnansweredAction};
 use model::action::{ActionKind, Admission};
 use model::event::EventKind;
 use model::identity::{Ordinal, ReplicaId};
 use model::name::ServiceName;
-use model::plan::{Afterwards, Change, Role, Step};
+use model::plan::{AfterStop, Change, Role, Step};
 use model::reason::Reason;
 use model::resource::{Resources, Stop};
 
 use crate::dispatch::Dispatch;
 
-/// The time from the stop signal to the kill for a replica whose declaration is not known: the default of `stop.grace`.
-const GRACE_OF_UNKNOWN: Duration = Duration::from_secs(10);
+/// The time from the stop signal to the kill for a replica without a known declaration: the default of `stop.grace`.
+const GRACE_DEFAULT: Duration = Duration::from_secs(10);
 
-/// How often the action that drains a replica is sent to the proxy before the replica is stopped without its answer.
+/// How often the action that drains a replica is sent to the proxy before the replica is stopped without an answer.
 ///
-/// 3: two messages in a row may be lost. A service waits longer when its own times to drain and to stop are longer.
+/// 3: two consecutive messages may be lost. The wait is longer for a service whose times to drain and to stop are longer.
 const DRAIN_SENDS_MAX: u32 = 3;
 
-/// The weight of a replica that carries another one's share as well as its own.
-const WEIGHT_OF_TWO: u32 = 2;
+/// The weight of a replica that carries the share of another one besides its own.
+const STAND_IN_WEIGHT: u32 = 2;
 
-/// Carries out one step that passed the guard.
+/// Applies one step that passed the guard.
 ///
-/// A step does nothing when its place is gone or no longer in the stage that the step is for.
-pub fn carry_out(dispatch: &mut Dispatch<'_>, knowledge: &mut Knowledge, service: &ServiceName, step: &Step) {
+/// A step has no effect when its place is closed or no longer in the stage that the step is for.
+pub fn apply_step(
+    dispatch: &mut Dispatch<'_>,
+    knowledge: &mut Knowledge,
+    service: &ServiceName,
+    step: &Step,
+) {
     if let Change::Start { ordinal } = step.change {
         let is_restart = knowledge.place(service, ordinal).is_some_and(|place| place.incarnation.0 > 0);
         if is_restart {
@@ -41,7 +46,7 @@ pub fn carry_out(dispatch: &mut Dispatch<'_>, knowledge: &mut Knowledge, service
             let kind = if service.desired.is_none() { EventKind::Sized } else { EventKind::Scaled };
             service.desired = Some(to);
             if from != to {
-                dispatch.out.record_event(dispatch.now, &service.name, None, kind, step.reason.clone());
+                dispatch.record_service_event(service, kind, &step.reason);
             }
         }
         Change::Open { ordinal, role } => {
@@ -53,7 +58,7 @@ pub fn carry_out(dispatch: &mut Dispatch<'_>, knowledge: &mut Knowledge, service
             dispatch.stand_in(service, ordinal, Some(instead_of), &step.reason);
         }
         Change::StandDown { ordinal } => dispatch.stand_in(service, ordinal, None, &step.reason),
-        Change::Welcome { ordinal } => dispatch.admit(service, ordinal, &step.reason),
+        Change::Readmit { ordinal } => dispatch.admit(service, ordinal, &step.reason),
         Change::Allot { ordinal, resources } => dispatch.allot(service, ordinal, resources, &step.reason),
         Change::Drain { ordinal, then } => dispatch.drain(service, ordinal, then, &step.reason),
         Change::Stop { ordinal, then } => dispatch.stop(service, ordinal, then, &step.reason),
@@ -65,27 +70,15 @@ pub fn carry_out(dispatch: &mut Dispatch<'_>, knowledge: &mut Knowledge, service
         Change::Expose => dispatch.expose(service, &step.reason),
         Change::Conceal => {
             let action = dispatch.send(ActionKind::Conceal(service.name.clone()), &step.reason);
-            service.exposure = Exposure::Concealing { action, since: dispatch.now.time };
+            service.exposure = Exposure::Closing { action, since: dispatch.now.time };
         }
         Change::SuspendHealing => {
             service.healing.suspended = Some(dispatch.now.time);
-            dispatch.out.record_event(
-                dispatch.now,
-                &service.name,
-                None,
-                EventKind::HealingSuspended,
-                step.reason.clone(),
-            );
+            dispatch.record_service_event(service, EventKind::HealingSuspended, &step.reason);
         }
         Change::ResumeHealing => {
             service.healing.suspended = None;
-            dispatch.out.record_event(
-                dispatch.now,
-                &service.name,
-                None,
-                EventKind::HealingResumed,
-                step.reason.clone(),
-            );
+            dispatch.record_service_event(service, EventKind::HealingResumed, &step.reason);
         }
     }
 }
@@ -93,7 +86,7 @@ pub fn carry_out(dispatch: &mut Dispatch<'_>, knowledge: &mut Knowledge, service
 impl Dispatch<'_> {
     fn start(&mut self, service: &mut ServiceState, ordinal: Ordinal, reason: &Reason) {
         let Some(declared) = service.declared.as_ref() else { return };
-        let declared = declared.allotted(service.allotment);
+        let declared = declared.with_allotment(service.allotment);
         let Some(place) = service.places.get(&ordinal).filter(|place| !place.is_occupied()) else { return };
         let incarnation = service.next_life(place);
         let Some(place) = service.places.get_mut(&ordinal) else { return };
@@ -112,8 +105,8 @@ impl Dispatch<'_> {
     }
 
     fn promote(&mut self, service: &mut ServiceState, spare: Ordinal, instead_of: Ordinal, reason: &Reason) {
-        let is_meant = |ordinal, role| service.places.get(&ordinal).is_some_and(|place| place.role == role);
-        if !is_meant(spare, Role::Spare) || !is_meant(instead_of, Role::Active) {
+        let has_role = |ordinal, role| service.places.get(&ordinal).is_some_and(|place| place.role == role);
+        if !has_role(spare, Role::Spare) || !has_role(instead_of, Role::Active) {
             return;
         }
         for (ordinal, role) in [(spare, Role::Active), (instead_of, Role::Spare)] {
@@ -139,7 +132,7 @@ impl Dispatch<'_> {
         self.record_event(service, ordinal, kind, reason);
     }
 
-    /// Tells a running replica what traffic it gets, when that has changed. One that does not run yet is told with its start.
+    /// Sends the admission of a running replica to the proxy when it has changed. A replica that does not run yet is admitted at its start.
     fn admit(&mut self, service: &mut ServiceState, ordinal: Ordinal, reason: &Reason) {
         let (Some(declared), Some(place)) = (&service.declared, service.places.get_mut(&ordinal)) else {
             return;
@@ -154,28 +147,28 @@ impl Dispatch<'_> {
         self.send(ActionKind::Admit { replica, incarnation, declared, admission }, reason);
     }
 
-    /// Tells the platform what a running replica may use, unless an earlier change is still under way.
+    /// Changes the resources of a running replica, unless an earlier change is in progress.
     fn allot(&mut self, service: &mut ServiceState, ordinal: Ordinal, resources: Resources, reason: &Reason) {
         let Some(place) = service.places.get_mut(&ordinal).filter(|place| place.health().is_some()) else {
             return;
         };
-        if matches!(place.fitting, Fitting::Telling { .. }) {
+        if matches!(place.resource_change, ResourceChange::InProgress { .. }) {
             return;
         }
         let replica = ReplicaId { service: service.name.clone(), ordinal };
         let kind = ActionKind::Allot { replica, incarnation: place.incarnation, resources };
-        place.fitting = Fitting::Telling { action: self.send(kind, reason), resources };
+        place.resource_change = ResourceChange::InProgress { action: self.send(kind, reason), resources };
     }
 
-    fn drain(&mut self, service: &mut ServiceState, ordinal: Ordinal, then: Afterwards, reason: &Reason) {
-        // Without a declaration the proxy cannot be told anything about a replica: it is stopped once the proxy no longer listens for the service.
+    fn drain(&mut self, service: &mut ServiceState, ordinal: Ordinal, then: AfterStop, reason: &Reason) {
+        // Without a declaration the proxy cannot drain a replica: it is stopped once the proxy no longer listens for the service.
         let Some(declared) = service.declared.clone().or(service.last_declared.clone()) else {
             if service.exposure == Exposure::None {
                 self.stop(service, ordinal, then, reason);
             }
             return;
         };
-        let (patience, grace): (Duration, Duration) =
+        let (drain_time, grace): (Duration, Duration) =
             (declared.spec.stop.drain.into(), declared.spec.stop.grace.into());
         let running = service.places.get_mut(&ordinal).filter(|place| place.health().is_some());
         let Some(place) = running else { return };
@@ -187,20 +180,20 @@ impl Dispatch<'_> {
             (ReplicaId { service: declared.name.clone(), ordinal }, place.incarnation);
         let kind = ActionKind::Admit { replica, incarnation, declared, admission };
         let action = self.send(kind, reason);
-        let until = since + (patience + grace).max(self.timeout * DRAIN_SENDS_MAX);
+        let until = since + (drain_time + grace).max(self.timeout * DRAIN_SENDS_MAX);
         let admit = Some(UnansweredAction { action, until });
-        place.stage = Stage::Draining { admit, since, deadline: since + patience, then };
+        place.stage = Stage::Draining { admit, since, deadline: since + drain_time, then };
         self.record_event(service, ordinal, EventKind::Draining, reason);
     }
 
-    fn stop(&mut self, service: &mut ServiceState, ordinal: Ordinal, then: Afterwards, reason: &Reason) {
-        let grace = stop_of(service).map_or(GRACE_OF_UNKNOWN, |stop| stop.grace.into());
+    fn stop(&mut self, service: &mut ServiceState, ordinal: Ordinal, then: AfterStop, reason: &Reason) {
+        let grace = stop_of(service).map_or(GRACE_DEFAULT, |stop| stop.grace.into());
         let Some(place) = service.places.get_mut(&ordinal) else { return };
         match place.stage {
             Stage::Running(_) | Stage::Draining { .. } => {}
             Stage::Empty { .. } | Stage::Starting { .. } | Stage::Stopping { .. } => return,
         }
-        // Its end takes it out of the traffic, so the proxy need not be told.
+        // Its end removes it from the traffic, so the proxy need not be told.
         if let Stage::Draining { admit: Some(unanswered), .. } = place.stage {
             self.in_flight.finish(unanswered.action);
         }
@@ -218,16 +211,16 @@ impl Dispatch<'_> {
         let Some(declared) = service.declared.clone() else { return };
         let revision = declared.revision;
         let action = self.send(ActionKind::Expose(declared), reason);
-        service.exposure = Exposure::Telling { action, revision, since: self.now.time };
+        service.exposure = Exposure::Opening { action, revision, since: self.now.time };
     }
 }
 
-/// The traffic that a replica gets, by its role and by the replica that it stands in for.
+/// The admission of a replica by its role and by the replica that it stands in for.
 fn admission_of(place: &Place) -> Admission {
     match (place.role, place.stands_in_for) {
         (Role::Spare, _) => Admission::Spare,
         (Role::Active, None) => Admission::Serving { weight: 1 },
-        (Role::Active, Some(_)) => Admission::Serving { weight: WEIGHT_OF_TWO },
+        (Role::Active, Some(_)) => Admission::Serving { weight: STAND_IN_WEIGHT },
     }
 }
 

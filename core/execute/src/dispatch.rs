@@ -1,4 +1,4 @@
-//! Sends actions out and tells people about them.
+//! Sends actions and records events about them.
 
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ use model::time::Now;
 use crate::in_flight::InFlight;
 use crate::outbox::Outbox;
 
-/// What it takes to send an action out: the time, the actions in flight, and the outbox.
+/// The context for sending actions: the time, the actions in flight, and the outbox.
 #[derive(Debug)]
 pub struct Dispatch<'a> {
-    /// The time of the input that is being answered.
+    /// The time of the current input.
     pub now: Now,
-    /// After this time an action whose end is not known is sent again.
+    /// The time after which an action without a known end is sent again.
     pub timeout: Duration,
     /// The actions in flight.
     pub in_flight: &'a mut InFlight,
@@ -26,12 +26,17 @@ pub struct Dispatch<'a> {
 }
 
 impl Dispatch<'_> {
-    /// Sends a new action, and follows it until it ends.
+    /// Sends a new action, and tracks it until it ends.
     pub(crate) fn send(&mut self, kind: ActionKind, reason: &Reason) -> ActionId {
         self.in_flight.send(self.now.time, self.timeout, kind, reason.clone(), self.out)
     }
 
-    /// Adds an event that says what happened to the replica in a place.
+    /// Adds an event of a service.
+    pub(crate) fn record_service_event(&mut self, service: &ServiceState, kind: EventKind, reason: &Reason) {
+        self.out.record_event(self.now, &service.name, None, kind, reason.clone());
+    }
+
+    /// Adds an event of the replica in a place.
     pub(crate) fn record_event(
         &mut self,
         service: &ServiceState,
@@ -40,8 +45,8 @@ impl Dispatch<'_> {
         reason: &Reason,
     ) {
         if let Some(place) = service.places.get(&ordinal) {
-            let whom = Some((ordinal, place.incarnation));
-            self.out.record_event(self.now, &service.name, whom, kind, reason.clone());
+            let replica = Some((ordinal, place.incarnation));
+            self.out.record_event(self.now, &service.name, replica, kind, reason.clone());
         }
     }
 }

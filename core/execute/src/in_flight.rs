@@ -10,17 +10,17 @@ use model::time::Time;
 
 use crate::outbox::Outbox;
 
-/// Actions that were sent and whose end is not known yet.
+/// The sent actions whose end is not known yet.
 ///
-/// At most one for each replica and two for each service (its listener, its memory), so the bounds of the plan bound their number.
+/// At most one for each replica and two for each service (its listener, its memory), so their number is bounded by the bounds of the plan.
 #[derive(Clone, Debug, Default)]
 pub struct InFlight {
     epoch: Epoch,
     sent: u64,
     pending: BTreeMap<ActionId, PendingAction>,
     due: BTreeSet<(Time, ActionId)>,
-    /// Set once a later epoch was heard of: from then on nothing is sent any more.
-    deposed: bool,
+    /// Set once a later epoch is known: nothing is sent afterwards.
+    is_fenced: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -30,12 +30,12 @@ struct PendingAction {
 }
 
 impl InFlight {
-    /// No action yet, in `epoch`.
+    /// Without actions, in `epoch`.
     pub fn of_epoch(epoch: Epoch) -> Self {
         Self { epoch, ..Self::default() }
     }
 
-    /// Sends a new action, and follows it until it ends; if its end is not known after `timeout`, it is sent again.
+    /// Sends a new action, and tracks it until it ends; if its end is not known after `timeout`, it is sent again.
     pub fn send(
         &mut self,
         now: Time,
@@ -47,23 +47,23 @@ impl InFlight {
         self.sent += 1;
         let id = ActionId { epoch: self.epoch, sequence: self.sent };
         let action = Action { id, kind, reason };
-        if !self.deposed {
+        if !self.is_fenced {
             out.actions.push(action.clone());
         }
-        self.follow(action, now + timeout);
+        self.track(action, now + timeout);
         id
     }
 
-    /// Stops following an action, and returns it; `None` when it has ended before or belongs to an earlier run.
+    /// Stops tracking an action, and returns it; `None` when it has ended before or belongs to an earlier run.
     pub fn finish(&mut self, id: ActionId) -> Option<Action> {
         let pending = self.pending.remove(&id)?;
         self.due.remove(&(pending.due, id));
         Some(pending.action)
     }
 
-    /// Follows an action again that has ended: it is sent again at `at`, with the same id.
+    /// Tracks an action again that has ended: it is sent again at `at`, with the same id.
     pub fn resend_at(&mut self, action: Action, at: Time) {
-        self.follow(action, at);
+        self.track(action, at);
     }
 
     /// Sends overdue actions again.
@@ -75,7 +75,7 @@ impl InFlight {
             let Some(pending) = self.pending.get_mut(&id) else { continue };
             pending.due = now + timeout;
             self.due.insert((pending.due, id));
-            if !self.deposed {
+            if !self.is_fenced {
                 out.actions.push(pending.action.clone());
             }
         }
@@ -86,27 +86,27 @@ impl InFlight {
         self.due.first().map(|(due, _)| *due)
     }
 
-    /// How many actions are in flight.
+    /// The number of actions in flight.
     pub fn len(&self) -> usize {
         self.pending.len()
     }
 
-    /// Whether none is.
+    /// Whether no action is in flight.
     pub fn is_empty(&self) -> bool {
         self.pending.is_empty()
     }
 
-    /// Notes that there is a later epoch: this loop sends nothing any more (fencing).
-    pub fn depose(&mut self) {
-        self.deposed = true;
+    /// Notes that there is a later epoch: this loop sends nothing afterwards.
+    pub fn fence(&mut self) {
+        self.is_fenced = true;
     }
 
-    /// Whether a later epoch was heard of.
-    pub fn is_deposed(&self) -> bool {
-        self.deposed
+    /// Whether a later epoch is known.
+    pub fn is_fenced(&self) -> bool {
+        self.is_fenced
     }
 
-    fn follow(&mut self, action: Action, due: Time) {
+    fn track(&mut self, action: Action, due: Time) {
         self.due.insert((due, action.id));
         self.pending.insert(action.id, PendingAction { action, due });
     }

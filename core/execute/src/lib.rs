@@ -1,13 +1,13 @@
-//! Execute: steps that passed the guard become actions, and actions are followed to their end.
+//! Execute: turns steps that passed the guard into actions, and tracks the actions until they end.
 //!
-//! An action that ended `Unknown`, or whose end is not heard of, is sent again with the same id; the platform carries it out at most
-//! once. It is followed until an outcome or an observation says how it ended. Nothing is decided here: a plan leaves no choices.
+//! An action that ended `Unknown`, or whose end is not reported, is sent again with the same id; the platform executes it at most once.
+//! It is tracked until an outcome or an observation reports its end. Nothing is decided here: a plan leaves no choices.
 
 mod dispatch;
 pub use dispatch::Dispatch;
 
 mod apply_step;
-pub use apply_step::carry_out;
+pub use apply_step::apply_step;
 
 mod remember;
 pub use remember::remember;
@@ -16,7 +16,7 @@ mod in_flight;
 pub use in_flight::InFlight;
 
 mod outcome;
-pub use outcome::{FollowUp, settle};
+pub use outcome::{FollowUp, apply_outcome};
 
 mod outbox;
 pub use outbox::Outbox;

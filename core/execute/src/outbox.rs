@@ -3,39 +3,39 @@
 use std::hash::{Hash, Hasher};
 
 use model::action::{Action, ActionKind};
-use model::decision::Decided;
+use model::decision::DecisionEntry;
 use model::event::{Event, EventKind};
 use model::identity::{Incarnation, Ordinal};
 use model::name::ServiceName;
 use model::reason::Reason;
 use model::time::Now;
 
-/// Actions for the world and events for people, each in the order in which they arose.
+/// Actions, events and decisions, each in the order of their creation.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Outbox {
-    /// To be journaled, then carried out.
+    /// To be journaled, then executed.
     pub actions: Vec<Action>,
-    /// To be shown.
+    /// To be published.
     pub events: Vec<Event>,
-    /// To be kept for explanations later: every decision on a size, also those that changed nothing. Not part of the digest, which covers
-    /// only what has an effect.
-    pub decisions: Vec<Decided>,
+    /// To be kept for later explanations: every decision on a size, including those that changed nothing. Not part of the digest, which
+    /// covers only effects.
+    pub decisions: Vec<DecisionEntry>,
 }
 
 impl Outbox {
-    /// Empties it, keeping its room.
+    /// Empties it, and keeps its capacity.
     pub fn clear(&mut self) {
         self.actions.clear();
         self.events.clear();
         self.decisions.clear();
     }
 
-    /// Whether it holds nothing that has an effect.
+    /// Whether it has no effect.
     pub fn is_empty(&self) -> bool {
         self.actions.is_empty() && self.events.is_empty()
     }
 
-    /// Notes something that happened to a service, or to one of its replicas.
+    /// Adds an event of a service or of one of its replicas.
     pub fn record_event(
         &mut self,
         at: Now,
@@ -47,10 +47,10 @@ impl Outbox {
         self.events.push(Event { at, service: service.clone(), replica, kind, reason });
     }
 
-    /// A number that is the same for two outboxes only if their contents are, but for a chance of one in 2⁶⁴.
+    /// A digest of the contents; two different outboxes have the same digest with a probability of 2⁻⁶⁴.
     ///
-    /// XXH3 over ids, verbs, targets and reasons; a declaration counts by its name and revision. The journal keeps it: a replay that
-    /// gives another one shows that a decision depends on something that is not in the journal.
+    /// XXH3 over ids, verbs, targets and reasons; a declaration counts by its name and revision. The journal keeps it: a different digest
+    /// at a replay means that a decision depends on something that is not in the journal.
     pub fn digest(&self) -> u64 {
         if self.is_empty() {
             return 0;

@@ -1,8 +1,8 @@
-//! How an action ended, folded into the picture.
+//! Folds the outcomes of actions into the state.
 
 use std::sync::Arc;
 
-use knowledge::{Exposure, Fitting, Health, Knowledge, Place, ServiceState, Stage};
+use knowledge::{Exposure, Health, Knowledge, Place, ResourceChange, ServiceState, Stage};
 use model::action::{Action, ActionKind, Failure, FailureKind, Outcome, Refusal};
 use model::event::EventKind;
 use model::fact::Fact;
@@ -12,10 +12,10 @@ use model::reason::Reason;
 
 use crate::dispatch::Dispatch;
 
-/// What must be looked at because an action has ended.
+/// What must be planned again because an action has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FollowUp {
-    /// Nothing: the action had ended before, or its end says nothing new.
+    /// Nothing: the action had ended before, or its end is no news.
     Nothing,
     /// The service of the action.
     Service(ServiceName),
@@ -23,25 +23,25 @@ pub enum FollowUp {
     FailedStart(ReplicaId, FailureKind),
 }
 
-/// Folds the end of an action into the picture.
+/// Folds the outcome of an action into the state.
 ///
-/// An action that ended `Unknown` is sent again after the timeout, with the same id: repeating it is safe, guessing is not.
-pub fn settle(
+/// An action that ended `Unknown` is sent again after the timeout, with the same id: repeating it is safe, assuming an outcome is not.
+pub fn apply_outcome(
     dispatch: &mut Dispatch<'_>,
     knowledge: &mut Knowledge,
     id: ActionId,
     outcome: &Outcome,
 ) -> FollowUp {
-    // Whatever the action was, this says that there is a later epoch.
+    // Whatever the action was, there is a later epoch.
     if *outcome == Outcome::Refused(Refusal::StaleEpoch) {
-        dispatch.in_flight.depose();
+        dispatch.in_flight.fence();
     }
     let Some(action) = dispatch.in_flight.finish(id) else { return FollowUp::Nothing };
     match outcome {
         Outcome::Applied => applied(dispatch, knowledge, &action),
         Outcome::Failed(failure) => failed(dispatch, knowledge, action, failure),
         Outcome::Refused(Refusal::StaleEpoch) => FollowUp::Nothing,
-        Outcome::Refused(Refusal::OtherIncarnation) => overtaken(dispatch, knowledge, &action),
+        Outcome::Refused(Refusal::OtherIncarnation) => superseded(dispatch, knowledge, &action),
         Outcome::Unknown => {
             dispatch.in_flight.resend_at(action, dispatch.now.time + dispatch.timeout);
             FollowUp::Nothing
@@ -55,8 +55,13 @@ fn applied(dispatch: &mut Dispatch<'_>, knowledge: &mut Knowledge, action: &Acti
             let Some(place) = knowledge.place_mut(replica) else { return FollowUp::Nothing };
             if place.stage.awaits(action.id) {
                 let since = dispatch.now.time;
-                let health =
-                    Health { since, begun: false, ready: false, ready_changed: since, sick_since: None };
+                let health = Health {
+                    since,
+                    started: false,
+                    ready: false,
+                    ready_changed: since,
+                    unhealthy_since: None,
+                };
                 place.stage = Stage::Running(health);
             }
         }
@@ -65,29 +70,29 @@ fn applied(dispatch: &mut Dispatch<'_>, knowledge: &mut Knowledge, action: &Acti
                 && let Stage::Draining { admit, since, deadline, .. } = &mut place.stage
                 && admit.is_some_and(|unanswered| unanswered.action == action.id)
             {
-                // From now on no new request comes: the time to finish begins.
-                let patience = deadline.since(*since);
+                // There are no new requests from now on: the time to drain begins.
+                let drain_time = deadline.since(*since);
                 *admit = None;
                 *since = dispatch.now.time;
-                *deadline = dispatch.now.time + patience;
+                *deadline = dispatch.now.time + drain_time;
             }
         }
         ActionKind::Allot { replica, resources, .. } => {
-            let Some(place) = fitted_by(knowledge, action.id, replica) else { return FollowUp::Nothing };
+            let Some(place) = resized_by(knowledge, action.id, replica) else { return FollowUp::Nothing };
             place.resources = Some(*resources);
-            place.fitting = Fitting::Done { since: dispatch.now.time };
-            let whom = Some((replica.ordinal, place.incarnation));
+            place.resource_change = ResourceChange::Settled { since: dispatch.now.time };
+            let life = Some((replica.ordinal, place.incarnation));
             dispatch.out.record_event(
                 dispatch.now,
                 &replica.service,
-                whom,
+                life,
                 EventKind::Allotted,
                 action.reason.clone(),
             );
         }
         ActionKind::Expose(declared) => {
             if let Some(service) = exposed_by(knowledge, action.id, &declared.name) {
-                service.exposure = Exposure::Shown { revision: declared.revision, since: dispatch.now.time };
+                service.exposure = Exposure::Open { revision: declared.revision, since: dispatch.now.time };
             }
         }
         ActionKind::Conceal(name) => {
@@ -95,7 +100,7 @@ fn applied(dispatch: &mut Dispatch<'_>, knowledge: &mut Knowledge, action: &Acti
                 service.exposure = Exposure::None;
             }
         }
-        // Its end was reported before; should that report be lost, the replica is gone all the same.
+        // Its end was reported before; if that report was lost, the replica has ended nevertheless.
         ActionKind::Stop { replica, .. } => {
             let place = knowledge.place(&replica.service, replica.ordinal);
             if place.is_some_and(|place| place.stage.awaits(action.id)) {
@@ -125,21 +130,21 @@ fn failed(
             }
             place.stage = Stage::Empty { since: dispatch.now.time, exit: None };
             place.start_failure = Some(message);
-            let whom = Some((replica.ordinal, place.incarnation));
-            dispatch.out.record_event(dispatch.now, &service, whom, EventKind::ActionFailed, reason);
+            let life = Some((replica.ordinal, place.incarnation));
+            dispatch.out.record_event(dispatch.now, &service, life, EventKind::ActionFailed, reason);
             return FollowUp::FailedStart(replica.clone(), failure.kind);
         }
         ActionKind::Allot { replica, .. } => {
-            let Some(place) = fitted_by(knowledge, action.id, replica) else { return FollowUp::Nothing };
-            place.fitting = match failure.kind {
-                FailureKind::Unsupported => Fitting::Fixed { message },
+            let Some(place) = resized_by(knowledge, action.id, replica) else { return FollowUp::Nothing };
+            place.resource_change = match failure.kind {
+                FailureKind::Unsupported => ResourceChange::Unsupported { message },
                 FailureKind::Declaration
                 | FailureKind::AddressInUse
                 | FailureKind::DiskFull
-                | FailureKind::Other => Fitting::Failed { message, retry },
+                | FailureKind::Other => ResourceChange::Failed { message, retry },
             };
-            let whom = Some((replica.ordinal, place.incarnation));
-            dispatch.out.record_event(dispatch.now, &service, whom, EventKind::ActionFailed, reason);
+            let life = Some((replica.ordinal, place.incarnation));
+            dispatch.out.record_event(dispatch.now, &service, life, EventKind::ActionFailed, reason);
         }
         ActionKind::Expose(declared) => {
             let Some(state) = knowledge.service_mut(&service) else { return FollowUp::Nothing };
@@ -147,7 +152,7 @@ fn failed(
             state.exposure = Exposure::Failed { revision, since, message, retry };
             dispatch.out.record_event(dispatch.now, &service, None, EventKind::ActionFailed, reason);
         }
-        // An action that must happen in the end is sent again after a while; a newer memory replaces one that waits.
+        // An action that must succeed eventually is sent again later; a newer memory replaces one that waits.
         ActionKind::Stop { .. }
         | ActionKind::Admit { .. }
         | ActionKind::Conceal(_)
@@ -159,8 +164,8 @@ fn failed(
     FollowUp::Service(service)
 }
 
-/// The life that the action was for is not there: it has ended, or has a successor. Reports will say which.
-fn overtaken(dispatch: &Dispatch<'_>, knowledge: &mut Knowledge, action: &Action) -> FollowUp {
+/// The replica of the action no longer exists: it has ended or has a successor. Reports show which.
+fn superseded(dispatch: &Dispatch<'_>, knowledge: &mut Knowledge, action: &Action) -> FollowUp {
     match &action.kind {
         ActionKind::Admit { replica, .. } => {
             if let Some(place) = knowledge.place_mut(replica)
@@ -171,8 +176,8 @@ fn overtaken(dispatch: &Dispatch<'_>, knowledge: &mut Knowledge, action: &Action
             }
         }
         ActionKind::Allot { replica, .. } => {
-            if let Some(place) = fitted_by(knowledge, action.id, replica) {
-                place.fitting = Fitting::Done { since: dispatch.now.time };
+            if let Some(place) = resized_by(knowledge, action.id, replica) {
+                place.resource_change = ResourceChange::Settled { since: dispatch.now.time };
             }
         }
         ActionKind::Start { replica, .. } => {
@@ -189,10 +194,11 @@ fn overtaken(dispatch: &Dispatch<'_>, knowledge: &mut Knowledge, action: &Action
     FollowUp::Service(action.kind.service().clone())
 }
 
-/// The place whose replica is being given other resources by this action.
-fn fitted_by<'k>(knowledge: &'k mut Knowledge, id: ActionId, replica: &ReplicaId) -> Option<&'k mut Place> {
+/// The place whose resources are being changed by this action.
+fn resized_by<'k>(knowledge: &'k mut Knowledge, id: ActionId, replica: &ReplicaId) -> Option<&'k mut Place> {
     let place = knowledge.place_mut(replica)?;
-    let is_awaited = matches!(place.fitting, Fitting::Telling { action, .. } if action == id);
+    let is_awaited =
+        matches!(place.resource_change, ResourceChange::InProgress { action, .. } if action == id);
     is_awaited.then_some(place)
 }
 

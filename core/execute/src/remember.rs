@@ -1,4 +1,4 @@
-//! Writing down what must survive a restart, no more often than it is worth.
+//! Stores what must survive a restart, with a bounded frequency.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,31 +10,31 @@ use model::reason::Reason;
 
 use crate::dispatch::Dispatch;
 
-/// How often the moving part of an autoscaler's memory is written when nothing else has changed: the times of its
-/// recommendations and what its policy has measured, which move with each period.
+/// How often the volatile part of an autoscaler's memory is stored when nothing else has changed: the times of its recommendations and
+/// the measurements of its policy, which change in each period.
 ///
-/// 30 s: a tenth of the default stabilisation window, so that a restart shortens it by no more.
+/// 30 s: a tenth of the default stabilization window, so that a restart shortens it by at most that.
 const SCALING_REFRESH: Duration = Duration::from_secs(30);
 
-/// How often what is learned with every sample is written when nothing else has changed: usage, throttling, capacity.
+/// How often what is learned from samples is stored when nothing else has changed: usage, throttling, capacity.
 ///
-/// 10 min, as Kubernetes' recommender writes its checkpoints: a restart forgets less than a hundredth of a half-life.
+/// 10 min, the interval of checkpoints of Kubernetes' recommender: a restart loses less than a hundredth of a half-life.
 const USAGE_REFRESH: Duration = Duration::from_mins(10);
 
-/// Sends what must survive a restart to be written, when it differs from what was written last.
+/// Stores what must survive a restart when it differs from what was stored last.
 pub fn remember(dispatch: &mut Dispatch<'_>, service: &mut ServiceState) {
-    let is_kept = service.remembered.as_ref().is_some_and(|last| {
+    let is_current = service.remembered.as_ref().is_some_and(|last| {
         let age = dispatch.now.time.since(last.at);
         let slack = if age < SCALING_REFRESH { SCALING_REFRESH } else { Duration::ZERO };
-        is_scaling_written(service, &last.memory, slack)
-            && is_usage_written(service, &last.memory, age)
-            && is_throttling_written(service, &last.memory, age)
-            && is_capacity_written(service, &last.memory, age)
+        is_scaling_stored(service, &last.memory, slack)
+            && is_usage_stored(service, &last.memory, age)
+            && is_throttling_stored(service, &last.memory, age)
+            && is_capacity_stored(service, &last.memory, age)
     });
-    if is_kept {
+    if is_current {
         return;
     }
-    // An older one that is still in flight must not be sent again, or it would overwrite the newer.
+    // An older memory in flight must not be sent again, since it would overwrite the newer one.
     if let Some(last) = &service.remembered {
         dispatch.in_flight.finish(last.by);
     }
@@ -43,58 +43,59 @@ pub fn remember(dispatch: &mut Dispatch<'_>, service: &mut ServiceState) {
     service.remembered = Some(PersistedState { at: dispatch.now.time, memory, by });
 }
 
-/// Whether `last` says what is to be remembered now.
+/// Whether `last` is up to date.
 ///
-/// A difference of less than `slack` in the times of recommendations does not count, nor, with any slack, does what a policy has measured
-/// since. Allocates nothing: this is asked in each period of each service.
-fn is_scaling_written(service: &ServiceState, last: &Memory, slack: Duration) -> bool {
+/// A difference of less than `slack` in the times of recommendations does not count, nor, with any slack, do the measurements of a policy.
+/// Allocates nothing: it is called in each period of each service.
+fn is_scaling_stored(service: &ServiceState, last: &Memory, slack: Duration) -> bool {
     let (now, then) = (&service.scaling, &last.scaling);
     last.desired == service.desired
         && then.scale_out == now.scale_out
         && then.scale_in == now.scale_in
         && then.scaled_to_zero == now.scaled_to_zero
-        && (then.policy == now.policy || (!slack.is_zero() && now.policy.is_as(&then.policy)))
+        && (then.policy == now.policy
+            || (!slack.is_zero() && now.policy.differs_only_in_measurements(&then.policy)))
         && then.flaps == now.flaps
         && then.failing == now.failing
         && then.conditions == now.conditions
         && last.healing == service.healing
         && last.starts == service.starts
         && last.losses == service.losses
-        && is_load_written(service, last)
+        && is_load_stored(service, last)
         && last.shadows.len() == service.shadows.len()
-        && service.shadows.iter().zip(&last.shadows).all(|(now, then)| now.is_kept_by(then, slack))
+        && service.shadows.iter().zip(&last.shadows).all(|(now, then)| now.is_covered_by(then, slack))
         && then.recommendations.len() == now.recommendations.len()
         && then.recommendations.iter().zip(&now.recommendations).all(|(then, now)| {
             then.replicas == now.replicas && (then.at == now.at || now.at.since(then.at) < slack)
         })
-        && service.taught().eq(last.restarts.iter().map(|(ordinal, restart)| (*ordinal, restart)))
+        && service.restart_memories().eq(last.restarts.iter().map(|(ordinal, restart)| (*ordinal, restart)))
 }
 
-/// Whether `last` has the load that is to be remembered: a record is replaced by a new one when it must be written again.
-fn is_load_written(service: &ServiceState, last: &Memory) -> bool {
-    match (&last.load, service.foresight.as_ref()) {
-        (Some(last), Some(foresight)) => Arc::ptr_eq(last, foresight.remembered()),
+/// Whether `last` has the current load: a record is replaced by a new one when it must be stored again.
+fn is_load_stored(service: &ServiceState, last: &Memory) -> bool {
+    match (&last.load, service.load_forecast.as_ref()) {
+        (Some(last), Some(load_forecast)) => Arc::ptr_eq(last, load_forecast.remembered()),
         (None, None) => true,
         (Some(_), None) | (None, Some(_)) => false,
     }
 }
 
-/// Whether `last`, written `age` ago, has the present usage of replicas, or may still lag behind it. A reset is written at once.
-fn is_usage_written(service: &ServiceState, last: &Memory, age: Duration) -> bool {
+/// Whether `last`, stored `age` ago, has the current usage of replicas, or may lag behind it. A reset is stored at once.
+fn is_usage_stored(service: &ServiceState, last: &Memory, age: Duration) -> bool {
     let is_added_to = service.usage.samples >= last.usage.samples;
     (is_added_to && age < USAGE_REFRESH) || last.usage == service.usage
 }
 
-/// The same of how often replicas are throttled.
-fn is_throttling_written(service: &ServiceState, last: &Memory, age: Duration) -> bool {
+/// The same for the throttling of replicas.
+fn is_throttling_stored(service: &ServiceState, last: &Memory, age: Duration) -> bool {
     let is_added_to = service.throttling.limit == last.throttling.limit;
     (is_added_to && age < USAGE_REFRESH) || last.throttling == service.throttling
 }
 
-/// The same of what replicas carry.
-fn is_capacity_written(service: &ServiceState, last: &Memory, age: Duration) -> bool {
-    let of_promise = |memory: &CapacityMemory| (memory.below, memory.quantile);
+/// The same for the capacity of replicas.
+fn is_capacity_stored(service: &ServiceState, last: &Memory, age: Duration) -> bool {
+    let slo_of = |memory: &CapacityMemory| (memory.below, memory.quantile);
     let (now, then) = (service.capacity.as_deref(), last.capacity.as_deref());
-    let is_added_to = now.is_some() && now.map(of_promise) == then.map(of_promise);
+    let is_added_to = now.is_some() && now.map(slo_of) == then.map(slo_of);
     (is_added_to && age < USAGE_REFRESH) || now == then
 }

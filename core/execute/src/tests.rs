@@ -1,4 +1,4 @@
-//! Actions in flight, and outboxes that differ.
+//! Actions in flight, and digests of outboxes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,7 +36,7 @@ fn ids(out: &mut Outbox) -> Vec<ActionId> {
 }
 
 #[test]
-fn ids_count_up_within_their_epoch() {
+fn ids_increase_within_an_epoch() {
     let (mut in_flight, mut out) = (InFlight::of_epoch(Epoch(3)), Outbox::default());
     let first = send(&mut in_flight, at(0), &mut out);
     let second = send(&mut in_flight, at(0), &mut out);
@@ -46,7 +46,7 @@ fn ids_count_up_within_their_epoch() {
 }
 
 #[test]
-fn an_action_is_sent_again_only_once_it_is_overdue() {
+fn an_action_is_sent_again_when_it_is_overdue() {
     let (mut in_flight, mut out) = (InFlight::of_epoch(Epoch(1)), Outbox::default());
     let id = send(&mut in_flight, at(5), &mut out);
     out.clear();
@@ -113,18 +113,18 @@ fn overdue_actions_are_sent_in_the_order_of_their_times() {
 }
 
 #[test]
-fn once_deposed_nothing_is_sent_neither_old_nor_new() {
+fn once_fenced_nothing_is_sent() {
     let (mut in_flight, mut out) = (InFlight::of_epoch(Epoch(1)), Outbox::default());
     send(&mut in_flight, at(0), &mut out);
     out.clear();
-    in_flight.depose();
+    in_flight.fence();
     send(&mut in_flight, at(1), &mut out);
     in_flight.repeat_overdue(at(1_000_000), TIMEOUT, &mut out);
-    assert!(out.is_empty() && in_flight.is_deposed());
+    assert!(out.is_empty() && in_flight.is_fenced());
 }
 
 #[test]
-fn outboxes_that_differ_in_anything_have_different_digests() {
+fn different_outboxes_have_different_digests() {
     let memory = |desired| ActionKind::Remember(Arc::new(Memory { desired, ..Memory::blank(shop()) }));
     let digest = |kind: ActionKind, reason: Reason, epoch: u64| {
         let mut out = Outbox::default();

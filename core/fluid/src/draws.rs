@@ -1,8 +1,8 @@
-//! Draws from distributions, each from a stream of its own.
+//! Draws from the uniform, normal, log-normal and Poisson distributions.
 
 use model::chance::Stream;
 
-/// A number from 0 up to 1, and never 1.
+/// A draw from the uniform distribution on [0, 1).
 pub(crate) fn uniform(stream: &mut Stream) -> f64 {
     (stream.bits() >> 11) as f64 / (1_u64 << 53) as f64
 }
@@ -19,19 +19,19 @@ pub(crate) fn log_normal(stream: &mut Stream, variation: f64) -> f64 {
     (variance.sqrt() * normal(stream) - variance / 2.0).exp()
 }
 
-/// The largest mean whose draws are products of uniform numbers: one number for each that is counted.
-const BY_PRODUCTS_MAX: f64 = 30.0;
+/// The largest mean for which a draw multiplies uniform numbers, which takes O(mean) of them.
+const KNUTH_MEAN_MAX: f64 = 30.0;
 
-/// A draw from Poisson's distribution: by products of uniform numbers up to a `mean` of 30 (Knuth, "Seminumerical Algorithms", 3.4.1), above
-/// that by the normal distribution, whose error is below one in a thousand there.
+/// A draw from the Poisson distribution: by products of uniform numbers up to a `mean` of 30 (Knuth, "Seminumerical Algorithms", 3.4.1),
+/// above that by the normal approximation, whose error is below one in a thousand there.
 pub(crate) fn poisson(stream: &mut Stream, mean: f64) -> f64 {
-    if mean > BY_PRODUCTS_MAX {
+    if mean > KNUTH_MEAN_MAX {
         return (mean + mean.sqrt() * normal(stream)).round().max(0.0);
     }
-    let end = (-mean).exp();
+    let limit = (-mean).exp();
     let mut product = uniform(stream);
     let mut count = 0.0;
-    while product > end {
+    while product > limit {
         product *= uniform(stream);
         count += 1.0;
     }

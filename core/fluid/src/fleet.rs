@@ -1,4 +1,4 @@
-//! The replicas of the model: those that are ready, and those that are starting.
+//! The ready and the starting replicas of the model.
 
 /// One replica.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -7,10 +7,10 @@ pub struct Replica {
     pub started: u64,
     /// The first tick in which it serves.
     pub ready: u64,
-    /// Its capacity, as a part of that of a usual replica.
+    /// Its capacity ÷ that of a nominal replica.
     pub speed: f64,
-    /// Whether its start fails: it ends in the tick in which it should be ready.
-    pub is_doomed: bool,
+    /// Whether its start fails, in the tick in which it should be ready.
+    pub start_fails: bool,
 }
 
 /// The replicas of a service.
@@ -19,58 +19,58 @@ pub struct Fleet {
     ready: Vec<Replica>,
     /// In the order of their starts.
     starting: Vec<Replica>,
-    /// The sum over the ready ones; of whole numbers it is exact.
+    /// Σ speed over the ready ones.
     speed: f64,
-    /// How often replicas came, went or became ready.
+    /// Incremented whenever replicas are started or removed, or become ready.
     changes: u64,
 }
 
 impl Fleet {
-    /// These replicas, all of them ready.
+    /// A fleet of ready replicas.
     pub(crate) fn of_ready(replicas: impl IntoIterator<Item = Replica>) -> Self {
         let mut fleet = Self { ready: replicas.into_iter().collect(), ..Self::default() };
-        fleet.weigh();
+        fleet.sum_speed();
         fleet
     }
 
-    /// Replicas that serve.
+    /// The number of replicas that serve.
     pub fn ready(&self) -> u32 {
         count(&self.ready)
     }
 
-    /// Replicas that do not serve yet.
+    /// The number of replicas that do not serve yet.
     pub fn starting(&self) -> u32 {
         count(&self.starting)
     }
 
-    /// Replicas that are paid for: ready or starting.
+    /// The number of replicas that are billed: ready or starting.
     pub fn total(&self) -> u32 {
         self.ready().saturating_add(self.starting())
     }
 
-    /// What the ready ones carry together, in capacities of one usual replica.
+    /// The capacity of all ready replicas ÷ that of a nominal replica.
     pub fn speed(&self) -> f64 {
         self.speed
     }
 
-    /// A number that changes whenever replicas come, go or become ready.
+    /// A counter that changes whenever replicas are started or removed, or become ready.
     pub fn changes(&self) -> u64 {
         self.changes
     }
 
-    /// The ready ones, the longest there first; then the starting ones, the first started first.
+    /// The ready replicas, then the starting ones; each in order of age, oldest first.
     pub fn replicas(&self) -> impl Iterator<Item = &Replica> {
         self.ready.iter().chain(&self.starting)
     }
 
-    /// Lets those serve whose start has ended by `tick`; failed starts are gone.
-    pub(crate) fn mature(&mut self, tick: u64) {
+    /// Moves replicas whose start has ended by `tick` to the ready ones, and removes those whose start failed.
+    pub(crate) fn finish_starts(&mut self, tick: u64) {
         if self.starting.iter().all(|replica| replica.ready > tick) {
             return;
         }
-        let begun = self.starting.extract_if(.., |replica| replica.ready <= tick);
-        self.ready.extend(begun.filter(|replica| !replica.is_doomed));
-        self.weigh();
+        let finished = self.starting.extract_if(.., |replica| replica.ready <= tick);
+        self.ready.extend(finished.filter(|replica| !replica.start_fails));
+        self.sum_speed();
         self.changes += 1;
     }
 
@@ -80,25 +80,25 @@ impl Fleet {
         self.changes += 1;
     }
 
-    /// Takes `excess` replicas away: first the latest started, then ready ones, the latest first.
+    /// Stops `excess` replicas: starting ones first, then ready ones; the youngest first.
     pub(crate) fn stop(&mut self, excess: u32) {
         let excess = excess as usize;
-        let unborn = excess.min(self.starting.len());
-        self.starting.truncate(self.starting.len() - unborn);
-        self.lose_ready(excess - unborn);
+        let starting = excess.min(self.starting.len());
+        self.starting.truncate(self.starting.len() - starting);
+        self.remove_ready(excess - starting);
         self.changes += 1;
     }
 
-    /// Takes `lost` ready replicas away, the latest first.
-    pub(crate) fn lose_ready(&mut self, lost: usize) {
-        if lost > 0 {
-            self.ready.truncate(self.ready.len().saturating_sub(lost));
-            self.weigh();
+    /// Removes `count` ready replicas, the youngest first.
+    pub(crate) fn remove_ready(&mut self, count: usize) {
+        if count > 0 {
+            self.ready.truncate(self.ready.len().saturating_sub(count));
+            self.sum_speed();
             self.changes += 1;
         }
     }
 
-    fn weigh(&mut self) {
+    fn sum_speed(&mut self) {
         self.speed = self.ready.iter().map(|replica| replica.speed).sum();
     }
 }

@@ -1,12 +1,12 @@
 //! What a scaling policy would have done: a service as a fluid, tick by tick, over recorded load.
 //!
-//! A [`Run`] takes the load of one tick after the other, asks its [`Policy`] how many replicas there shall be, starts and stops them, and
-//! serves the load from a queue. At the end it says how often the promise was broken, what it cost, and the elasticity metrics of
-//! the field. [`ticks::Ticks`] makes ticks of the rows of a trace. All of it streams: what is kept does not grow with the trace.
+//! A [`Run`] takes the load of one tick after the other, lets its [`Policy`] choose the number of replicas, starts and stops them, and
+//! serves the load from a queue. Its [`Score`] has the SLO violations, the cost, and the elasticity metrics of the literature.
+//! [`ticks::Ticks`] turns the rows of a trace into ticks. Everything streams: memory does not grow with the trace.
 //!
-//! The model is fluid and, unless a [`World`](world::World) disturbs it, without chance: within a tick requests come evenly, and all replicas carry
-//! the same. It never looks at the clock, a file or a trace's name, and no policy sees the load of a tick before it is over unless
-//! it says so ([`Policy::foresight`]).
+//! The model is fluid and, unless a [`World`](world::World) disturbs it, deterministic: within a tick requests arrive evenly, and all
+//! replicas have the same capacity. It reads neither a clock nor files, and no policy sees the load of a tick before that tick is over,
+//! unless it declares [`Policy::foresight`].
 //!
 //! ```
 //! use fluid::policy::{hpa, oracle::Oracle};

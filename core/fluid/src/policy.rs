@@ -1,4 +1,4 @@
-//! What a policy is: given the result of a tick, it says how many replicas there shall be.
+//! The interface of policies, which choose the number of replicas from the result of the previous tick.
 
 use std::time::Duration;
 
@@ -11,32 +11,32 @@ pub mod calendar;
 pub mod constant;
 pub mod declaration;
 pub mod hpa;
+mod manifests;
 mod meters;
 pub mod oracle;
-pub mod peers;
+pub mod other_autoscalers;
 pub mod surge;
 pub mod trend;
-mod written;
 
-/// How long policies without rules of their own keep the largest number that they wanted: as Kubernetes' autoscaler does.
-const HOLD: Duration = Duration::from_secs(300);
+/// The stabilization window of policies that have no scale-in rule of their own: that of Kubernetes' HPA.
+const SCALE_IN_WINDOW: Duration = Duration::from_secs(300);
 
 /// A rule for the number of replicas.
 ///
-/// It is asked once a tick, before the load of that tick is served, and sees the ticks before it. A policy keeps
-/// its own memory. A closure `FnMut(&PolicyInput) -> u32` is a policy.
+/// It is called once a tick, before the load of that tick is served, and sees the tick before. A policy keeps its own history.
+/// A closure `FnMut(&PolicyInput) -> u32` is a policy.
 pub trait Policy {
-    /// Ticks whose load it must be shown, the present one included; 0 for every policy that could run in earnest.
+    /// The number of upcoming ticks whose load it must know, the current one included; 0 for every policy that could run in production.
     fn foresight(&self) -> usize {
         0
     }
 
-    /// Replicas that are ready before the first tick, whose demand is `demand`; held within the bounds of the service.
-    fn begin(&self, demand: u32) -> u32 {
+    /// The number of ready replicas before the first tick, whose demand is `demand`; clamped to the bounds of the service.
+    fn initial(&self, demand: u32) -> u32 {
         demand
     }
 
-    /// Replicas that there shall be, starting ones included; held within the bounds of the service.
+    /// The desired number of replicas, starting ones included; clamped to the bounds of the service.
     fn wanted(&mut self, input: &PolicyInput<'_>) -> u32;
 }
 
@@ -49,27 +49,26 @@ pub struct PolicyInput<'a> {
     pub now: Now,
     /// The service.
     pub service: &'a Service,
-    /// Its replicas, those included whose start has just ended.
+    /// Its replicas; those whose start ends in this tick are ready.
     pub fleet: &'a Fleet,
-    /// Replicas wanted until now.
+    /// The current desired number of replicas.
     pub wanted: u32,
-    /// The tick before; `None` in the first.
+    /// The result of the previous tick; `None` in the first.
     pub last: Option<&'a TickResult>,
-    /// The load of this tick and of those after it, in requests a second, as far as [`Policy::foresight`] asks; fewer at the
-    /// end of the trace. Empty for policies without foresight.
-    pub ahead: &'a [f64],
+    /// The load of this tick and of those after it, in requests a second: [`Policy::foresight`] many, fewer at the end of the trace.
+    pub upcoming: &'a [f64],
 }
 
 /// The result of a tick.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct TickResult {
-    /// Requests that came, per second.
+    /// Requests that arrived, per second.
     pub load: f64,
     /// Requests that were served, per second.
     pub served: f64,
-    /// Served work ÷ capacity: at most 1. 1 for load without a ready replica, 0 for neither.
+    /// Served work ÷ capacity, at most 1; without a ready replica 1 if there is load, else 0.
     pub utilization: f64,
-    /// Requests that wait at its end.
+    /// Requests queued at its end.
     pub queue: f64,
     /// Requests that were dropped.
     pub dropped: f64,
@@ -86,8 +85,8 @@ impl Policy for Box<dyn Policy> {
         (**self).foresight()
     }
 
-    fn begin(&self, demand: u32) -> u32 {
-        (**self).begin(demand)
+    fn initial(&self, demand: u32) -> u32 {
+        (**self).initial(demand)
     }
 
     fn wanted(&mut self, input: &PolicyInput<'_>) -> u32 {

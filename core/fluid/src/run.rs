@@ -7,37 +7,37 @@ use model::time::{Now, Time, Wall};
 
 use crate::fleet::{Fleet, Replica};
 use crate::policy::{Policy, PolicyInput, TickResult};
-use crate::score::{Counted, Score, Tally};
+use crate::score::{Score, Tally, TickRecord};
 use crate::service::Service;
 use crate::timeline::Timeline;
 use crate::world::World;
 
-/// A policy at work on a service. Takes one load after the other and keeps none but those of the foresight.
+/// A policy that scales a service, tick by tick. Keeps only the loads that the policy's foresight needs.
 pub struct Run {
     service: Service,
     policy: Box<dyn Policy>,
     world: World,
-    begin: Wall,
+    start: Wall,
     foresight: usize,
-    /// The load of the tick to come, and of those after it.
-    ahead: VecDeque<f64>,
+    /// The load of the current tick, and of those after it.
+    upcoming: VecDeque<f64>,
     tick: u64,
     fleet: Fleet,
     wanted: u32,
     last: Option<TickResult>,
     queue: f64,
     tally: Tally,
-    /// The same without the warm-up; which of them counts is known at the end.
+    /// The same without the warm-up. Which one is used is known only when the length of the trace is.
     tally_warm: Tally,
     /// Ticks at the beginning that are not scored.
-    uncounted: u64,
+    unscored: u64,
     timeline: Timeline,
 }
 
 /// The result of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
-    /// How the policy did: without the first 24 h of a trace of more than 48 h, else over all of it.
+    /// The score over the whole trace, but for the first 24 h of a trace of more than 48 h.
     pub score: Score,
     /// Its timeline, coarse enough to be drawn.
     pub timeline: Timeline,
@@ -50,8 +50,8 @@ impl fmt::Debug for Run {
 }
 
 impl Run {
-    /// A run of `policy` that begins at `begin`, in a world that may disturb it.
-    pub fn new(service: &Service, policy: impl Policy + 'static, world: World, begin: Wall) -> Self {
+    /// A run of `policy` that begins at `start`, in a world that may disturb it.
+    pub fn new(service: &Service, policy: impl Policy + 'static, world: World, start: Wall) -> Self {
         let policy: Box<dyn Policy> = Box::new(policy);
         let foresight = policy.foresight();
         let tally = Tally::new(service.tick);
@@ -59,9 +59,9 @@ impl Run {
             service: service.clone(),
             policy,
             world,
-            begin,
+            start,
             foresight,
-            ahead: VecDeque::new(),
+            upcoming: VecDeque::new(),
             tick: 0,
             fleet: Fleet::default(),
             wanted: 0,
@@ -69,56 +69,56 @@ impl Run {
             queue: 0.0,
             tally_warm: tally.clone(),
             tally,
-            uncounted: 0,
+            unscored: 0,
             timeline: Timeline::default(),
         }
     }
 
-    /// The same, but scored over exactly the ticks from `tick` on: tries a policy on a part of a trace, with its memory of the part before.
+    /// The same, but scored from `tick` on only: evaluates a policy on one part of a trace, with its history of the part before.
     #[must_use]
-    pub fn counted_from(self, tick: u64) -> Self {
-        Self { uncounted: tick, ..self }
+    pub fn scored_from(self, tick: u64) -> Self {
+        Self { unscored: tick, ..self }
     }
 
     /// Takes the load of the next tick, in requests a second.
     pub fn offer(&mut self, load: f64) {
-        debug_assert!(load >= 0.0 && load.is_finite(), "a load is a number of zero or more");
-        self.ahead.push_back(load);
-        if self.ahead.len() >= self.foresight.max(1) {
+        debug_assert!(load >= 0.0 && load.is_finite(), "a load is finite and not negative");
+        self.upcoming.push_back(load);
+        if self.upcoming.len() >= self.foresight.max(1) {
             self.step();
         }
     }
 
     /// Serves the last tick and returns the result.
     pub fn finish(mut self) -> Outcome {
-        while !self.ahead.is_empty() {
+        while !self.upcoming.is_empty() {
             self.step();
         }
-        let is_warm_up_left_out = self.uncounted == 0 && self.service.is_warm_up_left_out(self.tick);
-        let counted = if is_warm_up_left_out { self.tally_warm } else { self.tally };
-        Outcome { score: counted.score(), timeline: self.timeline }
+        let is_warm_up_excluded = self.unscored == 0 && self.service.is_warm_up_excluded(self.tick);
+        let tally = if is_warm_up_excluded { self.tally_warm } else { self.tally };
+        Outcome { score: tally.score(), timeline: self.timeline }
     }
 
-    /// One tick: starts end, the policy decides, replicas come and go, the load is served.
+    /// One tick: starts finish, replicas are lost, the policy decides, replicas are started or stopped, the load is served.
     fn step(&mut self) {
-        let load = self.ahead.front().copied().unwrap_or(0.0);
+        let load = self.upcoming.front().copied().unwrap_or(0.0);
         if self.tick == 0 {
-            self.begin_with(self.policy.begin(self.service.demand(load)));
+            self.start_with(self.policy.initial(self.service.demand(load)));
         }
-        self.fleet.mature(self.tick);
-        self.world.strike(self.tick, &self.service, &mut self.fleet);
+        self.fleet.finish_starts(self.tick);
+        self.world.apply_losses(self.tick, &self.service, &mut self.fleet);
         let wanted = self.decide();
         let is_action = wanted != self.wanted;
         self.wanted = wanted;
         let started = self.resize();
-        let past = self.serve(load);
-        self.ahead.pop_front();
-        self.count(past, is_action, started);
-        self.last = Some(past);
+        let result = self.serve(load);
+        self.upcoming.pop_front();
+        self.count(result, is_action, started);
+        self.last = Some(result);
         self.tick += 1;
     }
 
-    fn begin_with(&mut self, replicas: u32) {
+    fn start_with(&mut self, replicas: u32) {
         let replicas = self.service.within_bounds(replicas);
         self.wanted = replicas;
         let world = &mut self.world;
@@ -126,39 +126,39 @@ impl Run {
             started: 0,
             ready: 0,
             speed: world.speed(),
-            is_doomed: false,
+            start_fails: false,
         }));
     }
 
     fn decide(&mut self) -> u32 {
-        let at = self.service.tick.as_millis().saturating_mul(u128::from(self.tick));
-        let at = self.begin.as_millis().saturating_add(u64::try_from(at).unwrap_or(u64::MAX));
-        let ahead = if self.foresight > 0 { &*self.ahead.make_contiguous() } else { &[] };
+        let elapsed = self.service.tick.as_millis().saturating_mul(u128::from(self.tick));
+        let now = self.start.as_millis().saturating_add(u64::try_from(elapsed).unwrap_or(u64::MAX));
+        let upcoming = if self.foresight > 0 { &*self.upcoming.make_contiguous() } else { &[] };
         let input = PolicyInput {
             tick: self.tick,
-            now: Now { time: Time::from_millis(at), wall: Wall::from_millis(at) },
+            now: Now { time: Time::from_millis(now), wall: Wall::from_millis(now) },
             service: &self.service,
             fleet: &self.fleet,
             wanted: self.wanted,
             last: self.last.as_ref(),
-            ahead,
+            upcoming,
         };
         self.service.within_bounds(self.policy.wanted(&input))
     }
 
-    /// Starts what is missing and stops what is too many; returns how many were started.
+    /// Starts or stops replicas to reach the desired number; returns how many were started.
     fn resize(&mut self) -> u32 {
-        let there = self.fleet.total();
-        if there > self.wanted {
-            self.fleet.stop(there - self.wanted);
+        let total = self.fleet.total();
+        if total > self.wanted {
+            self.fleet.stop(total - self.wanted);
             return 0;
         }
-        let missing = self.wanted - there;
+        let missing = self.wanted - total;
         if missing > 0 {
             let (tick, service, world) = (self.tick, &self.service, &mut self.world);
             self.fleet.start((0..missing).map(|_| world.replica(tick, service)));
-            // A start that takes no time ends in its own tick.
-            self.fleet.mature(tick);
+            // A start without a start-up time finishes in its own tick.
+            self.fleet.finish_starts(tick);
         }
         missing
     }
@@ -186,28 +186,29 @@ impl Run {
         self.fleet.speed() * self.service.capacity.rate()
     }
 
-    fn count(&mut self, past: TickResult, is_action: bool, started: u32) {
+    fn count(&mut self, result: TickResult, is_action: bool, started: u32) {
         let capacity = self.capacity();
-        let counted = Counted {
-            load: past.load,
+        let record = TickRecord {
+            load: result.load,
             capacity,
-            demand: self.service.demand(past.load),
+            demand: self.service.demand(result.load),
             ready: self.fleet.ready(),
             billed: self.fleet.total(),
-            dropped: past.dropped,
-            is_violated: past.dropped > 0.0 || past.queue > self.service.wait_max.as_secs_f64() * capacity,
-            is_hot: past.load > self.service.hot.part() * capacity,
+            dropped: result.dropped,
+            is_violated: result.dropped > 0.0
+                || result.queue > self.service.wait_max.as_secs_f64() * capacity,
+            is_hot: result.load > self.service.hot.part() * capacity,
             is_action,
             started,
         };
-        // Which of both counts is known before the end if the trace is long, or if the first scored tick was given.
-        let is_whole = self.uncounted > 0 || !self.service.is_warm_up_left_out(self.tick);
-        if is_whole && self.tick >= self.uncounted {
-            self.tally.count(&counted);
+        // The full tally is not needed any more once the trace is long enough for the other, unless the first scored tick was given.
+        let needs_full = self.unscored > 0 || !self.service.is_warm_up_excluded(self.tick);
+        if needs_full && self.tick >= self.unscored {
+            self.tally.count(&record);
         }
-        if self.uncounted == 0 && !self.service.is_in_warm_up(self.tick) {
-            self.tally_warm.count(&counted);
+        if self.unscored == 0 && !self.service.is_in_warm_up(self.tick) {
+            self.tally_warm.count(&record);
         }
-        self.timeline.add(&counted);
+        self.timeline.add(&record);
     }
 }

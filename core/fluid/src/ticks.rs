@@ -1,38 +1,38 @@
-//! From the rows of a trace to the load of each tick, one row after the other.
+//! Resamples the rows of a trace to the load of each tick, one row after the other.
 //!
-//! Rows at most a minute apart are held constant, and their mean is taken over each tick; rows further apart are joined by straight lines
-//! between the middles of their intervals. A trace that is no grid is made one: rows that are missing lie on a straight line, rows that
-//! fall into the same interval are averaged.
+//! Rows at most a minute apart are constant over their interval, and a tick is the mean of them; rows further apart are interpolated linearly
+//! between the middles of their intervals. Irregular rows are first put on a grid: missing rows are interpolated linearly, rows in the
+//! same interval are averaged.
 
 use std::time::Duration;
 
 use thiserror::Error;
 
-/// Rows further apart than this are joined by lines: held constant they would be steps that no load has.
-const HELD_MAX: Duration = Duration::from_secs(60);
+/// Rows further apart than this are interpolated: constant, they would be steps that no real load has.
+const CONSTANT_MAX: Duration = Duration::from_secs(60);
 
 /// The longest gap between rows.
 ///
-/// 31 days: a month that was not recorded says nothing, and a slip in a date would otherwise be simulated for years.
+/// 31 days: nothing is known of a longer gap, and a typing error in a date would otherwise be simulated for years.
 pub const GAP_MAX: Duration = Duration::from_hours(31 * 24);
 
 /// The largest load, in requests a second.
 ///
-/// 10¹⁵: a million times what the largest sites of the world have together, and small enough that no sum over a billion ticks is rounded to infinity.
+/// 10¹⁵: a million times the load of the largest sites together, and small enough that no sum over a billion ticks overflows to infinity.
 pub const LOAD_MAX: f64 = 1e15;
 
-/// Makes ticks of rows.
+/// Resamples rows to ticks.
 #[derive(Clone, Debug)]
 pub struct Ticks {
     interval_ms: u64,
-    cells: Cells,
+    resampler: Resampler,
     first_at_ms: i64,
-    /// The interval that the latest row fell into.
+    /// The interval of the latest row.
     open: Option<OpenInterval>,
     repairs: GridRepairs,
 }
 
-/// An interval that may still get rows.
+/// An interval to which rows may still be added.
 #[derive(Clone, Copy, Debug)]
 struct OpenInterval {
     slot: u64,
@@ -40,62 +40,62 @@ struct OpenInterval {
     rows: u32,
 }
 
-/// The repairs that made a grid of the rows.
+/// The repairs that put the rows on a grid.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GridRepairs {
-    /// Rows taken.
+    /// Accepted rows.
     pub rows: u64,
     /// Gaps between rows.
     pub gaps: u64,
-    /// Intervals without rows, in all.
+    /// Intervals without rows in all gaps.
     pub filled: u64,
-    /// Rows that fell into the interval of another one.
+    /// Rows in the interval of an earlier row.
     pub merged: u64,
 }
 
-/// Why a row cannot be taken. The ticks so far stand.
+/// Why a row was refused. The ticks before it stay valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum RowFault {
+pub enum RowError {
     /// A gap of more than [`GAP_MAX`].
     #[error("no row for {} days before it; cut the trace there and simulate its parts one by one", .gap.as_secs() / 86_400)]
     Gap {
-        /// How long.
+        /// The length of the gap.
         gap: Duration,
     },
-    /// Not after the row before.
-    #[error("its time is not after that of the row before; sort the rows and keep one a time")]
+    /// Its time is not after that of the row before.
+    #[error("its time is not after that of the row before; sort the rows and keep one for each time")]
     Order,
-    /// Negative, infinite or no number.
-    #[error("its value is no load; write a number of zero or more")]
+    /// Negative, infinite or not a number.
+    #[error("its value is not a load; write a number of zero or more")]
     Value,
     /// More than [`LOAD_MAX`].
     #[error(
-        "its value is more than {LOAD_MAX:e} requests a second, which is no load; look at its unit, and at --scale-load"
+        "its value is more than {LOAD_MAX:e} requests a second, which is not a plausible load; check its unit, and --scale-load"
     )]
     Large,
 }
 
 impl Ticks {
-    /// Takes rows that stand for `interval` each, at least 1 ms, and makes ticks of at least 1 ms.
+    /// Resamples rows that cover `interval` each to ticks of length `tick`; both are at least 1 ms.
     pub fn new(interval: Duration, tick: Duration) -> Self {
         let interval_ms = millis(interval);
         let tick_ms = millis(tick);
-        let cells = if interval > HELD_MAX {
-            Cells::Joined { interval_ms, tick_ms, count: 0, ticks: 0, before: 0.0 }
+        let resampler = if interval > CONSTANT_MAX {
+            Resampler::Linear { interval_ms, tick_ms, count: 0, ticks: 0, previous: 0.0 }
         } else {
-            Cells::Held { interval_ms, tick_ms, sum: 0.0, covered_ms: 0, ticks: 0 }
+            Resampler::Constant { interval_ms, tick_ms, sum: 0.0, covered_ms: 0, ticks: 0 }
         };
-        Self { interval_ms, cells, first_at_ms: 0, open: None, repairs: GridRepairs::default() }
+        Self { interval_ms, resampler, first_at_ms: 0, open: None, repairs: GridRepairs::default() }
     }
 
-    /// Takes the row of the interval that begins at `at_ms`, in milliseconds since 1970, with its mean load in requests a second. Passes on
-    /// the load of each tick that is known by now.
-    pub fn push(&mut self, at_ms: i64, rate: f64, out: &mut impl FnMut(f64)) -> Result<(), RowFault> {
+    /// Adds the row of the interval that begins at `at_ms`, in milliseconds since 1970, with its mean load in requests a second. Calls
+    /// `out` with the load of each tick that is complete.
+    pub fn push(&mut self, at_ms: i64, rate: f64, out: &mut impl FnMut(f64)) -> Result<(), RowError> {
         if !(rate >= 0.0 && rate.is_finite()) {
-            return Err(RowFault::Value);
+            return Err(RowError::Value);
         }
         if rate > LOAD_MAX {
-            return Err(RowFault::Large);
+            return Err(RowError::Large);
         }
         let Some(open) = self.open else {
             self.first_at_ms = at_ms;
@@ -104,12 +104,12 @@ impl Ticks {
             return Ok(());
         };
         let since_first =
-            u64::try_from(at_ms.saturating_sub(self.first_at_ms)).map_err(|_| RowFault::Order)?;
+            u64::try_from(at_ms.saturating_sub(self.first_at_ms)).map_err(|_| RowError::Order)?;
         let slot = (since_first + self.interval_ms / 2) / self.interval_ms;
-        let missing = slot.checked_sub(open.slot).ok_or(RowFault::Order)?.saturating_sub(1);
+        let missing = slot.checked_sub(open.slot).ok_or(RowError::Order)?.saturating_sub(1);
         let gap = Duration::from_millis(missing.saturating_mul(self.interval_ms));
         if gap > GAP_MAX {
-            return Err(RowFault::Gap { gap });
+            return Err(RowError::Gap { gap });
         }
         self.repairs.rows += 1;
         if slot == open.slot {
@@ -122,26 +122,26 @@ impl Ticks {
         Ok(())
     }
 
-    /// Passes on the load of the remaining ticks, and returns the repairs.
+    /// Calls `out` with the load of the remaining ticks, and returns the repairs.
     pub fn finish(mut self, out: &mut impl FnMut(f64)) -> GridRepairs {
         if let Some(open) = self.open.take() {
-            self.cells.take(open.mean(), out);
+            self.resampler.push(open.mean(), out);
         }
-        self.cells.finish(out);
+        self.resampler.finish(out);
         self.repairs
     }
 
-    /// Ends an interval and fills those without rows up to one that begins with `next`.
+    /// Closes an interval, and fills the `missing` intervals up to the one whose row is `next`.
     fn close(&mut self, open: OpenInterval, next: f64, missing: u64, out: &mut impl FnMut(f64)) {
         let mean = open.mean();
-        self.cells.take(mean, out);
+        self.resampler.push(mean, out);
         if missing > 0 {
             self.repairs.gaps += 1;
             self.repairs.filled += missing;
         }
         for filled in 1..=missing {
             let part = filled as f64 / (missing + 1) as f64;
-            self.cells.take(mean + (next - mean) * part, out);
+            self.resampler.push(mean + (next - mean) * part, out);
         }
     }
 }
@@ -152,19 +152,19 @@ impl OpenInterval {
     }
 }
 
-/// Converts the intervals of a grid to ticks.
+/// Resamples the intervals of a grid to ticks.
 #[derive(Clone, Debug)]
-enum Cells {
-    /// Each interval is constant.
-    Held { interval_ms: u64, tick_ms: u64, sum: f64, covered_ms: u64, ticks: u64 },
-    /// The middles of the intervals are joined by lines.
-    Joined { interval_ms: u64, tick_ms: u64, count: u64, ticks: u64, before: f64 },
+enum Resampler {
+    /// The load is constant over each interval.
+    Constant { interval_ms: u64, tick_ms: u64, sum: f64, covered_ms: u64, ticks: u64 },
+    /// The load is interpolated linearly between the middles of the intervals.
+    Linear { interval_ms: u64, tick_ms: u64, count: u64, ticks: u64, previous: f64 },
 }
 
-impl Cells {
-    fn take(&mut self, rate: f64, out: &mut impl FnMut(f64)) {
+impl Resampler {
+    fn push(&mut self, rate: f64, out: &mut impl FnMut(f64)) {
         match self {
-            Self::Held { interval_ms, tick_ms, sum, covered_ms, ticks } => {
+            Self::Constant { interval_ms, tick_ms, sum, covered_ms, ticks } => {
                 let mut left = *interval_ms;
                 while left > 0 {
                     let part = left.min(*tick_ms - *covered_ms);
@@ -178,29 +178,31 @@ impl Cells {
                     }
                 }
             }
-            Self::Joined { interval_ms, tick_ms, count, ticks, before } => {
-                // All in half milliseconds, so that middles are whole numbers.
+            Self::Linear { interval_ms, tick_ms, count, ticks, previous } => {
+                // In half milliseconds, so that the middles are whole numbers.
                 let middle = (2 * *count + 1) * *interval_ms;
-                let from = if *count == 0 { rate } else { *before };
+                let from = if *count == 0 { rate } else { *previous };
                 while (2 * *ticks + 1) * *tick_ms <= middle {
-                    let to_go = (middle - (2 * *ticks + 1) * *tick_ms) as f64 / (2 * *interval_ms) as f64;
-                    out(rate + (from - rate) * to_go);
+                    let remaining = (middle - (2 * *ticks + 1) * *tick_ms) as f64 / (2 * *interval_ms) as f64;
+                    out(rate + (from - rate) * remaining);
                     *ticks += 1;
                 }
-                *before = rate;
+                *previous = rate;
                 *count += 1;
             }
         }
     }
 
-    /// A tick that is covered in part only is dropped, unless it is all there is.
+    /// Drops a tick that is covered in part only, unless it is the only one.
     fn finish(self, out: &mut impl FnMut(f64)) {
         match self {
-            Self::Held { sum, covered_ms, ticks: 0, .. } if covered_ms > 0 => out(sum / covered_ms as f64),
-            Self::Held { .. } => {}
-            Self::Joined { interval_ms, tick_ms, count, ticks, before } => {
+            Self::Constant { sum, covered_ms, ticks: 0, .. } if covered_ms > 0 => {
+                out(sum / covered_ms as f64);
+            }
+            Self::Constant { .. } => {}
+            Self::Linear { interval_ms, tick_ms, count, ticks, previous } => {
                 let left = (count * interval_ms / tick_ms).saturating_sub(ticks);
-                (0..left).for_each(|_| out(before));
+                (0..left).for_each(|_| out(previous));
             }
         }
     }

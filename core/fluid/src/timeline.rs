@@ -1,32 +1,32 @@
-//! How a run went over time, in bounded space: points that grow coarser as the run grows longer.
+//! A run over time in bounded memory: the points get coarser as the run gets longer.
 
-use crate::score::Counted;
+use crate::score::TickRecord;
 
-/// Points of a timeline at most; half as many at least, once there are enough ticks.
+/// The maximum number of points of a timeline; there are at least half as many once there are enough ticks.
 ///
-/// 2,048 is more than a picture has columns. At 80 bytes a point that is 160 KiB a run, whatever its length.
+/// 2,048 is more than a chart has columns. At 80 bytes a point that is 160 KiB for a run of any length.
 pub const POINTS_MAX: usize = 2048;
 
-/// What a run was like, from its beginning on.
+/// A run over time, from its beginning on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Timeline {
     points: Vec<Point>,
-    /// Ticks of each point but the last.
+    /// The number of ticks of each point but the last.
     ticks_each: u64,
 }
 
-/// Some ticks in a row.
+/// Consecutive ticks.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Point {
-    /// How many.
+    /// The number of ticks.
     pub ticks: u64,
-    /// Ticks with the promise broken.
+    /// Ticks in which the SLO was violated.
     pub violated: u64,
-    /// Ticks in which the wanted number changed.
+    /// Ticks in which the desired number changed.
     pub actions: u64,
     /// The largest load, in requests a second.
     pub load_max: f64,
-    /// The least capacity, in requests a second.
+    /// The smallest capacity, in requests a second.
     pub capacity_min: f64,
     load: f64,
     capacity: f64,
@@ -47,12 +47,12 @@ impl Timeline {
         &self.points
     }
 
-    /// Ticks of each point but the last, which may have fewer.
+    /// The number of ticks of each point but the last, which may have fewer.
     pub fn ticks_each(&self) -> u64 {
         self.ticks_each
     }
 
-    pub(crate) fn add(&mut self, tick: &Counted) {
+    pub(crate) fn add(&mut self, tick: &TickRecord) {
         if self.points.last().is_none_or(|point| point.ticks >= self.ticks_each) {
             if self.points.len() >= POINTS_MAX {
                 self.coarsen();
@@ -64,9 +64,10 @@ impl Timeline {
         }
     }
 
-    /// Makes each two points one.
+    /// Merges each pair of points.
     fn coarsen(&mut self) {
-        self.points = self.points.chunks(2).map(|pair| pair[1..].iter().fold(pair[0], Point::with)).collect();
+        self.points =
+            self.points.chunks(2).map(|pair| pair[1..].iter().fold(pair[0], Point::merged_with)).collect();
         self.ticks_each *= 2;
     }
 }
@@ -87,12 +88,12 @@ impl Point {
         self.mean(self.demand)
     }
 
-    /// Ready replicas, as a mean.
+    /// The mean number of ready replicas.
     pub fn ready(&self) -> f64 {
         self.mean(self.ready)
     }
 
-    /// Replicas that were paid for, as a mean.
+    /// The mean number of billed replicas, which are ready or starting.
     pub fn billed(&self) -> f64 {
         self.mean(self.billed)
     }
@@ -101,7 +102,7 @@ impl Point {
         if self.ticks > 0 { sum / self.ticks as f64 } else { 0.0 }
     }
 
-    fn add(&mut self, tick: &Counted) {
+    fn add(&mut self, tick: &TickRecord) {
         self.ticks += 1;
         self.violated += u64::from(tick.is_violated);
         self.actions += u64::from(tick.is_action);
@@ -114,7 +115,7 @@ impl Point {
         self.billed += f64::from(tick.billed);
     }
 
-    fn with(self, other: &Self) -> Self {
+    fn merged_with(self, other: &Self) -> Self {
         Self {
             ticks: self.ticks + other.ticks,
             violated: self.violated + other.violated,

@@ -1,15 +1,16 @@
-//! The largest value of a sliding window, in constant time for each value.
+//! The maximum of a sliding window, in amortized constant time for each value.
 
 use std::collections::VecDeque;
 
-/// The largest of the values of the last ticks.
+/// The maximum of the values of the last ticks.
 ///
-/// A value leaves when a later one is not below it, so that the largest is always the first: Lemire 2006, "Streaming maximum-minimum
-/// filter using no more than three comparisons per element". At most as many values as the window has ticks.
+/// A value is removed when a later one is at least as large, so that the first is always the largest: Lemire 2006, "Streaming maximum-minimum
+/// filter using no more than three comparisons per element". It keeps at most one value for each tick of the
+/// window.
 #[derive(Clone, Debug)]
 pub struct WindowMax<T> {
     ticks: u64,
-    /// Falling in value, rising in time.
+    /// In order of time; the values fall.
     values: VecDeque<(u64, T)>,
 }
 
@@ -19,7 +20,7 @@ impl<T: Copy + PartialOrd> WindowMax<T> {
         Self { ticks, values: VecDeque::new() }
     }
 
-    /// The largest with `value`, which is that of `tick`; ticks are given in rising order.
+    /// Adds the `value` of `tick` and returns the maximum; ticks must not decrease.
     pub fn largest_with(&mut self, tick: u64, value: T) -> T {
         while self.values.back().is_some_and(|(_, smaller)| *smaller <= value) {
             self.values.pop_back();
@@ -40,7 +41,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_equals_the_largest_of_the_window_by_hand(values in prop::collection::vec(0_u32..9, 0..60), ticks in 0_u64..9) {
+        fn the_maximum_equals_that_of_a_scan_over_the_window(values in prop::collection::vec(0_u32..9, 0..60), ticks in 0_u64..9) {
             let mut window = WindowMax::of_ticks(ticks);
             for (tick, value) in values.iter().enumerate() {
                 let first = tick.saturating_sub(ticks as usize);

@@ -1,7 +1,7 @@
-//! Deviations from the published model: starts that take longer or fail, replicas that are unequal or carry less than assumed, lost replicas,
-//! noisy arrivals.
+//! Deviations from the published model: starts that take longer or fail, replicas with unequal or lower capacity, lost replicas, noisy
+//! arrivals.
 //!
-//! All of it is drawn from seeded streams, one for each purpose, so that the same seed gives every policy the same world.
+//! Every draw comes from a seeded stream, one for each purpose, so that one seed gives every policy the same world.
 
 use std::time::Duration;
 
@@ -11,42 +11,42 @@ use crate::draws::{log_normal, poisson, uniform};
 use crate::fleet::{Fleet, Replica};
 use crate::service::{Service, Share};
 
-/// What may happen to the replicas; [`World::calm`] is the published model.
+/// The state of a [`Disturbance`] during a run; [`World::calm`] is the published model.
 #[derive(Clone, Debug)]
 pub struct World {
     disturbance: Disturbance,
-    /// Those to come, the next one last.
+    /// Future losses, the next one last.
     losses: Vec<Loss>,
     starts: Stream,
     speeds: Stream,
 }
 
-/// How a world differs from a calm one.
+/// How a run differs from the published model; the default does not.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Disturbance {
-    /// The coefficient of variation of the time that a start takes, which is log-normal around [`Service::start_up`]; 0 for always the
-    /// same.
+    /// The coefficient of variation of the start-up time, which is log-normal around [`Service::start_up`]; 0 for a constant time.
     pub start_up_spread: f64,
-    /// Times that starts were seen to take, of which each start draws one, all equally likely; empty for [`Service::start_up`] with its spread.
+    /// Observed start-up times, of which each start draws one, all equally likely; empty for [`Service::start_up`] with its spread.
     pub starts: Vec<Duration>,
-    /// Times that replicas were seen to warm up, of which one is added to each of `starts`: a replica that warms up is taken to carry nothing. Empty for none.
+    /// Observed warm-up times, of which one is added to each draw of `starts`: a replica is assumed to serve nothing while it warms up. Empty
+    /// for no warm-up.
     pub warmups: Vec<Duration>,
-    /// The part of the capacity that replicas really carry, which no policy knows; `None` for all of it.
-    pub carries: Option<Share>,
-    /// The part of all starts that fail: after its start-up time such a replica is gone, and another is started.
+    /// The real capacity ÷ [`Service::capacity`], which no policy knows; `None` for 1.
+    pub capacity_factor: Option<Share>,
+    /// The share of starts that fail: such a replica is removed after its start-up time, and another is started.
     pub failed_starts: Option<Share>,
-    /// The coefficient of variation of what a replica carries, which is log-normal around the capacity; 0 for all alike.
+    /// The coefficient of variation of a replica's capacity, which is log-normal around the mean; 0 for equal replicas.
     pub speed_spread: f64,
     /// When replicas are lost.
     pub losses: Vec<Loss>,
 }
 
-/// Ready replicas that are lost at once.
+/// Ready replicas that are lost at the same time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Loss {
-    /// After so long, in whole ticks, rounded up.
+    /// The time from the start of the run, in whole ticks, rounded up.
     pub after: Duration,
-    /// How many.
+    /// How many are lost.
     pub lost: Lost,
 }
 
@@ -55,17 +55,17 @@ pub struct Loss {
 pub enum Lost {
     /// This many, or all when there are fewer.
     Count(u32),
-    /// This part of those that are ready, rounded up.
+    /// This share of the ready replicas, rounded up.
     Part(Share),
 }
 
 impl World {
-    /// Nothing happens but what the policy asks for.
+    /// A world without disturbance.
     pub fn calm() -> Self {
         Self::new(Disturbance::default(), 0)
     }
 
-    /// The world that `seed` makes of a disturbance.
+    /// A world with this disturbance, drawn with `seed`.
     pub fn new(disturbance: Disturbance, seed: u64) -> Self {
         let mut losses = disturbance.losses.clone();
         losses.sort_by_key(|loss| std::cmp::Reverse(loss.after));
@@ -77,31 +77,31 @@ impl World {
         }
     }
 
-    /// Takes away what is lost by `tick`.
-    pub(crate) fn strike(&mut self, tick: u64, service: &Service, fleet: &mut Fleet) {
+    /// Removes the replicas that are lost by `tick`.
+    pub(crate) fn apply_losses(&mut self, tick: u64, service: &Service, fleet: &mut Fleet) {
         while let Some(loss) = self.losses.pop_if(|loss| service.ticks_in(loss.after) <= tick) {
             let ready = fleet.ready();
             let lost = match loss.lost {
                 Lost::Count(count) => count.min(ready),
                 Lost::Part(part) => (part.part() * f64::from(ready)).ceil() as u32,
             };
-            fleet.lose_ready(lost as usize);
+            fleet.remove_ready(lost as usize);
         }
     }
 
     /// A replica that is started in `tick`.
     pub(crate) fn replica(&mut self, tick: u64, service: &Service) -> Replica {
         let start_up = service.ticks_in(self.start_up(service));
-        let is_doomed =
+        let start_fails =
             self.disturbance.failed_starts.is_some_and(|part| uniform(&mut self.starts) < part.part());
-        Replica { started: tick, ready: tick.saturating_add(start_up), speed: self.speed(), is_doomed }
+        Replica { started: tick, ready: tick.saturating_add(start_up), speed: self.speed(), start_fails }
     }
 
-    /// How long the next start takes.
+    /// The start-up time of the next start, with its warm-up.
     fn start_up(&mut self, service: &Service) -> Duration {
         let Disturbance { start_up_spread, starts, warmups, .. } = &self.disturbance;
-        if let Some(start) = any_of(&mut self.starts, starts) {
-            return start + any_of(&mut self.starts, warmups).unwrap_or_default();
+        if let Some(start) = draw_one(&mut self.starts, starts) {
+            return start + draw_one(&mut self.starts, warmups).unwrap_or_default();
         }
         if *start_up_spread > 0.0 {
             let factor = log_normal(&mut self.starts, *start_up_spread);
@@ -111,24 +111,24 @@ impl World {
         service.start_up
     }
 
-    /// What one replica carries, as a part of the usual.
+    /// The capacity of the next replica ÷ that of a nominal one.
     pub(crate) fn speed(&mut self) -> f64 {
-        let Disturbance { speed_spread: spread, carries, .. } = self.disturbance;
-        let usual = carries.map_or(1.0, Share::part);
-        usual * if spread > 0.0 { log_normal(&mut self.speeds, spread) } else { 1.0 }
+        let Disturbance { speed_spread: spread, capacity_factor, .. } = self.disturbance;
+        let mean = capacity_factor.map_or(1.0, Share::part);
+        mean * if spread > 0.0 { log_normal(&mut self.speeds, spread) } else { 1.0 }
     }
 }
 
 /// How arrivals scatter around the load of the trace.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Noise {
-    /// As the arrivals of many independent clients: the count of a tick is drawn from Poisson's distribution.
+    /// Independent clients: the count of a tick is drawn from the Poisson distribution.
     Poisson,
-    /// Each tick's load times a log-normal factor of mean 1 with this coefficient of variation.
+    /// The load of each tick is multiplied by a log-normal factor of mean 1 with this coefficient of variation.
     Spread(f64),
 }
 
-/// Noise and the stream that it is drawn from.
+/// Noisy arrivals, drawn from a seeded stream.
 #[derive(Clone, Debug)]
 pub struct Arrivals {
     noise: Noise,
@@ -136,12 +136,12 @@ pub struct Arrivals {
 }
 
 impl Arrivals {
-    /// The arrivals that `seed` makes of `noise`.
+    /// Arrivals with this noise, drawn with `seed`.
     pub fn new(noise: Noise, seed: u64) -> Self {
         Self { noise, stream: Stream::named(seed, "arrivals") }
     }
 
-    /// The load of a tick that has `load`, in requests a second, on the mean.
+    /// The load of a tick whose mean load is `load`, in requests a second.
     pub fn scatter(&mut self, load: f64, tick: Duration) -> f64 {
         match self.noise {
             Noise::Poisson => poisson(&mut self.stream, load * tick.as_secs_f64()) / tick.as_secs_f64(),
@@ -151,7 +151,7 @@ impl Arrivals {
 }
 
 /// One of `times`, all equally likely; `None` if there are none.
-fn any_of(stream: &mut Stream, times: &[Duration]) -> Option<Duration> {
+fn draw_one(stream: &mut Stream, times: &[Duration]) -> Option<Duration> {
     let last = times.len().checked_sub(1)?;
     times.get(((uniform(stream) * times.len() as f64) as usize).min(last)).copied()
 }

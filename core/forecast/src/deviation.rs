@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_learnt_means_that_all_is_left() {
+    fn all_of_a_deviation_is_left_before_anything_is_learnt() {
         let expected = DeviationDecay::default().anchored(deviation(200.0, 100.0, 10.0), 100.0, 10.0);
         assert!((expected - 200.0).abs() < 1e-9, "{expected}");
     }

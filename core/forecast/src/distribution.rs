@@ -26,26 +26,26 @@ struct Knot {
     decay: f64,
 }
 
-/// The probabilities at the knots of a distribution.
+/// The probabilities at the knots of a distribution, that the load is above each.
 ///
 /// They depend on the levels alone, and are kept because logarithms are expensive.
 #[derive(Clone, Debug)]
-pub struct Odds {
+pub struct ExceedanceProbabilities {
     /// The probability that the load is above 0, and above each quantile.
     above: [f64; LEVELS_MAX + 1],
     /// The logarithm of the ratio of each to the next.
-    falls: [f64; LEVELS_MAX],
+    log_ratios: [f64; LEVELS_MAX],
 }
 
-impl Odds {
-    /// The odds of these levels, which are in ascending order.
+impl ExceedanceProbabilities {
+    /// The probabilities of these levels, which are in ascending order.
     #[must_use]
     pub fn of(levels: impl IntoIterator<Item = f64>) -> Self {
         let mut above = [1.0; LEVELS_MAX + 1];
         for (above, level) in above[1..].iter_mut().zip(levels) {
             *above = 1.0 - level;
         }
-        Self { above, falls: std::array::from_fn(|place| (above[place] / above[place + 1]).ln()) }
+        Self { above, log_ratios: std::array::from_fn(|place| (above[place] / above[place + 1]).ln()) }
     }
 }
 
@@ -54,23 +54,23 @@ impl Odds {
 const TAIL_MIN: f64 = 0.02;
 
 impl Distribution {
-    /// Interpolates the quantiles of `forecast`: at least one, in ascending order of their levels, which are those of `odds`.
+    /// Interpolates the quantiles of `forecast`: at least one, in ascending order of their levels, for which `exceedances` was made.
     #[must_use]
-    pub fn of(forecast: &Forecast, odds: &Odds) -> Self {
+    pub fn of(forecast: &Forecast, exceedances: &ExceedanceProbabilities) -> Self {
         let mut knots = [Knot { load: 0.0, above: 1.0, beyond: 0.0, decay: 0.0 }; LEVELS_MAX + 1];
         let used = forecast.quantiles.len().min(LEVELS_MAX) + 1;
         for (place, quantile) in forecast.quantiles.iter().enumerate().take(LEVELS_MAX) {
             // Quantiles are forecast one by one and may cross by a little.
             knots[place + 1].load = quantile.uncalibrated.max(knots[place].load);
-            knots[place + 1].above = odds.above[place + 1];
+            knots[place + 1].above = exceedances.above[place + 1];
         }
         let (before, last) = (knots[used.saturating_sub(2)], knots[used - 1]);
         let width = (last.load - before.load).max(TAIL_MIN * last.load).max(f64::MIN_POSITIVE);
-        let decay = odds.falls[used.saturating_sub(2)] / width;
+        let decay = exceedances.log_ratios[used.saturating_sub(2)] / width;
         knots[used - 1] = Knot { beyond: last.above / decay, decay, ..last };
         for place in (0..used - 1).rev() {
             let (here, next) = (knots[place], knots[place + 1]);
-            let (width, fall) = (next.load - here.load, odds.falls[place]);
+            let (width, fall) = (next.load - here.load, exceedances.log_ratios[place]);
             // Two knots may be at the same load, and have nothing between them.
             let decay = if width > 0.0 { fall / width } else { 0.0 };
             let here = Knot { decay, ..here };
@@ -79,7 +79,7 @@ impl Distribution {
         Self { knots, used }
     }
 
-    /// 0 and the load of each quantile, each with [`Self::violated`] at it, in ascending order.
+    /// 0 and the load of each quantile in ascending order, each with its [`Self::partial_expectation`].
     pub fn knots(&self) -> impl DoubleEndedIterator<Item = (f64, f64)> {
         self.used().iter().map(|knot| (knot.load, knot.load * knot.above + knot.beyond))
     }
@@ -96,7 +96,7 @@ impl Distribution {
 
     /// The survival function at `load`.
     fn at(&self, load: f64) -> Knot {
-        // The first knot is at 0, and no load is below it. Most loads that are asked for are near the last one.
+        // The first knot is at 0, and no load is below it. Searched from the end: most queries are near the last knot.
         let place = self.used().iter().rposition(|knot| knot.load <= load).unwrap_or(0);
         let before = self.knots[place];
         let above = before.above * (-(load - before.load) * before.decay).exp();
@@ -114,9 +114,9 @@ impl Distribution {
         self.at(load).above
     }
 
-    /// The expected load while it is above `load`, times the probability of that.
+    /// The partial expectation: the mean of the load where it is above `load`, counting 0 where it is not.
     #[must_use]
-    pub fn violated(&self, load: f64) -> f64 {
+    pub fn partial_expectation(&self, load: f64) -> f64 {
         let at = self.at(load);
         load * at.above + at.beyond
     }
@@ -142,18 +142,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_risk_falls_with_what_is_carried(
+        fn the_exceedance_probability_falls_as_the_load_rises(
             loads in prop::collection::vec(0.0..1e6_f64, 1..=LEVELS_MAX), at in 0.0..2e6_f64, more in 0.0..1e6_f64,
         ) {
             let quantile =
                 |(&level, &load): (&f64, &f64)| Quantile { level, load, uncalibrated: load, by: Model::Blend };
             let quantiles = LEVELS.iter().zip(&loads).map(quantile).collect();
             let forecast = Forecast { horizon: Horizon::PeakWithin(2), quantiles };
-            let tail = Distribution::of(&forecast, &Odds::of(LEVELS));
-            let (one, other) = (tail.at(at), tail.at(at + more));
-            prop_assert!((0.0..=1.0).contains(&one.above) && other.above <= one.above + 1e-12, "{one:?}, then {other:?}");
-            prop_assert!(other.beyond <= one.beyond * (1.0 + 1e-9) + 1e-9, "{one:?}, then {other:?}");
-            let mean = tail.violated(0.0);
+            let distribution = Distribution::of(&forecast, &ExceedanceProbabilities::of(LEVELS));
+            let (lower, higher) = (distribution.at(at), distribution.at(at + more));
+            prop_assert!((0.0..=1.0).contains(&lower.above) && higher.above <= lower.above + 1e-12, "{lower:?}, then {higher:?}");
+            prop_assert!(higher.beyond <= lower.beyond * (1.0 + 1e-9) + 1e-9, "{lower:?}, then {higher:?}");
+            let mean = distribution.partial_expectation(0.0);
             prop_assert!(mean >= 0.05 * loads.iter().copied().fold(0.0, f64::min) && mean.is_finite());
         }
     }

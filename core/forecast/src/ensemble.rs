@@ -5,16 +5,13 @@ use std::collections::VecDeque;
 use crate::calibration::Calibration;
 use crate::deviation::{DeviationDecay, deviation};
 use crate::forecast::{Forecast, ModelScore, Quantile, Report, ReportSummary};
-use crate::mixture::{Mixture, Outcome, PLACES, PerMember};
+use crate::mixture::{MEMBERS, Mixture, Outcome, PADDED_MEMBERS, PerMember};
 use crate::model::{Model, POINTS};
 use crate::outlook::{INPUT_MAX, INPUTS, Outlook};
 use crate::regression::Regression;
 use crate::settings::{Horizon, LEVELS_MAX, Settings};
 use crate::sketch::Sketch;
 use crate::width::{WIDTH_INPUTS, Width, WidthContext};
-
-/// Each model twice: with a band of steady width, and with one of learnt width.
-pub(crate) const MEMBERS: usize = 2 * POINTS;
 
 /// The ensemble of models for one horizon.
 #[derive(Clone, Debug)]
@@ -32,8 +29,8 @@ pub(crate) struct Ensemble {
     /// The quantiles of each sketch, by their levels; refreshed in turn.
     sketch_quantiles: [PerMember; LEVELS_MAX],
     quantile_blends: Vec<QuantileBlend>,
-    /// Boxed, so that the next one can reuse the memory of the one that was scored.
-    open: VecDeque<Box<PendingForecast>>,
+    /// Oldest first. Boxed, so that the next one can reuse the memory of the one that was scored.
+    pending: VecDeque<Box<PendingForecast>>,
 }
 
 /// One quantile: the weights of the members, and the calibration of the blend and of persistence.
@@ -79,7 +76,7 @@ impl Ensemble {
         let levels = settings.levels();
         let quantile_blend = QuantileBlend {
             mixture: Mixture::new(),
-            losses: [0.0; PLACES],
+            losses: [0.0; PADDED_MEMBERS],
             blend: Calibration::default(),
             persistence: Calibration::default(),
         };
@@ -92,20 +89,20 @@ impl Ensemble {
             regression: Regression::new([0.0; INPUTS], memory),
             decays: [DeviationDecay::default(); 3],
             sketches: vec![Sketch::new(); MEMBERS],
-            sketch_quantiles: [[0.0; PLACES]; LEVELS_MAX],
+            sketch_quantiles: [[0.0; PADDED_MEMBERS]; LEVELS_MAX],
             quantile_blends: vec![quantile_blend; levels.len()],
-            open: VecDeque::with_capacity(horizon.steps()),
+            pending: VecDeque::with_capacity(horizon.steps()),
         }
     }
 
     /// Scores the forecasts that are due at the latest step of `outlook`, and forecasts again.
     pub(crate) fn advance(&mut self, outlook: &Outlook) {
-        let due = if self.open.len() == self.horizon.steps() { self.open.pop_front() } else { None };
+        let due = if self.pending.len() == self.horizon.steps() { self.pending.pop_front() } else { None };
         if let (Some(pending), Some(actual)) = (&due, self.outcome(outlook)) {
             self.score(pending, actual);
         }
-        let pending = self.pending(outlook, [true; POINTS]);
-        self.open.push_back(match due {
+        let pending = self.pending_forecast(outlook, [true; POINTS]);
+        self.pending.push_back(match due {
             Some(mut reused) => {
                 *reused = pending;
                 reused
@@ -167,17 +164,17 @@ impl Ensemble {
         self.scored < 256 || (self.scored + member as u64).is_multiple_of(8)
     }
 
-    /// The forecasts of the models that are asked.
+    /// The forecasts of those models that `is_included` selects.
     #[expect(clippy::cast_possible_truncation, reason = "seven digits are more than a forecast has")]
-    fn pending(&self, outlook: &Outlook, is_asked: [bool; POINTS]) -> PendingForecast {
+    fn pending_forecast(&self, outlook: &Outlook, is_included: [bool; POINTS]) -> PendingForecast {
         let ceiling = PEAKS_MAX * outlook.history.peak();
         let deviations: [Option<f64>; 3] = std::array::from_fn(|index| outlook.deviation(index));
         let usual: [Option<f64>; 3] = std::array::from_fn(|index| outlook.usual_ahead(index, self.horizon));
         let anchored = self.anchored(outlook, &deviations, &usual);
         let inputs = outlook.inputs(self.horizon, usual, anchored);
         let mut points = self.points_of(outlook, &inputs, anchored);
-        for (point, is_asked) in points.iter_mut().zip(is_asked) {
-            *point = point.filter(|_| is_asked);
+        for (point, is_included) in points.iter_mut().zip(is_included) {
+            *point = point.filter(|_| is_included);
         }
         let mut pending = PendingForecast {
             points: points.map(|point| point.unwrap_or(0.0).clamp(0.0, ceiling) as f32),
@@ -185,13 +182,13 @@ impl Ensemble {
             awake: std::array::from_fn(|place| {
                 f32::from(u8::from(points.get(place / 2).is_some_and(Option::is_some)))
             }),
-            widths: [1.0; PLACES],
+            widths: [1.0; PADDED_MEMBERS],
             width_inputs: [[0.0; WIDTH_INPUTS]; POINTS],
             inputs: inputs.map(|input| input as f32),
             unit: outlook.running.mean,
             deviations: deviations.map(|deviation| deviation.map(|deviation| deviation as f32)),
             usual: usual.map(|usual| usual.map(|usual| usual as f32)),
-            quantiles: [[0.0; PLACES]; LEVELS_MAX],
+            quantiles: [[0.0; PADDED_MEMBERS]; LEVELS_MAX],
             blends: [0.0; LEVELS_MAX],
             calibrated: [0.0; LEVELS_MAX],
             persisted: [0.0; LEVELS_MAX],
@@ -262,41 +259,42 @@ impl Ensemble {
 
     /// The forecast as of the latest step; `None` before the first.
     pub(crate) fn forecast(&self) -> Option<Forecast> {
-        self.open.back().map(|pending| self.said(pending))
+        self.pending.back().map(|pending| self.forecast_of(pending))
     }
 
     /// The forecast from `outlook`, whose latest step is only assumed.
-    pub(crate) fn forecast_supposing(&self, outlook: &Outlook) -> Forecast {
-        self.said(&self.pending(outlook, self.heeded()))
+    pub(crate) fn forecast_assuming(&self, outlook: &Outlook) -> Forecast {
+        self.forecast_of(&self.pending_forecast(outlook, self.weighted_models()))
     }
 
     /// The models with a weight in any quantile, and persistence, which is the forecast while the blend is not used.
     ///
     /// Without the others the blend is the same, except when all that have a weight are asleep, too: then it is the mean of fewer.
-    fn heeded(&self) -> [bool; POINTS] {
+    fn weighted_models(&self) -> [bool; POINTS] {
         std::array::from_fn(|index| {
-            let is_heeded = |quantile_blend: &QuantileBlend| {
-                quantile_blend.mixture.heeds(2 * index) || quantile_blend.mixture.heeds(2 * index + 1)
+            let has_weight = |quantile_blend: &QuantileBlend| {
+                quantile_blend.mixture.has_weight(2 * index)
+                    || quantile_blend.mixture.has_weight(2 * index + 1)
             };
-            index == 0 || self.quantile_blends.iter().any(is_heeded)
+            index == 0 || self.quantile_blends.iter().any(has_weight)
         })
     }
 
-    /// Each level has models and a calibration of its own, so what two of them say may cross: a load that comes with the higher
-    /// probability cannot be the lower one, so each is at least that of the level below (Chernozhukov, Fernández-Val and Galichon,
-    /// "Quantile and probability curves without crossing", 2010, for why that costs nothing; raised and not sorted, since too much is the
-    /// cheaper error).
-    fn said(&self, pending: &PendingForecast) -> Forecast {
-        let mut at_least = 0.0_f64;
+    /// The forecast that consumers get, with quantiles in ascending order.
+    ///
+    /// Each level has weights and a calibration of its own, so two quantiles may cross; each is therefore raised to at least that of the level
+    /// below (Chernozhukov, Fernández-Val and Galichon, "Quantile and probability curves without crossing", 2010, for why that costs nothing;
+    /// raised and not sorted, since too high is the cheaper error).
+    fn forecast_of(&self, pending: &PendingForecast) -> Forecast {
+        let mut lowest = 0.0_f64;
         let quantile = |(place, quantile_blend): (usize, &QuantileBlend)| {
-            let is_blend = self.is_believed(quantile_blend);
-            let (load, uncalibrated, by) = if is_blend {
+            let (load, uncalibrated, by) = if self.beats_persistence(quantile_blend) {
                 (pending.calibrated[place], pending.blends[place], Model::Blend)
             } else {
                 (pending.persisted[place], pending.quantiles[place][0], Model::Persistence)
             };
-            let (load, uncalibrated) = (f64::from(load).max(at_least), f64::from(uncalibrated));
-            at_least = load;
+            let (load, uncalibrated) = (f64::from(load).max(lowest), f64::from(uncalibrated));
+            lowest = load;
             Quantile { level: self.levels[place], load, uncalibrated, by }
         };
         Forecast {
@@ -305,8 +303,8 @@ impl Ensemble {
         }
     }
 
-    /// Whether the blend is used: it has beaten the last value.
-    fn is_believed(&self, quantile_blend: &QuantileBlend) -> bool {
+    /// Whether the blend has beaten the last value, and is used.
+    fn beats_persistence(&self, quantile_blend: &QuantileBlend) -> bool {
         self.has_seen_enough()
             && quantile_blend.blend.loss < (1.0 - ADVANTAGE_MIN) * quantile_blend.persistence.loss
     }
@@ -325,14 +323,13 @@ impl Ensemble {
 
     /// How good the forecasts have been at `level`; `None` when that is not forecast.
     pub(crate) fn summary(&self, level: f64) -> Option<ReportSummary> {
-        let place = self.levels.iter().position(|it| *it == level)?;
+        let place = self.levels.iter().position(|known| *known == level)?;
         let quantile_blend = self.quantile_blends.get(place)?;
-        let (loss, loss_of_last) = (quantile_blend.blend.loss, quantile_blend.persistence.loss);
         Some(ReportSummary {
             scored: self.scored,
             coverage: self.coverage(quantile_blend),
-            loss,
-            loss_of_last,
+            loss: quantile_blend.blend.loss,
+            persistence_loss: quantile_blend.persistence.loss,
         })
     }
 
@@ -342,13 +339,13 @@ impl Ensemble {
             level,
             scored: self.scored,
             coverage: self.coverage(quantile_blend),
-            beats_persistence: self.is_believed(quantile_blend),
+            beats_persistence: self.beats_persistence(quantile_blend),
             scores: self.scores(quantile_blend),
         }
     }
 
     fn coverage(&self, quantile_blend: &QuantileBlend) -> f64 {
-        if self.is_believed(quantile_blend) {
+        if self.beats_persistence(quantile_blend) {
             quantile_blend.blend.coverage
         } else {
             quantile_blend.persistence.coverage
@@ -356,7 +353,7 @@ impl Ensemble {
     }
 
     fn scores(&self, quantile_blend: &QuantileBlend) -> Vec<ModelScore> {
-        let is_awake = self.open.back().map_or([false; POINTS], |pending| pending.is_awake);
+        let is_awake = self.pending.back().map_or([false; POINTS], |pending| pending.is_awake);
         let awake = Model::POINTS.into_iter().enumerate().filter(|&(index, _)| is_awake[index]);
         let weights = quantile_blend.mixture.weights();
         let mut scores: Vec<ModelScore> = awake
@@ -364,7 +361,7 @@ impl Ensemble {
                 model,
                 loss: match model {
                     Model::Persistence => quantile_blend.persistence.loss,
-                    // tidy: open match: only that one is calibrated by itself
+                    // tidy: open match: only persistence has a calibration of its own
                     _ => {
                         f64::from(quantile_blend.losses[2 * index].min(quantile_blend.losses[2 * index + 1]))
                     }

@@ -6,7 +6,7 @@ use crate::settings::Horizon;
 /// The load that is expected at one horizon.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Forecast {
-    /// The time that it is for.
+    /// The time that is forecast.
     pub horizon: Horizon,
     /// One for each level of the settings, in their order.
     pub quantiles: Vec<Quantile>,
@@ -15,14 +15,14 @@ pub struct Forecast {
 /// The load that is not exceeded with a certain probability.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Quantile {
-    /// That probability.
+    /// The probability that the load does not exceed `load`.
     pub level: f64,
-    /// That load: finite, at least 0, and at most twice the highest in the history.
+    /// Requests a second, or whatever unit was observed: finite, at least 0, and at most twice the highest in the history.
     pub load: f64,
-    /// The load before calibration: sharper in the tails, but its coverage need not be the level. For a consumer that learns from the outcome
-    /// of its own decisions.
+    /// The load before calibration: sharper in the tails, but its coverage need not be the level. For consumers that
+    /// learn from the outcome of their own decisions.
     pub uncalibrated: f64,
-    /// Who forecasts it: [`Model::Blend`], or [`Model::Persistence`] while nothing has beaten that.
+    /// The model that forecasts it: [`Model::Blend`], or [`Model::Persistence`] while nothing has beaten that.
     pub by: Model,
 }
 
@@ -37,13 +37,13 @@ pub struct Report {
     pub scored: u64,
     /// The share of outcomes at or below the forecast; it should be near the level.
     pub coverage: f64,
-    /// Whether the blend has beaten persistence by enough to be believed.
+    /// Whether the blend has beaten persistence by enough to be used.
     pub beats_persistence: bool,
     /// Each model and the blend, the best first.
     pub scores: Vec<ModelScore>,
 }
 
-/// A short [`Report`]: only the blend and the last value.
+/// A short [`Report`]: only the blend and persistence.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ReportSummary {
     /// How many forecasts were scored since the beginning.
@@ -52,8 +52,8 @@ pub struct ReportSummary {
     pub coverage: f64,
     /// The mean pinball loss of the blend, in units of the load.
     pub loss: f64,
-    /// The mean pinball loss of the last value.
-    pub loss_of_last: f64,
+    /// The mean pinball loss of persistence, in units of the load.
+    pub persistence_loss: f64,
 }
 
 /// One model in a [`Report`].

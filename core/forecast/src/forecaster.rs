@@ -23,6 +23,7 @@ pub struct Forecaster {
     ensembles: Vec<Ensemble>,
     /// The step that is being filled; `None` before the first sample.
     open: Option<OpenStep>,
+    /// Steps until seasons are looked for again.
     until_seasons: usize,
 }
 
@@ -31,12 +32,12 @@ struct OpenStep {
     number: u64,
     sum: f64,
     count: u32,
-    is_apart: bool,
+    is_exceptional: bool,
 }
 
 impl OpenStep {
     fn empty(number: u64) -> Self {
-        Self { number, sum: 0.0, count: 0, is_apart: false }
+        Self { number, sum: 0.0, count: 0, is_exceptional: false }
     }
 
     fn mean(&self) -> Option<f64> {
@@ -49,13 +50,13 @@ impl OpenStep {
 pub enum SampleOutcome {
     /// It counts.
     Counted,
-    /// It was `NaN`, infinite, negative or beyond all reason: nothing changed.
+    /// It was `NaN`, infinite, negative or above 10¹⁵: nothing changed.
     NotALoad,
     /// It belongs to a step that is over: nothing changed.
     TooLate,
 }
 
-/// The highest load that is taken.
+/// The highest load that counts; a higher one is taken for an error of its source.
 const LOAD_MAX: f64 = 1e15;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -75,7 +76,7 @@ impl Forecaster {
         Self { settings, outlook: Outlook::new(memory), ensembles, open: None, until_seasons }
     }
 
-    /// Takes the load `value` at the time `at`, since any fixed moment; several in one step count as their mean.
+    /// Takes the load `value` at the time `at` since any fixed moment; several samples in one step count as their mean.
     ///
     /// A step is learnt from when the first sample of a later one arrives. Steps without a sample are gaps.
     pub fn observe(&mut self, at: Duration, value: f64) -> SampleOutcome {
@@ -95,15 +96,15 @@ impl Forecaster {
 
     /// Marks the step at `at` as exceptional, such as a sale.
     ///
-    /// Nothing is learnt from its load, no forecast of it is scored, and forecasts go on as if the load had been as usual. Without effect for
-    /// a step that is over.
-    pub fn set_apart(&mut self, at: Duration) {
+    /// Nothing is learnt from its load, no forecast of it is scored, and forecasts go on as if the load had been as usual. A step that is
+    /// over is not changed.
+    pub fn mark_exceptional(&mut self, at: Duration) {
         let number = self.number_of(at);
         if self.open.is_some_and(|open| number < open.number) {
             return;
         }
         self.close_until(number);
-        self.open.get_or_insert(OpenStep::empty(number)).is_apart = true;
+        self.open.get_or_insert(OpenStep::empty(number)).is_exceptional = true;
     }
 
     /// Learns from the steps that are over at `at`, without waiting for a sample of a later one: those without a sample are gaps.
@@ -126,8 +127,8 @@ impl Forecaster {
             *self = Self::new(self.settings.clone());
             return;
         }
-        if open.is_apart {
-            self.outlook.push_apart();
+        if open.is_exceptional {
+            self.outlook.push_exceptional();
             self.advance();
         } else {
             self.learn(open.mean());
@@ -142,7 +143,7 @@ impl Forecaster {
         self.advance();
     }
 
-    /// Scores and forecasts after a step.
+    /// Scores the due forecasts and makes new ones after a step.
     fn advance(&mut self) {
         self.until_seasons -= 1;
         if self.until_seasons == 0 {
@@ -194,7 +195,7 @@ impl Forecaster {
         self.ensembles.iter().filter_map(Ensemble::forecast).collect()
     }
 
-    /// The forecast at the horizon with this index in the settings; `None` before the first step is over, and without such a horizon.
+    /// The forecast at the horizon with this index in the settings; `None` before the first step is over, or if there is no such horizon.
     #[must_use]
     pub fn forecast(&self, place: usize) -> Option<Forecast> {
         self.ensembles.get(place)?.forecast()
@@ -203,15 +204,15 @@ impl Forecaster {
     /// The forecast at the horizon with this index in the settings as if the open step ended now with `load`.
     ///
     /// Fresher than [`Self::forecast`], and rougher than that will be once the step is over. Nothing is learnt from it. `None` before the
-    /// first step is over, without such a horizon, and for a `load` that is not one.
+    /// first step is over, if there is no such horizon, or if `load` is not a load.
     #[must_use]
-    pub fn forecast_supposing(&mut self, place: usize, load: f64) -> Option<Forecast> {
+    pub fn forecast_assuming(&mut self, place: usize, load: f64) -> Option<Forecast> {
         let is_load = (0.0..=LOAD_MAX).contains(&load);
         let ensemble = self.ensembles.get(place).filter(|_| is_load && self.outlook.history.count() > 0)?;
-        Some(self.outlook.supposing(load, |outlook| ensemble.forecast_supposing(outlook)))
+        Some(self.outlook.assuming(load, |outlook| ensemble.forecast_assuming(outlook)))
     }
 
-    /// The load of the last step that is over; `None` before the first, and if it was not measured.
+    /// The load of the last step that is over; `None` before the first, or if it was not measured.
     #[must_use]
     pub fn last(&self) -> Option<f64> {
         self.outlook.history.measured_ago(0)
@@ -223,7 +224,8 @@ impl Forecaster {
         self.ensembles.iter().flat_map(Ensemble::reports).collect()
     }
 
-    /// How good the forecasts have been at `level` and the horizon with this index in the settings; `None` if the settings have no such.
+    /// How good the forecasts have been at `level` and the horizon with this index in the settings; `None` if the settings have no such level or
+    /// horizon.
     #[must_use]
     pub fn summary(&self, place: usize, level: f64) -> Option<ReportSummary> {
         self.ensembles.get(place)?.summary(level)
@@ -237,7 +239,7 @@ impl Forecaster {
         seasons
     }
 
-    /// How many steps were learnt from, gaps included.
+    /// How many steps are over, gaps included.
     #[must_use]
     pub fn steps(&self) -> u64 {
         self.outlook.history.count()

@@ -15,7 +15,7 @@ pub(crate) struct History {
     peaks: [f32; STRETCHES],
 }
 
-/// What a step has overwritten.
+/// The state that a step overwrites, for [`History::take_back`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Overwritten {
     oldest: Option<(f32, bool)>,
@@ -59,14 +59,14 @@ impl History {
         self.count += 1;
     }
 
-    /// What the next step will overwrite.
-    pub(crate) fn next_place(&self) -> Overwritten {
+    /// The state that the next step will overwrite.
+    pub(crate) fn next_overwritten(&self) -> Overwritten {
         let at = (self.count % HISTORY_STEPS as u64) as usize;
         let oldest = self.values.get(at).map(|&value| (value, self.is_measured[at]));
         Overwritten { oldest, peak: self.peaks[at / STRETCH] }
     }
 
-    /// Takes back the latest step; `overwritten` is what [`Self::next_place`] gave before it.
+    /// Takes back the latest step; `overwritten` is what [`Self::next_overwritten`] returned before it.
     pub(crate) fn take_back(&mut self, overwritten: &Overwritten) {
         self.count -= 1;
         let at = (self.count % HISTORY_STEPS as u64) as usize;

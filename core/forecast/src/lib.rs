@@ -7,7 +7,7 @@
 //! figures are out of sample.
 //!
 //! While the blend does not beat the last value by 2 %, the forecast is the last value with a band of its own, and [`Quantile::by`] is
-//! [`Model::Persistence`]. Do not act ahead of the load then.
+//! [`Model::Persistence`]. A consumer should not act ahead of the load then.
 //!
 //! The crate reads no clock, draws no random number and does no I/O, and its state is bounded, see [`Forecaster`]. The same samples
 //! give the same forecasts. A sample that is not a load (`NaN`, infinite or negative) is refused and changes nothing.
@@ -57,7 +57,7 @@ mod width;
 mod tests;
 
 pub use calibration::pinball;
-pub use distribution::{Distribution, Odds};
+pub use distribution::{Distribution, ExceedanceProbabilities};
 pub use forecast::{Forecast, ModelScore, Quantile, Report, ReportSummary};
 pub use forecaster::{Forecaster, SampleOutcome};
 pub use model::Model;

@@ -1,15 +1,18 @@
 //! The blend: forecasts weighted by how good each has been.
 
-use crate::ensemble::MEMBERS;
+use crate::model::POINTS;
 
-/// Members, rounded up to whole [`LANES`]: those beyond are never awake.
-pub(crate) const PLACES: usize = MEMBERS.next_multiple_of(LANES);
+/// Members of the blend: each model twice, with a band of steady width, and with one of learnt width.
+pub(crate) const MEMBERS: usize = 2 * POINTS;
+
+/// [`MEMBERS`], rounded up to whole [`LANES`]: the places beyond are never awake.
+pub(crate) const PADDED_MEMBERS: usize = MEMBERS.next_multiple_of(LANES);
 
 /// Numbers that a processor computes with at once.
 const LANES: usize = 4;
 
 /// A number for each member.
-pub(crate) type PerMember = [f32; PLACES];
+pub(crate) type PerMember = [f32; PADDED_MEMBERS];
 
 /// Weights of members by their regrets: ML-Poly with forgetting.
 ///
@@ -29,7 +32,7 @@ pub(crate) struct Mixture {
 pub(crate) struct Outcome {
     /// The blended forecast.
     pub(crate) blended: f32,
-    /// The load that came.
+    /// The load that was measured.
     pub(crate) actual: f32,
     /// The level of the quantile that was forecast.
     pub(crate) level: f32,
@@ -37,18 +40,18 @@ pub(crate) struct Outcome {
     pub(crate) kept: f32,
 }
 
-/// All of `each` in one, lane by lane first.
-fn folded(each: &PerMember, with: impl Fn(f32, f32) -> f32) -> f32 {
+/// Folds `values` into one number, lane by lane first.
+fn folded(values: &PerMember, with: impl Fn(f32, f32) -> f32) -> f32 {
     let mut lanes = [0.0; LANES];
-    let (quads, _) = each.as_chunks::<LANES>();
+    let (quads, _) = values.as_chunks::<LANES>();
     for quad in quads {
         lanes = std::array::from_fn(|lane| with(lanes[lane], quad[lane]));
     }
     with(with(lanes[0], lanes[1]), with(lanes[2], lanes[3]))
 }
 
-fn sum(each: &PerMember) -> f32 {
-    folded(each, |one, other| one + other)
+fn sum(values: &PerMember) -> f32 {
+    folded(values, |one, other| one + other)
 }
 
 fn products(one: &PerMember, other: &PerMember) -> PerMember {
@@ -57,17 +60,22 @@ fn products(one: &PerMember, other: &PerMember) -> PerMember {
 
 impl Mixture {
     pub(crate) fn new() -> Self {
-        Self { regret: [0.0; PLACES], squares: [0.0; PLACES], weights: [1.0; PLACES], range: 0.0 }
+        Self {
+            regret: [0.0; PADDED_MEMBERS],
+            squares: [0.0; PADDED_MEMBERS],
+            weights: [1.0; PADDED_MEMBERS],
+            range: 0.0,
+        }
     }
 
-    /// The weighted mean of each of `said` over the members that are awake, for which `awake` is 1, and 0 for others; 0 when all sleep.
-    pub(crate) fn blend<const N: usize>(&self, said: [&PerMember; N], awake: &PerMember) -> [f32; N] {
+    /// The weighted mean of each of `series` over the members that are awake, for which `awake` is 1, and 0 for others; 0 when all sleep.
+    pub(crate) fn blend<const N: usize>(&self, series: [&PerMember; N], awake: &PerMember) -> [f32; N] {
         let shares = products(awake, &self.weights);
         let total = sum(&shares);
         if total > 0.0 {
-            return said.map(|said| sum(&products(&shares, said)) / total);
+            return series.map(|values| sum(&products(&shares, values)) / total);
         }
-        said.map(|said| sum(&products(awake, said)) / sum(awake).max(1.0))
+        series.map(|values| sum(&products(awake, values)) / sum(awake).max(1.0))
     }
 
     /// Learns from the outcome of `forecasts`.
@@ -92,16 +100,16 @@ impl Mixture {
             let share = 1.0 / total;
             weights.map(|weight| weight * share)
         } else {
-            [1.0 / MEMBERS as f32; PLACES]
+            [1.0 / MEMBERS as f32; PADDED_MEMBERS]
         };
     }
 
     /// Whether the member at `place` has any weight in the blend.
-    pub(crate) fn heeds(&self, place: usize) -> bool {
+    pub(crate) fn has_weight(&self, place: usize) -> bool {
         self.weights[place] > 0.0
     }
 
-    /// The weight of each; their sum is 1 once anything was learnt.
+    /// The weight of each member; their sum is 1 once anything was learnt.
     pub(crate) fn weights(&self) -> &PerMember {
         &self.weights
     }

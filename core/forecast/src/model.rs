@@ -5,29 +5,29 @@ use std::fmt;
 /// A way to forecast.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Model {
-    /// The load stays as it is: the one to beat.
+    /// The load stays as it is: the baseline that others must beat.
     Persistence,
     /// The load returns to its recent mean.
     Level,
-    /// The load goes on as it rises or falls, less and less so.
+    /// The load goes on rising or falling as it does, more and more slowly.
     Trend,
     /// The load repeats itself after a period of its own, at the present level.
     Season,
-    /// The same after a day.
+    /// The load repeats itself after a day, at the present level.
     Day,
-    /// The same after a week.
+    /// The load repeats itself after a week, at the present level.
     Week,
-    /// A regression over all of these.
+    /// A regression over the inputs of all models above.
     Regression,
-    /// All of these, weighted by how good each has been.
+    /// All models above, weighted by how good each has been.
     Blend,
 }
 
-/// Those that forecast by themselves.
+/// The number of models that forecast by themselves.
 pub(crate) const POINTS: usize = 7;
 
 impl Model {
-    /// Those that forecast by themselves, each at its place.
+    /// The models that forecast by themselves, each at its index.
     pub(crate) const POINTS: [Self; POINTS] =
         [Self::Persistence, Self::Level, Self::Trend, Self::Season, Self::Day, Self::Week, Self::Regression];
 }

@@ -1,4 +1,4 @@
-//! What is known of the load at one moment: the input of every model.
+//! The input of every model: the load up to the latest step, and what was learnt from it.
 
 use crate::deviation::{deviated, deviation};
 use crate::history::History;
@@ -11,19 +11,19 @@ use crate::smoothing::Smoothing;
 pub(crate) struct Outlook {
     pub(crate) history: History,
     pub(crate) running: RunningState,
-    /// A period of its own, the day, the week; in the order of [`Model`](crate::Model).
+    /// One for a period of the load itself, one for the day, and one for the week; in the order of [`Model`](crate::Model).
     pub(crate) profiles: [Option<Profile>; 3],
     memory: f64,
     /// How far the level deviated from the usual when an exceptional time began; `None` in ordinary times.
-    apart: Option<[Option<f64>; 3]>,
+    exceptional: Option<[Option<f64>; 3]>,
 }
 
-/// What moves with each step. Small enough to be saved while a step is only assumed.
+/// The statistics that change with each step. Small enough to be saved while a step is only assumed.
 #[derive(Clone, Debug)]
 pub(crate) struct RunningState {
     pub(crate) level: Smoothing<5>,
     pub(crate) trend: Smoothing<4>,
-    /// The mean load over the memory: the unit in which the regression thinks.
+    /// The mean load over the memory: the unit of the inputs of the regression.
     pub(crate) mean: f64,
     /// Mean absolute change from step to step: of the last few steps, and over the memory.
     pub(crate) change_fast: f64,
@@ -55,32 +55,35 @@ impl Outlook {
             change_fast: 0.0,
             change_slow: 0.0,
         };
-        Self { history: History::new(), running, profiles: [const { None }; 3], memory, apart: None }
+        Self { history: History::new(), running, profiles: [const { None }; 3], memory, exceptional: None }
     }
 
-    /// Takes an exceptional step: the usual load stands in for it, and nothing is learnt.
+    /// Takes an exceptional step: the usual load replaces it, and no profile learns.
     ///
-    /// The usual load is that of the strongest season, with the deviation of before; without a season, the last value.
-    pub(crate) fn push_apart(&mut self) {
-        let apart = self.apart.unwrap_or_else(|| std::array::from_fn(|index| self.deviation(index)));
-        self.apart = Some(apart);
+    /// The usual load is that of the strongest season, with the deviation from before the exceptional time; without a season, the last value.
+    pub(crate) fn push_exceptional(&mut self) {
+        let deviations =
+            self.exceptional.unwrap_or_else(|| std::array::from_fn(|index| self.deviation(index)));
+        self.exceptional = Some(deviations);
         let next = self.history.count();
-        let stand_in = self
+        let usual = self
             .profiles
             .iter()
-            .zip(apart)
-            .filter_map(|(profile, apart)| Some((profile.as_ref()?, apart?)))
+            .zip(deviations)
+            .filter_map(|(profile, deviation)| Some((profile.as_ref()?, deviation?)))
             .max_by(|(one, _), (other, _)| one.season().strength.total_cmp(&other.season().strength))
-            .and_then(|(profile, apart)| Some(deviated(apart, profile.usual(next)?, self.running.mean)))
+            .and_then(|(profile, deviation)| {
+                Some(deviated(deviation, profile.usual(next)?, self.running.mean))
+            })
             .unwrap_or_else(|| self.last());
-        self.history.push_gap(stand_in);
-        self.running.level.learn(stand_in);
-        self.running.trend.learn(stand_in);
+        self.history.push_gap(usual);
+        self.running.level.learn(usual);
+        self.running.trend.learn(usual);
     }
 
     /// Takes the next step; nothing is learnt from `None`, a gap.
     pub(crate) fn push(&mut self, value: Option<f64>) {
-        self.apart = None;
+        self.exceptional = None;
         let number = self.history.count();
         self.advance(value);
         if let Some(value) = value {
@@ -90,14 +93,14 @@ impl Outlook {
         }
     }
 
-    /// What `look` sees as if the next step had `value`; nothing is learnt from that.
-    pub(crate) fn supposing<T>(&mut self, value: f64, look: impl FnOnce(&Self) -> T) -> T {
-        let (running, overwritten) = (self.running.clone(), self.history.next_place());
+    /// Calls `look` as if the next step had the load `value`, and undoes that step: nothing is learnt from it.
+    pub(crate) fn assuming<T>(&mut self, value: f64, look: impl FnOnce(&Self) -> T) -> T {
+        let (running, overwritten) = (self.running.clone(), self.history.next_overwritten());
         self.advance(Some(value));
-        let seen = look(self);
+        let result = look(self);
         self.history.take_back(&overwritten);
         self.running = running;
-        seen
+        result
     }
 
     fn advance(&mut self, value: Option<f64>) {
@@ -124,7 +127,7 @@ impl Outlook {
         self.profiles[index].as_ref()?.usual_ahead(self.now(), horizon.range())
     }
 
-    /// How far the load usually deviates from that.
+    /// How far the load usually is from [`Self::usual_ahead`].
     pub(crate) fn spread_ahead(&self, index: usize, horizon: Horizon) -> Option<f64> {
         self.profiles[index].as_ref()?.spread_ahead(self.now(), horizon.range())
     }
@@ -152,20 +155,20 @@ impl Outlook {
         anchored: [Option<f64>; 3],
     ) -> [f64; INPUTS] {
         let last = self.last();
-        let away = |load: Option<f64>| load.map_or(0.0, |load| load - last);
+        let difference = |load: Option<f64>| load.map_or(0.0, |load| load - last);
         let loads = [
             last,
-            away(self.history.ago(1)),
-            away(self.history.ago(2)),
+            difference(self.history.ago(1)),
+            difference(self.history.ago(2)),
             self.running.level.level() - last,
             self.running.trend.ahead(horizon.steps()) - last,
-            away(usual[0]),
-            away(usual[1]),
-            away(usual[2]),
-            away(anchored[1]),
-            away(anchored[2]),
-            away(self.period_ago(1, horizon)),
-            away(self.period_ago(2, horizon)),
+            difference(usual[0]),
+            difference(usual[1]),
+            difference(usual[2]),
+            difference(anchored[1]),
+            difference(anchored[2]),
+            difference(self.period_ago(1, horizon)),
+            difference(self.period_ago(2, horizon)),
         ];
         let unit = self.running.mean.max(f64::MIN_POSITIVE);
         let mut inputs = [1.0; INPUTS];

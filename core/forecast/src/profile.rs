@@ -4,9 +4,9 @@ use std::ops::RangeInclusive;
 
 use crate::season::Season;
 
-/// The mean and the spread of the load at each step of one period; old periods are forgotten.
+/// The mean and the spread of the load at each step of one period, in which old periods count less and less.
 ///
-/// The newest period weighs a quarter once four were seen, so the usual day follows a change of habits within a week.
+/// The newest period weighs a quarter once four were seen, so the usual day follows a lasting change within a week.
 #[derive(Clone, Debug)]
 pub(crate) struct Profile {
     season: Season,
@@ -23,7 +23,7 @@ struct Slot {
 
 const NEWEST_WEIGHT: f32 = 0.25;
 
-/// A value further off than so many spreads, and half of the mean, counts as that: an outlier is not a habit.
+/// A value further from the mean than so many spreads and half of the mean counts as that far: an outlier is not usual.
 const OUTLIER_SPREADS: f32 = 8.0;
 
 impl Profile {
@@ -43,16 +43,16 @@ impl Profile {
     pub(crate) fn learn(&mut self, number: u64, value: f64) {
         let index = self.index(number);
         let slot = &mut self.slots[index];
-        #[expect(clippy::cast_possible_truncation, reason = "seven digits are more than a habit has")]
-        let mut off = value as f32 - slot.mean;
+        #[expect(clippy::cast_possible_truncation, reason = "seven digits are more than a load has")]
+        let mut error = value as f32 - slot.mean;
         if slot.periods >= 3 {
             let most = OUTLIER_SPREADS * slot.spread + 0.5 * slot.mean;
-            off = off.clamp(-most.max(f32::MIN_POSITIVE), most.max(f32::MIN_POSITIVE));
+            error = error.clamp(-most.max(f32::MIN_POSITIVE), most.max(f32::MIN_POSITIVE));
         }
         let weight = NEWEST_WEIGHT.max(1.0 / f32::from(slot.periods + 1));
-        slot.mean += weight * off;
+        slot.mean += weight * error;
         if slot.periods > 0 {
-            slot.spread += weight.min(0.5) * (off.abs() - slot.spread);
+            slot.spread += weight.min(0.5) * (error.abs() - slot.spread);
         }
         slot.periods = slot.periods.saturating_add(1).min(100);
     }
@@ -67,7 +67,7 @@ impl Profile {
         self.highest(now, ahead, Self::usual_at)
     }
 
-    /// The largest spread in these steps; `None` before two periods were seen.
+    /// The largest spread in the same steps as of [`Self::usual_ahead`]; `None` before two periods were seen.
     pub(crate) fn spread_ahead(&self, now: u64, ahead: RangeInclusive<usize>) -> Option<f64> {
         self.highest(now, ahead, Self::spread_at)
     }

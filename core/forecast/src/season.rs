@@ -5,7 +5,7 @@ use crate::history::History;
 /// A period after which the load repeats itself.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Season {
-    /// How long it is, in steps; at least 2.
+    /// Its length in steps; at least 2.
     pub steps: usize,
     /// The correlation of the load with itself one period before, from 0 to 1.
     pub strength: f64,
@@ -106,7 +106,7 @@ fn correlation(values: &[f32], lag: usize) -> Option<f64> {
 /// Independent sums, so that several are added at once.
 const LANES: usize = 8;
 
-/// Lags that are looked at together, so that a part is read once for all of them.
+/// Lags that are correlated together, so that a part is read once for all of them.
 const LAGS: usize = 4;
 
 /// The sum of the products of two parts of the same length; up to seven of the last are left out.
@@ -159,7 +159,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn lags_that_are_looked_at_together_are_as_they_are_alone(
+        fn lags_correlated_together_have_the_same_sums_as_alone(
             values in prop::collection::vec(0.0..100.0_f32, 9..200), longest in 3_usize..60,
         ) {
             let longest = longest.min(values.len() / 3);

@@ -1,4 +1,4 @@
-//! What a forecaster is to forecast.
+//! The settings of a forecaster: step, horizons and quantiles.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use thiserror::Error;
 
 /// Most horizons of one forecaster.
 ///
-/// 4: the start of a replica, and what people look at. Each costs about a microsecond a step.
+/// 4: the start time of a replica, and those that people look at. Each costs about a microsecond a step.
 pub const HORIZONS_MAX: usize = 4;
 
 /// Most quantiles of one forecaster.
@@ -17,7 +17,7 @@ pub const LEVELS_MAX: usize = 7;
 
 /// Most steps that a horizon may lie ahead.
 ///
-/// 512: what was forecast is kept until it can be scored, at 944 bytes a step.
+/// 512: forecasts are kept until they can be scored, at 944 bytes a step.
 pub const AHEAD_MAX: usize = 512;
 
 /// Steps of load in the history.
@@ -28,9 +28,9 @@ pub const HISTORY_STEPS: usize = 16_384;
 /// The time for which the load is forecast.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Horizon {
-    /// The mean of the step that lies so many steps ahead, from 1.
+    /// The mean load of the step that lies so many steps ahead; at least 1.
     At(usize),
-    /// The highest of the next so many steps, from 1: what a service has to be sized for when a start takes that long.
+    /// The highest load of the next so many steps; at least 1. A service has to be sized for it when a start takes that long.
     PeakWithin(usize),
 }
 
@@ -53,7 +53,7 @@ impl Horizon {
     }
 }
 
-/// What a [`Forecaster`](crate::Forecaster) is to forecast.
+/// The step, the horizons and the quantiles of a [`Forecaster`](crate::Forecaster).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     step: Duration,
@@ -64,10 +64,10 @@ pub struct Settings {
 /// Why settings are refused.
 #[derive(Clone, Debug, PartialEq, Error)]
 pub enum SettingsError {
-    /// No step, or one that no season fits.
-    #[error("a step of {0:?} is of no use for a forecast; use one between a second and an hour")]
+    /// Shorter than a second, or longer than an hour.
+    #[error("a step of {0:?} cannot be forecast with; use one between a second and an hour")]
     Step(Duration),
-    /// None or too many, none ahead, or too far.
+    /// None or too many, or one that is not 1 to [`AHEAD_MAX`] steps ahead.
     #[error(
         "a forecaster takes one to {HORIZONS_MAX} horizons of 1 to {AHEAD_MAX} steps; take a longer step to look further"
     )]
@@ -78,11 +78,12 @@ pub enum SettingsError {
 }
 
 impl Settings {
-    /// Load in steps of `step`, looked ahead at each of `horizons`, at the quantiles `levels` (0.95: exceeded once in twenty), which ascend.
+    /// Forecasts of the load in steps of `step`, at each of `horizons`, at the quantiles `levels` (0.95: exceeded once in twenty), in ascending
+    /// order.
     ///
     /// # Errors
     ///
-    /// When a forecaster could not keep what is asked for within its bounds.
+    /// When the step, a horizon or a level is out of its range, or there are too many of them.
     pub fn new(step: Duration, horizons: &[Horizon], levels: &[f64]) -> Result<Self, SettingsError> {
         if !(Duration::from_secs(1)..=Duration::from_secs(3600)).contains(&step) {
             return Err(SettingsError::Step(step));
@@ -105,7 +106,7 @@ impl Settings {
         self.step
     }
 
-    /// How many milliseconds a step is, at least 1.
+    /// The length of a step in milliseconds, at least 1.
     pub(crate) fn step_ms(&self) -> u64 {
         u64::try_from(self.step.as_millis()).unwrap_or(u64::MAX).max(1)
     }

@@ -39,8 +39,8 @@ impl Sketch {
         }
     }
 
-    /// Calls `say` with the place of each of `levels` and the quantile there; 0 when the sketch is empty. Fastest for rising levels.
-    pub(crate) fn quantiles(&self, levels: &[f64], mut say: impl FnMut(usize, f64)) {
+    /// Calls `report` with the index of each of `levels` and the quantile there; 0 when the sketch is empty. Fastest for rising levels.
+    pub(crate) fn quantiles(&self, levels: &[f64], mut report: impl FnMut(usize, f64)) {
         // From the top down; a lower level goes on from where the last one was found.
         let (mut index, mut passed) = (self.highest, 0.0);
         let mut last = f64::INFINITY;
@@ -58,7 +58,7 @@ impl Sketch {
             let here = self.buckets[index];
             let (low, high) = edges_of(index);
             let part = if here > 0.0 { ((above - passed) / here).clamp(0.0, 1.0) } else { 0.0 };
-            say(place, if self.total > 0.0 { high - (high - low) * f64::from(part) } else { 0.0 });
+            report(place, if self.total > 0.0 { high - (high - low) * f64::from(part) } else { 0.0 });
         }
     }
 }

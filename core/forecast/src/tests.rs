@@ -42,7 +42,7 @@ fn wave(number: usize) -> f64 {
     1000.0 * (1.2 - phase.cos())
 }
 
-/// Mean losses of what was said, and of the last value with a band of the past errors, over the steps of `loads` from `from`.
+/// Mean losses of the forecasts, and of the last value with a band of the past errors, over the steps of `loads` from `from`.
 struct Trial {
     ours: f64,
     naive: f64,
@@ -53,10 +53,10 @@ struct Trial {
 fn trial(loads: &[f64], horizon: Horizon, from: usize) -> Trial {
     let steps = horizon.steps();
     let mut forecaster = forecaster(&[horizon]);
-    let mut said = Vec::new();
+    let mut forecasts = Vec::new();
     for (number, &load) in loads.iter().enumerate() {
         feed(&mut forecaster, number, [load]);
-        said.push(forecaster.forecasts()[0].quantiles[0].load);
+        forecasts.push(forecaster.forecasts()[0].quantiles[0].load);
     }
     let mut trial = Trial { ours: 0.0, naive: 0.0, coverage: 0.0, highest: 0.0 };
     let count = (loads.len() - steps - from) as f64;
@@ -67,10 +67,10 @@ fn trial(loads: &[f64], horizon: Horizon, from: usize) -> Trial {
             .collect();
         let place = errors.len() * 95 / 100;
         let naive = loads[now] + *errors.select_nth_unstable_by(place, f64::total_cmp).1;
-        trial.ours += pinball(actual, said[now], 0.95) / count;
+        trial.ours += pinball(actual, forecasts[now], 0.95) / count;
         trial.naive += pinball(actual, naive.max(0.0), 0.95) / count;
-        trial.coverage += f64::from(u8::from(actual <= said[now])) / count;
-        trial.highest = trial.highest.max(said[now]);
+        trial.coverage += f64::from(u8::from(actual <= forecasts[now])) / count;
+        trial.highest = trial.highest.max(forecasts[now]);
     }
     trial
 }
@@ -92,7 +92,7 @@ fn a_daily_wave_is_found_and_beats_the_last_value() {
 }
 
 #[test]
-fn nothing_beats_the_last_value_of_a_random_walk_and_that_is_said() {
+fn no_model_beats_the_last_value_of_a_random_walk() {
     let mut noise = Noise::new(2);
     let mut load = 1000.0;
     let walk = (0..8 * DAY).map(|_| {
@@ -109,7 +109,7 @@ fn nothing_beats_the_last_value_of_a_random_walk_and_that_is_said() {
 }
 
 #[test]
-fn a_period_that_is_no_day_is_found() {
+fn a_period_other_than_a_day_is_found() {
     let mut forecaster = forecaster(&[Horizon::At(3)]);
     feed(&mut forecaster, 0, (0..3 * DAY).map(|number| if number % 37 < 5 { 500.0 } else { 20.0 }));
     assert!(forecaster.seasons().iter().any(|season| season.steps == 37), "{:?}", forecaster.seasons());
@@ -122,7 +122,7 @@ fn a_period_that_is_no_day_is_found() {
 }
 
 #[test]
-fn a_band_is_as_wide_as_the_time_of_day_is_restless() {
+fn the_band_is_wider_at_times_of_day_when_the_load_varies_more() {
     let mut noise = Noise::new(3);
     let loads = |number: usize, noise: &mut Noise| {
         let spread = if number % DAY < DAY / 2 { 10.0 } else { 400.0 };
@@ -138,7 +138,7 @@ fn a_band_is_as_wide_as_the_time_of_day_is_restless() {
 }
 
 #[test]
-fn what_is_no_load_changes_nothing() {
+fn a_sample_that_is_not_a_load_changes_nothing() {
     let mut forecaster = forecaster(&[Horizon::At(1)]);
     let next = feed(&mut forecaster, 0, (0..DAY).map(wave));
     let before = format!("{forecaster:?}");
@@ -165,13 +165,13 @@ fn samples_of_one_step_count_with_their_mean_and_late_ones_not_at_all() {
 }
 
 #[test]
-fn a_gap_keeps_the_time_of_day_and_one_longer_than_memory_begins_anew() {
+fn a_gap_keeps_the_time_of_day_and_one_longer_than_the_history_resets_the_forecaster() {
     let mut forecaster = forecaster(&[Horizon::At(12)]);
     feed(&mut forecaster, 0, (0..6 * DAY).map(wave));
     let after = 7 * DAY + DAY / 4;
     let next = feed(&mut forecaster, after, (after..after + 12).map(wave));
-    let said = forecaster.forecasts()[0].quantiles[0].load;
-    assert!((0.9..1.5).contains(&(said / wave(next + 11))), "{said} where {} comes", wave(next + 11));
+    let load = forecaster.forecasts()[0].quantiles[0].load;
+    assert!((0.9..1.5).contains(&(load / wave(next + 11))), "{load} instead of {}", wave(next + 11));
 
     feed(&mut forecaster, next + 2 * HISTORY_STEPS, [5.0]);
     assert_eq!(forecaster.steps(), 1);
@@ -179,13 +179,13 @@ fn a_gap_keeps_the_time_of_day_and_one_longer_than_memory_begins_anew() {
 }
 
 #[test]
-fn a_sale_that_is_set_apart_teaches_nothing_and_is_bridged_by_the_usual_day() {
+fn nothing_is_learnt_from_an_exceptional_sale_and_the_usual_day_bridges_it() {
     let horizons = [Horizon::PeakWithin(3), Horizon::At(12)];
     let mut usual = forecaster(&horizons);
     let mut sold = forecaster(&horizons);
     let mut noise = Noise::new(5);
     let sale = 7 * DAY + 90..7 * DAY + 200;
-    let off = |one: &Forecaster, other: &Forecaster| {
+    let difference = |one: &Forecaster, other: &Forecaster| {
         let loads =
             |it: &Forecaster| it.forecasts().iter().map(|it| it.quantiles[0].load).collect::<Vec<_>>();
         let pairs: Vec<_> = loads(one).into_iter().zip(loads(other)).collect();
@@ -195,10 +195,10 @@ fn a_sale_that_is_set_apart_teaches_nothing_and_is_bridged_by_the_usual_day() {
         let load = wave(number) * (0.95 + 0.1 * noise.next());
         feed(&mut usual, number, [load]);
         if sale.contains(&number) {
-            sold.set_apart(STEP * number as u32);
+            sold.mark_exceptional(STEP * number as u32);
             feed(&mut sold, number, [5.0 * load]);
             assert!(
-                off(&sold, &usual) < 0.15,
+                difference(&sold, &usual) < 0.15,
                 "at {number}: {:?}, {:?}",
                 sold.forecasts(),
                 usual.forecasts()
@@ -206,18 +206,23 @@ fn a_sale_that_is_set_apart_teaches_nothing_and_is_bridged_by_the_usual_day() {
         } else {
             feed(&mut sold, number, [load]);
         }
-        // Nothing but that a tenth of a day was not learnt from is left of it.
-        assert!(off(&sold, &usual) < 0.15, "at {number}: {:?}, {:?}", sold.forecasts(), usual.forecasts());
+        // The only trace of the sale is that a part of a day was not learnt from.
+        assert!(
+            difference(&sold, &usual) < 0.15,
+            "at {number}: {:?}, {:?}",
+            sold.forecasts(),
+            usual.forecasts()
+        );
     }
     let scored = |it: &Forecaster| it.reports()[1].scored;
-    assert_eq!(scored(&usual) - scored(&sold), sale.len() as u64, "what was said of the sale is not scored");
+    assert_eq!(scored(&usual) - scored(&sold), sale.len() as u64, "forecasts of the sale are not scored");
 }
 
 #[test]
-fn what_is_set_apart_before_anything_is_known_is_no_load() {
+fn exceptional_steps_before_any_other_are_forecast_as_no_load() {
     let mut forecaster = forecaster(&[Horizon::At(1)]);
     for number in 0..10u32 {
-        forecaster.set_apart(STEP * number);
+        forecaster.mark_exceptional(STEP * number);
         forecaster.observe(STEP * number, 500.0);
     }
     forecaster.close(STEP * 10);
@@ -236,25 +241,25 @@ fn a_season_that_turns_around_costs_at_most_twice_what_the_last_value_would() {
 }
 
 #[test]
-fn a_load_that_dies_is_believed_dead_within_a_day() {
+fn a_load_that_stops_is_forecast_as_nearly_zero_within_a_day() {
     let mut forecaster = forecaster(&[Horizon::At(12)]);
     let dead = feed(&mut forecaster, 0, (0..7 * DAY).map(wave));
     feed(&mut forecaster, dead, std::iter::repeat_n(0.0, DAY));
-    let said = forecaster.forecasts()[0].quantiles[0].load;
-    assert!(said < 100.0, "{said} requests a second were expected of a dead service");
+    let load = forecaster.forecasts()[0].quantiles[0].load;
+    assert!(load < 100.0, "{load} requests a second were expected of a dead service");
 }
 
 #[test]
-fn a_step_of_a_hundredfold_is_followed_at_once_and_never_doubled() {
+fn a_hundredfold_step_is_followed_within_two_hours_and_never_forecast_at_twice_its_size() {
     let mut noise = Noise::new(4);
     let mut forecaster = forecaster(&[Horizon::At(1), Horizon::At(12)]);
     let from = feed(&mut forecaster, 0, (0..4 * DAY).map(|_| 10.0 + noise.next()));
     for number in from..from + 2 * DAY {
         feed(&mut forecaster, number, [1000.0 + 100.0 * noise.next()]);
         for forecast in forecaster.forecasts() {
-            let said = forecast.quantiles[0].load;
-            assert!(said <= 2.0 * 1100.0, "{said}");
-            assert!(said >= 900.0 || number < from + 24, "{said} two hours after the step");
+            let load = forecast.quantiles[0].load;
+            assert!(load <= 2.0 * 1100.0, "{load}");
+            assert!(load >= 900.0 || number < from + 24, "{load} two hours after the step");
         }
     }
 }
@@ -267,7 +272,7 @@ fn a_sawtooth_at_the_period_of_the_search_for_seasons_does_no_harm() {
 }
 
 #[test]
-fn a_slow_poison_of_bursts_moves_the_usual_day_by_bounded_steps() {
+fn rare_bursts_hardly_worsen_the_forecast_of_the_usual_day() {
     let mut noise = Noise::new(5);
     let loads: Vec<f64> =
         (0..10 * DAY).map(|number| if noise.next() < 0.01 { 100_000.0 } else { wave(number) }).collect();
@@ -276,14 +281,14 @@ fn a_slow_poison_of_bursts_moves_the_usual_day_by_bounded_steps() {
 }
 
 #[test]
-fn a_far_horizon_is_bounded_by_its_own_errors_as_soon_as_there_are_some() {
+fn a_far_horizon_is_bounded_by_its_own_errors_once_some_are_known() {
     let mut noise = Noise::new(6);
     let mut forecaster = forecaster(&[Horizon::At(60)]);
     let next = feed(&mut forecaster, 0, (0..120).map(|_| 1000.0 + 100.0 * noise.next()));
     for number in next..next + 60 {
         feed(&mut forecaster, number, [1000.0 + 100.0 * noise.next()]);
-        let said = forecaster.forecasts()[0].quantiles[0].load;
-        assert!((1000.0..1300.0).contains(&said), "{said}");
+        let load = forecaster.forecasts()[0].quantiles[0].load;
+        assert!((1000.0..1300.0).contains(&load), "{load}");
     }
 }
 
@@ -291,30 +296,30 @@ fn a_far_horizon_is_bounded_by_its_own_errors_as_soon_as_there_are_some() {
 fn the_forecast_on_an_assumed_step_is_that_of_the_real_one_and_teaches_nothing() {
     let mut noise = Noise::new(7);
     let mut forecaster = forecaster(&[Horizon::At(1), Horizon::PeakWithin(3)]);
-    assert_eq!((forecaster.forecast_supposing(0, 1.0), forecaster.last()), (None, None));
-    // Over the end of the memory, where the oldest step makes room for the assumed one.
+    assert_eq!((forecaster.forecast_assuming(0, 1.0), forecaster.last()), (None, None));
+    // Past the end of the history, where the assumed step overwrites the oldest.
     let next = feed(
         &mut forecaster,
         0,
         (0..HISTORY_STEPS + 3).map(|number| wave(number) * (0.9 + 0.2 * noise.next())),
     );
     let before = format!("{forecaster:?}");
-    let assumed = forecaster.forecast_supposing(1, 1234.0).expect("the horizon is there");
+    let assumed = forecaster.forecast_assuming(1, 1234.0).expect("the horizon is there");
     for load in [f64::NAN, f64::INFINITY, -1.0, 1e16] {
-        assert_eq!(forecaster.forecast_supposing(1, load), None);
+        assert_eq!(forecaster.forecast_assuming(1, load), None);
     }
-    assert!(format!("{forecaster:?}") == before, "something was learnt from what was only assumed");
-    assert_eq!(forecaster.forecast_supposing(2, 1234.0), None);
+    assert!(format!("{forecaster:?}") == before, "something was learnt from an assumed step");
+    assert_eq!(forecaster.forecast_assuming(2, 1234.0), None);
     forecaster.observe(STEP * next as u32, 1234.0);
     forecaster.close(STEP * (next as u32 + 1));
     assert_eq!(forecaster.last(), Some(1234.0));
-    let said = &forecaster.forecasts()[1];
-    let ratio = assumed.quantiles[0].load / said.quantiles[0].load;
-    assert!((0.9..1.1).contains(&ratio), "{assumed:?}, then {said:?}");
+    let real = &forecaster.forecasts()[1];
+    let ratio = assumed.quantiles[0].load / real.quantiles[0].load;
+    assert!((0.9..1.1).contains(&ratio), "{assumed:?}, then {real:?}");
 }
 
 #[test]
-fn settings_that_cannot_be_kept_are_refused() {
+fn settings_beyond_their_limits_are_refused() {
     let hour = Duration::from_secs(3600);
     assert_eq!(Settings::new(hour * 2, &[Horizon::At(1)], &[0.5]), Err(SettingsError::Step(hour * 2)));
     assert_eq!(Settings::new(hour, &[], &[0.5]), Err(SettingsError::Horizons));
@@ -325,7 +330,7 @@ fn settings_that_cannot_be_kept_are_refused() {
     assert_eq!(Settings::new(hour, &[Horizon::At(1)], &[0.9, 0.5]), Err(SettingsError::Levels));
 }
 
-/// Loads as they may come: ordinary, tiny, huge, none at all, and what is no load.
+/// Ordinary, tiny and huge loads, zeros, and values that are not a load.
 fn any_sample() -> impl Strategy<Value = (u32, f64)> {
     let load = prop_oneof![
         8 => 0.0..1000.0f64,
@@ -347,9 +352,9 @@ proptest! {
         let (mut number, mut peak) = (0u32, 0.0f64);
         for (later, load) in samples {
             number += later;
-            let taken = one.observe(STEP * number, load);
-            prop_assert_eq!(taken, other.observe(STEP * number, load));
-            if taken == SampleOutcome::Counted {
+            let outcome = one.observe(STEP * number, load);
+            prop_assert_eq!(outcome, other.observe(STEP * number, load));
+            if outcome == SampleOutcome::Counted {
                 peak = peak.max(load);
             }
             for forecast in one.forecasts() {

@@ -1,118 +1,118 @@
-//! The limits themselves: each returns `None` to let a step pass, or the reason to refuse it.
+//! The limits: each returns `None` to let a step pass, or the reason to refuse it.
 
 use std::sync::Arc;
 
 use knowledge::RESTART_WINDOW;
 use model::identity::Ordinal;
-use model::plan::{Afterwards, Change, Role, Step, Writer};
+use model::plan::{AfterStop, Change, Initiator, Role, Step};
 use model::quantity::Bytes;
 use model::reason::{Reason, StormScope};
 use model::resource::Resources;
 
-use crate::tally::Tally;
+use crate::projection::Projection;
 
-/// The wanted size stays within the declared bounds, and within the most replicas that one service may have.
-pub(crate) fn bounds(tally: &Tally<'_>, to: u32) -> Option<Reason> {
-    let (min, max) = declared_bounds(tally);
+/// The desired size stays within the declared bounds and the maximum of replicas of one service.
+pub(crate) fn bounds(projection: &Projection<'_>, to: u32) -> Option<Reason> {
+    let (min, max) = declared_bounds(projection);
     (to < min || to > max).then_some(Reason::Bounds { min, max })
 }
 
-/// A place is opened only for a wanted replica, or for one that is to replace another.
+/// A place is opened only for a desired replica, or for one that replaces another.
 ///
-/// Places on their way out do not count towards that; with them there are never more than twice as many as one service may have.
-pub(crate) fn room(tally: &Tally<'_>, role: Role, writer: Writer) -> Option<Reason> {
-    let (min, max) = declared_bounds(tally);
-    let most = tally.settings.replicas_max.saturating_mul(2);
+/// Places that are being closed do not count; with them there are at most twice as many as the maximum of one service.
+pub(crate) fn places(projection: &Projection<'_>, role: Role, initiator: Initiator) -> Option<Reason> {
+    let (min, max) = declared_bounds(projection);
+    let max_places = projection.settings.replicas_max.saturating_mul(2);
     let is_over = match role {
         Role::Active => {
-            let surge = u32::from(matches!(writer, Writer::Rollout | Writer::Fit));
-            tally.counting >= tally.desired.min(max).saturating_add(surge)
+            let surge = u32::from(matches!(initiator, Initiator::Rollout | Initiator::Vertical));
+            projection.counting >= projection.desired.min(max).saturating_add(surge)
         }
         Role::Spare => false,
     };
-    (is_over || tally.places >= most).then_some(Reason::Bounds { min, max })
+    (is_over || projection.places >= max_places).then_some(Reason::Bounds { min, max })
 }
 
-/// Restarts are limited for each node and for all nodes; a first start is none.
-pub(crate) fn storm(tally: &Tally<'_>, ordinal: Ordinal) -> Option<Reason> {
-    if !tally.is_restart(ordinal) {
+/// Restarts are limited for each node and for all nodes; a first start is not a restart.
+pub(crate) fn restarts(projection: &Projection<'_>, ordinal: Ordinal) -> Option<Reason> {
+    if !projection.is_restart(ordinal) {
         return None;
     }
-    let settings = tally.settings;
-    let scope = if tally.restarts >= settings.cluster_restarts_per_minute {
+    let settings = projection.settings;
+    let scope = if projection.restarts >= settings.cluster_restarts_per_minute {
         StormScope::Cluster
-    } else if tally.restarts >= settings.node_restarts_per_minute {
+    } else if projection.restarts >= settings.node_restarts_per_minute {
         StormScope::Node
     } else {
         return None;
     };
-    let until = tally.oldest_restart.unwrap_or(tally.now.time) + RESTART_WINDOW;
+    let until = projection.oldest_restart.unwrap_or(projection.now.time) + RESTART_WINDOW;
     Some(Reason::StormLimit { scope, until })
 }
 
-/// A protected replica stays.
+/// A protected replica is not removed.
 ///
-/// A replica that a person protects is neither removed when its service shrinks nor replaced by one of another size; healing and
-/// rollouts go on. A replica that reports that it must stay, or that serves and reports nothing, is not removed when its service
-/// shrinks.
-pub(crate) fn protection(tally: &Tally<'_>, step: &Step, ordinal: Ordinal) -> Option<Reason> {
+/// A replica that an operator protects is neither removed by a scale-in nor replaced by vertical scaling; healing and rollouts continue.
+/// A replica that reports that it must stay, or that serves and reports nothing, is not removed by a scale-in.
+pub(crate) fn protection(projection: &Projection<'_>, step: &Step, ordinal: Ordinal) -> Option<Reason> {
     let (Change::Drain { then, .. } | Change::Stop { then, .. }) = step.change else { return None };
-    // A replica that drains is on its way out already, and a spare has no work to protect.
-    let is_removed = then == Afterwards::Close && tally.is_running(ordinal) && !tally.is_spare(ordinal);
-    if !matches!(step.writer, Writer::ScaleIn | Writer::Fit) || !is_removed {
+    // A draining replica is being removed already, and a spare has no work to protect.
+    let is_removed =
+        then == AfterStop::Close && projection.is_running(ordinal) && !projection.is_spare(ordinal);
+    if !matches!(step.initiator, Initiator::ScaleIn | Initiator::Vertical) || !is_removed {
         return None;
     }
-    if let Some(until) = tally.service.protected_until(tally.now.time, ordinal) {
+    if let Some(until) = projection.service.protected_until(projection.now.time, ordinal) {
         return Some(Reason::Protected { until });
     }
-    let protect = tally.protect.as_ref().filter(|_| step.writer == Writer::ScaleIn)?;
-    let said = protect.said.get(&ordinal);
-    let stays = said.map_or_else(|| tally.is_serving(ordinal), |said| said.0 > 0);
-    stays.then(|| Reason::Needed { metric: Arc::clone(protect.name), is_known: said.is_some() })
+    let protect = projection.protect.as_ref().filter(|_| step.initiator == Initiator::ScaleIn)?;
+    let value = protect.values.get(&ordinal);
+    let must_stay = value.map_or_else(|| projection.is_serving(ordinal), |value| value.0 > 0);
+    must_stay.then(|| Reason::MustStay { metric: Arc::clone(protect.name), is_known: value.is_some() })
 }
 
 /// A running replica keeps at least the memory that it uses: with less, the kernel would kill it.
-pub(crate) fn squeeze(tally: &Tally<'_>, ordinal: Ordinal, resources: Resources) -> Option<Reason> {
-    let (_, uses) = tally.service.places.get(&ordinal)?.memory?;
+pub(crate) fn memory(projection: &Projection<'_>, ordinal: Ordinal, resources: Resources) -> Option<Reason> {
+    let (_, uses) = projection.service.places.get(&ordinal)?.memory?;
     let allotted = Bytes(u64::try_from(resources.memory?.units_ceil()).unwrap_or(0));
-    (allotted < uses).then_some(Reason::Squeezed { uses, allotted })
+    (allotted < uses).then_some(Reason::BelowMemoryUsage { uses, allotted })
 }
 
-/// A serving replica is taken away only while enough others are left, and never all at once.
+/// A serving replica is removed only while enough others are left, and never all at once.
 ///
-/// A withdrawn service may go as a whole: a person named it. Taking away a replica that does not serve loses nothing, but at most
-/// a tenth of the replicas, or one, may be in repair at once.
-pub(crate) fn disruption(tally: &Tally<'_>, step: &Step, ordinal: Ordinal) -> Option<Reason> {
-    if step.writer == Writer::Human || tally.is_spare(ordinal) {
+/// An operator may remove a whole service. Removing a replica that does not serve is no loss, but at most a tenth of the replicas, or
+/// one, may be in repair at once.
+pub(crate) fn disruption(projection: &Projection<'_>, step: &Step, ordinal: Ordinal) -> Option<Reason> {
+    if step.initiator == Initiator::Operator || projection.is_spare(ordinal) {
         return None;
     }
-    let desired = tally.desired;
-    if step.writer == Writer::Heal {
-        let most = (tally.counting / 10).max(1);
-        let needed = tally.counting.saturating_sub(most);
-        let ready = tally.counting.saturating_sub(tally.in_repair + 1);
+    let desired = projection.desired;
+    if step.initiator == Initiator::Heal {
+        let max_in_repair = (projection.counting / 10).max(1);
+        let needed = projection.counting.saturating_sub(max_in_repair);
+        let ready = projection.counting.saturating_sub(projection.in_repair + 1);
         return (ready < needed).then_some(Reason::DisruptionBudget { ready, needed });
     }
-    if !tally.is_serving(ordinal) {
+    if !projection.is_serving(ordinal) {
         return None;
     }
-    if desired > 0 && tally.running > 0 && tally.taken + 1 >= tally.running {
-        return Some(Reason::BlastRadius { takes: tally.taken + 1, of: tally.running });
+    if desired > 0 && projection.running > 0 && projection.removed + 1 >= projection.running {
+        return Some(Reason::BlastRadius { takes: projection.removed + 1, of: projection.running });
     }
-    let ready = tally.serving.saturating_sub(1);
+    let ready = projection.serving.saturating_sub(1);
     (ready < desired).then_some(Reason::DisruptionBudget { ready, needed: desired })
 }
 
-fn declared_bounds(tally: &Tally<'_>) -> (u32, u32) {
-    let most = tally.settings.replicas_max;
-    let Some(declared) = &tally.service.declared else { return (0, 0) };
-    if let Some(hold) = tally.service.held(tally.now.time) {
-        return (hold.replicas.min(most), hold.replicas.min(most));
+fn declared_bounds(projection: &Projection<'_>) -> (u32, u32) {
+    let max = projection.settings.replicas_max;
+    let Some(declared) = &projection.service.declared else { return (0, 0) };
+    if let Some(hold) = projection.service.active_hold(projection.now.time) {
+        return (hold.replicas.min(max), hold.replicas.min(max));
     }
     if declared.autoscaler.is_none() {
-        return (0, most);
+        return (0, max);
     }
-    let bounds = declared.bounds(tally.now.wall);
+    let bounds = declared.bounds(projection.now.wall);
     let min = if declared.spec.scale.to_zero.is_some() { 0 } else { bounds.min };
-    (min.min(most), bounds.max.min(most))
+    (min.min(max), bounds.max.min(max))
 }

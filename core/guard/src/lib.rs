@@ -1,25 +1,25 @@
-//! Guard: a second pair of eyes on a plan, which can only refuse.
+//! Guard: an independent check of a plan, which can only refuse steps.
 //!
-//! It judges each step by the picture and its own limits alone. It shares no code with the planner and never changes a step: it
-//! lets it pass, or refuses it with a reason. Steps are judged in order, each as if those before it had been done, so that a
-//! replica that is about to be taken away counts as missing.
+//! It judges each step by the state and its own limits alone. It shares no code with the planner and never changes a step: it lets it
+//! pass, or refuses it with a reason. Steps are judged in order, each as if those before it were applied, so that a replica that is
+//! about to be removed counts as missing.
 
 mod budget;
-mod tally;
+mod projection;
 
 use knowledge::Knowledge;
 use model::plan::{Change, Plan, Step};
 use model::reason::Reason;
 use model::settings::GuardSettings;
 
-use crate::tally::Tally;
+use crate::projection::Projection;
 
-/// What the guard says to one step.
+/// The verdict of the guard on one step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It may be done.
+    /// It may be applied.
     Pass,
-    /// It may not, for this reason; the other steps of the plan may go on.
+    /// It may not be applied, for this reason; the other steps of the plan may.
     Refuse(Reason),
 }
 
@@ -29,28 +29,29 @@ pub fn judge(knowledge: &Knowledge, settings: &GuardSettings, plan: &Plan) -> Ve
     if plan.steps.is_empty() {
         return Vec::new();
     }
-    // Steps for a service of which nothing is known have no effect.
+    // Steps for an unknown service have no effect.
     let Some(service) = knowledge.service(&plan.service) else {
         return plan.steps.iter().map(|_| Verdict::Pass).collect();
     };
-    let mut tally = Tally::of(knowledge, service, settings, plan.at);
-    plan.steps.iter().map(|step| judge_step(&mut tally, step)).collect()
+    let mut projection = Projection::of(knowledge, service, settings, plan.at);
+    plan.steps.iter().map(|step| judge_step(&mut projection, step)).collect()
 }
 
-fn judge_step(tally: &mut Tally<'_>, step: &Step) -> Verdict {
+fn judge_step(projection: &mut Projection<'_>, step: &Step) -> Verdict {
     let refusal = match step.change {
-        Change::Resize { to, .. } => budget::bounds(tally, to),
-        Change::Open { role, .. } => budget::room(tally, role, step.writer),
-        Change::Start { ordinal } => budget::storm(tally, ordinal),
+        Change::Resize { to, .. } => budget::bounds(projection, to),
+        Change::Open { role, .. } => budget::places(projection, role, step.initiator),
+        Change::Start { ordinal } => budget::restarts(projection, ordinal),
         Change::Drain { ordinal, .. } | Change::Stop { ordinal, .. } => {
-            budget::protection(tally, step, ordinal).or_else(|| budget::disruption(tally, step, ordinal))
+            budget::protection(projection, step, ordinal)
+                .or_else(|| budget::disruption(projection, step, ordinal))
         }
-        Change::Allot { ordinal, resources } => budget::squeeze(tally, ordinal, resources),
-        // These take nothing away and fill no machine.
+        Change::Allot { ordinal, resources } => budget::memory(projection, ordinal, resources),
+        // These remove nothing and use no resources.
         Change::Promote { .. }
         | Change::StandIn { .. }
         | Change::StandDown { .. }
-        | Change::Welcome { .. }
+        | Change::Readmit { .. }
         | Change::Close { .. }
         | Change::Expose
         | Change::Conceal
@@ -60,7 +61,7 @@ fn judge_step(tally: &mut Tally<'_>, step: &Step) -> Verdict {
     match refusal {
         Some(reason) => Verdict::Refuse(reason),
         None => {
-            tally.count(&step.change);
+            projection.apply(&step.change);
             Verdict::Pass
         }
     }

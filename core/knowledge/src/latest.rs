@@ -1,8 +1,8 @@
-//! Lists that keep only their latest entries.
+//! Lists of the latest entries.
 
-/// Appends `entry`; when there are `most` already, the oldest goes.
-pub(crate) fn push_latest<T>(entries: &mut Vec<T>, most: usize, entry: T) {
-    if entries.len() >= most {
+/// Appends `entry`, and drops the oldest entry when there are `max` already.
+pub(crate) fn push_latest<T>(entries: &mut Vec<T>, max: usize, entry: T) {
+    if entries.len() >= max {
         entries.remove(0);
     }
     entries.push(entry);

@@ -1,20 +1,22 @@
-//! What the loop remembers: the services as declared, the places of their replicas, and their recent measurements.
+//! The state of the control loop: the services as declared, the places of their replicas, and their recent measurements.
 //!
-//! It folds facts and outcomes into one picture and answers questions about it. It never decides: no function here chooses
-//! between two actions. Everything is in ordered maps, so that walking it gives the same order in each run.
+//! It folds facts and outcomes into this state and answers queries. It makes no decisions: no function here chooses between two
+//! actions. All collections are ordered, so that iteration has the same order in each run.
 //!
-//! Everything kept is bounded: [`series::SAMPLES_MAX`] samples of each counter, the restarts of the last minute, what
-//! [`model::memory`] bounds, what a [`Foresight`] keeps where a load is forecast, and the latest measurement of each of
+//! All state is bounded: [`series::SAMPLES_MAX`] samples of each counter, the restarts of the last minute, the bounds of
+//! [`model::memory`], the record of a [`LoadForecast`] where a load is forecast, and the latest measurement of each of
 //! [`model::resource::METRIC_SOURCES_MAX`] sources.
 
 mod service;
-pub use service::{Demand, Exposure, Hold, Pause, PersistedState, Protection, ServiceState, need};
+pub use service::{
+    Demand, Exposure, Hold, Pause, PersistedState, Protection, ServiceState, required_replicas,
+};
 
 mod shadows;
 pub use shadows::{ShadowSet, ShadowSpec};
 
 mod place;
-pub use place::{Fitting, Health, Place, Stage, UnansweredAction};
+pub use place::{Health, Place, ResourceChange, Stage, UnansweredAction};
 
 pub mod series;
 
@@ -25,12 +27,12 @@ mod throttle;
 pub use throttle::{Throttle, throttled_share};
 
 pub mod capacity;
-mod foresight;
-pub use foresight::{Expected, Foresight, Lift, NoForecast, UpcomingEvent};
+mod load_forecast;
+pub use load_forecast::{Lift, LoadForecast, NoForecast, PeakForecast, UpcomingEvent};
 
 mod latest;
 mod measured;
-pub use measured::{Latest, NoMeasurement, Reading, ReplicaReading};
+pub use measured::{LatestMeasurement, NoMeasurement, Reading, ReplicaReading};
 
 mod fold;
 mod starts;

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::identity::{Incarnation, Ordinal};
-use model::measure::{Measured, MetricKey, ReplicaSaid, Said, Series};
+use model::measure::{Measured, MeasurementResult, MetricKey, ReplicaMeasurement, Series};
 use model::name::ServiceName;
 use model::resource::METRIC_SOURCES_MAX;
 use model::time::Time;
 
-/// The latest of each source, by what it measures.
+/// The latest report of each source, by the metric that it measures.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Readings(BTreeMap<MetricKey, Reading>);
 
@@ -21,24 +21,24 @@ pub struct Reading {
     pub source: ServiceName,
     /// How long a measurement is valid while no newer one comes.
     pub stale_after: Duration,
-    /// Of the metric as a whole.
-    pub whole: Latest,
-    /// Of each replica that was asked last.
+    /// The metric as a whole.
+    pub whole: LatestMeasurement,
+    /// Each replica that the latest report covers.
     pub by_replica: BTreeMap<Ordinal, ReplicaReading>,
 }
 
 /// The latest report of one replica.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReplicaReading {
-    /// Which life of the replica.
+    /// The life of the replica.
     pub incarnation: Incarnation,
-    /// What it said.
-    pub latest: Latest,
+    /// Its latest measurement, and its latest failure.
+    pub latest: LatestMeasurement,
 }
 
 /// The latest measurement, and the latest failure to make one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Latest {
+pub struct LatestMeasurement {
     measured: Option<(Time, Vec<Series>)>,
     failed: Option<(Time, Arc<str>)>,
 }
@@ -46,9 +46,9 @@ pub struct Latest {
 /// Why there is no valid measurement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NoMeasurement {
-    /// None was made yet.
+    /// None was made so far.
     Absent,
-    /// The last one is too old, and nothing was heard since.
+    /// The last one is too old, and there was no report since.
     Stale {
         /// When it was made.
         since: Time,
@@ -63,11 +63,11 @@ impl Readings {
         self.0.get(key)
     }
 
-    /// Takes the report of a source. The withdrawal of a source that another one has replaced has no effect.
-    pub(crate) fn take(&mut self, at: Time, measured: &Measured) {
+    /// Applies the report of a source. Withdrawing a source has no effect once another one has replaced it.
+    pub(crate) fn apply(&mut self, at: Time, measured: &Measured) {
         let is_full = self.0.len() == METRIC_SOURCES_MAX;
         let known = self.0.get_mut(&measured.key);
-        if measured.said == Said::Withdrawn {
+        if measured.result == MeasurementResult::Withdrawn {
             if known.is_some_and(|reading| reading.source == measured.source) {
                 self.0.remove(&measured.key);
             }
@@ -82,11 +82,11 @@ impl Readings {
             *reading = Reading::of(measured);
         }
         reading.stale_after = measured.stale_after;
-        match &measured.said {
-            Said::Begun | Said::Withdrawn => {}
-            Said::Series(series) => reading.whole.measure(at, series.clone()),
-            Said::Failed(why) => reading.whole.fail(at, Arc::clone(why)),
-            Said::Replicas(said) => reading.take_replicas(at, said),
+        match &measured.result {
+            MeasurementResult::Pending | MeasurementResult::Withdrawn => {}
+            MeasurementResult::Series(series) => reading.whole.measure(at, series.clone()),
+            MeasurementResult::Failed(why) => reading.whole.fail(at, Arc::clone(why)),
+            MeasurementResult::Replicas(replicas) => reading.apply_replicas(at, replicas),
         }
     }
 }
@@ -96,17 +96,17 @@ impl Reading {
         Self {
             source: measured.source.clone(),
             stale_after: measured.stale_after,
-            whole: Latest::default(),
+            whole: LatestMeasurement::default(),
             by_replica: BTreeMap::new(),
         }
     }
 
-    fn take_replicas(&mut self, at: Time, said: &[ReplicaSaid]) {
+    fn apply_replicas(&mut self, at: Time, replicas: &[ReplicaMeasurement]) {
         let mut before = std::mem::take(&mut self.by_replica);
-        for replica in said {
+        for replica in replicas {
             let known = before.remove(&replica.ordinal).filter(|it| it.incarnation == replica.incarnation);
             let mut latest = known.map(|known| known.latest).unwrap_or_default();
-            match &replica.said {
+            match &replica.result {
                 Ok(series) => latest.measure(at, series.clone()),
                 Err(why) => latest.fail(at, Arc::clone(why)),
             }
@@ -116,7 +116,7 @@ impl Reading {
     }
 }
 
-impl Latest {
+impl LatestMeasurement {
     fn measure(&mut self, at: Time, series: Vec<Series>) {
         self.measured = Some((at, series));
     }
@@ -127,7 +127,7 @@ impl Latest {
 
     /// The measurement that is valid at `now`, and when it was made.
     ///
-    /// A later failure does not undo a measurement: it is valid until it is older than `stale_after`.
+    /// A later failure does not invalidate a measurement: it is valid until it is older than `stale_after`.
     pub fn at(&self, now: Time, stale_after: Duration) -> Result<(Time, &[Series]), NoMeasurement> {
         match (&self.measured, &self.failed) {
             (Some((at, series)), _) if now.since(*at) <= stale_after => Ok((*at, series)),
@@ -143,7 +143,7 @@ impl Latest {
 
 #[cfg(test)]
 mod tests {
-    use model::measure::Whose;
+    use model::measure::MetricSubject;
     use model::quantity::Milli;
     use proptest::prelude::*;
 
@@ -152,36 +152,36 @@ mod tests {
     const STALE_AFTER: Duration = Duration::from_secs(10);
 
     fn key(metric: &str) -> MetricKey {
-        MetricKey { metric: metric.into(), whose: Whose::Outside }
+        MetricKey { metric: metric.into(), subject: MetricSubject::External }
     }
 
-    fn measured(source: &str, metric: &str, said: Said) -> Measured {
+    fn measured(source: &str, metric: &str, result: MeasurementResult) -> Measured {
         let source = ServiceName::parse(source).unwrap();
-        Measured { source, key: key(metric), stale_after: STALE_AFTER, said }
+        Measured { source, key: key(metric), stale_after: STALE_AFTER, result }
     }
 
-    fn series(value: i64) -> Said {
-        Said::Series(vec![Series { labels: Default::default(), value: Milli(value) }])
+    fn series(value: i64) -> MeasurementResult {
+        MeasurementResult::Series(vec![Series { labels: Default::default(), value: Milli(value) }])
     }
 
     #[test]
-    fn a_source_whose_place_another_has_taken_takes_nothing_away() {
+    fn withdrawing_a_replaced_source_does_not_remove_its_successor() {
         let (mut readings, at) = (Readings::default(), Time::from_millis(1));
-        readings.take(at, &measured("old", "jobs", series(1)));
-        readings.take(at, &measured("new", "jobs", Said::Begun));
+        readings.apply(at, &measured("old", "jobs", series(1)));
+        readings.apply(at, &measured("new", "jobs", MeasurementResult::Pending));
         let reading = readings.of(&key("jobs")).unwrap();
         assert_eq!(reading.whole.at(at, STALE_AFTER), Err(NoMeasurement::Absent));
-        readings.take(at, &measured("old", "jobs", Said::Withdrawn));
+        readings.apply(at, &measured("old", "jobs", MeasurementResult::Withdrawn));
         assert!(readings.of(&key("jobs")).is_some());
-        readings.take(at, &measured("new", "jobs", Said::Withdrawn));
+        readings.apply(at, &measured("new", "jobs", MeasurementResult::Withdrawn));
         assert!(readings.of(&key("jobs")).is_none());
     }
 
     #[test]
-    fn what_is_told_anew_of_a_source_that_goes_on_forgets_nothing() {
+    fn redeclaring_a_source_keeps_its_last_measurement() {
         let (mut readings, at) = (Readings::default(), Time::from_millis(1));
-        readings.take(at, &measured("queue", "jobs", series(7)));
-        readings.take(at, &measured("queue", "jobs", Said::Begun));
+        readings.apply(at, &measured("queue", "jobs", series(7)));
+        readings.apply(at, &measured("queue", "jobs", MeasurementResult::Pending));
         assert!(readings.of(&key("jobs")).unwrap().whole.at(at, STALE_AFTER).is_ok());
     }
 
@@ -189,36 +189,36 @@ mod tests {
     fn no_more_sources_are_kept_than_may_be_declared() {
         let mut readings = Readings::default();
         for nth in 0..METRIC_SOURCES_MAX + 5 {
-            readings.take(Time::ZERO, &measured("queue", &format!("jobs-{nth}"), series(1)));
+            readings.apply(Time::ZERO, &measured("queue", &format!("jobs-{nth}"), series(1)));
         }
         assert_eq!(readings.0.len(), METRIC_SOURCES_MAX);
     }
 
-    fn said() -> impl Strategy<Value = Said> {
+    fn results() -> impl Strategy<Value = MeasurementResult> {
         prop_oneof![
-            Just(Said::Begun),
+            Just(MeasurementResult::Pending),
             (0..9_i64).prop_map(series),
-            Just(Said::Series(Vec::new())),
-            Just(Said::Failed("it is down".into())),
-            Just(Said::Withdrawn),
+            Just(MeasurementResult::Series(Vec::new())),
+            Just(MeasurementResult::Failed("it is down".into())),
+            Just(MeasurementResult::Withdrawn),
         ]
     }
 
     proptest! {
-        /// Compares with the whole history, searched from its end.
+        /// The reference searches the whole history from its end.
         #[test]
-        fn the_last_measurement_stands_until_it_is_too_old(history in prop::collection::vec((0..15_u64, said()), 0..20)) {
+        fn the_last_measurement_is_valid_until_it_is_too_old(history in prop::collection::vec((0..15_u64, results()), 0..20)) {
             let (mut readings, mut now) = (Readings::default(), Time::from_millis(1_000_000));
             let mut past = Vec::new();
-            for (seconds, said) in history {
+            for (seconds, result) in history {
                 now = now + Duration::from_secs(seconds);
-                readings.take(now, &measured("queue", "jobs", said.clone()));
-                past.push((now, said));
+                readings.apply(now, &measured("queue", "jobs", result.clone()));
+                past.push((now, result));
             }
-            let life = past.iter().rposition(|(_, said)| *said == Said::Withdrawn).map_or(&past[..], |at| &past[at + 1..]);
+            let life = past.iter().rposition(|(_, result)| *result == MeasurementResult::Withdrawn).map_or(&past[..], |at| &past[at + 1..]);
             let latest = readings.of(&key("jobs")).map(|reading| reading.whole.at(now, STALE_AFTER).map(|(at, _)| at));
-            let last = |is_meant: fn(&Said) -> bool| life.iter().rfind(|(_, said)| is_meant(said)).map(|(at, _)| *at);
-            let (good, bad) = (last(|said| matches!(said, Said::Series(_))), last(|said| matches!(said, Said::Failed(_))));
+            let last = |is_meant: fn(&MeasurementResult) -> bool| life.iter().rfind(|(_, result)| is_meant(result)).map(|(at, _)| *at);
+            let (good, bad) = (last(|result| matches!(result, MeasurementResult::Series(_))), last(|result| matches!(result, MeasurementResult::Failed(_))));
             let wanted = (!life.is_empty()).then(|| match (good, bad) {
                 (Some(good), _) if now.since(good) <= STALE_AFTER => Ok(good),
                 (good, Some(bad)) if good.is_none_or(|good| bad > good) => Err(NoMeasurement::Failed("it is down".into())),

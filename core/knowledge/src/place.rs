@@ -1,4 +1,4 @@
-//! One place of a service, and the replica in it.
+//! One place of a service and the replica in it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,95 +7,95 @@ use model::action::Admission;
 use model::identity::{ActionId, Generation, Incarnation, Ordinal};
 use model::input::Exit;
 use model::memory::RestartMemory;
-use model::plan::{Afterwards, Role};
+use model::plan::{AfterStop, Role};
 use model::quantity::{Bytes, MilliCpu, MilliRps};
 use model::resource::Resources;
 use model::time::Time;
 
-use crate::capacity::Watch;
+use crate::capacity::CapacityWindow;
 use crate::series::Series;
 use crate::throttle::Throttle;
 use crate::usage::PartialSample;
 use crate::warmup::WarmupWatch;
 
-/// A place of a service: a number that one replica at a time fills.
+/// A place of a service: a number that one replica at a time has.
 #[derive(Clone, Debug)]
 pub struct Place {
-    /// Whether its replica serves or is kept as a spare.
+    /// Whether its replica serves or is a spare.
     pub role: Role,
-    /// Where its replica is between start and stop.
+    /// The stage of its replica between start and stop.
     pub stage: Stage,
-    /// The latest life in it; 0 before the first.
+    /// Its latest life; 0 before the first.
     pub incarnation: Incarnation,
     /// The action that started that life; of epoch 0 when an earlier run started it.
-    pub begun_by: ActionId,
+    pub started_by: ActionId,
     /// The generation of the declaration that it runs.
     pub generation: Generation,
-    /// The traffic that it was last told to get; `None` when only an earlier run knows.
+    /// The traffic that it was last admitted to; `None` when only an earlier run knows.
     pub admission: Option<Admission>,
-    /// Whose share of the traffic it carries besides its own, until that place serves again.
+    /// The place whose share of the traffic it carries besides its own, until that place serves again.
     pub stands_in_for: Option<Ordinal>,
-    /// The resources that it may use; `None` while they are not known, as of a replica that an earlier run started.
+    /// The resources that it may use; `None` while they are unknown, e.g. of a replica that an earlier run started.
     pub resources: Option<Resources>,
-    /// How far a change of these resources has come.
-    pub fitting: Fitting,
-    /// Why the latest start failed, in a sentence; `None` when the program ran.
+    /// The progress of a change of these resources.
+    pub resource_change: ResourceChange,
+    /// Why the latest start failed, in one sentence; `None` when the program ran.
     pub start_failure: Option<Arc<str>>,
     /// Restarts and backoff.
     pub restart: RestartMemory,
     /// Processor time, in microseconds since the start of this life.
     pub cpu: Series,
-    /// Memory in use, and when that was seen.
+    /// Memory in use, and when it was measured.
     pub memory: Option<(Time, Bytes)>,
     /// Measured only for vertical scaling and under a limit on the processor; boxed, as most replicas have neither.
     pub measured: Option<Box<OptionalMeasurements>>,
-    /// The watch on its warm-up, while that goes on.
+    /// Its warm-up, while it is observed.
     pub warmup_watch: Option<Box<WarmupWatch>>,
     /// Requests since the start of this life.
     pub requests: Series,
-    /// Those of them that failed by the replica's fault.
+    /// Those of them that failed because of the replica.
     pub errors: Series,
     /// When the proxy last reported it as ejected; zero when it never has.
     pub ejected_at: Time,
-    /// Requests being answered, and when that was seen.
+    /// Requests in flight, and when that was measured.
     pub in_flight: (Time, u32),
     /// The 99th percentile of the latency, as last reported.
     pub latency_p99: Duration,
-    /// The largest of these within [`SLOWEST_HELD`], and when it was reported.
-    pub slowest: (Time, Duration),
+    /// The largest of these within [`PEAK_LATENCY_HELD`], and when it was reported.
+    pub peak_latency: (Time, Duration),
     /// Requests begun since the start of this life, answered or not; `None` without an SLO.
-    pub asked: Option<Box<Series>>,
-    /// The window in which its capacity is being measured; `None` while it is not.
-    pub watch: Option<Box<Watch>>,
+    pub begun_requests: Option<Box<Series>>,
+    /// The window in which its capacity is being measured, if it is.
+    pub capacity_window: Option<Box<CapacityWindow>>,
 }
 
-/// Measurements that only some lives have.
+/// Measurements that only some replicas have.
 #[derive(Clone, Debug, Default)]
 pub struct OptionalMeasurements {
-    /// Its usage that has not been counted yet.
+    /// Its usage that is not part of a sample yet.
     pub(crate) partial_sample: PartialSample,
-    /// How often its limit on the processor throttles it; `None` without a limit.
+    /// How often its processor limit throttles it; `None` without a limit.
     pub(crate) throttle: Option<Throttle>,
 }
 
-/// How long the largest latency is kept: as long as the window of other metrics. The proxy reports four times a second, and some
-/// reports cover no request.
-pub(crate) const SLOWEST_HELD: Duration = Duration::from_secs(2);
+/// How long the largest latency is kept: the window of other metrics. The proxy reports four times a second, and some reports cover
+/// no request.
+pub(crate) const PEAK_LATENCY_HELD: Duration = Duration::from_secs(2);
 
-/// How long a report of an ejection holds: the proxy repeats it every second for as long as it is true.
+/// How long a report of an ejection is valid: the proxy repeats it every second while the replica is ejected.
 const EJECTED_HELD: Duration = Duration::from_secs(3);
 
-/// Where the replica of a place is between start and stop. Each stage holds what only it needs.
+/// The stage of the replica of a place between start and stop. Each variant holds what only it needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// Nothing runs.
+    /// No replica runs.
     Empty {
         /// Since when.
         since: Time,
-        /// How the last one ended; `None` when none has run yet, or when it was stopped on purpose.
+        /// How the last one ended; `None` when none has run yet, or when Homeostat stopped it.
         exit: Option<Exit>,
     },
-    /// A start was sent; nothing has been seen of it yet.
+    /// A start was sent, and the replica has not been observed yet.
     Starting {
         /// The action that starts it.
         action: ActionId,
@@ -104,53 +104,53 @@ pub enum Stage {
     },
     /// It runs.
     Running(Health),
-    /// It runs, gets no new requests, and will be stopped.
+    /// It runs without new requests, and will be stopped.
     Draining {
-        /// The action that takes it out of the traffic, until the proxy has answered it.
+        /// The action that removes it from the traffic, until the proxy has answered it.
         admit: Option<UnansweredAction>,
         /// Since when.
         since: Time,
-        /// When it is stopped even if requests are still open.
+        /// When it is stopped even if requests are still in flight.
         deadline: Time,
-        /// What becomes of the place.
-        then: Afterwards,
+        /// What happens to the place afterwards.
+        then: AfterStop,
     },
-    /// It was told to stop.
+    /// It has been asked to stop.
     Stopping {
         /// The action that stops it.
         action: ActionId,
         /// Since when.
         since: Time,
-        /// What becomes of the place.
-        then: Afterwards,
+        /// What happens to the place afterwards.
+        then: AfterStop,
     },
 }
 
-/// How far a change of a running replica's resources has come.
+/// The progress of a change of a running replica's resources.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fitting {
-    /// Nothing is being changed.
-    Done {
-        /// Since when it has been as it is.
+pub enum ResourceChange {
+    /// No change is in progress.
+    Settled {
+        /// Since when its resources have been as they are.
         since: Time,
     },
-    /// The platform was told, and has not answered yet.
-    Telling {
-        /// By which action.
+    /// The platform has been asked for it, and has not answered yet.
+    InProgress {
+        /// The action.
         action: ActionId,
-        /// The resources that it shall have.
+        /// The resources that the replica shall have.
         resources: Resources,
     },
-    /// The platform could not.
+    /// The platform could not make the change.
     Failed {
-        /// One sentence for people.
+        /// Why, in one sentence for people.
         message: Arc<str>,
         /// When to try again.
         retry: Time,
     },
-    /// The platform cannot resize this life: only a successor can have another size.
-    Fixed {
-        /// One sentence for people.
+    /// The platform cannot resize a running replica: only a successor can have another size.
+    Unsupported {
+        /// Why, in one sentence for people.
         message: Arc<str>,
     },
 }
@@ -160,23 +160,23 @@ pub enum Fitting {
 pub struct UnansweredAction {
     /// The action.
     pub action: ActionId,
-    /// Until when an answer is waited for.
+    /// When Homeostat stops waiting for the answer.
     pub until: Time,
 }
 
 /// The health of a running replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Health {
-    /// When it was first seen running.
+    /// When it was first observed running.
     pub since: Time,
     /// Whether its startup probe has passed.
-    pub begun: bool,
+    pub started: bool,
     /// Whether it may get traffic.
     pub ready: bool,
-    /// When `ready` last changed; the time of its start when it never has.
+    /// When `ready` last changed; the same as `since` if never.
     pub ready_changed: Time,
-    /// Since when its liveness probe fails; `None` while it passes.
-    pub sick_since: Option<Time>,
+    /// Since when its liveness probe has been failing; `None` while it passes.
+    pub unhealthy_since: Option<Time>,
 }
 
 impl Stage {
@@ -196,12 +196,12 @@ impl Place {
             role,
             stage: Stage::Empty { since, exit: None },
             incarnation: Incarnation(0),
-            begun_by: ActionId::default(),
+            started_by: ActionId::default(),
             generation: Generation(0),
             admission: None,
             stands_in_for: None,
             resources: None,
-            fitting: Fitting::Done { since },
+            resource_change: ResourceChange::Settled { since },
             start_failure: None,
             restart: RestartMemory::default(),
             cpu: Series::default(),
@@ -213,13 +213,13 @@ impl Place {
             ejected_at: Time::ZERO,
             in_flight: (Time::ZERO, 0),
             latency_p99: Duration::ZERO,
-            slowest: (Time::ZERO, Duration::ZERO),
-            asked: None,
-            watch: None,
+            peak_latency: (Time::ZERO, Duration::ZERO),
+            begun_requests: None,
+            capacity_window: None,
         }
     }
 
-    /// Begins a new life: the measurements of the last one are forgotten. It begins at `now`, unless its begin is remembered.
+    /// Begins a new life and forgets the measurements of the last one. It begins at `now` unless its begin is remembered.
     pub fn begin(
         &mut self,
         now: Time,
@@ -228,7 +228,7 @@ impl Place {
         (by, stage): (ActionId, Stage),
     ) {
         self.incarnation = incarnation;
-        self.begun_by = by;
+        self.started_by = by;
         if self.restart.incarnation != incarnation || self.restart.began == Time::ZERO {
             self.restart.began = now;
         }
@@ -236,7 +236,7 @@ impl Place {
         self.generation = generation;
         self.stage = stage;
         self.resources = None;
-        self.fitting = Fitting::Done { since: now };
+        self.resource_change = ResourceChange::Settled { since: now };
         self.start_failure = None;
         self.cpu.clear();
         self.memory = None;
@@ -247,26 +247,26 @@ impl Place {
         self.ejected_at = Time::ZERO;
         self.in_flight = (Time::ZERO, 0);
         self.latency_p99 = Duration::ZERO;
-        self.slowest = (Time::ZERO, Duration::ZERO);
-        self.asked = None;
-        self.watch = None;
+        self.peak_latency = (Time::ZERO, Duration::ZERO);
+        self.begun_requests = None;
+        self.capacity_window = None;
     }
 
-    /// How often its replica is throttled; `None` without a limit on the processor.
+    /// How often its replica is throttled; `None` without a processor limit.
     pub fn throttle(&self) -> Option<&Throttle> {
         self.measured.as_ref()?.throttle.as_ref()
     }
 
-    /// Whether it counts towards the number of replicas wanted: it serves, will serve, or is to be filled again.
+    /// Whether it counts towards the desired number of replicas: it serves, will serve or will be refilled.
     pub fn counts(&self) -> bool {
         self.role == Role::Active && !self.is_leaving()
     }
 
-    /// Whether it is on its way out for good.
+    /// Whether its replica is being stopped and the place closed.
     pub fn is_leaving(&self) -> bool {
         matches!(
             self.stage,
-            Stage::Draining { then: Afterwards::Close, .. } | Stage::Stopping { then: Afterwards::Close, .. }
+            Stage::Draining { then: AfterStop::Close, .. } | Stage::Stopping { then: AfterStop::Close, .. }
         )
     }
 
@@ -275,7 +275,7 @@ impl Place {
         !matches!(self.stage, Stage::Empty { .. })
     }
 
-    /// The health of its replica, while that runs and is not being taken away.
+    /// The health of its replica while that runs and is not being stopped.
     pub fn health(&self) -> Option<&Health> {
         match &self.stage {
             Stage::Running(health) => Some(health),
@@ -288,15 +288,15 @@ impl Place {
 
     /// Whether it runs, is ready and passes its liveness probe.
     pub fn is_ready(&self) -> bool {
-        self.health().is_some_and(|health| health.ready && health.sick_since.is_none())
+        self.health().is_some_and(|health| health.ready && health.unhealthy_since.is_none())
     }
 
-    /// Whether the proxy has ejected its replica because requests failed.
+    /// Whether the proxy has ejected its replica because of failed requests.
     pub fn is_ejected(&self, now: Time) -> bool {
         self.ejected_at != Time::ZERO && now.since(self.ejected_at) < EJECTED_HELD
     }
 
-    /// Whether its replica is starting, or runs and has never been ready yet.
+    /// Whether its replica has started or is starting, and has never been ready.
     pub fn was_never_ready(&self) -> bool {
         match &self.stage {
             Stage::Starting { .. } => true,
@@ -305,7 +305,7 @@ impl Place {
         }
     }
 
-    /// Whether it answers requests now.
+    /// Whether its replica answers requests now.
     pub fn is_serving(&self) -> bool {
         self.role == Role::Active && self.is_ready()
     }

@@ -1,17 +1,17 @@
-//! Recent samples of a counter, from which a mean rate is read.
+//! Recent samples of a counter, for mean rates.
 
 use std::time::Duration;
 
 use model::time::Time;
 
-/// Samples kept of one counter.
+/// The most samples of one counter.
 ///
-/// 9: a window of 2 s at four samples a second, and the one before it that the first difference needs.
+/// 9: a window of 2 s at four samples a second, and the one before it for the first difference.
 pub const SAMPLES_MAX: usize = 9;
 
-/// The latest values of one counter that only grows.
+/// The latest values of a monotonic counter.
 ///
-/// Only the latest is kept whole, the others as the difference to the next: with a hundred thousand replicas there are three of these for each.
+/// Only the latest is kept in full, the others as differences: a hundred thousand replicas have three of these each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Series {
     latest: (Time, u64),
@@ -21,28 +21,27 @@ pub struct Series {
     len: u8,
 }
 
-/// From one sample to the next.
+/// The difference between one sample and the next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Step {
     ms: u32,
     by: u32,
 }
 
-/// How much a counter grew, and over which time.
+/// The growth of a counter over a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Growth {
     /// When the newer sample was taken.
     pub at: Time,
-    /// From the older sample to the newer; never zero.
+    /// The time from the older sample to the newer; never zero.
     pub over: Duration,
-    /// By how much the counter grew.
+    /// The growth.
     pub by: u64,
 }
 
 impl Series {
-    /// Adds a sample. One that is not later than the last is a duplicate or out of order and changes nothing. One whose
-    /// value is smaller begins the series anew, as the counter has, and so does one that is further from the last than a
-    /// step can hold: 49 days, or a count of 4,294,967,295.
+    /// Adds a sample. One that is not later than the last is a duplicate or out of order, and is ignored. A smaller value means that the
+    /// counter was reset, and resets the series. So does a difference beyond the range of a step: 49 days, or a count of 4,294,967,295.
     pub fn push(&mut self, at: Time, value: u64) {
         let Some((last_at, last)) = self.last() else {
             (self.latest, self.len) = ((at, value), 1);
@@ -70,8 +69,7 @@ impl Series {
         (self.len > 0).then_some(self.latest)
     }
 
-    /// How much the counter grew over the last `window`, from the oldest sample within it; `None` with fewer than two
-    /// samples in it.
+    /// The growth over the last `window`, from the oldest sample within it; `None` with fewer than two samples in it.
     pub fn growth(&self, window: Duration) -> Option<Growth> {
         let (at, _) = self.last()?;
         let window = window.as_millis();
@@ -86,7 +84,7 @@ impl Series {
         (over > 0).then_some(Growth { at, over: Duration::from_millis(over), by })
     }
 
-    /// Forgets all samples: the counter belongs to a new life.
+    /// Removes all samples.
     pub fn clear(&mut self) {
         self.len = 0;
     }
@@ -112,7 +110,7 @@ mod tests {
     const WINDOW: Duration = Duration::from_secs(2);
 
     #[test]
-    fn one_sample_says_nothing_about_growth() {
+    fn one_sample_has_no_growth() {
         let mut series = Series::default();
         assert_eq!(series.growth(WINDOW), None);
         series.push(at(1000), 5);
@@ -120,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn growth_is_taken_over_the_window_only() {
+    fn growth_covers_only_the_window() {
         let mut series = Series::default();
         for (ms, value) in [(0, 0), (1000, 100), (2000, 110), (3000, 120)] {
             series.push(at(ms), value);
@@ -129,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_doubled_or_late_sample_changes_nothing() {
+    fn duplicate_and_late_samples_are_ignored() {
         let mut series = Series::default();
         series.push(at(1000), 5);
         series.push(at(2000), 9);
@@ -140,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_counter_that_falls_begins_anew() {
+    fn a_falling_counter_resets_the_series() {
         let mut series = Series::default();
         series.push(at(1000), 500);
         series.push(at(2000), 3);
@@ -150,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_difference_too_large_for_a_step_begins_the_series_anew() {
+    fn a_difference_too_large_for_a_step_resets_the_series() {
         let far = u64::from(u32::MAX);
         for (ms, value) in [(far + 1, 1), (1, far + 1)] {
             let mut series = Series::default();
@@ -163,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_sample_makes_room() {
+    fn the_oldest_sample_is_dropped() {
         let mut series = Series::default();
         for i in 0..100 {
             series.push(at(1000 + i * 250), i);

@@ -1,11 +1,11 @@
-//! One service: what was declared of it, what was decided, and its places.
+//! One service: its declaration, the decisions about it, and its places.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::decision::Account;
+use model::decision::Explanation;
 use model::identity::{ActionId, Generation, Incarnation, Ordinal};
 use model::input::Declared;
 use model::memory::{
@@ -18,81 +18,81 @@ use model::quantity::Bytes;
 use model::resource::{ScalePolicy, Slo, VerticalMode};
 use model::time::Time;
 
-use crate::foresight::Foresight;
 use crate::latest::push_latest;
+use crate::load_forecast::LoadForecast;
 use crate::place::Place;
 use crate::shadows::{self, ShadowSet, ShadowSpec};
 use crate::starts::start_time;
 use crate::usage;
 
-/// Everything known of one service.
+/// Everything known about one service.
 #[derive(Clone, Debug)]
 pub struct ServiceState {
     /// Its name.
     pub name: ServiceName,
-    /// As declared last; `None` once it is withdrawn, and for replicas found running that nobody declared.
+    /// The latest declaration; `None` once it is withdrawn, and for replicas that were found running undeclared.
     pub declared: Option<Arc<Declared>>,
-    /// As declared last, kept while the replicas of a withdrawn service are stopped.
+    /// The latest declaration, kept while the replicas of a withdrawn service are stopped.
     pub last_declared: Option<Arc<Declared>>,
     /// The shadow autoscalers of its declaration; boxed, as most have none.
     pub shadow_set: Option<Box<ShadowSet>>,
-    /// The size that a person asked for, while the hold lasts.
+    /// The size at which an operator holds it.
     pub hold: Option<Hold>,
-    /// The pause of its autoscaler, while that lasts.
+    /// The pause of its autoscaler by an operator.
     pub pause: Option<Pause>,
-    /// Replicas that are not to be removed when it shrinks.
+    /// Replicas that are protected from scale-in.
     pub protections: BTreeMap<Ordinal, Protection>,
-    /// How many replicas are wanted; `None` before the first decision.
+    /// The desired number of replicas; `None` before the first decision.
     pub desired: Option<u32>,
     /// What its autoscaler remembers.
     pub scaling: Arc<ScalingMemory>,
     /// What its shadow autoscalers remember.
     pub shadows: Vec<Arc<ShadowMemory>>,
-    /// The latest life of any closed place; a place that is opened again counts on from there.
+    /// The latest life of any closed place; a place that is opened again counts from there.
     ///
-    /// The node remembers the lives of closed places too, and starts none of them twice.
+    /// The node remembers the lives of closed places too, and does not start one twice.
     pub past_life: Incarnation,
     /// Its places by number.
     pub places: BTreeMap<Ordinal, Place>,
     /// The latest scaling decision.
-    pub decision: Option<Arc<dyn Account>>,
-    /// What the latest plan does not do yet, and why.
+    pub decision: Option<Arc<dyn Explanation>>,
+    /// What the latest plan postpones, and why.
     pub waits: Vec<Wait>,
     /// The limits and suspensions of its healing.
     pub healing: HealingMemory,
     /// The usage of its replicas; learned only for vertical scaling.
     pub usage: UsageProfile,
-    /// How often its replicas were throttled under their declared limit on the processor.
+    /// How often its replicas were throttled under their declared processor limit.
     pub throttling: ThrottlingMemory,
     /// How long its replicas took to start and to warm up.
     pub starts: StartMemory,
     /// When it lost replicas that served.
     pub losses: LossMemory,
-    /// What its replicas carry within its SLO; `None` before that was seen, and without an SLO.
+    /// The load that its replicas carry within the SLO; `None` before it was measured, and without an SLO.
     pub capacity: Option<Box<CapacityMemory>>,
-    /// Its load and the forecast of it; `None` when its load is not forecast.
-    pub foresight: Option<Box<Foresight>>,
-    /// What replicas that are started from now on get instead of what is declared.
+    /// Its load and the forecast; `None` when its load is not forecast.
+    pub load_forecast: Option<Box<LoadForecast>>,
+    /// The resources of replicas started from now on, where they differ from the declared ones.
     pub allotment: Allotment,
     /// The state of its listener.
     pub exposure: Exposure,
-    /// The requests to the service as a whole; `None` before the proxy's first report. It reports only services that may rest, or
+    /// The requests to the service as a whole; `None` before the proxy's first report. It reports only services that scale to zero or
     /// whose load is forecast.
     pub demand: Option<Demand>,
-    /// When its size is due to be decided on next.
+    /// When its size is decided next.
     pub next_sync: Time,
-    /// What was last written down of it.
+    /// What was last stored about it.
     pub remembered: Option<PersistedState>,
 }
 
-/// What was last written down of a service, to survive a restart.
+/// What was last stored about a service, to survive a restart.
 #[derive(Clone, Debug)]
 pub struct PersistedState {
     /// When.
     pub at: Time,
     /// What.
     pub memory: Arc<Memory>,
-    /// By which action.
+    /// The action that stored it.
     pub by: ActionId,
 }
 
@@ -101,31 +101,31 @@ pub struct PersistedState {
 pub struct Demand {
     /// The time of the last report of the proxy.
     pub at: Time,
-    /// Requests that had come by then.
+    /// Requests received by then.
     pub requests: u64,
-    /// Requests that waited for a replica then.
+    /// Requests waiting for a replica then.
     pub waiting: u32,
-    /// When a request was last seen, or when the proxy first reported; `None` for a service that was resting then.
-    pub asked: Option<Time>,
+    /// When a request was last observed, or when the proxy first reported; `None` if the service was scaled to zero then.
+    pub last_request: Option<Time>,
 }
 
-/// A size that a person asked for.
+/// A size that an operator has set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hold {
-    /// How many replicas.
+    /// The number of replicas.
     pub replicas: u32,
     /// When it ends by itself.
     pub until: Option<Time>,
 }
 
-/// A person's order that the autoscaler decides nothing for the time being.
+/// An operator's request that the autoscaler makes no decisions for the time being.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pause {
     /// When it ends by itself.
     pub until: Option<Time>,
 }
 
-/// A person's order that a replica is not removed when its service shrinks.
+/// An operator's request that a replica is not removed at a scale-in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Protection {
     /// The life that is protected: the protection ends with it.
@@ -137,39 +137,39 @@ pub struct Protection {
 /// The state of the listener of a service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Exposure {
-    /// Nothing was asked of the proxy.
+    /// The proxy was not asked for anything.
     #[default]
     None,
-    /// The proxy was told, and has not answered yet.
-    Telling {
-        /// By which action.
+    /// The proxy was asked to listen, and has not answered yet.
+    Opening {
+        /// The action.
         action: ActionId,
-        /// Which revision of its declaration.
+        /// The revision of the declaration.
         revision: Generation,
         /// When.
         since: Time,
     },
     /// The proxy listens.
-    Shown {
-        /// Which revision of its declaration.
+    Open {
+        /// The revision of the declaration.
         revision: Generation,
-        /// When it said so.
+        /// When it reported that.
         since: Time,
     },
-    /// The proxy could not.
+    /// The proxy could not listen.
     Failed {
-        /// Which revision of its declaration.
+        /// The revision of the declaration.
         revision: Generation,
-        /// When it said so.
+        /// When it reported that.
         since: Time,
-        /// One sentence for people.
+        /// Why, in one sentence for people.
         message: Arc<str>,
         /// When to try again.
         retry: Time,
     },
-    /// The proxy was told to stop listening, and has not answered yet.
-    Concealing {
-        /// By which action.
+    /// The proxy was asked to stop listening, and has not answered yet.
+    Closing {
+        /// The action.
         action: ActionId,
         /// When.
         since: Time,
@@ -177,33 +177,33 @@ pub enum Exposure {
 }
 
 impl Exposure {
-    /// The state when an earlier run may have told the proxy to listen: the proxy is then told again, whether it listens or not.
+    /// The state when an earlier run may have asked the proxy to listen: the proxy is then asked again, whether it listens or not.
     pub fn unknown(now: Time) -> Self {
-        Self::Shown { revision: Generation(0), since: now }
+        Self::Open { revision: Generation(0), since: now }
     }
 
-    /// Whether the proxy was told by this action and has not answered yet.
+    /// Whether the proxy has not answered this action yet.
     pub fn awaits(&self, id: ActionId) -> bool {
         match self {
-            Self::Telling { action, .. } | Self::Concealing { action, .. } => *action == id,
-            Self::None | Self::Shown { .. } | Self::Failed { .. } => false,
+            Self::Opening { action, .. } | Self::Closing { action, .. } => *action == id,
+            Self::None | Self::Open { .. } | Self::Failed { .. } => false,
         }
     }
 
-    /// Since when it is so; `None` before anything was asked of the proxy.
+    /// When this state began; `None` before anything was asked of the proxy.
     pub fn since(&self) -> Option<Time> {
         match self {
             Self::None => None,
-            Self::Telling { since, .. }
-            | Self::Shown { since, .. }
+            Self::Opening { since, .. }
+            | Self::Open { since, .. }
             | Self::Failed { since, .. }
-            | Self::Concealing { since, .. } => Some(*since),
+            | Self::Closing { since, .. } => Some(*since),
         }
     }
 }
 
 impl ServiceState {
-    /// A service of which nothing is known but its name.
+    /// A service of which only the name is known.
     pub fn named(name: ServiceName) -> Self {
         Self {
             name,
@@ -226,7 +226,7 @@ impl ServiceState {
             starts: StartMemory::default(),
             losses: LossMemory::default(),
             capacity: None,
-            foresight: None,
+            load_forecast: None,
             allotment: Allotment::default(),
             exposure: Exposure::None,
             demand: None,
@@ -235,15 +235,15 @@ impl ServiceState {
         }
     }
 
-    /// Whether it rests: it is scaled to zero because there are no requests. The next one brings replicas back, unless a person holds
-    /// it at none.
-    pub fn rests(&self) -> bool {
-        let may_rest = self.declared.as_ref().is_some_and(|declared| declared.spec.scale.to_zero.is_some());
-        may_rest && self.desired == Some(0)
+    /// Whether it is scaled to zero because there are no requests. The next one starts replicas, unless an operator holds it at zero.
+    pub fn is_scaled_to_zero(&self) -> bool {
+        let has_to_zero =
+            self.declared.as_ref().is_some_and(|declared| declared.spec.scale.to_zero.is_some());
+        has_to_zero && self.desired == Some(0)
     }
 
     /// Whether the usage of its replicas is learned, for vertical scaling.
-    pub fn is_measured(&self) -> bool {
+    pub fn learns_usage(&self) -> bool {
         let vertical = self.declared.as_ref().and_then(|declared| declared.spec.scale.vertical.as_ref());
         vertical.is_some_and(|vertical| vertical.mode != VerticalMode::Off)
     }
@@ -262,38 +262,40 @@ impl ServiceState {
     }
 
     /// The SLO of its acting autoscaler, or of the first shadow that has one.
-    pub fn promise(&self) -> Option<&Slo> {
-        self.declared.as_ref()?.promise()
+    pub fn slo(&self) -> Option<&Slo> {
+        self.declared.as_ref()?.slo()
     }
 
-    /// Begins, changes or ends the forecast of its load, as declared; what was `remembered` is learned from first.
-    pub fn set_foresight(&mut self, now: Time, remembered: Option<&Arc<LoadRecord>>) {
-        let declared = self.declared.as_deref().and_then(|declared| Some((declared, declared.foretold()?)));
+    /// Begins, changes or ends the forecast of its load, as declared. It learns first from what was `remembered`.
+    pub fn set_load_forecast(&mut self, now: Time, remembered: Option<&Arc<LoadRecord>>) {
+        let declared =
+            self.declared.as_deref().and_then(|declared| Some((declared, declared.forecasting()?)));
         let Some((declared, rule)) = declared else {
-            self.foresight = None;
+            self.load_forecast = None;
             return;
         };
         let source = declared.load_source();
         let start = start_time(&self.starts);
-        match (&mut self.foresight, remembered) {
-            (Some(foresight), None) => foresight.set_rule(rule, source, now),
+        match (&mut self.load_forecast, remembered) {
+            (Some(load_forecast), None) => load_forecast.set_rule(rule, source, now),
             (_, remembered) => {
-                self.foresight = Some(Box::new(Foresight::new(rule, source, remembered, (start, now))));
+                self.load_forecast =
+                    Some(Box::new(LoadForecast::new(rule, source, remembered, (start, now))));
             }
         }
     }
 
-    /// How many thousandths of replicas its autoscaler's metrics last asked for; `None` when that is longer ago than `within`, or nothing
-    /// was measured.
-    pub fn need(&self, now: Time, within: Duration) -> Option<u64> {
-        need(self.declared.as_ref()?, &self.scaling, now, within)
+    /// The thousandths of replicas that its autoscaler's metrics last required; `None` when that is longer ago than `within`, or nothing was
+    /// measured.
+    pub fn required_replicas(&self, now: Time, within: Duration) -> Option<u64> {
+        required_replicas(self.declared.as_ref()?, &self.scaling, now, within)
     }
 
     /// Learns from a replica that was killed because it ran out of memory.
-    pub(crate) fn ran_out_of_memory(&mut self, ordinal: Ordinal, at: Time) {
+    pub(crate) fn note_out_of_memory(&mut self, ordinal: Ordinal, at: Time) {
         let limit = self.places.get(&ordinal).and_then(|place| self.memory_limit(place));
         if let Some(place) = self.places.get_mut(&ordinal).filter(|place| place.is_occupied()) {
-            usage::ran_out_of_memory(&mut self.usage, place, at, limit);
+            usage::observe_out_of_memory(&mut self.usage, place, at, limit);
         }
     }
 
@@ -305,16 +307,16 @@ impl ServiceState {
     }
 
     /// The hold on its size that is in force at `now`.
-    pub fn held(&self, now: Time) -> Option<Hold> {
+    pub fn active_hold(&self, now: Time) -> Option<Hold> {
         self.hold.filter(|hold| hold.until.is_none_or(|until| now < until))
     }
 
     /// The pause of its autoscaler that is in force at `now`.
-    pub fn paused(&self, now: Time) -> Option<Pause> {
+    pub fn active_pause(&self, now: Time) -> Option<Pause> {
         self.pause.filter(|pause| pause.until.is_none_or(|until| now < until))
     }
 
-    /// Until when the replica in a place is protected from being removed; `None` when it is not, or is on its way out already.
+    /// Until when the replica of a place is protected from removal; `None` when it is not protected, or is being stopped already.
     pub fn protected_until(&self, now: Time, ordinal: Ordinal) -> Option<Time> {
         let Protection { incarnation, until } =
             self.protections.get(&ordinal).copied().filter(|protection| now < protection.until)?;
@@ -323,12 +325,12 @@ impl ServiceState {
         is_meant.then_some(until)
     }
 
-    /// Its places that count towards the number wanted.
+    /// Its places that count towards the desired number.
     pub fn counting(&self) -> impl Iterator<Item = (Ordinal, &Place)> {
         self.places.iter().filter(|(_, place)| place.counts()).map(|(ordinal, place)| (*ordinal, place))
     }
 
-    /// Its spares that are not on their way out.
+    /// Its spares that are not being stopped.
     pub fn spares(&self) -> impl Iterator<Item = (Ordinal, &Place)> {
         let kept = |place: &Place| place.role == Role::Spare && !place.is_leaving();
         self.places.iter().filter(move |(_, place)| kept(place)).map(|(ordinal, place)| (*ordinal, place))
@@ -358,7 +360,7 @@ impl ServiceState {
         Incarnation(place.incarnation.max(place.restart.incarnation).max(self.past_life).0.saturating_add(1))
     }
 
-    /// Whether the replica in `place` runs another version than the declared one: an older one, or a newer one after a rollback.
+    /// Whether the replica in `place` runs a version other than the declared one: an older one, or a newer one after a rollback.
     pub fn is_outdated(&self, place: &Place) -> bool {
         place.is_occupied()
             && self.declared.as_ref().is_some_and(|declared| place.generation != declared.generation)
@@ -376,19 +378,19 @@ impl ServiceState {
             desired: self.desired,
             scaling: ScalingMemory::clone(&self.scaling),
             shadows: self.shadows.iter().map(|shadow| ShadowMemory::clone(shadow)).collect(),
-            restarts: self.taught().map(|(ordinal, restart)| (ordinal, restart.clone())).collect(),
+            restarts: self.restart_memories().map(|(ordinal, restart)| (ordinal, restart.clone())).collect(),
             healing: self.healing.clone(),
             usage: self.usage.clone(),
             throttling: self.throttling.clone(),
             starts: self.starts.clone(),
             losses: self.losses.clone(),
             capacity: self.capacity.clone(),
-            load: self.foresight.as_ref().map(|foresight| Arc::clone(foresight.remembered())),
+            load: self.load_forecast.as_ref().map(|load_forecast| Arc::clone(load_forecast.remembered())),
         }
     }
 
-    /// What is remembered of restarts, by place; only of places in which something has run.
-    pub fn taught(&self) -> impl Iterator<Item = (Ordinal, &RestartMemory)> {
+    /// What is remembered about restarts, by place; only of places in which a replica has run.
+    pub fn restart_memories(&self) -> impl Iterator<Item = (Ordinal, &RestartMemory)> {
         let has_begun = |place: &&Place| place.restart.incarnation.0 > 0;
         let places = self.places.iter().filter(move |(_, place)| has_begun(place));
         places.map(|(ordinal, place)| (*ordinal, &place.restart))
@@ -400,12 +402,17 @@ pub(crate) fn as_count(places: usize) -> u32 {
     u32::try_from(places).unwrap_or(u32::MAX)
 }
 
-/// Thousandths of replicas that the metrics of the autoscaler of `declared` last asked for, by what `scaling` remembers; `None` when
+/// The thousandths of replicas that the metrics of the autoscaler of `declared` last required, according to `scaling`; `None` when
 /// that is longer ago than `within`, or nothing was measured.
-pub fn need(declared: &Declared, scaling: &ScalingMemory, now: Time, within: Duration) -> Option<u64> {
+pub fn required_replicas(
+    declared: &Declared,
+    scaling: &ScalingMemory,
+    now: Time,
+    within: Duration,
+) -> Option<u64> {
     let policy = &declared.autoscaler.as_ref().filter(|spec| spec.has_targets())?.policy;
     let levels = scaling.levels.iter().filter(|level| now.since(level.at) <= within);
     let totals = levels.map(|level| u64::try_from(level.total).unwrap_or(0));
-    // Where all metrics must agree, the least demanding one decides.
+    // Where all metrics must agree, the one that requires the fewest replicas decides.
     if matches!(policy, ScalePolicy::Unanimous) { totals.min() } else { totals.max() }
 }

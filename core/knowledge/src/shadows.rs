@@ -1,4 +1,4 @@
-//! The shadow autoscalers of a declaration, which decide beside the acting one without effect.
+//! The shadow autoscalers of a declaration, which decide without effect beside the acting one.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -6,10 +6,10 @@ use std::sync::Arc;
 use model::input::Declared;
 use model::resource::{AutoscalerSpec, ObjectName};
 
-/// A shadow autoscaler: its name, and its specification with the bounds that hold while no schedule changes them.
+/// A shadow autoscaler: its name, and its specification with the bounds outside of any schedule.
 pub type ShadowSpec = (ObjectName, Arc<AutoscalerSpec>);
 
-/// The shadows of one declaration, kept ready: they are asked in every period, and completing one takes longer than asking it.
+/// The completed shadows of one declaration, cached: completing one takes longer than a decision of it, and each decides in every period.
 #[derive(Clone, Debug)]
 pub struct ShadowSet {
     of: Arc<Declared>,
@@ -17,17 +17,17 @@ pub struct ShadowSet {
 }
 
 impl ShadowSet {
-    /// Those of `declared`; `None` when it has none.
+    /// The shadows of `declared`; `None` when it has none.
     pub fn of(declared: &Arc<Declared>) -> Option<Box<Self>> {
         let shadows = complete(declared);
         (!shadows.is_empty()).then(|| Box::new(Self { of: Arc::clone(declared), shadows }))
     }
 }
 
-/// The shadows of `declared`, taken from `kept` if they are of that very declaration.
-pub(crate) fn shadows<'a>(kept: Option<&'a ShadowSet>, declared: &Arc<Declared>) -> Cow<'a, [ShadowSpec]> {
-    match kept.filter(|kept| Arc::ptr_eq(&kept.of, declared)) {
-        Some(kept) => Cow::Borrowed(&kept.shadows),
+/// The shadows of `declared`, taken from `cached` if that is of this very declaration.
+pub(crate) fn shadows<'a>(cached: Option<&'a ShadowSet>, declared: &Arc<Declared>) -> Cow<'a, [ShadowSpec]> {
+    match cached.filter(|cached| Arc::ptr_eq(&cached.of, declared)) {
+        Some(cached) => Cow::Borrowed(&cached.shadows),
         None => Cow::Owned(complete(declared)),
     }
 }

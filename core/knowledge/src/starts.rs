@@ -6,21 +6,20 @@ use model::memory::{STARTS_MAX, StartMemory};
 
 use crate::latest::push_latest;
 
-/// How many starts in ten are to be ready in time: the clients that need the tenth one have to wait for it.
-const USUAL_TENTHS: usize = 9;
+/// The percentile of the start times: clients that need one of the slower starts have to wait for it.
+const START_PERCENTILE: usize = 90;
 
-/// Notes how long one more start took.
+/// Notes the time of one more start.
 pub(crate) fn note(memory: &mut StartMemory, took: Duration) {
     push_latest(&mut memory.took, STARTS_MAX, took);
 }
 
-/// How long replicas usually take until they are ready: the 90th percentile of the latest starts, by nearest rank. `None` before
-/// the first.
+/// The start time: the 90th percentile of the latest starts, by nearest rank. `None` before the first.
 pub fn start_time(memory: &StartMemory) -> Option<Duration> {
-    let rank = (memory.took.len() * USUAL_TENTHS).div_ceil(10).checked_sub(1)?;
+    let rank = (memory.took.len() * START_PERCENTILE).div_ceil(100).checked_sub(1)?;
     let mut took = memory.took.clone();
-    let (_, usual, _) = took.select_nth_unstable(rank);
-    Some(*usual)
+    let (_, percentile, _) = took.select_nth_unstable(rank);
+    Some(*percentile)
 }
 
 #[cfg(test)]
@@ -34,19 +33,19 @@ mod tests {
     }
 
     #[test]
-    fn before_the_first_start_nothing_is_usual() {
+    fn there_is_no_start_time_before_the_first_start() {
         assert_eq!(start_time(&after([])), None);
         assert_eq!(start_time(&after([700])), Some(Duration::from_millis(700)));
     }
 
     #[test]
-    fn one_start_that_hung_is_not_what_is_usual() {
+    fn one_start_that_hung_does_not_change_the_start_time() {
         let starts = after((0..20).map(|nth| if nth == 7 { 600_000 } else { 900 + nth }));
-        assert!(start_time(&starts).is_some_and(|usual| usual < Duration::from_secs(1)));
+        assert!(start_time(&starts).is_some_and(|time| time < Duration::from_secs(1)));
     }
 
     #[test]
-    fn what_was_usual_long_ago_is_forgotten() {
+    fn old_starts_are_forgotten() {
         let starts = after([60_000; 40].into_iter().chain([500; STARTS_MAX]));
         assert_eq!(start_time(&starts), Some(Duration::from_millis(500)));
         assert_eq!(starts.took.len(), STARTS_MAX);

@@ -1,4 +1,4 @@
-//! The whole picture.
+//! The state as a whole.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -17,22 +17,22 @@ use crate::service::{ServiceState, as_count};
 /// The window of the limits on restarts.
 pub const RESTART_WINDOW: Duration = Duration::from_mins(1);
 
-/// Times of restarts kept for the limits on them: twenty times the default of 50 a minute over the cluster.
+/// Times of restarts kept for their limits: twenty times the default limit of 50 a minute in the cluster.
 const RESTARTS_MAX: usize = 1000;
 
-/// Most forgotten services whose latest life is still known: as many as the largest cluster of the benches has services.
+/// The most forgotten services whose latest life is kept: the number of services of the largest benchmark.
 const PAST_LIVES_MAX: usize = 10_000;
 
-/// Everything that the loop knows.
+/// The state of the control loop.
 #[derive(Clone, Debug, Default)]
 pub struct Knowledge {
     /// The epoch of this run.
     pub epoch: Epoch,
-    /// The node that this run keeps; `None` before the run has begun.
+    /// The node of this run; `None` before the run has begun.
     pub node: Option<NodeName>,
-    /// Whether the first inventory has come. Before it nothing is started: it might be running already.
+    /// Whether the first inventory was received. Nothing is started before: it could be running already.
     pub inventory_seen: bool,
-    /// Boxed, because each node of a B-tree has room for eleven of them, and is half empty when names come in order.
+    /// Boxed, because a node of the B-tree has space for eleven of them and is half empty when names are inserted in order.
     services: BTreeMap<ServiceName, Box<ServiceState>>,
     dependents: BTreeMap<ServiceName, BTreeSet<ServiceName>>,
     restarts: VecDeque<Time>,
@@ -43,17 +43,17 @@ pub struct Knowledge {
 }
 
 impl Knowledge {
-    /// The service, if anything is known of it.
+    /// The service, if it is known.
     pub fn service(&self, name: &ServiceName) -> Option<&ServiceState> {
         self.services.get(name).map(Box::as_ref)
     }
 
-    /// The service, to fold something into.
+    /// The service, for folding.
     pub fn service_mut(&mut self, name: &ServiceName) -> Option<&mut ServiceState> {
         self.services.get_mut(name).map(Box::as_mut)
     }
 
-    /// The service, created if nothing is known of it yet.
+    /// The service, created if it is not known yet.
     pub fn service_or_new(&mut self, name: &ServiceName) -> &mut ServiceState {
         let past_lives = &mut self.past_lives;
         self.services.entry(name.clone()).or_insert_with(|| {
@@ -63,14 +63,14 @@ impl Knowledge {
         })
     }
 
-    /// Forgets a service of which nothing is left, but for the number of its latest life.
+    /// Forgets a service of which nothing is left, except the number of its latest life.
     pub fn forget(&mut self, name: &ServiceName) {
         if let Some(service) = self.services.remove(name) {
             self.note_past_life(name, service.past_life);
         }
     }
 
-    /// Notes that places of a service have had lives up to this one, so that none of their numbers is used again.
+    /// Notes that places of a service have had lives up to this one, so that their numbers are not reused.
     pub fn note_past_life(&mut self, service: &ServiceName, life: Incarnation) {
         if let Some(known) = self.services.get_mut(service) {
             known.past_life = known.past_life.max(life);
@@ -96,22 +96,25 @@ impl Knowledge {
         self.measured.of(key)
     }
 
-    /// The value of the metric `key` at each replica of `service`, the sum of its series; replicas without a valid measurement are left
+    /// The value of the metric `key` at each replica of `service`: the sum of its series. Replicas without a valid measurement are left
     /// out. `None` when the metric has no source.
-    pub fn said_by_place(
+    pub fn values_by_place(
         &self,
         now: Time,
         service: &ServiceState,
         key: &MetricKey,
     ) -> Option<BTreeMap<Ordinal, Milli>> {
         let reading = self.reading(key)?;
-        let one = |(ordinal, place): (&Ordinal, &Place)| {
-            let said =
-                reading.by_replica.get(ordinal).filter(|said| said.incarnation == place.incarnation)?;
-            let (_, series) = said.latest.at(now, reading.stale_after).ok()?;
-            Some((*ordinal, series.iter().map(|series| series.value).reduce(Milli::plus)?))
+        let value_at = |(ordinal, place): (&Ordinal, &Place)| {
+            let replica = reading.by_replica.get(ordinal)?;
+            if replica.incarnation != place.incarnation {
+                return None;
+            }
+            let (_, series) = replica.latest.at(now, reading.stale_after).ok()?;
+            let sum = series.iter().map(|series| series.value).reduce(Milli::plus)?;
+            Some((*ordinal, sum))
         };
-        Some(service.places.iter().filter_map(one).collect())
+        Some(service.places.iter().filter_map(value_at).collect())
     }
 
     /// The place of a replica.
@@ -119,13 +122,13 @@ impl Knowledge {
         self.services.get(service)?.places.get(&ordinal)
     }
 
-    /// The place of a replica, to fold something into.
+    /// The place of a replica, for folding.
     pub fn place_mut(&mut self, replica: &ReplicaId) -> Option<&mut Place> {
         self.services.get_mut(&replica.service)?.places.get_mut(&replica.ordinal)
     }
 
-    /// Notes which services a service depends on `now`, replacing those that it depended on `before`.
-    pub fn depend(&mut self, service: &ServiceName, before: &[ServiceName], now: &[ServiceName]) {
+    /// Replaces the services that `service` depended on `before` with those that it depends on `now`.
+    pub fn set_dependencies(&mut self, service: &ServiceName, before: &[ServiceName], now: &[ServiceName]) {
         for needed in before {
             if let Some(dependents) = self.dependents.get_mut(needed) {
                 dependents.remove(service);
@@ -141,7 +144,7 @@ impl Knowledge {
         self.dependents.get(service).into_iter().flatten()
     }
 
-    /// Notes a restart for the limits on restarts; it is also noted with its service, so that it outlives this run.
+    /// Notes a restart for the limits on restarts, and with its service, so that it is known after a restart of Homeostat.
     pub fn note_restart(&mut self, service: &ServiceName, at: Time) {
         if self.restarts.len() == RESTARTS_MAX {
             self.restarts.pop_front();
@@ -154,8 +157,8 @@ impl Knowledge {
         }
     }
 
-    /// Takes up the restarts that an earlier run has made of a service.
-    pub fn recall_restarts(&mut self, restarted: &[Time]) {
+    /// Adds the restarts of a service by an earlier run.
+    pub fn restore_restarts(&mut self, restarted: &[Time]) {
         self.restarts.extend(restarted);
         self.restarts.make_contiguous().sort_unstable();
         let excess = self.restarts.len().saturating_sub(RESTARTS_MAX);

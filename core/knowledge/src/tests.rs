@@ -1,4 +1,4 @@
-//! Folding facts into the picture: which change it, which do not, and which events they cause.
+//! Folding facts: which of them change the state, and their events.
 
 use std::time::Duration;
 
@@ -7,14 +7,14 @@ use model::fact::Fact;
 use model::identity::{ActionId, Generation, Incarnation, Ordinal, ReplicaId};
 use model::input::{Exit, ExitStatus, Observed, ReplicaState, Traffic, Usage};
 use model::name::ServiceName;
-use model::plan::{Afterwards, Role};
+use model::plan::{AfterStop, Role};
 use model::quantity::Bytes;
 use model::reason::Reason;
 use model::time::{Now, Time, Wall};
 
 use crate::{FoldEffect, Health, Knowledge, Place, Stage};
 
-const BEGUN: Time = Time::from_millis(100_000);
+const SINCE: Time = Time::from_millis(100_000);
 
 fn shop() -> ServiceName {
     ServiceName::parse("shop").unwrap()
@@ -28,8 +28,8 @@ fn killed() -> Exit {
     Exit { status: ExitStatus::Signal(9), out_of_memory: false, ran_for: Duration::from_secs(5) }
 }
 
-/// A picture with one place, in this stage of its second life.
-fn picture(stage: Stage) -> Knowledge {
+/// A state with one place, in this stage of its second life.
+fn knowledge_with(stage: Stage) -> Knowledge {
     let mut knowledge = Knowledge::default();
     let mut place = Place::empty(Role::Active, Time::ZERO);
     place.begin(Time::ZERO, Incarnation(2), Generation(1), (ActionId::default(), stage));
@@ -49,19 +49,19 @@ fn stage(knowledge: &Knowledge) -> Option<&Stage> {
 }
 
 fn running(ready: bool) -> Stage {
-    Stage::Running(Health { since: BEGUN, begun: true, ready, ready_changed: BEGUN, sick_since: None })
+    Stage::Running(Health { since: SINCE, started: true, ready, ready_changed: SINCE, unhealthy_since: None })
 }
 
 fn starting() -> Stage {
-    Stage::Starting { action: ActionId::default(), since: BEGUN }
+    Stage::Starting { action: ActionId::default(), since: SINCE }
 }
 
-fn draining(then: Afterwards) -> Stage {
-    Stage::Draining { admit: None, since: BEGUN, deadline: BEGUN, then }
+fn draining(then: AfterStop) -> Stage {
+    Stage::Draining { admit: None, since: SINCE, deadline: SINCE, then }
 }
 
 fn runs(ready: bool, live: bool) -> Fact<'static> {
-    Fact::Runs { replica: replica(), begun: true, ready, live }
+    Fact::Running { replica: replica(), started: true, ready, live }
 }
 
 fn ended() -> Fact<'static> {
@@ -69,8 +69,8 @@ fn ended() -> Fact<'static> {
 }
 
 #[test]
-fn a_replica_that_becomes_ready_changes_the_picture_once() {
-    let mut knowledge = picture(starting());
+fn a_replica_becomes_ready_once() {
+    let mut knowledge = knowledge_with(starting());
     assert_eq!(
         fold(&mut knowledge, 101_000, &runs(true, true)),
         (FoldEffect::Changed, vec![EventKind::Ready])
@@ -80,57 +80,60 @@ fn a_replica_that_becomes_ready_changes_the_picture_once() {
 }
 
 #[test]
-fn since_when_a_replica_is_ready_moves_only_with_its_readiness() {
-    let mut knowledge = picture(running(true));
+fn ready_changed_moves_only_when_readiness_changes() {
+    let mut knowledge = knowledge_with(running(true));
     fold(&mut knowledge, 150_000, &runs(true, true));
     let health = |knowledge: &Knowledge| *knowledge.place(&shop(), Ordinal(0)).unwrap().health().unwrap();
-    assert_eq!(health(&knowledge).ready_changed, BEGUN);
+    assert_eq!(health(&knowledge).ready_changed, SINCE);
 
     let (folded, events) = fold(&mut knowledge, 160_000, &runs(false, true));
-    assert_eq!((folded, events), (FoldEffect::Faltered { ready_since: BEGUN }, vec![EventKind::NotReady]));
+    assert_eq!(
+        (folded, events),
+        (FoldEffect::BecameUnready { ready_since: SINCE }, vec![EventKind::NotReady])
+    );
     assert_eq!(health(&knowledge).ready_changed, Time::from_millis(160_000));
 }
 
 #[test]
-fn a_sick_replica_is_sick_since_its_first_failure_until_it_passes() {
-    let mut knowledge = picture(running(true));
-    let sick = |knowledge: &Knowledge| {
-        knowledge.place(&shop(), Ordinal(0)).and_then(Place::health).and_then(|health| health.sick_since)
+fn a_replica_is_unhealthy_from_the_first_failure_until_its_probe_passes() {
+    let mut knowledge = knowledge_with(running(true));
+    let unhealthy = |knowledge: &Knowledge| {
+        knowledge.place(&shop(), Ordinal(0)).and_then(Place::health).and_then(|health| health.unhealthy_since)
     };
     assert_eq!(fold(&mut knowledge, 101_000, &runs(true, false)).1, [EventKind::Unhealthy]);
     assert_eq!(fold(&mut knowledge, 102_000, &runs(true, false)).1, []);
-    assert_eq!(sick(&knowledge), Some(Time::from_millis(101_000)));
+    assert_eq!(unhealthy(&knowledge), Some(Time::from_millis(101_000)));
     assert_eq!(knowledge.service(&shop()).map(crate::ServiceState::serving), Some(0));
 
     fold(&mut knowledge, 103_000, &runs(true, true));
-    assert_eq!(sick(&knowledge), None);
+    assert_eq!(unhealthy(&knowledge), None);
 }
 
 #[test]
-fn a_life_that_is_over_or_on_its_way_out_does_not_come_back() {
-    let over = Stage::Empty { since: BEGUN, exit: None };
-    let stopping = Stage::Stopping { action: ActionId::default(), since: BEGUN, then: Afterwards::Refill };
-    for before in [over, stopping, draining(Afterwards::Close)] {
-        let mut knowledge = picture(before.clone());
+fn a_late_report_does_not_revive_a_replica() {
+    let over = Stage::Empty { since: SINCE, exit: None };
+    let stopping = Stage::Stopping { action: ActionId::default(), since: SINCE, then: AfterStop::Refill };
+    for before in [over, stopping, draining(AfterStop::Close)] {
+        let mut knowledge = knowledge_with(before.clone());
         assert_eq!(fold(&mut knowledge, 101_000, &runs(true, true)), (FoldEffect::Same, vec![]));
         assert_eq!(stage(&knowledge), Some(&before));
     }
 }
 
 #[test]
-fn an_end_that_nobody_asked_for_is_a_loss_and_says_how_long_it_was_ready() {
+fn an_unrequested_end_is_a_loss() {
     let lost = |ready_since| FoldEffect::Lost { exit: killed(), ready_since };
     for (before, expected) in
-        [(starting(), lost(None)), (running(false), lost(None)), (running(true), lost(Some(BEGUN)))]
+        [(starting(), lost(None)), (running(false), lost(None)), (running(true), lost(Some(SINCE)))]
     {
-        let mut knowledge = picture(before);
+        let mut knowledge = knowledge_with(before);
         assert_eq!(fold(&mut knowledge, 101_000, &ended()), (expected, vec![EventKind::Exited]));
         assert_eq!(fold(&mut knowledge, 102_000, &ended()), (FoldEffect::Same, vec![]), "reported twice");
     }
 }
 
 #[test]
-fn only_a_replica_that_served_is_remembered_as_a_loss_and_once() {
+fn only_the_end_of_a_serving_replica_is_a_loss() {
     let losses = |knowledge: &Knowledge| -> Vec<u64> {
         let losses = &knowledge.service(&shop()).unwrap().losses.at;
         losses.iter().map(|at| at.as_millis()).collect()
@@ -138,49 +141,49 @@ fn only_a_replica_that_served_is_remembered_as_a_loss_and_once() {
     for (before, expected) in [
         (starting(), &[][..]),
         (running(false), &[]),
-        (draining(Afterwards::Refill), &[]),
+        (draining(AfterStop::Refill), &[]),
         (running(true), &[101_000]),
     ] {
-        let mut knowledge = picture(before);
+        let mut knowledge = knowledge_with(before);
         fold(&mut knowledge, 101_000, &ended());
         assert_eq!(losses(&knowledge), expected);
     }
-    let mut spare = picture(running(true));
+    let mut spare = knowledge_with(running(true));
     spare.place_mut(&replica()).unwrap().role = Role::Spare;
     fold(&mut spare, 101_000, &ended());
     assert_eq!(losses(&spare), [0_u64; 0]);
 
-    let mut sick = picture(running(true));
-    fold(&mut sick, 101_000, &runs(false, false));
-    fold(&mut sick, 102_000, &runs(false, false));
-    fold(&mut sick, 103_000, &ended());
-    assert_eq!(losses(&sick), [101_000], "the one that was sick has ended");
+    let mut unhealthy = knowledge_with(running(true));
+    fold(&mut unhealthy, 101_000, &runs(false, false));
+    fold(&mut unhealthy, 102_000, &runs(false, false));
+    fold(&mut unhealthy, 103_000, &ended());
+    assert_eq!(losses(&unhealthy), [101_000], "it was counted when it became unhealthy");
 }
 
 #[test]
-fn an_end_that_was_asked_for_closes_the_place_or_empties_it() {
-    let mut knowledge = picture(draining(Afterwards::Close));
+fn a_requested_end_closes_or_empties_the_place() {
+    let mut knowledge = knowledge_with(draining(AfterStop::Close));
     assert_eq!(fold(&mut knowledge, 101_000, &ended()), (FoldEffect::Changed, vec![EventKind::Stopped]));
     assert_eq!(stage(&knowledge), None);
-    let again = Place::empty(Role::Active, BEGUN);
+    let again = Place::empty(Role::Active, SINCE);
     let service = knowledge.service(&shop()).unwrap();
     assert_eq!(service.next_life(&again), Incarnation(3), "its lives are counted on");
 
-    let mut knowledge = picture(draining(Afterwards::Refill));
+    let mut knowledge = knowledge_with(draining(AfterStop::Refill));
     fold(&mut knowledge, 101_000, &ended());
     let since = Time::from_millis(101_000);
     assert_eq!(stage(&knowledge), Some(&Stage::Empty { since, exit: None }));
 }
 
 #[test]
-fn only_who_was_told_to_stop_and_ends_by_that_signal_ended_as_asked() {
-    let then = Afterwards::Close;
-    let stopping = || Stage::Stopping { action: ActionId::default(), since: BEGUN, then };
+fn only_a_stopping_replica_that_ends_by_its_signal_stopped_as_asked() {
+    let then = AfterStop::Close;
+    let stopping = || Stage::Stopping { action: ActionId::default(), since: SINCE, then };
     let reason_for = |before, status| {
         let mut events = Vec::new();
         let exit = Exit { status, ..killed() };
         let now = Now { time: Time::from_millis(101_000), wall: Wall::from_millis(0) };
-        picture(before).fold(now, &Fact::Ended { replica: replica(), exit }, &mut events);
+        knowledge_with(before).fold(now, &Fact::Ended { replica: replica(), exit }, &mut events);
         events.first().map(|event| event.reason.to_string()).unwrap()
     };
     for (status, expected) in [
@@ -192,31 +195,31 @@ fn only_who_was_told_to_stop_and_ends_by_that_signal_ended_as_asked() {
     ] {
         assert_eq!(reason_for(stopping(), status), expected);
     }
-    // Stopped by somebody else.
+    // Stopped from outside.
     for before in [starting(), running(true), draining(then)] {
         assert_eq!(reason_for(before, ExitStatus::Signal(15)), "it was killed after 5.0s (signal 15)");
     }
 }
 
 #[test]
-fn one_who_dies_stands_in_for_nobody() {
-    let mut knowledge = picture(running(true));
+fn an_ended_replica_stands_in_for_no_other() {
+    let mut knowledge = knowledge_with(running(true));
     knowledge.place_mut(&replica()).unwrap().stands_in_for = Some(Ordinal(4));
     fold(&mut knowledge, 101_000, &ended());
     assert_eq!(knowledge.place(&shop(), Ordinal(0)).unwrap().stands_in_for, None);
 }
 
 #[test]
-fn what_vanished_ended_unseen() {
-    let mut knowledge = picture(running(true));
+fn a_vanished_replica_has_ended_with_an_unknown_status() {
+    let mut knowledge = knowledge_with(running(true));
     let (folded, _) = fold(&mut knowledge, 107_000, &Fact::Vanished(replica()));
     let ran_for = Duration::from_secs(7);
     let exit = Exit { status: ExitStatus::Unknown, out_of_memory: false, ran_for };
-    assert_eq!(folded, FoldEffect::Lost { exit, ready_since: Some(BEGUN) });
+    assert_eq!(folded, FoldEffect::Lost { exit, ready_since: Some(SINCE) });
 }
 
 #[test]
-fn a_replica_that_appears_is_adopted_with_nothing_known_of_its_traffic() {
+fn a_replica_that_appears_is_adopted_without_admission() {
     for state in [
         ReplicaState::Starting,
         ReplicaState::Stopping,
@@ -235,8 +238,8 @@ fn a_replica_that_appears_is_adopted_with_nothing_known_of_its_traffic() {
 }
 
 #[test]
-fn what_is_left_out_changes_nothing_but_its_life_is_not_begun_again() {
-    let mut knowledge = picture(running(true));
+fn the_life_of_an_ignored_replica_is_not_reused() {
+    let mut knowledge = knowledge_with(running(true));
     let (replica, incarnation) = (replica(), Incarnation(9));
     let fact = Fact::Ignored { replica, incarnation };
     assert_eq!(fold(&mut knowledge, 101_000, &fact), (FoldEffect::Same, vec![]));
@@ -245,8 +248,8 @@ fn what_is_left_out_changes_nothing_but_its_life_is_not_begun_again() {
 }
 
 #[test]
-fn measurements_of_a_new_life_begin_anew() {
-    let mut knowledge = picture(running(true));
+fn a_new_life_resets_the_measurements() {
+    let mut knowledge = knowledge_with(running(true));
     let usage = |ms| Usage {
         replica: replica(),
         incarnation: Incarnation(2),
@@ -255,8 +258,8 @@ fn measurements_of_a_new_life_begin_anew() {
         throttling: None,
     };
     let window = Duration::from_secs(2);
-    assert_eq!(fold(&mut knowledge, 101_000, &Fact::Used(&usage(0))).0, FoldEffect::Measured);
-    fold(&mut knowledge, 102_000, &Fact::Used(&usage(500)));
+    assert_eq!(fold(&mut knowledge, 101_000, &Fact::Usage(&usage(0))).0, FoldEffect::Measured);
+    fold(&mut knowledge, 102_000, &Fact::Usage(&usage(500)));
     let share = |knowledge: &Knowledge| knowledge.place(&shop(), Ordinal(0)).unwrap().cpu_share(window);
     assert_eq!(share(&knowledge).map(|cpu| cpu.0), Some(500));
 
@@ -267,8 +270,8 @@ fn measurements_of_a_new_life_begin_anew() {
 }
 
 #[test]
-fn a_count_of_requests_is_waited_for_only_while_draining() {
-    let served = |knowledge: &mut Knowledge, ms, in_flight| {
+fn traffic_changes_the_state_only_while_draining() {
+    let fold_traffic = |knowledge: &mut Knowledge, ms, in_flight| {
         let traffic = Traffic {
             service: shop(),
             ordinal: Ordinal(0),
@@ -278,13 +281,13 @@ fn a_count_of_requests_is_waited_for_only_while_draining() {
             in_flight,
             latency_p99: Duration::ZERO,
         };
-        fold(knowledge, ms, &Fact::Served(&traffic)).0
+        fold(knowledge, ms, &Fact::Traffic(&traffic)).0
     };
-    assert_eq!(served(&mut picture(running(true)), 101_000, 1), FoldEffect::Measured);
-    let mut knowledge = picture(draining(Afterwards::Close));
-    assert_eq!(served(&mut knowledge, 101_000, 1), FoldEffect::Changed);
-    assert_eq!(served(&mut knowledge, 101_000, 1), FoldEffect::Measured, "reported twice");
-    assert_eq!(served(&mut knowledge, 101_001, 0), FoldEffect::Changed);
+    assert_eq!(fold_traffic(&mut knowledge_with(running(true)), 101_000, 1), FoldEffect::Measured);
+    let mut knowledge = knowledge_with(draining(AfterStop::Close));
+    assert_eq!(fold_traffic(&mut knowledge, 101_000, 1), FoldEffect::Changed);
+    assert_eq!(fold_traffic(&mut knowledge, 101_000, 1), FoldEffect::Measured, "reported twice");
+    assert_eq!(fold_traffic(&mut knowledge, 101_001, 0), FoldEffect::Changed);
 }
 
 #[test]
@@ -301,17 +304,17 @@ fn restarts_are_counted_within_their_window() {
 }
 
 #[test]
-fn who_depends_on_a_service_follows_the_latest_declaration() {
+fn dependents_follow_the_latest_declaration() {
     let [web, db, cache] = ["web", "db", "cache"].map(|name| ServiceName::parse(name).unwrap());
     let mut knowledge = Knowledge::default();
-    knowledge.depend(&web, &[], std::slice::from_ref(&db));
-    knowledge.depend(&web, std::slice::from_ref(&db), std::slice::from_ref(&cache));
+    knowledge.set_dependencies(&web, &[], std::slice::from_ref(&db));
+    knowledge.set_dependencies(&web, std::slice::from_ref(&db), std::slice::from_ref(&cache));
     assert_eq!(knowledge.dependents(&db).count(), 0);
     assert_eq!(knowledge.dependents(&cache).collect::<Vec<_>>(), [&web]);
 }
 
 #[test]
-fn the_reason_of_an_adoption_says_that_it_ran_already() {
+fn an_adoption_has_its_reason() {
     let mut events = Vec::new();
     let (incarnation, generation, state) = (Incarnation(1), Generation(1), ReplicaState::Starting);
     let observed = Observed { replica: replica(), incarnation, generation, state };

@@ -1,8 +1,8 @@
-//! How often replicas are throttled by their limit on the processor, learned minute by minute.
+//! How often replicas are throttled by their processor limit, learned minute by minute.
 //!
-//! The kernel enforces a limit in each window of a tenth of a second. A replica whose mean usage is far below its limit may thus
-//! still be throttled at every request. The share of throttled windows is what Kubernetes' usual alert looks at
-//! (`CPUThrottlingHigh` of kubernetes-mixin).
+//! The kernel enforces a limit in each window of 100 ms. A replica whose mean usage is far below its limit can therefore be throttled at
+//! every request. The share of throttled windows is also the metric of the common alert for Kubernetes (`CPUThrottlingHigh` of
+//! kubernetes-mixin).
 
 use std::time::Duration;
 
@@ -16,16 +16,16 @@ use model::time::Time;
 use crate::place::Place;
 use crate::series::Series;
 
-/// The time over which each remembered share is taken.
+/// The time of each remembered share.
 const MINUTE: Duration = Duration::from_mins(1);
 
-/// After a longer gap between reports the share would include a time that was not observed.
+/// After a longer gap between reports, the share would include a time that was not observed.
 const MINUTE_MAX: Duration = Duration::from_mins(5);
 
-/// The finest difference between shares that is kept: a hundredth, in thousandths.
+/// The resolution of shares: a hundredth, in thousandths.
 const WIDTH: Width = Width(10);
 
-/// The percentile of the remembered minutes that is shown to people: one in twenty was worse.
+/// The percentile of the remembered minutes that is reported: one in twenty was worse.
 const MINUTES_PERCENT: u32 = 95;
 
 /// How often one life is throttled.
@@ -34,30 +34,30 @@ pub struct Throttle {
     latest: (Time, Throttling),
     windows: Series,
     throttled: Series,
-    /// The begin of the minute that is being counted: when, and the counters then.
+    /// The begin of the current minute: when, and the counters then.
     minute: Option<(Time, Throttling)>,
 }
 
 impl Throttle {
-    fn begun(at: Time, counted: Throttling) -> Self {
+    fn new(at: Time, counted: Throttling) -> Self {
         let (windows, throttled) = (Series::default(), Series::default());
         Self { latest: (at, counted), windows, throttled, minute: None }
     }
 
-    /// What was counted since the start of the life, and when that was seen.
+    /// The counters since the start of the replica, and when they were read.
     pub fn latest(&self) -> (Time, Throttling) {
         self.latest
     }
 
-    /// The share of the kernel's windows in which it was throttled, over the last `window`, from 0 to 1; `None` when it ran in none.
+    /// The share of the kernel's windows over the last `window` in which it was throttled, from 0 to 1; `None` when it ran in none.
     pub fn share(&self, window: Duration) -> Option<f64> {
         let ran = self.windows.growth(window)?.by;
-        let waited = self.throttled.growth(window)?.by;
-        (ran > 0).then(|| waited as f64 / ran as f64)
+        let throttled = self.throttled.growth(window)?.by;
+        (ran > 0).then(|| throttled as f64 / ran as f64)
     }
 }
 
-/// Takes a report of the replica of `place`. `memory` learns from it only while the replica has the `declared` limit.
+/// Observes a report of the replica of `place`. `memory` learns from it only while the replica has the `declared` limit.
 pub(crate) fn observe(
     memory: &mut ThrottlingMemory,
     place: &mut Place,
@@ -67,7 +67,7 @@ pub(crate) fn observe(
     let given = place.resources.map_or(declared, |given| given.cpu);
     let counts = place.is_ready() && given == declared;
     let measured = place.measured.get_or_insert_default();
-    let throttle = measured.throttle.get_or_insert_with(|| Throttle::begun(at, counted));
+    let throttle = measured.throttle.get_or_insert_with(|| Throttle::new(at, counted));
     throttle.latest = (at, counted);
     throttle.windows.push(at, counted.windows);
     throttle.throttled.push(at, counted.throttled);
@@ -96,16 +96,16 @@ pub(crate) fn observe(
 /// Throttled windows between two counts, in thousandths of all windows; 0 when it ran in none.
 fn thousandths(before: Throttling, after: Throttling) -> u64 {
     let ran = after.windows.saturating_sub(before.windows);
-    let waited = after.throttled.saturating_sub(before.throttled);
-    waited.saturating_mul(1000).checked_div(ran).unwrap_or(0)
+    let throttled = after.throttled.saturating_sub(before.throttled);
+    throttled.saturating_mul(1000).checked_div(ran).unwrap_or(0)
 }
 
 fn limit(declared: Quantity) -> MilliCpu {
     MilliCpu(u64::try_from(declared.milli()).unwrap_or(0))
 }
 
-/// The share of the kernel's windows, from 0 to 1, in which replicas had to wait in at least one minute of twenty; `None` before the first minute, and
-/// for another limit than the declared one.
+/// The share of the kernel's windows, from 0 to 1, in which replicas were throttled in the worst minute of twenty; `None` before the first
+/// minute, and for a limit other than the declared one.
 pub fn throttled_share(memory: &ThrottlingMemory, declared: Quantity) -> Option<f64> {
     let worst =
         memory.shares.percentile(MINUTES_PERCENT, WIDTH).filter(|_| memory.limit == limit(declared))?;
@@ -129,7 +129,8 @@ mod tests {
 
     fn running(ready: bool) -> Place {
         let mut place = Place::empty(Role::Active, BEGIN);
-        let health = Health { since: BEGIN, begun: true, ready, ready_changed: BEGIN, sick_since: None };
+        let health =
+            Health { since: BEGIN, started: true, ready, ready_changed: BEGIN, unhealthy_since: None };
         place.begin(BEGIN, Incarnation(1), Generation(1), (ActionId::default(), Stage::Running(health)));
         place
     }
@@ -149,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn the_worst_minutes_count_and_not_the_mean() {
+    fn the_share_is_that_of_the_worst_minutes() {
         let (mut memory, mut place) = (ThrottlingMemory::default(), running(true));
         run(&mut memory, &mut place, 93, 0);
         assert!(throttled_share(&memory, quarter()).is_some_and(|share| share <= 0.01));
@@ -162,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_start_and_a_replica_of_another_size_say_nothing_of_what_is_declared() {
+    fn starting_replicas_and_replicas_of_other_sizes_are_not_counted() {
         let (mut memory, mut place) = (ThrottlingMemory::default(), running(false));
         run(&mut memory, &mut place, 5, 100);
         assert_eq!(memory, ThrottlingMemory::default());
@@ -175,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn another_limit_begins_anew() {
+    fn another_limit_resets_the_shares() {
         let (mut memory, mut place) = (ThrottlingMemory::default(), running(true));
         memory.limit = MilliCpu(100);
         memory.minutes = 5000;
@@ -186,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replica_that_runs_in_no_window_waits_in_none() {
+    fn a_replica_that_runs_in_no_window_is_throttled_in_none() {
         let (mut memory, mut place) = (ThrottlingMemory::default(), running(true));
         let counted = Throttling { windows: 7, throttled: 7, waited: Duration::ZERO };
         for second in 0..130 {

@@ -1,8 +1,8 @@
-//! What replicas use, learned sample by sample, and how large a replica should therefore be.
+//! The usage of replicas, learned from samples, and the recommended size of a replica.
 //!
 //! Source: Kubernetes' Vertical Pod Autoscaler, `pkg/recommender/model` (samples, memory peaks, running out of memory) and
 //! `pkg/recommender/logic/estimator.go` (percentiles, margin, confidence). Unlike there, processor time counts only while a replica
-//! is ready: a start is no load that it must carry.
+//! is ready: its start is not part of the load.
 
 use std::time::Duration;
 
@@ -13,49 +13,49 @@ use model::time::Time;
 
 use crate::place::Place;
 
-/// The finest difference in processor usage that is kept.
+/// The resolution of processor usage.
 const CPU_WIDTH: Width = Width(10);
 
-/// The finest difference in memory that is kept: 10 MB.
+/// The resolution of memory: 10 MB.
 const MEMORY_WIDTH: Width = Width(10_000_000);
 
-/// The time over which a mean of the processor usage is taken.
+/// The time of each sample of the processor usage.
 const CPU_SAMPLE: Duration = Duration::from_mins(1);
 
-/// After a longer gap between reports no mean is taken.
+/// After a longer gap between reports there is no sample.
 const CPU_SAMPLE_MAX: Duration = Duration::from_mins(5);
 
-/// The peak of memory in each such time of a life is one sample.
+/// The time of each sample of the memory, which is the peak in it.
 const MEMORY_PEAK: Duration = Duration::from_hours(24);
 
-/// A replica that ran out of memory is assumed to need this much more, or a fifth more, whichever is greater.
+/// A replica that ran out of memory is assumed to need this much more or a fifth more, whichever is greater.
 const OUT_OF_MEMORY_BUMP: Bytes = Bytes(100 << 20);
 
-/// The margin of a recommendation above what was used, in hundredths.
+/// The margin of a recommendation above the usage, in hundredths.
 const MARGIN_PERCENT: u64 = 15;
 
-/// Samples of the processor in a day of one replica.
+/// Samples of the processor usage of one replica in a day.
 const SAMPLES_A_DAY: f64 = 1440.0;
 
-/// What was measured of a life and is not part of a sample yet.
+/// The measurements of a replica that are not part of a sample yet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PartialSample {
-    /// The begin of the minute that is being measured: when, and the processor time by then, in microseconds.
-    minute: Option<(Time, u64)>,
+    /// The begin of the current sample: when, and the processor time by then, in microseconds.
+    cpu_sample: Option<(Time, u64)>,
     peak: Option<Peak>,
 }
 
-/// The peak of memory within a time.
+/// The peak of the memory in the current sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Peak {
-    /// When the time began.
+    /// When the sample began.
     begun: Time,
-    /// When it was seen.
+    /// When the peak was measured.
     at: Time,
     bytes: u64,
 }
 
-/// How large a replica should be.
+/// The recommended size of a replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Estimate {
     /// Processor; `None` before the first sample.
@@ -64,22 +64,22 @@ pub struct Estimate {
     pub memory: Option<Range<Bytes>>,
 }
 
-/// An amount that should suffice, and bounds that close in on it as samples come; an amount outside of them is almost certainly wrong.
+/// A recommended amount, with bounds that narrow as samples are added; an amount outside of the bounds is almost certainly wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Range<T> {
-    /// Less is too little: half of the samples need more.
+    /// Less is too little: half of the samples are above.
     pub lower: T,
-    /// Covers nine of ten samples, with a margin.
+    /// The 90th percentile of the samples, with a margin.
     pub target: T,
-    /// More is waste.
+    /// More is wasted.
     pub upper: T,
 }
 
-/// Takes a report of what the replica of `place` uses into `profile`.
+/// Adds a report on the usage of the replica of `place` to `profile`.
 pub(crate) fn observe(profile: &mut UsageProfile, place: &mut Place, at: Time, memory: Bytes) {
-    let spent = place.cpu.last().filter(|(seen, _)| *seen == at && place.is_ready());
+    let cpu_time = place.cpu.last().filter(|(seen, _)| *seen == at && place.is_ready());
     let partial_sample = partial_sample(place);
-    observe_cpu(profile, partial_sample, spent);
+    observe_cpu(profile, partial_sample, cpu_time);
     observe_memory(profile, partial_sample, at, memory.0);
 }
 
@@ -87,21 +87,25 @@ fn partial_sample(place: &mut Place) -> &mut PartialSample {
     &mut place.measured.get_or_insert_default().partial_sample
 }
 
-/// `spent` is when, and the processor time by then; `None` while the replica is not ready.
-fn observe_cpu(profile: &mut UsageProfile, partial_sample: &mut PartialSample, spent: Option<(Time, u64)>) {
-    let Some((at, used)) = spent else {
-        partial_sample.minute = None;
+/// `cpu_time` is the processor time and when it was measured; `None` while the replica is not ready.
+fn observe_cpu(
+    profile: &mut UsageProfile,
+    partial_sample: &mut PartialSample,
+    cpu_time: Option<(Time, u64)>,
+) {
+    let Some((at, used)) = cpu_time else {
+        partial_sample.cpu_sample = None;
         return;
     };
-    let Some((begun, before)) = partial_sample.minute else {
-        partial_sample.minute = Some((at, used));
+    let Some((begun, before)) = partial_sample.cpu_sample else {
+        partial_sample.cpu_sample = Some((at, used));
         return;
     };
     let over = at.since(begun);
     if over < CPU_SAMPLE {
         return;
     }
-    partial_sample.minute = Some((at, used));
+    partial_sample.cpu_sample = Some((at, used));
     if over <= CPU_SAMPLE_MAX {
         let mean = MilliCpu::mean(Duration::from_micros(used.saturating_sub(before)), over);
         profile.cpu.add(at, mean.0, CPU_WIDTH);
@@ -116,7 +120,7 @@ fn observe_memory(profile: &mut UsageProfile, partial_sample: &mut PartialSample
             if bytes <= peak.bytes {
                 return;
             }
-            profile.memory.take_back(peak.at, peak.bytes, MEMORY_WIDTH);
+            profile.memory.remove(peak.at, peak.bytes, MEMORY_WIDTH);
             peak.begun
         }
         Some(_) | None => at,
@@ -126,8 +130,8 @@ fn observe_memory(profile: &mut UsageProfile, partial_sample: &mut PartialSample
     partial_sample.peak = Some(Peak { begun, at, bytes });
 }
 
-/// Learns from a replica of `place` that was killed because it ran out of memory; `limit` is what it had.
-pub(crate) fn ran_out_of_memory(
+/// Learns from a replica of `place` that was killed because it ran out of memory; `limit` is its memory limit.
+pub(crate) fn observe_out_of_memory(
     profile: &mut UsageProfile,
     place: &mut Place,
     at: Time,
@@ -140,11 +144,11 @@ pub(crate) fn ran_out_of_memory(
     observe_memory(profile, partial_sample, at, needed);
 }
 
-/// How large a replica should be, by what `profile` has seen up to `now`.
+/// The recommended size of a replica according to `profile`, at `now`.
 pub fn estimate(profile: &UsageProfile, now: Time) -> Estimate {
     let confidence = confidence(profile, now);
-    // As the recommender of Kubernetes has it: after a day the upper bound is twice what was seen, after a week 1.14 times; the lower
-    // bound is 0.6 times after five minutes and all of it after an hour.
+    // As in the recommender of Kubernetes: after a day the upper bound is twice the percentile, after a week 1.14 times; the lower bound is
+    // 0.6 times the percentile after five minutes, and nearly all of it after an hour.
     let (low, high) = if confidence > 0.0 {
         let low = 1.0 + 0.001 / confidence;
         (1.0 / (low * low), 1.0 + 1.0 / confidence)
@@ -174,7 +178,7 @@ pub fn estimate(profile: &UsageProfile, now: Time) -> Estimate {
     }
 }
 
-/// Days' worth of samples, at most as many as days have passed: more replicas do not replace time.
+/// The samples in days of one replica, at most the days that have passed: more replicas do not replace time.
 pub fn confidence(profile: &UsageProfile, now: Time) -> f64 {
     let Some(since) = profile.since else { return 0.0 };
     let days = now.since(since).as_secs_f64() / 86_400.0;
@@ -195,7 +199,7 @@ mod tests {
     fn ready() -> Place {
         let mut place = Place::empty(Role::Active, BEGIN);
         let health =
-            Health { since: BEGIN, begun: true, ready: true, ready_changed: BEGIN, sick_since: None };
+            Health { since: BEGIN, started: true, ready: true, ready_changed: BEGIN, unhealthy_since: None };
         place.begin(BEGIN, Incarnation(1), Generation(1), (ActionId::default(), Stage::Running(health)));
         place
     }
@@ -220,12 +224,12 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_recommended_before_anything_was_seen() {
+    fn there_is_no_recommendation_before_the_first_sample() {
         assert_eq!(estimate(&UsageProfile::default(), BEGIN), Estimate { cpu: None, memory: None });
     }
 
     #[test]
-    fn a_steady_replica_needs_what_it_uses_and_a_margin() {
+    fn a_steady_usage_is_recommended_with_a_margin() {
         let (mut profile, mut place) = (UsageProfile::default(), ready());
         let end = use_cpu(&mut profile, &mut place, BEGIN, Duration::from_hours(24), 200);
         assert_eq!(profile.samples, 1440 - 1);
@@ -242,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn bounds_close_in_as_samples_come() {
+    fn bounds_narrow_with_more_samples() {
         let (mut profile, mut place) = (UsageProfile::default(), ready());
         let mut end = BEGIN;
         let mut width = u64::MAX;
@@ -256,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_start_is_no_load() {
+    fn usage_before_readiness_is_not_counted() {
         let (mut profile, mut place) = (UsageProfile::default(), ready());
         if let Stage::Running(health) = &mut place.stage {
             health.ready = false;
@@ -266,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn of_each_day_the_most_memory_counts_once() {
+    fn only_the_memory_peak_of_a_day_is_counted() {
         let (mut profile, mut place) = (UsageProfile::default(), ready());
         for (minute, mib) in [50, 300, 80].into_iter().enumerate() {
             let at = BEGIN + Duration::from_mins(minute as u64);
@@ -278,16 +282,21 @@ mod tests {
     }
 
     #[test]
-    fn after_memory_ran_out_more_is_recommended_than_there_was() {
+    fn after_running_out_of_memory_more_than_the_limit_is_recommended() {
         let (mut profile, mut place) = (UsageProfile::default(), ready());
         observe_memory(&mut profile, partial_sample(&mut place), BEGIN, 900 * MIB);
-        ran_out_of_memory(&mut profile, &mut place, BEGIN + Duration::from_secs(1), Some(Bytes(1024 * MIB)));
+        observe_out_of_memory(
+            &mut profile,
+            &mut place,
+            BEGIN + Duration::from_secs(1),
+            Some(Bytes(1024 * MIB)),
+        );
         let memory = estimate(&profile, BEGIN + Duration::from_secs(2)).memory.expect("it was measured");
         assert!(memory.target.0 > 1228 * MIB, "{memory:?}");
     }
 
     #[test]
-    fn a_gap_in_the_reports_is_no_sample() {
+    fn a_gap_in_the_reports_is_not_a_sample() {
         let (mut profile, mut place) = (UsageProfile::default(), ready());
         place.cpu.push(BEGIN, 0);
         observe(&mut profile, &mut place, BEGIN, Bytes(0));

@@ -1,4 +1,4 @@
-//! What comes out of the loop, and how it ended.
+//! Actions, which the loop sends to agents, and their outcomes.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,80 +11,79 @@ use crate::name::ServiceName;
 use crate::reason::Reason;
 use crate::resource::Resources;
 
-/// One request to the world. Repeating it by its id does nothing; one with an older epoch is refused.
+/// One request to an agent or the store. Idempotent by its id; refused when its epoch is stale.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Action {
-    /// Its idempotency key, which holds its epoch.
+    /// The idempotency key, which contains the epoch.
     pub id: ActionId,
-    /// What shall be done.
+    /// What is to be done.
     pub kind: ActionKind,
     /// Why.
     pub reason: Reason,
 }
 
-/// What an action asks for.
+/// What an action does.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ActionKind {
-    /// Run a replica. Ends `Applied` as soon as its program is executing.
+    /// Start a replica. `Applied` once its program is executing.
     Start {
         /// The place that it fills.
         replica: ReplicaId,
-        /// The life that begins.
+        /// The incarnation that begins.
         incarnation: Incarnation,
         /// What to run.
         declared: Arc<Declared>,
-        /// What traffic it gets once it is ready.
+        /// The traffic that it gets once it is ready.
         admission: Admission,
     },
-    /// End a replica: its stop signal, then after `grace` the whole process group at once. Ends `Applied` when it is gone.
+    /// Stop a replica: the stop signal, then after `grace` SIGKILL to its process group. `Applied` once it is gone.
     Stop {
-        /// The place meant.
+        /// The place.
         replica: ReplicaId,
-        /// The life meant; another one is left alone.
+        /// The incarnation; the action has no effect on any other.
         incarnation: Incarnation,
-        /// From the signal to the kill; zero kills at once.
+        /// The time from the stop signal to SIGKILL; zero kills immediately.
         grace: Duration,
     },
-    /// Change what traffic a running replica gets, and probe it as declared. Takes effect before the next request is routed. One that
-    /// is older than the last for this life has no effect.
+    /// Change the traffic and the probes of a running replica. Takes effect before the next request is routed. Has no effect if a later
+    /// one was applied to this incarnation.
     Admit {
-        /// The place meant.
+        /// The place.
         replica: ReplicaId,
-        /// The life meant; another one is left alone.
+        /// The incarnation; the action has no effect on any other.
         incarnation: Incarnation,
-        /// Has its probes and the port of its traffic.
+        /// Contains its probes and the port of its traffic.
         declared: Arc<Declared>,
-        /// What traffic it gets.
+        /// Its traffic.
         admission: Admission,
     },
-    /// Change the resources that a running replica may use, without a restart. One that is older than the last for this life has no
-    /// effect.
+    /// Change the resources of a running replica without a restart. Has no effect if a later one was applied to this incarnation.
     Allot {
-        /// The place meant.
+        /// The place.
         replica: ReplicaId,
-        /// The life meant; another one is left alone.
+        /// The incarnation; the action has no effect on any other.
         incarnation: Incarnation,
-        /// What it may use from now on; what is not named stays as it is.
+        /// Its new resources; those that are `None` do not change.
         resources: Resources,
     },
-    /// Listen for a service and balance its requests, as its `expose` says, in place of an earlier one. One that is older than the
-    /// last for the service, or than its `Conceal`, has no effect.
+    /// Listen for a service and balance its requests, as its `expose` says; replaces an earlier one. Has no effect if a later `Expose` or
+    /// `Conceal` was applied to the service.
     Expose(Arc<Declared>),
     /// Stop listening for a service.
     Conceal(ServiceName),
-    /// Write down what must survive a restart.
+    /// Persist what must survive a restart.
     Remember(Arc<Memory>),
 }
 
-/// What traffic a replica gets.
+/// The traffic that a replica gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Admission {
-    /// Requests while it is ready, in proportion to its weight; 1 is the ordinary weight.
+    /// Requests while it is ready, in proportion to its weight; the default weight is 1.
     Serving {
         /// At least 1.
         weight: u32,
     },
-    /// No new requests; those it has may finish.
+    /// No new requests; open ones may finish.
     Draining,
     /// None: a warm spare.
     Spare,
@@ -93,51 +92,51 @@ pub enum Admission {
 /// How an action ended.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
-    /// Done, now or when the same action was sent before.
+    /// Done, now or by an earlier delivery of the same action.
     Applied,
-    /// Not done, and nothing has changed.
+    /// Failed, and nothing has changed.
     Failed(Failure),
-    /// Not done, because the sender may not ask for it.
+    /// Refused: the sender is not entitled to it.
     Refused(Refusal),
-    /// It may have been done or not.
+    /// It is not known whether it was done.
     Unknown,
 }
 
-/// Why an action was not done.
+/// Why an action failed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Failure {
-    /// The kind, which decides the reaction.
+    /// The kind, which determines how the loop reacts.
     pub kind: FailureKind,
-    /// One sentence for people: what was attempted, on what, why it failed, what to try.
+    /// One sentence for users: what was attempted, on what, why it failed, what to try.
     pub message: Arc<str>,
 }
 
-/// Kinds of failure that call for different reactions.
+/// Kinds of failure, by how the loop reacts to them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FailureKind {
-    /// The program, the user or the folder does not exist, or may not be used: trying again soon will not help.
+    /// The program, the user or the folder does not exist or is not accessible: a retry soon will not help.
     Declaration,
-    /// An address is taken by another program.
+    /// An address is in use by another program.
     AddressInUse,
     /// The disk is full.
     DiskFull,
-    /// A running replica cannot be changed like that, however often it is tried; a new one can have it.
+    /// The change is not possible for a running replica; a new one can be started with it.
     Unsupported,
-    /// Anything else; it may pass.
+    /// Anything else; a retry may succeed.
     Other,
 }
 
-/// Why an action was not obeyed.
+/// Why an action was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Refusal {
-    /// A later epoch has spoken.
+    /// A later epoch is known.
     StaleEpoch,
-    /// The life meant is not the one that is there.
+    /// The replica has another incarnation than the action names.
     OtherIncarnation,
 }
 
 impl ActionKind {
-    /// The service concerned.
+    /// The service of the action.
     pub fn service(&self) -> &ServiceName {
         match self {
             Self::Start { replica, .. }

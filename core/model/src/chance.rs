@@ -1,18 +1,18 @@
-//! Seeded chance: one stream for each purpose, so that one more draw in one place changes nothing elsewhere.
+//! Seeded random numbers: one stream per purpose, so that an additional draw for one purpose does not change the others.
 
 use std::time::Duration;
 
 use rand_core::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
-/// A stream of draws that depends on nothing but its seed and its name.
+/// A stream of random numbers that is determined by its seed and its name.
 ///
-/// Source of the generator: Blackman and Vigna 2018, xoshiro256++. Not for secrets.
+/// Generator: xoshiro256++ (Blackman and Vigna 2018). Not suitable for secrets.
 #[derive(Clone, Debug)]
 pub struct Stream(Xoshiro256PlusPlus);
 
 impl Stream {
-    /// The stream called `name` of the world that grows from `seed`.
+    /// The stream with this name, derived from `seed`.
     pub fn named(seed: u64, name: &str) -> Self {
         let salted = name.bytes().fold(seed ^ 0xcbf2_9ce4_8422_2325, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
@@ -26,7 +26,7 @@ impl Stream {
         self.0.next_u64()
     }
 
-    /// A number below `end`, each as likely; 0 when `end` is 0.
+    /// A uniformly distributed number below `end`; 0 when `end` is 0.
     ///
     /// The bias of the multiply-shift method (Lemire 2019) is below `end` / 2⁶⁴.
     #[inline]
@@ -34,14 +34,14 @@ impl Stream {
         u64::try_from((u128::from(self.bits()) * u128::from(end)) >> 64).unwrap_or(0)
     }
 
-    /// A span from `least` to `most`, in whole milliseconds, both included.
+    /// A uniformly distributed span from `least` to `most`, both included, in whole milliseconds. `least` when `most` is shorter.
     #[inline]
     pub fn span(&mut self, least: Duration, most: Duration) -> Duration {
         let width = most.saturating_sub(least).as_millis();
         least + Duration::from_millis(self.below(u64::try_from(width).unwrap_or(u64::MAX - 1) + 1))
     }
 
-    /// True with a chance of `per_mille` thousandths.
+    /// True with a probability of `per_mille` thousandths.
     #[inline]
     pub fn happens(&mut self, per_mille: u64) -> bool {
         self.below(1000) < per_mille
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn streams_of_different_names_differ_and_repeat() {
+    fn streams_are_repeatable_and_differ_by_name() {
         let draws = |name| {
             (0..4)
                 .map({
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn a_span_stays_within_its_ends() {
+    fn a_span_covers_its_range_including_both_ends() {
         let mut stream = Stream::named(1, "span");
         let (least, most) = (Duration::from_millis(3), Duration::from_millis(9));
         let drawn: Vec<_> = (0..200).map(|_| stream.span(least, most)).collect();

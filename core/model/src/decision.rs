@@ -20,17 +20,17 @@ pub struct Decision {
     pub previous: u32,
     /// Which policy decided.
     pub policy: Policy,
-    /// The verdict on each metric; empty when no metric was asked.
+    /// The verdict on each metric; empty when no metric was evaluated.
     pub metrics: Vec<MetricVerdict>,
-    /// How far a ratio may be from 1 without a change; `None` when no ratio was taken.
+    /// How far a ratio may be from 1 without a change; `None` when no ratio was computed.
     pub tolerance: Option<Tolerance>,
-    /// What changed the number after the metrics, in order.
+    /// The limits that changed the number after the metrics, in order.
     pub limits: Vec<Limit>,
     /// Earlier decisions that caused those limits, latest first; at most [`EVIDENCE_MAX`].
     pub evidence: Vec<Evidence>,
     /// Kubernetes' conditions of a HorizontalPodAutoscaler; empty for other policies.
     pub conditions: Vec<Condition>,
-    /// What the guard refused of it; `None` when nothing.
+    /// Why the guard refused the change of size; `None` when it did not.
     pub guard: Option<Reason>,
     /// The decision in one sentence.
     pub summary: Arc<str>,
@@ -43,128 +43,131 @@ pub struct Decision {
 pub struct ShadowDecision {
     /// Its name.
     pub name: ObjectName,
-    /// The decision, whole.
+    /// The full record of its decision.
     pub decision: Decision,
 }
 
-/// A decision that is put into words only when somebody asks: most decisions equal the last one and are never read.
-pub trait Account: std::fmt::Debug + Send + Sync {
-    /// The record, in words.
+/// A decision whose record is composed only on request: most decisions equal the previous one and are never read.
+pub trait Explanation: std::fmt::Debug + Send + Sync {
+    /// The full record.
     fn decision(&self) -> Decision;
 
-    /// Replicas wanted from then on: [`Decision::desired`] without its words.
+    /// Replicas wanted from then on: [`Decision::desired`] without composing the record.
     fn desired(&self) -> u32;
 
-    /// A number that two decisions on a service share when they have the same outcome for the same reason, whatever was measured.
+    /// A hash of the outcome and its reason, without the measurements: equal for two decisions on a service with the same outcome for
+    /// the same reason.
     fn fingerprint(&self) -> u64;
 
-    /// The size that the metrics ask for and that may not run; `None` when the metrics were followed.
-    fn unmet(&self) -> Option<Unmet>;
+    /// The size that the metrics ask for beyond what is allowed; `None` when the metrics were followed.
+    fn unmet(&self) -> Option<UnmetDemand>;
 
     /// How far each metric is from its target: measured ÷ target, `None` when nothing was measured. In the order of [`Decision::metrics`].
     fn ratios(&self) -> Vec<Option<f64>>;
 
     /// What would have to change for another outcome, found by deciding again with only that changed.
     ///
-    /// Costs some thousand decisions: meant for people who ask and for the history, not for each decision.
+    /// Costs some thousand decisions: meant for requests of users and for the history, not for each decision.
     fn prospects(&self) -> Vec<Prospect>;
 
-    /// Why the number that is `asked` about was not decided, and what it would take. Costs as much as [`Self::prospects`].
-    fn why_not(&self, asked: Asked) -> WhyNot;
+    /// Why the size was not decided to be `alternative`, and what that would take. Costs as much as [`Self::prospects`].
+    fn why_not(&self, alternative: AlternativeSize) -> WhyNot;
 }
 
-/// More replicas than may run.
+/// A demand for more replicas than are allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Unmet {
-    /// How many the metrics ask for; above `most`.
-    pub asked: u32,
-    /// How many run, and may; at least 1.
-    pub most: u32,
+pub struct UnmetDemand {
+    /// Replicas that the metrics ask for; above `allowed`.
+    pub requested: u32,
+    /// Replicas that are allowed, and wanted; at least 1.
+    pub allowed: u32,
 }
 
-/// A decision that was made, and what became of it.
+/// A decision as it is handed to the history.
 #[derive(Clone, Debug)]
-pub struct Decided {
-    /// On which service.
+pub struct DecisionEntry {
+    /// The service.
     pub service: ServiceName,
-    /// When.
+    /// When it was made.
     pub at: Now,
     /// The decision.
-    pub account: Arc<dyn Account>,
-    /// What the guard refused of it; `None` when nothing.
+    pub explanation: Arc<dyn Explanation>,
+    /// Why the guard refused the change of size; `None` when it did not.
     pub guard: Option<Reason>,
 }
 
-/// Equal when service, time, outcome and reason are.
-impl PartialEq for Decided {
+/// Equal when service, time, outcome, reason and the guard's refusal are.
+impl PartialEq for DecisionEntry {
     fn eq(&self, other: &Self) -> bool {
-        let of = |it: &Self| (it.at, it.account.fingerprint());
-        self.service == other.service && of(self) == of(other) && self.guard == other.guard
+        self.service == other.service
+            && self.at == other.at
+            && self.explanation.fingerprint() == other.explanation.fingerprint()
+            && self.guard == other.guard
     }
 }
 
-/// A number of replicas that was not decided.
+/// A size other than the one that was decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Asked {
-    /// More than was decided.
-    Out,
-    /// Fewer than was decided.
-    In,
-    /// Just so many.
+pub enum AlternativeSize {
+    /// Any larger size.
+    Larger,
+    /// Any smaller size.
+    Smaller,
+    /// Exactly this many replicas.
     Exactly(u32),
 }
 
-/// Why something was not decided.
+/// Why an alternative was not decided.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WhyNot {
-    /// The reasons against it, in sentences, from the first cause to the last.
-    pub because: Vec<Arc<str>>,
-    /// What it would take.
+    /// The reasons against it, in sentences, in the order of cause and effect.
+    pub reasons: Vec<Arc<str>>,
+    /// What it would take instead.
     pub prospects: Vec<Prospect>,
 }
 
-/// Another outcome, and what would have to change for it.
+/// Another outcome, and what would have to change for it (a counterfactual).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prospect {
-    /// Replicas wanted then; the same as now when no change leads elsewhere.
+    /// Replicas that would be wanted; the same as now when no change has another outcome.
     pub desired: u32,
     /// What has to change.
-    pub need: Need,
+    pub requires: RequiredChange,
     /// The levels that metrics would have to reach; empty when the load need not change.
     pub levels: Vec<MetricLevel>,
-    /// When it would be decided; `None` for at once.
+    /// When it would be decided; `None` for immediately.
     pub at: Option<Wall>,
-    /// All of it in one sentence.
+    /// The whole in one sentence.
     pub note: Arc<str>,
 }
 
 /// What has to change for another outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Need {
-    /// Nothing but the time.
+pub enum RequiredChange {
+    /// Only time has to pass.
     Time,
-    /// The load.
+    /// The load has to change.
     Load,
-    /// The hold or the pause of a person has to end.
+    /// An operator's hold or pause has to end.
     Release,
-    /// A request has to come.
+    /// A request has to arrive.
     Request,
     /// `spec.scale.mode` has to be `on`.
     Mode,
-    /// The declaration: no load and no time leads there.
+    /// The declaration has to change: no load and no time has this outcome.
     Declaration,
 }
 
-/// Where a metric would have to be.
+/// The level that a metric would have to reach.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MetricLevel {
     /// Which metric.
     pub name: Arc<str>,
-    /// Where it would be, with its unit.
+    /// The level, with its unit.
     pub level: Arc<str>,
 }
 
-/// How far a ratio may be from 1 without a change, as parts of one.
+/// How far a ratio may be from 1 without a change, as a fraction.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Tolerance {
     /// Above 1.
@@ -173,37 +176,37 @@ pub struct Tolerance {
     pub down: f64,
 }
 
-/// Most earlier decisions that a record names as causes of its limits.
+/// Most entries of evidence in one record.
 ///
-/// 8: a rate policy that has counted more changes is understood from the latest.
+/// 8: the latest suffice to understand a rate policy that has counted more changes.
 pub const EVIDENCE_MAX: usize = 8;
 
-/// Something earlier that limits a decision.
+/// An earlier decision or change that limits this one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Evidence {
     /// When it was.
     pub at: Wall,
-    /// What.
-    pub what: Earlier,
+    /// What it was.
+    pub kind: EvidenceKind,
 }
 
-/// What was earlier.
+/// What an [`Evidence`] refers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Earlier {
-    /// So many replicas were recommended.
+pub enum EvidenceKind {
+    /// A recommendation of this many replicas.
     Recommended(u32),
-    /// So many were added.
+    /// This many replicas were added.
     Added(u32),
-    /// So many were taken away.
+    /// This many replicas were removed.
     Removed(u32),
 }
 
-/// The number of replicas, by what became of their samples.
+/// Numbers of replicas, by how their samples were used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct SampleCount {
-    /// Counted with their sample.
+    /// Their sample was used.
     pub used: u32,
-    /// Not at work yet.
+    /// Not ready yet.
     pub unready: u32,
     /// Without a sample, or with one that is too old or could not be read.
     pub missing: u32,
@@ -216,31 +219,31 @@ pub struct SampleCount {
 pub enum Policy {
     /// The declaration names a fixed size.
     Fixed,
-    /// A person holds it.
+    /// An operator holds the size.
     Hold,
-    /// A person has turned its autoscaler off.
+    /// The autoscaler is turned off.
     Off,
-    /// A person has paused its autoscaler.
+    /// An operator has paused the autoscaler.
     Paused,
-    /// A schedule says other than the fixed size.
+    /// A schedule overrides the fixed size.
     Schedule,
     /// Kubernetes' horizontal pod autoscaler algorithm.
     Hpa,
     /// As `Hpa`, but all metrics must agree on a change.
     Unanimous,
-    /// Steps by how high or how low one metric is.
+    /// Step scaling by the level of one metric.
     Step,
-    /// High and low watermark of one metric.
+    /// High and low watermarks of one metric.
     Watermarks,
-    /// As `Hpa`, but replicas that have just begun are waited for.
+    /// As `Hpa`, but replicas that are still warming up are waited for.
     TargetTracking,
-    /// A long mean of one metric, and a short one while load multiplies.
+    /// A long mean of one metric, and a short one during bursts.
     Burst,
     /// A formula over several metrics.
     Formula,
     /// A weighted mean of all metrics.
     Composite,
-    /// As many as keep an SLO at the least cost.
+    /// As many replicas as keep an SLO at the lowest cost.
     Slo,
     /// Scaled to zero while there are no requests, and back when one comes.
     ToZero,
@@ -249,24 +252,24 @@ pub enum Policy {
 /// The verdict on one metric.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MetricVerdict {
-    /// Such as `cpu`, `memory` or `http_requests_per_second`.
+    /// The name of the metric, such as `cpu`, `memory` or `http_requests_per_second`.
     pub name: Arc<str>,
-    /// What was measured, with its unit, such as `62 %`.
+    /// The measured value, with its unit, such as `62 %`.
     pub current: Arc<str>,
     /// The target, with its unit, such as `50 %`.
     pub target: Arc<str>,
     /// Measured ÷ target; `None` when nothing was measured.
     pub ratio: Option<f64>,
-    /// Replicas that this metric asks for; `None` when it cannot say.
+    /// Replicas that this metric asks for; `None` when it gives no number.
     pub proposal: Option<u32>,
-    /// Whose samples counted; `None` for a metric of no replicas.
+    /// How the samples of replicas were used; `None` for a metric that is not of replicas.
     pub samples: Option<SampleCount>,
     /// The arithmetic, or why there is none.
     pub note: Arc<str>,
 }
 
 impl MetricVerdict {
-    /// What stands for [`Self::current`] where nothing was measured.
+    /// The value of [`Self::current`] when nothing was measured.
     pub const UNKNOWN: &str = "unknown";
 
     /// Whether anything was measured.
@@ -275,7 +278,7 @@ impl MetricVerdict {
     }
 }
 
-/// A step that changed the number after the metrics.
+/// A limit that changed the number of replicas after the metrics.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Limit {
     /// Which limit: a reason code of the HPA (`ScaleDownStabilized`, `ScaleUpLimit`, `TooManyReplicas` …).
@@ -284,37 +287,37 @@ pub struct Limit {
     pub from: u32,
     /// Replicas after it.
     pub to: u32,
-    /// Its numbers in a sentence.
+    /// The details in a sentence.
     pub note: Arc<str>,
 }
 
-/// What a condition of a HorizontalPodAutoscaler is about, in Kubernetes' words.
+/// The type of a HorizontalPodAutoscaler condition, as in Kubernetes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ConditionKind {
-    /// Its target can be read and its size be set.
+    /// Its target can be read, and its size can be set.
     AbleToScale,
-    /// Its metrics give a number.
+    /// Its metrics give a number of replicas.
     ScalingActive,
     /// Bounds or rates keep it from that number.
     ScalingLimited,
-    /// Something stands in for an external metric.
+    /// The fallback of an external metric is in use.
     ExternalMetricFallbackActive,
-    /// It took the last replica away itself.
+    /// The autoscaler itself scaled to zero.
     ScaledToZero,
 }
 
-/// A condition in Kubernetes' manner.
+/// A condition as in Kubernetes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Condition {
-    /// What it is about.
+    /// Its type.
     pub kind: ConditionKind,
     /// Whether it holds.
     pub holds: bool,
     /// Its reason code, such as `ValidMetricFound`.
     pub reason: &'static str,
-    /// For people.
+    /// A message for users.
     pub message: Arc<str>,
-    /// Since when it holds, or does not; `None` where nothing is remembered.
+    /// When `holds` last changed; `None` when that is not recorded.
     pub since: Option<Wall>,
 }
 
@@ -340,7 +343,7 @@ impl ConditionKind {
     }
 }
 
-impl Need {
+impl RequiredChange {
     /// The name that users see.
     pub fn name(self) -> &'static str {
         match self {

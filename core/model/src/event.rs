@@ -1,18 +1,18 @@
-//! What happened to services and replicas, for people.
+//! Events: what happened to services and replicas, for users.
 
 use crate::identity::{Incarnation, Ordinal};
 use crate::name::ServiceName;
 use crate::reason::Reason;
 use crate::time::Now;
 
-/// Something that happened, or has to wait, and why.
+/// Something that happened or has to wait, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Event {
     /// When.
     pub at: Now,
-    /// To which service.
+    /// The service.
     pub service: ServiceName,
-    /// To which of its replicas; `None` when to the service as a whole.
+    /// The replica; `None` when the event is about the service as a whole.
     pub replica: Option<(Ordinal, Incarnation)>,
     /// What.
     pub kind: EventKind,
@@ -23,11 +23,11 @@ pub struct Event {
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EventKind {
-    /// The service was declared, or declared anew.
+    /// The service was declared, or its declaration changed.
     Declared,
     /// The service was withdrawn.
     Withdrawn,
-    /// Everything of a withdrawn service is gone.
+    /// A withdrawn service is completely removed.
     Gone,
     /// The wanted number of replicas was decided for the first time.
     Sized,
@@ -35,11 +35,11 @@ pub enum EventKind {
     Scaled,
     /// A replica is being started.
     Starting,
-    /// A replica of an earlier run was found and kept.
+    /// A replica of an earlier run was found and adopted.
     Adopted,
     /// A replica passed its readiness probe.
     Ready,
-    /// A replica that was ready is not any more.
+    /// A replica is no longer ready.
     NotReady,
     /// A replica ended by itself.
     Exited,
@@ -49,33 +49,33 @@ pub enum EventKind {
     Draining,
     /// A replica is being stopped.
     Stopping,
-    /// A replica has ended because it was stopped.
+    /// A replica that was being stopped has ended.
     Stopped,
     /// A spare, or another replica, takes over.
     TookOver,
-    /// A replica that stood in has stood down.
+    /// A replica no longer carries the traffic share of another one.
     StoodDown,
-    /// Something waits.
+    /// Something has to wait.
     Waiting,
     /// An action failed.
     ActionFailed,
     /// Restarts for failed liveness probes are suspended.
     HealingSuspended,
-    /// They are resumed.
+    /// Restarts for failed liveness probes are resumed.
     HealingResumed,
-    /// Its autoscaler is paused.
+    /// The autoscaler is paused.
     Paused,
-    /// Its autoscaler decides again.
+    /// The autoscaler is resumed.
     Resumed,
     /// A replica is protected from being removed.
     Protected,
     /// A replica may be removed again.
     Unprotected,
-    /// A running replica may use more or less than before.
+    /// The resources of a running replica were changed.
     Allotted,
-    /// An external balancer follows the replicas as they are.
+    /// An external balancer was reloaded with the current replicas.
     BalancerReloaded,
-    /// An external balancer does not have the replicas as they are.
+    /// An external balancer could not be updated.
     BalancerFailed,
 }
 
@@ -113,7 +113,7 @@ impl EventKind {
         }
     }
 
-    /// Whether it is a sign of trouble.
+    /// Whether it indicates a problem.
     pub fn is_warning(self) -> bool {
         match self {
             Self::NotReady

@@ -7,19 +7,19 @@ use crate::measure::Measured;
 use crate::name::ServiceName;
 use crate::time::Time;
 
-/// An observation that was checked against the life that it speaks of.
+/// An observation that was validated against the incarnation of the replica that it is about.
 ///
-/// Measurements stay where the report has them: there are many, and they are only read.
+/// Measurements are borrowed from the report: there are many, and they are only read.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Fact<'a> {
-    /// A replica that was not known is running: an earlier run started it.
+    /// An unknown replica is running: an earlier run started it.
     Appeared(&'a Observed),
-    /// A replica is running, and how.
-    Runs {
+    /// A replica is running, with the results of its probes.
+    Running {
         /// Which.
         replica: ReplicaId,
         /// Whether its startup probe has passed.
-        begun: bool,
+        started: bool,
         /// Whether it may get traffic.
         ready: bool,
         /// Whether its liveness probe passes.
@@ -32,65 +32,65 @@ pub enum Fact<'a> {
         /// How.
         exit: Exit,
     },
-    /// A replica that was thought to run is not there, and nobody saw it end.
+    /// A replica that should be running does not exist, and its exit was not observed.
     Vanished(ReplicaId),
-    /// Processor time and memory of a replica.
-    Used(&'a Usage),
+    /// CPU time and memory of a replica.
+    Usage(&'a Usage),
     /// The proxy's counters of a replica.
-    Served(&'a Traffic),
-    /// How fast a replica answers.
-    Timed(&'a Latencies),
+    Traffic(&'a Traffic),
+    /// The latencies of a replica.
+    Latencies(&'a Latencies),
     /// The proxy's counters of a service.
-    Asked(&'a Demand),
-    /// What a source of a metric has measured.
+    Demand(&'a Demand),
+    /// The report of a metric source.
     Measured(&'a Measured),
-    /// What a replica may use.
+    /// The resources that a replica may use.
     Allotted(&'a Allotted),
-    /// The proxy goes around a replica.
+    /// The proxy has ejected a replica.
     Ejected(&'a ReplicaId),
-    /// An observation of a life that is over or was never known. Only its number counts: no later life may have it.
+    /// An observation of an incarnation that has ended or was never known. Only its number matters: no later incarnation may use it.
     Ignored {
         /// The replica.
         replica: ReplicaId,
-        /// The life that was observed.
+        /// The observed incarnation.
         incarnation: Incarnation,
     },
 }
 
-/// What analysis concludes for a service.
+/// A conclusion of the analysis of a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Finding {
-    /// A replica has failed its liveness probe long enough to be restarted for it.
-    Sick {
+    /// A replica has failed its liveness probe for longer than the grace period.
+    Unhealthy {
         /// Which.
         ordinal: Ordinal,
         /// Since when.
         since: Time,
     },
-    /// A replica fails its liveness probe, but its time of grace is not over.
-    Ailing {
+    /// A replica fails its liveness probe, and its grace period is not over.
+    UnhealthyInGrace {
         /// Which.
         ordinal: Ordinal,
-        /// When its grace ends.
+        /// When the grace period ends.
         until: Time,
     },
-    /// So many replicas fail at once that no single one is at fault.
+    /// So many replicas fail at once that the cause is shared, such as overload.
     Overload {
         /// How many fail.
         failing: u32,
         /// Of how many.
         of: u32,
     },
-    /// A replica ends again and again without being well in between.
+    /// A replica exits repeatedly without being healthy in between.
     CrashLoop {
         /// Which.
         ordinal: Ordinal,
-        /// Ends within the window.
+        /// Exits within the window.
         exits: u32,
     },
-    /// Something that the service depends on is not there.
+    /// A dependency of the service is not available.
     DependencyDown {
-        /// What.
+        /// The dependency.
         needs: ServiceName,
     },
 }

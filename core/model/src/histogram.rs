@@ -1,8 +1,8 @@
-//! A histogram in which old samples weigh less, from which resources are recommended.
+//! A histogram with decaying weights, from which resources are recommended.
 //!
-//! Source: Kubernetes' Vertical Pod Autoscaler, `pkg/recommender/util/decaying_histogram.go` and `histogram_options.go`: buckets that grow by 5 %,
-//! percentiles that are the end of a bucket, weights that halve with each half-life. Unlike there, weights are whole numbers, so that
-//! nothing depends on the order of samples, and within a half-life a weight grows linearly instead of exponentially.
+//! Source: Kubernetes' Vertical Pod Autoscaler, `pkg/recommender/util/decaying_histogram.go` and `histogram_options.go`: bucket widths grow by
+//! 5 %, a percentile is the end of its bucket, and weights halve with each half-life. Differences: weights are integers, so that the result
+//! does not depend on the order of samples, and within a half-life weights grow linearly instead of exponentially.
 
 use std::time::Duration;
 
@@ -17,10 +17,10 @@ const UNIT: u64 = 1 << 20;
 /// The time after which a sample weighs half.
 pub const HALF_LIFE: Duration = Duration::from_hours(24);
 
-/// The begin of each bucket, in thousandths of the width of the first: bucket `k` begins at `(1.05^k - 1) ÷ 0.05` widths.
+/// The start of each bucket, in thousandths of the width of the first: bucket `k` starts at `(1.05^k - 1) ÷ 0.05` widths.
 const STARTS: [u64; BUCKETS + 1] = {
     let mut starts = [0; BUCKETS + 1];
-    // In millionths, so that rounding does not add up.
+    // In millionths, so that rounding errors do not accumulate.
     let (mut start, mut width, mut k) = (0_u128, 1_000_000_000_u128, 0);
     while k <= BUCKETS {
         starts[k] = (start / 1_000_000) as u64;
@@ -31,21 +31,21 @@ const STARTS: [u64; BUCKETS + 1] = {
     starts
 };
 
-/// Weights of samples by size. Sizes are counted in widths of the first bucket: see [`Width`].
+/// Weights of samples by size. Sizes are relative to the width of the first bucket: see [`Width`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct DecayingHistogram {
-    /// By bucket, without zeros at the end.
+    /// By bucket, without trailing zeros.
     weights: Vec<u64>,
-    /// When the half-life began from which weights are counted.
+    /// The start of the half-life that weights are relative to.
     reference: Time,
 }
 
-/// The width of the first bucket, in the unit of the samples: smaller samples are not distinguished. At least 1.
+/// The width of the first bucket, in the unit of the samples, which is the finest resolution. At least 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Width(pub u64);
 
 impl Width {
-    /// The end of the bucket with this number; for tables that are computed once.
+    /// The end of the bucket with this number.
     pub const fn end_of(self, bucket: usize) -> u64 {
         sized(STARTS[bucket + 1], self)
     }
@@ -65,13 +65,13 @@ impl DecayingHistogram {
         histogram
     }
 
-    /// The weights by bucket, without zeros at the end.
+    /// The weights by bucket, without trailing zeros.
     #[inline]
     pub fn weights(&self) -> &[u64] {
         &self.weights
     }
 
-    /// The begin of the half-life from which weights are counted.
+    /// The start of the half-life that weights are relative to.
     pub fn reference(&self) -> Time {
         self.reference
     }
@@ -81,7 +81,7 @@ impl DecayingHistogram {
         self.weights.is_empty()
     }
 
-    /// Adds a sample at `now`. A sample beyond the last bucket counts in the last bucket.
+    /// Adds a sample taken at `now`. Samples beyond the last bucket count in the last bucket.
     pub fn add(&mut self, now: Time, sample: u64, width: Width) {
         self.decay(now);
         let weight = self.weight_at(now);
@@ -92,8 +92,8 @@ impl DecayingHistogram {
         self.weights[bucket] = self.weights[bucket].saturating_add(weight);
     }
 
-    /// Removes a sample that was added at `at`, as far as it still has weight.
-    pub fn take_back(&mut self, at: Time, sample: u64, width: Width) {
+    /// Removes a sample that was added at `at`: what is left of its weight.
+    pub fn remove(&mut self, at: Time, sample: u64, width: Width) {
         let weight = self.weight_at(at);
         if let Some(kept) = self.weights.get_mut(bucket_of(sample, width)) {
             *kept = kept.saturating_sub(weight);
@@ -101,14 +101,14 @@ impl DecayingHistogram {
         self.trim();
     }
 
-    /// The end and the weight of each bucket that is not empty, smallest first.
+    /// The end and the weight of each non-empty bucket, in ascending order.
     #[inline]
     pub fn sizes(&self, width: Width) -> impl DoubleEndedIterator<Item = (u64, u64)> {
         let sized = move |(bucket, weight): (usize, &u64)| (width.end_of(bucket), *weight);
         self.weights.iter().enumerate().filter(|(_, weight)| **weight > 0).map(sized)
     }
 
-    /// The end of the bucket that holds the given percentile of the weight, 1 to 100. `None` when empty.
+    /// The end of the bucket that contains the given percentile of the weight, 1 to 100. `None` when empty.
     pub fn percentile(&self, percent: u32, width: Width) -> Option<u64> {
         let total: u128 = self.weights.iter().map(|weight| u128::from(*weight)).sum();
         let wanted = total * u128::from(percent);
@@ -122,7 +122,7 @@ impl DecayingHistogram {
         None
     }
 
-    /// Lets whole half-lives pass; weights below a millionth of a sample are dropped.
+    /// Applies the half-lives that have passed. Weights below a millionth of a sample are dropped.
     fn decay(&mut self, now: Time) {
         let half_lives = now.since(self.reference).as_millis() / HALF_LIFE.as_millis();
         if half_lives == 0 {
@@ -137,9 +137,9 @@ impl DecayingHistogram {
         self.reference = if self.weights.is_empty() { now } else { self.reference + passed };
     }
 
-    /// The weight of a sample at `at`, relative to those counted from the reference.
+    /// The weight of a sample taken at `at`, relative to the reference.
     fn weight_at(&self, at: Time) -> u64 {
-        let half_life = u64::try_from(HALF_LIFE.as_millis()).expect("a day is few milliseconds");
+        let half_life = u64::try_from(HALF_LIFE.as_millis()).expect("a day in milliseconds fits");
         let (now, reference) = (at.as_millis(), self.reference.as_millis());
         if now >= reference {
             return UNIT + ((now - reference).min(half_life) * UNIT) / half_life;
@@ -159,7 +159,7 @@ impl DecayingHistogram {
 
 fn bucket_of(sample: u64, width: Width) -> usize {
     let width = width.0.max(1);
-    // In 64 bits wherever it fits: this is asked for each bucket of each decision.
+    // In 64 bits where it fits: this is computed for each bucket in each decision.
     let widths = sample.checked_mul(1000).map_or_else(
         || u64::try_from(u128::from(sample) * 1000 / u128::from(width)).unwrap_or(u64::MAX),
         |thousandths| thousandths / width,
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn buckets_begin_where_the_recommender_of_kubernetes_has_them() {
+    fn buckets_are_those_of_the_vertical_pod_autoscaler() {
         // 0.01 × (1.05^k - 1) ÷ 0.05 cores, in thousandths.
         for (bucket, milli) in [(1, 10), (2, 20), (10, 125), (40, 1207), (100, 26_100)] {
             assert_eq!(sized(STARTS[bucket], CPU), milli, "bucket {bucket}");
@@ -217,23 +217,23 @@ mod tests {
         histogram.add(day(0), 5, CPU);
         histogram.add(day(0), 5, CPU);
         histogram.add(day(1), 120, CPU);
-        // Two halves against one whole.
+        // Two samples of half the weight against one of full weight.
         assert_eq!(histogram.percentile(50, CPU), Some(10));
         assert_eq!(histogram.percentile(51, CPU), Some(125));
     }
 
     #[test]
-    fn what_is_taken_back_leaves_nothing_behind_days_later() {
+    fn a_removed_sample_leaves_no_weight_days_later() {
         let mut histogram = DecayingHistogram::default();
         let before = NOW + Duration::from_hours(7);
         histogram.add(before, 125, CPU);
         histogram.add(day(3), 5, CPU);
-        histogram.take_back(before, 125, CPU);
+        histogram.remove(before, 125, CPU);
         assert_eq!(histogram.percentile(100, CPU), Some(10));
     }
 
     #[test]
-    fn a_month_of_silence_forgets_everything() {
+    fn samples_have_no_weight_after_two_months() {
         let mut histogram = DecayingHistogram::default();
         histogram.add(NOW, 125, CPU);
         histogram.add(day(60), 5, CPU);
@@ -242,7 +242,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_percentile_covers_its_share_and_little_more(mut samples in vec(0..2_000_000_u64, 1..200), percent in 1..=100_u32) {
+        fn a_percentile_is_at_or_just_above_the_exact_one(mut samples in vec(0..2_000_000_u64, 1..200), percent in 1..=100_u32) {
             let mut histogram = DecayingHistogram::default();
             for sample in &samples {
                 histogram.add(NOW, *sample, CPU);
@@ -255,7 +255,7 @@ mod tests {
         }
 
         #[test]
-        fn a_bucket_is_the_same_in_64_bits(sample: u64, shift in 0..64_u32, width in 1..u64::MAX, bucket in 0..=BUCKETS) {
+        fn the_64_bit_path_gives_the_same_bucket(sample: u64, shift in 0..64_u32, width in 1..u64::MAX, bucket in 0..=BUCKETS) {
             for (sample, width) in [(sample, width), (sample >> shift, width >> shift), (sample >> shift, 10)] {
                 let width = Width(width.max(1));
                 let widths = u128::from(sample) * 1000 / u128::from(width.0);
@@ -267,7 +267,7 @@ mod tests {
         }
 
         #[test]
-        fn the_order_of_samples_of_a_moment_does_not_matter(samples in vec(0..u64::MAX, 1..50), later in 0..10_000_000_u64) {
+        fn the_order_of_samples_does_not_matter(samples in vec(0..u64::MAX, 1..50), later in 0..10_000_000_u64) {
             let at = Time::from_millis(NOW.as_millis() + later);
             let all = |samples: &mut dyn Iterator<Item = &u64>| {
                 let mut histogram = DecayingHistogram::default();

@@ -1,4 +1,4 @@
-//! Identities: what a thing is called by us, and which of its lives is meant.
+//! Identities of replicas, declarations, runs and actions.
 
 use std::fmt;
 
@@ -20,11 +20,11 @@ macro_rules! number {
 }
 
 number! {
-    /// The place of a replica within its service: 0, 1, 2 …; a replacement takes the place of the one it replaces.
+    /// The place of a replica within its service: 0, 1, 2 …. A replacement takes the place of the replica that it replaces.
     Ordinal(u32)
 }
 number! {
-    /// Which life of a replica: grows by one each time its place is filled anew. An older one is never mistaken for it.
+    /// Counts the replicas that have filled a place: grows with each start, so that an earlier replica is never mistaken for a later one.
     Incarnation(u32)
 }
 number! {
@@ -36,10 +36,10 @@ number! {
     Epoch(u64)
 }
 
-/// One place of a service: `shop-3`.
+/// A replica by its service and place: `shop-3`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReplicaId {
-    /// The service it is a copy of.
+    /// Its service.
     pub service: ServiceName,
     /// Its place within the service.
     pub ordinal: Ordinal,
@@ -52,14 +52,14 @@ impl fmt::Display for ReplicaId {
 }
 
 impl ReplicaId {
-    /// Reads back what `Display` prints; `None` when the text is no replica's name.
+    /// Parses the output of `Display`; `None` when the text is not the name of a replica.
     pub fn parse(text: &str) -> Option<Self> {
         let (service, ordinal) = text.rsplit_once('-')?;
         Some(Self { service: ServiceName::parse(service).ok()?, ordinal: Ordinal(ordinal.parse().ok()?) })
     }
 }
 
-/// The idempotency key of an action: saying the same action twice does nothing more than saying it once.
+/// The idempotency key of an action: sending it again has no further effect.
 ///
 /// Ordered by epoch, then by the order in which the loop of that epoch emitted them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

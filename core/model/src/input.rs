@@ -1,4 +1,4 @@
-//! What goes into the loop: intent, memory, reports of sensors, outcomes of actions.
+//! Inputs of the loop: intent, remembered state, reports of sensors, outcomes of actions.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,20 +17,20 @@ use crate::resource::{
 use crate::settings::Settings;
 use crate::time::{Time, Wall};
 
-/// One input of the loop; it is journaled before the loop sees it.
+/// One input of the loop; it is journaled before the loop processes it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Input {
-    /// Begins a run: first of all inputs, exactly once.
+    /// Begins a run: the first input, exactly once.
     Started(Start),
-    /// The loop's next deadline has come. Harmless when it has not.
+    /// The loop's next deadline has passed. No effect when it has not.
     Woke,
-    /// What people want has changed, or is given again after a start.
+    /// The intent has changed, or is repeated after a start.
     Intent(Intent),
-    /// What an earlier run remembered of a service; after the intent for it, and before the first inventory.
+    /// State of a service that an earlier run persisted; comes after its intent, and before the first inventory.
     Remembered(Arc<Memory>),
-    /// A sensor has seen something.
+    /// A sensor has reported something.
     Report(Report),
-    /// An action has ended, one way or the other.
+    /// An action has ended.
     Ended {
         /// Which action.
         action: ActionId,
@@ -42,53 +42,53 @@ pub enum Input {
 /// What a run begins with.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Start {
-    /// Larger than that of every earlier run.
+    /// The epoch; larger than that of every earlier run.
     pub epoch: Epoch,
-    /// The node that this run keeps.
+    /// The node that this run manages.
     pub node: NodeName,
-    /// Where every random stream of the run grows from.
+    /// The seed of all random streams of the run.
     pub seed: u64,
-    /// The numbers that the run decides by.
+    /// The settings of the loop.
     pub settings: Arc<Settings>,
 }
 
-/// What people want of one service.
+/// The intent of operators for one service.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Intent {
-    /// The service shall be as declared; replaces what was declared before.
+    /// Run the service as declared; replaces an earlier declaration.
     Declare(Arc<Declared>),
-    /// The service is withdrawn: its replicas are drained and stopped.
+    /// Withdraw the service: its replicas are drained and stopped.
     Withdraw(ServiceName),
-    /// The service shall have exactly so many replicas, whatever its load.
+    /// Hold the service at exactly this many replicas, whatever its load.
     Hold {
-        /// The service meant.
+        /// The service.
         service: ServiceName,
         /// How many replicas.
         replicas: u32,
-        /// When the hold ends by itself; `None` holds until released.
+        /// When the hold ends automatically; `None` holds until released.
         until: Option<Time>,
     },
-    /// The hold on the service ends.
+    /// End the hold on the service.
     Release(ServiceName),
-    /// The autoscaler of the service decides nothing: the number stays as it is, within its bounds.
+    /// Pause the autoscaler of the service: the number of replicas does not change, except to stay within its bounds.
     Pause {
-        /// The service meant.
+        /// The service.
         service: ServiceName,
-        /// When the pause ends by itself; `None` lasts until resumed.
+        /// When the pause ends automatically; `None` lasts until resumed.
         until: Option<Time>,
     },
-    /// The autoscaler of the service decides again.
+    /// Resume the autoscaler of the service.
     Resume(ServiceName),
-    /// A replica shall not be removed when its service shrinks.
+    /// Protect a replica from removal when its service scales in.
     Protect {
         /// Which replica.
         replica: ReplicaId,
-        /// Which life of it: the protection ends with that.
+        /// Its incarnation: the protection ends with it.
         incarnation: Incarnation,
-        /// When the protection ends by itself.
+        /// When the protection ends automatically.
         until: Time,
     },
-    /// The replica may be removed again.
+    /// End the protection of the replica.
     Unprotect(ReplicaId),
 }
 
@@ -107,14 +107,14 @@ impl Intent {
     }
 }
 
-/// A service with everything that was declared for it.
+/// A service with everything that is declared for it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Declared {
     /// Its name.
     pub name: ServiceName,
     /// Grows with each change of the declaration.
     pub revision: Generation,
-    /// The revision in which the version that its replicas run was first declared; a replica of another generation is outdated.
+    /// The revision in which the version of its replicas was first declared; a replica of another generation is outdated.
     pub generation: Generation,
     /// As written by its owner.
     pub spec: ServiceSpec,
@@ -123,35 +123,35 @@ pub struct Declared {
 }
 
 impl Declared {
-    /// The same, with the resources of a replica as allotted to it.
-    pub fn allotted(self: &Arc<Self>, allotment: Allotment) -> Arc<Self> {
+    /// The same declaration, with the resources of a replica replaced by `allotment`.
+    pub fn with_allotment(self: &Arc<Self>, allotment: Allotment) -> Arc<Self> {
         if allotment == Allotment::default() {
             return Arc::clone(self);
         }
         let mut changed = Self::clone(self);
-        changed.spec.resources = allotment.instead_of(self.spec.resources);
+        changed.spec.resources = allotment.applied_to(self.spec.resources);
         Arc::new(changed)
     }
 
-    /// The bounds at `at`: those of the schedule, or else the usual ones. Holds and rest are not considered.
+    /// The bounds at `at`: those of the schedule, or else the usual ones. Holds and scaling to zero are not considered.
     pub fn bounds(&self, at: Wall) -> Bounds {
         self.usual_bounds().at(at, &self.spec.scale.schedule)
     }
 
-    /// The bounds while no schedule says others.
+    /// The bounds while no schedule changes them.
     pub fn usual_bounds(&self) -> Bounds {
         self.autoscaler.as_ref().map_or_else(|| self.spec.scale.bounds(), AutoscalerSpec::bounds)
     }
 
     /// The SLO of the acting autoscaler, or of the first shadow that has one.
-    pub fn promise(&self) -> Option<&Slo> {
+    pub fn slo(&self) -> Option<&Slo> {
         let acting = self.autoscaler.as_ref().and_then(|acting| acting.policy.slo());
-        acting.or_else(|| self.spec.scale.promise())
+        acting.or_else(|| self.spec.scale.slo())
     }
 
-    /// The rule by which its load is forecast; `None` when it is not. A service that is sized by an SLO is forecast unless declared
+    /// How its load is forecast; `None` when it is not. The load of a service that is sized by an SLO is forecast unless declared
     /// otherwise.
-    pub fn foretold(&self) -> Option<Forecasting> {
+    pub fn forecasting(&self) -> Option<Forecasting> {
         let mode = self.forecast_mode();
         let is_forecast = mode != ForecastMode::Off;
         is_forecast.then(|| self.spec.scale.forecast.clone().unwrap_or_else(|| Forecasting::of_mode(mode)))
@@ -159,17 +159,17 @@ impl Declared {
 
     /// What the forecast of its load is used for; [`ForecastMode::Off`] when none is made.
     pub fn forecast_mode(&self) -> ForecastMode {
-        let promises = self.autoscaler.as_ref().is_some_and(|acting| acting.policy.slo().is_some());
-        let usual = if promises { ForecastMode::On } else { ForecastMode::Off };
-        self.spec.scale.forecast.as_ref().map_or(usual, |forecast| forecast.mode)
+        let has_slo = self.autoscaler.as_ref().is_some_and(|acting| acting.policy.slo().is_some());
+        let default = if has_slo { ForecastMode::On } else { ForecastMode::Off };
+        self.spec.scale.forecast.as_ref().map_or(default, |forecast| forecast.mode)
     }
 
-    /// What is forecast as its load: the requests to its proxy, if it has one.
+    /// What is forecast as its load: the requests to its proxy, if it has one; else the replicas that its metrics ask for.
     pub fn load_source(&self) -> LoadSource {
-        if self.spec.expose.is_some() { LoadSource::Requests } else { LoadSource::Need }
+        if self.spec.expose.is_some() { LoadSource::Requests } else { LoadSource::Replicas }
     }
 
-    /// Its shadow autoscalers by name, each with the bounds that hold at `at`.
+    /// Its shadow autoscalers by name, each with its bounds at `at`.
     pub fn shadows(&self, at: Wall) -> impl Iterator<Item = (ObjectName, AutoscalerSpec)> {
         self.usual_shadows().map(move |(name, spec)| {
             let Bounds { min, max } = spec.bounds().at(at, &self.spec.scale.schedule);
@@ -181,52 +181,53 @@ impl Declared {
     /// with that forecast.
     pub fn usual_shadows(&self) -> impl Iterator<Item = (ObjectName, AutoscalerSpec)> {
         let acting = self.autoscaler.as_ref();
-        // All were checked when they were declared. If the autoscaler was deleted since, a shadow of it may be left without metrics.
-        let own = self.spec.scale.shadows.iter();
-        let own =
-            own.map(move |shadow| Some((shadow.name.clone(), shadow.to_spec(&self.name, acting).ok()?)));
+        // All were valid when they were declared. If the acting autoscaler was deleted since, a shadow of it may lack metrics.
+        let declared = self.spec.scale.shadows.iter().filter_map(move |shadow| {
+            let spec = shadow.to_spec(&self.name, acting).ok()?;
+            Some((shadow.name.clone(), spec))
+        });
         let is_shadow = self.forecast_mode() == ForecastMode::Shadow;
-        let foretold = acting.filter(|_| is_shadow).map(|acting| (ObjectName::forecast(), acting.clone()));
-        own.flatten().chain(foretold)
+        let forecast = acting.filter(|_| is_shadow).map(|acting| (ObjectName::forecast(), acting.clone()));
+        declared.chain(forecast)
     }
 }
 
-/// What a sensor saw.
+/// A report of a sensor.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Report {
-    /// Every replica on the node, alive or just ended; a replica that is missing from it does not exist.
+    /// All replicas on the node, running or just ended; a replica that is not listed does not exist.
     Inventory {
-        /// The node that was looked at.
+        /// The node.
         node: NodeName,
-        /// The latest action that had reached the node by then. A replica whose start came later may exist by now.
+        /// The latest action that the node had carried out when the list was made. A replica whose start came later may exist.
         up_to: ActionId,
-        /// The replicas, in no order.
+        /// The replicas, in no particular order.
         replicas: Vec<Observed>,
     },
-    /// One replica, because something about it has changed.
+    /// One replica whose state has changed.
     Replica(Observed),
-    /// Processor time and memory of replicas, sampled at one moment.
+    /// CPU time and memory of replicas, sampled at the same time.
     Usage(Vec<Usage>),
     /// The proxy's counters of every replica that it routes to or drains.
     Traffic(Vec<Traffic>),
-    /// Latencies of the replicas of services that promise one.
+    /// Latencies of the replicas of services with an SLO.
     Latencies(Vec<Latencies>),
-    /// Requests to services as a whole, with or without replicas: of services that may rest, or whose load is forecast.
+    /// Requests to services as a whole, with or without replicas: for services that may scale to zero, or whose load is forecast.
     Demand(Vec<Demand>),
-    /// What sources of metrics have measured.
+    /// Reports of metric sources.
     Measured(Vec<Measured>),
-    /// The resources that running replicas may use, where their platform reports them.
+    /// The resources that running replicas may use, if their platform reports them.
     Allotted(Vec<Allotted>),
-    /// The replicas that the proxy has ejected because their requests failed; repeated every second while there are any.
+    /// The replicas that the proxy has ejected; repeated every second while there are any.
     Ejected(Vec<Ejected>),
 }
 
-/// A replica that the proxy has ejected for a while.
+/// A replica that the proxy has ejected temporarily.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Ejected {
     /// Which replica.
     pub replica: ReplicaId,
-    /// Which life of it.
+    /// Its incarnation.
     pub incarnation: Incarnation,
 }
 
@@ -235,38 +236,38 @@ pub struct Ejected {
 pub struct Allotted {
     /// Which replica.
     pub replica: ReplicaId,
-    /// Which life of it.
+    /// Its incarnation.
     pub incarnation: Incarnation,
-    /// What it may use; what is not named it may use without a limit.
+    /// The resources; those that are `None` are not limited.
     pub resources: Resources,
 }
 
-/// A replica as its agent sees it.
+/// A replica as observed by its agent.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Observed {
-    /// Which place it fills.
+    /// The service and the place.
     pub replica: ReplicaId,
-    /// Which life of that place.
+    /// The incarnation.
     pub incarnation: Incarnation,
     /// The generation of the service that it runs.
     pub generation: Generation,
-    /// How it is.
+    /// Its state.
     pub state: ReplicaState,
 }
 
-/// How a replica is.
+/// The state of a replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ReplicaState {
-    /// Its process runs; the startup probe has not passed yet.
+    /// Its process runs, and the startup probe has not passed yet.
     Starting,
-    /// Its process runs and has begun its work.
+    /// Its process runs, and the startup probe has passed.
     Running {
         /// Whether it may get traffic.
         ready: bool,
         /// Whether its liveness probe passes; `true` when it has none.
         live: bool,
     },
-    /// It is being stopped and has not ended yet.
+    /// It is being stopped, and has not ended yet.
     Stopping,
     /// It has ended.
     Exited(Exit),
@@ -275,80 +276,80 @@ pub enum ReplicaState {
 /// How a replica ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Exit {
-    /// What the kernel says of it.
+    /// The status that the kernel reports.
     pub status: ExitStatus,
-    /// Whether the kernel killed it for want of memory.
+    /// Whether the kernel killed it because memory ran out.
     pub out_of_memory: bool,
-    /// From exec to end.
+    /// The time from exec to exit.
     pub ran_for: Duration,
 }
 
-/// What the kernel says of an ended process.
+/// The status of an ended process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ExitStatus {
-    /// It returned this code.
+    /// It exited with this code.
     Code(i32),
-    /// This signal ended it.
+    /// It was ended by this signal.
     Signal(i32),
-    /// Not known: an adopted replica is no child of ours, and the kernel tells only parents.
+    /// Not known: an adopted replica is not a child process, and the kernel reports the status only to the parent.
     Unknown,
 }
 
-/// Processor time and memory of one replica at one moment.
+/// CPU time and memory of one replica at one time.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Usage {
     /// Which replica.
     pub replica: ReplicaId,
-    /// Which life of it: counters start anew with each.
+    /// Its incarnation: counters start at zero with each.
     pub incarnation: Incarnation,
-    /// Processor time spent since its start, user and system, all its processes.
+    /// CPU time since its start, user and system, of all its processes.
     pub cpu_time: Duration,
-    /// Memory in use now, all its processes.
+    /// Memory in use, of all its processes.
     pub memory: Bytes,
-    /// How often it was throttled; `None` without a limit of the processor, and before it has run under one.
+    /// How often it was throttled; `None` without a CPU limit, and before it has run under one.
     pub throttling: Option<Throttling>,
 }
 
-/// How often a replica was throttled since its start: in each window of the kernel it may use so much processor time, and waits
-/// for the next window when that is used up.
+/// How often a replica was throttled since its start. Under a CPU quota it may use a limited CPU time in each period of the kernel, and
+/// waits for the next period once that is used up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Throttling {
-    /// Windows in which it ran.
+    /// Periods in which it ran.
     pub windows: u64,
-    /// Of those, the ones in which it was throttled.
+    /// Those of them in which it was throttled.
     pub throttled: u64,
-    /// How long it was throttled, summed over the processors that it would have run on.
+    /// How long it was throttled, summed over CPUs.
     pub waited: Duration,
 }
 
-/// The proxy's counters of one service, from when it began to listen for it.
+/// The proxy's counters of one service, since the proxy listens for it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Demand {
-    /// The service asked for.
+    /// The service.
     pub service: ServiceName,
-    /// Requests that came.
+    /// Requests that arrived.
     pub requests: u64,
-    /// Requests that wait for a replica now.
+    /// Requests that are waiting for a replica.
     pub waiting: u32,
-    /// Requests that are being answered now, tunnels included.
+    /// Requests that are being answered, including tunnels.
     pub in_flight: u32,
 }
 
-/// The proxy's counters of one replica, from the start of that replica's life.
+/// The proxy's counters of one replica, since the start of its incarnation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Traffic {
-    /// The service asked for.
+    /// The service.
     pub service: ServiceName,
-    /// The replica that was asked.
+    /// The place of the replica.
     pub ordinal: Ordinal,
-    /// Which life of it.
+    /// Its incarnation.
     pub incarnation: Incarnation,
-    /// Requests answered, whatever the status.
+    /// Answered requests, with any status.
     pub requests: u64,
-    /// Of those, answered with a status of 500 or above, or not answered.
+    /// Those of them with a status of 500 or above, or without an answer.
     pub errors: u64,
-    /// Being answered now.
+    /// Requests that are being answered.
     pub in_flight: u32,
-    /// The 99th percentile of the last window, as the proxy's histogram has it.
+    /// The 99th percentile of the latency over the proxy's last window.
     pub latency_p99: Duration,
 }

@@ -1,57 +1,57 @@
-//! Latencies of a replica, counted in classes relative to the promised latency.
+//! Latencies of a replica, counted in classes relative to the latency threshold of the SLO.
 
 use std::time::Duration;
 
 use crate::identity::{Incarnation, Ordinal};
 use crate::name::ServiceName;
 
-/// Where one class of latencies ends and the next begins, in thousandths of the promised latency.
+/// The upper bounds of the latency classes, in thousandths of the SLO's threshold; latencies above the last one form a class of their own.
 ///
-/// About √2 apart, closer where the promise is near. What is above the last is in a class of its own.
+/// About √2 apart, and closer near the threshold.
 pub const LATENCY_SHARES: [u32; 15] =
     [63, 88, 125, 177, 250, 354, 500, 595, 707, 841, 1000, 1189, 1414, 2000, 4000];
 
-/// Classes of latencies.
+/// The number of latency classes.
 pub const LATENCY_CLASSES: usize = LATENCY_SHARES.len() + 1;
 
-/// The last class of which the promise is kept.
-pub const LATENCY_CLASS_KEPT: usize = 10;
+/// The last class within the SLO.
+pub const LATENCY_CLASS_IN_TIME: usize = 10;
 
-/// The proxy's counters of one replica of a service that promises a latency, from the start of that replica's life.
+/// The proxy's latency counters of one replica of a service with an SLO, since the start of its incarnation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Latencies {
-    /// The service asked for.
+    /// The service.
     pub service: ServiceName,
-    /// The replica that was asked.
+    /// The place of the replica.
     pub ordinal: Ordinal,
-    /// Which life of it.
+    /// Its incarnation.
     pub incarnation: Incarnation,
-    /// What was promised when they were counted.
-    pub promised: Duration,
+    /// The SLO's latency threshold that the classes are relative to.
+    pub threshold: Duration,
     /// Answers with a status of 500 or above, and requests without an answer.
     pub failed: u64,
-    /// Answers by class of latency: within the share of the promise that [`LATENCY_SHARES`] has, and above the one before.
+    /// Answers by latency class: up to the bound in [`LATENCY_SHARES`], and above the previous one.
     pub answered: [u64; LATENCY_CLASSES],
 }
 
-/// The class of a latency where `promised` is; a promise of nothing is kept by nothing.
+/// The class of a latency under an SLO with this threshold. With a threshold of zero, only a latency of zero is within the SLO.
 #[inline]
-pub fn class_of(latency: Duration, promised: Duration) -> usize {
+pub fn class_of(latency: Duration, threshold: Duration) -> usize {
     LATENCY_SHARES
-        .partition_point(|share| latency.as_micros() * 1000 > promised.as_micros() * u128::from(*share))
+        .partition_point(|share| latency.as_micros() * 1000 > threshold.as_micros() * u128::from(*share))
 }
 
 impl Latencies {
-    /// All answers.
+    /// The number of answers.
     #[inline]
     pub fn total(&self) -> u64 {
         self.answered.iter().fold(0, |sum, count| sum.saturating_add(*count))
     }
 
-    /// What was counted since `earlier`; `None` when that is of another life or another promise, or counted more.
+    /// The counts since `earlier`; `None` when that is of another incarnation or threshold, or has higher counts.
     #[inline]
     pub fn since(&self, earlier: &Self) -> Option<Self> {
-        if (self.incarnation, self.promised) != (earlier.incarnation, earlier.promised) {
+        if (self.incarnation, self.threshold) != (earlier.incarnation, earlier.threshold) {
             return None;
         }
         let mut since = self.clone();
@@ -62,8 +62,8 @@ impl Latencies {
         Some(since)
     }
 
-    /// The first class that, with those below it, has at least the share of the answers that `millionths` says: the class of
-    /// that quantile. `None` without an answer.
+    /// The class of a quantile, given in millionths: the first class that, with those below it, has at least that share of the answers.
+    /// `None` without an answer.
     #[inline]
     pub fn class_of_quantile(&self, millionths: u32) -> Option<usize> {
         let total = u128::from(self.total());
@@ -85,23 +85,25 @@ mod tests {
             service: ServiceName::parse("shop").expect("a name"),
             ordinal: Ordinal(0),
             incarnation: Incarnation(1),
-            promised: Duration::from_millis(200),
+            threshold: Duration::from_millis(200),
             failed: 0,
             answered,
         }
     }
 
     #[test]
-    fn the_promise_is_kept_up_to_its_class() {
-        assert_eq!(LATENCY_SHARES[LATENCY_CLASS_KEPT], 1000);
+    fn the_threshold_is_the_bound_of_the_last_class_in_time() {
+        assert_eq!(LATENCY_SHARES[LATENCY_CLASS_IN_TIME], 1000);
         assert!(LATENCY_SHARES.is_sorted());
     }
 
     #[test]
-    fn a_latency_is_in_the_class_whose_end_it_does_not_pass() {
-        let (ms, promised) = (Duration::from_millis, Duration::from_millis(200));
-        for (latency, class) in [(0, 0), (12, 0), (13, 1), (200, LATENCY_CLASS_KEPT), (201, 11), (9000, 15)] {
-            assert_eq!(class_of(ms(latency), promised), class, "{latency} ms");
+    fn a_latency_is_in_the_first_class_whose_bound_it_does_not_exceed() {
+        let (ms, threshold) = (Duration::from_millis, Duration::from_millis(200));
+        for (latency, class) in
+            [(0, 0), (12, 0), (13, 1), (200, LATENCY_CLASS_IN_TIME), (201, 11), (9000, 15)]
+        {
+            assert_eq!(class_of(ms(latency), threshold), class, "{latency} ms");
         }
     }
 
@@ -115,11 +117,11 @@ mod tests {
     }
 
     #[test]
-    fn what_was_counted_before_is_taken_off() {
+    fn earlier_counts_are_subtracted() {
         let (mut before, mut after) = ([0; LATENCY_CLASSES], [1; LATENCY_CLASSES]);
         before[3] = 1;
         after[3] = 5;
-        let since = counted(after).since(&counted(before)).expect("it counted on");
+        let since = counted(after).since(&counted(before)).expect("the counts are higher");
         assert_eq!((since.answered[3], since.total()), (4, 19));
         assert_eq!(counted(before).since(&counted(after)), None);
         let other = Latencies { incarnation: Incarnation(2), ..counted(after) };

@@ -1,7 +1,7 @@
-//! The shared vocabulary: what people declare, what sensors see, what the loop decides, and why.
+//! The types that all other crates share: resources, inputs, plans, actions, events and the reasons for them.
 //!
-//! Everything here is plain data that can be compared and printed. Nothing here decides, waits, or touches the world. Values from
-//! outside are checked once, where they enter ([`name`], [`resource`]); from then on the type is trusted.
+//! Everything here is plain data that can be compared and printed. Nothing here decides, waits or does I/O. External values are
+//! validated once, when they are parsed ([`name`], [`resource`]); from then on the type guarantees validity.
 
 mod nearest;
 mod text;

@@ -1,4 +1,4 @@
-//! What sources of metrics measure: series of numbers, each with its labels.
+//! Measurements of metric sources: labelled series of numbers, or why there are none.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,21 +10,21 @@ use crate::name::ServiceName;
 use crate::quantity::Milli;
 use crate::resource::MetricSpec;
 
-/// What identifies a metric for autoscalers: its name, and what it is a metric of.
+/// Identifies a metric for autoscalers: its name, and what it describes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MetricKey {
     /// Its name.
     pub metric: Arc<str>,
-    /// What it is a metric of.
-    pub whose: Whose,
+    /// What it describes.
+    pub subject: MetricSubject,
 }
 
-/// What a metric is a metric of.
+/// What a metric describes; the metric types of `autoscaling/v2`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Whose {
-    /// Of nothing that Homeostat knows: an external metric.
-    Outside,
-    /// That of one object, whatever Homeostat knows of it.
+pub enum MetricSubject {
+    /// Nothing that Homeostat knows: an external metric.
+    External,
+    /// One object; Homeostat need not know it.
     Object {
         /// Its kind.
         kind: Arc<str>,
@@ -35,7 +35,7 @@ pub enum Whose {
     Replicas(ServiceName),
 }
 
-/// The report of one source on one measurement.
+/// The report of one source on its metric.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Measured {
     /// The source.
@@ -45,33 +45,33 @@ pub struct Measured {
     /// How long the measurement is valid while no newer one comes.
     pub stale_after: Duration,
     /// Its result.
-    pub said: Said,
+    pub result: MeasurementResult,
 }
 
 /// The result of a measurement.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Said {
-    /// It was declared, and has not measured yet.
-    Begun,
-    /// The series of the metric. No series at all is an answer too, and not zero.
+pub enum MeasurementResult {
+    /// The source was declared, and has not measured yet.
+    Pending,
+    /// The series of the metric. An empty list is a valid result, which is not the same as zero.
     Series(Vec<Series>),
-    /// The answer of each replica that was asked; a missing replica could not be asked.
-    Replicas(Vec<ReplicaSaid>),
-    /// It could not measure, and why: one sentence.
+    /// The measurement of each replica; a replica that is not listed could not be asked.
+    Replicas(Vec<ReplicaMeasurement>),
+    /// The measurement failed; the reason in one sentence.
     Failed(Arc<str>),
     /// Its declaration was withdrawn.
     Withdrawn,
 }
 
-/// The answer of one replica.
+/// The measurement of one replica.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReplicaSaid {
+pub struct ReplicaMeasurement {
     /// Its place.
     pub ordinal: Ordinal,
     /// Which life of it.
     pub incarnation: Incarnation,
-    /// Its series; or why it could not be asked, as one sentence.
-    pub said: Result<Vec<Series>, Arc<str>>,
+    /// Its series, or why it could not be measured, in one sentence.
+    pub result: Result<Vec<Series>, Arc<str>>,
 }
 
 /// Labels by name.
@@ -87,19 +87,22 @@ pub struct Series {
 }
 
 impl MetricKey {
-    /// What `metric` of an autoscaler of `service` is measured as; `None` for what Homeostat meters itself.
+    /// The key by which `metric`, of an autoscaler of `service`, is looked up among measurements; `None` for a metric that
+    /// Homeostat measures itself.
     pub fn of(metric: &MetricSpec, service: &ServiceName) -> Option<Self> {
-        let key = |name: &str, whose| Some(Self { metric: name.into(), whose });
+        let key = |name: &str, subject| Some(Self { metric: name.into(), subject });
         match metric {
             MetricSpec::Resource { .. } | MetricSpec::ContainerResource { .. } => None,
             MetricSpec::Pods { metric, .. } if crate::resource::is_of_proxy(&metric.name) => None,
-            MetricSpec::Pods { metric, .. } => key(&metric.name, Whose::Replicas(service.clone())),
+            MetricSpec::Pods { metric, .. } => key(&metric.name, MetricSubject::Replicas(service.clone())),
             MetricSpec::Object { object, metric, .. } => {
-                let whose =
-                    Whose::Object { kind: object.kind.as_str().into(), name: object.name.as_str().into() };
-                key(&metric.name, whose)
+                let subject = MetricSubject::Object {
+                    kind: object.kind.as_str().into(),
+                    name: object.name.as_str().into(),
+                };
+                key(&metric.name, subject)
             }
-            MetricSpec::External { metric, .. } => key(&metric.name, Whose::Outside),
+            MetricSpec::External { metric, .. } => key(&metric.name, MetricSubject::External),
         }
     }
 }
@@ -107,11 +110,11 @@ impl MetricKey {
 /// Such as `queue_length`, `queue_length of Ingress web`, `queue_length of each replica of shop`.
 impl fmt::Display for MetricKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { metric, whose } = self;
-        match whose {
-            Whose::Outside => f.write_str(metric),
-            Whose::Object { kind, name } => write!(f, "{metric} of {kind} {name}"),
-            Whose::Replicas(service) => write!(f, "{metric} of each replica of {service}"),
+        let Self { metric, subject } = self;
+        match subject {
+            MetricSubject::External => f.write_str(metric),
+            MetricSubject::Object { kind, name } => write!(f, "{metric} of {kind} {name}"),
+            MetricSubject::Replicas(service) => write!(f, "{metric} of each replica of {service}"),
         }
     }
 }

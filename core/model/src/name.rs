@@ -1,4 +1,4 @@
-//! Names that people give, checked once at the door.
+//! Names in resources, validated when they are parsed.
 
 use std::borrow::Borrow;
 use std::str::FromStr;
@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use schemars::JsonSchema;
 
-/// Longest name, in bytes: a DNS label (RFC 1123 section 2.1), so that a service can be found by it.
+/// Longest name, in bytes: that of a DNS label (RFC 1123, section 2.1), so that names can be used as host names.
 pub const NAME_LEN_MAX: usize = 63;
 
-/// Why a text is no name.
+/// Why a text is not a name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// The text is empty.
@@ -21,10 +21,10 @@ pub enum NameError {
         /// Its length in bytes.
         len: usize,
     },
-    /// The text holds something other than `a-z`, `0-9` and `-`.
-    #[error("a name holds lower-case letters, digits and '-', not {found:?}")]
+    /// The text contains something other than `a-z`, `0-9` and `-`.
+    #[error("a name contains only lower-case letters, digits and '-', not {found:?}")]
     Character {
-        /// The first character that does not belong.
+        /// The first invalid character.
         found: char,
     },
     /// The text begins or ends with `-`.
@@ -32,7 +32,7 @@ pub enum NameError {
     Edge,
 }
 
-/// Makes a newtype over a shared, checked DNS label.
+/// Defines a newtype over a shared, validated DNS label.
 macro_rules! dns_label {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -40,7 +40,7 @@ macro_rules! dns_label {
         pub struct $name(Arc<str>);
 
         impl $name {
-            /// Checks `text` and takes it as a name: 1 to 63 of `a-z`, `0-9` and `-`, no `-` at either end.
+            /// Parses a name: 1 to 63 of `a-z`, `0-9` and `-`, without `-` at either end.
             pub fn parse(text: &str) -> Result<Self, NameError> {
                 check_dns_label(text)?;
                 Ok(Self(text.into()))
@@ -95,7 +95,7 @@ dns_label! {
 }
 
 dns_label! {
-    /// The name of a zone: what fails together, such as a data centre or a machine.
+    /// The name of a zone: a failure domain, such as a data centre or a machine.
     ZoneName
 }
 
@@ -103,8 +103,8 @@ fn check_dns_label(text: &str) -> Result<(), NameError> {
     if text.is_empty() {
         return Err(NameError::Empty);
     }
-    let belongs = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    if let Some(found) = text.chars().find(|c| !belongs(*c)) {
+    let is_allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if let Some(found) = text.chars().find(|c| !is_allowed(*c)) {
         return Err(NameError::Character { found });
     }
     if text.len() > NAME_LEN_MAX {

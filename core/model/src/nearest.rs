@@ -1,11 +1,13 @@
-//! The known name that a misspelt one was meant to be.
+//! Suggests the known name that a misspelt one most likely means.
 
-/// Longest name that is compared, in bytes: no known name is half as long, and the comparison takes their product in time.
+/// Longest name that is compared, in bytes: known names are less than half as long, and the comparison takes time proportional to the
+/// product of both lengths.
 const NAME_BYTES_MAX: usize = 64;
 
-/// The one of `known` that `written` most likely means; none when nothing is near.
+/// The name of `known` that `written` most likely means; `None` when none is similar.
 ///
-/// Near is the same but for case, `_` and `-`, or within a third of its length in edits (insert, delete, change, swap).
+/// Names are similar when they differ only in case, `_` and `-`, or by edits (insert, delete, change, swap) of at most a third of the
+/// length.
 pub fn nearest<'k>(written: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     if written.len() > NAME_BYTES_MAX {
         return None;
@@ -25,7 +27,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slip_of_the_finger_finds_its_name() {
+    fn a_misspelt_name_finds_the_known_one() {
         let known = ["readiness", "liveness", "startup", "every", "timeout"];
         for (written, meant) in [
             ("evry", Some("every")),
@@ -41,7 +43,7 @@ mod tests {
     }
 
     #[test]
-    fn an_endless_name_is_near_nothing() {
+    fn a_very_long_name_is_not_compared() {
         assert_eq!(nearest(&"every".repeat(1000), ["every"]), None);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::decision::Account;
+use crate::decision::Explanation;
 use crate::identity::Ordinal;
 use crate::memory::{ScalingMemory, ShadowMemory};
 use crate::name::ServiceName;
@@ -11,45 +11,45 @@ use crate::reason::Reason;
 use crate::resource::{Quantity, Resources};
 use crate::time::{Now, Time};
 
-/// What shall be done for one service now, complete and fixed: carrying it out leaves nothing to choose.
+/// What is to be done for one service now. It is complete: carrying it out leaves nothing to decide.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// The service.
     pub service: ServiceName,
     /// When it was made.
     pub at: Now,
-    /// In the order in which they are to be done.
+    /// The steps, in the order in which they are carried out.
     pub steps: Vec<Step>,
-    /// The scaling decision behind it, when one was due.
-    pub decision: Option<Arc<dyn Account>>,
-    /// What the autoscaler remembers from now on, when that has changed.
+    /// The scaling decision; `None` when none was due.
+    pub decision: Option<Arc<dyn Explanation>>,
+    /// The new state of the autoscaler; `None` when it has not changed.
     pub scaling: Option<ScalingMemory>,
-    /// What the shadow autoscalers remember from now on, when they were asked.
+    /// The new state of the shadow autoscalers; `None` when they were not evaluated.
     pub shadows: Option<Vec<ShadowMemory>>,
-    /// What replicas that are started from now on get instead of what is declared.
+    /// Resources of replicas that are started from now on, where they differ from the declaration.
     pub allotment: Allotment,
-    /// What is not done, and why: the answer to "why not?".
+    /// What is not done yet, and why.
     pub waits: Vec<Wait>,
-    /// When the next plan may differ, if nothing happens before.
-    pub look_again: Time,
+    /// When the next plan may differ if no input arrives before.
+    pub next_check: Time,
 }
 
-/// What a replica gets instead of what is declared.
+/// Resources of a replica where they differ from the declaration (vertical scaling).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Allotment {
-    /// Processor; `None` leaves it as declared.
+    /// CPU; `None` means as declared.
     pub cpu: Option<MilliCpu>,
-    /// Memory; `None` leaves it as declared.
+    /// Memory; `None` means as declared.
     pub memory: Option<Bytes>,
 }
 
 impl Allotment {
-    /// The resources of a replica with this allotment; what is not allotted stays as `given`.
-    pub fn instead_of(self, given: Resources) -> Resources {
+    /// The declared resources with this allotment in place of what it covers.
+    pub fn applied_to(self, declared: Resources) -> Resources {
         let amount = |amount: u64| Quantity::from_milli(i64::try_from(amount).unwrap_or(i64::MAX));
         Resources {
-            cpu: self.cpu.map(|cpu| amount(cpu.0)).or(given.cpu),
-            memory: self.memory.map(|memory| amount(memory.0.saturating_mul(1000))).or(given.memory),
+            cpu: self.cpu.map(|cpu| amount(cpu.0)).or(declared.cpu),
+            memory: self.memory.map(|memory| amount(memory.0.saturating_mul(1000))).or(declared.memory),
         }
     }
 }
@@ -61,11 +61,11 @@ pub struct Step {
     pub change: Change,
     /// Why.
     pub reason: Reason,
-    /// Who wants it, for when two want different things of one replica.
-    pub writer: Writer,
+    /// Who initiated it, which resolves conflicts between steps for the same replica.
+    pub initiator: Initiator,
 }
 
-/// Something that is not done yet.
+/// Something that is not done yet, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Wait {
     /// Which replica waits; `None` when the service as a whole does.
@@ -77,122 +77,122 @@ pub struct Wait {
 /// One change to a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Change {
-    /// Want another number of replicas from now on.
+    /// Change the wanted number of replicas.
     Resize {
         /// Before.
         from: u32,
         /// From now on.
         to: u32,
     },
-    /// Make a place; nothing runs in it yet.
+    /// Create an empty place.
     Open {
         /// Its number.
         ordinal: Ordinal,
         /// What it is for.
         role: Role,
     },
-    /// Run a replica in an empty place.
+    /// Start a replica in an empty place.
     Start {
         /// Which place.
         ordinal: Ordinal,
     },
-    /// Let two places swap roles: a ready spare serves, and the other becomes the spare.
+    /// Swap the roles of two places: a ready spare becomes active, and the other one becomes the spare.
     Promote {
         /// The spare.
         spare: Ordinal,
-        /// Whose place in the traffic it takes.
+        /// The place that becomes the spare.
         instead_of: Ordinal,
     },
-    /// Let a serving replica carry the share of one that does not serve, until that one serves again.
+    /// Give a serving replica the traffic share of one that does not serve, in addition to its own, until that one serves again.
     StandIn {
-        /// Who carries it.
+        /// The serving replica.
         ordinal: Ordinal,
-        /// Whose.
+        /// The replica whose share it gets.
         instead_of: Ordinal,
     },
-    /// Let a replica carry its own share only.
+    /// Reduce a replica to its own traffic share.
     StandDown {
-        /// Who carried more.
+        /// The replica that stood in.
         ordinal: Ordinal,
     },
-    /// Send a replica of an earlier run the traffic that it gets.
-    Welcome {
+    /// Set the traffic of a replica that an earlier run started.
+    Readmit {
         /// Which place.
         ordinal: Ordinal,
     },
-    /// Give a running replica no new requests, and stop it once it has answered those it has.
+    /// Stop sending new requests to a replica, and stop it once its open requests are answered.
     Drain {
         /// Which place.
         ordinal: Ordinal,
-        /// What becomes of the place.
-        then: Afterwards,
+        /// What happens to the place afterwards.
+        then: AfterStop,
     },
-    /// Stop a replica now.
+    /// Stop a replica immediately.
     Stop {
         /// Which place.
         ordinal: Ordinal,
-        /// What becomes of the place.
-        then: Afterwards,
+        /// What happens to the place afterwards.
+        then: AfterStop,
     },
-    /// Let a running replica use more or less than it may now.
+    /// Change the resources of a running replica.
     Allot {
         /// Which place.
         ordinal: Ordinal,
-        /// What its replica may use from now on.
+        /// Its new resources.
         resources: Resources,
     },
-    /// Take away a place in which nothing runs.
+    /// Remove an empty place.
     Close {
         /// Which place.
         ordinal: Ordinal,
     },
-    /// Listen for the service, as its declaration says.
+    /// Listen for the service, as declared.
     Expose,
     /// Stop listening for the service.
     Conceal,
     /// Suspend restarts for failed liveness probes.
     SuspendHealing,
-    /// Resume them.
+    /// Resume restarts for failed liveness probes.
     ResumeHealing,
 }
 
 /// What a place is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
-    /// It serves.
+    /// Its replica serves traffic.
     Active,
-    /// It is kept warm and gets no traffic, to take over at once.
+    /// Its replica runs without traffic, ready to take over.
     Spare,
 }
 
-/// What becomes of a place once its replica is stopped.
+/// What happens to a place once its replica has stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Afterwards {
+pub enum AfterStop {
     /// It is closed.
     Close,
-    /// It is filled anew.
+    /// A new replica is started in it.
     Refill,
 }
 
-/// Who wants a step, most important first: when two want different things of one replica, the first has its way.
+/// Who initiated a step, by priority: of conflicting steps for one replica, the first initiator's is carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Writer {
-    /// A person, by a declaration, a withdrawal or a hold.
-    Human,
-    /// The healing of what is broken.
+pub enum Initiator {
+    /// An operator, by a declaration, a withdrawal or a hold.
+    Operator,
+    /// Healing.
     Heal,
-    /// The change to a newer declaration.
+    /// A rollout of a newer declaration.
     Rollout,
-    /// More replicas.
+    /// Scaling out.
     ScaleOut,
-    /// Fewer replicas.
+    /// Scaling in.
     ScaleIn,
-    /// Replicas of another size.
-    Fit,
+    /// Vertical scaling.
+    Vertical,
 }
 
 impl Change {
-    /// The place concerned; `None` when the service as a whole is.
+    /// The place that it changes; `None` when it changes the service as a whole.
     pub fn ordinal(&self) -> Option<Ordinal> {
         match self {
             Self::Resize { .. }
@@ -204,7 +204,7 @@ impl Change {
             | Self::Start { ordinal }
             | Self::StandIn { ordinal, .. }
             | Self::StandDown { ordinal }
-            | Self::Welcome { ordinal }
+            | Self::Readmit { ordinal }
             | Self::Promote { spare: ordinal, .. }
             | Self::Drain { ordinal, .. }
             | Self::Stop { ordinal, .. }
@@ -213,7 +213,7 @@ impl Change {
         }
     }
 
-    /// Whether it takes away a replica that may be serving.
+    /// Whether it stops a replica that may be serving.
     pub fn is_disruptive(&self) -> bool {
         match self {
             Self::Drain { .. } | Self::Stop { .. } => true,
@@ -223,7 +223,7 @@ impl Change {
             | Self::Promote { .. }
             | Self::StandIn { .. }
             | Self::StandDown { .. }
-            | Self::Welcome { .. }
+            | Self::Readmit { .. }
             | Self::Allot { .. }
             | Self::Close { .. }
             | Self::Expose

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-/// Processor share in thousandths of one core: 1000 is one core fully used.
+/// A CPU share in thousandths of a core: 1000 is one fully used core.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MilliCpu(pub u64);
 
@@ -11,22 +11,22 @@ pub struct MilliCpu(pub u64);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Bytes(pub u64);
 
-/// A rate in thousandths of a request per second: whole numbers, so that sums do not depend on their order.
+/// A rate in thousandths of a request per second. Whole numbers, so that sums do not depend on the order of addition.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MilliRps(pub u64);
 
 /// A measured amount in thousandths of its unit: millicores, thousandths of a byte or of a request per second.
 ///
-/// Whole numbers, as in Kubernetes, so that sums do not depend on their order. May be negative: some series are.
+/// Whole numbers, as in Kubernetes, so that sums do not depend on the order of addition. May be negative, as some series are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Milli(pub i64);
 
-/// A number of replicas, as people say it: `1 replica`, `4 replicas`.
+/// A number of replicas for messages: `1 replica`, `4 replicas`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Replicas(pub u32);
 
 impl Replicas {
-    /// Such as `3 replicas are`, to go on after.
+    /// The number followed by the verb, such as `3 replicas are`.
     pub fn are(self) -> String {
         format!("{self} {}", if self.0 == 1 { "is" } else { "are" })
     }
@@ -41,43 +41,43 @@ impl fmt::Display for Replicas {
 
 /// Why a number cannot be an amount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NoAmount {
+pub enum AmountError {
     /// It is not a number.
-    #[error("NaN is no number")]
+    #[error("NaN is not a number")]
     NotANumber,
-    /// It is without end.
-    #[error("infinity is no number to scale by")]
+    /// It is infinite.
+    #[error("infinity is not a number to scale by")]
     Infinite,
     /// Its thousandths do not fit in 64 bits.
-    #[error("it is beyond 9223372036854775, the largest amount that is counted")]
+    #[error("it is beyond 9223372036854775, the largest amount")]
     TooLarge,
 }
 
 impl Milli {
-    /// The sum, held at the ends of the range.
+    /// The sum; saturates.
     pub fn plus(self, other: Self) -> Self {
         Self(self.0.saturating_add(other.0))
     }
 
-    /// `amount` to the nearest thousandth, a half away from zero.
-    pub fn nearest(amount: f64) -> Result<Self, NoAmount> {
+    /// `amount` rounded to the nearest thousandth, halves away from zero.
+    pub fn nearest(amount: f64) -> Result<Self, AmountError> {
         // The first whole number of thousandths that does not fit; exact, as all powers of two are.
         const BEYOND: f64 = 9_223_372_036_854_775_808.0;
         let milli = (amount * 1000.0).round();
         if amount.is_nan() {
-            Err(NoAmount::NotANumber)
+            Err(AmountError::NotANumber)
         } else if amount.is_infinite() {
-            Err(NoAmount::Infinite)
+            Err(AmountError::Infinite)
         } else if (-BEYOND..BEYOND).contains(&milli) {
             Ok(Self(milli as i64))
         } else {
-            Err(NoAmount::TooLarge)
+            Err(AmountError::TooLarge)
         }
     }
 }
 
 impl MilliCpu {
-    /// The mean share over `window` in which `used` processor time was spent; zero for an empty window.
+    /// The mean share over `window` when `used` CPU time was spent in it; zero for an empty window.
     pub fn mean(used: Duration, window: Duration) -> Self {
         let window_us = window.as_micros();
         if window_us == 0 {
@@ -88,7 +88,7 @@ impl MilliCpu {
 }
 
 impl MilliRps {
-    /// The mean rate of `requests` within `window`; zero for an empty window.
+    /// The mean rate of `requests` over `window`; zero for an empty window.
     pub fn mean(requests: u64, window: Duration) -> Self {
         let window_ms = window.as_millis();
         if window_ms == 0 {
@@ -103,7 +103,7 @@ impl MilliRps {
     }
 }
 
-/// As Kubernetes writes a quantity: wholes, or thousandths with an `m`.
+/// As a Kubernetes quantity: whole units, or thousandths with suffix `m`.
 impl fmt::Display for Milli {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0 % 1000 == 0 { write!(f, "{}", self.0 / 1000) } else { write!(f, "{}m", self.0) }
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn means_keep_three_digits_behind_the_point() {
+    fn means_have_three_decimals() {
         assert_eq!(MilliCpu::mean(Duration::from_millis(125), Duration::from_secs(2)), MilliCpu(62));
         assert_eq!(MilliRps::mean(1, Duration::from_secs(2)), MilliRps(500));
     }
@@ -161,14 +161,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_amount_is_refused_and_not_bent() {
+    fn values_that_are_not_amounts_are_refused() {
         for (amount, why) in [
-            (f64::NAN, NoAmount::NotANumber),
-            (f64::INFINITY, NoAmount::Infinite),
-            (f64::NEG_INFINITY, NoAmount::Infinite),
-            (1e300, NoAmount::TooLarge),
-            (-1e300, NoAmount::TooLarge),
-            (9.3e15, NoAmount::TooLarge),
+            (f64::NAN, AmountError::NotANumber),
+            (f64::INFINITY, AmountError::Infinite),
+            (f64::NEG_INFINITY, AmountError::Infinite),
+            (1e300, AmountError::TooLarge),
+            (-1e300, AmountError::TooLarge),
+            (9.3e15, AmountError::TooLarge),
         ] {
             assert_eq!(Milli::nearest(amount), Err(why), "{amount}");
         }

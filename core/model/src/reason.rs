@@ -14,46 +14,46 @@ use crate::time::Time;
 /// Why something was done or not done. A closed set, so that each use has to consider each reason.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
-    /// A declaration asks for it.
+    /// The declaration asks for it.
     Declared,
-    /// The declaration was taken back.
+    /// The declaration was withdrawn.
     Withdrawn,
     /// Fewer replicas than wanted.
     BelowDesired {
-        /// Replicas there are.
+        /// Existing replicas.
         have: u32,
-        /// Replicas there shall be.
+        /// Wanted replicas.
         desired: u32,
     },
     /// More replicas than wanted.
     AboveDesired {
-        /// Replicas there are.
+        /// Existing replicas.
         have: u32,
-        /// Replicas there shall be.
+        /// Wanted replicas.
         desired: u32,
-        /// Who goes first of those that serve.
+        /// Which of the serving replicas is removed first.
         first: Remove,
     },
-    /// A person protects it from being removed.
+    /// An operator protects it from removal.
     Protected {
-        /// When that ends by itself.
+        /// When that ends automatically.
         until: Time,
     },
-    /// The replica says for itself that it must stay.
-    Needed {
-        /// The metric by which it says so.
+    /// The replica reports that it must not be removed (`scale.protect`).
+    MustStay {
+        /// The metric by which it reports that.
         metric: Arc<str>,
-        /// Whether its metric is known; a replica whose metric is not known stays as well.
+        /// Whether the metric is known; a replica whose metric is unknown stays as well.
         is_known: bool,
     },
-    /// A person has paused its autoscaler.
+    /// An operator has paused the autoscaler.
     Paused {
-        /// When that ends by itself.
+        /// When that ends automatically.
         until: Option<Time>,
     },
-    /// A person has resumed its autoscaler, or taken a protection back.
+    /// An operator has resumed the autoscaler, or ended a protection.
     Resumed,
-    /// The autoscaler decided so; its decision record has the arithmetic.
+    /// The autoscaler decided it; its decision record has the arithmetic.
     Autoscaled {
         /// Replicas before.
         from: u32,
@@ -62,34 +62,34 @@ pub enum Reason {
         /// The arithmetic in one sentence.
         summary: Arc<str>,
     },
-    /// A person asked for this many replicas.
+    /// An operator holds the service at this many replicas.
     Held {
         /// How many.
         replicas: u32,
-        /// When the hold ends by itself.
+        /// When the hold ends automatically.
         until: Option<Time>,
     },
-    /// Its autoscaler is turned off.
+    /// The autoscaler is turned off.
     ScalingOff,
-    /// A schedule says how many.
+    /// A schedule determines the number of replicas.
     Scheduled {
         /// Which, and until when, in a sentence.
         note: Arc<str>,
     },
-    /// There was no request for as long as the declaration says.
+    /// There was no request for the declared time.
     Idle {
-        /// Since when; `None` when it was already resting when this run began.
+        /// Since when; `None` when it was already scaled to zero when this run began.
         since: Option<Time>,
     },
-    /// Requests wait for a replica of a service that rests.
-    Awaited {
+    /// Requests wait for a replica of a service that is scaled to zero.
+    RequestsWaiting {
         /// How many.
         waiting: u32,
     },
     /// The replica ended by itself.
     Exited(Exit),
-    /// The replica was told to stop, and its stop signal ended it: it does not handle the signal.
-    Obeyed(Exit),
+    /// The replica was stopped, and its stop signal ended it: it does not handle the signal.
+    StoppedAsRequested(Exit),
     /// The replica failed its liveness probe for longer than the grace period.
     Unhealthy {
         /// Since when.
@@ -97,60 +97,60 @@ pub enum Reason {
     },
     /// The replica runs an older declaration.
     Outdated {
-        /// What it runs.
+        /// The generation that it runs.
         runs: Generation,
-        /// What it shall run.
+        /// The declared generation.
         wanted: Generation,
     },
     /// A warm spare is wanted.
     SpareWanted,
-    /// It takes the place of another replica in the traffic.
+    /// It takes over the traffic of another replica.
     TakesOver {
-        /// Whose.
+        /// The other replica.
         from: Ordinal,
     },
-    /// The replica it stood in for serves again.
+    /// The replica that it stood in for serves again.
     StandsDown {
-        /// Whose.
+        /// The other replica.
         from: Ordinal,
     },
-    /// It has no request left, or its time to finish them is over.
+    /// It has no open request left, or its drain timed out.
     Drained {
-        /// Requests cut off.
+        /// Requests that were still open.
         in_flight: u32,
     },
-    /// The proxy has not confirmed in time that the replica gets no new requests; its open requests are cut off.
+    /// The proxy did not confirm in time that the replica gets no new requests; it is stopped with its open requests.
     DrainUnanswered {
-        /// Since when it is waited for.
+        /// Since when the confirmation is pending.
         since: Time,
     },
-    /// A start must wait: the last ones ended too soon.
+    /// A start has to wait: the previous ones ended too soon.
     Backoff {
         /// Until when.
         until: Time,
         /// Restarts so far.
         restarts: u32,
     },
-    /// The last start failed before the program ran.
+    /// The last start failed before the program was executed.
     StartFailed {
-        /// One sentence for people.
+        /// One sentence for users.
         cause: Arc<str>,
         /// The next try.
         until: Time,
     },
-    /// Too many ends in too short a time.
+    /// Too many exits in a short time.
     CrashLoop {
-        /// Ends within the window.
+        /// Exits within the window.
         exits: u32,
         /// The next try.
         until: Time,
     },
-    /// Something that it depends on is not there.
+    /// A dependency is not available.
     DependencyDown {
-        /// What.
+        /// The dependency.
         needs: ServiceName,
     },
-    /// So many replicas fail their liveness probe at once that the cause is overload or something that they share.
+    /// So many replicas fail their liveness probe at once that the cause is shared, such as overload.
     Overload {
         /// How many fail.
         failing: u32,
@@ -161,10 +161,10 @@ pub enum Reason {
     StormLimit {
         /// What the limit counts.
         scope: StormScope,
-        /// When the next is allowed, at the earliest.
+        /// The earliest time of the next restart.
         until: Time,
     },
-    /// The bounds do not allow it.
+    /// The bounds do not allow the size.
     Bounds {
         /// Least replicas.
         min: u32,
@@ -173,34 +173,34 @@ pub enum Reason {
     },
     /// Too few replicas would be left.
     DisruptionBudget {
-        /// Ready after it.
+        /// Replicas that would stay ready.
         ready: u32,
-        /// Needed.
+        /// Replicas that are needed.
         needed: u32,
     },
-    /// A plan must not take away all replicas of a service that was not withdrawn.
+    /// A plan must not stop all replicas of a service that was not withdrawn.
     BlastRadius {
-        /// Replicas it would take away.
+        /// Replicas that it would stop.
         takes: u32,
         /// Of how many.
         of: u32,
     },
-    /// The action ended without effect; its message says why.
+    /// The action failed; the message says why.
     ActionFailed(Arc<str>),
     /// It was already running when this run began.
     Adopted,
-    /// What the observation says.
+    /// As observed.
     Observed,
-    /// A replica shall have other resources.
-    Fitted {
-        /// From what to what, and why, in a sentence.
+    /// The resources of a replica change.
+    VerticallyScaled {
+        /// The change and its cause in a sentence.
         note: Arc<str>,
     },
-    /// It would have less memory than it uses.
-    Squeezed {
-        /// What it uses.
+    /// The replica would get less memory than it uses.
+    BelowMemoryUsage {
+        /// The memory that it uses.
         uses: Bytes,
-        /// What it would have.
+        /// The memory that it would get.
         allotted: Bytes,
     },
 }
@@ -214,30 +214,30 @@ pub enum StormScope {
     Cluster,
 }
 
-/// What an end means, which decides the reaction to it (ARCHITECTURE.md, restarts).
+/// The class of an exit, which determines the reaction to it (ARCHITECTURE.md, "Restarts").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ExitClass {
-    /// Code 0: its work was done.
+    /// Code 0: it finished its work.
     Finished,
-    /// Any other code without a better class.
+    /// Any other exit code.
     Failed,
     /// A signal from outside.
     Killed,
-    /// A signal that is raised by a fault of the program: SIGSEGV, SIGABRT, SIGBUS, SIGILL, SIGFPE.
+    /// A signal raised by a fault of the program: SIGSEGV, SIGABRT, SIGBUS, SIGILL, SIGFPE.
     Crashed,
-    /// The kernel wanted its memory back.
+    /// Killed by the kernel because memory ran out.
     OutOfMemory,
-    /// It ended within two seconds with a code for wrong arguments or configuration (sysexits.h 64, 78; shells' 126, 127).
+    /// It exited within two seconds with a code for wrong arguments or configuration (sysexits.h 64, 78; shells' 126, 127).
     Configuration,
-    /// The address or port was taken (sysexits.h 71, 75 within two seconds).
+    /// An address or port was in use (sysexits.h 71, 75 within two seconds).
     Resource,
-    /// Nobody saw how.
+    /// The exit status is not known.
     Unknown,
 }
 
 impl Exit {
-    /// Whether `signal` ended it: directly, or told by its exit code (128 and the number of the signal, as shells and Java's runtime
-    /// do).
+    /// Whether `signal` ended it: directly, or by an exit code of 128 + the number of the signal, as shells and Java's runtime report
+    /// it.
     pub fn is_by(&self, signal: Signal) -> bool {
         match self.status {
             ExitStatus::Signal(number) => number == signal.number(),
@@ -246,7 +246,7 @@ impl Exit {
         }
     }
 
-    /// What the end means.
+    /// The class of the exit.
     ///
     /// Codes: FreeBSD's sysexits(3) and POSIX shells' 126 and 127. A program that refuses its configuration does so at once,
     /// so those codes count only within [`EARLY`] of the start; later they are the program's own.
@@ -267,7 +267,7 @@ impl Exit {
     }
 }
 
-/// An end this soon after the start is caused by how it was started.
+/// An exit this soon after the start is attributed to how the program was started.
 const EARLY: Duration = Duration::from_secs(2);
 
 impl fmt::Display for Reason {
@@ -282,40 +282,40 @@ impl fmt::Display for Reason {
                 write!(f, "the service has {} and wants {desired}{}", Replicas(*have), first_to_go(first))
             }
             Self::Protected { until } => write!(f, "it is protected from removal until {until}"),
-            Self::Needed { metric, is_known } => f.write_str(&needed(metric, *is_known)),
+            Self::MustStay { metric, is_known } => f.write_str(&must_stay(metric, *is_known)),
             Self::Paused { until } => f.write_str(&paused(*until)),
-            Self::Resumed => f.write_str("a person has said so"),
+            Self::Resumed => f.write_str("an operator has requested it"),
             Self::Autoscaled { summary, .. } => f.write_str(summary),
             Self::Held { replicas, until } => f.write_str(&held(*replicas, *until)),
             Self::ScalingOff => f.write_str(
                 "its autoscaler is off (spec.scale.mode), so the number of replicas does not change",
             ),
-            Self::Scheduled { note } | Self::Fitted { note } => f.write_str(note),
+            Self::Scheduled { note } | Self::VerticallyScaled { note } => f.write_str(note),
             Self::Idle { since: None } => f.write_str("the service has no requests and is scaled to zero"),
             Self::Idle { since: Some(since) } => {
                 write!(f, "the service has had no requests since {since} and is scaled to zero")
             }
-            Self::Awaited { waiting } => f.write_str(&awaited(*waiting)),
-            // Of an end that nobody saw, the time is not known either.
+            Self::RequestsWaiting { waiting } => f.write_str(&requests_waiting(*waiting)),
+            // The run time of an unobserved exit is not known either.
             Self::Exited(exit) if exit.class() == ExitClass::Unknown => {
                 f.write_str("it exited, and its exit status is unknown")
             }
             Self::Exited(exit) => {
                 write!(f, "it {} after {:.1?} ({})", exit.class(), exit.ran_for, exit.status)
             }
-            Self::Obeyed(exit) => {
+            Self::StoppedAsRequested(exit) => {
                 write!(f, "it stopped as asked after {:.1?} ({})", exit.ran_for, exit.status)
             }
             Self::Unhealthy { since } => write!(f, "its liveness probe has failed since {since}"),
             Self::Outdated { runs, wanted } => {
                 write!(f, "it runs generation {runs}, but generation {wanted} is declared")
             }
-            Self::Squeezed { uses, allotted } => f.write_str(&squeezed(*uses, *allotted)),
+            Self::BelowMemoryUsage { uses, allotted } => f.write_str(&below_memory_usage(*uses, *allotted)),
             Self::SpareWanted => f.write_str("a warm spare is missing"),
             Self::TakesOver { from } => write!(f, "it takes over the traffic of replica {from}"),
             Self::StandsDown { from } => write!(f, "replica {from} serves again"),
             Self::Drained { in_flight } => f.write_str(&drained(*in_flight)),
-            Self::DrainUnanswered { since } => f.write_str(&unanswered(*since)),
+            Self::DrainUnanswered { since } => f.write_str(&drain_unanswered(*since)),
             Self::Backoff { until, restarts } => f.write_str(&backoff(*until, *restarts)),
             Self::StartFailed { cause, until } => write!(f, "{cause}; the next try is at {until}"),
             Self::CrashLoop { exits, until } => {
@@ -341,7 +341,7 @@ impl fmt::Display for Reason {
     }
 }
 
-fn awaited(waiting: u32) -> String {
+fn requests_waiting(waiting: u32) -> String {
     let again = "requests arrive again";
     match waiting {
         0 => again.to_owned(),
@@ -350,7 +350,7 @@ fn awaited(waiting: u32) -> String {
     }
 }
 
-fn unanswered(since: Time) -> String {
+fn drain_unanswered(since: Time) -> String {
     format!("the proxy has not confirmed since {since} that it gets no new requests; it is stopped now")
 }
 
@@ -372,25 +372,25 @@ fn overload(failing: u32, of: u32) -> String {
     format!("{failing} of {of} replicas fail their liveness probe at once: {cause}")
 }
 
-fn squeezed(uses: Bytes, allotted: Bytes) -> String {
+fn below_memory_usage(uses: Bytes, allotted: Bytes) -> String {
     format!("it uses {uses} of memory, more than the {allotted} that it would get")
 }
 
 fn held(replicas: u32, until: Option<Time>) -> String {
-    format!("held at {} by hand until {}", Replicas(replicas), or_until(until, "released"))
+    format!("held at {} by hand until {}", Replicas(replicas), end_of_order(until, "released"))
 }
 
 fn paused(until: Option<Time>) -> String {
-    let until = or_until(until, "resumed");
+    let until = end_of_order(until, "resumed");
     format!("its autoscaler is paused by hand until {until}, so the number of replicas does not change")
 }
 
-/// The end of what a person ordered, or the deed that ends it.
-fn or_until(until: Option<Time>, deed: &str) -> String {
-    until.map_or_else(|| deed.to_owned(), |until| until.to_string())
+/// When an operator's order ends automatically, or the operation that ends it.
+fn end_of_order(until: Option<Time>, operation: &str) -> String {
+    until.map_or_else(|| operation.to_owned(), |until| until.to_string())
 }
 
-fn needed(metric: &str, is_known: bool) -> String {
+fn must_stay(metric: &str, is_known: bool) -> String {
     let value = if is_known { "above 0" } else { "unknown" };
     format!("it is not removed while its metric {metric} is {value}")
 }

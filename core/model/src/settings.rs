@@ -1,93 +1,95 @@
-//! The loop's own numbers, each with its unit, its default and its reason.
+//! Settings of the loop, each with its unit, its default and the reason for it.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// Every number of the loop that an operator may change.
+/// The settings of the loop that an operator may change.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Settings {
-    /// From one scaling decision of a service to its next.
+    /// The interval of scaling decisions for a service.
     ///
-    /// 1 s, where Kubernetes' HPA takes 15 s: our counters arrive four times a second, without scraping.
+    /// 1 s, where Kubernetes' HPA takes 15 s: the counters are pushed four times a second and need no scraping.
     pub period: Duration,
-    /// The window over which rates and processor shares are measured.
+    /// The window over which rates and CPU shares are measured.
     ///
-    /// 2 s: four samples of usage, eight of traffic. Shorter reacts to noise, longer answers a rise later.
+    /// 2 s: four samples of usage, eight of traffic. A shorter window reacts to noise, a longer one reacts later to a rise.
     pub metric_window: Duration,
-    /// A sample older than this is missing, not zero. Three sampling intervals of usage, plus one for delay.
+    /// An older sample counts as missing, not as zero. Three sampling intervals of usage, plus one for delay.
     pub sample_age_max: Duration,
-    /// When this per cent of requests fail, a fall of load is no reason to scale in: failing fast costs little, and the load comes back
-    /// once the cause is fixed.
+    /// At this error rate, in percent of the requests, a fall of the load is no reason to scale in: failing fast uses few resources, and the
+    /// load comes back once the cause is fixed.
     pub error_percent_max: u32,
-    /// After which an action of which nothing was heard is sent again, by the same id.
+    /// The time after which an action without an outcome is sent again, with the same id.
     ///
     /// 10 s: a start or a stop signal takes milliseconds. A platform that needs longer recognises the id.
     pub action_timeout: Duration,
-    /// How the HPA algorithm is set; the defaults are those of kube-controller-manager.
+    /// Settings of the HPA algorithm; the defaults are those of kube-controller-manager.
     pub hpa: HpaSettings,
-    /// How the loop reacts to ends of replicas.
+    /// How the loop reacts to exits of replicas.
     pub restart: RestartSettings,
-    /// What the guard allows.
+    /// Limits that the guard enforces.
     pub guard: GuardSettings,
 }
 
-/// How the HPA algorithm is set. Source of the defaults: kube-controller-manager's flags.
+/// Settings of the HPA algorithm. Source of the defaults: kube-controller-manager's flags.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct HpaSettings {
-    /// Ratios within 1 ± this change nothing.
+    /// Ratios within 1 ± this value cause no change.
     pub tolerance: f64,
-    /// A replica younger than this counts for CPU only with a sample measured wholly after it became ready.
+    /// The CPU of a younger replica counts only if its sample was measured entirely after it became ready.
     pub cpu_initialization_period: Duration,
-    /// A replica that was never ready by this age is not yet ready rather than broken.
+    /// A younger replica that was never ready counts as starting, not as broken.
     pub initial_readiness_delay: Duration,
-    /// Scale-in takes the largest recommendation of this window, when no behavior says otherwise.
+    /// Scale-in takes the largest recommendation of this window, unless `behavior` declares another.
     pub downscale_stabilization: Duration,
 }
 
-/// How the loop reacts to ends of replicas. Backoff: decorrelated jitter (Brooker 2015).
+/// How the loop reacts to exits of replicas. Backoff: decorrelated jitter (Brooker 2015).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct RestartSettings {
-    /// The least wait from the second end on; the first end after a healthy time is answered at once.
+    /// The shortest wait, from the second exit on; after a healthy time, the first exit causes an immediate restart.
     pub backoff_min: Duration,
     /// The longest wait.
     pub backoff_max: Duration,
-    /// After this long ready without an end, the next end counts as the first. At least twice `backoff_max`.
+    /// After being ready for this long without an exit, the next exit counts as the first. At least twice `backoff_max`.
     pub forget_after: Duration,
-    /// So many ends within `crash_loop_window`, without having been ready for `crash_loop_well`, are a crash loop.
+    /// This many exits within `crash_loop_window`, without being ready for `crash_loop_well` in between, are a crash loop.
     pub crash_loop_exits: u32,
-    /// The window of the above.
+    /// The window in which the exits of a crash loop are counted.
     pub crash_loop_window: Duration,
-    /// Being ready for this long breaks the row.
+    /// Being ready for this long ends a crash loop, and resets its count.
     pub crash_loop_well: Duration,
-    /// The least wait from try to try in a crash loop.
+    /// The shortest wait between restarts in a crash loop.
     pub crash_loop_wait_min: Duration,
-    /// The longest of these.
+    /// The longest wait between restarts in a crash loop.
     pub crash_loop_wait: Duration,
-    /// A replica whose liveness probe fails is restarted only after this long: the balancer goes around it at once.
+    /// The grace period before a replica whose liveness probe fails is restarted. The balancer stops using it immediately.
     pub liveness_grace: Duration,
-    /// From one restart for a failed liveness probe to the next of the same service.
+    /// The shortest time between two restarts of a service for failed liveness probes.
     pub liveness_interval: Duration,
-    /// So many per cent of a service's replicas, but at least two, failing at once is overload, not many single faults.
+    /// This percentage of a service's replicas, but at least two, failing at once counts as overload, not as individual faults.
     pub overload_percent: u32,
 }
 
-/// Replicas of one service that the guard lets run, and as many as can be asked for by hand. A machine of today runs a thousand processes
-/// with their probes without noticing; what is declared may be more, is warned of, and is followed up to here.
+/// Most replicas of one service that the guard allows, and most that can be held by hand.
+///
+/// 1000: current machines run a thousand processes with their probes without strain. A declaration of more is accepted with a warning,
+/// and carried out up to here.
 pub const REPLICAS_RUN_MAX: u32 = 1000;
 
-/// What the guard allows.
+/// Limits that the guard enforces.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct GuardSettings {
-    /// Restarts within a minute on one node; more wait.
+    /// Restarts per minute on one node; further ones wait.
     pub node_restarts_per_minute: u32,
-    /// Restarts within a minute in all; more wait.
+    /// Restarts per minute in the cluster; further ones wait.
     pub cluster_restarts_per_minute: u32,
-    /// Most replicas of one service, whatever its declaration says: a slip of a digit must not fill the machine. Default:
+    /// Most replicas of one service, whatever its declaration says, so that a typing error cannot fill the machine. Default:
     /// [`REPLICAS_RUN_MAX`].
     pub replicas_max: u32,
 }

@@ -1,7 +1,7 @@
-//! What checked texts have in common.
+//! Implementations that all validated text types share.
 
-/// Shown, written and read as the text that it is. The type is a tuple of something that derefs to `str`, and has
-/// `parse(&str) -> Result<Self, impl Display>`, which reading goes through.
+/// Implements `Display`, `Debug`, `Serialize` and `Deserialize` for a validated text. The type is a tuple of something that derefs to `str`,
+/// and has `parse(&str) -> Result<Self, impl Display>`, by which it is deserialized.
 macro_rules! as_text {
     ($name:ident) => {
         impl std::fmt::Display for $name {

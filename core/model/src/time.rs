@@ -1,4 +1,4 @@
-//! Time as the core knows it: given with each input, never read.
+//! Time in the core: an argument of each input, never read from a clock.
 
 use std::fmt;
 use std::ops::{Add, Sub};
@@ -6,23 +6,23 @@ use std::time::Duration;
 
 /// A point on the loop's own clock, in milliseconds.
 ///
-/// It never steps back, not within a run and not over a restart: the shell starts it at the later of the wall clock
-/// and the last time in the journal. It is near Unix time but is no calendar time; all waits, windows and deadlines use it.
+/// It never goes back, neither within a run nor over a restart: it starts at the later of the wall clock and the last time in the
+/// journal. It is close to Unix time, but not calendar time. All waits, windows and deadlines use it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time(u64);
 
-/// A calendar time as the machine's clock tells it, in milliseconds since 1970-01-01T00:00:00Z.
+/// Wall-clock time, in milliseconds since 1970-01-01T00:00:00Z.
 ///
-/// It may step either way at any moment. It is for people and for calendars; no wait is measured with it.
+/// It may jump in either direction at any moment. It is for display and for calendars; no wait is measured with it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Wall(u64);
 
-/// The two clocks at the moment of an input.
+/// Both clocks at the time of an input.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Now {
     /// For waits, windows and deadlines.
     pub time: Time,
-    /// For people and calendars.
+    /// For display and calendars.
     pub wall: Wall,
 }
 
@@ -30,7 +30,7 @@ impl Time {
     /// The start of the clock, before every input.
     pub const ZERO: Self = Self(0);
 
-    /// The time that lies `ms` milliseconds after the start of the clock.
+    /// The time `ms` milliseconds after the start of the clock.
     pub const fn from_millis(ms: u64) -> Self {
         Self(ms)
     }
@@ -47,7 +47,7 @@ impl Time {
     }
 }
 
-/// Whole milliseconds; a part of one is cut off, and the far end saturates.
+/// Rounds down to whole milliseconds; saturates.
 impl Add<Duration> for Time {
     type Output = Self;
 
@@ -57,7 +57,7 @@ impl Add<Duration> for Time {
     }
 }
 
-/// Whole milliseconds; stops at the start of the clock.
+/// Rounds down to whole milliseconds; stops at the start of the clock.
 impl Sub<Duration> for Time {
     type Output = Self;
 
@@ -68,7 +68,7 @@ impl Sub<Duration> for Time {
 }
 
 impl Wall {
-    /// The calendar time that lies `ms` milliseconds after 1970-01-01T00:00:00Z.
+    /// The time `ms` milliseconds after 1970-01-01T00:00:00Z.
     pub const fn from_millis(ms: u64) -> Self {
         Self(ms)
     }
@@ -79,7 +79,7 @@ impl Wall {
     }
 }
 
-/// The time of day in UTC, as the loop's clock has it: `06:20:15.250`.
+/// The time of day in UTC by the loop's clock: `06:20:15.250`.
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         time_of_day(self.0, f)
@@ -98,7 +98,7 @@ fn time_of_day(ms: u64, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     write!(f, "{:02}:{:02}:{:02}.{ms:03}", seconds / 3600 % 24, seconds / 60 % 60, seconds % 60)
 }
 
-/// A span in whole milliseconds; at the far end it saturates.
+/// A span in whole milliseconds; saturates.
 #[inline]
 pub fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)

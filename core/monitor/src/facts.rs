@@ -1,4 +1,4 @@
-//! Checks reports against the lives that they are about.
+//! Validates reports against the lives of replicas.
 
 use std::collections::BTreeSet;
 
@@ -8,9 +8,9 @@ use model::identity::{ActionId, Incarnation, Ordinal, ReplicaId};
 use model::input::{Observed, ReplicaState, Report};
 use model::name::ServiceName;
 
-/// Appends the facts in `report`, each checked against the life that it is about.
+/// Appends the facts in `report`, each validated against the life of its replica.
 ///
-/// Reports may come late, twice, or out of order; the same report twice appends facts that fold to the same picture.
+/// Reports may be late, duplicated or out of order; the facts of a duplicate fold to the same state.
 pub fn facts<'a>(knowledge: &Knowledge, report: &'a Report, out: &mut Vec<Fact<'a>>) {
     let mut places = PlaceLookup::new(knowledge);
     match report {
@@ -24,13 +24,13 @@ pub fn facts<'a>(knowledge: &Knowledge, report: &'a Report, out: &mut Vec<Fact<'
         Report::Replica(observed) => out.push(fact_of(knowledge, observed)),
         Report::Usage(samples) => out.extend(samples.iter().map(|usage| {
             let ReplicaId { service, ordinal } = &usage.replica;
-            places.checked(service, *ordinal, usage.incarnation, Fact::Used(usage))
+            places.checked(service, *ordinal, usage.incarnation, Fact::Usage(usage))
         })),
         Report::Traffic(samples) => out.extend(samples.iter().map(|traffic| {
-            places.checked(&traffic.service, traffic.ordinal, traffic.incarnation, Fact::Served(traffic))
+            places.checked(&traffic.service, traffic.ordinal, traffic.incarnation, Fact::Traffic(traffic))
         })),
         Report::Latencies(samples) => out.extend(samples.iter().map(|latencies| {
-            let fact = Fact::Timed(latencies);
+            let fact = Fact::Latencies(latencies);
             places.checked(&latencies.service, latencies.ordinal, latencies.incarnation, fact)
         })),
         Report::Allotted(all) => out.extend(all.iter().map(|allotted| {
@@ -41,14 +41,14 @@ pub fn facts<'a>(knowledge: &Knowledge, report: &'a Report, out: &mut Vec<Fact<'
             let ReplicaId { service, ordinal } = &ejected.replica;
             places.checked(service, *ordinal, ejected.incarnation, Fact::Ejected(&ejected.replica))
         })),
-        // A service has no lives to tell apart.
-        Report::Demand(samples) => out.extend(samples.iter().map(Fact::Asked)),
-        // A measurement may come before its replica is known; its life is compared where the measurement is used.
+        // Services have no lives.
+        Report::Demand(samples) => out.extend(samples.iter().map(Fact::Demand)),
+        // A measurement may arrive before its replica is known; its life is compared where the measurement is used.
         Report::Measured(measured) => out.extend(measured.iter().map(Fact::Measured)),
     }
 }
 
-/// Looks up places in the order of a report, which keeps those of a service together: each service is searched for once.
+/// Looks up places in the order of a report, in which those of a service are adjacent, so that each service is looked up once.
 struct PlaceLookup<'k> {
     knowledge: &'k Knowledge,
     service: Option<&'k ServiceState>,
@@ -59,7 +59,7 @@ impl<'k> PlaceLookup<'k> {
         Self { knowledge, service: None }
     }
 
-    /// `fact`, when it is about the life that is in its place now.
+    /// Returns `fact` if it is about the current life of its place.
     fn checked<'a>(
         &mut self,
         service: &ServiceName,
@@ -74,7 +74,7 @@ impl<'k> PlaceLookup<'k> {
     }
 
     fn place(&mut self, service: &ServiceName, ordinal: Ordinal) -> Option<&'k Place> {
-        if self.service.is_none_or(|found| found.name != *service) {
+        if self.service.is_none_or(|cached| cached.name != *service) {
             self.service = self.knowledge.service(service);
         }
         self.service?.places.get(&ordinal)
@@ -92,15 +92,15 @@ fn fact_of<'a>(knowledge: &Knowledge, observed: &'a Observed) -> Fact<'a> {
     }
     let replica = observed.replica.clone();
     match observed.state {
-        ReplicaState::Starting => Fact::Runs { replica, begun: false, ready: false, live: true },
-        ReplicaState::Running { ready, live } => Fact::Runs { replica, begun: true, ready, live },
-        // It gets no traffic any more, and has failed no probe.
-        ReplicaState::Stopping => Fact::Runs { replica, begun: true, ready: false, live: true },
+        ReplicaState::Starting => Fact::Running { replica, started: false, ready: false, live: true },
+        ReplicaState::Running { ready, live } => Fact::Running { replica, started: true, ready, live },
+        // It receives no more traffic, and has failed no probe.
+        ReplicaState::Stopping => Fact::Running { replica, started: true, ready: false, live: true },
         ReplicaState::Exited(exit) => Fact::Ended { replica, exit },
     }
 }
 
-/// Whether a late report is about a place that has been closed. Should something run there all the same, the next inventory will say so.
+/// Whether a late report is about a closed place. If something runs there nevertheless, the next inventory reports it.
 fn is_of_closed_place(knowledge: &Knowledge, observed: &Observed) -> bool {
     let service = knowledge.service(&observed.replica.service);
     service.is_some_and(|service| {
@@ -108,24 +108,26 @@ fn is_of_closed_place(knowledge: &Knowledge, observed: &Observed) -> bool {
     })
 }
 
-/// Replicas that are thought to run and are missing from a complete list.
+/// The replicas that should run and are missing from a complete list.
 ///
-/// Left out are those whose start had not reached the node when the list was made, and those whose start has not been
-/// confirmed: that action is repeated until it is.
+/// Excluded are those whose start had not reached the node when the list was made, and those whose start is not confirmed: that
+/// action is repeated until it is.
 fn vanished(knowledge: &Knowledge, up_to: ActionId, replicas: &[Observed]) -> Vec<Fact<'static>> {
-    let seen: BTreeSet<(&ReplicaId, Incarnation)> =
+    let listed: BTreeSet<(&ReplicaId, Incarnation)> =
         replicas.iter().map(|o| (&o.replica, o.incarnation)).collect();
-    let mut gone = Vec::new();
+    let mut vanished = Vec::new();
     for service in knowledge.services() {
         for (ordinal, place) in &service.places {
             let replica = ReplicaId { service: service.name.clone(), ordinal: *ordinal };
-            if place.begun_by <= up_to && may_vanish(place) && !seen.contains(&(&replica, place.incarnation))
+            if place.started_by <= up_to
+                && may_vanish(place)
+                && !listed.contains(&(&replica, place.incarnation))
             {
-                gone.push(Fact::Vanished(replica));
+                vanished.push(Fact::Vanished(replica));
             }
         }
     }
-    gone
+    vanished
 }
 
 fn may_vanish(place: &Place) -> bool {

@@ -1,7 +1,7 @@
-//! Monitor: raw reports in, validated facts out.
+//! Monitor: turns raw reports into validated facts.
 //!
-//! Gaps, duplicates, late reports of lives that are over, and unknown replicas are dealt with here: each fact has been checked
-//! against the life that it is about. Nothing is concluded from a fact here: that is done by `analyze`.
+//! It handles gaps, duplicates, late reports about earlier lives, and unknown replicas: each fact is validated against the life of its
+//! replica. It draws no conclusions from facts; `analyze` does.
 
 mod facts;
 pub use facts::facts;

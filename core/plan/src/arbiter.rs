@@ -1,27 +1,28 @@
-//! Which writer may change a replica when two want to: the more important one; the step of the other waits for the next plan.
+//! Conflicts between the writers of a plan: where two would change the same place, the more important one does; the other waits for the
+//! next plan.
 
 use std::collections::BTreeSet;
 
 use model::identity::Ordinal;
 use model::plan::{Change, Step};
 
-/// Leaves for each place only the steps of its most important writer, in the order in which they are to be done.
+/// Keeps for each place only the steps of its most important writer, in the order in which they are to be carried out.
 ///
 /// A step that concerns two places (a promotion, a stand-in) needs both.
 pub(crate) fn arbitrate(mut steps: Vec<Step>) -> Vec<Step> {
     if steps.len() < 2 {
         return steps;
     }
-    // Stable: what one writer wants keeps its order.
-    steps.sort_by_key(|step| step.writer);
+    // A stable sort: the steps of one writer keep their order.
+    steps.sort_by_key(|step| step.initiator);
     let mut claimed = BTreeSet::new();
     steps.retain(|step| {
-        let wants = [step.change.ordinal(), other_place(&step.change)];
-        // A place that is opened is started by the same plan: those two go together.
+        let places = [step.change.ordinal(), other_place(&step.change)];
+        // The same plan opens a place and starts a replica in it.
         let is_first = matches!(step.change, Change::Start { .. })
-            || wants.iter().flatten().all(|ordinal| !claimed.contains(ordinal));
+            || places.iter().flatten().all(|ordinal| !claimed.contains(ordinal));
         if is_first {
-            claimed.extend(wants.into_iter().flatten());
+            claimed.extend(places.into_iter().flatten());
         }
         is_first
     });
@@ -36,7 +37,7 @@ fn other_place(change: &Change) -> Option<Ordinal> {
         | Change::Open { .. }
         | Change::Start { .. }
         | Change::StandDown { .. }
-        | Change::Welcome { .. }
+        | Change::Readmit { .. }
         | Change::Allot { .. }
         | Change::Drain { .. }
         | Change::Stop { .. }

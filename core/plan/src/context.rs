@@ -1,21 +1,21 @@
-//! What a plan is made from.
+//! The input of a plan.
 
 use knowledge::{Knowledge, ServiceState};
 use model::fact::Finding;
 use model::settings::Settings;
 use model::time::Now;
 
-/// One service at one time, with everything else that is known then.
+/// A service at one time, with everything else that is known.
 #[derive(Clone, Copy, Debug)]
 pub struct PlanContext<'a> {
-    /// When.
+    /// The time of the plan.
     pub now: Now,
-    /// The whole picture.
+    /// All services, nodes and readings.
     pub knowledge: &'a Knowledge,
-    /// The service in it.
+    /// The service that is planned for; one of `knowledge`.
     pub service: &'a ServiceState,
-    /// What is known of the service means this.
+    /// What analysis concludes about the service.
     pub findings: &'a [Finding],
-    /// The numbers that the loop runs with.
+    /// The settings of the loop.
     pub settings: &'a Settings,
 }

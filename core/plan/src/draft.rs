@@ -1,7 +1,7 @@
-//! A plan while it is being drawn up.
+//! A plan under construction.
 
 use model::identity::Ordinal;
-use model::plan::{Change, Step, Wait, Writer};
+use model::plan::{Change, Initiator, Step, Wait};
 use model::reason::Reason;
 use model::time::Time;
 
@@ -10,18 +10,18 @@ use model::time::Time;
 pub(crate) struct Draft {
     pub(crate) steps: Vec<Step>,
     pub(crate) waits: Vec<Wait>,
-    pub(crate) look_again: Time,
+    pub(crate) next_check: Time,
 }
 
 impl Draft {
-    /// An empty draft; `look_again` is when the next plan is due in any case.
-    pub(crate) fn new(look_again: Time) -> Self {
-        Self { steps: Vec::new(), waits: Vec::new(), look_again }
+    /// An empty draft; `next_check` is when the next plan is due in any case.
+    pub(crate) fn new(next_check: Time) -> Self {
+        Self { steps: Vec::new(), waits: Vec::new(), next_check }
     }
 
     /// Adds a step.
-    pub(crate) fn step(&mut self, writer: Writer, change: Change, reason: Reason) {
-        self.steps.push(Step { change, reason, writer });
+    pub(crate) fn step(&mut self, initiator: Initiator, change: Change, reason: Reason) {
+        self.steps.push(Step { change, reason, initiator });
     }
 
     /// Notes that something is not done, and why.
@@ -31,11 +31,11 @@ impl Draft {
 
     /// Asks for a new plan at `at`, if none comes before.
     pub(crate) fn again_at(&mut self, at: Time) {
-        self.look_again = self.look_again.min(at);
+        self.next_check = self.next_check.min(at);
     }
 
-    /// Whether a step takes this place away.
-    pub(crate) fn takes_away(&self, ordinal: Ordinal) -> bool {
+    /// Whether a step drains, stops or closes this place.
+    pub(crate) fn removes(&self, ordinal: Ordinal) -> bool {
         self.steps.iter().any(|step| {
             step.change.ordinal() == Some(ordinal)
                 && (step.change.is_disruptive() || matches!(step.change, Change::Close { .. }))

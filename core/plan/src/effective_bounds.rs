@@ -8,13 +8,13 @@ use model::quantity::Replicas;
 use model::resource::{AutoscalerSpec, Bounds, Schedule, Window};
 use model::time::Wall;
 
-/// The bounds of a service at one time, and what makes them so.
+/// The bounds of a service at one time, and where they come from.
 #[derive(Clone, Debug)]
 pub(crate) struct EffectiveBounds {
-    /// Never more than the guard lets run: what it would refuse is not asked of it.
+    /// At most what the guard allows, so that no plan asks for more.
     pub(crate) bounds: Bounds,
-    /// The most that are declared, where the guard lets fewer run.
-    beyond: Option<u32>,
+    /// The declared maximum, where the guard allows less.
+    declared_max: Option<u32>,
     /// The open windows, each of the schedule with this number.
     open: Vec<(usize, Window)>,
 }
@@ -27,16 +27,16 @@ impl EffectiveBounds {
         let open: Vec<_> = open.collect();
         let Bounds { min, max } = declared.usual_bounds().under(open.iter().map(|(i, _)| &schedule[*i]));
         let bounds = Bounds { min: min.min(replicas_max), max: max.min(replicas_max) };
-        Self { bounds, beyond: (max > replicas_max).then_some(max), open }
+        Self { bounds, declared_max: (max > replicas_max).then_some(max), open }
     }
 
-    /// What the guard makes of the bounds, where `desired` is as many as it lets run and more are declared.
-    pub(crate) fn guarded(&self, desired: u32) -> Option<Limit> {
-        let declared = self.beyond.filter(|_| desired == self.bounds.max)?;
-        Some(beyond(declared, "declared", desired))
+    /// The limit of the guard, where `desired` is as many as it allows and more are declared.
+    pub(crate) fn guard_limit(&self, desired: u32) -> Option<Limit> {
+        let declared = self.declared_max.filter(|_| desired == self.bounds.max)?;
+        Some(guard_limit(declared, "declared", desired))
     }
 
-    /// Whether requests make no difference: a schedule wants replicas anyway, or none at all.
+    /// Whether the service cannot scale to zero by itself: a schedule sets a minimum above 0, or the maximum is 0 already.
     pub(crate) fn is_fixed(&self, declared: &Declared) -> bool {
         self.bounds.max == 0
             || self.schedules(declared).any(|(schedule, _)| schedule.min.is_some_and(|min| min > 0))
@@ -47,7 +47,7 @@ impl EffectiveBounds {
         between(self.bounds, spec)
     }
 
-    /// Which schedules hold and until when; `None` when none does.
+    /// The open schedules and until when they are open, for people; `None` when none is.
     pub(crate) fn note(&self, declared: &Declared) -> Option<String> {
         let notes: Vec<String> =
             self.schedules(declared).map(|(schedule, window)| note(schedule, window)).collect();
@@ -60,11 +60,11 @@ impl EffectiveBounds {
     }
 }
 
-/// The limit where more are asked for than the guard lets run; `how` says by whom.
-pub(crate) fn beyond(asked: u32, how: &str, desired: u32) -> Limit {
+/// The limit where `wanted` is more than the guard allows; `how` says by whom it is wanted, such as `declared`.
+pub(crate) fn guard_limit(wanted: u32, how: &str, desired: u32) -> Limit {
     let note =
-        format!("{} {how}, but the guard lets at most {desired} of one service run", Replicas(asked).are());
-    Limit { name: "Guard", from: asked, to: desired, note: note.into() }
+        format!("{} {how}, but the guard lets at most {desired} of one service run", Replicas(wanted).are());
+    Limit { name: "Guard", from: wanted, to: desired, note: note.into() }
 }
 
 /// `spec` between these bounds.

@@ -1,14 +1,14 @@
-//! The floor that the expected load puts under the number that the metrics ask for.
+//! The floor of the number of replicas that a forecast sets.
 //!
-//! By targets, the floor is the fewest replicas with which the autoscaler would not add any, were the load as high as forecast. By a promise, it is the
-//! newsvendor's number over the distribution that is forecast. It joins the metrics before stabilisation, bounds and rates, as if it were one more of
-//! them that never asks for fewer. While nothing has been better at forecasting the load than its last value, there is no floor.
+//! With targets, the floor is the fewest replicas with which the autoscaler would add none if the load were as high as forecast. With an SLO, it is
+//! the newsvendor's number over the forecast distribution. It applies before stabilisation, bounds and rates, like one more metric that never
+//! proposes fewer. There is no floor until a model has been better than the last value at forecasting the load.
 
 use std::time::Duration;
 
 use forecast::Model;
 use knowledge::capacity::LearnedCapacity;
-use knowledge::{Expected, Foresight, NoForecast, UpcomingEvent};
+use knowledge::{LoadForecast, NoForecast, PeakForecast, UpcomingEvent};
 use model::decision::{Decision, Limit};
 use model::memory::{LoadSource, RiseMemory};
 use model::resource::{ForecastMode, Slo};
@@ -21,36 +21,36 @@ use crate::scale::reading::Milli;
 use crate::scale::slo_first;
 use crate::slo::{Capacity, Objective, Price};
 
-/// The limit that says what is expected, whether that changed the number or not.
+/// The name of the limit that shows the forecast, whether it changed the number or not.
 pub(crate) const FORECAST: &str = "Forecast";
 
 /// The load that a service is expected to get, and what it needs for it.
 #[derive(Clone, Debug)]
 pub(crate) struct ExpectedLoad {
     pub(crate) mode: ForecastMode,
-    /// The probability that the load does not exceed what is expected.
+    /// The probability that the load does not exceed the expected one.
     quantile: f64,
     /// How far ahead the forecast looks.
     reach: Duration,
     /// How long each of its steps is.
     step: Duration,
     source: LoadSource,
-    said: Result<Expected, NoForecast>,
-    /// Forecasts were compared with the load that came for as long as [`PROVEN`].
+    expected: Result<PeakForecast, NoForecast>,
+    /// Forecasts have been scored for [`PROVEN`].
     is_proven: bool,
-    /// Known events that are on or ahead.
-    coming: Vec<UpcomingEvent>,
-    /// What the load ahead needs; `None` before it was seen what a load needs, and where nothing is acted on.
-    needed: Option<ReplicaNeed>,
+    /// Known events that are under way or near.
+    events: Vec<UpcomingEvent>,
+    /// The replicas for the load ahead; `None` while it is not known what a load needs, and where the forecast is not used.
+    need: Option<ReplicaNeed>,
 }
 
 /// How many replicas the expected load needs.
 #[derive(Clone, Copy, Debug)]
 enum ReplicaNeed {
-    /// So many replicas for the load that is expected, by the targets of the autoscaler and not rounded.
+    /// By the targets of the autoscaler, for the expected load; not rounded.
     ByTargets(f64),
-    /// Those that cost least over the whole distribution, by what is promised.
-    ByPromise { cheapest: Cheapest, carried: f64, price: Price },
+    /// By the SLO: those that cost least over the whole distribution.
+    BySlo { cheapest: Cheapest, carried: f64, price: Price },
 }
 
 /// The SLO, and what is known of how much load one replica carries within it.
@@ -60,68 +60,74 @@ pub(crate) struct SloInputs<'a> {
     pub(crate) capacity: Option<LearnedCapacity>,
     /// Recent rises of the load; `None` before the first.
     pub(crate) rises: Option<&'a RiseMemory>,
-    /// Most replicas that there may be.
+    /// The maximum that the guard allows.
     pub(crate) replicas_max: u32,
 }
 
-/// A day shows most of what a load does, and the next one whether it comes again: until both were forecast, rises that were seen at any time are
-/// provided for beside the forecast.
+/// How long forecasts must have been scored before they replace observed rises.
+///
+/// 48 h: the first day shows most of the patterns of a load, and the second whether they repeat.
 const PROVEN: Duration = Duration::from_hours(48);
 
-/// Less of a replica is no load to be ahead of.
+/// A need below this fraction of a replica counts as none.
 const NEGLIGIBLE: f64 = 0.05;
 
 impl ExpectedLoad {
-    /// `None` for a service of which nothing is forecast.
-    pub(crate) fn of(foresight: Option<&Foresight>, promise: Option<SloInputs<'_>>) -> Option<Box<Self>> {
-        let foresight = foresight?;
-        let rule = foresight.rule();
-        let said = foresight.expected();
-        let is_proven = said.as_ref().is_ok_and(|said| is_proven(foresight, said));
+    /// The expected load by `foresight`, sized by the SLO where there is one; `None` for a service whose load is not forecast.
+    pub(crate) fn of(
+        load_forecast: Option<&LoadForecast>,
+        slo_inputs: Option<SloInputs<'_>>,
+    ) -> Option<Box<Self>> {
+        let load_forecast = load_forecast?;
+        let rule = load_forecast.rule();
+        let expected = load_forecast.peak();
+        let is_proven = expected.as_ref().is_ok_and(|expected| is_proven(load_forecast, expected));
         Some(Box::new(Self {
             mode: rule.mode,
             quantile: rule.quantile.probability(),
-            reach: foresight.reach(),
-            step: foresight.step(),
-            source: foresight.source(),
+            reach: load_forecast.horizon(),
+            step: load_forecast.step(),
+            source: load_forecast.source(),
             is_proven,
-            coming: foresight.upcoming().iter().filter(|coming| coming.is_near).cloned().collect(),
-            needed: said.as_ref().ok().filter(|said| is_acted_on(said)).and_then(|said| match promise {
-                Some(promise) => promise.needed(foresight, is_proven),
-                None => foresight.replicas_for(said.load).map(ReplicaNeed::ByTargets),
+            events: load_forecast.upcoming().iter().filter(|event| event.is_near).cloned().collect(),
+            need: expected.as_ref().ok().filter(|expected| is_used(expected)).and_then(|expected| {
+                match slo_inputs {
+                    Some(slo_inputs) => slo_inputs.need(load_forecast, is_proven),
+                    None => load_forecast.replicas_for(expected.load).map(ReplicaNeed::ByTargets),
+                }
             }),
-            said,
+            expected,
         }))
     }
 
-    /// What it asks for.
-    pub(crate) fn ahead(&self, tolerance: f64) -> ForecastFloor {
+    /// The floor, where a ratio up to 1 + `tolerance` adds no replica.
+    pub(crate) fn forecast_floor(&self, tolerance: f64) -> ForecastFloor {
         let floor = self.floor(tolerance);
         let beyond = self.reach.saturating_sub(self.step);
         ForecastFloor { floor: floor.unwrap_or(0), proven: floor.filter(|_| self.is_proven).map(|_| beyond) }
     }
 
-    /// The fewest replicas that may be recommended, where a ratio up to 1 + `tolerance` asks for no more; `None` while the forecast stays out of the way.
+    /// The fewest replicas that may be recommended; `None` while the forecast is not used.
     fn floor(&self, tolerance: f64) -> Option<u32> {
-        self.needed.map(|needed| match needed {
-            // A quantile of no load at all is still above 0, and must not keep a replica for ever.
+        self.need.map(|need| match need {
+            // The quantile of a zero load is still above 0, and must not keep a replica for ever.
             ReplicaNeed::ByTargets(needed) if needed < NEGLIGIBLE => 0,
             ReplicaNeed::ByTargets(needed) => replicas_ceil(needed / (1.0 + tolerance)),
-            ReplicaNeed::ByPromise { cheapest, .. } => cheapest.replicas,
+            ReplicaNeed::BySlo { cheapest, .. } => cheapest.replicas,
         })
     }
 
-    /// What is forecast and what is known to come, and how good that is, or why nothing is.
+    /// The forecast with its accuracy, or why there is none, and the known events, for people.
     fn note(&self) -> String {
-        let known = self.coming.iter().map(|UpcomingEvent { name, window, timezone, brings, .. }| {
+        let events = self.events.iter().map(|UpcomingEvent { name, window, timezone, effect, .. }| {
             let [from, until] = [window.from, window.until].map(|at| timezone.show(at));
-            format!("; event {name}: {brings} from {from} to {until}")
+            format!("; event {name}: {effect} from {from} to {until}")
         });
-        self.forecast_note() + &known.collect::<String>()
+        self.forecast_note() + &events.collect::<String>()
     }
 
     fn forecast_note(&self) -> String {
-        let expected = match self.said {
+        let expected = match self.expected {
             Ok(expected) => expected,
             Err(NoForecast::New) => {
                 return "there is no forecast yet: the first step of load is not complete".to_owned();
@@ -133,7 +139,7 @@ impl ExpectedLoad {
             }
         };
         let head = self.at_most(expected.load, self.quantile);
-        match (expected.by, expected.loss_ratio, self.needed) {
+        match (expected.by, expected.loss_ratio, self.need) {
             (Model::Persistence, Some(ratio), _) if !expected.is_lifted => {
                 format!(
                     "{head}, but no model has beaten the last value (loss {ratio:.2} times its, over {} forecasts), so it is not used",
@@ -144,17 +150,17 @@ impl ExpectedLoad {
                 format!("{head}, but no forecast has been scored yet, so it is not used")
             }
             (by, _, None) => format!("{head} ({by}), but how many replicas a load needs is not known yet"),
-            (by, ratio, Some(needed)) => {
+            (by, ratio, Some(need)) => {
                 let ratio = ratio
                     .map_or_else(String::new, |ratio| format!(", loss {ratio:.2} times the last value's"));
-                let who = format!("{by}{ratio}, covered {:.1} %", expected.coverage * 100.0);
-                match needed {
+                let model = format!("{by}{ratio}, covered {:.1} %", expected.coverage * 100.0);
+                match need {
                     ReplicaNeed::ByTargets(needed) => {
-                        format!("{head} ({who}), which needs {needed:.2} replicas")
+                        format!("{head} ({model}), which needs {needed:.2} replicas")
                     }
-                    ReplicaNeed::ByPromise { cheapest: Cheapest { replicas, risk }, carried, price } => {
+                    ReplicaNeed::BySlo { cheapest: Cheapest { replicas, risk }, carried, price } => {
                         format!(
-                            "{} ({who}), which {replicas} carry at the least cost: a request that violates the SLO costs as much as {:.0} that a \
+                            "{} ({model}), which {replicas} carry at the least cost: a request that violates the SLO costs as much as {:.0} that a \
                          replica could have served",
                             self.at_most(carried, 1.0 - risk),
                             price.requests()
@@ -170,13 +176,13 @@ impl ExpectedLoad {
         let (percent, ahead) = ((probability * 1000.0).round() / 10.0, self.reach.as_secs());
         let load = match self.source {
             LoadSource::Requests => format!("{load:.1} requests/s"),
-            LoadSource::Need => format!("{load:.2} replicas"),
+            LoadSource::Replicas => format!("{load:.2} replicas"),
         };
         format!("with {percent} % probability the load is at most {load} within {ahead} s")
     }
 
-    /// The decision with what was forecast, and whether that `raised` its number, from one to the other.
-    pub(crate) fn tell(&self, raised: Option<(u32, u32)>, mut decision: Decision) -> Decision {
+    /// Adds the forecast to `decision`; `raised` are the numbers before and after, where it raised the number.
+    pub(crate) fn annotate(&self, raised: Option<(u32, u32)>, mut decision: Decision) -> Decision {
         let note = self.note();
         let (from, to, note) = match (raised, self.mode) {
             (Some((from, to)), _) => (from, to, note),
@@ -189,47 +195,47 @@ impl ExpectedLoad {
                 (decision.desired, decision.desired, format!("{note}; it changes nothing"))
             }
         };
-        // The first of the limits: it comes right after the metrics.
+        // First, as it is applied right after the metrics.
         decision.limits.insert(0, Limit { name: FORECAST, from, to, note: note.into() });
         decision
     }
 }
 
-/// Whether what was said is acted on: something has been better at forecasting the load than its last value, or is known to come.
-fn is_acted_on(said: &Expected) -> bool {
-    said.by != Model::Persistence || said.is_lifted
+/// Whether the forecast is used: a model has been better than the last value, or a known event is ahead.
+fn is_used(expected: &PeakForecast) -> bool {
+    expected.by != Model::Persistence || expected.is_lifted
 }
 
-/// Whether forecasts were compared with the load that came for as long as [`PROVEN`].
-fn is_proven(foresight: &Foresight, said: &Expected) -> bool {
-    foresight.step().saturating_mul(u32::try_from(said.scored).unwrap_or(u32::MAX)) >= PROVEN
+/// Whether forecasts have been scored for [`PROVEN`].
+fn is_proven(load_forecast: &LoadForecast, expected: &PeakForecast) -> bool {
+    load_forecast.step().saturating_mul(u32::try_from(expected.scored).unwrap_or(u32::MAX)) >= PROVEN
 }
 
 impl SloInputs<'_> {
-    /// What a policy beside the acting one would look ahead at: the forecast of requests, where one is acted on.
-    pub(crate) fn acted_on(self, foresight: &Foresight) -> Option<Box<ExpectedLoad>> {
-        let is_acted_on =
-            foresight.rule().mode == ForecastMode::On && foresight.source() == LoadSource::Requests;
-        if is_acted_on { ExpectedLoad::of(Some(foresight), Some(self)) } else { None }
+    /// The expected load for a shadow with an SLO: the forecast of requests, where the acting autoscaler may use one.
+    pub(crate) fn expected_load(self, load_forecast: &LoadForecast) -> Option<Box<ExpectedLoad>> {
+        let is_on =
+            load_forecast.rule().mode == ForecastMode::On && load_forecast.source() == LoadSource::Requests;
+        if is_on { ExpectedLoad::of(Some(load_forecast), Some(self)) } else { None }
     }
 
-    /// `None` while it is not known what a replica carries, while nothing is forecast, and where it is no requests that are.
-    fn needed(self, foresight: &Foresight, is_proven: bool) -> Option<ReplicaNeed> {
-        let load = foresight.distribution().filter(|_| foresight.source() == LoadSource::Requests)?;
+    /// `None` while the capacity of a replica is not known, while there is no forecast, and where it is not a forecast of requests.
+    fn need(self, load_forecast: &LoadForecast, is_proven: bool) -> Option<ReplicaNeed> {
+        let load = load_forecast.distribution().filter(|_| load_forecast.source() == LoadSource::Requests)?;
         let capacity = Capacity(self.capacity?.rate.per_second());
         let price = self.price(is_proven);
         let cheapest = newsvendor::cheapest(load, price, capacity, (0, self.replicas_max));
-        Some(ReplicaNeed::ByPromise { cheapest, carried: capacity.carried(cheapest.replicas), price })
+        Some(ReplicaNeed::BySlo { cheapest, carried: capacity.carried(cheapest.replicas), price })
     }
 
-    /// What a violated request costs: as the objective says, and what was spent of its budget when the forecast is proven, and as was learned beside them.
+    /// The price of a violated request: from the objective; from the spent budget, once the forecast is proven; and times the learned factor.
     fn price(self, is_proven: bool) -> Price {
         let objective = Objective::declared(self.slo);
-        let spent = self.rises.filter(|_| is_proven).map(|rises| rises.spent);
+        let spent = self.rises.filter(|_| is_proven).map(|rises| rises.error_budget);
         let price = spent.map_or(objective.price(), |spent| objective.price_after(spent));
-        let one = self.capacity.map(|capacity| i64::try_from(capacity.rate.0).unwrap_or(i64::MAX));
-        let factors = self.rises.zip(one).and_then(|(rises, one)| {
-            learned::weigh(self.slo, rises, Milli(one), slo_first::is_new(rises))?.ok()
+        let carried = self.capacity.map(|capacity| i64::try_from(capacity.rate.0).unwrap_or(i64::MAX));
+        let factors = self.rises.zip(carried).and_then(|(rises, carried)| {
+            learned::price_factors(self.slo, rises, Milli(carried), slo_first::is_new(rises))?.ok()
         });
         factors.map_or(price, |factors| price.times(factors.forecast))
     }

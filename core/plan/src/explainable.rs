@@ -1,21 +1,23 @@
-//! A decision with its inputs, so that its explanation can be written when somebody asks.
+//! A decision with its inputs, so that it can be explained on demand.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::mem::discriminant;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::decision::{Account, Asked, Decision, Limit, Policy, Prospect, Tolerance, Unmet, WhyNot};
+use model::decision::{
+    AlternativeSize, Decision, Explanation, Limit, Policy, Prospect, Tolerance, UnmetDemand, WhyNot,
+};
 use model::quantity::Replicas;
 use model::reason::Reason;
 use model::resource::{FORECAST_SHADOW, ScaleMode};
 
-use crate::effective_bounds::beyond;
+use crate::effective_bounds::guard_limit;
 use crate::fit::{self, limited};
+use crate::goal::Goal;
 use crate::inputs::{Protected, SizeInputs};
-use crate::mode::curbed;
-use crate::prospect::Goal;
-use crate::scale::condition_times::{timed, unasked};
+use crate::mode::limited_by_mode;
+use crate::scale::condition_times::{inactive_conditions, timed};
 use crate::scale::hpa;
 use crate::scale::limit::LimitedBy;
 use crate::scale::proposal::Proposal;
@@ -38,7 +40,7 @@ impl ExplainableDecision {
         Self { inputs, sizing, shadows: Vec::new() }
     }
 
-    /// Why the size is what was decided.
+    /// The reason of the decision.
     pub(crate) fn reason(&self) -> Reason {
         match &self.sizing.outcome {
             Outcome::Plain { reason, .. } => reason.clone(),
@@ -49,28 +51,28 @@ impl ExplainableDecision {
         }
     }
 
-    fn plain(&self, policy: Policy, reason: &Reason, asked: Option<u32>) -> Decision {
+    fn plain(&self, policy: Policy, reason: &Reason, wanted: Option<u32>) -> Decision {
         let SizeInputs { declared, effective_bounds, .. } = &self.inputs;
         let desired = self.sizing.desired;
         let held = if let Reason::Held { replicas, .. } = reason { Some(*replicas) } else { None };
         let guarded = match held.filter(|held| *held > desired) {
-            Some(held) => Some(beyond(held, "held by hand", desired)),
-            None => asked.and_then(|_| effective_bounds.guarded(desired)),
+            Some(held) => Some(guard_limit(held, "held by hand", desired)),
+            None => wanted.and_then(|_| effective_bounds.guard_limit(desired)),
         };
         let mut summary = if policy == Policy::Fixed {
-            let declared = guarded.as_ref().map_or(asked.unwrap_or(desired), |limit| limit.from);
+            let declared = guarded.as_ref().map_or(wanted.unwrap_or(desired), |limit| limit.from);
             format!("its declaration asks for {}", Replicas(declared))
         } else {
             reason.to_string()
         };
-        let fitted = asked.and_then(|asked| fit::limit(declared, asked, effective_bounds.bounds));
+        let fitted = wanted.and_then(|wanted| fit::limit(declared, wanted, effective_bounds.bounds));
         let limits: Vec<Limit> = fitted.into_iter().chain(guarded).collect();
         for limit in &limits {
             summary = format!("{summary}; {}", limit.note);
         }
         let (now, memory) = (self.inputs.now, &self.inputs.observed.memory.conditions);
         let conditions = match &self.inputs.declared.autoscaler {
-            Some(_) => timed(now.wall, memory, unasked(&summary)),
+            Some(_) => timed(now.wall, memory, inactive_conditions(&summary)),
             None => Vec::new(),
         };
         Decision {
@@ -90,11 +92,11 @@ impl ExplainableDecision {
         }
     }
 
-    /// What the acting autoscaler has decided.
+    /// The decision of the acting autoscaler.
     fn acting(&self) -> Decision {
         let SizeInputs { now, declared, effective_bounds, observed, hpa, .. } = &self.inputs;
         match (&self.sizing.outcome, &declared.autoscaler) {
-            (Outcome::Plain { policy, reason, asked }, _) => self.plain(*policy, reason, *asked),
+            (Outcome::Plain { policy, reason, wanted }, _) => self.plain(*policy, reason, *wanted),
             (Outcome::Scaled { verdict, blocker }, Some(spec)) => {
                 let mut decision = verdict.decision(declared.name.clone(), *now, &self.inputs.acting(spec));
                 decision.evidence = verdict.evidence(*now, &observed.memory);
@@ -107,21 +109,21 @@ impl ExplainableDecision {
                 if let (Some(learned), Some(metric)) = (observed.capacity, decision.metrics.first_mut()) {
                     metric.note = format!("{}; a replica carries {learned}", metric.note).into();
                 }
-                tell_warmup(observed.warmup, &mut decision);
+                note_warmup(observed.warmup, &mut decision);
                 if let Some(expected_load) = &self.inputs.expected_load {
-                    decision = expected_load.tell(verdict.raised(), decision);
+                    decision = expected_load.annotate(verdict.raised(), decision);
                 }
                 let decision = match blocker {
                     Some(blocker) => blocker.hold(decision),
                     None => decision,
                 };
-                let decision = scheduled(decision, effective_bounds.note(declared));
-                let decision = spared(&self.inputs, decision);
+                let decision = with_schedule_note(decision, effective_bounds.note(declared));
+                let decision = raised_to_protected(&self.inputs, decision);
                 let fitted = fit::limit(declared, decision.desired, effective_bounds.bounds);
                 let decision = limited(decision, fitted);
-                let guarded = effective_bounds.guarded(decision.desired);
+                let guarded = effective_bounds.guard_limit(decision.desired);
                 let decision = limited(decision, guarded);
-                curbed(declared.spec.scale.mode, self.sizing.desired, decision)
+                limited_by_mode(declared.spec.scale.mode, self.sizing.desired, decision)
             }
             (Outcome::Scaled { .. }, None) => {
                 unreachable!("an autoscaler's verdict is made from the declaration's autoscaler only")
@@ -130,46 +132,46 @@ impl ExplainableDecision {
     }
 }
 
-/// Says how long replicas warm up, where some are not measured yet.
-fn tell_warmup(seen: Option<Duration>, decision: &mut Decision) {
-    let Some(seen) = seen.filter(|seen| seen.as_secs() > 0) else { return };
+/// Adds how long replicas warm up to metrics of which some are not measured yet.
+fn note_warmup(warmup: Option<Duration>, decision: &mut Decision) {
+    let Some(warmup) = warmup.filter(|warmup| warmup.as_secs() > 0) else { return };
     for metric in &mut decision.metrics {
         if metric.samples.is_some_and(|samples| samples.unready > 0) {
-            metric.note = format!("{}; replicas warm up for {} s", metric.note, seen.as_secs()).into();
+            metric.note = format!("{}; replicas warm up for {} s", metric.note, warmup.as_secs()).into();
         }
     }
 }
 
-/// What keeps `decision` from `goal`: the metrics that ask for another number, and the limits that changed the number past it.
-fn against(decision: &Decision, goal: Goal) -> Vec<Arc<str>> {
+/// What keeps `decision` from `goal`: the metrics that propose another number, and the limits that moved the number past it.
+fn obstacles(decision: &Decision, goal: Goal) -> Vec<Arc<str>> {
     let wanted = goal.nearest();
-    let is_short = |replicas: u32| if goal.is_out() { replicas < wanted } else { replicas > wanted };
+    let misses = |replicas: u32| if goal.is_out() { replicas < wanted } else { replicas > wanted };
     let metrics = decision.metrics.iter().filter_map(|metric| match metric.proposal {
-        Some(proposal) if is_short(proposal) => {
+        Some(proposal) if misses(proposal) => {
             Some(format!("{} asks for {proposal}: {}", metric.name, metric.note).into())
         }
         Some(_) => None,
-        // A metric that was measured and asks for nothing by itself is part of another line, or decides nothing.
+        // A metric that was measured without a proposal is part of a formula or mean, or has no effect.
         None if metric.is_measured() => None,
         None => Some(format!("{} gives no number: {}", metric.name, metric.note).into()),
     });
-    let past = decision.limits.iter().filter(|limit| !is_short(limit.from) && is_short(limit.to));
+    let past = decision.limits.iter().filter(|limit| !misses(limit.from) && misses(limit.to));
     let limits =
         past.map(|limit| format!("{} changes {} to {}: {}", limit.name, limit.from, limit.to, limit.note));
-    let mut because: Vec<Arc<str>> = metrics.chain(limits.map(Into::into)).collect();
-    if because.is_empty() {
-        because.push(Arc::clone(&decision.summary));
+    let mut obstacles: Vec<Arc<str>> = metrics.chain(limits.map(Into::into)).collect();
+    if obstacles.is_empty() {
+        obstacles.push(Arc::clone(&decision.summary));
     }
-    because
+    obstacles
 }
 
-impl Account for ExplainableDecision {
+impl Explanation for ExplainableDecision {
     fn decision(&self) -> Decision {
         let SizeInputs { now, declared, shadows, expected_load, .. } = &self.inputs;
         let decisions = shadows.iter().zip(&self.shadows).map(|(shadow, sizing)| {
-            let mut shadowed = shadow.in_words(sizing, declared, *now);
+            let mut shadowed = shadow.describe(sizing, declared, *now);
             if let (Some(expected_load), FORECAST_SHADOW) = (expected_load, shadow.name.as_str()) {
-                shadowed.decision = expected_load.tell(sizing.verdict.raised(), shadowed.decision);
+                shadowed.decision = expected_load.annotate(sizing.verdict.raised(), shadowed.decision);
             }
             shadowed
         });
@@ -193,25 +195,26 @@ impl Account for ExplainableDecision {
         hasher.finish()
     }
 
-    fn unmet(&self) -> Option<Unmet> {
+    fn unmet(&self) -> Option<UnmetDemand> {
         let Outcome::Scaled { verdict, blocker: _ } = &self.sizing.outcome else { return None };
         let hpa::Outcome::Scaled { limited, .. } = verdict.outcome else { return None };
         let (desired, current) = (self.sizing.desired, self.inputs.current);
-        // Where the number is not followed, `desired` need not be the maximum.
+        // In a mode that does not follow the number, `desired` need not be the maximum.
         let is_followed = match self.inputs.declared.spec.scale.mode {
             ScaleMode::On | ScaleMode::UpOnly => true,
             ScaleMode::Shadow | ScaleMode::Off => current >= limited.replicas,
         };
         let is_at_most = limited.by == Some(LimitedBy::Max) && desired == current && desired > 0;
-        (is_followed && is_at_most).then_some(Unmet { asked: limited.from, most: desired })
+        (is_followed && is_at_most).then_some(UnmetDemand { requested: limited.from, allowed: desired })
     }
 
     fn ratios(&self) -> Vec<Option<f64>> {
         match &self.sizing.outcome {
             Outcome::Plain { .. } => Vec::new(),
             Outcome::Scaled { verdict, .. } => {
-                let ratio = |said: &Result<Proposal, _>| said.as_ref().ok().map(|it| it.level.ratio);
-                verdict.metrics.iter().map(|said| ratio(said).filter(|ratio| ratio.is_finite())).collect()
+                let ratio =
+                    |metric: &Result<Proposal, _>| metric.as_ref().ok().map(|proposal| proposal.level.ratio);
+                verdict.metrics.iter().map(|metric| ratio(metric).filter(|ratio| ratio.is_finite())).collect()
             }
         }
     }
@@ -220,18 +223,18 @@ impl Account for ExplainableDecision {
         self.all_prospects()
     }
 
-    fn why_not(&self, asked: Asked) -> WhyNot {
-        if asked == Asked::Exactly(self.sizing.desired) {
-            return WhyNot { because: vec!["that is what was decided".into()], prospects: Vec::new() };
+    fn why_not(&self, asked: AlternativeSize) -> WhyNot {
+        if asked == AlternativeSize::Exactly(self.sizing.desired) {
+            return WhyNot { reasons: vec!["that is what was decided".into()], prospects: Vec::new() };
         }
         let goal = Goal::new(asked, self.sizing.desired);
-        WhyNot { because: against(&self.decision(), goal), prospects: vec![self.towards(goal)] }
+        WhyNot { reasons: obstacles(&self.decision(), goal), prospects: vec![self.prospect_for(goal)] }
     }
 }
 
 /// The decision, raised to the number of protected replicas when it leaves fewer.
-fn spared(inputs: &SizeInputs, decision: Decision) -> Decision {
-    let (from, to) = (decision.desired, inputs.spared(decision.desired));
+fn raised_to_protected(inputs: &SizeInputs, decision: Decision) -> Decision {
+    let (from, to) = (decision.desired, inputs.raised_to_protected(decision.desired));
     let Some(Protected { replicas, until }) = inputs.protected.filter(|_| from != to) else {
         return decision;
     };
@@ -239,11 +242,11 @@ fn spared(inputs: &SizeInputs, decision: Decision) -> Decision {
     limited(decision, Some(Limit { name: "Protected", from, to, note: note.into() }))
 }
 
-/// The limit that says which schedules hold, whether they changed the number or not.
+/// The name of the limit that names the open schedules, whether they changed the number or not.
 pub(crate) const SCHEDULED: &str = "Scheduled";
 
-/// The decision with what the schedules say about it.
-fn scheduled(mut decision: Decision, note: Option<String>) -> Decision {
+/// The decision with the open schedules.
+fn with_schedule_note(mut decision: Decision, note: Option<String>) -> Decision {
     if let Some(note) = note {
         let (from, to) = (decision.desired, decision.desired);
         decision.summary = format!("{}; {note}", decision.summary).into();

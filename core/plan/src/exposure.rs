@@ -1,36 +1,36 @@
-//! Whether the proxy listens for a service as its declaration says.
+//! The listener of a service: the proxy is to listen as declared.
 
 use knowledge::Exposure;
-use model::plan::{Change, Writer};
+use model::plan::{Change, Initiator};
 use model::reason::Reason;
 
 use crate::context::PlanContext;
 use crate::draft::Draft;
 
-/// Adds the step that tells the proxy to listen, to listen otherwise, or not to listen any more.
+/// Adds the step that has the proxy begin to listen, change its listener, or stop listening.
 pub(crate) fn expose(context: PlanContext<'_>, draft: &mut Draft) {
     let (now, service) = (context.now.time, context.service);
     let wanted = service.declared.as_ref().filter(|declared| declared.spec.expose.is_some());
     match (wanted, &service.exposure) {
-        (Some(_), Exposure::None) => draft.step(Writer::Human, Change::Expose, Reason::Declared),
-        (Some(declared), Exposure::Telling { revision, .. } | Exposure::Shown { revision, .. })
+        (Some(_), Exposure::None) => draft.step(Initiator::Operator, Change::Expose, Reason::Declared),
+        (Some(declared), Exposure::Opening { revision, .. } | Exposure::Open { revision, .. })
             if *revision < declared.revision =>
         {
-            draft.step(Writer::Human, Change::Expose, Reason::Declared);
+            draft.step(Initiator::Operator, Change::Expose, Reason::Declared);
         }
         (Some(declared), Exposure::Failed { revision, message, retry, .. }) => {
             if now >= *retry || *revision < declared.revision {
-                draft.step(Writer::Human, Change::Expose, Reason::Declared);
+                draft.step(Initiator::Operator, Change::Expose, Reason::Declared);
             } else {
                 draft.again_at(*retry);
                 draft.wait(None, Reason::ActionFailed(message.clone()));
             }
         }
-        // It is being told to stop listening, and will be told to listen once it has.
-        (Some(_), Exposure::Telling { .. } | Exposure::Shown { .. } | Exposure::Concealing { .. })
-        | (None, Exposure::None | Exposure::Concealing { .. }) => {}
-        (None, Exposure::Telling { .. } | Exposure::Shown { .. } | Exposure::Failed { .. }) => {
-            draft.step(Writer::Human, Change::Conceal, Reason::Withdrawn);
+        // While the proxy stops listening, no new listener is requested; the plan after that requests it.
+        (Some(_), Exposure::Opening { .. } | Exposure::Open { .. } | Exposure::Closing { .. })
+        | (None, Exposure::None | Exposure::Closing { .. }) => {}
+        (None, Exposure::Opening { .. } | Exposure::Open { .. } | Exposure::Failed { .. }) => {
+            draft.step(Initiator::Operator, Change::Conceal, Reason::Withdrawn);
         }
     }
 }

@@ -2,26 +2,31 @@
 
 use model::decision::{Decision, Limit};
 use model::input::Declared;
-use model::resource::{Bounds, Fit};
+use model::resource::{Bounds, RoundedSize};
 
 /// `replicas` as a size that the service may have, within the `bounds` of now.
-pub(crate) fn fit(declared: &Declared, replicas: u32, bounds: Bounds) -> Fit {
-    declared.spec.scale.sizes.as_ref().map_or(Fit::As(replicas), |sizes| sizes.fit(replicas, bounds))
+pub(crate) fn fit(declared: &Declared, replicas: u32, bounds: Bounds) -> RoundedSize {
+    declared
+        .spec
+        .scale
+        .sizes
+        .as_ref()
+        .map_or(RoundedSize::Exact(replicas), |sizes| sizes.round(replicas, bounds))
 }
 
 /// The limit that rounding `from` amounts to; `None` when it changed nothing.
 pub(crate) fn limit(declared: &Declared, from: u32, bounds: Bounds) -> Option<Limit> {
     let sizes = declared.spec.scale.sizes.as_ref()?;
-    let fit = sizes.fit(from, bounds);
+    let fit = sizes.round(from, bounds);
     let to = fit.replicas();
     let Bounds { min, max } = bounds;
     let note = match fit {
-        Fit::As(_) => return None,
-        Fit::Up(_) => format!("only {sizes} are allowed, and {to} is the next larger one"),
-        Fit::Down(_) => {
+        RoundedSize::Exact(_) => return None,
+        RoundedSize::Up(_) => format!("only {sizes} are allowed, and {to} is the next larger one"),
+        RoundedSize::Down(_) => {
             format!("only {sizes} are allowed, and {to} is the largest one within {min} to {max}")
         }
-        Fit::None(_) => {
+        RoundedSize::NoneAllowed(_) => {
             format!(
                 "only {sizes} are allowed, but none lies within {min} to {max}, and these bounds take precedence"
             )
@@ -42,7 +47,7 @@ pub(crate) fn limited(mut decision: Decision, limit: Option<Limit>) -> Decision 
     decision
 }
 
-/// How the summary of a decision begins.
+/// The beginning of the summary of a decision.
 fn head(previous: u32, desired: u32) -> String {
     if previous == desired {
         format!("stays at {desired}: ")

@@ -1,4 +1,4 @@
-//! What is done for replicas that are dead, sick, or waiting to be started.
+//! Healing: what is done for replicas that are lost, fail their probes, or wait to be started.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use model::chance::Stream;
 use model::fact::Finding;
 use model::identity::{ActionId, Ordinal};
 use model::input::Exit;
-use model::plan::{Afterwards, Change, Role, Writer};
+use model::plan::{AfterStop, Change, Initiator, Role};
 use model::reason::Reason;
 use model::resource::Recover;
 use model::time::Time;
@@ -18,23 +18,23 @@ use crate::draft::Draft;
 /// Adds the steps that replace what was lost: first another replica takes over the traffic, then the place is filled again.
 pub(crate) fn heal(context: PlanContext<'_>, chance: &mut Stream, draft: &mut Draft) {
     let service = context.service;
-    welcome(service, draft);
+    readmit_adopted(service, draft);
     take_over(service, chance, draft);
     restart_sick(context, draft);
     fill_empty(context, draft);
     stop_drained(context.now.time, service, draft);
 }
 
-/// Sends replicas of an earlier run the traffic that they get: what that run sent them is not known.
-fn welcome(service: &ServiceState, draft: &mut Draft) {
+/// Sets the admission of replicas that an earlier run started, as it is not known what that run set.
+fn readmit_adopted(service: &ServiceState, draft: &mut Draft) {
     for (ordinal, place) in &service.places {
-        if place.admission.is_none() && place.health().is_some() && !draft.takes_away(*ordinal) {
-            draft.step(Writer::Heal, Change::Welcome { ordinal: *ordinal }, Reason::Adopted);
+        if place.admission.is_none() && place.health().is_some() && !draft.removes(*ordinal) {
+            draft.step(Initiator::Heal, Change::Readmit { ordinal: *ordinal }, Reason::Adopted);
         }
     }
 }
 
-/// Lets a spare or a survivor take over from each replica that is lost, as the service's strategy says.
+/// Has a spare or a survivor take over from each lost replica, by the strategy of the service.
 fn take_over(service: &ServiceState, chance: &mut Stream, draft: &mut Draft) {
     let Some(declared) = &service.declared else { return };
     stand_down(service, draft);
@@ -52,26 +52,26 @@ fn take_over(service: &ServiceState, chance: &mut Stream, draft: &mut Draft) {
             Recover::Reschedule | Recover::MostActive | Recover::Random => None,
         };
         if let Some(change) = change {
-            draft.step(Writer::Heal, change, Reason::TakesOver { from: lost });
+            draft.step(Initiator::Heal, change, Reason::TakesOver { from: lost });
         }
     }
 }
 
-/// Ends the standing in for replicas that serve again, or whose places are gone.
+/// Ends stand-ins for replicas that serve again, or whose places are gone.
 fn stand_down(service: &ServiceState, draft: &mut Draft) {
     for (ordinal, place) in &service.places {
         let Some(from) = place.stands_in_for else { continue };
         if service.places.get(&from).is_none_or(|other| other.is_serving() || !other.counts()) {
-            draft.step(Writer::Heal, Change::StandDown { ordinal: *ordinal }, Reason::StandsDown { from });
+            draft.step(Initiator::Heal, Change::StandDown { ordinal: *ordinal }, Reason::StandsDown { from });
         }
     }
 }
 
-/// Whether it served, or should, and does not now by its own fault.
+/// Whether the replica of this place has ended or fails its liveness probe.
 fn is_lost(place: &Place) -> bool {
     match &place.stage {
         Stage::Empty { exit, .. } => exit.is_some(),
-        Stage::Running(health) => health.sick_since.is_some(),
+        Stage::Running(health) => health.unhealthy_since.is_some(),
         Stage::Starting { .. } | Stage::Draining { .. } | Stage::Stopping { .. } => false,
     }
 }
@@ -89,7 +89,7 @@ fn survivors<'a>(service: &'a ServiceState, draft: &'a Draft) -> impl Iterator<I
     })
 }
 
-/// The survivor that has answered most requests: it is proved to serve, and its connections are warm.
+/// The survivor that has answered most requests: it is known to work, and its connections are warm.
 fn most_active(service: &ServiceState, draft: &Draft) -> Option<Ordinal> {
     let served = |place: &Place| place.requests.last().map_or(0, |(_, requests)| requests);
     survivors(service, draft)
@@ -99,7 +99,7 @@ fn most_active(service: &ServiceState, draft: &Draft) -> Option<Ordinal> {
 
 fn any_survivor(service: &ServiceState, chance: &mut Stream, draft: &Draft) -> Option<Ordinal> {
     let all: Vec<Ordinal> = survivors(service, draft).map(|(ordinal, _)| ordinal).collect();
-    // Nothing is drawn without a choice: how often the loop looked at a loss must not change whom it chooses.
+    // Nothing is drawn without a choice, so that the number of plans before one does not change which replica is chosen.
     if all.is_empty() {
         return None;
     }
@@ -113,23 +113,23 @@ fn is_free(ordinal: Ordinal, draft: &Draft) -> bool {
 
 /// How long restarts are suspended for one overload.
 ///
-/// 10 min, as long as the wait in a crash loop: what was slow has caught up by then, and what was gone is back. Who still
-/// fails does not come back by itself, and is restarted after all, one at a time.
+/// 10 min, as long as the wait in a crash loop: by then slow replicas have caught up, and a failed dependency is back. Replicas that still
+/// fail do not recover by themselves, and are restarted one at a time.
 const OVERLOAD_PATIENCE: Duration = Duration::from_mins(10);
 
-/// How long a replica of an earlier run may not have been asked for its health by this one.
+/// How long the health of a replica from an earlier run may be unknown to this one.
 ///
-/// 1 min: a probe fails three times, ten seconds apart, before it says so; doubled.
-const UNASKED_MAX: Duration = Duration::from_mins(1);
+/// 1 min: a probe counts as failed after three failures, ten seconds apart; doubled.
+const UNPROBED_MAX: Duration = Duration::from_mins(1);
 
-/// Until when it says nothing that no replica of an earlier run fails: their probes have begun anew. `None` when all that run
-/// were begun by this run.
-fn unasked_until(service: &ServiceState) -> Option<Time> {
-    let adopted = service.places.values().filter(|place| place.begun_by == ActionId::default());
-    adopted.filter_map(|place| Some(place.health()?.since + UNASKED_MAX)).max()
+/// Until when the absence of failures proves nothing, as the probes of replicas from an earlier run have begun again. `None` when this run
+/// started all replicas.
+fn unprobed_until(service: &ServiceState) -> Option<Time> {
+    let adopted = service.places.values().filter(|place| place.started_by == ActionId::default());
+    adopted.filter_map(|place| Some(place.health()?.since + UNPROBED_MAX)).max()
 }
 
-/// Restarts one sick replica, unless so many are sick that each by itself is not at fault, or what it needs is missing.
+/// Restarts one sick replica, unless so many are sick that the cause is shared, or a dependency is missing.
 fn restart_sick(context: PlanContext<'_>, draft: &mut Draft) {
     if is_suspended(context, draft) {
         return;
@@ -140,7 +140,7 @@ fn restart_sick(context: PlanContext<'_>, draft: &mut Draft) {
     let missing = missing_dependency(findings);
     for finding in findings {
         match finding {
-            Finding::Sick { ordinal, since } => {
+            Finding::Unhealthy { ordinal, since } => {
                 if let Some(reason) = &missing {
                     draft.wait(Some(*ordinal), reason.clone());
                 } else if now < next {
@@ -148,31 +148,31 @@ fn restart_sick(context: PlanContext<'_>, draft: &mut Draft) {
                     let restarts = restarts(service, *ordinal);
                     draft.wait(Some(*ordinal), Reason::Backoff { until: next, restarts });
                 } else if !draft.steps.iter().any(|step| matches!(step.change, Change::Stop { .. })) {
-                    let change = Change::Stop { ordinal: *ordinal, then: Afterwards::Refill };
-                    draft.step(Writer::Heal, change, Reason::Unhealthy { since: *since });
+                    let change = Change::Stop { ordinal: *ordinal, then: AfterStop::Refill };
+                    draft.step(Initiator::Heal, change, Reason::Unhealthy { since: *since });
                 }
             }
-            Finding::Ailing { until, .. } => draft.again_at(*until),
+            Finding::UnhealthyInGrace { until, .. } => draft.again_at(*until),
             Finding::Overload { .. } | Finding::CrashLoop { .. } | Finding::DependencyDown { .. } => {}
         }
     }
 }
 
-/// Suspends restarts while so many fail at once, and resumes them afterwards; whether they are suspended for now.
+/// Suspends restarts while many replicas fail at once, and resumes them afterwards; returns whether they are suspended.
 fn is_suspended(context: PlanContext<'_>, draft: &mut Draft) -> bool {
     let (now, service) = (context.now.time, context.service);
     let suspended = service.healing.suspended;
     let Some(reason) = overload(context.findings) else {
         if suspended.is_some() {
-            match unasked_until(service).filter(|until| now < *until) {
+            match unprobed_until(service).filter(|until| now < *until) {
                 Some(until) => draft.again_at(until),
-                None => draft.step(Writer::Heal, Change::ResumeHealing, Reason::Observed),
+                None => draft.step(Initiator::Heal, Change::ResumeHealing, Reason::Observed),
             }
         }
         return false;
     };
     if suspended.is_none() {
-        draft.step(Writer::Heal, Change::SuspendHealing, reason);
+        draft.step(Initiator::Heal, Change::SuspendHealing, reason);
     } else {
         draft.wait(None, reason);
     }
@@ -187,14 +187,14 @@ fn is_suspended(context: PlanContext<'_>, draft: &mut Draft) -> bool {
 fn overload(findings: &[Finding]) -> Option<Reason> {
     findings.iter().find_map(|finding| match finding {
         Finding::Overload { failing, of } => Some(Reason::Overload { failing: *failing, of: *of }),
-        Finding::Sick { .. }
-        | Finding::Ailing { .. }
+        Finding::Unhealthy { .. }
+        | Finding::UnhealthyInGrace { .. }
         | Finding::CrashLoop { .. }
         | Finding::DependencyDown { .. } => None,
     })
 }
 
-/// Starts a replica in each empty place whose time has come and whose dependencies are there.
+/// Starts a replica in each empty place whose wait is over and whose dependencies are available.
 fn fill_empty(context: PlanContext<'_>, draft: &mut Draft) {
     let PlanContext { knowledge, service, findings, .. } = context;
     if !knowledge.inventory_seen || service.declared.is_none() {
@@ -203,7 +203,7 @@ fn fill_empty(context: PlanContext<'_>, draft: &mut Draft) {
     let missing = missing_dependency(findings);
     for (ordinal, place) in &service.places {
         let Stage::Empty { exit, .. } = &place.stage else { continue };
-        if draft.takes_away(*ordinal) {
+        if draft.removes(*ordinal) {
             continue;
         }
         if let Some(reason) = &missing {
@@ -213,7 +213,7 @@ fn fill_empty(context: PlanContext<'_>, draft: &mut Draft) {
             draft.wait(Some(*ordinal), wait_reason(place, *ordinal, findings));
         } else {
             let change = Change::Start { ordinal: *ordinal };
-            draft.step(Writer::Heal, change, start_reason(service, place.role, *exit));
+            draft.step(Initiator::Heal, change, start_reason(service, place.role, *exit));
         }
     }
     if let Some(reason) = missing {
@@ -221,7 +221,7 @@ fn fill_empty(context: PlanContext<'_>, draft: &mut Draft) {
     }
 }
 
-/// Why an empty place is filled, from which a replica was lost by its `exit`, or in which none was yet.
+/// Why an empty place is filled: its replica ended with `exit`, or there was none yet.
 fn start_reason(service: &ServiceState, role: Role, exit: Option<Exit>) -> Reason {
     match (exit, role) {
         (Some(exit), _) => Reason::Exited(exit),
@@ -232,7 +232,7 @@ fn start_reason(service: &ServiceState, role: Role, exit: Option<Exit>) -> Reaso
     }
 }
 
-/// Places that this very plan opens wait for missing dependencies as well: they are opened, and stay empty.
+/// Drops the starts of places that this plan opens, as they wait for missing dependencies as well.
 fn hold_opened(reason: &Reason, draft: &mut Draft) {
     let mut held = Vec::new();
     draft.steps.retain(|step| {
@@ -246,39 +246,39 @@ fn hold_opened(reason: &Reason, draft: &mut Draft) {
     }
 }
 
-/// Why an empty place waits. A start that failed has a cause of its own, which says more than how often it was tried.
+/// Why an empty place waits. The cause of a failed start says more than how often it was tried.
 fn wait_reason(place: &Place, ordinal: Ordinal, findings: &[Finding]) -> Reason {
     let until = place.restart.not_before;
     if let Some(cause) = &place.start_failure {
         return Reason::StartFailed { cause: cause.clone(), until };
     }
-    let looping = findings.iter().find_map(|finding| match finding {
-        Finding::CrashLoop { ordinal: who, exits } if *who == ordinal => Some(*exits),
+    let crash_loop = findings.iter().find_map(|finding| match finding {
+        Finding::CrashLoop { ordinal: looping, exits } if *looping == ordinal => Some(*exits),
         Finding::CrashLoop { .. }
-        | Finding::Sick { .. }
-        | Finding::Ailing { .. }
+        | Finding::Unhealthy { .. }
+        | Finding::UnhealthyInGrace { .. }
         | Finding::Overload { .. }
         | Finding::DependencyDown { .. } => None,
     });
-    match looping {
+    match crash_loop {
         Some(exits) => Reason::CrashLoop { exits, until },
         None => Reason::Backoff { until, restarts: place.restart.restarts },
     }
 }
 
-/// Stops what has finished draining, or has had its time.
+/// Stops replicas that have finished draining, or have reached the deadline.
 fn stop_drained(now: Time, service: &ServiceState, draft: &mut Draft) {
     for (ordinal, place) in &service.places {
         let Stage::Draining { admit, since, deadline, then } = &place.stage else { continue };
-        let (seen_at, in_flight) = place.in_flight;
-        // A count from before the proxy took it out says nothing of what it routed since.
-        let is_empty = seen_at > *since && in_flight == 0;
-        // Until the proxy has taken it out, new requests come; the action is sent again until it has, or until there is no
-        // time left: a proxy that never answers must not keep it for ever.
+        let (counted_at, in_flight) = place.in_flight;
+        // A count from before the proxy stopped routing to it does not include what was routed since.
+        let is_empty = counted_at > *since && in_flight == 0;
+        // Until the proxy confirms that it no longer routes to the replica, new requests may arrive, and the action is sent again. A proxy that
+        // never answers must not keep the replica for ever.
         if let Some(unanswered) = admit {
             if now >= unanswered.until {
                 let change = Change::Stop { ordinal: *ordinal, then: *then };
-                draft.step(Writer::ScaleIn, change, Reason::DrainUnanswered { since: *since });
+                draft.step(Initiator::ScaleIn, change, Reason::DrainUnanswered { since: *since });
             } else {
                 draft.again_at(unanswered.until);
             }
@@ -287,7 +287,7 @@ fn stop_drained(now: Time, service: &ServiceState, draft: &mut Draft) {
         if is_empty || now >= *deadline {
             let in_flight = if is_empty { 0 } else { in_flight };
             draft.step(
-                Writer::ScaleIn,
+                Initiator::ScaleIn,
                 Change::Stop { ordinal: *ordinal, then: *then },
                 Reason::Drained { in_flight },
             );
@@ -300,8 +300,8 @@ fn stop_drained(now: Time, service: &ServiceState, draft: &mut Draft) {
 fn missing_dependency(findings: &[Finding]) -> Option<Reason> {
     findings.iter().find_map(|finding| match finding {
         Finding::DependencyDown { needs } => Some(Reason::DependencyDown { needs: needs.clone() }),
-        Finding::Sick { .. }
-        | Finding::Ailing { .. }
+        Finding::Unhealthy { .. }
+        | Finding::UnhealthyInGrace { .. }
         | Finding::Overload { .. }
         | Finding::CrashLoop { .. } => None,
     })

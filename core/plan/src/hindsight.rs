@@ -1,12 +1,13 @@
-//! What a service's past shows: where it had too little, where it had too much, and the declaration that would avoid that.
+//! Advice from the history of a service: where it had too few resources or too many, and the declaration that would avoid that.
 //!
-//! The decisions come from the history, whose runs say which number was wanted, how often, and what each metric asked for. Each piece of
-//! advice stands for itself, and is worth what it would have been worth in the time that was looked at.
+//! Decisions come as runs of equal ones: which number was wanted, how often, and what each metric proposed. Each piece of advice is
+//! independent of the others, and says what it would have saved in the time that it is based on.
 
 mod advice;
 mod bounds;
 mod flapping;
 mod losses;
+mod remedy;
 mod sizes;
 mod starts;
 mod thresholds;
@@ -19,12 +20,13 @@ use model::resource::{Count, ServiceSpec};
 use model::settings::Settings;
 use model::time::{Time, Wall};
 
-pub use self::advice::{Advice, Kind, Remedy, Worth};
+pub use self::advice::{Advice, Benefit, Kind};
+pub use self::remedy::Remedy;
 
-/// The least past that is judged: not every day of a service is busy, but hardly one goes by without any use of it.
-const LOOKED_AT_MIN: Duration = Duration::from_hours(24);
+/// The shortest history that advice is based on: not every day is busy, but a service is rarely unused for a whole day.
+const HISTORY_MIN: Duration = Duration::from_hours(24);
 
-/// Decisions of one outcome and one reason, one after the other.
+/// A run of decisions with the same outcome and the same reason.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DecisionRun {
     /// When the first was made.
@@ -37,57 +39,57 @@ pub struct DecisionRun {
     pub previous: u32,
     /// Replicas wanted.
     pub desired: u32,
-    /// The most that each metric asked for, in the order of the declaration; `None` for one that was not measured.
-    pub asked: Vec<Option<u32>>,
-    /// The least that the metrics asked for at any time, of which the highest counts; `None` when one was not measured.
-    pub asked_least: Option<u32>,
-    /// The lowest and the highest that each metric was, in parts of its target, in the order of the declaration; `None` for one that was not
-    /// measured.
+    /// The most replicas that each metric proposed, in the order of the declaration; `None` for one that was not measured.
+    pub proposals: Vec<Option<u32>>,
+    /// The lowest that the highest proposal of all metrics ever was; `None` when a metric was not measured.
+    pub lowest_proposal: Option<u32>,
+    /// The lowest and the highest ratio of each metric to its target, in the order of the declaration; `None` for one that was not measured.
     pub ratios: Vec<Option<(f64, f64)>>,
 }
 
-/// What `past`, oldest first, and what was learned of its replicas say about `service` at `now`; bottlenecks first. Nothing of a service
-/// that is not declared. O(n log n) in the runs.
+/// The advice for `service` at `now` from its `past`, oldest first, and from what was learned of its replicas; bottlenecks first.
+///
+/// Empty for a service that is not declared. O(n log n) in the number of runs.
 pub fn advice(now: Time, service: &ServiceState, past: &[DecisionRun], settings: &Settings) -> Vec<Advice> {
     let Some(declared) = &service.declared else { return Vec::new() };
-    let view = View { spec: &declared.spec, past, settings };
-    let mut found = view.of_sizes(now, service);
-    found.extend(view.losses(now, service));
-    if view.looked_at() >= LOOKED_AT_MIN {
-        found.extend(view.flapping());
-        found.extend(view.late_starts(service));
-        found.extend(view.idle_floors());
-        found.extend(view.idle_steps());
-        // Bounds that a schedule changes were reached or not for reasons of the calendar.
+    let history = History { spec: &declared.spec, past, settings };
+    let mut found = history.sizes(now, service);
+    found.extend(history.losses(now, service));
+    if history.span() >= HISTORY_MIN {
+        found.extend(history.flapping());
+        found.extend(history.late_starts(service));
+        found.extend(history.idle_floors());
+        found.extend(history.idle_steps());
+        // Where a schedule changes the bounds, reaching them says nothing about the declared ones.
         if let (Count::Auto(auto), true) =
             (&declared.spec.scale.count, declared.spec.scale.schedule.is_empty())
         {
-            found.extend(view.max_reached(auto));
-            found.extend(view.min_never_left(auto));
-            found.extend(view.idle_metrics(auto));
-            found.extend(declared.autoscaler.as_ref().and_then(|scaler| view.idle_low(scaler)));
+            found.extend(history.max_reached(auto));
+            found.extend(history.min_never_left(auto));
+            found.extend(history.idle_metrics(auto));
+            found.extend(declared.autoscaler.as_ref().and_then(|scaler| history.idle_low(scaler)));
         }
     }
     found.sort_by_key(|advice| advice.kind);
     found
 }
 
-/// A service and the decisions on it that are looked back at.
-struct View<'a> {
+/// A service and the decisions on its size that advice is based on.
+struct History<'a> {
     spec: &'a ServiceSpec,
     past: &'a [DecisionRun],
     settings: &'a Settings,
 }
 
-impl View<'_> {
-    /// From the first decision to the last.
-    fn looked_at(&self) -> Duration {
+impl History<'_> {
+    /// The time from the first decision to the last.
+    fn span(&self) -> Duration {
         let first = self.past.iter().map(|run| run.from).min().unwrap_or_default();
         let last = self.past.iter().map(|run| run.to).max().unwrap_or_default();
         between(first, last)
     }
 
-    /// Hours that the decisions of a run stood.
+    /// Hours for which the decisions of a run held.
     fn hours(&self, run: &DecisionRun) -> f64 {
         run.count as f64 * self.settings.period.as_secs_f64() / 3600.0
     }
@@ -105,9 +107,9 @@ impl View<'_> {
     }
 }
 
-/// The most that any metric asked for; `None` when one of them was not measured.
-fn most(run: &DecisionRun) -> Option<u32> {
-    run.asked.iter().copied().collect::<Option<Vec<u32>>>()?.into_iter().max()
+/// The highest proposal of any metric; `None` when one of them was not measured.
+fn highest_proposal(run: &DecisionRun) -> Option<u32> {
+    run.proposals.iter().copied().collect::<Option<Vec<u32>>>()?.into_iter().max()
 }
 
 fn between(from: Wall, to: Wall) -> Duration {

@@ -1,4 +1,4 @@
-//! Inputs as they might be: with another load, at another time, without a hold or a pause.
+//! Hypothetical inputs: with another load, at another time, without a hold or a pause.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,20 +9,20 @@ use model::resource::ScaleMode;
 use model::time::{Now, Wall};
 
 use crate::effective_bounds::EffectiveBounds;
-use crate::inputs::{SizeInputs, begin};
+use crate::inputs::{SizeInputs, current_size};
 use crate::to_zero::ToZeroState;
 
 /// Which load is varied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum VariedLoad {
-    /// That of the metric at this place of the declaration.
+    /// The load of the metric at this place of the declaration.
     One(usize),
-    /// That of all metrics, alike.
+    /// The load of all metrics, by the same factor.
     All,
 }
 
 impl SizeInputs {
-    /// The inputs with a load of `ppm` millionths of what was measured.
+    /// The inputs with a load of `ppm` millionths of the measured one.
     pub(crate) fn at_load(&self, varied: VariedLoad, ppm: u64) -> Self {
         let mut inputs = self.clone();
         let Some(spec) = &self.declared.autoscaler else { return inputs };
@@ -35,7 +35,7 @@ impl SizeInputs {
         inputs
     }
 
-    /// The inputs of the next decision, `by` later, if nothing changes but what this one decided and remembers.
+    /// Makes these the inputs of the next decision, `by` later, where only the size and the memory change, as this decision set them.
     pub(crate) fn advance(&mut self, by: Duration, desired: u32, memory: Option<ScalingMemory>) {
         let ms = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
         self.now = Now {
@@ -48,7 +48,8 @@ impl SizeInputs {
             self.observed.memory = Arc::new(memory);
         }
         self.desired = Some(desired);
-        self.current = begin(self.desired, &self.observed.memory, (&self.declared, &self.effective_bounds));
+        self.current =
+            current_size(self.desired, &self.observed.memory, (&self.declared, &self.effective_bounds));
         let now = self.now.time;
         self.hold = self.hold.filter(|hold| hold.until.is_none_or(|until| now < until));
         self.pause = self.pause.filter(|pause| pause.until.is_none_or(|until| now < until));
@@ -56,22 +57,22 @@ impl SizeInputs {
     }
 
     /// The inputs without a hold.
-    pub(crate) fn released(&self) -> Self {
+    pub(crate) fn without_hold(&self) -> Self {
         Self { hold: None, ..self.clone() }
     }
 
     /// The inputs without a pause.
-    pub(crate) fn resumed(&self) -> Self {
+    pub(crate) fn without_pause(&self) -> Self {
         Self { pause: None, ..self.clone() }
     }
 
     /// The inputs with one request waiting.
-    pub(crate) fn asked(&self) -> Self {
+    pub(crate) fn with_request(&self) -> Self {
         Self { to_zero: Some(ToZeroState::Requested { waiting: 1 }), ..self.clone() }
     }
 
     /// The inputs with mode `on`.
-    pub(crate) fn followed(&self) -> Self {
+    pub(crate) fn in_mode_on(&self) -> Self {
         let mut spec = self.declared.spec.clone();
         spec.scale.mode = ScaleMode::On;
         let declared = Declared { spec, ..Declared::clone(&self.declared) };

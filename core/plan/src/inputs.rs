@@ -1,21 +1,20 @@
 //! Everything that a decision on the size of a service depends on, copied from the knowledge at one time.
 //!
-//! The decision is a function of these inputs alone (`sizing.rs`), so it can be made again, also with changed inputs, for as long as they are
-//! kept.
+//! The decision is a function of these inputs alone (`sizing.rs`), so it can be repeated, also with changed inputs, as long as they are kept.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use knowledge::capacity::{self, LearnedCapacity};
-use knowledge::{Foresight, Hold, Pause, Place, ServiceState, Stage};
+use knowledge::{Hold, Pause, Place, ServiceState, Stage};
 use model::fact::Finding;
 use model::identity::Ordinal;
 use model::input::Declared;
-use model::memory::ScalingMemory;
+use model::memory::{ScalingMemory, ShadowMemory};
 use model::plan::Role;
-use model::resource::{AutoscalerSpec, Bounds, Count, MetricSpec, Quantity, REPLICAS_MAX};
-use model::settings::{HpaSettings, Settings};
+use model::resource::{AutoscalerSpec, Bounds, Count, MetricSpec, ObjectName, Quantity, REPLICAS_MAX};
+use model::settings::HpaSettings;
 use model::time::{Now, Time};
 
 use crate::context::PlanContext;
@@ -25,8 +24,6 @@ use crate::fit::fit;
 use crate::measured_metric::{MeasuredMetric, MetricSampler};
 use crate::scale::reading::{Milli, Phase, Readiness, ReplicaView, Replicas, Unavailable};
 use crate::scale_in_blocker::{Errors, Incident};
-use crate::shadow::ShadowInputs;
-use crate::simulated::SimulatedState;
 use crate::to_zero::ToZeroState;
 
 /// Most replicas that a load is spread over, as many as a service may have.
@@ -40,7 +37,7 @@ pub(crate) struct SizeInputs {
     pub(crate) effective_bounds: EffectiveBounds,
     /// Replicas wanted until now; `None` before the first decision.
     pub(crate) desired: Option<u32>,
-    /// Replicas that the decision begins from.
+    /// The number of replicas that the decision changes.
     pub(crate) current: u32,
     /// Set while a person holds the size by hand.
     pub(crate) hold: Option<Hold>,
@@ -49,16 +46,16 @@ pub(crate) struct SizeInputs {
     pub(crate) pause: Option<Pause>,
     /// Replicas that may not be removed.
     pub(crate) protected: Option<Protected>,
-    /// What the autoscaler observes; empty without one.
+    /// The observations of the autoscaler; empty without one.
     pub(crate) observed: Observations,
-    /// What the load ahead needs; `None` where it is not forecast.
+    /// The forecast of the load and the replicas that it needs; `None` where it is not forecast.
     pub(crate) expected_load: Option<Box<ExpectedLoad>>,
     pub(crate) hpa: HpaSettings,
     /// The time from one decision to the next.
     pub(crate) period: Duration,
-    /// Autoscalers that are tried beside the acting one; none are asked while the service rests.
+    /// Autoscalers that are tried beside the acting one; none while the service is at zero.
     pub(crate) shadows: Vec<ShadowInputs>,
-    /// Most replicas that the guard lets a service have.
+    /// The most replicas of a service that the guard allows.
     pub(crate) replicas_max: u32,
 }
 
@@ -71,23 +68,37 @@ pub(crate) struct Protected {
     pub(crate) until: Time,
 }
 
-/// What an autoscaler observes.
+/// The observations of an autoscaler.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Observations {
     /// Replicas there are.
     pub(crate) count: u32,
-    /// Those that the metrics are of; shared with hypothetical inputs made from these.
+    /// The replicas that the metrics are of; shared with hypothetical inputs.
     pub(crate) replicas: Replicas,
-    /// What was measured of each metric, in the order of the declaration.
+    /// The measurement of each metric, in the order of the declaration.
     pub(crate) measured: Vec<MeasuredMetric>,
-    /// How long replicas were seen to warm up; `None` before that, and for a declaration that wants Kubernetes' algorithm as it is.
+    /// How long replicas take to warm up; `None` before that is known, and for a HorizontalPodAutoscaler, which decides as Kubernetes does.
     pub(crate) warmup: Option<Duration>,
-    /// What one replica carries within what is promised; `None` while that is not known, and where nothing is promised.
+    /// The load that one replica carries within the SLO; `None` while that is not known, and without an SLO.
     pub(crate) capacity: Option<LearnedCapacity>,
-    /// What it remembered before the decision; shared with its owner and with hypothetical inputs made from these.
+    /// The memory of the autoscaler before the decision; shared with its owner and with hypothetical inputs.
     pub(crate) memory: Arc<ScalingMemory>,
     pub(crate) errors: Option<Errors>,
     pub(crate) incident: Option<Incident>,
+}
+
+/// What the decision of a shadow depends on, besides the inputs of the acting autoscaler.
+#[derive(Clone, Debug)]
+pub(crate) struct ShadowInputs {
+    pub(crate) name: ObjectName,
+    /// Within the bounds that hold now.
+    pub(crate) spec: Arc<AutoscalerSpec>,
+    /// The measurement of each of its metrics.
+    pub(crate) measured: Vec<MeasuredMetric>,
+    /// The expected load by its SLO; `None` without an SLO, or without a forecast that may be used.
+    pub(crate) expected_load: Option<Box<ExpectedLoad>>,
+    /// Its memory before the decision; `None` at its first.
+    pub(crate) memory: Option<Arc<ShadowMemory>>,
 }
 
 impl SizeInputs {
@@ -99,68 +110,23 @@ impl SizeInputs {
         let (observed, shadows) = Observations::of(context, declared);
         let replicas_max = settings.guard.replicas_max;
         let slo = declared.autoscaler.as_ref().and_then(|acting| acting.policy.slo());
-        let rises = service.scaling.policy.past.rises();
+        let rises = service.scaling.policy.history.rises();
         let slo_inputs = slo.map(|slo| SloInputs { slo, capacity: observed.capacity, rises, replicas_max });
         Self {
             now,
             desired: service.desired,
-            current: begin(service.desired, &service.scaling, (declared, &effective_bounds)),
-            hold: service.held(now.time),
+            current: current_size(service.desired, &service.scaling, (declared, &effective_bounds)),
+            hold: service.active_hold(now.time),
             shadows: if to_zero.is_none() { shadows } else { Vec::new() },
             to_zero,
-            pause: service.paused(now.time),
+            pause: service.active_pause(now.time),
             protected: Protected::of(now.time, service),
             observed,
-            expected_load: ExpectedLoad::of(service.foresight.as_deref(), slo_inputs),
+            expected_load: ExpectedLoad::of(service.load_forecast.as_deref(), slo_inputs),
             replicas_max,
             hpa: settings.hpa.clone(),
             period: settings.period,
             declared: Arc::clone(declared),
-            effective_bounds,
-        }
-    }
-
-    /// The inputs for a simulated service. The caller keeps the `memory` and leaves a `blank` one in the inputs: see
-    /// [`SizeInputs::decide_with`].
-    pub(crate) fn simulated(
-        now: Now,
-        declared: Arc<Declared>,
-        (simulated, foresight): (SimulatedState, Option<&Foresight>),
-        (memory, blank, settings): (&ScalingMemory, &Arc<ScalingMemory>, &Settings),
-    ) -> Self {
-        let replicas_max = settings.guard.replicas_max;
-        let effective_bounds = EffectiveBounds::of(now.wall, &declared, replicas_max);
-        let SimulatedState { desired, count, replicas, measured, carries, .. } = simulated;
-        let current = begin(desired, memory, (&declared, &effective_bounds));
-        let capacity = carries.map(LearnedCapacity::simulated);
-        let slo = declared.autoscaler.as_ref().and_then(|acting| acting.policy.slo());
-        let slo_inputs =
-            slo.map(|slo| SloInputs { slo, capacity, rises: memory.policy.past.rises(), replicas_max });
-        let expected_load = ExpectedLoad::of(foresight, slo_inputs);
-        Self {
-            now,
-            desired,
-            current,
-            hold: None,
-            to_zero: None,
-            pause: None,
-            protected: None,
-            observed: Observations {
-                count,
-                replicas,
-                measured,
-                warmup: None,
-                capacity,
-                memory: Arc::clone(blank),
-                errors: None,
-                incident: None,
-            },
-            expected_load,
-            hpa: settings.hpa.clone(),
-            period: settings.period,
-            shadows: Vec::new(),
-            replicas_max,
-            declared,
             effective_bounds,
         }
     }
@@ -170,26 +136,25 @@ impl SizeInputs {
         first_size(&self.declared, &self.effective_bounds)
     }
 
-    /// The acting autoscaler as it decides now, for explanations: with the bounds that hold now, and the capacity of a replica as its target.
+    /// The acting autoscaler as it decides, for explanations: with the bounds that hold now, and with a learned capacity as its target.
     pub(crate) fn acting<'a>(&self, spec: &'a AutoscalerSpec) -> Cow<'a, AutoscalerSpec> {
-        aimed(self.effective_bounds.bound(spec), self.observed.capacity)
+        with_learned_target(self.effective_bounds.bound(spec), self.observed.capacity)
     }
 }
 
-/// The number that a decision begins from when `desired` replicas were wanted until now.
-pub(crate) fn begin(
+/// The number that a decision changes, where `desired` replicas were wanted until now.
+pub(crate) fn current_size(
     desired: Option<u32>,
     memory: &ScalingMemory,
-    whose: (&Declared, &EffectiveBounds),
+    (declared, effective_bounds): (&Declared, &EffectiveBounds),
 ) -> u32 {
-    let (declared, effective_bounds) = whose;
     desired
-        .filter(|desired| !is_off(*desired, memory, effective_bounds))
+        .filter(|desired| !was_held_at_zero(*desired, memory, effective_bounds))
         .unwrap_or_else(|| first_size(declared, effective_bounds))
 }
 
 impl Protected {
-    /// `None` when none is.
+    /// The protected replicas of `service`; `None` without any.
     fn of(now: Time, service: &ServiceState) -> Option<Self> {
         if service.protections.is_empty() {
             return None;
@@ -202,8 +167,8 @@ impl Protected {
     }
 }
 
-/// Whether the service is at zero because of a hold that has ended: its autoscaler would take that for a lasting wish, and stay off.
-fn is_off(desired: u32, memory: &ScalingMemory, effective_bounds: &EffectiveBounds) -> bool {
+/// Whether the service is at zero because of a hold that has ended. Its autoscaler would treat that as switched off, and never scale out.
+fn was_held_at_zero(desired: u32, memory: &ScalingMemory, effective_bounds: &EffectiveBounds) -> bool {
     desired == 0 && effective_bounds.bounds.min > 0 && !memory.scaled_to_zero
 }
 
@@ -227,27 +192,27 @@ impl Observations {
         let places: Vec<(Ordinal, &Place)> = active.map(|(ordinal, place)| (*ordinal, place)).collect();
         let sampler =
             MetricSampler { now: now.time, knowledge, service: &service.name, places: &places, settings };
-        let carried = |spec: &AutoscalerSpec| carried(service, spec);
-        let take = |spec: &AutoscalerSpec| match spec.policy.slo() {
-            Some(_) if carried(spec).is_none() => vec![MeasuredMetric::Nothing(Unavailable::Unlearned)],
-            Some(slo) => vec![sampler.asked(slo.latency)],
-            None => spec.metrics.iter().map(|metric| sampler.take(metric)).collect(),
+        let capacity = |spec: &AutoscalerSpec| learned_capacity(service, spec);
+        let sample = |spec: &AutoscalerSpec| match spec.policy.slo() {
+            Some(_) if capacity(spec).is_none() => vec![MeasuredMetric::Nothing(Unavailable::Unlearned)],
+            Some(slo) => vec![sampler.demand(slo.latency)],
+            None => spec.metrics.iter().map(|metric| sampler.sample(metric)).collect(),
         };
         let shadow_specs = service.shadows_of(declared);
         let shadows = shadow_specs.iter().map(|(name, spec)| {
             let memory = service.shadows.iter().find(|memory| memory.name == *name).cloned();
-            let rises = memory.as_ref().and_then(|memory| memory.scaling.policy.past.rises());
+            let rises = memory.as_ref().and_then(|memory| memory.scaling.policy.history.rises());
             let replicas_max = settings.guard.replicas_max;
             let slo = spec.policy.slo();
-            let slo_inputs = slo.map(|slo| SloInputs { slo, capacity: carried(spec), rises, replicas_max });
+            let slo_inputs = slo.map(|slo| SloInputs { slo, capacity: capacity(spec), rises, replicas_max });
             let bounds = spec.bounds().at(now.wall, &declared.spec.scale.schedule);
             ShadowInputs {
-                measured: take(spec),
+                measured: sample(spec),
                 expected_load: slo_inputs
-                    .and_then(|slo_inputs| slo_inputs.acted_on(service.foresight.as_deref()?)),
+                    .and_then(|slo_inputs| slo_inputs.expected_load(service.load_forecast.as_deref()?)),
                 memory,
                 name: name.clone(),
-                spec: match aimed(between(bounds, spec), carried(spec)) {
+                spec: match with_learned_target(between(bounds, spec), capacity(spec)) {
                     Cow::Borrowed(_) => Arc::clone(spec),
                     Cow::Owned(spec) => Arc::new(spec),
                 },
@@ -256,10 +221,10 @@ impl Observations {
         let shadows = shadows.collect();
         let observed = Self {
             count: service.count(),
-            replicas: views(context, declared, &places),
-            measured: declared.autoscaler.as_ref().map(take).unwrap_or_default(),
+            replicas: replica_views(context, declared, &places),
+            measured: declared.autoscaler.as_ref().map(sample).unwrap_or_default(),
             warmup: (!is_hpa(declared)).then(|| knowledge::warmup(&service.starts)).flatten(),
-            capacity: declared.autoscaler.as_ref().and_then(carried),
+            capacity: declared.autoscaler.as_ref().and_then(capacity),
             memory: Arc::clone(&service.scaling),
             errors: Errors::of(&places, settings),
             incident: Incident::of(context),
@@ -267,29 +232,32 @@ impl Observations {
         (observed, shadows)
     }
 
-    /// The same load, spread evenly over so many replicas that are at work; as it is where there are as many.
+    /// Spreads the same load evenly over so many ready replicas; changes nothing where there are as many.
     pub(crate) fn spread_over(&mut self, replicas: u32) {
         let serving = self.replicas.iter().find(|view| view.serves() && !view.leaving).copied();
         let Some(serving) = serving else { return };
         if self.count == replicas {
             return;
         }
-        let many = usize::try_from(replicas).unwrap_or(usize::MAX).min(REPLICAS_SPREAD_MAX);
+        let count = usize::try_from(replicas).unwrap_or(usize::MAX).min(REPLICAS_SPREAD_MAX);
         self.count = replicas;
-        self.replicas = std::iter::repeat_n(serving, many).collect();
-        self.measured.iter_mut().for_each(|measured| measured.spread_over(many));
+        self.replicas = std::iter::repeat_n(serving, count).collect();
+        self.measured.iter_mut().for_each(|measured| measured.spread_over(count));
     }
 }
 
 /// The load that one replica carries within the SLO of `spec`.
-fn carried(service: &ServiceState, spec: &AutoscalerSpec) -> Option<LearnedCapacity> {
+fn learned_capacity(service: &ServiceState, spec: &AutoscalerSpec) -> Option<LearnedCapacity> {
     let slo = spec.policy.slo()?;
     let generation = service.declared.as_ref()?.generation;
     capacity::estimate(service.capacity.as_deref(), generation, slo)
 }
 
-/// `spec` with the capacity of one replica as the target of its mean, where it has an SLO.
-fn aimed(spec: Cow<'_, AutoscalerSpec>, capacity: Option<LearnedCapacity>) -> Cow<'_, AutoscalerSpec> {
+/// `spec` with the capacity of one replica as its target, where it has an SLO.
+fn with_learned_target(
+    spec: Cow<'_, AutoscalerSpec>,
+    capacity: Option<LearnedCapacity>,
+) -> Cow<'_, AutoscalerSpec> {
     let Some(target) = learned_target(&spec, capacity) else { return spec };
     let mut spec = spec.into_owned();
     if let Some(MetricSpec::Pods { average, .. }) = spec.metrics.first_mut() {
@@ -298,40 +266,39 @@ fn aimed(spec: Cow<'_, AutoscalerSpec>, capacity: Option<LearnedCapacity>) -> Co
     Cow::Owned(spec)
 }
 
-/// The load that one replica should carry in the mean, where `spec` has an SLO and the capacity is known.
+/// The load that each replica should carry, where `spec` has an SLO and the capacity is known.
 pub(crate) fn learned_target(spec: &AutoscalerSpec, capacity: Option<LearnedCapacity>) -> Option<Milli> {
-    let learned = capacity.filter(|_| spec.policy.slo().is_some())?;
-    Some(Milli(i64::try_from(learned.rate.0).unwrap_or(i64::MAX).max(1)))
+    let capacity = capacity.filter(|_| spec.policy.slo().is_some())?;
+    Some(Milli(i64::try_from(capacity.rate.0).unwrap_or(i64::MAX).max(1)))
 }
 
-/// Whether a manifest of Kubernetes' kind says how to scale, so that nothing is decided but what Kubernetes would.
+/// Whether the service is scaled by a HorizontalPodAutoscaler, so that it is decided exactly as Kubernetes would.
 fn is_hpa(declared: &Declared) -> bool {
     declared.autoscaler.is_some() && matches!(declared.spec.scale.count, Count::Fixed(_))
 }
 
-fn views(context: PlanContext<'_>, declared: &Declared, places: &[(Ordinal, &Place)]) -> Replicas {
+fn replica_views(context: PlanContext<'_>, declared: &Declared, places: &[(Ordinal, &Place)]) -> Replicas {
     let is_unstable = |(ordinal, place): &(Ordinal, &Place)| is_unstable(context, (*ordinal, place));
-    // If all are unstable, none is set apart: an overloaded replica fails as well, and its load must count.
-    let some_are_stable = places.iter().any(|each| each.1.is_ready() && !is_unstable(each));
-    let knows = some_are_stable && !is_hpa(declared);
-    let seen = places.iter().map(|each| match view(each.1) {
-        view if knows && is_unstable(each) => ReplicaView { phase: Phase::Unstable, ..view },
+    // If all are unstable, none counts as such: overloaded replicas fail as well, and their load must count.
+    let is_any_stable = places.iter().any(|each| each.1.is_ready() && !is_unstable(each));
+    let marks_unstable = is_any_stable && !is_hpa(declared);
+    let views = places.iter().map(|each| match view(each.1) {
+        view if marks_unstable && is_unstable(each) => ReplicaView { phase: Phase::Unstable, ..view },
         view => view,
     });
-    seen.collect()
+    views.collect()
 }
 
 /// Whether a replica is unstable: it exits again and again, fails its liveness probe, or the proxy has ejected it.
 fn is_unstable(context: PlanContext<'_>, (ordinal, place): (Ordinal, &Place)) -> bool {
-    let is_its_loop =
-        |finding: &Finding| matches!(finding, Finding::CrashLoop { ordinal: whose, .. } if *whose == ordinal);
-    let ends_again = || context.findings.iter().any(is_its_loop);
+    let is_its_crash_loop = |finding: &Finding| matches!(finding, Finding::CrashLoop { ordinal: looping, .. } if *looping == ordinal);
+    let is_in_crash_loop = || context.findings.iter().any(is_its_crash_loop);
     match &place.stage {
-        Stage::Empty { .. } | Stage::Starting { .. } => ends_again(),
+        Stage::Empty { .. } | Stage::Starting { .. } => is_in_crash_loop(),
         Stage::Running(health) => {
-            health.sick_since.is_some()
+            health.unhealthy_since.is_some()
                 || place.is_ejected(context.now.time)
-                || (!health.ready && ends_again())
+                || (!health.ready && is_in_crash_loop())
         }
         Stage::Draining { .. } | Stage::Stopping { .. } => false,
     }

@@ -1,7 +1,7 @@
 //! Plan: findings and intent in, one immutable plan with reasons out.
 //!
-//! [`plan()`] looks at one service as it is (level-triggered) and says what shall be done now, what is not done, and why.
-//! It changes nothing: a dry run, a simulation and the real thing are the same call.
+//! [`plan()`] takes the state of one service (level-triggered) and returns what to do now, what waits, and why.
+//! It changes nothing: a dry run, a simulation and production are the same call.
 
 mod context;
 mod draft;
@@ -12,8 +12,8 @@ mod effective_bounds;
 mod expected_load;
 mod explainable;
 mod fit;
+mod goal;
 mod inputs;
-mod measured;
 mod measured_metric;
 mod mode;
 mod newsvendor;
@@ -23,11 +23,12 @@ mod shadow;
 mod size;
 mod sizing;
 mod slo;
+mod source_metric;
 mod to_zero;
 
 pub mod learned;
 
-// Which replicas, how large, and what is done for those that are not well.
+// Which replicas, of which size, and the healing of those that fail.
 mod arbiter;
 mod exposure;
 mod heal;
@@ -36,7 +37,7 @@ mod resize;
 pub mod vertical;
 mod victims;
 
-// What would be decided otherwise: other loads and times, other declarations, other pasts.
+// What would be decided otherwise: with other loads and times, other declarations, and in hindsight.
 mod hypothetical;
 mod prospect;
 pub mod simulated;

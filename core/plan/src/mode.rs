@@ -1,9 +1,11 @@
-//! How far the proposal of the autoscaler is followed, by the mode.
+//! The mode of scaling: how far the number of the autoscaler is followed.
 
 use model::decision::{Decision, Limit};
 use model::resource::ScaleMode;
 
-/// The number wanted when `proposed` is found, and `kept` is what there is, within bounds and sizes: new ones hold in every mode.
+/// The number wanted in `mode`, where the autoscaler wants `proposed`.
+///
+/// `kept` is the current number, within the bounds and the allowed sizes: changes of these apply in every mode.
 pub(crate) fn followed(mode: ScaleMode, kept: u32, proposed: u32) -> u32 {
     match mode {
         ScaleMode::On => proposed,
@@ -12,8 +14,8 @@ pub(crate) fn followed(mode: ScaleMode, kept: u32, proposed: u32) -> u32 {
     }
 }
 
-/// The decision as it is followed, and what it would have been.
-pub(crate) fn curbed(mode: ScaleMode, wanted: u32, mut decision: Decision) -> Decision {
+/// The decision as the mode follows it, with a note of what it would have been.
+pub(crate) fn limited_by_mode(mode: ScaleMode, wanted: u32, mut decision: Decision) -> Decision {
     let (from, to) = (decision.desired, wanted);
     if from == to && mode != ScaleMode::Shadow {
         return decision;

@@ -1,7 +1,7 @@
 //! The newsvendor: how many replicas cost least, over a distribution of the load.
 //!
-//! A replica too many costs its time, one too few violates the SLO for all requests meanwhile. So the number is the one at which replicas, and the
-//! requests that are expected to be turned away by fewer of them, cost least together (Arrow, Harris and Marschak, "Optimal inventory policy", 1951).
+//! One replica too many costs its time; one too few violates the SLO for all requests meanwhile. The best number is the one at which the replicas and
+//! the expected violations cost least together (Arrow, Harris and Marschak, "Optimal inventory policy", 1951).
 
 use forecast::Distribution;
 
@@ -26,18 +26,19 @@ pub(crate) fn cheapest(
     bounds: (u32, u32),
 ) -> Cheapest {
     let (least, most) = bounds;
-    let one = capacity.carried(1).max(f64::MIN_POSITIVE);
+    let carried_by_one = capacity.carried(1).max(f64::MIN_POSITIVE);
     let mut best = (f64::INFINITY, least);
-    let of_violations = |violated: f64| price.requests() * violated / one;
-    let cost_of =
-        |replicas: u32| f64::from(replicas) + of_violations(load.violated(capacity.carried(replicas)));
-    // Numbers whose violations alone cost more than `enough`, the cost of replicas for nearly every load, need not be tried.
+    let violation_cost = |violated: f64| price.requests() * violated / carried_by_one;
+    let cost_of = |replicas: u32| {
+        f64::from(replicas) + violation_cost(load.partial_expectation(capacity.carried(replicas)))
+    };
+    // Numbers whose violations alone cost more than replicas for nearly every load need not be tried.
     let last = load.last();
     let all = fewest(bounds, |replicas| capacity.carried(replicas) >= last);
-    let enough = cost_of(all);
-    let is_too_dear = |corner: &(f64, f64)| of_violations(corner.1) > enough;
-    let dear = load.knots().rev().find(is_too_dear).map_or(f64::NEG_INFINITY, |(load, _)| load);
-    for replicas in fewest((least, all), |replicas| capacity.carried(replicas) > dear)..=most {
+    let cost_max = cost_of(all);
+    let is_too_expensive = |knot: &(f64, f64)| violation_cost(knot.1) > cost_max;
+    let too_small = load.knots().rev().find(is_too_expensive).map_or(f64::NEG_INFINITY, |(load, _)| load);
+    for replicas in fewest((least, all), |replicas| capacity.carried(replicas) > too_small)..=most {
         let cost = cost_of(replicas);
         if cost < best.0 {
             best = (cost, replicas);
@@ -50,8 +51,7 @@ pub(crate) fn cheapest(
     Cheapest { replicas, risk: load.above(capacity.carried(replicas)) }
 }
 
-/// The fewest replicas within the bounds that are enough, the most when none are. More are enough where fewer are, so that they are found by
-/// halving.
+/// The fewest replicas within the bounds that are enough, by bisection; the most when none are. Where a number is enough, so is each larger one.
 fn fewest((mut low, mut high): (u32, u32), is_enough: impl Fn(u32) -> bool) -> u32 {
     while low < high {
         let middle = low + (high - low) / 2;
@@ -66,7 +66,7 @@ fn fewest((mut low, mut high): (u32, u32), is_enough: impl Fn(u32) -> bool) -> u
 
 #[cfg(test)]
 mod tests {
-    use forecast::{Forecast, Horizon, LEVELS_MAX, Model, Odds, Quantile};
+    use forecast::{ExceedanceProbabilities, Forecast, Horizon, LEVELS_MAX, Model, Quantile};
     use proptest::prelude::*;
 
     use super::*;
@@ -79,12 +79,12 @@ mod tests {
             |(&level, &load): (&f64, &f64)| Quantile { level, load, uncalibrated: load, by: Model::Blend };
         let quantiles = LEVELS.iter().zip(loads).map(quantile).collect();
         let forecast = Forecast { horizon: Horizon::PeakWithin(2), quantiles };
-        Distribution::of(&forecast, &Odds::of(LEVELS))
+        Distribution::of(&forecast, &ExceedanceProbabilities::of(LEVELS))
     }
 
     proptest! {
         #[test]
-        fn the_less_a_violation_costs_the_fewer_are_cheapest(
+        fn a_lower_price_never_leads_to_more_replicas(
             least in 0.0..500.0_f64, rises in prop::collection::vec(0.0..80.0_f64, LEVELS_MAX - 1), price in 0.1..500.0_f64,
             part in 0.0..1.0_f64, carried in 0.5..40.0_f64,
         ) {
@@ -99,7 +99,7 @@ mod tests {
         }
 
         #[test]
-        fn the_cheapest_is_the_cheapest_of_all(
+        fn the_number_found_is_the_cheapest_of_all(
             least in 0.0..500.0_f64, rises in prop::collection::vec(0.0..80.0_f64, 0..LEVELS_MAX), price in 0.1..500.0_f64,
             carried in 0.5..40.0_f64, bounds in (0_u32..20, 0_u32..80),
         ) {
@@ -109,7 +109,7 @@ mod tests {
                 .chain(rises.iter().scan(least, |load, rise| { *load += rise; Some(*load) }))
                 .collect();
             let (load, capacity) = (distribution(&loads), Capacity(carried));
-            let violations = |replicas: u32| price.requests() * load.violated(capacity.carried(replicas)) / carried;
+            let violations = |replicas: u32| price.requests() * load.partial_expectation(capacity.carried(replicas)) / carried;
             let cost = |replicas: u32| f64::from(replicas) + violations(replicas);
             let first_of_the_least = (bounds.0..=bounds.1).min_by(|one, other| cost(*one).total_cmp(&cost(*other)));
             prop_assert_eq!(Some(cheapest(&load, price, capacity, bounds).replicas), first_of_the_least);

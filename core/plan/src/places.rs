@@ -1,8 +1,8 @@
-//! How many places a service has, and which of them go.
+//! The places of a service: how many there are, and which are removed.
 
 use knowledge::{Exposure, Health, Place, ServiceState, Stage};
 use model::identity::{ActionId, Ordinal};
-use model::plan::{Afterwards, Change, Role, Writer};
+use model::plan::{AfterStop, Change, Initiator, Role};
 use model::reason::Reason;
 use model::resource::Recover;
 use model::time::Time;
@@ -10,29 +10,29 @@ use model::time::Time;
 use crate::context::PlanContext;
 use crate::draft::Draft;
 use crate::resize;
-use crate::victims::{Victims, first_to_go, victims};
+use crate::victims::{Victims, removal_order, victims};
 
 /// Adds the steps that bring the number of places to what is wanted.
 ///
-/// A newer declaration is rolled out one replica at a time: one more place than wanted is opened, and an outdated replica goes
-/// only when the number wanted serves without it. So a new version that never becomes ready takes nothing away. When a newer version replaces
-/// it, its replicas that have not become ready within the grace of a failing probe go first, as nothing is lost with them. Replicas that were
-/// ready, but have not been for as long, go once a newer one serves: until then, something that both versions need may be missing. A replica
-/// whose size cannot be changed as it runs is replaced in the same way.
+/// A newer declaration is rolled out one replica at a time: one more place than wanted is opened, and an outdated replica is removed only when the
+/// wanted number serves without it. So a new version that never becomes ready removes nothing. When another version replaces it, its replicas that
+/// have not become ready within the grace of a failing probe are removed first, as nothing is lost with them. Replicas that were ready, but have not
+/// been for as long, are removed once a newer one serves: until then, the cause may be something that both versions need. A replica whose size cannot
+/// be changed in place is replaced in the same way.
 pub(crate) fn adjust_places(context: PlanContext<'_>, desired: u32, draft: &mut Draft) {
-    actives(context, desired, draft);
-    spares(context.service, draft);
+    adjust_active(context, desired, draft);
+    adjust_spares(context.service, draft);
 }
 
-/// Adds the steps that take everything away: nobody wants the service any more.
+/// Adds the steps that remove all places of a service that is no longer declared.
 pub(crate) fn clear(service: &ServiceState, draft: &mut Draft) {
     for (ordinal, place) in &service.places {
-        retire(service, *ordinal, place, Writer::Human, &Reason::Withdrawn, draft);
+        retire(service, *ordinal, place, Initiator::Operator, &Reason::Withdrawn, draft);
     }
 }
 
 /// Brings the number of active replicas to the one wanted, and replaces them one at a time.
-fn actives(context: PlanContext<'_>, desired: u32, draft: &mut Draft) {
+fn adjust_active(context: PlanContext<'_>, desired: u32, draft: &mut Draft) {
     let service = context.service;
     let misfit = resize::to_replace(context, desired, draft).map(Replaced::of_other_size);
     let outdated = Outdated::of(context);
@@ -42,30 +42,31 @@ fn actives(context: PlanContext<'_>, desired: u32, draft: &mut Draft) {
     let wanted = desired.saturating_add(u32::from(replaced.is_some()));
     if have < desired {
         let reason = Reason::BelowDesired { have, desired };
-        open(service, desired - have, Role::Active, Writer::ScaleOut, &reason, draft);
+        open(service, desired - have, Role::Active, Initiator::ScaleOut, &reason, draft);
         return;
     }
-    // Where none of those that are too many may go, the replacement goes on.
+    // If all excess replicas must stay, the replacement continues.
     if have > wanted && shrink(context, have - wanted, desired, draft) {
         return;
     }
-    let Some(Replaced { ordinal, writer, reason, is_given_up }) = replaced else { return };
+    let Some(Replaced { ordinal, initiator, reason, is_given_up }) = replaced else { return };
     if have < wanted {
-        open(service, wanted - have, Role::Active, writer, &reason, draft);
+        open(service, wanted - have, Role::Active, initiator, &reason, draft);
     } else if service.serving() > desired || is_given_up {
-        retire(service, ordinal, &service.places[&ordinal], writer, &reason, draft);
+        retire(service, ordinal, &service.places[&ordinal], initiator, &reason, draft);
     } else if let Some(at) = outdated.next_given_up_at() {
         draft.again_at(at);
     }
 }
 
-/// Takes `excess` replicas away and notes why others must stay; returns whether any goes.
+/// Removes `excess` replicas and notes why others must stay; returns whether any is removed.
 fn shrink(context: PlanContext<'_>, excess: u32, desired: u32, draft: &mut Draft) -> bool {
     let service = context.service;
-    let reason = Reason::AboveDesired { have: service.count(), desired, first: first_to_go(service).clone() };
-    let Victims { go, kept } = victims(context, excess);
-    for ordinal in &go {
-        retire(service, *ordinal, &service.places[ordinal], Writer::ScaleIn, &reason, draft);
+    let reason =
+        Reason::AboveDesired { have: service.count(), desired, first: removal_order(service).clone() };
+    let Victims { removed, kept } = victims(context, excess);
+    for ordinal in &removed {
+        retire(service, *ordinal, &service.places[ordinal], Initiator::ScaleIn, &reason, draft);
     }
     for (ordinal, why) in kept {
         if let Reason::Protected { until } = why {
@@ -73,37 +74,37 @@ fn shrink(context: PlanContext<'_>, excess: u32, desired: u32, draft: &mut Draft
         }
         draft.wait(Some(ordinal), why);
     }
-    !go.is_empty()
+    !removed.is_empty()
 }
 
 /// A replica that is replaced by another one.
 struct Replaced {
     ordinal: Ordinal,
-    writer: Writer,
+    initiator: Initiator,
     reason: Reason,
-    /// Whether it goes before its successor serves: nothing is lost with it.
+    /// Whether it is removed before its successor serves, as nothing is lost with it.
     is_given_up: bool,
 }
 
 impl Replaced {
     fn of_other_size((ordinal, reason): (Ordinal, Reason)) -> Self {
-        Self { ordinal, writer: Writer::Fit, reason, is_given_up: false }
+        Self { ordinal, initiator: Initiator::Vertical, reason, is_given_up: false }
     }
 }
 
-/// The replicas of a service that run something else than is declared.
+/// The replicas of a service that run an older declaration.
 struct Outdated<'s> {
     context: PlanContext<'s>,
-    /// Whether what is declared serves already.
-    is_proved: bool,
+    /// Whether a replica of the current declaration serves.
+    is_proven: bool,
 }
 
 impl<'s> Outdated<'s> {
     fn of(context: PlanContext<'s>) -> Self {
         let service = context.service;
-        let is_proved =
+        let is_proven =
             service.counting().any(|(_, place)| place.is_serving() && !service.is_outdated(place));
-        Self { context, is_proved }
+        Self { context, is_proven }
     }
 
     fn all(&self) -> impl Iterator<Item = (Ordinal, &'s Place)> + use<'s> {
@@ -117,7 +118,12 @@ impl<'s> Outdated<'s> {
         let (ordinal, place) = given_up.or_else(|| self.all().next())?;
         let wanted = self.context.service.declared.as_ref()?.generation;
         let reason = Reason::Outdated { runs: place.generation, wanted };
-        Some(Replaced { ordinal, writer: Writer::Rollout, reason, is_given_up: self.is_given_up(place) })
+        Some(Replaced {
+            ordinal,
+            initiator: Initiator::Rollout,
+            reason,
+            is_given_up: self.is_given_up(place),
+        })
     }
 
     fn is_given_up(&self, place: &Place) -> bool {
@@ -128,39 +134,40 @@ impl<'s> Outdated<'s> {
         self.all().filter_map(|(_, place)| self.given_up_at(place)).min()
     }
 
-    /// When a replica that is not ready is given up for a newer one; `None` for one that is ready, or does not run, and while the newer version is
-    /// not proved also for one that has been ready.
+    /// When a replica that is not ready is given up for a newer one; `None` for one that is ready, or does not run, or was ready while no newer one
+    /// serves.
     fn given_up_at(&self, place: &Place) -> Option<Time> {
         let health = place.health()?;
         let was_ready = health.ready_changed > health.since;
         let patience = self.context.settings.restart.liveness_grace;
-        (!health.ready && (self.is_proved || !was_ready)).then(|| health.ready_changed + patience)
+        (!health.ready && (self.is_proven || !was_ready)).then(|| health.ready_changed + patience)
     }
 }
 
-fn spares(service: &ServiceState, draft: &mut Draft) {
+/// Brings the number of spares to the declared one, and replaces outdated ones one at a time.
+fn adjust_spares(service: &ServiceState, draft: &mut Draft) {
     let wanted = match service.declared.as_ref().map(|declared| declared.spec.recover) {
-        Some(Recover::Standby { spares }) if !service.rests() => spares as usize,
+        Some(Recover::Standby { spares }) if !service.is_scaled_to_zero() => spares as usize,
         Some(Recover::Standby { .. } | Recover::Reschedule | Recover::MostActive | Recover::Random)
         | None => 0,
     };
     let have = service.spares().count();
     if have < wanted {
         let missing = u32::try_from(wanted - have).unwrap_or(u32::MAX);
-        open(service, missing, Role::Spare, Writer::Heal, &Reason::SpareWanted, draft);
+        open(service, missing, Role::Spare, Initiator::Heal, &Reason::SpareWanted, draft);
         return;
     }
     let excess = service.spares().skip(wanted);
     let outdated = service.spares().take(wanted).filter(|(_, place)| service.is_outdated(place)).take(1);
     for (ordinal, place) in excess.chain(outdated) {
-        retire(service, ordinal, place, Writer::ScaleIn, &Reason::Declared, draft);
+        retire(service, ordinal, place, Initiator::ScaleIn, &Reason::Declared, draft);
     }
 }
 
 /// Most places that one plan opens for a service; the next plan opens more.
 ///
-/// 100: more than a machine can begin before the first of them is heard of, which is when the next plan is made. Without it a
-/// slip of some digits in a size made a plan that filled the memory before the guard could refuse it.
+/// 100: more than a machine can start before the first of them is reported, which is when the next plan is made. Without a limit, a size with some
+/// digits too many made a plan that filled the memory before the guard could refuse it.
 const OPENINGS_MAX: u32 = 100;
 
 /// Opens `missing` places at the smallest free numbers, at most [`OPENINGS_MAX`].
@@ -168,51 +175,51 @@ fn open(
     service: &ServiceState,
     missing: u32,
     role: Role,
-    writer: Writer,
+    initiator: Initiator,
     reason: &Reason,
     draft: &mut Draft,
 ) {
     let opened = draft.steps.iter().filter(|s| matches!(s.change, Change::Open { .. })).count();
     let free = (0..).map(Ordinal).filter(|ordinal| !service.places.contains_key(ordinal));
     for ordinal in free.skip(opened).take(missing.min(OPENINGS_MAX) as usize) {
-        draft.step(writer, Change::Open { ordinal, role }, reason.clone());
-        draft.step(writer, Change::Start { ordinal }, reason.clone());
+        draft.step(initiator, Change::Open { ordinal, role }, reason.clone());
+        draft.step(initiator, Change::Start { ordinal }, reason.clone());
     }
 }
 
-/// Takes a place away in the gentlest way that its stage allows.
+/// Removes a place in the gentlest way that its stage allows.
 fn retire(
     service: &ServiceState,
     ordinal: Ordinal,
     place: &Place,
-    writer: Writer,
+    initiator: Initiator,
     reason: &Reason,
     draft: &mut Draft,
 ) {
-    let then = Afterwards::Close;
+    let then = AfterStop::Close;
     match &place.stage {
-        Stage::Empty { .. } => draft.step(writer, Change::Close { ordinal }, reason.clone()),
+        Stage::Empty { .. } => draft.step(initiator, Change::Close { ordinal }, reason.clone()),
         Stage::Running(health) if may_have_requests(service, place, health) => {
-            draft.step(writer, Change::Drain { ordinal, then }, reason.clone());
+            draft.step(initiator, Change::Drain { ordinal, then }, reason.clone());
         }
-        Stage::Running(_) => draft.step(writer, Change::Stop { ordinal, then }, reason.clone()),
+        Stage::Running(_) => draft.step(initiator, Change::Stop { ordinal, then }, reason.clone()),
         Stage::Starting { .. } | Stage::Draining { .. } | Stage::Stopping { .. } => {}
     }
 }
 
-/// Whether requests may be open at a replica. One that stopped being ready keeps those that it had been given, and a count
-/// from before that moment does not tell how many they are.
+/// Whether requests may be open at a replica. One that stopped being ready keeps those that were routed to it, and a count from before that
+/// does not say how many they are.
 fn may_have_requests(service: &ServiceState, place: &Place, health: &Health) -> bool {
     let was_ready = health.ready_changed > health.since;
     let is_counted_since = place.in_flight.0 > health.ready_changed;
     let may_be_open = health.ready || (was_ready && !is_counted_since);
-    place.in_flight.1 > 0 || (may_be_open && may_be_asked(service, place))
+    place.in_flight.1 > 0 || (may_be_open && may_be_routed_to(service, place))
 }
 
-/// Whether a ready replica may have requests to finish: the proxy routes to it at once, and its counts come later. What an
-/// earlier run made of a spare is not known.
-fn may_be_asked(service: &ServiceState, place: &Place) -> bool {
-    let was_adopted = place.begun_by == ActionId::default();
+/// Whether the proxy may route to a ready replica: it does so at once, and its counts come later. It is not known what an earlier run
+/// did with a spare.
+fn may_be_routed_to(service: &ServiceState, place: &Place) -> bool {
+    let was_adopted = place.started_by == ActionId::default();
     let is_reachable = service.exposure != Exposure::None;
     place.in_flight.0 > Time::ZERO || (is_reachable && (place.role == Role::Active || was_adopted))
 }

@@ -3,19 +3,19 @@
 use std::time::Duration;
 
 use model::chance::Stream;
-use model::decision::Account;
+use model::decision::Explanation;
 use model::plan::{Allotment, Plan};
 
 use crate::context::PlanContext;
 use crate::draft::Draft;
 use crate::{arbiter, exposure, heal, places, resize, size, vertical};
 
-/// No two plans of a service by the clock alone within this time: whatever is waited for, the loop does not spin.
+/// The least time until the next plan that only time causes, so that the loop never spins.
 const LOOK_AGAIN_MIN: Duration = Duration::from_millis(10);
 
 /// The plan for the service of `context`.
 ///
-/// `chance` is drawn from only by services that recover by chance.
+/// Draws from `chance` only for services whose strategy is a random survivor.
 pub fn plan(context: PlanContext<'_>, chance: &mut Stream) -> Plan {
     let PlanContext { now, service, settings, .. } = context;
     let mut draft = Draft::new(service.next_sync.max(now.time + settings.period));
@@ -28,7 +28,7 @@ pub fn plan(context: PlanContext<'_>, chance: &mut Stream) -> Plan {
         shadows: None,
         allotment: Allotment::default(),
         waits: Vec::new(),
-        look_again: now.time,
+        next_check: now.time,
     };
     if service.declared.is_some() {
         let size = size::size(context);
@@ -37,7 +37,7 @@ pub fn plan(context: PlanContext<'_>, chance: &mut Stream) -> Plan {
         }
         (plan.decision, plan.scaling, plan.shadows) = (size.decision, size.scaling, size.shadows);
         let decision = plan.decision.as_deref().or(service.decision.as_deref());
-        let unmet = decision.and_then(Account::unmet);
+        let unmet = decision.and_then(Explanation::unmet);
         plan.allotment = vertical::allotment(now.time, service, unmet);
         places::adjust_places(context, size.desired, &mut draft);
         resize::resize(context, unmet, &mut draft);
@@ -48,6 +48,6 @@ pub fn plan(context: PlanContext<'_>, chance: &mut Stream) -> Plan {
     exposure::expose(context, &mut draft);
     plan.steps = arbiter::arbitrate(draft.steps);
     plan.waits = draft.waits;
-    plan.look_again = draft.look_again.max(now.time + LOOK_AGAIN_MIN);
+    plan.next_check = draft.next_check.max(now.time + LOOK_AGAIN_MIN);
     plan
 }

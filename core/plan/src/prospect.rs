@@ -1,130 +1,80 @@
-//! What would have to change for another outcome: found by deciding again, never by knowing how it is decided.
+//! What would have to change for another outcome: found by deciding again on hypothetical inputs, without knowing the policy.
 //!
-//! A load that leads elsewhere is bracketed by doubling and found by bisection over the readings; a time, by letting the loop go on
-//! with the readings as they are. Each answer was decided on changed inputs, so it holds whatever the policy. Where more load could
-//! lead to fewer replicas, an answer is one of the places where the outcome turns, not always the nearest.
+//! A load that leads to another outcome is bracketed by doubling and found by bisection over the readings; a time is found by letting the
+//! loop go on with the readings as they are. Each answer was decided on changed inputs, so it holds for every policy. Where more load can
+//! lead to fewer replicas, an answer is one of the loads at which the outcome changes, not always the nearest.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::decision::{Account, Asked, Limit, MetricLevel, Need, Policy, Prospect};
+use model::decision::{AlternativeSize, Explanation, Limit, MetricLevel, Policy, Prospect, RequiredChange};
 use model::quantity::Replicas;
 use model::resource::ScaleMode;
 use model::time::Wall;
 
 use crate::expected_load::FORECAST;
 use crate::explainable::{ExplainableDecision, SCHEDULED};
+use crate::goal::Goal;
 use crate::hypothetical::VariedLoad;
 use crate::inputs::SizeInputs;
 use crate::measured_metric::AS_MEASURED;
 use crate::sizing::Outcome;
 
-/// Decisions of the loop that are made one after the other, each a period later; beyond them every [`STRIDE`].
+/// Decisions that are simulated one period apart; those after them are one [`STRIDE`] apart.
 ///
-/// 600: ten minutes at the loop's own period, exactly as it will decide them; most windows are shorter.
+/// 600: ten minutes, at a period of a second, exactly as the loop will decide; most windows are shorter.
 const STEPS: u32 = 600;
 
-/// From one decision to the next beyond [`STEPS`]. An answer is that much too late at most.
+/// The time between two decisions after the first [`STEPS`]. An answer is at most this much too late.
 const STRIDE: Duration = Duration::from_secs(15);
 
-/// How far ahead is looked: the longest window of a HorizontalPodAutoscaler's behavior.
+/// How far ahead is simulated: the longest window of a HorizontalPodAutoscaler's behavior.
 const HORIZON: Duration = Duration::from_hours(1);
 
-/// How far ahead is looked for a schedule that begins or ends, and how closely.
+/// How far ahead is simulated for a service with schedules, and the time between two decisions after the first [`HORIZON`].
 const DAY: Duration = Duration::from_hours(24);
 const SCHEDULE_STRIDE: Duration = Duration::from_mins(5);
 
-/// The largest load that is tried: 2³⁰ times what was measured.
-const MOST: u64 = AS_MEASURED << 30;
-
-/// Another outcome that is looked for.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Goal {
-    asked: Asked,
-    /// Replicas that were decided.
-    decided: u32,
-}
-
-impl Goal {
-    pub(crate) fn new(asked: Asked, decided: u32) -> Self {
-        Self { asked, decided }
-    }
-
-    /// Whether more replicas are looked for.
-    pub(crate) fn is_out(self) -> bool {
-        match self.asked {
-            Asked::Out => true,
-            Asked::In => false,
-            Asked::Exactly(replicas) => replicas > self.decided,
-        }
-    }
-
-    /// Whether `desired` replicas are at least as far away as was asked for.
-    fn is_met(self, desired: u32) -> bool {
-        let nearest = self.nearest();
-        if self.is_out() { desired >= nearest } else { desired <= nearest && desired < self.decided }
-    }
-
-    /// The number that was asked for, or the next one that way.
-    pub(crate) fn nearest(self) -> u32 {
-        match self.asked {
-            Asked::Out => self.decided.saturating_add(1),
-            Asked::In => self.decided.saturating_sub(1),
-            Asked::Exactly(replicas) => replicas,
-        }
-    }
-
-    /// The prospect, with a note when it leads beyond the number that was asked for.
-    fn with_note(self, mut prospect: Prospect) -> Prospect {
-        if let Asked::Exactly(wanted) = self.asked
-            && wanted != prospect.desired
-        {
-            prospect.note = format!("{}; it never becomes {wanted}", prospect.note).into();
-        }
-        prospect
-    }
-
-    /// Where loads are looked for that way.
-    fn extreme(self) -> u64 {
-        if self.is_out() { MOST } else { 0 }
-    }
-}
+/// The largest load that is tried: 2³⁰ times the measured one.
+const LOAD_MAX: u64 = AS_MEASURED << 30;
 
 impl ExplainableDecision {
-    /// What leads to another outcome: time alone, more load, less load, or an intervention: of a person or by a request.
+    /// What leads to other outcomes: time alone, more load, less load, or an intervention by a person or a request.
     pub(crate) fn all_prospects(&self) -> Vec<Prospect> {
         let decided = self.sizing.desired;
         let mut found: Vec<Prospect> = self.by_time(|desired| desired != decided).into_iter().collect();
         found.extend(self.by_intervention());
         if self.is_from_load() {
-            let ways = [Asked::Out].into_iter().chain((decided > 0).then_some(Asked::In));
-            for prospect in ways.map(|asked| self.towards(Goal::new(asked, decided))) {
+            let directions = [AlternativeSize::Larger]
+                .into_iter()
+                .chain((decided > 0).then_some(AlternativeSize::Smaller));
+            for prospect in directions.map(|asked| self.prospect_for(Goal::new(asked, decided))) {
                 if !found.contains(&prospect) {
                     found.push(prospect);
                 }
             }
         }
         if found.is_empty() {
-            found.push(self.unmoved());
+            found.push(self.independent_of_load());
         }
         found
     }
 
-    /// What leads to `goal`: the least that has to change, or that nothing does.
-    pub(crate) fn towards(&self, goal: Goal) -> Prospect {
+    /// The smallest change that leads to `goal`, or that none does.
+    pub(crate) fn prospect_for(&self, goal: Goal) -> Prospect {
         let intervention = self.by_intervention().filter(|prospect| goal.is_met(prospect.desired));
         self.by_load(goal)
             .or(intervention)
             .or_else(|| self.by_time(|desired| goal.is_met(desired)).map(|prospect| goal.with_note(prospect)))
             .or_else(|| self.by_load_and_time(goal))
-            .unwrap_or_else(|| self.in_vain(goal))
+            .unwrap_or_else(|| self.unreachable(goal))
     }
 
     fn is_from_load(&self) -> bool {
         matches!(self.sizing.outcome, Outcome::Scaled { .. })
     }
 
-    /// What the loop will decide if nothing else changes, from the first time that `is_met` holds.
+    /// The first decision of the loop for which `is_met` holds, if nothing but the time changes.
     fn by_time(&self, is_met: impl Fn(u32) -> bool) -> Option<Prospect> {
         let decided = self.sizing.desired;
         let mut next = self.next();
@@ -137,43 +87,52 @@ impl ExplainableDecision {
         let after = run(next, is_met).met()?;
         let (desired, at) = (after.sizing.desired, after.inputs.now.wall);
         let (limits, lasting) = (self.decision().limits, after.decision().limits);
-        let is_over =
-            |limit: &&Limit| !lasting.iter().any(|it| it.name == limit.name && it.note == limit.note);
+        let is_over = |limit: &&Limit| {
+            !lasting.iter().any(|other| other.name == limit.name && other.note == limit.note)
+        };
         let until: Vec<&str> = limits.iter().filter(is_over).map(|limit| &*limit.note).collect();
         let until =
             if until.is_empty() { String::new() } else { format!("; until then: {}", until.join(", ")) };
         let note = format!("at {} if the load stays as it is: {}{until}", clock(at), Replicas(desired));
-        Some(Prospect { desired, need: Need::Time, levels: Vec::new(), at: Some(at), note: note.into() })
+        Some(Prospect {
+            desired,
+            requires: RequiredChange::Time,
+            levels: Vec::new(),
+            at: Some(at),
+            note: note.into(),
+        })
     }
 
-    /// What a change by a person, or a request, leads to at once.
+    /// The outcome of an intervention by a person, or of a request.
     fn by_intervention(&self) -> Option<Prospect> {
-        let (need, inputs, what) = match &self.sizing.outcome {
+        let (requires, inputs, change) = match &self.sizing.outcome {
             Outcome::Plain { policy: Policy::Hold, .. } => {
-                (Need::Release, self.inputs.released(), "once it is released")
+                (RequiredChange::Release, self.inputs.without_hold(), "once it is released")
             }
             Outcome::Plain { policy: Policy::Paused, .. } => {
-                (Need::Release, self.inputs.resumed(), "once it is resumed")
+                (RequiredChange::Release, self.inputs.without_pause(), "once it is resumed")
             }
             Outcome::Plain { policy: Policy::ToZero, .. } if self.sizing.desired == 0 => {
-                (Need::Request, self.inputs.asked(), "with the next request")
+                (RequiredChange::Request, self.inputs.with_request(), "with the next request")
             }
-            Outcome::Plain { policy: Policy::Off, .. } => (Need::Mode, self.inputs.followed(), "in mode on"),
+            Outcome::Plain { policy: Policy::Off, .. } => {
+                (RequiredChange::Mode, self.inputs.in_mode_on(), "in mode on")
+            }
             Outcome::Scaled { .. } if self.inputs.declared.spec.scale.mode != ScaleMode::On => {
-                (Need::Mode, self.inputs.followed(), "in mode on")
+                (RequiredChange::Mode, self.inputs.in_mode_on(), "in mode on")
             }
             Outcome::Plain { .. } | Outcome::Scaled { .. } => return None,
         };
         let other = Self::of(inputs);
         let desired = other.sizing.desired;
-        let note = format!("{what}: {} ({})", Replicas(desired), other.decision().summary);
-        Some(Prospect { desired, need, levels: Vec::new(), at: None, note: note.into() })
+        let note = format!("{change}: {} ({})", Replicas(desired), other.decision().summary);
+        Some(Prospect { desired, requires, levels: Vec::new(), at: None, note: note.into() })
     }
 
     /// The nearest load that leads to `goal` at once.
     fn by_load(&self, goal: Goal) -> Option<Prospect> {
         let (varied, ppm) =
-            self.variations().find_map(|varied| Some((varied, turn(&self.inputs, varied, goal)?)))?;
+            self.variations().find_map(|varied| Some((varied, turning_load(&self.inputs, varied, goal)?)))?;
         let other = Self::of(self.inputs.at_load(varied, ppm));
         Some(self.with_load(&other, (varied, ppm), goal))
     }
@@ -183,16 +142,16 @@ impl ExplainableDecision {
         let next = self.next();
         let lasting = |varied, ppm| run(next.at_load(varied, ppm), |desired| goal.is_met(desired)).met();
         self.variations().find_map(|varied| {
-            let extreme = lasting(varied, goal.extreme())?;
-            // By then it depends on the load alone; whether one nearer by leads there as well is tried from the beginning.
+            let extreme = lasting(varied, extreme_load(goal))?;
+            // By then the outcome depends on the load alone. Each smaller change of load is then tried from the beginning.
             let by_then = extreme.inputs.now.time.since(next.now.time);
             let mut inputs = SizeInputs { observed: next.observed.clone(), ..extreme.inputs.clone() };
             inputs.observed.measured.iter_mut().for_each(|measured| measured.advance(by_then));
             inputs.observed.memory = extreme.inputs.observed.memory.clone();
-            let near = turn(&inputs, varied, goal).and_then(|ppm| Some((lasting(varied, ppm)?, ppm)));
-            // What a policy remembers of the largest load need not fit a smaller one; then each load is tried for itself.
-            let near = near.or_else(|| least_lasting(&next, (varied, by_then * 2), goal));
-            let (other, ppm) = near.unwrap_or((extreme, goal.extreme()));
+            let near = turning_load(&inputs, varied, goal).and_then(|ppm| Some((lasting(varied, ppm)?, ppm)));
+            // The memory of a policy at the most extreme load need not fit another one; then each load is simulated by itself.
+            let near = near.or_else(|| turning_load_after(&next, (varied, by_then * 2), goal));
+            let (other, ppm) = near.unwrap_or((extreme, extreme_load(goal)));
             Some(self.with_load(&other, (varied, ppm), goal))
         })
     }
@@ -211,12 +170,12 @@ impl ExplainableDecision {
         inputs
     }
 
-    /// `other` is what is decided with that load.
+    /// The prospect of `other`, which was decided with that load.
     fn with_load(&self, other: &Self, (varied, ppm): (VariedLoad, u64), goal: Goal) -> Prospect {
         let (now, then) = (self.decision().metrics, other.decision());
         let named = |index: usize| {
-            let said = then.metrics.get(index)?;
-            Some(MetricLevel { name: Arc::clone(&said.name), level: Arc::clone(&said.current) })
+            let metric = then.metrics.get(index)?;
+            Some(MetricLevel { name: Arc::clone(&metric.name), level: Arc::clone(&metric.current) })
         };
         let levels: Vec<MetricLevel> = match varied {
             VariedLoad::One(index) => named(index).into_iter().collect(),
@@ -230,7 +189,7 @@ impl ExplainableDecision {
                 format!("all metrics at {percent:.0} % of what they are ({})", each.join(", "))
             }
             VariedLoad::One(index) => match now.get(index) {
-                Some(said) => format!("{} (now {})", each.join(", "), said.current),
+                Some(metric) => format!("{} (now {})", each.join(", "), metric.current),
                 None => each.join(", "),
             },
         };
@@ -238,61 +197,74 @@ impl ExplainableDecision {
         let until = at.map(|at| format!(" until {}", clock(at))).unwrap_or_default();
         let desired = other.sizing.desired;
         let note = format!("with {load}{until}: {}", Replicas(desired));
-        goal.with_note(Prospect { desired, need: Need::Load, levels, at, note: note.into() })
+        goal.with_note(Prospect { desired, requires: RequiredChange::Load, levels, at, note: note.into() })
     }
 
-    /// Neither a load nor a time leads to `goal`; what stands in the way of the largest or the smallest load there could be.
-    fn in_vain(&self, goal: Goal) -> Prospect {
-        // As far as the loop decides it in its own period: a policy that evaluates what was measured meanwhile finds gaps beyond.
+    /// The prospect of a goal that neither load nor time reaches; names the limit that prevents it at the most extreme load.
+    fn unreachable(&self, goal: Goal) -> Prospect {
+        // Only while decisions are one period apart: with longer gaps, a policy that evaluates windows would find them incomplete.
         let next = self.next();
-        let lasting = run_for(next.period * STEPS, next.at_load(VariedLoad::All, goal.extreme()), |_| false);
+        let lasting =
+            run_for(next.period * STEPS, next.at_load(VariedLoad::All, extreme_load(goal)), |_| false);
         let (decision, inputs) = (lasting.end.decision(), &lasting.end.inputs);
         let (bounds, usual) = (inputs.effective_bounds.bounds, inputs.declared.usual_bounds());
         let usual_max = usual.max.min(inputs.replicas_max);
         let is_scheduled = if goal.is_out() { bounds.max < usual_max } else { bounds.min > usual.min };
-        let in_the_way = |limit: &&Limit| match limit.name {
+        let is_obstacle = |limit: &&Limit| match limit.name {
             SCHEDULED => is_scheduled,
             FORECAST => limit.from != limit.to,
             _ => true, // tidy: open match: names of limits are texts
         };
-        let last = decision.limits.iter().rfind(in_the_way);
+        let last = decision.limits.iter().rfind(is_obstacle);
         let why = last.map_or(&decision.summary, |limit| &limit.note);
         let horizon = if inputs.declared.spec.scale.schedule.is_empty() { "hour" } else { "day" };
-        let way = match goal.asked {
-            Asked::Out => "more replicas".to_owned(),
-            Asked::In => "fewer replicas".to_owned(),
-            Asked::Exactly(wanted) => Replicas(wanted).to_string(),
+        let outcome = match goal.asked {
+            AlternativeSize::Larger => "more replicas".to_owned(),
+            AlternativeSize::Smaller => "fewer replicas".to_owned(),
+            AlternativeSize::Exactly(wanted) => Replicas(wanted).to_string(),
         };
-        // A forecast is made anew at each decision, and hypothetical inputs do not let it pass.
+        // The forecast changes with each decision of the loop, but stays the same in hypothetical inputs.
         if last.is_some_and(|limit| limit.name == FORECAST) {
-            return self.nothing(&format!("no load leads to {way} while this is forecast: {why}"));
+            return self
+                .only_by_declaration(&format!("no load leads to {outcome} while this is forecast: {why}"));
         }
-        self.nothing(&format!("no load within the next {horizon} leads to {way}: {why}"))
+        self.only_by_declaration(&format!("no load within the next {horizon} leads to {outcome}: {why}"))
     }
 
-    /// That no measurement leads to another size, and what does.
-    fn unmoved(&self) -> Prospect {
+    /// The prospect of a size that no measurement changes.
+    fn independent_of_load(&self) -> Prospect {
         let changes = "only another spec.scale, a hold or a schedule changes the size";
         match &self.inputs.declared.spec.scale.to_zero {
-            Some(rest) => self.nothing(&format!(
+            Some(rest) => self.only_by_declaration(&format!(
                 "after {} without requests it scales to zero; otherwise {changes}",
                 rest.after
             )),
-            None => self.nothing(changes),
+            None => self.only_by_declaration(changes),
         }
     }
 
-    fn nothing(&self, note: &str) -> Prospect {
+    fn only_by_declaration(&self, note: &str) -> Prospect {
         let desired = self.sizing.desired;
-        Prospect { desired, need: Need::Declaration, levels: Vec::new(), at: None, note: note.into() }
+        Prospect {
+            desired,
+            requires: RequiredChange::Declaration,
+            levels: Vec::new(),
+            at: None,
+            note: note.into(),
+        }
     }
 }
 
-/// The load nearest to what was measured that leads to `goal`, in millionths of it; `None` when none does.
-fn turn(inputs: &SizeInputs, varied: VariedLoad, goal: Goal) -> Option<u64> {
+/// The most extreme load that is tried for `goal`, in millionths of the measured one.
+fn extreme_load(goal: Goal) -> u64 {
+    if goal.is_out() { LOAD_MAX } else { 0 }
+}
+
+/// The load nearest to the measured one that leads to `goal`, in millionths of it; `None` when none does.
+fn turning_load(inputs: &SizeInputs, varied: VariedLoad, goal: Goal) -> Option<u64> {
     let is_met = |ppm: u64| goal.is_met(inputs.at_load(varied, ppm).decide().0.desired);
-    // A load that was not measured may lead there at zero; then the load that no longer does is looked for.
-    let (not, met) = if goal.is_out() == is_met(AS_MEASURED) {
+    // Where the measured load would already meet the goal, the other side of the bracket is a load of zero.
+    let (unmet, met) = if goal.is_out() == is_met(AS_MEASURED) {
         match (goal.is_out(), is_met(0)) {
             (true, true) => return Some(0),
             (true, false) => (0, AS_MEASURED),
@@ -300,46 +272,55 @@ fn turn(inputs: &SizeInputs, varied: VariedLoad, goal: Goal) -> Option<u64> {
             (false, false) => return None,
         }
     } else {
-        let larger = std::iter::successors(Some(AS_MEASURED * 2), |ppm| (*ppm < MOST).then_some(ppm * 2));
+        let larger = std::iter::successors(Some(AS_MEASURED * 2), |ppm| (*ppm < LOAD_MAX).then_some(ppm * 2));
         let turned = larger.into_iter().find(|ppm| is_met(*ppm) == goal.is_out())?;
         if goal.is_out() { (turned / 2, turned) } else { (turned, turned / 2) }
     };
-    Some(bisect(not, met, is_met))
+    Some(bisect(unmet, met, is_met))
 }
 
-/// The least load that leads to `goal` if it lasts for `span`, to a thousandth of what was measured, and what is decided by then.
+/// The load nearest to the measured one that leads to `goal` if it lasts for `span`, to a thousandth of the measured one, with the decision
+/// that it leads to.
 ///
-/// Costs some forty times the decisions of that span.
-fn least_lasting(
+/// Costs about forty times the decisions of that span.
+fn turning_load_after(
     next: &SizeInputs,
     (varied, span): (VariedLoad, Duration),
     goal: Goal,
 ) -> Option<(ExplainableDecision, u64)> {
     let lasting = |ppm| run_for(span, next.at_load(varied, ppm), |desired| goal.is_met(desired)).met();
-    let (mut not, mut met) = if goal.is_out() {
-        let larger = std::iter::successors(Some(AS_MEASURED * 2), |ppm| (*ppm < MOST).then_some(ppm * 2));
+    let (mut unmet, mut met) = if goal.is_out() {
+        let larger = std::iter::successors(Some(AS_MEASURED * 2), |ppm| (*ppm < LOAD_MAX).then_some(ppm * 2));
         let met = larger.into_iter().find(|ppm| lasting(*ppm).is_some())?;
         (met / 2, met)
     } else {
         (AS_MEASURED, 0)
     };
-    while not.abs_diff(met) > AS_MEASURED / 1000 {
-        let middle = not.midpoint(met);
-        *(if lasting(middle).is_some() { &mut met } else { &mut not }) = middle;
+    while unmet.abs_diff(met) > AS_MEASURED / 1000 {
+        let middle = unmet.midpoint(met);
+        if lasting(middle).is_some() {
+            met = middle;
+        } else {
+            unmet = middle;
+        }
     }
     lasting(met).map(|explainable| (explainable, met))
 }
 
-/// The number next to one that is not met, between `not` and `met`, which lie either way round.
-fn bisect(mut not: u64, mut met: u64, is_met: impl Fn(u64) -> bool) -> u64 {
-    while not.abs_diff(met) > 1 {
-        let middle = not.midpoint(met);
-        *(if is_met(middle) { &mut met } else { &mut not }) = middle;
+/// The load between `unmet` and `met` that is met and next to one that is not; either of the two may be the larger.
+fn bisect(mut unmet: u64, mut met: u64, is_met: impl Fn(u64) -> bool) -> u64 {
+    while unmet.abs_diff(met) > 1 {
+        let middle = unmet.midpoint(met);
+        if is_met(middle) {
+            met = middle;
+        } else {
+            unmet = middle;
+        }
     }
     met
 }
 
-/// Where a simulated run ended.
+/// The last decision of a simulated run.
 struct RunEnd {
     end: ExplainableDecision,
     is_met: bool,
@@ -351,7 +332,7 @@ impl RunEnd {
     }
 }
 
-/// The first decision from `inputs` on that `is_met`, if the readings stay; the last one within the horizon when there is none.
+/// Decides from `inputs` on, with the same readings, until `is_met` or the horizon.
 fn run(inputs: SizeInputs, is_met: impl Fn(u32) -> bool) -> RunEnd {
     let horizon = if inputs.declared.spec.scale.schedule.is_empty() { HORIZON } else { DAY };
     run_for(horizon, inputs, is_met)

@@ -1,16 +1,16 @@
-//! Running replicas of another size than they should have: changed as they run, or replaced where the platform cannot do that.
+//! Running replicas of another size than they should have: changed in place, or replaced where the platform cannot do that.
 //!
-//! When a difference is worth a change is taken from the updater of Kubernetes' Vertical Pod Autoscaler
-//! (`pkg/updater/priority/update_priority_calculator.go`): at once outside of the bounds of the recommendation, and after a while when it is a
-//! tenth off. Other than there, a change is made in place first, so that the while can be short.
+//! When a difference justifies a change follows the updater of Kubernetes' Vertical Pod Autoscaler
+//! (`pkg/updater/priority/update_priority_calculator.go`): at once outside the bounds of the recommendation, and after a while when the size is a
+//! tenth off. Unlike there, a size is first changed in place, so that this while can be short.
 
 use std::time::Duration;
 
-use knowledge::{Fitting, Place, Range, ServiceState};
-use model::decision::Unmet;
+use knowledge::{Place, Range, ResourceChange, ServiceState};
+use model::decision::UnmetDemand;
 use model::identity::Ordinal;
 use model::input::Declared;
-use model::plan::{Allotment, Change, Writer};
+use model::plan::{Allotment, Change, Initiator};
 use model::quantity::{Bytes, MilliCpu};
 use model::reason::Reason;
 use model::resource::{Resources, VerticalMode};
@@ -21,36 +21,36 @@ use crate::draft::Draft;
 use crate::scale_in_blocker::Incident;
 use crate::vertical::{Growth, cpu_of, memory_of, mode_of, recommendation};
 
-/// How long after a change nothing is taken away from a replica.
+/// How long after a change the size of a replica is not reduced.
 ///
-/// 10 min: twice the five minutes over which an autoscaler keeps a peak, so that what a peak needed is not taken away between two of them.
-const LESS_AFTER: Duration = Duration::from_mins(10);
+/// 10 min: twice the five minutes for which an autoscaler holds a peak, so that the size is not reduced between two peaks.
+const REDUCE_AFTER: Duration = Duration::from_mins(10);
 
 /// How long after a change a replica waits for a tenth more; one that has too little does not wait.
-const MORE_AFTER: Duration = Duration::from_mins(1);
+const INCREASE_AFTER: Duration = Duration::from_mins(1);
 
-/// How long a replica runs before it is replaced for its size alone: a recommendation moves most in its first minutes.
+/// How long a replica runs before it is replaced for its size alone: a recommendation changes most in its first minutes.
 const REPLACED_AFTER: Duration = Duration::from_mins(10);
 
 /// The same for a size that is off by a tenth but within the bounds: a restart costs more than that. The value of Kubernetes' updater.
 const REPLACED_FOR_A_TENTH_AFTER: Duration = Duration::from_hours(12);
 
-/// The pause between the start of a replacement and the next one: the last one has to prove itself first. The interval of Kubernetes' updater.
+/// The least time between the starts of two replacements, in which the first shows that it works. The interval of Kubernetes' updater.
 const REPLACEMENT_PAUSE: Duration = Duration::from_mins(1);
 
-/// Beyond the memory in use that a running replica keeps, in hundredths, as beyond what is recommended.
+/// The margin of a running replica above its memory in use, in per cent; the same as in recommendations.
 const MARGIN_PERCENT: u64 = 15;
 
-/// A margin below this is too little.
+/// The smallest margin, in per cent, that does not count as too little.
 const MARGIN_PERCENT_MIN: u64 = 5;
 
-/// What the replicas of a service should have.
+/// The sizes that the replicas of a service should have.
 struct SizeTargets {
     /// In thousandths of a core.
     cpu: Option<SizeTarget>,
     /// In bytes.
     memory: Option<SizeTarget>,
-    /// The most memory that may be given because of what is in use.
+    /// The maximum for memory that is in use.
     memory_max: Option<Bytes>,
 }
 
@@ -68,10 +68,10 @@ struct SizeTarget {
 enum TargetSource {
     Learned,
     Declared,
-    Unmet(Unmet),
+    UnmetDemand(UnmetDemand),
 }
 
-/// How far what a replica has is from what it should have.
+/// How the size of a replica differs from its target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Misfit {
     TooLittle,
@@ -80,80 +80,88 @@ enum Misfit {
     TooMuch,
 }
 
-/// Adds the step that changes a running replica that has another size than it should have, one at a time.
-pub(crate) fn resize(context: PlanContext<'_>, unmet: Option<Unmet>, draft: &mut Draft) {
+/// Adds the step that changes the size of a running replica, one replica at a time.
+pub(crate) fn resize(context: PlanContext<'_>, unmet: Option<UnmetDemand>, draft: &mut Draft) {
     let (now, service) = (context.now.time, context.service);
-    let Some(declared) = is_fitted(now, service) else { return };
-    if service.places.values().any(|place| matches!(place.fitting, Fitting::Telling { .. })) {
+    let Some(declared) = resized_declaration(now, service) else { return };
+    if service.places.values().any(|place| matches!(place.resource_change, ResourceChange::InProgress { .. }))
+    {
         return;
     }
     let Some(targets) = SizeTargets::of(now, service, declared, unmet) else { return };
     let is_calm = Incident::of(context).is_none();
     for (ordinal, place) in &service.places {
         let Some(given) = place.resources.filter(|_| place.health().is_some()) else { continue };
-        if draft.takes_away(*ordinal) || service.is_outdated(place) {
+        if draft.removes(*ordinal) || service.is_outdated(place) {
             continue;
         }
-        let since = match &place.fitting {
-            Fitting::Done { since } => *since,
-            Fitting::Failed { message, retry } if now < *retry => {
+        let since = match &place.resource_change {
+            ResourceChange::Settled { since } => *since,
+            ResourceChange::Failed { message, retry } if now < *retry => {
                 draft.again_at(*retry);
                 draft.wait(Some(*ordinal), Reason::ActionFailed(message.clone()));
                 continue;
             }
-            Fitting::Failed { retry, .. } => *retry,
-            Fitting::Fixed { .. } | Fitting::Telling { .. } => continue,
+            ResourceChange::Failed { retry, .. } => *retry,
+            ResourceChange::Unsupported { .. } | ResourceChange::InProgress { .. } => continue,
         };
         if let Some((resources, note)) =
-            targets.keeping(place, given).change(given, is_calm, now.since(since))
+            targets.with_used_memory(place, given).change(given, is_calm, now.since(since))
         {
             let change = Change::Allot { ordinal: *ordinal, resources };
-            draft.step(Writer::Fit, change, Reason::Fitted { note: note.into() });
+            draft.step(Initiator::Vertical, change, Reason::VerticallyScaled { note: note.into() });
             return;
         }
     }
 }
 
-/// The replica that is to be replaced next because its size cannot be changed, and why; `None` while something else is the matter with the
-/// service, or a person protects it.
+/// The replica that is replaced next because its size cannot be changed, and why; `None` during an incident, and for replicas that a person
+/// protects.
 pub(crate) fn to_replace(
     context: PlanContext<'_>,
     desired: u32,
     draft: &mut Draft,
 ) -> Option<(Ordinal, Reason)> {
     let (now, service) = (context.now.time, context.service);
-    let declared = is_fitted(now, service)?;
-    let fixed = |(_, place): &(Ordinal, &Place)| matches!(place.fitting, Fitting::Fixed { .. });
-    if !service.counting().any(|it| fixed(&it)) || Incident::of(context).is_some() {
+    let declared = resized_declaration(now, service)?;
+    let fixed =
+        |(_, place): &(Ordinal, &Place)| matches!(place.resource_change, ResourceChange::Unsupported { .. });
+    if !service.counting().any(|counted| fixed(&counted)) || Incident::of(context).is_some() {
         return None;
     }
     let began = service.counting().map(|(_, place)| place.restart.began).max()?;
     if service.count() == desired && now < began + REPLACEMENT_PAUSE {
         return None;
     }
-    // A peak is no time for restarts.
+    // `unmet` is left out, so that no replica is restarted during a peak.
     let targets = SizeTargets::of(now, service, declared, None)?;
     for (ordinal, place) in service.counting().filter(fixed) {
         let (Some(given), Some(health)) = (place.resources, place.health()) else { continue };
-        let Some(note) = targets.keeping(place, given).replacement(given, now.since(health.since)) else {
+        let Some(note) = targets.with_used_memory(place, given).replacement(given, now.since(health.since))
+        else {
             continue;
         };
         match service.protected_until(now, ordinal) {
             Some(until) => draft.wait(Some(ordinal), Reason::Protected { until }),
-            None => return Some((ordinal, Reason::Fitted { note: note.into() })),
+            None => return Some((ordinal, Reason::VerticallyScaled { note: note.into() })),
         }
     }
     None
 }
 
-/// The declaration, where running replicas are to have the size that is recommended now. A pause by hand holds for both kinds of scaling.
-fn is_fitted(now: Time, service: &ServiceState) -> Option<&Declared> {
-    let is_meant = mode_of(service) == VerticalMode::Auto && service.paused(now).is_none();
-    service.declared.as_deref().filter(|_| is_meant)
+/// The declaration, where it lets running replicas be resized. A pause by a person applies to both kinds of scaling.
+fn resized_declaration(now: Time, service: &ServiceState) -> Option<&Declared> {
+    let is_on = mode_of(service) == VerticalMode::Auto && service.active_pause(now).is_none();
+    service.declared.as_deref().filter(|_| is_on)
 }
 
 impl SizeTargets {
-    fn of(now: Time, service: &ServiceState, declared: &Declared, unmet: Option<Unmet>) -> Option<Self> {
+    fn of(
+        now: Time,
+        service: &ServiceState,
+        declared: &Declared,
+        unmet: Option<UnmetDemand>,
+    ) -> Option<Self> {
         let found = recommendation(now, service, unmet)?;
         let learned = found.learned(service);
         let Resources { cpu, memory } = declared.spec.resources;
@@ -166,25 +174,25 @@ impl SizeTargets {
         let by_memory =
             |range: Range<Bytes>| SizeTarget::learned(range.lower.0, range.target.0, range.upper.0);
         Some(Self {
-            cpu: grown(|it| Some(it.cpu?.0))
+            cpu: grown(|growth| Some(growth.cpu?.0))
                 .or(learned.cpu.map(by_cpu))
                 .or(cpu.map(|amount| SizeTarget::declared(cpu_of(amount).0))),
-            memory: grown(|it| Some(it.memory?.0))
+            memory: grown(|growth| Some(growth.memory?.0))
                 .or(learned.memory.map(by_memory))
                 .or(memory.map(|amount| SizeTarget::declared(memory_of(amount).0))),
             memory_max: declared.spec.scale.vertical.as_ref()?.memory.max.map(memory_of),
         })
     }
 
-    /// For the replica of `place`, which keeps the memory that it uses now, and a margin: a limit below it would end it.
-    fn keeping(&self, place: &Place, given: Resources) -> Self {
+    /// The targets for the replica of `place`, which keeps the memory that it uses and a margin: a lower limit would kill it.
+    fn with_used_memory(&self, place: &Place, given: Resources) -> Self {
         let uses = place.memory.map_or(0, |(_, Bytes(uses))| uses);
-        let most = |source| match source {
+        let max_for = |source| match source {
             TargetSource::Learned => self.memory_max,
-            TargetSource::Declared | TargetSource::Unmet(_) => given.memory.map(memory_of),
+            TargetSource::Declared | TargetSource::UnmetDemand(_) => given.memory.map(memory_of),
         };
         let kept = |size: SizeTarget| {
-            let most = most(size.source).map_or(u64::MAX, |Bytes(most)| most);
+            let most = max_for(size.source).map_or(u64::MAX, |Bytes(most)| most);
             let with = |percent: u64| uses.saturating_add(uses.saturating_mul(percent) / 100).min(most);
             let target = size.target.max(with(MARGIN_PERCENT));
             let lower = size.lower.max(with(MARGIN_PERCENT_MIN));
@@ -194,16 +202,21 @@ impl SizeTargets {
         Self { cpu: self.cpu, memory, memory_max: self.memory_max }
     }
 
-    /// What the replica shall have instead of `given`, and why; `None` for the same. Something is taken away from it in calm times only.
-    fn change(&self, given: Resources, is_calm: bool, rests_for: Duration) -> Option<(Resources, String)> {
+    /// The size instead of `given`, and why; `None` for the same. It is reduced only while there is no incident.
+    fn change(
+        &self,
+        given: Resources,
+        is_calm: bool,
+        unchanged_for: Duration,
+    ) -> Option<(Resources, String)> {
         self.corrected(given, |misfit| match misfit {
             Misfit::TooLittle => true,
-            Misfit::CouldHaveMore => rests_for >= MORE_AFTER,
-            Misfit::CouldHaveLess | Misfit::TooMuch => is_calm && rests_for >= LESS_AFTER,
+            Misfit::CouldHaveMore => unchanged_for >= INCREASE_AFTER,
+            Misfit::CouldHaveLess | Misfit::TooMuch => is_calm && unchanged_for >= REDUCE_AFTER,
         })
     }
 
-    /// Why another replica shall take the place of one that has had `given` for so long.
+    /// Why a replica with the size `given` is to be replaced; `None` when it is not.
     fn replacement(&self, given: Resources, runs_for: Duration) -> Option<String> {
         let found = self.corrected(given, |misfit| match misfit {
             Misfit::TooLittle | Misfit::TooMuch => runs_for >= REPLACED_AFTER,
@@ -212,12 +225,13 @@ impl SizeTargets {
         found.map(|(_, note)| note)
     }
 
-    /// What a replica shall have instead of `given`, as far as the difference is due to be made good.
+    /// The size instead of `given`, of the resources whose misfit `is_due`.
     fn corrected(&self, given: Resources, is_due: impl Fn(Misfit) -> bool) -> Option<(Resources, String)> {
         let due = |given: Option<u64>, target: Option<SizeTarget>| {
             target.filter(|target| target.misfit(given).is_some_and(&is_due))
         };
-        let (cores, bytes) = (given.cpu.map(|it| cpu_of(it).0), given.memory.map(|it| memory_of(it).0));
+        let (cores, bytes) =
+            (given.cpu.map(|amount| cpu_of(amount).0), given.memory.map(|amount| memory_of(amount).0));
         let (cpu, memory) = (due(cores, self.cpu), due(bytes, self.memory));
         let notes: Vec<String> = [
             cpu.map(|target| target.note("cpu", cores, &|milli| MilliCpu(milli).to_string())),
@@ -230,7 +244,7 @@ impl SizeTargets {
             cpu: cpu.map(|target| MilliCpu(target.target)),
             memory: memory.map(|target| Bytes(target.target)),
         };
-        (!notes.is_empty()).then(|| (allotted.instead_of(given), notes.join("; ")))
+        (!notes.is_empty()).then(|| (allotted.applied_to(given), notes.join("; ")))
     }
 }
 
@@ -243,24 +257,24 @@ impl SizeTarget {
         Self { lower: amount, target: amount, upper: amount, source: TargetSource::Declared }
     }
 
-    /// What is asked for moves with each measurement: what is a tenth off does as well.
-    fn grown(amount: u64, unmet: Unmet) -> Self {
+    /// A target that changes with each measurement, so that a size within a tenth of it is right.
+    fn grown(amount: u64, unmet: UnmetDemand) -> Self {
         let tenth = amount / 10;
         let (lower, upper) = (amount - tenth, amount.saturating_add(tenth));
-        Self { lower, target: amount, upper, source: TargetSource::Unmet(unmet) }
+        Self { lower, target: amount, upper, source: TargetSource::UnmetDemand(unmet) }
     }
 
-    /// How far `given` is from it; without a limit it is more than any. `None` where it is as good.
+    /// How `given` differs from the target; having no limit is more than any amount. `None` where it does not differ enough.
     fn misfit(&self, given: Option<u64>) -> Option<Misfit> {
         let Some(given) = given else { return Some(Misfit::TooMuch) };
-        let (is, should) = (u128::from(given), u128::from(self.target));
+        let (size, target) = (u128::from(given), u128::from(self.target));
         if given < self.lower {
             Some(Misfit::TooLittle)
         } else if given > self.upper {
             Some(Misfit::TooMuch)
-        } else if should * 10 >= is * 11 {
+        } else if target * 10 >= size * 11 {
             Some(Misfit::CouldHaveMore)
-        } else if should * 10 <= is * 9 {
+        } else if target * 10 <= size * 9 {
             Some(Misfit::CouldHaveLess)
         } else {
             None
@@ -271,8 +285,8 @@ impl SizeTarget {
         let Self { lower, target, upper, source } = *self;
         let why = match source {
             TargetSource::Declared => "as declared".to_owned(),
-            TargetSource::Unmet(Unmet { asked, most }) => {
-                format!("the metrics ask for {asked} replicas, but only {most} may run")
+            TargetSource::UnmetDemand(UnmetDemand { requested, allowed }) => {
+                format!("the metrics ask for {requested} replicas, but only {allowed} may run")
             }
             TargetSource::Learned if upper == u64::MAX => format!("less than {} is too little", show(lower)),
             TargetSource::Learned => {

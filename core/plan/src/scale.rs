@@ -1,14 +1,14 @@
-//! How many replicas: Kubernetes' horizontal pod autoscaler algorithm, exactly, as pure functions.
+//! The number of replicas by metrics: exactly the algorithm of Kubernetes' horizontal pod autoscaler, as pure functions.
 //!
-//! [`reconcile`](hpa::reconcile) is one pass: what each metric proposes ([`replicas`], [`totals`]), the largest of it
-//! ([`combine`]), what earlier recommendations still hold ([`stabilize`]), and how far the number may go at once
-//! ([`limit`]). Nothing is hidden: the time, the measurements and the memory are arguments, and the
-//! [`Verdict`](hpa::Verdict) has every number on the way, from which [`explain`] makes the words.
+//! [`reconcile`](hpa::reconcile) is one pass: the proposal of each metric ([`replicas`], [`totals`]), the largest of them
+//! ([`combine`]), stabilisation by earlier recommendations ([`stabilize`]), and limits on how far the number may change at once
+//! ([`limit`]). There is no hidden input: the time, the measurements and the memory are arguments, and the
+//! [`Verdict`](hpa::Verdict) has every intermediate number, from which [`explain`] writes the explanation.
 //!
-//! `testing/conformance` holds it against Kubernetes' own cases. Differences, all deliberate:
-//! - what it remembers survives a restart, and equal recommendations share a slot (see [`log`]);
+//! `testing/conformance` checks it against Kubernetes' own test cases. Differences, all deliberate:
+//! - its memory survives a restart, and equal recommendations share a slot (see [`log`]);
 //! - counts are held within 0 and `i32::MAX` where Kubernetes wraps around;
-//! - samples of replicas that are not the target's are never counted, not even where Kubernetes adds them to a mean;
+//! - samples of replicas that are not the target's are never counted, even where Kubernetes adds them to a mean;
 //! - a service that the autoscaler took to zero itself is brought back when zero is no longer allowed
 //!   (kubernetes/kubernetes#110278 leaves it there).
 
@@ -30,6 +30,7 @@ pub mod step;
 pub mod tracking;
 pub mod watermarks;
 
+pub mod choice;
 pub mod combine;
 pub mod combined_value;
 pub mod composite;
@@ -42,10 +43,10 @@ pub mod stabilize;
 pub mod hpa;
 
 pub(crate) mod condition_times;
+mod evidence;
 pub mod explain;
-mod metric_words;
-mod policy_words;
-mod trace;
+mod metric_text;
+mod policy_text;
 
 #[cfg(test)]
 mod policy_tests;

@@ -1,22 +1,20 @@
-//! Autoscalers that are tried beside the acting one: what each would have decided, and how that compares.
+//! Shadows: autoscalers that are tried beside the acting one, what each would have decided, and how that compares.
 //!
-//! A shadow is asked as if its own number of replicas shared the load that the replicas there are share: each of them would be measured
-//! with its part of what is measured in all. So it is followed through its own ups and downs and not through those of the acting one.
-//! That is the assumption by which every autoscaler of this kind scales, and its limits are those of every such prediction: replicas that
-//! are at their limit could do more work than they are seen to do, and a shadow with more of them does not see that.
+//! A shadow decides as if its own number of replicas shared the measured load, so that it follows its own changes of size and not those of the acting
+//! autoscaler. Every autoscaler of this kind assumes that. The limit of the assumption: saturated replicas show less load than there is, and a shadow
+//! with more replicas does not see the rest.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 use std::time::Duration;
 
 use model::decision::{Decision, ShadowDecision};
 use model::input::Declared;
 use model::memory::{PolicyMemory, ScalingMemory, ShadowMemory};
-use model::resource::{AutoscalerSpec, FORECAST_SHADOW, ForecastMode, ObjectName};
+use model::resource::{AutoscalerSpec, FORECAST_SHADOW, ForecastMode};
 use model::time::{Now, Time};
 
 use crate::expected_load::ExpectedLoad;
-use crate::inputs::SizeInputs;
+use crate::inputs::{ShadowInputs, SizeInputs};
 use crate::measured_metric::{MeasuredMetric, reading};
 use crate::scale::hpa::{self, Verdict};
 use crate::scale::policy_input::ForecastFloor;
@@ -26,36 +24,22 @@ use crate::scale::reading::{
 use crate::scale_in_blocker::{self, ScaleInBlocker};
 use crate::sizing::{Outcome, Sizing};
 
-/// Longest time between two decisions that is scored.
+/// The longest time between two decisions that is scored.
 ///
-/// 10 s: ten periods. Past it nobody looked (the service rested, or this process did not run), and nobody knows how it was.
+/// 10 s: ten periods. In a longer gap the service was at zero or this process did not run, and there are no measurements.
 const GAP_MAX: Duration = Duration::from_secs(10);
 
-/// All that the decision of a shadow depends on, besides what the acting one sees.
-#[derive(Clone, Debug)]
-pub(crate) struct ShadowInputs {
-    pub(crate) name: ObjectName,
-    /// Between the bounds of now.
-    pub(crate) spec: Arc<AutoscalerSpec>,
-    /// What was measured of each of its metrics.
-    pub(crate) measured: Vec<MeasuredMetric>,
-    /// What the load ahead needs by what it promises; `None` where it promises nothing, or nothing is forecast that may be acted on.
-    pub(crate) expected_load: Option<Box<ExpectedLoad>>,
-    /// What it remembered before the decision; `None` at its first.
-    pub(crate) memory: Option<Arc<ShadowMemory>>,
-}
-
-/// What a shadow would have decided.
+/// The decision of a shadow.
 #[derive(Debug)]
 pub(crate) struct ShadowSizing {
     pub(crate) desired: u32,
     pub(crate) verdict: Verdict,
-    /// Why fewer are not followed; `None` when they are, or were not asked for.
+    /// Why it does not scale in; `None` when it does, or its verdict does not.
     pub(crate) blocker: Option<ScaleInBlocker>,
 }
 
 impl SizeInputs {
-    /// What each shadow would decide, and what it remembers from then on. Nobody is asked while the service rests.
+    /// The decision of each shadow, and its memory after it; empty while the service is at zero.
     pub(crate) fn shadow(&self, acting: &Sizing) -> (Vec<ShadowSizing>, Vec<ShadowMemory>) {
         self.shadows.iter().map(|shadow| shadow.decide(self, acting)).unzip()
     }
@@ -64,34 +48,36 @@ impl SizeInputs {
 impl ShadowInputs {
     fn decide(&self, inputs: &SizeInputs, acting: &Sizing) -> (ShadowSizing, ShadowMemory) {
         let (now, spec) = (inputs.now.time, &self.spec);
-        let mut memory = self.memory.as_deref().cloned().unwrap_or_else(|| self.begin(inputs));
+        let mut memory = self.memory.as_deref().cloned().unwrap_or_else(|| self.first_memory(inputs));
         let current = memory.desired;
-        let otherwise = ResizedService::of(inputs, &self.measured, current);
+        let resized = ResizedService::of(inputs, &self.measured, current);
         let view = ScaleView {
             spec_replicas: current,
-            status_replicas: otherwise.count,
-            members: Members::Known(&otherwise.replicas),
+            status_replicas: resized.count,
+            members: Members::Known(&resized.replicas),
             warmup: inputs.observed.warmup,
             learned_target: None,
         };
         let readings: Vec<_> = spec
             .metrics
             .iter()
-            .zip(&*otherwise.measured)
+            .zip(&*resized.measured)
             .map(|(metric, measured)| reading(metric, measured, &inputs.declared))
             .collect();
         let is_forecast = self.name.as_str() == FORECAST_SHADOW;
-        let own = |expected_load: &ExpectedLoad| expected_load.ahead(hpa::tolerance_of(spec, &inputs.hpa).up);
-        let ahead = match &self.expected_load {
-            _ if is_forecast => inputs.ahead(spec, ForecastMode::Shadow),
-            Some(expected_load) => own(expected_load),
+        let floor = |expected_load: &ExpectedLoad| {
+            expected_load.forecast_floor(hpa::tolerance_of(spec, &inputs.hpa).up)
+        };
+        let forecast = match &self.expected_load {
+            _ if is_forecast => inputs.forecast_floor(spec, ForecastMode::Shadow),
+            Some(expected_load) => floor(expected_load),
             None => ForecastFloor::default(),
         };
         let scaling = &mut memory.scaling;
-        let verdict = hpa::reconcile_above(ahead, now, (spec, &view), &readings, scaling, &inputs.hpa);
-        let is_believed_from_load = verdict.desired < current && current <= spec.max;
+        let verdict = hpa::reconcile_above(forecast, now, (spec, &view), &readings, scaling, &inputs.hpa);
+        let is_scale_in_by_load = verdict.desired < current && current <= spec.max;
         let fall = scale_in_blocker::fall(now, &verdict, &mut memory.scaling.levels);
-        let blocker = is_believed_from_load.then(|| inputs.load_blocker(spec, &verdict, fall)).flatten();
+        let blocker = is_scale_in_by_load.then(|| inputs.load_blocker(spec, &verdict, fall)).flatten();
         let proposed = if blocker.is_some() { current } else { verdict.desired };
         let desired = proposed.min(inputs.replicas_max);
         if desired == verdict.desired {
@@ -102,8 +88,8 @@ impl ShadowInputs {
         (ShadowSizing { desired, verdict, blocker }, memory)
     }
 
-    /// The decision, in words.
-    pub(crate) fn in_words(&self, sizing: &ShadowSizing, declared: &Declared, now: Now) -> ShadowDecision {
+    /// The decision, explained for people.
+    pub(crate) fn describe(&self, sizing: &ShadowSizing, declared: &Declared, now: Now) -> ShadowDecision {
         let decision: Decision = sizing.verdict.decision(declared.name.clone(), now, &self.spec);
         let decision = match &sizing.blocker {
             Some(blocker) => blocker.hold(decision),
@@ -112,8 +98,8 @@ impl ShadowInputs {
         ShadowDecision { name: self.name.clone(), decision }
     }
 
-    /// It begins where the acting one is, with what that one remembers.
-    fn begin(&self, inputs: &SizeInputs) -> ShadowMemory {
+    /// The memory of a new shadow: the size and the memory of the acting autoscaler.
+    fn first_memory(&self, inputs: &SizeInputs) -> ShadowMemory {
         let desired = inputs.current.clamp(self.spec.min, self.spec.max);
         let is_same =
             inputs.declared.autoscaler.as_ref().is_some_and(|acting| acting.policy == self.spec.policy);
@@ -124,7 +110,7 @@ impl ShadowInputs {
     }
 }
 
-/// Adds the time since the last decision to what each of both has come to, with the numbers that they wanted during it.
+/// Adds the time since the last decision to the scores of the shadow and of the acting autoscaler, with the numbers that they wanted.
 fn score(
     memory: &mut ShadowMemory,
     inputs: &SizeInputs,
@@ -136,21 +122,21 @@ fn score(
     let acted = inputs.desired.unwrap_or(inputs.current);
     if passed <= GAP_MAX {
         memory.count(passed, acted);
-        let note = |verdict: &Verdict, spec: &AutoscalerSpec| {
+        let state = |verdict: &Verdict, spec: &AutoscalerSpec| {
             (passed, verdict.is_over(hpa::tolerance_of(spec, &inputs.hpa).up), verdict.is_without_number())
         };
-        let (passed, is_over, is_held) = note(verdict, spec);
-        memory.own.note(passed, is_over, is_held);
+        let (passed, is_over, is_held) = state(verdict, spec);
+        memory.own.record_time(passed, is_over, is_held);
         if let (Outcome::Scaled { verdict, .. }, Some(spec)) = (&acting.outcome, &inputs.declared.autoscaler)
         {
-            let (passed, is_over, is_held) = note(verdict, spec);
-            memory.acting.note(passed, is_over, is_held);
+            let (passed, is_over, is_held) = state(verdict, spec);
+            memory.acting.record_time(passed, is_over, is_held);
         }
     }
-    memory.acting.turn(acted, acting.desired);
+    memory.acting.record_change(acted, acting.desired);
 }
 
-/// What a shadow sees: the service as if it had another number of replicas, which share what those there are do.
+/// The service as a shadow sees it: with its own number of replicas, which share the measured load.
 struct ResizedService<'a> {
     count: u32,
     replicas: Replicas,
@@ -166,7 +152,7 @@ impl<'a> ResizedService<'a> {
         }
         let serving: Vec<usize> =
             (0..observed.replicas.len()).filter(|at| is_at_work(&observed.replicas[*at])).collect();
-        // They have been at work for long: what those of now need to begin is known of those only.
+        // They count as long started: start times are known of existing replicas only.
         let readiness = Some(Readiness { ready: true, since: Time::ZERO });
         let one = ReplicaView { phase: Phase::Running, leaving: false, started: Some(Time::ZERO), readiness };
         let measured = measured.iter().map(|measured| match measured {
@@ -182,8 +168,8 @@ fn is_at_work(replica: &ReplicaView) -> bool {
     replica.serves() && !replica.leaving
 }
 
-/// What `count` replicas would be measured with that share what the `serving` ones do. Of those that cannot be measured one is left, so that the
-/// data are partial as they are.
+/// The samples of `count` replicas that share the load of the `serving` ones. Where samples are missing, one of the new ones is missing as well, so
+/// that the data stay partial.
 fn shared(samples: &[Result<Sample, Gap>], serving: &[usize], count: u32) -> Vec<Result<Sample, Gap>> {
     let of = |at: &usize| samples.get(*at).copied().unwrap_or(Err(Gap::Absent));
     let measured: Vec<Sample> = serving.iter().filter_map(|at| of(at).ok()).collect();
@@ -192,8 +178,8 @@ fn shared(samples: &[Result<Sample, Gap>], serving: &[usize], count: u32) -> Vec
         return vec![Err(gap.unwrap_or(Gap::Absent)); count as usize];
     };
     let sum: i128 = measured.iter().map(|sample| i128::from(sample.value.0)).sum();
-    let in_all = sum * serving.len() as i128 / measured.len() as i128;
-    let each = i64::try_from(in_all / i128::from(count.max(1))).unwrap_or(i64::MAX);
+    let total = sum * serving.len() as i128 / measured.len() as i128;
+    let each = i64::try_from(total / i128::from(count.max(1))).unwrap_or(i64::MAX);
     let mut all = vec![Ok(Sample { value: Milli(each), ..*latest }); count as usize];
     if let (Some(gap), Some(last)) = (gap, all.last_mut()) {
         *last = Err(gap);

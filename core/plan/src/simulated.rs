@@ -1,9 +1,10 @@
-//! Decisions on the size of a simulated service, for those who try a declaration before they trust it.
+//! Decisions on the size of a simulated service, for trying a declaration before it is used.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use knowledge::Foresight;
+use knowledge::LoadForecast;
+use knowledge::capacity::LearnedCapacity;
 use model::input::Declared;
 use model::memory::ScalingMemory;
 use model::quantity::MilliRps;
@@ -11,25 +12,27 @@ use model::resource::ForecastMode;
 use model::settings::Settings;
 use model::time::Now;
 
-use crate::inputs::SizeInputs;
+use crate::effective_bounds::EffectiveBounds;
+use crate::expected_load::{ExpectedLoad, SloInputs};
+use crate::inputs::{Observations, SizeInputs, current_size};
 use crate::learned::LoadFeatures;
-pub use crate::measured_metric::{MeasuredMetric, to_carry};
+pub use crate::measured_metric::{MeasuredMetric, load_to_carry};
 use crate::scale::reading::{Milli, Replicas};
 use crate::scale::slo_first;
 
-/// A simulated service that is decided on as a real one is, with the memory of earlier decisions.
+/// A simulated service, with the memory of its earlier decisions.
 ///
-/// The decision is the one of production, from the same inputs: bounds, schedules, autoscaler and mode. Nobody holds the size by hand, no request
-/// fails, and it does not rest: these depend on what only a real service has.
+/// The decisions are those of production, from the same inputs: bounds, schedules, autoscaler and mode. There are no holds by hand, no failed
+/// requests and no scaling to zero, as these depend on what only a real service has.
 #[derive(Clone, Debug)]
 pub struct SimulatedService {
     declared: Arc<Declared>,
     settings: Settings,
     memory: ScalingMemory,
-    /// What the inputs of a decision hold in place of `memory`, so that none is copied.
+    /// In the inputs of a decision instead of `memory`, so that this need not be copied.
     blank: Arc<ScalingMemory>,
-    /// What is forecast of its load; `None` before its first decision, and of a service that is not scaled ahead of it.
-    foresight: Option<Foresight>,
+    /// The forecaster of its load; `None` before its first decision, and where no forecast is declared.
+    load_forecast: Option<LoadForecast>,
     /// Requests so far.
     requests: f64,
 }
@@ -41,13 +44,13 @@ pub struct SimulatedState {
     pub desired: Option<u32>,
     /// Replicas there are.
     pub count: u32,
-    /// The replicas that the metrics are of; shared, as they are the same from one decision to the next but when some come or go.
+    /// The replicas that the metrics are of; shared, as most decisions see the same ones.
     pub replicas: Replicas,
-    /// What was measured of each metric of the autoscaler, in the order of its declaration.
+    /// The measurement of each metric of the autoscaler, in the order of its declaration.
     pub measured: Vec<MeasuredMetric>,
-    /// Requests a second that one replica carries, for a service that is sized by what it promises; `None` goes by what that declares.
+    /// Requests a second that one replica carries, for a service with an SLO; `None` uses the declared target.
     pub carries: Option<MilliRps>,
-    /// Requests since the last decision; `None` while that is not known, so that nothing is forecast from it.
+    /// Requests since the last decision; `None` while they are not known, so that no forecast learns from them.
     pub demand: Option<Demand>,
     /// How long a replica takes until it is ready; `None` where that is not known.
     pub start_up: Option<Duration>,
@@ -58,55 +61,95 @@ pub struct SimulatedState {
 pub struct Demand {
     /// Requests a second.
     pub rate: f64,
-    /// For so long; after more than a minute it counts as not observed.
+    /// The time between the decisions; more than a minute counts as not observed.
     pub over: Duration,
 }
 
 impl SimulatedService {
-    /// A service about which nothing was decided yet.
+    /// A service before its first decision.
     pub fn of(declared: Arc<Declared>, settings: Settings) -> Self {
         let (memory, blank) = (ScalingMemory::default(), Arc::default());
-        Self { declared, settings, memory, blank, foresight: None, requests: 0.0 }
+        Self { declared, settings, memory, blank, load_forecast: None, requests: 0.0 }
     }
 
-    /// The service.
+    /// Its declaration.
     pub fn declared(&self) -> &Declared {
         &self.declared
     }
 
     /// Replicas wanted from `now` on.
-    pub fn decide(&mut self, now: Now, simulated: SimulatedState) -> u32 {
-        self.look_ahead(now, &simulated);
-        let simulated = (simulated, self.foresight.as_ref());
-        let kept = (&self.memory, &self.blank, &self.settings);
-        let inputs = SizeInputs::simulated(now, Arc::clone(&self.declared), simulated, kept);
+    pub fn decide(&mut self, now: Now, state: SimulatedState) -> u32 {
+        self.observe_demand(now, &state);
+        let inputs = self.inputs(now, state);
         inputs.decide_with(&mut self.memory).desired
     }
 
-    /// What a learned policy goes by, where one replica carries `capacity`; `None` where nothing is promised, and before enough of the load was seen.
+    /// The inputs of a decision, with a blank memory: see [`SizeInputs::decide_with`].
+    fn inputs(&self, now: Now, state: SimulatedState) -> SizeInputs {
+        let Self { declared, settings, memory, .. } = self;
+        let SimulatedState { desired, count, replicas, measured, carries, .. } = state;
+        let replicas_max = settings.guard.replicas_max;
+        let effective_bounds = EffectiveBounds::of(now.wall, declared, replicas_max);
+        let capacity = carries.map(LearnedCapacity::simulated);
+        let slo = declared.autoscaler.as_ref().and_then(|acting| acting.policy.slo());
+        let slo_inputs =
+            slo.map(|slo| SloInputs { slo, capacity, rises: memory.policy.history.rises(), replicas_max });
+        SizeInputs {
+            now,
+            desired,
+            current: current_size(desired, memory, (declared, &effective_bounds)),
+            hold: None,
+            to_zero: None,
+            pause: None,
+            protected: None,
+            observed: Observations {
+                count,
+                replicas,
+                measured,
+                warmup: None,
+                capacity,
+                memory: Arc::clone(&self.blank),
+                errors: None,
+                incident: None,
+            },
+            expected_load: ExpectedLoad::of(self.load_forecast.as_ref(), slo_inputs),
+            hpa: settings.hpa.clone(),
+            period: settings.period,
+            shadows: Vec::new(),
+            replicas_max,
+            declared: Arc::clone(declared),
+            effective_bounds,
+        }
+    }
+
+    /// The features of a learned policy, where one replica carries `capacity`; `None` without an SLO, and before enough load was observed.
     pub fn features(&self, capacity: MilliRps) -> Option<LoadFeatures> {
-        let rises = self.memory.policy.past.rises().filter(|rises| !slo_first::is_new(rises))?;
+        let rises = self.memory.policy.history.rises().filter(|rises| !slo_first::is_new(rises))?;
         LoadFeatures::of(rises, Milli(i64::try_from(capacity.0).unwrap_or(i64::MAX)))
     }
 
-    /// Learns from the requests, as the loop does, where a forecast may raise the number.
-    fn look_ahead(&mut self, now: Now, simulated: &SimulatedState) {
-        let Some(Demand { rate, over }) = simulated.demand else { return };
-        if self.foresight.is_none() {
-            let Some(rule) = self.declared.foretold().filter(|rule| rule.mode == ForecastMode::On) else {
+    /// Has the forecaster learn from the requests, as the loop does, where a forecast may raise the number.
+    fn observe_demand(&mut self, now: Now, state: &SimulatedState) {
+        let Some(Demand { rate, over }) = state.demand else { return };
+        if self.load_forecast.is_none() {
+            let Some(rule) = self.declared.forecasting().filter(|rule| rule.mode == ForecastMode::On) else {
                 return;
             };
             let source = self.declared.load_source();
-            let mut foresight = Foresight::simulated(rule, source, simulated.start_up, now.time - over);
-            foresight.asked(now.time - over, 0);
-            self.foresight = Some(foresight);
+            let mut load_forecast = LoadForecast::simulated(rule, source, state.start_up, now.time - over);
+            load_forecast.observe_requests(now.time - over, 0);
+            self.load_forecast = Some(load_forecast);
         }
         self.requests += rate * over.as_secs_f64();
-        let need =
-            knowledge::need(&self.declared, &self.memory, now.time, over.max(self.settings.sample_age_max));
-        if let Some(foresight) = &mut self.foresight {
-            foresight.asked(now.time, self.requests as u64);
-            foresight.look(now, need, simulated.start_up, over);
+        let need = knowledge::required_replicas(
+            &self.declared,
+            &self.memory,
+            now.time,
+            over.max(self.settings.sample_age_max),
+        );
+        if let Some(load_forecast) = &mut self.load_forecast {
+            load_forecast.observe_requests(now.time, self.requests as u64);
+            load_forecast.update(now, need, state.start_up, over);
         }
     }
 }
@@ -161,16 +204,16 @@ mod tests {
     }
 
     #[test]
-    fn an_autoscaler_is_asked_and_remembers() {
+    fn an_autoscaler_decides_and_remembers() {
         let spec = serde_json::json!({"min": 1, "max": 9});
         let mut service = SimulatedService::of(declared(&spec), Settings::default());
         assert_eq!(service.decide(at(1000), busy(1600, at(1000))), 4, "at 80 % it wants double");
         let idle = SimulatedState { desired: Some(4), ..busy(100, at(1010)) };
-        assert_eq!(service.decide(at(1010), idle), 4, "five minutes are not over");
+        assert_eq!(service.decide(at(1010), idle), 4, "the stabilisation window of five minutes is not over");
     }
 
     #[test]
-    fn schedules_and_modes_hold_as_in_production() {
+    fn schedules_and_modes_apply_as_in_production() {
         let spec = serde_json::json!({
             "min": 1, "max": 9, "mode": "upOnly",
             "schedule": [{"cron": "0 0 * * *", "timezone": "UTC", "duration": "1h", "min": 6}],
@@ -181,12 +224,12 @@ mod tests {
         assert_eq!(
             service.decide(noon, SimulatedState { desired: Some(6), ..busy(100, noon) }),
             6,
-            "and up only"
+            "its mode is upOnly"
         );
     }
 
     #[test]
-    fn a_fixed_number_is_what_it_is() {
+    fn a_fixed_number_is_wanted_as_declared() {
         let mut service =
             SimulatedService::of(declared(&serde_json::json!({"replicas": 3})), Settings::default());
         assert_eq!(service.decide(at(0), SimulatedState::default()), 3);

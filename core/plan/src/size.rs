@@ -1,10 +1,10 @@
-//! How many replicas a service shall have: held by hand, fixed, or found by its autoscaler.
+//! The number of replicas of a service: held by hand, fixed, or decided by its autoscaler.
 
 use std::sync::Arc;
 
-use model::decision::Account;
+use model::decision::Explanation;
 use model::memory::{ScalingMemory, ShadowMemory};
-use model::plan::{Change, Step, Writer};
+use model::plan::{Change, Initiator, Step};
 
 use crate::context::PlanContext;
 use crate::effective_bounds::EffectiveBounds;
@@ -13,35 +13,35 @@ use crate::inputs::SizeInputs;
 use crate::sizing::Outcome;
 use crate::to_zero::ToZeroState;
 
-/// What was decided on the size.
+/// A decision on the size.
 #[derive(Debug)]
 pub(crate) struct Size {
     /// Replicas wanted from now on.
     pub(crate) desired: u32,
-    /// The step that says so, when it changed.
+    /// The step that changes the number, when it changed.
     pub(crate) step: Option<Step>,
     /// The record of the decision, when one was due.
-    pub(crate) decision: Option<Arc<dyn Account>>,
-    /// What the autoscaler remembers from now on, when that is something else.
+    pub(crate) decision: Option<Arc<dyn Explanation>>,
+    /// The memory of the autoscaler from now on, when it changed.
     pub(crate) scaling: Option<ScalingMemory>,
-    /// What the shadows remember from now on, when they were asked.
+    /// The memory of the shadows from now on, when they decided.
     pub(crate) shadows: Option<Vec<ShadowMemory>>,
 }
 
-/// Decides on the size of a declared service; between two decisions the last one stands.
+/// Decides on the size of a declared service; between two decisions the last one holds.
 pub(crate) fn size(context: PlanContext<'_>) -> Size {
     let PlanContext { now, service, settings, .. } = context;
     let Some(declared) = &service.declared else { return kept(service.desired.unwrap_or(0)) };
     let to_zero = ToZeroState::of(now.time, service, declared, settings);
-    let stands = service.desired.filter(|_| now.time < service.next_sync);
-    let is_over = |to_zero: &Option<ToZeroState>| matches!(to_zero, Some(ToZeroState::Requested { .. }));
-    if let Some(desired) = stands.filter(|_| !is_over(&to_zero)) {
+    let last_decision = service.desired.filter(|_| now.time < service.next_sync);
+    let is_woken = |to_zero: &Option<ToZeroState>| matches!(to_zero, Some(ToZeroState::Requested { .. }));
+    if let Some(desired) = last_decision.filter(|_| !is_woken(&to_zero)) {
         return kept(desired);
     }
-    // Only now: to find the windows of a schedule takes longer than all else here.
+    // Only now, as finding the windows of a schedule is the most expensive part.
     let effective_bounds = EffectiveBounds::of(now.wall, declared, settings.guard.replicas_max);
     let to_zero = to_zero.filter(|_| !effective_bounds.is_fixed(declared));
-    if let Some(desired) = stands.filter(|_| !is_over(&to_zero)) {
+    if let Some(desired) = last_decision.filter(|_| !is_woken(&to_zero)) {
         return kept(desired);
     }
     decided(SizeInputs::of(context, (declared, effective_bounds, to_zero)))
@@ -52,21 +52,21 @@ fn kept(desired: u32) -> Size {
 }
 
 fn decided(inputs: SizeInputs) -> Size {
-    let (sizing, asked) = inputs.decide();
-    let scaling = asked.or_else(|| inputs.unasked());
+    let (sizing, memory) = inputs.decide();
+    let scaling = memory.or_else(|| inputs.inactive_memory());
     let (shadows, remembered) = inputs.shadow(&sizing);
     let (before, desired) = (inputs.desired, sizing.desired);
-    let writer = match sizing.outcome {
-        Outcome::Plain { .. } => Writer::Human,
-        Outcome::Scaled { .. } if desired < inputs.current => Writer::ScaleIn,
-        Outcome::Scaled { .. } => Writer::ScaleOut,
+    let initiator = match sizing.outcome {
+        Outcome::Plain { .. } => Initiator::Operator,
+        Outcome::Scaled { .. } if desired < inputs.current => Initiator::ScaleIn,
+        Outcome::Scaled { .. } => Initiator::ScaleOut,
     };
-    let is_asked = inputs.to_zero.is_none();
+    let is_in_use = inputs.to_zero.is_none();
     let explainable = ExplainableDecision { inputs, sizing, shadows };
     let step = (before != Some(desired)).then(|| {
         let change = Change::Resize { from: before.unwrap_or(0), to: desired };
-        Step { change, reason: explainable.reason(), writer }
+        Step { change, reason: explainable.reason(), initiator }
     });
-    let shadows = is_asked.then_some(remembered);
+    let shadows = is_in_use.then_some(remembered);
     Size { desired, step, decision: Some(Arc::new(explainable)), scaling, shadows }
 }

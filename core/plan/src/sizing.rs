@@ -10,14 +10,14 @@ use crate::fit::fit;
 use crate::inputs::{SizeInputs, learned_target};
 use crate::measured_metric::reading;
 use crate::mode::followed;
-use crate::scale::condition_times::note_unasked;
+use crate::scale::condition_times::record_inactive;
 use crate::scale::hpa::{self, Verdict};
 use crate::scale::policy_input::ForecastFloor;
 use crate::scale::reading::{Members, ScaleView};
 use crate::scale_in_blocker::{self, ScaleInBlocker};
 use crate::to_zero::ToZeroState;
 
-/// What was decided, and how it came about.
+/// A decision on the size, and how it came about.
 #[derive(Debug)]
 pub(crate) struct Sizing {
     /// Replicas wanted from now on.
@@ -32,23 +32,23 @@ pub(crate) struct Sizing {
     reason = "one is kept for each service, and most of those that decide are large"
 )]
 pub(crate) enum Outcome {
-    /// It needed no arithmetic.
+    /// By a rule without arithmetic.
     Plain {
         policy: Policy,
         reason: Reason,
-        /// The number before it was rounded to an allowed size; `None` for one that is not rounded, as a person or nobody asked for it.
-        asked: Option<u32>,
+        /// The number before it was rounded to an allowed size; `None` for holds and scaling to zero, which are not rounded.
+        wanted: Option<u32>,
     },
-    /// The autoscaler was asked; its number need not be followed.
+    /// By the autoscaler, whose number need not be followed.
     Scaled {
         verdict: Verdict,
-        /// Why fewer are not followed; `None` when they are, or were not asked for.
+        /// Why it does not scale in; `None` when it does, or its verdict does not.
         blocker: Option<ScaleInBlocker>,
     },
 }
 
 impl SizeInputs {
-    /// Decides, and says what the autoscaler remembers from then on, when it was asked.
+    /// Decides; returns also the memory of the autoscaler after it, when it decided.
     pub(crate) fn decide(&self) -> (Sizing, Option<ScalingMemory>) {
         match self.decider() {
             Ok(spec) => {
@@ -59,7 +59,7 @@ impl SizeInputs {
         }
     }
 
-    /// The same with a `memory` that the caller keeps.
+    /// Decides with a `memory` that the caller keeps.
     pub(crate) fn decide_with(&self, memory: &mut ScalingMemory) -> Sizing {
         match self.decider() {
             Ok(spec) => self.scaled(spec, memory),
@@ -67,12 +67,12 @@ impl SizeInputs {
         }
     }
 
-    /// The autoscaler that is to be asked, or what is decided without one.
+    /// The autoscaler that decides, or the decision without one.
     #[expect(clippy::result_large_err, reason = "one is made for each decision, and it is what is returned")]
     fn decider(&self) -> Result<&AutoscalerSpec, Sizing> {
         if let Some(hold) = self.hold {
             let reason = Reason::Held { replicas: hold.replicas, until: hold.until };
-            // An older version took more than the guard lets run.
+            // An older version accepted holds of more than the guard allows.
             return Err(plain(Policy::Hold, hold.replicas.min(self.replicas_max), reason));
         }
         match self.to_zero {
@@ -80,7 +80,7 @@ impl SizeInputs {
                 return Err(plain(Policy::ToZero, 0, Reason::Idle { since }));
             }
             Some(ToZeroState::Requested { waiting }) => {
-                let reason = Reason::Awaited { waiting };
+                let reason = Reason::RequestsWaiting { waiting };
                 return Err(plain(Policy::ToZero, self.first_size().max(1), reason));
             }
             None => {}
@@ -99,16 +99,16 @@ impl SizeInputs {
         }
     }
 
-    /// The memory of an autoscaler that was not asked, whose conditions say so. `None` where they do already, and without an autoscaler.
-    pub(crate) fn unasked(&self) -> Option<ScalingMemory> {
+    /// The memory of an autoscaler that did not decide, whose conditions say so. `None` where they do already, and without an autoscaler.
+    pub(crate) fn inactive_memory(&self) -> Option<ScalingMemory> {
         self.declared.autoscaler.as_ref()?;
         let mut conditions = self.observed.memory.conditions.clone();
-        note_unasked(self.now.wall, &mut conditions);
-        let is_news = conditions != self.observed.memory.conditions;
-        is_news.then(|| ScalingMemory { conditions, ..ScalingMemory::clone(&self.observed.memory) })
+        record_inactive(self.now.wall, &mut conditions);
+        let is_changed = conditions != self.observed.memory.conditions;
+        is_changed.then(|| ScalingMemory { conditions, ..ScalingMemory::clone(&self.observed.memory) })
     }
 
-    /// A size that does not depend on load, but perhaps on the time of day.
+    /// A size that does not depend on load, but may depend on schedules.
     fn fixed(&self, replicas: u32) -> Sizing {
         let within = self.within(replicas);
         let is_moved = within != replicas;
@@ -118,14 +118,14 @@ impl SizeInputs {
         }
     }
 
-    /// A size that needed no arithmetic, but for the rounding to an allowed one.
-    fn allowed(&self, policy: Policy, asked: u32, reason: Reason) -> Sizing {
-        let outcome = Outcome::Plain { policy, reason, asked: Some(asked) };
-        Sizing { desired: self.fitting(asked), outcome }
+    /// A size without arithmetic, rounded to an allowed one.
+    fn allowed(&self, policy: Policy, wanted: u32, reason: Reason) -> Sizing {
+        let outcome = Outcome::Plain { policy, reason, wanted: Some(wanted) };
+        Sizing { desired: self.fitted(wanted), outcome }
     }
 
-    /// At least as many as are protected, within the bounds.
-    pub(crate) fn spared(&self, replicas: u32) -> u32 {
+    /// `replicas`, but at least as many as are protected, within the bounds.
+    pub(crate) fn raised_to_protected(&self, replicas: u32) -> u32 {
         let least = self.protected.map_or(0, |protected| protected.replicas);
         replicas.max(least.min(self.effective_bounds.bounds.max))
     }
@@ -134,7 +134,7 @@ impl SizeInputs {
         replicas.clamp(self.effective_bounds.bounds.min, self.effective_bounds.bounds.max)
     }
 
-    fn fitting(&self, replicas: u32) -> u32 {
+    fn fitted(&self, replicas: u32) -> u32 {
         fit(&self.declared, replicas, self.effective_bounds.bounds).replicas()
     }
 
@@ -151,22 +151,22 @@ impl SizeInputs {
         let metrics = spec.metrics.iter().zip(&observed.measured);
         let readings: Vec<_> =
             metrics.map(|(metric, measured)| reading(metric, measured, &self.declared)).collect();
-        let ahead = self.ahead(spec, ForecastMode::On);
-        let verdict = hpa::reconcile_above(ahead, now, (spec, &view), &readings, memory, &self.hpa);
+        let forecast = self.forecast_floor(spec, ForecastMode::On);
+        let verdict = hpa::reconcile_above(forecast, now, (spec, &view), &readings, memory, &self.hpa);
         let fall = scale_in_blocker::fall(now, &verdict, &mut memory.levels);
-        // New bounds are no fall of load: they hold whatever fails.
-        let is_believed_from_load = verdict.desired < current && current <= spec.max;
+        // New bounds apply even during an incident: they are not a fall of the load.
+        let is_scale_in_by_load = verdict.desired < current && current <= spec.max;
         let blocker =
-            is_believed_from_load.then(|| self.blocker(spec, (&verdict, fall), &memory.flaps)).flatten();
+            is_scale_in_by_load.then(|| self.blocker(spec, (&verdict, fall), &memory.flaps)).flatten();
         let proposed = if blocker.is_some() { current } else { verdict.desired };
-        let proposed = self.spared(proposed);
-        let kept = self.fitting(self.within(current));
-        let desired = followed(self.declared.spec.scale.mode, kept, self.fitting(proposed));
+        let proposed = self.raised_to_protected(proposed);
+        let kept = self.fitted(self.within(current));
+        let desired = followed(self.declared.spec.scale.mode, kept, self.fitted(proposed));
         hpa::record(now, spec, current, desired, memory);
-        verdict.note_conditions(self.now.wall, &mut memory.conditions);
+        verdict.record_conditions(self.now.wall, &mut memory.conditions);
         match self.declared.spec.scale.flaps {
             Some(flaps) if desired != current && matches!(verdict.outcome, hpa::Outcome::Scaled { .. }) => {
-                scale_in_blocker::note_change(now, flaps, (current, desired), &mut memory.flaps);
+                scale_in_blocker::record_change(now, flaps, (current, desired), &mut memory.flaps);
             }
             Some(_) => {}
             None => memory.flaps = FlapMemory::default(),
@@ -175,14 +175,14 @@ impl SizeInputs {
     }
 
     /// The floor by a forecast in `mode`; none where the forecast has another mode.
-    pub(crate) fn ahead(&self, spec: &AutoscalerSpec, mode: ForecastMode) -> ForecastFloor {
+    pub(crate) fn forecast_floor(&self, spec: &AutoscalerSpec, mode: ForecastMode) -> ForecastFloor {
         let expected_load = self.expected_load.as_ref().filter(|expected_load| expected_load.mode == mode);
         expected_load.map_or_else(ForecastFloor::default, |expected_load| {
-            expected_load.ahead(hpa::tolerance_of(spec, &self.hpa).up)
+            expected_load.forecast_floor(hpa::tolerance_of(spec, &self.hpa).up)
         })
     }
 
-    /// The first reason not to follow `verdict` to fewer replicas.
+    /// The first reason not to scale in as `verdict` wants.
     fn blocker(
         &self,
         spec: &AutoscalerSpec,
@@ -193,7 +193,7 @@ impl SizeInputs {
         self.load_blocker(spec, verdict, fall).or_else(flaps)
     }
 
-    /// The first reason not to believe the fall of load that `verdict` tells of, or not to act on it now.
+    /// The first reason not to accept a fall of the load, or not to act on it now.
     pub(crate) fn load_blocker(
         &self,
         spec: &AutoscalerSpec,
@@ -204,11 +204,11 @@ impl SizeInputs {
         errors
             .or_else(|| self.observed.incident.clone().map(ScaleInBlocker::Incident))
             .or_else(|| scale_in_blocker::below_zero(verdict, spec))
-            .or_else(|| scale_in_blocker::silence(verdict))
+            .or_else(|| scale_in_blocker::missing_samples(verdict))
             .or(fall)
     }
 }
 
 fn plain(policy: Policy, desired: u32, reason: Reason) -> Sizing {
-    Sizing { desired, outcome: Outcome::Plain { policy, reason, asked: None } }
+    Sizing { desired, outcome: Outcome::Plain { policy, reason, wanted: None } }
 }

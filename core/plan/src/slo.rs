@@ -1,78 +1,78 @@
-//! The price of an SLO: the share of requests that must meet it, the cost of one that does not, and the load that replicas carry within it.
+//! The objective of an SLO, the price of a request that violates it, and the capacity of replicas within it.
 //!
-//! The price follows the error budget, the share of requests that may miss the SLO: while it is not spent a missed request costs little, and more
-//! the faster it is spent. So the SLO is kept by feedback, even where the assumed distributions are wrong.
+//! The price follows the error budget, the share of requests that may violate the SLO: a violation costs little while none of the budget is spent,
+//! and more the faster it is spent. This feedback keeps the SLO even where the assumed distributions are wrong.
 
 use std::time::Duration;
 
-use model::memory::SpentMemory;
+use model::memory::ErrorBudgetMemory;
 use model::quantity::Milli;
 use model::resource::Slo;
 use model::time::Time;
 
-/// The share of requests that are to be answered well, above 0 and below 1.
+/// The share of requests that must meet the SLO, above 0 and below 1.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 pub(crate) struct Objective(f64);
 
 /// What a violated request costs, in requests that a replica could have carried meanwhile; above 0.
 ///
-/// 100: a replica may rather idle for the time of a hundred requests than one request be answered too late.
+/// At 100, a replica that idles for the time of a hundred requests costs as much as one request that violates the SLO.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 pub(crate) struct Price(f64);
 
-/// Requests a second that one replica carries within the promise.
+/// Requests a second that one replica carries within the SLO.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Capacity(pub(crate) f64);
 
 /// A violated request costs this part of the requests that one violation is allowed among: 50 of a thousand at 99.9 %.
 const PRICE_OF_BUDGET: f64 = 0.05;
 
-/// The part of that price which is taken while nothing of the budget is spent.
+/// The factor of that price while nothing of the budget is spent.
 ///
-/// This and the two below were tuned over recorded load, and tried on other: docs/decisions/0038.
+/// This and the two below were tuned on recorded loads and tested on others: docs/decisions/0038.
 const PRICE_UNSPENT: f64 = 0.2;
 
-/// The part of that price which is added when the budget is spent exactly as fast as allowed.
+/// Added to the factor when the budget is spent exactly as fast as allowed; more for faster spending.
 const PRICE_OF_SPENDING: f64 = 0.25;
 
-/// The price stays below this many times the objective's: a load that cannot be carried must not cost everything.
+/// The largest factor: a load that cannot be carried must not make the price grow without bound.
 const PRICE_MAX: f64 = 2.0;
 
-/// How long spending is remembered: a mean that forgets, over the last four days.
+/// The time constant of the decaying sums of requests: four days.
 const SPENT_MEMORY: Duration = Duration::from_hours(4 * 24);
 
-/// The longest time between two looks: after a longer one it is not known how the SLO was kept.
+/// The longest time between two observations: in a longer gap it is not known how many requests violated the SLO.
 const APART_MAX: Duration = Duration::from_mins(1);
 
 impl Objective {
-    /// What is declared, which was checked.
+    /// The declared objective, which was checked.
     pub(crate) fn declared(slo: &Slo) -> Self {
         Self(f64::from(slo.objective.millionths()) / 1e6)
     }
 
-    /// The price of a violated request while it is not known how much of the budget is spent.
+    /// The price of a violated request where the spending of the budget is not considered.
     pub(crate) fn price(self) -> Price {
         Price(PRICE_OF_BUDGET / self.budget())
     }
 
     /// The price of a violated request, given how much of the budget was `spent`: higher, the faster it is spent.
-    pub(crate) fn price_after(self, spent: SpentMemory) -> Price {
+    pub(crate) fn price_after(self, spent: ErrorBudgetMemory) -> Price {
         let pace = f64::from(late_millionths(spent)) / 1e6 / self.budget();
         let part = PRICE_UNSPENT + pace * PRICE_OF_SPENDING;
         Price(self.price().0 * part.min(PRICE_MAX))
     }
 
-    /// The share that may be missed.
+    /// The share of requests that may violate the SLO.
     fn budget(self) -> f64 {
         1.0 - self.0
     }
 }
 
 impl Price {
-    /// So many requests of a replica, above 0.
+    /// The price of so many requests, above 0.
     #[cfg(test)]
     pub(crate) fn of(requests: f64) -> Self {
-        assert!(requests > 0.0 && requests.is_finite(), "{requests} is no price");
+        assert!(requests > 0.0 && requests.is_finite(), "{requests} is not a price");
         Self(requests)
     }
 
@@ -81,7 +81,7 @@ impl Price {
         self.0
     }
 
-    /// So many times the price; the price itself by what is no number above 0.
+    /// The price times `factor`; unchanged where that is not a finite price above 0.
     pub(crate) fn times(self, factor: f64) -> Self {
         let requests = self.0 * factor;
         if requests > 0.0 && requests.is_finite() { Self(requests) } else { self }
@@ -95,8 +95,9 @@ impl Capacity {
     }
 }
 
-/// Notes how the SLO was kept since the last look, when `load` came and `carried` could be carried in all: as the load, times milliseconds.
-pub(crate) fn note(spent: &mut SpentMemory, now: Time, load: Milli, carried: i128) {
+/// Records the requests since the last observation: `load` arrived, and the replicas could carry `carried` in that time, in the unit of the load
+/// times milliseconds.
+pub(crate) fn record(spent: &mut ErrorBudgetMemory, now: Time, load: Milli, carried: i128) {
     let passed = now.since(spent.at);
     spent.at = spent.at.max(now);
     if passed > APART_MAX {
@@ -105,8 +106,8 @@ pub(crate) fn note(spent: &mut SpentMemory, now: Time, load: Milli, carried: i12
     let passed_ms = u64::try_from(passed.as_millis()).unwrap_or(u64::MAX);
     let came = u64::try_from(load.0.max(0)).unwrap_or(0).saturating_mul(passed_ms) / 1000;
     let late = if i128::from(load.0) * i128::from(passed_ms) > carried { came } else { 0 };
-    for (sum, more) in [(&mut spent.came, came), (&mut spent.late, late)] {
-        // Rounded up, so that the last of it is forgotten, too.
+    for (sum, more) in [(&mut spent.requests, came), (&mut spent.late, late)] {
+        // Rounded up, so that the sum reaches 0.
         let forgotten = u128::from(*sum) * u128::from(passed_ms);
         let forgotten = forgotten.div_ceil(SPENT_MEMORY.as_millis());
         *sum = sum.saturating_sub(u64::try_from(forgotten).unwrap_or(u64::MAX)).saturating_add(more);
@@ -114,8 +115,8 @@ pub(crate) fn note(spent: &mut SpentMemory, now: Time, load: Milli, carried: i12
 }
 
 /// The share of recent requests that missed the SLO, in millionths.
-pub(crate) fn late_millionths(spent: SpentMemory) -> u32 {
-    let late = (u128::from(spent.late) * 1_000_000).checked_div(u128::from(spent.came)).unwrap_or(0);
+pub(crate) fn late_millionths(spent: ErrorBudgetMemory) -> u32 {
+    let late = (u128::from(spent.late) * 1_000_000).checked_div(u128::from(spent.requests)).unwrap_or(0);
     u32::try_from(late).unwrap_or(u32::MAX)
 }
 
@@ -129,29 +130,30 @@ mod tests {
 
     #[test]
     fn spending_the_budget_raises_the_price_up_to_a_bound() {
-        let price = |late| objective().price_after(SpentMemory { at: Time::ZERO, came: 1_000_000, late }).0;
+        let price =
+            |late| objective().price_after(ErrorBudgetMemory { at: Time::ZERO, requests: 1_000_000, late }).0;
         let usual = objective().price().0;
         assert!((usual - 50.0).abs() < 1e-6, "{usual}");
         assert!((price(0) - usual / 5.0).abs() < 1e-6, "nothing is spent");
         assert!((price(1000) - usual * 0.45).abs() < 1e-6, "as fast as it is allowed");
-        assert!((price(900_000) - usual * 2.0).abs() < 1e-6, "it cannot be kept up with");
-        let unknown = objective().price_after(SpentMemory::default());
-        assert!((unknown.0 - usual / 5.0).abs() < 1e-6, "nobody came yet");
+        assert!((price(900_000) - usual * 2.0).abs() < 1e-6, "the factor is bounded");
+        let unknown = objective().price_after(ErrorBudgetMemory::default());
+        assert!((unknown.0 - usual / 5.0).abs() < 1e-6, "no request came yet");
     }
 
     #[test]
-    fn how_the_promise_was_kept_is_forgotten_to_the_last_request() {
-        let mut spent = SpentMemory { at: Time::ZERO, came: 1_000_000, late: 900 };
+    fn requests_are_forgotten_to_the_last_one() {
+        let mut spent = ErrorBudgetMemory { at: Time::ZERO, requests: 1_000_000, late: 900 };
         for second in 1..=3_000_000 {
-            note(&mut spent, Time::from_millis(second * 1000), Milli(0), 0);
+            record(&mut spent, Time::from_millis(second * 1000), Milli(0), 0);
         }
-        assert_eq!((spent.came, spent.late), (0, 0));
-        note(&mut spent, Time::from_millis(4_000_000_000), Milli(7000), 0);
-        assert_eq!(spent.came, 0, "nobody looked for days");
+        assert_eq!((spent.requests, spent.late), (0, 0));
+        record(&mut spent, Time::from_millis(4_000_000_000), Milli(7000), 0);
+        assert_eq!(spent.requests, 0, "a gap of days is not counted");
     }
 
     #[test]
-    fn what_is_no_price_changes_none() {
+    fn a_factor_that_gives_no_price_changes_nothing() {
         for factor in [0.0, -1.0, f64::NAN, f64::INFINITY] {
             assert_eq!(objective().price().times(factor), objective().price(), "{factor}");
         }

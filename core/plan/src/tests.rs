@@ -1,4 +1,4 @@
-//! Who has his way over a place, and plans as a whole.
+//! Conflicts between writers over a place, and whole plans.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use model::chance::Stream;
 use model::identity::{Generation, Incarnation, Ordinal};
 use model::input::{Declared, Exit, ExitStatus};
 use model::name::ServiceName;
-use model::plan::{Afterwards, Change, Plan, Role, Step, Writer};
+use model::plan::{AfterStop, Change, Initiator, Plan, Role, Step};
 use model::reason::Reason;
 use model::resource::{Recover, ServiceSpec};
 use model::settings::Settings;
@@ -18,16 +18,16 @@ use crate::context::PlanContext;
 
 const AT: Time = Time::from_millis(1_000_000);
 
-fn step(writer: Writer, change: Change) -> Step {
-    Step { change, reason: Reason::Observed, writer }
+fn step(initiator: Initiator, change: Change) -> Step {
+    Step { change, reason: Reason::Observed, initiator }
 }
 
 fn drain(ordinal: u32) -> Change {
-    Change::Drain { ordinal: Ordinal(ordinal), then: Afterwards::Close }
+    Change::Drain { ordinal: Ordinal(ordinal), then: AfterStop::Close }
 }
 
 fn stop(ordinal: u32) -> Change {
-    Change::Stop { ordinal: Ordinal(ordinal), then: Afterwards::Refill }
+    Change::Stop { ordinal: Ordinal(ordinal), then: AfterStop::Refill }
 }
 
 fn changes(steps: Vec<Step>) -> Vec<Change> {
@@ -35,26 +35,26 @@ fn changes(steps: Vec<Step>) -> Vec<Change> {
 }
 
 #[test]
-fn the_more_important_writer_has_its_way_whatever_the_order() {
-    let steps = vec![step(Writer::ScaleIn, drain(1)), step(Writer::Heal, stop(1))];
+fn the_more_important_writer_wins_in_any_order() {
+    let steps = vec![step(Initiator::ScaleIn, drain(1)), step(Initiator::Heal, stop(1))];
     assert_eq!(changes(arbitrate(steps)), [stop(1)]);
-    let steps = vec![step(Writer::Heal, stop(1)), step(Writer::Human, drain(1))];
+    let steps = vec![step(Initiator::Heal, stop(1)), step(Initiator::Operator, drain(1))];
     assert_eq!(changes(arbitrate(steps)), [drain(1)]);
 }
 
 #[test]
 fn writers_of_different_places_do_not_disturb_each_other() {
-    let steps = vec![step(Writer::ScaleIn, drain(2)), step(Writer::Heal, stop(1))];
+    let steps = vec![step(Initiator::ScaleIn, drain(2)), step(Initiator::Heal, stop(1))];
     assert_eq!(changes(arbitrate(steps)), [stop(1), drain(2)]);
 }
 
 #[test]
 fn a_step_that_concerns_two_places_needs_both() {
     let stand_in = Change::StandIn { ordinal: Ordinal(1), instead_of: Ordinal(0) };
-    let steps = vec![step(Writer::Heal, stand_in), step(Writer::Human, drain(0))];
+    let steps = vec![step(Initiator::Heal, stand_in), step(Initiator::Operator, drain(0))];
     assert_eq!(changes(arbitrate(steps)), [drain(0)]);
     let promote = Change::Promote { spare: Ordinal(2), instead_of: Ordinal(0) };
-    let steps = vec![step(Writer::Heal, promote), step(Writer::ScaleIn, drain(2))];
+    let steps = vec![step(Initiator::Heal, promote), step(Initiator::ScaleIn, drain(2))];
     assert_eq!(changes(arbitrate(steps)), [promote]);
 }
 
@@ -62,21 +62,21 @@ fn a_step_that_concerns_two_places_needs_both() {
 fn a_place_is_opened_and_started_by_one_plan_in_that_order() {
     let open = Change::Open { ordinal: Ordinal(0), role: Role::Active };
     let start = Change::Start { ordinal: Ordinal(0) };
-    let steps = vec![step(Writer::ScaleOut, open), step(Writer::ScaleOut, start)];
+    let steps = vec![step(Initiator::ScaleOut, open), step(Initiator::ScaleOut, start)];
     assert_eq!(changes(arbitrate(steps)), [open, start]);
 }
 
 #[test]
-fn steps_of_no_place_all_pass() {
+fn steps_without_a_place_all_pass() {
     let steps = vec![
-        step(Writer::Human, Change::Expose),
-        step(Writer::Heal, Change::SuspendHealing),
-        step(Writer::ScaleOut, Change::Resize { from: 1, to: 2 }),
+        step(Initiator::Operator, Change::Expose),
+        step(Initiator::Heal, Change::SuspendHealing),
+        step(Initiator::ScaleOut, Change::Resize { from: 1, to: 2 }),
     ];
     assert_eq!(arbitrate(steps).len(), 3);
 }
 
-/// A service of two ready replicas and what they are at, to be planned for.
+/// A service and its places, to be planned for.
 struct Case {
     knowledge: Knowledge,
     name: ServiceName,
@@ -123,7 +123,7 @@ impl Case {
 
 fn ready() -> Stage {
     let since = Time::from_millis(500_000);
-    Stage::Running(Health { since, begun: true, ready: true, ready_changed: since, sick_since: None })
+    Stage::Running(Health { since, started: true, ready: true, ready_changed: since, unhealthy_since: None })
 }
 
 fn dead() -> Stage {
@@ -135,11 +135,11 @@ fn dead() -> Stage {
 fn a_service_as_wanted_gets_an_empty_plan_that_looks_again_within_a_period() {
     let plan = Case::of(2, Recover::Reschedule).with(0, 2, ready()).with(1, 2, ready()).plan();
     assert!(plan.steps.is_empty() && plan.waits.is_empty(), "{plan:?}");
-    assert!(plan.look_again > AT && plan.look_again <= AT + Settings::default().period);
+    assert!(plan.next_check > AT && plan.next_check <= AT + Settings::default().period);
 }
 
 #[test]
-fn planning_changes_nothing_and_says_the_same_twice() {
+fn planning_twice_gives_the_same_steps() {
     let case = Case::of(3, Recover::MostActive).with(0, 1, ready()).with(1, 2, dead());
     assert_eq!(case.plan().steps, case.plan().steps);
 }
@@ -159,7 +159,7 @@ fn the_smallest_free_number_is_opened() {
 }
 
 #[test]
-fn of_too_many_the_dead_go_before_the_outdated_and_these_before_the_rest() {
+fn excess_dead_replicas_are_removed_before_outdated_ones_and_these_before_the_rest() {
     let case = |desired| {
         Case::of(desired, Recover::Reschedule).with(0, 1, ready()).with(1, 2, dead()).with(2, 2, ready())
     };
@@ -177,28 +177,28 @@ fn of_too_many_the_dead_go_before_the_outdated_and_these_before_the_rest() {
 }
 
 #[test]
-fn an_undrained_replica_is_given_up_once_the_proxy_knows_or_had_its_time_to_answer() {
+fn a_draining_replica_is_stopped_after_the_proxy_confirms_or_after_a_timeout() {
     let draining = |admit| Stage::Draining {
         admit,
         since: Time::from_millis(900_000),
         deadline: Time::from_millis(905_000),
-        then: Afterwards::Close,
+        then: AfterStop::Close,
     };
     let unanswered =
         |until| Some(knowledge::UnansweredAction { action: model::identity::ActionId::default(), until });
     let waiting = draining(unanswered(AT + std::time::Duration::from_millis(1)));
     assert!(Case::of(0, Recover::Reschedule).with(0, 2, waiting).changes().is_empty());
-    let stop = Change::Stop { ordinal: Ordinal(0), then: Afterwards::Close };
+    let stop = Change::Stop { ordinal: Ordinal(0), then: AfterStop::Close };
     assert_eq!(Case::of(0, Recover::Reschedule).with(0, 2, draining(None)).changes(), [stop]);
     assert_eq!(Case::of(0, Recover::Reschedule).with(0, 2, draining(unanswered(AT))).changes(), [stop]);
 }
 
 #[test]
-fn an_outdated_replica_goes_only_when_as_many_as_wanted_serve_without_it() {
-    let begun = Health { ready: false, ready_changed: AT, since: AT, begun: true, sick_since: None };
+fn an_outdated_replica_is_removed_only_when_the_wanted_number_serves_without_it() {
+    let begun = Health { ready: false, ready_changed: AT, since: AT, started: true, unhealthy_since: None };
     let rolling =
         |third| Case::of(2, Recover::Reschedule).with(0, 1, ready()).with(1, 1, ready()).with(2, 2, third);
     assert!(rolling(Stage::Running(begun)).changes().is_empty(), "the new one does not serve yet");
-    let stop = Change::Stop { ordinal: Ordinal(0), then: Afterwards::Close };
+    let stop = Change::Stop { ordinal: Ordinal(0), then: AfterStop::Close };
     assert_eq!(rolling(ready()).changes(), [stop]);
 }

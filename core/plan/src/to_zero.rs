@@ -1,7 +1,7 @@
 //! Whether a service is scaled to zero: it has no replicas while there are no requests.
 //!
-//! What Knative's autoscaler and activator decide together (knative.dev, "Configuring scale to zero"), without a grace between them: the
-//! proxy that counts the requests is the one that lets them wait.
+//! Knative's autoscaler and activator decide this together (knative.dev, "Configuring scale to zero"). There is no grace period between them here,
+//! as the proxy that counts the requests is also the one that lets them wait.
 
 use knowledge::{Demand, ServiceState};
 use model::input::Declared;
@@ -13,18 +13,18 @@ use model::time::Time;
 pub(crate) enum ToZeroState {
     /// There are no requests: it needs no replicas.
     Idle {
-        /// Since when; `None` when it was at zero already when this run began.
+        /// The time of the last request; `None` when it was at zero already when this run began.
         since: Option<Time>,
     },
-    /// It was scaled to zero, and requests arrive.
+    /// It is at zero, and requests have arrived.
     Requested {
-        /// Requests that wait.
+        /// Requests that wait for a replica.
         waiting: u32,
     },
 }
 
 impl ToZeroState {
-    /// `None` for a service that is in use, or never scales to zero.
+    /// The state of `service`; `None` while it is in use, or where it never scales to zero.
     pub(crate) fn of(
         now: Time,
         service: &ServiceState,
@@ -32,16 +32,16 @@ impl ToZeroState {
         settings: &Settings,
     ) -> Option<Self> {
         let after = declared.spec.scale.to_zero?.after.as_duration();
-        let was_asked = |demand: Demand| demand.asked.is_some_and(|asked| now.since(asked) < after);
-        if service.rests() {
+        let had_requests = |demand: Demand| demand.last_request.is_some_and(|at| now.since(at) < after);
+        if service.is_scaled_to_zero() {
             return Some(match service.demand {
-                Some(demand) if was_asked(demand) => Self::Requested { waiting: demand.waiting },
-                Some(demand) => Self::Idle { since: demand.asked },
+                Some(demand) if had_requests(demand) => Self::Requested { waiting: demand.waiting },
+                Some(demand) => Self::Idle { since: demand.last_request },
                 None => Self::Idle { since: None },
             });
         }
-        // Absent is not zero: while the proxy does not report, it is not known whether requests come.
+        // Absent is not zero: without a report of the proxy it is not known whether requests arrive.
         let demand = service.demand.filter(|demand| now.since(demand.at) <= settings.sample_age_max)?;
-        (!was_asked(demand)).then_some(Self::Idle { since: demand.asked })
+        (!had_requests(demand)).then_some(Self::Idle { since: demand.last_request })
     }
 }

@@ -1,22 +1,22 @@
-//! What another declaration would decide, beside the one that holds and without effect.
+//! What another declaration would decide, beside the current one and without effect.
 
 use std::sync::Arc;
 
 use knowledge::ServiceState;
-use model::decision::Account;
+use model::decision::Explanation;
 use model::input::Declared;
 use model::memory::ScalingMemory;
 
 use crate::context::PlanContext;
 use crate::effective_bounds::EffectiveBounds;
 use crate::explainable::ExplainableDecision;
-use crate::inputs::{SizeInputs, begin};
+use crate::inputs::{SizeInputs, current_size};
 use crate::to_zero::ToZeroState;
 
-/// A declaration that is tried: it remembers and goes on from what it would have decided itself.
+/// A declaration that is tried without effect. Each decision continues from its own earlier ones.
 ///
-/// Where that is another number than there are replicas, the load that was measured is taken to spread evenly over as many as there
-/// would have been: the same load in all, for nobody knows what load another size would have drawn.
+/// Where it would have another number of replicas than there are, the measured load is spread evenly over that number: the same total load,
+/// as it is not known what load another size would have had.
 #[derive(Clone, Debug)]
 pub struct Trial {
     declared: Arc<Declared>,
@@ -30,8 +30,8 @@ impl Trial {
         Self { declared, desired: service.desired, memory: Arc::clone(&service.scaling) }
     }
 
-    /// Decides on what is known of the service at `context`, and goes on from there.
-    pub fn decide(&mut self, context: PlanContext<'_>) -> Arc<dyn Account> {
+    /// Decides on the state of the service in `context`, and remembers the decision.
+    pub fn decide(&mut self, context: PlanContext<'_>) -> Arc<dyn Explanation> {
         let PlanContext { now, service, settings, .. } = context;
         let effective_bounds = EffectiveBounds::of(now.wall, &self.declared, settings.guard.replicas_max);
         let to_zero = ToZeroState::of(now.time, service, &self.declared, settings)
@@ -39,14 +39,14 @@ impl Trial {
         let mut inputs = SizeInputs::of(context, (&self.declared, effective_bounds, to_zero));
         inputs.desired = self.desired;
         inputs.observed.memory = Arc::clone(&self.memory);
-        inputs.current = begin(self.desired, &self.memory, (&self.declared, &inputs.effective_bounds));
+        inputs.current = current_size(self.desired, &self.memory, (&self.declared, &inputs.effective_bounds));
         inputs.observed.spread_over(inputs.current);
         let (sizing, memory) = inputs.decide();
         self.desired = Some(sizing.desired);
         if let Some(memory) = memory {
             self.memory = Arc::new(memory);
         }
-        // Of a trial, what others would do beside it is of no interest.
+        // A trial does not compare itself with shadows.
         inputs.shadows.clear();
         Arc::new(ExplainableDecision { inputs, sizing, shadows: Vec::new() })
     }

@@ -1,60 +1,64 @@
-//! How large a replica should be, by what was learned of its use.
+//! Vertical scaling: the size that a replica should have, learned from its usage.
 
 use knowledge::{Range, ServiceState};
-use model::decision::Unmet;
+use model::decision::UnmetDemand;
 use model::input::Declared;
 use model::plan::Allotment;
 use model::quantity::{Bytes, MilliCpu};
 use model::resource::{AmountRange, MeteredResource, MetricSpec, Quantity, Vertical, VerticalMode};
 use model::time::Time;
 
-/// Samples of the processor before replicas are started with what is recommended: an hour of one replica.
+/// CPU samples before replicas are started with the recommended size: an hour of one replica.
 ///
-/// Before, a service that was quiet for its first minutes would be given too little for its first busy one.
+/// With fewer, a service that was quiet for its first minutes would get too little for its first busy one.
 pub const INITIAL_SAMPLES: u64 = 60;
 
-/// The least of the processor that is recommended, in thousandths of a core, as Kubernetes' recommender has it.
+/// The least CPU that is recommended; that of Kubernetes' recommender.
 const CPU_MIN: MilliCpu = MilliCpu(25);
 
-/// Least memory that is recommended: a runtime that does nothing needs it. (Kubernetes' 250 MiB are for a pod.)
+/// The least memory that is recommended: an idle runtime needs it. (Kubernetes' 250 MiB are for a pod.)
 const MEMORY_MIN: Bytes = Bytes(16 << 20);
 
-/// Without a bound of the declaration, a replica grows to so many times what it has otherwise: as a number without a behavior does in one
-/// decision of Kubernetes' autoscaler.
+/// How many times its size a replica may grow to without a declared bound: as the number of replicas may in one decision of Kubernetes' autoscaler
+/// without a behavior.
 const GROWTH_MAX: u64 = 2;
 
-/// How large a replica of a service should be.
+/// The size that a replica of a service should have.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Recommendation {
-    /// Processor, within the bounds declared; `None` before the first sample.
+    /// CPU, within the declared bounds; `None` before the first sample.
     pub cpu: Option<Range<MilliCpu>>,
-    /// Memory, within the bounds declared; `None` before the first sample.
+    /// Memory, within the declared bounds; `None` before the first sample.
     pub memory: Option<Range<Bytes>>,
-    /// Whether the processor is left as declared, because the number of replicas follows it.
+    /// Whether the CPU stays as declared, because the number of replicas follows it.
     pub cpu_is_horizontal: bool,
-    /// Whether memory is left as declared, because the number of replicas follows it.
+    /// Whether the memory stays as declared, because the number of replicas follows it.
     pub memory_is_horizontal: bool,
-    /// In days of samples.
+    /// How much data there is, in days of samples.
     pub confidence: f64,
-    /// What each replica gets for those that may not run; only where replicas are changed as they run.
+    /// The larger size in place of replicas that may not run; only where replicas are resized in place.
     pub growth: Option<Growth>,
 }
 
-/// What each replica gets while the metrics ask for more replicas than may run.
+/// The larger size of each replica while the metrics ask for more replicas than may run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Growth {
-    /// How many are asked for, and how many may run.
-    pub unmet: Unmet,
-    /// Processor; `None` without an amount to grow from.
+    /// How many are wanted, and how many may run.
+    pub unmet: UnmetDemand,
+    /// CPU; `None` without an amount to grow from.
     pub cpu: Option<MilliCpu>,
     /// Memory; only where the number of replicas follows memory.
     pub memory: Option<Bytes>,
 }
 
-/// The recommendation for `service` at `now`, while `unmet` says what its number of replicas cannot follow; `None` for a service of which
-/// nothing is learned.
-pub fn recommendation(now: Time, service: &ServiceState, unmet: Option<Unmet>) -> Option<Recommendation> {
-    let declared = service.declared.as_ref().filter(|_| service.is_measured())?;
+/// The recommendation for `service` at `now`, where `unmet` are the replicas that it wants and may not have; `None` for a service without vertical
+/// scaling or without measurements.
+pub fn recommendation(
+    now: Time,
+    service: &ServiceState,
+    unmet: Option<UnmetDemand>,
+) -> Option<Recommendation> {
+    let declared = service.declared.as_ref().filter(|_| service.learns_usage())?;
     let vertical = declared.spec.scale.vertical.as_ref()?;
     let estimate = knowledge::estimate(&service.usage, now);
     let Vertical { cpu, memory, mode } = vertical;
@@ -72,7 +76,7 @@ pub fn recommendation(now: Time, service: &ServiceState, unmet: Option<Unmet>) -
 }
 
 impl Recommendation {
-    /// What was learned, as far as it counts: enough was measured, and the number of replicas does not follow it.
+    /// The learned size, of the resources that were measured enough and that the number of replicas does not follow.
     pub(crate) fn learned(&self, service: &ServiceState) -> LearnedSize {
         let is_enough = service.usage.samples >= INITIAL_SAMPLES;
         LearnedSize {
@@ -82,19 +86,19 @@ impl Recommendation {
     }
 }
 
-/// What was learned and counts.
+/// A learned size that may be applied.
 pub(crate) struct LearnedSize {
     pub(crate) cpu: Option<Range<MilliCpu>>,
     pub(crate) memory: Option<Range<Bytes>>,
 }
 
-/// What was asked for in replicas, in the size of those that may run.
-fn grown(unmet: Unmet, vertical: &Vertical, declared: &Declared, learned: &LearnedSize) -> Growth {
-    let Unmet { asked, most } = unmet;
+/// The wanted replicas that may not run, as a larger size of those that may.
+fn grown(unmet: UnmetDemand, vertical: &Vertical, declared: &Declared, learned: &LearnedSize) -> Growth {
+    let UnmetDemand { requested: wanted, allowed: most } = unmet;
     let grown = |base: u64, bound: Option<u64>| {
-        let asked = u128::from(base) * u128::from(asked) / u128::from(most.max(1));
-        let asked = u64::try_from(asked).unwrap_or(u64::MAX);
-        asked.min(bound.unwrap_or(base.saturating_mul(GROWTH_MAX))).max(base)
+        let needed = u128::from(base) * u128::from(wanted) / u128::from(most.max(1));
+        let needed = u64::try_from(needed).unwrap_or(u64::MAX);
+        needed.min(bound.unwrap_or(base.saturating_mul(GROWTH_MAX))).max(base)
     };
     let resources = declared.spec.resources;
     let cpu = learned.cpu.map(|range| range.target).or(resources.cpu.map(cpu_of));
@@ -109,35 +113,37 @@ fn grown(unmet: Unmet, vertical: &Vertical, declared: &Declared, learned: &Learn
     }
 }
 
-/// Whether the number of replicas follows the use of a resource.
-fn follows(declared: &Declared, meant: MeteredResource) -> bool {
+/// Whether the number of replicas follows the usage of `resource`.
+fn follows(declared: &Declared, wanted: MeteredResource) -> bool {
     let metrics = declared.autoscaler.as_ref().map_or(&[][..], |spec| &spec.metrics);
     metrics.iter().any(|metric| match metric {
         MetricSpec::Resource { resource, .. } | MetricSpec::ContainerResource { resource, .. } => {
-            *resource == meant
+            *resource == wanted
         }
         MetricSpec::Pods { .. } | MetricSpec::Object { .. } | MetricSpec::External { .. } => false,
     })
 }
 
-/// What replicas that are started now get instead of what is declared.
-pub(crate) fn allotment(now: Time, service: &ServiceState, unmet: Option<Unmet>) -> Allotment {
-    let is_meant = match mode_of(service) {
+/// The size of replicas that are started now, instead of the declared one.
+pub(crate) fn allotment(now: Time, service: &ServiceState, unmet: Option<UnmetDemand>) -> Allotment {
+    let is_applied = match mode_of(service) {
         VerticalMode::Initial | VerticalMode::Auto => true,
         VerticalMode::Off | VerticalMode::Recommend => false,
     };
-    let Some(recommended) = recommendation(now, service, unmet).filter(|_| is_meant) else {
+    let Some(recommended) = recommendation(now, service, unmet).filter(|_| is_applied) else {
         return Allotment::default();
     };
     let learned = recommended.learned(service);
     let growth = |of: fn(Growth) -> Option<u64>| recommended.growth.and_then(of);
     Allotment {
-        cpu: growth(|it| Some(it.cpu?.0)).map(MilliCpu).or(learned.cpu.map(|range| range.target)),
-        memory: growth(|it| Some(it.memory?.0)).map(Bytes).or(learned.memory.map(|range| range.target)),
+        cpu: growth(|growth| Some(growth.cpu?.0)).map(MilliCpu).or(learned.cpu.map(|range| range.target)),
+        memory: growth(|growth| Some(growth.memory?.0))
+            .map(Bytes)
+            .or(learned.memory.map(|range| range.target)),
     }
 }
 
-/// What the declaration does with the learned size of `service`.
+/// The declared mode of vertical scaling.
 pub(crate) fn mode_of(service: &ServiceState) -> VerticalMode {
     let vertical = service.declared.as_ref().and_then(|declared| declared.spec.scale.vertical.as_ref());
     vertical.map_or(VerticalMode::Off, |vertical| vertical.mode)
@@ -159,12 +165,12 @@ fn memory_bounds(bounds: &AmountRange) -> (Bytes, Option<Bytes>) {
     (bounds.min.map_or(MEMORY_MIN, memory_of), bounds.max.map(memory_of))
 }
 
-/// An amount of the processor, in thousandths of a core; 0 for what is below.
+/// An amount of CPU, in thousandths of a core; 0 for negative ones.
 pub(crate) fn cpu_of(amount: Quantity) -> MilliCpu {
     MilliCpu(u64::try_from(amount.milli()).unwrap_or(0))
 }
 
-/// An amount of memory, in whole bytes, rounded up; 0 for what is below.
+/// An amount of memory, in bytes, rounded up; 0 for negative ones.
 pub(crate) fn memory_of(amount: Quantity) -> Bytes {
     Bytes(u64::try_from(amount.units_ceil()).unwrap_or(0))
 }

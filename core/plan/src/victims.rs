@@ -1,10 +1,10 @@
-//! Which replicas go when there are more than wanted.
+//! Victims: which replicas are removed when there are more than wanted.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use knowledge::{Fitting, Place, ServiceState, Stage};
+use knowledge::{Place, ResourceChange, ServiceState, Stage};
 use model::identity::Ordinal;
 use model::quantity::Milli;
 use model::reason::Reason;
@@ -14,102 +14,103 @@ use model::time::Time;
 
 use crate::context::PlanContext;
 
-/// The replicas that go, and those that would go but must stay.
+/// The replicas that are removed, and those that would be but must stay.
 #[derive(Debug, Default)]
 pub(crate) struct Victims {
-    pub(crate) go: Vec<Ordinal>,
+    pub(crate) removed: Vec<Ordinal>,
     /// Replicas that must stay, each with the reason.
     pub(crate) kept: Vec<(Ordinal, Reason)>,
 }
 
-/// `excess` places to take away: first those whose going costs least, and of equals in the order of the declaration.
+/// The `excess` places to remove: first those whose removal costs least, and of equals in the declared order.
 ///
-/// A replica that is starting counts as gone already, though it cannot be stopped before its start ends: a replica that serves does not go in
-/// its stead. One that must stay never goes, not even when too many are left.
+/// A starting replica counts as removed, though it cannot be stopped before its start ends, so that no serving replica is removed instead. One that
+/// must stay is never removed, not even when too many are left.
 pub(crate) fn victims(context: PlanContext<'_>, excess: u32) -> Victims {
     let PlanContext { knowledge, service, settings, .. } = context;
     let now = context.now.time;
-    let remove = first_to_go(service);
+    let remove = removal_order(service);
     let cost_of = remove.key(&service.name);
-    let costs = cost_of.and_then(|key| knowledge.said_by_place(now, service, &key)).unwrap_or_default();
+    let costs = cost_of.and_then(|key| knowledge.values_by_place(now, service, &key)).unwrap_or_default();
     let protect_metric = ProtectMetric::of(context);
     let mut candidates: Vec<_> = service
         .counting()
         .map(|(ordinal, place)| {
-            let turn = turn(now, (remove, &costs), (ordinal, place), settings);
-            (cost(now, service, place), turn, Reverse(ordinal))
+            let rank = rank(now, (remove, &costs), (ordinal, place), settings);
+            (cost(now, service, place), rank, Reverse(ordinal))
         })
         .collect();
     candidates.sort_unstable();
     let mut victims = Victims::default();
     for (_, _, Reverse(ordinal)) in candidates {
-        match protect_metric.why(context, ordinal) {
+        match protect_metric.reason_to_stay(context, ordinal) {
             Some(why) => victims.kept.push((ordinal, why)),
-            None if victims.go.len() < excess as usize => victims.go.push(ordinal),
+            None if victims.removed.len() < excess as usize => victims.removed.push(ordinal),
             None => {}
         }
     }
-    let missing = (excess as usize).saturating_sub(victims.go.len());
+    let missing = (excess as usize).saturating_sub(victims.removed.len());
     victims.kept.truncate(missing);
     victims
 }
 
-/// The metric by which replicas say that they must not be removed.
+/// The metric by which replicas report that they must not be removed.
 struct ProtectMetric<'s> {
-    /// The metric by which they say so themselves, and what each says.
-    said: Option<(&'s Arc<str>, BTreeMap<Ordinal, Milli>)>,
+    /// The name of the metric, and the value of each replica; `None` where none is declared.
+    values: Option<(&'s Arc<str>, BTreeMap<Ordinal, Milli>)>,
 }
 
 impl<'s> ProtectMetric<'s> {
     fn of(context: PlanContext<'s>) -> Self {
         let PlanContext { now, knowledge, service, .. } = context;
         let scale = service.declared.as_ref().map(|declared| &declared.spec.scale);
-        let said = scale.and_then(|scale| {
+        let values = scale.and_then(|scale| {
             let (metric, key) = (scale.protect.as_ref()?, scale.protect_key(&service.name)?);
-            Some((metric, knowledge.said_by_place(now.time, service, &key).unwrap_or_default()))
+            Some((metric, knowledge.values_by_place(now.time, service, &key).unwrap_or_default()))
         });
-        Self { said }
+        Self { values }
     }
 
-    /// Why the replica must stay; `None` where it may go. One that serves also stays while its metric is not known: it may be the one
-    /// without which the others cannot go on.
-    fn why(&self, context: PlanContext<'_>, ordinal: Ordinal) -> Option<Reason> {
+    /// Why the replica must stay; `None` where it may be removed. A serving replica also stays while its metric is not known, because it may be
+    /// needed.
+    fn reason_to_stay(&self, context: PlanContext<'_>, ordinal: Ordinal) -> Option<Reason> {
         let service = context.service;
         if let Some(until) = service.protected_until(context.now.time, ordinal) {
             return Some(Reason::Protected { until });
         }
-        let (metric, said) = self.said.as_ref()?;
-        let said = said.get(&ordinal);
-        let stays = match said {
-            Some(said) => said.0 > 0,
+        let (metric, values) = self.values.as_ref()?;
+        let value = values.get(&ordinal);
+        let must_stay = match value {
+            Some(value) => value.0 > 0,
             None => service.places.get(&ordinal).is_some_and(Place::is_serving),
         };
-        stays.then(|| Reason::Needed { metric: Arc::clone(metric), is_known: said.is_some() })
+        must_stay.then(|| Reason::MustStay { metric: Arc::clone(metric), is_known: value.is_some() })
     }
 }
 
-/// How the declaration says that a service shrinks.
-pub(crate) fn first_to_go(service: &ServiceState) -> &Remove {
+/// The declared order of removal.
+pub(crate) fn removal_order(service: &ServiceState) -> &Remove {
     service.declared.as_ref().map_or(&Remove::HighestNumber, |declared| &declared.spec.scale.remove)
 }
 
-/// What is lost with a place, in steps: nothing runs, it fails or is gone around, it is not ready, it is starting, it has to go anyway, it serves.
+/// What is lost with a place, in ascending order: it is empty; it fails or is ejected; it is not ready; it is starting; it is to be replaced anyway;
+/// it serves.
 fn cost(now: Time, service: &ServiceState, place: &Place) -> u8 {
     match &place.stage {
         Stage::Empty { .. } => 0,
-        Stage::Running(health) if health.sick_since.is_some() => 1,
+        Stage::Running(health) if health.unhealthy_since.is_some() => 1,
         Stage::Running(_) if place.is_ejected(now) => 1,
         Stage::Running(health) if !health.ready => 2,
         Stage::Starting { .. } => 3,
         Stage::Running(_) if service.is_outdated(place) => 4,
-        Stage::Running(_) if matches!(place.fitting, Fitting::Fixed { .. }) => 4,
-        // The others do not count towards the number wanted.
+        Stage::Running(_) if matches!(place.resource_change, ResourceChange::Unsupported { .. }) => 4,
+        // Draining and stopping replicas are not candidates.
         Stage::Running(_) | Stage::Draining { .. } | Stage::Stopping { .. } => 5,
     }
 }
 
-/// The rank of a replica among those whose removal costs the same: the smallest goes first.
-fn turn(
+/// The rank of a replica among those whose removal costs the same: the smallest is removed first.
+fn rank(
     now: Time,
     (remove, costs): (&Remove, &BTreeMap<Ordinal, Milli>),
     (ordinal, place): (Ordinal, &Place),
@@ -136,7 +137,7 @@ fn turn(
     }
 }
 
-/// Numbers in the order of the amounts, negative ones first.
+/// An unsigned number with the order of the amounts, negative ones first.
 const fn ascending(amount: Milli) -> u64 {
     amount.0.cast_unsigned() ^ (1 << 63)
 }

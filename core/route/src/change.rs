@@ -15,9 +15,9 @@ pub struct RequestTarget<'a> {
     pub port: u16,
     /// The path.
     pub path: &'a str,
-    /// What follows the `?`; empty without one.
+    /// The query, without its `?`; empty without one.
     pub query: &'a str,
-    /// Bytes of the path that the prefix of the match covers.
+    /// The length of the matched prefix in `path`, in bytes.
     pub prefix_len: usize,
 }
 
@@ -30,42 +30,42 @@ pub fn replace_path(modifier: &PathModifier, path: &str, prefix_len: usize) -> S
         PathModifier::ReplacePrefixMatch(prefix) => {
             let prefix = prefix.as_str();
             let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
-            // The match ends where a path element ends.
+            // A match always ends at the end of a path element.
             let rest = path.get(prefix_len..).unwrap_or_default();
-            let whole = format!("{prefix}{rest}");
-            if whole.starts_with('/') { whole } else { format!("/{whole}") }
+            let replaced = format!("{prefix}{rest}");
+            if replaced.starts_with('/') { replaced } else { format!("/{replaced}") }
         }
     }
 }
 
-/// Where a redirect sends the client.
+/// The `Location` of a redirect.
 ///
-/// The default port of the scheme is left out. Source: HTTPRequestRedirectFilter of the Gateway API, v1.
-pub fn location(redirect: &RequestRedirect, asked: &RequestTarget<'_>) -> String {
-    let scheme = redirect.scheme.unwrap_or(asked.scheme);
-    let host = redirect.hostname.as_ref().map_or_else(|| name_of(asked.host), |host| host.as_str());
+/// The default port of the scheme is omitted. Source: HTTPRequestRedirectFilter of the Gateway API, v1.
+pub fn location(redirect: &RequestRedirect, target: &RequestTarget<'_>) -> String {
+    let scheme = redirect.scheme.unwrap_or(target.scheme);
+    let host = redirect.hostname.as_ref().map_or_else(|| name_of(target.host), |host| host.as_str());
     let port = match (redirect.port, redirect.scheme) {
         (Some(port), _) => port.get(),
         (None, Some(scheme)) => port_of(scheme),
-        (None, None) => asked.port,
+        (None, None) => target.port,
     };
-    let path = redirect.path.as_ref().map(|modifier| replace_path(modifier, asked.path, asked.prefix_len));
-    let path = path.as_deref().unwrap_or(asked.path);
+    let path = redirect.path.as_ref().map(|modifier| replace_path(modifier, target.path, target.prefix_len));
+    let path = path.as_deref().unwrap_or(target.path);
     let scheme_name = match scheme {
         Scheme::Http => "http",
         Scheme::Https => "https",
     };
     let brackets = if host.contains(':') { ("[", "]") } else { ("", "") };
-    let mut whole = format!("{scheme_name}://{}{host}{}", brackets.0, brackets.1);
+    let mut location = format!("{scheme_name}://{}{host}{}", brackets.0, brackets.1);
     if port != port_of(scheme) {
-        whole += &format!(":{port}");
+        location += &format!(":{port}");
     }
-    whole += path;
-    if !asked.query.is_empty() {
-        whole += "?";
-        whole += asked.query;
+    location += path;
+    if !target.query.is_empty() {
+        location += "?";
+        location += target.query;
     }
-    whole
+    location
 }
 
 const fn port_of(scheme: Scheme) -> u16 {
@@ -77,7 +77,7 @@ const fn port_of(scheme: Scheme) -> u16 {
 
 /// Whether a path has a segment `.` or `..`, also when encoded with `%2e`.
 ///
-/// It would be matched as one path and answered as another by a service that resolves it. Proper clients resolve such paths
+/// Such a path would match as written, while a service that resolves it would serve another path. Conforming clients resolve such paths
 /// themselves. Source: RFC 3986, section 5.2.4.
 pub fn has_dot_segments(path: &str) -> bool {
     let is_dots = |element: &str| {
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn a_prefix_is_replaced_as_the_specification_shows() {
-        for (asked, prefix, with, becomes) in [
+        for (path_before, prefix, replacement, path_after) in [
             ("/foo/bar", "/foo", "/xyz", "/xyz/bar"),
             ("/foo/bar", "/foo", "/xyz/", "/xyz/bar"),
             ("/foo/bar", "/foo", "/", "/bar"),
@@ -118,15 +118,16 @@ mod tests {
             ("/bar", "", "/xyz", "/xyz/bar"),
             ("/", "", "/xyz", "/xyz/"),
         ] {
-            let modifier = PathModifier::ReplacePrefixMatch(path(with));
-            assert_eq!(replace_path(&modifier, asked, prefix.len()), becomes, "{asked} {prefix} {with}");
+            let modifier = PathModifier::ReplacePrefixMatch(path(replacement));
+            let replaced = replace_path(&modifier, path_before, prefix.len());
+            assert_eq!(replaced, path_after, "{path_before} {prefix} {replacement}");
         }
         assert_eq!(replace_path(&PathModifier::ReplaceFullPath(path("/a")), "/foo/bar", 4), "/a");
     }
 
     #[test]
-    fn a_redirect_changes_what_it_names() {
-        let asked = RequestTarget {
+    fn a_redirect_changes_only_the_declared_parts() {
+        let target = RequestTarget {
             scheme: Scheme::Http,
             host: "Shop.example:8080",
             port: 8080,
@@ -135,7 +136,7 @@ mod tests {
             prefix_len: 2,
         };
         let plain = RequestRedirect::default();
-        let to = |redirect: RequestRedirect| location(&redirect, &asked);
+        let to = |redirect: RequestRedirect| location(&redirect, &target);
         assert_eq!(to(plain.clone()), "http://Shop.example:8080/a/b?c=d");
         assert_eq!(
             to(RequestRedirect { scheme: Some(Scheme::Https), ..plain.clone() }),
@@ -146,12 +147,12 @@ mod tests {
         let port = std::num::NonZeroU16::new(80);
         let moved = RequestRedirect { hostname, path: prefix, port, ..plain.clone() };
         assert_eq!(to(moved), "http://www.example/z/b?c=d");
-        let six = RequestTarget { host: "[::1]:8080", query: "", ..asked };
-        assert_eq!(location(&plain, &six), "http://[::1]:8080/a/b");
+        let ipv6 = RequestTarget { host: "[::1]:8080", query: "", ..target };
+        assert_eq!(location(&plain, &ipv6), "http://[::1]:8080/a/b");
     }
 
     #[test]
-    fn dot_segments_are_found_also_when_encoded() {
+    fn dot_segments_are_found_even_when_encoded() {
         for path in ["/..", "/a/../b", "/.", "/a/./b", "/%2e%2E/b", "/a/.%2e", "/a/%2e"] {
             assert!(has_dot_segments(path), "{path}");
         }

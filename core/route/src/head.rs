@@ -1,16 +1,16 @@
-//! The head of a request, as far as routes match it.
+//! The parts of a request's head that routes match.
 
-/// The head of a request, as far as routes match it.
+/// The parts of a request's head that routes match.
 pub trait Head {
-    /// The host that it is for, with or without a port, in any case.
+    /// The requested host, with or without a port, in upper or lower case.
     fn host(&self) -> &str;
-    /// Its method.
+    /// The method.
     fn method(&self) -> &str;
-    /// The path of its target, as it was received.
+    /// The path of the target, as received.
     fn path(&self) -> &str;
-    /// What follows the `?` of its target, as it was received; empty without one.
+    /// The query of the target, as received and without its `?`; empty without one.
     fn query(&self) -> &str;
-    /// Whether one of the lines of the header `name` has a value that `matches`.
+    /// Whether a value of the header `name` satisfies `matches`.
     fn has_header(&self, name: &str, matches: &mut dyn FnMut(&[u8]) -> bool) -> bool;
 }
 
@@ -49,7 +49,7 @@ impl Head for RequestLine<'_> {
     }
 }
 
-/// The name in a `Host`: without its port, the brackets of an address and the dot that may end a name.
+/// The name in a `Host` header: without the port, the brackets of an IPv6 address and a trailing dot.
 pub(crate) fn name_of(host: &str) -> &str {
     let name = match host.strip_prefix('[') {
         Some(rest) => rest.split(']').next().unwrap_or(rest),
@@ -58,7 +58,7 @@ pub(crate) fn name_of(host: &str) -> &str {
     name.strip_suffix('.').unwrap_or(name)
 }
 
-/// The first value of a parameter of that name, still encoded; one without `=` has an empty value.
+/// The first value of the parameter `name`, still encoded; empty for a parameter without `=`.
 pub(crate) fn parameter<'q>(query: &'q str, name: &str) -> Option<&'q str> {
     query.split('&').find_map(|pair| match pair.split_once('=') {
         Some((key, value)) => (key == name).then_some(value),
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_host_is_its_name_alone() {
+    fn the_name_of_a_host_has_no_port_brackets_or_trailing_dot() {
         for (host, name) in [
             ("a.b", "a.b"),
             ("a.b:80", "a.b"),
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_of_equal_parameters_counts() {
+    fn the_first_value_of_a_repeated_parameter_is_used() {
         assert_eq!(parameter("a=1&b=2&a=3", "a"), Some("1"));
         assert_eq!(parameter("a&b==", "a"), Some(""));
         assert_eq!(parameter("a&b==", "b"), Some("="));

@@ -1,23 +1,23 @@
 //! Routing: which rule of which route a request matches, and how the rule changes it.
 //!
-//! A [`Table`] is compiled from the routes of one listener and asked for each request. It answers with the rule that has precedence
-//! by the Gateway API, without allocating. [`location`] and [`replace_path`] compute what a rule changes, [`WeightedRoundRobin`] spreads its
-//! requests over services by weight, and [`RateLimit`] limits their rate.
+//! A [`Table`] is compiled from the routes of one listener. Its lookup returns the rule that has precedence by the Gateway API, and usually
+//! does not allocate. [`replace_path`] and [`location`] implement rewrites and redirects, [`WeightedRoundRobin`] spreads the requests of a rule
+//! over services by weight, and [`RateLimit`] limits their rate.
 //!
-//! Nothing here knows a socket, a clock or a service: the same request to the same table always has the same answer.
+//! Nothing here uses a socket, a clock or a service: the same request to the same table always has the same result.
 //!
 //! ```
 //! use model::resource::Resource;
 //! use route::{RequestLine, RouteEntry, Table};
 //!
-//! let written = serde_json::json!({
+//! let manifest = serde_json::json!({
 //!     "apiVersion": "homeostat/v1", "kind": "Route", "metadata": {"name": "web"},
 //!     "spec": {"listen": "127.0.0.1:8080", "rules": [
 //!         {"backendRefs": [{"name": "pages"}]},
 //!         {"matches": [{"path": {"value": "/api"}}], "backendRefs": [{"name": "api"}]},
 //!     ]},
 //! });
-//! let Ok(Resource::Route(web)) = serde_json::from_value(written) else { panic!("a route") };
+//! let Ok(Resource::Route(web)) = serde_json::from_value(manifest) else { panic!("a route") };
 //! let table = Table::compile(&[RouteEntry { name: "web", created: 1, spec: &web.spec }]).unwrap();
 //!
 //! let found = table.lookup(&RequestLine { host: "localhost:8080", method: "GET", path: "/api/carts", query: "" });

@@ -2,32 +2,32 @@
 
 use std::borrow::Cow;
 
-/// The path with its unreserved characters decoded: `/%61dmin` and `/admin` are the same path, and services treat them so.
+/// The path with its unreserved characters decoded, because services treat `/%61dmin` and `/admin` as the same path.
 ///
-/// All others stay encoded: `%2F` is no `/`. Allocates only when something is decoded. Source: RFC 3986, section 6.2.2.2.
+/// All other characters stay encoded: `%2F` is not `/`. Allocates only when something is decoded. Source: RFC 3986, section 6.2.2.2.
 pub(crate) fn normalized(path: &str) -> Cow<'_, str> {
-    let mut whole = String::new();
-    let mut taken = 0;
+    let mut decoded = String::new();
+    let mut copied = 0;
     for (at, _) in path.match_indices('%') {
         if let Some(character) = unreserved(path.as_bytes().get(at + 1..at + 3)) {
-            whole.push_str(&path[taken..at]);
-            whole.push(character);
-            taken = at + 3;
+            decoded.push_str(&path[copied..at]);
+            decoded.push(character);
+            copied = at + 3;
         }
     }
-    if taken == 0 {
+    if copied == 0 {
         return Cow::Borrowed(path);
     }
-    whole.push_str(&path[taken..]);
-    Cow::Owned(whole)
+    decoded.push_str(&path[copied..]);
+    Cow::Owned(decoded)
 }
 
-/// The length of the part of `path` whose [normalized] form is the first `cut` bytes of the whole form. Both end where a path element ends.
+/// The length in `path` of the first `cut` bytes of its [normalized] form, which end at the end of a path element.
 pub(crate) fn original_len(path: &str, normalized: &str, cut: usize) -> usize {
     if path.len() == normalized.len() {
         return cut;
     }
-    // Each `/` of one is a `/` of the other.
+    // Both have the same `/`, because a decoded character is never one.
     let slashes = normalized[..cut].matches('/').count();
     path.match_indices('/').nth(slashes).map_or(path.len(), |(at, _)| at)
 }
@@ -45,7 +45,7 @@ mod tests {
 
     #[test]
     fn only_unreserved_characters_are_decoded() {
-        for (path, becomes) in [
+        for (path, decoded) in [
             ("/admin", "/admin"),
             ("/%61dmin", "/admin"),
             ("/%7Euser/%2Dx%2e%5f", "/~user/-x._"),
@@ -58,7 +58,7 @@ mod tests {
             ("/é%61", "/éa"),
             ("/%é", "/%é"),
         ] {
-            assert_eq!(normalized(path), becomes, "{path}");
+            assert_eq!(normalized(path), decoded, "{path}");
         }
         assert!(matches!(normalized("/a%2Fb"), Cow::Borrowed(_)));
     }
@@ -68,8 +68,8 @@ mod tests {
         let path = "/%61pi/%62/c";
         let decoded = normalized(path);
         assert_eq!(decoded, "/api/b/c");
-        for (cut, becomes) in [(4, "/%61pi"), (6, "/%61pi/%62"), (8, path)] {
-            assert_eq!(&path[..original_len(path, &decoded, cut)], becomes);
+        for (cut, prefix) in [(4, "/%61pi"), (6, "/%61pi/%62"), (8, path)] {
+            assert_eq!(&path[..original_len(path, &decoded, cut)], prefix);
         }
     }
 }

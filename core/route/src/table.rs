@@ -1,8 +1,8 @@
 //! The rules of all routes of a listener, by precedence.
 //!
-//! Precedence is that of the Gateway API: the most specific host first, then the most specific path, then the rest. Host and path
-//! are looked up; the rules that share both are a short list in order of precedence, and the first that matches is the answer.
-//! When none of them matches, the next host or path is tried: precedence is among the rules that match.
+//! Precedence is that of the Gateway API: the most specific host first, then the most specific path, then the other conditions. Host and
+//! path are keys of maps; the rules that share both are a short list in order of precedence, whose first match is the result. If none of
+//! them matches, the next less specific path or host is tried, because precedence is among the rules that match.
 //!
 //! Source: HTTPRouteSpec.hostnames and HTTPRouteRule.matches of the Gateway API, v1.
 
@@ -30,7 +30,7 @@ const HOST_LEN_MAX: usize = 253;
 pub struct RouteEntry<'a> {
     /// Its name.
     pub name: &'a str,
-    /// Grows with each route that is created; the older one goes first.
+    /// A sequence number of creation; an older route has precedence.
     pub created: u64,
     /// Its declaration.
     pub spec: &'a RouteSpec,
@@ -39,20 +39,20 @@ pub struct RouteEntry<'a> {
 /// The rule that a request matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RuleMatch {
-    /// Which of the routes that the table was compiled from.
+    /// The index of the route in those that the table was compiled from.
     pub route: usize,
-    /// Which of its rules.
+    /// The index of the rule in its route.
     pub rule: usize,
-    /// Bytes of the path that the prefix of the match covers; 0 for the prefix `/` and for an exact match.
+    /// The length of the matched prefix in the path, in bytes; 0 for the prefix `/` and for an exact match.
     pub prefix_len: usize,
 }
 
-/// A regular expression that cannot be compiled; no table was made.
+/// A regular expression in a route does not compile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CompileError {
-    /// The route that has it.
+    /// The name of the route.
     pub route: String,
-    /// Why.
+    /// The error of the expression.
     pub why: String,
 }
 
@@ -61,7 +61,7 @@ pub struct CompileError {
 pub struct Table {
     /// By name.
     hosts: BTreeMap<Arc<str>, Paths>,
-    /// By the end of the host, such as `.example.com`.
+    /// By the suffix of the host, such as `.example.com`.
     suffixes: BTreeMap<Arc<str>, Paths>,
     any_host: Paths,
 }
@@ -73,11 +73,11 @@ struct Paths {
     exact: BTreeMap<Arc<str>, Vec<Candidate>>,
     /// By prefix without the `/` at its end; the prefix `/` is empty.
     prefixes: BTreeMap<Arc<str>, Vec<Candidate>>,
-    /// Length of the longest prefix, in bytes: longer beginnings of a path need not be looked up.
+    /// The length of the longest prefix, in bytes: no longer prefix of a path needs a lookup.
     prefix_len_max: usize,
 }
 
-/// A match of a rule, without its path.
+/// The conditions of one match of a rule, besides host and path.
 #[derive(Clone, Debug)]
 struct Candidate {
     method: Option<Method>,
@@ -100,22 +100,22 @@ enum Pattern {
 }
 
 impl Table {
-    /// Compiles routes. O(n log n) in their matches times their hosts.
+    /// Compiles routes. O(n log n) in the sum over routes of matches × hosts.
     pub fn compile(routes: &[RouteEntry<'_>]) -> Result<Self, CompileError> {
         let mut by_age: Vec<usize> = (0..routes.len()).collect();
         by_age.sort_by_key(|i| (routes[*i].created, routes[*i].name));
         let mut table = Self::default();
-        // Age breaks ties last: the stable sort by the rest keeps this order.
+        // Age and name decide last: the later sort by conditions is stable.
         for route in by_age {
             let RouteEntry { name, spec, .. } = routes[route];
-            let whole = [RouteMatch::default()];
+            let match_all = [RouteMatch::default()];
             for (rule, declared) in spec.rules.iter().enumerate() {
                 let matches: &[RouteMatch] =
-                    if declared.matches.is_empty() { &whole } else { &declared.matches };
-                for one in matches {
-                    let candidate = Candidate::compile(one, route, rule)
+                    if declared.matches.is_empty() { &match_all } else { &declared.matches };
+                for route_match in matches {
+                    let candidate = Candidate::compile(route_match, route, rule)
                         .map_err(|why| CompileError { route: name.to_owned(), why })?;
-                    table.add(&spec.hostnames, one, &candidate);
+                    table.add(&spec.hostnames, route_match, &candidate);
                 }
             }
         }
@@ -123,16 +123,16 @@ impl Table {
         Ok(table)
     }
 
-    fn add(&mut self, hostnames: &[Hostname], one: &RouteMatch, candidate: &Candidate) {
+    fn add(&mut self, hostnames: &[Hostname], route_match: &RouteMatch, candidate: &Candidate) {
         if hostnames.is_empty() {
-            self.any_host.add(one, candidate.clone());
+            self.any_host.add(route_match, candidate.clone());
         }
         for host in hostnames {
-            let (all, key) = match host.suffix() {
+            let (paths, key) = match host.suffix() {
                 Some(suffix) => (&mut self.suffixes, suffix),
                 None => (&mut self.hosts, host.as_str()),
             };
-            all.entry(key.into()).or_default().add(one, candidate.clone());
+            paths.entry(key.into()).or_default().add(route_match, candidate.clone());
         }
     }
 
@@ -140,10 +140,10 @@ impl Table {
         self.hosts.values_mut().chain(self.suffixes.values_mut()).chain([&mut self.any_host])
     }
 
-    /// The rule that has precedence among those that match the request; `None` when none does.
+    /// The rule with precedence among those that match the request; `None` without a match.
     ///
-    /// Allocates nothing, unless the path encodes unreserved characters. O(log n) for the host and each of its ends, and for each of these O(e log n) for the e path elements
-    /// that a prefix could have, plus the candidates of one path.
+    /// Does not allocate, unless the path has encoded unreserved characters. O(log n) for the host and each of its suffixes, and for each of
+    /// these O(e log n) in the e elements of the path, plus the candidates of each path found.
     pub fn lookup(&self, request: &impl Head) -> Option<RuleMatch> {
         let mut buffer = [0; HOST_LEN_MAX];
         let host = lower_case(name_of(request.host()), &mut buffer);
@@ -151,9 +151,9 @@ impl Table {
             return Some(found);
         }
         if !self.suffixes.is_empty() {
-            // From the longest end to the shortest; what stands before the dot is not empty.
-            let ends = host.bytes().enumerate().skip(1).filter(|(_, b)| *b == b'.');
-            for (at, _) in ends {
+            // From the longest suffix to the shortest; the label before the dot must not be empty.
+            let dots = host.bytes().enumerate().skip(1).filter(|(_, b)| *b == b'.');
+            for (at, _) in dots {
                 let paths = self.suffixes.get(&host[at..]);
                 if let Some(found) = paths.and_then(|paths| paths.lookup(request)) {
                     return Some(found);
@@ -165,9 +165,9 @@ impl Table {
 }
 
 impl Paths {
-    fn add(&mut self, one: &RouteMatch, candidate: Candidate) {
-        let path = &*normalized(one.path.value.as_str());
-        match one.path.kind {
+    fn add(&mut self, route_match: &RouteMatch, candidate: Candidate) {
+        let path = &*normalized(route_match.path.value.as_str());
+        match route_match.path.kind {
             PathMatchType::Exact => self.exact.entry(path.into()).or_default().push(candidate),
             PathMatchType::PathPrefix => {
                 let prefix = path.strip_suffix('/').unwrap_or(path);
@@ -179,41 +179,43 @@ impl Paths {
 
     fn sort(&mut self) {
         for candidates in self.exact.values_mut().chain(self.prefixes.values_mut()) {
-            candidates.sort_by_key(|it| Reverse((it.method.is_some(), it.headers.len(), it.params.len())));
+            candidates.sort_by_key(|candidate| {
+                Reverse((candidate.method.is_some(), candidate.headers.len(), candidate.params.len()))
+            });
         }
     }
 
     fn lookup(&self, request: &impl Head) -> Option<RuleMatch> {
         let path = &*normalized(request.path());
-        if let Some(found) = self.exact.get(path).and_then(|all| first_match(all, request, 0)) {
+        if let Some(found) = self.exact.get(path).and_then(|candidates| first_match(candidates, request, 0)) {
             return Some(found);
         }
-        // From the longest beginning to the shortest, cut where an element ends.
+        // From the longest prefix to the shortest, cut at the ends of path elements.
         let ends = path.bytes().enumerate().rev().filter(|(_, b)| *b == b'/').map(|(at, _)| at);
         let cuts = [path.len()].into_iter().chain(ends).filter(|cut| *cut <= self.prefix_len_max && *cut > 0);
         for cut in cuts {
-            let all = self.prefixes.get(&path[..cut]);
-            if let Some(found) = all.and_then(|all| first_match(all, request, cut)) {
+            let candidates = self.prefixes.get(&path[..cut]);
+            if let Some(found) = candidates.and_then(|candidates| first_match(candidates, request, cut)) {
                 let prefix_len = original_len(request.path(), path, cut);
                 return Some(RuleMatch { prefix_len, ..found });
             }
         }
-        // The empty prefix matches every target, also the `*` of OPTIONS.
-        self.prefixes.get("").and_then(|all| first_match(all, request, 0))
+        // The empty prefix matches every target, even the `*` of OPTIONS.
+        self.prefixes.get("").and_then(|candidates| first_match(candidates, request, 0))
     }
 }
 
 impl Candidate {
-    fn compile(one: &RouteMatch, route: usize, rule: usize) -> Result<Self, String> {
-        let headers = one.headers.iter().map(|HeaderMatch { kind, name, value }| {
+    fn compile(route_match: &RouteMatch, route: usize, rule: usize) -> Result<Self, String> {
+        let headers = route_match.headers.iter().map(|HeaderMatch { kind, name, value }| {
             Condition::compile(&name.as_str().to_ascii_lowercase(), *kind, value)
         });
-        let params = one
+        let params = route_match
             .query_params
             .iter()
             .map(|QueryParamMatch { kind, name, value }| Condition::compile(name, *kind, value));
         Ok(Self {
-            method: one.method,
+            method: route_match.method,
             headers: headers.collect::<Result<_, _>>()?,
             params: params.collect::<Result<_, _>>()?,
             route,
@@ -260,7 +262,7 @@ fn first_match(candidates: &[Candidate], request: &impl Head, prefix_len: usize)
     Some(RuleMatch { route: candidate.route, rule: candidate.rule, prefix_len })
 }
 
-/// The host in lower case, as hosts are declared; empty, which no declared host is, when it is longer than any.
+/// The host in lower case, as hosts are declared; empty, which matches no declared host, when it is longer than any of them.
 fn lower_case<'b>(host: &str, buffer: &'b mut [u8; HOST_LEN_MAX]) -> &'b str {
     let Some(lower) = buffer.get_mut(..host.len()) else { return "" };
     lower.copy_from_slice(host.as_bytes());

@@ -1,11 +1,11 @@
-//! Weighted shares of requests: exact over time, and spread as evenly as possible.
+//! Weighted shares of requests, exact over time and interleaved as evenly as possible.
 
-/// The most picks by which the beginning is moved: as many among 16 services take a tenth of a millisecond.
-const STEPS_MAX: u64 = 1024;
+/// The maximum number of picks that a seed skips; among 16 services they take a tenth of a millisecond.
+const SKIPPED_MAX: u64 = 1024;
 
 /// Spreads requests in proportion to weights.
 ///
-/// In each round of as many requests as the sum of the weights, each share gets exactly its weight, in runs as short as possible.
+/// A round has as many requests as the sum of the weights. In each round, each index gets exactly its weight, in runs as short as possible.
 /// Source: nginx, "smooth weighted round robin".
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WeightedRoundRobin {
@@ -18,15 +18,15 @@ pub struct WeightedRoundRobin {
 impl WeightedRoundRobin {
     /// Spreads by these weights; a weight of 0 gets nothing.
     ///
-    /// `seed` says where in the round it begins, so that several that begin at once do not all pick the same first.
+    /// `seed` chooses the position in the round to start from, so that instances with different seeds do not all pick the same index first.
     pub fn new(weights: &[u32], seed: u64) -> Self {
         let sum = weights.iter().map(|weight| i64::from(*weight)).sum();
-        let mut picker = Self { weights: weights.into(), credits: vec![0; weights.len()].into(), sum };
-        let steps = u64::try_from(sum).unwrap_or(0).min(STEPS_MAX);
-        for _ in 0..seed.checked_rem(steps).unwrap_or(0) {
-            picker.pick();
+        let mut round_robin = Self { weights: weights.into(), credits: vec![0; weights.len()].into(), sum };
+        let positions = u64::try_from(sum).unwrap_or(0).min(SKIPPED_MAX);
+        for _ in 0..seed.checked_rem(positions).unwrap_or(0) {
+            round_robin.pick();
         }
-        picker
+        round_robin
     }
 
     /// The weights.
@@ -34,7 +34,7 @@ impl WeightedRoundRobin {
         &self.weights
     }
 
-    /// Which one gets the next request; `None` when all weights are 0.
+    /// The index that gets the next request; `None` when all weights are 0.
     pub fn pick(&mut self) -> Option<usize> {
         let mut chosen: Option<usize> = None;
         for at in 0..self.weights.len() {
@@ -50,22 +50,22 @@ impl WeightedRoundRobin {
     }
 }
 
-/// Samples a fixed share of requests: exactly `numerator` of every `denominator` in a row.
+/// Samples a share of requests: exactly `numerator` of every `denominator` consecutive ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sampler {
     accumulated: u64,
 }
 
 impl Sampler {
-    /// Whether this request is in the sample. `numerator` is at most `denominator`.
-    pub fn takes(&mut self, numerator: u32, denominator: std::num::NonZeroU32) -> bool {
+    /// Whether the next request is in the sample. A `numerator` above `denominator` samples all.
+    pub fn sample(&mut self, numerator: u32, denominator: std::num::NonZeroU32) -> bool {
         let denominator = u64::from(denominator.get());
         self.accumulated += u64::from(numerator).min(denominator);
-        let takes = self.accumulated >= denominator;
-        if takes {
+        let is_sampled = self.accumulated >= denominator;
+        if is_sampled {
             self.accumulated -= denominator;
         }
-        takes
+        is_sampled
     }
 }
 
@@ -79,10 +79,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_heaviest_is_interleaved_with_the_others() {
-        let mut picker = WeightedRoundRobin::new(&[5, 1, 1], 0);
-        let turn: Vec<_> = (0..7).map(|_| picker.pick().unwrap()).collect();
-        assert_eq!(turn, [0, 0, 1, 0, 2, 0, 0]);
+    fn the_largest_weight_is_interleaved_with_the_others() {
+        let mut round_robin = WeightedRoundRobin::new(&[5, 1, 1], 0);
+        let order: Vec<_> = (0..7).map(|_| round_robin.pick().unwrap()).collect();
+        assert_eq!(order, [0, 0, 1, 0, 2, 0, 0]);
     }
 
     #[test]
@@ -93,13 +93,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn each_round_gives_each_exactly_its_weight(weights in vec(0u32..20, 1..6), seed: u64, turns in 1usize..4) {
-            let mut picker = WeightedRoundRobin::new(&weights, seed);
+        fn each_round_gives_each_exactly_its_weight(weights in vec(0u32..20, 1..6), seed: u64, rounds in 1usize..4) {
+            let mut round_robin = WeightedRoundRobin::new(&weights, seed);
             let sum: u32 = weights.iter().sum();
-            for _ in 0..turns {
+            for _ in 0..rounds {
                 let mut counts = vec![0u32; weights.len()];
                 for _ in 0..sum {
-                    counts[picker.pick().expect("somebody has weight")] += 1;
+                    counts[round_robin.pick().expect("a weight is above 0")] += 1;
                 }
                 prop_assert_eq!(&counts, &weights);
             }
@@ -107,26 +107,26 @@ mod tests {
 
         #[test]
         fn no_share_deviates_by_more_than_one_request_per_other(weights in vec(0u32..1000, 1..6), count in 1usize..200) {
-            let mut picker = WeightedRoundRobin::new(&weights, 0);
+            let mut round_robin = WeightedRoundRobin::new(&weights, 0);
             let sum: u64 = weights.iter().map(|w| u64::from(*w)).sum();
             prop_assume!(sum > 0);
             let mut counts = vec![0u64; weights.len()];
             for n in 1..=count as u64 {
-                counts[picker.pick().expect("somebody has weight")] += 1;
+                counts[round_robin.pick().expect("a weight is above 0")] += 1;
                 for (count, weight) in counts.iter().zip(&weights) {
-                    let off = (count * sum).abs_diff(n * u64::from(*weight));
-                    prop_assert!(off <= sum * weights.len() as u64, "{counts:?} of {weights:?} after {n}");
+                    let deviation = (count * sum).abs_diff(n * u64::from(*weight));
+                    prop_assert!(deviation <= sum * weights.len() as u64, "{counts:?} of {weights:?} after {n}");
                 }
             }
         }
 
         #[test]
-        fn a_portion_is_exact(numerator in 0u32..50, more in 1u32..50, turns in 1u32..4) {
+        fn a_sample_is_exact(numerator in 0u32..50, more in 1u32..50, rounds in 1u32..4) {
             let denominator = NonZeroU32::new(numerator + more).unwrap();
-            let mut portion = Sampler::default();
-            for _ in 0..turns {
-                let taken = (0..denominator.get()).filter(|_| portion.takes(numerator, denominator)).count();
-                prop_assert_eq!(taken as u32, numerator);
+            let mut sampler = Sampler::default();
+            for _ in 0..rounds {
+                let sampled = (0..denominator.get()).filter(|_| sampler.sample(numerator, denominator)).count();
+                prop_assert_eq!(sampled as u32, numerator);
             }
         }
     }

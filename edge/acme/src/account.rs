@@ -6,10 +6,9 @@ use std::path::Path;
 use instant_acme::{Account, AccountCredentials, NewAccount};
 use model::resource::Acme;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, directory_failure};
 use crate::files::account_file;
 use crate::http_client::HttpsClient;
-use crate::issue::directory_failure;
 
 /// Opens the stored account, or creates a new one.
 pub(crate) async fn open(folder: &Path, acme: &Acme, http: HttpsClient) -> Result<Account, Failure> {
@@ -27,7 +26,7 @@ pub(crate) async fn open(folder: &Path, acme: &Acme, http: HttpsClient) -> Resul
     Ok(account)
 }
 
-/// Forgets an account that the authority does not know any more: the next attempt creates a new one.
+/// Removes an account that the authority no longer knows: the next attempt creates a new one.
 pub(crate) fn forget(folder: &Path, acme: &Acme) {
     match std::fs::remove_file(account_file(folder, acme)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -37,7 +36,7 @@ pub(crate) fn forget(folder: &Path, acme: &Acme) {
     }
 }
 
-/// `None` when there is none, or it cannot be used: a new one is created then.
+/// The stored account; `None` when there is none, or it cannot be used, and a new one is to be created.
 fn read(file: &Path) -> Option<AccountCredentials> {
     serde_json::from_slice(&std::fs::read(file).ok()?).ok()
 }

@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use instant_acme::Problem;
-use model::resource::AcmeChallenge;
+use instant_acme::{Error, Problem};
 use model::resource::route::Hostname;
+use model::resource::{Acme, AcmeChallenge};
 
-/// Most characters of the reasons that an authority gives: they come from outside, and are shown in one line.
+/// The most characters of an authority's reasons: they come from outside, and are shown in one line.
 const REASON_LEN_MAX: usize = 400;
 
 /// Why no certificate was issued. An earlier one stays in use.
@@ -21,23 +21,21 @@ pub enum Failure {
         why: String,
     },
     /// The system trusts no authority.
-    #[error(
-        "there are no certificates of authorities on this machine: {why}; install ca-certificates, or give `caFile`"
-    )]
+    #[error("could not load the system's root certificates: {why}; install ca-certificates, or set `caFile`")]
     Authorities {
         /// What was found instead.
         why: String,
     },
     /// A file could not be written.
-    #[error("could not write {}: {why}; make room on the disk, or let the user that runs Homeostat write there", .file.display())]
+    #[error("could not write {}: {why}; free some disk space, or let the user that runs Homeostat write there", .file.display())]
     Write {
         /// The file.
         file: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         why: String,
     },
-    /// The directory could not be asked, or its answer is not ACME.
-    #[error("asking {directory} failed: {why}")]
+    /// A request to the directory failed, or its answer is not ACME.
+    #[error("the request to {directory} failed: {why}")]
     Directory {
         /// Its URL.
         directory: String,
@@ -45,37 +43,37 @@ pub enum Failure {
         why: String,
     },
     /// The authority refused.
-    #[error("{directory} refuses it: {why}")]
+    #[error("{directory} refused the order: {why}")]
     Refused {
         /// Its URL.
         directory: String,
-        /// What it said.
+        /// Its reason.
         why: String,
     },
-    /// The authority did not find the proof that we control a host.
-    #[error("{directory} was not shown that {host} is ours: {why}; {}", hint(*.challenge))]
+    /// The authority did not find the proof of control over a host.
+    #[error("{directory} could not validate control over {host}: {why}; {}", hint(*.challenge))]
     Unproven {
         /// Its URL.
         directory: String,
         /// The host.
         host: String,
-        /// What it found there, in its words.
+        /// The authority's description of what it found there.
         why: String,
         /// Which challenge was tried.
         challenge: AcmeChallenge,
     },
     /// The authority does not offer the challenge.
-    #[error("{directory} does not offer the challenge `{}` for {host}; choose the other one under `challenge`", name(*.challenge))]
+    #[error("{directory} does not offer the challenge `{}` for {host}; set `challenge` to the other one", name(*.challenge))]
     NotOffered {
         /// Its URL.
         directory: String,
         /// The host.
         host: String,
-        /// What was wanted.
+        /// The requested challenge.
         challenge: AcmeChallenge,
     },
     /// What the authority sent cannot be used.
-    #[error("what {directory} issued cannot be used: {why}")]
+    #[error("the certificate from {directory} cannot be used: {why}")]
     Unusable {
         /// Its URL.
         directory: String,
@@ -83,7 +81,7 @@ pub enum Failure {
         why: String,
     },
     /// The whole order took too long.
-    #[error("{directory} did not issue it within {seconds} s")]
+    #[error("{directory} did not issue the certificate within {seconds} s")]
     TimedOut {
         /// Its URL.
         directory: String,
@@ -92,12 +90,24 @@ pub enum Failure {
     },
 }
 
+/// The failure of a request to an authority.
+pub(crate) fn directory_failure(acme: &Acme, error: Error) -> Failure {
+    let directory = acme.directory.to_string();
+    match error {
+        Error::Api(problem) => Failure::Refused { directory, why: problem_text(&problem) },
+        Error::Json(_) => {
+            Failure::Directory { directory, why: "it does not speak ACME; check the URL".to_owned() }
+        }
+        error => Failure::Directory { directory, why: sentence(&error) },
+    }
+}
+
 /// A problem document (RFC 7807) of an authority, as a part of a sentence.
 pub(crate) fn problem_text(problem: &Problem) -> String {
     let own = [problem.detail.as_deref(), problem.r#type.as_deref()].into_iter().flatten().next();
     let parts = problem.subproblems.iter().map(ToString::to_string);
-    let words: Vec<String> = own.map(str::to_owned).into_iter().chain(parts).collect();
-    if words.is_empty() { "it gives no reason".to_owned() } else { bounded(&words.join("; ")) }
+    let reasons: Vec<String> = own.map(str::to_owned).into_iter().chain(parts).collect();
+    if reasons.is_empty() { "it gives no reason".to_owned() } else { bounded(&reasons.join("; ")) }
 }
 
 /// An error with its causes, as a part of a sentence.
@@ -119,9 +129,11 @@ fn bounded(text: &str) -> String {
 
 fn hint(challenge: AcmeChallenge) -> &'static str {
     match challenge {
-        AcmeChallenge::TlsAlpn => "its name has to lead there, and port 443 of that address to this listener",
+        AcmeChallenge::TlsAlpn => {
+            "its name must resolve to this machine, and port 443 of that address must lead to this listener"
+        }
         AcmeChallenge::Http => {
-            "its name has to lead there, and port 80 of that address to a plain listener of the proxy"
+            "its name must resolve to this machine, and port 80 of that address must lead to a plain listener of the proxy"
         }
     }
 }
@@ -133,7 +145,7 @@ fn name(challenge: AcmeChallenge) -> &'static str {
     }
 }
 
-/// Hosts for people: the first ones, and how many more.
+/// Hosts for a message: the first ones, and how many more.
 pub(crate) fn hosts(hosts: &[Hostname]) -> String {
     const NAMED: usize = 3;
     let named: Vec<&str> = hosts.iter().take(NAMED).map(Hostname::as_str).collect();
@@ -148,12 +160,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_comes_from_outside_is_one_line_of_bounded_length() {
+    fn text_from_an_authority_is_one_line_of_bounded_length() {
         let problem: Problem =
             serde_json::from_str(&format!("{{\"detail\": \"a\\nb{}\"}}", "x".repeat(1000))).unwrap();
-        let said = problem_text(&problem);
-        assert!(said.starts_with("a b") && said.ends_with('…'), "{said}");
-        assert_eq!(said.chars().count(), REASON_LEN_MAX + 1);
+        let text = problem_text(&problem);
+        assert!(text.starts_with("a b") && text.ends_with('…'), "{text}");
+        assert_eq!(text.chars().count(), REASON_LEN_MAX + 1);
         assert_eq!(super::problem_text(&serde_json::from_str("{}").unwrap()), "it gives no reason");
     }
 

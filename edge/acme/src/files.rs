@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use model::resource::Acme;
 use xxhash_rust::xxh3::Xxh3;
 
-/// What identifies a certificate: two declarations with the same subject mean the same one.
+/// What identifies a certificate: declarations with the same subject share one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Subject {
     pub(crate) directory: String,
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_has_a_file_by_its_authority_and_its_hosts_in_any_order() {
+    fn the_file_of_a_certificate_depends_on_authority_and_hosts_but_not_on_their_order() {
         let file = |acme: &Acme| Subject::of(acme).file(Path::new("/d"));
         let one = file(&acme("https://ca/", &["b.example", "a.example"]));
         assert!(one.to_str().unwrap().starts_with("/d/a.example-"), "{one:?}");

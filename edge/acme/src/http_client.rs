@@ -45,13 +45,13 @@ pub(crate) struct HttpsClient {
 /// Why there was no answer.
 #[derive(Debug, thiserror::Error)]
 enum RequestError {
-    #[error("it leads to {uri}, and an authority is asked over https:// alone")]
+    #[error("it refers to {uri}, and only https:// is used for requests to an authority")]
     Plain { uri: String },
     #[error("could not connect to {authority}: {why}; check the address and the network")]
     Connect { authority: String, why: String },
-    #[error("{authority} is not trusted: {why}; for a private authority give `caFile`")]
+    #[error("{authority} is not trusted: {why}; for a private authority set `caFile`")]
     Tls { authority: String, why: String },
-    #[error("{authority} broke off: {why}")]
+    #[error("the connection to {authority} failed: {why}")]
     Broken { authority: String, why: String },
     #[error("{uri} answered {status}; check the URL")]
     Status { uri: String, status: u16 },
@@ -117,12 +117,12 @@ async fn send(
         let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await.map_err(|error| broken(&*error))?;
         Ok(Response::from_parts(head, Full::new(body.to_bytes())))
     };
-    // The connection may end at the moment in which it passes the answer on; the answer is valid all the same.
+    // The connection may end just as it delivers the answer, which is valid all the same.
     let answer = match select(pin!(exchange), pin!(connection)).await {
         Either::Left((answer, _)) => answer,
         Either::Right((_, exchange)) => exchange.await,
     }?;
-    // Other requests are answered with problem documents; only the status tells that a URL is not that of a directory.
+    // Other requests are answered with problem documents; for a GET, only the status shows that the URL is not that of a directory.
     if method == Method::GET && !answer.status().is_success() {
         return Err(RequestError::Status { uri: uri.to_string(), status: answer.status().as_u16() });
     }
@@ -157,9 +157,9 @@ fn roots_from_file(file: &Path) -> Result<Arc<RootCertStore>, Failure> {
         return Err(wrong(format!("it has more than {} bytes", trust::PEM_BYTES_MAX)));
     }
     let pem = std::fs::read(file).map_err(|error| wrong(error.to_string()))?;
-    trust::of_pem(&pem).map_err(|error| wrong(error.to_string()))
+    trust::authorities_from_pem(&pem).map_err(|error| wrong(error.to_string()))
 }
 
 fn system_roots() -> Result<Arc<RootCertStore>, Failure> {
-    trust::of_system().map_err(|error| Failure::Authorities { why: error.to_string() })
+    trust::system_authorities().map_err(|error| Failure::Authorities { why: error.to_string() })
 }

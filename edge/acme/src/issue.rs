@@ -18,7 +18,7 @@ use x509_cert::der::Decode as _;
 use x509_cert::time::Time;
 
 use crate::account;
-use crate::failure::{Failure, problem_text, sentence};
+use crate::failure::{Failure, directory_failure, problem_text};
 use crate::http_client::HttpsClient;
 use crate::schedule::Validity;
 
@@ -59,7 +59,7 @@ impl std::fmt::Debug for Proof {
 /// Publishes a proof for a host, or withdraws it with `None`. Called in a task; must not block.
 pub type PublishProof = Arc<dyn Fn(&str, Option<Proof>) + Send + Sync>;
 
-/// Orders a certificate; returns its key and its chain, in PEM. However this ends, all proofs are withdrawn afterwards.
+/// Orders a certificate; returns its key and its chain, in PEM. All proofs are withdrawn afterwards, whatever the result.
 pub(crate) async fn issue(folder: &Path, acme: &Acme, publish: &PublishProof) -> Result<String, Failure> {
     let ordered = tokio::time::timeout(ISSUE_MAX, order(folder, acme, publish)).await;
     ordered.unwrap_or_else(|_| {
@@ -151,7 +151,7 @@ fn proof(acme: &Acme, host: &str, token: String, answer: &KeyAuthorization) -> R
         AcmeChallenge::TlsAlpn => {
             let unusable = |error: rcgen::Error| Failure::Unusable {
                 directory: acme.directory.to_string(),
-                why: format!("its challenge for {host} makes no certificate: {error}"),
+                why: format!("could not make a certificate for the challenge of {host}: {error}"),
             };
             let key = KeyPair::generate().map_err(unusable)?;
             let mut params = CertificateParams::new(vec![host.to_owned()]).map_err(unusable)?;
@@ -162,7 +162,7 @@ fn proof(acme: &Acme, host: &str, token: String, answer: &KeyAuthorization) -> R
     }
 }
 
-/// Why an order did not become ready: what the authority found at a host, if it says so.
+/// Why an order did not become ready: what the authority found at a host, if it reports that.
 async fn unproven(acme: &Acme, order: &mut Order, error: Option<Error>) -> Failure {
     let mut authorizations = order.authorizations();
     while let Some(Ok(mut authorization)) = authorizations.next().await {
@@ -174,18 +174,6 @@ async fn unproven(acme: &Acme, order: &mut Order, error: Option<Error>) -> Failu
         }
     }
     directory_failure(acme, error.unwrap_or(Error::Str("the order is invalid, and no reason is given")))
-}
-
-/// The failure of a request to an authority.
-pub(crate) fn directory_failure(acme: &Acme, error: Error) -> Failure {
-    let directory = acme.directory.to_string();
-    match error {
-        Error::Api(problem) => Failure::Refused { directory, why: problem_text(&problem) },
-        Error::Json(_) => {
-            Failure::Directory { directory, why: "it does not speak ACME; check the URL".to_owned() }
-        }
-        error => Failure::Directory { directory, why: sentence(&error) },
-    }
 }
 
 /// The validity of the first certificate in a PEM, or what is wrong with it.

@@ -1,11 +1,11 @@
 //! Obtains certificates from ACME authorities (RFC 8555), keeps them in files, and renews them.
 //!
-//! Each declared certificate has a task. It orders the certificate when there is none or its renewal is due, and writes key and chain into
-//! one file, in one step. A failed order is tried again after a growing wait with jitter ([`schedule`]). The authority validates a proof of
-//! control over each host; [`PublishProof`] passes that to the listener of the host.
+//! Each declared certificate has a task. It orders the certificate when there is none or its renewal is due, and writes key and chain
+//! into one file atomically. A failed order is retried with backoff and jitter ([`schedule`]). The authority validates a proof of
+//! control over each host; [`PublishProof`] passes the proof to the listener of the host.
 //!
-//! The crate listens nowhere, decides nothing about services, and lets nobody but the owner of the folder read a key. The protocol,
-//! with its signatures and nonces, is that of `instant-acme`; the connections are rustls and hyper.
+//! The crate opens no listener, decides nothing about services, and makes keys readable only for the owner of the folder. The protocol,
+//! with its signatures and nonces, is implemented by `instant-acme`; connections use rustls and hyper.
 //!
 //! ```no_run
 //! # fn example(declared: &model::resource::Acme) {

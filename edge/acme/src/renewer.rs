@@ -19,7 +19,7 @@ use crate::files::Subject;
 use crate::issue::{PublishProof, issue, validity};
 use crate::schedule;
 
-/// The longest wait before the wall clock is read again: it may be changed, and machines sleep.
+/// The longest wait before the wall clock is read again: it may be set, and machines are suspended.
 const CLOCK_CHECK_INTERVAL: Duration = Duration::from_secs(600);
 
 /// The state of a certificate.
@@ -59,7 +59,7 @@ struct Inner {
 
 #[derive(Default)]
 struct State {
-    /// By the owner who wants them.
+    /// By the owner that declares them.
     wanted: BTreeMap<String, Vec<Acme>>,
     running: BTreeMap<Subject, Running>,
     is_closed: bool,
@@ -86,7 +86,7 @@ impl Renewer {
         Self { inner: Arc::new(inner) }
     }
 
-    /// Sets the certificates of `owner`, instead of those that it wanted before. Files are not removed. Returns at once.
+    /// Sets the certificates of `owner`, in place of the previous ones. Files are not removed. Returns at once.
     pub fn set(&self, owner: &str, wanted: &[Acme]) {
         let state = &mut *self.state();
         let before = state.wanted.get(owner).map_or(&[][..], Vec::as_slice);
@@ -101,12 +101,12 @@ impl Renewer {
         self.reconcile(state);
     }
 
-    /// The file with key and chain in PEM, which is there once the certificate was issued.
+    /// The file with key and chain in PEM, which exists once the certificate was issued.
     pub fn file(&self, acme: &Acme) -> PathBuf {
         Subject::of(acme).file(&self.inner.folder)
     }
 
-    /// The state of a certificate; `None` for one that nobody wants.
+    /// The state of a certificate; `None` for one that no owner declares.
     pub fn status(&self, acme: &Acme) -> Option<IssuanceStatus> {
         Some(self.state().running.get(&Subject::of(acme))?.status.borrow().clone())
     }
@@ -171,7 +171,7 @@ impl Renewer {
         Running { acme: acme.clone(), status, stop, task }
     }
 
-    /// Every change leaves it whole, so a panic while it was locked does no harm.
+    /// Locks the state. It is consistent after every change, so a poisoned lock does no harm.
     fn state(&self) -> MutexGuard<'_, State> {
         self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -200,7 +200,7 @@ impl Task {
         }
     }
 
-    /// When the certificate in the file is to be renewed; `None` when there is none that can be used.
+    /// When the certificate in the file is to be renewed; `None` when there is no usable one.
     fn renewal(&self) -> Option<Wall> {
         let kept = std::fs::read(&self.file).ok()?;
         let before = self.acme.renew_before.map(Into::into);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use model::time::Wall;
 
-/// The longest wait after the first failure: by then a transient cause is over, such as a listener that was not there yet.
+/// The longest wait after the first failure: enough for a transient cause to pass, such as a listener that was not open yet.
 const RETRY_DELAY_FIRST: Duration = Duration::from_secs(10);
 
 /// The factor by which each further wait may be longer.
@@ -13,7 +13,7 @@ const RETRY_DELAY_FIRST: Duration = Duration::from_secs(10);
 /// (<https://letsencrypt.org/docs/rate-limits/>).
 const RETRY_DELAY_FACTOR: u32 = 3;
 
-/// The longest wait: twice a day is what clients of Let's Encrypt are asked for.
+/// The longest wait: Let's Encrypt recommends that clients try twice a day.
 const RETRY_DELAY_MAX: Duration = Duration::from_hours(12);
 
 /// When a certificate is valid.
@@ -23,9 +23,9 @@ pub(crate) struct Validity {
     pub(crate) until: Wall,
 }
 
-/// When to renew a certificate: `before` its end, or else after two thirds of its life, and never in the first half of it.
+/// When to renew a certificate: `before` its end, or else after two thirds of its lifetime, but never in the first half.
 ///
-/// Two thirds are what Let's Encrypt recommends. In the first half never, or a long `before` would have it renewed without end.
+/// Two thirds are what Let's Encrypt recommends. The limit of one half keeps a long `before` from causing endless renewals.
 pub(crate) fn renewal(validity: Validity, before: Option<Duration>) -> Wall {
     let life = validity.until.as_millis().saturating_sub(validity.from.as_millis());
     let before = before.map_or(life / 3, |before| u64::try_from(before.as_millis()).unwrap_or(u64::MAX));
@@ -34,7 +34,7 @@ pub(crate) fn renewal(validity: Validity, before: Option<Duration>) -> Wall {
 
 /// How long to wait after this many failures in a row, at least 1.
 ///
-/// `chance` chooses between half and all of a time that grows threefold, so that those that failed together do not come back together.
+/// `chance` chooses between half and all of a wait that triples with each failure, so that clients that failed together do not retry together.
 pub(crate) fn retry_delay(failures: u32, chance: u64) -> Duration {
     let factor = RETRY_DELAY_FACTOR.saturating_pow(failures.saturating_sub(1));
     let longest = RETRY_DELAY_FIRST.saturating_mul(factor).min(RETRY_DELAY_MAX);
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn a_third_of_its_life_before_its_end_a_certificate_is_renewed_unless_said_otherwise() {
+    fn a_certificate_is_renewed_after_two_thirds_of_its_lifetime_by_default() {
         let day = |time: Wall| time.as_millis() / 86_400_000;
         assert_eq!(day(renewal(days(0, 90), None)), 60);
         assert_eq!(day(renewal(days(0, 90), Some(Duration::from_hours(24 * 10)))), 80);
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn the_wait_grows_to_half_a_day() {
+    fn the_wait_grows_to_twelve_hours() {
         let waits: Vec<u64> =
             (1..=10).map(|failures| retry_delay(failures, u64::MAX / 3).as_secs()).collect();
         assert!(waits.is_sorted(), "{waits:?}");
@@ -80,7 +80,7 @@ mod tests {
         }
 
         #[test]
-        fn a_wait_lies_between_half_and_all_of_its_longest(failures in 1u32..100, chance: u64) {
+        fn a_wait_is_between_half_of_its_maximum_and_the_maximum(failures in 1u32..100, chance: u64) {
             let (least, most) = (retry_delay(failures, 0), RETRY_DELAY_FIRST.saturating_mul(RETRY_DELAY_FACTOR.saturating_pow(failures - 1)).min(RETRY_DELAY_MAX));
             let wait = retry_delay(failures, chance);
             prop_assert!(least == most / 2 && least <= wait && wait <= most);

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 use crate::file::TargetFile;
+use crate::notice::Notify;
 use crate::reconciler::{BalancerFile, Desired, EndWhen, FileReconciler, FileState};
 use crate::render::render;
 use crate::upstream::{Server, ServerState, Upstream};
@@ -20,20 +21,6 @@ use crate::upstream::{Server, ServerState, Upstream};
 /// How long after a reload a balancer may still use its earlier configuration: the command ends when the reload is requested, the new
 /// processes take over a moment later, and an old one may already have chosen a replica for a request that it was reading.
 const SETTLE: Duration = Duration::from_secs(2);
-
-/// A notice about a file, for operators.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Notice {
-    /// The service whose replicas are in the file.
-    pub service: ServiceName,
-    /// Whether it is a warning.
-    pub is_warning: bool,
-    /// What happened.
-    pub message: String,
-}
-
-/// Receives notices. Called in a task; must not block.
-pub type Notify = Arc<dyn Fn(Notice) + Send + Sync>;
 
 /// Reconciles the files of external balancers; cheap to clone.
 #[derive(Clone)]
@@ -61,7 +48,7 @@ struct Entry {
 }
 
 impl Entry {
-    /// Whether the file has the replicas of `service`, or had them last.
+    /// Whether the file lists the replicas of `service`, or did so last.
     fn is_of(&self, service: &ServiceName) -> bool {
         self.wanted.borrow().service == *service
     }
@@ -87,10 +74,10 @@ impl BalancerFiles {
         Self { shared: Arc::new(shared) }
     }
 
-    /// Sets the replicas of a service in these external balancers, and in no other.
+    /// Sets the replicas of a service in these external balancers, and removes them from all others.
     ///
-    /// A file that is not named any more is left without a server, because a configuration may include it. `is_settled` says whether it is
-    /// known of all replicas if they can serve. Returns at once.
+    /// A file that is no longer named is kept without servers, because a configuration may include it. `is_settled` says whether all
+    /// replicas have been probed. Returns at once.
     pub fn set(&self, service: &ServiceName, externals: &[External], upstream: &Upstream, is_settled: bool) {
         let entries = &mut *self.entries();
         if entries.is_closed {
@@ -118,38 +105,38 @@ impl BalancerFiles {
                 is_settled,
                 ends: EndWhen::Never,
             };
-            self.want(entries, wanted);
+            self.set_desired(entries, wanted);
         }
     }
 
     /// The state of the files of a service, in the order of their paths.
     pub fn state(&self, service: &ServiceName) -> Vec<BalancerFile> {
         let entries = self.entries();
-        let own = entries
+        let of_service = entries
             .by_file
             .values()
             .filter(|entry| entry.is_of(service) && entry.wanted.borrow().ends == EndWhen::Never);
-        let kept = own.map(|entry| {
+        let files = of_service.map(|entry| {
             let (wanted, state) = (entry.wanted.borrow(), entry.state.borrow().clone());
             let is_current = state.in_force >= wanted.number;
             BalancerFile { external: Arc::clone(&wanted.external), state, is_current }
         });
-        kept.collect()
+        files.collect()
     }
 
     /// Waits until the balancers of a service have applied the content that is desired now.
     pub fn applied(&self, service: &ServiceName) -> Applied {
         let entries = self.entries();
-        let own = entries.by_file.values().filter(|entry| entry.is_of(service));
-        Applied(own.map(|entry| (entry.state.clone(), entry.wanted.borrow().number)).collect())
+        let of_service = entries.by_file.values().filter(|entry| entry.is_of(service));
+        Applied(of_service.map(|entry| (entry.state.clone(), entry.wanted.borrow().number)).collect())
     }
 
     /// Whether a balancer of a service may still use its earlier configuration; `None` when the service has no balancer.
     pub fn is_settling(&self, service: &ServiceName) -> Option<bool> {
         let now = os::since_boot();
         let entries = self.entries();
-        let own = entries.by_file.values().filter(|entry| entry.is_of(service));
-        own.map(|entry| entry.is_settling(now)).reduce(|a, b| a || b)
+        let of_service = entries.by_file.values().filter(|entry| entry.is_of(service));
+        of_service.map(|entry| entry.is_settling(now)).reduce(|a, b| a || b)
     }
 
     /// Removes the servers from all files, and waits until their balancers have applied that, for at most `limit`. A balancer that has not
@@ -168,7 +155,7 @@ impl BalancerFiles {
         }
     }
 
-    fn want(&self, entries: &mut Entries, new: Desired) {
+    fn set_desired(&self, entries: &mut Entries, new: Desired) {
         let file = PathBuf::from(&new.external.file);
         let known = entries.by_file.get(&file).filter(|entry| !entry.wanted.is_closed());
         if let Some(entry) = known {
@@ -178,7 +165,7 @@ impl BalancerFiles {
         let (wanted, receiver) = watch::channel(new);
         let (sender, state) = watch::channel(FileState::default());
         let reconciler = FileReconciler {
-            place: TargetFile::new(&file),
+            file: TargetFile::new(&file),
             wanted: receiver,
             state: sender,
             notify: Arc::clone(&self.shared.notify),
@@ -187,7 +174,7 @@ impl BalancerFiles {
         entries.by_file.insert(file, Entry { wanted, state });
     }
 
-    /// The entries are consistent after every change, so a panic while they were locked does no harm.
+    /// Locks the entries. They are consistent after every change, so a poisoned lock does no harm.
     fn entries(&self) -> MutexGuard<'_, Entries> {
         self.shared.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -199,7 +186,7 @@ fn change(wanted: &mut Desired, mut new: Desired) -> bool {
     let is_same = is_same_text
         && (&wanted.service, &wanted.external, wanted.is_settled, wanted.ends)
             == (&new.service, &new.external, new.is_settled, new.ends);
-    // Other differences take effect with the text.
+    // Other differences take effect with the next text.
     new.number = wanted.number + u64::from(!is_same_text || wanted.external != new.external);
     *wanted = new;
     !is_same

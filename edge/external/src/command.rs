@@ -11,10 +11,10 @@ use tokio::process::{Child, Command};
 /// Bytes that are kept of each output of a program; the rest is read and dropped, so that the program does not block.
 const OUTPUT_BYTES_MAX: usize = 64 * 1024;
 
-/// Characters that are quoted of it: a sentence or two.
+/// The most characters of an output that an error message quotes: a sentence or two.
 const QUOTED_CHARS_MAX: usize = 400;
 
-/// How long the outputs are read after the program has ended: a child that it left behind may hold them open for ever.
+/// How long the outputs are read after the program has ended: a child that outlives it may hold them open for ever.
 const LINGER_MAX: Duration = Duration::from_millis(200);
 
 /// Why a program did not succeed.
@@ -22,18 +22,18 @@ const LINGER_MAX: Duration = Duration::from_millis(200);
 pub(crate) enum RunError {
     #[error("`{program}` could not be started: {source}; check that it is installed and on the PATH")]
     Start { program: String, source: std::io::Error },
-    #[error("`{words}` {status}{said}")]
-    Failed { words: String, status: String, said: String },
-    #[error("`{words}` did not end within {timeout:?} and was killed{said}")]
-    TimedOut { words: String, timeout: Duration, said: String },
+    #[error("`{command_line}` {status}{output}")]
+    Failed { command_line: String, status: String, output: String },
+    #[error("`{command_line}` did not end within {timeout:?} and was killed{output}")]
+    TimedOut { command_line: String, timeout: Duration, output: String },
 }
 
-/// Runs `words` in `folder` and waits for success. After `timeout` everything in its process group is killed.
-pub(crate) async fn run(words: &[String], folder: &Path, timeout: Duration) -> Result<(), RunError> {
-    let program = words.first().map(String::as_str).unwrap_or_default();
+/// Runs a program with its arguments in `folder` and waits for success. After `timeout` everything in its process group is killed.
+pub(crate) async fn run(arguments: &[String], folder: &Path, timeout: Duration) -> Result<(), RunError> {
+    let program = arguments.first().map(String::as_str).unwrap_or_default();
     let start_failed = |source| RunError::Start { program: quoted(program), source };
     let mut command = Command::new(program);
-    command.args(words.iter().skip(1)).current_dir(folder).process_group(0).kill_on_drop(true);
+    command.args(arguments.iter().skip(1)).current_dir(folder).process_group(0).kill_on_drop(true);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut group = Group(command.spawn().map_err(start_failed)?);
     let (out, err) = (group.0.stdout.take(), group.0.stderr.take());
@@ -58,13 +58,13 @@ pub(crate) async fn run(words: &[String], folder: &Path, timeout: Duration) -> R
         }
         ended
     };
-    let said = said(&from_err, &from_out);
-    let words = quoted(&words.join(" "));
+    let output = output(&from_err, &from_out);
+    let command_line = quoted(&arguments.join(" "));
     match ended {
         Ok(Ok(status)) if status.success() => Ok(()),
-        Ok(Ok(status)) => Err(RunError::Failed { words, status: describe(status), said }),
+        Ok(Ok(status)) => Err(RunError::Failed { command_line, status: describe(status), output }),
         Ok(Err(source)) => Err(start_failed(source)),
-        Err(_elapsed) => Err(RunError::TimedOut { words, timeout, said }),
+        Err(_elapsed) => Err(RunError::TimedOut { command_line, timeout, output }),
     }
 }
 
@@ -73,7 +73,7 @@ struct Group(Child);
 
 impl Drop for Group {
     fn drop(&mut self) {
-        // Once it was waited for, its id may belong to another process.
+        // `None` once it was reaped, when its id may belong to another process.
         let pid = self.0.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
         if let Some(group) = pid {
             let _ = kill_process_group(group, Signal::KILL);
@@ -86,8 +86,8 @@ async fn read(from: Option<impl AsyncRead + Unpin>, to: &mut Vec<u8>) {
     let mut chunk = [0; 4096];
     // Output that cannot be read counts as none.
     while let Ok(read @ 1..) = from.read(&mut chunk).await {
-        let room = OUTPUT_BYTES_MAX.saturating_sub(to.len()).min(read);
-        to.extend_from_slice(&chunk[..room]);
+        let kept = OUTPUT_BYTES_MAX.saturating_sub(to.len()).min(read);
+        to.extend_from_slice(&chunk[..kept]);
     }
 }
 
@@ -101,12 +101,12 @@ fn describe(status: ExitStatus) -> String {
 }
 
 /// The output of a program for an error message: its standard error, or else its standard output.
-fn said(err: &[u8], out: &[u8]) -> String {
+fn output(err: &[u8], out: &[u8]) -> String {
     let text = [err, out].map(|bytes| quoted(&String::from_utf8_lossy(bytes)));
     text.into_iter().find(|text| !text.is_empty()).map(|text| format!(": {text}")).unwrap_or_default()
 }
 
-/// On one line, without control characters, and shortened.
+/// `text` on one line, without control characters, and shortened.
 fn quoted(text: &str) -> String {
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let line = lines.join("; ");
@@ -123,14 +123,14 @@ mod tests {
     use super::*;
 
     async fn sh(script: &str, timeout: Duration) -> Result<(), String> {
-        let words = ["sh", "-c", script].map(str::to_owned);
-        run(&words, Path::new("/"), timeout).await.map_err(|error| error.to_string())
+        let arguments = ["sh", "-c", script].map(str::to_owned);
+        run(&arguments, Path::new("/"), timeout).await.map_err(|error| error.to_string())
     }
 
     const LONG: Duration = Duration::from_secs(60);
 
     #[tokio::test]
-    async fn what_fails_says_how_and_quotes_what_it_said_on_one_line() {
+    async fn a_failure_has_the_status_and_the_output_on_one_line() {
         assert_eq!(sh("exit 0", LONG).await, Ok(()));
         let error = sh("echo out; echo 'bad\tline'  >&2; echo more >&2; exit 3", LONG).await.unwrap_err();
         assert!(error.ends_with("` ended with code 3: bad\u{fffd}line; more"), "{error}");
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_hangs_is_killed_with_everything_that_it_started() {
+    async fn a_hanging_program_is_killed_with_its_process_group() {
         let folder = tempfile::tempdir().unwrap();
         let pid = folder.path().join("pid");
         let script = format!("sleep 1000 & echo $! > {}; wait", pid.display());
@@ -156,13 +156,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_says_without_end_neither_blocks_nor_fills_the_memory() {
+    async fn a_long_output_neither_blocks_the_program_nor_fills_the_memory() {
         let error = sh("yes | head -c 1000000; exit 1", LONG).await.unwrap_err();
         assert!(error.len() < 3 * QUOTED_CHARS_MAX, "{}", error.len());
     }
 
     #[tokio::test]
-    async fn a_daemon_that_it_leaves_behind_is_not_waited_for() {
+    async fn a_daemon_that_outlives_the_program_is_not_waited_for() {
         let begun = os::since_boot();
         assert_eq!(sh("(exec sleep 30) & exit 0", LONG).await, Ok(()));
         assert!(os::since_boot() - begun < Duration::from_secs(20));

@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 
 use procfs::net::{TcpState, tcp};
 
-/// How many connections were open to each address, at one moment.
+/// The number of open connections to each address, at one time.
 ///
-/// An external balancer does not tell how many requests it has under way, but a replica without an open connection has none. Replicas
-/// listen on 127.0.0.1, so their clients are on this machine, and the system lists their end of each connection. Source: proc(5),
+/// An external balancer does not report its requests in flight, but a replica without an open connection has none. Replicas listen on
+/// 127.0.0.1, so their clients are on this machine, and the system lists the client's end of each connection. Source: proc(5),
 /// `/proc/net/tcp`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Connections(BTreeMap<SocketAddr, u32>);
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_connection_counts_from_its_beginning_to_its_end() {
+    fn a_connection_counts_while_it_is_open() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let open = || Connections::read().unwrap().to(address);

@@ -1,7 +1,7 @@
 //! A balancer's file, and the candidate that replaces it in one step.
 //!
-//! `FILE.candidate` is to be checked. `FILE.before` exists while a candidate is in the file's place and is not known to be good yet:
-//! after a crash it is restored.
+//! `FILE.candidate` is the next content, before its check. `FILE.before` is the previous content, and exists while an unchecked candidate is
+//! in the place of the file: after a crash it is restored.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 
 use os::{Durability, write_atomically};
 
-use crate::render::KEPT;
+use crate::render::HEADER_PREFIX;
 
-/// Bytes that are read of a file: some ten times the largest that is written, for a service of 1,000 replicas.
+/// The most bytes that are read of a file: some ten times the largest that is written, for a service of 1,000 replicas.
 const READ_MAX: u64 = 1024 * 1024;
 
 /// One file that a balancer reads.
@@ -24,10 +24,10 @@ pub(crate) struct TargetFile {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FileError {
     #[error(
-        "could not write {path}: it is there, and homeostat has not written it; take it away or choose another path"
+        "could not write {path}: the file exists, and homeostat has not written it; remove it or choose another path"
     )]
     Foreign { path: PathBuf },
-    #[error("could not write {path}: {source}; check that its folder is there and may be written to")]
+    #[error("could not write {path}: {source}; check that its folder exists and is writable")]
     Io { path: PathBuf, source: io::Error },
 }
 
@@ -40,19 +40,19 @@ impl TargetFile {
         &self.path
     }
 
-    /// The folder of the file, in which checks and reloads run.
+    /// The folder of the file: the working directory of checks and reloads.
     pub(crate) fn folder(&self) -> &Path {
         self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
     }
 
     pub(crate) fn candidate(&self) -> PathBuf {
-        self.beside(".candidate")
+        self.with_suffix(".candidate")
     }
 
-    /// Undoes a check that a crash has interrupted.
+    /// Restores the previous content if a crash has interrupted a check.
     pub(crate) fn recover(&self) -> Result<(), FileError> {
-        match fs::rename(self.beside(".before"), &self.path) {
-            Ok(()) => self.settle(),
+        match fs::rename(self.with_suffix(".before"), &self.path) {
+            Ok(()) => self.sync_folder(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(error),
         }
@@ -63,11 +63,11 @@ impl TargetFile {
         self.path.exists()
     }
 
-    /// Whether the file has this text already. Fails for a file that we have not written: it is never replaced.
+    /// Whether the file has this text already. Fails for a file that homeostat has not written: it is never replaced.
     pub(crate) fn has(&self, text: &str) -> Result<bool, FileError> {
         let mut content = Vec::new();
         match File::open(&self.path).and_then(|file| file.take(READ_MAX).read_to_end(&mut content)) {
-            Ok(_) if content.is_empty() || content.starts_with(KEPT.as_bytes()) => {
+            Ok(_) if content.is_empty() || content.starts_with(HEADER_PREFIX.as_bytes()) => {
                 Ok(content == text.as_bytes())
             }
             Ok(_) => Err(FileError::Foreign { path: self.path.clone() }),
@@ -91,7 +91,7 @@ impl TargetFile {
     /// Replaces the file with the candidate, for good.
     pub(crate) fn accept(&self) -> Result<(), FileError> {
         fs::rename(self.candidate(), &self.path)
-            .and_then(|()| self.settle())
+            .and_then(|()| self.sync_folder())
             .map_err(|source| self.failed(source))
     }
 
@@ -101,9 +101,9 @@ impl TargetFile {
         let _ = fs::remove_file(self.candidate());
     }
 
-    /// Replaces the file with the candidate, until it is known whether that is good.
-    pub(crate) fn try_on(&self) -> Result<(), FileError> {
-        let before = self.beside(".before");
+    /// Replaces the file with the candidate, and keeps the previous content until [`keep`](Self::keep) or [`restore`](Self::restore).
+    pub(crate) fn install_provisionally(&self) -> Result<(), FileError> {
+        let before = self.with_suffix(".before");
         match fs::hard_link(&self.path, &before) {
             Ok(()) => {}
             // There was no file: there is nothing to restore.
@@ -113,30 +113,30 @@ impl TargetFile {
         self.accept()
     }
 
-    /// Keeps the candidate that was tried.
+    /// Keeps the candidate that was installed provisionally.
     pub(crate) fn keep(&self) -> Result<(), FileError> {
-        match fs::remove_file(self.beside(".before")) {
+        match fs::remove_file(self.with_suffix(".before")) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(self.failed(error)),
             Ok(()) | Err(_) => Ok(()),
         }
     }
 
-    /// Restores the file that the candidate had replaced.
-    pub(crate) fn put_back(&self) -> Result<(), FileError> {
-        match fs::rename(self.beside(".before"), &self.path) {
+    /// Restores the file that the candidate has replaced.
+    pub(crate) fn restore(&self) -> Result<(), FileError> {
+        match fs::rename(self.with_suffix(".before"), &self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => fs::remove_file(&self.path),
             put => put,
         }
-        .and_then(|()| self.settle())
+        .and_then(|()| self.sync_folder())
         .map_err(|source| self.failed(source))
     }
 
     /// Syncs the folder, and with it the rename.
-    fn settle(&self) -> io::Result<()> {
+    fn sync_folder(&self) -> io::Result<()> {
         File::open(self.folder())?.sync_all()
     }
 
-    fn beside(&self, ending: &str) -> PathBuf {
+    fn with_suffix(&self, ending: &str) -> PathBuf {
         let mut path = self.path.as_os_str().to_owned();
         path.push(ending);
         PathBuf::from(path)
@@ -152,7 +152,7 @@ mod tests {
     use super::*;
 
     fn text(more: &str) -> String {
-        format!("{KEPT}{more}\n")
+        format!("{HEADER_PREFIX}{more}\n")
     }
 
     fn names(folder: &Path) -> Vec<String> {
@@ -163,22 +163,22 @@ mod tests {
     }
 
     #[test]
-    fn what_was_tried_on_is_kept_or_put_back_and_nothing_is_left_behind() {
+    fn a_provisional_candidate_is_kept_or_replaced_by_the_previous_file_without_leftovers() {
         let folder = tempfile::tempdir().unwrap();
         let file = TargetFile::new(folder.path().join("shop.conf"));
         let content = || fs::read_to_string(file.path()).ok();
         file.propose(&text("bad")).unwrap();
-        file.try_on().unwrap();
+        file.install_provisionally().unwrap();
         assert_eq!(content(), Some(text("bad")));
-        file.put_back().unwrap();
+        file.restore().unwrap();
         assert_eq!(content(), None, "there was none before");
         for (new, is_good) in [("one", true), ("two", false), ("three", true)] {
             file.propose(&text(new)).unwrap();
-            file.try_on().unwrap();
+            file.install_provisionally().unwrap();
             if is_good {
                 file.keep().unwrap();
             } else {
-                file.put_back().unwrap();
+                file.restore().unwrap();
             }
             assert_eq!(content(), Some(text(if is_good { new } else { "one" })));
             assert_eq!(names(folder.path()), ["shop.conf"]);
@@ -189,13 +189,13 @@ mod tests {
     }
 
     #[test]
-    fn after_a_crash_in_the_middle_of_a_check_the_file_of_before_is_back() {
+    fn a_crash_during_a_check_restores_the_previous_file() {
         let folder = tempfile::tempdir().unwrap();
         let file = TargetFile::new(folder.path().join("shop.conf"));
         file.propose(&text("good")).unwrap();
         file.accept().unwrap();
         file.propose(&text("unknown")).unwrap();
-        file.try_on().unwrap();
+        file.install_provisionally().unwrap();
 
         let file = TargetFile::new(file.path());
         file.recover().unwrap();
@@ -205,15 +205,12 @@ mod tests {
     }
 
     #[test]
-    fn a_foreign_file_is_not_touched_and_an_empty_one_is_used() {
+    fn a_foreign_file_is_refused_and_an_empty_one_is_used() {
         let folder = tempfile::tempdir().unwrap();
         let file = TargetFile::new(folder.path().join("nginx.conf"));
         fs::write(file.path(), "worker_processes 4;\n").unwrap();
         let error = file.has(&text("")).unwrap_err().to_string();
-        assert!(
-            error.contains("homeostat has not written it; take it away or choose another path"),
-            "{error}"
-        );
+        assert!(error.contains("homeostat has not written it; remove it or choose another path"), "{error}");
         fs::write(file.path(), "").unwrap();
         assert!(!file.has(&text("")).unwrap());
     }
@@ -232,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_written_says_where_and_what_to_check() {
+    fn a_write_error_names_the_path() {
         let file = TargetFile::new("/no/such/folder/shop.conf");
         let error = file.propose("").unwrap_err().to_string();
         assert!(error.starts_with("could not write /no/such/folder/shop.conf: "), "{error}");

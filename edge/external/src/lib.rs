@@ -1,11 +1,10 @@
 //! Keeps external load balancers, such as nginx and HAProxy, up to date with the replicas of a service, through the files that they read.
 //!
-//! The text of a file is a pure function of the replicas ([`render()`]). Each file has a reconciler: a task that gathers changes, has the
-//! balancer's own check look at a candidate, replaces the file with it in one step, and reloads the balancer. A file that the check
-//! has refused does not stay, and failures are retried with a growing wait.
+//! The text of a file is a pure function of the replicas ([`render()`]). Each file has a reconciler: a task that batches changes, runs the
+//! balancer's own check on a candidate, replaces the file with it atomically, and reloads the balancer. A candidate that the check refuses is
+//! not kept, and failures are retried with backoff.
 //!
-//! The crate carries no traffic and decides nothing about replicas. It writes only files that were declared, and only when their text
-//! has changed.
+//! The crate carries no traffic and decides nothing about replicas. It writes only declared files, and only when their text has changed.
 //!
 //! ```
 //! use external::{Server, ServerState, Upstream, render};
@@ -30,13 +29,15 @@ mod balancer_files;
 mod command;
 mod connections;
 mod file;
+mod notice;
 mod pace;
 mod reconciler;
 mod render;
 mod upstream;
 
-pub use balancer_files::{Applied, BalancerFiles, Notice, Notify};
+pub use balancer_files::{Applied, BalancerFiles};
 pub use connections::{Connections, ConnectionsError};
+pub use notice::{Notice, Notify};
 pub use reconciler::{BalancerFile, FileState, Problem};
 pub use render::render;
 pub use upstream::{Server, ServerState, Upstream};

@@ -1,15 +1,15 @@
-//! When a file is written: once changes were gathered, not too often, and after failures with a growing wait.
+//! When a file is written: after changes were batched, not too often, and after failures with backoff.
 
 use std::time::Duration;
 
-/// How long to wait for further changes after the first: long enough for all that one decision moves, and short enough for a balancer
-/// that has to know of a dead replica.
-const GATHER: Duration = Duration::from_millis(50);
+/// How long to wait for further changes after the first: long enough for all changes of one decision, and short enough for a balancer
+/// that must learn of a dead replica.
+const BATCH_DELAY: Duration = Duration::from_millis(50);
 
-/// The longest wait after a failure: within it, a person who has fixed the cause sees the effect.
+/// The longest wait after a failure: a person who has fixed the cause sees the effect within it.
 const BACKOFF_MAX: Duration = Duration::from_secs(60);
 
-/// The schedule of one file. Times are since an arbitrary moment, the same for all calls.
+/// The schedule of one file. Times are since an arbitrary origin, the same for all calls.
 #[derive(Debug)]
 pub(crate) struct Pace {
     /// The shortest time between two attempts.
@@ -24,19 +24,19 @@ impl Pace {
         Self { every, last: None, failures: 0, due: None }
     }
 
-    /// The desired text has changed. Changes do not delay the next attempt, and end a wait after a failure, which was for another text.
+    /// Records that the desired text has changed. Changes do not delay the next attempt, and end the wait after a failure of an earlier text.
     pub(crate) fn changed(&mut self, now: Duration) {
         let earliest = self.last.map_or(Duration::ZERO, |last| last + self.every);
-        let due = (now + GATHER).max(earliest);
+        let due = (now + BATCH_DELAY).max(earliest);
         self.due = Some(self.due.map_or(due, |before| before.min(due)));
     }
 
-    /// An attempt has succeeded.
+    /// Records that an attempt has succeeded.
     pub(crate) fn done(&mut self, now: Duration) {
         (self.last, self.failures, self.due) = (Some(now), 0, None);
     }
 
-    /// An attempt has failed.
+    /// Records that an attempt has failed.
     pub(crate) fn failed(&mut self, now: Duration) {
         self.last = Some(now);
         let wait = self.every.saturating_mul(1 << self.failures.min(16)).min(BACKOFF_MAX.max(self.every));
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_are_gathered_without_being_put_off_for_ever() {
+    fn changes_are_batched_without_being_delayed_for_ever() {
         let mut pace = Pace::new(SECOND);
         for ms in [1000, 1010, 1049] {
             pace.changed(at(ms));
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn one_write_follows_another_after_the_declared_time() {
+    fn writes_are_at_least_the_declared_interval_apart() {
         let mut pace = Pace::new(SECOND);
         pace.changed(at(1000));
         pace.done(at(1060));
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_wait_longer_and_longer_up_to_a_minute_until_one_succeeds() {
+    fn the_wait_after_failures_doubles_up_to_a_minute_until_a_success() {
         let mut pace = Pace::new(SECOND);
         let mut now = at(1000);
         let mut waits = Vec::new();
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_text_does_not_wait_for_the_failures_of_the_old() {
+    fn a_new_text_ends_the_wait_after_failures_of_the_old_one() {
         let mut pace = Pace::new(SECOND);
         for _ in 0..7 {
             pace.failed(at(1000));
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn with_an_interval_of_an_hour_the_wait_after_a_failure_is_no_shorter() {
+    fn the_wait_after_a_failure_is_never_shorter_than_the_interval() {
         let mut pace = Pace::new(SECOND * 3600);
         pace.failed(at(0));
         pace.failed(at(0));

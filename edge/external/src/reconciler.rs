@@ -8,18 +8,18 @@ use model::resource::{CANDIDATE, External};
 use model::time::Wall;
 use tokio::sync::watch;
 
-use crate::balancer_files::{Notice, Notify};
 use crate::command::{self, RunError};
 use crate::file::{FileError, TargetFile};
+use crate::notice::{Notice, Notify};
 use crate::pace::Pace;
 
-/// How long a file of an earlier run is left as it is while not all replicas have been probed yet: the balancer has gone on by
+/// How long a file of an earlier run is kept unchanged while not all replicas have been probed yet: the balancer has continued by
 /// itself, and must not lose its replicas because Homeostat has started.
 ///
-/// 30 s: a replica that takes longer to answer a probe is not well.
+/// 30 s: a replica that takes longer to answer a probe is not healthy.
 const PROBES_WAIT_MAX: Duration = Duration::from_secs(30);
 
-/// Reloads of a balancer at the shutdown: twice at most, because a reload may fail while another is in progress.
+/// Attempts to reload a balancer at shutdown: two, because a reload may fail while another is in progress.
 const SHUTDOWN_ATTEMPTS: u32 = 2;
 
 /// The pause between them.
@@ -47,7 +47,7 @@ pub(crate) enum EndWhen {
     Never,
     /// Once the balancer has applied this.
     Applied,
-    /// Once this was attempted: at the shutdown, which must not wait for a balancer that has ended before.
+    /// Once this was attempted: at shutdown, which must not wait for a balancer that has ended before.
     Attempted,
 }
 
@@ -97,11 +97,11 @@ pub struct Problem {
 enum UpdateError {
     #[error(transparent)]
     File(#[from] FileError),
-    #[error("{format} would not take {path} as it is to be, and what it was stays in force: {source}")]
+    #[error("{format} refused the new content of {path}, and the previous one stays in force: {source}")]
     Check { format: String, path: String, source: RunError },
     #[error("could not reload {format} after {path} was written: {source}")]
     Reload { format: String, path: String, source: RunError },
-    #[error("could not write {path}: the task that was to do so has failed")]
+    #[error("could not write {path}: the writing task has panicked")]
     Broken { path: String },
 }
 
@@ -116,7 +116,7 @@ enum Update {
 
 /// Reconciles one file until it ends.
 pub(crate) struct FileReconciler {
-    pub(crate) place: TargetFile,
+    pub(crate) file: TargetFile,
     pub(crate) wanted: watch::Receiver<Desired>,
     pub(crate) state: watch::Sender<FileState>,
     pub(crate) notify: Notify,
@@ -126,7 +126,7 @@ impl FileReconciler {
     pub(crate) async fn run(mut self) {
         let begun = os::since_boot();
         let recovered = self.blocking(TargetFile::recover).await;
-        let is_of_before = recovered.is_ok() && self.place.is_there();
+        let is_from_earlier_run = recovered.is_ok() && self.file.is_there();
         let mut pace = Pace::new(Duration::ZERO);
         let mut seen = None;
         loop {
@@ -141,18 +141,18 @@ impl FileReconciler {
                 pace.every = wanted.external.every.into();
                 pace.changed(now);
             }
-            let is_held = is_of_before && !wanted.is_settled && !is_last && self.is_untried();
+            let is_held = is_from_earlier_run && !wanted.is_settled && !is_last && self.is_untried();
             let due = pace.due().map(|due| if is_held { due.max(begun + PROBES_WAIT_MAX) } else { due });
             match due {
                 Some(due) if now >= due || is_last && self.is_behind(&wanted) => {
-                    let result = self.bring(&wanted).await;
+                    let result = self.update(&wanted).await;
                     let is_done = result.is_ok();
                     if is_done {
                         pace.done(os::since_boot());
                     } else {
                         pace.failed(os::since_boot());
                     }
-                    self.account(&wanted, result);
+                    self.record(&wanted, result);
                     if is_done && is_last {
                         return;
                     }
@@ -175,9 +175,9 @@ impl FileReconciler {
             if nth > 0 {
                 tokio::time::sleep(SHUTDOWN_PAUSE).await;
             }
-            let result = self.bring(wanted).await;
+            let result = self.update(wanted).await;
             let is_done = result.is_ok();
-            self.account(wanted, result);
+            self.record(wanted, result);
             if is_done {
                 return;
             }
@@ -196,28 +196,28 @@ impl FileReconciler {
     }
 
     /// Updates the file and the balancer to the desired content.
-    async fn bring(&self, wanted: &Desired) -> Result<Update, UpdateError> {
+    async fn update(&self, wanted: &Desired) -> Result<Update, UpdateError> {
         let text = Arc::clone(&wanted.text);
-        let is_there = self.blocking(move |place| place.has(&text)).await?;
-        let is_taken = self.state.borrow().problem.is_none() && self.state.borrow().reloads > 0;
-        if is_there && is_taken {
+        let is_there = self.blocking(move |file| file.has(&text)).await?;
+        let was_applied = self.state.borrow().problem.is_none() && self.state.borrow().reloads > 0;
+        if is_there && was_applied {
             return Ok(Update::Unchanged);
         }
         if is_there {
-            // It is of an earlier run, or was not applied when it was written: the result of the check may have changed since.
-            self.check(wanted, self.place.path().to_string_lossy().as_ref()).await?;
+            // Written by an earlier run, or not applied when it was written: the result of the check may have changed since.
+            self.check(wanted, self.file.path().to_string_lossy().as_ref()).await?;
         } else {
             let text = Arc::clone(&wanted.text);
-            self.blocking(move |place| place.propose(&text)).await?;
+            self.blocking(move |file| file.propose(&text)).await?;
             if wanted.external.checks_aside() {
-                self.check_aside(wanted).await?;
+                self.check_candidate(wanted).await?;
             } else {
-                self.check_on(wanted).await?;
+                self.check_in_place(wanted).await?;
             }
             self.state.send_modify(|state| state.written_at = Some(os::wall()));
         }
         let reloaded =
-            command::run(&wanted.external.reload, self.place.folder(), wanted.external.timeout.into());
+            command::run(&wanted.external.reload, self.file.folder(), wanted.external.timeout.into());
         reloaded.await.map_err(|source| UpdateError::Reload {
             format: wanted.external.format.to_string(),
             path: wanted.external.file.clone(),
@@ -226,12 +226,12 @@ impl FileReconciler {
         Ok(Update::Reloaded)
     }
 
-    /// Checks the candidate under its own name, and only then replaces the file with it.
-    async fn check_aside(&self, wanted: &Desired) -> Result<(), UpdateError> {
-        let candidate = self.place.candidate();
+    /// Checks the candidate under its own name, then replaces the file with it.
+    async fn check_candidate(&self, wanted: &Desired) -> Result<(), UpdateError> {
+        let candidate = self.file.candidate();
         if let Err(refused) = self.check(wanted, candidate.to_string_lossy().as_ref()).await {
-            self.blocking(|place| {
-                place.reject();
+            self.blocking(|file| {
+                file.reject();
                 Ok(())
             })
             .await?;
@@ -241,12 +241,12 @@ impl FileReconciler {
     }
 
     /// Replaces the file with the candidate, checks it there, and restores the file when it is refused.
-    async fn check_on(&self, wanted: &Desired) -> Result<(), UpdateError> {
-        self.blocking(TargetFile::try_on).await?;
-        match self.check(wanted, self.place.path().to_string_lossy().as_ref()).await {
+    async fn check_in_place(&self, wanted: &Desired) -> Result<(), UpdateError> {
+        self.blocking(TargetFile::install_provisionally).await?;
+        match self.check(wanted, self.file.path().to_string_lossy().as_ref()).await {
             Ok(()) => self.blocking(TargetFile::keep).await,
             Err(refused) => {
-                self.blocking(TargetFile::put_back).await?;
+                self.blocking(TargetFile::restore).await?;
                 Err(refused)
             }
         }
@@ -254,9 +254,9 @@ impl FileReconciler {
 
     async fn check(&self, wanted: &Desired, candidate: &str) -> Result<(), UpdateError> {
         let external = &wanted.external;
-        let words: Vec<String> =
-            external.check.iter().map(|word| word.replace(CANDIDATE, candidate)).collect();
-        let checked = command::run(&words, self.place.folder(), external.timeout.into()).await;
+        let arguments: Vec<String> =
+            external.check.iter().map(|argument| argument.replace(CANDIDATE, candidate)).collect();
+        let checked = command::run(&arguments, self.file.folder(), external.timeout.into()).await;
         checked.map_err(|source| UpdateError::Check {
             format: external.format.to_string(),
             path: external.file.clone(),
@@ -264,22 +264,22 @@ impl FileReconciler {
         })
     }
 
-    /// Records the result, and notifies if it has changed.
-    fn account(&self, wanted: &Desired, result: Result<Update, UpdateError>) {
+    /// Records the result, and sends a notice if it has changed.
+    fn record(&self, wanted: &Desired, result: Result<Update, UpdateError>) {
         let (is_warning, message) = match result {
-            Ok(brought) => {
+            Ok(update) => {
                 self.state.send_modify(|state| {
                     (state.in_force, state.serving, state.problem) = (wanted.number, wanted.serving, None);
-                    if brought == Update::Reloaded {
+                    if update == Update::Reloaded {
                         state.reloads += 1;
                         (state.reloaded_at, state.in_force_since) = (Some(os::wall()), os::since_boot());
                     }
                 });
-                if brought == Update::Unchanged {
+                if update == Update::Unchanged {
                     return;
                 }
                 let (format, file) = (wanted.external.format, &wanted.external.file);
-                (false, format!("{format} has taken {file} with {}", replicas(wanted.serving)))
+                (false, format!("{format} has applied {file} with {}", replicas(wanted.serving)))
             }
             Err(error) => {
                 let sentence: Arc<str> = error.to_string().into();
@@ -300,14 +300,14 @@ impl FileReconciler {
         (self.notify)(Notice { service: wanted.service.clone(), is_warning, message });
     }
 
-    /// Works on the file in a thread that may block.
+    /// Runs `work` on the file in a thread that may block.
     async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&TargetFile) -> Result<T, FileError> + Send + 'static,
     ) -> Result<T, UpdateError> {
-        let place = self.place.clone();
-        let done = tokio::task::spawn_blocking(move || work(&place)).await;
-        let broken = |_| UpdateError::Broken { path: self.place.path().display().to_string() };
+        let file = self.file.clone();
+        let done = tokio::task::spawn_blocking(move || work(&file)).await;
+        let broken = |_| UpdateError::Broken { path: self.file.path().display().to_string() };
         Ok(done.map_err(broken)??)
     }
 }

@@ -1,4 +1,4 @@
-//! The text of a balancer's file, which depends on the replicas and on nothing else.
+//! Renders the text of a balancer's file, a pure function of the replicas.
 
 mod haproxy;
 mod nginx;
@@ -9,7 +9,7 @@ use model::resource::ExternalFormat;
 
 use crate::upstream::Upstream;
 
-/// The text of a file. The same replicas give the same text, so it is seen when nothing has changed.
+/// The text of a file. The same replicas give the same text, so comparing texts shows whether anything has changed.
 pub fn render(format: ExternalFormat, upstream: &Upstream) -> String {
     match format {
         ExternalFormat::Nginx => nginx::render(upstream),
@@ -17,19 +17,19 @@ pub fn render(format: ExternalFormat, upstream: &Upstream) -> String {
     }
 }
 
-/// A word for a file: letters, digits and `._-` stay, everything else becomes `_`.
+/// A name for a configuration file: letters, digits and `._-` stay, everything else becomes `_`.
 ///
-/// Names are checked when they are declared, and this changes none of them. It makes sure that, whatever becomes of that check, no name
-/// can end a word, a line or a block of somebody's configuration.
-fn word(text: &str) -> String {
+/// Names are validated when they are declared, and valid ones stay unchanged. This is a second line of defense: no name can end a word, a
+/// line or a block of the configuration.
+fn sanitized(text: &str) -> String {
     let safe = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' };
     text.chars().map(safe).collect()
 }
 
-/// What each file begins with, by which it is known as ours.
-pub(crate) const KEPT: &str = "# Kept by homeostat ";
+/// The beginning of each file, by which a file that homeostat has written is recognized.
+pub(crate) const HEADER_PREFIX: &str = "# Kept by homeostat ";
 
 fn head(upstream: &Upstream) -> String {
-    let service = word(&upstream.service);
-    format!("{KEPT}for service/{service}: what is changed here by hand is overwritten.\n")
+    let service = sanitized(&upstream.service);
+    format!("{HEADER_PREFIX}for service/{service}: what is changed here by hand is overwritten.\n")
 }

@@ -1,4 +1,4 @@
-//! The record of a decision: as text, so that a later version shows what was shown at the time.
+//! The record of a decision, as text, so that a later version shows what was shown at the time.
 
 use model::decision::{self, Decision, EVIDENCE_MAX, Evidence, Prospect};
 use model::identity::Epoch;
@@ -49,7 +49,7 @@ pub struct DecisionRecord {
     pub tolerance: Option<(f64, f64)>,
     /// What changed the number after the metrics.
     pub limits: Vec<Limit>,
-    /// What the limits are based on: when how many replicas were recommended, added or removed.
+    /// What the limits are based on: recommendations, additions and removals, with their times and numbers of replicas.
     pub evidence: Vec<(u64, Earlier, u32)>,
     /// What the guard refused.
     pub guard: Option<String>,
@@ -109,9 +109,9 @@ pub struct ProspectRecord {
     pub desired: u32,
     /// What would have had to change.
     pub need: String,
-    /// Where which metrics would have had to be.
+    /// The levels at which metrics would have had to be.
     pub levels: Vec<(String, String)>,
-    /// From when on, in milliseconds since 1970.
+    /// The time from which on it holds, in milliseconds since 1970.
     pub at: Option<u64>,
     /// All of it in one sentence.
     pub note: String,
@@ -120,7 +120,7 @@ pub struct ProspectRecord {
 impl DecisionRecord {
     /// Formats a decision; `guard` is what the guard refused of it.
     ///
-    /// Never longer than [`DECISION_BYTES_MAX`]: if need be, sentences are cut, then prospects and metrics are left out.
+    /// Never longer than [`DECISION_BYTES_MAX`]: if necessary, sentences are shortened, then prospects and metrics are left out.
     pub fn new(decision: &Decision, prospects: &[Prospect], guard: Option<&Reason>) -> Self {
         let guard = guard.or(decision.guard.as_ref()).map(ToString::to_string);
         let mut record = Self {
@@ -135,28 +135,28 @@ impl DecisionRecord {
             prospects: prospects.iter().map(ProspectRecord::from).collect(),
             summary: decision.summary.to_string(),
         };
-        record.fit();
+        record.shorten();
         record
     }
 
-    fn fit(&mut self) {
-        let cuts: [fn(&mut Self); 5] = [
-            |it| it.sentences().for_each(|sentence| cut(sentence, SENTENCE_MAX)),
+    fn shorten(&mut self) {
+        let reductions: [fn(&mut Self); 5] = [
+            |it| it.sentences().for_each(|sentence| truncate(sentence, SENTENCE_MAX)),
             |it| it.prospects.clear(),
             |it| it.metrics.truncate(METRICS_MAX),
             |it| it.evidence.clear(),
             // Names are bounded by the manifest; what is left fits.
-            |it| it.sentences().for_each(|sentence| cut(sentence, SENTENCE_MAX / 4)),
+            |it| it.sentences().for_each(|sentence| truncate(sentence, SENTENCE_MAX / 4)),
         ];
-        for make_shorter in cuts {
+        for reduce in reductions {
             if self.encoded().len() <= DECISION_BYTES_MAX {
                 return;
             }
-            make_shorter(self);
+            reduce(self);
         }
     }
 
-    /// The bytes in the file.
+    /// The encoded record.
     pub fn encoded(&self) -> Vec<u8> {
         postcard::to_allocvec(self).expect("postcard can hold numbers and texts")
     }
@@ -169,7 +169,7 @@ impl DecisionRecord {
     }
 }
 
-fn cut(sentence: &mut String, chars: usize) {
+fn truncate(sentence: &mut String, chars: usize) {
     if let Some((end, _)) = sentence.char_indices().nth(chars) {
         sentence.truncate(end);
         sentence.push('…');
@@ -177,24 +177,24 @@ fn cut(sentence: &mut String, chars: usize) {
 }
 
 fn earlier(it: &Evidence) -> (u64, Earlier, u32) {
-    let (what, replicas) = match it.what {
-        decision::Earlier::Recommended(replicas) => (Earlier::Recommended, replicas),
-        decision::Earlier::Added(replicas) => (Earlier::Added, replicas),
-        decision::Earlier::Removed(replicas) => (Earlier::Removed, replicas),
+    let (what, replicas) = match it.kind {
+        decision::EvidenceKind::Recommended(replicas) => (Earlier::Recommended, replicas),
+        decision::EvidenceKind::Added(replicas) => (Earlier::Added, replicas),
+        decision::EvidenceKind::Removed(replicas) => (Earlier::Removed, replicas),
     };
     (it.at.as_millis(), what, replicas)
 }
 
 impl From<&decision::MetricVerdict> for Metric {
-    fn from(said: &decision::MetricVerdict) -> Self {
+    fn from(verdict: &decision::MetricVerdict) -> Self {
         Self {
-            name: said.name.to_string(),
-            current: said.current.to_string(),
-            target: said.target.to_string(),
-            ratio: said.ratio,
-            proposal: said.proposal,
-            samples: said.samples.map(|it| [it.used, it.unready, it.missing, it.ignored]),
-            note: said.note.to_string(),
+            name: verdict.name.to_string(),
+            current: verdict.current.to_string(),
+            target: verdict.target.to_string(),
+            ratio: verdict.ratio,
+            proposal: verdict.proposal,
+            samples: verdict.samples.map(|it| [it.used, it.unready, it.missing, it.ignored]),
+            note: verdict.note.to_string(),
         }
     }
 }
@@ -209,7 +209,7 @@ impl From<&Prospect> for ProspectRecord {
     fn from(it: &Prospect) -> Self {
         Self {
             desired: it.desired,
-            need: it.need.name().to_owned(),
+            need: it.requires.name().to_owned(),
             levels: it.levels.iter().map(|level| (level.name.to_string(), level.level.to_string())).collect(),
             at: it.at.map(Wall::as_millis),
             note: it.note.to_string(),
@@ -236,4 +236,4 @@ impl From<Clocks> for Now {
     }
 }
 
-const _: () = assert!(EVIDENCE_MAX <= 16, "what lies behind limits must leave room for the rest of a record");
+const _: () = assert!(EVIDENCE_MAX <= 16, "the evidence must leave space for the rest of a record");

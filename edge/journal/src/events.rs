@@ -1,7 +1,7 @@
 //! The events that operators see, kept over restarts.
 //!
-//! They have a file of their own, because inputs are kept to be replayed, and events to be read. Events are kept as text, so that a later
-//! version shows what was shown at the time.
+//! They have a file of their own: inputs are kept for replay, events for people. Events are kept as text, so that a later version shows
+//! what was shown at the time.
 //!
 //! The file begins with the format's name and version; then follow records in the framing of the segments, oldest first. Appending does
 //! not sync: events survive the end of the process, and the last seconds before a power loss may be missing. A torn end is dropped.
@@ -70,7 +70,7 @@ pub struct EventRecord {
 #[derive(Debug)]
 pub struct EventFile {
     path: PathBuf,
-    /// The open file and its number of records; `None` when it has to be rewritten first.
+    /// The open file and its number of records; `None` when it has to be rewritten before the next append.
     open: Option<(File, usize)>,
 }
 
@@ -155,7 +155,7 @@ impl EventFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(source) => return Err(EventFileError::Io { path, source }),
         };
-        // A crash of the machine may leave the file empty, or with half of the format's name.
+        // A crash of the machine may leave the file empty, or with a part of the format's name.
         let Some(mut rest) = bytes.strip_prefix(&MAGIC) else {
             let is_cut = MAGIC.starts_with(&bytes);
             let empty = Self { path: path.clone(), open: None };

@@ -14,7 +14,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use model::decision::Decided;
+use model::decision::DecisionEntry;
 use model::identity::Epoch;
 use model::name::ServiceName;
 use model::time::{Now, Wall};
@@ -35,7 +35,7 @@ pub const HISTORY_SEGMENT_BYTES_MAX: u64 = 1 << 20;
 /// 48 MiB: thirty days of a busy service, see `edge/journal/tests/it/history.rs`.
 pub const HISTORY_BYTES_MAX: u64 = 48 << 20;
 
-/// How often expired segments are searched for.
+/// How often expired segments are removed.
 const SWEEP_INTERVAL: Duration = Duration::from_hours(1);
 
 /// The writer of the history.
@@ -57,7 +57,9 @@ struct ServiceHistory {
 
 /// A part of the history could not be written or removed. Earlier decisions are unchanged.
 #[derive(Debug, thiserror::Error)]
-#[error("could not keep the history of decisions in {path}; check that the disk has room and may be written")]
+#[error(
+    "could not write the history of decisions in {path}; check that the disk has free space and is writable"
+)]
 pub struct HistoryError {
     /// Which file or folder.
     pub path: PathBuf,
@@ -90,7 +92,7 @@ impl History {
     ///
     /// A decision that differs from those before is written without a sync; others are counted, and written with a later
     /// one. After an error the next decision is written in full, to another segment.
-    pub fn append(&mut self, decided: &Decided) -> Result<(), HistoryError> {
+    pub fn append(&mut self, decided: &DecisionEntry) -> Result<(), HistoryError> {
         if self.swept.is_none_or(|swept| decided.at.time.since(swept.time) >= SWEEP_INTERVAL) {
             self.sweep(decided.at)?;
         }
@@ -110,7 +112,7 @@ impl History {
         result
     }
 
-    /// Removes segments whose last decision is expired.
+    /// Removes segments whose last decision has expired.
     fn sweep(&mut self, now: Now) -> Result<(), HistoryError> {
         self.swept = Some(now);
         let retention = u64::try_from(self.retention.as_millis()).unwrap_or(u64::MAX);
@@ -148,7 +150,7 @@ impl ServiceHistory {
     }
 }
 
-/// Removes the expired segments of one service, and its folder with the last of them. Returns whether all were.
+/// Removes the expired segments of one service, and its folder with the last of them. Returns whether all of them were removed.
 fn remove_expired(folder: &Path, oldest: Wall) -> io::Result<bool> {
     let all = segments(folder)?;
     for (_, path) in &all {

@@ -10,7 +10,7 @@ use model::time::Now;
 use crate::frame::{HEADER_BYTES, Header};
 use crate::{MAGIC, RECORD_BYTES_MAX, SUFFIX, numbered, v1};
 
-/// One input, when the loop took it, and the digest of the loop's output.
+/// One input with its time, and the digest of the loop's output.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record {
     /// When the loop took it.
@@ -41,13 +41,13 @@ pub enum ReadError {
         /// What the system says.
         source: io::Error,
     },
-    /// The file is no journal, or of a version that this program does not know.
-    #[error("could not read {path}: it is no journal of version 1; was it written by a newer homeostat?")]
+    /// The file is not a journal, or of a version that this program does not know.
+    #[error("could not read {path}: it is not a journal of version 1; was it written by a newer homeostat?")]
     Version {
         /// Which.
         path: PathBuf,
     },
-    /// A record before the end does not match its checksum, or cannot be understood.
+    /// A record before the end does not match its checksum, or cannot be decoded.
     #[error("could not read the journal segment {path}: the record at byte {at} is damaged")]
     Damaged {
         /// Which.
@@ -79,7 +79,7 @@ impl<R: Read> Segment<R> {
         let mut magic = Vec::with_capacity(MAGIC.len());
         let read = segment.file.by_ref().take(MAGIC.len() as u64).read_to_end(&mut magic);
         read.map_err(|source| ReadError::Io { path: path.to_path_buf(), source })?;
-        // A crash while a segment is begun leaves one without records.
+        // A crash while a segment is created leaves one without records.
         if !MAGIC.starts_with(&magic) {
             return Err(ReadError::Version { path: path.to_path_buf() });
         }
@@ -102,7 +102,7 @@ impl<R: Read> Segment<R> {
             return Ok(None);
         }
         if !header.matches(&body) {
-            // A crash of the machine may leave the tail half on disk; with anything after it, it is damaged.
+            // A crash of the machine may leave an incomplete last record; anything after it means damage.
             return if self.is_at_end()? { Ok(None) } else { Err(self.damaged(at)) };
         }
         let stored: v1::Record = postcard::from_bytes(&body).map_err(|_| self.damaged(at))?;
@@ -115,7 +115,7 @@ impl<R: Read> Segment<R> {
         Ok(Some(Record { now, input, digest }))
     }
 
-    /// Fills `bytes`; returns false when the file ends before.
+    /// Fills `bytes`; returns `false` when the file ends before that.
     fn fill(&mut self, bytes: &mut [u8]) -> Result<bool, ReadError> {
         match self.file.read_exact(bytes) {
             Ok(()) => {

@@ -1,6 +1,6 @@
-//! The stored form, version 1: copies of the core's types, so that those stay free to change.
+//! The stored form, version 1: copies of the core's types, which stay free to change.
 //!
-//! Declarations are kept as JSON within the record, since they are versioned by their `apiVersion` and are not positional.
+//! Declarations are stored as JSON within the record: they are versioned by their `apiVersion`, and a JSON object is not positional.
 
 mod capacity;
 mod latency;
@@ -88,7 +88,7 @@ pub(crate) enum Input {
     Recalled(SecondMemory),
     Demand(Vec<StoredDemand>),
     Measured(Vec<StoredMeasured>),
-    /// A [`StoredMemory`] as JSON text, which names its fields: what is added to it later needs no record of its own.
+    /// A [`StoredMemory`] as JSON text with named fields: later fields need no new kind of record.
     Memory(Json),
     Pause {
         service: ServiceName,
@@ -182,8 +182,8 @@ pub(crate) enum StoredFailureKind {
 
 /// What must survive a restart, in the journal and in the store.
 ///
-/// Fields have names, so that a memory that was written before a field existed is read as if nothing were known of it. The journal's first
-/// formats of a memory are positional: [`FirstMemory`], [`SecondMemory`].
+/// Fields are named, so a memory that was written before a field existed has its default. The journal's first formats of a memory are
+/// positional: [`FirstMemory`], [`SecondMemory`].
 #[derive(Debug, Serialize, Deserialize)]
 pub struct StoredMemory {
     service: ServiceName,
@@ -218,7 +218,7 @@ pub struct StoredMemory {
 }
 
 impl StoredMemory {
-    /// All but the load, which is larger than the rest and is written less often.
+    /// Everything but the load, which is larger than the rest and is written less often.
     pub fn without_load(memory: &Memory) -> Self {
         Self::from(&Memory { load: None, ..memory.clone() })
     }
@@ -346,7 +346,7 @@ impl From<&Report> for Input {
     }
 }
 
-/// Why a stored input is none of ours.
+/// Why a stored input could not be decoded.
 #[derive(Debug, thiserror::Error)]
 #[error("a declaration in it cannot be read")]
 pub struct Unreadable(#[source] serde_json::Error);
@@ -442,7 +442,7 @@ fn replica_pair(replica: &ReplicaId) -> (ServiceName, u32) {
     (replica.service.clone(), replica.ordinal.0)
 }
 
-/// Whose, which life, processor and memory, in thousandths.
+/// The replica, its incarnation, and its processor and memory limits in thousandths.
 type StoredAllotted = ((ServiceName, u32), u32, Option<i64>, Option<i64>);
 
 fn stored_allotted(of: &Allotted) -> StoredAllotted {
@@ -747,7 +747,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_record_of_a_memory_without_what_holds_healing_back_is_read_as_one_that_holds_nothing() {
+    fn a_memory_record_without_healing_state_is_read_with_none() {
         // Time, wall, digest; the kind of input; the name; desired; no recommendations, no changes; to zero; no restarts.
         let body = [1, 2, 3, 6, 4, b's', b'h', b'o', b'p', 1, 3, 0, 0, 0, 1, 0];
         let record: Record = postcard::from_bytes(&body).unwrap();
@@ -757,7 +757,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_of_a_memory_without_names_is_read_as_it_was_written() {
+    fn a_positional_memory_record_is_read() {
         // As above, as the kind of input that came after; then suspended, no last restart for a probe, and one restart.
         let body = [1, 2, 3, 12, 4, b's', b'h', b'o', b'p', 1, 3, 0, 0, 0, 1, 0, 1, 5, 0, 1, 9];
         let record: Record = postcard::from_bytes(&body).unwrap();

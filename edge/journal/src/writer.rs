@@ -12,7 +12,7 @@ use rustix::fs::Access;
 use crate::reader::segments;
 use crate::{MAGIC, RECORD_BYTES_MAX, SEGMENT_BYTES_MAX, SEGMENTS_MAX, SUFFIX, frame, numbered, v1};
 
-/// Bytes that are buffered before they are written: reports are frequent and small.
+/// The size of the write buffer, in bytes: reports are frequent and small.
 const BUFFER_BYTES: usize = 64 << 10;
 
 /// Appends records to the newest segment of a folder.
@@ -21,13 +21,13 @@ pub struct Writer {
     folder: PathBuf,
     path: PathBuf,
     file: File,
-    /// Device and inode of the folder that the journal's folder is in: everything else that is kept is there, too.
+    /// Device and inode of the data folder, the parent of the journal's folder.
     parent: (u64, u64),
     buffer: Vec<u8>,
     written: u64,
 }
 
-/// A segment could not be begun; older ones are unchanged.
+/// A segment could not be created; older ones are unchanged.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The folder could not be created or listed.
@@ -39,7 +39,9 @@ pub enum OpenError {
         source: io::Error,
     },
     /// The new segment could not be created.
-    #[error("could not begin the journal segment {path}; check that the disk has room and may be written")]
+    #[error(
+        "could not create the journal segment {path}; check that the disk has free space and is writable"
+    )]
     Segment {
         /// Which.
         path: PathBuf,
@@ -48,18 +50,18 @@ pub enum OpenError {
     },
 }
 
-/// The journal would not be found at the next start, or no new segment can be made.
+/// The journal would not be found at the next start, or no new segment can be created.
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
     /// The data folder, the parent of the journal's folder, is gone, or another one has its name.
     #[error(
-        "the data folder {folder} was moved or deleted; put it back, and it goes on by itself, or start Homeostat again"
+        "the data folder {folder} was moved or deleted; put it back, and Homeostat continues by itself, or restart Homeostat"
     )]
     Moved {
         /// Which.
         folder: PathBuf,
     },
-    /// No new segment can be made.
+    /// No new segment can be created.
     #[error("could not use the journal's folder {folder}; check that it may be written")]
     Unwritable {
         /// Which.
@@ -76,7 +78,7 @@ pub enum FolderError {
 pub enum AppendError {
     /// The record is longer than [`RECORD_BYTES_MAX`]; nothing was written of it.
     #[error(
-        "could not append to the journal {path}: the record has {len} bytes, at most {RECORD_BYTES_MAX} are taken"
+        "could not append to the journal {path}: the record has {len} bytes, the limit is {RECORD_BYTES_MAX}"
     )]
     TooLong {
         /// The segment.
@@ -85,7 +87,7 @@ pub enum AppendError {
         len: usize,
     },
     /// The file could not be written.
-    #[error("could not write the journal {path}; free some space, and it goes on by itself")]
+    #[error("could not write the journal {path}; free some space, and Homeostat continues by itself")]
     Write {
         /// The segment.
         path: PathBuf,
@@ -107,7 +109,7 @@ impl Writer {
         let in_segment = |source| OpenError::Segment { path: path.clone(), source };
         let mut file = OpenOptions::new().create_new(true).append(true).open(&path).map_err(in_segment)?;
         if let Err(source) = file.write_all(&MAGIC).and_then(|()| file.sync_all()) {
-            // A segment that could not be begun must not count: older ones would be removed for it.
+            // It must not count as a segment: older ones would be removed in its favor.
             drop(fs::remove_file(&path));
             return Err(in_segment(source));
         }
@@ -124,14 +126,14 @@ impl Writer {
         })
     }
 
-    /// Whether the folder is where it was, and takes new segments. Two system calls.
+    /// Checks that the folder was not moved and is writable. Two system calls.
     pub fn check_folder(&self) -> Result<(), FolderError> {
         self.check_data_folder()?;
         rustix::fs::access(&self.folder, Access::WRITE_OK | Access::EXEC_OK)
             .map_err(|errno| FolderError::Unwritable { folder: self.folder.clone(), source: errno.into() })
     }
 
-    /// Whether the folder that the journal's folder is in is where it was.
+    /// Checks that the data folder was not moved.
     pub fn check_data_folder(&self) -> Result<(), FolderError> {
         let folder = parent_of(&self.folder);
         if identity(folder).is_ok_and(|found| found == self.parent) {
@@ -148,7 +150,7 @@ impl Writer {
         all.iter().take(excess).try_for_each(|(_, old)| fs::remove_file(old).map_err(in_folder))
     }
 
-    /// Removes the segment of a run that did not begin: nothing in it had any effect.
+    /// Removes the segment of a run that did not begin, and so had no effect.
     pub fn abandon(mut self) {
         self.buffer.clear();
         // If it cannot be removed, it is read as a run that ended early.
@@ -166,7 +168,7 @@ impl Writer {
         if self.buffer.len() >= BUFFER_BYTES { self.flush() } else { Ok(()) }
     }
 
-    /// Writes what was appended to the file, without a sync: it survives a crash of this process, not of the machine.
+    /// Writes the appended records to the file, without a sync: they survive a crash of this process, not of the machine.
     pub fn flush(&mut self) -> Result<(), AppendError> {
         if self.buffer.is_empty() {
             return Ok(());
@@ -174,15 +176,15 @@ impl Writer {
         let result = self.file.write_all(&self.buffer);
         match &result {
             Ok(()) => self.written += self.buffer.len() as u64,
-            // A part may have been written, and nothing may follow it. If it cannot be cut off either, it is a torn tail, which
-            // readers know.
+            // A part may have been written, and nothing may follow it. If it cannot be truncated either, it is a torn tail, which readers
+            // accept.
             Err(_) => drop(self.file.set_len(self.written)),
         }
         self.buffer.clear();
         result.map_err(|source| self.write_error(source))
     }
 
-    /// Syncs what was appended to the disk: it survives a crash of the machine.
+    /// Syncs the appended records to the disk: they survive a crash of the machine.
     pub fn sync(&mut self) -> Result<(), AppendError> {
         self.flush()?;
         self.file.sync_data().map_err(|source| self.write_error(source))
@@ -212,7 +214,7 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
     fs::metadata(path).map(|found| (found.dev(), found.ino()))
 }
 
-/// Writes what is still buffered. An error cannot be returned any more.
+/// Flushes the buffer; an error cannot be returned here.
 impl Drop for Writer {
     fn drop(&mut self) {
         drop(self.flush());
@@ -226,7 +228,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_data_folder_that_was_moved_away_is_missed_and_another_one_of_its_name_is_not_taken_for_it() {
+    fn a_moved_data_folder_is_detected_even_if_another_folder_has_its_name() {
         let place = tempfile::tempdir().unwrap();
         let (data, elsewhere) = (place.path().join("data"), place.path().join("elsewhere"));
         let writer = Writer::begin(&data.join("journal")).unwrap();
@@ -245,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_failed_write_nothing_more_comes_into_the_segment() {
+    fn after_a_failed_write_nothing_more_is_written_to_the_segment() {
         let folder = tempfile::tempdir().unwrap();
         let mut writer = Writer::begin(folder.path()).unwrap();
         let whole =
@@ -254,7 +256,7 @@ mod tests {
         writer.append(now, &Input::Woke, 1).unwrap();
         assert!(matches!(writer.sync(), Err(AppendError::Write { .. })));
 
-        // The disk has room again, and the writer goes away.
+        // The disk has free space again, and the writer is dropped.
         writer.file = whole;
         let path = writer.path.clone();
         drop(writer);

@@ -1,4 +1,4 @@
-//! One request and its answer, over a pool of kept connections.
+//! One request and its answer, over a pool of idle connections.
 
 use std::cell::{Cell, RefCell};
 use std::error::Error;
@@ -14,7 +14,7 @@ use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-/// How a request went wrong without an answer, and what the machine said of it.
+/// How a request failed without an answer, with the error.
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// No connection could be made.
@@ -23,11 +23,11 @@ pub(crate) enum Failure {
     Timeout,
     /// The connection ended before the answer did.
     Reset(Cause),
-    /// The answer was no HTTP, or something else.
+    /// The answer was not HTTP, or another error.
     Other(Cause),
 }
 
-/// An error as it came: put into words only if it is the first of its class.
+/// The original error, which is formatted only if it is the first of its class.
 pub(crate) type Cause = Box<dyn Error>;
 
 impl Failure {
@@ -36,7 +36,7 @@ impl Failure {
     }
 }
 
-/// An answer that came to its end.
+/// A complete answer.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
@@ -44,9 +44,9 @@ pub(crate) struct Answer {
     pub(crate) bytes: u64,
 }
 
-/// Connections to one server that are kept for the next request.
+/// Idle connections to one server.
 ///
-/// The last one that became free is taken first: so no more stay in use than the load needs.
+/// The one that became idle last is reused first, so that no more connections stay in use than the load needs.
 #[derive(Debug)]
 pub(crate) struct Pool {
     /// Tried in turn; never empty.
@@ -67,9 +67,8 @@ impl Pool {
 
     /// Sends a request and reads the answer to its end.
     ///
-    /// A kept connection that the server closed meanwhile costs nothing when not a byte was written to it: the
-    /// next one, at last a new one, is taken (RFC 9112, 9.3.1). Never sends anything twice. Dropping the future
-    /// closes the connection.
+    /// If the server has closed an idle connection before a byte was written to it, the next one is used, and finally a new one
+    /// (RFC 9112, 9.3.1). Nothing is sent twice. Dropping the future closes the connection.
     pub(crate) async fn exchange(
         &self,
         mut request: Request<Full<Bytes>>,
@@ -151,13 +150,13 @@ impl Connection {
         Ok(Answer { status, bytes })
     }
 
-    /// Whether the connection can take another request, once it has settled after an answer.
+    /// Whether the connection can send another request, once it has settled after an answer.
     async fn is_reusable(&mut self) -> bool {
         let Self { sender, wire } = self;
         drive(wire, sender.ready()).await.is_ok() && wire.is_some()
     }
 
-    /// Whether the server has not closed the connection as far as is known; does not wait.
+    /// Whether the connection is open, as far as is known; does not wait.
     async fn is_open(&mut self) -> bool {
         drive(&mut self.wire, std::future::ready(())).await;
         self.wire.is_some() && self.sender.is_ready()

@@ -1,4 +1,4 @@
-//! The run itself: a thread of its own that sends what is due.
+//! The run itself: a thread that sends requests when they are due.
 
 use std::cell::RefCell;
 use std::io;
@@ -22,23 +22,23 @@ use crate::tally::{Moments, Tally};
 /// The shortest time between two rounds of sending.
 ///
 /// 250 µs: at most 4,000 rounds a second, some 3 % of a core, and no request is sent later than that because of
-/// it. The accuracy that a busy machine of two cores leaves is p50 50 µs and p99 1 ms up to 1,000/s, p50 170 µs and
+/// it. The accuracy on a busy machine of two cores is p50 50 µs and p99 1 ms up to 1,000/s, p50 170 µs and
 /// p99 1 ms at 10,000/s; each run reports its own. Below 4,000 requests/s each has its own round.
 const ROUND_MIN: Duration = Duration::from_micros(250);
 
-/// Requests sent in one round before the answers are looked after.
+/// The most requests sent in one round before the answers are read.
 ///
-/// 256 × about 17 µs a request = 4 ms, the longest that an answer waits to be timed when the generator has to
-/// catch up after the machine stood still. At 50,000/s, more than it can send, a round has 13.
+/// 256 × about 17 µs a request = 4 ms, the longest that an answer waits to be timed when the generator must
+/// catch up after a pause of the machine. At 50,000/s, more than it can send, a round has 13.
 const ROUND_REQUESTS_MAX: usize = 256;
 
 /// How often progress is published: ten times a second looks live.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 
-/// Addresses of the target that are tried; a name with more is a mistake.
+/// The most addresses of the target that are tried; a name with more is a mistake.
 const ADDRESSES_MAX: usize = 16;
 
-/// Why a run could not take place. Not a request was sent.
+/// Why a run could not start. No request was sent.
 #[derive(Debug, Error)]
 pub enum RunError {
     /// The plan contradicts itself.
@@ -46,7 +46,7 @@ pub enum RunError {
         "the load plan names no request to send or a timeout of zero; give it at least one request and some time"
     )]
     Plan,
-    /// The name of the target has no address, or cannot be asked for.
+    /// The name of the target has no address, or could not be resolved.
     #[error("could not find the address of {host}; check the host of the URL")]
     Resolve {
         /// The host of the URL.
@@ -62,17 +62,17 @@ pub enum RunError {
     },
 }
 
-/// Sends the load that `plan` asks for and returns what came of it.
+/// Sends the load of `plan` and returns the results.
 ///
-/// Runs on a thread of its own, so that neither the pacing disturbs the caller nor the caller the pacing. Ends
+/// Runs on a thread of its own, so that pacing and caller do not disturb each other. Ends
 /// when the profile has ended and each request was answered or given up, at most one timeout later. `stop` ends
-/// the sending early; the answers that are due are still awaited. Dropping the future ends all at once.
+/// the sending early; outstanding answers are still awaited. Dropping the future ends everything at once.
 /// `progress` is published ten times a second and once at the end.
 ///
 /// Cost: about 17 µs of CPU a request, which is 17 % of a core at 10,000/s; beyond some 40,000/s requests become late,
 /// which the report counts.
 ///
-/// An error means that nothing was sent: a target that does not answer is no error but a report of failures.
+/// An error means that nothing was sent: for a target that does not answer, the report counts failures.
 ///
 /// # Panics
 ///
@@ -93,7 +93,7 @@ pub async fn run(
     let on_thread = move || {
         let run = Run { plan, stop, progress, addresses };
         if let Some(result) = run.on_this_thread(&abandoned) {
-            // The caller may have gone in this moment; then nobody wants the report.
+            // Fails when the caller has just dropped the future.
             let _ = done.send(result);
         }
     };
@@ -118,7 +118,7 @@ async fn resolve(plan: &LoadPlan) -> Result<Vec<SocketAddr>, RunError> {
     Ok(addresses)
 }
 
-/// What the thread needs.
+/// The inputs of the thread.
 struct Run {
     plan: LoadPlan,
     stop: CancellationToken,
@@ -139,7 +139,7 @@ impl Run {
                 Ok(pacer) => pacer,
                 Err(source) => return Some(failed(source)),
             };
-            // Dropping the generator in the middle is what an abandoned run asks for.
+            // If the caller has gone, the generator is dropped in the middle of the run.
             tokio::select! {
                 report = Generator::start(self, pacer).send_all() => Some(report.or_else(failed)),
                 () = abandoned.cancelled() => None,
@@ -187,12 +187,12 @@ impl<'a> Generator<'a> {
             let sent = round.map(|(due, template)| self.send_or_skip(due, now, template)).count();
             self.publish_if_due(now);
             match schedule.peek() {
-                // Behind: let the answers be read, then go on at once.
+                // Behind schedule: let the answers be read, then continue at once.
                 Some(_) if sent == ROUND_REQUESTS_MAX => tokio::task::yield_now().await,
                 None if now >= end => break,
                 next => {
                     let wake = next.map_or(end, |due| (*due).max(now + ROUND_MIN)).min(self.next_progress);
-                    // Both are cancel-safe: a token remembers, and the pacer is set anew in the next round.
+                    // Both are cancel-safe: a token keeps its state, and the pacer is set again in the next round.
                     tokio::select! {
                         woken = self.pacer.sleep_until(self.start + wake) => woken?,
                         () = stop.cancelled() => {}
@@ -222,7 +222,7 @@ impl<'a> Generator<'a> {
             match exchanged {
                 Ok(Ok((answer, connection))) => {
                     tally.borrow_mut().record_end(moments, Ok(answer));
-                    // Settling after an answer takes no time unless the server misbehaves.
+                    // Settling after an answer is immediate unless the server misbehaves.
                     let _ = tokio::time::timeout(timeout, pool.keep(connection)).await;
                 }
                 Ok(Err(failure)) => tally.borrow_mut().record_end(moments, Err(failure)),
@@ -234,7 +234,7 @@ impl<'a> Generator<'a> {
     /// Waits for the answers that are still due, at most one timeout, and reports.
     async fn finish(mut self, sending_ended: Duration) -> io::Result<Report> {
         while !self.in_flight.is_empty() {
-            // Both are cancel-safe: a set keeps what was not taken, and the pacer is set anew.
+            // Both are cancel-safe: the set keeps what was not taken, and the pacer is set again.
             tokio::select! {
                 _ended = self.in_flight.join_next() => {}
                 woken = self.pacer.sleep_until(self.start + self.next_progress) => woken?,
@@ -260,7 +260,7 @@ impl<'a> Generator<'a> {
         let profile = &self.run.plan.profile;
         let counted = self.tally.borrow_mut().progress(now);
         let target = Some(profile.rate_at(now));
-        // Fails when nobody watches the progress; the run goes on.
+        // Fails when there is no receiver, which does not matter.
         self.run.progress.send_replace(Progress { duration: profile.duration(), target, ..counted });
     }
 }

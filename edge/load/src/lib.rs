@@ -1,14 +1,13 @@
 //! An open-loop HTTP/1.1 load generator that corrects for coordinated omission.
 //!
-//! A [`Profile`](profile::Profile) says how many requests a second are due at each moment; its
-//! [`schedule`](profile::Profile::schedule) says exactly when each is sent; [`run`] sends them then, whether or
-//! not earlier ones were answered, and measures each from the time it was *due*. A service that stalls for a
-//! second therefore shows the wait of everybody who came in that second, where a generator that waits for its
-//! answers would have sent one request and seen one slow answer (G. Tene, "How NOT to Measure Latency", 2015).
+//! A [`Profile`](profile::Profile) is a request rate over time; its [`schedule`](profile::Profile::schedule) has the
+//! exact time of each request; [`run`] sends them at these times, whether or not earlier ones were answered, and
+//! measures each from the time it was *due*. So a service that stalls for a second shows the wait of every client that
+//! came in that second, whereas a generator that waits for its answers would have sent one request and seen one slow
+//! answer (G. Tene, "How NOT to Measure Latency", 2015).
 //!
-//! It never turns into a closed loop: when as many requests are in flight as it may have connections, those that
-//! fall due are not sent but counted as `skipped`. It never follows redirects, never repeats a request that may
-//! have reached the other side, and speaks no TLS.
+//! It never becomes a closed loop: when all connections are busy, requests that are due are not sent but counted as
+//! `skipped`. It follows no redirects, repeats no request that may have reached the server, and does not support TLS.
 //!
 //! ```
 //! use std::time::Duration;

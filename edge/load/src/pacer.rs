@@ -1,4 +1,4 @@
-//! Waking at a given moment, more exactly than the runtime's own timer.
+//! A timer that is more precise than that of the runtime.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -12,8 +12,8 @@ use tokio::time::Instant;
 
 /// A timer of the kernel.
 ///
-/// The runtime's timers count whole milliseconds, so that each would make a request up to a millisecond late and
-/// blame the service for it. This one wakes within some 50 µs.
+/// The runtime's timers have a resolution of a millisecond, by which a request could be late, and which would count as
+/// latency of the service. This one wakes within some 50 µs.
 #[derive(Debug)]
 pub(crate) struct Pacer {
     timer: AsyncFd<OwnedFd>,
@@ -34,7 +34,7 @@ impl Pacer {
 
     /// Waits until `deadline`; one that has passed is over at once.
     ///
-    /// Cancel-safe: the next call sets the timer anew, which forgets what an earlier one has waited for.
+    /// Cancel-safe: the next call sets the timer again.
     pub(crate) async fn sleep_until(&self, deadline: Instant) -> io::Result<()> {
         // Zero would turn the timer off.
         let wait = deadline.saturating_duration_since(Instant::now()).max(Duration::from_nanos(1));

@@ -19,26 +19,26 @@ use crate::schedule::Arrivals;
 pub struct LoadPlan {
     /// The server.
     pub target: Target,
-    /// What to ask for, in turn; never empty.
+    /// The requests, sent in turn; never empty.
     pub requests: Vec<RequestTemplate>,
-    /// How much, when.
+    /// The rate over time.
     pub profile: Profile,
     /// How requests are spread over time.
     pub arrivals: Arrivals,
-    /// Connections, and so requests in flight, at once. What falls due while all are busy is skipped and counted.
+    /// The most connections, and so requests in flight. Requests that are due while all are busy are skipped and counted.
     pub connections: NonZeroU16,
     /// How long to wait for an answer, from the moment of sending and including the connect; more than zero.
     pub timeout: Duration,
 }
 
 impl LoadPlan {
-    /// Connections unless told otherwise.
+    /// The default number of connections.
     ///
-    /// 512 = 250 requests/s × 2 s of a service that has come to a halt, and half of the 1,024 files that a
+    /// 512 = 250 requests/s × 2 s of a service that has stalled, and half of the 1,024 files that a
     /// process may open by default on Debian.
     pub const CONNECTIONS_DEFAULT: NonZeroU16 = NonZeroU16::new(512).expect("512 is not zero");
 
-    /// Time for an answer unless told otherwise: what a person waits before pressing reload.
+    /// The default timeout of an answer: how long a person waits before pressing reload.
     pub const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 
     /// Returns the plan to GET the path of `target` by `profile`, evenly spread, with the default limits.
@@ -56,7 +56,7 @@ impl LoadPlan {
     }
 }
 
-/// Where to send to: host and port, and the path of the URL that named them.
+/// Where to send requests: host, port and path of a URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     authority: Authority,
@@ -66,28 +66,28 @@ pub struct Target {
 /// Why a text is not a [`Target`]. Nothing has changed.
 #[derive(Debug, Error)]
 pub enum TargetError {
-    /// The text is no URL.
+    /// The text is not a URL.
     #[error("could not read the URL {text:?}; write it like http://127.0.0.1:8080/path")]
     Url {
-        /// The beginning of what was given.
+        /// The beginning of the text.
         text: String,
         /// What the parser answered.
         source: InvalidUri,
     },
-    /// A URL of something else.
+    /// A URL of another scheme.
     #[error(
         "the URL {text:?} is not for plain HTTP; load speaks only http://, so send to the port behind TLS"
     )]
     Scheme {
-        /// The beginning of what was given.
+        /// The beginning of the text.
         text: String,
     },
-    /// A URL without a host, or with a port that is no number up to 65535.
+    /// A URL without a host, or with an invalid port.
     #[error(
         "the URL {text:?} names no host and port to connect to; write it like http://127.0.0.1:8080/path"
     )]
     Host {
-        /// The beginning of what was given.
+        /// The beginning of the text.
         text: String,
     },
 }
@@ -131,21 +131,21 @@ impl Target {
         &self.path
     }
 
-    /// Returns what the `Host` header says.
+    /// Returns the value of the `Host` header.
     fn host_header(&self) -> HeaderValue {
         let host = self.authority.as_str().rsplit('@').next().unwrap_or_default();
         HeaderValue::from_str(host).expect("an authority has only visible ASCII characters")
     }
 }
 
-/// One request, to be sent again and again.
+/// A request that is sent repeatedly.
 #[derive(Debug, Clone)]
 pub struct RequestTemplate {
     /// GET, POST and so on.
     pub method: Method,
     /// The path and query.
     pub path: PathAndQuery,
-    /// Headers beside `Host`, `Content-Length` and `User-Agent`, which are set where they are missing.
+    /// Headers; `Host`, `Content-Length` and `User-Agent` are added if they are missing.
     pub headers: HeaderMap,
     /// The body; empty for none.
     pub body: Bytes,
@@ -153,7 +153,7 @@ pub struct RequestTemplate {
 
 /// Why a header cannot be sent. Nothing has changed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{text:?} is no HTTP header; write it like `Accept: text/html`")]
+#[error("{text:?} is not an HTTP header; write it like `Accept: text/html`")]
 pub struct HeaderError {
     text: String,
 }
@@ -175,7 +175,7 @@ impl RequestTemplate {
         Ok(())
     }
 
-    /// Returns the request as it goes to `target`.
+    /// Returns the request for `target`.
     pub(crate) fn for_target(&self, target: &Target) -> Request<Full<Bytes>> {
         let mut request = Request::new(Full::new(self.body.clone()));
         *request.method_mut() = self.method.clone();
@@ -188,7 +188,7 @@ impl RequestTemplate {
     }
 }
 
-/// What servers see in their logs.
+/// The user agent in the logs of servers.
 const USER_AGENT: HeaderValue =
     HeaderValue::from_static(concat!("homeostat-load/", env!("CARGO_PKG_VERSION")));
 
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_plain_http_is_refused() {
+    fn invalid_urls_are_refused() {
         assert!(matches!(Target::parse("https://shop.local/"), Err(TargetError::Scheme { .. })));
         for bad in ["", "http://", "http:///path", "127.0.0.1:notaport/", "a b"] {
             assert!(Target::parse(bad).is_err(), "{bad:?}");

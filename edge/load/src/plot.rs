@@ -1,6 +1,6 @@
-//! Numbers over time as a picture of characters.
+//! Plots numbers over time as text.
 //!
-//! Pure and without colour: what it draws can be pasted into a ticket.
+//! Pure and without colour, so that a plot can be pasted into a ticket.
 
 use std::fmt::Write as _;
 
@@ -17,7 +17,7 @@ pub struct Line<'a> {
     pub points: &'a [(f64, f64)],
 }
 
-/// How a line is drawn, so that two lines can be told apart without colour.
+/// How a line is drawn, so that two lines are distinguishable without colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ink {
     /// A continuous line of box-drawing characters.
@@ -26,7 +26,7 @@ pub enum Ink {
     Dots,
 }
 
-/// What a line shows where it has no point.
+/// The value of a line in a column without a point, or with several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Between {
     /// The value of the last point: right for a state, such as a number of replicas. A column with several
@@ -36,12 +36,12 @@ pub enum Between {
     Mean,
 }
 
-/// The space to draw in, and what the axes are called.
+/// The size of the plot, and the units of its axes.
 #[derive(Debug, Clone, Copy)]
 pub struct Frame<'a> {
-    /// Columns of the picture, with the labels of the y axis; at least 20 are taken.
+    /// Columns of the picture, with the labels of the y axis; at least 20 are used.
     pub width: usize,
-    /// Rows of the picture, without the x axis and the legend; at least 2 are taken.
+    /// Rows of the picture, without the x axis and the legend; at least 2 are used.
     pub height: usize,
     /// The unit of x, such as `s`; put behind its labels.
     pub x_unit: &'a str,
@@ -49,7 +49,7 @@ pub struct Frame<'a> {
     pub y_unit: &'a str,
 }
 
-/// The widest and highest picture: more than any terminal has, and it bounds the memory (10⁶ characters).
+/// The greatest width and height: more than any terminal has, and a bound of the memory (10⁶ characters).
 const SIDE_MAX: usize = 1_000;
 
 /// Draws lines over the same axes, later ones over earlier ones.
@@ -62,7 +62,7 @@ pub fn lines(lines: &[Line<'_>], frame: Frame<'_>) -> String {
     let drawable =
         || lines.iter().flat_map(|line| line.points.iter()).filter(|(x, y)| x.is_finite() && y.is_finite());
     let (x_min, x_max) = bounds(drawable().map(|point| point.0)).unwrap_or((0.0, 1.0));
-    // A single moment has no extent of its own, and an axis needs one that can be written beside it.
+    // An axis needs an extent, which a single point does not have.
     let x_max = if x_max - x_min >= 0.001 { x_max } else { x_min + 1.0 };
     let (lowest, highest) = bounds(drawable().map(|point| point.1)).unwrap_or((0.0, 1.0));
     let (y_min, y_max) =
@@ -160,7 +160,7 @@ fn y_labels(y_min: f64, y_max: f64, height: usize) -> Vec<String> {
         .collect()
 }
 
-/// Returns how many decimals tell values of a range apart.
+/// Returns how many decimals make values of a range distinguishable.
 fn decimals_for(range: f64) -> usize {
     if range >= 10.0 {
         0
@@ -257,7 +257,7 @@ replicas
     }
 
     #[test]
-    fn a_column_of_many_points_shows_their_mean_of_a_rate_and_the_last_of_a_state() {
+    fn a_column_shows_the_mean_of_a_rate_and_the_last_value_of_a_state() {
         let points: Vec<(f64, f64)> = (0..=100).map(|n| (f64::from(n), f64::from(n % 2) * 10.0)).collect();
         let at = |between| resample(&Line { between, ..line("", &points) }, 0.0, 100.0, 10);
         assert_eq!(at(Between::Mean)[..9], [Some(5.0); 9]);

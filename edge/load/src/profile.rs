@@ -9,8 +9,8 @@ use crate::schedule::{Arrivals, Schedule};
 
 /// A rate for each moment from the start of a run to its end, made of straight lines.
 ///
-/// Every shape that a user can ask for becomes one of these, so that there is one way to turn a shape into
-/// times to send at ([`Profile::schedule`]).
+/// Every shape of a load becomes a profile, so that there is one way to turn it into send times
+/// ([`Profile::schedule`]).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Profile {
     /// Never empty, in order of time, without holes.
@@ -60,7 +60,7 @@ pub struct FlashSale {
     pub tail: Duration,
 }
 
-/// A straight line of the rate over a stretch of time.
+/// A linear piece of the rate.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Segment {
     /// When it begins, in seconds from the start of the run.
@@ -193,7 +193,7 @@ impl Profile {
     }
 }
 
-/// A straight line of the rate, before its place in the run is known.
+/// A linear piece of the rate, before its start is known.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Line {
     /// How long it lasts, in seconds.

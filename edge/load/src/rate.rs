@@ -1,4 +1,4 @@
-//! How much load: a rate of requests, and the factors that stretch one.
+//! Request rates, and factors that scale them.
 
 use std::str::FromStr;
 
@@ -11,16 +11,16 @@ pub struct Rate(f64);
 /// Why a number is not a [`Rate`]. Nothing has changed.
 #[derive(Debug, Clone, PartialEq, Error)]
 pub enum RateError {
-    /// The text is no number at all.
+    /// The text is not a number.
     #[error("a rate is a number of requests per second, such as 250; got {text:?}")]
     NotANumber {
-        /// What was given.
+        /// The given value.
         text: String,
     },
     /// Negative, infinite, not a number, or more than [`Rate::MAX`].
-    #[error("a rate lies between 0 and {} requests per second; got {value}", Rate::MAX.0)]
+    #[error("a rate is between 0 and {} requests per second; got {value}", Rate::MAX.0)]
     OutOfRange {
-        /// What was given.
+        /// The given value.
         value: f64,
     },
 }
@@ -29,10 +29,10 @@ impl Rate {
     /// No requests at all.
     pub const ZERO: Self = Self(0.0);
 
-    /// The highest rate that may be asked for.
+    /// The highest rate.
     ///
     /// 1,000,000/s is twenty-five times what the generator can send (about 40,000/s on one core): a
-    /// higher figure is a slip of a unit, not a wish.
+    /// higher number is a mistake in the unit.
     pub const MAX: Self = Self(1_000_000.0);
 
     /// Returns the rate of `value` requests per second.
@@ -62,7 +62,7 @@ impl FromStr for Rate {
 
 /// A positive multiplier: how much faster a trace runs, or how much taller it becomes.
 ///
-/// Between 10⁻⁶ and 10⁶. 1 leaves things as they are.
+/// Between 10⁻⁶ and 10⁶; 1 changes nothing.
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
 pub struct Factor(f64);
 
@@ -74,10 +74,10 @@ pub struct FactorError {
 }
 
 impl Factor {
-    /// Leaves things as they are.
+    /// Changes nothing.
     pub const ONE: Self = Self(1.0);
 
-    /// The smallest factor: a trace a million times slower or smaller says nothing any more.
+    /// The smallest factor: a trace a million times slower or smaller is useless.
     pub const MIN: Self = Self(1e-6);
 
     /// The largest factor: eleven days in a second.
@@ -108,10 +108,10 @@ impl FromStr for Factor {
     }
 }
 
-/// Characters of foreign text that an error repeats: enough to find it by, and one terminal line at most.
+/// The most characters of an input that an error repeats: enough to find it, and at most one terminal line.
 const EXCERPT_CHARS_MAX: usize = 40;
 
-/// Returns the beginning of a foreign text, short enough to repeat in an error.
+/// Returns the beginning of an input, short enough to repeat in an error.
 pub(crate) fn excerpt(text: &str) -> String {
     let mut shown: String = text.chars().take(EXCERPT_CHARS_MAX).collect();
     if shown.len() < text.len() {

@@ -1,4 +1,4 @@
-//! From recorded load to a profile: what the numbers count, how fast time goes, how tall the load becomes.
+//! From recorded load to a profile: how values are interpreted, and how time and rate are scaled.
 
 use std::time::Duration;
 
@@ -10,18 +10,18 @@ use crate::trace::{Row, Trace, between};
 
 /// How a trace is replayed.
 ///
-/// The default takes the values as requests of an interval, in real time, as they are, with straight lines from
-/// row to row.
+/// By default values are requests per interval, in real time and unscaled, with linear interpolation between
+/// rows.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Replay {
     /// What the values count.
     pub reading: Reading,
     /// What lies between the rows.
     pub shape: Shape,
-    /// How much faster than recorded the time goes. The *rate* does not change with it: at 60, a minute of the
+    /// How much faster than recorded the trace is replayed. The *rate* does not change with it: at 60, a minute of the
     /// trace lasts a second and sends a sixtieth of its requests, at the recorded requests per second.
     pub speed: Factor,
-    /// How much taller or lower than recorded the rate is.
+    /// How the recorded rate is scaled.
     pub scale: Scale,
 }
 
@@ -48,16 +48,16 @@ pub enum Shape {
     Hold,
 }
 
-/// How tall the replayed load is.
+/// How the recorded rate is scaled.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Scale {
     /// The recorded rate times a factor.
     By(Factor),
-    /// Whatever factor brings the highest rate to this.
+    /// The factor that makes this the highest rate.
     PeakAt(Rate),
 }
 
-/// Why a trace cannot be replayed as asked. Nothing has changed.
+/// Why a trace cannot be replayed. Nothing has changed.
 #[derive(Debug, Clone, PartialEq, Error)]
 pub enum ReplayError {
     /// One row, and no interval given.
@@ -68,16 +68,14 @@ pub enum ReplayError {
     /// The interval is zero.
     #[error("the interval that the values count over is zero; give one longer than zero")]
     ZeroInterval,
-    /// Every value is zero, and a peak is asked for.
+    /// Every value is zero, but a peak was requested.
     #[error("every value of the trace is zero, so no factor brings its peak to {} requests per second", .peak.get())]
     NothingToScale {
-        /// What was asked for.
+        /// The requested peak.
         peak: Rate,
     },
-    /// A rate comes out too high.
-    #[error(
-        "at {at} the trace asks for more than can be sent; lower its scale or check what its values count"
-    )]
+    /// A rate is too high.
+    #[error("at {at} the load is more than can be sent; lower its scale or check what its values count")]
     Rate {
         /// The time of the row.
         at: jiff::Timestamp,
@@ -101,7 +99,7 @@ impl Default for Replay {
 }
 
 impl Replay {
-    /// Returns the profile of `trace`, replayed so.
+    /// Returns the profile of the replayed `trace`.
     pub fn profile_of(&self, trace: &Trace) -> Result<Profile, ReplayError> {
         let rows = trace.rows();
         let (per_second, last_lasts) = match self.reading {
@@ -192,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peak_asked_for_is_reached() {
+    fn a_requested_peak_is_reached() {
         let peak = Rate::per_second(250.0).unwrap();
         let replay = Replay { scale: Scale::PeakAt(peak), ..Replay::default() };
         assert!((replay.profile_of(&trace("0,1\n60,8\n120,4\n")).unwrap().peak().get() - 250.0).abs() < 1e-9);
@@ -201,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_replayed_says_why() {
+    fn an_impossible_replay_fails_with_its_cause() {
         let one_row = trace("0,5\n");
         assert_eq!(Replay::default().profile_of(&one_row), Err(ReplayError::NoInterval));
         let reading = Reading::Count { interval: Some(Duration::from_secs(5)) };

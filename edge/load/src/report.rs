@@ -1,4 +1,4 @@
-//! What a run found: the contract for scripts, and the lines for people.
+//! The results of a run: the JSON form for scripts, and the summary for people.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 use crate::rate::Rate;
 pub use crate::series::Point;
 
-/// What a run found. Its JSON form is what `homeostat load -o json` prints.
+/// The results of a run. Its JSON form is the output of `homeostat load -o json`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
@@ -17,7 +17,7 @@ pub struct Report {
     /// Those of them that failed: no answer, or a status of 400 and more.
     pub failed: u64,
     /// Requests that were due and not sent, because all connections were busy. Not in `requests`. When it is not
-    /// zero, the latencies are those of a lower load than was asked for.
+    /// zero, the latencies are those of a lower load than requested.
     pub skipped: u64,
     /// Requests that the generator itself sent more than 10 ms after they were due. Their latency counts from when
     /// they were due; when there are many, the machine is too busy to measure with.
@@ -31,7 +31,7 @@ pub struct Report {
     /// From the moment that a request was due to the last byte of its answer; of good answers only.
     #[serde(serialize_with = "quantiles_or_nulls")]
     pub latency_seconds: Option<Quantiles>,
-    /// From the moment that a request was really sent; of good answers only. What a closed loop would call latency.
+    /// From the time that a request was actually sent; of good answers only. This is the latency of a closed loop.
     #[serde(serialize_with = "quantiles_or_nulls")]
     pub service_time_seconds: Option<Quantiles>,
     /// How much later than due requests were sent: the accuracy of the generator itself.
@@ -41,7 +41,7 @@ pub struct Report {
     pub statuses: BTreeMap<u16, u64>,
     /// `failed`, by what went wrong.
     pub failures: Failures,
-    /// What was said of the first failure of each class that says something.
+    /// The error of the first failure of each class that has one.
     pub first_causes: Causes,
     /// Bytes of bodies received.
     pub bytes_received: u64,
@@ -81,13 +81,13 @@ pub struct Failures {
     pub status4xx: u64,
     /// Answers of status 500 and more.
     pub status5xx: u64,
-    /// Anything else, such as an answer that is no HTTP.
+    /// Anything else, such as an answer that is not HTTP.
     pub other: u64,
 }
 
-/// What the machine said of the first failed request of a class; `None` while there is none.
+/// The error of the first failed request of each class; `None` while there is none.
 ///
-/// The first alone: on a machine whose server is gone, the thousands that follow say the same.
+/// Only the first: when the server is gone, thousands of the same error follow.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Causes {
     /// Of those for which no connection could be made.
@@ -99,7 +99,7 @@ pub struct Causes {
 }
 
 impl Causes {
-    /// Returns what was said of the first failure of a class of [`Failures::by_class`].
+    /// Returns the error of the first failure of a class of [`Failures::by_class`].
     fn of(&self, class: &str) -> Option<&str> {
         let causes = [("connect", &self.connect), ("reset", &self.reset), ("other", &self.other)];
         causes.into_iter().find(|(name, _)| *name == class)?.1.as_deref()
@@ -121,14 +121,14 @@ impl Failures {
     }
 }
 
-/// How a run stands, while it goes on.
+/// The progress of a run.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Progress {
     /// Since the start.
     pub elapsed: Duration,
     /// How long the profile lasts; the answers of the last requests may come later.
     pub duration: Duration,
-    /// What the profile asks for now, in requests per second.
+    /// The current rate of the profile, in requests per second.
     pub target: Option<Rate>,
     /// Requests sent.
     pub sent: u64,
@@ -156,7 +156,7 @@ pub struct SummaryRow {
 }
 
 impl Report {
-    /// Returns the summary, line by line, for a table. Lines that say nothing are left out.
+    /// Returns the rows of the summary, without those that would be empty.
     #[must_use]
     pub fn summary(&self) -> Vec<SummaryRow> {
         let mut rows = vec![
@@ -220,7 +220,7 @@ fn row(name: &'static str, value: String) -> SummaryRow {
     SummaryRow { name, value }
 }
 
-/// Returns a time in the unit that a person reads it in.
+/// Formats a time with a suitable unit.
 fn seconds(value: f64) -> String {
     if value < 0.001 {
         format!("{:.0} µs", value * 1e6)
@@ -231,7 +231,7 @@ fn seconds(value: f64) -> String {
     }
 }
 
-/// Writes the quantiles, or each of them as null: a script that reads `.latencySeconds.p99` finds it always.
+/// Writes the quantiles, or null for each of them, so that `.latencySeconds.p99` always exists.
 fn quantiles_or_nulls<S: Serializer>(
     quantiles: &Option<Quantiles>,
     serializer: S,
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn the_summary_speaks_in_units_and_leaves_out_what_says_nothing() {
+    fn the_summary_has_units_and_omits_empty_values() {
         let rows = report().summary();
         let value_of = |name| rows.iter().find(|row| row.name == name).map(|row| row.value.as_str());
         assert_eq!(value_of("failed"), Some("2 (0.50 %)"));

@@ -1,4 +1,4 @@
-//! Reading `timestamp,value` from CSV, one row after the other: what is kept does not grow with the trace.
+//! Reads `timestamp,value` from CSV, one row at a time, in constant memory.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -10,19 +10,19 @@ use jiff::Timestamp;
 use crate::rate::excerpt;
 use crate::trace::{Row, RowProblem, TraceError};
 
-/// Bytes of one line.
+/// The most bytes of one line.
 ///
-/// 4 KiB: a time with fractions and a value of full precision are 50 bytes; the rest is room for what people add by mistake, so that the
-/// message can say what is wrong with it.
+/// 4 KiB: a time with fractions and a value of full precision are 50 bytes; longer lines are read so that the message can say what is
+/// wrong with them.
 pub const LINE_BYTES_MAX: usize = 4096;
 
-/// Fields that are told apart; more are only counted.
+/// The most fields that are parsed; more are only counted.
 const FIELDS_MAX: usize = 8;
 
 /// The rows of a trace as they are read: times strictly rising, values finite and not negative.
 ///
-/// The first line may be a header: it is one when neither of its fields could be data. Empty lines and lines that begin with `#` are passed
-/// over. After an error nothing comes.
+/// The first line is a header if neither of its fields can be data. Empty lines and lines that begin with `#` are skipped. An error ends
+/// the iteration.
 pub struct Rows<'a> {
     from: Box<dyn BufRead + 'a>,
     name: String,
@@ -52,7 +52,7 @@ impl Rows<'static> {
 }
 
 impl<'a> Rows<'a> {
-    /// The rows of what is read; `name` is what errors call it.
+    /// The rows of a reader; `name` is its name in errors.
     pub fn of(from: impl Read + 'a, name: &str) -> Self {
         Self {
             from: Box::new(BufReader::new(from)),
@@ -72,13 +72,13 @@ impl<'a> Rows<'a> {
         self.number
     }
 
-    /// The error that one line is.
+    /// The error of the current line.
     #[must_use]
     pub fn error(&self, problem: RowProblem) -> TraceError {
         TraceError::Row { name: self.name.clone(), line: self.number, problem }
     }
 
-    /// Reads up to the next line that says something; false at the end.
+    /// Reads up to the next line that is neither empty nor a comment; `false` at the end.
     fn advance(&mut self) -> Result<bool, TraceError> {
         loop {
             self.line.clear();
@@ -92,18 +92,18 @@ impl<'a> Rows<'a> {
             if length > LINE_BYTES_MAX {
                 return Err(self.error(RowProblem::Length));
             }
-            let said = self.line.trim_ascii();
-            if !said.is_empty() && !said.starts_with(b"#") {
+            let content = self.line.trim_ascii();
+            if !content.is_empty() && !content.starts_with(b"#") {
                 return Ok(true);
             }
         }
     }
 
-    /// The row of the present line; `None` for a header.
+    /// The row of the current line; `None` for a header.
     fn parse(&mut self) -> Result<Option<Row>, RowProblem> {
         let mut text = [0; LINE_BYTES_MAX];
         let mut ends = [0; FIELDS_MAX];
-        // One line is one record: what a quote leaves open is not looked for on the next.
+        // One line is one record: an open quote does not continue on the next line.
         let line = self.line.trim_ascii_end();
         self.csv.reset();
         let (mut state, _, written, mut found) = self.csv.read_record(line, &mut text, &mut ends);
@@ -168,7 +168,7 @@ impl Row {
     }
 }
 
-/// Returns the time that a field says: RFC 3339, or seconds since 1970 with or without a fraction.
+/// Parses a time: RFC 3339, or seconds since 1970 with or without a fraction.
 fn time_of(field: &str) -> Option<Timestamp> {
     if let Ok(at) = field.parse::<Timestamp>() {
         return Some(at);
@@ -181,7 +181,7 @@ fn time_of(field: &str) -> Option<Timestamp> {
     Timestamp::from_duration(since_1970).ok()
 }
 
-/// Returns the amount of load that a field says.
+/// Parses an amount of load.
 fn amount_of(field: &str) -> Option<f64> {
     field.parse().ok().filter(|amount: &f64| amount.is_finite() && *amount >= 0.0)
 }
@@ -202,7 +202,7 @@ mod tests {
     #[test]
     fn rows_come_one_by_one_until_the_first_that_is_wrong() {
         let read = rows("60,1\n120,2\nx,3\n180,4\n");
-        assert_eq!(read.len(), 3, "after an error nothing comes");
+        assert_eq!(read.len(), 3, "an error ends the iteration");
         assert!(read[..2].iter().all(Result::is_ok) && read[2].is_err());
     }
 
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_does_not_grow_with_the_trace() {
+    fn memory_does_not_grow_with_the_trace() {
         let line = b"# a comment as long as a row\n";
         let endless = std::io::Cursor::new(line.repeat(40_000)).chain(&b"60,1\n"[..]);
         let mut rows = Rows::of(endless, "t.csv");

@@ -1,4 +1,4 @@
-//! From a shape to the exact times to send at.
+//! The exact send times of a profile.
 
 use std::time::Duration;
 
@@ -13,14 +13,14 @@ pub enum Arrivals {
     /// Evenly: at 10/s one each 100 ms, the first after 50 ms. The same profile always gives the same times.
     #[default]
     Even,
-    /// As independent users arrive: a Poisson process whose rate is the profile's, grown from `seed`.
+    /// As independent users arrive: a Poisson process with the rate of the profile, from `seed`.
     Poisson {
         /// The same seed gives the same times.
         seed: u64,
     },
 }
 
-/// The times to send at, since the start of the run, never going back.
+/// The send times since the start of the run, in ascending order.
 ///
 /// Walks the area under the rate: a request is due each time that the area has grown by a gap, which is 1 for
 /// even arrivals (the first at ½, so that a run has as many requests as its area, rounded) and exponential
@@ -65,7 +65,7 @@ impl Gaps {
         }
     }
 
-    /// Goes on to the request after it.
+    /// Advances to the next request.
     fn advance(&mut self) {
         match self {
             Self::Even { sent } => *sent += 1,

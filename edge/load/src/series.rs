@@ -1,17 +1,17 @@
-//! How a run went over time: one point a second, or fewer of a long run.
+//! The results of a run over time: one point per second, or fewer for a long run.
 
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-/// Points that a series has at most.
+/// The most points of a series.
 ///
 /// 7,200 = two hours of seconds: wider than any terminal and at 64 bytes a point under half a megabyte. A longer
 /// run gets longer points.
 const POINTS_MAX: u64 = 7_200;
 
-/// What happened in one stretch of time.
+/// The results of one interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Point {
@@ -21,7 +21,7 @@ pub struct Point {
     pub seconds: f64,
     /// Requests sent in it.
     pub sent: u64,
-    /// Requests whose good answer came in it, whenever they were sent.
+    /// Requests whose good answer arrived in it, whenever they were sent.
     pub ok: u64,
     /// Requests that failed in it, whenever they were sent.
     pub failed: u64,
@@ -34,14 +34,14 @@ pub struct Point {
 }
 
 impl Point {
-    /// Returns a count of this point as a rate; 0 of a point that has only begun.
+    /// Returns a count of this point as a rate; 0 for a point of no duration.
     #[must_use]
     pub fn per_second(&self, count: u64) -> f64 {
         if self.seconds > 0.0 { count as f64 / self.seconds } else { 0.0 }
     }
 }
 
-/// Builds the points while the run goes on.
+/// Builds the points during the run.
 #[derive(Debug)]
 pub(crate) struct Series {
     interval: Duration,
@@ -67,7 +67,7 @@ impl Series {
         Self { interval, points: Vec::new(), current: Counts::default(), latencies }
     }
 
-    /// Returns the counts of the stretch that `now`, a time since the start, lies in.
+    /// Returns the counts of the interval at `now`, a time since the start.
     pub(crate) fn counts_at(&mut self, now: Duration) -> &mut Counts {
         while now >= self.current_ends_at() {
             let point = self.current_point(self.interval);
@@ -78,7 +78,7 @@ impl Series {
         &mut self.current
     }
 
-    /// Counts a good answer that came at `now`.
+    /// Counts a good answer that arrived at `now`.
     pub(crate) fn record_ok(&mut self, now: Duration, latency_micros: u64) {
         self.counts_at(now).ok += 1;
         self.latencies.saturating_record(latency_micros);
@@ -124,7 +124,7 @@ impl Series {
     }
 }
 
-/// The longest latency that is told apart: an hour. Longer ones count as an hour.
+/// The longest latency that is recorded: an hour. Longer ones count as an hour.
 pub(crate) const LATENCY_MICROS_MAX: u64 = 3_600_000_000;
 
 /// Returns microseconds as seconds.
@@ -150,9 +150,9 @@ mod tests {
         let seen: Vec<_> =
             points.iter().map(|point| (point.at_seconds, point.seconds, point.sent, point.ok)).collect();
         assert_eq!(seen, [(0.0, 1.0, 2, 1), (1.0, 1.0, 0, 0), (2.0, 0.75, 0, 1)]);
-        assert_eq!(points[1].p99_seconds, None, "no answer is not an answer in no time");
+        assert_eq!(points[1].p99_seconds, None, "a point without answers has no latency");
         assert!((points[0].p99_seconds.unwrap() - 0.1).abs() < 0.001);
-        assert!((points[2].p99_seconds.unwrap() - 0.005).abs() < 0.000_1, "latencies start anew");
+        assert!((points[2].p99_seconds.unwrap() - 0.005).abs() < 0.000_1, "each point has its own latencies");
     }
 
     #[test]

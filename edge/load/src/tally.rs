@@ -1,4 +1,4 @@
-//! Counts and distributions of a run, while it goes on.
+//! Counts and distributions during a run.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -10,24 +10,24 @@ use crate::exchange::{Answer, Failure};
 use crate::report::{Causes, Failures, Progress, Quantiles, Report};
 use crate::series::{LATENCY_MICROS_MAX, Series, seconds_of};
 
-/// How far behind its time the generator may send before a request counts as late.
+/// How far behind schedule a request may be sent before it counts as late.
 ///
-/// 10 ms: the shortest wait that a person could notice in a sum of a few requests, and forty times what the
-/// generator keeps on a machine that is not overloaded.
+/// 10 ms: the shortest delay that a person could notice in a sum of a few requests, and forty times the delay of the
+/// generator on a machine that is not overloaded.
 const LATE: Duration = Duration::from_millis(10);
 
-/// The moments of one request, each since the start of the run.
+/// The times of one request, each since the start of the run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Moments {
     /// When it should have been sent.
     pub(crate) due: Duration,
     /// When it was sent.
     pub(crate) sent: Duration,
-    /// When its answer had come, or was given up.
+    /// When it was answered or given up.
     pub(crate) ended: Duration,
 }
 
-/// What was counted so far.
+/// The counts so far.
 #[derive(Debug)]
 pub(crate) struct Tally {
     sent: u64,
@@ -66,7 +66,7 @@ impl Tally {
         }
     }
 
-    /// Counts a request that is on its way.
+    /// Counts a sent request.
     pub(crate) fn record_sent(&mut self, due: Duration, now: Duration) {
         let behind = now.saturating_sub(due);
         self.sent += 1;
@@ -75,7 +75,7 @@ impl Tally {
         self.series.counts_at(now).sent += 1;
     }
 
-    /// Counts a request that was due and found all connections busy.
+    /// Counts a request that was due while all connections were busy.
     pub(crate) fn record_skipped(&mut self, now: Duration) {
         self.skipped += 1;
         self.series.counts_at(now).skipped += 1;
@@ -122,14 +122,14 @@ impl Tally {
             }
         };
         *count += 1;
-        first.get_or_insert_with(|| words_of(&*cause));
+        first.get_or_insert_with(|| with_causes(&*cause));
     }
 
     fn failed(&self) -> u64 {
         self.failures.by_class().iter().map(|(_, count)| count).sum()
     }
 
-    /// Returns how the run stands; what only the profile knows is left at its default.
+    /// Returns the progress of the run; fields that depend on the profile have their defaults.
     pub(crate) fn progress(&mut self, elapsed: Duration) -> Progress {
         self.series.counts_at(elapsed);
         let failed = self.failed();
@@ -173,18 +173,18 @@ impl Tally {
     }
 }
 
-/// Returns what an error says, with the causes that it does not say itself.
-fn words_of(error: &dyn Error) -> String {
-    let mut words = error.to_string();
+/// Formats an error with its causes, as far as its own text does not include them.
+fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(source) = cause {
-        let said = source.to_string();
-        if !words.contains(&said) {
-            words = format!("{words}: {said}");
+        let cause_text = source.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
         }
         cause = source.source();
     }
-    words
+    text
 }
 
 fn micros(time: Duration) -> u64 {
@@ -193,7 +193,7 @@ fn micros(time: Duration) -> u64 {
 
 /// Returns the usual points of a distribution of microseconds; `None` of an empty one.
 fn quantiles(times: &Histogram<u64>) -> Option<Quantiles> {
-    // A bucket is named by its upper edge, which may lie a little above the highest value seen.
+    // The value of a bucket is its upper bound, which may be a little above the highest recorded value.
     let max = times.max();
     let at = |quantile| seconds_of(times.value_at_quantile(quantile).min(max));
     (!times.is_empty()).then(|| Quantiles {
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_flight_is_neither_good_nor_failed() {
+    fn requests_in_flight_are_neither_successful_nor_failed() {
         let mut tally = Tally::for_run_of(ms(1000));
         tally.record_sent(ms(0), ms(0));
         tally.record_sent(ms(1), ms(1));

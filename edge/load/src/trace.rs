@@ -1,4 +1,4 @@
-//! Recorded load, kept whole.
+//! Recorded load, held in memory as a whole.
 
 use std::fs::File;
 use std::io::Read;
@@ -19,13 +19,13 @@ pub struct Trace {
 /// One row of a trace.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Row {
-    /// When the stretch of time begins that the value is for.
+    /// The start of the interval of the value.
     pub at: Timestamp,
-    /// What was recorded; what it counts is told by [`Replay::reading`](crate::replay::Replay::reading).
+    /// The recorded value, interpreted by [`Replay::reading`](crate::replay::Replay::reading).
     pub value: f64,
 }
 
-/// Rows of one trace.
+/// The most rows of one trace.
 ///
 /// 1,051,200 = two years of minutes. At 24 bytes a row that is 25 MB.
 pub const TRACE_ROWS_MAX: usize = 2 * 365 * 24 * 60;
@@ -38,18 +38,18 @@ pub enum TraceError {
     Open {
         /// The path of the trace.
         name: String,
-        /// What the system answered.
+        /// The error of the system.
         source: std::io::Error,
     },
-    /// The bytes stopped coming.
+    /// The file could not be read to its end.
     #[error("could not read the trace {name} to its end")]
     Read {
         /// The name of the trace.
         name: String,
-        /// What the system answered.
+        /// The error of the system.
         source: std::io::Error,
     },
-    /// One line says something that a trace cannot say.
+    /// A line is invalid.
     #[error("could not read the trace {name}, line {line}: {problem}")]
     Row {
         /// The name of the trace.
@@ -67,7 +67,7 @@ pub enum TraceError {
         /// The name of the trace.
         name: String,
     },
-    /// More than [`TRACE_ROWS_MAX`], where a trace is kept whole.
+    /// More than [`TRACE_ROWS_MAX`] rows.
     #[error(
         "the trace {name} is longer than {TRACE_ROWS_MAX} rows; cut it, or sum its rows over longer intervals"
     )]
@@ -86,8 +86,8 @@ pub enum RowProblem {
         crate::rows::LINE_BYTES_MAX
     )]
     Length,
-    /// Bytes that are no text, or no CSV.
-    #[error("this is no text in UTF-8; a trace is a text file with one `timestamp,value` a line")]
+    /// Bytes that are not text, or not CSV.
+    #[error("this is not UTF-8 text; a trace is a text file with one `timestamp,value` a line")]
     Text,
     /// Not two fields.
     #[error("expected the two fields `timestamp,value`, found {found}")]
@@ -95,14 +95,14 @@ pub enum RowProblem {
         /// How many there are.
         found: usize,
     },
-    /// The first field is no time.
-    #[error("{text:?} is no time; write RFC 3339, such as 2024-05-01T12:00:00Z, or seconds since 1970")]
+    /// The first field is not a time.
+    #[error("{text:?} is not a time; write RFC 3339, such as 2024-05-01T12:00:00Z, or seconds since 1970")]
     Time {
         /// The beginning of the field.
         text: String,
     },
-    /// The second field is no number, or one that is negative or infinite.
-    #[error("{text:?} is no amount of load; write a number of zero or more")]
+    /// The second field is not a number, or one that is negative or infinite.
+    #[error("{text:?} is not an amount of load; write a number of zero or more")]
     Value {
         /// The beginning of the field.
         text: String,
@@ -129,7 +129,7 @@ impl Trace {
         }
     }
 
-    /// Reads a trace as [`Rows`] do; `name` is what errors call it.
+    /// Reads a trace as [`Rows`] do; `name` is its name in errors.
     pub fn read(from: impl Read, name: &str) -> Result<Self, TraceError> {
         let mut rows: Vec<Row> = Vec::new();
         for row in Rows::of(from, name) {
@@ -147,7 +147,7 @@ impl Trace {
         &self.rows
     }
 
-    /// Returns how far apart the rows are: the median of the gaps, so that a hole does not matter.
+    /// Returns the interval of the rows: the median of the gaps, so that a hole does not matter.
     ///
     /// `None` when there is only one row.
     #[must_use]
@@ -168,9 +168,9 @@ impl Trace {
     }
 }
 
-/// Returns how far apart rows are that come in order: the median of the gaps, so that a hole does not matter.
+/// Returns the interval of sorted rows: the median of the gaps, so that a hole does not matter.
 ///
-/// `None` when there is only one row, or none.
+/// `None` for fewer than two rows.
 #[must_use]
 pub fn usual_gap(rows: &[Row]) -> Option<Duration> {
     let mut gaps: Vec<Duration> = rows.windows(2).map(|pair| between(&pair[0], &pair[1])).collect();
@@ -198,7 +198,7 @@ mod tests {
     }
 
     fn refusal(text: &str) -> String {
-        read(text).expect_err("the text is no trace").to_string()
+        read(text).expect_err("the text is not a trace").to_string()
     }
 
     #[test]
@@ -222,14 +222,14 @@ mod tests {
     }
 
     #[test]
-    fn an_error_names_the_line_and_what_is_wrong() {
-        assert!(refusal("timestamp,value\n60,1\nnoon,2\n").contains("t.csv, line 3: \"noon\" is no time"));
-        assert!(refusal("60,1\n120,-2\n").contains("line 2: \"-2\" is no amount of load"));
+    fn an_error_has_the_line_and_the_cause() {
+        assert!(refusal("timestamp,value\n60,1\nnoon,2\n").contains("t.csv, line 3: \"noon\" is not a time"));
+        assert!(refusal("60,1\n120,-2\n").contains("line 2: \"-2\" is not an amount of load"));
         assert!(refusal("60,NaN\n").contains("line 1"));
         assert!(
             refusal("60,1\n\n\n120\n").contains("line 4: expected the two fields `timestamp,value`, found 1")
         );
-        assert!(refusal("60,1\r\n# a note\r\n\r\nx,1\r\n").contains("line 4: \"x\" is no time"));
+        assert!(refusal("60,1\r\n# a note\r\n\r\nx,1\r\n").contains("line 4: \"x\" is not a time"));
         assert!(refusal("120,1\n60,1\n").contains("line 2: 1970-01-01T00:01:00Z does not come after"));
         assert!(refusal("60,1\n60,1\n").contains("line 2"));
         assert!(refusal("").contains("has no row"));
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn the_interval_is_the_usual_gap_whatever_is_missing() {
+    fn the_interval_is_the_most_common_gap() {
         assert_eq!(
             read("0,1\n60,1\n120,1\n600,1\n660,1\n").unwrap().interval(),
             Some(Duration::from_secs(60))

@@ -1,4 +1,4 @@
-//! What is wrong with a manifest, where it stands, and how that is shown.
+//! Errors and warnings about manifests, with their places, and how they are rendered.
 
 use std::fmt;
 use std::ops::Range;
@@ -7,24 +7,24 @@ use std::sync::Arc;
 use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet};
 use model::resource::check::Severity;
 
-/// Diagnostics of one run that are kept; the rest is counted.
+/// The most diagnostics of one run; further ones are counted.
 ///
 /// 100 fill several screens, and a file of the wrong kind has one for each of its lines.
 pub const DIAGNOSTICS_MAX: usize = 100;
 
-/// Longest line that is shown as an excerpt, in bytes: JSON is often one line, and no terminal shows a megabyte of it.
+/// The longest line that is shown as an excerpt, in bytes: JSON is often one line, and no terminal shows a megabyte of it.
 const EXCERPT_BYTES_MAX: usize = 500;
 
-/// A text that was read, and what it is called in messages.
+/// A text that was read, and its name in messages.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Source {
     /// The path as the user gave it, or `<stdin>`.
     pub name: String,
-    /// All of it.
+    /// The whole text.
     pub text: String,
 }
 
-/// Whether what is shown may hold terminal colours.
+/// Whether the output may have terminal colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Colour {
     /// For files, pipes and logs.
@@ -33,27 +33,27 @@ pub enum Colour {
     Always,
 }
 
-/// One thing that is wrong with a manifest.
+/// One error or warning about a manifest.
 ///
 /// Its `Display` is one line: file, line, column, path and sentence. [`Diagnostic::render`] adds the excerpt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// Whether it keeps the manifest from being applied.
+    /// Whether it prevents the manifest from being applied.
     pub severity: Severity,
     /// The file; with an empty text when it could not be read.
     pub source: Arc<Source>,
-    /// The bytes that it is about; none when the whole file is meant.
+    /// The bytes that it is about; `None` for the whole file.
     pub span: Option<Range<usize>>,
     /// Dotted path of the field in its resource, such as `spec.probes.readiness.evry`; empty for the whole resource.
     pub path: String,
     /// What is wrong, as a sentence without its full stop.
     pub text: String,
-    /// What was expected, to stand under the excerpt; may be empty.
+    /// What was expected, to be shown under the excerpt; may be empty.
     pub expected: String,
 }
 
 impl Diagnostic {
-    /// Line and column, both counted from 1, the column in characters; none when the whole file is meant.
+    /// Line and column, both from 1, the column in characters; `None` for the whole file.
     pub fn position(&self) -> Option<(usize, usize)> {
         let start = floor_char(&self.source.text, self.span.as_ref()?.start);
         let before = &self.source.text[..start];
@@ -61,7 +61,7 @@ impl Diagnostic {
         Some((before.matches('\n').count() + 1, before[line_start..].chars().count() + 1))
     }
 
-    /// The sentence, the place, and the excerpt of the file with what is meant underlined.
+    /// The sentence, the place, and an excerpt of the file with the place underlined.
     pub fn render(&self, colour: Colour) -> String {
         let renderer = match colour {
             Colour::Never => Renderer::plain(),
@@ -111,7 +111,7 @@ impl fmt::Display for Diagnostic {
 
 impl std::error::Error for Diagnostic {}
 
-/// The lines of a text that a span touches first, and the span within them.
+/// The first lines of a span in a text, and the span within them.
 struct Excerpt<'a> {
     text: &'a str,
     line: usize,
@@ -119,7 +119,7 @@ struct Excerpt<'a> {
 }
 
 impl<'a> Excerpt<'a> {
-    /// None when the line is too long to be shown.
+    /// `None` when the line is too long to be shown.
     fn around(text: &'a str, span: &Range<usize>) -> Option<Self> {
         let start = floor_char(text, span.start);
         let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
@@ -127,14 +127,14 @@ impl<'a> Excerpt<'a> {
         if line_end - line_start > EXCERPT_BYTES_MAX {
             return None;
         }
-        // Past the first line an underline says nothing more.
+        // Underlining more than the first line is not helpful.
         let end = floor_char(text, span.end.min(line_end)).max(start);
         let line = text[..line_start].matches('\n').count() + 1;
         Some(Self { text: &text[line_start..line_end], line, span: start - line_start..end - line_start })
     }
 }
 
-/// The nearest place at or before `at` where a character begins.
+/// The nearest character boundary at or before `at`.
 fn floor_char(text: &str, at: usize) -> usize {
     text.floor_char_boundary(at)
 }

@@ -1,4 +1,4 @@
-//! What changes between two states of a resource, field by field.
+//! The differences between two states of a resource, field by field.
 
 use std::collections::BTreeSet;
 
@@ -10,13 +10,13 @@ use serde_json::Value;
 pub struct Change {
     /// Dotted path, such as `spec.scale.max` or `spec.ports[0].name`.
     pub path: String,
-    /// What it was; none when it was not there.
+    /// The old value; `None` when there was none.
     pub old: Option<Value>,
-    /// What it becomes; none when it is no longer there.
+    /// The new value; `None` when there is none.
     pub new: Option<Value>,
 }
 
-/// The fields in which `new` differs from `old`, in the order of their paths; empty when the two mean the same.
+/// The fields in which `new` differs from `old`, in the order of their paths; empty when the two are equivalent.
 ///
 /// Defaults are filled in on both sides before they are compared: leaving a field out and writing its default is no change.
 pub fn diff(old: &Resource, new: &Resource) -> Vec<Change> {

@@ -1,4 +1,4 @@
-//! From the text of a file to its resources, each with the tree that says where its fields stand.
+//! From the text of a file to its resources, each with the tree that locates its fields.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -15,21 +15,21 @@ use crate::tree::{self, Content, Node};
 /// One resource and where it was written.
 #[derive(Clone, Debug)]
 pub struct Document {
-    /// What was declared.
+    /// The declared resource.
     pub resource: Resource,
     /// The file.
     pub source: Arc<Source>,
-    /// The folder of the file, as the user gave it; none for what came from standard input or from memory.
+    /// The folder of the file, as the user gave it; `None` for standard input and text in memory.
     pub folder: Option<PathBuf>,
     root: Node,
 }
 
-/// What was read in one run: the resources that have the right form, and all that is wrong.
+/// The result of reading in one run: the resources of valid form, and all diagnostics.
 #[derive(Clone, Debug, Default)]
 pub struct Manifests {
     /// The resources, in the order of their files and within them.
     pub documents: Vec<Document>,
-    /// What is wrong, in the same order; at most [`DIAGNOSTICS_MAX`].
+    /// The diagnostics, in the same order; at most [`DIAGNOSTICS_MAX`].
     pub diagnostics: Vec<Diagnostic>,
     /// How many more diagnostics there were.
     pub diagnostics_left_out: usize,
@@ -38,7 +38,7 @@ pub struct Manifests {
 /// Why a path in a manifest could not be made absolute.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "could not resolve the paths of {resource}: the folder {folder:?} has a name that is no UTF-8; rename it"
+    "could not resolve the paths of {resource}: the folder {folder:?} has a name that is not UTF-8; rename it"
 )]
 pub struct PathError {
     /// Name of the resource.
@@ -56,7 +56,7 @@ pub fn parse(name: &str, text: &str) -> Manifests {
 }
 
 impl Manifests {
-    /// Whether anything is wrong that keeps the resources from being applied.
+    /// Whether there is an error that prevents the resources from being applied.
     pub fn has_errors(&self) -> bool {
         self.diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error)
     }
@@ -66,14 +66,14 @@ impl Manifests {
         self.documents.iter().map(|document| &document.resource)
     }
 
-    /// Adds what is wrong with the resources by themselves, with each other, and with `others`, which are known already.
+    /// Checks the resources, by themselves, against each other, and against the existing `others`, and adds the diagnostics.
     ///
-    /// One of `others` that a document has the kind and name of is left out: the document takes its place. Only what is wrong
-    /// with a document is added. `dangling` is how grave the name of an unknown service is.
+    /// A document replaces the one of `others` with its kind and name. Only diagnostics of documents are added. `dangling` is the
+    /// severity of a reference to an unknown service.
     pub fn check(&mut self, others: &[Resource], dangling: Severity) {
         let own: BTreeSet<(Kind, &str)> = self.resources().map(|own| (own.kind(), own.name())).collect();
         let kept = others.iter().filter(|other| !own.contains(&(other.kind(), other.name())));
-        // Others first: where two clash, the later one is named, and that is the one being applied.
+        // Others first: of two resources in conflict the later one is reported, which is the one being applied.
         let mut all: Vec<Resource> = kept.cloned().collect();
         let others_len = all.len();
         all.extend(self.resources().cloned());
@@ -92,11 +92,11 @@ impl Manifests {
         }
     }
 
-    /// Makes the paths in each resource absolute, those of working directories, certificates, tokens, logs and what is written for other
-    /// balancers: a relative one begins at the folder of its manifest, and a working directory that is not given is that folder. `current`
-    /// stands in for what was read from standard input or memory.
+    /// Makes the paths in each resource absolute (working directories, certificates, tokens, logs, and files of external balancers): they
+    /// are relative to the folder of the manifest, which is also the default working directory. `current` is used for manifests
+    /// from standard input or memory.
     ///
-    /// After this the resources no longer say what was written; compare and print before. On an error nothing has changed.
+    /// Afterwards the resources differ from what was written, so compare and print them before. After an error nothing has changed.
     pub fn resolve_paths(&mut self, current: &Path) -> Result<(), PathError> {
         let mut resolved = Vec::with_capacity(self.documents.len());
         for document in &self.documents {
@@ -119,9 +119,12 @@ impl Manifests {
         for tree::Malformed { span, text } in malformed {
             self.add(error(source, Some(span), "", text));
         }
-        let (seen, declared): (Vec<_>, Vec<_>) = roots.into_iter().flat_map(members).partition(is_seen);
-        if let Some(first) = seen.first() {
-            let text = "what runs is not declared: this and all others like it are passed over".to_owned();
+        let (observed, declared): (Vec<_>, Vec<_>) =
+            roots.into_iter().flat_map(members).partition(is_observed);
+        if let Some(first) = observed.first() {
+            let text =
+                "this is an observed state, not a declaration: it is ignored, as are all others like it"
+                    .to_owned();
             let span = Some(first.heading());
             self.add(Diagnostic { severity: Severity::Warning, ..error(source, span, "", text) });
         }
@@ -131,9 +134,9 @@ impl Manifests {
                     let folder = folder.map(Path::to_owned);
                     self.documents.push(Document { resource, source: Arc::clone(source), folder, root });
                 }
-                Err(misfits) => misfits.into_iter().for_each(|misfit| {
-                    let expected = misfit.expected;
-                    let found = error(source, Some(misfit.span), &misfit.path, misfit.text);
+                Err(form_errors) => form_errors.into_iter().for_each(|form_error| {
+                    let expected = form_error.expected;
+                    let found = error(source, Some(form_error.span), &form_error.path, form_error.text);
                     self.add(Diagnostic { expected, ..found });
                 }),
             }
@@ -159,9 +162,9 @@ pub(crate) fn error(
     Diagnostic { severity: Severity::Error, source, span, path, text, expected: String::new() }
 }
 
-/// The manifests in a document: itself, or the items of a list, as `kubectl get -o yaml` and our own API print it.
+/// The manifests in a document: itself, or the items of a list, as `kubectl get -o yaml` and Homeostat's API print it.
 ///
-/// A list is `items` with `kind: List` or without a kind. What else it says is of no use to its items.
+/// A list is `items` with `kind: List` or without a kind. Its other fields are ignored.
 fn members(root: Node) -> Vec<Node> {
     let is_list = match root.entry("kind").map(|entry| &entry.value.content) {
         None => true,
@@ -179,10 +182,10 @@ fn members(root: Node) -> Vec<Node> {
         .collect()
 }
 
-/// What our own API shows beside what was declared, and nobody declares: `get -o yaml` without a kind prints the replicas with their services.
+/// Whether a document is an observed state from Homeostat's API: `get -o yaml` without a kind prints the replicas with their services.
 ///
-/// One that somebody has written has no status, and is told that it is none of the kinds.
-fn is_seen(root: &Node) -> bool {
+/// A document that a person has written has no status, and gets the error for an unknown kind.
+fn is_observed(root: &Node) -> bool {
     const KINDS: [&str; 2] = ["Replica", "Node"];
     let kind = root.entry("kind").map(|entry| &entry.value.content);
     matches!(kind, Some(Content::Scalar { text, .. }) if KINDS.contains(&text.as_str()))

@@ -8,38 +8,38 @@ use std::sync::Arc;
 use crate::diagnostic::{Diagnostic, Source};
 use crate::document::{Manifests, error};
 
-/// Largest file, in bytes: some 4,000 services of 1 KiB, ten times what a store takes in one write.
+/// The largest file, in bytes: some 4,000 services of 1 KiB, ten times what a store accepts in one write.
 pub const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
-/// Most bytes of one run: 10,000 services of 3 KiB, doubled.
+/// The most bytes of one run: 10,000 services of 3 KiB, doubled.
 pub const RUN_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
-/// Most files of one run: a file for each of 10,000 services.
+/// The most files of one run: a file for each of 10,000 services.
 pub const FILES_MAX: usize = 10_000;
 
-/// Endings of the files that count in a folder.
+/// The extensions of manifests in a folder.
 const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
 
-/// What standard input is called in messages.
+/// The name of standard input in messages.
 const STDIN: &str = "<stdin>";
 
 /// Where manifests come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
-    /// A file, or a folder whose files `*.yaml`, `*.yml` and `*.json` are read in the order of their names, not of folders within.
+    /// A file, or a folder whose files `*.yaml`, `*.yml` and `*.json` are read in the order of their names, without subfolders.
     Path(PathBuf),
     /// Standard input.
     Stdin,
 }
 
 impl Input {
-    /// What the argument of `-f` means: `-` is standard input, all else a path.
+    /// Parses the argument of `-f`: `-` is standard input, anything else a path.
     pub fn from_argument(argument: impl Into<PathBuf>) -> Self {
         let path = argument.into();
         if path.as_os_str() == "-" { Self::Stdin } else { Self::Path(path) }
     }
 
-    /// What it is called in messages.
+    /// Its name in messages.
     fn name(&self) -> String {
         match self {
             Self::Path(path) => path.display().to_string(),
@@ -48,7 +48,7 @@ impl Input {
     }
 }
 
-/// Reads all `inputs`; what cannot be read is among the diagnostics, and the rest is read all the same.
+/// Reads all `inputs`; one that cannot be read becomes a diagnostic, and the others are read nevertheless.
 ///
 /// Standard input is given as `stdin` and read at most once. The resources are not checked yet: see [`Manifests::check`].
 pub fn read(inputs: &[Input], stdin: &mut dyn Read) -> Manifests {
@@ -63,9 +63,9 @@ pub fn read(inputs: &[Input], stdin: &mut dyn Read) -> Manifests {
                 None => run.refuse(STDIN, "standard input can be read only once; give - once".to_owned()),
             },
         }
-        // A program that was to write it has failed, or the wrong file was named: nobody asks for nothing.
+        // An empty input is an error: a program that should have written it has failed, or the wrong file was named.
         if run.found() == found_before {
-            run.refuse(&input.name(), "nothing is declared here".to_owned());
+            run.refuse(&input.name(), "no resource is declared here".to_owned());
         }
     }
     run.manifests
@@ -78,7 +78,7 @@ struct Run {
 }
 
 impl Run {
-    /// How many resources there are so far, and how much is wrong.
+    /// The number of resources and of diagnostics so far.
     fn found(&self) -> (usize, usize) {
         let Manifests { documents, diagnostics, diagnostics_left_out } = &self.manifests;
         (documents.len(), diagnostics.len() + diagnostics_left_out)
@@ -88,7 +88,7 @@ impl Run {
         let name = path.display().to_string();
         match fs::metadata(path) {
             Ok(metadata) if metadata.is_dir() => self.folder(path),
-            // Named by a person: read whatever its ending. A pipe, as of `-f <(generate)`, is a file too.
+            // A file that is named explicitly may have any extension. A pipe, as of `-f <(generate)`, is a file too.
             Ok(_) => self.file(path),
             Err(cause) => self.refuse(&name, format!("could not find the manifest: {}", sentence(&cause))),
         }
@@ -115,7 +115,7 @@ impl Run {
 
     fn file(&mut self, path: &Path) {
         let name = path.display().to_string();
-        // The parent of `shop.yaml` is the empty path, which joins as the current folder does.
+        // The parent of `shop.yaml` is the empty path, which joins like the current folder.
         let folder = path.parent();
         match File::open(path) {
             Ok(mut file) => self.stream(&name, folder, &mut file),
@@ -130,7 +130,7 @@ impl Run {
         self.files_left -= 1;
         let limit = FILE_BYTES_MAX.min(self.bytes_left);
         let mut bytes = Vec::new();
-        // One more than allowed tells too much from just enough.
+        // One byte more than allowed shows that there is too much.
         if let Err(cause) = stream.take(limit + 1).read_to_end(&mut bytes) {
             return self.refuse(name, format!("could not read the manifest: {}", sentence(&cause)));
         }
@@ -151,10 +151,7 @@ impl Run {
             Err(cause) => {
                 let at = cause.utf8_error().valid_up_to();
                 let line = cause.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
-                self.refuse(
-                    name,
-                    format!("the file is no UTF-8 text: line {line} holds a byte that fits no character"),
-                );
+                self.refuse(name, format!("the file is not UTF-8 text: line {line} has an invalid byte"));
             }
         }
     }
@@ -179,12 +176,13 @@ fn manifests_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// Not a folder, nor a pipe that waits for somebody to write. A link that leads nowhere is left to be opened, which says so.
+/// Whether an entry may be a file: neither a folder nor a pipe, on which reading would block. A dangling link counts, since opening it
+/// gives a proper error.
 fn may_be_file(path: &Path) -> bool {
     fs::metadata(path).map_or(true, |found| found.is_file())
 }
 
-/// What went wrong without the number of the system's error, which says nothing to most people.
+/// An error of the system without its number, which most people do not know.
 fn sentence(cause: &io::Error) -> String {
     match cause.kind() {
         io::ErrorKind::NotFound => "there is no such file or folder".to_owned(),

@@ -1,7 +1,7 @@
-//! Holds a tree against the JSON Schema of its kind, finding all that is wrong, and turns it into JSON.
+//! Checks a tree against the JSON Schema of its kind, finds all errors, and converts it to JSON.
 //!
-//! Scalars are read as the form asks for and not as YAML guesses, so that `1e3` stays the text that a quantity keeps. What a
-//! schema cannot say (names, quantities, spans, fields that exclude each other) is asked of the types themselves through
+//! Scalars are read by the type in the schema and not as YAML guesses, so that `1e3` stays the text that a quantity keeps. What a
+//! schema cannot express (names, quantities, spans, fields that exclude each other) is checked by the types themselves through
 //! [`read_as`].
 
 use std::ops::Range;
@@ -11,19 +11,19 @@ use model::resource::schema::read_as;
 use serde_json::{Map, Value};
 
 use crate::scalar;
-use crate::schema::{self, Form, NamedForm, named_forms, range_of, texts, types_of, words_of};
+use crate::schema::{self, Form, NamedForm, named_forms, names_of, range_of, texts, types_of};
 use crate::tree::{Content, Entry, Node};
 
-/// Something in a tree that does not have the form it should have.
+/// A deviation of a tree from its schema.
 #[derive(Debug)]
-pub(crate) struct Misfit {
+pub(crate) struct FormError {
     pub(crate) span: Range<usize>,
     pub(crate) path: String,
     pub(crate) text: String,
     pub(crate) expected: String,
 }
 
-impl Misfit {
+impl FormError {
     pub(crate) fn new(
         span: Range<usize>,
         path: &str,
@@ -34,17 +34,17 @@ impl Misfit {
     }
 }
 
-/// `root` as JSON of the form that `schema` describes, or all that is not of that form.
-pub(crate) fn fit(root: &Node, schema: &Value) -> Result<Value, Vec<Misfit>> {
-    let mut fitting = Fitting { root: schema, definitions: &schema["$defs"], misfits: Vec::new() };
-    let value = fitting.node(&Place { node: root, at: root.heading(), path: String::new() }, schema);
+/// `root` as JSON of the form that `schema` describes, or all deviations from it.
+pub(crate) fn fit(root: &Node, schema: &Value) -> Result<Value, Vec<FormError>> {
+    let mut check = FormCheck { root: schema, definitions: &schema["$defs"], form_errors: Vec::new() };
+    let value = check.node(&Place { node: root, at: root.heading(), path: String::new() }, schema);
     match value {
-        Some(value) if fitting.misfits.is_empty() => Ok(value),
-        Some(_) | None => Err(fitting.misfits),
+        Some(value) if check.form_errors.is_empty() => Ok(value),
+        Some(_) | None => Err(check.form_errors),
     }
 }
 
-/// A node, what to underline when the whole of it is meant, and its path.
+/// A node with its path, and what to underline for an error about all of it.
 struct Place<'t> {
     node: &'t Node,
     at: Range<usize>,
@@ -69,23 +69,23 @@ fn join(path: &str, key: &str) -> String {
     if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
 
-struct Fitting<'s> {
+struct FormCheck<'s> {
     root: &'s Value,
     definitions: &'s Value,
-    misfits: Vec<Misfit>,
+    form_errors: Vec<FormError>,
 }
 
-impl<'s> Fitting<'s> {
+impl<'s> FormCheck<'s> {
     fn add(&mut self, place: &Place<'_>, text: impl Into<String>, expected: impl Into<String>) {
-        self.misfits.push(Misfit::new(place.at.clone(), &place.path, text, expected));
+        self.form_errors.push(FormError::new(place.at.clone(), &place.path, text, expected));
     }
 
-    /// The JSON of a node; none when something in it is wrong, which is then among the misfits.
+    /// The JSON of a node; `None` when it has errors, which are then recorded.
     fn node(&mut self, place: &Place<'_>, schema: &'s Value) -> Option<Value> {
         let form = schema::followed(self.definitions, schema);
-        let before = self.misfits.len();
+        let before = self.form_errors.len();
         let value = self.shape(place, &form)?;
-        if self.misfits.len() > before {
+        if self.form_errors.len() > before {
             return None;
         }
         let reads = form.definition.and_then(|definition| read_as(definition, &value));
@@ -97,16 +97,16 @@ impl<'s> Fitting<'s> {
     }
 
     fn shape(&mut self, place: &Place<'_>, form: &Form<'s>) -> Option<Value> {
-        let words = words_of(form.schema);
+        let bare_names = names_of(form.schema);
         let named = named_forms(form.schema);
         match &place.node.content {
             Content::Mapping(entries) if !named.is_empty() => {
-                return self.named(place, entries, &words, &named);
+                return self.named(place, entries, &bare_names, &named);
             }
             Content::Mapping(_) | Content::Scalar { .. } | Content::Sequence(_) => {}
         }
-        if !words.is_empty() {
-            return self.word(place, &words, &named);
+        if !bare_names.is_empty() {
+            return self.name(place, &bare_names, &named);
         }
         let types = types_of(form.schema);
         let reads_itself = form.definition.is_some_and(|name| read_as(name, &Value::Null).is_some());
@@ -116,7 +116,7 @@ impl<'s> Fitting<'s> {
                 self.object(place, entries, form.schema)
             }
             Content::Sequence(items) if types.contains(&"array") => self.array(place, items, form.schema),
-            // A name or a span says better than YAML's idea of types what is wrong with a bare number.
+            // The types of names and spans have better errors for a bare number than the YAML type has.
             Content::Scalar { text, .. } if reads_itself && types == ["string"] && !place.node.is_null() => {
                 Some(text.as_str().into())
             }
@@ -135,7 +135,7 @@ impl<'s> Fitting<'s> {
                 }
             }
             Content::Scalar { .. } | Content::Sequence(_) | Content::Mapping(_) if types.is_empty() => {
-                Some(as_it_is(place.node))
+                Some(untyped(place.node))
             }
             Content::Mapping(_) | Content::Sequence(_) | Content::Scalar { .. } => {
                 self.add(place, format!("expected {}, found {}", expected(), describe(place.node)), "");
@@ -144,39 +144,37 @@ impl<'s> Fitting<'s> {
         }
     }
 
-    fn word(&mut self, place: &Place<'_>, words: &[&str], named: &[NamedForm<'s>]) -> Option<Value> {
-        let names: Vec<&str> = words.iter().copied().chain(named.iter().map(|(name, _)| *name)).collect();
+    /// A choice between names, where some of the choices have fields as well.
+    fn name(&mut self, place: &Place<'_>, bare_names: &[&str], named: &[NamedForm<'s>]) -> Option<Value> {
+        let names: Vec<&str> =
+            bare_names.iter().copied().chain(named.iter().map(|(name, _)| *name)).collect();
         let Content::Scalar { text, .. } = &place.node.content else {
-            self.add(place, format!("expected one word, found {}", describe(place.node)), one_of(&names));
+            self.add(place, format!("expected a name, found {}", describe(place.node)), one_of(&names));
             return None;
         };
         if named.iter().any(|(name, _)| name == text) {
-            self.add(
-                place,
-                format!("{text} has fields: write {{{text}: {{}}}}, with those that are meant"),
-                "",
-            );
+            self.add(place, format!("{text} has fields: write {{{text}: {{}}}} with its fields"), "");
             return None;
         }
-        if words.contains(&text.as_str()) {
+        if bare_names.contains(&text.as_str()) {
             return Some(text.as_str().into());
         }
         let found = if text.is_empty() {
-            "nothing stands here".to_owned()
+            "the value is missing".to_owned()
         } else {
-            format!("{text:?} is not known here")
+            format!("unknown value {text:?}")
         };
-        let meant = nearest(text, names.iter().copied()).map(|word| format!("; did you mean {word}?"));
-        self.add(place, found + &meant.unwrap_or_default(), one_of(&names));
+        let suggestion = nearest(text, names.iter().copied()).map(|name| format!("; did you mean {name}?"));
+        self.add(place, found + &suggestion.unwrap_or_default(), one_of(&names));
         None
     }
 
-    /// One of several forms under its name, where some of the choices are bare words.
+    /// One of several forms under its name, where some of the choices are bare names.
     fn named(
         &mut self,
         place: &Place<'_>,
         entries: &[Entry],
-        words: &[&str],
+        bare_names: &[&str],
         named: &[NamedForm<'s>],
     ) -> Option<Value> {
         let names: Vec<&str> = named.iter().map(|(name, _)| *name).collect();
@@ -188,9 +186,9 @@ impl<'s> Fitting<'s> {
                     let value = self.node(&under, form);
                     object.extend(value.map(|value| (entry.key.clone(), value)));
                 }
-                None if words.contains(&entry.key.as_str()) => {
+                None if bare_names.contains(&entry.key.as_str()) => {
                     let at = Place { node: under.node, at: entry.key_span.clone(), path: under.path };
-                    self.add(&at, format!("{0} has no fields: write the word {0} alone", entry.key), "");
+                    self.add(&at, format!("{0} has no fields: write just {0}", entry.key), "");
                 }
                 None => self.unknown(&under, entry, &names),
             }
@@ -210,7 +208,7 @@ impl<'s> Fitting<'s> {
         for entry in entries {
             let under = place.under(entry);
             match (fields.and_then(|fields| fields.get(&entry.key)), &schema["additionalProperties"]) {
-                // As in Kubernetes, a field with nothing in it is a field that is not given.
+                // As in Kubernetes, an empty field counts as a missing one.
                 (Some(_), _) if entry.value.is_null() => {}
                 (Some(field), _) => {
                     let value = self.node(&under, field);
@@ -218,7 +216,7 @@ impl<'s> Fitting<'s> {
                 }
                 (None, Value::Bool(false)) => self.unknown(&under, entry, &names),
                 (None, Value::Null | Value::Bool(true)) => {
-                    object.insert(entry.key.clone(), as_it_is(&entry.value));
+                    object.insert(entry.key.clone(), untyped(&entry.value));
                 }
                 (None, form) => {
                     let value = self.node(&under, form);
@@ -232,19 +230,19 @@ impl<'s> Fitting<'s> {
     }
 
     fn unknown(&mut self, under: &Place<'_>, entry: &Entry, names: &[&str]) {
-        let meant = match nearest(&entry.key, names.iter().copied()) {
+        let suggestion = match nearest(&entry.key, names.iter().copied()) {
             Some(name) => format!("; did you mean {name}?"),
             None => self
                 .elsewhere(&under.path, &entry.key)
                 .map_or_else(String::new, |path| format!("; it belongs under {path}")),
         };
-        let text = format!("there is no field {:?} here{meant}", entry.key);
+        let text = format!("unknown field {:?}{suggestion}", entry.key);
         let at = Place { node: under.node, at: entry.key_span.clone(), path: under.path.clone() };
         self.add(&at, text, one_of(names));
     }
 
-    /// The nearest place above or below in the form that has the field `name` which stands at `path`; none when several are
-    /// as near. Of what lies beside, such as another type of metric, the field would not mean the same.
+    /// The nearest ancestor or descendant of the place at `path` in the form that has a field `name`; `None` when several are
+    /// equally near. In siblings, such as another type of metric, the field would not mean the same.
     fn elsewhere(&self, path: &str, name: &str) -> Option<String> {
         let here: String =
             path.strip_suffix(name)?.trim_end_matches('.').replace(|c: char| c.is_ascii_digit(), "");
@@ -257,7 +255,7 @@ impl<'s> Fitting<'s> {
         places.pop().filter(|_| places.is_empty())
     }
 
-    /// Adds the path of each object in `schema` that has a field `name`. No form of ours refers to itself.
+    /// Adds the path of each object in `schema` that has a field `name`. No form refers to itself.
     fn places_of(&self, name: &str, path: &str, schema: &'s Value, places: &mut Vec<String>) {
         let form = schema::followed(self.definitions, schema).schema;
         if let Some(fields) = form["properties"].as_object() {
@@ -284,7 +282,7 @@ impl<'s> Fitting<'s> {
         }
     }
 
-    /// Of several fields of which each alone is required, exactly one is given.
+    /// Checks that of several alternative required fields exactly one is given.
     fn exactly_one(&mut self, place: &Place<'_>, schema: &'s Value) {
         let Some(ways) = schema["oneOf"].as_array() else { return };
         let names: Vec<&str> = ways.iter().flat_map(|way| texts(&way["required"])).collect();
@@ -300,7 +298,7 @@ impl<'s> Fitting<'s> {
         let items = items.iter().enumerate();
         let values: Vec<Option<Value>> = items
             .map(|(i, item)| match &schema["items"] {
-                Value::Null | Value::Bool(_) => Some(as_it_is(item)),
+                Value::Null | Value::Bool(_) => Some(untyped(item)),
                 form => self.node(&place.item(i, item), form),
             })
             .collect();
@@ -346,17 +344,17 @@ fn expectation(schema: &Value, types: &[&str]) -> String {
         ["number"] => "a number".to_owned(),
         ["boolean"] => "true or false".to_owned(),
         ["string"] => "a text".to_owned(),
-        // Of our forms only quantities take two types; what it says of itself is the best description.
+        // Only quantities have two types, and their own description is the best.
         _ => schema["description"].as_str().unwrap_or("a value").trim_end_matches('.').to_lowercase(),
     }
 }
 
-/// A scalar as the first of `types` that it can be; what it is instead, if none.
+/// A scalar as the first of `types` that it can be; otherwise a description of what it is.
 fn scalar_as(types: &[&str], text: &str, is_plain: bool) -> Result<Value, String> {
     let meaning = if is_plain { scalar::resolve(text) } else { Value::from(text) };
     let takes_number = types.contains(&"number");
     if types.contains(&"string") && (meaning.is_string() || (takes_number && meaning.is_number())) {
-        // The text as it was written, so that nothing is rounded on the way.
+        // The text as it was written, so that nothing is rounded.
         return Ok(text.into());
     }
     let fits = (types.contains(&"integer") && (meaning.is_i64() || meaning.is_u64()))
@@ -380,7 +378,7 @@ fn describe(node: &Node) -> String {
 }
 
 fn describe_value(meaning: &Value, text: &str) -> String {
-    /// Longest text that is repeated in a message, in characters: it is shown in the excerpt too.
+    /// The longest text that is repeated in a message, in characters: the excerpt shows it as well.
     const SHOWN_MAX: usize = 40;
     match meaning {
         Value::Null => "nothing".to_owned(),
@@ -393,14 +391,14 @@ fn describe_value(meaning: &Value, text: &str) -> String {
     }
 }
 
-/// A node as the JSON that YAML says it is. Nodes nest no deeper than `tree::DEPTH_MAX`.
-fn as_it_is(node: &Node) -> Value {
+/// A node as JSON with the types of YAML. Nodes nest no deeper than `tree::DEPTH_MAX`.
+fn untyped(node: &Node) -> Value {
     match &node.content {
         Content::Scalar { text, is_plain: true } => scalar::resolve(text),
         Content::Scalar { text, is_plain: false } => text.as_str().into(),
-        Content::Sequence(items) => items.iter().map(as_it_is).collect(),
+        Content::Sequence(items) => items.iter().map(untyped).collect(),
         Content::Mapping(entries) => {
-            entries.iter().map(|entry| (entry.key.clone(), as_it_is(&entry.value))).collect()
+            entries.iter().map(|entry| (entry.key.clone(), untyped(&entry.value))).collect()
         }
     }
 }

@@ -1,14 +1,14 @@
-//! Resources as people write them: YAML or JSON in, resources or located errors out, and back again.
+//! Parses resources from YAML or JSON, with located errors, and writes them back.
 //!
-//! A run finds everything that is wrong with all its files: text that is no YAML, fields of a wrong form, and resources that
-//! contradict each other. Each error says file, line, column and path, what was expected, and the nearest known name. The form of
-//! each kind is its JSON Schema, made from the types in `model::resource`, so that the errors, the schema that users see, and the
-//! types cannot disagree. Nothing is defaulted from the environment or applied here.
+//! A run finds all errors in all its files: invalid YAML, fields of a wrong form, and resources that contradict each other. Each error has
+//! the file, line and column, path, what was expected, and the nearest known name. The form of each kind is its JSON Schema, generated
+//! from the types in `model::resource`, so that the errors, the schema that users see, and the types cannot disagree. Nothing is
+//! defaulted from the environment or applied here.
 //!
 //! ```
 //! let read = manifest::parse("shop.yaml", "apiVersion: homeostat/v1\nkind: Servise\n");
 //! let text = read.diagnostics[0].to_string();
-//! assert_eq!(text, "shop.yaml:2:7: kind: \"Servise\" is no kind; did you mean Service?");
+//! assert_eq!(text, "shop.yaml:2:7: kind: \"Servise\" is not a kind; did you mean Service?");
 //! ```
 
 mod diagnostic;

@@ -1,4 +1,4 @@
-//! The paths in resources, made absolute.
+//! Makes the paths in resources absolute.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use model::resource::{
     Route, Secret, ServiceSpec, Tls,
 };
 
-/// Makes each path in `resource` begin at `folder`; `false` when the result of one is no UTF-8.
+/// Makes each path in `resource` relative to `folder` absolute; `false` when a result is not UTF-8.
 pub(crate) fn resolve(resource: &mut Resource, folder: &Path) -> bool {
     paths_of(resource).into_iter().all(|path| {
         // Leaves out each `.` and keeps each `..`, which may lead through a link.
@@ -16,7 +16,7 @@ pub(crate) fn resolve(resource: &mut Resource, folder: &Path) -> bool {
     })
 }
 
-/// The paths in a resource; a working directory that is not given is the empty path.
+/// The paths in a resource; the default working directory is the empty path.
 fn paths_of(resource: &mut Resource) -> Vec<&mut String> {
     match resource {
         Resource::Service(service) => {
@@ -48,12 +48,12 @@ fn paths_of(resource: &mut Resource) -> Vec<&mut String> {
     }
 }
 
-/// The paths of certificates, of keys, and of those who vouch for an authority that is asked.
+/// The paths of certificates and keys, and of the files of ACME authorities' own certificates.
 fn certificates(tls: &mut Option<Tls>) -> impl Iterator<Item = &mut String> {
     tls.iter_mut().flat_map(Tls::files_mut)
 }
 
-/// The path of a log, unless it is none.
+/// The path of a log, if it is written to a file.
 fn log_file(log: &mut Option<AccessLog>) -> impl Iterator<Item = &mut String> {
     log.iter_mut().filter(|log| !log.is_standard_output()).map(|log| &mut log.file)
 }

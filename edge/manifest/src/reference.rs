@@ -1,4 +1,4 @@
-//! The reference page of all kinds, written from their schemas so that it cannot go stale.
+//! The reference page of all kinds, generated from their schemas so that it is always current.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -19,7 +19,7 @@ What can be written in a manifest, field by field. `homeostat schema KIND` print
 A file holds one or several YAML documents, or JSON. A field that is not listed here is an error, as is a key that stands twice; a
 field with nothing in it counts as left out. Anchors, aliases and merge keys (`<<`) work; tags do not. The `items` of a list,
 as `kubectl get -o yaml` prints it, are read as manifests of their own. Documents of the kinds `Replica` and `Node`, which
-`homeostat get -o yaml` prints as well but which nobody declares, are skipped.
+`homeostat get -o yaml` prints as well but which are not declared, are skipped.
 
 - A **span** is a length of time with its unit, in `ms`, `s`, `m`, `h` and `d`: `500ms`, `2s`, `1h30m`. It is kept in whole
   milliseconds, up to `3650d`.
@@ -113,7 +113,7 @@ pub(crate) const fn example(kind: Kind) -> &'static str {
     }
 }
 
-/// The reference page as Markdown: each kind with an example, and each of its fields with what it takes, its default and meaning.
+/// The reference page as Markdown: each kind with an example, and each of its fields with what it type_name, its default and meaning.
 pub fn reference() -> String {
     let mut page = HEAD.to_owned();
     for kind in Kind::ALL {
@@ -176,23 +176,23 @@ fn count_uses<'s>(schema: &'s Value, uses: &mut BTreeMap<&'s str, usize>) {
     }
 }
 
-/// The words and named forms that a form is a choice of; `None` when it is none.
+/// The names and named forms of a choice; `None` when the form is not a choice.
 fn choice(form: &Value) -> Option<String> {
     let choices = form["enum"].as_array().or_else(|| form["oneOf"].as_array()).into_iter().flatten();
-    let words: Vec<String> = choices
-        .filter_map(|way| way.as_str().or(way["const"].as_str()))
-        .map(|word| format!("`{word}`"))
+    let bare_names: Vec<String> = choices
+        .filter_map(|variant| variant.as_str().or(variant["const"].as_str()))
+        .map(|name| format!("`{name}`"))
         .collect();
     let names: Vec<String> = named_forms(form).iter().map(|(name, _)| format!("`{name}`")).collect();
     if names.is_empty() {
-        return Some(words.join(", ")).filter(|words| !words.is_empty());
+        return Some(bare_names.join(", ")).filter(|names| !names.is_empty());
     }
     let mapping = format!("a mapping with one of {}", names.join(", "));
-    let words = words.iter().map(|word| format!("{word}, ")).collect::<String>();
-    Some(if words.is_empty() { mapping } else { format!("{words}or {mapping}") })
+    let bare_names = bare_names.iter().map(|name| format!("{name}, ")).collect::<String>();
+    Some(if bare_names.is_empty() { mapping } else { format!("{bare_names}or {mapping}") })
 }
 
-/// What each word of a choice means; empty where that is not said.
+/// The meaning of each name of a choice; empty where it has no description.
 fn meanings(form: &Value) -> String {
     let ways = form["oneOf"].as_array().into_iter().flatten();
     let texts = ways.filter_map(|way| {
@@ -207,8 +207,8 @@ fn one_line(description: &str) -> String {
     description.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// What a choice between named forms says of one of them.
-fn of_way<'s>(schema: &'s Value, name: &str) -> Option<&'s str> {
+/// The description of one variant of a choice between named forms.
+fn of_variant<'s>(schema: &'s Value, name: &str) -> Option<&'s str> {
     let ways = schema["oneOf"].as_array()?;
     ways.iter().find(|way| way["properties"][name].is_object())?["description"].as_str()
 }
@@ -220,9 +220,9 @@ fn fields(schema: &Value) -> impl Iterator<Item = (&str, &Value)> {
 struct Table<'s> {
     definitions: &'s Value,
     kind: Kind,
-    /// How many fields take each form.
+    /// How many fields have each form.
     uses: BTreeMap<&'s str, usize>,
-    /// Forms that wait for a table of their own, in the order in which they were met.
+    /// Forms that still need a table of their own, in the order in which they were found.
     waiting: Vec<&'s str>,
     rows: String,
 }
@@ -234,7 +234,7 @@ impl<'s> Table<'s> {
         Self { definitions: &schema["$defs"], kind, uses, waiting: Vec::new(), rows: String::new() }
     }
 
-    /// The rows, and the tables of the forms that several fields take.
+    /// The rows, and the tables of the forms that several fields share.
     fn finish(mut self) -> String {
         let mut next = 0;
         while let Some(name) = self.waiting.get(next).copied() {
@@ -254,7 +254,7 @@ impl<'s> Table<'s> {
     fn field(&mut self, path: &str, name: &str, field: &'s Value, parent: &Value) {
         let (form, definition) = self.follow(field);
         let description = field["description"].as_str().or(form["description"].as_str());
-        let description = description.or_else(|| of_way(parent, name)).unwrap_or_default();
+        let description = description.or_else(|| of_variant(parent, name)).unwrap_or_default();
         let description = one_line(description);
         let (meaning, described) = match description.split_once(" Default: ") {
             Some((meaning, default)) => (meaning.to_owned(), Some(default.trim_end_matches('.').to_owned())),
@@ -267,23 +267,23 @@ impl<'s> Table<'s> {
             Value::String(text) => format!("`{text}`"),
             default => format!("`{default}`"),
         };
-        let takes = self.takes(form, definition);
-        let words = if definition.is_some_and(|name| self.has_own_table(name, form)) {
+        let type_name = self.type_name(form, definition);
+        let choices = if definition.is_some_and(|name| self.has_own_table(name, form)) {
             String::new()
         } else {
             meanings(form)
         };
-        let meaning = match (meaning.trim_end_matches('.'), words.trim_end_matches('.')) {
+        let meaning = match (meaning.trim_end_matches('.'), choices.trim_end_matches('.')) {
             (meaning, "") => meaning.to_owned(),
-            (meaning, words) => format!("{meaning}.{words}"),
+            (meaning, choices) => format!("{meaning}.{choices}"),
         };
-        let row = [format!("`{path}`"), takes, default, meaning];
+        let row = [format!("`{path}`"), type_name, default, meaning];
         let row = row.map(|cell| cell.replace('|', "\\|"));
         writeln!(self.rows, "| {} |", row.join(" | ")).expect("writing to a String cannot fail");
         self.below(path, form, definition);
     }
 
-    /// The rows of what lies within a field.
+    /// The rows of the fields within a field.
     fn below(&mut self, path: &str, form: &'s Value, definition: Option<&'s str>) {
         if let Some(name) = definition.filter(|name| self.has_own_table(name, form)) {
             if !self.is_described_by_autoscaler(name) && !self.waiting.contains(&name) {
@@ -300,14 +300,14 @@ impl<'s> Table<'s> {
         }
     }
 
-    /// Whether the fields of a form stand in a table of their own.
+    /// Whether the fields of a form have a table of their own.
     fn has_own_table(&self, definition: &str, form: &Value) -> bool {
         let is_repeated = self.uses.get(definition).is_some_and(|uses| *uses > 1);
         let has_fields = form["properties"].is_object() || !named_forms(form).is_empty();
         has_fields && (is_repeated || self.is_described_by_autoscaler(definition))
     }
 
-    /// Whether a Service uses here the words of the autoscaler, whose tables tell them.
+    /// Whether a Service uses a form of the autoscaler here, which the autoscaler's tables describe.
     fn is_described_by_autoscaler(&self, definition: &str) -> bool {
         self.kind == Kind::Service && matches!(definition, "MetricSpec" | "HorizontalPodAutoscalerBehavior")
     }
@@ -317,7 +317,7 @@ impl<'s> Table<'s> {
         (schema, definition)
     }
 
-    fn takes(&self, form: &'s Value, definition: Option<&str>) -> String {
+    fn type_name(&self, form: &'s Value, definition: Option<&str>) -> String {
         match definition {
             Some("Span") => return "span".to_owned(),
             Some("Cron") => return "crontab time".to_owned(),
@@ -337,7 +337,7 @@ impl<'s> Table<'s> {
         }
         let of = |inner: &'s Value| {
             let (inner, definition) = self.follow(inner);
-            self.takes(inner, definition)
+            self.type_name(inner, definition)
         };
         match form["type"].as_str().or(form["type"][0].as_str()) {
             Some("array") if form["items"].is_object() => format!("list of {}", of(&form["items"])),

@@ -1,10 +1,10 @@
-//! What a plain scalar means where the form does not say: YAML 1.2.2's core schema, section 10.3.2.
+//! The type of a plain scalar where the form does not define it: YAML 1.2.2's core schema, section 10.3.2.
 
 use serde_json::{Number, Value};
 
-/// What `text`, written without quotes, stands for.
+/// The value of `text`, written without quotes.
 ///
-/// What JSON cannot hold (`.inf`, `.nan`, integers past 64 bits) stays a text.
+/// A number that JSON cannot represent (`.inf`, `.nan`, integers past 64 bits) stays a text.
 pub(crate) fn resolve(text: &str) -> Value {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => Value::Null,
@@ -29,7 +29,7 @@ pub(crate) fn integer(text: &str) -> Option<Number> {
 }
 
 fn float(text: &str) -> Option<Number> {
-    // Rust reads more than YAML does: `inf`, `nan`, `infinity`.
+    // Rust accepts more than YAML: `inf`, `nan`, `infinity`.
     let is_number = text.bytes().all(|b| b.is_ascii_digit() || b"+-.eE".contains(&b));
     text.parse::<f64>().ok().filter(|_| is_number).and_then(Number::from_f64)
 }

@@ -1,8 +1,8 @@
-//! What the JSON Schema of a form says, as far as the schemas of our kinds say it.
+//! Reads the JSON Schema of a form, as far as the schemas of the kinds make use of it.
 
 use serde_json::Value;
 
-/// A schema with its reference followed.
+/// A schema with its reference resolved.
 pub(crate) struct Form<'s> {
     pub(crate) schema: &'s Value,
     /// The name under `$defs`, when it has one.
@@ -44,18 +44,18 @@ pub(crate) fn range_of(schema: &Value) -> (i64, i64) {
     (least, most)
 }
 
-/// The words that a schema allows, when it is a choice of words.
-pub(crate) fn words_of(schema: &Value) -> Vec<&str> {
+/// The names that a schema allows, when it is a choice of names.
+pub(crate) fn names_of(schema: &Value) -> Vec<&str> {
     if let Some(word) = schema["const"].as_str() {
         return vec![word];
     }
     if schema["enum"].is_array() {
         return texts(&schema["enum"]).collect();
     }
-    schema["oneOf"].as_array().into_iter().flatten().flat_map(|way| words_of(way)).collect()
+    schema["oneOf"].as_array().into_iter().flatten().flat_map(|way| names_of(way)).collect()
 }
 
-/// A form by the name that it is chosen by.
+/// A form and the name by which it is chosen.
 pub(crate) type NamedForm<'s> = (&'s str, &'s Value);
 
 /// The forms of which a schema allows one, each under its name.

@@ -1,38 +1,38 @@
-//! The nodes of a YAML stream with the bytes that each was written in.
+//! The nodes of a YAML stream, each with its bytes in the text.
 //!
-//! The parser is granit-parser, the one under serde-saphyr; here its events become trees. Aliases are copied out and merge
-//! keys (`<<`) folded in, both within [`NODES_MAX`] and [`DEPTH_MAX`], so that no file can grow in memory past what a large
-//! one would take.
+//! The parser is granit-parser, which serde-saphyr uses too; here its events become trees. Aliases are expanded and merge
+//! keys (`<<`) applied, both within [`NODES_MAX`] and [`DEPTH_MAX`], so that no file needs more memory than a large one without
+//! aliases.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use serde_saphyr::granit_parser::{Event, Options, Parser, ScalarStyle, Span, StrInput, Tag};
 
-/// Most nodes of one file, aliases copied out: a file of 4 MiB with a node for each 8 bytes, which is denser than people write.
+/// The most nodes of one file, with aliases expanded: a file of 4 MiB with a node for each 8 bytes, which is denser than people write.
 pub(crate) const NODES_MAX: usize = 512 * 1024;
 
-/// Bytes of a text that count as one more node: [`NODES_MAX`] of them are 32 MiB, whatever stands for them.
+/// The bytes of a text that count as one more node: [`NODES_MAX`] of them are 32 MiB.
 const BYTES_A_NODE: usize = 64;
 
-/// Deepest nesting. The deepest field of any kind lies 10 deep; four times that and room for annotations.
+/// The deepest nesting: over four times that of the deepest field of any kind, which is 10.
 pub(crate) const DEPTH_MAX: usize = 48;
 
 /// A node and where it was written.
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
-    /// Its bytes; of an alias those of the alias.
+    /// Its bytes; for an alias those of the alias.
     pub(crate) span: Range<usize>,
     pub(crate) content: Content,
-    /// How many nodes it is, itself counted and its texts by their length.
+    /// The number of its nodes, including itself, with texts counted by length.
     size: usize,
-    /// How many nodes deep it is, itself counted.
+    /// Its depth in nodes, including itself.
     depth: usize,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) enum Content {
-    /// A text; plain when no quotes, block mark or tag `!!str` made sure that it is one.
+    /// A text; plain if it was written without quotes, block mark or tag `!!str`.
     Scalar {
         text: String,
         is_plain: bool,
@@ -41,7 +41,7 @@ pub(crate) enum Content {
     Mapping(Vec<Entry>),
 }
 
-/// A key and what stands under it.
+/// A key and its value.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub(crate) key: String,
@@ -49,7 +49,7 @@ pub(crate) struct Entry {
     pub(crate) value: Node,
 }
 
-/// Something that is no tree, and where.
+/// An error in the YAML, and its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Malformed {
     pub(crate) span: Range<usize>,
@@ -77,7 +77,7 @@ impl Node {
         }
     }
 
-    /// The entry of a mapping with this key; none for what is no mapping.
+    /// The entry of a mapping with this key; `None` for a node that is not a mapping.
     pub(crate) fn entry(&self, key: &str) -> Option<&Entry> {
         match &self.content {
             Content::Mapping(entries) => entries.iter().find(|entry| entry.key == key),
@@ -85,14 +85,14 @@ impl Node {
         }
     }
 
-    /// The bytes of what stands at the dotted `path`, or of the nearest thing above it that was written.
+    /// The bytes of the node at the dotted `path`, or of its nearest ancestor that was written.
     pub(crate) fn locate(&self, path: &str) -> Range<usize> {
         let (mut node, mut span, mut rest) = (self, self.heading(), path);
         loop {
             let (next, at, left) = match &node.content {
                 Content::Scalar { .. } => return span,
                 Content::Mapping(entries) => {
-                    // Keys may hold dots themselves: the longest that fits is meant.
+                    // Keys may contain dots themselves: the longest match is used.
                     let fits = entries.iter().filter_map(|entry| Some((entry, after_key(rest, &entry.key)?)));
                     let Some((entry, left)) = fits.max_by_key(|(entry, _)| entry.key.len()) else {
                         return span;
@@ -122,7 +122,7 @@ impl Node {
     }
 }
 
-/// How many nodes a text counts as, beside the one that it may be.
+/// How many nodes the length of a text counts as, in addition to the node itself.
 const fn weight(text: &str) -> usize {
     text.len() / BYTES_A_NODE
 }
@@ -131,7 +131,7 @@ fn sums<'n>(children: impl Iterator<Item = &'n Node>) -> (usize, usize) {
     children.fold((0, 0), |(size, depth), child| (size + child.size, depth.max(child.depth)))
 }
 
-/// What of `path` follows `key`; none when the path does not begin with it.
+/// The rest of `path` after `key`; `None` when the path does not begin with it.
 fn after_key<'p>(path: &'p str, key: &str) -> Option<&'p str> {
     let rest = path.strip_prefix(key)?;
     match rest.as_bytes().first() {
@@ -146,7 +146,7 @@ fn after_index<'p, 'n>(path: &'p str, items: &'n [Node]) -> Option<(&'n Node, &'
     Some((items.get(index.parse::<usize>().ok()?)?, rest.strip_prefix('.').unwrap_or(rest)))
 }
 
-/// The documents of `text`, empty ones left out, and all that could not be read.
+/// The documents of `text` that are not empty, and all errors.
 ///
 /// After an error the rest of its document is skipped, and the next one is read.
 pub(crate) fn compose(text: &str) -> (Vec<Node>, Vec<Malformed>) {
@@ -187,7 +187,7 @@ pub(crate) fn compose(text: &str) -> (Vec<Node>, Vec<Malformed>) {
 
 type Events<'t> = Parser<'t, StrInput<'t>>;
 
-/// A collection whose end has not come yet.
+/// A collection that is not complete yet.
 struct Open {
     start: usize,
     anchor: usize,
@@ -196,7 +196,7 @@ struct Open {
 
 enum OpenKind {
     Sequence(Vec<Node>),
-    /// `keys` holds those of `entries`, so that a large mapping does not cost its square.
+    /// `keys` are those of `entries`, so that finding duplicates is not quadratic.
     Mapping {
         entries: Vec<Entry>,
         keys: BTreeSet<String>,
@@ -217,13 +217,13 @@ impl Composer {
         Self { open: Vec::new(), anchors: BTreeMap::new(), nodes_left, malformed: Vec::new() }
     }
 
-    /// The root of the next document; none at the end of the stream.
+    /// The root of the next document; `None` at the end of the stream.
     fn document(&mut self, parser: &mut Events<'_>) -> Result<Option<Node>, Malformed> {
         let mut root = None;
         while let Some(event) = parser.next_event() {
             let (event, span) = event.map_err(|error| {
                 let at = error.marker().byte_offset().unwrap_or(0);
-                Malformed { span: at..at + 1, text: format!("this is no YAML: {}", error.info()) }
+                Malformed { span: at..at + 1, text: format!("invalid YAML: {}", error.info()) }
             })?;
             let at = bytes(&span);
             let done = match event {
@@ -235,7 +235,7 @@ impl Composer {
                 Event::UnresolvedAlias(name) => {
                     return Err(Malformed {
                         span: at,
-                        text: format!("no anchor &{name} stands before this alias"),
+                        text: format!("there is no anchor &{name} before this alias"),
                     });
                 }
                 Event::Alias(id) => Some(self.alias(id, at)?),
@@ -245,19 +245,19 @@ impl Composer {
                     Some(self.complete(Node::new(at, content), anchor)?)
                 }
                 Event::SequenceStart(_, anchor, tag) => {
-                    no_tag(tag.as_deref(), "seq", &at)?;
+                    check_tag(tag.as_deref(), "seq", &at)?;
                     self.open.push(Open { start: at.start, anchor, kind: OpenKind::Sequence(Vec::new()) });
                     None
                 }
                 Event::MappingStart(_, anchor, tag) => {
-                    no_tag(tag.as_deref(), "map", &at)?;
+                    check_tag(tag.as_deref(), "map", &at)?;
                     let (entries, keys, merged) = (Vec::new(), BTreeSet::new(), Vec::new());
                     let kind = OpenKind::Mapping { entries, keys, key: None, merged };
                     self.open.push(Open { start: at.start, anchor, kind });
                     None
                 }
                 Event::SequenceEnd | Event::MappingEnd => self.close(at.end)?,
-                // The parser's enum may grow; what it adds is about how YAML is laid out, never a node.
+                // The parser's enum may grow, but only by events of layout, never by nodes.
                 _ => None,
             };
             if let Some(node) = done {
@@ -274,38 +274,38 @@ impl Composer {
         let Some(target) = self.anchors.get(&id) else {
             return Err(Malformed {
                 span: at,
-                text: "this alias stands within what it refers to".to_owned(),
+                text: "this alias refers to a node that contains it".to_owned(),
             });
         };
         if target.depth + self.open.len() > DEPTH_MAX {
             return Err(Malformed {
                 span: at,
-                text: format!("what this alias stands for nests deeper than {DEPTH_MAX}"),
+                text: format!("the node of this alias nests deeper than {DEPTH_MAX}"),
             });
         }
         let size = target.size;
-        // Paid for before it is copied.
-        self.pay(size, &at)?;
+        // Charged before it is copied.
+        self.charge(size, &at)?;
         let mut node = self.anchors[&id].clone();
         node.span = at;
         Ok(node)
     }
 
     fn complete(&mut self, node: Node, anchor: usize) -> Result<Node, Malformed> {
-        self.pay(1, &node.span)?;
+        self.charge(1, &node.span)?;
         if anchor != 0 {
-            // The copy that aliases are made from counts too.
-            self.pay(node.size, &node.span)?;
+            // The copy that aliases are made from is charged too.
+            self.charge(node.size, &node.span)?;
             self.anchors.insert(anchor, node.clone());
         }
         Ok(node)
     }
 
-    fn pay(&mut self, nodes: usize, at: &Range<usize>) -> Result<(), Malformed> {
+    fn charge(&mut self, nodes: usize, at: &Range<usize>) -> Result<(), Malformed> {
         let Some(left) = self.nodes_left.checked_sub(nodes) else {
             self.nodes_left = 0;
             let text = format!(
-                "the file has more than {NODES_MAX} values, aliases counted where they stand and long texts by their length; split it"
+                "the file has more than {NODES_MAX} values, with aliases expanded and long texts counted by length; split it"
             );
             return Err(Malformed { span: at.clone(), text });
         };
@@ -350,15 +350,14 @@ impl Composer {
         if text == "<<" && is_plain {
             merged.push(node);
         } else if !keys.insert(text.clone()) {
-            self.malformed
-                .push(Malformed { span: key_span, text: format!("the key {text:?} stands here twice") });
+            self.malformed.push(Malformed { span: key_span, text: format!("duplicate key {text:?}") });
         } else {
             entries.push(Entry { key: text, key_span, value: node });
         }
         Ok(())
     }
 
-    /// Adds the entries of what stands under `<<`, where their keys are not there yet.
+    /// Adds the entries of the mappings under `<<` whose keys do not exist yet.
     ///
     /// Source: <https://yaml.org/type/merge.html>.
     fn merge(
@@ -371,7 +370,7 @@ impl Composer {
             Content::Mapping(more) => {
                 for entry in more {
                     if keys.insert(entry.key.clone()) {
-                        self.pay(entry.value.size + weight(&entry.key), &node.span)?;
+                        self.charge(entry.value.size + weight(&entry.key), &node.span)?;
                         entries.push(entry.clone());
                     }
                 }
@@ -407,7 +406,7 @@ fn is_plain(style: ScalarStyle, tag: Option<&Tag>, at: &Range<usize>) -> Result<
     }
 }
 
-fn no_tag(tag: Option<&Tag>, core: &str, at: &Range<usize>) -> Result<(), Malformed> {
+fn check_tag(tag: Option<&Tag>, core: &str, at: &Range<usize>) -> Result<(), Malformed> {
     match tag {
         Some(tag) if !tag.is_yaml_core_schema_tag(core) => Err(foreign_tag(tag, at)),
         Some(_) | None => Ok(()),
@@ -415,8 +414,5 @@ fn no_tag(tag: Option<&Tag>, core: &str, at: &Range<usize>) -> Result<(), Malfor
 }
 
 fn foreign_tag(tag: &Tag, at: &Range<usize>) -> Malformed {
-    Malformed {
-        span: at.clone(),
-        text: format!("the tag {} means nothing here; leave it out", tag.original()),
-    }
+    Malformed { span: at.clone(), text: format!("unsupported tag {}; leave it out", tag.original()) }
 }

@@ -1,8 +1,8 @@
-//! Resources as text again.
+//! Writes resources as text.
 
 use model::resource::Resource;
 
-/// Why a resource could not be written; nothing was.
+/// Why a resource could not be written; nothing was written.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
     /// The YAML writer refused.
@@ -10,7 +10,7 @@ pub enum WriteError {
     Yaml {
         /// Kind and name.
         resource: String,
-        /// What it said.
+        /// Its error.
         source: serde_saphyr::SerializeError,
     },
     /// The JSON writer refused.
@@ -18,12 +18,12 @@ pub enum WriteError {
     Json {
         /// Kind and name.
         resource: String,
-        /// What it said.
+        /// Its error.
         source: serde_json::Error,
     },
 }
 
-/// One YAML document without a mark before it. Reading it gives an equal resource.
+/// One YAML document without a `---` before it. Reading it gives an equal resource.
 pub fn to_yaml(resource: &Resource) -> Result<String, WriteError> {
     serde_saphyr::to_string(resource).map_err(|source| WriteError::Yaml { resource: title(resource), source })
 }
@@ -42,7 +42,7 @@ pub fn to_json(resource: &Resource) -> Result<String, WriteError> {
     }
 }
 
-/// JSON lets characters stand in its texts that readers of YAML refuse; escaped, both take them.
+/// JSON strings may have characters that YAML parsers refuse; escaped, both accept them.
 ///
 /// Source: YAML 1.2.2 section 5.1, `c-printable`.
 fn escape_unprintable(json: &str) -> String {

@@ -1,4 +1,4 @@
-//! Numbers that a program prints.
+//! A metric from the output of a program.
 
 use std::process::Stdio;
 
@@ -11,13 +11,13 @@ use tokio::process::{Child, Command};
 use crate::exposition::{self, Form};
 use crate::failure::{ANSWER_BYTES_MAX, Failure, short};
 
-/// Most bytes of its error output that are looked at; the rest is thrown away.
-const SAID_BYTES_MAX: u64 = 4096;
+/// The most bytes of its standard error that are examined; the rest is discarded.
+const STDERR_BYTES_MAX: u64 = 4096;
 
-/// Runs the program to its end and reads what it has printed; `metric` is taken from a text of metrics.
+/// Runs the program to its end and parses its output: one number, or an exposition of metrics, from which `metric` is taken.
 ///
-/// Dropped, it kills the program with everything in its process group.
-pub(crate) async fn ask(origin: &CommandOrigin, metric: &str) -> Result<Vec<(Labels, f64)>, Failure> {
+/// Dropping the future kills the program and everything in its process group.
+pub(crate) async fn run(origin: &CommandOrigin, metric: &str) -> Result<Vec<(Labels, f64)>, Failure> {
     let (program, arguments) =
         origin.argv.split_first().map_or(("", &[][..]), |(it, rest)| (it.as_str(), rest));
     let not_run =
@@ -30,14 +30,14 @@ pub(crate) async fn ask(origin: &CommandOrigin, metric: &str) -> Result<Vec<(Lab
     }
     let mut running = Running(command.spawn().map_err(not_run)?);
     let (stdout, stderr) = (running.0.stdout.take(), running.0.stderr.take());
-    let (printed, said) = tokio::join!(printed(stdout), said(stderr));
+    let (printed, error_line) = tokio::join!(printed(stdout), last_error_line(stderr));
     let printed = printed.map_err(not_run)?;
     if printed.len() > ANSWER_BYTES_MAX {
         return Err(Failure::TooLong { what: format!("{program:?}") });
     }
     let status = running.0.wait().await.map_err(not_run)?;
     if !status.success() {
-        return Err(Failure::Ended { program: program.to_owned(), status: status.to_string(), said });
+        return Err(Failure::Ended { program: program.to_owned(), status: status.to_string(), error_line });
     }
     read(&printed, program, origin.series.as_deref().unwrap_or(metric))
 }
@@ -50,11 +50,11 @@ fn read(printed: &[u8], program: &str, metric: &str) -> Result<Vec<(Labels, f64)
     }
     let samples =
         exposition::read(text, Form::Prometheus).map_err(|why| Failure::Exposition { what: what(), why })?;
-    let meant = samples.into_iter().filter(|sample| sample.name == metric);
-    Ok(meant.map(|sample| (sample.labels, sample.value)).collect())
+    let matching = samples.into_iter().filter(|sample| sample.name == metric);
+    Ok(matching.map(|sample| (sample.labels, sample.value)).collect())
 }
 
-/// At most one byte more than allowed, by which a longer output is known.
+/// Reads at most one byte more than allowed, so that the caller can tell that the output is too long.
 async fn printed(output: Option<impl AsyncRead + Unpin>) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     if let Some(output) = output {
@@ -63,14 +63,14 @@ async fn printed(output: Option<impl AsyncRead + Unpin>) -> std::io::Result<Vec<
     Ok(bytes)
 }
 
-/// The last line within the first [`SAID_BYTES_MAX`] of its error output, after a colon; empty when there is none.
-async fn said(output: Option<impl AsyncRead + Unpin>) -> String {
+/// The last line within the first [`STDERR_BYTES_MAX`] of its standard error, after a colon; empty when there is none.
+async fn last_error_line(output: Option<impl AsyncRead + Unpin>) -> String {
     let Some(mut output) = output else { return String::new() };
     let mut bytes = Vec::new();
-    let read = (&mut output).take(SAID_BYTES_MAX).read_to_end(&mut bytes).await;
-    // A program that cannot write its complaints would wait for ever.
-    let thrown_away = tokio::io::copy(&mut output, &mut tokio::io::sink()).await;
-    if read.and(thrown_away).is_err() {
+    let read = (&mut output).take(STDERR_BYTES_MAX).read_to_end(&mut bytes).await;
+    // The rest is read as well: a program whose pipe is full would block.
+    let discarded = tokio::io::copy(&mut output, &mut tokio::io::sink()).await;
+    if read.and(discarded).is_err() {
         return String::new();
     }
     let text = String::from_utf8_lossy(&bytes);
@@ -79,12 +79,12 @@ async fn said(output: Option<impl AsyncRead + Unpin>) -> String {
     if last.is_empty() { last } else { format!(": {last}") }
 }
 
-/// A program that runs, at the head of its own process group.
+/// A running program that leads its own process group.
 struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Once it was waited for, its id may belong to another process.
+        // `None` once it was reaped, when its id may belong to another process.
         let group = self.0.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
         if let Some(group) = group {
             let _ = kill_process_group(group, Signal::KILL);

@@ -1,4 +1,4 @@
-//! Connections to the servers that are asked, with or without TLS.
+//! Connections to the servers of metrics, with or without TLS.
 
 use std::io;
 use std::pin::Pin;
@@ -17,19 +17,23 @@ use tokio_rustls::client::TlsStream;
 use crate::failure::{ANSWER_BYTES_MAX, Failure};
 use crate::secret::contents;
 
-/// A connection, whatever is beneath it.
-pub(crate) trait Line: AsyncRead + AsyncWrite + Send + Unpin {}
+/// A connection over TCP or TLS.
+pub(crate) trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
 
-impl<L: AsyncRead + AsyncWrite + Send + Unpin> Line for L {}
+impl<L: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for L {}
 
 /// Connects to `port` of `host`, a name or an address with or without brackets; with `tls`, the server's certificate is checked.
-pub(crate) async fn dial(host: &str, port: u16, tls: Option<&ClientTls>) -> Result<Box<dyn Line>, Failure> {
+pub(crate) async fn dial(
+    host: &str,
+    port: u16,
+    tls: Option<&ClientTls>,
+) -> Result<Box<dyn ByteStream>, Failure> {
     let stream = connect(host, port).await?;
     let Some(tls) = tls else { return Ok(Box::new(stream)) };
-    Ok(Box::new(Securing::of(host, port, tls).await?.secure(stream).await?))
+    Ok(Box::new(PreparedTls::of(host, port, tls).await?.secure(stream).await?))
 }
 
-/// Connects without TLS, which may be begun later on the same connection.
+/// Connects without TLS, which may be started later on the same connection.
 pub(crate) async fn connect(host: &str, port: u16) -> Result<TcpStream, Failure> {
     let failed =
         |error: io::Error| Failure::Connect { authority: format!("{host}:{port}"), why: error.to_string() };
@@ -41,14 +45,14 @@ fn without_brackets(host: &str) -> &str {
     host.trim_start_matches('[').trim_end_matches(']')
 }
 
-/// TLS with one server, prepared before the connection is made.
-pub(crate) struct Securing {
+/// The configuration of TLS with one server, prepared before connecting.
+pub(crate) struct PreparedTls {
     connector: TlsConnector,
     name: ServerName<'static>,
     authority: String,
 }
 
-impl Securing {
+impl PreparedTls {
     pub(crate) async fn of(host: &str, port: u16, tls: &ClientTls) -> Result<Self, Failure> {
         let authority = format!("{host}:{port}");
         let connector = TlsConnector::from(Arc::new(config(tls).await?));
@@ -57,38 +61,38 @@ impl Securing {
         Ok(Self { connector, name, authority })
     }
 
-    /// Begins TLS on a connection whose server expects it now.
-    pub(crate) async fn secure<L: Line>(self, line: L) -> Result<TlsStream<L>, Failure> {
+    /// Makes the TLS handshake on a connection whose server expects it now.
+    pub(crate) async fn secure<L: ByteStream>(self, stream: L) -> Result<TlsStream<L>, Failure> {
         let Self { connector, name, authority } = self;
         let failed = |error: io::Error| Failure::Tls { authority, why: error.to_string() };
-        connector.connect(name, line).await.map_err(failed)
+        connector.connect(name, stream).await.map_err(failed)
     }
 }
 
-/// A connection whose reader gets an error once it has read more than an answer may have.
+/// A connection whose reader gets an error after more than [`ANSWER_BYTES_MAX`] bytes.
 pub(crate) struct Bounded<L> {
-    line: L,
+    stream: L,
     left: usize,
 }
 
 impl<L> Bounded<L> {
-    pub(crate) const fn new(line: L) -> Self {
-        Self { line, left: ANSWER_BYTES_MAX }
+    pub(crate) const fn new(stream: L) -> Self {
+        Self { stream, left: ANSWER_BYTES_MAX }
     }
 }
 
-impl<L: Line> AsyncRead for Bounded<L> {
+impl<L: ByteStream> AsyncRead for Bounded<L> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = into.filled().len();
-        ready!(Pin::new(&mut self.line).poll_read(context, into))?;
+        ready!(Pin::new(&mut self.stream).poll_read(context, into))?;
         let read = into.filled().len() - before;
         let left = self.left.checked_sub(read).ok_or_else(|| {
             io::Error::other(format!(
-                "it answered more than {ANSWER_BYTES_MAX} bytes, which is as much as is read"
+                "the answer is longer than {ANSWER_BYTES_MAX} bytes, the most that is read"
             ))
         })?;
         self.left = left;
@@ -96,21 +100,21 @@ impl<L: Line> AsyncRead for Bounded<L> {
     }
 }
 
-impl<L: Line> AsyncWrite for Bounded<L> {
+impl<L: ByteStream> AsyncWrite for Bounded<L> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.line).poll_write(context, bytes)
+        Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.line).poll_flush(context)
+        Pin::new(&mut self.stream).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.line).poll_shutdown(context)
+        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
 
@@ -131,16 +135,16 @@ async fn config(tls: &ClientTls) -> Result<ClientConfig, Failure> {
         .map_err(|error| wrong(chain, "certificate", error.to_string()))
 }
 
-/// The authorities that are trusted: those of the file, or else the system's.
+/// The trusted authorities: those of the file, or else the system's.
 async fn authorities(tls: &ClientTls) -> Result<Arc<RootCertStore>, Failure> {
     let Some(file) = &tls.ca_file else {
-        return trust::of_system().map_err(|error| Failure::Authorities { why: error.to_string() });
+        return trust::system_authorities().map_err(|error| Failure::Authorities { why: error.to_string() });
     };
     let pem = contents(file, "certificate", trust::PEM_BYTES_MAX).await?;
-    let wrong = |error: trust::Distrust| Failure::File {
+    let wrong = |error: trust::TrustError| Failure::File {
         file: file.clone(),
         what: "certificate",
         why: error.to_string(),
     };
-    trust::of_pem(&pem).map_err(wrong)
+    trust::authorities_from_pem(&pem).map_err(wrong)
 }

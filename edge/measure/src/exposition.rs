@@ -1,25 +1,25 @@
 //! Metrics as text: the exposition format of Prometheus, and OpenMetrics, which grew from it.
 //!
-//! It is parsed here, because the crates that parse it either have a licence that would bind our users, or skip what they do not
-//! understand, so that a page in HTML would be one without metrics (docs/decisions/0018).
+//! It is parsed here because the available crates either have a licence that would bind our users, or skip lines that they cannot
+//! parse, so that an HTML page would count as one without metrics (docs/decisions/0018).
 //!
 //! Sources: Prometheus, "Exposition formats", text format 0.0.4, with names in quotes as of 1.0.0; OpenMetrics 1.0.0, "Text Format".
-//! Timestamps and exemplars are checked and left out: a source says how things are now.
+//! Timestamps and exemplars are checked and dropped: a source reports the present.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use model::measure::Labels;
 
-/// Most labels of one sample: the servers that read the same pages take 30 by default.
+/// The most labels of one sample: servers that scrape the same pages allow 30 by default.
 const LABELS_MAX: usize = 64;
 
-/// Which form a text has.
+/// The format of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// The form of Prometheus; also taken for a page that does not name its form.
+    /// The format of Prometheus; also assumed for a page that does not name its format.
     Prometheus,
-    /// OpenMetrics, which marks its end: a page without the mark was cut off.
+    /// OpenMetrics, which ends with a mark: a page without it was truncated.
     OpenMetrics,
 }
 
@@ -28,7 +28,7 @@ pub enum Form {
 pub struct Sample {
     /// The name of its metric, with suffixes such as `_total`.
     pub name: String,
-    /// What tells it from other samples of this name.
+    /// Its labels.
     pub labels: Labels,
     /// Its value; may be infinite or `NaN`.
     pub value: f64,
@@ -36,7 +36,7 @@ pub struct Sample {
     pub is_cumulative: bool,
 }
 
-/// A text that is not in the form.
+/// A text that is not in the given format.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {why}")]
 pub struct Malformed {
@@ -46,18 +46,18 @@ pub struct Malformed {
     pub why: &'static str,
 }
 
-/// What kind of metric a family is, as far as that matters here.
+/// The type of a metric family, as far as it matters here.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// It only grows, and so does the sample with its name and `_total`.
+    /// Monotonic; so is the sample with its name and `_total`.
     Counter,
-    /// The samples with its name and `_bucket`, `_count` or `_sum` only grow.
+    /// The samples with its name and `_bucket`, `_count` or `_sum` are monotonic.
     Distribution,
     /// It may grow and shrink.
     Other,
 }
 
-/// All samples of a text, in order. Fails when a single line is malformed: the text is then something else.
+/// All samples of a text, in order. Fails when a single line is malformed: the text is then in another format.
 pub fn read(text: &str, form: Form) -> Result<Vec<Sample>, Malformed> {
     let mut kinds: BTreeMap<String, Kind> = BTreeMap::new();
     let mut samples = Vec::new();
@@ -69,7 +69,7 @@ pub fn read(text: &str, form: Form) -> Result<Vec<Sample>, Malformed> {
             continue;
         }
         if has_ended {
-            return Err(malformed("something follows its end"));
+            return Err(malformed("text after # EOF"));
         }
         match line.strip_prefix('#') {
             Some(comment) if form == Form::OpenMetrics && comment.trim() == "EOF" => has_ended = true,
@@ -79,7 +79,7 @@ pub fn read(text: &str, form: Form) -> Result<Vec<Sample>, Malformed> {
     }
     if form == Form::OpenMetrics && !has_ended {
         let line = text.lines().count().max(1);
-        return Err(Malformed { line, why: "it is cut off: OpenMetrics ends with # EOF" });
+        return Err(Malformed { line, why: "the text is truncated: OpenMetrics ends with # EOF" });
     }
     for sample in &mut samples {
         sample.is_cumulative = is_cumulative(&sample.name, &kinds);
@@ -90,7 +90,7 @@ pub fn read(text: &str, form: Form) -> Result<Vec<Sample>, Malformed> {
 /// The family and its kind, in a comment that declares one.
 fn kind_of(comment: &str) -> Result<Option<(String, Kind)>, &'static str> {
     let mut rest = Rest(comment.trim_start_matches([' ', '\t']));
-    if !rest.takes_word("TYPE") {
+    if !rest.takes_keyword("TYPE") {
         return Ok(None);
     }
     let name = if rest.0.starts_with('"') { rest.quoted()? } else { rest.name(true)?.to_owned() };
@@ -98,7 +98,7 @@ fn kind_of(comment: &str) -> Result<Option<(String, Kind)>, &'static str> {
         "counter" => Kind::Counter,
         "histogram" | "summary" => Kind::Distribution,
         "gauge" | "untyped" | "unknown" | "gaugehistogram" | "info" | "stateset" => Kind::Other,
-        _ => return Err("TYPE names no type of metric"),
+        _ => return Err("unknown metric type"),
     };
     Ok(Some((name, kind)))
 }
@@ -123,7 +123,7 @@ fn sample(line: &str) -> Result<Sample, &'static str> {
         let quoted = rest.labels(&mut labels, name.is_none())?;
         name = name.or(quoted);
     }
-    let name = name.ok_or("a sample without a name")?;
+    let name = name.ok_or("sample without a name")?;
     let value = rest.number()?;
     rest.space();
     if !rest.0.is_empty() && !rest.0.starts_with('#') {
@@ -134,16 +134,16 @@ fn sample(line: &str) -> Result<Sample, &'static str> {
         exemplar(&mut rest)?;
     }
     if !rest.0.is_empty() {
-        return Err("something follows the sample");
+        return Err("text after the sample");
     }
     Ok(Sample { name, labels, value, is_cumulative: false })
 }
 
-/// One of those that a sample stands for, with its own labels, value and time.
+/// An exemplar: one observation behind the sample, with its own labels, value and time.
 fn exemplar(rest: &mut Rest<'_>) -> Result<(), &'static str> {
     rest.space();
     if !rest.takes('{') {
-        return Err("what follows # is no exemplar");
+        return Err("text after # is not an exemplar");
     }
     rest.labels(&mut Labels::new(), false)?;
     rest.number()?;
@@ -154,7 +154,7 @@ fn exemplar(rest: &mut Rest<'_>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// What is left of a line.
+/// The rest of a line.
 struct Rest<'t>(&'t str);
 
 impl<'t> Rest<'t> {
@@ -168,8 +168,8 @@ impl<'t> Rest<'t> {
         after.is_some()
     }
 
-    fn takes_word(&mut self, word: &str) -> bool {
-        let after = self.0.strip_prefix(word).filter(|after| after.starts_with([' ', '\t']));
+    fn takes_keyword(&mut self, keyword: &str) -> bool {
+        let after = self.0.strip_prefix(keyword).filter(|after| after.starts_with([' ', '\t']));
         self.0 = after.unwrap_or(self.0);
         self.space();
         after.is_some()
@@ -181,16 +181,16 @@ impl<'t> Rest<'t> {
         let end = self.0.find(|c| !belongs(c)).unwrap_or(self.0.len());
         let (name, rest) = self.0.split_at(end);
         if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
-            return Err(if is_metric { "no name of a metric" } else { "no name of a label" });
+            return Err(if is_metric { "invalid metric name" } else { "invalid label name" });
         }
         self.0 = rest;
         Ok(name)
     }
 
-    /// A text in quotes. Escapes are those of a quote, a backslash and the end of a line; others stand for themselves.
+    /// A quoted string. `\"`, `\\` and `\n` are escapes; a backslash before another character is kept.
     fn quoted(&mut self) -> Result<String, &'static str> {
         if !self.takes('"') {
-            return Err("a value without quotes");
+            return Err("label value without quotes");
         }
         let mut text = String::new();
         let mut characters = self.0.char_indices();
@@ -209,10 +209,10 @@ impl<'t> Rest<'t> {
                 other => text.push(other),
             }
         }
-        Err("a text in quotes without an end")
+        Err("unterminated quoted string")
     }
 
-    /// Labels up to the closing brace. Returns the name of the metric where it may stand among them, in quotes.
+    /// Labels up to the closing brace. Returns the name of the metric if it is quoted among them, which `may_name` allows.
     fn labels(&mut self, labels: &mut Labels, may_name: bool) -> Result<Option<String>, &'static str> {
         let mut metric = None;
         loop {
@@ -230,16 +230,16 @@ impl<'t> Rest<'t> {
                     return Err("too many labels");
                 }
                 if labels.insert(name.into(), value).is_some() {
-                    return Err("a label stands twice");
+                    return Err("duplicate label");
                 }
             } else if is_quoted && may_name && metric.is_none() && labels.is_empty() {
                 metric = Some(name);
             } else {
-                return Err("a label without a value");
+                return Err("label without a value");
             }
             self.space();
             if !self.takes(',') && !self.0.starts_with('}') {
-                return Err("labels without a comma between them");
+                return Err("missing comma between labels");
             }
         }
     }
@@ -249,7 +249,7 @@ impl<'t> Rest<'t> {
         let end = self.0.find([' ', '\t']).unwrap_or(self.0.len());
         let (number, rest) = self.0.split_at(end);
         self.0 = rest;
-        number.parse().map_err(|_| "no number where one is expected")
+        number.parse().map_err(|_| "expected a number")
     }
 }
 

@@ -2,28 +2,29 @@
 
 use std::time::Duration;
 
-use model::quantity::NoAmount;
+use model::quantity::AmountError;
 use model::resource::SERIES_MAX;
 
 use crate::exposition::Malformed;
 
-/// Bytes of an answer that are read: 1,000 series of 4 KiB, or the page of a large exporter.
+/// The most bytes of an answer: 1,000 series of 4 KiB, or the page of a large exporter.
 pub(crate) const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// Why a measurement could not be made: one sentence for people.
+/// Why a measurement could not be made, in one sentence.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// Nobody takes a connection.
-    #[error("could not connect to {authority}: {why}; is the server up, and the address right?")]
+    /// The connection could not be opened.
+    #[error("could not connect to {authority}: {why}; check that the server runs and the address is right")]
     Connect {
         /// Host and port.
         authority: String,
         /// What the system says.
         why: String,
     },
-    /// The server is not who it should be, or does not speak TLS.
+    /// The server's certificate is not trusted, or the server does not speak TLS.
     #[error(
-        "could not speak TLS with {authority}: {why}; name whom to believe under tls.caFile if it is not the system's"
+        "could not speak TLS with {authority}: {why}; if its certificate is from an authority that the system does not trust, name \
+         that authority's file under tls.caFile"
     )]
     Tls {
         /// Host and port.
@@ -33,24 +34,24 @@ pub enum Failure {
     },
     /// The system has no trusted authorities.
     #[error(
-        "the system has no certificates of authorities: {why}; install ca-certificates, or name a file under tls.caFile"
+        "could not load the system's root certificates: {why}; install ca-certificates, or name a file under tls.caFile"
     )]
     Authorities {
         /// What is wrong.
         why: String,
     },
-    /// No whole answer came in time.
-    #[error("{what} did not answer within {within:?}; raise the timeout or ask for less")]
+    /// No complete answer arrived in time.
+    #[error("{what} did not answer within {within:?}; raise the timeout or request less")]
     TimedOut {
-        /// What was asked.
+        /// The target of the request.
         what: String,
-        /// For how long it was waited.
+        /// The timeout.
         within: Duration,
     },
-    /// The answer is not of the protocol, or broke off.
+    /// The answer violates the protocol, or is incomplete.
     #[error("{url} was not answered: {why}")]
     Broken {
-        /// What was asked for.
+        /// The source of the answer.
         url: String,
         /// What is wrong.
         why: String,
@@ -58,41 +59,41 @@ pub enum Failure {
     /// The answer is a redirect, which is not followed: it may lead anywhere.
     #[error("{url} redirects to {to:?}, which is not followed; name the address that answers")]
     Redirected {
-        /// What was asked for.
+        /// The source of the answer.
         url: String,
         /// Where it leads.
         to: String,
     },
-    /// The status says no.
+    /// The status is not a success.
     #[error("{url} answered {status}{why}")]
     Status {
-        /// What was asked for.
+        /// The source of the answer.
         url: String,
         /// The status.
         status: u16,
-        /// What a server of PromQL says beyond that, after a colon; else empty.
+        /// The error message of a PromQL server, after a colon; else empty.
         why: String,
     },
-    /// The server says no, in its own words.
+    /// The server refused, with a message of its own.
     #[error("{authority} refused: {why}")]
     Refused {
         /// Host and port.
         authority: String,
-        /// What it says.
+        /// Its message.
         why: String,
     },
-    /// The server answers something else than a number.
-    #[error("{authority} answered {found}, and one number is meant")]
+    /// The server answered with something other than one number.
+    #[error("{authority} answered {found} instead of one number")]
     Answer {
         /// Host and port.
         authority: String,
-        /// What it answers, in short.
+        /// A short description of the answer.
         found: String,
     },
-    /// A Redis knows the group, and not how far it is behind.
+    /// Redis knows the group, but not its lag.
     #[error(
-        "{authority} does not tell how many entries wait for the group {group:?}: Redis does so from version 7 on, while the group goes \
-         through the stream in order and nothing in its middle is deleted; count the stream without a group"
+        "{authority} does not report the lag of the group {group:?}: Redis does so from version 7 on, if the group reads the stream in \
+         order and no entry in the middle of the stream was deleted; count the stream without a group"
     )]
     NoLag {
         /// Host and port.
@@ -100,73 +101,75 @@ pub enum Failure {
         /// The group.
         group: String,
     },
-    /// The answer is longer than is read.
-    #[error("{what} answered more than {ANSWER_BYTES_MAX} bytes, which is as much as is read; ask for less")]
+    /// The answer is too long.
+    #[error(
+        "the answer of {what} is longer than {ANSWER_BYTES_MAX} bytes, the most that is read; request less"
+    )]
     TooLong {
-        /// What was asked.
+        /// The target of the request.
         what: String,
     },
-    /// The answer is no text.
-    #[error("{what} answered no UTF-8 text")]
+    /// The answer is not text.
+    #[error("the answer of {what} is not UTF-8 text")]
     NoText {
-        /// What was asked.
+        /// The target of the request.
         what: String,
     },
-    /// The answer is not JSON of the form that is expected.
-    #[error("{url} answered no {expected}{media}: {why}")]
+    /// The answer is not JSON of the expected form.
+    #[error("the answer of {url} is not {expected}{media}: {why}")]
     Json {
-        /// What was asked for.
+        /// The source of the answer.
         url: String,
-        /// What ought to have come.
+        /// The expected form.
         expected: &'static str,
-        /// What kind of answer it says it is, in brackets; else empty.
+        /// The media type of the answer, in brackets; else empty.
         media: String,
         /// What is wrong.
         why: String,
     },
-    /// The server of PromQL has no value of a kind that can be used.
+    /// The result of a PromQL query is neither a scalar nor an instant vector.
     #[error(
-        "the query gives a {found}, and a scalar or an instant vector is meant; see a range to its end by a function such as rate"
+        "the query gives a {found} instead of a scalar or an instant vector; reduce a range vector by a function such as rate"
     )]
     Shape {
-        /// What it gives.
+        /// The type of the result.
         found: String,
     },
-    /// What a query gives over a time is not one series of numbers.
+    /// The result of a range query is not one series of numbers.
     #[error(
-        "the query gives {found}, and one series of numbers is meant; sum what it gives, as sum(rate(NAME[1m]))"
+        "the query gives {found} instead of one series of numbers; sum the series, as in sum(rate(NAME[1m]))"
     )]
     Series {
-        /// What it gives.
+        /// A description of the result.
         found: String,
     },
-    /// What a query in JSON selects is no number.
+    /// The value that a JSON path selects is not a number.
     #[error("{url} has no number at {path}: it is {found}")]
     NoNumber {
-        /// What was asked for.
+        /// The source of the answer.
         url: String,
-        /// The query.
+        /// The path.
         path: String,
-        /// What stands there.
+        /// A description of the value.
         found: String,
     },
-    /// The answer is no text in the form that metrics are written in.
-    #[error("{what} answered no metrics as text: {why}")]
+    /// The answer is not in the exposition format of metrics.
+    #[error("the answer of {what} is not in the text format of metrics: {why}")]
     Exposition {
-        /// What was asked.
+        /// The target of the request.
         what: String,
         /// What is wrong, and where.
         why: Malformed,
     },
-    /// A value is no amount.
-    #[error("the value of {series} cannot be counted on: {why}")]
+    /// A value is not an amount.
+    #[error("the value of {series} cannot be used: {why}")]
     Value {
         /// Which series.
         series: String,
         /// What is wrong with it.
-        why: NoAmount,
+        why: AmountError,
     },
-    /// There are more series than are looked at.
+    /// There are too many series.
     #[error("there are more than {SERIES_MAX} series; sum them by fewer labels")]
     TooManySeries,
     /// The program could not be run.
@@ -177,29 +180,29 @@ pub enum Failure {
         /// What the system says.
         why: String,
     },
-    /// The program said that it failed.
-    #[error("{program:?} ended with {status}{said}")]
+    /// The program ended with a failure.
+    #[error("{program:?} ended with {status}{error_line}")]
     Ended {
         /// Which program.
         program: String,
         /// How.
         status: String,
-        /// The last line that it wrote to its error output, after a colon; else empty.
-        said: String,
+        /// The last line of its standard error, after a colon; else empty.
+        error_line: String,
     },
-    /// A file could not be read, or does not hold what it should; what it holds is never shown.
+    /// A file could not be read, or is not what it should be; its content is never shown.
     #[error("could not read the {what} in {file}: {why}")]
     File {
         /// Which file.
         file: String,
-        /// What it is to hold.
+        /// What it should contain.
         what: &'static str,
         /// What is wrong.
         why: String,
     },
-    /// A variable of the environment is not there, or holds no text; what it holds is never shown.
+    /// An environment variable is not set, or is not text; its value is never shown.
     #[error(
-        "could not read the password in the variable {name} of the environment: {why}; start homeostat with it"
+        "could not read the password in the environment variable {name}: {why}; start homeostat with it set"
     )]
     Variable {
         /// Which variable.
@@ -208,7 +211,7 @@ pub enum Failure {
         why: &'static str,
     },
     /// The replica does not have the port.
-    #[error("it has no such port")]
+    #[error("the replica has no such port")]
     NoPort,
 }
 
@@ -218,7 +221,7 @@ pub(crate) fn sentence(error: &dyn std::error::Error) -> String {
     causes.fold(error.to_string(), |sentence, cause| format!("{sentence}: {cause}"))
 }
 
-/// As much of what a server says as fits in a sentence.
+/// A message of a server, cut to what fits in a sentence.
 pub(crate) fn short(text: &str) -> String {
     const LEN_MAX: usize = 200;
     text.chars().filter(|c| !c.is_control()).take(LEN_MAX).collect()

@@ -6,14 +6,15 @@ use serde_json::Value;
 use serde_json_path::JsonPath;
 
 use crate::failure::Failure;
-use crate::page::{Page, Question, get, uri};
+use crate::page::{Page, PageRequest, get, uri};
 
-pub(crate) async fn ask(origin: &HttpOrigin) -> Result<Vec<(Labels, f64)>, Failure> {
+pub(crate) async fn query(origin: &HttpOrigin) -> Result<Vec<(Labels, f64)>, Failure> {
     let url = origin.url.as_str();
     let path = JsonPath::parse(origin.value.as_str())
         .map_err(|error| Failure::Broken { url: url.to_owned(), why: error.to_string() })?;
     let (tls, token_file) = (origin.tls.as_ref(), origin.bearer_token_file.as_deref());
-    let page = get(Question { uri: uri(url)?, tls, accept: "application/json", token_file }).await?.good()?;
+    let page =
+        get(PageRequest { uri: uri(url)?, tls, accept: "application/json", token_file }).await?.good()?;
     read(&page, &path, origin.value.as_str())
 }
 
@@ -39,7 +40,7 @@ fn read(page: &Page, path: &JsonPath, written: &str) -> Result<Vec<(Labels, f64)
     path.query(&json).iter().map(|value| number(value)).collect()
 }
 
-/// A value for a sentence: short, whatever its size.
+/// A short description of a value, for error messages.
 fn shown(value: &Value) -> String {
     match value {
         Value::Null => "null".to_owned(),

@@ -1,9 +1,9 @@
-//! Measures metrics where they are: at servers of PromQL, in JSON documents, by programs, in queues of Redis and PostgreSQL, and
-//! at the replicas themselves.
+//! Measures metrics at their sources: PromQL servers, JSON documents, programs, queues in Redis and PostgreSQL, and the replicas
+//! themselves.
 //!
-//! One [`Source`] is one metric from one place. It asks at a fixed interval, and never twice at the same time. Answers are limited in
+//! One [`Source`] is one metric from one place. It is measured at a fixed interval, by one request at a time. Answers are limited in
 //! size before they are read. The crate decides nothing: what cannot be read is a failure in one sentence, and an empty answer is
-//! an answer.
+//! valid.
 //!
 //! ```
 //! let page = "# TYPE jobs gauge\njobs{queue=\"mail\"} 12\n";

@@ -1,4 +1,4 @@
-//! One page, over HTTP or HTTPS.
+//! Requests one page over HTTP or HTTPS.
 
 use std::pin::pin;
 
@@ -18,15 +18,15 @@ use crate::dial::dial;
 use crate::failure::{ANSWER_BYTES_MAX, Failure, sentence};
 use crate::secret::secret;
 
-/// Most bytes of the head of an answer: twice what the usual servers allow.
+/// The most bytes of the head of an answer: twice what common servers allow.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 
-/// The page that is asked for.
-pub(crate) struct Question<'a> {
+/// A request for a page.
+pub(crate) struct PageRequest<'a> {
     pub(crate) uri: Uri,
-    /// Whom to trust over TLS, and the certificate to show there.
+    /// The trusted authorities, and the client certificate.
     pub(crate) tls: Option<&'a ClientTls>,
-    /// The media types that are understood.
+    /// The accepted media types.
     pub(crate) accept: &'static str,
     /// The file with a bearer token.
     pub(crate) token_file: Option<&'a str>,
@@ -34,7 +34,7 @@ pub(crate) struct Question<'a> {
 
 /// The answer.
 pub(crate) struct Page {
-    /// What was asked for, without its query, which may hold a secret.
+    /// Its URL without the query, which may contain a secret.
     pub(crate) url: String,
     pub(crate) status: StatusCode,
     /// Its `Content-Type`, in lower case; empty when there is none.
@@ -48,7 +48,7 @@ pub(crate) fn uri(url: &str) -> Result<Uri, Failure> {
 }
 
 impl Page {
-    /// Its media type in brackets, for sentences.
+    /// Its media type in brackets, for error messages.
     pub(crate) fn media_in_brackets(&self) -> String {
         if self.media.is_empty() { String::new() } else { format!(" ({})", self.media) }
     }
@@ -66,9 +66,9 @@ impl Page {
     }
 }
 
-/// Asks for a page; a redirect is a failure. The caller limits how long that may take.
-pub(crate) async fn get(question: Question<'_>) -> Result<Page, Failure> {
-    let Question { uri, tls, accept, token_file } = question;
+/// Requests a page; a redirect is a failure. The caller limits how long this may take.
+pub(crate) async fn get(request: PageRequest<'_>) -> Result<Page, Failure> {
+    let PageRequest { uri, tls, accept, token_file } = request;
     let (scheme, usual) = if uri.scheme() == Some(&Scheme::HTTPS) { ("https", 443) } else { ("http", 80) };
     let (host, port) = (uri.host().unwrap_or_default(), uri.port_u16().unwrap_or(usual));
     let authority = format!("{host}:{port}");
@@ -110,20 +110,20 @@ pub(crate) async fn get(question: Question<'_>) -> Result<Page, Failure> {
         let media = text(CONTENT_TYPE).to_ascii_lowercase();
         Ok(Page { url: url.clone(), status: head.status, media, body: body.to_bytes() })
     };
-    // The connection may end in the very moment in which it hands the answer over; then the answer is there all the same.
+    // The connection may end just as it delivers the answer, which is available all the same.
     match select(pin!(exchange), pin!(connection)).await {
         Either::Left((answer, _)) => answer,
         Either::Right((_, exchange)) => exchange.await,
     }
 }
 
-/// The token in `file` as the value of a header, which no log shows.
+/// The token in `file` as a header value, marked as sensitive so that no log shows it.
 async fn bearer(file: &str) -> Result<HeaderValue, Failure> {
     let token = secret(file, "token").await?;
     let wrong = || Failure::File {
         file: file.to_owned(),
         what: "token",
-        why: "it holds what no header may hold".to_owned(),
+        why: "it contains characters that a header may not contain".to_owned(),
     };
     let mut value = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| wrong())?;
     value.set_sensitive(true);

@@ -13,12 +13,12 @@ use tokio_postgres::config::SslMode;
 use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
 use tokio_postgres::{Client, Config, Error};
 
-use crate::dial::{Bounded, Securing, connect};
+use crate::dial::{Bounded, PreparedTls, connect};
 use crate::failure::{Failure, sentence, short};
 use crate::secret::password;
 
-/// The number that the query gives; none when it gives no row, or NULL. The server ends it after `limit`.
-pub(crate) async fn ask(origin: &PostgresOrigin, limit: Span) -> Result<Vec<(Labels, f64)>, Failure> {
+/// The number that the query gives; none when it gives no row, or NULL. The server cancels it after `limit`.
+pub(crate) async fn query(origin: &PostgresOrigin, limit: Span) -> Result<Vec<(Labels, f64)>, Failure> {
     let (host, port) = (origin.address.host(), origin.address.port_or(POSTGRES_PORT_DEFAULT));
     let authority = format!("{host}:{port}");
     let failed = |error| failure(&authority, error);
@@ -28,18 +28,18 @@ pub(crate) async fn ask(origin: &PostgresOrigin, limit: Span) -> Result<Vec<(Lab
     if let Some(from) = &origin.password {
         config.password(password(from).await?);
     }
-    let securing = match &origin.tls {
+    let tls = match &origin.tls {
         None => None,
-        Some(tls) => Some(Securing::of(host, port, tls).await?),
+        Some(tls) => Some(PreparedTls::of(host, port, tls).await?),
     };
-    config.ssl_mode(if securing.is_some() { SslMode::Require } else { SslMode::Disable });
-    let line = Bounded::new(connect(host, port).await?);
-    let (client, connection) = config.connect_raw(line, Tls(securing)).await.map_err(failed)?;
+    config.ssl_mode(if tls.is_some() { SslMode::Require } else { SslMode::Disable });
+    let stream = Bounded::new(connect(host, port).await?);
+    let (client, connection) = config.connect_raw(stream, Tls(tls)).await.map_err(failed)?;
     let text = number(&client, &origin.query, limit);
     let text = match select(pin!(text), pin!(connection)).await {
         Either::Left((text, _)) => text,
         Either::Right((Err(error), _)) => Err(error),
-        // The connection may end in the very moment in which it hands the answer over; then the answer is there all the same.
+        // The connection may end just as it delivers the answer, which is available all the same.
         Either::Right((Ok(()), text)) => text.await,
     };
     let Some(text) = text.map_err(failed)? else { return Ok(Vec::new()) };
@@ -52,10 +52,11 @@ pub(crate) async fn ask(origin: &PostgresOrigin, limit: Span) -> Result<Vec<(Lab
     }
 }
 
-/// What the query gives, as text.
+/// The result of the query, as text.
 ///
-/// As a part of another query it is one query that gives one column and at most one row, or the server refuses it: the extended
-/// protocol takes no second statement, and what changes something cannot stand there. Nothing is prepared, so that a pooler may be between.
+/// It runs as a subquery, so the server refuses it unless it is a single query that gives one column and at most one row: the extended
+/// protocol allows no second statement, and a statement that changes data is not allowed in a subquery. Nothing is prepared, so that
+/// it works through a connection pooler.
 async fn number(client: &Client, query: &str, limit: Span) -> Result<Option<String>, Error> {
     let ms = limit.as_millis();
     client.batch_execute(&format!("begin read only; set local statement_timeout = {ms}")).await?;
@@ -67,8 +68,8 @@ async fn number(client: &Client, query: &str, limit: Span) -> Result<Option<Stri
 
 fn failure(authority: &str, error: Error) -> Failure {
     let authority = authority.to_owned();
-    if let Some(said) = error.as_db_error() {
-        return Failure::Refused { authority, why: short(said.message()) };
+    if let Some(error) = error.as_db_error() {
+        return Failure::Refused { authority, why: short(error.message()) };
     }
     let why = short(&sentence(&error));
     match error.into_source().and_then(|source| source.downcast::<Failure>().ok()) {
@@ -79,33 +80,33 @@ fn failure(authority: &str, error: Error) -> Failure {
 
 type Plain = Bounded<TcpStream>;
 
-/// How TLS is spoken once the server has agreed to it; `None` when it is never asked.
-struct Tls(Option<Securing>);
+/// TLS for a connection whose server has agreed to it; `None` when TLS is not requested.
+struct Tls(Option<PreparedTls>);
 
 impl TlsConnect<Plain> for Tls {
-    type Stream = Secured;
+    type Stream = TlsConnection;
     type Error = Box<dyn std::error::Error + Send + Sync>;
-    type Future = BoxFuture<'static, Result<Secured, Self::Error>>;
+    type Future = BoxFuture<'static, Result<TlsConnection, Self::Error>>;
 
-    fn connect(self, line: Plain) -> Self::Future {
+    fn connect(self, stream: Plain) -> Self::Future {
         async {
-            let securing = self.0.ok_or("nobody has asked for TLS")?;
-            Ok(Secured(securing.secure(line).await?))
+            let tls = self.0.ok_or("TLS was not requested")?;
+            Ok(TlsConnection(tls.secure(stream).await?))
         }
         .boxed()
     }
 }
 
-/// A connection over TLS. Passwords are not bound to it: the certificate of the server was checked.
-struct Secured(tokio_rustls::client::TlsStream<Plain>);
+/// A connection over TLS, without channel binding: the certificate of the server was verified.
+struct TlsConnection(tokio_rustls::client::TlsStream<Plain>);
 
-impl TlsStream for Secured {
+impl TlsStream for TlsConnection {
     fn channel_binding(&self) -> ChannelBinding {
         ChannelBinding::none()
     }
 }
 
-impl AsyncRead for Secured {
+impl AsyncRead for TlsConnection {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -115,7 +116,7 @@ impl AsyncRead for Secured {
     }
 }
 
-impl AsyncWrite for Secured {
+impl AsyncWrite for TlsConnection {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

@@ -10,9 +10,9 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
 use crate::failure::{Failure, short};
-use crate::page::{Page, Question, get};
+use crate::page::{Page, PageRequest, get};
 
-/// What a server answers.
+/// The answer of a server.
 #[derive(Deserialize)]
 #[serde(tag = "status", rename_all = "lowercase")]
 enum Answer {
@@ -30,7 +30,7 @@ enum Value {
     String(serde::de::IgnoredAny),
 }
 
-/// A moment in seconds, and a number as text.
+/// A time in seconds, and a number as text.
 #[derive(Deserialize)]
 struct Point(serde::de::IgnoredAny, String);
 
@@ -41,7 +41,7 @@ struct Labelled {
     value: Option<Point>,
 }
 
-pub(crate) async fn ask(origin: &PrometheusOrigin, timeout: Span) -> Result<Vec<(Labels, f64)>, Failure> {
+pub(crate) async fn query(origin: &PrometheusOrigin, timeout: Span) -> Result<Vec<(Labels, f64)>, Failure> {
     values(&answer(origin, uri(origin.url.as_str(), &origin.query, timeout)).await?)
 }
 
@@ -49,11 +49,11 @@ pub(crate) async fn ask(origin: &PrometheusOrigin, timeout: Span) -> Result<Vec<
 pub(crate) async fn answer(origin: &PrometheusOrigin, uri: Result<Uri, InvalidUri>) -> Result<Page, Failure> {
     let uri = uri.map_err(|error| Failure::Broken { url: origin.url.to_string(), why: error.to_string() })?;
     let (tls, token_file) = (origin.tls.as_ref(), origin.bearer_token_file.as_deref());
-    let page = get(Question { uri, tls, accept: "application/json", token_file }).await?;
+    let page = get(PageRequest { uri, tls, accept: "application/json", token_file }).await?;
     if page.status.is_success() { Ok(page) } else { Err(refusal(page)) }
 }
 
-/// Why a server did not answer, in its own words if it gives any.
+/// Why a server did not answer, with its own message if it gives one.
 fn refusal(page: Page) -> Failure {
     let why = match serde_json::from_slice(&page.body) {
         Ok(Answer::Error { error }) => format!(": {}", short(&error)),
@@ -72,7 +72,7 @@ fn values(page: &Page) -> Result<Vec<(Labels, f64)>, Failure> {
     read(&page.body).map_err(|failure| match failure {
         Unreadable::Json(error) => Failure::Json {
             url: page.url.clone(),
-            expected: "result of a query",
+            expected: "a query result",
             media: page.media_in_brackets(),
             why: error.to_string(),
         },
@@ -91,17 +91,17 @@ fn values(page: &Page) -> Result<Vec<(Labels, f64)>, Failure> {
 /// Why an answer has no values.
 #[derive(Debug, thiserror::Error)]
 pub enum Unreadable {
-    /// It is not an answer of a server of PromQL.
-    #[error("it is no answer of a server that knows PromQL")]
+    /// It is not an answer of a PromQL server.
+    #[error("it is not an answer of a PromQL server")]
     Json(#[from] serde_json::Error),
-    /// The server refused, and says why.
+    /// The server refused, with a message.
     #[error("the server refused: {0}")]
     Refused(String),
-    /// They are of a kind without a value for this moment.
-    #[error("they are a {0}")]
+    /// The result has no value for one time.
+    #[error("the result is a {0}")]
     Shape(&'static str),
-    /// One of them is not a number.
-    #[error("{0:?} is no number")]
+    /// A value is not a number.
+    #[error("{0:?} is not a number")]
     Number(String),
 }
 
@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_query_is_escaped_whole() {
+    fn the_whole_query_is_percent_encoded() {
         let uri = uri("http://a:9090/x/", "sum(q{a=\"b c\"}) + 1", Span::from_secs(5)).unwrap();
         assert_eq!(
             uri.to_string(),
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn scalars_and_vectors_are_values_and_nothing_else_is() {
+    fn only_scalars_and_instant_vectors_have_values() {
         let read = |data: &str| read(format!(r#"{{"status":"success","data":{data}}}"#).as_bytes());
         let scalar = read(r#"{"resultType":"scalar","result":[1700000000.5,"12.5"]}"#).unwrap();
         assert_eq!(scalar, [(Labels::new(), 12.5)]);
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_server_says_is_why() {
+    fn an_error_has_the_message_of_the_server() {
         let body = br#"{"status":"error","errorType":"bad_data","error":"parse error: unexpected end"}"#;
         let refused = super::read(body).unwrap_err();
         assert_eq!(refused.to_string(), "the server refused: parse error: unexpected end");

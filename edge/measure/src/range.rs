@@ -1,4 +1,4 @@
-//! The values of a PromQL expression over a span of time, asked for in parts. Source: Prometheus' HTTP API, "Range queries".
+//! The values of a PromQL expression over a span of time, requested in parts. Source: Prometheus' HTTP API, "Range queries".
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use serde::Deserialize;
 use crate::failure::{Failure, short};
 use crate::promql::answer;
 
-/// Most points that are asked for at once: servers refuse more than 11,000 of a series.
+/// The most points of one request: servers refuse more than 11,000 of a series.
 pub const POINTS_MAX: u64 = 10_000;
 
 /// How long one part may take. Prometheus itself gives up after two minutes.
@@ -21,12 +21,12 @@ const PART_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// A span of time and its resolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stretch {
-    /// Its first moment.
+pub struct TimeRange {
+    /// Its first point.
     pub from: Wall,
-    /// Its last moment, if a whole number of steps leads there.
+    /// Its last point, if a whole number of steps leads there.
     pub until: Wall,
-    /// From one moment to the next, at least 1 ms.
+    /// From one point to the next, at least 1 ms.
     pub step: Duration,
 }
 
@@ -50,12 +50,12 @@ struct Series {
     values: Option<Vec<(f64, String)>>,
 }
 
-impl Stretch {
+impl TimeRange {
     fn step_ms(&self) -> u64 {
         u64::try_from(self.step.as_millis()).unwrap_or(u64::MAX).max(1)
     }
 
-    /// Moments in it.
+    /// The number of its points.
     #[must_use]
     pub fn points(&self) -> u64 {
         let ms = self.until.as_millis().saturating_sub(self.from.as_millis());
@@ -76,29 +76,28 @@ impl Stretch {
     }
 }
 
-/// The values of the query of `origin` at each moment of `stretch`. `progress` gets how many moments have been asked for so far.
+/// The values of the query of `origin` at each point of `time_range`. `progress` gets the number of points requested so far.
 ///
-/// In order of time, with `NaN` and infinities as the server gives them. Moments without a value are left out, so there may be none
-/// at all.
+/// In order of time, with `NaN` and infinities as the server gives them. Points without a value are left out, so the result may be empty.
 ///
 /// # Errors
 ///
-/// When the server is not there, does not answer in two minutes, refuses, or has several series.
+/// When the server cannot be reached, does not answer within two minutes, refuses, or has several series.
 pub async fn range(
     origin: &PrometheusOrigin,
-    stretch: Stretch,
+    time_range: TimeRange,
     progress: &mut impl FnMut(u64),
 ) -> Result<Vec<(Wall, f64)>, Failure> {
-    let (mut points, mut labels, mut asked) = (Vec::new(), None, 0);
-    for part in stretch.parts() {
-        let answer = tokio::time::timeout(PART_TIMEOUT, ask(origin, part)).await;
+    let (mut points, mut labels, mut requested) = (Vec::new(), None, 0);
+    for part in time_range.parts() {
+        let answer = tokio::time::timeout(PART_TIMEOUT, query_part(origin, part)).await;
         let late = |_| Failure::TimedOut { what: origin.url.as_str().to_owned(), within: PART_TIMEOUT };
         let Some(series) = answer.map_err(late)?? else {
-            asked += part.points();
-            progress(asked);
+            requested += part.points();
+            progress(requested);
             continue;
         };
-        // Over the months a query may give one series after another: that is not one load.
+        // Over months a query may give one series after another, which together are not one load.
         if labels.as_ref().is_some_and(|labels| *labels != series.metric) {
             return Err(Failure::Series { found: "different series over time".to_owned() });
         }
@@ -111,14 +110,14 @@ pub async fn range(
             })?;
             points.push((Wall::from_millis((second * 1000.0).round() as u64), value));
         }
-        asked += part.points();
-        progress(asked);
+        requested += part.points();
+        progress(requested);
     }
     Ok(points)
 }
 
 /// The one series of a part; `None` when there is none.
-async fn ask(origin: &PrometheusOrigin, part: Stretch) -> Result<Option<Series>, Failure> {
+async fn query_part(origin: &PrometheusOrigin, part: TimeRange) -> Result<Option<Series>, Failure> {
     let page = answer(origin, uri(origin, part)).await?;
     match serde_json::from_slice(&page.body) {
         Ok(Answer::Success { data: Matrix { mut result } }) => match result.len() {
@@ -131,7 +130,7 @@ async fn ask(origin: &PrometheusOrigin, part: Stretch) -> Result<Option<Series>,
             why: format!(": {}", short(&error)),
         }),
         Err(error) => Err(Failure::Json {
-            expected: "result of a range query",
+            expected: "a range query result",
             media: page.media_in_brackets(),
             why: error.to_string(),
             url: page.url,
@@ -139,7 +138,7 @@ async fn ask(origin: &PrometheusOrigin, part: Stretch) -> Result<Option<Series>,
     }
 }
 
-fn uri(origin: &PrometheusOrigin, part: Stretch) -> Result<Uri, InvalidUri> {
+fn uri(origin: &PrometheusOrigin, part: TimeRange) -> Result<Uri, InvalidUri> {
     let base = origin.url.as_str().trim_end_matches('/');
     let query = utf8_percent_encode(&origin.query, NON_ALPHANUMERIC);
     let seconds = |ms: u64| format!("{}.{:03}", ms / 1000, ms % 1000);
@@ -154,8 +153,8 @@ mod tests {
 
     use super::*;
 
-    fn stretch(from: u64, until: u64, step: u64) -> Stretch {
-        Stretch {
+    fn time_range(from: u64, until: u64, step: u64) -> TimeRange {
+        TimeRange {
             from: Wall::from_millis(from),
             until: Wall::from_millis(until),
             step: Duration::from_millis(step),
@@ -167,7 +166,7 @@ mod tests {
         fn the_parts_have_each_point_once_and_none_has_too_many(
             from in 0_u64..4_000_000_000_000, points in 0_u64..60_000, step in 1_u64..100_000, more in 0_u64..100_000,
         ) {
-            let whole = stretch(from, from + points * step + more % step, step);
+            let whole = time_range(from, from + points * step + more % step, step);
             prop_assert_eq!(whole.points(), points + 1);
             let mut next = whole.from;
             for part in whole.parts() {
@@ -180,12 +179,12 @@ mod tests {
     }
 
     #[test]
-    fn a_part_is_asked_for_by_its_ends_and_its_step() {
+    fn a_part_is_requested_by_its_ends_and_step() {
         let origin: PrometheusOrigin = serde_json::from_value(
             serde_json::json!({"url": "http://a:9090/x/", "query": "sum(r{b=\"c\"})"}),
         )
         .unwrap();
-        let uri = uri(&origin, stretch(1_700_000_000_500, 1_700_000_060_500, 60_000)).unwrap();
+        let uri = uri(&origin, time_range(1_700_000_000_500, 1_700_000_060_500, 60_000)).unwrap();
         assert_eq!(
             uri.to_string(),
             "http://a:9090/x/api/v1/query_range?query=sum%28r%7Bb%3D%22c%22%7D%29&start=1700000000.500&end=1700000060.500&step=60.000"

@@ -13,27 +13,27 @@ pub(crate) struct Rates {
     replicas: BTreeMap<(Ordinal, Incarnation), BTreeMap<Labels, Counter>>,
 }
 
-/// One counter, as if it had never been reset.
+/// One counter, with its resets evened out.
 #[derive(Debug, Default)]
 struct Counter {
-    /// What it had counted before each reset, in all.
+    /// The sum of its values just before each reset.
     before: f64,
-    /// The latest value that was read.
+    /// The latest reading.
     last: f64,
     readings: VecDeque<(Instant, f64)>,
 }
 
 impl Rates {
     /// Forgets replicas that are gone.
-    pub(crate) fn keep(&mut self, is_there: impl Fn(Ordinal, Incarnation) -> bool) {
+    pub(crate) fn retain(&mut self, is_there: impl Fn(Ordinal, Incarnation) -> bool) {
         self.replicas.retain(|(ordinal, incarnation), _| is_there(*ordinal, *incarnation));
     }
 
-    /// Takes the counters that a replica exposed at `at`, and returns the mean rate of each over `window`, per second.
+    /// Records the counters that a replica exposed at `at`, and returns the mean rate of each over `window`, per second.
     ///
-    /// A counter that was read only once has no rate yet, which is not zero. One that shrinks was reset to zero, as for Prometheus.
+    /// A counter that was read only once has no rate yet, which is not zero. One that decreased was reset to zero, as in Prometheus.
     /// Counters that are no longer exposed are forgotten.
-    pub(crate) fn take(
+    pub(crate) fn update(
         &mut self,
         replica: (Ordinal, Incarnation),
         at: Instant,
@@ -81,17 +81,17 @@ mod tests {
 
     const WINDOW: Duration = Duration::from_secs(10);
 
-    /// The rates after readings at such seconds.
+    /// The rate after each reading, given in seconds and value.
     fn rates(readings: &[(u64, f64)]) -> Vec<Option<f64>> {
         let begin = Instant::now();
         let mut rates = Rates::default();
         let replica = (Ordinal(0), Incarnation(1));
-        let mut take = |(at, value): &(u64, f64)| {
+        let mut update = |(at, value): &(u64, f64)| {
             let at = begin + Duration::from_secs(*at);
-            let given = rates.take(replica, at, WINDOW, vec![(Labels::new(), *value)]);
+            let given = rates.update(replica, at, WINDOW, vec![(Labels::new(), *value)]);
             given.first().map(|(_, rate)| *rate)
         };
-        readings.iter().map(&mut take).collect()
+        readings.iter().map(&mut update).collect()
     }
 
     #[test]
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_counter_that_begins_anew_has_counted_all_the_same() {
+    fn the_rate_of_a_counter_includes_what_it_counted_before_a_reset() {
         assert_eq!(rates(&[(0, 100.0), (5, 150.0), (10, 20.0)]), [None, Some(10.0), Some(7.0)]);
     }
 
@@ -111,12 +111,12 @@ mod tests {
     }
 
     #[test]
-    fn a_replica_that_is_gone_is_forgotten() {
+    fn a_removed_replica_is_forgotten() {
         let mut rates = Rates::default();
         let (replica, at) = ((Ordinal(0), Incarnation(1)), Instant::now());
         let one = || vec![(Labels::new(), 1.0)];
-        rates.take(replica, at, WINDOW, one());
-        rates.keep(|_, incarnation| incarnation > Incarnation(1));
-        assert_eq!(rates.take(replica, at + WINDOW, WINDOW, one()), []);
+        rates.update(replica, at, WINDOW, one());
+        rates.retain(|_, incarnation| incarnation > Incarnation(1));
+        assert_eq!(rates.update(replica, at + WINDOW, WINDOW, one()), []);
     }
 }

@@ -13,9 +13,12 @@ const SECRET_BYTES_MAX: u64 = 16 * 1024;
 pub(crate) async fn secret(file: &str, what: &'static str) -> Result<String, Failure> {
     let bytes = contents(file, what, SECRET_BYTES_MAX).await?;
     let text = String::from_utf8(bytes);
-    // The error would show what is in the file.
-    let text =
-        text.map_err(|_| Failure::File { file: file.to_owned(), what, why: "it is no text".to_owned() })?;
+    // The error would show the content of the file.
+    let text = text.map_err(|_| Failure::File {
+        file: file.to_owned(),
+        what,
+        why: "it is not UTF-8 text".to_owned(),
+    })?;
     Ok(text.trim().to_owned())
 }
 
@@ -29,15 +32,15 @@ pub(crate) async fn password(from: &Secret) -> Result<String, Failure> {
 
 #[expect(clippy::disallowed_methods, reason = "which variable holds a password is known once it is declared")]
 fn variable(name: &str) -> Result<String, Failure> {
-    // The other error would show what is in it.
+    // The error itself would show the value.
     let why = |error| match error {
         VarError::NotPresent => "it is not set",
-        VarError::NotUnicode(_) => "it is no text",
+        VarError::NotUnicode(_) => "it is not UTF-8 text",
     };
     std::env::var(name).map_err(|error| Failure::Variable { name: name.to_owned(), why: why(error) })
 }
 
-/// What is in `file`, if that is not longer than `bytes_max`; `what` says what it should be.
+/// The content of `file`, if it is not longer than `bytes_max`; `what` says what it should be.
 pub(crate) async fn contents(file: &str, what: &'static str, bytes_max: u64) -> Result<Vec<u8>, Failure> {
     let wrong = |why: String| Failure::File { file: file.to_owned(), what, why };
     let length = tokio::fs::metadata(file).await.map_err(|error| wrong(error.to_string()))?.len();

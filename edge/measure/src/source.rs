@@ -1,4 +1,4 @@
-//! One source of a metric: what it asks, and how often.
+//! One source of a metric, measured at a fixed interval.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,19 +6,19 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use model::identity::{Incarnation, Ordinal};
-use model::measure::{Labels, ReplicaSaid, Said};
+use model::measure::{Labels, MeasurementResult, ReplicaMeasurement};
 use model::resource::{MetricOrigin, MetricSourceSpec, ReplicasOrigin};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
 use crate::exposition::{self, Form};
 use crate::failure::Failure;
-use crate::page::{Question, get, uri};
+use crate::page::{PageRequest, get, uri};
 use crate::rates::Rates;
 use crate::series::amounts;
 use crate::{command, json, postgres, promql, redis};
 
-/// Replicas that are asked at the same time: one page each, of 4 MiB at most.
-const ASKED_AT_ONCE: usize = 16;
+/// Replicas that are scraped at the same time: one page each, of 4 MiB at most.
+const CONCURRENT_REQUESTS_MAX: usize = 16;
 
 /// Most series of one replica, so that those of 1,000 replicas stay within what is kept.
 const REPLICA_SERIES_MAX: usize = 100;
@@ -26,14 +26,14 @@ const REPLICA_SERIES_MAX: usize = 100;
 /// The media types in which replicas may answer.
 const ACCEPT_TEXT: &str = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.9";
 
-/// A replica to ask.
+/// A replica to scrape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Replica {
     /// Its place.
     pub ordinal: Ordinal,
     /// Which life of it.
     pub incarnation: Incarnation,
-    /// The port to ask, on 127.0.0.1; `None` when it has no such port.
+    /// The port to scrape, on 127.0.0.1; `None` when it has no such port.
     pub port: Option<u16>,
 }
 
@@ -45,20 +45,20 @@ pub struct Source {
 }
 
 impl Source {
-    /// A source that has not asked yet.
+    /// A source that was not measured yet.
     pub fn new(spec: Arc<MetricSourceSpec>) -> Self {
         Self { spec, rates: Rates::default() }
     }
 
-    /// Asks as often as declared, for ever, and passes each result to `report`. Dropping the future ends it.
+    /// Measures as often as declared, until the future is dropped, and passes each result to `report`.
     ///
-    /// `chance` chooses the first moment, so that sources that were declared together do not ask together. `replicas` are those to ask,
-    /// for a source that asks replicas. While an answer is outstanding, nothing else is asked.
+    /// `chance` chooses the time of the first measurement, so that sources that were declared together are not measured together.
+    /// `replicas` are those to scrape, for a source that scrapes replicas. Measurements do not overlap.
     pub async fn run(
         mut self,
         chance: u64,
         replicas: impl Fn() -> Vec<Replica>,
-        mut report: impl FnMut(Said),
+        mut report: impl FnMut(MeasurementResult),
     ) {
         let every = Duration::from(self.spec.every);
         let mut beat = interval_at(Instant::now() + first_wait(every, chance), every);
@@ -69,86 +69,99 @@ impl Source {
         }
     }
 
-    /// Asks once.
-    pub async fn measure(&mut self, replicas: &[Replica]) -> Said {
+    /// Measures once.
+    pub async fn measure(&mut self, replicas: &[Replica]) -> MeasurementResult {
         let spec = Arc::clone(&self.spec);
         let limit = Duration::from(spec.timeout);
         let answer = match &spec.from {
-            MetricOrigin::Replicas(origin) => return Said::Replicas(self.ask_all(origin, replicas).await),
-            MetricOrigin::Prometheus(origin) => {
-                within(limit, origin.url.as_str(), promql::ask(origin, spec.timeout)).await
+            MetricOrigin::Replicas(origin) => {
+                return MeasurementResult::Replicas(self.measure_replicas(origin, replicas).await);
             }
-            MetricOrigin::Http(origin) => within(limit, origin.url.as_str(), json::ask(origin)).await,
+            MetricOrigin::Prometheus(origin) => {
+                within(limit, origin.url.as_str(), promql::query(origin, spec.timeout)).await
+            }
+            MetricOrigin::Http(origin) => within(limit, origin.url.as_str(), json::query(origin)).await,
             MetricOrigin::Command(origin) => {
                 let program = origin.argv.first().map(String::as_str).unwrap_or_default();
-                within(limit, program, command::ask(origin, &spec.metric)).await
+                within(limit, program, command::run(origin, &spec.metric)).await
             }
             MetricOrigin::Redis(origin) => {
-                within(limit, &origin.address.to_string(), redis::ask(origin)).await
+                within(limit, &origin.address.to_string(), redis::query(origin)).await
             }
             MetricOrigin::Postgres(origin) => {
-                within(limit, &origin.address.to_string(), postgres::ask(origin, spec.timeout)).await
+                within(limit, &origin.address.to_string(), postgres::query(origin, spec.timeout)).await
             }
         };
         match answer.and_then(|values| amounts(&spec.metric, values)) {
-            Ok(series) => Said::Series(series),
-            Err(failure) => Said::Failed(failure.to_string().into()),
+            Ok(series) => MeasurementResult::Series(series),
+            Err(failure) => MeasurementResult::Failed(failure.to_string().into()),
         }
     }
 
-    async fn ask_all(&mut self, origin: &ReplicasOrigin, replicas: &[Replica]) -> Vec<ReplicaSaid> {
+    async fn measure_replicas(
+        &mut self,
+        origin: &ReplicasOrigin,
+        replicas: &[Replica],
+    ) -> Vec<ReplicaMeasurement> {
         let (spec, limit) = (Arc::clone(&self.spec), Duration::from(self.spec.timeout));
         let series = origin.series.as_deref().unwrap_or(&spec.metric);
         let ask = |replica: Replica| async move {
             let what = format!("port {}", replica.port.unwrap_or_default());
-            let page = within(limit, &what, ask_replica(replica, origin, series)).await;
+            let page = within(limit, &what, scrape_replica(replica, origin, series)).await;
             (replica, Instant::now(), page)
         };
-        let answers: Vec<_> =
-            stream::iter(replicas.iter().copied().map(ask)).buffer_unordered(ASKED_AT_ONCE).collect().await;
-        self.rates.keep(|ordinal, incarnation| {
+        let answers: Vec<_> = stream::iter(replicas.iter().copied().map(ask))
+            .buffer_unordered(CONCURRENT_REQUESTS_MAX)
+            .collect()
+            .await;
+        self.rates.retain(|ordinal, incarnation| {
             replicas.iter().any(|it| (it.ordinal, it.incarnation) == (ordinal, incarnation))
         });
         let window = spec.rate_window();
         let results = answers.into_iter().map(|(replica, at, page)| {
             let Replica { ordinal, incarnation, .. } = replica;
-            let said = page.and_then(|shown| {
-                let rates = self.rates.take((ordinal, incarnation), at, window, shown.counters);
-                amounts(series, shown.gauges.into_iter().chain(rates))
+            let result = page.and_then(|scrape| {
+                let rates = self.rates.update((ordinal, incarnation), at, window, scrape.counters);
+                amounts(series, scrape.gauges.into_iter().chain(rates))
             });
-            ReplicaSaid { ordinal, incarnation, said: said.map_err(|failure| failure.to_string().into()) }
+            ReplicaMeasurement {
+                ordinal,
+                incarnation,
+                result: result.map_err(|failure| failure.to_string().into()),
+            }
         });
         results.collect()
     }
 }
 
-/// What a replica exposes of one metric.
-struct Shown {
+/// The series of one metric that a replica exposes.
+struct Scrape {
     gauges: Vec<(Labels, f64)>,
     counters: Vec<(Labels, f64)>,
 }
 
-async fn ask_replica(replica: Replica, origin: &ReplicasOrigin, series: &str) -> Result<Shown, Failure> {
+async fn scrape_replica(replica: Replica, origin: &ReplicasOrigin, series: &str) -> Result<Scrape, Failure> {
     let port = replica.port.ok_or(Failure::NoPort)?;
     let url = format!("http://127.0.0.1:{port}{}", origin.path);
-    let page =
-        get(Question { uri: uri(&url)?, tls: None, accept: ACCEPT_TEXT, token_file: None }).await?.good()?;
-    let is_open = page.media.starts_with("application/openmetrics-text");
-    let form = if is_open { Form::OpenMetrics } else { Form::Prometheus };
+    let page = get(PageRequest { uri: uri(&url)?, tls: None, accept: ACCEPT_TEXT, token_file: None })
+        .await?
+        .good()?;
+    let is_openmetrics = page.media.starts_with("application/openmetrics-text");
+    let form = if is_openmetrics { Form::OpenMetrics } else { Form::Prometheus };
     let samples = exposition::read(page.text()?, form).map_err(|why| Failure::Exposition {
         what: format!("{}{}", page.url, page.media_in_brackets()),
         why,
     })?;
-    let mut meant = samples.into_iter().filter(|sample| sample.name == series);
+    let mut matching = samples.into_iter().filter(|sample| sample.name == series);
     let (mut gauges, mut counters) = (Vec::new(), Vec::new());
-    for sample in meant.by_ref().take(REPLICA_SERIES_MAX) {
+    for sample in matching.by_ref().take(REPLICA_SERIES_MAX) {
         let kind = if sample.is_cumulative { &mut counters } else { &mut gauges };
         kind.push((sample.labels, sample.value));
     }
-    if meant.next().is_some() {
+    if matching.next().is_some() {
         return Err(Failure::TooManySeries);
     }
-    Ok(Shown { gauges, counters })
+    Ok(Scrape { gauges, counters })
 }
 
 async fn within<T>(
@@ -160,7 +173,7 @@ async fn within<T>(
     timeout(limit, answer).await.unwrap_or_else(late)
 }
 
-/// A random part of the interval, but less than a second: whoever declares a source waits for it.
+/// A random part of the interval, but less than a second: a person who declares a source waits for it.
 fn first_wait(every: Duration, chance: u64) -> Duration {
     const LONGEST: Duration = Duration::from_secs(1);
     every.min(LONGEST).mul_f64((chance % 1000) as f64 / 1000.0)

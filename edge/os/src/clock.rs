@@ -5,10 +5,9 @@ use std::time::Duration;
 use model::time::{Now, Time, Wall};
 use rustix::time::{ClockId, clock_gettime};
 
-/// The loop's clock: begins at the later of the wall clock and the last time in the journal, and then counts by itself.
+/// The loop's clock: starts at the later of the wall clock and the last time in the journal, and then advances by itself.
 ///
-/// Counts with `CLOCK_BOOTTIME`, so it goes on while the machine is suspended and no correction of the wall clock
-/// touches it.
+/// Uses `CLOCK_BOOTTIME`, so it advances while the machine is suspended and is not affected by corrections of the wall clock.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     begun: Time,
@@ -22,25 +21,25 @@ impl Clock {
         Self { begun, begun_since_boot: since_boot() }
     }
 
-    /// Both clocks at this moment.
+    /// Reads both clocks.
     pub fn now(&self) -> Now {
         Now { time: self.time(), wall: wall() }
     }
 
-    /// The loop's time at this moment; never less than what an earlier call gave.
+    /// The loop's current time; never before that of an earlier call.
     pub fn time(&self) -> Time {
         self.begun + since_boot().saturating_sub(self.begun_since_boot)
     }
 }
 
-/// The wall clock at this moment; 1970 when it is set to before that.
+/// The current wall clock time; 1970 when the clock is set to before that.
 pub fn wall() -> Wall {
     Wall::from_millis(u64::try_from(read(ClockId::Realtime).as_millis()).unwrap_or(u64::MAX))
 }
 
 /// How long the machine has been up, suspension included.
 ///
-/// Comparable between processes of one boot, so it dates what outlives us; see `/proc/sys/kernel/random/boot_id`.
+/// Comparable between the processes of one boot (`/proc/sys/kernel/random/boot_id`), so it can date things that outlive this process.
 pub fn since_boot() -> Duration {
     read(ClockId::Boottime)
 }
@@ -58,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_clock_behind_the_journal_goes_on_from_the_journal() {
+    fn a_clock_behind_the_journal_continues_from_the_journal() {
         let far_ahead = Time::from_millis(wall().as_millis() + 86_400_000);
         let clock = Clock::continued_after(far_ahead);
         assert!(clock.time() >= far_ahead);

@@ -1,4 +1,4 @@
-//! Chance from the kernel: where the seeds of all random streams come from.
+//! Random bytes from the kernel: the source of the seeds of all random streams.
 
 use std::fmt::Write as _;
 
@@ -12,12 +12,12 @@ pub struct EntropyError {
     source: Errno,
 }
 
-/// A seed that no one could have guessed.
+/// An unpredictable seed.
 pub fn seed() -> Result<u64, EntropyError> {
     Ok(u64::from_le_bytes(bytes()?))
 }
 
-/// A name that nothing else has: 32 hexadecimal digits, 128 random bits.
+/// A unique name: 32 hexadecimal digits, 128 random bits.
 pub fn token() -> Result<String, EntropyError> {
     let mut text = String::with_capacity(32);
     for byte in bytes::<16>()? {
@@ -26,7 +26,7 @@ pub fn token() -> Result<String, EntropyError> {
     Ok(text)
 }
 
-/// Up to 256 bytes come whole, or not at all (getrandom(2), NOTES).
+/// `N` random bytes. Requests of up to 256 bytes are never filled in part (getrandom(2), NOTES).
 fn bytes<const N: usize>() -> Result<[u8; N], EntropyError> {
     const { assert!(N <= 256) };
     let mut bytes = [0; N];

@@ -1,4 +1,4 @@
-//! Files that are whole or not there, and locks that end with their holder.
+//! Atomic writes of files, and locks that end with their holder.
 
 use std::fmt;
 use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
@@ -7,7 +7,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// What a written file must outlive.
+/// Which crashes a written file must survive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
     /// A crash of the machine: file and folder are on the disk before the call returns.
@@ -17,7 +17,7 @@ pub enum Durability {
     Process,
 }
 
-/// A file was not written; what was there before is still there.
+/// A file was not written; its previous content is unchanged.
 #[derive(Debug, thiserror::Error)]
 #[error("could not write {path}")]
 pub struct WriteError {
@@ -27,30 +27,30 @@ pub struct WriteError {
     pub source: io::Error,
 }
 
-/// Who may read a file that is written.
+/// Who may read a written file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Readers {
-    /// As the process's mask says.
-    AsUsual,
-    /// Its owner alone.
+    /// As the process's umask allows.
+    Default,
+    /// Only its owner.
     Owner,
 }
 
-/// Replaces `path` with `content` so that a reader, and a crash, meets the old content or the new and nothing between.
+/// Replaces `path` with `content` atomically: readers, and a crash, find the old content or the new one.
 ///
-/// Writes `path` with `.new` added first; callers do not write one path twice at the same time. The folder must exist.
+/// Writes `path` with `.new` appended first, so a path must not be written concurrently. The folder must exist.
 pub fn write_atomically(path: &Path, content: &[u8], durability: Durability) -> Result<(), WriteError> {
-    let written = replace(path, content, durability, Readers::AsUsual);
+    let written = replace(path, content, durability, Readers::Default);
     written.map_err(|source| WriteError { path: path.to_owned(), source })
 }
 
-/// The same for a secret: at no time may anybody but its owner read it (mode 0600). It outlives a crash of the machine.
+/// Replaces `path` as [`write_atomically`] does, for a secret: only its owner may ever read it (mode 0600). Survives a crash of the machine.
 pub fn write_secret(path: &Path, content: &[u8]) -> Result<(), WriteError> {
     let written = replace(path, content, Durability::Machine, Readers::Owner);
     written.map_err(|source| WriteError { path: path.to_owned(), source })
 }
 
-/// Makes a folder for secrets, and those that it is in: nobody but its owner may look into it (mode 0700). One that is there is closed to others.
+/// Creates a folder for secrets, and its parents: only its owner may access it (mode 0700). An existing folder gets this mode.
 pub fn create_secret_folder(path: &Path) -> Result<(), WriteError> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
     let closed = made.and_then(|()| std::fs::set_permissions(path, Permissions::from_mode(0o700)));
@@ -69,7 +69,7 @@ fn replace(path: &Path, content: &[u8], durability: Durability, readers: Readers
         }
     });
     if let Err(error) = written.and_then(|()| std::fs::rename(&new, path)) {
-        // Half a file is useless, and takes space on a full disk. If it cannot be removed, the error stays the same.
+        // A partial file would take space on a full disk. If it cannot be removed, the error stays the same.
         let _ = std::fs::remove_file(&new);
         return Err(error);
     }
@@ -82,12 +82,12 @@ fn replace(path: &Path, content: &[u8], durability: Durability, readers: Readers
     }
 }
 
-/// An empty file in the place of one that a crash may have left.
+/// Creates an empty file, in place of one that a crash may have left.
 fn create(path: &Path, readers: Readers) -> io::Result<File> {
     match readers {
-        Readers::AsUsual => File::create(path),
+        Readers::Default => File::create(path),
         Readers::Owner => {
-            // One that is there keeps its mode, so it must not be there.
+            // An existing file would keep its mode.
             match std::fs::remove_file(path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 Ok(()) | Err(_) => {}
@@ -97,31 +97,31 @@ fn create(path: &Path, readers: Readers) -> io::Result<File> {
     }
 }
 
-/// The right to be the only one; ends when it is dropped, or with the process, however that ends.
+/// An exclusive lock; released when it is dropped, or when the process ends in any way.
 #[derive(Debug)]
 pub struct FileLock {
     file: File,
 }
 
-/// Longest note of a holder that is read back, in bytes: a process number and some words.
+/// The longest note of a holder that is read, in bytes: a process id and a few words.
 const HOLDER_LEN_MAX: u64 = 256;
 
-/// How long the lock of a holder that is dead may last: a child that it was forking when it died shares the lock until it
-/// ends or executes a program, which takes milliseconds, on a machine under load some more.
+/// How long the lock of a dead holder may last: a child that it was forking when it died shares the lock until it
+/// ends or executes a program, which takes milliseconds, or more on a machine under load.
 const ORPHAN_WAIT_MAX: Duration = Duration::from_secs(2);
 
-/// From one try to the next in that time.
+/// The pause between two attempts in that time.
 const ORPHAN_PAUSE: Duration = Duration::from_millis(5);
 
 /// The lock was not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    /// Another one holds it.
+    /// Another process holds it.
     #[error("{path} is locked by {holder}")]
     Held {
         /// The lock file.
         path: PathBuf,
-        /// Who holds it, as the holder wrote it.
+        /// The holder, as it has described itself.
         holder: String,
     },
     /// The lock file cannot be used.
@@ -135,7 +135,7 @@ pub enum LockError {
 }
 
 impl FileLock {
-    /// Takes the lock at `path`, which is made when it is not there. Waits only for the lock of a holder that is dead.
+    /// Takes the lock at `path`, which is created if need be. Waits only for the lock of a dead holder.
     pub fn take(path: &Path) -> Result<Self, LockError> {
         let unusable = |source| LockError::Unusable { path: path.to_owned(), source };
         let mut file = OpenOptions::new()
@@ -169,15 +169,15 @@ impl FileLock {
     }
 }
 
-/// Unlocked by name: closing alone would leave it locked as long as a child that was just forked shares the descriptor.
+/// Unlocks explicitly: after a mere close it would stay locked as long as a child that was just forked shares the descriptor.
 impl Drop for FileLock {
     fn drop(&mut self) {
-        // Where it fails, closing the file does it.
+        // If this fails, closing the file unlocks it.
         let _ = self.file.unlock();
     }
 }
 
-/// Who holds a lock, as the lock file says; none when it does not say.
+/// The holder of a lock according to the lock file; without a pid if the file does not name one.
 struct Holder {
     pid: Option<u32>,
 }
@@ -190,7 +190,7 @@ impl Holder {
         Self { pid: note.trim_end().strip_prefix("process ").and_then(|pid| pid.parse().ok()) }
     }
 
-    /// Whether it may still be there; one that is not known may.
+    /// Whether it may be alive; an unknown holder may.
     fn is_alive(&self) -> bool {
         self.pid.is_none_or(|pid| Path::new("/proc").join(pid.to_string()).exists())
     }

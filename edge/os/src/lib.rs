@@ -1,7 +1,6 @@
 //! Clocks, entropy, signals, files and time slices: the only place that reads the time.
 //!
-//! Everything else in the workspace gets the time as an argument. The crate decides nothing and remembers nothing but where a
-//! clock began.
+//! Everything else in the workspace gets the time as an argument. The crate decides nothing, and its only state is when a clock started.
 //!
 //! ```
 //! use model::time::Time;

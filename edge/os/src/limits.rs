@@ -1,15 +1,15 @@
-//! What the kernel grants to this process.
+//! The resource limits of this process.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// How many files this process may have open at once.
+/// The number of files that this process may have open at once.
 pub fn open_files() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
 /// Raises the limit on open files as far as the system allows, and returns it.
 ///
-/// Every connection through the proxy takes two. Where the limit cannot be raised it stays as it is, and is returned.
+/// Each connection through the proxy needs two. A limit that cannot be raised is returned unchanged.
 pub fn raise_open_files() -> u64 {
     let granted = getrlimit(Resource::Nofile);
     let wanted = Rlimit { current: granted.maximum, maximum: granted.maximum };

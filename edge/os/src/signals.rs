@@ -1,26 +1,26 @@
-//! The signals that ask this process to stop.
+//! The signals that stop this process.
 
 use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// A signal that asks us to stop.
+/// A signal that stops this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StopSignal {
-    /// SIGINT: somebody pressed Ctrl-C.
+    /// SIGINT: Ctrl-C was pressed.
     Interrupt,
-    /// SIGTERM: a service manager wants it.
+    /// SIGTERM: a service manager stops the process.
     Terminate,
 }
 
-/// Listens for the signals that ask us to stop, which from then on no longer end the process by themselves.
+/// Listens for [`StopSignal`]s, which from then on no longer end the process by themselves.
 #[derive(Debug)]
 pub struct Signals {
     interrupt: Signal,
     terminate: Signal,
 }
 
-/// The kernel does not let us listen.
+/// The signals could not be listened for.
 #[derive(Debug, thiserror::Error)]
 #[error("could not listen for SIGINT and SIGTERM")]
 pub struct SignalsError {
@@ -34,9 +34,9 @@ impl Signals {
         Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
     }
 
-    /// The next signal; several of one kind that come at once count as one. Cancel safe.
+    /// Waits for the next signal; several of one kind at once count as one. Cancel safe.
     pub async fn next(&mut self) -> StopSignal {
-        // Both branches are cancel safe: a signal that came stays with its listener.
+        // Both branches are cancel safe: a received signal stays with its listener.
         tokio::select! {
             Some(()) = self.interrupt.recv() => StopSignal::Interrupt,
             Some(()) = self.terminate.recv() => StopSignal::Terminate,

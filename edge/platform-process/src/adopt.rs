@@ -10,18 +10,18 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use crate::cgroup::Cell;
 use crate::driver::Driver;
 use crate::ending::{self, kill_by_token};
-use crate::process_table::{find_by_token, identify, session_leader};
-use crate::record::{ProcessRecord, ReadError, Record};
+use crate::process_table::{ProcessIdentity, find_by_token, identify, session_leader};
+use crate::record::{ReadError, Record};
 use crate::tracked_life::TrackedLife;
 
-/// How long the end of a life is remembered for late actions; those that are later still belong to older epochs.
+/// How long the end of a life is remembered for late actions; even later ones have older epochs.
 const ENDED_KEPT: Duration = Duration::from_secs(86_400);
 
-/// How often the process table is searched for the processes of unfinished starts, which only a crash leaves behind.
-const LOOKS_MAX: u32 = 4;
+/// How often the process table is searched for the processes of unfinished starts, which exist only after a crash.
+const SEARCHES_MAX: u32 = 4;
 
 /// The pause between two searches: the last step of an exec takes some hundred microseconds.
-const LOOK_PAUSE: Duration = Duration::from_millis(10);
+const SEARCH_PAUSE: Duration = Duration::from_millis(10);
 
 /// Adopts every life in the records. Runs before any action is taken.
 pub(crate) fn adopt_all(driver: &Arc<Driver>) -> Result<(), ReadError> {
@@ -32,20 +32,20 @@ pub(crate) fn adopt_all(driver: &Arc<Driver>) -> Result<(), ReadError> {
             if record.boot != driver.boot || record.age().saturating_sub(exit.ran_for) > ENDED_KEPT {
                 driver.records.forget(&record);
             } else {
-                keep(driver, TrackedLife::ended(record, exit));
+                track(driver, TrackedLife::ended(record, exit));
             }
             continue;
         }
-        match record.process.and_then(hold) {
+        match record.process.and_then(open_pidfd) {
             Some(process) if record.boot == driver.boot => {
                 tracing::info!(replica = %record.replica(), pid = record.process.map(|p| p.pid), "adopted");
-                keep(driver, TrackedLife::running(record, process, true));
+                track(driver, TrackedLife::running(record, process, true));
             }
             Some(_) | None => gone.push(record),
         }
     }
     adopt_intents(driver, intents, &mut gone);
-    bury(driver, gone);
+    record_missed_ends(driver, gone);
     let tracked_lives = driver.tracked_lives();
     let running = tracked_lives.iter().filter(|tracked| !tracked.has_ended());
     let in_use = running.filter_map(|tracked| tracked.record.cell.as_ref()).flat_map(Cell::paths).collect();
@@ -66,7 +66,7 @@ fn adopt_intents(driver: &Arc<Driver>, intents: Vec<Record>, gone: &mut Vec<Reco
     for (mut intent, process) in open.into_iter().zip(first) {
         intent.process = process;
         let token = intent.token.clone();
-        match process.and_then(hold) {
+        match process.and_then(open_pidfd) {
             Some(process) => {
                 tracing::info!(replica = %intent.replica(), pid = intent.process.map(|p| p.pid), "start_adopted");
                 match driver.records.keep(&intent) {
@@ -74,7 +74,7 @@ fn adopt_intents(driver: &Arc<Driver>, intents: Vec<Record>, gone: &mut Vec<Reco
                     // The intent stays, so the next run finds it again.
                     Err(error) => tracing::warn!(error = %error.source, "adoption_not_recorded"),
                 }
-                keep(driver, TrackedLife::running(intent, process, true));
+                track(driver, TrackedLife::running(intent, process, true));
             }
             None => {
                 driver.records.forget_intent(&token);
@@ -90,10 +90,10 @@ fn adopt_intents(driver: &Arc<Driver>, intents: Vec<Record>, gone: &mut Vec<Reco
 
 /// The process of each intent, if there is one: the session leader in its cell, or else the first process with its token.
 ///
-/// The lock of the data folder was free only after every child of the last driver had ended or was executing its program, so all that
-/// may still be missing is the last step of an exec, which makes the new environment visible.
-fn processes_of(intents: &[Record]) -> Vec<Option<ProcessRecord>> {
-    let mut found: Vec<Option<ProcessRecord>> = intents
+/// The lock of the data folder is released only when every child of the last driver has ended or is executing its program, so at most the
+/// last step of an exec is outstanding, which makes the new environment visible.
+fn processes_of(intents: &[Record]) -> Vec<Option<ProcessIdentity>> {
+    let mut found: Vec<Option<ProcessIdentity>> = intents
         .iter()
         .map(|intent| {
             session_leader(
@@ -101,14 +101,14 @@ fn processes_of(intents: &[Record]) -> Vec<Option<ProcessRecord>> {
             )
         })
         .collect();
-    for look in 0..LOOKS_MAX {
+    for attempt in 0..SEARCHES_MAX {
         let missing = intents.iter().zip(&found).filter(|(_, process)| process.is_none());
         let tokens: Vec<&str> = missing.map(|(intent, _)| intent.token.as_str()).collect();
         if tokens.is_empty() {
             break;
         }
-        if look > 0 {
-            std::thread::sleep(LOOK_PAUSE);
+        if attempt > 0 {
+            std::thread::sleep(SEARCH_PAUSE);
         }
         let by_token = find_by_token(&tokens).unwrap_or_default();
         for (intent, process) in intents.iter().zip(&mut found) {
@@ -121,17 +121,17 @@ fn processes_of(intents: &[Record]) -> Vec<Option<ProcessRecord>> {
     found
 }
 
-fn keep(driver: &Arc<Driver>, tracked: TrackedLife) {
+fn track(driver: &Arc<Driver>, tracked: TrackedLife) {
     let tracked = Arc::new(tracked);
     if !tracked.has_ended() {
-        driver.port_book().keep(&tracked.record.ports);
+        driver.port_allocator().mark_taken(&tracked.record.ports);
     }
     driver.place(&tracked.record.replica()).fill(tracked.clone());
     ending::watch(driver, &tracked);
 }
 
-/// Kills what is left of lives that ended while no driver watched, and writes down that they ended.
-fn bury(driver: &Arc<Driver>, gone: Vec<Record>) {
+/// Kills the remaining processes of lives that ended while no driver was running, and records their ends.
+fn record_missed_ends(driver: &Arc<Driver>, gone: Vec<Record>) {
     let of_this_boot: Vec<&str> =
         gone.iter().filter(|record| record.boot == driver.boot).map(|record| record.token.as_str()).collect();
     kill_by_token(&of_this_boot);
@@ -147,14 +147,14 @@ fn bury(driver: &Arc<Driver>, gone: Vec<Record>) {
         if let Err(error) = driver.records.keep(&record.ended(exit)) {
             tracing::warn!(replica = %record.replica(), error = %error.source, "end_not_recorded");
         }
-        keep(driver, TrackedLife::ended(record, exit));
+        track(driver, TrackedLife::ended(record, exit));
     }
 }
 
-/// Opens a descriptor of the process, if it is still the one in the record.
+/// Opens a pidfd of the process, if it is still the one in the record.
 ///
-/// It is opened first and compared then: as long as it is open, no other process can get the same number.
-fn hold(process: ProcessRecord) -> Option<std::os::fd::OwnedFd> {
+/// It is opened before the comparison: while it is open, no other process can get the same pid.
+fn open_pidfd(process: ProcessIdentity) -> Option<std::os::fd::OwnedFd> {
     let pid = Pid::from_raw(i32::try_from(process.pid).ok()?)?;
     let held = pidfd_open(pid, PidfdFlags::empty()).ok()?;
     (identify(process.pid) == Some(process)).then_some(held)

@@ -1,4 +1,4 @@
-//! The driver: what all its tasks share.
+//! The driver: the state that all its tasks share.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -19,16 +19,16 @@ use crate::record::Records;
 use crate::settings::Settings;
 use crate::tracked_life::TrackedLife;
 
-/// Starts that run at the same time: enough to keep both the disk and the processors busy; more would only wait for each other.
+/// The most concurrent starts: enough to keep both the disk and the processors busy; more would only wait for each other.
 pub(crate) const STARTS_AT_ONCE: usize = 8;
 
-/// Events by which a receiver may lag behind: all replicas of a full machine (some 500) ending twice.
+/// The most events by which a receiver may lag behind: all replicas of a full machine (some 500) ending twice.
 pub(crate) const EVENTS_MAX: usize = 1024;
 
 /// How long an ended life stays in the inventory: long enough for an orchestrator that was away when it ended.
 const ENDED_SHOWN: Duration = Duration::from_secs(300);
 
-/// The driver of one data folder: what all its tasks share.
+/// The driver of one data folder: the state that all its tasks share.
 #[derive(Debug)]
 pub(crate) struct Driver {
     pub(crate) settings: Settings,
@@ -49,22 +49,22 @@ pub(crate) struct Driver {
 /// One place of a service, and the last life that filled it.
 #[derive(Debug, Default)]
 pub(crate) struct Place {
-    /// Held during an action on the place, so that a repeated action finds what the first has done.
-    pub(crate) turn: Arc<tokio::sync::Mutex<()>>,
+    /// Held during an action on the place, so that a repeated action finds the result of the first.
+    pub(crate) action_lock: Arc<tokio::sync::Mutex<()>>,
     last: Mutex<Option<Arc<TrackedLife>>>,
 }
 
 impl Place {
     pub(crate) fn last(&self) -> Option<Arc<TrackedLife>> {
-        self.last.lock().expect("nobody panics while holding a place").clone()
+        self.last.lock().expect("nothing panics while it holds a place").clone()
     }
 
     pub(crate) fn fill(&self, tracked: Arc<TrackedLife>) {
-        *self.last.lock().expect("nobody panics while holding a place") = Some(tracked);
+        *self.last.lock().expect("nothing panics while it holds a place") = Some(tracked);
     }
 }
 
-/// What a driver is made of.
+/// The parts of a driver.
 #[derive(Debug)]
 pub(crate) struct Parts {
     pub(crate) settings: Settings,
@@ -95,9 +95,9 @@ impl Driver {
     }
 
     /// Creates spare cells for later starts, in the background.
-    pub(crate) fn make_spares_later(self: &Arc<Self>) {
+    pub(crate) fn create_spares_later(self: &Arc<Self>) {
         let driver = Arc::clone(self);
-        self.tasks.spawn_blocking(move || driver.cgroups.make_spares());
+        self.tasks.spawn_blocking(move || driver.cgroups.create_spares());
     }
 
     /// Removes the groups of drivers that are gone, in the background.
@@ -111,7 +111,7 @@ impl Driver {
         self.places().entry(replica.clone()).or_default().clone()
     }
 
-    /// The place, if a start was ever asked for.
+    /// The place, if a start was ever requested.
     pub(crate) fn known_place(&self, replica: &ReplicaId) -> Option<Arc<Place>> {
         self.places().get(replica).cloned()
     }
@@ -146,15 +146,15 @@ impl Driver {
         siblings.flat_map(|tracked| tracked.record.ports.values().copied().collect::<Vec<_>>()).collect()
     }
 
-    pub(crate) fn port_book(&self) -> MutexGuard<'_, PortAllocator> {
-        self.ports.lock().expect("nobody panics while holding the ports")
+    pub(crate) fn port_allocator(&self) -> MutexGuard<'_, PortAllocator> {
+        self.ports.lock().expect("nothing panics while it holds the ports")
     }
 
     pub(crate) fn release_ports(&self, ports: &BTreeMap<PortName, u16>) {
-        self.port_book().release(ports);
+        self.port_allocator().release(ports);
     }
 
     fn places(&self) -> MutexGuard<'_, BTreeMap<ReplicaId, Arc<Place>>> {
-        self.places.lock().expect("nobody panics while holding the places")
+        self.places.lock().expect("nothing panics while it holds the places")
     }
 }

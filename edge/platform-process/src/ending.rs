@@ -1,4 +1,4 @@
-//! Noticing that a life has ended, and cleaning up after it.
+//! Detects the end of lives, and cleans up after them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::process_end::ProcessEnd;
 use crate::process_table::find_by_token;
 use crate::tracked_life::TrackedLife;
 
-/// How often the removal of a cell is tried, with twice the pause each time: for 20 s in all.
+/// How often the removal of a cell is attempted, with twice the pause each time: for 20 s in all.
 const CELL_TRIES_MAX: u32 = 12;
 
 /// The first of these pauses.
@@ -40,11 +40,11 @@ pub(crate) fn watch(driver: &Arc<Driver>, tracked: &Arc<TrackedLife>) {
                 }
             }
         }
-        settle(&driver, &tracked);
+        finish(&driver, &tracked);
     });
 }
 
-/// The same without a descriptor, when none is left; returns false when the driver is closed first.
+/// Waits for the end by polling, when descriptors have run out; returns `false` when the driver is closed first.
 async fn ended_by_polling(driver: &Driver, tracked: &TrackedLife) -> bool {
     const PAUSE: Duration = Duration::from_millis(100);
     loop {
@@ -64,9 +64,9 @@ async fn ended_by_polling(driver: &Driver, tracked: &TrackedLife) -> bool {
     }
 }
 
-/// Kills what is left of a life whose main process has ended, records how it ended, and sends the event.
-fn settle(driver: &Arc<Driver>, tracked: &Arc<TrackedLife>) {
-    // Before the process is waited for: until then no other group can have its id.
+/// Kills the remaining processes of a life whose main process has ended, records how it ended, and sends the event.
+fn finish(driver: &Arc<Driver>, tracked: &Arc<TrackedLife>) {
+    // Before the process is reaped: until then no other process group can have its id.
     tracked.kill_everything();
     let status = match tracked.reap() {
         Ok(Some(status)) => status,
@@ -81,12 +81,12 @@ fn settle(driver: &Arc<Driver>, tracked: &Arc<TrackedLife>) {
     tracked.allotted().is_over = true;
     // Before the event is sent: a successor writes its own record to the same place.
     if let Err(error) = driver.records.keep(&tracked.record.ended(exit)) {
-        // The next run finds no such process then, and does not know how it ended.
+        // The next run then finds no such process, and does not know how it ended.
         tracing::warn!(replica = %tracked.record.replica(), error = %error.source, "end_not_recorded");
     }
     driver.release_ports(&tracked.record.ports);
     tracked.end(exit, |life| {
-        // Fails when nobody listens; the inventory has it, too.
+        // Fails when there are no receivers; the inventory has it, too.
         let _ = driver.events.send(Event::Ended(life));
     });
     match &tracked.record.cell {
@@ -95,12 +95,12 @@ fn settle(driver: &Arc<Driver>, tracked: &Arc<TrackedLife>) {
     }
 }
 
-/// Whether the kernel killed a life for want of memory, according to its cell.
+/// Whether the out-of-memory killer has ended a life, according to its cell.
 pub(crate) fn ran_out_of_memory(cell: Option<&Cell>, status: ExitStatus) -> bool {
     is_killed(status) && cell.is_some_and(|cell| cell.out_of_memory_kills() > 0)
 }
 
-/// Whether it was SIGKILL, as we see it or as a shell reports it of its child; an unknown end may have been.
+/// Whether it was SIGKILL, directly or as a shell reports it of its child; an unknown end may have been.
 fn is_killed(status: ExitStatus) -> bool {
     match status {
         ExitStatus::Signal(signal) => signal == libc::SIGKILL,
@@ -109,10 +109,10 @@ fn is_killed(status: ExitStatus) -> bool {
     }
 }
 
-/// Removes the cell as soon as the kernel has let go of what was killed in it.
+/// Removes the cell as soon as the killed processes have left it.
 ///
-/// A killed process takes a moment to be gone, and where the cell has no kill switch it may have forked before. So whatever is still
-/// there is killed again at each try.
+/// A killed process takes a moment to end, and where the cell has no `cgroup.kill` it may have forked before. So remaining processes are
+/// killed again at each attempt.
 pub(crate) fn remove_cell(driver: &Arc<Driver>, cell: Cell) {
     if cell.remove().is_ok() {
         return;
@@ -135,18 +135,18 @@ pub(crate) fn remove_cell(driver: &Arc<Driver>, cell: Cell) {
     });
 }
 
-/// Kills processes that have left their process group, where no control group holds them: their environment gives them away.
+/// Kills processes that have left their process group, where there is no control group: they are recognized by their environment.
 fn kill_escaped(driver: &Arc<Driver>, token: &str) {
     let token = token.to_owned();
     driver.tasks.spawn_blocking(move || kill_by_token(&[&token]));
 }
 
-/// Kills all processes whose environment holds one of the tokens.
+/// Kills all processes whose environment contains one of the tokens.
 pub(crate) fn kill_by_token(tokens: &[&str]) {
     let Ok(found) = find_by_token(tokens) else { return };
     for process in found.into_values().flatten() {
         if let Some(pid) = i32::try_from(process.pid).ok().and_then(rustix::process::Pid::from_raw) {
-            // It may be gone already, which is what we want.
+            // Fails when the process is gone already.
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
         }
     }

@@ -1,4 +1,4 @@
-//! Fencing: only actions of the latest epoch are carried out.
+//! Fencing: only actions of the latest epoch are applied.
 
 use std::io;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use os::{Durability, write_atomically};
 
 use crate::failure::Cause;
 
-/// Remembers the highest epoch of any action, even over a crash of the machine.
+/// The highest epoch of any action, which survives a crash of the machine.
 #[derive(Debug)]
 pub(crate) struct EpochFence {
     path: PathBuf,
@@ -28,11 +28,11 @@ impl EpochFence {
         Ok(Self { path, highest: Mutex::new(highest) })
     }
 
-    /// Admits `epoch` unless a later one has acted; otherwise returns the outcome of the action that attempts `attempt`.
+    /// Admits `epoch` unless a later one was admitted; otherwise returns the outcome of the action, whose purpose is `attempt`.
     ///
-    /// Waits for the disk when the epoch is new. One that cannot be recorded is refused: after a restart older ones would be admitted.
+    /// Waits for the disk when the epoch is new. An epoch that cannot be recorded is refused: after a restart older ones would be admitted.
     pub(crate) fn admit(&self, epoch: Epoch, attempt: &str) -> Result<(), Outcome> {
-        let mut highest = self.highest.lock().expect("nobody panics while holding the epoch");
+        let mut highest = self.highest.lock().expect("nothing panics while it holds the epoch");
         if epoch < *highest {
             return Err(Outcome::Refused(Refusal::StaleEpoch));
         }

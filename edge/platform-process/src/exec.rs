@@ -16,7 +16,7 @@ use crate::launch::{LaunchError, Output};
 use crate::process_end::ProcessEnd;
 use crate::tracked_life::TrackedLife;
 
-/// Runs the program until it ends or its timeout expires, even when the caller does not wait any more.
+/// Runs the program until it ends or its timeout expires, even when the caller stops waiting.
 pub(crate) async fn run(driver: &Arc<Driver>, request: RunRequest) -> Result<RunEnd, RunError> {
     let not_running = || RunError::NotRunning { replica: request.replica.clone() };
     let tracked = driver
@@ -56,7 +56,7 @@ impl Fault {
     }
 }
 
-/// Whether it is the machine or this process that has nothing left: no descriptor, no process, no memory.
+/// Whether descriptors, processes or memory of this process or the machine have run out.
 fn is_exhaustion(error: &io::Error) -> bool {
     let exhausted = [Errno::MFILE, Errno::NFILE, Errno::AGAIN, Errno::NOMEM];
     Errno::from_io_error(error).is_some_and(|errno| exhausted.contains(&errno))
@@ -94,10 +94,10 @@ impl ExecProcess {
         ProcessEnd::of(process.as_fd())?.happened().await
     }
 
-    /// Kills what is left of the group, and waits for the program, which has ended or is about to.
+    /// Kills the rest of the process group, and reaps the program, which has ended or is about to.
     fn reap(&mut self) -> io::Result<ExitStatus> {
         if let Some(group) = self.pid() {
-            // Before the program is waited for: until then no other group can have its id.
+            // Before the program is reaped: until then no other process group can have its id.
             let _ = kill_process_group(group, Signal::KILL);
         }
         self.child.wait().map(status_of)
@@ -106,7 +106,7 @@ impl ExecProcess {
 
 impl Drop for ExecProcess {
     fn drop(&mut self) {
-        // Once it was waited for, its id may belong to another process.
+        // Once it was reaped, its id may belong to another process.
         if !matches!(self.child.try_wait(), Ok(Some(_))) {
             let _ = self.reap();
         }

@@ -1,4 +1,4 @@
-//! Why an action failed, as messages for people.
+//! Why an action failed, as error messages.
 
 use std::fmt::Display;
 use std::io;
@@ -6,7 +6,7 @@ use std::io;
 use model::action::{Failure, FailureKind};
 use os::WriteError;
 
-/// Why something was not done; the message is completed with what was attempted.
+/// The cause of a failure; [`Cause::failure`] completes the message with what was attempted.
 #[derive(Debug)]
 pub(crate) struct Cause {
     kind: FailureKind,
@@ -18,7 +18,7 @@ impl Cause {
         Self { kind, why: why.to_string() }
     }
 
-    /// An error of the operating system, which `why` tells of.
+    /// An error of the operating system, which `why` describes.
     pub(crate) fn of(error: &io::Error, why: impl Display) -> Self {
         Self::new(kind_of(error), why)
     }

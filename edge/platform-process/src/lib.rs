@@ -1,8 +1,8 @@
 //! Runs replicas as processes of this machine.
 //!
-//! Each life has a session of its own and, where permitted, a control group of its own. It writes its output straight to a file, so
+//! Each life has a session of its own and, where permitted, a control group of its own. It writes its output directly to a file, so
 //! no pipe breaks when this process dies. What is needed to find it again is on disk before its start is acknowledged: a driver that
-//! opens the same data folder goes on where the last one ended, however that ended.
+//! opens the same data folder continues where the last one ended, even after a crash.
 //!
 //! The crate decides nothing about starts, stops or restarts, and probes no replica.
 //!
@@ -22,9 +22,9 @@ mod process_platform;
 mod settings;
 
 mod adopt;
-mod allotting;
 mod ending;
 mod exec;
+mod resize;
 mod starting;
 mod stopping;
 mod usage;

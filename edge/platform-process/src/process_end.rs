@@ -1,4 +1,4 @@
-//! Waiting for the end of a process without polling.
+//! Waits for the end of a process without polling.
 
 #![expect(
     unsafe_code,
@@ -11,14 +11,14 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// A process whose end the runtime listens for.
+/// A process whose end is registered with the runtime.
 #[derive(Debug)]
 pub(crate) struct ProcessEnd {
     pidfd: AsyncFd<OwnedFd>,
 }
 
 impl ProcessEnd {
-    /// Begins to listen. Must be called within a tokio runtime; fails when there are no descriptors left.
+    /// Registers the process. Must be called within a tokio runtime; fails when descriptors have run out.
     pub(crate) fn of(pidfd: BorrowedFd<'_>) -> io::Result<Self> {
         let own = pidfd.try_clone_to_owned()?;
         // SAFETY: the descriptor must stay open, and stay the same file, until the registration is gone. `OwnedFd` owns

@@ -1,4 +1,4 @@
-//! [`Platform`] over processes: each operation begins here, in a task of the driver.
+//! [`Platform`] over processes: each operation starts here, in a task of the driver.
 
 use std::fs::DirBuilder;
 use std::io;
@@ -24,18 +24,18 @@ use crate::driver::{Driver, Parts};
 use crate::epoch_fence::EpochFence;
 use crate::record::{ReadError, Records};
 use crate::settings::{CgroupUse, Settings};
-use crate::{adopt, allotting, exec, log, process_table, starting, stopping, usage};
+use crate::{adopt, exec, log, process_table, resize, starting, stopping, usage};
 
-/// How often a driver that is closed tries to remove the control groups of replicas that have all ended: for half a second. The next
-/// driver removes what is left.
-const CELL_LOOKS_MAX: u32 = 50;
+/// How often a closing driver tries to remove the control groups when all replicas have ended: for half a second. The next driver removes
+/// what is left.
+const CELL_REMOVALS_MAX: u32 = 50;
 
-/// The pause between two such tries.
-const CELL_LOOK_PAUSE: Duration = Duration::from_millis(10);
+/// The pause between two such attempts.
+const CELL_REMOVAL_PAUSE: Duration = Duration::from_millis(10);
 
 /// Runs replicas as processes of this machine.
 ///
-/// When it is dropped or killed, all replicas go on; the next one that is opened on the same data folder adopts them.
+/// When it is dropped or killed, all replicas continue; the next one that is opened on the same data folder adopts them.
 #[derive(Debug)]
 pub struct ProcessPlatform {
     driver: Arc<Driver>,
@@ -44,16 +44,16 @@ pub struct ProcessPlatform {
 /// The driver could not be opened; nothing was started or stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Another driver keeps the replicas of this folder.
-    #[error("the replicas in {data} are kept by {holder}; stop that one, or use another data folder")]
+    /// Another driver uses this folder.
+    #[error("the data folder {data} is in use by {holder}; stop that process, or use another data folder")]
     InUse {
         /// The data folder.
         data: PathBuf,
-        /// Who keeps them.
+        /// The process that uses it.
         holder: String,
     },
     /// The data folder cannot be used.
-    #[error("the data folder {data} cannot be used for replicas; see its rights and its disk")]
+    #[error("the data folder {data} cannot be used for replicas; check its permissions and its disk")]
     Folder {
         /// The data folder.
         data: PathBuf,
@@ -71,12 +71,12 @@ pub enum OpenError {
 }
 
 impl ProcessPlatform {
-    /// Opens the driver on its data folder and adopts what runs there. Must be called within a tokio runtime.
+    /// Opens the driver on its data folder and adopts the replicas that run. Must be called within a tokio runtime.
     pub fn open(settings: Settings) -> Result<Self, OpenError> {
         let data = settings.data().to_owned();
         let folder_error = |source| OpenError::Folder { data: data.clone(), source };
         let records = Records::open(settings.records()).map_err(folder_error)?;
-        // Replicas may print secrets. A folder that was opened for others explicitly stays open.
+        // Replicas may print secrets. An existing folder keeps its mode, which may have been changed on purpose.
         DirBuilder::new().recursive(true).mode(0o700).create(settings.logs()).map_err(folder_error)?;
         let lock = FileLock::take(&records.lock_path()).map_err(|error| match error {
             LockError::Held { holder, .. } => OpenError::InUse { data: data.clone(), holder },
@@ -86,7 +86,7 @@ impl ProcessPlatform {
         let cgroups = match settings.cgroups {
             CgroupUse::WherePermitted => detect(&scope(&canonical)),
             CgroupUse::Never => {
-                Cgroups::none("replicas run without control groups, because the settings say so")
+                Cgroups::none("replicas run without control groups, because the settings disable them")
             }
         };
         let fence = EpochFence::open(records.epoch_path()).map_err(folder_error)?;
@@ -100,24 +100,24 @@ impl ProcessPlatform {
                 ReadError::Newer { .. } => error.to_string(),
             },
         })?;
-        platform.driver.make_spares_later();
+        platform.driver.create_spares_later();
         platform.driver.sweep_later();
         log::keep_within_limits(&platform.driver);
         Ok(platform)
     }
 
-    /// Ends all tasks of the driver and waits for them; the replicas go on. Another driver may be opened afterwards.
+    /// Ends all tasks of the driver and waits for them; the replicas continue. Another driver may be opened afterwards.
     pub async fn close(self) {
         let driver = self.driver.clone();
         drop(self);
         driver.tasks.wait().await;
         // A process that was killed a moment ago may still be in its control group.
-        for _ in 0..CELL_LOOKS_MAX {
-            let someone_runs = driver.tracked_lives().iter().any(|tracked| !tracked.has_ended());
-            if someone_runs || driver.cgroups.close_down() {
+        for _ in 0..CELL_REMOVALS_MAX {
+            let any_running = driver.tracked_lives().iter().any(|tracked| !tracked.has_ended());
+            if any_running || driver.cgroups.remove_all_cells() {
                 return;
             }
-            tokio::time::sleep(CELL_LOOK_PAUSE).await;
+            tokio::time::sleep(CELL_REMOVAL_PAUSE).await;
         }
     }
 }
@@ -131,16 +131,16 @@ impl Drop for ProcessPlatform {
 
 impl Platform for ProcessPlatform {
     fn start(&self, request: StartRequest) -> BoxFuture<'_, Started> {
-        // In a task of its own: a caller that gives up must not leave half a start behind.
+        // In a task of its own: a caller that gives up must not leave a partial start.
         let driver = self.driver.clone();
         let task = self.driver.tasks.spawn(async move {
             let place = driver.place(&request.replica);
-            let turn = place.turn.clone().lock_owned().await;
+            let guard = place.action_lock.clone().lock_owned().await;
             let _permit = driver.starts.acquire().await;
             let starting = driver.clone();
             let started = driver.tasks.spawn_blocking(move || {
                 let started = starting::start(&starting, &place, &request);
-                drop(turn);
+                drop(guard);
                 started
             });
             started.await
@@ -148,7 +148,7 @@ impl Platform for ProcessPlatform {
         async move {
             match task.await {
                 Ok(Ok(started)) => started,
-                // The runtime is shutting down, or the start has panicked half-way.
+                // The runtime is shutting down, or the start has panicked.
                 Ok(Err(_)) | Err(_) => Started { outcome: Outcome::Unknown, life: None },
             }
         }
@@ -163,15 +163,15 @@ impl Platform for ProcessPlatform {
         let driver = self.driver.clone();
         let task = self.driver.tasks.spawn(async move {
             let place = driver.known_place(&request.replica);
-            let turn = match &place {
-                Some(place) => Some(place.turn.clone().lock_owned().await),
+            let guard = match &place {
+                Some(place) => Some(place.action_lock.clone().lock_owned().await),
                 None => None,
             };
             let last = place.and_then(|place| place.last());
             let tasks = driver.tasks.clone();
             let allotted = tasks.spawn_blocking(move || {
-                let outcome = allotting::allot(&driver, last.as_ref(), &request);
-                drop(turn);
+                let outcome = resize::allot(&driver, last.as_ref(), &request);
+                drop(guard);
                 outcome
             });
             allotted.await
@@ -234,7 +234,7 @@ impl Platform for ProcessPlatform {
     }
 }
 
-/// A name for the control groups of one data folder, so that two drivers never meet.
+/// A name for the control groups of one data folder, so that two drivers never use the same ones.
 fn scope(data: &std::path::Path) -> String {
     format!("{:016x}", xxhash_rust::xxh3::xxh3_64(data.as_os_str().as_encoded_bytes()))
 }

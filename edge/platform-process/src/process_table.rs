@@ -6,50 +6,59 @@ use std::io;
 use std::time::Duration;
 
 use procfs::process::{Process, all_processes};
+use serde::{Deserialize, Serialize};
 
 use crate::cgroup::Reading;
-use crate::record::ProcessRecord;
 
 /// The variable that marks every process of a life.
 pub(crate) const LIFE_VARIABLE: &str = "HOMEOSTAT_LIFE";
+
+/// Identifies a process: pids are reused, but not with the same start time. Its form is that of the records on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ProcessIdentity {
+    pub(crate) pid: u32,
+    /// Clock ticks from boot to its start, field 22 of `/proc/PID/stat`.
+    pub(crate) start_ticks: u64,
+}
 
 /// The name of this boot of the machine.
 pub(crate) fn boot_id() -> io::Result<String> {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|text| text.trim().to_owned())
 }
 
-/// The process that has `pid` now; none when there is none.
-pub(crate) fn identify(pid: u32) -> Option<ProcessRecord> {
+/// The process that has `pid` now; `None` when there is none.
+pub(crate) fn identify(pid: u32) -> Option<ProcessIdentity> {
     let stat = Process::new(i32::try_from(pid).ok()?).ok()?.stat().ok()?;
-    Some(ProcessRecord { pid, start_ticks: stat.starttime })
+    Some(ProcessIdentity { pid, start_ticks: stat.starttime })
 }
 
-/// The first of these processes that leads a session: of a cell, its main process.
-pub(crate) fn session_leader(pids: impl IntoIterator<Item = i32>) -> Option<ProcessRecord> {
+/// The first of these processes that leads a session; among those of a cell, this is the main process.
+pub(crate) fn session_leader(pids: impl IntoIterator<Item = i32>) -> Option<ProcessIdentity> {
     pids.into_iter().find_map(|pid| {
         let stat = Process::new(pid).ok()?.stat().ok()?;
         (stat.session == pid)
-            .then_some(ProcessRecord { pid: u32::try_from(pid).ok()?, start_ticks: stat.starttime })
+            .then_some(ProcessIdentity { pid: u32::try_from(pid).ok()?, start_ticks: stat.starttime })
     })
 }
 
-/// All processes whose environment holds one of the tokens, the earliest first, by token.
+/// All processes whose environment contains one of the tokens, by token, the earliest first.
 ///
 /// Reads the whole process table: some 20 µs a process.
-pub(crate) fn find_by_token<'t>(tokens: &[&'t str]) -> io::Result<BTreeMap<&'t str, Vec<ProcessRecord>>> {
-    let mut found: BTreeMap<&str, Vec<ProcessRecord>> = BTreeMap::new();
+pub(crate) fn find_by_token<'t>(tokens: &[&'t str]) -> io::Result<BTreeMap<&'t str, Vec<ProcessIdentity>>> {
+    let mut found: BTreeMap<&str, Vec<ProcessIdentity>> = BTreeMap::new();
     if tokens.is_empty() {
         return Ok(found);
     }
     for process in all_processes().map_err(io::Error::other)? {
-        // A process that ends while it is looked at, or belongs to someone else, is none of ours.
+        // A process that has just ended, or belongs to another user, is skipped.
         let Ok(process) = process else { continue };
         let (Ok(environment), Ok(stat)) = (process.environ(), process.stat()) else { continue };
         let Some(value) = environment.get(OsStr::new(LIFE_VARIABLE)) else { continue };
         if let (Some(token), Ok(pid)) =
             (tokens.iter().find(|token| **token == value), u32::try_from(stat.pid))
         {
-            found.entry(token).or_default().push(ProcessRecord { pid, start_ticks: stat.starttime });
+            found.entry(token).or_default().push(ProcessIdentity { pid, start_ticks: stat.starttime });
         }
     }
     for processes in found.values_mut() {
@@ -58,9 +67,9 @@ pub(crate) fn find_by_token<'t>(tokens: &[&'t str]) -> io::Result<BTreeMap<&'t s
     Ok(found)
 }
 
-/// Processor time and resident memory of whole sessions, by the number of the session's leader.
+/// Processor time and resident memory of whole sessions, by the pid of the session's leader.
 ///
-/// Processes that have ended count as long as a parent within the session has waited for them.
+/// The time of ended processes counts if a parent within the session has reaped them.
 pub(crate) fn usage_by_session() -> io::Result<BTreeMap<u32, Reading>> {
     let tick = procfs::ticks_per_second().max(1);
     let page = procfs::page_size();
@@ -68,8 +77,8 @@ pub(crate) fn usage_by_session() -> io::Result<BTreeMap<u32, Reading>> {
     for process in all_processes().map_err(io::Error::other)? {
         let Ok(stat) = process.and_then(|process| process.stat()) else { continue };
         let Ok(session) = u32::try_from(stat.session) else { continue };
-        let waited_for = u64::try_from(stat.cutime.max(0) + stat.cstime.max(0)).unwrap_or(0);
-        let ticks = stat.utime + stat.stime + waited_for;
+        let reaped = u64::try_from(stat.cutime.max(0) + stat.cstime.max(0)).unwrap_or(0);
+        let ticks = stat.utime + stat.stime + reaped;
         let entry = usage.entry(session).or_default();
         entry.cpu_time += Duration::from_micros(ticks.saturating_mul(1_000_000 / tick));
         entry.memory.0 += stat.rss.saturating_mul(page);

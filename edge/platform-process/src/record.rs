@@ -1,11 +1,11 @@
 //! The records of replicas, by which the next run finds them.
 //!
 //! `replicas/SERVICE/ORDINAL.json` is the last life of a place; `replicas/intents/TOKEN.json` is a start that has not
-//! been acknowledged. The intent is written before the process begins, and removed after the record was written. So after a crash at
+//! been acknowledged. The intent is written before the process starts, and removed after the record was written. So after a crash at
 //! any point each process is found: by its record, or by the token in its environment.
 //!
-//! Records are not synced to the disk: a crash of the machine ends their processes, too. The boot id in each tells a later boot that
-//! its process is gone, and a file that such a crash left empty is ignored.
+//! Records are not synced to the disk: a crash of the machine ends their processes, too. The boot id in each record shows after a reboot
+//! that its process is gone, and a file that such a crash left empty is ignored.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cgroup::Cell;
 use crate::launch::ExecContext;
+use crate::process_table::ProcessIdentity;
 
 /// The format version that this code writes.
 const VERSION: u32 = 1;
@@ -46,7 +47,7 @@ pub(crate) struct Record {
     /// The boot of the machine that it belongs to.
     pub(crate) boot: String,
     /// Its main process; `None` while it is an intent.
-    pub(crate) process: Option<ProcessRecord>,
+    pub(crate) process: Option<ProcessIdentity>,
     started_at_unix_ms: u64,
     started_since_boot_ms: u64,
     pub(crate) ports: BTreeMap<PortName, u16>,
@@ -60,15 +61,6 @@ pub(crate) struct Record {
     pub(crate) resources: Option<Resources>,
 }
 
-/// Identifies a process: ids are reused, but not with the same start time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct ProcessRecord {
-    pub(crate) pid: u32,
-    /// Clock ticks from boot to its start, field 22 of `/proc/PID/stat`.
-    pub(crate) start_ticks: u64,
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct ExitRecord {
@@ -78,7 +70,7 @@ struct ExitRecord {
     ran_for_ms: u64,
 }
 
-/// What is known of a life at its start.
+/// The properties of a life at its start.
 #[derive(Debug)]
 pub(crate) struct NewLife {
     pub(crate) replica: ReplicaId,
@@ -192,7 +184,9 @@ fn millis(span: Duration) -> u64 {
 pub(crate) enum ReadError {
     #[error("could not read {path}")]
     Unreadable { path: PathBuf, source: io::Error },
-    #[error("{path} was written by a newer Homeostat (form {version}); start that one, or remove the file")]
+    #[error(
+        "{path} was written by a newer Homeostat (format {version}); start that version, or remove the file"
+    )]
     Newer { path: PathBuf, version: u32 },
 }
 
@@ -206,7 +200,7 @@ impl Records {
     pub(crate) fn open(folder: PathBuf) -> io::Result<Self> {
         use std::os::unix::fs::PermissionsExt as _;
         std::fs::create_dir_all(folder.join("intents"))?;
-        // Environments may hold secrets.
+        // Environments may contain secrets.
         std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o700))?;
         Ok(Self { folder })
     }
@@ -227,18 +221,18 @@ impl Records {
         self.folder.join(record.service.as_str()).join(format!("{}.json", record.ordinal))
     }
 
-    /// Writes down that a process with the record's token is about to begin.
-    pub(crate) fn intend(&self, record: &Record) -> Result<(), WriteError> {
+    /// Records that a process with the record's token is about to start.
+    pub(crate) fn keep_intent(&self, record: &Record) -> Result<(), WriteError> {
         write(&self.intent_path(&record.token), record)
     }
 
-    /// Writes down that no process with the token is without a record.
+    /// Removes an intent whose process has a record, or does not exist.
     pub(crate) fn forget_intent(&self, token: &str) {
         // An intent that stays only costs the next run a search of the process table.
         let _ = std::fs::remove_file(self.intent_path(token));
     }
 
-    /// Writes down the last life of a place.
+    /// Records the last life of a place.
     pub(crate) fn keep(&self, record: &Record) -> Result<(), WriteError> {
         let path = self.path(record);
         match write(&path, record) {

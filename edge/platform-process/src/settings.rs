@@ -2,23 +2,23 @@
 
 use std::path::{Path, PathBuf};
 
-/// Where a replica looks for programs when its declaration says nothing: what Debian gives to every user.
+/// The `$PATH` of replicas that declare none: Debian's default.
 pub const PATH_DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// How a process platform is set up.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The folder for records, locks and logs; made when it is not there.
+    /// The folder for records, locks and logs; created if it does not exist.
     pub data: PathBuf,
-    /// Where relative working directories begin.
+    /// The base of relative working directories.
     pub base: PathBuf,
     /// `$PATH` of replicas that declare none.
     pub path: String,
-    /// How `resources.cpu` is held.
+    /// How `resources.cpu` is enforced.
     pub cpu: CpuPolicy,
     /// Whether replicas get control groups.
     pub cgroups: CgroupUse,
-    /// How much of what a replica prints is kept.
+    /// How much of the output of a replica is kept.
     pub log: LogLimits,
 }
 
@@ -48,12 +48,12 @@ impl Settings {
     }
 }
 
-/// How `resources.cpu` is held.
+/// How `resources.cpu` is enforced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CpuPolicy {
-    /// As a share: a replica may use idle processors beyond its declaration, and when they are scarce each gets what it
-    /// declared in proportion. This is a Kubernetes request. Utilization may exceed 100 %, so a burst is served while
-    /// more replicas come, and the autoscaler sees how large it is.
+    /// As a share: a replica may use idle processors beyond its declaration, and when they are scarce each gets time in
+    /// proportion to its declaration. This is a Kubernetes request. Utilization may exceed 100 %, so a burst is served while
+    /// more replicas start, and the autoscaler sees how large it is.
     Share,
     /// As a quota: never more than declared in any 100 ms. This is a Kubernetes limit: predictable, at the price of
     /// pauses of up to 100 ms for a replica that is at its limit.
@@ -63,18 +63,18 @@ pub enum CpuPolicy {
 /// Whether replicas get control groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CgroupUse {
-    /// Where the kernel and our rights allow it; what is missing is said in the capabilities.
+    /// Where the kernel and the permissions of this process allow it; the capabilities report what is missing.
     WherePermitted,
     /// Never: process groups only.
     Never,
 }
 
-/// How much of what the lives of one place print is kept.
+/// How much of the output of one place is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogLimits {
-    /// Bytes in the file that is written to, past which its oldest part moves to a numbered file. At least 4 KiB.
+    /// The most bytes of the current file, beyond which its oldest part moves to a numbered file. At least 4 KiB.
     pub current_bytes_max: u64,
-    /// Numbered files that are kept; at least 1.
+    /// The most numbered files; at least 1.
     pub chunks_max: usize,
 }
 

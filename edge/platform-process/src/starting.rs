@@ -1,4 +1,4 @@
-//! Starting a life.
+//! Starts lives.
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -22,18 +22,18 @@ use crate::process_table::identify;
 use crate::record::{NewLife, Record};
 use crate::tracked_life::TrackedLife;
 
-/// Carries out a start; the caller holds the lock of the place. Blocks for some milliseconds.
+/// Applies a start; the caller holds the lock of the place. Blocks for some milliseconds.
 pub(crate) fn start(driver: &Arc<Driver>, place: &Place, request: &StartRequest) -> Started {
     let attempt = format!("could not start {}", request.replica);
     if let Err(outcome) = driver.fence.admit(request.action.epoch, &attempt) {
         return Started { outcome, life: None };
     }
     if let Some(last) = place.last() {
-        let (known, meant) = (last.record.incarnation(), request.incarnation);
+        let (known, requested) = (last.record.incarnation(), request.incarnation);
         match last.state() {
             _ if last.record.action() == request.action => return applied(&last),
-            LifeState::Running | LifeState::Stopping if known == meant => return applied(&last),
-            LifeState::Exited(_) if known < meant => {}
+            LifeState::Running | LifeState::Stopping if known == requested => return applied(&last),
+            LifeState::Exited(_) if known < requested => {}
             LifeState::Running | LifeState::Stopping | LifeState::Exited(_) => {
                 return refused(Refusal::OtherIncarnation);
             }
@@ -43,7 +43,7 @@ pub(crate) fn start(driver: &Arc<Driver>, place: &Place, request: &StartRequest)
         Ok(tracked) => {
             place.fill(tracked.clone());
             ending::watch(driver, &tracked);
-            driver.make_spares_later();
+            driver.create_spares_later();
             applied(&tracked)
         }
         Err(cause) => Started { outcome: Outcome::Failed(cause.failure(&attempt)), life: None },
@@ -58,21 +58,21 @@ fn refused(refusal: Refusal) -> Started {
     Started { outcome: Outcome::Refused(refusal), life: None }
 }
 
-/// Starts the life, which is decided on by now. Whatever fails, nothing of it stays.
+/// Starts the life, after all checks. After a failure nothing of it stays.
 fn begin(driver: &Arc<Driver>, request: &StartRequest) -> Result<Arc<TrackedLife>, Cause> {
     let spec = &request.declared.spec;
     let numbers = driver.ports_of_siblings(&request.replica);
-    let siblings = Siblings { numbers, are_as_we: spec.run.user.is_none() };
-    let ports = driver.port_book().reserve(&spec.ports, &siblings)?;
+    let siblings = Siblings { numbers, have_same_user: spec.run.user.is_none() };
+    let ports = driver.port_allocator().reserve(&spec.ports, &siblings)?;
     let numbers = ports.numbers.clone();
-    let begun = begin_on(driver, request, ports);
+    let begun = begin_with_ports(driver, request, ports);
     if begun.is_err() {
         driver.release_ports(&numbers);
     }
     begun
 }
 
-fn begin_on(
+fn begin_with_ports(
     driver: &Arc<Driver>,
     request: &StartRequest,
     ports: ReservedPorts,
@@ -84,7 +84,7 @@ fn begin_on(
         .map_err(|error| Cause::of(&error, format!("its log could not be opened ({error})")))?;
     let cell = driver.cgroups.cell(&cell_name(replica, &token), &limits(&spec.resources, driver));
     let cell = cell.map_err(|error| {
-        Cause::new(FailureKind::Other, format!("its control group could not be made ({error})"))
+        Cause::new(FailureKind::Other, format!("its control group could not be created ({error})"))
     })?;
     let (cell, fork_thread) = cell.unzip();
     let record = Record::begin(NewLife {
@@ -104,7 +104,7 @@ fn begin_on(
     launch(driver, record, Program { command: spec.run.command.clone(), log, ports, fork_thread })
 }
 
-/// What is to be executed, and what it is given.
+/// The program to execute, and its resources.
 struct Program {
     command: Vec<String>,
     log: File,
@@ -112,7 +112,7 @@ struct Program {
     fork_thread: Option<ForkThread>,
 }
 
-/// Runs the program of a life; when that fails, neither its intent nor its cell stays.
+/// Runs the program of a life; after a failure neither its intent nor its cell stays.
 fn launch(driver: &Arc<Driver>, record: Record, program: Program) -> Result<Arc<TrackedLife>, Cause> {
     let (token, cell) = (record.token.clone(), record.cell.clone());
     let launched = run_recorded(driver, record, program);
@@ -125,24 +125,24 @@ fn launch(driver: &Arc<Driver>, record: Record, program: Program) -> Result<Arc<
     launched
 }
 
-/// Intent, process, record: in this order, so that a crash between any two leaves nothing that cannot be found.
+/// Intent, process, record: in this order, so that after a crash between any two the process can be found.
 fn run_recorded(driver: &Driver, mut record: Record, program: Program) -> Result<Arc<TrackedLife>, Cause> {
-    driver.records.intend(&record)?;
+    driver.records.keep_intent(&record)?;
     let mut child = execute(&record, program)?;
-    let process = hold(&child).map_err(|error| {
+    let process = open_pidfd(&child).map_err(|error| {
         discard(&mut child);
         Cause::of(&error, format!("its process cannot be watched ({error})"))
     })?;
     record.process = identify(child.id());
     driver.records.keep(&record).inspect_err(|_| discard(&mut child))?;
     driver.records.forget_intent(&record.token);
-    expose_to_memory_killer(child.id());
+    reset_oom_score(child.id());
     Ok(Arc::new(TrackedLife::running(record, process, false)))
 }
 
-/// Executes the program in its fork thread, or else from this thread, and then the new process enters its cell by itself.
+/// Executes the program in its fork thread; or else from this thread, in which case the new process enters its cell by itself.
 fn execute(record: &Record, program: Program) -> Result<Child, Cause> {
-    let not_entered = |error: std::io::Error| {
+    let enter_failed = |error: std::io::Error| {
         Cause::of(&error, format!("its control group could not be entered ({error})"))
     };
     let Program { command, log, ports, fork_thread } = program;
@@ -150,37 +150,37 @@ fn execute(record: &Record, program: Program) -> Result<Child, Cause> {
     let executed = match (fork_thread, &record.cell) {
         (Some(fork_thread), _) => fork_thread
             .run(move || context.execute(&command, Vec::new(), Output::Log(log), Some(ports)))
-            .map_err(not_entered)?,
+            .map_err(enter_failed)?,
         (None, cell) => {
             let procs_files = cell.as_ref().map_or_else(|| Ok(Vec::new()), Cell::procs_files);
-            context.execute(&command, procs_files.map_err(not_entered)?, Output::Log(log), Some(ports))
+            context.execute(&command, procs_files.map_err(enter_failed)?, Output::Log(log), Some(ports))
         }
     };
     Ok(executed?)
 }
 
-/// Opens a descriptor of the child. It was not waited for yet, so no other process can have its number.
-fn hold(child: &Child) -> std::io::Result<OwnedFd> {
+/// Opens a pidfd of the child, which was not reaped yet, so no other process can have its pid.
+fn open_pidfd(child: &Child) -> std::io::Result<OwnedFd> {
     let pid =
         i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(std::io::ErrorKind::InvalidData)?;
     Ok(pidfd_open(pid, PidfdFlags::empty())?)
 }
 
 fn discard(child: &mut Child) {
-    // A child that has ended by itself cannot be killed, and that is as good.
+    // Fails if the child has ended by itself.
     let _ = child.kill();
     let _ = child.wait();
 }
 
-/// Takes from the child the protection against the kernel's out-of-memory killer that it has inherited, if we have it.
-fn expose_to_memory_killer(pid: u32) {
+/// Resets the child's protection against the out-of-memory killer, which it inherits if this process is protected.
+fn reset_oom_score(pid: u32) {
     if std::fs::read_to_string("/proc/self/oom_score_adj").is_ok_and(|score| score.trim().starts_with('-')) {
-        // If it has ended meanwhile, it does not matter.
+        // Fails if it has ended in the meantime.
         let _ = std::fs::write(format!("/proc/{pid}/oom_score_adj"), "0");
     }
 }
 
-/// A different one for each life: the cell of the last one may still hold processes that are being killed.
+/// A different one for each life: the cell of the last one may still open_pidfd processes that are being killed.
 fn cell_name(replica: &ReplicaId, token: &str) -> String {
     format!("{replica}.{}", &token[..8])
 }

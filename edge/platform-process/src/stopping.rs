@@ -1,4 +1,4 @@
-//! Ending a life because it was asked for.
+//! Stops lives.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,23 +10,23 @@ use tokio::time::Instant;
 use crate::driver::Driver;
 use crate::tracked_life::TrackedLife;
 
-/// How long the kernel may take to let a killed process go; one that waits for a dead disk takes longer.
+/// How long a killed process may take to end; one that waits for a dead disk takes longer.
 const KILL_WAIT: Duration = Duration::from_secs(10);
 
-/// Carries out a stop, once a start of the same place that is in progress has ended.
+/// Applies a stop, after a start of the same place that is in progress.
 pub(crate) async fn stop(driver: &Arc<Driver>, request: StopRequest) -> Outcome {
     let attempt = format!("could not stop {}", request.replica);
     let admitting = Arc::clone(driver);
     let admitted = driver.tasks.spawn_blocking(move || admitting.fence.admit(request.action.epoch, &attempt));
     match admitted.await {
         Ok(Ok(())) => {}
-        Ok(Err(not_obeyed)) => return not_obeyed,
+        Ok(Err(refused)) => return refused,
         Err(_) => return Outcome::Unknown,
     }
     let Some(place) = driver.known_place(&request.replica) else { return Outcome::Applied };
-    let turn = place.turn.lock().await;
+    let guard = place.action_lock.lock().await;
     let last = place.last();
-    drop(turn);
+    drop(guard);
     match last {
         None => Outcome::Applied,
         Some(tracked) if tracked.record.incarnation() != request.incarnation => {
@@ -55,7 +55,7 @@ async fn end(driver: &Arc<Driver>, tracked: &Arc<TrackedLife>, grace: Duration) 
     }
 }
 
-/// Kills a life when its grace period is over, unless it ends before. Goes on when the caller no longer waits for the stop.
+/// Kills a life when its grace period is over, unless it ends before. Continues when the caller no longer waits for the stop.
 async fn kill_in_time(driver: Arc<Driver>, tracked: Arc<TrackedLife>) {
     let (mut states, mut kill_times) = (tracked.states(), tracked.kill_times());
     loop {

@@ -27,18 +27,18 @@ pub(crate) struct TrackedLife {
     /// The meter of its cell, opened when it is first needed; `None` when it cannot be read.
     meter: OnceLock<Option<Meter>>,
     state: watch::Sender<LifeState>,
-    /// When it is to be killed; `None` until it is told to stop.
+    /// When it is to be killed; `None` until it is to stop.
     kill_at: watch::Sender<Option<Instant>>,
 }
 
-/// What a life may use.
+/// The resource limits of a life.
 #[derive(Debug)]
 pub(crate) struct Allotted {
     /// The latest action that changed it; the default id when none has since its start.
     pub(crate) by: ActionId,
-    /// `None` when it is not known.
+    /// `None` when they are not known.
     pub(crate) resources: Option<Resources>,
-    /// Whether its end is being written down, and must not be overwritten.
+    /// Whether its end is being recorded, and must not be overwritten.
     pub(crate) is_over: bool,
 }
 
@@ -72,9 +72,9 @@ impl TrackedLife {
         Life { resources: self.allotted().resources, ..self.record.life(state, self.adopted) }
     }
 
-    /// What it may use, locked: hold it while that is changed.
+    /// Its resource limits, locked while they are changed.
     pub(crate) fn allotted(&self) -> MutexGuard<'_, Allotted> {
-        self.allotted.lock().expect("nobody panics while holding what is allotted")
+        self.allotted.lock().expect("nothing panics while it holds the limits")
     }
 
     pub(crate) fn state(&self) -> LifeState {
@@ -89,7 +89,7 @@ impl TrackedLife {
         self.process.as_ref().map(|process| process.as_fd())
     }
 
-    /// What it uses, according to its cell; `None` without a cell that accounts for it.
+    /// Its usage, according to its cell; `None` without a cell that has the counters.
     pub(crate) fn usage(&self) -> Option<Reading> {
         let open = || self.record.cell.as_ref().and_then(Cell::meter);
         self.meter.get_or_init(open).as_ref()?.read()
@@ -103,7 +103,7 @@ impl TrackedLife {
         self.kill_at.subscribe()
     }
 
-    /// Marks it as ended, and calls `notify` before the state shows that.
+    /// Marks it as ended; calls `notify` before the state changes.
     pub(crate) fn end(&self, exit: Exit, notify: impl FnOnce(Life)) {
         let life = self.life_in(LifeState::Exited(exit));
         self.state.send_modify(|state| {
@@ -149,7 +149,7 @@ impl TrackedLife {
 
     /// Kills everything that belongs to the life.
     ///
-    /// The main process must not have been waited for by us yet: afterwards another group may have its number.
+    /// Must be called before the main process is reaped: afterwards another process group may have its id.
     pub(crate) fn kill_everything(&self) {
         self.signal_group(Signal::KILL);
         if let Some(process) = self.process() {
@@ -168,13 +168,13 @@ impl TrackedLife {
         }
     }
 
-    /// The process group, which has the number of the main process.
+    /// The process group, whose id is the pid of the main process.
     fn group(&self) -> Option<Pid> {
         let process = self.record.process?;
         Pid::from_raw(i32::try_from(process.pid).ok()?)
     }
 
-    /// Waits for the main process, after which the kernel forgets it, and returns how it ended; `None` while it runs.
+    /// Reaps the main process and returns how it ended; `None` while it runs.
     pub(crate) fn reap(&self) -> io::Result<Option<ExitStatus>> {
         let Some(process) = self.process() else { return Ok(Some(ExitStatus::Unknown)) };
         loop {

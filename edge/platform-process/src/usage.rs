@@ -1,4 +1,4 @@
-//! Processor time and memory of the lives that run.
+//! Processor time and memory of running lives.
 
 use std::io;
 
@@ -9,7 +9,7 @@ use crate::driver::Driver;
 use crate::process_table;
 use crate::tracked_life::TrackedLife;
 
-/// Reads the cell of each life; the process table is searched only when there is a life without one.
+/// Reads the cell of each life; the process table is read only when there is a life without one.
 pub(crate) fn usage(driver: &Driver) -> io::Result<Vec<Usage>> {
     let (mut usages, mut without_cell) = (Vec::new(), Vec::new());
     for tracked in driver.tracked_lives().into_iter().filter(|tracked| !tracked.has_ended()) {

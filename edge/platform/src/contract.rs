@@ -20,36 +20,36 @@ use crate::logs::{LogError, LogLines};
 /// [`usage`](Self::usage), [`events`](Self::events), [`run_beside`](Self::run_beside), [`logs`](Self::logs).
 ///
 /// **Guarantees** An `Applied` outcome survives a restart of the driver, which finds all replicas again and stops none.
-/// An action id is applied at most once. An action of an epoch older than one that was obeyed is refused, even after a
-/// restart. A place has at most one life at a time. The end of a life is told as an event at once, and stays in the inventory
+/// An action id is applied at most once. An action of an epoch older than one that was accepted is refused, even after a
+/// restart. A place has at most one life at a time. The end of a life is sent as an event at once, and stays in the inventory
 /// for at least five minutes, unless the place is filled again. Dropping the driver stops no replica.
 ///
-/// **Non-guarantees** No order between replicas. A receiver that lags loses events: it is told so, and takes the inventory.
+/// **Non-guarantees** No order between replicas. A receiver that lags loses events: it gets an error, and reads the inventory.
 /// `Unknown` may mean done. How an adopted replica ended may be unknown.
 ///
 /// **Failure and recovery** Any call may take long; callers time out and repeat the action with its id. A call whose future is
-/// dropped goes on by itself: the action may still be applied.
+/// dropped continues by itself: the action may still be applied.
 ///
 /// **Enforcement** `conformance::platform`.
 pub trait Platform: fmt::Debug + Send + Sync {
     /// Runs a replica; `Applied` as soon as its program is executing.
     ///
-    /// A repeated id, or a life that is there already, is `Applied` again with the same facts. An older life, or a newer
-    /// one while the place is still taken, is `Refused`.
+    /// A repeated id, or a life that exists already, is `Applied` again with the same facts. An older life, or a newer
+    /// one while the place is still occupied, is `Refused`.
     fn start(&self, request: StartRequest) -> BoxFuture<'_, Started>;
 
     /// Ends a replica and everything that it started; `Applied` once its process is gone, or if there never was one.
     ///
-    /// By then [`events`](Self::events) has told the end. A repeated stop waits for the same end; a shorter grace shortens it.
-    /// `Unknown` when the kernel has not let the process go yet.
+    /// By then [`events`](Self::events) has sent the end. A repeated stop waits for the same end; a shorter grace shortens the wait.
+    /// `Unknown` when the kernel has not ended the process yet.
     fn stop(&self, request: StopRequest) -> BoxFuture<'_, Outcome>;
 
     /// Changes the resources of a running life, without a restart; `Applied` once they are in force.
     ///
-    /// A resource that is not named stays as it is. One to which replicas are not held here ([`capabilities`](Self::capabilities)) is only
+    /// A resource that is not named keeps its limit. One that this machine does not limit ([`capabilities`](Self::capabilities)) is only
     /// recorded. An action that is older than the latest one for this life is `Applied` without effect. `Failed` has changed nothing: the kind
-    /// is `Unsupported` when this life can never be changed, and another when it uses more memory than it would have, or the kernel refuses.
-    /// `Refused` when the life is not there, or has ended.
+    /// is `Unsupported` when this life can never be changed, and another one when it uses more memory than the new limit, or the kernel
+    /// refuses. `Refused` when the life does not exist, or has ended.
     fn allot(&self, request: AllotRequest) -> BoxFuture<'_, Outcome>;
 
     /// The last life of every place, running or recently ended, in the order of places.
@@ -66,7 +66,7 @@ pub trait Platform: fmt::Debug + Send + Sync {
 
     /// Runs a program with the environment, user, folder and limits of a replica, and waits for its end.
     ///
-    /// After the timeout, the program and everything that it started are killed. Its output is thrown away.
+    /// After the timeout, the program and everything that it started are killed. Its output is discarded.
     fn run_beside(&self, request: RunRequest) -> BoxFuture<'_, Result<RunEnd, RunError>>;
 
     /// The output of all lives of a place, from `last_lines` lines before its end; at most [`crate::TAIL_LINES_MAX`].
@@ -77,7 +77,7 @@ pub trait Platform: fmt::Debug + Send + Sync {
     ) -> BoxFuture<'_, Result<Box<dyn LogLines>, LogError>>;
 }
 
-/// Asks for a life of a replica.
+/// A request to start a life of a replica.
 #[derive(Clone, Debug)]
 pub struct StartRequest {
     /// The idempotency key, with the epoch.
@@ -95,42 +95,42 @@ pub struct StartRequest {
 pub struct Started {
     /// How it ended.
     pub outcome: Outcome,
-    /// The life that is there now, when the outcome is `Applied`.
+    /// The current life, when the outcome is `Applied`.
     pub life: Option<Life>,
 }
 
-/// Asks for the end of a life.
+/// A request to stop a life.
 #[derive(Clone, Debug)]
 pub struct StopRequest {
     /// The idempotency key, with the epoch.
     pub action: ActionId,
-    /// The place meant.
+    /// The place.
     pub replica: ReplicaId,
-    /// The life meant; another one is left alone.
+    /// The life; the request has no effect on another one.
     pub incarnation: Incarnation,
     /// From the stop signal to the kill; zero kills at once.
     pub grace: Duration,
 }
 
-/// Asks that a life may use more or less.
+/// A request to change what a life may use.
 #[derive(Clone, Debug)]
 pub struct AllotRequest {
     /// The idempotency key, with the epoch.
     pub action: ActionId,
-    /// The place meant.
+    /// The place.
     pub replica: ReplicaId,
-    /// The life meant; another one is left alone.
+    /// The life; the request has no effect on another one.
     pub incarnation: Incarnation,
-    /// What it may use from now on; what is not named stays as it is.
+    /// The new limits; a resource that is not named keeps its limit.
     pub resources: Resources,
 }
 
-/// Asks for a program to be run beside a replica.
+/// A request to run a program beside a replica.
 #[derive(Clone, Debug)]
 pub struct RunRequest {
-    /// The place meant.
+    /// The place.
     pub replica: ReplicaId,
-    /// The life meant.
+    /// The life.
     pub incarnation: Incarnation,
     /// The program and its arguments; `$(NAME)` is replaced as in the replica's own command.
     pub command: Vec<String>,
@@ -150,10 +150,10 @@ pub enum RunEnd {
 /// A program did not run beside a replica; nothing has changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RunError {
-    /// The life meant does not run.
+    /// The life does not run.
     #[error("{replica} does not run")]
     NotRunning {
-        /// Whose life was meant.
+        /// The place.
         replica: ReplicaId,
     },
     /// The program could not be started.
@@ -170,11 +170,11 @@ pub enum RunError {
     },
 }
 
-/// The platform could not be looked at.
+/// The platform could not be observed.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("could not look at the replicas of this platform: {why}")]
+#[error("could not list the replicas of this platform: {why}")]
 pub struct ObserveError {
-    /// What the platform says.
+    /// The error of the platform.
     pub why: Arc<str>,
 }
 
@@ -190,25 +190,25 @@ pub enum Event {
 pub enum Support {
     /// As declared.
     Full,
-    /// Less than declared; the sentence says what is missing, why, and what to try.
+    /// Less than declared. One sentence: what is missing, why, and what to try.
     Degraded(Arc<str>),
 }
 
 /// What a driver can and cannot do here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Capabilities {
-    /// Holding a replica to `resources.cpu`.
+    /// Limiting a replica to `resources.cpu`.
     pub cpu: Support,
-    /// Holding a replica to `resources.memory`.
+    /// Limiting a replica to `resources.memory`.
     pub memory: Support,
-    /// Ending everything that a replica started, whatever it did to hide.
+    /// Ending everything that a replica started, even processes that have left its session.
     pub containment: Support,
     /// Running a replica as the user it names.
     pub users: Support,
 }
 
 impl Capabilities {
-    /// What is missing, one sentence each, none twice.
+    /// What is missing, one sentence each, without duplicates.
     pub fn degraded(&self) -> Vec<&str> {
         let mut sentences: Vec<&str> = Vec::new();
         for support in [&self.cpu, &self.memory, &self.containment, &self.users] {

@@ -1,4 +1,4 @@
-//! A replica as its platform knows it.
+//! A replica as seen by its platform.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,7 @@ pub struct Life {
     pub pid: Option<u32>,
     /// The number of each of its ports, on 127.0.0.1.
     pub ports: BTreeMap<PortName, u16>,
-    /// What it may use; `None` for a life that was begun by an early version, which did not record it.
+    /// What it may use; `None` for a life that was begun by a version that did not record it.
     pub resources: Option<Resources>,
     /// When its program began to execute.
     pub started_at: Wall,
@@ -37,7 +37,7 @@ pub struct Life {
 pub enum LifeState {
     /// Its main process runs.
     Running,
-    /// It was told to stop and has not ended yet.
+    /// It has its stop signal and has not ended yet.
     Stopping,
     /// Its main process has ended.
     Exited(Exit),

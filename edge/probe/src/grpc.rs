@@ -15,19 +15,20 @@ use percent_encoding::percent_decode;
 use prost::Message;
 use tokio::net::TcpStream;
 
-use crate::check::{CheckResult, Failure, answer_over};
+use crate::exchange::answer_over;
+use crate::failure::{CheckResult, Failure};
 
 const PATH: &str = "/grpc.health.v1.Health/Check";
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
-/// Bytes of an answer: a status needs two, and newer versions would add little.
+/// The most bytes of an answer: a status needs two, and newer versions would add little.
 const ANSWER_BYTES_MAX: usize = 4 * 1024;
 
-/// Bytes of all headers of an answer together.
+/// The most bytes of all headers of an answer together.
 const HEAD_BYTES_MAX: u32 = 16 * 1024;
 
-/// Characters of a server's error message that are passed on.
+/// The most characters of a server's error message that are passed on.
 const MESSAGE_CHARS_MAX: usize = 200;
 
 /// Bytes before each message: whether it is compressed, and its length.
@@ -98,7 +99,7 @@ fn framed(check: &GrpcCheck) -> Bytes {
     let mut bytes = BytesMut::with_capacity(PREFIX_BYTES + request.encoded_len());
     bytes.put_u8(0);
     bytes.put_u32(length);
-    request.encode(&mut bytes).expect("there is room for what was measured");
+    request.encode(&mut bytes).expect("the buffer has space for the encoded length");
     bytes.freeze()
 }
 
@@ -118,16 +119,20 @@ async fn message(answer: &mut RecvStream) -> Result<Bytes, Failure> {
     }
     let wrong = |what: &str| Failure::Call { why: format!("its answer {what}") };
     if read.len() < PREFIX_BYTES {
-        return Err(wrong("is cut off"));
+        return Err(wrong("is truncated"));
     }
     if read.get_u8() != 0 {
-        return Err(wrong("is compressed, which it was not asked to be"));
+        return Err(wrong("is compressed, although no compression was accepted"));
     }
     let length = read.get_u32() as usize;
-    if length == read.len() { Ok(read.freeze()) } else { Err(wrong("is not of the length that it says")) }
+    if length == read.len() {
+        Ok(read.freeze())
+    } else {
+        Err(wrong("does not have the length that its prefix declares"))
+    }
 }
 
-/// Whether a call went well, by its trailers.
+/// Whether a call succeeded, by its trailers.
 fn outcome(trailers: &HeaderMap) -> CheckResult {
     match trailers.get(GRPC_STATUS).and_then(|code| code.to_str().ok()) {
         Some("0") => Ok(()),
@@ -136,15 +141,15 @@ fn outcome(trailers: &HeaderMap) -> CheckResult {
                 format!("it ended with the gRPC status {code}{}{}", meaning(code), error_message(trailers));
             Err(Failure::Call { why })
         }
-        None => Err(Failure::Call { why: "its answer has no grpc-status, so it is no gRPC".to_owned() }),
+        None => Err(Failure::Call { why: "its answer has no grpc-status, so it is not gRPC".to_owned() }),
     }
 }
 
 /// The server's error message after a colon; empty when there is none.
 fn error_message(trailers: &HeaderMap) -> String {
-    let said = trailers.get(GRPC_MESSAGE).map(HeaderValue::as_bytes).unwrap_or_default();
-    let said = percent_decode(said).decode_utf8_lossy();
-    let short: String = said.chars().filter(|c| !c.is_control()).take(MESSAGE_CHARS_MAX).collect();
+    let encoded = trailers.get(GRPC_MESSAGE).map(HeaderValue::as_bytes).unwrap_or_default();
+    let message = percent_decode(encoded).decode_utf8_lossy();
+    let short: String = message.chars().filter(|c| !c.is_control()).take(MESSAGE_CHARS_MAX).collect();
     if short.is_empty() { short } else { format!(": {short}") }
 }
 
@@ -152,7 +157,7 @@ fn error_message(trailers: &HeaderMap) -> String {
 /// Source: grpc/doc/health-checking.md and statuscodes.md.
 fn meaning(code: &str) -> &'static str {
     match code {
-        "5" => " (NOT_FOUND: the server knows of no such service)",
+        "5" => " (NOT_FOUND: the server has no such service)",
         "12" => " (UNIMPLEMENTED: the server has no grpc.health.v1.Health)",
         _ => "",
     }

@@ -7,8 +7,12 @@ mod prober;
 mod thresholds;
 
 mod check;
+mod exchange;
+mod failure;
 mod grpc;
+mod http;
 
-pub use check::{CheckResult, Failure, Replica, RunBeside, run_check};
+pub use check::{Replica, RunBeside, run_check};
+pub use failure::{CheckResult, Failure};
 pub use prober::{ProbeStatus, Prober};
 pub use thresholds::{ProbeKind, ProbeState};

@@ -7,13 +7,14 @@ use model::resource::{Probe, Probes};
 use tokio::sync::Semaphore;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::check::{CheckResult, Failure, Replica, run_check};
+use crate::check::{Replica, run_check};
+use crate::failure::{CheckResult, Failure};
 use crate::thresholds::{ProbeKind, ProbeState};
 
-/// Concurrent probes of this process; further ones wait, and are late.
+/// The most concurrent probes of this process; further ones are delayed.
 ///
 /// A hundred replicas that are probed twice a second and take 50 ms to answer need 10. The rest is for replicas that hang until the
-/// timeout, and for the moment after a restart when all are probed at once.
+/// timeout, and for the time after a restart when all are probed at once.
 const IN_FLIGHT_MAX: usize = 64;
 
 static IN_FLIGHT: Semaphore = Semaphore::const_new(IN_FLIGHT_MAX);
@@ -34,14 +35,14 @@ pub struct ProbeStatus {
     pub started: bool,
     /// Whether it may get traffic.
     pub ready: bool,
-    /// Whether it need not be restarted.
+    /// Whether it is live; otherwise it must be restarted.
     pub live: bool,
     /// Why the latest check of a probe failed; `None` when those of all probes succeeded.
     pub note: Option<Arc<str>>,
 }
 
 impl Prober {
-    /// Probes for ever, and calls `report` at the beginning and with each change. Cancel safe.
+    /// Probes until it is dropped, and calls `report` at the beginning and with each change. Cancel safe.
     ///
     /// The first check of each probe is made at once. When a check takes longer than the interval, the missed times are skipped.
     pub async fn run(&self, report: impl Fn(ProbeStatus) + Sync) {
@@ -101,7 +102,7 @@ struct Tracker {
 }
 
 impl Tracker {
-    /// A check that was not attempted changes no state: it says nothing about the replica.
+    /// Records a result. A check that was not attempted changes no state: it says nothing about the replica.
     fn record(&mut self, kind: ProbeKind, result: CheckResult) {
         if !matches!(result, Err(Failure::NotAttempted { .. })) {
             self.state.record(kind, result.is_ok());
@@ -122,7 +123,7 @@ impl Tracker {
     }
 }
 
-/// The tracker is consistent after every change, so a panic while it was locked does no harm.
+/// Locks the tracker. It is consistent after every change, so a poisoned lock does no harm.
 fn lock(tracker: &Mutex<Tracker>) -> std::sync::MutexGuard<'_, Tracker> {
     tracker.lock().unwrap_or_else(PoisonError::into_inner)
 }

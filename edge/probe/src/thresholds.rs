@@ -13,7 +13,7 @@ pub enum ProbeKind {
     Startup,
     /// Whether it may get traffic.
     Readiness,
-    /// Whether it need not be restarted.
+    /// Whether it must be restarted.
     Liveness,
 }
 

@@ -48,7 +48,7 @@ type Answer = Response<Either<http_body_util::combinators::BoxBody<Bytes, hyper:
 
 async fn answer(request: Request<Incoming>, page: Bytes) -> Answer {
     if request.uri().path() == "/empty" {
-        // What broke off is nobody's any more.
+        // Fails only if the client has closed the connection.
         let _ = request.into_body().collect().await;
         Response::new(Either::Right(Full::default()))
     } else if request.body().is_end_stream() {

@@ -1,8 +1,8 @@
 //! Access logs: a line for each request, in files that are rotated.
 //!
-//! A request that is logged has a [`Record`], which is completed while the request is served. When its last holder drops it, its entry is put
+//! A request that is logged has a [`Record`], which is completed while the request is served. When its last owner drops it, its entry is put
 //! into a bounded queue, from which a thread writes. A request whose head is refused has no record; its entry is queued at once. No request
-//! waits for a disk: what does not fit in the queue is dropped and counted.
+//! waits for a disk: entries that do not fit in the queue are dropped and counted.
 
 mod entry;
 mod file;
@@ -21,9 +21,9 @@ use model::resource::AccessLog;
 use self::entry::Entry;
 pub(crate) use self::record::Record;
 pub(crate) use self::writer::run;
-use crate::connection::Client;
+use crate::client::Client;
 
-/// Entries that wait to be written.
+/// The length of the queue of entries.
 ///
 /// 8,192 are 200 ms of 40,000 requests a second, some 4 MB. Each entry is below 8 KiB, so the queue never takes more than 64 MiB.
 const QUEUE_MAX: usize = 8192;
@@ -35,7 +35,7 @@ pub struct AccessLogState {
     pub file: Arc<str>,
     /// Lines that were written.
     pub written: u64,
-    /// Lines that were not, because the queue was full or the file could not be written.
+    /// Lines that were dropped, because the queue was full or the file could not be written.
     pub dropped: u64,
 }
 
@@ -110,14 +110,14 @@ impl Logs {
         drop(self.queue.send(Message::Stop));
     }
 
-    /// Each change leaves it whole, so a panic while it was locked does no harm.
+    /// Consistent after every change, so a poisoned lock does no harm.
     fn by_file(&self) -> MutexGuard<'_, BTreeMap<String, Weak<Log>>> {
         self.by_file.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Log {
-    /// Queues an entry for a request whose head was refused, of which only the client is known.
+    /// Queues an entry for a request whose head was refused, so that only its client is known.
     pub(crate) fn log_malformed(self: &Arc<Self>, client: &Client, status: StatusCode) {
         let entry = Entry::malformed(os::wall(), client.address.as_bytes(), "HTTP/1.1", status.as_u16());
         self.put(Box::new(entry));

@@ -1,25 +1,11 @@
 //! Admission of requests: how many a service has in flight, and may have.
 
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use balance::AdaptivePolicy;
-
 use crate::service::{Service, Snapshot};
 
-/// How many requests may be in flight at once; `None` for any number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Limits {
-    /// Of the service, tunnels included.
-    pub in_flight: Option<NonZeroU32>,
-    /// Of each of its endpoints, tunnels included.
-    pub in_flight_per_endpoint: Option<NonZeroU32>,
-    /// Of the service, those that await the head of an answer: found automatically, as many as it can take without becoming slow.
-    pub adaptive: Option<AdaptivePolicy>,
-}
-
-/// Counts the requests in flight of a service, but only if they are limited: a counter that all workers write is not free.
+/// Counts the requests in flight of a service, but only if they are limited: a counter that all workers write has a cost.
 #[derive(Debug, Default)]
 pub(crate) struct InFlightCounter {
     count: AtomicU32,
@@ -30,7 +16,7 @@ pub(crate) struct InFlightCounter {
 pub(crate) enum Rejection {
     /// As many requests as allowed are in flight.
     Full,
-    /// So many requests await an answer that more would slow down all of them.
+    /// More requests awaiting an answer would slow down all of them.
     Saturated,
 }
 
@@ -63,7 +49,7 @@ impl Rejection {
     /// The message for the client.
     pub(crate) fn message(self) -> &'static str {
         match self {
-            Self::Full => "The service has as many requests under way as it may have; try again.",
+            Self::Full => "The service has as many requests in flight as it may have; try again.",
             Self::Saturated => "The service has more requests than it can answer in good time; try again.",
         }
     }

@@ -1,6 +1,6 @@
 //! The answer to a request, on its way from an endpoint to the client.
 //!
-//! Most answers are passed on as they are. So the head of a [plain](crate::plain) one stays the bytes that were received, until its headers are
+//! Most answers are forwarded unchanged. So the head of a [plain](crate::plain) one is kept as the received bytes until its headers are
 //! needed by name.
 
 use hyper::header::HeaderMap;

@@ -1,6 +1,6 @@
 //! The endpoints that were tried for one plain TCP connection or UDP session.
 //!
-//! As long as no byte was passed on, another endpoint can be tried without loss when one refuses.
+//! As long as no byte was forwarded, another endpoint can be tried without loss when one refuses.
 
 use std::cell::Cell;
 

@@ -1,4 +1,4 @@
-//! Bodies, streamed through the proxy. None is buffered completely, but the beginning of a request's body is kept so that it can be sent again.
+//! Bodies, streamed through the proxy. None is buffered completely, but the beginning of a request's body is kept for retries.
 
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
@@ -12,7 +12,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use thiserror::Error;
 use tokio::time::Instant;
 
-use crate::connection::Client;
+use crate::client::Client;
 use crate::exchange::Exchange;
 use crate::route::Protocol;
 use crate::router::Gzip;
@@ -21,11 +21,11 @@ use crate::upstream::{Upstream, UpstreamBody};
 /// A body that could not be read to its end.
 #[derive(Debug, Error)]
 pub(crate) enum BodyError {
-    #[error("the client's request body is longer than it may be")]
+    #[error("the client's request body is longer than allowed")]
     TooLong,
-    #[error("the client's request body broke off")]
+    #[error("the client's request body ended prematurely")]
     Request(#[source] hyper::Error),
-    #[error("the endpoint's response body broke off")]
+    #[error("the endpoint's response body ended prematurely")]
     Response(#[source] hyper::Error),
     #[error("the endpoint's response body was reset")]
     Reset(#[source] h2::Error),
@@ -33,7 +33,7 @@ pub(crate) enum BodyError {
     Truncated,
 }
 
-/// A request's body as it is received from the client, and what is kept of it.
+/// A request's body as it is received from the client, with the part that is kept.
 #[derive(Debug)]
 pub(crate) struct Upload {
     client: Rc<Client>,
@@ -47,16 +47,16 @@ pub(crate) struct Upload {
     passed: Cell<u64>,
     is_broken: Cell<bool>,
     is_ended: Cell<bool>,
-    /// When the last piece of it was passed on.
+    /// When its last piece was forwarded.
     sent: Cell<Option<Instant>>,
-    /// Bytes that it may have. With more the body counts as broken.
+    /// The most bytes that it may have; a longer body counts as broken.
     bytes_max: Cell<u64>,
 }
 
 /// Bytes of a body that are read and discarded after the endpoint has answered without them.
 ///
-/// If a client sends more, its connection is closed, as it would be without this. nginx limits only the time, to 30 s; a megabyte is received
-/// within the second that is allowed for it, and costs less than a new connection with TLS.
+/// If a client sends more, its connection is closed, as it would be without this. nginx limits only the time, to 30 s; a megabyte arrives
+/// within the second that is allowed for it, and costs less than a new TLS connection.
 const DISCARD_BYTES_MAX: u64 = 1 << 20;
 
 #[derive(Debug)]
@@ -121,25 +121,25 @@ impl Upload {
         self.passed.get()
     }
 
-    /// When the last piece of it was passed on; `None` before.
+    /// When its last piece was forwarded; `None` before.
     pub(crate) fn sent(&self) -> Option<Instant> {
         self.sent.get()
     }
 
-    /// Whether the client's body broke off or was malformed, so that no endpoint can get the whole request.
+    /// Whether the client's body ended prematurely or was malformed, so that no endpoint can get the whole request.
     pub(crate) fn is_broken(&self) -> bool {
         self.is_broken.get()
     }
 
     /// Whether the client is still sending it, and can use its connection again only after that.
     pub(crate) fn is_incomplete(&self) -> bool {
-        // In HTTP/2 a stream can be reset without harm to the others.
+        // In HTTP/2 a stream can be reset without affecting the others.
         let blocks_the_next = self.client.protocol == Protocol::Http1;
         let is_under_way = !self.expects_continue || self.passed.get() > 0;
         blocks_the_next && is_under_way && !self.is_broken.get() && !self.source.borrow().is_end_stream()
     }
 
-    /// Reads and discards what the client still sends; ready at its end, or when it is too much.
+    /// Reads and discards the rest from the client; ready at its end, or when there is too much.
     pub(crate) fn poll_discard(&self, cx: &mut Context<'_>, read: &mut u64) -> Poll<()> {
         let mut source = self.source.borrow_mut();
         while *read <= DISCARD_BYTES_MAX && !source.is_end_stream() {
@@ -160,7 +160,7 @@ impl Upload {
         }
     }
 
-    /// The whole body, if it has come and was kept.
+    /// The whole body, if it was received and kept completely.
     fn whole(&self) -> Option<Vec<Bytes>> {
         let is_complete =
             self.is_ended.get() || self.length == Some(self.passed.get()) || self.source_has_ended();
@@ -168,12 +168,12 @@ impl Upload {
         (is_complete && !buffer.has_overflowed && !self.is_broken.get()).then(|| buffer.pieces.clone())
     }
 
-    /// Whether nothing more will come from the client, as far as is known without a read.
+    /// Whether the client will send nothing more, as far as is known without a read.
     fn source_has_ended(&self) -> bool {
         self.source.borrow().is_end_stream()
     }
 
-    /// Whether a sending that has come to this piece and byte is complete.
+    /// Whether sending is complete after this piece and byte.
     fn is_sent(&self, pieces: usize, bytes: u64) -> bool {
         let buffer = self.replay.borrow();
         let has_sent_buffer = buffer.pieces.len() <= pieces && buffer.trailers.is_none();
@@ -221,7 +221,7 @@ pub(crate) enum RequestBody {
         sent: u64,
         is_ended: bool,
     },
-    /// A body that has come whole, for a copy of its request.
+    /// A complete body, for a copy of its request.
     Copy {
         pieces: std::vec::IntoIter<Bytes>,
         left: u64,
@@ -239,7 +239,7 @@ impl RequestBody {
         }
     }
 
-    /// The whole body for a copy of the request; `None` when not all of it has come, or it was too long to be kept.
+    /// The whole body for a copy of the request; `None` when it is not complete yet, or was too long to be kept.
     pub(crate) fn copy_of(upload: Option<&Rc<Upload>>) -> Option<Self> {
         let Some(upload) = upload else { return Some(Self::Empty) };
         let pieces = upload.whole()?;
@@ -319,7 +319,7 @@ impl Body for RequestBody {
 pub(crate) enum ResponseBody {
     /// The proxy's own; `None` for none.
     Local(Option<Bytes>),
-    /// An endpoint's, with the connection that it comes over.
+    /// An endpoint's, with its connection.
     Endpoint(Download),
     /// One of these, compressed.
     Gzip(Box<Gzip>),
@@ -328,12 +328,12 @@ pub(crate) enum ResponseBody {
 #[derive(Debug)]
 pub(crate) struct Download {
     body: UpstreamBody,
-    /// Given back when the body ends.
+    /// Returned to the pool when the body ends.
     upstream: Option<Upstream>,
     exchange: Box<Exchange>,
     /// Its last frame, held back until the client has sent the rest of its request.
     end: Option<Option<Box<Frame<Bytes>>>>,
-    /// Why it broke off, held back until the client has what was received before.
+    /// Why it ended prematurely, held back until the client has what was received before.
     broken: Option<Box<BodyError>>,
 }
 
@@ -345,13 +345,13 @@ impl Download {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if let Some(end) = &mut self.end {
             ready!(self.exchange.poll_discard(cx));
-            // `None` once it was passed on.
+            // `None` once it was forwarded.
             return Poll::Ready(end.take().map(|frame| Ok(*frame)));
         }
         if let Some(error) = self.broken.take() {
             return Poll::Ready(Some(Err(*error)));
         }
-        // Takes what is there. If nothing is, the connection is driven, and what that has brought is taken.
+        // Takes the next frame. If there is none, drives the connection and tries again.
         let mut is_driven = false;
         loop {
             match self.body.poll_frame(self.upstream.as_mut(), cx) {
@@ -374,7 +374,7 @@ impl Download {
             };
             upstream.drive(cx);
             if upstream.is_finished() {
-                // What was read before the end is still to be taken; then the body ends or breaks off.
+                // What was read before the end is still to be taken; then the body ends or fails.
                 self.upstream = None;
             } else {
                 is_driven = true;
@@ -382,7 +382,7 @@ impl Download {
         }
     }
 
-    /// Breaks off, but only at the next poll: hyper and h2 drop what they have not sent yet once they get an error, even the head.
+    /// Ends prematurely, but only at the next poll: after an error hyper and h2 drop what they have not sent yet, even the head.
     fn break_off(
         &mut self,
         error: BodyError,

@@ -41,8 +41,8 @@ mod tests {
         date.write(tick + crate::timer::TICK, &mut later);
         assert_eq!(again, b"what was kept");
         let line = String::from_utf8(later).unwrap();
-        let said = line.strip_prefix("date: ").and_then(|rest| rest.strip_suffix(" GMT\r\n")).unwrap();
-        let parsed = jiff::fmt::rfc2822::parse(&format!("{said} +0000")).unwrap().timestamp();
+        let date = line.strip_prefix("date: ").and_then(|rest| rest.strip_suffix(" GMT\r\n")).unwrap();
+        let parsed = jiff::fmt::rfc2822::parse(&format!("{date} +0000")).unwrap().timestamp();
         let age = Timestamp::now().as_second() - parsed.as_second();
         assert!((0..60).contains(&age), "{line}");
         assert_eq!(first.len(), line.len());

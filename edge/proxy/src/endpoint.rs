@@ -23,7 +23,7 @@ pub(crate) struct Endpoint {
     pub(crate) shards: Box<[Shard]>,
     state: AtomicU8,
     in_flight: AtomicU32,
-    /// A [`PeakEwma`]. Two workers may overwrite each other's sample: a mean survives the loss of one.
+    /// A [`PeakEwma`]. Two workers may overwrite each other's sample: a mean tolerates the loss of one.
     latency: AtomicU64,
     failures_in_a_row: AtomicU32,
     /// Notified when the last request of an endpoint that is not serving ends.
@@ -82,15 +82,15 @@ impl Endpoint {
 
     /// Begins a request, unless the endpoint has just stopped serving or is full.
     ///
-    /// The count goes up before the state is read, and whoever drains writes the state before reading the count; both
-    /// in one total order. So either the request sees the drain or the drain sees the request.
-    pub(crate) fn begin(self: &Arc<Self>, has_room: impl FnOnce(u32) -> bool) -> Result<InFlight, Refused> {
+    /// The count is incremented before the state is read, and a drain writes the state before it reads the count, both in
+    /// one total order. So either the request sees the drain or the drain sees the request.
+    pub(crate) fn begin(self: &Arc<Self>, accepts: impl FnOnce(u32) -> bool) -> Result<InFlight, Refused> {
         let before = self.in_flight.fetch_add(1, Ordering::SeqCst);
         let in_flight = InFlight { endpoint: Arc::clone(self), permit: None };
         if self.state.load(Ordering::SeqCst) != SERVING {
             return Err(Refused::NotServing);
         }
-        if has_room(before) { Ok(in_flight) } else { Err(Refused::Full) }
+        if accepts(before) { Ok(in_flight) } else { Err(Refused::Full) }
     }
 
     pub(crate) fn load(&self, now: Duration) -> Load {
@@ -115,12 +115,12 @@ impl Endpoint {
         self.failures_in_a_row.fetch_add(1, Ordering::Relaxed).saturating_add(1)
     }
 
-    /// Records that another endpoint has answered first. How this one would have answered is unknown.
-    pub(crate) fn outpaced(&self, now: Duration, latency: Duration) {
+    /// Records that another endpoint has answered first. The answer of this one is unknown.
+    pub(crate) fn lost_race(&self, now: Duration, latency: Duration) {
         self.observe(|mean| mean.observe_failure(now, latency));
     }
 
-    /// Resets the failures in a row, so that an ejected endpoint starts at zero when it comes back.
+    /// Resets the failures in a row, so that an ejected endpoint starts at zero when it returns.
     pub(crate) fn reset_failures(&self) {
         self.failures_in_a_row.store(0, Ordering::Relaxed);
     }
@@ -156,7 +156,7 @@ pub(crate) enum Refused {
 #[derive(Debug)]
 pub(crate) struct InFlight {
     endpoint: Arc<Endpoint>,
-    /// Of a tunnel, which outlives its exchange.
+    /// For a tunnel, which outlives its exchange.
     permit: Option<InFlightPermit>,
 }
 
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_serving_endpoint_takes_requests() {
+    fn only_a_serving_endpoint_gets_requests() {
         let endpoint = serving();
         assert!(endpoint.begin(|_| true).is_ok());
         for state in [EndpointState::Draining, EndpointState::Out] {
@@ -213,7 +213,7 @@ mod tests {
             scope.spawn(|| {
                 while !is_over.load(Ordering::SeqCst) {
                     if let Ok(in_flight) = endpoint.begin(|_| true) {
-                        assert!(!is_gone.load(Ordering::SeqCst), "a request on an endpoint that was let go");
+                        assert!(!is_gone.load(Ordering::SeqCst), "a request on an endpoint that was removed");
                         drop(in_flight);
                     }
                 }

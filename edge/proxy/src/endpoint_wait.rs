@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::local::LocalService;
 
 /// The first pause before endpoints that refused are tried again. Each further one is twice as long, up to [`PAUSE_MAX`]. A process that was
-/// just started listens after about as long.
+/// just started listens after about this time.
 const PAUSE_MIN: Duration = Duration::from_millis(10);
 const PAUSE_MAX: Duration = Duration::from_millis(160);
 
@@ -70,7 +70,7 @@ impl EndpointWait {
         }
     }
 
-    /// How long to wait now. Endpoints that refused are worth another try after a short pause; without any, only a change helps.
+    /// How long to wait now. Endpoints that refused are tried again after a short pause; without any, only a change helps.
     fn next_pause(&mut self, tried: &Tried) -> Result<(Duration, PauseEnd), WaitError> {
         let left = self.deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {

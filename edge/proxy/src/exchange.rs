@@ -15,7 +15,7 @@ use crate::access::Record;
 use crate::admission::{InFlightPermit, Rejection};
 use crate::answer::Answer;
 use crate::body::{ResponseBody, Upload};
-use crate::connection::Client;
+use crate::client::Client;
 use crate::endpoint::{Endpoint, InFlight};
 use crate::grpc::{self, Code, Dialect};
 use crate::local::SnapshotRef;
@@ -151,7 +151,7 @@ impl Exchange {
 
     /// The hedge was answered first: its attempt becomes that of this exchange.
     pub(crate) fn replace_attempt(&mut self, mut faster: Self) {
-        self.outpaced();
+        self.lost_race();
         if let Some(record) = &self.record {
             record.add_attempt(faster.endpoint());
         }
@@ -159,16 +159,16 @@ impl Exchange {
         self.status = faster.status.take();
     }
 
-    /// Ends this hedge, because the first attempt was answered first.
+    /// Ends this hedge, because the original attempt was answered first.
     pub(crate) fn give_up(mut self) {
-        self.outpaced();
+        self.lost_race();
     }
 
-    /// Ends the attempt. That it has taken this long already counts against its endpoint.
-    fn outpaced(&mut self) {
+    /// Ends the attempt. The time that it has taken already counts as latency of its endpoint.
+    fn lost_race(&mut self) {
         if let Some(attempt) = self.attempt.take() {
             let at = self.client.local.service.clock.at(Instant::now());
-            attempt.in_flight.endpoint().outpaced(at, attempt.started.elapsed());
+            attempt.in_flight.endpoint().lost_race(at, attempt.started.elapsed());
         }
     }
 
@@ -227,7 +227,8 @@ impl Exchange {
         self.client.timer.arm(Stage::Stream, self.snapshot.timeouts.stream_idle);
     }
 
-    /// Records that the response broke off. If the client's body did so before, that was the reason, and the endpoint is not blamed.
+    /// Records that the response ended prematurely. If the client's body did so before, that was the cause, and does not count against the
+    /// endpoint.
     pub(crate) fn broken_off(&self) {
         let is_of_client = self.upload.as_ref().is_some_and(|upload| upload.is_broken());
         if self.attempt.is_some() && !is_of_client {
@@ -269,7 +270,7 @@ impl Exchange {
 
     /// Counts the request, and releases its endpoint to a tunnel, which outlives it.
     pub(crate) fn take_in_flight(mut self) -> Option<InFlight> {
-        self.settle();
+        self.count_once();
         let permit = self.permit.take();
         self.attempt.take().map(|attempt| attempt.in_flight.with_permit(permit))
     }
@@ -311,7 +312,7 @@ impl Exchange {
         } else if (status == StatusCode::BAD_REQUEST || status == StatusCode::NOT_IMPLEMENTED)
             && self.client.protocol == Protocol::Http1
         {
-            // What follows such a request on the connection may be misunderstood as well.
+            // Further requests on this connection may be misparsed as well.
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response.into()
@@ -335,7 +336,7 @@ impl Exchange {
     }
 
     /// Counts the answer, once.
-    fn settle(&mut self) {
+    fn count_once(&mut self) {
         let Some(status) = self.status.take() else {
             return;
         };
@@ -363,7 +364,7 @@ impl Drop for Exchange {
         if self.is_hedge {
             return;
         }
-        self.settle();
+        self.count_once();
         let timeouts = &self.snapshot.timeouts;
         self.client.timer.arm_idle(timeouts.client_idle, timeouts.request_head);
     }

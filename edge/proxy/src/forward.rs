@@ -21,7 +21,7 @@ use crate::access::Record;
 use crate::admission::Rejection;
 use crate::answer::Answer;
 use crate::body::{Download, RequestBody, ResponseBody, Upload};
-use crate::connection::Client;
+use crate::client::Client;
 use crate::endpoint::InFlight;
 use crate::endpoint_wait::{EndpointWait, WaitError};
 use crate::exchange::Exchange;
@@ -42,7 +42,7 @@ mod hedge;
 use self::attempt::AttemptError;
 
 /// The answer to a body that is longer than its route allows.
-const BODY_TOO_LONG: &str = "The request's body is longer than it may be.";
+const BODY_TOO_LONG: &str = "The request's body is longer than allowed.";
 
 /// A request as it was received from a client.
 #[derive(Debug)]
@@ -221,7 +221,7 @@ struct ForwardedRequest {
     try_timeout: Option<Duration>,
     /// Instead of the service's main port.
     port: Option<Arc<str>>,
-    /// When the client stops waiting, which endpoints are told.
+    /// When the client stops waiting, which endpoints are notified.
     deadline: Option<Instant>,
     head: Head,
     upgrade: Upgrade,
@@ -235,7 +235,7 @@ struct ForwardedRequest {
 }
 
 /// The answer to a client that asks for a WebSocket where no endpoint takes one.
-const NO_WEBSOCKET: &str = "The endpoint speaks HTTP/2 and takes no WebSockets over it (RFC 8441).";
+const NO_WEBSOCKET: &str = "The endpoint speaks HTTP/2 and does not accept WebSockets over it (RFC 8441).";
 
 /// The attempts of a request since it last waited for an endpoint.
 #[derive(Debug)]
@@ -264,7 +264,7 @@ impl ForwardedRequest {
     async fn run(&mut self, mut exchange: Box<Exchange>) -> Answer<ResponseBody> {
         let mut round = Round::NEW;
         let mut wait: Option<EndpointWait> = None;
-        // The clock is read again only after something has taken time: a reading costs as much as choosing an endpoint.
+        // The clock is read again only after a wait: reading it costs as much as choosing an endpoint.
         let mut now = exchange.started();
         loop {
             let in_flight = match self.choose(&round.tried, self.service().clock.at(now)) {
@@ -342,13 +342,13 @@ impl ForwardedRequest {
         Err(match error {
             AttemptError::Broken(phase) => return Ok(phase),
             AttemptError::TimedOut => (StatusCode::GATEWAY_TIMEOUT, "The endpoint did not answer in time."),
-            // At most a connection was opened.
+            // Nothing was sent yet.
             AttemptError::NoWebSocket => return Ok(Phase::Unsent),
             AttemptError::BrokenBody if self.upload.as_ref().is_some_and(|upload| upload.is_too_long()) => {
                 (StatusCode::PAYLOAD_TOO_LARGE, BODY_TOO_LONG)
             }
             AttemptError::BrokenBody => {
-                (StatusCode::BAD_REQUEST, "The request's body is malformed or broke off.")
+                (StatusCode::BAD_REQUEST, "The request's body is malformed or incomplete.")
             }
         })
     }
@@ -392,7 +392,7 @@ impl ForwardedRequest {
         answer.prepare();
         if self.upgrade == Upgrade::WebSocket && answer.status.is_success() {
             // An HTTP/2 client would take any 2xx for an accepted WebSocket.
-            let message = "The endpoint answered without taking up the WebSocket.";
+            let message = "The endpoint answered without accepting the WebSocket.";
             return exchange.local_reply(StatusCode::BAD_GATEWAY, message);
         }
         if answer.status == StatusCode::SWITCHING_PROTOCOLS {
@@ -428,7 +428,7 @@ impl ForwardedRequest {
             ResponseBody::Local(None)
         });
         let Some((endpoint_stream, endpoint_sent)) = byte_stream.filter(|_| was_requested) else {
-            let message = "The endpoint changed the protocol unasked.";
+            let message = "The endpoint switched protocols without being asked to.";
             return exchange.local_reply(StatusCode::BAD_GATEWAY, message);
         };
         let record = exchange.record();
@@ -457,20 +457,20 @@ fn failure_reply(error: AttemptError, refusal: RetryRefusal) -> (StatusCode, &'s
 /// Why a request is not sent again, as a message for the client.
 fn refusal_message(refusal: RetryRefusal) -> &'static str {
     match refusal {
-        // The endpoint broke off within the head of its response.
-        RetryRefusal::ResponseBegun => "The endpoint's response was malformed or broke off.",
+        // The endpoint closed the connection within the head of its response.
+        RetryRefusal::ResponseBegun => "The endpoint's response was malformed or incomplete.",
         RetryRefusal::MayHaveActed => {
-            "The endpoint closed the connection without an answer; it may have acted, so the request was not repeated."
+            "The endpoint closed the connection without an answer; it may have processed the request, which was not repeated."
         }
         RetryRefusal::BodyConsumed => {
             "The endpoint closed the connection without an answer, and the body was too long to be kept and sent again."
         }
         RetryRefusal::TooManyTries => "Every endpoint that was tried closed or refused the connection.",
         RetryRefusal::Unanswered => {
-            "Each endpoint that got the request closed the connection without an answer; it is sent to no further one."
+            "Each endpoint that got the request closed the connection without an answer; no further one is tried."
         }
         RetryRefusal::BudgetSpent => {
-            "The endpoint closed the connection without an answer, and so do too many."
+            "The endpoint closed the connection without an answer, and the retry budget is exhausted."
         }
     }
 }

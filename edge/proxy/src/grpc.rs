@@ -1,4 +1,4 @@
-//! What a proxy has to know about gRPC: how to recognise a call, read its deadline and outcome, and answer it instead of an endpoint.
+//! What a proxy must know about gRPC: how to recognise a call, read its deadline and outcome, and answer it instead of an endpoint.
 //!
 //! Sources: grpc/doc/PROTOCOL-HTTP2.md; grpc/doc/statuscodes.md; grpc/doc/http-grpc-status-mapping.md.
 
@@ -15,14 +15,14 @@ const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
-/// What a client speaks, and is answered in.
+/// The protocol of a request and of its local replies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Dialect {
     Http,
     Grpc,
 }
 
-/// The outcome of a call, as `grpc-status` says it.
+/// The outcome of a call: the value of `grpc-status`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Code(u8);
 
@@ -37,7 +37,7 @@ impl Code {
     pub(crate) const UNAUTHENTICATED: Self = Self(16);
 
     /// The code of a local reply. It is mapped as the specification maps answers of proxies that do not speak gRPC; but this one does, so a gateway
-    /// timeout is `DEADLINE_EXCEEDED`, and too much or too many is `RESOURCE_EXHAUSTED`.
+    /// timeout is `DEADLINE_EXCEEDED`, and an exceeded limit is `RESOURCE_EXHAUSTED`.
     pub(crate) fn of_local_reply(status: StatusCode) -> Self {
         match status {
             StatusCode::BAD_REQUEST => Self::INTERNAL,
@@ -86,7 +86,7 @@ pub(crate) fn deadline(headers: &HeaderMap, started: Instant) -> Option<Instant>
     started.checked_add(parse_timeout(headers.get(TIMEOUT)?.to_str().ok()?)?)
 }
 
-/// Tells an endpoint how much time is left for a call.
+/// Sets the remaining time of a call for the endpoint.
 pub(crate) fn set_timeout(headers: &mut HeaderMap, left: Duration) {
     if let Ok(left) = HeaderValue::try_from(format_timeout(left)) {
         headers.insert(TIMEOUT, left);
@@ -117,13 +117,13 @@ fn format_timeout(left: Duration) -> String {
     fits.map_or_else(|| format!("{}H", TIMEOUT_END - 1), |(unit, nanos)| format!("{}{unit}", number(*nanos)))
 }
 
-/// The outcome of a call by the head of its response; `None` when only the trailers will say it.
+/// The outcome of a call by the head of its response; `None` when it is in the trailers.
 pub(crate) fn outcome_of_head(status: StatusCode, headers: &HeaderMap) -> Option<StatusCode> {
     let is_open = status == StatusCode::OK && dialect(headers) == Dialect::Grpc;
     if is_open { status_of(headers) } else { Some(status) }
 }
 
-/// The outcome of a call by its trailers, which have to say it.
+/// The outcome of a call by its trailers, which must have it.
 pub(crate) fn outcome_of_trailers(trailers: Option<&HeaderMap>) -> StatusCode {
     trailers.and_then(status_of).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
@@ -145,7 +145,7 @@ pub(crate) fn answer<B>(code: Code, message: &'static str, body: B) -> Response<
     response
 }
 
-/// Percent-encodes what may not stand literally in `grpc-message`. Source: PROTOCOL-HTTP2.md, "Status-Message".
+/// Percent-encodes characters that are not allowed in `grpc-message`. Source: PROTOCOL-HTTP2.md, "Status-Message".
 fn percent_encoded(message: &str) -> Cow<'_, str> {
     let is_plain = |b: u8| (b' '..=b'~').contains(&b) && b != b'%';
     if message.bytes().all(is_plain) {

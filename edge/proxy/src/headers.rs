@@ -1,4 +1,4 @@
-//! The checks of request heads, and the changes that a proxy has to make to the heads of requests and responses.
+//! The checks of request heads, and the changes that a proxy must make to the heads of requests and responses.
 
 use hyper::header::{
     CONNECTION, CONTENT_LENGTH, COOKIE, Entry, HOST, HeaderMap, HeaderName, HeaderValue, TE,
@@ -48,7 +48,7 @@ pub(crate) struct Sender<'a> {
     pub(crate) default_host: &'a HeaderValue,
 }
 
-/// Which kinds of headers a request has. One scan of the names finds out; a lookup of each of them costs five times as much.
+/// Which kinds of headers a request has, from one scan of the names: looking up each of them would cost five times as much.
 #[derive(Debug, Default)]
 struct HeaderScan {
     /// Headers for this connection or this proxy, which are not forwarded.
@@ -132,7 +132,7 @@ pub(crate) fn prepare_request(parts: &mut Parts, sender: &Sender<'_>) -> Result<
 
 /// Removes headers of an endpoint's response that are meant for the proxy only, and a length that is not the body's; a 101 keeps `Upgrade`.
 pub(crate) fn prepare_response(headers: &mut HeaderMap, status: StatusCode) {
-    // Such an answer has no body, whatever its headers say (RFC 9110, section 8.6); HTTP/2 clients take a length there for an error.
+    // Such an answer has no body, whatever its headers are (RFC 9110, section 8.6); for HTTP/2 clients a length there is an error.
     if status == StatusCode::NO_CONTENT {
         headers.remove(CONTENT_LENGTH);
     }
@@ -140,7 +140,7 @@ pub(crate) fn prepare_response(headers: &mut HeaderMap, status: StatusCode) {
     if !headers.keys().any(|name| is_hop_by_hop(name.as_str()) || is_for_proxy(name.as_str())) {
         return;
     }
-    // The coding says where the body ended, and the length might say otherwise (RFC 9112, section 6.3).
+    // The coding determines where the body ends, and the length might contradict it (RFC 9112, section 6.3).
     if headers.contains_key(TRANSFER_ENCODING) {
         headers.remove(CONTENT_LENGTH);
     }
@@ -173,10 +173,10 @@ fn host_of(parts: &Parts, default: &HeaderValue) -> Result<Host, Refusal> {
         Some(host) if !is_host(host.as_bytes()) => return refuse("The request's Host header is not a host."),
         None if parts.version == Version::HTTP_11 => return refuse("The request has no Host header."),
         None if parts.version == Version::HTTP_2 && authority.is_none() => {
-            return refuse("The request names no host.");
+            return refuse("The request has no host.");
         }
         Some(host) if parts.version == Version::HTTP_2 && authority.is_some_and(|a| !is_same(a, host)) => {
-            return refuse("The request names two hosts.");
+            return refuse("The request has two different hosts.");
         }
         Some(_) | None => {}
     }
@@ -229,7 +229,7 @@ fn strip(headers: &mut HeaderMap, is_for_proxy: impl Fn(&str) -> bool) {
         // The usual values, which name no header.
         .filter(|token| !["close", "keep-alive"].iter().any(|usual| token.eq_ignore_ascii_case(usual)))
         .filter_map(|token| HeaderName::from_bytes(token.as_bytes()).ok())
-        // Without these the message would mean something else to its recipient; no honest client names them.
+        // Without these the recipient would interpret the message differently; no honest client names them.
         .filter(|name| name != HOST && name != CONTENT_LENGTH)
         .collect();
     for name in known.into_iter().chain(named) {

@@ -2,12 +2,12 @@
 //!
 //! A connection is served as a [plain](crate::plain) one until a request or an answer is not plain. hyper then serves it until it is idle.
 //!
-//! hyper holds two buffers of 8 KiB, a map of headers and room for an answer for each connection: 20 KiB, as measured. Most connections of
+//! hyper holds two buffers of 8 KiB, a map of headers and space for an answer for each connection: 20 KiB, as measured. Most connections of
 //! a busy site are idle for seconds or minutes. So an idle connection is reduced to its socket, and is set up again when bytes arrive.
-//! Nothing is lost: what was read already is handed over with the socket, and the rest is still in it.
+//! Nothing is lost: bytes that were read already are kept with the socket, and the rest is still in it.
 //!
-//! Clients that send one request right after another are spared the cost: their connections stay set up for half a second, and so do some of
-//! those whose clients have sent only one.
+//! For clients that send one request right after another, connections stay set up for half a second, as do some of those whose clients have
+//! sent only one.
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -27,15 +27,15 @@ use hyper_util::rt::TokioIo;
 
 use crate::answer::Answer;
 use crate::body::ResponseBody;
-use crate::connection::{Client, REQUEST_HEAD_BYTES_MAX, close};
+use crate::client::{Client, REQUEST_HEAD_BYTES_MAX};
 use crate::forward;
 use crate::headers::asks_to_close;
 use crate::plain::client::{ClientConnection, plain_length};
-use crate::socket::{ClientSocket, Stream};
+use crate::socket::{ClientSocket, Stream, close};
 use crate::timer::Stage;
 use crate::worker::Worker;
 
-/// Idle connections that a worker keeps set up although nothing suggests that their clients come back soon: 640 KiB.
+/// The most idle connections that a worker keeps set up although their clients may not send another request soon: 640 KiB.
 const READY_MAX: usize = 32;
 
 /// Counts idle connections that are kept set up.
@@ -153,7 +153,7 @@ async fn next_request(client: &Client, connection: &mut ClientConnection) -> Res
         Poll::Ready(Ok(Some(parts))) => Poll::Ready(Ok(parts)),
         Poll::Ready(Ok(None)) => Poll::Ready(Err(Stop::NotPlain(None))),
         Poll::Ready(Err(_)) => Poll::Ready(Err(Stop::Closed)),
-        // Only after a poll, so that a request that has already arrived is answered.
+        // After a poll, so that a request that has already arrived is answered.
         Poll::Pending if client.is_closing() => Poll::Ready(Err(Stop::Closed)),
         Poll::Pending if !client.timer.is_idle() || stays_ready(client, &mut slot) => Poll::Pending,
         Poll::Pending => Poll::Ready(Err(Stop::Idle)),
@@ -280,7 +280,7 @@ where
             if let Poll::Ready(ended) = Pin::new(&mut *connection).poll(cx) {
                 return Poll::Ready(HyperStop::Ended(ended));
             }
-            // Only after a poll, so that a request that has already arrived is answered.
+            // After a poll, so that a request that has already arrived is answered.
             if client.is_closing() && !is_shutting_down {
                 is_shutting_down = true;
                 Pin::new(&mut *connection).graceful_shutdown();

@@ -19,7 +19,7 @@ use hyper::server::conn::http2::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 
-use crate::connection::{Client, REQUEST_HEAD_BYTES_MAX};
+use crate::client::{Client, REQUEST_HEAD_BYTES_MAX};
 use crate::forward;
 use crate::socket::ClientSocket;
 use crate::timer::Stage;
@@ -30,26 +30,26 @@ pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Concurrent requests on one connection, the minimum that RFC 9113, section 6.5.2, recommends; nginx allows 128.
 const STREAMS_MAX: u32 = 100;
 
-/// Bytes of a request's body that we hold until the endpoint takes them.
+/// The bytes of a request's body that are buffered until the endpoint reads them.
 ///
 /// At a round trip of 50 ms, 128 KiB allow one request 2.5 MB/s. A connection has four times as much: at most 512 KiB wait for endpoints
 /// that do not read.
 const STREAM_WINDOW_BYTES: u32 = 128 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 4 * STREAM_WINDOW_BYTES;
 
-/// Bytes of a response that we hold until the client takes them. A client that asks for 100 answers and reads none makes us hold 6.25 MiB,
-/// until it is disconnected after [`stream_idle`](crate::Timeouts::stream_idle).
+/// The bytes of a response that are buffered until the client reads them. A client that requests 100 answers and reads none makes the proxy
+/// buffer 6.25 MiB, until it is disconnected after [`stream_idle`](crate::Timeouts::stream_idle).
 const SEND_BYTES_MAX: usize = 64 * 1024;
 
-/// Streams that were reset before we accepted them; with more the connection ends. h2's own default.
+/// The most streams that may be reset before they are accepted; with more the connection ends. h2's default.
 const PENDING_RESETS_MAX: usize = 20;
 
-/// Streams that we reset because of the client's errors; with more the connection ends.
+/// The most streams that the proxy resets because of the client's errors; with more the connection ends.
 const ERROR_RESETS_MAX: usize = 256;
 
-/// Requests that a client may reset before they are answered, if they are more than half of all; then it gets a GOAWAY.
+/// The most requests that a client may reset before they are answered, if they are more than half of all; then it gets a GOAWAY.
 ///
-/// The rule is Envoy's, with 500; 100 is the number of concurrent requests. A client that goes on all the same is disconnected after ten
+/// The rule is Envoy's, with 500; 100 is the number of concurrent requests. A client that continues nevertheless is disconnected after ten
 /// times as many.
 const CLIENT_RESETS_MAX: u64 = 100;
 const CLIENT_RESETS_ABORT: u64 = 10 * CLIENT_RESETS_MAX;
@@ -57,7 +57,7 @@ const CLIENT_RESETS_ABORT: u64 = 10 * CLIENT_RESETS_MAX;
 /// How long a client may stay without active requests after a GOAWAY.
 const GOAWAY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What the streams of a connection share.
+/// The state that the streams of a connection share.
 #[derive(Debug)]
 struct ConnectionState {
     /// Its timer limits the time without active requests.
@@ -113,7 +113,7 @@ pub(crate) async fn serve(client: &Rc<Client>, socket: ClientSocket) {
             if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
                 return Poll::Ready(ended);
             }
-            // Only after a poll, so that a request that has already arrived is answered.
+            // After a poll, so that a request that has already arrived is answered.
             let must_go_away = has_timed_out
                 || client.is_closing()
                 || client.worker.closes_after_answer()
@@ -179,7 +179,7 @@ impl ConnectionState {
     }
 }
 
-/// A request without an answer yet; if it is dropped in this state, the client has reset it.
+/// A request that is not answered yet; if it is dropped in this state, the client has reset it.
 #[derive(Debug)]
 struct UnansweredRequest {
     state: Rc<ConnectionState>,

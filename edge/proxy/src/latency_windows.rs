@@ -34,7 +34,7 @@ impl LatencyWindows {
         self.started + self.window
     }
 
-    /// Ends the window if its time is over, and begins the next: returns how fast each endpoint answered. `None` while the window goes on.
+    /// Ends the window if its time is over, and begins the next: returns the latencies of each endpoint. `None` while the window lasts.
     pub(crate) fn end_if_due<'a>(
         &mut self,
         now: Duration,

@@ -1,13 +1,13 @@
 //! The data plane: a reverse proxy whose services and endpoints change while requests run.
 //!
 //! A [`Proxy`] owns its threads. A [`Table`] is the cheap handle through which others set services and endpoints, and read the traffic. Each
-//! worker thread has connections, upstream pools and balancers of its own, and shares nothing with the others but immutable snapshots and
-//! counters: no lock is taken to route a request. A client connection of HTTP/1.1 is one task, as is each request of HTTP/2. An upstream
-//! connection of HTTP/1.1 is driven by the task that awaits its answer, so that a request costs no switch between tasks.
+//! worker thread has connections, upstream pools and balancers of its own, and shares only immutable snapshots and counters with the
+//! others: no lock is taken to route a request. A client connection of HTTP/1.1 is one task, as is each request of HTTP/2. An upstream
+//! connection of HTTP/1.1 is driven by the task that awaits its answer, so that a request needs no switch between tasks.
 //!
-//! This crate decides nothing: `balance` chooses endpoints, ejects failing ones and says which requests may be retried. Clients speak HTTP/1.1 or
-//! HTTP/2, within TLS if the service has certificates, or plain TCP or UDP; endpoints speak what their service declares. WebSockets are
-//! translated between the versions of HTTP.
+//! This crate decides nothing: `balance` chooses endpoints, ejects failing ones and determines which requests may be retried. Clients speak
+//! HTTP/1.1 or HTTP/2, within TLS if the service has certificates, or plain TCP or UDP; endpoints speak the protocol that their service
+//! declares. WebSockets are translated between the versions of HTTP.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -50,6 +50,7 @@ mod timer;
 mod worker;
 
 // Connections of clients.
+mod client;
 mod connection;
 mod http1;
 mod http2;
@@ -81,10 +82,9 @@ mod upstream;
 
 pub use self::access::AccessLogState;
 pub use self::route::{
-    AttachedRoute, CertificateFiles, EndpointRoute, EndpointState, Forwarded, Gateway, HashKey, Origin,
-    Protocol, ProxyProtocol, ProxyVersion, ServicePort, ServiceRoute, Timeouts, Tls,
+    AttachedRoute, CertificateFiles, EndpointRoute, EndpointState, Forwarded, Gateway, HashKey, Limits,
+    Origin, Protocol, ProxyProtocol, ProxyVersion, ServicePort, ServiceRoute, Timeouts, Tls,
 };
-pub use admission::Limits;
 pub use balance::{
     AdaptivePolicy, Balance, Cause, EndpointId, HedgeAfter, HedgePolicy, OutlierPolicy, Ramp, Share,
     SlowPolicy, SlowStart, Weight, hash_key,

@@ -18,10 +18,10 @@ use crate::service::Service;
 use crate::udp;
 use crate::worker::{AcceptedConnection, Worker};
 
-/// Connections that the system queues until they are accepted. Linux caps it at `net.core.somaxconn`, 4,096.
+/// The backlog of connections that wait to be accepted. Linux caps it at `net.core.somaxconn`, 4,096.
 const BACKLOG: i32 = 4096;
 
-/// How long to wait after an accept has failed for want of descriptors or memory.
+/// How long to wait after an accept has failed because descriptors or memory have run out.
 pub(crate) const SHORTAGE_PAUSE: Duration = Duration::from_millis(50);
 
 /// The transport protocol of a socket.
@@ -83,7 +83,7 @@ impl Listener {
 
     fn listen(requested: SocketAddr) -> io::Result<Socket> {
         let socket = Socket::new(Domain::for_address(requested), Type::STREAM, Some(Protocol::TCP))?;
-        // A restart must not wait for connections of the last run to time out. Two listeners at once stay impossible.
+        // A restart must not wait for connections of the last run to time out. Two listeners at once remain impossible.
         socket.set_reuse_address(true)?;
         // Accepted connections inherit it, which saves a system call for each.
         socket.set_tcp_nodelay(true)?;
@@ -115,7 +115,7 @@ impl Listener {
         let _ = rustix::net::shutdown(&self.socket, Shutdown::Read);
     }
 
-    /// Stops serving the socket, which goes on listening for another proxy.
+    /// Stops serving the socket, which keeps listening for another proxy.
     pub(crate) fn release(&self) {
         self.stop.cancel();
     }

@@ -34,7 +34,7 @@ pub(crate) type SnapshotRef = Rc<Arc<Snapshot>>;
 #[derive(Debug)]
 pub(crate) struct LocalService {
     pub(crate) service: Arc<Service>,
-    /// What its requests are routed by, if it is a shared listener without endpoints of its own.
+    /// The routes of its requests, if it is a shared listener without endpoints of its own.
     pub(crate) router: Option<LocalRouter>,
     /// The index of the worker.
     worker: usize,
@@ -144,7 +144,7 @@ impl LocalService {
             let candidate = balancer.pick_among(&snapshot.endpoint_set, &tried, rng, key, load, may)?;
             match snapshot.endpoints[candidate].begin(|in_flight| snapshot.endpoint_set.has_room(in_flight)) {
                 Ok(in_flight) => return Ok(in_flight),
-                // It has just stopped serving, and the snapshot that says so is about to be published.
+                // It has just stopped serving, and the snapshot without it is about to be published.
                 Err(Refused::NotServing) => tried.add(snapshot.endpoints[candidate].id),
                 // Another worker was faster; the next choice sees its request.
                 Err(Refused::Full) => {}
@@ -152,7 +152,7 @@ impl LocalService {
         }
     }
 
-    /// Counts a request whose first endpoint is one that others run. `was_attempted` belongs to the request, and survives its waits and retries.
+    /// Counts a request whose first endpoint is an external one. `was_attempted` belongs to the request, and survives its waits and retries.
     pub(crate) fn count_elsewhere(&self, to: &Endpoint, was_attempted: &Cell<bool>) {
         if !was_attempted.replace(true) && to.origin == Origin::Elsewhere {
             self.service.shards[self.worker].elsewhere.add(1);
@@ -188,7 +188,7 @@ impl LocalService {
         self.state.borrow_mut().hedger.as_mut()?.admit()
     }
 
-    /// Records how long the answer took to a request that may be hedged.
+    /// Records the latency of a request that may be hedged.
     pub(crate) fn answered_in(&self, latency: Duration) {
         if let Some(hedger) = &mut self.state.borrow_mut().hedger {
             hedger.observe(latency);
@@ -245,7 +245,7 @@ impl LocalService {
         }
     }
 
-    /// A stream of an HTTP/2 connection to an address of an endpoint. With `checks_open` the system is asked whether the connection is still open.
+    /// A stream of an HTTP/2 connection to an address of an endpoint. With `checks_open` the system is queried whether the connection is still open.
     pub(crate) fn take_stream(
         &self,
         worker: &Worker,

@@ -44,12 +44,12 @@ impl Default for ProxyConfig {
     }
 }
 
-/// Why the proxy did not start; nothing of it is left running.
+/// Why the proxy did not start; none of its threads is left running.
 #[derive(Debug, Error)]
 pub enum StartError {
-    /// The system gave no thread.
+    /// The system could not create a thread.
     #[error(
-        "could not start worker {worker} of the proxy: the system gave no thread; raise the limit of processes"
+        "could not start worker {worker} of the proxy: the system could not create a thread; raise the limit of processes"
     )]
     Thread {
         /// Which worker; one past the last for the threads that watch certificates and write logs.
@@ -57,9 +57,9 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
-    /// The system gave no descriptors.
+    /// The system has no descriptors left.
     #[error(
-        "could not start worker {worker} of the proxy: the system gave no event queue; raise the limit of open files"
+        "could not start worker {worker} of the proxy: the system could not create an event queue; raise the limit of open files"
     )]
     Runtime {
         /// Which worker.
@@ -72,7 +72,7 @@ pub enum StartError {
 /// The result of a shutdown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ShutdownOutcome {
-    /// Connections that were still busy at the deadline and were cut off.
+    /// Connections that were still busy at the deadline and were aborted.
     pub connections_cut: usize,
 }
 
@@ -88,7 +88,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Starts the threads. No service is there yet.
+    /// Starts the threads, without services.
     pub fn start(config: &ProxyConfig) -> Result<Self, StartError> {
         let proxy = Self::take_over(config, Vec::new())?;
         proxy.open();
@@ -124,7 +124,7 @@ impl Proxy {
                 let _ = report_start.send(Ok(()));
                 let cut = worker::run(worker, shared, orders, &runtime);
                 drop(runtime);
-                // Nobody receives it when the proxy was dropped without shutdown.
+                // Fails when the proxy was dropped without a shutdown.
                 let _ = report_end.send(cut);
             };
             let thread = std::thread::Builder::new().name(format!("proxy-{worker}"));
@@ -147,7 +147,7 @@ impl Proxy {
         self.table.clone()
     }
 
-    /// Begins to accept clients, and closes the inherited sockets that no service has claimed. Only the first call counts.
+    /// Begins to accept clients, and closes the inherited sockets that no service has claimed. Only the first call has an effect.
     pub fn open(&self) {
         self.table.close_unclaimed();
         self.shared.open();
@@ -172,7 +172,7 @@ impl Proxy {
         self.table.wake_certificate_watch();
         let mut connections_cut = 0;
         for ended in std::mem::take(&mut self.ended) {
-            // A worker that panicked has cut off its connections without counting them.
+            // A worker that panicked has aborted its connections without counting them.
             connections_cut += ended.await.unwrap_or(0);
         }
         ShutdownOutcome { connections_cut }

@@ -1,7 +1,7 @@
 //! The PROXY protocol: a header at the beginning of a connection that names the addresses of the original connection.
 //!
 //! Source: "The PROXY protocol, versions 1 & 2" of HAProxy. It is accepted from clients only where that is configured, and then required of
-//! all of them: if it were optional, anybody could forge it.
+//! all of them: if it were optional, any client could forge it.
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -37,7 +37,7 @@ pub(crate) struct OutgoingHeader {
 pub(crate) enum Received {
     /// A header with the addresses of another connection.
     Proxied(ProxiedAddresses),
-    /// A header which says that the connection is its peer's own, such as a health check.
+    /// A header which marks the connection as the sender's own, such as a health check.
     Local,
     /// No valid header, or not in time.
     Invalid,
@@ -68,7 +68,7 @@ pub(crate) async fn read_header(
                 Ok(size) if size > 0 => size,
                 Ok(_) | Err(_) => return Poll::Ready(Received::Invalid),
             };
-            // Only the header is consumed of what was peeked at.
+            // Of the peeked bytes only the header is consumed.
             let before = buffered.len();
             buffered.extend_from_slice(piece.filled());
             let config = ParseConfig { include_tlvs: false, ..ParseConfig::default() };

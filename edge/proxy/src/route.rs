@@ -1,14 +1,13 @@
 //! The configuration of services.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use balance::{Balance, EndpointId, HedgePolicy, OutlierPolicy, SlowStart, Weight};
+use balance::{AdaptivePolicy, Balance, EndpointId, HedgePolicy, OutlierPolicy, SlowStart, Weight};
 use model::resource::{self, AccessLog, RouteSpec};
-
-use crate::admission::Limits;
 
 /// A service: where clients reach it and which endpoints answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,31 +16,31 @@ pub struct ServiceRoute {
     pub service: Arc<str>,
     /// Where clients connect; port 0 lets the system choose. `None` for one that is reached through a [`Gateway`] only.
     pub listen: Option<SocketAddr>,
-    /// The certificates that clients are shown; `None` for a service without TLS.
+    /// The certificates for clients; `None` for a service without TLS.
     pub tls: Option<Tls>,
-    /// Where the requests of its listener are logged; `None` for nowhere.
+    /// The access log of its listener; `None` for none.
     pub access_log: Option<AccessLog>,
     /// Whether the PROXY protocol passes on the addresses of clients.
     pub proxy_protocol: ProxyProtocol,
-    /// What is spoken with the endpoints.
+    /// The protocol of the endpoints.
     pub protocol: Protocol,
     /// The ports that a route can name in the place of the service's main port.
     pub ports: Vec<ServicePort>,
-    /// How requests are spread.
+    /// The balancing algorithm.
     pub balance: Balance,
-    /// Which part of a request decides its endpoint where requests with the same part go to the same endpoint.
+    /// The part of a request that determines its endpoint, for [`Balance::ConsistentHash`].
     pub hash_key: HashKey,
     /// When a failing or slow endpoint is ejected.
     pub outliers: OutlierPolicy,
     /// How long an endpoint that begins to serve takes to reach its full weight.
     pub slow_start: SlowStart,
-    /// How many requests may be under way at once; further ones are answered 503 without a wait.
+    /// How many requests may be in flight; further ones are answered 503 at once.
     pub limits: Limits,
     /// When a request that may be sent twice is also sent to a second endpoint; `None` for never.
     pub hedge: Option<HedgePolicy>,
     /// How long the proxy waits for clients and endpoints.
     pub timeouts: Timeouts,
-    /// What becomes of the `X-Forwarded-*` headers of clients.
+    /// How the `X-Forwarded-*` headers of clients are treated.
     pub forwarded: Forwarded,
     /// Requests that may wait at once for an endpoint to become ready; further ones are answered 503 at once.
     pub waiting_max: u32,
@@ -87,16 +86,16 @@ impl ServiceRoute {
     }
 }
 
-/// A port that endpoints of a service have, each at an address of its own.
+/// A named port of the endpoints of a service; each has its own address for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServicePort {
     /// Its name.
     pub name: Arc<str>,
-    /// What is spoken there.
+    /// Its protocol.
     pub protocol: Protocol,
 }
 
-/// What is spoken on a connection.
+/// The protocol of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Protocol {
     /// HTTP/1.1: one request at a time on each connection.
@@ -110,10 +109,21 @@ pub enum Protocol {
     Http2,
 }
 
-/// The PROXY protocol: a header at the beginning of a connection tells whose it is.
+/// How many requests may be in flight at once; `None` for any number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Limits {
+    /// Of the service, tunnels included.
+    pub in_flight: Option<NonZeroU32>,
+    /// Of each of its endpoints, tunnels included.
+    pub in_flight_per_endpoint: Option<NonZeroU32>,
+    /// Of the service, those that await the head of an answer: determined automatically, as many as it can handle without becoming slow.
+    pub adaptive: Option<AdaptivePolicy>,
+}
+
+/// The PROXY protocol: a header at the beginning of a connection has the addresses of the original client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ProxyProtocol {
-    /// Whether clients begin each connection with such a header, and are believed. Those that do not are disconnected.
+    /// Whether clients begin each connection with such a header, which is trusted. Those that do not are disconnected.
     pub accept: bool,
     /// Which version connections to endpoints begin with, except those of [`Protocol::Http2`], which clients share.
     pub send: Option<ProxyVersion>,
@@ -128,19 +138,19 @@ pub enum ProxyVersion {
     V2,
 }
 
-/// The certificates with which TLS is spoken to clients; at least one of either sort.
+/// The certificates for TLS with clients; at least one of either sort.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Tls {
-    /// Those that have to be there. A client gets the first that is for the name it asks for, or else the first; the issued ones come after
+    /// Those that must exist. A client gets the first for the requested name, or else the first; the issued ones come after
     /// these.
     pub certificates: Vec<CertificateFiles>,
-    /// Files with key and chain in PEM, which are issued by an authority. One that is not there yet, or cannot be used, is left out; a client
-    /// without any certificate is refused by an alert.
+    /// Files with key and chain in PEM, which an authority has issued. One that does not exist yet, or cannot be used, is left out; without
+    /// any certificate, clients are refused by an alert.
     pub issued: Vec<PathBuf>,
 }
 
 impl Tls {
-    /// All that is declared, in this order; `None` when nothing is. `file` says where the certificate of an ACME declaration is kept.
+    /// The declared certificates, in this order; `None` when there are none. `file` returns the file of an ACME declaration.
     pub fn declared<'a>(
         declared: impl IntoIterator<Item = &'a resource::Tls>,
         file: impl Fn(&resource::Acme) -> PathBuf,
@@ -185,7 +195,7 @@ pub struct Gateway {
 pub struct AttachedRoute {
     /// Its name, as in the counters.
     pub name: Arc<str>,
-    /// Grows with each route that is created: of two that match the same requests the older one gets them.
+    /// Grows with each created route: of two that match the same requests the older one gets them.
     pub created: u64,
     /// What it matches and does.
     pub spec: Arc<RouteSpec>,
@@ -203,22 +213,22 @@ pub enum HashKey {
     Cookie(Arc<str>),
 }
 
-/// Who runs an endpoint.
+/// Whether an endpoint is a replica or an external one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Origin {
     /// A replica of the service.
     #[default]
     Replica,
-    /// Others: it gets requests, and is counted apart from the replicas.
+    /// An external endpoint: it gets requests, and is counted apart from the replicas.
     Elsewhere,
 }
 
 /// One endpoint of a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndpointRoute {
-    /// Which replica, and which life of it; for an endpoint that others run, an id that no replica has.
+    /// Which replica, and which life of it; for an external endpoint, an id that no replica has.
     pub id: EndpointId,
-    /// Who runs it.
+    /// Whether it is a replica.
     pub origin: Origin,
     /// The zone that it is in; `None` if that is not known.
     pub zone: Option<Arc<str>>,
@@ -259,11 +269,11 @@ pub enum EndpointState {
     Serving,
     /// It finishes what it has and gets nothing new; its idle connections are closed.
     Draining,
-    /// It is not there (any more). Requests that it still answers are not cut off.
+    /// It is gone, or not there yet. Requests that it still answers are not aborted.
     Out,
 }
 
-/// How long the proxy waits for clients and endpoints; each is kept to within 0.2 s.
+/// How long the proxy waits for clients and endpoints; each with an accuracy of 0.2 s.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
     /// For the whole head of a request, from its first byte or from the start of the connection.
@@ -300,9 +310,9 @@ impl Default for Timeouts {
 /// What becomes of `X-Forwarded-*` headers that clients send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Forwarded {
-    /// They are replaced by what the proxy sees: clients may be anybody.
+    /// They are replaced by what the proxy knows: clients are not trusted.
     #[default]
     Replace,
-    /// They are extended: every client is a proxy of our own.
+    /// They are extended: every client is a trusted proxy.
     Extend,
 }

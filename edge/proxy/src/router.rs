@@ -1,7 +1,7 @@
 //! A listener that several services share: its compiled routes, and the services behind them.
 //!
-//! To the rest of the proxy it is a service that has a router instead of endpoints. Each of its requests goes to the service that its rule
-//! chooses, and is then treated as any other request of that service.
+//! For the rest of the proxy it is a service with a router instead of endpoints. Each of its requests goes to the service that its rule
+//! chooses, and is then treated like any other request of that service.
 
 mod answer;
 mod edit;
@@ -80,7 +80,7 @@ struct Rule {
     mirrors: Vec<Mirror>,
 }
 
-/// A service that gets copies of requests, and of which share of them.
+/// A service that gets copies of a share of the requests.
 #[derive(Debug)]
 struct Mirror {
     backend: Backend,

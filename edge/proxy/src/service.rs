@@ -1,4 +1,4 @@
-//! The state of a service that all workers share: an immutable snapshot for requests, and behind a lock the members that it is made from.
+//! The state of a service that all workers share: an immutable snapshot for requests, and the members it is made from, behind a lock.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -10,13 +10,14 @@ use balance::{Balance, Cause, EndpointId, EndpointSet, HedgePolicy, OutlierPolic
 use tokio::sync::Notify;
 
 use crate::access::Log;
-use crate::admission::{InFlightCounter, Limits};
+use crate::admission::InFlightCounter;
 use crate::clock::Clock;
 use crate::connection_limit::ConnectionLimit;
 use crate::endpoint::Endpoint;
 use crate::proxy_protocol::{OutgoingHeader, ProxiedAddresses};
 use crate::route::{
-    EndpointState, Forwarded, HashKey, Origin, Protocol, ProxyProtocol, ServicePort, ServiceRoute, Timeouts,
+    EndpointState, Forwarded, HashKey, Limits, Origin, Protocol, ProxyProtocol, ServicePort, ServiceRoute,
+    Timeouts,
 };
 use crate::router::Router;
 use crate::shedder::Shedder;
@@ -43,14 +44,15 @@ pub(crate) struct Service {
     terminator: ArcSwapOption<Terminator>,
     /// Where requests of its own listener are logged.
     access_log: ArcSwapOption<Log>,
-    /// What its requests are routed by, if it is a shared listener without endpoints of its own.
+    /// The routes of its requests, if it is a shared listener without endpoints of its own.
     pub(crate) router: Option<Router>,
     /// Limits the connections of its listener.
     pub(crate) connection_limit: Arc<ConnectionLimit>,
     snapshot: ArcSwap<Snapshot>,
     members: Mutex<Members>,
     closing: AtomicBool,
-    /// The highest number of requests in [`ServiceLoad`] so far: it is the difference of two counters that are not read at once, and must not fall.
+    /// The highest number of requests in [`ServiceLoad`] so far: it is the difference of two counters that are not read atomically, but must not
+    /// decrease.
     requests_max: AtomicU64,
     /// When the next ejection or latency window ends, or the next step of a slow start is due, in milliseconds of `clock`; `u64::MAX` for never.
     review_at_ms: AtomicU64,
@@ -185,7 +187,7 @@ impl Service {
     /// Records a failure of an endpoint; several in a row eject it.
     pub(crate) fn record_failure(&self, endpoint: &Endpoint, outliers: &OutlierPolicy, latency: Duration) {
         let in_a_row = endpoint.failed(self.clock.now(), latency);
-        // An endpoint that may not be ejected now is considered again only after as many further failures.
+        // An endpoint that may not be ejected now is considered again only after the same number of further failures.
         if outliers.trips(in_a_row) && in_a_row.is_multiple_of(outliers.failures_in_a_row.max(1)) {
             self.eject(endpoint.id, Cause::Failures { in_a_row });
         }
@@ -220,7 +222,7 @@ impl Service {
                 let member = members.current.iter().find(|m| m.endpoint.id == id);
                 let address = member.map(|m| tracing::field::display(m.endpoint.address));
                 tracing::warn!(service = %self.name, endpoint = %id, address, lasting, reason = cause, "endpoint_ejected");
-                // Only the length of its next ejection depends on this one.
+                // This affects only the length of its next ejection.
                 member.inspect(|m| m.endpoint.reset_failures());
                 true
             }
@@ -260,7 +262,7 @@ impl Service {
 
     pub(crate) fn traffic(&self) -> ServiceTraffic {
         let mut members = self.members();
-        members.drop_drained();
+        members.remove_drained();
         let now = self.clock.now();
         let (endpoints, elsewhere): (Vec<_>, Vec<_>) = members.with_leaving().partition(|m| m.is_replica());
         let traffic = |all: Vec<&Member>| all.into_iter().map(|m| members.traffic(m, now)).collect();
@@ -310,7 +312,7 @@ impl Service {
         self.changed.notify_waiters();
     }
 
-    /// A panic while it was locked does no harm: each change ends in a new snapshot.
+    /// A poisoned lock does no harm: each change ends in a new snapshot.
     fn members(&self) -> MutexGuard<'_, Members> {
         self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -19,7 +19,7 @@ use crate::traffic::AdaptiveState;
 /// The adaptive limit of one service, if it has one; shared by all workers.
 #[derive(Debug, Default)]
 pub(crate) struct Shedder {
-    /// 0 for none: without a limit a request costs one load.
+    /// 0 for none: without a limit a request costs one atomic load.
     limit: AtomicU32,
     awaiting: AtomicU32,
     controller: Mutex<Option<AdaptiveLimit>>,
@@ -56,7 +56,7 @@ impl Shedder {
     }
 
     fn observe(&self, observe: impl FnOnce(&mut AdaptiveLimit)) {
-        // A sample is skipped when another worker holds the lock: the median tolerates that, and nobody waits.
+        // A sample is skipped when another worker holds the lock: the median tolerates that, and no worker waits.
         let Ok(mut controller) = self.controller.try_lock() else { return };
         if let Some(controller) = controller.as_mut() {
             observe(controller);
@@ -64,7 +64,7 @@ impl Shedder {
         }
     }
 
-    /// A panic while it was locked has lost a sample at most.
+    /// A poisoned lock has lost at most a sample.
     fn controller(&self) -> MutexGuard<'_, Option<AdaptiveLimit>> {
         self.controller.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -96,7 +96,7 @@ impl ShedPermit {
         self.is_answered = true;
     }
 
-    /// When the service had the complete request; `None` before. How long a client takes to send it says nothing about the service.
+    /// When the service had the complete request; `None` before. The time that a client takes to send it does not count.
     fn sent(&self) -> Option<Instant> {
         match &self.upload {
             None => Some(self.started),

@@ -3,7 +3,7 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -12,7 +12,7 @@ use tokio_rustls::server::TlsStream;
 
 use crate::timer::Timer;
 
-/// The bytes that a client sends and gets, decrypted.
+/// The byte stream of a client, decrypted.
 #[derive(Debug)]
 pub(crate) enum Stream {
     Plain(TcpStream),
@@ -67,6 +67,17 @@ impl AsyncWrite for Stream {
     }
 }
 
+/// Closes a connection, in TLS with a `close_notify` alert if that can be sent at once.
+pub(crate) fn close(stream: Stream) {
+    match stream {
+        // Closing includes what a shutdown right before it would do.
+        Stream::Plain(_) => {}
+        Stream::Tls(mut stream) => {
+            let _ = Pin::new(&mut stream).poll_shutdown(&mut Context::from_waker(Waker::noop()));
+        }
+    }
+}
+
 /// A client's socket that notes in the connection's timer what is received and sent.
 #[derive(Debug)]
 pub(crate) struct ClientSocket {
@@ -102,7 +113,7 @@ impl AsyncRead for ClientSocket {
     ) -> Poll<io::Result<()>> {
         if self.buffered.has_remaining() {
             let size = self.buffered.len().min(buf.remaining());
-            // Not noted again: it may be a request that is answered already, after which the client is idle.
+            // Not noted again: it may belong to a request that is answered already, after which the client is idle.
             buf.put_slice(&self.buffered.split_to(size));
             return Poll::Ready(Ok(()));
         }
@@ -112,7 +123,7 @@ impl AsyncRead for ClientSocket {
             if buf.filled().len() > before {
                 timer.note_received();
             } else if timer.tolerates_half_close() {
-                // hyper would take a half-closed connection for a closed one. The timer wakes this task when it counts as closed.
+                // hyper would treat a half-closed connection as closed. The timer wakes this task when it counts as closed.
                 return Poll::Pending;
             }
         }

@@ -20,10 +20,8 @@ use crate::worker::{Command, Shared};
 
 mod error;
 
+use self::error::ENDPOINTS_MAX;
 pub use self::error::{EndpointError, RouteError};
-
-/// Endpoints that one service may have. Each has about 3.3 KiB of counters for each worker: 54 MiB with four workers.
-const ENDPOINTS_MAX: usize = 4096;
 
 /// The routing table: cheap to clone, usable from any thread, never waits for a request.
 ///
@@ -61,10 +59,10 @@ impl Table {
 
     /// Sets a service as a whole; returns where it listens.
     ///
-    /// A new service begins to listen. One whose `listen` changed listens on the new address before it gives up the old one; otherwise the
+    /// A new service begins to listen. One whose `listen` changed listens on the new address before it closes the old one; otherwise the
     /// listening socket is not touched. Endpoints that keep id and address keep their connections and counters; those that are left out get
-    /// no new requests and finish those they have. Certificates are read when they are first named, and read again when their files change;
-    /// connections keep the certificate that they began with.
+    /// no new requests and finish those they have. Certificates are read when they are first named, and again when their files change;
+    /// connections keep the certificate of their handshake.
     pub fn set_service(&self, route: &ServiceRoute) -> Result<Option<SocketAddr>, RouteError> {
         check(route)?;
         let mut entries = self.entries();
@@ -136,7 +134,7 @@ impl Table {
         self.remove_service(&name_of(listen))
     }
 
-    /// Lets a service listen on the address of its route; `make` makes it if it is new.
+    /// Lets a service listen on the address of its route; `make` creates it if it is new.
     fn set(
         &self,
         entries: &mut BTreeMap<Arc<str>, Entry>,
@@ -221,7 +219,7 @@ impl Table {
         self.tls(&name_of(listen))
     }
 
-    /// Sets what a host shows to a certificate authority; `None` for nothing.
+    /// Sets or removes the answer of a host to an ACME challenge.
     ///
     /// Fails, and changes nothing, for a key that cannot be used.
     pub fn set_challenge(&self, host: &str, challenge: Option<Challenge>) -> Result<(), rustls::Error> {
@@ -244,10 +242,10 @@ impl Table {
         gateways.iter().filter_map(|gateway| gateway.router.as_ref()).flat_map(Router::traffic).collect()
     }
 
-    fn services(&self, is_meant: impl Fn(&Service) -> bool) -> Vec<Arc<Service>> {
+    fn services(&self, is_selected: impl Fn(&Service) -> bool) -> Vec<Arc<Service>> {
         let entries = self.entries();
         let services = entries.values().map(|entry| &entry.service);
-        services.filter(|service| is_meant(service)).map(Arc::clone).collect()
+        services.filter(|service| is_selected(service)).map(Arc::clone).collect()
     }
 
     /// The load of a service's replicas; `None` for an unknown service.
@@ -329,7 +327,7 @@ impl Table {
     /// Stops listening for all services.
     pub(crate) fn close_listeners(&self) {
         for entry in self.entries().values_mut() {
-            // Dropped as well: a UDP socket stays bound as long as anybody has it.
+            // Dropped as well: a UDP socket stays bound until it is closed.
             entry.listener.take().inspect(|listener| self.close(listener));
         }
     }
@@ -387,19 +385,19 @@ impl Table {
         self.entries().get(name).map(|entry| Arc::clone(&entry.service))
     }
 
-    /// Each change leaves the list whole, so a panic while it was locked does no harm.
+    /// The list is consistent after every change, so a poisoned lock does no harm.
     fn inherited(&self) -> MutexGuard<'_, Vec<InheritedListener>> {
         self.inherited.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends a change of the table: shared listeners look up their services again, and the workers are told.
+    /// Ends a change of the table: shared listeners look up their services again, and the workers are notified.
     fn publish(&self, entries: MutexGuard<'_, BTreeMap<Arc<str>, Entry>>) {
         resolve_backends(&entries);
         drop(entries);
         self.shared.announce_change();
     }
 
-    /// Each change leaves the map whole, so a panic while it was locked does no harm.
+    /// The map is consistent after every change, so a poisoned lock does no harm.
     fn entries(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Entry>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -419,7 +417,7 @@ fn check(route: &ServiceRoute) -> Result<(), RouteError> {
     }
 }
 
-/// What ends the TLS of a service: the terminator that it has already, unless other files are named.
+/// The TLS terminator of a service: the existing one, unless other files are named.
 fn terminator(known: Option<&Entry>, route: &ServiceRoute) -> Result<Option<Arc<Terminator>>, RouteError> {
     let Some(tls) = &route.tls else { return Ok(None) };
     let before = known.and_then(|entry| entry.service.terminator()).filter(|before| before.tls == *tls);

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use crate::admission::InFlightPermit;
 use crate::attempts::EndpointAttempts;
-use crate::connection::Client;
+use crate::client::Client;
 use crate::endpoint::InFlight;
 use crate::endpoint_wait::EndpointWait;
 use crate::proxy_protocol::{self, OutgoingHeader};
@@ -29,11 +29,11 @@ use crate::timer::{Stage, Timer};
 use crate::traffic::{Counter, Shard};
 use crate::upstream::{ConnectError, SharedSocket};
 
-/// The latency that is recorded for an endpoint that accepts a connection: the minimum, so that its load is the number of its connections. How
-/// fast it accepts them says nothing about how long they last.
+/// The latency that is recorded for an endpoint that accepts a connection: the minimum, so that its load is the number of its connections. The
+/// time to accept a connection is unrelated to its duration.
 pub(crate) const CONNECT_LATENCY: Duration = Duration::from_micros(1);
 
-/// Serves one client until both sides have closed, one breaks off, or both are idle for [`stream_idle`](crate::Timeouts::stream_idle).
+/// Serves one client until both sides have closed, one fails, or both are idle for [`stream_idle`](crate::Timeouts::stream_idle).
 pub(crate) async fn serve(client: &Rc<Client>, stream: Stream) {
     let started = Instant::now();
     let snapshot = client.local.snapshot();
@@ -81,7 +81,7 @@ enum ConnectFailure {
     Refused,
 }
 
-/// Connects to an endpoint, or to another one if that fails: as long as no byte was passed on, nothing is lost.
+/// Connects to an endpoint, or to another one if that fails: as long as no byte was forwarded, nothing is lost.
 async fn connect(
     client: &Rc<Client>,
     snapshot: &Arc<Snapshot>,
@@ -135,13 +135,13 @@ async fn begin(
 ) -> Result<SharedSocket, ConnectError> {
     let mut socket = SharedSocket::connect(address, snapshot.timeouts.connect).await?;
     if let Some(OutgoingHeader { version, addresses }) = snapshot.proxy_header(client.addresses()) {
-        // A new socket has room for it.
+        // The empty send buffer of a new socket has space for it.
         socket.write_all(&proxy_protocol::encode(version, addresses)).await.map_err(ConnectError::Refused)?;
     }
     Ok(socket)
 }
 
-/// Relays bytes both ways, and the close of each side to the other, which may go on sending.
+/// Relays bytes both ways, and the close of each side to the other, which may continue to send.
 async fn relay(
     client: &Rc<Client>,
     snapshot: &Snapshot,
@@ -160,7 +160,7 @@ async fn relay(
     let mut relay = pin!(copy_bidirectional(&mut client_end, &mut endpoint_end));
     poll_fn(|cx| {
         timer.register(cx);
-        // The result does not matter: if one side breaks off, so does the other.
+        // The result does not matter: if one side fails, the other is closed.
         if timer.is_expired() { Poll::Ready(()) } else { relay.as_mut().poll(cx).map(drop) }
     })
     .await;

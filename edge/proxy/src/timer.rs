@@ -21,7 +21,7 @@ pub(crate) const TICK: Duration = Duration::from_millis(100);
 const IDLE_TICKS: u8 = 5;
 
 /// How long a half-closed connection may wait for the next piece of its answer before its client counts as gone: a second, in which nearly
-/// all answers have come. If the client is gone, its endpoint works that long in vain (docs/decisions/0070).
+/// all answers arrive. If the client is gone, its endpoint works in vain for that long (docs/decisions/0070).
 const HALF_CLOSED_MAX: Duration = Duration::from_secs(1);
 
 /// What a connection waits for.
@@ -60,7 +60,7 @@ pub(crate) struct Timer {
     head_timeout: Cell<Duration>,
     /// Whether bytes came from the client since it became idle.
     has_received: Cell<bool>,
-    /// Whether the system has not yet taken all that the client is to get.
+    /// Whether there are bytes for the client that the system has not accepted yet.
     has_unsent: Cell<bool>,
     /// Since when the client is known to have closed its side without anything having been sent to it.
     half_closed_since: Cell<Option<Instant>>,
@@ -222,7 +222,7 @@ impl Timer {
 
     /// Whether the client has sent its latest request completely, has its complete answer, and has not begun another request.
     ///
-    /// Never so after a request that was answered before it was read to its end: its rest could not be distinguished from the next request.
+    /// Never true after a request that was answered before it was read to its end: its rest could not be distinguished from the next request.
     pub(crate) fn is_idle(&self) -> bool {
         self.stage.get() == Stage::Idle
             && self.complete_request == self.request
@@ -285,7 +285,7 @@ mod tests {
     const LONG: Duration = Duration::from_secs(60);
 
     #[test]
-    fn a_client_comes_back_soon_if_its_last_two_requests_were_close() {
+    fn a_client_is_expected_back_soon_if_its_last_two_requests_were_close() {
         let timers = Timers::new();
         let timer = timers.add(LONG);
         let request_after = |ticks: u8| {
@@ -294,7 +294,7 @@ mod tests {
             timer.arm_idle(LONG, LONG);
             timer.comes_back_soon()
         };
-        assert!(!request_after(0), "a first request says nothing about a next one");
+        assert!(!request_after(0), "a first request does not predict the next one");
         assert!(request_after(IDLE_TICKS - 1));
         assert!(!request_after(IDLE_TICKS));
         assert!(request_after(0));

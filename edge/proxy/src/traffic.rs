@@ -1,4 +1,4 @@
-//! The counters of the proxy, as they are read from outside.
+//! The counters of the proxy, as other crates read them.
 
 mod histogram;
 mod shard;
@@ -16,7 +16,7 @@ use crate::route::EndpointState;
 #[cfg(test)]
 mod tests;
 
-/// The traffic of one service since it was first set; all numbers only grow, except those that say "now".
+/// The traffic of one service since it was first set; all numbers only grow, except those that are about now.
 #[derive(Debug, Clone)]
 pub struct ServiceTraffic {
     /// Its name.
@@ -25,9 +25,9 @@ pub struct ServiceTraffic {
     pub counts: Counts,
     /// Requests answered 503 because no endpoint was ready in time or too many waited.
     pub unavailable: u64,
-    /// Requests answered 503 because as many as allowed were under way, to the service or to each of its endpoints.
+    /// Requests answered 503 because as many as allowed were in flight, to the service or to each of its endpoints.
     pub over_limit: u64,
-    /// Requests answered 503 because so many awaited an answer that more would have slowed down all of them.
+    /// Requests answered 503 because more requests awaiting an answer would have slowed down all of them.
     pub shed: u64,
     /// Requests that were sent to a second endpoint because the first took long.
     pub hedges: u64,
@@ -39,15 +39,15 @@ pub struct ServiceTraffic {
     pub malformed: u64,
     /// TLS handshakes that failed: what was received was not TLS, no parameters were agreed on, or it timed out.
     pub handshake_failures: u64,
-    /// Responses below 500 that broke off in the middle: a failure for their clients that no status tells of.
+    /// Responses below 500 that ended prematurely: a failure for their clients that no status shows.
     pub broken_off: u64,
     /// The datagrams of a service of UDP; `None` for others.
     pub datagrams: Option<Datagrams>,
     /// Requests that wait for an endpoint now.
     pub waiting: u32,
-    /// Per replica, including those that have left but still answer something.
+    /// Per replica, including those that have left but still have requests in flight.
     pub endpoints: Vec<EndpointTraffic>,
-    /// Per endpoint that others run, likewise. Their requests are no load of the replicas.
+    /// Per external endpoint, likewise. Their requests are not load of the replicas.
     pub elsewhere: Vec<EndpointTraffic>,
     /// The preferred zone; `None` without a preference.
     pub preference: Option<ZonePreference>,
@@ -71,7 +71,7 @@ pub struct Datagrams {
     pub received: u64,
     /// Sent to clients.
     pub sent: u64,
-    /// Dropped in either direction: no endpoint was ready in time, there were as many sessions as allowed, or the system did not take them.
+    /// Dropped in either direction: no endpoint was ready in time, there were as many sessions as allowed, or the system did not accept them.
     pub dropped: u64,
     /// Bytes received from clients.
     pub bytes_received: u64,
@@ -93,8 +93,8 @@ pub struct VersionTraffic {
 }
 
 impl ServiceTraffic {
-    /// Requests that failed for their clients, each once: answered 5xx, by an endpoint or for want of one, or broken off. One that succeeded after a
-    /// retry did not fail.
+    /// Requests that failed for their clients, each once: answered 5xx, by an endpoint or because there was none, or ended prematurely. One that
+    /// succeeded after a retry did not fail.
     #[must_use]
     pub fn errors(&self) -> u64 {
         self.counts.status[4] + self.broken_off
@@ -135,7 +135,7 @@ pub struct AdaptiveState {
 /// The load of the replicas of one service as a whole, even if it has none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ServiceLoad {
-    /// Requests since it was first set, without those that went first to an endpoint that others run.
+    /// Requests since it was first set, without those that went first to an external endpoint.
     pub requests: u64,
     /// Requests that wait for an endpoint now.
     pub waiting: u32,
@@ -179,7 +179,7 @@ impl EndpointTraffic {
 pub struct Ejection {
     /// How long ago it was ejected.
     pub ago: Duration,
-    /// After what time it comes back.
+    /// After what time it returns.
     pub left: Duration,
     /// How often it was ejected in this life, this time included.
     pub times: u32,
@@ -204,7 +204,7 @@ pub struct Counts {
     pub retries: u64,
     /// Connections that were refused or timed out.
     pub connect_failures: u64,
-    /// Requests sent that got no whole response: broken off, malformed or too late.
+    /// Requests sent that got no complete response: truncated, malformed or too late.
     pub failures: u64,
 }
 
@@ -223,6 +223,6 @@ pub struct RouteTraffic {
     pub over_rate: u64,
     /// Copies that were sent.
     pub copies: u64,
-    /// Copies that were not sent: the body was too long or did not come in time, or too many were under way.
+    /// Copies that were not sent: the body was too long or did not arrive in time, or too many were in progress.
     pub copies_left_out: u64,
 }

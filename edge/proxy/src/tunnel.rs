@@ -13,14 +13,14 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional};
 
 use crate::access::Record;
-use crate::connection::Client;
+use crate::client::Client;
 use crate::endpoint::InFlight;
 use crate::timer::{Stage, Timer};
 use crate::upstream::ByteStream;
 
 /// How long a client may be idle after its endpoint has closed the tunnel.
 ///
-/// A WebSocket has nothing more to say then (RFC 6455, section 7.1.1), but other protocols may. 5 s is nginx's `lingering_timeout`.
+/// A WebSocket sends nothing more then (RFC 6455, section 7.1.1), but other protocols may. 5 s is nginx's `lingering_timeout`.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
@@ -46,7 +46,7 @@ impl Tunnel {
         }
     }
 
-    /// Relays bytes until both sides have closed, one breaks off, or both have been idle for [`stream_idle`](crate::Timeouts::stream_idle), or
+    /// Relays bytes until both sides have closed, one fails, or both have been idle for [`stream_idle`](crate::Timeouts::stream_idle), or
     /// for [`LINGER_TIMEOUT`] once only the client can send anything.
     ///
     /// `buffered` is what the client sent after the head of its request.
@@ -77,7 +77,7 @@ impl Tunnel {
             copy.as_mut().poll(cx).map(Some)
         });
         let shard = &in_flight.endpoint().shards[client.worker.index];
-        // Many tunnels end otherwise: a side breaks off, or is idle for too long.
+        // Many tunnels end otherwise: a side fails, or is idle for too long.
         if let Some(Ok((from_client, from_endpoint))) = copied.await {
             shard.bytes_in.add(from_client);
             shard.bytes_out.add(from_endpoint);

@@ -38,16 +38,10 @@ use crate::tcp::CONNECT_LATENCY;
 use crate::traffic::Shard;
 use crate::worker::Worker;
 
-/// Concurrent sessions over all services: anybody can begin one with a datagram, even from a forged address.
-///
-/// Each takes a descriptor and about 4 KiB, half of it in the kernel: 16,384 descriptors and 64 MiB. They have permits of their own, so that a
-/// flood of datagrams keeps no connection out.
-pub(crate) const SESSIONS_MAX: usize = 16_384;
-
 /// Bytes that a datagram may have. Source: RFC 768, whose length has 16 bits.
 const DATAGRAM_BYTES_MAX: usize = 65_535;
 
-/// Datagrams that are received between two looks at other tasks. At about 5 µs each, these wait for a third of a millisecond.
+/// Datagrams that are received before other tasks run. At about 5 µs each, these wait for a third of a millisecond.
 const DATAGRAMS_PER_BATCH: usize = 64;
 
 /// The sessions of one service.
@@ -56,7 +50,7 @@ struct Sessions {
     worker: Rc<Worker>,
     local: Rc<LocalService>,
     socket: ServiceSocket,
-    /// The sessions that the next datagram of their client belongs to.
+    /// The current session of each client.
     by_key: RefCell<HashMap<SessionKey, Rc<Session>>>,
     /// For one answer at a time.
     buffer: RefCell<Box<[u8]>>,
@@ -90,7 +84,7 @@ pub(crate) async fn serve(
     });
     sessions.receive(&stop).await;
     if !sessions.worker.is_ending() {
-        // The service was removed or has moved, and its address may be wanted at once.
+        // The service was removed or has moved, and its address may be needed at once.
         sessions.by_key.take().values().for_each(|session| session.end());
     }
 }

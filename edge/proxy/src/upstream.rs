@@ -1,4 +1,4 @@
-//! Connections to endpoints: what carries a request to its endpoint and the response back.
+//! Connections to endpoints, which carry requests and their responses.
 //!
 //! [`Upstream`] hides from the rest of the proxy whether an endpoint speaks HTTP/1.1 or HTTP/2.
 
@@ -27,22 +27,22 @@ pub(crate) use self::http1::Http1Connection;
 pub(crate) use self::http2::{Http2Pool, Http2Sender, Http2Stream, unpooled_stream};
 pub(crate) use self::socket::{ConnectError, SharedSocket};
 
-/// Why no response came.
+/// Why there is no response.
 #[derive(Debug, Error)]
 pub(crate) enum SendError {
     #[error("the endpoint closed the connection before it answered")]
     Closed { phase: Phase },
-    #[error("the connection broke before an answer came")]
+    #[error("the connection failed before an answer was received")]
     Broken { phase: Phase, source: hyper::Error },
-    #[error("the stream ended before an answer came")]
+    #[error("the stream ended before an answer was received")]
     Reset { phase: Phase, source: h2::Error },
     #[error("the endpoint did not answer in time")]
     TimedOut,
-    #[error("the endpoint takes no WebSockets over HTTP/2")]
+    #[error("the endpoint does not accept WebSockets over HTTP/2")]
     NoWebSocket,
 }
 
-/// What a request was sent over, and its response comes over.
+/// The connection or stream of a request and its response.
 #[derive(Debug)]
 pub(crate) enum Upstream {
     /// An HTTP/1.1 connection, which its user has to drive.
@@ -98,11 +98,11 @@ impl Upstream {
         }
     }
 
-    /// Whether nothing more will come over it.
+    /// Whether nothing more will be received over it.
     pub(crate) fn is_finished(&self) -> bool {
         match self {
             Self::Http1(connection) => connection.is_finished(),
-            // The end of the body says so.
+            // The end of the body shows that.
             Self::Http2(_) => false,
         }
     }
@@ -122,7 +122,7 @@ impl Upstream {
     }
 }
 
-/// What carries the bytes of a tunnel: a connection, or an HTTP/2 stream.
+/// The transport of a tunnel: a connection, or an HTTP/2 stream.
 pub(crate) trait ByteStream: AsyncRead + AsyncWrite + Unpin + Debug {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin + Debug> ByteStream for T {}
@@ -189,7 +189,7 @@ fn poll_stream(
                 let _ = stream.flow_control().release_capacity(piece.len());
                 return Poll::Ready(Some(Ok(Frame::data(piece))));
             }
-            // The response is whole, and the rest of the request is not wanted. Source: RFC 9113, section 8.1.
+            // The response is complete, and the rest of the request is not needed. Source: RFC 9113, section 8.1.
             Err(error) if is_no_error(&error) => {}
             Err(error) => return Poll::Ready(Some(Err(BodyError::Reset(error)))),
         }
@@ -201,7 +201,7 @@ fn poll_stream(
     })
 }
 
-/// Whether the peer has sent everything and wants no more of the request.
+/// Whether the peer has sent everything and does not need the rest of the request.
 pub(crate) fn is_no_error(error: &h2::Error) -> bool {
     error.is_reset() && error.is_remote() && error.reason() == Some(Reason::NO_ERROR)
 }

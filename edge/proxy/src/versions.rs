@@ -10,7 +10,7 @@ use crate::traffic::{Counts, VersionTraffic, sum};
 /// Versions whose counters are kept: the one that runs, the one before, and some more for a history of rollouts and rollbacks. Each takes 3 KiB.
 const VERSIONS_MAX: usize = 8;
 
-/// Sums over endpoints that are gone, by version.
+/// Sums of the counters of removed endpoints, by version.
 #[derive(Debug, Default)]
 pub(crate) struct Versions(BTreeMap<u64, Counts>);
 

@@ -17,7 +17,7 @@ use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 /// The name of the protocol, in either version of HTTP.
 const NAME: &str = "websocket";
 
-/// Whether a request asks for a WebSocket as in HTTP/2.
+/// Whether a request is one for a WebSocket in the form of HTTP/2.
 pub(crate) fn is_http2_request(parts: &Parts) -> bool {
     let protocol = parts.extensions.get::<Protocol>();
     parts.method == Method::CONNECT && protocol.is_some_and(|it| it.as_str().eq_ignore_ascii_case(NAME))
@@ -58,7 +58,7 @@ fn base64(bytes: &[u8]) -> HeaderValue {
     HeaderValue::from_bytes(&text).expect("letters and signs of ASCII are a value")
 }
 
-/// Whether a request asks for a WebSocket as in HTTP/1.1, with the key that has to be answered.
+/// Whether a request is one for a WebSocket in the form of HTTP/1.1, with the key that must be answered.
 pub(crate) fn is_http1_request(headers: &HeaderMap) -> bool {
     is_named(headers) && headers.contains_key(SEC_WEBSOCKET_KEY)
 }
@@ -79,7 +79,7 @@ pub(crate) fn request_as_http2(parts: &mut Parts) -> Option<HeaderValue> {
     parts.headers.remove(SEC_WEBSOCKET_KEY)
 }
 
-/// Translates the answer of an endpoint that has accepted a WebSocket from HTTP/2 to HTTP/1.1, for a client that asked with this key.
+/// Translates the answer of an endpoint that has accepted a WebSocket from HTTP/2 to HTTP/1.1, for a client that requested it with this key.
 pub(crate) fn answer_as_http1(status: &mut StatusCode, headers: &mut HeaderMap, key: Option<&HeaderValue>) {
     *status = StatusCode::SWITCHING_PROTOCOLS;
     headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
@@ -111,7 +111,7 @@ mod tests {
 
     use super::*;
 
-    fn asked(method: Method, protocol: Option<&'static str>) -> Parts {
+    fn upgrade_parts(method: Method, protocol: Option<&'static str>) -> Parts {
         let (mut parts, ()) = hyper::Request::new(()).into_parts();
         parts.method = method;
         protocol.map(|protocol| parts.extensions.insert(Protocol::from_static(protocol)));
@@ -119,19 +119,19 @@ mod tests {
     }
 
     #[test]
-    fn only_an_extended_connect_that_names_it_asks_for_one() {
-        assert!(is_http2_request(&asked(Method::CONNECT, Some("websocket"))));
+    fn only_an_extended_connect_with_its_protocol_requests_a_websocket() {
+        assert!(is_http2_request(&upgrade_parts(Method::CONNECT, Some("websocket"))));
         for (method, protocol) in [
             (Method::CONNECT, None),
             (Method::CONNECT, Some("connect-udp")),
             (Method::GET, Some("websocket")),
         ] {
-            assert!(!is_http2_request(&asked(method, protocol)), "{protocol:?}");
+            assert!(!is_http2_request(&upgrade_parts(method, protocol)), "{protocol:?}");
         }
     }
 
     #[test]
-    fn a_key_is_answered_as_the_standard_shows() {
+    fn the_answer_to_a_key_matches_the_example_of_the_standard() {
         let key = HeaderValue::from_static("dGhlIHNhbXBsZSBub25jZQ==");
         assert_eq!(accept(&key), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
         assert_eq!(base64(b"the sample nonce"), key);
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_sixteen_bytes_in_base64_and_another_each_time() {
+    fn a_key_is_sixteen_random_bytes_in_base64() {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(1);
         let keys = [key(&mut rng), key(&mut rng)];
         assert_ne!(keys[0], keys[1]);

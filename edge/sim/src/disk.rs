@@ -1,4 +1,4 @@
-//! What survives the orchestrator: intents, what the loop asked to remember, and the number of the epoch.
+//! What survives the orchestrator: intents, the memories of the loop, and the number of the epoch.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,28 +8,28 @@ use model::input::{Declared, Intent};
 use model::memory::Memory;
 use model::name::ServiceName;
 
-/// The rows of the store, as whoever opens it next would read them.
+/// The rows of the store, as the next process that opens it would read them.
 ///
-/// What is acknowledged is here; what was on its way when the orchestrator died may be here or not. An older epoch writes
+/// Acknowledged writes are here; a write in flight when the orchestrator died may be here or not. An older epoch writes
 /// nothing once a newer one has begun.
 #[derive(Debug, Default)]
 pub struct Disk {
     /// The largest epoch that has begun.
     pub epoch: Epoch,
-    /// What is declared.
+    /// The declared services.
     pub declared: BTreeMap<ServiceName, Arc<Declared>>,
-    /// What is held by hand.
+    /// The services whose size is held by hand.
     pub holds: BTreeMap<ServiceName, Intent>,
-    /// Whose autoscaler is paused.
+    /// The services whose autoscaler is paused.
     pub pauses: BTreeMap<ServiceName, Intent>,
-    /// Which replicas are protected from being removed.
+    /// The replicas that are protected from being removed.
     pub protections: BTreeMap<ReplicaId, Intent>,
-    /// What is remembered.
+    /// The latest memory of each service.
     pub memories: BTreeMap<ServiceName, Arc<Memory>>,
 }
 
 impl Disk {
-    /// Keeps what people want.
+    /// Stores an intent, or removes what it revokes.
     pub(crate) fn keep(&mut self, intent: &Intent) {
         match intent {
             Intent::Declare(declared) => {
@@ -62,12 +62,12 @@ impl Disk {
         }
     }
 
-    /// What people want beside what they declare, to be told to a run that begins.
+    /// The intents beside declarations, which a new run receives when it begins.
     pub(crate) fn orders(&self) -> impl Iterator<Item = &Intent> {
         self.holds.values().chain(self.pauses.values()).chain(self.protections.values())
     }
 
-    /// Forgets a service of which nothing is left; one that is declared again is kept.
+    /// Deletes the memory of a service of which nothing is left, unless it was declared again.
     pub(crate) fn forget(&mut self, service: &ServiceName) {
         if !self.declared.contains_key(service) {
             self.memories.remove(service);

@@ -1,4 +1,4 @@
-//! What has truly happened in the world, for those who watch it.
+//! What has truly happened in the world, for observers such as checkers.
 
 use model::action::{Admission, Refusal};
 use model::identity::{ActionId, Epoch, Incarnation, ReplicaId};
@@ -6,7 +6,7 @@ use model::input::Exit;
 use model::name::ServiceName;
 use model::resource::Resources;
 
-/// One thing that has truly happened, whether or not the loop hears of it.
+/// One thing that has truly happened, whether or not the loop learns of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// A life has begun.
@@ -18,7 +18,7 @@ pub enum Effect {
         /// Which life.
         incarnation: Incarnation,
     },
-    /// A second life was asked for in a place where one runs; it was refused.
+    /// A second life was requested in a place where one runs; it was refused.
     SecondLife {
         /// By which action.
         by: ActionId,
@@ -26,17 +26,17 @@ pub enum Effect {
         replica: ReplicaId,
         /// The life that runs.
         running: Incarnation,
-        /// The life asked for.
-        asked: Incarnation,
+        /// The requested life.
+        requested: Incarnation,
     },
-    /// A life was asked for whose number the place has had before; it was refused.
+    /// A life was requested whose number the place has had before; it was refused.
     UsedLife {
         /// By which action.
         by: ActionId,
         /// In which place.
         replica: ReplicaId,
-        /// The life asked for.
-        asked: Incarnation,
+        /// The requested life.
+        requested: Incarnation,
         /// The latest life of the place.
         latest: Incarnation,
     },
@@ -81,10 +81,10 @@ pub enum Effect {
         by: ActionId,
         /// Which.
         replica: ReplicaId,
-        /// What it was told to be able to use; what is not named stayed as it was.
+        /// The new limits; a resource that is not named keeps its limit.
         resources: Resources,
     },
-    /// Requests came while no replica could be asked.
+    /// Requests arrived while no replica was available.
     Unanswered {
         /// Of which service.
         service: ServiceName,
@@ -98,7 +98,7 @@ pub enum Effect {
         /// Why.
         refusal: Refusal,
     },
-    /// The agent has heard of a new epoch, and obeys no older one from now on.
+    /// The agent has learned of a new epoch, and refuses older ones from now on.
     Fenced {
         /// Which.
         epoch: Epoch,
@@ -108,7 +108,7 @@ pub enum Effect {
         /// Its epoch.
         epoch: Epoch,
     },
-    /// The orchestrator has begun anew.
+    /// The orchestrator has restarted.
     OrchestratorBegan {
         /// Its epoch.
         epoch: Epoch,
@@ -120,6 +120,6 @@ pub enum Effect {
 pub enum Cause {
     /// By itself, or by a fault.
     Itself,
-    /// By its stop signal, or by the kill after it.
-    Asked,
+    /// By its stop signal, or by the kill that follows when its grace is over.
+    Stopped,
 }

@@ -8,17 +8,17 @@ use model::chance::Stream;
 use model::identity::{ActionId, Epoch};
 use model::input::{Exit, Input, Report};
 use model::memory::Memory;
-use model::time::Time;
+use model::time::{Now, Time, Wall};
 
 use crate::effect::Effect;
 use crate::fault::{Fault, Faults};
 use crate::queue::Queue;
 
-/// The delay of a message between the loop and the agent without faults: one process, or one room.
-const WIRE: Duration = Duration::from_millis(1);
+/// The delay of a message between the loop and the agent without faults: within one process, or within one data center.
+const NETWORK_DELAY: Duration = Duration::from_millis(1);
 
 /// The longest delay of a late message: longer than an inventory interval, so that an inventory may be overtaken by the next.
-const LATE_MAX: Duration = Duration::from_secs(15);
+const LATE_DELAY_MAX: Duration = Duration::from_secs(15);
 
 /// Time, the queue of events, random streams, and the network.
 #[derive(Debug)]
@@ -28,18 +28,18 @@ pub(crate) struct Environment {
     pub(crate) faults: Faults,
     pub(crate) effects: Vec<Effect>,
     pub(crate) random: RandomStreams,
-    /// When the agent's latest message arrives.
-    heard_until: Time,
+    /// When the latest message of the agent arrives; later ones do not overtake it.
+    last_arrival: Time,
     /// The run that the agent reports to.
     pub(crate) session: Option<Epoch>,
     /// Grows with each change of the faults: faults that were scheduled before are dropped.
-    pub(crate) season: u32,
+    pub(crate) faults_revision: u32,
 }
 
 /// The random streams, one for each purpose.
 #[derive(Debug)]
 pub(crate) struct RandomStreams {
-    pub(crate) wires: Stream,
+    pub(crate) network: Stream,
     pub(crate) agent: Stream,
     pub(crate) lives: Stream,
     pub(crate) strikes: Stream,
@@ -57,14 +57,14 @@ pub(crate) enum SimEvent {
     /// An input reaches the loop of this epoch.
     ToLoop { epoch: Epoch, input: Input },
     /// Something happens to a life.
-    InLife { which: LifeKey, what: LifeEvent },
+    InLife { key: LifeKey, event: LifeEvent },
     /// A write reaches the disk.
     Written { action: ActionId, memory: Arc<Memory> },
-    /// A fault strikes, unless the season has changed.
-    Strike { fault: Fault, season: u32 },
-    /// The orchestrator begins anew.
+    /// A fault strikes, unless the faults_revision has changed.
+    Strike { fault: Fault, faults_revision: u32 },
+    /// The orchestrator restarts.
     OrchestratorBegins,
-    /// An orchestrator of an earlier epoch goes on where it was.
+    /// An orchestrator of an earlier epoch continues where it was.
     ZombieWakes,
 }
 
@@ -83,7 +83,7 @@ pub(crate) enum LifeEvent {
     Exec,
     /// It has begun its work.
     Ready,
-    /// The agent's probes ask it.
+    /// The agent probes it.
     Probe,
     /// It answers again, and is ready again.
     Recovers,
@@ -104,23 +104,29 @@ impl Environment {
             faults: Faults::default(),
             effects: Vec::new(),
             random: RandomStreams {
-                wires: stream("wires"),
+                network: stream("wires"),
                 agent: stream("agent"),
                 lives: stream("lives"),
                 strikes: stream("strikes"),
-                // Seeds grow from this name: the runs that are written down are to stay what they were.
+                // Streams grow from their names; another name would change recorded runs.
                 orchestrator: stream("keeper"),
                 disk: stream("disk"),
             },
-            heard_until: start,
+            last_arrival: start,
             session: None,
-            season: 0,
+            faults_revision: 0,
         }
     }
 
-    /// Lets something happen `span` from now.
-    pub(crate) fn after(&mut self, span: Duration, what: SimEvent) {
-        self.queue.put(self.now + span, what);
+    /// Both clocks as the orchestrator reads them.
+    pub(crate) fn clock(&self, wall_ahead_ms: i64) -> Now {
+        let wall = self.now.as_millis().saturating_add_signed(wall_ahead_ms);
+        Now { time: self.now, wall: Wall::from_millis(wall) }
+    }
+
+    /// Schedules an event `span` from now.
+    pub(crate) fn after(&mut self, span: Duration, event: SimEvent) {
+        self.queue.put(self.now + span, event);
     }
 
     /// Sends an action to the agent, independently of others: a later one may overtake it, and a duplicate may arrive much later.
@@ -136,37 +142,41 @@ impl Environment {
 
     /// Reports the outcome of an action to the loop that has sent it.
     pub(crate) fn reply(&mut self, action: ActionId, outcome: Outcome) {
-        self.tell_loop(action.epoch, Input::Ended { action, outcome });
+        self.send_to_loop(action.epoch, Input::Ended { action, outcome });
     }
 
     /// Reports to the run that the agent is connected to; to nobody while there is none.
     pub(crate) fn report(&mut self, report: Report) {
         if let Some(epoch) = self.session {
-            self.tell_loop(epoch, Input::Report(report));
+            self.send_to_loop(epoch, Input::Report(report));
         }
     }
 
     /// Reports of the agent arrive in order, over one connection: a late one delays those after it, and a duplicate arrives at once.
-    fn tell_loop(&mut self, epoch: Epoch, input: Input) {
+    fn send_to_loop(&mut self, epoch: Epoch, input: Input) {
         let [first, second] = self.fate();
         let Some(delay) = first else { return };
-        let at = (self.now + delay).max(self.heard_until);
-        self.heard_until = at;
+        let at = (self.now + delay).max(self.last_arrival);
+        self.last_arrival = at;
         if second.is_some() {
             self.queue.put(at, SimEvent::ToLoop { epoch, input: input.clone() });
         }
         self.queue.put(at, SimEvent::ToLoop { epoch, input });
     }
 
-    /// When each copy of a message arrives.
+    /// The delay of each copy of a message; `None` for a copy that does not arrive.
     fn fate(&mut self) -> [Option<Duration>; 2] {
-        let wires = &mut self.random.wires;
-        if occurs(&self.faults, Fault::Lost, wires) {
+        let network = &mut self.random.network;
+        if occurs(&self.faults, Fault::Lost, network) {
             return [None, None];
         }
-        let delay = if occurs(&self.faults, Fault::Late, wires) { wires.span(WIRE, LATE_MAX) } else { WIRE };
-        let doubled = occurs(&self.faults, Fault::Doubled, wires);
-        [Some(delay), doubled.then(|| wires.span(WIRE, LATE_MAX))]
+        let delay = if occurs(&self.faults, Fault::Late, network) {
+            network.span(NETWORK_DELAY, LATE_DELAY_MAX)
+        } else {
+            NETWORK_DELAY
+        };
+        let doubled = occurs(&self.faults, Fault::Doubled, network);
+        [Some(delay), doubled.then(|| network.span(NETWORK_DELAY, LATE_DELAY_MAX))]
     }
 }
 

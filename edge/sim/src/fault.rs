@@ -27,7 +27,7 @@ pub enum Fault {
     Crash,
     /// The kernel takes a replica's memory back.
     OutOfMemory,
-    /// A replica answers nothing any more; some come back by themselves.
+    /// A replica stops answering; some recover by themselves.
     Hang,
     /// A replica is not ready for some seconds.
     Flap,
@@ -35,13 +35,13 @@ pub enum Fault {
     SharedStall,
     /// Nothing is measured for some seconds: absent is not zero.
     Blind,
-    /// The orchestrator is killed, and comes back after a while.
+    /// The orchestrator is killed, and restarts after a while.
     OrchestratorDies,
-    /// The killed orchestrator was only asleep: it wakes after its successor has begun.
+    /// The killed orchestrator was only suspended: it continues after its successor has begun.
     Zombie,
     /// The wall clock steps, up to a day either way.
     ClockStep,
-    /// The proxy goes around a replica for half a minute or more, as it does when requests to it fail.
+    /// The proxy ejects a replica for half a minute or more, as it does when requests to it fail.
     Eject,
 }
 
@@ -68,7 +68,7 @@ impl Fault {
         Self::Eject,
     ];
 
-    /// The kinds that occur by themselves, so many times a day; the others occur in an operation.
+    /// The kinds that occur by themselves, with a rate per day; the others occur in an operation.
     pub(crate) const STRIKING: [Self; 9] = [
         Self::Crash,
         Self::OutOfMemory,
@@ -81,7 +81,7 @@ impl Fault {
         Self::Eject,
     ];
 
-    /// Its name, as the command line takes it.
+    /// Its name on the command line.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Lost => "lost",
@@ -145,12 +145,12 @@ pub struct Faults {
 }
 
 impl Faults {
-    /// How often a thousand operations fail; for kinds that occur by themselves, how often a day. 0 is never.
+    /// Occurrences in a thousand operations; per day for kinds that occur by themselves. 0 is never.
     pub fn rate(&self, fault: Fault) -> u32 {
         self.rates[fault as usize]
     }
 
-    /// The same, but for the rate of `fault`.
+    /// Sets the rate of `fault`.
     #[must_use]
     pub fn with(mut self, fault: Fault, rate: u32) -> Self {
         self.rates[fault as usize] = rate;
@@ -175,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fault_is_read_back_by_its_name() {
+    fn a_fault_parses_from_its_name() {
         for fault in Fault::ALL {
             assert_eq!(fault.name().parse(), Ok(fault));
         }
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_is_set_for_one_kind_alone() {
+    fn a_rate_is_set_for_one_kind_only() {
         let faults = Faults::default().with(Fault::Late, 20);
         assert_eq!(faults.kinds().collect::<Vec<_>>(), [Fault::Late]);
         assert_eq!(faults.rate(Fault::Late), 20);

@@ -1,39 +1,39 @@
-//! A source of metrics that tells something of the world outside, which no service of the simulated one changes.
+//! A source of metrics from outside the simulated world, which no service influences.
 
 use std::time::Duration;
 
-use model::measure::{Labels, Measured, MetricKey, Said, Series};
+use model::measure::{Labels, Measured, MeasurementResult, MetricKey, Series};
 use model::name::ServiceName;
 use model::quantity::Milli;
 use model::time::Time;
 
 use crate::load::Load;
 
-/// One number from outside, which the node measures once a second.
+/// One external number, which the node measures once a second.
 #[derive(Clone, Debug)]
 pub struct Gauge {
-    /// The source that says it.
+    /// The source that reports it.
     pub source: ServiceName,
-    /// What it is measured as.
+    /// The key under which it is reported.
     pub key: MetricKey,
-    /// What its only series is told apart by.
+    /// The labels of its only series.
     pub labels: Labels,
-    /// For how long it stands while nothing else is said.
+    /// For how long a value is used while no newer one arrives.
     pub stale_after: Duration,
-    /// What it is at each time, in thousandths of the metric's unit.
-    pub course: Load,
+    /// Its value at each time, in thousandths of the metric's unit.
+    pub values: Load,
 }
 
 impl Gauge {
-    /// What it says while the node sees, and while it does not.
+    /// What it reports; `sees` is false while the node measures nothing.
     pub(crate) fn measured(&self, now: Time, sees: bool) -> Measured {
-        let said = if sees {
-            let value = Milli(i64::try_from(self.course.at(now).0).unwrap_or(i64::MAX));
-            Said::Series(vec![Series { labels: self.labels.clone(), value }])
+        let value = if sees {
+            let value = Milli(i64::try_from(self.values.at(now).0).unwrap_or(i64::MAX));
+            MeasurementResult::Series(vec![Series { labels: self.labels.clone(), value }])
         } else {
-            Said::Failed("the node is blind".into())
+            MeasurementResult::Failed("the node is blind".into())
         };
         let Self { source, key, stale_after, .. } = self;
-        Measured { source: source.clone(), key: key.clone(), stale_after: *stale_after, said }
+        Measured { source: source.clone(), key: key.clone(), stale_after: *stale_after, result: value }
     }
 }

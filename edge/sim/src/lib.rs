@@ -1,14 +1,14 @@
 //! A simulated world with faults, determined by one seed.
 //!
 //! It has a node with its platform, its agent and its proxy; the load of its services; the network between the agent and the loop;
-//! the store; and the orchestrator that owns the loop, which may be killed at any moment and restarted. Time is virtual: a
+//! the store; and the orchestrator that owns the loop, which may be killed at any time and restarted. Time is virtual: a
 //! simulated day takes about a second. Random numbers are drawn from streams named after their purpose, so the same seed gives
 //! the same world, and one more draw in one place changes nothing in another.
 //!
 //! It keeps the contracts of the real world, and breaks what they do not guarantee: messages are lost, delayed, duplicated and
 //! reordered; outcomes are unknown, whether the action was done or not; replicas crash, hang and ignore their stop signal; wall clocks
-//! step; the orchestrator is killed between any two steps and in the middle of one; an earlier one wakes up and goes on
-//! sending. It decides nothing: where a fault occurs is random, and the loop is the real code.
+//! step; the orchestrator is killed between any two steps and in the middle of one; an earlier one continues to send
+//! actions. The world decides nothing: where a fault occurs is random, and the loop is the real code.
 //!
 //! ```
 //! use model::time::Time;
@@ -42,7 +42,7 @@ mod node;
 pub use node::Node;
 
 mod site;
-pub use site::{ASKED_METRIC, Site, Tally};
+pub use site::{OFFERED_LOAD_METRIC, Site, Tally};
 
 mod life;
 pub use life::{Life, LifeState};
@@ -50,8 +50,8 @@ pub use life::{Life, LifeState};
 mod traffic;
 pub use traffic::TICK;
 
-mod words;
-pub use words::{clock, readable};
+mod display;
+pub use display::{clock, readable};
 
 mod orchestrator;
 

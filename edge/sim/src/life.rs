@@ -19,44 +19,44 @@ pub struct Life {
     /// What it runs.
     pub generation: Generation,
     /// The action that began it.
-    pub begun_by: ActionId,
-    /// How far it is.
+    pub started_by: ActionId,
+    /// Where it is in its life cycle.
     pub state: LifeState,
-    /// The traffic that the proxy gives it; `None` when the proxy was not told since it began, and then it gives none.
+    /// The traffic that the proxy gives it; `None` until the proxy has received an instruction, and then it gives none.
     pub admission: Option<Admission>,
-    /// The latest action that said so.
+    /// The action that set `admission`.
     pub(crate) admitted_by: ActionId,
-    /// Since when it answers nothing; `None` while it is well.
+    /// Since when it hangs; `None` while it does not.
     pub(crate) hung_since: Option<Time>,
-    /// It runs and says that it is not ready.
+    /// Whether it reports that it is not ready.
     pub(crate) is_unready: bool,
-    /// The agent knows how to ask it for its health.
+    /// Whether the agent probes it.
     pub(crate) is_probed: bool,
-    /// What the agent's probes say.
+    /// The latest results of the agent's probes.
     pub(crate) seen: Probed,
-    /// It ignores its stop signal.
+    /// Whether it ignores its stop signal.
     pub(crate) is_deaf: bool,
     /// The stops that wait for its end.
     pub(crate) stoppers: Vec<ActionId>,
     /// What it may use, as the platform has it.
     pub resources: Resources,
-    /// The latest action that said so.
+    /// The action that set `resources`.
     pub(crate) allotted_by: ActionId,
     pub(crate) program: Program,
     pub(crate) begun_at: Time,
-    /// When it was at work first.
+    /// When it was first up.
     pub(crate) up_since: Option<Time>,
-    /// Until when the proxy goes around it; in the past when it does not.
+    /// Until when the proxy ejects it; in the past when it is not ejected.
     pub(crate) ejected_until: Time,
-    /// Tells this life from every other one of the world, whatever its number.
+    /// Unique over all lives of the world, whatever their incarnations.
     pub(crate) serial: u64,
     pub(crate) work: Work,
 }
 
-/// How far a life is.
+/// The states of a life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LifeState {
-    /// It was asked for; its program does not run yet.
+    /// Requested; its program does not run yet.
     Execing,
     /// Its program runs and has not begun its work.
     Booting,
@@ -73,7 +73,7 @@ pub enum LifeState {
     },
 }
 
-/// What the agent's probes say of a life at work.
+/// The results of the agent's probes of a life that is up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Probed {
     pub(crate) ready: bool,
@@ -91,14 +91,14 @@ pub(crate) struct Work {
     pub(crate) errors: u64,
     pub(crate) cpu_us: u64,
     pub(crate) last_latency_us: u64,
-    /// By class of latency, where one is promised.
+    /// By latency class, where the service has a latency SLO.
     pub(crate) timed_milli: [u64; LATENCY_CLASSES],
     /// It has been routed to.
-    pub(crate) was_asked: bool,
+    pub(crate) was_routed_to: bool,
 }
 
 impl Life {
-    /// Lets it use other amounts from now on; what is not named stays as it is.
+    /// Changes what it may use; a resource that is not named keeps its limit.
     pub(crate) fn allot(&mut self, by: ActionId, resources: Resources) {
         let Resources { cpu, memory } = resources;
         self.allotted_by = by;
@@ -139,12 +139,12 @@ impl Life {
         }
     }
 
-    /// Whether the proxy goes around it.
+    /// Whether the proxy ejects it.
     pub(crate) fn is_ejected(&self, now: Time) -> bool {
         now < self.ejected_until
     }
 
-    /// Its share in the traffic while there are others to ask.
+    /// Its share in the traffic while replicas that are not ejected are available.
     pub(crate) fn weight_around(&self, now: Time) -> u64 {
         if self.is_ejected(now) { 0 } else { self.weight() }
     }
@@ -155,7 +155,7 @@ impl Life {
         waiting.saturating_add(self.work.answering)
     }
 
-    /// It as the agent tells it.
+    /// Its state as the agent reports it.
     pub(crate) fn observed(&self) -> ReplicaState {
         match self.state {
             LifeState::Execing | LifeState::Booting => ReplicaState::Starting,

@@ -1,4 +1,4 @@
-//! What is asked of a service, as a rate for each moment.
+//! The load offered to a service, as a rate at each time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trace_begins_anew_at_its_end() {
+    fn a_trace_repeats_from_its_beginning() {
         let points = [1, 2, 3].map(MilliRps).into();
         let trace = Load::Trace { from: at(10), every: SECOND, points };
         assert_eq!([10, 11, 12, 13].map(|s| trace.at(at(s)).0), [1, 2, 3, 1]);

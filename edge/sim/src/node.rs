@@ -1,7 +1,7 @@
 //! The node: its platform, its agent and its proxy, which keep the contract of real ones.
 //!
-//! Each action is done at most once by its id; an older epoch is refused; of what an action says of one replica's traffic, or
-//! of one listener, the latest id counts; a stop ends when its replica is gone.
+//! Each action id is applied at most once; an older epoch is refused; for the traffic of one replica, or for one listener, the
+//! action with the latest id counts; a stop ends when its replica is gone.
 
 mod actions;
 mod life_events;
@@ -54,7 +54,7 @@ impl Node {
         &self.name
     }
 
-    /// The largest epoch that it has heard of.
+    /// The largest epoch that it has learned of.
     pub fn epoch(&self) -> Epoch {
         self.epoch
     }
@@ -91,7 +91,7 @@ impl Node {
         self.sites.len() - 1
     }
 
-    /// Every life that runs, by service and place.
+    /// The keys of all lives that run, by service and place.
     pub(crate) fn keys(&self) -> Vec<LifeKey> {
         let sites = self.sites.iter().enumerate();
         sites
@@ -105,15 +105,15 @@ impl Node {
             .collect()
     }
 
-    fn living(&mut self, which: LifeKey) -> Option<&mut Life> {
-        let life = self.sites.get_mut(which.site)?.lives.get_mut(which.place)?.as_mut()?;
-        (life.serial == which.serial && life.is_alive()).then_some(life)
+    fn alive_life(&mut self, key: LifeKey) -> Option<&mut Life> {
+        let life = self.sites.get_mut(key.site)?.lives.get_mut(key.place)?.as_mut()?;
+        (life.serial == key.serial && life.is_alive()).then_some(life)
     }
 
-    fn report_life(&self, environment: &mut Environment, which: LifeKey) {
-        let site = &self.sites[which.site];
-        if let Some(life) = site.lives.get(which.place).and_then(Option::as_ref) {
-            environment.report(Report::Replica(observed(site, ordinal_of(which), life)));
+    fn report_life(&self, environment: &mut Environment, key: LifeKey) {
+        let site = &self.sites[key.site];
+        if let Some(life) = site.lives.get(key.place).and_then(Option::as_ref) {
+            environment.report(Report::Replica(observed(site, ordinal_of(key), life)));
         }
     }
 }
@@ -127,6 +127,6 @@ fn observed(site: &Site, ordinal: Ordinal, life: &Life) -> Observed {
     }
 }
 
-fn ordinal_of(which: LifeKey) -> Ordinal {
-    Ordinal(u32::try_from(which.place).unwrap_or(u32::MAX))
+fn ordinal_of(key: LifeKey) -> Ordinal {
+    Ordinal(u32::try_from(key.place).unwrap_or(u32::MAX))
 }

@@ -7,15 +7,15 @@ use model::quantity::Bytes;
 /// How the replicas of one generation of a service behave.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Program {
-    /// From the start that was told to the running program, at least and at most.
+    /// From the start action to the running program, at least and at most.
     pub exec: (Duration, Duration),
-    /// From there until it may get traffic, at least and at most.
+    /// From the running program until it may get traffic, at least and at most.
     pub boot: (Duration, Duration),
     /// Processor time that a request costs.
     pub cost: Duration,
     /// The most processor it can use, in thousandths of a core; at least 1.
     pub cpu_limit_milli: u64,
-    /// Processor that beginning its work takes, in thousandths of a core.
+    /// Processor that it uses until it may get traffic, in thousandths of a core.
     pub boot_cpu_milli: u64,
     /// How long it warms up once it may get traffic, and how much more processor it takes meanwhile, in thousandths of a core.
     pub warmup: (Duration, u64),
@@ -23,19 +23,19 @@ pub struct Program {
     pub memory: Bytes,
     /// From its stop signal to its end.
     pub stop: Duration,
-    /// Whether its platform can change what it may use while it runs.
-    pub is_fittable: bool,
+    /// Whether its platform can change its resources while it runs.
+    pub is_resizable: bool,
     /// Its defect.
     pub defect: Defect,
 }
 
-/// A defect of a program, in every life of it.
+/// A defect of a program, the same in each of its lives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Defect {
-    /// Nothing.
+    /// No defect.
     #[default]
     None,
-    /// It ends by itself with this code, so long after it began to run.
+    /// It ends by itself with this exit code, `after` it began to run.
     Ends {
         /// Its exit code.
         code: i32,
@@ -68,7 +68,7 @@ impl Default for Program {
             warmup: (Duration::ZERO, 0),
             memory: Bytes(64 << 20),
             stop: Duration::from_millis(50),
-            is_fittable: true,
+            is_resizable: true,
             defect: Defect::None,
         }
     }

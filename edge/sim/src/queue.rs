@@ -9,10 +9,10 @@ use model::time::Time;
 #[derive(Debug)]
 pub(crate) struct Queue<T> {
     heap: BinaryHeap<Reverse<Entry>>,
-    /// What the entries stand for: those are moved about in the heap, and what happens is large.
+    /// The events themselves, outside of the heap: they are large, and the heap moves its entries.
     slots: Vec<Option<T>>,
     free: Vec<usize>,
-    put_in: u64,
+    added: u64,
 }
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,20 +24,20 @@ struct Entry {
 
 impl<T> Queue<T> {
     pub(crate) fn new() -> Self {
-        Self { heap: BinaryHeap::new(), slots: Vec::new(), free: Vec::new(), put_in: 0 }
+        Self { heap: BinaryHeap::new(), slots: Vec::new(), free: Vec::new(), added: 0 }
     }
 
-    pub(crate) fn put(&mut self, at: Time, what: T) {
-        self.put_in += 1;
+    pub(crate) fn put(&mut self, at: Time, item: T) {
+        self.added += 1;
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
             self.slots.len() - 1
         });
-        self.slots[slot] = Some(what);
-        self.heap.push(Reverse(Entry { at, order: self.put_in, slot }));
+        self.slots[slot] = Some(item);
+        self.heap.push(Reverse(Entry { at, order: self.added, slot }));
     }
 
-    /// When the next thing happens.
+    /// When the next event happens.
     pub(crate) fn next_at(&self) -> Option<Time> {
         self.heap.peek().map(|Reverse(entry)| entry.at)
     }
@@ -54,13 +54,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn things_of_one_moment_happen_in_the_order_in_which_they_were_put_in() {
+    fn simultaneous_events_keep_the_order_in_which_they_were_added() {
         let mut queue = Queue::new();
         let at = Time::from_millis;
-        for (ms, what) in [(5, 'c'), (1, 'a'), (5, 'd'), (2, 'b')] {
-            queue.put(at(ms), what);
+        for (ms, item) in [(5, 'c'), (1, 'a'), (5, 'd'), (2, 'b')] {
+            queue.put(at(ms), item);
         }
-        let taken: String = std::iter::from_fn(|| queue.take()).map(|(_, what)| what).collect();
+        let taken: String = std::iter::from_fn(|| queue.take()).map(|(_, item)| item).collect();
         assert_eq!(taken, "abcd");
     }
 }

@@ -1,5 +1,7 @@
 //! The simulation: the world and the loop, one event at a time.
 
+mod runs;
+
 use std::time::Duration;
 
 use control::{ControlLoop, Outbox};
@@ -24,7 +26,7 @@ use crate::program::Program;
 use crate::traffic::TICK;
 
 /// When the world begins: a midnight, so that days of loads begin with it.
-const BEGIN: Time = Time::from_millis(20_000 * 86_400_000);
+const START: Time = Time::from_millis(20_000 * 86_400_000);
 
 /// A write of the store, with its sync.
 const SYNC: Duration = Duration::from_millis(2);
@@ -45,19 +47,19 @@ pub struct Simulation {
     steps: u64,
 }
 
-/// What happened in a turn.
+/// What [`Simulation::turn`] has done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
     /// The loop has taken a step: see [`Simulation::input`] and [`Simulation::out`].
     Stepped,
-    /// The loop of an earlier epoch, which does not know that it is over, has taken a step.
+    /// The loop of an earlier epoch, which does not know that it has been replaced, has taken a step.
     Zombie {
         /// Its epoch.
         epoch: Epoch,
     },
     /// Something happened in the world.
     World,
-    /// Nothing more happens before the end that was asked for.
+    /// Nothing more happens up to the given end.
     Over,
 }
 
@@ -66,7 +68,7 @@ impl Simulation {
     pub fn new(seed: u64, settings: Settings) -> Self {
         let name = NodeName::parse("sim").expect("a constant name is a name");
         let mut world = Self {
-            environment: Environment::new(seed, BEGIN),
+            environment: Environment::new(seed, START),
             node: Node::new(name),
             disk: Disk::default(),
             orchestrator: Orchestrator::new(settings, seed),
@@ -80,16 +82,16 @@ impl Simulation {
         world
     }
 
-    /// The same, where orchestrator, agent and proxy are one process and die together.
+    /// Makes orchestrator, agent and proxy one process, so that they die together.
     #[must_use]
     pub fn in_one_process(mut self) -> Self {
-        self.orchestrator.is_whole = true;
+        self.orchestrator.is_single_process = true;
         self
     }
 
     /// When the world began.
     pub const fn begin() -> Time {
-        BEGIN
+        START
     }
 
     /// The time in the world.
@@ -112,7 +114,7 @@ impl Simulation {
         self.orchestrator.run.as_ref().map(|run| &run.control)
     }
 
-    /// The epoch of the run that lives.
+    /// The epoch of the current run.
     pub fn epoch(&self) -> Option<Epoch> {
         self.orchestrator.run.as_ref().map(|run| run.epoch)
     }
@@ -127,12 +129,12 @@ impl Simulation {
         &self.disk
     }
 
-    /// What the loop was given in the latest step.
+    /// The input of the loop's latest step.
     pub fn input(&self) -> &Input {
         &self.input
     }
 
-    /// What it gave back.
+    /// The output of the loop's latest step.
     pub fn out(&self) -> &Outbox {
         &self.out
     }
@@ -142,37 +144,37 @@ impl Simulation {
         &self.environment.effects
     }
 
-    /// What the wall clock shows from now on; schedules hold by it.
+    /// Sets the wall clock, which schedules follow.
     pub fn set_wall(&mut self, shows: Wall) {
         self.wall_ahead_ms = shows.as_millis().cast_signed() - self.environment.now.as_millis().cast_signed();
     }
 
-    /// How often each fault happens from now on.
+    /// Sets how often each fault happens from now on.
     pub fn set_faults(&mut self, faults: Faults) {
         self.environment.faults = faults;
-        self.environment.season += 1;
+        self.environment.faults_revision += 1;
         for fault in Fault::STRIKING {
             self.schedule_strike(fault);
         }
     }
 
-    /// How a generation of a service behaves; to be said before it is declared.
+    /// Sets how a generation of a service behaves; to be called before that generation is declared.
     pub fn set_program(&mut self, service: &ServiceName, generation: Generation, program: Program) {
         self.node.site_mut(service).set_program(generation, program);
     }
 
-    /// What is asked of a service from now on.
+    /// Sets the load offered to a service from now on.
     pub fn set_load(&mut self, service: &ServiceName, load: Load) {
         self.node.site_mut(service).load = load;
     }
 
-    /// Lets a source measure from now on what is asked of a service: the metric [`ASKED_METRIC`](crate::ASKED_METRIC) of the object
-    /// of kind Service with its name. It asks once a second, and fails or is silent while the node is blind.
+    /// Lets a source measure the load offered to a service: the metric [`OFFERED_LOAD_METRIC`](crate::OFFERED_LOAD_METRIC) of the
+    /// object of kind Service with its name. It measures once a second, and fails or is silent while the node is blind.
     pub fn set_source(&mut self, service: &ServiceName) {
         self.node.site_mut(service).set_source();
     }
 
-    /// Lets a source tell something of the world outside from now on, once a second as [`set_source`](Self::set_source) does.
+    /// Adds a source of an external number, measured once a second as that of [`set_source`](Self::set_source) is.
     pub fn add_gauge(&mut self, gauge: Gauge) {
         self.node.add_gauge(gauge);
     }
@@ -189,15 +191,15 @@ impl Simulation {
     /// `kill -9` of a replica; nothing when it does not run.
     pub fn kill(&mut self, replica: &ReplicaId) {
         let exit = Exit { status: ExitStatus::Signal(9), out_of_memory: false, ran_for: Duration::ZERO };
-        if let Some(which) = self.key_of(replica) {
-            self.node.apply_life_event(&mut self.environment, which, LifeEvent::Ends(exit));
+        if let Some(key) = self.key_of(replica) {
+            self.node.apply_life_event(&mut self.environment, key, LifeEvent::Ends(exit));
         }
     }
 
-    /// A replica answers nothing any more, until `recovery` has passed, if ever.
+    /// Lets a replica hang until `recovery` has passed; for ever without one.
     pub fn hang(&mut self, replica: &ReplicaId, recovery: Option<Duration>) {
-        if let Some(which) = self.key_of(replica) {
-            self.node.hang(&mut self.environment, which, recovery);
+        if let Some(key) = self.key_of(replica) {
+            self.node.hang(&mut self.environment, key, recovery);
         }
     }
 
@@ -207,9 +209,7 @@ impl Simulation {
         Some(LifeKey { site, place: replica.ordinal.0 as usize, serial: life.serial })
     }
 
-    /// Lets the next thing happen, if it does before `end` or just then.
-    ///
-    /// When nothing does, the time is `end` afterwards.
+    /// Applies the next event if it happens at `end` or before; otherwise advances the time to `end`.
     pub fn turn(&mut self, end: Time) -> Turn {
         self.environment.effects.clear();
         let wake = self.orchestrator.wakes_at.map(|at| at.max(self.environment.now));
@@ -222,13 +222,13 @@ impl Simulation {
             self.environment.now = self.environment.now.max(end);
             return Turn::Over;
         }
-        let Some((at, what)) = self.environment.queue.take() else { return Turn::Over };
+        let Some((at, event)) = self.environment.queue.take() else { return Turn::Over };
         self.environment.now = at;
-        self.happen(what)
+        self.happen(event)
     }
 
-    fn happen(&mut self, what: SimEvent) -> Turn {
-        match what {
+    fn happen(&mut self, event: SimEvent) -> Turn {
+        match event {
             SimEvent::Tick => {
                 self.node.tick(&mut self.environment);
                 self.environment.after(TICK, SimEvent::Tick);
@@ -242,12 +242,12 @@ impl Simulation {
                     return self.step_zombie(input);
                 }
             }
-            SimEvent::InLife { which, what } => {
-                self.node.apply_life_event(&mut self.environment, which, what);
+            SimEvent::InLife { key, event } => {
+                self.node.apply_life_event(&mut self.environment, key, event);
             }
             SimEvent::Written { action, memory } => self.written(action, memory),
-            SimEvent::Strike { fault, season } => {
-                if season == self.environment.season {
+            SimEvent::Strike { fault, faults_revision } => {
+                if faults_revision == self.environment.faults_revision {
                     self.strike(fault);
                     self.schedule_strike(fault);
                 }
@@ -308,7 +308,7 @@ impl Simulation {
             self.environment.effects.push(Effect::Refused { action, refusal: Refusal::StaleEpoch });
             Outcome::Refused(Refusal::StaleEpoch)
         } else if self.orchestrator.run.is_none() {
-            // It died while the write was on its way: the disk may have it or not.
+            // It died while the write was in flight: the disk may have it or not.
             if self.environment.random.disk.happens(500) {
                 self.disk.memories.insert(memory.service.clone(), memory);
             }
@@ -336,8 +336,8 @@ impl Simulation {
     fn schedule_strike(&mut self, fault: Fault) {
         let Some(interval) = self.environment.faults.interval(fault) else { return };
         let wait = self.environment.random.strikes.span(Duration::from_millis(1), interval * 2);
-        let season = self.environment.season;
-        self.environment.after(wait, SimEvent::Strike { fault, season });
+        let faults_revision = self.environment.faults_revision;
+        self.environment.after(wait, SimEvent::Strike { fault, faults_revision });
     }
 
     fn strike(&mut self, fault: Fault) {
@@ -350,31 +350,31 @@ impl Simulation {
                 let drawn = usize::try_from(self.environment.random.strikes.below(4)).unwrap_or(0);
                 let status = if out_of_memory { ExitStatus::Signal(9) } else { statuses[drawn] };
                 let exit = Exit { status, out_of_memory, ran_for: Duration::ZERO };
-                if let Some(which) = self.any_life() {
-                    self.node.apply_life_event(&mut self.environment, which, LifeEvent::Ends(exit));
+                if let Some(key) = self.any_life() {
+                    self.node.apply_life_event(&mut self.environment, key, LifeEvent::Ends(exit));
                 }
             }
             Fault::Hang => {
-                let Some(which) = self.any_life() else { return };
+                let Some(key) = self.any_life() else { return };
                 let strikes = &mut self.environment.random.strikes;
                 let recovery = strikes.happens(300).then(|| strikes.span(seconds(5), seconds(60)));
-                self.node.hang(&mut self.environment, which, recovery);
+                self.node.hang(&mut self.environment, key, recovery);
             }
             Fault::Flap => {
-                let Some(which) = self.any_life() else { return };
+                let Some(key) = self.any_life() else { return };
                 let span = self.environment.random.strikes.span(seconds(2), seconds(30));
-                self.node.flap(&mut self.environment, which, span);
+                self.node.flap(&mut self.environment, key, span);
             }
             Fault::Eject => {
-                let Some(which) = self.any_life() else { return };
+                let Some(key) = self.any_life() else { return };
                 let span = self.environment.random.strikes.span(seconds(30), seconds(120));
-                self.node.eject(self.environment.now, which, span);
+                self.node.eject(self.environment.now, key, span);
             }
             Fault::SharedStall => {
                 let Some(struck) = self.any_life() else { return };
                 let span = self.environment.random.strikes.span(seconds(10), seconds(120));
-                for which in self.node.keys().into_iter().filter(|which| which.site == struck.site) {
-                    self.node.hang(&mut self.environment, which, Some(span));
+                for key in self.node.keys().into_iter().filter(|key| key.site == struck.site) {
+                    self.node.hang(&mut self.environment, key, Some(span));
                 }
             }
             Fault::Blind => {

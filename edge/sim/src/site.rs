@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use model::identity::{ActionId, Generation};
-use model::measure::{MetricKey, Whose};
+use model::measure::{MetricKey, MetricSubject};
 use model::name::ServiceName;
 use model::time::Time;
 
@@ -11,8 +11,8 @@ use crate::life::Life;
 use crate::load::Load;
 use crate::program::Program;
 
-/// What a source of the simulated world measures: requests a second that are asked for, whoever answers them.
-pub const ASKED_METRIC: &str = "asked_per_second";
+/// The metric that a source of the simulated world measures: requests per second offered to a service, answered or not.
+pub const OFFERED_LOAD_METRIC: &str = "asked_per_second";
 
 /// One service on the node, as it truly is.
 #[derive(Debug)]
@@ -21,44 +21,44 @@ pub struct Site {
     pub name: ServiceName,
     /// The latest life of each place, by number; a place that was never filled has none.
     pub lives: Vec<Option<Life>>,
-    /// What is asked of it.
+    /// The load offered to it.
     pub load: Load,
     /// The revision of the declaration that the proxy listens for; `None` while it does not listen.
     pub exposed: Option<Generation>,
-    /// How long requests wait for a replica of it; `None` where it never rests, and they find one at once or never.
+    /// How long requests wait for a replica; `None` for a service that never scales to zero, whose requests do not wait.
     pub(crate) wait: Option<Duration>,
-    /// The latency that it promises, as far as it listens.
-    pub(crate) promised: Option<Duration>,
-    /// Whether it is told what is asked of it as a whole.
-    pub(crate) tells_demand: bool,
-    /// What a source measures of it, if one does: what is asked of it, as the metric [`ASKED_METRIC`] of the object with its name.
+    /// The latency of its SLO, while it listens.
+    pub(crate) slo_threshold: Option<Duration>,
+    /// Whether the proxy reports the demand of the service as a whole.
+    pub(crate) reports_demand: bool,
+    /// The key of [`OFFERED_LOAD_METRIC`] of the object with its name, if a source measures it.
     pub(crate) measured_as: Option<MetricKey>,
     /// What became of its requests.
     pub tally: Tally,
-    /// The latest action that told the proxy to listen or to stop.
+    /// The latest action that opened or closed its listener.
     pub(crate) exposed_by: ActionId,
     pub(crate) programs: Vec<(Generation, Program)>,
-    pub(crate) asked_milli: u64,
-    pub(crate) unheard_milli: u64,
+    pub(crate) received_milli: u64,
+    pub(crate) refused_connections_milli: u64,
     pub(crate) unanswered_milli: u64,
     pub(crate) waiting_milli: u64,
     pub(crate) waiting_since: Time,
 }
 
-/// What became of the requests of a service, since the beginning of the world.
+/// The requests of a service since the beginning of the world, by what became of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Those that came to the proxy.
-    pub asked: u64,
-    /// Those that came while the proxy did not listen for the service, and are not among the ones asked.
-    pub unheard: u64,
-    /// Those that came while no replica could be asked.
+    /// Received by the proxy.
+    pub received: u64,
+    /// Arrived while the proxy did not listen for the service; not among the received ones.
+    pub refused_connections: u64,
+    /// Received while no replica was available.
     pub unanswered: u64,
-    /// Those whose replica ended by itself before it answered.
+    /// Lost because their replica ended by itself before it answered.
     pub lost_in_crashes: u64,
-    /// Those whose replica was stopped before it answered.
+    /// Lost because their replica was stopped before it answered.
     pub cut_off: u64,
-    /// Those that a replica turned away, because too many waited for it.
+    /// Refused by a replica for which too many were waiting.
     pub refused: u64,
 }
 
@@ -70,24 +70,24 @@ impl Site {
             load: Load::Constant(Default::default()),
             exposed: None,
             wait: None,
-            promised: None,
-            tells_demand: false,
+            slo_threshold: None,
+            reports_demand: false,
             measured_as: None,
             tally: Tally::default(),
             exposed_by: ActionId::default(),
             programs: Vec::new(),
-            asked_milli: 0,
-            unheard_milli: 0,
+            received_milli: 0,
+            refused_connections_milli: 0,
             unanswered_milli: 0,
             waiting_milli: 0,
             waiting_since: Time::ZERO,
         }
     }
 
-    /// Lets a source measure what is asked of it.
+    /// Lets a source measure the load offered to it.
     pub(crate) fn set_source(&mut self) {
-        let whose = Whose::Object { kind: "Service".into(), name: self.name.as_str().into() };
-        self.measured_as = Some(MetricKey { metric: ASKED_METRIC.into(), whose });
+        let subject = MetricSubject::Object { kind: "Service".into(), name: self.name.as_str().into() };
+        self.measured_as = Some(MetricKey { metric: OFFERED_LOAD_METRIC.into(), subject });
     }
 
     /// Its lives that run.
@@ -101,13 +101,13 @@ impl Site {
         self.programs.push((generation, program));
     }
 
-    /// How a generation of it behaves; as any small program does when nobody said.
+    /// How a generation of it behaves; [`Program::default`] unless it was set.
     pub(crate) fn program(&self, generation: Generation) -> Program {
         let known = self.programs.iter().find(|(other, _)| *other == generation);
         known.map_or_else(Program::default, |(_, program)| program.clone())
     }
 
-    /// Forgets ended lives that nobody can ask about any more.
+    /// Forgets lives that ended more than `after` ago.
     pub(crate) fn forget_ended(&mut self, now: Time, after: Duration) {
         use crate::life::LifeState::Ended;
         for place in &mut self.lives {

@@ -1,4 +1,4 @@
-//! The proxy and what replicas do with what it gives them: a queue for each replica, served at the speed of its processor.
+//! The proxy and its replicas: each replica has a queue of requests, served at the speed of its processor.
 //!
 //! Requests are counted in thousandths, so that small rates lose nothing; they arrive evenly within a tick and are shared by
 //! the weights of the replicas that may be routed to.
@@ -9,7 +9,7 @@ use model::action::Admission;
 use model::identity::{Ordinal, ReplicaId};
 use model::input::{Allotted, Demand, Ejected, Traffic, Usage};
 use model::latency::{Latencies, class_of};
-use model::measure::{Labels, Measured, Said, Series};
+use model::measure::{Labels, Measured, MeasurementResult, Series};
 use model::quantity::Milli;
 use model::time::Time;
 
@@ -17,19 +17,19 @@ use crate::effect::Effect;
 use crate::life::{Life, LifeState};
 use crate::site::Site;
 
-/// From one count of the proxy to the next, and so the grain of the queues.
+/// The interval of the proxy's counters, and so the resolution of the queues.
 pub const TICK: Duration = Duration::from_millis(250);
 
 const TICK_US: u64 = 250_000;
 
-/// For how long a measurement of a source stands: five that are lost.
+/// For how long a measurement of a source is used: five may be lost.
 const STALE_AFTER: Duration = Duration::from_secs(5);
 
-/// Requests that wait for a replica of a service that rests at most; those beyond are not answered. More than the real proxy's, so that
-/// where nothing goes wrong only time can run out.
+/// The most requests that wait for a first replica, in thousandths; those beyond are not answered. More than the real proxy's, so that
+/// without faults only time can run out.
 const WAITING_MAX_MILLI: u64 = 100_000_000;
 
-/// Requests that wait for one replica at most; those beyond are answered with an error. A minute of a busy replica.
+/// The most requests that wait for one replica, in thousandths; those beyond are answered with an error. A minute of a busy replica.
 const BACKLOG_MAX_MILLI: u64 = 10_000_000;
 
 impl Site {
@@ -37,7 +37,7 @@ impl Site {
     pub(crate) fn tick(&mut self, now: Time, effects: &mut Vec<Effect>) {
         self.route(now, effects);
         for life in self.lives.iter_mut().flatten() {
-            life.work_on(now, self.promised);
+            life.work_on(now, self.slo_threshold);
         }
     }
 
@@ -45,15 +45,15 @@ impl Site {
         // A quarter of a second's worth of thousandths.
         let arriving = self.load.at(now).0 / 4;
         if self.exposed.is_none() {
-            self.unheard_milli += arriving;
-            self.tally.unheard = self.unheard_milli / 1000;
+            self.refused_connections_milli += arriving;
+            self.tally.refused_connections = self.refused_connections_milli / 1000;
             return;
         }
-        self.asked_milli += arriving;
-        self.tally.asked = self.asked_milli / 1000;
+        self.received_milli += arriving;
+        self.tally.received = self.received_milli / 1000;
         let weight: u64 = self.lives.iter().flatten().map(Life::weight).sum();
         if weight == 0 {
-            self.unanswered_milli += self.turn_away(now, arriving);
+            self.unanswered_milli += self.hold_or_reject(now, arriving);
             let whole = self.unanswered_milli / 1000;
             let requests = u32::try_from(whole - self.tally.unanswered).unwrap_or(u32::MAX);
             self.tally.unanswered = whole;
@@ -63,7 +63,7 @@ impl Site {
             return;
         }
         let arriving = arriving + std::mem::take(&mut self.waiting_milli);
-        // When nobody else is there to be asked, whoever is ejected is.
+        // Ejected replicas get traffic when there are no others.
         let around: u64 = self.lives.iter().flatten().map(|life| life.weight_around(now)).sum();
         for life in self.lives.iter_mut().flatten() {
             let (own, all) =
@@ -75,8 +75,8 @@ impl Site {
         }
     }
 
-    /// Lets requests wait that find no replica, where they do; returns those that are not answered.
-    fn turn_away(&mut self, now: Time, arriving: u64) -> u64 {
+    /// Holds requests that find no replica, if the service lets them wait; returns those that are not answered.
+    fn hold_or_reject(&mut self, now: Time, arriving: u64) -> u64 {
         let Some(wait) = self.wait else { return arriving };
         if self.waiting_milli == 0 {
             self.waiting_since = now;
@@ -87,26 +87,26 @@ impl Site {
         waiting - self.waiting_milli
     }
 
-    /// What is asked of this service as a whole, where it may rest or that is forecast.
+    /// The demand of this service as a whole, if it may scale to zero or is forecast.
     pub(crate) fn demand(&self) -> Option<Demand> {
-        (self.tells_demand && self.exposed.is_some()).then(|| Demand {
+        (self.reports_demand && self.exposed.is_some()).then(|| Demand {
             service: self.name.clone(),
-            requests: self.asked_milli / 1000,
+            requests: self.received_milli / 1000,
             waiting: u32::try_from(self.waiting_milli.div_ceil(1000)).unwrap_or(u32::MAX),
             in_flight: self.alive().map(Life::in_flight).sum(),
         })
     }
 
-    /// What the source of this service says, where there is one.
+    /// The measurement of the source of this service, if it has one.
     pub(crate) fn measured(&self, now: Time, sees: bool) -> Option<Measured> {
         let key = self.measured_as.clone()?;
-        let asked = Milli(i64::try_from(self.load.at(now).0).unwrap_or(i64::MAX));
-        let said = if sees {
-            Said::Series(vec![Series { labels: Labels::new(), value: asked }])
+        let offered = Milli(i64::try_from(self.load.at(now).0).unwrap_or(i64::MAX));
+        let value = if sees {
+            MeasurementResult::Series(vec![Series { labels: Labels::new(), value: offered }])
         } else {
-            Said::Failed("the node is blind".into())
+            MeasurementResult::Failed("the node is blind".into())
         };
-        Some(Measured { source: self.name.clone(), key, stale_after: STALE_AFTER, said })
+        Some(Measured { source: self.name.clone(), key, stale_after: STALE_AFTER, result: value })
     }
 
     /// The proxy's counters of its replicas.
@@ -123,15 +123,15 @@ impl Site {
         })
     }
 
-    /// The latencies of its replicas, if it promises one.
+    /// The latencies of its replicas, if it has a latency SLO.
     pub(crate) fn latencies(&self) -> impl Iterator<Item = Latencies> {
-        self.promised.into_iter().flat_map(move |promised| {
+        self.slo_threshold.into_iter().flat_map(move |threshold| {
             let counted = self.places().filter(|(_, life)| life.is_counted());
             counted.map(move |(ordinal, life)| Latencies {
                 service: self.name.clone(),
                 ordinal,
                 incarnation: life.incarnation,
-                promised,
+                threshold,
                 failed: life.work.errors,
                 answered: life.work.timed_milli.map(|milli| milli / 1000),
             })
@@ -150,7 +150,7 @@ impl Site {
         })
     }
 
-    /// Its replicas that the proxy goes around.
+    /// Its ejected replicas.
     pub(crate) fn ejected(&self, now: Time) -> impl Iterator<Item = Ejected> {
         let ejected = self.places().filter(move |(_, life)| life.is_routed() && life.is_ejected(now));
         ejected.map(|(ordinal, life)| Ejected {
@@ -159,7 +159,7 @@ impl Site {
         })
     }
 
-    /// What its replicas may use, as the platform has it.
+    /// The resources of its replicas, as the platform reports them.
     pub(crate) fn allotted(&self) -> impl Iterator<Item = Allotted> {
         self.places().filter(|(_, life)| life.is_running()).map(|(ordinal, life)| Allotted {
             replica: ReplicaId { service: self.name.clone(), ordinal },
@@ -176,10 +176,10 @@ impl Site {
 }
 
 impl Life {
-    /// Takes requests, in thousandths, and returns how many it turned away, whole ones.
+    /// Queues requests, in thousandths; returns how many it refused, in whole requests.
     fn take(&mut self, requests_milli: u64) -> u64 {
         let work = &mut self.work;
-        work.was_asked = true;
+        work.was_routed_to = true;
         let room = BACKLOG_MAX_MILLI.saturating_sub(work.backlog_milli);
         work.backlog_milli += requests_milli.min(room);
         let refused = requests_milli.saturating_sub(room) / 1000;
@@ -188,7 +188,7 @@ impl Life {
     }
 
     /// Works for one tick.
-    fn work_on(&mut self, now: Time, promised: Option<Duration>) {
+    fn work_on(&mut self, now: Time, threshold: Option<Duration>) {
         match self.state {
             LifeState::Booting => {
                 self.work.cpu_us += self.program.boot_cpu_milli * TICK_US / 1000;
@@ -208,11 +208,11 @@ impl Life {
         let work = &mut self.work;
         let cost_us = u64::try_from(self.program.cost.as_micros()).unwrap_or(u64::MAX);
         let answered = work.backlog_milli.min(capacity);
-        // Those of the end of the tick are still being answered when it ends.
+        // The last requests of the tick are still being answered when it ends.
         work.answering = u32::try_from(answered * cost_us.min(TICK_US) / TICK_US / 1000).unwrap_or(u32::MAX);
         work.last_latency_us = cost_us + work.backlog_milli.saturating_mul(TICK_US) / capacity;
-        if let Some(promised) = promised {
-            work.timed_milli[class_of(Duration::from_micros(work.last_latency_us), promised)] += answered;
+        if let Some(threshold) = threshold {
+            work.timed_milli[class_of(Duration::from_micros(work.last_latency_us), threshold)] += answered;
         }
         work.backlog_milli -= answered;
         work.answered_milli += answered;

@@ -1,4 +1,4 @@
-//! The bytes beneath the engine: a file whose first page says what it is.
+//! The bytes beneath the engine: a file whose first page identifies its format.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use redb::StorageBackend;
 
-/// Bytes before the engine's own: one page, so that its pages stay aligned.
+/// The bytes before those of the engine: one page, so that its pages stay aligned.
 pub(crate) const PREAMBLE_BYTES: u64 = PAGE_BYTES as u64;
 
 /// The engine's page.
@@ -25,9 +25,9 @@ pub(crate) const FORMAT: u32 = 1;
 /// What the first page begins with; the format's number and a line end follow. `head -2 store.db` shows it.
 const MAGIC: &[u8] = b"homeostat store\nformat ";
 
-/// Where the bytes of a store are. Opened anew after each failure.
+/// Where the bytes of a store are. Reopened after each failure.
 pub(crate) trait Disk: fmt::Debug + Send + Sync + 'static {
-    /// The bytes from the first one on.
+    /// Opens the bytes, from the first one on.
     fn open(&self) -> io::Result<Box<dyn StorageBackend>>;
 }
 
@@ -46,9 +46,9 @@ pub(crate) struct Framed {
     stopped: Arc<AtomicBool>,
 }
 
-/// The bytes of a disk as they are, with writes that stay in memory: to look at a store without touching it.
+/// A copy-on-write view of a disk, whose writes stay in memory: to read a store without changing it.
 #[derive(Debug)]
-pub(crate) struct Untouched {
+pub(crate) struct CopyOnWrite {
     bytes: Box<dyn StorageBackend>,
     shadow: Mutex<Shadow>,
 }
@@ -56,16 +56,16 @@ pub(crate) struct Untouched {
 #[derive(Debug)]
 struct Shadow {
     len: u64,
-    /// The pages written to, by number, whole.
+    /// The whole pages that were written to, by number.
     pages: BTreeMap<u64, Vec<u8>>,
 }
 
-/// What the first page says.
+/// The content of the first page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Preamble {
     /// A store of this format.
     Format(u32),
-    /// No store of ours.
+    /// Not a store.
     Foreign,
 }
 
@@ -114,8 +114,8 @@ impl StorageBackend for Framed {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        // A kernel may drop the pages it could not write and report the next sync as good (fsync-gate, 2018): after one
-        // failure nothing that the file shows proves what is on the disk.
+        // A kernel may drop the pages it could not write and report the next sync as good (fsyncgate, 2018): after one
+        // failure the content of the file does not prove what is on the disk.
         self.bytes.sync_data().inspect_err(|_| self.stopped.store(true, Ordering::Release))
     }
 
@@ -128,8 +128,8 @@ impl StorageBackend for Framed {
     }
 }
 
-impl Untouched {
-    /// Looks at `bytes`.
+impl CopyOnWrite {
+    /// A view of `bytes`.
     pub(crate) fn new(bytes: Box<dyn StorageBackend>) -> io::Result<Self> {
         let shadow = Mutex::new(Shadow { len: bytes.len()?, pages: BTreeMap::new() });
         Ok(Self { bytes, shadow })
@@ -139,17 +139,17 @@ impl Untouched {
         self.shadow.lock().expect("nothing panics while it holds the shadow")
     }
 
-    /// Page `number` as the disk has it; zeros where the disk has ended.
+    /// Page `number` of the disk; zeros beyond its end.
     fn page(&self, number: u64) -> io::Result<Vec<u8>> {
         let mut page = vec![0; PAGE_BYTES];
         let offset = number * PAGE_BYTES as u64;
-        let there = self.bytes.len()?.saturating_sub(offset).min(PAGE_BYTES as u64);
-        self.bytes.read(offset, &mut page[..there as usize])?;
+        let available = self.bytes.len()?.saturating_sub(offset).min(PAGE_BYTES as u64);
+        self.bytes.read(offset, &mut page[..available as usize])?;
         Ok(page)
     }
 }
 
-impl StorageBackend for Untouched {
+impl StorageBackend for CopyOnWrite {
     fn len(&self) -> io::Result<u64> {
         Ok(self.shadow().len)
     }
@@ -190,7 +190,7 @@ impl StorageBackend for Untouched {
     }
 }
 
-/// The pages that `len` bytes from `offset` on lie in: the page's number, the bytes within it, and those within the whole.
+/// The pages of `len` bytes from `offset` on: the number of each, the range within the page, and the range within the `len` bytes.
 fn pages_of(offset: u64, len: usize) -> impl Iterator<Item = (u64, Range<usize>, Range<usize>)> {
     let mut done = 0;
     std::iter::from_fn(move || {
@@ -210,7 +210,7 @@ impl Disk for FileDisk {
     }
 }
 
-/// Without locks of its own: the lock of the folder (`open.rs`) is taken before and held for longer.
+/// Takes no locks: the lock of the folder (`open.rs`) is taken before and held for longer.
 impl StorageBackend for FileBytes {
     fn len(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
@@ -238,27 +238,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_look_at_a_file_sees_its_own_writes_and_leaves_the_file_alone() {
+    fn a_copy_on_write_view_has_its_own_writes_and_leaves_the_file_unchanged() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("file");
         let content: Vec<u8> = (0..9_000_u32).map(|n| n as u8).collect();
         std::fs::write(&path, &content).unwrap();
-        let look = Untouched::new(FileDisk(path.clone()).open().unwrap()).unwrap();
+        let view = CopyOnWrite::new(FileDisk(path.clone()).open().unwrap()).unwrap();
         let mut expected = content.clone();
         expected.resize(20_000, 0);
         expected[4_000..13_000].fill(9);
 
-        look.set_len(20_000).unwrap();
-        look.write(4_000, &[9; 9_000]).unwrap();
+        view.set_len(20_000).unwrap();
+        view.write(4_000, &[9; 9_000]).unwrap();
         let mut seen = vec![1; 20_000];
-        look.read(0, &mut seen).unwrap();
+        view.read(0, &mut seen).unwrap();
         assert_eq!(seen, expected);
-        assert!(look.read(19_999, &mut [0; 2]).is_err());
+        assert!(view.read(19_999, &mut [0; 2]).is_err());
         assert_eq!(std::fs::read(&path).unwrap(), content);
     }
 
     #[test]
-    fn the_preamble_says_the_format_or_that_the_file_is_foreign() {
+    fn the_preamble_has_the_format_or_the_file_is_foreign() {
         assert_eq!(Preamble::parse(b"homeostat store\nformat 1\n\0\0"), Preamble::Format(1));
         assert_eq!(Preamble::parse(b"homeostat store\nformat 4000000\nmore"), Preamble::Format(4_000_000));
         assert_eq!(Preamble::parse(b"homeostat store\nformat \n"), Preamble::Foreign);

@@ -20,7 +20,7 @@ use crate::open::{self, DirLock, OpenError, Opened};
 use crate::rows::{COUNTERS, ENTRIES, HISTORY, LEASES, decode_change, decode_entry};
 use crate::writer::Writer;
 
-/// A store in one file of a folder. Dropping it finishes the writes that wait, and lets others open the folder.
+/// A store in one file of a folder. Dropping it finishes the queued writes and releases the folder.
 #[derive(Debug)]
 pub struct EmbeddedStore {
     // In the order of dropping: the writer ends, then the file closes, then the folder is free.
@@ -31,12 +31,12 @@ pub struct EmbeddedStore {
 }
 
 impl EmbeddedStore {
-    /// Opens the store in the folder `dir`; makes the folder, and an empty store, where there is none.
+    /// Opens the store in the folder `dir`; creates the folder and an empty store if there is none.
     pub fn open(dir: &Path) -> Result<Self, OpenError> {
         Self::open_retaining(dir, Retention::default())
     }
 
-    /// As [`open`](Self::open), with a history of another length.
+    /// As [`open`](Self::open), with another [`Retention`].
     pub fn open_retaining(dir: &Path, retention: Retention) -> Result<Self, OpenError> {
         let Opened { engine, leases, lock } = open::open(dir, retention)?;
         Self::start(engine, leases, Some(lock)).map_err(|cause| OpenError::io(dir, cause))
@@ -52,7 +52,8 @@ impl EmbeddedStore {
         self.clock.lock().expect("nothing panics while it holds the lease clock")
     }
 
-    fn past(
+    /// Gives the changes from `first` to `last`. Fails for a watch from `from` if some of them are compacted.
+    fn past_changes(
         &self,
         from: Revision,
         first: Revision,
@@ -89,7 +90,7 @@ impl Store for EmbeddedStore {
         self.engine.read(
             || format!("the row {key}"),
             |database| {
-                // The row's bytes are in the database's own page, which only a living transaction keeps from being reused.
+                // The row's bytes are in a page of the database, which only an open transaction keeps from being reused.
                 let txn = database.begin_read()?;
                 let stored = txn.open_table(ENTRIES)?.get(key.as_str())?;
                 stored.map(|stored| decode_entry(key.as_str(), stored.value())).transpose()
@@ -127,8 +128,10 @@ impl Store for EmbeddedStore {
 
     fn watch(&self, prefix: &Prefix, from: Revision) -> Result<Watch, WatchError> {
         let from = from.max(Revision::ZERO.next());
-        let watch =
-            self.engine.hub.watch(prefix, from, |first, last, give| self.past(from, first, last, give))?;
+        let watch = self
+            .engine
+            .hub
+            .watch(prefix, from, |first, last, give| self.past_changes(from, first, last, give))?;
         watch.ok_or(WatchError::TooMany)
     }
 

@@ -1,4 +1,4 @@
-//! The open database, and what a failed write means.
+//! The open database, and how the outcome of a failed write is determined.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,7 +9,7 @@ use std::time::Duration;
 use redb::{Builder, Database, ReadableDatabase, ReadableTable};
 use store::{Cause, Change, LeaseId, ReadError, Retention, Revision, WatchHub, WriteError};
 
-use crate::disk::{Disk, Framed, PREAMBLE_BYTES, Preamble, Untouched};
+use crate::disk::{CopyOnWrite, Disk, Framed, PREAMBLE_BYTES, Preamble};
 use crate::ledger::{Counters, Ledger, Write, Written};
 use crate::rows::{BOUND, COUNTERS, ENTRIES, HISTORY, LEASES, decode_change, decode_entry};
 
@@ -26,12 +26,12 @@ pub(crate) struct Engine {
     retention: Retention,
     /// `None` after a failure, until the database is opened again.
     database: RwLock<Option<Database>>,
-    /// Set for good by the first failed sync, or when it cannot be told whether a batch happened.
+    /// Set for good by the first failed sync, or when it is unknown whether a batch happened.
     stopped: Arc<AtomicBool>,
     pub(crate) hub: WatchHub,
 }
 
-/// A batch that is on its way to the disk.
+/// A batch that is being committed.
 #[derive(Debug)]
 pub(crate) struct Batch {
     /// How each write ended, in their order.
@@ -43,7 +43,7 @@ pub(crate) struct Batch {
 /// Leases with their times to live.
 pub(crate) type Leases = Vec<(LeaseId, Duration)>;
 
-/// How far a batch came before it failed.
+/// How far a batch got before it failed.
 enum Stage {
     /// Nothing of it can be on the disk.
     Prepared,
@@ -62,15 +62,15 @@ pub(crate) fn create(disk: &dyn Disk) -> Result<(), redb::Error> {
 }
 
 impl Engine {
-    /// Opens the store in `disk`, whose preamble is known to be good, and returns its leases too.
+    /// Opens the store in `disk`, whose preamble was checked, and returns its leases too.
     ///
-    /// Every row is read once before, so that damage is found before anything is written to a damaged file.
+    /// Reads every row first, so that damage is found before anything is written to a damaged file.
     pub(crate) fn open(
         disk: Box<dyn Disk>,
         place: String,
         retention: Retention,
     ) -> Result<(Self, Leases), redb::Error> {
-        let leases = look(&*disk, verify)?;
+        let leases = read_unchanged(&*disk, verify)?;
         let stopped = Arc::default();
         let database = open_database(&*disk, &stopped)?;
         let revision = counters(&database)?.revision;
@@ -97,7 +97,7 @@ impl Engine {
         })
     }
 
-    /// Does all of `writes` in one transaction and one sync. An error holds for all of them.
+    /// Applies all of `writes` in one transaction and one sync. An error concerns all of them.
     pub(crate) fn write(&self, writes: &[Write]) -> Result<Batch, WriteError> {
         if self.has_stopped() {
             return Err(WriteError::Stopped { place: self.place.clone() });
@@ -124,15 +124,20 @@ impl Engine {
         match (outcome, stage) {
             (Ok(()), Stage::Committing(batch)) => Ok(batch),
             (Ok(()), Stage::Prepared) => unreachable!("a batch that succeeded was committed or aborted"),
-            (Err(cause), stage) => self.settle(cause, stage, batches_before),
+            (Err(cause), stage) => self.resolve_failure(cause, stage, batches_before),
         }
     }
 
     /// Finds out whether a batch that failed with `cause` happened.
     ///
-    /// The engine refuses all work after a failure, so that the next use opens the database anew; the counters in the file
-    /// tell what became of the batch. After a failed sync they prove nothing, and the store stops.
-    fn settle(&self, cause: redb::Error, stage: Stage, batches_before: u64) -> Result<Batch, WriteError> {
+    /// The engine refuses all work after a failure, so the database is closed and reopened on next use; the counters in the
+    /// file show whether the batch happened. After a failed sync they prove nothing, and the store stops.
+    fn resolve_failure(
+        &self,
+        cause: redb::Error,
+        stage: Stage,
+        batches_before: u64,
+    ) -> Result<Batch, WriteError> {
         *self.database.write().expect("no writer of the slot panics") = None;
         match stage {
             Stage::Prepared => Err(self.not_applied(cause)),
@@ -140,7 +145,7 @@ impl Engine {
                 Some(now) if now == batches_before => Err(self.not_applied(cause)),
                 Some(_) => Ok(batch),
                 None => {
-                    // Only another open would tell, and those who watch and wait could not be told the truth until then.
+                    // Only reopening would show it, and watchers could not get correct changes until then.
                     self.stop();
                     Err(self.unknown(cause))
                 }
@@ -148,13 +153,13 @@ impl Engine {
         }
     }
 
-    /// Batches that are surely on the disk; `None` when nobody can tell.
+    /// The number of batches that are certainly on the disk; `None` when it cannot be determined.
     fn batches_on_disk(&self) -> Option<u64> {
         if self.has_stopped() {
             return None;
         }
-        let counters = look(&*self.disk, |database| counters(database)).ok()?;
-        // What the file shows may have come no further than the system's memory.
+        let counters = read_unchanged(&*self.disk, |database| counters(database)).ok()?;
+        // The content of the file may be only in the page cache.
         self.disk.open().and_then(|bytes| bytes.sync_data()).ok()?;
         Some(counters.batches)
     }
@@ -170,7 +175,7 @@ impl Engine {
         self.disk.open()?.len()
     }
 
-    /// What the store's errors call it.
+    /// The name of the store in its errors.
     pub(crate) fn place(&self) -> &str {
         &self.place
     }
@@ -179,7 +184,7 @@ impl Engine {
         self.stopped.load(Ordering::Acquire)
     }
 
-    /// Runs `work` on the database, which is opened again if need be.
+    /// Runs `work` on the database, which is reopened if necessary.
     fn with_database<T>(
         &self,
         work: impl FnOnce(&Database) -> Result<T, redb::Error>,
@@ -218,26 +223,26 @@ impl Engine {
     }
 }
 
-/// The counters as they are.
+/// The current counters.
 pub(crate) fn counters(database: &Database) -> Result<Counters, redb::Error> {
     Counters::read(&database.begin_read()?.open_table(COUNTERS)?)
 }
 
-/// Reads from the database in `disk` without writing a byte to it, neither when it is damaged nor when it needs repair.
-fn look<T>(
+/// Reads from the database in `disk` without writing to it, even when it is damaged or needs repair.
+fn read_unchanged<T>(
     disk: &dyn Disk,
     read: impl FnOnce(&mut Database) -> Result<T, redb::Error>,
 ) -> Result<T, redb::Error> {
     let bytes = disk.open()?;
     if bytes.len()? <= PREAMBLE_BYTES {
-        return Err(redb::Error::Corrupted("nothing follows its first page".to_owned()));
+        return Err(redb::Error::Corrupted("the file ends after its first page".to_owned()));
     }
-    let untouched = Framed::new(Box::new(Untouched::new(bytes)?), Arc::default());
-    // The engine panics on some damage of its own pages; what it held then is dropped on the way here.
-    let looked = catch_unwind(AssertUnwindSafe(|| {
-        read(&mut Builder::new().set_cache_size(CACHE_BYTES).create_with_backend(untouched)?)
+    let view = Framed::new(Box::new(CopyOnWrite::new(bytes)?), Arc::default());
+    // The engine panics on some kinds of damage; the database is dropped by the unwinding.
+    let result = catch_unwind(AssertUnwindSafe(|| {
+        read(&mut Builder::new().set_cache_size(CACHE_BYTES).create_with_backend(view)?)
     }));
-    looked.unwrap_or_else(|_| Err(redb::Error::Corrupted("its pages contradict one another".to_owned())))
+    result.unwrap_or_else(|_| Err(redb::Error::Corrupted("its pages are inconsistent".to_owned())))
 }
 
 fn open_database(disk: &dyn Disk, stopped: &Arc<AtomicBool>) -> Result<Database, redb::Error> {

@@ -1,4 +1,4 @@
-//! A disk that fails on demand and forgets what was not synced, and what the store makes of it.
+//! Tests of the store on a disk that fails on demand and loses writes that were not synced.
 
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -10,7 +10,7 @@ use crate::disk::Disk;
 use crate::embedded::EmbeddedStore;
 use crate::engine::{self, Engine};
 
-/// Bytes that a disk writes whole or not at all.
+/// The unit that a disk writes atomically, in bytes.
 const SECTOR_BYTES: usize = 512;
 
 #[derive(Clone, Debug, Default)]
@@ -18,9 +18,9 @@ struct FaultyDisk(Arc<Mutex<Bytes>>);
 
 #[derive(Debug, Default)]
 struct Bytes {
-    /// What a reader sees.
+    /// The content that a reader sees.
     seen: Vec<u8>,
-    /// What is left when the power goes, without any of `unsynced`.
+    /// The content that certainly survives a power loss, without `unsynced`.
     synced: Vec<u8>,
     unsynced: Vec<Unsynced>,
     calls: u64,
@@ -64,13 +64,13 @@ impl FaultyDisk {
         self.0.lock().unwrap()
     }
 
-    /// Sets what goes wrong; `after` counts the calls that still succeed.
+    /// Injects a fault; `after` is the number of calls that still succeed.
     fn fail(&self, fault: impl FnOnce(u64) -> Fault, after: u64) {
         let mut bytes = self.bytes();
         bytes.fault = Some(fault(bytes.calls + after));
     }
 
-    fn mend(&self) {
+    fn repair(&self) {
         self.bytes().fault = None;
     }
 
@@ -80,7 +80,7 @@ impl FaultyDisk {
         EmbeddedStore::start(engine, leases, None).unwrap()
     }
 
-    /// The disk after the power went: of what was not synced all is left, or nothing, or each sector by chance.
+    /// The disk after a power loss: of the unsynced writes all are left, or none, or each sector at random.
     fn after_power_loss(&self, chance: &mut impl FnMut() -> u64) -> Self {
         let mode = chance() % 3;
         let mut sector_is_left = || match mode {
@@ -91,7 +91,7 @@ impl FaultyDisk {
         let before = self.bytes();
         let mut left = before.synced.clone();
         for unsynced in &before.unsynced {
-            unsynced.reach(&mut left, &mut sector_is_left);
+            unsynced.apply_to(&mut left, &mut sector_is_left);
         }
         let bytes = Bytes { seen: left.clone(), synced: left, ..Bytes::default() };
         Self(Arc::new(Mutex::new(bytes)))
@@ -99,8 +99,8 @@ impl FaultyDisk {
 }
 
 impl Unsynced {
-    /// Does to `medium` what was asked for, sector by sector as far as `sector_is_left` lets it.
-    fn reach(&self, medium: &mut Vec<u8>, mut sector_is_left: impl FnMut() -> bool) {
+    /// Applies the write to `medium`, for each sector for which `sector_is_left` returns true.
+    fn apply_to(&self, medium: &mut Vec<u8>, mut sector_is_left: impl FnMut() -> bool) {
         match self {
             Self::Resized(len) => medium.resize(*len, 0),
             Self::Written { offset, bytes } => {
@@ -132,7 +132,7 @@ impl Bytes {
 
     fn sync(&mut self) {
         for unsynced in self.unsynced.drain(..) {
-            unsynced.reach(&mut self.synced, || true);
+            unsynced.apply_to(&mut self.synced, || true);
         }
     }
 }
@@ -213,7 +213,7 @@ fn pair_in(store: &EmbeddedStore) -> u64 {
     a
 }
 
-/// A small generator (Lehmer, modulus 2³¹ − 1), so that a seed is a run.
+/// A small random number generator (Lehmer, modulus 2³¹ − 1), so that a seed determines a run.
 fn chance(seed: u64) -> impl FnMut() -> u64 {
     let mut state = seed + 1;
     move || {
@@ -246,20 +246,23 @@ fn power_loss_at_any_call_loses_nothing_acknowledged() {
         let found = pair_in(&store);
         if found != acknowledged {
             assert_eq!(found, acknowledged + 1, "seed {seed}");
-            assert!(cause.is_unknown(), "seed {seed}: {cause:?} and yet it happened");
+            assert!(cause.is_unknown(), "seed {seed}: {cause:?}, but it happened");
             happened += 1;
         }
         unknown += u32::from(cause.is_unknown());
         assert_eq!(store.list(&Prefix::root()).unwrap().revision, Revision(found));
         assert_eq!(write_pair(&store, found + 1).unwrap(), Revision(found + 1));
     }
-    assert!(unknown > 15, "{unknown} runs failed in doubt: the power must go in the middle of writes");
-    eprintln!("{unknown} of 150 runs ended in doubt, in {happened} of them the write had happened");
-    assert!(happened > 0, "in none of the runs did a write in doubt turn out to have happened");
+    assert!(
+        unknown > 15,
+        "{unknown} runs had an unknown outcome: power must be lost in the middle of writes"
+    );
+    eprintln!("{unknown} of 150 runs had an unknown outcome, in {happened} of them the write had happened");
+    assert!(happened > 0, "in none of the runs a write of unknown outcome had happened");
 }
 
 #[test]
-fn a_full_disk_refuses_the_write_and_the_store_goes_on_when_there_is_space() {
+fn a_full_disk_refuses_the_write_and_the_store_continues_when_there_is_space() {
     for after in 0..40 {
         let disk = FaultyDisk::with_empty_store();
         let store = disk.store();
@@ -275,12 +278,12 @@ fn a_full_disk_refuses_the_write_and_the_store_goes_on_when_there_is_space() {
             }
         };
         if cause.is_unknown() {
-            // The file could not even be opened anew: the store must not guess.
+            // The file could not even be reopened: the store must not guess.
             assert!(matches!(write_pair(&store, 9), Err(WriteError::Stopped { .. })));
             continue;
         }
         assert!(matches!(cause, WriteError::NoSpace { .. }), "{cause:?}");
-        disk.mend();
+        disk.repair();
         assert_eq!(pair_in(&store), acknowledged, "after {after} calls");
         assert_eq!(write_pair(&store, acknowledged + 1).unwrap(), Revision(acknowledged + 1));
         for revision in 1..=acknowledged + 1 {
@@ -297,19 +300,19 @@ fn a_disk_that_became_read_only_is_reported_as_such() {
     disk.fail(|from_call| Fault::Full { from_call, kind: io::ErrorKind::ReadOnlyFilesystem }, 0);
     let cause = write_pair(&store, 1).unwrap_err();
     assert!(matches!(cause, WriteError::Denied { .. }), "{cause:?}");
-    disk.mend();
+    disk.repair();
     assert_eq!(pair_in(&store), 0);
 }
 
 #[test]
-fn a_failed_sync_is_in_doubt_and_stops_the_store() {
+fn a_failed_sync_has_an_unknown_outcome_and_stops_the_store() {
     let disk = FaultyDisk::with_empty_store();
     let store = disk.store();
     write_pair(&store, 1).unwrap();
     let mut watch = store.watch(&Prefix::root(), Revision(2)).unwrap();
     disk.fail(|_| Fault::NoSync, 0);
     assert!(write_pair(&store, 2).unwrap_err().is_unknown());
-    disk.mend();
+    disk.repair();
 
     assert!(matches!(write_pair(&store, 3), Err(WriteError::Stopped { .. })));
     assert!(matches!(store.get(&key("pair/a")), Err(ReadError::Stopped { .. })));

@@ -20,7 +20,7 @@ pub(crate) enum Write {
     },
     /// The end of a lease that its holder gives up.
     Revoke(LeaseId),
-    /// The end of leases whose time is over; those that have ended already are passed over.
+    /// The end of leases that have expired; those that have ended already are skipped.
     Expire(Vec<LeaseId>),
     /// Forgetting past changes, through this revision.
     Compact(Revision),
@@ -59,7 +59,7 @@ pub(crate) struct Counters {
     pub(crate) leases_granted: u64,
     /// Bytes of the rows of [`HISTORY`].
     pub(crate) history_bytes: u64,
-    /// Batches committed: tells after a failure whether the last one happened.
+    /// Batches committed: shows after a failure whether the last one happened.
     pub(crate) batches: u64,
 }
 
@@ -72,7 +72,7 @@ pub(crate) struct Ledger<'txn> {
     bound: Table<'txn, (u64, &'static str), ()>,
     before: Counters,
     now: Counters,
-    /// Leases that this batch ended: the one thing it may change that moves no counter.
+    /// Leases that this batch ended: the only change that no counter reflects.
     leases_ended: u64,
     changes: Vec<Arc<Change>>,
 }
@@ -112,7 +112,7 @@ impl Counters {
 }
 
 impl<'txn> Ledger<'txn> {
-    /// Opens the tables, and makes those that are not there.
+    /// Opens the tables, and creates those that do not exist.
     pub(crate) fn open(txn: &'txn WriteTransaction) -> Result<Self, redb::Error> {
         let counters = txn.open_table(COUNTERS)?;
         let before = Counters::read(&counters)?;
@@ -134,7 +134,7 @@ impl<'txn> Ledger<'txn> {
         self.before.batches
     }
 
-    /// Does one write. An error leaves the ledger fit only for dropping, with its transaction.
+    /// Applies one write. After an error the ledger can only be dropped, with its transaction.
     pub(crate) fn apply(&mut self, write: &Write) -> Result<Written, redb::Error> {
         match write {
             Write::Commit(txn) => self.commit(txn),

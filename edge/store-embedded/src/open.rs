@@ -17,27 +17,27 @@ use crate::engine::{self, Engine, Leases};
 const STORE_FILE: &str = "store.db";
 /// Who may read and write it: its owner alone.
 const STORE_MODE: u32 = 0o600;
-/// A store that is being created; it gets its name when it is whole.
+/// A store that is being created; it is renamed when it is complete.
 const NEW_FILE: &str = "store.db.new";
-/// Locked while a process has the store open; holds its pid, for the error of the next.
+/// Locked while a process has the store open; contains its pid, for the error message of the next process.
 const LOCK_FILE: &str = "store.lock";
 
 /// How often, and how far apart, the lock is tried before the folder counts as in use: for half a second in all.
 ///
-/// A process that is being started shares the locks of its parent from fork to exec. When the parent is killed just then,
-/// its folder seems to be used for those few milliseconds, or for more of them on a machine under load.
+/// A process that is being started shares the locks of its parent from fork to exec. When the parent is killed in between,
+/// its folder seems to be in use for those milliseconds, or for longer on a machine under load.
 const LOCK_TRIES: u32 = 50;
 const LOCK_RETRY: Duration = Duration::from_millis(10);
 
-/// Why a store could not be opened. Rows are as they were.
+/// Why a store could not be opened. No row was changed.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum OpenError {
     /// Another process has it open.
-    #[error("another homeostat{} uses {}; stop it or choose another folder", pid_words(.pid), .dir.display())]
+    #[error("another homeostat{} uses {}; stop it or choose another folder", pid_in_brackets(.pid), .dir.display())]
     InUse {
         /// The folder.
         dir: PathBuf,
-        /// The process, when it said so.
+        /// The pid of the process, if it is known.
         pid: Option<u32>,
     },
     /// A newer version wrote it. The file was not touched.
@@ -48,8 +48,8 @@ pub enum OpenError {
         /// Its format.
         found: u32,
     },
-    /// It is no store of ours. The file was not touched.
-    #[error("{} is no homeostat store, or its beginning is damaged; move it away or restore it from a copy", .path.display())]
+    /// It is not a store. The file was not touched.
+    #[error("{} is not a homeostat store, or its beginning is damaged; move it away or restore it from a copy", .path.display())]
     NotAStore {
         /// The file.
         path: PathBuf,
@@ -125,7 +125,7 @@ pub(crate) fn open(dir: &Path, retention: Retention) -> Result<Opened, OpenError
     Ok(Opened { engine, leases, lock })
 }
 
-/// Makes an empty store under another name, and renames it once it is synced, so that no crash leaves half a store behind.
+/// Creates an empty store under another name, and renames it once it is synced, so that no crash leaves a partial store.
 fn create(dir: &Path, path: &Path) -> Result<(), OpenError> {
     let new = dir.join(NEW_FILE);
     let io_error = |cause| OpenError::io(&new, cause);
@@ -161,7 +161,7 @@ impl DirLock {
                 Err(TryLockError::Error(cause)) => return Err(io_error(cause)),
             }
         }
-        // The pid is a courtesy to whoever comes next; the lock is the lock without it.
+        // The pid is only for the error message of the next process; the lock works without it.
         drop(file.set_len(0).and_then(|()| write!(file, "{}", std::process::id())));
         Ok(Self { _file: file })
     }
@@ -174,7 +174,7 @@ fn pid_in(file: &mut File) -> Option<u32> {
     text.parse().ok()
 }
 
-fn pid_words(pid: &Option<u32>) -> String {
+fn pid_in_brackets(pid: &Option<u32>) -> String {
     pid.map_or_else(String::new, |pid| format!(" (pid {pid})"))
 }
 

@@ -16,7 +16,7 @@ pub(crate) const LEASES: TableDefinition<'_, u64, u64> = TableDefinition::new("l
 /// The keys of a lease: (lease, key).
 pub(crate) const BOUND: TableDefinition<'_, (u64, &str), ()> = TableDefinition::new("bound");
 
-/// A checksum, which the engine does not keep for reading, stands before each row's bytes.
+/// The length of the checksum before each row's bytes: the engine does not check its own when it reads.
 const SEAL_BYTES: usize = size_of::<u64>();
 
 #[derive(Serialize, Deserialize)]
@@ -45,7 +45,7 @@ pub(crate) fn encode_entry(entry: &Entry) -> Vec<u8> {
     seal(&RowV1::from(entry))
 }
 
-/// Reads back what [`encode_entry`] gave. Fails on anything else.
+/// Decodes the result of [`encode_entry`]. Fails on anything else.
 pub(crate) fn decode_entry(key: &str, stored: &[u8]) -> Result<Entry, redb::Error> {
     let damaged = |what: &dyn std::fmt::Display| damaged("the row", key, what);
     let row: RowV1<'_> = unseal(stored).map_err(|cause| damaged(&cause))?;
@@ -57,7 +57,7 @@ pub(crate) fn encode_change(change: &Change) -> Vec<u8> {
     seal(&change.events.iter().map(EventV1::from).collect::<Vec<_>>())
 }
 
-/// Reads back what [`encode_change`] gave. Fails on anything else.
+/// Decodes the result of [`encode_change`]. Fails on anything else.
 pub(crate) fn decode_change(revision: u64, stored: &[u8]) -> Result<Change, redb::Error> {
     let damaged = |what: &dyn std::fmt::Display| damaged("the change", revision, what);
     let stored: Vec<EventV1<'_>> = unseal(stored).map_err(|cause| damaged(&cause))?;
@@ -142,7 +142,7 @@ mod tests {
         }
 
         #[test]
-        fn a_row_reads_back_as_it_was(
+        fn a_row_is_read_back_unchanged(
             value in prop::collection::vec(any::<u8>(), 0..2_000),
             revisions in any::<(u64, u64, u64)>(),
             lease in any::<Option<u64>>(),

@@ -1,4 +1,4 @@
-//! The one thread that writes: writes that wait at the same moment share one sync.
+//! The writer thread: writes that wait at the same time share one sync.
 
 use std::io;
 use std::sync::Arc;
@@ -10,16 +10,16 @@ use store::WriteError;
 use crate::engine::{Batch, Engine};
 use crate::ledger::{Write, Written};
 
-/// Most writes that share one sync.
+/// The most writes that share one sync.
 ///
-/// 256: as many threads as may wait at once in a process of ours, doubled twice. A batch of all of them holds the largest
-/// transactions (1.5 MB each) only up to [`BATCH_BYTES_MAX`].
+/// 256: four times the number of threads of Homeostat that may wait at once. A batch of the largest transactions (1.5 MB each)
+/// is limited by [`BATCH_BYTES_MAX`].
 const BATCH_WRITES_MAX: usize = 256;
 
-/// Bytes of transactions after which a batch takes in no more: what a disk of 100 MB/s syncs in 80 ms.
+/// The bytes of transactions at which a batch is full: what a disk of 100 MB/s syncs in 80 ms.
 const BATCH_BYTES_MAX: usize = 8 << 20;
 
-/// Most writes in the queue; further ones wait to get into it.
+/// The most writes in the queue; further ones wait until there is space.
 const QUEUE_WRITES_MAX: usize = 256;
 
 /// The writer thread. Dropping it finishes what is queued.
@@ -46,20 +46,20 @@ impl Writer {
         Ok(Self { queue: Some(queue), thread: Some(thread), place })
     }
 
-    /// Writes, and returns once it is on the disk.
+    /// Writes; returns once the write is on the disk.
     pub(crate) fn write(&self, write: Write) -> Result<Written, WriteError> {
         let (reply, answer) = sync_channel(1);
         let queue = self.queue.as_ref().expect("the queue is taken only by drop");
         let sent = queue.send(Request { write, reply });
-        // The thread ends before the queue only by a panic, which is a bug: what waited was not begun, and what was
-        // under way may or may not have reached the disk.
+        // The thread ends before the queue only by a panic, which is a bug: queued writes were not begun, and those in
+        // progress may or may not have reached the disk.
         let place = || self.place.clone();
         sent.map_err(|_| WriteError::Stopped { place: place() })?;
         answer.recv().map_err(|_| WriteError::Unknown { place: place(), source: Arc::new(WriterGone) })?
     }
 }
 
-/// The cause of an answer that never came.
+/// The cause when the thread never replied.
 #[derive(Debug, thiserror::Error)]
 #[error("the thread that writes has panicked")]
 struct WriterGone;
@@ -77,7 +77,7 @@ impl Drop for Writer {
     fn drop(&mut self) {
         self.queue = None;
         if let Some(thread) = self.thread.take() {
-            // A panic of the thread has been printed where it happened; there is nobody left to tell.
+            // A panic of the thread was printed where it happened.
             drop(thread.join());
         }
     }
@@ -106,7 +106,7 @@ fn run(engine: &Engine, requests: &Receiver<Request>) {
     }
 }
 
-/// Takes what waits behind `first`, without waiting for more: a lone writer pays one sync and no delay.
+/// Takes the writes queued behind `first`, without waiting for more: a single writer has one sync and no delay.
 fn gather(first: Request, requests: &Receiver<Request>) -> Vec<Request> {
     let mut bytes = first.write.bytes();
     let mut batch = vec![first];
@@ -119,6 +119,6 @@ fn gather(first: Request, requests: &Receiver<Request>) -> Vec<Request> {
 }
 
 fn answer(reply: &SyncSender<Result<Written, WriteError>>, result: Result<Written, WriteError>) {
-    // The writer waits for exactly this, unless its thread is gone, and then nobody misses the answer.
+    // Sending fails only when the waiting thread is gone.
     drop(reply.send(result));
 }

@@ -24,18 +24,18 @@ use crate::watch::{WATCHERS_MAX, Watch};
 /// **Guarantees** Transactions happen one after another, each whole or not at all; what is acknowledged survives any
 /// crash and loss of power; a read sees every write that was acknowledged before it began; a listing is of one revision.
 /// A transaction that changes something has the next revision, without holes, and one that changes nothing has none. A
-/// watch gives every change of its prefix from its first revision on, in order, without gap or double, and the events of
-/// one write together; it never holds up a writer. A lease and the rows bound to it survive a restart; it never ends before
+/// watch gives every change of its prefix from its first revision on, in order, without gaps or duplicates, and the events of
+/// one write together; it never blocks a writer. A lease and the rows bound to it survive a restart; it never ends before
 /// its time to live has passed since it was granted or last kept alive, unless revoked.
 ///
 /// **Non-guarantees** A watch may give a write before or after its writer gets the answer. A watcher that is too slow
-/// is cut off, and told where to go on. A lease may end late: only [`expire`](Self::expire) ends it, and a store that
-/// is opened again gives each lease its whole time to live anew; a holder that acts on a lease needs a fencing token as
-/// well. Past changes may be forgotten without being asked, oldest first, beyond the store's [`Retention`].
+/// is disconnected with the revision to continue from. A lease may end late: only [`expire`](Self::expire) ends it, and a
+/// store that is reopened gives each lease its full time to live again; a holder that acts on a lease needs a fencing token
+/// as well. Past changes beyond the store's [`Retention`] are forgotten, oldest first.
 ///
 /// **Failure and recovery** Each error says whether the state changed. After [`WriteError::Unknown`] the write may or may
 /// not have happened: read, or repeat it with an expectation. The store never acknowledges first and syncs later. A store
-/// that can no longer tell what is on its disk stops ([`WriteError::Stopped`]) until it is opened again.
+/// that can no longer determine what is on its disk stops ([`WriteError::Stopped`]) until it is reopened.
 ///
 /// **Enforcement** `testing/conformance::store`, run against every implementation.
 pub trait Store: Send + Sync + fmt::Debug {
@@ -94,7 +94,7 @@ pub trait Store: Send + Sync + fmt::Debug {
     }
 }
 
-/// How many past changes a store keeps for watches that begin in the past; beyond either limit the oldest go.
+/// How many past changes a store keeps for watches that begin in the past; beyond either limit the oldest are forgotten.
 ///
 /// The last change always stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,7 +122,7 @@ pub enum ReadError {
     /// The medium failed.
     #[error("could not read {what} from {place}")]
     Failed {
-        /// What was asked for.
+        /// What was to be read.
         what: String,
         /// Where the store is.
         place: String,
@@ -134,7 +134,7 @@ pub enum ReadError {
         "could not read {what} from {place}: the stored bytes are damaged; restore the folder from a copy"
     )]
     Damaged {
-        /// What was asked for.
+        /// What was to be read.
         what: String,
         /// Where the store is.
         place: String,
@@ -144,7 +144,7 @@ pub enum ReadError {
     /// The store stopped after an earlier failure.
     #[error("could not read {what} from {place}: the store stopped after a failed write; restart homeostat")]
     Stopped {
-        /// What was asked for.
+        /// What was to be read.
         what: String,
         /// Where the store is.
         place: String,
@@ -159,7 +159,7 @@ pub enum WriteError {
     NoSpace {
         /// Where the store is.
         place: String,
-        /// What the system said.
+        /// The error of the system.
         source: Cause,
     },
     /// The system forbids writing. Nothing was changed.
@@ -169,7 +169,7 @@ pub enum WriteError {
     Denied {
         /// Where the store is.
         place: String,
-        /// What the system said.
+        /// The error of the system.
         source: Cause,
     },
     /// The write failed otherwise. Nothing was changed.
@@ -248,9 +248,9 @@ pub enum WatchError {
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum CompactError {
     /// There is no such revision yet. Nothing was changed.
-    #[error("could not compact through revision {through}: the store stands at {current}")]
+    #[error("could not compact through revision {through}: the store is at revision {current}")]
     Future {
-        /// What was asked for.
+        /// The requested revision.
         through: Revision,
         /// The last write.
         current: Revision,
@@ -270,12 +270,12 @@ pub enum LeaseError {
         lease: LeaseId,
     },
     /// The time to live lies outside its limits. Nothing was changed.
-    #[error("a lease lives between {LEASE_TTL_MIN:?} and {LEASE_TTL_MAX:?}, not {ttl:?}")]
+    #[error("the time to live of a lease is from {LEASE_TTL_MIN:?} to {LEASE_TTL_MAX:?}, not {ttl:?}")]
     Ttl {
-        /// What was asked for.
+        /// The requested time to live.
         ttl: Duration,
     },
-    /// [`LEASES_MAX`] leases live. Nothing was changed.
+    /// [`LEASES_MAX`] leases are held. Nothing was changed.
     #[error("could not grant a lease: {LEASES_MAX} are held already")]
     TooMany,
     /// The write failed.

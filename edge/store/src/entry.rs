@@ -6,23 +6,23 @@ use std::sync::Arc;
 
 use crate::key::Key;
 
-/// Longest value, in bytes.
+/// The longest value, in bytes.
 ///
 /// 1 MiB: the largest thing stored is a service with its status, some 10 KB; two orders of magnitude stay free, and a
 /// full watch queue ([`crate::WATCH_QUEUE_BYTES_MAX`]) still holds several of them.
 pub const VALUE_BYTES_MAX: usize = 1 << 20;
 
-/// How many writes the store has seen: grows by one with each transaction that changes something.
+/// The number of writes of a store: grows by one with each transaction that changes something.
 ///
 /// 0 is the empty store, before its first write.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Revision(pub u64);
 
-/// Names a lease; never given twice by one store. Leases start at 1.
+/// Identifies a lease; never reused by a store. Starts at 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LeaseId(pub u64);
 
-/// The bytes of one row, at most [`VALUE_BYTES_MAX`]; what they mean is the writer's business. Cheap to clone.
+/// The bytes of one row, at most [`VALUE_BYTES_MAX`], opaque to the store. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Value(Arc<[u8]>);
 
@@ -41,11 +41,11 @@ pub struct Entry {
     pub key: Key,
     /// Its content.
     pub value: Value,
-    /// The write that made the key exist; a deleted and rewritten key begins anew.
+    /// The write that created the key; a key that was deleted and written again was created by the latter.
     pub create_revision: Revision,
     /// The write that gave it this value.
     pub mod_revision: Revision,
-    /// Writes since the key exists, 1 after the first.
+    /// The number of writes since the key was created, from 1.
     pub version: u64,
     /// The lease whose end deletes the row.
     pub lease: Option<LeaseId>,
@@ -114,7 +114,7 @@ impl Deref for Value {
 }
 
 impl fmt::Debug for Value {
-    /// The text when it is text, its length when it is not: a log line must not hold a megabyte of numbers.
+    /// A short text is shown, anything else only by its length: a log line must not have a megabyte of bytes.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SHOWN_BYTES_MAX: usize = 64;
         match std::str::from_utf8(&self.0) {

@@ -1,10 +1,10 @@
-//! What names a row, and what names a family of rows.
+//! Keys of rows, and prefixes of keys.
 
 use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
-/// Longest key, in bytes.
+/// The longest key, in bytes.
 ///
 /// 8 segments of a DNS label (63 bytes) with their slashes are 511: deeper or longer names are a mistake, and keys are
 /// held in memory by every watcher.
@@ -18,11 +18,11 @@ pub struct Key(Arc<str>);
 
 /// A folder of keys: `services/` holds `services/shop`, and holds neither `services` nor `services2/shop`.
 ///
-/// There is no empty text that means everything: for every key there is [`Prefix::root`].
+/// An empty text is not a prefix; [`Prefix::root`] is the prefix of every key.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Prefix(Arc<str>);
 
-/// Why a text is no key or no prefix. Nothing was changed.
+/// Why a text is not a key or prefix.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// The text is empty.
@@ -34,13 +34,13 @@ pub enum KeyError {
         /// Its length in bytes.
         bytes: usize,
     },
-    /// The text holds something that belongs in no segment.
-    #[error("a key holds letters, digits, '-', '_', '.', ':' and '/', not {found:?}")]
+    /// The text has a character that a key may not have.
+    #[error("a key has letters, digits, '-', '_', '.', ':' and '/', not {found:?}")]
     Character {
-        /// The first character that does not belong.
+        /// The first such character.
         found: char,
     },
-    /// Two slashes stand together, or one stands at an end where none belongs.
+    /// The text has two slashes in a row, or one at its start or end.
     #[error("the segments of a key must not be empty")]
     EmptySegment,
     /// The text is meant as a prefix and does not end with `/`.
@@ -49,7 +49,7 @@ pub enum KeyError {
 }
 
 impl Key {
-    /// Checks `text` and takes it as a key.
+    /// Parses a key.
     pub fn parse(text: &str) -> Result<Self, KeyError> {
         check(text)?;
         Ok(Self(text.into()))
@@ -67,7 +67,7 @@ impl Prefix {
         Self("".into())
     }
 
-    /// Checks `text` and takes it as a prefix; it ends with `/`.
+    /// Parses a prefix, which ends with `/`.
     pub fn parse(text: &str) -> Result<Self, KeyError> {
         match text.strip_suffix('/') {
             Some(folder) => check(folder)?,
@@ -77,7 +77,7 @@ impl Prefix {
         Ok(Self(text.into()))
     }
 
-    /// Whether `key` lies in this folder.
+    /// Whether `key` is in this folder.
     pub fn holds(&self, key: &Key) -> bool {
         key.0.starts_with(&*self.0)
     }
@@ -95,8 +95,8 @@ fn check(text: &str) -> Result<(), KeyError> {
     if text.len() > KEY_BYTES_MAX {
         return Err(KeyError::TooLong { bytes: text.len() });
     }
-    let belongs = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':' | '/');
-    if let Some(found) = text.chars().find(|c| !belongs(*c)) {
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':' | '/');
+    if let Some(found) = text.chars().find(|c| !is_allowed(*c)) {
         return Err(KeyError::Character { found });
     }
     if text.split('/').any(str::is_empty) {
@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_segments_joined_by_slashes() {
+    fn a_key_has_segments_separated_by_slashes() {
         assert_eq!(Key::parse("services/shop").unwrap().as_str(), "services/shop");
         assert!(Key::parse("A.b_c:7460/x-1").is_ok());
         assert!(Key::parse(&"a".repeat(KEY_BYTES_MAX)).is_ok());
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prefix_is_a_folder_and_not_the_start_of_a_word() {
+    fn a_prefix_matches_whole_segments() {
         let services = Prefix::parse("services/").unwrap();
         assert!(services.holds(&Key::parse("services/shop").unwrap()));
         assert!(!services.holds(&Key::parse("services").unwrap()));

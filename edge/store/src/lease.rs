@@ -7,22 +7,22 @@ use model::time::Time;
 
 use crate::entry::LeaseId;
 
-/// Leases that a store holds at once.
+/// The most leases of a store at one time.
 ///
-/// 10,000: one for each of 1,000 nodes, and room for ten times as many; each costs some 100 bytes of memory.
+/// 10,000: ten for each of 1,000 nodes; each takes some 100 bytes of memory.
 pub const LEASES_MAX: usize = 10_000;
 
-/// Shortest time to live of a lease: below it, one slow fsync of the holder's host would end it.
+/// The shortest time to live of a lease: a shorter one could end with one slow fsync on the holder's machine.
 pub const LEASE_TTL_MIN: Duration = Duration::from_millis(100);
 
-/// Longest time to live of a lease. What should stay for longer than a day should not hang on a lease.
+/// The longest time to live of a lease. Rows that should stay for longer than a day should not depend on one.
 pub const LEASE_TTL_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The deadlines of a store's leases.
 ///
-/// Only the time to live of a lease is stored. Its deadline is here, so keeping a lease alive costs no write. A store that is opened
-/// again gives each lease its whole time to live anew, from the first time that it is told (as etcd does when its leader changes).
-/// Therefore a lease may end late, and never ends early.
+/// Only the time to live of a lease is stored. Its deadline is kept in memory, so keeping a lease alive costs no write. A reopened store
+/// gives each lease its full time to live again, from the first call that passes the time (as etcd does when its leader changes). So a
+/// lease may end late, but never early.
 #[derive(Debug, Default)]
 pub struct LeaseClock {
     terms: BTreeMap<LeaseId, Term>,
@@ -36,7 +36,7 @@ struct Term {
 
 #[derive(Clone, Copy, Debug)]
 enum Deadline {
-    /// The store was opened and has not been told the time since.
+    /// The store was reopened and has not been passed the time since.
     OneTtlFromFirstTick,
     At(Time),
 }
@@ -58,7 +58,7 @@ impl LeaseClock {
         self.terms.remove(&lease);
     }
 
-    /// Gives the lease its whole time to live from `now`, and returns its new deadline; `None` when it has ended.
+    /// Gives the lease its full time to live from `now`, and returns its new deadline; `None` when it has ended.
     ///
     /// A deadline never moves back, even if `now` does.
     pub fn keep_alive(&mut self, lease: LeaseId, now: Time) -> Option<Time> {
@@ -74,7 +74,7 @@ impl LeaseClock {
 
     /// Removes and returns the leases whose deadline is at or before `now`.
     ///
-    /// From here on they cannot be kept alive: a holder must not be told that it holds what is being taken away.
+    /// From here on they cannot be kept alive: a holder must not get a renewal of a lease that is about to end.
     /// When they cannot be removed from the store, [`LeaseClock::put_back`] lets the next tick try again.
     pub fn take_lapsed(&mut self, now: Time) -> Vec<(LeaseId, Duration)> {
         let mut lapsed = Vec::new();
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reopened_store_gives_a_whole_ttl_from_the_first_tick() {
+    fn a_reopened_store_restarts_the_ttl_at_the_first_tick() {
         let mut clock = LeaseClock::reopened([(LEASE, TTL)]);
         assert_eq!(clock.next_deadline(), Some(Time::ZERO));
         assert_eq!(clock.take_lapsed(at(1000)), []);
@@ -141,14 +141,14 @@ mod tests {
     }
 
     #[test]
-    fn keeping_alive_at_an_earlier_time_shortens_nothing() {
+    fn keeping_alive_at_an_earlier_time_does_not_shorten_a_lease() {
         let mut clock = LeaseClock::default();
         clock.insert(LEASE, TTL, at(100));
         assert_eq!(clock.keep_alive(LEASE, at(50)), Some(at(110)));
     }
 
     #[test]
-    fn a_lapsed_lease_that_could_not_be_ended_lapses_again() {
+    fn a_lapsed_lease_whose_end_failed_lapses_again() {
         let mut clock = LeaseClock::default();
         clock.insert(LEASE, TTL, at(0));
         let lapsed = clock.take_lapsed(at(10));

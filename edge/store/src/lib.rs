@@ -1,12 +1,12 @@
 //! The Store contract: revisioned keys, compare-and-set, watch, lease.
 //!
 //! A [`Store`] keeps small rows by [`Key`], and stamps each write with a [`Revision`]. A caller that has read a row can
-//! write it back on condition that nobody else has written it since; a caller that has listed a folder can watch its
-//! changes from exactly that point on. Beside the contract this crate holds what every implementation shares (the
-//! meaning of a [`Txn`], the [`WatchHub`], the [`LeaseClock`]) and one implementation without a disk,
+//! write it back on condition that it was not written since; a caller that has listed a folder can watch its
+//! changes from exactly that point on. Beside the contract this crate has what every implementation shares (the
+//! semantics of a [`Txn`], the [`WatchHub`], the [`LeaseClock`]) and one implementation without a disk,
 //! [`memory::MemoryStore`].
 //!
-//! It never reads a clock: leases count in the caller's time. It never knows what a value means.
+//! It never reads a clock: leases use the caller's time. Values are opaque to it.
 //!
 //! ```
 //! use store::memory::MemoryStore;

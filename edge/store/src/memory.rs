@@ -1,7 +1,7 @@
 //! A store without a disk, for simulation and tests: deterministic, with injected faults.
 //!
-//! What would be on disk is a [`MemoryDisk`]; a process that crashes is a [`MemoryStore`] that is dropped, and its next life is
-//! another one opened on the same disk. Faults come from outside, one decision for each write ([`WriteFaults`]).
+//! The content of the disk is a [`MemoryDisk`]. A crash of the process is simulated by dropping the [`MemoryStore`], and its restart by
+//! opening another one on the same disk. Faults are injected, one decision for each write ([`WriteFaults`]).
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::{Bound, ControlFlow};
@@ -19,7 +19,7 @@ use crate::lease::{LEASE_TTL_MAX, LEASE_TTL_MIN, LEASES_MAX, LeaseClock};
 use crate::txn::{Commit, Decision, Txn};
 use crate::watch::{Change, Event, Watch, WatchHub};
 
-/// What a write is about to do, for the function that decides its fate.
+/// A write that is about to happen, for the function that decides its fate.
 #[derive(Clone, Copy, Debug)]
 pub enum Attempt<'a> {
     /// A transaction whose expectations hold and that changes something.
@@ -57,11 +57,11 @@ impl<F: FnMut(Attempt<'_>) -> WriteFate + Send> WriteFaults for F {
     }
 }
 
-/// What outlives a [`MemoryStore`]. Clones are the same disk.
+/// The content of a [`MemoryStore`], which survives it. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryDisk(Arc<Mutex<Rows>>);
 
-/// A store on a [`MemoryDisk`]. Open one at a time on a disk.
+/// A store on a [`MemoryDisk`]. Only one may be open on a disk at a time.
 pub struct MemoryStore {
     disk: MemoryDisk,
     hub: WatchHub,
@@ -69,7 +69,7 @@ pub struct MemoryStore {
     retention: Retention,
 }
 
-/// What ends with the store and not with its disk.
+/// State that is lost when the store is closed.
 struct Session {
     clock: LeaseClock,
     faults: Box<dyn WriteFaults>,
@@ -109,7 +109,7 @@ impl MemoryStore {
         Self { disk, hub: WatchHub::new(revision), session: Mutex::new(session), retention }
     }
 
-    /// Locked before the rows, and with them for the whole of a write: the order of writes is the order of watchers.
+    /// Locked before the rows, and throughout a write: watchers get writes in the order in which they happen.
     fn session(&self) -> MutexGuard<'_, Session> {
         self.session
             .lock()
@@ -144,8 +144,8 @@ impl Store for MemoryStore {
     fn list(&self, prefix: &Prefix) -> Result<Listing, ReadError> {
         let rows = self.disk.rows();
         let from_prefix = rows.entries.range::<str, _>((Bound::Included(prefix.as_str()), Bound::Unbounded));
-        let held = from_prefix.take_while(|(key, _)| prefix.holds(key));
-        Ok(Listing { revision: rows.revision, entries: held.map(|(_, entry)| entry.clone()).collect() })
+        let matching = from_prefix.take_while(|(key, _)| prefix.holds(key));
+        Ok(Listing { revision: rows.revision, entries: matching.map(|(_, entry)| entry.clone()).collect() })
     }
 
     fn commit(&self, txn: Txn) -> Result<Commit, CommitError> {
@@ -169,7 +169,7 @@ impl Store for MemoryStore {
     }
 
     fn watch(&self, prefix: &Prefix, from: Revision) -> Result<Watch, WatchError> {
-        // Held throughout, so that no write comes between the past and the present.
+        // Held throughout, so that no write happens between the past and the future changes.
         let _session = self.session();
         let rows = self.disk.rows();
         let from = from.max(Revision::ZERO.next());
@@ -277,7 +277,7 @@ impl MemoryDisk {
 }
 
 impl Session {
-    /// Lets the faults decide whether `write` happens, and what the writer hears of it.
+    /// Lets the faults decide whether `write` happens, and which outcome is reported.
     fn attempt(&mut self, attempt: Attempt<'_>, write: impl FnOnce()) -> Result<(), WriteError> {
         let place = || "memory".to_owned();
         let cause = || -> Cause { Arc::new(Injected) };

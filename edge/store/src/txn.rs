@@ -6,23 +6,23 @@ use crate::entry::{Entry, LeaseId, Revision, Value};
 use crate::key::Key;
 use crate::watch::{Change, Event};
 
-/// Keys that one transaction may name, expectations and operations counted apart.
+/// The most expectations, and the most operations, of one transaction.
 ///
 /// 8192: as many of the shortest rows as fit in [`TXN_BYTES_MAX`], so that a whole folder of declarations in one transaction
-/// meets one limit and not two. etcd takes 128 unless told otherwise (`--max-txn-ops`).
+/// meets one limit and not two. etcd allows 128 by default (`--max-txn-ops`).
 pub const TXN_KEYS_MAX: usize = 8192;
 
-/// Bytes of keys and values that one transaction may write.
+/// The most bytes of keys and values of one transaction.
 ///
-/// 1.5 MB is etcd's limit of a request (`--max-request-bytes`); one value of the greatest length fits, with company.
+/// 1.5 MB is etcd's limit of a request (`--max-request-bytes`); one value of the greatest length fits, with space for others.
 pub const TXN_BYTES_MAX: usize = 1_572_864;
 
-/// What has to be true of a key for a transaction to be applied.
+/// A condition on a key for a transaction to be applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expect {
     /// The key has no row.
     Absent,
-    /// The key has a row, whichever.
+    /// The key has a row.
     Present,
     /// The key has a row, last written at this revision.
     WrittenAt(Revision),
@@ -86,7 +86,7 @@ pub enum TxnTooLarge {
     },
 }
 
-/// What a transaction does to the rows as they are.
+/// What a transaction does to the current rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// Every expectation holds, and there is something to change.
@@ -102,7 +102,7 @@ pub enum Decision {
         /// When its row was last written.
         found: Option<Revision>,
     },
-    /// A row would be bound to a lease that has ended or never was.
+    /// A row would be bound to a lease that has ended or never existed.
     LeaseGone(LeaseId),
 }
 
@@ -164,7 +164,7 @@ impl Txn {
 
     /// Decides what this transaction does as revision `next`, reading rows and leases through the functions given.
     ///
-    /// The meaning of a transaction is written here and nowhere else, so that no two stores can differ in it.
+    /// All stores use this function, so that they cannot differ in the meaning of a transaction.
     pub fn decide<E>(
         &self,
         next: Revision,

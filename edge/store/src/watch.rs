@@ -1,4 +1,4 @@
-//! Watches: what each write did, in order, without a gap, and nothing twice.
+//! Watches: the changes of each write, in order, without gaps or duplicates.
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,18 +10,18 @@ use tokio::sync::mpsc::error::{TryRecvError, TrySendError};
 use crate::entry::{Entry, Revision};
 use crate::key::{Key, Prefix};
 
-/// Most changes that wait in one watcher's queue.
+/// The most changes in one watcher's queue.
 ///
-/// 1,024: at the store's best rate (some 10,000 writes a second) a tenth of a second of pause is free of cost.
+/// 1,024: at the store's highest rate (some 10,000 writes a second) a watcher may pause for a tenth of a second.
 pub const WATCH_QUEUE_CHANGES_MAX: usize = 1024;
 
-/// Most bytes that wait in one watcher's queue: 1,024 changes of 8 KB. A larger change passes when it is the only one.
+/// The most bytes in one watcher's queue: 1,024 changes of 8 KB. A larger change is accepted when the queue is empty.
 pub const WATCH_QUEUE_BYTES_MAX: usize = 8 << 20;
 
-/// Most watches open on one store.
+/// The most watches open on one store.
 ///
-/// 1,024: some ten for each part of ourselves and the rest for clients of the API. With full queues, which hold the same
-/// changes and share their bytes, they cost the changes once and 8 bytes × 1,024 × 1,024 = 8 MiB of pointers.
+/// 1,024: some ten for each part of Homeostat and the rest for clients of the API. Queues share the bytes of their changes, so full
+/// queues take the changes once and 8 bytes × 1,024 × 1,024 = 8 MiB of pointers.
 pub const WATCHERS_MAX: usize = 1024;
 
 /// What a write did to one key.
@@ -36,7 +36,7 @@ pub enum Event {
     },
 }
 
-/// All that one write did, in the order of keys; a watcher gets the events of its prefix, all of them together.
+/// All events of one write, in the order of keys; a watcher gets those of its prefix together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     /// The write.
@@ -50,8 +50,8 @@ pub struct Change {
 pub enum WatchEnd {
     /// The watcher read too slowly, or began so far in the past that its queue cannot hold all changes since.
     ///
-    /// Nothing is lost so far: a new watch from `next` continues exactly here, until the history before it is compacted.
-    #[error("the watch fell behind and was cut off before revision {next}; watch again from there")]
+    /// Nothing is lost so far: a new watch from `next` continues exactly here, unless the history from there on is compacted.
+    #[error("the watch fell behind and ended before revision {next}; watch again from there")]
     Lagged {
         /// The first revision that was not given.
         next: Revision,
@@ -68,7 +68,7 @@ pub struct Watch {
     backlog: Arc<Backlog>,
 }
 
-/// The watches of a store, and the last revision that they were given. Every implementation of a store has one.
+/// The watches of a store, and the last published revision. Every implementation of a store has one.
 #[derive(Debug)]
 pub struct WatchHub {
     listeners: Mutex<Listeners>,
@@ -89,14 +89,14 @@ struct Feed {
     backlog: Arc<Backlog>,
 }
 
-/// What both ends of a watch know.
+/// The state that both ends of a watch share.
 #[derive(Debug, Default)]
 struct Backlog {
     bytes: AtomicUsize,
     lagged: OnceLock<Revision>,
 }
 
-/// Whether a feed takes more.
+/// Whether a feed accepts more changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Offer {
     Taken,
@@ -104,7 +104,7 @@ enum Offer {
 }
 
 impl Event {
-    /// The key it happened to.
+    /// The key that it concerns.
     pub fn key(&self) -> &Key {
         match self {
             Self::Put(entry) => &entry.key,
@@ -150,7 +150,7 @@ impl Watch {
         received.map(|change| self.taken(change)).ok_or_else(|| self.end())
     }
 
-    /// The next change if one is there already.
+    /// The next change, if there is one in the queue.
     pub fn try_next(&mut self) -> Result<Option<Arc<Change>>, WatchEnd> {
         match self.changes.try_recv() {
             Ok(change) => Ok(Some(self.taken(change))),
@@ -170,12 +170,12 @@ impl Watch {
 }
 
 impl WatchHub {
-    /// The hub of a store that stands at `revision`.
+    /// The hub of a store that is at `revision`.
     pub fn new(revision: Revision) -> Self {
         Self { listeners: Mutex::new(Listeners { published: revision, feeds: Vec::new() }) }
     }
 
-    /// Tells every watcher of a change; never waits for one. Called once for each write, in the order of revisions.
+    /// Passes a change to every watcher, without waiting. Called once for each write, in the order of revisions.
     pub fn publish(&self, change: &Arc<Change>) {
         let mut listeners = self.lock();
         assert!(change.revision > listeners.published, "a change is published once and in order");
@@ -190,8 +190,8 @@ impl WatchHub {
 
     /// Starts a watch at `from`; `None` when [`WATCHERS_MAX`] are open.
     ///
-    /// `history(first, last, give)` gives the past changes of that range in order until `give` breaks. It is asked twice:
-    /// at leisure for the bulk, and then, while no write can be published, for the little that came in between.
+    /// `history(first, last, give)` gives the past changes of that range in order until `give` breaks. It is called twice: without
+    /// the lock for most of them, and then, while no write can be published, for those that were written in the meantime.
     pub fn watch<E>(
         &self,
         prefix: &Prefix,
@@ -264,7 +264,7 @@ impl Feed {
     }
 
     fn cut_off(&self, next: Revision) -> Offer {
-        // Set before the sender is dropped, so that whoever sees the channel closed finds the reason.
+        // Set before the sender is dropped, so that a receiver that sees the channel closed finds the reason.
         self.backlog.lagged.get_or_init(|| next);
         Offer::Ended
     }

@@ -9,14 +9,14 @@ use std::os::fd::OwnedFd;
 pub struct Handover {
     /// Listening sockets.
     pub sockets: Vec<ListeningSocket>,
-    /// How many replicas of each service got requests, by its name: the successor waits for as many before it begins to serve.
+    /// The number of serving replicas by service: the successor waits for as many before it begins to serve.
     pub serving: BTreeMap<String, usize>,
 }
 
 /// A listening socket, and what it is for.
 #[derive(Debug)]
 pub struct ListeningSocket {
-    /// Its name, which both sides know.
+    /// Its name, agreed upon by both sides.
     pub name: String,
     /// The requested address, perhaps with port 0.
     pub requested: SocketAddr,

@@ -1,13 +1,13 @@
 //! Hands over the listening sockets of one process to the one that replaces it, so that no client is refused in between.
 //!
-//! The running process has a [`SuccessorListener`] in its data folder. The process that is to replace it connects there; each sees the other
-//! as its [`Successor`] and [`Predecessor`]. The successor receives a [`Handover`]: sockets that go on listening whichever process has them.
-//! Until it confirms that it serves, the predecessor goes on serving; if the successor ends before that, in whatever way, the predecessor
-//! stays.
+//! The running process has a [`SuccessorListener`] in its data folder. The process that is to replace it connects there; each represents the
+//! other as its [`Successor`] or [`Predecessor`]. The successor receives a [`Handover`]: sockets that keep listening as long as one of the
+//! processes has them open. Until it confirms that it serves, the predecessor continues to serve; if the successor ends before that, the
+//! predecessor stays.
 //!
 //! A service manager that follows the first process is notified of its successor, and of other changes of state ([`ServiceManager`]).
 //!
-//! This crate moves sockets and messages. It knows no service, opens no listening socket but its own, and ends no process.
+//! This crate transfers sockets and messages. It knows no service, opens no listening socket but its own, and ends no process.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {

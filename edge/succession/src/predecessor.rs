@@ -11,20 +11,20 @@ use crate::handover::{Handover, ListeningSocket};
 use crate::socket_path::SocketPath;
 use crate::wire::{self, FORM, Message};
 
-/// How long the predecessor may take to release what only one process may have: its API and its loop end within seconds, and a file on a
-/// slow disk closes within some more.
+/// How long the predecessor may take to release its exclusive resources: its API and its loop end within seconds, and a file on a slow disk
+/// closes within some more.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The running process, which was asked to hand over.
+/// The running process, which has received a request to hand over.
 #[derive(Debug)]
 pub struct Predecessor {
     stream: UnixStream,
     folder: PathBuf,
 }
 
-/// The predecessor could not be asked, or it is unknown whether there is one. It goes on as before.
+/// The request could not be sent, or it is unknown whether there is a predecessor. A predecessor continues as before.
 #[derive(Debug, thiserror::Error)]
-#[error("could not ask the homeostat of {folder} to hand over; check the owner of the folder")]
+#[error("could not request a handover from the homeostat of {folder}; check the owner of the folder")]
 pub struct ConnectError {
     /// The data folder.
     pub folder: PathBuf,
@@ -32,7 +32,7 @@ pub struct ConnectError {
     pub source: io::Error,
 }
 
-/// Nothing was handed over. The predecessor goes on, or starts again, by itself.
+/// Nothing was handed over. The predecessor continues, or restarts, by itself.
 #[derive(Debug, thiserror::Error)]
 pub enum ReceiveError {
     /// It refused.
@@ -50,7 +50,7 @@ pub enum ReceiveError {
         folder: PathBuf,
     },
     /// It sent an invalid message, or closed the connection.
-    #[error("the homeostat of {folder} broke off while it handed over; look at its log")]
+    #[error("the handover from the homeostat of {folder} was interrupted; look at its log")]
     Broken {
         /// The data folder.
         folder: PathBuf,
@@ -59,15 +59,15 @@ pub enum ReceiveError {
     },
 }
 
-/// The predecessor could not be told that this process serves; it will start again when this process has ended.
+/// The predecessor could not be notified that this process serves; it will restart when this process has ended.
 #[derive(Debug, thiserror::Error)]
-#[error("the homeostat before this one could not be told to go; did it end meanwhile?")]
+#[error("could not notify the previous homeostat that this one serves; check whether it still runs")]
 pub struct RetireError {
     source: io::Error,
 }
 
 impl Predecessor {
-    /// Asks the process that runs on `folder` to hand over, and to give its clients up to `linger` to finish; `None` when none runs.
+    /// Requests a handover from the process that runs on `folder`, with up to `linger` for its clients to finish; `None` when none runs.
     pub async fn connect(folder: &Path, linger: Duration) -> Result<Option<Self>, ConnectError> {
         let failed = |source| ConnectError { folder: folder.to_owned(), source };
         let path = match SocketPath::of(folder) {
@@ -90,7 +90,7 @@ impl Predecessor {
         Ok(Some(Self { stream, folder: folder.to_owned() }))
     }
 
-    /// Waits until it has released what only one process may have, and receives the handover.
+    /// Waits until it has released its exclusive resources, and receives the handover.
     pub async fn receive(&mut self) -> Result<Handover, ReceiveError> {
         let folder = || self.folder.clone();
         let mut handover = Handover::default();
@@ -123,7 +123,7 @@ async fn receive_all(stream: &mut UnixStream, handover: &mut Handover) -> io::Re
             Message::Whole => return Ok(None),
             Message::Refuse { why } => return Ok(Some(why)),
             Message::Ask { .. } | Message::Serve => {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "it said what a successor says"));
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "unexpected message of a successor"));
             }
         }
     }

@@ -31,7 +31,7 @@ impl ServiceManager {
 
     /// Sends a notification; there is no answer.
     ///
-    /// Fails when nobody listens there, or the name of the socket is invalid.
+    /// Fails when no process listens there, or the name of the socket is invalid.
     pub fn notify(&self, notification: Notification) -> io::Result<()> {
         let Some(socket) = &self.socket else { return Ok(()) };
         let address = match socket.as_bytes().strip_prefix(b"@") {

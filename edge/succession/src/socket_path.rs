@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, open};
 
-/// The socket within its folder.
+/// The name of the socket in its folder.
 const SOCKET: &str = "successor.sock";
 
-/// The socket of a folder, by a path that is short however long the folder's is: an address of a socket has 108 bytes at most (unix(7)).
+/// A path of the socket that is short however long the folder's path is: a socket address has at most 108 bytes (unix(7)).
 #[derive(Debug)]
 pub(crate) struct SocketPath {
     folder: OwnedFd,

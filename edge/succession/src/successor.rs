@@ -22,10 +22,10 @@ const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
 /// Only its owner may connect.
 const SOCKET_MODE: u32 = 0o600;
 
-/// The maximum that clients are given to finish: a day is longer than any of them is worth waiting for.
+/// The longest time that clients are given to finish: a day is longer than any of them is worth waiting for.
 const LINGER_MAX: Duration = Duration::from_hours(24);
 
-/// No successor can connect; everything else works.
+/// No successor can connect; everything else is unaffected.
 #[derive(Debug, thiserror::Error)]
 #[error("could not listen in {folder} for a successor; check that the folder may be written")]
 pub struct ListenError {
@@ -42,7 +42,7 @@ pub struct SuccessorListener {
     listener: UnixListener,
 }
 
-/// A process that wants to replace this one. Dropping it refuses the handover.
+/// A process that requests to replace this one. Dropping it refuses the handover.
 #[derive(Debug)]
 pub struct Successor {
     stream: UnixStream,
@@ -62,18 +62,18 @@ impl SuccessorListener {
         Ok(Self { path, listener })
     }
 
-    /// Waits for a process that may replace this one: one of the same user, or of root. Cancel safe: a process that is no longer waited for is
-    /// refused.
+    /// Waits for a process that may replace this one: one of the same user, or of root. Cancel safe: a process whose request is being read
+    /// when the future is dropped is refused.
     pub async fn accept(&self) -> Successor {
         loop {
             match self.listener.accept().await {
                 Ok((stream, _)) => match timeout(ASK_TIMEOUT, read_request(stream)).await {
                     Ok(Ok(successor)) => return successor,
-                    Ok(Err(error)) => tracing::warn!(%error, "successor_turned_away"),
-                    Err(_) => tracing::warn!("successor_silent"),
+                    Ok(Err(error)) => tracing::warn!(%error, "successor_refused"),
+                    Err(_) => tracing::warn!("successor_request_timed_out"),
                 },
                 Err(error) => {
-                    tracing::warn!(%error, "successor_not_let_in");
+                    tracing::warn!(%error, "successor_accept_failed");
                     tokio::time::sleep(SHORTAGE_PAUSE).await;
                 }
             }
@@ -83,7 +83,7 @@ impl SuccessorListener {
 
 impl Drop for SuccessorListener {
     fn drop(&mut self) {
-        // If it stays, nobody listens behind it, and the next process replaces it.
+        // A socket that stays has no listener, and the next process replaces it.
         let _ = remove(&self.path);
     }
 }
@@ -108,7 +108,7 @@ async fn read_request(mut stream: UnixStream) -> io::Result<Successor> {
         }
         Message::Ask { form, .. } => {
             let why = format!(
-                "it hands over in form {FORM} and was asked in form {form}; stop it, and start the other"
+                "it hands over with protocol {FORM}, and protocol {form} was requested; stop it, then start the other"
             );
             wire::send(&mut stream, &Message::Refuse { why: why.clone() }).await?;
             Err(io::Error::new(io::ErrorKind::Unsupported, why))
@@ -117,12 +117,14 @@ async fn read_request(mut stream: UnixStream) -> io::Result<Successor> {
         | Message::Socket { .. }
         | Message::Serving { .. }
         | Message::Whole
-        | Message::Serve => Err(io::Error::new(io::ErrorKind::InvalidData, "it did not ask")),
+        | Message::Serve => {
+            Err(io::Error::new(io::ErrorKind::InvalidData, "the first message is not a request"))
+        }
     }
 }
 
 impl Successor {
-    /// Its process id, as the kernel knows it; `None` when the kernel does not say.
+    /// Its process id from the kernel; `None` when the kernel does not report one.
     pub fn pid(&self) -> Option<u32> {
         self.pid
     }
@@ -132,7 +134,7 @@ impl Successor {
         self.linger
     }
 
-    /// Sends the handover. From now on the successor may use what only one process may have; the sockets are shared.
+    /// Sends the handover. From now on the successor may use the exclusive resources; the sockets are shared.
     pub async fn send(&mut self, handover: &Handover) -> io::Result<()> {
         for ListeningSocket { name, requested, socket } in &handover.sockets {
             let message = Message::Socket { name: name.clone(), requested: *requested };
@@ -146,8 +148,8 @@ impl Successor {
         wire::send(&mut self.stream, &Message::Whole).await
     }
 
-    /// Waits until the successor serves; `false` if it ends before that, which releases whatever it used. A successor that hangs is waited for,
-    /// since it may still use that, until somebody ends it.
+    /// Waits until the successor serves; `false` if it ends before that, which releases the resources that it used. A hanging successor is
+    /// waited for until it is killed, since it may still use them.
     pub async fn wait_until_serving(&mut self) -> bool {
         matches!(wire::receive(&mut self.stream).await, Ok(Message::Serve))
     }

@@ -1,4 +1,4 @@
-//! The protocol between both processes: short messages, each after its length, and sockets as ancillary data of a byte of their own.
+//! The protocol between both processes: short messages with a length prefix, and sockets as ancillary data, each with one byte of its own.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -13,10 +13,10 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Interest};
 use tokio::net::UnixStream;
 
-/// The version of these messages; another one is refused, and nothing is handed over then.
+/// The version of these messages; a request of another version is refused.
 pub(crate) const FORM: u32 = 1;
 
-/// Bytes of a message at most: a name, an address and some words, many times over.
+/// The most bytes of a message: many times a name, an address and a short sentence.
 const MESSAGE_BYTES_MAX: u32 = 16 * 1024;
 
 /// A message from one side to the other.
@@ -67,7 +67,7 @@ pub(crate) async fn send_socket(stream: &UnixStream, socket: &OwnedFd) -> io::Re
 fn send_now(stream: BorrowedFd<'_>, sockets: &[BorrowedFd<'_>]) -> io::Result<()> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = SendAncillaryBuffer::new(&mut space);
-    assert!(control.push(SendAncillaryMessage::ScmRights(sockets)), "there is room for one");
+    assert!(control.push(SendAncillaryMessage::ScmRights(sockets)), "the buffer has space for one socket");
     // Ancillary data needs at least one byte of data.
     sendmsg(stream, &[IoSlice::new(&[0])], &mut control, SendFlags::NOSIGNAL)?;
     Ok(())
@@ -90,5 +90,5 @@ fn receive_now(stream: BorrowedFd<'_>) -> io::Result<OwnedFd> {
         RecvAncillaryMessage::ScmRights(mut sockets) => sockets.next(),
         _ => None,
     });
-    passed.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "no socket came where one was to come"))
+    passed.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "expected a socket as ancillary data"))
 }

@@ -1,6 +1,6 @@
-//! A small gRPC service: it greets, in all four kinds of calls that gRPC has.
+//! A small gRPC service that greets, with all four kinds of gRPC methods.
 //!
-//! What goes over the wire, in the language of protocol buffers:
+//! Its definition in protocol buffers:
 //!
 //! ```text
 //! package greeter;
@@ -24,13 +24,13 @@ pub use service::{GREETINGS, Host};
     unreachable_pub,
     clippy::allow_attributes,
     clippy::allow_attributes_without_reason,
-    reason = "the generator knows nothing of our lints"
+    reason = "generated code does not follow the lints of the workspace"
 )]
 mod generated {
     include!(concat!(env!("OUT_DIR"), "/greeter.Greeter.rs"));
 }
 
-/// Who is to be greeted.
+/// Whom to greet.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Name {
     /// The name; empty is refused with INVALID_ARGUMENT.
@@ -41,7 +41,7 @@ pub struct Name {
 /// A greeting.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Greeting {
-    /// As it is said.
+    /// The text of the greeting.
     #[prost(string, tag = "1")]
     pub words: String,
 }

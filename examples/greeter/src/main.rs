@@ -1,4 +1,4 @@
-//! `greeter serve` greets; `greeter greet` calls it, as often and as fast as asked.
+//! `greeter serve` is the server; `greeter greet` is a client that sends one or many calls.
 
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -12,34 +12,34 @@ use tonic::transport::{Endpoint, Server};
 
 #[derive(Debug, Parser)]
 #[command(about = "A small gRPC service, and a client that calls it")]
-struct Words {
+struct Arguments {
     #[command(subcommand)]
     verb: Verb,
 }
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Serves on a port of this machine until SIGTERM, then says by its health check that it does not, and finishes the calls that it has.
+    /// Serve on a port of 127.0.0.1. On SIGTERM its health check fails, and it finishes the calls in flight.
     Serve {
         /// The port.
         #[arg(long)]
         port: u16,
-        /// Who greets.
+        /// The name of the server in its greetings.
         #[arg(long, default_value = "greeter")]
         signature: String,
     },
-    /// Calls a greeter and prints what it says.
+    /// Call a greeter and print its greetings.
     Greet {
-        /// Where it is, such as http://127.0.0.1:50051.
+        /// The URL of the server, such as http://127.0.0.1:50051.
         #[arg(long)]
         url: String,
-        /// Who is to be greeted.
+        /// Whom to greet.
         #[arg(long, default_value = "world")]
         name: String,
-        /// How many calls, all at once on one connection.
+        /// Number of calls, all at the same time on one connection.
         #[arg(long, default_value_t = 1)]
         calls: u32,
-        /// Calls GreetOften instead of Greet: each call gets several greetings.
+        /// Call GreetOften instead of Greet: each call gets several greetings.
         #[arg(long)]
         often: bool,
     },
@@ -47,7 +47,7 @@ enum Verb {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let ended = match Words::parse().verb {
+    let ended = match Arguments::parse().verb {
         Verb::Serve { port, signature } => serve(port, signature).await,
         Verb::Greet { url, name, calls, often } => greet(&url, &name, calls, often).await,
     };
@@ -62,8 +62,8 @@ async fn main() -> ExitCode {
 
 async fn serve(port: u16, signature: String) -> Result<(), String> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let mut term =
-        signal(SignalKind::terminate()).map_err(|error| format!("could not wait for SIGTERM: {error}"))?;
+    let mut term = signal(SignalKind::terminate())
+        .map_err(|error| format!("could not install the handler of SIGTERM: {error}"))?;
     let (reporter, health) = tonic_health::server::health_reporter();
     reporter.set_serving::<GreeterServer<Host>>().await;
     let server = Server::builder().add_service(health).add_service(GreeterServer::new(Host { signature }));
@@ -74,10 +74,10 @@ async fn serve(port: u16, signature: String) -> Result<(), String> {
     served.await.map_err(|error| format!("could not serve on {address}: {error}"))
 }
 
-/// Fails when one of the calls did.
+/// Sends the calls; fails when one of them fails.
 async fn greet(url: &str, name: &str, calls: u32, often: bool) -> Result<(), String> {
-    let endpoint =
-        Endpoint::from_shared(url.to_owned()).map_err(|error| format!("{url} is no address: {error}"))?;
+    let endpoint = Endpoint::from_shared(url.to_owned())
+        .map_err(|error| format!("{url} is not a valid URL: {error}"))?;
     let channel = endpoint.connect().await.map_err(|error| format!("could not connect to {url}: {error}"))?;
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..calls {
@@ -87,19 +87,19 @@ async fn greet(url: &str, name: &str, calls: u32, often: bool) -> Result<(), Str
                 return client.greet(name).await.map(|greeting| vec![greeting.into_inner().words]);
             }
             let mut greetings = client.greet_often(name).await?.into_inner();
-            let mut words = Vec::new();
+            let mut texts = Vec::new();
             while let Some(greeting) = greetings.message().await? {
-                words.push(greeting.words);
+                texts.push(greeting.words);
             }
-            Ok(words)
+            Ok(texts)
         });
     }
     let mut failed = 0;
     while let Some(ended) = tasks.join_next().await {
         match ended.unwrap_or_else(|panicked| Err(tonic::Status::new(Code::Internal, panicked.to_string()))) {
-            Ok(words) => {
-                // Whoever has read enough of it may close it.
-                let _ = writeln!(std::io::stdout(), "{}", words.join("\n"));
+            Ok(texts) => {
+                // The reader may have closed the pipe.
+                let _ = writeln!(std::io::stdout(), "{}", texts.join("\n"));
             }
             Err(status) => {
                 failed += 1;

@@ -1,4 +1,4 @@
-//! What the service does.
+//! The implementation of the service.
 
 use std::pin::Pin;
 
@@ -7,24 +7,24 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::{Greeter, Greeting, Name};
 
-/// Greetings that `GreetOften` sends.
+/// Number of greetings sent by `GreetOften`.
 pub const GREETINGS: usize = 5;
 
-/// The service; it signs what it says, so that its replicas can be told apart.
+/// The service. It signs its greetings, so that replicas can be distinguished.
 #[derive(Clone, Debug)]
 pub struct Host {
-    /// Who greets.
+    /// The name in the greetings.
     pub signature: String,
 }
 
 type Greetings = Pin<Box<dyn Stream<Item = Result<Greeting, Status>> + Send>>;
 
 impl Host {
-    fn greeting(&self, whom: &str) -> Result<Greeting, Status> {
-        if whom.is_empty() {
+    fn greeting(&self, name: &str) -> Result<Greeting, Status> {
+        if name.is_empty() {
             return Err(Status::invalid_argument("a name has at least one character"));
         }
-        Ok(Greeting { words: format!("Hello, {whom}! This is {}.", self.signature) })
+        Ok(Greeting { words: format!("Hello, {name}! This is {}.", self.signature) })
     }
 }
 

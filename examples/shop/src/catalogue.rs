@@ -1,15 +1,15 @@
-//! What there is to buy, and which of it a visitor sees first.
+//! The products, and their ranking for a visitor.
 
 use crate::work::CpuBudget;
 
-/// Something to buy.
+/// A product.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Product {
     /// From 1 to the number of products.
     pub(crate) id: u32,
     pub(crate) name: String,
     pub(crate) price: Cents,
-    /// How much it is bought, from 0 to 999.
+    /// From 0 to 999.
     popularity: u32,
 }
 
@@ -17,13 +17,13 @@ pub(crate) struct Product {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Cents(pub(crate) u64);
 
-/// All that there is to buy; the same in each replica.
+/// All products; the same in each replica.
 #[derive(Debug)]
 pub(crate) struct Catalogue {
     products: Vec<Product>,
 }
 
-/// Products of the catalogue: one ranking of them takes some 20 µs, fine enough to meet a CPU budget of 1 ms.
+/// Number of products. A ranking of them takes about 20 µs, fine enough for a CPU budget of 1 ms.
 const PRODUCTS: u32 = 400;
 
 /// Products on a page.
@@ -38,7 +38,7 @@ const THINGS: [&str; 20] = [
 ];
 
 impl Catalogue {
-    /// Makes the catalogue out of words and arithmetic.
+    /// Generates the catalogue from lists of words.
     pub(crate) fn generate() -> Self {
         let product = |id: u32| {
             let chance = mix(u64::from(id));
@@ -50,24 +50,23 @@ impl Catalogue {
         Self { products: (1..=PRODUCTS).map(product).collect() }
     }
 
-    /// Returns the product of an id; `None` when there is no such product.
+    /// Returns the product with this id, if it exists.
     pub(crate) fn product(&self, id: u32) -> Option<&Product> {
         self.products.get(usize::try_from(id).ok()?.checked_sub(1)?)
     }
 
-    /// Returns the products that match a query best, for a visitor whose tastes are guessed many times.
+    /// Returns the products that match a query best, by simulating the tastes of visitors.
     ///
-    /// Each guess ranks the whole catalogue and gives points to its best; the guesses go on as long as the budget
-    /// lasts, at least one. Nothing matches an empty query more than anything else; a query that matches nothing
-    /// gives an empty shelf.
+    /// Each round ranks the whole catalogue and gives points to the best products; there is at least one, and more
+    /// as long as the budget lasts. An empty query matches all products equally.
     pub(crate) fn shelf_for(&self, query: &str, budget: &CpuBudget) -> Vec<&Product> {
         let query = query.to_lowercase();
         let mut points: Vec<u64> = vec![0; self.products.len()];
         let mut ranking: Vec<(u32, usize)> = Vec::with_capacity(self.products.len());
-        for guess in 0_u64.. {
+        for round in 0_u64.. {
             ranking.clear();
             ranking.extend(self.products.iter().enumerate().filter_map(|(index, product)| {
-                let taste = (mix(guess << 32 | u64::from(product.id)) % 400) as u32;
+                let taste = (mix(round << 32 | u64::from(product.id)) % 400) as u32;
                 Some((product.match_of(&query)? + product.popularity + taste, index))
             }));
             ranking.sort_unstable_by(|a, b| b.cmp(a));
@@ -86,7 +85,7 @@ impl Catalogue {
 }
 
 impl Product {
-    /// Returns how well it matches a query in lower case; `None` when not at all.
+    /// Returns the score of a match with a query in lower case; `None` without a match.
     fn match_of(&self, query: &str) -> Option<u32> {
         if query.is_empty() {
             return Some(0);
@@ -103,7 +102,7 @@ impl std::fmt::Display for Cents {
     }
 }
 
-/// Scatters a number over 64 bits.
+/// Hashes a number.
 ///
 /// Source: SplitMix64, Steele, Lea and Flood, "Fast splittable pseudorandom number generators" (2014).
 fn mix(number: u64) -> u64 {
@@ -132,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_search_finds_what_has_its_words() {
+    fn a_search_finds_products_by_their_words() {
         let catalogue = Catalogue::generate();
         let found = shelf(&catalogue, "TEAPOT");
         assert!(

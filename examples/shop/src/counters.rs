@@ -1,10 +1,10 @@
-//! What the shop counts about itself, in Prometheus' text format.
+//! The metrics of the shop, in the text format of Prometheus.
 
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// The pages that are counted apart.
+/// The pages, each with its own counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Page {
     Front,
@@ -14,14 +14,14 @@ pub(crate) enum Page {
     Checkout,
 }
 
-/// How a request ended.
+/// The outcome of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ending {
-    /// Answered as asked.
-    Good,
-    /// The visitor asked for what is not there.
-    Refused,
-    /// No room in the queue, or not open.
+pub(crate) enum Outcome {
+    /// A successful response.
+    Ok,
+    /// An invalid request.
+    Invalid,
+    /// The queue is full, or the shop is not open.
     Busy,
 }
 
@@ -32,22 +32,23 @@ const PAGES: [(Page, &str); 5] = [
     (Page::Cart, "cart"),
     (Page::Checkout, "checkout"),
 ];
-const ENDINGS: [(Ending, &str); 3] = [(Ending::Good, "200"), (Ending::Refused, "4xx"), (Ending::Busy, "503")];
+const OUTCOMES: [(Outcome, &str); 3] =
+    [(Outcome::Ok, "200"), (Outcome::Invalid, "4xx"), (Outcome::Busy, "503")];
 
-/// Upper edges of the latency buckets, in milliseconds: from a page that waits for nothing to a full queue.
-const EDGES_MS: [u64; 11] = [2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000];
+/// Upper bounds of the latency buckets, in milliseconds: from an idle shop to a full queue.
+const BOUNDS_MS: [u64; 11] = [2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000];
 
-/// Counts of one process since its start.
+/// The counters of this process since its start.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    requests: [[AtomicU64; ENDINGS.len()]; PAGES.len()],
+    requests: [[AtomicU64; OUTCOMES.len()]; PAGES.len()],
     in_flight: AtomicU64,
-    /// Of good answers: one for each edge, and one for what is beyond the last.
-    latencies: [AtomicU64; EDGES_MS.len() + 1],
+    /// Of successful responses: one for each bucket, and one above the last bound.
+    latencies: [AtomicU64; BOUNDS_MS.len() + 1],
     latency_sum_micros: AtomicU64,
 }
 
-/// A request that is being answered; when dropped it is no more.
+/// Counts a request as in flight until it is dropped.
 #[derive(Debug)]
 pub(crate) struct InFlight<'a> {
     counters: &'a Counters,
@@ -60,17 +61,17 @@ impl Drop for InFlight<'_> {
 }
 
 impl Counters {
-    /// Counts a request in.
+    /// Counts a request as in flight.
     pub(crate) fn begin(&self) -> InFlight<'_> {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         InFlight { counters: self }
     }
 
-    /// Counts how a request ended.
-    pub(crate) fn end(&self, page: Page, ending: Ending, took: Duration) {
-        self.requests[page as usize][ending as usize].fetch_add(1, Ordering::Relaxed);
-        if ending == Ending::Good {
-            let bucket = EDGES_MS.partition_point(|edge| Duration::from_millis(*edge) < took);
+    /// Counts the outcome of a request.
+    pub(crate) fn end(&self, page: Page, outcome: Outcome, took: Duration) {
+        self.requests[page as usize][outcome as usize].fetch_add(1, Ordering::Relaxed);
+        if outcome == Outcome::Ok {
+            let bucket = BOUNDS_MS.partition_point(|bound| Duration::from_millis(*bound) < took);
             self.latencies[bucket].fetch_add(1, Ordering::Relaxed);
             let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
             self.latency_sum_micros.fetch_add(micros, Ordering::Relaxed);
@@ -86,27 +87,27 @@ impl Counters {
 
     fn write_to(&self, text: &mut String) -> std::fmt::Result {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        writeln!(text, "# HELP shop_requests_total Requests answered, by page and status.")?;
+        writeln!(text, "# HELP shop_requests_total Answered requests, by page and status.")?;
         writeln!(text, "# TYPE shop_requests_total counter")?;
-        for ((_, page), by_ending) in PAGES.iter().zip(&self.requests) {
-            for ((_, code), requests) in ENDINGS.iter().zip(by_ending) {
+        for ((_, page), by_outcome) in PAGES.iter().zip(&self.requests) {
+            for ((_, code), requests) in OUTCOMES.iter().zip(by_outcome) {
                 writeln!(text, "shop_requests_total{{page=\"{page}\",code=\"{code}\"}} {}", count(requests))?;
             }
         }
-        writeln!(text, "# HELP shop_requests_in_flight Requests being answered or waiting for it.")?;
+        writeln!(text, "# HELP shop_requests_in_flight Requests in progress or in the queue.")?;
         writeln!(text, "# TYPE shop_requests_in_flight gauge")?;
         writeln!(text, "shop_requests_in_flight {}", count(&self.in_flight))?;
-        let good = |page: Page| count(&self.requests[page as usize][Ending::Good as usize]);
-        writeln!(text, "# HELP shop_carts_open Carts that were filled here and not bought here.")?;
+        let ok = |page: Page| count(&self.requests[page as usize][Outcome::Ok as usize]);
+        writeln!(text, "# HELP shop_carts_open Carts filled minus carts bought, in this replica.")?;
         writeln!(text, "# TYPE shop_carts_open gauge")?;
-        writeln!(text, "shop_carts_open {}", good(Page::Cart).saturating_sub(good(Page::Checkout)))?;
-        writeln!(text, "# HELP shop_request_duration_seconds Time to answer, of good answers.")?;
+        writeln!(text, "shop_carts_open {}", ok(Page::Cart).saturating_sub(ok(Page::Checkout)))?;
+        writeln!(text, "# HELP shop_request_duration_seconds Latency of successful responses.")?;
         writeln!(text, "# TYPE shop_request_duration_seconds histogram")?;
         let mut below = 0;
-        for (edge_ms, latencies) in EDGES_MS.iter().zip(&self.latencies) {
+        for (bound_ms, latencies) in BOUNDS_MS.iter().zip(&self.latencies) {
             below += count(latencies);
-            let edge = *edge_ms as f64 / 1000.0;
-            writeln!(text, "shop_request_duration_seconds_bucket{{le=\"{edge}\"}} {below}")?;
+            let bound = *bound_ms as f64 / 1000.0;
+            writeln!(text, "shop_request_duration_seconds_bucket{{le=\"{bound}\"}} {below}")?;
         }
         below += self.latencies.last().map_or(0, count);
         writeln!(text, "shop_request_duration_seconds_bucket{{le=\"+Inf\"}} {below}")?;
@@ -121,21 +122,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_page_and_ending_has_its_own_place() {
+    fn each_page_and_outcome_has_its_own_counter() {
         for (place, (page, _)) in PAGES.iter().enumerate() {
             assert_eq!(*page as usize, place);
         }
-        for (place, (ending, _)) in ENDINGS.iter().enumerate() {
-            assert_eq!(*ending as usize, place);
+        for (place, (outcome, _)) in OUTCOMES.iter().enumerate() {
+            assert_eq!(*outcome as usize, place);
         }
     }
 
     #[test]
-    fn latencies_are_cumulative_and_of_good_answers_only() {
+    fn latency_buckets_are_cumulative_and_count_only_successful_responses() {
         let counters = Counters::default();
-        counters.end(Page::Front, Ending::Good, Duration::from_millis(5));
-        counters.end(Page::Front, Ending::Good, Duration::from_secs(60));
-        counters.end(Page::Front, Ending::Busy, Duration::ZERO);
+        counters.end(Page::Front, Outcome::Ok, Duration::from_millis(5));
+        counters.end(Page::Front, Outcome::Ok, Duration::from_secs(60));
+        counters.end(Page::Front, Outcome::Busy, Duration::ZERO);
         let text = counters.exposition();
         for line in [
             "shop_requests_total{page=\"front\",code=\"503\"} 1",
@@ -153,15 +154,15 @@ mod tests {
     fn a_cart_is_open_until_it_is_bought() {
         let counters = Counters::default();
         for (page, open) in [(Page::Cart, 1), (Page::Cart, 2), (Page::Checkout, 1)] {
-            counters.end(page, Ending::Good, Duration::ZERO);
-            counters.end(page, Ending::Refused, Duration::ZERO);
+            counters.end(page, Outcome::Ok, Duration::ZERO);
+            counters.end(page, Outcome::Invalid, Duration::ZERO);
             let line = format!("shop_carts_open {open}");
             assert!(counters.exposition().lines().any(|written| written == line), "{line}");
         }
     }
 
     #[test]
-    fn a_request_that_is_given_up_is_in_flight_no_more() {
+    fn an_abandoned_request_is_no_longer_in_flight() {
         let counters = Counters::default();
         let begun = counters.begin();
         assert!(counters.exposition().contains("shop_requests_in_flight 1"));

@@ -1,15 +1,15 @@
 //! A small web shop whose requests cost real CPU time.
 //!
-//! It stands for the service that an operator has: it starts slowly if told to, says when it is ready, saturates
-//! one core, queues behind it, refuses what the queue cannot hold, and finishes what it has begun when it is asked
-//! to stop. It keeps nothing: any replica answers any request.
+//! It stands for the service of a user: it can start slowly, reports when it is ready, saturates one core, queues
+//! requests behind it, refuses those beyond the queue, and finishes the requests in flight when it stops. It is
+//! stateless: any replica can serve any request.
 
-mod asking;
 mod catalogue;
 mod counters;
 mod pages;
 mod routes;
 mod shop;
+mod udp;
 mod work;
 
 use std::io::{self, Write as _};
@@ -32,15 +32,15 @@ use crate::work::Page;
 #[derive(Debug, Clone, Parser)]
 #[command(version)]
 struct Options {
-    /// The port to listen on; 0 takes a free one, which is printed
+    /// The port to listen on; 0 for a free one, which is printed
     #[arg(long, env = "PORT")]
     port: u16,
 
-    /// A second port for what is nobody's business but the operator's: probes and metrics
+    /// A second port with only probes and metrics, for operators
     #[arg(long)]
     admin_port: Option<u16>,
 
-    /// A port of UDP; what is asked there is answered with the number of this process
+    /// A UDP port; datagrams are answered with the id of this process
     #[arg(long)]
     udp_port: Option<u16>,
 
@@ -48,27 +48,27 @@ struct Options {
     #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     host: IpAddr,
 
-    /// CPU time that each page costs
+    /// CPU time of each page
     #[arg(long, default_value = "5ms", value_parser = duration)]
     work: Duration,
 
-    /// How long each page waits for somebody else besides, such as a database; it costs no CPU, and its thread makes no other page meanwhile
+    /// Time that each page also waits, such as for a database; uses no CPU, but occupies its thread
     #[arg(long, default_value = "0s", value_parser = duration)]
     wait: Duration,
 
-    /// Threads that make pages; 1 saturates one core and queues behind it
+    /// Threads that make pages; with 1 the shop saturates one core and queues requests behind it
     #[arg(long, default_value = "1")]
     workers: NonZeroUsize,
 
-    /// Pages that may wait or be made at once; the next is refused with 503
+    /// Most requests in the queue or in progress; further ones are refused with 503
     #[arg(long, default_value = "256")]
     queue: NonZeroUsize,
 
-    /// How long the shop takes to open; until then it answers 503
+    /// Time until the shop is ready; it answers 503 before
     #[arg(long, default_value = "0s", value_parser = duration)]
     startup: Duration,
 
-    /// Memory that the shop holds besides its own, in MiB
+    /// Additional memory to allocate, in MiB
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=routes::MIB_MAX))]
     memory_mib: u16,
 
@@ -76,36 +76,35 @@ struct Options {
     #[arg(long, default_value = "10s", value_parser = duration)]
     grace: Duration,
 
-    /// Offer POST /chaos/{crash,hang,unready,leak}, for tests of what keeps the shop alive
+    /// Enable POST /chaos/{crash,hang,unready,leak}, to test how the shop is healed
     #[arg(long)]
     allow_chaos: bool,
 }
 
-/// The longest duration that an option may have: an hour, longer than any demonstration.
+/// The longest duration of an option.
 const DURATION_MAX: Duration = Duration::from_secs(3600);
 
-/// Reads a duration such as `5ms` or `2s`.
+/// Parses a duration such as `5ms` or `2s`.
 fn duration(text: &str) -> Result<Duration, String> {
-    let refused = |why: String| format!("{why}; write a duration such as 5ms or 2s, of one hour at most");
-    let parsed: jiff::SignedDuration =
-        text.parse().map_err(|error: jiff::Error| refused(error.to_string()))?;
-    let duration = Duration::try_from(parsed).map_err(|_| refused("it is negative".to_owned()))?;
-    if duration <= DURATION_MAX { Ok(duration) } else { Err(refused("it is too long".to_owned())) }
+    let error = |reason: String| format!("{reason}; write a duration such as 5ms or 2s, of one hour at most");
+    let parsed: jiff::SignedDuration = text.parse().map_err(|cause: jiff::Error| error(cause.to_string()))?;
+    let duration = Duration::try_from(parsed).map_err(|_| error("it is negative".to_owned()))?;
+    if duration <= DURATION_MAX { Ok(duration) } else { Err(error("it is too long".to_owned())) }
 }
 
 fn main() -> ExitCode {
     let options = Options::parse();
     match run(&options) {
         Ok(Closing::Finished) => ExitCode::SUCCESS,
-        Ok(Closing::GaveUp) => {
+        Ok(Closing::TimedOut) => {
             let grace = options.grace;
-            let _nobody_listens =
-                writeln!(io::stderr(), "shop: gave up on requests that took longer than {grace:?}");
+            let _is_closed =
+                writeln!(io::stderr(), "shop: stopped with requests still in flight after {grace:?}");
             ExitCode::FAILURE
         }
         Err(error) => {
             let (host, port) = (options.host, options.port);
-            let _nobody_listens = writeln!(
+            let _is_closed = writeln!(
                 io::stderr(),
                 "shop: could not listen on {host}:{port}: {error}; choose another --port, or 0 for a free one"
             );
@@ -116,21 +115,21 @@ fn main() -> ExitCode {
 
 /// How the shop closed.
 enum Closing {
-    /// Each request that had begun was answered.
+    /// All requests in flight were answered.
     Finished,
-    /// The grace ran out before.
-    GaveUp,
+    /// The grace period ended before.
+    TimedOut,
 }
 
 fn run(options: &Options) -> io::Result<Closing> {
-    // One thread for the sockets; pages are made on the runtime's blocking threads, which are the workers. All
-    // that is ever sent to them is work::Workers' jobs.
+    // One thread for the sockets. Pages are made on the blocking threads of the runtime, which only run the jobs of
+    // work::Workers.
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(options.workers.get())
         .build()?;
     let closing = runtime.block_on(serve(options))?;
-    // What the grace did not suffice for is not waited for now.
+    // Does not wait for requests beyond the grace period.
     runtime.shutdown_background();
     Ok(closing)
 }
@@ -144,7 +143,7 @@ async fn serve(options: &Options) -> io::Result<Closing> {
         Some(port) => Some(TcpListener::bind((options.host, port)).await?),
         None => None,
     };
-    let asked = match options.udp_port {
+    let udp = match options.udp_port {
         Some(port) => Some(UdpSocket::bind((options.host, port)).await?),
         None => None,
     };
@@ -154,56 +153,56 @@ async fn serve(options: &Options) -> io::Result<Closing> {
     if options.allow_chaos {
         app = app.merge(routes::chaos(Arc::clone(&shop)));
     }
-    let app = routes::hanging_if_told(app, &shop);
-    let for_operators = routes::admin(Arc::clone(&shop));
-    say(&format!("listening on http://{address}"));
+    let app = routes::with_hang(app, &shop);
+    let admin_app = routes::admin(Arc::clone(&shop));
+    log(&format!("listening on http://{address}"));
 
     let closing = Arc::clone(&shop);
-    let asked_to_stop = async move {
+    let stop_signal = async move {
         // Both are cancel-safe.
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
         closing.enter(Phase::Closing);
-        say("closing: finishing what has begun");
+        log("closing: finishing requests in flight");
     };
     let listener = listener.tap_io(|stream| {
-        // Without it an answer of two small writes waits for the client's acknowledgement of the first.
-        let _slower_at_worst = stream.set_nodelay(true);
+        // Otherwise the second of two small writes waits for the acknowledgement of the first. Failure only costs time.
+        let _is_set = stream.set_nodelay(true);
     });
-    let serving = axum::serve(listener, app).with_graceful_shutdown(asked_to_stop).into_future();
+    let serving = axum::serve(listener, app).with_graceful_shutdown(stop_signal).into_future();
     let (opening, grace) = (open_after(options.startup, &shop), grace_after_closing(options.grace, &shop));
     let supervising = async {
         opening.await;
         grace.await;
     };
     let answering = async {
-        match asked {
-            Some(socket) => asking::answer(socket).await,
+        match udp {
+            Some(socket) => udp::answer(socket).await,
             None => std::future::pending().await,
         }
     };
     let administering = async {
         match admin {
-            Some(listener) => axum::serve(listener, for_operators).await,
+            Some(listener) => axum::serve(listener, admin_app).await,
             None => std::future::pending().await,
         }
     };
     tokio::select! {
         served = serving => served.map(|()| Closing::Finished),
-        () = supervising => Ok(Closing::GaveUp),
+        () = supervising => Ok(Closing::TimedOut),
         error = answering => Err(error),
         ended = administering => ended.map(|()| Closing::Finished),
     }
 }
 
-/// Opens the shop when its slow start is over, or goes on at once when it closes before.
+/// Opens the shop after its startup time, or returns at once when it closes before.
 async fn open_after(startup: Duration, shop: &Shop) {
     tokio::select! {
         () = tokio::time::sleep(startup) => {
             shop.open();
-            say("open");
+            log("open");
         }
         () = shop.reached(Phase::Closing) => {}
     }
@@ -215,9 +214,9 @@ async fn grace_after_closing(grace: Duration, shop: &Shop) {
     tokio::time::sleep(grace).await;
 }
 
-/// Writes a line for whoever reads the log; a reader that has gone is no reason to stop.
-fn say(line: &str) {
-    let _nobody_listens = writeln!(io::stdout(), "shop: {line}");
+/// Writes a line to the log; a closed stdout is no reason to stop.
+fn log(line: &str) {
+    let _is_closed = writeln!(io::stdout(), "shop: {line}");
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Pages as HTML.
+//! The HTML of the pages.
 
 use std::fmt::{self, Write as _};
 
@@ -29,7 +29,7 @@ pub(crate) fn front(shelf: &[&Product]) -> String {
     page("Shop", &format!("<h1>Shop</h1>\n{}", list(shelf)))
 }
 
-/// Returns the page of one product, with others that its visitor may like.
+/// Returns the page of a product, with suggestions.
 pub(crate) fn product(product: &Product, others: &[&Product]) -> String {
     let Product { id, name, price, .. } = product;
     let name = Escaped(name).to_string();
@@ -40,7 +40,7 @@ pub(crate) fn product(product: &Product, others: &[&Product]) -> String {
     page(&name, &body)
 }
 
-/// Returns the page of what was found for a query.
+/// Returns the page with the results of a search.
 pub(crate) fn search(query: &str, found: &[&Product]) -> String {
     let query = Escaped(query).to_string();
     let found = if found.is_empty() { "<p>Nothing was found.</p>".to_owned() } else { list(found) };
@@ -58,7 +58,7 @@ fn list(products: &[&Product]) -> String {
     items
 }
 
-/// Wraps a body that is HTML already; so is the title.
+/// Wraps a body and a title, both already HTML.
 fn page(title: &str, body: &str) -> String {
     format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title></head>\n\

@@ -1,4 +1,4 @@
-//! What can be asked of the shop over HTTP.
+//! The HTTP routes of the shop.
 
 use std::sync::Arc;
 
@@ -12,27 +12,27 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::catalogue::{Catalogue, Cents};
-use crate::counters::{Ending, Page};
+use crate::counters::{Outcome, Page};
 use crate::pages;
 use crate::shop::{Phase, Shop};
 use crate::work::CpuBudget;
 
-/// Bytes of a body: the largest cart that is accepted, twice.
+/// Most bytes of a body: twice the largest accepted cart.
 const BODY_BYTES_MAX: usize = 16 * 1024;
 
-/// Lines of a cart: more than anybody carries.
+/// Most lines of a cart.
 const CART_LINES_MAX: usize = 100;
 
-/// Pieces of one product in a cart.
+/// Most pieces of a product in a cart.
 const QUANTITY_MAX: u32 = 1_000;
 
-/// Characters of a search query; the rest is not looked at.
+/// Most characters of a search query; the rest is ignored.
 const QUERY_CHARS_MAX: usize = 200;
 
-/// MiB that may be held or leaked at once.
+/// Most MiB to allocate or leak at a time.
 pub(crate) const MIB_MAX: i64 = 1_024;
 
-/// Returns the shop's pages, its probes and its metrics.
+/// Returns the pages, the probes and the metrics.
 pub(crate) fn pages(shop: Arc<Shop>) -> Router {
     Router::new()
         .route("/", get(front))
@@ -45,7 +45,7 @@ pub(crate) fn pages(shop: Arc<Shop>) -> Router {
         .merge(admin(shop))
 }
 
-/// Returns the probes and the metrics alone.
+/// Returns only the probes and the metrics.
 pub(crate) fn admin(shop: Arc<Shop>) -> Router {
     Router::new()
         .route("/healthz", get(readiness))
@@ -54,7 +54,7 @@ pub(crate) fn admin(shop: Arc<Shop>) -> Router {
         .with_state(shop)
 }
 
-/// Returns the ways to break this shop on purpose.
+/// Returns the routes that cause faults.
 pub(crate) fn chaos(shop: Arc<Shop>) -> Router {
     Router::new()
         .route("/chaos/crash", post(crash))
@@ -64,8 +64,8 @@ pub(crate) fn chaos(shop: Arc<Shop>) -> Router {
         .with_state(shop)
 }
 
-/// Makes every request wait for ever once the shop is told to hang.
-pub(crate) fn hanging_if_told(app: Router, shop: &Arc<Shop>) -> Router {
+/// Lets every request wait forever while the shop is in phase `Hung`.
+pub(crate) fn with_hang(app: Router, shop: &Arc<Shop>) -> Router {
     app.layer(middleware::from_fn_with_state(Arc::clone(shop), hang))
 }
 
@@ -104,7 +104,7 @@ async fn search(State(shop): State<Arc<Shop>>, Query(search): Query<Search>) -> 
     make(&shop, Page::Search, page).await
 }
 
-/// What a visitor wants to buy. The shop keeps no carts: the visitor brings it each time.
+/// A cart. The shop is stateless, so the client sends it with each request.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Cart {
@@ -124,7 +124,7 @@ struct CartLine {
 struct Priced {
     lines: Vec<PricedLine>,
     total_cents: u64,
-    /// What the visitor may also like.
+    /// Ids of suggested products.
     suggestions: Vec<u32>,
 }
 
@@ -137,7 +137,7 @@ struct PricedLine {
     cents: u64,
 }
 
-/// An order, as if it were kept.
+/// An order; it is not stored.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Order {
@@ -157,7 +157,7 @@ async fn checkout(State(shop): State<Arc<Shop>>, Json(cart): Json<Cart>) -> Resp
     make(&shop, Page::Checkout, order).await
 }
 
-/// Why a visitor does not get what was asked for.
+/// The status and body of an error.
 type Refusal = (StatusCode, &'static str);
 
 fn priced(cart: &Cart, catalogue: &Catalogue, budget: &CpuBudget) -> Result<Priced, Refusal> {
@@ -169,7 +169,7 @@ fn priced(cart: &Cart, catalogue: &Catalogue, budget: &CpuBudget) -> Result<Pric
         let found = catalogue.product(*product);
         let found = found.ok_or((StatusCode::UNPROCESSABLE_ENTITY, "there is no such product"))?;
         if !(1..=QUANTITY_MAX).contains(quantity) {
-            return Err((StatusCode::UNPROCESSABLE_ENTITY, "a quantity lies between 1 and 1000"));
+            return Err((StatusCode::UNPROCESSABLE_ENTITY, "a quantity is between 1 and 1000"));
         }
         let Cents(each) = found.price;
         let cents = each * u64::from(*quantity);
@@ -180,7 +180,7 @@ fn priced(cart: &Cart, catalogue: &Catalogue, budget: &CpuBudget) -> Result<Pric
     Ok(Priced { lines, total_cents, suggestions })
 }
 
-/// Makes an answer on a worker, and counts it.
+/// Makes a response on a worker, and counts it.
 async fn make<T: IntoResponse + Send + 'static>(
     shop: &Arc<Shop>,
     page: Page,
@@ -188,27 +188,27 @@ async fn make<T: IntoResponse + Send + 'static>(
 ) -> Response {
     let _in_flight = shop.counters.begin();
     let began = Instant::now();
-    let (ending, response) = match shop.phase() {
-        Phase::Opening => (Ending::Busy, later("the shop is opening")),
+    let (outcome, response) = match shop.phase() {
+        Phase::Opening => (Outcome::Busy, unavailable("the shop is opening")),
         Phase::Open | Phase::Unready | Phase::Hung | Phase::Closing => {
             let shared = Arc::clone(shop);
             match shop.workers.run(move |budget| job(&shared.catalogue, &budget)).await {
-                Ok(Ok(made)) => (Ending::Good, made.into_response()),
-                Ok(Err(refusal)) => (Ending::Refused, refusal.into_response()),
-                Err(crate::work::Busy) => (Ending::Busy, later("too many visitors at once")),
+                Ok(Ok(result)) => (Outcome::Ok, result.into_response()),
+                Ok(Err(refusal)) => (Outcome::Invalid, refusal.into_response()),
+                Err(crate::work::Busy) => (Outcome::Busy, unavailable("too many visitors at once")),
             }
         }
     };
-    shop.counters.end(page, ending, began.elapsed());
+    shop.counters.end(page, outcome, began.elapsed());
     response
 }
 
-/// Returns the answer that asks a visitor to come back.
-fn later(why: &'static str) -> Response {
+/// Returns 503 with a `Retry-After` of a second.
+fn unavailable(why: &'static str) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")], why).into_response()
 }
 
-/// Says whether the shop wants requests. Costs no work, so that a full queue does not look like death.
+/// The readiness probe. It bypasses the queue, so that it succeeds under overload.
 async fn readiness(State(shop): State<Arc<Shop>>) -> (StatusCode, &'static str) {
     match shop.phase() {
         Phase::Open => (StatusCode::OK, "open\n"),
@@ -233,7 +233,7 @@ struct Leak {
 
 async fn leak(State(shop): State<Arc<Shop>>, Query(leak): Query<Leak>) -> Result<(), Refusal> {
     if i64::from(leak.mib) > MIB_MAX {
-        return Err((StatusCode::UNPROCESSABLE_ENTITY, "at most 1024 MiB leak at once"));
+        return Err((StatusCode::UNPROCESSABLE_ENTITY, "at most 1024 MiB can be leaked at a time"));
     }
     shop.hold_memory(leak.mib);
     Ok(())

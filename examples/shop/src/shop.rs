@@ -1,4 +1,4 @@
-//! What the requests of one process share.
+//! The state shared by all requests of the process.
 
 use std::num::NonZeroUsize;
 use std::sync::{Mutex, PoisonError};
@@ -16,27 +16,27 @@ pub(crate) struct Shop {
     pub(crate) counters: Counters,
     pub(crate) workers: Workers,
     phase: watch::Sender<Phase>,
-    /// Memory held for no purpose but to be held.
+    /// Memory that is only allocated to increase the usage.
     held: Mutex<Vec<Vec<u8>>>,
 }
 
-/// Where the shop is in its life.
+/// The phase of the lifecycle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
     /// Not yet ready for requests.
     Opening,
     /// Ready.
     Open,
-    /// Answers, and says that it would rather not: chaos asked for it.
+    /// Answers requests but fails its readiness probe, by POST /chaos/unready.
     Unready,
-    /// Answers nothing at all, not even probes: chaos asked for it.
+    /// Answers no requests or probes, by POST /chaos/hang.
     Hung,
-    /// Finishes what has begun.
+    /// Finishes requests in flight.
     Closing,
 }
 
 impl Shop {
-    /// Returns a shop that is opening, whose pages cost so much each.
+    /// Returns a shop in phase `Opening`, whose pages have the given cost.
     pub(crate) fn new(page: Page, queue: NonZeroUsize) -> Self {
         Self {
             catalogue: Catalogue::generate(),
@@ -55,7 +55,7 @@ impl Shop {
         self.phase.send_replace(phase);
     }
 
-    /// Opens, unless chaos or the end has come before.
+    /// Enters phase `Open` if the phase is still `Opening`.
     pub(crate) fn open(&self) {
         self.phase.send_if_modified(|phase| {
             let is_opening = *phase == Phase::Opening;
@@ -67,12 +67,12 @@ impl Shop {
     }
 
     /// Waits until the shop is in a phase.
-    pub(crate) async fn reached(&self, wanted: Phase) {
+    pub(crate) async fn reached(&self, expected: Phase) {
         let mut watcher = self.phase.subscribe();
-        watcher.wait_for(|phase| *phase == wanted).await.expect("the shop itself holds the sender");
+        watcher.wait_for(|phase| *phase == expected).await.expect("`self` holds the sender");
     }
 
-    /// Takes memory, touches each page of it, and never gives it back.
+    /// Allocates memory, writes to each page of it, and never frees it.
     pub(crate) fn hold_memory(&self, mib: u16) {
         let block = vec![1; usize::from(mib) * 1024 * 1024];
         self.held.lock().unwrap_or_else(PoisonError::into_inner).push(block);

@@ -1,4 +1,4 @@
-//! Work that costs a chosen amount of CPU, on few threads with a bounded queue.
+//! Work of a given amount of CPU time, on few threads with a bounded queue.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -9,28 +9,28 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio_util::task::AbortOnDropHandle;
 
-/// The threads that make pages. How many there are is the runtime's number of blocking threads.
+/// The threads that make pages: the blocking threads of the runtime.
 #[derive(Debug)]
 pub(crate) struct Workers {
     page: Page,
-    /// A permit for each page that may wait or be made.
-    room: Arc<Semaphore>,
+    /// A permit for each request in the queue or in progress.
+    permits: Arc<Semaphore>,
 }
 
-/// What a page takes.
+/// The cost of a page.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Page {
     /// CPU time.
     pub(crate) work: Duration,
-    /// The time that its thread waits for somebody else.
+    /// Time that its thread waits, without using CPU.
     pub(crate) wait: Duration,
 }
 
-/// The queue is full: the request is refused now rather than answered too late.
+/// The queue is full: the request is refused immediately instead of being answered too late.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Busy;
 
-/// CPU time that a job has to spend, and has spent.
+/// The CPU time that a job has to use.
 #[derive(Debug)]
 pub(crate) struct CpuBudget {
     cost: Duration,
@@ -38,39 +38,39 @@ pub(crate) struct CpuBudget {
 }
 
 impl Workers {
-    /// Returns workers whose jobs take `page` each, at most `queue` of them at once.
+    /// Returns workers for at most `queue` jobs at the same time, each of the cost `page`.
     pub(crate) fn new(page: Page, queue: NonZeroUsize) -> Self {
-        Self { page, room: Arc::new(Semaphore::new(queue.get().min(Semaphore::MAX_PERMITS))) }
+        Self { page, permits: Arc::new(Semaphore::new(queue.get().min(Semaphore::MAX_PERMITS))) }
     }
 
-    /// Does a job on a worker. A caller that goes away while it waits takes its job out of the queue.
+    /// Runs a job on a worker. Dropping the future while the job is queued removes it from the queue.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         job: impl FnOnce(CpuBudget) -> T + Send + 'static,
     ) -> Result<T, Busy> {
-        let room = Arc::clone(&self.room).try_acquire_owned().map_err(|_| Busy)?;
+        let permit = Arc::clone(&self.permits).try_acquire_owned().map_err(|_| Busy)?;
         let Page { work, wait } = self.page;
         let done = AbortOnDropHandle::new(spawn_blocking(move || {
             std::thread::sleep(wait);
-            let made = job(CpuBudget::of(work));
-            drop(room);
-            made
+            let result = job(CpuBudget::of(work));
+            drop(permit);
+            result
         }));
-        // A job that panics has been reported on standard error; its client sees a server that is busy.
+        // A panic has been reported on standard error; the client gets the response of a busy server.
         done.await.map_err(|_| Busy)
     }
 }
 
 impl CpuBudget {
-    /// Returns a budget of `cost` that this thread begins to spend now.
+    /// Returns a budget of `cost`, counted from now on this thread.
     pub(crate) fn of(cost: Duration) -> Self {
         Self { cost, began: thread_cpu_time() }
     }
 
-    /// Whether the job has not cost enough yet.
+    /// Whether the job has used less than its budget.
     ///
-    /// Counts the CPU time of this thread: time spent waiting for the CPU, or held back by a limit, costs nothing,
-    /// so that a slow machine does the same work and takes longer.
+    /// Counts the CPU time of this thread, without time spent waiting for a CPU or throttled, so that a busy machine does the
+    /// same work in a longer time.
     pub(crate) fn is_left(&self) -> bool {
         thread_cpu_time().saturating_sub(self.began) < self.cost
     }
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn more_than_the_queue_holds_is_refused() {
+    async fn jobs_beyond_the_queue_are_refused() {
         let workers = workers(Duration::ZERO, 1);
         let (release, wait) = std::sync::mpsc::channel::<()>();
         let first = workers.run(move |_| wait.recv().is_err());
@@ -118,11 +118,11 @@ mod tests {
         };
         let (first, second) = tokio::join!(first, second);
         assert_eq!((first, second), (Ok(true), Err(Busy)));
-        assert_eq!(workers.run(|_| 7).await, Ok(7), "there is room again");
+        assert_eq!(workers.run(|_| 7).await, Ok(7), "there is a free permit again");
     }
 
     #[tokio::test]
-    async fn a_page_that_waits_costs_no_cpu_and_takes_its_time() {
+    async fn a_waiting_page_uses_no_cpu_and_takes_its_time() {
         let page = Page { work: Duration::ZERO, wait: Duration::from_millis(20) };
         let begun = tokio::time::Instant::now();
         let spent =

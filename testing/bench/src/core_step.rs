@@ -1,4 +1,4 @@
-//! `core-step`: what one step of the control loop costs when it knows a great deal.
+//! `core-step`: the cost of a step of the control loop with 10,000 services.
 
 mod world;
 
@@ -10,14 +10,14 @@ use crate::figure::{Findings, Target, Unit};
 use crate::spans::Costs;
 use world::{REPLICAS, SERVICES, World};
 
-/// One report, from input to outbox.
+/// The target for a step with one report.
 const REPORT: Target = Target::AtMost(1e-3);
-/// A plan for every service in one step.
+/// The target for a step that plans every service.
 const FULL_PLAN: Target = Target::AtMost(0.25);
-/// What the loop keeps of a replica, with its share of its service.
+/// The target for the loop's memory for a replica, with its share of its service.
 const BYTES_A_REPLICA: Target = Target::AtMost(2048.0);
 
-/// Rounds of a second in which nothing needs to be changed: enough to compare the first with the twentieth.
+/// Rounds of a second in which nothing needs to be changed.
 const QUIET_ROUNDS: usize = 20;
 /// Rounds in which one service in [`world::RISING_ONE_IN`] doubles.
 const RISING_ROUNDS: usize = 5;
@@ -25,7 +25,7 @@ const RISING_ROUNDS: usize = 5;
 /// Steps a loop that knows 10,000 services and 100,000 replicas, and times each step.
 pub(crate) fn run() -> anyhow::Result<Findings> {
     let mut findings = Findings::of("core-step");
-    findings.say(format!(
+    findings.describe(format!(
         "{SERVICES} services of 10 replicas each, all with an autoscaler on cpu and all due at the same moment; \
          one thread; what is timed is `ControlLoop::step`"
     ));
@@ -43,15 +43,15 @@ pub(crate) fn run() -> anyhow::Result<Findings> {
         steps.round(&mut world, round, round + 1);
     }
     world.expect_scaled_out(RISING_ROUNDS * SERVICES / world::RISING_ONE_IN);
-    steps.traffic.tell("traffic of one service", REPORT, &mut findings);
-    steps.usage.tell("usage of one service", REPORT, &mut findings);
-    steps.readiness.tell("one replica turns ready or unready", REPORT, &mut findings);
-    steps.ends.tell("one replica ends, its successor is told", REPORT, &mut findings);
-    steps.quiet.tell("full plan, nothing to change", FULL_PLAN, &mut findings);
-    steps.rising.tell("full plan, one service in 20 scales out", FULL_PLAN, &mut findings);
+    steps.traffic.note("traffic of one service", REPORT, &mut findings);
+    steps.usage.note("usage of one service", REPORT, &mut findings);
+    steps.readiness.note("one replica turns ready or unready", REPORT, &mut findings);
+    steps.ends.note("one replica ends, its successor is started", REPORT, &mut findings);
+    steps.quiet.note("full plan, nothing to change", FULL_PLAN, &mut findings);
+    steps.rising.note("full plan, one service in 20 scales out", FULL_PLAN, &mut findings);
     findings.note("first inventory, each replica adopted", inventory.elapsed.as_secs_f64(), Unit::Seconds);
     let grown = known.saturating_sub(before) as f64;
-    findings.hold("memory a replica, all counted", grown / REPLICAS as f64, Unit::Bytes, BYTES_A_REPLICA);
+    findings.compare("memory a replica, all counted", grown / REPLICAS as f64, Unit::Bytes, BYTES_A_REPLICA);
     findings.note("memory a service, its replicas counted", grown / SERVICES as f64, Unit::Bytes);
     let of_declarations = declared.saturating_sub(before) as f64 / SERVICES as f64;
     findings.note("memory a service before its replicas are seen", of_declarations, Unit::Bytes);
@@ -74,9 +74,9 @@ impl Steps {
         Self { traffic, usage, readiness, ends, quiet, rising }
     }
 
-    /// One second: counters as they come, replicas that change in one round, and at its end the plan of every service.
+    /// One second: the counters of all services, changes of replicas in one of the rounds, and finally the plan of every service.
     ///
-    /// `wave` says which services' load rises; 0 for none.
+    /// `wave` selects the services whose load rises; 0 for none.
     fn round(&mut self, world: &mut World, round: usize, wave: usize) {
         const QUARTER: Duration = Duration::from_millis(250);
         for quarter in 0..4 {

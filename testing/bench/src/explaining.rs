@@ -1,4 +1,4 @@
-//! `explaining`: the cost of explaining a decision, beside that of the decision itself.
+//! `explaining`: the cost of explaining a decision, compared with that of the decision itself.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use anyhow::Context;
 use control::{ControlLoop, Outbox};
 use knowledge::{Place, Stage};
 use model::action::Outcome;
-use model::decision::{Account, Asked};
+use model::decision::{AlternativeSize, Explanation};
 use model::identity::{Epoch, Generation, Incarnation, Ordinal, ReplicaId};
 use model::input::{
     Declared, Exit, ExitStatus, Input, Intent, Observed, ReplicaState, Report, Start, Traffic, Usage,
@@ -23,9 +23,9 @@ use serde_json::{Value, json};
 use crate::figure::{Findings, Target, Unit};
 use crate::spans::{Cost, Costs, Stopwatch};
 
-/// The longest that a person should wait: a tenth of a second feels instantaneous (Nielsen 1993).
+/// The longest time that a person should wait: a tenth of a second feels instantaneous (Nielsen 1993).
 const ASKED: Target = Target::AtMost(0.1);
-/// Seconds that are decided on for each policy: the load rises and falls twice.
+/// Seconds, each with a decision, for each policy: the load rises and falls twice.
 const SECONDS: u64 = 480;
 /// Of these, one in this many is explained.
 const EXPLAINED_ONE_IN: u64 = 8;
@@ -39,10 +39,10 @@ const ENDED: Exit =
     Exit { status: ExitStatus::Signal(15), out_of_memory: false, ran_for: Duration::from_mins(1) };
 const QUARTER: Duration = Duration::from_millis(250);
 
-/// Lets each policy decide on one service, and asks for every explanation that there is.
+/// Lets each policy decide on one service, and requests every kind of explanation.
 pub(crate) fn run() -> anyhow::Result<Findings> {
     let mut findings = Findings::of("explaining");
-    findings.say(format!(
+    findings.describe(format!(
         "one service with three metrics (cpu, memory, requests), 2 to {REPLICAS_MAX} replicas, {BEGIN_WITH} at first; for each policy {SECONDS} seconds \
          of a load that rises and falls, one decision in {EXPLAINED_ONE_IN} explained; one thread"
     ));
@@ -78,23 +78,23 @@ pub(crate) fn run() -> anyhow::Result<Findings> {
         note("why not fewer", &costs.why_not);
         for (what, costs) in [("what would change it", &costs.prospects), ("why not fewer", &costs.why_not)] {
             let name = format!("{name}: {what}, dearest by processor time");
-            findings.hold(name, costs.dearest_cpu(), Unit::Seconds, ASKED);
+            findings.compare(name, costs.highest_cpu(), Unit::Seconds, ASKED);
         }
     }
     Ok(findings)
 }
 
 /// The results of one policy.
-struct Spent {
+struct ExplanationCosts {
     decided: Costs,
     explained: Costs,
     prospects: Costs,
     why_not: Costs,
 }
 
-fn costs_of(policy: &Value) -> anyhow::Result<Spent> {
+fn costs_of(policy: &Value) -> anyhow::Result<ExplanationCosts> {
     let mut world = World::new(policy)?;
-    let mut spent = Spent {
+    let mut spent = ExplanationCosts {
         decided: Costs::new(),
         explained: Costs::new(),
         prospects: Costs::new(),
@@ -105,26 +105,26 @@ fn costs_of(policy: &Value) -> anyhow::Result<Spent> {
             world.report(second);
         }
         world.step(&Input::Woke);
-        let (account, cost) = world.decided.take().context("a second went by without a decision")?;
+        let (explanation, cost) = world.decided.take().context("there was no decision within a second")?;
         spent.decided.add(cost);
         world.carry_out();
         if second % EXPLAINED_ONE_IN == 0 {
-            spent.explain(account.as_ref());
+            spent.explain(explanation.as_ref());
         }
     }
     Ok(spent)
 }
 
-impl Spent {
-    fn explain(&mut self, account: &dyn Account) {
+impl ExplanationCosts {
+    fn explain(&mut self, explanation: &dyn Explanation) {
         let timed = |costs: &mut Costs, work: &dyn Fn() -> usize| {
             let watch = Stopwatch::start();
             std::hint::black_box(work());
             costs.add(watch.stop());
         };
-        timed(&mut self.explained, &|| account.decision().metrics.len());
-        timed(&mut self.prospects, &|| account.prospects().len());
-        timed(&mut self.why_not, &|| account.why_not(Asked::In).prospects.len());
+        timed(&mut self.explained, &|| explanation.decision().metrics.len());
+        timed(&mut self.prospects, &|| explanation.prospects().len());
+        timed(&mut self.why_not, &|| explanation.why_not(AlternativeSize::Smaller).prospects.len());
     }
 }
 
@@ -134,7 +134,7 @@ struct World {
     out: Outbox,
     now: Time,
     name: ServiceName,
-    decided: Option<(Arc<dyn Account>, Cost)>,
+    decided: Option<(Arc<dyn Explanation>, Cost)>,
     /// Processor time and requests of each replica since it was started.
     used: Vec<(Duration, u64)>,
 }
@@ -165,7 +165,7 @@ impl World {
         self.control.step(now, input, &mut self.out);
         let cost = watch.stop();
         if let Some(decided) = self.out.decisions[before..].last() {
-            self.decided = Some((Arc::clone(&decided.account), cost));
+            self.decided = Some((Arc::clone(&decided.explanation), cost));
         }
     }
 
@@ -214,7 +214,7 @@ impl World {
         running.map(|(number, place)| (*number, place.incarnation, is_stopping(place))).collect()
     }
 
-    /// Carries out every action; what was started is ready.
+    /// Executes every action; started replicas are ready at once.
     fn carry_out(&mut self) {
         loop {
             let actions = std::mem::take(&mut self.out.actions);
@@ -263,7 +263,7 @@ fn declared(name: &ServiceName, policy: &Value) -> anyhow::Result<Declared> {
             ]},
         },
     }))?;
-    let autoscaler = service.autoscaler().context("it can be no autoscaler")?;
+    let autoscaler = service.autoscaler().context("the service cannot be autoscaled")?;
     let (revision, generation) = (Generation(1), Generation(1));
     Ok(Declared { name: name.clone(), revision, generation, spec: service.spec, autoscaler })
 }

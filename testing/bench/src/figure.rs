@@ -1,4 +1,4 @@
-//! Figures: what a bench measured, in which unit, and the target.
+//! Figures: a measured value with its unit and target.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ pub(crate) struct Findings {
     pub(crate) bench: &'static str,
     /// The command that repeats it.
     pub(crate) repeat: String,
-    /// The circumstances of the figures, in sentences.
+    /// The conditions of the measurement, in sentences.
     pub(crate) setting: Vec<String>,
     /// The details behind the figures, in rows.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -29,7 +29,7 @@ pub(crate) struct Findings {
 pub(crate) struct Sheet {
     /// The names of the columns.
     pub(crate) header: Vec<String>,
-    /// Each with as many texts.
+    /// The rows, each with as many cells as the header.
     pub(crate) rows: Vec<Vec<String>>,
 }
 
@@ -59,7 +59,7 @@ pub(crate) enum Target {
     AtLeast(f64),
 }
 
-/// Units of figures; each prints itself in the multiple that reads best.
+/// Units of figures. Each is printed with the most readable prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum Unit {
@@ -75,34 +75,34 @@ pub(crate) enum Unit {
     PercentOfCore,
     /// The ratio of one program's figure to another's.
     Ratio,
-    /// A plain number, in the unit that the name of the figure says.
+    /// A plain number, in the unit given in the name of the figure.
     Plain,
 }
 
 impl Findings {
-    /// Nothing measured yet.
+    /// The findings of a bench before it has measured anything.
     pub(crate) fn of(bench: &'static str) -> Self {
         let repeat = format!("cargo xtask bench {bench}");
         Self { bench, repeat, setting: Vec::new(), sheets: Vec::new(), figures: Vec::new(), skipped: None }
     }
 
-    /// Not run, for the reason of `error`.
+    /// The findings of a bench that failed with `error`.
     pub(crate) fn skipped(bench: &'static str, error: &anyhow::Error) -> Self {
         Self { skipped: Some(format!("{error:#}")), ..Self::of(bench) }
     }
 
-    /// Sets the circumstances of the figures.
-    pub(crate) fn say(&mut self, sentence: impl Into<String>) {
+    /// Adds a sentence about the conditions of the measurement.
+    pub(crate) fn describe(&mut self, sentence: impl Into<String>) {
         self.setting.push(sentence.into());
     }
 
-    /// Notes a figure that has no target.
+    /// Adds a figure without a target.
     pub(crate) fn note(&mut self, name: impl Into<String>, value: f64, unit: Unit) {
         self.figures.push(Figure { name: name.into(), value, unit, target: None, met: None });
     }
 
-    /// Notes a figure that should be within `target`.
-    pub(crate) fn hold(&mut self, name: impl Into<String>, value: f64, unit: Unit, target: Target) {
+    /// Adds a figure with a target.
+    pub(crate) fn compare(&mut self, name: impl Into<String>, value: f64, unit: Unit, target: Target) {
         let met = Some(target.is_met_by(value));
         self.figures.push(Figure { name: name.into(), value, unit, target: Some(target), met });
     }
@@ -121,8 +121,8 @@ impl Target {
         }
     }
 
-    /// The target in words, such as `≤ 10 ms`.
-    pub(crate) fn in_words(self, unit: Unit) -> String {
+    /// The target as people read it, such as `≤ 10 ms`.
+    pub(crate) fn readable(self, unit: Unit) -> String {
         match self {
             Self::AtMost(most) => format!("≤ {}", unit.of(most)),
             Self::AtLeast(least) => format!("≥ {}", unit.of(least)),
@@ -181,20 +181,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn figures_are_printed_in_the_multiple_that_reads_best() {
+    fn figures_are_printed_with_the_most_readable_prefix() {
         assert_eq!(Unit::Seconds.of(0.0123), "12.3 ms");
         assert_eq!(Unit::Seconds.of(4.2e-7), "0.42 µs");
         assert_eq!(Unit::Bytes.of(40e6), "40.0 MB");
         assert_eq!(Unit::PerSecond.of(1_234_567.0), "1,234,567/s");
-        assert_eq!(Target::AtMost(0.25).in_words(Unit::Seconds), "≤ 250 ms");
+        assert_eq!(Target::AtMost(0.25).readable(Unit::Seconds), "≤ 250 ms");
     }
 
     #[test]
     fn a_figure_at_its_target_meets_it() {
         let mut findings = Findings::of("core-step");
-        findings.hold("at", 1.0, Unit::Seconds, Target::AtMost(1.0));
-        findings.hold("below", 0.9, Unit::Seconds, Target::AtLeast(1.0));
-        findings.note("told", 5.0, Unit::Count);
+        findings.compare("at", 1.0, Unit::Seconds, Target::AtMost(1.0));
+        findings.compare("below", 0.9, Unit::Seconds, Target::AtLeast(1.0));
+        findings.note("without a target", 5.0, Unit::Count);
         assert_eq!(findings.misses(), 1);
     }
 }

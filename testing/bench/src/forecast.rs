@@ -1,4 +1,4 @@
-//! `forecast`: how good forecasts are over recorded loads, beside the last value with a band of its own errors.
+//! `forecast`: the accuracy of forecasts over recorded loads, compared with the last value plus a quantile of its errors.
 //!
 //! Each load is averaged to a base step of five minutes (its own if that is longer, 15 seconds for the recordings of one hour) and fed
 //! to one forecaster from the first step to the last. Forecasts are judged over the last 40 % of the load, at every step, and again at 80
@@ -18,14 +18,14 @@ use crate::spans::Stopwatch;
 /// The quantile that is judged.
 const LEVEL: f64 = 0.95;
 
-/// Loads that were not looked at while models and constants were chosen; run once, at the end.
+/// Loads that were held back while models and constants were chosen; evaluated once, at the end.
 const HELD_BACK: [&str; 5] =
     ["llm_azure_code", "llm_deepseek_r1", "llm_mooncake_conv", "llm_qwen_small", "nyc_taxi"];
 
-/// Minutes ahead, and the pinball loss that must be reached, as a share of the last value's.
+/// Minutes ahead, and the target for the pinball loss, as a share of the last value's.
 const TARGETS: [(u64, f64); 3] = [(5, 0.85), (15, 0.80), (60, 0.60)];
 
-/// Where the coverage must lie.
+/// The target range of the coverage.
 const COVERAGE: (f64, f64) = (0.93, 0.97);
 
 const FIVE_MINUTES: Duration = Duration::from_mins(5);
@@ -35,7 +35,7 @@ struct HorizonScore {
     name: String,
     base: Duration,
     minutes: u64,
-    /// Loss over the last value's, at every step.
+    /// Loss as a share of the last value's, at every step.
     ratio: f64,
     /// The same, at the steps of the protocol.
     spaced: f64,
@@ -43,61 +43,72 @@ struct HorizonScore {
     loss: f64,
     coverage: f64,
     naive_coverage: f64,
-    /// How often the forecast was that of the blend, not the last value.
+    /// How often the forecast was that of the blend instead of the last value.
     acting: f64,
 }
 
-/// Judges every recorded load in `data`.
+/// Evaluates forecasts of every recorded load in `data`.
 pub(crate) fn run(data: Option<&Path>) -> anyhow::Result<Findings> {
     let mut findings = Findings::of("forecast");
     let loads = recorded::all(data)?;
-    findings.say("each load from its beginning, judged over its last 40 %; naive is the last value plus the quantile of its own errors of 7 days");
-    findings.say(format!("while choosing, never looked at: {}", HELD_BACK.join(", ")));
+    findings.describe("each load from its beginning, judged over its last 40 %; naive is the last value plus the quantile of its own errors of 7 days");
+    findings.describe(format!("while choosing, never looked at: {}", HELD_BACK.join(", ")));
     let mut scores = Vec::new();
-    let (mut steps, mut cpu, mut dearest) = (0usize, Duration::ZERO, Duration::ZERO);
+    let (mut steps, mut cpu, mut highest_cost) = (0usize, Duration::ZERO, Duration::ZERO);
     for load in &loads {
         let trial = Trial::of(load)?;
         steps += trial.values.len();
         cpu += trial.cpu;
-        dearest = dearest.max(trial.dearest);
+        highest_cost = highest_cost.max(trial.highest_cost);
         scores.extend(trial.judge());
     }
     findings.sheets.push(sheet(&scores));
     for (minutes, target) in TARGETS {
         let of = |read: fn(&HorizonScore) -> f64| -> f64 {
-            let those = scores.iter().filter(|one| one.base == FIVE_MINUTES && one.minutes == minutes);
-            median(those.map(read).collect())
+            let selected =
+                scores.iter().filter(|score| score.base == FIVE_MINUTES && score.minutes == minutes);
+            median(selected.map(read).collect())
         };
         let name = format!("loss at 0.95 over naive's, {minutes} min, median, 5-minute base");
-        findings.hold(
+        findings.compare(
             format!("{name}, protocol's steps"),
-            of(|one| one.spaced),
+            of(|score| score.spaced),
             Unit::Ratio,
             Target::AtMost(target),
         );
-        findings.hold(
+        findings.compare(
             format!("{name}, every step"),
-            of(|one| one.ratio),
+            of(|score| score.ratio),
             Unit::Ratio,
             Target::AtMost(target),
         );
-        let coverage = of(|one| one.coverage);
-        findings.hold(
+        let coverage = of(|score| score.coverage);
+        findings.compare(
             format!("coverage of 0.95, {minutes} min, median"),
             coverage,
             Unit::Ratio,
             Target::AtLeast(COVERAGE.0),
         );
-        findings.hold(format!("the same, {minutes} min"), coverage, Unit::Ratio, Target::AtMost(COVERAGE.1));
+        findings.compare(
+            format!("the same, {minutes} min"),
+            coverage,
+            Unit::Ratio,
+            Target::AtMost(COVERAGE.1),
+        );
     }
-    let within = scores.iter().filter(|one| (COVERAGE.0..=COVERAGE.1).contains(&one.coverage)).count();
+    let within = scores.iter().filter(|score| (COVERAGE.0..=COVERAGE.1).contains(&score.coverage)).count();
     findings.note("loads and horizons whose coverage is within 0.93 and 0.97", within as f64, Unit::Count);
     findings.note("loads and horizons", scores.len() as f64, Unit::Count);
     let step = cpu.as_secs_f64() / steps.max(1) as f64;
-    findings.hold("a step with its horizons, mean processor time", step, Unit::Seconds, Target::AtMost(5e-6));
-    findings.hold(
+    findings.compare(
+        "a step with its horizons, mean processor time",
+        step,
+        Unit::Seconds,
+        Target::AtMost(5e-6),
+    );
+    findings.compare(
         "the dearest, which looks for seasons",
-        dearest.as_secs_f64(),
+        highest_cost.as_secs_f64(),
         Unit::Seconds,
         Target::AtMost(5e-3),
     );
@@ -116,17 +127,17 @@ fn sheet(scores: &[HorizonScore]) -> Sheet {
         "naive's",
         "acting",
     ];
-    let row = |one: &HorizonScore| {
+    let row = |score: &HorizonScore| {
         vec![
-            one.name.clone(),
-            format!("{} s", one.base.as_secs()),
-            format!("{} min", one.minutes),
-            format!("{:.2}", one.ratio),
-            format!("{:.2}", one.spaced),
-            format!("{:.2}", 100.0 * one.loss),
-            format!("{:.3}", one.coverage),
-            format!("{:.3}", one.naive_coverage),
-            format!("{:.0} %", 100.0 * one.acting),
+            score.name.clone(),
+            format!("{} s", score.base.as_secs()),
+            format!("{} min", score.minutes),
+            format!("{:.2}", score.ratio),
+            format!("{:.2}", score.spaced),
+            format!("{:.2}", 100.0 * score.loss),
+            format!("{:.3}", score.coverage),
+            format!("{:.3}", score.naive_coverage),
+            format!("{:.0} %", 100.0 * score.acting),
         ]
     };
     Sheet { header: header.map(str::to_owned).to_vec(), rows: scores.iter().map(row).collect() }
@@ -140,9 +151,9 @@ struct Trial {
     /// Minutes and steps ahead.
     horizons: Vec<(u64, usize)>,
     /// For each horizon, the forecast at each step, and whether it was that of the blend.
-    said: Vec<Vec<(f64, bool)>>,
+    forecasts: Vec<Vec<(f64, bool)>>,
     cpu: Duration,
-    dearest: Duration,
+    highest_cost: Duration,
 }
 
 impl Trial {
@@ -158,17 +169,17 @@ impl Trial {
                 horizons.push((steps as u64 * base.as_secs() / 60, steps));
             }
         }
-        let asked: Vec<Horizon> = horizons.iter().map(|&(_, steps)| Horizon::At(steps)).collect();
-        let settings = Settings::new(base, &asked, &[LEVEL]).with_context(|| load.name.clone())?;
+        let horizons_at: Vec<Horizon> = horizons.iter().map(|&(_, steps)| Horizon::At(steps)).collect();
+        let settings = Settings::new(base, &horizons_at, &[LEVEL]).with_context(|| load.name.clone())?;
         let mut forecaster = Forecaster::new(settings);
         let mut trial = Self {
             name: load.name.clone(),
             base,
-            said: vec![Vec::new(); horizons.len()],
+            forecasts: vec![Vec::new(); horizons.len()],
             horizons,
             values,
             cpu: Duration::ZERO,
-            dearest: Duration::ZERO,
+            highest_cost: Duration::ZERO,
         };
         for (number, &value) in trial.values.iter().enumerate() {
             let number = u32::try_from(number)?;
@@ -177,40 +188,41 @@ impl Trial {
             forecaster.close(base * (number + 1));
             let cost = watch.stop().cpu;
             trial.cpu += cost;
-            trial.dearest = trial.dearest.max(cost);
-            for (said, forecast) in trial.said.iter_mut().zip(forecaster.forecasts()) {
+            trial.highest_cost = trial.highest_cost.max(cost);
+            for (history, forecast) in trial.forecasts.iter_mut().zip(forecaster.forecasts()) {
                 let quantile = forecast.quantiles[0];
-                said.push((quantile.load, quantile.by == Model::Blend));
+                history.push((quantile.load, quantile.by == Model::Blend));
             }
         }
         Ok(trial)
     }
 
     fn judge(&self) -> Vec<HorizonScore> {
-        let places = 0..self.horizons.len();
-        places.map(|place| self.judge_at(place)).collect()
+        let horizons = 0..self.horizons.len();
+        horizons.map(|horizon| self.judge_at(horizon)).collect()
     }
 
-    fn judge_at(&self, place: usize) -> HorizonScore {
-        let (minutes, ahead) = self.horizons[place];
+    fn judge_at(&self, horizon: usize) -> HorizonScore {
+        let (minutes, ahead) = self.horizons[horizon];
         let from = self.values.len() * 6 / 10;
         let until = self.values.len() - ahead;
         let mean = self.values[from..].iter().sum::<f64>() / (self.values.len() - from) as f64;
         let origins = if self.name.starts_with("azfn") { 80 } else { 48 };
         let spaced: Vec<usize> =
             (0..origins).map(|origin| from + (until - 1 - from) * origin / (origins - 1)).collect();
+        // Summed losses by both protocols: at every step, and at the spaced steps.
         let (mut ours, mut naive) = ([0.0; 2], [0.0; 2]);
         let (mut covered, mut naive_covered, mut acting) = (0.0, 0.0, 0.0);
         for now in from..until {
             let actual = self.values[now + ahead];
-            let (said, is_blend) = self.said[place][now];
+            let (forecast, is_blend) = self.forecasts[horizon][now];
             let last = self.naive(now, ahead);
             let weights = [1.0, spaced.iter().filter(|&&origin| origin == now).count() as f64];
-            for (place, weight) in weights.into_iter().enumerate() {
-                ours[place] += weight * pinball(actual, said, LEVEL);
-                naive[place] += weight * pinball(actual, last, LEVEL);
+            for (protocol, weight) in weights.into_iter().enumerate() {
+                ours[protocol] += weight * pinball(actual, forecast, LEVEL);
+                naive[protocol] += weight * pinball(actual, last, LEVEL);
             }
-            covered += f64::from(u8::from(actual <= said));
+            covered += f64::from(u8::from(actual <= forecast));
             naive_covered += f64::from(u8::from(actual <= last));
             acting += f64::from(u8::from(is_blend));
         }

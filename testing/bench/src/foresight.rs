@@ -1,7 +1,7 @@
-//! `foresight`: what policies would have done over recorded loads in steps of one minute, beside an oracle that knows the load.
+//! `foresight`: what policies would have done over recorded loads in steps of one minute, compared with an oracle that knows the load.
 //!
-//! The model is `fluid`'s plain one: ticks of 15 s, starts of a minute (and of three), and replicas of which 40 carry the 99th percentile of
-//! the load at 70 %. Cost is the replica-hours divided by those of an oracle that knows the load for as long ahead as a start takes.
+//! The model is `fluid`'s simple one: ticks of 15 s, starts of a minute (and of three), and replicas of which 40 serve the 99th percentile of
+//! the load at 70 %. Cost is the replica-hours divided by those of an oracle that knows the load one start-up time ahead.
 
 use std::path::Path;
 use std::time::Duration;
@@ -21,15 +21,15 @@ use crate::figure::{Findings, Sheet, Target, Unit};
 use crate::recorded::{self, Recorded, median};
 use crate::spans::Stopwatch;
 
-/// The promise: it may be violated for one request in a thousand.
+/// The objective: it may be violated for one request in a thousand.
 const OBJECTIVE: f64 = 0.999;
 
 const MINUTE: Duration = Duration::from_mins(1);
 
-/// How long a start takes, in seconds; for which share of requests the promise may then be violated, in per cent, and at which cost.
+/// The time of a start, in seconds; the target for the share of requests that violate the objective, in per cent, and for the cost.
 const BARS: [(u64, f64, f64); 2] = [(60, 0.1, 1.20), (180, 0.2, 1.25)];
 
-/// Classes of loads by what makes them hard, and the loads of each.
+/// Classes of loads by their difficulty, and the loads of each.
 const CLASSES: [(&str, &[&str]); 4] = [
     ("smooth", &["azfn_large_daily", "wc98_group"]),
     ("noisy", &["azfn_noisy_daily", "nasa_jul95"]),
@@ -37,7 +37,7 @@ const CLASSES: [(&str, &[&str]); 4] = [
     ("spikes", &["azfn_cron_daily", "azfn_sparse_burst"]),
 ];
 
-/// The processor time that a year of minutes may take, in seconds.
+/// The target for the processor time of a year of minutes, in seconds.
 const YEAR_MAX: f64 = 1.0;
 
 /// The results of two policies and the oracles over one load.
@@ -57,36 +57,38 @@ pub(crate) fn run(data: Option<&Path>) -> anyhow::Result<Findings> {
     let mut loads = recorded::all(data)?;
     loads.retain(|load| load.interval == MINUTE);
     ensure!(!loads.is_empty(), "no recorded load has a value each minute");
-    findings.say("violated requests in per cent, cost over the oracle's; slo: as production decides, with nothing given but 99.9 % and what a replica carries");
+    findings.describe("violated requests in per cent, cost over the oracle's; slo: as production decides, with nothing given but 99.9 % and what a replica carries");
     for (start, violated_max, cost_max) in BARS {
         let start_up = Duration::from_secs(start);
         let tried = loads.iter().map(|load| Tried::of(load, start_up)).collect::<anyhow::Result<Vec<_>>>()?;
         findings.sheets.push(sheet(&tried, start));
-        let violated = median(tried.iter().map(|one| one.ours.violated_requests_percent()).collect());
+        let violated = median(tried.iter().map(|trial| trial.ours.violated_requests_percent()).collect());
         let cost = median(tried.iter().map(Tried::cost).collect());
-        findings.hold(
+        findings.compare(
             format!("violated requests in per cent, starts of {start} s, median"),
             violated,
             Unit::Plain,
             Target::AtMost(violated_max),
         );
-        findings.hold(
+        findings.compare(
             format!("cost over the oracle's, starts of {start} s, median"),
             cost,
             Unit::Ratio,
             Target::AtMost(cost_max),
         );
-        let worse = tried.iter().filter(|one| one.is_worse_on_both()).count();
-        findings.hold(
+        let worse = tried.iter().filter(|trial| trial.is_worse_on_both()).count();
+        findings.compare(
             format!("loads on which hpa_rps is better on both, starts of {start} s"),
             worse as f64,
             Unit::Count,
             Target::AtMost(0.0),
         );
         for (class, names) in CLASSES {
-            let those: Vec<&Tried> = tried.iter().filter(|one| names.contains(&one.name.as_str())).collect();
-            let violated = median(those.iter().map(|one| one.ours.violated_requests_percent()).collect());
-            let cost = median(those.iter().map(|one| one.cost()).collect());
+            let selected: Vec<&Tried> =
+                tried.iter().filter(|trial| names.contains(&trial.name.as_str())).collect();
+            let violated =
+                median(selected.iter().map(|trial| trial.ours.violated_requests_percent()).collect());
+            let cost = median(selected.iter().map(|trial| trial.cost()).collect());
             findings.note(
                 format!("{class}, starts of {start} s: violated requests in per cent"),
                 violated,
@@ -95,11 +97,17 @@ pub(crate) fn run(data: Option<&Path>) -> anyhow::Result<Findings> {
             findings.note(format!("{class}, starts of {start} s: cost over the oracle's"), cost, Unit::Ratio);
         }
         if start == BARS[0].0 {
-            let (cpu, minutes): (Duration, usize) = tried
-                .iter()
-                .fold((Duration::ZERO, 0), |(cpu, minutes), one| (cpu + one.cpu, minutes + one.minutes));
+            let (cpu, minutes): (Duration, usize) =
+                tried.iter().fold((Duration::ZERO, 0), |(cpu, minutes), trial| {
+                    (cpu + trial.cpu, minutes + trial.minutes)
+                });
             let year = cpu.as_secs_f64() / minutes.max(1) as f64 * 365.0 * 1440.0;
-            findings.hold("a year of minutes, processor time", year, Unit::Seconds, Target::AtMost(YEAR_MAX));
+            findings.compare(
+                "a year of minutes, processor time",
+                year,
+                Unit::Seconds,
+                Target::AtMost(YEAR_MAX),
+            );
         }
     }
     Ok(findings)
@@ -116,22 +124,22 @@ fn sheet(tried: &[Tried], start: u64) -> Sheet {
         "cost",
         "oracle60_stab300: cost",
     ];
-    let row = |one: &Tried| {
+    let row = |trial: &Tried| {
         vec![
-            one.name.clone(),
-            format!("{:.3}", one.ours.violated_requests_percent()),
-            format!("{:.2}", one.cost()),
-            format!("{:.0}", one.ours.actions as f64 / one.ours.hours() * 24.0),
-            format!("{:.3}", one.hpa.violated_requests_percent()),
-            format!("{:.2}", over(&one.hpa, &one.exact)),
-            format!("{:.2}", over(&one.stable, &one.exact)),
+            trial.name.clone(),
+            format!("{:.3}", trial.ours.violated_requests_percent()),
+            format!("{:.2}", trial.cost()),
+            format!("{:.0}", trial.ours.actions as f64 / trial.ours.hours() * 24.0),
+            format!("{:.3}", trial.hpa.violated_requests_percent()),
+            format!("{:.2}", cost_ratio(&trial.hpa, &trial.exact)),
+            format!("{:.2}", cost_ratio(&trial.stable, &trial.exact)),
         ]
     };
     Sheet { header: header.map(str::to_owned).to_vec(), rows: tried.iter().map(row).collect() }
 }
 
-fn over(one: &Score, other: &Score) -> f64 {
-    one.replica_hours() / other.replica_hours()
+fn cost_ratio(score: &Score, other: &Score) -> f64 {
+    score.replica_hours() / other.replica_hours()
 }
 
 impl Tried {
@@ -159,7 +167,7 @@ impl Tried {
     }
 
     fn cost(&self) -> f64 {
-        over(&self.ours, &self.exact)
+        cost_ratio(&self.ours, &self.exact)
     }
 
     fn is_worse_on_both(&self) -> bool {

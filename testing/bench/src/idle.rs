@@ -1,4 +1,4 @@
-//! `idle`: what Homeostat costs while nothing happens.
+//! `idle`: the memory and processor time of Homeostat while nothing happens.
 
 use std::path::Path;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use procfs::process::Process;
 use serde_json::json;
 
 use crate::figure::{Findings, Target, Unit};
-use crate::house::{self, House, Place};
+use crate::instance::{self, Instance, InstanceFolder};
 
 const MEMORY: Target = Target::AtMost(40e6);
 const CPU: Target = Target::AtMost(1.0);
@@ -17,44 +17,45 @@ const BINARY: Target = Target::AtMost(30e6);
 const SERVICES: usize = 10;
 const EACH: usize = 2;
 
-/// By then the cost of the start is over: the first samples, plans and writes have been made.
+/// The time before the measurement, in which the first samples, plans and writes are made.
 const SETTLE: Duration = Duration::from_secs(15);
-/// How long it is measured: sixty periods of the loop.
+/// The duration of the measurement: sixty periods of the loop.
 const WATCH: Duration = Duration::from_mins(1);
 
 /// Measures a Homeostat with a few services that get no requests.
 pub(crate) fn run() -> anyhow::Result<Findings> {
     let mut findings = Findings::of("idle");
-    findings.say(format!(
-        "{SERVICES} services of {EACH} replicas, each behind the proxy, asked for readiness each second and for liveness every \
+    findings.describe(format!(
+        "{SERVICES} services of {EACH} replicas, each behind the proxy, probed for readiness each second and for liveness every \
          two by HTTP; {} s after their start, over {} s; no client",
         SETTLE.as_secs(),
         WATCH.as_secs()
     ));
-    let binary = std::fs::metadata(house::program("homeostat")?).context("could not look at the binary")?;
-    findings.hold("release binary, as built", binary.len() as f64, Unit::Bytes, BINARY);
-    let place = Place::new()?;
+    let binary = std::fs::metadata(instance::program("homeostat")?)
+        .context("could not read the size of the binary")?;
+    findings.compare("release binary, as built", binary.len() as f64, Unit::Bytes, BINARY);
+    let folder = InstanceFolder::new()?;
     let manifests =
-        (0..SERVICES).map(|number| manifest(place.path(), number)).collect::<anyhow::Result<Vec<_>>>()?;
-    let mut house = House::up(place, &manifests, &[])?;
-    let process = house.process()?;
+        (0..SERVICES).map(|number| manifest(folder.path(), number)).collect::<anyhow::Result<Vec<_>>>()?;
+    let mut instance = Instance::up(folder, &manifests, &[])?;
+    let process = instance.process()?;
     let mut resident = 0;
-    watch(&mut house, SETTLE, || Ok(()))?;
+    observe(&mut instance, SETTLE, || Ok(()))?;
     let (begun, cpu) = (os::since_boot(), cpu_time(&process)?);
-    watch(&mut house, WATCH, || {
+    observe(&mut instance, WATCH, || {
         resident = resident.max(memory(&process)?);
         Ok(())
     })?;
     let elapsed = os::since_boot().saturating_sub(begun);
     let spent = cpu_time(&process)?.saturating_sub(cpu);
-    findings.hold("most memory resident", resident as f64, Unit::Bytes, MEMORY);
+    findings.compare("most memory resident", resident as f64, Unit::Bytes, MEMORY);
     let percent = 100.0 * spent.as_secs_f64() / elapsed.as_secs_f64();
-    findings.hold("processor, user and system", percent, Unit::PercentOfCore, CPU);
+    findings.compare("processor, user and system", percent, Unit::PercentOfCore, CPU);
     Ok(findings)
 }
 
 fn manifest(folder: &Path, number: usize) -> anyhow::Result<serde_json::Value> {
-    let bench = house::program("bench")?.display().to_string();
+    let bench = instance::program("bench")?.display().to_string();
     Ok(json!({
         "apiVersion": "homeostat/v1",
         "kind": "Service",
@@ -68,20 +69,20 @@ fn manifest(folder: &Path, number: usize) -> anyhow::Result<serde_json::Value> {
                 "liveness": {"http": {"path": "/livez"}, "every": "2s"},
             },
             "scale": {"replicas": EACH},
-            "expose": {"listen": house::free_address(), "port": "http"},
+            "expose": {"listen": instance::free_address(), "port": "http"},
         },
     }))
 }
 
-/// Measures Homeostat for this long; fails when it ends meanwhile.
-fn watch(
-    house: &mut House,
+/// Calls `sample` repeatedly for the span; fails if Homeostat exits meanwhile.
+fn observe(
+    instance: &mut Instance,
     span: Duration,
-    mut look: impl FnMut() -> anyhow::Result<()>,
+    mut sample: impl FnMut() -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let begun = os::since_boot();
-    house.wait(span * 2, "the watch was over", |_| {
-        if let Err(error) = look() {
+    instance.wait_until(span * 2, "the measurement is over", |_| {
+        if let Err(error) = sample() {
             return Some(Err(error));
         }
         (os::since_boot().saturating_sub(begun) >= span).then_some(Ok(()))

@@ -1,4 +1,4 @@
-//! Real HTTP load, on a thread of its own.
+//! HTTP load from a separate thread.
 
 use std::net::SocketAddr;
 use std::thread::JoinHandle;
@@ -12,13 +12,13 @@ use tokio_util::sync::CancellationToken;
 
 /// Load that is being sent.
 #[derive(Debug)]
-pub(crate) struct Loading {
+pub(crate) struct LoadRun {
     thread: JoinHandle<anyhow::Result<Report>>,
     stop: CancellationToken,
 }
 
-impl Loading {
-    /// Begins to request `/` from `address` at a constant rate, for at most `longest`.
+impl LoadRun {
+    /// Starts to request `/` from `address` at a constant rate, for at most `longest`.
     pub(crate) fn begin(address: SocketAddr, per_second: f64, longest: Duration) -> anyhow::Result<Self> {
         let target = Target::parse(&format!("http://{address}/"))?;
         let plan = LoadPlan::new(target, Profile::constant(Rate::per_second(per_second)?, longest)?);
@@ -26,16 +26,16 @@ impl Loading {
         let until = stop.clone();
         let run = move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            let (progress, _nobody_looks) = tokio::sync::watch::channel(Progress::default());
+            let (progress, _receiver) = tokio::sync::watch::channel(Progress::default());
             Ok(runtime.block_on(load::run(plan, until, progress))?)
         };
         let thread = std::thread::Builder::new().name("loading".into()).spawn(run);
         Ok(Self { thread: thread.context("could not start a thread")?, stop })
     }
 
-    /// Waits until all of the load was sent and answered, and returns the report.
+    /// Waits until all requests were sent and answered, and returns the report.
     pub(crate) fn finish(self) -> anyhow::Result<Report> {
-        self.thread.join().map_err(|_| anyhow!("the load generator ended by a fault of ours"))?
+        self.thread.join().map_err(|_| anyhow!("the load generator panicked"))?
     }
 
     /// Stops the load, waits for the outstanding answers, and returns the report.

@@ -1,8 +1,8 @@
-//! Benches: what Homeostat reaches, beside its targets.
+//! Benchmarks of Homeostat, compared with targets.
 //!
-//! Each bench prints its figures with their targets and the command that repeats it. A missed target is shown, but is no
-//! failure unless `--strict` asks for that: on a shared machine a figure is an observation, not a test.
-//! docs/benchmarks.md has a run of all of them.
+//! Each bench prints its figures with their targets and the command that repeats it. A missed target is shown, but is not a
+//! failure without `--strict`: on a shared machine a figure is an observation, not a test.
+//! docs/benchmarks.md has the results of one run.
 
 mod figure;
 mod print;
@@ -18,7 +18,7 @@ mod simulator;
 mod forecast;
 mod foresight;
 
-mod house;
+mod instance;
 mod loading;
 mod replica;
 
@@ -34,7 +34,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use figure::Findings;
 
-/// The shipped binary uses it, so the benches do, too.
+/// The allocator of the released program.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -60,7 +60,7 @@ struct Arguments {
 
 #[derive(Clone, Debug, Subcommand)]
 enum Mode {
-    /// Be a replica that Homeostat runs for a bench.
+    /// Run as a replica of a bench.
     #[command(hide = true)]
     Replica(replica::Options),
 }
@@ -72,7 +72,7 @@ enum Bench {
     CoreStep,
     /// Decisions of 10,000 autoscalers with four metrics each.
     Scaling,
-    /// The cost of saying why a decision was made, and what would change it.
+    /// The cost of explaining why a decision was made, and what would change it.
     Explaining,
     /// Steps of the simulator per second of one core.
     Simulator,
@@ -84,15 +84,15 @@ enum Bench {
     ScaleOut,
     /// Memory and processor of Homeostat while nothing happens, and the size of its binary.
     Idle,
-    /// Requests and connections per second, latency and processor time of the proxy, beside nginx and HAProxy.
+    /// Requests and connections per second, latency and processor time of the proxy, compared with nginx and HAProxy.
     Proxy,
-    /// Memory of idle connections, beside nginx and HAProxy.
+    /// Memory of idle connections, compared with nginx and HAProxy.
     Connections,
-    /// Latency for clients when one backend is slower than the others, beside nginx and HAProxy.
+    /// Latency for clients when one backend is slower than the others, compared with nginx and HAProxy.
     Unequal,
-    /// Failed requests while replicas die, come and go, and configurations change, beside nginx and HAProxy.
+    /// Failed requests while replicas are killed and scaled and configurations change, compared with nginx and HAProxy.
     ZeroLoss,
-    /// How good forecasts are over recorded loads.
+    /// The accuracy of forecasts over recorded loads.
     Forecast,
     /// What policies would have done over recorded loads.
     Foresight,
@@ -139,7 +139,7 @@ impl Bench {
 }
 
 fn main() -> ExitCode {
-    // First of all, because a replica reports when it began.
+    // Before anything else, because a replica reports its start.
     let begun = os::since_boot();
     let arguments = Arguments::parse();
     match &arguments.mode {
@@ -177,6 +177,6 @@ fn run_benches(arguments: &Arguments) -> ExitCode {
     } else {
         print::verdict(&all);
     }
-    let is_whole = all.iter().all(|findings| findings.misses() == 0 && findings.skipped.is_none());
-    if arguments.strict && !is_whole { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    let is_success = all.iter().all(|findings| findings.misses() == 0 && findings.skipped.is_none());
+    if arguments.strict && !is_success { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }

@@ -1,4 +1,4 @@
-//! Shows figures.
+//! Prints findings, as tables or JSON.
 
 use comfy_table::{CellAlignment, Table, presets};
 
@@ -31,7 +31,7 @@ pub(crate) fn table(findings: &Findings) {
         }
         println!("{table}");
     }
-    println!("  again: {}", findings.repeat);
+    println!("  repeat with: {}", findings.repeat);
 }
 
 fn row(figure: &Figure) -> [String; 4] {
@@ -40,23 +40,23 @@ fn row(figure: &Figure) -> [String; 4] {
         Some(false) => "MISSED",
         None => "",
     };
-    let target = figure.target.map(|target| target.in_words(figure.unit)).unwrap_or_default();
+    let target = figure.target.map(|target| target.readable(figure.unit)).unwrap_or_default();
     [figure.name.clone(), figure.unit.of(figure.value), target, verdict.to_owned()]
 }
 
 /// All benches in one sentence, for people.
 pub(crate) fn verdict(all: &[Findings]) {
-    let held =
+    let targets =
         all.iter().flat_map(|findings| &findings.figures).filter(|figure| figure.met.is_some()).count();
     let missed: usize = all.iter().map(Findings::misses).sum();
     let skipped = all.iter().filter(|findings| findings.skipped.is_some()).count();
-    println!("\n{} of {held} targets met, {missed} missed; {skipped} benches not run", held - missed);
+    println!("\n{} of {targets} targets met, {missed} missed; {skipped} benches not run", targets - missed);
 }
 
 /// All benches, for scripts: `{machine: {cores}, benches: [{bench, repeat, setting, figures: [{name, value, unit, target,
 /// met}], skipped}]}`.
 pub(crate) fn json(all: &[Findings]) {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
-    let whole = serde_json::json!({"machine": {"cores": cores}, "benches": all});
-    println!("{whole:#}");
+    let document = serde_json::json!({"machine": {"cores": cores}, "benches": all});
+    println!("{document:#}");
 }

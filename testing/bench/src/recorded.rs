@@ -1,4 +1,4 @@
-//! The recorded loads that benches are run over.
+//! Recorded loads as the input of benches.
 
 use std::path::Path;
 use std::time::Duration;
@@ -6,10 +6,10 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use load::trace::Trace;
 
-/// A recorded load on an even grid.
+/// A recorded load with values at equal intervals.
 pub(crate) struct Recorded {
     pub(crate) name: String,
-    /// How far apart its values are.
+    /// The interval between its values.
     pub(crate) interval: Duration,
     pub(crate) values: Vec<f64>,
 }
@@ -20,8 +20,9 @@ pub(crate) struct Recorded {
 ///
 /// When there is none, or one cannot be read.
 pub(crate) fn all(data: Option<&Path>) -> anyhow::Result<Vec<Recorded>> {
-    let data = data
-        .context("say with --data or HOMEOSTAT_DATA which folder has the recorded loads, as traces/*.csv")?;
+    let data = data.context(
+        "the folder of recorded loads is not set; set --data or HOMEOSTAT_DATA to a folder with traces/*.csv",
+    )?;
     let folder = data.join("traces");
     let entries =
         std::fs::read_dir(&folder).with_context(|| format!("could not list {}", folder.display()))?;
@@ -31,14 +32,14 @@ pub(crate) fn all(data: Option<&Path>) -> anyhow::Result<Vec<Recorded>> {
     paths.sort();
     ensure!(
         !paths.is_empty(),
-        "there is no recorded load in {}; set HOMEOSTAT_DATA to a folder that has some",
+        "there is no recorded load in {}; set --data or HOMEOSTAT_DATA to a folder with traces/*.csv",
         folder.display()
     );
     let mut loads = paths.iter().map(|path| read(path)).collect::<anyhow::Result<Vec<Recorded>>>()?;
-    // A load under two names would count twice in every median.
-    for place in (0..loads.len()).rev() {
-        if loads[place + 1..].iter().any(|other| other.values == loads[place].values) {
-            loads.remove(place);
+    // The same load under two names would count twice in every median.
+    for index in (0..loads.len()).rev() {
+        if loads[index + 1..].iter().any(|other| other.values == loads[index].values) {
+            loads.remove(index);
         }
     }
     Ok(loads)
@@ -52,7 +53,7 @@ fn read(path: &Path) -> anyhow::Result<Recorded> {
 }
 
 impl Recorded {
-    /// The means of steps of `step`, which should be a multiple of the interval; the interval's own when it is longer.
+    /// The means over steps of `step`, which should be a multiple of the interval; the values themselves if the interval is longer.
     pub(crate) fn averaged(&self, step: Duration) -> (Duration, Vec<f64>) {
         let rows = (step.as_secs_f64() / self.interval.as_secs_f64()).floor().max(1.0);
         let mean = |chunk: &[f64]| chunk.iter().sum::<f64>() / chunk.len() as f64;
@@ -60,7 +61,7 @@ impl Recorded {
     }
 }
 
-/// The middle of `values`, the mean of the two in the middle of an even number; NaN of none.
+/// The median of `values`; NaN without values.
 pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     match values.len() {

@@ -1,6 +1,6 @@
-//! `bench replica`: the smallest program that Homeostat can run, ask for its health and route to.
+//! `bench replica`: the smallest program that Homeostat can run, probe and route to.
 //!
-//! Before anything else, it reports to a socket when it began; then it answers every request with `ok`.
+//! Before anything else, it reports its start to a socket; then it answers every request with `ok`.
 
 use std::fs::File;
 use std::io;
@@ -20,7 +20,7 @@ pub(crate) struct Options {
     /// The port to listen on.
     #[arg(long)]
     port: u16,
-    /// The datagram socket to which this process reports when it began.
+    /// The datagram socket to which this process reports its start.
     #[arg(long)]
     socket: Option<PathBuf>,
     /// Work on each request for this many milliseconds, on one at a time.
@@ -34,33 +34,33 @@ pub(crate) struct Options {
     slow_if_first: Option<PathBuf>,
 }
 
-/// The socket to which replicas report that they have begun.
+/// The socket to which replicas report their starts.
 #[derive(Debug)]
-pub(crate) struct Births(mpsc::Receiver<Birth>);
+pub(crate) struct StartReports(mpsc::Receiver<StartReport>);
 
-/// A replica that has begun.
+/// The start of a replica.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Birth {
+pub(crate) struct StartReport {
     /// Its process.
     pub(crate) pid: i32,
     /// When its `main` was entered, since the machine was booted.
     pub(crate) at: Duration,
 }
 
-/// Reports to the socket that this process began at `begun`, and serves until it is ended.
+/// Reports the start of this process at `begun` to the socket, and serves until it is killed.
 pub(crate) fn run(options: &Options, begun: Duration) -> anyhow::Result<()> {
     if let Some(socket) = &options.socket {
-        tell(socket, begun)?;
+        report_start(socket, begun)?;
     }
     let work = options.work();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.context("could not start: the system gave no event queue")?.block_on(async {
+    runtime.context("could not start the runtime")?.block_on(async {
         let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await;
         let listener = listener.with_context(|| format!("could not listen on port {}", options.port))?;
-        let desk = Arc::new(Mutex::new(()));
+        let worker = Arc::new(Mutex::new(()));
         let answer = async move || {
             if !work.is_zero() {
-                let _alone = desk.lock().await;
+                let _alone = worker.lock().await;
                 // tidy: slow on purpose
                 tokio::time::sleep(work).await;
             }
@@ -79,52 +79,52 @@ impl Options {
     }
 }
 
-fn tell(socket: &Path, begun: Duration) -> anyhow::Result<()> {
-    let mut birth = [0; 12];
-    birth[..4].copy_from_slice(&std::process::id().to_le_bytes());
+fn report_start(socket: &Path, begun: Duration) -> anyhow::Result<()> {
+    let mut report = [0; 12];
+    report[..4].copy_from_slice(&std::process::id().to_le_bytes());
     let nanos = u64::try_from(begun.as_nanos()).unwrap_or(u64::MAX);
-    birth[4..].copy_from_slice(&nanos.to_le_bytes());
-    let door = UnixDatagram::unbound().context("could not make a socket")?;
-    door.send_to(&birth, socket).with_context(|| format!("could not tell {}", socket.display()))?;
+    report[4..].copy_from_slice(&nanos.to_le_bytes());
+    let sender = UnixDatagram::unbound().context("could not create a socket")?;
+    sender.send_to(&report, socket).with_context(|| format!("could not send to {}", socket.display()))?;
     Ok(())
 }
 
-impl Births {
+impl StartReports {
     /// Listens at `path`, which must not exist yet.
     ///
-    /// A thread takes each report at once, to the end of this process: the system queues only some ten datagrams and then
-    /// lets their senders wait.
+    /// A thread receives each report at once, until this process exits: the system queues only some ten datagrams and then
+    /// blocks their senders.
     pub(crate) fn listen(path: &Path) -> anyhow::Result<Self> {
-        let door =
+        let socket =
             UnixDatagram::bind(path).with_context(|| format!("could not listen at {}", path.display()))?;
-        let (tell, births) = mpsc::channel();
-        let take = move || {
-            while let Ok(birth) = receive(&door) {
-                if tell.send(birth).is_err() {
+        let (sender, reports) = mpsc::channel();
+        let receive_all = move || {
+            while let Ok(report) = receive(&socket) {
+                if sender.send(report).is_err() {
                     return;
                 }
             }
         };
-        let thread = std::thread::Builder::new().name("births".into()).spawn(take);
+        let thread = std::thread::Builder::new().name("reports".into()).spawn(receive_all);
         thread.context("could not start a thread")?;
-        Ok(Self(births))
+        Ok(Self(reports))
     }
 
-    /// The next birth that was reported; `None` if there is none within `limit`.
-    pub(crate) fn next(&self, limit: Duration) -> Option<Birth> {
+    /// The next report; `None` if there is none within `limit`.
+    pub(crate) fn next(&self, limit: Duration) -> Option<StartReport> {
         self.0.recv_timeout(limit).ok()
     }
 }
 
-fn receive(door: &UnixDatagram) -> io::Result<Birth> {
-    let mut birth = [0; 12];
-    let length = door.recv(&mut birth)?;
-    let whole = birth.get(..length).and_then(|bytes| {
+fn receive(socket: &UnixDatagram) -> io::Result<StartReport> {
+    let mut report = [0; 12];
+    let length = socket.recv(&mut report)?;
+    let parsed = report.get(..length).and_then(|bytes| {
         let (pid, nanos) = bytes.split_first_chunk::<4>()?;
         let nanos = u64::from_le_bytes(nanos.try_into().ok()?);
-        Some(Birth { pid: i32::from_le_bytes(*pid), at: Duration::from_nanos(nanos) })
+        Some(StartReport { pid: i32::from_le_bytes(*pid), at: Duration::from_nanos(nanos) })
     });
-    whole.ok_or_else(|| io::ErrorKind::InvalidData.into())
+    parsed.ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
 #[cfg(test)]
@@ -132,14 +132,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reported_birth_is_received_unchanged() {
+    fn a_reported_start_is_received_unchanged() {
         let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("births");
-        let births = Births::listen(&path).expect("the path is free");
-        tell(&path, Duration::from_nanos(123_456_789)).expect("somebody listens");
-        let birth = births.next(Duration::from_secs(5)).expect("the birth was reported");
-        assert_eq!(birth.at, Duration::from_nanos(123_456_789));
-        assert_eq!(u32::try_from(birth.pid).ok(), Some(std::process::id()));
-        assert!(births.next(Duration::from_millis(1)).is_none());
+        let path = folder.path().join("reports");
+        let reports = StartReports::listen(&path).expect("the path is free");
+        report_start(&path, Duration::from_nanos(123_456_789)).expect("the socket exists");
+        let report = reports.next(Duration::from_secs(5)).expect("a report was sent");
+        assert_eq!(report.at, Duration::from_nanos(123_456_789));
+        assert_eq!(u32::try_from(report.pid).ok(), Some(std::process::id()));
+        assert!(reports.next(Duration::from_millis(1)).is_none());
     }
 }

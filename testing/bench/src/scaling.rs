@@ -20,11 +20,11 @@ use plan::scale::reading::{
 use crate::figure::{Findings, Target, Unit};
 use crate::spans::{Costs, Stopwatch};
 
-/// Autoscalers that are asked in a round, four metrics each.
+/// The number of autoscalers, four metrics each.
 const AUTOSCALERS: usize = 10_000;
-/// A round: each of them once.
+/// The target for a round, in which each autoscaler decides once.
 const ROUND: Target = Target::AtMost(0.1);
-/// Rounds, a second apart: twice the longest window, so that memories reach their full size.
+/// Rounds, a second apart: twice the longest window, so that histories reach their full size.
 const ROUNDS: u64 = 660;
 /// The number of rounds, the last ones, whose cost is measured.
 const TAKEN: u64 = 60;
@@ -33,10 +33,10 @@ const EACH: u32 = 10;
 /// When it begins: all replicas have been ready for a day.
 const BEGIN: Time = Time::from_millis(1_790_000_000_000);
 
-/// Asks 10,000 autoscalers each second, for eleven minutes.
+/// Has 10,000 autoscalers decide each second, for eleven minutes.
 pub(crate) fn run() -> anyhow::Result<Findings> {
     let mut findings = Findings::of("scaling");
-    findings.say(format!(
+    findings.describe(format!(
         "{AUTOSCALERS} autoscalers with four metrics (cpu, memory, requests, a queue), {EACH} replicas and a behavior each; load rises and falls \
          in 20 minutes, and no two of them are at the same point of it; {ROUNDS} rounds a second apart, of which the last {TAKEN} are taken; one thread"
     ));
@@ -58,7 +58,7 @@ pub(crate) fn run() -> anyhow::Result<Findings> {
         }
     }
     ensure!(changes > 0, "no autoscaler changed anything, so this measured nothing");
-    costs.tell("a round of all autoscalers", ROUND, &mut findings);
+    costs.note("a round of all autoscalers", ROUND, &mut findings);
     let decisions = TAKEN as f64 * AUTOSCALERS as f64;
     findings.note("decisions in a second of processor time", decisions / cpu.as_secs_f64(), Unit::PerSecond);
     findings.note(
@@ -69,7 +69,7 @@ pub(crate) fn run() -> anyhow::Result<Findings> {
     Ok(findings)
 }
 
-/// One autoscaler, and what it remembers.
+/// One autoscaler, and its state.
 struct Scaled {
     spec: AutoscalerSpec,
     memory: ScalingMemory,
@@ -78,7 +78,7 @@ struct Scaled {
     phase: u64,
 }
 
-/// The inputs of an autoscaler: made right before it is asked, as the loop makes them from its knowledge.
+/// The inputs of an autoscaler, created right before each decision, as the loop does from its knowledge.
 #[derive(Default)]
 struct PolicyInput {
     replicas: Replicas,
@@ -92,7 +92,7 @@ impl Scaled {
 
     /// Makes one decision and carries it out at once; returns whether it changed the size.
     fn decide(&mut self, now: Time, input: &mut PolicyInput, settings: &HpaSettings) -> bool {
-        // A triangle between a third of what ten replicas should carry and twice that.
+        // A triangle between a third of the target load of ten replicas and twice that.
         let at = (now.since(BEGIN).as_secs() + self.phase) % 1200;
         let load = 330 + at.min(1200 - at) * 1670 / 600;
         let each = Milli(i64::try_from(load * 10 / u64::from(self.current)).expect("small"));
@@ -109,7 +109,7 @@ impl Scaled {
         input.samples.resize(self.current as usize, Ok(sample));
         let queue = [Milli(i64::try_from(load * 10).expect("small"))];
         let of =
-            |requests| MetricReading::Each(Samples { by_replica: &input.samples, strangers: 0, requests });
+            |requests| MetricReading::Each(Samples { by_replica: &input.samples, unmatched: 0, requests });
         let readings = [
             of(Requests::Same(Milli(1000))),
             of(Requests::Same(Milli(1000))),

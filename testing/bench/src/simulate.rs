@@ -19,10 +19,10 @@ const SAMPLE: Target = Target::AtMost(5e-6);
 /// Minutes of a year.
 const MINUTES: u32 = 365 * 24 * 60;
 
-/// Runs each policy over a made-up year on this thread.
+/// Runs each policy over a synthetic year on this thread.
 pub(crate) fn run() -> anyhow::Result<Findings> {
     let mut findings = Findings::of("simulate");
-    findings.say(format!("{MINUTES} minutes with a day, a week, noise and steep evenings; 40 replicas at the 99th percentile; one thread"));
+    findings.describe(format!("{MINUTES} minutes with a day, a week, noise and steep evenings; 40 replicas at the 99th percentile; one thread"));
     let loads = year()?;
     let target = Share::of(0.7)?;
     let peak = quantile(&mut loads.clone(), 0.99).unwrap_or(0.0);
@@ -37,10 +37,10 @@ pub(crate) fn run() -> anyhow::Result<Findings> {
         loads.iter().for_each(|load| run.offer(*load));
         let outcome = run.finish();
         let cost = watch.stop().cpu.as_secs_f64();
-        anyhow::ensure!(outcome.score.ticks > 0, "{} was tried on nothing", builtin.name);
-        findings.hold(format!("a year by {}", builtin.name), cost, Unit::Seconds, YEAR);
+        anyhow::ensure!(outcome.score.ticks > 0, "{} has no simulated tick", builtin.name);
+        findings.compare(format!("a year by {}", builtin.name), cost, Unit::Seconds, YEAR);
         if builtin.name == "hpa" {
-            findings.hold(
+            findings.compare(
                 "a sample and its decision by hpa",
                 cost / f64::from(MINUTES),
                 Unit::Seconds,

@@ -1,4 +1,4 @@
-//! Spans of time, collected.
+//! Durations and processor times, collected in histograms.
 
 use std::time::Duration;
 
@@ -7,15 +7,15 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::figure::{Findings, Target, Unit};
 
-/// The longest span that is measured: longer ones count as this one. Every wait of a bench ends before.
+/// The longest span that is recorded: longer ones count as this one. Every wait of a bench ends before.
 const SPAN_MAX: Duration = Duration::from_mins(2);
 
-/// Many spans of time, to a thousandth of each.
+/// A histogram of durations with three significant digits.
 #[derive(Debug)]
 pub(crate) struct Spans(Histogram<u64>);
 
 impl Spans {
-    /// No span yet.
+    /// An empty histogram.
     pub(crate) fn new() -> Self {
         let most = u64::try_from(SPAN_MAX.as_nanos()).expect("two minutes of nanoseconds are 37 bits");
         Self(
@@ -23,7 +23,7 @@ impl Spans {
         )
     }
 
-    /// Takes a span in.
+    /// Adds a span.
     pub(crate) fn add(&mut self, span: Duration) {
         self.0.saturating_record(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX));
     }
@@ -33,18 +33,18 @@ impl Spans {
         self.0.len()
     }
 
-    /// The span that this share of them does not exceed, in seconds; 0 of none.
+    /// The span that this share of them does not exceed, in seconds; 0 without spans.
     pub(crate) fn quantile(&self, share: f64) -> f64 {
         self.0.value_at_quantile(share) as f64 / 1e9
     }
 
-    /// The longest, in seconds; 0 of none.
+    /// The longest, in seconds; 0 without spans.
     pub(crate) fn longest(&self) -> f64 {
         self.0.max() as f64 / 1e9
     }
 
     /// Notes p50, p99 and the longest, each with the target given for it.
-    pub(crate) fn tell(&self, what: &str, targets: [Option<Target>; 3], findings: &mut Findings) {
+    pub(crate) fn note(&self, what: &str, targets: [Option<Target>; 3], findings: &mut Findings) {
         let figures = [
             (format!("{what}, p50"), self.quantile(0.5)),
             (format!("{what}, p99"), self.quantile(0.99)),
@@ -52,23 +52,23 @@ impl Spans {
         ];
         for ((name, value), target) in figures.into_iter().zip(targets) {
             match target {
-                Some(target) => findings.hold(name, value, Unit::Seconds, target),
+                Some(target) => findings.compare(name, value, Unit::Seconds, target),
                 None => findings.note(name, value, Unit::Seconds),
             }
         }
     }
 }
 
-/// How long one thing took.
+/// The time that one operation took.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cost {
-    /// By the clock, whatever else the machine did meanwhile.
+    /// Wall-clock time, which includes what other programs used.
     pub(crate) elapsed: Duration,
-    /// Of this thread's own processor time.
+    /// Processor time of this thread.
     pub(crate) cpu: Duration,
 }
 
-/// Begun, and not yet ended.
+/// A measurement in progress.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stopwatch {
     cpu: Duration,
@@ -76,7 +76,7 @@ pub(crate) struct Stopwatch {
 }
 
 impl Stopwatch {
-    /// Begins now, on this thread.
+    /// Starts now, on this thread.
     pub(crate) fn start() -> Self {
         let cpu = thread_cpu();
         Self { cpu, elapsed: os::since_boot() }
@@ -94,7 +94,7 @@ fn thread_cpu() -> Duration {
     Duration::new(u64::try_from(spent.tv_sec).unwrap_or(0), u32::try_from(spent.tv_nsec).unwrap_or(0))
 }
 
-/// Many costs.
+/// Histograms of many costs.
 #[derive(Debug)]
 pub(crate) struct Costs {
     elapsed: Spans,
@@ -102,32 +102,32 @@ pub(crate) struct Costs {
 }
 
 impl Costs {
-    /// No cost yet.
+    /// Empty histograms.
     pub(crate) fn new() -> Self {
         Self { elapsed: Spans::new(), cpu: Spans::new() }
     }
 
-    /// Takes a cost in.
+    /// Adds a cost.
     pub(crate) fn add(&mut self, cost: Cost) {
         self.elapsed.add(cost.elapsed);
         self.cpu.add(cost.cpu);
     }
 
-    /// The median by processor time, in seconds; 0 of none.
+    /// The median of the processor times, in seconds; 0 without costs.
     pub(crate) fn median_cpu(&self) -> f64 {
         self.cpu.quantile(0.5)
     }
 
-    /// The highest by processor time, in seconds; 0 of none.
-    pub(crate) fn dearest_cpu(&self) -> f64 {
+    /// The highest processor time, in seconds; 0 without costs.
+    pub(crate) fn highest_cpu(&self) -> f64 {
         self.cpu.longest()
     }
 
     /// Notes p50 and p99 by the clock and the highest by processor time, each of which should be within `target`; and the
     /// longest by the clock, which includes the time for which other programs had the core.
-    pub(crate) fn tell(&self, what: &str, target: Target, findings: &mut Findings) {
-        self.elapsed.tell(what, [Some(target), Some(target), None], findings);
+    pub(crate) fn note(&self, what: &str, target: Target, findings: &mut Findings) {
+        self.elapsed.note(what, [Some(target), Some(target), None], findings);
         let name = format!("{what}, dearest by processor time");
-        findings.hold(name, self.cpu.longest(), Unit::Seconds, target);
+        findings.compare(name, self.cpu.longest(), Unit::Seconds, target);
     }
 }

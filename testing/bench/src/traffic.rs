@@ -1,4 +1,4 @@
-//! Benches of the data plane, beside nginx and HAProxy as packaged by Debian, on the same cores and in the same minutes.
+//! Benches of the data plane compared with nginx and HAProxy as packaged by Debian, on the same cores and in the same minutes.
 
 mod backend;
 mod certificate;
@@ -16,17 +16,17 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 
-use crate::house;
+use crate::instance;
 
 /// The peers and the client, at Debian's paths, and their packages. Without them a bench is not run: no test needs them.
 const TOOLS: [(&str, &str); 3] =
     [(peer::NGINX, "nginx-light"), (peer::HAPROXY, "haproxy"), (wrk::WRK, "wrk")];
 const APT_GET: &str = "/usr/bin/apt-get";
 
-/// Replicas behind the proxies where failures and slowness are measured.
+/// Replicas behind the proxies where failures and unequal speeds are measured.
 const REPLICAS: usize = 4;
 
-/// Makes sure that all programs are there; as root, installs those that are missing.
+/// Checks that all programs are installed; as root, installs those that are missing.
 fn ensure_tools() -> anyhow::Result<()> {
     let missing =
         || TOOLS.iter().filter(|(program, _)| !Path::new(program).is_file()).map(|(_, package)| *package);
@@ -39,15 +39,15 @@ fn ensure_tools() -> anyhow::Result<()> {
         call.stdout(Stdio::null()).status().context("could not start apt-get")?;
     }
     let still = missing().collect::<Vec<_>>().join(" ");
-    ensure!(still.is_empty(), "programs are needed and not there; install them: apt-get install {still}");
+    ensure!(still.is_empty(), "required programs are missing; install them: apt-get install {still}");
     Ok(())
 }
 
 /// A service whose replicas answer `ok`, with these arguments for each and this `expose`.
-fn service(folder: &Path, words: &[&str], expose: &Value) -> anyhow::Result<Value> {
-    let bench = house::program("bench")?.display().to_string();
+fn service(folder: &Path, arguments: &[&str], expose: &Value) -> anyhow::Result<Value> {
+    let bench = instance::program("bench")?.display().to_string();
     let mut command = vec![bench, "replica".to_owned(), "--port".to_owned(), "$(PORT_HTTP)".to_owned()];
-    command.extend(words.iter().map(|word| (*word).to_owned()));
+    command.extend(arguments.iter().map(|word| (*word).to_owned()));
     Ok(json!({
         "apiVersion": "homeostat/v1",
         "kind": "Service",

@@ -1,14 +1,15 @@
-//! Kubernetes' own cases of the horizontal pod autoscaler, run through the code that scales services.
+//! Kubernetes' own test cases of the horizontal pod autoscaler, run with the production code.
 //!
-//! [`run`] takes the cases as a JSON array of rows, each with an id, a suite, its input and what is expected; [`row`] has the
-//! shapes. A row that says `applies_to` describes an older Kubernetes and is counted, not run. Nothing here computes a
-//! number of replicas: rows are turned into the types of crate `plan` ([`translate`]), its functions are called
-//! ([`suites`]), and what comes back is compared.
+//! [`run`] takes the cases as a JSON array of rows, each with an id, a suite, its input and the expected output; [`row`] has the
+//! shapes. A row with `applies_to` describes an older Kubernetes and is counted, but not run. Nothing here computes a
+//! number of replicas: rows are translated to the types of crate `plan` ([`translate`]), its functions are called
+//! ([`suites`]), and the results are compared.
 
 pub mod row;
 pub mod suites;
 
 mod calculation;
+mod compare;
 mod pass;
 mod situation;
 mod source;
@@ -18,7 +19,7 @@ use std::collections::BTreeMap;
 
 use self::row::Row;
 
-/// What a run over the cases found.
+/// The result of a run over the cases.
 #[derive(Debug, Default)]
 pub struct Report {
     /// Rows by suite.
@@ -41,17 +42,17 @@ pub struct Count {
 pub struct Mismatch {
     /// The row.
     pub id: String,
-    /// What it is called.
+    /// Its name.
     pub name: String,
-    /// What was expected and what came.
-    pub what: String,
+    /// What was expected and what was found.
+    pub difference: String,
 }
 
 /// Why the cases cannot be run.
 #[derive(Debug, thiserror::Error)]
 pub enum VectorsError {
-    /// The text is no array of rows.
-    #[error("the cases are not the array of rows that they should be")]
+    /// The text is not an array of rows.
+    #[error("the cases are not a valid array of rows")]
     Unreadable {
         /// Where and why.
         source: serde_json::Error,
@@ -69,8 +70,8 @@ pub fn run(json: &str) -> Result<Report, VectorsError> {
             continue;
         }
         count.ran += 1;
-        if let Err(what) = suites::check(&row) {
-            report.mismatches.push(Mismatch { id: row.id, name: row.name, what });
+        if let Err(difference) = suites::check(&row) {
+            report.mismatches.push(Mismatch { id: row.id, name: row.name, difference });
         }
     }
     Ok(report)

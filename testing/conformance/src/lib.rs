@@ -1,4 +1,4 @@
-//! One suite for every Store, one for every Platform, and one for the HPA algorithm; and the place where tests find data from outside.
+//! Conformance suites for every Store, every Platform, and the HPA algorithm; and access to the data of tests that is not part of the project.
 
 pub mod data;
 pub mod hpa;

@@ -1,11 +1,10 @@
-//! The suite that every [`Platform`] passes that runs real programs: the guarantees of the contract, one case each.
+//! The conformance suite of a [`Platform`] that runs real programs: the guarantees of the contract, one case each.
 //!
-//! Each replica is a line of `/bin/sh`. None runs for longer than a minute, so that a case that panics leaves nothing behind
-//! for long.
+//! Each replica is a line of `/bin/sh`. None runs for longer than a minute, so that a panic leaves no process for long.
 
-mod allotments;
-mod beginnings;
-mod endings;
+mod resources;
+mod starts;
+mod stops;
 mod survival;
 mod world;
 
@@ -17,7 +16,7 @@ use futures_util::future::BoxFuture;
 
 use world::World;
 
-/// A place where a driver runs, and runs again after it was closed.
+/// Opens and closes drivers over the same persistent state.
 pub trait PlatformHome: Send + Sync {
     /// Opens the driver. The previous one is already closed; the replicas that it started still run.
     fn open(&self) -> BoxFuture<'_, Arc<dyn Platform>>;
@@ -25,19 +24,18 @@ pub trait PlatformHome: Send + Sync {
     /// Closes the driver and leaves all replicas running.
     fn close(&self) -> BoxFuture<'_, ()>;
 
-    /// An empty folder where replicas may write.
+    /// An initially empty folder where replicas may write.
     fn folder(&self) -> &Path;
 }
 
-/// One guarantee, shown on a new and empty platform.
+/// The test of one guarantee on a new and empty platform.
 type Case = fn(&mut World) -> BoxFuture<'_, ()>;
 
-/// Shows that the platforms of `new_home` keep the contract; panics with the guarantee that one breaks.
+/// Tests that the platforms of `new_home` keep the contract; panics if they break a guarantee.
 ///
-/// Each case gets a home of its own, and all its replicas are killed when it is over.
+/// Each case gets a home of its own, and all its replicas are killed at its end.
 pub async fn suite(new_home: &dyn Fn() -> Box<dyn PlatformHome>) {
-    for (name, case) in
-        [beginnings::CASES, endings::CASES, survival::CASES, allotments::CASES].into_iter().flatten()
+    for (name, case) in [starts::CASES, stops::CASES, survival::CASES, resources::CASES].into_iter().flatten()
     {
         eprintln!("case {name}");
         let mut world = World::new(new_home()).await;
@@ -46,7 +44,7 @@ pub async fn suite(new_home: &dyn Fn() -> Box<dyn PlatformHome>) {
     }
 }
 
-/// Lists cases under their own names.
+/// Lists cases with their names.
 macro_rules! cases {
     ($($case:ident),* $(,)?) => {
         pub(super) const CASES: &[(&str, super::Case)] = &[

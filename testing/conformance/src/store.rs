@@ -1,7 +1,7 @@
-//! The suite that every [`Store`] passes: the guarantees of the contract, one case each, and random writes against a model.
+//! The conformance suite of a [`Store`]: the guarantees of the contract, one case each, and random writes compared with a model.
 
-mod law;
 mod leases;
+mod random;
 mod rows;
 mod watches;
 
@@ -9,16 +9,16 @@ use std::sync::Arc;
 
 use ::store::{Commit, Key, LeaseId, Prefix, Revision, Store, Value};
 
-/// A place where a store is kept, and opened again after it was closed.
+/// Opens stores over the same persistent state.
 pub trait StoreHome {
-    /// Opens the store. The previous one is already dropped; what it acknowledged is there.
+    /// Opens the store. The previous one is already dropped; its acknowledged writes are there.
     fn open(&self) -> Arc<dyn Store>;
 }
 
-/// One guarantee, shown on a new and empty store.
+/// The test of one guarantee on a new and empty store.
 type Case = fn(&dyn StoreHome);
 
-/// Shows that the stores of `new_home` keep the contract; panics with the guarantee that one breaks.
+/// Tests that the stores of `new_home` keep the contract; panics if they break a guarantee.
 ///
 /// Each case gets a home of its own.
 pub fn suite(new_home: &dyn Fn() -> Box<dyn StoreHome>) {
@@ -28,10 +28,10 @@ pub fn suite(new_home: &dyn Fn() -> Box<dyn StoreHome>) {
         eprintln!("case {name}");
         case(&*new_home());
     }
-    law::random_writes_agree_with_the_model(new_home);
+    random::random_writes_agree_with_the_model(new_home);
 }
 
-/// Lists cases under their own names.
+/// Lists cases with their names.
 macro_rules! cases {
     ($($case:ident),* $(,)?) => {
         pub(super) const CASES: &[(&str, super::Case)] = &[$((stringify!($case), $case)),*];
@@ -40,7 +40,7 @@ macro_rules! cases {
 use cases;
 
 fn key(text: &str) -> Key {
-    Key::parse(text).expect("the suite's keys are keys")
+    Key::parse(text).expect("the suite's keys are valid")
 }
 
 fn value(text: &str) -> Value {
@@ -48,7 +48,7 @@ fn value(text: &str) -> Value {
 }
 
 fn prefix(text: &str) -> Prefix {
-    Prefix::parse(text).expect("the suite's prefixes are prefixes")
+    Prefix::parse(text).expect("the suite's prefixes are valid")
 }
 
 /// Puts a row without a condition.
@@ -56,7 +56,7 @@ fn put(store: &dyn Store, at: &str, text: &str) -> Revision {
     store.put(key(at), value(text)).expect("a put succeeds on a sound store")
 }
 
-/// The revision of a transaction that must not be refused.
+/// The revision of a transaction; panics if it was refused.
 fn applied(commit: Commit) -> Revision {
     match commit {
         Commit::Applied { revision } => revision,
@@ -69,7 +69,7 @@ fn applied(commit: Commit) -> Revision {
 /// Binds a row to a lease.
 fn put_leased(store: &dyn Store, at: &str, lease: LeaseId) -> Revision {
     let txn = ::store::Txn::new().put_leased(key(at), value("leased"), lease);
-    applied(store.commit(txn).expect("a row can be bound to a lease that lives"))
+    applied(store.commit(txn).expect("a row can be bound to a live lease"))
 }
 
 /// The keys of every row, in the order in which the store lists them.

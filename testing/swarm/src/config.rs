@@ -20,7 +20,7 @@ use sim::{Fault, Faults, Load, Program};
 pub struct Config {
     /// The seed of all random draws.
     pub seed: u64,
-    /// How long the world is watched.
+    /// The simulated time of the run.
     pub span: Duration,
     /// How often each fault happens while faults are on.
     pub faults: Faults,
@@ -32,14 +32,14 @@ pub struct Config {
     pub has_operator: bool,
 }
 
-/// What is left out of a seed's configuration, to find out what a failure needs.
+/// What is left out of a seed's configuration, to find what a failure depends on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Cut {
+pub struct Exclusions {
     /// Faults that do not happen.
     pub without: Vec<Fault>,
     /// The number of services to keep; `None` keeps all.
     pub services: Option<usize>,
-    /// Whether there is no operator who changes anything.
+    /// Whether there is no operator.
     pub no_operator: bool,
 }
 
@@ -52,15 +52,15 @@ pub struct ServiceConfig {
     pub kind: Kind,
     /// What happens to the traffic of a lost replica.
     pub recover: Recover,
-    /// The services that it depends on.
+    /// The service that it depends on.
     pub needs: Option<(ServiceName, DependencyStage)>,
     /// Whether the proxy listens for it.
     pub is_exposed: bool,
-    /// Whether it rests while there are no requests.
+    /// When it is scaled to zero; `None` for never.
     pub to_zero: Option<ToZero>,
-    /// Shadow autoscalers that are tried beside its own.
+    /// Its shadow autoscalers.
     pub shadows: Vec<Shadow>,
-    /// How the number of replicas follows from measurements; without effect where its size is declared.
+    /// How the number of replicas is derived from measurements; without effect where its size is declared.
     pub policy: ScalePolicy,
     /// The mode of its autoscaler.
     pub mode: ScaleMode,
@@ -70,9 +70,9 @@ pub struct ServiceConfig {
     pub schedule: Vec<Schedule>,
     /// The numbers of replicas that it may have.
     pub sizes: Option<Sizes>,
-    /// Which replica goes first when it shrinks.
+    /// Which replica is removed first by a scale-in.
     pub remove: Remove,
-    /// How often its number may turn around.
+    /// How often the direction of scaling may change.
     pub flaps: Option<Flaps>,
     /// The forecast of its load.
     pub forecast: Option<Forecasting>,
@@ -113,7 +113,7 @@ pub enum Kind {
         average: u32,
     },
     /// By requests per second and replica, as a source outside the proxy measures them.
-    Asked {
+    OfferedLoad {
         /// Fewest replicas.
         min: u32,
         /// Most replicas.
@@ -124,46 +124,46 @@ pub enum Kind {
 }
 
 impl Config {
-    /// The configuration of a seed, without what is cut.
-    pub fn of_seed(seed: u64, span: Duration, cut: &Cut) -> Self {
+    /// The configuration of a seed, without the exclusions.
+    pub fn of_seed(seed: u64, span: Duration, exclusions: &Exclusions) -> Self {
         let mut services = drawn::services(seed);
-        if let Some(most) = cut.services {
+        if let Some(most) = exclusions.services {
             services.truncate(most.max(1));
         }
         let faults = drawn::faults(&mut Stream::named(seed, "faults"));
-        let faults = cut.without.iter().fold(faults, |faults, fault| faults.with(*fault, 0));
-        let mut manner = Stream::named(seed, "manner");
-        let is_one_process = manner.happens(300);
-        let has_operator = manner.happens(700) && !cut.no_operator;
+        let faults = exclusions.without.iter().fold(faults, |faults, fault| faults.with(*fault, 0));
+        let mut chance = Stream::named(seed, "manner");
+        let is_one_process = chance.happens(300);
+        let has_operator = chance.happens(700) && !exclusions.no_operator;
         Self { seed, span, faults, services, is_one_process, has_operator }
     }
 
-    /// Whether nothing ever goes wrong by itself.
+    /// Whether no fault ever happens.
     pub fn is_faultless(&self) -> bool {
         self.faults.kinds().next().is_none()
     }
 }
 
-impl Cut {
+impl Exclusions {
     /// The command-line arguments that give the same configuration.
     pub fn arguments(&self) -> String {
-        let mut words = String::new();
+        let mut arguments = String::new();
         if !self.without.is_empty() {
             let names: Vec<_> = self.without.iter().map(|fault| fault.name()).collect();
-            words += &format!(" --without {}", names.join(","));
+            arguments += &format!(" --without {}", names.join(","));
         }
         if let Some(services) = self.services {
-            words += &format!(" --services {services}");
+            arguments += &format!(" --services {services}");
         }
         if self.no_operator {
-            words += " --no-operator";
+            arguments += " --no-operator";
         }
-        words
+        arguments
     }
 }
 
 impl ServiceConfig {
-    /// A small service as simple as possible: two replicas, one core each, exposed, without load.
+    /// A small service: two replicas with one core each, exposed, without load.
     pub fn plain(name: &str) -> Self {
         Self {
             name: ServiceName::parse(name).expect("a name in the code is a name"),
@@ -188,11 +188,11 @@ impl ServiceConfig {
     }
 
     /// The target of its metric for each replica; 1 where its size is declared.
-    fn aim(&self) -> u32 {
+    fn target_per_replica(&self) -> u32 {
         match self.kind {
             Kind::Fixed { .. } => 1,
             Kind::Cpu { percent, .. } => percent,
-            Kind::RequestRate { average, .. } | Kind::Asked { average, .. } => average,
+            Kind::RequestRate { average, .. } | Kind::OfferedLoad { average, .. } => average,
         }
     }
 
@@ -202,7 +202,7 @@ impl ServiceConfig {
             Kind::Fixed { replicas } => (replicas, replicas),
             Kind::Cpu { min, max, .. }
             | Kind::RequestRate { min, max, .. }
-            | Kind::Asked { min, max, .. } => (min, max),
+            | Kind::OfferedLoad { min, max, .. } => (min, max),
         }
     }
 }

@@ -1,18 +1,21 @@
 //! Many simulated days, each with its own faults, with checkers after every step.
 //!
-//! A seed gives a [`Config`]: which services, which loads, which faults and how often, what an operator does. [`run()`] runs the
-//! world of that seed with the loop in it, and applies every [checker](checkers). A seed that fails gives the checker's
-//! sentence, the step, and the command that runs it again; [`shrink`](shrink::shrink) finds what can be left out.
+//! A seed gives a [`Config`]: which services, which loads, which faults and how often, and whether an operator acts. [`run()`] runs
+//! the world of that seed with the loop in it, and applies every [checker](checkers). For a seed that fails, the checker's message,
+//! the step, and the command that runs it again are printed; [`shrink`](shrink::shrink) finds what can be left out.
 //!
-//! [`scenario`] tells single stories by script, whose output an operator can read.
+//! [`scenario`] runs single scenarios by script.
 
 mod config;
-pub use config::{Config, Cut, Kind, ServiceConfig};
+pub use config::{Config, Exclusions, Kind, ServiceConfig};
 
 mod operator;
 
+mod failure;
+pub use failure::Failure;
+
 mod run;
-pub use run::{Failure, Report, run};
+pub use run::{Report, run};
 
 pub mod checkers;
 

@@ -1,6 +1,6 @@
 //! `swarm`: many simulated days, each under its own faults.
 //!
-//! Exits with 0 when nothing objects, with 1 when a checker does, with 2 when the arguments were wrong.
+//! Exits with 0 when no checker fails, with 1 when one does, with 2 when the arguments are wrong.
 
 use std::io::stdout;
 use std::num::NonZeroUsize;
@@ -12,9 +12,9 @@ use std::time::Duration;
 use clap::Parser;
 use sim::Fault;
 use swarm::shrink::shrink;
-use swarm::{Config, Cut, Failure, Report, regressions, run};
+use swarm::{Config, Exclusions, Failure, Report, regressions, run};
 
-/// As in the binary that ships.
+/// The allocator of the released program.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -42,7 +42,7 @@ struct Arguments {
     /// Keep at most this many services.
     #[arg(long)]
     services: Option<usize>,
-    /// Leave out the operator: nobody changes anything.
+    /// Leave out the operator: no declaration changes.
     #[arg(long)]
     no_operator: bool,
     /// Do not look for the smallest configuration of a failure.
@@ -65,34 +65,34 @@ fn hours(text: &str) -> Result<f64, String> {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let span = Duration::from_secs_f64(arguments.hours * 3600.0);
-    let cut = Cut {
+    let exclusions = Exclusions {
         without: arguments.without.clone(),
         services: arguments.services,
         no_operator: arguments.no_operator,
     };
     let failed = match arguments.seed {
-        Some(seed) => one(seed, span, &cut, arguments.trace),
-        None => many(&arguments, span, &cut),
+        Some(seed) => run_one(seed, span, &exclusions, arguments.trace),
+        None => run_many(&arguments, span, &exclusions),
     };
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Runs one seed.
-fn one(seed: u64, span: Duration, cut: &Cut, trace: bool) -> u64 {
-    let config = Config::of_seed(seed, span, cut);
+fn run_one(seed: u64, span: Duration, exclusions: &Exclusions, trace: bool) -> u64 {
+    let config = Config::of_seed(seed, span, exclusions);
     print!("{config}");
     let begun = os::since_boot();
     let report = if trace { run(&config, Some(&mut stdout().lock())) } else { run(&config, None) };
     print_speed("", report.steps, report.span, os::since_boot().saturating_sub(begun), 1);
     match &report.failure {
-        None => println!("seed {seed}: nothing objects; digest {:016x}", report.digest),
+        None => println!("seed {seed}: no failure; digest {:016x}", report.digest),
         Some(failure) => println!("seed {seed}: {failure}"),
     }
     u64::from(report.failure.is_some())
 }
 
 /// Runs the recorded seeds and the requested ones side by side; returns how many failed.
-fn many(arguments: &Arguments, span: Duration, cut: &Cut) -> u64 {
+fn run_many(arguments: &Arguments, span: Duration, exclusions: &Exclusions) -> u64 {
     let jobs =
         arguments.jobs.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
     let recorded = regressions::regressions();
@@ -104,24 +104,24 @@ fn many(arguments: &Arguments, span: Duration, cut: &Cut) -> u64 {
     let (mut steps, mut simulated, mut failed) = (0, Duration::ZERO, 0);
     let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {
-        let (tell, hear) = mpsc::channel();
+        let (sender, results) = mpsc::channel();
         for _ in 0..jobs {
-            let (tell, next, tasks) = (tell.clone(), &next, &tasks);
+            let (sender, next, tasks) = (sender.clone(), &next, &tasks);
             scope.spawn(move || {
                 while let Some(task) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    if tell.send((*task, run_checked(*task, cut))).is_err() {
+                    if sender.send((*task, run_checked(*task, exclusions))).is_err() {
                         return;
                     }
                 }
             });
         }
-        drop(tell);
-        for (task, report) in hear {
+        drop(sender);
+        for (task, report) in results {
             steps += report.steps;
             simulated += report.span;
             if let Some(failure) = &report.failure {
                 failed += 1;
-                print_failure(task, cut, failure, arguments.no_shrink);
+                print_failure(task, exclusions, failure, arguments.no_shrink);
             }
         }
     });
@@ -131,26 +131,26 @@ fn many(arguments: &Arguments, span: Duration, cut: &Cut) -> u64 {
     failed
 }
 
-/// One seed and how long its world is watched.
+/// One seed and its simulated time.
 #[derive(Clone, Copy, Debug)]
 struct Task {
     seed: u64,
     span: Duration,
 }
 
-/// The beginning of every run is run twice, and must be the same.
-const TWICE: Duration = Duration::from_mins(30);
+/// The first part of every run is repeated, and has to be the same both times.
+const REPEATED: Duration = Duration::from_mins(30);
 
-fn run_checked(task: Task, cut: &Cut) -> Report {
-    let config = Config::of_seed(task.seed, task.span, cut);
+fn run_checked(task: Task, exclusions: &Exclusions) -> Report {
+    let config = Config::of_seed(task.seed, task.span, exclusions);
     let mut report = run(&config, None);
     if report.failure.is_none() {
-        let short = Config::of_seed(task.seed, TWICE.min(task.span), cut);
+        let short = Config::of_seed(task.seed, REPEATED.min(task.span), exclusions);
         let (first, second) = (run(&short, None), run(&short, None));
         if first != second {
             report.failure = Some(Failure {
                 checker: "determinism",
-                sentence: "the same seed gave two different runs".to_owned(),
+                message: "the same seed gave two different runs".to_owned(),
                 step: first.steps,
                 at: sim::Simulation::begin() + first.span,
             });
@@ -159,29 +159,33 @@ fn run_checked(task: Task, cut: &Cut) -> Report {
     report
 }
 
-fn print_failure(task: Task, cut: &Cut, failure: &Failure, is_brief: bool) {
-    let command = |cut: &Cut, span: Duration| {
+fn print_failure(task: Task, exclusions: &Exclusions, failure: &Failure, is_brief: bool) {
+    let command = |exclusions: &Exclusions, span: Duration| {
         let hours = span.as_secs_f64() / 3600.0;
-        format!("cargo run --release -p swarm -- --seed {} --hours {hours:.4}{}", task.seed, cut.arguments())
+        format!(
+            "cargo run --release -p swarm -- --seed {} --hours {hours:.4}{}",
+            task.seed,
+            exclusions.arguments()
+        )
     };
     println!("seed {} failed: {failure}", task.seed);
-    println!("  again:    {}", command(cut, task.span));
+    println!("  run again: {}", command(exclusions, task.span));
     if is_brief {
         return;
     }
-    let shrunk = shrink(task.seed, task.span, cut, failure);
-    println!("  smallest: {} --trace", command(&shrunk.cut, shrunk.span));
-    println!("  there:    {}", shrunk.failure);
-    for line in Config::of_seed(task.seed, shrunk.span, &shrunk.cut).to_string().lines() {
+    let shrunk = shrink(task.seed, task.span, exclusions, failure);
+    println!("  smallest:  {} --trace", command(&shrunk.exclusions, shrunk.span));
+    println!("  its failure: {}", shrunk.failure);
+    for line in Config::of_seed(task.seed, shrunk.span, &shrunk.exclusions).to_string().lines() {
         println!("    {line}");
     }
 }
 
-fn print_speed(whose: &str, steps: u64, simulated: Duration, wall: Duration, jobs: usize) {
+fn print_speed(label: &str, steps: u64, simulated: Duration, wall: Duration, jobs: usize) {
     let (hours, seconds) = (simulated.as_secs_f64() / 3600.0, wall.as_secs_f64());
     let rate = if seconds > 0.0 { steps as f64 / seconds } else { 0.0 };
     println!(
-        "{whose}{steps} steps, {hours:.1} simulated hours in {seconds:.2} s: {rate:.0} steps/s on {jobs} {}",
+        "{label}{steps} steps, {hours:.1} simulated hours in {seconds:.2} s: {rate:.0} steps/s on {jobs} {}",
         if jobs == 1 { "thread" } else { "threads" }
     );
 }

@@ -1,4 +1,4 @@
-//! A person who changes things: declarations, bounds, sizes by hand; who withdraws services and brings them back.
+//! An operator who declares, resizes, holds and withdraws services at random.
 
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ use sim::{Defect, Load, Simulation, Site};
 
 use crate::config::{Config, Kind, ServiceConfig};
 
-/// A person with services to care for.
+/// An operator with a set of services.
 #[derive(Debug)]
 pub(crate) struct Operator {
     chance: Stream,
-    /// Random draws for pauses and protections: a stream of its own, so that the rest of a world stays the same.
+    /// Random draws for pauses and protections: a stream of its own, so that worlds stay the same when these are changed.
     orders: Stream,
-    /// Random draws for going back to an earlier version, likewise.
-    ways_back: Stream,
+    /// Random draws for returning to an earlier version, likewise.
+    rollbacks: Stream,
     services: Vec<ManagedService>,
 }
 
@@ -29,19 +29,19 @@ struct ManagedService {
     revision: u64,
     /// The version that it runs.
     generation: u64,
-    /// The newest version that it ever ran.
+    /// The newest version that it has run.
     newest: u64,
     is_declared: bool,
-    /// Its schedules, laid aside while the world is brought to rest.
-    laid_by: Vec<Schedule>,
-    /// Its mode of vertical scaling, laid aside while the world is brought to rest: otherwise a replica could be replaced at any time.
-    sized_later: Option<VerticalMode>,
-    /// Whether its forecast acts while the world is not brought to rest: what recurred is expected for hours.
-    acts_ahead: bool,
+    /// Its schedules, suspended while the world converges.
+    suspended_schedules: Vec<Schedule>,
+    /// Its mode of vertical scaling, suspended while the world converges: otherwise a replica could be replaced at any time.
+    suspended_vertical: Option<VerticalMode>,
+    /// Whether its forecast acts otherwise; suspended while the world converges, because a recurring load is expected for hours.
+    suspended_forecast: bool,
 }
 
 impl Operator {
-    /// The operator of a world, who has declared nothing yet.
+    /// The operator of a world, before its first declaration.
     pub(crate) fn new(config: &Config) -> Self {
         let managed = |config: &ServiceConfig| ManagedService {
             config: config.clone(),
@@ -49,35 +49,35 @@ impl Operator {
             generation: 0,
             newest: 0,
             is_declared: false,
-            laid_by: Vec::new(),
-            sized_later: None,
-            acts_ahead: false,
+            suspended_schedules: Vec::new(),
+            suspended_vertical: None,
+            suspended_forecast: false,
         };
         Self {
             chance: Stream::named(config.seed, "operator"),
             orders: Stream::named(config.seed, "operator's orders"),
-            ways_back: Stream::named(config.seed, "operator's ways back"),
+            rollbacks: Stream::named(config.seed, "operator's ways back"),
             services: config.services.iter().map(managed).collect(),
         }
     }
 
-    /// Declares every service, and lets the load come.
+    /// Declares every service, and starts its load.
     pub(crate) fn begin(&mut self, sim: &mut Simulation) {
         for managed in &mut self.services {
             sim.set_load(&managed.config.name, managed.config.load.clone());
-            if matches!(managed.config.kind, Kind::Asked { .. }) {
+            if matches!(managed.config.kind, Kind::OfferedLoad { .. }) {
                 sim.set_source(&managed.config.name);
             }
             managed.redeclare(sim, Defect::None);
         }
     }
 
-    /// The time from one change to the next.
+    /// The time until the next change.
     pub(crate) fn pause(&mut self) -> Duration {
         self.chance.span(Duration::from_mins(1), Duration::from_mins(20))
     }
 
-    /// Does something.
+    /// Changes something at random.
     pub(crate) fn act(&mut self, sim: &mut Simulation) {
         if self.orders.happens(300) {
             self.order(sim);
@@ -91,7 +91,7 @@ impl Operator {
         }
         let service = managed.config.name.clone();
         match chance.below(8) {
-            0 if self.ways_back.happens(400) => managed.declare_the_one_before(sim),
+            0 if self.rollbacks.happens(400) => managed.declare_previous(sim),
             0 => managed.redeclare(sim, Defect::None),
             1 => {
                 let defect = match chance.below(3) {
@@ -132,7 +132,7 @@ impl Operator {
         }
     }
 
-    /// Pauses an autoscaler or protects a replica, or takes one of these back.
+    /// Pauses an autoscaler or protects a replica, or undoes one of these.
     fn order(&mut self, sim: &mut Simulation) {
         let chance = &mut self.orders;
         let index = usize::try_from(chance.below(self.services.len() as u64)).unwrap_or(0);
@@ -154,17 +154,17 @@ impl Operator {
                 sim.order(Intent::Protect { replica, incarnation, until });
             }
             _ => {
-                let of_it = |replica: &&ReplicaId| replica.service == service;
-                if let Some(replica) = sim.disk().protections.keys().find(of_it).cloned() {
+                let is_of_service = |replica: &&ReplicaId| replica.service == service;
+                if let Some(replica) = sim.disk().protections.keys().find(is_of_service).cloned() {
                     sim.order(Intent::Unprotect(replica));
                 }
             }
         }
     }
 
-    /// Makes the world one that a loop can bring to rest: what is declared works, holds end, loads and bounds stay as they are.
+    /// Makes the world one in which the loop can converge: programs work, holds do not expire, loads and bounds are constant.
     ///
-    /// Withdrawn services may stay withdrawn.
+    /// Withdrawn services stay withdrawn.
     pub(crate) fn settle(&mut self, sim: &mut Simulation) {
         let now = sim.now();
         let protected: Vec<_> = sim.disk().protections.keys().cloned().collect();
@@ -172,16 +172,16 @@ impl Operator {
         for managed in &mut self.services {
             let service = managed.config.name.clone();
             sim.set_load(&service, Load::Constant(managed.config.load.at(now)));
-            managed.laid_by.append(&mut managed.config.schedule);
+            managed.suspended_schedules.append(&mut managed.config.schedule);
             if let Some(vertical) =
-                managed.config.vertical.as_mut().filter(|_| !managed.config.program.is_fittable)
+                managed.config.vertical.as_mut().filter(|_| !managed.config.program.is_resizable)
             {
-                managed.sized_later = Some(std::mem::take(&mut vertical.mode));
+                managed.suspended_vertical = Some(std::mem::take(&mut vertical.mode));
             }
             if let Some(forecast) = managed.config.forecast.as_mut().filter(|it| it.mode == ForecastMode::On)
             {
                 forecast.mode = ForecastMode::Shadow;
-                managed.acts_ahead = true;
+                managed.suspended_forecast = true;
             }
             if managed.is_declared {
                 sim.order(Intent::Resume(service.clone()));
@@ -198,20 +198,21 @@ impl Operator {
         }
     }
 
-    /// Brings back the loads of the services and what they do by the time of day.
+    /// Restores the changing loads, and what [`Self::settle`] has suspended.
     pub(crate) fn resume(&mut self, sim: &mut Simulation) {
         for managed in &mut self.services {
-            managed.config.schedule.append(&mut managed.laid_by);
-            let sized = managed.config.vertical.as_mut().zip(managed.sized_later.take());
+            managed.config.schedule.append(&mut managed.suspended_schedules);
+            let sized = managed.config.vertical.as_mut().zip(managed.suspended_vertical.take());
             let is_sized = sized.is_some();
             if let Some((vertical, mode)) = sized {
                 vertical.mode = mode;
             }
-            let acts_ahead = std::mem::take(&mut managed.acts_ahead);
-            if let (Some(forecast), true) = (&mut managed.config.forecast, acts_ahead) {
+            let suspended_forecast = std::mem::take(&mut managed.suspended_forecast);
+            if let (Some(forecast), true) = (&mut managed.config.forecast, suspended_forecast) {
                 forecast.mode = ForecastMode::On;
             }
-            if managed.is_declared && (is_sized || acts_ahead || !managed.config.schedule.is_empty()) {
+            if managed.is_declared && (is_sized || suspended_forecast || !managed.config.schedule.is_empty())
+            {
                 managed.declare_in_place(sim);
             }
             sim.set_load(&managed.config.name, managed.config.load.clone());
@@ -229,8 +230,8 @@ impl ManagedService {
         self.declare_in_place(sim);
     }
 
-    /// Declares it with what it ran before.
-    fn declare_the_one_before(&mut self, sim: &mut Simulation) {
+    /// Declares it with the version before the present one.
+    fn declare_previous(&mut self, sim: &mut Simulation) {
         self.generation = (self.generation - 1).max(1);
         self.declare_in_place(sim);
     }
@@ -256,9 +257,9 @@ fn resized(kind: &Kind, chance: &mut Stream) -> Kind {
             let min = 1 + few(3);
             Kind::RequestRate { min, max: min + few(8), average: *average }
         }
-        Kind::Asked { average, .. } => {
+        Kind::OfferedLoad { average, .. } => {
             let min = 1 + few(3);
-            Kind::Asked { min, max: min + few(8), average: *average }
+            Kind::OfferedLoad { min, max: min + few(8), average: *average }
         }
     }
 }

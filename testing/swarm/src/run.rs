@@ -1,6 +1,5 @@
-//! One seed, from its first step to its last, or to the first checker that objects.
+//! Runs one configuration, up to its end or the first failure.
 
-use std::fmt;
 use std::io::Write;
 use std::time::Duration;
 
@@ -8,15 +7,16 @@ use model::settings::Settings;
 use model::time::Time;
 use sim::{Faults, Simulation, Turn};
 
-use crate::checkers::{Checkers, Look, Season};
+use crate::checkers::{Checkers, Season, View};
 use crate::config::Config;
+use crate::failure::Failure;
 use crate::operator::Operator;
 use crate::story;
 
 /// The first part of a run: faults, changing loads, and an operator at work.
 const STORM: Duration = Duration::from_mins(80);
 
-/// The calm second part: long enough for the slowest thing that the loop may wait for, and as long again to see that it rests.
+/// The second part, without faults: long enough for the slowest thing that the loop may wait for, and some time to see that it then does nothing.
 const CALM: Duration = Duration::from_mins(40);
 
 /// The result of a run.
@@ -28,28 +28,8 @@ pub struct Report {
     pub span: Duration,
     /// The digest of all outputs of the loop, in order: two runs of one configuration have the same.
     pub digest: u64,
-    /// The first objection.
+    /// The first failure, which ends the run.
     pub failure: Option<Failure>,
-}
-
-/// A checker's objection.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
-    /// Which checker.
-    pub checker: &'static str,
-    /// What it says.
-    pub sentence: String,
-    /// After which step of the loop.
-    pub step: u64,
-    /// At which time of the world.
-    pub at: Time,
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let clock = story::clock(self.at);
-        write!(f, "{}: {} (step {}, {clock})", self.checker, self.sentence, self.step)
-    }
 }
 
 /// Runs one configuration, and writes every event and action to `trace` when there is one.
@@ -64,7 +44,7 @@ pub fn run(config: &Config, mut trace: Option<&mut dyn Write>) -> Report {
     let end = sim.now() + config.span;
     let mut failure = None;
     while failure.is_none() && sim.now() < end {
-        let mut watch = |sim: &mut Simulation, until: Time, season| {
+        let mut run_until = |sim: &mut Simulation, until: Time, season| {
             advance(sim, until.min(end), season, &mut checkers, &mut trace)
         };
         sim.set_faults(config.faults.clone());
@@ -72,7 +52,7 @@ pub fn run(config: &Config, mut trace: Option<&mut dyn Write>) -> Report {
         let storm_ends = sim.now() + STORM;
         while failure.is_none() && sim.now() < storm_ends.min(end) {
             let next = if config.has_operator { sim.now() + operator.pause() } else { storm_ends };
-            failure = watch(&mut sim, next.min(storm_ends), Season::Storm);
+            failure = run_until(&mut sim, next.min(storm_ends), Season::Storm);
             if config.has_operator && failure.is_none() && sim.now() < storm_ends {
                 operator.act(&mut sim);
             }
@@ -81,7 +61,7 @@ pub fn run(config: &Config, mut trace: Option<&mut dyn Write>) -> Report {
             sim.set_faults(Faults::default());
             operator.settle(&mut sim);
             let since = sim.now();
-            failure = watch(&mut sim, since + CALM, Season::Calm { since });
+            failure = run_until(&mut sim, since + CALM, Season::Calm { since });
         }
     }
     let failure = failure.or_else(|| checkers.end(&sim));
@@ -104,9 +84,8 @@ fn advance(
         if let Some(out) = trace {
             story::write_turn(sim, turn, out);
         }
-        if let Err(objection) = checkers.look(&Look { sim, turn, season }) {
-            let (checker, sentence) = (objection.checker, objection.sentence);
-            return Some(Failure { checker, sentence, step: sim.steps(), at: sim.now() });
+        if let Err(failure) = checkers.check(&View { sim, turn, season }) {
+            return Some(failure);
         }
     }
 }

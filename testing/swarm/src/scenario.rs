@@ -1,7 +1,7 @@
-//! Single stories by script: what an operator does and what happens to the world, and what the loop makes of it.
+//! Scripted scenarios: commands of an operator and faults, and how the loop reacts to them.
 //!
-//! A script has one command a line, `TIME COMMAND`, such as `90s kill shop 0`; a line that begins with `#` is for readers. What
-//! comes out are the events of the loop and what truly happened, in lines that an operator can read.
+//! A script has one command a line, `TIME COMMAND`, such as `90s kill shop 0`; a line that begins with `#` is a comment. The
+//! output has the events of the loop and the effects on the world, in lines that an operator can read.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use sim::{Defect, Load, Simulation, Turn};
 use crate::config::{Kind, ServiceConfig};
 use crate::story;
 
-/// One command and when it is done, from the beginning of the story.
+/// One command, and its time from the start of the scenario.
 #[derive(Debug, Parser)]
 #[command(no_binary_name = true, disable_help_flag = true, disable_help_subcommand = true)]
 struct Line {
@@ -31,33 +31,33 @@ struct Line {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Declares a service, or declares it anew with something new to run.
+    /// Declares a service, or declares it again with something new to run.
     Declare(Declare),
     /// From now on this many requests a second come.
     Load { service: ServiceName, rate: u64 },
     /// `kill -9` of a replica.
     Kill { service: ServiceName, replica: u32 },
-    /// A replica answers nothing any more.
+    /// A replica stops answering.
     Hang {
         service: ServiceName,
         replica: u32,
         #[arg(long = "for", value_parser = span)]
         recovery: Option<Duration>,
     },
-    /// Exactly this many replicas, by hand.
+    /// Holds a service at exactly this many replicas.
     Hold {
         service: ServiceName,
         replicas: u32,
         #[arg(long = "for", value_parser = span)]
         lasts: Option<Duration>,
     },
-    /// The hold ends.
+    /// Ends the hold.
     Release { service: ServiceName },
-    /// The service is withdrawn.
+    /// Withdraws the service.
     Withdraw { service: ServiceName },
     /// `kill -9` of the orchestrator.
     KillOrchestrator,
-    /// The end of the story.
+    /// The end of the scenario.
     End,
 }
 
@@ -80,7 +80,7 @@ struct Declare {
     most_active: bool,
     #[arg(long)]
     needs: Option<ServiceName>,
-    /// Its program ends with code 1, this long after it began.
+    /// Its program exits with code 1, this long after its start.
     #[arg(long, value_parser = span)]
     ends_after: Option<Duration>,
     #[arg(long)]
@@ -91,29 +91,29 @@ fn span(text: &str) -> Result<Duration, String> {
     Span::parse(text).map(Span::as_duration).map_err(|error| error.to_string())
 }
 
-/// A line of a script that is not understood.
+/// A line of a script that is not a valid command.
 #[derive(Debug, thiserror::Error)]
-#[error("line {line} of the story is not understood: {source}")]
+#[error("line {line} of the script is not valid: {source}")]
 pub struct ScriptError {
     line: usize,
     source: clap::Error,
 }
 
-/// Tells the story of a script.
-pub fn tell(script: &str) -> Result<String, ScriptError> {
+/// Runs a script; returns what happened, in readable lines.
+pub fn run_script(script: &str) -> Result<String, ScriptError> {
     let mut story =
         Story { sim: Simulation::new(1, Settings::default()), text: String::new(), declared: Vec::new() };
     for (index, line) in script.lines().enumerate() {
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        let parsed = Line::try_parse_from(line.split_whitespace());
-        let line_read = parsed.map_err(|source| ScriptError { line: index + 1, source })?;
-        story.go_on_until(line_read.at);
+        let parsed = Line::try_parse_from(line.split_whitespace())
+            .map_err(|source| ScriptError { line: index + 1, source })?;
+        story.advance_to(parsed.at);
         let _ = writeln!(story.text, "{}  --- {}", story::clock(story.sim.now()), command_of(line));
-        story.act(line_read.command);
+        story.act(parsed.command);
     }
-    story.sum_up();
+    story.summarize_requests();
     Ok(story.text)
 }
 
@@ -128,7 +128,7 @@ struct Story {
 }
 
 impl Story {
-    fn go_on_until(&mut self, at: Duration) {
+    fn advance_to(&mut self, at: Duration) {
         let end = Simulation::begin() + at;
         loop {
             let turn = self.sim.turn(end);
@@ -202,14 +202,14 @@ impl Story {
         self.sim.order(Intent::Declare(config.declared(generation, generation)));
     }
 
-    /// What became of the requests.
-    fn sum_up(&mut self) {
+    /// Writes how many requests of each service failed, and how.
+    fn summarize_requests(&mut self) {
         for site in self.sim.node().sites() {
             let tally = site.tally;
             let _ = writeln!(
                 self.text,
                 "{}: {} requests; {} found no replica, {} were lost with a replica that ended, {} were cut off",
-                site.name, tally.asked, tally.unanswered, tally.lost_in_crashes, tally.cut_off
+                site.name, tally.received, tally.unanswered, tally.lost_in_crashes, tally.cut_off
             );
         }
     }

@@ -1,4 +1,4 @@
-//! What happened, in lines that a person can read.
+//! What happened in a simulated world, in readable lines.
 
 use std::fmt::Write as _;
 use std::io::Write;
@@ -15,13 +15,14 @@ pub fn clock(at: Time) -> String {
     sim::clock(Simulation::begin(), at)
 }
 
+/// The reason, with the loop's times as times since the world began.
 fn readable(reason: &Reason) -> String {
     sim::readable(Simulation::begin(), reason)
 }
 
-/// Writes what happened in a turn: what the loop did and says, and what truly happened.
+/// Writes the effects, actions and events of a turn.
 ///
-/// If the reader goes away, the run goes on unread.
+/// Ignores errors of the writer, so that a closed pipe does not end the run.
 pub fn write_turn(sim: &Simulation, turn: Turn, out: &mut dyn Write) {
     let at = clock(sim.now());
     let mut lines = String::new();
@@ -48,17 +49,16 @@ pub fn write_turn(sim: &Simulation, turn: Turn, out: &mut dyn Write) {
 
 /// An event, as `homeostat events` shows it.
 pub fn event_line(event: &Event) -> String {
-    let whom = match event.replica {
+    let subject = match event.replica {
         Some((ordinal, incarnation)) => format!("{}-{ordinal} (life {incarnation})", event.service),
         None => event.service.to_string(),
     };
-    // Times in reasons are the loop's own; a reader wants those of the story.
-    format!("{whom}: {}, {}", event.kind.name(), readable(&event.reason))
+    format!("{subject}: {}, {}", event.kind.name(), readable(&event.reason))
 }
 
 /// An action, in one line.
 pub fn action_line(action: &Action) -> String {
-    let what = match &action.kind {
+    let description = match &action.kind {
         ActionKind::Start { replica, incarnation, admission, declared } => {
             format!(
                 "start {replica} life {incarnation} generation {} {}",
@@ -79,7 +79,7 @@ pub fn action_line(action: &Action) -> String {
         ActionKind::Conceal(service) => format!("conceal {service}"),
         ActionKind::Remember(memory) => format!("remember {}", memory.service),
     };
-    format!("{} {what}: {}", action.id, readable(&action.reason))
+    format!("{} {description}: {}", action.id, readable(&action.reason))
 }
 
 fn traffic(admission: Admission) -> String {
@@ -95,7 +95,7 @@ fn amounts(resources: &Resources) -> String {
     format!("cpu {}, memory {}", amount(resources.cpu), amount(resources.memory))
 }
 
-/// What truly happened, when it is more than an echo of an action.
+/// An effect, in one line; `None` if it only repeats an action.
 pub fn effect_line(effect: &Effect) -> Option<String> {
     Some(match effect {
         Effect::Began { .. } | Effect::Admitted { .. } | Effect::Allotted { .. } | Effect::Fenced { .. } => {
@@ -104,16 +104,16 @@ pub fn effect_line(effect: &Effect) -> Option<String> {
         Effect::Signalled { replica, incarnation, in_flight, .. } => {
             format!("{replica} life {incarnation} gets its stop signal with {in_flight} requests in flight")
         }
-        Effect::SecondLife { replica, running, asked, .. } => {
-            format!("{replica}: life {asked} was asked for while life {running} runs")
+        Effect::SecondLife { replica, running, requested, .. } => {
+            format!("{replica}: life {requested} was requested while life {running} runs")
         }
-        Effect::UsedLife { replica, asked, latest, .. } => {
-            format!("{replica}: life {asked} was asked for after life {latest}")
+        Effect::UsedLife { replica, requested, latest, .. } => {
+            format!("{replica}: life {requested} was requested after life {latest}")
         }
         Effect::Ended { replica, incarnation, exit, cause, cut_off } => {
             let how = match cause {
                 Cause::Itself => "ended by itself",
-                Cause::Asked => "ended as it was asked to",
+                Cause::Stopped => "was stopped",
             };
             format!(
                 "{replica} life {incarnation} {how}, {}; {cut_off} requests were not answered",

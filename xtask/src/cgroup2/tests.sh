@@ -29,12 +29,12 @@ echo "cgroup2: Linux $(uname -r) with $(cat $top/cgroup.controllers)"
 # The test program again, where everybody may run it.
 cp "$TESTS" /tmp/tests
 
-# Says whether a file of a group holds exactly these words.
+# Checks that a file of a group contains exactly this text.
 holds() {
     if [ "$(cat "$2")" = "$3" ]; then
         echo "cgroup2: $1"
     else
-        echo "cgroup2: FAILED: not so: $1; $2 holds '$(cat "$2")'"
+        echo "cgroup2: FAILED: $1; $2 holds '$(cat "$2")'"
         failures=$((failures + 1))
     fi
 }

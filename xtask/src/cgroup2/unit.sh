@@ -5,7 +5,7 @@
 # From the kernel's command line: HOMEOSTAT is the program, SHARED the folder with the unit.
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin SYSTEMD_COLORS=0 SYSTEMD_URLIFY=0
 
-# A machine that is the host's, but starts nothing of the host's and writes nothing there.
+# A guest with the files of the host that starts no services of the host and does not write to its files.
 become_systemd() {
     mount -t proc proc /proc
     mount -t tmpfs tmpfs /run
@@ -48,24 +48,24 @@ UNIT
 
 failures=0
 
-# Says whether what follows the sentence is so, within a while.
+# Checks that the command after the sentence succeeds within 20 s.
 holds() {
     sentence=$1
     shift
     for _ in $(seq 100); do
-        if "$@" > /tmp/said 2>&1; then
+        if "$@" > /tmp/output 2>&1; then
             echo "cgroup2: $sentence"
             return
         fi
         sleep 0.2
     done
-    echo "cgroup2: FAILED: not so: $sentence; $(cat /tmp/said)"
+    echo "cgroup2: FAILED: $sentence; $(cat /tmp/output)"
     systemctl status --no-pager --full homeostat
     failures=$((failures + 1))
 }
 
 main() { systemctl show --property MainPID --value homeostat; }
-serves_anew() { systemctl is-active --quiet homeostat && [ "$(main)" != 0 ] && [ "$(main)" != "$1" ]; }
+serves_again() { systemctl is-active --quiet homeostat && [ "$(main)" != 0 ] && [ "$(main)" != "$1" ]; }
 replicas() { homeostat get replicas -o json | grep '"pid"' | sort; }
 are_those() { replicas; [ "$(replicas)" = "$1" ]; }
 two_run() { replicas; [ "$(replicas | wc -l)" = 2 ]; }
@@ -82,11 +82,11 @@ check() {
     for time in first second; do
         last=$(main)
         systemctl reload homeostat
-        holds "the next one serves after the $time reload" serves_anew "$last"
+        holds "the next one serves after the $time reload" serves_again "$last"
     done
     last=$(main)
     kill -9 "$last"
-    holds "it is started again after a crash" serves_anew "$last"
+    holds "it is started again after a crash" serves_again "$last"
     holds "and has the replicas that outlived it" are_those "$before"
     holds "the unit stops" systemctl stop homeostat
     holds "and leaves nothing" none_is_left

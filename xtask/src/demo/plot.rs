@@ -1,4 +1,4 @@
-//! Columns over time, in characters.
+//! Plots a time series as columns of block characters.
 
 /// One character for each eighth of a row.
 const BARS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
@@ -6,9 +6,9 @@ const BARS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '
 /// Draws `(time, value)` points as columns: at most `width` of them, `height` rows, the top row labelled with
 /// the highest value.
 ///
-/// Each column shows the highest of the points that fall into it, so that a short peak is never lost; a
-/// column without points shows the one before it. Points must be in order of time; none, or only zeros, give
-/// empty rows. `until` is the time of the right edge, so that two plots can share one axis.
+/// A column shows the highest of its points, so that short peaks are visible; a column without points shows the value
+/// of the one before. Points must be ordered by time; none, or only zeros, give empty rows. `until` is the time of the
+/// right edge, so that plots can share an axis.
 pub(super) fn columns(points: &[(f64, f64)], until: f64, width: usize, height: usize) -> Vec<String> {
     let mut heights = vec![None::<f64>; width];
     for (at, value) in points {

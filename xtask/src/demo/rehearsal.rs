@@ -1,5 +1,5 @@
-//! The same run in simulated time: the load that was really sent, the replica that was really killed, and what the loop makes of both on a
-//! simulated machine. So far as the two agree, what `homeostat rehearse` says beforehand can be believed.
+//! Repeats the run with `homeostat rehearse`: the load that was sent and the kill, on a simulated machine. The comparison shows how
+//! accurate rehearsals are.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -7,57 +7,57 @@ use std::time::Duration;
 
 use anyhow::Context;
 
+use super::scenario::{Run, Sample};
 use super::stage::{self, Stage};
-use super::story::{Run, Sample};
 use super::watch::Rehearsal;
 
-/// What a page of the example should cost: `--work` of examples/flash-sale/service.yaml, with the sockets.
+/// Expected CPU time of a page: `--work` in examples/flash-sale/service.yaml, and the system calls of a request.
 pub(super) const COST_EXPECTED: Duration = Duration::from_micros(2650);
 
-/// How long a replica takes until it answers: `--startup` of the same, with the first probe.
+/// Time until a replica is ready: `--startup` in the same file, and the first probe.
 const START_UP: &str = "300ms";
 
-/// How far the rehearsal and what really happened may be apart in replica-seconds before that is a fault.
+/// Largest allowed difference in replica-seconds between the rehearsal and the run.
 ///
-/// 40 %: a few per cent of measured processor time decide between eight and ten replicas of the example, which is a quarter; what is beyond that was
-/// simulated wrongly. docs/rehearse.md has what was seen.
-pub(super) const APART_PERCENT_MAX: f64 = 40.0;
+/// 40 %: a few per cent of CPU time decide between eight and ten replicas of the example, which is a quarter; a larger difference is an
+/// error of the simulation. docs/rehearse.md has measurements.
+pub(super) const DIFFERENCE_PERCENT_MAX: f64 = 40.0;
 
-/// How far what was rehearsed and what happened are apart.
+/// The comparison of the rehearsal with the run.
 #[derive(Debug)]
 pub(super) struct Agreement {
-    /// Processor time of a request that was rehearsed with.
+    /// CPU time of a request in the rehearsal.
     pub(super) cost: Duration,
-    /// Replicas times how long they ran, in seconds.
+    /// Replica-seconds of the run.
     pub(super) real: f64,
-    /// The same in the rehearsal.
+    /// Replica-seconds of the rehearsal.
     pub(super) rehearsed: f64,
-    /// Of the moments that were looked at, those in which the numbers of replicas differ by one at most, in per cent.
+    /// Share of samples in which the numbers of replicas differ by at most one, in per cent.
     pub(super) near_percent: f64,
-    /// The ready replicas of the rehearsal, over seconds.
+    /// The ready replicas of the rehearsal: time in seconds, number.
     pub(super) ready: Vec<(f64, f64)>,
 }
 
 impl Agreement {
-    /// How far apart the replica-seconds are, in per cent of the real ones.
-    pub(super) fn apart_percent(&self) -> f64 {
+    /// The difference of the replica-seconds, in per cent of those of the run.
+    pub(super) fn difference_percent(&self) -> f64 {
         (self.rehearsed - self.real).abs() / self.real * 100.0
     }
 }
 
-/// Rehearses what happened in `run`, and compares.
+/// Rehearses the load and the kill of `run`, and compares the results.
 pub(super) fn compare(stage: &Stage, folder: &Path, run: &Run) -> anyhow::Result<Agreement> {
     let trace = folder.join("sent.csv");
     std::fs::write(&trace, sent(run)).with_context(|| format!("could not write {}", trace.display()))?;
     let load = format!("shop={}", trace.display());
     let cost = cost_of_a_request(run).unwrap_or(COST_EXPECTED);
-    let cost_word = format!("{}us", cost.as_micros());
+    let cost_argument = format!("{}us", cost.as_micros());
     let kill = run.killed.as_ref().map(|killed| format!("{}@{}ms", killed.name, killed.at.as_millis()));
     let mut arguments = vec!["rehearse", "-f", stage::EXAMPLE, "--load", &load, "--unit", "rate"];
-    arguments.extend(["--cost", &cost_word, "--start-up", START_UP]);
+    arguments.extend(["--cost", &cost_argument, "--start-up", START_UP]);
     arguments.extend(kill.iter().flat_map(|kill| ["--kill", kill]));
-    let rehearsal: Rehearsal = stage.ask(&arguments)?;
-    let service = rehearsal.services.first().context("homeostat rehearse tells of no service")?;
+    let rehearsal: Rehearsal = stage.query(&arguments)?;
+    let service = rehearsal.services.first().context("the rehearsal has no service")?;
     let points = |of: fn(&super::watch::RehearsedSample) -> u32| -> Vec<(f64, f64)> {
         service.samples.iter().map(|sample| (sample.at_seconds, f64::from(of(sample)))).collect()
     };
@@ -65,8 +65,8 @@ pub(super) fn compare(stage: &Stage, folder: &Path, run: &Run) -> anyhow::Result
     Ok(agreement(cost, &run.samples, &points(|sample| sample.running), ready))
 }
 
-/// The processor time that a request really took, with its share of probes: a few per cent more or less decide over a replica or two, and depend
-/// on the machine. `None` when nothing was measured or sent.
+/// The measured CPU time of a request, with its share of probes. It depends on the machine, and a few per cent decide about one or two
+/// replicas. `None` when nothing was measured or sent.
 fn cost_of_a_request(run: &Run) -> Option<Duration> {
     let used: f64 = spans(&run.samples)
         .filter_map(|(sample, seconds)| {
@@ -77,13 +77,13 @@ fn cost_of_a_request(run: &Run) -> Option<Duration> {
     (!cost.is_zero()).then_some(cost)
 }
 
-/// Each look, and for how long it stands: until the next.
+/// Each sample with its duration in seconds, until the next one.
 fn spans(samples: &[Sample]) -> impl Iterator<Item = (&Sample, f64)> {
     let nexts = samples.iter().skip(1);
     samples.iter().zip(nexts).map(|(sample, next)| (sample, next.at.saturating_sub(sample.at).as_secs_f64()))
 }
 
-/// What was really sent, a row a second, up to the last look.
+/// The load that was sent as a trace with a row for each second, up to the last sample.
 fn sent(run: &Run) -> String {
     let seconds = run.samples.last().map_or(0, |sample| sample.at.as_secs()) + 1;
     let mut text = "timestamp,value\n".to_owned();
@@ -104,16 +104,18 @@ fn agreement(
     rehearsed: &[(f64, f64)],
     ready: Vec<(f64, f64)>,
 ) -> Agreement {
-    let then = |at: f64| rehearsed.iter().take_while(|(since, _)| *since <= at).last().map_or(0.0, |it| it.1);
+    let rehearsed_at =
+        |at: f64| rehearsed.iter().take_while(|(since, _)| *since <= at).last().map_or(0.0, |it| it.1);
     let (mut real, mut sum, mut near) = (0.0, 0.0, 0_usize);
     for (sample, seconds) in spans(samples) {
-        let (was, would_be) = (f64::from(sample.status.replicas), then(sample.at.as_secs_f64()));
-        real += was * seconds;
-        sum += would_be * seconds;
-        near += usize::from((was - would_be).abs() <= 1.0);
+        let (running, running_rehearsed) =
+            (f64::from(sample.status.replicas), rehearsed_at(sample.at.as_secs_f64()));
+        real += running * seconds;
+        sum += running_rehearsed * seconds;
+        near += usize::from((running - running_rehearsed).abs() <= 1.0);
     }
-    let moments = samples.len().saturating_sub(1).max(1);
-    Agreement { cost, real, rehearsed: sum, near_percent: near as f64 / moments as f64 * 100.0, ready }
+    let count = samples.len().saturating_sub(1).max(1);
+    Agreement { cost, real, rehearsed: sum, near_percent: near as f64 / count as f64 * 100.0, ready }
 }
 
 #[cfg(test)]
@@ -134,12 +136,12 @@ mod tests {
         let agreed = agreement(COST_EXPECTED, &REAL(), &[(0.0, 2.0), (0.9, 3.0), (2.5, 8.0)], Vec::new());
 
         assert_eq!((agreed.real, agreed.rehearsed), (14.0, 8.0));
-        assert!((agreed.near_percent - 200.0 / 3.0).abs() < 1e-9, "in the last moment they are five apart");
-        assert!((agreed.apart_percent() - 600.0 / 14.0).abs() < 1e-9);
+        assert!((agreed.near_percent - 200.0 / 3.0).abs() < 1e-9, "the last sample differs by five");
+        assert!((agreed.difference_percent() - 600.0 / 14.0).abs() < 1e-9);
     }
 
     #[test]
-    fn a_request_costs_what_was_used_by_all_of_them() {
+    fn the_cost_of_a_request_is_the_mean_over_all() {
         let load = |requests| LoadReport {
             requests,
             failed: 0,
@@ -161,7 +163,7 @@ mod tests {
             })
         };
 
-        assert_eq!(cost(700), Some(Duration::from_millis(2)), "1.4 s of processor");
+        assert_eq!(cost(700), Some(Duration::from_millis(2)), "1.4 s of CPU time");
         assert_eq!(cost(0), None);
     }
 }

@@ -1,4 +1,4 @@
-//! The stage of the demo: one `homeostat up` with its folder, and the certainty that nothing is left behind.
+//! The environment of the demo: a `homeostat up` with its folder; everything is stopped at the end.
 
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
@@ -17,58 +17,58 @@ use super::leftovers::Leftovers;
 use super::watch::{Service, ServiceStatus};
 use crate::cargo::{self, Profile};
 
-/// What is shown.
+/// The example of the demo.
 pub(super) const EXAMPLE: &str = "examples/flash-sale";
-/// Where the API listens when nobody says otherwise.
+/// The default address of the API.
 const API: &str = "127.0.0.1:7460";
-/// Where the examples expose the shop.
+/// The address at which the examples expose the shop.
 const SHOP: &str = "127.0.0.1:8080";
 
-/// How long Homeostat may take until it and two replicas of the shop answer.
+/// Longest time until Homeostat and two replicas of the shop respond.
 ///
-/// 30 s: it takes about one on an idle machine; a busy one may be ten times slower.
+/// 30 s: it takes about one on an idle machine, and ten times as long on a busy one.
 const READY_WAIT_MAX: Duration = Duration::from_secs(30);
 
-/// How long Homeostat may take to stop itself and what it started.
+/// Longest time until Homeostat has stopped with its replicas.
 ///
-/// 40 s: the default grace of a replica is 30 s, all are stopped at once.
+/// 40 s: the default grace of a replica is 30 s, and all are stopped at the same time.
 const STOP_WAIT_MAX: Duration = Duration::from_secs(40);
 
-/// How long one look at the system from outside may take.
+/// Timeout of a request.
 ///
-/// 2 s: four times the pause between two looks; more means that the API hangs.
-const ANSWER_WAIT_MAX: Duration = Duration::from_secs(2);
+/// 2 s: four times the interval between samples; a longer time means that the API hangs.
+const RESPONSE_WAIT_MAX: Duration = Duration::from_secs(2);
 
-/// The pause between two looks at a condition.
-const LOOK_PAUSE: Duration = Duration::from_millis(50);
+/// Interval between checks of a condition.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// A running `homeostat up`. Stops it when dropped.
 pub(super) struct Stage {
     up: Child,
     root: PathBuf,
-    /// Where the release binaries lie.
+    /// The folder of the release binaries.
     binaries: PathBuf,
-    /// Holds what the programs wrote, and Homeostat's data unless the user keeps it elsewhere.
+    /// The output of the programs, and the data of Homeostat unless the user chose another folder.
     folder: PathBuf,
-    /// The shop's processes: they outlive a Homeostat that crashes.
+    /// The processes of the shop, which outlive a crash of Homeostat.
     shops: Leftovers,
     is_interrupted: Arc<AtomicBool>,
-    is_cleared: bool,
+    is_stopped: bool,
 }
 
 impl Stage {
-    /// Starts Homeostat with the example and waits until it and the shop answer.
+    /// Starts Homeostat with the example and waits until it and the shop respond.
     ///
-    /// Fails, leaving nothing behind, when a port is taken (and says which), when Homeostat ends by itself
-    /// (and says its last words), or when it does not answer in time.
-    pub(super) fn set(
+    /// Fails, with everything stopped, when a port is in use, when Homeostat exits, or when it does not respond in
+    /// time; the error has the port or the end of the log.
+    pub(super) fn start(
         root: &Path,
         example: &str,
         folder: &Path,
         data: Option<&Path>,
         is_interrupted: Arc<AtomicBool>,
     ) -> anyhow::Result<Self> {
-        ensure!(root.join(example).is_dir(), "could not find {example}, which the demo shows");
+        ensure!(root.join(example).is_dir(), "could not find the example {example}");
         for address in [API, SHOP] {
             ensure_free(address)?;
         }
@@ -83,7 +83,7 @@ impl Stage {
             .env("PATH", path_with(&binaries)?);
         call.stdin(Stdio::null()).stdout(File::create(folder.join("up.out"))?);
         call.stderr(File::create(folder.join("up.err"))?);
-        // Ctrl-C reaches us alone; we stop Homeostat, and Homeostat what it started.
+        // In a process group of its own, so that Ctrl-C reaches only the demo, which stops Homeostat.
         let up = call.process_group(0).spawn().context("could not start homeostat")?;
         let mut stage = Self {
             up,
@@ -92,37 +92,37 @@ impl Stage {
             folder: folder.to_path_buf(),
             shops,
             is_interrupted,
-            is_cleared: false,
+            is_stopped: false,
         };
         println!("started homeostat up -f {example} as process {}", stage.up.id());
-        stage.wait_until_it_answers(&format!("http://{API}/readyz"))?;
-        stage.wait_until_it_answers(&stage.shop_address())?;
+        stage.wait_until_url_responds(&format!("http://{API}/readyz"))?;
+        stage.wait_until_url_responds(&stage.shop_address())?;
         stage.wait_until_all_are_ready()?;
         Ok(stage)
     }
 
-    /// Where the load goes.
+    /// The URL for the load.
     pub(super) fn shop_address(&self) -> String {
         format!("http://{SHOP}/")
     }
 
-    /// Starts `homeostat load` against the shop; its report comes on standard output as JSON.
+    /// Starts `homeostat load` against the shop, with its report as JSON on standard output.
     pub(super) fn start_load(&self, arguments: &[String]) -> anyhow::Result<Child> {
         let mut call = self.homeostat();
         call.args(["load", &self.shop_address()]).args(arguments).args(["-o", "json"]);
-        println!("running {}", cargo::spoken(&call));
+        println!("running {}", cargo::command_line(&call));
         call.stdout(File::create(self.report_path())?).stderr(File::create(self.folder.join("load.err"))?);
         call.process_group(0).spawn().context("could not start homeostat load")
     }
 
-    /// What `homeostat load` printed.
+    /// The report of `homeostat load`.
     ///
-    /// Fails, with its last words, when that is not the JSON that was agreed on.
+    /// Fails, with the end of its log, when the report is not the expected JSON.
     pub(super) fn load_report<T: DeserializeOwned>(&self) -> anyhow::Result<T> {
         let text =
             std::fs::read_to_string(self.report_path()).context("could not read the report of the load")?;
         serde_json::from_str(&text).with_context(|| {
-            format!("homeostat load printed no report; it said: {}", self.last_words("load.err"))
+            format!("homeostat load printed no report; the end of its log: {}", self.log_tail("load.err"))
         })
     }
 
@@ -130,19 +130,20 @@ impl Stage {
         self.folder.join("load.json")
     }
 
-    /// Asks Homeostat something through its command line and reads the JSON of the answer.
-    pub(super) fn ask<T: DeserializeOwned>(&self, words: &[&str]) -> anyhow::Result<T> {
+    /// Runs a command of `homeostat` and parses its output as JSON.
+    pub(super) fn query<T: DeserializeOwned>(&self, arguments: &[&str]) -> anyhow::Result<T> {
         let mut call = self.homeostat();
-        call.args(words).args(["-o", "json"]);
-        let output = call.output().with_context(|| format!("could not start {}", cargo::spoken(&call)))?;
-        let spoken = cargo::spoken(&call);
+        call.args(arguments).args(["-o", "json"]);
+        let output =
+            call.output().with_context(|| format!("could not start {}", cargo::command_line(&call)))?;
+        let command_line = cargo::command_line(&call);
         ensure!(
             output.status.success(),
-            "{spoken} failed: {}",
+            "{command_line} failed: {}",
             String::from_utf8_lossy(&output.stderr).trim()
         );
         serde_json::from_slice(&output.stdout)
-            .with_context(|| format!("{spoken} printed another JSON than agreed on"))
+            .with_context(|| format!("{command_line} printed unexpected JSON"))
     }
 
     fn homeostat(&self) -> Command {
@@ -151,41 +152,44 @@ impl Stage {
         call
     }
 
-    /// Fails once somebody pressed Ctrl-C, or when Homeostat is gone.
-    pub(super) fn check_on(&mut self) -> anyhow::Result<()> {
+    /// Fails after Ctrl-C, or when Homeostat has exited.
+    pub(super) fn check(&mut self) -> anyhow::Result<()> {
         ensure!(!self.is_interrupted.load(Ordering::Relaxed), "interrupted");
-        if let Some(status) = self.up.try_wait().context("could not look after homeostat")? {
-            bail!("homeostat up ended by itself ({status}); it said: {}", self.last_words("up.err"));
+        if let Some(status) = self.up.try_wait().context("could not check the process of homeostat")? {
+            bail!(
+                "homeostat up exited by itself ({status}); the end of its log: {}",
+                self.log_tail("up.err")
+            );
         }
         Ok(())
     }
 
-    fn wait_until_it_answers(&mut self, url: &str) -> anyhow::Result<()> {
+    fn wait_until_url_responds(&mut self, url: &str) -> anyhow::Result<()> {
         let agent: ureq::Agent =
-            ureq::Agent::config_builder().timeout_global(Some(ANSWER_WAIT_MAX)).build().into();
+            ureq::Agent::config_builder().timeout_global(Some(RESPONSE_WAIT_MAX)).build().into();
         let start = Instant::now();
         loop {
-            self.check_on()?;
+            self.check()?;
             let Err(problem) = agent.get(url).call() else {
-                println!("{url} answered after {:.1} s", start.elapsed().as_secs_f64());
+                println!("{url} responded after {:.1} s", start.elapsed().as_secs_f64());
                 return Ok(());
             };
             if start.elapsed() > READY_WAIT_MAX {
-                let words = self.last_words("up.err");
+                let log = self.log_tail("up.err");
                 bail!(
-                    "{url} did not answer within {} s ({problem}); homeostat said: {words}",
+                    "{url} did not respond within {} s ({problem}); the end of the log: {log}",
                     READY_WAIT_MAX.as_secs()
                 );
             }
-            std::thread::sleep(LOOK_PAUSE);
+            std::thread::sleep(POLL_INTERVAL);
         }
     }
 
     fn wait_until_all_are_ready(&mut self) -> anyhow::Result<()> {
         let start = Instant::now();
         loop {
-            self.check_on()?;
-            let ServiceStatus { desired_replicas, ready_replicas, .. } = self.look()?;
+            self.check()?;
+            let ServiceStatus { desired_replicas, ready_replicas, .. } = self.status()?;
             if ready_replicas >= desired_replicas && ready_replicas > 0 {
                 return Ok(());
             }
@@ -194,16 +198,16 @@ impl Stage {
                 start.elapsed() < READY_WAIT_MAX,
                 "only {ready_replicas} of {desired_replicas} replicas of the shop were ready within {waited} s"
             );
-            std::thread::sleep(LOOK_PAUSE);
+            std::thread::sleep(POLL_INTERVAL);
         }
     }
 
-    /// How many replicas of the shop there are and shall be.
-    pub(super) fn look(&self) -> anyhow::Result<ServiceStatus> {
-        Ok(self.ask::<Service>(&["get", "service/shop"])?.status)
+    /// The current status of the shop.
+    pub(super) fn status(&self) -> anyhow::Result<ServiceStatus> {
+        Ok(self.query::<Service>(&["get", "service/shop"])?.status)
     }
 
-    fn last_words(&self, file: &str) -> String {
+    fn log_tail(&self, file: &str) -> String {
         let text = std::fs::read_to_string(self.folder.join(file)).unwrap_or_default();
         let lines: Vec<&str> = text.lines().rev().take(5).collect();
         if lines.is_empty() {
@@ -213,33 +217,30 @@ impl Stage {
         }
     }
 
-    /// Stops Homeostat as Ctrl-C does and waits until it is gone.
+    /// Stops Homeostat with SIGINT and waits until it has exited.
     ///
-    /// Fails when it had to be killed, or when it left replicas behind.
-    pub(super) fn clear(mut self) -> anyhow::Result<()> {
-        self.is_cleared = true;
-        let is_gone_by_itself = stop(&mut self.up);
+    /// Fails when it had to be killed, or when replicas remain.
+    pub(super) fn stop(mut self) -> anyhow::Result<()> {
+        self.is_stopped = true;
+        let has_exited = stop(&mut self.up);
         let left = self.shops.end();
-        ensure!(
-            is_gone_by_itself,
-            "homeostat up did not stop within {} s and was killed",
-            STOP_WAIT_MAX.as_secs()
-        );
-        ensure!(left == 0, "homeostat up stopped and left {left} processes of the shop behind");
+        ensure!(has_exited, "homeostat up did not stop within {} s and was killed", STOP_WAIT_MAX.as_secs());
+        ensure!(left == 0, "homeostat up stopped, but {left} processes of the shop remain");
         Ok(())
     }
 }
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        if !self.is_cleared {
+        if !self.is_stopped {
             stop(&mut self.up);
             self.shops.end();
         }
     }
 }
 
-/// Interrupts a process and waits; kills it when it does not end. Whether it ended without being killed.
+/// Sends SIGINT to a process and waits for its exit; kills it after [`STOP_WAIT_MAX`]. Returns whether it exited without being
+/// killed.
 pub(super) fn stop(child: &mut Child) -> bool {
     let start = Instant::now();
     if let Ok(None) = child.try_wait() {
@@ -247,7 +248,7 @@ pub(super) fn stop(child: &mut Child) -> bool {
     }
     while start.elapsed() < STOP_WAIT_MAX {
         match child.try_wait() {
-            Ok(None) => std::thread::sleep(LOOK_PAUSE),
+            Ok(None) => std::thread::sleep(POLL_INTERVAL),
             Ok(Some(_)) | Err(_) => return true,
         }
     }
@@ -257,10 +258,10 @@ pub(super) fn stop(child: &mut Child) -> bool {
 }
 
 fn ensure_free(address: &str) -> anyhow::Result<()> {
-    let socket: SocketAddr = address.parse().with_context(|| format!("{address} is no address"))?;
+    let socket: SocketAddr = address.parse().with_context(|| format!("{address} is not a valid address"))?;
     TcpListener::bind(socket).map(drop).with_context(|| {
         format!(
-            "port {} of this machine is taken, and the demo needs it: stop what listens there",
+            "port {} of this machine is in use, but the demo needs it: stop the program that listens there",
             socket.port()
         )
     })
@@ -269,7 +270,7 @@ fn ensure_free(address: &str) -> anyhow::Result<()> {
 fn path_with(folder: &Path) -> anyhow::Result<std::ffi::OsString> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::iter::once(folder.to_path_buf()).chain(std::env::split_paths(&path));
-    std::env::join_paths(folders).with_context(|| format!("{} cannot stand in PATH", folder.display()))
+    std::env::join_paths(folders).with_context(|| format!("{} cannot be added to PATH", folder.display()))
 }
 
 #[cfg(test)]
@@ -277,19 +278,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_taken_port_is_named() {
+    fn a_port_in_use_is_named() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("it is bound");
 
         let error = ensure_free(&address.to_string()).expect_err("it is taken").to_string();
-        assert!(error.contains(&format!("port {} of this machine is taken", address.port())), "{error}");
+        assert!(error.contains(&format!("port {} of this machine is in use", address.port())), "{error}");
     }
 
     #[test]
     fn a_child_is_stopped_by_an_interrupt() {
-        let mut child = Command::new("sleep").arg("60").spawn().expect("sleep is everywhere");
+        let mut child = Command::new("sleep").arg("60").spawn().expect("sleep is installed");
 
         assert!(stop(&mut child));
-        assert!(child.try_wait().expect("it is ours").is_some());
+        assert!(child.try_wait().expect("it is a child").is_some());
     }
 }

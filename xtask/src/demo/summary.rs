@@ -1,15 +1,15 @@
-//! The end of the demo: what happened, in numbers and a picture, and whether Homeostat did its job.
+//! The summary of the demo: numbers, plots, and the verdict.
 
 use anyhow::{bail, ensure};
 
 use super::plot;
-use super::rehearsal::{APART_PERCENT_MAX, Agreement};
-use super::story::Run;
+use super::rehearsal::{Agreement, DIFFERENCE_PERCENT_MAX};
+use super::scenario::Run;
 
-/// Columns of a plot: what fits beside its labels on the narrowest usual terminal.
+/// Columns of a plot: fits with its labels on a terminal of 80 columns.
 const PLOT_WIDTH: usize = 70;
 
-/// Prints what became of the requests.
+/// Prints the results of the requests.
 pub(super) fn print_load(run: &Run) {
     let load = &run.load;
     println!();
@@ -29,7 +29,7 @@ pub(super) fn print_load(run: &Run) {
     println!();
 }
 
-/// Prints the run: numbers, plots, the killed replica, the decisions with their reasons.
+/// Prints the run: numbers, plots, the killed replica, and the decisions with their reasons.
 pub(super) fn print(run: &Run, agreement: &Agreement) {
     print_load(run);
     print_plots(run, agreement);
@@ -52,14 +52,14 @@ pub(super) fn print(run: &Run, agreement: &Agreement) {
         agreement.cost.as_secs_f64() * 1e3,
         agreement.rehearsed,
         agreement.real,
-        agreement.apart_percent(),
+        agreement.difference_percent(),
         agreement.near_percent
     );
     println!();
     println!("decisions");
     for decision in &run.decisions {
         println!("  {}  {} -> {}  {}", decision.at, decision.previous, decision.desired, decision.summary);
-        for reason in decision.reasons_in_words().iter().filter(|reason| **reason != decision.summary) {
+        for reason in decision.reason_messages().iter().filter(|reason| **reason != decision.summary) {
             println!("      {reason}");
         }
     }
@@ -95,27 +95,27 @@ fn milliseconds(seconds: Option<f64>) -> String {
     seconds.map_or("-".to_owned(), |seconds| format!("{:.1} ms", seconds * 1000.0))
 }
 
-/// Whether Homeostat did its main job; fails with the first thing that it did not do.
+/// Checks that Homeostat scaled and healed the shop; fails with the first problem.
 pub(super) fn verdict(run: &Run, agreement: &Agreement) -> anyhow::Result<()> {
-    ensure!(run.load.requests > 0, "the load sent no request, so nothing was shown");
+    ensure!(run.load.requests > 0, "the load sent no requests, so the demo shows nothing");
     ensure!(run.load.failed == 0, "{} of {} requests failed; none may", run.load.failed, run.load.requests);
     let start = run.at_start.ready_replicas;
     let most = run.samples.iter().map(|sample| sample.status.ready_replicas).max().unwrap_or(start);
     ensure!(most > start, "the shop did not scale out: it stayed at {start} ready replicas under the load");
     let Some(killed) = &run.killed else {
-        bail!("the load ended before a replica could be killed: it was over too soon after the scale-out");
+        bail!("the load ended before a replica could be killed: too soon after the scale-out");
     };
-    ensure!(killed.successor_after.is_some(), "the killed replica {} had no successor", killed.name);
+    ensure!(killed.successor_after.is_some(), "the killed replica {} was not replaced", killed.name);
     let end = run.samples.last().map_or(run.at_start, |sample| sample.status);
     let (before, after) = (run.at_start.desired_replicas, end.desired_replicas);
     ensure!(
         after <= before,
-        "the shop did not scale in: {after} replicas are wanted, {before} were before the load"
+        "the shop did not scale in: {after} replicas are desired, but {before} were before the load"
     );
     ensure!(
-        agreement.apart_percent() <= APART_PERCENT_MAX,
-        "the rehearsal is {:.0} % apart from what happened in replica-seconds; at most {APART_PERCENT_MAX} % may be",
-        agreement.apart_percent()
+        agreement.difference_percent() <= DIFFERENCE_PERCENT_MAX,
+        "the replica-seconds of the rehearsal differ by {:.0} % from those of the run; at most {DIFFERENCE_PERCENT_MAX} % are allowed",
+        agreement.difference_percent()
     );
     println!("the shop scaled from {start} to {most} replicas and back to {after}, and no request failed");
     Ok(())
@@ -127,7 +127,7 @@ mod tests {
 
     use super::*;
     use crate::demo::rehearsal::COST_EXPECTED;
-    use crate::demo::story::{KilledReplica, Sample};
+    use crate::demo::scenario::{KilledReplica, Sample};
     use crate::demo::watch::{LoadReport, Quantiles, ServiceStatus, Usage};
 
     fn status(replicas: u32) -> ServiceStatus {
@@ -182,23 +182,23 @@ mod tests {
     }
 
     #[test]
-    fn a_rehearsal_that_is_far_from_what_happened_is_reported() {
+    fn a_rehearsal_that_differs_from_the_run_is_reported() {
         for far in [141.0, 59.0].map(|rehearsed| Agreement { rehearsed, ..good_agreement() }) {
-            let said = verdict(&good_run(), &far).expect_err("it is far off").to_string();
-            assert!(said.contains("apart from what happened"), "{said}");
+            let output = verdict(&good_run(), &far).expect_err("it is far off").to_string();
+            assert!(output.contains("differ by"), "{output}");
         }
     }
 
     #[test]
-    fn each_thing_that_was_not_done_is_reported() {
+    fn each_missing_result_is_reported() {
         assert_eq!(complaint(|run| run.load.failed = 3), "3 of 100 requests failed; none may");
-        assert!(complaint(|run| run.load.requests = 0).contains("sent no request"));
+        assert!(complaint(|run| run.load.requests = 0).contains("sent no requests"));
         assert!(complaint(|run| run.samples[1].status = status(2)).contains("did not scale out"));
         assert!(complaint(|run| run.samples[2].status = status(5)).contains("did not scale in"));
         assert!(complaint(|run| run.killed = None).contains("before a replica could be killed"));
         assert!(
             complaint(|run| run.killed.as_mut().expect("it was").successor_after = None)
-                .contains("no successor")
+                .contains("was not replaced")
         );
     }
 }

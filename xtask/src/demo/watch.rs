@@ -1,4 +1,4 @@
-//! What the demo reads of Homeostat's JSON: the contract for scripts, no more of it than is needed.
+//! The parts of Homeostat's JSON output that the demo reads.
 
 use serde::Deserialize;
 
@@ -8,7 +8,7 @@ pub(super) struct Service {
     pub(super) status: ServiceStatus,
 }
 
-/// How many replicas there are and shall be, and what they use.
+/// The numbers of replicas, and their usage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ServiceStatus {
@@ -19,11 +19,11 @@ pub(super) struct ServiceStatus {
     pub(super) usage: Usage,
 }
 
-/// What all replicas of a service use together.
+/// The usage of all replicas of a service together.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Usage {
-    /// Thousandths of a processor, as a mean over the last seconds; `null` while that is not known.
+    /// Thousandths of a core, averaged over the last seconds; `null` while unknown.
     pub(super) cpu_millicores: Option<u32>,
 }
 
@@ -47,7 +47,7 @@ pub(super) struct Metadata {
 #[derive(Debug, Deserialize)]
 pub(super) struct ReplicaStatus {
     pub(super) service: String,
-    /// `null` before it runs and after it ended.
+    /// `null` before it runs and after it has exited.
     pub(super) pid: Option<i32>,
     pub(super) ready: bool,
 }
@@ -65,26 +65,26 @@ pub(super) struct Decision {
 }
 
 impl Decision {
-    /// Each reason in words.
-    pub(super) fn reasons_in_words(&self) -> Vec<String> {
-        let words = |reason: &serde_json::Value| match reason {
+    /// The message of each reason.
+    pub(super) fn reason_messages(&self) -> Vec<String> {
+        let message = |reason: &serde_json::Value| match reason {
             serde_json::Value::String(text) => text.clone(),
             other => other
                 .get("message")
                 .and_then(serde_json::Value::as_str)
                 .map_or_else(|| other.to_string(), str::to_owned),
         };
-        self.reasons.iter().map(words).collect()
+        self.reasons.iter().map(message).collect()
     }
 }
 
-/// What `homeostat load -o json` prints.
+/// `homeostat load -o json`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct LoadReport {
     pub(super) requests: u64,
     pub(super) failed: u64,
-    /// Due, and not sent because every connection was busy.
+    /// Requests that were due but not sent, because every connection was busy.
     #[serde(default)]
     pub(super) skipped: u64,
     pub(super) duration_seconds: f64,
@@ -94,14 +94,14 @@ pub(super) struct LoadReport {
     pub(super) series: Vec<Point>,
 }
 
-/// In seconds; `null` when nothing was answered.
+/// In seconds; `null` without responses.
 #[derive(Debug, Deserialize)]
 pub(super) struct Quantiles {
     pub(super) p50: Option<f64>,
     pub(super) p99: Option<f64>,
 }
 
-/// One stretch of the load.
+/// An interval of the load.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Point {
@@ -121,7 +121,7 @@ pub(super) struct RehearsedService {
     pub(super) samples: Vec<RehearsedSample>,
 }
 
-/// One moment of a rehearsal.
+/// A sample of a rehearsal.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct RehearsedSample {
@@ -138,16 +138,16 @@ mod tests {
     fn reasons_are_read_as_text_or_as_objects_with_a_message() {
         let text = r#"{"at": "2026-01-01T00:00:00Z", "target": "service/shop", "desired": 4, "previous": 2, "summary": "s",
             "reasons": ["cpu at 93 % of 50 %", {"code": "Bounds", "message": "max is 10"}, {"code": "X"}]}"#;
-        let decision: Decision = serde_json::from_str(text).expect("it is the agreed form");
+        let decision: Decision = serde_json::from_str(text).expect("it is valid");
 
-        assert_eq!(decision.reasons_in_words(), ["cpu at 93 % of 50 %", "max is 10", r#"{"code":"X"}"#]);
+        assert_eq!(decision.reason_messages(), ["cpu at 93 % of 50 %", "max is 10", r#"{"code":"X"}"#]);
     }
 
     #[test]
-    fn a_report_of_a_load_without_an_answer_is_read() {
+    fn a_load_report_without_responses_is_read() {
         let text = r#"{"requests": 1, "failed": 1, "durationSeconds": 1.5, "achievedRate": 0.7,
             "latencySeconds": {"p50": null, "p90": null, "p99": null, "max": null}}"#;
-        let report: LoadReport = serde_json::from_str(text).expect("it is the agreed form");
+        let report: LoadReport = serde_json::from_str(text).expect("it is valid");
 
         assert_eq!((report.failed, report.latency_seconds.p99), (1, None));
     }

@@ -1,21 +1,21 @@
-//! Arrows point inward: testing → app → edge → core, never back. xtask and the examples stand outside.
+//! Dependencies point inward: testing → app → edge → core. xtask and the examples are independent of the rings.
 
 use anyhow::Result;
 
 use super::{Verdict, Violation};
-use crate::house::House;
-use crate::metadata::{Need, NeedKind, Package};
+use crate::metadata::{Dependency, DependencyKind, Package};
+use crate::workspace::Workspace;
 
-/// The rings from the inside out; a crate may use its own ring and those before it.
+/// The rings from inside out; a crate may use its own ring and those before it.
 const RINGS: [&str; 4] = ["core", "edge", "app", "testing"];
 
-pub(super) fn check(house: &House) -> Result<Verdict> {
-    let mut verdict = Verdict { seen: 0, of: "arrows between our crates", violations: Vec::new() };
-    for package in &house.packages {
-        for need in &package.needs {
-            let Some(target) = house.package(&need.name) else { continue };
+pub(super) fn check(workspace: &Workspace) -> Result<Verdict> {
+    let mut verdict = Verdict { seen: 0, of: "dependencies between crates", violations: Vec::new() };
+    for package in &workspace.packages {
+        for dependency in &package.dependencies {
+            let Some(target) = workspace.package(&dependency.name) else { continue };
             verdict.seen += 1;
-            if let Some(sentence) = objection(package, need, target) {
+            if let Some(sentence) = objection(package, dependency, target) {
                 verdict.violations.push(Violation::of(&package.manifest(), sentence));
             }
         }
@@ -23,28 +23,29 @@ pub(super) fn check(house: &House) -> Result<Verdict> {
     Ok(verdict)
 }
 
-fn objection(package: &Package, need: &Need, target: &Package) -> Option<String> {
+fn objection(package: &Package, dependency: &Dependency, target: &Package) -> Option<String> {
     let (from, to) = (&package.name, &target.name);
     let Some(own) = ring_index(package) else {
         return Some(format!(
-            "`{from}` in {}/ stands outside the house and may depend on nothing of ours: drop `{to}`, call it as a \
-             program or over HTTP",
+            "`{from}` in {}/ may not depend on crates of the workspace: remove `{to}`, use it as a program or over \
+             HTTP",
             package.ring()
         ));
     };
     let Some(other) = ring_index(target) else {
         return Some(format!(
-            "`{to}` in {}/ stands outside the house: nothing depends on it, drop it",
+            "`{to}` in {}/ is outside of the rings, so no crate may depend on it: remove the dependency",
             target.ring()
         ));
     };
-    // A crate's own tests stand in the outermost ring, but those of core are as pure as core is.
-    let is_test_of_an_outer_ring = need.kind == NeedKind::Dev && own > 0 && target.ring() == "testing";
+    // Tests of a crate belong to the outermost ring, except those of core, which are as pure as core.
+    let is_test_of_an_outer_ring =
+        dependency.kind == DependencyKind::Dev && own > 0 && target.ring() == "testing";
     if other <= own || is_test_of_an_outer_ring {
         return None;
     }
     Some(format!(
-        "`{from}` in {}/ may not depend on `{to}` in {}/, arrows point inward: move what is shared inward, or let the \
+        "`{from}` in {}/ may not depend on `{to}` in {}/, dependencies point inward: move shared code inward, or let the \
          outer ring pass it in",
         package.ring(),
         target.ring()
@@ -58,16 +59,16 @@ fn ring_index(package: &Package) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tidy::findings;
+    use crate::tidy::violations;
 
     #[test]
-    fn an_arrow_outward_is_caught() {
-        let house = House::planted_crates(vec![
-            Package::planted("core/plan", &["store"]),
-            Package::planted("edge/store", &["plan"]),
+    fn a_dependency_on_an_outer_ring_is_caught() {
+        let workspace = Workspace::from_packages(vec![
+            Package::in_folder("core/plan", &["store"]),
+            Package::in_folder("edge/store", &["plan"]),
         ]);
 
-        let found = findings(check, &house);
+        let found = violations(check, &workspace);
         assert_eq!(found.len(), 1);
         assert!(
             found[0].starts_with("core/plan/Cargo.toml: `plan` in core/ may not depend on `store` in edge/")
@@ -75,26 +76,28 @@ mod tests {
     }
 
     #[test]
-    fn examples_and_xtask_stand_outside() {
-        let house = House::planted_crates(vec![
-            Package::planted("core/model", &[]),
-            Package::planted("examples/shop", &["model"]),
-            Package::planted("xtask", &["model"]),
-            Package::planted("app/cli", &["shop"]),
+    fn examples_and_xtask_are_exempt() {
+        let workspace = Workspace::from_packages(vec![
+            Package::in_folder("core/model", &[]),
+            Package::in_folder("examples/shop", &["model"]),
+            Package::in_folder("xtask", &["model"]),
+            Package::in_folder("app/cli", &["shop"]),
         ]);
 
-        assert_eq!(findings(check, &house).len(), 3);
+        assert_eq!(violations(check, &workspace).len(), 3);
     }
 
     #[test]
-    fn tests_of_an_edge_may_use_the_conformance_suite_and_nothing_else_outward() {
-        let house = House::planted_crates(vec![
-            Package::planted("edge/store-embedded", &[]).with_dev_need("conformance").with_dev_need("api"),
-            Package::planted("core/plan", &[]).with_dev_need("conformance"),
-            Package::planted("testing/conformance", &[]),
-            Package::planted("app/api", &[]),
+    fn tests_of_an_edge_may_only_use_the_conformance_suite_of_outer_rings() {
+        let workspace = Workspace::from_packages(vec![
+            Package::in_folder("edge/store-embedded", &[])
+                .with_dev_dependency("conformance")
+                .with_dev_dependency("api"),
+            Package::in_folder("core/plan", &[]).with_dev_dependency("conformance"),
+            Package::in_folder("testing/conformance", &[]),
+            Package::in_folder("app/api", &[]),
         ]);
 
-        assert_eq!(findings(check, &house).len(), 2);
+        assert_eq!(violations(check, &workspace).len(), 2);
     }
 }

@@ -1,27 +1,26 @@
-//! `expect(.., reason = "..")` and never `allow(..)`: an expectation that no longer holds is told by the compiler.
+//! `expect(.., reason = "..")` and never `allow(..)`: the compiler reports an expectation that no longer holds.
 //!
-//! clippy has lints for both; they do not see inside macros, and a crate could turn them off with the very
-//! attribute.
+//! clippy has lints for both; they do not see inside macros, and a crate could disable them with that attribute.
 
 use anyhow::Result;
 
 use super::{Verdict, Violation};
-use crate::house::House;
-use crate::rust_source::Word;
+use crate::rust_source::Token;
+use crate::workspace::Workspace;
 
-pub(super) fn check(house: &House) -> Result<Verdict> {
+pub(super) fn check(workspace: &Workspace) -> Result<Verdict> {
     let mut verdict = Verdict { seen: 0, of: "attributes", violations: Vec::new() };
-    for source in house.sources() {
-        for attribute in attributes(&source.words) {
+    for source in workspace.sources() {
+        for attribute in attributes(&source.tokens) {
             verdict.seen += 1;
             let line = attribute[0].line;
             let calls =
                 |name: &str| attribute.windows(2).any(|pair| pair[0].text == name && pair[1].text == "(");
             if calls("allow") {
-                let sentence = "allow(..) outlives its cause: write expect(.., reason = \"..\")";
+                let sentence = "allow(..) stays when its cause is gone: write expect(.., reason = \"..\")";
                 verdict.violations.push(Violation::at(&source.path, line, sentence));
             }
-            if calls("expect") && attribute.iter().all(|word| word.text != "reason") {
+            if calls("expect") && attribute.iter().all(|token| token.text != "reason") {
                 let sentence = "expect(..) without a reason: add reason = \"..\"";
                 verdict.violations.push(Violation::at(&source.path, line, sentence));
             }
@@ -30,11 +29,11 @@ pub(super) fn check(house: &House) -> Result<Verdict> {
     Ok(verdict)
 }
 
-/// The words between the brackets of each `#[..]` and `#![..]`.
-fn attributes(words: &[Word]) -> Vec<&[Word]> {
+/// The tokens between the brackets of each `#[..]` and `#![..]`.
+fn attributes(tokens: &[Token]) -> Vec<&[Token]> {
     let mut found = Vec::new();
-    for at in 0..words.len() {
-        let open = match &words[at..] {
+    for at in 0..tokens.len() {
+        let open = match &tokens[at..] {
             [hash, bracket, ..] if hash.text == "#" && bracket.text == "[" => at + 1,
             [hash, bang, bracket, ..] if hash.text == "#" && bang.text == "!" && bracket.text == "[" => {
                 at + 2
@@ -42,8 +41,8 @@ fn attributes(words: &[Word]) -> Vec<&[Word]> {
             _ => continue,
         };
         let mut depth = 0_usize;
-        let close = words[open..].iter().position(|word| {
-            match word.text.as_str() {
+        let close = tokens[open..].iter().position(|token| {
+            match token.text.as_str() {
                 "[" => depth += 1,
                 "]" => depth -= 1,
                 _ => {}
@@ -51,7 +50,7 @@ fn attributes(words: &[Word]) -> Vec<&[Word]> {
             depth == 0
         });
         if let Some(length) = close {
-            found.push(&words[open..open + length]);
+            found.push(&tokens[open..open + length]);
         }
     }
     found
@@ -60,16 +59,16 @@ fn attributes(words: &[Word]) -> Vec<&[Word]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tidy::findings;
+    use crate::tidy::violations;
 
     #[test]
     fn allow_is_caught_even_inside_a_macro_or_behind_a_condition() {
         let text = "#![allow(dead_code)]\nmacro_rules! m { () => { #[allow(unused)] fn a() {} } }\n\
                     #[cfg_attr(test, allow(unused))]\nfn b() { let x = [allow(1)]; }\n#[expect(dead_code)]\nfn c() {}\n\
-                    #[expect(dead_code, reason = \"read by nobody yet\")]\nfn d() {}\n";
-        let house = House::planted(&[("core/plan/src/lib.rs", text)]);
+                    #[expect(dead_code, reason = \"not used yet\")]\nfn d() {}\n";
+        let workspace = Workspace::from_files(&[("core/plan/src/lib.rs", text)]);
 
-        let found = findings(check, &house);
+        let found = violations(check, &workspace);
         assert_eq!(found.len(), 4, "{found:?}");
     }
 }

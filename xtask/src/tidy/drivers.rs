@@ -1,16 +1,16 @@
-//! A concrete driver is named once, in `app/homeostat`; everybody else knows the contract only.
+//! Only `app/homeostat` depends on drivers; all other crates depend on the contract.
 
 use anyhow::Result;
 
 use super::{Verdict, Violation};
-use crate::house::House;
-use crate::metadata::NeedKind;
+use crate::metadata::DependencyKind;
+use crate::workspace::Workspace;
 
-/// A crate of edge/ whose name begins like this is a driver; the contract has the bare name.
+/// Prefixes of the names of driver crates in edge/; the contract has the bare name.
 const DRIVER_PREFIXES: [&str; 2] = ["platform-", "store-"];
 
-pub(super) fn check(house: &House) -> Result<Verdict> {
-    let drivers: Vec<&str> = house
+pub(super) fn check(workspace: &Workspace) -> Result<Verdict> {
+    let drivers: Vec<&str> = workspace
         .packages
         .iter()
         .filter(|package| package.ring() == "edge")
@@ -18,18 +18,18 @@ pub(super) fn check(house: &House) -> Result<Verdict> {
         .filter(|name| DRIVER_PREFIXES.iter().any(|prefix| name.starts_with(prefix)))
         .collect();
     let mut violations = Vec::new();
-    for package in &house.packages {
+    for package in &workspace.packages {
         if package.folder == "app/homeostat" || package.ring() == "testing" {
             continue;
         }
-        let ships = package.needs.iter().filter(|need| need.kind != NeedKind::Dev);
-        for need in ships.filter(|need| drivers.contains(&need.name.as_str())) {
+        let ships = package.dependencies.iter().filter(|dependency| dependency.kind != DependencyKind::Dev);
+        for dependency in ships.filter(|dependency| drivers.contains(&dependency.name.as_str())) {
             violations.push(Violation::of(
                 &package.manifest(),
                 format!(
-                    "`{}` names the driver `{}`, which only app/homeostat may: depend on its contract and let main pass \
-                     the driver in (tests may name it under [dev-dependencies])",
-                    package.name, need.name
+                    "`{}` depends on the driver `{}`, which only app/homeostat may: depend on its contract and let main pass \
+                     the driver in (tests may use it under [dev-dependencies])",
+                    package.name, dependency.name
                 ),
             ));
         }
@@ -41,20 +41,20 @@ pub(super) fn check(house: &House) -> Result<Verdict> {
 mod tests {
     use super::*;
     use crate::metadata::Package;
-    use crate::tidy::findings;
+    use crate::tidy::violations;
 
     #[test]
     fn a_driver_named_outside_main_is_caught() {
-        let house = House::planted_crates(vec![
-            Package::planted("edge/store", &[]),
-            Package::planted("edge/store-embedded", &["store"]),
-            Package::planted("app/orchestrator", &["store", "store-embedded"]),
-            Package::planted("app/agent", &["store"]).with_dev_need("store-embedded"),
-            Package::planted("app/homeostat", &["store-embedded"]),
-            Package::planted("testing/swarm", &["store-embedded"]),
+        let workspace = Workspace::from_packages(vec![
+            Package::in_folder("edge/store", &[]),
+            Package::in_folder("edge/store-embedded", &["store"]),
+            Package::in_folder("app/orchestrator", &["store", "store-embedded"]),
+            Package::in_folder("app/agent", &["store"]).with_dev_dependency("store-embedded"),
+            Package::in_folder("app/homeostat", &["store-embedded"]),
+            Package::in_folder("testing/swarm", &["store-embedded"]),
         ]);
 
-        let found = findings(check, &house);
+        let found = violations(check, &workspace);
         assert_eq!(found.len(), 1, "{found:?}");
         assert!(found[0].starts_with("app/orchestrator/Cargo.toml"));
     }

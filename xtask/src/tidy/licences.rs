@@ -1,7 +1,7 @@
-//! What we take from others: its licence is on the list of deny.toml, and it comes from where deny.toml says.
+//! The licence and the source of every external crate is on the lists of deny.toml.
 //!
-//! The same list as cargo-deny's, held here from `cargo metadata` alone because compiling cargo-deny takes
-//! longer than all our tests. `cargo xtask test` runs cargo-deny as well where it is installed.
+//! cargo-deny checks the same lists. This check needs only `cargo metadata`, because compiling cargo-deny takes longer than all
+//! tests. `cargo xtask test` also runs cargo-deny if it is installed.
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
@@ -9,12 +9,12 @@ use spdx::expression::Expression;
 use spdx::{Licensee, ParseMode};
 
 use super::{Verdict, Violation};
-use crate::house::House;
 use crate::metadata::External;
+use crate::workspace::Workspace;
 
 const LIST: &str = "deny.toml";
 
-/// The parts of deny.toml that are held here; cargo-deny reads the rest.
+/// The parts of deny.toml that are checked here; cargo-deny reads the rest.
 #[derive(Deserialize)]
 struct Deny {
     licenses: Licenses,
@@ -43,14 +43,16 @@ struct Ban {
     #[serde(rename = "crate")]
     name: String,
     reason: String,
-    /// With these cargo-deny knows who may still use it, which takes the graph: left to cargo-deny.
+    /// Crates that may still use it. Checking them needs the dependency graph, so it is left to cargo-deny.
     #[serde(default)]
     wrappers: Vec<String>,
 }
 
-pub(super) fn check(house: &House) -> Result<Verdict> {
-    let text =
-        house.texts.get(LIST).with_context(|| format!("{LIST} is missing: it says what we may take"))?;
+pub(super) fn check(workspace: &Workspace) -> Result<Verdict> {
+    let text = workspace
+        .texts
+        .get(LIST)
+        .with_context(|| format!("{LIST} is missing: write it, with the allowed licences and sources"))?;
     let deny: Deny = toml::from_str(text).with_context(|| format!("could not read {LIST}"))?;
     let allowed = deny
         .licenses
@@ -59,7 +61,7 @@ pub(super) fn check(house: &House) -> Result<Verdict> {
         .map(|name| Licensee::parse(name).map_err(|error| anyhow::anyhow!("{LIST} allows `{name}`: {error}")))
         .collect::<Result<Vec<_>>>()?;
     let mut violations = Vec::new();
-    for external in &house.externals {
+    for external in &workspace.externals {
         violations
             .extend(licence_objection(external, &allowed).map(|sentence| Violation::of(LIST, sentence)));
         let is_known = deny.sources.allow_registry.iter().any(|url| external.source.ends_with(url.as_str()));
@@ -72,23 +74,23 @@ pub(super) fn check(house: &House) -> Result<Verdict> {
         let mut bans = deny.bans.deny.iter().filter(|ban| ban.wrappers.is_empty());
         if let Some(ban) = bans.find(|ban| ban.name == external.name) {
             let sentence = format!(
-                "{} is banned ({}): see who brings it with `cargo tree -i {0}`",
+                "{} is banned ({}): `cargo tree -i {0}` shows what depends on it",
                 ban.name, ban.reason
             );
             violations.push(Violation::of("Cargo.lock", sentence));
         }
     }
-    Ok(Verdict { seen: house.externals.len(), of: "crates of others", violations })
+    Ok(Verdict { seen: workspace.externals.len(), of: "external crates", violations })
 }
 
 fn licence_objection(external: &External, allowed: &[Licensee]) -> Option<String> {
     let External { name, version, license, .. } = external;
     let Some(license) = license else {
-        return Some(format!("{name} {version} names no licence: find another crate, or ask its authors"));
+        return Some(format!("{name} {version} has no licence: find another crate, or ask its authors"));
     };
     // Lax, because old crates write `MIT/Apache-2.0`.
     let Ok(expression) = Expression::parse_mode(license, ParseMode::LAX) else {
-        return Some(format!("{name} {version} is under `{license}`, which is no licence expression"));
+        return Some(format!("{name} {version} is under `{license}`, which is not a licence expression"));
     };
     let is_permitted =
         expression.evaluate(|wanted| allowed.iter().any(|licensee| licensee.satisfies(wanted)));
@@ -102,7 +104,7 @@ fn licence_objection(external: &External, allowed: &[Licensee]) -> Option<String
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tidy::findings;
+    use crate::tidy::violations;
 
     const DENY: &str = "[licenses]\nallow = [\"MIT\", \"Apache-2.0 WITH LLVM-exception\"]\n\
                         [sources]\nallow-registry = [\"https://one.example/index\"]\n\
@@ -119,9 +121,9 @@ mod tests {
     }
 
     #[test]
-    fn a_licence_off_the_list_is_caught() {
-        let mut house = House::planted(&[("deny.toml", DENY)]);
-        house.externals = vec![
+    fn a_licence_that_is_not_allowed_is_caught() {
+        let mut workspace = Workspace::from_files(&[("deny.toml", DENY)]);
+        workspace.externals = vec![
             external("a", "MIT/Apache-2.0"),
             external("b", "GPL-3.0-only OR MIT"),
             external("c", "Apache-2.0 WITH LLVM-exception"),
@@ -130,17 +132,17 @@ mod tests {
             External { license: None, ..external("f", "") },
         ];
 
-        let found = findings(check, &house);
+        let found = violations(check, &workspace);
         assert_eq!(found.len(), 3, "{found:?}");
         assert!(found[0].starts_with("deny.toml: d 1.0.0 is under `GPL-3.0-only`"));
     }
 
     #[test]
-    fn a_crate_from_elsewhere_and_a_banned_one_are_caught() {
-        let mut house = House::planted(&[("deny.toml", DENY)]);
+    fn a_crate_from_another_source_and_a_banned_one_are_caught() {
+        let mut workspace = Workspace::from_files(&[("deny.toml", DENY)]);
         let elsewhere = External { source: "git+https://two.example/x".to_owned(), ..external("a", "MIT") };
-        house.externals = vec![elsewhere, external("old", "MIT")];
+        workspace.externals = vec![elsewhere, external("old", "MIT")];
 
-        assert_eq!(findings(check, &house).len(), 2);
+        assert_eq!(violations(check, &workspace).len(), 2);
     }
 }

@@ -1,43 +1,48 @@
-//! Every crate keeps the workspace's lints: a manifest that forgets the line opts out in silence.
+//! Every crate uses the lints of the workspace; a manifest without that line would silently opt out.
 
 use anyhow::{Context, Result};
 use toml::{Table, Value};
 
 use super::{Verdict, Violation};
-use crate::house::House;
+use crate::workspace::Workspace;
 
 const ROOT: &str = "Cargo.toml";
 
-pub(super) fn check(house: &House) -> Result<Verdict> {
+pub(super) fn check(workspace: &Workspace) -> Result<Verdict> {
     let mut verdict = Verdict { seen: 0, of: "manifests", violations: Vec::new() };
-    let shared = lints_but_unsafe(manifest(house, ROOT)?.get("workspace"));
-    for package in &house.packages {
+    let shared = lints_but_unsafe(manifest(workspace, ROOT)?.get("workspace"));
+    for package in &workspace.packages {
         let path = package.manifest();
-        if !house.texts.contains_key(&path) {
+        if !workspace.texts.contains_key(&path) {
             continue;
         }
         verdict.seen += 1;
-        let manifest = manifest(house, &path)?;
+        let manifest = manifest(workspace, &path)?;
         let own = manifest.get("lints");
         let inherits = own.and_then(|lints| lints.get("workspace")).and_then(Value::as_bool) == Some(true);
         if inherits || lints_but_unsafe(Some(&Value::Table(manifest.clone()))) == shared {
             continue;
         }
         let sentence = "has other lints than the workspace: write `[lints]` with `workspace = true` (a crate that needs \
-                        unsafe code repeats the table word for word, with `unsafe_code = \"deny\"`)";
+                        unsafe code repeats the table, with `unsafe_code = \"deny\"`)";
         verdict.violations.push(Violation::of(&path, sentence));
     }
     Ok(verdict)
 }
 
-fn manifest(house: &House, path: &str) -> Result<Table> {
-    house.texts.get(path).map_or("", String::as_str).parse().with_context(|| format!("{path} is no TOML"))
+fn manifest(workspace: &Workspace, path: &str) -> Result<Table> {
+    workspace
+        .texts
+        .get(path)
+        .map_or("", String::as_str)
+        .parse()
+        .with_context(|| format!("{path} is not valid TOML"))
 }
 
-/// The table of lints below `holder`; `unsafe_code` is taken out when it is denied or forbidden.
+/// The table of lints in `holder`, without `unsafe_code` when it is denied or forbidden.
 ///
-/// A forbidden lint cannot be expected anywhere and cargo lets a crate take the workspace's table whole or
-/// not at all, so a crate with unsafe code has a copy of the table, and this keeps the copy a copy.
+/// A forbidden lint cannot be expected anywhere, and a crate inherits the table of the workspace as a whole or not at all. So a
+/// crate with unsafe code has a copy of the table, which this law compares with the original.
 fn lints_but_unsafe(holder: Option<&Value>) -> Option<Value> {
     let mut lints = holder?.get("lints")?.clone();
     let rust = lints.get_mut("rust")?.as_table_mut()?;
@@ -50,11 +55,11 @@ fn lints_but_unsafe(holder: Option<&Value>) -> Option<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tidy::findings;
+    use crate::tidy::violations;
 
     #[test]
     fn a_manifest_without_the_lints_of_the_workspace_is_caught() {
-        let house = House::planted(&[
+        let workspace = Workspace::from_files(&[
             ("Cargo.toml", "[workspace.lints.rust]\nunsafe_code = \"forbid\"\nother = \"warn\"\n"),
             ("core/a/src/lib.rs", ""),
             ("core/a/Cargo.toml", "[lints]\nworkspace = true\n"),
@@ -68,6 +73,6 @@ mod tests {
             ("edge/e/Cargo.toml", "[lints.rust]\nunsafe_code = \"deny\"\n"),
         ]);
 
-        assert_eq!(findings(check, &house).len(), 3);
+        assert_eq!(violations(check, &workspace).len(), 3);
     }
 }

@@ -1,7 +1,7 @@
-//! Our own enums are matched without `_`: a new variant must be met everywhere it matters.
+//! Enums of the workspace are matched without `_`, so that the compiler shows every place that a new variant affects.
 //!
-//! Works on names: an arm that is a bare `_` beside an arm `Own::Variant`, where `Own` is an enum of this
-//! workspace. A file that imports the name from elsewhere means that one, and is left alone.
+//! The check compares names: it finds an arm `_` in a match with an arm `Own::Variant`, where `Own` is an enum of this
+//! workspace. A file that imports another type of that name is exempt.
 
 use std::collections::BTreeSet;
 
@@ -9,18 +9,18 @@ use anyhow::Result;
 use syn::visit::Visit;
 
 use super::{Verdict, Violation};
-use crate::house::House;
 use crate::rust_source::RustSource;
+use crate::workspace::Workspace;
 
-/// Says in a comment above the `_` arm that the rest is meant, with the reason after it.
+/// In a comment above the `_` arm: the arm is intended, for the reason after the mark.
 const MARK: &str = "tidy: open match";
 
-pub(super) fn check(house: &House) -> Result<Verdict> {
+pub(super) fn check(workspace: &Workspace) -> Result<Verdict> {
     let mut enums = Enums::default();
-    house.sources().for_each(|source| enums.visit_file(&source.tree));
-    let mut verdict = Verdict { seen: 0, of: "matches on our own enums", violations: Vec::new() };
-    for source in house.sources() {
-        let foreign = foreign_names(house, source);
+    workspace.sources().for_each(|source| enums.visit_file(&source.tree));
+    let mut verdict = Verdict { seen: 0, of: "matches on own enums", violations: Vec::new() };
+    for source in workspace.sources() {
+        let foreign = foreign_names(workspace, source);
         let own = enums.names.difference(&foreign).cloned().collect();
         let mut matches = Matches { own, enclosing: Vec::new(), seen: 0, open: Vec::new() };
         matches.visit_file(&source.tree);
@@ -31,7 +31,7 @@ pub(super) fn check(house: &House) -> Result<Verdict> {
             .filter(|(line, _)| !source.is_marked(*line, MARK) && !source.is_test_line(*line));
         verdict.violations.extend(unmarked.map(|(line, name)| {
             let sentence = format!(
-                "`_` swallows the variants that `{name}` will grow: name them, or say why not in a comment above, \
+                "`_` hides new variants of `{name}`: name all variants, or give the reason in a comment above, \
                  `// {MARK}: <reason>`"
             );
             Violation::at(&source.path, line, sentence)
@@ -40,15 +40,15 @@ pub(super) fn check(house: &House) -> Result<Verdict> {
     Ok(verdict)
 }
 
-/// Names that the file brings in from crates of others.
-fn foreign_names(house: &House, source: &RustSource) -> BTreeSet<String> {
-    let is_ours = |root: &str| {
+/// Names that the file imports from external crates.
+fn foreign_names(workspace: &Workspace, source: &RustSource) -> BTreeSet<String> {
+    let is_own = |root: &str| {
         matches!(root, "crate" | "self" | "super")
-            || house.packages.iter().any(|p| p.name.replace('-', "_") == root)
+            || workspace.packages.iter().any(|p| p.name.replace('-', "_") == root)
     };
     let foreign = source.imports().into_iter().filter_map(|(path, _)| {
         let (root, rest) = path.split_once("::")?;
-        (!is_ours(root)).then(|| rest.rsplit("::").next().unwrap_or(rest).to_owned())
+        (!is_own(root)).then(|| rest.rsplit("::").next().unwrap_or(rest).to_owned())
     });
     foreign.collect()
 }
@@ -66,15 +66,15 @@ impl<'ast> Visit<'ast> for Enums {
 
 struct Matches {
     own: BTreeSet<String>,
-    /// What `Self` means here, innermost last; `None` when the type has no plain name.
+    /// The types of `Self` in the enclosing impls, innermost last; `None` when the type has no plain name.
     enclosing: Vec<Option<String>>,
     seen: usize,
-    /// Line of each bare `_` arm, and the enum it stands for.
+    /// Line of each arm `_`, and the matched enum.
     open: Vec<(usize, String)>,
 }
 
 impl Matches {
-    /// The enum of ours that a pattern names a variant of.
+    /// The own enum of whose variants a pattern names one.
     fn own_enum(&self, pattern: &syn::Pat) -> Option<String> {
         let path = match pattern {
             syn::Pat::Guard(guard) => return self.own_enum(&guard.pat),
@@ -121,22 +121,22 @@ impl<'ast> Visit<'ast> for Matches {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tidy::findings;
+    use crate::tidy::violations;
 
     #[test]
-    fn a_wildcard_over_an_enum_of_ours_is_caught() {
+    fn a_wildcard_over_an_own_enum_is_caught() {
         let text = "enum Stage { A, B(u8) }\nimpl Stage {\n    fn a(&self) -> u8 { match self {\n        Self::A => 1,\n        _ => 2,\n    } }\n}\n\
                     fn b(s: Stage) { match s {\n    Stage::B(x) if x > 1 => {}\n    _ => {}\n} }\n";
-        let house = House::planted(&[("core/plan/src/lib.rs", text)]);
+        let workspace = Workspace::from_files(&[("core/plan/src/lib.rs", text)]);
 
-        let found = findings(check, &house);
+        let found = violations(check, &workspace);
         assert_eq!(found.len(), 2, "{found:?}");
-        assert!(found[0].starts_with("core/plan/src/lib.rs:5: `_` swallows the variants that `Stage`"));
+        assert!(found[0].starts_with("core/plan/src/lib.rs:5: `_` hides new variants of `Stage`"));
     }
 
     #[test]
-    fn foreign_enums_marked_arms_and_closed_matches_are_free() {
-        let house = House::planted(&[
+    fn foreign_enums_marked_arms_and_exhaustive_matches_are_exempt() {
+        let workspace = Workspace::from_files(&[
             ("core/model/src/lib.rs", "pub enum Value { A, B }\npub enum Stage { A, B }\n"),
             (
                 "edge/store/src/lib.rs",
@@ -149,6 +149,6 @@ mod tests {
             ),
         ]);
 
-        assert_eq!(findings(check, &house), Vec::<String>::new());
+        assert_eq!(violations(check, &workspace), Vec::<String>::new());
     }
 }

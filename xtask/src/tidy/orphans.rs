@@ -1,25 +1,25 @@
-//! No dead files: every Rust file of a crate is reached from something that cargo compiles.
+//! There are no dead files: every Rust file of a crate is compiled.
 
 use anyhow::Result;
 
 use super::{Verdict, Violation};
-use crate::house::House;
+use crate::workspace::Workspace;
 
-pub(super) fn check(house: &House) -> Result<Verdict> {
-    let sentence = "no `mod` line leads here, so nothing compiles it: add one, or delete the file";
-    let violations = house.unreached.iter().map(|path| Violation::of(path, sentence)).collect();
-    Ok(Verdict { seen: house.sources().count(), of: "Rust files", violations })
+pub(super) fn check(workspace: &Workspace) -> Result<Verdict> {
+    let sentence = "is not compiled, because no `mod` line reaches it: add one, or delete the file";
+    let violations = workspace.unreachable.iter().map(|path| Violation::of(path, sentence)).collect();
+    Ok(Verdict { seen: workspace.sources().count(), of: "Rust files", violations })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tidy::findings;
+    use crate::tidy::violations;
 
     #[test]
-    fn a_file_that_nothing_compiles_is_caught() {
-        let house = House::planted(&[("core/plan/src/lib.rs", ""), ("core/plan/src/old.rs", "")]);
+    fn a_file_outside_of_any_module_is_caught() {
+        let workspace = Workspace::from_files(&[("core/plan/src/lib.rs", ""), ("core/plan/src/old.rs", "")]);
 
-        assert_eq!(findings(check, &house).len(), 1);
+        assert_eq!(violations(check, &workspace).len(), 1);
     }
 }

@@ -1,33 +1,32 @@
-//! The phases of the loop do not know each other; only `control` knows their order.
+//! The phases of the loop are independent of each other; only `control` knows their order.
 //!
-//! `fluid` may ask `plan`, and no other phase: it knows no order, and what it simulates has to be the production code
-//! (docs/decisions/0022).
+//! `fluid` may depend on `plan`, since it has to simulate the production code (docs/decisions/0022), and on no other phase.
 
 use anyhow::Result;
 
 use super::{Verdict, Violation};
-use crate::house::House;
+use crate::workspace::Workspace;
 
 const PHASES: [&str; 5] = ["monitor", "analyze", "plan", "guard", "execute"];
 
-/// The crate that shows what a phase would have decided, and that phase.
+/// The crate that simulates decisions, and the phase that makes them.
 const SIMULATED: (&str, &str) = ("fluid", "plan");
 
-pub(super) fn check(house: &House) -> Result<Verdict> {
-    let mut verdict = Verdict { seen: 0, of: "crates that may know a phase", violations: Vec::new() };
-    for package in &house.packages {
+pub(super) fn check(workspace: &Workspace) -> Result<Verdict> {
+    let mut verdict = Verdict { seen: 0, of: "crates", violations: Vec::new() };
+    for package in &workspace.packages {
         verdict.seen += 1;
         if package.name == "control" || package.ring() == "testing" {
             continue;
         }
-        let is_forbidden = |need: &str| PHASES.contains(&need) && (package.name.as_str(), need) != SIMULATED;
-        for need in package.needs.iter().filter(|need| is_forbidden(&need.name)) {
+        let is_forbidden = |name: &str| PHASES.contains(&name) && (package.name.as_str(), name) != SIMULATED;
+        for dependency in package.dependencies.iter().filter(|dependency| is_forbidden(&dependency.name)) {
             verdict.violations.push(Violation::of(
                 &package.manifest(),
                 format!(
-                    "`{}` may not depend on the phase `{}`, only `control` knows the phases: put what both need into \
-                     `model` or `knowledge`, or go through `control`",
-                    package.name, need.name
+                    "`{}` may not depend on the phase `{}`, only `control` may depend on phases: move what both need to \
+                     `model` or `knowledge`, or use `control`",
+                    package.name, dependency.name
                 ),
             ));
         }
@@ -39,20 +38,20 @@ pub(super) fn check(house: &House) -> Result<Verdict> {
 mod tests {
     use super::*;
     use crate::metadata::Package;
-    use crate::tidy::findings;
+    use crate::tidy::violations;
 
     #[test]
-    fn a_phase_that_knows_another_is_caught_even_in_its_tests() {
-        let house = House::planted_crates(vec![
-            Package::planted("core/control", &["plan", "guard"]),
-            Package::planted("core/plan", &["model"]).with_dev_need("guard"),
-            Package::planted("core/guard", &["plan"]),
-            Package::planted("app/orchestrator", &["execute"]),
-            Package::planted("testing/bench", &["plan"]),
-            Package::planted("core/fluid", &["plan", "guard"]),
+    fn a_phase_that_uses_another_is_caught_even_in_tests() {
+        let workspace = Workspace::from_packages(vec![
+            Package::in_folder("core/control", &["plan", "guard"]),
+            Package::in_folder("core/plan", &["model"]).with_dev_dependency("guard"),
+            Package::in_folder("core/guard", &["plan"]),
+            Package::in_folder("app/orchestrator", &["execute"]),
+            Package::in_folder("testing/bench", &["plan"]),
+            Package::in_folder("core/fluid", &["plan", "guard"]),
         ]);
 
-        let found = findings(check, &house);
+        let found = violations(check, &workspace);
         assert_eq!(found.len(), 4, "{found:?}");
     }
 }

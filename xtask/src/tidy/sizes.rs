@@ -1,8 +1,7 @@
-//! Files and functions stay readable: a line for each, held by a ratchet.
+//! Files and functions stay below a maximum length, with a ratchet for exceptions.
 //!
-//! What was over the line when the law came is listed in `xtask/ratchet.toml` with its size. It may shrink
-//! and not grow, and the list may only get shorter; nothing new may cross. Only lines of code count, so a
-//! comment costs nothing.
+//! Those that exceeded the limit when the law was introduced are listed in `xtask/ratchet.toml` with their sizes.
+//! They may only shrink, and nothing may be added. Only lines of code count, so comments cost nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -13,25 +12,25 @@ use serde::Deserialize;
 use syn::visit::Visit;
 
 use super::{Verdict, Violation};
-use crate::house::House;
 use crate::rust_source::RustSource;
+use crate::workspace::Workspace;
 
-/// Lines of code in one file, inline tests not counted.
+/// Most lines of code in a file, without inline tests.
 ///
-/// 800: what one can read in one sitting and still hold in one's head; most files stay at 100 to 300.
+/// 800: as much as can be read at a time; most files have 100 to 300.
 const FILE_LINES_MAX: usize = 800;
 
-/// Lines of code in one function.
+/// Most lines of code in a function.
 ///
-/// 70: one page of a screen, seen at once.
+/// 70: fits on a screen.
 const FUNCTION_LINES_MAX: usize = 70;
 
-/// Says in a comment that a long function is one flat `match` that only hands on.
+/// In a comment: a long function is one flat `match` that only dispatches.
 const MARK: &str = "tidy: flat dispatch";
 
 const RATCHET: &str = "xtask/ratchet.toml";
 
-/// Sizes that are over the line today, by path, or by `path::function`.
+/// Sizes above the limit, by path or by `path::function`.
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Ratchet {
@@ -41,47 +40,47 @@ struct Ratchet {
     functions: BTreeMap<String, usize>,
 }
 
-pub(super) fn check(house: &House) -> Result<Verdict> {
-    let ratchet = read(house)?;
-    let (files, functions) = measured(house);
+pub(super) fn check(workspace: &Workspace) -> Result<Verdict> {
+    let ratchet = read(workspace)?;
+    let (files, functions) = measure(workspace);
     let mut violations = Vec::new();
-    hold(&files, &ratchet.files, FILE_LINES_MAX, &mut violations);
-    hold(&functions, &ratchet.functions, FUNCTION_LINES_MAX, &mut violations);
+    compare(&files, &ratchet.files, FILE_LINES_MAX, &mut violations);
+    compare(&functions, &ratchet.functions, FUNCTION_LINES_MAX, &mut violations);
     Ok(Verdict { seen: files.len() + functions.len(), of: "files and functions", violations })
 }
 
-/// Lowers every number of the ratchet to what the code has become and drops those that are no longer needed.
+/// Lowers the limits of the ratchet to the current sizes and removes those that are no longer needed.
 ///
-/// Never raises or adds one: that is done by hand, where a reader of the change sees it.
-pub(super) fn tighten(house: &House) -> Result<()> {
-    let ratchet = read(house)?;
-    let (files, functions) = measured(house);
-    let lower = |held: BTreeMap<String, usize>, sizes: &BTreeMap<String, Size>, line: usize| {
+/// Never raises or adds one, which has to be done by hand so that a reviewer sees it.
+pub(super) fn tighten(workspace: &Workspace) -> Result<()> {
+    let ratchet = read(workspace)?;
+    let (files, functions) = measure(workspace);
+    let lower = |limits: BTreeMap<String, usize>, sizes: &BTreeMap<String, Size>, line: usize| {
         let still =
-            held.into_iter().filter_map(|(name, most)| Some((sizes.get(&name)?.lines.min(most), name)));
+            limits.into_iter().filter_map(|(name, most)| Some((sizes.get(&name)?.lines.min(most), name)));
         still.filter(|(most, _)| *most > line).map(|(most, name)| (name, most)).collect::<BTreeMap<_, _>>()
     };
     let tightened = Ratchet {
         files: lower(ratchet.files, &files, FILE_LINES_MAX),
         functions: lower(ratchet.functions, &functions, FUNCTION_LINES_MAX),
     };
-    std::fs::write(house.root.join(RATCHET), written(&tightened))
+    std::fs::write(workspace.root.join(RATCHET), serialize(&tightened))
         .with_context(|| format!("could not write {RATCHET}"))
 }
 
-fn read(house: &House) -> Result<Ratchet> {
-    let Some(text) = house.texts.get(RATCHET) else { return Ok(Ratchet::default()) };
+fn read(workspace: &Workspace) -> Result<Ratchet> {
+    let Some(text) = workspace.texts.get(RATCHET) else { return Ok(Ratchet::default()) };
     toml::from_str(text).with_context(|| format!("could not read {RATCHET}"))
 }
 
-fn written(ratchet: &Ratchet) -> String {
+fn serialize(ratchet: &Ratchet) -> String {
     let mut text = String::from(
-        "# Sizes over the line of `cargo xtask tidy`, in lines of code. They may only shrink:\n\
-         # `cargo xtask tidy --tighten` lowers them to what the code has become.\n",
+        "# Sizes above the limits of `cargo xtask tidy`, in lines of code. They may only shrink:\n\
+         # `cargo xtask tidy --tighten` lowers them to the current sizes.\n",
     );
-    for (table, held) in [("files", &ratchet.files), ("functions", &ratchet.functions)] {
+    for (table, limits) in [("files", &ratchet.files), ("functions", &ratchet.functions)] {
         let _ = write!(text, "\n[{table}]\n");
-        for (name, most) in held {
+        for (name, most) in limits {
             let _ = writeln!(text, "\"{name}\" = {most}");
         }
     }
@@ -91,20 +90,20 @@ fn written(ratchet: &Ratchet) -> String {
 #[derive(Debug, Clone, Copy)]
 struct Size {
     lines: usize,
-    /// Where it begins.
+    /// First line.
     line: usize,
 }
 
-fn measured(house: &House) -> (BTreeMap<String, Size>, BTreeMap<String, Size>) {
+fn measure(workspace: &Workspace) -> (BTreeMap<String, Size>, BTreeMap<String, Size>) {
     let mut files = BTreeMap::new();
     let mut functions: BTreeMap<String, Size> = BTreeMap::new();
-    for source in house.sources() {
+    for source in workspace.sources() {
         files.insert(source.path.clone(), Size { lines: source.code_lines_without_inline_tests(), line: 1 });
         for (name, size) in function_sizes(source) {
-            // Two functions of one name in a file, as methods of two types: the longer one is held.
-            let held = functions.entry(format!("{}::{name}", source.path)).or_insert(size);
-            if size.lines > held.lines {
-                *held = size;
+            // Of functions with the same name in a file, such as methods of two types, the longest counts.
+            let longest = functions.entry(format!("{}::{name}", source.path)).or_insert(size);
+            if size.lines > longest.lines {
+                *longest = size;
             }
         }
     }
@@ -120,25 +119,27 @@ fn function_sizes(source: &RustSource) -> Vec<(String, Size)> {
         .collect()
 }
 
-fn hold(
+fn compare(
     sizes: &BTreeMap<String, Size>,
-    held: &BTreeMap<String, usize>,
+    limits: &BTreeMap<String, usize>,
     line: usize,
     violations: &mut Vec<Violation>,
 ) {
-    let names: BTreeSet<&String> = sizes.keys().chain(held.keys()).collect();
+    let names: BTreeSet<&String> = sizes.keys().chain(limits.keys()).collect();
     for name in names {
         let size = sizes.get(name).copied();
         let lines = size.map_or(0, |size| size.lines);
-        let sentence = match held.get(name) {
+        let sentence = match limits.get(name) {
             None if lines <= line => continue,
-            None => format!("has {lines} lines of code, {line} is the line: divide it by what its parts do"),
+            None => {
+                format!("has {lines} lines of code, more than {line}: split it into parts with one task each")
+            }
             Some(most) if lines > *most => {
-                format!("has grown from {most} to {lines} lines of code and may only shrink: divide it")
+                format!("has grown from {most} to {lines} lines of code and may only shrink: split it")
             }
             Some(most) if lines < *most => {
                 format!(
-                    "has shrunk from {most} to {lines} lines of code: hold it with `cargo xtask tidy --tighten`"
+                    "has shrunk from {most} to {lines} lines of code: lower its limit with `cargo xtask tidy --tighten`"
                 )
             }
             Some(_) => continue,
@@ -184,44 +185,45 @@ impl<'ast> Visit<'ast> for Functions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tidy::findings;
+    use crate::tidy::violations;
 
     fn function(name: &str, lines: usize, comment: &str) -> String {
         format!("fn {name}() {{\n{comment}{}}}\n", "    a();\n".repeat(lines - 2))
     }
 
     #[test]
-    fn a_long_function_is_caught_and_a_flat_dispatch_is_free() {
+    fn a_long_function_is_caught_and_a_flat_dispatch_is_exempt() {
         let text = [
-            function("at_the_line", 70, "\n    // a comment is no code\n"),
+            function("at_the_limit", 70, "\n    // a comment is not code\n"),
             function("over", 71, ""),
             function("flat", 90, "    // tidy: flat dispatch\n"),
         ];
-        let house = House::planted(&[("core/plan/src/lib.rs", &text.concat())]);
+        let workspace = Workspace::from_files(&[("core/plan/src/lib.rs", &text.concat())]);
 
-        let found = findings(check, &house);
+        let found = violations(check, &workspace);
         assert_eq!(found.len(), 1, "{found:?}");
-        assert!(found[0].contains("`over` has 71 lines of code, 70 is the line"));
+        assert!(found[0].contains("`over` has 71 lines of code, more than 70"));
     }
 
     #[test]
     fn a_long_file_is_caught_without_its_inline_tests() {
         let tests = format!("#[cfg(test)]\nmod tests {{\n{}}}\n", "    const _: () = ();\n".repeat(900));
-        let at_the_line = "const _: () = ();\n".repeat(800) + &tests;
+        let at_the_limit = "const _: () = ();\n".repeat(800) + &tests;
         let over = "const _: () = ();\n".repeat(801);
-        let house = House::planted(&[("core/a/src/lib.rs", &at_the_line), ("core/b/src/lib.rs", &over)]);
+        let workspace =
+            Workspace::from_files(&[("core/a/src/lib.rs", &at_the_limit), ("core/b/src/lib.rs", &over)]);
 
-        assert_eq!(findings(check, &house).len(), 1);
+        assert_eq!(violations(check, &workspace).len(), 1);
     }
 
     #[test]
-    fn the_ratchet_holds_in_both_directions() {
+    fn the_ratchet_is_enforced_in_both_directions() {
         let ratchet = "[functions]\n\"core/a/src/lib.rs::same\" = 80\n\"core/a/src/lib.rs::grown\" = 80\n\
                        \"core/a/src/lib.rs::shrunk\" = 80\n\"core/a/src/lib.rs::gone\" = 80\n";
         let text = [function("same", 80, ""), function("grown", 81, ""), function("shrunk", 79, "")].concat();
-        let house = House::planted(&[("core/a/src/lib.rs", &text), (RATCHET, ratchet)]);
+        let workspace = Workspace::from_files(&[("core/a/src/lib.rs", &text), (RATCHET, ratchet)]);
 
-        let found = findings(check, &house);
+        let found = violations(check, &workspace);
         assert_eq!(found.len(), 3, "{found:?}");
         assert!(found.iter().any(|line| line.contains("`grown` has grown from 80 to 81")));
         assert!(found.iter().any(|line| line.contains("`shrunk` has shrunk from 80 to 79")));
@@ -229,12 +231,12 @@ mod tests {
     }
 
     #[test]
-    fn what_the_ratchet_writes_it_reads_again() {
+    fn the_ratchet_reads_what_it_writes() {
         let ratchet = Ratchet {
             files: BTreeMap::from([("edge/a/src/lib.rs".to_owned(), 900)]),
             functions: BTreeMap::from([("edge/a/src/lib.rs::run".to_owned(), 90)]),
         };
 
-        assert_eq!(toml::from_str::<Ratchet>(&written(&ratchet)).expect("it is TOML"), ratchet);
+        assert_eq!(toml::from_str::<Ratchet>(&serialize(&ratchet)).expect("it is TOML"), ratchet);
     }
 }

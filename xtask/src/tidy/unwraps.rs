@@ -1,25 +1,24 @@
-//! No `unwrap()` in what ships: an invariant says why it holds, weather is handled.
+//! No `unwrap()` in production code: `expect` states why an invariant holds, other errors are handled.
 
 use anyhow::Result;
 
 use super::{Verdict, Violation};
-use crate::house::House;
+use crate::workspace::Workspace;
 
-pub(super) fn check(house: &House) -> Result<Verdict> {
-    let mut verdict = Verdict { seen: 0, of: "Rust files that ship", violations: Vec::new() };
-    let ships = |path: &str| !path.starts_with("testing/") && !path.starts_with("xtask/");
-    for source in house.sources().filter(|source| !source.is_test && ships(&source.path)) {
+pub(super) fn check(workspace: &Workspace) -> Result<Verdict> {
+    let mut verdict = Verdict { seen: 0, of: "production Rust files", violations: Vec::new() };
+    let is_production = |path: &str| !path.starts_with("testing/") && !path.starts_with("xtask/");
+    for source in workspace.sources().filter(|source| !source.is_test && is_production(&source.path)) {
         verdict.seen += 1;
-        for words in source.words.windows(4) {
-            let [dot, name, open, argument] = words else { continue };
+        for tokens in source.tokens.windows(4) {
+            let [dot, name, open, argument] = tokens else { continue };
             let is_call = dot.text == "." && open.text == "(" && !source.is_test_line(name.line);
             if is_call && name.text == "unwrap" && argument.text == ")" {
-                let sentence =
-                    "unwrap() does not say why it cannot fail: handle it, or expect(\"why it cannot fail\")";
+                let sentence = "unwrap() does not say why it cannot fail: handle the error, or write expect(\"why it cannot fail\")";
                 verdict.violations.push(Violation::at(&source.path, name.line, sentence));
             }
             if is_call && name.text == "expect" && argument.text == "\"\"" {
-                let sentence = "expect(\"\") does not say why it cannot fail: say it";
+                let sentence = "expect(\"\") does not say why it cannot fail: add the reason";
                 verdict.violations.push(Violation::at(&source.path, name.line, sentence));
             }
         }
@@ -30,14 +29,15 @@ pub(super) fn check(house: &House) -> Result<Verdict> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tidy::findings;
+    use crate::tidy::violations;
 
     #[test]
-    fn an_unwrap_that_ships_is_caught() {
+    fn an_unwrap_outside_of_tests_is_caught() {
         let text = "fn a() { x().unwrap(); y().expect(\"\"); z().unwrap_or(1); w().expect(\"set in new\"); }\n\
                     #[cfg(test)]\nmod tests {\n    fn b() { x().unwrap(); }\n}\n";
-        let house = House::planted(&[("edge/os/src/lib.rs", text), ("testing/swarm/src/main.rs", text)]);
+        let workspace =
+            Workspace::from_files(&[("edge/os/src/lib.rs", text), ("testing/swarm/src/main.rs", text)]);
 
-        assert_eq!(findings(check, &house).len(), 2);
+        assert_eq!(violations(check, &workspace).len(), 2);
     }
 }

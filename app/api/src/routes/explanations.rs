@@ -1,15 +1,18 @@
-//! What happened to services, how they stand, and why: events, descriptions, explanations and the history of decisions.
+//! Operations that explain: events, descriptions, explanations of decisions, the history of decisions, forecasts, and what was learned.
 
 use axum::Json;
 use axum::extract::{Path, State as Extract};
 use axum::response::{IntoResponse, Response};
+use axum::routing::get;
 use model::time::Wall;
 use serde::Deserialize;
 
-use super::{Params, service_name, time};
 use crate::failure::Failure;
+use crate::operation::ResponseBody::Json as J;
+use crate::operation::{Operation, Parameter, SERVICE, WATCH, parameter, read, schema_of};
+use crate::request::{Params, service_name, time};
 use crate::state::State;
-use crate::{decision, explain, history, stream, v1};
+use crate::{decision, explain, forecast, history, learned, stream, v1};
 
 /// Events per response by default.
 const EVENTS_DEFAULT: usize = 100;
@@ -17,9 +20,93 @@ const EVENTS_DEFAULT: usize = 100;
 /// Events per response at most: as many as are kept.
 const EVENTS_MAX: usize = 10_000;
 
+const EVENT_PARAMETERS: &[Parameter] = &[
+    SERVICE,
+    parameter("since", "string", "Only events after this time, RFC 3339."),
+    parameter(
+        "limit",
+        "integer",
+        "The maximum number of events, of which the latest are returned; 100 by default, at most 10000.",
+    ),
+    WATCH,
+];
+
+const EXPLAIN_PARAMETERS: &[Parameter] = &[
+    parameter("at", "string", "The decision as of this time, RFC 3339, from the journal or the history."),
+    parameter("whyNot", "string", "Also explain why not `out`, `in`, or a number of replicas."),
+];
+
+const HISTORY_PARAMETERS: &[Parameter] = &[
+    parameter(
+        "since",
+        "string",
+        "Decisions that were still made at this time or later, RFC 3339; an hour before `until` by default.",
+    ),
+    parameter(
+        "until",
+        "string",
+        "Decisions that were first made at this time or before, RFC 3339; now by default.",
+    ),
+    parameter(
+        "limit",
+        "integer",
+        "The maximum number of items, of which the latest are returned; 100 by default, at most 1000.",
+    ),
+];
+
+const FORECAST_PARAMETERS: &[Parameter] =
+    &[parameter("past", "integer", "The number of latest steps of load; 120 by default, at most 1000.")];
+
+pub(super) fn operations() -> Vec<Operation> {
+    vec![
+        read(
+            "/v1/services/{name}/describe",
+            "Everything about one service",
+            &[],
+            J(schema_of::<v1::Description>),
+            || get(describe),
+        ),
+        read(
+            "/v1/events",
+            "Events, oldest first",
+            EVENT_PARAMETERS,
+            J(schema_of::<v1::List<v1::Event>>),
+            || get(events),
+        ),
+        read(
+            "/v1/services/{name}/explain",
+            "The latest scaling decision and its reasons",
+            EXPLAIN_PARAMETERS,
+            J(schema_of::<v1::Explanation>),
+            || get(explain),
+        ),
+        read(
+            "/v1/services/{name}/history",
+            "The history of decisions on a service, oldest first",
+            HISTORY_PARAMETERS,
+            J(schema_of::<v1::History>),
+            || get(history),
+        ),
+        read(
+            "/v1/services/{name}/forecast",
+            "The load forecast of a service",
+            FORECAST_PARAMETERS,
+            J(schema_of::<v1::Forecast>),
+            || get(one_forecast),
+        ),
+        read(
+            "/v1/services/{name}/learned",
+            "What is learned from observing a service: the capacity and start times of its replicas, and its load",
+            &[],
+            J(schema_of::<v1::Learned>),
+            || get(one_learned),
+        ),
+    ]
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct EventsParams {
+struct EventsParams {
     service: Option<String>,
     since: Option<String>,
     #[serde(default = "events_default")]
@@ -32,16 +119,16 @@ fn events_default() -> usize {
     EVENTS_DEFAULT
 }
 
-pub(super) async fn events(
+async fn events(
     Extract(state): Extract<State>,
     Params(params): Params<EventsParams>,
 ) -> Result<Response, Failure> {
     let service = params.service.as_deref().map(service_name).transpose()?;
     let since = params.since.as_deref().map(time).transpose()?;
     let limit = params.limit.min(EVENTS_MAX);
-    let (handle, meant) = (state.handle.clone(), service.clone());
+    let (handle, selected) = (state.handle.clone(), service.clone());
     let earlier = move || {
-        let mut events = handle.events().recent_events(meant.as_ref(), limit);
+        let mut events = handle.events().recent_events(selected.as_ref(), limit);
         events.retain(|event| since.is_none_or(|since| event.at > since));
         events
     };
@@ -58,7 +145,7 @@ pub(super) async fn events(
     Ok(Json(v1::List::<v1::Event> { items }).into_response())
 }
 
-pub(super) async fn describe(
+async fn describe(
     Extract(state): Extract<State>,
     Path(name): Path<String>,
 ) -> Result<Json<v1::Description>, Failure> {
@@ -67,12 +154,12 @@ pub(super) async fn describe(
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub(super) struct ExplainParams {
+struct ExplainParams {
     at: Option<String>,
     why_not: Option<String>,
 }
 
-pub(super) async fn explain(
+async fn explain(
     Extract(state): Extract<State>,
     Path(name): Path<String>,
     Params(params): Params<ExplainParams>,
@@ -80,7 +167,7 @@ pub(super) async fn explain(
     let service = service_name(&name)?;
     let why_not = params.why_not.as_deref().map(why_not).transpose()?;
     match params.at.as_deref().map(time).transpose()? {
-        Some(at) if at > state.handle.now().wall => Err(explain::to_come(&service, at)),
+        Some(at) if at > state.handle.now().wall => Err(explain::not_decided_yet(&service, at)),
         Some(at) => explain::past(&state, service, at, why_not).await,
         None => explain::present(&state, service, why_not).await,
     }
@@ -89,7 +176,7 @@ pub(super) async fn explain(
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct HistoryParams {
+struct HistoryParams {
     since: Option<String>,
     until: Option<String>,
     #[serde(default = "runs_default")]
@@ -100,10 +187,10 @@ fn runs_default() -> usize {
     history::RUNS_DEFAULT
 }
 
-/// How far a history goes back by default, in milliseconds.
+/// The default period of a history, in milliseconds.
 const HOUR_MS: u64 = 3_600_000;
 
-pub(super) async fn history(
+async fn history(
     Extract(state): Extract<State>,
     Path(name): Path<String>,
     Params(params): Params<HistoryParams>,
@@ -115,10 +202,38 @@ pub(super) async fn history(
     history::history(&state, service, (since, until), params.limit).await.map(Json)
 }
 
-fn why_not(text: &str) -> Result<model::decision::Asked, Failure> {
+fn why_not(text: &str) -> Result<model::decision::AlternativeSize, Failure> {
     decision::parse_asked(text).ok_or_else(|| {
         Failure::bad_request(format!(
-            "could not tell what {text:?} asks about: whyNot is out, in, or a number of replicas"
+            "could not read whyNot {text:?}: it must be out, in, or a number of replicas"
         ))
     })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ForecastParams {
+    #[serde(default = "past_default")]
+    past: usize,
+}
+
+fn past_default() -> usize {
+    120
+}
+
+async fn one_forecast(
+    Extract(state): Extract<State>,
+    Path(name): Path<String>,
+    Params(params): Params<ForecastParams>,
+) -> Result<Json<v1::Forecast>, Failure> {
+    let name = service_name(&name)?;
+    state.query(move |handle| forecast::forecast(handle, &name, params.past)).await.map(Json)
+}
+
+async fn one_learned(
+    Extract(state): Extract<State>,
+    Path(name): Path<String>,
+) -> Result<Json<v1::Learned>, Failure> {
+    let name = service_name(&name)?;
+    state.query(move |handle| learned::learned(handle, &name)).await.map(Json)
 }

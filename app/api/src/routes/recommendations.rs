@@ -1,30 +1,34 @@
-//! What is asked about all that was.
+//! Operations that recommend changes of declarations.
 
 use axum::Json;
 use axum::extract::{Path, State as Extract};
 use axum::routing::get;
 use serde::Deserialize;
 
-use super::{Parameter, Params, ResponseBody, Route, parameter, read, schema_of, service_name, time};
 use crate::failure::Failure;
+use crate::operation::ResponseBody::Json as J;
+use crate::operation::{Operation, Parameter, parameter, read, schema_of};
+use crate::request::{Params, service_name, time};
 use crate::state::State;
 use crate::{recommendations, v1};
 
-pub(super) fn recommendation_routes() -> Vec<Route> {
-    const SINCE: &[Parameter] =
-        &[parameter("since", "string", "From this time on, RFC 3339; 30 days unless given.")];
-    use ResponseBody::Json as J;
+pub(super) fn operations() -> Vec<Operation> {
+    const SINCE: &[Parameter] = &[parameter(
+        "since",
+        "string",
+        "The begin of the analyzed period, RFC 3339; 30 days ago by default.",
+    )];
     vec![
         read(
             "/v1/recommendations",
-            "Bottlenecks and waste of all services, and what their manifests would say instead",
+            "Bottlenecks and waste of all services, with recommended changes of their manifests",
             SINCE,
             J(schema_of::<v1::Recommendations>),
             || get(of_all),
         ),
         read(
             "/v1/services/{name}/recommendations",
-            "Bottlenecks and waste of one service, and what its manifest would say instead",
+            "Bottlenecks and waste of one service, with recommended changes of its manifest",
             SINCE,
             J(schema_of::<v1::Recommendations>),
             || get(of_one),

@@ -1,185 +1,185 @@
-//! A decision whole: what was counted, what stood behind its limits, and what would have led elsewhere.
+//! The parts of an explained decision: samples, evidence, alternatives, and the history of decisions.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Explanation;
 
-/// How far a ratio may be from 1 without a change, as a fraction.
+/// How far a ratio may deviate from 1 without a change, as a fraction.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Tolerance {
-    /// Above 1.
+    /// The tolerance above 1.
     pub up: f64,
-    /// Below 1.
+    /// The tolerance below 1.
     pub down: f64,
 }
 
-/// Replicas by whether their samples counted.
+/// The number of replicas by whether their samples were used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SampleCount {
-    /// Counted with their sample.
+    /// Replicas whose samples were used.
     pub used: u32,
-    /// Not at work yet.
+    /// Replicas that are not ready yet.
     pub unready: u32,
-    /// Without a sample, or with one that is too old or could not be read.
+    /// Replicas without a sample, or with one that is too old or unreadable.
     pub missing: u32,
-    /// On their way out.
+    /// Replicas that are being removed.
     pub ignored: u32,
 }
 
 /// An earlier recommendation or change that limits the decision.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Evidence {
-    /// When it was.
+    /// When it was made.
     pub at: String,
     /// `recommended`, `added` or `removed`.
     pub kind: String,
-    /// How many replicas.
+    /// The number of replicas.
     pub replicas: u32,
 }
 
-/// Another outcome, and what would have to change for it, found by deciding again with only that changed.
+/// An alternative outcome and the change that would lead to it, found by repeating the decision with only that change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Prospect {
-    /// Replicas wanted then; the number wanted now if nothing leads to another.
+    /// The number of replicas wanted in that case; the current number if no change leads to another one.
     pub desired: u32,
-    /// `time`, `load`, `release`, `request`, `mode`, or `declaration` when no load and no time leads there.
+    /// What would have to change: `time`, `load`, `release`, `request`, `mode`, or `declaration` when neither load nor time suffices.
     pub need: String,
-    /// The values that metrics would need; empty when it takes no other load.
+    /// The metric values that would be needed; empty when no other load is needed.
     pub levels: Vec<MetricLevel>,
-    /// From when on that would be decided, if everything else stays; null for at once.
+    /// When that would be decided if everything else stays the same; null for immediately.
     pub at: Option<String>,
-    /// All of it in one sentence.
+    /// The alternative in one sentence.
     pub message: String,
 }
 
-/// The value that a metric would need.
+/// The value that a metric would have to reach.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MetricLevel {
-    /// Which metric.
+    /// The name of the metric.
     pub name: String,
     /// The value, with its unit.
     pub level: String,
 }
 
-/// Why a number was not decided.
+/// Why another number of replicas was not chosen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WhyNot {
-    /// `out`, `in`, or a number.
+    /// The question: `out`, `in`, or a number of replicas.
     pub asked: String,
-    /// What speaks against it, from the first cause to the last.
+    /// The reasons against it, from the first cause to the last.
     pub because: Vec<String>,
-    /// What it would take.
+    /// The changes that would lead to it.
     pub prospects: Vec<Prospect>,
 }
 
-/// For how long and how often decisions were made with one outcome and one reason.
+/// A run of decisions with the same outcome and the same reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct KeptSpan {
-    /// When the first was made.
+    /// When the first decision of the run was made.
     pub from: String,
-    /// When the last was made.
+    /// When the last decision of the run was made.
     pub to: String,
-    /// How many.
+    /// The number of decisions in the run.
     pub count: u64,
 }
 
-/// What was decided on a service, as the history has it.
+/// The history of decisions on a service.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct History {
-    /// As `service/NAME`.
+    /// The service, as `service/NAME`.
     pub target: String,
-    /// Whether there are older ones: ask with an earlier `until`.
+    /// Whether older decisions were left out; request them with an earlier `until`.
     pub is_cut: bool,
-    /// Oldest first. Where times overlap, the decisions of the overlapping runs alternated.
+    /// The runs of decisions, oldest first. Where their times overlap, the decisions alternated.
     pub items: Vec<KeptDecision>,
 }
 
-/// Decisions of one outcome and one reason.
+/// A run of decisions with the same outcome and the same reason, shown by the first.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct KeptDecision {
-    /// When the first was made.
+    /// When the first decision of the run was made.
     pub from: String,
-    /// When the last was made.
+    /// When the last decision of the run was made.
     pub to: String,
-    /// How many.
+    /// The number of decisions in the run.
     pub count: u64,
-    /// The range of each metric's ratio, in the order of the decision's metrics; null for one that was never measured.
+    /// The range of each metric's ratio, in the order of the decision's metrics; null for a metric that was never measured.
     pub ratios: Vec<Option<Range>>,
-    /// The first of them, whole.
+    /// The first decision of the run.
     pub decision: Explanation,
 }
 
-/// The least and the largest.
+/// A range of values.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Range {
-    /// The least.
+    /// The lowest value.
     pub low: f64,
-    /// The largest.
+    /// The highest value.
     pub high: f64,
 }
 
-/// What changed declarations would decide.
+/// The decisions that changed declarations would lead to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Trials {
-    /// Each service that would change; none that is new.
+    /// The services that would change; new services are not included.
     pub items: Vec<Trial>,
 }
 
-/// What a changed declaration would decide on one service.
+/// The decisions on one service under a changed declaration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Trial {
-    /// As `service/NAME`.
+    /// The service, as `service/NAME`.
     pub target: String,
-    /// Replicas wanted now, by the declaration that holds.
+    /// The number of replicas wanted now, by the current declaration.
     pub wanted: u32,
-    /// Replicas that the changed one would want now.
+    /// The number of replicas that the changed declaration would want now.
     pub desired: u32,
-    /// Why, in one sentence.
+    /// The decision under the changed declaration in one sentence.
     pub summary: String,
-    /// Over the last hour; null when the journal has no decision of it.
+    /// The comparison over the last hour; null when the journal has no decisions of that time.
     pub hour: Option<TrialHour>,
 }
 
-/// A changed declaration beside the one that holds, fed with every input of the last hour. The load is the one that was: it is taken to
-/// spread evenly over the replicas that there would have been, and not to change with their number.
+/// The current and a changed declaration, compared by replaying the inputs of the last hour. The recorded load is assumed to be spread
+/// evenly over the replicas that there would have been, and not to depend on their number.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TrialHour {
-    /// The first decision.
+    /// The time of the first decision.
     pub since: String,
-    /// The last decision.
+    /// The time of the last decision.
     pub until: String,
-    /// How many times was decided.
+    /// The number of decisions.
     pub decisions: u64,
-    /// By what holds.
+    /// The result of the current declaration.
     pub holds: TrialSide,
-    /// By what is tried.
+    /// The result of the changed declaration.
     pub tried: TrialSide,
-    /// At most 600 of the decisions, evenly chosen, oldest first.
+    /// At most 600 decisions, evenly spaced, oldest first.
     pub points: Vec<TrialPoint>,
 }
 
-/// How one declaration did.
+/// The result of one declaration over the decisions.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TrialSide {
-    /// Fewest replicas wanted.
+    /// The lowest number of replicas wanted.
     pub least: u32,
-    /// Most replicas wanted.
+    /// The highest number of replicas wanted.
     pub most: u32,
-    /// Replicas wanted on average over the decisions.
+    /// The mean number of replicas wanted over the decisions.
     pub mean: f64,
-    /// How often the number changed.
+    /// How often the number of replicas changed.
     pub changes: u32,
 }
 
-/// Two decisions at one time.
+/// The decisions of both declarations at one time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TrialPoint {
-    /// When.
+    /// The time of the decisions.
     pub at: String,
-    /// Replicas wanted by what holds.
+    /// The number of replicas wanted by the current declaration.
     pub holds: u32,
-    /// Replicas wanted by what is tried.
+    /// The number of replicas wanted by the changed declaration.
     pub tried: u32,
 }

@@ -1,4 +1,4 @@
-//! Endpoints that others run, and which zone is preferred.
+//! External endpoints, and the preferred zone.
 
 use std::collections::BTreeMap;
 
@@ -7,40 +7,40 @@ use serde::{Deserialize, Serialize};
 
 use super::Latency;
 
-/// How the proxy sees an endpoint that others run. Counts are since it began to send requests there.
+/// The state of an external endpoint in the proxy. Counters start at 0 when the proxy begins to send requests to it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ElsewhereEndpoint {
-    /// Where it listens.
+    /// Its address and port.
     pub address: String,
-    /// The zone that it is in; absent where that is not known.
+    /// Its zone; absent when unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
-    /// Its share of the requests in proportion to the others; a replica has 1.
+    /// Its weight relative to the other endpoints; a replica has weight 1.
     pub weight: u32,
-    /// `Serving`, `SlowStart` or `Ejected`; `Out` for one that gets no more requests and still answers some.
+    /// `Serving`, `SlowStart` or `Ejected`; `Out` for an endpoint that gets no new requests but still has requests in flight.
     pub state: String,
-    /// Why it does not get its whole share; null when it does.
+    /// Why it gets less than its full share of requests; null when it gets all of it.
     pub message: Option<String>,
-    /// Requests that it answers now.
+    /// Requests in flight.
     pub in_flight: u32,
-    /// Attempts at requests; one that was made again counts again.
+    /// Requests sent to it, retries included.
     pub requests: u64,
-    /// Its answers by class of status, such as `2xx`; calls of gRPC by what their trailers say.
+    /// Responses by status class, such as `2xx`; gRPC calls by the status in their trailers.
     pub responses: BTreeMap<String, u64>,
-    /// Attempts without a whole answer: not connected, broken off, or too late.
+    /// Requests without a complete response: connection failed, aborted, or timed out.
     pub failures: u64,
-    /// How long its answers took; absent without any.
+    /// The latency of responses; absent without any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency: Option<Latency>,
 }
 
-/// That the endpoints of a zone are preferred.
+/// The zone whose endpoints are preferred.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PreferredZone {
-    /// The zone.
+    /// The name of the zone.
     pub name: String,
-    /// The part of the requests that stays in it now, 0 to 1.
+    /// The share of requests that currently stays in the zone, from 0 to 1.
     pub share: f64,
 }

@@ -1,128 +1,129 @@
-//! What is forecast of the load of a service.
+//! The forecast of the load of a service.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The load of a service ahead, how sure that is, and how good it has been.
+/// The load forecast of a service: quantiles, the recent load, and the accuracy of past forecasts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Forecast {
-    /// Such as `service/shop`.
+    /// The service, as `service/NAME`.
     pub target: String,
-    /// When this is said.
+    /// The time of this response.
     pub at: String,
-    /// `on` or `shadow`.
+    /// `on` when scaling acts on the forecast, `shadow` when it is only computed.
     pub mode: String,
-    /// What the load is: `requests/s`, as asked of the proxy, or `replicas`, as the metrics ask for, not rounded.
+    /// The unit of all loads: `requests/s`, as counted by the proxy, or `replicas`, as proposed by the metrics, not rounded.
     pub unit: String,
-    /// The load is its mean over such steps.
+    /// The length of a step, in seconds. Each load is the mean over one step.
     pub step_seconds: f64,
-    /// Steps of load that are remembered.
+    /// The number of steps that are kept.
     pub steps: u64,
-    /// The probability with which the load that is sized for is not exceeded.
+    /// The quantile that scaling acts on: the probability that the actual load does not exceed the forecast.
     pub quantile: f64,
-    /// How far ahead the forecast looks that is acted on, the step that is under way included.
+    /// The horizon of the forecast that scaling acts on, in seconds, including the current step.
     pub reach_seconds: f64,
-    /// What nine of ten starts of a replica have not exceeded; null before one was seen.
+    /// The 90th percentile of the time from start to ready of a replica, in seconds; null before the first observed start.
     pub start_seconds: Option<f64>,
-    /// The periods after which the load repeats itself, the strongest first.
+    /// The detected seasons, strongest first.
     pub seasons: Vec<Season>,
-    /// What was forecast, what follows from it for the number of replicas, or why nothing does.
+    /// The forecast and its effect on the number of replicas, or why it has none.
     pub message: String,
-    /// Replicas that the load expected needs by the targets of the autoscaler, not rounded; null before that is known.
+    /// The number of replicas that the forecast load needs at the targets of the autoscaler, not rounded; null while unknown.
     pub replicas_needed: Option<f64>,
-    /// What is known to come, or holds now, as `spec.scale.forecast.events` has it, within what is looked ahead at.
+    /// The known events of `spec.scale.forecast.events` that are current or within the horizon.
     #[serde(default)]
     pub events: Vec<KnownEvent>,
-    /// What the step that is under way is taken for, where it is above the last one and the forecasts begin behind it; null where they begin behind the
-    /// last one.
+    /// The estimated load of the current step, when it is above that of the last complete step; the forecasts then start at its end.
+    /// Null when they start at the end of the last complete step.
     #[serde(default)]
     pub under_way: Option<f64>,
-    /// The forecasts, that which is acted on first; empty while nothing is forecast.
+    /// The forecast at each horizon, beginning with the one that scaling acts on; empty while there is no forecast.
     pub forecasts: Vec<Ahead>,
-    /// The load of the latest steps, oldest first.
+    /// The loads of the latest steps, oldest first.
     pub past: Vec<PastLoad>,
 }
 
-/// A period after which the load repeats itself.
+/// A season: a period after which the load repeats.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Season {
-    /// How long it is.
+    /// The length of the period, in seconds.
     pub seconds: f64,
-    /// The correlation of the load with itself one period before, 0 to 1.
+    /// The autocorrelation of the load at this period, from 0 to 1.
     pub strength: f64,
 }
 
-/// The load at one horizon.
+/// The load forecast at one horizon.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Ahead {
-    /// Whether it is the highest load until then, or that of the step which ends then.
+    /// Whether it forecasts the peak load up to the horizon (true), or the load of the step that ends at the horizon (false).
     pub is_peak: bool,
-    /// How far ahead that is, from the end of the last step, or of that which is under way (`underWay`).
+    /// The horizon in seconds, from the end of the last complete step, or of the current one if `underWay` is set.
     pub seconds: f64,
-    /// The loads that are not exceeded with some probabilities, the least first; with what is known to come.
+    /// The quantiles of the load, lowest first, with known events included.
     pub quantiles: Vec<LoadQuantile>,
-    /// The same as it would be usual; empty where no known event changes it.
+    /// The quantiles without known events; empty when no known event changes the forecast.
     #[serde(default)]
     pub usual: Vec<LoadQuantile>,
-    /// Who says that at the probability which is sized for: `blend`, or `persistence` while nothing has beaten the last value.
+    /// The forecaster in use at the quantile that scaling acts on: `blend`, or `persistence` (the last value) while the blend is not
+    /// better.
     pub by: String,
-    /// The blend's mean loss at that probability, divided by the last value's; null before one was scored.
+    /// The mean loss of the blend at that quantile, divided by that of persistence; null before the first score.
     pub loss_ratio: Option<f64>,
-    /// The share of what came that lay at or below what was said; should be near the probability.
+    /// The share of actual loads at or below the forecast; it should be close to the quantile.
     pub coverage: f64,
-    /// Forecasts that were scored.
+    /// The number of scored forecasts.
     pub scored: u64,
-    /// Each model, the best first.
+    /// The models, best first.
     pub models: Vec<ModelStanding>,
 }
 
-/// A time that is known to be unlike others, and the load that it brings.
+/// A known event: a period with a declared change of load.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct KnownEvent {
-    /// What it is called.
+    /// The name of the event.
     pub name: String,
-    /// When it begins or began.
+    /// The begin of the event.
     pub from: String,
-    /// When it is over.
+    /// The end of the event.
     pub until: String,
-    /// So many times what is usual is expected of it; null for one that has a load of its own.
+    /// The factor by which the load is multiplied; null for an event with a `load`.
     pub factor: Option<f64>,
-    /// At least so much load is expected of it; null for one that has a factor.
+    /// The minimum load during the event; null for an event with a `factor`.
     pub load: Option<f64>,
 }
 
-/// A load that is not exceeded with some probability.
+/// A quantile of the load.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LoadQuantile {
-    /// With which.
+    /// The probability that the load is not exceeded.
     pub probability: f64,
-    /// That load.
+    /// The load at this quantile.
     pub load: f64,
 }
 
-/// How good a model has been over about the last week.
+/// The score of a model over approximately the last week.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ModelStanding {
-    /// Which.
+    /// The name of the model.
     pub model: String,
-    /// Its mean pinball loss at the probability which is sized for, in the unit of the load.
+    /// Its mean pinball loss at the quantile that scaling acts on, in the unit of the load.
     pub loss: f64,
-    /// Its part in the blend, 0 to 1.
+    /// Its weight in the blend, from 0 to 1.
     pub weight: f64,
 }
 
-/// The load of a step that is over.
+/// The load of a past step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PastLoad {
-    /// When the step began.
+    /// The begin of the step.
     pub at: String,
-    /// Its mean load; null where it was not measured.
+    /// The mean load over the step; null when it was not measured.
     pub load: Option<f64>,
 }

@@ -1,42 +1,43 @@
-//! What was learned of a service as it runs.
+//! What is learned from observing a service.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::LearnedCapacity;
 
-/// What was learned of a service as it runs: what a policy is tried on, instead of figures that somebody declares.
+/// What is learned from observing a service; `homeostat simulate` uses it in place of assumed figures.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Learned {
-    /// Such as `service/shop`.
+    /// The service, as `service/NAME`.
     pub target: String,
-    /// When this is said.
+    /// The time of this response.
     pub at: String,
-    /// What one replica carries within what is promised; null where nothing is promised, or nothing known of it.
+    /// The load that one replica carries within the SLO; null without an SLO, and while nothing is known.
     pub capacity: Option<LearnedCapacity>,
-    /// How long each of the latest replicas took from its start until it was ready, oldest first; at most 32.
+    /// The times from start to ready of the latest replicas, in seconds, oldest first; at most 32.
     pub starts_seconds: Vec<f64>,
-    /// What nine of ten of them have not exceeded; null before one was seen.
+    /// The 90th percentile of these times; null before the first.
     pub start_seconds: Option<f64>,
-    /// How long each of the latest replicas took from being ready until it used no more than its fellows, oldest first; at most 8.
+    /// The warm-up times of the latest replicas, in seconds, oldest first: from ready until their CPU usage was no higher than that of
+    /// the other replicas; at most 8.
     pub warmups_seconds: Vec<f64>,
-    /// What three of four of them have not exceeded; null before one was seen.
+    /// The 75th percentile of these times; null before the first.
     pub warmup_seconds: Option<f64>,
-    /// Its load; null where none is remembered.
+    /// The recorded load; null when none is recorded.
     pub load: Option<RecordedLoad>,
 }
 
-/// The load of a service, step by step.
+/// The recorded load of a service.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RecordedLoad {
-    /// What it is: `requests/s`, as asked of the proxy, or `replicas`, as the metrics ask for, not rounded.
+    /// The unit of the loads: `requests/s`, as counted by the proxy, or `replicas`, as proposed by the metrics, not rounded.
     pub unit: String,
-    /// When the first step begins; now, before one is over.
+    /// The begin of the first step; the current time before the first step is complete.
     pub from: String,
-    /// How long a step is.
+    /// The length of a step, in seconds.
     pub step_seconds: f64,
-    /// The mean load of each step that is over, oldest first; null where it was not measured. At most 16,400.
+    /// The mean load of each complete step, oldest first; null where it was not measured. At most 16,400 steps.
     pub loads: Vec<Option<f64>>,
 }

@@ -1,71 +1,71 @@
-//! What a look back shows.
+//! Recommendations for declarations, from past decisions and usage.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// What had better be declared differently, judged by what was decided and used.
+/// Recommended changes of declarations, based on past decisions and usage.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Recommendations {
-    /// The beginning of the time that was looked at.
+    /// The begin of the period that was analyzed.
     pub since: String,
-    /// Its end.
+    /// The end of the period that was analyzed.
     pub until: String,
-    /// The recommendations for each service, bottlenecks first; empty when there are none.
+    /// The recommendations, by service, bottlenecks first.
     pub items: Vec<Advice>,
 }
 
 /// One recommendation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Advice {
-    /// Of what, such as `service/shop`.
+    /// The service, as `service/NAME`.
     pub target: String,
-    /// `MaxReached`, `CpuThrottled`, `CpuTight`, `MemoryTight`, `MetricUnmeasured`, `SlowStarts`, `SlowProbe`, `NoSpare`, `Flapping`,
+    /// The kind of the recommendation: `MaxReached`, `CpuThrottled`, `CpuTight`, `MemoryTight`, `MetricUnmeasured`, `SlowStarts`, `SlowProbe`, `NoSpare`, `Flapping`,
     /// `MinNeverLeft`, `CpuOverAsked`, `MemoryOverAsked`, `ScheduleOverAsked`, `MetricNeverDecided`, `ScheduleNeverDecided`, `StepNeverTaken`,
     /// `LowNeverReached` or `SpareNeverUsed`.
     pub kind: String,
-    /// What was seen, in a sentence.
+    /// The observation in one sentence.
     pub message: String,
-    /// What following it would have been worth in that time.
+    /// The estimated benefit over the period.
     pub worth: AdviceWorth,
-    /// What the manifest would say instead.
+    /// The recommended changes of the manifest.
     pub changes: Vec<FieldChange>,
 }
 
-/// What following advice would have been worth; empty when that cannot be counted.
+/// The estimated benefit of a recommendation; empty when it cannot be estimated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AdviceWorth {
-    /// Replicas times hours that were asked for and did not run.
+    /// Replica-hours that were needed but not provided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lacked_replica_hours: Option<f64>,
-    /// Replicas times hours that were not needed.
+    /// Replica-hours that were not needed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spared_replica_hours: Option<f64>,
-    /// Cores that are lacking, over all replicas.
+    /// Cores that are missing, over all replicas.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lacked_cores: Option<f64>,
-    /// Cores that are kept and not used, over all replicas.
+    /// Cores that are reserved but not used, over all replicas.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spared_cores: Option<f64>,
-    /// Memory that is kept and not used, over all replicas.
+    /// Bytes of memory that are reserved but not used, over all replicas.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spared_bytes: Option<u64>,
-    /// Memory that is lacking, over all replicas.
+    /// Bytes of memory that are missing, over all replicas.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lacked_bytes: Option<u64>,
-    /// Replicas that need not have been stopped and started.
+    /// Starts of replicas that could have been avoided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spared_starts: Option<u32>,
 }
 
-/// One field of a manifest that would change.
+/// A change of one field of a manifest.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct FieldChange {
-    /// Where, such as `spec.scale.max`.
+    /// The path of the field, such as `spec.scale.max`.
     pub path: String,
-    /// What it is; null where it is not there.
+    /// The current value; null when the field is absent.
     pub old: Option<Value>,
-    /// What it becomes; null where it is no longer there.
+    /// The recommended value; null to remove the field.
     pub new: Option<Value>,
 }

@@ -1,23 +1,23 @@
-//! How autoscalers compare, and how large a replica should be.
+//! The comparison of autoscalers, the learned capacity, and the recommended resources of a replica.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Limit, Metric};
 
-/// How the autoscalers of a service compare.
+/// The comparison of the autoscalers of a service.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ScalingStatus {
-    /// Replicas that the acting one wants now.
+    /// The number of replicas that the acting autoscaler wants now.
     pub desired_replicas: u32,
-    /// Which policy decides, such as `hpa`, `formula`, `hold` or `fixed`.
+    /// The policy that decides, such as `hpa`, `formula`, `hold` or `fixed`.
     pub policy: String,
-    /// Those that are tried beside it, in the order of the declaration.
+    /// The shadow autoscalers, in the order of the declaration.
     pub shadows: Vec<ShadowStatus>,
 }
 
-/// An autoscaler that is tried without effect, and how it compares with the acting one.
+/// A shadow autoscaler, which decides without effect, compared with the acting one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ShadowStatus {
@@ -25,156 +25,156 @@ pub struct ShadowStatus {
     pub name: String,
     /// Its policy, such as `hpa` or `formula`.
     pub policy: String,
-    /// Replicas that it would run now.
+    /// The number of replicas that it would run now.
     pub desired_replicas: u32,
-    /// Since when both are compared.
+    /// The begin of the comparison.
     pub since: String,
-    /// How much of the time since then counts: that in which the service rested, or nobody looked, does not.
+    /// The length of the comparison in seconds, without the time in which the service was at zero or Homeostat did not run.
     pub counted_seconds: f64,
-    /// What it would have come to.
+    /// The result of the shadow autoscaler.
     pub own: ScalingTally,
-    /// What the acting one has come to in the same time.
+    /// The result of the acting autoscaler over the same time.
     pub acting: ScalingTally,
-    /// When it would have run fewer than the acting one.
+    /// How long, and by how much, it would have run fewer replicas than the acting autoscaler.
     pub below: ScalingDifference,
-    /// When it would have run more.
+    /// How long, and by how much, it would have run more replicas.
     pub above: ScalingDifference,
     /// Its latest changes, oldest first.
     pub changes: Vec<ShadowChange>,
-    /// Its last decision in one sentence; null while it is not asked.
+    /// Its latest decision in one sentence; null while it is not evaluated.
     pub summary: Option<String>,
 }
 
-/// What an autoscaler has come to over some time.
+/// The result of an autoscaler over a period.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ScalingTally {
-    /// Replicas times hours.
+    /// Replica-hours.
     pub replica_hours: f64,
-    /// How often it grew.
+    /// The number of scale-outs.
     pub scale_outs: u32,
-    /// How often it shrank.
+    /// The number of scale-ins.
     pub scale_ins: u32,
-    /// How often it went the other way than the last time.
+    /// How often the direction of scaling reversed.
     pub reversals: u32,
-    /// How long a metric was above its target by more than its tolerance. Of a shadow, as if its replicas shared the load.
+    /// How long a metric exceeded its target by more than its tolerance, in seconds. For a shadow, as if its replicas shared the load.
     pub over_target_seconds: f64,
-    /// How long its metrics gave no number.
+    /// How long its metrics proposed no number, in seconds.
     pub without_number_seconds: f64,
 }
 
-/// How long a number differed, and by how much.
+/// How long the number of replicas differed, and by how much.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ScalingDifference {
-    /// How long.
+    /// The duration, in seconds.
     pub seconds: f64,
-    /// By how many replicas times hours.
+    /// The difference in replica-hours.
     pub replica_hours: f64,
 }
 
-/// A change that a shadow would have made.
+/// A change that a shadow autoscaler would have made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ShadowChange {
-    /// When.
+    /// The time of the change.
     pub at: String,
-    /// Replicas before.
+    /// The number of replicas before.
     pub from: u32,
-    /// Replicas from then on.
+    /// The number of replicas after.
     pub to: u32,
 }
 
-/// The last decision of an autoscaler that is tried without effect.
+/// The latest decision of a shadow autoscaler.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ShadowExplanation {
     /// Its name.
     pub name: String,
-    /// Replicas that it would run from then on.
+    /// The number of replicas that it would run after the decision.
     pub desired: u32,
-    /// Replicas that it would have run before.
+    /// The number of replicas that it would have run before.
     pub previous: u32,
     /// Its policy.
     pub policy: String,
-    /// What each metric said, as if its own replicas shared the load.
+    /// The evaluation of each metric, as if its own replicas shared the load.
     pub metrics: Vec<Metric>,
-    /// What changed the number after the metrics, in order.
+    /// The limits that changed the number after the metrics were evaluated, in order.
     pub limits: Vec<Limit>,
     /// The decision in one sentence.
     pub summary: String,
 }
 
-/// What a replica carries within what its service promises.
+/// The load that one replica carries within the SLO of its service.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Capacity {
-    /// What is promised, such as `p99 < 200ms`.
+    /// The SLO, such as `p99 < 200ms`.
     pub promise: String,
-    /// What is acted on; null while nothing is known.
+    /// The capacity that scaling acts on; null while nothing is known.
     pub acting: Option<LearnedCapacity>,
-    /// What was learned of each version, oldest first.
+    /// The learned capacity of each version, oldest first.
     pub versions: Vec<LearnedCapacity>,
 }
 
-/// Requests a second that one replica carries.
+/// The capacity of one replica, in requests per second.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LearnedCapacity {
-    /// Of which generation; null for what is declared.
+    /// The generation that it was learned from; null for a declared capacity.
     pub generation: Option<u64>,
-    /// So many.
+    /// The estimated capacity.
     pub requests_per_second: f64,
-    /// At least so many were carried.
+    /// The lower bound: a rate that was carried within the SLO.
     pub lower: f64,
-    /// More were not carried, or cannot be told yet.
+    /// The upper bound: higher rates missed the SLO, or are not known yet.
     pub upper: f64,
-    /// Windows of at least five seconds of one replica that it was learned from.
+    /// The number of observed windows that it was learned from; each covers one replica for at least five seconds.
     pub windows: u64,
-    /// What it rests on: `curve` (rates that were carried, and how the latency grew), `kept` (rates that were carried), `overload` (rates that
-    /// were not), `before` (most of what the version before carries) or `declared`.
+    /// The basis of the estimate: `curve` (carried rates and the growth of latency), `kept` (carried rates), `overload` (rates that missed
+    /// the SLO), `before` (a part of the capacity of the previous version) or `declared`.
     pub ground: String,
 }
 
-/// How large a replica should be by what was learned of its use.
+/// The recommended resources of a replica, learned from its usage.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Recommendation {
-    /// What becomes of it: `recommend`, `initial` or `auto`.
+    /// How it is applied: `recommend` (not at all), `initial` (to new replicas) or `auto` (to running replicas as well).
     pub mode: String,
-    /// Processor, in thousandths of a core; null before the first sample.
+    /// CPU, in millicores; null before the first sample.
     pub cpu_millicores: Option<RecommendedAmount>,
     /// Memory, in bytes; null before the first sample.
     pub memory_bytes: Option<RecommendedAmount>,
-    /// Samples of the processor: a replica gives one a minute.
+    /// The number of CPU samples; each replica gives one per minute.
     pub samples: u64,
-    /// In days of samples of one replica.
+    /// The confidence, in days of samples of one replica.
     pub confidence_days: f64,
-    /// What is done with it now, in a sentence.
+    /// How the recommendation is currently applied, in one sentence.
     pub message: String,
 }
 
-/// An amount that should do, and bounds outside of which it is wrong with confidence.
+/// A recommended amount of a resource, with confidence bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RecommendedAmount {
-    /// What is declared; null when nothing is.
+    /// The declared amount; null when none is declared.
     pub declared: Option<u64>,
-    /// Less is too little.
+    /// The lower bound: a smaller amount is too little.
     pub lower: u64,
-    /// Covers nine of ten samples, with a margin.
+    /// The target: the 90th percentile of the samples plus a margin.
     pub target: u64,
-    /// More is waste; null before there is any confidence.
+    /// The upper bound: a larger amount is wasted; null while there is no confidence.
     pub upper: Option<u64>,
-    /// What replicas that are started now get instead of what is declared; null when that.
+    /// The amount that new replicas get in place of the declared one; null when they get the declared one.
     pub given: Option<u64>,
-    /// The least and the most that running replicas may use now; null where it is not known or not limited.
+    /// The range of limits of the running replicas; null when unknown or not limited.
     #[serde(default)]
     pub running: Option<AmountSpan>,
 }
 
-/// The least and the most of something.
+/// A range of amounts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AmountSpan {
-    /// The least.
+    /// The lowest amount.
     pub least: u64,
-    /// The most.
+    /// The highest amount.
     pub most: u64,
 }

@@ -1,37 +1,37 @@
-//! What went through the proxy, told apart by what it went to.
+//! Traffic over the proxy by version, and latencies.
 
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What the replicas of one version were asked, those that are gone included.
+/// The traffic of one version of a service, including replicas that no longer exist.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Version {
-    /// Which: the generation of the service that they run or ran.
+    /// The generation of the service.
     pub generation: u64,
-    /// Replicas of it that get requests now.
+    /// The number of its replicas that currently get requests.
     pub serving_replicas: u32,
-    /// Attempts at requests since the proxy began; one that was made again counts again.
+    /// Requests sent to it since the proxy was started, retries included.
     pub requests: u64,
-    /// Their answers by class of status, such as `2xx`; calls of gRPC by what their trailers say.
+    /// Responses by status class, such as `2xx`; gRPC calls by the status in their trailers.
     pub responses: BTreeMap<String, u64>,
-    /// Attempts without a whole answer: not connected, broken off, or too late.
+    /// Requests without a complete response: connection failed, aborted, or timed out.
     pub failures: u64,
-    /// How long their answers took; absent without any.
+    /// The latency of responses; absent without any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency: Option<Latency>,
 }
 
-/// How long answers took, from a request's head to the end of its answer, since the proxy began; to within 6.25 %, never too short.
+/// The latency since the proxy was started, from the request's headers to the end of the response; accurate to 6.25 %, rounded up.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Latency {
-    /// Half of them took no longer.
+    /// The median, in seconds.
     pub p50_seconds: f64,
-    /// 90 % of them took no longer.
+    /// The 90th percentile, in seconds.
     pub p90_seconds: f64,
-    /// 99 % of them took no longer.
+    /// The 99th percentile, in seconds.
     pub p99_seconds: f64,
 }

@@ -1,30 +1,30 @@
-//! What is used.
+//! Resource usage and throttling.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What is used now.
+/// The current resource usage.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Usage {
-    /// Processor, in thousandths of a core; null without two samples.
+    /// CPU, in millicores; null with fewer than two samples.
     pub cpu_millicores: Option<u64>,
-    /// Memory; null before the first sample.
+    /// Memory, in bytes; null before the first sample.
     pub memory_bytes: Option<u64>,
-    /// In which part of the kernel's windows a replica waited, as its limit of the processor was used up, over the metric window, from 0 to 1; of a
-    /// service that of the replica that waits most; null where no limit holds it, and while it does nothing.
+    /// The share of CPU quota periods in which the replica was throttled, from 0 to 1, over the metric window; for a service, that of the
+    /// most throttled replica. Null without a CPU limit, and while the replica is idle.
     #[serde(default)]
     pub throttled_share: Option<f64>,
 }
 
-/// How a replica has fared with its limit of the processor since its start.
+/// The throttling of a replica by its CPU limit since its start.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Throttling {
-    /// The kernel's windows, a tenth of a second each, in which it ran.
+    /// The number of CPU quota periods, of 100 ms each, in which it ran.
     pub windows: u64,
-    /// Those of them in which its limit was used up, so that it waited for the next one.
+    /// The number of periods in which it was throttled until the next one.
     pub throttled_windows: u64,
-    /// How long it waited, summed over the processors that it would have run on.
+    /// How long it was throttled, in seconds, summed over CPUs.
     pub waited_seconds: f64,
 }

@@ -8,8 +8,8 @@ use super::*;
 
 const NOW: Now = Now { time: Time::from_millis(60_000), wall: Wall::from_millis(1_700_000_060_000) };
 
-/// A service of which two are wanted, with these places.
-fn two_wanted(stages: impl IntoIterator<Item = Stage>) -> ServiceState {
+/// A service of which two replicas are desired, with these places.
+fn service_of_two(stages: impl IntoIterator<Item = Stage>) -> ServiceState {
     let name = ServiceName::parse("shop").unwrap();
     let spec: ServiceSpec =
         serde_json::from_value(serde_json::json!({"run": {"command": ["./shop"]}})).unwrap();
@@ -28,16 +28,16 @@ fn two_wanted(stages: impl IntoIterator<Item = Stage>) -> ServiceState {
 
 fn running(ready: bool) -> Stage {
     let since = Time::from_millis(1000);
-    Stage::Running(Health { since, begun: true, ready, ready_changed: since, sick_since: None })
+    Stage::Running(Health { since, started: true, ready, ready_changed: since, unhealthy_since: None })
 }
 
 fn leaving() -> Stage {
-    let then = model::plan::Afterwards::Close;
+    let then = model::plan::AfterStop::Close;
     Stage::Draining { admit: None, since: Time::ZERO, deadline: NOW.time, then }
 }
 
 #[test]
-fn a_service_is_complete_with_exactly_the_wanted_replicas() {
+fn a_service_is_complete_with_exactly_the_desired_replicas() {
     let snapshot = Snapshot { now: NOW, settings: &Settings::default(), knowledge: &Knowledge::default() };
     for (stages, status, reason) in [
         (vec![running(true), running(false)], "False", "Growing"),
@@ -46,23 +46,23 @@ fn a_service_is_complete_with_exactly_the_wanted_replicas() {
         (vec![running(true), running(true), running(false)], "False", "Settling"),
         (vec![running(true), running(true), leaving()], "False", "Settling"),
     ] {
-        let found = snapshot.complete(&two_wanted(stages), "");
+        let found = snapshot.complete(&service_of_two(stages), "");
         assert_eq!((&*found.status, &*found.reason), (status, reason), "{found:?}");
     }
 }
 
 #[test]
-fn a_listener_is_exposed_since_the_proxy_said_so() {
+fn a_service_is_exposed_since_the_proxy_confirmed_it() {
     let snapshot = Snapshot { now: NOW, settings: &Settings::default(), knowledge: &Knowledge::default() };
-    let mut service = two_wanted([]);
+    let mut service = service_of_two([]);
     let mut declared = Declared::clone(service.declared.as_ref().unwrap());
     let expose = serde_json::json!({"listen": "127.0.0.1:80", "port": "http"});
     declared.spec.expose = Some(serde_json::from_value(expose).unwrap());
     service.last_declared = Some(Arc::new(declared));
     let since = Time::from_millis(50_000);
     for (exposure, status) in [
-        (Exposure::Shown { revision: Generation(1), since }, "True"),
-        (Exposure::Telling { action: Default::default(), revision: Generation(1), since }, "Unknown"),
+        (Exposure::Open { revision: Generation(1), since }, "True"),
+        (Exposure::Opening { action: Default::default(), revision: Generation(1), since }, "Unknown"),
     ] {
         service.exposure = exposure;
         let found = snapshot.exposed(&service).unwrap();

@@ -56,7 +56,7 @@ async fn a_service_is_declared_shown_held_released_and_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn deleting_what_others_need_warns_and_shows_in_their_status() {
+async fn deleting_a_resource_that_others_refer_to_warns_and_shows_in_their_status() {
     let world = World::start().await;
     let mut shop = service("shop", 1);
     shop["spec"]["scale"]["protect"] = "sessions".into();
@@ -84,12 +84,12 @@ async fn deleting_what_others_need_warns_and_shows_in_their_status() {
     assert!(condition(&answer, "Exposed")["since"].is_string(), "{answer:?}");
 
     let deleted = world.send(Method::DELETE, "/v1/metricsources/shop", &json!(null)).await.json();
-    let lacking = "Service/shop spec.scale.protect: nothing measures sessions of each replica of shop yet: declare a MetricSource for it";
-    assert_eq!(deleted["items"][0]["warnings"], json!([lacking]));
+    let warning = "Service/shop spec.scale.protect: nothing measures sessions of each replica of shop yet: declare a MetricSource for it";
+    assert_eq!(deleted["items"][0]["warnings"], json!([warning]));
     let answer = world.until("/v1/services/shop", removable("NoSource")).await;
     assert_eq!(condition(&answer, "Removable")["status"], "False");
     let deleted = world.send(Method::DELETE, "/v1/services/shop", &json!(null)).await.json();
-    assert_eq!(deleted["items"][0]["warnings"], Value::Null, "nobody else lacks it: {deleted}");
+    assert_eq!(deleted["items"][0]["warnings"], Value::Null, "no other resource refers to it: {deleted}");
     world.end().await;
 }
 
@@ -124,7 +124,7 @@ async fn a_decision_is_explained_now_and_as_of_a_time() {
     let world = World::start().await;
     world.declare("shop", 1).await;
     let then = world.handle.now().wall;
-    // What comes in the same millisecond belongs to it.
+    // A decision in the same millisecond would count as before it.
     while world.handle.now().wall == then {
         tokio::task::yield_now().await;
     }
@@ -154,7 +154,7 @@ async fn a_decision_is_explained_now_and_as_of_a_time() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn watchers_get_present_objects_changes_and_deletions() {
+async fn watches_send_existing_objects_changes_and_deletions() {
     let world = World::start().await;
     let mut events = Events::of(world.open(world.request(Method::GET, "/v1/events?watch=true", "")).await);
     world.declare("shop", 1).await;
@@ -173,13 +173,13 @@ async fn watchers_get_present_objects_changes_and_deletions() {
 
     let follow = world.open(world.request(Method::GET, "/v1/nodes?watch=true", "")).await;
     world.end().await;
-    // A watch that is open does not keep the server from stopping.
+    // An open watch does not prevent the server from stopping.
     drop(follow);
     while services.next().await.is_some() {}
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_wrong_with_a_manifest_is_said_with_its_place_and_changes_nothing() {
+async fn problems_in_a_manifest_are_reported_with_their_position_and_change_nothing() {
     let world = World::start().await;
     let mut request = world.request(
         Method::POST,
@@ -187,7 +187,7 @@ async fn what_is_wrong_with_a_manifest_is_said_with_its_place_and_changes_nothin
         "apiVersion: homeostat/v1\nkind: Service\nmetadata: {name: shop}\nspec:\n  run: {comand: [x]}\n",
     );
     request.headers_mut().insert("content-type", "application/yaml".parse().unwrap());
-    let answer = world.ask(request).await;
+    let answer = world.execute(request).await;
     assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
     let failure = answer.json();
     assert_eq!(failure["code"], "HS0002");
@@ -195,7 +195,7 @@ async fn what_is_wrong_with_a_manifest_is_said_with_its_place_and_changes_nothin
     assert_eq!((&problem["line"], &problem["column"]), (&json!(5), &json!(9)), "{failure}");
     assert!(problem["message"].as_str().unwrap().contains("command"), "{failure}");
 
-    // The second of two is wrong: the first is not kept either.
+    // The second of two is invalid: the first is not stored either.
     let mut broken = service("web", 1);
     broken["spec"]["dependsOn"] = json!([{"service": "nowhere"}]);
     let answer = world.send(Method::POST, "/v1/apply", &json!([service("shop", 1), broken])).await;
@@ -205,7 +205,7 @@ async fn what_is_wrong_with_a_manifest_is_said_with_its_place_and_changes_nothin
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_cannot_be_understood_is_refused_in_words() {
+async fn invalid_requests_are_refused_with_a_code_and_a_sentence() {
     let world = World::start().await;
     let refused = [
         (Method::GET, "/v1/nothing", json!(null), 404, "HS0008"),
@@ -241,7 +241,7 @@ async fn what_cannot_be_understood_is_refused_in_words() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_web_page_of_another_origin_learns_and_changes_nothing() {
+async fn a_web_page_of_another_origin_can_read_and_change_nothing() {
     let world = World::start().await;
     for (name, value) in [
         ("origin", "http://evil.example"),
@@ -253,23 +253,23 @@ async fn a_web_page_of_another_origin_learns_and_changes_nothing() {
             let mut request = world.request(method, "/v1/services/shop", &service("shop", 1).to_string());
             request.headers_mut().insert("content-type", "application/json".parse().unwrap());
             request.headers_mut().insert(name, value.parse().unwrap());
-            let answer = world.ask(request).await;
+            let answer = world.execute(request).await;
             assert_eq!(answer.status, StatusCode::FORBIDDEN, "{name}: {value}");
             assert_eq!(answer.json()["code"], "HS0007");
         }
     }
     let mut form = world.request(Method::POST, "/v1/apply", &service("shop", 1).to_string());
     form.headers_mut().insert("content-type", "text/plain".parse().unwrap());
-    assert_eq!(world.ask(form).await.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    assert_eq!(world.execute(form).await.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
     let mut own = world.request(Method::GET, "/v1/services", "");
     own.headers_mut().insert("origin", format!("http://{}", world.address).parse().unwrap());
-    let answer = world.ask(own).await;
+    let answer = world.execute(own).await;
     assert_eq!((answer.status, answer.json()), (StatusCode::OK, json!({"items": []})));
     world.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn watches_have_a_limit_and_leave_room_for_others() {
+async fn watches_have_a_limit_that_leaves_connections_for_other_requests() {
     let world = World::start().await;
     let mut open = Vec::new();
     let refused = loop {
@@ -289,10 +289,10 @@ async fn watches_have_a_limit_and_leave_room_for_others() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_flood_of_connections_is_refused_in_words_and_passes() {
+async fn connections_beyond_the_limit_are_refused_with_a_sentence_and_the_server_recovers() {
     let world = World::start().await;
     let mut open = Vec::new();
-    // More than are allowed however many files there are, and than may be refused at once.
+    // More than the limit, and more than are refused at the same time.
     for _ in 0..260 {
         open.push(tokio::net::TcpStream::connect(world.address).await.unwrap());
     }
@@ -311,7 +311,7 @@ async fn a_flood_of_connections_is_refused_in_words_and_passes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn measurements_are_complete_open_metrics() {
+async fn metrics_are_complete_openmetrics() {
     let world = World::start().await;
     world.declare("shop", 2).await;
     let ready = "homeostat_replicas_ready{service=\"shop\"} 2";
@@ -327,18 +327,18 @@ async fn measurements_are_complete_open_metrics() {
     ] {
         assert!(text.contains(line), "{line} is missing in\n{text}");
     }
-    assert!(text.ends_with("# EOF\n"), "OpenMetrics ends with its mark");
+    assert!(text.ends_with("# EOF\n"), "OpenMetrics ends with EOF");
     world.end().await;
 }
 
-/// Every operation of the description is asked, and answers with the media type and the fields that it promises.
+/// Executes every operation of the description; each responds with the described media type and fields.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_route_answers_as_described() {
+async fn every_operation_responds_as_described() {
     let world = World::start().await;
     let described = world.get("/openapi.json").await.json();
     assert_eq!(described, api::description());
-    let mut asked = 0;
-    // What changes comes first, what deletes last.
+    let mut executed = 0;
+    // Changes come first, deletions last.
     for method in ["post", "put", "get", "delete"] {
         for (path, operations) in described["paths"].as_object().unwrap() {
             let Some(operation) = operations.get(method) else { continue };
@@ -371,21 +371,21 @@ async fn every_route_answers_as_described() {
             }
             let answer = world.send(method.to_uppercase().parse().unwrap(), &path, &body).await;
             assert_eq!(answer.status, StatusCode::OK, "{method} {path}: {answer:?}");
-            let promised = operation["responses"]["200"]["content"].as_object().unwrap();
+            let content = operation["responses"]["200"]["content"].as_object().unwrap();
             let media = answer.media.split(';').next().unwrap();
-            assert!(promised.contains_key(media), "{method} {path} gave {media}, promised {promised:?}");
+            assert!(content.contains_key(media), "{method} {path} gave {media}, described is {content:?}");
             if media == "application/json" {
-                check_form(
+                check_schema(
                     &described,
-                    &promised[media]["schema"],
+                    &content[media]["schema"],
                     &answer.json(),
                     &format!("{method} {path}"),
                 );
             }
-            asked += 1;
+            executed += 1;
         }
     }
-    assert_eq!(asked, 42, "a route was added or lost: is it described?");
+    assert_eq!(executed, 42, "an operation was added or removed");
     world.end().await;
 }
 
@@ -420,8 +420,8 @@ fn autoscaler() -> Value {
     })
 }
 
-/// Checks that `value` has the required fields of `schema`, and no others where it lists all; all the way down.
-fn check_form(described: &Value, schema: &Value, value: &Value, at: &str) {
+/// Checks that `value` has the required fields of `schema` and only described ones, recursively.
+fn check_schema(described: &Value, schema: &Value, value: &Value, at: &str) {
     let schema = match schema["$ref"].as_str() {
         Some(reference) => {
             described.pointer(reference.trim_start_matches('#')).unwrap_or_else(|| panic!("{reference}"))
@@ -429,8 +429,8 @@ fn check_form(described: &Value, schema: &Value, value: &Value, at: &str) {
         None => schema,
     };
     if let Some(choices) = schema["anyOf"].as_array() {
-        let meant = choices.iter().find(|choice| (choice["type"] == "null") == value.is_null());
-        return check_form(described, meant.expect("null, or one other form"), value, at);
+        let choice = choices.iter().find(|choice| (choice["type"] == "null") == value.is_null());
+        return check_schema(described, choice.expect("null, or one other form"), value, at);
     }
     for required in schema["required"].as_array().into_iter().flatten() {
         assert!(value.get(required.as_str().unwrap()).is_some(), "{at} lacks {required}: {value}");
@@ -438,10 +438,10 @@ fn check_form(described: &Value, schema: &Value, value: &Value, at: &str) {
     if let (Some(properties), Some(object)) = (schema["properties"].as_object(), value.as_object()) {
         for (name, field) in object {
             let form = properties.get(name).unwrap_or_else(|| panic!("{at}.{name} is not described"));
-            check_form(described, form, field, &format!("{at}.{name}"));
+            check_schema(described, form, field, &format!("{at}.{name}"));
         }
     }
     for item in value.as_array().into_iter().flatten() {
-        check_form(described, &schema["items"], item, at);
+        check_schema(described, &schema["items"], item, at);
     }
 }

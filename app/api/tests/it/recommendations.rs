@@ -9,7 +9,7 @@ use hyper::{Method, StatusCode};
 use journal::History;
 use model::identity::{ActionId, Epoch, Generation};
 use model::input::{Declared, Input, Intent, Report, Start};
-use model::measure::{Measured, MetricKey, Said, Series, Whose};
+use model::measure::{Measured, MeasurementResult, MetricKey, MetricSubject, Series};
 use model::name::{NodeName, ServiceName};
 use model::quantity::Milli;
 use model::resource::Resource;
@@ -21,7 +21,7 @@ use crate::world::World;
 
 const DAY: Duration = Duration::from_hours(24);
 
-/// A worker for each ten that wait, at most four.
+/// A service with one worker for every ten waiting jobs, at most four.
 fn worker() -> Value {
     json!({
         "apiVersion": "homeostat/v1", "kind": "Service", "metadata": {"name": "worker"},
@@ -36,8 +36,8 @@ fn worker() -> Value {
     })
 }
 
-/// Lets a loop decide on `worker` for more than a day until now, of which for half an hour so many waited and else five, and keeps it in `folder`.
-fn yesterday(folder: &Path, worker: &Value, most: i64) {
+/// Writes a history to `folder`: a loop decides on `worker` for more than a day until now. For half an hour `peak` jobs wait, otherwise five.
+fn write_history(folder: &Path, worker: &Value, peak: i64) {
     let mut history = History::new(folder.to_owned(), 30 * DAY);
     history.begin_run(Epoch(1)).unwrap();
     let mut control = ControlLoop::new(Settings::default());
@@ -59,9 +59,9 @@ fn yesterday(folder: &Path, worker: &Value, most: i64) {
     let mut second = 0;
     while second < DAY.as_secs() + 1800 {
         let is_busy = (3600..5400).contains(&second);
-        // It is looked at each second where that matters.
+        // Time passes in seconds during the peak, else in minutes.
         second += if is_busy { 1 } else { 60 };
-        let waiting = if is_busy { 1000 * most } else { 5_000 };
+        let waiting = if is_busy { 1000 * peak } else { 5_000 };
         put(Duration::from_secs(second), &Input::Report(Report::Measured(vec![measured(waiting)])));
         put(Duration::from_secs(second), &Input::Woke);
     }
@@ -71,9 +71,9 @@ fn yesterday(folder: &Path, worker: &Value, most: i64) {
 fn measured(milli: i64) -> Measured {
     Measured {
         source: ServiceName::parse("queues").unwrap(),
-        key: MetricKey { metric: "queue".into(), whose: Whose::Outside },
+        key: MetricKey { metric: "queue".into(), subject: MetricSubject::External },
         stale_after: Duration::from_mins(2),
-        said: Said::Series(vec![Series { labels: [].into(), value: Milli(milli) }]),
+        result: MeasurementResult::Series(vec![Series { labels: [].into(), value: Milli(milli) }]),
     }
 }
 
@@ -86,8 +86,8 @@ fn declared(worker: &Value) -> Declared {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_maximum_that_was_too_low_yesterday_is_recommended_to_change_with_its_worth() {
-    let world = World::start_with(|data| yesterday(&data.join("history"), &worker(), 90)).await;
+async fn raising_a_maximum_that_was_too_low_is_recommended_with_its_benefit() {
+    let world = World::start_with(|data| write_history(&data.join("history"), &worker(), 90)).await;
     let applied = world.send(Method::POST, "/v1/apply", &worker()).await;
     assert_eq!(applied.status, StatusCode::OK, "{applied:?}");
 
@@ -106,19 +106,19 @@ async fn a_maximum_that_was_too_low_yesterday_is_recommended_to_change_with_its_
     assert_eq!(all["items"], found["items"]);
     let begun = found["until"].as_str().unwrap();
     let since_now = world.get(&format!("/v1/services/worker/recommendations?since={begun}")).await.json();
-    assert_eq!(since_now["items"], json!([]), "what went on before is not looked at");
+    assert_eq!(since_now["items"], json!([]), "earlier decisions are not analyzed");
     let unknown = world.get("/v1/services/nobody/recommendations").await;
     assert_eq!(unknown.status, StatusCode::NOT_FOUND, "{unknown:?}");
     world.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_floor_that_nothing_needed_yesterday_is_recommended_to_change_with_its_worth() {
-    // Three for ten minutes of each twenty, where one is asked for.
+async fn removing_a_scheduled_minimum_that_was_not_needed_is_recommended_with_its_benefit() {
+    // A minimum of three for ten of every twenty minutes, where one is enough.
     let mut scheduled = worker();
     scheduled["spec"]["scale"]["schedule"] = json!([{"cron": "*/20 * * * *", "duration": "10m", "min": 3}]);
     let kept = scheduled.clone();
-    let world = World::start_with(move |data| yesterday(&data.join("history"), &kept, 5)).await;
+    let world = World::start_with(move |data| write_history(&data.join("history"), &kept, 5)).await;
     let applied = world.send(Method::POST, "/v1/apply", &scheduled).await;
     assert_eq!(applied.status, StatusCode::OK, "{applied:?}");
 

@@ -108,13 +108,13 @@ impl World {
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
-        self.ask(self.request(Method::GET, path, "")).await
+        self.execute(self.request(Method::GET, path, "")).await
     }
 
     pub(crate) async fn send(&self, method: Method, path: &str, body: &Value) -> Answer {
         let mut request = self.request(method, path, &body.to_string());
         request.headers_mut().insert("content-type", "application/json".parse().unwrap());
-        self.ask(request).await
+        self.execute(request).await
     }
 
     pub(crate) fn request(&self, method: Method, path: &str, body: &str) -> Request<Full<Bytes>> {
@@ -129,7 +129,7 @@ impl World {
             .expect("it is there")
     }
 
-    pub(crate) async fn ask(&self, request: Request<Full<Bytes>>) -> Answer {
+    pub(crate) async fn execute(&self, request: Request<Full<Bytes>>) -> Answer {
         let response = self.open(request).await;
         let status = response.status();
         let media = response.headers().get("content-type").map(|it| it.to_str().unwrap().to_owned());

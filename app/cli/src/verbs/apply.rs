@@ -1,4 +1,4 @@
-//! `apply`.
+//! `apply`: declares resources.
 
 use api::v1;
 use clap::Args;
@@ -6,18 +6,19 @@ use hyper::Method;
 use model::resource::Resource;
 use serde_json::{Value, json};
 
-use crate::arguments::CommandContext;
+use crate::context::CommandContext;
 use crate::failure::Failure;
 use crate::manifests::{self, Files, Warnings};
-use crate::output::{Output, say};
+use crate::output::Output;
+use crate::stderr;
 use crate::trial;
 
-/// Apply manifests: all of them, or nothing if something is wrong
+/// Apply manifests: all of them, or none if one is invalid
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     files: Files,
-    /// Only show what would change, what the change would decide now, and what it would have decided over the last hour
+    /// Only show what would change, and the decisions it would lead to now and would have led to over the last hour
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
@@ -32,26 +33,26 @@ pub(crate) async fn run(context: &CommandContext, arguments: Arguments) -> Resul
         return Err(Failure::usage("could not apply anything: the manifests hold no resource"));
     }
     let path = if arguments.dry_run { "/v1/apply?dryRun=true" } else { "/v1/apply" };
-    let answer: Value =
-        context.client()?.ask(Method::POST, path, Some(&json!({ "items": resources }))).await?;
-    let applied: v1::Applied = serde_json::from_value(answer.clone())?;
-    say_warnings(&applied);
+    let response: Value =
+        context.client()?.send(Method::POST, path, Some(&json!({ "items": resources }))).await?;
+    let applied: v1::Applied = serde_json::from_value(response.clone())?;
+    print_warnings(&applied);
     if !arguments.dry_run {
-        return context.printer.print(arguments.output.output, &answer, |_| lines(&applied));
+        return context.printer.print(arguments.output.output, &response, |_| lines(&applied));
     }
-    let trials = trial::of(context, &resources).await;
-    let answer = trial::beside(answer, trials.as_ref());
+    let trials = trial::evaluate(context, &resources).await;
+    let response = trial::with_trials(response, trials.as_ref());
     context
         .printer
-        .print(arguments.output.output, &answer, |_| lines(&applied) + &trial::lines(trials.as_ref()))
+        .print(arguments.output.output, &response, |_| lines(&applied) + &trial::lines(trials.as_ref()))
 }
 
-/// What the server warns of, on standard error.
-pub(crate) fn say_warnings(applied: &v1::Applied) {
+/// Prints the warnings of the server to standard error.
+pub(crate) fn print_warnings(applied: &v1::Applied) {
     for item in &applied.items {
-        item.warnings
-            .iter()
-            .for_each(|warning| say(&format!("warning: {}/{}: {warning}", item.kind, item.name)));
+        item.warnings.iter().for_each(|warning| {
+            stderr::print_line(&format!("warning: {}/{}: {warning}", item.kind, item.name));
+        });
     }
 }
 

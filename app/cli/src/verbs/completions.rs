@@ -1,23 +1,28 @@
-//! `completions`.
+//! `completions`: completion scripts for shells.
 
-use clap::{Args, CommandFactory};
+use clap::{Args, Command};
 use clap_complete::Shell;
 
-use crate::arguments::{self, CommandContext};
+use crate::context::CommandContext;
 use crate::failure::Failure;
 
-/// Print the completion script of a shell
+/// Print a completion script for a shell
 ///
 /// For bash: source <(homeostat completions bash)
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct Arguments {
-    /// Which shell
+    /// The shell
     #[arg(value_enum)]
     shell: Shell,
 }
 
-pub(crate) fn run(context: &CommandContext, arguments: Arguments) -> Result<(), Failure> {
+/// `command` is the definition of the whole command line.
+pub(crate) fn run(
+    context: &CommandContext,
+    arguments: Arguments,
+    command: &mut Command,
+) -> Result<(), Failure> {
     let mut script = Vec::new();
-    clap_complete::generate(arguments.shell, &mut arguments::Arguments::command(), "homeostat", &mut script);
+    clap_complete::generate(arguments.shell, command, "homeostat", &mut script);
     context.printer.bytes(&script)
 }

@@ -1,17 +1,17 @@
-//! `delete`.
+//! `delete`: deletes resources.
 
 use api::{Code, v1};
 use clap::Args;
 use hyper::Method;
 use serde_json::Value;
 
-use crate::arguments::CommandContext;
+use crate::context::CommandContext;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::target::{ObjectArgument, Subject};
 use crate::verbs::apply;
 
-/// Delete resources, those first that need others; the replicas of a deleted service are drained and stopped
+/// Delete resources, in the order of their dependencies; the replicas of a deleted service are drained and stopped
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Arguments {
     /// The resources, as service/NAME, hpa/NAME, route/NAME or metricsource/NAME
@@ -22,31 +22,31 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) async fn run(context: &CommandContext, arguments: Arguments) -> Result<(), Failure> {
-    if let Some(other) = arguments.targets.iter().find(|one| !is_declared(one.subject)) {
+    if let Some(other) = arguments.targets.iter().find(|target| !is_declared(target.subject)) {
         return Err(Failure::usage(format!(
             "could not delete {other}: only services, hpas, routes and metricsources can be deleted; to remove a replica, scale its service"
         )));
     }
     let client = context.client()?;
     let mut targets = arguments.targets;
-    // One that others need goes after those: for as long as each round deletes something.
+    // A resource that others need is deleted after them: rounds are repeated as long as each deletes something.
     loop {
         let mut needed = Vec::new();
         let mut refusal = None;
         let count = targets.len();
-        for one in targets {
-            let answer: Value = match client.ask(Method::DELETE, &one.path(), None).await {
-                Ok(answer) => answer,
+        for target in targets {
+            let response: Value = match client.send(Method::DELETE, &target.path(), None).await {
+                Ok(response) => response,
                 Err(error) if error.is(Code::Needed) => {
-                    needed.push(one);
+                    needed.push(target);
                     refusal = Some(error);
                     continue;
                 }
                 Err(error) => return Err(error.into()),
             };
-            let applied: v1::Applied = serde_json::from_value(answer.clone())?;
-            apply::say_warnings(&applied);
-            context.printer.print(arguments.output.output, &answer, |_| apply::lines(&applied))?;
+            let applied: v1::Applied = serde_json::from_value(response.clone())?;
+            apply::print_warnings(&applied);
+            context.printer.print(arguments.output.output, &response, |_| apply::lines(&applied))?;
         }
         match refusal {
             None => return Ok(()),
@@ -56,7 +56,7 @@ pub(crate) async fn run(context: &CommandContext, arguments: Arguments) -> Resul
     }
 }
 
-/// Whether people declare such things, and so can withdraw them.
+/// Whether resources of this kind are declared, and so can be deleted.
 fn is_declared(subject: Subject) -> bool {
     match subject {
         Subject::Service | Subject::Autoscaler | Subject::Route | Subject::MetricSource => true,

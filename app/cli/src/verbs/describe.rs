@@ -1,4 +1,4 @@
-//! `describe`: everything about one service, one route, or one source of a metric, on one screen.
+//! `describe`: everything about one service, route or metric source.
 
 use std::fmt::Write as _;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use api::v1;
 use clap::Args;
 use serde_json::Value;
 
-use crate::arguments::CommandContext;
+use crate::context::CommandContext;
 use crate::failure::Failure;
 use crate::figures;
 use crate::output::{Field, Output, Printer, STRING, UNKNOWN};
@@ -16,7 +16,7 @@ use crate::tables;
 use crate::target::{ObjectArgument, ServiceArgument, Subject};
 use crate::verbs::explain;
 
-/// Show everything about one service (conditions, replicas, the last decision, recent events), route or metric source
+/// Show everything about one service (conditions, replicas, latest decision, recent events), route or metric source
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Arguments {
     /// The resource, as service/NAME, route/NAME or metricsource/NAME
@@ -26,7 +26,7 @@ pub(crate) struct Arguments {
     output: Output,
 }
 
-/// What can be described; a bare name is a service's.
+/// A resource that can be described; a bare name is that of a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum DescribeTarget {
     Service(ServiceArgument),
@@ -41,9 +41,9 @@ impl FromStr for DescribeTarget {
         match text.parse::<ObjectArgument>() {
             Ok(ObjectArgument { subject: Subject::Route, name }) => Ok(Self::Route(name)),
             Ok(ObjectArgument { subject: Subject::MetricSource, name }) => Ok(Self::MetricSource(name)),
-            Ok(one) if one.subject != Subject::Service => {
-                Err(format!("{one} cannot be described; write service/NAME, route/NAME or metricsource/NAME"))
-            }
+            Ok(object) if object.subject != Subject::Service => Err(format!(
+                "{object} cannot be described; write service/NAME, route/NAME or metricsource/NAME"
+            )),
             Ok(_) | Err(_) => text.parse().map(Self::Service),
         }
     }
@@ -56,10 +56,10 @@ pub(crate) async fn run(context: &CommandContext, arguments: Arguments) -> Resul
         DescribeTarget::MetricSource(name) => return metric_source(context, name, &arguments.output).await,
     };
     let path = format!("/v1/services/{service}/describe");
-    let answer: Value = context.client()?.get(&path).await?;
-    let description: v1::Description = serde_json::from_value(answer.clone())?;
+    let response: Value = context.client()?.get(&path).await?;
+    let description: v1::Description = serde_json::from_value(response.clone())?;
     let printer = context.printer;
-    context.printer.print(arguments.output.output, &answer, |_| lines(printer, &description))
+    context.printer.print(arguments.output.output, &response, |_| lines(printer, &description))
 }
 
 fn lines(printer: Printer, it: &v1::Description) -> String {
@@ -84,10 +84,10 @@ fn lines(printer: Printer, it: &v1::Description) -> String {
     let mut grid = printer.table(tables::REPLICA_HEADER);
     it.replicas.iter().for_each(|replica| grid.row(tables::replica(replica, os::wall())));
     part("replicas", &if it.replicas.is_empty() { "there is none\n".to_owned() } else { grid.finish() });
-    let held: Vec<_> = it.replicas.iter().filter_map(tables::throttling).collect();
-    if !held.is_empty() {
+    let throttled: Vec<_> = it.replicas.iter().filter_map(tables::throttling).collect();
+    if !throttled.is_empty() {
         let mut grid = printer.table(tables::THROTTLING_HEADER);
-        held.into_iter().for_each(|row| grid.row(row));
+        throttled.into_iter().for_each(|row| grid.row(row));
         part("limit of the processor", &grid.finish());
     }
     if let Some(recommended) = &it.service.status.recommendation {
@@ -96,14 +96,14 @@ fn lines(printer: Printer, it: &v1::Description) -> String {
     if let Some(known) = &it.service.status.capacity {
         part("what a replica carries", &capacity(printer, known));
     }
-    if let Some(proxied) = &it.service.status.proxy {
+    if let Some(counters) = &it.service.status.proxy {
         let mut grid = printer.table(tables::ENDPOINT_HEADER);
         it.replicas.iter().filter_map(tables::endpoint).for_each(|row| grid.row(row));
         let zone = tables::zone(&it.service);
-        part("proxy", &format!("{}{zone}{}", tables::proxied(proxied), grid.finish()));
+        part("proxy", &format!("{}{zone}{}", tables::proxy_counters(counters), grid.finish()));
     }
     if !it.service.status.endpoints.is_empty() {
-        part("endpoints elsewhere", &elsewhere(printer, &it.service.status.endpoints));
+        part("endpoints elsewhere", &external_endpoints(printer, &it.service.status.endpoints));
     }
     if !it.service.status.versions.is_empty() {
         let mut grid = printer.table(tables::VERSION_HEADER);
@@ -122,10 +122,10 @@ fn lines(printer: Printer, it: &v1::Description) -> String {
     text
 }
 
-/// The endpoints that others run.
-pub(super) fn elsewhere(printer: Printer, endpoints: &[v1::ElsewhereEndpoint]) -> String {
-    let mut grid = printer.table(tables::ELSEWHERE_HEADER);
-    endpoints.iter().for_each(|endpoint| grid.row(tables::elsewhere(endpoint)));
+/// A table of external endpoints.
+pub(super) fn external_endpoints(printer: Printer, endpoints: &[v1::ElsewhereEndpoint]) -> String {
+    let mut grid = printer.table(tables::EXTERNAL_ENDPOINT_HEADER);
+    endpoints.iter().for_each(|endpoint| grid.row(tables::external_endpoint(endpoint)));
     grid.finish()
 }
 
@@ -177,10 +177,10 @@ fn recommendation(printer: Printer, it: &v1::Recommendation) -> String {
 }
 
 async fn route(context: &CommandContext, name: &str, output: &Output) -> Result<(), Failure> {
-    let answer: Value = context.client()?.get(&format!("/v1/routes/{name}/describe")).await?;
-    let description: v1::RouteDescription = serde_json::from_value(answer.clone())?;
+    let response: Value = context.client()?.get(&format!("/v1/routes/{name}/describe")).await?;
+    let description: v1::RouteDescription = serde_json::from_value(response.clone())?;
     let printer = context.printer;
-    context.printer.print(output.output, &answer, |_| route_lines(printer, &description))
+    context.printer.print(output.output, &response, |_| route_lines(printer, &description))
 }
 
 fn route_lines(printer: Printer, it: &v1::RouteDescription) -> String {
@@ -205,17 +205,17 @@ fn route_lines(printer: Printer, it: &v1::RouteDescription) -> String {
         let service = Field::text(format!("{}{port}", backend.service));
         grid.row([Field::number(backend.rule), service, Field::number(share), ready]);
     }
-    text += &tables::answers(&it.route.status);
+    text += &tables::route_responses(&it.route.status);
     text += "\nservices\n";
     text += &if it.backends.is_empty() { "it names no service\n".to_owned() } else { grid.finish() };
     text
 }
 
 async fn metric_source(context: &CommandContext, name: &str, output: &Output) -> Result<(), Failure> {
-    let answer: Value = context.client()?.get(&format!("/v1/metricsources/{name}/describe")).await?;
-    let description: v1::MetricSourceDescription = serde_json::from_value(answer.clone())?;
+    let response: Value = context.client()?.get(&format!("/v1/metricsources/{name}/describe")).await?;
+    let description: v1::MetricSourceDescription = serde_json::from_value(response.clone())?;
     let printer = context.printer;
-    context.printer.print(output.output, &answer, |_| metric_source_lines(printer, &description))
+    context.printer.print(output.output, &response, |_| metric_source_lines(printer, &description))
 }
 
 fn metric_source_lines(printer: Printer, it: &v1::MetricSourceDescription) -> String {

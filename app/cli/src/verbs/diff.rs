@@ -1,4 +1,4 @@
-//! `diff`.
+//! `diff`: what `apply` would change.
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -10,16 +10,16 @@ use model::resource::Resource;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::arguments::CommandContext;
+use crate::context::CommandContext;
+use crate::declared;
 use crate::failure::Failure;
-use crate::kept::kept;
 use crate::manifests::{self, Files, Warnings};
 use crate::output::{Output, STRING};
 use crate::paint::{Paint, Tone, printable};
 use crate::target::Subject;
 use crate::trial;
 
-/// Show what apply would change, field by field, and what it would decide; exits with 1 if anything differs
+/// Show what apply would change, field by field, and the decisions it would lead to; exits with 1 if anything differs
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
@@ -31,7 +31,7 @@ pub(crate) struct Arguments {
 #[derive(Serialize)]
 struct Differences {
     items: Vec<Difference>,
-    /// What the changed services would decide; absent when none that runs would change.
+    /// The decisions on the changed services; absent when no existing service would change.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     trials: Vec<v1::Trial>,
 }
@@ -51,22 +51,22 @@ pub(crate) async fn run(context: &CommandContext, arguments: Arguments) -> Resul
     let client = context.client()?;
     let mut items = Vec::new();
     for resource in manifests.resources() {
-        let kept = kept(&client, Subject::of(resource), resource.name()).await?;
-        let changes = kept.as_ref().map(|kept| manifest::diff(kept, resource)).unwrap_or_default();
+        let current = declared::fetch(&client, Subject::of(resource), resource.name()).await?;
+        let changes = current.as_ref().map(|current| manifest::diff(current, resource)).unwrap_or_default();
         items.push(Difference {
             target: format!("{}/{}", Subject::of(resource), resource.name()),
-            is_new: kept.is_none(),
+            is_new: current.is_none(),
             changes: changes.into_iter().map(field_change).collect(),
         });
     }
     let is_same = items.iter().all(|item| !item.is_new && item.changes.is_empty());
     let resources: Vec<&Resource> = manifests.resources().collect();
-    let trials = if is_same { None } else { trial::of(context, &resources).await };
-    let tried = trial::lines(trials.as_ref());
+    let trials = if is_same { None } else { trial::evaluate(context, &resources).await };
+    let trial_lines = trial::lines(trials.as_ref());
     let differences = Differences { items, trials: trials.map(|it| it.items).unwrap_or_default() };
     let paint = context.printer.paint;
     context.printer.print(arguments.output.output, &differences, |all| {
-        all.items.iter().map(|difference| lines(difference, paint)).collect::<String>() + &tried
+        all.items.iter().map(|difference| lines(difference, paint)).collect::<String>() + &trial_lines
     })?;
     Ok(if is_same { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -81,13 +81,13 @@ fn lines(difference: &Difference, paint: Paint) -> String {
         return format!("{}\n", paint.tone(Tone::Good, &format!("+ {target} is new")));
     }
     if difference.changes.is_empty() {
-        return format!("  {target} is as it is\n");
+        return format!("  {target} is unchanged\n");
     }
-    format!("~ {target}\n{}", changed(&difference.changes, paint))
+    format!("~ {target}\n{}", change_lines(&difference.changes, paint))
 }
 
-/// What each field was and becomes, a line each.
-pub(crate) fn changed(changes: &[v1::FieldChange], paint: Paint) -> String {
+/// The old and new value of each field, a line each.
+pub(crate) fn change_lines(changes: &[v1::FieldChange], paint: Paint) -> String {
     let mut text = String::new();
     for v1::FieldChange { path, old, new } in changes {
         let side = |sign: char, value: &Value| printable(&format!("  {sign} {path}: {value}"));
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_change_shows_what_was_and_what_becomes() {
+    fn a_change_shows_the_old_and_the_new_value() {
         let change = v1::FieldChange { path: "spec.scale.max".into(), old: Some(json!(5)), new: None };
         let difference = Difference { target: "service/a".into(), is_new: false, changes: vec![change] };
         assert_eq!(lines(&difference, Paint { is_on: false }), "~ service/a\n  - spec.scale.max: 5\n");

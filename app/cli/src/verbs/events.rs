@@ -1,25 +1,25 @@
-//! `events`, once or as they come.
+//! `events`: the latest events, once or as they occur.
 
 use api::v1;
 use clap::Args;
 use serde_json::Value;
 
-use crate::arguments::CommandContext;
+use crate::context::CommandContext;
 use crate::failure::Failure;
 use crate::output::{Format, Output, Widths};
 use crate::tables;
 use crate::target::ServiceArgument;
 
-/// Events that are shown unless told otherwise.
+/// The default number of events.
 const EVENTS_DEFAULT: u32 = 100;
 
-/// Show what happened, oldest first, and why
+/// Show events and their reasons, oldest first
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Arguments {
     /// Only of this service, as service/NAME
     #[arg(value_name = "SERVICE")]
     service: Option<ServiceArgument>,
-    /// How many, counted from the latest
+    /// The number of latest events
     #[arg(long, value_name = "N", default_value_t = EVENTS_DEFAULT, value_parser = clap::value_parser!(u32).range(0..=10_000))]
     limit: u32,
     /// Keep running and show new events
@@ -35,11 +35,11 @@ pub(crate) async fn run(context: &CommandContext, arguments: Arguments) -> Resul
     let path = format!("/v1/events?limit={}{service}", arguments.limit);
     let (client, printer, format) = (context.client()?, context.printer, arguments.output.output);
     if !arguments.watch {
-        let answer: Value = client.get(&path).await?;
-        let events: v1::List<v1::Event> = serde_json::from_value(answer.clone())?;
-        return printer.print(format, &answer, |_| {
+        let response: Value = client.get(&path).await?;
+        let events: v1::List<v1::Event> = serde_json::from_value(response.clone())?;
+        return printer.print(format, &response, |_| {
             if events.items.is_empty() {
-                return "nothing has happened yet\n".to_owned();
+                return "there are no events yet\n".to_owned();
             }
             let mut grid = printer.table(tables::EVENT_HEADER);
             events.items.iter().for_each(|event| grid.row(tables::event(event)));

@@ -1,4 +1,4 @@
-//! `explain`: the last decision, and why.
+//! `explain`: the latest decision on a service and its reasons.
 
 mod history;
 
@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use model::decision::{MetricVerdict, Policy};
 use serde_json::Value;
 
-use crate::arguments::CommandContext;
+use crate::context::CommandContext;
 use crate::failure::Failure;
 use crate::figures;
 use crate::moment::moment;
@@ -18,7 +18,7 @@ use crate::output::{Field, Output, Printer, STRING, UNKNOWN};
 use crate::paint::{Tone, printable};
 use crate::target::ServiceArgument;
 
-/// Show the last scaling decision of a service, its arithmetic, and what stood in its way
+/// Show the latest scaling decision on a service: its calculation, its limits, and what is pending
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Arguments {
     /// The service, as service/NAME
@@ -27,25 +27,25 @@ pub(crate) struct Arguments {
     /// The decision at this time: RFC 3339, a local time of day such as 12:03, or how long ago, such as 5m
     #[arg(long, value_name = "TIME", value_parser = moment, allow_hyphen_values = true)]
     at: Option<Timestamp>,
-    /// Why not more (out), fewer (in) or exactly N replicas, and what it would take; without a value, everything that was not
-    /// done
-    #[arg(long, value_name = "out|in|N", num_args = 0..=1, default_missing_value = "", value_parser = asked)]
+    /// Explain why not more (out), fewer (in) or exactly N replicas, and what would lead to it; without a value, everything that was
+    /// held back
+    #[arg(long, value_name = "out|in|N", num_args = 0..=1, default_missing_value = "", value_parser = why_not)]
     why_not: Option<String>,
-    /// What was decided from this time on, as a table and a plot; a time as in --at
+    /// Show the decisions from this time on, as a table and a plot; a time as in --at
     #[arg(long, value_name = "TIME", value_parser = moment, allow_hyphen_values = true, conflicts_with_all = ["at", "why_not"])]
     since: Option<Timestamp>,
-    /// What was decided up to this time; from an hour before, unless --since is given
+    /// Show the decisions up to this time; from an hour before, unless --since is given
     #[arg(long, value_name = "TIME", value_parser = moment, allow_hyphen_values = true, conflicts_with_all = ["at", "why_not"])]
     until: Option<Timestamp>,
-    /// With --since and --until: how many runs of decisions at most, the latest ones
+    /// With --since and --until: the maximum number of runs of decisions; the latest ones are shown
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1000))]
     limit: u16,
     #[command(flatten)]
     output: Output,
 }
 
-/// What `--why-not` asks about; nothing for all that was not done.
-fn asked(text: &str) -> Result<String, String> {
+/// Parses the value of `--why-not`; empty for everything that was held back.
+fn why_not(text: &str) -> Result<String, String> {
     if matches!(text, "" | "out" | "in") || text.parse::<u32>().is_ok() {
         return Ok(text.to_owned());
     }
@@ -58,16 +58,16 @@ pub(crate) async fn run(context: &CommandContext, arguments: Arguments) -> Resul
     }
     let at = arguments.at.map(|at| format!("at={at:.3}"));
     let why_not =
-        arguments.why_not.as_ref().filter(|asked| !asked.is_empty()).map(|it| format!("whyNot={it}"));
+        arguments.why_not.as_ref().filter(|value| !value.is_empty()).map(|it| format!("whyNot={it}"));
     let query: Vec<String> = at.into_iter().chain(why_not).collect();
     let path = format!("/v1/services/{}/explain?{}", arguments.service.0, query.join("&"));
-    let answer: Value = context.client()?.get(&path).await?;
-    let explanation: v1::Explanation = serde_json::from_value(answer.clone())?;
+    let response: Value = context.client()?.get(&path).await?;
+    let explanation: v1::Explanation = serde_json::from_value(response.clone())?;
     let printer = context.printer;
-    context.printer.print(arguments.output.output, &answer, |_| {
+    context.printer.print(arguments.output.output, &response, |_| {
         match (&explanation.why_not, &arguments.why_not) {
-            (Some(why), _) => reasons_against(printer, &explanation, why),
-            (None, Some(_)) => held_back(printer, &explanation),
+            (Some(why_not), _) => why_not_lines(printer, &explanation, why_not),
+            (None, Some(_)) => held_back_lines(printer, &explanation),
             (None, None) => lines(printer, &explanation),
         }
     })
@@ -78,12 +78,12 @@ async fn past(context: &CommandContext, arguments: &Arguments) -> Result<(), Fai
     let (since, until) = (bound("since", arguments.since), bound("until", arguments.until));
     let path =
         format!("/v1/services/{}/history?limit={}{since}{until}", arguments.service.0, arguments.limit);
-    let answer: Value = context.client()?.get(&path).await?;
-    let history: v1::History = serde_json::from_value(answer.clone())?;
-    context.printer.print(arguments.output.output, &answer, |_| history::lines(context.printer, &history))
+    let response: Value = context.client()?.get(&path).await?;
+    let history: v1::History = serde_json::from_value(response.clone())?;
+    context.printer.print(arguments.output.output, &response, |_| history::lines(context.printer, &history))
 }
 
-/// The whole of it: the sentence, the metrics with their arithmetic, what changed the number, what is not done yet.
+/// The explanation as text: the summary, the metrics with their calculation, the limits, and what is pending.
 pub(crate) fn lines(printer: Printer, it: &v1::Explanation) -> String {
     let (policy, summary) = (printable(&it.policy), printable(&it.summary));
     let mut text = format!(
@@ -111,12 +111,12 @@ pub(crate) fn lines(printer: Printer, it: &v1::Explanation) -> String {
         }
         write!(text, "\n{}", grid.finish()).expect(STRING);
     }
-    text.push_str(&behind(it));
+    text.push_str(&evidence_lines(it));
     if let Some(size) = &it.size_of_replica {
         write!(text, "\nsize of a replica\n  {}\n", printable(size)).expect(STRING);
     }
-    text.push_str(&undone(printer, it));
-    text.push_str(&otherwise(&it.prospects));
+    text.push_str(&pending_lines(printer, it));
+    text.push_str(&prospect_lines(&it.prospects));
     if !it.changes.is_empty() {
         text.push_str("\nchanges of size\n");
         for change in &it.changes {
@@ -142,8 +142,8 @@ fn metrics(printer: Printer, metrics: &[v1::Metric]) -> String {
     grid.finish()
 }
 
-/// What lies behind the limits: recommendations and changes of earlier; empty when nothing does.
-fn behind(it: &v1::Explanation) -> String {
+/// The earlier recommendations and changes behind the limits; empty without any.
+fn evidence_lines(it: &v1::Explanation) -> String {
     let mut text = String::new();
     if !it.evidence.is_empty() {
         text.push_str("\nbehind the limits\n");
@@ -154,8 +154,8 @@ fn behind(it: &v1::Explanation) -> String {
     text
 }
 
-/// What would lead elsewhere.
-fn otherwise(prospects: &[v1::Prospect]) -> String {
+/// The changes that would lead to another outcome.
+fn prospect_lines(prospects: &[v1::Prospect]) -> String {
     let mut text = String::new();
     if !prospects.is_empty() {
         text.push_str("\nwhat would change it\n");
@@ -166,24 +166,24 @@ fn otherwise(prospects: &[v1::Prospect]) -> String {
     text
 }
 
-/// The answer to "why not so many?".
-fn reasons_against(printer: Printer, it: &v1::Explanation, why: &v1::WhyNot) -> String {
-    let asked = match &*why.asked {
+/// The answer to `--why-not` with a value.
+fn why_not_lines(printer: Printer, it: &v1::Explanation, why_not: &v1::WhyNot) -> String {
+    let asked = match &*why_not.asked {
         "out" => "more".to_owned(),
         "in" => "fewer".to_owned(),
         number => printable(number),
     };
     let (decided, at) = (figures::replicas(it.desired), &it.at);
     let mut text = format!("{}: why not {asked}? {decided}, decided at {at}\n", it.target);
-    for cause in &why.because {
+    for cause in &why_not.because {
         writeln!(text, "  {}", printable(cause)).expect(STRING);
     }
-    text.push_str(&undone(printer, it));
-    text.push_str(&otherwise(&why.prospects));
+    text.push_str(&pending_lines(printer, it));
+    text.push_str(&prospect_lines(&why_not.prospects));
     text
 }
 
-/// What those would have decided that are tried beside it.
+/// The decisions of the shadow autoscalers.
 fn shadows(printer: Printer, shadows: &[v1::ShadowExplanation]) -> String {
     let mut grid = printer.table(&["SHADOW", "POLICY", "WANTS", "WHY"]);
     for shadow in shadows {
@@ -193,8 +193,8 @@ fn shadows(printer: Printer, shadows: &[v1::ShadowExplanation]) -> String {
     grid.finish()
 }
 
-/// What the guard refuses, and what waits; empty when nothing does.
-fn undone(printer: Printer, it: &v1::Explanation) -> String {
+/// What the guard rejects, and what is pending; empty without either.
+fn pending_lines(printer: Printer, it: &v1::Explanation) -> String {
     let mut text = String::new();
     if let Some(guard) = &it.guard {
         let refused = printer.paint.tone(Tone::Notable, "refused by the guard");
@@ -203,51 +203,56 @@ fn undone(printer: Printer, it: &v1::Explanation) -> String {
     if !it.waits.is_empty() {
         write!(text, "\n{}\n", printer.paint.tone(Tone::Notable, "waits")).expect(STRING);
         for wait in &it.waits {
-            let who = wait
+            let subject = wait
                 .replica
                 .as_ref()
                 .map_or_else(|| it.target.clone(), |replica| format!("replica/{replica}"));
-            writeln!(text, "  {who}: {}", printable(&wait.message)).expect(STRING);
+            writeln!(text, "  {subject}: {}", printable(&wait.message)).expect(STRING);
         }
     }
     text
 }
 
-/// What was not done: metrics that could not say, or were not agreed with, limits that changed the number, the guard's refusals, waits. Then what those say that ask for no
-/// number of their own: parts of a formula or of a mean, and metrics that decide nothing.
-fn held_back(printer: Printer, it: &v1::Explanation) -> String {
-    let (silent, parts): (Vec<_>, Vec<_>) = it
+/// The answer to `--why-not` without a value: metrics without a proposal, metrics that were overruled, limits that changed the number, what the
+/// guard rejects, and what is pending. Metrics that have no proposal of their own follow, such as the parts of a formula or of a mean.
+fn held_back_lines(printer: Printer, it: &v1::Explanation) -> String {
+    let (unmeasured, parts): (Vec<_>, Vec<_>) = it
         .metrics
         .iter()
         .filter(|metric| metric.proposal.is_none())
         .partition(|metric| metric.current == MetricVerdict::UNKNOWN);
-    // Elsewhere the largest number wins, and a smaller one is none that was held back.
+    // With other policies the largest proposal wins, and smaller ones are not held back.
     let is_unanimous = it.policy == Policy::Unanimous.name();
-    let silent = silent.into_iter().map(|metric| {
+    let unmeasured = unmeasured.into_iter().map(|metric| {
         format!("  {} gives no number: {}\n", printable(&metric.name), printable(&metric.note))
     });
     let parts: String = parts.into_iter().map(part).collect();
-    let outvoted = it.metrics.iter().filter_map(|metric| {
-        let asked = metric.proposal.filter(|asked| is_unanimous && *asked != it.desired)?;
-        Some(format!("  {} asks for {asked}: {}\n", printable(&metric.name), printable(&metric.note)))
+    let overruled = it.metrics.iter().filter_map(|metric| {
+        let proposal = metric.proposal.filter(|proposal| is_unanimous && *proposal != it.desired)?;
+        Some(format!("  {} asks for {proposal}: {}\n", printable(&metric.name), printable(&metric.note)))
     });
-    // One that is told for what it says, and changed nothing, held nothing back.
+    // A limit that did not change the number is only listed for its note.
     let limits = it.limits.iter().filter(|limit| limit.from != limit.to).map(|limit| {
         let (name, from, to) = (printable(&limit.name), limit.from, limit.to);
         format!("  {name} changes {from} to {to}: {}\n", printable(&limit.note))
     });
-    let causes: String = silent.chain(outvoted).chain(limits).collect();
-    let undone = undone(printer, it);
-    if causes.is_empty() && undone.is_empty() {
+    let causes: String = unmeasured.chain(overruled).chain(limits).collect();
+    let pending = pending_lines(printer, it);
+    if causes.is_empty() && pending.is_empty() {
         let (target, desired, summary) = (&it.target, figures::replicas(it.desired), printable(&it.summary));
         return format!(
             "{target}: nothing was held back; {desired} is what was asked for\n  {summary}\n{parts}"
         );
     }
-    format!("{}: {}, decided at {}\n{causes}{parts}{undone}", it.target, figures::replicas(it.desired), it.at)
+    format!(
+        "{}: {}, decided at {}\n{causes}{parts}{pending}",
+        it.target,
+        figures::replicas(it.desired),
+        it.at
+    )
 }
 
-/// What a metric says that asks for no number of its own, such as `cpu at 15 %, target 50 %: it weighs 3 of 6.5`.
+/// A metric without a proposal of its own, such as `cpu at 15 %, target 50 %: it weighs 3 of 6.5`.
 fn part(metric: &v1::Metric) -> String {
     let v1::Metric { name, current, target, note, .. } = metric;
     let [name, current, target, note] = [name, current, target, note].map(|text| printable(text));
@@ -309,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn an_explanation_shows_the_arithmetic_and_each_limit() {
+    fn an_explanation_shows_the_calculation_and_each_limit() {
         let text = lines(PRINTER, &explanation());
         for part in [
             "service/shop: 4 replicas, 2 before",
@@ -325,16 +330,16 @@ mod tests {
     }
 
     #[test]
-    fn why_not_leaves_out_what_was_done() {
-        let text = held_back(PRINTER, &explanation());
+    fn why_not_shows_only_what_was_held_back() {
+        let text = held_back_lines(PRINTER, &explanation());
         assert!(text.contains("changes 6 to 4") && text.contains("starts in 2 s"), "{text}");
         assert!(!text.contains("ceil("), "{text}");
         let done = v1::Explanation { limits: Vec::new(), waits: Vec::new(), ..explanation() };
-        assert!(held_back(PRINTER, &done).contains("nothing was held back"));
+        assert!(held_back_lines(PRINTER, &done).contains("nothing was held back"));
     }
 
     #[test]
-    fn why_not_tells_a_metric_without_a_number_from_a_part_of_one() {
+    fn why_not_distinguishes_an_unmeasured_metric_from_a_part_of_a_mean() {
         let metric = |current: &str, note: &str| v1::Metric {
             current: current.into(),
             proposal: None,
@@ -347,26 +352,26 @@ mod tests {
             waits: Vec::new(),
             ..explanation()
         };
-        let text = held_back(PRINTER, &mean);
+        let text = held_back_lines(PRINTER, &mean);
         assert!(text.contains("nothing was held back"), "{text}");
         assert!(text.contains("cpu at 15 %, target 50 %: its weight is 3 of 4"), "{text}");
         assert!(!text.contains("gives no number"), "{text}");
         let silent = metric("unknown", "reading it failed");
-        let text = held_back(PRINTER, &v1::Explanation { metrics: vec![silent], ..mean });
+        let text = held_back_lines(PRINTER, &v1::Explanation { metrics: vec![silent], ..mean });
         assert!(text.contains("cpu gives no number: reading it failed"), "{text}");
     }
 
     #[test]
-    fn why_not_names_no_limit_that_changed_nothing() {
+    fn why_not_omits_limits_that_changed_nothing() {
         let limit = v1::Limit { name: "Forecast".into(), from: 4, to: 4, note: "it changes nothing".into() };
         let only = |limits: Vec<v1::Limit>| v1::Explanation { limits, waits: Vec::new(), ..explanation() };
-        assert!(held_back(PRINTER, &only(vec![limit.clone()])).contains("nothing was held back"));
-        let text = held_back(PRINTER, &only(vec![v1::Limit { from: 6, ..limit }]));
+        assert!(held_back_lines(PRINTER, &only(vec![limit.clone()])).contains("nothing was held back"));
+        let text = held_back_lines(PRINTER, &only(vec![v1::Limit { from: 6, ..limit }]));
         assert!(text.contains("Forecast changes 6 to 4: it changes nothing"), "{text}");
     }
 
     #[test]
-    fn why_not_names_those_that_the_others_did_not_agree_with() {
+    fn why_not_names_metrics_that_were_overruled() {
         let agreeing = |policy: &str| {
             let of = |policy: &str| v1::Explanation {
                 policy: policy.into(),
@@ -374,26 +379,26 @@ mod tests {
                 waits: Vec::new(),
                 ..explanation()
             };
-            held_back(PRINTER, &of(policy))
+            held_back_lines(PRINTER, &of(policy))
         };
         assert!(agreeing("unanimous").contains("cpu asks for 6: ceil(2 x 3.000) = 6"));
         assert!(agreeing("hpa").contains("nothing was held back"));
     }
 
     #[test]
-    fn why_not_a_number_says_what_speaks_against_it_and_what_it_takes() {
+    fn why_not_a_number_shows_the_reasons_and_what_would_lead_to_it() {
         let because = vec!["cpu asks for 4: because".to_owned()];
         let prospects = explanation().prospects;
         let why = v1::WhyNot { asked: "8".into(), because, prospects };
-        let text = reasons_against(PRINTER, &explanation(), &why);
+        let text = why_not_lines(PRINTER, &explanation(), &why);
         for part in ["why not 8? 4 replicas", "cpu asks for 4", "if the load stays as it is: 6 replicas"] {
             assert!(text.contains(part), "{part} is missing in\n{text}");
         }
     }
 
     #[test]
-    fn why_not_asks_about_more_fewer_or_a_number() {
-        assert!(["", "out", "in", "8"].into_iter().all(|it| asked(it).is_ok()));
-        assert!(asked("service/web").unwrap_err().contains("the service before it"));
+    fn why_not_takes_out_in_a_number_or_no_value() {
+        assert!(["", "out", "in", "8"].into_iter().all(|it| why_not(it).is_ok()));
+        assert!(why_not("service/web").unwrap_err().contains("the service before it"));
     }
 }

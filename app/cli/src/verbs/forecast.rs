@@ -1,4 +1,4 @@
-//! `forecast`: the load ahead of a service, and how good that has been.
+//! `forecast`: the load forecast of a service, and its accuracy.
 
 use std::fmt::Write as _;
 
@@ -9,49 +9,49 @@ use load::plot::{self, Between, Frame, Ink, Line};
 use ratatui::crossterm::terminal;
 use serde_json::Value;
 
-use crate::arguments::CommandContext;
+use crate::context::CommandContext;
 use crate::failure::Failure;
 use crate::figures;
 use crate::output::{Field, Output, Printer, STRING, UNKNOWN};
 use crate::paint::printable;
 use crate::target::ServiceArgument;
 
-/// Show the load ahead of a service, how sure that is, and how good it has been
+/// Show the load forecast of a service, its uncertainty, and its past accuracy
 ///
-/// What is shown needs `spec.scale.slo` or `spec.scale.forecast`; with mode shadow it has no effect.
+/// A forecast needs `spec.scale.slo` or `spec.scale.forecast`; with mode shadow it has no effect.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Arguments {
     /// The service, as service/NAME
     #[arg(value_name = "SERVICE")]
     service: ServiceArgument,
-    /// Draw the recent load and the load ahead, with its band of uncertainty
+    /// Draw the recent load and the forecast with its uncertainty band
     #[arg(long)]
     plot: bool,
-    /// How many past steps to show
+    /// The number of past steps to show
     #[arg(long, value_name = "STEPS", default_value_t = 120, value_parser = clap::value_parser!(u16).range(0..=1000))]
     past: u16,
     #[command(flatten)]
     output: Output,
 }
 
-/// Columns and rows of the plot where no terminal tells, and at most.
+/// The width of the plot without a terminal and at most, and its height.
 const WIDTH_DEFAULT: u16 = 80;
 const WIDTH_MAX: u16 = 120;
 const HEIGHT: usize = 14;
 
 pub(crate) async fn run(context: &CommandContext, arguments: Arguments) -> Result<(), Failure> {
     let path = format!("/v1/services/{}/forecast?past={}", arguments.service.0, arguments.past);
-    let answer: Value = context.client()?.get(&path).await?;
-    let forecast: v1::Forecast = serde_json::from_value(answer.clone())?;
+    let response: Value = context.client()?.get(&path).await?;
+    let forecast: v1::Forecast = serde_json::from_value(response.clone())?;
     let width = terminal::size().map_or(WIDTH_DEFAULT, |(columns, _)| columns).min(WIDTH_MAX);
-    context.printer.print(arguments.output.output, &answer, |_| {
+    context.printer.print(arguments.output.output, &response, |_| {
         let plot =
             if arguments.plot { format!("\n{}", plot_of(&forecast, width.into())) } else { String::new() };
         lines(context.printer, &forecast) + &plot
     })
 }
 
-/// The whole of it: what is known, what follows, and a line for each horizon.
+/// The forecast as text: the load, its effect, and a line for each horizon.
 fn lines(printer: Printer, it: &v1::Forecast) -> String {
     let load = |load: Option<f64>| load.map_or_else(|| UNKNOWN.to_owned(), |load| figures::rate(Some(load)));
     let last = load(it.past.last().and_then(|step| step.load));
@@ -65,18 +65,19 @@ fn lines(printer: Printer, it: &v1::Forecast) -> String {
     );
     writeln!(text, "  {}", printable(&it.message)).expect(STRING);
     if let Some(under_way) = it.under_way {
-        let rises = format!("the current step rises, and is counted as {}", load(Some(under_way)));
-        writeln!(text, "  {rises} {}: the steps after it begin from that", it.unit).expect(STRING);
+        let rises =
+            format!("the load of the current step is rising; it is estimated at {}", load(Some(under_way)));
+        writeln!(text, "  {rises} {}, and the forecasts start from it", it.unit).expect(STRING);
     }
     let start = it.start_seconds.map_or_else(
-        || "no start has been seen yet".to_owned(),
+        || "no start has been observed yet".to_owned(),
         |start| format!("90 % of starts take at most {}", figures::seconds(Some(start))),
     );
     writeln!(text, "  {start}; looks {} ahead", span(it.reach_seconds)).expect(STRING);
     let seasons = it.seasons.iter().map(|it| format!("{} ({:.2})", span(it.seconds), it.strength));
     let seasons: Vec<String> = seasons.collect();
     if !seasons.is_empty() {
-        writeln!(text, "  it repeats itself after {}", seasons.join(", ")).expect(STRING);
+        writeln!(text, "  seasons: {}", seasons.join(", ")).expect(STRING);
     }
     for event in &it.events {
         writeln!(text, "  event {}", printable(&event_text(event, &it.unit))).expect(STRING);
@@ -104,7 +105,7 @@ fn lines(printer: Printer, it: &v1::Forecast) -> String {
     text
 }
 
-/// Such as `black-friday: ×3 from 2026-11-27T07:00:00.000Z to 2026-11-27T19:00:00.000Z`.
+/// An event as text, such as `black-friday: ×3 from 2026-11-27T07:00:00.000Z to 2026-11-27T19:00:00.000Z`.
 fn event_text(event: &v1::KnownEvent, unit: &str) -> String {
     let brings = match (event.factor, event.load) {
         (Some(factor), _) => format!("×{factor}"),
@@ -118,7 +119,7 @@ fn percent(share: f64) -> String {
     format!("{} %", (share * 1000.0).round() / 10.0)
 }
 
-/// A length of time in its two largest units: `45s`, `2m`, `1h30m`, `2d4h`.
+/// A duration in its two largest units: `45s`, `2m`, `1h30m`, `2d4h`.
 fn span(seconds: f64) -> String {
     const UNITS: [(&str, u64); 4] = [("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)];
     let mut left = seconds.round().max(0.0) as u64;
@@ -133,7 +134,7 @@ fn span(seconds: f64) -> String {
     text
 }
 
-/// The load of late, and the middle and the band of what is ahead, in straight lines from horizon to horizon.
+/// A plot of the recent load, and of the median and the band of the forecast, linear between horizons.
 fn plot_of(it: &v1::Forecast, width: usize) -> String {
     let begin = it.past.last().map_or(0.0, |step| seconds(&step.at) + it.step_seconds);
     let past = it.past.iter().filter_map(|step| Some((seconds(&step.at) - begin, step.load?)));
@@ -170,7 +171,7 @@ fn seconds(at: &str) -> f64 {
     at.parse::<Timestamp>().map_or(0.0, |at| at.as_millisecond() as f64 / 1000.0)
 }
 
-/// What is known to come, in seconds from the last step on.
+/// Known events with their begin and end, in seconds after the last step.
 struct Events(Vec<(f64, f64, v1::KnownEvent)>);
 
 impl Events {
@@ -181,7 +182,7 @@ impl Events {
         Self(it.events.iter().map(of).collect())
     }
 
-    /// What becomes of the usual `load` of the step that ends at `until`.
+    /// The load of the step that ends at `until`, given its `load` without events.
     fn lifted(&self, until: f64, step: f64, load: f64) -> f64 {
         let holds = |(from, end, _): &&(f64, f64, v1::KnownEvent)| *from < until && *end > until - step;
         let held: Vec<&v1::KnownEvent> = self.0.iter().filter(holds).map(|(_, _, event)| event).collect();
@@ -272,8 +273,7 @@ mod tests {
 
         let rising = v1::Forecast { under_way: Some(15.0), ..it };
         assert_eq!(ahead_of(&rising, 0.5, 15.0), [(120.0, 20.0), (180.0, 30.0), (240.0, 40.0)]);
-        let expected =
-            "the current step rises, and is counted as 15 requests/s: the steps after it begin from that";
+        let expected = "the load of the current step is rising; it is estimated at 15 requests/s, and the forecasts start from it";
         assert!(lines(printer, &rising).contains(expected), "{}", lines(printer, &rising));
     }
 }

@@ -1,4 +1,4 @@
-//! `get`, once or as things change.
+//! `get`: resources as a table, once or as they change.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::arguments::CommandContext;
 use crate::client::Client;
+use crate::context::CommandContext;
 use crate::failure::Failure;
 use crate::lines::Lines;
 use crate::output::{Field, Format, Output, Printer, Widths};
@@ -18,10 +18,10 @@ use crate::tables;
 use crate::target::{ServiceArgument, Subject, Target};
 use crate::verbs::describe;
 
-/// Changes that come within this time of each other are printed as one table.
-const TOGETHER: Duration = Duration::from_millis(50);
+/// Changes within this time of each other are printed as one table.
+const BATCH_WINDOW: Duration = Duration::from_millis(50);
 
-/// Show services, replicas, autoscalers, routes, metric sources or nodes, or how autoscalers compare
+/// Show services, replicas, autoscalers, routes, metric sources, nodes, or a comparison of autoscalers
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Arguments {
     /// What to show: service, hpa, route, metricsource, replica, node or scaling, or one resource as KIND/NAME; without it, services and
@@ -30,7 +30,7 @@ pub(crate) struct Arguments {
     target: Option<Target>,
     /// With `scaling`: only this service, as service/NAME
     #[arg(value_name = "SERVICE")]
-    of: Option<ServiceArgument>,
+    scaling_of: Option<ServiceArgument>,
     /// Only the replicas of this service
     #[arg(long, value_name = "NAME")]
     service: Option<ServiceArgument>,
@@ -53,30 +53,30 @@ pub(crate) async fn run(context: &CommandContext, arguments: Arguments) -> Resul
         }
         return overview(&client, context.printer, format, service).await;
     };
-    let target = &named(target, arguments.of.as_ref())?;
+    let target = &with_service(target, arguments.scaling_of.as_ref())?;
     let path = path(target, arguments.service.as_ref(), arguments.watch)?;
     if arguments.watch {
         let watched = Watched::begin(&client, target.subject, &path).await?;
         return watch(&client, context.printer, format, vec![watched]).await;
     }
-    let answer: Value = client.get(&path).await?;
+    let response: Value = client.get(&path).await?;
     let text = if format == Format::Table {
-        table(context.printer, target.subject, &answer)?
+        table(context.printer, target.subject, &response)?
     } else {
         String::new()
     };
-    context.printer.print(format, &answer, |_| text)
+    context.printer.print(format, &response, |_| text)
 }
 
-/// `scaling service/NAME` is `scaling/NAME`.
-fn named(target: &Target, of: Option<&ServiceArgument>) -> Result<Target, Failure> {
-    match (of, &target.name, target.subject) {
+/// Turns `scaling service/NAME` into `scaling/NAME`.
+fn with_service(target: &Target, service: Option<&ServiceArgument>) -> Result<Target, Failure> {
+    match (service, &target.name, target.subject) {
         (None, _, _) => Ok(target.clone()),
         (Some(ServiceArgument(service)), None, Subject::Scaling) => {
             Ok(Target { subject: Subject::Scaling, name: Some(service.to_string()) })
         }
         (Some(ServiceArgument(service)), _, _) => Err(Failure::usage(format!(
-            "{service} is one argument too many; write KIND/NAME, or `get scaling service/NAME`"
+            "{service} is an unexpected argument; write KIND/NAME, or `get scaling service/NAME`"
         ))),
     }
 }
@@ -91,7 +91,7 @@ fn path(target: &Target, service: Option<&ServiceArgument>, is_watch: bool) -> R
         }
         (None, None) => {}
         (_, Some(_)) => {
-            return Err(Failure::usage("--service says which replicas; write `get replicas --service NAME`"));
+            return Err(Failure::usage("--service selects replicas; write `get replicas --service NAME`"));
         }
     }
     if is_watch {
@@ -100,19 +100,19 @@ fn path(target: &Target, service: Option<&ServiceArgument>, is_watch: bool) -> R
     Ok(if query.is_empty() { path } else { format!("{path}?{}", query.join("&")) })
 }
 
-/// Where the services that are meant are, for [`overview`] and its watch.
+/// The path of the selected services, for [`overview`] and its watch.
 fn services_path(service: Option<&ServiceArgument>, is_watch: bool) -> String {
     let name = service.map(|ServiceArgument(name)| format!("/{name}")).unwrap_or_default();
     format!("{}{name}?watch={is_watch}", Subject::Service.path())
 }
 
-/// Where their replicas are.
+/// The path of their replicas.
 fn replicas_path(service: Option<&ServiceArgument>, is_watch: bool) -> String {
     let name = service.map(|ServiceArgument(name)| format!("&service={name}")).unwrap_or_default();
     format!("{}?watch={is_watch}{name}", Subject::Replica.path())
 }
 
-/// Services, and under them replicas.
+/// Prints services, and below them replicas.
 async fn overview(
     client: &Client,
     printer: Printer,
@@ -137,10 +137,10 @@ fn items_of(list: &Value) -> &[Value] {
 }
 
 /// One resource, or a list of them, as a table.
-fn table(printer: Printer, subject: Subject, answer: &Value) -> Result<String, Failure> {
-    let items = match answer.get("items") {
+fn table(printer: Printer, subject: Subject, response: &Value) -> Result<String, Failure> {
+    let items = match response.get("items") {
         Some(Value::Array(items)) => items.as_slice(),
-        Some(_) | None => std::slice::from_ref(answer),
+        Some(_) | None => std::slice::from_ref(response),
     };
     if items.is_empty() {
         return Ok(format!("there is no {subject}\n"));
@@ -152,18 +152,12 @@ fn table(printer: Printer, subject: Subject, answer: &Value) -> Result<String, F
         }
     }
     let text = grid.finish();
-    let one = answer.get("items").is_none().then_some(answer);
-    match one.filter(|_| subject == Subject::Service).map(endpoints_elsewhere).transpose()? {
-        Some(endpoints) if !endpoints.is_empty() => {
-            Ok(format!("{text}\n{}", describe::elsewhere(printer, &endpoints)))
-        }
-        Some(_) | None => Ok(text),
+    let is_one_service = subject == Subject::Service && response.get("items").is_none();
+    let endpoints = if is_one_service { read::<v1::Service>(response)?.status.endpoints } else { Vec::new() };
+    if endpoints.is_empty() {
+        return Ok(text);
     }
-}
-
-/// What others run for a service.
-fn endpoints_elsewhere(service: &Value) -> Result<Vec<v1::ElsewhereEndpoint>, Failure> {
-    Ok(read::<v1::Service>(service)?.status.endpoints)
+    Ok(format!("{text}\n{}", describe::external_endpoints(printer, &endpoints)))
 }
 
 const fn header_of(subject: Subject) -> &'static [&'static str] {
@@ -180,12 +174,12 @@ const fn header_of(subject: Subject) -> &'static [&'static str] {
 
 fn read<T: DeserializeOwned>(item: &Value) -> Result<T, Failure> {
     serde_json::from_value(item.clone()).map_err(|error| {
-        let sentence = "could not understand what the server answered (HS0014); is it of another version?";
+        let sentence = "could not parse the response of the server (HS0014); is it another version?";
         anyhow::Error::new(error).context(sentence).into()
     })
 }
 
-/// A resource in the columns of its kind, in as many rows as it has something to say.
+/// The rows of a resource, in the columns of its kind.
 fn rows(subject: Subject, item: &Value) -> Result<Vec<Vec<Field>>, Failure> {
     let row = match subject {
         Subject::Service => tables::service(&read::<v1::Service>(item)?),
@@ -199,21 +193,21 @@ fn rows(subject: Subject, item: &Value) -> Result<Vec<Vec<Field>>, Failure> {
     Ok(vec![row])
 }
 
-/// What is watched of one kind, and how it is printed.
+/// The watch of one kind of resource, and the state of its output.
 struct Watched {
     subject: Subject,
     lines: Lines,
-    shown: PrintedState,
+    printed: PrintedState,
 }
 
 impl Watched {
     async fn begin(client: &Client, subject: Subject, path: &str) -> Result<Self, Failure> {
         let lines = client.follow(path).await?;
-        Ok(Self { subject, lines, shown: PrintedState { header: None, widths: Widths::default() } })
+        Ok(Self { subject, lines, printed: PrintedState { header: None, widths: Widths::default() } })
     }
 }
 
-/// Prints changes, each of its kind, until the server ends.
+/// Prints the changes of all watches until the server stops.
 async fn watch(
     client: &Client,
     printer: Printer,
@@ -222,19 +216,19 @@ async fn watch(
 ) -> Result<(), Failure> {
     let mut last = None;
     loop {
-        // Cancel safe, here and below: what was read of an event is kept for the next look.
+        // Cancel safe, here and below: the part of an event that has arrived is kept.
         let next = select_all(all.iter_mut().map(|watched| Box::pin(watched.lines.next_event())));
-        let (Some(first), at, _) = next.await else { break };
-        let Watched { subject, lines, shown } = &mut all[at];
+        let (Some(first), index, _) = next.await else { break };
+        let Watched { subject, lines, printed } = &mut all[index];
         let mut batch: Vec<v1::Change<Value>> = vec![first?];
-        while let Ok(Some(next)) = timeout(TOGETHER, lines.next_event()).await {
+        while let Ok(Some(next)) = timeout(BATCH_WINDOW, lines.next_event()).await {
             batch.push(next?);
         }
-        if last.replace(at) != Some(at) {
-            shown.header = Some(header_of(*subject));
+        if last.replace(index) != Some(index) {
+            printed.header = Some(header_of(*subject));
         }
         match format {
-            Format::Table => shown.print(printer, *subject, &batch)?,
+            Format::Table => printed.print(printer, *subject, &batch)?,
             Format::Json => {
                 for change in &batch {
                     printer.line(&serde_json::to_string(change)?)?;
@@ -251,7 +245,7 @@ async fn watch(
     Err(Failure::failed(format!("the watch ended: homeostat at {} stopped", client.server())))
 }
 
-/// What a watch has printed so far: its header when another kind was printed before, and columns that stay where they are.
+/// What must be remembered between batches: the header to print when the kind changes, and the column widths.
 struct PrintedState {
     header: Option<&'static [&'static str]>,
     widths: Widths,
@@ -275,7 +269,7 @@ impl PrintedState {
                 v1::ChangeKind::Deleted => "deleted",
             };
             for row in rows(subject, &change.object)? {
-                // As wide as the longest of the three, so that the columns stay where they are.
+                // As wide as the longest word, so that the columns stay aligned.
                 let mut fields = vec![Field::text(format!("{word:<8}"))];
                 fields.extend(row);
                 grid.row(fields);
@@ -289,16 +283,16 @@ impl PrintedState {
 mod tests {
     use super::*;
 
-    fn asked(target: &str, service: Option<&str>, is_watch: bool) -> Option<String> {
+    fn path_of(target: &str, service: Option<&str>, is_watch: bool) -> Option<String> {
         let service: Option<ServiceArgument> = service.map(|name| name.parse().unwrap());
         path(&target.parse().unwrap(), service.as_ref(), is_watch).ok()
     }
 
     #[test]
-    fn what_is_asked_for_is_where_the_api_has_it() {
-        assert_eq!(asked("svc/shop", None, false).unwrap(), "/v1/services/shop");
-        assert_eq!(asked("replicas", Some("shop"), true).unwrap(), "/v1/replicas?service=shop&watch=true");
-        assert_eq!(asked("hpa", None, false).unwrap(), "/v1/horizontalpodautoscalers");
-        assert_eq!(asked("nodes", Some("shop"), false), None, "a node is of no service");
+    fn targets_become_paths_of_the_api() {
+        assert_eq!(path_of("svc/shop", None, false).unwrap(), "/v1/services/shop");
+        assert_eq!(path_of("replicas", Some("shop"), true).unwrap(), "/v1/replicas?service=shop&watch=true");
+        assert_eq!(path_of("hpa", None, false).unwrap(), "/v1/horizontalpodautoscalers");
+        assert_eq!(path_of("nodes", Some("shop"), false), None, "nodes do not belong to a service");
     }
 }

@@ -1,23 +1,23 @@
-//! `logs`: what replicas print.
+//! `logs`: the output of replicas.
 
 use api::v1;
 use clap::Args;
 use futures_util::future::try_join_all;
 use serde_json::Value;
 
-use crate::arguments::CommandContext;
 use crate::client::Client;
+use crate::context::CommandContext;
 use crate::failure::Failure;
 use crate::output::Printer;
 use crate::target::{ObjectArgument, Subject};
 
-/// Lines before the end that are shown unless told otherwise.
+/// The default number of lines from the end.
 const TAIL_DEFAULT: u32 = 100;
 
-/// Replicas whose logs are followed at once: half of the watches that a server allows, so that others can look too.
+/// The maximum number of replicas to follow: half of the streams that a server allows, so that others get some.
 const FOLLOWED_MAX: usize = 32;
 
-/// Show what a replica printed, or all replicas of a service
+/// Show the output of a replica, or of all replicas of a service
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Arguments {
     /// replica/NAME, or service/NAME for all of its replicas
@@ -26,7 +26,7 @@ pub(crate) struct Arguments {
     /// Keep running and show new lines
     #[arg(short, long)]
     follow: bool,
-    /// How many of the last lines to begin with
+    /// The number of lines from the end to begin with
     #[arg(short = 'n', long, value_name = "N", default_value_t = TAIL_DEFAULT)]
     tail: u32,
 }
@@ -46,7 +46,7 @@ pub(crate) async fn run(context: &CommandContext, arguments: Arguments) -> Resul
     }
 }
 
-/// The logs of all replicas of a service: one after the other, or all at once when they are followed.
+/// Prints the logs of all replicas of a service: one after the other, or concurrently when they are followed.
 async fn of_service(
     client: &Client,
     printer: Printer,
@@ -56,9 +56,9 @@ async fn of_service(
     let target = &arguments.target;
     let list: v1::List<v1::Replica> = client.get(&format!("/v1/replicas?service={}", target.name)).await?;
     if list.items.is_empty() {
-        // One that is not there is refused as everywhere.
+        // Fails if the service does not exist.
         let _service: Value = client.get(&format!("/v1/services/{}", target.name)).await?;
-        return Err(Failure::failed(format!("could not show the logs of {target}: it has no replica")));
+        return Err(Failure::failed(format!("could not show the logs of {target}: it has no replicas")));
     }
     let names = list.items.iter().map(v1::Object::name);
     let copy_of = |name| async move { copy(client, printer, name, query, &format!("{name} | ")).await };
@@ -70,7 +70,7 @@ async fn of_service(
     }
     if list.items.len() > FOLLOWED_MAX {
         let sentence = format!(
-            "could not follow {target}: it has {} replicas, and at most {FOLLOWED_MAX} can be followed at once; \
+            "could not follow {target}: it has {} replicas, and at most {FOLLOWED_MAX} can be followed at the same time; \
              follow one with logs -f replica/NAME",
             list.items.len()
         );

@@ -1,4 +1,4 @@
-//! The verbs, a module each: its arguments (`Arguments`), and what it does with them.
+//! The commands, one module each, with its arguments (`Arguments`) and its implementation.
 
 pub(crate) mod up;
 

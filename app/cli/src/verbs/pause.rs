@@ -1,4 +1,4 @@
-//! `pause` and `resume`: whether the autoscaler of a service decides.
+//! `pause` and `resume`: pause the autoscaler of a service.
 
 use api::v1;
 use clap::Args;
@@ -6,25 +6,25 @@ use hyper::Method;
 use model::resource::Span;
 use serde_json::Value;
 
-use crate::arguments::CommandContext;
+use crate::context::CommandContext;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::target::ServiceArgument;
 
-/// Pause the autoscaler of a service: its number stays as it is, for a time or until resumed
+/// Pause the autoscaler of a service, for a time or until resumed: the number of replicas stays as it is
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Arguments {
     /// The service, as service/NAME
     #[arg(value_name = "SERVICE")]
     service: ServiceArgument,
-    /// How long, such as 1h; without it, until resumed
+    /// How long, such as 1h; by default, until resumed
     #[arg(long = "for", value_name = "DURATION")]
     lasting: Option<Span>,
     #[command(flatten)]
     output: Output,
 }
 
-/// Let the autoscaler of a service decide again
+/// Resume the autoscaler of a service
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ResumeArguments {
     /// The service, as service/NAME
@@ -51,15 +51,15 @@ async fn ask(
     output: &Output,
 ) -> Result<(), Failure> {
     let path = format!("/v1/services/{}/pause", service.0);
-    let answer: Value = context.client()?.ask(method, &path, request).await?;
-    let paused: v1::Paused = serde_json::from_value(answer.clone())?;
-    context.printer.print(output.output, &answer, |_| line(&paused))
+    let response: Value = context.client()?.send(method, &path, request).await?;
+    let paused: v1::Paused = serde_json::from_value(response.clone())?;
+    context.printer.print(output.output, &response, |_| line(&paused))
 }
 
 fn line(paused: &v1::Paused) -> String {
     let target = &paused.target;
     match &paused.pause {
-        None => format!("the autoscaler of {target} decides again\n"),
+        None => format!("the autoscaler of {target} is resumed\n"),
         Some(v1::Pause { until: None }) => {
             format!("the autoscaler of {target} is paused, until `homeostat resume {target}`\n")
         }

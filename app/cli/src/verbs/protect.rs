@@ -1,4 +1,4 @@
-//! `protect` and `unprotect`: which replicas are not removed when their service shrinks.
+//! `protect` and `unprotect`: protect replicas from removal by scale-in.
 
 use api::v1;
 use clap::Args;
@@ -6,14 +6,14 @@ use hyper::Method;
 use model::resource::Span;
 use serde_json::Value;
 
-use crate::arguments::CommandContext;
+use crate::context::CommandContext;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::target::ReplicaArgument;
 
-/// Protect a replica from being removed when its service shrinks, for a time
+/// Protect a replica from removal by scale-in, for a time
 ///
-/// The protection ends when the replica does: one that is started anew may be removed. Healing and rollouts go on.
+/// The protection ends with the replica: after a restart it may be removed. Healing and rollouts are not affected.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Arguments {
     /// The replica, as replica/NAME
@@ -26,7 +26,7 @@ pub(crate) struct Arguments {
     output: Output,
 }
 
-/// Let a replica be removed again when its service shrinks
+/// End the protection of a replica from removal by scale-in
 #[derive(Clone, Debug, Args)]
 pub(crate) struct UnprotectArguments {
     /// The replica, as replica/NAME
@@ -56,9 +56,9 @@ async fn ask(
     output: &Output,
 ) -> Result<(), Failure> {
     let path = format!("/v1/replicas/{}/protection", replica.0);
-    let answer: Value = context.client()?.ask(method, &path, request).await?;
-    let protected: v1::Protected = serde_json::from_value(answer.clone())?;
-    context.printer.print(output.output, &answer, |_| line(&protected))
+    let response: Value = context.client()?.send(method, &path, request).await?;
+    let protected: v1::Protected = serde_json::from_value(response.clone())?;
+    context.printer.print(output.output, &response, |_| line(&protected))
 }
 
 fn line(protected: &v1::Protected) -> String {

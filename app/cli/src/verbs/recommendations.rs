@@ -1,4 +1,4 @@
-//! `recommendations`: bottlenecks and waste found in history, and what to declare instead.
+//! `recommendations`: bottlenecks and waste found in the history, and changes of declarations against them.
 
 use std::fmt::Write as _;
 
@@ -7,16 +7,16 @@ use clap::Args;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::arguments::CommandContext;
+use crate::context::CommandContext;
 use crate::failure::Failure;
 use crate::figures;
 use crate::moment::moment;
 use crate::output::{Output, STRING};
 use crate::paint::{Paint, printable};
 use crate::target::ServiceArgument;
-use crate::verbs::diff::changed;
+use crate::verbs::diff::change_lines;
 
-/// List bottlenecks and waste found in 30 days of decisions, what each is worth, and what to declare instead
+/// List bottlenecks and waste found in 30 days of decisions, with the benefit of each recommended change
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Arguments {
     /// The service, as service/NAME; without it, all services
@@ -35,51 +35,54 @@ pub(crate) async fn run(context: &CommandContext, arguments: Arguments) -> Resul
         Some(service) => format!("/v1/services/{}/recommendations{since}", service.0),
         None => format!("/v1/recommendations{since}"),
     };
-    let answer: Value = context.client()?.get(&path).await?;
-    let found: v1::Recommendations = serde_json::from_value(answer.clone())?;
-    context.printer.print(arguments.output.output, &answer, |_| lines(&found, context.printer.paint))
+    let response: Value = context.client()?.get(&path).await?;
+    let recommendations: v1::Recommendations = serde_json::from_value(response.clone())?;
+    context
+        .printer
+        .print(arguments.output.output, &response, |_| lines(&recommendations, context.printer.paint))
 }
 
-fn lines(found: &v1::Recommendations, paint: Paint) -> String {
-    if found.items.is_empty() {
-        return format!("no recommendations from the decisions since {}\n", found.since);
+fn lines(recommendations: &v1::Recommendations, paint: Paint) -> String {
+    if recommendations.items.is_empty() {
+        return format!("no recommendations from the decisions since {}\n", recommendations.since);
     }
     let mut text = String::new();
-    for advice in &found.items {
-        let v1::Advice { target, kind, message, worth: of, changes } = advice;
+    for advice in &recommendations.items {
+        let v1::Advice { target, kind, message, worth, changes } = advice;
         writeln!(text, "{target}: {}\n  {}", printable(kind), printable(message)).expect(STRING);
-        if let Some(worth) = worth(of) {
-            writeln!(text, "  {worth}").expect(STRING);
+        if let Some(benefit) = benefit(worth) {
+            writeln!(text, "  {benefit}").expect(STRING);
         }
-        text.push_str(&changed(changes, paint));
+        text.push_str(&change_lines(changes, paint));
         text.push('\n');
     }
     writeln!(
         text,
-        "since {}; each is independent of the others, and its effect is what it would have been in that time",
-        found.since
+        "since {}; each recommendation is independent of the others, and its benefit is estimated for that period",
+        recommendations.since
     )
     .expect(STRING);
     text
 }
 
-/// What it is worth, in words; `None` when that cannot be counted.
-fn worth(of: &v1::AdviceWorth) -> Option<String> {
+/// The estimated benefit as text; `None` when it cannot be estimated.
+fn benefit(worth: &v1::AdviceWorth) -> Option<String> {
     let lacked = |what: String| format!("it lacked {what}");
     let spared = |what: String| format!("it could save {what}");
     let replica_hours = |hours: f64| format!("{hours:.1} replica-hours");
     let cores = |cores: f64| format!("{cores:.2} cores");
     let memory = |bytes: u64| figures::bytes(Some(bytes));
     let starts = |starts: u32| format!("{starts} starts of replicas");
-    of.lacked_replica_hours
+    worth
+        .lacked_replica_hours
         .map(replica_hours)
-        .or_else(|| of.lacked_cores.map(cores))
-        .or_else(|| of.lacked_bytes.map(memory))
+        .or_else(|| worth.lacked_cores.map(cores))
+        .or_else(|| worth.lacked_bytes.map(memory))
         .map(lacked)
-        .or_else(|| of.spared_replica_hours.map(replica_hours).map(spared))
-        .or_else(|| of.spared_cores.map(cores).map(spared))
-        .or_else(|| of.spared_bytes.map(memory).map(spared))
-        .or_else(|| of.spared_starts.map(starts).map(spared))
+        .or_else(|| worth.spared_replica_hours.map(replica_hours).map(spared))
+        .or_else(|| worth.spared_cores.map(cores).map(spared))
+        .or_else(|| worth.spared_bytes.map(memory).map(spared))
+        .or_else(|| worth.spared_starts.map(starts).map(spared))
 }
 
 #[cfg(test)]
@@ -89,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn advice_says_what_was_seen_what_it_is_worth_and_what_to_write() {
+    fn a_recommendation_shows_the_observation_the_benefit_and_the_change() {
         let change =
             v1::FieldChange { path: "spec.scale.max".into(), old: Some(json!(10)), new: Some(json!(14)) };
         let advice = v1::Advice {
@@ -111,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_found_is_said() {
+    fn an_empty_list_is_reported() {
         let found = v1::Recommendations { since: "then".into(), until: "now".into(), items: Vec::new() };
         assert_eq!(
             lines(&found, Paint { is_on: false }),

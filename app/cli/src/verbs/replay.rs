@@ -1,4 +1,4 @@
-//! `replay`: steps the loop through a journal, and fails on the first output that is not what it was.
+//! `replay`: replays a journal through the control loop, and fails on the first output that differs from the recorded one.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,26 +10,26 @@ use clap::Args;
 use control::{ControlLoop, Outbox};
 use journal::decision_record::DecisionRecord;
 use journal::{DecisionRun, Record, Segment, segments};
-use model::decision::Decided;
+use model::decision::DecisionEntry;
 use model::input::Input;
 use model::name::ServiceName;
 use model::settings::Settings;
 use model::time::{Now, Time, Wall};
 use serde::Serialize;
 
-use crate::arguments::CommandContext;
+use crate::context::CommandContext;
 use crate::failure::Failure;
 use crate::figures;
 use crate::output::Output;
 
-/// Characters of an input that a difference shows; an inventory of many replicas is long.
+/// The maximum number of characters of an input in a message: an inventory of many replicas is long.
 const INPUT_CHARS_MAX: usize = 400;
 
-/// Step a journal through the code of the control loop, and check that it decides the same
+/// Replay a journal through the control loop, and check that the decisions are the same
 ///
-/// Fails on the first input whose output differs from the one in the journal: then a decision depended on something that is not
-/// in the journal, or the journal was written by another version of this program. Decisions of that time that are kept in the
-/// history below --data are decided again as well, and must be the same bit for bit.
+/// Fails on the first input whose output differs from the recorded one: a decision depended on something that is not in the journal, or
+/// another version of this program wrote the journal. The decisions in the history below --data are repeated as well, and must be
+/// identical.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Arguments {
     /// A segment of a journal, or a folder of them; without it, the journal below --data
@@ -42,7 +42,7 @@ pub(crate) struct Arguments {
     output: Output,
 }
 
-/// What a replay that went well found.
+/// The result of a successful replay.
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Replayed {
@@ -50,7 +50,7 @@ struct Replayed {
     steps: u64,
     actions: u64,
     events: u64,
-    /// Decisions of the history that were made again.
+    /// Decisions of the history that were repeated.
     decisions: u64,
     /// From the first input of a segment to its last, summed.
     simulated_seconds: f64,
@@ -58,7 +58,7 @@ struct Replayed {
     steps_per_second: f64,
 }
 
-/// A decision of the history that is another than it was.
+/// A decision of the history that differs when repeated.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "the replay of {} differs in a decision on service/{service} of {} (HS0017): the history has {kept:?}, this program gives {again:?}",
@@ -70,11 +70,11 @@ struct OtherDecision {
     service: ServiceName,
     at: Wall,
     kept: String,
-    /// Empty when nothing was decided then.
+    /// Empty when the replay made no decision at that time.
     again: String,
 }
 
-/// The first input whose output is another than it was.
+/// The first input whose output differs.
 #[derive(Debug)]
 struct Difference {
     segment: PathBuf,
@@ -124,7 +124,7 @@ pub(crate) fn run(context: &CommandContext, arguments: &Arguments) -> Result<(),
     context.printer.print(arguments.output.output, &replayed, lines)
 }
 
-/// The file itself, or the segments of the folder, oldest first.
+/// The segments at `path`: the file itself, or those in the folder, oldest first.
 fn segments_at(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let attempted = || format!("could not look for a journal at {}", path.display());
     if std::fs::metadata(path).with_context(attempted)?.is_file() {
@@ -136,7 +136,8 @@ fn segments_at(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
 const UNREADABLE: &str = "could not replay the journal (HS0011)";
 
 fn replay(path: &Path, history: Option<&Path>, replayed: &mut Replayed) -> anyhow::Result<()> {
-    let mut awaited = history.map_or_else(|| Ok(Awaited::default()), |folder| awaited(path, folder))?;
+    let mut recorded = history
+        .map_or_else(|| Ok(RecordedDecisions::default()), |folder| recorded_decisions(path, folder))?;
     let mut control = ControlLoop::new(Settings::default());
     let mut out = Outbox::default();
     let (mut first, mut last) = (None::<Now>, Now::default());
@@ -149,7 +150,7 @@ fn replay(path: &Path, history: Option<&Path>, replayed: &mut Replayed) -> anyho
             return Err(Difference { segment: path.to_owned(), number, record, digest }.into());
         }
         for decided in &out.decisions {
-            if let Some(kept) = awaited.remove(&(decided.service.clone(), decided.at.time)) {
+            if let Some(kept) = recorded.remove(&(decided.service.clone(), decided.at.time)) {
                 compare(path, decided, &kept)?;
                 replayed.decisions += 1;
             }
@@ -161,7 +162,7 @@ fn replay(path: &Path, history: Option<&Path>, replayed: &mut Replayed) -> anyho
         first.get_or_insert(record.now);
         last = record.now;
     }
-    if let Some(((service, _), kept)) = awaited.pop_first() {
+    if let Some(((service, _), kept)) = recorded.pop_first() {
         return Err(difference(path, &service, &kept, String::new()).into());
     }
     replayed.segments += 1;
@@ -170,13 +171,13 @@ fn replay(path: &Path, history: Option<&Path>, replayed: &mut Replayed) -> anyho
     Ok(())
 }
 
-/// What the history has of the run of a segment, by when it was decided.
-type Awaited = BTreeMap<(ServiceName, Time), DecisionRun>;
+/// The decisions in the history of the run of a segment, by service and time.
+type RecordedDecisions = BTreeMap<(ServiceName, Time), DecisionRun>;
 
-/// Runs of decisions that are decided again at most, for each service: what a segment holds of a busy one, and more.
-const AWAITED_MAX: usize = 20_000;
+/// The maximum number of runs of decisions per service: more than a segment holds of a busy service.
+const RUNS_MAX: usize = 20_000;
 
-fn awaited(path: &Path, history: &Path) -> anyhow::Result<Awaited> {
+fn recorded_decisions(path: &Path, history: &Path) -> anyhow::Result<RecordedDecisions> {
     let (mut run, mut within) = (None, None::<(Now, Now)>);
     for record in Segment::open(path).context(UNREADABLE)? {
         let record = record.context(UNREADABLE)?;
@@ -185,24 +186,24 @@ fn awaited(path: &Path, history: &Path) -> anyhow::Result<Awaited> {
         }
         within = Some((within.map_or(record.now, |(first, _)| first), record.now));
     }
-    let (Some(run), Some((first, last))) = (run, within) else { return Ok(Awaited::new()) };
+    let (Some(run), Some((first, last))) = (run, within) else { return Ok(RecordedDecisions::new()) };
     let attempted = || format!("could not read the history in {}", history.display());
-    let mut found = Awaited::new();
+    let mut recorded = RecordedDecisions::new();
     for service in journal::recorded_services(history).with_context(attempted)? {
-        // The calendar may have been set meanwhile; which run it was says what belongs to it.
+        // The wall clock may have been set during the run, so decisions are matched by the epoch of the run.
         let within = (first.wall.min(last.wall), first.wall.max(last.wall));
-        let past = journal::read(history, &service, within, AWAITED_MAX).with_context(attempted)?;
+        let past = journal::read(history, &service, within, RUNS_MAX).with_context(attempted)?;
         let of_run =
             |kept: &DecisionRun| kept.epoch == run && (first.time..=last.time).contains(&kept.from.time);
         let kept = past.runs.into_iter().filter(of_run);
-        found.extend(kept.map(|kept| ((service.clone(), kept.from.time), kept)));
+        recorded.extend(kept.map(|kept| ((service.clone(), kept.from.time), kept)));
     }
-    Ok(found)
+    Ok(recorded)
 }
 
-/// Fails when the decision is another than was kept, in a single bit of its record.
-fn compare(segment: &Path, decided: &Decided, kept: &DecisionRun) -> Result<(), OtherDecision> {
-    let (decision, prospects) = (decided.account.decision(), decided.account.prospects());
+/// Fails if the record of the decision differs from the kept one.
+fn compare(segment: &Path, decided: &DecisionEntry, kept: &DecisionRun) -> Result<(), OtherDecision> {
+    let (decision, prospects) = (decided.explanation.decision(), decided.explanation.prospects());
     let again = DecisionRecord::new(&decision, &prospects, decided.guard.as_ref());
     if again.encoded() == kept.record.encoded() {
         return Ok(());
@@ -240,7 +241,7 @@ mod tests {
     use super::*;
     use crate::failure::sentence_of;
 
-    /// A journal of one run in which nothing comes out, with these digests of it.
+    /// A journal of one run without any output, with these recorded digests.
     fn journal_of(digests: &[u64]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         let mut writer = Writer::begin(folder.path()).unwrap();
@@ -265,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_journal_that_gives_the_same_again_is_counted() {
+    fn a_replay_with_the_recorded_output_succeeds() {
         let folder = journal_of(&[0, 0, 0]);
         let replayed = replay_all(folder.path()).unwrap();
         assert_eq!((replayed.segments, replayed.steps), (1, 3));
@@ -273,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_output_that_differs_is_named_with_its_input() {
+    fn the_first_output_that_differs_is_reported_with_its_input() {
         let folder = journal_of(&[0, 5, 6]);
         let sentence = sentence_of(&replay_all(folder.path()).unwrap_err());
         for part in ["record 2", "2023-11-14T22:13:21Z", "0000000000000005", "Woke", "HS0017", ".journal"] {

@@ -1,16 +1,16 @@
-//! `schema`.
+//! `schema`: the JSON Schema of manifests.
 
 use clap::Args;
 use model::resource::{Kind, schema};
 use serde_json::{Map, Value};
 
-use crate::arguments::CommandContext;
+use crate::context::CommandContext;
 use crate::failure::Failure;
 
-/// Print the JSON Schema of a kind of manifest, or of all
+/// Print the JSON Schema of one kind of manifest, or of all kinds
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct Arguments {
-    /// Service, HorizontalPodAutoscaler, Route or MetricSource, or a short name; without it, all kinds
+    /// Service, HorizontalPodAutoscaler, Route, MetricSource, or a short name; by default, all kinds
     #[arg(value_parser = kind)]
     kind: Option<Kind>,
 }
@@ -18,7 +18,7 @@ pub(crate) struct Arguments {
 fn kind(text: &str) -> Result<Kind, String> {
     Kind::parse(text).ok_or_else(|| {
         let known = Kind::ALL.map(Kind::as_str).join(", ");
-        format!("{text:?} is no kind of manifest; write one of {known}")
+        format!("{text:?} is not a kind of manifest; write one of {known}")
     })
 }
 

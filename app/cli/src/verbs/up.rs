@@ -1,4 +1,4 @@
-//! `up`: its arguments, read and checked. What it starts is named by the binary.
+//! `up`: reads and checks its arguments. The binary wires what it starts.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -10,58 +10,58 @@ use model::name::{NameError, ZoneName};
 use model::resource::Span;
 use model::settings::{GuardSettings, Settings};
 
-use crate::arguments::CommandContext;
+use crate::context::CommandContext;
 use crate::failure::Failure;
 use crate::manifests::{self, Warnings};
 
-/// The folder for data unless told otherwise.
+/// The default data folder.
 pub(super) const DATA_DEFAULT: &str = ".homeostat";
 
-/// The port of the API unless told otherwise.
+/// The default port of the API.
 const PORT_DEFAULT: u16 = 7460;
 
-/// The shortest period: below it the loop would decide on the same samples again (usage is sampled each half second, traffic
-/// four times a second).
+/// The shortest period: with a shorter one, the loop would decide on the same samples again (usage is sampled every 500 ms, traffic every
+/// 250 ms).
 const PERIOD_MIN: Duration = Duration::from_millis(100);
 
-/// The longest period: an hour is longer than any load waits.
+/// The longest period: an hour is longer than any load can wait.
 const PERIOD_MAX: Duration = Duration::from_secs(3600);
 
-/// The shortest time for which decisions are kept: what is older is looked for once an hour.
+/// The shortest retention of decisions: older ones are removed once an hour.
 const HISTORY_MIN: Duration = Duration::from_hours(1);
 
-/// The longest time that clients of the one before may take to leave: a day is longer than any of them is worth waiting for.
+/// The longest time that clients of the previous process may take to finish.
 const LINGER_MAX: Duration = Duration::from_hours(24);
 
-/// What `homeostat up` was asked for.
+/// The checked arguments of `homeostat up`.
 #[derive(Clone, Debug)]
 pub struct Up {
-    /// What to apply at the start; without errors.
+    /// The manifests to apply at the start, without errors.
     pub manifests: Manifests,
-    /// Where everything is kept.
+    /// The data folder.
     pub data: PathBuf,
-    /// Where the API listens.
+    /// The address of the API.
     pub listen: SocketAddr,
     /// The zone of this machine.
     pub zone: Option<ZoneName>,
     /// How `resources.cpu` is enforced.
     pub cpu: Cpu,
-    /// For how long decisions are kept.
+    /// The retention of decisions.
     pub history: Duration,
-    /// The numbers of the loop.
+    /// The settings of the loop.
     pub settings: Settings,
-    /// To take the place of the one that runs, and how long that one's clients may take to leave; `None` not to.
+    /// How long clients of the running process may take to finish when its place is taken; `None` to take no place.
     pub take_over: Option<Duration>,
-    /// What is worth a line in the log.
+    /// The log level.
     pub log: LogLevel,
 }
 
 /// How `resources.cpu` is enforced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Cpu {
-    /// A replica may use idle processors beyond it; when processors are scarce, each gets its share
+    /// Replicas may use idle CPUs beyond it; when CPU is scarce, each replica gets its share
     Share,
-    /// Never more than declared within any 100 ms
+    /// Replicas never use more than declared in any 100 ms
     Quota,
 }
 
@@ -73,19 +73,19 @@ pub enum LogLevel {
     Off,
     /// Failures that need attention
     Error,
-    /// What is unusual
+    /// Unusual conditions
     Warn,
-    /// What is done, and why
+    /// Actions and their reasons
     Info,
-    /// What is observed
+    /// Observations
     Debug,
     /// Everything
     Trace,
 }
 
-/// Run services on this machine until Ctrl-C, which stops them too
+/// Run services on this machine until Ctrl-C, which also stops them
 ///
-/// One process that is orchestrator, agent, proxy and API. What was applied is kept in the data folder and restored at the next
+/// Orchestrator, agent, proxy and API run in one process. Applied resources are stored in the data folder and restored at the next
 /// start; replicas that outlived a crash are adopted without a restart.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct UpArguments {
@@ -95,27 +95,27 @@ pub(crate) struct UpArguments {
     /// The data folder: declarations, journal, logs of replicas
     #[arg(long, value_name = "DIR", default_value = DATA_DEFAULT)]
     data: PathBuf,
-    /// The address of the API; whoever reaches it can run programs here, so keep it on loopback
+    /// The address of the API; clients that can reach it can run programs here, so keep it on loopback
     #[arg(long, value_name = "ADDR:PORT", default_value_t = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), PORT_DEFAULT))]
     listen: SocketAddr,
-    /// The zone of this machine and so of its replicas, which `trafficDistribution` prefers
+    /// The zone of this machine and its replicas, for `trafficDistribution`
     #[arg(long, env = "HOMEOSTAT_ZONE", value_name = "NAME", value_parser = zone)]
     zone: Option<ZoneArgument>,
     /// How `resources.cpu` is enforced
     #[arg(long, value_enum, default_value = "share")]
     cpu: Cpu,
-    /// Most restarts within a minute on this machine; further ones wait
+    /// The maximum number of restarts per minute on this machine; further ones wait
     #[arg(long, value_name = "N", default_value_t = GuardSettings::default().node_restarts_per_minute,
         value_parser = clap::value_parser!(u32).range(1..))]
     restarts_per_minute: u32,
-    /// The time from one scaling decision of a service to the next
+    /// The interval of scaling decisions on a service
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = period)]
     period: Duration,
-    /// How long decisions are kept for `explain`; a busy service takes 1 MB a day, and never more than 48 MiB
+    /// How long decisions are kept for `explain`; a busy service needs 1 MB per day, and never more than 48 MiB
     #[arg(long, value_name = "DURATION", default_value = "30d", value_parser = history)]
     history: Duration,
-    /// Take the place of the homeostat that runs on this data folder, if there is one: no connection is refused and no request
-    /// lost, and if this one does not come to serve, the other goes on
+    /// Take over from the homeostat that runs on this data folder, if any: no connection is refused, no request is lost, and if this
+    /// process fails to start, the other continues
     #[arg(long)]
     take_over: bool,
     /// With --take-over: how long clients of the previous process may take to finish, downloads and WebSockets included
@@ -133,7 +133,7 @@ pub(crate) struct UpArguments {
     log: LogLevel,
 }
 
-/// A zone as it is said: nothing at all is none, as a unit file leaves a variable that it does not set.
+/// A zone argument. An empty one is none: unit files pass unset variables as empty strings.
 #[derive(Clone, Debug)]
 struct ZoneArgument(Option<ZoneName>);
 
@@ -146,18 +146,22 @@ fn period(text: &str) -> Result<Duration, String> {
     if (PERIOD_MIN..=PERIOD_MAX).contains(&period) {
         Ok(period)
     } else {
-        Err("a period is between 100ms and 1h".to_owned())
+        Err("give a period between 100ms and 1h".to_owned())
     }
 }
 
 fn history(text: &str) -> Result<Duration, String> {
     let kept = Span::parse(text).map_err(|error| error.to_string())?.as_duration();
-    if kept >= HISTORY_MIN { Ok(kept) } else { Err("decisions are kept for at least an hour".to_owned()) }
+    if kept >= HISTORY_MIN {
+        Ok(kept)
+    } else {
+        Err("give at least 1h: decisions are removed once an hour".to_owned())
+    }
 }
 
 fn linger(text: &str) -> Result<Duration, String> {
     let linger = Span::parse(text).map_err(|error| error.to_string())?.as_duration();
-    if linger <= LINGER_MAX { Ok(linger) } else { Err("clients get at most a day".to_owned()) }
+    if linger <= LINGER_MAX { Ok(linger) } else { Err("give at most 24h".to_owned()) }
 }
 
 impl UpArguments {
@@ -170,7 +174,7 @@ impl UpArguments {
             settings.guard.cluster_restarts_per_minute.max(self.restarts_per_minute);
         let take_over = self.take_over.then_some(self.linger);
         let Self { data, listen, zone, cpu, history, log, .. } = self;
-        let zone = zone.and_then(|word| word.0);
+        let zone = zone.and_then(|argument| argument.0);
         Ok(Up { manifests, data, listen, zone, cpu, history, settings, take_over, log })
     }
 }
@@ -180,8 +184,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::output::Printer;
-    use crate::paint::{Colours, Paint};
+    use crate::paint::Colours;
 
     #[derive(Parser)]
     struct Line {
@@ -191,8 +194,7 @@ mod tests {
 
     fn up(arguments: &[&str]) -> Result<Up, clap::Error> {
         let line = Line::try_parse_from(["up"].iter().chain(arguments))?;
-        let printer = Printer { paint: Paint { is_on: false } };
-        Ok(line.arguments.read(&CommandContext::for_tests(Colours::Unwanted, printer)).unwrap())
+        Ok(line.arguments.read(&CommandContext::new(Colours::Unwanted, String::new())).unwrap())
     }
 
     #[test]

@@ -1,14 +1,14 @@
-//! `validate`.
+//! `validate`: checks manifests.
 
 use clap::Args;
 
-use crate::arguments::CommandContext;
+use crate::context::CommandContext;
 use crate::failure::Failure;
 use crate::manifests::{self, Files, Warnings};
 use crate::output::Output;
 use crate::target::Subject;
 
-/// Check manifests without a server, and show everything that is wrong with them
+/// Check manifests without a server, and show all problems
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
@@ -19,12 +19,12 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(context: &CommandContext, arguments: &Arguments) -> Result<(), Failure> {
     let manifests = manifests::read(&arguments.files.file, Warnings::Shown, context.colours)?;
-    let found: Vec<String> = manifests
+    let targets: Vec<String> = manifests
         .resources()
         .map(|resource| format!("{}/{}", Subject::of(resource), resource.name()))
         .collect();
-    let valid = serde_json::json!({ "items": found, "warnings": manifests.diagnostics.len() });
+    let valid = serde_json::json!({ "items": targets, "warnings": manifests.diagnostics.len() });
     context.printer.print(arguments.output.output, &valid, |_| {
-        found.iter().map(|it| format!("{it} is valid\n")).collect()
+        targets.iter().map(|it| format!("{it} is valid\n")).collect()
     })
 }

@@ -1,9 +1,9 @@
-//! `version`.
+//! `version`: the version of this program.
 
 use clap::Args;
 use serde::Serialize;
 
-use crate::arguments::CommandContext;
+use crate::context::CommandContext;
 use crate::failure::Failure;
 use crate::output::Output;
 

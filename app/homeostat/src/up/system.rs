@@ -1,4 +1,4 @@
-//! The whole system in one process: the one place that names the drivers.
+//! The whole system in one process; the only module that names the drivers.
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
@@ -24,39 +24,39 @@ use tokio_util::sync::CancellationToken;
 use super::takeover::{self, Frontend};
 use super::{Options, PROXY_GRACE, Setup};
 
-/// How long the replicas to which the predecessor routes may take to answer our probes. It serves meanwhile; replicas that have not
-/// answered by then would not answer requests either.
+/// How long the replicas to which the predecessor routes may take to pass the probes of this process. The predecessor serves meanwhile;
+/// replicas that do not pass by then would not answer requests either.
 const SETTLE_MAX: Duration = Duration::from_secs(60);
 
-/// From one check of them to the next.
+/// Interval between checks of that.
 const SETTLE_POLL: Duration = Duration::from_millis(10);
 
-/// How long the last users of the store or the platform may take to release it: threads that write a last row, programs that reload a
-/// balancer.
+/// How long the last users of the store or the platform may take to release it: threads that write a last record, programs that reload
+/// a balancer.
 const RELEASE_MAX: Duration = Duration::from_secs(15);
 
-/// From one check of them to the next.
+/// Interval between checks of that.
 const RELEASE_POLL: Duration = Duration::from_millis(2);
 
 /// Store, platform, loop, agent, API and proxy.
 pub(super) struct System {
-    /// Where the API listens.
+    /// Address of the API.
     pub(super) address: SocketAddr,
     pub(super) platform: Arc<ProcessPlatform>,
     store: Arc<EmbeddedStore>,
     frontend: Frontend,
     handle: Handle,
     agent: Agent,
-    /// Where a successor may ask to take our place; `None` if that socket could not be opened.
+    /// Accepts a successor; `None` if the socket could not be opened.
     successor_listener: Option<SuccessorListener>,
     server: JoinHandle<()>,
     stop: CancellationToken,
-    /// To how many replicas of each service the predecessor routes.
+    /// Replicas of each service to which the predecessor routes.
     served_before: BTreeMap<String, usize>,
 }
 
 impl System {
-    /// Starts from the store and the running replicas, with the sockets of a handover. Only the API accepts clients yet.
+    /// Starts from the store and the running replicas, with the sockets of a handover. Until [`Self::open`] only the API accepts clients.
     pub(super) async fn begin(setup: &Setup, handover: Handover) -> anyhow::Result<Self> {
         let (options, working_folder) = (&setup.options, &setup.working_folder);
         let (api, inherited) = takeover::sockets_of(handover.sockets, options.listen);
@@ -83,11 +83,11 @@ impl System {
         let issued = options.data.join("acme");
         let (zone, runs) = (options.zone.clone(), Arc::clone(&platform) as _);
         let agent = Agent::start(node, zone, issued, runs, proxy.table(), handle.clone(), inbox)
-            .context("could not start the agent: the system gave no thread")?;
+            .context("could not create the thread of the agent")?;
         let stop = CancellationToken::new();
-        let address = api.local_addr().context("could not tell where the API listens")?;
+        let address = api.local_addr().context("could not read the address of the API's socket")?;
         let listener = api.try_clone().and_then(tokio::net::TcpListener::from_std);
-        let listener = listener.context("could not serve the API: the system gave no descriptor")?;
+        let listener = listener.context("could not duplicate the socket of the API")?;
         let state =
             api::State::new(handle.clone(), agent.clone(), address, working_folder.clone(), stop.clone());
         let server = setup.tasks.spawn(api::serve(listener, state));
@@ -109,19 +109,19 @@ impl System {
         })
     }
 
-    /// Checks that these manifests can be applied, and waits until this process can serve as its predecessor does.
+    /// Checks that these manifests can be applied, and waits until this process can serve as much as its predecessor.
     pub(super) async fn prepare(&self, manifests: &Manifests) -> anyhow::Result<()> {
         self.check(manifests).await?;
         self.settle().await;
         Ok(())
     }
 
-    /// Accepts clients.
+    /// Begins to accept clients.
     pub(super) fn open(&self) {
         self.frontend.proxy.open();
     }
 
-    /// Waits until the proxy routes to as many replicas of each service as that of the predecessor.
+    /// Waits until the proxy routes to as many replicas of each service as the predecessor does, at most [`SETTLE_MAX`].
     pub(super) async fn settle(&self) {
         let table = self.frontend.proxy.table();
         let is_settled = || {
@@ -145,7 +145,7 @@ impl System {
         let resources = checked_resources(manifests)?;
         let handle = self.handle.clone();
         let planned = tokio::task::spawn_blocking(move || handle.plan(&resources)).await;
-        planned.context("checking the manifests ended by a fault of ours")??;
+        planned.context("checking the manifests panicked; please report this bug")??;
         Ok(())
     }
 
@@ -157,11 +157,11 @@ impl System {
         }
         let handle = self.handle.clone();
         let applied = tokio::task::spawn_blocking(move || handle.apply(&resources)).await;
-        applied.context("applying the manifests ended by a fault of ours")??;
+        applied.context("applying the manifests panicked; please report this bug")??;
         Ok(())
     }
 
-    /// Waits for a process that wants to take our place. Cancel safe.
+    /// Waits for a process that takes over. Cancel safe.
     pub(super) async fn successor(&self) -> Successor {
         match &self.successor_listener {
             Some(listener) => listener.accept().await,
@@ -169,11 +169,11 @@ impl System {
         }
     }
 
-    /// Ends everything, the replicas in scope included: the loop first, so that it starts nothing again; then the traffic; then the replicas.
+    /// Ends everything: the loop first, so that it does not restart replicas; then the traffic; then the replicas in scope.
     pub(super) async fn end(self, scope: StopScope) -> anyhow::Result<()> {
         drop(self.successor_listener);
         self.stop.cancel();
-        self.server.await.context("the API ended by a fault of ours")?;
+        self.server.await.context("the API server panicked; please report this bug")?;
         let epoch = self.handle.stop();
         self.frontend.proxy.shutdown(PROXY_GRACE).await;
         let stopped = self.agent.stop_replicas(epoch, scope).await;
@@ -187,12 +187,12 @@ impl System {
             0 => Ok(()),
             left => Err(anyhow!(
                 "could not stop {left} of the replicas, which the lines above name; the next `homeostat up` with the same --data \
-                 takes over those that go on running"
+                 adopts those that still run"
             )),
         }
     }
 
-    /// Releases what only one process may have. Replicas go on, and so does the traffic.
+    /// Releases what only one process may hold. Replicas keep running, and the traffic continues.
     pub(super) async fn release(self) -> Frontend {
         drop(self.successor_listener);
         self.stop.cancel();
@@ -217,13 +217,13 @@ fn reason_of(outcome: &Outcome) -> &str {
     match outcome {
         Outcome::Failed(failure) => &failure.message,
         Outcome::Refused(Refusal::StaleEpoch) => "another homeostat has taken over this data folder",
-        Outcome::Refused(Refusal::OtherIncarnation) => "it ended by itself and was started anew",
-        Outcome::Unknown => "the kernel has not let its process go yet",
-        Outcome::Applied => "it is gone",
+        Outcome::Refused(Refusal::OtherIncarnation) => "it exited by itself and was restarted",
+        Outcome::Unknown => "its process has not exited yet",
+        Outcome::Applied => "it has exited",
     }
 }
 
-/// What is shared, once nothing else uses it; `None` if something does not release it in time.
+/// The value once nothing else uses it; `None` if something does not release it within [`RELEASE_MAX`].
 async fn exclusive<T>(mut shared: Arc<T>) -> Option<T> {
     let waiting = async {
         loop {
@@ -264,14 +264,14 @@ fn open_platform(options: &Options, working_folder: &Path) -> anyhow::Result<Pro
     Ok(ProcessPlatform::open(settings)?)
 }
 
-/// The resources of the manifests, if their certificates can be used.
+/// The resources of the manifests, with their certificates checked.
 fn checked_resources(manifests: &Manifests) -> anyhow::Result<Vec<Resource>> {
     let resources: Vec<Resource> = manifests.resources().cloned().collect();
     agent::check_certificates(&resources)?;
     Ok(resources)
 }
 
-/// The first label of the machine's name, or `local` if that is no name for a node.
+/// The first label of the machine's host name, or `local` if that is not a valid name of a node.
 fn node_name() -> NodeName {
     let hostname =
         std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().to_ascii_lowercase();

@@ -1,8 +1,8 @@
-//! How a process takes the place of its predecessor.
+//! The takeover: how a process replaces its predecessor.
 //!
-//! The predecessor releases what only one process may have: the loop, the store, the journal, the replicas. Its [`Frontend`], which
-//! serves clients, goes on with the routes that it has, while the successor starts as after a crash: from the store, adopting the running
-//! replicas. When the successor routes to as many replicas as the predecessor did, it accepts clients, and the predecessor drains its own
+//! The predecessor releases what only one process may hold: the loop, the store, the journal, the replicas. Its [`Frontend`] keeps
+//! serving clients with its current routes, while the successor starts as after a crash: from the store, adopting the running replicas.
+//! When the successor routes to as many replicas as the predecessor does, it accepts clients, and the predecessor drains its own
 //! (docs/decisions/0034).
 
 use std::collections::BTreeMap;
@@ -18,28 +18,28 @@ use super::{Options, Setup};
 /// The name of the API's socket; no service can have this name.
 const API: &str = "the API";
 
-/// How long clients may take to leave an earlier proxy of this process.
+/// How long an earlier proxy of this process may drain its clients.
 const LINGER: Duration = Duration::from_secs(60);
 
-/// What serves clients, and goes on without the loop.
+/// The part that serves clients; it works without the loop.
 #[derive(Debug)]
 pub(super) struct Frontend {
     pub(super) proxy: Proxy,
-    /// The API's listener; requests wait in its queue while nobody accepts them.
+    /// The API's listener; connections wait in its backlog while nothing accepts them.
     pub(super) api: TcpListener,
     /// The API's address as it was configured.
     pub(super) api_requested: std::net::SocketAddr,
 }
 
-/// What served until now.
+/// The instance that served until now.
 #[derive(Debug)]
 pub(super) enum Previous {
-    /// Nothing, or nothing that we take the place of.
+    /// None, or none to replace.
     None,
     /// Another process.
     Process(Predecessor),
-    /// This process, whose successor has failed.
-    Ourselves(Frontend),
+    /// This process, after its successor failed.
+    Own(Frontend),
 }
 
 impl Previous {
@@ -50,7 +50,7 @@ impl Previous {
         Ok(found.map_or(Self::None, Self::Process))
     }
 
-    /// What it hands over, once it has released what only one process may have.
+    /// Waits until it has released what only one process may hold, and returns what it hands over.
     pub(super) async fn handover(&mut self) -> anyhow::Result<Handover> {
         match self {
             Self::None => Ok(Handover::default()),
@@ -58,21 +58,21 @@ impl Previous {
                 tracing::info!("taking_over");
                 Ok(predecessor.receive().await?)
             }
-            Self::Ourselves(frontend) => frontend.handover(),
+            Self::Own(frontend) => frontend.handover(),
         }
     }
 
-    /// Lets it drain, now that we serve.
+    /// Lets it drain, once this process serves.
     pub(super) async fn retire(self, setup: &Setup) {
         match self {
             Self::None => {}
             Self::Process(predecessor) => {
-                // One that has ended has no clients to drain.
+                // A process that has exited has no clients to drain.
                 if let Err(error) = predecessor.retire().await {
                     tracing::warn!(error = %error, "predecessor_not_notified");
                 }
             }
-            Self::Ourselves(frontend) => {
+            Self::Own(frontend) => {
                 setup.tasks.spawn(frontend.proxy.hand_over(LINGER));
             }
         }
@@ -80,11 +80,11 @@ impl Previous {
 }
 
 impl Frontend {
-    /// What it hands over to its successor.
+    /// The listening sockets and the served replicas, for a successor.
     ///
     /// Fails when the process has no file descriptors left.
     pub(super) fn handover(&self) -> anyhow::Result<Handover> {
-        let failed = "could not hand over the listening sockets: the system gave no descriptor";
+        let failed = "could not duplicate the listening sockets";
         let table = self.proxy.table();
         let inherited = table.share_listeners().context(failed)?;
         let api = ListeningSocket {
@@ -101,7 +101,7 @@ impl Frontend {
     }
 }
 
-/// The sockets of a handover: that of the API, if its address is the same, and those of the proxy.
+/// Splits the sockets of a handover: that of the API, if its address is still the configured one, and those of the proxy.
 pub(super) fn sockets_of(
     handover: Vec<ListeningSocket>,
     listen: std::net::SocketAddr,

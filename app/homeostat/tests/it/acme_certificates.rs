@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::authority::{Plan, files};
+use crate::authority::{AuthorityConfig, files};
 use crate::instance::{CommandOutput, Instance, text, wait_until};
 
 /// The output of curl for a host over TLS, which trusts the authority alone; every host is 127.0.0.1.
@@ -26,7 +26,7 @@ fn curl(instance: &Instance, host: &str, port: u16) -> CommandOutput {
 
 /// The condition `Certificate` of a service or a route: its reason and its message.
 fn certificate(instance: &Instance, kind: &str, name: &str) -> (String, String) {
-    let shown = instance.ask(&["get", &format!("{kind}/{name}")]);
+    let shown = instance.query(&["get", &format!("{kind}/{name}")]);
     let conditions = shown["status"]["conditions"].as_array().cloned().unwrap_or_default();
     let own = conditions.iter().find(|condition| condition["type"] == "Certificate");
     let text = |field: &str| own.map_or(String::new(), |own| own[field].as_str().unwrap_or("").to_owned());
@@ -42,16 +42,16 @@ fn wait_for(instance: &Instance, kind: &str, name: &str, reason: &str) -> String
 
 /// The end of the certificate of a service or a route in the metrics.
 fn not_after(instance: &Instance, label: &str) -> Option<f64> {
-    let (_, metrics) = instance.ask_api("/metrics");
+    let (_, metrics) = instance.get_api("/metrics");
     let start = format!("homeostat_certificate_not_after_seconds{{{label}}} ");
     metrics.lines().find_map(|line| line.strip_prefix(&start)?.parse().ok())
 }
 
 #[test]
-fn a_certificate_is_asked_for_shown_and_renewed_and_its_key_is_its_owners_alone() {
+fn a_certificate_is_issued_presented_and_renewed_and_its_key_is_private() {
     let mut instance = Instance::new();
     let port = ports::free();
-    let plan = Plan { seconds: 24, ..Plan::new(port, ports::free()) };
+    let plan = AuthorityConfig { seconds: 24, ..AuthorityConfig::new(port, ports::free()) };
     plan.prepare(&instance);
     let acme = format!(
         "{{directory: \"{}\", hosts: [shop.example.com], email: ops@example.com, caFile: ca.pem, renewBefore: 20s}}",
@@ -63,7 +63,7 @@ fn a_certificate_is_asked_for_shown_and_renewed_and_its_key_is_its_owners_alone(
     instance.up(&["-f", text(&manifest)]);
     instance.wait_for_ready("web", 1);
 
-    // The authority does not answer yet: clients are refused, and the condition says why.
+    // The authority does not respond yet: clients are refused, and the condition has the reason.
     let why = wait_for(&instance, "service", "web", "NotIssued");
     for part in [
         "there is no certificate for shop.example.com",
@@ -96,10 +96,10 @@ fn a_certificate_is_asked_for_shown_and_renewed_and_its_key_is_its_owners_alone(
     assert!(kept.iter().all(|(_, mode, _)| *mode == 0o600), "{kept:?}");
     let folder = fs::metadata(instance.path("data/acme")).unwrap().permissions().mode() & 0o777;
     assert_eq!(folder, 0o700);
-    let (_, api) = instance.ask_api("/v1/services/web");
+    let (_, api) = instance.get_api("/v1/services/web");
     instance.end(Signal::INT);
     for secret in secrets(&kept) {
-        assert!(!instance.log().contains(&secret) && !api.contains(&secret), "a key is told");
+        assert!(!instance.log().contains(&secret) && !api.contains(&secret), "a key is exposed");
     }
 }
 
@@ -120,10 +120,10 @@ fn secrets(kept: &[(String, u32, Vec<u8>)]) -> Vec<String> {
 }
 
 #[test]
-fn hosts_of_a_route_are_shown_by_http_and_what_was_issued_outlives_a_restart() {
+fn hosts_of_a_route_are_validated_over_http_and_certificates_survive_a_restart() {
     let mut instance = Instance::new();
     let (tls_port, http_port) = (ports::free(), ports::free());
-    let plan = Plan::new(tls_port, http_port);
+    let plan = AuthorityConfig::new(tls_port, http_port);
     plan.prepare(&instance);
     let service = instance.write_service("web", "");
     let acme = format!(
@@ -160,11 +160,11 @@ fn hosts_of_a_route_are_shown_by_http_and_what_was_issued_outlives_a_restart() {
 }
 
 #[test]
-fn what_an_authority_could_not_see_is_said_in_its_words() {
+fn the_error_of_an_authority_is_shown() {
     let mut instance = Instance::new();
     let port = ports::free();
-    // The authority validates where nobody listens.
-    let plan = Plan::new(ports::free(), ports::free());
+    // The authority validates at a port without a listener.
+    let plan = AuthorityConfig::new(ports::free(), ports::free());
     plan.prepare(&instance);
     let acme = format!("{{directory: \"{}\", hosts: [shop.example.com], caFile: ca.pem}}", plan.directory());
     let expose = format!("  expose: {{listen: \"127.0.0.1:{port}\", port: http, tls: {{acme: {acme}}}}}\n");
@@ -173,7 +173,7 @@ fn what_an_authority_could_not_see_is_said_in_its_words() {
     instance.up(&["-f", text(&manifest)]);
     let why = wait_for(&instance, "service", "web", "NotIssued");
     for part in
-        ["was not shown that shop.example.com is ours", "Failed to connect", "port 443 of that address"]
+        ["could not validate control over shop.example.com", "Failed to connect", "port 443 of that address"]
     {
         assert!(why.contains(part), "{why}");
     }

@@ -13,23 +13,23 @@ pub(crate) struct Authority {
     processes: Vec<Child>,
 }
 
-/// Where it will be, and where it looks for what hosts show.
-pub(crate) struct Plan {
+/// The configuration of an authority: its port, and the ports on which it validates hosts.
+pub(crate) struct AuthorityConfig {
     pub(crate) port: u16,
-    /// Where hosts listen for TLS.
+    /// Port of the hosts for TLS.
     pub(crate) tls_port: u16,
-    /// Where hosts listen for plain HTTP.
+    /// Port of the hosts for plain HTTP.
     pub(crate) http_port: u16,
     /// How long its certificates are valid.
     pub(crate) seconds: u64,
 }
 
-impl Plan {
+impl AuthorityConfig {
     pub(crate) fn new(tls_port: u16, http_port: u16) -> Self {
         Self { port: ports::free(), tls_port, http_port, seconds: 86_400 * 90 }
     }
 
-    /// The URL of the directory that it will have.
+    /// The URL of its directory.
     pub(crate) fn directory(&self) -> String {
         format!("https://localhost:{}/dir", self.port)
     }
@@ -62,12 +62,12 @@ impl Plan {
         pebble.env("PEBBLE_VA_NOSLEEP", "1");
         let processes = [dns, pebble].map(|mut command| {
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-            command.spawn().expect("pebble is installed; `cargo xtask test` sees to it")
+            command.spawn().expect("pebble is installed by `cargo xtask test`")
         });
         let authority = Authority { port: self.port, processes: processes.into() };
         let root = wait_until("the authority answers", || {
             let root = curl(instance, &format!("https://localhost:{management}/roots/0"));
-            (root.contains("BEGIN CERTIFICATE") && authority.is_there(instance)).then_some(root)
+            (root.contains("BEGIN CERTIFICATE") && authority.is_ready(instance)).then_some(root)
         });
         instance.write("root.pem", &root);
         authority
@@ -75,7 +75,7 @@ impl Plan {
 }
 
 impl Authority {
-    fn is_there(&self, instance: &Instance) -> bool {
+    fn is_ready(&self, instance: &Instance) -> bool {
         curl(instance, &format!("https://localhost:{}/dir", self.port)).contains("newOrder")
     }
 }
@@ -89,7 +89,7 @@ impl Drop for Authority {
     }
 }
 
-/// The answer of the authority's own server; empty when there is none.
+/// The response of the authority; empty on an error.
 fn curl(instance: &Instance, url: &str) -> String {
     let mut call = Command::new("curl");
     call.args(["--silent", "--max-time", "5", "--noproxy", "*", "--ipv4", "--cacert"]);

@@ -1,4 +1,4 @@
-//! `backtest`: policies over the history of a service, from a real Prometheus, a file, or what was kept.
+//! `backtest`: policies over the history of a service, from a real Prometheus, a file, or the recorded history.
 
 use std::fmt::Write as _;
 
@@ -45,25 +45,25 @@ fn policy<'a>(found: &'a Value, name: &str) -> &'a Value {
 }
 
 #[test]
-fn the_history_of_a_real_prometheus_is_what_the_same_load_in_a_file_is() {
+fn the_history_in_a_real_prometheus_equals_the_same_load_in_a_file() {
     let instance = Instance::new();
     let prometheus = Prometheus::knowing(&instance, &counters());
     let (url, service) = (prometheus.url(), format!("{EXAMPLE}/service.yaml"));
     let since = |since: &str, query: &str, more: &[&str]| {
-        let words = ["backtest", "service/shop", "-f", &service, "--prometheus", &url, "--query", query];
+        let arguments = ["backtest", "service/shop", "-f", &service, "--prometheus", &url, "--query", query];
         let when = ["--since", since, "--until", "2026-03-04T00:00:00Z", "-o", "json"];
-        instance.run(&[&words[..], &when, more].concat())
+        instance.run(&[&arguments[..], &when, more].concat())
     };
-    let asked = |query: &str, more: &[&str]| since("2026-03-02T00:01:00Z", query, more);
+    let backtest = |query: &str, more: &[&str]| since("2026-03-02T00:01:00Z", query, more);
     let rates = "sum(rate(http_requests_total[2m]))";
     // Two days in steps of 15 s are more points than such a server gives at once.
-    let found = asked(rates, &["--step", "15s", "--compare", "hpa,step,slo"]);
+    let found = backtest(rates, &["--step", "15s", "--compare", "hpa,step,slo"]);
     assert_eq!(found.code, Some(0), "{found:?}");
     let found = found.json();
     let rows: String =
         (0..MINUTES).map(|minute| format!("{},{}\n", BEGIN + 60 * minute, requests(minute))).collect();
     let file = instance.write("load.csv", &rows);
-    let same = instance.ask(&[
+    let same = instance.query(&[
         "backtest",
         "shop",
         "-f",
@@ -83,33 +83,33 @@ fn the_history_of_a_real_prometheus_is_what_the_same_load_in_a_file_is() {
         assert!(apart(hours(&found), hours(&same)) < most, "{name}: {found}\n{same}");
     }
     let notes = found["notes"].to_string();
-    // The rate of the minutes beside the hole is not there, either.
+    // The minutes next to the gap have no rate, either.
     assert!(notes.contains("rows are missing from the trace, in 1 gap;"), "{notes}");
     assert!(
         found["trace"].as_str().is_some_and(|name| name.starts_with(rates) && name.ends_with(&url)),
         "{found}"
     );
 
-    let several = asked("rate(http_requests_total[2m])", &[]);
+    let several = backtest("rate(http_requests_total[2m])", &[]);
     assert!(several.code == Some(1) && several.err.contains("gives 2 series"), "{several:?}");
     assert!(
         several.err.contains("sum what it gives") && several.err.trim().lines().count() == 1,
         "{several:?}"
     );
-    let malformed = asked("sum(rate(http_requests_total[2m])", &[]);
+    let malformed = backtest("sum(rate(http_requests_total[2m])", &[]);
     assert!(malformed.code == Some(1) && malformed.err.contains("answered 400: "), "{malformed:?}");
-    let nothing = asked("sum(no_such_metric)", &[]);
+    let nothing = backtest("sum(no_such_metric)", &[]);
     assert!(nothing.code == Some(1) && nothing.err.contains("has no number for the query"), "{nothing:?}");
-    let negative = asked("-sum(http_requests_total)", &[]);
+    let negative = backtest("-sum(http_requests_total)", &[]);
     assert!(negative.code == Some(1) && negative.err.contains("a load is zero or more"), "{negative:?}");
-    let none = asked("sum(rate(http_requests_total[2m])) / 0", &[]);
+    let none = backtest("sum(rate(http_requests_total[2m])) / 0", &[]);
     assert!(none.code == Some(1) && none.err.contains("has no number for the query"), "{none:?}");
     let long = since("2020-01-01T00:00:00Z", rates, &["--step", "1s"]);
     assert!(long.code == Some(2) && long.err.contains("give a longer --step"), "{long:?}");
 }
 
 #[test]
-fn without_a_history_it_is_said_what_is_needed() {
+fn without_a_history_the_error_says_what_is_needed() {
     let mut instance = Instance::new();
     let nobody = instance.run(&["backtest", "service/web", "--server", "127.0.0.1:1"]);
     assert!(nobody.code == Some(1) && nobody.err.contains("HS0001"), "{nobody:?}");
@@ -128,18 +128,19 @@ fn without_a_history_it_is_said_what_is_needed() {
     let rows: String =
         (0..120).map(|minute| format!("{},{}\n", 60 * minute, 600 + 10 * (minute % 7))).collect();
     let file = instance.write("load.csv", &rows);
-    let found = instance.ask(&["backtest", "service/web", "--trace", text(&file), "--compare", "burst"]);
+    let found = instance.query(&["backtest", "service/web", "--trace", text(&file), "--compare", "burst"]);
     assert!(policy(&found, "declared")["replicaHours"].as_f64() > Some(1.9), "{found}");
     assert_eq!(found["policies"].as_array().map(Vec::len), Some(4), "{found}");
 }
 
 #[test]
-fn settings_that_are_worth_it_are_shown_as_a_diff_and_written_as_manifests_that_can_be_applied() {
+fn better_settings_are_shown_as_a_diff_and_written_as_manifests_that_can_be_applied() {
     let instance = Instance::new();
     let (service, trace) = (format!("{EXAMPLE}/service.yaml"), format!("{EXAMPLE}/shop.csv"));
     let tuned = instance.path("tuned.yaml");
-    let words = ["tune", "service/shop", "-f", &service, "--trace", &trace, "--tick", "60s", "--runs", "30"];
-    let found = instance.ask(&[&words[..], &["--write", text(&tuned)]].concat());
+    let arguments =
+        ["tune", "service/shop", "-f", &service, "--trace", &trace, "--tick", "60s", "--runs", "30"];
+    let found = instance.query(&[&arguments[..], &["--write", text(&tuned)]].concat());
     assert_eq!(found["isBetter"], true, "{found}");
     let hours = |of: &str| found["heldOut"][of]["replicaHours"].as_f64().expect("it is a number");
     assert!(hours("after") < 0.95 * hours("before"), "its floor for the sale is more than it needs: {found}");
@@ -151,7 +152,7 @@ fn settings_that_are_worth_it_are_shown_as_a_diff_and_written_as_manifests_that_
     assert!(diff.contains("\n-      min: 26\n+      min: "), "{diff}");
     let valid = instance.run(&["validate", "-f", text(&tuned)]);
     assert_eq!(valid.code, Some(0), "{valid:?}");
-    let table = instance.run(&[&words[..8], &["--runs", "12"]].concat());
+    let table = instance.run(&[&arguments[..8], &["--runs", "12"]].concat());
     for part in [
         "held out",
         "found",

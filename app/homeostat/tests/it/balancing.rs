@@ -59,7 +59,7 @@ struct Running(Child);
 
 impl Running {
     fn start(instance: &Instance, kind: &Kind) -> Self {
-        let log = fs::File::create(instance.path("balancer.log")).expect("the folder is ours");
+        let log = fs::File::create(instance.path("balancer.log")).expect("the folder is writable");
         let mut command = Command::new(kind.program);
         command.args(kind.start).current_dir(instance.path(".")).stdin(Stdio::null());
         command.stdout(log.try_clone().expect("it is open")).stderr(log);
@@ -89,7 +89,7 @@ impl Load {
             std::thread::spawn(move || {
                 let (mut answered, mut lost) = (0, Vec::new());
                 while !stop.load(Ordering::Relaxed) {
-                    match ask(port) {
+                    match send_request(port) {
                         Ok(head) if head.starts_with("HTTP/1.1 200") => answered += 1,
                         Ok(head) => lost.push(head.lines().next().unwrap_or("nothing").to_owned()),
                         Err(error) => lost.push(error.to_string()),
@@ -113,7 +113,7 @@ impl Load {
     }
 }
 
-fn ask(port: u16) -> std::io::Result<String> {
+fn send_request(port: u16) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(REQUEST_TIMEOUT))?;
     stream.write_all(b"GET / HTTP/1.1\r\nHost: web.test\r\nConnection: close\r\n\r\n")?;
@@ -123,14 +123,14 @@ fn ask(port: u16) -> std::io::Result<String> {
 }
 
 fn condition(instance: &Instance) -> (String, String) {
-    let service = instance.ask(&["get", "service/web"]);
+    let service = instance.query(&["get", "service/web"]);
     let conditions = service["status"]["conditions"].as_array().expect("it has conditions").clone();
     let found = conditions.into_iter().find(|it| it["type"] == "External").expect("it has this one");
-    let word = |field: &str| found[field].as_str().expect("a word").to_owned();
-    (word("status"), word("message"))
+    let text = |field: &str| found[field].as_str().expect("a text").to_owned();
+    (text("status"), text("message"))
 }
 
-/// The servers of the balancer's file that get requests; none while another one finishes what it has.
+/// The servers in the file of the balancer that get requests; none while another one drains.
 fn servers(file: &Path) -> usize {
     let text = fs::read_to_string(file).unwrap_or_default();
     let lines = text.lines().filter(|line| line.trim_start().starts_with("server "));
@@ -156,7 +156,7 @@ fn follows_changes_without_losing_a_request(kind: &Kind) {
     let file = instance.path(kind.file);
     wait_until("the file has all replicas", || (servers(&file) == 3).then_some(()));
     let balancer = Running::start(&instance, kind);
-    wait_until("the balancer answers", || ask(port).is_ok().then_some(()));
+    wait_until("the balancer answers", || send_request(port).is_ok().then_some(()));
     wait_until("it has been reloaded", || (condition(&instance).0 == "True").then_some(()));
     let load = Load::on(port);
 
@@ -187,19 +187,19 @@ fn follows_changes_without_losing_a_request(kind: &Kind) {
     assert!(answered > 100, "{answered}");
 
     // A configuration that the balancer refuses is reported, and changes nothing.
-    wait_until("all is told", || (condition(&instance).0 == "True" && servers(&file) == 2).then_some(()));
+    wait_until("both serve", || (condition(&instance).0 == "True" && servers(&file) == 2).then_some(()));
     let (good, broken) = (fs::read_to_string(&file).unwrap(), main.clone() + kind.bad);
     instance.write("main", &broken);
     assert_eq!(instance.run(&["scale", "service/web", "--replicas", "3"]).code, Some(0));
-    let (_, message) = wait_until("it is said", || Some(condition(&instance)).filter(|it| it.0 == "False"));
+    let (_, message) = wait_until("it fails", || Some(condition(&instance)).filter(|it| it.0 == "False"));
     assert!(message.contains("would not take") && message.contains("stays in force"), "{message}");
     wait_until("the file is as it was", || (fs::read_to_string(&file).unwrap() == good).then_some(()));
-    assert!(ask(port).expect("it answers").starts_with("HTTP/1.1 200"));
+    assert!(send_request(port).expect("it answers").starts_with("HTTP/1.1 200"));
     instance.write("main", &main);
     wait_until("it is retried", || (condition(&instance).0 == "True" && servers(&file) == 3).then_some(()));
     let events = instance.run(&["events", "service/web"]).out;
     assert!(events.contains("BalancerFailed") && events.contains("BalancerReloaded"), "{events}");
-    let (_, metrics) = instance.ask_api("/metrics");
+    let (_, metrics) = instance.get_api("/metrics");
     assert!(metrics.contains("homeostat_external_reloads_total{service=\"web\""), "{metrics}");
 
     // The balancer is left as it is when Homeostat is killed, and when it is started again.
@@ -209,7 +209,7 @@ fn follows_changes_without_losing_a_request(kind: &Kind) {
     assert_eq!(fs::read_to_string(&file).unwrap(), kept);
     instance.up(&[]);
     instance.wait_for_ready("web", 3);
-    wait_until("it is told anew", || (condition(&instance).0 == "True").then_some(()));
+    wait_until("the balancer is configured again", || (condition(&instance).0 == "True").then_some(()));
     let (answered, lost) = load.end();
     assert_eq!((lost, fs::read_to_string(&file).unwrap()), (Vec::new(), kept), "of {answered}");
 
@@ -235,6 +235,7 @@ fn a_reload_that_fails_is_logged_once() {
     let more = format!("  expose: {{port: http, external: [{external}]}}\n");
     let manifest = instance.write_service("web", &more);
     instance.up(&["-f", text(&manifest)]);
-    let log = wait_until("it is said", || Some(instance.log()).filter(|log| log.contains("BalancerFailed")));
+    let log =
+        wait_until("it is reported", || Some(instance.log()).filter(|log| log.contains("BalancerFailed")));
     assert_eq!(log.matches("could not reload nginx").count(), 1, "{log}");
 }

@@ -8,7 +8,7 @@ use std::process::Child;
 use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 
-use crate::instance::{Instance, answer_of, pid_of, text, wait_until};
+use crate::instance::{Instance, get, pid_of, text, wait_until};
 
 #[test]
 fn a_service_is_applied_scaled_by_hand_and_deleted() {
@@ -19,7 +19,7 @@ fn a_service_is_applied_scaled_by_hand_and_deleted() {
 
     assert_eq!(apply(&["--dry-run"]), "service/web created (dry run)\n");
     assert_eq!(
-        instance.ask(&["get", "services"])["items"],
+        instance.query(&["get", "services"])["items"],
         Value::Array(Vec::new()),
         "a dry run keeps nothing"
     );
@@ -29,16 +29,16 @@ fn a_service_is_applied_scaled_by_hand_and_deleted() {
     assert_eq!(instance.run(&["diff", "-f", text(&manifest)]).code, Some(0));
     instance.wait_for_ready("web", 1);
 
-    let held = instance.ask(&["scale", "service/web", "--replicas", "3", "--for", "10m"]);
+    let held = instance.query(&["scale", "service/web", "--replicas", "3", "--for", "10m"]);
     assert_eq!((&held["target"], &held["hold"]["replicas"]), (&"service/web".into(), &3.into()));
     instance.wait_for_ready("web", 3);
-    let explanation = instance.ask(&["explain", "service/web"]);
+    let explanation = instance.query(&["explain", "service/web"]);
     assert_eq!(
         (&explanation["desired"], &explanation["policy"]),
         (&3.into(), &"hold".into()),
         "{explanation}"
     );
-    instance.ask(&["scale", "service/web", "--auto"]);
+    instance.query(&["scale", "service/web", "--auto"]);
     instance.wait_for_ready("web", 1);
 
     assert_eq!(instance.run(&["delete", "service/web"]).out, "service/web deleted\n");
@@ -51,13 +51,13 @@ fn hold(instance: &Instance, service: &str, address: &str) -> TcpStream {
     let mut held = wait_until("the proxy listens", || TcpStream::connect(address).ok());
     held.write_all(b"GET /hold HTTP/1.1\r\nHost: web\r\n\r\n").expect("it listens");
     wait_until("a replica has the request", || {
-        (instance.ask(&["get", service])["status"]["traffic"]["inFlight"] == 1).then_some(())
+        (instance.query(&["get", service])["status"]["traffic"]["inFlight"] == 1).then_some(())
     });
     held
 }
 
 #[test]
-fn a_deleted_service_goes_with_its_last_request_and_not_before() {
+fn a_deleted_replica_stops_only_after_its_last_request() {
     let mut instance = Instance::new();
     let address = format!("127.0.0.1:{}", ports::free());
     let more = format!(
@@ -70,18 +70,18 @@ fn a_deleted_service_goes_with_its_last_request_and_not_before() {
 
     assert_eq!(instance.run(&["delete", "service/web"]).code, Some(0));
 
-    wait_until("nobody is accepted any more", || TcpStream::connect(&address).is_err().then_some(()));
+    wait_until("connections are refused", || TcpStream::connect(&address).is_err().then_some(()));
     wait_until("the one with nothing to answer is gone", || {
         (instance.replicas("web").len() == 1).then_some(())
     });
-    let said = instance.run(&["events", "service/web"]).out;
-    assert!(said.contains("it has answered its last request") && !said.contains("open"), "{said}");
+    let result = instance.run(&["events", "service/web"]).out;
+    assert!(result.contains("it has answered its last request") && !result.contains("open"), "{result}");
     drop(held);
     wait_until("it is gone", || (instance.run(&["get", "service/web"]).code == Some(1)).then_some(()));
 }
 
 #[test]
-fn what_a_deleted_service_still_answers_is_waited_for_when_it_is_declared_again() {
+fn declaring_a_deleted_service_again_waits_for_its_requests_in_flight() {
     let mut instance = Instance::new();
     let address = format!("127.0.0.1:{}", ports::free());
     let more = format!("  stop: {{drain: 1h}}\n  expose: {{listen: {address:?}, port: http}}\n");
@@ -94,16 +94,16 @@ fn what_a_deleted_service_still_answers_is_waited_for_when_it_is_declared_again(
     assert_eq!(instance.run(&["apply", "-f", text(&manifest)]).code, Some(0));
 
     let url = format!("http://{address}/");
-    let answered = wait_until("another one answers", || answer_of(&url).ok());
+    let answered = wait_until("another one answers", || get(&url).ok());
     assert_ne!(answered, before.as_raw_nonzero().to_string());
     wait_until("it is counted", || {
-        answer_of(&url).expect("it answers");
-        instance.ask(&["get", "replica/web-1"])["status"]["traffic"]["requestsPerSecond"]
+        get(&url).expect("it answers");
+        instance.query(&["get", "replica/web-1"])["status"]["traffic"]["requestsPerSecond"]
             .as_f64()
             .filter(|rate| *rate > 0.0)
     });
-    let said = instance.run(&["events", "service/web"]).out;
-    assert!(said.contains("Draining") && !said.contains("Stopping"), "{said}");
+    let result = instance.run(&["events", "service/web"]).out;
+    assert!(result.contains("Draining") && !result.contains("Stopping"), "{result}");
     drop(held);
     wait_until("the one before is gone", || (!instance.replicas("web").contains_key("web-0")).then_some(()));
 }
@@ -120,7 +120,7 @@ fn a_deleted_service_is_shown_as_terminating_until_its_last_replica_is_gone() {
     let _held = hold(&instance, "service/web", &address);
 
     assert_eq!(instance.run(&["delete", "service/web"]).code, Some(0));
-    let service = instance.ask(&["get", "service/web"]);
+    let service = instance.query(&["get", "service/web"]);
     let first = &service["status"]["conditions"][0];
     assert_eq!(
         (&first["type"], &first["status"], &service["status"]["desiredReplicas"]),
@@ -128,20 +128,20 @@ fn a_deleted_service_is_shown_as_terminating_until_its_last_replica_is_gone() {
         "{service}"
     );
     assert_eq!(service["spec"]["stop"]["drain"], "1h", "{service}");
-    assert_eq!(instance.ask(&["get", "services"])["items"][0]["metadata"]["name"], "web");
+    assert_eq!(instance.query(&["get", "services"])["items"][0]["metadata"]["name"], "web");
     for verb in [&["get", "services"][..], &["describe", "service/web"], &["top"]] {
-        let said = instance.run(verb);
-        assert!(said.code == Some(0) && said.out.contains("Terminating"), "{said:?}");
+        let result = instance.run(verb);
+        assert!(result.code == Some(0) && result.out.contains("Terminating"), "{result:?}");
     }
     assert_eq!(instance.run(&["diff", "-f", text(&manifest)]).out, "+ service/web is new\n");
 
     kill_process(pid, Signal::KILL).expect("it still runs");
     wait_until("it is gone", || (instance.run(&["get", "service/web"]).code == Some(1)).then_some(()));
-    assert_eq!(instance.ask(&["get", "services"])["items"], Value::Array(Vec::new()));
+    assert_eq!(instance.query(&["get", "services"])["items"], Value::Array(Vec::new()));
 }
 
 #[test]
-fn what_others_need_is_deleted_after_them_however_they_are_named() {
+fn resources_are_deleted_in_the_order_of_their_dependencies() {
     let mut instance = Instance::new();
     let manifests = [("base", ""), ("web", "  dependsOn: [{service: base}]\n")];
     let [base, web] = manifests.map(|(name, more)| instance.write_service(name, more));
@@ -153,20 +153,20 @@ fn what_others_need_is_deleted_after_them_however_they_are_named() {
 }
 
 #[test]
-fn errors_are_counted_for_the_service_and_for_the_replica_that_made_them() {
+fn errors_are_counted_for_the_service_and_for_its_replicas() {
     let mut instance = Instance::new();
     let address = format!("127.0.0.1:{}", ports::free());
     let more = format!("  expose: {{listen: {address:?}, port: http}}\n");
     let manifest = instance.write_service("web", &more);
     instance.up(&["-f", text(&manifest)]);
     instance.wait_for_ready("web", 1);
-    wait_until("the proxy answers", || answer_of(&format!("http://{address}/")).ok());
-    let errors = |what: &str| instance.ask(&["get", what])["status"]["traffic"]["errorsPerSecond"].as_f64();
+    wait_until("the proxy answers", || get(&format!("http://{address}/")).ok());
+    let errors = |what: &str| instance.query(&["get", what])["status"]["traffic"]["errorsPerSecond"].as_f64();
     wait_until("an answer is no error", || (errors("service/web") == Some(0.0)).then_some(()));
 
-    // Every look follows a failure, so that one is never too old to be seen.
+    // Every check follows a failure, so the failure is never too old to be counted.
     wait_until("failures are seen of both", || {
-        answer_of(&format!("http://{address}/fail")).expect_err("it answers 500");
+        get(&format!("http://{address}/fail")).expect_err("it answers 500");
         let is_seen = |what: &str| errors(what).is_some_and(|rate| rate > 0.0);
         (is_seen("service/web") && is_seen("replica/web-0")).then_some(())
     });
@@ -175,13 +175,13 @@ fn errors_are_counted_for_the_service_and_for_the_replica_that_made_them() {
 }
 
 #[test]
-fn scripts_find_what_they_were_promised() {
+fn json_output_has_the_documented_fields() {
     let mut instance = Instance::new();
     let manifest = instance.write_service("web", "");
     instance.up(&["-f", text(&manifest)]);
     instance.wait_for_ready("web", 1);
 
-    let service = instance.ask(&["get", "service/web"]);
+    let service = instance.query(&["get", "service/web"]);
     for pointer in [
         "/apiVersion",
         "/kind",
@@ -198,30 +198,30 @@ fn scripts_find_what_they_were_promised() {
     ] {
         assert!(service.pointer(pointer).is_some(), "{pointer} is missing in {service}");
     }
-    let replica = instance.ask(&["get", "replica/web-0"]);
+    let replica = instance.query(&["get", "replica/web-0"]);
     for field in ["service", "node", "pid", "ports", "phase", "ready", "restarts", "startedAt"] {
         assert!(!replica["status"][field].is_null(), "{field} is missing in {replica}");
     }
-    let explanation = instance.ask(&["explain", "service/web"]);
+    let explanation = instance.query(&["explain", "service/web"]);
     for field in
         ["target", "at", "desired", "previous", "policy", "metrics", "limits", "guard", "reasons", "summary"]
     {
         assert!(explanation.get(field).is_some(), "{field} is missing in {explanation}");
     }
-    let overview = instance.ask(&["get"]);
+    let overview = instance.query(&["get"]);
     let kinds: Vec<&Value> =
         overview["items"].as_array().expect("a list").iter().map(|it| &it["kind"]).collect();
     assert_eq!(kinds, ["Service", "Replica"]);
 }
 
 #[test]
-fn people_see_tables_logs_and_one_frame_of_top() {
+fn tables_logs_and_a_frame_of_top_are_printed() {
     let mut instance = Instance::new();
     let manifest = instance.write_service("web", "");
     instance.up(&["-f", text(&manifest)]);
     instance.wait_for_ready("web", 1);
 
-    for (words, parts) in [
+    for (arguments, parts) in [
         (&["get"][..], &["NAME", "web", "web-0", "Running"][..]),
         (&["get", "nodes"], &["READY", "yes"]),
         (&["describe", "service/web"], &["conditions", "Available", "web-0", "the last decision"]),
@@ -230,16 +230,16 @@ fn people_see_tables_logs_and_one_frame_of_top() {
         (&["top"], &["homeostat at http://127.0.0.1:", "web-0"]),
         (&["get", "service/web", "-o", "yaml"], &["kind: Service", "readyReplicas: 1"]),
     ] {
-        let said = instance.run(words);
-        assert_eq!(said.code, Some(0), "{words:?}: {said:?}");
-        assert!(!said.out.contains('\x1b'), "no colours where nobody looks: {said:?}");
+        let result = instance.run(arguments);
+        assert_eq!(result.code, Some(0), "{arguments:?}: {result:?}");
+        assert!(!result.out.contains('\x1b'), "no colours where nobody looks: {result:?}");
         for part in parts {
-            assert!(said.out.contains(part), "{words:?}: {part:?} is missing: {said:?}");
+            assert!(result.out.contains(part), "{arguments:?}: {part:?} is missing: {result:?}");
         }
     }
-    let printed = wait_until("the log says where it serves", || {
-        let said = instance.run(&["logs", "service/web"]);
-        said.out.contains("serving on").then_some(said.out)
+    let printed = wait_until("the log has the address", || {
+        let result = instance.run(&["logs", "service/web"]);
+        result.out.contains("serving on").then_some(result.out)
     });
     assert!(printed.lines().all(|line| line.starts_with("web-0 | ")), "{printed}");
     let absent = instance.run(&["logs", "service/absent"]);
@@ -248,7 +248,7 @@ fn people_see_tables_logs_and_one_frame_of_top() {
 }
 
 #[test]
-fn why_a_replica_does_not_run_stands_beside_it() {
+fn the_reason_why_a_replica_does_not_run_is_shown() {
     let mut instance = Instance::new();
     let manifest = instance.write(
         "bad.yaml",
@@ -259,30 +259,30 @@ fn why_a_replica_does_not_run_stands_beside_it() {
     for (replica, part) in
         [("replica/bad-0", "no-such-program does not exist"), ("replica/short-0", "code 3")]
     {
-        wait_until(&format!("{replica} says {part}"), || {
-            let said = instance.run(&["get", replica]);
-            (said.code == Some(0) && said.out.contains(part)).then_some(())
+        wait_until(&format!("the log of {replica} has {part}"), || {
+            let result = instance.run(&["get", replica]);
+            (result.code == Some(0) && result.out.contains(part)).then_some(())
         });
     }
 }
 
 #[test]
-fn events_of_a_service_that_never_was_are_refused_and_those_of_one_that_is_gone_are_shown() {
+fn events_of_an_unknown_service_are_refused_and_those_of_a_deleted_one_are_shown() {
     let mut instance = Instance::new();
     let manifest = instance.write_service("web", "");
     instance.up(&["-f", text(&manifest)]);
     instance.wait_for_ready("web", 1);
-    let said = instance.run(&["events", "service/wed"]);
-    assert!(said.code == Some(1) && said.err.contains("could not find service/wed"), "{said:?}");
+    let result = instance.run(&["events", "service/wed"]);
+    assert!(result.code == Some(1) && result.err.contains("could not find service/wed"), "{result:?}");
 
     instance.run(&["delete", "service/web"]);
     wait_until("it is gone", || (instance.run(&["get", "service/web"]).code == Some(1)).then_some(()));
-    let said = instance.run(&["events", "service/web"]);
-    assert!(said.code == Some(0) && said.out.contains("Gone"), "{said:?}");
+    let result = instance.run(&["events", "service/web"]);
+    assert!(result.code == Some(0) && result.out.contains("Gone"), "{result:?}");
 }
 
 #[test]
-fn watchers_and_followers_see_what_comes() {
+fn watches_and_followed_logs_show_changes() {
     let mut instance = Instance::new();
     let manifest = instance.write_service("web", "  scale: {replicas: 1}\n");
     instance.up(&["-f", text(&manifest)]);
@@ -296,12 +296,12 @@ fn watchers_and_followers_see_what_comes() {
         (&["events", "-w", "-o", "json"], "\"web-1\""),
         (&["logs", "-f", "replica/web-0"], "serving on"),
     ];
-    let watchers = watches.map(|(words, part)| (words, part, Watcher::start(&instance, words)));
+    let watchers = watches.map(|(arguments, part)| (arguments, part, Watcher::start(&instance, arguments)));
 
-    instance.ask(&["scale", "service/web", "--replicas", "2"]);
+    instance.query(&["scale", "service/web", "--replicas", "2"]);
 
-    for (words, part, watcher) in &watchers {
-        wait_until(&format!("{words:?} shows {part}"), || {
+    for (arguments, part, watcher) in &watchers {
+        wait_until(&format!("{arguments:?} shows {part}"), || {
             watcher.seen(&instance).contains(part).then_some(())
         });
     }
@@ -314,15 +314,15 @@ struct Watcher {
 }
 
 impl Watcher {
-    fn start(instance: &Instance, words: &[&str]) -> Self {
-        let output = format!("{}.out", words.join("-").replace('/', "-"));
-        let file = File::create(instance.path(&output)).expect("the folder is ours");
-        let command = instance.command(words).stdout(file).spawn().expect("the binary was built");
+    fn start(instance: &Instance, arguments: &[&str]) -> Self {
+        let output = format!("{}.out", arguments.join("-").replace('/', "-"));
+        let file = File::create(instance.path(&output)).expect("the folder is writable");
+        let command = instance.command(arguments).stdout(file).spawn().expect("the binary was built");
         Self { command, output }
     }
 
     fn seen(&self, instance: &Instance) -> String {
-        std::fs::read_to_string(instance.path(&self.output)).expect("it is there")
+        std::fs::read_to_string(instance.path(&self.output)).expect("it exists")
     }
 }
 
@@ -335,19 +335,19 @@ impl Drop for Watcher {
 }
 
 #[test]
-fn a_look_into_the_past_shows_what_was_decided_then() {
+fn a_past_decision_is_explained_from_the_journal() {
     let mut instance = Instance::new();
     let manifest = instance.write_service("web", "  scale: {replicas: 1}\n");
     instance.up(&["-f", text(&manifest)]);
     instance.wait_for_ready("web", 1);
-    let first = instance.ask(&["explain", "service/web"]);
+    let first = instance.query(&["explain", "service/web"]);
     let at = first["at"].as_str().expect("a time").to_owned();
-    instance.ask(&["scale", "service/web", "--replicas", "2"]);
+    instance.query(&["scale", "service/web", "--replicas", "2"]);
     instance.wait_for_ready("web", 2);
 
-    let then = instance.ask(&["explain", "service/web", "--at", &at]);
+    let then = instance.query(&["explain", "service/web", "--at", &at]);
     assert_eq!((&then["desired"], &then["at"]), (&1.into(), &first["at"]), "{then}");
-    assert_eq!(instance.ask(&["explain", "service/web"])["desired"], 2);
+    assert_eq!(instance.query(&["explain", "service/web"])["desired"], 2);
 }
 
 #[test]
@@ -357,20 +357,21 @@ fn schemas_and_completions_need_no_server() {
     assert_eq!(schema["title"], "Service");
     assert!(instance.run(&["schema"]).json()["HorizontalPodAutoscaler"].is_object());
     for shell in ["bash", "zsh", "fish"] {
-        let said = instance.run(&["completions", shell]);
-        assert!(said.code == Some(0) && said.out.contains("homeostat"), "{shell}");
+        let result = instance.run(&["completions", shell]);
+        assert!(result.code == Some(0) && result.out.contains("homeostat"), "{shell}");
     }
     assert_eq!(instance.run(&["version"]).out, format!("homeostat {}\n", env!("CARGO_PKG_VERSION")));
 }
 
 #[test]
-fn the_api_is_not_for_web_pages_of_others() {
+fn the_api_refuses_web_pages_of_other_origins() {
     let mut instance = Instance::new();
     instance.up(&[]);
     let log = instance.log();
-    let address = log.split("api=").nth(1).and_then(|rest| rest.split(' ').next()).expect("it says where");
-    assert_eq!(answer_of(&format!("{address}/healthz")).expect("it answers"), "ok\n");
+    let address =
+        log.split("api=").nth(1).and_then(|rest| rest.split(' ').next()).expect("the log has the address");
+    assert_eq!(get(&format!("{address}/healthz")).expect("it answers"), "ok\n");
     let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
-    let asked = agent.get(format!("{address}/v1/services")).header("Origin", "http://evil.example").call();
-    assert_eq!(asked.expect("it answers").status(), 403);
+    let response = agent.get(format!("{address}/v1/services")).header("Origin", "http://evil.example").call();
+    assert_eq!(response.expect("it answers").status(), 403);
 }

@@ -11,18 +11,18 @@ use crate::instance::{CommandOutput, Instance, text, wait_until};
 
 /// One sentence on standard error, and this code.
 #[track_caller]
-fn assert_refused(said: &CommandOutput, code: i32, parts: &[&str]) {
-    assert_eq!(said.code, Some(code), "{said:?}");
-    let last = said.err.lines().last().unwrap_or_default();
-    assert!(last.starts_with("error: "), "{said:?}");
+fn assert_refused(output: &CommandOutput, code: i32, parts: &[&str]) {
+    assert_eq!(output.code, Some(code), "{output:?}");
+    let last = output.err.lines().last().unwrap_or_default();
+    assert!(last.starts_with("error: "), "{output:?}");
     for part in parts {
-        assert!(said.err.contains(part), "{part:?} is missing: {said:?}");
+        assert!(output.err.contains(part), "{part:?} is missing: {output:?}");
     }
-    assert!(said.out.is_empty(), "{said:?}");
+    assert!(output.out.is_empty(), "{output:?}");
 }
 
 #[test]
-fn a_broken_manifest_is_refused_with_its_line_before_anything_begins() {
+fn an_invalid_manifest_is_refused_with_its_line_before_anything_starts() {
     let instance = Instance::new();
     let broken = instance.write(
         "broken.yaml",
@@ -36,7 +36,7 @@ fn a_broken_manifest_is_refused_with_its_line_before_anything_begins() {
 }
 
 #[test]
-fn a_taken_port_is_named() {
+fn a_port_in_use_is_named() {
     let instance = Instance::new();
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = taken.local_addr().expect("it is bound").to_string();
@@ -44,7 +44,7 @@ fn a_taken_port_is_named() {
 }
 
 #[test]
-fn an_address_is_logged_as_exposed_once_it_is_listened_on() {
+fn an_address_is_logged_as_exposed_once_the_proxy_listens_on_it() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let [taken_at, free_at] = [taken.local_addr().expect("it is bound").port(), ports::free()];
     let mut instance = Instance::new();
@@ -61,7 +61,7 @@ fn an_address_is_logged_as_exposed_once_it_is_listened_on() {
 }
 
 #[test]
-fn what_keeps_a_replica_from_running_is_logged_as_a_warning() {
+fn a_replica_that_cannot_be_started_is_logged_as_a_warning() {
     let mut instance = Instance::new();
     let absent = instance.write(
         "absent.yaml",
@@ -71,20 +71,20 @@ fn what_keeps_a_replica_from_running_is_logged_as_a_warning() {
     let warned = |log: String| {
         log.lines().any(|line| line.contains("WARN ActionFailed") && line.contains("does not exist"))
     };
-    wait_until("the log says why nothing runs", || warned(instance.log()).then_some(()));
+    wait_until("the log has the reason why nothing runs", || warned(instance.log()).then_some(()));
 }
 
 #[test]
-fn a_second_homeostat_on_the_same_data_is_refused_and_the_first_goes_on() {
+fn a_second_homeostat_on_the_same_data_is_refused_and_the_first_continues() {
     let mut instance = Instance::new();
     instance.up(&[]);
-    let said = instance.run(&["up", "--data", "data", "--listen", "127.0.0.1:0"]);
-    assert_refused(&said, 1, &["data", &instance.pid().to_string()]);
+    let output = instance.run(&["up", "--data", "data", "--listen", "127.0.0.1:0"]);
+    assert_refused(&output, 1, &["data", &instance.pid().to_string()]);
     assert_eq!(instance.run(&["get"]).code, Some(0));
 }
 
 #[test]
-fn what_a_newer_homeostat_has_kept_is_refused_whatever_it_is_and_left_as_it_is() {
+fn data_of_a_newer_homeostat_is_refused_and_left_unchanged() {
     let mut instance = Instance::new();
     instance.up(&[
         "-f",
@@ -107,9 +107,9 @@ fn what_a_newer_homeostat_has_kept_is_refused_whatever_it_is_and_left_as_it_is()
     for row in &kept {
         keep(&instance, &row.key, &newer(&row.value));
         let before = rows(&instance);
-        let said = instance.run(&["up", "--data", "data", "--listen", "127.0.0.1:0"]);
-        let parts = [row.key.as_str(), "a newer homeostat wrote it (form 2, this one reads up to 1)"];
-        assert_refused(&said, 1, &parts);
+        let output = instance.run(&["up", "--data", "data", "--listen", "127.0.0.1:0"]);
+        let parts = [row.key.as_str(), "a newer homeostat wrote it (format 2, this one reads up to 1)"];
+        assert_refused(&output, 1, &parts);
         assert_eq!(rows(&instance), before, "{} was written to", row.key);
         keep(&instance, &row.key, &row.value);
     }
@@ -120,17 +120,17 @@ fn what_a_newer_homeostat_has_kept_is_refused_whatever_it_is_and_left_as_it_is()
 
 /// All rows in the store of an instance that does not run.
 fn rows(instance: &Instance) -> Vec<Entry> {
-    let store = EmbeddedStore::open(&instance.path("data")).expect("nobody else has it");
+    let store = EmbeddedStore::open(&instance.path("data")).expect("no other process has it open");
     store.list(&Prefix::root()).expect("it can be read").entries
 }
 
 fn keep(instance: &Instance, key: &Key, value: &Value) {
-    let store = EmbeddedStore::open(&instance.path("data")).expect("nobody else has it");
+    let store = EmbeddedStore::open(&instance.path("data")).expect("no other process has it open");
     let done = store.commit(Txn::new().put(key.clone(), value.clone()));
     assert!(matches!(done, Ok(Commit::Applied { .. })), "{done:?}");
 }
 
-/// A value as a homeostat with another format would write it: with our fields, and one that we do not know.
+/// A value as a homeostat with another format writes it: with the known fields and an unknown one.
 fn newer(value: &Value) -> Value {
     let mut json: Json = serde_json::from_slice(value).expect("values are JSON");
     json["v"] = 2.into();
@@ -139,7 +139,7 @@ fn newer(value: &Value) -> Value {
 }
 
 #[test]
-fn a_data_folder_that_cannot_be_made_is_named() {
+fn a_data_folder_that_cannot_be_created_is_named() {
     let instance = Instance::new();
     let file = instance.write("file", "");
     let inside = file.join("data");
@@ -147,31 +147,31 @@ fn a_data_folder_that_cannot_be_made_is_named() {
 }
 
 #[test]
-fn a_server_that_is_not_there_is_named_with_what_to_try() {
+fn an_unreachable_server_is_named_with_a_hint() {
     let instance = Instance::new();
-    let said = instance.run(&["get", "--server", "http://127.0.0.1:1"]);
-    assert_refused(&said, 1, &["http://127.0.0.1:1", "homeostat up", "--server", "refused"]);
-    assert_eq!(said.err.lines().count(), 1, "{said:?}");
+    let output = instance.run(&["get", "--server", "http://127.0.0.1:1"]);
+    assert_refused(&output, 1, &["http://127.0.0.1:1", "homeostat up", "--server", "refused"]);
+    assert_eq!(output.err.lines().count(), 1, "{output:?}");
 }
 
 #[test]
-fn a_load_that_nobody_answers_has_failed() {
+fn a_load_without_any_response_fails() {
     let instance = Instance::new();
-    let said =
+    let output =
         instance.run(&["load", "http://127.0.0.1:1/", "--rate", "20", "--duration", "500ms", "-o", "json"]);
-    assert_eq!(said.code, Some(1), "{said:?}");
-    assert!(said.err.contains("none of the 10 requests to 127.0.0.1:1 was answered"), "{said:?}");
+    assert_eq!(output.code, Some(1), "{output:?}");
+    assert!(output.err.contains("none of the 10 requests to 127.0.0.1:1 was answered"), "{output:?}");
     assert_eq!(
-        (&said.json()["requests"], &said.json()["failed"]),
+        (&output.json()["requests"], &output.json()["failed"]),
         (&10.into(), &10.into()),
         "it is reported"
     );
 }
 
 #[test]
-fn words_that_are_wrong_end_with_two() {
+fn invalid_arguments_exit_with_2() {
     let instance = Instance::new();
-    for words in [
+    for arguments in [
         &["get", "thing"][..],
         &["scale", "service/web"],
         &["load", "https://shop.local", "--rate", "1", "--duration", "1s"],
@@ -179,14 +179,14 @@ fn words_that_are_wrong_end_with_two() {
         &["delete", "replica/web-0"],
         &["nonsense"],
     ] {
-        let said = instance.run(words);
-        assert_eq!(said.code, Some(2), "{words:?}: {said:?}");
-        assert!(said.err.starts_with("error: "), "{words:?}: {said:?}");
+        let output = instance.run(arguments);
+        assert_eq!(output.code, Some(2), "{arguments:?}: {output:?}");
+        assert!(output.err.starts_with("error: "), "{arguments:?}: {output:?}");
     }
 }
 
 #[test]
-fn a_journal_that_is_none_is_refused() {
+fn a_file_that_is_not_a_journal_is_refused() {
     let instance = Instance::new();
     let file = instance.write("1.journal", "no journal at all");
     assert_refused(&instance.run(&["replay", text(&file)]), 1, &["1.journal", "no journal"]);

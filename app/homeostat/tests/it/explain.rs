@@ -1,4 +1,4 @@
-//! Explained decisions: what they are based on, and what would have led to another outcome.
+//! Explanations of decisions: their inputs, and what would lead to another outcome.
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -37,14 +37,14 @@ fn decisions(history: &Value) -> &[Value] {
 /// The decisions that are kept of a service of which nothing changes any more.
 fn settled_history(instance: &Instance) -> Value {
     wait_until("the history has a run of decisions that goes on", || {
-        let history = instance.ask(&["explain", "service/worker", "--since", "1h"]);
+        let history = instance.query(&["explain", "service/worker", "--since", "1h"]);
         let lasts = decisions(&history).last()?["count"].as_u64()? > 5;
         lasts.then_some(history)
     })
 }
 
 #[test]
-fn what_was_decided_is_kept_read_back_and_decided_again_bit_for_bit() {
+fn decisions_are_kept_in_the_history_and_replayed_bit_for_bit() {
     let mut instance = instance_of_four();
     let history = settled_history(&instance);
     let first = decisions(&history).iter().find(|it| it["decision"]["desired"] == 4).expect("it wanted four");
@@ -53,19 +53,19 @@ fn what_was_decided_is_kept_read_back_and_decided_again_bit_for_bit() {
     for part in ["replicas wanted since", "DECISIONS", "1 to 4", "stays at 4"] {
         assert!(table.contains(part), "{part} is missing in {table}");
     }
-    let cut = instance.ask(&["explain", "service/worker", "--since", "1h", "--limit", "1"]);
+    let cut = instance.query(&["explain", "service/worker", "--since", "1h", "--limit", "1"]);
     assert_eq!((decisions(&cut).len(), &cut["isCut"]), (1, &true.into()), "{cut}");
 
     instance.end(Signal::TERM);
     let replayed = instance.run(&["replay", "--data", "data", "-o", "json"]).json();
     assert!(replayed["decisions"].as_u64() >= Some(decisions(&history).len() as u64), "{replayed}");
 
-    // The journal is gone, as it is after a week; what it was is still known.
-    std::fs::remove_dir_all(instance.path("data/journal")).expect("it is ours");
+    // Without the journal, which is deleted after a week, the last decision is still known.
+    std::fs::remove_dir_all(instance.path("data/journal")).expect("the folder is writable");
     instance.up(&[]);
     instance.wait_for_ready("worker", 4);
     let at = first["from"].as_str().expect("a time");
-    let then = instance.ask(&["explain", "service/worker", "--at", at]);
+    let then = instance.query(&["explain", "service/worker", "--at", at]);
     assert_eq!(then["summary"], first["decision"]["summary"], "{then}");
     assert_eq!(then["kept"]["count"], first["count"], "{then}");
     let output = instance.run(&["explain", "service/worker", "--at", at, "--why-not", "out"]).out;
@@ -79,10 +79,10 @@ fn prospects(explanation: &Value) -> Vec<(String, u64, String)> {
 }
 
 #[test]
-fn an_explanation_says_what_would_change_it_and_that_comes_true() {
+fn an_explanation_predicts_what_would_change_the_decision() {
     let instance = instance_of_four();
     let settled = wait_until("the queue is shared by four", || {
-        let output = instance.ask(&["explain", "service/worker"]);
+        let output = instance.query(&["explain", "service/worker"]);
         (output["metrics"][0]["current"] == "8.75").then_some(output)
     });
     let (_, more, message) = prospects(&settled).swap_remove(0);
@@ -96,7 +96,7 @@ fn an_explanation_says_what_would_change_it_and_that_comes_true() {
         why.out.contains("no load within the next hour leads to 8 replicas: the maximum is 6"),
         "{why:?}"
     );
-    let fewer = instance.ask(&["explain", "service/worker", "--why-not", "in"])["whyNot"].clone();
+    let fewer = instance.query(&["explain", "service/worker", "--why-not", "in"])["whyNot"].clone();
     assert!(fewer["prospects"][0]["at"].is_string(), "it takes an hour: {fewer}");
     let wrong = instance.run(&["explain", "service/worker", "--why-not", "many"]);
     assert_eq!(wrong.code, Some(2), "{wrong:?}");
@@ -105,7 +105,7 @@ fn an_explanation_says_what_would_change_it_and_that_comes_true() {
     instance.wait_for_ready("worker", 5);
     let held = wait_until("the fall is held", || {
         instance.write("queue", "12");
-        let output = instance.ask(&["explain", "service/worker"]);
+        let output = instance.query(&["explain", "service/worker"]);
         (output["limits"][0]["name"] == "ScaleDownStabilized").then_some(output)
     });
     assert_eq!(held["evidence"][0]["kind"], "recommended", "{held}");
@@ -114,23 +114,23 @@ fn an_explanation_says_what_would_change_it_and_that_comes_true() {
 }
 
 #[test]
-fn a_dry_run_says_what_a_changed_policy_decides_now_and_would_have_in_the_last_hour() {
+fn a_dry_run_shows_the_decisions_of_a_changed_policy_now_and_over_the_last_hour() {
     let instance = instance_of_four();
     let manifest = instance.path("worker.yaml");
     let smaller = std::fs::read_to_string(&manifest).expect("it was written").replace("max: 6", "max: 2");
     let changed = instance.write("smaller.yaml", &smaller);
     let tried = wait_until("the last hour has decisions", || {
-        let tried = instance.ask(&["apply", "--dry-run", "-f", text(&changed)])["trials"][0].clone();
+        let tried = instance.query(&["apply", "--dry-run", "-f", text(&changed)])["trials"][0].clone();
         (tried["hour"]["decisions"].as_u64()? > 3).then_some(tried)
     });
     assert_eq!((&tried["wanted"], &tried["desired"]), (&4.into(), &2.into()), "{tried}");
     assert_eq!((&tried["hour"]["holds"]["most"], &tried["hour"]["tried"]["most"]), (&4.into(), &2.into()));
-    assert_eq!(instance.ask(&["explain", "service/worker"])["desired"], 4, "it has no effect");
+    assert_eq!(instance.query(&["explain", "service/worker"])["desired"], 4, "it has no effect");
 
     let output = instance.run(&["diff", "-f", text(&changed)]);
     assert_eq!(output.code, Some(1), "{output:?}");
     for part in
-        ["spec.scale.max: 2", "with it: 2 replicas now, 4 replicas without", "The load is the one that was"]
+        ["spec.scale.max: 2", "with it: 2 replicas now, 4 replicas without", "The recorded load is assumed"]
     {
         assert!(output.out.contains(part), "{part} is missing in {output:?}");
     }

@@ -14,7 +14,7 @@ use crate::metric_sources::{page, serve};
 /// The number of jobs with which the source hangs.
 const HANGS: i64 = -1;
 
-/// A source over HTTP that says how many jobs wait, and hangs while that is [`HANGS`].
+/// A metric source over HTTP with the number of waiting jobs; it hangs while that is [`HANGS`].
 fn write_jobs(instance: &Instance, jobs: &Arc<AtomicI64>) -> String {
     let jobs = Arc::clone(jobs);
     let port = serve(move |mut socket| match jobs.load(Ordering::SeqCst) {
@@ -46,7 +46,7 @@ const WITH_FALLBACK: &str = "  scale:
 ";
 
 #[test]
-fn a_fallback_stands_in_for_a_source_that_hangs_even_over_a_crash_until_it_answers_again() {
+fn a_fallback_replaces_a_hanging_source_until_it_responds_again_even_over_a_crash() {
     let mut instance = Instance::new();
     let jobs = Arc::new(AtomicI64::new(14));
     let manifest = instance.write_service("worker", WITH_FALLBACK);
@@ -55,23 +55,23 @@ fn a_fallback_stands_in_for_a_source_that_hangs_even_over_a_crash_until_it_answe
     instance.wait_for_ready("worker", 2);
 
     jobs.store(HANGS, Ordering::SeqCst);
-    let foretold = wait_until("it is foretold when something stands in", || {
+    let announced = wait_until("the time of the fallback is announced", || {
         let output = instance.run(&["explain", "service/worker"]).out;
         output.contains("UTC if the load stays as it is: 4 replicas").then_some(output)
     });
-    assert!(foretold.contains("stays at 2: jobs gives no number"), "{foretold}");
+    assert!(announced.contains("stays at 2: jobs gives no number"), "{announced}");
 
     instance.end(Signal::KILL);
     instance.up(&[]);
     instance.wait_for_ready("worker", 4);
     let output = instance.run(&["explain", "service/worker"]).out;
     assert!(output.contains("so its fallback of 4 replicas is used"), "{output}");
-    assert_eq!(instance.ask(&["explain", "service/worker"])["metrics"][0]["proposal"], 4);
+    assert_eq!(instance.query(&["explain", "service/worker"])["metrics"][0]["proposal"], 4);
 
     jobs.store(14, Ordering::SeqCst);
     instance.wait_for_ready("worker", 2);
     instance.end(Signal::INT);
-    let replayed = instance.ask(&["replay", "--data", "data"]);
+    let replayed = instance.query(&["replay", "--data", "data"]);
     assert!(replayed["steps"].as_u64() > Some(20), "{replayed}");
 }
 
@@ -87,9 +87,9 @@ spec:
       external: {metric: {name: jobs}, target: {type: AverageValue, averageValue: 10}}
 ";
 
-/// The status and the time of each condition, when all three are there.
+/// The status and the time of each condition, if all three exist.
 fn conditions(instance: &Instance) -> Option<BTreeMap<String, (String, String)>> {
-    let autoscaler = instance.ask(&["get", "hpa/worker"]);
+    let autoscaler = instance.query(&["get", "hpa/worker"]);
     let all = autoscaler["status"]["conditions"].as_array().expect("a list").clone();
     let word = |value: &Value| value.as_str().unwrap_or_else(|| panic!("a word: {autoscaler}")).to_owned();
     let of = |condition: &Value| {
@@ -100,7 +100,7 @@ fn conditions(instance: &Instance) -> Option<BTreeMap<String, (String, String)>>
 }
 
 #[test]
-fn a_condition_of_an_autoscaler_says_since_when_even_after_a_crash() {
+fn conditions_of_an_autoscaler_keep_their_transition_time_over_a_crash() {
     let mut instance = Instance::new();
     let jobs = Arc::new(AtomicI64::new(14));
     let manifest = instance.write_service("worker", "");
@@ -115,8 +115,8 @@ fn a_condition_of_an_autoscaler_says_since_when_even_after_a_crash() {
         })
     };
     let calm = standing("False", "True");
-    wait_until("what was measured stands where Kubernetes has it", || {
-        let metric = instance.ask(&["get", "hpa/worker"])["status"]["currentMetrics"][0].clone();
+    wait_until("the measurement is in the status of the HorizontalPodAutoscaler", || {
+        let metric = instance.query(&["get", "hpa/worker"])["status"]["currentMetrics"][0].clone();
         let external = &metric["external"];
         let is_so = external["metric"]["name"] == "jobs" && external["current"]["averageValue"] == "7";
         (is_so && metric["type"] == "External").then_some(())
@@ -132,13 +132,13 @@ fn a_condition_of_an_autoscaler_says_since_when_even_after_a_crash() {
 
     instance.end(Signal::KILL);
     instance.up(&[]);
-    let after = wait_until("all conditions are there", || {
+    let after = wait_until("all conditions exist", || {
         let found = conditions(&instance)?;
         (found["ScalingActive"].0 == "True").then_some(found)
     });
     assert_eq!(after["AbleToScale"], limited["AbleToScale"]);
     assert_eq!(after["ScalingLimited"], limited["ScalingLimited"]);
     instance.end(Signal::INT);
-    let replayed = instance.ask(&["replay", "--data", "data"]);
+    let replayed = instance.query(&["replay", "--data", "data"]);
     assert!(replayed["steps"].as_u64() > Some(20), "{replayed}");
 }

@@ -12,9 +12,9 @@ struct Waves(Child);
 
 impl Waves {
     fn roll(instance: &Instance, url: &str) -> Self {
-        let mut words = vec!["load", url, "--profile", "steps"];
-        words.extend(["--step", "4:3s", "--step", "100:3s"].repeat(100));
-        let mut command = instance.command(&words);
+        let mut arguments = vec!["load", url, "--profile", "steps"];
+        arguments.extend(["--step", "4:3s", "--step", "100:3s"].repeat(100));
+        let mut command = instance.command(&arguments);
         Self(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the binary was built"))
     }
 }
@@ -37,26 +37,27 @@ fn scale(port: u16) -> String {
 }
 
 /// Steps that the load is remembered for.
-fn steps(said: &Value) -> u64 {
-    said["steps"].as_u64().unwrap_or(0)
+fn steps(result: &Value) -> u64 {
+    result["steps"].as_u64().unwrap_or(0)
 }
 
-/// Waits until so many steps were seen: what is learned is a matter of these, and they come with the clock.
+/// Waits until this many steps were observed; learning depends on them, and they are bound to the clock.
 fn wait_for_steps(instance: &Instance, number: u64) {
     let what = format!("{number} steps were seen");
-    wait_until(&what, || (steps(&instance.ask(&["forecast", "service/web"])) > number).then_some(()));
+    wait_until(&what, || (steps(&instance.query(&["forecast", "service/web"])) > number).then_some(()));
 }
 
-/// What the blend of all models says, once that is believed.
+/// The prediction of the blend of all models, once it is accepted.
 fn believed(instance: &Instance) -> Value {
     wait_until("the forecast is believed", || {
-        let said = instance.ask(&["forecast", "service/web"]);
-        (said["forecasts"][0]["by"] == "blend" && said["replicasNeeded"].as_f64() > Some(2.0)).then_some(said)
+        let result = instance.query(&["forecast", "service/web"]);
+        (result["forecasts"][0]["by"] == "blend" && result["replicasNeeded"].as_f64() > Some(2.0))
+            .then_some(result)
     })
 }
 
 #[test]
-fn a_load_that_comes_again_and_again_is_sized_for_while_it_is_gone_and_after_a_crash() {
+fn a_recurring_load_keeps_replicas_between_its_peaks_and_after_a_crash() {
     let mut instance = Instance::new();
     let port = ports::free();
     let manifest = instance.write_service("web", &scale(port));
@@ -65,13 +66,13 @@ fn a_load_that_comes_again_and_again_is_sized_for_while_it_is_gone_and_after_a_c
     let url = format!("http://127.0.0.1:{port}/");
     let waves = Waves::roll(&instance, &url);
 
-    // Seasons are looked for when 64 steps are known, and it takes a while until what they say has made good what was lost before.
+    // Seasons are detected from 64 steps on, and it takes a while until their predictions have outweighed earlier errors.
     [55, 110].into_iter().for_each(|steps| wait_for_steps(&instance, steps));
-    let said = believed(&instance);
-    assert!(said["forecasts"][0]["lossRatio"].as_f64() < Some(0.98), "{said}");
-    assert!(said["startSeconds"].as_f64() > Some(0.0), "{said}");
-    let raised = wait_until("it asks for more than the metrics do", || {
-        let output = instance.ask(&["explain", "service/web"]);
+    let result = believed(&instance);
+    assert!(result["forecasts"][0]["lossRatio"].as_f64() < Some(0.98), "{result}");
+    assert!(result["startSeconds"].as_f64() > Some(0.0), "{result}");
+    let raised = wait_until("it asks for more than the metrics", || {
+        let output = instance.query(&["explain", "service/web"]);
         let limits = output["limits"].as_array()?;
         let forecast = limits.iter().find(|limit| limit["name"] == "Forecast")?;
         (forecast["to"].as_u64() > forecast["from"].as_u64()).then(|| forecast.clone())
@@ -87,8 +88,8 @@ fn a_load_that_comes_again_and_again_is_sized_for_while_it_is_gone_and_after_a_c
     instance.end(Signal::KILL);
     instance.up(&[]);
     let again = wait_until("it is learned again", || {
-        let said = instance.ask(&["forecast", "service/web"]);
-        (said["forecasts"].as_array().is_some_and(|all| !all.is_empty())).then_some(said)
+        let result = instance.query(&["forecast", "service/web"]);
+        (result["forecasts"].as_array().is_some_and(|all| !all.is_empty())).then_some(result)
     });
     assert!(steps(&again) >= 30 && again["forecasts"][0]["scored"].as_u64() > Some(20), "{again}");
     wait_for_steps(&instance, 130);
@@ -97,12 +98,15 @@ fn a_load_that_comes_again_and_again_is_sized_for_while_it_is_gone_and_after_a_c
 }
 
 #[test]
-fn a_forecast_that_is_not_declared_is_refused_in_a_sentence() {
+fn a_forecast_that_is_not_declared_is_refused_with_a_hint() {
     let mut instance = Instance::new();
     let manifest = instance.write_service("web", "");
     instance.up(&["-f", text(&manifest)]);
-    let said = instance.run(&["forecast", "service/web"]);
-    assert_eq!(said.code, Some(1), "{said:?}");
-    assert!(said.err.contains("nothing is forecast of service web; declare"), "{said:?}");
+    let result = instance.run(&["forecast", "service/web"]);
+    assert_eq!(result.code, Some(1), "{result:?}");
+    assert!(
+        result.err.contains("could not show a forecast of service/web: its load is not forecast; declare"),
+        "{result:?}"
+    );
     assert!(instance.run(&["forecast", "service/none"]).err.contains("none"), "a service that is not there");
 }

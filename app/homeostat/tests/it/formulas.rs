@@ -30,14 +30,14 @@ fn by_formula(expression: &str) -> String {
 }
 
 #[test]
-fn a_formula_over_metrics_sizes_a_service_and_what_is_no_number_holds_it() {
+fn a_formula_over_metrics_scales_a_service_and_a_missing_value_holds_it() {
     let mut instance = Instance::new();
     let manifest = instance.write_service("worker", &by_formula("jobs / jobs_each + 1"));
     let jobs = write_source(&instance, "jobs", "30");
     let each = write_source(&instance, "jobs_each", "10");
     instance.up(&["-f", text(&manifest), "-f", &jobs, "-f", &each]);
     instance.wait_for_ready("worker", 4);
-    let explained = instance.ask(&["explain", "service/worker"]);
+    let explained = instance.query(&["explain", "service/worker"]);
     assert_eq!(explained["policy"], "formula", "{explained}");
     let wait_for = |instance: &Instance, part: &str| {
         wait_until(part, || {
@@ -47,15 +47,15 @@ fn a_formula_over_metrics_sizes_a_service_and_what_is_no_number_holds_it() {
     };
     wait_for(&instance, "jobs / jobs_each + 1 is 4 (jobs 30, jobs_each 10): rounded up, 4 replicas");
 
-    fs::write(instance.path("jobs_each"), "0").expect("the folder is ours");
+    fs::write(instance.path("jobs_each"), "0").expect("the folder is writable");
     wait_for(
         &instance,
         "stays at 4: the formula jobs / jobs_each + 1 gives no number, because it divides by zero",
     );
-    fs::remove_file(instance.path("jobs_each")).expect("it is there");
+    fs::remove_file(instance.path("jobs_each")).expect("it exists");
     wait_for(&instance, "stays at 4: jobs_each gives no number, because reading it failed");
 
-    // The new formula says what stands in, and a crash forgets nothing of it.
+    // The new formula has a default, and a crash loses nothing of it.
     instance.write_service("worker", &by_formula("jobs / jobs_each | default(15)"));
     let applied = instance.run(&["apply", "-f", text(&manifest)]);
     assert_eq!(applied.code, Some(0), "{applied:?}");
@@ -67,22 +67,22 @@ fn a_formula_over_metrics_sizes_a_service_and_what_is_no_number_holds_it() {
 }
 
 #[test]
-fn a_formula_that_cannot_be_is_refused_with_its_place() {
+fn an_invalid_formula_is_refused_with_its_position() {
     let instance = Instance::new();
     for (expression, parts) in [
         ("jobs / (jobs_each", ["worker.yaml:19:21", "at column 9 of the formula: unexpected end of input"]),
-        ("jobs > jobs_each", ["worker.yaml:19:21", "a number is meant here, not a condition"]),
+        ("jobs > jobs_each", ["worker.yaml:19:21", "a number is expected here, not a condition"]),
         (
             "jobs / job_each",
-            ["worker.yaml:19:21", "no metric here is called \"job_each\"; did you mean jobs_each?"],
+            ["worker.yaml:19:21", "there is no metric \"job_each\"; did you mean jobs_each?"],
         ),
         ("replicas * 2", ["worker.yaml:19:21", "it names no metric"]),
     ] {
         let manifest = instance.write_service("worker", &by_formula(expression));
-        let said = instance.run(&["validate", "-f", text(&manifest)]);
-        assert_eq!(said.code, Some(2), "{said:?}");
+        let result = instance.run(&["validate", "-f", text(&manifest)]);
+        assert_eq!(result.code, Some(2), "{result:?}");
         for part in parts {
-            assert!(said.err.contains(part), "{part:?} is missing: {}", said.err);
+            assert!(result.err.contains(part), "{part:?} is missing: {}", result.err);
         }
     }
 }

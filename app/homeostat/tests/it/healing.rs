@@ -4,7 +4,7 @@ use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 
 use crate::formulas::write_source;
-use crate::instance::{Instance, answer_of, is_running, pid_of, text, wait_until};
+use crate::instance::{Instance, get, is_running, pid_of, text, wait_until};
 
 #[test]
 fn a_killed_replica_is_replaced_and_the_event_says_why() {
@@ -26,7 +26,7 @@ fn a_killed_replica_is_replaced_and_the_event_says_why() {
         before["web-1"]["pid"],
         "the other one was left alone"
     );
-    let events = instance.ask(&["events", "service/web"]);
+    let events = instance.query(&["events", "service/web"]);
     let is_it = |event: &Value| {
         let message = event["message"].as_str().unwrap_or_default();
         event["reason"] == "Exited" && event["replica"] == "web-0" && message.contains('9')
@@ -43,18 +43,18 @@ fn no_request_fails_while_a_replica_is_killed() {
     instance.up(&["-f", text(&manifest)]);
     let victim = pid_of(&instance.wait_for_ready("web", 2)["web-1"]);
     let url = format!("http://127.0.0.1:{port}/");
-    wait_until("the proxy answers", || answer_of(&url).ok());
+    wait_until("the proxy answers", || get(&url).ok());
 
     let load = ["load", &url, "--rate", "50", "--duration", "3s", "--fail-on-error", "-o", "json"];
     let mut load = instance.command(&load);
     let load = load.stdout(std::process::Stdio::piped()).spawn().expect("the binary was built");
     wait_until("some requests were answered", || {
-        let traffic = &instance.ask(&["get", "service/web"])["status"]["traffic"];
+        let traffic = &instance.query(&["get", "service/web"])["status"]["traffic"];
         traffic["requestsPerSecond"].as_f64().filter(|rate| *rate > 1.0)
     });
     kill_process(victim, Signal::KILL).expect("it runs");
 
-    let ended = load.wait_with_output().expect("it is ours");
+    let ended = load.wait_with_output().expect("it is a child");
     let report: Value = serde_json::from_slice(&ended.stdout).expect("a report");
     assert_eq!((report["failed"].as_u64(), report["skipped"].as_u64()), (Some(0), Some(0)), "{report}");
     assert_eq!(report["requests"], 150);
@@ -63,7 +63,7 @@ fn no_request_fails_while_a_replica_is_killed() {
 }
 
 #[test]
-fn a_missing_program_is_said_in_a_sentence_and_nothing_else_stops() {
+fn a_missing_program_is_reported_and_affects_nothing_else() {
     let mut instance = Instance::new();
     let good = instance.write_service("good", "");
     let bad = instance.write(
@@ -73,16 +73,16 @@ fn a_missing_program_is_said_in_a_sentence_and_nothing_else_stops() {
     instance.up(&["-f", text(&good), "-f", text(&bad)]);
     instance.wait_for_ready("good", 1);
 
-    let said = wait_until("the description names the program", || {
-        let said = instance.run(&["describe", "service/bad"]);
-        said.out.contains("no-such-program").then_some(said)
+    let output = wait_until("the description names the program", || {
+        let output = instance.run(&["describe", "service/bad"]);
+        output.out.contains("no-such-program").then_some(output)
     });
-    assert_eq!(said.code, Some(0));
-    let status = instance.ask(&["get", "service/bad"])["status"].clone();
+    assert_eq!(output.code, Some(0));
+    let status = instance.query(&["get", "service/bad"])["status"].clone();
     assert_eq!(status["readyReplicas"], 0, "{status}");
-    for words in [["get", "replicas"].as_slice(), &["explain", "service/bad"]] {
-        wait_until("what the replica waits for names the program", || {
-            instance.run(words).out.contains("no-such-program").then_some(())
+    for arguments in [["get", "replicas"].as_slice(), &["explain", "service/bad"]] {
+        wait_until("the reason names the program", || {
+            instance.run(arguments).out.contains("no-such-program").then_some(())
         });
     }
 }
@@ -104,19 +104,19 @@ fn an_ejected_replica_is_substituted_and_none_is_removed_meanwhile() {
 
     let failing = format!("http://127.0.0.1:{port}/fail");
     for _ in 0..50 {
-        assert!(answer_of(&failing).is_err(), "it is a failure");
+        assert!(get(&failing).is_err(), "it is a failure");
     }
     instance.wait_for_ready("web", 4);
     let explained = |part: &str| {
         wait_until(part, || instance.run(&["explain", "service/web"]).out.contains(part).then_some(()));
     };
     explained("and 1 in place of unstable ones");
-    std::fs::write(instance.path("jobs"), "10").expect("the folder is ours");
+    std::fs::write(instance.path("jobs"), "10").expect("the folder is writable");
     explained("stays at 4: no replica is removed while the proxy has ejected replica");
 }
 
 #[test]
-fn a_new_version_on_a_port_that_is_not_shared_leaves_the_one_before_to_serve() {
+fn a_new_version_whose_port_is_in_use_leaves_the_previous_one_serving() {
     let mut instance = Instance::new();
     let port = ports::free();
     let manifest = instance.write_service("db", "  scale: {replicas: 1}\n");
@@ -133,8 +133,8 @@ fn a_new_version_on_a_port_that_is_not_shared_leaves_the_one_before_to_serve() {
     std::fs::write(&manifest, second).expect("it can be written again");
     assert_eq!(instance.run(&["apply", "-f", text(&manifest)]).code, Some(0));
 
-    wait_until("why the new one is not started is said", || {
-        let events = instance.ask(&["events", "service/db"]);
+    wait_until("the reason why the new replica is not started is reported", || {
+        let events = instance.query(&["events", "service/db"]);
         let items = events["items"].as_array()?;
         let is_it = |event: &&Value| {
             event["message"].as_str().is_some_and(|message| message.contains("does not share it"))
@@ -142,5 +142,5 @@ fn a_new_version_on_a_port_that_is_not_shared_leaves_the_one_before_to_serve() {
         items.iter().find(is_it).cloned()
     });
     assert!(is_running(serving), "{}", instance.log());
-    assert!(answer_of(&format!("http://127.0.0.1:{port}/")).is_ok());
+    assert!(get(&format!("http://127.0.0.1:{port}/")).is_ok());
 }

@@ -8,16 +8,16 @@ use rustix::process::{Signal, kill_process};
 use crate::instance::{Instance, pid_of, text, wait_until};
 
 /// What curl gets over HTTP/2, without TLS.
-fn ask(port: u16, path: &str) -> Option<String> {
+fn send_request(port: u16, path: &str) -> Option<String> {
     let mut call = Command::new("curl");
     call.args(["--silent", "--fail", "--max-time", "20", "--noproxy", "*", "--http2-prior-knowledge"]);
     let output = call.arg(format!("http://127.0.0.1:{port}{path}")).stdin(Stdio::null()).output();
     let output = output.expect("curl is installed");
-    output.status.success().then(|| String::from_utf8(output.stdout).expect("it speaks UTF-8"))
+    output.status.success().then(|| String::from_utf8(output.stdout).expect("the output is UTF-8"))
 }
 
 #[test]
-fn a_killed_replica_that_speaks_http2_costs_no_request() {
+fn a_killed_http2_replica_costs_no_request() {
     let mut instance = Instance::new();
     let port = ports::free();
     let more = format!("  scale: {{replicas: 2}}\n  expose: {{listen: \"127.0.0.1:{port}\", port: http}}\n");
@@ -27,11 +27,11 @@ fn a_killed_replica_that_speaks_http2_costs_no_request() {
     instance.up(&["-f", text(&manifest)]);
     let pids: Vec<_> = instance.wait_for_ready("web", 2).values().map(pid_of).collect();
     let is_old = |answer: &str| pids.iter().any(|pid| pid.as_raw_nonzero().to_string() == answer);
-    assert_eq!(ask(port, "/version").unwrap(), "HTTP/2.0");
+    assert_eq!(send_request(port, "/version").unwrap(), "HTTP/2.0");
 
     kill_process(pids[0], Signal::KILL).unwrap();
     for _ in 0..30 {
-        ask(port, "/").expect("each request is answered");
+        send_request(port, "/").expect("each request is answered");
     }
-    wait_until("the successor serves", || ask(port, "/").filter(|answer| !is_old(answer)));
+    wait_until("the successor serves", || send_request(port, "/").filter(|answer| !is_old(answer)));
 }

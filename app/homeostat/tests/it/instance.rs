@@ -1,4 +1,4 @@
-//! One running Homeostat for each test: its folder, its process, and the cleanup of everything that it has started.
+//! A running Homeostat for each test: its folder, its process, and the cleanup of all processes that it has started.
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirEntry, File};
@@ -12,11 +12,11 @@ use tempfile::TempDir;
 
 use crate::replica;
 
-/// How long a condition may take to come true. 60 s: it takes a second on an idle machine; CI's are neither idle nor fast.
+/// Longest wait for a condition. 60 s: it takes a second on an idle machine, but machines of CI are busy.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// The pause between two looks at a condition.
-const PAUSE: Duration = Duration::from_millis(50);
+/// Interval between checks of a condition.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The environment variable that marks every replica of an instance, so that all are found and killed at the end of the test.
 const MARK: &str = "HOMEOSTAT_TEST_INSTANCE";
@@ -64,20 +64,21 @@ impl Instance {
     /// Writes a file and returns its path.
     pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.path(name);
-        fs::write(&path, text).expect("the folder is ours");
+        fs::write(&path, text).expect("the folder is writable");
         path
     }
 
     /// Writes the manifest of a service whose replicas serve HTTP; `more` is further lines of its spec.
     pub(crate) fn write_service(&self, name: &str, more: &str) -> PathBuf {
-        let program = std::env::current_exe().expect("we run");
-        let words: Vec<String> = replica::WORDS.iter().map(|word| format!("{word:?}")).collect();
+        let program = std::env::current_exe().expect("this program has a path");
+        let arguments: Vec<String> =
+            replica::ARGUMENTS.iter().map(|argument| format!("{argument:?}")).collect();
         let text = format!(
             "apiVersion: homeostat/v1\nkind: Service\nmetadata: {{name: {name}}}\nspec:\n  run:\n    \
              command: [{:?}, {}]\n    env: {{{}: \"$(PORT_HTTP)\", {}}}\n  ports: [{{name: http, protocol: http}}]\n  \
              probes: {{readiness: {{http: {{path: /}}, every: 100ms, timeout: 5s}}}}\n{more}",
             program.display().to_string(),
-            words.join(", "),
+            arguments.join(", "),
             replica::PORT,
             self.mark(),
         );
@@ -90,9 +91,9 @@ impl Instance {
     }
 
     /// A command of the binary against this instance.
-    pub(crate) fn command(&self, words: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_homeostat"));
-        command.args(words).current_dir(self.folder.path()).stdin(Stdio::null());
+        command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null());
         command.env_remove("HOMEOSTAT_LOG").env("HOMEOSTAT_SERVER", &self.server);
         match &self.manager {
             Some(socket) => command.env("NOTIFY_SOCKET", socket),
@@ -102,35 +103,35 @@ impl Instance {
     }
 
     /// Runs the binary to its end.
-    pub(crate) fn run(&self, words: &[&str]) -> CommandOutput {
-        let output = self.command(words).output().expect("the binary was built");
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("it speaks UTF-8");
+    pub(crate) fn run(&self, arguments: &[&str]) -> CommandOutput {
+        let output = self.command(arguments).output().expect("the binary was built");
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("the output is UTF-8");
         CommandOutput { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
     }
 
-    /// The JSON that a command prints; it must succeed.
-    pub(crate) fn ask(&self, words: &[&str]) -> Value {
-        let said = self.run(&[words, &["-o", "json"]].concat());
-        assert_eq!(said.code, Some(0), "{words:?}: {said:?}");
-        said.json()
+    /// The JSON output of a command, which must succeed.
+    pub(crate) fn query(&self, arguments: &[&str]) -> Value {
+        let result = self.run(&[arguments, &["-o", "json"]].concat());
+        assert_eq!(result.code, Some(0), "{arguments:?}: {result:?}");
+        result.json()
     }
 
-    /// Every process that is started from now on notifies a service manager at this socket.
-    pub(crate) fn have_manager(&mut self, socket: &Path) {
+    /// Every process started from now on notifies the service manager at this socket.
+    pub(crate) fn set_service_manager(&mut self, socket: &Path) {
         self.manager = Some(socket.to_owned());
     }
 
     /// Starts `homeostat up` with these arguments, on a free port, and waits until it answers.
-    pub(crate) fn up(&mut self, words: &[&str]) {
-        let command = self.command(&[&UP, words].concat());
+    pub(crate) fn up(&mut self, arguments: &[&str]) {
+        let command = self.command(&[&UP, arguments].concat());
         self.begin(command);
     }
 
     /// Starts another `homeostat up` that replaces the running one, and waits until it answers.
-    pub(crate) fn take_over(&mut self, words: &[&str]) {
+    pub(crate) fn take_over(&mut self, arguments: &[&str]) {
         assert!(self.before.is_none(), "the predecessor still runs");
         self.before = self.up.take();
-        self.up(&[&["--take-over"], words].concat());
+        self.up(&[&["--take-over"], arguments].concat());
     }
 
     /// The predecessor, after [`Self::take_over`].
@@ -138,26 +139,26 @@ impl Instance {
         Pid::from_child(self.before.as_ref().expect("there is a predecessor"))
     }
 
-    /// Waits until the predecessor has ended without an error.
+    /// Waits until the predecessor has exited without an error.
     pub(crate) fn wait_until_left(&mut self) {
         let mut before = self.before.take().expect("there is a predecessor");
-        let ended = wait_until("the predecessor has ended", || before.try_wait().expect("it is ours"));
+        let ended = wait_until("the predecessor has ended", || before.try_wait().expect("it is a child"));
         assert_eq!(ended.code(), Some(0), "{}", self.log());
     }
 
     /// As [`Self::up`], with its data on a disk of so many bytes in a mount namespace of the process.
     ///
     /// Returns the path under which this process reaches that disk; `None` when the system grants no mount namespace.
-    pub(crate) fn up_on_small_disk(&mut self, bytes: u64, words: &[&str]) -> Option<PathBuf> {
+    pub(crate) fn up_on_small_disk(&mut self, bytes: u64, arguments: &[&str]) -> Option<PathBuf> {
         let data = self.path("data");
-        fs::create_dir(&data).expect("the folder is ours");
+        fs::create_dir(&data).expect("the folder is writable");
         // Only root can mount without a user namespace.
         let unshare = ["-m", "-rm"].into_iter().find(|flags| {
             let mut mount = Command::new("unshare");
             mount.args([*flags, "mount", "-t", "tmpfs", "none", text(&data)]).stderr(Stdio::null());
             mount.status().is_ok_and(|status| status.success())
         })?;
-        let plain = self.command(&[&UP, words].concat());
+        let plain = self.command(&[&UP, arguments].concat());
         let mut command = Command::new("unshare");
         let script = format!("mount -t tmpfs -o size={bytes} none data && exec \"$0\" \"$@\"");
         command.args([unshare, "sh", "-c", &script]).arg(plain.get_program()).args(plain.get_args());
@@ -171,12 +172,12 @@ impl Instance {
         assert!(self.up.is_none(), "it is up already");
         self.starts += 1;
         let log = self.path(&format!("up-{}.err", self.starts));
-        command.stderr(File::create(&log).expect("the folder is ours")).stdout(Stdio::null());
+        command.stderr(File::create(&log).expect("the folder is writable")).stdout(Stdio::null());
         self.up = Some(command.spawn().expect("the binary was built"));
-        self.server = wait_until("homeostat says where its API is", || {
-            let text = fs::read_to_string(&log).expect("it is there");
+        self.server = wait_until("homeostat logs the address of its API", || {
+            let text = fs::read_to_string(&log).expect("it exists");
             let up = self.up.as_mut().expect("it was started");
-            assert!(up.try_wait().expect("it is ours").is_none(), "up ended by itself: {text}");
+            assert!(up.try_wait().expect("it is a child").is_none(), "up ended by itself: {text}");
             let (_, after) = text.split_once("api=")?;
             after.split_once(' ').map(|(address, _)| address.to_owned())
         });
@@ -185,18 +186,18 @@ impl Instance {
     /// The logs of all starts of `homeostat up`.
     pub(crate) fn log(&self) -> String {
         let paths = (1..=self.starts).map(|start| self.path(&format!("up-{start}.err")));
-        paths.map(|path| fs::read_to_string(path).expect("it is there")).collect()
+        paths.map(|path| fs::read_to_string(path).expect("it exists")).collect()
     }
 
     /// The status and the body at a path of the API.
-    pub(crate) fn ask_api(&self, path: &str) -> (u16, String) {
+    pub(crate) fn get_api(&self, path: &str) -> (u16, String) {
         let config = ureq::Agent::config_builder().timeout_global(Some(DEADLINE)).http_status_as_error(false);
         let agent: ureq::Agent = config.build().into();
-        let mut answer = agent.get(format!("{}{path}", self.server)).call().expect("it answers");
-        (answer.status().as_u16(), answer.body_mut().read_to_string().expect("it answers with text"))
+        let mut response = agent.get(format!("{}{path}", self.server)).call().expect("it responds");
+        (response.status().as_u16(), response.body_mut().read_to_string().expect("the body is text"))
     }
 
-    /// The process number of `homeostat up`.
+    /// The process id of `homeostat up`.
     pub(crate) fn pid(&self) -> u32 {
         self.up.as_ref().expect("it is up").id()
     }
@@ -205,7 +206,7 @@ impl Instance {
     pub(crate) fn end(&mut self, signal: Signal) -> ExitStatus {
         let mut up = self.up.take().expect("it is up");
         kill_process(Pid::from_child(&up), signal).expect("it runs");
-        wait_until("homeostat ends", || up.try_wait().expect("it is ours"))
+        wait_until("homeostat ends", || up.try_wait().expect("it is a child"))
     }
 
     /// Waits until so many replicas of a service are ready, and returns all of its replicas by name.
@@ -219,7 +220,7 @@ impl Instance {
 
     /// The status of each replica of a service, by name.
     pub(crate) fn replicas(&self, service: &str) -> BTreeMap<String, Value> {
-        let list = self.ask(&["get", "replicas", "--service", service]);
+        let list = self.query(&["get", "replicas", "--service", service]);
         let items = list["items"].as_array().expect("a list has items");
         let name = |item: &Value| item["metadata"]["name"].as_str().expect("a name").to_owned();
         items.iter().map(|item| (name(item), item["status"].clone())).collect()
@@ -228,11 +229,11 @@ impl Instance {
     /// The running processes with the mark of the instance.
     pub(crate) fn processes(&self) -> Vec<Pid> {
         let mark = format!("{MARK}={}", self.folder.path().display());
-        let is_ours = |process: &DirEntry| {
+        let has_mark = |process: &DirEntry| {
             let environment = fs::read(process.path().join("environ")).unwrap_or_default();
             environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes())
         };
-        let entries = fs::read_dir("/proc").into_iter().flatten().flatten().filter(is_ours);
+        let entries = fs::read_dir("/proc").into_iter().flatten().flatten().filter(has_mark);
         entries.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?)).collect()
     }
 }
@@ -251,20 +252,20 @@ impl Drop for Instance {
     }
 }
 
-/// Polls until `look` returns something; panics after the deadline.
-pub(crate) fn wait_until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+/// Polls until `check` returns a value; panics after the deadline.
+pub(crate) fn wait_until<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
     let begun = os::since_boot();
     loop {
-        if let Some(found) = look() {
+        if let Some(found) = check() {
             return found;
         }
         assert!(os::since_boot() - begun < DEADLINE, "not within {} s: {what}", DEADLINE.as_secs());
         // tidy: pause between looks
-        std::thread::sleep(PAUSE);
+        std::thread::sleep(POLL_INTERVAL);
     }
 }
 
-/// The process number in a replica's status.
+/// The process id in the status of a replica.
 pub(crate) fn pid_of(status: &Value) -> Pid {
     let pid = status["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
     pid.unwrap_or_else(|| panic!("no process in {status}"))
@@ -274,8 +275,8 @@ pub(crate) fn is_running(pid: Pid) -> bool {
     test_kill_process(pid).is_ok()
 }
 
-/// The body of the answer at `url`.
-pub(crate) fn answer_of(url: &str) -> Result<String, ureq::Error> {
+/// The body of the response at `url`.
+pub(crate) fn get(url: &str) -> Result<String, ureq::Error> {
     let agent: ureq::Agent = ureq::Agent::config_builder().timeout_global(Some(DEADLINE)).build().into();
     agent.get(url).call()?.body_mut().read_to_string()
 }

@@ -1,4 +1,4 @@
-//! `simulate` uses what was learned of a running service, and `backtest` the history of its decisions.
+//! `simulate` uses what was learned about a running service, and `backtest` the history of its decisions.
 
 use std::process::{Child, Stdio};
 
@@ -40,9 +40,9 @@ fn by_requests(port: u16) -> String {
 }
 
 fn learned(instance: &Instance, service: &str) -> Value {
-    let (status, words) = instance.ask_api(&format!("/v1/services/{service}/learned"));
-    assert_eq!(status, 200, "{words}");
-    serde_json::from_str(&words).expect("it is JSON")
+    let (status, body) = instance.get_api(&format!("/v1/services/{service}/learned"));
+    assert_eq!(status, 200, "{body}");
+    serde_json::from_str(&body).expect("it is JSON")
 }
 
 fn policy<'a>(found: &'a Value, name: &str) -> &'a Value {
@@ -57,7 +57,7 @@ fn known(learned: &Value) -> usize {
 }
 
 #[test]
-fn a_service_is_simulated_with_what_was_learned_of_it_and_its_decisions_are_a_history() {
+fn a_service_is_simulated_with_learned_figures_and_the_history_of_its_decisions() {
     let mut instance = Instance::new();
     let ports = [ports::free(), ports::free()];
     let web = instance.write_service("web", &promised(ports[0]));
@@ -66,25 +66,19 @@ fn a_service_is_simulated_with_what_was_learned_of_it_and_its_decisions_are_a_hi
     instance.wait_for_ready("web", 1);
     instance.wait_for_ready("shop", 1);
 
-    // Before anything is learned, that is said, and what stands for it.
+    // Before anything is learned, the output says so and shows the assumptions.
     let rows: String = (0..120).map(|minute| format!("{},{}\n", 60 * minute, 600)).collect();
     let trace = instance.write("load.csv", &rows);
-    let early = instance.ask(&["simulate", "service/web", "--trace", text(&trace), "--compare", "hpa"]);
+    let early = instance.query(&["simulate", "service/web", "--trace", text(&trace), "--compare", "hpa"]);
     let notes = early["notes"].to_string();
-    assert!(
-        notes.contains("carries has not been learned yet") && notes.contains("give --capacity"),
-        "{notes}"
-    );
+    assert!(notes.contains("has not been learned yet") && notes.contains("give --capacity"), "{notes}");
     let little = instance.run(&["simulate", "service/web"]);
-    assert!(little.code == Some(1) && little.err.contains("of the 60 steps of 1s are known"), "{little:?}");
+    assert!(little.code == Some(1) && little.err.contains("and at least 60 are needed"), "{little:?}");
     let none = instance.run(&["simulate", "service/shop"]);
-    assert!(
-        none.code == Some(1) && none.err.contains("no requests are remembered of service/shop"),
-        "{none:?}"
-    );
+    assert!(none.code == Some(1) && none.err.contains("no load of service/shop is recorded"), "{none:?}");
 
     let streams = ports.map(|port| Stream::pour(&instance, &format!("http://127.0.0.1:{port}/")));
-    wait_until("it is learned what a replica carries", || {
+    wait_until("the capacity of a replica is learned", || {
         (learned(&instance, "web")["capacity"]["windows"].as_u64() > Some(1)).then_some(())
     });
     wait_until("a minute of its load is known", || (known(&learned(&instance, "web")) > 75).then_some(()));
@@ -95,10 +89,10 @@ fn a_service_is_simulated_with_what_was_learned_of_it_and_its_decisions_are_a_hi
 
 fn simulates_what_was_learned(instance: &Instance) {
     let simulate = |more: &[&str]| {
-        instance.ask(&[&["simulate", "service/web", "--tick", "1s", "--compare", "hpa"], more].concat())
+        instance.query(&[&["simulate", "service/web", "--tick", "1s", "--compare", "hpa"], more].concat())
     };
-    // What is learned while it is asked for is asked for again.
-    let (known, found) = wait_until("nothing is learned between two looks", || {
+    // Learning may continue during the query, so it is repeated.
+    let (known, found) = wait_until("nothing is learned between two queries", || {
         let (known, found) = (learned(instance, "web"), simulate(&[]));
         (known["capacity"] == learned(instance, "web")["capacity"]).then_some((known, found))
     });
@@ -113,7 +107,7 @@ fn simulates_what_was_learned(instance: &Instance) {
     let apart = (requests(&found) / recorded - 1.0).abs();
     assert!(apart < 0.1, "of {recorded} it has {}", requests(&found));
     let notes = found["notes"].to_string();
-    assert!(notes.contains("was seen to carry") && notes.contains("starts take what the latest"), "{notes}");
+    assert!(notes.contains("within its SLO is") && notes.contains("drawn from the latest"), "{notes}");
 
     // What if.
     let more = simulate(&["--scale-load", "40", "--fault", "50%@30s", "--price", "0.1"]);
@@ -122,7 +116,11 @@ fn simulates_what_was_learned(instance: &Instance) {
     assert!(hours(&more) > hours(&found), "{more}");
     assert_eq!(policy(&more, "declared")["cost"].as_f64(), Some(0.1 * hours(&more)));
     let slow = simulate(&["--start-up", "20s", "--capacity", "11"]);
-    assert_eq!((&slow["startUpSeconds"], &slow["capacity"]), (&20.0.into(), &11.0.into()), "words win");
+    assert_eq!(
+        (&slow["startUpSeconds"], &slow["capacity"]),
+        (&20.0.into(), &11.0.into()),
+        "arguments override"
+    );
     assert!(
         policy(&slow, "declared")["violatedRequestsAtLeastPercent"].is_null(),
         "nothing learned was used"
@@ -130,29 +128,30 @@ fn simulates_what_was_learned(instance: &Instance) {
     let other = instance.write_service("web", "  scale: {replicas: 3}\n");
     let fixed = simulate(&["-f", text(&other)]);
     assert_eq!(policy(&fixed, "declared")["starts"], 0, "the manifest's policy with what was learned");
-    assert!(fixed["notes"].to_string().contains("was seen to carry"), "{fixed}");
+    assert!(fixed["notes"].to_string().contains("within its SLO is"), "{fixed}");
     let table = instance.run(&["simulate", "service/web", "--compare", "hpa"]);
     assert!(
-        table.out.contains("AT LEAST") && table.out.contains("note: a replica of service/web"),
+        table.out.contains("AT LEAST")
+            && table.out.contains("note: the capacity of a replica of service/web"),
         "{table:?}"
     );
 }
 
 fn its_decisions_are_a_history(instance: &Instance) {
-    let words = ["backtest", "service/shop", "--since", "10m", "--step", "1s", "--tick", "1s"];
-    let found = instance.ask(&[&words[..], &["--compare", "hpa-requests"]].concat());
+    let arguments = ["backtest", "service/shop", "--since", "10m", "--step", "1s", "--tick", "1s"];
+    let found = instance.query(&[&arguments[..], &["--compare", "hpa-requests"]].concat());
     assert_eq!(found["trace"], "the history of service/shop");
     let notes = found["notes"].to_string();
-    assert!(notes.contains("kept runs of decisions on http_requests_per_second"), "{notes}");
+    assert!(notes.contains("runs of decisions on http_requests_per_second"), "{notes}");
     let seconds = found["hours"].as_f64().map(|hours| 3600.0 * hours).expect("a number");
     let requests = found["requests"].as_f64().expect("a number");
-    // It was asked for at least 75 s of a constant load, and for nothing before and after.
+    // At least 75 s of constant load, and none before and after.
     let least = f64::from(RATE) * 60.0;
     assert!((60.0..600.0).contains(&seconds) && requests > least, "{requests} in {seconds} s: {found}");
     assert!(policy(&found, "declared")["replicaHours"].as_f64() > Some(0.0), "{found}");
-    let learned = instance.ask(&[&words[..], &["--learned", "--compare", "hpa-requests"]].concat());
+    let learned = instance.query(&[&arguments[..], &["--learned", "--compare", "hpa-requests"]].concat());
     let notes = learned["notes"].to_string();
     // How many more were started for the load is a matter of how they shared it; the first was not alone.
-    let (_, latest) = notes.split_once("starts take what the latest ").expect("starts were seen");
+    let (_, latest) = notes.split_once("drawn from the latest ").expect("starts were seen");
     assert!(latest.starts_with(|digit: char| ('2'..='9').contains(&digit)), "{notes}");
 }

@@ -4,10 +4,10 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::instance::{Instance, answer_of, text, wait_until};
+use crate::instance::{Instance, get, text, wait_until};
 
 #[test]
-fn requests_are_logged_where_the_manifests_say() {
+fn requests_are_logged_to_the_declared_file() {
     let mut instance = Instance::new();
     let (own, shared) = (ports::free(), ports::free());
     let expose =
@@ -24,7 +24,7 @@ fn requests_are_logged_where_the_manifests_say() {
     instance.wait_for_ready("web", 1);
     let read = |name: &str| fs::read_to_string(instance.path(name)).unwrap_or_default();
     for port in [own, shared] {
-        wait_until("it answers", || answer_of(&format!("http://127.0.0.1:{port}/asked?by=us")).ok());
+        wait_until("it answers", || get(&format!("http://127.0.0.1:{port}/asked?by=us")).ok());
     }
     let line = wait_until("it is logged", || read("own.log").lines().last().map(str::to_owned));
     let line: Value = serde_json::from_str(&line).expect("it is JSON");
@@ -32,7 +32,7 @@ fn requests_are_logged_where_the_manifests_say() {
     assert_eq!((&line["replica"], &line["route"]), (&Value::from("web-0"), &Value::Null), "{line}");
     let combined = wait_until("it is logged", || read("routes.log").lines().last().map(str::to_owned));
     assert!(combined.contains("\"GET /asked?by=us HTTP/1.1\" 200 "), "{combined}");
-    let (_, metrics) = instance.ask_api("/metrics");
+    let (_, metrics) = instance.get_api("/metrics");
     let counted = |line: &&str| {
         line.starts_with("homeostat_access_log_lines_total") && line.contains("result=\"written\"")
     };

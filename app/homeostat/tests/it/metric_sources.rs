@@ -71,7 +71,7 @@ fn serve_queue(length: &Arc<AtomicU64>) -> u16 {
 }
 
 fn source(instance: &Instance, name: &str) -> Value {
-    instance.ask(&["get", &format!("metricsource/{name}")])["status"].clone()
+    instance.query(&["get", &format!("metricsource/{name}")])["status"].clone()
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn a_service_follows_a_query_to_a_real_prometheus() {
     length.store(5, Ordering::SeqCst);
     instance.wait_for_ready("worker", 1);
 
-    // Nobody answers any more: nothing is scaled in, nothing out, and it is said why.
+    // The source does not respond: the size does not change, and the reason is reported.
     length.store(75, Ordering::SeqCst);
     instance.wait_for_ready("worker", 6);
     drop(prometheus);
@@ -110,7 +110,7 @@ fn a_service_follows_a_query_to_a_real_prometheus() {
 }
 
 #[test]
-fn sources_that_hang_lie_or_never_end_scale_nothing_and_are_reported() {
+fn sources_that_hang_or_send_invalid_data_scale_nothing_and_are_reported() {
     let mut instance = Instance::new();
     let mut manifests = vec![text(&instance.write_service("worker", BY_QUEUE)).to_owned()];
     let hangs = serve(|mut socket| {
@@ -129,22 +129,22 @@ fn sources_that_hang_lie_or_never_end_scale_nothing_and_are_reported() {
         ("queue_length", hangs, "did not answer within 2s"),
         ("lies", lies, "answered no JSON (text/html)"),
         ("endless", endless, "more than 4194304 bytes"),
-        ("no_number", no_number, "NaN is no number"),
+        ("no_number", no_number, "NaN is not a number"),
     ];
     for (metric, port, _) in wrong {
         let from = format!("{{http: {{url: \"http://127.0.0.1:{port}/\", value: $.length}}}}");
         manifests.push(write_source(&instance, metric, &from));
     }
-    let words: Vec<&str> = manifests.iter().flat_map(|manifest| ["-f", manifest]).collect();
-    instance.up(&words);
+    let arguments: Vec<&str> = manifests.iter().flat_map(|manifest| ["-f", manifest]).collect();
+    instance.up(&arguments);
     instance.wait_for_ready("worker", 1);
     for (metric, _, why) in wrong {
-        let said = wait_until("it is said why", || {
+        let result = wait_until("the reason is reported", || {
             source(&instance, &metric.replace('_', "-"))["lastError"].as_str().map(str::to_owned)
         });
-        assert!(said.contains(why), "{metric}: {said}");
+        assert!(result.contains(why), "{metric}: {result}");
     }
-    wait_until("the decision says why", || {
+    wait_until("the decision has the reason", || {
         let output = instance.run(&["explain", "service/worker"]).out;
         output.contains("queue_length gives no number, because reading it failed").then_some(())
     });
@@ -152,7 +152,7 @@ fn sources_that_hang_lie_or_never_end_scale_nothing_and_are_reported() {
 }
 
 #[test]
-fn a_service_is_scaled_by_what_its_replicas_say_and_remembers_it_over_a_crash() {
+fn a_service_scales_by_a_metric_of_its_replicas_and_keeps_its_size_over_a_crash() {
     let mut instance = Instance::new();
     let manifest = instance.write_service(
         "worker",
@@ -162,9 +162,9 @@ fn a_service_is_scaled_by_what_its_replicas_say_and_remembers_it_over_a_crash() 
     let from = "{replicas: {service: worker, series: jobs_running}}";
     let jobs = write_source(&instance, "jobs", from);
     instance.up(&["-f", text(&manifest), "-f", &jobs]);
-    // Each says 20, however many there are.
+    // Each replica reports 20.
     instance.wait_for_ready("worker", 3);
-    let described = wait_until("all three are asked", || {
+    let described = wait_until("all three are scraped", || {
         let described = instance.run(&["describe", "metricsource/jobs"]).out;
         described.contains("worker-2").then_some(described)
     });
@@ -177,7 +177,7 @@ fn a_service_is_scaled_by_what_its_replicas_say_and_remembers_it_over_a_crash() 
     let needed = instance.run(&["delete", "service/worker"]);
     assert!(needed.err.contains("MetricSource/jobs needs it"), "{needed:?}");
     assert_eq!(instance.run(&["delete", "metricsource/jobs"]).code, Some(0));
-    wait_until("the loop knows that there is no source", || {
+    wait_until("the loop reports the missing source", || {
         instance.run(&["explain", "service/worker"]).out.contains("no source measures it").then_some(())
     });
 }
@@ -186,9 +186,9 @@ const QUEUE_REDIS: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/scaling/queue-redis/service.yaml");
 
 #[test]
-fn workers_follow_a_queue_in_a_real_redis_and_stay_when_it_is_killed() {
+fn workers_scale_with_a_queue_in_a_real_redis_and_stay_when_it_is_killed() {
     let mut instance = Instance::new();
-    // As it is written, but for a port that is free here, workers that take nothing, and a memory of Redis that is gone for good.
+    // The manifest of the example, with a free port, workers that take no jobs, and a Redis without persistence.
     let port = ports::free().to_string();
     let manifest = fs::read_to_string(QUEUE_REDIS).expect("the example");
     let manifest = manifest.replace("6390", &port).replace("BLPOP mails", "BLPOP nothing");
@@ -230,7 +230,7 @@ fn workers_follow_a_queue_in_a_real_redis_and_stay_when_it_is_killed() {
 }
 
 #[test]
-fn the_replica_that_says_that_it_is_cheapest_goes_first() {
+fn the_replica_with_the_lowest_removal_cost_is_removed_first() {
     let mut instance = Instance::new();
     let scale =
         |replicas: u32| format!("  scale: {{replicas: {replicas}, remove: {{cheapest: sessions}}}}\n");
@@ -238,8 +238,8 @@ fn the_replica_that_says_that_it_is_cheapest_goes_first() {
     let sessions = write_source(&instance, "sessions", "{replicas: {service: worker}}");
     instance.up(&["-f", text(&manifest), "-f", &sessions]);
     let all = instance.wait_for_ready("worker", 3);
-    wait_until("all three have said so", || (source(&instance, "sessions")["series"] == 3).then_some(()));
-    // Each says its process number.
+    wait_until("all three are scraped", || (source(&instance, "sessions")["series"] == 3).then_some(()));
+    // Each replica reports its process id.
     let (cheapest, _) = all.iter().min_by_key(|(_, status)| status["pid"].as_i64()).expect("there are three");
 
     assert_eq!(
@@ -255,7 +255,7 @@ fn the_replica_that_says_that_it_is_cheapest_goes_first() {
 }
 
 #[test]
-fn a_replica_that_says_that_it_must_stay_stays() {
+fn a_replica_that_reports_protection_is_not_removed() {
     let mut instance = Instance::new();
     let scale = |replicas: u32, more: &str| format!("  scale: {{replicas: {replicas}{more}}}\n");
     let needed = ", protect: sessions";
@@ -263,14 +263,14 @@ fn a_replica_that_says_that_it_must_stay_stays() {
     let sessions = write_source(&instance, "sessions", "{replicas: {service: worker}}");
     instance.up(&["-f", text(&manifest), "-f", &sessions]);
     instance.wait_for_ready("worker", 2);
-    // Each says its process number.
-    wait_until("both have said so", || (source(&instance, "sessions")["series"] == 2).then_some(()));
+    // Each replica reports its process id.
+    wait_until("both are scraped", || (source(&instance, "sessions")["series"] == 2).then_some(()));
 
     assert_eq!(
         instance.run(&["apply", "-f", text(&instance.write_service("worker", &scale(1, needed)))]).code,
         Some(0)
     );
-    let output = wait_until("it is said why", || {
+    let output = wait_until("the reason is reported", || {
         let output = instance.run(&["explain", "service/worker"]).out;
         output.contains("it is not removed while its metric sessions is above 0").then_some(output)
     });

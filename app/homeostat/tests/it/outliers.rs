@@ -3,10 +3,10 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use crate::instance::{Instance, answer_of, text, wait_until};
+use crate::instance::{Instance, get, text, wait_until};
 
 #[test]
-fn a_slow_replica_is_left_out_and_it_is_said_why() {
+fn a_slow_replica_is_ejected_and_the_reason_is_shown() {
     let mut instance = Instance::new();
     let port = ports::free();
     let more = format!(
@@ -17,17 +17,17 @@ fn a_slow_replica_is_left_out_and_it_is_said_why() {
     instance.up(&["-f", text(&manifest)]);
     instance.wait_for_ready("web", 3);
     let url = format!("http://127.0.0.1:{port}/uneven");
-    wait_until("it is in the traffic", || answer_of(&url).ok());
+    wait_until("it is in the traffic", || get(&url).ok());
     let is_over = AtomicBool::new(false);
     let described = thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
                 while !is_over.load(Ordering::Relaxed) {
-                    assert_eq!(answer_of(&url).expect("every request is answered"), "done");
+                    assert_eq!(get(&url).expect("every request is answered"), "done");
                 }
             });
         }
-        let found = wait_until("the slow one is left out", || {
+        let found = wait_until("the slow one is ejected", || {
             let described = instance.run(&["describe", "service/web"]).out;
             described.contains("it was slow, with half of its answers taking").then_some(described)
         });

@@ -24,7 +24,7 @@ const BY_BOTH: &str = "
       - {type: External, external: {metric: {name: jobs}, target: {type: AverageValue, averageValue: 10}}}
 ";
 
-/// An instance with a worker that is scaled as `scale` says, by the numbers in files of the metrics' names.
+/// An instance with a worker scaled by `scale`, with the values of metrics in files of their names.
 struct Worker {
     instance: Instance,
 }
@@ -35,8 +35,8 @@ impl Worker {
         let mut files =
             vec![text(&instance.write_service("worker", &format!("  scale:{scale}{more}"))).to_owned()];
         files.extend(numbers.iter().map(|(metric, number)| write_source(&instance, metric, number)));
-        let words: Vec<&str> = files.iter().flat_map(|file| ["-f", file]).collect();
-        instance.up(&words);
+        let arguments: Vec<&str> = files.iter().flat_map(|file| ["-f", file]).collect();
+        instance.up(&arguments);
         Self { instance }
     }
 
@@ -47,16 +47,16 @@ impl Worker {
     }
 
     fn measure(&self, metric: &str, number: &str) {
-        fs::write(self.instance.path(metric), number).expect("the folder is ours");
+        fs::write(self.instance.path(metric), number).expect("the folder is writable");
     }
 
-    /// Waits until exactly these replicas are there and ready.
+    /// Waits until exactly these replicas exist and are ready.
     fn is(&self, replicas: usize) {
         self.instance.wait_for_ready("worker", replicas);
     }
 
-    /// Waits until `explain` says so.
-    fn says(&self, part: &str) -> String {
+    /// Waits until `explain` has this line.
+    fn wait_for_explanation(&self, part: &str) -> String {
         wait_until(part, || {
             let output = self.instance.run(&["explain", "service/worker"]).out;
             output.contains(part).then_some(output)
@@ -69,13 +69,13 @@ impl Worker {
 }
 
 #[test]
-fn between_watermarks_a_size_rests_and_beyond_them_it_is_brought_back() {
+fn between_watermarks_the_size_stays_and_beyond_them_it_is_corrected() {
     let policy = "    policy: {watermarks: {high: 60, low: 25, outAfter: 1s, inAfter: 1s}}\n";
     let worker = Worker::up(BY_LOAD, policy, &[("load", "150")]);
     worker.is(3);
-    worker.says("load at 50, between the watermarks 25 and 60");
+    worker.wait_for_explanation("load at 50, between the watermarks 25 and 60");
     worker.measure("load", "120");
-    worker.says("load at 40, between the watermarks 25 and 60, so the size stays at 3");
+    worker.wait_for_explanation("load at 40, between the watermarks 25 and 60, so the size stays at 3");
     worker.measure("load", "60");
     worker.is(2);
     let events = worker.instance.run(&["events", "service/worker"]).out;
@@ -89,16 +89,16 @@ fn a_target_is_tracked_and_nothing_is_removed_while_replicas_warm_up() {
     let worker = Worker::up(BY_LOAD, policy, &[("load", "200")]);
     worker.is(4);
     worker.measure("load", "100");
-    worker.says("warming up until ");
+    worker.wait_for_explanation("warming up until ");
     assert_eq!(worker.names().len(), 4);
     worker.is(2);
 }
 
 #[test]
-fn unanimous_metrics_grow_a_service_only_together() {
+fn unanimous_metrics_scale_out_only_together() {
     let policy = "    policy: unanimous\n";
     let worker = Worker::up(BY_BOTH, policy, &[("load", "200"), ("jobs", "9")]);
-    worker.says("its metrics do not agree on a change: load at 200, target 50");
+    worker.wait_for_explanation("its metrics do not agree on a change: load at 200, target 50");
     worker.is(1);
     worker.measure("jobs", "30");
     worker.is(3);
@@ -107,7 +107,7 @@ fn unanimous_metrics_grow_a_service_only_together() {
 }
 
 #[test]
-fn in_a_composite_load_one_metric_makes_another_good() {
+fn in_a_composite_metrics_compensate_for_each_other() {
     let policy = "    policy: {composite: {weights: {load: 3, jobs: 1}}}\n";
     // Twice and once what one should have, three to one: 1.75. The most of them would want two as well, but four of 10 jobs.
     let worker = Worker::up(BY_BOTH, policy, &[("load", "100"), ("jobs", "10")]);
@@ -115,12 +115,12 @@ fn in_a_composite_load_one_metric_makes_another_good() {
     worker.measure("jobs", "40");
     // 1 and 2, three to one: 1.25.
     worker.is(3);
-    let output = worker.instance.ask(&["explain", "service/worker"]);
+    let output = worker.instance.query(&["explain", "service/worker"]);
     assert_eq!(output["policy"], "composite", "{output}");
 }
 
 #[test]
-fn a_schedule_holds_a_floor_and_a_ceiling_while_it_lasts() {
+fn a_schedule_sets_bounds_while_it_lasts() {
     let always = |bound: &str| {
         format!("    schedule: [{{cron: \"* * * * *\", timezone: Europe/Berlin, duration: 1m, {bound}}}]\n")
     };
@@ -135,7 +135,7 @@ fn a_schedule_holds_a_floor_and_a_ceiling_while_it_lasts() {
 }
 
 #[test]
-fn a_size_that_is_not_allowed_becomes_the_next_that_is() {
+fn a_size_that_is_not_allowed_is_rounded_to_an_allowed_one() {
     let worker = Worker::up(BY_LOAD, "    sizes: {only: odd}\n", &[("load", "80")]);
     worker.is(3);
     worker.measure("load", "40");
@@ -146,7 +146,7 @@ fn a_size_that_is_not_allowed_becomes_the_next_that_is() {
 }
 
 #[test]
-fn once_its_budget_of_turns_is_spent_nothing_is_removed() {
+fn scale_in_stops_once_the_budget_of_reversals_is_spent() {
     let worker = Worker::up(BY_LOAD, "    flaps: {most: 1, per: 10m}\n", &[("load", "200")]);
     worker.is(4);
     worker.measure("load", "100");
@@ -155,26 +155,26 @@ fn once_its_budget_of_turns_is_spent_nothing_is_removed() {
     worker.measure("load", "200");
     worker.is(4);
     worker.measure("load", "100");
-    worker.says("HeldByFlaps");
+    worker.wait_for_explanation("HeldByFlaps");
     worker.is(4);
 }
 
 #[test]
-fn an_autoscaler_is_tried_without_effect_or_only_adds() {
+fn an_autoscaler_in_shadow_mode_has_no_effect_or_only_adds_replicas() {
     let worker = Worker::up(BY_LOAD, "    mode: shadow\n", &[("load", "200")]);
-    worker.says("it would be: from 1 to 4: load at 200, target 50");
+    worker.wait_for_explanation("it would be: from 1 to 4: load at 200, target 50");
     worker.is(1);
     worker.declare(BY_LOAD, "    mode: upOnly\n");
     worker.is(4);
     worker.measure("load", "100");
-    worker.says("0.500");
+    worker.wait_for_explanation("0.500");
     worker.is(4);
     worker.declare(BY_LOAD, "    mode: on\n");
     worker.is(2);
 }
 
 #[test]
-fn the_oldest_goes_first_and_one_that_is_protected_stays() {
+fn the_oldest_replica_is_removed_first_and_a_protected_one_is_not() {
     let worker = Worker::up(BY_LOAD, "    remove: oldest\n", &[("load", "100")]);
     worker.is(2);
     worker.measure("load", "200");
@@ -186,7 +186,7 @@ fn the_oldest_goes_first_and_one_that_is_protected_stays() {
     assert_eq!(worker.names(), ["worker-0", "worker-2", "worker-3"]);
 }
 
-/// As Kubernetes takes it, word for word.
+/// A manifest that Kubernetes accepts unchanged.
 const AUTOSCALER: &str = "apiVersion: autoscaling/v2beta2
 kind: HorizontalPodAutoscaler
 metadata: {name: worker}
@@ -200,7 +200,7 @@ spec:
 ";
 
 #[test]
-fn a_manifest_of_kubernetes_scales_the_service_that_it_names() {
+fn a_kubernetes_hpa_scales_the_service_that_it_targets() {
     let worker = Worker::up(" {replicas: 1}\n", "", &[("load", "170")]);
     worker.is(1);
     let manifest = worker.instance.write("autoscaler.yaml", AUTOSCALER);

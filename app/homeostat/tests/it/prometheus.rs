@@ -2,7 +2,7 @@
 
 use std::process::{Child, Command, Stdio};
 
-use crate::instance::{Instance, answer_of, text, wait_until};
+use crate::instance::{Instance, get, text, wait_until};
 
 /// A Prometheus with its data in the folder of the instance.
 pub(crate) struct Prometheus {
@@ -22,7 +22,7 @@ impl Prometheus {
         )
     }
 
-    /// One that reads nothing and knows what `history` says, as OpenMetrics with times.
+    /// A server without scrape targets and with this `history`, in OpenMetrics with timestamps.
     pub(crate) fn knowing(instance: &Instance, history: &str) -> Self {
         let (samples, data) = (instance.write("history.om", history), instance.path("tsdb"));
         let mut promtool = Command::new("promtool");
@@ -42,7 +42,7 @@ impl Prometheus {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let process = command.spawn().expect("prometheus is installed; `cargo xtask test` sees to it");
         let it = Self { process, port };
-        wait_until("prometheus is ready", || answer_of(&format!("{}/-/ready", it.url())).ok());
+        wait_until("prometheus is ready", || get(&format!("{}/-/ready", it.url())).ok());
         it
     }
 

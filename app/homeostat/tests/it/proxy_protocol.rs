@@ -6,17 +6,17 @@ use std::process::{Command, Stdio};
 
 use crate::instance::{Instance, text};
 
-fn say(port: u16, words: &str) -> String {
+fn exchange(port: u16, data: &str) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("the proxy listens");
-    stream.write_all(words.as_bytes()).expect("it listens");
+    stream.write_all(data.as_bytes()).expect("it listens");
     let mut received = String::new();
-    // One that was let go may have been so in the middle of our words.
+    // A refused connection may be reset before all data is sent.
     let _ = stream.read_to_string(&mut received);
     received
 }
 
 #[test]
-fn the_client_address_is_the_one_that_the_proxy_in_front_sends() {
+fn the_client_address_is_taken_from_the_proxy_protocol_header() {
     let mut instance = Instance::new();
     let port = ports::free();
     let expose =
@@ -26,9 +26,9 @@ fn the_client_address_is_the_one_that_the_proxy_in_front_sends() {
     instance.wait_for_ready("web", 1);
 
     let request = "GET /whose HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
-    let answer = say(port, &format!("PROXY TCP4 203.0.113.7 192.0.2.1 4000 443\r\n{request}"));
+    let answer = exchange(port, &format!("PROXY TCP4 203.0.113.7 192.0.2.1 4000 443\r\n{request}"));
     assert!(answer.ends_with("203.0.113.7"), "{answer}");
-    assert_eq!(say(port, request), "");
+    assert_eq!(exchange(port, request), "");
 
     let mut curl = Command::new("curl");
     curl.args(["--silent", "--max-time", "20", "--noproxy", "*", "--haproxy-protocol"]);
@@ -37,7 +37,7 @@ fn the_client_address_is_the_one_that_the_proxy_in_front_sends() {
 }
 
 #[test]
-fn a_header_for_connections_that_all_clients_share_is_refused() {
+fn sending_a_header_on_shared_connections_is_refused() {
     let instance = Instance::new();
     let expose = "  expose: {listen: \"127.0.0.1:1\", port: http, proxyProtocol: {send: v2}}\n";
     let manifest = instance.write_service("web", expose);

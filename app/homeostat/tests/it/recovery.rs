@@ -6,7 +6,7 @@ use std::process::{Child, Stdio};
 use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 
-use crate::instance::{Instance, answer_of, pid_of, text, wait_until};
+use crate::instance::{Instance, get, pid_of, text, wait_until};
 
 /// Lines of a spec that expose a service, and where.
 fn exposed() -> (String, String) {
@@ -17,11 +17,11 @@ fn exposed() -> (String, String) {
 
 /// Begins to send fifty requests a second, and returns once they are answered.
 fn begin_load(instance: &Instance, service: &str, url: &str) -> Child {
-    wait_until("the proxy answers", || answer_of(url).ok());
+    wait_until("the proxy answers", || get(url).ok());
     let mut load = instance.command(&["load", url, "--rate", "50", "--duration", "8s", "-o", "json"]);
     let load = load.stdout(Stdio::piped()).spawn().expect("the binary was built");
     wait_until("requests are answered", || {
-        let traffic = &instance.ask(&["get", &format!("service/{service}")])["status"]["traffic"];
+        let traffic = &instance.query(&["get", &format!("service/{service}")])["status"]["traffic"];
         traffic["requestsPerSecond"].as_f64().filter(|rate| *rate > 10.0)
     });
     load
@@ -29,7 +29,7 @@ fn begin_load(instance: &Instance, service: &str, url: &str) -> Child {
 
 /// Waits for the end of the load, of which no request may have failed.
 fn assert_none_failed(load: Child) {
-    let ended = load.wait_with_output().expect("it is ours");
+    let ended = load.wait_with_output().expect("it is a child");
     let report: Value = serde_json::from_slice(&ended.stdout).expect("a report");
     assert_eq!((report["failed"].as_u64(), report["requests"].as_u64()), (Some(0), Some(400)), "{report}");
 }
@@ -48,7 +48,7 @@ fn a_warm_spare_takes_the_place_of_a_dead_replica_and_a_new_spare_is_started() {
     let (actives, spares) = (with_role(&before, "active"), with_role(&before, "spare"));
     assert_eq!((actives.len(), spares.len()), (2, 1), "{before:?}");
 
-    let victim = before.values().find(|status| status["pid"] == actives[0]).map(pid_of).expect("it is there");
+    let victim = before.values().find(|status| status["pid"] == actives[0]).map(pid_of).expect("it exists");
     kill_process(victim, Signal::KILL).expect("it runs");
 
     let after = wait_until("two are active again, and one is a new spare", || {
@@ -63,7 +63,7 @@ fn a_warm_spare_takes_the_place_of_a_dead_replica_and_a_new_spare_is_started() {
 }
 
 #[test]
-fn replicas_that_take_over_a_share_lose_no_request() {
+fn replicas_that_take_over_the_load_of_another_lose_no_request() {
     for strategy in ["mostActive", "random"] {
         let mut instance = Instance::new();
         let (expose, url) = exposed();
@@ -82,7 +82,7 @@ fn replicas_that_take_over_a_share_lose_no_request() {
 }
 
 #[test]
-fn a_replica_that_a_command_calls_sick_leaves_the_traffic_at_once_and_is_restarted_later() {
+fn a_replica_that_fails_a_command_probe_gets_no_requests_and_is_restarted_later() {
     let mut instance = Instance::new();
     let alive = instance.write("alive", "");
     let probe = "  scale: {replicas: 1}\n";
@@ -118,16 +118,16 @@ fn a_service_starts_once_its_dependency_is_ready() {
     let mut instance = Instance::new();
     let database = instance.write_service("db", "");
     let closed = fs::read_to_string(&database).unwrap();
-    let asked = closed
+    let changed = closed
         .replace("{http: {path: /}, every: 100ms, timeout: 5s}", "{command: [test, -e, open], every: 100ms}");
-    assert_ne!(asked, closed);
-    let database = instance.write("db.yaml", &asked);
+    assert_ne!(changed, closed);
+    let database = instance.write("db.yaml", &changed);
     let web = instance.write_service("web", "  dependsOn: [{service: db, when: ready}]\n");
     instance.up(&["-f", text(&web), "-f", text(&database)]);
     wait_until("the database runs", || instance.replicas("db").remove("db-0")?["pid"].as_i64());
-    let why = wait_until("what waits says for whom", || {
-        let said = instance.run(&["describe", "service/web"]);
-        said.out.contains("db").then_some(said.out)
+    let why = wait_until("the waiting service has the reason", || {
+        let output = instance.run(&["describe", "service/web"]);
+        output.out.contains("db").then_some(output.out)
     });
     assert!(instance.replicas("web").values().all(|status| status["pid"].is_null()), "{why}");
 
@@ -137,7 +137,7 @@ fn a_service_starts_once_its_dependency_is_ready() {
 }
 
 #[test]
-fn no_request_fails_while_it_scales_in_and_is_exchanged_replica_by_replica() {
+fn no_request_fails_during_scale_in_and_a_rolling_update() {
     let mut instance = Instance::new();
     let (expose, url) = exposed();
     let manifest = instance.write_service("web", &format!("  scale: {{replicas: 4}}\n{expose}"));
@@ -159,7 +159,7 @@ fn no_request_fails_while_it_scales_in_and_is_exchanged_replica_by_replica() {
     });
 
     assert_none_failed(load);
-    let status = &instance.ask(&["get", "service/web"])["status"];
+    let status = &instance.query(&["get", "service/web"])["status"];
     let versions = status["versions"].as_array().expect("a list");
     let requests: Vec<u64> =
         versions.iter().filter_map(|version| version["responses"]["2xx"].as_u64()).collect();
@@ -172,7 +172,7 @@ fn no_request_fails_while_it_scales_in_and_is_exchanged_replica_by_replica() {
     let described = instance.run(&["describe", "service/web"]).out;
     assert!(described.contains("requests by version"), "{described}");
     let generation = versions[1]["generation"].as_u64().expect("a number");
-    let (_, metrics) = instance.ask_api("/metrics");
+    let (_, metrics) = instance.get_api("/metrics");
     let line = format!(
         "homeostat_version_requests_total{{service=\"web\",generation=\"{generation}\",status=\"2xx\"}} "
     );
@@ -180,7 +180,7 @@ fn no_request_fails_while_it_scales_in_and_is_exchanged_replica_by_replica() {
 }
 
 #[test]
-fn a_version_that_does_not_start_leaves_the_service_serving_and_is_not_called_complete() {
+fn a_version_that_does_not_start_leaves_the_service_serving_and_incomplete() {
     let mut instance = Instance::new();
     let manifest = instance.write_service("web", "  scale: {replicas: 2}\n");
     instance.up(&["-f", text(&manifest)]);
@@ -189,10 +189,10 @@ fn a_version_that_does_not_start_leaves_the_service_serving_and_is_not_called_co
     let broken = "apiVersion: homeostat/v1\nkind: Service\nmetadata: {name: web}\nspec:\n  run: {command: [\"false\"]}\n  \
                   ports: [{name: http, protocol: http}]\n  probes: {readiness: {http: {path: /}, every: 100ms}}\n  \
                   scale: {replicas: 2}\n";
-    instance.ask(&["apply", "-f", text(&instance.write("broken.yaml", broken))]);
+    instance.query(&["apply", "-f", text(&instance.write("broken.yaml", broken))]);
 
     let complete = wait_until("the new version is known to fail", || {
-        let status = instance.ask(&["get", "service/web"])["status"].clone();
+        let status = instance.query(&["get", "service/web"])["status"].clone();
         let conditions = status["conditions"].as_array()?.clone();
         let complete = conditions.into_iter().find(|condition| condition["type"] == "Complete")?;
         complete["message"].as_str()?.contains(": ").then_some(complete)

@@ -20,7 +20,7 @@ fn the_flash_sale_is_rehearsed_with_a_replica_killed_in_the_middle() {
     let load = format!("shop={}", text(&instance.write("sale.csv", &sale())));
     let rehearse = ["rehearse", "-f", FLASH_SALE, "--load", &load, "--unit", "rate", "--cost", "2.65ms"];
     let rehearse = [&rehearse[..], &["--start-up", "shop=300ms", "--kill", "shop-0@13s"]].concat();
-    let found = instance.ask(&rehearse);
+    let found = instance.query(&rehearse);
     let shop = &found["services"][0];
 
     assert_eq!((shop["name"].as_str(), shop["failures"].as_u64()), (Some("shop"), Some(1)));
@@ -28,10 +28,10 @@ fn the_flash_sale_is_rehearsed_with_a_replica_killed_in_the_middle() {
     let ready = |at: usize| samples[at * 4]["ready"].as_u64().expect("a number");
     assert!((8..=10).contains(&ready(30)), "nine at the peak by the example's own arithmetic: {}", ready(30));
     assert_eq!((ready(2), ready(89)), (2, 2), "it comes back");
-    assert_eq!(found, instance.ask(&rehearse), "the same again");
+    assert_eq!(found, instance.query(&rehearse), "the same again");
 
-    let said = instance.run(&[&rehearse[..], &["--plot", "--events"]].concat());
-    let shown = said.out;
+    let output = instance.run(&[&rehearse[..], &["--plot", "--events"]].concat());
+    let shown = output.out;
     for part in ["SERVICE", "replicas", "wanted", "00:00:13.001", "it was killed after", "from 2 to"] {
         assert!(shown.contains(part), "{part}: {shown}");
     }
@@ -43,7 +43,7 @@ const SALES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/foresig
 fn before_each_sale(instance: &Instance, manifests: &str) -> Vec<(u64, u64)> {
     let load = format!("shop={SALES}/sales.csv");
     let rehearse = ["rehearse", "-f", manifests, "--load", &load, "--unit", "rate"];
-    let found = instance.ask(&[&rehearse[..], &["--cost", "40ms", "--start-up", "300ms"]].concat());
+    let found = instance.query(&[&rehearse[..], &["--cost", "40ms", "--start-up", "300ms"]].concat());
     let samples = found["services"][0]["samples"].as_array().expect("a list");
     let number = |at: usize, of: &str| samples[at * 4][of].as_u64().expect("a number");
     // The last second before it.
@@ -52,7 +52,7 @@ fn before_each_sale(instance: &Instance, manifests: &str) -> Vec<(u64, u64)> {
 }
 
 #[test]
-fn a_sale_that_was_seen_before_finds_replicas_that_were_started_before_it() {
+fn a_recurring_sale_finds_replicas_that_were_started_before_it() {
     let instance = Instance::new();
     let sales = before_each_sale(&instance, SALES);
 
@@ -67,17 +67,23 @@ fn a_sale_that_was_seen_before_finds_replicas_that_were_started_before_it() {
 }
 
 #[test]
-fn what_cannot_be_rehearsed_is_refused_in_a_sentence() {
+fn an_invalid_rehearsal_is_refused_with_one_sentence() {
     let instance = Instance::new();
     let refused = |more: &[&str]| {
-        let said = instance.run(&[&["rehearse", "-f", FLASH_SALE], more].concat());
-        assert_eq!(said.code, Some(2), "{more:?}: {said:?}");
-        said.err
+        let output = instance.run(&[&["rehearse", "-f", FLASH_SALE], more].concat());
+        assert_eq!(output.code, Some(2), "{more:?}: {output:?}");
+        output.err
     };
 
-    assert!(refused(&["--load", "shop=5"]).contains("give --for"), "nothing says how long");
-    assert!(refused(&["--load", "cart=5", "--for", "1m"]).contains("no service cart; they declare: shop"));
-    assert!(refused(&["--kill", "cart-0@1s", "--for", "1m"]).contains("no service is called cart"));
+    assert!(refused(&["--load", "shop=5"]).contains("give --for"), "the duration is missing");
+    assert!(
+        refused(&["--load", "cart=5", "--for", "1m"])
+            .contains("do not declare service cart; they declare: shop")
+    );
+    assert!(
+        refused(&["--kill", "cart-0@1s", "--for", "1m"])
+            .contains("service cart, which the manifests do not declare")
+    );
     assert!(refused(&["--fault", "rain=3", "--for", "1m"]).contains("the faults are lost, late"));
-    assert!(refused(&["--for", "0"]).contains("cannot be rehearsed"));
+    assert!(refused(&["--for", "0"]).contains("cannot rehearse for"));
 }

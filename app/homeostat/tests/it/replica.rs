@@ -12,25 +12,32 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::task::JoinSet;
 
-/// Tells the test binary that it is a replica, and on which port.
+/// The variable that makes the test binary a replica, with its port.
 pub(crate) const PORT: &str = "HOMEOSTAT_TEST_REPLICA_PORT";
 
-/// Tells it on which port of UDP to answer, too.
+/// The variable with an additional UDP port.
 pub(crate) const UDP_PORT: &str = "HOMEOSTAT_TEST_REPLICA_UDP_PORT";
 
-/// Tells it on which second port to answer, too.
+/// The variable with a second HTTP port.
 pub(crate) const ADMIN_PORT: &str = "HOMEOSTAT_TEST_REPLICA_ADMIN_PORT";
 
-/// The arguments with which the test binary runs only [`serves_where_it_is_told_to`].
-pub(crate) const WORDS: [&str; 3] = ["--exact", "replica::serves_where_it_is_told_to", "--nocapture"];
+/// The arguments with which the test binary runs only [`serves_on_the_address_of_its_environment`].
+pub(crate) const ARGUMENTS: [&str; 3] =
+    ["--exact", "replica::serves_on_the_address_of_its_environment", "--nocapture"];
 
-/// Answers every request with its process number, until it is stopped; `/fail` with 500, `/metrics` with 20 jobs and as many sessions as its
-/// process number, `/uneven` after 80 ms where it is replica 1, `/version` with that of HTTP, `/whose` with whom it is forwarded for, and `/hold`
-/// never. Datagrams are answered with that number, too, and what is asked on the second port with `admin of` it. In a run of the tests, where nothing tells it to, it ends
-/// at once.
+/// Serves until it is stopped. Requests and datagrams are answered with the process id, except:
+/// - `/fail`: 500
+/// - `/metrics`: 20 jobs, and as many sessions as the process id
+/// - `/uneven`: the response takes 80 ms from replica 1
+/// - `/version`: the version of HTTP
+/// - `/whose`: the value of `X-Forwarded-For`
+/// - `/hold`: no response
+/// - any path on the second port: `admin of` the process id
+///
+/// In a normal run of the tests, without the variable [`PORT`], it returns at once.
 #[test]
-fn serves_where_it_is_told_to() {
-    #[expect(clippy::disallowed_methods, reason = "it is how a replica is told its port")]
+fn serves_on_the_address_of_its_environment() {
+    #[expect(clippy::disallowed_methods, reason = "a replica gets its port in its environment")]
     let Ok(port) = std::env::var(PORT) else { return };
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port.parse().expect("a port")));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -61,7 +68,7 @@ fn serves_where_it_is_told_to() {
             .route("/hold", any(std::future::pending::<StatusCode>))
             .fallback(move || async move { pid });
         let mut connections = JoinSet::new();
-        #[expect(clippy::disallowed_methods, reason = "it is how a replica is told its port")]
+        #[expect(clippy::disallowed_methods, reason = "a replica gets its port in its environment")]
         if let Ok(port) = std::env::var(UDP_PORT) {
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port.parse().expect("a port")));
             let socket = UdpSocket::bind(address).await.expect("a free port");
@@ -71,19 +78,21 @@ fn serves_where_it_is_told_to() {
                 }
             });
         }
-        #[expect(clippy::disallowed_methods, reason = "it is how a replica is told its port")]
+        #[expect(clippy::disallowed_methods, reason = "a replica gets its port in its environment")]
         if let Ok(port) = std::env::var(ADMIN_PORT) {
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port.parse().expect("a port")));
             let listener = TcpListener::bind(address).await.expect("a free port");
             let pid = std::process::id();
             let router = Router::new().fallback(move || async move { format!("admin of {pid}") });
-            connections.spawn(async move { axum::serve(listener, router).await.expect("it goes on") });
+            connections.spawn(async move {
+                axum::serve(listener, router).await.expect("it serves until the process is stopped");
+            });
         }
         loop {
             let (stream, _) = listener.accept().await.expect("it serves until it is stopped");
             let service = TowerToHyperService::new(router.clone());
             connections.spawn(async move {
-                // A connection that fails is no concern of the others.
+                // A failed connection does not affect the others.
                 let _ = auto::Builder::new(TokioExecutor::new())
                     .serve_connection(TokioIo::new(stream), service)
                     .await;
@@ -93,7 +102,7 @@ fn serves_where_it_is_told_to() {
 }
 
 async fn uneven() -> &'static str {
-    #[expect(clippy::disallowed_methods, reason = "it is how a replica is told who it is")]
+    #[expect(clippy::disallowed_methods, reason = "a replica gets its name in its environment")]
     let is_slow = std::env::var("HOMEOSTAT_REPLICA").is_ok_and(|name| name.ends_with("-1"));
     // tidy: slow on purpose
     tokio::time::sleep(Duration::from_millis(if is_slow { 80 } else { 0 })).await;

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::instance::{Instance, answer_of, is_running, pid_of, text, wait_until};
+use crate::instance::{Instance, get, is_running, pid_of, text, wait_until};
 
 #[test]
-fn replicas_outlive_a_killed_homeostat_and_are_adopted_without_a_restart() {
+fn replicas_survive_a_killed_homeostat_and_are_adopted_without_a_restart() {
     let mut instance = Instance::new();
     let manifest = instance.write_service("web", "  scale: {replicas: 2}\n");
     instance.up(&["-f", text(&manifest)]);
@@ -17,7 +17,7 @@ fn replicas_outlive_a_killed_homeostat_and_are_adopted_without_a_restart() {
     instance.end(Signal::KILL);
     for status in before.values() {
         let pid = pid_of(status);
-        let answer = answer_of(&format!("http://127.0.0.1:{}/", status["ports"]["http"])).expect("it serves");
+        let answer = get(&format!("http://127.0.0.1:{}/", status["ports"]["http"])).expect("it serves");
         assert_eq!(answer, pid.as_raw_nonzero().get().to_string(), "it serves while no Homeostat runs");
     }
 
@@ -34,7 +34,7 @@ fn replicas_outlive_a_killed_homeostat_and_are_adopted_without_a_restart() {
 }
 
 #[test]
-fn an_interrupt_stops_what_was_started_and_the_journal_replays() {
+fn an_interrupt_stops_replicas_and_the_journal_replays() {
     let mut instance = Instance::new();
     let manifest = instance.write_service("web", "  scale: {replicas: 2}\n");
     instance.up(&["-f", text(&manifest)]);
@@ -46,13 +46,13 @@ fn an_interrupt_stops_what_was_started_and_the_journal_replays() {
     for pid in pids {
         wait_until("a replica is gone", || (!is_running(pid)).then_some(()));
     }
-    let replayed = instance.ask(&["replay", "--data", "data"]);
+    let replayed = instance.query(&["replay", "--data", "data"]);
     assert!(replayed["steps"].as_u64() > Some(5), "{replayed}");
     assert!(replayed["actions"].as_u64() >= Some(2), "{replayed}");
 }
 
 #[test]
-fn an_interrupt_stops_what_an_earlier_run_started_too() {
+fn an_interrupt_also_stops_adopted_replicas() {
     let mut instance = Instance::new();
     let manifest = instance.write_service("web", "  scale: {replicas: 3}\n");
     instance.up(&["-f", text(&manifest)]);
@@ -62,7 +62,7 @@ fn an_interrupt_stops_what_an_earlier_run_started_too() {
     instance.up(&[]);
     instance.wait_for_ready("web", 3);
     // A stop by the second run: from then on the platform refuses actions of the first.
-    instance.ask(&["scale", "service/web", "--replicas", "2"]);
+    instance.query(&["scale", "service/web", "--replicas", "2"]);
     let pids: Vec<_> = wait_until("two are left", || {
         let left = instance.replicas("web");
         (left.len() == 2).then(|| left.values().map(pid_of).collect())
@@ -76,7 +76,7 @@ fn an_interrupt_stops_what_an_earlier_run_started_too() {
 }
 
 #[test]
-fn a_start_with_a_declaration_that_is_refused_leaves_what_had_outlived_the_last_run() {
+fn a_failed_start_leaves_adopted_replicas_running() {
     let mut instance = Instance::new();
     let manifest = instance.write_service("web", "  scale: {replicas: 2}\n");
     instance.up(&["-f", text(&manifest)]);
@@ -88,11 +88,11 @@ fn a_start_with_a_declaration_that_is_refused_leaves_what_had_outlived_the_last_
         ports::free()
     );
     let refused = instance.write_service("web", &exposed);
-    let said = instance.run(&["up", "--data", "data", "--listen", "127.0.0.1:0", "-f", text(&refused)]);
+    let output = instance.run(&["up", "--data", "data", "--listen", "127.0.0.1:0", "-f", text(&refused)]);
 
-    assert_eq!(said.code, Some(1), "{said:?}");
+    assert_eq!(output.code, Some(1), "{output:?}");
     for pid in before {
-        assert!(is_running(pid), "a replica was stopped: {said:?}");
+        assert!(is_running(pid), "a replica was stopped: {output:?}");
     }
     instance.up(&[]);
     instance.wait_for_ready("web", 2);
@@ -100,7 +100,7 @@ fn a_start_with_a_declaration_that_is_refused_leaves_what_had_outlived_the_last_
 }
 
 #[test]
-fn a_start_with_a_declaration_that_is_refused_ends_what_it_had_begun_to_start() {
+fn a_failed_start_stops_the_replicas_that_it_started() {
     let mut instance = Instance::new();
     let exposed = format!("  expose: {{listen: \"127.0.0.1:{}\", port: http}}\n", ports::free());
     let manifest = instance.write_service("web", &exposed);
@@ -110,14 +110,14 @@ fn a_start_with_a_declaration_that_is_refused_ends_what_it_had_begun_to_start() 
 
     // What is kept is started at once, and only then it is found that another service may not listen where it does.
     let refused = instance.write_service("shop", &exposed);
-    let said = instance.run(&["up", "--data", "data", "--listen", "127.0.0.1:0", "-f", text(&refused)]);
+    let output = instance.run(&["up", "--data", "data", "--listen", "127.0.0.1:0", "-f", text(&refused)]);
 
-    assert_eq!(said.code, Some(1), "{said:?}");
-    assert_eq!(instance.processes(), [], "a replica was left: {said:?}");
+    assert_eq!(output.code, Some(1), "{output:?}");
+    assert_eq!(instance.processes(), [], "a replica was left: {output:?}");
 }
 
 #[test]
-fn what_was_applied_is_there_again_at_the_next_start() {
+fn applied_resources_are_restored_at_the_next_start() {
     let mut instance = Instance::new();
     let manifest = instance.write_service("web", "");
     instance.up(&["-f", text(&manifest)]);
@@ -130,7 +130,7 @@ fn what_was_applied_is_there_again_at_the_next_start() {
 }
 
 #[test]
-fn events_outlive_a_killed_homeostat_in_order_and_none_is_named_like_another() {
+fn events_survive_a_killed_homeostat_in_order_and_with_unique_ids() {
     let mut instance = Instance::new();
     let manifest = instance.write_service("web", "");
     instance.up(&["-f", text(&manifest)]);
@@ -140,7 +140,7 @@ fn events_outlive_a_killed_homeostat_in_order_and_none_is_named_like_another() {
     instance.end(Signal::KILL);
 
     instance.up(&[]);
-    // Adopted, and ready again: then there is nothing left to be told between the two looks below.
+    // Adopted and ready again: then there are no more events between the two queries below.
     let after = wait_until("the new run has reported everything", || {
         let found = events(&instance);
         (found.len() > before.len() + 1 && found.last()?["reason"] == "Ready").then_some(found)
@@ -150,10 +150,10 @@ fn events_outlive_a_killed_homeostat_in_order_and_none_is_named_like_another() {
     assert_eq!(after[..before.len()], before, "earlier events come first, in order");
     let names: BTreeSet<&str> = after.iter().filter_map(|event| event["id"].as_str()).collect();
     assert_eq!(names.len(), after.len(), "each has a name of its own: {after:?}");
-    let described = instance.ask(&["describe", "service/web"]);
+    let described = instance.query(&["describe", "service/web"]);
     assert_eq!(described["events"].as_array(), Some(&after), "{described}");
 }
 
 fn events(instance: &Instance) -> Vec<Value> {
-    instance.ask(&["events"])["items"].as_array().expect("a list has items").clone()
+    instance.query(&["events"])["items"].as_array().expect("a list has items").clone()
 }

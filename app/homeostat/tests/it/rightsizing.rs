@@ -3,7 +3,7 @@
 use crate::instance::{Instance, text, wait_until};
 
 #[test]
-fn what_a_replica_uses_is_learned_and_shown() {
+fn the_resource_usage_of_replicas_is_learned_and_shown() {
     let mut instance = Instance::new();
     let manifest = instance.write_service(
         "worker",
@@ -11,7 +11,7 @@ fn what_a_replica_uses_is_learned_and_shown() {
     );
     instance.up(&["-f", text(&manifest)]);
     let found = wait_until("memory was measured", || {
-        let worker = instance.ask(&["get", "service/worker"]);
+        let worker = instance.query(&["get", "service/worker"]);
         let found = worker.pointer("/status/recommendation")?.clone();
         found["memoryBytes"]["target"].is_u64().then_some(found)
     });
@@ -35,7 +35,7 @@ fn what_a_replica_uses_is_learned_and_shown() {
     );
 }
 
-/// A service of one replica at most, which a file of jobs asks for more of.
+/// A service of at most one replica, with a metric in a file that asks for more.
 fn crowded(instance: &Instance) -> [std::path::PathBuf; 2] {
     instance.write("jobs", "10");
     let source = instance.write(
@@ -53,7 +53,7 @@ fn crowded(instance: &Instance) -> [std::path::PathBuf; 2] {
 }
 
 #[test]
-fn a_service_at_its_most_replicas_grows_in_place_and_says_so() {
+fn a_service_at_its_maximum_resizes_replicas_in_place_and_shows_it() {
     let mut instance = Instance::new();
     let [service, source] = crowded(&instance);
     instance.up(&["-f", text(&service), "-f", text(&source)]);
@@ -70,12 +70,12 @@ fn a_service_at_its_most_replicas_grows_in_place_and_says_so() {
     let told_why = wait_for(&instance, &["explain", "service/worker"], "size of a replica");
     let why = "auto: the metrics ask for 3 replicas, but only 1 may run, so each gets cpu 250m until that changes; running replicas are changed in place";
     assert!(told_why.contains(why), "{told_why}");
-    let replica = instance.ask(&["get", "replica/worker-0"]);
+    let replica = instance.query(&["get", "replica/worker-0"]);
     assert_eq!(replica.pointer("/status/restarts").and_then(serde_json::Value::as_u64), Some(0), "{replica}");
 }
 
 #[test]
-fn a_replica_that_its_quota_holds_back_is_seen_where_its_processor_is() {
+fn throttling_by_a_cpu_quota_is_shown_with_the_cpu_usage() {
     let mut instance = Instance::new();
     // It would use a whole processor.
     let manifest = instance.write(
@@ -87,13 +87,13 @@ fn a_replica_that_its_quota_holds_back_is_seen_where_its_processor_is() {
         ),
     );
     instance.up(&["--cpu", "quota", "-f", text(&manifest)]);
-    let nodes = instance.ask(&["get", "nodes"]);
-    // Where something is said, it cannot be had.
+    let nodes = instance.query(&["get", "nodes"]);
+    // A reason is only reported if the platform does not support it.
     if nodes.pointer("/items/0/status/capabilities/cpu").is_none_or(|why| !why.is_null()) {
         return;
     }
     let usage = wait_until("it had to wait", || {
-        let replica = instance.ask(&["get", "replica/busy-0"]);
+        let replica = instance.query(&["get", "replica/busy-0"]);
         replica.pointer("/status/usage/throttledShare").filter(|share| share.as_f64() > Some(0.5))?;
         Some(replica["status"].clone())
     });
@@ -104,7 +104,7 @@ fn a_replica_that_its_quota_holds_back_is_seen_where_its_processor_is() {
         output.contains("m (throttled ") && output.contains("limit of the processor\nREPLICA"),
         "{output}"
     );
-    let (_, metrics) = instance.ask_api("/metrics");
+    let (_, metrics) = instance.get_api("/metrics");
     for name in ["periods", "throttled_periods", "throttled_seconds"] {
         let line = format!("homeostat_replica_cpu_{name}_total{{service=\"busy\",replica=\"busy-0\"}} ");
         assert!(metrics.contains(&line), "{metrics}");
@@ -112,15 +112,15 @@ fn a_replica_that_its_quota_holds_back_is_seen_where_its_processor_is() {
 }
 
 #[test]
-fn bounds_that_contradict_each_other_are_refused() {
+fn contradictory_bounds_are_refused() {
     let instance = Instance::new();
     let scale = "  scale: {replicas: 1, vertical: {cpu: {min: 2, max: 1}, memory: {min: 0}}}\n";
     let manifest = instance.write_service("worker", scale);
-    let said = instance.run(&["validate", "-f", text(&manifest)]);
-    assert_eq!(said.code, Some(2), "{said:?}");
-    assert!(said.err.contains("spec.scale.vertical.cpu.min: min (2) is above max (1)"), "{said:?}");
+    let result = instance.run(&["validate", "-f", text(&manifest)]);
+    assert_eq!(result.code, Some(2), "{result:?}");
+    assert!(result.err.contains("spec.scale.vertical.cpu.min: min (2) is above max (1)"), "{result:?}");
     assert!(
-        said.err.contains("spec.scale.vertical.memory.min: an amount of a resource is above zero"),
-        "{said:?}"
+        result.err.contains("spec.scale.vertical.memory.min: an amount of a resource is above zero"),
+        "{result:?}"
     );
 }

@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use crate::instance::{Instance, answer_of, text, wait_until};
+use crate::instance::{Instance, get, text, wait_until};
 
 fn resting_instance() -> (Instance, String) {
     let mut instance = Instance::new();
@@ -29,7 +29,7 @@ fn concurrent_requests_to_a_service_at_zero_are_all_answered() {
         let askers: Vec<_> = (0..20)
             .map(|_| {
                 let url = url.clone();
-                std::thread::spawn(move || answer_of(&url))
+                std::thread::spawn(move || get(&url))
             })
             .collect();
         for asker in askers {
@@ -42,7 +42,7 @@ fn concurrent_requests_to_a_service_at_zero_are_all_answered() {
 }
 
 #[test]
-fn a_service_behind_a_route_alone_rests_and_is_woken_over_it() {
+fn a_service_behind_a_route_scales_to_zero_and_is_started_by_a_request() {
     let mut instance = Instance::new();
     let port = ports::free();
     let manifest = instance.write_service("web", "  scale: {replicas: 2, toZero: {after: 1s, wait: 30s}}\n");
@@ -54,33 +54,33 @@ fn a_service_behind_a_route_alone_rests_and_is_woken_over_it() {
         ),
     );
     let alone = instance.run(&["validate", "-f", text(&manifest)]);
-    assert!(alone.err.contains("it never rests"), "{alone:?}");
+    assert!(alone.err.contains("it is never scaled to zero"), "{alone:?}");
     instance.up(&["-f", text(&manifest), "-f", text(&route)]);
     let url = format!("http://127.0.0.1:{port}/");
     for _ in 0..2 {
         wait_for_rest(&instance);
-        answer_of(&url).expect("it is answered");
+        get(&url).expect("it is answered");
         instance.wait_for_ready("web", 2);
     }
     // It works after a restart, too: the route is set before the first request arrives.
     wait_for_rest(&instance);
     instance.end(Signal::KILL);
     instance.up(&[]);
-    answer_of(&url).expect("it is answered");
+    get(&url).expect("it is answered");
     instance.wait_for_ready("web", 2);
 }
 
 #[test]
-fn a_service_that_rests_still_does_after_a_restart_and_wakes_then() {
+fn a_service_at_zero_stays_there_after_a_restart_and_is_started_by_a_request() {
     let (mut instance, url) = resting_instance();
     wait_for_rest(&instance);
     instance.end(Signal::KILL);
     instance.up(&[]);
     wait_until("its size is decided on again", || {
-        let status = &instance.ask(&["get", "service/web"])["status"];
+        let status = &instance.query(&["get", "service/web"])["status"];
         (status["desiredReplicas"] == 0).then_some(())
     });
     assert!(instance.replicas("web").is_empty());
-    answer_of(&url).expect("it is answered");
+    get(&url).expect("it is answered");
     instance.wait_for_ready("web", 2);
 }

@@ -10,18 +10,18 @@ use crate::instance::{Instance, pid_of, text};
 
 /// The next notification.
 fn receive(manager: &UnixDatagram) -> String {
-    let mut said = [0; 256];
-    let length = manager.recv(&mut said).expect("it is notified");
-    String::from_utf8_lossy(&said[..length]).into_owned()
+    let mut message = [0; 256];
+    let length = manager.recv(&mut message).expect("it is notified");
+    String::from_utf8_lossy(&message[..length]).into_owned()
 }
 
 #[test]
 fn a_service_manager_is_notified_of_the_start_of_successors_and_of_the_stop() {
     let mut instance = Instance::new();
     let socket = instance.path("manager.sock");
-    let manager = UnixDatagram::bind(&socket).expect("the folder is ours");
+    let manager = UnixDatagram::bind(&socket).expect("the folder is writable");
     manager.set_read_timeout(Some(Duration::from_secs(60))).expect("it is a socket");
-    instance.have_manager(&socket);
+    instance.set_service_manager(&socket);
     let manifest = instance.write_service("web", "");
     instance.up(&["-f", text(&manifest)]);
     assert_eq!(receive(&manager), format!("READY=1\nMAINPID={}\n", instance.pid()));

@@ -22,13 +22,13 @@ const SCALE: &str = "  scale:
 ";
 
 fn shadow(instance: &Instance, name: &str) -> Value {
-    let scaling = instance.ask(&["get", "scaling", "service/worker"]);
+    let scaling = instance.query(&["get", "scaling", "service/worker"]);
     let shadows = scaling["status"]["shadows"].as_array().expect("a list").clone();
     shadows.into_iter().find(|shadow| shadow["name"] == name).unwrap_or_default()
 }
 
 #[test]
-fn what_is_tried_beside_the_acting_one_is_compared_with_it_and_outlives_a_crash() {
+fn a_shadow_autoscaler_is_compared_with_the_acting_one_and_the_comparison_survives_a_crash() {
     let mut instance = Instance::new();
     instance.write("jobs", "35");
     let source = instance.write(
@@ -62,7 +62,7 @@ fn what_is_tried_beside_the_acting_one_is_compared_with_it_and_outlives_a_crash(
         assert!(table.contains(part), "{part} is missing in {table}");
     }
 
-    fs::write(instance.path("jobs"), "12").expect("the folder is ours");
+    fs::write(instance.path("jobs"), "12").expect("the folder is writable");
     instance.wait_for_ready("worker", 3);
     let leaner = wants(&instance, "leaner", 2);
     assert_eq!(leaner["own"]["scaleIns"], 1, "{leaner}");

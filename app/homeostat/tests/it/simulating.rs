@@ -5,11 +5,11 @@ use crate::instance::{Instance, text};
 const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/foresight");
 
 #[test]
-fn the_example_shows_that_the_declared_policy_keeps_its_promise_and_the_reactive_ones_do_not() {
+fn in_the_example_only_the_declared_policy_keeps_the_promise() {
     let instance = Instance::new();
     let (service, trace) = (format!("{EXAMPLE}/service.yaml"), format!("{EXAMPLE}/shop.csv"));
     let simulate = ["simulate", "-f", &service, "--trace", &trace, "--price", "0.04"];
-    let found = instance.ask(&simulate);
+    let found = instance.query(&simulate);
     let of = |name: &str| {
         let policies = found["policies"].as_array().expect("a list");
         policies
@@ -28,11 +28,11 @@ fn the_example_shows_that_the_declared_policy_keeps_its_promise_and_the_reactive
     let cost = of("declared")["replicaHours"].as_f64().map(|hours| 0.04 * hours);
     assert!((of("declared")["cost"].as_f64().unwrap() - cost.unwrap()).abs() < 1e-9);
     assert_eq!(found["capacity"], 20.0, "fourteen requests a second are 70 % of it");
-    assert_eq!(found, instance.ask(&simulate), "the same again");
+    assert_eq!(found, instance.query(&simulate), "the same again");
 }
 
 #[test]
-fn a_table_a_plot_and_a_page_are_made_of_several_traces_and_policies_are_chosen() {
+fn several_traces_give_a_table_a_plot_and_a_page_for_the_chosen_policies() {
     let instance = Instance::new();
     let minutes = |peak: u32| {
         (0..600_u32)
@@ -41,7 +41,7 @@ fn a_table_a_plot_and_a_page_are_made_of_several_traces_and_policies_are_chosen(
     };
     let (one, two) = (instance.write("one.csv", &minutes(1200)), instance.write("two.csv", &minutes(600)));
     let report = instance.path("report.html");
-    let said = instance.run(&[
+    let output = instance.run(&[
         "simulate",
         "--trace",
         text(&one),
@@ -62,33 +62,33 @@ fn a_table_a_plot_and_a_page_are_made_of_several_traces_and_policies_are_chosen(
         "--start-up-spread",
         "0.3",
     ]);
-    assert_eq!(said.code, Some(0), "{said:?}");
+    assert_eq!(output.code, Some(0), "{output:?}");
     for part in
         ["POLICY", "trend", "oracle-stable", "capacity of", "one.csv", "two.csv", "is best", "No policy"]
     {
-        let is_there = said.out.contains(part) || matches!(part, "is best" | "No policy");
-        assert!(is_there, "{part}: {}", said.out);
+        let is_there = output.out.contains(part) || matches!(part, "is best" | "No policy");
+        assert!(is_there, "{part}: {}", output.out);
     }
-    assert!(!said.out.contains("surge"), "it was not asked for");
+    assert!(!output.out.contains("surge"), "it was not asked for");
     let page = std::fs::read_to_string(&report).expect("the page was written");
     assert!(page.starts_with("<!DOCTYPE html>") && page.contains("2 traces") && page.contains("trend"));
-    let both = instance.ask(&["simulate", "--trace", text(&one), text(&two)]);
+    let both = instance.query(&["simulate", "--trace", text(&one), text(&two)]);
     assert_eq!(both["items"].as_array().map(Vec::len), Some(2), "{both}");
 }
 
 #[test]
-fn what_cannot_be_simulated_is_said_in_a_sentence() {
+fn an_invalid_simulation_is_refused_with_one_sentence() {
     let instance = Instance::new();
     let refused = |rows: &str, more: &[&str]| {
         let trace = instance.write("load.csv", rows);
-        let said = instance.run(&[&["simulate", "--trace", text(&trace)], more].concat());
-        assert_eq!(said.err.trim().lines().count(), 1, "{said:?}");
-        (said.code, said.err)
+        let output = instance.run(&[&["simulate", "--trace", text(&trace)], more].concat());
+        assert_eq!(output.err.trim().lines().count(), 1, "{output:?}");
+        (output.code, output.err)
     };
     let (code, line) = refused("0,1\n60,1\n30,1\n", &[]);
     assert!(code == Some(1) && line.contains("HS0016") && line.contains("load.csv, line 3:"), "{line}");
     let (code, line) = refused("0,1\n60,NaN\n", &[]);
-    assert!(code == Some(1) && line.contains("line 2: \"NaN\" is no amount of load"), "{line}");
+    assert!(code == Some(1) && line.contains("line 2: \"NaN\" is not an amount of load"), "{line}");
     let (code, line) = refused("0,1\n60,1e300\n", &[]);
     assert!(
         code == Some(1) && line.contains("line 2: its value is more than 1e15 requests a second"),
@@ -112,7 +112,7 @@ fn what_cannot_be_simulated_is_said_in_a_sentence() {
         &["--noise", "loud"],
     ] {
         let trace = instance.write("load.csv", "0,1\n60,1\n");
-        let said = instance.run(&[&["simulate", "--trace", text(&trace)], wrong].concat());
-        assert_eq!(said.code, Some(2), "{wrong:?}: {said:?}");
+        let output = instance.run(&[&["simulate", "--trace", text(&trace)], wrong].concat());
+        assert_eq!(output.code, Some(2), "{wrong:?}: {output:?}");
     }
 }

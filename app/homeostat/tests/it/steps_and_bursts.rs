@@ -42,7 +42,7 @@ const STEPS: &str = "      step:
 ";
 
 #[test]
-fn a_step_is_taken_and_its_cool_down_survives_a_restart() {
+fn a_step_is_taken_and_its_cooldown_survives_a_restart() {
     let mut instance = instance(180, STEPS);
     instance.wait_for_ready("worker", 3);
     let output = instance.run(&["events", "service/worker"]).out;
@@ -59,7 +59,7 @@ fn a_step_is_taken_and_its_cool_down_survives_a_restart() {
     let rests = "lets no replica be removed before ";
     let until =
         |output: &str| output.split_once(rests).map(|(_, after)| after[.."hh:mm:ss.mmm".len()].to_owned());
-    let before = until(&explained(&instance, rests)).expect("it says so");
+    let before = until(&explained(&instance, rests)).expect("it is explained");
     instance.end(Signal::KILL);
     instance.up(&[]);
     assert_eq!(until(&explained(&instance, rests)), Some(before), "the cool-down begins anew");
@@ -69,7 +69,7 @@ fn a_step_is_taken_and_its_cool_down_survives_a_restart() {
 const BURST: &str = "      burst: {stableWindow: 8s, panicWindow: 1s}\n";
 
 #[test]
-fn a_burst_is_followed_at_once_and_nothing_is_removed_before_it_is_over() {
+fn a_burst_scales_out_immediately_and_nothing_is_removed_before_its_end() {
     let instance = instance(50, BURST);
     instance.wait_for_ready("worker", 1);
     // Once the window has been seen whole.

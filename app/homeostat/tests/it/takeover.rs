@@ -1,4 +1,4 @@
-//! One Homeostat takes the place of another on the same data folder, as an upgrade does.
+//! A Homeostat replaces another one on the same data folder, as for an upgrade.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -10,7 +10,7 @@ use std::thread::{self, JoinHandle};
 use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 
-use crate::instance::{Instance, answer_of, pid_of, text, wait_until};
+use crate::instance::{Instance, get, pid_of, text, wait_until};
 
 /// An instance with two replicas of `web`, ready behind the address that is returned.
 fn served() -> (Instance, String) {
@@ -20,7 +20,7 @@ fn served() -> (Instance, String) {
     let manifest = instance.write_service("web", &more);
     instance.up(&["-f", text(&manifest)]);
     instance.wait_for_ready("web", 2);
-    wait_until("the proxy answers", || answer_of(&format!("http://{address}/")).ok());
+    wait_until("the proxy answers", || get(&format!("http://{address}/")).ok());
     (instance, address)
 }
 
@@ -38,7 +38,7 @@ impl Visitors {
         let visitor = thread::spawn(move || {
             while !stopped.load(Ordering::Relaxed) {
                 let mut stream = TcpStream::connect(&address).map_err(|error| format!("refused: {error}"))?;
-                let answer = ask(&mut stream, "close");
+                let answer = send_request(&mut stream, "close");
                 if !answer.starts_with("HTTP/1.1 200 ") {
                     return Err(answer);
                 }
@@ -63,7 +63,7 @@ impl Visitors {
 }
 
 /// Sends a request, and reads until the connection ends.
-fn ask(stream: &mut TcpStream, connection: &str) -> String {
+fn send_request(stream: &mut TcpStream, connection: &str) -> String {
     let request = format!("GET / HTTP/1.1\r\nHost: web.example\r\nConnection: {connection}\r\n\r\n");
     let mut answer = String::new();
     match stream.write_all(request.as_bytes()).and_then(|()| stream.read_to_string(&mut answer)) {
@@ -81,14 +81,14 @@ fn begin_load(instance: &Instance, address: &str, seconds: u32) -> Child {
 }
 
 fn assert_none_failed(load: Child) {
-    let ended = load.wait_with_output().expect("it is ours");
+    let ended = load.wait_with_output().expect("it is a child");
     let report: Value = serde_json::from_slice(&ended.stdout).expect("a report");
     assert_eq!(report["failed"].as_u64(), Some(0), "{report}");
     assert!(report["requests"].as_u64() > Some(500), "{report}");
 }
 
 #[test]
-fn no_request_is_lost_while_one_takes_the_place_of_another_again_and_again() {
+fn no_request_is_lost_during_repeated_takeovers() {
     let (mut instance, address) = served();
     let replicas = instance.wait_for_ready("web", 2);
     let load = begin_load(&instance, &address, 12);
@@ -99,7 +99,7 @@ fn no_request_is_lost_while_one_takes_the_place_of_another_again_and_again() {
         let mut idle = TcpStream::connect(&address).expect("it listens");
         instance.take_over(&["--linger", "30s"]);
         visitors.wait_for_more();
-        let answer = ask(&mut idle, "keep-alive");
+        let answer = send_request(&mut idle, "keep-alive");
         assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
         instance.wait_until_left();
     }
@@ -115,7 +115,7 @@ fn no_request_is_lost_while_one_takes_the_place_of_another_again_and_again() {
 }
 
 #[test]
-fn one_that_cannot_begin_leaves_the_other_serving_and_the_next_one_succeeds() {
+fn a_successor_that_cannot_start_leaves_the_predecessor_serving_and_the_next_one_succeeds() {
     let (mut instance, address) = served();
     let replicas = instance.wait_for_ready("web", 2);
     let (load, visitors) = (begin_load(&instance, &address, 12), Visitors::begin(&address));
@@ -159,21 +159,21 @@ fn one_that_cannot_begin_leaves_the_other_serving_and_the_next_one_succeeds() {
 }
 
 #[test]
-fn one_that_dies_when_everything_was_handed_to_it_leaves_the_other_serving() {
+fn a_successor_that_dies_after_the_handover_leaves_the_predecessor_serving() {
     let (instance, address) = served();
     let replicas = instance.wait_for_ready("web", 2);
     let visitors = Visitors::begin(&address);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let found = succession::Predecessor::connect(&instance.path("data"), std::time::Duration::ZERO).await;
-        let mut before = found.expect("it can be asked").expect("one runs");
+        let mut before = found.expect("the predecessor accepts connections").expect("one runs");
         let handover = before.receive().await.expect("it hands over");
         assert_eq!(handover.sockets.len(), 2, "that of the API, and that of the service: {handover:?}");
         assert_eq!(handover.serving["web"], 2);
     });
     // A replica that dies while no loop runs gets no more requests, and is replaced afterwards.
     kill_process(pid_of(&replicas["web-1"]), Signal::KILL).expect("it runs");
-    let after = wait_until("what died is replaced", || {
+    let after = wait_until("the killed replica is replaced", || {
         let now = instance.wait_for_ready("web", 2);
         (now["web-1"]["pid"] != replicas["web-1"]["pid"]).then_some(now)
     });
@@ -183,7 +183,7 @@ fn one_that_dies_when_everything_was_handed_to_it_leaves_the_other_serving() {
 }
 
 #[test]
-fn without_a_predecessor_it_just_starts_and_a_second_process_is_refused() {
+fn a_takeover_without_a_predecessor_is_a_start_and_a_second_process_is_refused() {
     let (mut instance, address) = served();
     let refused = instance.run(&["up", "--data", "data", "--listen", "127.0.0.1:0"]);
     assert_eq!(refused.code, Some(1), "{refused:?}");
@@ -192,18 +192,18 @@ fn without_a_predecessor_it_just_starts_and_a_second_process_is_refused() {
 
     instance.up(&["--take-over"]);
     instance.wait_for_ready("web", 2);
-    wait_until("the proxy answers", || answer_of(&format!("http://{address}/")).ok());
+    wait_until("the proxy answers", || get(&format!("http://{address}/")).ok());
 }
 
 fn wait_for_one(instance: &Instance) {
     wait_until("a request is under way", || {
-        let now = instance.ask(&["get", "service/web"])["status"]["traffic"]["inFlight"].as_u64();
+        let now = instance.query(&["get", "service/web"])["status"]["traffic"]["inFlight"].as_u64();
         (now >= Some(1)).then_some(())
     });
 }
 
 #[test]
-fn clients_that_stay_too_long_are_cut_off_and_a_signal_does_not_wait_for_them() {
+fn clients_beyond_the_linger_time_are_disconnected_and_a_signal_does_not_wait_for_them() {
     let (mut instance, address) = served();
     let hold = || {
         let mut stream = TcpStream::connect(&address).expect("it listens");

@@ -18,7 +18,7 @@ fn renew(instance: &Instance, certificate: &str) -> String {
     key
 }
 
-/// What curl gets from `localhost` over TLS, trusting only what the instance has in `trusted`.
+/// The output of curl for `localhost` over TLS, with only the certificates in `trusted`.
 fn curl(instance: &Instance, port: u16, trusted: &str) -> CommandOutput {
     let mut call = Command::new("curl");
     call.args(["--silent", "--show-error", "--max-time", "20", "--noproxy", "*", "--tlsv1.3", "--ipv4"]);
@@ -44,7 +44,7 @@ fn is_in(path: &Path, bytes: &[u8]) -> bool {
 }
 
 #[test]
-fn a_certificate_is_shown_exchanged_and_missed_in_words() {
+fn a_certificate_is_presented_reloaded_and_reported_when_missing() {
     let mut instance = Instance::new();
     let port = ports::free();
     let expose = format!(
@@ -75,22 +75,24 @@ fn a_certificate_is_shown_exchanged_and_missed_in_words() {
     });
     assert_ne!(curl(&instance, port, "first.pem").code, Some(0), "the old one is not shown any more");
 
-    // A certificate without its key: what was read before stays in use, and it is said.
+    // A certificate without its key: the previous pair stays in use, and the error is reported.
     fs::copy(instance.path("tls.pem"), instance.path("second.pem")).unwrap();
     fs::copy(instance.path("first.pem"), instance.path("tls.pem")).unwrap();
-    let words = "tls.key is not the one of the certificate in";
-    wait_until("it is told", || instance.run(&["describe", "service/web"]).out.contains(words).then_some(()));
+    let message = "tls.key is not the one of the certificate in";
+    wait_until("the error is reported", || {
+        instance.run(&["describe", "service/web"]).out.contains(message).then_some(())
+    });
     assert_eq!(curl(&instance, port, "second.pem").code, Some(0));
     let changed = fs::read_to_string(&manifest).unwrap().replace("tls.pem", "first.pem");
     let changed = instance.write("web.yaml", &changed);
     let refused = instance.run(&["apply", "-f", text(&changed)]);
     assert_eq!(refused.code, Some(1), "{refused:?}");
-    assert!(refused.err.contains(words), "{refused:?}");
+    assert!(refused.err.contains(message), "{refused:?}");
     assert_eq!(curl(&instance, port, "second.pem").code, Some(0));
 
-    let (_, metrics) = instance.ask_api("/metrics");
+    let (_, metrics) = instance.get_api("/metrics");
     assert!(metrics.contains("homeostat_certificate_not_after_seconds{service=\"web\"}"), "{metrics}");
-    let (_, api) = instance.ask_api("/v1/services/web");
+    let (_, api) = instance.get_api("/v1/services/web");
     instance.end(Signal::INT);
     for key in [first_key, second_key] {
         let line = key.lines().nth(1).expect("a key has lines");
@@ -100,7 +102,7 @@ fn a_certificate_is_shown_exchanged_and_missed_in_words() {
 }
 
 #[test]
-fn a_route_shows_its_certificate_and_says_until_when_it_is_valid() {
+fn a_route_presents_its_certificate_and_shows_its_validity() {
     let mut instance = Instance::new();
     let port = ports::free();
     let service = instance.write_service("web", "");
@@ -118,7 +120,7 @@ fn a_route_shows_its_certificate_and_says_until_when_it_is_valid() {
     assert!(refused.err.contains("route/door") && refused.err.contains("tls.pem"), "{refused:?}");
 
     renew(&instance, "tls.pem");
-    instance.ask(&["apply", "-f", text(&route)]);
+    instance.query(&["apply", "-f", text(&route)]);
     wait_until("it is answered over TLS", || {
         (curl(&instance, port, "tls.pem").code == Some(0)).then_some(())
     });
@@ -128,7 +130,9 @@ fn a_route_shows_its_certificate_and_says_until_when_it_is_valid() {
 
 /// The files within a folder that hold these bytes and that others than their owner can read.
 fn readable_by_others(folder: &Path, bytes: &[u8]) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).expect("it is ours").map(|entry| entry.expect("it is ours").path());
+    let entries = fs::read_dir(folder)
+        .expect("the folder is writable")
+        .map(|entry| entry.expect("the folder is writable").path());
     let others = |path: &Path| path.metadata().is_ok_and(|found| found.permissions().mode() & 0o077 != 0);
     entries
         .filter(|path| others(path))

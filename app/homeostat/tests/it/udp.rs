@@ -23,7 +23,7 @@ impl Client {
     }
 
     /// Sends one datagram; returns the process id of the replica that answers.
-    fn ask(&self) -> i32 {
+    fn send_request(&self) -> i32 {
         self.0.send(b"who?").expect("it is sent");
         let mut received = [0; 64];
         let size = self.0.recv(&mut received).expect("it is answered");
@@ -31,19 +31,19 @@ impl Client {
     }
 }
 
-/// Each is asked once, and answers once.
+/// Each gets one datagram, and answers once.
 fn ask_all(clients: &[Client]) {
-    clients.iter().for_each(|client| assert!(client.ask() > 0));
+    clients.iter().for_each(|client| assert!(client.send_request() > 0));
 }
 
 /// An instance with so many replicas of a service of UDP.
-fn asked(port: u16, replicas: usize) -> Instance {
+fn start(port: u16, replicas: usize) -> Instance {
     let instance = asked_as(port, &format!("{{replicas: {replicas}}}"), "60s");
     instance.wait_for_ready("web", replicas);
     instance
 }
 
-/// An instance that is scaled as `scale` says, and whose sessions end after `idle`.
+/// An instance with a service scaled by `scale`, whose sessions end after `idle`.
 fn asked_as(port: u16, scale: &str, idle: &str) -> Instance {
     let mut instance = Instance::new();
     let more = format!(
@@ -61,43 +61,43 @@ fn asked_as(port: u16, scale: &str, idle: &str) -> Instance {
 }
 
 fn proxied(instance: &Instance) -> Value {
-    instance.ask(&["describe", "service/web"])["service"]["status"]["proxy"].clone()
+    instance.query(&["describe", "service/web"])["service"]["status"]["proxy"].clone()
 }
 
 #[test]
-fn sessions_are_spread_and_go_on_elsewhere_when_their_replica_is_killed_or_leaves() {
+fn sessions_are_balanced_and_move_when_their_replica_is_killed_or_removed() {
     let port = ports::free();
-    let instance = asked(port, 3);
+    let instance = start(port, 3);
     let pids: BTreeSet<i32> =
         instance.replicas("web").values().map(|status| pid_of(status).as_raw_nonzero().get()).collect();
     let clients: Vec<(Client, i32)> = (0..9)
         .map(|_| {
             let client = Client::of(port);
-            let home = client.ask();
+            let home = client.send_request();
             (client, home)
         })
         .collect();
     assert_eq!(clients.iter().map(|(_, home)| *home).collect::<BTreeSet<_>>(), pids);
     for (client, home) in &clients {
-        assert_eq!(client.ask(), *home);
+        assert_eq!(client.send_request(), *home);
     }
 
     let killed = clients[0].1;
     kill_process(rustix::process::Pid::from_raw(killed).unwrap(), Signal::KILL).unwrap();
-    // Its socket is closed only once it has ended, which takes a moment after the signal.
+    // Its socket is closed when it has exited, which takes a moment after the signal.
     wait_until("it has ended", || {
         instance.replicas("web").values().all(|it| it["pid"] != killed).then_some(())
     });
     for (client, home) in &clients {
-        let now = client.ask();
+        let now = client.send_request();
         assert!(now == *home || *home == killed, "only sessions of the killed one move");
         assert_ne!(now, killed);
     }
 
     instance.wait_for_ready("web", 3);
-    instance.ask(&["scale", "service/web", "--replicas", "1"]);
-    let answers = || clients.iter().map(|(client, _)| client.ask()).collect::<BTreeSet<_>>();
-    // Sessions are asked all the time and none goes unanswered; none keeps a replica that is to go.
+    instance.query(&["scale", "service/web", "--replicas", "1"]);
+    let answers = || clients.iter().map(|(client, _)| client.send_request()).collect::<BTreeSet<_>>();
+    // Sessions are active all the time, and all datagrams are answered; no session delays the removal of a replica.
     wait_until("one is left", || (answers().len() == 1 && instance.replicas("web").len() == 1).then_some(()));
 
     let status = proxied(&instance);
@@ -106,21 +106,21 @@ fn sessions_are_spread_and_go_on_elsewhere_when_their_replica_is_killed_or_leave
     assert_eq!(datagrams["received"], datagrams["sent"], "{status}");
     let described = instance.run(&["describe", "service/web"]).out;
     assert!(described.contains(" from clients ") && described.contains("sessions now: 9"), "{described}");
-    let metrics = instance.ask_api("/metrics").1;
+    let metrics = instance.get_api("/metrics").1;
     assert!(metrics.contains("homeostat_datagrams_dropped_total{service=\"web\"} 0"), "{metrics}");
     assert!(metrics.contains("homeostat_datagram_sessions{service=\"web\"} 9"), "{metrics}");
 }
 
 #[test]
-fn no_datagram_is_lost_while_one_homeostat_takes_the_place_of_another() {
+fn no_datagram_is_lost_during_a_takeover() {
     let port = ports::free();
-    let mut instance = asked(port, 2);
+    let mut instance = start(port, 2);
     let clients: Vec<Client> = (0..4).map(|_| Client::of(port)).collect();
     for _ in 0..2 {
         ask_all(&clients);
         std::thread::scope(|scope| {
             let asking = scope.spawn(|| {
-                // For longer than it takes; each is asked once and answered once.
+                // For longer than the removal takes; each datagram is answered once.
                 (0..200).for_each(|_| {
                     ask_all(&clients);
                     // tidy: pause between looks
@@ -136,7 +136,7 @@ fn no_datagram_is_lost_while_one_homeostat_takes_the_place_of_another() {
 }
 
 #[test]
-fn a_service_that_rests_is_woken_by_a_datagram_and_answers_it() {
+fn a_service_at_zero_is_started_by_a_datagram_and_answers_it() {
     let port = ports::free();
     let instance = asked_as(port, "{replicas: 2, toZero: {after: 1s, wait: 30s}}", "300ms");
     for _ in 0..3 {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::instance::{Instance, answer_of, text, wait_until};
+use crate::instance::{Instance, get, text, wait_until};
 use crate::replica;
 
 /// Answers every request with its name, one for each connection, until the tests end.
@@ -35,10 +35,10 @@ fn answer(mut stream: &TcpStream, name: &str) {
     }
 }
 
-/// A service `web` whose replica N is not ready while there is a file `ill-N`.
+/// A service `web` whose replica N is not ready while the file `ill-N` exists.
 fn manifest(instance: &Instance, port: u16, scale: &str, more: &str) -> std::path::PathBuf {
-    let program = std::env::current_exe().expect("we run");
-    let words: Vec<String> = replica::WORDS.iter().map(|word| format!("{word:?}")).collect();
+    let program = std::env::current_exe().expect("this program has a path");
+    let arguments: Vec<String> = replica::ARGUMENTS.iter().map(|argument| format!("{argument:?}")).collect();
     let text = format!(
         "apiVersion: homeostat/v1\nkind: Service\nmetadata: {{name: web}}\nspec:\n  run:\n    \
          command: [{:?}, {}]\n    env: {{{}: \"$(PORT_HTTP)\", {}}}\n  ports: [{{name: http}}]\n  \
@@ -46,7 +46,7 @@ fn manifest(instance: &Instance, port: u16, scale: &str, more: &str) -> std::pat
          scale: {scale}\n  \
          expose:\n    listen: 127.0.0.1:{port}\n    port: http\n{more}",
         program.display().to_string(),
-        words.join(", "),
+        arguments.join(", "),
         replica::PORT,
         instance.mark(),
     );
@@ -56,17 +56,17 @@ fn manifest(instance: &Instance, port: u16, scale: &str, more: &str) -> std::pat
 /// How many of so many requests were answered elsewhere; every one is answered.
 fn elsewhere(port: u16, requests: usize) -> usize {
     let url = format!("http://127.0.0.1:{port}/");
-    let answer = |_| answer_of(&url).expect("every request is answered");
+    let answer = |_| get(&url).expect("every request is answered");
     (0..requests).map(answer).filter(|answer| answer == "elsewhere").count()
 }
 
 fn endpoints(instance: &Instance) -> Vec<Value> {
-    let service = instance.ask(&["get", "service/web"]);
+    let service = instance.query(&["get", "service/web"]);
     service["status"]["endpoints"].as_array().expect("it has some").clone()
 }
 
 #[test]
-fn requests_stay_in_the_zone_spill_over_and_go_elsewhere_without_a_replica() {
+fn requests_prefer_their_zone_spill_over_and_use_external_endpoints_without_replicas() {
     let (mut instance, port) = (Instance::new(), ports::free());
     let (other, dead) = (other("elsewhere"), ports::free());
     let more = format!(
@@ -79,8 +79,8 @@ fn requests_stay_in_the_zone_spill_over_and_go_elsewhere_without_a_replica() {
     wait_until("the proxy has all of them", || (elsewhere(port, 20) == 0).then_some(()));
 
     let ready = |ready: u64| {
-        wait_until("the probes have said so", || {
-            let status = instance.ask(&["get", "service/web"])["status"].clone();
+        wait_until("the probes have failed", || {
+            let status = instance.query(&["get", "service/web"])["status"].clone();
             (status["readyReplicas"] == ready).then_some(status)
         })
     };
@@ -91,8 +91,8 @@ fn requests_stay_in_the_zone_spill_over_and_go_elsewhere_without_a_replica() {
     let spilled = elsewhere(port, 400);
     assert!((70..170).contains(&spilled), "{spilled} of 400, where 30 % are to leave");
 
-    // What others answer is no load of the replicas, and the dead one is left out by how it answers.
-    let described = wait_until("the dead one is left out", || {
+    // Requests to external endpoints are not load of the replicas, and the dead endpoint is ejected by its failures.
+    let described = wait_until("the dead one is ejected", || {
         elsewhere(port, 20);
         let described = instance.run(&["describe", "service/web"]).out;
         described.contains("requests to it kept failing, 5 in a row").then_some(described)
@@ -106,7 +106,7 @@ fn requests_stay_in_the_zone_spill_over_and_go_elsewhere_without_a_replica() {
     assert!(described.contains("70.00 % of the requests stay in zone a"), "{described}");
     let listed = instance.run(&["get", "service/web"]).out;
     assert!(listed.contains("ELSEWHERE") && listed.contains("Ejected"), "{listed}");
-    let (status, metrics) = instance.ask_api("/metrics");
+    let (status, metrics) = instance.get_api("/metrics");
     assert_eq!(status, 200);
     let ejected =
         format!("homeostat_endpoint_ejected{{service=\"web\",endpoint=\"127.0.0.1:{dead}\",zone=\"b\"}} 1");
@@ -115,7 +115,7 @@ fn requests_stay_in_the_zone_spill_over_and_go_elsewhere_without_a_replica() {
     std::fs::remove_file(instance.path("ill-0")).expect("it was written");
     std::fs::remove_file(instance.path("ill-1")).expect("it was written");
     ready(4);
-    wait_until("all stay here again", || (elsewhere(port, 20) == 0).then_some(()));
+    wait_until("all requests stay in the zone again", || (elsewhere(port, 20) == 0).then_some(()));
 
     let none = manifest(&instance, port, "{replicas: 0}", &more);
     assert_eq!(instance.run(&["apply", "-f", text(&none)]).code, Some(0));
@@ -126,7 +126,7 @@ fn requests_stay_in_the_zone_spill_over_and_go_elsewhere_without_a_replica() {
 }
 
 #[test]
-fn what_is_answered_elsewhere_asks_for_no_replica() {
+fn requests_at_external_endpoints_do_not_scale_the_service() {
     let (mut instance, port) = (Instance::new(), ports::free());
     let other = other("elsewhere");
     let scale = "{min: 1, max: 5, metrics: [{type: Pods, pods: {metric: {name: http_requests_per_second}, \
@@ -135,17 +135,17 @@ fn what_is_answered_elsewhere_asks_for_no_replica() {
     let file = manifest(&instance, port, scale, &more);
     instance.up(&["-f", text(&file)]);
     instance.wait_for_ready("web", 1);
-    // Counted as the replica's, they would ask for more of them within a second.
+    // Counted as load of the replicas, they would cause a scale-out within a second.
     let began = os::since_boot();
-    let mut asked = 0;
+    let mut sent = 0;
     while os::since_boot() - began < Duration::from_secs(4) {
-        asked += 100;
+        sent += 100;
         assert!(elsewhere(port, 100) >= 99);
     }
-    let status = instance.ask(&["get", "service/web"])["status"].clone();
-    assert_eq!(status["desiredReplicas"], 1, "after {asked} requests: {status}");
+    let status = instance.query(&["get", "service/web"])["status"].clone();
+    assert_eq!(status["desiredReplicas"], 1, "after {sent} requests: {status}");
     let answered = endpoints(&instance)[0]["responses"]["2xx"].as_u64().expect("it is counted");
-    assert!((asked - asked / 100..=asked).contains(&answered), "{answered} of {asked}");
+    assert!((sent - sent / 100..=sent).contains(&answered), "{answered} of {sent}");
     let rate = status["traffic"]["requestsPerSecond"].as_f64().expect("it is measured");
     assert!(rate < 30.0, "{rate}");
 }

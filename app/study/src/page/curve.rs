@@ -1,29 +1,29 @@
-//! One policy over time: the load, what was ready for it, where the promise was broken and where the number changed.
+//! A plot of one policy over time: the load, the ready capacity, violations of the promise, and changes of size.
 //!
-//! The picture is stretched to the width there is, so it has no text; strokes keep their width.
+//! The plot is stretched to the available width, so it has no text; strokes keep their width.
 
 use std::fmt::Write as _;
 
 use fluid::timeline::{Point, Timeline};
 use maud::{Markup, html};
 
-use crate::study::Findings;
+use crate::compare::Findings;
 
-/// Columns of the picture; more than a screen shows of one of several pictures in a row.
+/// The number of columns of the plot, more than a screen shows of one of several plots in a row.
 const COLUMNS: usize = 480;
-/// Its height, of which the lowest part is for changes of the number.
+/// The height of the plot, of which the lowest part is for changes of size.
 const HEIGHT: f64 = 120.0;
 const STRIP: f64 = 8.0;
 
-/// The largest value that any picture of a comparison shows: all have the same scale.
+/// The largest value of the plots of a comparison, which all have the same scale.
 pub(super) fn top(findings: &Findings) -> f64 {
     let load =
         findings.results.iter().flat_map(|tried| tried.outcome.timeline.points()).map(|point| point.load_max);
-    // Policies that overshoot leave the picture rather than make the others flat.
+    // Policies that overshoot exceed the plot, so that the others are not flat.
     load.fold(0.0, f64::max).max(f64::MIN_POSITIVE) * 1.5
 }
 
-/// `uncounted` is how many ticks at the beginning do not count.
+/// `uncounted` is the number of ticks at the start that do not count.
 pub(super) fn draw(timeline: &Timeline, top: f64, uncounted: u64) -> Markup {
     let columns = columns(timeline.points());
     let width = columns.len().max(1);
@@ -60,7 +60,7 @@ pub(super) fn draw(timeline: &Timeline, top: f64, uncounted: u64) -> Markup {
     }
 }
 
-/// Some points in a row, as one column shows them.
+/// Consecutive points, combined into one column.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Column {
     load: f64,
@@ -69,7 +69,7 @@ struct Column {
     changed: bool,
 }
 
-/// At most [`COLUMNS`]. Of the load the largest is shown and of the capacity the mean, so that a short want of it is not lost in a wide column.
+/// At most [`COLUMNS`] columns, with the maximum of the load and the mean of the capacity, so that a short shortage stays visible.
 fn columns(points: &[Point]) -> Vec<Column> {
     let each = points.len().div_ceil(COLUMNS).max(1);
     let column = |points: &[Point]| Column {

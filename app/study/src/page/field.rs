@@ -1,26 +1,27 @@
-//! Policies as points: cost to the right, broken promises upwards, both in orders of magnitude.
+//! A scatter plot of policies: cost to the right, violations upwards, both on a logarithmic scale.
 //!
-//! Positions are parts of the width and whole pixels of the height, so that text keeps its size on every screen.
+//! Positions are relative to the width, and in pixels of the height, so that text keeps its size on every screen.
 
 use maud::{Markup, html};
 
 use super::percent;
-use crate::summary::{Measure, PolicySummary};
+use crate::setting::Measure;
+use crate::summary::PolicySummary;
 
-/// Pixels from the bottom to the top.
+/// The height in pixels.
 const HEIGHT: f64 = 300.0;
-/// Violations below this are drawn as none, in per cent.
+/// The per cent of violations below which none are drawn.
 const LEAST: f64 = 0.003;
-/// Lines across, in per cent.
+/// The horizontal grid lines, in per cent of violations.
 const VIOLATIONS: [f64; 5] = [0.01, 0.1, 1.0, 10.0, 100.0];
-/// Lines upwards, as multiples of the oracle's cost.
+/// The vertical grid lines, as multiples of the oracle's cost.
 const COSTS: [f64; 10] = [0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0];
-/// Pixels between two labels.
+/// The minimum distance of labels, in pixels.
 const LABEL: f64 = 15.0;
-/// A label takes so large a part of the width.
+/// The width of a label, in per cent of the plot.
 const LABEL_WIDTH: f64 = 32.0;
 
-/// From values to positions.
+/// Maps values to positions.
 struct Scale {
     cost: (f64, f64),
     violated: f64,

@@ -1,65 +1,66 @@
-//! Search by evolution among real numbers: a distribution of points that moves, stretches and shrinks towards those that cost least.
+//! An evolution strategy over real numbers: a distribution of points that moves, stretches and shrinks towards the points with the lowest cost.
 //!
 //! Source: Ros and Hansen 2008, "A Simple Modification in CMA-ES Achieving Linear Time and Space Complexity" (sep-CMA-ES), with the constants of Hansen 2016,
-//! "The CMA Evolution Strategy: A Tutorial". Only ranks of costs count, so that cliffs do no harm.
+//! "The CMA Evolution Strategy: A Tutorial". Only the ranks of costs are used, so discontinuities do no harm.
 
 use fluid::draws::normal;
 use model::chance::Stream;
 
-/// What each point of a generation costs.
+/// Evaluates the cost of each point of a generation.
 pub(crate) type Costs<'c, C> = dyn FnMut(&[Vec<f64>]) -> Vec<Option<C>> + 'c;
 
-/// How wide the distribution is at first: most points are within a doubling or halving of the present.
+/// The initial width of the distribution: most points are within a doubling or halving of the present.
 const WIDTH: f64 = 1.0;
 
-/// Points stay within so much of the origin in each direction.
+/// The maximum distance of points from the origin in each dimension.
 pub(crate) const REACH: f64 = 8.0;
 
 /// The distribution that points are drawn from.
 struct SearchDistribution {
     mean: Vec<f64>,
     width: f64,
-    /// Variances along the axes, but for the width.
+    /// The variance along each axis, relative to the width.
     spread: Vec<f64>,
     path: Vec<f64>,
     path_of_width: Vec<f64>,
     generation: i32,
 }
 
-/// How the distribution learns; follows from the number of dimensions.
+/// The learning rates of the distribution, which follow from the number of dimensions.
 struct Rates {
-    /// Points of a generation.
+    /// The number of points per generation.
     points: usize,
-    /// Of the better half, the best first; their sum is 1.
+    /// The weights of the better half, best first; their sum is 1.
     weights: Vec<f64>,
-    /// How many points the weights are worth.
-    worth: f64,
+    /// The effective number of points of the weights.
+    effective: f64,
     path: f64,
     path_of_width: f64,
     damping: f64,
     one: f64,
     many: f64,
-    /// The usual length of a draw.
+    /// The expected length of a draw.
     length: f64,
 }
 
-/// Looks for the point of `dims` numbers that costs least, from the origin on, at about `runs_max` points; at the origin at least.
+/// Searches the point of `dims` numbers with the lowest cost, beginning at the origin, in at most `runs_max` evaluations, but at least at the
+/// origin.
 ///
-/// `costs` is asked for a generation at a time, in order; `None` is a point that cannot be tried. The same seed looks at the same points. Of equal points the
-/// first is the best.
+/// `costs` evaluates one generation at a time, in order; the cost of an invalid point is `None`. The same seed evaluates the same points. Of
+/// equal points the first is the best.
 pub(crate) fn evolve<C: PartialOrd + Copy>(
     dims: usize,
     (runs_max, seed): (u32, u64),
     costs: &mut Costs<'_, C>,
 ) -> (Vec<f64>, u32) {
     let rates = Rates::of(dims);
-    let mut chance = Stream::named(seed, "evolve");
+    let mut random = Stream::named(seed, "evolve");
     let origin = vec![0.0; dims];
     let mut best = (costs(std::slice::from_ref(&origin)).first().copied().flatten(), origin.clone());
     let mut distribution = SearchDistribution::at(origin);
     let mut runs = 1;
     while runs + rates.points as u32 <= runs_max {
-        let points: Vec<Vec<f64>> = (0..rates.points).map(|_| distribution.draw(&mut chance)).collect();
+        let points: Vec<Vec<f64>> = (0..rates.points).map(|_| distribution.draw(&mut random)).collect();
         let mut ranked: Vec<(Option<C>, Vec<f64>)> = costs(&points).into_iter().zip(points).collect();
         runs += rates.points as u32;
         // Stable, so that equal points stay in the order in which they were drawn.
@@ -68,12 +69,12 @@ pub(crate) fn evolve<C: PartialOrd + Copy>(
             best = ranked[0].clone();
         }
         let ranked: Vec<&[f64]> = ranked.iter().map(|(_, point)| point.as_slice()).collect();
-        distribution.follow(&ranked, &rates);
+        distribution.adapt(&ranked, &rates);
     }
     (best.1, runs)
 }
 
-/// A point that cannot be tried is dearer than all others.
+/// Compares costs; an invalid point costs more than all others.
 fn order<C: PartialOrd>(one: Option<C>, other: Option<C>) -> std::cmp::Ordering {
     use std::cmp::Ordering::{Equal, Greater, Less};
     match (one, other) {
@@ -92,19 +93,19 @@ impl Rates {
         let raw: Vec<f64> = (1..=half).map(|rank| ((half as f64 + 0.5) / rank as f64).ln()).collect();
         let sum: f64 = raw.iter().sum();
         let weights: Vec<f64> = raw.iter().map(|weight| weight / sum).collect();
-        let worth = 1.0 / weights.iter().map(|weight| weight * weight).sum::<f64>();
-        let path_of_width = (worth + 2.0) / (n + worth + 5.0);
-        // Without off-diagonals there is less to learn, so it is learned faster (Ros and Hansen, section 3).
+        let effective = 1.0 / weights.iter().map(|weight| weight * weight).sum::<f64>();
+        let path_of_width = (effective + 2.0) / (n + effective + 5.0);
+        // Without off-diagonal elements there is less to learn, so the learning rates are higher (Ros and Hansen, section 3).
         let faster = (n + 2.0) / 3.0;
-        let one = (faster * 2.0 / ((n + 1.3).powi(2) + worth)).min(1.0);
-        let many = faster * 2.0 * (worth - 2.0 + 1.0 / worth) / ((n + 2.0).powi(2) + worth);
+        let one = (faster * 2.0 / ((n + 1.3).powi(2) + effective)).min(1.0);
+        let many = faster * 2.0 * (effective - 2.0 + 1.0 / effective) / ((n + 2.0).powi(2) + effective);
         Self {
             points,
             weights,
-            worth,
-            path: (4.0 + worth / n) / (n + 4.0 + 2.0 * worth / n),
+            effective,
+            path: (4.0 + effective / n) / (n + 4.0 + 2.0 * effective / n),
             path_of_width,
-            damping: 1.0 + 2.0 * (((worth - 1.0) / (n + 1.0)).sqrt() - 1.0).max(0.0) + path_of_width,
+            damping: 1.0 + 2.0 * (((effective - 1.0) / (n + 1.0)).sqrt() - 1.0).max(0.0) + path_of_width,
             one,
             many: many.min(1.0 - one),
             length: n.sqrt() * (1.0 - 1.0 / (4.0 * n) + 1.0 / (21.0 * n * n)),
@@ -125,15 +126,15 @@ impl SearchDistribution {
         }
     }
 
-    fn draw(&self, chance: &mut Stream) -> Vec<f64> {
+    fn draw(&self, random: &mut Stream) -> Vec<f64> {
         let along = |(mean, spread): (&f64, &f64)| {
-            (mean + self.width * spread.sqrt() * normal(chance)).clamp(-REACH, REACH)
+            (mean + self.width * spread.sqrt() * normal(random)).clamp(-REACH, REACH)
         };
         self.mean.iter().zip(&self.spread).map(along).collect()
     }
 
-    /// Moves towards the first of `ranked`, and takes on their shape.
-    fn follow(&mut self, ranked: &[&[f64]], rates: &Rates) {
+    /// Moves towards the first of `ranked`, and adapts to their shape.
+    fn adapt(&mut self, ranked: &[&[f64]], rates: &Rates) {
         self.generation += 1;
         let steps: Vec<f64> = (0..self.mean.len())
             .map(|axis| {
@@ -142,7 +143,7 @@ impl SearchDistribution {
                 step / self.width
             })
             .collect();
-        let kept = |rate: f64| (rate * (2.0 - rate) * rates.worth).sqrt();
+        let kept = |rate: f64| (rate * (2.0 - rate) * rates.effective).sqrt();
         for (axis, step) in steps.iter().enumerate() {
             let path = &mut self.path_of_width[axis];
             *path = (1.0 - rates.path_of_width) * *path
@@ -150,7 +151,7 @@ impl SearchDistribution {
         }
         let length = self.path_of_width.iter().map(|it| it * it).sum::<f64>().sqrt();
         let usual = rates.length * (1.0 - (1.0 - rates.path_of_width).powi(2 * self.generation)).sqrt();
-        // A path that is too long is that of a distribution which is still moving: its shape says nothing yet.
+        // A long path means that the distribution is still moving, so its shape is not adapted to it.
         let n = self.mean.len() as f64;
         let is_settled = length / usual < 1.4 + 2.0 / (n + 1.0);
         for (axis, step) in steps.iter().enumerate() {
@@ -196,17 +197,17 @@ mod tests {
     }
 
     #[test]
-    fn the_least_is_found_and_the_same_seed_looks_at_the_same_points() {
+    fn the_minimum_is_found_and_the_same_seed_evaluates_the_same_points() {
         for seed in 0..8 {
             let (best, ..) = look(700, seed);
             assert!(valley(&best).is_some_and(|cost| cost < 0.01), "{best:?} of seed {seed}");
         }
         assert_eq!(look(100, 3), look(100, 3));
-        assert_ne!(look(100, 3).2, look(100, 4).2, "another seed goes another way");
+        assert_ne!(look(100, 3).2, look(100, 4).2, "another seed evaluates other points");
     }
 
     #[test]
-    fn no_more_is_run_than_allowed_and_the_origin_is_the_first() {
+    fn the_number_of_evaluations_is_limited_and_the_first_is_the_origin() {
         for runs_max in [1, 7, 8, 50] {
             let (_, runs, seen) = look(runs_max, 1);
             assert!(runs <= runs_max && runs as usize == seen.len(), "{runs} of {runs_max}");
@@ -216,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn where_all_cost_the_same_the_origin_stays() {
+    fn the_origin_is_best_if_all_points_cost_the_same() {
         let (best, _) = evolve(5, (200, 1), &mut |points| vec![Some(1.0); points.len()]);
         assert_eq!(best, [0.0; 5]);
         let (nowhere, _) = evolve(5, (200, 1), &mut |points| vec![None::<f64>; points.len()]);

@@ -1,41 +1,43 @@
-//! The learned policy of a service that promises something: the weights of its price, searched for on a recording.
+//! The learned policy of a service with an SLO: the weights of its price, searched on a recording.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
 use fluid::policy::declaration::{Declaration, LoadFeatures};
 use fluid::{Policy, PolicyInput};
-use model::resource::{Count, Factor, LEARNED_VERSION, Leaning, LearnedPrice, Resource, ScalePolicy, Slo};
+use model::resource::{
+    Count, Factor, LEARNED_VERSION, LearnedPrice, PriceSensitivity, Resource, ScalePolicy, Slo,
+};
 
-/// Numbers that are searched for: the weights of rises and forecasts, and what the price leans on each sign.
+/// The number of weights: of rises, of forecasts, and of the dependence of the price on each feature.
 pub(crate) const WEIGHTS: usize = 5;
 
-/// The least and the most of a sign that can be written; beyond it SLO-first decides.
-const SIGN_MIN: f64 = 0.001;
-const SIGN_MAX: f64 = 1000.0;
+/// The range of a feature that can be declared; outside of it SLO-first decides.
+const FEATURE_MIN: f64 = 0.001;
+const FEATURE_MAX: f64 = 1000.0;
 
-/// What the features were on the part that is searched on, each from its least to its most; `None` before the first.
+/// The range of each load feature over the searched part; `None` before the first value.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Ranges(Option<[(f64, f64); 3]>);
 
-/// A policy that notes what is seen of the load while it decides.
+/// A policy that records the ranges of the load features while it decides.
 pub(crate) struct FeatureRecorder {
     pub(crate) policy: Declaration,
-    pub(crate) seen: Rc<RefCell<Ranges>>,
+    pub(crate) ranges: Rc<RefCell<Ranges>>,
 }
 
 impl Policy for FeatureRecorder {
     fn wanted(&mut self, input: &PolicyInput<'_>) -> u32 {
         let wanted = self.policy.wanted(input);
         if let Some(features) = self.policy.features(input.service) {
-            self.seen.borrow_mut().take(features);
+            self.ranges.borrow_mut().record(features);
         }
         wanted
     }
 }
 
 impl Ranges {
-    fn take(&mut self, features: LoadFeatures) {
+    fn record(&mut self, features: LoadFeatures) {
         let values = features.each().map(|(_, value)| value);
         let ranges = self.0.get_or_insert(values.map(|value| (value, value)));
         for ((least, most), value) in ranges.iter_mut().zip(values) {
@@ -43,32 +45,32 @@ impl Ranges {
         }
     }
 
-    /// The policy with these weights, each a power of two; `None` before anything was seen, and where it cannot be written.
+    /// The policy with these weights, each an exponent of two; `None` without ranges, and when it cannot be declared.
     pub(crate) fn policy(&self, weights: &[f64]) -> Option<LearnedPrice> {
         let &[rises, forecast, level, trend, unrest] = weights else { return None };
-        let times = |power: f64| Factor::try_from(power.exp2()).ok();
-        let leaning = |(least, most): (f64, f64), power: f64| {
-            let from = Factor::try_from(least.clamp(SIGN_MIN, SIGN_MAX)).ok()?;
-            Some(Leaning {
-                factor: times(power)?,
+        let factor = |exponent: f64| Factor::try_from(exponent.exp2()).ok();
+        let dependence = |(least, most): (f64, f64), exponent: f64| {
+            let from = Factor::try_from(least.clamp(FEATURE_MIN, FEATURE_MAX)).ok()?;
+            Some(PriceSensitivity {
+                factor: factor(exponent)?,
                 from,
-                to: Factor::try_from(most.min(SIGN_MAX)).ok()?.max(from),
+                to: Factor::try_from(most.min(FEATURE_MAX)).ok()?.max(from),
             })
         };
         let [of_level, of_trend, of_unrest] = self.0?;
         Some(LearnedPrice {
             version: LEARNED_VERSION,
-            rises: times(rises)?,
-            forecast: times(forecast)?,
-            level: leaning(of_level, level)?,
-            trend: leaning(of_trend, trend)?,
-            unrest: leaning(of_unrest, unrest)?,
+            rises: factor(rises)?,
+            forecast: factor(forecast)?,
+            level: dependence(of_level, level)?,
+            trend: dependence(of_trend, trend)?,
+            unrest: dependence(of_unrest, unrest)?,
         })
     }
 }
 
-/// What `resource` promises, where it is sized by that.
-pub(crate) fn promise_of(resource: &mut Resource) -> Option<&mut Slo> {
+/// The SLO by which `resource` scales, if it does.
+pub(crate) fn slo_of(resource: &mut Resource) -> Option<&mut Slo> {
     let Resource::Service(service) = resource else { return None };
     let Count::Auto(auto) = &mut service.spec.scale.count else { return None };
     if let ScalePolicy::Slo(slo) = &mut auto.policy { Some(slo) } else { None }

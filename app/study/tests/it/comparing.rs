@@ -49,16 +49,16 @@ pub(crate) fn compared(
 }
 
 #[test]
-fn what_was_to_be_lost_after_the_end_is_said_to_have_been_kept() {
+fn a_scheduled_loss_after_the_end_is_noted() {
     let lost = |hours| Loss { after: Duration::from_hours(hours), lost: Lost::Part(Share::WHOLE) };
     let disturbance = Disturbance { losses: vec![lost(2), lost(72)], ..Disturbance::default() };
     let findings = compared(&evenings(), &Setting { disturbance, ..setting() }, &all()[..1]).unwrap();
     let notes = Summary::of(&findings, MEASURE, Vec::new()).notes;
-    assert_eq!(notes, ["no replica was lost 259200s after the beginning: the trace is over after 259200s"]);
+    assert_eq!(notes, ["no replica was lost 259200s after the start: the trace ends after 259200s"]);
 }
 
 #[test]
-fn a_schedule_is_best_where_every_evening_is_alike() {
+fn a_schedule_is_best_if_every_evening_is_alike() {
     let findings = compared(&evenings(), &setting(), &all()).unwrap();
     let summary = Summary::of(&findings, MEASURE, Vec::new());
     let of = |name: &str| summary.policies.iter().find(|policy| policy.name == name).unwrap();
@@ -100,7 +100,7 @@ fn when_no_policy_keeps_the_promise_the_nearest_is_named() {
 }
 
 #[test]
-fn of_those_that_break_the_promise_for_as_many_the_cheapest_is_named() {
+fn of_policies_with_equal_violations_the_cheapest_is_best() {
     // Nobody can know of the loss of all replicas in a quiet hour, and whoever has more than enough of them breaks the promise for as many.
     let loads: String = (0..600).map(|n| format!("{},600\n", n * 60)).collect();
     let all = Loss { after: Duration::from_hours(2), lost: Lost::Part(Share::WHOLE) };
@@ -121,7 +121,7 @@ fn of_those_that_break_the_promise_for_as_many_the_cheapest_is_named() {
 }
 
 #[test]
-fn the_form_for_scripts_is_the_declared_one() {
+fn the_summary_has_the_documented_fields() {
     let findings = compared(&evenings(), &setting(), &all()).unwrap();
     let json = serde_json::to_value(Summary::of(&findings, MEASURE, Vec::new())).unwrap();
     assert_eq!(json["trace"], "load.csv");
@@ -142,7 +142,7 @@ fn the_form_for_scripts_is_the_declared_one() {
 }
 
 #[test]
-fn the_same_seed_gives_the_same_and_trouble_costs_something() {
+fn the_same_seed_gives_the_same_result_and_faults_have_a_cost() {
     let troubled = Setting {
         noise: Some(Noise::Poisson),
         disturbance: Disturbance {
@@ -165,14 +165,14 @@ fn the_same_seed_gives_the_same_and_trouble_costs_something() {
 }
 
 #[test]
-fn a_capacity_that_is_given_is_taken_and_silence_needs_one() {
+fn a_given_capacity_is_used_and_required_without_load() {
     let given = Setting { capacity: CapacityRule::Given(Capacity::per_second(10.0).unwrap()), ..setting() };
     assert_eq!(compared(&evenings(), &given, &all()).unwrap().service.capacity.rate(), 10.0);
     let found = compared(&evenings(), &setting(), &all()).unwrap();
     assert!((found.service.capacity.rate() - 100.0 / 28.0).abs() < 1e-9);
     let silence = "0,0\n60,0\n120,0\n";
     let refused = compared(silence, &setting(), &all()).expect_err("there is nothing to find it from");
-    assert!(refused.to_string().contains("give it as --capacity"), "{refused}");
+    assert!(refused.to_string().contains("give --capacity"), "{refused}");
     let summary = Summary::of(&compared(silence, &given, &all()).unwrap(), MEASURE, Vec::new());
     assert!(
         summary
@@ -183,14 +183,14 @@ fn a_capacity_that_is_given_is_taken_and_silence_needs_one() {
 }
 
 #[test]
-fn of_more_ticks_than_can_be_sorted_no_percentile_is_taken_and_the_rest_is_streamed() {
+fn too_many_ticks_for_percentiles_need_a_given_capacity_and_are_streamed() {
     // Eight months of a row each, in ticks of a second.
     let rows: String = (0..8).map(|month| format!("{},1000\n", month * 30 * 86_400)).collect();
     let (_folder, path) = file(&rows);
     let months = study::Recording { interval: Some(Duration::from_hours(24)), ..recording(&path) };
     let seconds = Setting { tick: Duration::from_secs(1), ..setting() };
     let refused = compare(&months, &seconds, &[], &mut |_| {}).expect_err("they are too many");
-    assert!(refused.to_string().contains("give what a replica carries as --capacity"), "{refused}");
+    assert!(refused.to_string().contains("give --capacity"), "{refused}");
     let given = Setting { capacity: CapacityRule::Given(Capacity::per_second(10.0).unwrap()), ..seconds };
     assert_eq!(compare(&months, &given, &[], &mut |_| {}).unwrap().extent.ticks, (7 * 30 + 1) * 86_400);
 }
@@ -202,13 +202,13 @@ fn progress_is_reported_up_to_the_end() {
     compare(&recording(&path), &setting(), &all()[..1], &mut |progress| reported.push(progress)).unwrap();
     assert_eq!(reported.first(), Some(&Progress::Reading(0)));
     assert!(
-        matches!(reported.last(), Some(Progress::Trying(done, 17_280)) if *done > 12_000),
+        matches!(reported.last(), Some(Progress::Simulating(done, 17_280)) if *done > 12_000),
         "{reported:?}"
     );
 }
 
 #[test]
-fn what_is_certain_of_a_replica_is_tried_beside_what_is_believed() {
+fn the_lower_bound_of_a_learned_capacity_is_simulated_as_well() {
     let capacity = |least: f64| CapacityRule::Learned {
         rate: Capacity::per_second(10.0).unwrap(),
         least: Capacity::per_second(least).unwrap(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use fluid::Share;
 use model::resource::{Bounds, Resource};
 use study::{
-    Candidate, CapacityRule, DeclaredError, Setting, Summary, capacity_told, declared, notes_on,
+    Candidate, CapacityRule, DeclaredError, Setting, Summary, assumptions, declared, declared_capacity,
     widest_bounds,
 };
 
@@ -32,7 +32,7 @@ fn resource(json: serde_json::Value) -> Resource {
 }
 
 #[test]
-fn the_only_service_is_meant_and_one_of_several_is_named() {
+fn the_only_service_is_selected_and_one_of_several_must_be_named() {
     let (shop, till) = (
         service("shop", &serde_json::json!({"replicas": 3})),
         service("till", &serde_json::json!({"replicas": 1})),
@@ -41,7 +41,7 @@ fn the_only_service_is_meant_and_one_of_several_is_named() {
     assert_eq!(declared([&shop, &till], Some("till")).unwrap().name.as_str(), "till");
     let several = declared([&shop, &till], None).expect_err("it is not clear which");
     assert!(
-        several.to_string().contains("several services: shop, till; say which with --service"),
+        several.to_string().contains("several services: shop, till; select one with --service"),
         "{several}"
     );
     assert!(matches!(declared([&shop], Some("bar")), Err(DeclaredError::Unknown { .. })));
@@ -49,7 +49,7 @@ fn the_only_service_is_meant_and_one_of_several_is_named() {
 }
 
 #[test]
-fn an_autoscaler_goes_with_its_service_or_stands_for_one() {
+fn an_autoscaler_applies_to_its_service_or_to_a_placeholder() {
     let shop = service("shop", &serde_json::json!({"replicas": 3}));
     let with = declared([&shop, &autoscaler("shop")], None).unwrap();
     assert_eq!(widest_bounds(&with), Bounds { min: 2, max: 80 });
@@ -77,7 +77,7 @@ fn schedules_widen_the_bounds_and_are_followed() {
 }
 
 #[test]
-fn an_autoscaler_by_requests_tells_what_a_replica_carries() {
+fn the_capacity_follows_from_an_autoscaler_by_requests() {
     let shop = service(
         "shop",
         &serde_json::json!({
@@ -86,9 +86,9 @@ fn an_autoscaler_by_requests_tells_what_a_replica_carries() {
         }),
     );
     let shop = Arc::new(declared([&shop], None).unwrap());
-    let capacity = capacity_told(&shop, Share::of(0.7).unwrap()).unwrap();
+    let capacity = declared_capacity(&shop, Share::of(0.7).unwrap()).unwrap();
     assert!((capacity.rate() - 20.0).abs() < 1e-9);
-    assert!(notes_on(&shop).is_empty());
+    assert!(assumptions(&shop).is_empty());
     let setting =
         Setting { capacity: CapacityRule::Given(capacity), bounds: widest_bounds(&shop), ..setting() };
     let findings = compared(&evenings(), &setting, &[Candidate::declared(&shop)]).unwrap();
@@ -102,14 +102,14 @@ fn an_autoscaler_by_requests_tells_what_a_replica_carries() {
 }
 
 #[test]
-fn the_target_of_a_promise_is_learned_and_not_declared() {
+fn the_capacity_does_not_follow_from_an_slo() {
     let slo = serde_json::json!({"latency": {"quantile": 0.95, "below": "250ms"}});
     let shop = declared([&service("shop", &serde_json::json!({"max": 10, "slo": slo}))], None).unwrap();
-    assert_eq!(capacity_told(&shop, Share::of(0.7).unwrap()), None);
+    assert_eq!(declared_capacity(&shop, Share::of(0.7).unwrap()), None);
 }
 
 #[test]
-fn a_sale_that_the_manifest_knows_of_is_met_in_the_model_at_no_more_cost() {
+fn a_declared_event_is_scaled_for_in_the_simulation_at_no_higher_cost() {
     // Three days of minutes; in the third, from ten to twelve in Berlin, four times as much as usual.
     let minute = |n: u32| if (2 * 1440 + 540..2 * 1440 + 660).contains(&n) { 4800 } else { 1200 };
     let loads: String = (0..3 * 1440).map(|n| format!("{},{}\n", n * 60, minute(n))).collect();
@@ -125,7 +125,7 @@ fn a_sale_that_the_manifest_knows_of_is_met_in_the_model_at_no_more_cost() {
         json["spec"]["ports"] = serde_json::json!([{"name": "http", "protocol": "http"}]);
         json["spec"]["expose"] = serde_json::json!({"listen": "127.0.0.1:8080", "port": "http"});
         let shop = Arc::new(declared([&resource(json)], None).unwrap());
-        let capacity = CapacityRule::Given(capacity_told(&shop, Share::of(0.7).unwrap()).unwrap());
+        let capacity = CapacityRule::Given(declared_capacity(&shop, Share::of(0.7).unwrap()).unwrap());
         let setting = Setting { capacity, bounds: widest_bounds(&shop), ..setting() };
         let findings = compared(&loads, &setting, &[Candidate::declared(&shop)]).unwrap();
         Summary::of(&findings, MEASURE, Vec::new()).policies[0].clone()
@@ -140,7 +140,7 @@ fn a_sale_that_the_manifest_knows_of_is_met_in_the_model_at_no_more_cost() {
 }
 
 #[test]
-fn what_the_model_does_not_have_is_said() {
+fn features_that_are_not_simulated_are_noted() {
     let shop = service(
         "shop",
         &serde_json::json!({
@@ -151,11 +151,11 @@ fn what_the_model_does_not_have_is_said() {
             ],
         }),
     );
-    let notes = notes_on(&Arc::new(declared([&shop], None).unwrap())).join("\n");
+    let notes = assumptions(&Arc::new(declared([&shop], None).unwrap())).join("\n");
     for part in [
-        "memory is not in the model",
-        "orders is taken to be the load",
-        "may rest, which is not in the model",
+        "memory is not simulated",
+        "orders is assumed to be the load",
+        "may scale to zero, which is not simulated",
     ] {
         assert!(notes.contains(part), "{part}: {notes}");
     }

@@ -5,7 +5,7 @@ use study::{Summary, page};
 use crate::comparing::{MEASURE, all, compared, evenings, setting};
 
 #[test]
-fn it_needs_nothing_from_elsewhere_and_names_the_best() {
+fn the_page_is_self_contained_and_names_the_best_policy() {
     let findings = compared(&evenings(), &setting(), &all()).unwrap();
     let summary = Summary::of(&findings, MEASURE, Vec::new());
     let page = page(&[(findings, summary.clone())], MEASURE);
@@ -25,7 +25,7 @@ fn it_needs_nothing_from_elsewhere_and_names_the_best() {
 }
 
 #[test]
-fn names_and_notes_are_text() {
+fn names_and_notes_are_escaped() {
     let findings = compared(&evenings(), &setting(), &all()[..2]).unwrap();
     let mut summary = Summary::of(&findings, MEASURE, vec!["<b onclick=x>".to_owned()]);
     summary.trace = "<img/src=x>&\"".to_owned();
@@ -39,7 +39,7 @@ fn names_and_notes_are_text() {
 }
 
 #[test]
-fn a_trace_of_one_row_and_one_of_silence_are_drawn() {
+fn traces_with_one_row_or_without_load_are_drawn() {
     for text in ["0,600\n60,600\n", "0,0\n60,0\n", "0,1\n1,0\n"] {
         let given = study::Setting {
             capacity: study::CapacityRule::Given(fluid::Capacity::per_second(10.0).unwrap()),

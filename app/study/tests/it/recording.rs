@@ -63,14 +63,14 @@ fn counts_become_rates_and_are_scaled() {
 }
 
 #[test]
-fn a_row_that_is_wrong_is_named_by_its_line() {
+fn an_invalid_row_is_named_by_its_line() {
     assert!(
         refusal("60,1\n120,1\n\n60,1\n")
             .contains("load.csv, line 4: 1970-01-01T00:01:00Z does not come after")
     );
     assert!(refusal("60,1\n120,1\n120,2\n").contains("line 3"), "twice the same time");
-    assert!(refusal("60,1\n120,-1\n").contains("line 2: \"-1\" is no amount of load"));
-    assert!(refusal("60,1\n120,NaN\n").contains("line 2: \"NaN\" is no amount of load"));
+    assert!(refusal("60,1\n120,-1\n").contains("line 2: \"-1\" is not an amount of load"));
+    assert!(refusal("60,1\n120,NaN\n").contains("line 2: \"NaN\" is not an amount of load"));
     assert!(refusal("60,1\n120,inf\n").contains("line 2"));
     let late = refusal("0,1\n60,1\n120,1\n99999999,1\n");
     assert!(late.contains("line 4: no row for 1157 days before it; cut the trace there"), "{late}");
@@ -80,14 +80,14 @@ fn a_row_that_is_wrong_is_named_by_its_line() {
 }
 
 #[test]
-fn one_row_is_enough_when_it_is_said_what_it_stands_for() {
+fn a_single_row_is_enough_with_a_given_interval() {
     let (_folder, path) = file("60,300\n");
     let one = Recording { interval: Some(Duration::from_mins(5)), ..recording(&path) };
     assert_eq!(read(&one).unwrap().0, [1.0; 20]);
 }
 
 #[test]
-fn a_hole_is_bridged_and_counted() {
+fn a_gap_is_interpolated_and_counted() {
     let (_folder, path) = file("0,60\n60,60\n120,60\n300,240\n360,240\n");
     let (loads, extent) = read(&recording(&path)).unwrap();
     assert_eq!((extent.repairs.gaps, extent.repairs.filled), (1, 2));
@@ -98,7 +98,7 @@ fn a_hole_is_bridged_and_counted() {
 }
 
 #[test]
-fn a_file_that_is_not_there_is_a_sentence() {
+fn a_missing_file_is_reported() {
     let missing = recording(std::path::Path::new("/nowhere/load.csv"));
     assert!(
         read(&missing)

@@ -43,7 +43,7 @@ fn rush_after_two_days(minute: u32) -> u32 {
 }
 
 #[test]
-fn waste_is_found_and_upheld_by_the_rest() {
+fn waste_is_found_and_confirmed_on_the_held_out_part() {
     let wasteful = shop(30, "6");
     let tuned = tuned_by(&wasteful, tides, TUNING);
     let after = tuned.after.as_ref().expect("there is waste");
@@ -63,7 +63,7 @@ fn waste_is_found_and_upheld_by_the_rest() {
 }
 
 #[test]
-fn what_fits_only_the_part_that_was_searched_on_is_not_proposed() {
+fn settings_that_fit_only_the_searched_part_are_not_proposed() {
     let tuned = tuned_by(&shop(40, "14"), rush_after_two_days, TUNING);
     let after = tuned.after.as_ref().expect("in calm days forty are too many");
     assert!(after.searched.replica_hours() < tuned.before.searched.replica_hours());
@@ -101,7 +101,7 @@ fn jobs(minute: u32) -> u32 {
 }
 
 #[test]
-fn what_a_forecast_knows_is_learned_to_be_left_to_it_and_upheld_by_the_rest() {
+fn a_learned_policy_relies_on_the_forecast_and_is_confirmed_on_the_held_out_part() {
     let tuned = taught_by(jobs);
     let after = tuned.after.as_ref().expect("most of the time fewer are enough");
     assert!(after.held_out.replica_hours() < 0.99 * tuned.before.held_out.replica_hours(), "{tuned:?}");
@@ -121,7 +121,7 @@ fn what_a_forecast_knows_is_learned_to_be_left_to_it_and_upheld_by_the_rest() {
 }
 
 #[test]
-fn where_slo_first_wastes_and_breaks_nothing_nothing_learned_is_proposed() {
+fn no_learned_policy_is_proposed_if_slo_first_is_good_enough() {
     let tuned = taught_by(|_| 170);
     assert_eq!((&tuned.after, &tuned.resources), (&None, &None));
     let verdict = tuned.verdict(MEASURE);
@@ -132,7 +132,7 @@ fn where_slo_first_wastes_and_breaks_nothing_nothing_learned_is_proposed() {
 }
 
 #[test]
-fn where_nothing_is_better_it_is_said() {
+fn the_verdict_says_that_nothing_better_was_found() {
     let tuned = tuned_by(&shop(1, "17"), |_| 17, TUNING);
     assert_eq!((&tuned.after, &tuned.resources), (&None, &None));
     assert!(tuned.verdict(MEASURE).starts_with("Nothing better was found in "), "{}", tuned.verdict(MEASURE));

@@ -11,25 +11,25 @@ const fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 
-/// A service that works on some requests at once, each for a random time, and lets the others wait.
+/// A service with a number of servers, random service times and a queue, behind a limit.
 struct World {
     limit: AdaptiveLimit,
-    /// Without it everybody is let in.
+    /// Whether requests above the limit are refused.
     is_shedding: bool,
     rng: Xoshiro256PlusPlus,
     now: Duration,
     servers: u32,
     mean: Duration,
-    /// How random the time of a request is, from 0 (not at all) to 1 (exponentially distributed).
+    /// How random the service time is, from 0 (constant) to 1 (exponentially distributed).
     spread: f64,
     busy: u32,
     queue: VecDeque<Duration>,
-    /// When the requests being worked on will be done, and when they came.
+    /// Requests in service: when each will be done, and when it arrived.
     done: BinaryHeap<Reverse<(Duration, Duration)>>,
     next_arrival: Duration,
 }
 
-/// The outcomes of the requests of some time.
+/// The outcomes of requests.
 #[derive(Debug, Default)]
 struct Results {
     latencies: Vec<Duration>,
@@ -64,7 +64,7 @@ impl World {
         }
     }
 
-    /// Requests per second that it can answer.
+    /// The capacity in requests per second.
     fn capacity(&self) -> f64 {
         f64::from(self.servers) / self.mean.as_secs_f64()
     }
@@ -78,17 +78,17 @@ impl World {
         mean.mul_f64(-(1.0 - share).ln())
     }
 
-    fn begin(&mut self, came: Duration) {
-        let chance = self.exponential(self.mean);
-        let takes = self.mean.mul_f64(1.0 - self.spread) + chance.mul_f64(self.spread);
+    fn begin(&mut self, arrived: Duration) {
+        let random = self.exponential(self.mean);
+        let service_time = self.mean.mul_f64(1.0 - self.spread) + random.mul_f64(self.spread);
         self.busy += 1;
-        self.done.push(Reverse((self.now + takes, came)));
+        self.done.push(Reverse((self.now + service_time, arrived)));
     }
 
-    /// Lets time pass, with `load` times as many requests as can be answered.
-    fn pass(&mut self, time: Duration, load: f64) -> Results {
+    /// Runs for `time` with a load of `load` × capacity.
+    fn run(&mut self, time: Duration, load: f64) -> Results {
         let end = self.now + time;
-        let every = Duration::from_secs_f64(1.0 / (load * self.capacity()));
+        let interval = Duration::from_secs_f64(1.0 / (load * self.capacity()));
         self.next_arrival = self.now;
         let mut results = Results::default();
         loop {
@@ -99,12 +99,12 @@ impl World {
                 return results;
             }
             if done <= self.next_arrival {
-                let Reverse((_, came)) = self.done.pop().expect("there is one");
-                self.limit.observe(self.now, self.now - came, self.awaiting());
-                results.latencies.push(self.now - came);
+                let Reverse((_, arrived)) = self.done.pop().expect("a request is in service");
+                self.limit.observe(self.now, self.now - arrived, self.awaiting());
+                results.latencies.push(self.now - arrived);
                 self.busy -= 1;
             } else {
-                self.next_arrival = self.now + self.exponential(every);
+                self.next_arrival = self.now + self.exponential(interval);
                 if self.is_shedding && self.awaiting() >= self.limit.get() {
                     results.refused += 1;
                 } else {
@@ -112,8 +112,8 @@ impl World {
                 }
             }
             while self.busy < self.servers {
-                let Some(came) = self.queue.pop_front() else { break };
-                self.begin(came);
+                let Some(arrived) = self.queue.pop_front() else { break };
+                self.begin(arrived);
             }
         }
     }
@@ -125,21 +125,21 @@ fn a_saturated_service_keeps_its_goodput_and_answers_in_time() {
         [(1, ms(20), 0.5), (4, ms(20), 0.2), (16, ms(50), 1.0), (200, ms(100), 0.5)]
     {
         let mut shedding = World::new(servers, mean, spread);
-        let mut open = World::new(servers, mean, spread);
-        open.is_shedding = false;
+        let mut unlimited = World::new(servers, mean, spread);
+        unlimited.is_shedding = false;
         let case = format!("{servers} servers of {mean:?}, spread {spread}");
-        shedding.pass(ms(60_000), 2.0);
-        open.pass(ms(60_000), 2.0);
-        let (mut shed, flooded) = (shedding.pass(ms(60_000), 2.0), open.pass(ms(60_000), 2.0));
+        shedding.run(ms(60_000), 2.0);
+        unlimited.run(ms(60_000), 2.0);
+        let (mut limited, overloaded) = (shedding.run(ms(60_000), 2.0), unlimited.run(ms(60_000), 2.0));
         let possible = shedding.capacity() * 60.0;
         let limit = shedding.limit.get();
         assert!(
-            shed.latencies.len() as f64 > 0.9 * possible,
+            limited.latencies.len() as f64 > 0.9 * possible,
             "{case}: {} of {possible}",
-            shed.latencies.len()
+            limited.latencies.len()
         );
-        assert!(shed.median() < 5 * mean, "{case}: {:?} at limit {limit}", shed.median());
-        assert_eq!(flooded.answered_within(10 * mean), 0, "{case}: without a limit all come too late");
+        assert!(limited.median() < 5 * mean, "{case}: {:?} at limit {limit}", limited.median());
+        assert_eq!(overloaded.answered_within(10 * mean), 0, "{case}: without a limit all answers are late");
     }
 }
 
@@ -147,78 +147,83 @@ fn a_saturated_service_keeps_its_goodput_and_answers_in_time() {
 fn a_healthy_service_sheds_no_request() {
     for (servers, mean, spread) in [(2, ms(5), 0.3), (50, ms(20), 1.0), (400, ms(100), 1.0)] {
         let mut world = World::new(servers, mean, spread);
-        // A load that grows as in the morning.
+        // The load grows gradually.
         for load in [0.05, 0.1, 0.2, 0.3, 0.4] {
-            world.pass(ms(10_000), load);
+            world.run(ms(10_000), load);
         }
-        let results = world.pass(ms(600_000), 0.5);
+        let results = world.run(ms(600_000), 0.5);
         let case = format!("{servers} servers of {mean:?}, limit {}", world.limit.get());
         assert_eq!(results.refused, 0, "{case} refused of {}", results.latencies.len());
     }
 }
 
 #[test]
-fn a_limit_that_starts_under_overload_is_found() {
+fn a_limit_that_starts_under_overload_converges() {
     let mut world = World::new(2, ms(10), 0.3);
     world.is_shedding = false;
-    world.pass(ms(2_000), 3.0);
+    world.run(ms(2_000), 3.0);
     world.is_shedding = true;
-    // The limit has seen nothing but a flood so far.
+    // The limit has observed only overload.
     world.limit = AdaptiveLimit::new(AdaptivePolicy::default(), world.now);
-    world.pass(ms(20_000), 3.0);
-    let mut results = world.pass(ms(10_000), 3.0);
+    world.run(ms(20_000), 3.0);
+    let mut results = world.run(ms(10_000), 3.0);
     assert!(results.median() < ms(60), "{:?} at limit {}", results.median(), world.limit.get());
 }
 
 #[test]
 fn a_service_that_becomes_slower_without_overload_regains_its_limit() {
     let mut world = World::new(100, ms(10), 0.5);
-    world.pass(ms(30_000), 0.6);
+    world.run(ms(30_000), 0.6);
     world.mean = ms(40);
-    // As many in flight as before, each four times as long.
-    let change = world.pass(ms(20_000), 0.6);
-    let after = world.pass(ms(60_000), 0.6);
-    assert!(change.refused > 0, "it cannot know at once");
+    // As many requests in flight as before, with four times the latency.
+    let change = world.run(ms(20_000), 0.6);
+    let after = world.run(ms(60_000), 0.6);
+    assert!(change.refused > 0, "the change is not recognized at once");
     assert_eq!(after.refused, 0, "limit {}, best {:?}", world.limit.get(), world.limit.best());
 }
 
 #[test]
-fn more_servers_are_used_and_fewer_not_overloaded() {
+fn the_limit_follows_the_number_of_servers() {
     let mut world = World::new(4, ms(10), 0.2);
-    world.pass(ms(60_000), 2.0);
+    world.run(ms(60_000), 2.0);
     let small = world.limit.get();
     world.servers = 40;
-    world.pass(ms(30_000), 2.0);
-    let results = world.pass(ms(30_000), 2.0);
+    world.run(ms(30_000), 2.0);
+    let results = world.run(ms(30_000), 2.0);
     assert!(results.latencies.len() as f64 > 0.9 * world.capacity() * 30.0, "{}", world.limit.get());
     world.servers = 4;
-    world.pass(ms(30_000), 2.0);
-    let mut results = world.pass(ms(30_000), 2.0);
-    assert!(results.median() < ms(60), "{:?} at limit {}, once {small}", results.median(), world.limit.get());
+    world.run(ms(30_000), 2.0);
+    let mut results = world.run(ms(30_000), 2.0);
+    assert!(
+        results.median() < ms(60),
+        "{:?} at limit {}, at first {small}",
+        results.median(),
+        world.limit.get()
+    );
 }
 
 #[test]
-fn clients_that_give_up_count_too() {
+fn slow_failures_lower_the_limit() {
     let mut limit = AdaptiveLimit::new(AdaptivePolicy::default(), Duration::ZERO);
     let mut now = Duration::ZERO;
-    let mut pass = |limit: &mut AdaptiveLimit, windows: u32, observe: fn(&mut AdaptiveLimit, Duration)| {
+    let mut run = |limit: &mut AdaptiveLimit, windows: u32, observe: fn(&mut AdaptiveLimit, Duration)| {
         for _ in 0..windows * 500 {
             now += ms(2);
             observe(limit, now);
         }
     };
-    pass(&mut limit, 8, |limit, now| limit.observe(now, ms(1), limit.get()));
+    run(&mut limit, 8, |limit, now| limit.observe(now, ms(1), limit.get()));
     let healthy = limit.get();
-    pass(&mut limit, 8, |limit, now| limit.observe_failure(now, Duration::ZERO, limit.get()));
-    assert_eq!(limit.get(), healthy, "what fails at once says nothing");
-    // Each has waited for all requests before it when it gives up.
-    pass(&mut limit, 8, |limit, now| limit.observe_failure(now, ms(limit.get().into()), limit.get()));
+    run(&mut limit, 8, |limit, now| limit.observe_failure(now, Duration::ZERO, limit.get()));
+    assert_eq!(limit.get(), healthy, "instant failures are ignored");
+    // Each client gives up after the time that all requests before it take.
+    run(&mut limit, 8, |limit, now| limit.observe_failure(now, ms(limit.get().into()), limit.get()));
     assert!(limit.get() < healthy / 4, "{} of {healthy}", limit.get());
 }
 
 proptest! {
     #[test]
-    fn the_limit_keeps_its_bounds_and_the_same_answers_give_the_same_limit(
+    fn the_limit_stays_within_its_bounds_and_is_deterministic(
         (min, max, tolerance_percent) in (1u32..2_000, 1u32..2_000, 0u32..2_000),
         steps in prop::collection::vec((0u64..200, 0u64..200_000_000, 0u32..5_000, any::<bool>()), 0..2_000),
     ) {
@@ -245,18 +250,18 @@ proptest! {
     }
 
     #[test]
-    fn where_latency_never_changes_the_limit_falls_once_at_most_to_make_sure(
+    fn with_constant_latency_the_limit_falls_at_most_once_for_a_probe(
         latency_us in 1u64..1_000_000,
-        crowds in prop::collection::vec(1u32..400, 1..40),
+        concurrencies in prop::collection::vec(1u32..400, 1..40),
     ) {
         let mut limit = AdaptiveLimit::new(AdaptivePolicy::default(), Duration::ZERO);
         let latency = Duration::from_micros(latency_us);
         let mut now = latency;
         let (mut before, mut falls) = (limit.get(), 0);
-        for crowd in crowds {
+        for concurrency in concurrencies {
             for _ in 0..200 {
                 now += Duration::from_millis(1) + latency;
-                limit.observe(now, latency, crowd.min(limit.get()));
+                limit.observe(now, latency, concurrency.min(limit.get()));
                 falls += u32::from(limit.get() < before);
                 before = limit.get();
             }

@@ -9,7 +9,7 @@ use super::*;
 use crate::endpoint::{Candidate, Status, Weight};
 use crate::slow_start::SlowStart;
 
-const WAYS: [Balance; 5] =
+const POLICIES: [Balance; 5] =
     [Balance::RoundRobin, Balance::Random, Balance::Weighted, Balance::LeastLoaded, Balance::ConsistentHash];
 
 fn id(ordinal: u32) -> EndpointId {
@@ -39,24 +39,24 @@ fn counts(balance: Balance, endpoints: &EndpointSet, picks: usize) -> Vec<usize>
 #[test]
 fn candidates_outside_the_selection_are_never_picked() {
     let endpoints = serving(&[1; 100]);
-    for way in WAYS {
-        let mut balancer = Balancer::new(way, &endpoints);
+    for policy in POLICIES {
+        let mut balancer = Balancer::new(policy, &endpoints);
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(7);
-        let mut pick = |tried: &Tried, meant: &[usize]| {
+        let mut pick = |tried: &Tried, selected: &[usize]| {
             balancer.pick_among(
                 &endpoints,
                 tried,
                 &mut rng,
                 || 7,
                 |_| Load::IDLE,
-                |candidate| meant.contains(&candidate),
+                |candidate| selected.contains(&candidate),
             )
         };
-        assert!((0..200).all(|_| [Ok(20), Ok(97)].contains(&pick(&Tried::NONE, &[20, 97]))), "{way:?}");
+        assert!((0..200).all(|_| [Ok(20), Ok(97)].contains(&pick(&Tried::NONE, &[20, 97]))), "{policy:?}");
         let mut tried = Tried::NONE;
         tried.add(id(20));
-        assert_eq!(pick(&tried, &[20, 97]), Ok(97), "{way:?}");
-        assert_eq!(pick(&tried, &[20]), Err(PickError::Exhausted), "{way:?}");
+        assert_eq!(pick(&tried, &[20, 97]), Ok(97), "{policy:?}");
+        assert_eq!(pick(&tried, &[20]), Err(PickError::Exhausted), "{policy:?}");
     }
 }
 
@@ -88,18 +88,18 @@ fn least_loaded_avoids_the_slow_endpoint() {
     };
     for _ in 0..1_000 {
         let chosen = balancer.pick(&endpoints, &Tried::NONE, &mut rng, || 7, load);
-        assert_ne!(chosen, Ok(2), "it loses against every other");
+        assert_ne!(chosen, Ok(2), "it loses every comparison");
     }
 }
 
 #[test]
-fn least_loaded_spreads_over_equals() {
+fn least_loaded_spreads_evenly_over_equal_endpoints() {
     let counts = counts(Balance::LeastLoaded, &serving(&[1; 4]), 40_000);
     assert!(counts.iter().all(|c| (9_500..10_500).contains(c)), "{counts:?}");
 }
 
 #[test]
-fn weighted_stays_fair_when_endpoints_come_and_go() {
+fn weighted_stays_fair_while_endpoints_are_added_and_removed() {
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(1);
     let (small, large) = (serving(&[2, 1]), serving(&[2, 1, 3]));
     let mut balancer = Balancer::new(Balance::Weighted, &small);
@@ -114,8 +114,8 @@ fn weighted_stays_fair_when_endpoints_come_and_go() {
     assert!(counts.iter().all(|&c| c > 50), "{counts:?}");
 }
 
-/// Three endpoints of full weight, and one that became ready `age` of a ten-second slow start ago.
-fn with_a_young_one(age: u64) -> EndpointSet {
+/// Three endpoints at full weight, and one that became ready `age` seconds ago with a slow start of ten seconds.
+fn with_ramping_endpoint(age: u64) -> EndpointSet {
     let ramp = SlowStart::over(Duration::from_secs(10)).ramp(Duration::ZERO, Duration::from_secs(age));
     let mut candidates = [0, 1, 2, 3].map(|i| candidate(i, 1, Status::Serving));
     candidates[3].ramp = ramp;
@@ -124,80 +124,84 @@ fn with_a_young_one(age: u64) -> EndpointSet {
 
 #[test]
 fn a_ramping_endpoint_gets_a_part_of_its_share_under_every_policy() {
-    for way in [Balance::RoundRobin, Balance::Random, Balance::Weighted, Balance::LeastLoaded] {
+    for policy in [Balance::RoundRobin, Balance::Random, Balance::Weighted, Balance::LeastLoaded] {
         for (age, share) in [(0, 0.1), (5, 0.5)] {
-            let counts = counts(way, &with_a_young_one(age), 31_000);
-            let (young, others) = (counts[3] as f64, counts[..3].iter().sum::<usize>() as f64 / 3.0);
-            // The draw of two gives what it takes from the young one to the others, which makes the part a little smaller.
-            let tolerance = if way == Balance::LeastLoaded { 0.1 } else { 0.035 };
-            assert!((young / others - share).abs() < tolerance, "{way:?} after {age} s: {counts:?}");
+            let counts = counts(policy, &with_ramping_endpoint(age), 31_000);
+            let (ramping, others) = (counts[3] as f64, counts[..3].iter().sum::<usize>() as f64 / 3.0);
+            // A draw of two that rejects the ramping endpoint goes to another one, which makes the part a little smaller.
+            let tolerance = if policy == Balance::LeastLoaded { 0.1 } else { 0.035 };
+            assert!((ramping / others - share).abs() < tolerance, "{policy:?} after {age} s: {counts:?}");
         }
-        let counts = counts(way, &with_a_young_one(10), 31_000);
-        assert!(counts.iter().all(|c| (7_000..8_500).contains(c)), "{way:?}: {counts:?}");
+        let counts = counts(policy, &with_ramping_endpoint(10), 31_000);
+        assert!(counts.iter().all(|c| (7_000..8_500).contains(c)), "{policy:?}: {counts:?}");
     }
 }
 
 #[test]
-fn a_ramping_endpoint_of_two_is_not_drawn_each_time() {
+fn a_ramping_endpoint_of_two_gets_only_its_part_under_least_loaded() {
     let mut candidates = [0, 1].map(|i| candidate(i, 1, Status::Serving));
     candidates[1].ramp = Ramp::FLOOR;
     let endpoints = EndpointSet::new(&candidates);
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(5);
     let mut balancer = Balancer::new(Balance::LeastLoaded, &endpoints);
-    // Idle and unknown, it would win every comparison.
+    // Idle and without a latency, it would win every comparison.
     let load = |candidate: usize| {
         if candidate == 1 { Load::IDLE } else { Load { in_flight: 9, latency_us: 5_000.0 } }
     };
-    let young = (0..10_000)
+    let picks = (0..10_000)
         .filter(|_| balancer.pick(&endpoints, &Tried::NONE, &mut rng, || 7, load) == Ok(1))
         .count();
-    assert!((850..1_150).contains(&young), "{young}");
+    assert!((850..1_150).contains(&picks), "{picks}");
 }
 
 #[test]
-fn endpoints_that_all_ramp_share_equally() {
+fn endpoints_with_the_same_ramp_share_equally() {
     let candidates = [0, 1, 2].map(|i| Candidate { ramp: Ramp::FLOOR, ..candidate(i, 1, Status::Serving) });
-    for way in WAYS.into_iter().take(4) {
-        let counts = counts(way, &EndpointSet::new(&candidates), 9_000);
-        assert!(counts.iter().all(|c| (2_800..3_200).contains(c)), "{way:?}: {counts:?}");
+    for policy in POLICIES.into_iter().take(4) {
+        let counts = counts(policy, &EndpointSet::new(&candidates), 9_000);
+        assert!(counts.iter().all(|c| (2_800..3_200).contains(c)), "{policy:?}: {counts:?}");
     }
 }
 
 #[test]
 fn round_robin_is_unweighted_again_after_the_slow_start() {
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(1);
-    let (young, grown) = (with_a_young_one(0), with_a_young_one(10));
-    let mut balancer = Balancer::new(Balance::RoundRobin, &young);
+    let (ramping, full) = (with_ramping_endpoint(0), with_ramping_endpoint(10));
+    let mut balancer = Balancer::new(Balance::RoundRobin, &ramping);
     let mut pick = |balancer: &mut Balancer, endpoints: &EndpointSet| {
         balancer.pick(endpoints, &Tried::NONE, &mut rng, || 7, |_| Load::IDLE).unwrap()
     };
     for _ in 0..5 {
-        pick(&mut balancer, &young);
+        pick(&mut balancer, &ramping);
     }
-    balancer.adopt(Balance::RoundRobin, &grown);
-    let mut round: Vec<_> = (0..4).map(|_| pick(&mut balancer, &grown)).collect();
+    balancer.adopt(Balance::RoundRobin, &full);
+    let mut round: Vec<_> = (0..4).map(|_| pick(&mut balancer, &full)).collect();
     round.sort_unstable();
     assert_eq!(round, [0, 1, 2, 3]);
 }
 
 #[test]
-fn ejected_endpoints_get_nothing_because_healthy_ones_are_full() {
+fn ejected_endpoints_get_no_requests_while_healthy_ones_are_full() {
     let candidates = [candidate(0, 1, Status::Serving), candidate(1, 1, Status::Ejected)];
     let endpoints = EndpointSet::new(&candidates).with_in_flight_max(NonZeroU32::new(2));
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(1);
     let load = |candidate: usize| Load { in_flight: if candidate == 0 { 2 } else { 0 }, latency_us: 1.0 };
-    for way in WAYS {
-        let mut balancer = Balancer::new(way, &endpoints);
+    for policy in POLICIES {
+        let mut balancer = Balancer::new(policy, &endpoints);
         let mut tried = Tried::NONE;
-        assert_eq!(balancer.pick(&endpoints, &tried, &mut rng, || 7, load), Err(PickError::Full), "{way:?}");
+        assert_eq!(
+            balancer.pick(&endpoints, &tried, &mut rng, || 7, load),
+            Err(PickError::Full),
+            "{policy:?}"
+        );
         tried.add(id(0));
-        assert_eq!(balancer.pick(&endpoints, &tried, &mut rng, || 7, load), Ok(1), "{way:?}");
+        assert_eq!(balancer.pick(&endpoints, &tried, &mut rng, || 7, load), Ok(1), "{policy:?}");
         tried.add(id(1));
         assert_eq!(balancer.pick(&endpoints, &tried, &mut rng, || 7, load), Err(PickError::Exhausted));
     }
 }
 
-fn standings() -> impl Strategy<Value = Status> {
+fn statuses() -> impl Strategy<Value = Status> {
     let all = [Status::Serving, Status::Ejected, Status::Draining, Status::Unready];
     prop::sample::select(all.to_vec())
 }
@@ -211,7 +215,7 @@ fn preferred(endpoints: &EndpointSet) -> usize {
 }
 
 prop_compose! {
-    fn endpoint_sets()(candidates in prop::collection::vec((1u16..200, standings(), nearness()), 0..12)) -> EndpointSet {
+    fn endpoint_sets()(candidates in prop::collection::vec((1u16..200, statuses(), nearness()), 0..12)) -> EndpointSet {
         let candidates: Vec<_> = (0..).zip(candidates).map(|(i, (w, s, nearness))| Candidate { nearness, ..candidate(i, w, s) }).collect();
         EndpointSet::new(&candidates)
     }
@@ -243,19 +247,19 @@ proptest! {
     }
 
     #[test]
-    fn never_a_draining_or_unready_one_and_an_ejected_one_only_in_need(
-        endpoints in endpoint_sets(), way in 0usize..4, seed: u64, tried_mask: u16,
+    fn ejected_endpoints_are_a_last_resort_and_draining_or_unready_ones_are_never_chosen(
+        endpoints in endpoint_sets(), policy in 0usize..4, seed: u64, tried_mask: u16,
     ) {
         let mut tried = Tried::NONE;
         (0..12).filter(|i| tried_mask & (1 << i) != 0).take(8).for_each(|i| tried.add(id(i)));
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
-        let mut balancer = Balancer::new(WAYS[way], &endpoints);
+        let mut balancer = Balancer::new(POLICIES[policy], &endpoints);
         let open = |status| endpoints.candidates().iter().filter(move |s| s.status == status && !tried.contains(s.id)).count();
         for _ in 0..20 {
             let chosen = balancer.pick(&endpoints, &tried, &mut rng, || 7, |candidate| Load { in_flight: candidate as u32, latency_us: 9.0 });
             match chosen.map(|i| endpoints.candidates()[i]) {
-                Err(why) => {
-                    prop_assert_eq!(why, PickError::Exhausted);
+                Err(error) => {
+                    prop_assert_eq!(error, PickError::Exhausted);
                     prop_assert_eq!(open(Status::Serving) + open(Status::Ejected), 0);
                 }
                 Ok(candidate) => {
@@ -271,19 +275,19 @@ proptest! {
     }
 
     #[test]
-    fn no_endpoint_is_over_its_limit_and_none_is_left_empty_while_requests_are_refused(
-        endpoints in endpoint_sets(), way in 0usize..5, seed: u64, max in 1u32..6,
+    fn no_endpoint_exceeds_its_limit_and_requests_are_refused_only_when_all_are_full(
+        endpoints in endpoint_sets(), policy in 0usize..5, seed: u64, max in 1u32..6,
     ) {
         let endpoints = endpoints.with_in_flight_max(NonZeroU32::new(max));
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
-        let mut balancer = Balancer::new(WAYS[way], &endpoints);
+        let mut balancer = Balancer::new(POLICIES[policy], &endpoints);
         let mut in_flight = vec![0u32; endpoints.candidates().len()];
-        let places = preferred(&endpoints) * max as usize;
-        for request in 0..places + 3 {
+        let capacity = preferred(&endpoints) * max as usize;
+        for request in 0..capacity + 3 {
             let load = |candidate: usize| Load { in_flight: in_flight[candidate], latency_us: 1.0 };
             match balancer.pick(&endpoints, &Tried::NONE, &mut rng, || request as u64, load) {
                 Ok(candidate) => in_flight[candidate] += 1,
-                Err(PickError::Full) => prop_assert!(request >= places, "{request} of {places}"),
+                Err(PickError::Full) => prop_assert!(request >= capacity, "{request} of {capacity}"),
                 Err(PickError::Exhausted) => prop_assert!(endpoints.is_empty()),
             }
         }
@@ -291,18 +295,18 @@ proptest! {
     }
 
     #[test]
-    fn the_same_seed_chooses_the_same(endpoints in endpoint_sets(), way in 0usize..4, seed: u64) {
+    fn the_same_seed_gives_the_same_picks(endpoints in endpoint_sets(), policy in 0usize..4, seed: u64) {
         let run = || -> Vec<_> {
             let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
-            let mut balancer = Balancer::new(WAYS[way], &endpoints);
+            let mut balancer = Balancer::new(POLICIES[policy], &endpoints);
             (0..50).map(|_| balancer.pick(&endpoints, &Tried::NONE, &mut rng, || 7, |_| Load::IDLE)).collect()
         };
         prop_assert_eq!(run(), run());
     }
 
     #[test]
-    fn every_healthy_endpoint_is_reached(n in 1usize..8, way in 0usize..4) {
-        let counts = counts(WAYS[way], &serving(&vec![1; n]), 400 * n);
+    fn every_healthy_endpoint_is_reached(n in 1usize..8, policy in 0usize..4) {
+        let counts = counts(POLICIES[policy], &serving(&vec![1; n]), 400 * n);
         prop_assert!(counts.iter().all(|&c| c > 0), "{:?}", counts);
     }
 }
@@ -320,7 +324,7 @@ fn two_zones(ejected_near: u32, ejected_far: u32) -> EndpointSet {
     EndpointSet::new(&candidates)
 }
 
-fn near_of(balance: Balance, endpoints: &EndpointSet, picks: u64) -> u64 {
+fn count_near(balance: Balance, endpoints: &EndpointSet, picks: u64) -> u64 {
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(5);
     let mut balancer = Balancer::new(balance, endpoints);
     let mut is_near = |request: u64| {
@@ -333,22 +337,22 @@ fn near_of(balance: Balance, endpoints: &EndpointSet, picks: u64) -> u64 {
 
 #[test]
 fn requests_stay_near_and_spill_over_as_health_falls_under_every_policy() {
-    for way in WAYS {
+    for policy in POLICIES {
         for (ejected, percent) in [(0, 100), (1, 100), (2, 70), (3, 35), (4, 0)] {
-            let near = near_of(way, &two_zones(ejected, 0), 10_000);
+            let near = count_near(policy, &two_zones(ejected, 0), 10_000);
             assert!(
                 near.abs_diff(percent * 100) < 200,
-                "{way:?}: {near} of 10,000 with {ejected} of 4 ejected"
+                "{policy:?}: {near} of 10,000 with {ejected} of 4 ejected"
             );
         }
     }
 }
 
 #[test]
-fn no_zone_panics_while_the_other_can_carry_the_rest() {
+fn no_zone_panics_while_the_other_has_capacity() {
     assert!(!two_zones(4, 0).is_panicking());
     assert!(!two_zones(3, 1).is_panicking());
-    assert!(two_zones(3, 3).is_panicking(), "a quarter and a quarter are too few");
+    assert!(two_zones(3, 3).is_panicking(), "a quarter of each side is too few");
     assert!(two_zones(4, 4).is_panicking());
 }
 
@@ -367,14 +371,17 @@ fn equal_keys_stay_in_their_zone() {
 fn a_full_zone_spills_over_and_retries_go_to_the_other_zone() {
     let endpoints = two_zones(0, 0).with_in_flight_max(NonZeroU32::new(1));
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(5);
-    for way in WAYS {
-        let mut balancer = Balancer::new(way, &endpoints);
+    for policy in POLICIES {
+        let mut balancer = Balancer::new(policy, &endpoints);
         let full = |candidate: usize| Load { in_flight: u32::from(candidate < 4), latency_us: 1.0 };
         let chosen = balancer.pick(&endpoints, &Tried::NONE, &mut rng, || 7, full).unwrap();
-        assert!(chosen >= 4, "{way:?}");
+        assert!(chosen >= 4, "{policy:?}");
         let mut tried = Tried::NONE;
         (0..4).for_each(|i| tried.add(id(i)));
-        assert!(balancer.pick(&endpoints, &tried, &mut rng, || 7, |_| Load::IDLE).unwrap() >= 4, "{way:?}");
+        assert!(
+            balancer.pick(&endpoints, &tried, &mut rng, || 7, |_| Load::IDLE).unwrap() >= 4,
+            "{policy:?}"
+        );
     }
 }
 
@@ -386,7 +393,7 @@ fn unready_replicas_count_as_unhealthy_for_their_zone() {
     assert_eq!(endpoints.near_share().hundredths_of_percent(), 7_000);
     let draining = candidate(1, 1, Status::Draining);
     let endpoints = EndpointSet::new(&[candidate(0, 1, Status::Serving), draining, far]);
-    assert_eq!(endpoints.near_share(), Share::WHOLE, "one that leaves is no illness");
+    assert_eq!(endpoints.near_share(), Share::WHOLE, "a draining endpoint is not unhealthy");
 }
 
 #[test]

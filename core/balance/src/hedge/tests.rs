@@ -12,7 +12,7 @@ fn hedger(after: HedgeAfter, budget_percent: u8) -> Hedger {
 }
 
 #[test]
-fn every_method_that_is_hedged_is_retried_but_not_the_reverse() {
+fn every_hedged_method_is_idempotent_but_not_the_reverse() {
     for method in ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE", "POST", "PATCH", "get", ""] {
         assert!(
             !is_safe(method) || Repeatability::of_method(method) == Repeatability::Idempotent,
@@ -23,7 +23,7 @@ fn every_method_that_is_hedged_is_retried_but_not_the_reverse() {
 }
 
 #[test]
-fn a_percentile_is_that_of_the_latest_answers() {
+fn the_delay_is_the_percentile_of_recent_latencies() {
     let mut hedger = hedger(HedgeAfter::Percentile(95), 10);
     (1..64).for_each(|n| hedger.observe(ms(n)));
     assert_eq!(hedger.admit(), None, "too few");
@@ -35,7 +35,7 @@ fn a_percentile_is_that_of_the_latest_answers() {
 }
 
 #[test]
-fn without_retries_left_there_is_no_hedge_and_without_hedges_left_no_retry_is_taken() {
+fn a_hedge_needs_both_budgets_and_takes_from_neither_alone() {
     let mut hedger = hedger(HedgeAfter::Fixed(ms(5)), 1);
     let mut retries = RetryBudget::new(Duration::ZERO);
     let hedges = (0..100).filter(|_| hedger.withdraw(&mut retries, Duration::ZERO)).count();
@@ -50,33 +50,33 @@ proptest! {
     #[test]
     fn hedges_never_exceed_their_share(
         budget_percent in 1u8..=100,
-        wishes in prop::collection::vec(0u32..4, 0..2_000),
+        attempts in prop::collection::vec(0u32..4, 0..2_000),
     ) {
         let mut hedger = hedger(HedgeAfter::Fixed(ms(5)), budget_percent);
         let mut retries = RetryBudget::new(Duration::ZERO);
         let (mut requests, mut hedges) = (0.0, 0.0);
-        for wished in wishes {
+        for attempts in attempts {
             hedger.admit();
             retries.deposit(Duration::ZERO);
             requests += 1.0;
-            hedges += (0..wished).filter(|_| hedger.withdraw(&mut retries, Duration::ZERO)).count() as f64;
+            hedges += (0..attempts).filter(|_| hedger.withdraw(&mut retries, Duration::ZERO)).count() as f64;
             prop_assert!(hedges <= requests * f64::from(budget_percent) / 100.0 + BUDGET_MAX + 1e-6);
         }
     }
 
     #[test]
-    fn the_share_of_answers_above_the_delay_is_what_was_asked_for(
+    fn the_share_of_latencies_above_the_delay_matches_the_percentile(
         percentile in 50u8..=99,
         latencies in prop::collection::vec(1u32..10_000_000, 512..1_500),
     ) {
         let mut hedger = hedger(HedgeAfter::Percentile(percentile), 10);
         latencies.iter().for_each(|&us| hedger.observe(Duration::from_micros(us.into())));
         let delay = hedger.admit().unwrap();
-        // The percentile was taken at the last whole 32 and is that of the 512 before.
-        let seen = &latencies[latencies.len() / 32 * 32 - 512..latencies.len() / 32 * 32];
-        let above = seen.iter().filter(|&&us| Duration::from_micros(us.into()) > delay).count();
+        // The percentile was last updated at a multiple of 32, from the 512 latencies before.
+        let recent = &latencies[latencies.len() / 32 * 32 - 512..latencies.len() / 32 * 32];
+        let above = recent.iter().filter(|&&us| Duration::from_micros(us.into()) > delay).count();
         prop_assert!(above * 100 <= 512 * usize::from(100 - percentile));
-        let at_least = seen.iter().filter(|&&us| Duration::from_micros(us.into()) >= delay).count();
+        let at_least = recent.iter().filter(|&&us| Duration::from_micros(us.into()) >= delay).count();
         prop_assert!(at_least * 100 >= 512 * usize::from(100 - percentile));
     }
 }

@@ -19,7 +19,7 @@ fn outliers(n: u32) -> Outliers {
 }
 
 #[test]
-fn an_ejection_lasts_longer_each_time_and_that_decays() {
+fn each_ejection_lasts_longer_and_good_behaviour_shortens_the_next() {
     let mut o = outliers(3);
     assert_eq!(o.eject(s(0), id(0), FAILED), Verdict::Ejected { until: s(30) });
     assert!(o.is_ejected(s(29), id(0)) && !o.is_ejected(s(30), id(0)));
@@ -30,7 +30,7 @@ fn an_ejection_lasts_longer_each_time_and_that_decays() {
         Some(Ejection { since: s(92), until: s(182), times: 3, cause: FAILED })
     );
     assert_eq!(o.ejection(s(182), id(0)), None);
-    // Two bases of good behaviour take two from k = 3.
+    // Two periods of `base` without an ejection subtract two from k = 3.
     assert_eq!(o.eject(s(182 + 60), id(0), FAILED), Verdict::Ejected { until: s(242 + 60) });
 }
 
@@ -42,19 +42,20 @@ fn one_of_few_and_a_tenth_of_many_may_be_ejected() {
     assert_eq!(few.eject(s(0), id(1), FAILED), Verdict::NotEjected(NotEjected::TooManyEjected { limit: 1 }));
     assert_eq!(few.eject(s(0), id(9), FAILED), Verdict::NotEjected(NotEjected::Unknown));
     let mut many = outliers(40);
-    let out = (0..40).filter(|&i| matches!(many.eject(s(0), id(i), FAILED), Verdict::Ejected { .. })).count();
-    assert_eq!(out, 4);
+    let ejected =
+        (0..40).filter(|&i| matches!(many.eject(s(0), id(i), FAILED), Verdict::Ejected { .. })).count();
+    assert_eq!(ejected, 4);
 }
 
 #[test]
-fn a_restarted_replica_starts_without_failures() {
+fn a_restarted_replica_has_a_new_record() {
     let mut o = outliers(2);
     o.eject(s(0), id(0), FAILED);
-    let reborn = EndpointId { ordinal: 0, incarnation: 1 };
-    o.retain_and_add(s(1), [reborn, id(1)]);
-    assert!(!o.is_ejected(s(1), reborn));
+    let restarted = EndpointId { ordinal: 0, incarnation: 1 };
+    o.retain_and_add(s(1), [restarted, id(1)]);
+    assert!(!o.is_ejected(s(1), restarted));
     assert_eq!(o.next_deadline(), None);
-    assert_eq!(o.eject(s(2), reborn, FAILED), Verdict::Ejected { until: s(32) });
+    assert_eq!(o.eject(s(2), restarted, FAILED), Verdict::Ejected { until: s(32) });
 }
 
 #[test]
@@ -69,7 +70,7 @@ fn review_ends_ejections_whose_time_is_over() {
 }
 
 #[test]
-fn the_slowest_are_ejected_first_up_to_the_limit_and_for_longer_each_time() {
+fn slow_endpoints_are_ejected_slowest_first_up_to_the_limit() {
     let slow = SlowPolicy { percent: 300, at_least: Duration::ZERO, window: s(10), answers_min: 1 };
     let mut o = Outliers::new(OutlierPolicy { slow: Some(slow), ..OutlierPolicy::default() });
     o.retain_and_add(s(0), (0..5).map(id));
@@ -87,20 +88,20 @@ fn the_slowest_are_ejected_first_up_to_the_limit_and_for_longer_each_time() {
     let cause = Cause::Slow { median: s(12), others: s(1) };
     assert_eq!(o.ejection(s(20), id(3)), Some(Ejection { since: s(10), until: s(40), times: 1, cause }));
     assert_eq!(o.eject_slow(s(50), &latencies)[0], (id(3), Verdict::Ejected { until: s(110) }));
-    // Without a policy none is ejected.
+    // Without a policy for slow endpoints none is ejected.
     assert_eq!(outliers(5).eject_slow(s(10), &latencies), []);
 }
 
 proptest! {
     #[test]
-    fn never_more_endpoints_ejected_than_allowed(n in 1u32..60, wishes in prop::collection::vec((0u32..60, 0u64..20), 0..200)) {
+    fn never_are_more_endpoints_ejected_than_allowed(n in 1u32..60, attempts in prop::collection::vec((0u32..60, 0u64..20), 0..200)) {
         let mut o = outliers(n);
         let mut now = s(0);
-        for (who, later) in wishes {
-            now += s(later);
-            let _ = o.eject(now, id(who), FAILED);
-            let out = (0..n).filter(|&i| o.is_ejected(now, id(i))).count();
-            prop_assert!(out <= OutlierPolicy::default().ejected_max(n as usize));
+        for (ordinal, seconds) in attempts {
+            now += s(seconds);
+            let _ = o.eject(now, id(ordinal), FAILED);
+            let ejected = (0..n).filter(|&i| o.is_ejected(now, id(i))).count();
+            prop_assert!(ejected <= OutlierPolicy::default().ejected_max(n as usize));
             if let Some(next) = o.next_deadline() {
                 prop_assert!(next <= now + OutlierPolicy::default().longest);
             }

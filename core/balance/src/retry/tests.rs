@@ -39,7 +39,7 @@ fn a_get_is_retried_until_the_response_begins() {
 }
 
 #[test]
-fn nothing_is_retried_without_its_body() {
+fn no_request_is_retried_without_its_body() {
     for phase in [Phase::Connecting, Phase::Unsent, Phase::AwaitingResponse] {
         let failure = Failure { body: Body::Consumed, ..failed("PUT", phase) };
         assert_eq!(decide(&failure), Retry::No(Refusal::BodyConsumed));
@@ -66,22 +66,22 @@ fn a_dead_endpoint_costs_no_budget() {
 }
 
 #[test]
-fn tries_are_bounded() {
+fn the_number_of_tries_is_bounded() {
     let failure = Failure { tries: TRIES_MAX, ..failed("GET", Phase::Connecting) };
     assert_eq!(decide(&failure), Retry::No(Refusal::TooManyTries));
 }
 
 #[test]
-fn a_request_that_several_endpoints_left_unanswered_is_not_retried() {
+fn a_request_that_several_endpoints_did_not_answer_is_not_retried() {
     let failure = |unanswered| Failure { unanswered, ..failed("GET", Phase::AwaitingResponse) };
     assert_eq!(decide(&failure(UNANSWERED_MAX - 1)), Retry::Yes);
     assert_eq!(decide(&failure(UNANSWERED_MAX)), Retry::No(Refusal::Unanswered));
     let unsent = Failure { unanswered: UNANSWERED_MAX, ..failed("GET", Phase::Connecting) };
-    assert_eq!(decide(&unsent), Retry::Yes, "who was not reached has not failed it");
+    assert_eq!(decide(&unsent), Retry::Yes, "an endpoint that was not reached is not to blame");
 }
 
 #[test]
-fn the_reserve_fills_up_again() {
+fn the_reserve_refills() {
     let mut budget = RetryBudget::new(Duration::ZERO);
     while budget.withdraw(Duration::ZERO) {}
     let later = RetryBudget::HALF_LIFE;
@@ -96,11 +96,11 @@ proptest! {
     ) {
         let mut budget = RetryBudget::new(Duration::ZERO);
         let (mut now, mut requests, mut retries) = (Duration::ZERO, 0.0, 0.0);
-        for (millis, wanted) in steps {
+        for (millis, attempts) in steps {
             now += Duration::from_millis(millis);
             budget.deposit(now);
             requests += 1.0;
-            retries += (0..wanted).filter(|_| budget.withdraw(now)).count() as f64;
+            retries += (0..attempts).filter(|_| budget.withdraw(now)).count() as f64;
             let refill = RetryBudget::RESERVE * now.as_secs_f64() / RetryBudget::HALF_LIFE.as_secs_f64();
             prop_assert!(retries <= requests * RetryBudget::PER_REQUEST + RetryBudget::RESERVE + refill + 1e-6);
         }

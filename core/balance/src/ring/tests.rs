@@ -15,41 +15,44 @@ fn endpoints(ordinals: impl IntoIterator<Item = u32>) -> EndpointSet {
     EndpointSet::new(&candidates)
 }
 
-/// The ordinal that each of `keys` keys goes to while all endpoints are idle.
-fn homes(endpoints: &EndpointSet, keys: u64) -> Vec<u32> {
+/// The ordinal of the endpoint of each of `keys` keys, while all endpoints are idle.
+fn ordinals_of_keys(endpoints: &EndpointSet, keys: u64) -> Vec<u32> {
     let ring = Ring::of(endpoints, endpoints.group(Nearness::Near));
-    let home = |key: u64| {
+    let ordinal = |key: u64| {
         let at = ring
             .pick(endpoints, endpoints.group(Nearness::Near), |_| true, hash_key(&key.to_le_bytes()), |_| 0)
             .unwrap();
         endpoints.candidate(endpoints.group(Nearness::Near).preferred[at]).id.ordinal
     };
-    (0..keys).map(home).collect()
+    (0..keys).map(ordinal).collect()
 }
 
 #[test]
 fn a_new_endpoint_takes_its_share_of_keys_and_moves_no_others() {
-    let (before, after) = (homes(&endpoints(0..9), 20_000), homes(&endpoints(0..10), 20_000));
+    let (before, after) =
+        (ordinals_of_keys(&endpoints(0..9), 20_000), ordinals_of_keys(&endpoints(0..10), 20_000));
     let moved: Vec<_> = before.iter().zip(&after).filter(|(b, a)| b != a).collect();
-    assert!(moved.iter().all(|(_, home)| **home == 9), "keys moved between old endpoints");
+    assert!(moved.iter().all(|(_, ordinal)| **ordinal == 9), "keys moved between old endpoints");
     assert!((1_400..2_600).contains(&moved.len()), "{} of 20,000 moved", moved.len());
 }
 
 #[test]
-fn an_endpoint_that_left_gives_its_keys_away_and_moves_no_others() {
-    let (before, after) =
-        (homes(&endpoints(0..10), 20_000), homes(&endpoints((0..10).filter(|o| *o != 4)), 20_000));
+fn a_removed_endpoint_gives_up_its_keys_and_moves_no_others() {
+    let (before, after) = (
+        ordinals_of_keys(&endpoints(0..10), 20_000),
+        ordinals_of_keys(&endpoints((0..10).filter(|o| *o != 4)), 20_000),
+    );
     assert!(before.iter().zip(&after).all(|(b, a)| b == a || *b == 4));
 }
 
 #[test]
-fn the_successor_of_a_replica_has_its_keys() {
+fn a_restarted_replica_keeps_its_keys() {
     let candidate = |ordinal, incarnation| Candidate::new(EndpointId { ordinal, incarnation }, Weight::ONE);
     let (old, new) = (
         EndpointSet::new(&[candidate(0, 1), candidate(1, 1)]),
         EndpointSet::new(&[candidate(0, 1), candidate(1, 7)]),
     );
-    assert_eq!(homes(&old, 1_000), homes(&new, 1_000));
+    assert_eq!(ordinals_of_keys(&old, 1_000), ordinals_of_keys(&new, 1_000));
 }
 
 #[test]
@@ -57,17 +60,23 @@ fn shares_follow_the_weights() {
     let weights = [1, 3].map(|w| Weight::new(w).unwrap());
     let candidates = [0u32, 1]
         .map(|ordinal| Candidate::new(EndpointId { ordinal, incarnation: 1 }, weights[ordinal as usize]));
-    let heavy = homes(&EndpointSet::new(&candidates), 20_000).into_iter().filter(|&home| home == 1).count();
+    let heavy = ordinals_of_keys(&EndpointSet::new(&candidates), 20_000)
+        .into_iter()
+        .filter(|&ordinal| ordinal == 1)
+        .count();
     assert!((13_500..16_500).contains(&heavy), "{heavy} of 20,000");
 }
 
 #[test]
-fn keys_move_to_an_endpoint_as_it_ramps_up_and_each_only_once() {
+fn keys_move_once_to_an_endpoint_as_it_ramps_up() {
     let slow = SlowStart::over(Duration::from_secs(10));
     let at = |second| {
         let ramp = slow.ramp(Duration::ZERO, Duration::from_secs(second));
         let candidate = |ordinal| Candidate::new(EndpointId { ordinal, incarnation: 1 }, Weight::ONE);
-        homes(&EndpointSet::new(&[candidate(0), candidate(1), Candidate { ramp, ..candidate(2) }]), 10_000)
+        ordinals_of_keys(
+            &EndpointSet::new(&[candidate(0), candidate(1), Candidate { ramp, ..candidate(2) }]),
+            10_000,
+        )
     };
     let mut before = at(0);
     for second in 1..=10 {
@@ -75,13 +84,13 @@ fn keys_move_to_an_endpoint_as_it_ramps_up_and_each_only_once() {
         assert!(before.iter().zip(&after).all(|(b, a)| b == a || *a == 2), "a key moved elsewhere");
         before = after;
     }
-    let share = |homes: &[u32]| homes.iter().filter(|&&home| home == 2).count();
+    let share = |ordinals: &[u32]| ordinals.iter().filter(|&&ordinal| ordinal == 2).count();
     assert!((200..800).contains(&share(&at(0))), "{}", share(&at(0)));
     assert!(share(&before) > 2_700, "{}", share(&before));
 }
 
 proptest! {
-    /// One key requested again and again, as by a single busy user: no endpoint gets more than the bound, and all requests are placed.
+    /// Many requests with one key: no endpoint exceeds the bound, and all requests are placed.
     #[test]
     fn a_hot_key_overloads_no_endpoint(count in 1u32..20, requests in 1u64..400, key: u64) {
         let endpoints = endpoints(0..count);

@@ -19,7 +19,7 @@ fn latencies(medians: &[u64]) -> Vec<WindowLatency> {
 }
 
 fn slow(medians: &[u64]) -> Vec<u32> {
-    POLICY.slow_endpoints(&latencies(medians)).iter().map(|it| it.id.ordinal).collect()
+    POLICY.slow_endpoints(&latencies(medians)).iter().map(|endpoint| endpoint.id.ordinal).collect()
 }
 
 #[test]
@@ -34,7 +34,7 @@ fn an_endpoint_many_times_slower_than_the_others_is_too_slow() {
 fn several_slow_endpoints_are_returned_slowest_first_and_do_not_hide_each_other() {
     assert_eq!(slow(&[10, 50, 10, 90, 10]), [3, 1]);
     assert_eq!(slow(&[10, 90, 10, 90]), [3, 1]);
-    // Of an even number of others the faster in the middle counts, and of an odd one the middle.
+    // Of an even number of others the faster of the middle two is used.
     assert_eq!(slow(&[10, 25, 70]), [2]);
     assert_eq!(slow(&[10, 20, 20, 50]), [0; 0]);
 }
@@ -42,7 +42,7 @@ fn several_slow_endpoints_are_returned_slowest_first_and_do_not_hide_each_other(
 #[test]
 fn a_slowdown_of_all_endpoints_ejects_none() {
     assert_eq!(slow(&[900, 1000, 1100, 950]), [0; 0]);
-    // Half of them are slow: nothing shows which half is at fault, and the slow ones are no exception among the others.
+    // Most are slow: the slow ones are no exception.
     assert_eq!(slow(&[10, 900, 900, 900]), [0; 0]);
 }
 
@@ -67,18 +67,18 @@ fn two_endpoints_or_few_answers_are_not_compared() {
 
 proptest! {
     #[test]
-    fn never_is_the_faster_half_too_slow_and_the_order_does_not_matter(
+    fn the_faster_half_is_never_too_slow_and_the_order_has_no_effect(
         medians in proptest::collection::vec(0u64..2000, 0..12),
     ) {
         let slow = POLICY.slow_endpoints(&latencies(&medians));
         let mut sorted = medians.clone();
         sorted.sort_unstable();
-        for it in &slow {
-            prop_assert!(it.median > it.others);
-            prop_assert!(sorted.iter().filter(|&&n| ms(n) < it.median).count() >= medians.len() / 2);
+        for endpoint in &slow {
+            prop_assert!(endpoint.median > endpoint.others);
+            prop_assert!(sorted.iter().filter(|&&n| ms(n) < endpoint.median).count() >= medians.len() / 2);
         }
-        let mut turned = latencies(&medians);
-        turned.reverse();
-        prop_assert_eq!(POLICY.slow_endpoints(&turned), slow);
+        let mut reversed = latencies(&medians);
+        reversed.reverse();
+        prop_assert_eq!(POLICY.slow_endpoints(&reversed), slow);
     }
 }

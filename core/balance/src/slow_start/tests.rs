@@ -15,7 +15,7 @@ fn a_ramp_begins_at_a_tenth_and_grows_linearly() {
 }
 
 #[test]
-fn without_a_window_every_endpoint_is_at_full_weight_at_once() {
+fn without_a_window_every_endpoint_has_its_full_weight_at_once() {
     assert_eq!(SlowStart::OFF.ramp(ms(5), ms(5)), Ramp::FULL);
     assert_eq!(SlowStart::OFF.next_step(ms(5), ms(5)), None);
 }

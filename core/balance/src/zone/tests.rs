@@ -2,15 +2,15 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn near(near: (u32, u32), far: (u32, u32)) -> u16 {
+fn near_share(near: (u32, u32), far: (u32, u32)) -> u16 {
     let health = |(healthy, all)| Health { healthy, all };
     split(health(near), health(far)).near.hundredths_of_percent()
 }
 
-/// The table in Envoy's documentation of priority levels, as far as it has two levels: P=0 healthy, P=1 healthy, and what goes to P=0.
+/// The rows with two levels of the table in Envoy's documentation of priority levels: healthy at P=0, healthy at P=1, traffic to P=0.
 #[test]
-fn shares_are_those_of_envoys_table() {
-    for (here, there, share) in [
+fn shares_match_envoys_table() {
+    for (near_healthy, far_healthy, share) in [
         (100, 100, 10_000),
         (72, 72, 10_000),
         (71, 71, 9_940),
@@ -20,27 +20,28 @@ fn shares_are_those_of_envoys_table() {
         (0, 100, 0),
         (5, 0, 10_000),
     ] {
-        assert_eq!(near((here, 100), (there, 100)), share, "{here} % and {there} % are healthy");
+        let found = near_share((near_healthy, 100), (far_healthy, 100));
+        assert_eq!(found, share, "{near_healthy} % and {far_healthy} % are healthy");
     }
 }
 
 #[test]
-fn without_any_healthy_endpoint_the_numbers_decide() {
-    assert_eq!(near((0, 1), (0, 3)), 2_500);
-    assert_eq!(near((0, 0), (0, 3)), 0);
-    assert_eq!(near((0, 3), (0, 0)), 10_000);
-    assert_eq!(near((0, 0), (0, 0)), 10_000);
+fn without_healthy_endpoints_shares_follow_their_numbers() {
+    assert_eq!(near_share((0, 1), (0, 3)), 2_500);
+    assert_eq!(near_share((0, 0), (0, 3)), 0);
+    assert_eq!(near_share((0, 3), (0, 0)), 10_000);
+    assert_eq!(near_share((0, 0), (0, 0)), 10_000);
 }
 
 #[test]
 fn the_only_healthy_endpoint_of_many_still_gets_requests() {
-    assert_eq!(near((1, 20_000), (20_000, 20_000)), 1);
-    assert_eq!(near((1, 20_000), (1, 20_000)), 5_000);
-    assert_eq!(near((7_000, 20_000), (1, 20_000)), 9_997, "the other side has its part, too");
+    assert_eq!(near_share((1, 20_000), (20_000, 20_000)), 1);
+    assert_eq!(near_share((1, 20_000), (1, 20_000)), 5_000);
+    assert_eq!(near_share((7_000, 20_000), (1, 20_000)), 9_997, "the other side has its part as well");
 }
 
 #[test]
-fn endpoints_that_can_just_carry_everything_are_not_insufficient() {
+fn an_exactly_sufficient_capacity_is_not_insufficient() {
     let health = |healthy, all| Health { healthy, all };
     assert!(!split(health(1, 3), health(8, 21)).is_insufficient, "7 of 15 and 8 of 15 are the whole");
     assert!(split(health(1, 3), health(7, 21)).is_insufficient);
@@ -57,7 +58,7 @@ fn health() -> impl Strategy<Value = Health> {
 
 proptest! {
     #[test]
-    fn one_more_healthy_endpoint_never_takes_requests_away_from_its_side(near in health(), far in health()) {
+    fn one_more_healthy_endpoint_never_lowers_the_share_of_its_side(near in health(), far in health()) {
         let now = split(near, far).near;
         if near.healthy < near.all {
             let more = Health { healthy: near.healthy + 1, ..near };
@@ -70,7 +71,7 @@ proptest! {
     }
 
     #[test]
-    fn all_stay_while_five_of_seven_are_healthy_and_none_without_any(near in health(), far in health()) {
+    fn all_requests_stay_near_while_five_of_seven_are_healthy_and_none_without_healthy_ones(near in health(), far in health()) {
         let now = split(near, far).near;
         if near.healthy > 0 && near.healthy * 7 >= near.all * 5 {
             prop_assert_eq!(now, Share::WHOLE);
@@ -84,13 +85,13 @@ proptest! {
     }
 
     #[test]
-    fn the_share_is_the_documented_one_where_others_can_carry_the_rest(near in health(), far in health()) {
-        let rule = |it: Health| if it.all == 0 { 0.0 } else { (1.4 * f64::from(it.healthy) / f64::from(it.all)).min(1.0) };
+    fn the_share_follows_the_formula_where_capacity_is_sufficient(near in health(), far in health()) {
+        let capacity = |side: Health| if side.all == 0 { 0.0 } else { (1.4 * f64::from(side.healthy) / f64::from(side.all)).min(1.0) };
         let found = split(near, far);
-        prop_assert_eq!(found.is_insufficient, rule(near) + rule(far) < 0.99995);
+        prop_assert_eq!(found.is_insufficient, capacity(near) + capacity(far) < 0.99995);
         if !found.is_insufficient {
             let share = f64::from(found.near.hundredths_of_percent()) / 10_000.0;
-            prop_assert!((share - rule(near)).abs() < 0.0002, "{} and not {}", share, rule(near));
+            prop_assert!((share - capacity(near)).abs() < 0.0002, "{} and not {}", share, capacity(near));
         }
     }
 }

@@ -20,7 +20,7 @@ fn sized(mut declared: Declared, sizes: Sizes) -> Declared {
     declared
 }
 
-/// The last limit of the last decision: its name, what it was given and what it made of it; and the summary.
+/// The last limit of the last decision: its name and the numbers before and after it; and the summary.
 fn last_limit(world: &World) -> (&'static str, u32, u32, String) {
     let decision = world.service("shop").decision.as_ref().unwrap().decision();
     let limit = decision.limits.last().expect("something limits it").clone();
@@ -34,12 +34,12 @@ fn an_autoscaler_grows_to_the_next_allowed_size_and_says_so() {
     work(&mut world, &mut spent, 2, 500, 20);
     work(&mut world, &mut spent, 2, 750, 6);
     assert_eq!(world.service("shop").desired, Some(4));
-    let says = |why: &Reason| {
+    let is_reason = |why: &Reason| {
         let why = why.to_string();
         why.starts_with("from 2 to 4: cpu at ")
             && why.ends_with("only powers of two are allowed, and 4 is the next larger one")
     };
-    assert!(world.heard_because(EventKind::Scaled, says));
+    assert!(world.has_event(EventKind::Scaled, is_reason));
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn a_fall_of_load_that_reaches_no_allowed_size_changes_nothing() {
     work(&mut world, &mut spent, 2, 1000, 8);
     assert_eq!(world.service("shop").desired, Some(4));
     world.take_sent();
-    // Three would suffice, for long past every window.
+    // Three would be enough, for longer than every window.
     work(&mut world, &mut spent, 4, 370, 1400);
     assert_eq!(world.service("shop").desired, Some(4));
     assert_eq!(last_limit(&world).0, "AllowedSizes");
@@ -59,7 +59,7 @@ fn a_fall_of_load_that_reaches_no_allowed_size_changes_nothing() {
 }
 
 #[test]
-fn near_the_upper_bound_it_is_the_largest_allowed_size_within() {
+fn near_the_maximum_the_size_is_the_largest_allowed_one_within_it() {
     let mut world = World::with([sized(shop(1, 6), Sizes::PowersOfTwo)]);
     let mut spent = Duration::ZERO;
     for measured in [1, 2, 4, 4] {
@@ -70,7 +70,7 @@ fn near_the_upper_bound_it_is_the_largest_allowed_size_within() {
 }
 
 #[test]
-fn rate_policies_count_what_was_added_and_not_what_was_found() {
+fn rate_policies_count_the_rounded_change() {
     let two_a_minute = ScalingRules {
         stabilization: Duration::ZERO,
         select: SelectPolicy::Max,
@@ -81,7 +81,7 @@ fn rate_policies_count_what_was_added_and_not_what_was_found() {
     let behavior = Behavior { scale_up: two_a_minute.clone(), scale_down: two_a_minute };
     declared.autoscaler.as_mut().unwrap().behavior = Some(behavior);
     let mut world = World::with([declared]);
-    assert_eq!(world.service("shop").desired, Some(4), "it begins with an allowed size");
+    assert_eq!(world.service("shop").desired, Some(4), "the first size is an allowed one");
     let mut spent = Duration::ZERO;
     work(&mut world, &mut spent, 4, 1000, 20);
     assert_eq!(
@@ -90,20 +90,20 @@ fn rate_policies_count_what_was_added_and_not_what_was_found() {
         "two more are allowed, and the next size is four more"
     );
     work(&mut world, &mut spent, 8, 1000, 60);
-    assert_eq!(world.service("shop").desired, Some(8), "these four use the minute up");
+    assert_eq!(world.service("shop").desired, Some(8), "the four that were added use up the minute");
     work(&mut world, &mut spent, 8, 1000, 80);
     assert_eq!(world.service("shop").desired, Some(12));
 }
 
 #[test]
-fn a_size_by_hand_is_as_it_was_asked_for() {
+fn a_size_by_hand_is_not_rounded() {
     let mut world = World::with([sized(shop(1, 9), Sizes::Odd)]);
-    world.holds("shop", 4, None);
-    world.lives_for(seconds(5));
+    world.hold("shop", 4, None);
+    world.run_for(seconds(5));
     assert_eq!(world.service("shop").desired, Some(4));
-    world.releases("shop");
-    world.lives_for(seconds(5));
-    assert_eq!(world.service("shop").desired, Some(5), "what it sizes itself is allowed again");
+    world.release("shop");
+    world.run_for(seconds(5));
+    assert_eq!(world.service("shop").desired, Some(5), "after the release the size is an allowed one again");
 }
 
 #[test]
@@ -121,20 +121,20 @@ fn a_schedule_moves_a_fixed_size_to_an_allowed_one() {
 }
 
 #[test]
-fn sizes_hold_in_every_mode() {
+fn allowed_sizes_apply_in_every_mode() {
     for mode in [ScaleMode::On, ScaleMode::UpOnly, ScaleMode::Shadow, ScaleMode::Off] {
         let mut world = World::with([shop(2, 10)]);
         let mut declared = sized(shop(2, 10), Sizes::Odd);
         declared.spec.scale.mode = mode;
         declared.revision = model::identity::Generation(2);
-        world.declares(declared);
-        world.lives_for(seconds(3));
+        world.declare(declared);
+        world.run_for(seconds(3));
         assert_eq!(world.service("shop").desired, Some(3), "{mode:?}");
     }
 }
 
 #[test]
-fn without_an_allowed_size_within_the_bounds_of_now_the_bounds_win_and_it_says_so() {
+fn without_an_allowed_size_within_the_current_bounds_the_bounds_win_with_a_note() {
     let mut declared = sized(fixed("shop", 1, 4), Sizes::Odd);
     declared.spec.scale = Scale { sizes: Some(Sizes::Odd), ..Scale::fixed(4) };
     let world = World::with([declared]);

@@ -1,4 +1,4 @@
-//! A loop on the bench, with an obedient world around it.
+//! A loop in an environment that carries out every action.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +26,7 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    /// A loop that has begun and has not had an inventory.
+    /// A started loop without an inventory.
     pub(crate) fn new() -> Self {
         let settings = Settings::default();
         let mut bench = Self {
@@ -41,7 +41,7 @@ impl Bench {
         bench
     }
 
-    /// Puts one input in, and keeps what comes out.
+    /// Puts one input in, and keeps the actions.
     pub(crate) fn put(&mut self, input: &Input) {
         self.out.clear();
         let now = Now { time: self.now, wall: Wall::from_millis(self.now.as_millis()) };
@@ -49,7 +49,7 @@ impl Bench {
         self.sent.append(&mut self.out.actions);
     }
 
-    /// Declares a service as it is given.
+    /// Declares a service.
     pub(crate) fn declare(&mut self, declared: Declared) {
         self.put(&Input::Intent(Intent::Declare(Arc::new(declared))));
     }
@@ -61,19 +61,19 @@ impl Bench {
         self.put(&Input::Report(Report::Inventory { node, up_to, replicas }));
     }
 
-    /// Carries out every action, as a world without faults, until `span` has passed.
-    pub(crate) fn obey_for(&mut self, span: Duration) {
+    /// Carries out every action without faults until `span` has passed.
+    pub(crate) fn run_for(&mut self, span: Duration) {
         let end = self.now + span;
         while self.now < end {
             self.put(&Input::Woke);
             for action in std::mem::take(&mut self.sent) {
-                self.obey(action);
+                self.carry_out(action);
             }
             self.now = self.now + Duration::from_millis(100);
         }
     }
 
-    fn obey(&mut self, action: Action) {
+    fn carry_out(&mut self, action: Action) {
         match action.kind {
             ActionKind::Start { replica, incarnation, declared, .. } => {
                 self.end(action.id);
@@ -101,7 +101,7 @@ impl Bench {
         self.end_as(action, Outcome::Applied);
     }
 
-    /// An action ends.
+    /// Ends an action with this outcome.
     pub(crate) fn end_as(&mut self, action: ActionId, outcome: Outcome) {
         self.put(&Input::Ended { action, outcome });
     }
@@ -123,7 +123,7 @@ impl Bench {
         self.control.knowledge().service(&name(service))?.desired
     }
 
-    /// The lives that the loop knows of a service, by place.
+    /// The known lives of the replicas of a service, as (place, incarnation).
     pub(crate) fn lives(&self, service: &str) -> Vec<(u32, u32)> {
         let service = self.control.knowledge().service(&name(service));
         let places = service.into_iter().flat_map(|service| &service.places);

@@ -1,33 +1,33 @@
-//! The loop through its public face: inputs in, actions out.
+//! The loop through its public API: inputs in, actions out.
 
 mod bench;
 mod random_run;
 mod world;
 
 mod allowed_sizes;
-mod beginning;
-mod doubting;
-mod explaining;
-mod fitting;
-mod foretelling;
+mod draining;
+mod explanations;
+mod failed_requests;
+mod forecasting;
 mod found_by_swarm;
 mod healing;
 mod laws;
-mod leaving;
-mod measuring;
+mod metric_sources;
 mod outcomes;
 mod pausing;
-mod promised_ahead;
-mod promised_rest;
-mod promising;
-mod removing;
-mod resting;
-mod returning;
+mod resizing;
+mod restarting;
 mod rollout;
-mod scheduled;
-mod shadowed;
+mod scale_in_blockers;
+mod scale_to_zero;
+mod schedules;
+mod shadows;
 mod sizing;
+mod slo;
+mod slo_forecast;
+mod slo_steady_load;
 mod spares;
-mod stable;
-mod suspicion;
+mod starting;
+mod unstable_replicas;
 mod vertical;
+mod victims;

@@ -1,4 +1,4 @@
-//! How the loop takes the ends of actions, and reports that come late, twice or never.
+//! Outcomes of actions, and reports that come late, twice or never.
 
 use model::action::{FailureKind, Outcome, Refusal};
 use model::identity::{ActionId, Epoch};
@@ -8,9 +8,9 @@ use crate::bench::{READY, fixed};
 use crate::world::{World, failed, killed, ms, observed, seconds};
 
 fn starting() -> World {
-    let mut world = World::begun();
-    world.declares(fixed("shop", 1, 1));
-    world.finds([]);
+    let mut world = World::started();
+    world.declare(fixed("shop", 1, 1));
+    world.report_inventory([]);
     world
 }
 
@@ -18,11 +18,11 @@ fn starting() -> World {
 fn an_action_with_an_unknown_outcome_is_sent_again_with_the_same_id() {
     let mut world = starting();
     let first = world.take_sent_ids();
-    world.passes(seconds(2));
-    world.ends("start", Outcome::Unknown);
-    world.passes(ms(9_999));
+    world.advance(seconds(2));
+    world.end_action("start", Outcome::Unknown);
+    world.advance(ms(9_999));
     assert!(world.take_sent_ids().is_empty());
-    world.passes(ms(1));
+    world.advance(ms(1));
     assert_eq!(world.take_sent_ids(), first);
 }
 
@@ -30,51 +30,51 @@ fn an_action_with_an_unknown_outcome_is_sent_again_with_the_same_id() {
 fn an_unanswered_action_is_sent_again_with_the_same_id() {
     let mut world = starting();
     let first = world.take_sent_ids();
-    world.passes(ms(9_999));
+    world.advance(ms(9_999));
     assert!(world.take_sent_ids().is_empty());
     for _ in 0..3 {
-        world.passes(seconds(10));
+        world.advance(seconds(10));
         assert_eq!(world.take_sent_ids(), first);
     }
-    world.ends("start", Outcome::Applied);
-    world.passes(seconds(60));
+    world.end_action("start", Outcome::Applied);
+    world.advance(seconds(60));
     assert!(world.take_sent_ids().is_empty());
 }
 
 #[test]
-fn a_stale_epoch_silences_the_loop() {
+fn after_a_stale_epoch_the_loop_sends_no_action() {
     let mut world = starting();
     world.take_sent();
-    world.ends("start", Outcome::Refused(Refusal::StaleEpoch));
-    assert!(world.control.is_deposed());
-    world.declares(fixed("other", 1, 3));
-    world.lives_for(seconds(600));
+    world.end_action("start", Outcome::Refused(Refusal::StaleEpoch));
+    assert!(world.control.is_fenced());
+    world.declare(fixed("other", 1, 3));
+    world.run_for(seconds(600));
     assert!(world.take_sent().is_empty());
 
-    world.begins();
-    world.declares(fixed("other", 1, 3));
-    world.finds([]);
-    assert_eq!(world.take_sent().len(), 3, "a new run speaks again");
+    world.start_run();
+    world.declare(fixed("other", 1, 3));
+    world.report_inventory([]);
+    assert_eq!(world.take_sent().len(), 3, "a new run sends actions again");
 }
 
 #[test]
-fn a_start_that_finds_another_life_is_begun_anew_later_with_a_later_one() {
+fn a_start_that_finds_another_incarnation_is_repeated_with_a_later_one() {
     let mut world = starting();
     world.take_sent();
-    world.ends("start", Outcome::Refused(Refusal::OtherIncarnation));
-    world.passes(ms(9_999));
+    world.end_action("start", Outcome::Refused(Refusal::OtherIncarnation));
+    world.advance(ms(9_999));
     assert!(world.take_sent().is_empty());
-    world.passes(ms(1));
+    world.advance(ms(1));
     assert_eq!(world.take_sent(), ["start shop-0/2 serving"]);
 }
 
 #[test]
-fn the_end_of_an_action_of_an_earlier_run_changes_nothing() {
+fn the_outcome_of_an_action_of_an_earlier_run_changes_nothing() {
     let mut world = starting();
     world.take_sent();
-    let stranger = ActionId { epoch: Epoch(0), sequence: 1 };
-    world.put(&model::input::Input::Ended { action: stranger, outcome: failed(FailureKind::Declaration) });
-    world.obeys();
+    let earlier = ActionId { epoch: Epoch(0), sequence: 1 };
+    world.put(&model::input::Input::Ended { action: earlier, outcome: failed(FailureKind::Declaration) });
+    world.carry_out();
     assert!(world.take_sent().is_empty());
     assert_eq!(world.service("shop").serving(), 1);
 }
@@ -83,70 +83,70 @@ fn the_end_of_an_action_of_an_earlier_run_changes_nothing() {
 fn an_outcome_that_comes_twice_counts_once() {
     let mut world = starting();
     world.take_sent();
-    let id = world.ends("start", Outcome::Applied);
-    world.sees("shop-0", READY);
+    let id = world.end_action("start", Outcome::Applied);
+    world.report_state("shop-0", READY);
     world.put(&model::input::Input::Ended { action: id, outcome: failed(FailureKind::Other) });
-    world.passes(seconds(60));
+    world.advance(seconds(60));
     assert!(world.take_sent().is_empty());
 }
 
 #[test]
-fn a_stop_that_fails_is_sent_again_after_a_while() {
+fn a_failed_stop_is_sent_again_after_a_while() {
     let mut world = World::with([fixed("shop", 1, 1)]);
-    world.declares(fixed("shop", 2, 0));
+    world.declare(fixed("shop", 2, 0));
     let first = world.take_sent_ids();
-    world.ends("stop", failed(FailureKind::Other));
-    world.passes(ms(9_999));
+    world.end_action("stop", failed(FailureKind::Other));
+    world.advance(ms(9_999));
     assert!(world.take_sent_ids().is_empty());
-    world.passes(ms(1));
+    world.advance(ms(1));
     assert_eq!(world.take_sent_ids(), first);
 }
 
 #[test]
-fn a_memory_that_cannot_be_written_is_sent_again_after_a_while_and_not_at_once() {
+fn a_failed_write_of_memory_is_sent_again_after_a_while_and_not_at_once() {
     let mut world = starting();
     let writes = |world: &World| world.pending.iter().filter(|a| a.kind.verb() == "remember").count();
     assert_eq!(writes(&world), 1);
-    world.ends("remember", failed(FailureKind::DiskFull));
+    world.end_action("remember", failed(FailureKind::DiskFull));
     assert_eq!(writes(&world), 0);
-    world.passes(ms(9_999));
+    world.advance(ms(9_999));
     assert_eq!(writes(&world), 0);
-    world.passes(ms(1));
+    world.advance(ms(1));
     assert_eq!(writes(&world), 1);
 }
 
 #[test]
-fn an_end_that_is_reported_twice_is_answered_once() {
+fn an_exit_that_is_reported_twice_causes_one_restart() {
     let mut world = World::with([fixed("shop", 1, 1)]);
-    world.kills("shop-0");
-    world.sees_life("shop-0", 1, ReplicaState::Exited(killed()));
-    world.sees_life("shop-0", 1, ReplicaState::Exited(killed()));
+    world.kill("shop-0");
+    world.report_life("shop-0", 1, ReplicaState::Exited(killed()));
+    world.report_life("shop-0", 1, ReplicaState::Exited(killed()));
     assert_eq!(world.take_sent(), ["start shop-0/2 serving"]);
-    world.obeys();
+    world.carry_out();
     assert_eq!(world.life("shop-0"), 2);
 }
 
 #[test]
-fn a_late_report_does_not_revive_a_life_that_is_over() {
+fn a_late_report_does_not_revive_an_ended_life() {
     let mut world = World::with([fixed("shop", 1, 1)]);
-    world.kills("shop-0");
-    world.obeys();
-    world.kills("shop-0");
+    world.kill("shop-0");
+    world.carry_out();
+    world.kill("shop-0");
     world.take_sent();
-    world.sees_life("shop-0", 2, READY);
-    world.sees_life("shop-0", 1, READY);
+    world.report_life("shop-0", 2, READY);
+    world.report_life("shop-0", 1, READY);
     assert_eq!(world.service("shop").serving(), 0);
-    world.passes(seconds(3));
+    world.advance(seconds(3));
     assert_eq!(world.take_sent(), ["start shop-0/3 serving"]);
 }
 
 #[test]
-fn a_late_report_does_not_revive_a_place_that_is_closed() {
+fn a_late_report_does_not_reopen_a_closed_place() {
     let mut world = World::with([fixed("shop", 1, 2)]);
-    world.declares(fixed("shop", 2, 1));
-    world.obeys();
+    world.declare(fixed("shop", 2, 1));
+    world.carry_out();
     assert_eq!(world.take_sent(), ["stop shop-1/1"]);
-    world.sees_life("shop-1", 1, READY);
+    world.report_life("shop-1", 1, READY);
     assert_eq!(world.places("shop"), [0]);
     assert!(world.take_sent().is_empty());
 }
@@ -155,44 +155,44 @@ fn a_late_report_does_not_revive_a_place_that_is_closed() {
 fn an_inventory_from_before_a_start_does_not_make_it_vanish() {
     let mut world = World::with([fixed("shop", 1, 1)]);
     let before = world.pending.last().map_or(ActionId { epoch: Epoch(1), sequence: 1 }, |a| a.id);
-    world.declares(fixed("shop", 2, 2));
-    world.obeys();
+    world.declare(fixed("shop", 2, 2));
+    world.carry_out();
     world.take_sent();
-    world.finds_as_of(before, [observed("shop-0", 1, READY)]);
+    world.report_inventory_as_of(before, [observed("shop-0", 1, READY)]);
     assert!(world.take_sent().is_empty());
     assert_eq!(world.service("shop").serving(), 2);
 }
 
 #[test]
-fn what_a_later_inventory_does_not_have_is_lost() {
+fn a_replica_missing_from_a_later_inventory_is_lost() {
     let mut world = World::with([fixed("shop", 1, 2)]);
-    world.finds([observed("shop-0", 1, READY)]);
+    world.report_inventory([observed("shop-0", 1, READY)]);
     assert_eq!(world.take_sent(), ["start shop-1/2 serving"]);
 }
 
 #[test]
-fn a_start_that_is_not_known_to_have_ended_does_not_vanish() {
+fn a_start_in_flight_is_not_expected_in_an_inventory() {
     let mut world = starting();
     world.take_sent();
-    world.finds([]);
-    world.finds([]);
+    world.report_inventory([]);
+    world.report_inventory([]);
     assert!(world.take_sent().is_empty(), "it is in flight");
 }
 
 #[test]
-fn a_listener_that_cannot_be_had_is_asked_for_again() {
+fn a_failed_listener_is_tried_again() {
     let mut declared = fixed("shop", 1, 0);
     declared.spec.expose = Some(model::resource::Expose::new(
         model::resource::ListenAddress::parse("127.0.0.1:80").unwrap(),
         model::resource::PortName::parse("http").unwrap(),
     ));
-    let mut world = World::begun();
-    world.declares(declared);
-    world.finds([]);
+    let mut world = World::started();
+    world.declare(declared);
+    world.report_inventory([]);
     assert_eq!(world.take_sent(), ["expose shop"]);
-    world.ends("expose", failed(FailureKind::AddressInUse));
-    world.passes(ms(9_999));
+    world.end_action("expose", failed(FailureKind::AddressInUse));
+    world.advance(ms(9_999));
     assert!(world.take_sent().is_empty());
-    world.passes(ms(1));
+    world.advance(ms(1));
     assert_eq!(world.take_sent(), ["expose shop"]);
 }

@@ -1,4 +1,4 @@
-//! Random steps: the things that may happen in a world, in random order.
+//! Random steps: what may happen in a world, in random order.
 
 use std::time::Duration;
 
@@ -21,17 +21,17 @@ use crate::world::{World, failed, killed};
 /// The services of the random worlds.
 pub(crate) const SERVICES: [&str; 2] = ["shop", "db"];
 
-/// One thing that happens.
+/// One event in a random world.
 #[derive(Clone, Debug)]
 pub(crate) enum RandomStep {
-    /// Time passes; the loop is woken when it asks for it.
-    Passes(u64),
+    /// Time passes; the loop is woken at its deadlines.
+    Advance(u64),
     /// Every pending action is carried out.
-    Obeys,
+    CarryOut,
     /// One of the pending actions ends with this outcome.
-    Ends(usize, Outcome),
+    EndAction(usize, Outcome),
     /// A declaration, with its revision left to fill in.
-    Declares {
+    Declare {
         service: usize,
         replicas: u32,
         spread: Option<u32>,
@@ -39,27 +39,27 @@ pub(crate) enum RandomStep {
         recover: Recover,
         needs: bool,
     },
-    Withdraws(usize),
-    Holds(usize, u32, Option<u64>),
-    Releases(usize),
-    Pauses(usize, Option<u64>),
+    Withdraw(usize),
+    Hold(usize, u32, Option<u64>),
+    Release(usize),
+    Pause(usize, Option<u64>),
     /// The place with this index among those known is protected for this many milliseconds.
-    Protects(usize, u64),
+    Protect(usize, u64),
     /// The agent reports on the place with this index among those known.
-    Sees(usize, ReplicaState),
+    ReportState(usize, ReplicaState),
     /// The proxy and the agent report on the place with this index among those known.
-    Measures(usize, u64, u32),
-    /// The node lists what is known to run, leaving out every nth.
-    Finds(usize),
+    ReportMeasurements(usize, u64, u32),
+    /// The node sends an inventory of the known replicas, leaving out every nth.
+    ReportInventory(usize),
     /// A report that no agent or proxy would send.
-    Hears(Report),
-    /// The loop is killed, and comes back with what it remembered.
-    Returns,
+    ReportAnything(Report),
+    /// The loop is killed, and starts again from its stored memory.
+    Restart,
 }
 
-/// Replicas of one service that the guard lets run: more than an ordinary step asks for, and few enough to compare the picture before and after each
-/// input when a step asks for far too many.
-const ROOM: u32 = 20;
+/// The maximum of the guard: more than an ordinary step wants, and few enough to compare the knowledge before and after each input when a step
+/// wants far too many.
+const REPLICAS_MAX: u32 = 20;
 
 /// A world with both services, in which random steps happen.
 pub(crate) struct RandomRun {
@@ -70,15 +70,15 @@ pub(crate) struct RandomRun {
 
 impl RandomRun {
     pub(crate) fn new() -> Self {
-        let mut world = World::begun_with_room_for(ROOM);
-        world.finds([]);
+        let mut world = World::started_with_max(REPLICAS_MAX);
+        world.report_inventory([]);
         Self { world, declared: vec![None, None], revision: 0 }
     }
 
-    /// Takes one step: a series of inputs, each passed to `put`, which may look at the world before and after.
-    pub(crate) fn does(&mut self, step: &RandomStep, mut put: impl FnMut(&mut World, &Input)) {
+    /// Takes one step: a series of inputs, each passed to `put`, which may observe the world before and after.
+    pub(crate) fn take(&mut self, step: &RandomStep, mut put: impl FnMut(&mut World, &Input)) {
         match step {
-            RandomStep::Passes(ms) => {
+            RandomStep::Advance(ms) => {
                 let end = self.world.now + Duration::from_millis(*ms);
                 while let Some(due) = self.world.control.next_deadline().filter(|due| *due <= end) {
                     self.world.now = due.max(self.world.now);
@@ -86,69 +86,69 @@ impl RandomRun {
                 }
                 self.world.now = end;
             }
-            RandomStep::Obeys => self.world.obeys(),
-            RandomStep::Ends(which, outcome) => {
+            RandomStep::CarryOut => self.world.carry_out(),
+            RandomStep::EndAction(which, outcome) => {
                 if !self.world.pending.is_empty() {
                     let at = which % self.world.pending.len();
                     let action = self.world.pending.remove(at);
                     put(&mut self.world, &Input::Ended { action: action.id, outcome: outcome.clone() });
                 }
             }
-            RandomStep::Declares { .. } => {
+            RandomStep::Declare { .. } => {
                 let (service, declared) = self.declaration(step);
                 self.declared[service] = Some(declared.clone());
                 put(&mut self.world, &Input::Intent(Intent::Declare(declared.into())));
             }
-            RandomStep::Withdraws(service) => {
+            RandomStep::Withdraw(service) => {
                 self.declared[*service] = None;
                 put(&mut self.world, &Input::Intent(Intent::Withdraw(name(SERVICES[*service]))));
             }
-            RandomStep::Holds(service, replicas, until) => {
+            RandomStep::Hold(service, replicas, until) => {
                 let until = until.map(|ms| self.world.now + Duration::from_millis(ms));
                 let (service, replicas) = (name(SERVICES[*service]), *replicas);
                 put(&mut self.world, &Input::Intent(Intent::Hold { service, replicas, until }));
             }
-            RandomStep::Releases(service) => {
+            RandomStep::Release(service) => {
                 put(&mut self.world, &Input::Intent(Intent::Release(name(SERVICES[*service]))));
             }
-            RandomStep::Pauses(service, until) => {
+            RandomStep::Pause(service, until) => {
                 let until = until.map(|ms| self.world.now + Duration::from_millis(ms));
                 let service = name(SERVICES[*service]);
                 put(&mut self.world, &Input::Intent(Intent::Pause { service, until }));
             }
-            RandomStep::Protects(which, ms) => {
+            RandomStep::Protect(which, ms) => {
                 if let Some(Observed { replica, incarnation, .. }) = self.known(*which) {
                     let until = self.world.now + Duration::from_millis(*ms);
                     put(&mut self.world, &Input::Intent(Intent::Protect { replica, incarnation, until }));
                 }
             }
-            RandomStep::Sees(which, state) => {
+            RandomStep::ReportState(which, state) => {
                 if let Some(observed) = self.known(*which) {
                     let observed = Observed { state: *state, ..observed };
                     put(&mut self.world, &Input::Report(Report::Replica(observed)));
                 }
             }
-            RandomStep::Measures(which, amount, in_flight) => {
+            RandomStep::ReportMeasurements(which, amount, in_flight) => {
                 if let Some(observed) = self.known(*which) {
                     for report in measurements(&observed, *amount, *in_flight) {
                         put(&mut self.world, &Input::Report(report));
                     }
                 }
             }
-            RandomStep::Finds(without) => {
+            RandomStep::ReportInventory(without) => {
                 let all: Vec<_> = (0..).map_while(|which| self.nth(which)).collect();
                 let kept = all.into_iter().enumerate().filter(|(at, _)| at % (without + 2) != 0);
                 let running = kept.map(|(_, observed)| observed);
-                self.world.finds(running.collect::<Vec<_>>());
+                self.world.report_inventory(running.collect::<Vec<_>>());
             }
-            RandomStep::Hears(report) => put(&mut self.world, &Input::Report(report.clone())),
-            RandomStep::Returns => self.returns(),
+            RandomStep::ReportAnything(report) => put(&mut self.world, &Input::Report(report.clone())),
+            RandomStep::Restart => self.restart(),
         }
     }
 
     fn declaration(&mut self, step: &RandomStep) -> (usize, Declared) {
-        let RandomStep::Declares { service, replicas, spread, is_new, recover, needs } = step else {
-            unreachable!("only declarations are asked for");
+        let RandomStep::Declare { service, replicas, spread, is_new, recover, needs } = step else {
+            unreachable!("only called for declarations");
         };
         self.revision += 1;
         let text = SERVICES[*service];
@@ -177,7 +177,7 @@ impl RandomRun {
             3 => Remove::Newest,
             _ => Remove::Cheapest("sessions".into()),
         };
-        // The story's calendar stands still, so this window is always open.
+        // The calendar time does not advance, so this window is always open.
         if replicas % 4 == 2 {
             let (cron, duration) =
                 (Cron::parse("* * * * *").expect("it is a crontab time"), Span::from_secs(120));
@@ -210,7 +210,7 @@ impl RandomRun {
         })
     }
 
-    fn returns(&mut self) {
+    fn restart(&mut self) {
         let knowledge = self.world.control.knowledge();
         let memories: Vec<_> =
             knowledge.services().filter_map(|s| Some(s.remembered.clone()?.memory)).collect();
@@ -221,14 +221,14 @@ impl RandomRun {
                 place.is_some_and(knowledge::Place::is_occupied)
             })
             .collect();
-        self.world.begins();
+        self.world.start_run();
         for declared in self.declared.iter().flatten().cloned().collect::<Vec<_>>() {
-            self.world.declares(declared);
+            self.world.declare(declared);
         }
         for memory in memories {
             self.world.put(&Input::Remembered(memory));
         }
-        self.world.finds(running);
+        self.world.report_inventory(running);
     }
 }
 
@@ -255,7 +255,7 @@ fn measurements(observed: &Observed, amount: u64, in_flight: u32) -> [Report; 4]
         service: observed.replica.service.clone(),
         ordinal: observed.replica.ordinal,
         incarnation: observed.incarnation,
-        promised: Duration::from_millis(200),
+        threshold: Duration::from_millis(200),
         failed: amount / 50,
         answered: [amount / 16; LATENCY_CLASSES],
     };
@@ -268,43 +268,43 @@ fn measurements(observed: &Observed, amount: u64, in_flight: u32) -> [Report; 4]
 }
 
 /// Steps of a world whose node and proxy report only on what the loop has started.
-pub(crate) fn orderly() -> impl Strategy<Value = RandomStep> {
+pub(crate) fn consistent() -> impl Strategy<Value = RandomStep> {
     let service = 0..SERVICES.len();
     prop_oneof![
-        6 => (1..40_000_u64).prop_map(RandomStep::Passes),
-        6 => Just(RandomStep::Obeys),
-        4 => (any::<usize>(), outcome()).prop_map(|(which, outcome)| RandomStep::Ends(which, outcome)),
+        6 => (1..40_000_u64).prop_map(RandomStep::Advance),
+        6 => Just(RandomStep::CarryOut),
+        4 => (any::<usize>(), outcome()).prop_map(|(which, outcome)| RandomStep::EndAction(which, outcome)),
         3 => declares(0..8_u32),
-        1 => service.clone().prop_map(RandomStep::Withdraws),
+        1 => service.clone().prop_map(RandomStep::Withdraw),
         1 => (service.clone(), 0..9_u32, prop::option::of(0..90_000_u64))
-            .prop_map(|(service, replicas, until)| RandomStep::Holds(service, replicas, until)),
-        1 => service.clone().prop_map(RandomStep::Releases),
+            .prop_map(|(service, replicas, until)| RandomStep::Hold(service, replicas, until)),
+        1 => service.clone().prop_map(RandomStep::Release),
         1 => (service, prop::option::of(0..90_000_u64))
-            .prop_map(|(service, until)| RandomStep::Pauses(service, until)),
-        2 => (any::<usize>(), 0..90_000_u64).prop_map(|(which, ms)| RandomStep::Protects(which, ms)),
-        6 => (any::<usize>(), state()).prop_map(|(which, state)| RandomStep::Sees(which, state)),
+            .prop_map(|(service, until)| RandomStep::Pause(service, until)),
+        2 => (any::<usize>(), 0..90_000_u64).prop_map(|(which, ms)| RandomStep::Protect(which, ms)),
+        6 => (any::<usize>(), state()).prop_map(|(which, state)| RandomStep::ReportState(which, state)),
         3 => (any::<usize>(), 0..100_000_u64, 0..3_u32)
-            .prop_map(|(which, amount, in_flight)| RandomStep::Measures(which, amount, in_flight)),
-        1 => (0..6_usize).prop_map(RandomStep::Finds),
-        1 => Just(RandomStep::Returns),
+            .prop_map(|(which, amount, in_flight)| RandomStep::ReportMeasurements(which, amount, in_flight)),
+        1 => (0..6_usize).prop_map(RandomStep::ReportInventory),
+        1 => Just(RandomStep::Restart),
     ]
 }
 
-/// Steps of a world that may report anything at all.
-pub(crate) fn wild() -> impl Strategy<Value = RandomStep> {
+/// Steps of a world that may report anything.
+pub(crate) fn arbitrary() -> impl Strategy<Value = RandomStep> {
     prop_oneof![
-        4 => orderly(),
+        4 => consistent(),
         1 => declares(prop_oneof![0..40_u32, Just(2_000)]),
         1 => (0..SERVICES.len(), any::<u32>(), prop::option::of(0..90_000_u64))
-            .prop_map(|(service, replicas, until)| RandomStep::Holds(service, replicas, until)),
-        3 => report().prop_map(RandomStep::Hears),
+            .prop_map(|(service, replicas, until)| RandomStep::Hold(service, replicas, until)),
+        3 => report().prop_map(RandomStep::ReportAnything),
     ]
 }
 
 fn declares(replicas: impl Strategy<Value = u32>) -> impl Strategy<Value = RandomStep> {
     let spread = prop::option::of(0..6_u32);
     (0..SERVICES.len(), replicas, spread, any::<bool>(), recover(), any::<bool>()).prop_map(
-        |(service, replicas, spread, is_new, recover, needs)| RandomStep::Declares {
+        |(service, replicas, spread, is_new, recover, needs)| RandomStep::Declare {
             service,
             replicas,
             spread,

@@ -1,4 +1,4 @@
-//! How many replicas: by hand, by declaration, by load.
+//! The size of a service: by hand, as declared, by load.
 
 use std::time::Duration;
 
@@ -10,20 +10,20 @@ use model::resource::{Quantity, ScaleMode};
 use crate::bench::{autoscaled, fixed};
 use crate::world::{World, ms, seconds};
 
-/// Aims at half of one core for each replica.
+/// A service with a target of half a core for each replica.
 pub(crate) fn shop(min: u32, max: u32) -> Declared {
     let mut declared = autoscaled("shop", min, max);
     declared.spec.resources.cpu = Some(Quantity::parse("1").unwrap());
     declared
 }
 
-/// For some half seconds, each of the first `measured` replicas uses `share` thousandths of a core.
+/// For this many half seconds, each of the first `measured` replicas uses `share` thousandths of a core.
 pub(crate) fn work(world: &mut World, spent: &mut Duration, measured: u32, share: u64, halves: u32) {
     for _ in 0..halves {
         *spent += ms(share / 2);
         let names: Vec<_> = (0..measured).map(|place| format!("shop-{place}")).collect();
-        world.uses(names.iter().map(|name| (name.as_str(), *spent)));
-        world.lives_for(ms(500));
+        world.report_usage(names.iter().map(|name| (name.as_str(), *spent)));
+        world.run_for(ms(500));
     }
 }
 
@@ -41,7 +41,7 @@ fn a_rise_of_load_scales_out_within_a_period_of_its_measurement() {
 }
 
 #[test]
-fn no_load_asks_for_more_than_the_most_declared() {
+fn no_load_leads_to_more_than_the_declared_maximum() {
     let mut world = World::with([shop(2, 3)]);
     let mut spent = Duration::ZERO;
     work(&mut world, &mut spent, 2, 64_000, 40);
@@ -52,14 +52,14 @@ fn no_load_asks_for_more_than_the_most_declared() {
 #[test]
 fn missing_samples_never_scale_in() {
     let mut world = World::with([shop(2, 10)]);
-    world.holds("shop", 6, None);
-    world.lives_for(seconds(5));
-    world.releases("shop");
+    world.hold("shop", 6, None);
+    world.run_for(seconds(5));
+    world.release("shop");
     let mut spent = Duration::ZERO;
-    // One of six is measured, and idle; then none is, for long past every window.
+    // One of six is measured, and idle; then none is, for longer than every window.
     work(&mut world, &mut spent, 1, 10, 1400);
     assert_eq!(world.service("shop").desired, Some(6));
-    world.lives_for(seconds(700));
+    world.run_for(seconds(700));
     assert_eq!(world.service("shop").desired, Some(6));
 }
 
@@ -74,43 +74,43 @@ fn a_fall_of_load_scales_in_only_after_the_window() {
     assert_eq!(world.service("shop").desired, Some(4));
     work(&mut world, &mut spent, 4, 10, 30);
     assert_eq!(world.service("shop").desired, Some(2));
-    world.lives_for(seconds(20));
+    world.run_for(seconds(20));
     assert_eq!(world.places("shop"), [0, 1]);
 }
 
 #[test]
 fn a_hold_sets_the_size_until_it_is_released() {
     let mut world = World::with([fixed("shop", 1, 1)]);
-    world.holds("shop", 3, None);
+    world.hold("shop", 3, None);
     assert_eq!(world.take_sent(), ["start shop-1/1 serving", "start shop-2/1 serving"]);
-    world.lives_for(seconds(3600));
+    world.run_for(seconds(3600));
     assert_eq!(world.service("shop").count(), 3);
 
-    world.releases("shop");
-    world.lives_for(seconds(20));
+    world.release("shop");
+    world.run_for(seconds(20));
     assert_eq!(world.places("shop"), [0]);
-    assert_eq!(world.heard(EventKind::Sized), 1, "what it begins with is no change");
-    assert_eq!(world.heard(EventKind::Scaled), 2, "held, released");
+    assert_eq!(world.count_events(EventKind::Sized), 1, "the first size is not a change");
+    assert_eq!(world.count_events(EventKind::Scaled), 2, "held, released");
 }
 
 #[test]
 fn a_hold_ends_at_its_time_and_not_before() {
     let mut world = World::with([shop(2, 10)]);
-    world.holds("shop", 5, Some(seconds(60)));
-    world.lives_for(ms(59_000));
+    world.hold("shop", 5, Some(seconds(60)));
+    world.run_for(ms(59_000));
     assert_eq!(world.service("shop").desired, Some(5));
-    world.declares(Declared { autoscaler: None, ..fixed("shop", 2, 2) });
+    world.declare(Declared { autoscaler: None, ..fixed("shop", 2, 2) });
     assert_eq!(world.service("shop").desired, Some(5), "a declaration does not end it");
-    world.lives_for(seconds(3));
+    world.run_for(seconds(3));
     assert_eq!(world.service("shop").desired, Some(2));
 }
 
 #[test]
-fn a_mistyped_size_does_not_fill_the_machine() {
-    let mut world = World::begun();
-    world.declares(fixed("shop", 1, 10_000));
-    world.finds([]);
-    world.passes(seconds(10));
+fn a_mistyped_size_is_limited_by_the_guard() {
+    let mut world = World::started();
+    world.declare(fixed("shop", 1, 10_000));
+    world.report_inventory([]);
+    world.advance(seconds(10));
     assert_eq!(world.service("shop").desired, Some(1000));
     assert_eq!(world.service("shop").places.len(), 1000);
     let decision = world.service("shop").decision.as_ref().unwrap().decision();
@@ -121,22 +121,22 @@ fn a_mistyped_size_does_not_fill_the_machine() {
 }
 
 #[test]
-fn what_the_guard_lets_run_is_reached_where_more_is_declared_and_asked_for() {
+fn the_maximum_of_the_guard_is_reached_where_more_is_declared_and_proposed() {
     let mut world = World::with([shop(900, 5000)]);
     let mut spent = Duration::ZERO;
     work(&mut world, &mut spent, 900, 1000, 6);
-    assert_eq!(world.service("shop").desired, Some(1000), "1800 are asked for");
+    assert_eq!(world.service("shop").desired, Some(1000), "1800 are proposed");
     let decision = world.service("shop").decision.as_ref().unwrap().decision();
-    let limits: Vec<_> = decision.limits.iter().map(|it| (it.name, it.from, it.to)).collect();
+    let limits: Vec<_> = decision.limits.iter().map(|limit| (limit.name, limit.from, limit.to)).collect();
     assert!(limits.contains(&("Guard", 5000, 1000)), "{limits:?}");
 }
 
 #[test]
-fn a_hold_of_an_older_version_is_followed_as_far_as_the_guard_lets_it() {
+fn a_hold_of_an_older_version_is_limited_by_the_guard() {
     for held in [1500, u32::MAX] {
         let mut world = World::with([fixed("shop", 1, 2)]);
-        world.holds("shop", held, None);
-        world.passes(seconds(10));
+        world.hold("shop", held, None);
+        world.advance(seconds(10));
         assert_eq!(world.service("shop").desired, Some(1000));
         assert_eq!(world.service("shop").places.len(), 1000);
         let decision = world.service("shop").decision.as_ref().unwrap().decision();
@@ -146,8 +146,8 @@ fn a_hold_of_an_older_version_is_followed_as_far_as_the_guard_lets_it() {
         assert_eq!(*decision.summary, why);
         let limit = &decision.limits[0];
         assert_eq!((limit.name, limit.from, limit.to), ("Guard", held, 1000));
-        world.releases("shop");
-        world.passes(seconds(2));
+        world.release("shop");
+        world.advance(seconds(2));
         assert_eq!(world.service("shop").desired, Some(2));
     }
 }
@@ -164,7 +164,7 @@ fn busy(mode: ScaleMode) -> (World, Duration) {
 }
 
 #[test]
-fn in_shadow_it_says_what_it_would_do_and_does_not() {
+fn in_mode_shadow_the_decision_is_recorded_without_effect() {
     let (world, _) = busy(ScaleMode::Shadow);
     assert_eq!(world.service("shop").desired, Some(2));
     let decision = world.service("shop").decision.as_ref().unwrap().decision();
@@ -175,10 +175,10 @@ fn in_shadow_it_says_what_it_would_do_and_does_not() {
 }
 
 #[test]
-fn what_only_adds_never_takes_away() {
+fn mode_up_only_never_scales_in() {
     let (mut world, mut spent) = busy(ScaleMode::UpOnly);
     assert_eq!(world.service("shop").desired, Some(4));
-    world.obeys();
+    world.carry_out();
     work(&mut world, &mut spent, 4, 0, 1400);
     assert_eq!(world.service("shop").desired, Some(4));
     let decision = world.service("shop").decision.as_ref().unwrap().decision();
@@ -186,26 +186,26 @@ fn what_only_adds_never_takes_away() {
 }
 
 #[test]
-fn an_autoscaler_that_is_off_keeps_the_number_and_one_that_is_on_again_goes_on_from_it() {
+fn an_autoscaler_that_is_off_keeps_the_number_and_continues_from_it_when_on_again() {
     let (mut world, mut spent) = busy(ScaleMode::Off);
     assert_eq!(world.service("shop").desired, Some(2));
     assert_eq!(world.service("shop").decision.as_ref().unwrap().decision().policy, Policy::Off);
     let mut declared = shop(2, 10);
     declared.revision = model::identity::Generation(2);
-    world.declares(declared);
+    world.declare(declared);
     work(&mut world, &mut spent, 2, 1000, 6);
     assert_eq!(world.service("shop").desired, Some(4));
 }
 
 #[test]
-fn bounds_hold_in_every_mode() {
+fn bounds_apply_in_every_mode() {
     for mode in [ScaleMode::On, ScaleMode::UpOnly, ScaleMode::Shadow, ScaleMode::Off] {
         let (mut world, _) = busy(mode);
         let mut declared = shop(1, 1);
         declared.revision = model::identity::Generation(2);
         declared.spec.scale.mode = mode;
-        world.declares(declared);
-        world.lives_for(seconds(3));
+        world.declare(declared);
+        world.run_for(seconds(3));
         assert_eq!(world.service("shop").desired, Some(1), "{mode:?}");
     }
 }

@@ -58,13 +58,13 @@ fn started_with(sent: &[Action]) -> Vec<(i64, i64)> {
         _ => None,
     });
     let milli = |amount: Option<Quantity>| amount.map_or(0, Quantity::milli);
-    resources.map(|it| (milli(it.cpu), milli(it.memory) / 1000)).collect()
+    resources.map(|resources| (milli(resources.cpu), milli(resources.memory) / 1000)).collect()
 }
 
 const AS_DECLARED: (i64, i64) = (250, 512 * MIB as i64);
 
 #[test]
-fn a_replica_is_started_with_what_others_were_seen_to_need() {
+fn a_replica_is_started_with_the_learned_size() {
     let mut bench = used_for(initial(), 61);
     bench.declare(declared(2, 2, initial()));
     let started = started_with(&bench.sent);
@@ -74,7 +74,7 @@ fn a_replica_is_started_with_what_others_were_seen_to_need() {
 }
 
 #[test]
-fn an_hour_must_have_been_measured_before() {
+fn an_hour_must_have_been_measured_before_a_size_is_applied() {
     let mut bench = used_for(initial(), 50);
     bench.declare(declared(2, 2, initial()));
     assert_eq!(started_with(&bench.sent), [AS_DECLARED]);
@@ -92,7 +92,7 @@ fn recommendations_alone_change_nothing() {
 }
 
 #[test]
-fn what_is_learned_stays_within_the_bounds_declared() {
+fn the_learned_size_stays_within_the_declared_bounds() {
     let quantity = |text: &str| Some(Quantity::parse(text).unwrap());
     let bounded = Some(Vertical {
         mode: VerticalMode::Initial,
@@ -105,7 +105,7 @@ fn what_is_learned_stays_within_the_bounds_declared() {
 }
 
 #[test]
-fn what_the_number_of_replicas_follows_is_left_as_declared() {
+fn a_resource_that_the_number_of_replicas_follows_stays_as_declared() {
     let mut bench = used_for(initial(), 61);
     let autoscaler = autoscaled("shop", 2, 10).autoscaler;
     bench.declare(Declared { autoscaler, ..declared(2, 2, initial()) });
@@ -116,7 +116,7 @@ fn what_the_number_of_replicas_follows_is_left_as_declared() {
 }
 
 #[test]
-fn after_memory_ran_out_the_successor_gets_more() {
+fn after_running_out_of_memory_the_next_life_gets_more() {
     let mut bench = used_for(initial(), 61);
     bench.now = bench.now + Duration::from_secs(1);
     let exit = Exit { status: ExitStatus::Signal(9), out_of_memory: true, ran_for: Duration::from_hours(1) };
@@ -128,7 +128,7 @@ fn after_memory_ran_out_the_successor_gets_more() {
 }
 
 #[test]
-fn what_was_learned_survives_a_restart_and_is_forgotten_when_nobody_wants_it() {
+fn the_learned_size_survives_a_restart_and_is_forgotten_when_no_longer_declared() {
     let bench = used_for(initial(), 61);
     let service = bench.control.knowledge().service(&ServiceName::parse("shop").unwrap()).unwrap();
     let memory: Memory = service.memory();
@@ -149,7 +149,7 @@ fn what_was_learned_survives_a_restart_and_is_forgotten_when_nobody_wants_it() {
 }
 
 #[test]
-fn how_a_limit_holds_and_what_was_lost_survive_a_restart_of_a_service_of_which_no_size_is_learned() {
+fn throttling_and_losses_survive_a_restart_without_vertical_scaling() {
     let mut bench = Bench::new();
     bench.declare(declared(1, 1, None));
     bench.inventory(vec![observed("shop-0", 1, READY)]);

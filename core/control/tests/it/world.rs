@@ -1,4 +1,4 @@
-//! A small world around a loop: a story says what happens in it, and reads the output of the loop in words.
+//! A small world around a loop: a test makes things happen in it, and reads the output of the loop as text.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,10 +24,10 @@ use crate::bench::{READY, name};
 #[derive(Clone)]
 pub(crate) struct World {
     pub(crate) control: ControlLoop,
-    /// The start of each run.
+    /// The settings of each run.
     settings: Settings,
     pub(crate) now: Time,
-    /// The calendar time, which stands still until the story says otherwise: waits do not look at it.
+    /// The calendar time, which a test sets. It does not advance with `now`, as no wait depends on it.
     pub(crate) wall: Wall,
     /// Actions that have no outcome yet, in the order in which they were first sent.
     pub(crate) pending: Vec<Action>,
@@ -61,30 +61,30 @@ impl World {
         }
     }
 
-    /// A run has begun, and there was no inventory yet.
-    pub(crate) fn begun() -> Self {
+    /// A run has started, without an inventory yet.
+    pub(crate) fn started() -> Self {
         let mut world = Self::new();
-        world.begins();
+        world.start_run();
         world
     }
 
-    /// Like [`Self::begun`], where the guard lets this many replicas of one service run.
-    pub(crate) fn begun_with_room_for(replicas: u32) -> Self {
+    /// Like [`Self::started`], where the guard allows at most this many replicas of a service.
+    pub(crate) fn started_with_max(replicas: u32) -> Self {
         let mut settings = Settings::default();
         settings.guard.replicas_max = replicas;
         let mut world = Self::of(settings);
-        world.begins();
+        world.start_run();
         world
     }
 
-    /// These services are declared, and all that they ask for runs and is ready.
+    /// These services are declared, and all their replicas run and are ready.
     pub(crate) fn with(services: impl IntoIterator<Item = Declared>) -> Self {
-        let mut world = Self::begun();
+        let mut world = Self::started();
         for declared in services {
-            world.declares(declared);
+            world.declare(declared);
         }
-        world.finds([]);
-        world.obeys();
+        world.report_inventory([]);
+        world.carry_out();
         world.take_sent();
         world
     }
@@ -108,8 +108,8 @@ impl World {
         digest
     }
 
-    /// A run begins, with a later epoch than the one before.
-    pub(crate) fn begins(&mut self) {
+    /// Starts a run, with a later epoch than the one before.
+    pub(crate) fn start_run(&mut self) {
         self.epoch += 1;
         self.pending.clear();
         let node = NodeName::parse("here").unwrap();
@@ -117,63 +117,67 @@ impl World {
         self.put(&Input::Started(Start { epoch: Epoch(self.epoch), node, seed: 7, settings }));
     }
 
-    pub(crate) fn declares(&mut self, declared: Declared) {
+    pub(crate) fn declare(&mut self, declared: Declared) {
         self.put(&Input::Intent(Intent::Declare(Arc::new(declared))));
     }
 
-    pub(crate) fn withdraws(&mut self, service: &str) {
+    pub(crate) fn withdraw(&mut self, service: &str) {
         self.put(&Input::Intent(Intent::Withdraw(name(service))));
     }
 
-    pub(crate) fn holds(&mut self, service: &str, replicas: u32, span: Option<Duration>) {
+    pub(crate) fn hold(&mut self, service: &str, replicas: u32, span: Option<Duration>) {
         let until = span.map(|span| self.now + span);
         self.put(&Input::Intent(Intent::Hold { service: name(service), replicas, until }));
     }
 
-    pub(crate) fn releases(&mut self, service: &str) {
+    pub(crate) fn release(&mut self, service: &str) {
         self.put(&Input::Intent(Intent::Release(name(service))));
     }
 
-    pub(crate) fn remembers(&mut self, memory: Memory) {
+    pub(crate) fn restore(&mut self, memory: Memory) {
         self.put(&Input::Remembered(Arc::new(memory)));
     }
 
     /// The node sends an inventory, made after every action so far had reached it.
-    pub(crate) fn finds(&mut self, replicas: impl IntoIterator<Item = Observed>) {
-        self.finds_as_of(self.latest, replicas);
+    pub(crate) fn report_inventory(&mut self, replicas: impl IntoIterator<Item = Observed>) {
+        self.report_inventory_as_of(self.latest, replicas);
     }
 
     /// The node sends an inventory, made when `up_to` was the latest action to have reached it.
-    pub(crate) fn finds_as_of(&mut self, up_to: ActionId, replicas: impl IntoIterator<Item = Observed>) {
+    pub(crate) fn report_inventory_as_of(
+        &mut self,
+        up_to: ActionId,
+        replicas: impl IntoIterator<Item = Observed>,
+    ) {
         let node = NodeName::parse("here").unwrap();
         let replicas = replicas.into_iter().collect();
         self.put(&Input::Report(Report::Inventory { node, up_to, replicas }));
     }
 
-    /// The agent reports the health of a replica's present life.
-    pub(crate) fn sees(&mut self, replica: &str, state: ReplicaState) {
+    /// The agent reports the health of the current life of a replica.
+    pub(crate) fn report_state(&mut self, replica: &str, state: ReplicaState) {
         let life = self.life(replica);
-        self.sees_life(replica, life, state);
+        self.report_life(replica, life, state);
     }
 
     /// The agent reports the health of a given life of a replica.
-    pub(crate) fn sees_life(&mut self, replica: &str, life: u32, state: ReplicaState) {
+    pub(crate) fn report_life(&mut self, replica: &str, life: u32, state: ReplicaState) {
         let generation = self.place(replica).map_or(Generation(1), |place| place.generation);
         let observed = Observed { generation, ..observed(replica, life, state) };
         self.put(&Input::Report(Report::Replica(observed)));
     }
 
-    /// Its liveness probe fails from now on; it goes on being ready.
-    pub(crate) fn sickens(&mut self, replica: &str) {
-        self.sees(replica, ReplicaState::Running { ready: true, live: false });
+    /// The liveness probe of a replica fails from now on; it stays ready.
+    pub(crate) fn fail_liveness(&mut self, replica: &str) {
+        self.report_state(replica, ReplicaState::Running { ready: true, live: false });
     }
 
-    pub(crate) fn kills(&mut self, replica: &str) {
-        self.sees(replica, ReplicaState::Exited(killed()));
+    pub(crate) fn kill(&mut self, replica: &str) {
+        self.report_state(replica, ReplicaState::Exited(killed()));
     }
 
     /// The proxy reports on a replica: requests so far, and those being answered.
-    pub(crate) fn serves(&mut self, replica: &str, requests: u64, in_flight: u32) {
+    pub(crate) fn report_traffic(&mut self, replica: &str, requests: u64, in_flight: u32) {
         let (id, incarnation) = (id(replica), Incarnation(self.life(replica)));
         self.put(&Input::Report(Report::Traffic(vec![Traffic {
             service: id.service,
@@ -187,7 +191,7 @@ impl World {
     }
 
     /// The agent reports the processor time that each of these replicas has used since its start.
-    pub(crate) fn uses<'a>(&mut self, samples: impl IntoIterator<Item = (&'a str, Duration)>) {
+    pub(crate) fn report_usage<'a>(&mut self, samples: impl IntoIterator<Item = (&'a str, Duration)>) {
         let usage = |(replica, cpu_time): (&str, Duration)| Usage {
             replica: id(replica),
             incarnation: Incarnation(self.life(replica)),
@@ -199,42 +203,39 @@ impl World {
         self.put(&Input::Report(Report::Usage(usages)));
     }
 
-    /// Time passes, and the loop is woken whenever it wants to be; its actions are not carried out.
-    pub(crate) fn passes(&mut self, span: Duration) {
+    /// Lets time pass and wakes the loop at its deadlines; its actions are not carried out.
+    pub(crate) fn advance(&mut self, span: Duration) {
         let end = self.now + span;
         while let Some(due) = self.control.next_deadline().filter(|due| *due <= end) {
             self.now = due.max(self.now);
             self.put(&Input::Woke);
-            assert!(
-                self.control.next_deadline() > Some(self.now),
-                "the loop wants to be woken at once, again"
-            );
+            assert!(self.control.next_deadline() > Some(self.now), "the next deadline is not in the future");
         }
         self.now = end;
     }
 
-    /// Time passes, and every action of the loop is carried out at once.
-    pub(crate) fn lives_for(&mut self, span: Duration) {
+    /// Lets time pass; every action of the loop is carried out at once.
+    pub(crate) fn run_for(&mut self, span: Duration) {
         let end = self.now + span;
-        self.obeys();
+        self.carry_out();
         while let Some(due) = self.control.next_deadline().filter(|due| *due <= end) {
             self.now = due.max(self.now);
             self.put(&Input::Woke);
-            self.obeys();
+            self.carry_out();
         }
         self.now = end.max(self.now);
     }
 
-    /// Carries out all actions: what is started becomes ready, what is drained has no request left, what is stopped ends.
-    pub(crate) fn obeys(&mut self) {
-        while let Some(action) = self.applies_next() {
+    /// Carries out all actions: started replicas become ready, drained ones have no requests left, stopped ones end.
+    pub(crate) fn carry_out(&mut self) {
+        while let Some(action) = self.carry_out_next() {
             match &action.kind {
                 ActionKind::Start { replica, incarnation, .. } => {
-                    self.sees_life(&replica.to_string(), incarnation.0, READY);
+                    self.report_life(&replica.to_string(), incarnation.0, READY);
                 }
                 ActionKind::Admit { replica, admission: Admission::Draining, .. } => {
                     self.now = self.now + Duration::from_millis(1);
-                    self.serves(&replica.to_string(), 0, 0);
+                    self.report_traffic(&replica.to_string(), 0, 0);
                 }
                 ActionKind::Admit { .. }
                 | ActionKind::Allot { .. }
@@ -246,31 +247,31 @@ impl World {
         }
     }
 
-    /// Carries out all actions, but nothing that is started becomes ready.
-    pub(crate) fn applies(&mut self) {
-        while self.applies_next().is_some() {}
+    /// Carries out all actions, but started replicas do not become ready.
+    pub(crate) fn carry_out_unready(&mut self) {
+        while self.carry_out_next().is_some() {}
     }
 
-    fn applies_next(&mut self) -> Option<Action> {
+    fn carry_out_next(&mut self) -> Option<Action> {
         let action = (!self.pending.is_empty()).then(|| self.pending.remove(0))?;
         if let ActionKind::Stop { replica, incarnation, .. } = &action.kind {
-            self.sees_life(&replica.to_string(), incarnation.0, ReplicaState::Exited(killed()));
+            self.report_life(&replica.to_string(), incarnation.0, ReplicaState::Exited(killed()));
         }
         self.put(&Input::Ended { action: action.id, outcome: Outcome::Applied });
         Some(action)
     }
 
-    /// The first pending action with this verb ends with this outcome.
-    pub(crate) fn ends(&mut self, verb: &str, outcome: Outcome) -> ActionId {
+    /// Ends the first pending action with this verb with this outcome.
+    pub(crate) fn end_action(&mut self, verb: &str, outcome: Outcome) -> ActionId {
         let at = self.pending.iter().position(|action| action.kind.verb() == verb);
         let action = self.pending.remove(at.unwrap_or_else(|| panic!("no {verb} is pending")));
         self.put(&Input::Ended { action: action.id, outcome });
         action.id
     }
 
-    /// Takes the actions that were sent since the last call, in words; memories are left out.
+    /// Takes the actions that were sent since the last call, as text; memories are left out.
     pub(crate) fn take_sent(&mut self) -> Vec<String> {
-        self.sent.drain(..).map(|action| words(&action)).collect()
+        self.sent.drain(..).map(|action| text_of(&action)).collect()
     }
 
     /// Takes the ids of the actions that were sent since the last call.
@@ -278,14 +279,14 @@ impl World {
         self.sent.drain(..).map(|action| action.id).collect()
     }
 
-    /// How many events of this kind there were so far.
-    pub(crate) fn heard(&self, kind: EventKind) -> usize {
+    /// The number of events of this kind so far.
+    pub(crate) fn count_events(&self, kind: EventKind) -> usize {
         self.events.iter().filter(|(known, _)| *known == kind).count()
     }
 
-    /// Whether there was an event of this kind for such a reason.
-    pub(crate) fn heard_because(&self, kind: EventKind, is_meant: impl Fn(&Reason) -> bool) -> bool {
-        self.events.iter().any(|(known, why)| *known == kind && is_meant(why))
+    /// Whether there was an event of this kind with a matching reason.
+    pub(crate) fn has_event(&self, kind: EventKind, is_match: impl Fn(&Reason) -> bool) -> bool {
+        self.events.iter().any(|(known, why)| *known == kind && is_match(why))
     }
 
     /// Why the service, or a replica of it, waits.
@@ -297,7 +298,7 @@ impl World {
         self.control.knowledge().service(&name(service)).expect("the loop knows the service")
     }
 
-    pub(crate) fn knows(&self, service: &str) -> bool {
+    pub(crate) fn has_service(&self, service: &str) -> bool {
         self.control.knowledge().service(&name(service)).is_some()
     }
 
@@ -316,14 +317,14 @@ impl World {
         self.place(replica).map_or(0, |place| place.incarnation.0)
     }
 
-    /// When the loop wants to be woken, from now.
+    /// The time until the next deadline of the loop.
     pub(crate) fn wakes_in(&self) -> Option<Duration> {
         self.control.next_deadline().map(|due| due.since(self.now))
     }
 }
 
-/// An action in words: `start shop-0/1 serving`.
-fn words(action: &Action) -> String {
+/// An action as text, such as `start shop-0/1 serving`.
+fn text_of(action: &Action) -> String {
     let traffic = |admission: &Admission| match admission {
         Admission::Serving { weight: 1 } => "serving".to_owned(),
         Admission::Serving { weight } => format!("serving x{weight}"),

@@ -1,4 +1,4 @@
-//! The demand at this time of the last days: the schedule that somebody would write after a look at last week.
+//! The demand at the same time on previous days: the schedule that an operator would write after a look at the last week.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -8,40 +8,42 @@ use crate::service::Service;
 use crate::window::WindowMax;
 
 const DAY: Duration = Duration::from_hours(24);
-/// Days that are looked back on.
+/// How many days the policy looks back.
 const DAYS: u64 = 7;
-/// How far around the time of day is looked: people write round times.
-const AROUND: Duration = Duration::from_mins(10);
+/// Half the width of the window around the time of day: operators write round times.
+const TOLERANCE: Duration = Duration::from_mins(10);
 
 /// The largest demand around the same time of day on the last seven days; another policy until the first day is over.
 ///
-/// It learns from what came, not from what was served, so that it does not learn its own mistakes.
+/// It learns from the offered load, not from the served one, so that it does not learn its own mistakes.
 pub struct Calendar {
-    first: Box<dyn Policy>,
+    /// Decides alone until the first day is over.
+    other: Box<dyn Policy>,
+    /// Whether the other policy is a lower limit after that.
     is_floor: bool,
     ticks_a_day: u64,
     around: u64,
     sliding: WindowMax<u32>,
-    /// The largest demand around each tick, the oldest first; the last one is that of `around` ticks ago.
+    /// The largest demand around each tick, oldest first; the last one is that of `around` ticks ago.
     largest: VecDeque<u32>,
 }
 
 impl Calendar {
-    /// Its own number alone once there is one, and that of `first` before.
+    /// The largest demand of previous days alone; `first` decides until there is a previous day.
     pub fn alone(service: &Service, first: impl Policy + 'static) -> Self {
         Self::new(service, Box::new(first), false)
     }
 
-    /// The larger of its own number and that of `other`.
+    /// The larger of the demand of previous days and the decision of `other`.
     pub fn with(service: &Service, other: impl Policy + 'static) -> Self {
         Self::new(service, Box::new(other), true)
     }
 
-    fn new(service: &Service, first: Box<dyn Policy>, is_floor: bool) -> Self {
-        let around = service.ticks_in(AROUND);
+    fn new(service: &Service, other: Box<dyn Policy>, is_floor: bool) -> Self {
+        let around = service.ticks_in(TOLERANCE);
         let sliding = WindowMax::of_ticks(2 * around);
         Self {
-            first,
+            other,
             is_floor,
             ticks_a_day: service.ticks_in(DAY),
             around,
@@ -50,7 +52,7 @@ impl Calendar {
         }
     }
 
-    /// Takes the demand of the tick before `tick`.
+    /// Observes the demand of the tick before `tick`.
     fn learn(&mut self, tick: u64, demand: u32) {
         let largest = self.sliding.largest_with(tick - 1, demand);
         if tick > self.around {
@@ -61,9 +63,9 @@ impl Calendar {
         }
     }
 
-    /// The largest demand around this time on the days before; `None` in the first day.
-    fn before(&self, tick: u64) -> Option<u32> {
-        // The entry of tick `t` is the last one when `t + around` is the latest tick seen.
+    /// The largest demand around this time on previous days; `None` in the first day.
+    fn on_previous_days(&self, tick: u64) -> Option<u32> {
+        // The entry of tick `t` is the last one when `t + around` is the latest observed tick.
         let latest = tick.checked_sub(1 + self.around)?;
         let on_day = |day: u64| {
             let back = latest.checked_sub(tick.checked_sub(day * self.ticks_a_day)?)?;
@@ -82,18 +84,18 @@ impl std::fmt::Debug for Calendar {
 
 impl Policy for Calendar {
     fn foresight(&self) -> usize {
-        self.first.foresight()
+        self.other.foresight()
     }
 
     fn wanted(&mut self, input: &PolicyInput<'_>) -> u32 {
         if let Some(past) = input.last {
             self.learn(input.tick, input.service.demand(past.load));
         }
-        let first = self.first.wanted(input);
-        match self.before(input.tick) {
-            Some(before) if self.is_floor => before.max(first),
-            Some(before) => before,
-            None => first,
+        let other = self.other.wanted(input);
+        match self.on_previous_days(input.tick) {
+            Some(previous) if self.is_floor => previous.max(other),
+            Some(previous) => previous,
+            None => other,
         }
     }
 }

@@ -1,16 +1,16 @@
-//! Always the same number: what people do without an autoscaler, with the best number chosen afterwards.
+//! A constant number of replicas: a service without an autoscaler, sized with hindsight.
 
 use model::resource::Bounds;
 
 use super::{Policy, PolicyInput};
 use crate::service::Service;
 
-/// Always so many replicas.
+/// Always this many replicas.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Constant(pub u32);
 
 impl Policy for Constant {
-    fn begin(&self, _: u32) -> u32 {
+    fn initial(&self, _: u32) -> u32 {
         self.0
     }
 
@@ -19,13 +19,13 @@ impl Policy for Constant {
     }
 }
 
-/// How often each number of replicas was demanded: all that the best constant depends on, in space for the bounds alone.
+/// A histogram of the demand in replicas, from which the best constant is chosen. Its size depends on the bounds only.
 #[derive(Clone, Debug)]
 pub struct Demands {
     service: Service,
     ticks: u64,
     whole: Counts,
-    /// The same without the warm-up; which of them counts is known at the end.
+    /// The same without the warm-up. Which one is used is known only when the length of the trace is.
     warm: Counts,
 }
 
@@ -34,11 +34,11 @@ pub struct Demands {
 struct Counts(Vec<u64>);
 
 impl Demands {
-    /// No tick yet.
+    /// An empty histogram.
     pub fn of(service: &Service) -> Self {
         let Bounds { min, max } = service.bounds;
-        let none = Counts(vec![0; max.saturating_sub(min) as usize + 1]);
-        Self { service: service.clone(), ticks: 0, whole: none.clone(), warm: none }
+        let empty = Counts(vec![0; max.saturating_sub(min) as usize + 1]);
+        Self { service: service.clone(), ticks: 0, whole: empty.clone(), warm: empty }
     }
 
     /// Counts a tick of `load`, in requests a second.
@@ -51,12 +51,12 @@ impl Demands {
         self.ticks += 1;
     }
 
-    /// The largest demand of the ticks that count; the fewest replicas without ticks.
+    /// The largest demand of the scored ticks; the minimum without ticks.
     pub fn peak(&self) -> Constant {
         self.at_least(1.0)
     }
 
-    /// The least number that `part` of the ticks that count does not exceed, rounded up between two; the fewest replicas without ticks.
+    /// The quantile `part` of the demand of the scored ticks, rounded up to a rank; the minimum without ticks.
     pub fn at_least(&self, part: f64) -> Constant {
         let above = self.counts().0.iter().sum::<u64>().checked_sub(1).map_or(0, |last| {
             let rank = (part.clamp(0.0, 1.0) * last as f64).ceil() as u64;
@@ -69,7 +69,7 @@ impl Demands {
         Constant(self.service.within_bounds(self.service.bounds.min.saturating_add(above as u32)))
     }
 
-    /// The mean demand of the ticks that count, rounded up.
+    /// The mean demand of the scored ticks, rounded up.
     pub fn mean(&self) -> Constant {
         let counts = &self.counts().0;
         let ticks: u64 = counts.iter().sum();
@@ -80,6 +80,6 @@ impl Demands {
     }
 
     fn counts(&self) -> &Counts {
-        if self.service.is_warm_up_left_out(self.ticks) { &self.warm } else { &self.whole }
+        if self.service.is_warm_up_excluded(self.ticks) { &self.warm } else { &self.whole }
     }
 }

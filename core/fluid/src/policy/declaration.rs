@@ -1,4 +1,4 @@
-//! What a manifest declares, decided by the planner itself from what the model reports.
+//! The policy of a manifest, decided by the planner from the measurements of the model.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,64 +17,64 @@ use crate::service::Service;
 
 /// The policy of a declared service: its bounds, schedules, mode and autoscaler.
 ///
-/// Nothing of its arithmetic is here: [`SimulatedService::decide`] decides as the loop does, from the same views of replicas and the same samples. Its first
-/// decision comes after the first tick: before that nothing was measured.
+/// It has no arithmetic of its own: [`SimulatedService::decide`] decides as the control loop does, from the same views of replicas and the
+/// same samples. Its first decision follows the first tick, because nothing is measured before that.
 #[derive(Clone, Debug)]
 pub struct Declaration {
     simulated: SimulatedService,
     meters: Meters,
-    /// The replicas as the planner sees them, and at which change of the fleet that was so.
-    seen: Option<(u64, Replicas)>,
+    /// The replicas as the planner sees them, with the [`Fleet::changes`](crate::fleet::Fleet::changes) that they were computed at.
+    cached_views: Option<(u64, Replicas)>,
 }
 
 impl Declaration {
-    /// The policy that `declared` has, with samples that are each measured over `window`.
+    /// The policy of `declared`, with samples that are each measured over `window`.
     pub fn of(declared: Arc<Declared>, settings: Settings, window: Duration) -> Self {
         let request = declared.spec.resources.cpu.map(|request| Milli(request.milli()));
         let meters = declared.autoscaler.as_ref().map(|spec| Meters::of(spec, request, window));
         let meters = meters.unwrap_or_else(|| Meters { meters: Vec::new(), request, window });
-        Self { simulated: SimulatedService::of(declared, settings), meters, seen: None }
+        Self { simulated: SimulatedService::of(declared, settings), meters, cached_views: None }
     }
 
     /// The same, with these meters for its metrics.
-    pub(crate) fn metered(mut self, meters: Vec<Meter>) -> Self {
+    pub(crate) fn with_meters(mut self, meters: Vec<Meter>) -> Self {
         self.meters.meters = meters;
         self
     }
 
-    /// What the model reports for each metric, in the order of the declaration; empty without an autoscaler.
+    /// The meter of each metric, in the order of the declaration; empty without an autoscaler.
     pub fn meters(&self) -> &[Meter] {
         &self.meters.meters
     }
 
-    /// What a learned policy goes by; `None` where nothing is promised, and before enough of the load was seen.
+    /// The features of a learned policy; `None` without an SLO, and before enough load was observed.
     pub fn features(&self, service: &Service) -> Option<LoadFeatures> {
-        self.simulated.features(carried(service))
+        self.simulated.features(capacity(service))
     }
 
     fn views(&mut self, input: &PolicyInput<'_>) -> Replicas {
         let changes = input.fleet.changes();
-        match &self.seen {
-            Some((then, seen)) if *then == changes => {
-                debug_assert_eq!(*seen, views(input), "they change with the fleet only");
-                seen.clone()
+        match &self.cached_views {
+            Some((computed_at, views_then)) if *computed_at == changes => {
+                debug_assert_eq!(*views_then, views(input), "views change only with the fleet");
+                views_then.clone()
             }
             Some(_) | None => {
                 let views = views(input);
-                self.seen = Some((changes, views.clone()));
+                self.cached_views = Some((changes, views.clone()));
                 views
             }
         }
     }
 
-    /// The service.
+    /// The declared service.
     pub fn declared(&self) -> &Declared {
         self.simulated.declared()
     }
 }
 
-/// What one replica carries.
-fn carried(service: &Service) -> MilliRps {
+/// The capacity of one replica.
+fn capacity(service: &Service) -> MilliRps {
     MilliRps((service.capacity.rate() * 1000.0) as u64)
 }
 
@@ -86,7 +86,7 @@ impl Policy for Declaration {
             count: input.fleet.total(),
             replicas: self.views(input),
             measured: self.meters.take(input, past),
-            carries: Some(carried(input.service)),
+            carries: Some(capacity(input.service)),
             demand: Some(Demand { rate: past.load, over: input.service.tick }),
             start_up: Some(input.service.start_up),
         };

@@ -1,4 +1,4 @@
-//! What the model reports to the planner: the replicas as they are, and a measurement for each metric.
+//! What the model reports to the planner: its replicas, and a measurement for each metric.
 
 use std::time::Duration;
 
@@ -6,28 +6,29 @@ use model::quantity::{Milli, MilliRps};
 use model::resource::{AutoscalerSpec, LatencySlo, MeteredResource, MetricSpec};
 use model::time::Time;
 use plan::scale::reading::{Gap, Phase, Readiness, ReplicaView, Replicas, Sample, Unavailable};
-use plan::simulated::{MeasuredMetric, to_carry};
+use plan::simulated::{MeasuredMetric, load_to_carry};
 
 use super::{PolicyInput, TickResult};
 use crate::fleet::Replica;
 
-/// One usual replica at full use, in the unit of [`Meter::ArrivedInCapacities`]: so fine that no target is rounded by more than a millionth.
+/// One nominal replica at full utilization, in the unit of [`Meter::ArrivedInCapacities`]: fine enough that rounding a target changes it by
+/// at most a millionth.
 pub(crate) const WHOLE: i64 = 1_000_000;
 
-/// What the model reports for a metric.
+/// The source of a metric in the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Meter {
-    /// Of each replica: the share that it uses of what it has requested of the processor. At full capacity it uses just that.
+    /// Per replica: used processor time. At full capacity a replica uses exactly what it requests.
     Cpu,
-    /// Of each replica: requests a second that it served.
+    /// Per replica: served requests a second.
     Served,
-    /// Of each replica: its part of the requests a second that came, and of those that have waited for longer than is promised, what is to be worked off.
-    Asked(LatencySlo),
-    /// Of the whole: requests a second that came.
+    /// Per replica: its share of the demand in requests a second, which includes the backlog that waits longer than the SLO allows.
+    Demanded(LatencySlo),
+    /// In total: requests a second that arrived.
     Arrived,
-    /// Of the whole: what came, in millionths of what a replica carries.
+    /// In total: requests a second that arrived, in millionths of the capacity of a replica.
     ArrivedInCapacities,
-    /// Nothing: the model does not have it, as memory.
+    /// No source: the model does not have the metric, for example memory.
     Nothing,
 }
 
@@ -36,27 +37,27 @@ pub enum Meter {
 pub(crate) struct Meters {
     /// In the order of its metrics.
     pub(crate) meters: Vec<Meter>,
-    /// What a replica requests of the processor.
+    /// The CPU request of a replica.
     pub(crate) request: Option<Milli>,
-    /// Over how long a replica is measured: in less time after its start it has no sample that counts.
+    /// The window of a sample: a younger replica has no sample that counts.
     pub(crate) window: Duration,
 }
 
 impl Meters {
-    /// The meters that a manifest asks for: metrics of type Object and External are taken to be the load of the trace, metrics that replicas
-    /// report themselves to be what they serve. An SLO is compared with the demand on them.
+    /// The meters of a manifest's metrics: types Object and External are assumed to be the load of the trace, type Pods the served requests. An
+    /// SLO uses the demand per replica.
     pub(crate) fn of(spec: &AutoscalerSpec, request: Option<Milli>, window: Duration) -> Self {
         let meters = match spec.policy.slo() {
-            Some(slo) => vec![Meter::Asked(slo.latency)],
+            Some(slo) => vec![Meter::Demanded(slo.latency)],
             None => spec.metrics.iter().map(Meter::of).collect(),
         };
         Self { meters, request, window }
     }
 
-    /// What was measured of each metric in the tick before.
+    /// The measurement of each metric in the previous tick.
     pub(crate) fn take(&self, input: &PolicyInput<'_>, past: &TickResult) -> Vec<MeasuredMetric> {
         let sample = |value| Ok(Sample { value, at: input.now.time, window: self.window });
-        // The ready ones come first.
+        // Replicas are in the order of `views`: ready ones first.
         let each = |of_ready, of_starting| {
             let (ready, total) = (input.fleet.ready() as usize, input.fleet.total() as usize);
             let mut samples = Vec::with_capacity(total);
@@ -68,13 +69,13 @@ impl Meters {
         let measured = |meter: &Meter| match meter {
             Meter::Cpu => {
                 let used = used_of(self.request.unwrap_or_default(), past.utilization);
-                // Starting replicas have a sample that does not count yet, which is another thing than none.
+                // A starting replica has a sample that does not count yet, which the planner distinguishes from a missing one.
                 each(sample(used), sample(Milli(0)))
             }
             Meter::Served => each(sample(milli(past.utilization * capacity)), Err(Gap::Absent)),
-            Meter::Asked(promise) => {
-                let part = asked(past, *promise) / f64::from(input.fleet.ready().max(1));
-                each(sample(milli(part)), Err(Gap::Absent))
+            Meter::Demanded(slo) => {
+                let per_replica = demand(past, *slo) / f64::from(input.fleet.ready().max(1));
+                each(sample(milli(per_replica)), Err(Gap::Absent))
             }
             Meter::Arrived => MeasuredMetric::Whole(vec![milli(past.load)]),
             Meter::ArrivedInCapacities => MeasuredMetric::Whole(vec![of_whole(past.load / capacity)]),
@@ -97,7 +98,7 @@ impl Meter {
     }
 }
 
-/// The replicas, those that serve and those that start: the same at each tick until [`Fleet::changes`](crate::fleet::Fleet::changes).
+/// The ready and starting replicas as the planner sees them; they change only with [`Fleet::changes`](crate::fleet::Fleet::changes).
 pub(crate) fn views(input: &PolicyInput<'_>) -> Replicas {
     let tick_ms = u64::try_from(input.service.tick.as_millis()).unwrap_or(u64::MAX);
     let now_ms = input.now.time.as_millis();
@@ -119,23 +120,23 @@ fn view(replica: &Replica, tick: u64, at: impl Fn(u64) -> Time) -> ReplicaView {
     }
 }
 
-/// The demand on all replicas in requests a second, as production computes it: only whole requests wait.
-fn asked(past: &TickResult, promise: LatencySlo) -> f64 {
+/// The demand on all replicas in requests a second, as the planner computes it: only whole requests wait.
+fn demand(past: &TickResult, slo: LatencySlo) -> f64 {
     let rate = MilliRps((past.load * 1000.0).round() as u64);
-    to_carry(rate, past.queue as u64, promise).per_second()
+    load_to_carry(rate, past.queue as u64, slo).per_second()
 }
 
-/// What a replica uses of its request. Cut off to a whole thousandth, as the meters of production do.
+/// The used processor time of a replica, truncated to a thousandth as in production.
 fn used_of(request: Milli, utilization: f64) -> Milli {
     Milli((request.0 as f64 * utilization) as i64)
 }
 
-/// A part of [`WHOLE`].
+/// The share `part` of [`WHOLE`].
 pub(crate) fn of_whole(part: f64) -> Milli {
     milli(part * WHOLE as f64 / 1000.0)
 }
 
-/// To the nearest thousandth; the largest amount for what does not fit.
+/// `amount` to the nearest thousandth; the largest amount where it does not fit.
 fn milli(amount: f64) -> Milli {
     Milli::nearest(amount).unwrap_or(Milli(i64::MAX))
 }

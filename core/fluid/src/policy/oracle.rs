@@ -1,4 +1,4 @@
-//! Policies that know the load to come: the others are measured against them.
+//! Policies that know the upcoming load, as a bound for all others.
 
 use std::time::Duration;
 
@@ -11,29 +11,29 @@ use crate::window::WindowMax;
 pub struct Oracle {
     used: Share,
     foresight: usize,
-    hold: WindowMax<u32>,
+    scale_in_window: WindowMax<u32>,
 }
 
 impl Oracle {
-    /// Follows the demand at once, both ways.
+    /// Follows the demand without delay in both directions.
     pub fn exact(service: &Service) -> Self {
         Self::new(service, service.target, Duration::ZERO)
     }
 
-    /// Holds the largest number of the last five minutes: fair to every policy that must not flap.
+    /// Keeps the largest number of the last five minutes: the bound for policies that must not flap.
     pub fn stable(service: &Service) -> Self {
-        Self::new(service, service.target, super::HOLD)
+        Self::new(service, service.target, super::SCALE_IN_WINDOW)
     }
 
-    /// Uses 95 % of each replica: the least cost at which this model has no violation.
+    /// Uses 95 % of each replica: the lowest cost at which this model has no violation.
     pub fn lean(service: &Service) -> Self {
         Self::new(service, Share::of(0.95).expect("it is a share"), Duration::ZERO)
     }
 
-    /// Uses `used` of each replica, and never goes below what it wanted within the last `hold`.
-    pub fn new(service: &Service, used: Share, hold: Duration) -> Self {
+    /// Uses the share `used` of each replica, and stays at the largest number of the last `scale_in_window`.
+    pub fn new(service: &Service, used: Share, scale_in_window: Duration) -> Self {
         let foresight = usize::try_from(service.start_up_ticks()).unwrap_or(usize::MAX).saturating_add(1);
-        Self { used, foresight, hold: WindowMax::of_ticks(service.ticks_in(hold)) }
+        Self { used, foresight, scale_in_window: WindowMax::of_ticks(service.ticks_in(scale_in_window)) }
     }
 }
 
@@ -44,7 +44,7 @@ impl Policy for Oracle {
 
     fn wanted(&mut self, input: &PolicyInput<'_>) -> u32 {
         let demand = |load: &f64| input.service.replicas_for(*load, self.used);
-        let coming = input.ahead.iter().map(demand).max().unwrap_or(input.wanted);
-        self.hold.largest_with(input.tick, coming)
+        let largest = input.upcoming.iter().map(demand).max().unwrap_or(input.wanted);
+        self.scale_in_window.largest_with(input.tick, largest)
     }
 }

@@ -1,4 +1,4 @@
-//! Sizes for the trend of the load: a line through the last minutes, extrapolated.
+//! Sizes for the extrapolated trend of the load.
 
 use std::time::Duration;
 
@@ -6,15 +6,15 @@ use super::{Policy, PolicyInput};
 use crate::service::Service;
 use crate::window::WindowMax;
 
-/// How strongly the newest minute moves the level.
+/// The smoothing factor of the level, for each minute.
 const LEVEL: f64 = 0.6;
-/// How strongly it moves the slope.
+/// The smoothing factor of the slope, for each minute.
 const SLOPE: f64 = 0.2;
-/// Minutes of extrapolation: a start-up of one, and one until a decision shows.
-const AHEAD: f64 = 2.0;
+/// Minutes of extrapolation: one for the start-up, and one until a decision takes effect.
+const HORIZON: f64 = 2.0;
 const MINUTE: Duration = Duration::from_mins(1);
 
-/// Sizes for the larger of the present load and of a trend two minutes on, and holds the largest number of the last five minutes.
+/// Sizes for the larger of the present load and of its trend in two minutes, and keeps the largest number of the last five minutes.
 ///
 /// Source: Holt 1957, double exponential smoothing, over the means of whole minutes.
 #[derive(Clone, Debug)]
@@ -22,8 +22,9 @@ pub struct Trend {
     ticks_a_minute: u64,
     sum: f64,
     count: u64,
+    /// Level and slope.
     line: Option<(f64, f64)>,
-    hold: WindowMax<u32>,
+    scale_in_window: WindowMax<u32>,
 }
 
 impl Trend {
@@ -34,7 +35,7 @@ impl Trend {
             sum: 0.0,
             count: 0,
             line: None,
-            hold: WindowMax::of_ticks(service.ticks_in(super::HOLD)),
+            scale_in_window: WindowMax::of_ticks(service.ticks_in(super::SCALE_IN_WINDOW)),
         }
     }
 
@@ -57,7 +58,7 @@ impl Policy for Trend {
     fn wanted(&mut self, input: &PolicyInput<'_>) -> u32 {
         let Some(past) = input.last else { return input.wanted };
         self.learn(past.load);
-        let trend = self.line.map_or(0.0, |(level, slope)| level + AHEAD * slope);
-        self.hold.largest_with(input.tick, input.service.demand(trend.max(past.load)))
+        let trend = self.line.map_or(0.0, |(level, slope)| level + HORIZON * slope);
+        self.scale_in_window.largest_with(input.tick, input.service.demand(trend.max(past.load)))
     }
 }

@@ -1,6 +1,6 @@
-//! The model against arithmetic by hand, and what holds for every load.
+//! The model against hand-computed figures, and invariants that hold for every load.
 
-mod disturbed;
+mod disturbances;
 mod elasticity;
 mod policies;
 mod queue;

@@ -1,4 +1,4 @@
-//! The policies, on loads that can be followed by hand, and on any.
+//! The policies, on loads with hand-computed results and on random ones.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use fluid::policy::constant::{Constant, Demands};
 use fluid::policy::declaration::Declaration;
 use fluid::policy::hpa;
 use fluid::policy::oracle::Oracle;
-use fluid::policy::peers;
+use fluid::policy::other_autoscalers;
 use fluid::policy::surge::Surge;
 use fluid::policy::trend::Trend;
 use fluid::world::World;
@@ -21,11 +21,11 @@ use model::time::Wall;
 use proptest::prelude::*;
 
 pub(crate) fn service(capacity: f64) -> Service {
-    Service::with_capacity(Capacity::per_second(capacity).expect("it is above 0"))
+    Service::with_capacity(Capacity::per_second(capacity).expect("above 0"))
 }
 
-/// A service that declares nothing but that one request in a thousand may be late, decided on as in production each `tick`.
-fn promising(tick: Duration) -> Declaration {
+/// The policy of a service that declares only an SLO of 99.9 %, decided each `tick`.
+fn slo_policy(tick: Duration) -> Declaration {
     let resource = serde_json::json!({
         "apiVersion": "homeostat/v1", "kind": "Service", "metadata": {"name": "shop"},
         "spec": {
@@ -33,8 +33,8 @@ fn promising(tick: Duration) -> Declaration {
             "scale": {"min": 1, "max": 200, "slo": {"latency": {"quantile": 0.95, "below": "500ms"}, "objective": 0.999}},
         },
     });
-    let Ok(Resource::Service(service)) = serde_json::from_value(resource) else { panic!("it is a service") };
-    let autoscaler = service.autoscaler().expect("it can be one");
+    let Ok(Resource::Service(service)) = serde_json::from_value(resource) else { panic!("not a service") };
+    let autoscaler = service.autoscaler().expect("the scale section is valid");
     let declared = Declared {
         name: service.name().clone(),
         revision: Generation::default(),
@@ -45,21 +45,21 @@ fn promising(tick: Duration) -> Declaration {
     Declaration::of(Arc::new(declared), Settings::default(), tick)
 }
 
-pub(crate) fn upon(service: &Service, policy: impl Policy + 'static, loads: &[f64]) -> Outcome {
+pub(crate) fn run(service: &Service, policy: impl Policy + 'static, loads: &[f64]) -> Outcome {
     let mut run = Run::new(service, policy, World::calm(), Wall::default());
     loads.iter().for_each(|load| run.offer(*load));
     run.finish()
 }
 
-/// Wanted replicas of each tick.
+/// The desired replicas of each tick.
 fn wanted(service: &Service, mut policy: impl Policy + 'static, loads: &[f64]) -> Vec<u32> {
     let numbers = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
-    let kept = std::rc::Rc::clone(&numbers);
-    upon(
+    let recorded = std::rc::Rc::clone(&numbers);
+    run(
         service,
         move |input: &fluid::PolicyInput<'_>| {
             let wanted = policy.wanted(input);
-            kept.borrow_mut().push(wanted);
+            recorded.borrow_mut().push(wanted);
             wanted
         },
         loads,
@@ -67,17 +67,17 @@ fn wanted(service: &Service, mut policy: impl Policy + 'static, loads: &[f64]) -
     numbers.borrow().clone()
 }
 
-/// A rise from 2 replicas' worth to 20, and back.
-fn block() -> Vec<f64> {
+/// The load of 2 replicas, then of 20, then of 2 again.
+fn rectangle() -> Vec<f64> {
     [vec![14.0; 8], vec![140.0; 24], vec![14.0; 40]].concat()
 }
 
 #[test]
-fn the_autoscaler_by_requests_doubles_each_tick_and_holds_for_five_minutes() {
+fn hpa_by_requests_doubles_each_tick_and_stabilizes_for_five_minutes() {
     let service = service(10.0);
-    let numbers = wanted(&service, hpa::by_requests(&service), &block());
+    let numbers = wanted(&service, hpa::by_requests(&service), &rectangle());
     assert_eq!(numbers[..8], [2; 8]);
-    // It sees the rise a tick late; by at most four or by double.
+    // It sees the rise a tick late, and adds at most four or 100 %.
     assert_eq!(numbers[8..13], [2, 6, 12, 20, 20]);
     let fall = 32;
     assert_eq!(numbers[fall + 20], 20, "a recommendation of 300 s ago still holds");
@@ -85,95 +85,100 @@ fn the_autoscaler_by_requests_doubles_each_tick_and_holds_for_five_minutes() {
 }
 
 #[test]
-fn the_autoscaler_by_cpu_counts_starting_replicas_as_idle_when_it_grows() {
+fn hpa_by_cpu_counts_starting_replicas_as_idle_when_it_scales_out() {
     let service = service(10.0);
-    let numbers = wanted(&service, hpa::by_cpu(&service), &block());
-    // Full ones ask for 1/0.7 times as many, rounded up: 3, 5, 8, 12. With those starting, full ones are within the tolerance.
+    let numbers = wanted(&service, hpa::by_cpu(&service), &rectangle());
+    // Saturated replicas propose 1/0.7 times as many, rounded up: 3, 5, 8, 12. With starting ones the mean is within the tolerance.
     assert_eq!(numbers[8..21], [2, 3, 3, 3, 3, 5, 5, 5, 5, 8, 8, 8, 8]);
 }
 
 #[test]
-fn steps_add_by_how_full_the_last_minute_was_and_remove_after_five_minutes_of_little() {
+fn steps_follow_the_utilization_of_the_last_minute_and_scale_in_after_five_minutes() {
     let service = service(10.0);
-    // Two replicas' worth, ten minutes of ten, and twenty of two.
+    // The load of two replicas, then ten minutes of ten, then twenty of two.
     let loads = [vec![14.0; 8], vec![70.0; 40], vec![14.0; 80]].concat();
-    let numbers = wanted(&service, peers::step(&service), &loads);
-    // Full: half more each minute, of 2, 3 and 5; what is ordered is not there yet, so it goes on.
+    let numbers = wanted(&service, other_autoscalers::step(&service), &loads);
+    // Saturated: half more each minute, from 2, 3 and 5; while replicas start, utilization stays high and steps repeat.
     assert!(numbers[8..12] == [2; 4] && numbers[13] == 3, "{numbers:?}");
-    let full = numbers[8..48].windows(2).filter(|pair| pair[1] > pair[0]).map(|pair| (pair[0], pair[1]));
-    for (before, after) in full {
+    let increases = numbers[8..48].windows(2).filter(|pair| pair[1] > pair[0]).map(|pair| (pair[0], pair[1]));
+    for (before, after) in increases {
         assert!(after <= before + before.div_ceil(2) && after > before, "{before} to {after}");
     }
     assert!(numbers[47] >= 10, "{numbers:?}");
     assert_eq!(numbers[48..67], [numbers[47]; 19], "five minutes are not over");
-    assert!(numbers[127] < numbers[47], "a fifth of the load needs fewer");
+    assert!(numbers[127] < numbers[47], "a fifth of the load needs fewer replicas");
 }
 
 #[test]
-fn target_tracking_waits_for_three_minutes_of_more_and_fifteen_of_fewer() {
+fn target_tracking_acts_after_three_minutes_above_and_fifteen_below_its_target() {
     let service = service(10.0);
     let loads = [vec![14.0; 8], vec![70.0; 80], vec![14.0; 100]].concat();
-    let numbers = wanted(&service, peers::target_tracking(&service), &loads);
-    // The tick after the rise asks for more; twelve later it has been three minutes.
+    let numbers = wanted(&service, other_autoscalers::target_tracking(&service), &loads);
+    // The tick after the rise is above the target; twelve ticks later three minutes are over.
     assert_eq!(numbers[8..21], [2; 13]);
     assert!(numbers[21] == 3 && numbers[87] >= 10, "{numbers:?}");
     assert_eq!(numbers[88..149], [numbers[87]; 61]);
-    assert_eq!(numbers[149], 2, "fifteen minutes after the first tick that asked for fewer");
+    assert_eq!(numbers[149], 2, "fifteen minutes after the first tick below the target");
 }
 
 #[test]
-fn a_burst_is_followed_at_once_and_the_mean_of_a_minute_after_it() {
+fn panic_mode_follows_a_burst_at_once_and_then_the_stable_window() {
     let service = service(10.0);
-    let numbers = wanted(&service, peers::burst(&service), &block());
+    let numbers = wanted(&service, other_autoscalers::burst(&service), &rectangle());
     assert_eq!(numbers[..9], [2; 9]);
-    // Ten times the load: by at most four or by double, although the mean of a minute asks for a quarter of it at first.
+    // Ten times the load: at most four or 100 % more, although the stable window first has a quarter of it.
     assert_eq!(numbers[9..13], [6, 12, 20, 20]);
     let fall = 32;
-    assert_eq!(numbers[fall + 1..fall + 6], [16, 11, 7, 2, 2], "the burst is long over, and the mean falls");
+    assert_eq!(
+        numbers[fall + 1..fall + 6],
+        [16, 11, 7, 2, 2],
+        "after panic mode the mean of the stable window falls"
+    );
 }
 
 #[test]
-fn a_promise_is_held_against_all_that_comes_and_not_against_what_is_served_of_it() {
+fn an_slo_policy_scales_on_the_offered_load_not_on_the_served_one() {
     let service = service(10.0);
     // Two replicas serve 20 of 140 requests a second, until others are ready after four ticks.
     let loads = [vec![14.0; 4], vec![140.0; 5]].concat();
-    assert_eq!(wanted(&service, promising(service.tick), &loads)[3..], [2, 2, 4, 8, 16, 22]);
+    assert_eq!(wanted(&service, slo_policy(service.tick), &loads)[3..], [2, 2, 4, 8, 16, 22]);
 }
 
 #[test]
-fn the_policies_of_others_are_there_for_every_target_and_tick() {
+fn other_autoscalers_have_a_valid_manifest_for_every_target_and_tick() {
     for (target, tick) in [(0.05, 1), (0.5, 60), (0.95, 300), (1.0, 3600)] {
         let service = Service {
             target: Share::of(target).unwrap(),
             tick: std::time::Duration::from_secs(tick),
             ..service(10.0)
         };
-        for policy in [peers::step, peers::target_tracking, peers::burst] {
-            let score = upon(&service, policy(&service), &block()).score;
+        for policy in [other_autoscalers::step, other_autoscalers::target_tracking, other_autoscalers::burst]
+        {
+            let score = run(&service, policy(&service), &rectangle()).score;
             assert!(score.replica_ticks > 0, "{target}, {tick}");
         }
     }
 }
 
 #[test]
-fn the_oracle_starts_a_replica_just_so_early_that_it_is_ready() {
+fn the_oracle_starts_replicas_exactly_in_time() {
     let service = service(10.0);
-    let numbers = wanted(&service, |_: &fluid::PolicyInput<'_>| 0, &block());
-    assert_eq!(numbers.len(), block().len());
-    let outcome = upon(&service, Oracle::exact(&service), &block());
+    let numbers = wanted(&service, |_: &fluid::PolicyInput<'_>| 0, &rectangle());
+    assert_eq!(numbers.len(), rectangle().len());
+    let outcome = run(&service, Oracle::exact(&service), &rectangle());
     let elasticity = outcome.score.elasticity();
     assert_eq!((outcome.score.violated_ticks, elasticity.theta_u, elasticity.theta_o), (0, 0.0, 0.0));
-    // Twice 18 starts' ticks: paid for while they start.
+    // 18 replicas are billed for the four ticks of their start.
     assert_eq!(outcome.score.replica_ticks, 8 * 2 + 24 * 20 + 40 * 2 + 4 * 18);
-    let stable = upon(&service, Oracle::stable(&service), &block());
+    let stable = run(&service, Oracle::stable(&service), &rectangle());
     assert_eq!(stable.score.replica_ticks, outcome.score.replica_ticks + 20 * 18);
     assert!(
-        upon(&service, Oracle::lean(&service), &block()).score.replica_ticks < outcome.score.replica_ticks
+        run(&service, Oracle::lean(&service), &rectangle()).score.replica_ticks < outcome.score.replica_ticks
     );
 }
 
 #[test]
-fn the_best_constants_are_those_of_the_demands() {
+fn the_best_constants_are_quantiles_and_the_mean_of_the_demand() {
     let mut demands = Demands::of(&service(10.0));
     assert_eq!(
         (demands.peak(), demands.mean(), demands.at_least(0.5)),
@@ -190,7 +195,7 @@ fn the_best_constants_are_those_of_the_demands() {
 }
 
 #[test]
-fn the_capacity_is_that_of_which_the_peak_needs_so_many() {
+fn capacity_for_gives_the_capacity_with_which_the_peak_needs_the_given_replicas() {
     let mut loads: Vec<f64> = (0..=100).rev().map(f64::from).collect();
     let p99 = quantile(&mut loads, 0.99).unwrap();
     assert_eq!((p99, quantile(&mut loads, 0.995), quantile(&mut [], 0.5)), (99.0, Some(99.5), None));
@@ -203,7 +208,7 @@ fn the_capacity_is_that_of_which_the_peak_needs_so_many() {
 }
 
 #[test]
-fn a_demand_of_a_whole_number_of_replicas_is_not_rounded_up_to_the_next() {
+fn a_demand_of_exactly_n_replicas_is_n() {
     let service = service(0.1);
     for replicas in 1..=200 {
         assert_eq!(service.demand(0.07 * f64::from(replicas)), replicas);
@@ -215,20 +220,20 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     #[test]
-    fn who_knows_the_load_never_breaks_the_promise_within_the_bounds(
+    fn an_oracle_never_violates_the_slo_within_the_bounds(
         loads in prop::collection::vec(0.0..1400.0_f64, 1..300), start_up in 0_u64..200,
     ) {
         let mut service = service(10.0);
         service.start_up = std::time::Duration::from_secs(start_up);
-        // Before the first tick nothing can be started, so a rise in the first ticks cannot be met.
-        let calm_first = [vec![loads[0]; service.start_up_ticks() as usize], loads].concat();
+        // Nothing can be started before the first tick, so the load must not rise during the first start-up time.
+        let constant_first = [vec![loads[0]; service.start_up_ticks() as usize], loads].concat();
         for oracle in [Oracle::exact(&service), Oracle::stable(&service), Oracle::lean(&service)] {
-            prop_assert_eq!(upon(&service, oracle, &calm_first).score.violated_ticks, 0);
+            prop_assert_eq!(run(&service, oracle, &constant_first).score.violated_ticks, 0);
         }
     }
 
     #[test]
-    fn every_policy_stays_within_the_bounds_and_no_request_is_lost_or_made(
+    fn every_policy_stays_within_the_bounds_and_requests_are_conserved(
         loads in prop::collection::vec(0.0..1e5_f64, 1..200), min in 0_u32..4, more in 0_u32..30,
     ) {
         let mut service = service(10.0);
@@ -237,7 +242,7 @@ proptest! {
             Box::new(hpa::by_cpu(&service)), Box::new(hpa::by_requests(&service)), Box::new(Oracle::stable(&service)),
         ];
         for policy in policies {
-            let score = upon(&service, policy, &loads).score;
+            let score = run(&service, policy, &loads).score;
             prop_assert!(score.replica_ticks <= loads.len() as u64 * u64::from(min + more));
             prop_assert!(score.replica_ticks >= loads.len() as u64 * u64::from(min));
             prop_assert!(score.requests_violated <= score.requests && score.requests_dropped <= score.requests * 1.000_001);
@@ -250,7 +255,7 @@ proptest! {
 }
 
 #[test]
-fn the_largest_load_there_may_be_gives_figures_and_no_policy_is_misled_by_it() {
+fn the_largest_load_gives_finite_figures_with_every_policy() {
     let service = service(10.0);
     let loads = [vec![14.0; 20], vec![fluid::ticks::LOAD_MAX; 40], vec![0.0; 40]].concat();
     let policies: [Box<dyn Policy>; 6] = [
@@ -259,10 +264,10 @@ fn the_largest_load_there_may_be_gives_figures_and_no_policy_is_misled_by_it() {
         Box::new(Surge::lean(&service)),
         Box::new(Trend::of(&service)),
         Box::new(Calendar::with(&service, hpa::by_requests(&service))),
-        Box::new(promising(service.tick)),
+        Box::new(slo_policy(service.tick)),
     ];
     for policy in policies {
-        let score = upon(&service, policy, &loads).score;
+        let score = run(&service, policy, &loads).score;
         let violated = score.violated_requests_percent();
         assert!(violated > 99.9 && violated <= 100.0 && score.requests.is_finite(), "{score:?}");
         assert!(score.elasticity().theta_u.is_finite() && score.replica_ticks > 40 * 50, "{score:?}");
@@ -277,10 +282,10 @@ fn days() -> Vec<f64> {
 }
 
 #[test]
-fn the_calendar_knows_the_day_before_and_ten_minutes_around() {
+fn the_calendar_repeats_previous_days_with_ten_minutes_of_tolerance() {
     let service = service(10.0);
     let numbers = wanted(&service, Calendar::alone(&service, Constant(3)), &days());
-    assert!(numbers[..5760].iter().all(|number| *number == 3), "the first day is the other policy's");
+    assert!(numbers[..5760].iter().all(|number| *number == 3), "the other policy decides on the first day");
     let day = &numbers[5760..2 * 5760];
     // Ten minutes are 40 ticks: busy from tick 60 of 200 to tick 40 of the next.
     assert_eq!((day[39], day[41], day[59], day[60], day[99], day[239], day[240]), (2, 2, 2, 20, 20, 20, 2));
@@ -290,30 +295,30 @@ fn the_calendar_knows_the_day_before_and_ten_minutes_around() {
 }
 
 #[test]
-fn the_trend_is_ahead_of_a_steady_rise() {
+fn the_trend_anticipates_a_steady_rise() {
     let service = service(10.0);
     let loads: Vec<f64> = (0..240).map(|tick| 7.0 * f64::from(tick)).collect();
     let numbers = wanted(&service, Trend::of(&service), &loads);
-    // A replica more each tick. It sees tick 199, of which the last whole minute's mean is 198; two minutes on that is 206 and some.
+    // The load rises by one replica each tick. After tick 199 the mean of the last whole minute is 198; in two minutes it is 206 or more.
     assert!((200..=200).contains(&numbers[200]) && numbers[150] > 152, "{}, {}", numbers[150], numbers[200]);
     let level = wanted(&service, Trend::of(&service), &[70.0; 60]);
     assert_eq!(level, [10; 60]);
 }
 
 #[test]
-fn the_surge_keeps_what_the_load_has_risen_by_while_a_replica_starts() {
+fn the_surge_reserves_the_rise_during_a_start() {
     let service = service(10.0);
-    // Every 20 ticks it rises by two replicas' worth for one tick: seven of twenty ticks see that rise coming.
+    // Every 20 ticks the load rises by that of two replicas for one tick, which is in the lead time of seven of twenty ticks.
     let loads: Vec<f64> = (0..1000).map(|tick| if tick % 20 == 0 { 21.0 } else { 7.0 }).collect();
     let numbers = wanted(&service, Surge::at_target(&service), &loads);
-    assert_eq!(numbers[10], 3, "the peak of tick 0 is held");
+    assert_eq!(numbers[10], 3, "the peak of tick 0 is within the scale-in window");
     assert_eq!(numbers[239], 3);
-    assert!(numbers[300..].contains(&5), "the reserve comes on top of every load");
+    assert!(numbers[300..].contains(&5), "the reserve is added to every load");
     assert!(numbers[300..].iter().all(|number| *number >= 3));
 }
 
-/// Days of office hours with a burst of a quarter of an hour at noon, each value for a minute.
-fn office_with_a_rush(days: usize) -> Vec<f64> {
+/// Days of office hours with a burst of a quarter of an hour at noon; the load is constant for a minute each.
+fn office_hours_with_burst(days: usize) -> Vec<f64> {
     let minute = |minute: usize| match minute % 1440 {
         720..735 => 600.0,
         480..1020 => 200.0,
@@ -323,13 +328,13 @@ fn office_with_a_rush(days: usize) -> Vec<f64> {
 }
 
 #[test]
-fn slo_first_breaks_fewer_promises_at_less_cost_than_the_autoscaler_where_days_repeat() {
+fn slo_first_has_fewer_violations_at_lower_cost_than_hpa_where_days_repeat() {
     let service = service(10.0);
-    let loads = office_with_a_rush(6);
-    let slo = || promising(service.tick);
-    let (ours, hpa) = (upon(&service, slo(), &loads), upon(&service, hpa::by_requests(&service), &loads));
-    let (ours_score, hpa_score) = (&ours.score, &hpa.score);
-    assert!(ours_score.requests_violated < hpa_score.requests_violated, "{ours_score:?}\n{hpa_score:?}");
-    assert!(ours_score.replica_hours() < hpa_score.replica_hours(), "{ours_score:?}\n{hpa_score:?}");
-    assert_eq!(ours, upon(&service, slo(), &loads), "the same load gives the same run");
+    let loads = office_hours_with_burst(6);
+    let policy = || slo_policy(service.tick);
+    let (slo, hpa) = (run(&service, policy(), &loads), run(&service, hpa::by_requests(&service), &loads));
+    let (slo_score, hpa_score) = (&slo.score, &hpa.score);
+    assert!(slo_score.requests_violated < hpa_score.requests_violated, "{slo_score:?}\n{hpa_score:?}");
+    assert!(slo_score.replica_hours() < hpa_score.replica_hours(), "{slo_score:?}\n{hpa_score:?}");
+    assert_eq!(slo, run(&service, policy(), &loads), "a run is deterministic");
 }

@@ -1,10 +1,10 @@
-//! The capacity of one replica as it is believed, and how what was seen bounds it.
+//! The estimated capacity of one replica, and its bounds.
 //!
-//! - At most a factor above the highest rate at which the promise was kept ([`reach`]): beyond it the curve may be wrong, and an
-//!   overloaded replica carries nothing.
-//! - At least a quarter of what was carried well before: if a service is slow for another reason than load, more replicas do not
-//!   help, and this bounds their cost.
-//! - A new version is believed to carry most of what the last one did, until it has shown something else.
+//! - At most a factor above the highest rate at which the SLO was met ([`extrapolation`]): beyond it the curve may be wrong, and an
+//!   overloaded replica serves nothing.
+//! - At least a quarter of the best rate at which it was met before: if a service is slow for a reason other than its load, more
+//!   replicas do not help, and this bounds their cost.
+//! - A new version is assumed to carry most of the load of the last one, until it is measured.
 
 use std::fmt;
 use std::time::Duration;
@@ -17,76 +17,76 @@ use model::resource::Slo;
 use model::time::Time;
 
 use super::curve::Curve;
-use super::evidence::{broken, kept, mean_rate, usual_class};
+use super::evidence::{highest_met, latency_class, lowest_violated, mean_rate};
 
-/// The share of the promised latency that the curve may reach; the rest allows for the spread of windows.
-const SHARE_USED: f64 = 0.75;
+/// The share of the latency threshold at which the curve is read; the rest allows for the variance of windows.
+const THRESHOLD_SHARE: f64 = 0.75;
 
-/// The part of the rate that is believed when replicas were only ever seen overloaded.
-const OF_OVERLOAD: f64 = 0.7;
+/// The part of the rate that is assumed if replicas were observed only overloaded.
+const OVERLOAD_FACTOR: f64 = 0.7;
 
-/// At least one part in this many of what was carried well before is believed.
-const OF_BEST: u64 = 4;
+/// The estimate is at least the best rate divided by this.
+const BEST_DIVISOR: u64 = 4;
 
-/// What a version is believed to carry before it has shown anything, in hundredths of the last version's capacity.
-const OF_BEFORE_PERCENT: u64 = 80;
+/// The assumed capacity of a version before it is measured, in hundredths of that of the last version.
+const PREVIOUS_VERSION_PERCENT: u64 = 80;
 
-/// The half-life of the best rate, if it does not come again.
+/// The half-life of the best rate while it is not reached again.
 const BEST_HALF_LIFE: Duration = Duration::from_hours(24 * 3);
 
-/// The capacity of one replica as it is believed: requests a second within the promise.
+/// The estimated capacity of one replica: requests a second within the SLO.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LearnedCapacity {
-    /// Of which version; `None` for what was declared.
+    /// The version; `None` for a declared capacity.
     pub generation: Option<Generation>,
-    /// The rate that is acted on; above 0.
+    /// The estimate that is acted on; above 0.
     pub rate: MilliRps,
-    /// The lower bound: this much was carried; at most `rate`.
+    /// The lower bound: this rate was carried; at most `rate`.
     pub lower: MilliRps,
-    /// The upper bound: more was not carried, or it is not known whether it would be; at least `rate`.
+    /// The upper bound: a higher rate was not carried, or was not observed; at least `rate`.
     pub upper: MilliRps,
-    /// Windows that it was learned from.
+    /// The windows that it was learned from.
     pub windows: u64,
-    /// What it is based on.
+    /// The evidence for it.
     pub basis: CapacityBasis,
 }
 
 /// The evidence that a capacity is based on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CapacityBasis {
-    /// The rates at which the promise was kept, and the curve of the latency over them.
+    /// The rates at which the SLO was met, and the curve of the latency over them.
     Curve,
-    /// The rates at which the promise was kept.
-    Kept,
-    /// Only rates at which the promise was broken.
+    /// The rates at which the SLO was met.
+    ObservedRates,
+    /// Only rates at which the SLO was violated.
     Overload,
-    /// The capacity of the last version.
-    Before,
+    /// The capacity of the previous version.
+    PreviousVersion,
     /// The declaration.
     Declared,
 }
 
-/// The capacity of each version, by observations of that version alone, oldest first.
+/// The capacity of each version, from observations of that version alone, oldest first.
 pub fn learned(memory: &CapacityMemory) -> impl Iterator<Item = LearnedCapacity> {
     memory.versions.iter().filter_map(|version| of_version(version, memory.below))
 }
 
-/// The capacity of a replica of version `generation`; `None` while nothing is known.
+/// The capacity of a replica of the version `generation`; `None` while nothing is known.
 pub fn estimate(
     memory: Option<&CapacityMemory>,
     generation: Generation,
     slo: &Slo,
 ) -> Option<LearnedCapacity> {
-    let is_meant = |memory: &&CapacityMemory| {
+    let is_of_slo = |memory: &&CapacityMemory| {
         (memory.below, memory.quantile) == (slo.latency.below.as_duration(), slo.latency.quantile)
     };
-    let memory = memory.filter(is_meant);
+    let memory = memory.filter(is_of_slo);
     let all = || memory.into_iter().flat_map(learned);
     let own = all().find(|learned| learned.generation == Some(generation));
     let before = all().filter(|learned| learned.generation < Some(generation)).last();
-    let prior = before.map(LearnedCapacity::passed_on).or_else(|| declared(slo));
+    let prior = before.map(LearnedCapacity::for_next_version).or_else(|| declared(slo));
     match (own, prior) {
-        // The capacity of another version cannot outvote a rate at which this one was seen to break the promise.
+        // The capacity of another version does not override a rate at which this one violated the SLO.
         (Some(own), Some(prior)) if prior.rate > own.rate && !own.is_bounded(memory) => {
             Some(LearnedCapacity { windows: own.windows, lower: own.lower.min(prior.rate), ..prior })
         }
@@ -107,83 +107,87 @@ impl LearnedCapacity {
         Self { generation: None, rate, lower: rate, upper: rate, windows: 0, basis }
     }
 
-    /// The capacity that the next version is believed to have.
-    fn passed_on(self) -> Self {
-        let rate = MilliRps((self.rate.0 / 100).saturating_mul(OF_BEFORE_PERCENT).max(1));
-        Self { rate, lower: self.lower.min(rate), windows: 0, basis: CapacityBasis::Before, ..self }
+    /// The capacity that the next version is assumed to have.
+    fn for_next_version(self) -> Self {
+        let rate = MilliRps((self.rate.0 / 100).saturating_mul(PREVIOUS_VERSION_PERCENT).max(1));
+        Self { rate, lower: self.lower.min(rate), windows: 0, basis: CapacityBasis::PreviousVersion, ..self }
     }
 
-    /// Whether it was seen where the promise breaks.
+    /// Whether it is known at which rate the SLO is violated.
     fn is_bounded(self, memory: Option<&CapacityMemory>) -> bool {
         let mut versions = memory.into_iter().flat_map(|memory| &memory.versions);
         let own = versions.find(|version| Some(version.generation) == self.generation);
-        own.is_some_and(|version| broken(version, kept(version)).is_some())
+        own.is_some_and(|version| lowest_violated(version, highest_met(version)).is_some())
     }
 }
 
 fn of_version(version: &VersionCapacity, below: Duration) -> Option<LearnedCapacity> {
-    let kept = kept(version);
-    let broken = broken(version, kept).map(mean_rate);
-    let (rate, lower, upper, basis) = match (kept, broken) {
-        (Some(kept), broken) => between(version, kept, broken, below),
-        (None, Some(broken)) => {
-            let rate = broken * OF_OVERLOAD;
-            (rate, rate / 2.0, broken, CapacityBasis::Overload)
+    let met = highest_met(version);
+    let violated = lowest_violated(version, met).map(mean_rate);
+    let (rate, lower, upper, basis) = match (met, violated) {
+        (Some(met), violated) => bounded(version, met, violated, below),
+        (None, Some(violated)) => {
+            let rate = violated * OVERLOAD_FACTOR;
+            (rate, rate / 2.0, violated, CapacityBasis::Overload)
         }
         (None, None) => return None,
     };
-    let least = MilliRps(version.best.0 / OF_BEST).max(MilliRps(1));
+    let least = MilliRps(version.best.0 / BEST_DIVISOR).max(MilliRps(1));
     let rate = milli(rate).max(least);
     let (lower, upper) = (milli(lower).min(rate), milli(upper).max(rate));
     let (generation, windows) = (Some(version.generation), version.windows);
     Some(LearnedCapacity { generation, rate, lower, upper, windows, basis })
 }
 
-/// The rate that is acted on, the least and the most that it may truly be, and what that rests on.
-fn between(
+/// The estimate, its lower and upper bound, and its basis.
+fn bounded(
     version: &VersionCapacity,
-    kept: &RateEvidence,
-    broken: Option<f64>,
+    met: &RateEvidence,
+    violated: Option<f64>,
     below: Duration,
 ) -> (f64, f64, f64, CapacityBasis) {
-    let well = mean_rate(kept);
-    let reached = well * reach(kept);
+    let met_rate = mean_rate(met);
+    let highest = met_rate * extrapolation(met);
     let curve = Curve::of(version, below.as_secs_f64());
-    let at = |share: f64| curve.map(|curve| curve.rate_at(share).max(well));
-    // Without a curve the middle is tried: half of the gap is closed whichever way that goes.
-    let tried = broken.map_or(reached, |broken| f64::midpoint(well, broken));
-    let believed = at(SHARE_USED).unwrap_or(tried).min(reached);
-    let rate = broken.map_or(believed, |broken| believed.min(broken)).max(well);
-    let upper = broken.or(at(1.0).filter(|upper| *upper < reached)).unwrap_or(reached);
-    (rate, well, upper.max(rate), if curve.is_some() { CapacityBasis::Curve } else { CapacityBasis::Kept })
+    let at = |share: f64| curve.map(|curve| curve.rate_at(share).max(met_rate));
+    // Without a curve it is the middle, which halves the interval whatever the result.
+    let bisected = violated.map_or(highest, |violated| f64::midpoint(met_rate, violated));
+    let estimate = at(THRESHOLD_SHARE).unwrap_or(bisected).min(highest);
+    let rate = violated.map_or(estimate, |violated| estimate.min(violated)).max(met_rate);
+    let upper = violated.or(at(1.0).filter(|upper| *upper < highest)).unwrap_or(highest);
+    (
+        rate,
+        met_rate,
+        upper.max(rate),
+        if curve.is_some() { CapacityBasis::Curve } else { CapacityBasis::ObservedRates },
+    )
 }
 
-/// How far beyond a rate at which the promise was kept another may be believed, as a factor: the further the latency was from the promise,
-/// the further.
-fn reach(kept: &RateEvidence) -> f64 {
-    match LATENCY_SHARES.get(usual_class(kept)) {
+/// The factor up to which the capacity may exceed a rate at which the SLO was met: the lower the latency there, the greater.
+fn extrapolation(met: &RateEvidence) -> f64 {
+    match LATENCY_SHARES.get(latency_class(met)) {
         Some(..=250) => 2.0,
         Some(251..=500) => 1.5,
         Some(_) | None => 1.2,
     }
 }
 
-/// Keeps the best rate that was carried well.
-pub(super) fn remember_best(version: &mut VersionCapacity, at: Time) {
+/// Updates the best rate at which the SLO was met.
+pub(super) fn update_best(version: &mut VersionCapacity, at: Time) {
     let passed = at.since(version.best_at).min(BEST_HALF_LIFE);
-    let fallen = u128::from(version.best.0) * passed.as_millis() / (2 * BEST_HALF_LIFE.as_millis());
-    let fallen = u64::try_from(fallen).unwrap_or(u64::MAX);
-    // Small steps would all be rounded to nothing.
-    if fallen > 0 || version.best.0 == 0 {
-        version.best.0 -= fallen;
+    let decayed = u128::from(version.best.0) * passed.as_millis() / (2 * BEST_HALF_LIFE.as_millis());
+    let decayed = u64::try_from(decayed).unwrap_or(u64::MAX);
+    // Small steps would all be rounded to zero.
+    if decayed > 0 || version.best.0 == 0 {
+        version.best.0 -= decayed;
         version.best_at = at;
     }
-    let well = kept(version).map_or(MilliRps(0), |kept| milli(mean_rate(kept)));
-    version.best = version.best.max(well);
+    let met_rate = highest_met(version).map_or(MilliRps(0), |met| milli(mean_rate(met)));
+    version.best = version.best.max(met_rate);
 }
 
 fn milli(rate: f64) -> MilliRps {
-    // Rates are means of whole thousandths, and not below one of them.
+    // Rates are means of whole thousandths, and at least one thousandth.
     MilliRps(((rate * 1000.0) as u64).max(1))
 }
 
@@ -194,7 +198,7 @@ impl fmt::Display for LearnedCapacity {
         let version = generation.map_or(0, |generation| generation.0);
         write!(f, "{rate} ")?;
         match basis {
-            CapacityBasis::Curve | CapacityBasis::Kept => {
+            CapacityBasis::Curve | CapacityBasis::ObservedRates => {
                 write!(f, "({lower} to {upper}, learned from {windows} windows of version {version})")
             }
             CapacityBasis::Overload => {
@@ -203,7 +207,7 @@ impl fmt::Display for LearnedCapacity {
                     "(version {version} was only seen overloaded, at {upper} and above, in {windows} windows)"
                 )
             }
-            CapacityBasis::Before => {
+            CapacityBasis::PreviousVersion => {
                 write!(f, "(most of what version {version} carries, until more is known of the new one)")
             }
             CapacityBasis::Declared => f.write_str("(as declared, until more is known)"),

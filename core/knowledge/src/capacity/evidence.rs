@@ -1,8 +1,8 @@
 //! The evidence for and against each rate.
 //!
-//! A window is evidence about its own rate, and weaker evidence about others: a promise that is kept at one rate is kept at lower
-//! ones, and one that is broken is usually broken at higher ones. So the latest windows also count for rates that do not occur any
-//! more. Each rate weighs a bounded number of windows; older ones fade as new ones come.
+//! A window is evidence about its own rate, and weaker evidence about others: an SLO that is met at one rate is met at lower ones, and
+//! one that is violated is usually violated at higher ones. Thus the latest windows also count for rates that no longer occur. The
+//! weight at each rate is bounded; older windows fade as new ones are added.
 
 use model::latency::LATENCY_CLASSES;
 use model::memory::{CAPACITY_RATES_MAX, RateEvidence, VersionCapacity};
@@ -11,31 +11,31 @@ use model::quantity::MilliRps;
 use super::Point;
 
 /// The weight of a window at its own rate, in quarters.
-const OWN: u32 = 4;
+const OWN_WEIGHT: u32 = 4;
 
-/// The weight of a window that kept the promise at lower rates.
-const IMPLIED_WELL: u32 = 1;
+/// The weight of a window that met the SLO at lower rates.
+const IMPLIED_MET_WEIGHT: u32 = 1;
 
-/// The weight of a window that broke the promise at higher rates: bad news is believed sooner.
-const IMPLIED_LATE: u32 = 2;
+/// The weight of a window that violated the SLO at higher rates: it counts for more, to react sooner.
+const IMPLIED_LATE_WEIGHT: u32 = 2;
 
-/// A window whose latency is at most a quarter of the promise is evidence for rates up to twice its own, so that a rate at which the
-/// promise was once broken is tried again.
-pub(super) const CLASS_FAR: usize = 4;
+/// The class of latencies up to a quarter of the threshold. Such a window is evidence for rates up to twice its own, so that a rate that
+/// once violated the SLO is tried again.
+const CLASS_QUARTER: usize = 4;
 
-/// The most weight at one rate: 64 windows, so that twenty seconds of four replicas outweigh nothing, and two minutes of them do.
-const HEARD_MAX: u32 = 64 * OWN;
+/// The most weight at one rate: 64 windows, which twenty seconds of four replicas do not outweigh, and two minutes do.
+const WEIGHT_MAX: u32 = 64 * OWN_WEIGHT;
 
-/// Most windows whose latencies are kept at one rate.
+/// The most windows whose latencies are kept at one rate.
 const WINDOWS_MAX: u32 = 64;
 
-/// The least weight at which a rate is judged.
-const HEARD_MIN: u32 = 3 * OWN;
+/// The least weight for a verdict on a rate.
+const WEIGHT_MIN: u32 = 3 * OWN_WEIGHT;
 
-/// The promise counts as kept at a rate while at most one window in this many is late: a sixth of them may be late by chance.
+/// The SLO counts as met at a rate while at most one window in this many is late: a sixth of them may be late by chance.
 const LATE_ONE_IN: u32 = 6;
 
-/// Bits of a rate that distinguish the buckets within a doubling: eight buckets, each at most an eighth wide.
+/// The bits of a rate that select the bucket within an octave: eight buckets, each at most an eighth wide.
 const STEP_BITS: u32 = 3;
 
 /// The bucket of a rate.
@@ -44,13 +44,13 @@ fn bucket_of(rate: MilliRps) -> u16 {
     if rate.0 < steps {
         return rate.0 as u16;
     }
-    let doubling = rate.0.ilog2() - STEP_BITS;
+    let octave = rate.0.ilog2() - STEP_BITS;
     // At most 8 × 62 + 7.
-    (steps * u64::from(doubling) + (rate.0 >> doubling)) as u16
+    (steps * u64::from(octave) + (rate.0 >> octave)) as u16
 }
 
-/// Takes the point of a window.
-pub(super) fn take(version: &mut VersionCapacity, point: Point) {
+/// Adds the point of a window.
+pub(super) fn add_point(version: &mut VersionCapacity, point: Point) {
     version.windows = version.windows.saturating_add(1);
     let bucket = bucket_of(point.rate);
     let at = match version.rates.binary_search_by_key(&bucket, |rate| rate.bucket) {
@@ -60,24 +60,24 @@ pub(super) fn take(version: &mut VersionCapacity, point: Point) {
             at
         }
     };
-    note(&mut version.rates[at], point);
-    hear(&mut version.rates[at], point, OWN);
-    // At a rate that keeps the promise, one late window says nothing about other rates.
+    count_latency(&mut version.rates[at], point);
+    add_weight(&mut version.rates[at], point, OWN_WEIGHT);
+    // At a rate that meets the SLO, one late window is no evidence about other rates.
     let (others, weight) = if !point.is_late() {
-        let reached = if point.class <= CLASS_FAR {
+        let highest = if point.class <= CLASS_QUARTER {
             bucket_of(MilliRps(point.rate.0.saturating_mul(2)))
         } else {
             bucket
         };
-        let end = version.rates.partition_point(|rate| rate.bucket <= reached);
-        (&mut version.rates[..end], IMPLIED_WELL)
-    } else if is_kept(&version.rates[at]) {
+        let end = version.rates.partition_point(|rate| rate.bucket <= highest);
+        (&mut version.rates[..end], IMPLIED_MET_WEIGHT)
+    } else if meets_slo(&version.rates[at]) {
         (&mut [][..], 0)
     } else {
-        (&mut version.rates[at + 1..], IMPLIED_LATE)
+        (&mut version.rates[at + 1..], IMPLIED_LATE_WEIGHT)
     };
     let others = others.iter_mut().filter(|other| other.bucket != bucket);
-    others.for_each(|other| hear(other, point, weight));
+    others.for_each(|other| add_weight(other, point, weight));
     if version.rates.len() > CAPACITY_RATES_MAX {
         let least = (0..version.rates.len()).filter(|other| *other != at);
         if let Some(least) = least.min_by_key(|other| version.rates[*other].windows()) {
@@ -87,7 +87,7 @@ pub(super) fn take(version: &mut VersionCapacity, point: Point) {
 }
 
 /// Counts the latency of a window at its rate.
-fn note(rate: &mut RateEvidence, point: Point) {
+fn count_latency(rate: &mut RateEvidence, point: Point) {
     if rate.windows() >= WINDOWS_MAX {
         let mean = rate.rates / u64::from(rate.windows());
         rate.classes.iter_mut().for_each(|count| *count /= 2);
@@ -99,35 +99,35 @@ fn note(rate: &mut RateEvidence, point: Point) {
     }
 }
 
-fn hear(rate: &mut RateEvidence, point: Point, weight: u32) {
-    *(if point.is_late() { &mut rate.late } else { &mut rate.well }) += weight;
-    if rate.well + rate.late > HEARD_MAX {
-        rate.well /= 2;
+fn add_weight(rate: &mut RateEvidence, point: Point, weight: u32) {
+    *(if point.is_late() { &mut rate.late } else { &mut rate.in_time }) += weight;
+    if rate.in_time + rate.late > WEIGHT_MAX {
+        rate.in_time /= 2;
         rate.late /= 2;
     }
 }
 
-fn is_heard(rate: &RateEvidence) -> bool {
-    rate.well + rate.late >= HEARD_MIN && rate.windows() > 0
+fn is_significant(rate: &RateEvidence) -> bool {
+    rate.in_time + rate.late >= WEIGHT_MIN && rate.windows() > 0
 }
 
-fn is_kept(rate: &RateEvidence) -> bool {
-    rate.late * LATE_ONE_IN <= rate.well + rate.late
+fn meets_slo(rate: &RateEvidence) -> bool {
+    rate.late * LATE_ONE_IN <= rate.in_time + rate.late
 }
 
-/// The highest rate at which the promise was kept.
-pub(super) fn kept(version: &VersionCapacity) -> Option<&RateEvidence> {
-    version.rates.iter().rev().find(|rate| is_heard(rate) && is_kept(rate))
+/// The highest rate at which the SLO was met.
+pub(super) fn highest_met(version: &VersionCapacity) -> Option<&RateEvidence> {
+    version.rates.iter().rev().find(|rate| is_significant(rate) && meets_slo(rate))
 }
 
-/// The lowest rate above `kept` at which it was broken as often as not.
-pub(super) fn broken<'a>(
+/// The lowest rate above `met` at which it was violated at least as often as met.
+pub(super) fn lowest_violated<'a>(
     version: &'a VersionCapacity,
-    kept: Option<&RateEvidence>,
+    met: Option<&RateEvidence>,
 ) -> Option<&'a RateEvidence> {
-    let is_above = |rate: &&RateEvidence| kept.is_none_or(|kept| rate.bucket > kept.bucket);
+    let is_above = |rate: &&RateEvidence| met.is_none_or(|met| rate.bucket > met.bucket);
     let mut above = version.rates.iter().filter(is_above);
-    above.find(|rate| is_heard(rate) && rate.late >= rate.well)
+    above.find(|rate| is_significant(rate) && rate.late >= rate.in_time)
 }
 
 /// The mean rate of the windows in a bucket, in requests a second.
@@ -135,14 +135,14 @@ pub(super) fn mean_rate(rate: &RateEvidence) -> f64 {
     rate.rates as f64 / f64::from(rate.windows().max(1)) / 1000.0
 }
 
-/// The 75th percentile of the latency classes of a rate's windows. The median would be too low: late requests come in clusters, so
-/// that all requests together are slower than the median window.
-pub(super) fn usual_class(rate: &RateEvidence) -> usize {
-    let most = (rate.windows() * 3).div_ceil(4);
+/// The 75th percentile of the latency classes of a rate's windows. The median would be too low: late requests are clustered, so that all
+/// requests together are slower than the median window.
+pub(super) fn latency_class(rate: &RateEvidence) -> usize {
+    let rank = (rate.windows() * 3).div_ceil(4);
     let mut seen = 0;
     let class = rate.classes.iter().position(|count| {
         seen += u32::from(*count);
-        seen >= most
+        seen >= rank
     });
     class.unwrap_or(LATENCY_CLASSES - 1)
 }
@@ -152,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn buckets_are_an_eighth_wide_at_most_and_in_order() {
+    fn buckets_are_ordered_and_at_most_an_eighth_wide() {
         let mut before = None;
         for rate in (1..200_000).chain([u64::MAX / 2, u64::MAX]) {
             let bucket = bucket_of(MilliRps(rate));

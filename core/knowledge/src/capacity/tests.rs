@@ -1,4 +1,4 @@
-//! The learner against queues whose truth is known.
+//! Learned capacities of queues whose true capacity is known.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use model::resource::{Fraction, LatencySlo, Quantity, Slo, Span};
 use model::time::Time;
 use proptest::prelude::*;
 
-use super::{CapacityBasis, LearnedCapacity, Point, estimate, note};
+use super::{CapacityBasis, LearnedCapacity, Point, add_point, estimate};
 
 const BELOW: f64 = 0.2;
 const BEGIN: Time = Time::from_millis(1_000_000_000);
@@ -23,7 +23,7 @@ fn slo() -> Slo {
     Slo { latency, objective: Fraction::from_millionths(999_000), capacity: None, learned: None }
 }
 
-fn blank() -> CapacityMemory {
+fn no_memory() -> CapacityMemory {
     CapacityMemory {
         below: Duration::from_millis(200),
         quantile: Fraction::from_millionths(990_000),
@@ -45,38 +45,39 @@ impl Random {
     }
 }
 
-/// A replica: requests come at random, wait in one queue, and are answered by a number of servers.
+/// A replica: random requests wait in one queue and are answered by a number of servers.
 struct Queue {
     /// Answers a second of one server.
     speed: f64,
-    /// By how much each request under way slows down all: contention for shared resources.
-    drag: f64,
+    /// The slowdown by each concurrent request: contention for shared resources.
+    contention: f64,
     free_at: Vec<f64>,
-    /// Requests that are not answered yet: when they will be, and after how long.
-    under_way: Vec<(f64, f64)>,
+    /// Requests that are not answered yet: when they will be, and their latency.
+    in_flight: Vec<(f64, f64)>,
     now: f64,
     dice: Random,
 }
 
 impl Queue {
-    fn new(servers: usize, speed: f64, drag: f64, seed: u64) -> Self {
+    fn new(servers: usize, speed: f64, contention: f64, seed: u64) -> Self {
         let free_at = vec![0.0; servers];
-        Self { speed, drag, free_at, under_way: Vec::new(), now: 0.0, dice: Random(seed) }
+        Self { speed, contention, free_at, in_flight: Vec::new(), now: 0.0, dice: Random(seed) }
     }
 
-    /// The latencies of the answers of a time in which requests come at this rate.
+    /// The latencies of the answers to this many requests at this rate.
     fn answers(&mut self, rate: f64, requests: usize) -> Vec<f64> {
         for _ in 0..requests {
             self.now += self.dice.exponential(rate);
             let next = (0..self.free_at.len()).min_by(|a, b| self.free_at[*a].total_cmp(&self.free_at[*b]));
             let busy = self.free_at.iter().filter(|at| **at > self.now).count() as f64;
             let free_at = &mut self.free_at[next.expect("a server")];
-            *free_at = free_at.max(self.now) + self.dice.exponential(self.speed / (1.0 + self.drag * busy));
-            self.under_way.push((*free_at, *free_at - self.now));
+            *free_at =
+                free_at.max(self.now) + self.dice.exponential(self.speed / (1.0 + self.contention * busy));
+            self.in_flight.push((*free_at, *free_at - self.now));
         }
         let now = self.now;
-        let (done, left) = self.under_way.drain(..).partition(|(at, _)| *at <= now);
-        self.under_way = left;
+        let (done, left) = self.in_flight.drain(..).partition(|(at, _)| *at <= now);
+        self.in_flight = left;
         let done: Vec<(f64, f64)> = done;
         done.into_iter().map(|(_, latency)| latency).collect()
     }
@@ -88,14 +89,14 @@ impl Queue {
         point(answers.len() as f64 / (self.now - begin), quantile(answers) / BELOW)
     }
 
-    /// The rate at which the 99th percentile equals the promise, found by many requests.
-    fn truth(&self) -> f64 {
+    /// The rate at which the 99th percentile equals the threshold, from many requests.
+    fn true_capacity(&self) -> f64 {
         let (mut low, mut high) = (0.0, self.speed * self.free_at.len() as f64);
         for _ in 0..9 {
             let rate = f64::midpoint(low, high);
-            let mut queue = Self::new(self.free_at.len(), self.speed, self.drag, 7);
-            let is_kept = quantile(queue.answers(rate, 20_000)) <= BELOW;
-            *(if is_kept { &mut low } else { &mut high }) = rate;
+            let mut queue = Self::new(self.free_at.len(), self.speed, self.contention, 7);
+            let is_met = quantile(queue.answers(rate, 20_000)) <= BELOW;
+            *(if is_met { &mut low } else { &mut high }) = rate;
         }
         low
     }
@@ -115,17 +116,23 @@ fn at(seconds: u32) -> Time {
     BEGIN + Duration::from_secs(u64::from(seconds))
 }
 
-/// Windows at each of the rates, over and over.
-fn watch(memory: &mut CapacityMemory, generation: Generation, queue: &mut Queue, rates: &[f64], rounds: u32) {
+/// Adds windows at each of the rates in each round.
+fn add_windows(
+    memory: &mut CapacityMemory,
+    generation: Generation,
+    queue: &mut Queue,
+    rates: &[f64],
+    rounds: u32,
+) {
     for round in 0..rounds {
         for rate in rates {
-            note(memory, generation, at(round * 60), queue.window(*rate));
+            add_point(memory, generation, at(round * 60), queue.window(*rate));
         }
     }
 }
 
 fn of(memory: &CapacityMemory, generation: Generation) -> LearnedCapacity {
-    estimate(Some(memory), generation, &slo()).expect("it has seen enough")
+    estimate(Some(memory), generation, &slo()).expect("it was observed for long enough")
 }
 
 fn parts(truth: f64, parts: &[u32]) -> Vec<f64> {
@@ -139,38 +146,38 @@ proptest! {
 
     /// In most of five runs: each sees only a sample, and one in fifty misses by more.
     #[test]
-    fn the_truth_lies_in_the_band_once_both_sides_of_it_were_seen(
-        servers in 1_usize..5, speed in 38.0..60.0_f64, drag in prop_oneof![Just(0.0), 0.0..0.1_f64], seed: u64,
+    fn the_true_capacity_lies_within_the_bounds_once_both_sides_were_observed(
+        servers in 1_usize..5, speed in 38.0..60.0_f64, contention in prop_oneof![Just(0.0), 0.0..0.1_f64], seed: u64,
     ) {
-        let truth = Queue::new(servers, speed, drag, seed).truth();
+        let truth = Queue::new(servers, speed, contention, seed).true_capacity();
         prop_assume!(truth > 3.0);
         let learned: Vec<LearnedCapacity> = (0..5)
             .map(|nth| {
-                let mut queue = Queue::new(servers, speed, drag, seed.wrapping_add(nth));
-                let mut memory = blank();
-                watch(&mut memory, FIRST, &mut queue, &parts(truth, &DAY), 8);
+                let mut queue = Queue::new(servers, speed, contention, seed.wrapping_add(nth));
+                let mut memory = no_memory();
+                add_windows(&mut memory, FIRST, &mut queue, &parts(truth, &DAY), 8);
                 of(&memory, FIRST)
             })
             .collect();
-        let is_true = |learned: &&LearnedCapacity| {
+        let is_correct = |learned: &&LearnedCapacity| {
             let of_truth = |rate: MilliRps| rate.per_second() / truth;
             of_truth(learned.lower) <= 1.15
                 && of_truth(learned.upper) >= 0.85
                 && (0.6..=1.15).contains(&of_truth(learned.rate))
         };
-        prop_assert!(learned.iter().filter(is_true).count() >= 3, "{truth} {learned:?}");
+        prop_assert!(learned.iter().filter(is_correct).count() >= 3, "{truth} {learned:?}");
     }
 
     #[test]
-    fn nothing_is_believed_far_beyond_what_was_served_well(
+    fn the_estimate_is_bounded_by_the_highest_rate_that_met_the_slo(
         servers in 1_usize..5, speed in 40.0..60.0_f64, seed: u64, most in 5_u32..60,
     ) {
         let mut queue = Queue::new(servers, speed, 0.0, seed);
-        let truth = queue.truth();
+        let truth = queue.true_capacity();
         prop_assume!(truth > 3.0);
-        let mut memory = blank();
+        let mut memory = no_memory();
         let seen = parts(truth, &[most / 4 + 1, most / 2 + 1, most]);
-        watch(&mut memory, FIRST, &mut queue, &seen, 10);
+        add_windows(&mut memory, FIRST, &mut queue, &seen, 10);
         let learned = of(&memory, FIRST);
         let highest = truth * f64::from(most) / 100.0;
         prop_assert!(learned.rate.per_second() <= 2.0 * 1.2 * highest, "{highest} {learned:?}");
@@ -178,13 +185,13 @@ proptest! {
     }
 
     #[test]
-    fn whatever_is_seen_the_band_is_in_order_and_above_nothing(
+    fn the_bounds_are_ordered_and_positive_for_any_observations(
         points in proptest::collection::vec((0_u64..u64::MAX, 0..LATENCY_CLASSES, 0_u64..4), 1..400),
     ) {
-        let mut memory = blank();
+        let mut memory = no_memory();
         for (i, (rate, class, generation)) in points.iter().enumerate() {
             let point = Point { rate: MilliRps(*rate), class: *class };
-            note(&mut memory, Generation(*generation), at(i as u32), point);
+            add_point(&mut memory, Generation(*generation), at(i as u32), point);
         }
         for generation in 0..5 {
             if let Some(learned) = estimate(Some(&memory), Generation(generation), &slo()) {
@@ -198,16 +205,16 @@ proptest! {
 /// A replica with four servers of 50 a second each, and its truth.
 fn known() -> (Queue, f64) {
     let queue = Queue::new(4, 50.0, 0.0, 11);
-    let truth = queue.truth();
+    let truth = queue.true_capacity();
     (queue, truth)
 }
 
 #[test]
-fn nothing_is_known_before_the_third_window() {
+fn there_is_no_estimate_before_the_third_window() {
     let (mut queue, truth) = known();
-    let mut memory = blank();
+    let mut memory = no_memory();
     for _ in 0..2 {
-        note(&mut memory, FIRST, BEGIN, queue.window(truth / 2.0));
+        add_point(&mut memory, FIRST, BEGIN, queue.window(truth / 2.0));
     }
     assert_eq!(estimate(Some(&memory), FIRST, &slo()), None);
     let declared = Slo { capacity: Some(Quantity::from_milli(25_000)), ..slo() };
@@ -216,10 +223,10 @@ fn nothing_is_known_before_the_third_window() {
 }
 
 #[test]
-fn overload_alone_is_believed_to_be_too_much() {
+fn the_estimate_is_below_an_observed_overload() {
     let (mut queue, truth) = known();
-    let mut memory = blank();
-    watch(&mut memory, FIRST, &mut queue, &[truth * 3.0], 10);
+    let mut memory = no_memory();
+    add_windows(&mut memory, FIRST, &mut queue, &[truth * 3.0], 10);
     let learned = of(&memory, FIRST);
     assert_eq!(learned.basis, CapacityBasis::Overload);
     assert!(
@@ -229,13 +236,13 @@ fn overload_alone_is_believed_to_be_too_much() {
 }
 
 #[test]
-fn a_service_that_rests_keeps_what_was_learned() {
+fn low_load_does_not_change_the_estimate() {
     let (mut queue, truth) = known();
-    let mut memory = blank();
-    watch(&mut memory, FIRST, &mut queue, &parts(truth, &DAY), 10);
+    let mut memory = no_memory();
+    add_windows(&mut memory, FIRST, &mut queue, &parts(truth, &DAY), 10);
     let before = of(&memory, FIRST);
     for night in 0..1000 {
-        note(&mut memory, FIRST, at(1000 + night * 60), queue.window(truth / 50.0));
+        add_point(&mut memory, FIRST, at(1000 + night * 60), queue.window(truth / 50.0));
     }
     let after = of(&memory, FIRST);
     assert!(
@@ -245,10 +252,10 @@ fn a_service_that_rests_keeps_what_was_learned() {
 }
 
 #[test]
-fn outliers_at_any_rate_change_nothing() {
+fn outliers_do_not_change_the_estimate() {
     let (mut queue, truth) = known();
-    let mut memory = blank();
-    watch(&mut memory, FIRST, &mut queue, &parts(truth, &DAY), 12);
+    let mut memory = no_memory();
+    add_windows(&mut memory, FIRST, &mut queue, &parts(truth, &DAY), 12);
     let before = of(&memory, FIRST);
     // One window in ten is an outlier.
     for round in 0..20 {
@@ -256,7 +263,7 @@ fn outliers_at_any_rate_change_nothing() {
             let rate = truth * f64::from(*percent) / 100.0;
             let outlier = (i + round as usize).is_multiple_of(10);
             let point = if outlier { point(rate, 8.0) } else { queue.window(rate) };
-            note(&mut memory, FIRST, at(round * 60), point);
+            add_point(&mut memory, FIRST, at(round * 60), point);
         }
     }
     let after = of(&memory, FIRST);
@@ -264,12 +271,12 @@ fn outliers_at_any_rate_change_nothing() {
 }
 
 #[test]
-fn a_poison_costs_at_most_a_factor_of_what_was_served_well() {
+fn latency_that_is_independent_of_load_lowers_the_estimate_by_a_bounded_factor() {
     let (mut queue, truth) = known();
-    let mut memory = blank();
-    watch(&mut memory, FIRST, &mut queue, &parts(truth, &DAY), 12);
+    let mut memory = no_memory();
+    add_windows(&mut memory, FIRST, &mut queue, &parts(truth, &DAY), 12);
     let before = of(&memory, FIRST);
-    // Whatever the rate, it is late: no replica helps. Slowly at first, then always.
+    // Requests are late at any rate, so that more replicas do not help: rarely at first, then always.
     for window in 0..3000_u32 {
         let is_late = window % 3000 < window;
         let rate = truth / f64::from(1 + window / 300);
@@ -278,42 +285,45 @@ fn a_poison_costs_at_most_a_factor_of_what_was_served_well() {
         } else {
             queue.window(rate)
         };
-        note(&mut memory, FIRST, at(720 + window), point);
+        add_point(&mut memory, FIRST, at(720 + window), point);
     }
     let after = of(&memory, FIRST);
     assert!(after.rate.0 * 5 >= before.rate.0, "{before:?} {after:?}");
-    // And when it is over, it is learned again.
-    watch(&mut memory, FIRST, &mut queue, &parts(truth, &DAY), 40);
-    let healed = of(&memory, FIRST);
-    assert!(healed.rate.0 * 4 >= before.rate.0 * 3, "{before:?} {healed:?}");
+    // Once that is over, the capacity is learned again.
+    add_windows(&mut memory, FIRST, &mut queue, &parts(truth, &DAY), 40);
+    let recovered = of(&memory, FIRST);
+    assert!(recovered.rate.0 * 4 >= before.rate.0 * 3, "{before:?} {recovered:?}");
 }
 
 #[test]
-fn a_lasting_change_is_believed_within_minutes() {
+fn a_lasting_change_is_learned_within_minutes() {
     let (mut queue, truth) = known();
-    let mut memory = blank();
-    watch(&mut memory, FIRST, &mut queue, &parts(truth, &DAY), 30);
-    // What it depends on has become slow: three quarters are gone. Two replicas tell for three minutes.
+    let mut memory = no_memory();
+    add_windows(&mut memory, FIRST, &mut queue, &parts(truth, &DAY), 30);
+    // A dependency has become slow, and three quarters of the capacity are gone. Two replicas report for three minutes.
     let mut slow = Queue::new(1, 50.0, 0.0, 5);
     for window in 0..72 {
-        note(&mut memory, FIRST, at(1800 + window * 5 / 2), slow.window(truth / 2.0));
+        add_point(&mut memory, FIRST, at(1800 + window * 5 / 2), slow.window(truth / 2.0));
     }
     let after = of(&memory, FIRST);
     assert!(after.rate.per_second() <= truth * 0.5, "{truth} {after:?}");
 }
 
 #[test]
-fn a_new_version_begins_with_most_of_what_the_last_one_carried_and_goes_its_own_way() {
+fn a_new_version_inherits_most_of_the_capacity_until_it_is_measured() {
     let (mut queue, truth) = known();
-    let mut memory = blank();
-    watch(&mut memory, FIRST, &mut queue, &parts(truth, &DAY), 12);
+    let mut memory = no_memory();
+    add_windows(&mut memory, FIRST, &mut queue, &parts(truth, &DAY), 12);
     let before = of(&memory, FIRST);
     let inherited = of(&memory, SECOND);
-    assert_eq!((inherited.rate.0, inherited.basis), (before.rate.0 / 100 * 80, CapacityBasis::Before));
-    // It is half as fast, and that is seen where the first one still kept its promise.
+    assert_eq!(
+        (inherited.rate.0, inherited.basis),
+        (before.rate.0 / 100 * 80, CapacityBasis::PreviousVersion)
+    );
+    // It is half as fast, which is observed at rates at which the first one still met the SLO.
     let mut slower = Queue::new(2, 50.0, 0.0, 3);
-    let truth_after = slower.truth();
-    watch(&mut memory, SECOND, &mut slower, &parts(truth_after, &[40, 90, 130, 160]), 6);
+    let truth_after = slower.true_capacity();
+    add_windows(&mut memory, SECOND, &mut slower, &parts(truth_after, &[40, 90, 130, 160]), 6);
     let own = of(&memory, SECOND);
     assert!(
         own.rate.per_second() <= truth_after * 1.12 && own.generation == Some(SECOND),
@@ -325,10 +335,10 @@ fn a_new_version_begins_with_most_of_what_the_last_one_carried_and_goes_its_own_
 
 #[test]
 fn memory_is_bounded() {
-    let mut memory = blank();
+    let mut memory = no_memory();
     for i in 0..20_000_u64 {
         let point = Point { rate: MilliRps(i * i), class: (i % 16) as usize };
-        note(&mut memory, Generation(i / 2000), at(i as u32), point);
+        add_point(&mut memory, Generation(i / 2000), at(i as u32), point);
     }
     assert_eq!(memory.versions.len(), model::memory::CAPACITY_VERSIONS_MAX);
     assert!(memory.versions.iter().all(|version| version.rates.len() <= model::memory::CAPACITY_RATES_MAX));

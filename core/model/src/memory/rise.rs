@@ -6,10 +6,10 @@ use crate::histogram::DecayingHistogram;
 use crate::quantity::Milli;
 use crate::time::Time;
 
-/// From one load that is kept to the next: the largest of each such time is.
+/// The interval of recorded loads: the largest load of each is kept.
 pub const RISE_STEP: Duration = Duration::from_secs(5);
 
-/// Most steps that a rise is looked for in: five minutes, longer than most programs take to start.
+/// Most steps over which a rise is measured: five minutes, longer than most programs take to start.
 pub const RISE_STEPS_MAX: usize = 60;
 
 /// How far the load rises while a replica starts.
@@ -17,37 +17,37 @@ pub const RISE_STEPS_MAX: usize = 60;
 /// Bounded: [`RISE_STEPS_MAX`] + 2 peaks, and two histograms of at most 176 buckets.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct RiseMemory {
-    /// How long a replica takes from its start until it serves, as the slowest of late did; zero before one was seen.
+    /// How long a replica takes from its start until it serves: the slowest recent start; zero before the first.
     pub start: Duration,
-    /// When that was last looked at.
+    /// When `start` was last updated.
     pub start_at: Time,
     /// The largest loads of the latest steps, oldest first.
     pub peaks: Vec<LoadPeak>,
-    /// By how much the load rose within the time of a start, in thousandths of what it was before.
+    /// Rises of the load within the time of a start, in thousandths of the load before.
     pub rises: DecayingHistogram,
-    /// By how much the largest load of a minute was above the mean of that minute, in thousandths of it.
+    /// Excess of the largest load of a minute over the mean of that minute, in thousandths of the mean.
     pub bursts: DecayingHistogram,
-    /// How many rises were seen, those without any rise included.
-    pub seen: u64,
-    /// How the promise was kept of late.
-    pub spent: SpentMemory,
+    /// The number of observations in `rises`, including those without a rise.
+    pub observed: u64,
+    /// How much of the error budget was spent recently.
+    pub error_budget: ErrorBudgetMemory,
 }
 
-/// Requests of late, and those of them that came while the service could not carry them all, in thousandths.
+/// Recent requests, and those that arrived while the service lacked capacity: decaying sums, in thousandths.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct SpentMemory {
-    /// When that was last looked at.
+pub struct ErrorBudgetMemory {
+    /// When the sums were last updated.
     pub at: Time,
-    /// Requests that came.
-    pub came: u64,
-    /// Those of them to whom the promise was broken; at most `came`.
+    /// Requests that arrived.
+    pub requests: u64,
+    /// Those that missed the SLO; at most `requests`.
     pub late: u64,
 }
 
 /// The largest load of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LoadPeak {
-    /// Which step, counted from the beginning of the clock.
+    /// The number of the step, counted from the start of the clock.
     pub step: u64,
     /// The load.
     pub load: Milli,

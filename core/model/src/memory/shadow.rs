@@ -1,76 +1,64 @@
-//! What is remembered of shadow autoscalers, which are tried beside the acting one without effect.
+//! State of shadow autoscalers, which run beside the acting one without effect, and how they compare with it.
 
 use std::cmp::Ordering;
 use std::time::Duration;
 
-use super::ScalingMemory;
+use super::{ScaleDirection, ScalingMemory};
 use crate::resource::ObjectName;
 use crate::time::{Time, millis};
 
-/// What is remembered of a shadow autoscaler: its own memory, and how it compares with the acting one.
+/// State of one shadow autoscaler, and its comparison with the acting one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ShadowMemory {
     /// Its name.
     pub name: ObjectName,
-    /// Replicas that it would run.
+    /// Replicas that it wants.
     pub desired: u32,
-    /// What it remembers, as if its decisions had been carried out.
+    /// Its own scaling state, as if its decisions had been carried out.
     pub scaling: ScalingMemory,
-    /// Since when the two are compared.
+    /// When the comparison began.
     pub since: Time,
-    /// Until when they have been compared.
+    /// When the comparison was last updated.
     pub until: Time,
-    /// How much of that time counts, in milliseconds: gaps between looks do not.
+    /// The time that was compared, in milliseconds, without gaps in which nothing was evaluated.
     pub counted_ms: u64,
     /// Its own figures over that time.
-    pub own: Tally,
+    pub own: ScalingTally,
     /// The figures of the acting one over the same time.
-    pub acting: Tally,
-    /// When it would have run fewer than the acting one.
+    pub acting: ScalingTally,
+    /// The time in which it wanted fewer replicas than the acting one.
     pub below: Difference,
-    /// When it would have run more.
+    /// The time in which it wanted more.
     pub above: Difference,
-    /// Its latest changes, oldest first; at most [`SHADOW_CHANGES_MAX`].
+    /// Its latest changes of size, oldest first; at most [`SHADOW_CHANGES_MAX`].
     pub changes: Vec<SizeChange>,
 }
 
-/// The figures of an autoscaler over some time. Sums saturate, which takes a million replicas six centuries.
+/// The figures of an autoscaler over some time. Sums saturate, which a million replicas reach after six centuries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Tally {
+pub struct ScalingTally {
     /// Replicas that it wanted, times milliseconds.
     pub replica_ms: u64,
-    /// How often it wanted more than before.
-    pub grown: u32,
-    /// How often it wanted fewer.
-    pub shrunk: u32,
-    /// How often a change went the other way than the last one.
-    pub turns: u32,
-    /// Which way the last change went.
-    pub heading: Heading,
+    /// How often it scaled out.
+    pub scale_outs: u32,
+    /// How often it scaled in.
+    pub scale_ins: u32,
+    /// How often the direction changed from one change of size to the next.
+    pub reversals: u32,
+    /// The direction of the last change; `None` before the first.
+    pub last_direction: Option<ScaleDirection>,
     /// How long a metric was above its target by more than its tolerance, in milliseconds.
-    pub over_ms: u64,
-    /// How long its metrics gave no number, in milliseconds.
-    pub held_ms: u64,
+    pub over_target_ms: u64,
+    /// How long its metrics gave no number of replicas, in milliseconds.
+    pub undecided_ms: u64,
 }
 
-/// Which way a number has gone.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Heading {
-    /// None yet.
-    #[default]
-    None,
-    /// To more.
-    Out,
-    /// To fewer.
-    In,
-}
-
-/// How long a number differed, and by how much.
+/// How long two numbers of replicas differed, and by how much.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Difference {
     /// How long, in milliseconds.
     pub ms: u64,
-    /// By how many replicas, times milliseconds.
+    /// The difference in replicas, times milliseconds.
     pub replica_ms: u64,
 }
 
@@ -85,11 +73,11 @@ pub struct SizeChange {
     pub to: u32,
 }
 
-/// Most changes kept of a shadow: a screen.
+/// Most changes of size kept for a shadow: as many as fit on a screen.
 pub const SHADOW_CHANGES_MAX: usize = 20;
 
 impl ShadowMemory {
-    /// Begins the comparison at `now` with the size and the memory of the acting one.
+    /// Begins the comparison at `now`, with the size and the state of the acting autoscaler.
     pub fn new(name: ObjectName, now: Time, desired: u32, scaling: ScalingMemory) -> Self {
         Self {
             name,
@@ -98,15 +86,15 @@ impl ShadowMemory {
             since: now,
             until: now,
             counted_ms: 0,
-            own: Tally::default(),
-            acting: Tally::default(),
+            own: ScalingTally::default(),
+            acting: ScalingTally::default(),
             below: Difference::default(),
             above: Difference::default(),
             changes: Vec::new(),
         }
     }
 
-    /// Counts a span in which it wanted [`Self::desired`] replicas and the acting one wanted `acting`.
+    /// Adds a span of time in which it wanted [`Self::desired`] replicas and the acting autoscaler wanted `acting`.
     pub fn count(&mut self, passed: Duration, acting: u32) {
         let ms = millis(passed);
         let times = |replicas: u32| ms.saturating_mul(u64::from(replicas));
@@ -123,10 +111,10 @@ impl ShadowMemory {
         difference.replica_ms = difference.replica_ms.saturating_add(times(self.desired.abs_diff(acting)));
     }
 
-    /// From `now` on it wants so many replicas.
+    /// Records that it wants `to` replicas from `now` on.
     pub fn resize(&mut self, now: Time, to: u32) {
         let from = std::mem::replace(&mut self.desired, to);
-        self.own.turn(from, to);
+        self.own.record_change(from, to);
         if from != to {
             if self.changes.len() == SHADOW_CHANGES_MAX {
                 self.changes.remove(0);
@@ -135,35 +123,35 @@ impl ShadowMemory {
         }
     }
 
-    /// Whether `then` differs only in its counts, and is at most `slack` behind.
-    pub fn is_kept_by(&self, then: &Self, slack: Duration) -> bool {
-        let is_same = self.name == then.name
-            && self.desired == then.desired
-            && self.since == then.since
-            && self.changes == then.changes;
-        is_same && (self.until == then.until || self.until.since(then.until) < slack)
+    /// Whether `saved`, an earlier state, differs at most in its counts and is less than `slack` behind.
+    pub fn is_covered_by(&self, saved: &Self, slack: Duration) -> bool {
+        let is_same = self.name == saved.name
+            && self.desired == saved.desired
+            && self.since == saved.since
+            && self.changes == saved.changes;
+        is_same && (self.until == saved.until || self.until.since(saved.until) < slack)
     }
 }
 
-impl Tally {
-    /// Counts a change of size; none when both are the same.
-    pub fn turn(&mut self, from: u32, to: u32) {
-        let (heading, count) = match to.cmp(&from) {
-            Ordering::Greater => (Heading::Out, &mut self.grown),
-            Ordering::Less => (Heading::In, &mut self.shrunk),
+impl ScalingTally {
+    /// Counts a change of size; no change when both sizes are equal.
+    pub fn record_change(&mut self, from: u32, to: u32) {
+        let (direction, count) = match to.cmp(&from) {
+            Ordering::Greater => (ScaleDirection::Out, &mut self.scale_outs),
+            Ordering::Less => (ScaleDirection::In, &mut self.scale_ins),
             Ordering::Equal => return,
         };
         *count = count.saturating_add(1);
-        if self.heading != Heading::None && self.heading != heading {
-            self.turns = self.turns.saturating_add(1);
+        if self.last_direction.replace(direction).is_some_and(|last| last != direction) {
+            self.reversals = self.reversals.saturating_add(1);
         }
-        self.heading = heading;
     }
 
-    /// Counts a span in which a metric was above its target, or the metrics gave no number.
-    pub fn note(&mut self, passed: Duration, is_over: bool, is_held: bool) {
-        for (sum, holds) in [(&mut self.over_ms, is_over), (&mut self.held_ms, is_held)] {
-            *sum = sum.saturating_add(if holds { millis(passed) } else { 0 });
+    /// Adds a span of time in which a metric was above its target, or the metrics gave no number of replicas.
+    pub fn record_time(&mut self, passed: Duration, is_over_target: bool, is_undecided: bool) {
+        let sums = [(&mut self.over_target_ms, is_over_target), (&mut self.undecided_ms, is_undecided)];
+        for (sum, _) in sums.into_iter().filter(|(_, counts)| *counts) {
+            *sum = sum.saturating_add(millis(passed));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What people declare of the log of requests.
+//! The access log.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,31 +9,31 @@ use super::Quantity;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct AccessLog {
-    /// The file to write; a relative path starts from the folder of the manifest. The folder that it lies in must exist. `-` is
-    /// the standard output of Homeostat. Several services and routes may write to the same file.
+    /// The file to write; a relative path starts from the folder of the manifest. Its folder must exist. `-` is the
+    /// standard output of Homeostat. Several services and routes may write to the same file.
     pub file: String,
-    /// What a line looks like.
+    /// The format of a line.
     #[serde(default)]
     pub format: AccessLogFormat,
-    /// How large the file may become, in bytes (the default is 64Mi). Before a line that would not fit, it is renamed to
+    /// The maximum size of the file in bytes (the default is 64Mi). Before a line that would exceed it, the file is renamed to
     /// `FILE.1`, `FILE.1` to `FILE.2`, and so on. 4Ki to 1Ti.
     #[serde(default = "size_default")]
     pub size: Quantity,
-    /// How many renamed files (`FILE.1`, `FILE.2` and so on) are kept; older ones are deleted. 0 to 1000.
+    /// The number of renamed files (`FILE.1`, `FILE.2` and so on) that are kept; older ones are deleted. 0 to 1000.
     #[serde(default = "keep_default")]
     pub keep: u32,
 }
 
-/// What a line of an access log looks like.
+/// The format of a line of an access log.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "camelCase")]
 pub enum AccessLogFormat {
-    /// A JSON object with all that is known of the request.
+    /// A JSON object with all fields of the request.
     #[default]
     Json,
-    /// Apache's combined log format, which most tools read.
+    /// Apache's combined log format, which most tools support.
     Combined,
 }
 
@@ -45,7 +45,7 @@ const fn keep_default() -> u32 {
     8
 }
 
-/// The file that stands for the standard output.
+/// The path that means the standard output.
 const STANDARD_OUTPUT: &str = "-";
 
 impl AccessLog {

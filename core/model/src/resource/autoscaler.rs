@@ -1,7 +1,7 @@
-//! One autoscaler in its normal form, whichever manifest it was written in.
+//! The normal form of an autoscaler, independent of the version of its manifest.
 //!
-//! The words and defaults are those of `autoscaling/v2`. Every door checks before it makes one, so that the planner
-//! meets only metrics with a target, bounds in order, and rules with at least one policy.
+//! The terms and defaults are those of `autoscaling/v2`. It is created only after validation, so that the planner gets only metrics with
+//! a target, ordered bounds, and rules with at least one policy.
 
 use std::time::Duration;
 
@@ -11,110 +11,110 @@ use super::hpa::shapes::{CrossVersionObjectReference, LabelSelector};
 use super::{Bounds, Quantity, ScalePolicy};
 use crate::name::ServiceName;
 
-/// The Pods metric that the proxy's own counters answer: requests that a replica served, per second.
+/// The Pods metric from the proxy's counters: requests that a replica served, per second.
 pub const REQUEST_RATE_METRIC: &str = "http_requests_per_second";
 
-/// The Pods metric that the proxy measures besides: how long a replica takes for 99 of 100 requests, in seconds; 0 while it is asked for nothing.
+/// The Pods metric of the proxy's latencies: the 99th percentile of a replica in seconds; 0 while it has no requests.
 pub const RESPONSE_TIME_METRIC: &str = "http_response_time_p99_seconds";
 
-/// Fewest replicas when a manifest does not say.
+/// The default minimum of replicas.
 pub const MIN_REPLICAS_DEFAULT: u32 = 1;
 
-/// Target of the cpu metric that stands in where a manifest gives no metric.
+/// The target of the default cpu metric of a manifest without metrics.
 pub const CPU_UTILIZATION_DEFAULT: Percent = Percent(80);
 
-/// How long scale-in waits for a higher recommendation to age when `behavior` does not say.
+/// The default stabilization window of scale-in.
 ///
 /// Source: kube-controller-manager `--horizontal-pod-autoscaler-downscale-stabilization`.
 pub const SCALE_IN_STABILIZATION_DEFAULT: Duration = Duration::from_secs(300);
 
-/// A whole number of hundredths, above 0. 100 is all that was requested; more is possible.
+/// A whole percentage, above 0. 100 is all of the request; more is possible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Percent(pub u32);
 
-/// What an autoscaler keeps, for which service, between which bounds.
+/// The targets, the service and the bounds of an autoscaler.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AutoscalerSpec {
     /// The service that it scales.
     pub service: ServiceName,
-    /// Fewest replicas, at most `max`; 0 only with a metric of type Object or External.
+    /// The minimum of replicas, at most `max`; 0 only with a metric of type Object or External.
     pub min: u32,
-    /// Most replicas, at least 1.
+    /// The maximum of replicas, at least 1.
     pub max: u32,
-    /// What is measured, at least one.
+    /// The metrics, at least one.
     pub metrics: Vec<MetricSpec>,
-    /// How a number follows from what they measure.
+    /// How the number of replicas follows from them.
     #[serde(default, skip_serializing_if = "ScalePolicy::is_hpa")]
     pub policy: ScalePolicy,
-    /// How fast the number may change; none means HPA's rules from before `behavior` existed.
+    /// The scaling behavior; `None` means HPA's rules from before `behavior` existed.
     pub behavior: Option<Behavior>,
 }
 
 impl AutoscalerSpec {
-    /// Between how many replicas it scales.
+    /// Its bounds.
     pub fn bounds(&self) -> Bounds {
         Bounds { min: self.min, max: self.max }
     }
 }
 
-/// One metric and the value that it should have.
+/// A metric and its target.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum MetricSpec {
-    /// What whole replicas use.
+    /// The resource usage of replicas.
     Resource {
-        /// What they use.
+        /// The resource.
         resource: MeteredResource,
-        /// How much of it.
+        /// The target.
         target: ResourceTarget,
     },
-    /// What one container of each replica uses.
+    /// The resource usage of one container of each replica.
     ContainerResource {
-        /// Which container.
+        /// The container.
         container: String,
-        /// What it uses.
+        /// The resource.
         resource: MeteredResource,
-        /// How much of it.
+        /// The target.
         target: ResourceTarget,
     },
-    /// What replicas report of themselves, averaged over them.
+    /// A metric that the replicas report, averaged over them.
     Pods {
-        /// Which metric; [`REQUEST_RATE_METRIC`] and [`RESPONSE_TIME_METRIC`] are the proxy's.
+        /// The metric; [`REQUEST_RATE_METRIC`] and [`RESPONSE_TIME_METRIC`] are measured by the proxy.
         metric: MetricIdentifier,
-        /// The mean that it should have.
+        /// The target of the mean.
         average: Quantity,
     },
-    /// What is reported of one other object.
+    /// A metric of another object.
     Object {
-        /// Of which.
+        /// The object.
         object: CrossVersionObjectReference,
-        /// Which metric.
+        /// The metric.
         metric: MetricIdentifier,
-        /// The value that it should have.
+        /// The target.
         target: TotalTarget,
     },
-    /// What is measured outside.
+    /// An external metric.
     External {
-        /// Which metric.
+        /// The metric.
         metric: MetricIdentifier,
-        /// The value that it should have.
+        /// The target.
         target: TotalTarget,
-        /// What stands in while it gives nothing; none means that the size is kept.
+        /// The fallback while it has no measurement; `None` means that the size does not change.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         fallback: Option<Fallback>,
     },
 }
 
-/// What a metric asks for that has given nothing for long.
+/// The fallback of a metric that could not be measured for some time.
 ///
 /// Source: Kubernetes KEP-5679, `external.fallback`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Fallback {
-    /// For how long it must have given nothing, without a break.
+    /// How long measurements must have failed without interruption.
     pub after: Duration,
-    /// This many replicas, at least 1.
+    /// The proposed replicas, at least 1.
     pub replicas: u32,
 }
 
@@ -124,7 +124,7 @@ pub fn is_of_proxy(name: &str) -> bool {
 }
 
 impl MetricSpec {
-    /// The resource of which it aims at a share of what is requested.
+    /// The resource whose utilization, relative to the request, is the target.
     pub fn shared(&self) -> Option<MeteredResource> {
         match self {
             Self::Resource { resource, target } | Self::ContainerResource { resource, target, .. } => {
@@ -137,7 +137,7 @@ impl MetricSpec {
         }
     }
 
-    /// What stands in while it gives nothing, where that is declared.
+    /// The declared fallback while it has no measurement.
     pub fn fallback(&self) -> Option<Fallback> {
         match self {
             Self::External { fallback, .. } => *fallback,
@@ -148,7 +148,7 @@ impl MetricSpec {
         }
     }
 
-    /// The name that policies know it by: the resource's, or the metric's.
+    /// Its name in policies: that of the resource or of the metric.
     pub fn name(&self) -> &str {
         match self {
             Self::Resource { resource, .. } | Self::ContainerResource { resource, .. } => resource.as_str(),
@@ -159,7 +159,7 @@ impl MetricSpec {
     }
 }
 
-/// What replicas use and Homeostat meters.
+/// The resources of replicas that Homeostat measures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum MeteredResource {
@@ -170,7 +170,7 @@ pub enum MeteredResource {
 }
 
 impl MeteredResource {
-    /// The name in manifests.
+    /// Its name in manifests.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Cpu => "cpu",
@@ -179,88 +179,88 @@ impl MeteredResource {
     }
 }
 
-/// How much of a resource should be used.
+/// The target of a resource usage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum ResourceTarget {
-    /// Of what is requested, as a mean over the replicas.
+    /// A percentage of the request, as a mean over the replicas.
     Utilization(Percent),
-    /// As a plain amount, as a mean over the replicas. Above 0.
+    /// An amount, as a mean over the replicas. Above 0.
     Average(Quantity),
 }
 
-/// The value that a metric of the whole service should have.
+/// The target of a metric of the service as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum TotalTarget {
-    /// As it is. Above 0.
+    /// The value itself. Above 0.
     Value(Quantity),
-    /// Divided by the number of replicas. Above 0.
+    /// The value divided by the number of replicas. Above 0.
     Average(Quantity),
 }
 
-/// Which metric.
+/// Identifies a metric.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MetricIdentifier {
     /// Its name; never empty.
     pub name: String,
-    /// Which of its series; none means all that the name has.
+    /// The selector of its series; `None` means all.
     pub selector: Option<LabelSelector>,
 }
 
-/// How fast the number of replicas may change, each way, with all defaults filled in.
+/// The scaling behavior in both directions, with all defaults.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Behavior {
-    /// Towards more replicas.
+    /// Scale-out.
     pub scale_up: ScalingRules,
-    /// Towards fewer replicas.
+    /// Scale-in.
     pub scale_down: ScalingRules,
 }
 
-/// How fast the number of replicas may change one way.
+/// The scaling rules in one direction.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ScalingRules {
-    /// The window whose least change is taken, 0 to 3600 s.
+    /// The window from which the smallest change is taken, 0 to 3600 s.
     pub stabilization: Duration,
-    /// Which of the policies holds.
+    /// The policy that applies.
     pub select: SelectPolicy,
-    /// How much change is allowed in which time; at least one.
+    /// The allowed changes within a time; at least one.
     pub policies: Vec<ScalingPolicy>,
-    /// The part by which a metric may miss its target without a change, at least 0; none means the loop's default of 0.1.
+    /// The relative deviation from the target that causes no change, at least 0; `None` means the default of 0.1.
     pub tolerance: Option<Quantity>,
 }
 
-/// Which of several policies holds.
+/// The selection among several policies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum SelectPolicy {
-    /// The one that allows most change.
+    /// The policy that allows the largest change.
     Max,
-    /// The one that allows least change.
+    /// The policy that allows the smallest change.
     Min,
-    /// None: no change this way.
+    /// No change in this direction.
     Disabled,
 }
 
-/// How much change is allowed in which time.
+/// An allowed change within a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ScalingPolicy {
-    /// How much.
+    /// The change.
     pub change: PolicyChange,
-    /// In which time, 1 to 1800 s.
+    /// The time, 1 to 1800 s.
     pub period: Duration,
 }
 
-/// How much change a policy allows.
+/// The change that a policy allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum PolicyChange {
     /// This many replicas, at least 1.
     Pods(u32),
-    /// This share of the replicas there were.
+    /// This percentage of the replicas at the begin of the time.
     Percent(Percent),
 }

@@ -1,11 +1,12 @@
-//! What must hold of resources beyond the form of each field: ranges, references, and that they agree with each other.
+//! Checks beyond the form of single fields: ranges, references, and conflicts between resources.
 //!
-//! Pure functions over whole resources. They find everything that is wrong, not only the first problem.
+//! Pure functions over whole resources. They report every problem, not only the first one.
 
 mod access_log;
 mod elsewhere;
 mod external;
-mod guarded;
+mod fields;
+mod guard_limit;
 mod metric_source;
 mod route;
 mod service;
@@ -18,31 +19,31 @@ mod tests;
 
 use super::{Problem, Resource};
 
-/// How grave a problem is.
+/// The severity of a problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// Nothing is applied.
+    /// The resources are not applied.
     Error,
-    /// It is applied, and the user is told.
+    /// The resources are applied, and the user is warned.
     Warning,
 }
 
 /// One thing that is wrong with one of several resources.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResourceProblem {
-    /// Which of the resources that were checked, counted from 0.
+    /// The index of the resource in the checked list.
     pub resource: usize,
-    /// Whether it keeps them from being applied.
+    /// Whether it prevents that the resources are applied.
     pub severity: Severity,
     /// What is wrong, and where in the resource.
     pub problem: Problem,
 }
 
-/// All that is wrong with `resources`, each for itself and with each other, in the order of the resources.
+/// All problems of `resources`, of each by itself and between them, in the order of the resources.
 ///
-/// `resources` is the whole set as it would be: what is applied with what is there already. `dangling` is how grave it
-/// is that a resource names a service that is not in the set: an error for a server, which knows all there is, and a
-/// warning for a file that is looked at alone.
+/// `resources` is the complete resulting set: the resources to be applied together with the existing ones. `dangling` is the severity
+/// of a reference to a service that is not in the set: an error for a server, which knows all services, and a warning for a file
+/// that is checked alone.
 pub fn check(resources: &[Resource], dangling: Severity) -> Vec<ResourceProblem> {
     let mut found: Vec<ResourceProblem> = Vec::new();
     for (resource, checked) in resources.iter().enumerate() {
@@ -53,7 +54,7 @@ pub fn check(resources: &[Resource], dangling: Severity) -> Vec<ResourceProblem>
             Resource::HorizontalPodAutoscaler(hpa) => match hpa.autoscaler() {
                 Ok(spec) => {
                     let mut found = Vec::new();
-                    guarded::of_autoscaler(&spec, &mut found);
+                    guard_limit::of_autoscaler(&spec, &mut found);
                     found
                 }
                 Err(problems) => {

@@ -1,4 +1,4 @@
-//! What people declare of endpoints that Homeostat does not run, and of the zones that requests stay in.
+//! Endpoints that Homeostat does not run, and zones.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -8,10 +8,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::name::ZoneName;
 
-/// Most endpoints elsewhere of one service: what a person keeps up by hand; who has more has a balancer for them, which is one endpoint.
+/// Most endpoints elsewhere of one service: as many as can be maintained by hand; more are usually behind a balancer.
 pub const ENDPOINTS_ELSEWHERE_MAX: usize = 256;
 
-/// Greatest weight of an endpoint elsewhere. Source: HAProxy's configuration manual, section 5.2, `weight`, so that all balancers can follow it.
+/// Largest weight of an endpoint elsewhere: the limit of HAProxy (configuration manual, section 5.2, `weight`).
 pub const ENDPOINT_WEIGHT_MAX: u32 = 256;
 
 /// An endpoint that others run, and that requests are balanced to beside the replicas: on another machine, or not run by Homeostat yet.
@@ -42,50 +42,50 @@ pub enum TrafficDistribution {
     PreferSameZone,
 }
 
-/// Where an endpoint listens: an IP address that one machine has, and a port.
+/// The address of an endpoint: a unicast IP address and a port.
 ///
-/// Names are refused: they can mean several addresses, and others tomorrow.
+/// Names are refused: they can stand for several addresses, which can change.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EndpointAddress(SocketAddr);
 
-/// Why a text is no address of an endpoint.
+/// Why a text is not the address of an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointAddressError {
-    /// It is no IP address with a port.
+    /// It is not an IP address with a port.
     #[error("an endpoint is an IP address and a port, such as 10.0.0.7:8080 or [fd00::7]:8080, not {text:?}")]
     Text {
         /// What was written.
         text: String,
     },
-    /// It is no address of one machine.
-    #[error("{ip} is no address of one machine: nobody can be connected to there")]
-    Nobody {
+    /// It is not the address of a single machine.
+    #[error("{ip} is not the address of a single machine, so nothing can connect to it")]
+    NotUnicast {
         /// The address.
         ip: IpAddr,
     },
     /// Its port is 0.
-    #[error("nobody listens on port 0: say which port the endpoint has")]
+    #[error("port 0 is not allowed: give the port of the endpoint")]
     Port,
 }
 
 impl EndpointAddress {
-    /// Reads an address; resolves no names.
+    /// Parses an address; does not resolve names.
     pub fn parse(text: &str) -> Result<Self, EndpointAddressError> {
         let address: SocketAddr =
             text.parse().map_err(|_| EndpointAddressError::Text { text: text.to_owned() })?;
-        // An address of IPv4 is one however it is written: what is told apart, or compared with a listener, is that.
+        // An IPv4-mapped IPv6 address is the same as the IPv4 address, which it is compared by.
         let address = match address.ip().to_canonical() {
             four @ IpAddr::V4(_) => SocketAddr::new(four, address.port()),
             IpAddr::V6(_) => address,
         };
         let ip = address.ip();
-        let is_nobodys = match ip {
-            // Source: RFC 1122, section 3.2.1.3: 0.0.0.0/8 is nobody's to be sent to.
+        let is_reserved = match ip {
+            // Source: RFC 1122, section 3.2.1.3: 0.0.0.0/8 is not a valid destination.
             IpAddr::V4(four) => four.is_broadcast() || four.octets()[0] == 0,
             IpAddr::V6(six) => six.is_unspecified(),
         };
-        if is_nobodys || ip.is_multicast() {
-            return Err(EndpointAddressError::Nobody { ip });
+        if is_reserved || ip.is_multicast() {
+            return Err(EndpointAddressError::NotUnicast { ip });
         }
         if address.port() == 0 {
             return Err(EndpointAddressError::Port);
@@ -93,7 +93,7 @@ impl EndpointAddress {
         Ok(Self(address))
     }
 
-    /// The address as the system knows it.
+    /// The socket address.
     pub const fn get(self) -> SocketAddr {
         self.0
     }
@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_endpoint_is_an_address_that_somebody_can_have() {
+    fn an_endpoint_is_a_unicast_address_with_a_port() {
         for text in ["10.0.0.7:8080", "[fd00::7]:8080", "127.0.0.1:1"] {
             assert_eq!(EndpointAddress::parse(text).unwrap().to_string(), text);
         }
@@ -162,14 +162,14 @@ mod tests {
             "[::ffff:224.0.0.1]:80",
         ] {
             assert!(
-                matches!(EndpointAddress::parse(text), Err(EndpointAddressError::Nobody { .. })),
+                matches!(EndpointAddress::parse(text), Err(EndpointAddressError::NotUnicast { .. })),
                 "{text}"
             );
         }
     }
 
     #[test]
-    fn an_address_of_ipv4_is_one_however_it_is_written() {
+    fn ipv4_mapped_addresses_equal_plain_ones() {
         for (mapped, plain) in
             [("[::ffff:10.0.0.7]:80", "10.0.0.7:80"), ("[::ffff:7f00:1]:80", "127.0.0.1:80")]
         {

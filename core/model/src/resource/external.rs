@@ -1,4 +1,4 @@
-//! What people declare of a balancer of their own, which Homeostat keeps told of the replicas.
+//! External load balancers whose backends Homeostat updates.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,29 +9,27 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::Span;
 use crate::name::ServiceName;
 
-/// A balancer of somebody else that gets the replicas of a service as a file, which is written whenever they change.
+/// An external load balancer that gets the replicas of a service as a file, which is written whenever they change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct External {
-    /// The balancer whose configuration language the file is written in.
+    /// The load balancer, which defines the format of the file.
     pub format: ExternalFormat,
-    /// The file that the balancer includes; a relative path starts from the folder of the manifest. The folder that it lies in
-    /// must exist.
+    /// The file that the load balancer includes; a relative path starts from the folder of the manifest. Its folder must exist.
     pub file: String,
     /// The name of the `upstream` or `backend`. Default: that of the service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<ExternalName>,
-    /// The command that succeeds if the balancer would accept the file, such as `[nginx, -t]`. `$(FILE)` in an argument stands
-    /// for the new file, which is then checked before it replaces the old one; if no argument names it, the new file is put in
-    /// its place for the check, and the old one is put back if the check fails. It is run without a shell, in the folder of the
-    /// file.
+    /// The command that validates the file, such as `[nginx, -t]`. `$(FILE)` in an argument is replaced with the new file, which is then
+    /// checked before it replaces the old one; without it, the new file replaces the old one for the check, and the old one is restored if
+    /// the check fails. It is run without a shell, in the folder of the file.
     #[schemars(length(min = 1))]
     pub check: Vec<String>,
-    /// The command that makes the balancer load the file, such as `[nginx, -s, reload]`. It is run without a shell, in the folder
+    /// The command that makes the load balancer load the file, such as `[nginx, -s, reload]`. It is run without a shell, in the folder
     /// of the file.
     #[schemars(length(min = 1))]
     pub reload: Vec<String>,
-    /// How long `check` and `reload` may take, each; after that the command is killed and counts as failed. 100ms to 10m.
+    /// The timeout of `check` and of `reload`; a command that exceeds it is killed and counts as failed. 100ms to 10m.
     #[serde(default = "timeout_default")]
     pub timeout: Span,
     /// The shortest time from one write of the file to the next: changes in between are written together. 100ms to 1h.
@@ -47,25 +45,25 @@ const fn every_default() -> Span {
     Span::from_secs(1)
 }
 
-/// Most balancers that one service is told to: an edge and an internal one of each kind, doubled.
+/// The most external load balancers of one service: an edge and an internal one of each kind, doubled.
 pub const EXTERNALS_MAX: usize = 8;
 
-/// What stands for the candidate in the arguments of a check.
+/// The placeholder for the new file in the arguments of a check.
 pub const CANDIDATE: &str = "$(FILE)";
 
 impl External {
-    /// What the `upstream` or the `backend` is called.
+    /// The name of the `upstream` or the `backend`.
     pub fn name_for<'a>(&'a self, service: &'a ServiceName) -> &'a str {
         self.name.as_ref().map_or(service.as_str(), ExternalName::as_str)
     }
 
-    /// Whether the check is told where the candidate is, and so runs before the file is replaced.
+    /// Whether the check gets the path of the new file, so that it runs before the file is replaced.
     pub fn checks_aside(&self) -> bool {
         self.check.iter().any(|argument| argument.contains(CANDIDATE))
     }
 }
 
-/// In whose words a balancer's file is written.
+/// The kind of an external load balancer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ExternalFormat {
@@ -86,26 +84,26 @@ impl fmt::Display for ExternalFormat {
 
 /// The name of an `upstream` or a `backend`: letters, digits, `.`, `_` and `-`, the first a letter or digit, at most 64.
 ///
-/// What both balancers take without quotes. Source: HAProxy's configuration manual, section 4, "proxies".
+/// Both load balancers accept it without quotes. Source: HAProxy's configuration manual, section 4, "proxies".
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ExternalName(Box<str>);
 
-/// Bytes of such a name at most.
+/// The most bytes of such a name.
 const NAME_LEN_MAX: usize = 64;
 
-/// Why a text is no name of an `upstream` or a `backend`.
+/// Why a text is not a name of an `upstream` or a `backend`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the name of an upstream or backend is 1 to {NAME_LEN_MAX} letters, digits and any of ._- of which the first is a letter or digit, not \
      {text:?}"
 )]
 pub struct ExternalNameError {
-    /// What was written.
+    /// The text.
     pub text: String,
 }
 
 impl ExternalName {
-    /// Checks `text` and takes it as a name.
+    /// Parses a name.
     pub fn parse(text: &str) -> Result<Self, ExternalNameError> {
         let belongs = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
         let begins = text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
@@ -155,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_that_could_end_a_line_or_a_block_is_none() {
+    fn names_that_could_end_a_line_or_a_block_are_refused() {
         for name in ["shop", "shop-v2.blue_1", "9"] {
             assert_eq!(ExternalName::parse(name).map(|name| name.as_str().to_owned()), Ok(name.to_owned()));
         }

@@ -1,10 +1,10 @@
-//! A formula over metrics, written in the expressions of Jinja.
+//! A formula over metrics: an expression of Jinja.
 //!
-//! Read once, into a tree that has only numbers where numbers are meant and only conditions where conditions are meant: what is left to
-//! go wrong when it is computed are the values themselves ([`Undefined`]). Computing allocates nothing, takes a time that is linear in
-//! the length of the text, and gives the same bits on every machine, since it is made of operations that IEEE 754 defines exactly.
+//! It is parsed once, into a typed tree of numbers and conditions, so that an evaluation can fail only because of its values
+//! ([`Undefined`]). An evaluation allocates nothing, takes a time that is linear in the length of the text, and gives the same bits on every
+//! machine, since IEEE 754 defines its operations exactly.
 //!
-//! Why Jinja's: docs/decisions/0025.
+//! Why Jinja: docs/decisions/0025.
 
 mod reading;
 
@@ -17,14 +17,14 @@ use std::sync::Arc;
 
 use schemars::JsonSchema;
 
-/// Longest formula, in bytes: eight lines, which is more than anybody can check by eye.
+/// The longest formula in bytes: eight lines, more than can be reviewed.
 pub const FORMULA_LEN_MAX: usize = 1024;
 
-/// Most names, numbers, operators and parentheses of a formula. It bounds how deep the reader descends, some 4 KiB of stack each, where
-/// a thread has 2 MiB.
+/// The most names, numbers, operators and parentheses of a formula. It bounds the recursion of the parser, some 4 KiB of stack each; a
+/// thread has 2 MiB.
 pub const FORMULA_TOKENS_MAX: usize = 256;
 
-/// Most parentheses within each other. A level costs the reader some 20 KiB of stack in a build without optimisation.
+/// The most nested parentheses. A level needs some 20 KiB of stack in a build without optimization.
 pub const FORMULA_NESTING_MAX: usize = 16;
 
 /// A formula over metrics: `max(cpu / 60, queue_length / 30)`.
@@ -37,13 +37,13 @@ struct Source {
     body: Number,
 }
 
-/// Why a text is no formula.
+/// Why a text is not a formula.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}{why}", At(*.at))]
 pub struct FormulaError {
-    /// Line and column in it, both from 1, the column in characters; `None` when it is about the whole.
+    /// Line and column, both from 1, the column in characters; `None` when it is about the formula as a whole.
     pub at: Option<(usize, usize)>,
-    /// What is wrong, and what would be right.
+    /// What is wrong, and how to correct it.
     pub why: String,
 }
 
@@ -52,38 +52,38 @@ struct At(Option<(usize, usize)>);
 /// Why a formula has no value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Undefined {
-    /// One of its [names](Formula::names) has no value, by its place among them, and the formula does not say what stands in for it.
+    /// One of its [names](Formula::names), by its index, has no value, and the formula has no default for it.
     Missing(usize),
-    /// Something was to be divided by zero.
+    /// A division by zero.
     DivisionByZero,
-    /// The root of a negative number was to be taken.
+    /// The square root of a negative number.
     RootOfNegative,
     /// A number is greater than a float can hold.
     TooLarge,
 }
 
-/// Something that is a number.
+/// An expression of a number.
 enum Number {
     Constant(f64),
-    /// By its place among the names.
+    /// By its index among the names.
     Named(usize),
     Negated(Box<Number>),
     Arithmetic(Operator, Box<(Number, Number)>),
     Applied(Function, Box<[Number]>),
-    /// The first if the condition holds, else the second.
+    /// The first if the condition is true, otherwise the second.
     Choice(Box<(Condition, Number, Number)>),
-    /// The first, or the second where something that the first needs is missing.
+    /// The first, or the second if a value of the first is missing.
     Default(Box<(Number, Number)>),
 }
 
-/// Something that holds or does not.
+/// An expression of a condition.
 enum Condition {
     Constant(bool),
     Compared(Comparison, Box<(Number, Number)>),
     Both(Box<(Condition, Condition)>),
     Either(Box<(Condition, Condition)>),
     Not(Box<Condition>),
-    /// Whether the name at this place has a value.
+    /// Whether the name at this index has a value.
     Defined(usize),
 }
 
@@ -117,13 +117,13 @@ enum Function {
 }
 
 impl Formula {
-    /// Reads a formula.
+    /// Parses a formula.
     pub fn parse(text: &str) -> Result<Self, FormulaError> {
-        let (names, body) = reading::read(text)?;
+        let (names, body) = reading::parse(text)?;
         Ok(Self(Arc::new(Source { text: text.into(), names: names.into(), body })))
     }
 
-    /// As it was written.
+    /// Its text.
     pub fn as_str(&self) -> &str {
         &self.0.text
     }
@@ -133,14 +133,14 @@ impl Formula {
         self.0.names.iter().map(AsRef::as_ref)
     }
 
-    /// The name at this place among [`Self::names`].
-    pub fn name(&self, place: usize) -> Option<&str> {
-        self.0.names.get(place).map(AsRef::as_ref)
+    /// The name at this index among [`Self::names`].
+    pub fn name(&self, index: usize) -> Option<&str> {
+        self.0.names.get(index).map(AsRef::as_ref)
     }
 
-    /// Its value, a finite number, with `value_of` each name by its place among [`Self::names`]; `None` for a name without a value.
+    /// Its value, a finite number. `value_of` returns the value of the name with this index among [`Self::names`]; `None` if it has none.
     ///
-    /// A name in a branch that is not taken is not missed.
+    /// A missing name in a branch that is not taken is ignored.
     pub fn value(&self, value_of: &dyn Fn(usize) -> Option<f64>) -> Result<f64, Undefined> {
         self.0.body.value(value_of)
     }
@@ -216,18 +216,18 @@ impl Function {
         ("sqrt", Self::Sqrt),
     ];
 
-    /// Whether it takes as many arguments as there are, at least one; all others take one.
-    fn is_of_many(self) -> bool {
+    /// Whether it takes any number of arguments, at least one; all others take one.
+    fn is_variadic(self) -> bool {
         matches!(self, Self::Min | Self::Max)
     }
 
-    /// With arguments of which there is at least one.
+    /// Its value with at least one argument.
     fn applied(self, arguments: &[Number], of: &dyn Fn(usize) -> Option<f64>) -> Result<f64, Undefined> {
         let mut values = arguments.iter().map(|argument| argument.value(of));
         let first = values.next().unwrap_or(Ok(0.0))?;
         match self {
-            Self::Min => values.try_fold(first, |least, value| Ok(least.min(value?))),
-            Self::Max => values.try_fold(first, |most, value| Ok(most.max(value?))),
+            Self::Min => values.try_fold(first, |min, value| Ok(min.min(value?))),
+            Self::Max => values.try_fold(first, |max, value| Ok(max.max(value?))),
             Self::Abs => Ok(first.abs()),
             Self::Ceil => Ok(first.ceil()),
             Self::Floor => Ok(first.floor()),
@@ -238,7 +238,7 @@ impl Function {
     }
 }
 
-/// Two formulas are the same when they are written in the same way.
+/// Formulas are equal when their texts are.
 impl PartialEq for Formula {
     fn eq(&self, other: &Self) -> bool {
         self.as_str() == other.as_str()

@@ -1,24 +1,24 @@
-//! A part of one, as people write it: `0.99`.
+//! A fraction between 0 and 1, written as a decimal number: `0.99`.
 
 use std::fmt;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// A part of one in millionths: above 0 and below 1.
+/// A fraction in millionths: above 0 and below 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fraction(u32);
 
-/// What is no [`Fraction`].
+/// Why a number is not a [`Fraction`].
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
-#[error("{0} is no part of one; write a number above 0 and below 1 with at most six decimals, such as 0.99")]
-pub struct NoFraction(f64);
+#[error("{0} is not a fraction; write a number above 0 and below 1 with at most six decimals, such as 0.99")]
+pub struct FractionError(f64);
 
 /// One, in millionths.
 const ONE: u32 = 1_000_000;
 
 impl Fraction {
-    /// So many millionths; held within 1 and 999,999.
+    /// The fraction of this many millionths; clamped to 1 to 999,999.
     pub const fn from_millionths(millionths: u32) -> Self {
         Self(if millionths == 0 {
             1
@@ -34,13 +34,13 @@ impl Fraction {
     /// # Errors
     ///
     /// When it is not above 0 and below 1, or finer than a millionth.
-    pub fn of(number: f64) -> Result<Self, NoFraction> {
+    pub fn of(number: f64) -> Result<Self, FractionError> {
         let millionths = (number * f64::from(ONE)).round();
         let is_near = (millionths / f64::from(ONE) - number).abs() < 1e-9;
         if is_near && millionths >= 1.0 && millionths < f64::from(ONE) {
             Ok(Self(millionths as u32))
         } else {
-            Err(NoFraction(number))
+            Err(FractionError(number))
         }
     }
 
@@ -49,8 +49,8 @@ impl Fraction {
         self.0
     }
 
-    /// In millionths, what is left to one.
-    pub const fn rest_millionths(self) -> u32 {
+    /// One minus the fraction, in millionths.
+    pub const fn complement_millionths(self) -> u32 {
         ONE - self.0
     }
 
@@ -88,7 +88,7 @@ impl JsonSchema for Fraction {
             "type": "number",
             "exclusiveMinimum": 0,
             "exclusiveMaximum": 1,
-            "description": "A part of one with at most six decimals, above 0 and below 1."
+            "description": "A fraction above 0 and below 1, with at most six decimals."
         })
     }
 }
@@ -100,13 +100,13 @@ mod tests {
     #[test]
     fn a_fraction_is_printed_as_it_was_written() {
         for (number, text) in [(0.99, "0.99"), (0.999, "0.999"), (0.5, "0.5"), (0.999_999, "0.999999")] {
-            let fraction = Fraction::of(number).expect("a part of one");
+            let fraction = Fraction::of(number).expect("a fraction");
             assert_eq!((fraction.to_string().as_str(), fraction.number()), (text, number));
         }
     }
 
     #[test]
-    fn what_is_no_part_of_one_is_refused() {
+    fn numbers_outside_of_the_range_are_refused() {
         for number in [0.0, 1.0, -0.5, 99.0, 0.999_999_9, f64::NAN, f64::INFINITY] {
             assert!(Fraction::of(number).is_err(), "{number}");
         }

@@ -1,17 +1,18 @@
-//! What was learned of a service about how dear a violated request is to be taken, beside what its objective says.
+//! A learned adjustment of the price of an SLO violation, which otherwise follows from the objective alone.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Factor, Problem};
 
-/// What the numbers of a [`LearnedPrice`] mean; another meaning gets another version.
+/// The version of the meaning of a [`LearnedPrice`]'s numbers; a change of meaning gets a new version.
 pub const LEARNED_VERSION: u32 = 1;
 
-/// A learned policy: by how much the price of a violated request that follows from the objective is multiplied, when the service is sized.
+/// A learned policy: the factor by which the price of a violated request, which follows from the objective, is multiplied for sizing.
 ///
-/// A sized service stands by for a rise as long as that costs less than the requests it saves, and the price is what those count. It is found by a search over
-/// recorded load (`homeostat tune --policy learned`) and nothing to be written by hand. Outside of what it was found on, the price of the objective holds.
+/// Extra replicas are kept for a rise of the load as long as they cost less than the requests that would otherwise violate the SLO, each
+/// counted at that price. The policy is found by a search over recorded load (`homeostat tune --policy learned`), not written by hand.
+/// Outside of the recorded range the price of the objective holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct LearnedPrice {
@@ -22,18 +23,18 @@ pub struct LearnedPrice {
     /// What the price is multiplied by when replicas are started for a forecast load, 0.001 to 1000.
     pub forecast: Factor,
     /// How the price depends on the load, counted in replicas at full use.
-    pub level: Leaning,
+    pub level: PriceSensitivity,
     /// How the price depends on the trend: the load divided by that of five minutes ago.
-    pub trend: Leaning,
+    pub trend: PriceSensitivity,
     /// How the price depends on how much the load varies: of each two successive minutes the larger load divided by the smaller,
     /// as a mean over five minutes.
-    pub unrest: Leaning,
+    pub unrest: PriceSensitivity,
 }
 
-/// How the price depends on something that is observed.
+/// How the price depends on an observed value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct Leaning {
+pub struct PriceSensitivity {
     /// At `to` the price is multiplied by this, at `from` divided by it, and between them it changes geometrically.
     /// 0.001 to 1000.
     pub factor: Factor,
@@ -55,7 +56,7 @@ impl LearnedPrice {
             );
             found.push(Problem::at(format!("{at}.version"), text));
         }
-        let leanings = [("level", self.level), ("trend", self.trend), ("unrest", self.unrest)];
+        let sensitivities = [("level", self.level), ("trend", self.trend), ("unrest", self.unrest)];
         let mut above_zero = |path: String, factor: Factor| {
             if f64::from(factor) <= 0.0 {
                 found.push(Problem::at(format!("{at}.{path}"), "must be between 0.001 and 1000, not 0"));
@@ -63,11 +64,11 @@ impl LearnedPrice {
         };
         above_zero("rises".to_owned(), self.rises);
         above_zero("forecast".to_owned(), self.forecast);
-        for (name, leaning) in leanings {
-            above_zero(format!("{name}.factor"), leaning.factor);
-            above_zero(format!("{name}.from"), leaning.from);
+        for (name, sensitivity) in sensitivities {
+            above_zero(format!("{name}.factor"), sensitivity.factor);
+            above_zero(format!("{name}.from"), sensitivity.from);
         }
-        for (name, Leaning { from, to, .. }) in leanings {
+        for (name, PriceSensitivity { from, to, .. }) in sensitivities {
             if from > to {
                 let (from, to) = (f64::from(from), f64::from(to));
                 found.push(Problem::at(

@@ -1,12 +1,11 @@
-//! What every resource says of itself: its name, and what people attach to it.
+//! Metadata of resources: name, labels and annotations.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::name::{NameError, ServiceName};
@@ -26,7 +25,7 @@ pub struct Metadata {
 }
 
 impl Metadata {
-    /// Metadata that holds a name and nothing else.
+    /// Metadata with only a name.
     pub const fn named(name: ServiceName) -> Self {
         Self { name, labels: BTreeMap::new(), annotations: BTreeMap::new() }
     }
@@ -40,14 +39,13 @@ pub const OBJECT_NAME_LEN_MAX: usize = 253;
 pub struct ObjectName(Arc<str>);
 
 impl ObjectName {
-    /// Checks `text` and takes it as a name: up to 253 of `a-z`, `0-9`, `-` and `.`, each part beginning and ending
-    /// with a letter or digit.
+    /// Parses a name: up to 253 of `a-z`, `0-9`, `-` and `.`, each part beginning and ending with a letter or digit.
     pub fn parse(text: &str) -> Result<Self, NameError> {
         if text.len() > OBJECT_NAME_LEN_MAX {
             return Err(NameError::TooLong { len: text.len() });
         }
-        let belongs = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
-        if let Some(found) = text.chars().find(|c| !belongs(*c)) {
+        let is_allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
+        if let Some(found) = text.chars().find(|c| !is_allowed(*c)) {
             return Err(NameError::Character { found });
         }
         if text.is_empty() {
@@ -59,7 +57,7 @@ impl ObjectName {
         Ok(Self(text.into()))
     }
 
-    /// The name of the shadow that shows what a forecast would have done.
+    /// The name of the shadow of a forecast in mode `shadow`.
     pub(crate) fn forecast() -> Self {
         Self(super::FORECAST_SHADOW.into())
     }
@@ -70,17 +68,7 @@ impl ObjectName {
     }
 }
 
-impl fmt::Display for ObjectName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
-    }
-}
-
-impl fmt::Debug for ObjectName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, f)
-    }
-}
+crate::text::as_text!(ObjectName);
 
 impl FromStr for ObjectName {
     type Err = NameError;
@@ -94,19 +82,6 @@ impl From<ServiceName> for ObjectName {
     /// Every service name is an object name: one label without a dot.
     fn from(name: ServiceName) -> Self {
         Self(name.as_str().into())
-    }
-}
-
-impl Serialize for ObjectName {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for ObjectName {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        Self::parse(&text).map_err(serde::de::Error::custom)
     }
 }
 
@@ -178,7 +153,7 @@ pub struct ObjectMeta {
 }
 
 impl ObjectMeta {
-    /// Metadata that holds a name and nothing else.
+    /// Metadata with only a name.
     pub const fn named(name: ObjectName) -> Self {
         Self {
             name,

@@ -1,7 +1,7 @@
-//! What people declare of a metric that Homeostat does not meter itself: where its numbers come from.
+//! Sources of metrics that Homeostat does not measure itself.
 //!
-//! A source is found by the name of its metric, as Kubernetes' metrics adapters are: a HorizontalPodAutoscaler says which metric it
-//! scales by, and knows nothing of where that is measured.
+//! A source is looked up by the name of its metric, as Kubernetes' metrics adapters are: a HorizontalPodAutoscaler names its metric and
+//! does not depend on where that is measured.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -11,35 +11,35 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{ClientTls, Metadata, PortName, PostgresOrigin, RedisOrigin, Secret, Span};
-use crate::measure::{MetricKey, Whose};
+use crate::measure::{MetricKey, MetricSubject};
 use crate::name::ServiceName;
 
-/// From one measurement to the next when nothing is said.
+/// The default interval of measurements.
 pub const MEASURE_EVERY_DEFAULT: Span = Span::from_secs(5);
 
-/// How long a measurement may take when nothing is said.
+/// The default timeout of a measurement.
 pub const MEASURE_TIMEOUT_DEFAULT: Span = Span::from_secs(5);
 
-/// Sources at most: each has a task, and keeps up to [`SERIES_MAX`] series.
+/// The most sources: each has a task, and keeps up to [`SERIES_MAX`] series.
 pub const METRIC_SOURCES_MAX: usize = 1000;
 
-/// Series of one source at most. What scales a service is a handful; more is a query that forgot to sum.
+/// The most series of one source. A service is scaled by a few; more indicate a query without an aggregation.
 pub const SERIES_MAX: usize = 1000;
 
-/// Longest URL, in bytes: what the usual servers take in a request line (RFC 9112, section 3).
+/// The longest URL in bytes: the common limit of a request line (RFC 9112, section 3).
 pub const URL_LEN_MAX: usize = 8000;
 
-/// Where the numbers of one metric come from.
+/// The source of one metric.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct MetricSource {
     /// Name, labels and annotations.
     pub metadata: Metadata,
-    /// What is asked for.
+    /// The desired state.
     pub spec: MetricSourceSpec,
 }
 
-/// Which metric is measured, from what, and how often.
+/// The metric, its source, and the interval.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct MetricSourceSpec {
@@ -49,22 +49,22 @@ pub struct MetricSourceSpec {
     /// The object that the metric describes, as the `describedObject` of a metric of type Object names it. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub of: Option<MeasuredObject>,
-    /// Where the numbers come from.
+    /// The source of the measurements.
     pub from: MetricOrigin,
-    /// The time from the start of one measurement to the start of the next, which waits until the one before has ended.
-    /// 100ms to 1h.
+    /// The time from the start of one measurement to the start of the next, which waits for the end of the
+    /// previous one. 100ms to 1h.
     #[serde(default = "every_default")]
     pub every: Span,
     /// How long a measurement may take. 1ms to 1h.
     #[serde(default = "timeout_default")]
     pub timeout: Span,
-    /// How long a measurement is used while later ones fail or do not come; at least `every`, at most 1d. Default: three times
+    /// How long a measurement is used while later ones fail or are missing; at least `every`, at most 1d. Default: three times
     /// `every` plus `timeout`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stale_after: Option<Span>,
 }
 
-/// An object that a metric is of.
+/// The object of a metric.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct MeasuredObject {
@@ -74,63 +74,63 @@ pub struct MeasuredObject {
     pub name: String,
 }
 
-/// Where the numbers of a metric come from.
+/// The source of the measurements of a metric.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "OriginFields", into = "OriginFields")]
 pub enum MetricOrigin {
-    /// A server that answers PromQL.
+    /// A server with a PromQL API.
     Prometheus(PrometheusOrigin),
-    /// A page of JSON.
+    /// A JSON document.
     Http(HttpOrigin),
-    /// What a program prints.
+    /// The output of a command.
     Command(CommandOrigin),
     /// A queue in Redis.
     Redis(RedisOrigin),
     /// A query to PostgreSQL.
     Postgres(PostgresOrigin),
-    /// What each replica of a service reports, such as in its `/metrics`.
+    /// The metrics that each replica of a service exposes, such as at `/metrics`.
     Replicas(ReplicasOrigin),
 }
 
-/// A server that answers PromQL, such as Prometheus, Thanos, Mimir or VictoriaMetrics.
+/// A server with a PromQL API, such as Prometheus, Thanos, Mimir or VictoriaMetrics.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct PrometheusOrigin {
     /// The base URL of the server; `/api/v1/query` is appended.
     pub url: HttpUrl,
-    /// Which authorities to trust for an `https://` URL, and which certificate to show. Default: those that the system trusts,
-    /// and none.
+    /// The trusted authorities for an `https://` URL, and the client certificate. Default: the authorities that the system trusts, and no
+    /// certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<ClientTls>,
     /// The PromQL query: an expression whose value is a scalar or an instant vector. Its series keep their labels, by which the
     /// `selector` of a metric selects. 1 to 4096 bytes.
     pub query: String,
-    /// The file with a bearer token for the server (RFC 6750), read anew each time; a relative path starts from the folder of the
-    /// manifest. Default: no token is sent.
+    /// The file with a bearer token for the server (RFC 6750), read for each request; a relative path starts from the folder of the
+    /// manifest. Default: no token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bearer_token_file: Option<String>,
 }
 
-/// A page of JSON.
+/// A JSON document.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct HttpOrigin {
-    /// The URL of the page. It is fetched with GET, and redirects are not followed.
+    /// The URL of the document. It is fetched with GET; redirects are not followed.
     pub url: HttpUrl,
-    /// Which authorities to trust for an `https://` URL, and which certificate to show. Default: those that the system trusts,
-    /// and none.
+    /// The trusted authorities for an `https://` URL, and the client certificate. Default: the authorities that the system trusts, and no
+    /// certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<ClientTls>,
-    /// The values to take from it, as a JSONPath (RFC 9535) such as `$.queue.length`. Each must be a number, or a text that holds
-    /// one, and is a series without labels.
+    /// The values to take from it, as a JSONPath (RFC 9535) such as `$.queue.length`. Each must be a number or a string with a number, and
+    /// is a series without labels.
     pub value: JsonPath,
-    /// The file with a bearer token for the server (RFC 6750), read anew each time; a relative path starts from the folder of the
-    /// manifest. Default: no token is sent.
+    /// The file with a bearer token for the server (RFC 6750), read for each request; a relative path starts from the folder of the
+    /// manifest. Default: no token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bearer_token_file: Option<String>,
 }
 
-/// What a program prints: one number, or metrics as Prometheus or OpenMetrics text. Exit codes other than 0 are failures.
+/// The output of a command: one number, or metrics as Prometheus or OpenMetrics text. Exit codes other than 0 are failures.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct CommandOrigin {
@@ -140,33 +140,34 @@ pub struct CommandOrigin {
     /// The folder that it runs in; a relative path starts from the folder of the manifest. Default: that folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub working_directory: Option<String>,
-    /// The name of the metric to take from what is printed. Default: `spec.metric`.
+    /// The name of the metric in the output. Default: `spec.metric`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub series: Option<String>,
 }
 
-/// What each replica of a service says of itself, as Prometheus or OpenMetrics text. Counters become rates, and their resets are seen.
+/// The metrics that each replica of a service exposes, as Prometheus or OpenMetrics text. Counters are converted to rates, and their
+/// resets are detected.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct ReplicasOrigin {
-    /// The service whose replicas are asked.
+    /// The service whose replicas are measured.
     pub service: ServiceName,
     /// The name of the port. Default: the service's first port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<PortName>,
-    /// The path and query to ask for, beginning with `/`.
+    /// The path and query of the request, beginning with `/`.
     #[serde(default = "metrics_path")]
     #[schemars(regex(pattern = "^/"))]
     pub path: String,
-    /// The name of the metric to take from the page. Default: `spec.metric`.
+    /// The name of the metric in the response. Default: `spec.metric`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub series: Option<String>,
-    /// The time over which the rate of a counter is taken; one to twenty times `every`. Default: three times `every`.
+    /// The window of the rate of a counter; one to twenty times `every`. Default: three times `every`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<Span>,
 }
 
-/// Where the numbers of a metric come from: exactly one of `prometheus`, `http`, `command`, `redis`, `postgres` and `replicas`.
+/// The source of the measurements of a metric: exactly one of `prometheus`, `http`, `command`, `redis`, `postgres` and `replicas`.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 #[schemars(extend("oneOf" = [
@@ -174,31 +175,29 @@ pub struct ReplicasOrigin {
     {"required": ["redis"]}, {"required": ["postgres"]}, {"required": ["replicas"]}
 ]))]
 struct OriginFields {
-    /// A server that answers PromQL.
+    /// A server with a PromQL API.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     prometheus: Option<PrometheusOrigin>,
-    /// A page of JSON.
+    /// A JSON document.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     http: Option<HttpOrigin>,
-    /// What a program prints.
+    /// The output of a command.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     command: Option<CommandOrigin>,
-    /// How many entries a queue in Redis has.
+    /// The length of a queue in Redis.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     redis: Option<RedisOrigin>,
-    /// The number that a query to PostgreSQL gives.
+    /// The result of a query to PostgreSQL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     postgres: Option<PostgresOrigin>,
-    /// What each replica of a service reports, such as in its `/metrics`.
+    /// The metrics that each replica of a service exposes, such as at `/metrics`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     replicas: Option<ReplicasOrigin>,
 }
 
-/// The fields of `from` name no origin, or several.
+/// The fields of `from` name no source, or several.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "a metric comes from one place: give exactly one of prometheus, http, command, redis, postgres and replicas"
-)]
+#[error("give exactly one of prometheus, http, command, redis, postgres and replicas")]
 struct OriginError;
 
 impl TryFrom<OriginFields> for MetricOrigin {
@@ -258,25 +257,25 @@ impl MetricSource {
 }
 
 impl MetricSourceSpec {
-    /// What autoscalers find it by.
+    /// The key by which autoscalers look it up.
     pub fn key(&self) -> MetricKey {
-        let whose = match (self.from.replicas(), &self.of) {
-            (Some(origin), _) => Whose::Replicas(origin.service.clone()),
+        let subject = match (self.from.replicas(), &self.of) {
+            (Some(origin), _) => MetricSubject::Replicas(origin.service.clone()),
             (None, Some(of)) => {
-                Whose::Object { kind: of.kind.as_str().into(), name: of.name.as_str().into() }
+                MetricSubject::Object { kind: of.kind.as_str().into(), name: of.name.as_str().into() }
             }
-            (None, None) => Whose::Outside,
+            (None, None) => MetricSubject::External,
         };
-        MetricKey { metric: self.metric.as_str().into(), whose }
+        MetricKey { metric: self.metric.as_str().into(), subject }
     }
 
-    /// The time over which a counter of a replica becomes a rate: four readings, when nothing is said, of which two may fail.
+    /// The window of the rate of a counter: by default four measurements, of which two may fail.
     pub fn rate_window(&self) -> Duration {
         let default = || Duration::from(self.every) * 3;
         self.from.replicas().and_then(|origin| origin.window).map_or_else(default, Duration::from)
     }
 
-    /// For how long a measurement stands while no other one comes.
+    /// How long a measurement is used while there is no newer one.
     pub fn stale_after(&self) -> Duration {
         let default = || Duration::from(self.every) * 3 + Duration::from(self.timeout);
         self.stale_after.map_or_else(default, Duration::from)
@@ -284,7 +283,7 @@ impl MetricSourceSpec {
 }
 
 impl MetricOrigin {
-    /// The replicas that are asked; `None` when somebody else is.
+    /// The replicas that are measured; `None` for other sources.
     pub const fn replicas(&self) -> Option<&ReplicasOrigin> {
         match self {
             Self::Replicas(origin) => Some(origin),
@@ -294,7 +293,7 @@ impl MetricOrigin {
         }
     }
 
-    /// The file of the token that is shown to the server.
+    /// The file of the token for the server.
     pub fn bearer_token_file(&self) -> Option<&str> {
         match self {
             Self::Prometheus(PrometheusOrigin { bearer_token_file, .. })
@@ -303,7 +302,7 @@ impl MetricOrigin {
         }
     }
 
-    /// The page that is asked for; `None` for what is asked otherwise.
+    /// The URL that is requested; `None` for sources without one.
     pub const fn page(&self) -> Option<&HttpUrl> {
         match self {
             Self::Prometheus(PrometheusOrigin { url, .. }) | Self::Http(HttpOrigin { url, .. }) => Some(url),
@@ -311,7 +310,7 @@ impl MetricOrigin {
         }
     }
 
-    /// What is said of TLS to the server.
+    /// The TLS settings for the server.
     pub const fn tls(&self) -> Option<&ClientTls> {
         match self {
             Self::Prometheus(PrometheusOrigin { tls, .. })
@@ -322,7 +321,7 @@ impl MetricOrigin {
         }
     }
 
-    /// Where the password for the server is.
+    /// The file of the password for the server.
     pub const fn password(&self) -> Option<&Secret> {
         match self {
             Self::Redis(RedisOrigin { password, .. }) | Self::Postgres(PostgresOrigin { password, .. }) => {
@@ -333,31 +332,32 @@ impl MetricOrigin {
     }
 }
 
-/// The address of a page that is asked for by HTTP, with TLS or without, and without a name or password in it.
+/// The URL of an HTTP or HTTPS request, without a user name or password.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HttpUrl(Arc<str>);
 
-/// Why a text is no URL that can be asked.
+/// Why a text is not a valid URL of a request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HttpUrlError {
-    /// It is no URL.
-    #[error("{url:?} is no URL: {why}; write http://HOST:PORT/PATH or https://HOST:PORT/PATH")]
+    /// It is not a URL.
+    #[error("{url:?} is not a URL: {why}; write http://HOST:PORT/PATH or https://HOST:PORT/PATH")]
     Malformed {
-        /// What was written.
+        /// The text.
         url: String,
-        /// What is wrong.
+        /// Why.
         why: String,
     },
-    /// It names no host, or another scheme.
-    #[error("the URL begins with http:// or https:// and a host")]
+    /// It has no host, or another scheme.
+    #[error("a URL must begin with http:// or https:// and a host")]
     Scheme,
-    /// It names a user.
+    /// It has a user name.
     #[error(
-        "a name or password in a URL would be seen by all who may read it; name a file with a token under bearerTokenFile"
+        "a URL must not contain a user name or password, since everyone who can read it would see them; name a file with a token in \
+         bearerTokenFile"
     )]
     User,
     /// Longer than [`URL_LEN_MAX`].
-    #[error("a URL has at most {URL_LEN_MAX} bytes, this one {len}")]
+    #[error("a URL must have at most {URL_LEN_MAX} bytes, not {len}")]
     TooLong {
         /// Its length in bytes.
         len: usize,
@@ -365,7 +365,7 @@ pub enum HttpUrlError {
 }
 
 impl HttpUrl {
-    /// Checks `text` and takes it as a URL.
+    /// Parses a URL.
     pub fn parse(text: &str) -> Result<Self, HttpUrlError> {
         if text.len() > URL_LEN_MAX {
             return Err(HttpUrlError::TooLong { len: text.len() });
@@ -374,7 +374,7 @@ impl HttpUrl {
         let uri: http::Uri =
             text.parse().map_err(|error: http::uri::InvalidUri| malformed(error.to_string()))?;
         if text.contains('#') {
-            return Err(malformed("a fragment is not sent to a server".to_owned()));
+            return Err(malformed("fragments are not sent to servers".to_owned()));
         }
         let (Some("http" | "https"), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
             return Err(HttpUrlError::Scheme);
@@ -388,7 +388,7 @@ impl HttpUrl {
         Ok(Self(text.into()))
     }
 
-    /// Whether what is said there is said over TLS.
+    /// Whether the connection uses TLS.
     pub fn is_https(&self) -> bool {
         // Schemes are read without regard to their case (RFC 3986, section 3.1).
         self.0.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https:"))
@@ -400,23 +400,23 @@ impl HttpUrl {
     }
 }
 
-/// A query in JSON (RFC 9535).
+/// A JSONPath (RFC 9535).
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct JsonPath(Arc<str>);
 
-/// Why a text is no query in JSON.
+/// Why a text is not a JSONPath.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{path:?} is no JSONPath: {why}; write such as $.queue.length (RFC 9535)")]
+#[error("{path:?} is not a JSONPath: {why}; write one such as $.queue.length (RFC 9535)")]
 pub struct JsonPathError {
     path: String,
     why: String,
 }
 
-/// Longest query, in bytes: far beyond what names a number.
+/// The longest JSONPath in bytes: far more than needed.
 const JSON_PATH_LEN_MAX: usize = 1024;
 
 impl JsonPath {
-    /// Checks `text` and takes it as a query.
+    /// Parses a JSONPath.
     pub fn parse(text: &str) -> Result<Self, JsonPathError> {
         let wrong = |why: String| JsonPathError { path: text.chars().take(80).collect(), why };
         if text.len() > JSON_PATH_LEN_MAX {
@@ -426,7 +426,7 @@ impl JsonPath {
         Ok(Self(text.into()))
     }
 
-    /// The query as text.
+    /// The JSONPath as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -460,7 +460,7 @@ text!(
     HttpUrl,
     HttpUrlError,
     schemars::json_schema!({
-        "description": "The address of a page: http://HOST:PORT/PATH, or https://HOST:PORT/PATH.",
+        "description": "A URL: http://HOST:PORT/PATH or https://HOST:PORT/PATH.",
         "type": "string",
         "pattern": "^https?://",
         "maxLength": URL_LEN_MAX,
@@ -470,7 +470,7 @@ text!(
     JsonPath,
     JsonPathError,
     schemars::json_schema!({
-        "description": "A query in JSON (RFC 9535), such as $.queue.length.",
+        "description": "A JSONPath (RFC 9535), such as $.queue.length.",
         "type": "string",
         "pattern": "^\\$",
         "maxLength": JSON_PATH_LEN_MAX,
@@ -489,7 +489,7 @@ mod tests {
     }
 
     #[test]
-    fn a_metric_comes_from_exactly_one_place() {
+    fn a_metric_has_exactly_one_origin() {
         let command = json!({"argv": ["./length"]});
         let http = json!({"url": "http://127.0.0.1:1/", "value": "$.length"});
         assert!(read(&json!({"command": command})).is_ok());
@@ -499,18 +499,21 @@ mod tests {
     }
 
     #[test]
-    fn what_autoscalers_find_it_by_follows_from_where_it_is_measured() {
+    fn the_key_follows_from_the_origin() {
         let command = read(&json!({"command": {"argv": ["x"]}})).unwrap();
-        assert_eq!(command.key().whose, Whose::Outside);
+        assert_eq!(command.key().subject, MetricSubject::External);
         let of = MeasuredObject { kind: "Ingress".into(), name: "web".into() };
         let object = MetricSourceSpec { of: Some(of), ..command };
-        assert_eq!(object.key().whose, Whose::Object { kind: "Ingress".into(), name: "web".into() });
+        assert_eq!(
+            object.key().subject,
+            MetricSubject::Object { kind: "Ingress".into(), name: "web".into() }
+        );
         let replicas = read(&json!({"replicas": {"service": "shop"}})).unwrap();
-        assert_eq!(replicas.key().whose, Whose::Replicas(ServiceName::parse("shop").unwrap()));
+        assert_eq!(replicas.key().subject, MetricSubject::Replicas(ServiceName::parse("shop").unwrap()));
     }
 
     #[test]
-    fn a_measurement_stands_for_three_beats_and_a_timeout_unless_said_otherwise() {
+    fn by_default_a_measurement_is_valid_for_three_intervals_and_a_timeout() {
         let spec = read(&json!({"command": {"argv": ["x"]}})).unwrap();
         assert_eq!(spec.stale_after(), Duration::from_secs(20));
         let spec = MetricSourceSpec { stale_after: Some(Span::from_secs(7)), ..spec };
@@ -518,17 +521,17 @@ mod tests {
     }
 
     #[test]
-    fn a_url_names_a_host_and_holds_no_secret() {
+    fn a_url_has_a_host_and_no_credentials() {
         for good in ["http://localhost:9090", "https://[::1]:9090/prometheus", "http://a/b?c=d"] {
             assert_eq!(HttpUrl::parse(good).map(|url| url.to_string()), Ok(good.to_owned()));
         }
         for (wrong, why) in [
-            ("ftp://a/", "begins with http://"),
-            ("/metrics", "begins with http://"),
+            ("ftp://a/", "begin with http://"),
+            ("/metrics", "begin with http://"),
             ("http://me:secret@a/", "bearerTokenFile"),
             ("http://a/#b", "fragment"),
-            ("http://a b/", "is no URL"),
-            ("", "is no URL"),
+            ("http://a b/", "is not a URL"),
+            ("", "is not a URL"),
         ] {
             let error = HttpUrl::parse(wrong).unwrap_err().to_string();
             assert!(error.contains(why), "{wrong}: {error}");
@@ -538,11 +541,11 @@ mod tests {
     }
 
     #[test]
-    fn a_query_in_json_is_checked_when_it_is_written() {
+    fn a_json_path_is_validated() {
         assert!(JsonPath::parse("$.queues[?@.name == 'mail'].length").is_ok());
         for wrong in ["", "length", "$.", "$[", &format!("$.{}", "a".repeat(JSON_PATH_LEN_MAX))] {
             let error = JsonPath::parse(wrong).unwrap_err().to_string();
-            assert!(error.contains("is no JSONPath"), "{error}");
+            assert!(error.contains("is not a JSONPath"), "{error}");
         }
     }
 }

@@ -1,8 +1,7 @@
-//! Resources as people write them: the kinds, their fields, and what must hold of them.
+//! Resources as users declare them: the kinds, their fields, and how they are validated.
 //!
-//! A resource is `apiVersion`, `kind`, `metadata`, `spec`. Every text in it is parsed into its type at the door, unknown
-//! fields are errors, and what is written comes back without loss. Reading files, and saying where in one an error is,
-//! belongs to crate `manifest`; this module never touches the world.
+//! A resource consists of `apiVersion`, `kind`, `metadata` and `spec`. Every text is parsed into its type, unknown fields are errors, and a
+//! round trip is lossless. Reading files, and locating errors in them, is up to crate `manifest`; this module does no I/O.
 //!
 //! ```
 //! use model::resource::Resource;
@@ -78,10 +77,12 @@ pub use self::forecasting::{
 pub use self::formula::{
     FORMULA_LEN_MAX, FORMULA_NESTING_MAX, FORMULA_TOKENS_MAX, Formula, FormulaError, Undefined,
 };
-pub use self::fraction::{Fraction, NoFraction};
+pub use self::fraction::{Fraction, FractionError};
 pub use self::hpa::HorizontalPodAutoscaler;
-pub use self::known_event::{Begins, Brings, ClockTime, ClockTimeError, Factor, FactorError, KnownEvent};
-pub use self::learned::{LEARNED_VERSION, Leaning, LearnedPrice};
+pub use self::known_event::{
+    ClockTime, ClockTimeError, EventEffect, EventStart, Factor, FactorError, KnownEvent,
+};
+pub use self::learned::{LEARNED_VERSION, LearnedPrice, PriceSensitivity};
 pub use self::metadata::{Metadata, OBJECT_NAME_LEN_MAX, ObjectMeta, ObjectName};
 pub use self::metric_source::{
     CommandOrigin, HttpOrigin, HttpUrl, HttpUrlError, JsonPath, JsonPathError, MEASURE_EVERY_DEFAULT,
@@ -117,8 +118,8 @@ pub use self::service::{
     ServiceSpec, Signal, Stop, Timeouts,
 };
 pub use self::shadow::{SHADOWS_MAX, Shadow};
-pub use self::sizes::{Fit, SIZES_MAX, Sizes};
-pub use self::slo::{LatencySlo, PROMISE_MAX, PROMISE_MIN, Slo};
+pub use self::sizes::{RoundedSize, SIZES_MAX, Sizes};
+pub use self::slo::{LatencySlo, SLO_LATENCY_MAX, SLO_LATENCY_MIN, Slo};
 pub use self::span::{Span, SpanError};
 pub use self::tls::{CERTIFICATES_MAX, CertificateFiles, ClientTls, Tls};
 pub use self::vertical::{AmountRange, Vertical, VerticalMode};
@@ -131,11 +132,11 @@ pub use self::vertical::{AmountRange, Vertical, VerticalMode};
 pub enum Resource {
     /// Replicas of one program.
     Service(Service),
-    /// What scales a service, as Kubernetes writes it.
+    /// An autoscaler of a service, as in Kubernetes.
     HorizontalPodAutoscaler(HorizontalPodAutoscaler),
-    /// Which requests of a shared address go to which services.
+    /// A listener that routes requests to services.
     Route(Route),
-    /// Where the numbers of a metric come from.
+    /// Where a metric is measured.
     MetricSource(MetricSource),
 }
 
@@ -144,11 +145,11 @@ pub enum Resource {
 pub enum Kind {
     /// Replicas of one program.
     Service,
-    /// What scales a service.
+    /// An autoscaler of a service.
     HorizontalPodAutoscaler,
-    /// Which requests of a shared address go to which services.
+    /// A listener that routes requests to services.
     Route,
-    /// Where the numbers of a metric come from.
+    /// Where a metric is measured.
     MetricSource,
 }
 
@@ -177,7 +178,7 @@ impl Kind {
         }
     }
 
-    /// The kind that people mean by `text`: its name in any case, its plural, or its short name (`svc`, `hpa`).
+    /// Parses the name of a kind in any case, its plural, or its short name (`svc`, `hpa`).
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.to_ascii_lowercase();
         match text.as_str() {
@@ -217,7 +218,7 @@ impl Resource {
         }
     }
 
-    /// The name of the resource, which no other of its kind has.
+    /// The name of the resource, which is unique within its kind.
     pub fn name(&self) -> &str {
         match self {
             Self::Service(service) => service.metadata.name.as_str(),
@@ -263,7 +264,7 @@ impl Serialize for Resource {
     }
 }
 
-/// Reads `apiVersion` and `kind`, then the rest as they say. The `status` is what a system answered, and is left out.
+/// Reads `apiVersion` and `kind`, then the rest accordingly. A `status` is ignored, so that output of the API can be read.
 impl<'de> Deserialize<'de> for Resource {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let object = Map::deserialize(deserializer)?;
@@ -272,16 +273,16 @@ impl<'de> Deserialize<'de> for Resource {
 }
 
 impl Resource {
-    /// What an object says in JSON.
+    /// Reads a resource from a JSON object.
     ///
-    /// Apart from [`Deserialize`], which is compiled anew in every crate that reads a resource, once for each form that it reads from: this
-    /// is all of our forms, hundreds of kilobytes, and is compiled here alone.
+    /// Separate from [`Deserialize`], which is generic and compiled in every crate that uses it: the code for all kinds takes hundreds of
+    /// kilobytes, and is compiled only here.
     fn of(mut object: Map<String, Value>) -> Result<Self, serde_json::Error> {
         use serde::de::Error;
 
         let mut take = |key: &'static str| match object.remove(key) {
             Some(Value::String(text)) => Ok(text),
-            Some(_) => Err(serde_json::Error::custom(format!("{key} is a text"))),
+            Some(_) => Err(serde_json::Error::custom(format!("{key} must be a string"))),
             None => Err(serde_json::Error::missing_field(key)),
         };
         let (api_version, kind) = (take("apiVersion")?, take("kind")?);
@@ -304,7 +305,7 @@ impl Resource {
                 serde_json::from_value(rest).map(|form| HorizontalPodAutoscaler::V2(form).into())
             }
             _ => Err(serde_json::Error::custom(format!(
-                "no kind {kind:?} is known in apiVersion {api_version:?}"
+                "there is no kind {kind:?} in apiVersion {api_version:?}"
             ))),
         }
     }

@@ -1,4 +1,4 @@
-//! What people declare of replicas that fail or are slow though they are ready.
+//! Outlier ejection: ready replicas that fail or are slow get no requests for a while.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -38,7 +38,7 @@ impl Default for Outliers {
 }
 
 impl Outliers {
-    /// Whether it is what holds when nothing is said.
+    /// Whether it is the default.
     pub fn is_default(&self) -> bool {
         *self == Self::default()
     }

@@ -1,10 +1,10 @@
-//! How a number of replicas follows from what the metrics measure.
+//! Scaling policies: how the number of replicas follows from metrics.
 
 mod burst;
 mod composite;
+mod evaluation;
 mod formula;
-mod found;
-mod pace;
+mod problems;
 mod step;
 mod tracking;
 mod watermarks;
@@ -17,49 +17,48 @@ use serde::{Deserialize, Serialize};
 
 pub use self::burst::{BurstPolicy, PANICS_PER_STABLE_MAX};
 pub use self::composite::CompositePolicy;
+pub use self::evaluation::{Cooldown, EVALUATIONS_MAX, Evaluation};
 pub use self::formula::{FormulaPolicy, FormulaTarget, READY_REPLICAS_NAME, REPLICAS_NAME};
-use self::found::Found;
-pub use self::pace::{Cooldown, EVALUATIONS_MAX, Evaluation};
+use self::problems::PolicyProblems;
 pub use self::step::{ScaleStep, StepChange, StepPolicy};
 pub use self::tracking::TrackingPolicy;
 pub use self::watermarks::WatermarkPolicy;
 use super::{MetricSpec, Problem, Slo};
 
-/// How the number of replicas follows from what the metrics measure. Stabilisation, bounds and rates are applied afterwards,
-/// whichever policy it is.
+/// How the number of replicas follows from metrics. Stabilization, bounds and rates are applied afterwards, for every policy.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum ScalePolicy {
-    /// Kubernetes' algorithm: each metric asks for replicas in the ratio of its value to its target, and the metric that asks for
-    /// the most replicas wins. So one metric suffices to scale out, and all must agree to scale in.
+    /// Kubernetes' algorithm: each metric proposes replicas in the ratio of its value to its target, and the largest proposal counts.
+    /// So one metric suffices to scale out, and all must agree to scale in.
     #[default]
     Hpa,
-    /// As `hpa`, but replicas are added only when all metrics ask for more, and then as many as the metric asks for that asks for
-    /// the fewest. While they disagree, or one of them cannot be measured, the number stays.
+    /// As `hpa`, but replicas are added only when all metrics propose more, and then by the smallest proposal. While they disagree, or
+    /// one of them cannot be measured, the number does not change.
     Unanimous,
-    /// Replicas are added or removed in steps, by how high or how low one metric is.
+    /// Replicas are added or removed in steps, by the value of one metric.
     Step(StepPolicy),
     /// Replicas are added above a high watermark and removed below a low one.
     Watermarks(WatermarkPolicy),
-    /// As `hpa`, but replicas that have just begun are waited for.
+    /// As `hpa`, but with a warm-up of new replicas.
     TargetTracking(TrackingPolicy),
-    /// The number follows a long mean of one metric, and a short one while load multiplies.
+    /// The number follows a long-term mean of one metric, and a short-term mean during a burst.
     Burst(BurstPolicy),
-    /// The number follows from a formula over several metrics.
+    /// The number follows from a formula over metrics.
     Formula(FormulaPolicy),
-    /// The number follows from a weighted mean of all metrics, each as a part of its target.
+    /// The number follows from a weighted mean of the ratios of all metrics to their targets.
     Composite(CompositePolicy),
-    /// As many replicas as keep a promise at least cost, by what one is seen to carry. It looks at the requests that come, and at no metric.
+    /// The number that meets an SLO at the lowest cost, by the measured capacity of a replica. It uses the rate of requests and no metric.
     Slo(Slo),
 }
 
 impl ScalePolicy {
-    /// Whether it is Kubernetes' own.
+    /// Whether it is Kubernetes' algorithm.
     pub fn is_hpa(&self) -> bool {
         *self == Self::Hpa
     }
 
-    /// The policy that a manifest names so.
+    /// Its name in a manifest.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Hpa => "hpa",
@@ -74,7 +73,7 @@ impl ScalePolicy {
         }
     }
 
-    /// The promise that it keeps; `None` for those that keep something else.
+    /// Its SLO; `None` for the other policies.
     pub const fn slo(&self) -> Option<&Slo> {
         match self {
             Self::Slo(slo) => Some(slo),
@@ -89,7 +88,7 @@ impl ScalePolicy {
         }
     }
 
-    /// The one metric that it looks at, by its place among `metrics`; `None` when it looks at all of them.
+    /// The index of the one metric that it uses among `metrics`; `None` when it uses all of them.
     pub fn only_metric(&self, metrics: &[MetricSpec]) -> Option<usize> {
         let name = match self {
             Self::Hpa | Self::Unanimous | Self::TargetTracking(_) | Self::Formula(_) | Self::Composite(_) => {
@@ -100,38 +99,38 @@ impl ScalePolicy {
             Self::Burst(burst) => &burst.metric,
             Self::Slo(_) => return Some(0),
         };
-        let place = |name: &String| metrics.iter().position(|metric| metric.name() == name);
-        Some(name.as_ref().and_then(place).unwrap_or(0))
+        let index = |name: &String| metrics.iter().position(|metric| metric.name() == name);
+        Some(name.as_ref().and_then(index).unwrap_or(0))
     }
 
-    /// What is wrong with it as the policy at the path `base.policy` over `metrics`.
+    /// The problems of this policy at the path `base.policy` over `metrics`.
     pub(super) fn problems(&self, base: &str, metrics: &[MetricSpec]) -> Vec<Problem> {
-        let (mut found, at) = (Found::default(), format!("{base}.policy.{}", self.name()));
+        let (mut problems, at) = (PolicyProblems::default(), format!("{base}.policy.{}", self.name()));
         match self {
             Self::Hpa | Self::Unanimous => {}
-            Self::Step(step) => step.problems(&at, metrics, &mut found),
-            Self::Watermarks(watermarks) => watermarks.problems(&at, metrics, &mut found),
-            Self::TargetTracking(tracking) => tracking.problems(&at, &mut found),
-            Self::Burst(burst) => burst.problems(&at, metrics, &mut found),
-            Self::Formula(formula) => formula.problems(&at, metrics, &mut found),
-            Self::Composite(composite) => composite.problems(&at, metrics, &mut found),
-            Self::Slo(slo) => found.0.extend(slo.problems(&at)),
+            Self::Step(step) => step.problems(&at, metrics, &mut problems),
+            Self::Watermarks(watermarks) => watermarks.problems(&at, metrics, &mut problems),
+            Self::TargetTracking(tracking) => tracking.problems(&at, &mut problems),
+            Self::Burst(burst) => burst.problems(&at, metrics, &mut problems),
+            Self::Formula(formula) => formula.problems(&at, metrics, &mut problems),
+            Self::Composite(composite) => composite.problems(&at, metrics, &mut problems),
+            Self::Slo(slo) => problems.0.extend(slo.problems(&at)),
         }
-        if !self.goes_by_proposals() {
-            let places = metrics.iter().enumerate().filter(|(_, metric)| metric.fallback().is_some());
-            found.0.extend(places.map(|(place, _)| {
+        if !self.uses_proposals() {
+            let fallbacks = metrics.iter().enumerate().filter(|(_, metric)| metric.fallback().is_some());
+            problems.0.extend(fallbacks.map(|(index, _)| {
                 let text = format!(
-                    "the policy {} goes by what was measured, for which no number of replicas stands in: take the fallback out",
+                    "the policy {} uses measured values, for which a number of replicas cannot be a fallback: remove the fallback",
                     self.name()
                 );
-                Problem::at(format!("{base}.metrics[{place}].external.fallback"), text)
+                Problem::at(format!("{base}.metrics[{index}].external.fallback"), text)
             }));
         }
-        found.0
+        problems.0
     }
 
-    /// Whether it goes by the numbers of replicas that the metrics ask for, and not by what they measured.
-    const fn goes_by_proposals(&self) -> bool {
+    /// Whether it uses the replicas that the metrics propose instead of their values.
+    const fn uses_proposals(&self) -> bool {
         match self {
             Self::Hpa | Self::Unanimous | Self::TargetTracking(_) => true,
             Self::Step(_)

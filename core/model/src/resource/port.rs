@@ -26,7 +26,7 @@ pub struct Port {
     pub number: Option<NonZeroU16>,
 }
 
-/// What is spoken on a port.
+/// The protocol of a port.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
@@ -47,7 +47,7 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// Whether it is spoken over connections of TCP; numbers of its ports and those of UDP do not meet.
+    /// Whether it runs over TCP; port numbers of TCP and UDP do not conflict.
     pub const fn is_over_tcp(self) -> bool {
         match self {
             Self::Http | Self::Http2 | Self::Grpc | Self::Tcp => true,
@@ -60,7 +60,7 @@ impl Protocol {
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PortName(Arc<str>);
 
-/// Why a text is no name of a port.
+/// Why a text is not the name of a port.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PortNameError {
     /// Empty or longer than [`PORT_NAME_LEN_MAX`].
@@ -70,19 +70,21 @@ pub enum PortNameError {
         len: usize,
     },
     /// Other characters, no letter, or a `-` at an end.
-    #[error("the name of a port holds lower-case letters, digits and inner '-', and at least one letter")]
+    #[error(
+        "the name of a port contains only lower-case letters, digits and inner '-', and at least one letter"
+    )]
     Character,
 }
 
 impl PortName {
-    /// Checks `text` and takes it as the name of a port.
+    /// Parses the name of a port.
     pub fn parse(text: &str) -> Result<Self, PortNameError> {
         if text.is_empty() || text.len() > PORT_NAME_LEN_MAX {
             return Err(PortNameError::Length { len: text.len() });
         }
-        let belongs = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        let is_allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
         let has_letter = text.bytes().any(|b| b.is_ascii_lowercase());
-        if !text.bytes().all(belongs) || !has_letter || text.starts_with('-') || text.ends_with('-') {
+        if !text.bytes().all(is_allowed) || !has_letter || text.starts_with('-') || text.ends_with('-') {
             return Err(PortNameError::Character);
         }
         Ok(Self(text.into()))
@@ -99,36 +101,13 @@ impl PortName {
     }
 }
 
-impl fmt::Display for PortName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
-    }
-}
-
-impl fmt::Debug for PortName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, f)
-    }
-}
+crate::text::as_text!(PortName);
 
 impl FromStr for PortName {
     type Err = PortNameError;
 
     fn from_str(text: &str) -> Result<Self, PortNameError> {
         Self::parse(text)
-    }
-}
-
-impl Serialize for PortName {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for PortName {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        Self::parse(&text).map_err(serde::de::Error::custom)
     }
 }
 
@@ -149,12 +128,12 @@ impl JsonSchema for PortName {
 
 /// An address of this machine to listen on: an IP address and a port.
 ///
-/// `127.0.0.1:8080`, `0.0.0.0:80`, `[::1]:8080`. Port 0 asks the system for a free one. Names such as `localhost` are
-/// refused: they can mean two addresses.
+/// `127.0.0.1:8080`, `0.0.0.0:80`, `[::1]:8080`. With port 0 the system chooses a free one. Names such as `localhost` are refused,
+/// because they can stand for several addresses.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ListenAddress(pub SocketAddr);
 
-/// Why a text is no address to listen on.
+/// Why a text is not an address to listen on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "an address to listen on is an IP address and a port, such as 127.0.0.1:8080 or [::1]:8080, not {text:?}"
@@ -165,15 +144,15 @@ pub struct ListenAddressError {
 }
 
 impl ListenAddress {
-    /// Reads an address; resolves no names.
+    /// Parses an address; does not resolve names.
     pub fn parse(text: &str) -> Result<Self, ListenAddressError> {
         text.parse().map(Self).map_err(|_| ListenAddressError { text: text.to_owned() })
     }
 
-    /// Whether two listeners on these addresses would meet: same port, and the same IP address or one that is all of them.
+    /// Whether two listeners on these addresses would conflict: the same port, and the same IP address or one that stands for all.
     ///
-    /// Port 0 never meets another: the system gives each a port of its own.
-    pub const fn meets(self, other: Self) -> bool {
+    /// Port 0 never conflicts: the system chooses a different port for each listener.
+    pub const fn conflicts_with(self, other: Self) -> bool {
         let (a, b) = (self.0, other.0);
         let same_ip = match (a.ip(), b.ip()) {
             (IpAddr::V4(x), IpAddr::V4(y)) => {
@@ -232,13 +211,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_name_of_a_port_becomes_its_variable() {
+    fn the_environment_variable_follows_from_the_name() {
         assert_eq!(PortName::parse("http").map(|p| p.variable()), Ok("PORT_HTTP".to_owned()));
         assert_eq!(PortName::parse("admin-api").map(|p| p.variable()), Ok("PORT_ADMIN_API".to_owned()));
     }
 
     #[test]
-    fn a_port_needs_a_short_name_with_a_letter() {
+    fn a_port_name_is_short_and_has_a_letter() {
         for text in ["80", "-a", "a-", "A", "a_b"] {
             assert_eq!(PortName::parse(text), Err(PortNameError::Character), "{text}");
         }
@@ -247,19 +226,19 @@ mod tests {
     }
 
     #[test]
-    fn listeners_meet_where_one_address_covers_the_other() {
+    fn listeners_conflict_when_one_address_covers_the_other() {
         let at = |text| ListenAddress::parse(text).expect("a valid address");
-        assert!(at("127.0.0.1:80").meets(at("127.0.0.1:80")));
-        assert!(at("0.0.0.0:80").meets(at("127.0.0.1:80")));
-        assert!(at("[::]:80").meets(at("127.0.0.1:80")));
-        assert!(!at("0.0.0.0:80").meets(at("[::1]:80")));
-        assert!(!at("127.0.0.1:80").meets(at("127.0.0.2:80")));
-        assert!(!at("127.0.0.1:80").meets(at("127.0.0.1:81")));
-        assert!(!at("127.0.0.1:0").meets(at("127.0.0.1:0")));
+        assert!(at("127.0.0.1:80").conflicts_with(at("127.0.0.1:80")));
+        assert!(at("0.0.0.0:80").conflicts_with(at("127.0.0.1:80")));
+        assert!(at("[::]:80").conflicts_with(at("127.0.0.1:80")));
+        assert!(!at("0.0.0.0:80").conflicts_with(at("[::1]:80")));
+        assert!(!at("127.0.0.1:80").conflicts_with(at("127.0.0.2:80")));
+        assert!(!at("127.0.0.1:80").conflicts_with(at("127.0.0.1:81")));
+        assert!(!at("127.0.0.1:0").conflicts_with(at("127.0.0.1:0")));
     }
 
     #[test]
-    fn a_host_name_is_no_address_to_listen_on() {
+    fn a_host_name_is_not_a_listen_address() {
         assert!(ListenAddress::parse("localhost:80").is_err());
         assert!(ListenAddress::parse("127.0.0.1").is_err());
     }

@@ -1,4 +1,4 @@
-//! Questions to a replica: has it begun, may it get traffic, must it be restarted.
+//! Startup, readiness and liveness probes.
 
 use std::num::NonZeroU32;
 
@@ -7,19 +7,19 @@ use serde::{Deserialize, Serialize};
 
 use super::{PortName, Span};
 
-/// How often a probe asks when nothing is said.
+/// Default interval of a probe.
 pub const EVERY_DEFAULT: Span = Span::from_secs(1);
 
-/// How long a probe waits for its answer when nothing is said.
+/// Default timeout of a probe.
 pub const TIMEOUT_DEFAULT: Span = Span::from_secs(1);
 
-/// Failures in a row until a readiness or liveness probe takes effect when nothing is said.
+/// Default number of failures in a row until a readiness or liveness probe fails.
 pub const FAILURES_DEFAULT: NonZeroU32 = NonZeroU32::new(3).expect("3 is not zero");
 
-/// Failures in a row until a startup probe gives up when nothing is said: a minute at the default pace, for slow starters.
+/// Default number of failures in a row until a startup probe fails: a minute at the default interval, for slow programs.
 pub const STARTUP_FAILURES_DEFAULT: NonZeroU32 = NonZeroU32::new(60).expect("60 is not zero");
 
-/// The probes of a service; one that is not given always says yes.
+/// The probes of a service; a probe that is not given always passes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(from = "ProbesForm", into = "ProbesForm")]
 pub struct Probes {
@@ -34,33 +34,33 @@ pub struct Probes {
 /// One probe, complete with its defaults.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Probe {
-    /// What is asked.
+    /// The check that is made.
     pub check: Check,
-    /// From the start of one question to the start of the next.
+    /// The time from the start of one check to the start of the next.
     pub every: Span,
-    /// How long an answer may take.
+    /// How long a check may take.
     pub timeout: Span,
-    /// Failures in a row until the answer is no.
+    /// Failed checks in a row until the probe fails.
     pub failures: NonZeroU32,
-    /// After how many passed checks in a row the probe passes again, at least 1.
+    /// Passed checks in a row until the probe passes again.
     pub successes: NonZeroU32,
 }
 
-/// What a probe asks.
+/// The check of a probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Check {
-    /// A GET whose answer has a status from 200 to 399.
+    /// An HTTP GET; passes with a status from 200 to 399.
     Http(HttpCheck),
-    /// A TCP connection that opens.
+    /// A TCP connection; passes when it opens.
     Tcp(TcpCheck),
-    /// A call of `grpc.health.v1.Health/Check` that is answered with SERVING.
+    /// A call of `grpc.health.v1.Health/Check`; passes with SERVING.
     Grpc(GrpcCheck),
-    /// A program, run as the service runs, that exits with 0.
+    /// A program, run like the service; passes with exit code 0.
     Command(Vec<String>),
 }
 
 impl Check {
-    /// The port that is asked, when one is named.
+    /// The port that is named; `None` when none is.
     pub const fn port(&self) -> Option<&PortName> {
         match self {
             Self::Http(http) => http.port.as_ref(),
@@ -70,7 +70,7 @@ impl Check {
         }
     }
 
-    /// Whether the question goes to a port at all.
+    /// Whether the check connects to a port.
     pub const fn needs_port(&self) -> bool {
         match self {
             Self::Http(_) | Self::Tcp(_) | Self::Grpc(_) => true,
@@ -114,14 +114,14 @@ pub struct GrpcCheck {
     pub port: Option<PortName>,
 }
 
-/// Bytes of the name of a service that a gRPC probe asks about.
+/// Longest name of a gRPC service, in bytes.
 pub const GRPC_SERVICE_BYTES_MAX: usize = 253;
 
 fn root_path() -> String {
     "/".to_owned()
 }
 
-/// When a service's replicas have begun, may get traffic, must be restarted.
+/// The probes of a service.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct ProbesForm {
@@ -192,12 +192,12 @@ const fn successes_default() -> NonZeroU32 {
     NonZeroU32::MIN
 }
 
-/// Why the fields of a probe are no probe.
+/// Why the fields of a probe are invalid.
 #[derive(Debug, thiserror::Error)]
 enum ProbeError {
-    #[error("a probe asks in one way: give exactly one of http, tcp, grpc and command")]
+    #[error("a probe makes one check: give exactly one of http, tcp, grpc and command")]
     Checks,
-    #[error("the command of a probe names a program")]
+    #[error("the command of a probe must name a program")]
     EmptyCommand,
     #[error("the name of a gRPC service has at most {GRPC_SERVICE_BYTES_MAX} bytes, not {bytes}")]
     LongName { bytes: usize },
@@ -281,7 +281,7 @@ impl From<Probes> for ProbesForm {
     }
 }
 
-/// Whether `value` can be read as one probe; why not, if not.
+/// Checks that `value` can be read as one probe; returns why not.
 pub(super) fn read(value: &serde_json::Value) -> Result<(), String> {
     super::schema::read::<ProbeForm>(value)
 }

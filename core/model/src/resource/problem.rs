@@ -1,18 +1,18 @@
-//! What is wrong with a resource, and where in it.
+//! Problems of a resource, each with its path.
 
 use std::fmt;
 
-/// One thing that is wrong with a resource.
+/// One problem of a resource.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
-    /// Where, as a dotted path: `spec.probes.readiness.every`, `spec.metrics[0]`. Empty for the resource as a whole.
+    /// Its location, as a dotted path: `spec.probes.readiness.every`, `spec.metrics[0]`. Empty for the resource as a whole.
     pub path: String,
-    /// What is wrong and what would be right, as a sentence without its full stop.
+    /// What is wrong and how to fix it: a sentence without the final full stop.
     pub text: String,
 }
 
 impl Problem {
-    /// A problem with what stands at `path`.
+    /// A problem at `path`.
     pub fn at(path: impl Into<String>, text: impl Into<String>) -> Self {
         Self { path: path.into(), text: text.into() }
     }
@@ -24,7 +24,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// All that is wrong with a resource; never empty.
+/// All problems of a resource; never empty.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct Problems(Vec<Problem>);
 
@@ -34,15 +34,15 @@ impl Problems {
         Self(vec![problem])
     }
 
-    /// `good` when nothing is wrong, else all that is.
-    pub(super) fn or<T>(problems: Vec<Problem>, good: T) -> Result<T, Self> {
-        if problems.is_empty() { Ok(good) } else { Err(Self(problems)) }
+    /// `valid` when there are no problems, else the problems.
+    pub(super) fn or<T>(problems: Vec<Problem>, valid: T) -> Result<T, Self> {
+        if problems.is_empty() { Ok(valid) } else { Err(Self(problems)) }
     }
 
-    /// The same problems, each at the path that `path` makes of its own.
-    pub(super) fn map_paths(mut self, path: impl Fn(&str) -> String) -> Self {
+    /// Transforms the path of each problem.
+    pub(super) fn map_paths(mut self, transform: impl Fn(&str) -> String) -> Self {
         for problem in &mut self.0 {
-            problem.path = path(&problem.path);
+            problem.path = transform(&problem.path);
         }
         self
     }

@@ -1,14 +1,14 @@
-//! What people declare of connections that come through other proxies, or go to services that want to know whose they are.
+//! The PROXY protocol, with which proxies pass on the addresses of clients.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The PROXY protocol of HAProxy: in front of each connection a header says whose it is.
+/// The PROXY protocol of HAProxy: each connection begins with a header with the client's address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct ProxyProtocol {
-    /// Whether each connection of a client has to begin with such a header, of version 1 or 2; one without it is refused. Only
-    /// for an address that nobody but a proxy in front can reach: whoever sends the header can claim any address. Default: false.
+    /// Whether each connection of a client must begin with such a header, of version 1 or 2; others are rejected. Only for an address
+    /// that only a trusted proxy can reach: the sender of the header can claim any address. Default: false.
     #[serde(skip_serializing_if = "is_false")]
     pub accept: bool,
     /// The version of the header with which the proxy begins each connection to a replica, probes excepted. Default: none is sent.
@@ -17,13 +17,13 @@ pub struct ProxyProtocol {
 }
 
 impl ProxyProtocol {
-    /// Whether no header is wanted in either direction.
+    /// Whether there is no header in either direction.
     pub fn is_none(&self) -> bool {
         *self == Self::default()
     }
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_false(value: &bool) -> bool {
     !*value
 }
@@ -32,8 +32,8 @@ fn is_false(value: &bool) -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum ProxyVersion {
-    /// A line of text.
+    /// One line of text.
     V1,
-    /// Binary, which carries more and is read faster.
+    /// Binary, with more information and faster to parse.
     V2,
 }

@@ -12,11 +12,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// Longest text of a quantity, in bytes: 20 digits of an `i64`, a point, as many zeros again, a sign and a suffix.
 pub const QUANTITY_LEN_MAX: usize = 48;
 
-/// An amount in exact thousandths, with the notation it is printed in.
+/// An exact amount in thousandths, with the notation that it is printed in.
 ///
-/// From -9,223,372,036,854,775.807 to 9,223,372,036,854,775.807: as bytes a little over 8 PiB. Two quantities are equal
-/// when their amounts are, however they were written: `1Ki` equals `1024`. What is finer than a thousandth, or out of
-/// range, is refused and never rounded.
+/// From -9,223,372,036,854,775.807 to 9,223,372,036,854,775.807: as bytes a little over 8 PiB. Equality ignores the
+/// notation: `1Ki` equals `1024`. Amounts finer than a thousandth, or out of range, are refused and never rounded.
 ///
 /// Source: Kubernetes `apimachinery/pkg/api/resource/quantity.go`, whose canonical form this prints.
 #[derive(Clone, Copy, Debug)]
@@ -30,21 +29,21 @@ pub struct Quantity {
 enum Notation {
     /// `m`, none, `k`, `M`, `G`, `T`, `P`.
     Decimal,
-    /// `Ki`, `Mi`, `Gi`, `Ti`, `Pi`: only for amounts that such a suffix can say exactly.
+    /// `Ki`, `Mi`, `Gi`, `Ti`, `Pi`: only for multiples of 1024.
     Binary,
     /// `e3`, `e6`, `e-3`: only for amounts with such an exponent.
     Exponent,
 }
 
-/// Why a text is no quantity.
+/// Why a text is not a quantity.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum QuantityError {
     /// The text does not begin with digits.
     #[error("a quantity begins with a number, such as 250m, 0.5, 128Mi or 1e3")]
     NoNumber,
-    /// What follows the number is no suffix.
+    /// The text after the number is not a suffix.
     #[error(
-        "{suffix:?} is no suffix of a quantity; write one of m, k, M, G, T, P, Ki, Mi, Gi, Ti, Pi or an exponent such as e3"
+        "{suffix:?} is not a suffix of a quantity; write one of m, k, M, G, T, P, Ki, Mi, Gi, Ti, Pi or an exponent such as e3"
     )]
     Suffix {
         /// What followed the number.
@@ -59,7 +58,7 @@ pub enum QuantityError {
 }
 
 impl Quantity {
-    /// Nothing.
+    /// Zero.
     pub const ZERO: Self = Self::from_milli(0);
 
     /// The quantity of `milli` thousandths.
@@ -67,22 +66,22 @@ impl Quantity {
         Self { milli, notation: Notation::Decimal }
     }
 
-    /// The quantity of `units` wholes; none past 9,223,372,036,854,775.
+    /// The quantity of `units` whole units; `None` beyond 9,223,372,036,854,775.
     pub fn from_units(units: i64) -> Option<Self> {
         units.checked_mul(1000).map(Self::from_milli)
     }
 
-    /// Thousandths, exactly.
+    /// The amount in thousandths.
     pub const fn milli(self) -> i64 {
         self.milli
     }
 
-    /// Wholes, rounded up, as Kubernetes' `Value()` does.
+    /// Whole units, rounded up, like Kubernetes' `Value()`.
     pub const fn units_ceil(self) -> i64 {
         self.milli.div_euclid(1000) + if self.milli.rem_euclid(1000) == 0 { 0 } else { 1 }
     }
 
-    /// Reads a quantity; surrounding space is not part of one.
+    /// Parses a quantity; surrounding white space is an error.
     pub fn parse(text: &str) -> Result<Self, QuantityError> {
         if text.len() > QUANTITY_LEN_MAX {
             return Err(QuantityError::OutOfRange);
@@ -106,7 +105,7 @@ impl Quantity {
     }
 }
 
-/// What a suffix multiplies with: `binary × 10^tens`.
+/// The factor of a suffix: `binary × 10^tens`.
 struct Scale {
     notation: Notation,
     binary: i128,
@@ -156,13 +155,13 @@ impl Scale {
             (false, Some(power)) if scaled % power == 0 => scaled / power,
             (false, Some(_) | None) => return Err(QuantityError::TooFine),
         };
-        // The smallest i64 stays out, so that every quantity can be negated.
+        // `i64::MIN` is excluded, so that every quantity can be negated.
         i64::try_from(milli).ok().filter(|milli| *milli != i64::MIN).ok_or(QuantityError::OutOfRange)
     }
 }
 
 impl Notation {
-    /// This notation if it can say `milli` with a suffix of its own, else the decimal one.
+    /// This notation if it has a suffix for `milli`, else the decimal one.
     fn fit_for(self, milli: i64) -> Self {
         let fits = match self {
             Self::Decimal => true,
@@ -262,7 +261,7 @@ impl<'de> Deserialize<'de> for Quantity {
             }
 
             fn visit_f64<E: de::Error>(self, units: f64) -> Result<Quantity, E> {
-                // The shortest text that reads back as the same number is what its writer meant.
+                // The shortest text that parses to the same number is what was written.
                 Quantity::parse(&units.to_string()).map_err(E::custom)
             }
         }
@@ -297,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn every_suffix_scales_by_what_it_says() {
+    fn every_suffix_has_its_factor() {
         for (text, expected) in [
             ("250m", 250),
             ("0.5", 500),
@@ -322,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_said_exactly_is_refused() {
+    fn inexact_and_out_of_range_amounts_are_refused() {
         for text in ["1n", "0.0001", "1e-4", "1.0000000001Ki"] {
             assert_eq!(milli(text), Err(QuantityError::TooFine), "{text}");
         }
@@ -333,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_quantity_is_refused() {
+    fn texts_that_are_not_quantities_are_refused() {
         for text in ["", "-", "m", ".", "abc", " 1"] {
             assert_eq!(milli(text), Err(QuantityError::NoNumber), "{text}");
         }
@@ -344,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quantity_prints_in_the_canonical_form_of_its_family() {
+    fn a_quantity_is_formatted_canonically() {
         for (text, canonical) in [
             ("0.5", "500m"),
             ("1000m", "1"),
@@ -365,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_amounts_are_equal_however_written() {
+    fn equality_ignores_the_notation() {
         assert_eq!(Quantity::parse("1Ki"), Quantity::parse("1024"));
         assert_eq!(Quantity::parse("1e3"), Quantity::parse("1k"));
         assert_eq!(Quantity::from_milli(1).units_ceil(), 1);
@@ -374,7 +373,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn printing_and_reading_lose_nothing(number in "-?[0-9]{1,6}(\\.[0-9]{0,3})?", suffix in "(|m|k|M|G|Ki|Mi|Gi|e3|e-2|E6)") {
+        fn formatting_and_parsing_are_lossless(number in "-?[0-9]{1,6}(\\.[0-9]{0,3})?", suffix in "(|m|k|M|G|Ki|Mi|Gi|e3|e-2|E6)") {
             if let Ok(quantity) = Quantity::parse(&format!("{number}{suffix}")) {
                 let text = quantity.to_string();
                 let again = Quantity::parse(&text).expect("canonical text is a quantity");

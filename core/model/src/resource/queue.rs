@@ -1,4 +1,4 @@
-//! The databases that people keep queues in, as sources of metrics: Redis and PostgreSQL.
+//! Databases that hold queues, as sources of metrics: Redis and PostgreSQL.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 
 use super::ClientTls;
 
-/// Longest address of a server, in bytes: a name in the DNS has 253, a port five and a colon.
+/// Longest address of a server, in bytes: 253 of a DNS name, a colon and five digits.
 pub const SERVER_ADDRESS_LEN_MAX: usize = 259;
 
-/// The port of a Redis when nothing is said.
+/// The default port of Redis.
 pub const REDIS_PORT_DEFAULT: u16 = 6379;
 
-/// The port of a PostgreSQL when nothing is said.
+/// The default port of PostgreSQL.
 pub const POSTGRES_PORT_DEFAULT: u16 = 5432;
 
 /// How many entries a queue in Redis has. Valkey and other servers that speak as Redis does are asked in the same way.
@@ -101,7 +101,7 @@ pub enum Secret {
 }
 
 impl Secret {
-    /// The file, when it is in one.
+    /// The path of the file; `None` when it is in an environment variable.
     pub const fn file_mut(&mut self) -> Option<&mut String> {
         match self {
             Self::File(file) => Some(file),
@@ -119,50 +119,50 @@ impl RedisQueue {
     }
 }
 
-/// The address of a server: a name or an IP address, with a port or without.
+/// The address of a server: a name or an IP address, with an optional port.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServerAddress(Arc<str>);
 
-/// Why a text is no address of a server.
+/// Why a text is not the address of a server.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("it is no address of a server: {why}; write HOST:PORT, such as 127.0.0.1:6379 or [::1]:6379")]
+#[error("not the address of a server: {why}; write HOST:PORT, such as 127.0.0.1:6379 or [::1]:6379")]
 pub struct ServerAddressError {
     why: &'static str,
 }
 
 impl ServerAddress {
-    /// Checks `text` and takes it as an address.
+    /// Parses an address.
     pub fn parse(text: &str) -> Result<Self, ServerAddressError> {
         let wrong = |why| Err(ServerAddressError { why });
         if text.len() > SERVER_ADDRESS_LEN_MAX {
             return wrong("it is too long");
         }
         if text.contains('@') {
-            return wrong("a name or password would be seen by all who may read it");
+            return wrong("everyone who can read it would see the user name or password");
         }
         let Ok(authority) = text.parse::<http::uri::Authority>() else {
-            return wrong("it has what no name or address of a machine has");
+            return wrong("it has a character that no host name or address has");
         };
         let has_port = authority.port_u16().is_some_and(|port| port > 0);
         if authority.host().is_empty() || (authority.host().len() < text.len() && !has_port) {
-            return wrong("a host, and a port from 1 to 65535 behind a colon, is meant");
+            return wrong("it needs a host, and after a colon a port from 1 to 65535");
         }
         Ok(Self(text.into()))
     }
 
-    /// Its host, an IPv6 address in brackets.
+    /// Its host; an IPv6 address is in brackets.
     pub fn host(&self) -> &str {
         self.parts().0
     }
 
-    /// Its port; `default` when it says none.
+    /// Its port; `default` when it has none.
     pub fn port_or(&self, default: u16) -> u16 {
         self.parts().1.unwrap_or(default)
     }
 
     fn parts(&self) -> (&str, Option<u16>) {
         let split = self.0.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
-        // The last part of an IPv6 address without a port ends in its bracket.
+        // Without a port, the last part of an IPv6 address ends with a bracket, and is not a number.
         split.map_or((&*self.0, None), |(host, port)| (host, Some(port)))
     }
 }
@@ -210,18 +210,18 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_said() {
+    fn invalid_addresses_are_refused_with_a_reason() {
         let long = "a".repeat(SERVER_ADDRESS_LEN_MAX + 1);
         for (text, why) in [
-            ("", "what no name"),
-            (":6379", "a host, and a port"),
+            ("", "a character that"),
+            (":6379", "it needs a host"),
             ("a:", "a port from 1"),
             ("a:0", "a port from 1"),
             ("a:65536", "a port from 1"),
-            ("::1", "what no name"),
-            ("a b", "what no name"),
-            ("redis://a:1", "what no name"),
-            ("me:secret@a:1", "would be seen"),
+            ("::1", "a character that"),
+            ("a b", "a character that"),
+            ("redis://a:1", "a character that"),
+            ("me:secret@a:1", "would see"),
             (long.as_str(), "too long"),
         ] {
             let error = ServerAddress::parse(text).map_err(|error| error.to_string()).unwrap_err();

@@ -1,4 +1,4 @@
-//! What people declare of the requests to a service when there are too many of them.
+//! Limits of concurrent requests, and hedged requests.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -22,7 +22,7 @@ pub struct Limits {
     pub adaptive: Option<Adaptive>,
 }
 
-/// Within which bounds it is found how many requests may await an answer, and when answers count as slow.
+/// The bounds of the adaptive limit on requests that await an answer, and when answers count as slow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct Adaptive {
@@ -72,11 +72,11 @@ impl Default for Hedge {
     }
 }
 
-/// The percentile after which requests are sent twice when nothing else is said. Source: Dean and Barroso 2013, "The Tail at Scale".
+/// The default percentile after which a request is sent twice. Source: Dean and Barroso 2013, "The Tail at Scale".
 pub const HEDGE_PERCENTILE: u32 = 95;
 
-/// Most requests that a limit can allow at once: past a million a typing error is likelier than a wish.
+/// Largest limit of concurrent requests: more than a million is probably a typing error.
 pub const IN_FLIGHT_MAX: u32 = 1_000_000;
 
-/// Most that answers may be slower, in percent: past eleven times the best nothing is kept fast any more.
+/// Largest tolerance, in percent: answers that take eleven times as long as the fastest are not worth protecting.
 pub const TOLERANCE_PERCENT_MAX: u32 = 1_000;

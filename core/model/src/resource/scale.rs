@@ -1,4 +1,4 @@
-//! How many replicas of a service run: a fixed number, or what an autoscaler finds between two bounds.
+//! How many replicas of a service run: a fixed number, or a number between two bounds that an autoscaler determines.
 
 use std::sync::Arc;
 
@@ -9,37 +9,37 @@ use super::hpa::v2;
 use super::{
     AutoscalerSpec, Bounds, Forecasting, Problems, ScalePolicy, Schedule, Shadow, Sizes, Slo, Span, Vertical,
 };
-use crate::measure::{MetricKey, Whose};
+use crate::measure::{MetricKey, MetricSubject};
 use crate::name::ServiceName;
 
-/// Most replicas of one service: ten times the largest service of the benches, far below where sums of replicas overflow.
+/// Most replicas of one service: ten times the largest service of the benches, and far below an overflow of sums.
 pub const REPLICAS_MAX: u32 = 1_000_000;
 
 /// How many replicas of a service run, and when.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "ScaleFields", into = "ScaleFields")]
 pub struct Scale {
-    /// How many.
+    /// The number, or the autoscaler that determines it.
     pub count: Count,
-    /// How far its autoscaler is followed.
+    /// How far the autoscaler's decisions are carried out.
     pub mode: ScaleMode,
     /// Times at which other bounds hold.
     pub schedule: Vec<Schedule>,
-    /// Whether it rests while nobody asks for anything.
+    /// Whether and when it is scaled to zero; `None` for never.
     pub to_zero: Option<ToZero>,
-    /// What is learned of the size of a replica; `None` learns nothing.
+    /// Vertical scaling; `None` for none.
     pub vertical: Option<Vertical>,
-    /// Autoscalers that are tried beside it.
+    /// Shadow autoscalers.
     pub shadows: Vec<Shadow>,
-    /// Which numbers of replicas it may have; `None` for any.
+    /// The allowed numbers of replicas; `None` for any.
     pub sizes: Option<Sizes>,
-    /// Who goes first when it shrinks.
+    /// Which replicas are removed first.
     pub remove: Remove,
-    /// The metric by which replicas say that they must stay when it shrinks; `None` for none.
+    /// The metric by which replicas report that they must not be removed; `None` for none.
     pub protect: Option<Arc<str>>,
-    /// How often its number may turn around; `None` for any number of times.
+    /// The limit on changes of direction; `None` for none.
     pub flaps: Option<Flaps>,
-    /// What is forecast of its load; `None` for what is usual: nothing, unless it is sized by a promise.
+    /// How its load is forecast; `None` for the default: not at all, unless it is sized by an SLO.
     pub forecast: Option<Forecasting>,
 }
 
@@ -54,10 +54,10 @@ pub struct Flaps {
     pub per: Span,
 }
 
-/// Which of the replicas that serve goes first when a service shrinks.
+/// Which of the serving replicas is removed first when a service scales in.
 ///
-/// Those that do not serve go before them in any case: empty places, those that fail, those that are starting, those that run an
-/// older declaration. A protected one never goes.
+/// Replicas that do not serve are removed before them in any case: empty places, failing and starting replicas, and those of an older
+/// declaration. A protected replica is never removed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Remove {
@@ -83,21 +83,21 @@ impl Remove {
         *self == Self::default()
     }
 
-    /// What has to be measured for it of a service that is called so; `None` for nothing.
+    /// The metric that it needs of `service`; `None` for none.
     pub fn key(&self, service: &ServiceName) -> Option<MetricKey> {
         match self {
-            Self::Cheapest(metric) => Some(at_replicas(metric, service)),
+            Self::Cheapest(metric) => Some(replica_metric(metric, service)),
             Self::HighestNumber | Self::LeastBusy | Self::Oldest | Self::Newest => None,
         }
     }
 }
 
-/// A metric that is measured at each replica of a service that is called so.
-fn at_replicas(metric: &Arc<str>, service: &ServiceName) -> MetricKey {
-    MetricKey { metric: Arc::clone(metric), whose: Whose::Replicas(service.clone()) }
+/// The key of a metric that is measured at each replica of `service`.
+fn replica_metric(metric: &Arc<str>, service: &ServiceName) -> MetricKey {
+    MetricKey { metric: Arc::clone(metric), subject: MetricSubject::Replicas(service.clone()) }
 }
 
-/// How far an autoscaler is followed. Bounds, schedules, rest and holds by hand are followed in every mode.
+/// How far the decisions of an autoscaler are carried out. Bounds, schedules, scaling to zero and holds apply in every mode.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum ScaleMode {
@@ -114,13 +114,13 @@ pub enum ScaleMode {
 
 impl ScaleMode {
     /// Whether it is [`Self::On`].
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "required by serde")]
     fn is_on(&self) -> bool {
         *self == Self::On
     }
 }
 
-/// How many replicas of a service run, times and rest left aside.
+/// How many replicas of a service run, apart from schedules and scaling to zero.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(
     clippy::large_enum_variant,
@@ -129,7 +129,7 @@ impl ScaleMode {
 pub enum Count {
     /// Always this many, 0 to [`REPLICAS_MAX`], unless a HorizontalPodAutoscaler targets the service: then it starts with this many.
     Fixed(u32),
-    /// As many as the metrics ask for, between two bounds.
+    /// As many as the autoscaler determines.
     Auto(AutoScale),
 }
 
@@ -140,7 +140,7 @@ impl Default for Scale {
 }
 
 impl Scale {
-    /// Always so many.
+    /// A fixed number of replicas.
     pub const fn fixed(replicas: u32) -> Self {
         Self {
             count: Count::Fixed(replicas),
@@ -157,22 +157,22 @@ impl Scale {
         }
     }
 
-    /// What is promised, for the autoscaler or else for the first that is tried beside it; `None` for nothing.
-    pub fn promise(&self) -> Option<&Slo> {
+    /// The SLO of the autoscaler, or else of the first shadow that has one.
+    pub fn slo(&self) -> Option<&Slo> {
         let acting = match &self.count {
             Count::Fixed(_) => None,
             Count::Auto(auto) => auto.policy.slo(),
         };
-        let tried = || self.shadows.iter().find_map(|shadow| shadow.policy.as_ref()?.slo());
-        acting.or_else(tried)
+        let shadow = || self.shadows.iter().find_map(|shadow| shadow.policy.as_ref()?.slo());
+        acting.or_else(shadow)
     }
 
-    /// What has to be measured of a service that is called so to know which of its replicas must stay; `None` for nothing.
+    /// The metric of `service` by which replicas report that they must not be removed; `None` for none.
     pub fn protect_key(&self, service: &ServiceName) -> Option<MetricKey> {
-        self.protect.as_ref().map(|metric| at_replicas(metric, service))
+        self.protect.as_ref().map(|metric| replica_metric(metric, service))
     }
 
-    /// The fewest and the most replicas, times and rest left aside.
+    /// The bounds, apart from schedules and scaling to zero.
     pub const fn bounds(&self) -> Bounds {
         match &self.count {
             Count::Fixed(replicas) => Bounds { min: *replicas, max: *replicas },
@@ -181,10 +181,10 @@ impl Scale {
     }
 }
 
-/// A service that rests while nobody asks for anything: it has no replicas then, and the next request starts some. That request waits.
+/// Scaling to zero: while there are no requests, the service has no replicas. The next request starts some, and waits for them.
 ///
-/// Knative's scale to zero, with its activator in the proxy (knative.dev, "Configuring scale to zero"; there the stable window and
-/// `scale-to-zero-pod-retention-period` are what is `after` here).
+/// Source: Knative's scale to zero, with its activator in the proxy (knative.dev, "Configuring scale to zero"; `after` corresponds to the
+/// stable window and `scale-to-zero-pod-retention-period`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct ToZero {
@@ -206,23 +206,23 @@ impl ToZero {
     }
 }
 
-/// Bounds, metrics and behavior of a service that scales itself, in the words of `autoscaling/v2`.
+/// The autoscaler that a service declares, in the terms of `autoscaling/v2`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AutoScale {
     /// Fewest replicas.
     pub min: u32,
     /// Most replicas.
     pub max: u32,
-    /// What is measured. None means processor utilization at 80 %.
+    /// The metrics; empty means CPU utilization at 80 %.
     pub metrics: Vec<v2::MetricSpec>,
-    /// How the number of replicas follows from what is measured.
+    /// How the number of replicas follows from the metrics.
     pub policy: ScalePolicy,
     /// How fast the number may change.
     pub behavior: Option<v2::Behavior>,
 }
 
 impl AutoScale {
-    /// The autoscaler of `service` that these fields describe.
+    /// The autoscaler of `service` in its normal form.
     pub fn to_spec(&self, service: &ServiceName) -> Result<AutoscalerSpec, Problems> {
         let bounds = (self.min, self.max);
         v2::normalize(service.clone(), bounds, &self.metrics, self.behavior.as_ref(), &self.policy)
@@ -298,11 +298,11 @@ struct ScaleFields {
     forecast: Option<Forecasting>,
 }
 
-/// Why the fields of `scale` contradict each other.
+/// Why the fields of `scale` are invalid.
 #[derive(Debug, thiserror::Error)]
 enum ScaleError {
     #[error(
-        "a fixed number of replicas stands alone: give either replicas, or min and max with what to measure"
+        "a fixed number of replicas excludes autoscaling: give either replicas, or min and max with what to measure"
     )]
     FixedAndAuto,
     #[error("min, metrics, policy, slo and behavior need max, the most replicas that may run")]
@@ -343,14 +343,14 @@ impl TryFrom<ScaleFields> for Scale {
             Some(slo) => ScalePolicy::Slo(slo),
             None => policy,
         };
-        let says_auto = min.is_some() || !metrics.is_empty() || !policy.is_hpa() || behavior.is_some();
+        let is_auto = min.is_some() || !metrics.is_empty() || !policy.is_hpa() || behavior.is_some();
         if let Some(replicas) = [replicas, min, max].into_iter().flatten().find(|n| *n > REPLICAS_MAX) {
             return Err(ScaleError::TooMany { replicas });
         }
         let count = match (replicas, max) {
-            (Some(replicas), None) if !says_auto => Count::Fixed(replicas),
+            (Some(replicas), None) if !is_auto => Count::Fixed(replicas),
             (Some(_), Some(_) | None) => return Err(ScaleError::FixedAndAuto),
-            (None, None) if says_auto => return Err(ScaleError::NoMax),
+            (None, None) if is_auto => return Err(ScaleError::NoMax),
             (None, None) => Count::Fixed(1),
             (None, Some(max)) => {
                 let min = min.unwrap_or(1);

@@ -1,7 +1,7 @@
-//! Times at which other bounds hold: a floor for office hours, a ceiling for the night.
+//! Times with other bounds: a floor for office hours, a ceiling for the night.
 //!
-//! A window is a state that is held, not an event: whoever looks in the middle of it, after a restart or a change of the
-//! clock, finds the same bounds.
+//! A window is a state, not an event: the bounds are the same whenever they are read within it, also after a restart or a change of
+//! the clock.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,16 +16,16 @@ use serde::{Deserialize, Serialize};
 use super::Span;
 use crate::time::Wall;
 
-/// The fewest and the most replicas; the first is never above the second.
+/// The minimum and the maximum of replicas; the minimum is never above the maximum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Bounds {
-    /// Fewest.
+    /// The minimum.
     pub min: u32,
-    /// Most.
+    /// The maximum.
     pub max: u32,
 }
 
-/// Bounds that hold for some time, again and again.
+/// Bounds for a recurring time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Schedule {
@@ -34,40 +34,39 @@ pub struct Schedule {
     /// The time zone of `cron`, by its IANA name, such as `Asia/Shanghai`. Default: UTC.
     #[serde(default)]
     timezone: Zone,
-    /// How long it lasts from each beginning, 1m to 366d, in elapsed time: a change to or from summer time makes it no longer or
-    /// shorter.
+    /// How long it lasts, 1m to 366d, in elapsed time, whatever the change to or from daylight saving time.
     pub duration: Span,
-    /// The fewest replicas during that time, instead of the usual. Where several schedules hold, the highest counts.
+    /// The minimum of replicas during that time, instead of the usual one. If several schedules apply, the highest counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min: Option<u32>,
-    /// The most replicas during that time, instead of the usual. Where several schedules hold, the lowest counts.
+    /// The maximum of replicas during that time, instead of the usual one. If several schedules apply, the lowest counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max: Option<u32>,
     #[serde(skip)]
     latest: Latest,
 }
 
-/// When a schedule began last, as of the minute in which somebody asked last.
+/// A cache of when a schedule began last, as of the minute of the last query.
 ///
-/// Crontab knows nothing shorter than a minute, and to look back through a calendar takes longer than all else of a decision. It is no part of
-/// what was written: schedules are equal whatever they were asked.
+/// Crontab times have a resolution of a minute, and searching the calendar takes longer than the rest of a decision. The cache does not
+/// affect equality.
 #[derive(Debug, Default)]
 struct Latest(
-    /// The minute of the question above the minute of the beginning; zero before the first.
+    /// The minute of the query in the upper half, the minute of the begin in the lower half; zero before the first query.
     AtomicU64,
 );
 
-/// A time during which a schedule holds.
+/// A time during which a schedule applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Window {
-    /// Its beginning.
+    /// Its begin.
     pub from: Wall,
-    /// Its end; at this time it is over.
+    /// Its end, which is not part of it.
     pub until: Wall,
 }
 
 impl Schedule {
-    /// One that says no other bounds yet.
+    /// A schedule without bounds.
     pub fn new(cron: Cron, timezone: Zone, duration: Span) -> Self {
         Self { cron, timezone, duration, min: None, max: None, latest: Latest::default() }
     }
@@ -77,23 +76,23 @@ impl Schedule {
         &self.cron
     }
 
-    /// The time zone in which it does.
+    /// The time zone of its begin.
     pub fn timezone(&self) -> &Zone {
         &self.timezone
     }
 
-    /// The window that `at` lies in; `None` between two windows.
+    /// The window at `at`; `None` between two windows.
     ///
-    /// Of windows that overlap it is the one that began last.
+    /// Of overlapping windows it is the one that began last.
     pub fn window(&self, at: Wall) -> Option<Window> {
         self.last(at).filter(|window| at < window.until)
     }
 
-    /// The window that began last until `at`, be it over or not; `None` at the ends of the calendar.
+    /// The latest window that began at or before `at`, whether it is over or not; `None` at the ends of the calendar.
     pub fn last(&self, at: Wall) -> Option<Window> {
-        let begun = self.latest.known(at).or_else(|| {
+        let begun = self.latest.get(at).or_else(|| {
             let begun = self.cron.begun(at, &self.timezone)?;
-            self.latest.note(at, begun);
+            self.latest.set(at, begun);
             Some(begun)
         });
         Some(Window::of(begun?, self.duration))
@@ -103,20 +102,20 @@ impl Schedule {
 const MINUTE_MS: u64 = 60_000;
 
 impl Latest {
-    /// When the schedule began last until `at`; `None` when another minute was asked for last.
-    fn known(&self, at: Wall) -> Option<Wall> {
-        let known = self.0.load(Ordering::Relaxed);
-        let is_of_minute = known != 0 && known >> 32 == at.as_millis() / MINUTE_MS;
-        is_of_minute.then(|| Wall::from_millis(u64::from(known as u32) * MINUTE_MS))
+    /// When the schedule began last, if it was queried before in the minute of `at`.
+    fn get(&self, at: Wall) -> Option<Wall> {
+        let cached = self.0.load(Ordering::Relaxed);
+        let is_of_minute = cached != 0 && cached >> 32 == at.as_millis() / MINUTE_MS;
+        is_of_minute.then(|| Wall::from_millis(u64::from(cached as u32) * MINUTE_MS))
     }
 
-    /// Keeps an answer for the rest of its minute. One that is no whole minute is not kept: some zones were seconds off until 1972.
-    fn note(&self, at: Wall, begun: Wall) {
+    /// Caches an answer for the rest of its minute. One that is not a whole minute is not cached: some zones were seconds off until 1972.
+    fn set(&self, at: Wall, begun: Wall) {
         let minute = |wall: Wall| u32::try_from(wall.as_millis() / MINUTE_MS).ok();
-        if let (Some(asked), Some(from), true) =
+        if let (Some(queried), Some(from), true) =
             (minute(at), minute(begun), begun.as_millis().is_multiple_of(MINUTE_MS))
         {
-            self.0.store(u64::from(asked) << 32 | u64::from(from), Ordering::Relaxed);
+            self.0.store(u64::from(queried) << 32 | u64::from(from), Ordering::Relaxed);
         }
     }
 }
@@ -136,30 +135,30 @@ impl PartialEq for Latest {
 impl Eq for Latest {}
 
 impl Window {
-    /// The one that begins at `from` and lasts so long.
+    /// The window that begins at `from` and has this duration.
     pub(super) fn of(from: Wall, duration: Span) -> Self {
         Self { from, until: Wall::from_millis(from.as_millis().saturating_add(duration.as_millis())) }
     }
 }
 
 impl Bounds {
-    /// The bounds that hold at `at`: the usual ones, but where a schedule says others.
+    /// The bounds at `at`: these ones, except where a schedule has others.
     ///
-    /// Bounds that contradict each other leave the floor: too many replicas cost money, too few cost requests.
+    /// If bounds contradict each other, the minimum counts: too many replicas cost money, too few cost requests.
     #[must_use]
     pub fn at(self, at: Wall, schedule: &[Schedule]) -> Self {
         self.under(schedule.iter().filter(|schedule| schedule.window(at).is_some()))
     }
 
-    /// The bounds while all of `holding` hold.
+    /// The bounds while all of `schedules` apply.
     #[must_use]
-    pub fn under<'s>(self, holding: impl IntoIterator<Item = &'s Schedule>) -> Self {
+    pub fn under<'s>(self, schedules: impl IntoIterator<Item = &'s Schedule>) -> Self {
         let (mut min, mut max) = (None, None);
-        for schedule in holding {
+        for schedule in schedules {
             min = min.max(schedule.min);
             max = match (max, schedule.max) {
-                (Some(least), Some(other)) => Some(u32::min(least, other)),
-                (known, other) => known.or(other),
+                (Some(one), Some(other)) => Some(u32::min(one, other)),
+                (one, other) => one.or(other),
             };
         }
         match (min, max) {
@@ -171,10 +170,10 @@ impl Bounds {
     }
 }
 
-/// When something begins, as crontab has it: five fields, or a nickname such as `@daily`.
+/// A time as in crontab: five fields, or a nickname such as `@daily`.
 ///
-/// Days of the month and of the week are joined by or when both are given, as in Vixie cron. At a change to summer time, a fixed time that
-/// the clock leaves out comes when the clock goes on; one that comes twice in autumn comes once.
+/// When both a day of the month and a day of the week are given, one of them suffices, as in Vixie cron. A fixed time that a change to
+/// daylight saving time skips occurs at the change; one that the change back repeats occurs once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Cron {
@@ -182,53 +181,53 @@ pub struct Cron {
     pattern: croner::Cron,
 }
 
-/// Why a text is no crontab time.
+/// Why a text is not a crontab time.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CronError {
-    /// It cannot be read.
+    /// It cannot be parsed.
     #[error(
-        "{text:?} is no crontab time ({why}); write minute, hour, day of month, month and day of week, as in 0 8 * * 1-5"
+        "{text:?} is not a crontab time ({why}); write minute, hour, day of month, month and day of week, as in 0 8 * * 1-5"
     )]
     Unreadable {
-        /// What was given.
+        /// The text.
         text: String,
-        /// What is wrong with it.
+        /// Why.
         why: String,
     },
-    /// It never comes.
-    #[error("{text:?} never comes: there is no such day")]
+    /// It never occurs.
+    #[error("{text:?} never occurs: there is no such day")]
     Never {
-        /// What was given.
+        /// The text.
         text: String,
     },
 }
 
 impl Cron {
-    /// Reads a crontab time.
+    /// Parses a crontab time.
     pub fn parse(text: &str) -> Result<Self, CronError> {
         let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
         let pattern = parser
             .parse(text)
             .map_err(|error| CronError::Unreadable { text: text.to_owned(), why: error.to_string() })?;
         let cron = Self { text: text.to_owned(), pattern };
-        // From any day on: what does not come within the calendar's cycle of 28 years, or of eight at its rarest, never does.
+        // Searched from any day: what does not occur within the calendar's cycle of 28 years never does.
         match cron.before(&Timestamp::UNIX_EPOCH.to_zoned(TimeZone::UTC)) {
             Some(_) => Ok(cron),
             None => Err(CronError::Never { text: text.to_owned() }),
         }
     }
 
-    /// The last time that it came in `zone` until `at`, that time included; `None` at the ends of the calendar.
+    /// Its latest occurrence in `zone` at or before `at`; `None` at the ends of the calendar.
     pub(super) fn begun(&self, at: Wall, zone: &Zone) -> Option<Wall> {
         wall(&self.before(&zone.zoned(at)?)?)
     }
 
-    /// The first time that it comes in `zone` after `at`; `None` at the ends of the calendar.
+    /// Its first occurrence in `zone` after `at`; `None` at the ends of the calendar.
     pub(super) fn begins(&self, at: Wall, zone: &Zone) -> Option<Wall> {
         wall(&self.pattern.find_next_occurrence(&zone.zoned(at)?, false).ok()?)
     }
 
-    /// The last time that it came until `at`, that time included.
+    /// Its latest occurrence at or before `at`.
     fn before(&self, at: &Zoned) -> Option<Zoned> {
         self.pattern.find_previous_occurrence(at, true).ok()
     }
@@ -268,23 +267,23 @@ impl JsonSchema for Cron {
     }
 }
 
-/// A time zone of the IANA database, as this binary carries it: the same on every machine, and in a replay.
+/// A time zone of the IANA database that is part of this binary: the same on every machine, and in a replay.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Zone(TimeZone);
 
-/// Why a text is no time zone.
+/// Why a text is not a time zone.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{name:?} is no time zone of the IANA database; write one such as UTC, Europe/Berlin or Asia/Shanghai"
+    "{name:?} is not a time zone of the IANA database; write one such as UTC, Europe/Berlin or Asia/Shanghai"
 )]
 pub struct ZoneError {
-    /// What was given.
+    /// The text.
     pub name: String,
 }
 
 impl Zone {
-    /// The time zone of this name, whatever the case of its letters.
+    /// The time zone of this name, case-insensitive.
     pub fn parse(name: &str) -> Result<Self, ZoneError> {
         let zone = TimeZoneDatabase::bundled().get(name);
         zone.map(Self).map_err(|_unknown| ZoneError { name: name.to_owned() })
@@ -295,7 +294,8 @@ impl Zone {
         self.0.iana_name().unwrap_or("UTC")
     }
 
-    /// When clocks there show `time`: the first of two times, and later by what a change to summer time leaves out. `None` before 1970.
+    /// When clocks in the zone show `time`. Of two times it is the first; a skipped time is shifted by the change to daylight saving time.
+    /// `None` before 1970.
     pub(super) fn when(&self, time: DateTime) -> Option<Wall> {
         wall(&time.to_zoned(self.0.clone()).ok()?)
     }
@@ -305,7 +305,7 @@ impl Zone {
         Some(time.to_zoned(self.0.clone()))
     }
 
-    /// The time that clocks there show at `at`, to the minute and with the zone: `2026-03-29 08:00 CEST`.
+    /// The local time at `at`, to the minute and with the zone: `2026-03-29 08:00 CEST`.
     pub fn show(&self, at: Wall) -> String {
         match self.zoned(at) {
             Some(time) => time.strftime("%Y-%m-%d %H:%M %Z").to_string(),

@@ -1,11 +1,11 @@
-//! The form of each kind as JSON Schema, made from the types themselves.
+//! JSON Schemas of the kinds, generated from the types.
 
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::hpa::{Form, v1, v2, v2beta1, v2beta2};
+use super::hpa::{VersionedManifest, v1, v2, v2beta1, v2beta2};
 use super::route::{HeaderName, HeaderValue, Hostname, PathModifier, RouteFilter, UrlPath};
 use super::{
     ClockTime, Cron, EndpointAddress, ExternalName, Factor, Formula, HashKey, HttpUrl, JsonPath, Kind,
@@ -20,18 +20,22 @@ pub fn schema(kind: Kind) -> Value {
     schema_of(newest, kind).expect("the newest version of a kind has a schema, as the tests show for each")
 }
 
-/// The JSON Schema (draft 2020-12) of `kind` as `api_version` has it; none for a version that is not known.
+/// The JSON Schema (draft 2020-12) of `kind` in `api_version`; `None` for an unknown version.
 pub fn schema_of(api_version: &str, kind: Kind) -> Option<Value> {
     let form = match (kind, api_version) {
         (Kind::Service, "homeostat/v1") => form::<Service>(),
-        (Kind::HorizontalPodAutoscaler, "autoscaling/v1") => form::<Form<v1::HorizontalPodAutoscalerSpec>>(),
+        (Kind::HorizontalPodAutoscaler, "autoscaling/v1") => {
+            form::<VersionedManifest<v1::HorizontalPodAutoscalerSpec>>()
+        }
         (Kind::HorizontalPodAutoscaler, "autoscaling/v2beta1") => {
-            form::<Form<v2beta1::HorizontalPodAutoscalerSpec>>()
+            form::<VersionedManifest<v2beta1::HorizontalPodAutoscalerSpec>>()
         }
         (Kind::HorizontalPodAutoscaler, "autoscaling/v2beta2") => {
-            form::<Form<v2beta2::HorizontalPodAutoscalerSpec>>()
+            form::<VersionedManifest<v2beta2::HorizontalPodAutoscalerSpec>>()
         }
-        (Kind::HorizontalPodAutoscaler, "autoscaling/v2") => form::<Form<v2::HorizontalPodAutoscalerSpec>>(),
+        (Kind::HorizontalPodAutoscaler, "autoscaling/v2") => {
+            form::<VersionedManifest<v2::HorizontalPodAutoscalerSpec>>()
+        }
         (Kind::Route, "homeostat/v1") => form::<Route>(),
         (Kind::MetricSource, "homeostat/v1") => form::<MetricSource>(),
         (Kind::Service | Kind::HorizontalPodAutoscaler | Kind::Route | Kind::MetricSource, _) => return None,
@@ -44,7 +48,7 @@ fn form<T: JsonSchema>() -> Value {
     SchemaGenerator::new(settings).into_root_schema_for::<T>().to_value()
 }
 
-/// Adds the fields that say which kind a manifest is of.
+/// Adds `apiVersion` and `kind`.
 fn with_envelope(mut form: Value, api_version: &str, kind: Kind) -> Value {
     form["title"] = kind.as_str().into();
     form["properties"]["apiVersion"] =
@@ -57,17 +61,17 @@ fn with_envelope(mut form: Value, api_version: &str, kind: Kind) -> Value {
     form
 }
 
-/// Adds the answer of the system, so that what `get` printed can be edited and applied again.
+/// Adds `status`, so that the output of `get` can be edited and applied again.
 fn with_status(mut form: Value) -> Value {
     let status = "The observed state, which answers have; it has no effect in a manifest.";
     form["properties"]["status"] = json!({"type": "object", "description": status});
     form
 }
 
-/// Whether `value` can be read as the type that a schema defines under `$defs/definition`; why not, if not.
+/// Checks that `value` can be read as the type that a schema defines under `$defs/definition`; returns why not.
 ///
-/// None for definitions whose schema says all there is to say. The others are texts and forms with rules of their own,
-/// which a schema can only hint at.
+/// `None` for definitions that the schema describes completely. The others are texts and structures with additional rules, which a schema
+/// cannot express.
 pub fn read_as(definition: &str, value: &Value) -> Option<Result<(), String>> {
     let read: fn(&Value) -> Result<(), String> = match definition {
         "ServiceName" => read::<ServiceName>,

@@ -1,4 +1,4 @@
-//! What people declare of a service: how it runs, what it needs, how it is asked, scaled, healed, reached and stopped.
+//! Services: how they run, what they depend on, and how they are probed, scaled, healed, exposed and stopped.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::name::ServiceName;
 
-/// A service: replicas of one program, and what is promised of them.
+/// A service: replicas of one program, and how they are run, scaled and exposed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Service {
@@ -28,9 +28,9 @@ impl Service {
         &self.metadata.name
     }
 
-    /// The autoscaler that the service itself declares; none when its number of replicas is fixed.
+    /// The autoscaler that the service itself declares; `None` when its number of replicas is fixed.
     ///
-    /// Fails when a metric or a rule of `scale` says what no autoscaler can do.
+    /// Fails when a metric or a rule of `scale` is invalid.
     pub fn autoscaler(&self) -> Result<Option<AutoscalerSpec>, Problems> {
         match &self.spec.scale.count {
             Count::Fixed(_) => Ok(None),
@@ -76,12 +76,12 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 }
 
 impl ServiceSpec {
-    /// The first port that takes connections: the one that is asked where none is named. `None` for a service of none, or of UDP alone.
+    /// The first TCP port, which is used where no port is named; `None` when there is none.
     pub fn first_port(&self) -> Option<&Port> {
         self.ports.iter().find(|port| port.protocol.is_over_tcp())
     }
 
-    /// The port that `expose` names; `None` for a service that is not exposed, or names a port that it does not have.
+    /// The port that `expose` names; `None` when the service is not exposed, or does not have that port.
     pub fn exposed_port(&self) -> Option<&Port> {
         let expose = self.expose.as_ref()?;
         self.ports.iter().find(|port| port.name == expose.port)
@@ -122,7 +122,7 @@ pub struct Resources {
 }
 
 impl Resources {
-    /// Whether nothing is said of what a replica may use.
+    /// Whether no resource is declared.
     pub const fn is_empty(&self) -> bool {
         self.cpu.is_none() && self.memory.is_none()
     }
@@ -173,13 +173,13 @@ enum RecoverStrategy {
     Random,
 }
 
-/// Most warm spares of one service: as many as replicas of a large service, beyond which a typing error is likelier.
+/// Most warm spares of one service: as many as replicas of a large service; more is probably a typing error.
 pub const SPARES_MAX: u32 = 1000;
 
-/// Why the fields of `recover` are no recovery.
+/// Why the fields of `recover` are invalid.
 #[derive(Debug, thiserror::Error)]
 enum RecoverError {
-    #[error("spares stand by: they go with strategy standby only")]
+    #[error("spares is allowed only with strategy standby")]
     SparesWithoutStandby,
     #[error("strategy standby keeps 1 to {SPARES_MAX} spares, not {spares}")]
     Spares { spares: u32 },
@@ -299,7 +299,7 @@ pub struct Expose {
 }
 
 impl Expose {
-    /// What holds when only the address and the port are said.
+    /// With this address and port, and defaults for everything else.
     pub fn new(listen: ListenAddress, port: PortName) -> Self {
         Self {
             listen: Some(listen),
@@ -354,7 +354,7 @@ pub enum HashKey {
 }
 
 impl HashKey {
-    /// Whether it is what holds when nothing is said.
+    /// Whether it is the default.
     pub fn is_default(&self) -> bool {
         *self == Self::default()
     }
@@ -372,18 +372,18 @@ struct HashFields {
     cookie: Option<String>,
 }
 
-/// Why the fields of `hash` are no key.
+/// Why the fields of `hash` are invalid.
 #[derive(Debug, thiserror::Error)]
 enum HashError {
-    #[error("requests are told apart by a header or by a cookie, not by both: take one out")]
+    #[error("clients are told apart by a header or by a cookie, not by both: remove one")]
     Both,
     #[error(
-        "`{name}` is no name of a header or cookie: those are 1 to {HASH_NAME_MAX} letters, digits and any of !#$%&'*+-.^_`|~"
+        "`{name}` is not the name of a header or cookie: those are 1 to {HASH_NAME_MAX} letters, digits and any of !#$%&'*+-.^_`|~"
     )]
     Name { name: String },
 }
 
-/// Bytes of the name of a header or cookie at most; names in use are far shorter.
+/// Longest name of a header or cookie, in bytes; names in use are far shorter.
 const HASH_NAME_MAX: usize = 128;
 
 impl TryFrom<HashFields> for HashKey {
@@ -410,7 +410,7 @@ impl From<HashKey> for HashFields {
     }
 }
 
-/// A name as HTTP has it. Source: RFC 9110, section 5.6.2, "token"; RFC 6265, section 4.1.1.
+/// Validates a token of HTTP. Source: RFC 9110, section 5.6.2, "token"; RFC 6265, section 4.1.1.
 fn token(name: String) -> Result<String, HashError> {
     let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
     let fits = (1..=HASH_NAME_MAX).contains(&name.len()) && name.bytes().all(is_token);

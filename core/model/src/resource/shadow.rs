@@ -1,4 +1,4 @@
-//! Autoscalers that are tried beside the acting one, without any effect.
+//! Shadow autoscalers, which decide beside the acting one without effect.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -7,7 +7,7 @@ use super::hpa::v2;
 use super::{AutoscalerSpec, MIN_REPLICAS_DEFAULT, MetricSpec, ObjectName, Problem, Problems, ScalePolicy};
 use crate::name::ServiceName;
 
-/// Most shadows of a service: each costs as much as an autoscaler in each period, and a table of more is not read.
+/// Most shadows of a service: each costs as much as an autoscaler, and a larger table is hard to read.
 pub const SHADOWS_MAX: usize = 8;
 
 /// An autoscaler that decides beside the acting one, without any effect: it is recorded and compared.
@@ -38,29 +38,27 @@ pub struct Shadow {
 }
 
 impl Shadow {
-    /// The autoscaler that it is beside `acting`, if `service` has one.
+    /// The shadow in its normal form. Omitted fields are those of `acting`, if `service` has an acting autoscaler.
     ///
-    /// Fails with all that is wrong with it; paths begin at the shadow itself, such as `metrics[0]`.
+    /// Fails with all of its problems; paths are relative to the shadow, such as `metrics[0]`.
     pub fn to_spec(
         &self,
         service: &ServiceName,
         acting: Option<&AutoscalerSpec>,
     ) -> Result<AutoscalerSpec, Problems> {
         let Some(max) = self.max.or(acting.map(|acting| acting.max)) else {
-            let text = "nothing scales this service yet, so that it must say at most how many replicas it would run: add max";
+            let text = "the service has no autoscaler from which it could take max: add max";
             return Err(Problems::of(Problem::at("max", text)));
         };
         let min = self.min.or(acting.map(|acting| acting.min)).unwrap_or(MIN_REPLICAS_DEFAULT);
-        // Whether nothing may run is a question of the metrics that hold in the end, which are asked below.
+        // Whether 0 replicas are allowed depends on the final metrics, and is checked below.
         let bounds = (min.max(1), max);
         let own =
             v2::normalize(service.clone(), bounds, &self.metrics, self.behavior.as_ref(), &ScalePolicy::Hpa);
         let mut spec = own.map_err(|problems| problems.map_paths(|path| within(path).to_owned()))?;
         if let Some(acting) = acting {
-            let is_promise =
-                |policy: Option<&ScalePolicy>| policy.is_some_and(|policy| policy.slo().is_some());
-            // What a promise looks at has no target that another policy could go by.
-            let is_shared = !is_promise(Some(&acting.policy)) || self.policy.is_none();
+            // The metric of an SLO has no target that another policy could use.
+            let is_shared = acting.policy.slo().is_none() || self.policy.is_none();
             if self.metrics.is_empty() && is_shared {
                 spec.metrics.clone_from(&acting.metrics);
             }
@@ -75,7 +73,7 @@ impl Shadow {
         let mut problems = Vec::new();
         if let ScalePolicy::Slo(slo) = &spec.policy {
             if !self.metrics.is_empty() {
-                let text = "a promise is kept by the requests that come, without metrics";
+                let text = "an slo is kept by the rate of requests, without metrics: remove them";
                 problems.push(Problem::at("metrics", text));
             }
             spec.metrics = vec![slo.metric()];

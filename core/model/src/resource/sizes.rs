@@ -1,4 +1,4 @@
-//! Which numbers of replicas a service may have, where not every number will do: quorums, shards, pairs.
+//! The numbers of replicas that a service may have, where not every number is useful: quorums, shards, pairs.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -8,68 +8,71 @@ use serde::{Deserialize, Serialize};
 
 use super::{Bounds, REPLICAS_MAX};
 
-/// Most sizes in a list: powers of two up to the most replicas are 20, and three times as many is nobody's rule any more.
+/// Most sizes in a list: three times as many as there are powers of two up to the most replicas (20).
 pub const SIZES_MAX: usize = 64;
 
-/// The numbers of replicas that a service may have, within its bounds. None at all is always one: a service that is off, or rests.
+/// The numbers of replicas that a service may have, within its bounds. 0 is always allowed: the service is turned off or scaled to zero.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "SizesFields", into = "SizesFields")]
 pub enum Sizes {
-    /// 1, 3, 5 and so on: members that vote.
+    /// 1, 3, 5 and so on: for quorums.
     Odd,
     /// 1, 2, 4, 8 and so on.
     PowersOfTwo,
     /// Multiples of a number.
     MultiplesOf(NonZeroU32),
-    /// These, at least one, in ascending order, each once, none of them 0.
+    /// These numbers: at least one, in ascending order, without duplicates, none of them 0.
     OneOf(Vec<u32>),
 }
 
-/// What became of a number when only some sizes are allowed.
+/// A number of replicas that was rounded to an allowed size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Fit {
-    /// It is an allowed size.
-    As(u32),
+pub enum RoundedSize {
+    /// The number itself is an allowed size.
+    Exact(u32),
     /// The next allowed size above it.
     Up(u32),
     /// The largest allowed size within the bounds: there is none from the number up.
     Down(u32),
-    /// No allowed size lies within the bounds, which win: the number itself.
-    None(u32),
+    /// No allowed size lies within the bounds, which take precedence: the number itself.
+    NoneAllowed(u32),
 }
 
-impl Fit {
-    /// The number of replicas that it comes to.
+impl RoundedSize {
+    /// The resulting number of replicas.
     pub const fn replicas(self) -> u32 {
         match self {
-            Self::As(replicas) | Self::Up(replicas) | Self::Down(replicas) | Self::None(replicas) => replicas,
+            Self::Exact(replicas)
+            | Self::Up(replicas)
+            | Self::Down(replicas)
+            | Self::NoneAllowed(replicas) => replicas,
         }
     }
 }
 
 impl Sizes {
-    /// Whether a service may have so many replicas.
+    /// Whether a service may have this many replicas.
     pub fn allows(&self, replicas: u32) -> bool {
         replicas == 0 || self.next_from(replicas) == Some(replicas)
     }
 
     /// Rounds `replicas` up to an allowed size, within `bounds`.
     ///
-    /// Up, because too many replicas cost money and too few cost requests. Where no allowed size lies between the number and the upper
-    /// bound, it is the largest below; where none lies within the bounds at all, the bounds win and the number stays as it is.
-    pub fn fit(&self, replicas: u32, bounds: Bounds) -> Fit {
+    /// Up, because too many replicas cost money and too few cost requests. If no allowed size lies between the number and the upper
+    /// bound, the result is the largest one below; if none lies within the bounds at all, the number is not changed.
+    pub fn round(&self, replicas: u32, bounds: Bounds) -> RoundedSize {
         if self.allows(replicas) {
-            return Fit::As(replicas);
+            return RoundedSize::Exact(replicas);
         }
         let within = |size: &u32| (bounds.min..=bounds.max).contains(size);
         if let Some(size) = self.next_from(replicas).filter(within) {
-            return Fit::Up(size);
+            return RoundedSize::Up(size);
         }
         let below = self.last_up_to(bounds.max.min(replicas)).filter(within);
-        below.map_or(Fit::None(replicas), Fit::Down)
+        below.map_or(RoundedSize::NoneAllowed(replicas), RoundedSize::Down)
     }
 
-    /// Whether an allowed size other than none lies within `bounds`, or none at all is what they say.
+    /// Whether an allowed size above 0 lies within `bounds`, or the bounds allow only 0.
     pub fn has_any_within(&self, bounds: Bounds) -> bool {
         bounds.max == 0 || self.next_from(bounds.min.max(1)).is_some_and(|size| size <= bounds.max)
     }
@@ -84,7 +87,7 @@ impl Sizes {
         }
     }
 
-    /// The largest allowed size that is not above `replicas`; `None` when only none at all would be.
+    /// The largest allowed size above 0 that is not above `replicas`; `None` when there is none.
     fn last_up_to(&self, replicas: u32) -> Option<u32> {
         let size = match self {
             Self::Odd => replicas.checked_sub(1).map(|below| below | 1),
@@ -127,7 +130,7 @@ struct SizesFields {
     one_of: Option<Vec<u32>>,
 }
 
-/// A rule that numbers of replicas keep.
+/// A rule for numbers of replicas.
 #[derive(Clone, Copy, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 enum SizeRule {
@@ -137,16 +140,16 @@ enum SizeRule {
     PowersOfTwo,
 }
 
-/// Why the fields of `sizes` say nothing that can be kept.
+/// Why the fields of `sizes` are invalid.
 #[derive(Debug, thiserror::Error)]
 enum SizesError {
     #[error("give exactly one of only, multiplesOf and oneOf")]
-    Ways,
-    #[error("it is 1 to {REPLICAS_MAX} of which sizes are multiples, not {step}")]
+    Alternatives,
+    #[error("multiplesOf must be between 1 and {REPLICAS_MAX}, not {step}")]
     Step { step: u32 },
     #[error("oneOf lists 1 to {SIZES_MAX} sizes, not {found}")]
     Listed { found: usize },
-    #[error("a size in oneOf lies between 1 and {REPLICAS_MAX}, not {size}")]
+    #[error("a size in oneOf must be between 1 and {REPLICAS_MAX}, not {size}")]
     Size { size: u32 },
 }
 
@@ -162,7 +165,7 @@ impl TryFrom<SizesFields> for Sizes {
                 .map(Self::MultiplesOf)
                 .ok_or(SizesError::Step { step }),
             (None, None, Some(sizes)) => listed(sizes),
-            (_, _, _) => Err(SizesError::Ways),
+            (_, _, _) => Err(SizesError::Alternatives),
         }
     }
 }
@@ -207,43 +210,43 @@ mod tests {
 
     #[test]
     fn a_number_is_rounded_up_to_the_next_allowed_size() {
-        assert_eq!(Sizes::Odd.fit(4, within(1, 9)), Fit::Up(5));
-        assert_eq!(Sizes::PowersOfTwo.fit(5, within(1, 9)), Fit::Up(8));
-        assert_eq!(steps_of(3).fit(4, within(1, 9)), Fit::Up(6));
-        assert_eq!(Sizes::OneOf(vec![2, 7]).fit(3, within(1, 9)), Fit::Up(7));
+        assert_eq!(Sizes::Odd.round(4, within(1, 9)), RoundedSize::Up(5));
+        assert_eq!(Sizes::PowersOfTwo.round(5, within(1, 9)), RoundedSize::Up(8));
+        assert_eq!(steps_of(3).round(4, within(1, 9)), RoundedSize::Up(6));
+        assert_eq!(Sizes::OneOf(vec![2, 7]).round(3, within(1, 9)), RoundedSize::Up(7));
     }
 
     #[test]
     fn an_allowed_size_stays() {
         for (sizes, size) in [(Sizes::Odd, 3), (Sizes::PowersOfTwo, 4), (steps_of(3), 6), (Sizes::Odd, 0)] {
-            assert_eq!(sizes.fit(size, within(0, 9)), Fit::As(size), "{sizes}");
+            assert_eq!(sizes.round(size, within(0, 9)), RoundedSize::Exact(size), "{sizes}");
         }
     }
 
     #[test]
-    fn above_the_last_allowed_size_within_the_bounds_it_is_that() {
-        assert_eq!(Sizes::Odd.fit(8, within(1, 8)), Fit::Down(7));
-        assert_eq!(Sizes::PowersOfTwo.fit(15, within(1, 15)), Fit::Down(8));
-        assert_eq!(steps_of(4).fit(11, within(1, 11)), Fit::Down(8));
-        assert_eq!(Sizes::OneOf(vec![2, 7]).fit(8, within(1, 9)), Fit::Down(7));
+    fn a_number_above_the_last_allowed_size_is_rounded_down() {
+        assert_eq!(Sizes::Odd.round(8, within(1, 8)), RoundedSize::Down(7));
+        assert_eq!(Sizes::PowersOfTwo.round(15, within(1, 15)), RoundedSize::Down(8));
+        assert_eq!(steps_of(4).round(11, within(1, 11)), RoundedSize::Down(8));
+        assert_eq!(Sizes::OneOf(vec![2, 7]).round(8, within(1, 9)), RoundedSize::Down(7));
     }
 
     #[test]
-    fn without_an_allowed_size_within_the_bounds_the_bounds_win() {
-        assert_eq!(Sizes::Odd.fit(4, within(4, 4)), Fit::None(4));
-        assert_eq!(steps_of(10).fit(4, within(2, 8)), Fit::None(4));
-        assert!(!steps_of(10).has_any_within(within(0, 8)), "none at all is no size to work with");
-        assert!(Sizes::Odd.has_any_within(within(0, 0)), "a service that is closed needs none");
+    fn without_an_allowed_size_within_the_bounds_the_number_stays() {
+        assert_eq!(Sizes::Odd.round(4, within(4, 4)), RoundedSize::NoneAllowed(4));
+        assert_eq!(steps_of(10).round(4, within(2, 8)), RoundedSize::NoneAllowed(4));
+        assert!(!steps_of(10).has_any_within(within(0, 8)), "0 alone is no usable size");
+        assert!(Sizes::Odd.has_any_within(within(0, 0)), "bounds of 0 need no size");
     }
 
     #[test]
-    fn a_list_is_kept_in_order_and_each_size_once() {
+    fn a_list_is_sorted_and_deduplicated() {
         let sizes: Sizes = serde_json::from_str(r#"{"oneOf": [7, 1, 3, 3]}"#).unwrap();
         assert_eq!(sizes, Sizes::OneOf(vec![1, 3, 7]));
     }
 
     #[test]
-    fn what_says_nothing_or_too_much_is_refused() {
+    fn empty_contradictory_and_out_of_range_sizes_are_refused() {
         for wrong in [
             "{}",
             r#"{"only": "odd", "multiplesOf": 2}"#,
@@ -268,9 +271,9 @@ mod tests {
     }
 
     proptest! {
-        /// Against every number between the bounds, tried one after the other.
+        /// The reference tries every number between the bounds.
         #[test]
-        fn the_fit_is_the_next_allowed_size_of_all_within_the_bounds(
+        fn rounding_finds_the_next_allowed_size_within_the_bounds(
             sizes in any_sizes(),
             (min, max) in (0..30_u32, 0..30_u32).prop_map(|(a, b)| (a.min(b), a.max(b))),
             part in 0.0..=1.0,
@@ -279,18 +282,18 @@ mod tests {
             let allowed: Vec<u32> = (min..=max).filter(|size| sizes.allows(*size)).collect();
             let up = allowed.iter().copied().find(|size| *size >= replicas);
             let expected = up.or(allowed.iter().copied().rfind(|size| *size > 0)).unwrap_or(replicas);
-            let fit = sizes.fit(replicas, within(min, max));
-            prop_assert_eq!(fit.replicas(), expected);
-            prop_assert_eq!(sizes.fit(expected, within(min, max)).replicas(), expected, "a fit fits");
+            let rounded = sizes.round(replicas, within(min, max));
+            prop_assert_eq!(rounded.replicas(), expected);
+            prop_assert_eq!(sizes.round(expected, within(min, max)).replicas(), expected, "rounding twice changes nothing");
             let is_any = allowed.iter().any(|size| *size > 0) || max == 0;
             prop_assert_eq!(sizes.has_any_within(within(min, max)), is_any);
         }
 
         #[test]
-        fn more_never_fits_to_less(sizes in any_sizes(), a in 0..40_u32, b in 0..40_u32) {
+        fn rounding_is_monotonic(sizes in any_sizes(), a in 0..40_u32, b in 0..40_u32) {
             let bounds = within(0, 40);
             let (less, more) = (a.min(b), a.max(b));
-            prop_assert!(sizes.fit(less, bounds).replicas() <= sizes.fit(more, bounds).replicas());
+            prop_assert!(sizes.round(less, bounds).replicas() <= sizes.round(more, bounds).replicas());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a service promises to those who ask it, and is sized by.
+//! The service level objective by which a service is sized.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -7,43 +7,41 @@ use super::{
     Fraction, LearnedPrice, MetricIdentifier, MetricSpec, Problem, Quantity, REQUEST_RATE_METRIC, Span,
 };
 
-/// Shortest latency that can be promised: the loop tells sixteenths of it apart, and the proxy microseconds.
-pub const PROMISE_MIN: Span = Span::from_millis(1);
+/// The shortest latency threshold: the loop distinguishes sixteenths of it, and the proxy microseconds.
+pub const SLO_LATENCY_MIN: Span = Span::from_millis(1);
 
-/// Longest latency that can be promised: past four times of it the proxy's histogram ends.
-pub const PROMISE_MAX: Span = Span::from_secs(30);
+/// The longest latency threshold: the proxy's histogram ends at four times this.
+pub const SLO_LATENCY_MAX: Span = Span::from_secs(30);
 
-/// What a service promises its clients.
+/// The service level objective of a service.
 ///
-/// The service is sized to keep that at the lowest cost: by what one replica was seen to carry while the promise was kept, and by
-/// how far the load was seen to rise while a replica starts.
+/// The service is sized to meet it at the lowest cost: by the measured capacity of a replica within the SLO, and by the increases of the
+/// load that were observed during the start of a replica.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Slo {
-    /// How fast it answers.
+    /// The latency objective.
     pub latency: LatencySlo,
-    /// The share of the requests that should arrive while the service has the capacity to answer all within the promise,
-    /// 0.5 to 0.9999. The higher, the more replicas stand by for a rise of the load. Default: 0.999.
+    /// The share of the requests that should arrive while the service has the capacity to answer all of them within the latency
+    /// threshold, 0.5 to 0.9999. The higher, the more replicas are kept for an increase of the load. Default: 0.999.
     #[serde(default = "Slo::objective_default", skip_serializing_if = "Slo::is_objective_default")]
     pub objective: Fraction,
-    /// How many requests a second one replica is assumed to carry until that has been learned. Above 0. Default: what the first
-    /// minutes show.
+    /// The assumed capacity of a replica in requests a second until it is learned. Above 0. Default: the result of the first minutes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capacity: Option<Quantity>,
-    /// A policy that `homeostat tune --policy learned` found on recorded load: how the price of a request that misses the promise
-    /// is adjusted. Default: the price that follows from `objective` holds.
+    /// A policy that `homeostat tune --policy learned` problems on recorded load: it adjusts the price of a request that violates the SLO.
+    /// Default: the price that follows from `objective`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub learned: Option<LearnedPrice>,
 }
 
-/// How fast a service answers.
+/// The latency objective of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct LatencySlo {
-    /// The share of the requests that are answered in time, 0.5 to 0.999: 0.95 promises a p95.
+    /// The share of the requests that are answered in time, 0.5 to 0.999: 0.95 for a p95.
     pub quantile: Fraction,
-    /// The time within which they are answered, from the head of the request to the end of the answer, as the proxy sees it.
-    /// 1ms to 30s.
+    /// The latency threshold, from the head of the request to the end of the answer, as measured by the proxy. 1ms to 30s.
     pub below: Span,
 }
 
@@ -52,24 +50,24 @@ impl Slo {
         Fraction::from_millionths(999_000)
     }
 
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "required by serde")]
     fn is_objective_default(objective: &Fraction) -> bool {
         *objective == Self::objective_default()
     }
 
-    /// What it looks at: the requests that come. The mean that a replica should have is what is declared, until more is known.
+    /// The metric of the policy: the request rate. The target is the declared capacity of a replica until it is learned.
     pub fn metric(&self) -> MetricSpec {
         let metric = MetricIdentifier { name: REQUEST_RATE_METRIC.to_owned(), selector: None };
         MetricSpec::Pods { metric, average: self.capacity.unwrap_or(Quantity::from_milli(1000)) }
     }
 
-    /// What is wrong with it at the path `at`.
+    /// Its problems at the path `at`.
     pub(super) fn problems(&self, at: &str) -> Vec<Problem> {
-        let mut found = Vec::new();
+        let mut problems = Vec::new();
         let mut share = |path: &str, share: Fraction, most: u32| {
             if !(500_000..=most).contains(&share.millionths()) {
                 let most = Fraction::from_millionths(most);
-                found.push(Problem::at(
+                problems.push(Problem::at(
                     format!("{at}.{path}"),
                     format!("must be between 0.5 and {most}, not {share}"),
                 ));
@@ -77,16 +75,19 @@ impl Slo {
         };
         share("latency.quantile", self.latency.quantile, 999_000);
         share("objective", self.objective, 999_900);
-        if !(PROMISE_MIN..=PROMISE_MAX).contains(&self.latency.below) {
-            let text = format!("must be between {PROMISE_MIN} and {PROMISE_MAX}, not {}", self.latency.below);
-            found.push(Problem::at(format!("{at}.latency.below"), text));
+        if !(SLO_LATENCY_MIN..=SLO_LATENCY_MAX).contains(&self.latency.below) {
+            let text = format!(
+                "must be between {SLO_LATENCY_MIN} and {SLO_LATENCY_MAX}, not {}",
+                self.latency.below
+            );
+            problems.push(Problem::at(format!("{at}.latency.below"), text));
         }
         if let Some(capacity) = self.capacity.filter(|capacity| *capacity <= Quantity::ZERO) {
-            let text = format!("a replica that serves carries more than {capacity} requests a second");
-            found.push(Problem::at(format!("{at}.capacity"), text));
+            let text = format!("must be above 0, not {capacity}");
+            problems.push(Problem::at(format!("{at}.capacity"), text));
         }
-        found.extend(self.learned.iter().flat_map(|learned| learned.problems(&format!("{at}.learned"))));
-        found
+        problems.extend(self.learned.iter().flat_map(|learned| learned.problems(&format!("{at}.learned"))));
+        problems
     }
 }
 

@@ -1,4 +1,4 @@
-//! Lengths of time as people write them: `500ms`, `2s`, `1h30m`.
+//! Lengths of time: `500ms`, `2s`, `1h30m`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,11 +10,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// A length of time in whole milliseconds, written with its unit.
 ///
 /// Units are `ms`, `s`, `m`, `h` and `d` (24 hours), the larger before the smaller, each at most once: `1h30m`. Prints
-/// as one number of the largest unit that says it exactly: `90m`. At most [`Span::MAX`].
+/// as one number of the largest exact unit: `90m`. At most [`Span::MAX`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Span(u64);
 
-/// Why a text is no length of time.
+/// Why a text is not a length of time.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SpanError {
     /// The text does not begin with a whole number.
@@ -26,10 +26,10 @@ pub enum SpanError {
         /// The bare number.
         number: String,
     },
-    /// A unit that is none of ours.
-    #[error("{unit:?} is no unit of time; write one of ms, s, m, h, d")]
+    /// An unknown unit.
+    #[error("{unit:?} is not a unit of time; write one of ms, s, m, h, d")]
     Unit {
-        /// What stood in place of a unit.
+        /// The text in place of a unit.
         unit: String,
     },
     /// A unit after a smaller one or after itself.
@@ -46,10 +46,10 @@ type Unit = (&'static str, u64);
 const UNITS: [Unit; 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
 
 impl Span {
-    /// No time at all.
+    /// Zero.
     pub const ZERO: Self = Self(0);
 
-    /// Ten years of 365 days: longer than any wait that is meant, and far from where sums of times saturate.
+    /// Ten years of 365 days: longer than any useful wait, and far below the saturation of sums.
     pub const MAX: Self = Self(3650 * 86_400_000);
 
     /// `ms` milliseconds, at most [`Span::MAX`].
@@ -67,12 +67,12 @@ impl Span {
         self.0
     }
 
-    /// The same length as std's type, for sums with times.
+    /// The length as a [`Duration`].
     pub const fn as_duration(self) -> Duration {
         Duration::from_millis(self.0)
     }
 
-    /// Reads a length of time; surrounding space is not part of one.
+    /// Parses a length of time; surrounding white space is an error.
     pub fn parse(text: &str) -> Result<Self, SpanError> {
         if text == "0" {
             return Ok(Self::ZERO);
@@ -100,9 +100,9 @@ impl Span {
     }
 }
 
-/// Splits `text` before the first byte that does not `belong`; next to one ASCII byte, so the cut is between characters.
-fn split_while(text: &str, belongs: impl Fn(&u8) -> bool) -> (&str, &str) {
-    text.split_at(text.bytes().take_while(|byte| belongs(byte)).count())
+/// Splits `text` before the first byte that does not match. One side of the cut is ASCII, so it is at a character boundary.
+fn split_while(text: &str, matches: impl Fn(&u8) -> bool) -> (&str, &str) {
+    text.split_at(text.bytes().take_while(|byte| matches(byte)).count())
 }
 
 /// The units that may still follow `unit`, and its milliseconds.
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_says_what_to_write() {
+    fn errors_name_the_cause() {
         assert_eq!(Span::parse("5"), Err(SpanError::NoUnit { number: "5".into() }));
         assert_eq!(Span::parse("5x"), Err(SpanError::Unit { unit: "x".into() }));
         assert_eq!(Span::parse("5 s"), Err(SpanError::Unit { unit: " s".into() }));
@@ -215,7 +215,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn printing_and_reading_lose_nothing(ms in 0..=Span::MAX.as_millis()) {
+        fn formatting_and_parsing_are_lossless(ms in 0..=Span::MAX.as_millis()) {
             let span = Span::from_millis(ms);
             prop_assert_eq!(Span::parse(&span.to_string()), Ok(span));
         }

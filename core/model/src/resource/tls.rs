@@ -1,24 +1,24 @@
-//! How the proxy proves to clients who a service is.
+//! TLS: the certificates of services, and the settings of TLS clients.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Acme;
 
-/// Certificates of one service at most: as many names as a small site has, each read again when its file changes.
+/// The most certificates of one service: enough for the names of a small site. Each file is watched for changes.
 pub const CERTIFICATES_MAX: usize = 64;
 
-/// The certificates with which the proxy speaks TLS to clients.
+/// The server certificates of the proxy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "TlsFields", into = "TlsFields")]
 pub struct Tls {
-    /// At least one, or `acme`. A client that asks for a name gets the first certificate that holds it, and the first of all when none does.
+    /// At least one, or `acme`. The first certificate that covers the requested name is used, otherwise the first of all.
     pub certificates: Vec<CertificateFiles>,
-    /// One more, behind those in files: asked for by itself.
+    /// A certificate that is obtained automatically, after those in files.
     pub acme: Option<Acme>,
 }
 
-/// A certificate and its key, as files: what they hold stays where it is.
+/// A certificate and its key, as files: their contents are not copied.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct CertificateFiles {
@@ -29,16 +29,16 @@ pub struct CertificateFiles {
     pub key: String,
 }
 
-/// TLS as a client: which servers Homeostat trusts, and which certificate it shows. The files are read for each connection, so
-/// that renewed ones are taken over.
+/// TLS as a client: the trusted authorities and the client certificate. The files are read for each connection, so that renewed ones are
+/// used.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct ClientTls {
-    /// A PEM file with the certificates of the authorities that are trusted for servers; a relative path starts from the folder
+    /// A PEM file with the certificates of the trusted authorities; a relative path starts from the folder
     /// of the manifest. Default: those that the system trusts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<String>,
-    /// The certificate that is shown to servers that ask for one. Default: none.
+    /// The client certificate, for servers that request one. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<CertificateFiles>,
 }
@@ -58,15 +58,15 @@ impl Tls {
         pairs.chain(self.acme.iter_mut().filter_map(|acme| acme.ca_file.as_mut()))
     }
 
-    /// What is wrong with the paths; `None` when nothing is. Whether the files can be used is for those who read them.
+    /// What is wrong with the paths; `None` when they are valid. Whether the files are usable is checked when they are read.
     pub(super) fn problem(&self) -> Option<&'static str> {
         let is_wrong = |path: &String| path.is_empty() || path.contains('\0');
         let mut paths = self.certificates.iter().flat_map(|pair| [&pair.certificate, &pair.key]);
-        paths.any(is_wrong).then_some("the path of a file is not empty and holds no zero byte")
+        paths.any(is_wrong).then_some("the path of a file must not be empty or contain a zero byte")
     }
 }
 
-/// The certificates with which the proxy speaks TLS to clients: one, or a list of them. Changed files are taken without a restart.
+/// The server certificates of the proxy: one, or a list. Changed files are reloaded without a restart.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct TlsFields {
@@ -77,26 +77,24 @@ struct TlsFields {
     /// A PEM file with its private key, not encrypted; a relative path starts from the folder of the manifest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     key: Option<String>,
-    /// Several pairs instead of `certificate` and `key`, 1 to 64. A client gets the first that holds the name it asks for, or
-    /// else the first of all.
+    /// Several pairs instead of `certificate` and `key`, 1 to 64. The first that covers the requested name is
+    /// used, otherwise the first of all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     certificates: Vec<CertificateFiles>,
-    /// A certificate that Homeostat obtains and renews by itself. Instead of files, or beside them: it is then shown to clients
-    /// that ask for one of its hosts.
+    /// A certificate that Homeostat obtains and renews automatically. Instead of files, or in addition to them: it is then used for its
+    /// hosts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     acme: Option<Acme>,
 }
 
-/// Why the fields of `tls` name no certificates.
+/// Why the fields of `tls` are invalid.
 #[derive(Debug, thiserror::Error)]
 enum TlsError {
-    #[error(
-        "a certificate goes with its key: give both `certificate` and `key`, a list under `certificates`, or `acme`"
-    )]
+    #[error("give both `certificate` and `key`, a list under `certificates`, or `acme`")]
     Half,
-    #[error("give one certificate with its key, or a list under `certificates`, not both")]
+    #[error("give either `certificate` and `key` or a list under `certificates`, not both")]
     Both,
-    #[error("there are {count} certificates, and a service may have {CERTIFICATES_MAX}")]
+    #[error("a service may have at most {CERTIFICATES_MAX} certificates, not {count}")]
     TooMany { count: usize },
 }
 
@@ -148,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn one_certificate_is_written_without_a_list_and_several_with_one() {
+    fn one_certificate_is_serialized_without_a_list() {
         for written in [
             json!({"certificate": "a.pem", "key": "a.key"}),
             json!({"certificates": [{"certificate": "a.pem", "key": "a.key"}, {"certificate": "b.pem", "key": "b.key"}]}),
@@ -160,15 +158,15 @@ mod tests {
     }
 
     #[test]
-    fn half_a_pair_both_forms_and_too_many_are_refused() {
+    fn incomplete_pairs_both_forms_and_too_many_are_refused() {
         let pair = json!({"certificate": "a.pem", "key": "a.key"});
         let many = vec![pair.clone(); CERTIFICATES_MAX + 1];
         for (wrong, why) in [
-            (json!({}), "a certificate goes with its key"),
-            (json!({"certificate": "a.pem"}), "a certificate goes with its key"),
+            (json!({}), "give both `certificate` and `key`"),
+            (json!({"certificate": "a.pem"}), "give both `certificate` and `key`"),
             (json!({"certificates": [{"certificate": "a.pem"}]}), "missing field `key`"),
             (json!({"certificate": "a.pem", "key": "a.key", "certificates": [pair]}), "not both"),
-            (json!({"certificates": many}), "there are 65 certificates"),
+            (json!({"certificates": many}), "at most 64 certificates, not 65"),
         ] {
             let error = read(wrong).unwrap_err();
             assert!(error.contains(why), "{error}");

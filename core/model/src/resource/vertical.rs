@@ -1,4 +1,4 @@
-//! How large a replica is: what is learned of its use, and what becomes of it.
+//! Vertical scaling: the resources of a replica, learned from its usage.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -50,7 +50,7 @@ pub struct AmountRange {
 }
 
 impl AmountRange {
-    /// Whether nothing is bounded.
+    /// Whether neither bound is given.
     pub fn is_open(&self) -> bool {
         *self == Self::default()
     }

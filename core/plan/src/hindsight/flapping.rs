@@ -5,19 +5,19 @@ use std::time::Duration;
 use model::resource::{Flaps, Span};
 use model::time::Wall;
 
-use super::{Advice, DecisionRun, Kind, Remedy, View, Worth, between};
+use super::{Advice, Benefit, DecisionRun, History, Kind, Remedy, between};
 
-/// Replicas that are added so soon after some were removed need not have been removed.
+/// A flap: replicas are added so soon after others were removed that these need not have been removed.
 const FLAP: Duration = Duration::from_mins(10);
 
-/// More than so many of these in a day are too many: docs/decisions/0036.
+/// More flaps in a day are too many: docs/decisions/0036.
 const FLAPS_A_DAY: f64 = 4.0;
 
-/// The limit on changes of direction that is advised for an hour: out and in, twice.
+/// The advised limit on changes of direction in an hour: out and in, twice.
 const FLAPS_ADVISED: u32 = 4;
 
-impl View<'_> {
-    /// A limit on changes of direction, where replicas came back too often.
+impl History<'_> {
+    /// Advises a limit on changes of direction where there were too many flaps.
     pub(super) fn flapping(&self) -> Option<Advice> {
         if self.spec.scale.flaps.is_some() {
             return None;
@@ -39,7 +39,7 @@ impl View<'_> {
                 starts += by.min(after - before);
             }
         }
-        let days = self.looked_at().as_secs_f64() / 86_400.0;
+        let days = self.span().as_secs_f64() / 86_400.0;
         let note = format!(
             "{flaps} times in {days:.1} days replicas were added less than {} minutes after others had been removed",
             FLAP.as_secs() / 60
@@ -47,7 +47,7 @@ impl View<'_> {
         (f64::from(flaps) > FLAPS_A_DAY * days).then_some(Advice {
             kind: Kind::Flapping,
             note,
-            worth: Worth::SparedStarts(starts),
+            benefit: Benefit::SparedStarts(starts),
             remedy: Remedy::Flaps(Flaps { most: FLAPS_ADVISED, per: Span::from_secs(3600) }),
         })
     }

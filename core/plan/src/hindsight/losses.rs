@@ -1,4 +1,4 @@
-//! What lost replicas have cost, and what it costs to keep some ready for them.
+//! What waiting for lost replicas has cost, and what keeping spares costs.
 
 use std::time::Duration;
 
@@ -8,34 +8,34 @@ use model::resource::Recover;
 use model::time::Time;
 
 use super::starts::{WAITED_A_DAY, hours, slow_start};
-use super::{Advice, Kind, LOOKED_AT_MIN, Remedy, View, Worth};
+use super::{Advice, Benefit, HISTORY_MIN, History, Kind, Remedy};
 
-/// The least past in which a loss must have come: spares are for rare losses.
-const SPARES_LOOKED_AT_MIN: Duration = Duration::from_hours(7 * 24);
+/// The shortest history without enough losses that makes spares superfluous: spares are for rare losses.
+const SPARES_HISTORY_MIN: Duration = Duration::from_hours(7 * 24);
 
 /// Losses this close to each other need a spare each, where starts are not known or take no longer.
 const AT_ONCE: Duration = Duration::from_secs(60);
 
-impl View<'_> {
-    /// A spare where losses were waited for much, or fewer of them where there never were as many losses at once.
+impl History<'_> {
+    /// Advises a spare where replacements took long in all, or fewer spares where fewer replicas were ever lost at once.
     pub(super) fn losses(&self, now: Time, service: &ServiceState) -> Option<Advice> {
-        let seen = counted_for(&service.losses, now)?;
+        let observed = observed_for(&service.losses, now)?;
         match self.spec.recover {
-            Recover::Reschedule => no_spare(service, seen),
-            Recover::Standby { spares } => spare_never_used(service, spares, seen),
-            // With another strategy the others carry the share of a lost replica: the owner has chosen not to pay for a spare.
+            Recover::Reschedule => no_spare(service, observed),
+            Recover::Standby { spares } => spare_never_used(service, spares, observed),
+            // With these strategies the other replicas take over the load: the owner has chosen not to pay for a spare.
             Recover::MostActive | Recover::Random => None,
         }
     }
 }
 
-fn no_spare(service: &ServiceState, seen: Duration) -> Option<Advice> {
+fn no_spare(service: &ServiceState, observed: Duration) -> Option<Advice> {
     let start = slow_start(service)?;
     let lost = service.losses.at.len();
     let covered = covered(&service.losses.at, start);
-    let days = seen.as_secs_f64() / 86_400.0;
+    let days = observed.as_secs_f64() / 86_400.0;
     let waited = start * covered;
-    if seen < LOOKED_AT_MIN || waited.as_secs_f64() < WAITED_A_DAY.as_secs_f64() * days {
+    if observed < HISTORY_MIN || waited.as_secs_f64() < WAITED_A_DAY.as_secs_f64() * days {
         return None;
     }
     Some(Advice {
@@ -44,32 +44,32 @@ fn no_spare(service: &ServiceState, seen: Duration) -> Option<Advice> {
             "{lost} times in {days:.1} days a replica was lost, and its replacement took {:.0} s each time; a spare would have taken over \
              {covered} times and have cost {:.1} replica-hours",
             start.as_secs_f64(),
-            hours(seen)
+            hours(observed)
         ),
-        worth: Worth::LackedReplicaHours(hours(waited)),
+        benefit: Benefit::LackedReplicaHours(hours(waited)),
         remedy: Remedy::Recover(Recover::Standby { spares: 1 }),
     })
 }
 
-fn spare_never_used(service: &ServiceState, spares: u32, seen: Duration) -> Option<Advice> {
+fn spare_never_used(service: &ServiceState, spares: u32, observed: Duration) -> Option<Advice> {
     let span = knowledge::start_time(&service.starts).unwrap_or_default().max(AT_ONCE);
     let needed = at_once(&service.losses.at, span);
-    if seen < SPARES_LOOKED_AT_MIN || needed >= spares {
+    if observed < SPARES_HISTORY_MIN || needed >= spares {
         return None;
     }
-    let days = seen.as_secs_f64() / 86_400.0;
+    let days = observed.as_secs_f64() / 86_400.0;
     let recover = if needed == 0 { Recover::Reschedule } else { Recover::Standby { spares: needed } };
     Some(Advice {
         kind: Kind::SpareNeverUsed,
         note: format!("spares kept: {spares}; most replicas lost at once in {days:.1} days: {needed}"),
-        worth: Worth::SparedReplicaHours(f64::from(spares - needed) * hours(seen)),
+        benefit: Benefit::SparedReplicaHours(f64::from(spares - needed) * hours(observed)),
         remedy: Remedy::Recover(recover),
     })
 }
 
-/// How long all losses are known; `None` before the service was declared.
-fn counted_for(losses: &LossMemory, now: Time) -> Option<Duration> {
-    // Of more than are remembered, those before the oldest are forgotten.
+/// For how long all losses are remembered; `None` before the service was declared.
+fn observed_for(losses: &LossMemory, now: Time) -> Option<Duration> {
+    // When the memory is full, older losses may have been forgotten.
     let oldest = losses.at.first().filter(|_| losses.at.len() == LOSSES_MAX).copied();
     Some(now.since(oldest.or(losses.since)?))
 }

@@ -42,19 +42,19 @@ fn scaled(min: u32, max: u32) -> ServiceState {
     }))
 }
 
-/// One an hour long, beginning at this hour.
-fn hour(from: u64, desired: u32, asked: [Option<u32>; 2]) -> DecisionRun {
+/// A run of an hour, beginning at this hour.
+fn hour(from: u64, desired: u32, proposals: [Option<u32>; 2]) -> DecisionRun {
     let wall = |hour: u64| Wall::from_millis(hour * HOUR_MS);
-    let asked_least =
-        asked.into_iter().collect::<Option<Vec<u32>>>().and_then(|asked| asked.into_iter().max());
+    let lowest_proposal =
+        proposals.into_iter().collect::<Option<Vec<u32>>>().and_then(|each| each.into_iter().max());
     DecisionRun {
         from: wall(from),
         to: wall(from + 1),
         count: 3600,
         previous: desired,
         desired,
-        asked: asked.into(),
-        asked_least,
+        proposals: proposals.into(),
+        lowest_proposal,
         ratios: Vec::new(),
     }
 }
@@ -64,16 +64,16 @@ fn advised(service: &ServiceState, past: &[DecisionRun]) -> Vec<Advice> {
 }
 
 #[test]
-fn a_maximum_that_is_too_low_lacks_what_was_asked_beyond_it() {
+fn a_maximum_that_is_too_low_lacks_the_replicas_proposed_beyond_it() {
     let mut past: Vec<DecisionRun> = (0..24).map(|at| hour(at, 4, [Some(4), Some(2)])).collect();
     past[3] = hour(3, 10, [Some(14), Some(12)]);
     past[4] = hour(4, 10, [Some(11), Some(12)]);
     let mut service = scaled(2, 10);
     let found = advised(&service, &past);
-    let [Advice { kind: Kind::MaxReached, worth, remedy, note }] = &found[..] else { panic!("{found:?}") };
+    let [Advice { kind: Kind::MaxReached, benefit, remedy, note }] = &found[..] else { panic!("{found:?}") };
     assert_eq!(
-        (*worth, *remedy),
-        (Worth::LackedReplicaHours(6.0), Remedy::Max(14)),
+        (*benefit, *remedy),
+        (Benefit::LackedReplicaHours(6.0), Remedy::Max(14)),
         "4 and 2 in an hour each"
     );
     assert!(note.contains("for 2.0 h") && note.contains("the maximum of 10 replicas"), "{note}");
@@ -85,16 +85,16 @@ fn a_maximum_that_is_too_low_lacks_what_was_asked_beyond_it() {
 }
 
 #[test]
-fn a_minimum_that_is_never_left_and_never_asked_for_is_waste() {
+fn a_minimum_that_is_never_left_and_never_proposed_is_waste() {
     let past: Vec<DecisionRun> =
         (0..48).map(|at| hour(at, 5, [Some(1 + (at % 3) as u32), Some(1)])).collect();
     let found = advised(&scaled(5, 9), &past);
     assert_eq!(found[0].kind, Kind::MinNeverLeft);
-    assert_eq!((found[0].worth, found[0].remedy), (Worth::SparedReplicaHours(96.0), Remedy::Min(3)));
+    assert_eq!((found[0].benefit, found[0].remedy), (Benefit::SparedReplicaHours(96.0), Remedy::Min(3)));
 }
 
 #[test]
-fn a_number_that_was_left_once_or_not_measured_once_is_none_that_was_never_needed() {
+fn a_minimum_that_was_left_once_or_not_measured_once_is_not_waste() {
     let mut past: Vec<DecisionRun> = (0..48).map(|at| hour(at, 5, [Some(2), Some(2)])).collect();
     past[7] = hour(7, 6, [Some(6), Some(2)]);
     assert_eq!(advised(&scaled(5, 9), &past), []);
@@ -103,16 +103,16 @@ fn a_number_that_was_left_once_or_not_measured_once_is_none_that_was_never_neede
 }
 
 #[test]
-fn an_hour_says_nothing() {
+fn an_hour_of_history_gives_no_advice() {
     assert_eq!(advised(&scaled(5, 9), &[hour(0, 5, [Some(1), Some(1)])]), []);
     assert_eq!(advised(&scaled(5, 9), &[]), []);
 }
 
 #[test]
 fn a_metric_that_never_decides_is_distinguished_from_one_that_is_never_measured() {
-    let kinds = |asked: fn(u64) -> [Option<u32>; 2]| -> Vec<(Kind, Remedy)> {
-        let past: Vec<DecisionRun> = (0..30).map(|at| hour(at, 3 + (at % 2) as u32, asked(at))).collect();
-        // Its size changes each hour, which is no flap.
+    let kinds = |proposals: fn(u64) -> [Option<u32>; 2]| -> Vec<(Kind, Remedy)> {
+        let past: Vec<DecisionRun> = (0..30).map(|at| hour(at, 3 + (at % 2) as u32, proposals(at))).collect();
+        // The size changes each hour, which is too slow for a flap.
         advised(&scaled(1, 9), &past).iter().map(|advice| (advice.kind, advice.remedy)).collect()
     };
     assert_eq!(kinds(|_| [Some(3), Some(2)]), [(Kind::MetricNeverDecided, Remedy::WithoutMetric(1))]);
@@ -125,30 +125,30 @@ fn a_metric_that_never_decides_is_distinguished_from_one_that_is_never_measured(
 }
 
 #[test]
-fn replicas_that_come_back_at_once_need_not_have_gone() {
+fn replicas_that_are_added_back_at_once_need_not_have_been_removed() {
     let minute = |at: u64, desired: u32| DecisionRun {
         from: Wall::from_millis(at * 60_000),
         to: Wall::from_millis((at + 1) * 60_000),
         count: 60,
         previous: desired,
         desired,
-        asked: vec![Some(desired), Some(desired)],
-        asked_least: Some(desired),
+        proposals: vec![Some(desired), Some(desired)],
+        lowest_proposal: Some(desired),
         ratios: Vec::new(),
     };
-    // Twelve times a day, for five minutes, three of five go.
+    // Twelve times a day, three of five replicas are removed for five minutes.
     let flapping = (0..24 * 60).map(|at| minute(at, if at % 120 < 5 { 2 } else { 5 })).collect::<Vec<_>>();
     let found = advised(&scaled(1, 9), &flapping);
-    let [Advice { kind: Kind::Flapping, worth: Worth::SparedStarts(starts), .. }] = found[..] else {
+    let [Advice { kind: Kind::Flapping, benefit: Benefit::SparedStarts(starts), .. }] = found[..] else {
         panic!("{found:?}")
     };
-    assert_eq!(starts, 3 * 11, "the first begins with few");
-    // For twenty minutes is a change of load.
+    assert_eq!(starts, 3 * 11, "the history begins with few replicas");
+    // When they are away for twenty minutes, the load has changed.
     let slow = (0..24 * 60).map(|at| minute(at, if at % 120 < 20 { 2 } else { 5 })).collect::<Vec<_>>();
     assert_eq!(advised(&scaled(1, 9), &slow), []);
 }
 
-/// Days of which in each hour, at its end, `more` replicas are added to two because they are asked for.
+/// Days in which at the end of each hour `more` replicas are added to two because a metric proposes them.
 fn hourly(days: u64, more: u32) -> Vec<DecisionRun> {
     let of = |at: u64| {
         let (low, high) = (hour(at, 2, [Some(2), Some(1)]), hour(at, 2 + more, [Some(2 + more), Some(1)]));
@@ -159,7 +159,7 @@ fn hourly(days: u64, more: u32) -> Vec<DecisionRun> {
     (0..24 * days).flat_map(of).collect()
 }
 
-/// The same service, of which each start took so many seconds.
+/// The service, of which each start took so many seconds.
 fn starting(mut service: ServiceState, seconds: u64) -> ServiceState {
     service.starts.took = vec![Duration::from_secs(seconds); 5];
     service
@@ -170,26 +170,30 @@ fn kinds(found: &[Advice]) -> Vec<(Kind, Remedy)> {
 }
 
 #[test]
-fn slow_starts_that_many_waited_for_are_reported_and_a_forecast_would_have_been_before_them() {
+fn slow_starts_that_the_load_often_waited_for_are_reported_with_a_forecast_as_remedy() {
     let found = advised(&starting(scaled(1, 9), 30), &hourly(2, 4));
     let [late, flapping @ ..] = &found[..] else { panic!("{found:?}") };
     assert!(flapping.iter().all(|advice| advice.kind != Kind::SlowStarts), "{found:?}");
     assert_eq!((late.kind, late.remedy), (Kind::SlowStarts, Remedy::Forecast));
-    let Worth::LackedReplicaHours(hours) = late.worth else { panic!("{late:?}") };
+    let Benefit::LackedReplicaHours(hours) = late.benefit else { panic!("{late:?}") };
     assert!((hours - 48.0 * 4.0 * 30.0 / 3600.0).abs() < 1e-9, "four in each hour, for 30 s each: {hours}");
     assert!(late.note.contains("48 times, 30 s each time"), "{}", late.note);
     let mut service = starting(scaled(1, 9), 30);
     let declared = Arc::make_mut(service.declared.as_mut().expect("it is declared"));
     late.remedy.apply(&mut declared.spec);
-    assert_eq!(declared.foretold().map(|rule| rule.mode), Some(ForecastMode::On));
+    assert_eq!(declared.forecasting().map(|rule| rule.mode), Some(ForecastMode::On));
 
     let mut warming = starting(scaled(1, 9), 20);
     warming.starts.warmups = vec![Duration::from_secs(10)];
-    assert_eq!(advised(&warming, &hourly(2, 4))[0].worth, late.worth, "who warms up is waited for, too");
+    assert_eq!(
+        advised(&warming, &hourly(2, 4))[0].benefit,
+        late.benefit,
+        "warming up counts as waiting, too"
+    );
 }
 
 #[test]
-fn starts_that_are_quick_rare_or_asked_for_by_nobody_are_not_reported() {
+fn starts_that_are_quick_rare_or_not_proposed_by_a_metric_are_not_reported() {
     let late = |service: &ServiceState, past: &[DecisionRun]| {
         advised(service, past).iter().filter(|advice| advice.kind == Kind::SlowStarts).count()
     };
@@ -200,14 +204,14 @@ fn starts_that_are_quick_rare_or_asked_for_by_nobody_are_not_reported() {
     let mut two = starting(scaled(1, 9), 30);
     two.starts.took.truncate(2);
     assert_eq!(late(&two, &hourly(2, 4)), 0, "hardly known");
-    // A forecast or a person had asked for them.
+    // A forecast or a person wanted them, not the metrics.
     let early: Vec<DecisionRun> =
-        hourly(2, 4).into_iter().map(|it| DecisionRun { asked: vec![Some(2), Some(1)], ..it }).collect();
+        hourly(2, 4).into_iter().map(|it| DecisionRun { proposals: vec![Some(2), Some(1)], ..it }).collect();
     assert_eq!(late(&starting(scaled(1, 9), 30), &early), 0);
 }
 
 #[test]
-fn where_a_forecast_is_on_already_more_at_the_least_are_waited_for_less() {
+fn where_a_forecast_is_on_already_the_remedy_is_a_higher_minimum() {
     let foreseeing = |min| {
         let mut service = starting(scaled(min, 9), 30);
         let declared = Arc::make_mut(service.declared.as_mut().expect("it is declared"));
@@ -222,11 +226,14 @@ fn where_a_forecast_is_on_already_more_at_the_least_are_waited_for_less() {
         found[0].note
     );
     let found = advised(&foreseeing(1), &hourly(2, 4));
-    assert!(found.iter().all(|advice| advice.kind != Kind::SlowStarts), "they did not begin from the fewest");
+    assert!(
+        found.iter().all(|advice| advice.kind != Kind::SlowStarts),
+        "the rises did not begin from the minimum"
+    );
 }
 
 #[test]
-fn probes_that_ask_too_seldom_make_starts_longer() {
+fn probes_with_a_long_interval_make_starts_longer() {
     let probed = |every: &str, start| {
         let mut service = starting(scaled(1, 9), start);
         let readiness = json!({"readiness": {"http": {"path": "/"}, "every": every}});
@@ -237,7 +244,7 @@ fn probes_that_ask_too_seldom_make_starts_longer() {
     let slow = probed("15s", 40);
     let found = advised(&slow, &hourly(2, 4));
     let probe = found.iter().find(|advice| advice.kind == Kind::SlowProbe).expect("seven of forty seconds");
-    let Worth::LackedReplicaHours(hours) = probe.worth else { panic!("{probe:?}") };
+    let Benefit::LackedReplicaHours(hours) = probe.benefit else { panic!("{probe:?}") };
     assert!((hours - 48.0 * 4.0 * 7.0 / 3600.0).abs() < 1e-9, "{hours}");
     let mut spec = slow.declared.expect("it is declared").spec.clone();
     probe.remedy.apply(&mut spec);
@@ -249,7 +256,7 @@ fn probes_that_ask_too_seldom_make_starts_longer() {
     }
 }
 
-/// One of five at least each night from two to four.
+/// A service with at least five replicas each night from two to four.
 fn scheduled() -> ServiceState {
     let mut service = scaled(1, 9);
     let nights = json!([{"cron": "0 2 * * *", "duration": "2h", "min": 5}]);
@@ -258,21 +265,21 @@ fn scheduled() -> ServiceState {
     service
 }
 
-/// Hours of which the second and the third of each day asked for this, and the others for two; as each second began, no metric was asked.
-fn nights(days: u64, asked: u32) -> Vec<DecisionRun> {
+/// Hours of which the third and the fourth of each day propose `night` replicas, and the others two; as the third begins, one decision uses no
+/// metric.
+fn nights(days: u64, night: u32) -> Vec<DecisionRun> {
     let of = |at: u64| {
-        let asked = if (2..4).contains(&(at % 24)) { asked } else { 2 };
-        hour(at, asked, [Some(asked), Some(1)])
+        let proposal = if (2..4).contains(&(at % 24)) { night } else { 2 };
+        hour(at, proposal, [Some(proposal), Some(1)])
     };
     let followed = |day: u64| {
         let at = Wall::from_millis((24 * day + 2) * HOUR_MS + 1);
-        let asked = Vec::new();
         DecisionRun {
             from: at,
             to: at,
             count: 1,
-            asked,
-            asked_least: None,
+            proposals: Vec::new(),
+            lowest_proposal: None,
             ..hour(24 * day + 2, 5, [None, None])
         }
     };
@@ -280,10 +287,10 @@ fn nights(days: u64, asked: u32) -> Vec<DecisionRun> {
 }
 
 #[test]
-fn a_floor_that_nothing_asked_for_is_waste_and_one_that_never_decides_is_idle() {
+fn a_floor_above_all_proposals_is_waste_and_one_below_all_of_them_is_idle() {
     let found = advised(&scheduled(), &nights(4, 3));
     assert_eq!(kinds(&found), [(Kind::ScheduleOverAsked, Remedy::ScheduleMin(0, Some(3)))]);
-    let Worth::SparedReplicaHours(hours) = found[0].worth else { panic!("{found:?}") };
+    let Benefit::SparedReplicaHours(hours) = found[0].benefit else { panic!("{found:?}") };
     assert!((hours - 2.0 * 8.0).abs() < 0.1, "two less for two hours of four nights: {hours}");
     assert_eq!(
         kinds(&advised(&scheduled(), &nights(4, 1))),
@@ -293,18 +300,22 @@ fn a_floor_that_nothing_asked_for_is_waste_and_one_that_never_decides_is_idle() 
     assert_eq!(kinds(&idle), [(Kind::ScheduleNeverDecided, Remedy::ScheduleMin(0, None))]);
     let mut spec = scheduled().declared.expect("it is declared").spec.clone();
     idle[0].remedy.apply(&mut spec);
-    assert_eq!(spec.scale.schedule, [], "it would say nothing");
+    assert_eq!(spec.scale.schedule, [], "a schedule without a floor sets nothing");
 }
 
 #[test]
-fn a_floor_that_was_there_before_the_load_is_neither() {
+fn a_floor_that_was_once_ahead_of_the_load_is_neither() {
     let mut past = nights(4, 6);
     past[26] = hour(26, 5, [Some(2), Some(1)]);
-    assert_eq!(advised(&scheduled(), &past), [], "in the first hour of one night it was ahead");
-    assert_eq!(advised(&scheduled(), &nights(2, 3)), [], "two nights say little");
+    assert_eq!(
+        advised(&scheduled(), &past),
+        [],
+        "in the first hour of one night the floor was above the proposals"
+    );
+    assert_eq!(advised(&scheduled(), &nights(2, 3)), [], "two nights are too few");
 }
 
-/// More by one from 10 on and by four from 50 on, fewer by one below 5.
+/// A service that adds one replica from 10 on and four from 50 on, and removes one below 5.
 fn stepped() -> ServiceState {
     let queue = json!({"type": "External", "external": {"metric": {"name": "queue"}, "target": {"type": "Value", "value": 1}}});
     service(&json!({
@@ -358,23 +369,26 @@ fn learned(cpu: u64, memory: u64) -> ServiceState {
 }
 
 #[test]
-fn what_is_declared_and_not_used_is_spared() {
+fn resources_that_are_declared_and_not_used_can_be_saved() {
     let found = advised(&learned(100, 40 << 20), &[]);
     let [cpu, memory] = &found[..] else { panic!("{found:?}") };
-    let Worth::SparedCores(cores) = cpu.worth else { panic!("{cpu:?}") };
+    let Benefit::SparedCores(cores) = cpu.benefit else { panic!("{cpu:?}") };
     assert!((2.5..2.7).contains(&cores), "of 3 cores some 0.36 are used: {cpu:?}");
     assert_eq!((cpu.kind, memory.kind), (Kind::CpuOverAsked, Kind::MemoryOverAsked));
     let Remedy::Memory(amount) = memory.remedy else { panic!("{memory:?}") };
     assert!(amount.to_string().ends_with("Mi"), "{amount}");
-    assert_eq!(advised(&learned(800, 200 << 20), &[]), [], "an amount within the bounds is right");
+    assert_eq!(advised(&learned(800, 200 << 20), &[]), [], "an amount within the bounds needs no advice");
 }
 
 #[test]
 fn a_replica_that_uses_all_the_processor_that_it_may_is_a_bottleneck() {
-    // As its quota pins it.
+    // As much as its quota allows.
     let found = advised(&learned(1000, 200 << 20), &[]);
-    let [Advice { kind: Kind::CpuTight, worth: Worth::LackedCores(cores), remedy: Remedy::Cpu(more), .. }] =
-        found[..]
+    let [
+        Advice {
+            kind: Kind::CpuTight, benefit: Benefit::LackedCores(cores), remedy: Remedy::Cpu(more), ..
+        },
+    ] = found[..]
     else {
         panic!("{found:?}")
     };
@@ -388,20 +402,20 @@ fn a_replica_that_uses_all_the_processor_that_it_may_is_a_bottleneck() {
 #[test]
 fn memory_that_is_too_small_is_a_bottleneck() {
     let found = advised(&learned(800, 250 << 20), &[]);
-    let [Advice { kind: Kind::MemoryTight, worth: Worth::LackedMemory(lacked), .. }] = found[..] else {
+    let [Advice { kind: Kind::MemoryTight, benefit: Benefit::LackedMemory(lacked), .. }] = found[..] else {
         panic!("{found:?}")
     };
     assert!(lacked > Bytes(3 << 20), "{lacked:?}");
 }
 
 #[test]
-fn nothing_is_said_of_a_service_that_is_not_declared() {
+fn there_is_no_advice_on_a_service_that_is_not_declared() {
     let mut service = learned(100, 40 << 20);
     service.declared = None;
     assert_eq!(advised(&service, &[]), []);
 }
 
-/// One whose three replicas had to wait in this many thousandths of the windows in one minute of ten, and in no other, for two hours.
+/// A service whose three replicas were throttled for two hours in this many thousandths of the periods in one minute of ten, and in no other.
 fn throttled(thousandths: u64) -> ServiceState {
     let mut service = learned(100, 200 << 20);
     service.throttling.limit = MilliCpu(1000);
@@ -417,7 +431,7 @@ fn throttled(thousandths: u64) -> ServiceState {
     service.places.insert(Ordinal(0), Place::empty(Role::Active, at));
     let (mut knowledge, mut events) = (Knowledge::default(), Vec::new());
     service.clone_into(knowledge.service_or_new(&service.name));
-    knowledge.fold(Now { time: at, wall: Wall::from_millis(0) }, &Fact::Used(&usage), &mut events);
+    knowledge.fold(Now { time: at, wall: Wall::from_millis(0) }, &Fact::Usage(&usage), &mut events);
     let mut service = knowledge.services().next().expect("it is there").clone();
     for minute in 0..120 {
         service.throttling.shares.add(at, if minute % 10 == 0 { thousandths } else { 0 }, Width(10));
@@ -427,14 +441,15 @@ fn throttled(thousandths: u64) -> ServiceState {
 }
 
 #[test]
-fn a_limit_that_makes_replicas_wait_is_too_tight_however_little_they_use() {
+fn a_limit_that_throttles_replicas_is_too_tight_however_little_they_use() {
     let found = advised(&throttled(320), &[]);
-    let [Advice { kind: Kind::CpuThrottled, note, worth: Worth::LackedCores(cores), remedy }] = &found[..]
+    let [Advice { kind: Kind::CpuThrottled, note, benefit: Benefit::LackedCores(cores), remedy }] =
+        &found[..]
     else {
         panic!("{found:?}")
     };
     let Remedy::Cpu(more) = remedy else { panic!("{remedy:?}") };
-    assert!((1470..1530).contains(&more.milli()), "each third window was too short: {more}");
+    assert!((1470..1530).contains(&more.milli()), "in each third period it was throttled: {more}");
     assert!((1.4..1.6).contains(cores), "for three replicas: {cores}");
     assert!(note.contains("its 1 of the processor in 3"), "{note}");
     assert_eq!(kinds(&advised(&throttled(900), &[]))[0].1, Remedy::Cpu(Quantity::from_milli(2000)));
@@ -459,7 +474,7 @@ fn throttling_is_reported_after_an_hour_of_one_replica_and_where_the_limit_still
     }
 }
 
-/// One whose starts take 30 s, and that has lost a replica this often, so many seconds apart, in so many days.
+/// A service whose starts take 30 s, and that has lost a replica so many times, so many seconds apart, in so many days.
 fn losing(recover: &Value, days: u64, times: usize, apart: u64) -> ServiceState {
     let spec = json!({"run": {"command": ["shop"]}, "scale": {"replicas": 3}, "recover": recover});
     let mut service = starting(service(&spec), 30);
@@ -470,10 +485,11 @@ fn losing(recover: &Value, days: u64, times: usize, apart: u64) -> ServiceState 
 }
 
 #[test]
-fn losses_that_were_waited_for_would_have_been_covered_by_a_spare() {
+fn a_spare_would_have_covered_losses_whose_replacements_took_long() {
     let alone = json!({"strategy": "reschedule"});
     let found = advised(&losing(&alone, 2, 50, 60), &[]);
-    let [Advice { kind: Kind::NoSpare, note, worth: Worth::LackedReplicaHours(hours), remedy }] = &found[..]
+    let [Advice { kind: Kind::NoSpare, note, benefit: Benefit::LackedReplicaHours(hours), remedy }] =
+        &found[..]
     else {
         panic!("{found:?}")
     };
@@ -486,11 +502,15 @@ fn losses_that_were_waited_for_would_have_been_covered_by_a_spare() {
 
     assert_eq!(advised(&losing(&alone, 2, 30, 60), &[]), [], "fifteen minutes in two days");
     assert_eq!(advised(&losing(&alone, 2, 50, 10), &[]), [], "a spare would not have started until the next");
-    assert_eq!(advised(&starting(losing(&alone, 2, 50, 60), 5), &[]), [], "nobody waits for five seconds");
+    assert_eq!(
+        advised(&starting(losing(&alone, 2, 50, 60), 5), &[]),
+        [],
+        "a start of five seconds is not slow"
+    );
 }
 
 #[test]
-fn spares_that_no_loss_has_needed_in_a_week_are_waste() {
+fn spares_that_no_loss_needed_for_a_week_are_waste() {
     let two = json!({"strategy": "standby", "spares": 2});
     let found = advised(&losing(&two, 4, 0, 0), &[]);
     assert_eq!(found, [], "not a week");
@@ -502,7 +522,7 @@ fn spares_that_no_loss_has_needed_in_a_week_are_waste() {
         service.losses.since = Some(Time::from_millis(20 * HOUR_MS));
         let found = advice(now, &service, &[], &Settings::default());
         assert_eq!(kinds(&found), [(Kind::SpareNeverUsed, Remedy::Recover(left))]);
-        assert_eq!(found[0].worth, Worth::SparedReplicaHours(spared * 180.0));
+        assert_eq!(found[0].benefit, Benefit::SparedReplicaHours(spared * 180.0));
     }
     let mut service = losing(&two, 4, 5, 20);
     service.losses.since = Some(Time::ZERO);
@@ -514,10 +534,10 @@ fn spares_that_no_loss_has_needed_in_a_week_are_waste() {
     service.losses.at = vec![Time::from_millis(199 * HOUR_MS); LOSSES_MAX];
     service.declared = losing(&json!({"strategy": "standby", "spares": 100}), 4, 0, 0).declared;
     let found = advice(Time::from_millis(200 * HOUR_MS), &service, &[], &Settings::default());
-    assert_eq!(found, [], "those before the ones that are remembered are not known");
+    assert_eq!(found, [], "older losses may have been forgotten");
 }
 
-/// Added above 60, removed below this.
+/// A service that adds replicas above 60 and removes some below `low`.
 fn marked(low: u32) -> ServiceState {
     let queue = json!({"type": "External", "external": {"metric": {"name": "queue"}, "target": {"type": "AverageValue", "averageValue": 10}}});
     service(&json!({
@@ -529,7 +549,7 @@ fn marked(low: u32) -> ServiceState {
 /// Eight days of ten replicas, each of which carried as much as from `least` to `most`.
 fn carried(least: f64, most: f64) -> Vec<DecisionRun> {
     let of = |at: u64| DecisionRun {
-        asked: vec![Some(10)],
+        proposals: vec![Some(10)],
         ratios: vec![Some((least / 10.0, most / 10.0))],
         ..hour(at, 10, [Some(10), None])
     };
@@ -537,13 +557,17 @@ fn carried(least: f64, most: f64) -> Vec<DecisionRun> {
 }
 
 #[test]
-fn a_low_watermark_that_nothing_fell_below_while_fewer_would_have_done_is_too_low() {
+fn a_low_watermark_that_was_never_reached_while_fewer_replicas_were_enough_is_too_low() {
     let found = advised(&marked(5), &carried(10.0, 11.0));
-    let [Advice { kind: Kind::LowNeverReached, note, worth, remedy }] = &found[..] else {
+    let [Advice { kind: Kind::LowNeverReached, note, benefit, remedy }] = &found[..] else {
         panic!("{found:?}")
     };
     assert_eq!(*remedy, Remedy::LowWatermark(Quantity::from_milli(30_000)));
-    assert_eq!(*worth, Worth::SparedReplicaHours(6.0 * 192.0), "110 in parts of 30 is 4, and there were ten");
+    assert_eq!(
+        *benefit,
+        Benefit::SparedReplicaHours(6.0 * 192.0),
+        "110 in parts of 30 is 4, and there were ten"
+    );
     assert!(note.starts_with("queue was never below") && note.contains("although 2 of "), "{note}");
     let mut spec = marked(5).declared.expect("it is declared").spec.clone();
     remedy.apply(&mut spec);
@@ -551,12 +575,12 @@ fn a_low_watermark_that_nothing_fell_below_while_fewer_would_have_done_is_too_lo
     assert_eq!(advised(&marked(30), &carried(31.0, 32.0)), [], "what was advised is declared");
 
     let found = advised(&marked(5), &carried(20.0, 60.0));
-    let [Advice { kind: Kind::LowNeverReached, worth, .. }] = found[..] else { panic!("{found:?}") };
-    assert_eq!(worth, Worth::Uncounted, "for how long it was low is not known");
+    let [Advice { kind: Kind::LowNeverReached, benefit, .. }] = found[..] else { panic!("{found:?}") };
+    assert_eq!(benefit, Benefit::Unknown, "for how long it was low is not known");
 }
 
 #[test]
-fn a_low_watermark_that_worked_or_had_nothing_to_do_is_none() {
+fn a_low_watermark_that_worked_or_could_remove_nothing_needs_no_advice() {
     let (low, busy) = (carried(4.0, 50.0), carried(35.0, 60.0));
     assert_eq!(advised(&marked(5), &low), [], "it was below it once");
     assert_eq!(advised(&marked(5), &busy), [], "more than half of the high one");

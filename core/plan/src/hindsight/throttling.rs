@@ -1,28 +1,31 @@
-//! A limit of the processor that makes replicas wait.
+//! A CPU limit that throttles replicas.
 
 use knowledge::ServiceState;
 use model::resource::Quantity;
 
-use super::{Advice, Kind, Remedy, View, Worth};
+use super::{Advice, Benefit, History, Kind, Remedy};
 use crate::vertical;
 
-/// A quarter of the kernel's windows in one minute of twenty is more than the slowest hundredth of requests hides, and is where Kubernetes'
-/// usual alert begins (`CPUThrottlingHigh` of kubernetes-mixin).
+/// The least share of throttled periods, in one minute of twenty, that advice is given on.
+///
+/// A quarter shows in more than the slowest hundredth of requests, and is the threshold of Kubernetes' usual alert (`CPUThrottlingHigh` of
+/// kubernetes-mixin).
 const SHARE_MIN: f64 = 0.25;
 
-/// Most that is advised, in times of what is declared: what is used up in every second window or more may need any amount, and is looked at again.
+/// The largest advised amount, as a multiple of the declared one: where half of the periods or more are throttled, any amount may be needed,
+/// and advice is given again.
 const GROWTH_MAX: f64 = 2.0;
 
-impl View<'_> {
-    /// More of the processor, where replicas are held back by what they have.
+impl History<'_> {
+    /// Advises more of the processor where replicas are throttled.
     ///
-    /// Work that takes several windows waits in all of them but the last: what it needs in one is as many times what it has as there are windows.
+    /// Work that takes n periods is throttled in all of them but the last, so it would need n times the limit to finish in one.
     pub(super) fn throttled(&self, service: &ServiceState) -> Option<Advice> {
         let declared = self.spec.resources.cpu?;
-        let is_held = service.places.values().any(|place| place.throttle().is_some());
+        let is_limited = service.places.values().any(|place| place.throttle().is_some());
         let share = knowledge::throttled_share(&service.throttling, declared)?;
-        // Of an hour of one replica, as before a size is given to replicas.
-        if !is_held || share < SHARE_MIN || service.throttling.minutes < vertical::INITIAL_SAMPLES {
+        // An hour of one replica, as before a recommended size is applied.
+        if !is_limited || share < SHARE_MIN || service.throttling.minutes < vertical::INITIAL_SAMPLES {
             return None;
         }
         let growth = (1.0 / (1.0 - share)).min(GROWTH_MAX);
@@ -35,7 +38,7 @@ impl View<'_> {
                  throttled until the next one",
                 share * 100.0
             ),
-            worth: Worth::LackedCores(each * self.replicas(service)),
+            benefit: Benefit::LackedCores(each * self.replicas(service)),
             remedy: Remedy::Cpu(advised),
         })
     }

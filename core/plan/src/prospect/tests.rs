@@ -1,4 +1,4 @@
-//! A load that is found is a turn: on one side of it the outcome is met, on the other it is not.
+//! The load that is found is a turning point: on one side of it the goal is met, on the other it is not.
 
 use model::identity::Generation;
 use model::input::Declared;
@@ -101,13 +101,13 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
-    fn a_load_that_is_found_is_where_the_outcome_turns(inputs in hypothetical_inputs(), is_out: bool) {
+    fn the_load_that_is_found_is_where_the_outcome_changes(inputs in hypothetical_inputs(), is_out: bool) {
         let decided = inputs.decide().0.desired;
-        let goal = Goal::new(if is_out { Asked::Out } else { Asked::In }, decided);
+        let goal = Goal::new(if is_out { AlternativeSize::Larger } else { AlternativeSize::Smaller }, decided);
         let is_met = |varied, ppm| goal.is_met(inputs.at_load(varied, ppm).decide().0.desired);
         for varied in [VariedLoad::One(0), VariedLoad::One(1), VariedLoad::All] {
-            match turn(&inputs, varied, goal) {
-                None => prop_assert!(!is_met(varied, goal.extreme())),
+            match turning_load(&inputs, varied, goal) {
+                None => prop_assert!(!is_met(varied, extreme_load(goal))),
                 Some(0) => prop_assert!(is_met(varied, 0)),
                 Some(ppm) => {
                     prop_assert!(is_met(varied, ppm));
@@ -118,17 +118,17 @@ proptest! {
     }
 
     #[test]
-    fn what_is_said_of_other_outcomes_is_an_outcome_of_the_very_decision(inputs in hypothetical_inputs()) {
+    fn every_prospect_but_another_declaration_leads_to_another_outcome(inputs in hypothetical_inputs()) {
         let explainable = ExplainableDecision::of(inputs);
         for prospect in explainable.all_prospects() {
             let is_other = prospect.desired != explainable.sizing.desired;
-            prop_assert_eq!(is_other, prospect.need != Need::Declaration, "{:?}", prospect);
+            prop_assert_eq!(is_other, prospect.requires != RequiredChange::Declaration, "{:?}", prospect);
         }
     }
 }
 
 #[test]
-fn a_service_that_may_rest_says_what_lets_it_rest() {
+fn the_prospects_of_a_service_with_scale_to_zero_name_its_delay() {
     let mut inputs = inputs(1, &[None], None, 1);
     let mut declared = Declared::clone(&inputs.declared);
     declared.autoscaler = None;
@@ -144,7 +144,7 @@ fn a_service_that_may_rest_says_what_lets_it_rest() {
 }
 
 #[test]
-fn a_step_that_is_far_from_nothing_names_the_load_where_it_begins() {
+fn the_prospect_of_an_idle_service_names_the_load_where_a_step_begins() {
     let policy = serde_json::json!({"step": {
         "metric": "cpu",
         "above": [{"from": "70", "replicas": 1}],
@@ -156,13 +156,13 @@ fn a_step_that_is_far_from_nothing_names_the_load_where_it_begins() {
     declared.autoscaler.as_mut().unwrap().policy = policy;
     inputs.declared = Arc::new(declared);
     let explainable = ExplainableDecision::of(inputs);
-    let found = explainable.towards(Goal::new(Asked::Out, explainable.sizing.desired));
-    assert_eq!((found.need, found.desired), (Need::Load, 3), "{found:?}");
+    let found = explainable.prospect_for(Goal::new(AlternativeSize::Larger, explainable.sizing.desired));
+    assert_eq!((found.requires, found.desired), (RequiredChange::Load, 3), "{found:?}");
     assert_eq!(&*found.levels[0].level, "70 %", "{found:?}");
 }
 
 #[test]
-fn what_was_measured_is_its_own_load() {
+fn the_measured_load_is_at_a_factor_of_one() {
     let inputs = inputs(4, &[Some(700), Some(300), None, Some(0)], Some(12_345), 4);
     for varied in [VariedLoad::One(0), VariedLoad::One(1), VariedLoad::All] {
         assert_eq!(inputs.at_load(varied, AS_MEASURED).decide().0.desired, inputs.decide().0.desired);
@@ -170,24 +170,26 @@ fn what_was_measured_is_its_own_load() {
 }
 
 #[test]
-fn the_same_load_on_more_or_fewer_replicas_asks_for_the_same_number() {
+fn the_same_load_spread_over_other_replicas_proposes_the_same_number() {
     for many in [1, 2, 3, 8, 30] {
         let mut spread = inputs(4, &[Some(900), Some(700), Some(800), Some(800)], Some(1000), 4);
         spread.current = many;
         spread.observed.spread_over(many);
         assert_eq!((spread.observed.count, spread.observed.replicas.len()), (many, many as usize));
-        // 3.2 cores at half a core each, but for what is cut off on the way, and what is near enough.
-        let asked = match &spread.decide().0.outcome {
-            Outcome::Scaled { verdict, .. } => verdict.metrics[0].as_ref().map(|it| it.replicas).unwrap(),
+        // 3.2 cores at half a core each, within rounding and tolerance.
+        let proposal = match &spread.decide().0.outcome {
+            Outcome::Scaled { verdict, .. } => {
+                verdict.metrics[0].as_ref().map(|metric| metric.replicas).unwrap()
+            }
             Outcome::Plain { .. } => panic!("it has an autoscaler"),
         };
-        assert!((6..=8).contains(&asked), "{asked} for a load spread over {many}");
+        assert!((6..=8).contains(&proposal), "{proposal} for a load spread over {many}");
     }
 }
 
 #[test]
-fn a_limit_that_holds_afterwards_as_well_is_no_reason_to_wait() {
-    // All of it is gone since the last look, and a floor of two lies below what would be wanted.
+fn a_limit_that_holds_afterwards_as_well_is_not_what_is_waited_for() {
+    // The load fell to zero since the last decision, and the minimum of two limits the number as well.
     let mut inputs = inputs(5, &[Some(0); 5], Some(0), 0);
     let mut declared = (*inputs.declared).clone();
     declared.autoscaler.as_mut().unwrap().min = 2;
@@ -203,7 +205,7 @@ fn a_limit_that_holds_afterwards_as_well_is_no_reason_to_wait() {
     assert!(until.starts_with("a metric fell to 0 % of its value"), "{until}");
 }
 
-/// Two replicas with nothing to do, of which no fewer are wanted, with this schedule.
+/// Two idle replicas, at a minimum of two, with this schedule.
 fn idle_under(schedule: serde_json::Value) -> ExplainableDecision {
     let mut inputs = inputs(2, &[Some(0); 2], Some(0), 2);
     let mut declared = (*inputs.declared).clone();
@@ -215,10 +217,13 @@ fn idle_under(schedule: serde_json::Value) -> ExplainableDecision {
 }
 
 #[test]
-fn a_schedule_stands_in_the_way_only_of_what_it_bounds() {
+fn a_schedule_is_an_obstacle_only_to_the_side_that_it_bounds() {
     let fewer = |schedule| {
         let explainable = idle_under(schedule);
-        explainable.towards(Goal::new(Asked::In, explainable.sizing.desired)).note.to_string()
+        explainable
+            .prospect_for(Goal::new(AlternativeSize::Smaller, explainable.sizing.desired))
+            .note
+            .to_string()
     };
     let all_day = |bound: &str, replicas: u32| serde_json::json!([{"cron": "0 0 * * *", "timezone": "UTC", "duration": "2d", bound: replicas}]);
     assert_eq!(
@@ -234,7 +239,7 @@ fn a_schedule_stands_in_the_way_only_of_what_it_bounds() {
 }
 
 #[test]
-fn what_holds_is_named_and_not_a_gap_of_what_is_imagined() {
+fn the_real_limit_is_named_and_not_a_gap_of_the_simulation() {
     let policy = serde_json::json!({"step": {
         "metric": "cpu",
         "above": [{"from": "70", "replicas": 1}],
@@ -247,7 +252,7 @@ fn what_holds_is_named_and_not_a_gap_of_what_is_imagined() {
     inputs.declared = Arc::new(declared);
     inputs.observed.errors = Some(crate::scale_in_blocker::Errors { failed: 150, requests: 274 });
     let explainable = ExplainableDecision::of(inputs);
-    let found = explainable.towards(Goal::new(Asked::In, explainable.sizing.desired));
+    let found = explainable.prospect_for(Goal::new(AlternativeSize::Smaller, explainable.sizing.desired));
     assert_eq!(
         &*found.note,
         "no load within the next hour leads to fewer replicas: 150 of 274 requests failed, so a fall of the load removes no replica"
@@ -255,14 +260,14 @@ fn what_holds_is_named_and_not_a_gap_of_what_is_imagined() {
 }
 
 #[test]
-fn a_metric_that_goes_into_a_mean_is_not_said_to_ask_for_nothing() {
+fn a_metric_of_a_composite_load_is_not_an_obstacle_while_it_is_measured() {
     let policy = serde_json::json!({"composite": {"weights": {"cpu": 1, "queue": 1}}});
     let because = |queue| {
         let mut inputs = inputs(2, &[Some(500), Some(500)], queue, 2);
         let mut declared = Declared::clone(&inputs.declared);
         declared.autoscaler.as_mut().unwrap().policy = serde_json::from_value(policy.clone()).unwrap();
         inputs.declared = Arc::new(declared);
-        ExplainableDecision::of(inputs).why_not(Asked::Out).because
+        ExplainableDecision::of(inputs).why_not(AlternativeSize::Larger).reasons
     };
     let measured = because(Some(20_000));
     assert!(measured.iter().all(|it| !it.contains("gives no number")), "{measured:?}");

@@ -1,4 +1,4 @@
-//! Which replicas count, and with what: ready, not yet ready, missing or ignored.
+//! The class of each replica for a metric: ready, not yet ready, missing, unstable or ignored.
 //!
 //! Source: Kubernetes `pkg/controller/podautoscaler/replica_calculator.go`, `groupPods`.
 
@@ -8,22 +8,22 @@ use model::time::Time;
 
 use super::reading::{Gap, Milli, Phase, ReplicaView, Sample, Samples};
 
-/// How one replica enters a metric's arithmetic.
+/// How one replica counts in the arithmetic of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SampleClass {
-    /// It is being removed: not at all.
+    /// It is being removed, and does not count.
     Ignored,
-    /// It is unstable: with nothing that it uses, and not as one of those that carry the load.
+    /// It is unstable: neither its usage counts, nor the replica as one that carries load.
     Unstable,
-    /// It is still starting, so its sample does not count: not at all, and on a rise as zero.
+    /// It is still starting, so its sample does not count; on a rise, it counts as zero.
     Unready,
-    /// It ought to be measured and is not: what is assumed goes against the direction of the change.
+    /// It should be measured and is not: its value is assumed against the direction of the change.
     Missing(Gap),
-    /// With what its sample says.
+    /// It counts with the value of its sample.
     Ready(Milli),
 }
 
-/// When the sample of a replica is that of one at work.
+/// From when on the sample of a replica counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Warmup {
     /// From the start: memory, and metrics that the service itself reports.
@@ -35,7 +35,7 @@ pub enum Warmup {
         /// For how long.
         warmup: Duration,
     },
-    /// Once it has started up: processor time, of which starting takes more than working.
+    /// Once it has started up: for processor time, of which a start takes more than normal work.
     Cpu {
         /// The time of the decision.
         now: Time,
@@ -43,7 +43,7 @@ pub enum Warmup {
         initialization_period: Duration,
         /// A replica whose readiness last changed within this time of its start has never been ready.
         initial_readiness_delay: Duration,
-        /// How much longer those younger ones use more than they will, once ready.
+        /// How much longer those younger ones use more than usual after they are ready.
         settling: Duration,
     },
 }
@@ -65,13 +65,13 @@ pub struct Census {
     pub stale: u32,
     /// With a sample that could not be read.
     pub failed: u32,
-    /// Samples of replicas that are none of the target's.
-    pub strangers: u32,
+    /// Samples that are not of replicas of the target.
+    pub unmatched: u32,
 }
 
 impl SampleClass {
-    /// How `replica` stands with the sample that there is of it; the first rule that fits decides.
-    // Asked once for each replica and metric: of a call and a copy of the sample a third of a decision would be made.
+    /// The class of `replica` with its sample; the first rule that fits decides.
+    // Called once for each replica and metric: without inlining, the call and the copy of the sample would take a third of a decision.
     #[inline]
     pub fn of(replica: &ReplicaView, sample: Result<&Sample, Gap>, warmup: Warmup) -> Self {
         if replica.leaving || replica.phase == Phase::Failed {
@@ -84,15 +84,16 @@ impl SampleClass {
         }
         match sample {
             Err(gap) => Self::Missing(gap),
-            Ok(sample) if warmup.holds_back(replica, sample) => Self::Unready,
+            Ok(sample) if warmup.excludes(replica, sample) => Self::Unready,
             Ok(sample) => Self::Ready(sample.value),
         }
     }
 }
 
 impl Warmup {
+    /// Whether the sample of `replica` does not count yet.
     #[inline]
-    fn holds_back(self, replica: &ReplicaView, sample: &Sample) -> bool {
+    fn excludes(self, replica: &ReplicaView, sample: &Sample) -> bool {
         let (now, initialization_period, initial_readiness_delay, settling) = match self {
             Self::None => return false,
             Self::Serving { .. } => return !self.is_warm(replica),
@@ -108,7 +109,7 @@ impl Warmup {
         }
     }
 
-    /// Whether `replica` has been ready for as long as it takes; always, where that is not asked.
+    /// Whether `replica` has warmed up; always true without a warmup.
     pub fn is_warm(self, replica: &ReplicaView) -> bool {
         match self {
             Self::None | Self::Cpu { .. } => true,
@@ -116,7 +117,7 @@ impl Warmup {
         }
     }
 
-    /// When `replica` will have been, or had been, ready for as long as it takes; `None` when it is not ready, or that is not asked.
+    /// When `replica` has warmed up or will have; `None` when it is not ready, or without a warmup.
     pub fn warm_at(self, replica: &ReplicaView) -> Option<Time> {
         match self {
             Self::None | Self::Cpu { .. } => None,
@@ -142,9 +143,9 @@ pub fn sample_classes<'a>(
     })
 }
 
-/// Replicas that answer requests: running, ready, and warm where that is asked.
+/// Replicas that answer requests: running, ready, and warmed up where there is a warmup.
 ///
-/// Source: `getReadyPodsCount` of the same file; a replica on its way out counts until it stops being ready.
+/// Source: `getReadyPodsCount` of the same file; a replica that is being stopped counts until it stops being ready.
 pub fn serving_count(replicas: &[ReplicaView], warmup: Warmup) -> u32 {
     let serving = replicas.iter().filter(|replica| replica.serves() && warmup.is_warm(replica));
     u32::try_from(serving.count()).unwrap_or(u32::MAX)
@@ -157,7 +158,7 @@ pub fn unstable_count(replicas: &[ReplicaView]) -> u32 {
 }
 
 impl Census {
-    /// Replicas that ought to be measured and are not.
+    /// Replicas that should be measured and are not.
     pub fn missing(&self) -> u32 {
         self.absent + self.stale + self.failed
     }

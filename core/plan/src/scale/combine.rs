@@ -1,10 +1,10 @@
-//! Several metrics, one number: the largest proposal, and no scale-in on partial data; or what all agree on.
+//! One number from several metrics: by default the largest proposal, and no scale-in on partial data.
 
 use model::memory::PolicyMemory;
 use model::resource::ScalePolicy;
 
 use super::burst::{self, BurstDecision};
-use super::combined_value::NoNumber;
+use super::choice::{Choice, NoChoice, largest};
 use super::composite::{self, CompositeLoad};
 use super::formula::{self, FormulaValue};
 use super::policy_input::PolicyInput;
@@ -13,60 +13,39 @@ use super::step::{self, StepDecision};
 use super::tracking::{self, TrackingDecision};
 use super::watermarks::{self, WatermarkDecision};
 
-/// What the metrics of an autoscaler come to.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Combined {
-    /// This many replicas.
-    Chosen {
-        /// The number.
-        replicas: u32,
-        /// What determined it.
-        decided_by: DecidedBy,
-    },
-    /// No number: no metric is valid, or some are not and the others would scale in.
-    Held {
-        /// The first metric that is not valid.
-        invalid: usize,
-        /// What the valid ones ask for, when there are any.
-        asked: Option<u32>,
-    },
-    /// No number: what the metrics say was put together, and came to none.
-    Unanswered(NoNumber),
-}
-
 /// What determined a number. Metrics are named by their place in the declaration.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum DecidedBy {
     /// The largest proposal; the first of equals.
     Largest {
-        /// Whose it is.
+        /// The metric that made it.
         metric: usize,
     },
-    /// All asked for a change this way, or for none.
+    /// All proposed a change in the same direction, or none.
     Agreed {
-        /// The metric that asked for least of it.
+        /// The metric that proposed the smallest change.
         metric: usize,
     },
-    /// They did not all ask for a change the same way, so the number stays.
+    /// They did not all propose a change in the same direction, so the number stays.
     Divided {
-        /// The first that asked for a change.
+        /// The first that proposed a change.
         metric: usize,
-        /// The first that did not ask for the same.
+        /// The first that did not propose a change in that direction.
         against: usize,
     },
-    /// Steps over one metric.
+    /// The steps of one metric.
     Step(StepDecision),
-    /// Watermarks of one metric.
+    /// The watermarks of one metric.
     Watermarks(WatermarkDecision),
-    /// The largest proposal, followed with care.
+    /// The largest proposal, followed with delays and warm-ups.
     Tracking(TrackingDecision),
-    /// Windows over one metric.
+    /// The windows of one metric.
     Burst(BurstDecision),
-    /// A formula over several.
+    /// A formula over metrics.
     Formula(FormulaValue),
-    /// A weighted mean of all.
+    /// A weighted mean of all metrics.
     Composite(CompositeLoad),
-    /// What an SLO requires.
+    /// An SLO.
     Slo(SloDecision),
 }
 
@@ -87,105 +66,81 @@ impl DecidedBy {
     }
 }
 
-/// Combines what the metrics say, in their order, as the policy has it. Policies that look back note in `memory` what is so now.
-pub fn combine(input: &PolicyInput<'_>, memory: &mut PolicyMemory) -> Combined {
+/// Combines the proposals of the metrics by the policy. Policies with a memory record the current state in `memory`.
+pub fn combine(input: &PolicyInput<'_>, memory: &mut PolicyMemory) -> Result<Choice<DecidedBy>, NoChoice> {
     let current = input.current;
-    match &input.spec.policy {
-        ScalePolicy::Hpa => largest(input.asked(), current),
-        ScalePolicy::Unanimous => unanimous(input.asked(), current),
-        ScalePolicy::Step(policy) => step::choose(policy, input, memory),
-        ScalePolicy::Watermarks(policy) => watermarks::choose(policy, input, memory),
-        ScalePolicy::TargetTracking(policy) => tracking::choose(*policy, input, memory),
-        ScalePolicy::Burst(policy) => burst::choose(policy, input, memory),
-        ScalePolicy::Formula(policy) => formula::choose(policy, input),
-        ScalePolicy::Composite(policy) => composite::choose(policy, input),
-        ScalePolicy::Slo(slo) => slo_first::choose(slo, input, memory),
-    }
+    Ok(match &input.spec.policy {
+        ScalePolicy::Hpa => largest(input.proposals(), current)?.map(|metric| DecidedBy::Largest { metric }),
+        ScalePolicy::Unanimous => unanimous(input.proposals(), current)?,
+        ScalePolicy::Step(policy) => step::choose(policy, input, memory)?.map(DecidedBy::Step),
+        ScalePolicy::Watermarks(policy) => {
+            watermarks::choose(policy, input, memory)?.map(DecidedBy::Watermarks)
+        }
+        ScalePolicy::TargetTracking(policy) => {
+            tracking::choose(*policy, input, memory)?.map(DecidedBy::Tracking)
+        }
+        ScalePolicy::Burst(policy) => burst::choose(policy, input, memory)?.map(DecidedBy::Burst),
+        ScalePolicy::Formula(policy) => formula::choose(policy, input)?.map(DecidedBy::Formula),
+        ScalePolicy::Composite(policy) => composite::choose(policy, input)?.map(DecidedBy::Composite),
+        ScalePolicy::Slo(slo) => slo_first::choose(slo, input, memory)?.map(DecidedBy::Slo),
+    })
 }
 
-/// The largest of what is `asked`. A metric that is not valid may let the service grow, never shrink.
-///
-/// Source: Kubernetes `pkg/controller/podautoscaler/horizontal.go`, `computeReplicasForMetrics`.
-pub(super) fn largest(asked: impl Iterator<Item = Option<u32>>, current: u32) -> Combined {
-    let mut chosen: Option<(u32, usize)> = None;
-    let mut first_invalid = None;
-    for (index, asked) in asked.enumerate() {
-        match asked {
-            Some(asked) if chosen.is_none_or(|(replicas, _)| asked > replicas) => {
-                chosen = Some((asked, index));
-            }
-            Some(_) => {}
-            None => first_invalid = first_invalid.or(Some(index)),
-        }
-    }
-    match (chosen, first_invalid) {
-        (Some((replicas, _)), Some(invalid)) if replicas < current => {
-            Combined::Held { invalid, asked: Some(replicas) }
-        }
-        (Some((replicas, metric)), Some(_) | None) => {
-            Combined::Chosen { replicas, decided_by: DecidedBy::Largest { metric } }
-        }
-        (None, invalid) => Combined::Held { invalid: invalid.unwrap_or(0), asked: None },
-    }
-}
-
-/// What is `asked` nearest to `current`, when all ask for a change the same way.
-fn unanimous(each: impl Iterator<Item = Option<u32>>, current: u32) -> Combined {
-    let mut asked = Vec::new();
-    for (index, replicas) in each.enumerate() {
-        match replicas {
-            Some(replicas) => asked.push(replicas),
-            None => return Combined::Held { invalid: index, asked: None },
-        }
-    }
-    let way = |replicas: u32| replicas.cmp(&current);
-    let Some(first) = asked.iter().position(|replicas| way(*replicas).is_ne()) else {
-        return match asked.first() {
-            Some(_) => Combined::Chosen { replicas: current, decided_by: DecidedBy::Agreed { metric: 0 } },
-            None => Combined::Held { invalid: 0, asked: None },
+/// The proposal nearest to `current`, when all propose a change in the same direction.
+fn unanimous(
+    proposals: impl Iterator<Item = Option<u32>>,
+    current: u32,
+) -> Result<Choice<DecidedBy>, NoChoice> {
+    let proposals = proposals.enumerate().map(|(index, proposal)| proposal.ok_or(NoChoice::without(index)));
+    let proposals: Vec<u32> = proposals.collect::<Result<_, _>>()?;
+    let direction = |replicas: u32| replicas.cmp(&current);
+    let Some(first) = proposals.iter().position(|replicas| direction(*replicas).is_ne()) else {
+        return match proposals.first() {
+            Some(_) => Ok(Choice { replicas: current, decided_by: DecidedBy::Agreed { metric: 0 } }),
+            None => Err(NoChoice::without(0)),
         };
     };
-    if let Some(against) = asked.iter().position(|replicas| way(*replicas) != way(asked[first])) {
+    let is_against = |replicas: &u32| direction(*replicas) != direction(proposals[first]);
+    if let Some(against) = proposals.iter().position(is_against) {
         let decided_by = DecidedBy::Divided { metric: first, against };
-        return Combined::Chosen { replicas: current, decided_by };
+        return Ok(Choice { replicas: current, decided_by });
     }
     let distance = |(_, replicas): &(usize, &u32)| replicas.abs_diff(current);
     let (metric, replicas) =
-        asked.iter().enumerate().min_by_key(distance).expect("one has asked for a change");
-    Combined::Chosen { replicas: *replicas, decided_by: DecidedBy::Agreed { metric } }
+        proposals.iter().enumerate().min_by_key(distance).expect("one has proposed a change");
+    Ok(Choice { replicas: *replicas, decided_by: DecidedBy::Agreed { metric } })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn agreed<const N: usize>(asked: [u32; N]) -> Combined {
-        unanimous(asked.into_iter().map(Some), 5)
+    fn combined<const N: usize>(proposals: [u32; N]) -> Result<Choice<DecidedBy>, NoChoice> {
+        unanimous(proposals.into_iter().map(Some), 5)
     }
 
     #[test]
-    fn all_must_ask_for_more_and_the_least_of_it_wins() {
-        let chosen = Combined::Chosen { replicas: 6, decided_by: DecidedBy::Agreed { metric: 1 } };
-        assert_eq!(agreed([9, 6, 7]), chosen);
+    fn when_all_propose_more_the_smallest_increase_wins() {
+        let chosen = Choice { replicas: 6, decided_by: DecidedBy::Agreed { metric: 1 } };
+        assert_eq!(combined([9, 6, 7]), Ok(chosen));
     }
 
     #[test]
-    fn all_must_ask_for_fewer_and_the_least_change_wins() {
-        let chosen = Combined::Chosen { replicas: 4, decided_by: DecidedBy::Agreed { metric: 0 } };
-        assert_eq!(agreed([4, 2]), chosen);
+    fn when_all_propose_fewer_the_smallest_decrease_wins() {
+        let chosen = Choice { replicas: 4, decided_by: DecidedBy::Agreed { metric: 0 } };
+        assert_eq!(combined([4, 2]), Ok(chosen));
     }
 
     #[test]
-    fn while_they_disagree_the_number_stays() {
-        for (asked, metric, against) in [([9, 2], 0, 1), ([9, 5], 0, 1), ([5, 4], 1, 0)] {
+    fn when_the_proposals_disagree_the_number_stays() {
+        for (proposals, metric, against) in [([9, 2], 0, 1), ([9, 5], 0, 1), ([5, 4], 1, 0)] {
             let decided_by = DecidedBy::Divided { metric, against };
-            assert_eq!(agreed(asked), Combined::Chosen { replicas: 5, decided_by });
+            assert_eq!(combined(proposals), Ok(Choice { replicas: 5, decided_by }));
         }
     }
 
     #[test]
-    fn one_that_cannot_be_measured_holds_the_number() {
-        let held = Combined::Held { invalid: 1, asked: None };
-        assert_eq!(unanimous([Some(9), None].into_iter(), 5), held);
+    fn a_metric_that_is_not_measured_holds_the_number() {
+        assert_eq!(unanimous([Some(9), None].into_iter(), 5), Err(NoChoice::without(1)));
     }
 }

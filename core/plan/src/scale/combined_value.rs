@@ -1,7 +1,7 @@
-//! How many replicas a value that combines several metrics asks for.
+//! The number of replicas for a value that combines several metrics.
 //!
 //! Source: Kubernetes `pkg/controller/podautoscaler/replica_calculator.go`, `GetObjectMetricReplicas` and
-//! `GetObjectPerPodMetricReplicas`, which is what KEDA's composed metric is given to.
+//! `GetObjectPerPodMetricReplicas`, which decide on KEDA's composed metric.
 
 use std::fmt;
 
@@ -11,20 +11,20 @@ use super::policy_input::PolicyInput;
 use super::proposal::Proposal;
 use super::ratio::replicas_ceil;
 
-/// What a number is compared to.
+/// What a combined value is compared to.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum ComparedTo {
-    /// Nothing: it is a number of replicas.
+    /// Nothing: the value is a number of replicas.
     Nothing,
-    /// The value that it should have, above 0, and what should have it.
+    /// The target, above 0, and whether it is of the value or of the share of each replica.
     Target(f64, FormulaTarget),
 }
 
-/// The arithmetic from a number to a number of replicas.
+/// The arithmetic from a combined value to a number of replicas.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum CombinedArithmetic {
-    /// It is one, rounded up.
-    Itself,
+    /// The value, rounded up.
+    Direct,
     /// The number stays: the ratio is near enough to 1.
     WithinTolerance {
         /// Number ÷ target.
@@ -34,9 +34,9 @@ pub enum CombinedArithmetic {
     Ratio {
         /// Number ÷ target.
         ratio: f64,
-        /// Replicas that it was measured over.
+        /// Replicas that the metrics are a mean over.
         times: u32,
-        /// Replicas in place of unstable ones; 0 when fewer are asked for.
+        /// Replicas in place of unstable ones; 0 when fewer are proposed.
         replacements: u32,
     },
     /// `ratio`, rounded up: there is no replica to compare with.
@@ -50,15 +50,15 @@ pub enum CombinedArithmetic {
         ratio: f64,
         /// The replicas it was shared by.
         existing: u32,
-        /// Replicas in place of unstable ones; 0 when fewer are asked for.
+        /// Replicas in place of unstable ones; 0 when fewer are proposed.
         replacements: u32,
     },
-    /// The number stays: fewer are asked for while not all replicas are measured that ought to be.
+    /// The number stays: fewer are proposed on partial data.
     Partial {
-        /// Of which metric, by its place in the declaration.
+        /// The metric that is not measured on all replicas, by its place in the declaration.
         metric: usize,
-        /// What is asked for.
-        asked: u32,
+        /// The number that is not followed.
+        proposal: u32,
     },
 }
 
@@ -70,7 +70,7 @@ impl CombinedArithmetic {
             | Self::Ratio { ratio, .. }
             | Self::FromZero { ratio }
             | Self::Shared { ratio, .. } => Some(ratio),
-            Self::Itself | Self::Partial { .. } => None,
+            Self::Direct | Self::Partial { .. } => None,
         }
     }
 }
@@ -86,7 +86,7 @@ pub enum NoNumber {
     NoneServing,
 }
 
-/// What `number` asks for, which follows from the metrics at these places of the declaration.
+/// The replicas for `number`, which combines the metrics at these places of the declaration.
 pub(super) fn replicas_for_value(
     number: f64,
     against: ComparedTo,
@@ -97,7 +97,7 @@ pub(super) fn replicas_for_value(
         return Err(NoNumber::Negative);
     }
     let (replicas, arithmetic) = match against {
-        ComparedTo::Nothing => (replicas_ceil(number), CombinedArithmetic::Itself),
+        ComparedTo::Nothing => (replicas_ceil(number), CombinedArithmetic::Direct),
         ComparedTo::Target(target, FormulaTarget::Value) => {
             by_ratio(number / target, metrics.clone(), input)?
         }
@@ -108,17 +108,17 @@ pub(super) fn replicas_for_value(
             if input.tolerance.includes(ratio) {
                 (input.existing, CombinedArithmetic::WithinTolerance { ratio })
             } else {
-                let asked = replicas_ceil(number / target).saturating_add(replacements);
-                (asked, CombinedArithmetic::Shared { ratio, existing, replacements })
+                let proposal = replicas_ceil(number / target).saturating_add(replacements);
+                (proposal, CombinedArithmetic::Shared { ratio, existing, replacements })
             }
         }
     };
     let current = input.current;
-    // What stands in for all that is measured may be too much, and is no reason to take anything away.
-    let is_silent = metrics.clone().all(|place| proposal(input, place).is_none());
-    let partial = metrics.clone().find(|place| is_silent || is_partial(input, *place));
+    // Substitutes for all metrics may be wrong, and are no reason to scale in.
+    let is_unmeasured = metrics.clone().all(|place| proposal(input, place).is_none());
+    let partial = metrics.clone().find(|place| is_unmeasured || is_partial(input, *place));
     match partial.filter(|_| replicas < current) {
-        Some(metric) => Ok((current, CombinedArithmetic::Partial { metric, asked: replicas })),
+        Some(metric) => Ok((current, CombinedArithmetic::Partial { metric, proposal: replicas })),
         None => Ok((replicas, arithmetic)),
     }
 }
@@ -134,14 +134,14 @@ fn by_ratio(
     if input.tolerance.includes(ratio) {
         return Ok((input.current, CombinedArithmetic::WithinTolerance { ratio }));
     }
-    // What a mean is over is what it stands for: replicas that have only just begun to serve carry part of it already.
+    // Times the replicas that the metrics are a mean over: those that have just begun to serve carry part of that load already.
     let times = metrics.filter_map(|place| measured_over(input, place)).min();
     match times.unwrap_or_else(|| input.serving()) {
         0 => Err(NoNumber::NoneServing),
         times => {
             let replacements = input.replacements(ratio);
-            let asked = replicas_ceil(ratio * f64::from(times)).saturating_add(replacements);
-            Ok((asked, CombinedArithmetic::Ratio { ratio, times, replacements }))
+            let proposal = replicas_ceil(ratio * f64::from(times)).saturating_add(replacements);
+            Ok((proposal, CombinedArithmetic::Ratio { ratio, times, replacements }))
         }
     }
 }
@@ -154,7 +154,7 @@ fn is_partial(input: &PolicyInput<'_>, place: usize) -> bool {
     proposal(input, place).is_some_and(|proposal| proposal.census.missing() > 0)
 }
 
-/// Replicas that a metric of each replica is a mean over; `None` for metrics of the whole, and without a measurement.
+/// The replicas that a per-replica metric is a mean over; `None` for other metrics, and without a measurement.
 fn measured_over(input: &PolicyInput<'_>, place: usize) -> Option<u32> {
     match input.spec.metrics.get(place)? {
         MetricSpec::Resource { .. } | MetricSpec::ContainerResource { .. } | MetricSpec::Pods { .. } => {

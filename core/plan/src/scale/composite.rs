@@ -1,30 +1,32 @@
-//! One load out of all metrics: a weighted mean, in which each counts as a part of its target.
+//! The composite policy: one load as a weighted mean of the ratios of all metrics to their targets.
 
 use model::decision::MetricVerdict;
 use model::resource::{AutoscalerSpec, CompositePolicy, FormulaTarget, MetricSpec};
 
-use super::combine::{Combined, DecidedBy};
+use super::choice::{Choice, NoChoice};
 use super::combined_value::{CombinedArithmetic, ComparedTo, replicas_for_value};
-use super::metric_words::{combined_arithmetic, figure};
+use super::metric_text::{combined_arithmetic, figure};
 use super::policy_input::PolicyInput;
 use super::proposal::{MetricFault, Proposal};
 
 /// The composite load, with its arithmetic.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CompositeLoad {
-    /// The weighted mean; 1 is what it should be.
+    /// The weighted mean; its target is 1.
     pub load: f64,
-    /// What follows from it.
+    /// The arithmetic from the load to a number of replicas.
     pub arithmetic: CombinedArithmetic,
-    /// The first metric that is missing, and was taken for 0.
+    /// The first metric that is missing, and counted as 0.
     pub missing: Option<usize>,
 }
 
 /// Decides by the weighted mean.
 ///
-/// What is missing is taken for idle: when the others ask for more all the same, that is followed; anything else holds the number, as partial
-/// data never scales in.
-pub(super) fn choose(policy: &CompositePolicy, input: &PolicyInput<'_>) -> Combined {
+/// Missing metrics count as idle. Where the others need more all the same, the number follows; otherwise it stays, as partial data never scales in.
+pub(super) fn choose(
+    policy: &CompositePolicy,
+    input: &PolicyInput<'_>,
+) -> Result<Choice<CompositeLoad>, NoChoice> {
     let counted = || parts(policy, input.spec, input.metrics).filter(|part| part.weight > 0.0);
     let weights: f64 = counted().map(|part| part.weight).sum();
     let load = counted().map(|part| part.weight * part.ratio.unwrap_or(0.0)).sum::<f64>() / weights;
@@ -34,47 +36,48 @@ pub(super) fn choose(policy: &CompositePolicy, input: &PolicyInput<'_>) -> Combi
         places.filter(|(_, metric)| policy.weight(metric.name()).milli() > 0).map(|(place, _)| place);
     match (replicas_for_value(load, ComparedTo::Target(1.0, FormulaTarget::Value), &places, input), missing) {
         (Ok((replicas, _)), Some(invalid)) if replicas <= input.current => {
-            Combined::Held { invalid, asked: Some(replicas).filter(|asked| *asked < input.current) }
+            let proposal = Some(replicas).filter(|proposal| *proposal < input.current);
+            Err(NoChoice::Held { invalid, proposal })
         }
-        (Ok((replicas, arithmetic)), missing) => Combined::Chosen {
-            replicas,
-            decided_by: DecidedBy::Composite(CompositeLoad { load, arithmetic, missing }),
-        },
-        (Err(_), Some(invalid)) => Combined::Held { invalid, asked: None },
-        (Err(why), None) => Combined::Unanswered(why),
+        (Ok((replicas, arithmetic)), missing) => {
+            Ok(Choice { replicas, decided_by: CompositeLoad { load, arithmetic, missing } })
+        }
+        (Err(_), Some(invalid)) => Err(NoChoice::without(invalid)),
+        (Err(why), None) => Err(NoChoice::NoResult(why)),
     }
 }
 
-/// One metric's part in the mean.
+/// The part of one metric in the mean.
 struct Part<'a> {
     place: usize,
     name: &'a str,
     weight: f64,
-    /// Measured ÷ aimed at; `None` when nothing was measured.
+    /// Measured ÷ target; `None` when nothing was measured.
     ratio: Option<f64>,
 }
 
 fn parts<'a>(
     policy: &'a CompositePolicy,
     spec: &'a AutoscalerSpec,
-    said: &'a [Result<Proposal, MetricFault>],
+    metrics: &'a [Result<Proposal, MetricFault>],
 ) -> impl Iterator<Item = Part<'a>> {
     spec.metrics.iter().enumerate().map(|(place, metric)| {
-        let ratio = said.get(place).and_then(|said| said.as_ref().ok()).map(|proposal| proposal.level.ratio);
+        let ratio =
+            metrics.get(place).and_then(|metric| metric.as_ref().ok()).map(|proposal| proposal.level.ratio);
         let weight = policy.weight(metric.name()).milli() as f64 / 1000.0;
         Part { place, name: metric.name(), weight, ratio: ratio.filter(|ratio| ratio.is_finite()) }
     })
 }
 
 /// Such as `the load is (3 × cpu 1.24 + 1 × memory 0.5) / 4 = 1.055: the ratio 1.055 is within the tolerance, so the size stays at 2`.
-pub(super) fn in_words(
+pub(super) fn describe(
     policy: &CompositePolicy,
     spec: &AutoscalerSpec,
-    said: &[Result<Proposal, MetricFault>],
+    metrics: &[Result<Proposal, MetricFault>],
     composed: CompositeLoad,
-    asked: u32,
+    proposal: u32,
 ) -> String {
-    let counted: Vec<Part<'_>> = parts(policy, spec, said).filter(|part| part.weight > 0.0).collect();
+    let counted: Vec<Part<'_>> = parts(policy, spec, metrics).filter(|part| part.weight > 0.0).collect();
     let weights: f64 = counted.iter().map(|part| part.weight).sum();
     let part = |part: &Part<'_>| {
         let ratio = part.ratio.map_or_else(|| "missing, counted as 0".to_owned(), figure);
@@ -82,12 +85,16 @@ pub(super) fn in_words(
     };
     let sum: Vec<String> = counted.iter().map(part).collect();
     let (load, weights) = (figure(composed.load), figure(weights));
-    let combined_arithmetic = combined_arithmetic(spec, said, composed.arithmetic, asked);
+    let combined_arithmetic = combined_arithmetic(spec, metrics, composed.arithmetic, proposal);
     format!("the load is ({}) / {weights} = {load}: {combined_arithmetic}", sum.join(" + "))
 }
 
-/// What each metric said, where a mean puts them together: by itself none of them asks for anything.
-pub(super) fn put_together(policy: &CompositePolicy, spec: &AutoscalerSpec, verdicts: &mut [MetricVerdict]) {
+/// Replaces the proposals of single metrics in `verdicts` by their part in the mean, as none of them proposes a number by itself.
+pub(super) fn describe_parts(
+    policy: &CompositePolicy,
+    spec: &AutoscalerSpec,
+    verdicts: &mut [MetricVerdict],
+) {
     let weight = |metric: &MetricSpec| policy.weight(metric.name()).milli() as f64 / 1000.0;
     let weights: f64 = spec.metrics.iter().map(weight).sum();
     for (metric, verdict) in spec.metrics.iter().zip(verdicts) {
@@ -106,7 +113,7 @@ pub(super) fn put_together(policy: &CompositePolicy, spec: &AutoscalerSpec, verd
     }
 }
 
-/// The load, as if it were one more metric.
+/// The composite load, as one more metric.
 pub(super) fn verdict(composed: Option<(CompositeLoad, u32)>, note: String) -> MetricVerdict {
     MetricVerdict {
         name: "composite load".into(),

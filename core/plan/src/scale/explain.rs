@@ -1,7 +1,7 @@
-//! The words for a verdict: metrics, limits, conditions and a summary for people.
+//! The explanation of a verdict: metrics, limits, conditions and a summary for people.
 //!
-//! Made when somebody asks or something changed, never in the pass itself: at ten thousand services the texts would cost
-//! more than the decisions. Types and reasons of conditions are Kubernetes' own, so that its users find what they know.
+//! Written on demand or after a change, never in the pass itself: with ten thousand services the texts would cost more than the decisions.
+//! Types and reasons of conditions are those of Kubernetes, which its users know.
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,8 +21,8 @@ use super::fallback::ActiveFallback;
 use super::formula;
 use super::hpa::{Outcome, Verdict};
 use super::limit::{Limited, LimitedBy, Rate};
-use super::metric_words::{MetricName, asks, combined_arithmetic, metric_verdict, name_at};
-use super::policy_words::{self, compared_to};
+use super::metric_text::{MetricName, combined_arithmetic, describe_proposal, metric_verdict, name_at};
+use super::policy_text::{self, compared_to};
 use super::proposal::MetricFault;
 use super::reading::{SelectorFault, Unavailable};
 use super::stabilize::{Direction, Stabilized};
@@ -37,7 +37,7 @@ pub enum RescaleResult {
 }
 
 impl Verdict {
-    /// The record of this verdict, in words.
+    /// The record of this verdict, with texts.
     pub fn decision(&self, service: ServiceName, at: Now, spec: &AutoscalerSpec) -> Decision {
         Decision {
             service,
@@ -59,9 +59,9 @@ impl Verdict {
     /// The verdict on each metric.
     pub fn metric_verdicts(&self, spec: &AutoscalerSpec) -> Vec<MetricVerdict> {
         let verdicts = spec.metrics.iter().zip(&self.metrics).enumerate();
-        let verdicts = verdicts.map(|(place, (metric, said))| {
-            let mut verdict = self.looked_at(spec, place, metric_verdict(metric, said));
-            if let (Some(fallback), Err(fault)) = (self.fallback(place), said) {
+        let verdicts = verdicts.map(|(place, (metric, proposal))| {
+            let mut verdict = self.as_used_by_policy(spec, place, metric_verdict(metric, proposal));
+            if let (Some(fallback), Err(fault)) = (self.fallback(place), proposal) {
                 (verdict.proposal, verdict.note) =
                     (Some(fallback.replicas), fallback.instead_of(fault).into());
             }
@@ -73,11 +73,11 @@ impl Verdict {
         }
         match &spec.policy {
             ScalePolicy::Formula(policy) => {
-                formula::put_together(policy, spec, &mut verdicts);
+                formula::describe_operands(policy, spec, &mut verdicts);
                 verdicts.push(self.formula_verdict(policy, spec));
             }
             ScalePolicy::Composite(policy) => {
-                composite::put_together(policy, spec, &mut verdicts);
+                composite::describe_parts(policy, spec, &mut verdicts);
                 verdicts.push(self.composite_verdict(policy, spec));
             }
             ScalePolicy::Hpa
@@ -91,7 +91,7 @@ impl Verdict {
         verdicts
     }
 
-    /// The result of the formula, as if it were one more metric.
+    /// The result of the formula, as one more metric.
     fn formula_verdict(&self, policy: &FormulaPolicy, spec: &AutoscalerSpec) -> MetricVerdict {
         match self.result() {
             Ok((DecidedBy::Formula(computed), number)) => {
@@ -105,11 +105,11 @@ impl Verdict {
         }
     }
 
-    /// The load, as if it were one more metric.
+    /// The composite load, as one more metric.
     fn composite_verdict(&self, policy: &CompositePolicy, spec: &AutoscalerSpec) -> MetricVerdict {
         match self.result() {
             Ok((DecidedBy::Composite(composed), number)) => {
-                let note = composite::in_words(policy, spec, &self.metrics, composed, number);
+                let note = composite::describe(policy, spec, &self.metrics, composed, number);
                 composite::verdict(Some((composed, number)), note)
             }
             Err(Some(why)) => composite::verdict(None, why.to_string()),
@@ -117,13 +117,13 @@ impl Verdict {
         }
     }
 
-    /// What the policy chose and the number that it gave, before the forecast raised it; else why it gave none, where that is known.
+    /// What determined the number and the number itself, before a forecast raised it; otherwise why there is none, where that is known.
     fn result(&self) -> Result<(DecidedBy, u32), Option<NoNumber>> {
         match self.outcome {
             Outcome::Scaled { decided_by, raised_from, stabilized, .. } => {
                 Ok((decided_by, raised_from.unwrap_or(stabilized.proposal)))
             }
-            Outcome::Unanswered(why) => Err(Some(why)),
+            Outcome::NoResult(why) => Err(Some(why)),
             Outcome::Unreadable
             | Outcome::Off
             | Outcome::AboveMax(_)
@@ -133,8 +133,13 @@ impl Verdict {
         }
     }
 
-    /// The verdict on a metric where the policy uses only one: the others have no effect, and that one is not compared to its target.
-    fn looked_at(&self, spec: &AutoscalerSpec, place: usize, mut verdict: MetricVerdict) -> MetricVerdict {
+    /// The verdict on a metric, where the policy uses only one: the others have no effect, and that one is not compared to its target.
+    fn as_used_by_policy(
+        &self,
+        spec: &AutoscalerSpec,
+        place: usize,
+        mut verdict: MetricVerdict,
+    ) -> MetricVerdict {
         let Some(only) = spec.policy.only_metric(&spec.metrics) else { return verdict };
         if place != only {
             let note = format!("it has no effect: the policy uses {} only", name_at(spec, only));
@@ -142,7 +147,7 @@ impl Verdict {
         } else if let Outcome::Scaled { decided_by, raised_from, stabilized, .. } = self.outcome {
             let number = raised_from.unwrap_or(stabilized.proposal);
             verdict.proposal = Some(number);
-            verdict.note = self.asked(spec, decided_by, number).into();
+            verdict.note = self.derivation(spec, decided_by, number).into();
             if let Some(target) = spec.metrics.get(only).and_then(|metric| compared_to(spec, metric)) {
                 (verdict.ratio, verdict.target) = (None, target.into());
             }
@@ -150,7 +155,7 @@ impl Verdict {
         verdict
     }
 
-    /// The number that the metrics gave and the one that the forecast asks for, where that is more.
+    /// The number by the metrics and the one by the forecast, where that is more.
     pub(crate) fn raised(&self) -> Option<(u32, u32)> {
         match self.outcome {
             Outcome::Scaled { raised_from, stabilized, .. } => Some((raised_from?, stabilized.proposal)),
@@ -160,11 +165,11 @@ impl Verdict {
             | Outcome::BelowMin(_)
             | Outcome::NoMembers(_)
             | Outcome::Held { .. }
-            | Outcome::Unanswered(_) => None,
+            | Outcome::NoResult(_) => None,
         }
     }
 
-    /// What changed the number after the metrics, in order.
+    /// The limits that changed the number of the metrics, in order.
     pub fn limits(&self, now: Time) -> Vec<Limit> {
         let clamp =
             |name, note: String| Limit { name, from: self.previous, to: self.desired, note: note.into() };
@@ -173,7 +178,7 @@ impl Verdict {
             | Outcome::Off
             | Outcome::NoMembers(_)
             | Outcome::Held { .. }
-            | Outcome::Unanswered(_) => Vec::new(),
+            | Outcome::NoResult(_) => Vec::new(),
             Outcome::AboveMax(bounds) => {
                 vec![clamp("TooManyReplicas", at_most(bounds.max))]
             }
@@ -188,7 +193,7 @@ impl Verdict {
 
     /// Kubernetes' conditions of a HorizontalPodAutoscaler, without their times.
     ///
-    /// [`Self::claims`] says the same without words.
+    /// [`Self::condition_states`] returns the same without texts.
     pub fn conditions(&self, spec: &AutoscalerSpec, rescale: &RescaleResult) -> Vec<Condition> {
         let mut conditions = vec![self.able_to_scale(rescale)];
         match &self.outcome {
@@ -203,13 +208,13 @@ impl Verdict {
                 let reason = fault.reason();
                 conditions.push(condition(ConditionKind::ScalingActive, false, reason, fault.to_string()));
             }
-            Outcome::Held { invalid, asked: _ } => conditions.push(self.inactive(spec, *invalid)),
-            Outcome::Unanswered(why) => {
-                let message = formula::unanswered(spec, *why);
+            Outcome::Held { invalid, proposal: _ } => conditions.push(self.inactive(spec, *invalid)),
+            Outcome::NoResult(why) => {
+                let message = formula::no_result(spec, *why);
                 conditions.push(condition(ConditionKind::ScalingActive, false, "FormulaUndefined", message));
             }
             Outcome::Scaled { decided_by, limited, stabilized: _, raised_from: _ } => {
-                let message = gave(spec, *decided_by);
+                let message = valid_metric_message(spec, *decided_by);
                 conditions.push(condition(ConditionKind::ScalingActive, true, "ValidMetricFound", message));
                 conditions.push(limited.condition());
             }
@@ -252,7 +257,7 @@ impl Verdict {
                 | Outcome::BelowMin(_)
                 | Outcome::NoMembers(_)
                 | Outcome::Held { .. }
-                | Outcome::Unanswered(_),
+                | Outcome::NoResult(_),
                 _,
             ) => (true, "SucceededGetScale", TARGET_READ.into()),
         };
@@ -260,7 +265,7 @@ impl Verdict {
     }
 
     fn inactive(&self, spec: &AutoscalerSpec, invalid: usize) -> Condition {
-        let fault = self.metrics.get(invalid).and_then(|said| said.as_ref().err());
+        let fault = self.metrics.get(invalid).and_then(|metric| metric.as_ref().err());
         let (Some(metric), Some(fault)) = (spec.metrics.get(invalid), fault) else {
             return condition(
                 ConditionKind::ScalingActive,
@@ -286,45 +291,46 @@ impl Verdict {
                 format!("from {previous} to {desired}: {}", at_least(bounds.min))
             }
             Outcome::NoMembers(fault) => format!("stays at {desired}: {fault}"),
-            Outcome::Held { invalid, asked } => self.held_summary(spec, *invalid, *asked),
-            Outcome::Unanswered(why) => format!("stays at {desired}: {}", formula::unanswered(spec, *why)),
+            Outcome::Held { invalid, proposal } => self.held_summary(spec, *invalid, *proposal),
+            Outcome::NoResult(why) => format!("stays at {desired}: {}", formula::no_result(spec, *why)),
             Outcome::Scaled { decided_by, raised_from, stabilized, limited } => {
-                let asks = self.asked(spec, *decided_by, raised_from.unwrap_or(stabilized.proposal));
-                let ahead = raised_from.map(|from| {
+                let derivation =
+                    self.derivation(spec, *decided_by, raised_from.unwrap_or(stabilized.proposal));
+                let raised = raised_from.map(|from| {
                     format!("raised from {from} to {} for the forecast load", stabilized.proposal)
                 });
                 let head = if previous == desired {
-                    format!("stays at {desired}: {asks}")
+                    format!("stays at {desired}: {derivation}")
                 } else {
-                    format!("from {previous} to {desired}: {asks}")
+                    format!("from {previous} to {desired}: {derivation}")
                 };
                 let held = stabilized.held.map(|_| stabilized.note());
-                let limits = ahead.into_iter().chain(held).chain(limited.note());
+                let limits = raised.into_iter().chain(held).chain(limited.note());
                 limits.fold(head, |sentence, limit| sentence + "; " + &limit)
             }
         }
     }
 
-    /// What gave the `number`, with its arithmetic.
-    fn asked(&self, spec: &AutoscalerSpec, decided_by: DecidedBy, number: u32) -> String {
-        let of = |index: usize| self.asks(spec, index);
-        let chosen = || decided_by.metric().map(of).unwrap_or_default();
-        if let Some(words) = policy_words::in_words(spec, decided_by, self.previous, chosen) {
-            return words;
+    /// How the `number` was determined, with its arithmetic.
+    fn derivation(&self, spec: &AutoscalerSpec, decided_by: DecidedBy, number: u32) -> String {
+        let proposal = |index: usize| self.describe_proposal(spec, index);
+        let chosen = || decided_by.metric().map(proposal).unwrap_or_default();
+        if let Some(text) = policy_text::describe(spec, decided_by, self.previous, chosen) {
+            return text;
         }
         match decided_by {
-            DecidedBy::Largest { metric } | DecidedBy::Agreed { metric } => of(metric),
+            DecidedBy::Largest { metric } | DecidedBy::Agreed { metric } => proposal(metric),
             DecidedBy::Step(_)
             | DecidedBy::Watermarks(_)
             | DecidedBy::Tracking(_)
             | DecidedBy::Burst(_)
             | DecidedBy::Slo(_) => chosen(),
             DecidedBy::Formula(computed) => {
-                formula::in_words(spec, &self.metrics, computed, (self.previous, number))
+                formula::describe(spec, &self.metrics, computed, (self.previous, number))
             }
             DecidedBy::Composite(composed) => match &spec.policy {
                 ScalePolicy::Composite(policy) => {
-                    composite::in_words(policy, spec, &self.metrics, composed, number)
+                    composite::describe(policy, spec, &self.metrics, composed, number)
                 }
                 ScalePolicy::Hpa
                 | ScalePolicy::Unanimous
@@ -336,15 +342,19 @@ impl Verdict {
                 | ScalePolicy::Formula(_) => String::new(),
             },
             DecidedBy::Divided { metric, against } => {
-                format!("its metrics do not agree on a change: {}, while {}", of(metric), of(against))
+                format!(
+                    "its metrics do not agree on a change: {}, while {}",
+                    proposal(metric),
+                    proposal(against)
+                )
             }
         }
     }
 
-    /// What the metric at this place asks for, with its arithmetic; nothing for one that is not valid.
-    fn asks(&self, spec: &AutoscalerSpec, place: usize) -> String {
+    /// The proposal of the metric at this place, with its arithmetic; empty for one that is not valid.
+    fn describe_proposal(&self, spec: &AutoscalerSpec, place: usize) -> String {
         match (spec.metrics.get(place), self.metrics.get(place), self.fallback(place)) {
-            (Some(metric), Some(Ok(proposal)), _) => asks(metric, proposal),
+            (Some(metric), Some(Ok(proposal)), _) => describe_proposal(metric, proposal),
             (Some(metric), Some(Err(fault)), Some(fallback)) => {
                 format!("{} gives no number, because {}", MetricName(metric), fallback.instead_of(fault))
             }
@@ -352,22 +362,22 @@ impl Verdict {
         }
     }
 
-    /// What stands in for the metric at this place.
+    /// The active fallback of the metric at this place.
     fn fallback(&self, place: usize) -> Option<&ActiveFallback> {
         self.fallbacks.iter().find(|fallback| fallback.metric == place)
     }
 
-    fn held_summary(&self, spec: &AutoscalerSpec, invalid: usize, asked: Option<u32>) -> String {
+    fn held_summary(&self, spec: &AutoscalerSpec, invalid: usize, proposal: Option<u32>) -> String {
         let name = name_at(spec, invalid);
         let why = match self.metrics.get(invalid) {
             Some(Err(fault)) => fault.to_string(),
             Some(Ok(_)) | None => "there is no metric".to_owned(),
         };
         let stays = format!("stays at {}: {name} gives no number, because {why}", self.desired);
-        match asked {
+        match proposal {
             None => stays,
-            Some(asked) => format!(
-                "{stays}; the other metrics ask for {asked}, but a service never scales in on partial data"
+            Some(proposal) => format!(
+                "{stays}; the other metrics ask for {proposal}, but a service never scales in on partial data"
             ),
         }
     }
@@ -386,16 +396,16 @@ impl Stabilized {
         })
     }
 
-    /// Without the age of what held it, so that it stays the same while the cause does.
+    /// Without the age of the recommendation, so that it stays the same while the cause does.
     fn note(&self) -> String {
         let Some(held) = self.held else { return String::new() };
         let window = held.window.as_secs();
         match (held.direction, held.by) {
             (Direction::In, Some(_)) => {
-                format!("up to {} recommended within the last {window} s", were(self.replicas))
+                format!("up to {} recommended within the last {window} s", replicas_were(self.replicas))
             }
             (Direction::Out, Some(_)) => {
-                format!("as few as {} recommended within the last {window} s", were(self.replicas))
+                format!("as few as {} recommended within the last {window} s", replicas_were(self.replicas))
             }
             (Direction::In | Direction::Out, None) => {
                 format!(
@@ -409,8 +419,8 @@ impl Stabilized {
 
 impl Limited {
     fn limit(&self) -> Option<Limit> {
-        let cap = self.by?;
-        Some(Limit { name: cap.reason(), from: self.from, to: self.replicas, note: self.note()?.into() })
+        let limit = self.by?;
+        Some(Limit { name: limit.reason(), from: self.from, to: self.replicas, note: self.note()?.into() })
     }
 
     fn note(&self) -> Option<String> {
@@ -430,9 +440,9 @@ impl Limited {
 
     fn condition(&self) -> Condition {
         match (self.by, self.note()) {
-            (Some(cap), Some(note)) => {
+            (Some(limit), Some(note)) => {
                 let message = format!("{} recommended, but {note}", Replicas(self.from).are());
-                condition(ConditionKind::ScalingLimited, true, cap.reason(), message)
+                condition(ConditionKind::ScalingLimited, true, limit.reason(), message)
             }
             (None, _) | (_, None) => {
                 let message = "the recommended number is within the bounds and rates";
@@ -499,7 +509,7 @@ fn at_least(replicas: u32) -> String {
     format!("the minimum is {replicas}")
 }
 
-fn were(replicas: u32) -> String {
+fn replicas_were(replicas: u32) -> String {
     format!("{} {}", Replicas(replicas), if replicas == 1 { "was" } else { "were" })
 }
 
@@ -517,8 +527,8 @@ fn policy_of(policy: &ScalePolicy) -> Policy {
     }
 }
 
-/// What gave the number, as a condition says it.
-fn gave(spec: &AutoscalerSpec, decided_by: DecidedBy) -> String {
+/// The message of the condition `ScalingActive`: what determined the number.
+fn valid_metric_message(spec: &AutoscalerSpec, decided_by: DecidedBy) -> String {
     let is_mean = matches!(decided_by, DecidedBy::Composite(_));
     let together = || if is_mean { "the composite load".to_owned() } else { "the formula".to_owned() };
     let name = decided_by.metric().map_or_else(together, |metric| name_at(spec, metric));
@@ -538,7 +548,7 @@ fn gave(spec: &AutoscalerSpec, decided_by: DecidedBy) -> String {
     }
 }
 
-/// What is said of a target that nothing is to be done about.
+/// The message of `AbleToScale` for a target that is not changed.
 pub(super) const TARGET_READ: &str = "the target was read";
 
 pub(super) fn condition(

@@ -1,4 +1,4 @@
-//! What stands in for a metric that has given nothing for long.
+//! Fallbacks: numbers of replicas in place of metrics that have had no value for long.
 //!
 //! Source: Kubernetes KEP-5679, "HPA External Metrics Fallback": the metric counts as valid and proposes the declared number.
 
@@ -11,44 +11,44 @@ use model::time::Time;
 
 use super::proposal::{MetricFault, Proposal};
 
-/// A metric whose fallback stands in for it.
+/// A metric whose fallback is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ActiveFallback {
-    /// Which, by its place in the declaration.
+    /// The metric, by its place in the declaration.
     pub metric: usize,
-    /// What it asks for.
+    /// The number of replicas that it proposes.
     pub replicas: u32,
-    /// Since when it has given nothing.
+    /// Since when the metric has had no value.
     pub since: Time,
 }
 
-/// Notes in `failing` which of the metrics with a fallback cannot be had, and returns those for which it stands in by now.
-pub(super) fn note(
+/// Records in `failing` which of the metrics with a fallback have no value, and returns the fallbacks that are used by now.
+pub(super) fn active_fallbacks(
     now: Time,
     metrics: &[MetricSpec],
-    said: &[Result<Proposal, MetricFault>],
+    proposals: &[Result<Proposal, MetricFault>],
     failing: &mut Vec<FailingMemory>,
 ) -> Vec<ActiveFallback> {
-    let (mut noted, mut active) = (Vec::new(), Vec::new());
-    for (place, (metric, said)) in metrics.iter().zip(said).enumerate() {
+    let (mut still_failing, mut active) = (Vec::new(), Vec::new());
+    for (place, (metric, proposal)) in metrics.iter().zip(proposals).enumerate() {
         let (Some(Fallback { after, replicas }), Err(MetricFault::Unavailable(_))) =
-            (metric.fallback(), said)
+            (metric.fallback(), proposal)
         else {
             continue;
         };
         let metric = u32::try_from(place).expect("a declaration has at most a hundred metrics");
-        let since = failing.iter().find(|it| it.metric == metric).map_or(now, |it| it.since);
-        noted.push(FailingMemory { metric, since });
+        let since = failing.iter().find(|known| known.metric == metric).map_or(now, |known| known.since);
+        still_failing.push(FailingMemory { metric, since });
         if now.since(since) >= after {
             active.push(ActiveFallback { metric: place, replicas, since });
         }
     }
-    *failing = noted;
+    *failing = still_failing;
     active
 }
 
 impl ActiveFallback {
-    /// Why it stands in, and with what.
+    /// The fault of the metric, and the fallback that is used instead.
     pub(super) fn instead_of(&self, fault: &MetricFault) -> String {
         format!("{fault}; {self}")
     }

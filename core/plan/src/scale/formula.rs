@@ -1,7 +1,7 @@
-//! One number out of several metrics, by a formula.
+//! The formula policy: one number from several metrics, by a formula.
 //!
 //! Source: KEDA 2.20, `scalingModifiers` (pkg/scaling/modifiers), where a metric that cannot be read is nil, too, and `??` is what
-//! `default` is here. What differs is in docs/decisions/0025.
+//! `default` is here. Differences: docs/decisions/0025.
 
 use std::fmt::Write;
 
@@ -11,9 +11,9 @@ use model::resource::{
     Undefined,
 };
 
-use super::combine::{Combined, DecidedBy};
+use super::choice::{Choice, NoChoice};
 use super::combined_value::{CombinedArithmetic, ComparedTo, NoNumber, replicas_for_value};
-use super::metric_words::{amount_of, combined_arithmetic, figure};
+use super::metric_text::{amount_of, combined_arithmetic, figure};
 use super::policy_input::PolicyInput;
 use super::proposal::{MetricFault, Proposal};
 
@@ -22,14 +22,17 @@ use super::proposal::{MetricFault, Proposal};
 pub struct FormulaValue {
     /// Its value, at least 0.
     pub value: f64,
-    /// What follows from it.
+    /// The arithmetic from the value to a number of replicas.
     pub arithmetic: CombinedArithmetic,
     /// Replicas that answered requests.
     pub ready: u32,
 }
 
 /// Decides by the formula.
-pub(super) fn choose(policy: &FormulaPolicy, input: &PolicyInput<'_>) -> Combined {
+pub(super) fn choose(
+    policy: &FormulaPolicy,
+    input: &PolicyInput<'_>,
+) -> Result<Choice<FormulaValue>, NoChoice> {
     let (spec, current, ready) = (input.spec, input.current, input.serving());
     let value_of = |place: usize| -> Option<f64> {
         match policy.expression.name(place)? {
@@ -43,21 +46,17 @@ pub(super) fn choose(policy: &FormulaPolicy, input: &PolicyInput<'_>) -> Combine
         Err(Undefined::Missing(place)) => {
             let invalid =
                 policy.expression.name(place).and_then(|name| metric_named(spec, name)).unwrap_or(0);
-            return Combined::Held { invalid, asked: None };
+            return Err(NoChoice::without(invalid));
         }
-        Err(why) => return Combined::Unanswered(NoNumber::Undefined(why)),
+        Err(why) => return Err(NoChoice::NoResult(NoNumber::Undefined(why))),
     };
     let metrics = policy.expression.names().filter_map(|name| metric_named(spec, name));
-    match replicas_for_value(value, against(policy), &metrics, input) {
-        Ok((replicas, arithmetic)) => Combined::Chosen {
-            replicas,
-            decided_by: DecidedBy::Formula(FormulaValue { value, arithmetic, ready }),
-        },
-        Err(why) => Combined::Unanswered(why),
-    }
+    let (replicas, arithmetic) =
+        replicas_for_value(value, compared_to(policy), &metrics, input).map_err(NoChoice::NoResult)?;
+    Ok(Choice { replicas, decided_by: FormulaValue { value, arithmetic, ready } })
 }
 
-fn against(policy: &FormulaPolicy) -> ComparedTo {
+fn compared_to(policy: &FormulaPolicy) -> ComparedTo {
     let target = |target: Quantity| ComparedTo::Target(target.milli() as f64 / 1000.0, policy.metric_type);
     policy.target.map_or(ComparedTo::Nothing, target)
 }
@@ -67,11 +66,11 @@ fn metric_named(spec: &AutoscalerSpec, name: &str) -> Option<usize> {
 }
 
 /// Such as `max(cpu / 60, queue / 30) is 1.75 (cpu 105 %, queue 12), target 1: 1.750 × 2 replicas, rounded up, is 4`.
-pub(super) fn in_words(
+pub(super) fn describe(
     spec: &AutoscalerSpec,
     metrics: &[Result<Proposal, MetricFault>],
     computed: FormulaValue,
-    (current, asked): (u32, u32),
+    (current, proposal): (u32, u32),
 ) -> String {
     let ScalePolicy::Formula(policy) = &spec.policy else { return String::new() };
     let mut sentence = format!("{} is {}", one_line(policy.expression.as_str()), figure(computed.value));
@@ -85,23 +84,31 @@ pub(super) fn in_words(
             (_, None) => name.to_owned(),
         })
         .collect();
-    // What a string takes never fails.
+    // Writing to a string never fails.
     let _ = write!(sentence, " ({})", operands.join(", "));
     if let Some(target) = policy.target {
         let _ = write!(sentence, ", target {target}");
     }
-    sentence + ": " + &combined_arithmetic(spec, metrics, computed.arithmetic, asked)
+    sentence + ": " + &combined_arithmetic(spec, metrics, computed.arithmetic, proposal)
 }
 
-fn operand(name: &str, metric: Option<&MetricSpec>, said: Option<&Result<Proposal, MetricFault>>) -> String {
-    match (metric, said) {
+fn operand(
+    name: &str,
+    metric: Option<&MetricSpec>,
+    proposal: Option<&Result<Proposal, MetricFault>>,
+) -> String {
+    match (metric, proposal) {
         (Some(metric), Some(Ok(proposal))) => format!("{name} {}", amount_of(metric, proposal.level.whole())),
         (_, _) => format!("{name} missing"),
     }
 }
 
-/// What each metric said, where the formula puts them together: by itself none of them asks for anything.
-pub(super) fn put_together(policy: &FormulaPolicy, spec: &AutoscalerSpec, verdicts: &mut [MetricVerdict]) {
+/// Replaces the proposals of single metrics in `verdicts` by how the formula uses them, as none of them proposes a number by itself.
+pub(super) fn describe_operands(
+    policy: &FormulaPolicy,
+    spec: &AutoscalerSpec,
+    verdicts: &mut [MetricVerdict],
+) {
     for (metric, verdict) in spec.metrics.iter().zip(verdicts) {
         if verdict.proposal.is_none() {
             continue;
@@ -113,7 +120,7 @@ pub(super) fn put_together(policy: &FormulaPolicy, spec: &AutoscalerSpec, verdic
     }
 }
 
-/// What the formula came to, as if it were one more metric.
+/// The result of the formula, as one more metric.
 pub(super) fn verdict(
     policy: &FormulaPolicy,
     computed: Option<(FormulaValue, u32)>,
@@ -132,8 +139,8 @@ pub(super) fn verdict(
     }
 }
 
-/// Why there is no number.
-pub(super) fn unanswered(spec: &AutoscalerSpec, why: NoNumber) -> String {
+/// Why the formula has no result.
+pub(super) fn no_result(spec: &AutoscalerSpec, why: NoNumber) -> String {
     match &spec.policy {
         ScalePolicy::Formula(policy) => {
             format!("the formula {} gives no number, because {why}", one_line(policy.expression.as_str()))

@@ -12,8 +12,9 @@ use model::resource::{
 use model::settings::HpaSettings;
 use model::time::Time;
 
+use super::choice::{Choice, NoChoice};
 use super::classify::Warmup;
-use super::combine::{Combined, DecidedBy, combine};
+use super::combine::{DecidedBy, combine};
 use super::combined_value::NoNumber;
 use super::fallback::{self, ActiveFallback};
 use super::limit::{self, GROWTH, Limited};
@@ -27,20 +28,20 @@ use super::stabilize::{self, Stabilized};
 use super::step;
 use super::totals;
 
-/// The result of one pass, with every number on the way. Texts are made on demand: see [`Verdict::decision`].
+/// The result of one pass, with every intermediate number. Texts are written on demand: see [`Verdict::decision`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Verdict {
     /// Replicas wanted until now.
     pub previous: u32,
     /// Replicas wanted from now on.
     pub desired: u32,
-    /// What each metric proposes, in the order of the declaration; empty when none was asked.
+    /// The proposal of each metric, in the order of the declaration; empty when none was used.
     pub metrics: Vec<Result<Proposal, MetricFault>>,
-    /// Those of them for which a fallback stands in.
+    /// The fallbacks that were used.
     pub fallbacks: Vec<ActiveFallback>,
     /// How `desired` came about.
     pub outcome: Outcome,
-    /// The autoscaler itself had taken the last replica away before this pass.
+    /// The autoscaler itself had scaled to zero before this pass.
     pub was_scaled_to_zero: bool,
 }
 
@@ -51,34 +52,34 @@ pub struct Verdict {
     reason = "one is made for each decision, most of those are large, and it is copied where it is kept"
 )]
 pub enum Outcome {
-    /// The target could not be read; nothing was looked at.
+    /// The target could not be read, so nothing was evaluated.
     Unreadable,
-    /// Somebody set the target to zero replicas, which turns autoscaling off.
+    /// The target was set to zero replicas by someone else, which turns autoscaling off.
     Off,
-    /// There were more replicas than the bounds allow: down to the most at once, without asking a metric.
+    /// There were more replicas than the maximum: scaled in to it at once, without using a metric.
     AboveMax(Bounds),
-    /// There were fewer replicas than the bounds allow: up to the fewest at once, without asking a metric.
+    /// There were fewer replicas than the minimum: scaled out to it at once, without using a metric.
     BelowMin(Bounds),
-    /// Its replicas are not known, so no metric was asked.
+    /// The replicas of the target are not known, so no metric was used.
     NoMembers(SelectorFault),
     /// The metrics gave no number to act on.
     Held {
         /// The first metric that is not valid, by its place in the declaration.
         invalid: usize,
-        /// What the valid ones ask for: fewer replicas, which partial data cannot justify.
-        asked: Option<u32>,
+        /// The combined proposal of the valid ones: fewer replicas, which partial data cannot justify.
+        proposal: Option<u32>,
     },
-    /// The metrics were combined, and the result is no number.
-    Unanswered(NoNumber),
+    /// The metrics were combined, and the combination has no result.
+    NoResult(NoNumber),
     /// The metrics decided, then stabilisation, then bounds and rates.
     Scaled {
         /// What determined the number.
         decided_by: DecidedBy,
-        /// The number that it gave, where the forecast asks for more; `None` where it does not.
+        /// The number before a forecast raised it; `None` where none did.
         raised_from: Option<u32>,
         /// The proposal, before and after stabilisation.
         stabilized: Stabilized,
-        /// That number, before and after bounds and rates.
+        /// The stabilised number, before and after bounds and rates.
         limited: Limited,
     },
 }
@@ -89,7 +90,7 @@ impl Verdict {
         self.desired != self.previous
     }
 
-    /// Whether what was measured is above its target by more than `tolerance`: the value of a formula or a mean, or else any metric.
+    /// Whether the load is above its target by more than `tolerance`: the value of a formula or a mean, or else any metric.
     pub fn is_over(&self, tolerance: f64) -> bool {
         let is_above = |ratio: f64| ratio > 1.0 + tolerance;
         match self.outcome {
@@ -99,7 +100,7 @@ impl Verdict {
             Outcome::Scaled { decided_by: DecidedBy::Composite(composed), .. } => is_above(composed.load),
             Outcome::Scaled { .. }
             | Outcome::Held { .. }
-            | Outcome::Unanswered(_)
+            | Outcome::NoResult(_)
             | Outcome::Unreadable
             | Outcome::Off
             | Outcome::AboveMax(_)
@@ -113,14 +114,12 @@ impl Verdict {
     /// Whether the metrics gave no number to act on.
     pub fn is_without_number(&self) -> bool {
         match self.outcome {
-            Outcome::Held { .. } | Outcome::Unanswered(_) | Outcome::NoMembers(_) | Outcome::Unreadable => {
-                true
-            }
+            Outcome::Held { .. } | Outcome::NoResult(_) | Outcome::NoMembers(_) | Outcome::Unreadable => true,
             Outcome::Scaled { .. } | Outcome::Off | Outcome::AboveMax(_) | Outcome::BelowMin(_) => false,
         }
     }
 
-    /// A pass over a target that could not be read: it keeps what it has.
+    /// A pass over a target that could not be read, and keeps its number.
     pub fn unreadable(previous: u32) -> Self {
         Self::kept(previous, Outcome::Unreadable)
     }
@@ -137,11 +136,10 @@ impl Verdict {
     }
 }
 
-/// Decides how many replicas the target of `spec` shall have.
+/// Decides how many replicas the target of `spec` should have.
 ///
-/// `readings` are in the order of `spec.metrics`; one that is not there is absent. Of `memory` the log of recommendations changes, and
-/// what is noted of metrics: whoever carries a rescale out says so with [`confirm`]. Repeating a pass with the same inputs gives the
-/// same verdict.
+/// `readings` are in the order of `spec.metrics`; a missing one counts as absent. Changes in `memory` the log of recommendations and the records of
+/// metrics; after a rescale was carried out, the caller must [`confirm`] it. Repeating a pass with the same inputs gives the same verdict.
 pub fn reconcile(
     now: Time,
     spec: &AutoscalerSpec,
@@ -153,10 +151,11 @@ pub fn reconcile(
     reconcile_above(ForecastFloor::default(), now, (spec, view), readings, memory, settings)
 }
 
-/// The same, where no number below the floor of `ahead` is recommended, whatever the metrics ask for. Stabilisation, bounds and rates come after it, and while
-/// the metrics give no number there is none to raise.
+/// Decides like [`reconcile`], but recommends at least the floor of `forecast`.
+///
+/// Stabilisation, bounds and rates apply after it. Without a number by the metrics, the floor has no effect.
 pub fn reconcile_above(
-    ahead: ForecastFloor,
+    forecast: ForecastFloor,
     now: Time,
     (spec, view): (&AutoscalerSpec, &ScaleView<'_>),
     readings: &[MetricReading<'_>],
@@ -166,7 +165,7 @@ pub fn reconcile_above(
     let current = view.spec_replicas;
     let bounds = spec.bounds();
     if memory.recommendations.is_empty() {
-        // Without a past, the present counts as recommended: nothing is taken away before a window has passed.
+        // With an empty log, the current number counts as recommended, so that no replica is removed before a window has passed.
         record_recommendation(&mut memory.recommendations, now, current, settings.downscale_stabilization);
     }
     let was_scaled_to_zero = current == 0 && memory.scaled_to_zero;
@@ -180,7 +179,7 @@ pub fn reconcile_above(
         match view.members {
             Members::Unknown(fault) => Verdict::kept(current, Outcome::NoMembers(fault)),
             Members::Known(replicas) => {
-                let pass = Pass { ahead, now, spec, view, replicas, settings };
+                let pass = Pass { forecast, now, spec, view, replicas, settings };
                 pass.run(readings, memory)
             }
         }
@@ -188,19 +187,19 @@ pub fn reconcile_above(
     Verdict { was_scaled_to_zero, ..verdict }
 }
 
-/// Writes down that the rescale of `verdict` was made: see [`record`]. Without effect when the verdict is no rescale.
+/// Records that the rescale of `verdict` was carried out: see [`record`]. Without effect when the verdict is not a rescale.
 pub fn confirm(now: Time, spec: &AutoscalerSpec, verdict: &Verdict, memory: &mut ScalingMemory) {
     record(now, spec, verdict.previous, verdict.desired, memory);
 }
 
-/// Writes down that the number of replicas was changed, whatever the verdict was: rate policies count it, and zero replicas by the
-/// autoscaler itself are distinguished from zero replicas that somebody asked for. Without effect when nothing changed.
+/// Records a change of the number of replicas, whatever the verdict was: rate policies count it, and scaling to zero by the autoscaler itself is
+/// distinguished from zero replicas that someone else set. Without effect when nothing changed.
 pub fn record(now: Time, spec: &AutoscalerSpec, previous: u32, desired: u32, memory: &mut ScalingMemory) {
     if previous != desired {
         record_change(memory, now, previous, desired, spec.behavior.as_ref());
         memory.scaled_to_zero = desired == 0;
         match &spec.policy {
-            ScalePolicy::Step(_) => step::note_change(&mut memory.policy, now, previous, desired),
+            ScalePolicy::Step(_) => step::record_change(&mut memory.policy, now, previous, desired),
             ScalePolicy::Hpa
             | ScalePolicy::Unanimous
             | ScalePolicy::Watermarks(_)
@@ -213,7 +212,7 @@ pub fn record(now: Time, spec: &AutoscalerSpec, previous: u32, desired: u32, mem
     }
 }
 
-/// The tolerances of `spec`: those of its behavior, else the loop's.
+/// The tolerances of `spec`: those of its behavior, otherwise those of the settings.
 pub fn tolerance_of(spec: &AutoscalerSpec, settings: &HpaSettings) -> Tolerance {
     let of = |rules: Option<&ScalingRules>| {
         rules
@@ -228,7 +227,7 @@ pub fn tolerance_of(spec: &AutoscalerSpec, settings: &HpaSettings) -> Tolerance 
 }
 
 struct Pass<'a> {
-    ahead: ForecastFloor,
+    forecast: ForecastFloor,
     now: Time,
     spec: &'a AutoscalerSpec,
     view: &'a ScaleView<'a>,
@@ -248,7 +247,8 @@ impl Pass<'_> {
             .enumerate()
             .map(|(index, metric)| self.propose(metric, reading_of(index)))
             .collect();
-        let fallbacks = fallback::note(self.now, &self.spec.metrics, &metrics, &mut memory.failing);
+        let fallbacks =
+            fallback::active_fallbacks(self.now, &self.spec.metrics, &metrics, &mut memory.failing);
         let input = PolicyInput {
             now: self.now,
             spec: self.spec,
@@ -260,30 +260,31 @@ impl Pass<'_> {
             warmup: self.view.warmup,
             learned_target: self.view.learned_target,
             tolerance: tolerance_of(self.spec, self.settings),
-            ahead: self.ahead,
+            forecast: self.forecast,
         };
-        let (proposal, decided_by) = match combine(&input, &mut memory.policy) {
-            Combined::Held { invalid, asked } => {
-                let outcome = Outcome::Held { invalid, asked };
+        let Choice { replicas: proposal, decided_by } = match combine(&input, &mut memory.policy) {
+            Ok(choice) => choice,
+            Err(NoChoice::Held { invalid, proposal }) => {
+                let outcome = Outcome::Held { invalid, proposal };
                 return Verdict { metrics, fallbacks, ..Verdict::kept(current, outcome) };
             }
-            Combined::Unanswered(why) => {
-                return Verdict { metrics, fallbacks, ..Verdict::kept(current, Outcome::Unanswered(why)) };
+            Err(NoChoice::NoResult(why)) => {
+                return Verdict { metrics, fallbacks, ..Verdict::kept(current, Outcome::NoResult(why)) };
             }
-            Combined::Chosen { replicas, decided_by } => (replicas, decided_by),
         };
-        let floor = self.ahead.floor;
+        let floor = self.forecast.floor;
         let raised_from = (proposal < floor).then_some(proposal);
-        let (stabilized, limited) = self.normalize(proposal.max(floor), self.window(&decided_by), memory);
+        let (stabilized, limited) =
+            self.normalize(proposal.max(floor), self.stabilization_window(&decided_by), memory);
         let outcome = Outcome::Scaled { decided_by, raised_from, stabilized, limited };
         Verdict { desired: limited.replicas, metrics, fallbacks, ..Verdict::kept(current, outcome) }
     }
 
-    /// How long a recommendation is held where nothing is declared: with a proven forecast for an SLO, until the load that was forecast has come.
-    fn window(&self, decided_by: &DecidedBy) -> Duration {
+    /// The window for scaling in without a behavior: with a proven forecast for an SLO, only until the forecast load has arrived.
+    fn stabilization_window(&self, decided_by: &DecidedBy) -> Duration {
         let usual = self.settings.downscale_stabilization;
-        let proven = self.ahead.proven.filter(|_| matches!(decided_by, DecidedBy::Slo(_)));
-        proven.map_or(usual, |ahead| ahead.min(usual))
+        let proven = self.forecast.proven.filter(|_| matches!(decided_by, DecidedBy::Slo(_)));
+        proven.map_or(usual, |horizon| horizon.min(usual))
     }
 
     fn normalize(
@@ -371,8 +372,8 @@ impl Pass<'_> {
                 totals::for_value(total, milli(value), self.view.spec_replicas, replicas, tolerance)
             }
             TotalTarget::Average(value) => {
-                let there = (self.view.status_replicas, &**self.replicas);
-                Ok(totals::for_average(total, milli(value), there, tolerance))
+                let existing = (self.view.status_replicas, &**self.replicas);
+                Ok(totals::for_average(total, milli(value), existing, tolerance))
             }
         }
     }
@@ -389,7 +390,7 @@ impl Pass<'_> {
         }
     }
 
-    /// When replicas count, as the policy has it.
+    /// From when on samples count, by the policy.
     fn warmup(&self) -> Warmup {
         match &self.spec.policy {
             ScalePolicy::TargetTracking(tracking) => {

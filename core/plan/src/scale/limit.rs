@@ -14,9 +14,9 @@ use super::stabilize::Direction;
 /// How far a service without a behavior may grow in one decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Growth {
-    /// To so many times the current number,
+    /// The largest multiple of the current number.
     pub factor: u32,
-    /// or to this number, whichever is more.
+    /// The number that is always allowed, if it is more than that multiple.
     pub at_least: u32,
 }
 
@@ -26,9 +26,9 @@ pub const GROWTH: Growth = Growth { factor: 2, at_least: 4 };
 /// A number of replicas after bounds and rates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limited {
-    /// Before.
+    /// The number before.
     pub from: u32,
-    /// After.
+    /// The number after.
     pub replicas: u32,
     /// What changed it; `None` when nothing did.
     pub by: Option<LimitedBy>,
@@ -50,40 +50,40 @@ pub enum LimitedBy {
 /// What the policies of one direction allow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
-    /// Which way.
+    /// The direction of the change.
     pub direction: Direction,
     /// The number that may not be passed.
     pub limit: u32,
-    /// The policy that decided, with what it was applied to; `None` when this way is disabled.
+    /// The policy that decided, as it was applied; `None` when changes in this direction are disabled.
     pub policy: Option<Applied>,
 }
 
-/// A policy, applied.
+/// A policy as it was applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Applied {
     /// The policy.
     pub policy: ScalingPolicy,
     /// Replicas at the start of its period.
     pub base: i64,
-    /// Replicas that it allows; below 0 when it allows to remove more than there are.
+    /// The number of replicas that it allows; below 0 when more may be removed than there are.
     pub allowed: i64,
 }
 
 /// Limits without a behavior.
 pub fn without_behavior(current: u32, wanted: u32, bounds: Bounds, growth: Growth) -> Limited {
     let limit = current.saturating_mul(growth.factor).max(growth.at_least);
-    let (most, cap) =
+    let (most, limited_by) =
         if bounds.max > limit { (limit, LimitedBy::Growth(growth)) } else { (bounds.max, LimitedBy::Max) };
     if wanted < bounds.min {
         Limited { from: wanted, replicas: bounds.min, by: Some(LimitedBy::Min) }
     } else if wanted > most {
-        Limited { from: wanted, replicas: most, by: Some(cap) }
+        Limited { from: wanted, replicas: most, by: Some(limited_by) }
     } else {
         Limited { from: wanted, replicas: wanted, by: None }
     }
 }
 
-/// Limits with a behavior: the bounds, and one rate for each way.
+/// Limits with a behavior: the bounds, and one rate for each direction.
 pub fn with_behavior(
     memory: &ScalingMemory,
     now: Time,
@@ -92,7 +92,7 @@ pub fn with_behavior(
     bounds: Bounds,
     behavior: &Behavior,
 ) -> Limited {
-    let (allowed, cap) = if wanted > current {
+    let (allowed, limited_by) = if wanted > current {
         let rate = rate_out(memory, now, current, &behavior.scale_up);
         if bounds.max > rate.limit {
             (rate.limit, LimitedBy::Rate(rate))
@@ -107,11 +107,11 @@ pub fn with_behavior(
             (bounds.min, LimitedBy::Min)
         }
     };
-    let passes = if wanted > current { wanted <= allowed } else { wanted >= allowed };
-    if wanted == current || passes {
+    let is_allowed = if wanted > current { wanted <= allowed } else { wanted >= allowed };
+    if wanted == current || is_allowed {
         Limited { from: wanted, replicas: wanted, by: None }
     } else {
-        Limited { from: wanted, replicas: allowed, by: Some(cap) }
+        Limited { from: wanted, replicas: allowed, by: Some(limited_by) }
     }
 }
 
@@ -139,7 +139,7 @@ pub fn rate_in(memory: &ScalingMemory, now: Time, current: u32, rules: &ScalingR
     Rate { direction: Direction::In, limit, policy }
 }
 
-/// What `policy` allows, given the changes of both ways within its period.
+/// The number that `policy` allows, given the changes in both directions within its period.
 fn apply(
     memory: &ScalingMemory,
     now: Time,
@@ -153,7 +153,7 @@ fn apply(
     let allowed = match (policy.change, direction) {
         (PolicyChange::Pods(pods), Direction::Out) => base + i64::from(pods),
         (PolicyChange::Pods(pods), Direction::In) => base - i64::from(pods),
-        // In floating point and rounded towards more replicas out, cut off in: as Kubernetes does, to the last replica.
+        // In floating point, rounded up when scaling out and truncated when scaling in: exactly as Kubernetes does.
         (PolicyChange::Percent(percent), Direction::Out) => {
             (base as f64 * (1.0 + f64::from(percent.0) / 100.0)).ceil() as i64
         }

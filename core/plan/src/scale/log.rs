@@ -1,9 +1,8 @@
-//! What an autoscaler remembers between decisions: recommendations and changes of size, each in bounded space.
+//! The logs of an autoscaler: recommendations and changes of size, each in bounded space.
 //!
-//! Source: Kubernetes `pkg/controller/podautoscaler/horizontal.go`, `stabilizeRecommendation*` and `storeScaleEvent`. Slots
-//! are used again as there: the last outdated one. One thing differs: a number that is in the log already gets the new
-//! time in its old slot. Windows ask only for the largest and the smallest number, so nothing is lost, and the log grows
-//! with the distinct numbers of a window instead of with the loop's period.
+//! Source: Kubernetes `pkg/controller/podautoscaler/horizontal.go`, `stabilizeRecommendation*` and `storeScaleEvent`. As there, the last outdated
+//! slot is reused. The one difference: a number that is in the log already gets the new time in its old slot. Windows need only the largest and the
+//! smallest number, so nothing is lost, and the log grows with the distinct numbers of a window instead of with the rate of decisions.
 
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use model::memory::{RECOMMENDATIONS_MAX, Recommendation, SCALE_EVENTS_MAX, Scale
 use model::resource::{Behavior, ScalingRules};
 use model::time::Time;
 
-/// Writes down that `replicas` was recommended at `now`. What is older than `keep` is outdated.
+/// Records that `replicas` was recommended at `now`. Recommendations older than `keep` are outdated.
 pub fn record_recommendation(log: &mut Vec<Recommendation>, now: Time, replicas: u32, keep: Duration) {
     let latest = Recommendation { at: now, replicas };
     if let Some(slot) = log.iter_mut().find(|slot| slot.replicas == replicas) {
@@ -26,7 +25,7 @@ pub fn record_recommendation(log: &mut Vec<Recommendation>, now: Time, replicas:
     }
 }
 
-/// Makes the two numbers that are nearest to each other the larger of them, at the later time.
+/// Merges the two nearest numbers into the larger one, at the later time.
 fn merge_nearest(log: &mut Vec<Recommendation>) {
     log.sort_unstable_by_key(|slot| slot.replicas);
     let gap = |at: &usize| log[at + 1].replicas - log[*at].replicas;
@@ -36,8 +35,7 @@ fn merge_nearest(log: &mut Vec<Recommendation>) {
     }
 }
 
-/// Writes down that the size was changed, for the rate policies of `behavior`. Nothing without a behavior: then no policy
-/// looks at it.
+/// Records a change of size, for the rate policies of `behavior`. Without a behavior nothing is recorded, as no policy needs it.
 pub fn record_change(
     memory: &mut ScalingMemory,
     now: Time,
@@ -67,7 +65,7 @@ fn record_event(events: &mut Vec<ScaleEvent>, now: Time, change: u32, keep: Dura
         return;
     }
     if events.len() >= SCALE_EVENTS_MAX {
-        // Both count for as long as the later one does: the rate may be held a second too low, never let too high.
+        // Both count for as long as the later one: the rate may be limited a second too long, but never exceeded.
         events.sort_by_key(|event| event.at);
         let oldest = events.remove(0);
         events[0].change = events[0].change.saturating_add(oldest.change);

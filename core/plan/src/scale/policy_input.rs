@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::memory::{Asking, Past, PolicyMemory};
+use model::memory::{PendingChange, PolicyHistory, PolicyMemory};
 use model::resource::{AutoscalerSpec, MetricSpec, ResourceTarget, TotalTarget};
 use model::time::Time;
 
@@ -17,52 +17,54 @@ use super::reading::{Milli, Replicas};
 pub struct PolicyInput<'a> {
     /// The time of the decision.
     pub now: Time,
-    /// The autoscaler, whose policy is asked.
+    /// The autoscaler whose policy decides.
     pub spec: &'a AutoscalerSpec,
-    /// What each metric proposes, in the order of the declaration.
+    /// The proposal of each metric, in the order of the declaration.
     pub metrics: &'a [Result<Proposal, MetricFault>],
-    /// Those of them for which a fallback stands in.
+    /// The fallbacks that are used.
     pub fallbacks: &'a [ActiveFallback],
     /// Replicas wanted until now.
     pub current: u32,
     /// Replicas there are.
     pub existing: u32,
-    /// The replicas as they are.
+    /// The replicas of the target.
     pub replicas: &'a Replicas,
-    /// How long replicas were seen to warm up; `None` before that was seen.
+    /// How long replicas take to warm up; `None` before that is known.
     pub warmup: Option<Duration>,
-    /// What each replica should carry of a metric of type Pods, where that is not as declared.
+    /// The target of a metric of type Pods, where it is learned instead of declared.
     pub learned_target: Option<Milli>,
     /// How far from its target a metric may be without a change.
     pub tolerance: Tolerance,
-    /// What the forecast asks for.
-    pub ahead: ForecastFloor,
+    /// The floor by the forecast.
+    pub forecast: ForecastFloor,
 }
 
-/// The fewest replicas that the forecast asks for; none without a forecast.
+/// The floor that a forecast sets; the default, without a forecast, has no effect.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ForecastFloor {
     /// The fewest replicas that may be recommended.
     pub floor: u32,
-    /// How far the forecast looks beyond the current step, if it has been compared with the actual load for long enough to replace observed rises;
-    /// `None` otherwise.
+    /// How far the forecast looks beyond the current step, once it has been scored for long enough to replace observed rises; `None` before.
     pub proven: Option<Duration>,
 }
 
 impl<'a> PolicyInput<'a> {
-    /// What each metric, or its fallback, asks for; `None` for one that is not valid.
-    pub(super) fn asked(&self) -> impl Iterator<Item = Option<u32>> + use<'a> {
+    /// The proposal of each metric, or of its fallback; `None` for one that is not valid.
+    pub(super) fn proposals(&self) -> impl Iterator<Item = Option<u32>> + use<'a> {
         let fallbacks = self.fallbacks;
-        self.metrics.iter().enumerate().map(move |(place, said)| match said {
+        self.metrics.iter().enumerate().map(move |(place, metric)| match metric {
             Ok(proposal) => Some(proposal.replicas),
-            Err(_) => fallbacks.iter().find(|it| it.metric == place).map(|it| it.replicas),
+            Err(_) => {
+                let fallback = fallbacks.iter().find(|fallback| fallback.metric == place);
+                fallback.map(|fallback| fallback.replicas)
+            }
         })
     }
 
-    /// The one metric that the policy looks at, by its place, and what it proposes.
+    /// The only metric that the policy uses, by its place, and its proposal.
     pub(super) fn only_metric(&self) -> (usize, Option<&'a Proposal>) {
         let place = self.spec.policy.only_metric(&self.spec.metrics).unwrap_or(0);
-        (place, self.metrics.get(place).and_then(|said| said.as_ref().ok()))
+        (place, self.metrics.get(place).and_then(|metric| metric.as_ref().ok()))
     }
 
     /// Replicas that answer requests.
@@ -70,8 +72,7 @@ impl<'a> PolicyInput<'a> {
         self.replicas.serving()
     }
 
-    /// Replicas that are asked for in place of unstable ones, which carry no load: none unless `ratio`, the load of the others ÷ their target,
-    /// is above 1.
+    /// Replicas to add in place of unstable ones, which carry no load: none unless `ratio`, the load of the others ÷ their target, is above 1.
     pub(super) fn replacements(&self, ratio: f64) -> u32 {
         if ratio > 1.0 { unstable_count(self.replicas) } else { 0 }
     }
@@ -81,8 +82,8 @@ impl<'a> PolicyInput<'a> {
         replicas.saturating_sub(unstable_count(self.replicas))
     }
 
-    /// What all replicas together carry of the metric at this place, in its unit: what `proposal` has measured, times those that it is a
-    /// mean over. At least 0.
+    /// The total of the metric at this place over all replicas, in its unit: the value of `proposal` times the replicas that it is a mean over.
+    /// At least 0.
     pub(super) fn load(&self, place: usize, proposal: &Proposal) -> i128 {
         let value = i128::from(proposal.level.value().0.max(0));
         match (self.spec.metrics.get(place), proposal.arithmetic) {
@@ -92,7 +93,7 @@ impl<'a> PolicyInput<'a> {
                     TotalTarget::Average(_) => {
                         value * i128::from(self.current.saturating_sub(proposal.census.unstable))
                     }
-                    // As HPA: from nothing, a single replica is taken to carry it.
+                    // As in Kubernetes: from zero, a single replica is assumed to carry it.
                     TotalTarget::Value(_) if self.current == 0 => value,
                     TotalTarget::Value(_) => value * i128::from(self.serving()),
                 }
@@ -124,18 +125,18 @@ pub(crate) fn target_of(metric: &MetricSpec) -> Milli {
     }
 }
 
-/// `load` shared out so that nobody carries more than `each`; 0 replicas for no load. Within what Kubernetes' 32 bits can count.
+/// The fewest replicas of which none carries more than `each` of `load`; 0 for no load. Within the range of Kubernetes' 32 bits.
 #[inline]
 pub(super) fn replicas_at_most(load: i128, each: Milli) -> u32 {
     within_32_bits(quotient(load + i128::from(each.0) - 1, each.0))
 }
 
-/// `load` shared out so that nobody carries less than `each`; 0 replicas for less than that.
+/// The most replicas of which none carries less than `each` of `load`; 0 for a smaller load.
 pub(super) fn replicas_at_least(load: i128, each: Milli) -> u32 {
     within_32_bits(quotient(load, each.0))
 }
 
-/// `dividend ÷ divisor`, cut off; 0 for a divisor of 0. In 64 bits where that is enough, which a processor divides by itself.
+/// `dividend ÷ divisor`, truncated; 0 for a divisor of 0. In 64 bits where that is enough, as processors have an instruction for it.
 #[inline]
 pub(super) fn quotient(dividend: i128, divisor: i64) -> i128 {
     match (i64::try_from(dividend), divisor) {
@@ -144,29 +145,32 @@ pub(super) fn quotient(dividend: i128, divisor: i64) -> i128 {
     }
 }
 
-/// Within what Kubernetes' 32 bits can count, and not below zero.
+/// `replicas` within the range of Kubernetes' 32 bits, and not below zero.
 pub(super) fn within_32_bits(replicas: i128) -> u32 {
     u32::try_from(replicas.clamp(0, i128::from(i32::MAX))).expect("clamped to the range of the type")
 }
 
-/// Notes in `memory` which change is asked for by going from `current` to `asked`, and says since when it has been, without a break.
-pub(super) fn since_asked(memory: &mut PolicyMemory, now: Time, current: u32, asked: u32) -> Time {
-    let before = match memory.past {
-        Past::Asking(asking) => asking,
-        Past::None | Past::Evaluations(_) | Past::Load(_) | Past::Rises(_) => Asking::Nothing,
+/// Records in `memory` the direction of a change from `current` to `wanted`; returns since when it has been wanted without interruption.
+pub(super) fn wanted_since(memory: &mut PolicyMemory, now: Time, current: u32, wanted: u32) -> Time {
+    let before = match memory.history {
+        PolicyHistory::Pending(asking) => asking,
+        PolicyHistory::None
+        | PolicyHistory::Evaluations(_)
+        | PolicyHistory::Load(_)
+        | PolicyHistory::Rises(_) => PendingChange::None,
     };
-    let (asking, since) = match (asked.cmp(&current), before) {
-        (std::cmp::Ordering::Greater, Asking::More { since })
-        | (std::cmp::Ordering::Less, Asking::Fewer { since }) => (before, since),
-        (std::cmp::Ordering::Greater, Asking::Nothing | Asking::Fewer { .. }) => {
-            (Asking::More { since: now }, now)
+    let (asking, since) = match (wanted.cmp(&current), before) {
+        (std::cmp::Ordering::Greater, PendingChange::More { since })
+        | (std::cmp::Ordering::Less, PendingChange::Fewer { since }) => (before, since),
+        (std::cmp::Ordering::Greater, PendingChange::None | PendingChange::Fewer { .. }) => {
+            (PendingChange::More { since: now }, now)
         }
-        (std::cmp::Ordering::Less, Asking::Nothing | Asking::More { .. }) => {
-            (Asking::Fewer { since: now }, now)
+        (std::cmp::Ordering::Less, PendingChange::None | PendingChange::More { .. }) => {
+            (PendingChange::Fewer { since: now }, now)
         }
-        (std::cmp::Ordering::Equal, _) => (Asking::Nothing, now),
+        (std::cmp::Ordering::Equal, _) => (PendingChange::None, now),
     };
-    memory.past = Past::Asking(asking);
+    memory.history = PolicyHistory::Pending(asking);
     since
 }
 

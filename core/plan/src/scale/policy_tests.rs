@@ -1,4 +1,4 @@
-//! Policies that look back: steps, watermarks, target tracking, bursts, promises.
+//! Policies with a memory: steps, watermarks, target tracking, bursts, SLOs.
 
 mod bursts;
 mod closed_loop;
@@ -31,13 +31,13 @@ struct Bench {
     spec: AutoscalerSpec,
     now: Time,
     memory: ScalingMemory,
-    ahead: ForecastFloor,
+    forecast: ForecastFloor,
     current: u32,
     replicas: Vec<ReplicaView>,
 }
 
 impl Bench {
-    /// `current` replicas of up to 100 that have been ready for an hour, and are to have 50 requests a second each.
+    /// `current` replicas, of at most 100, that have been ready for an hour; the target is 50 requests a second each.
     fn new(policy: &str, current: u32) -> Self {
         let policy: ScalePolicy = serde_json::from_str(policy).expect("a policy in the code is a policy");
         let metric = MetricIdentifier { name: "rate".to_owned(), selector: None };
@@ -55,13 +55,13 @@ impl Bench {
             spec,
             now,
             memory: ScalingMemory::default(),
-            ahead: ForecastFloor::default(),
+            forecast: ForecastFloor::default(),
             current,
             replicas,
         }
     }
 
-    /// A second passes; then each replica that is ready has so many requests a second.
+    /// A second passes; then each ready replica has so many requests a second.
     fn after_a_second(&mut self, each: u32) -> Verdict {
         self.measured(|replica| {
             let is_ready = replica.readiness.is_some_and(|readiness| readiness.ready);
@@ -69,13 +69,13 @@ impl Bench {
         })
     }
 
-    /// As often as said; the last verdict.
+    /// So many seconds pass; returns the last verdict.
     fn after_seconds(&mut self, seconds: u32, each: u32) -> Verdict {
         (0..seconds).map(|_| self.after_a_second(each)).last().expect("a second at least")
     }
 
     /// A second passes, in which nothing is measured.
-    fn after_silence(&mut self) -> Verdict {
+    fn after_an_unmeasured_second(&mut self) -> Verdict {
         self.measured(|_| Err(Gap::Absent))
     }
 
@@ -83,7 +83,7 @@ impl Bench {
         self.now = self.now + Duration::from_secs(1);
         let sample = |value| Sample { value, at: self.now, window: Duration::from_secs(2) };
         let samples: Vec<_> = self.replicas.iter().map(|replica| measure(replica).map(sample)).collect();
-        let reading = Samples { by_replica: &samples, strangers: 0, requests: Requests::Unset };
+        let reading = Samples { by_replica: &samples, unmatched: 0, requests: Requests::Unset };
         let view = ScaleView {
             warmup: None,
             learned_target: None,
@@ -93,7 +93,8 @@ impl Bench {
         };
         let readings = [MetricReading::Each(reading)];
         let (settings, target) = (HpaSettings::default(), (&self.spec, &view));
-        let verdict = reconcile_above(self.ahead, self.now, target, &readings, &mut self.memory, &settings);
+        let verdict =
+            reconcile_above(self.forecast, self.now, target, &readings, &mut self.memory, &settings);
         confirm(self.now, &self.spec, &verdict, &mut self.memory);
         self.current = verdict.desired;
         self.replicas.resize(self.current as usize, ready(self.now));
@@ -110,7 +111,7 @@ fn ready(since: Time) -> ReplicaView {
     ReplicaView { phase: Phase::Running, leaving: false, started: Some(since), readiness }
 }
 
-/// Neither stabilised nor limited: what is seen is the policy's own doing.
+/// Rules without stabilisation or limits, so that only the policy decides.
 fn at_once() -> ScalingRules {
     let change = PolicyChange::Percent(Percent(1000));
     ScalingRules {

@@ -1,20 +1,19 @@
-//! What one metric proposes, or why it proposes nothing.
+//! The proposal of one metric, or why it has none.
 
 use std::fmt;
 
 use super::classify::Census;
 use super::ratio::Level;
-use super::reading::{Milli, Unavailable};
-use super::request::RequestFault;
+use super::reading::{Milli, RequestFault, Unavailable};
 
-/// How many replicas one metric asks for, with all that led there.
+/// The number of replicas that one metric proposes, with its derivation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Proposal {
     /// The number.
     pub replicas: u32,
-    /// What was measured, without anything assumed.
+    /// The measured level, without assumptions.
     pub level: Level,
-    /// Which replicas counted; all zero for totals that look at none.
+    /// How the replicas counted; all zero for totals that do not depend on them.
     pub census: Census,
     /// The arithmetic.
     pub arithmetic: Arithmetic,
@@ -25,34 +24,33 @@ pub struct Proposal {
 pub enum Arithmetic {
     /// The number stays: the ratio is near enough to 1.
     WithinTolerance {
-        /// Whether something was assumed of replicas without a sample.
+        /// Whether values were assumed for replicas without a sample.
         assumed: bool,
-        /// With what was assumed.
+        /// The ratio with the assumed values.
         ratio: f64,
     },
     /// `ratio × times`, rounded up.
     Ratio {
-        /// Whether something was assumed of replicas without a sample.
+        /// Whether values were assumed for replicas without a sample.
         assumed: bool,
-        /// With what was assumed.
+        /// The ratio with the assumed values.
         ratio: f64,
         /// Replicas that it is a mean over.
         times: u32,
-        /// Replicas in place of unstable ones; 0 when fewer are asked for.
+        /// Replicas in place of unstable ones; 0 when fewer are proposed.
         replacements: u32,
     },
-    /// The number stays: what is assumed of replicas without a sample turns the direction around.
+    /// The number stays: the values assumed for replicas without a sample reverse the direction.
     DirectionTurned {
-        /// With what was assumed.
+        /// The ratio with the assumed values.
         ratio: f64,
     },
-    /// The number stays: the ratio asks for the opposite of the number it leads to, as happens while there are more or
-    /// fewer replicas than wanted.
+    /// The number stays: the ratio and the number it leads to differ in direction, as happens while there are more or fewer replicas than wanted.
     AgainstRatio {
-        /// With what was assumed.
+        /// The ratio with the assumed values.
         ratio: f64,
-        /// The number it leads to.
-        asked: u32,
+        /// The number that it leads to.
+        proposal: u32,
     },
     /// `ratio`, rounded up: there is no replica to compare with.
     FromZero {
@@ -65,25 +63,25 @@ pub enum Arithmetic {
         total: Milli,
         /// The replicas it was shared by.
         existing: u32,
-        /// As above.
+        /// Replicas in place of unstable ones; 0 when fewer are proposed.
         replacements: u32,
     },
 }
 
-/// Why a metric proposes nothing.
+/// Why a metric has no proposal.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum MetricFault {
-    /// Its source gave nothing that can be used.
+    /// Its source has no usable value.
     Unavailable(Unavailable),
     /// The target has no replicas.
     NoReplicas,
     /// No replica that counts has a sample.
     NoSamples(Census),
-    /// There are samples, but of none of the replicas that count, or these have asked for nothing.
+    /// There are samples, but not of replicas that count, or these have no request of the resource.
     Mismatch(Census),
-    /// The declaration asks for nothing of the resource, so there is no share of it.
+    /// The declaration has no request of the resource, so there is no utilization.
     NoRequest,
-    /// What a replica requests is not known.
+    /// The request of a replica is not known.
     Request(RequestFault),
     /// The target is not above zero, so nothing can be compared to it.
     Target,
@@ -97,7 +95,7 @@ impl fmt::Display for MetricFault {
             Self::Unavailable(why) => write!(f, "{why}"),
             Self::NoReplicas => f.write_str("the service has no replicas to measure"),
             Self::NoSamples(census) => write!(f, "none of the replicas that count has been measured: {census}"),
-            Self::Mismatch(Census { strangers: 0, .. }) => {
+            Self::Mismatch(Census { unmatched: 0, .. }) => {
                 f.write_str("the measured replicas request none of it, so there is no utilization to compute")
             }
             Self::Mismatch(census) => {
@@ -135,8 +133,8 @@ impl fmt::Display for Census {
         if self.ignored > 0 {
             write!(f, ", {} being removed", self.ignored)?;
         }
-        if self.strangers > 0 {
-            write!(f, ", {} from unknown replicas", self.strangers)?;
+        if self.unmatched > 0 {
+            write!(f, ", {} from unknown replicas", self.unmatched)?;
         }
         Ok(())
     }

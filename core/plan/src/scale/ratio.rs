@@ -1,10 +1,10 @@
-//! How far a measurement is from its target, and when that is far enough.
+//! The ratio of a measurement to its target, and the tolerance.
 //!
 //! Source: Kubernetes `pkg/controller/podautoscaler/metrics/utilization.go` and `replica_calculator.go` (`Tolerances`).
 
 use super::reading::Milli;
 
-/// How far the ratio may be from 1 without a change; both at least 0, as parts of one.
+/// How far the ratio may be from 1 without a change; both at least 0, as fractions.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Tolerance {
     /// Above 1.
@@ -16,9 +16,9 @@ pub struct Tolerance {
 /// The target of a per-replica metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MetricTarget {
-    /// A share of what the replicas have asked for, in per cent; at least 1.
+    /// A share of the requests of the replicas, in per cent; at least 1.
     Utilization(i64),
-    /// So much for each replica; above 0.
+    /// An amount for each replica; above 0.
     Average(Milli),
 }
 
@@ -29,28 +29,28 @@ pub enum MetricTarget {
 pub struct Sums {
     /// How many replicas.
     pub count: u32,
-    /// What they use.
+    /// Their usage.
     pub used: i128,
-    /// What they have asked for; only utilization looks at it.
+    /// Their requests; only used for utilization.
     pub requested: i128,
 }
 
 /// The mean of a measurement over the replicas that count.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Level {
-    /// Used by a replica, cut off to a whole thousandth.
+    /// The usage of a replica, truncated to a whole thousandth.
     pub average: Milli,
-    /// Used of what was asked for, in per cent, cut off to a whole one **before** the ratio is taken, as Kubernetes does.
-    /// `None` for targets that are amounts.
+    /// Usage ÷ request in per cent, truncated to a whole one **before** the ratio is taken, as Kubernetes does. `None` for targets that are
+    /// amounts.
     pub utilization: Option<i64>,
-    /// Measured ÷ aimed at.
+    /// Measured ÷ target.
     pub ratio: f64,
-    /// What all replicas share; `None` for what is measured of each.
+    /// The total of the service; `None` for per-replica metrics.
     pub total: Option<Milli>,
 }
 
 impl Level {
-    /// What was measured: per cent, the mean, or the total.
+    /// The measured value: per cent, the mean, or the total.
     pub fn whole(&self) -> Milli {
         self.total.unwrap_or_else(|| self.value())
     }
@@ -60,28 +60,28 @@ impl Level {
         self.whole().0 as f64 / 1000.0
     }
 
-    /// The number that is compared to the target: per cent, the mean, or the total.
+    /// The value that is compared to the target: per cent, or the amount.
     pub fn value(&self) -> Milli {
         self.utilization.map_or(self.average, |percent| Milli(percent.saturating_mul(1000)))
     }
 }
 
 impl Tolerance {
-    /// Whether `ratio` calls for no change; both ends included. Never for a ratio that is no number.
+    /// Whether `ratio` needs no change; both ends included. Never for `NaN`.
     pub fn includes(self, ratio: f64) -> bool {
         1.0 - self.down <= ratio && ratio <= 1.0 + self.up
     }
 }
 
 impl Sums {
-    /// Adds a replica that uses `used` of the `requested` that it asked for.
+    /// Adds a replica that uses `used` of its request `requested`.
     pub fn add(&mut self, used: Milli, requested: Milli) {
         self.count += 1;
         self.used += i128::from(used.0);
         self.requested += i128::from(requested.0);
     }
 
-    /// These and those.
+    /// Both sums together.
     pub fn plus(self, other: Self) -> Self {
         Self {
             count: self.count + other.count,
@@ -95,7 +95,7 @@ impl Sums {
         Self { used: 0, ..self }
     }
 
-    /// How far these are from `target`; `None` without replicas, or without anything asked for where a share of it is aimed at.
+    /// The level compared to `target`; `None` without replicas, or for a utilization without requests.
     pub fn level(self, target: MetricTarget) -> Option<Level> {
         let average = self.used.checked_div(i128::from(self.count))?;
         let (utilization, ratio) = match target {
@@ -110,9 +110,9 @@ impl Sums {
 }
 
 /// The least whole number of replicas that is not below `replicas`, from 0 to `i32::MAX`: Kubernetes counts in 32 bits.
-/// 0 for what is no number.
+/// 0 for `NaN`.
 pub fn replicas_ceil(replicas: f64) -> u32 {
-    // The cast holds at the ends of the range; only a negative number is left to be refused.
+    // The cast saturates; only negative numbers need to be clamped.
     (replicas.ceil() as i32).max(0).cast_unsigned()
 }
 

@@ -1,4 +1,4 @@
-//! What the algorithm is given: the replicas as they are, and what each metric's source says.
+//! The inputs of the algorithm: the replicas, and a reading of each metric.
 
 use std::fmt;
 use std::ops::Deref;
@@ -8,29 +8,27 @@ use std::time::Duration;
 pub use model::quantity::Milli;
 use model::time::Time;
 
-use super::request::RequestFault;
-
-/// The target of an autoscaler at one moment.
+/// The target of an autoscaler at one time.
 #[derive(Clone, Copy, Debug)]
 pub struct ScaleView<'a> {
     /// Replicas wanted until now.
     pub spec_replicas: u32,
-    /// Replicas there are; targets of the form "so much for each replica" of totals divide by it.
+    /// Replicas there are; totals with an average target are divided by it.
     pub status_replicas: u32,
     /// Which replicas belong to the target.
     pub members: Members<'a>,
-    /// How long replicas of the target were seen to warm up once ready; `None` before that was seen, and to decide as Kubernetes does.
+    /// How long replicas of the target take to warm up once ready; `None` before that is known, and to decide as Kubernetes does.
     pub warmup: Option<Duration>,
-    /// What each replica should carry of a metric of type Pods; `None` goes by what the metric declares.
+    /// The learned target of a metric of type Pods; `None` uses the declared one.
     pub learned_target: Option<Milli>,
 }
 
 /// Which replicas belong to the target.
 #[derive(Clone, Copy, Debug)]
 pub enum Members<'a> {
-    /// These.
+    /// The known replicas.
     Known(&'a Replicas),
-    /// They are not known, so no metric is asked.
+    /// They are not known, so no metric is used.
     Unknown(SelectorFault),
 }
 
@@ -45,7 +43,7 @@ pub enum SelectorFault {
     Shared,
 }
 
-/// A replica, as far as scaling is concerned.
+/// A replica as the autoscaler sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ReplicaView {
     /// The phase of its life.
@@ -54,7 +52,7 @@ pub struct ReplicaView {
     pub leaving: bool,
     /// When it was started; `None` before.
     pub started: Option<Time>,
-    /// Whether it may get traffic; `None` while nobody has asked it yet.
+    /// Whether it may get traffic; `None` before its first probe.
     pub readiness: Option<Readiness>,
 }
 
@@ -66,7 +64,7 @@ impl ReplicaView {
     }
 }
 
-/// The replicas of a target, and what every policy asks of all of them: counted once, however often they are looked at until some come or go.
+/// The replicas of a target, with totals that every policy needs, which are computed once for each set of replicas.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Replicas {
     each: Arc<[ReplicaView]>,
@@ -77,30 +75,31 @@ pub struct Replicas {
 }
 
 impl Replicas {
-    /// These.
+    /// Counts these replicas.
     pub fn of(each: &[ReplicaView]) -> Self {
         each.iter().copied().collect()
     }
 
-    /// Those that answer requests.
+    /// How many answer requests.
     pub fn serving(&self) -> u32 {
         self.serving
     }
 
-    /// Whether all are there and stay, so that only what is measured tells them apart.
+    /// Whether all are running and none is being stopped, so that they differ only in their samples.
     pub fn are_at_work(&self) -> bool {
         self.are_at_work
     }
 
-    /// The longest that one which serves, and stays, took from its start; zero when none does.
+    /// The longest time from start to ready of the serving replicas that are not being stopped; zero without any.
     pub fn slowest_start(&self) -> Duration {
         self.slowest_start
     }
 
-    /// How many answered requests from `from` to `now`, in replicas times milliseconds: one that became ready meanwhile did so from then on.
+    /// The time from `from` to `now` in which replicas answered requests, summed over the replicas, in milliseconds. One that became ready meanwhile
+    /// counts from then on.
     pub(crate) fn served(&self, from: Time, now: Time) -> u64 {
         let ms = |since: Time| u64::try_from(now.since(since).as_millis()).unwrap_or(u64::MAX);
-        // So it is nearly always, and nobody need be looked at.
+        // The usual case, which needs no look at single replicas.
         if self.latest_ready <= from {
             return ms(from).saturating_mul(self.serving.into());
         }
@@ -153,35 +152,35 @@ impl Deref for Replicas {
 /// The phase of the life of a replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Phase {
-    /// Wanted, not running yet.
+    /// Not running yet.
     Pending,
     /// Running.
     Running,
     /// Unstable: it fails, exits again and again, or gets no requests because they failed.
     Unstable,
-    /// Ended well.
+    /// Ended successfully.
     Succeeded,
-    /// Ended otherwise.
+    /// Ended with a failure.
     Failed,
 }
 
 /// Whether a replica may get traffic, and since when that has been so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Readiness {
-    /// Whether it may.
+    /// Whether it may get traffic.
     pub ready: bool,
     /// Since when.
     pub since: Time,
 }
 
-/// What the source of one metric says now. A zero is a measurement; absent, stale and failed are not.
+/// The current reading of one metric. A zero is a measurement; absent, stale and failed are not.
 #[derive(Clone, Debug)]
 pub enum MetricReading<'a> {
     /// A measurement of each replica: metrics of type Resource, ContainerResource and Pods.
     Each(Samples<'a>),
     /// The series of the metric as a whole, which are added up: metrics of type Object (one series) and External.
     Series(&'a [Milli]),
-    /// Nothing that can be used.
+    /// No usable value.
     Unavailable(Unavailable),
 }
 
@@ -190,27 +189,27 @@ pub enum MetricReading<'a> {
 pub struct Samples<'a> {
     /// In the order of [`Members::Known`]; replicas beyond its end have no sample.
     pub by_replica: &'a [Result<Sample, Gap>],
-    /// Samples of replicas that are none of the target's. They are not counted, but show that names do not match.
-    pub strangers: u32,
-    /// What each replica has asked for; only utilization looks at it.
+    /// Samples that are not of replicas of the target. They do not count, but show that names do not match.
+    pub unmatched: u32,
+    /// The requests of the replicas; only used for utilization.
     pub requests: Requests<'a>,
 }
 
 /// One measurement of one replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Sample {
-    /// How much, over all its containers or over the one that the metric names.
+    /// The amount, over all its containers or of the one that the metric names.
     pub value: Milli,
-    /// When its window ended.
+    /// The end of its window.
     pub at: Time,
-    /// Over how long it was measured.
+    /// The length of its window.
     pub window: Duration,
 }
 
-/// Why a replica has no sample. The algorithm treats all alike, and `explain` does not.
+/// Why a replica has no sample. The algorithm treats all alike; explanations distinguish them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Gap {
-    /// None has come.
+    /// There is none.
     Absent,
     /// The last one is too old.
     Stale,
@@ -218,23 +217,46 @@ pub enum Gap {
     Failed,
 }
 
-/// What the replicas of a target have asked for of the measured resource.
+/// The requests of the replicas of a target for the measured resource.
 #[derive(Clone, Copy, Debug)]
 pub enum Requests<'a> {
-    /// The declaration asks for nothing, so there is nothing to take a share of.
+    /// There is no request, so there is no utilization.
     Unset,
-    /// Each for the same amount.
+    /// The same for each replica.
     Same(Milli),
-    /// Each for its own amount, in the order of [`Members::Known`].
+    /// One for each replica, in the order of [`Members::Known`].
     Each(&'a [Milli]),
-    /// What one of them requests is not known.
+    /// The request of a replica is not known.
     Unknown(&'a RequestFault),
+}
+
+/// Why the request of a pod is not known.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum RequestFault {
+    /// A container that counts has no request.
+    #[error("missing request for {resource} in container {container} of Pod {pod}")]
+    Missing {
+        /// Of which resource.
+        resource: String,
+        /// Which container.
+        container: String,
+        /// Of which pod.
+        pod: String,
+    },
+    /// The metric names a container that the pod does not have.
+    #[error("container {container} not found in Pod {pod}")]
+    NoContainer {
+        /// Which container.
+        container: String,
+        /// Which pod.
+        pod: String,
+    },
 }
 
 /// Why a metric cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Unavailable {
-    /// Its source answered, and had nothing: that is not zero.
+    /// Its source answered without a value, which is not zero.
     Absent,
     /// The last measurement is too old.
     Stale {
@@ -243,14 +265,14 @@ pub enum Unavailable {
     },
     /// Reading it failed.
     Failed(Arc<str>),
-    /// No source measures it, or none has begun to.
+    /// No source measures it, or none does yet.
     NoSource,
-    /// It is measured, and what a replica carries of it is not known yet.
+    /// It is measured, but the capacity of a replica is not known yet.
     Unlearned,
 }
 
 impl Requests<'_> {
-    /// What the replica at `index` has asked for; nothing when unknown.
+    /// The request of the replica at `index`; 0 when unknown.
     pub(super) fn of(&self, index: usize) -> Milli {
         match self {
             Self::Same(request) => *request,

@@ -1,32 +1,32 @@
-//! How many replicas a per-replica metric asks for.
+//! The proposal of a per-replica metric.
 //!
 //! Source: Kubernetes `pkg/controller/podautoscaler/replica_calculator.go`, `GetResourceReplicas` and
-//! `calcPlainMetricReplicas`: one shape for both, in which a share of requests and an amount differ only in the sums.
+//! `calcPlainMetricReplicas`: one function for both, as utilization and amounts differ only in the sums.
 
 use super::classify::{Census, SampleClass, Warmup, sample_classes};
 use super::proposal::{Arithmetic, MetricFault, Proposal};
 use super::ratio::{Level, MetricTarget, Sums, Tolerance, replicas_ceil};
 use super::reading::{Gap, Milli, Replicas, Requests, Samples};
 
-/// What a per-replica metric is computed with.
+/// The parameters of a per-replica metric.
 #[derive(Clone, Copy, Debug)]
 pub struct PerReplica {
-    /// What is aimed at.
+    /// The target.
     pub target: MetricTarget,
-    /// When a sample counts.
+    /// From when on a sample counts.
     pub warmup: Warmup,
-    /// How much change is none.
+    /// How far the ratio may be from 1 without a change.
     pub tolerance: Tolerance,
     /// Replicas wanted until now.
     pub current: u32,
 }
 
-/// The replicas of a target, counted and added up by class.
+/// The replicas of a target, counted and summed by class.
 struct Tally {
     census: Census,
     ready: Sums,
     unready: Sums,
-    /// With what is assumed of them when the rest calls for fewer replicas.
+    /// With the usage that is assumed when the others need fewer replicas.
     missing: Sums,
 }
 
@@ -43,7 +43,7 @@ impl Tally {
 }
 
 impl PerReplica {
-    /// How many replicas `samples` ask for. One pass, no allocation.
+    /// The proposal by `samples`. One pass, no allocation.
     pub fn propose(&self, replicas: &Replicas, samples: &Samples<'_>) -> Result<Proposal, MetricFault> {
         if replicas.is_empty() {
             return Err(MetricFault::NoReplicas);
@@ -57,7 +57,7 @@ impl PerReplica {
         }
         let tally = self.tally(replicas, samples);
         let census = tally.census;
-        if census.ready == 0 && census.strangers == 0 {
+        if census.ready == 0 && census.unmatched == 0 {
             return Err(MetricFault::NoSamples(census));
         }
         let level = tally.ready.level(self.target).ok_or(MetricFault::Mismatch(census))?;
@@ -66,17 +66,17 @@ impl PerReplica {
     }
 
     fn tally(&self, replicas: &Replicas, samples: &Samples<'_>) -> Tally {
-        let census = Census { strangers: samples.strangers, ..Census::default() };
+        let census = Census { unmatched: samples.unmatched, ..Census::default() };
         let mut tally =
             Tally { census, ready: Sums::default(), unready: Sums::default(), missing: Sums::default() };
         if self.warmup == Warmup::None && replicas.are_at_work() {
-            // Of nearly all decisions: whoever has a sample is ready.
+            // The usual case: each replica with a sample is ready.
             let measured = &samples.by_replica[..samples.by_replica.len().min(replicas.len())];
-            // By itself, so that it is added up in registers.
+            // A local variable, so that the sums stay in registers.
             let mut ready = Sums::default();
-            for (index, said) in measured.iter().enumerate() {
+            for (index, sample) in measured.iter().enumerate() {
                 let requested = samples.requests.of(index);
-                match said {
+                match sample {
                     Ok(sample) => ready.add(sample.value, requested),
                     Err(gap) => tally.add(SampleClass::Missing(*gap), self.target, requested),
                 }
@@ -98,7 +98,7 @@ impl PerReplica {
         let falls = level.ratio < 1.0;
         let mut counted = tally.ready;
         if tally.missing.count > 0 {
-            // Against the direction of the change: busy when the rest calls for fewer replicas, idle when for more.
+            // Missing samples count against the change: as busy when the others need fewer replicas, as idle when they need more.
             if falls {
                 counted = counted.plus(tally.missing);
             } else if rises {
@@ -111,27 +111,27 @@ impl PerReplica {
         let is_whole = tally.missing.count == 0 && !(rises && tally.unready.count > 0);
         let ratio =
             if is_whole { level.ratio } else { counted.level(self.target).map_or(1.0, |level| level.ratio) };
-        // Who is not counted on carries nothing of what is too much for the others.
+        // Unstable replicas carry no load, so they are replaced when the others have too much.
         let replacements = if ratio > 1.0 { tally.census.unstable } else { 0 };
-        let asked = replicas_ceil(ratio * f64::from(counted.count)).saturating_add(replacements);
+        let proposal = replicas_ceil(ratio * f64::from(counted.count)).saturating_add(replacements);
         let arithmetic = Arithmetic::Ratio { assumed: !is_whole, ratio, times: counted.count, replacements };
         if self.tolerance.includes(ratio) {
             (self.current, Arithmetic::WithinTolerance { assumed: !is_whole, ratio })
         } else if is_whole {
-            (asked, arithmetic)
+            (proposal, arithmetic)
         } else if (falls && ratio > 1.0) || (rises && ratio < 1.0) {
             (self.current, Arithmetic::DirectionTurned { ratio })
-        } else if (ratio < 1.0 && asked > self.current) || (ratio > 1.0 && asked < self.current) {
-            (self.current, Arithmetic::AgainstRatio { ratio, asked })
+        } else if (ratio < 1.0 && proposal > self.current) || (ratio > 1.0 && proposal < self.current) {
+            (self.current, Arithmetic::AgainstRatio { ratio, proposal })
         } else {
-            (asked, arithmetic)
+            (proposal, arithmetic)
         }
     }
 }
 
 impl MetricTarget {
-    /// What a missing replica is taken to use when the others call for fewer: all that it asked for (or the target, where
-    /// that is more), or exactly the target.
+    /// The assumed usage of a missing replica when the others need fewer: its whole request (or the target, where that is more), or exactly the
+    /// target.
     fn assumed_busy(self, requested: Milli) -> Milli {
         match self {
             Self::Utilization(percent) => {
@@ -157,7 +157,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn those_at_work_are_counted_as_each_of_them_stands(
+        fn counting_settled_replicas_at_once_equals_classifying_each(
             used in prop::collection::vec(prop_oneof![4 => (0..3000_i64).prop_map(Ok), 1 => Just(Err(Gap::Absent)), 1 => Just(Err(Gap::Stale))], 0..12),
             more in 0..3_usize, current in 0..12_u32,
         ) {
@@ -170,12 +170,12 @@ mod tests {
             let requested: Vec<Milli> = (1..=12).map(|part| Milli(500 * part)).collect();
             let propose = |target, warmup, requests| {
                 let tolerance = Tolerance { up: 0.1, down: 0.1 };
-                let samples = Samples { by_replica: &by_replica, strangers: 0, requests };
+                let samples = Samples { by_replica: &by_replica, unmatched: 0, requests };
                 PerReplica { target, warmup, tolerance, current }.propose(&replicas, &samples)
             };
             for target in [MetricTarget::Average(Milli(1000)), MetricTarget::Utilization(50)] {
                 for requests in [Requests::Same(Milli(2000)), Requests::Each(&requested), Requests::Unset] {
-                    // Whoever is ready is warm at once, and has to be looked at to know that.
+                    // With a warmup of zero, ready replicas are warm at once, but each is classified.
                     let each = Warmup::Serving { now: NOW, warmup: Duration::ZERO };
                     prop_assert_eq!(propose(target, Warmup::None, requests), propose(target, each, requests));
                 }
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_leaves_is_still_distinguished() {
+    fn a_replica_that_is_being_stopped_is_ignored() {
         let readiness = Some(Readiness { ready: true, since: NOW + Duration::from_secs(7) });
         let stays = ReplicaView { phase: Phase::Running, leaving: false, started: Some(NOW), readiness };
         let leaves = ReplicaView { leaving: true, started: Some(Time::ZERO), ..stays };
@@ -192,12 +192,12 @@ mod tests {
         assert!(!replicas.are_at_work());
         assert_eq!((replicas.serving(), replicas.slowest_start()), (2, Duration::from_secs(7)));
         let sample = Ok(Sample { value: Milli(900), at: NOW, window: Duration::ZERO });
-        let samples = Samples { by_replica: &[sample; 2], strangers: 0, requests: Requests::Unset };
+        let samples = Samples { by_replica: &[sample; 2], unmatched: 0, requests: Requests::Unset };
         let (target, tolerance) = (MetricTarget::Average(Milli(1000)), Tolerance { up: 0.0, down: 0.0 });
-        let asked =
+        let proposal =
             PerReplica { target, warmup: Warmup::None, tolerance, current: 2 }.propose(&replicas, &samples);
         assert_eq!(
-            asked.map(|asked| (asked.replicas, asked.census.ready, asked.census.ignored)),
+            proposal.map(|proposal| (proposal.replicas, proposal.census.ready, proposal.census.ignored)),
             Ok((1, 1, 1))
         );
     }

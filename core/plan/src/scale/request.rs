@@ -1,31 +1,31 @@
-//! What a pod asks for of a resource, and what it uses of it: sums over its containers.
+//! The request and the usage of a pod for a resource: sums over its containers.
 //!
 //! Source: Kubernetes `pkg/controller/podautoscaler/replica_calculator.go`, `calculateRequests`, with sidecars (1.29) and
 //! requests of the pod as a whole (1.32).
 
-use super::reading::{Gap, Milli};
+use super::reading::{Gap, Milli, RequestFault};
 
-/// What one pod declares of one resource.
+/// The requests of one pod for one resource.
 #[derive(Clone, Debug)]
 pub struct PodRequests<'a> {
     /// Its name, for messages.
     pub pod: &'a str,
     /// The resource, for messages.
     pub resource: &'a str,
-    /// What the pod as a whole asks for; `None` where that is not said, or where the platform does not know such requests.
+    /// The request of the pod as a whole; `None` without one, or where the platform does not support it.
     pub whole: Option<Milli>,
     /// Its containers, and then its init containers.
     pub containers: &'a [ContainerRequest<'a>],
 }
 
-/// What one container asks for.
+/// The request of one container.
 #[derive(Clone, Copy, Debug)]
 pub struct ContainerRequest<'a> {
     /// Its name.
     pub name: &'a str,
     /// How long it runs.
     pub role: ContainerRole,
-    /// What it asks for; `None` when it does not say.
+    /// The request; `None` without one.
     pub request: Option<Milli>,
 }
 
@@ -40,31 +40,8 @@ pub enum ContainerRole {
     Init,
 }
 
-/// Why it is not known what a pod requests.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
-pub enum RequestFault {
-    /// A container that counts has no request.
-    #[error("missing request for {resource} in container {container} of Pod {pod}")]
-    Missing {
-        /// Of which resource.
-        resource: String,
-        /// Which container.
-        container: String,
-        /// Of which pod.
-        pod: String,
-    },
-    /// The metric names a container that the pod does not have.
-    #[error("container {container} not found in Pod {pod}")]
-    NoContainer {
-        /// Which container.
-        container: String,
-        /// Which pod.
-        pod: String,
-    },
-}
-
 impl PodRequests<'_> {
-    /// What the pod asks for in all: its own request, else the sum over the containers that run as long as it does.
+    /// The request of the pod: its own, otherwise the sum over the containers that run as long as it does.
     pub fn total(&self) -> Result<Milli, RequestFault> {
         if let Some(whole) = self.whole {
             return Ok(whole);
@@ -75,7 +52,7 @@ impl PodRequests<'_> {
             .try_fold(Milli(0), |sum, container| Ok(sum.plus(self.request_of(container)?)))
     }
 
-    /// What the container of this name asks for; a request of the pod as a whole says nothing about it.
+    /// The request of the container of this name; that of the pod as a whole does not apply to it.
     pub fn of_container(&self, name: &str) -> Result<Milli, RequestFault> {
         match self.containers.iter().find(|container| container.name == name && container.role.runs_on()) {
             Some(container) => self.request_of(container),
@@ -92,12 +69,12 @@ impl PodRequests<'_> {
     }
 }
 
-/// What a pod uses in all.
+/// The usage of a pod.
 pub fn usage_total<'a>(containers: impl IntoIterator<Item = (&'a str, Milli)>) -> Milli {
     containers.into_iter().fold(Milli(0), |sum, (_, used)| sum.plus(used))
 }
 
-/// What the container of this name uses; a pod without a sample of it is missing, as in Kubernetes from 1.32 on.
+/// The usage of the container of this name; a pod without a sample of it is missing, as in Kubernetes from 1.32 on.
 pub fn usage_of_container<'a>(
     containers: impl IntoIterator<Item = (&'a str, Milli)>,
     name: &str,

@@ -14,26 +14,26 @@ use super::log::record_recommendation;
 /// A proposal after stabilisation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stabilized {
-    /// Before.
+    /// The number before.
     pub proposal: u32,
-    /// After: between the least and the largest of proposal, current number and recommendations of the windows.
+    /// The number after: between the least and the largest of proposal, current number and recommendations of the windows.
     pub replicas: u32,
     /// What changed it; `None` when nothing did.
     pub held: Option<Held>,
 }
 
-/// What kept a proposal from counting.
+/// What changed a proposal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Held {
-    /// Which way the proposal went.
+    /// The direction of the proposal.
     pub direction: Direction,
     /// The recommendation that decided; `None` when the current number lies between those of both windows.
     pub by: Option<Recommendation>,
-    /// The window that it lies in.
+    /// The window of the recommendation.
     pub window: Duration,
 }
 
-/// Which way a number of replicas goes.
+/// The direction of a change of the number of replicas.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Direction {
     /// To more replicas.

@@ -1,11 +1,11 @@
-//! Laws of the algorithm that hold whatever is measured.
+//! Properties of the algorithm that hold for all measurements.
 
 use std::time::Duration;
 
 use model::decision::ConditionKind;
 use model::memory::{
-    Asking, ConditionsMemory, Evaluations, LoadMemory, LoadPart, Panic, Past, PolicyMemory,
-    RECOMMENDATIONS_MAX, Recommendation, SCALE_EVENTS_MAX, ScaleEvent, ScalingMemory, Standing,
+    ConditionState, ConditionsMemory, Evaluations, LoadMemory, LoadPart, Panic, PendingChange, PolicyHistory,
+    PolicyMemory, RECOMMENDATIONS_MAX, Recommendation, SCALE_EVENTS_MAX, ScaleEvent, ScalingMemory,
 };
 use model::name::ServiceName;
 use model::resource::{
@@ -31,7 +31,7 @@ use super::stabilize;
 const NOW: Time = Time::from_millis(100_000_000);
 const DAY: Duration = Duration::from_hours(24);
 
-/// A service with a cpu metric of each replica and a queue, and what is known of both.
+/// A service with a cpu metric of each replica and the length of a queue.
 #[derive(Clone, Debug)]
 struct World {
     spec: AutoscalerSpec,
@@ -39,7 +39,7 @@ struct World {
     replicas: Vec<ReplicaView>,
     request: i64,
     used: Vec<Result<Milli, Gap>>,
-    /// `None` when the queue's source is silent.
+    /// `None` when the source of the queue has no value.
     queue: Option<i64>,
     memory: ScalingMemory,
 }
@@ -51,7 +51,7 @@ impl World {
         let series: Vec<_> = self.queue.iter().map(|length| Milli(*length)).collect();
         let cpu = MetricReading::Each(Samples {
             by_replica: &samples,
-            strangers: 0,
+            unmatched: 0,
             requests: Requests::Same(Milli(self.request)),
         });
         let queue = match self.queue {
@@ -78,7 +78,7 @@ proptest! {
     }
 
     #[test]
-    fn absurd_measurements_stay_within_the_bounds_too(
+    fn absurd_measurements_stay_within_the_bounds(
         world in world(), request in any::<i64>(), used in vec(any::<i64>().prop_map(Milli), 12), queue in any::<i64>(),
     ) {
         let used = used.into_iter().map(Ok).collect();
@@ -101,8 +101,8 @@ proptest! {
     }
 
     #[test]
-    fn a_metric_that_says_nothing_never_scales_in(mut world in world(), gap in gap()) {
-        // What is not looked at does not matter: it is the one metric that the policy looks at, or else the queue.
+    fn a_metric_without_a_value_never_scales_in(mut world in world(), gap in gap()) {
+        // The metric that loses its value must be used: the only one of the policy, otherwise the queue.
         match world.spec.policy.only_metric(&world.spec.metrics) {
             Some(0) => world.used.fill(Err(gap)),
             Some(_) | None => world.queue = None,
@@ -113,30 +113,30 @@ proptest! {
     }
 
     #[test]
-    fn a_decision_repeats_itself_without_change(world in world()) {
+    fn a_repeated_decision_is_the_same_and_changes_no_memory(world in world()) {
         let mut memory = world.memory.clone();
         let first = world.decide(&mut memory);
         let remembered = memory.clone();
-        // By its words: a ratio of nothing to nothing is no number, and equals nothing, not even itself.
+        // Compared as text: a ratio of 0 to 0 is NaN, which does not equal itself.
         prop_assert_eq!(format!("{:?}", world.decide(&mut memory)), format!("{first:?}"));
         prop_assert_eq!(memory, remembered);
     }
 
     #[test]
-    fn conditions_in_words_say_what_they_claim_without(world in world()) {
+    fn conditions_have_the_status_of_the_condition_states(world in world()) {
         let verdict = world.decide(&mut world.memory.clone());
         let is_shown_while_it_holds = |kind| {
             matches!(kind, ConditionKind::ExternalMetricFallbackActive | ConditionKind::ScaledToZero)
         };
-        let claimed: Vec<_> =
-            verdict.claims().filter(|(kind, holds)| *holds || !is_shown_while_it_holds(*kind)).collect();
+        let states: Vec<_> =
+            verdict.condition_states().filter(|(kind, holds)| *holds || !is_shown_while_it_holds(*kind)).collect();
         let conditions = verdict.conditions(&world.spec, &RescaleResult::Done);
         let shown: Vec<_> = conditions.iter().map(|condition| (condition.kind, condition.holds)).collect();
-        prop_assert_eq!(shown, claimed);
+        prop_assert_eq!(shown, states);
     }
 
     #[test]
-    fn a_stabilised_number_lies_between_what_went_into_it(
+    fn a_stabilised_number_lies_between_its_inputs(
         log in recommendations(), current in 0..40_u32, proposal in 0..40_u32, behavior in behavior(),
     ) {
         let inputs: Vec<_> = log.iter().map(|slot| slot.replicas).chain([current, proposal]).collect();
@@ -149,7 +149,7 @@ proptest! {
     }
 
     #[test]
-    fn slots_by_number_answer_every_window_as_a_log_of_everything_does(
+    fn slots_by_number_answer_every_window_like_a_complete_log(
         numbers in vec((0..30_u32, 1..20_u64), 1..300), windows in vec(0..600_u64, 3),
     ) {
         let keep = Duration::from_secs(600);
@@ -180,17 +180,17 @@ fn a_full_log_of_recommendations_errs_towards_more_replicas() {
         record_recommendation(&mut log, now, replicas, DAY);
         assert!(log.len() <= RECOMMENDATIONS_MAX);
     }
-    // The true largest number of the last `window` seconds, and what the log says of it.
+    // The exact largest number of the last `window` seconds, and the one by the log.
     for window in [1, 10, 100, 1000, highest] {
         let young = log.iter().filter(|slot| now.since(slot.at) < Duration::from_secs(u64::from(window)));
         let found = young.map(|slot| slot.replicas).max().expect("the last one at least");
         let exact = window - 1;
-        assert!((exact..=exact + 4).contains(&found), "{found} where {exact} is exact");
+        assert!((exact..=exact + 4).contains(&found), "{found} instead of {exact}");
     }
 }
 
 #[test]
-fn a_full_log_of_changes_forgets_none() {
+fn a_full_log_of_changes_merges_the_oldest_and_forgets_none() {
     let behavior = Behavior { scale_up: free(1800), scale_down: free(1800) };
     let mut memory = ScalingMemory::default();
     for _ in 0..2 * SCALE_EVENTS_MAX {
@@ -200,8 +200,8 @@ fn a_full_log_of_changes_forgets_none() {
     assert_eq!((memory.scale_out.len(), sum), (SCALE_EVENTS_MAX, 2 * SCALE_EVENTS_MAX as u32));
 }
 
-/// As in Kubernetes' `storeScaleEvent`: the slot of a change is used again once its own direction's policies are past it,
-/// though a policy of the other direction may look further back.
+/// As in Kubernetes' `storeScaleEvent`: the slot of a change is reused once it is older than the periods of its own direction, though a policy of the
+/// other direction may look further back.
 #[test]
 fn a_change_is_forgotten_after_the_longest_period_of_its_own_direction() {
     let behavior = Behavior { scale_up: free(10), scale_down: free(100) };
@@ -213,21 +213,21 @@ fn a_change_is_forgotten_after_the_longest_period_of_its_own_direction() {
 }
 
 #[test]
-fn a_condition_stands_since_its_status_changed_last() {
+fn a_condition_holds_since_its_status_last_changed() {
     let (mut memory, begin, later) =
         (ConditionsMemory::default(), Wall::from_millis(1000), Wall::from_millis(6000));
     let able = ConditionKind::AbleToScale;
-    let changed = |memory: &ConditionsMemory| memory.get(able).map(|standing| standing.since);
+    let changed = |memory: &ConditionsMemory| memory.get(able).map(|condition| condition.since);
     let fine = Verdict { outcome: Outcome::Off, ..Verdict::unreadable(0) };
-    fine.note_conditions(begin, &mut memory);
-    fine.note_conditions(later, &mut memory);
-    assert_eq!(changed(&memory), Some(begin), "it held all the time");
-    Verdict::unreadable(0).note_conditions(later, &mut memory);
-    assert_eq!(memory.get(able), Some(Standing { holds: false, since: later }));
-    Verdict::unreadable(0).note_conditions(Wall::from_millis(9000), &mut memory);
+    fine.record_conditions(begin, &mut memory);
+    fine.record_conditions(later, &mut memory);
+    assert_eq!(changed(&memory), Some(begin), "its status did not change");
+    Verdict::unreadable(0).record_conditions(later, &mut memory);
+    assert_eq!(memory.get(able), Some(ConditionState { holds: false, since: later }));
+    Verdict::unreadable(0).record_conditions(Wall::from_millis(9000), &mut memory);
     assert_eq!(changed(&memory), Some(later));
-    // A pass that could not come to it leaves it as it was.
-    let active = Standing { holds: false, since: begin };
+    // A pass that does not evaluate a condition leaves it unchanged.
+    let active = ConditionState { holds: false, since: begin };
     assert_eq!(memory.get(ConditionKind::ScalingActive), Some(active));
     assert_eq!(memory.get(ConditionKind::ScalingLimited), None);
 }
@@ -273,7 +273,7 @@ fn world() -> impl Strategy<Value = World> {
 }
 
 fn policy() -> impl Strategy<Value = ScalePolicy> {
-    // Over the share of the processor (per cent), over the queue (jobs for each replica), and over both.
+    // By the processor utilization (per cent), by the queue (jobs for each replica), and by both.
     select(vec![
         "\"hpa\"",
         "\"unanimous\"",
@@ -294,9 +294,9 @@ fn policy() -> impl Strategy<Value = ScalePolicy> {
 fn policy_memory() -> impl Strategy<Value = PolicyMemory> {
     let ago = || (0..400_u64).prop_map(|secs| NOW - Duration::from_secs(secs));
     let asking = prop_oneof![
-        Just(Asking::Nothing),
-        ago().prop_map(|since| Asking::More { since }),
-        ago().prop_map(|since| Asking::Fewer { since }),
+        Just(PendingChange::None),
+        ago().prop_map(|since| PendingChange::More { since }),
+        ago().prop_map(|since| PendingChange::Fewer { since }),
     ];
     let mean = || option::weighted(0.9, (0..120_000_i64).prop_map(Milli));
     let evaluations = (ago(), vec(mean(), 0..6)).prop_map(|(since, means)| {
@@ -314,16 +314,14 @@ fn policy_memory() -> impl Strategy<Value = PolicyMemory> {
         let parts = loads.into_iter().enumerate().map(part).collect();
         LoadMemory { noted: NOW - Duration::from_secs(1), since: begin, parts, panic }
     });
-    let past = prop_oneof![
-        Just(Past::None),
-        asking.prop_map(Past::Asking),
-        evaluations.prop_map(Past::Evaluations),
-        load.prop_map(Past::Load),
+    let history = prop_oneof![
+        Just(PolicyHistory::None),
+        asking.prop_map(PolicyHistory::Pending),
+        evaluations.prop_map(PolicyHistory::Evaluations),
+        load.prop_map(PolicyHistory::Load),
     ];
-    (option::of(ago()), option::of(ago()), past).prop_map(|(grown, shrunk, past)| PolicyMemory {
-        grown,
-        shrunk,
-        past,
+    (option::of(ago()), option::of(ago()), history).prop_map(|(last_scale_out, last_scale_in, history)| {
+        PolicyMemory { last_scale_out, last_scale_in, history }
     })
 }
 
@@ -349,8 +347,8 @@ fn spec(min: u32, max: u32, behavior: Option<Behavior>) -> AutoscalerSpec {
     }
 }
 
-/// Running and old enough to count, on its way up, or on its way out of sight without leaving the count: with replicas that
-/// are wanted but not there, Kubernetes' algorithm is not monotone, as its own `readyPodCount` shows.
+/// Mostly running and old enough to count, or starting. With replicas that are wanted and do not exist, Kubernetes' algorithm is not monotone, as its
+/// own `readyPodCount` shows.
 fn replica() -> impl Strategy<Value = ReplicaView> {
     let phase = prop_oneof![9 => Just(Phase::Running), 1 => Just(Phase::Pending)];
     (phase, prop_oneof![8 => Just(36_000_u64), 1 => 0..400_u64]).prop_map(|(phase, age)| {

@@ -1,4 +1,4 @@
-//! How many replicas a total asks for: a queue's length, a rate at the door.
+//! The proposal of a total, such as the length of a queue or a rate of arrivals.
 //!
 //! Source: Kubernetes `pkg/controller/podautoscaler/replica_calculator.go`, `GetObjectMetricReplicas`,
 //! `GetObjectPerPodMetricReplicas` and their External twins.
@@ -8,15 +8,14 @@ use super::proposal::{Arithmetic, MetricFault, Proposal};
 use super::ratio::{Level, Tolerance, replicas_ceil};
 use super::reading::{Milli, ReplicaView};
 
-/// The sum of all series, held at the ends of the range.
+/// The sum of all series, saturating.
 pub fn total(series: &[Milli]) -> Milli {
     series.iter().fold(Milli(0), |sum, value| sum.plus(*value))
 }
 
-/// How many replicas bring `total` to `target`, taking the load to spread over the serving ones alike.
+/// The replicas that bring `total` to `target`, assuming that the load spreads evenly over the serving ones.
 ///
-/// From `current` = 0 a single replica is taken to carry the target: neither tolerance nor serving replicas are asked,
-/// which is how scaling out from zero begins.
+/// From `current` = 0 a single replica is assumed to carry the target, without tolerance or serving replicas: so scaling out from zero begins.
 pub fn for_value(
     total: Milli,
     target: Milli,
@@ -47,10 +46,10 @@ pub fn for_value(
     })
 }
 
-/// How many replicas bring the share of `total` that falls to each to `target`.
+/// The replicas that bring the share of `total` of each to `target`.
 ///
-/// `existing` are the replicas there are, whether they serve or not, but for those that cannot be counted on. With none of them the share is
-/// infinite, or no number when there is nothing to share: never within the tolerance.
+/// `existing` are the replicas there are, whether they serve or not; unstable ones do not count. Without any the share is infinite, or `NaN` for a
+/// total of 0, and never within the tolerance.
 pub fn for_average(
     total: Milli,
     target: Milli,
@@ -66,8 +65,8 @@ pub fn for_average(
         (all, Arithmetic::WithinTolerance { assumed: false, ratio })
     } else {
         let replacements = if ratio > 1.0 { unstable } else { 0 };
-        let asked = replicas_ceil(total.0 as f64 / target.0 as f64).saturating_add(replacements);
-        (asked, Arithmetic::Shared { total, existing, replacements })
+        let proposal = replicas_ceil(total.0 as f64 / target.0 as f64).saturating_add(replacements);
+        (proposal, Arithmetic::Shared { total, existing, replacements })
     };
     Proposal { replicas, level, census: Census { unstable, ..Census::default() }, arithmetic }
 }

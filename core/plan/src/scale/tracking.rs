@@ -1,8 +1,6 @@
-//! Target tracking: the largest of what the metrics ask for, followed once it has been asked for long enough, and never in while
-//! replicas warm up.
+//! Target tracking: the largest proposal of the metrics, followed once it has lasted, without scaling in while replicas warm up.
 //!
-//! That replicas that are not warm are not measured, and count as ordered, is the doing of [`Warmup::Serving`](super::classify::Warmup)
-//! in the proposals.
+//! Replicas that are not warm yet do not count with their samples, which is done by [`Warmup::Serving`](super::classify::Warmup) in the proposals.
 //!
 //! Source: AWS EC2 Auto Scaling, "Target tracking scaling policies" and "Set the default instance warmup".
 
@@ -10,16 +8,16 @@ use model::memory::PolicyMemory;
 use model::resource::TrackingPolicy;
 use model::time::Time;
 
+use super::choice::{Choice, NoChoice, largest};
 use super::classify::Warmup;
-use super::combine::{Combined, DecidedBy, largest};
-use super::policy_input::{PolicyInput, since_asked};
+use super::policy_input::{PolicyInput, wanted_since};
 use super::reading::{Phase, ReplicaView};
 use super::stabilize::Direction;
 
 /// The decision of target tracking, with its arithmetic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TrackingDecision {
-    /// The metric that asks for most, by its place in the declaration.
+    /// The metric with the largest proposal, by its place in the declaration.
     pub metric: usize,
     /// How the number came about.
     pub outcome: TrackingOutcome,
@@ -28,51 +26,57 @@ pub struct TrackingDecision {
 /// How the number of a [`TrackingDecision`] came about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TrackingOutcome {
-    /// As the metric asks.
+    /// The proposal of the metric is followed.
     Followed,
-    /// It has not asked for long enough.
+    /// The proposal has not lasted long enough.
     Waiting {
-        /// For a change this way, which is made
+        /// The direction of the change.
         direction: Direction,
-        /// at this time.
+        /// When the change is made.
         until: Time,
     },
-    /// Some replicas that ought to be measured are not, so that none is removed.
+    /// Some replicas that should be measured are not, so that none is removed.
     Partial,
     /// Replicas warm up, so that none is removed.
-    Warming {
-        /// So many.
+    WarmingUp {
+        /// How many warm up.
         replicas: u32,
-        /// When the last one of those that are ready will be warm; `None` when none of them is ready.
+        /// When the last of the ready ones will be warm; `None` when none of them is ready.
         until: Option<Time>,
     },
 }
 
-/// Decides by targets; notes in `memory` since when a change has been asked for.
-pub(super) fn choose(policy: TrackingPolicy, input: &PolicyInput<'_>, memory: &mut PolicyMemory) -> Combined {
+/// Decides by targets; records in `memory` since when a change has been wanted.
+pub(super) fn choose(
+    policy: TrackingPolicy,
+    input: &PolicyInput<'_>,
+    memory: &mut PolicyMemory,
+) -> Result<Choice<TrackingDecision>, NoChoice> {
     let (now, current) = (input.now, input.current);
-    let largest = largest(input.asked(), current);
-    let Combined::Chosen { replicas: asked, decided_by: DecidedBy::Largest { metric } } = largest else {
-        since_asked(memory, now, current, current);
-        return largest;
+    let largest = largest(input.proposals(), current);
+    let Choice { replicas: proposal, decided_by: metric } = largest.inspect_err(|_| {
+        wanted_since(memory, now, current, current);
+    })?;
+    let blocker = if proposal < current { scale_in_blocker(policy, input) } else { None };
+    let followed = if blocker.is_some() { current } else { proposal };
+    let since = wanted_since(memory, now, current, followed);
+    let (direction, wait) = if proposal > current {
+        (Direction::Out, policy.out_after)
+    } else {
+        (Direction::In, policy.in_after)
     };
-    let outcome = if asked < current { unfit(policy, input) } else { None };
-    let followed = if outcome.is_some() { current } else { asked };
-    let since = since_asked(memory, now, current, followed);
-    let (direction, wait) =
-        if asked > current { (Direction::Out, policy.out_after) } else { (Direction::In, policy.in_after) };
     let until = since + wait.as_duration();
-    let outcome = outcome.unwrap_or(if asked != current && now < until {
+    let outcome = blocker.unwrap_or(if proposal != current && now < until {
         TrackingOutcome::Waiting { direction, until }
     } else {
         TrackingOutcome::Followed
     });
-    let replicas = if outcome == TrackingOutcome::Followed { asked } else { current };
-    Combined::Chosen { replicas, decided_by: DecidedBy::Tracking(TrackingDecision { metric, outcome }) }
+    let replicas = if outcome == TrackingOutcome::Followed { proposal } else { current };
+    Ok(Choice { replicas, decided_by: TrackingDecision { metric, outcome } })
 }
 
-/// Why no replica may be removed, whatever is asked for.
-fn unfit(policy: TrackingPolicy, input: &PolicyInput<'_>) -> Option<TrackingOutcome> {
+/// Why no replica may be removed, whatever is proposed.
+fn scale_in_blocker(policy: TrackingPolicy, input: &PolicyInput<'_>) -> Option<TrackingOutcome> {
     let is_partial = input.metrics.iter().flatten().any(|proposal| proposal.census.missing() > 0);
     if is_partial {
         return Some(TrackingOutcome::Partial);
@@ -84,5 +88,5 @@ fn unfit(policy: TrackingPolicy, input: &PolicyInput<'_>) -> Option<TrackingOutc
     };
     let replicas = u32::try_from(warming().count()).unwrap_or(u32::MAX);
     let until = warming().filter_map(|replica| warmup.warm_at(replica)).max();
-    (replicas > 0).then_some(TrackingOutcome::Warming { replicas, until })
+    (replicas > 0).then_some(TrackingOutcome::WarmingUp { replicas, until })
 }

@@ -1,15 +1,15 @@
-//! High and low watermark: replicas are added above the one and removed below the other, and between them the number rests.
+//! The watermark policy: replicas are added above the high watermark and removed below the low one; between them the number stays.
 //!
-//! Source: DataDog/watermarkpodautoscaler `replica_calculator.go`, `getReplicaCount`. There the low watermark alone says how far the
-//! number falls, and rounding may lift what is left over the high one, which adds again; here both watermarks do, so that a load that
-//! does not change is followed once and then rests.
+//! Source: DataDog/watermarkpodautoscaler `replica_calculator.go`, `getReplicaCount`. There the low watermark alone determines how far
+//! the number falls, and rounding may bring the load of the rest above the high one, which adds replicas again. Here both watermarks do, so that a
+//! constant load changes the number at most once.
 
 use model::memory::PolicyMemory;
 use model::resource::WatermarkPolicy;
 use model::time::Time;
 
-use super::combine::{Combined, DecidedBy};
-use super::policy_input::{PolicyInput, replicas_at_least, replicas_at_most, since_asked};
+use super::choice::{Choice, NoChoice};
+use super::policy_input::{PolicyInput, replicas_at_least, replicas_at_most, wanted_since};
 use super::reading::Milli;
 use super::stabilize::Direction;
 
@@ -20,7 +20,7 @@ pub struct WatermarkDecision {
     pub metric: usize,
     /// Its value.
     pub value: Milli,
-    /// What all replicas together carry of it.
+    /// The total over all replicas.
     pub load: Milli,
     /// How the number came about.
     pub outcome: WatermarkOutcome,
@@ -29,67 +29,64 @@ pub struct WatermarkDecision {
 /// How the number of a [`WatermarkDecision`] came about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WatermarkOutcome {
-    /// The value lies between the watermarks, or no other number would bring it there.
-    Resting,
+    /// The number stays: the value is between the watermarks, or no other number would bring it there.
+    Unchanged,
     /// The value has not been beyond the watermark for long enough.
     Waiting {
-        /// Of a change this way,
+        /// The direction of the change.
         direction: Direction,
-        /// to so many replicas,
-        asked: u32,
-        /// at this time.
+        /// The number after the change.
+        replicas: u32,
+        /// When the change is made.
         until: Time,
     },
-    /// Some replicas that ought to be measured are not, so that none is removed.
+    /// Some replicas that should be measured are not, so that none is removed.
     Partial,
     /// The number changes.
-    Beyond {
-        /// Which way.
+    Changed {
+        /// The direction of the change.
         direction: Direction,
-        /// To so many replicas.
-        asked: u32,
+        /// The number after the change.
+        replicas: u32,
     },
 }
 
-/// Decides by watermarks; notes in `memory` since when the value has been beyond one.
+/// Decides by watermarks; records in `memory` since when the value has been beyond one.
 pub(super) fn choose(
     policy: &WatermarkPolicy,
     input: &PolicyInput<'_>,
     memory: &mut PolicyMemory,
-) -> Combined {
+) -> Result<Choice<WatermarkDecision>, NoChoice> {
     let (now, current) = (input.now, input.current);
     let (metric, proposal) = input.only_metric();
     let Some(proposal) = proposal else {
-        since_asked(memory, now, current, current);
-        return Combined::Held { invalid: metric, asked: None };
+        wanted_since(memory, now, current, current);
+        return Err(NoChoice::without(metric));
     };
     let value = proposal.level.value().max(Milli(0));
     let load = input.load(metric, proposal);
-    let asked = asked(policy, value, load, current);
-    let is_partial = asked < current && proposal.census.missing() > 0;
-    let followed = if is_partial { current } else { asked };
-    let since = since_asked(memory, now, current, followed);
+    let wanted = replicas_between_watermarks(policy, value, load, current);
+    let is_partial = wanted < current && proposal.census.missing() > 0;
+    let followed = if is_partial { current } else { wanted };
+    let since = wanted_since(memory, now, current, followed);
     let (direction, wait) =
-        if asked > current { (Direction::Out, policy.out_after) } else { (Direction::In, policy.in_after) };
+        if wanted > current { (Direction::Out, policy.out_after) } else { (Direction::In, policy.in_after) };
     let until = since + wait.as_duration();
     let (replicas, outcome) = if is_partial {
         (current, WatermarkOutcome::Partial)
-    } else if asked == current {
-        (current, WatermarkOutcome::Resting)
+    } else if wanted == current {
+        (current, WatermarkOutcome::Unchanged)
     } else if now < until {
-        (current, WatermarkOutcome::Waiting { direction, asked, until })
+        (current, WatermarkOutcome::Waiting { direction, replicas: wanted, until })
     } else {
-        (asked, WatermarkOutcome::Beyond { direction, asked })
+        (wanted, WatermarkOutcome::Changed { direction, replicas: wanted })
     };
     let load = Milli(i64::try_from(load).unwrap_or(i64::MAX));
-    Combined::Chosen {
-        replicas,
-        decided_by: DecidedBy::Watermarks(WatermarkDecision { metric, value, load, outcome }),
-    }
+    Ok(Choice { replicas, decided_by: WatermarkDecision { metric, value, load, outcome } })
 }
 
-/// How many replicas bring a value beyond a watermark between them.
-fn asked(policy: &WatermarkPolicy, value: Milli, load: i128, current: u32) -> u32 {
+/// The replicas that bring a value beyond a watermark back between them.
+fn replicas_between_watermarks(policy: &WatermarkPolicy, value: Milli, load: i128, current: u32) -> u32 {
     let (high, low) = (Milli(policy.high.milli()), Milli(policy.low.milli()));
     if value > high {
         replicas_at_most(load, high).max(current)

@@ -9,7 +9,7 @@ fn sample(milli: i64) -> Sample {
 }
 
 #[test]
-fn a_load_is_shared_by_as_many_as_there_would_be() {
+fn the_load_is_shared_by_the_replicas_of_the_shadow() {
     let samples = [Ok(sample(600)), Ok(sample(400)), Err(Gap::Absent)];
     assert_eq!(shared(&samples, &[0, 1], 4), vec![Ok(sample(250)); 4]);
     assert_eq!(shared(&samples, &[0, 1], 1), [Ok(sample(1000))]);
@@ -17,7 +17,7 @@ fn a_load_is_shared_by_as_many_as_there_would_be() {
 }
 
 #[test]
-fn what_cannot_be_measured_stays_so() {
+fn missing_samples_stay_missing() {
     let samples = [Ok(sample(600)), Err(Gap::Stale)];
     assert_eq!(shared(&samples, &[0, 1], 3), [Ok(sample(400)), Ok(sample(400)), Err(Gap::Stale)]);
     assert_eq!(shared(&samples, &[1], 2), vec![Err(Gap::Stale); 2]);
@@ -25,9 +25,9 @@ fn what_cannot_be_measured_stays_so() {
 }
 
 proptest! {
-    /// Nothing is lost or made but what a whole thousandth for each cuts off.
+    /// Up to the rounding of each sample to a thousandth.
     #[test]
-    fn the_load_in_all_stays_as_it_is(loads in prop::collection::vec(0..5000_i64, 1..9), count in 1..50_u32) {
+    fn the_total_load_stays_the_same(loads in prop::collection::vec(0..5000_i64, 1..9), count in 1..50_u32) {
         let samples: Vec<_> = loads.iter().map(|load| Ok(sample(*load))).collect();
         let serving: Vec<usize> = (0..loads.len()).collect();
         let sum = |samples: &[Result<Sample, Gap>]| samples.iter().flatten().map(|sample| sample.value.0).sum::<i64>();

@@ -1,4 +1,4 @@
-//! The table compared with an oracle that is written from the specification, sentence by sentence, and may be slow.
+//! The table compared with a slow reference that follows the specification sentence by sentence.
 
 use model::resource::route::{
     BackendRef, HeaderMatch, HeaderName, Hostname, Method, PathMatch, QueryParamMatch, RouteLimits,
@@ -13,7 +13,7 @@ use proptest::sample::select;
 use super::*;
 
 #[derive(Clone, Debug)]
-struct RequestTarget {
+struct Request {
     host: String,
     method: &'static str,
     path: String,
@@ -21,7 +21,7 @@ struct RequestTarget {
     headers: Vec<(&'static str, &'static str)>,
 }
 
-impl Head for RequestTarget {
+impl Head for Request {
     fn host(&self) -> &str {
         &self.host
     }
@@ -44,16 +44,18 @@ impl Head for RequestTarget {
 }
 
 #[derive(Clone, Debug)]
-struct Declared {
+struct NamedRoute {
     name: &'static str,
     created: u64,
     spec: RouteSpec,
 }
 
-fn lookup(routes: &[Declared], asked: &RequestTarget) -> Option<RuleMatch> {
-    let members: Vec<RouteEntry<'_>> =
-        routes.iter().map(|it| RouteEntry { name: it.name, created: it.created, spec: &it.spec }).collect();
-    Table::compile(&members).unwrap().lookup(asked)
+fn lookup(routes: &[NamedRoute], request: &Request) -> Option<RuleMatch> {
+    let entries: Vec<RouteEntry<'_>> = routes
+        .iter()
+        .map(|route| RouteEntry { name: route.name, created: route.created, spec: &route.spec })
+        .collect();
+    Table::compile(&entries).unwrap().lookup(request)
 }
 
 /// "Hostnames that are prefixed with a wildcard label (`*.`) are interpreted as a suffix match."
@@ -82,65 +84,65 @@ fn prefix_matches(prefix: &str, path: &str) -> bool {
     path.len() >= prefix.len() && path[..prefix.len()] == prefix[..]
 }
 
-fn all_hold(one: &RouteMatch, asked: &RequestTarget) -> bool {
-    let path = match one.path.kind {
-        PathMatchType::Exact => asked.path == one.path.value.as_str(),
-        PathMatchType::PathPrefix => prefix_matches(one.path.value.as_str(), &asked.path),
+fn match_holds(route_match: &RouteMatch, request: &Request) -> bool {
+    let path = match route_match.path.kind {
+        PathMatchType::Exact => request.path == route_match.path.value.as_str(),
+        PathMatchType::PathPrefix => prefix_matches(route_match.path.value.as_str(), &request.path),
     };
-    let value_fits = |kind: ValueMatchType, declared: &str, value: &str| match kind {
+    let value_matches = |kind: ValueMatchType, declared: &str, value: &str| match kind {
         ValueMatchType::Exact => declared == value,
         ValueMatchType::RegularExpression => {
             Regex::new(&format!("^({declared})$")).unwrap().is_match(value.as_bytes())
         }
     };
-    path && one.method.is_none_or(|method| method.as_str() == asked.method)
-        && one.headers.iter().all(|header| {
-            asked.headers.iter().any(|(name, value)| {
+    path && route_match.method.is_none_or(|method| method.as_str() == request.method)
+        && route_match.headers.iter().all(|header| {
+            request.headers.iter().any(|(name, value)| {
                 name.eq_ignore_ascii_case(header.name.as_str())
-                    && value_fits(header.kind, &header.value, value)
+                    && value_matches(header.kind, &header.value, value)
             })
         })
-        && one.query_params.iter().all(|param| {
-            let pairs = asked.query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+        && route_match.query_params.iter().all(|param| {
+            let pairs = request.query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
             let value = pairs.into_iter().find(|(name, _)| *name == param.name);
-            value.is_some_and(|(_, value)| value_fits(param.kind, &param.value, value))
+            value.is_some_and(|(_, value)| value_matches(param.kind, &param.value, value))
         })
 }
 
-/// Among everything that matches, "precedence must be given to" the largest by these, each breaking the ties of the one before.
-fn oracle(routes: &[Declared], asked: &RequestTarget) -> Option<(usize, usize)> {
-    let mut all = Vec::new();
+/// The match to which "precedence must be given": the largest rank, whose parts are compared in this order.
+fn reference(routes: &[NamedRoute], request: &Request) -> Option<(usize, usize)> {
+    let mut ranked = Vec::new();
     for (r, route) in routes.iter().enumerate() {
         let hosts: Vec<&str> = route.spec.hostnames.iter().map(Hostname::as_str).collect();
         let hosts = if hosts.is_empty() { vec![""] } else { hosts };
-        for host in hosts.into_iter().filter(|host| host.is_empty() || host_matches(host, &asked.host)) {
-            let of_single = if host.starts_with('*') { 0 } else { host.len() };
+        for host in hosts.into_iter().filter(|host| host.is_empty() || host_matches(host, &request.host)) {
+            let exact_len = if host.starts_with('*') { 0 } else { host.len() };
             for (i, rule) in route.spec.rules.iter().enumerate() {
-                let whole = vec![RouteMatch::default()];
-                let matches = if rule.matches.is_empty() { &whole } else { &rule.matches };
-                for one in matches.iter().filter(|one| all_hold(one, asked)) {
-                    let value = one.path.value.as_str();
-                    let is_exact = one.path.kind == PathMatchType::Exact;
+                let match_all = vec![RouteMatch::default()];
+                let matches = if rule.matches.is_empty() { &match_all } else { &rule.matches };
+                for found in matches.iter().filter(|route_match| match_holds(route_match, request)) {
+                    let value = found.path.value.as_str();
+                    let is_exact = found.path.kind == PathMatchType::Exact;
                     let prefix = value.strip_suffix('/').unwrap_or(value).len();
                     let rank = (
-                        (of_single, host.len()),
+                        (exact_len, host.len()),
                         is_exact,
                         if is_exact { 0 } else { prefix },
-                        one.method.is_some(),
-                        one.headers.len(),
-                        one.query_params.len(),
+                        found.method.is_some(),
+                        found.headers.len(),
+                        found.query_params.len(),
                         Reverse((route.created, route.name, i)),
                     );
-                    all.push((rank, (r, i)));
+                    ranked.push((rank, (r, i)));
                 }
             }
         }
     }
-    all.into_iter().max().map(|(_, found)| found)
+    ranked.into_iter().max().map(|(_, found)| found)
 }
 
 fn value_match() -> impl Strategy<Value = (ValueMatchType, String)> {
-    // Seldom an expression: compiling them is what these tests spend their time on.
+    // Few expressions, because compiling them takes most of the time of these tests.
     let exact = select(vec!["1", "2", "22"]).prop_map(|value| (ValueMatchType::Exact, value.to_owned()));
     let expressions = select(vec!["1|22", "[12]", "2+"]);
     let expression = expressions.prop_map(|value| (ValueMatchType::RegularExpression, value.to_owned()));
@@ -169,7 +171,7 @@ fn path_match() -> impl Strategy<Value = PathMatch> {
     (kinds, paths).prop_map(|(kind, path)| PathMatch { kind, value: UrlPath::parse(path).unwrap() })
 }
 
-fn a_match() -> impl Strategy<Value = RouteMatch> {
+fn route_match() -> impl Strategy<Value = RouteMatch> {
     let methods = of(select(vec![Method::Get, Method::Post]));
     (path_match(), vec(header_match(), 0..3), vec(param_match(), 0..3), methods).prop_map(
         |(path, mut headers, mut query_params, method)| {
@@ -180,17 +182,17 @@ fn a_match() -> impl Strategy<Value = RouteMatch> {
     )
 }
 
-fn routes() -> impl Strategy<Value = Vec<Declared>> {
+fn routes() -> impl Strategy<Value = Vec<NamedRoute>> {
     let hosts = select(vec!["a.b", "x.a.b", "*.b", "*.a.b", "*.x.a.b"]);
     let hosts = vec(hosts.prop_map(|host| Hostname::parse(host).unwrap()), 0..3);
-    let rules = vec(vec(a_match(), 0..3), 1..4);
-    vec((hosts, rules, 0u64..3), 1..5).prop_map(|all| {
+    let rules = vec(vec(route_match(), 0..3), 1..4);
+    vec((hosts, rules, 0u64..3), 1..5).prop_map(|routes| {
         let names = ["d", "b", "c", "a"];
-        let declared = all.into_iter().zip(names).map(|((hostnames, rules, created), name)| {
+        let named = routes.into_iter().zip(names).map(|((hostnames, rules, created), name)| {
             let rules =
                 rules.into_iter().map(|matches| RouteRule { matches, ..RouteRule::default() }).collect();
             let listen = ListenAddress::parse("127.0.0.1:80").unwrap();
-            Declared {
+            NamedRoute {
                 name,
                 created,
                 spec: RouteSpec {
@@ -204,12 +206,12 @@ fn routes() -> impl Strategy<Value = Vec<Declared>> {
                 },
             }
         });
-        declared.collect()
+        named.collect()
     })
 }
 
-/// Routes of which every rule is for [`the_one_asked`], so that nothing but precedence decides.
-fn rivals() -> impl Strategy<Value = Vec<Declared>> {
+/// Routes whose rules all match [`fixed_request`], so that only precedence decides.
+fn competing_routes() -> impl Strategy<Value = Vec<NamedRoute>> {
     let header = |name: &str| HeaderMatch {
         kind: ValueMatchType::Exact,
         name: HeaderName::parse(name).unwrap(),
@@ -223,14 +225,14 @@ fn rivals() -> impl Strategy<Value = Vec<Declared>> {
         (PathMatchType::PathPrefix, "/a/b"),
     ]);
     let path = paths.prop_map(|(kind, path)| PathMatch { kind, value: UrlPath::parse(path).unwrap() });
-    let one = (path, 0usize..3, 0usize..3, of(Just(Method::Get)));
-    let one = one.prop_map(move |(path, headers, params, method)| RouteMatch {
+    let matches = (path, 0usize..3, 0usize..3, of(Just(Method::Get)));
+    let matches = matches.prop_map(move |(path, headers, params, method)| RouteMatch {
         path,
         headers: ["x", "y"][..headers].iter().map(|name| header(name)).collect(),
         query_params: ["p", "q"][..params].iter().map(|name| param(name)).collect(),
         method,
     });
-    (routes(), vec(vec(vec(one, 1..3), 1..4), 4)).prop_map(|(mut routes, rules)| {
+    (routes(), vec(vec(vec(matches, 1..3), 1..4), 4)).prop_map(|(mut routes, rules)| {
         for (route, rules) in routes.iter_mut().zip(rules) {
             route.spec.hostnames.retain(|host| host_matches(host.as_str(), "x.a.b"));
             let rules = rules.into_iter().map(|matches| RouteRule { matches, ..RouteRule::default() });
@@ -240,8 +242,8 @@ fn rivals() -> impl Strategy<Value = Vec<Declared>> {
     })
 }
 
-fn the_one_asked() -> RequestTarget {
-    RequestTarget {
+fn fixed_request() -> Request {
+    Request {
         host: "x.a.b".into(),
         method: "GET",
         path: "/a/b".into(),
@@ -250,14 +252,14 @@ fn the_one_asked() -> RequestTarget {
     }
 }
 
-fn asked() -> impl Strategy<Value = RequestTarget> {
+fn request() -> impl Strategy<Value = Request> {
     let hosts = select(vec!["a.b", "A.B:80", "x.a.b", "y.x.A.b", "z.b", "c", "b", ".b", ""]);
     let paths =
         select(vec!["/", "/a", "/a/", "/a/b", "/a/b/", "/a/b/c", "/ab", "/abc", "//a", "/a//b", "*", "/A"]);
     let queries = select(vec!["", "p=1", "p=2&p=1", "q=22", "p=1&q=2", "p", "p=11"]);
     let headers = vec((select(vec!["x", "X", "y"]), select(vec!["1", "2", "22", "11"])), 0..3);
     (hosts, select(vec!["GET", "POST", "get"]), paths, queries, headers).prop_map(
-        |(host, method, path, query, headers)| RequestTarget {
+        |(host, method, path, query, headers)| Request {
             host: host.to_owned(),
             method,
             path: path.to_owned(),
@@ -271,54 +273,55 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
-    fn the_table_answers_what_the_specification_says(routes in routes(), asked in vec(asked(), 1..20)) {
-        for asked in &asked {
-            let found = lookup(&routes, asked);
-            prop_assert_eq!(found.map(|found| (found.route, found.rule)), oracle(&routes, asked), "{:?}", asked);
+    fn the_table_agrees_with_the_specification(routes in routes(), requests in vec(request(), 1..20)) {
+        for request in &requests {
+            let found = lookup(&routes, request);
+            prop_assert_eq!(found.map(|found| (found.route, found.rule)), reference(&routes, request), "{:?}", request);
         }
     }
 
     #[test]
-    fn among_rules_that_all_hold_precedence_decides(routes in rivals()) {
-        let found = lookup(&routes, &the_one_asked()).map(|found| (found.route, found.rule));
-        prop_assert_eq!(found, oracle(&routes, &the_one_asked()));
+    fn precedence_decides_between_matching_rules(routes in competing_routes()) {
+        let found = lookup(&routes, &fixed_request()).map(|found| (found.route, found.rule));
+        prop_assert_eq!(found, reference(&routes, &fixed_request()));
         prop_assert!(found.is_some());
     }
 
     #[test]
-    fn the_order_in_which_routes_are_given_is_without_effect(routes in routes(), asked in asked()) {
-        let named = |routes: &[Declared]| lookup(routes, &asked).map(|found| (routes[found.route].name, found.rule));
-        let mut turned = routes.clone();
-        turned.reverse();
-        prop_assert_eq!(named(&routes), named(&turned));
+    fn the_order_of_the_routes_has_no_effect(routes in routes(), request in request()) {
+        let named = |routes: &[NamedRoute]| lookup(routes, &request).map(|found| (routes[found.route].name, found.rule));
+        let mut reversed = routes.clone();
+        reversed.reverse();
+        prop_assert_eq!(named(&routes), named(&reversed));
     }
 
     #[test]
-    fn what_a_prefix_covers_ends_where_an_element_ends(routes in routes(), asked in asked()) {
-        if let Some(found) = lookup(&routes, &asked) {
-            let rest = &asked.path[found.prefix_len..];
+    fn a_matched_prefix_ends_at_the_end_of_an_element(routes in routes(), request in request()) {
+        if let Some(found) = lookup(&routes, &request) {
+            let rest = &request.path[found.prefix_len..];
             prop_assert!(found.prefix_len == 0 || rest.is_empty() || rest.starts_with('/'), "{rest}");
         }
     }
 }
 
-fn declared(name: &'static str, created: u64, spec: serde_json::Value) -> Declared {
-    let mut whole = serde_json::json!({"listen": "127.0.0.1:80", "rules": [{}]});
-    let serde_json::Value::Object(fields) = spec else { panic!("an object") };
-    fields.into_iter().for_each(|(key, value)| whole[key] = value);
-    Declared { name, created, spec: serde_json::from_value(whole).expect("a spec") }
+/// A route with these fields in its spec, and defaults for the others.
+fn route(name: &'static str, created: u64, fields: serde_json::Value) -> NamedRoute {
+    let mut spec = serde_json::json!({"listen": "127.0.0.1:80", "rules": [{}]});
+    let serde_json::Value::Object(fields) = fields else { panic!("an object") };
+    fields.into_iter().for_each(|(key, value)| spec[key] = value);
+    NamedRoute { name, created, spec: serde_json::from_value(spec).expect("a spec") }
 }
 
-fn get(host: &str, path: &str) -> RequestTarget {
+fn get(host: &str, path: &str) -> Request {
     let (host, path) = (host.to_owned(), path.to_owned());
-    RequestTarget { host, method: "GET", path, query: String::new(), headers: Vec::new() }
+    Request { host, method: "GET", path, query: String::new(), headers: Vec::new() }
 }
 
 #[test]
-fn a_closer_host_that_has_no_rule_for_the_path_leaves_it_to_the_others() {
+fn a_more_specific_host_without_a_matching_rule_falls_back_to_others() {
     let routes = [
-        declared("all", 1, serde_json::json!({})),
-        declared(
+        route("all", 1, serde_json::json!({})),
+        route(
             "one",
             2,
             serde_json::json!({"hostnames": ["a.b"], "rules": [{"matches": [{"path": {"value": "/a"}}]}]}),
@@ -330,38 +333,38 @@ fn a_closer_host_that_has_no_rule_for_the_path_leaves_it_to_the_others() {
 }
 
 #[test]
-fn among_equals_the_older_route_goes_first_and_then_the_first_name() {
-    let of = |a: u64, b: u64| {
-        let routes = [declared("b", b, serde_json::json!({})), declared("a", a, serde_json::json!({}))];
+fn ties_are_decided_by_age_and_then_by_name() {
+    let winner = |a: u64, b: u64| {
+        let routes = [route("b", b, serde_json::json!({})), route("a", a, serde_json::json!({}))];
         lookup(&routes, &get("h", "/")).map(|found| routes[found.route].name)
     };
-    assert_eq!(of(2, 1), Some("b"));
-    assert_eq!(of(1, 1), Some("a"));
+    assert_eq!(winner(2, 1), Some("b"));
+    assert_eq!(winner(1, 1), Some("a"));
 }
 
 #[test]
-fn nothing_declared_matches_nothing() {
+fn a_request_without_a_matching_route_has_no_rule() {
     assert_eq!(Table::default().lookup(&get("a.b", "/")), None);
-    let one = [declared("a", 1, serde_json::json!({"hostnames": ["*.b"]}))];
-    assert_eq!(lookup(&one, &get("b", "/")), None);
-    assert_eq!(lookup(&one, &get(&"a.".repeat(200), "/")), None);
+    let routes = [route("a", 1, serde_json::json!({"hostnames": ["*.b"]}))];
+    assert_eq!(lookup(&routes, &get("b", "/")), None);
+    assert_eq!(lookup(&routes, &get(&"a.".repeat(200), "/")), None);
 }
 
 #[test]
-fn a_rule_is_found_whatever_its_services_are() {
+fn a_rule_matches_even_if_its_backends_have_no_weight() {
     let name = model::name::ServiceName::parse("shop").unwrap();
     let backend = BackendRef { name, port: None, weight: 0 };
-    let mut one = declared("a", 1, serde_json::json!({}));
-    one.spec.rules[0].backend_refs = vec![backend];
-    assert!(lookup(&[one], &get("h", "/")).is_some());
+    let mut route = route("a", 1, serde_json::json!({}));
+    route.spec.rules[0].backend_refs = vec![backend];
+    assert!(lookup(&[route], &get("h", "/")).is_some());
 }
 
 #[test]
-fn a_path_that_is_written_otherwise_is_the_same_path() {
+fn equivalent_encodings_of_a_path_match_the_same_rule() {
     let rules = serde_json::json!([
         {}, {"matches": [{"path": {"value": "/admin"}}]}, {"matches": [{"path": {"type": "Exact", "value": "/%7Eme"}}]},
     ]);
-    let routes = [declared("all", 1, serde_json::json!({"rules": rules}))];
+    let routes = [route("all", 1, serde_json::json!({"rules": rules}))];
     let found = |path: &str| lookup(&routes, &get("a.b", path)).map(|found| (found.rule, found.prefix_len));
     assert_eq!(found("/admin/x"), Some((1, 6)));
     assert_eq!(found("/%61dmin/%78"), Some((1, 8)));

@@ -1,19 +1,19 @@
-//! HAProxy: a `backend`, as a further file of its configuration.
+//! HAProxy: a `backend`, as an additional file of its configuration.
 //!
-//! Source: HAProxy's configuration manual, sections 4.2 (`balance`, `hash-type`, `hash-balance-factor`) and 5.2 (`weight`); all of it is in
-//! HAProxy 2.6 and later.
+//! Source: HAProxy's configuration manual, sections 4.2 (`balance`, `hash-type`, `hash-balance-factor`) and 5.2 (`weight`), for HAProxy
+//! 2.6 and later.
 
 use model::resource::{Balance, HashKey};
 
-use super::{head, word};
+use super::{head, sanitized};
 use crate::upstream::{ServerState, Upstream};
 
-/// The greatest weight that HAProxy takes.
+/// The greatest weight that HAProxy accepts.
 const WEIGHT_MAX: u16 = 256;
 
 pub(super) fn render(upstream: &Upstream) -> String {
     let mut text = head(upstream);
-    text += &format!("backend {}\n{}", word(&upstream.name), balance(upstream));
+    text += &format!("backend {}\n{}", sanitized(&upstream.name), balance(upstream));
     for server in &upstream.servers {
         let weight = match server.state {
             ServerState::Serving { weight } => weight.clamp(1, WEIGHT_MAX),
@@ -21,12 +21,12 @@ pub(super) fn render(upstream: &Upstream) -> String {
             ServerState::Draining => 0,
         };
         let name = match server.ordinal {
-            Some(ordinal) => format!("{}-{ordinal}", word(&upstream.service)),
+            Some(ordinal) => format!("{}-{ordinal}", sanitized(&upstream.service)),
             // The `%` of a zone is replaced by `-` and a colon by `_`, so that no two addresses have the same name.
-            None => format!("elsewhere-{}", word(&server.address.to_string().replace('%', "-"))),
+            None => format!("elsewhere-{}", sanitized(&server.address.to_string().replace('%', "-"))),
         };
-        let speaks = if upstream.http2 { " proto h2" } else { "" };
-        text += &format!("    server {name} {}{speaks} weight {weight}\n", server.address);
+        let protocol = if upstream.http2 { " proto h2" } else { "" };
+        text += &format!("    server {name} {}{protocol} weight {weight}\n", server.address);
     }
     text
 }
@@ -45,11 +45,11 @@ fn balance(upstream: &Upstream) -> String {
         Balance::LeastLoaded => "    balance random(2)\n".to_owned(),
         Balance::ConsistentHash => match &upstream.hash {
             HashKey::Address => format!("    balance source\n{CONSISTENT}"),
-            HashKey::Header(header) => by_key(&format!("req.hdr({})", word(header))),
-            HashKey::Cookie(cookie) => by_key(&format!("req.cook({})", word(cookie))),
+            HashKey::Header(header) => by_key(&format!("req.hdr({})", sanitized(header))),
+            HashKey::Cookie(cookie) => by_key(&format!("req.cook({})", sanitized(cookie))),
         },
     }
 }
 
-/// On a ring, and past a server that has over a quarter more than the mean, as the proxy does.
+/// A hash ring with bounded loads: a server with over a quarter more than the mean is skipped, as in the proxy.
 const CONSISTENT: &str = "    hash-type consistent\n    hash-balance-factor 125\n";

@@ -4,20 +4,20 @@
 
 use model::resource::{Balance, HashKey};
 
-use super::{head, word};
+use super::{head, sanitized};
 use crate::upstream::{ServerState, Upstream};
 
-/// What the worker processes share of an upstream: whether a server fails is learned once, and loads are compared over all of them.
+/// The shared memory zone of an upstream: the worker processes share which servers fail, and compare loads over all workers.
 ///
-/// A server takes less than 1 KiB there, and a service has at most 1,000. Pages that are not used take no memory.
+/// A server takes less than 1 KiB, and a service has at most 1,000. Unused pages take no memory.
 const ZONE: &str = "1m";
 
-/// Idle connections to the replicas that each worker process keeps, where the `location` lets it: with `proxy_http_version 1.1` and without a
-/// `Connection` header. It is what nginx itself shows as an example.
+/// Idle connections to the replicas that each worker process keeps, if the `location` has `proxy_http_version 1.1` and clears the
+/// `Connection` header. The number is that of nginx's own example.
 const KEEPALIVE: u32 = 32;
 
 pub(super) fn render(upstream: &Upstream) -> String {
-    let name = word(&upstream.name);
+    let name = sanitized(&upstream.name);
     let mut text = head(upstream);
     let method = match upstream.balance {
         Balance::RoundRobin | Balance::Weighted => String::new(),
@@ -50,13 +50,13 @@ pub(super) fn render(upstream: &Upstream) -> String {
     text
 }
 
-/// A variable of nginx, which knows names in small letters with `_` for `-`.
+/// A variable of nginx, whose names are in lower case with `_` for `-`.
 fn variable(of: &str, name: &str) -> String {
-    let name = word(name).replace(['-', '.'], "_").to_ascii_lowercase();
+    let name = sanitized(name).replace(['-', '.'], "_").to_ascii_lowercase();
     format!("${of}_{name}")
 }
 
-/// Writes what stands in for a header or cookie that is missing, the client's address, and gives its name.
+/// Writes a `map` that falls back to the client's address when a header or cookie is missing; returns the name of its variable.
 fn map(text: &mut String, name: &str, variable: &str) -> String {
     let key = format!("$homeostat_{}", name.replace(['-', '.'], "_").to_ascii_lowercase());
     *text += &format!("map {variable} {key} {{\n    default {variable};\n    \"\" $remote_addr;\n}}\n");

@@ -20,7 +20,7 @@ fn three() -> Vec<Server> {
     vec![server(0, serving(1)), server(1, ServerState::Draining), server(2, serving(2))]
 }
 
-/// What is in the folder of golden files under that name.
+/// The golden file with that name.
 fn golden(name: &str) -> &'static str {
     match name {
         "nginx-least-loaded" => include_str!("golden/nginx-least-loaded.conf"),
@@ -36,7 +36,7 @@ fn golden(name: &str) -> &'static str {
 }
 
 #[test]
-fn a_file_is_as_people_were_shown_it() {
+fn files_match_the_golden_ones() {
     use Balance::{ConsistentHash, LeastLoaded, RoundRobin};
     use ExternalFormat::{Haproxy, Nginx};
     let header = || HashKey::Header("X-User".into());
@@ -56,7 +56,7 @@ fn a_file_is_as_people_were_shown_it() {
 }
 
 #[test]
-fn endpoints_elsewhere_are_servers_like_the_replicas() {
+fn external_endpoints_are_servers_like_the_replicas() {
     let at = |address: &str, weight| Server {
         ordinal: None,
         address: address.parse().unwrap(),
@@ -75,7 +75,7 @@ fn endpoints_elsewhere_are_servers_like_the_replicas() {
 }
 
 #[test]
-fn no_two_endpoints_elsewhere_have_one_name() {
+fn external_endpoints_have_distinct_names() {
     let addresses = ["[fe80::1%2]:80", "[fe80::1:2]:80", "[fe80::1]:280", "[fe80::12]:80"];
     let server = |address: &&str| Server {
         ordinal: None,
@@ -89,14 +89,14 @@ fn no_two_endpoints_elsewhere_have_one_name() {
 }
 
 #[test]
-fn replicas_that_speak_http2_are_asked_so() {
+fn replicas_that_speak_http2_are_marked_as_such() {
     let three = upstream(Balance::LeastLoaded, HashKey::Address, three());
     let text = render(ExternalFormat::Haproxy, &Upstream { http2: true, ..three });
     assert!(text.contains("server shop-0 127.0.0.1:40000 proto h2 weight 1\n"), "{text}");
 }
 
 #[test]
-fn a_weight_that_haproxy_does_not_take_is_the_greatest_that_it_does() {
+fn a_weight_beyond_that_of_haproxy_is_clamped() {
     let heavy = vec![server(0, ServerState::Serving { weight: u16::MAX })];
     let text = render(ExternalFormat::Haproxy, &upstream(Balance::Weighted, HashKey::Address, heavy));
     assert!(text.ends_with("weight 256\n"), "{text}");
@@ -105,7 +105,7 @@ fn a_weight_that_haproxy_does_not_take_is_the_greatest_that_it_does() {
 proptest! {
     /// The characters of a name change no line but its own, even if validation has let them through.
     #[test]
-    fn no_name_can_say_more_than_a_name(service in any::<String>(), name in any::<String>(), key in any::<String>()) {
+    fn no_name_can_inject_configuration(service in any::<String>(), name in any::<String>(), key in any::<String>()) {
         for format in [ExternalFormat::Nginx, ExternalFormat::Haproxy] {
             for hash in [HashKey::Header(key.clone()), HashKey::Cookie(key.clone())] {
                 let wild = Upstream { service: service.clone(), name: name.clone(), http2: false, balance: Balance::ConsistentHash, hash: hash.clone(), servers: three() };

@@ -6,7 +6,7 @@ use model::resource::Span;
 use crate::world::{World, names, shop, upstream, wait_until};
 
 #[tokio::test]
-async fn what_changes_is_checked_written_and_reloaded_and_what_does_not_is_left_alone() {
+async fn a_change_is_checked_written_and_reloaded_and_the_same_content_is_not() {
     let world = World::new();
     let external = world.external("cp shop.conf seen", "cp shop.conf taken");
     world.set(&external, &[4001]);
@@ -22,7 +22,7 @@ async fn what_changes_is_checked_written_and_reloaded_and_what_does_not_is_left_
     world.set(&external, &[4001]);
     world.settled().await;
     assert_eq!((world.reloads(), world.state().written_at), (1, first.written_at), "it is as it was");
-    let notices = world.notice("nginx has taken").await;
+    let notices = world.notice("nginx has applied").await;
     assert!(
         notices[0].message.ends_with("shop.conf with 1 replica") && !notices[0].is_warning,
         "{notices:?}"
@@ -30,7 +30,7 @@ async fn what_changes_is_checked_written_and_reloaded_and_what_does_not_is_left_
 }
 
 #[tokio::test]
-async fn many_changes_in_a_moment_are_one_reload() {
+async fn simultaneous_changes_cause_one_reload() {
     let world = World::new();
     let external = world.external("true", "true");
     for port in 4001..4500 {
@@ -42,7 +42,7 @@ async fn many_changes_in_a_moment_are_one_reload() {
 }
 
 #[tokio::test]
-async fn a_candidate_that_the_check_refuses_leaves_the_file_and_the_balancer_as_they_were() {
+async fn a_refused_candidate_leaves_the_file_and_the_balancer_unchanged() {
     for check in [
         "! grep 4002 shop.conf || { echo bad port >&2; exit 1; }",
         "! grep 4002 \"$(FILE)\" || { echo bad port >&2; exit 1; }",
@@ -57,8 +57,8 @@ async fn a_candidate_that_the_check_refuses_leaves_the_file_and_the_balancer_as_
         world.notice("bad port").await;
         let state = world.state();
         let sentence = state.problem.expect("it was refused").sentence;
-        assert!(sentence.starts_with("nginx would not take "), "{sentence}");
-        assert!(sentence.contains("what it was stays in force: `sh -c"), "{sentence}");
+        assert!(sentence.starts_with("nginx refused the new content of "), "{sentence}");
+        assert!(sentence.contains("and the previous one stays in force: `sh -c"), "{sentence}");
         wait_until("it is tried again", || (world.state().failures > 1).then_some(())).await;
         wait_until("the file of before is in its place", || {
             (world.content("shop.conf") == good).then_some(())
@@ -74,7 +74,7 @@ async fn a_candidate_that_the_check_refuses_leaves_the_file_and_the_balancer_as_
 }
 
 #[tokio::test]
-async fn a_reload_that_fails_or_hangs_is_retried_until_it_succeeds_and_reported_once() {
+async fn a_failed_or_hanging_reload_is_retried_until_it_succeeds_and_reported_once() {
     let world = World::new();
     let mut external = world.external("true", "test -e mended || { echo not running >&2; exit 1; }");
     world.set(&external, &[4001]);
@@ -83,7 +83,7 @@ async fn a_reload_that_fails_or_hangs_is_retried_until_it_succeeds_and_reported_
     assert!(!world.balancers.applied(&shop()).is_now());
     fs::write(world.path("mended"), "").unwrap();
     world.settled().await;
-    let notices = world.notice("nginx has taken").await;
+    let notices = world.notice("nginx has applied").await;
     assert_eq!(notices.iter().filter(|notice| notice.is_warning).count(), 1, "{notices:?}");
 
     external = world.external("true", "test -e quick || sleep 1000");
@@ -130,7 +130,7 @@ async fn a_file_of_an_earlier_run_stays_until_its_replicas_are_known_and_is_relo
 }
 
 #[tokio::test]
-async fn what_is_no_longer_declared_and_what_ends_leaves_a_file_without_servers() {
+async fn an_undeclared_file_and_a_shutdown_leave_no_servers() {
     let world = World::new();
     let external = world.external("true", "true");
     world.set(&external, &[4001]);
@@ -151,7 +151,7 @@ async fn what_is_no_longer_declared_and_what_ends_leaves_a_file_without_servers(
 }
 
 #[tokio::test]
-async fn the_end_of_everything_waits_for_no_balancer_that_has_ended_before() {
+async fn the_shutdown_does_not_wait_for_a_balancer_that_has_ended() {
     let world = World::new();
     let mut external = world.external("true", "test ! -e gone || { echo not running >&2; exit 1; }");
     external.every = Span::from_secs(3600);
@@ -184,13 +184,13 @@ async fn a_foreign_file_is_never_replaced() {
     let world = World::new();
     fs::write(world.path("shop.conf"), "worker_processes 4;\n").unwrap();
     world.set(&world.external("true", "true"), &[4001]);
-    let notices = world.notice("homeostat has not written it; take it away or choose another path").await;
+    let notices = world.notice("homeostat has not written it; remove it or choose another path").await;
     assert!(notices[0].is_warning);
     assert_eq!((world.content("shop.conf").as_str(), world.reloads()), ("worker_processes 4;\n", 0));
 }
 
 #[tokio::test]
-async fn no_shell_reads_what_is_run() {
+async fn commands_are_run_without_a_shell() {
     let world = World::new();
     let mut external = world.external("true", "true");
     external.check =

@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use model::decision::{Account, Decided};
+use model::decision::{DecisionEntry, Explanation};
 use model::identity::Epoch;
 use model::time::Now;
 
 use super::segment::Entry;
 use crate::decision_record::DecisionRecord;
 
-/// Runs at once; one more reason starts all runs anew.
+/// The most concurrent runs; with one more reason all of them end and new ones begin.
 const REASONS_MAX: usize = 8;
 
-/// How long runs go on: then a decision is written in full again, so that no figures are older.
+/// How long runs last: then a decision is written in full again, so that no figures are older.
 const FULL_RECORD_INTERVAL: Duration = Duration::from_hours(1);
 
 /// How often the end of a run is written; a crash loses at most this much of it.
@@ -41,15 +41,15 @@ struct Run {
 
 impl RunEncoder {
     /// Adds a decision, and returns the entries to write.
-    pub(super) fn encode(&mut self, epoch: Epoch, decided: &Decided) -> Vec<Entry> {
-        let Decided { at, account, guard, service: _ } = decided;
+    pub(super) fn encode(&mut self, epoch: Epoch, decided: &DecisionEntry) -> Vec<Entry> {
+        let DecisionEntry { at, explanation, guard, service: _ } = decided;
         let at = *at;
         // Whether the guard refuses is a part of the outcome.
-        let fingerprint = account.fingerprint() ^ u64::from(guard.is_some());
+        let fingerprint = explanation.fingerprint() ^ u64::from(guard.is_some());
         let is_over = self.begun.is_none_or(|begun| at.time.since(begun.time) >= FULL_RECORD_INTERVAL)
-            || self.desired != Some(account.desired());
+            || self.desired != Some(explanation.desired());
         if !is_over && let Some(run) = self.runs.iter_mut().find(|run| run.fingerprint == fingerprint) {
-            run.extend(at, &**account);
+            run.extend(at, &**explanation);
             let is_due = at.time.since(run.written.0.time) >= EXTEND_INTERVAL;
             return if is_due { vec![run.written_now()] } else { Vec::new() };
         }
@@ -57,11 +57,12 @@ impl RunEncoder {
         if is_over || self.runs.len() >= REASONS_MAX {
             entries = self.extend_all();
             self.runs.clear();
-            (self.desired, self.begun) = (Some(account.desired()), Some(at));
+            (self.desired, self.begun) = (Some(explanation.desired()), Some(at));
         }
-        let record = DecisionRecord::new(&account.decision(), &account.prospects(), guard.as_ref());
+        let record = DecisionRecord::new(&explanation.decision(), &explanation.prospects(), guard.as_ref());
         entries.push(Entry::RunStarted { number: self.next, epoch: epoch.0, from: at.into(), record });
-        let ratios = account.ratios().into_iter().map(|ratio| ratio.map(|ratio| (ratio, ratio))).collect();
+        let ratios =
+            explanation.ratios().into_iter().map(|ratio| ratio.map(|ratio| (ratio, ratio))).collect();
         self.runs.push(Run { fingerprint, number: self.next, to: at, count: 1, ratios, written: (at, 1) });
         self.next = self.next.wrapping_add(1);
         entries
@@ -80,9 +81,9 @@ impl RunEncoder {
 }
 
 impl Run {
-    fn extend(&mut self, at: Now, account: &dyn Account) {
+    fn extend(&mut self, at: Now, explanation: &dyn Explanation) {
         (self.to, self.count) = (at, self.count + 1);
-        for (seen, ratio) in self.ratios.iter_mut().zip(account.ratios()) {
+        for (seen, ratio) in self.ratios.iter_mut().zip(explanation.ratios()) {
             *seen = match (*seen, ratio) {
                 (Some((low, high)), Some(ratio)) => Some((low.min(ratio), high.max(ratio))),
                 (None, Some(ratio)) => Some((ratio, ratio)),

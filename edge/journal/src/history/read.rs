@@ -33,7 +33,7 @@ pub fn read(
     for (_, path) in segments(&folder.join(service.as_str()))?.into_iter().rev() {
         let found = match entries(&path) {
             Ok(entries) => runs_of(entries),
-            // It has expired, and was removed meanwhile.
+            // It has expired and was removed in the meantime.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(error),
         };

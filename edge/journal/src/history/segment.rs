@@ -27,7 +27,7 @@ const SUFFIX: &str = ".decisions";
 pub(super) enum Entry {
     /// A run of decisions begins: with another outcome or reason than before.
     RunStarted { number: u32, epoch: u64, from: Clocks, record: DecisionRecord },
-    /// The run with this number has gone on until then.
+    /// The run with this number has lasted until then.
     RunExtended { number: u32, to: Clocks, count: u64, ratios: Vec<Option<(f64, f64)>> },
 }
 
@@ -43,10 +43,10 @@ impl Appender {
     pub(super) fn begin(folder: &Path) -> io::Result<Self> {
         os::create_secret_folder(folder).map_err(|error| error.source)?;
         let earlier = segments(folder)?;
-        let mut room = HISTORY_BYTES_MAX - HISTORY_SEGMENT_BYTES_MAX;
+        let mut available = HISTORY_BYTES_MAX - HISTORY_SEGMENT_BYTES_MAX;
         for (_, path) in earlier.iter().rev() {
-            match room.checked_sub(fs::metadata(path)?.len()) {
-                Some(left) => room = left,
+            match available.checked_sub(fs::metadata(path)?.len()) {
+                Some(left) => available = left,
                 None => fs::remove_file(path)?,
             }
         }

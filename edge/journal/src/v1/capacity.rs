@@ -1,4 +1,4 @@
-//! What replicas were seen to carry, as it is stored.
+//! The stored form of the observed capacity of replicas.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ struct StoredRate {
     well: u32,
     late: u32,
     rates: u64,
-    /// Those classes that have any, by number.
+    /// The classes that have any, by number.
     classes: Vec<(usize, u16)>,
 }
 
@@ -52,7 +52,7 @@ impl From<&VersionCapacity> for StoredVersion {
     fn from(version: &VersionCapacity) -> Self {
         let rate = |rate: &RateEvidence| {
             let classes = rate.classes.iter().copied().enumerate().filter(|(_, count)| *count > 0);
-            let RateEvidence { bucket, well, late, rates, .. } = *rate;
+            let RateEvidence { bucket, in_time: well, late, rates, .. } = *rate;
             StoredRate { bucket, well, late, rates, classes: classes.collect() }
         };
         Self {
@@ -89,7 +89,7 @@ impl From<StoredVersion> for VersionCapacity {
                 }
             }
             let StoredRate { bucket, well, late, rates, .. } = stored;
-            RateEvidence { bucket, well, late, rates, classes }
+            RateEvidence { bucket, in_time: well, late, rates, classes }
         };
         let mut rates: Vec<RateEvidence> = stored.rates.into_iter().map(rate).collect();
         rates.sort_by_key(|rate| rate.bucket);

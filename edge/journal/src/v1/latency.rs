@@ -1,4 +1,4 @@
-//! How fast replicas answer, as it is stored.
+//! The stored form of the latencies of replicas.
 
 use std::time::Duration;
 
@@ -13,17 +13,17 @@ pub(crate) struct StoredLatencies {
     incarnation: u32,
     promised: Duration,
     failed: u64,
-    /// By class; those that a later version has besides count as the last.
+    /// By class; additional classes of a later version count as the last.
     answered: Vec<u64>,
 }
 
 impl From<&Latencies> for StoredLatencies {
     fn from(latencies: &Latencies) -> Self {
-        let Latencies { service, ordinal, incarnation, promised, failed, answered } = latencies;
+        let Latencies { service, ordinal, incarnation, threshold, failed, answered } = latencies;
         Self {
             replica: (service.clone(), ordinal.0),
             incarnation: incarnation.0,
-            promised: *promised,
+            promised: *threshold,
             failed: *failed,
             answered: answered.to_vec(),
         }
@@ -42,7 +42,7 @@ impl From<StoredLatencies> for Latencies {
             service,
             ordinal: Ordinal(ordinal),
             incarnation: Incarnation(stored.incarnation),
-            promised: stored.promised,
+            threshold: stored.promised,
             failed: stored.failed,
             answered,
         }

@@ -1,13 +1,13 @@
-//! What is remembered of the load of a service, as it is stored.
+//! The stored form of the past load of a service.
 
 use std::time::Duration;
 
-use model::memory::{Exchange, LOAD_STEPS_MAX, LoadRecord, LoadSource, Octave, StepLoad};
+use model::memory::{DemandCurve, LOAD_STEPS_MAX, LoadRecord, LoadSource, Octave, StepLoad};
 use serde::{Deserialize, Serialize};
 
-/// What is remembered of the load of a service; also the form in which the store keeps it.
+/// The past load of a service; also the form in which the store keeps it.
 ///
-/// At most 100 KiB: a number of up to five digits for each step that is remembered.
+/// At most 100 KiB: a number of up to five digits for each step.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct StoredLoad {
     source: StoredSource,
@@ -15,7 +15,7 @@ pub struct StoredLoad {
     first: u64,
     /// See [`StepLoad::code`].
     loads: Vec<u16>,
-    /// Power of two, loads, what they needed.
+    /// The power of two, the loads, and the demand of each.
     #[serde(default)]
     exchange: Vec<(u8, u64, u64)>,
 }
@@ -31,17 +31,17 @@ impl From<&LoadRecord> for StoredLoad {
         Self {
             source: match record.source {
                 LoadSource::Requests => StoredSource::Requests,
-                LoadSource::Need => StoredSource::Need,
+                LoadSource::Replicas => StoredSource::Need,
             },
             step_ms: u64::try_from(record.step.as_millis()).unwrap_or(u64::MAX),
             first: record.first,
             loads: record.loads.iter().map(|load| load.code()).collect(),
-            exchange: record.exchange.octaves.iter().map(|it| (it.power, it.load, it.need)).collect(),
+            exchange: record.demand.octaves.iter().map(|it| (it.power, it.load, it.need)).collect(),
         }
     }
 }
 
-/// Of more than is ever remembered, the latest.
+/// Keeps the latest steps if there are more than are remembered.
 impl From<StoredLoad> for LoadRecord {
     fn from(stored: StoredLoad) -> Self {
         let excess = stored.loads.len().saturating_sub(LOAD_STEPS_MAX);
@@ -52,12 +52,12 @@ impl From<StoredLoad> for LoadRecord {
         Self {
             source: match stored.source {
                 StoredSource::Requests => LoadSource::Requests,
-                StoredSource::Need => LoadSource::Need,
+                StoredSource::Need => LoadSource::Replicas,
             },
             step: Duration::from_millis(stored.step_ms),
             first: stored.first.saturating_add(excess as u64),
             loads: stored.loads.into_iter().skip(excess).map(StepLoad::from_code).collect(),
-            exchange: Exchange { octaves },
+            demand: DemandCurve { octaves },
         }
     }
 }

@@ -1,10 +1,12 @@
-//! The stored form of what sources of metrics have measured.
+//! The stored form of measurements from metric sources.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use model::identity::{Incarnation, Ordinal};
-use model::measure::{Labels, Measured, MetricKey, ReplicaSaid, Said, Series, Whose};
+use model::measure::{
+    Labels, Measured, MeasurementResult, MetricKey, MetricSubject, ReplicaMeasurement, Series,
+};
 use model::name::ServiceName;
 use model::quantity::Milli;
 use serde::{Deserialize, Serialize};
@@ -49,18 +51,22 @@ struct StoredSeries {
 
 impl From<&Measured> for StoredMeasured {
     fn from(measured: &Measured) -> Self {
-        let Measured { source, key: MetricKey { metric, whose }, stale_after, said } = measured.clone();
-        let whose = match whose {
-            Whose::Outside => StoredWhose::Outside,
-            Whose::Object { kind, name } => StoredWhose::Object { kind, name },
-            Whose::Replicas(service) => StoredWhose::Replicas(service),
+        let Measured { source, key: MetricKey { metric, subject }, stale_after, result } = measured.clone();
+        let whose = match subject {
+            MetricSubject::External => StoredWhose::Outside,
+            MetricSubject::Object { kind, name } => StoredWhose::Object { kind, name },
+            MetricSubject::Replicas(service) => StoredWhose::Replicas(service),
         };
-        let said = match said {
-            Said::Begun => StoredSaid::Begun,
-            Said::Series(series) => StoredSaid::Series(series.into_iter().map(Into::into).collect()),
-            Said::Replicas(said) => StoredSaid::Replicas(said.into_iter().map(Into::into).collect()),
-            Said::Failed(why) => StoredSaid::Failed(why),
-            Said::Withdrawn => StoredSaid::Withdrawn,
+        let said = match result {
+            MeasurementResult::Pending => StoredSaid::Begun,
+            MeasurementResult::Series(series) => {
+                StoredSaid::Series(series.into_iter().map(Into::into).collect())
+            }
+            MeasurementResult::Replicas(said) => {
+                StoredSaid::Replicas(said.into_iter().map(Into::into).collect())
+            }
+            MeasurementResult::Failed(why) => StoredSaid::Failed(why),
+            MeasurementResult::Withdrawn => StoredSaid::Withdrawn,
         };
         Self { source, metric, whose, stale_after, said }
     }
@@ -69,35 +75,39 @@ impl From<&Measured> for StoredMeasured {
 impl From<StoredMeasured> for Measured {
     fn from(stored: StoredMeasured) -> Self {
         let StoredMeasured { source, metric, whose, stale_after, said } = stored;
-        let whose = match whose {
-            StoredWhose::Outside => Whose::Outside,
-            StoredWhose::Object { kind, name } => Whose::Object { kind, name },
-            StoredWhose::Replicas(service) => Whose::Replicas(service),
+        let subject = match whose {
+            StoredWhose::Outside => MetricSubject::External,
+            StoredWhose::Object { kind, name } => MetricSubject::Object { kind, name },
+            StoredWhose::Replicas(service) => MetricSubject::Replicas(service),
         };
-        let said = match said {
-            StoredSaid::Begun => Said::Begun,
-            StoredSaid::Series(series) => Said::Series(series.into_iter().map(Into::into).collect()),
-            StoredSaid::Replicas(said) => Said::Replicas(said.into_iter().map(Into::into).collect()),
-            StoredSaid::Failed(why) => Said::Failed(why),
-            StoredSaid::Withdrawn => Said::Withdrawn,
+        let result = match said {
+            StoredSaid::Begun => MeasurementResult::Pending,
+            StoredSaid::Series(series) => {
+                MeasurementResult::Series(series.into_iter().map(Into::into).collect())
+            }
+            StoredSaid::Replicas(said) => {
+                MeasurementResult::Replicas(said.into_iter().map(Into::into).collect())
+            }
+            StoredSaid::Failed(why) => MeasurementResult::Failed(why),
+            StoredSaid::Withdrawn => MeasurementResult::Withdrawn,
         };
-        Self { source, key: MetricKey { metric, whose }, stale_after, said }
+        Self { source, key: MetricKey { metric, subject }, stale_after, result }
     }
 }
 
-impl From<ReplicaSaid> for StoredReplica {
-    fn from(replica: ReplicaSaid) -> Self {
-        let ReplicaSaid { ordinal, incarnation, said } = replica;
-        let said = said.map(|series| series.into_iter().map(Into::into).collect());
+impl From<ReplicaMeasurement> for StoredReplica {
+    fn from(replica: ReplicaMeasurement) -> Self {
+        let ReplicaMeasurement { ordinal, incarnation, result } = replica;
+        let said = result.map(|series| series.into_iter().map(Into::into).collect());
         Self { ordinal: ordinal.0, incarnation: incarnation.0, said }
     }
 }
 
-impl From<StoredReplica> for ReplicaSaid {
+impl From<StoredReplica> for ReplicaMeasurement {
     fn from(stored: StoredReplica) -> Self {
         let StoredReplica { ordinal, incarnation, said } = stored;
-        let said = said.map(|series| series.into_iter().map(Into::into).collect());
-        Self { ordinal: Ordinal(ordinal), incarnation: Incarnation(incarnation), said }
+        let result = said.map(|series| series.into_iter().map(Into::into).collect());
+        Self { ordinal: Ordinal(ordinal), incarnation: Incarnation(incarnation), result }
     }
 }
 

@@ -1,10 +1,11 @@
-//! What the policy of an autoscaler goes by, as it is stored.
+//! The stored form of the memory of an autoscaler's policy.
 
 use std::time::Duration;
 
 use super::usage::StoredHistogram;
 use model::memory::{
-    Asking, Evaluations, LoadMemory, LoadPart, LoadPeak, Panic, Past, PolicyMemory, RiseMemory, SpentMemory,
+    ErrorBudgetMemory, Evaluations, LoadMemory, LoadPart, LoadPeak, Panic, PendingChange, PolicyHistory,
+    PolicyMemory, RiseMemory,
 };
 use model::quantity::Milli;
 use model::time::Time;
@@ -55,60 +56,76 @@ enum StoredPast {
 
 impl From<&PolicyMemory> for StoredPolicy {
     fn from(memory: &PolicyMemory) -> Self {
-        let past = match &memory.past {
-            Past::None => StoredPast::None,
-            Past::Asking(Asking::Nothing) => StoredPast::AsksNothing,
-            Past::Asking(Asking::More { since }) => StoredPast::AsksMore(since.as_millis()),
-            Past::Asking(Asking::Fewer { since }) => StoredPast::AsksFewer(since.as_millis()),
-            Past::Evaluations(Evaluations { noted, since, sum, count, means }) => StoredPast::Evaluations {
-                noted: noted.as_millis(),
-                since: since.as_millis(),
-                sum: sum.0,
-                count: *count,
-                means: means.iter().map(|mean| mean.map(|Milli(mean)| mean)).collect(),
-            },
-            Past::Load(LoadMemory { noted, since, parts, panic }) => StoredPast::Load {
+        let past = match &memory.history {
+            PolicyHistory::None => StoredPast::None,
+            PolicyHistory::Pending(PendingChange::None) => StoredPast::AsksNothing,
+            PolicyHistory::Pending(PendingChange::More { since }) => StoredPast::AsksMore(since.as_millis()),
+            PolicyHistory::Pending(PendingChange::Fewer { since }) => {
+                StoredPast::AsksFewer(since.as_millis())
+            }
+            PolicyHistory::Evaluations(Evaluations { noted, since, sum, count, means }) => {
+                StoredPast::Evaluations {
+                    noted: noted.as_millis(),
+                    since: since.as_millis(),
+                    sum: sum.0,
+                    count: *count,
+                    means: means.iter().map(|mean| mean.map(|Milli(mean)| mean)).collect(),
+                }
+            }
+            PolicyHistory::Load(LoadMemory { noted, since, parts, panic }) => StoredPast::Load {
                 noted: noted.as_millis(),
                 since: since.as_millis(),
                 parts: parts.iter().map(|part| (part.at.as_millis(), part.sum.0, part.count)).collect(),
                 panic: panic.map(|panic| (panic.since.as_millis(), panic.over.as_millis(), panic.peak)),
             },
-            Past::Rises(RiseMemory { start, start_at, peaks, rises, bursts, seen, spent }) => {
-                StoredPast::Rises {
-                    start_ms: u64::try_from(start.as_millis()).unwrap_or(u64::MAX),
-                    start_at: start_at.as_millis(),
-                    peaks: peaks.iter().map(|peak| (peak.step, peak.load.0)).collect(),
-                    rises: StoredHistogram::from(rises),
-                    bursts: StoredHistogram::from(bursts),
-                    seen: *seen,
-                    spent: (spent.at.as_millis(), spent.came, spent.late),
-                }
-            }
+            PolicyHistory::Rises(RiseMemory {
+                start,
+                start_at,
+                peaks,
+                rises,
+                bursts,
+                observed,
+                error_budget,
+            }) => StoredPast::Rises {
+                start_ms: u64::try_from(start.as_millis()).unwrap_or(u64::MAX),
+                start_at: start_at.as_millis(),
+                peaks: peaks.iter().map(|peak| (peak.step, peak.load.0)).collect(),
+                rises: StoredHistogram::from(rises),
+                bursts: StoredHistogram::from(bursts),
+                seen: *observed,
+                spent: (error_budget.at.as_millis(), error_budget.requests, error_budget.late),
+            },
         };
-        Self { grown: memory.grown.map(Time::as_millis), shrunk: memory.shrunk.map(Time::as_millis), past }
+        Self {
+            grown: memory.last_scale_out.map(Time::as_millis),
+            shrunk: memory.last_scale_in.map(Time::as_millis),
+            past,
+        }
     }
 }
 
 impl From<StoredPolicy> for PolicyMemory {
     fn from(stored: StoredPolicy) -> Self {
         let at = Time::from_millis;
-        let past = match stored.past {
-            StoredPast::None => Past::None,
-            StoredPast::AsksNothing => Past::Asking(Asking::Nothing),
-            StoredPast::AsksMore(since) => Past::Asking(Asking::More { since: at(since) }),
-            StoredPast::AsksFewer(since) => Past::Asking(Asking::Fewer { since: at(since) }),
-            StoredPast::Evaluations { noted, since, sum, count, means } => Past::Evaluations(Evaluations {
-                noted: at(noted),
-                since: at(since),
-                sum: Milli(sum),
-                count,
-                means: means.into_iter().map(|mean| mean.map(Milli)).collect(),
-            }),
+        let history = match stored.past {
+            StoredPast::None => PolicyHistory::None,
+            StoredPast::AsksNothing => PolicyHistory::Pending(PendingChange::None),
+            StoredPast::AsksMore(since) => PolicyHistory::Pending(PendingChange::More { since: at(since) }),
+            StoredPast::AsksFewer(since) => PolicyHistory::Pending(PendingChange::Fewer { since: at(since) }),
+            StoredPast::Evaluations { noted, since, sum, count, means } => {
+                PolicyHistory::Evaluations(Evaluations {
+                    noted: at(noted),
+                    since: at(since),
+                    sum: Milli(sum),
+                    count,
+                    means: means.into_iter().map(|mean| mean.map(Milli)).collect(),
+                })
+            }
             StoredPast::Load { noted, since, parts, panic } => {
                 let part = |(begun, sum, count)| LoadPart { at: at(begun), sum: Milli(sum), count };
                 let panic = panic.map(|(since, over, peak)| Panic { since: at(since), over: at(over), peak });
                 let parts = parts.into_iter().map(part).collect();
-                Past::Load(LoadMemory { noted: at(noted), since: at(since), parts, panic })
+                PolicyHistory::Load(LoadMemory { noted: at(noted), since: at(since), parts, panic })
             }
             StoredPast::Rises {
                 start_ms,
@@ -117,23 +134,23 @@ impl From<StoredPolicy> for PolicyMemory {
                 rises,
                 bursts,
                 seen,
-                spent: (spent_at, came, late),
+                spent: (spent_at, requests, late),
             } => {
-                // Steps are counted on from the last, so they are in order.
+                // Each step is relative to the one before, so they are in order.
                 peaks.sort_unstable();
                 peaks.dedup_by_key(|(step, _)| *step);
                 let peak = |(step, load)| LoadPeak { step, load: Milli(load) };
-                Past::Rises(RiseMemory {
+                PolicyHistory::Rises(RiseMemory {
                     start: Duration::from_millis(start_ms),
                     start_at: at(start_at),
                     peaks: peaks.into_iter().map(peak).collect(),
                     rises: rises.into(),
                     bursts: bursts.into(),
-                    seen,
-                    spent: SpentMemory { at: at(spent_at), came, late: late.min(came) },
+                    observed: seen,
+                    error_budget: ErrorBudgetMemory { at: at(spent_at), requests, late: late.min(requests) },
                 })
             }
         };
-        Self { grown: stored.grown.map(at), shrunk: stored.shrunk.map(at), past }
+        Self { last_scale_out: stored.grown.map(at), last_scale_in: stored.shrunk.map(at), history }
     }
 }

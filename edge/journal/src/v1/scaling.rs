@@ -1,15 +1,16 @@
-//! What an autoscaler remembers, as it is stored.
+//! The stored form of an autoscaler's memory.
 
 use model::decision::ConditionKind;
 use model::memory::{
-    ConditionsMemory, FailingMemory, FlapMemory, Recommendation, ScaleEvent, ScalingMemory, Standing, Way,
+    ConditionState, ConditionsMemory, FailingMemory, FlapMemory, Recommendation, ScaleDirection, ScaleEvent,
+    ScalingMemory,
 };
 use model::time::{Time, Wall};
 use serde::{Deserialize, Serialize};
 
 use super::policy::StoredPolicy;
 
-/// What an autoscaler remembers.
+/// The memory of an autoscaler.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct StoredScaling {
     /// When, and how many.
@@ -25,7 +26,7 @@ pub(super) struct StoredScaling {
     /// Which metric, and since when.
     #[serde(default)]
     pub(super) failing: Vec<(u32, u64)>,
-    /// Which condition, whether it holds, and since when by the calendar. One that is not known any more is left out.
+    /// The condition, whether it holds, and since when by the wall clock. A condition that no longer exists is dropped when read.
     #[serde(default)]
     pub(super) conditions: Vec<(String, bool, u64)>,
 }
@@ -49,8 +50,8 @@ impl From<&ScalingMemory> for StoredScaling {
             scaled_to_zero: scaling.scaled_to_zero,
             policy: StoredPolicy::from(&scaling.policy),
             flaps: StoredFlaps {
-                grew: scaling.flaps.way.map(|way| way == Way::Out),
-                turns: scaling.flaps.turns.iter().map(|at| at.as_millis()).collect(),
+                grew: scaling.flaps.direction.map(|direction| direction == ScaleDirection::Out),
+                turns: scaling.flaps.reversals.iter().map(|at| at.as_millis()).collect(),
             },
             failing: scaling.failing.iter().map(|it| (it.metric, it.since.as_millis())).collect(),
             conditions: conditions(&scaling.conditions),
@@ -73,8 +74,11 @@ impl From<StoredScaling> for ScalingMemory {
             scaled_to_zero: stored.scaled_to_zero,
             policy: stored.policy.into(),
             flaps: FlapMemory {
-                way: stored.flaps.grew.map(|grew| if grew { Way::Out } else { Way::In }),
-                turns: stored.flaps.turns.into_iter().map(Time::from_millis).collect(),
+                direction: stored
+                    .flaps
+                    .grew
+                    .map(|grew| if grew { ScaleDirection::Out } else { ScaleDirection::In }),
+                reversals: stored.flaps.turns.into_iter().map(Time::from_millis).collect(),
             },
             failing: stored.failing.into_iter().map(failing).collect(),
             conditions: remembered(&stored.conditions),
@@ -84,7 +88,7 @@ impl From<StoredScaling> for ScalingMemory {
 }
 
 fn conditions(memory: &ConditionsMemory) -> Vec<(String, bool, u64)> {
-    let stored = |(kind, Standing { holds, since }): (ConditionKind, Standing)| {
+    let stored = |(kind, ConditionState { holds, since }): (ConditionKind, ConditionState)| {
         (kind.name().to_owned(), holds, since.as_millis())
     };
     memory.iter().map(stored).collect()
@@ -94,7 +98,7 @@ fn remembered(stored: &[(String, bool, u64)]) -> ConditionsMemory {
     let mut memory = ConditionsMemory::default();
     for (name, holds, since) in stored {
         if let Some(kind) = ConditionKind::ALL.into_iter().find(|kind| kind.name() == name) {
-            memory.keep(kind, Standing { holds: *holds, since: Wall::from_millis(*since) });
+            memory.set(kind, ConditionState { holds: *holds, since: Wall::from_millis(*since) });
         }
     }
     memory

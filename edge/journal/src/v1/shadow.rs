@@ -1,6 +1,6 @@
-//! What is remembered of autoscalers that are tried beside the acting one, as it is stored.
+//! The stored form of the memory of shadow autoscalers.
 
-use model::memory::{Difference, Heading, ShadowMemory, SizeChange, Tally};
+use model::memory::{Difference, ScaleDirection, ScalingTally, ShadowMemory, SizeChange};
 use model::resource::ObjectName;
 use model::time::Time;
 use serde::{Deserialize, Serialize};
@@ -30,7 +30,7 @@ struct StoredTally {
     grown: u32,
     shrunk: u32,
     turns: u32,
-    /// Whether the last change was one to more; none before the first.
+    /// Whether the last change was a scale-out; `None` before the first.
     grew: Option<bool>,
     over_ms: u64,
     held_ms: u64,
@@ -76,26 +76,31 @@ impl From<StoredShadow> for ShadowMemory {
     }
 }
 
-impl From<Tally> for StoredTally {
-    fn from(tally: Tally) -> Self {
-        let Tally { replica_ms, grown, shrunk, turns, heading, over_ms, held_ms } = tally;
-        let grew = match heading {
-            Heading::None => None,
-            Heading::Out => Some(true),
-            Heading::In => Some(false),
-        };
-        Self { replica_ms, grown, shrunk, turns, grew, over_ms, held_ms }
+impl From<ScalingTally> for StoredTally {
+    fn from(tally: ScalingTally) -> Self {
+        Self {
+            replica_ms: tally.replica_ms,
+            grown: tally.scale_outs,
+            shrunk: tally.scale_ins,
+            turns: tally.reversals,
+            grew: tally.last_direction.map(|direction| direction == ScaleDirection::Out),
+            over_ms: tally.over_target_ms,
+            held_ms: tally.undecided_ms,
+        }
     }
 }
 
-impl From<StoredTally> for Tally {
+impl From<StoredTally> for ScalingTally {
     fn from(stored: StoredTally) -> Self {
-        let StoredTally { replica_ms, grown, shrunk, turns, grew, over_ms, held_ms } = stored;
-        let heading = match grew {
-            None => Heading::None,
-            Some(true) => Heading::Out,
-            Some(false) => Heading::In,
-        };
-        Self { replica_ms, grown, shrunk, turns, heading, over_ms, held_ms }
+        let direction = |grew| if grew { ScaleDirection::Out } else { ScaleDirection::In };
+        Self {
+            replica_ms: stored.replica_ms,
+            scale_outs: stored.grown,
+            scale_ins: stored.shrunk,
+            reversals: stored.turns,
+            last_direction: stored.grew.map(direction),
+            over_target_ms: stored.over_ms,
+            undecided_ms: stored.held_ms,
+        }
     }
 }

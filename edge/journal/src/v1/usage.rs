@@ -1,4 +1,4 @@
-//! What replicas have used, as it is stored.
+//! The stored form of what replicas have used.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::StoredUsageSample;
 
-/// What a replica uses, and the windows in which it ran, those of them in which it waited, and for how many microseconds; without the
-/// latter for one that no limit holds.
+/// What a replica uses, and its throttling: the periods in which it ran, those in which it was throttled, and for how many microseconds;
+/// `None` for a replica without a limit.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct StoredThrottled {
     used: StoredUsageSample,
@@ -69,7 +69,7 @@ pub(super) struct StoredUsage {
     samples: u64,
 }
 
-/// The weights of the buckets that have one, by their numbers: most have none.
+/// The non-zero weights of the buckets, by number: most are zero.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct StoredHistogram {
     reference: u64,

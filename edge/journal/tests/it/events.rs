@@ -40,7 +40,7 @@ fn appended_events_are_read_by_the_next_run_and_more_can_be_appended() {
 }
 
 #[test]
-fn a_torn_file_gives_its_whole_events_and_takes_more() {
+fn a_torn_file_keeps_its_complete_events_and_can_be_appended_to() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("events");
     EventFile::open(folder.path()).unwrap().0.append(&events(0..3), 3).unwrap();
@@ -74,7 +74,7 @@ fn the_file_is_bounded_and_keeps_the_latest_events() {
 }
 
 #[test]
-fn a_file_of_a_newer_format_is_refused_and_left_alone() {
+fn a_file_of_a_newer_format_is_refused_and_not_modified() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("events");
     fs::write(&path, b"HSEVNT02 whatever").unwrap();

@@ -11,7 +11,7 @@ use journal::{DecisionRun, HISTORY_BYTES_MAX, History, read, recorded_services};
 use model::decision::{Decision, Limit, MetricVerdict, Policy};
 use model::identity::{ActionId, Epoch, Generation};
 use model::input::{Declared, Input, Intent, Report, Start};
-use model::measure::{Measured, MetricKey, Said, Series, Whose};
+use model::measure::{Measured, MeasurementResult, MetricKey, MetricSubject, Series};
 use model::name::{NodeName, ServiceName};
 use model::quantity::Milli;
 use model::resource::ServiceSpec;
@@ -83,18 +83,18 @@ impl Story {
         let mut out = Outbox::default();
         self.control.step(self.now, input, &mut out);
         for decided in &out.decisions {
-            self.decided.push((decided.at, decided.account.desired()));
+            self.decided.push((decided.at, decided.explanation.desired()));
             self.history.append(decided).unwrap();
         }
     }
 
-    /// A second in which so much waits and so much is asked, in thousandths.
+    /// A second with this length of the queue and this rate of requests, in thousandths.
     fn second(&mut self, queue: i64, rate: i64) {
         let measured = |name: &str, value| Measured {
             source: ServiceName::parse(name).unwrap(),
-            key: MetricKey { metric: name.into(), whose: Whose::Outside },
+            key: MetricKey { metric: name.into(), subject: MetricSubject::External },
             stale_after: Duration::from_mins(1),
-            said: Said::Series(vec![Series { labels: [].into(), value: Milli(value) }]),
+            result: MeasurementResult::Series(vec![Series { labels: [].into(), value: Milli(value) }]),
         };
         self.put(&Input::Report(Report::Measured(vec![measured("queue", queue), measured("rate", rate)])));
         self.later(SECOND);
@@ -166,7 +166,7 @@ fn the_latest_runs_within_the_limit_are_returned() {
 }
 
 #[test]
-fn a_torn_end_loses_only_what_is_torn_and_the_next_run_goes_on() {
+fn a_torn_end_loses_only_its_record_and_the_next_run_continues() {
     let mut story = Story::begun();
     for second in 0..90 {
         story.second(10_000 + (second / 30) * 20_000, 1000);
@@ -240,7 +240,7 @@ fn thirty_days_of_a_busy_service_are_within_fifty_megabytes() {
 
 #[test]
 fn no_record_is_longer_than_two_kibibytes() {
-    let long = || "a sentence that goes on and on ".repeat(40).into();
+    let long = || "a sentence that is very long ".repeat(40).into();
     let decision = Decision {
         service: shop(),
         at: Now::default(),

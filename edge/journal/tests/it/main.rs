@@ -18,13 +18,13 @@ use model::input::{
     Throttling, Traffic, Usage,
 };
 use model::latency::{LATENCY_CLASSES, Latencies};
-use model::measure::{Measured, MetricKey, ReplicaSaid, Said, Series, Whose};
+use model::measure::{Measured, MeasurementResult, MetricKey, MetricSubject, ReplicaMeasurement, Series};
 use model::memory::{
-    Asking, CapacityMemory, ConditionsMemory, Evaluations, Exchange, FailingMemory, FlapMemory,
-    HealingMemory, LoadMemory, LoadPart, LoadPeak, LoadRecord, LoadSource, LossMemory, Memory, Panic, Past,
-    PolicyMemory, RateEvidence, Recommendation, RestartMemory, RiseMemory, ScaleEvent, ScalingMemory,
-    ShadowMemory, SpentMemory, Standing, StartMemory, StepLoad, ThrottlingMemory, UsageProfile,
-    VersionCapacity, Way,
+    CapacityMemory, ConditionState, ConditionsMemory, DemandCurve, ErrorBudgetMemory, Evaluations,
+    FailingMemory, FlapMemory, HealingMemory, LoadMemory, LoadPart, LoadPeak, LoadRecord, LoadSource,
+    LossMemory, Memory, Panic, PendingChange, PolicyHistory, PolicyMemory, RateEvidence, Recommendation,
+    RestartMemory, RiseMemory, ScaleDirection, ScaleEvent, ScalingMemory, ShadowMemory, StartMemory,
+    StepLoad, ThrottlingMemory, UsageProfile, VersionCapacity,
 };
 use model::name::{NodeName, ServiceName};
 use model::quantity::{Bytes, Milli, MilliCpu, MilliRps};
@@ -140,7 +140,7 @@ fn latencies() -> Latencies {
         service: shop(),
         ordinal: Ordinal(3),
         incarnation: Incarnation(2),
-        promised: Duration::from_millis(200),
+        threshold: Duration::from_millis(200),
         failed: 1,
         answered,
     }
@@ -148,23 +148,23 @@ fn latencies() -> Latencies {
 
 fn measured() -> Vec<Measured> {
     let series = Series { labels: [("queue".into(), "mail".into())].into(), value: Milli(-1500) };
-    let replica = |said| ReplicaSaid { ordinal: Ordinal(3), incarnation: Incarnation(2), said };
-    let object = Whose::Object { kind: "Ingress".into(), name: "web".into() };
+    let replica = |result| ReplicaMeasurement { ordinal: Ordinal(3), incarnation: Incarnation(2), result };
+    let object = MetricSubject::Object { kind: "Ingress".into(), name: "web".into() };
     let all = [
-        (Whose::Outside, Said::Series(vec![series.clone()])),
-        (object, Said::Failed("it is down".into())),
+        (MetricSubject::External, MeasurementResult::Series(vec![series.clone()])),
+        (object, MeasurementResult::Failed("it is down".into())),
         (
-            Whose::Replicas(shop()),
-            Said::Replicas(vec![replica(Ok(vec![series])), replica(Err("it is down".into()))]),
+            MetricSubject::Replicas(shop()),
+            MeasurementResult::Replicas(vec![replica(Ok(vec![series])), replica(Err("it is down".into()))]),
         ),
-        (Whose::Outside, Said::Begun),
-        (Whose::Outside, Said::Withdrawn),
+        (MetricSubject::External, MeasurementResult::Pending),
+        (MetricSubject::External, MeasurementResult::Withdrawn),
     ];
-    let one = |(whose, said)| Measured {
+    let one = |(subject, result)| Measured {
         source: shop(),
-        key: MetricKey { metric: "queue_length".into(), whose },
+        key: MetricKey { metric: "queue_length".into(), subject },
         stale_after: Duration::from_secs(20),
-        said,
+        result,
     };
     all.into_iter().map(one).collect()
 }
@@ -176,7 +176,7 @@ fn outcomes() -> impl Iterator<Item = Outcome> {
 }
 
 fn memory() -> Memory {
-    remembering(Past::None)
+    remembering(PolicyHistory::None)
 }
 
 /// A memory of each kind of policy that looks back.
@@ -195,12 +195,12 @@ fn memories_of_policies() -> Vec<Memory> {
         panic: Some(Panic { since: at(6), over: at(7), peak: 8 }),
     };
     let pasts = [
-        Past::Asking(Asking::Nothing),
-        Past::Asking(Asking::More { since: at(1) }),
-        Past::Asking(Asking::Fewer { since: at(2) }),
-        Past::Evaluations(evaluations),
-        Past::Load(load),
-        Past::Rises(rises()),
+        PolicyHistory::Pending(PendingChange::None),
+        PolicyHistory::Pending(PendingChange::More { since: at(1) }),
+        PolicyHistory::Pending(PendingChange::Fewer { since: at(2) }),
+        PolicyHistory::Evaluations(evaluations),
+        PolicyHistory::Load(load),
+        PolicyHistory::Rises(rises()),
     ];
     pasts.map(remembering).into()
 }
@@ -210,12 +210,12 @@ fn conditions() -> ConditionsMemory {
     for (kind, holds, since) in
         [(ConditionKind::AbleToScale, true, 2), (ConditionKind::ScalingLimited, false, 9)]
     {
-        conditions.keep(kind, Standing { holds, since: Wall::from_millis(since) });
+        conditions.set(kind, ConditionState { holds, since: Wall::from_millis(since) });
     }
     conditions
 }
 
-fn remembering(past: Past) -> Memory {
+fn remembering(history: PolicyHistory) -> Memory {
     let restart = RestartMemory {
         began: at(5),
         incarnation: Incarnation(5),
@@ -232,8 +232,8 @@ fn remembering(past: Past) -> Memory {
             scale_out: vec![ScaleEvent { at: at(6), change: 2, outdated: false }],
             scale_in: vec![ScaleEvent { at: at(7), change: 1, outdated: true }],
             scaled_to_zero: true,
-            policy: PolicyMemory { grown: Some(at(12)), shrunk: None, past },
-            flaps: FlapMemory { way: Some(Way::In), turns: vec![at(3), at(8)] },
+            policy: PolicyMemory { last_scale_out: Some(at(12)), last_scale_in: None, history },
+            flaps: FlapMemory { direction: Some(ScaleDirection::In), reversals: vec![at(3), at(8)] },
             failing: vec![FailingMemory { metric: 1, since: at(4) }],
             conditions: conditions(),
             levels: Vec::new(),
@@ -258,22 +258,22 @@ fn remembering(past: Past) -> Memory {
 }
 
 fn load() -> LoadRecord {
-    let mut exchange = Exchange::default();
-    exchange.note(12_000, 3_000);
-    exchange.note(300, 100);
+    let mut demand = DemandCurve::default();
+    demand.note(12_000, 3_000);
+    demand.note(300, 100);
     LoadRecord {
-        source: LoadSource::Need,
+        source: LoadSource::Replicas,
         step: Duration::from_secs(60),
         first: 28_000_000,
         loads: vec![StepLoad::of(0), StepLoad::GAP, StepLoad::of(123_456_789)],
-        exchange,
+        demand,
     }
 }
 
 fn capacity() -> CapacityMemory {
     let mut classes = [0; LATENCY_CLASSES];
     (classes[2], classes[15]) = (3, 1);
-    let rate = RateEvidence { bucket: 90, well: 12, late: 4, rates: 40_000, classes };
+    let rate = RateEvidence { bucket: 90, in_time: 12, late: 4, rates: 40_000, classes };
     let version = VersionCapacity {
         generation: Generation(4),
         windows: 4,
@@ -293,16 +293,24 @@ fn rises() -> RiseMemory {
     rises.add(at(13), 120, Width(10));
     bursts.add(at(11), 310, Width(10));
     let peaks = vec![LoadPeak { step: 3, load: Milli(5000) }];
-    let spent = SpentMemory { at: at(14), came: 9000, late: 40 };
-    RiseMemory { start: Duration::from_secs(8), start_at: at(2), peaks, rises, bursts, seen: 7, spent }
+    let error_budget = ErrorBudgetMemory { at: at(14), requests: 9000, late: 40 };
+    RiseMemory {
+        start: Duration::from_secs(8),
+        start_at: at(2),
+        peaks,
+        rises,
+        bursts,
+        observed: 7,
+        error_budget,
+    }
 }
 
 fn shadow() -> ShadowMemory {
     let scaling = ScalingMemory { scaled_to_zero: true, ..ScalingMemory::default() };
     let mut shadow = ShadowMemory::new(ObjectName::parse("by-queue").unwrap(), at(20), 4, scaling);
     shadow.count(Duration::from_secs(3), 6);
-    shadow.own.note(Duration::from_secs(2), true, false);
-    shadow.acting.turn(6, 5);
+    shadow.own.record_time(Duration::from_secs(2), true, false);
+    shadow.acting.record_change(6, 5);
     shadow.resize(at(23), 7);
     shadow.count(Duration::from_secs(1), 5);
     shadow
@@ -336,7 +344,7 @@ fn written(folder: &std::path::Path) -> (PathBuf, Vec<Record>) {
 }
 
 #[test]
-fn every_kind_of_input_is_read_back_as_it_was() {
+fn every_kind_of_input_survives_a_round_trip() {
     let folder = tempfile::tempdir().unwrap();
     let (path, records) = written(folder.path());
     let read: Vec<Record> = Segment::open(&path).unwrap().collect::<Result<_, _>>().unwrap();
@@ -344,7 +352,7 @@ fn every_kind_of_input_is_read_back_as_it_was() {
 }
 
 #[test]
-fn a_memory_that_was_stored_before_it_had_what_holds_healing_back_is_read_as_one_that_holds_nothing() {
+fn a_memory_without_healing_state_is_read_with_an_empty_one() {
     let row = r#"{"service":"shop","desired":3,"recommendations":[[5000,7]],"scale_out":[],"scale_in":[],
         "scaled_to_zero":false,"restarts":[{"ordinal":0,"incarnation":5,"restarts":4,"recent":[],"backoff_ms":1500,"not_before":3000}]}"#;
     let memory = Memory::from(serde_json::from_str::<StoredMemory>(row).unwrap());
@@ -354,7 +362,7 @@ fn a_memory_that_was_stored_before_it_had_what_holds_healing_back_is_read_as_one
     assert_eq!(memory.load, None);
 }
 #[test]
-fn what_policies_go_by_is_stored_and_read_back() {
+fn the_state_of_policies_survives_a_round_trip() {
     for memory in memories_of_policies() {
         let row = serde_json::to_string(&StoredMemory::from(&memory)).unwrap();
         assert_eq!(Memory::from(serde_json::from_str::<StoredMemory>(&row).unwrap()), memory);
@@ -370,7 +378,7 @@ fn what_policies_go_by_is_stored_and_read_back() {
 }
 
 #[test]
-fn a_torn_tail_ends_the_segment_wherever_it_is_torn() {
+fn a_segment_torn_at_any_byte_ends_at_its_last_complete_record() {
     let folder = tempfile::tempdir().unwrap();
     let (path, records) = written(folder.path());
     let whole = fs::read(&path).unwrap();
@@ -383,7 +391,7 @@ fn a_torn_tail_ends_the_segment_wherever_it_is_torn() {
 }
 
 #[test]
-fn damage_before_the_end_is_an_error_and_not_a_shorter_story() {
+fn damage_before_the_end_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let (path, _) = written(folder.path());
     let mut bytes = fs::read(&path).unwrap();
@@ -394,7 +402,7 @@ fn damage_before_the_end_is_an_error_and_not_a_shorter_story() {
 }
 
 #[test]
-fn a_file_of_another_version_is_refused_by_name() {
+fn a_file_of_another_version_is_refused_with_its_path() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("0000000001.journal");
     fs::write(&path, b"HSJRNL99 and more").unwrap();
@@ -411,7 +419,7 @@ fn only_the_newest_segments_are_kept() {
 }
 
 #[test]
-fn runs_that_could_not_begin_cost_no_segment() {
+fn failed_starts_remove_no_segment() {
     let folder = tempfile::tempdir().unwrap();
     for _ in 0..SEGMENTS_MAX {
         Writer::begin(folder.path()).unwrap().retire_oldest().unwrap();

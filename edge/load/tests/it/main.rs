@@ -34,7 +34,7 @@ const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// A run that goes on beside the test; dropping it drops the run.
+/// A run in the background; dropping it ends the run.
 struct Running {
     runs: JoinSet<Result<Report, RunError>>,
     stop: CancellationToken,
@@ -55,7 +55,7 @@ impl Running {
         tokio::time::timeout(DEADLINE, waiting)
             .await
             .expect("the state is reached")
-            .expect("the run goes on")
+            .expect("the run has not ended")
             .clone()
     }
 
@@ -66,7 +66,7 @@ impl Running {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sends_exactly_what_the_profile_says_over_kept_connections() {
+async fn the_requests_of_a_profile_are_sent_over_kept_connections() {
     let server = Server::with_status(StatusCode::OK).await;
     let report = run_to_end(plan(&server.url(), 200.0, ms(500))).await;
     assert_eq!((report.requests, report.failed, report.skipped, report.stopped), (100, 0, 0, false));
@@ -96,7 +96,7 @@ async fn requests_are_sent_in_time_though_none_is_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_finds_all_connections_busy_is_skipped_and_counted() {
+async fn requests_without_a_free_connection_are_skipped_and_counted() {
     let gate = Arc::new(Semaphore::new(0));
     let server = Server::behind(Arc::clone(&gate)).await;
     let connections = NonZeroU16::new(5).unwrap();
@@ -110,7 +110,7 @@ async fn what_finds_all_connections_busy_is_skipped_and_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_way_to_fail_has_its_class() {
+async fn each_failure_has_its_class() {
     let refused = {
         let gone = Server::with_status(StatusCode::OK).await;
         gone.url()
@@ -144,7 +144,7 @@ async fn each_way_to_fail_has_its_class() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_answer_that_never_comes_is_given_up_after_the_timeout() {
+async fn a_missing_answer_times_out() {
     let server = Server::behind(Arc::new(Semaphore::new(0))).await;
     let report = run_to_end(LoadPlan { timeout: ms(50), ..plan(&server.url(), 100.0, ms(100)) }).await;
     assert_eq!((report.requests, report.failed, report.failures.timeout), (10, 10, 10), "{report:?}");
@@ -215,7 +215,7 @@ async fn dropping_the_run_ends_its_thread() {
 }
 
 #[tokio::test]
-async fn a_name_without_an_address_is_said_before_anything_is_sent() {
+async fn an_unresolvable_name_is_an_error_before_any_request() {
     let (progress, _watcher) = watch::channel(Progress::default());
     let plan = plan("http://no-such-host.invalid/", 1.0, ms(100));
     let refused = run(plan, CancellationToken::new(), progress).await;

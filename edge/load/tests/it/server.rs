@@ -79,7 +79,7 @@ impl Server {
         Self::of_requests(move |_| async move { respond(status) }).await
     }
 
-    /// Reads what it is asked, answers `bytes` whatever it was, and closes.
+    /// Reads a request, answers `bytes` to any, and closes the connection.
     pub(crate) async fn of_bytes(bytes: &'static [u8]) -> Self {
         Self::of_connections(move |mut stream| async move {
             // A socket closed with bytes unread resets the connection and may take the answer with it.

@@ -1,6 +1,6 @@
 //! Real traces, when they are there: `HOMEOSTAT_DATA` names the folder that has `traces/*.csv`.
 
-use conformance::data::at_hand;
+use conformance::data;
 use load::rate::{Factor, Rate};
 use load::replay::{Replay, Scale};
 use load::schedule::Arrivals;
@@ -8,7 +8,7 @@ use load::trace::Trace;
 
 #[test]
 fn every_real_trace_can_be_replayed_up_to_a_peak() {
-    let Some(folder) = at_hand("load", "traces") else { return };
+    let Some(folder) = data::find("load", "traces") else { return };
     let peak = Rate::per_second(250.0).unwrap();
     let mut read = 0;
     for entry in std::fs::read_dir(folder).unwrap() {
@@ -30,7 +30,7 @@ fn every_real_trace_can_be_replayed_up_to_a_peak() {
 
 #[test]
 fn the_world_cup_is_read_as_it_was_recorded() {
-    let Some(folder) = at_hand("load", "traces") else { return };
+    let Some(folder) = data::find("load", "traces") else { return };
     let trace = Trace::open(&folder.join("wc98_group.csv")).unwrap();
     assert_eq!(trace.rows().len(), 36_000);
     assert_eq!(trace.interval().unwrap().as_secs(), 60);

@@ -20,7 +20,7 @@ fn names(manifests: &Manifests) -> Vec<&str> {
 }
 
 #[test]
-fn a_folder_is_read_in_the_order_of_its_names_and_only_manifests_count() {
+fn the_manifests_of_a_folder_are_read_in_the_order_of_their_names() {
     let folder = tempfile::tempdir().expect("a folder");
     for (file, text) in [
         ("b.yml", named("b")),
@@ -42,7 +42,7 @@ fn a_folder_is_read_in_the_order_of_its_names_and_only_manifests_count() {
 }
 
 #[test]
-fn what_is_no_file_in_a_folder_is_left_out() {
+fn entries_of_a_folder_that_are_not_files_are_ignored() {
     let folder = tempfile::tempdir().expect("a folder");
     fs::write(folder.path().join("a.yaml"), named("a")).expect("a file");
     let _socket = std::os::unix::net::UnixListener::bind(folder.path().join("b.yaml")).expect("a socket");
@@ -51,14 +51,14 @@ fn what_is_no_file_in_a_folder_is_left_out() {
 }
 
 #[test]
-fn what_declares_nothing_is_refused_and_a_comment_beside_manifests_is_not() {
+fn a_file_without_resources_is_refused_and_an_empty_document_is_not() {
     let folder = tempfile::tempdir().expect("a folder");
     let comment = folder.path().join("a.yaml");
     fs::write(&comment, "# later\n---\n").expect("a file");
     for path in [comment.as_path(), folder.path(), Path::new("-")] {
-        let said: Vec<String> = read(path).diagnostics.iter().map(ToString::to_string).collect();
-        assert_eq!(said.len(), 1, "{path:?}: {said:?}");
-        assert!(said[0].ends_with(": nothing is declared here"), "{said:?}");
+        let messages: Vec<String> = read(path).diagnostics.iter().map(ToString::to_string).collect();
+        assert_eq!(messages.len(), 1, "{path:?}: {messages:?}");
+        assert!(messages[0].ends_with(": no resource is declared here"), "{messages:?}");
     }
     fs::write(folder.path().join("b.yaml"), named("b")).expect("a file");
     assert_eq!(read(folder.path()).diagnostics, []);
@@ -73,10 +73,10 @@ fn one_bad_file_does_not_hide_what_is_wrong_with_another() {
     let mut manifests = read(folder.path());
     manifests.check(&[], Severity::Error);
     assert_eq!(names(&manifests), ["c"]);
-    let said: Vec<String> = manifests.diagnostics.iter().map(ToString::to_string).collect();
-    assert!(said[0].contains("a.yaml:1:") && said[0].contains("this is no YAML"), "{said:?}");
-    assert!(said[1].contains("b.yaml: the file is no UTF-8 text: line 2"), "{said:?}");
-    assert_eq!(said.len(), 2);
+    let messages: Vec<String> = manifests.diagnostics.iter().map(ToString::to_string).collect();
+    assert!(messages[0].contains("a.yaml:1:") && messages[0].contains("invalid YAML"), "{messages:?}");
+    assert!(messages[1].contains("b.yaml: the file is not UTF-8 text: line 2"), "{messages:?}");
+    assert_eq!(messages.len(), 2);
     assert!(manifests.has_errors());
 }
 
@@ -93,30 +93,30 @@ fn standard_input_is_read_once() {
 }
 
 #[test]
-fn what_is_not_there_is_one_sentence() {
+fn a_missing_file_is_reported_in_one_sentence() {
     let folder = tempfile::tempdir().expect("a folder");
     let missing = read(&folder.path().join("shop.yaml"));
-    let said = missing.diagnostics[0].to_string();
+    let messages = missing.diagnostics[0].to_string();
     assert!(
-        said.ends_with("shop.yaml: could not find the manifest: there is no such file or folder"),
-        "{said}"
+        messages.ends_with("shop.yaml: could not find the manifest: there is no such file or folder"),
+        "{messages}"
     );
     let empty = read(folder.path());
     assert!(empty.diagnostics[0].to_string().contains("there is no manifest in this folder"));
 }
 
 #[test]
-fn a_file_past_the_limit_is_not_read() {
+fn a_file_above_the_limit_is_not_read() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("large.yaml");
     let file = fs::File::create(&path).expect("a file");
     file.set_len(FILE_BYTES_MAX + 1).expect("a sparse file");
-    let said = read(&path).diagnostics[0].to_string();
-    assert!(said.contains("the file has more than 4194304 bytes; split it"), "{said}");
+    let messages = read(&path).diagnostics[0].to_string();
+    assert!(messages.contains("the file has more than 4194304 bytes; split it"), "{messages}");
 }
 
 #[test]
-fn a_working_directory_begins_at_the_folder_of_its_manifest() {
+fn a_working_directory_is_relative_to_the_folder_of_its_manifest() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("shop.yaml");
     let with = |directory: &str| {
@@ -141,7 +141,7 @@ fn a_working_directory_begins_at_the_folder_of_its_manifest() {
 }
 
 #[test]
-fn the_files_of_certificates_and_of_other_balancers_begin_at_the_folder_of_their_manifest() {
+fn files_of_certificates_and_external_balancers_are_relative_to_the_folder_of_their_manifest() {
     let text = service(
         "  ports: [{name: http}]\n  expose: {listen: \"127.0.0.1:443\", port: http, tls: {certificate: tls/shop.pem, key: /keys/shop, acme: {directory: \"https://ca/\", hosts: [a.b], caFile: ca.pem}}, external: [{format: nginx, file: lb/shop.conf, check: [a], reload: [b]}]}\n",
     );
@@ -160,7 +160,7 @@ fn the_files_of_certificates_and_of_other_balancers_begin_at_the_folder_of_their
 }
 
 #[test]
-fn what_has_no_file_begins_at_the_current_folder() {
+fn paths_of_standard_input_are_relative_to_the_current_folder() {
     let mut manifests = manifest::parse("<memory>", &named("shop"));
     manifests.resolve_paths(Path::new("/here")).expect("UTF-8");
     let Resource::Service(service) = &manifests.documents[0].resource else {
@@ -170,7 +170,7 @@ fn what_has_no_file_begins_at_the_current_folder() {
 }
 
 #[test]
-fn what_is_known_already_counts_and_is_not_blamed() {
+fn existing_resources_are_considered_but_not_reported() {
     let known = manifest::parse("known", &named("db")).documents.remove(0).resource;
     let mut manifests = manifest::parse("new", &service("  dependsOn: [{service: db}]\n"));
     manifests.check(std::slice::from_ref(&known), Severity::Error);
@@ -182,7 +182,7 @@ fn what_is_known_already_counts_and_is_not_blamed() {
 }
 
 #[test]
-fn the_items_of_a_list_are_manifests_of_their_own() {
+fn the_items_of_a_list_are_separate_manifests() {
     let indented = |name: &str| named(name).replace('\n', "\n    ").trim_end().to_owned();
     for head in ["apiVersion: v1\nkind: List\nmetadata: {resourceVersion: ''}\n", ""] {
         let text = format!("{head}items:\n  - {}\n  - {}\n", indented("a"), indented("b"));
@@ -193,12 +193,12 @@ fn the_items_of_a_list_are_manifests_of_their_own() {
     let wrong = manifest::parse("list", "items:\n  - kind: Servise\n    apiVersion: homeostat/v1\n");
     assert_eq!(
         wrong.diagnostics[0].to_string(),
-        "list:2:11: kind: \"Servise\" is no kind; did you mean Service?"
+        "list:2:11: kind: \"Servise\" is not a kind; did you mean Service?"
     );
 }
 
 #[test]
-fn what_is_shown_beside_what_was_declared_is_passed_over_and_said_once() {
+fn observed_resources_are_ignored_with_one_notice() {
     let service = named("a").replace('\n', "\n    ").trim_end().to_owned();
     let replica = |number: u32| {
         format!(
@@ -208,18 +208,20 @@ fn what_is_shown_beside_what_was_declared_is_passed_over_and_said_once() {
     let text = format!("items:\n  - {service}\n  - {}\n  - {}\n", replica(0), replica(1));
     let manifests = manifest::parse("all", &text);
     assert_eq!(names(&manifests), ["a"]);
-    let said: Vec<String> = manifests.diagnostics.iter().map(ToString::to_string).collect();
-    assert_eq!(said.len(), 1, "{said:?}");
+    let messages: Vec<String> = manifests.diagnostics.iter().map(ToString::to_string).collect();
+    assert_eq!(messages.len(), 1, "{messages:?}");
     assert!(
-        said[0].ends_with("what runs is not declared: this and all others like it are passed over"),
-        "{said:?}"
+        messages[0].ends_with(
+            "this is an observed state, not a declaration: it is ignored, as are all others like it"
+        ),
+        "{messages:?}"
     );
     assert!(!manifests.has_errors());
 
     let written = manifest::parse("hand", "apiVersion: homeostat/v1\nkind: Replica\nmetadata: {name: a-0}\n");
-    assert!(written.has_errors(), "who writes one is told that there is no such kind");
+    assert!(written.has_errors(), "it cannot be declared");
     assert!(
-        written.diagnostics[0].to_string().contains("\"Replica\" is no kind"),
+        written.diagnostics[0].to_string().contains("\"Replica\" is not a kind"),
         "{:?}",
         written.diagnostics
     );

@@ -1,6 +1,6 @@
 use manifest::DIAGNOSTICS_MAX;
 
-use crate::{said, service};
+use crate::{diagnostics_of, service};
 
 /// Each of `levels` lists holds the one before nine times: 9^levels texts when copied out.
 fn bomb(levels: usize) -> String {
@@ -13,46 +13,46 @@ fn bomb(levels: usize) -> String {
 }
 
 #[test]
-fn a_billion_laughs_are_refused_before_they_are_expanded() {
-    let text = said(&bomb(12));
+fn a_billion_laughs_document_is_refused_before_expansion() {
+    let text = diagnostics_of(&bomb(12));
     assert!(text.contains("the file has more than 524288 values"), "{text}");
 }
 
 #[test]
-fn a_long_text_that_is_repeated_counts_by_its_length() {
+fn a_repeated_long_text_counts_by_its_length() {
     let long = "x".repeat(1 << 20);
     let aliases = vec!["*a"; 64].join(", ");
     for text in [
         format!("a: &a \"{long}\"\nb: [{aliases}]\n"),
         format!("a: &a\n  ? \"{long}\"\n  : 1\nb:\n{}", "  - <<: *a\n".repeat(64)),
     ] {
-        let text = said(&text);
+        let text = diagnostics_of(&text);
         assert!(text.contains("the file has more than 524288 values"), "{}", text.len());
     }
 }
 
 #[test]
-fn aliases_cannot_nest_without_end() {
+fn the_nesting_of_aliases_is_limited() {
     let mut text = "a0: &a0 [x]\n".to_owned();
     for level in 1..100 {
         text += &format!("a{level}: &a{level} [*a{}]\n", level - 1);
     }
-    assert!(said(&text).contains("nests deeper than 48"));
+    assert!(diagnostics_of(&text).contains("nests deeper than 48"));
 }
 
 #[test]
 fn an_alias_within_itself_is_refused() {
-    assert!(said("a: &a [*a]\n").contains("this alias stands within what it refers to"));
+    assert!(diagnostics_of("a: &a [*a]\n").contains("this alias refers to a node that contains it"));
 }
 
 #[test]
-fn brackets_cannot_nest_without_end() {
-    let text = said(&"[".repeat(100_000));
-    assert!(text.contains("this is no YAML"), "{text}");
+fn the_nesting_of_brackets_is_limited() {
+    let text = diagnostics_of(&"[".repeat(100_000));
+    assert!(text.contains("invalid YAML"), "{text}");
 }
 
 #[test]
-fn diagnostics_are_counted_past_the_limit() {
+fn diagnostics_above_the_limit_are_counted() {
     let fields: String = (0..2 * DIAGNOSTICS_MAX).map(|i| format!("  unknown{i}: 1\n")).collect();
     let manifests = manifest::parse("shop.yaml", &service(&fields));
     assert_eq!(
@@ -62,8 +62,8 @@ fn diagnostics_are_counted_past_the_limit() {
 }
 
 #[test]
-fn one_endless_line_is_named_and_not_shown() {
-    let text = said(&format!(
+fn a_very_long_line_is_reported_but_not_shown() {
+    let text = diagnostics_of(&format!(
         "{{\"apiVersion\": \"homeostat/v1\", \"kind\": \"Service\", \"x\": \"{}\"}}",
         "y".repeat(100_000)
     ));
@@ -83,7 +83,7 @@ fn anchors_aliases_and_merge_keys_mean_what_yaml_says() {
 }
 
 #[test]
-fn empty_documents_are_nothing() {
+fn empty_documents_are_ignored() {
     for text in ["", "---\n", "# only a comment\n", "---\n---\n...\n", "null\n", "\u{feff}"] {
         let manifests = manifest::parse("empty", text);
         assert_eq!((manifests.documents.len(), manifests.diagnostics.len()), (0, 0), "{text:?}");
@@ -91,7 +91,7 @@ fn empty_documents_are_nothing() {
 }
 
 #[test]
-fn an_error_in_one_document_leaves_the_next_to_be_read() {
+fn an_error_in_one_document_does_not_hide_the_next() {
     let text = format!("a: [1\n---\n{}", service(""));
     let manifests = manifest::parse("shop.yaml", &text);
     assert_eq!((manifests.documents.len(), manifests.diagnostics.len()), (1, 1));
@@ -107,7 +107,7 @@ fn json_with_tabs_and_escapes_is_read() {
 }
 
 #[test]
-fn windows_line_ends_are_line_ends() {
+fn windows_line_ends_are_accepted() {
     let manifests =
         manifest::parse("shop.yaml", &service("  stop: {grace: 1s}\n  evil: 1\n").replace('\n', "\r\n"));
     assert_eq!(manifests.diagnostics.len(), 1);

@@ -10,8 +10,8 @@ mod round_trip;
 use manifest::{Colour, Manifests};
 use model::resource::check::Severity;
 
-/// All that is wrong with `text`, as a terminal without colours shows it.
-fn said(text: &str) -> String {
+/// The diagnostics of `text`, as a terminal without colours shows them.
+fn diagnostics_of(text: &str) -> String {
     shown(&checked(text))
 }
 

@@ -1,13 +1,13 @@
 use insta::assert_snapshot;
 
-use crate::{hpa, said, service};
+use crate::{diagnostics_of, hpa, service};
 
 #[test]
-fn a_misspelt_field_names_the_one_that_was_meant() {
+fn a_misspelt_field_suggests_the_nearest_one() {
     let text =
         service("  probes:\n    readiness:\n      http: {}\n      evry: 500ms\n  ports: [{name: http}]\n");
-    assert_snapshot!(said(&text), @r#"
-    error: spec.probes.readiness.evry: there is no field "evry" here; did you mean every?
+    assert_snapshot!(diagnostics_of(&text), @r#"
+    error: spec.probes.readiness.evry: unknown field "evry"; did you mean every?
      --> shop.yaml:9:7
       |
     9 |       evry: 500ms
@@ -16,16 +16,16 @@ fn a_misspelt_field_names_the_one_that_was_meant() {
 }
 
 #[test]
-fn every_error_of_a_file_is_said() {
+fn every_error_of_a_file_is_reported() {
     let text = "apiVersion: homeostat/v1\nkind: Service\nmetadata: {name: Shop}\nspec:\n  run: {comand: [x]}\n  resources: {cpu: 250x}\n  scale: {min: -1, max: many}\n---\nkind: Servise\n";
-    assert_snapshot!(said(text), @r#"
+    assert_snapshot!(diagnostics_of(text), @r#"
     error: metadata.name: a name holds lower-case letters, digits and '-', not 'S'
      --> shop.yaml:3:18
       |
     3 | metadata: {name: Shop}
       |                  ^^^^
 
-    error: spec.run.comand: there is no field "comand" here; did you mean command?
+    error: spec.run.comand: unknown field "comand"; did you mean command?
      --> shop.yaml:5:9
       |
     5 |   run: {comand: [x]}
@@ -55,7 +55,7 @@ fn every_error_of_a_file_is_said() {
     7 |   scale: {min: -1, max: many}
       |                         ^^^^
 
-    error: kind: "Servise" is no kind; did you mean Service?
+    error: kind: "Servise" is not a kind; did you mean Service?
      --> shop.yaml:9:7
       |
     9 | kind: Servise
@@ -70,9 +70,9 @@ fn every_error_of_a_file_is_said() {
 }
 
 #[test]
-fn an_unknown_kind_names_the_nearest_one() {
-    assert_snapshot!(said("apiVersion: homeostat/v1\nkind: HorizontalPodAutoScaler\n"), @r#"
-    error: kind: "HorizontalPodAutoScaler" is no kind; did you mean HorizontalPodAutoscaler?
+fn an_unknown_kind_suggests_the_nearest_one() {
+    assert_snapshot!(diagnostics_of("apiVersion: homeostat/v1\nkind: HorizontalPodAutoScaler\n"), @r#"
+    error: kind: "HorizontalPodAutoScaler" is not a kind; did you mean HorizontalPodAutoscaler?
      --> shop.yaml:2:7
       |
     2 | kind: HorizontalPodAutoScaler
@@ -81,9 +81,9 @@ fn an_unknown_kind_names_the_nearest_one() {
 }
 
 #[test]
-fn an_unknown_version_names_those_of_its_kind() {
-    assert_snapshot!(said("apiVersion: autoscaling/v2beta3\nkind: HorizontalPodAutoscaler\n"), @r#"
-    error: apiVersion: "autoscaling/v2beta3" is no version of HorizontalPodAutoscaler; did you mean autoscaling/v2beta2?
+fn an_unknown_version_lists_those_of_its_kind() {
+    assert_snapshot!(diagnostics_of("apiVersion: autoscaling/v2beta3\nkind: HorizontalPodAutoscaler\n"), @r#"
+    error: apiVersion: "autoscaling/v2beta3" is not a version of HorizontalPodAutoscaler; did you mean autoscaling/v2beta2?
      --> shop.yaml:1:13
       |
     1 | apiVersion: autoscaling/v2beta3
@@ -92,8 +92,8 @@ fn an_unknown_version_names_those_of_its_kind() {
 }
 
 #[test]
-fn a_missing_kind_and_version_are_both_said() {
-    assert_snapshot!(said("metadata: {name: shop}\n"), @r#"
+fn a_missing_kind_and_version_are_both_reported() {
+    assert_snapshot!(diagnostics_of("metadata: {name: shop}\n"), @r#"
     error: the field kind is missing
      --> shop.yaml:1:1
       |
@@ -109,8 +109,8 @@ fn a_missing_kind_and_version_are_both_said() {
 }
 
 #[test]
-fn a_missing_field_says_what_it_is_for() {
-    assert_snapshot!(said("apiVersion: homeostat/v1\nkind: Service\nmetadata: {}\nspec:\n  ports: []\n"), @r#"
+fn a_missing_field_is_reported_with_its_meaning() {
+    assert_snapshot!(diagnostics_of("apiVersion: homeostat/v1\nkind: Service\nmetadata: {}\nspec:\n  ports: []\n"), @r#"
     error: metadata: the field name is missing
      --> shop.yaml:3:1
       |
@@ -126,8 +126,8 @@ fn a_missing_field_says_what_it_is_for() {
 }
 
 #[test]
-fn a_unit_that_is_none_names_those_there_are() {
-    assert_snapshot!(said(&service("  stop: {grace: 10sec}\n")), @r#"
+fn an_unknown_unit_lists_the_valid_ones() {
+    assert_snapshot!(diagnostics_of(&service("  stop: {grace: 10sec}\n")), @r#"
     error: spec.stop.grace: "sec" is no unit of time; write one of ms, s, m, h, d
      --> shop.yaml:6:17
       |
@@ -138,7 +138,7 @@ fn a_unit_that_is_none_names_those_there_are() {
 
 #[test]
 fn a_bare_number_for_a_time_says_how_to_write_it() {
-    assert_snapshot!(said(&service("  stop:\n    grace: 10\n")), @r#"
+    assert_snapshot!(diagnostics_of(&service("  stop:\n    grace: 10\n")), @r#"
     error: spec.stop.grace: a length of time needs a unit: write 10s for seconds or 10ms for milliseconds
      --> shop.yaml:7:12
       |
@@ -148,8 +148,8 @@ fn a_bare_number_for_a_time_says_how_to_write_it() {
 }
 
 #[test]
-fn a_wrong_suffix_names_the_right_ones() {
-    assert_snapshot!(said(&service("  resources: {memory: 128MB}\n")), @r#"
+fn a_wrong_suffix_lists_the_valid_ones() {
+    assert_snapshot!(diagnostics_of(&service("  resources: {memory: 128MB}\n")), @r#"
     error: spec.resources.memory: "MB" is no suffix of a quantity; write one of m, k, M, G, T, P, Ki, Mi, Gi, Ti, Pi or an exponent such as e3
      --> shop.yaml:6:23
       |
@@ -159,12 +159,12 @@ fn a_wrong_suffix_names_the_right_ones() {
 }
 
 #[test]
-fn an_unknown_word_names_the_nearest_one() {
+fn an_unknown_value_suggests_the_nearest_one() {
     let text = service(
         "  ports: [{name: http}]\n  expose: {listen: \"127.0.0.1:80\", port: http, balance: least-loaded}\n",
     );
-    assert_snapshot!(said(&text), @r#"
-    error: spec.expose.balance: "least-loaded" is not known here; did you mean leastLoaded?
+    assert_snapshot!(diagnostics_of(&text), @r#"
+    error: spec.expose.balance: unknown value "least-loaded"; did you mean leastLoaded?
      --> shop.yaml:7:57
       |
     7 |   expose: {listen: "127.0.0.1:80", port: http, balance: least-loaded}
@@ -173,9 +173,9 @@ fn an_unknown_word_names_the_nearest_one() {
 }
 
 #[test]
-fn a_number_in_the_environment_wants_quotes() {
+fn a_number_in_the_environment_needs_quotes() {
     let text = "apiVersion: homeostat/v1\nkind: Service\nmetadata: {name: shop}\nspec:\n  run:\n    command: [./shop]\n    env:\n      WORKERS: 8\n";
-    assert_snapshot!(said(text), @r#"
+    assert_snapshot!(diagnostics_of(text), @r#"
     error: spec.run.env.WORKERS: expected a text, found the number 8; write "8" in quotes if it is meant as text
      --> shop.yaml:8:16
       |
@@ -185,9 +185,9 @@ fn a_number_in_the_environment_wants_quotes() {
 }
 
 #[test]
-fn a_command_that_is_one_text_is_no_list() {
+fn a_command_must_be_a_list() {
     let text = "apiVersion: homeostat/v1\nkind: Service\nmetadata: {name: shop}\nspec:\n  run:\n    command: ./shop --port 80\n";
-    assert_snapshot!(said(text), @r#"
+    assert_snapshot!(diagnostics_of(text), @r#"
     error: spec.run.command: expected a list, found the text "./shop --port 80"
      --> shop.yaml:6:14
       |
@@ -197,11 +197,11 @@ fn a_command_that_is_one_text_is_no_list() {
 }
 
 #[test]
-fn a_probe_asks_in_exactly_one_way() {
+fn a_probe_has_exactly_one_kind() {
     let text = service(
         "  ports: [{name: http}]\n  probes:\n    liveness: {http: {}, tcp: {}}\n    startup: {every: 1s}\n",
     );
-    assert_snapshot!(said(&text), @r#"
+    assert_snapshot!(diagnostics_of(&text), @r#"
     error: spec.probes.liveness: give exactly one of http, tcp, grpc, command; found http and tcp
      --> shop.yaml:8:5
       |
@@ -217,9 +217,9 @@ fn a_probe_asks_in_exactly_one_way() {
 }
 
 #[test]
-fn a_key_that_stands_twice_is_an_error() {
-    assert_snapshot!(said(&service("  stop: {}\n  stop: {}\n")), @r#"
-    error: the key "stop" stands here twice
+fn a_duplicate_key_is_an_error() {
+    assert_snapshot!(diagnostics_of(&service("  stop: {}\n  stop: {}\n")), @r#"
+    error: duplicate key "stop"
      --> shop.yaml:7:3
       |
     7 |   stop: {}
@@ -228,9 +228,9 @@ fn a_key_that_stands_twice_is_an_error() {
 }
 
 #[test]
-fn what_is_no_yaml_says_where_it_stops_being_yaml() {
-    assert_snapshot!(said("apiVersion: homeostat/v1\nkind: Service\nmetadata: {name: shop\nspec:\n  run: {command: [./shop]}\n"), @r#"
-    error: this is no YAML: while parsing a flow mapping, did not find expected ',' or '}'
+fn invalid_yaml_is_reported_with_its_position() {
+    assert_snapshot!(diagnostics_of("apiVersion: homeostat/v1\nkind: Service\nmetadata: {name: shop\nspec:\n  run: {command: [./shop]}\n"), @r#"
+    error: invalid YAML: while parsing a flow mapping, did not find expected ',' or '}'
      --> shop.yaml:4:5
       |
     4 | spec:
@@ -240,8 +240,8 @@ fn what_is_no_yaml_says_where_it_stops_being_yaml() {
 
 #[test]
 fn a_tab_as_indentation_is_shown() {
-    assert_snapshot!(said("apiVersion: homeostat/v1\nkind: Service\nmetadata:\n\tname: shop\n"), @r#"
-    error: this is no YAML: tabs disallowed within this context (block indentation)
+    assert_snapshot!(diagnostics_of("apiVersion: homeostat/v1\nkind: Service\nmetadata:\n\tname: shop\n"), @r#"
+    error: invalid YAML: tabs disallowed within this context (block indentation)
      --> shop.yaml:4:2
       |
     4 |     name: shop
@@ -251,7 +251,7 @@ fn a_tab_as_indentation_is_shown() {
 
 #[test]
 fn a_fixed_number_of_replicas_and_bounds_exclude_each_other() {
-    assert_snapshot!(said(&service("  scale: {replicas: 2, max: 4}\n")), @r#"
+    assert_snapshot!(diagnostics_of(&service("  scale: {replicas: 2, max: 4}\n")), @r#"
     error: spec.scale: a fixed number of replicas stands alone: give either replicas, or min and max with what to measure
      --> shop.yaml:6:3
       |
@@ -261,8 +261,8 @@ fn a_fixed_number_of_replicas_and_bounds_exclude_each_other() {
 }
 
 #[test]
-fn least_above_most_is_refused() {
-    assert_snapshot!(said(&service("  scale: {min: 5, max: 4}\n")), @r#"
+fn a_minimum_above_the_maximum_is_refused() {
+    assert_snapshot!(diagnostics_of(&service("  scale: {min: 5, max: 4}\n")), @r#"
     error: spec.scale: min (5) is above max (4)
      --> shop.yaml:6:3
       |
@@ -279,18 +279,18 @@ fn exposed(more: &str) -> String {
 }
 
 #[test]
-fn endpoints_elsewhere_have_no_other_fields() {
+fn a_service_with_external_endpoints_has_no_other_fields() {
     let text = exposed(
         "    trafficDistribution: PreferClose\n    endpoints: [{address: \"10.0.0.7:80\", weigth: 2}]\n",
     );
-    assert_snapshot!(said(&text), @r#"
-    error: spec.expose.trafficDistribution: "PreferClose" is not known here
+    assert_snapshot!(diagnostics_of(&text), @r#"
+    error: spec.expose.trafficDistribution: unknown value "PreferClose"
       --> shop.yaml:10:26
        |
     10 |     trafficDistribution: PreferClose
        |                          ^^^^^^^^^^^ expected PreferSameZone
 
-    error: spec.expose.endpoints[0].weigth: there is no field "weigth" here; did you mean weight?
+    error: spec.expose.endpoints[0].weigth: unknown field "weigth"; did you mean weight?
       --> shop.yaml:11:42
        |
     11 |     endpoints: [{address: "10.0.0.7:80", weigth: 2}]
@@ -299,22 +299,22 @@ fn endpoints_elsewhere_have_no_other_fields() {
 }
 
 #[test]
-fn an_endpoint_elsewhere_is_an_address_and_not_a_name() {
-    assert_snapshot!(said(&exposed("    endpoints: [{address: \"shop.internal:80\"}]\n")), @r#"
+fn an_external_endpoint_is_an_address_and_not_a_name() {
+    assert_snapshot!(diagnostics_of(&exposed("    endpoints: [{address: \"shop.internal:80\"}]\n")), @r#"
     error: spec.expose.endpoints[0].address: an endpoint is an IP address and a port, such as 10.0.0.7:8080 or [fd00::7]:8080, not "shop.internal:80"
       --> shop.yaml:10:27
        |
     10 |     endpoints: [{address: "shop.internal:80"}]
        |                           ^^^^^^^^^^^^^^^^^^
     "#);
-    assert_snapshot!(said(&exposed("    endpoints: [{address: \"0.0.0.0:80\"}]\n")), @r#"
+    assert_snapshot!(diagnostics_of(&exposed("    endpoints: [{address: \"0.0.0.0:80\"}]\n")), @r#"
     error: spec.expose.endpoints[0].address: 0.0.0.0 is no address of one machine: nobody can be connected to there
       --> shop.yaml:10:27
        |
     10 |     endpoints: [{address: "0.0.0.0:80"}]
        |                           ^^^^^^^^^^^^
     "#);
-    assert_snapshot!(said(&exposed("    endpoints: [{address: \"10.0.0.7:80\", zone: B}]\n")), @r#"
+    assert_snapshot!(diagnostics_of(&exposed("    endpoints: [{address: \"10.0.0.7:80\", zone: B}]\n")), @r#"
     error: spec.expose.endpoints[0].zone: a name holds lower-case letters, digits and '-', not 'B'
       --> shop.yaml:10:48
        |
@@ -324,25 +324,25 @@ fn an_endpoint_elsewhere_is_an_address_and_not_a_name() {
 }
 
 #[test]
-fn external_endpoints_are_distinct_and_are_not_the_proxy() {
+fn external_endpoints_are_distinct_and_not_the_proxy() {
     let text = exposed(
         "    endpoints:\n      - {address: \"127.0.0.1:8080\", weight: 0}\n      - {address: \"10.0.0.7:80\"}\n      \
          - {address: \"10.0.0.7:80\"}\n",
     );
-    assert_snapshot!(said(&text), @r#"
+    assert_snapshot!(diagnostics_of(&text), @r#"
     error: spec.expose.endpoints[0].address: the proxy itself listens on 127.0.0.1:8080: requests would go round in circles
       --> shop.yaml:11:19
        |
     11 |       - {address: "127.0.0.1:8080", weight: 0}
        |                   ^^^^^^^^^^^^^^^^
 
-    error: spec.expose.endpoints[0].weight: it lies between 1 and 256, not 0
+    error: spec.expose.endpoints[0].weight: must be between 1 and 256, not 0
       --> shop.yaml:11:45
        |
     11 |       - {address: "127.0.0.1:8080", weight: 0}
        |                                             ^
 
-    error: spec.expose.endpoints[2].address: 10.0.0.7:80 is named twice: give it a weight instead
+    error: spec.expose.endpoints[2].address: 10.0.0.7:80 is given twice: give it a weight instead
       --> shop.yaml:13:19
        |
     13 |       - {address: "10.0.0.7:80"}
@@ -353,7 +353,7 @@ fn external_endpoints_are_distinct_and_are_not_the_proxy() {
 #[test]
 fn an_exposed_port_must_be_one_of_the_ports() {
     let text = service("  ports: [{name: http}]\n  expose:\n    listen: 127.0.0.1:8080\n    port: web\n");
-    assert_snapshot!(said(&text), @r#"
+    assert_snapshot!(diagnostics_of(&text), @r#"
     error: spec.expose.port: the service has no port web; its ports are http
      --> shop.yaml:9:11
       |
@@ -363,14 +363,14 @@ fn an_exposed_port_must_be_one_of_the_ports() {
 }
 
 #[test]
-fn services_in_a_ring_are_shown_whole() {
+fn a_cycle_of_dependencies_is_shown_completely() {
     let head = "apiVersion: homeostat/v1\nkind: Service\n";
     let one = |name: &str, on: &str| {
         format!(
             "{head}metadata: {{name: {name}}}\nspec:\n  run: {{command: [x]}}\n  dependsOn:\n    - service: {on}\n"
         )
     };
-    assert_snapshot!(said(&format!("{}---\n{}", one("a", "b"), one("b", "a"))), @r#"
+    assert_snapshot!(diagnostics_of(&format!("{}---\n{}", one("a", "b"), one("b", "a"))), @r#"
     error: spec.dependsOn[0].service: services wait for each other in a ring and none can start: a → b → a
       --> shop.yaml:15:16
        |
@@ -381,7 +381,7 @@ fn services_in_a_ring_are_shown_whole() {
 
 #[test]
 fn an_autoscaler_without_its_service_is_shown_at_its_target() {
-    assert_snapshot!(said(&hpa("v2", "  maxReplicas: 3\n")), @r#"
+    assert_snapshot!(diagnostics_of(&hpa("v2", "  maxReplicas: 3\n")), @r#"
     error: spec.scaleTargetRef.name: there is no service shop
      --> shop.yaml:5:44
       |
@@ -391,13 +391,13 @@ fn an_autoscaler_without_its_service_is_shown_at_its_target() {
 }
 
 #[test]
-fn a_newer_field_in_an_older_form_is_unknown() {
+fn a_newer_field_in_an_older_version_is_unknown() {
     let text = hpa(
         "v2beta1",
         "  maxReplicas: 3\n  metrics:\n    - type: Resource\n      resource:\n        name: cpu\n        target: {type: Utilization, averageUtilization: 50}\n",
     );
-    assert_snapshot!(said(&text), @r#"
-    error: spec.metrics[0].resource.target: there is no field "target" here
+    assert_snapshot!(diagnostics_of(&text), @r#"
+    error: spec.metrics[0].resource.target: unknown field "target"
       --> shop.yaml:11:9
        |
     11 |         target: {type: Utilization, averageUtilization: 50}
@@ -406,13 +406,13 @@ fn a_newer_field_in_an_older_form_is_unknown() {
 }
 
 #[test]
-fn an_older_form_is_refused_where_it_was_written() {
+fn an_error_in_an_older_version_is_reported_at_its_field() {
     let text = hpa(
         "v2beta1",
         "  maxReplicas: 3\n  metrics:\n    - type: Resource\n      resource:\n        name: disk\n        targetAverageUtilization: 0\n",
     );
-    assert_snapshot!(said(&format!("{}---\n{text}", service(""))), @r#"
-    error: spec.metrics[0].resource.name: the use of cpu and memory is metered, that of "disk" is not
+    assert_snapshot!(diagnostics_of(&format!("{}---\n{text}", service(""))), @r#"
+    error: spec.metrics[0].resource.name: the use of cpu and memory is measured, that of "disk" is not
       --> shop.yaml:16:15
        |
     16 |         name: disk
@@ -427,12 +427,12 @@ fn an_older_form_is_refused_where_it_was_written() {
 }
 
 #[test]
-fn an_annotation_that_is_no_json_is_shown() {
+fn an_annotation_of_invalid_json_is_reported() {
     let text = hpa("v1", "  maxReplicas: 3\n").replace(
         "{name: shop}\nspec",
         "\n  name: shop\n  annotations:\n    autoscaling.alpha.kubernetes.io/behavior: '{'\nspec",
     );
-    assert_snapshot!(said(&format!("{}---\n{text}", service(""))), @r#"
+    assert_snapshot!(diagnostics_of(&format!("{}---\n{text}", service(""))), @r#"
     error: metadata.annotations.autoscaling.alpha.kubernetes.io/behavior: the annotation stands for a field and holds its JSON; it cannot be read: EOF while parsing an object at line 1 column 1
       --> shop.yaml:12:47
        |
@@ -442,12 +442,12 @@ fn an_annotation_that_is_no_json_is_shown() {
 }
 
 #[test]
-fn what_kubernetes_would_refuse_is_refused_at_its_field() {
+fn fields_that_kubernetes_refuses_are_refused() {
     let text = hpa(
         "v2",
         "  minReplicas: 4\n  maxReplicas: 3\n  behavior:\n    scaleDown:\n      policies:\n        - type: Pods\n          value: 0\n          periodSeconds: 1801\n",
     );
-    assert_snapshot!(said(&format!("{}---\n{text}", service(""))), @r#"
+    assert_snapshot!(diagnostics_of(&format!("{}---\n{text}", service(""))), @r#"
     error: spec.minReplicas: the fewest replicas (4) must not be more than the most (3)
       --> shop.yaml:12:16
        |
@@ -460,7 +460,7 @@ fn what_kubernetes_would_refuse_is_refused_at_its_field() {
     18 |           value: 0
        |                  ^
 
-    error: spec.behavior.scaleDown.policies[0].periodSeconds: it lies between 1 and 1800 seconds, not 1801
+    error: spec.behavior.scaleDown.policies[0].periodSeconds: must be between 1 and 1800 seconds, not 1801
       --> shop.yaml:19:26
        |
     19 |           periodSeconds: 1801
@@ -469,9 +469,9 @@ fn what_kubernetes_would_refuse_is_refused_at_its_field() {
 }
 
 #[test]
-fn an_alias_without_an_anchor_is_shown() {
-    assert_snapshot!(said(&service("  stop: *slow\n")), @r#"
-    error: no anchor &slow stands before this alias
+fn an_alias_without_an_anchor_is_reported() {
+    assert_snapshot!(diagnostics_of(&service("  stop: *slow\n")), @r#"
+    error: there is no anchor &slow before this alias
      --> shop.yaml:6:9
       |
     6 |   stop: *slow
@@ -481,8 +481,8 @@ fn an_alias_without_an_anchor_is_shown() {
 
 #[test]
 fn fields_of_later_versions_are_unknown_fields() {
-    assert_snapshot!(said(&service("  scale:\n    max: 3\n    budget: 20\n")), @r#"
-    error: spec.scale.budget: there is no field "budget" here
+    assert_snapshot!(diagnostics_of(&service("  scale:\n    max: 3\n    budget: 20\n")), @r#"
+    error: spec.scale.budget: unknown field "budget"
      --> shop.yaml:8:5
       |
     8 |     budget: 20
@@ -491,10 +491,10 @@ fn fields_of_later_versions_are_unknown_fields() {
 }
 
 #[test]
-fn a_forecast_that_cannot_be_made_is_shown_where_it_stands() {
+fn an_impossible_forecast_is_reported_at_its_field() {
     let text =
         service("  scale:\n    max: 3\n    forecast: {mode: on, quantile: 95, step: 1m, horizon: 1d}\n");
-    assert_snapshot!(said(&text), @r#"
+    assert_snapshot!(diagnostics_of(&text), @r#"
     error: spec.scale.forecast.quantile: 95 is no probability; write one of 0.001 to 0.999, such as 0.95
      --> shop.yaml:8:36
       |
@@ -502,8 +502,8 @@ fn a_forecast_that_cannot_be_made_is_shown_where_it_stands() {
       |                                    ^^
     "#);
     let text = service("  scale:\n    max: 3\n    forecast: {mode: auto, step: 1m}\n");
-    assert_snapshot!(said(&text), @r#"
-    error: spec.scale.forecast.mode: "auto" is not known here
+    assert_snapshot!(diagnostics_of(&text), @r#"
+    error: spec.scale.forecast.mode: unknown value "auto"
      --> shop.yaml:8:22
       |
     8 |     forecast: {mode: auto, step: 1m}
@@ -512,7 +512,7 @@ fn a_forecast_that_cannot_be_made_is_shown_where_it_stands() {
     let text = service(
         "  scale:\n    max: 3\n    forecast: {mode: on, quantile: 0.2, step: 1ms, horizon: 1d}\n  resources: {cpu: 250m}\n",
     );
-    assert_snapshot!(said(&text), @r#"
+    assert_snapshot!(diagnostics_of(&text), @r#"
     error: spec.scale.forecast.quantile: with 0.2 the number would be too small more often than not; write one of 0.5 to 0.999, such as 0.95
      --> shop.yaml:8:36
       |
@@ -528,7 +528,7 @@ fn a_forecast_that_cannot_be_made_is_shown_where_it_stands() {
     let text = service(
         "  scale:\n    max: 3\n    forecast: {mode: shadow, horizon: 1d}\n  resources: {cpu: 250m}\n",
     );
-    assert_snapshot!(said(&text), @r#"
+    assert_snapshot!(diagnostics_of(&text), @r#"
     error: spec.scale.forecast.horizon: 1d ahead cannot be forecast in steps of 1m, but 1ms to 511m; longer steps look further
      --> shop.yaml:8:39
       |
@@ -538,10 +538,10 @@ fn a_forecast_that_cannot_be_made_is_shown_where_it_stands() {
 }
 
 #[test]
-fn a_service_that_rests_is_one_that_can_be_woken() {
+fn scaling_to_zero_needs_a_listener() {
     let text = service("  scale: {replicas: 0, toZero: {after: 500ms, wait: 2h}}\n");
-    assert_snapshot!(said(&text), @r#"
-    error: spec.scale.toZero: replicas is 0: no request could start one; say how many run while it is awake
+    assert_snapshot!(diagnostics_of(&text), @r#"
+    error: spec.scale.toZero: replicas is 0: no request could start one; say how many run while it is requests
      --> shop.yaml:6:24
       |
     6 |   scale: {replicas: 0, toZero: {after: 500ms, wait: 2h}}
@@ -559,7 +559,7 @@ fn a_service_that_rests_is_one_that_can_be_woken() {
     6 |   scale: {replicas: 0, toZero: {after: 500ms, wait: 2h}}
       |                                                     ^^
 
-    warning: spec.scale.toZero: it never rests, since nothing leads to it over the proxy, which keeps the requests that wake it: add spec.expose, or a Route to it
+    warning: spec.scale.toZero: must never rests, because nothing request to it over the proxy, which holds the requests that start it: add spec.expose, or a Route to it
      --> shop.yaml:6:24
       |
     6 |   scale: {replicas: 0, toZero: {after: 500ms, wait: 2h}}
@@ -568,13 +568,13 @@ fn a_service_that_rests_is_one_that_can_be_woken() {
 }
 
 #[test]
-fn a_schedule_that_cannot_be_kept_is_shown() {
+fn an_impossible_schedule_is_reported() {
     let text = service(
         "  scale:\n    max: 3\n    schedule:\n      - {cron: \"0 0 30 2 *\", duration: 10h, min: 2}\n      \
          - {cron: \"0 8 * * 1-5\", timezone: Europe/Atlantis, duration: 10h, min: 2}\n",
     );
-    assert_snapshot!(said(&text), @r#"
-    error: spec.scale.schedule[0].cron: "0 0 30 2 *" never comes: there is no such day
+    assert_snapshot!(diagnostics_of(&text), @r#"
+    error: spec.scale.schedule[0].cron: "0 0 30 2 *" never occurs: there is no such day
      --> shop.yaml:9:16
       |
     9 |       - {cron: "0 0 30 2 *", duration: 10h, min: 2}
@@ -590,7 +590,7 @@ fn a_schedule_that_cannot_be_kept_is_shown() {
         "  scale:\n    max: 3\n    schedule:\n      - {cron: \"0 8 * * *\", duration: 10s}\n      \
          - {cron: \"0 8 * * *\", duration: 10h, min: 4, max: 2}\n  resources: {cpu: 250m}\n",
     );
-    assert_snapshot!(said(&text), @r#"
+    assert_snapshot!(diagnostics_of(&text), @r#"
     error: spec.scale.schedule[0].duration: 10s is not between 1m and 366d
      --> shop.yaml:9:39
       |
@@ -612,30 +612,30 @@ fn a_schedule_that_cannot_be_kept_is_shown() {
 }
 
 #[test]
-fn sizes_that_say_nothing_or_leave_none_are_shown() {
-    assert_snapshot!(said(&service("  scale: {max: 3, sizes: {only: even}}\n")), @r#"
-    error: spec.scale.sizes.only: "even" is not known here
+fn sizes_without_effect_or_without_a_valid_number_are_reported() {
+    assert_snapshot!(diagnostics_of(&service("  scale: {max: 3, sizes: {only: even}}\n")), @r#"
+    error: spec.scale.sizes.only: unknown value "even"
      --> shop.yaml:6:33
       |
     6 |   scale: {max: 3, sizes: {only: even}}
       |                                 ^^^^ expected one of odd, powersOfTwo
     "#);
-    assert_snapshot!(said(&service("  scale: {max: 3, sizes: {only: odd, multiplesOf: 3}}\n")), @r"
+    assert_snapshot!(diagnostics_of(&service("  scale: {max: 3, sizes: {only: odd, multiplesOf: 3}}\n")), @r"
     error: spec.scale.sizes: give exactly one of only, multiplesOf and oneOf
      --> shop.yaml:6:19
       |
     6 |   scale: {max: 3, sizes: {only: odd, multiplesOf: 3}}
       |                   ^^^^^
     ");
-    assert_snapshot!(said(&service("  scale: {min: 4, max: 6, sizes: {oneOf: [3, 7]}}\n  resources: {cpu: 250m}\n")), @r"
-    error: spec.scale.sizes: only the numbers 3, 7 are allowed (scale.sizes), and none of them lies within the bounds of 4 to 6: widen the bounds, or allow other sizes
+    assert_snapshot!(diagnostics_of(&service("  scale: {min: 4, max: 6, sizes: {oneOf: [3, 7]}}\n  resources: {cpu: 250m}\n")), @r"
+    error: spec.scale.sizes: only the numbers 3, 7 are allowed (scale.sizes), and none of them be within the bounds of 4 to 6: widen the bounds, or allow other sizes
      --> shop.yaml:6:27
       |
     6 |   scale: {min: 4, max: 6, sizes: {oneOf: [3, 7]}}
       |                           ^^^^^
     ");
-    assert_snapshot!(said(&service("  scale: {replicas: 4, sizes: {only: odd}}\n")), @r"
-    error: spec.scale.sizes: only odd numbers are allowed (scale.sizes), and none of them lies within the bounds of 4 to 4: widen the bounds, or allow other sizes
+    assert_snapshot!(diagnostics_of(&service("  scale: {replicas: 4, sizes: {only: odd}}\n")), @r"
+    error: spec.scale.sizes: only odd numbers are allowed (scale.sizes), and none of them be within the bounds of 4 to 4: widen the bounds, or allow other sizes
      --> shop.yaml:6:24
       |
     6 |   scale: {replicas: 4, sizes: {only: odd}}
@@ -644,15 +644,15 @@ fn sizes_that_say_nothing_or_leave_none_are_shown() {
 }
 
 #[test]
-fn a_field_in_the_wrong_place_names_the_right_one() {
-    assert_snapshot!(said(&service("  command: [./shop]\n  max: 3\n")), @r#"
-    error: spec.command: there is no field "command" here; it belongs under spec.run
+fn a_misplaced_field_suggests_its_place() {
+    assert_snapshot!(diagnostics_of(&service("  command: [./shop]\n  max: 3\n")), @r#"
+    error: spec.command: unknown field "command"; it belongs under spec.run
      --> shop.yaml:6:3
       |
     6 |   command: [./shop]
       |   ^^^^^^^ expected one of dependsOn, expose, ports, probes, recover, resources, run, scale, stop
 
-    error: spec.max: there is no field "max" here; it belongs under spec.scale
+    error: spec.max: unknown field "max"; it belongs under spec.scale
      --> shop.yaml:7:3
       |
     7 |   max: 3
@@ -662,7 +662,7 @@ fn a_field_in_the_wrong_place_names_the_right_one() {
 
 #[test]
 fn control_characters_do_not_reach_the_terminal() {
-    let text = said(&service("  \"\\e[31m\": 1\n"));
+    let text = diagnostics_of(&service("  \"\\e[31m\": 1\n"));
     assert!(!text.contains('\u{1b}'), "{text:?}");
 }
 
@@ -671,36 +671,36 @@ fn with_policy(policy: &str) -> String {
 }
 
 #[test]
-fn a_policy_is_a_word_or_the_fields_of_one() {
-    assert_snapshot!(said(&with_policy("stepp")), @r#"
-    error: spec.scale.policy: "stepp" is not known here; did you mean step?
+fn a_policy_is_a_name_or_a_mapping() {
+    assert_snapshot!(diagnostics_of(&with_policy("stepp")), @r#"
+    error: spec.scale.policy: unknown value "stepp"; did you mean step?
      --> shop.yaml:8:13
       |
     8 |     policy: stepp
       |             ^^^^^ expected one of hpa, unanimous, step, watermarks, targetTracking, burst, formula, composite, slo
     "#);
-    assert_snapshot!(said(&with_policy("step")), @r#"
-    error: spec.scale.policy: step has fields: write {step: {}}, with those that are meant
+    assert_snapshot!(diagnostics_of(&with_policy("step")), @r#"
+    error: spec.scale.policy: step has fields: write {step: {}} with its fields
      --> shop.yaml:8:13
       |
     8 |     policy: step
       |             ^^^^
     "#);
-    assert_snapshot!(said(&with_policy("{stepp: {}}")), @r#"
-    error: spec.scale.policy.stepp: there is no field "stepp" here; did you mean step?
+    assert_snapshot!(diagnostics_of(&with_policy("{stepp: {}}")), @r#"
+    error: spec.scale.policy.stepp: unknown field "stepp"; did you mean step?
      --> shop.yaml:8:14
       |
     8 |     policy: {stepp: {}}
       |              ^^^^^ expected one of step, watermarks, targetTracking, burst, formula, composite, slo
     "#);
-    assert_snapshot!(said(&with_policy("{hpa: {}}")), @r#"
-    error: spec.scale.policy.hpa: hpa has no fields: write the word hpa alone
+    assert_snapshot!(diagnostics_of(&with_policy("{hpa: {}}")), @r#"
+    error: spec.scale.policy.hpa: hpa has no fields: write just hpa
      --> shop.yaml:8:14
       |
     8 |     policy: {hpa: {}}
       |              ^^^
     "#);
-    assert_snapshot!(said(&with_policy("{burst: {}, targetTracking: {}}")), @r#"
+    assert_snapshot!(diagnostics_of(&with_policy("{burst: {}, targetTracking: {}}")), @r#"
     error: spec.scale.policy: give exactly one of step, watermarks, targetTracking, burst, formula, composite, slo; found 2
      --> shop.yaml:8:5
       |
@@ -710,9 +710,9 @@ fn a_policy_is_a_word_or_the_fields_of_one() {
 }
 
 #[test]
-fn the_steps_of_a_policy_are_held_against_each_other_where_they_stand() {
+fn overlapping_steps_of_a_policy_are_reported_at_their_fields() {
     assert_snapshot!(
-        said(&with_policy("\n      step:\n        metric: cpuu\n        above:\n        - {from: 70, to: 90, replicas: 1}\n        - {from: 95, replicas: 2, percent: 3}\n        - {form: 95}")),
+        diagnostics_of(&with_policy("\n      step:\n        metric: cpuu\n        above:\n        - {from: 70, to: 90, replicas: 1}\n        - {from: 95, replicas: 2, percent: 3}\n        - {form: 95}")),
         @r#"
     error: spec.scale.policy.step.above[1]: give exactly one of replicas, percent, exactly; found replicas and percent
       --> shop.yaml:13:12
@@ -720,7 +720,7 @@ fn the_steps_of_a_policy_are_held_against_each_other_where_they_stand() {
     13 |         - {from: 95, replicas: 2, percent: 3}
        |            ^^^^
 
-    error: spec.scale.policy.step.above[2].form: there is no field "form" here; did you mean from?
+    error: spec.scale.policy.step.above[2].form: unknown field "form"; did you mean from?
       --> shop.yaml:14:12
        |
     14 |         - {form: 95}
@@ -734,7 +734,7 @@ fn the_steps_of_a_policy_are_held_against_each_other_where_they_stand() {
     "#
     );
     assert_snapshot!(
-        said(&with_policy("\n      step:\n        metric: cpuu\n        above:\n        - {from: 70, to: 90, replicas: 1}\n        - {from: 95, replicas: 2}")),
+        diagnostics_of(&with_policy("\n      step:\n        metric: cpuu\n        above:\n        - {from: 70, to: 90, replicas: 1}\n        - {from: 95, replicas: 2}")),
         @r#"
     error: spec.scale.policy.step.metric: no metric here is called "cpuu"; did you mean cpu?
       --> shop.yaml:10:17

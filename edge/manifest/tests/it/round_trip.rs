@@ -5,7 +5,7 @@ use std::num::{NonZeroU16, NonZeroU32};
 
 use manifest::{diff, to_json, to_yaml, to_yaml_stream};
 use model::name::{ServiceName, ZoneName};
-use model::resource::hpa::{Form, shapes, v1, v2, v2beta1, v2beta2};
+use model::resource::hpa::{VersionedManifest, shapes, v1, v2, v2beta1, v2beta2};
 use model::resource::route::{
     BackendRef, Compression, Fraction, HeaderMatch, HeaderModifier, HeaderName, HeaderSetting, HeaderValue,
     Hostname, LimitBy, Method, PathMatch, PathMatchType, PathModifier, QueryParamMatch, RedirectStatus,
@@ -452,10 +452,10 @@ fn service() -> BoxedStrategy<Service> {
         .boxed()
 }
 
-fn form<S: std::fmt::Debug>(spec: impl Strategy<Value = S>) -> impl Strategy<Value = Form<S>> {
+fn form<S: std::fmt::Debug>(spec: impl Strategy<Value = S>) -> impl Strategy<Value = VersionedManifest<S>> {
     let name = service_name().prop_map(ObjectName::from);
     (name, texts(), of(text()), of(any::<i64>()), spec).prop_map(
-        |(name, annotations, namespace, generation, spec)| Form {
+        |(name, annotations, namespace, generation, spec)| VersionedManifest {
             metadata: ObjectMeta { annotations, namespace, generation, ..ObjectMeta::named(name) },
             spec,
         },
@@ -721,8 +721,8 @@ fn resource() -> impl Strategy<Value = Resource> {
 /// The one resource in `text`.
 fn read(text: &str) -> Result<Resource, TestCaseError> {
     let mut manifests = manifest::parse("round", text);
-    let said: Vec<String> = manifests.diagnostics.iter().map(ToString::to_string).collect();
-    prop_assert!(said.is_empty() && manifests.documents.len() == 1, "{said:#?} in\n{text}");
+    let messages: Vec<String> = manifests.diagnostics.iter().map(ToString::to_string).collect();
+    prop_assert!(messages.is_empty() && manifests.documents.len() == 1, "{messages:#?} in\n{text}");
     Ok(manifests.documents.remove(0).resource)
 }
 
@@ -752,7 +752,7 @@ proptest! {
 
     #[test]
     fn no_text_makes_the_reader_panic(text in "\\PC{0,200}") {
-        let _ = crate::said(&text);
+        let _ = crate::diagnostics_of(&text);
     }
 
     #[test]
@@ -763,7 +763,7 @@ proptest! {
             "---\n", "1", "\"", "'", "name: ", ", ", "!!str ", "|\n", "\t", "# ", "? ", ": ",
         ]), 0..60)
     ) {
-        let _ = crate::said(&words.concat());
+        let _ = crate::diagnostics_of(&words.concat());
     }
 }
 
@@ -791,7 +791,7 @@ fn a_change_is_listed_by_its_path() {
 }
 
 #[test]
-fn quantities_keep_the_family_that_they_were_written_in() {
+fn quantities_keep_their_family_of_suffixes() {
     let text = crate::service("  resources: {cpu: 1e3, memory: 128Mi}\n");
     let resource = manifest::parse("t", &text).documents.remove(0).resource;
     let written = to_yaml(&resource).expect("YAML");

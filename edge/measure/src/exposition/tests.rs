@@ -58,47 +58,45 @@ fn the_documented_example_is_read_whole() {
 }
 
 #[test]
-fn open_metrics_names_families_without_total_and_says_where_it_ends() {
+fn openmetrics_families_have_no_total_suffix_and_the_text_has_an_end_mark() {
     let page =
         "# TYPE foo counter\n# UNIT foo seconds\nfoo_total 17.0 1520879607.789 # {id=\"a\"} 0.5 1.5\n# EOF\n";
     let samples = read(page, Form::OpenMetrics).unwrap();
     assert!(samples[0].is_cumulative && samples[0].name == "foo_total" && samples[0].value == 17.0);
     let cut_off = page.strip_suffix("# EOF\n").unwrap();
-    assert!(read(cut_off, Form::OpenMetrics).unwrap_err().why.contains("cut off"));
-    assert!(
-        read(&format!("{page}foo_total 1"), Form::OpenMetrics).unwrap_err().why.contains("follows its end")
-    );
+    assert!(read(cut_off, Form::OpenMetrics).unwrap_err().why.contains("truncated"));
+    assert!(read(&format!("{page}foo_total 1"), Form::OpenMetrics).unwrap_err().why.contains("after # EOF"));
 }
 
 #[test]
-fn names_in_quotes_may_hold_anything() {
+fn quoted_names_may_have_any_characters() {
     assert_eq!(one(r#"{"my.metric", "a.b"="c"} 1"#), Ok(("my.metric".into(), labels(&[("a.b", "c")]), 1.0)));
-    assert_eq!(one(r"a { b = 'c' } 1"), Err("a value without quotes"));
+    assert_eq!(one(r"a { b = 'c' } 1"), Err("label value without quotes"));
     assert_eq!(one(r#"a{b="c",} NaN"#).unwrap().1, labels(&[("b", "c")]));
 }
 
 #[test]
-fn what_is_not_in_the_form_is_said_with_its_line() {
+fn malformed_text_is_reported_with_its_line() {
     for (page, line, why) in [
-        ("<!DOCTYPE html>\n", 1, "no name of a metric"),
-        ("a 1\n{\"json\": 1}\n", 2, "labels without a comma between them"),
-        ("a 1\n{b}\n", 2, "a label without a value"),
-        ("a\n", 1, "no number where one is expected"),
-        ("a 1 2 3\n", 1, "something follows the sample"),
-        ("a{b=\"c} 1\n", 1, "a text in quotes without an end"),
-        ("a{b=\"c\" d=\"e\"} 1\n", 1, "labels without a comma between them"),
-        ("a{b=\"c\",b=\"d\"} 1\n", 1, "a label stands twice"),
-        ("a{1b=\"c\"} 1\n", 1, "no name of a label"),
-        ("# TYPE a thing\n", 1, "TYPE names no type of metric"),
-        ("a 1 # 2\n", 1, "what follows # is no exemplar"),
-        ("{} 1\n", 1, "a sample without a name"),
+        ("<!DOCTYPE html>\n", 1, "invalid metric name"),
+        ("a 1\n{\"json\": 1}\n", 2, "missing comma between labels"),
+        ("a 1\n{b}\n", 2, "label without a value"),
+        ("a\n", 1, "expected a number"),
+        ("a 1 2 3\n", 1, "text after the sample"),
+        ("a{b=\"c} 1\n", 1, "unterminated quoted string"),
+        ("a{b=\"c\" d=\"e\"} 1\n", 1, "missing comma between labels"),
+        ("a{b=\"c\",b=\"d\"} 1\n", 1, "duplicate label"),
+        ("a{1b=\"c\"} 1\n", 1, "invalid label name"),
+        ("# TYPE a thing\n", 1, "unknown metric type"),
+        ("a 1 # 2\n", 1, "text after # is not an exemplar"),
+        ("{} 1\n", 1, "sample without a name"),
     ] {
         assert_eq!(read(page, Form::Prometheus), Err(Malformed { line, why }), "{page:?}");
     }
 }
 
 #[test]
-fn what_another_hand_writes_is_read_as_it_was_meant() {
+fn the_output_of_prometheus_client_is_read() {
     let mut registry = Registry::default();
     let requests = Family::<Vec<(String, String)>, Counter>::default();
     registry.register("requests", "Requests", requests.clone());
@@ -126,7 +124,7 @@ fn text() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn what_is_written_is_read_again(
+    fn written_samples_are_read_back(
         name in "[a-zA-Z_:][a-zA-Z0-9_:]{0,10}",
         pairs in proptest::collection::btree_map("[a-zA-Z_][a-zA-Z0-9_]{0,5}", text(), 0..5),
         value: f64,

@@ -2,17 +2,17 @@
 
 #![expect(clippy::disallowed_methods, reason = "the servers of a test end with its runtime")]
 
-mod asking;
+mod command;
+mod http;
 mod queues;
 mod replicas;
-mod running;
-mod securing;
 mod servers;
+mod tls;
 
 use std::sync::Arc;
 
 use measure::Source;
-use model::measure::{Said, Series};
+use model::measure::{MeasurementResult, Series};
 use model::resource::MetricSourceSpec;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -26,7 +26,7 @@ fn source(from: &Value, timeout: &str) -> Source {
 }
 
 /// A server that calls `answer` for every connection once it has received the head of a request.
-async fn server<F>(treat: impl Fn(TcpStream, String) -> F + Send + Sync + 'static) -> u16
+async fn server<F>(answer: impl Fn(TcpStream, String) -> F + Send + Sync + 'static) -> u16
 where
     F: Future<Output = ()> + Send + 'static,
 {
@@ -41,14 +41,14 @@ where
                     Err(_) => break,
                 }
             }
-            tokio::spawn(treat(socket, String::from_utf8(head).unwrap()));
+            tokio::spawn(answer(socket, String::from_utf8(head).unwrap()));
         }
     });
     port
 }
 
 /// A server that answers everything with this status and body.
-async fn says(status: &'static str, more: &'static str, body: &'static str) -> u16 {
+async fn answers(status: &'static str, more: &'static str, body: &'static str) -> u16 {
     server(move |mut socket, _| async move {
         let answer = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n{more}\r\n{body}", body.len());
         let _ = socket.write_all(answer.as_bytes()).await;
@@ -57,16 +57,16 @@ async fn says(status: &'static str, more: &'static str, body: &'static str) -> u
 }
 
 /// The series that were measured, by their values.
-fn values(said: &Said) -> Vec<i64> {
-    match said {
-        Said::Series(series) => series.iter().map(|Series { value, .. }| value.0).collect(),
+fn values(result: &MeasurementResult) -> Vec<i64> {
+    match result {
+        MeasurementResult::Series(series) => series.iter().map(|Series { value, .. }| value.0).collect(),
         other => panic!("no series: {other:?}"),
     }
 }
 
-fn why(said: &Said) -> String {
-    match said {
-        Said::Failed(why) => why.to_string(),
+fn why(result: &MeasurementResult) -> String {
+    match result {
+        MeasurementResult::Failed(why) => why.to_string(),
         other => panic!("no failure: {other:?}"),
     }
 }

@@ -1,18 +1,18 @@
 //! Queues in a real Redis and a real PostgreSQL.
 
-use model::measure::{Said, Series};
+use model::measure::{MeasurementResult, Series};
 use serde_json::{Value, json};
 
 use crate::servers::{PASSWORD, Server, USER};
 use crate::{server, source, values, why};
 
-/// What is asked of a Redis.
+/// A query to a Redis.
 fn redis(at: &Server, queue: &Value) -> Value {
     let password = at.write("password", &format!("{PASSWORD}\n"));
     json!({"redis": {"address": format!("127.0.0.1:{}", at.port), "password": {"file": password}, "queue": queue}})
 }
 
-/// What is asked of a PostgreSQL.
+/// A query to a PostgreSQL.
 fn postgres(at: &Server, query: &str) -> Value {
     let password = at.write("password", &format!("{PASSWORD}\n"));
     let address = format!("127.0.0.1:{}", at.port);
@@ -21,20 +21,20 @@ fn postgres(at: &Server, query: &str) -> Value {
     }})
 }
 
-async fn said(from: &Value) -> Said {
+async fn measured(from: &Value) -> MeasurementResult {
     source(from, "60s").measure(&[]).await
 }
 
 /// The series by their label `state`.
-fn states(said: &Said) -> Vec<(&str, i64)> {
-    let Said::Series(series) = said else { panic!("no series: {said:?}") };
+fn states(result: &MeasurementResult) -> Vec<(&str, i64)> {
+    let MeasurementResult::Series(series) = result else { panic!("no series: {result:?}") };
     series.iter().map(|Series { labels, value }| (&*labels["state"], value.0)).collect()
 }
 
 #[tokio::test]
 async fn queues_in_redis_are_counted_and_absent_empty_and_wrong_ones_distinguished() {
     let server = Server::redis();
-    let count = async |queue: Value| said(&redis(&server, &queue)).await;
+    let count = async |queue: Value| measured(&redis(&server, &queue)).await;
     server.ask(&["RPUSH", "mails", "a", "b", "c"]);
     server.ask(&["ZADD", "delayed", "1", "a", "2", "b"]);
     server.ask(&["XADD", "jobs", "1-1", "a", "b"]);
@@ -47,7 +47,7 @@ async fn queues_in_redis_are_counted_and_absent_empty_and_wrong_ones_distinguish
     // Redis deletes an empty list, but not an empty stream: only for a stream an empty queue differs from a missing one.
     server.ask(&["DEL", "mails"]);
     assert_eq!(values(&count(json!({"list": "mails"})).await), [0]);
-    assert_eq!(count(json!({"stream": {"key": "nothing"}})).await, Said::Series(Vec::new()));
+    assert_eq!(count(json!({"stream": {"key": "nothing"}})).await, MeasurementResult::Series(Vec::new()));
     server.ask(&["XTRIM", "jobs", "MAXLEN", "0"]);
     assert_eq!(values(&count(json!({"stream": {"key": "jobs"}})).await), [0]);
 
@@ -56,53 +56,53 @@ async fn queues_in_redis_are_counted_and_absent_empty_and_wrong_ones_distinguish
 }
 
 #[tokio::test]
-async fn what_a_group_has_not_done_with_is_waiting_or_pending() {
+async fn unfinished_entries_of_a_group_are_waiting_or_pending() {
     let server = Server::redis();
     let group = || redis(&server, &json!({"stream": {"key": "jobs", "group": "mailers"}}));
-    assert_eq!(said(&group()).await, Said::Series(Vec::new()), "there is no such stream");
+    assert_eq!(measured(&group()).await, MeasurementResult::Series(Vec::new()), "there is no such stream");
     for id in ["1-1", "1-2", "1-3"] {
         server.ask(&["XADD", "jobs", id, "a", "b"]);
     }
-    assert_eq!(said(&group()).await, Said::Series(Vec::new()), "there is no such group");
+    assert_eq!(measured(&group()).await, MeasurementResult::Series(Vec::new()), "there is no such group");
     server.ask(&["XGROUP", "CREATE", "jobs", "mailers", "0"]);
     server.ask(&["XGROUP", "CREATE", "jobs", "others", "$"]);
-    assert_eq!(states(&said(&group()).await), [("pending", 0), ("waiting", 3000)]);
+    assert_eq!(states(&measured(&group()).await), [("pending", 0), ("waiting", 3000)]);
     server.ask(&["XREADGROUP", "GROUP", "mailers", "me", "COUNT", "2", "STREAMS", "jobs", ">"]);
-    assert_eq!(states(&said(&group()).await), [("pending", 2000), ("waiting", 1000)]);
+    assert_eq!(states(&measured(&group()).await), [("pending", 2000), ("waiting", 1000)]);
     server.ask(&["XACK", "jobs", "mailers", "1-1", "1-2"]);
-    assert_eq!(states(&said(&group()).await), [("pending", 0), ("waiting", 1000)]);
+    assert_eq!(states(&measured(&group()).await), [("pending", 0), ("waiting", 1000)]);
 
-    // Redis does not know the lag once an entry in the middle was deleted, and says so.
+    // Redis does not know the lag once an entry in the middle was deleted, and reports none.
     server.ask(&["XADD", "jobs", "1-4", "a", "b"]);
     server.ask(&["XDEL", "jobs", "1-3"]);
-    let unknown = why(&said(&group()).await);
-    assert!(unknown.contains("does not tell how many entries wait for the group \"mailers\""), "{unknown}");
+    let unknown = why(&measured(&group()).await);
+    assert!(unknown.contains("does not report the lag of the group \"mailers\""), "{unknown}");
 }
 
 #[tokio::test]
 async fn redis_is_queried_as_a_user_in_a_database_and_over_tls() {
     let server = Server::redis();
     server.ask(&["-n", "3", "RPUSH", "mails", "a"]);
-    server.ask(&["ACL", "SETUSER", "watcher", "on", ">other word", "~mails", "+llen", "+select"]);
+    server.ask(&["ACL", "SETUSER", "watcher", "on", ">other password", "~mails", "+llen", "+select"]);
     let mut from = redis(&server, &json!({"list": "mails"}));
-    let asked = &mut from["redis"];
-    asked["address"] = json!(format!("localhost:{}", server.tls_port));
-    asked["tls"] = json!({"caFile": server.certificate()});
-    asked["database"] = json!(3);
-    asked["user"] = json!("watcher");
-    asked["password"] = json!({"file": server.write("other", "other word")});
-    assert_eq!(values(&said(&from).await), [1000]);
+    let redis = &mut from["redis"];
+    redis["address"] = json!(format!("localhost:{}", server.tls_port));
+    redis["tls"] = json!({"caFile": server.certificate()});
+    redis["database"] = json!(3);
+    redis["user"] = json!("watcher");
+    redis["password"] = json!({"file": server.write("other", "other password")});
+    assert_eq!(values(&measured(&from).await), [1000]);
 
     from["redis"]["queue"] = json!({"sortedSet": "mails"});
-    let forbidden = why(&said(&from).await);
+    let forbidden = why(&measured(&from).await);
     assert!(forbidden.contains("refused: NOPERM"), "{forbidden}");
     from["redis"]["tls"] = json!({});
-    let unknown = why(&said(&from).await);
+    let unknown = why(&measured(&from).await);
     assert!(unknown.starts_with("could not speak TLS with localhost:"), "{unknown}");
 }
 
 #[tokio::test]
-async fn a_wrong_password_is_said_and_never_shown() {
+async fn a_wrong_password_is_reported_but_never_shown() {
     let (redis_server, postgres_server) = (Server::redis(), Server::postgres());
     let wrong = redis_server.write("wrong", "hunter2");
     let by_redis = |password: Value| {
@@ -120,17 +120,17 @@ async fn a_wrong_password_is_said_and_never_shown() {
         (by_redis(Value::Null), "refused: NOAUTH"),
         (by_postgres(json!({"file": wrong})), "refused: password authentication failed for user \"owner\""),
         (by_postgres(Value::Null), "password missing"),
-        (by_redis(json!({"variable": "NO_SUCH_WORD"})), "in the variable NO_SUCH_WORD of the environment"),
+        (by_redis(json!({"variable": "NO_SUCH_PASSWORD"})), "in the environment variable NO_SUCH_PASSWORD"),
         (by_redis(json!({"file": "/nowhere/word"})), "could not read the password in /nowhere/word"),
     ] {
-        let mut asked = source(&from, "60s");
-        let why = why(&asked.measure(&[]).await);
+        let mut source = source(&from, "60s");
+        let why = why(&source.measure(&[]).await);
         assert!(why.contains(sentence) && !why.contains("hunter2"), "{why}");
-        assert!(!format!("{asked:?}").contains("hunter2"));
+        assert!(!format!("{source:?}").contains("hunter2"));
     }
-    // Every process has this one; that it is read is seen by its being wrong.
+    // Every process has PATH; the refusal shows that its value was sent.
     let path = std::env!("PATH");
-    let refused = why(&said(&by_redis(json!({"variable": "PATH"}))).await);
+    let refused = why(&measured(&by_redis(json!({"variable": "PATH"}))).await);
     assert!(refused.contains("refused: WRONGPASS") && !refused.contains(path), "{refused}");
 }
 
@@ -153,11 +153,11 @@ async fn a_query_gives_one_number_and_changes_nothing() {
         ("select sum(id) from jobs where id > 100", vec![]),
         ("select id from jobs where id > 100", vec![]),
     ] {
-        assert_eq!(values(&said(&postgres(&server, query)).await), expected, "{query}");
+        assert_eq!(values(&measured(&postgres(&server, query)).await), expected, "{query}");
     }
     for (query, sentence) in [
-        ("select 'many'", "answered the text \"many\", and one number is meant"),
-        ("select 'NaN'::float8", "the value of jobs cannot be counted on: NaN is no number"),
+        ("select 'many'", "answered the text \"many\" instead of one number"),
+        ("select 'NaN'::float8", "the value of jobs cannot be used: NaN is no number"),
         ("select id from jobs", "more than one row returned by a subquery"),
         ("select 1, 2", "subquery must return only one column"),
         ("select 1); delete from jobs; select (1", "cannot insert multiple commands"),
@@ -165,36 +165,36 @@ async fn a_query_gives_one_number_and_changes_nothing() {
         ("select take()", "cannot execute INSERT in a read-only transaction"),
         ("select set_config('transaction_read_only', 'off', true)", "refused: "),
         ("select count(*) from works", "relation \"works\" does not exist"),
-        ("select repeat('1', 8000000)", "it answered more than 4194304 bytes"),
+        ("select repeat('1', 8000000)", "longer than 4194304 bytes"),
     ] {
-        let why = why(&said(&postgres(&server, query)).await);
+        let why = why(&measured(&postgres(&server, query)).await);
         assert!(why.contains(sentence), "{query}: {why}");
     }
-    assert_eq!(values(&said(&postgres(&server, "select count(*) from jobs")).await), [3000]);
+    assert_eq!(values(&measured(&postgres(&server, "select count(*) from jobs")).await), [3000]);
 
     let mut secured = postgres(&server, "select ssl::int from pg_stat_ssl where pid = pg_backend_pid()");
-    assert_eq!(values(&said(&secured).await), [0]);
+    assert_eq!(values(&measured(&secured).await), [0]);
     secured["postgres"]["tls"] = json!({"caFile": server.certificate()});
-    assert_eq!(values(&said(&secured).await), [1000]);
+    assert_eq!(values(&measured(&secured).await), [1000]);
     secured["postgres"]["tls"] = json!({});
-    let unknown = why(&said(&secured).await);
+    let unknown = why(&measured(&secured).await);
     assert!(unknown.starts_with("could not speak TLS with 127.0.0.1:"), "{unknown}");
 }
 
 #[tokio::test]
-async fn a_query_that_takes_too_long_is_ended_at_the_server() {
+async fn a_slow_query_is_cancelled_at_the_server() {
     let server = Server::postgres();
     let slow = postgres(&server, "select 1 from pg_sleep(600)");
     let why = why(&source(&slow, "1s").measure(&[]).await);
-    // Whoever is first.
+    // The client or the server may time out first.
     assert!(why.contains("did not answer within 1s") || why.contains("statement timeout"), "{why}");
     let running = "select count(*) from pg_stat_activity where query like '%pg_sleep(600)%' and pid <> pg_backend_pid() \
                    and state = 'active'";
-    while values(&said(&postgres(&server, running)).await) != [0] {}
+    while values(&measured(&postgres(&server, running)).await) != [0] {}
 }
 
 #[tokio::test]
-async fn a_server_that_hangs_or_is_killed_is_no_number_and_is_asked_again() {
+async fn a_hanging_or_killed_server_gives_no_number_and_is_tried_again() {
     for (mut server, from) in [Server::redis(), Server::postgres()]
         .into_iter()
         .zip([(|server| redis(server, &json!({"list": "mails"}))) as fn(&Server) -> Value, |server| {
@@ -209,9 +209,9 @@ async fn a_server_that_hangs_or_is_killed_is_no_number_and_is_asked_again() {
         let silent = why(&hasty.measure(&[]).await);
         assert_eq!(
             silent,
-            format!("127.0.0.1:{port} did not answer within 200ms; raise the timeout or ask for less")
+            format!("127.0.0.1:{port} did not answer within 200ms; raise the timeout or request less")
         );
-        server.go_on();
+        server.resume();
         assert_eq!(values(&patient.measure(&[]).await), [0]);
         server.kill();
         let gone = why(&patient.measure(&[]).await);
@@ -233,31 +233,31 @@ async fn speaks(bytes: &'static [u8]) -> u16 {
 }
 
 #[tokio::test]
-async fn a_server_of_another_protocol_or_without_end_is_disconnected() {
+async fn servers_of_another_protocol_or_with_endless_answers_are_disconnected() {
     let redis =
         |port: u16| json!({"redis": {"address": format!("127.0.0.1:{port}"), "queue": {"list": "a"}}});
     let postgres = |port: u16| json!({"postgres": {"address": format!("127.0.0.1:{port}"), "user": "me", "query": "select 1"}});
     let web = speaks(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
     for from in [redis(web), postgres(web)] {
-        let why = why(&said(&from).await);
+        let why = why(&measured(&from).await);
         assert!(why.starts_with(&format!("127.0.0.1:{web} was not answered: ")), "{why}");
     }
     for (bytes, sentence) in [
-        (&b"+OK\r\n"[..], "answered a text, and one number is meant"),
-        (b"$-1\r\n", "answered nothing, and one number is meant"),
-        (b"*1\r\n:1\r\n", "answered a list, and one number is meant"),
+        (&b"+OK\r\n"[..], "answered a text instead of one number"),
+        (b"$-1\r\n", "answered nothing instead of one number"),
+        (b"*1\r\n:1\r\n", "answered a list instead of one number"),
         (b":12e3\r\n", "was not answered: "),
-        (b"$4000000000000\r\n", "it answered more than 4194304 bytes"),
+        (b"$4000000000000\r\n", "longer than 4194304 bytes"),
         (b"*1000000000\r\n", "was not answered: "),
         (b"endless", "was not answered: "),
     ] {
-        let why = why(&said(&redis(speaks(bytes).await)).await);
+        let why = why(&measured(&redis(speaks(bytes).await)).await);
         assert!(why.contains(sentence), "{bytes:?}: {why}");
     }
     // A notice, which may come at any time.
     let notices = speaks(b"N\0\0\0\x0aMwords\0").await;
-    let why = why(&said(&postgres(notices)).await);
-    assert!(why.contains("more than 4194304 bytes") || why.contains("unexpected message"), "{why}");
+    let why = why(&measured(&postgres(notices)).await);
+    assert!(why.contains("longer than 4194304 bytes") || why.contains("unexpected message"), "{why}");
 }
 
 #[tokio::test]

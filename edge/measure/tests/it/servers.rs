@@ -62,7 +62,7 @@ impl Server {
         let mut initdb = Command::new(of_postgres("initdb"));
         initdb.args(["--no-sync", "--auth=scram-sha-256", "--encoding=UTF8", "--username", USER]);
         initdb.arg("--pwfile").arg(word).arg("--pgdata").arg(&data);
-        let made = humbly(&mut initdb).output().unwrap();
+        let made = unprivileged_command(&mut initdb).output().unwrap();
         assert!(made.status.success(), "{made:?}");
         let port = ports::free();
         let mut command = Command::new(of_postgres("postgres"));
@@ -70,7 +70,7 @@ impl Server {
         command.args(["-c", "unix_socket_directories=", "-c", "fsync=off", "-c", "ssl=on"]);
         command.arg("-c").arg(format!("ssl_cert_file={}", certificate.display()));
         command.arg("-c").arg(format!("ssl_key_file={}", key.display()));
-        humbly(&mut command);
+        unprivileged_command(&mut command);
         let it = Self { process: spawn(command), folder, port, tls_port: port };
         it.wait_until_it_answers(|| it.query("select 1"));
         it
@@ -108,23 +108,23 @@ impl Server {
         file
     }
 
-    /// Lets it accept connections and answer nothing.
+    /// Makes it accept connections without answers.
     pub(crate) fn hang(&self) {
         self.signal(Signal::STOP);
-        // The signal is only noticed when the process gets a turn, and until then it may answer.
+        // The process stops when it is scheduled next, and may answer until then.
         let stat = format!("/proc/{}/stat", self.process.id());
-        let stands =
+        let is_stopped =
             || fs::read_to_string(&stat).unwrap().rsplit_once(") ").is_some_and(|it| it.1.starts_with('T'));
-        let is_still = (0..30_000).any(|_| {
+        let has_stopped = (0..30_000).any(|_| {
             // tidy: pause between looks
             sleep(Duration::from_millis(1));
-            stands()
+            is_stopped()
         });
-        assert!(is_still, "the server goes on");
+        assert!(has_stopped, "the server still runs");
     }
 
-    /// Lets it go on.
-    pub(crate) fn go_on(&self) {
+    /// Continues it after a stop signal.
+    pub(crate) fn resume(&self) {
         self.signal(Signal::CONT);
     }
 
@@ -177,20 +177,20 @@ fn of_postgres(program: &str) -> PathBuf {
 }
 
 /// The user that PostgreSQL runs as: it refuses to be root.
-fn humble() -> Option<User> {
+fn unprivileged() -> Option<User> {
     let is_root = Uid::effective().is_root();
     is_root.then(|| User::from_name("postgres").unwrap().expect("the package makes the user postgres"))
 }
 
-fn humbly(command: &mut Command) -> &mut Command {
-    match humble() {
+fn unprivileged_command(command: &mut Command) -> &mut Command {
+    match unprivileged() {
         Some(user) => command.uid(user.uid.as_raw()).gid(user.gid.as_raw()).current_dir("/"),
         None => command,
     }
 }
 
 fn give_away(paths: &[&Path]) {
-    let Some(user) = humble() else { return };
+    let Some(user) = unprivileged() else { return };
     for path in paths {
         chown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw())).unwrap();
     }

@@ -25,7 +25,7 @@ fn an_atomic_write_replaces_the_whole_content_and_leaves_nothing_beside_it() {
 }
 
 #[test]
-fn a_failed_atomic_write_keeps_what_was_there() {
+fn a_failed_atomic_write_keeps_the_old_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("state");
     std::fs::create_dir(&path).unwrap();
@@ -35,7 +35,7 @@ fn a_failed_atomic_write_keeps_what_was_there() {
 }
 
 #[test]
-fn a_secret_is_its_owners_alone_whatever_was_there_before() {
+fn a_secret_is_readable_only_by_its_owner_whatever_the_old_file_was() {
     use std::os::unix::fs::PermissionsExt as _;
     let folder = tempfile::tempdir().unwrap();
     let safe = folder.path().join("a/safe");

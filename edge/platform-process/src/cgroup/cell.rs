@@ -12,14 +12,14 @@ use serde::{Deserialize, Serialize};
 use super::{Controller, Hierarchy, Meter, Version};
 use crate::settings::CpuPolicy;
 
-/// Most processes and threads of one replica: many times what servers use, and far below what would starve the machine
+/// The most processes and threads of one replica: many times what servers use, and far below what would starve the machine
 /// (`kernel.threads-max` is some 60,000 on 8 GB).
 const TASKS_MAX: u32 = 16_384;
 
-/// The window of a processor quota: the kernel's own default.
+/// The period of a processor quota: the kernel's default.
 const QUOTA_WINDOW: Duration = Duration::from_millis(100);
 
-/// Most rounds of killing in a cell without `cgroup.kill`. `pids.max` is 0 by then, so each round leaves fewer processes; many rounds
+/// The most rounds of killing in a cell without `cgroup.kill`. `pids.max` is 0 by then, so each round leaves fewer processes; many rounds
 /// are needed only in hierarchies without `pids`.
 const KILL_ROUNDS_MAX: u32 = 100;
 
@@ -45,7 +45,7 @@ struct Folder {
 }
 
 impl Cell {
-    /// Makes the folders; what was made is removed again when one fails.
+    /// Creates the folders; removes them again when one fails.
     pub(super) fn make(hierarchies: &[Hierarchy], name: &str) -> io::Result<Self> {
         let folders = hierarchies.iter().map(|hierarchy| Folder {
             path: hierarchy.root.join(name),
@@ -54,7 +54,7 @@ impl Cell {
         });
         let cell = Self { folders: folders.collect() };
         let make = |(hierarchy, folder): (&Hierarchy, &Folder)| match std::fs::create_dir(&folder.path) {
-            // Another driver has taken it for one of a driver that is gone, as nothing was in it.
+            // Another driver has removed the root because it was empty, as that of a driver that is gone.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 hierarchy.make_root()?;
                 std::fs::create_dir(&folder.path)
@@ -62,14 +62,14 @@ impl Cell {
             made => made,
         };
         if let Err(error) = hierarchies.iter().zip(&cell.folders).try_for_each(make) {
-            // The error that stopped us says more than that of cleaning up after it.
+            // The first error is more useful than one of the cleanup.
             let _ = cell.remove();
             return Err(error);
         }
         Ok(cell)
     }
 
-    /// Renames the folders, for people to read. A folder that keeps its name does as well.
+    /// Renames the folders, for readability only; a folder that cannot be renamed keeps its name.
     pub(super) fn rename(&mut self, name: &str) {
         for folder in &mut self.folders {
             let named = folder.path.with_file_name(name);
@@ -101,7 +101,7 @@ impl Cell {
             .collect()
     }
 
-    /// Kills everything in the cell; what was killed may take a moment to leave it.
+    /// Kills all processes in the cell, which may take a moment to leave it.
     pub(crate) fn kill(&self) {
         for folder in &self.folders {
             if folder.version == Version::V2 && write(&folder.path, "cgroup.kill", "1").is_ok() {
@@ -112,7 +112,7 @@ impl Cell {
             return;
         }
         if let Some(folder) = self.with(Controller::Pids) {
-            // It only helps: without it, more rounds are needed.
+            // Optional: without it, more rounds are needed.
             let _ = write(&folder.path, "pids.max", "0");
         }
         for _ in 0..KILL_ROUNDS_MAX {
@@ -121,14 +121,14 @@ impl Cell {
                 return;
             }
             for pid in members {
-                // One that is gone already is what we want.
+                // Fails when the process is gone already.
                 let _ = kill_process(pid, Signal::KILL);
             }
             std::thread::yield_now();
         }
     }
 
-    /// The processes in the cell, zombies included, but without this process, which may have a thread in it.
+    /// The processes in the cell, including zombies but not this process, which may have a thread in it.
     pub(crate) fn members(&self) -> Vec<Pid> {
         let Some(folder) = self.folders.first() else { return Vec::new() };
         let Ok(text) = std::fs::read_to_string(folder.path.join("cgroup.procs")) else { return Vec::new() };
@@ -137,7 +137,7 @@ impl Cell {
         members.filter(|member| *member != own).collect()
     }
 
-    /// How many processes of the cell the kernel has killed for want of memory.
+    /// How many processes of the cell the out-of-memory killer has killed.
     pub(crate) fn out_of_memory_kills(&self) -> u64 {
         let Some(folder) = self.with(Controller::Memory) else { return 0 };
         let file = match folder.version {
@@ -147,7 +147,7 @@ impl Cell {
         field(&folder.path.join(file), "oom_kill").unwrap_or(0)
     }
 
-    /// Opens the accounts of the cell; `None` unless it has both processor time and memory.
+    /// Opens the usage counters of the cell; `None` unless it has both processor time and memory.
     pub(crate) fn meter(&self) -> Option<Meter> {
         let unified = || self.folders.iter().find(|folder| folder.version == Version::V2);
         let cpu = self.with(Controller::CpuAccounting).or_else(unified)?;
@@ -217,7 +217,7 @@ impl Folder {
                 let limit = || write(&self.path, "memory.limit_in_bytes", &memory);
                 let with_swap = || write_if_there(&self.path, "memory.memsw.limit_in_bytes", &memory);
                 match limit() {
-                    // The limit that includes swap may never be the lower one: if it is in the way, it is raised first.
+                    // The limit that includes swap may never be the lower one: if it would be, it is raised first.
                     Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
                         with_swap()?;
                         limit()
@@ -229,7 +229,7 @@ impl Folder {
             Version::V2 => {
                 write(&self.path, "memory.max", &memory)?;
                 write_if_there(&self.path, "memory.swap.max", "0")?;
-                // A replica with half of its processes is of no use.
+                // A replica without some of its processes is useless, so all are killed together.
                 write_if_there(&self.path, "memory.oom.group", "1")
             }
         }
@@ -256,7 +256,7 @@ fn write(folder: &Path, file: &str, value: &str) -> io::Result<()> {
     written.map_err(|error| io::Error::new(error.kind(), format!("{value} to {}: {error}", path.display())))
 }
 
-/// Writes to a file that some kernels are built without.
+/// Writes to a file that some kernels do not have.
 fn write_if_there(folder: &Path, file: &str, value: &str) -> io::Result<()> {
     match write(folder, file, value) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -284,14 +284,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shares_and_weights_keep_the_proportions_of_declarations() {
+    fn shares_and_weights_are_proportional_to_declarations() {
         assert_eq!([1000, 250, 0].map(|milli| shares(MilliCpu(milli))), [1024, 256, 2]);
         assert_eq!([1000, 250, 150, 10, 0].map(|milli| weight(MilliCpu(milli))), [100, 25, 15, 1, 1]);
         assert_eq!(weight(MilliCpu(u64::MAX)), 10_000);
     }
 
     #[test]
-    fn a_cell_is_made_though_the_group_around_it_is_gone() {
+    fn a_cell_is_created_even_if_its_root_was_removed() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("homeostat/scope");
         let hierarchy = Hierarchy { version: Version::V1, root: root.clone(), controllers: BTreeSet::new() };
@@ -300,8 +300,8 @@ mod tests {
         cell.remove().unwrap();
     }
 
-    /// A cell of version 2 in a folder with these files, as the kernel would have them.
-    fn planted(folder: &Path, files: &[(&str, &str)]) -> Cell {
+    /// A cell of version 2 in a folder with these files, in place of the kernel's.
+    fn fake_group(folder: &Path, files: &[(&str, &str)]) -> Cell {
         for (name, text) in files {
             std::fs::write(folder.join(name), text).unwrap();
         }
@@ -313,7 +313,7 @@ mod tests {
         std::fs::read_to_string(folder.join(file)).unwrap()
     }
 
-    /// What a kernel has that can do everything.
+    /// The files of a kernel with all features.
     const FILES: [(&str, &str); 6] = [
         ("cpu.max", ""),
         ("cpu.weight", ""),
@@ -324,33 +324,33 @@ mod tests {
     ];
 
     #[test]
-    fn limits_are_written_in_the_words_of_version_2() {
+    fn limits_are_written_to_the_files_of_version_2() {
         let folder = tempfile::tempdir().unwrap();
-        let cell = planted(folder.path(), &FILES);
+        let cell = fake_group(folder.path(), &FILES);
         let limits = |policy| Limits { cpu: Some(MilliCpu(250)), policy, memory: Some(Bytes(64 << 20)) };
-        let said = || FILES.map(|(file, _)| text(folder.path(), file));
+        let written = || FILES.map(|(file, _)| text(folder.path(), file));
         cell.limit(&limits(CpuPolicy::Quota)).unwrap();
-        assert_eq!(said(), ["25000 100000", "", "67108864", "0", "1", "16384"]);
+        assert_eq!(written(), ["25000 100000", "", "67108864", "0", "1", "16384"]);
         cell.limit(&limits(CpuPolicy::Share)).unwrap();
-        assert_eq!(said()[1], "25");
+        assert_eq!(written()[1], "25");
     }
 
     #[test]
     fn a_kernel_that_does_not_limit_swap_limits_memory() {
         let folder = tempfile::tempdir().unwrap();
-        let cell = planted(folder.path(), &[("memory.max", ""), ("pids.max", "")]);
+        let cell = fake_group(folder.path(), &[("memory.max", ""), ("pids.max", "")]);
         let limits = Limits { cpu: None, policy: CpuPolicy::Share, memory: Some(Bytes(1 << 20)) };
         cell.limit(&limits).unwrap();
         assert_eq!(text(folder.path(), "memory.max"), "1048576");
-        assert!(!folder.path().join("memory.swap.max").exists(), "there is no asking for one");
+        assert!(!folder.path().join("memory.swap.max").exists(), "it must not be created");
     }
 
     #[test]
-    fn what_version_2_accounts_is_read() {
+    fn the_counters_of_version_2_are_read() {
         let folder = tempfile::tempdir().unwrap();
         let time = "usage_usec 1970000\nuser_usec 1900000\nsystem_usec 70000\n";
         let limited = format!("{time}nr_periods 99\nnr_throttled 90\nthrottled_usec 5678\nnr_bursts 0\n");
-        let cell = planted(
+        let cell = fake_group(
             folder.path(),
             &[
                 ("cpu.stat", &limited),
@@ -366,8 +366,8 @@ mod tests {
         let (cpu_time, memory) = (Duration::from_millis(1970), Bytes(5_000_000));
         let throttling = Throttling { windows: 99, throttled: 90, waited: Duration::from_micros(5678) };
         assert_eq!(read, Some(Reading { cpu_time, memory, throttling: Some(throttling) }));
-        for never_held in [time, &format!("{time}nr_periods 0\nnr_throttled 0\nthrottled_usec 0\n")] {
-            std::fs::write(folder.path().join("cpu.stat"), never_held).unwrap();
+        for unlimited in [time, &format!("{time}nr_periods 0\nnr_throttled 0\nthrottled_usec 0\n")] {
+            std::fs::write(folder.path().join("cpu.stat"), unlimited).unwrap();
             let read = cell.meter().and_then(|meter| meter.read());
             assert_eq!(read, Some(Reading { cpu_time, memory, throttling: None }));
         }

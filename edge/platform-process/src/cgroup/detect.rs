@@ -9,11 +9,11 @@ use procfs::process::{MountInfo, Process};
 
 use super::{Cgroups, Controller, Hierarchy, Version};
 
-/// The group that this process moves to when its own group is to have groups with controllers.
+/// The group that this process moves to when its own group is to have child groups with controllers.
 const OWN_GROUP: &str = "homeostat-keeper";
 
-/// Looks for hierarchies that let us make groups: version 2 when it has the controllers, else version 1, else version 2
-/// for containment alone.
+/// Finds the hierarchies in which groups can be created: version 2 if it has the controllers, else version 1, else version 2
+/// for containment only.
 ///
 /// `scope` names the group of this driver, different for each data folder.
 pub(crate) fn detect(scope: &str) -> Cgroups {
@@ -29,7 +29,7 @@ pub(crate) fn detect(scope: &str) -> Cgroups {
     for candidate in mounts.v2_candidates() {
         let Some(found) = open_v2(&candidate, scope) else { continue };
         if found.controllers.contains(&Controller::Memory) {
-            give_up(&bare);
+            remove_roots(&bare);
             return cgroups(vec![found]);
         }
         bare.push(found);
@@ -37,24 +37,25 @@ pub(crate) fn detect(scope: &str) -> Cgroups {
     let v1: Vec<Hierarchy> =
         mounts.v1.iter().filter_map(|(folder, controllers)| open_v1(folder, controllers, scope)).collect();
     if v1.iter().any(|hierarchy| hierarchy.controllers.contains(&Controller::Memory)) {
-        give_up(&bare);
+        remove_roots(&bare);
         return cgroups(v1);
     }
-    give_up(&v1);
-    give_up(bare.get(1..).unwrap_or_default());
+    remove_roots(&v1);
+    remove_roots(bare.get(1..).unwrap_or_default());
     match bare.into_iter().next() {
         Some(v2) => cgroups(vec![v2]),
         None => Cgroups::none(
-            "replicas run without control groups, so resources are not limited and a process that leaves its group may \
-             outlive its replica: no group may be made here; run as root, or with a delegated group (systemd: Delegate=yes)",
+            "replicas run without control groups, so resources are not limited and a process that leaves its process group \
+             may outlive its replica: no control group can be created here; run as root, or with a delegated group (systemd: \
+             Delegate=yes)",
         ),
     }
 }
 
 /// Removes the folders that were created to try hierarchies which are not used.
-fn give_up(hierarchies: &[Hierarchy]) {
+fn remove_roots(hierarchies: &[Hierarchy]) {
     for hierarchy in hierarchies {
-        // Cells of an earlier run that chose it are in the way, and shall be.
+        // Fails if there are cells of an earlier run that used it, which must stay.
         let _ = std::fs::remove_dir(&hierarchy.root);
     }
 }
@@ -64,11 +65,11 @@ fn cgroups(hierarchies: Vec<Hierarchy>) -> Cgroups {
     let mut bases = bases.filter_map(|hierarchy| hierarchy.root.parent()?.parent());
     let why = match bases.find(|base| is_crowded(base)) {
         Some(base) => format!(
-            "other processes are in the control group {}, which passes controllers on only when we are alone in it; start \
-             homeostat without a shell around it, in a unit of its own (systemd: Delegate=yes), or as root",
+            "there are other processes in the control group {}, which therefore cannot delegate controllers; start homeostat in a \
+             unit of its own (systemd: Delegate=yes), without a shell around it, or as root",
             base.display()
         ),
-        None => "the control group that we may use has no such controller; run as root, or with a delegated group (systemd: \
+        None => "the control group of homeostat has no such controller; run as root, or with a delegated group (systemd: \
                  Delegate=yes)"
             .to_owned(),
     };
@@ -85,17 +86,17 @@ fn cgroups(hierarchies: Vec<Hierarchy>) -> Cgroups {
         containment: Support::Full,
         hierarchies,
         spares: std::sync::Mutex::default(),
-        making: std::sync::Mutex::default(),
+        creating_spares: std::sync::Mutex::default(),
     }
 }
 
 /// The folders of our own groups.
 struct Mounts {
     v1: Vec<(PathBuf, BTreeSet<Controller>)>,
-    v2: Option<Own>,
+    v2: Option<OwnGroup>,
 }
 
-struct Own {
+struct OwnGroup {
     mount: PathBuf,
     folder: PathBuf,
 }
@@ -107,7 +108,7 @@ impl Mounts {
         let (mut v1, mut v2) = (Vec::new(), None);
         for group in own.cgroups()? {
             if group.hierarchy == 0 {
-                v2 = mounts.iter().find(|mount| mount.fs_type == "cgroup2").map(|mount| Own {
+                v2 = mounts.iter().find(|mount| mount.fs_type == "cgroup2").map(|mount| OwnGroup {
                     mount: mount.mount_point.clone(),
                     folder: folder_of(mount, &group.pathname),
                 });
@@ -128,8 +129,8 @@ impl Mounts {
         Ok(Self { v1, v2 })
     }
 
-    /// A group that was delegated to us; then the top, where drivers of other engines make theirs too, and which nobody but
-    /// root may use; then our own group, for those who have been given it without a mark.
+    /// The group that was delegated to this process, if there is one; then the top of the hierarchy, as other container engines use it, which
+    /// only root may use; then the group of this process, which may have been delegated without a mark.
     fn v2_candidates(&self) -> Vec<PathBuf> {
         let Some(own) = &self.v2 else { return Vec::new() };
         let delegated = delegated(&own.folder, is_marked);
@@ -141,14 +142,14 @@ impl Mounts {
     }
 }
 
-/// The group that was delegated to the process whose group is `own`: that one, or the one above, when `own` was made for a
-/// process in it: by systemd for what a reload runs (`.control`) or as `DelegateSubgroup=` says, or by us.
+/// The group that was delegated to the process whose group is `own`: that one, or its parent if `own` is a subgroup for single processes:
+/// created by systemd for a reload (`.control`) or by `DelegateSubgroup=`, or by homeostat.
 fn delegated(own: &Path, is_marked: impl Fn(&Path) -> bool) -> Option<PathBuf> {
     if is_marked(own) {
         return Some(own.to_owned());
     }
     let above = own.parent()?;
-    // systemd before 251 marks what it delegates for root alone to see.
+    // The marks of systemd before 251 are visible only to root.
     let is_inner = own.ends_with(OWN_GROUP) || own.ends_with(".control");
     (is_inner || is_marked(above)).then(|| above.to_owned())
 }
@@ -162,7 +163,7 @@ fn is_marked(folder: &Path) -> bool {
     })
 }
 
-/// Where a group's path lies below a mount, which may show a part of the hierarchy only.
+/// The folder of a group below a mount, which may show only a part of the hierarchy.
 fn folder_of(mount: &MountInfo, group: &str) -> PathBuf {
     let below = Path::new(group).strip_prefix(&mount.root).unwrap_or_else(|_| Path::new(group));
     mount.mount_point.join(below.strip_prefix("/").unwrap_or(below))
@@ -179,14 +180,14 @@ fn controller(name: &str) -> Option<Controller> {
 }
 
 impl Hierarchy {
-    /// Makes its folder again, with what cells in it are to be given.
+    /// Creates its root folder again, and enables the controllers for its cells.
     pub(super) fn make_root(&self) -> io::Result<()> {
         std::fs::create_dir_all(&self.root)?;
         if self.version == Version::V1 {
             return Ok(());
         }
-        let given = KNOWN.iter().filter(|(_, controller)| self.controllers.contains(controller));
-        given.into_iter().try_for_each(|(name, _)| enable(&self.root, name))
+        let used = CONTROLLERS_V2.iter().filter(|(_, controller)| self.controllers.contains(controller));
+        used.into_iter().try_for_each(|(name, _)| enable(&self.root, name))
     }
 }
 
@@ -196,16 +197,16 @@ fn open_v1(own: &Path, controllers: &BTreeSet<Controller>, scope: &str) -> Optio
     Some(Hierarchy { version: Version::V1, root, controllers: controllers.clone() })
 }
 
-/// Version 2 gives controllers only to groups below one without processes, so ours has none but its cells.
+/// In version 2 a group with controllers for its children must not have processes, so the root only has cells.
 fn open_v2(base: &Path, scope: &str) -> Option<Hierarchy> {
     let group = base.join("homeostat");
     let root = group.join(scope);
     make_usable(&root).ok()?;
     leave_delegated(base);
     let mut controllers = BTreeSet::new();
-    // `cpu` and `pids` would be taken in spite of processes, but then the groups below are for single threads, and no
-    // process can enter them.
-    let known: &[_] = if is_crowded(base) { &[] } else { &KNOWN };
+    // `cpu` and `pids` could be enabled in spite of processes, but the groups below would then be threaded, and no process could
+    // enter them.
+    let known: &[_] = if is_crowded(base) { &[] } else { &CONTROLLERS_V2 };
     for (name, known) in known {
         if [base, &group, &root].into_iter().all(|folder| enable(folder, name).is_ok()) {
             controllers.insert(*known);
@@ -216,16 +217,16 @@ fn open_v2(base: &Path, scope: &str) -> Option<Hierarchy> {
     if holds_processes {
         return Some(found);
     }
-    give_up(&[found]);
+    remove_roots(&[found]);
     None
 }
 
-/// The controllers of version 2 that we make use of.
-const KNOWN: [(&str, Controller); 3] =
+/// The controllers of version 2 that are used.
+const CONTROLLERS_V2: [(&str, Controller); 3] =
     [("cpu", Controller::Cpu), ("memory", Controller::Memory), ("pids", Controller::Pids)];
 
-/// Whether processes in a group of version 2 keep it from passing controllers on. The one at the top, which alone has no type,
-/// may have both.
+/// Whether a group of version 2 has processes, and so cannot delegate controllers. The root group, the only one without a type, may have
+/// both.
 fn is_crowded(base: &Path) -> bool {
     let has_members = || text_of(base, "cgroup.procs").is_some_and(|members| !members.is_empty());
     base.join("cgroup.type").exists() && has_members()
@@ -235,16 +236,16 @@ fn text_of(folder: &Path, file: &str) -> Option<String> {
     std::fs::read_to_string(folder.join(file)).ok()
 }
 
-/// Makes `base` free of processes when we are its only one, as in a unit of systemd with `Delegate=yes`.
+/// Moves this process out of `base` if it is the only one there, as in a systemd unit with `Delegate=yes`.
 fn leave_delegated(base: &Path) {
     let own = std::process::id().to_string();
     if text_of(base, "cgroup.procs").is_none_or(|members| members.trim() != own) {
         return;
     }
-    let aside = base.join(OWN_GROUP);
-    // If it fails, the controllers cannot be enabled, and that is reported.
-    let _ = std::fs::create_dir_all(&aside);
-    let has_left = std::fs::write(aside.join("cgroup.procs"), own).is_ok();
+    let own_group = base.join(OWN_GROUP);
+    // If it fails, the controllers cannot be enabled, which is reported.
+    let _ = std::fs::create_dir_all(&own_group);
+    let has_left = std::fs::write(own_group.join("cgroup.procs"), own).is_ok();
     if has_left && is_marked(base) {
         let problem = "systemd cannot start this unit again while replicas of it run (219/CGROUP), as after a crash: give the unit \
                        DelegateSubgroup= (systemd 254), or no Delegate= where it is root's, or KillMode=control-group";
@@ -260,7 +261,7 @@ fn enable(folder: &Path, controller: &str) -> io::Result<()> {
     std::fs::write(&path, format!("+{controller}"))
 }
 
-/// Makes the folder, and checks that groups can be made in it.
+/// Creates the folder, and checks that groups can be created in it.
 fn make_usable(root: &Path) -> io::Result<()> {
     std::fs::create_dir_all(root)?;
     let trial = root.join(format!("trial-{}", std::process::id()));
@@ -273,26 +274,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_group_is_delegated_by_its_mark_or_as_the_one_around_ours() {
+    fn a_delegated_group_is_marked_or_the_parent_of_a_subgroup() {
         let unit = Path::new("/sys/fs/cgroup/system.slice/homeostat.service");
         let marked = |folder: &Path| folder == unit;
         let unmarked = |_: &Path| false;
         // `Delegate=yes`, and then `DelegateSubgroup=supervisor`.
         assert_eq!(delegated(unit, marked).as_deref(), Some(unit));
         assert_eq!(delegated(&unit.join("supervisor"), marked).as_deref(), Some(unit));
-        // What a reload starts, and one that is started by us, must not make groups below the group that it is in: systemd could
-        // not start anything there any more.
+        // A process of a reload, or one that homeostat has started, must not create groups below its own: systemd could not start
+        // anything there any more.
         for inner in [".control", OWN_GROUP] {
             assert_eq!(delegated(&unit.join(inner), marked).as_deref(), Some(unit));
             assert_eq!(delegated(&unit.join(inner), unmarked).as_deref(), Some(unit));
         }
-        // A unit that was given nothing, and one of a user's manager, to which more than the unit is delegated.
+        // A unit without delegation, and one of a user's manager, to which more than the unit is delegated.
         assert_eq!(delegated(unit, unmarked), None);
         assert_eq!(delegated(&unit.join("app.slice/shell.scope"), marked), None);
     }
 
-    /// A group with these processes in it, as far as `open_v2` looks at one.
-    fn planted(members: &str) -> tempfile::TempDir {
+    /// A group with these processes, with the files that `open_v2` reads.
+    fn fake_group(members: &str) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         for (file, text) in
             [("cgroup.type", "domain\n"), ("cgroup.procs", members), ("cgroup.subtree_control", "")]
@@ -303,19 +304,19 @@ mod tests {
     }
 
     #[test]
-    fn a_group_with_processes_is_not_made_one_of_threads() {
-        let passed_on = |base: &tempfile::TempDir| {
+    fn a_group_with_processes_does_not_become_threaded() {
+        let enabled = |base: &tempfile::TempDir| {
             assert!(open_v2(base.path(), "scope").is_some_and(|found| found.controllers.is_empty()));
             text_of(base.path(), "cgroup.subtree_control").unwrap()
         };
-        assert_eq!(passed_on(&planted("12\n13\n")), "");
-        // The last that was tried; the groups below, which are none, do not take it.
-        assert_eq!(passed_on(&planted("")), "+pids");
+        assert_eq!(enabled(&fake_group("12\n13\n")), "");
+        // The last controller that was tried; the groups below are not real ones, and do not have it.
+        assert_eq!(enabled(&fake_group("")), "+pids");
     }
 
     #[test]
-    fn a_group_in_which_no_process_can_be_is_not_taken() {
-        let base = planted("");
+    fn a_group_that_no_process_can_enter_is_not_used() {
+        let base = fake_group("");
         let root = base.path().join("homeostat/scope");
         std::fs::create_dir_all(&root).unwrap();
         std::fs::write(root.join("cgroup.type"), "domain invalid\n").unwrap();
@@ -329,18 +330,18 @@ mod tests {
             let Support::Degraded(why) = &cgroups.memory else { panic!("there is no such controller") };
             why.to_string()
         };
-        let crowded = planted("12\n13\n");
-        let group = format!("other processes are in the control group {},", crowded.path().display());
+        let crowded = fake_group("12\n13\n");
+        let group = format!("there are other processes in the control group {},", crowded.path().display());
         assert!(warning(&crowded).contains(&group), "{}", warning(&crowded));
-        let alone = warning(&planted(""));
+        let alone = warning(&fake_group(""));
         assert!(alone.contains("has no such controller"), "{alone}");
     }
 
     #[test]
-    fn root_makes_groups_at_the_top_unless_one_was_delegated() {
+    fn root_creates_groups_at_the_top_unless_one_was_delegated() {
         let candidates = |own: &str| {
             let (mount, folder) = ("/sys/fs/cgroup".into(), format!("/sys/fs/cgroup{own}").into());
-            let mounts = Mounts { v1: Vec::new(), v2: Some(Own { mount, folder }) };
+            let mounts = Mounts { v1: Vec::new(), v2: Some(OwnGroup { mount, folder }) };
             mounts.v2_candidates().iter().map(|folder| folder.display().to_string()).collect::<Vec<_>>()
         };
         let unit = "/no.slice/such.service";
@@ -351,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_taken_keeps_a_folder_and_that_until_the_end() {
+    fn only_used_hierarchies_keep_a_folder_until_the_driver_ends() {
         let scope = format!("detect-{}", std::process::id());
         let mounts = Mounts::read().unwrap();
         let folders = || {

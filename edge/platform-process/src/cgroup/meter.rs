@@ -11,32 +11,32 @@ use model::quantity::Bytes;
 use super::Version;
 use super::cell::value;
 
-/// More than `memory.stat` has: some 40 lines of version 1 and 60 of version 2, of 30 bytes at most.
+/// More bytes than `memory.stat` has: some 40 lines in version 1 and 60 in version 2, of at most 30 bytes.
 const TEXT_MAX: usize = 8 * 1024;
 
-/// In version 2: microseconds spent, then how a limit holds, of which the last is in microseconds, too.
+/// In version 2: microseconds spent, then the counters of throttling, of which the last is in microseconds, too.
 const TIME_V2: [&str; 4] = ["usage_usec", "nr_periods", "nr_throttled", "throttled_usec"];
 
-/// How a limit holds in version 1; the last in nanoseconds.
+/// The counters of throttling in version 1; the last in nanoseconds.
 const THROTTLING_V1: [&str; 3] = ["nr_periods", "nr_throttled", "throttled_time"];
 
-/// The files in which a cell is accounted for.
+/// The usage counters of a cell.
 ///
-/// They are kept open: each is read twice a second for each replica, and looking up its name costs more than reading it.
+/// Their files are kept open: each is read twice a second for each replica, and looking up its name costs more than reading it.
 #[derive(Debug)]
 pub(crate) struct Meter {
     time: Time,
-    memory: Account,
-    droppable: Account,
-    /// The name in it of the file pages that the kernel can drop at once.
+    memory: CounterFile,
+    droppable: CounterFile,
+    /// The name of the counter in it of the file pages that the kernel can drop at once.
     droppable_name: &'static str,
 }
 
-/// Where processor time is accounted, and how a limit of it holds.
+/// The counters of processor time and throttling.
 #[derive(Debug)]
 enum Time {
-    V1 { spent: Account, limited: Option<Account> },
-    V2(Account),
+    V1 { spent: CounterFile, limited: Option<CounterFile> },
+    V2(CounterFile),
 }
 
 /// What the processes of a life have used.
@@ -46,18 +46,18 @@ pub(crate) struct Reading {
     pub(crate) cpu_time: Duration,
     /// Memory in use without file pages that the kernel can drop at once, as Kubernetes counts it.
     pub(crate) memory: Bytes,
-    /// How a limit of the processor has held them; none before they have run under one.
+    /// How a processor limit has throttled them; `None` before they have run under one.
     pub(crate) throttling: Option<Throttling>,
 }
 
-/// Numbers in a file.
+/// A file with counters.
 #[derive(Debug)]
-struct Account(File);
+struct CounterFile(File);
 
 impl Meter {
-    /// Opens the accounts of processor time, in `cpu`, and of memory, in `memory`; `None` when one of them cannot be opened.
+    /// Opens the counters of processor time, in `cpu`, and of memory, in `memory`; `None` when one of them cannot be opened.
     ///
-    /// Version 1 counts in a folder of its own, `limited`, how a limit of the processor holds.
+    /// Version 1 counts throttling in a folder of its own, `limited`.
     pub(super) fn open(
         cpu: (&Path, Version),
         limited: Option<&Path>,
@@ -65,10 +65,10 @@ impl Meter {
     ) -> Option<Self> {
         let time = match cpu.1 {
             Version::V1 => Time::V1 {
-                spent: Account::open(cpu.0, "cpuacct.usage")?,
-                limited: limited.and_then(|folder| Account::open(folder, "cpu.stat")),
+                spent: CounterFile::open(cpu.0, "cpuacct.usage")?,
+                limited: limited.and_then(|folder| CounterFile::open(folder, "cpu.stat")),
             },
-            Version::V2 => Time::V2(Account::open(cpu.0, "cpu.stat")?),
+            Version::V2 => Time::V2(CounterFile::open(cpu.0, "cpu.stat")?),
         };
         let (used, droppable_name) = match memory.1 {
             Version::V1 => ("memory.usage_in_bytes", "total_inactive_file"),
@@ -76,13 +76,13 @@ impl Meter {
         };
         Some(Self {
             time,
-            memory: Account::open(memory.0, used)?,
-            droppable: Account::open(memory.0, "memory.stat")?,
+            memory: CounterFile::open(memory.0, used)?,
+            droppable: CounterFile::open(memory.0, "memory.stat")?,
             droppable_name,
         })
     }
 
-    /// What was used so far; none once the cell is gone.
+    /// The usage so far; `None` once the cell is gone.
     pub(crate) fn read(&self) -> Option<Reading> {
         let (cpu_time, throttling) = self.time.read()?;
         let used = self.memory.number()?;
@@ -97,7 +97,7 @@ impl Time {
         match self {
             Self::V1 { spent, limited } => {
                 let spent = Duration::from_nanos(spent.number()?);
-                let limited = limited.as_ref().and_then(|account| account.values(THROTTLING_V1));
+                let limited = limited.as_ref().and_then(|counters| counters.values(THROTTLING_V1));
                 Some((spent, limited.and_then(|counts| throttling(counts, Duration::from_nanos))))
             }
             Self::V2(account) => {
@@ -108,7 +108,7 @@ impl Time {
     }
 }
 
-/// None before a window has passed under a limit.
+/// `None` before a period has passed under a limit.
 fn throttling(
     [windows, throttled, waited]: [Option<u64>; 3],
     unit: fn(u64) -> Duration,
@@ -117,7 +117,7 @@ fn throttling(
     Some(Throttling { windows, throttled: throttled?, waited: unit(waited?) })
 }
 
-impl Account {
+impl CounterFile {
     fn open(folder: &Path, file: &str) -> Option<Self> {
         File::open(folder.join(file)).ok().map(Self)
     }
@@ -132,9 +132,9 @@ impl Account {
         self.read(|text| names.map(|name| value(text, name)))
     }
 
-    fn read<T>(&self, look: impl FnOnce(&str) -> T) -> Option<T> {
+    fn read<T>(&self, parse: impl FnOnce(&str) -> T) -> Option<T> {
         let mut text = [0; TEXT_MAX];
         let length = self.0.read_at(&mut text, 0).ok()?;
-        std::str::from_utf8(&text[..length]).ok().map(look)
+        std::str::from_utf8(&text[..length]).ok().map(parse)
     }
 }

@@ -1,4 +1,4 @@
-//! Control groups. Each life gets a cell: a group in each hierarchy, which holds it to its limits, and which its processes cannot leave.
+//! Control groups. Each life gets a cell: one group in each hierarchy, which enforces its limits, and which its processes cannot leave.
 
 mod cell;
 mod detect;
@@ -39,7 +39,7 @@ pub(crate) enum Version {
     V2,
 }
 
-/// A folder in a hierarchy below which cells are made.
+/// A folder in a hierarchy below which cells are created.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Hierarchy {
     version: Version,
@@ -47,13 +47,13 @@ pub(crate) struct Hierarchy {
     controllers: BTreeSet<Controller>,
 }
 
-/// The hierarchies in which cells are made, and what they can do here.
+/// The hierarchies in which cells are created, and what they support here.
 #[derive(Debug)]
 pub(crate) struct Cgroups {
     hierarchies: Vec<Hierarchy>,
     spares: Mutex<Vec<SpareCell>>,
-    /// Held while spares are created, so that not too many are.
-    making: Mutex<()>,
+    /// Held while spares are created, so that there are not too many.
+    creating_spares: Mutex<()>,
     pub(crate) cpu: Support,
     pub(crate) memory: Support,
     pub(crate) containment: Support,
@@ -64,7 +64,7 @@ impl Drop for Cgroups {
     fn drop(&mut self) {
         self.discard_spares();
         for hierarchy in &self.hierarchies {
-            // As long as there are cells in it, it cannot be removed, and should not be.
+            // Fails if there are cells in it, which must stay.
             let _ = std::fs::remove_dir(&hierarchy.root);
         }
     }
@@ -77,23 +77,22 @@ impl Cgroups {
         Self {
             hierarchies: Vec::new(),
             spares: Mutex::default(),
-            making: Mutex::default(),
+            creating_spares: Mutex::default(),
             cpu: degraded(),
             memory: degraded(),
             containment: degraded(),
         }
     }
 
-    /// Removes empty cells, which earlier runs had no time to remove, except for those `in_use`; returns whether no cell is left. No start may be
-    /// under way.
+    /// Removes empty cells of earlier runs, except for those `in_use`; returns whether no cell is left. No start may be in progress.
     ///
-    /// The cell of a life that has just ended is empty as well, and is to be asked first why the life ended.
+    /// The cell of a life that has just ended is empty as well, but is needed to find out why the life ended.
     pub(crate) fn remove_empty_cells(&self, in_use: &BTreeSet<&Path>) -> bool {
         let mut none_left = true;
         for hierarchy in &self.hierarchies {
             let Ok(entries) = std::fs::read_dir(&hierarchy.root) else { continue };
             for path in entries.flatten().map(|entry| entry.path()) {
-                // Neither a file nor a cell with processes can be removed so, and neither should be.
+                // Fails for a file and for a cell with processes, which must both stay.
                 let is_removed = !in_use.contains(&*path) && std::fs::remove_dir(&path).is_ok();
                 none_left &= is_removed || !path.is_dir();
             }
@@ -101,7 +100,7 @@ impl Cgroups {
         none_left
     }
 
-    /// Makes a cell for a life, or takes a spare one, which comes with its [`ForkThread`]; `None` without control groups.
+    /// Creates a cell for a life, or takes a spare one, which has a [`ForkThread`]; `None` without control groups.
     pub(crate) fn cell(&self, name: &str, limits: &Limits) -> io::Result<Option<(Cell, Option<ForkThread>)>> {
         if self.hierarchies.is_empty() {
             return Ok(None);
@@ -116,7 +115,7 @@ impl Cgroups {
         }
         if let Err(error) = cell.limit(limits) {
             drop(fork_thread);
-            // The error that stopped us says more than that of cleaning up after it.
+            // The first error is more useful than one of the cleanup.
             let _ = cell.remove();
             return Err(error);
         }
@@ -129,7 +128,7 @@ impl Cgroups {
     }
 
     /// Removes the spare cells and all empty ones, for when every life has ended; returns whether no cell is left.
-    pub(crate) fn close_down(&self) -> bool {
+    pub(crate) fn remove_all_cells(&self) -> bool {
         self.discard_spares();
         self.remove_empty_cells(&BTreeSet::new())
     }
@@ -139,19 +138,19 @@ impl Cgroups {
         spares.into_iter().for_each(SpareCell::discard);
     }
 
-    /// Removes the empty groups of drivers that are long gone. May block for a second when there are thousands.
+    /// Removes the empty groups of drivers that ended long ago. May block for a second when there are thousands.
     pub(crate) fn sweep(&self) {
         for hierarchy in &self.hierarchies {
             sweep::sweep(&hierarchy.root, sweep::AGE_MIN);
         }
     }
 
-    /// Makes spare cells until there are enough. Blocks for some milliseconds.
-    pub(crate) fn make_spares(&self) {
-        let can_have =
+    /// Creates spare cells until there are enough. Blocks for some milliseconds.
+    pub(crate) fn create_spares(&self) {
+        let are_supported =
             !self.hierarchies.is_empty() && self.hierarchies.iter().all(|h| h.version == Version::V1);
-        let Ok(_making) = self.making.try_lock() else { return };
-        while can_have && self.spares().len() < SPARES_MAX {
+        let Ok(_creating_spares) = self.creating_spares.try_lock() else { return };
+        while are_supported && self.spares().len() < SPARES_MAX {
             let Ok(token) = os::token() else { return };
             match SpareCell::make(&self.hierarchies, &format!("spare.{token}")) {
                 Ok(spare) => self.spares().push(spare),
@@ -164,6 +163,6 @@ impl Cgroups {
     }
 
     fn spares(&self) -> MutexGuard<'_, Vec<SpareCell>> {
-        self.spares.lock().expect("nobody panics while holding the spares")
+        self.spares.lock().expect("nothing panics while it holds the spares")
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! Moving a process into a control group waits for a grace period of the kernel (RCU): 10 to 20 ms when nothing was moved
 //! just before, which would be most of the time that it takes to replace a dead replica. A process that is forked in a group need not
-//! be moved. Version 1 groups threads, so a thread of ours waits in each spare cell, and forks there. In version 2 all threads of a
-//! process are in one group, so the new process has to enter its cell by itself, and to wait.
+//! be moved. Version 1 groups threads, so each spare cell has a waiting thread of this process, which forks there. In version 2 all
+//! threads of a process are in one group, so the new process must enter its cell by itself, and wait.
 
 use std::io;
 use std::sync::mpsc::{Sender, channel};
@@ -11,7 +11,7 @@ use std::thread::{Builder, JoinHandle};
 
 use super::{Cell, Hierarchy};
 
-/// Spare cells: as many as replicas usually die together. Further starts at the same time share one grace period.
+/// The number of spare cells: as many as replicas usually die together. Further starts at the same time share one grace period.
 pub(super) const SPARES_MAX: usize = 4;
 
 /// Several times the stack that starting a program takes.
@@ -20,7 +20,7 @@ const STACK_BYTES: usize = 256 * 1024;
 /// The one job of the thread in a spare cell.
 type Job = Box<dyn FnOnce() + Send>;
 
-/// A cell without limits, and a thread of ours in it.
+/// A cell without limits, with a thread of this process in it.
 #[derive(Debug)]
 pub(crate) struct SpareCell {
     cell: Cell,
@@ -75,7 +75,7 @@ impl ForkThread {
                     .try_for_each(|procs_file| rustix::io::write(procs_file, b"0").map(drop));
                 drop(procs_files);
                 let is_inside = result.is_ok();
-                // While the driver closes, nobody waits.
+                // Fails when the driver closes and does not wait.
                 let _ = entered.send(result);
                 if is_inside && let Ok(job) = waiting.recv() {
                     job();

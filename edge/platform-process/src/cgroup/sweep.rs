@@ -1,16 +1,16 @@
 //! Removes the groups of drivers that were killed and whose data folder is not opened again.
 //!
-//! An open data folder removes its own empty cells. Those of a folder that is gone would stay until the machine is booted again: tests that kill
-//! drivers and delete their folders leave thousands.
+//! A driver removes the empty cells of its own data folder. Those of a deleted folder would stay until the machine is rebooted: tests that
+//! kill drivers and delete their folders leave thousands.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Empty groups that are younger are left alone: the process of one may be about to enter it, or its driver about to start again and to ask it why its
+/// Younger empty groups are left alone: a process may be about to enter one, or its driver may be restarting and need it to find out why the
 /// replica ended.
 pub(super) const AGE_MIN: Duration = Duration::from_hours(1);
 
-/// Removes what is empty and old beside `root`, the group of this driver. The kernel refuses to remove a group that something is in.
+/// Removes old empty groups beside `root`, the group of this driver. The kernel refuses to remove a group that is not empty.
 pub(super) fn sweep(root: &Path, age_min: Duration) {
     let Some(parent) = root.parent() else { return };
     for scope in folders_in(parent).filter(|scope| scope != root) {
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_empty_and_old_beside_our_own_is_removed() {
+    fn old_empty_groups_of_other_drivers_are_removed() {
         let parent = tempfile::tempdir().unwrap();
         let folder = |path: &str| {
             let folder = parent.path().join(path);

@@ -1,16 +1,19 @@
 //! What a new process does between fork and exec: with `process_end.rs` the only unsafe code of the crate.
 //!
-//! The standard library does most of it (descriptors 0 to 2, user, folder, signal mask). Four things it cannot do, and
+//! The standard library does most of it (descriptors 0 to 2, user, working directory, signal mask). Four things that it cannot do, and
 //! that cannot be done from outside in time, need a hook between fork and exec:
-//! a session of its own, so that a terminal's hang-up never reaches it; the file mode mask, which a program would inherit
-//! from whoever started us; ignored signals, which survive exec (a shell starts background programs with SIGINT
-//! ignored: `stop.signal: SIGINT` would never work); and inherited descriptors without close-on-exec, which we cannot see
-//! all of without a race. Joining the control group here, and not after the start, leaves no moment in which a child
-//! of the replica could be born outside it. And until the very exec the child dies with us, because what has not our token
-//! in its environment yet could not be found again.
 //!
-//! The way around unsafe code, a launcher program that does this and execs again, costs a second exec on the way that is
-//! measured in milliseconds (a dead replica's successor), and makes every test bring that program.
+//! - a session of its own, so that a terminal's hang-up never reaches it;
+//! - the umask, which a program would inherit from the process that started homeostat;
+//! - ignored signals, which survive exec (a shell starts background programs with SIGINT ignored: `stop.signal: SIGINT` would
+//!   never work);
+//! - inherited descriptors without close-on-exec, which cannot all be listed without a race.
+//!
+//! Joining the control group here, and not after the start, leaves no time in which a child of the replica could be forked
+//! outside it. Until its exec the child dies with this process: without the token in its environment it could not be found again.
+//!
+//! A launcher program that does this and execs again would avoid the unsafe code, but adds a second exec to a path that is
+//! measured in milliseconds (replacing a dead replica), and every test would need that program.
 
 #![expect(
     unsafe_code,
@@ -25,19 +28,19 @@ use std::process::Command;
 use rustix::fs::Mode;
 use rustix::process::Signal;
 
-/// Files of a replica are readable by all and writable by their owner, as under every service manager.
+/// Files of a replica are readable by all and writable by their owner, as under service managers.
 const FILE_MODE_MASK: Mode = Mode::WGRP.union(Mode::WOTH);
 
-/// The highest signal number of Linux on every architecture that we run on.
+/// The highest signal number of Linux on the supported architectures.
 const SIGNAL_MAX: libc::c_int = 64;
 
-/// Makes `command` start in a session and in the control groups of its own, with nothing inherited that was not given.
+/// Makes `command` start in its own session and control groups, and inherit only what it was given.
 ///
 /// `procs_files` are `cgroup.procs` files, open for writing.
 pub(super) fn isolate(command: &mut Command, procs_files: Vec<File>) {
     let driver = rustix::process::getpid();
     let hook = move || {
-        // If the driver died now, nobody could find this process: its environment is still the driver's.
+        // If the driver died now, this process could not be found: its environment is still the driver's.
         rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
         if rustix::process::getppid() != Some(driver) {
             return Err(io::Error::from_raw_os_error(libc::ESRCH));
@@ -93,7 +96,7 @@ fn close_inherited_on_exec() -> io::Result<()> {
         return Ok(());
     }
     let error = io::Error::last_os_error();
-    // Linux before 5.11 does not know the flag. All descriptors that we open ourselves have it set.
+    // Linux before 5.11 does not know the flag. All descriptors that homeostat opens itself have it set.
     match error.raw_os_error() {
         Some(libc::ENOSYS | libc::EINVAL) => Ok(()),
         Some(_) | None => Err(error),

@@ -28,7 +28,7 @@ use program::ProgramError;
 use user::{Account, AccountError};
 use variables::TooLong;
 
-/// Held from the release of reserved ports until the program that gets them is executed.
+/// Held from the release of reserved ports until the program that uses them is executing.
 static FORKING: Mutex<()> = Mutex::new(());
 
 /// Why a program does not run.
@@ -44,14 +44,14 @@ pub(crate) enum LaunchError {
     NoFolder { path: PathBuf },
     #[error("the working directory {path} is not a folder; correct run.workingDirectory")]
     NotAFolder { path: PathBuf },
-    #[error("the working directory {path} cannot be entered ({source}); see its rights")]
+    #[error("the working directory {path} cannot be entered ({source}); check its permissions")]
     FolderUnreachable { path: PathBuf, source: io::Error },
     #[error("the program {path} could not be executed ({source}); {hint}")]
     Exec { path: PathBuf, source: io::Error, hint: &'static str },
 }
 
 impl LaunchError {
-    /// What the system said, where it is the system that has failed.
+    /// The error of the system, if it is the cause.
     pub(crate) fn system_error(&self) -> Option<&io::Error> {
         match self {
             Self::Exec { source, .. } | Self::FolderUnreachable { source, .. } => Some(source),
@@ -63,7 +63,7 @@ impl LaunchError {
         }
     }
 
-    /// Whether trying again can help.
+    /// The kind of failure, which says whether a retry can help.
     fn kind(&self) -> FailureKind {
         match self {
             Self::Program(_)
@@ -112,7 +112,7 @@ pub(crate) enum Output {
 }
 
 impl ExecContext {
-    /// What `run` declares, checked as far as it can be before the program runs.
+    /// The context that `run` declares, checked as far as possible before the program runs.
     pub(crate) fn of(
         run: &Run,
         replica: &ReplicaId,
@@ -137,14 +137,14 @@ impl ExecContext {
         .into();
         given.extend(ports.iter().map(|(name, number)| (name.variable(), number.to_string())));
         let mut variables = variables::declare(given, &run.env)?;
-        // Last, so that no declaration can hide a process from us.
+        // Last, so that no declaration can override it: processes are found by it.
         variables.insert(LIFE_VARIABLE.to_owned(), token.to_owned());
         Ok(Self { variables, folder, uid: account.uid, gid: account.gid })
     }
 
-    /// Runs a program in a session of its own within these surroundings; returns when it is executing.
+    /// Runs a program in a session of its own within this context; returns when it is executing.
     ///
-    /// `ports` are held for the program until the moment before it begins.
+    /// `ports` are reserved for the program until just before it starts.
     pub(crate) fn execute(
         &self,
         command: &[String],
@@ -175,12 +175,12 @@ impl ExecContext {
             }
         }
         if self.uid != rustix::process::geteuid().as_raw() {
-            // With the user, the standard library drops all supplementary groups when we are root.
+            // With the uid, the standard library drops all supplementary groups if this process runs as root.
             program.gid(self.gid).uid(self.uid);
         }
         child::isolate(&mut program, procs_files);
-        // A child between fork and exec still holds the ports that are reserved for others: one at a time, so that none is given
-        // up here and held there. `spawn` returns when the program is executing, and with it the copies are closed.
+        // A child between fork and exec still has copies of the sockets of all reserved ports. So only one is forked at a time: no port
+        // that is released here is still held there. When `spawn` returns, the program is executing and the copies are closed.
         let _one_at_a_time = FORKING.lock().unwrap_or_else(PoisonError::into_inner);
         drop(ports);
         program.spawn().map_err(|source| exec_error(&path, source))
@@ -190,13 +190,13 @@ impl ExecContext {
 fn exec_error(path: &Path, source: io::Error) -> LaunchError {
     let hint = match source.kind() {
         io::ErrorKind::NotFound => "its interpreter, the first line of a script or the loader, is missing",
-        io::ErrorKind::PermissionDenied => "see whether its user may execute it and enter its folder",
-        io::ErrorKind::InvalidInput => "no argument and no variable may hold a NUL character",
+        io::ErrorKind::PermissionDenied => "check whether its user may execute it and enter its folder",
+        io::ErrorKind::InvalidInput => "arguments and variables may not contain a NUL character",
         io::ErrorKind::ArgumentListTooLong => "its arguments and variables are too long",
         _ if source.raw_os_error() == Some(libc::ENOEXEC) => {
-            "it is no program for this machine; a script needs a first line such as #!/bin/sh"
+            "it is not a program for this machine; a script needs a first line such as #!/bin/sh"
         }
-        _ => "see the limits of this machine for processes and memory",
+        _ => "check the limits of this machine for processes and memory",
     };
     LaunchError::Exec { path: path.to_owned(), source, hint }
 }

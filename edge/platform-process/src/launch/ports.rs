@@ -13,10 +13,10 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with};
 
 use crate::failure::Cause;
 
-/// The first port that replicas are given: above what well-known and registered servers mostly use.
+/// The first port for replicas: above those of most well-known and registered servers.
 const FIRST: u16 = 20_000;
 
-/// The first port that the kernel gives to outgoing connections when it does not say otherwise (Linux' default).
+/// The first port of the kernel's range for outgoing connections if it cannot be read (Linux' default).
 const EPHEMERAL_DEFAULT: u16 = 32_768;
 
 /// Why a replica has no port.
@@ -27,13 +27,13 @@ pub(crate) enum PortError {
     )]
     InUse { name: PortName, number: u16 },
     #[error(
-        "port {number} ({name}) is held by another replica of the service, which does not share it (SO_REUSEPORT); let them share it, leave \
-         the number out, or take the service to 0 replicas for the change"
+        "port {number} ({name}) is in use by another replica of the service that does not share it (SO_REUSEPORT); let them share it, leave \
+         the number out, or scale the service to 0 replicas for the change"
     )]
     Unshared { name: PortName, number: u16 },
-    #[error("port {number} ({name}) cannot be listened on ({source}); choose another number")]
+    #[error("could not listen on port {number} ({name}): {source}; choose another number")]
     Unusable { name: PortName, number: u16, source: io::Error },
-    #[error("there is no free port for {name} ({source}); see what holds the ports of 127.0.0.1")]
+    #[error("there is no free port for {name} ({source}); check which programs use the ports of 127.0.0.1")]
     NoneFree { name: PortName, source: io::Error },
 }
 
@@ -48,11 +48,11 @@ impl From<PortError> for Cause {
     }
 }
 
-/// The ports that replicas have, so that none is given twice.
+/// Allocates the ports of replicas, each to one replica at a time.
 ///
-/// They are chosen below the range from which the kernel takes ports for outgoing connections: the proxy opens many of those,
-/// and one would sooner or later have the port of a replica that is just being started. They are given in turn, so that what
-/// still speaks to a replica that has ended does not meet another one.
+/// They are below the kernel's range for outgoing connections: the proxy opens many of those, and sooner or later one would use the
+/// port of a replica that is just being started. They are allocated in turn, so that a client of a replica that has ended does not
+/// reach another one.
 #[derive(Debug)]
 pub(crate) struct PortAllocator {
     taken: BTreeSet<u16>,
@@ -66,9 +66,9 @@ impl Default for PortAllocator {
     }
 }
 
-/// Ports for one replica; other programs cannot take those that we chose until this is dropped.
+/// The ports of one replica; other programs cannot take the allocated ones until this is dropped.
 ///
-/// It is dropped just before exec. From then on another program could take such a port by its number; the replica then fails to
+/// It is dropped just before exec. From then on another program could bind such a port by its number; the replica then fails to
 /// listen, ends, and its successor gets another port.
 #[derive(Debug)]
 pub(crate) struct ReservedPorts {
@@ -76,15 +76,15 @@ pub(crate) struct ReservedPorts {
     _held: Vec<Held>,
 }
 
-/// What the other replicas of a service have, who may share a declared port by SO_REUSEPORT.
+/// The ports of the other replicas of a service, which may share a declared port by SO_REUSEPORT.
 #[derive(Debug)]
 pub(crate) struct Siblings {
     pub(crate) numbers: BTreeSet<u16>,
-    /// Whether they run as the same user as we do. Sockets of different users share no port, so that we could not tell from ours.
-    pub(crate) are_as_we: bool,
+    /// Whether they run as the user of this process. Sockets of different users cannot share a port, so otherwise it cannot be checked here.
+    pub(crate) have_same_user: bool,
 }
 
-/// A port that nobody else can take: numbers of TCP and of UDP are two kinds, and only the one that is needed is held.
+/// A port that no other program can take, over TCP or UDP, whose numbers are independent of each other.
 #[derive(Debug)]
 enum Held {
     Tcp(TcpListener),
@@ -92,7 +92,7 @@ enum Held {
 }
 
 impl Held {
-    /// Takes a port of this machine itself; the system's choice for 0.
+    /// Binds a port of 127.0.0.1; for 0 the system chooses one.
     fn take(protocol: Protocol, number: u16) -> io::Result<Self> {
         let address = (Ipv4Addr::LOCALHOST, number);
         if protocol.is_over_tcp() {
@@ -112,16 +112,16 @@ impl Held {
 }
 
 impl PortAllocator {
-    /// Gives ports of `range`; the kernel's choice when it is empty.
+    /// Allocates ports of `range`; if it is empty, the kernel chooses them.
     fn within(range: RangeInclusive<u16>) -> Self {
-        // Two drivers on one machine begin at different places.
+        // Two drivers on one machine start at different numbers.
         let width = u32::from(range.end().saturating_sub(*range.start())) + 1;
         let offset = u16::try_from(std::process::id().wrapping_mul(101) % width).unwrap_or(0);
         let next = range.start().saturating_add(offset);
         Self { taken: BTreeSet::new(), range, next }
     }
 
-    /// Takes a port for each of `ports`. Nothing is taken when one fails.
+    /// Reserves a port for each of `ports`, or none when one fails.
     pub(crate) fn reserve(
         &mut self,
         ports: &[Port],
@@ -134,7 +134,7 @@ impl PortAllocator {
                 Some(number) => {
                     if !siblings.numbers.contains(&number.get()) {
                         check_declared(port, number.get())?;
-                    } else if siblings.are_as_we {
+                    } else if siblings.have_same_user {
                         check_shared(port, number.get())?;
                     }
                     number.get()
@@ -152,12 +152,12 @@ impl PortAllocator {
         Ok(ReservedPorts { numbers, _held: held })
     }
 
-    /// Remembers the ports of a replica that runs already.
-    pub(crate) fn keep(&mut self, numbers: &BTreeMap<PortName, u16>) {
+    /// Marks the ports of a replica that runs already as taken.
+    pub(crate) fn mark_taken(&mut self, numbers: &BTreeMap<PortName, u16>) {
         self.taken.extend(numbers.values());
     }
 
-    /// Gives the ports of an ended replica free again.
+    /// Releases the ports of an ended replica.
     pub(crate) fn release(&mut self, numbers: &BTreeMap<PortName, u16>) {
         for number in numbers.values() {
             self.taken.remove(number);
@@ -175,7 +175,7 @@ impl PortAllocator {
                 return Ok(held);
             }
         }
-        // Nothing is free there, or the machine keeps that range for outgoing connections.
+        // No port is free there, or the machine uses that range for outgoing connections.
         Held::take(port.protocol, 0).map_err(|source| none_free(&port.name, source))
     }
 }
@@ -197,26 +197,26 @@ fn check_declared(port: &Port, number: u16) -> Result<(), PortError> {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
             Err(PortError::InUse { name: name.clone(), number })
         }
-        // The replica may have rights that we lack, or listen on another address: it will say so itself.
+        // The replica may have permissions that this process lacks, or listen on another address: it reports errors itself.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
         Err(source) => Err(PortError::Unusable { name: name.clone(), number, source }),
     }
 }
 
-/// Refuses a port that another replica of the service holds for itself: who is asked for the health of the new one would be the other.
+/// Refuses a port that another replica of the service does not share: probes of the new replica would reach the other one.
 fn check_shared(port: &Port, number: u16) -> Result<(), PortError> {
     match try_to_share(port.protocol, number) {
         Err(Errno::ADDRINUSE) => Err(PortError::Unshared { name: port.name.clone(), number }),
-        // Whatever else is wrong, the replica will say so itself.
+        // The replica reports other errors itself.
         Ok(()) | Err(_) => Ok(()),
     }
 }
 
-/// Binds to the port as one of several would.
+/// Binds to the port as a replica that shares it would.
 fn try_to_share(protocol: Protocol, number: u16) -> Result<(), Errno> {
     let kind = if protocol.is_over_tcp() { SocketType::STREAM } else { SocketType::DGRAM };
     let socket = socket_with(AddressFamily::INET, kind, SocketFlags::CLOEXEC, None)?;
-    // As servers do: connections that have ended are no obstacle.
+    // As servers do: ended connections (TIME_WAIT) do not prevent the bind.
     set_socket_reuseaddr(&socket, protocol.is_over_tcp())?;
     set_socket_reuseport(&socket, true)?;
     bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, number))
@@ -226,7 +226,7 @@ fn try_to_share(protocol: Protocol, number: u16) -> Result<(), Errno> {
 mod tests {
     use super::*;
 
-    const NOBODY: Siblings = Siblings { numbers: BTreeSet::new(), are_as_we: true };
+    const NOBODY: Siblings = Siblings { numbers: BTreeSet::new(), have_same_user: true };
 
     fn port(name: &str, number: Option<u16>) -> Port {
         Port {
@@ -237,29 +237,29 @@ mod tests {
     }
 
     #[test]
-    fn no_port_is_given_twice_while_it_is_kept() {
+    fn no_port_is_allocated_twice_while_it_is_taken() {
         let mut allocator = PortAllocator::default();
         let mut seen = BTreeSet::new();
         for _ in 0..50 {
             let reserved = allocator.reserve(&[port("a", None), port("b", None)], &NOBODY).unwrap();
             for number in reserved.numbers.values() {
-                assert!(seen.insert(*number), "{number} was given twice");
+                assert!(seen.insert(*number), "{number} was allocated twice");
             }
         }
     }
 
     #[test]
-    fn ports_are_chosen_below_those_of_outgoing_connections_and_in_turn() {
+    fn ports_are_below_those_of_outgoing_connections_and_allocated_in_turn() {
         let mut allocator = PortAllocator::default();
         let first = allocator.reserve(&[port("a", None)], &NOBODY).unwrap().numbers;
         allocator.release(&first);
         let second = allocator.reserve(&[port("a", None)], &NOBODY).unwrap().numbers;
-        assert_ne!(first, second, "a port that was just given up is not given again at once");
+        assert_ne!(first, second, "a released port is not reused at once");
         assert!(second.values().all(|number| *number >= FIRST && *number < ephemeral_begin()));
     }
 
     #[test]
-    fn without_a_range_of_its_own_the_kernel_chooses() {
+    fn the_kernel_chooses_ports_when_the_range_is_empty() {
         let mut allocator = PortAllocator::within(RangeInclusive::new(FIRST, FIRST - 1));
         assert!(allocator.reserve(&[port("a", None)], &NOBODY).is_ok());
     }
@@ -272,13 +272,13 @@ mod tests {
             let mut allocator = PortAllocator::default();
             let declared = [Port { protocol, ..port("main", Some(number)) }];
             assert!(matches!(allocator.reserve(&declared, &NOBODY), Err(PortError::InUse { .. })));
-            let siblings = |are_as_we| Siblings { numbers: [number].into(), are_as_we };
+            let siblings = |have_same_user| Siblings { numbers: [number].into(), have_same_user };
             let refused = allocator.reserve(&declared, &siblings(true));
             assert!(
                 matches!(refused, Err(PortError::Unshared { .. })),
-                "the other has it alone: {refused:?}"
+                "the other does not share it: {refused:?}"
             );
-            assert!(allocator.reserve(&declared, &siblings(false)).is_ok(), "that cannot be told");
+            assert!(allocator.reserve(&declared, &siblings(false)).is_ok(), "sharing cannot be checked");
             drop(held);
             assert!(allocator.reserve(&declared, &siblings(true)).is_ok(), "the other does not listen");
             let kind = if protocol.is_over_tcp() { SocketType::STREAM } else { SocketType::DGRAM };
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_of_udp_is_free_where_no_other_has_it_over_udp() {
+    fn ports_of_udp_are_independent_of_tcp() {
         let other = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let number = other.local_addr().unwrap().port();
         let mut allocator = PortAllocator::default();

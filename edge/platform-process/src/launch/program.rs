@@ -12,17 +12,17 @@ pub(crate) enum ProgramError {
     Missing { path: PathBuf },
     #[error("there is no program {name:?} in {search}; install it, or name it with its path")]
     NotInPath { name: String, search: String },
-    #[error("{path} is no program file; correct the command")]
+    #[error("{path} is not a program file; correct the command")]
     NoFile { path: PathBuf },
     #[error("the program {path} may not be executed; try chmod +x")]
     NotExecutable { path: PathBuf },
-    #[error("the program {path} cannot be reached ({source}); see the rights of the folders above it")]
+    #[error("the program {path} cannot be accessed ({source}); check the permissions of its parent folders")]
     Unreachable { path: PathBuf, source: io::Error },
     #[error("the command is empty; name a program")]
     Empty,
 }
 
-/// Finds the file that `name` means: a path, from `folder` when it is relative, or a name that is looked for in `search`.
+/// Finds the file of a command `name`: a path, from `folder` when it is relative, or a name that is searched in `search`.
 pub(crate) fn find(name: &str, folder: &Path, search: &str) -> Result<PathBuf, ProgramError> {
     if name.is_empty() {
         return Err(ProgramError::Empty);
@@ -31,7 +31,7 @@ pub(crate) fn find(name: &str, folder: &Path, search: &str) -> Result<PathBuf, P
         let path = folder.join(name);
         return check(&path).map(|()| path);
     }
-    // As execvp does: the first that may be executed; what may not is told only when nothing else is found.
+    // As execvp does: the first file that may be executed; one that may not is reported only when no other is found.
     let mut refused = None;
     for candidate in search.split(':').filter(|dir| !dir.is_empty()).map(|dir| folder.join(dir).join(name)) {
         match check(&candidate) {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use nix::unistd::{Gid, Uid, User};
 
-/// A user as the machine knows it.
+/// A user account of this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Account {
     pub(crate) uid: u32,
@@ -19,19 +19,19 @@ pub(crate) enum AccountError {
     Unknown { user: String },
     #[error("only root may run a program as user {user:?}; run Homeostat as root, or leave run.user out")]
     NotPermitted { user: String },
-    #[error("user {user:?} could not be looked up ({source}); see the user database of this machine")]
+    #[error("user {user:?} could not be looked up ({source}); check the user database of this machine")]
     Lookup { user: String, source: nix::Error },
 }
 
 impl Account {
-    /// The user that runs us.
+    /// The user of this process.
     pub(crate) fn own() -> Self {
         let (uid, gid) = (Uid::effective(), Gid::effective());
         let home = User::from_uid(uid).ok().flatten().map_or_else(|| PathBuf::from("/"), |user| user.dir);
         Self { uid: uid.as_raw(), gid: gid.as_raw(), home }
     }
 
-    /// The user of that name or number; a number that nobody has runs with the group of the same number.
+    /// The user of that name or number; a number without a user gets the group of the same number.
     pub(crate) fn find(user: &str) -> Result<Self, AccountError> {
         let lookup = |source| AccountError::Lookup { user: user.to_owned(), source };
         let found = match user.parse::<u32>() {
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_without_a_name_is_a_user_too() {
+    fn a_number_without_a_name_is_a_user() {
         if Uid::effective().is_root() {
             let account = Account::find("3999999").unwrap();
             assert_eq!((account.uid, account.gid), (3_999_999, 3_999_999));
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_name_is_named_in_the_sentence() {
+    fn an_unknown_user_is_named_in_the_error() {
         let error = Account::find("no-such-user-here").unwrap_err();
         assert!(error.to_string().contains("no-such-user-here"), "{error}");
     }

@@ -2,19 +2,19 @@
 
 use std::collections::BTreeMap;
 
-/// Longest result of one expansion, in bytes: the kernel's limit for one argument (MAX_ARG_STRLEN).
+/// The longest result of one expansion, in bytes: the kernel's limit for one argument (MAX_ARG_STRLEN).
 const EXPANDED_LEN_MAX: usize = 128 * 1024;
 
-/// An expansion grew beyond what exec takes.
+/// The result of an expansion is longer than exec allows.
 #[derive(Debug, thiserror::Error)]
-#[error("{text:?} grows beyond {EXPANDED_LEN_MAX} bytes when its variables are filled in")]
+#[error("{text:?} is longer than {EXPANDED_LEN_MAX} bytes when its variables are expanded")]
 pub(crate) struct TooLong {
     text: String,
 }
 
 /// Replaces `$(NAME)` by the value of NAME, as Kubernetes does.
 ///
-/// `$$` stands for one `$` and begins no reference; a reference to an unknown name stays as it is.
+/// `$$` is one `$` and begins no reference; a reference to an unknown name is kept.
 /// Source: kubernetes/third_party/forked/golang/expansion/expand.go.
 pub(crate) fn expand(text: &str, variables: &BTreeMap<String, String>) -> Result<String, TooLong> {
     let mut expanded = String::with_capacity(text.len());
@@ -50,7 +50,7 @@ pub(crate) fn expand(text: &str, variables: &BTreeMap<String, String>) -> Result
     Ok(expanded)
 }
 
-/// Adds what was declared to what is given; a declared value may name given variables and those declared before it in
+/// Adds declared variables to the given ones; a declared value may refer to given variables and to those declared before it in
 /// the order of their names.
 pub(crate) fn declare(
     given: BTreeMap<String, String>,
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_declared_variable_sees_those_before_it_only() {
+    fn a_declared_variable_refers_only_to_those_before_it() {
         let declared =
             [("B", "$(A)b"), ("C", "$(B)c$(D)"), ("D", "d")].map(|(n, v)| (n.to_owned(), v.to_owned()));
         let all = declare(variables(), &declared.into()).unwrap();
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_doubles_itself_is_stopped() {
+    fn exponential_expansion_is_refused() {
         let declared: BTreeMap<String, String> =
             (0..40).map(|i| (format!("V{i:02}"), format!("$(V{:02})$(V{:02})x", i - 1, i - 1))).collect();
         assert!(declare(BTreeMap::new(), &declared).is_err());

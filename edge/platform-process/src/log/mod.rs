@@ -1,13 +1,14 @@
-//! The output of replicas: written directly to a file by them, and kept within limits by the driver.
+//! The output of replicas, which they write directly to a file, and which the driver keeps within limits.
 //!
 //! All lives of a place append to one file, `logs/SERVICE/ORDINAL/output`, so that their lines keep their order and a
 //! replica depends on no other process. The position of a byte in it never changes: when the file grows too long, its oldest part
 //! is copied to `output.OFFSET` and then punched out of it, which frees its blocks and moves nothing. A reader's
-//! position is valid as long as the bytes are kept anywhere. Behind its end it has room of its own, for when the disk is full.
+//! position is valid as long as the bytes are kept anywhere. Beyond its end, disk space is reserved for when the disk is full.
 
-mod keep;
+mod limits;
 mod read;
-mod room;
+mod reserve;
+mod rotate;
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -15,13 +16,13 @@ use std::path::{Path, PathBuf};
 
 use model::identity::ReplicaId;
 
-pub(crate) use keep::keep_within_limits;
+pub(crate) use limits::keep_within_limits;
 pub(crate) use read::read;
 
-/// The file that is written to.
+/// The file that replicas write to.
 const CURRENT: &str = "output";
 
-/// The part of a log that lies in one file.
+/// The part of a log in one numbered file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Chunk {
     /// Where its first byte lies in the log.
@@ -59,7 +60,7 @@ fn chunks(folder: &Path) -> io::Result<Vec<Chunk>> {
         let Some(start) = start else { continue };
         match entry.metadata() {
             Ok(found) => chunks.push(Chunk { start, end: start + found.len(), path: entry.path() }),
-            // Removed between listing and looking: as good as never listed.
+            // Removed since it was listed.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }

@@ -13,10 +13,10 @@ use platform::{LINE_LEN_MAX, LogError, LogLine, LogLines, TAIL_LINES_MAX};
 
 use super::{CURRENT, chunks, folder_of};
 
-/// Bytes read at once: some hundred lines, and little enough to read on any thread.
+/// The bytes of one read: some hundred lines, and few enough to read on any thread.
 const BLOCK: usize = 64 * 1024;
 
-/// How often new lines are looked for: people who follow a log see no delay, and it is one system call.
+/// How often followers check for new lines: people see no delay, and each check is one system call.
 const FOLLOW_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Opens the log of a place, `last_lines` lines before its end.
@@ -43,36 +43,36 @@ struct PlaceLog {
     open: Option<Part>,
 }
 
-/// A file that holds a part of the log.
+/// A file with a part of the log.
 #[derive(Debug)]
 struct Part {
     file: File,
     /// Where the file's first byte lies in the log.
     start: u64,
-    /// Where the part ends; none for the file that still grows.
+    /// Where the part ends; `None` for the file that still grows.
     end: Option<u64>,
 }
 
 impl PlaceLog {
-    /// Where the bytes that are kept begin and end.
+    /// Where the kept bytes begin and end.
     fn bounds(&self) -> io::Result<(u64, u64)> {
         let end = std::fs::metadata(self.folder.join(CURRENT))?.len();
         let start = chunks(&self.folder)?.first().map_or(0, |chunk| chunk.start);
         Ok((start, end))
     }
 
-    /// Fills `buffer` from `position` on, or from the first byte that is still kept after it; returns where that is, and
-    /// how many bytes there are: 0 at the end.
+    /// Fills `buffer` from `position` on, or from the first byte that is still kept after it; returns the position and the
+    /// number of bytes: 0 at the end.
     fn read_at(&mut self, position: u64, buffer: &mut [u8]) -> io::Result<(u64, usize)> {
         if let Some(part) = &self.open
             && let Some(end) = part.end
-            // The end of a log is looked for backwards, block by block: what is read next may lie before the part.
+            // `tail_start` reads backwards, so the next position may be before the part.
             && (part.start..end).contains(&position)
         {
-            let room = usize::try_from(end - position).unwrap_or(usize::MAX).min(buffer.len());
-            return Ok((position, part.file.read_at(&mut buffer[..room], position - part.start)?));
+            let length = usize::try_from(end - position).unwrap_or(usize::MAX).min(buffer.len());
+            return Ok((position, part.file.read_at(&mut buffer[..length], position - part.start)?));
         }
-        // Either in the growing file, which may meanwhile have a hole where we read, or in a numbered file.
+        // Either in the growing file, which may by now have a hole at this position, or in a numbered file.
         let current = File::open(self.folder.join(CURRENT))?;
         let count = current.read_at(buffer, position)?;
         let numbered = chunks(&self.folder)?;
@@ -88,7 +88,7 @@ impl PlaceLog {
         self.read_at(position.max(chunk.start), buffer)
     }
 
-    /// Fills `buffer` across files; returns how much of it there was.
+    /// Fills `buffer` across files; returns the number of bytes.
     fn fill_from(&mut self, from: u64, buffer: &mut [u8]) -> io::Result<usize> {
         let mut filled = 0;
         while filled < buffer.len() {
@@ -108,12 +108,12 @@ impl PlaceLog {
         }
         let mut block = vec![0; BLOCK];
         let (mut position, mut wanted) = (end, lines);
-        // The end of the last line ends no line before it.
+        // A line break at the end of the log does not begin another line.
         let mut is_last_byte = true;
         while position > start {
             let from = position.saturating_sub(BLOCK as u64).max(start);
-            let room = usize::try_from(position - from).unwrap_or(BLOCK);
-            let filled = self.fill_from(from, &mut block[..room])?;
+            let length = usize::try_from(position - from).unwrap_or(BLOCK);
+            let filled = self.fill_from(from, &mut block[..length])?;
             for at in (0..filled).rev() {
                 if block[at] == b'\n' && !is_last_byte {
                     wanted = wanted.saturating_sub(1);
@@ -142,7 +142,7 @@ struct Reader {
 }
 
 impl Reader {
-    /// The next whole line, or the longest part of one; none when its end has not been printed yet.
+    /// The next whole line, or the longest part of one; `None` when its end has not been printed yet.
     fn whole_line(&mut self) -> io::Result<Option<LogLine>> {
         let mut searched = 0;
         loop {
@@ -163,7 +163,7 @@ impl Reader {
         }
     }
 
-    /// Reads more; false when there is nothing more yet.
+    /// Reads more; `false` when there is nothing more yet.
     fn fill(&mut self) -> io::Result<bool> {
         self.pending.drain(..self.consumed);
         self.consumed = 0;
@@ -195,7 +195,7 @@ impl Reader {
     }
 }
 
-/// Reads on the calling thread: a block at a time, from files that are nearly always in memory.
+/// Reads on the calling thread: one block at a time, from files that are nearly always in the page cache.
 impl LogLines for Reader {
     fn next_present(&mut self) -> BoxFuture<'_, Result<Option<LogLine>, LogError>> {
         let line = match self.whole_line() {

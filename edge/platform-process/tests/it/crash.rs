@@ -179,7 +179,7 @@ async fn a_process_whose_record_was_never_written_is_found_by_its_token() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_replica_that_ends_while_no_driver_runs_takes_its_children_along_at_the_next_start() {
+async fn the_children_of_a_replica_that_ended_without_a_driver_are_killed_at_the_next_start() {
     let mut driver = DriverProcess::start(1, "sleep 50 & sleep 50 & exec sleep 50");
     driver.wait_for(1);
     let mark = driver.mark.clone();

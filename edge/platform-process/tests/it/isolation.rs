@@ -22,17 +22,17 @@ async fn nothing_of_the_driver_is_inherited() {
                   echo fds: $(ls /proc/self/fd | wc -w) >> $OUT.new; mv $OUT.new $OUT; exec sleep 50";
     let spec = json!({"run": {"command": ["/bin/sh", "-c", script], "env": {"OUT": out}}});
     let life = start(&platform, 1, spec).await;
-    let text = until("the replica's words", || text_of(&out)).await;
-    let said: BTreeMap<&str, &str> = text
+    let text = until("the output of the replica", || text_of(&out)).await;
+    let values: BTreeMap<&str, &str> = text
         .lines()
         .filter_map(|line| line.split_once(':'))
         .map(|(name, value)| (name, value.trim()))
         .collect();
-    assert_eq!(said["SigBlk"], "0000000000000000");
-    assert_eq!(said["SigIgn"], "0000000000000000");
-    assert_eq!(said["Umask"], "0022");
+    assert_eq!(values["SigBlk"], "0000000000000000");
+    assert_eq!(values["SigIgn"], "0000000000000000");
+    assert_eq!(values["Umask"], "0022");
     // 0, 1, 2, and the folder that `ls` reads.
-    assert_eq!(said["fds"], "4");
+    assert_eq!(values["fds"], "4");
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", life.pid.unwrap())).unwrap();
     let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
     let pid = life.pid.unwrap().to_string();
@@ -57,13 +57,13 @@ async fn a_replica_runs_as_its_user_without_the_groups_of_root() {
         "user": "3999999",
     }});
     start(&platform, 1, spec).await;
-    let text = until("the replica's words", || text_of(&out)).await;
+    let text = until("the output of the replica", || text_of(&out)).await;
     assert_eq!(text, "3999999 3999999 3999999 /\n");
     end(platform).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_replica_that_takes_too_much_memory_is_killed_and_the_kernel_is_named() {
+async fn a_replica_above_its_memory_limit_is_reported_as_killed_for_memory() {
     let folder = tempfile::tempdir().unwrap();
     let platform = open(&folder);
     if platform.capabilities().memory != Support::Full {
@@ -79,7 +79,7 @@ async fn a_replica_that_takes_too_much_memory_is_killed_and_the_kernel_is_named(
     let LifeState::Exited(exit) = life.state else { panic!("{life:?}") };
     assert_eq!(exit.status, ExitStatus::Signal(9));
     assert!(exit.out_of_memory);
-    // Killed by somebody else, with memory to spare.
+    // Killed by another program, with memory left.
     let spec =
         json!({"run": {"command": ["/bin/sh", "-c", "kill -KILL $$$$"]}, "resources": {"memory": "16Mi"}});
     start(&platform, 2, spec).await;
@@ -115,7 +115,7 @@ fn memory_group(pid: u32) -> Option<std::path::PathBuf> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_group_that_another_driver_has_swept_away_is_made_again() {
+async fn a_control_group_removed_by_another_driver_is_created_again() {
     let folder = tempfile::tempdir().unwrap();
     let platform = open(&folder);
     if platform.capabilities().memory != Support::Full {
@@ -136,7 +136,7 @@ async fn a_group_that_another_driver_has_swept_away_is_made_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_limits_of_a_running_replica_are_raised_and_lowered_but_not_below_what_it_uses() {
+async fn the_limits_of_a_running_replica_change_but_not_below_its_usage() {
     let folder = tempfile::tempdir().unwrap();
     let platform = open(&folder);
     if platform.capabilities().memory != Support::Full {
@@ -172,7 +172,7 @@ async fn the_limits_of_a_running_replica_are_raised_and_lowered_but_not_below_wh
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_replica_that_wants_more_than_its_quota_is_seen_to_wait_and_one_with_a_share_is_not() {
+async fn throttling_is_reported_for_a_quota_but_not_for_a_share() {
     for policy in [CpuPolicy::Quota, CpuPolicy::Share] {
         let folder = tempfile::tempdir().unwrap();
         let mut settings = platform_process::Settings::new(folder.path().join("data"), folder.path());
@@ -264,7 +264,7 @@ impl tracing::Subscriber for Warnings {
 }
 
 #[tokio::test]
-async fn a_process_that_takes_a_moment_to_be_gone_is_nothing_to_be_warned_of() {
+async fn a_process_that_takes_a_moment_to_exit_causes_no_warning() {
     let warnings = Warnings::default();
     let _all_on_this_thread = tracing::subscriber::set_default(warnings.clone());
     let folder = tempfile::tempdir().unwrap();

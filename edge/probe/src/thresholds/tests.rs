@@ -27,7 +27,7 @@ fn a_replica_without_probes_is_ready_and_live_at_once() {
 }
 
 #[test]
-fn it_is_ready_after_the_declared_successes_in_a_row() {
+fn a_replica_is_ready_after_the_declared_successes_in_a_row() {
     let probes = probes(READY);
     assert!(!after(&probes, &[(Readiness, true)]).is_ready());
     assert!(!after(&probes, &[(Readiness, true), (Readiness, false), (Readiness, true)]).is_ready());
@@ -43,7 +43,7 @@ fn one_failure_does_not_take_readiness_away() {
 }
 
 #[test]
-fn it_is_live_until_the_declared_failures_in_a_row() {
+fn a_replica_is_live_until_the_declared_failures_in_a_row() {
     let probes = probes(LIVE);
     assert!(
         after(&probes, &[(Liveness, false), (Liveness, false), (Liveness, true), (Liveness, false)])
@@ -57,14 +57,14 @@ fn it_is_live_until_the_declared_failures_in_a_row() {
 }
 
 #[test]
-fn it_is_not_ready_before_it_has_started() {
+fn a_replica_is_not_ready_before_it_has_started() {
     let probes = probes(STARTUP);
     assert!(!after(&probes, &[(Readiness, true)]).is_ready());
     assert!(after(&probes, &[(Startup, true), (Readiness, true)]).is_ready());
 }
 
 #[test]
-fn a_startup_probe_that_gives_up_asks_for_a_restart() {
+fn a_failed_startup_probe_requests_a_restart() {
     let probes = probes(STARTUP);
     assert!(after(&probes, &[(Startup, false), (Startup, false)]).is_live());
     assert!(!after(&probes, &[(Startup, false); 3]).is_live());

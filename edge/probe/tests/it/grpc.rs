@@ -1,4 +1,4 @@
-//! The health check of gRPC, asked of the server that others use.
+//! gRPC health checks of a server that uses a common implementation.
 
 use model::resource::Check;
 use probe::{Failure, run_check};
@@ -105,7 +105,7 @@ async fn malformed_answers_are_failures() {
     let cases: [(Option<&str>, &[u8], &str); 8] = [
         (None, SERVING, "no grpc-status"),
         (Some("14"), SERVING, "gRPC status 14"),
-        (Some("0"), &[0, 0, 0], "cut off"),
+        (Some("0"), &[0, 0, 0], "truncated"),
         (Some("0"), &[1, 0, 0, 0, 2, 8, 1], "compressed"),
         (Some("0"), &[0, 0, 0, 0, 9, 8, 1], "length"),
         (Some("0"), &[0, 255, 255, 255, 255, 8, 1], "length"),
@@ -119,7 +119,7 @@ async fn malformed_answers_are_failures() {
     }
     let port = answers(Some("0"), SERVING).await;
     assert_eq!(run_check(&replica(port), &of_cart(), LONG).await, Ok(()));
-    // Nothing said is the status that is 0.
+    // An empty message has the status 0.
     let port = answers(Some("0"), &[0, 0, 0, 0, 0]).await;
     let unknown = Failure::NotServing { service: CART.to_owned(), status: "UNKNOWN" };
     assert_eq!(run_check(&replica(port), &of_cart(), LONG).await, Err(unknown));

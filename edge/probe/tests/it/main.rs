@@ -106,7 +106,7 @@ async fn another_protocol_than_http_is_a_failure() {
 }
 
 #[tokio::test]
-async fn a_command_says_why_it_failed() {
+async fn a_failed_command_has_its_cause() {
     assert_eq!(run_check(&replica(1), &check(r#"{"command": ["true"]}"#), LONG).await, Ok(()));
     let failed = run_check(&replica(1), &check(r#"{"command": ["false"]}"#), LONG).await;
     assert_eq!(failed.unwrap_err().to_string(), "it exited with code 1");
@@ -156,7 +156,7 @@ async fn status_where(probes: &str, port: u16, mut wanted: impl FnMut(&ProbeStat
 }
 
 #[tokio::test]
-async fn a_replica_that_was_never_ready_says_why() {
+async fn a_replica_that_was_never_ready_has_a_cause() {
     let port = server(Arc::new(AtomicU16::new(503))).await;
     let probes = r#"{"readiness": {"http": {"path": "/healthz"}, "every": "5ms"}}"#;
     let status = status_where(probes, port, |status| status.note.is_some()).await;

@@ -12,16 +12,16 @@ use crate::endpoint::Endpoint;
 use crate::headers::trace;
 use crate::route::Origin;
 
-/// Bytes kept of a request's target. Longer ones are cut: lines are for people and tools, not for replaying requests.
+/// Bytes kept of a request's target. Longer ones are truncated: lines are for people and tools, not for replaying requests.
 const TARGET_MAX: usize = 4096;
 
-/// Bytes kept of a header's value.
+/// The bytes kept of a header's value.
 const VALUE_MAX: usize = 1024;
 
 /// The header that commonly names a request.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// One request. What a client sent is kept as it is, and escaped when it is written.
+/// One request. The client's bytes are kept unchanged, and escaped when they are written.
 #[derive(Debug, Default)]
 pub(crate) struct Entry {
     pub(super) time: Wall,
@@ -70,16 +70,16 @@ impl Entry {
     /// A request as it was received.
     pub(super) fn new(time: Wall, client: &[u8], protocol: &'static str, parts: &Parts) -> Self {
         let target = parts.uri.path_and_query().map_or("*", |target| target.as_str());
-        let of = |name| cut(value(&parts.headers, name), VALUE_MAX);
+        let of = |name| truncated(value(&parts.headers, name), VALUE_MAX);
         Self {
             time,
-            client: cut(client, VALUE_MAX),
+            client: truncated(client, VALUE_MAX),
             method: parts.method.as_str().into(),
             host: match parts.uri.authority() {
-                Some(authority) => cut(authority.as_str().as_bytes(), VALUE_MAX),
+                Some(authority) => truncated(authority.as_str().as_bytes(), VALUE_MAX),
                 None => of(HOST),
             },
-            target: cut(target.as_bytes(), TARGET_MAX),
+            target: truncated(target.as_bytes(), TARGET_MAX),
             protocol,
             user_agent: of(USER_AGENT),
             referer: of(REFERER),
@@ -91,8 +91,8 @@ impl Entry {
 
     /// A request whose head could not be parsed.
     pub(super) fn malformed(time: Wall, client: &[u8], protocol: &'static str, status: u16) -> Self {
-        let reason = "The head is no HTTP/1.1, or too long.";
-        Self { time, client: cut(client, VALUE_MAX), protocol, status, reason, ..Self::default() }
+        let reason = "The head is not valid HTTP/1.1, or too long.";
+        Self { time, client: truncated(client, VALUE_MAX), protocol, status, reason, ..Self::default() }
     }
 }
 
@@ -100,6 +100,6 @@ fn value(headers: &HeaderMap, name: HeaderName) -> &[u8] {
     headers.get(name).map_or(&[], |value| value.as_bytes())
 }
 
-fn cut(bytes: &[u8], max: usize) -> Box<[u8]> {
+fn truncated(bytes: &[u8], max: usize) -> Box<[u8]> {
     bytes.get(..max).unwrap_or(bytes).into()
 }

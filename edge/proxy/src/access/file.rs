@@ -46,8 +46,8 @@ impl Sink {
         }
     }
 
-    /// Whether so many bytes fit in the open file without a rotation.
-    pub(super) fn has_room_for(&self, bytes: usize) -> bool {
+    /// Whether this many bytes fit in the open file without a rotation.
+    pub(super) fn fits(&self, bytes: usize) -> bool {
         match self {
             Self::Output(_) => true,
             Self::File(rotated) => rotated.len + bytes as u64 <= rotated.len_max,
@@ -81,7 +81,7 @@ fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).append(true).open(path)
 }
 
-/// Renames each file to the next number, over the last one. A crash in between leaves a gap in the numbers, and loses nothing.
+/// Renames each file to the next number, overwriting the last one. A crash in between leaves a gap in the numbers, but loses nothing.
 fn rotate(path: &Path, keep: u32) -> io::Result<()> {
     let allow_absent = |result: io::Result<()>| match result {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -132,7 +132,7 @@ mod tests {
         let path = folder.path().join("access.log");
         fs::write(&path, "before\n").unwrap();
         let mut sink = Sink::open(&declared(&path, "12", 0)).unwrap();
-        assert!(sink.has_room_for(5) && !sink.has_room_for(6));
+        assert!(sink.fits(5) && !sink.fits(6));
         sink.write(b"now\n").unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "before\nnow\n");
         sink.write(b"next\n").unwrap();

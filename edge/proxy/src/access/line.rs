@@ -1,6 +1,6 @@
 //! Formats an entry as a line of text.
 //!
-//! Whatever a client sends, it stays one line, and no field can be mistaken for another.
+//! Whatever a client sends, the result is one line, and fields cannot be confused.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_a_line_of_json_without_what_is_not_known() {
+    fn json_lines_leave_out_unknown_fields() {
         assert_eq!(
             line(&entry(), AccessLogFormat::Json),
             "{\"time\":\"2025-11-28T00:00:00.123Z\",\"client\":\"127.0.0.1\",\"method\":\"GET\",\"host\":\"shop.test\",\"path\":\"/carts?id=1\",\
@@ -204,12 +204,12 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_was_not_understood_says_nothing_of_what_it_asked() {
+    fn the_line_of_a_malformed_request_has_no_fields_of_the_request() {
         let malformed = Entry::malformed(Wall::from_millis(1_764_288_000_123), b"127.0.0.1", "HTTP/1.1", 400);
         assert_eq!(
             line(&malformed, AccessLogFormat::Json),
             "{\"time\":\"2025-11-28T00:00:00.123Z\",\"client\":\"127.0.0.1\",\"protocol\":\"HTTP/1.1\",\"status\":400,\"bytes\":0,\"durationSeconds\":0.0,\
-             \"tries\":0,\"reason\":\"The head is no HTTP/1.1, or too long.\"}\n"
+             \"tries\":0,\"reason\":\"The head is not valid HTTP/1.1, or too long.\"}\n"
         );
         assert_eq!(
             line(&malformed, AccessLogFormat::Combined),
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_went_elsewhere_names_the_address_and_no_replica() {
+    fn a_request_to_an_external_endpoint_has_its_address_instead_of_a_replica() {
         let address = "10.0.0.7:8080".parse().unwrap();
         let line = line(
             &Entry { endpoint: Some(Destination::Elsewhere(address)), ..entry() },
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_a_line_as_apache_writes_it() {
+    fn combined_lines_match_those_of_apache() {
         assert_eq!(
             line(&entry(), AccessLogFormat::Combined),
             "127.0.0.1 - - [28/Nov/2025:00:00:00 +0000] \"GET /carts?id=1 HTTP/1.1\" 200 17 \"-\" \"curl/8\"\n"
@@ -241,7 +241,7 @@ mod tests {
     proptest! {
         /// Whatever a client sends, its line is one line, and reads back as what it sent.
         #[test]
-        fn no_client_can_write_a_second_line_or_another_field(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
+        fn clients_cannot_inject_lines_or_fields(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
             let mut wild = entry();
             wild.user_agent = bytes.clone().into();
             wild.referer = bytes.clone().into();

@@ -1,6 +1,6 @@
 //! The record of a request that is logged, or counted for its route, or both.
 //!
-//! It is shared by all who serve the request, counted when the request is answered, and logged when the last of them drops it.
+//! It is shared by all parts that serve the request, counted when the request is answered, and logged when the last of them drops it.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -11,12 +11,12 @@ use tokio::time::Instant;
 
 use super::Log;
 use super::entry::{Destination, Entry};
-use crate::connection::Client;
+use crate::client::Client;
 use crate::endpoint::Endpoint;
 use crate::route::Protocol;
 use crate::traffic::RouteShard;
 
-/// What is known so far of a request.
+/// What is known of a request so far.
 #[derive(Debug)]
 pub(crate) struct Record {
     started: Instant,

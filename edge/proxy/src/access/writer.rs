@@ -10,23 +10,23 @@ use super::file::Sink;
 use super::line::line;
 use super::{Log, Message, QUEUE_MAX};
 
-/// Bytes gathered for one write: some 200 lines, which fit in the processor's cache.
+/// The bytes collected for one write: some 200 lines, which fit in the processor's cache.
 const BATCH_BYTES_MAX: usize = 64 * 1024;
 
 /// How often files are checked: whether they still have their names, and whether anything still logs to them.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A log with its file and the lines that are not in it yet.
+/// A log with its file and the lines that are not written yet.
 struct OpenLog {
     log: Arc<Log>,
     sink: Option<Sink>,
     lines: String,
     count: u64,
-    /// Whether a warning was logged already that it cannot be written.
+    /// Whether a warning that it cannot be written was logged already.
     has_warned: bool,
 }
 
-/// Writes entries until it is told to stop.
+/// Writes entries until it gets the message to stop.
 pub(crate) fn run(messages: &Receiver<Message>) {
     let mut logs: BTreeMap<String, OpenLog> = BTreeMap::new();
     let mut checked = os::since_boot();
@@ -65,7 +65,7 @@ fn append(logs: &mut BTreeMap<String, OpenLog>, message: Message) -> bool {
         *open = OpenLog::new(&log);
     }
     let is_full = open.lines.len() + line.len() > BATCH_BYTES_MAX;
-    let fits = open.sink.as_ref().is_none_or(|sink| sink.has_room_for(open.lines.len() + line.len()));
+    let fits = open.sink.as_ref().is_none_or(|sink| sink.fits(open.lines.len() + line.len()));
     if is_full || !fits {
         open.flush();
     }

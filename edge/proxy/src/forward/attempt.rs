@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::ForwardedRequest;
 use crate::answer::Answer;
 use crate::body::RequestBody;
-use crate::connection::Client;
+use crate::client::Client;
 use crate::endpoint::Endpoint;
 use crate::exchange::Exchange;
 use crate::grpc;
@@ -34,9 +34,9 @@ pub(super) struct FailedAttempt {
 pub(super) enum AttemptError {
     Broken(Phase),
     TimedOut,
-    /// The endpoint takes no WebSockets over HTTP/2.
+    /// The endpoint does not accept WebSockets over HTTP/2.
     NoWebSocket,
-    /// The client's body is malformed or broke off: no endpoint can answer it, and none is to blame.
+    /// The client's body is malformed or incomplete: no endpoint can answer it, and none is at fault.
     BrokenBody,
 }
 
@@ -144,7 +144,7 @@ impl ForwardedRequest {
         }
     }
 
-    /// An idle connection to the endpoint. For a request that must not be sent twice the system is asked whether it is still open.
+    /// An idle connection to the endpoint. For a request that must not be sent twice the system is queried whether it is still open.
     fn idle_connection(&self, endpoint: &Arc<Endpoint>, address: SocketAddr) -> Option<Box<Http1Connection>> {
         if self.needs_new_connection {
             return None;

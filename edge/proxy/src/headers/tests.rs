@@ -140,7 +140,7 @@ fn an_upgrade_passes_when_named_twice_and_is_not_to_http2() {
 }
 
 #[test]
-fn trailers_are_asked_for_when_the_client_takes_them() {
+fn trailers_are_requested_when_the_client_accepts_them() {
     let parts = passed(&[("host", "a"), ("te", "gzip, trailers"), ("connection", "te")]);
     assert_eq!(parts.headers["te"], "trailers");
     assert_eq!(parts.headers["connection"], "te");
@@ -163,7 +163,7 @@ fn a_response_keeps_its_upgrade_only_when_it_switches() {
 }
 
 #[test]
-fn each_that_ends_here_does_so_alone_too() {
+fn each_hop_by_hop_header_is_removed_alone_too() {
     for name in [
         "connection",
         "expect",
@@ -199,7 +199,7 @@ fn a_trace_that_cannot_be_read_ends_here() {
 }
 
 #[test]
-fn what_is_for_one_connection_is_left_out_of_lines_as_it_is_of_maps() {
+fn hop_by_hop_headers_are_removed_from_lines_as_from_maps() {
     let names = ["connection", "keep-alive", "proxy-connection", "te", "transfer-encoding", "upgrade"];
     assert!(names.iter().all(|name| is_hop_by_hop(name)));
     for name in names.into_iter().chain(["proxy-authenticate"]) {

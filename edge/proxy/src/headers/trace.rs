@@ -74,7 +74,7 @@ fn is_member(member: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    const SAID: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    const VALID: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
     /// What is left of these headers.
     fn left(sent: &[(&'static str, &str)]) -> Vec<(String, String)> {
@@ -90,13 +90,13 @@ mod tests {
     }
 
     #[test]
-    fn what_can_be_read_stays_as_it_was() {
-        let later = format!("{}-what-comes-later", SAID.replace("00-4b", "cc-4b"));
-        for parent in [SAID, &SAID.replace("-01", "-ff"), &SAID.replace("00-4b", "cc-4b"), &later] {
+    fn a_valid_trace_is_unchanged() {
+        let later = format!("{}-what-comes-later", VALID.replace("00-4b", "cc-4b"));
+        for parent in [VALID, &VALID.replace("-01", "-ff"), &VALID.replace("00-4b", "cc-4b"), &later] {
             assert_eq!(left(&[("traceparent", parent)]).len(), 1, "{parent}");
         }
         let sent =
-            [("traceparent", SAID), ("tracestate", "congo=t61rcWkgMzE,"), ("tracestate", "1rojo@v=00 f0")];
+            [("traceparent", VALID), ("tracestate", "congo=t61rcWkgMzE,"), ("tracestate", "1rojo@v=00 f0")];
         let whole: Vec<_> =
             sent.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         assert_eq!(left(&sent), whole);
@@ -110,28 +110,28 @@ mod tests {
         for parent in [
             "",
             "00",
-            &SAID[..54],
-            &format!("{SAID}-more"),
-            &SAID.to_uppercase(),
-            &SAID.replace("00-4b", "ff-4b"),
-            &SAID.replace("00-4b", "cc-4b").replace("-01", "-01x"),
-            &SAID.replace("4736-", "473g-"),
+            &VALID[..54],
+            &format!("{VALID}-more"),
+            &VALID.to_uppercase(),
+            &VALID.replace("00-4b", "ff-4b"),
+            &VALID.replace("00-4b", "cc-4b").replace("-01", "-01x"),
+            &VALID.replace("4736-", "473g-"),
             &zero_trace,
             &zero_span,
         ] {
             assert_eq!(left(&[("traceparent", parent), ("tracestate", "a=1")]), [], "{parent}");
         }
-        assert_eq!(left(&[("traceparent", SAID), ("traceparent", SAID)]), [], "there is one parent");
+        assert_eq!(left(&[("traceparent", VALID), ("traceparent", VALID)]), [], "there is one parent");
         assert_eq!(left(&[("tracestate", "a=1")]), [], "it means nothing alone");
     }
 
     #[test]
-    fn a_state_that_cannot_be_read_goes_alone() {
+    fn an_invalid_state_is_dropped_alone() {
         let many = "a=1,".repeat(33);
         let long = format!("a={}", "x".repeat(257));
         for state in ["a", "=1", "A=1", "a=", "a=1=2", "-a=1", &many, &long] {
-            let found = left(&[("traceparent", SAID), ("tracestate", state)]);
-            assert_eq!(found, [("traceparent".to_owned(), SAID.to_owned())], "{state}");
+            let found = left(&[("traceparent", VALID), ("tracestate", state)]);
+            assert_eq!(found, [("traceparent".to_owned(), VALID.to_owned())], "{state}");
         }
     }
 }

@@ -23,7 +23,7 @@ use crate::timer::Timer;
 /// The initial capacity for the head of an answer: most need less.
 const HEAD_BYTES_USUAL: usize = 512;
 
-/// The length up to which a head and the piece after it are joined in one buffer. The system takes one buffer in some 90 ns less than two
+/// The length up to which a head and the piece after it are joined in one buffer. Sending one buffer takes some 90 ns less than two
 /// (`send` instead of `writev`), and copying 1 KB takes 20 ns.
 const JOINED_BYTES_MAX: usize = 2048;
 
@@ -116,8 +116,8 @@ impl ClientConnection {
         }
     }
 
-    /// Writes the head of a plain answer into the output buffer. It is the last one of the connection if it `is_last` or says so itself; `length` is
-    /// its [`plain_length`], `tick` the time of its `Date`.
+    /// Writes the head of a plain answer into the output buffer. The connection is closed after it if it `is_last` or its headers require that;
+    /// `length` is its [`plain_length`], `tick` the time of its `Date`.
     pub(crate) fn begin_answer(
         &mut self,
         mut answer: Answer<ResponseBody>,
@@ -148,7 +148,7 @@ impl ClientConnection {
         OutgoingAnswer { body: Some(answer.body), is_last: is_last || written.is_last }
     }
 
-    /// Sends an answer that was begun. An error says that it could not be sent completely.
+    /// Sends an answer that was begun. An error means that it could not be sent completely.
     pub(crate) fn poll_answer(
         &mut self,
         cx: &mut Context<'_>,
@@ -172,7 +172,7 @@ impl ClientConnection {
     }
 }
 
-/// What a head that was written says about the connection.
+/// The effect of a written head on the connection.
 struct WrittenHead {
     has_date: bool,
     /// Whether the connection is closed after it.
@@ -181,7 +181,7 @@ struct WrittenHead {
 
 /// Writes the head of a plain answer from its headers, and its length if they lack it.
 fn write_head(status: StatusCode, headers: &HeaderMap, length: u64, head: &mut Vec<u8>) -> WrittenHead {
-    let reason = status.canonical_reason().expect("a plain answer has the words of its status");
+    let reason = status.canonical_reason().expect("a plain answer has a standard status");
     for part in ["HTTP/1.1 ", status.as_str(), " ", reason, "\r\n"] {
         head.extend_from_slice(part.as_bytes());
     }
@@ -196,7 +196,7 @@ fn write_head(status: StatusCode, headers: &HeaderMap, length: u64, head: &mut V
         }
     }
     if !has_length {
-        write!(head, "content-length: {length}\r\n").expect("there is room");
+        write!(head, "content-length: {length}\r\n").expect("writing to a vector cannot fail");
     }
     written
 }
@@ -209,7 +209,7 @@ impl Output {
             let frame = ready!(Pin::new(&mut *coming).poll_frame(cx));
             let Some(Ok(frame)) = frame else { return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())) };
             let piece = frame.into_data().unwrap_or_default();
-            assert!(piece.len() as u64 <= self.body_remaining, "a body is longer than it said");
+            assert!(piece.len() as u64 <= self.body_remaining, "a body is longer than its declared length");
             self.body_remaining -= piece.len() as u64;
             if self.head_sent == 0 && self.head.len() + piece.len() <= JOINED_BYTES_MAX {
                 self.head.extend_from_slice(&piece);
@@ -228,7 +228,7 @@ impl Output {
         loop {
             let head = &self.head[self.head_sent..];
             if head.is_empty() && self.piece.is_empty() {
-                // Even an empty piece would keep the whole buffer that it was cut from, which is to be read into again.
+                // Even an empty piece would keep the whole buffer that it is a part of, which is to be reused.
                 self.piece = Bytes::new();
                 return Poll::Ready(Ok(()));
             }
@@ -296,19 +296,19 @@ mod tests {
             let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
             let (stream, _peer) = listener.accept().await.unwrap();
             let mut connection = ClientConnection::new(Stream::Plain(stream), Bytes::new());
-            let words: Bytes = (0..size).map(|place| b'a' + u8::try_from(place % 26).unwrap()).collect();
-            let mut answer = Answer::from(Response::new(ResponseBody::Local(Some(words.clone()))));
+            let content: Bytes = (0..size).map(|place| b'a' + u8::try_from(place % 26).unwrap()).collect();
+            let mut answer = Answer::from(Response::new(ResponseBody::Local(Some(content.clone()))));
             let length = plain_length(&mut answer).unwrap();
             let mut answer = connection.begin_answer(answer, length, false, &Date::default(), Instant::now());
             let timer = Timers::new().add(Duration::from_secs(60));
             poll_fn(|cx| connection.poll_answer(cx, &mut answer, &timer)).await.unwrap();
-            assert!(words.is_unique());
+            assert!(content.is_unique());
 
             let mut buffered = Vec::new();
             drop(connection);
             client.read_to_end(&mut buffered).await.unwrap();
             let (head, body) = buffered.split_at(buffered.len() - size);
-            assert_eq!(body, words);
+            assert_eq!(body, content);
             assert!(head.starts_with(b"HTTP/1.1 200 OK\r\n") && head.ends_with(b"\r\n\r\n"));
         }
     }

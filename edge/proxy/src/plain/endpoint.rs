@@ -17,14 +17,14 @@ use crate::body::RequestBody;
 use crate::head::Head;
 use crate::upstream::SharedSocket;
 
-/// Bytes that are read at a time within a long body: the default receive buffer of a socket, which never has more at once.
+/// The size of reads within a long body: the default receive buffer of a socket, which never has more at once.
 const LONG_READ_BYTES: usize = 128 * 1024;
 
 /// A connection to an endpoint between two exchanges, or within a [plain](super) one.
 #[derive(Debug)]
 pub(crate) struct EndpointConnection {
     socket: SharedSocket,
-    /// Bytes that were read and not passed on yet.
+    /// Bytes that were read and not forwarded yet.
     buffered: BytesMut,
     /// The head of the request.
     head: Vec<u8>,
@@ -38,11 +38,11 @@ pub(crate) struct EndpointConnection {
 #[derive(Debug)]
 pub(crate) enum Received {
     Plain(PlainAnswer),
-    /// What hyper has to read: an answer that is not plain, or the end of the connection.
+    /// Input for hyper: an answer that is not plain, or the end of the connection.
     NotPlain,
 }
 
-/// Whether a request is plain: it has no body, and asks for nothing but its answer.
+/// Whether a request is plain: it has no body, and expects nothing but its answer.
 pub(crate) fn is_plain(head: &Head, body: &RequestBody) -> bool {
     let Parts { method, uri, headers, .. } = &**head;
     matches!(body, RequestBody::Empty)
@@ -68,12 +68,12 @@ impl EndpointConnection {
         self.body_remaining == 0 && self.buffered.is_empty()
     }
 
-    /// Whether the endpoint has sent something unasked, or closed the connection, as far as the runtime knows.
+    /// Whether the endpoint has sent something without a request, or closed the connection, as far as the runtime knows.
     pub(crate) fn has_input(&mut self, cx: &mut Context<'_>) -> bool {
         self.socket.poll_read_ready(cx).is_ready() && self.poll_fill(cx).is_ready()
     }
 
-    /// Takes what was read and not passed on, for hyper to read.
+    /// Takes the bytes that were read and not forwarded, for hyper to read.
     pub(crate) fn take_buffered(&mut self) -> Bytes {
         std::mem::take(&mut self.buffered).freeze()
     }
@@ -143,9 +143,9 @@ impl EndpointConnection {
         if body_remaining <= READ_BYTES {
             return poll_fill(&mut self.socket, &mut self.buffered, cx);
         }
-        let room = body_remaining.min(LONG_READ_BYTES);
-        if self.buffered.capacity() - self.buffered.len() < room / 2 {
-            self.buffered.reserve(room);
+        let wanted = body_remaining.min(LONG_READ_BYTES);
+        if self.buffered.capacity() - self.buffered.len() < wanted / 2 {
+            self.buffered.reserve(wanted);
         }
         pin!(self.socket.read_buf(&mut self.buffered)).poll(cx)
     }

@@ -1,6 +1,6 @@
 //! Parses the heads of plain requests and answers.
 //!
-//! Whatever is parsed here has to mean the same to hyper, and everything else has to stay in the buffer unchanged. `cargo xtask fuzz heads`
+//! Whatever is parsed here must have the same meaning to hyper, and everything else must stay in the buffer unchanged. `cargo xtask fuzz heads`
 //! compares both on arbitrary bytes.
 
 use std::mem::MaybeUninit;
@@ -41,7 +41,7 @@ pub(crate) struct PlainAnswer {
     pub(crate) raw_head: RawHead,
 }
 
-/// What was found in the bytes that were read so far.
+/// The result of parsing the bytes that were read so far.
 #[derive(Debug)]
 pub(crate) enum Parsed<H> {
     /// The beginning of a head.
@@ -132,7 +132,7 @@ const GAPS_MAX: usize = 3;
 #[derive(Debug)]
 pub(crate) struct RawHead {
     head: Bytes,
-    /// What is passed on, in order.
+    /// The forwarded parts, in order.
     pieces: [Span; GAPS_MAX + 1],
     has_date: bool,
 }
@@ -164,7 +164,7 @@ impl RawHead {
     }
 }
 
-/// What the headers of an answer say, and the ranges of the head that are passed on.
+/// The parsed headers of an answer, and the ranges of the head that are forwarded.
 #[derive(Debug)]
 struct AnswerHeaders {
     pieces: [Span; GAPS_MAX + 1],
@@ -305,7 +305,7 @@ enum HeaderKind {
 
 impl HeaderKind {
     fn of(name: &str) -> Self {
-        let is = |meant: &str| name.eq_ignore_ascii_case(meant);
+        let is = |known: &str| name.eq_ignore_ascii_case(known);
         match name.len() {
             2 if is("te") => Self::HopByHop,
             4 if is("date") => Self::Date,
@@ -321,7 +321,7 @@ impl HeaderKind {
         }
     }
 
-    /// Whether a header of an answer is passed on.
+    /// Whether a header of an answer is forwarded.
     fn is_for_client(self) -> bool {
         match self {
             Self::Other | Self::Date | Self::Length | Self::Expect => true,

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::answer::Answer;
 use crate::body::ResponseBody;
-use crate::connection::Client;
+use crate::client::Client;
 use crate::forward::{self, ClientRequest, RouteOverrides};
 use crate::headers::Upgrade;
 use crate::router::local::{LocalRouter, RouteMatch};
@@ -22,13 +22,13 @@ use crate::router::{edit, gzip};
 
 /// Answers a request on a shared listener, whatever happens.
 pub(crate) async fn answer(client: Rc<Client>, mut request: ClientRequest) -> Answer<ResponseBody> {
-    let router = client.local.router.as_ref().expect("only a listener with routes asks for them");
+    let router = client.local.router.as_ref().expect("it is called only for listeners with routes");
     let upgrade = match forward::prepare(&client, &mut request.parts) {
         Ok(upgrade) => upgrade,
         Err(refusal) => return forward::local_reply(&client, request, refusal.status, refusal.message),
     };
     if route::has_dot_segments(request.parts.uri.path()) {
-        let message = "The request's path has an element `.` or `..`; resolve it and ask again.";
+        let message = "The request's path has an element `.` or `..`; resolve it and try again.";
         return forward::local_reply(&client, request, StatusCode::BAD_REQUEST, message);
     }
     let Some(mut matched) = router.find(&client.worker, &request.parts) else {
@@ -36,7 +36,7 @@ pub(crate) async fn answer(client: Rc<Client>, mut request: ClientRequest) -> An
             &client,
             request,
             StatusCode::NOT_FOUND,
-            "No route is for this request.",
+            "No route matches this request.",
         );
     };
     matched.shard(client.worker.index).requests.add(1);
@@ -66,7 +66,7 @@ fn admit(client: &Client, matched: &RouteMatch, now: Instant) -> Result<(), Dura
 }
 
 fn rate_limited(client: &Rc<Client>, request: ClientRequest, wait: Duration) -> Answer<ResponseBody> {
-    let message = "There are too many requests; try again later.";
+    let message = "Too many requests; try again later.";
     let mut answer = forward::local_reply(client, request, StatusCode::TOO_MANY_REQUESTS, message);
     // In whole seconds, rounded up.
     let seconds = wait.as_nanos().div_ceil(1_000_000_000).max(1) as u64;
@@ -87,7 +87,7 @@ async fn apply_rule(
         return redirected(client, request, redirect, matched);
     }
     let Some(Target { service, port }) = matched.backend.clone() else {
-        let message = "The route of this request leads to no service that is there.";
+        let message = "The route of this request has no service that exists.";
         return forward::local_reply(client, request, StatusCode::INTERNAL_SERVER_ERROR, message);
     };
     if let Some(rewrite) = &rule.rewrite
@@ -120,7 +120,8 @@ fn redirected(
     let status = StatusCode::from_u16(redirect.status_code.into()).unwrap_or(StatusCode::FOUND);
     match HeaderValue::try_from(location) {
         Ok(location) => {
-            let mut answer = forward::local_reply(client, request, status, "It is elsewhere.");
+            let mut answer =
+                forward::local_reply(client, request, status, "The resource is at another location.");
             answer.headers().insert(LOCATION, location);
             answer
         }

@@ -1,6 +1,6 @@
 //! Compresses answers on their way to clients that accept it.
 //!
-//! What was received from the endpoint is flushed as soon as nothing more is available, so that a streamed answer stays one.
+//! Received bytes are flushed as soon as nothing more is available, so that a streamed answer is still streamed.
 
 use std::io::{self, Write};
 use std::pin::Pin;
@@ -29,7 +29,7 @@ pub(crate) const GZIPS_MAX: usize = 128;
 /// Answers of fewer bytes are not compressed: the savings would not pay for the further headers.
 const LENGTH_MIN: u64 = 256;
 
-/// Compressed bytes that are gathered before they are passed on, as long as more is available.
+/// Compressed bytes that are collected before they are forwarded, as long as more is available.
 const PIECE: usize = 16 * 1024;
 
 /// Content types that compress well, besides `text/…` and those that end with `+json` or `+xml`.
@@ -66,23 +66,23 @@ pub(super) fn is_wanted(method: &Method, headers: &HeaderMap) -> bool {
 pub(super) fn compress(
     mut answer: Answer<ResponseBody>,
     is_wanted: bool,
-    room: &Arc<Semaphore>,
+    permit: &Arc<Semaphore>,
 ) -> Answer<ResponseBody> {
     if !is_compressible(&mut answer) {
         return answer;
     }
     let headers = answer.headers();
-    // Compressed or not: a cache must not serve one form to clients that asked for the other.
+    // Compressed or not: a cache must not serve one form to clients that requested the other.
     headers.append(VARY, HeaderValue::from_static("accept-encoding"));
-    let room = is_wanted.then(|| Arc::clone(room).try_acquire_owned().ok()).flatten();
-    let Some(room) = room else { return answer };
+    let permit = is_wanted.then(|| Arc::clone(permit).try_acquire_owned().ok()).flatten();
+    let Some(permit) = permit else { return answer };
     headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     headers.remove(CONTENT_LENGTH);
     headers.remove(ACCEPT_RANGES);
     weaken(headers);
     answer.map(|source| {
         let encoder = Some(GzEncoder::new(Vec::new(), Compression::fast()));
-        let gzip = Gzip { source, encoder, has_unflushed: false, trailers: None, _room: room };
+        let gzip = Gzip { source, encoder, has_unflushed: false, trailers: None, _permit: permit };
         ResponseBody::Gzip(Box::new(gzip))
     })
 }
@@ -109,7 +109,7 @@ fn is_text(content_type: &str) -> bool {
     name.starts_with("text/") || name.ends_with("+json") || name.ends_with("+xml") || TYPES.contains(&&*name)
 }
 
-/// Makes an `ETag` weak: the bytes are no longer the same, only their meaning is. Source: RFC 9110, section 8.8.1.
+/// Makes an `ETag` weak: the content is equivalent, but not byte for byte. Source: RFC 9110, section 8.8.1.
 fn weaken(headers: &mut HeaderMap) {
     let strong = headers.get(ETAG).filter(|tag| !tag.as_bytes().starts_with(b"W/"));
     let weak = strong.and_then(|tag| HeaderValue::from_bytes(&[b"W/", tag.as_bytes()].concat()).ok());
@@ -122,13 +122,13 @@ fn weaken(headers: &mut HeaderMap) {
 #[derive(Debug)]
 pub(crate) struct Gzip {
     source: ResponseBody,
-    /// `None` once the body was passed on completely.
+    /// `None` once the body was forwarded completely.
     encoder: Option<GzEncoder<Vec<u8>>>,
-    /// Whether the encoder holds data back that was not passed on.
+    /// Whether the encoder has data that was not forwarded.
     has_unflushed: bool,
     /// What follows the last piece.
     trailers: Option<HeaderMap>,
-    _room: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Gzip {

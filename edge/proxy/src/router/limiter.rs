@@ -20,7 +20,7 @@ const CLIENTS_MAX: usize = 4096;
 pub(super) struct Limiter {
     declared: RequestLimit,
     rate_limit: RateLimit,
-    /// The bucket of all clients; if each has one of its own, the bucket of those for whom there is no room.
+    /// The bucket of all clients; if each has its own, the bucket of those beyond the maximum.
     all: Bucket,
     clients: Box<[Mutex<Clients>]>,
 }
@@ -52,7 +52,7 @@ impl Limiter {
         }
     }
 
-    /// Whether it was made from this declaration.
+    /// Whether it was created from this declaration.
     pub(super) fn is(&self, declared: &RequestLimit) -> bool {
         self.declared == *declared
     }
@@ -64,7 +64,7 @@ impl Limiter {
         let wait_ns = match self.clients.get(shard_of(key)) {
             None => self.all.take(self.rate_limit, now_ns),
             Some(clients) => {
-                // Each bucket is one number, so a panic while they were locked does no harm.
+                // Each bucket is one number, so a poisoned lock does no harm.
                 let mut clients = clients.lock().unwrap_or_else(PoisonError::into_inner);
                 match clients.take(key, self.rate_limit, now_ns) {
                     Some(wait_ns) => wait_ns,
@@ -91,10 +91,10 @@ impl Bucket {
 }
 
 impl Clients {
-    /// `None` when there is no room for one more client.
+    /// `None` when there are as many clients as allowed.
     fn take(&mut self, key: u64, rate_limit: RateLimit, now_ns: u64) -> Option<Result<(), u64>> {
         if !self.full_at_ns.contains_key(&key) && self.full_at_ns.len() >= CLIENTS_MAX {
-            self.make_room(now_ns);
+            self.evict_full(now_ns);
             if self.full_at_ns.len() >= CLIENTS_MAX {
                 return None;
             }
@@ -110,7 +110,7 @@ impl Clients {
     }
 
     /// Drops full buckets. Cheap while none can be full, so that masses of new clients do not cost a scan each.
-    fn make_room(&mut self, now_ns: u64) {
+    fn evict_full(&mut self, now_ns: u64) {
         if now_ns >= self.first_full_at_ns {
             self.full_at_ns.retain(|_, full_at_ns| *full_at_ns > now_ns);
             self.first_full_at_ns = self.full_at_ns.values().copied().min().unwrap_or(0);
@@ -122,7 +122,7 @@ impl Clients {
 fn key_of(client: IpAddr) -> u64 {
     match client.to_canonical() {
         IpAddr::V4(four) => u64::from(four.to_bits()),
-        // Below 2^32 lies nothing that is routed.
+        // Keys below 2^32 are not those of routed IPv6 addresses.
         IpAddr::V6(six) => (six.to_bits() >> 64) as u64,
     }
 }
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv6_customer_is_one_client() {
+    fn an_ipv6_prefix_is_one_client() {
         let each = limiter(LimitBy::Client);
         let of = |text: &str| each.take(text.parse().unwrap(), NOW).is_ok();
         assert!(of("2001:db8::1") && of("2001:db8::2") && !of("2001:db8::3"));
@@ -183,7 +183,7 @@ mod tests {
         assert_eq!(
             let_in,
             SHARDS * CLIENTS_MAX + 2,
-            "as many as there is room for, and a burst of the others"
+            "the maximum number of clients, and a burst of the others"
         );
         let kept: usize = each.clients.iter().map(|part| part.lock().unwrap().full_at_ns.len()).sum();
         assert_eq!(kept, SHARDS * CLIENTS_MAX);

@@ -10,7 +10,7 @@ use model::resource::route::{Compression, Fraction, RouteTimeouts};
 use route::{Head, Sampler, WeightedRoundRobin};
 
 use crate::access::Record;
-use crate::connection::Client;
+use crate::client::Client;
 use crate::forward::ClientRequest;
 use crate::local::LocalService;
 use crate::router::limiter::Limiter;
@@ -24,7 +24,7 @@ use crate::worker::Worker;
 #[derive(Debug)]
 pub(crate) struct LocalRouter {
     service: Arc<Service>,
-    /// Differs between workers, so that they do not all begin with the same service.
+    /// Differs between workers, so that they do not all start with the same service.
     seed: u64,
     state: RefCell<Option<State>>,
 }
@@ -145,8 +145,8 @@ impl LocalRouter {
         let backend = turn.and_then(|at| target(local.backends.get(at)?, &declared.backends[at]));
         let mirrors = local.mirrors.iter_mut().zip(&declared.mirrors).filter_map(|(mirror, declared)| {
             let Fraction { numerator, denominator } = declared.share;
-            let takes = mirror.sampler.takes(numerator, denominator);
-            target(&mirror.service, &declared.backend).filter(|_| takes)
+            let is_sampled = mirror.sampler.sample(numerator, denominator);
+            target(&mirror.service, &declared.backend).filter(|_| is_sampled)
         });
         let mirrors = mirrors.collect();
         Some(RouteMatch { route, rule: found.rule, prefix_len: found.prefix_len, backend, mirrors })

@@ -29,13 +29,13 @@ use crate::worker::Worker;
 /// copies a second from each worker.
 const COPIES_MAX: usize = 64;
 
-/// How long a copy may take in all: longer than most requests take, and short enough that hanging ones soon make room.
+/// The timeout of a copy: longer than most requests take, and short enough that hanging ones do not block others for long.
 const COPY_TIME: Duration = Duration::from_secs(10);
 
 /// Bytes of an answer that are read so that its connection can be reused. After a longer one the connection is closed.
 const ANSWER_BYTES_MAX: u64 = 1 << 20;
 
-/// The copies that a request is to be sent in.
+/// The copies of a request that are to be sent.
 #[derive(Debug)]
 pub(crate) struct Copies {
     worker: Rc<Worker>,

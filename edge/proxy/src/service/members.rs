@@ -1,4 +1,4 @@
-//! The endpoints of a service, which its lock guards, and the snapshot that is made from them.
+//! The endpoints of a service, guarded by its lock, and the snapshot that is made from them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::versions::Versions;
 pub(super) struct Members {
     pub(super) route: ServiceRoute,
     pub(super) current: Vec<Member>,
-    /// No longer in the route, but still answering something.
+    /// No longer in the route, but with requests in flight.
     leaving: Vec<Member>,
     /// The counters of endpoints that were dropped.
     pub(super) gone: Versions,
@@ -85,7 +85,7 @@ impl Members {
         let is_current = |old: &Member| self.current.iter().any(|m| Arc::ptr_eq(&m.endpoint, &old.endpoint));
         let gone = old.into_iter().filter(|m| !is_current(m));
         self.leaving.extend(gone.inspect(|m| m.endpoint.set_state(EndpointState::Out)));
-        self.drop_drained();
+        self.remove_drained();
         if self.route.outliers != route.outliers {
             self.outliers = Outliers::new(route.outliers);
             self.latency_windows = None;
@@ -99,7 +99,7 @@ impl Members {
     }
 
     /// Drops endpoints that have left the route and have no request in flight; their counts stay with their versions.
-    pub(super) fn drop_drained(&mut self) {
+    pub(super) fn remove_drained(&mut self) {
         let Self { leaving, gone, .. } = self;
         let left = leaving.extract_if(.., |m| m.endpoint.in_flight() == 0);
         left.filter(Member::is_replica).for_each(|m| gone.absorb(&m.endpoint));

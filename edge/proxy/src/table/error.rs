@@ -8,48 +8,52 @@ use ::route::CompileError;
 use balance::EndpointId;
 use thiserror::Error;
 
-use super::ENDPOINTS_MAX;
 use crate::tls::TlsError;
 
-/// Why a service or a shared listener was not set. Nothing has changed: neither the service nor what it listens on.
+/// The most endpoints of one service. Each has about 3.3 KiB of counters for each worker: 54 MiB with four workers.
+pub(super) const ENDPOINTS_MAX: usize = 4096;
+
+/// Why a service or a shared listener was not set. Neither the service nor its listener has changed.
 #[derive(Debug, Error)]
 pub enum RouteError {
     /// Another program listens there.
     #[error(
-        "service `{service}` cannot listen on {address}: another program does; stop it or choose another address"
+        "service `{service}` cannot listen on {address}: another program listens there; stop it or choose another address"
     )]
     AddressInUse {
         /// The service.
         service: Arc<str>,
-        /// Where it was to listen.
+        /// The requested address.
         address: SocketAddr,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
     /// Another service of this proxy listens there.
-    #[error("service `{service}` cannot listen on {address}: service `{by}` does; choose another address")]
+    #[error(
+        "service `{service}` cannot listen on {address}: service `{by}` listens there; choose another address"
+    )]
     AddressTaken {
         /// The service.
         service: Arc<str>,
         /// Where it was to listen.
         address: SocketAddr,
-        /// Who listens there.
+        /// The service that listens there.
         by: Arc<str>,
     },
-    /// The address is not ours or not allowed, or descriptors have run out.
+    /// The address is not one of this machine or not permitted, or descriptors have run out.
     #[error(
-        "service `{service}` cannot listen on {address}: the system refuses it; check the address and the rights"
+        "service `{service}` cannot listen on {address}: the system refuses it; check the address and the permissions"
     )]
     Listen {
         /// The service.
         service: Arc<str>,
         /// Where it was to listen.
         address: SocketAddr,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
     /// The certificates cannot be used.
-    #[error("service `{service}` cannot be reached over TLS: {error}")]
+    #[error("could not set up TLS for service `{service}`: {error}")]
     Tls {
         /// The service.
         service: Arc<str>,
@@ -65,7 +69,7 @@ pub enum RouteError {
         id: EndpointId,
     },
     /// More endpoints than a service may have.
-    #[error("service `{service}` cannot be routed: it has {count} endpoints and may have {ENDPOINTS_MAX}")]
+    #[error("service `{service}` cannot be routed: it has {count} endpoints, the limit is {ENDPOINTS_MAX}")]
     TooManyEndpoints {
         /// The service.
         service: Arc<str>,
@@ -73,7 +77,7 @@ pub enum RouteError {
         count: usize,
     },
     /// A route has an expression that cannot be used.
-    #[error("route `{}` cannot be followed: {}", .0.route, .0.why)]
+    #[error("route `{}` cannot be used: {}", .0.route, .0.why)]
     Expression(CompileError),
     /// The proxy is shutting down.
     #[error("service `{service}` cannot be routed: the proxy is shutting down")]

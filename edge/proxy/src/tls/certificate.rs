@@ -18,7 +18,7 @@ use crate::route::CertificateFiles;
 /// Bytes of a file with certificates or a key at most: a chain of ten with keys of 4,096 bits has 25 KiB.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
-/// Why certificates cannot be used. Whatever was in use before stays so.
+/// Why certificates cannot be used. Certificates that were in use before stay in use.
 #[derive(Debug, Error)]
 pub enum TlsError {
     /// A file is missing or may not be read.
@@ -26,16 +26,16 @@ pub enum TlsError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
-    /// A file is far larger than what it should hold.
+    /// A file is too large.
     #[error("could not read {}: it has more than {FILE_BYTES_MAX} bytes, which no certificate or key has", .path.display())]
     TooLarge {
         /// The file.
         path: PathBuf,
     },
-    /// A file is not in PEM, or breaks off.
+    /// A file is not in PEM, or is truncated.
     #[error("could not read {} as PEM: {source}", .path.display())]
     Pem {
         /// The file.
@@ -43,13 +43,13 @@ pub enum TlsError {
         /// What is wrong with it.
         source: pem::Error,
     },
-    /// A file in PEM holds something else.
+    /// A file in PEM has no certificate.
     #[error("{} holds no certificate: one begins with -----BEGIN CERTIFICATE-----", .path.display())]
     NoCertificate {
         /// The file.
         path: PathBuf,
     },
-    /// A file in PEM holds no key that can be used.
+    /// A file in PEM has no key that can be used.
     #[error(
         "{} holds no private key that can be read: one begins with -----BEGIN PRIVATE KEY-----; decrypt an encrypted one with `openssl pkey`",
         .path.display()
@@ -58,7 +58,7 @@ pub enum TlsError {
         /// The file.
         path: PathBuf,
     },
-    /// What stands in the PEM is no X.509 certificate.
+    /// The content of the PEM is not an X.509 certificate.
     #[error("{} holds no valid certificate: {reason}", .path.display())]
     Malformed {
         /// The file.
@@ -66,8 +66,8 @@ pub enum TlsError {
         /// What is wrong with it.
         reason: String,
     },
-    /// Both can be read and do not belong together.
-    #[error("the key in {} is not the one of the certificate in {}; give the two that were made together", .key.display(), .certificate.display())]
+    /// The key does not belong to the certificate.
+    #[error("the key in {} is not the one of the certificate in {}; use a matching pair", .key.display(), .certificate.display())]
     Mismatch {
         /// The file of the certificate.
         certificate: PathBuf,
@@ -79,13 +79,13 @@ pub enum TlsError {
     Key {
         /// The file.
         path: PathBuf,
-        /// What rustls said.
+        /// The error of rustls.
         source: rustls::Error,
     },
-    /// The system has no randomness to give.
-    #[error("could not make keys for the tickets of sessions: {source}")]
+    /// The system gave no random bytes.
+    #[error("could not generate keys for session tickets: {source}")]
     Tickets {
-        /// What rustls said.
+        /// The error of rustls.
         source: rustls::Error,
     },
 }

@@ -1,4 +1,4 @@
-//! ACME challenges: how a certificate authority validates that a host is ours.
+//! ACME challenges: how a certificate authority validates control over a host.
 //!
 //! Source: RFC 8555, section 8.3 (`http-01`), and RFC 8737 (`tls-alpn-01`).
 
@@ -13,16 +13,16 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::ClientHello;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
-/// The ALPN protocol of an authority that only wants to see a certificate. Source: RFC 8737, section 4.
+/// The ALPN protocol of an authority that only validates a certificate. Source: RFC 8737, section 4.
 pub(crate) const ACME_TLS: &[u8] = b"acme-tls/1";
 
-/// Where it looks by HTTP; the token follows.
+/// The path of HTTP challenges; the token follows.
 const PATH: &str = "/.well-known/acme-challenge/";
 
 /// The answer of a host to a challenge.
 #[derive(Clone)]
 pub enum Challenge {
-    /// A certificate, to clients that offer the protocol `acme-tls/1` and ask for the host, on every listener that speaks TLS.
+    /// A certificate, for clients that offer the protocol `acme-tls/1` and request the host, on every listener with TLS.
     Tls {
         /// In DER.
         certificate: Vec<u8>,
@@ -96,7 +96,7 @@ impl Challenges {
         })
     }
 
-    /// Each change leaves it whole, so a panic while it was locked does no harm.
+    /// Consistent after every change, so a poisoned lock does no harm.
     fn by_host(&self) -> MutexGuard<'_, BTreeMap<String, ActiveChallenge>> {
         self.by_host.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -110,7 +110,7 @@ impl ActiveChallenge {
         };
         let provider = Arc::new(ring::default_provider());
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key));
-        // Not checked against the key: it has a critical extension that only authorities know.
+        // Not checked against the key, because it has a critical extension that only authorities know.
         let active = CertifiedKey::new(vec![certificate], provider.key_provider.load_private_key(key)?);
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()

@@ -24,7 +24,7 @@ const PROTOCOLS: [&[u8]; 2] = [HTTP_2, b"http/1.1"];
 /// The state of a service's certificates.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsState {
-    /// Those in use, in the order of their declaration; issued ones only once they are there.
+    /// Those in use, in the order of their declaration; issued ones only once they exist.
     pub certificates: Vec<CertificateState>,
     /// Why files that have changed could not be used.
     pub problem: Option<Arc<str>>,
@@ -37,9 +37,9 @@ pub struct CertificateState {
     pub files: CertificateFiles,
     /// The host names that it is for.
     pub names: Vec<String>,
-    /// When it begins to be valid.
+    /// When its validity begins.
     pub not_before: SystemTime,
-    /// When it ceases to be.
+    /// When its validity ends.
     pub not_after: SystemTime,
 }
 
@@ -71,7 +71,7 @@ struct FileWatch {
     problem: Option<Arc<str>>,
 }
 
-/// What changes when a file does: device, inode, size, and when its content changed in seconds and nanoseconds.
+/// Identifies the content of a file: device, inode, size, and modification time in seconds and nanoseconds.
 type Stamp = (u64, u64, i64, i64, i64);
 
 impl Terminator {
@@ -98,7 +98,7 @@ impl Terminator {
 
     /// Reloads the files if they have changed and can be used.
     ///
-    /// If they cannot, that is reported once the next check finds them unchanged: a certificate and its key are rarely written at the same moment.
+    /// If they cannot, that is reported once the next check finds them unchanged: a certificate and its key are rarely written at the same time.
     pub(crate) fn reload_if_changed(&self, service: &str) {
         let mut watch = self.watch();
         let present = stamps(&self.tls);
@@ -127,7 +127,7 @@ impl Terminator {
         }
     }
 
-    /// Each change leaves it whole, so a panic while it was locked does no harm.
+    /// Consistent after every change, so a poisoned lock does no harm.
     fn watch(&self) -> MutexGuard<'_, FileWatch> {
         self.watch.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -148,7 +148,7 @@ impl CertificateSet {
         }
         for path in &tls.issued {
             let files = CertificateFiles { certificate: path.clone(), key: path.clone() };
-            // Whoever has it issued reports why it is missing, and renews it if it is broken.
+            // The ACME client reports why it is missing, and renews it if it is broken.
             if let Ok(loaded) = LoadedCertificate::read(&files, &provider) {
                 take(files, loaded);
             }
@@ -170,7 +170,7 @@ fn config(provider: Arc<CryptoProvider>, resolver: CertificateResolver) -> Resul
     Ok(config)
 }
 
-/// Chooses the certificate for a client: the first that is for the name it asks for, or else the first.
+/// Chooses the certificate for a client: the first for the requested name, or else the first.
 #[derive(Debug)]
 struct CertificateResolver {
     keys: Vec<Arc<CertifiedKey>>,

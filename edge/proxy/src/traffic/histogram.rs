@@ -34,7 +34,7 @@ impl Histogram {
         self.counts.iter().sum()
     }
 
-    /// What was counted since an earlier reading of the same counters.
+    /// The counts since an earlier reading of the same counters.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         let mut counts = self.counts.clone();

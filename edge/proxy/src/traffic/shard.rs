@@ -77,7 +77,7 @@ pub(crate) struct Shard {
     pub(crate) malformed: Counter,
     pub(crate) handshake_failures: Counter,
     pub(crate) broken_off: Counter,
-    /// Requests that went first to an endpoint that others run.
+    /// Requests that went first to an external endpoint.
     pub(crate) elsewhere: Counter,
 
     answers: Answers,

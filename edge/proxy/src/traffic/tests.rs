@@ -15,7 +15,7 @@ fn an_empty_histogram_has_no_quantile() {
 }
 
 #[test]
-fn what_is_beyond_the_range_is_counted_in_the_last_bucket() {
+fn values_above_the_range_are_counted_in_the_last_bucket() {
     let h = of(&[u64::MAX / 2, 3_600_000_000]);
     assert_eq!(h.count(), 2);
     assert_eq!(h.quantile(0.5), Some(Histogram::TOP));

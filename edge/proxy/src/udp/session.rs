@@ -70,7 +70,7 @@ pub(crate) struct EndpointSocket {
 pub(crate) enum SendOutcome {
     /// It was sent, or is queued until an endpoint is ready.
     Sent,
-    /// It was dropped: the system did not take it, or the queue is full.
+    /// It was dropped: the system did not accept it, or the queue is full.
     Dropped,
     /// Nothing listens at its endpoint.
     Refused,
@@ -230,7 +230,7 @@ impl Session {
         let queued = self.take_queued();
         self.destination.replace(Destination::Open(socket));
         self.note_activity(sessions);
-        // The first was sent already.
+        // The first datagram was sent already.
         let lost = queued
             .iter()
             .skip(1)

@@ -75,7 +75,7 @@ impl ServiceSocket {
         self.socket.try_io(Interest::READABLE, || receive_with_address(descriptor, buffer))
     }
 
-    /// Sends a datagram to the client, now or not at all: a late one would be as useless as a lost one.
+    /// Sends a datagram to the client at once or not at all: a late one would be as useless as a lost one.
     pub(crate) fn send(&self, datagram: &[u8], key: &SessionKey) -> io::Result<()> {
         let to = SockaddrStorage::from(key.client);
         let send = |control: &[ControlMessage<'_>]| {

@@ -5,8 +5,8 @@
 //! of them.
 //!
 //! hyper's connection is a future that must be polled for its requests to make progress. It has no task of its own: the request that uses it
-//! polls it, so that a response reaches the client's connection without a switch between tasks. Between requests nobody polls it; what
-//! happened meanwhile is noticed when it is used again.
+//! polls it, so that a response reaches the client's connection without a switch between tasks. Between requests it is not polled; what
+//! happens in that time is noticed when it is used again.
 
 use std::future::poll_fn;
 use std::io;
@@ -45,8 +45,8 @@ use self::handover::HandoverSocket;
 /// Bytes that the head of a response may have; a larger one counts as malformed. nginx allows 4 to 8 KiB by default.
 pub(crate) const RESPONSE_HEAD_BYTES_MAX: usize = 64 * 1024;
 
-/// Answers with a length, in a row, after which a connection is taken back from hyper. A handover costs about as much as a plain exchange
-/// saves, so one in nine exchanges is cheap.
+/// The number of consecutive answers with a length after which a connection is taken back from hyper. A handover costs about as much as a
+/// plain exchange saves, so one in nine exchanges is cheap.
 const PLAIN_ANSWERS_MIN: u8 = 8;
 
 /// An established connection.
@@ -96,7 +96,7 @@ impl Http1Connection {
         let mut socket = SharedSocket::connect(address, timeout).await?;
         if let Some(OutgoingHeader { version, addresses }) = proxy_header {
             let header = proxy_protocol::encode(version, addresses);
-            // A new socket has room for it.
+            // The empty send buffer of a new socket has space for it.
             socket.write_all(&header).await.map_err(ConnectError::Refused)?;
         }
         let codec = Codec::Plain(EndpointConnection::new(socket.clone()));
@@ -172,7 +172,7 @@ impl Http1Connection {
             Codec::Hyper(hyper) if self.plain_answers_missing == 0 && hyper.sender.is_ready() => hyper,
             Codec::Hyper(_) => return false,
         };
-        // Lets hyper read first: only that shows whether the endpoint has sent something unasked.
+        // Lets hyper read first: only that shows whether the endpoint has sent something without a request.
         hyper.drive(&mut self.is_finished, &mut noop_context());
         if self.is_finished {
             return false;
@@ -296,8 +296,8 @@ impl Http1Connection {
         self.is_reusable()
     }
 
-    /// Asks the system whether the endpoint has closed the connection or sent something unasked: one system call, for requests that must not be
-    /// sent twice.
+    /// Asks the system whether the endpoint has closed the connection or sent something without a request: one system call, for requests that
+    /// must not be sent twice.
     pub(crate) fn has_unexpected_input(&self) -> bool {
         self.socket.has_input()
     }

@@ -29,25 +29,25 @@ mod tunnel_stream;
 pub(crate) use self::stream::{Http2Sender, Http2Stream};
 pub(crate) use self::tunnel_stream::TunnelStream;
 
-/// Requests at once on one connection as long as another connection may be opened, even if the endpoint allows more. RFC 9113, section 6.5.2, recommends to
-/// allow no less; with more, one lost packet holds up too many.
+/// Concurrent requests on one connection as long as another connection may be opened, even if the endpoint allows more. RFC 9113, section
+/// 6.5.2, recommends to allow no less; with more, one lost packet would delay too many.
 const STREAMS_MAX: usize = 100;
 
-/// Requests on one connection before the endpoint has said how many it allows.
+/// Concurrent requests on one connection before the endpoint's settings are known.
 const STREAMS_BEFORE_SETTINGS: usize = 1;
 
 /// Connections from one worker to one endpoint: 800 requests at once, and more on the same ones if the endpoint allows them. Connections that
 /// carry mostly tunnels, which may last for hours, do not count.
 const CONNECTIONS_MAX: usize = 8;
 
-/// Bytes of a response that we hold until the client takes them.
+/// The bytes of a response that are buffered until the client reads them.
 ///
 /// The window of the whole connection is as large as possible, so that clients that do not read block no others: 100 of them make a
-/// connection hold 12.5 MiB, until they are disconnected after [`stream_idle`](crate::Timeouts::stream_idle).
+/// connection buffer 12.5 MiB, until they are disconnected after [`stream_idle`](crate::Timeouts::stream_idle).
 const STREAM_WINDOW_BYTES: u32 = 128 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = (1 << 31) - 1;
 
-/// Bytes of a request's body that wait for the endpoint to take them.
+/// The bytes of a request's body that are buffered until the endpoint reads them.
 const SEND_BYTES_MAX: usize = 64 * 1024;
 
 /// An HTTP/2 connection, from the moment it is first needed.
@@ -59,7 +59,7 @@ pub(crate) struct Http2Connection {
     streams: Cell<u32>,
     /// Streams that have become tunnels.
     tunnels: Cell<u32>,
-    /// Requests at once that the endpoint allows.
+    /// Concurrent requests that the endpoint allows.
     streams_allowed: Cell<usize>,
     /// Whether the endpoint's settings are known, or are not waited for any longer.
     has_settings: Cell<bool>,
@@ -96,7 +96,7 @@ impl Http2Connection {
         connection
     }
 
-    /// Whether it takes requests, or will: it is not closed, and the endpoint has not sent GOAWAY.
+    /// Whether it accepts requests, or will: it is not closed, and the endpoint has not sent GOAWAY.
     fn is_open(&self) -> bool {
         !self.is_retired.get()
             && match &mut *self.state.borrow_mut() {
@@ -114,7 +114,7 @@ impl Http2Connection {
         matches!(&*self.state.borrow(), State::Open(_, socket) if socket.is_closed_by_peer())
     }
 
-    fn has_room(&self) -> bool {
+    fn accepts_stream(&self) -> bool {
         (self.streams.get() as usize) < self.streams_max()
     }
 
@@ -233,9 +233,9 @@ async fn drive(driver: Connection<SharedSocket, Bytes>, connection: &Weak<Http2C
 pub(crate) struct Http2Pool(Vec<Rc<Http2Connection>>);
 
 impl Http2Pool {
-    /// Reserves a stream for a request: on the first connection that has room, else on a new one, else on the one with the fewest streams.
+    /// Reserves a stream for a request: on the first connection below its limit, else on a new one, else on the one with the fewest streams.
     ///
-    /// With `checks_open`, for requests that must not be sent twice, the system is asked whether the connection is still open.
+    /// With `checks_open`, for requests that must not be sent twice, the system is queried whether the connection is still open.
     pub(crate) fn stream(
         &mut self,
         worker: &Worker,
@@ -245,8 +245,8 @@ impl Http2Pool {
     ) -> Http2Stream {
         self.0.retain(|connection| connection.is_open());
         loop {
-            let roomy = self.0.iter().position(|connection| connection.has_room());
-            let at = match roomy {
+            let accepting = self.0.iter().position(|connection| connection.accepts_stream());
+            let at = match accepting {
                 Some(at) => at,
                 None if self.0.iter().filter(|connection| !connection.is_mostly_tunnels()).count()
                     < CONNECTIONS_MAX =>
@@ -277,7 +277,7 @@ impl Http2Pool {
         });
     }
 
-    /// Whether the endpoint is known to take no WebSockets.
+    /// Whether the endpoint is known to refuse WebSockets.
     pub(crate) fn refuses_websockets(&self) -> bool {
         self.0.iter().any(|connection| connection.is_open() && connection.refuses_websockets())
     }

@@ -20,7 +20,7 @@ use tokio::net::{TcpSocket, TcpStream};
 pub(crate) enum ConnectError {
     #[error("the endpoint refused the connection")]
     Refused(#[source] io::Error),
-    #[error("the system has no socket for the connection: descriptors, ports or memory have run out")]
+    #[error("the system could not create a socket: descriptors, ports or memory have run out")]
     Shortage(#[source] io::Error),
     #[error("the endpoint did not accept the connection in time")]
     TimedOut,
@@ -38,7 +38,7 @@ impl ConnectError {
         }
     }
 
-    /// Whether it says something about the endpoint, and not about ourselves.
+    /// Whether the endpoint is the cause, and not a shortage of this process.
     pub(crate) fn is_of_endpoint(&self) -> bool {
         match self {
             Self::Refused(_) | Self::TimedOut | Self::Preface(_) => true,
@@ -68,12 +68,12 @@ impl SharedSocket {
         Ok(Self(Rc::new(Socket { stream, sent: Cell::new(0), received: Cell::new(0) })))
     }
 
-    /// Bytes that the system has taken to be sent.
+    /// Bytes that the system has accepted for sending.
     pub(crate) fn sent(&self) -> u64 {
         self.0.sent.get()
     }
 
-    /// Bytes that came from the endpoint.
+    /// Bytes received from the endpoint.
     pub(crate) fn received(&self) -> u64 {
         self.0.received.get()
     }

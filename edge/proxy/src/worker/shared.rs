@@ -1,4 +1,4 @@
-//! What all workers share, and how they are reached from outside.
+//! The state that all workers share, and the handles through which they are controlled.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,12 +14,17 @@ use crate::connection_limit::ConnectionPermit;
 use crate::listener::ListenerSocket;
 use crate::service::Service;
 use crate::tls::Challenges;
-use crate::udp::SESSIONS_MAX;
 
-/// Orders that may queue for a worker; its loop takes them as fast as connections can be set up.
+/// The length of a worker's queue of commands; its loop takes them as fast as connections can be set up.
 const COMMANDS_MAX: usize = 1024;
 
-/// What all workers share.
+/// The most concurrent sessions over all services: any client can begin one with a datagram, even from a forged address.
+///
+/// Each takes a descriptor and about 4 KiB, half of it in the kernel: 16,384 descriptors and 64 MiB. They have permits of their own, so that a
+/// flood of datagrams does not keep connections out.
+const SESSIONS_MAX: usize = 16_384;
+
+/// The state that all workers share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) clock: Clock,
@@ -55,12 +60,12 @@ pub(crate) struct Shutdown {
 pub(crate) enum IdleClients {
     /// They are closed.
     CloseNow,
-    /// Their clients may be about to send a request: each may send one more, and its answer says that the connection closes. HTTP/2 clients get a
-    /// GOAWAY at once, which loses no request.
+    /// Their clients may be about to send a request: each may send one more, and its answer announces that the connection closes. HTTP/2 clients
+    /// get a GOAWAY at once, which loses no request.
     CloseAfterAnswer,
 }
 
-/// How a worker is reached from outside.
+/// The handle through which a worker is controlled.
 #[derive(Debug)]
 pub(crate) struct WorkerHandle {
     pub(super) commands: mpsc::Sender<Command>,
@@ -118,7 +123,7 @@ impl Drop for ActiveConnection {
 }
 
 impl Shared {
-    /// The part that `workers` workers share, and the receiver of each one's commands.
+    /// The shared state of `workers` workers, and the receiver of each one's commands.
     pub(crate) fn new(
         workers: usize,
         connections_max: usize,
@@ -154,7 +159,7 @@ impl Shared {
         (shared, commands)
     }
 
-    /// Tells all workers that services or endpoints have changed.
+    /// Notifies all workers that services or endpoints have changed.
     pub(crate) fn announce_change(&self) {
         self.workers.iter().for_each(|worker| worker.changed.notify_one());
     }
@@ -177,13 +182,13 @@ impl Shared {
         self.open.cancelled().await;
     }
 
-    /// Tells all workers to finish what is in progress, and to end. Only the first call counts.
+    /// Lets all workers finish what is in progress, and end. Only the first call has an effect.
     pub(crate) fn stop(&self, shutdown: Shutdown) {
         self.shutdown.get_or_init(|| shutdown);
         self.stop.cancel();
     }
 
-    /// Tells all workers to end at once, regardless of the grace period.
+    /// Ends all workers at once, regardless of the grace period.
     pub(crate) fn abort(&self) {
         self.stop(Shutdown { grace: Duration::ZERO, idle_clients: IdleClients::CloseNow });
         self.abort.cancel();

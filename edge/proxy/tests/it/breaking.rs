@@ -18,12 +18,12 @@ use crate::kit::*;
 use crate::upgrading::{UPGRADE, echo};
 
 /// Answers each request with its name once it is released.
-async fn held(name: &'static str, go: &Arc<Semaphore>) -> Backend {
-    let go = Arc::clone(go);
+async fn held(name: &'static str, release: &Arc<Semaphore>) -> Backend {
+    let release = Arc::clone(release);
     Backend::http(move |_request| {
-        let go = Arc::clone(&go);
+        let release = Arc::clone(&release);
         async move {
-            go.acquire().await.unwrap().forget();
+            release.acquire().await.unwrap().forget();
             Response::new(Full::new(Bytes::from_static(name.as_bytes())))
         }
     })
@@ -46,8 +46,8 @@ async fn send(fixture: &Fixture, answers: &mut JoinSet<Response<Bytes>>) {
 
 #[tokio::test]
 async fn beyond_the_limit_of_the_service_the_answer_is_503_at_once() {
-    let go = Arc::new(Semaphore::new(0));
-    let backend = held("held", &go).await;
+    let release = Arc::new(Semaphore::new(0));
+    let backend = held("held", &release).await;
     let fixture = Fixture::with(&[backend.address], |_, route| route.limits = limits(Some(2), None));
     let mut answers = JoinSet::new();
     send(&fixture, &mut answers).await;
@@ -59,7 +59,7 @@ async fn beyond_the_limit_of_the_service_the_answer_is_503_at_once() {
     assert_eq!((refused.status().as_u16(), &refused.headers()["retry-after"]), (503, &"1".parse().unwrap()));
     assert_eq!(fixture.traffic().over_limit, 1);
 
-    go.add_permits(9);
+    release.add_permits(9);
     while let Some(answer) = within(answers.join_next()).await {
         assert_eq!(answer.unwrap().body(), "held");
     }
@@ -77,8 +77,8 @@ async fn a_full_endpoint_is_skipped_until_all_are_full() {
         Balance::LeastLoaded,
         Balance::ConsistentHash,
     ] {
-        let go = Arc::new(Semaphore::new(0));
-        let (one, two) = (held("one", &go).await, held("two", &go).await);
+        let release = Arc::new(Semaphore::new(0));
+        let (one, two) = (held("one", &release).await, held("two", &release).await);
         let fixture = Fixture::with(&[one.address, two.address], |_, route| {
             (route.balance, route.limits) = (balance, limits(None, Some(3)));
         });
@@ -97,7 +97,7 @@ async fn a_full_endpoint_is_skipped_until_all_are_full() {
         fixture.table.set_endpoint_state(SERVICE, id(1), EndpointState::Out).unwrap();
         assert_eq!(fixture.client().await.get("/").await.unwrap().status(), 503, "{balance:?}");
         assert_eq!(fixture.traffic().over_limit, 2);
-        go.add_permits(6);
+        release.add_permits(6);
         while let Some(answer) = within(answers.join_next()).await {
             assert_eq!(answer.unwrap().status(), 200);
         }
@@ -141,15 +141,15 @@ async fn a_crowd_on_several_workers_never_exceeds_the_limit_of_an_endpoint() {
 
 #[tokio::test]
 async fn disconnected_clients_and_ended_tunnels_release_their_permits() {
-    let go = Arc::new(Semaphore::new(0));
-    let backend = held("held", &go).await;
+    let release = Arc::new(Semaphore::new(0));
+    let backend = held("held", &release).await;
     let fixture = Fixture::with(&[backend.address], |_, route| route.limits = limits(Some(1), None));
     let mut answers = JoinSet::new();
     send(&fixture, &mut answers).await;
     until(|| fixture.table.in_flight(SERVICE, id(0)) == 1).await;
     answers.shutdown().await;
     until(|| fixture.table.in_flight(SERVICE, id(0)) == 0).await;
-    go.add_permits(9);
+    release.add_permits(9);
     until_answered(&fixture, 200).await;
 
     let tunnels = echo().await;

@@ -164,7 +164,7 @@ async fn survive_drains(protocol: Protocol) {
         let id = route.endpoints[victim].id;
         fixture.table.set_endpoint_state(SERVICE, id, EndpointState::Draining).unwrap();
         within(fixture.table.drained(SERVICE, id)).await;
-        // Nothing is in flight: killing it now hurts nobody.
+        // Nothing is in flight: killing it now fails no request.
         processes[victim] = Process::start();
         let reborn = EndpointId { incarnation: id.incarnation + 1, ..id };
         route.endpoints[victim] = EndpointRoute::new(reborn, processes[victim].address);

@@ -105,7 +105,7 @@ async fn shutdown_lets_requests_finish() {
     let (proxy, address) = (fixture.proxy, fixture.address);
     let mut ending = JoinSet::new();
     ending.spawn(async move { proxy.shutdown(DEADLINE).await });
-    // Nobody is accepted any more, while the request is still under way.
+    // No connection is accepted any more, while the request is still in flight.
     within(async {
         while tokio::net::TcpStream::connect(address).await.is_ok() {
             tokio::task::yield_now().await;

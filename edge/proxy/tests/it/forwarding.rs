@@ -122,7 +122,7 @@ async fn a_body_that_ends_with_the_connection_is_passed_on_completely() {
 }
 
 #[tokio::test]
-async fn a_response_that_breaks_off_is_seen_as_broken() {
+async fn a_truncated_response_is_visible_to_the_client() {
     let backend = Backend::raw(|mut stream| async move {
         read_head(&mut stream).await;
         stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this").await.unwrap();
@@ -176,7 +176,7 @@ async fn connections_to_endpoints_are_pooled_and_reused() {
 }
 
 #[tokio::test]
-async fn counters_tell_what_happened() {
+async fn counters_count_requests_by_outcome() {
     let backend =
         Backend::http(|request: Request<_>| async move { empty(request.uri().path()[1..].parse().unwrap()) })
             .await;

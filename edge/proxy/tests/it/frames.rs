@@ -129,7 +129,7 @@ impl FrameStream {
     pub(crate) async fn find(&mut self, kind: u8) -> Option<Frame> {
         loop {
             let frame = self.next().await?;
-            // What settings and windows say is of no matter to these tests, and ours is said.
+            // The content of SETTINGS and WINDOW_UPDATE frames does not matter to these tests.
             if frame.kind == kind && (kind != PING || frame.flags == ACK) {
                 return Some(frame);
             }
@@ -219,7 +219,7 @@ fn broken_order() -> Vec<Case> {
     vec![
         ("4.3: headers that are no HPACK", vec![frame(HEADERS, 5, 1, &[0xff; 5])], COMPRESSION_ERROR),
         (
-            "4.3: a header table that grows beyond what was said",
+            "4.3: a header table that grows beyond the announced size",
             vec![frame(HEADERS, 5, 1, &[0x3f, 0xe2, 0x1f])],
             COMPRESSION_ERROR,
         ),
@@ -321,10 +321,10 @@ async fn a_malformed_request_is_refused_and_reaches_no_endpoint() {
         ("8.3.1: no scheme", without(":scheme")),
         ("8.3.1: no path", without(":path")),
         ("8.3.1: two paths", with((":path", "/other"))),
-        ("8.1.1: less than was said", post("5", b"1234")),
-        ("8.1.1: more than was said", post("5", b"12345GET / HTTP/1.1\r\n")),
+        ("8.1.1: less than declared", post("5", b"1234")),
+        ("8.1.1: more than declared", post("5", b"12345GET / HTTP/1.1\r\n")),
         (
-            "8.1.1: nothing of what was said",
+            "8.1.1: nothing of the declared length",
             vec![request(&[&GET[..], &[("content-length", "5")]].concat(), END_STREAM)],
         ),
     ];
@@ -338,7 +338,7 @@ async fn a_malformed_request_is_refused_and_reaches_no_endpoint() {
                 _ => {}
             }
         };
-        // The stream is reset, or the request is answered 400, of which the status stands in HPACK's table (RFC 7541, A), or all ends.
+        // The stream is reset, or the request is answered 400, a status in HPACK's static table (RFC 7541, A), or the connection ends.
         let is_refused = match ended.kind {
             RST_STREAM | GOAWAY => ended.error_code() == PROTOCOL_ERROR,
             _ => ended.payload[0] == 0x80 | 12,
@@ -347,15 +347,15 @@ async fn a_malformed_request_is_refused_and_reaches_no_endpoint() {
         let is_over = ended.kind == GOAWAY;
         assert_eq!(raw.still_answers(3).await, !is_over, "{name}");
     }
-    // One for each connection that was well afterwards; an endpoint may have seen the beginning of a body that broke off.
+    // One for each connection that still worked afterwards; an endpoint may have received the beginning of an incomplete body.
     assert!(count.load(Ordering::Relaxed) <= 16 + 2, "{count:?}");
 }
 
 #[tokio::test]
 async fn only_the_preface_begins_http_2() {
     let fixture = Fixture::new(&[]);
-    let said = send_raw(fixture.address, "PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n").await;
-    assert!(said.is_empty() || said.starts_with("HTTP/1.1 4"), "{said}");
+    let received = send_raw(fixture.address, "PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n").await;
+    assert!(received.is_empty() || received.starts_with("HTTP/1.1 4"), "{received}");
     // Slowly, but right.
     let mut stream = TcpStream::connect(fixture.address).await.unwrap();
     for byte in PREFACE {
@@ -368,7 +368,7 @@ async fn only_the_preface_begins_http_2() {
 }
 
 #[tokio::test]
-async fn endless_headers_are_cut_off() {
+async fn endless_headers_are_rejected() {
     let fixture = Fixture::new(&[]);
     for name_bytes in [10, 10_000] {
         let mut raw = FrameStream::connect(fixture.address).await;
@@ -391,7 +391,7 @@ fn resident_kib() -> usize {
 }
 
 #[tokio::test]
-async fn a_rapid_reset_flood_is_cut_off_and_fills_no_memory() {
+async fn a_rapid_reset_flood_is_stopped_with_bounded_memory() {
     let (backend, count) = counting().await;
     let fixture = Arc::new(Fixture::new(&[backend.address]));
     let before = resident_kib();
@@ -434,7 +434,7 @@ async fn slow_resets_end_the_connection_too() {
     let mut told_to_go = false;
     for stream in (1..).step_by(2) {
         raw.send(&[get(stream, &[])]).await;
-        // Heard of, so that it is no burst.
+        // Waits until it was processed, so that it is not a burst.
         raw.send(&[frame(PING, 0, 0, &[0; 8])]).await;
         match raw.next_of(&[PING, GOAWAY]).await {
             Some(frame) if frame.kind == GOAWAY => {

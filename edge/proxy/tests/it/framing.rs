@@ -107,7 +107,7 @@ async fn a_bad_chunk_ends_both_connections() {
 }
 
 #[tokio::test]
-async fn a_broken_request_body_is_not_blamed_on_endpoints() {
+async fn a_broken_request_body_does_not_count_against_endpoints() {
     let backend = Backend::http(|request: hyper::Request<hyper::body::Incoming>| async move {
         let body = http_body_util::BodyExt::collect(request.into_body()).await;
         empty(if body.is_ok() { 200 } else { 400 })

@@ -190,7 +190,7 @@ async fn calls_of_all_kinds_pass_with_their_metadata_and_outcome() {
 }
 
 #[tokio::test]
-async fn many_calls_at_once_share_what_there_is() {
+async fn many_concurrent_calls_are_all_answered() {
     let backend = endpoint(&Arc::default()).await;
     let fixture = fixture(&backend, |_| {});
     let grpc = caller(fixture.address).await;
@@ -202,11 +202,11 @@ async fn many_calls_at_once_share_what_there_is() {
 
 #[tokio::test]
 async fn local_replies_have_a_grpc_status() {
-    let nobody = Fixture::with(&[], |_, route| route.timeouts.endpoint = Duration::ZERO);
-    let status = call(&caller(nobody.address).await, "/t/Echo", &["one"]).await.unwrap_err();
+    let empty = Fixture::with(&[], |_, route| route.timeouts.endpoint = Duration::ZERO);
+    let status = call(&caller(empty.address).await, "/t/Echo", &["one"]).await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable);
     assert_eq!(status.message(), "No endpoint of the service became ready in time; try again.");
-    let traffic = nobody.traffic();
+    let traffic = empty.traffic();
     assert_eq!((traffic.counts.status[4], traffic.unavailable), (1, 1), "it counts as 503");
 
     let left = Arc::new(Notify::new());
@@ -229,13 +229,13 @@ async fn local_replies_have_a_grpc_status() {
 
 #[tokio::test]
 async fn an_answer_of_the_proxy_is_its_trailers_only() {
-    let nobody = Fixture::with(&[], |_, route| route.timeouts.endpoint = Duration::ZERO);
+    let empty = Fixture::with(&[], |_, route| route.timeouts.endpoint = Duration::ZERO);
     let mut asked = request("POST", "/t/Echo", "");
     asked.headers_mut().insert("content-type", "application/grpc+proto".parse().unwrap());
-    let answer = nobody.client().await.send(asked).await.unwrap();
-    let said = |name: &str| answer.headers().get(name).unwrap().to_str().unwrap();
+    let answer = empty.client().await.send(asked).await.unwrap();
+    let header_of = |name: &str| answer.headers().get(name).unwrap().to_str().unwrap();
     assert_eq!(
-        (answer.status().as_u16(), said("content-type"), said("grpc-status")),
+        (answer.status().as_u16(), header_of("content-type"), header_of("grpc-status")),
         (200, "application/grpc", "14")
     );
     assert_eq!(answer.body(), "");
@@ -264,8 +264,8 @@ async fn a_call_ends_at_its_deadline() {
     let ends = async |address, timeout| {
         let h2_client = http2::Http2Client::at(address).await;
         let answer = within(h2_client.send(timed("/t/Never", timeout))).await.unwrap();
-        let said = |name: &str| answer.headers().get(name).unwrap().to_str().unwrap();
-        let outcome = (answer.status().as_u16(), said("content-type"), said("grpc-status"));
+        let header_of = |name: &str| answer.headers().get(name).unwrap().to_str().unwrap();
+        let outcome = (answer.status().as_u16(), header_of("content-type"), header_of("grpc-status"));
         assert_eq!(outcome, (200, "application/grpc", "4"));
         assert!(hyper::body::Body::is_end_stream(answer.body()), "trailers only");
         within(left.notified()).await;
@@ -345,7 +345,7 @@ async fn a_cancelled_call_is_cancelled_at_its_endpoint() {
 }
 
 #[tokio::test]
-async fn outcomes_that_a_server_is_to_blame_for_count_as_errors_and_eject_it() {
+async fn server_side_grpc_statuses_count_as_errors_and_eject() {
     let backend = endpoint(&Arc::default()).await;
     let fixture = fixture(&backend, |route| {
         route.outliers = OutlierPolicy { failures_in_a_row: 3, ..OutlierPolicy::default() };
@@ -380,7 +380,7 @@ async fn calls_are_routed_by_their_method() {
     assert_eq!(call(&grpc, "/t/Other", &["one"]).await.unwrap_err().code(), Code::Unavailable);
     assert_eq!(call(&grpc, "/t/Late", &["one"]).await.unwrap_err().code(), Code::Internal);
     let unknown = call(&grpc, "/elsewhere/Echo", &["one"]).await.unwrap_err();
-    assert_eq!((unknown.code(), unknown.message()), (Code::Unimplemented, "No route is for this request."));
+    assert_eq!((unknown.code(), unknown.message()), (Code::Unimplemented, "No route matches this request."));
     let route = fixture.table.route_traffic().remove(0);
     assert_eq!(
         (route.requests, route.status),
@@ -391,7 +391,7 @@ async fn calls_are_routed_by_their_method() {
 }
 
 #[tokio::test]
-async fn a_response_that_is_no_grpc_counts_by_its_status() {
+async fn a_response_that_is_not_grpc_counts_by_its_http_status() {
     let backend = Backend::http2(100, |_| async {
         Response::builder().status(502).body(Empty::<Bytes>::new()).unwrap()
     })

@@ -31,7 +31,7 @@ fn with(header: &str, value: &str) -> Request<Full<Bytes>> {
     request
 }
 
-/// Who answers each of a hundred users, asked over a new connection each time.
+/// The endpoint of each of a hundred users, over a new connection each time.
 async fn endpoints_of(fixture: &Fixture, ask: impl Fn(u32) -> Request<Full<Bytes>>) -> Vec<Bytes> {
     let mut homes = Vec::new();
     for user in 0..100 {

@@ -62,7 +62,7 @@ fn policy(after: HedgeAfter, budget_percent: u8) -> Option<HedgePolicy> {
 /// An endpoint that a test holds back has not answered after this time.
 const SOON: HedgeAfter = HedgeAfter::Fixed(Duration::from_millis(5));
 
-/// In turn, so that the first endpoint is asked first.
+/// Round robin, so that the first endpoint gets the first request.
 fn fixture(endpoints: &[&HeldEndpoint], hedge: Option<HedgePolicy>) -> Fixture {
     let addresses: Vec<_> = endpoints.iter().map(|held| held.backend.address).collect();
     Fixture::with(&addresses, |config, route| {
@@ -136,10 +136,10 @@ async fn only_safe_requests_are_hedged() {
 }
 
 #[tokio::test]
-async fn when_one_attempt_fails_the_other_counts() {
+async fn when_one_attempt_fails_the_other_is_used() {
     // The second refuses, so the first is waited for.
     let first = HeldEndpoint::new("first").await;
-    let fixture = Fixture::with(&[first.backend.address, nobody()], |config, route| {
+    let fixture = Fixture::with(&[first.backend.address, unused_address()], |config, route| {
         config.workers = NonZeroUsize::MIN;
         (route.balance, route.hedge) = (Balance::RoundRobin, policy(SOON, 10));
     });

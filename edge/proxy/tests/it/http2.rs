@@ -84,9 +84,9 @@ async fn echo() -> Backend {
 }
 
 #[tokio::test]
-async fn many_requests_share_a_connection_and_none_waits_for_another() {
-    let go = Arc::new(Semaphore::new(0));
-    let permits = Arc::clone(&go);
+async fn many_concurrent_requests_share_a_connection() {
+    let release = Arc::new(Semaphore::new(0));
+    let permits = Arc::clone(&release);
     let backend = Backend::http(move |request: Request<_>| {
         let permits = Arc::clone(&permits);
         async move {
@@ -107,7 +107,7 @@ async fn many_requests_share_a_connection_and_none_waits_for_another() {
     until_async(|| async { fixture.table.in_flight(SERVICE, id(0)) == 50 }, &mut slow).await;
     let quick = h2_client.get("/quick?x=1").await.unwrap();
     assert_eq!(quick.body(), "shop.example/quick?x=1");
-    go.add_permits(50);
+    release.add_permits(50);
     for answer in within(futures_util::future::join_all(slow)).await {
         assert_eq!(answer.unwrap().body(), "shop.example/slow");
     }
@@ -144,7 +144,7 @@ async fn bodies_stream_both_ways_followed_by_trailers() {
     let sending = h2_client.send(asked);
     let (answer, ()) = tokio::join!(sending, async { pieces.send(piece("one")).await.unwrap() });
     let mut answer = answer.unwrap().into_body();
-    // The answer begins while the request goes on: nothing waits for the end.
+    // The answer begins before the request has ended.
     assert_eq!(within(answer.frame()).await.unwrap().unwrap().into_data().unwrap(), "one");
     for text in ["two", "three"] {
         pieces.send(piece(text)).await.unwrap();
@@ -244,8 +244,8 @@ async fn a_reset_request_is_cancelled_at_its_endpoint() {
 
 #[tokio::test]
 async fn a_draining_endpoint_finishes_its_streams() {
-    let (came, go) = (Arc::new(Notify::new()), Arc::new(Semaphore::new(0)));
-    let (signal, permits) = (Arc::clone(&came), Arc::clone(&go));
+    let (came, release) = (Arc::new(Notify::new()), Arc::new(Semaphore::new(0)));
+    let (signal, permits) = (Arc::clone(&came), Arc::clone(&release));
     let leaving = Backend::http(move |_request: Request<_>| {
         signal.notify_one();
         let permits = Arc::clone(&permits);
@@ -271,7 +271,7 @@ async fn a_draining_endpoint_finishes_its_streams() {
         assert_eq!(h2_client.get("/").await.unwrap().body(), "staying");
     }
     assert_eq!(fixture.table.in_flight(SERVICE, id(0)), 1);
-    go.add_permits(1);
+    release.add_permits(1);
     let (answer, ()) = within(async { tokio::join!(asked, fixture.table.drained(SERVICE, id(0))) }).await;
     assert_eq!(answer.unwrap().body(), "slow");
 }
@@ -279,8 +279,8 @@ async fn a_draining_endpoint_finishes_its_streams() {
 #[tokio::test]
 async fn removed_services_and_stopping_proxies_send_goaway_and_let_streams_finish() {
     for stops in [false, true] {
-        let (came, go) = (Arc::new(Notify::new()), Arc::new(Semaphore::new(0)));
-        let (signal, permits) = (Arc::clone(&came), Arc::clone(&go));
+        let (came, release) = (Arc::new(Notify::new()), Arc::new(Semaphore::new(0)));
+        let (signal, permits) = (Arc::clone(&came), Arc::clone(&release));
         let backend = Backend::http(move |_request: Request<_>| {
             signal.notify_one();
             let permits = Arc::clone(&permits);
@@ -305,7 +305,7 @@ async fn removed_services_and_stopping_proxies_send_goaway_and_let_streams_finis
             assert!(fixture.table.remove_service(SERVICE));
         }
         idle.closed().await;
-        go.add_permits(1);
+        release.add_permits(1);
         assert_eq!(within(asked).await.unwrap().body(), "slow");
         busy.closed().await;
         assert!(within(ending.join_next()).await.is_none_or(|cut| cut.unwrap() == 0));
@@ -317,7 +317,7 @@ async fn an_idle_connection_is_ended_without_losing_a_request() {
     let backend = Backend::named("a").await;
     let fixture = Fixture::with(&[backend.address], |_, route| {
         route.timeouts.client_idle = Duration::from_millis(50);
-        // Bytes that are no request are no beginning of one.
+        // Invalid bytes do not count as the beginning of a request.
         route.timeouts.request_head = DEADLINE * 10;
     });
     let h2_client = Http2Client::new(&fixture).await;

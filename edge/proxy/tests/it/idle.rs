@@ -99,7 +99,7 @@ async fn send_in_pieces(mut stream: TcpStream, seed: u64, rounds: u64) {
         if rng.next_u64().is_multiple_of(2) {
             continue;
         }
-        // A part of the last one comes with those before it, and the rest once their answers were heard.
+        // A part of the last request comes with those before it, and the rest after their answers.
         let cut = rng.next_u64() as usize % request.len();
         let rest = said.split_off(said.len() - cut);
         stream.write_all(&said).await.unwrap();
@@ -195,7 +195,7 @@ async fn idle_clients_may_send_one_more_request_during_a_takeover() {
     let mut leaving = JoinSet::new();
     let address = fixture.address;
     leaving.spawn(fixture.proxy.hand_over(DEADLINE));
-    // Until the worker has heard of it, answers do not say so.
+    // Until the worker has been notified, answers have no `Connection: close`.
     within(async { while TcpStream::connect(address).await.is_ok() {} }).await;
     for stream in &mut idle_clients {
         stream.write_all(b"GET /last HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();

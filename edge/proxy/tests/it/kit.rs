@@ -240,7 +240,7 @@ pub(crate) async fn read_head(stream: &mut TcpStream) -> String {
     String::from_utf8_lossy(&head).into_owned()
 }
 
-/// An address on which nobody listens.
-pub(crate) fn nobody() -> SocketAddr {
+/// An address without a listener.
+pub(crate) fn unused_address() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], ports::free()))
 }

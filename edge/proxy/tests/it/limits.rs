@@ -17,7 +17,7 @@ async fn is_closed(mut stream: TcpStream) {
 
 #[tokio::test]
 async fn a_head_that_arrives_too_slowly_times_out() {
-    let backend = Backend::named("never asked").await;
+    let backend = Backend::named("never sent").await;
     let fixture = Fixture::with(&[backend.address], |_, route| route.timeouts.request_head = SHORT);
     let mut stream = TcpStream::connect(fixture.address).await.unwrap();
     let dripping = async {
@@ -74,7 +74,7 @@ async fn silent_connections_are_closed_by_every_worker() {
 }
 
 #[tokio::test]
-async fn a_body_that_stops_coming_is_cut_off() {
+async fn a_stalled_body_times_out() {
     let backend =
         Backend::http(|request: hyper::Request<_>| async move { hyper::Response::new(request.into_body()) })
             .await;

@@ -45,13 +45,13 @@ async fn each_request_is_a_line_with_client_endpoint_and_duration() {
     let gone = Backend::named("gone").await.stop().await;
     let (fixture, _folder, path) = fixture(&[gone, good.address], &json!({}));
     let mut client = fixture.client().await;
-    let mut asked = request("GET", "/carts?id=1", "");
-    let headers = asked.headers_mut();
+    let mut sent = request("GET", "/carts?id=1", "");
+    let headers = sent.headers_mut();
     headers.insert("user-agent", "test/1 \"quoted\"".parse().unwrap());
     headers.insert("referer", "http://a.test/".parse().unwrap());
     headers.insert("x-request-id", "r-17".parse().unwrap());
     headers.insert("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse().unwrap());
-    assert_eq!(client.send(asked).await.unwrap().body(), "good");
+    assert_eq!(client.send(sent).await.unwrap().body(), "good");
 
     let line = objects(&path, 1).await.remove(0);
     let expected = json!({
@@ -84,10 +84,10 @@ async fn local_replies_and_disconnected_clients_are_logged_too() {
     // This one waits for an endpoint until its client has had enough.
     let stream = tokio::net::TcpStream::connect(fixture.address).await.unwrap();
     let mut client = Client::over(stream).await;
-    let asked = client.get("/waits");
+    let sent = client.get("/waits");
     let traffic = || fixture.table.load(SERVICE).unwrap().waiting;
     tokio::select! {
-        _ = asked => panic!("nobody can answer"),
+        _ = sent => panic!("no endpoint can answer"),
         () = until(|| traffic() == 1) => {}
     }
     drop(client);
@@ -99,13 +99,13 @@ async fn local_replies_and_disconnected_clients_are_logged_too() {
 async fn a_refused_head_is_logged_and_a_refused_body_is_not_logged_twice() {
     let good = Backend::named("good").await;
     let (fixture, _folder, path) = fixture(&[good.address], &json!({}));
-    let asked = "POST /a HTTP/1.1\r\nHost: a\r\n";
+    let sent = "POST /a HTTP/1.1\r\nHost: a\r\n";
     let long = "x".repeat(40_000);
     for (bytes, said) in [
-        (format!("{asked}Content-Length: 0\r\n\r\n{asked}no colon\r\n\r\n"), &[json!(200), json!(400)][..]),
-        (format!("{asked}X: {long}\r\n\r\n"), &[json!(431)]),
-        (format!("{asked}Transfer-Encoding: chunked\r\n\r\nzz\r\n\r\n"), &[json!(400)]),
-        (format!("{asked}Connection: close\r\n\r\n"), &[json!(200)]),
+        (format!("{sent}Content-Length: 0\r\n\r\n{sent}no colon\r\n\r\n"), &[json!(200), json!(400)][..]),
+        (format!("{sent}X: {long}\r\n\r\n"), &[json!(431)]),
+        (format!("{sent}Transfer-Encoding: chunked\r\n\r\nzz\r\n\r\n"), &[json!(400)]),
+        (format!("{sent}Connection: close\r\n\r\n"), &[json!(200)]),
     ] {
         let before = fs::read_to_string(&path).unwrap_or_default().lines().count();
         send_raw(fixture.address, bytes).await;
@@ -158,8 +158,8 @@ async fn a_route_logs_each_request_once_with_its_name() {
     let address =
         fixture.table.set_gateway(&Gateway { listen: any(), tls: None, routes: vec![route] }).unwrap();
     let mut client = Client::connect(address).await;
-    for asked in ["/", "/slow", "/old"] {
-        client.get(asked).await.unwrap();
+    for sent in ["/", "/slow", "/old"] {
+        client.get(sent).await.unwrap();
     }
     let seen = objects(&path, 3).await;
     let field = |name: &str| seen.iter().map(|line| line[name].clone()).collect::<Vec<_>>();

@@ -75,7 +75,7 @@ async fn answer(raw: &mut FrameStream, stream: u32, word: &str) {
 }
 
 #[tokio::test]
-async fn many_requests_share_one_connection_and_none_waits_for_another() {
+async fn many_concurrent_requests_share_one_connection() {
     let (go, connections) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
     let (permits, count) = (Arc::clone(&go), Arc::clone(&connections));
     let backend = by_frames(move |mut raw, _| {
@@ -110,13 +110,13 @@ async fn many_requests_share_one_connection_and_none_waits_for_another() {
 }
 
 #[tokio::test]
-async fn the_head_is_translated_to_http2_whatever_the_client_speaks() {
+async fn the_head_is_translated_to_http2_from_any_client_protocol() {
     let backend = Backend::http2(MANY, |request: Request<Incoming>| async move {
         let headers = request.headers();
         let named = |name: &str| headers.get(name).map_or("-", |value| value.to_str().unwrap());
-        let said =
+        let description =
             [request.uri().to_string().as_str(), named("host"), named("te"), named("connection")].join(" ");
-        Response::new(Full::new(Bytes::from(said)))
+        Response::new(Full::new(Bytes::from(description)))
     })
     .await;
     let fixture = fixture(&[&backend]);

@@ -121,17 +121,17 @@ fn in_order(headers: &HeaderMap) -> Vec<(&HeaderName, &HeaderValue)> {
 
 /// A client sends a first request with these header `lines`, then these pieces, and then another request.
 async fn served(lines: &str, pieces: &[Vec<u8>], answer: Answer) -> Observed {
-    let asked: Arc<Mutex<Vec<String>>> = Arc::default();
-    let record = Arc::clone(&asked);
+    let recorded: Arc<Mutex<Vec<String>>> = Arc::default();
+    let record = Arc::clone(&recorded);
     let backend = Backend::http(move |request: Request<Incoming>| {
         let record = Arc::clone(&record);
         async move {
             let (parts, body) = request.into_parts();
-            // Whether a request that broke off arrives at all depends on timing.
+            // Whether an incomplete request arrives at all depends on timing.
             if let Ok(body) = body.collect().await {
                 let headers = in_order(&parts.headers);
-                let said = format!("{} {} {headers:?} {:?}", parts.method, parts.uri, body.to_bytes());
-                record.lock().unwrap().push(said);
+                let description = format!("{} {} {headers:?} {:?}", parts.method, parts.uri, body.to_bytes());
+                record.lock().unwrap().push(description);
             }
             let is_ours = ["/first", "/last"].contains(&parts.uri.path());
             if is_ours { Answer::Nothing.response() } else { answer.response() }
@@ -156,7 +156,7 @@ async fn served(lines: &str, pieces: &[Vec<u8>], answer: Answer) -> Observed {
     let received = String::from_utf8_lossy(&received);
     let lines = received.split_inclusive("\r\n").filter(|line| !line.starts_with("date: "));
     let (closing, others): (Vec<&str>, Vec<&str>) = lines.partition(|line| *line == "connection: close\r\n");
-    let endpoint = asked.lock().unwrap().clone();
+    let endpoint = recorded.lock().unwrap().clone();
     Observed { client: others.concat(), closes: closing.len(), endpoint }
 }
 
@@ -253,8 +253,8 @@ proptest! {
         let begins = std::iter::once(0).chain(cuts.iter().copied());
         let pieces: Vec<Vec<u8>> = begins.zip(ends).map(|(begin, end)| request[begin..end].to_vec()).collect();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let said = request.escape_ascii().to_string();
+        let description = request.escape_ascii().to_string();
         let [here, there] = LESS_AND_MORE.map(|lines| runtime.block_on(served(lines, &pieces, answer)));
-        prop_assert_eq!(here, there, "{}", said);
+        prop_assert_eq!(here, there, "{}", description);
     }
 }

@@ -35,7 +35,7 @@ fn v1(source: &str) -> Vec<u8> {
     format!("PROXY {kind} {source} {source} 4000 443\r\n").into_bytes()
 }
 
-/// Of an IPv4 address, with a field of a kind that nobody knows.
+/// Of an IPv4 address, with an extension of an unknown type.
 fn v2(source: [u8; 4]) -> Vec<u8> {
     let field = [0xe0, 0, 3, b'a', b'b', b'c'];
     let ports = [0x0f, 0xa0, 0x01, 0xbb];
@@ -161,9 +161,9 @@ async fn echo_header() -> Backend {
             header.push(stream.read_u8().await.unwrap());
         }
         let header: String = header.iter().map(|byte| char::from(*byte)).collect();
-        let said = header.escape_default().to_string();
+        let shown = header.escape_default().to_string();
         while !read_head(&mut stream).await.is_empty() {
-            let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{said}", said.len());
+            let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{shown}", shown.len());
             stream.write_all(answer.as_bytes()).await.unwrap();
         }
     })
@@ -202,6 +202,6 @@ async fn the_addresses_of_a_received_proxy_header_are_passed_on() {
     fixture.table.set_service(&route).unwrap();
     let answer = ask(fixture.address, &v1("203.0.113.7")).await;
     // 203.0.113.7 to itself, from port 4000 to 443.
-    let said = "\\r\\n\\r\\n\\u{0}\\r\\nQUIT\\n!\\u{11}\\u{0}\\u{c}\\u{cb}\\u{0}q\\u{7}\\u{cb}\\u{0}q\\u{7}\\u{f}\\u{a0}\\u{1}\\u{bb}";
-    assert_eq!(answer.body(), said);
+    let shown = "\\r\\n\\r\\n\\u{0}\\r\\nQUIT\\n!\\u{11}\\u{0}\\u{c}\\u{cb}\\u{0}q\\u{7}\\u{cb}\\u{0}q\\u{7}\\u{f}\\u{a0}\\u{1}\\u{bb}";
+    assert_eq!(answer.body(), shown);
 }

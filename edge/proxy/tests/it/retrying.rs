@@ -99,10 +99,11 @@ async fn a_put_is_retried_with_its_complete_body() {
 }
 
 #[tokio::test]
-async fn a_refused_connection_is_no_failure_for_any_method() {
+async fn a_refused_connection_is_retried_for_any_method() {
     let good = Backend::named("good").await;
-    let fixture =
-        Fixture::with(&[nobody(), nobody(), good.address], |_, route| route.balance = proxy::Balance::Random);
+    let fixture = Fixture::with(&[unused_address(), unused_address(), good.address], |_, route| {
+        route.balance = proxy::Balance::Random;
+    });
     let mut client = fixture.client().await;
     for _ in 0..30 {
         assert_eq!(client.post("/", "body").await.unwrap().body(), "good");
@@ -112,10 +113,10 @@ async fn a_refused_connection_is_no_failure_for_any_method() {
 }
 
 #[tokio::test]
-async fn a_pooled_connection_that_was_closed_meanwhile_fails_no_request() {
+async fn a_request_on_a_closed_pooled_connection_is_retried() {
     let seen: Arc<AtomicU32> = Arc::default();
     let backend = closing(&seen).await;
-    // Requests do not wait: a closed connection must be told from an endpoint that refuses.
+    // Requests do not wait: a closed connection must be distinguished from a refusing endpoint.
     let fixture = Fixture::with(&[backend.address], |_, route| route.timeouts.endpoint = Duration::ZERO);
     let mut client = fixture.client().await;
     for i in 0..200 {

@@ -72,7 +72,7 @@ async fn echo_heads() -> Backend {
 }
 
 #[tokio::test]
-async fn hosts_and_paths_of_one_listener_lead_to_their_services() {
+async fn hosts_and_paths_of_one_listener_are_routed_to_their_services() {
     let (pages, api) = (Backend::named("pages").await, Backend::named("api").await);
     let fixture = Fixture::new(&[]);
     set_service(&fixture.table, "pages", &[pages.address]);
@@ -379,7 +379,7 @@ async fn listening() -> (Backend, tokio::sync::mpsc::UnboundedReceiver<String>) 
             let head = format!("{} {} ", request.method(), request.uri());
             let body = request.into_body().collect().await.unwrap().to_bytes();
             sender.send(head + &String::from_utf8_lossy(&body)).unwrap();
-            Response::new(Full::new(bytes::Bytes::from_static(b"nobody hears this")))
+            Response::new(Full::new(bytes::Bytes::from_static(b"not read by anybody")))
         }
     })
     .await;
@@ -454,7 +454,7 @@ async fn a_share_of_copies_is_exact() {
 }
 
 #[tokio::test]
-async fn a_mirror_that_hangs_refuses_or_is_gone_neither_delays_nor_fails_a_request() {
+async fn a_failing_mirror_neither_delays_nor_fails_a_request() {
     let shop = Backend::named("shop").await;
     let hangs = Backend::raw(|stream| async move {
         let _stream = stream;
@@ -466,7 +466,7 @@ async fn a_mirror_that_hangs_refuses_or_is_gone_neither_delays_nor_fails_a_reque
     let address = set(&fixture, vec![route("web", &[], mirrored(json!({})))]);
     let mut client = Client::connect(address).await;
     assert_eq!(client.get("/").await.unwrap().body(), "shop");
-    for shadow in [nobody(), hangs.address] {
+    for shadow in [unused_address(), hangs.address] {
         set_service(&fixture.table, "shadow", &[shadow]);
         for _ in 0..100 {
             assert_eq!(client.get("/").await.unwrap().body(), "shop");
@@ -522,7 +522,7 @@ async fn requests_over_the_rate_limit_get_retry_after() {
 #[tokio::test]
 async fn a_body_that_is_too_long_is_413_announced_or_in_chunks() {
     let echo = Backend::http(|request: Request<hyper::body::Incoming>| async move {
-        // One that breaks off is nobody's answer.
+        // An aborted answer to a copy is ignored.
         let body =
             request.into_body().collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
         Response::new(Full::new(body))
@@ -544,7 +544,7 @@ async fn a_body_that_is_too_long_is_413_announced_or_in_chunks() {
 }
 
 #[tokio::test]
-async fn connections_past_the_limit_wait_until_one_ends() {
+async fn connections_above_the_limit_wait_until_one_ends() {
     let shop = Backend::named("shop").await;
     let fixture = Fixture::new(&[]);
     set_service(&fixture.table, "shop", &[shop.address]);
@@ -552,7 +552,7 @@ async fn connections_past_the_limit_wait_until_one_ends() {
     let (mut one, mut two) = (Client::connect(address).await, Client::connect(address).await);
     assert_eq!(one.get("/").await.unwrap().body(), "shop");
     assert_eq!(two.get("/").await.unwrap().body(), "shop");
-    // It is connected, by the system, and nobody reads what it asks.
+    // The system accepts its connection, and no program reads from it.
     let mut three = Client::connect(address).await;
     let mut waiting = Box::pin(three.get("/"));
     let early = tokio::time::timeout(Duration::from_millis(200), &mut waiting).await;
@@ -676,7 +676,7 @@ async fn a_streamed_answer_stays_streamed_when_compressed() {
 fn begun(bytes: &[u8]) -> String {
     use std::io::Read;
     let mut text = Vec::new();
-    // It breaks off, and what came before that is there.
+    // The body is aborted, and what was received before is there.
     let _ = flate2::read::GzDecoder::new(bytes).read_to_end(&mut text);
     String::from_utf8(text).unwrap()
 }

@@ -31,7 +31,7 @@ async fn one_at_a_time(tick: Duration) -> (Backend, Arc<Done>, JoinSet<()>) {
     let seen = Arc::clone(&done);
     worker.spawn(async move {
         let mut ticks = interval(tick);
-        // Where the machine stands still, so does the service: it does not make up for it with a burst that finds nothing to do.
+        // When the machine stalls, so does the service: it does not catch up with a burst.
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
@@ -67,7 +67,7 @@ struct Flood {
     fixture: Fixture,
 }
 
-/// Lets many clients ask a service that does one thing at a time, each anew as soon as it has its answer.
+/// Many clients send requests to a service that processes one at a time, each client the next one after its answer.
 async fn flood(adaptive: Option<AdaptivePolicy>) -> Flood {
     const CLIENTS: usize = 64;
     const ANSWERS: [usize; 2] = [1_500, 3_000];

@@ -29,11 +29,11 @@ async fn a_port_in_use_is_an_error_that_names_it_and_changes_nothing() {
 async fn invalid_routes_are_refused() {
     let fixture = Fixture::new(&[]);
     let mut twice = fixture.route.clone();
-    twice.endpoints = vec![EndpointRoute::new(id(3), nobody()); 2];
+    twice.endpoints = vec![EndpointRoute::new(id(3), unused_address()); 2];
     let error = fixture.table.set_service(&twice).unwrap_err();
     assert!(matches!(error, RouteError::EndpointTwice { id: twice, .. } if twice == id(3)));
     let mut many = fixture.route.clone();
-    many.endpoints = (0..5000).map(|i| EndpointRoute::new(id(i), nobody())).collect();
+    many.endpoints = (0..5000).map(|i| EndpointRoute::new(id(i), unused_address())).collect();
     assert!(matches!(
         fixture.table.set_service(&many).unwrap_err(),
         RouteError::TooManyEndpoints { count: 5000, .. }
@@ -90,7 +90,7 @@ async fn a_service_can_move_to_another_address() {
     let fixture = Fixture::new(&[backend.address]);
     let mut kept = fixture.client().await;
     kept.get("/").await.unwrap();
-    let elsewhere = nobody();
+    let elsewhere = unused_address();
     let route = ServiceRoute { listen: Some(elsewhere), ..fixture.route.clone() };
     assert_eq!(fixture.table.set_service(&route).unwrap(), Some(elsewhere));
     assert_eq!(Client::connect(elsewhere).await.get("/").await.unwrap().body(), "moved");

@@ -14,7 +14,7 @@ use crate::kit::*;
 
 const CONFIG: fn() -> ProxyConfig = ProxyConfig::default;
 
-/// A proxy with the sockets of `fixture`, of which the service goes to `endpoint`; it accepts nobody yet.
+/// A proxy with the sockets of `fixture` and the service at `endpoint`; it does not accept yet.
 fn successor_of(fixture: &Fixture, endpoint: SocketAddr) -> Proxy {
     let next = Proxy::take_over(&CONFIG(), fixture.table.share_listeners().unwrap()).unwrap();
     assert_eq!(next.table().unclaimed(), 1);
@@ -58,7 +58,7 @@ async fn during_a_takeover_new_clients_are_served_and_connected_ones_may_send_on
         assert_eq!(
             fixture.client().await.get("/").await.unwrap().body(),
             "first",
-            "the next accepts nobody yet"
+            "the next one does not accept yet"
         );
     }
 
@@ -78,7 +78,7 @@ async fn during_a_takeover_new_clients_are_served_and_connected_ones_may_send_on
     assert_eq!(within(leaving.join_next()).await.unwrap().unwrap().connections_cut, 0);
     assert_eq!(Client::connect(address).await.get("/").await.unwrap().body(), "second");
     within(next.shutdown(DEADLINE)).await;
-    assert!(TcpStream::connect(address).await.is_err(), "nobody has the socket any more");
+    assert!(TcpStream::connect(address).await.is_err(), "the socket is closed");
 }
 
 #[tokio::test]
@@ -117,13 +117,13 @@ async fn an_http2_client_gets_goaway_at_once_and_loses_no_request() {
     let (mut sender, connection) = handshake.await.unwrap();
     let mut tasks = JoinSet::new();
     tasks.spawn(connection);
-    let asked = || hyper::Request::get("http://shop.example/").body(String::new()).unwrap();
-    assert_eq!(within(sender.send_request(asked())).await.unwrap().status(), 200);
+    let new_request = || hyper::Request::get("http://shop.example/").body(String::new()).unwrap();
+    assert_eq!(within(sender.send_request(new_request())).await.unwrap().status(), 200);
     let mut leaving = begin(fixture.proxy.hand_over(DEADLINE));
     // Until the client has received the GOAWAY, its requests are answered.
     within(async {
         while !sender.is_closed() {
-            match sender.send_request(asked()).await {
+            match sender.send_request(new_request()).await {
                 Ok(answer) => assert_eq!(answer.status(), 200),
                 Err(error) => assert!(error.is_canceled() || sender.is_closed(), "{error:?}"),
             }

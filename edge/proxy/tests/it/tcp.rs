@@ -1,4 +1,4 @@
-//! Plain TCP: connections are balanced, retried elsewhere when nobody accepts them, drained and counted; their bytes are not interpreted.
+//! Plain TCP: connections are balanced, retried at another endpoint when one refuses them, drained and counted; their bytes are not interpreted.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -55,7 +55,7 @@ async fn rest(stream: &mut TcpStream) -> String {
 }
 
 #[tokio::test]
-async fn bytes_pass_both_ways_and_each_side_closes_for_itself() {
+async fn bytes_flow_in_both_directions_and_each_side_can_half_close() {
     let backend = endpoint("a").await;
     let fixture = fixture(&[backend.address], |_| {});
     let (mut stream, name) = connect(&fixture).await;
@@ -101,7 +101,7 @@ async fn an_endpoint_may_close_first_and_receive_the_rest() {
 }
 
 #[tokio::test]
-async fn counters_grow_while_a_connection_goes_on() {
+async fn counters_grow_during_a_connection() {
     let backend = endpoint("a").await;
     let fixture = fixture(&[backend.address], |_| {});
     let (mut stream, _) = connect(&fixture).await;
@@ -147,7 +147,7 @@ async fn connections_are_balanced_round_robin_by_least_connections_or_by_client_
 #[tokio::test]
 async fn an_endpoint_that_does_not_accept_is_ejected_without_failing_a_connection() {
     let backend = endpoint("a").await;
-    let fixture = fixture(&[nobody(), backend.address, nobody()], |_| {});
+    let fixture = fixture(&[unused_address(), backend.address, unused_address()], |_| {});
     for _ in 0..30 {
         let (mut stream, name) = connect(&fixture).await;
         assert_eq!(name, "a");
@@ -161,7 +161,7 @@ async fn an_endpoint_that_does_not_accept_is_ejected_without_failing_a_connectio
 }
 
 #[tokio::test]
-async fn a_connection_waits_for_an_endpoint_and_is_closed_when_none_comes() {
+async fn a_connection_waits_for_an_endpoint_and_is_closed_on_timeout() {
     let empty = fixture(&[], |route| route.timeouts.endpoint = Duration::from_millis(100));
     let mut stream = TcpStream::connect(empty.address).await.unwrap();
     assert_eq!(rest(&mut stream).await, "");

@@ -74,7 +74,7 @@ impl CertificateFolder {
     }
 }
 
-/// Shakes hands for `host`, trusting nobody but `trusted`.
+/// A TLS handshake for `host` with `trusted` as the only root.
 async fn handshake(
     address: SocketAddr,
     host: &'static str,
@@ -135,13 +135,13 @@ async fn curl_negotiates_http_2_with_alpn_and_with_prior_knowledge() {
     let trusted = folder.path("shop.pem").to_str().unwrap().to_owned();
     let url = format!("https://localhost:{}/", fixture.address.port());
     let write_out = ["--write-out", " %{http_version}"];
-    for (asked, said) in [("--http2", "https 2"), ("--http1.1", "https 1.1")] {
-        assert_eq!(curl(&[&write_out[..], &[asked]].concat(), &trusted, &url).await, said);
+    for (sent, said) in [("--http2", "https 2"), ("--http1.1", "https 1.1")] {
+        assert_eq!(curl(&[&write_out[..], &[sent]].concat(), &trusted, &url).await, said);
     }
     fixture.table.set_service(&ServiceRoute { tls: None, ..fixture.route.clone() }).unwrap();
     let url = format!("http://localhost:{}/", fixture.address.port());
-    for (asked, said) in [("--http2-prior-knowledge", "http 2"), ("--http2", "http 1.1")] {
-        assert_eq!(curl(&[&write_out[..], &[asked]].concat(), &trusted, &url).await, said);
+    for (sent, said) in [("--http2-prior-knowledge", "http 2"), ("--http2", "http 1.1")] {
+        assert_eq!(curl(&[&write_out[..], &[sent]].concat(), &trusted, &url).await, said);
     }
 }
 
@@ -206,7 +206,7 @@ async fn invalid_certificates_are_refused_with_a_reason_and_nothing_listens() {
     )
     .unwrap();
     let fixture = Fixture::new(&[]);
-    for (certificate, key, words) in [
+    for (certificate, key, expected) in [
         ("none.pem", "shop.key", "none.pem: No such file or directory"),
         ("shop.pem", "none.key", "none.key: No such file or directory"),
         ("text.pem", "shop.key", "text.pem holds no certificate"),
@@ -221,10 +221,10 @@ async fn invalid_certificates_are_refused_with_a_reason_and_nothing_listens() {
         route.tls = Some(proxy::Tls { certificates: vec![pair], issued: Vec::new() });
         let error = fixture.table.set_service(&route).unwrap_err();
         assert!(matches!(error, RouteError::Tls { .. }));
-        let said = error.to_string();
+        let message = error.to_string();
         assert!(
-            said.starts_with("service `secure` cannot be reached over TLS: ") && said.contains(words),
-            "{said}"
+            message.starts_with("could not set up TLS for service `secure`: ") && message.contains(expected),
+            "{message}"
         );
         assert_eq!(fixture.table.address("secure"), None);
         assert!(proxy::check_certificates(&route.tls.unwrap()).is_err());
@@ -424,9 +424,9 @@ fn gateway(routes: Vec<AttachedRoute>) -> Gateway {
 }
 
 async fn ask(client: &mut Client, host: &str) -> Response<bytes::Bytes> {
-    let mut asked = request("GET", "/", "");
-    asked.headers_mut().insert("host", host.parse().unwrap());
-    client.send(asked).await.unwrap()
+    let mut sent = request("GET", "/", "");
+    sent.headers_mut().insert("host", host.parse().unwrap());
+    client.send(sent).await.unwrap()
 }
 
 #[tokio::test]

@@ -50,7 +50,7 @@ async fn over_http2(fixture: &Fixture, parent: &str, state: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_valid_trace_is_passed_on_unchanged_and_an_invalid_one_is_dropped() {
+async fn a_valid_trace_is_forwarded_unchanged_and_an_invalid_one_is_dropped() {
     let backend = echo_trace().await;
     let fixture = Fixture::new(&[backend.address]);
     for (parent, state, expected) in [

@@ -1,4 +1,4 @@
-//! UDP: sessions are balanced, answered from where they were asked, moved when their endpoint goes, bounded, counted and handed over.
+//! UDP: sessions are balanced, answered from the address that was used, moved when their endpoint is removed, bounded, counted and handed over.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -136,7 +136,7 @@ async fn a_datagram_is_passed_on_whole_however_large_or_empty_it_is() {
 }
 
 #[tokio::test]
-async fn an_answer_comes_from_the_address_that_the_client_sent_to() {
+async fn an_answer_has_the_source_address_that_the_client_sent_to() {
     let host = UdpEndpoint::new("a").await;
     for (everywhere, asked) in [("0.0.0.0:0", "127.0.0.7"), ("[::]:0", "::1"), ("[::]:0", "127.0.0.7")] {
         let fixture = fixture(&[host.address], |route| route.listen = Some(everywhere.parse().unwrap()));
@@ -196,7 +196,7 @@ async fn sessions_of_a_draining_endpoint_move_with_the_next_datagram() {
     assert_eq!(client.request("more").await, "a");
     fixture.table.set_endpoint_state(SERVICE, id(0), EndpointState::Draining).unwrap();
     assert_eq!(client.request("again").await, "b");
-    // What it has said is not answered any more, and nothing passes: it is free long before the session would have ended.
+    // Its datagrams are not answered any more: the endpoint is free long before the session would have ended.
     within(fixture.table.drained(SERVICE, id(0))).await;
     assert_eq!(client.request("still").await, "b");
 }

@@ -88,7 +88,7 @@ async fn an_upgrade_to_http2_is_answered_in_http1() {
 }
 
 #[tokio::test]
-async fn an_endpoint_that_switches_unasked_is_a_bad_gateway() {
+async fn an_unsolicited_protocol_switch_is_a_bad_gateway() {
     let backend = Backend::raw(|mut stream| async move {
         read_head(&mut stream).await;
         let _ = stream

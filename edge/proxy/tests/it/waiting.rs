@@ -25,7 +25,8 @@ async fn a_request_waits_for_the_first_endpoint() {
 
 #[tokio::test]
 async fn without_an_endpoint_the_answer_is_503_in_the_end() {
-    let fixture = Fixture::with(&[nobody()], |_, route| route.timeouts.endpoint = Duration::from_millis(100));
+    let fixture =
+        Fixture::with(&[unused_address()], |_, route| route.timeouts.endpoint = Duration::from_millis(100));
     let mut client = fixture.client().await;
     let refused = client.get("/").await.unwrap();
     fixture.table.set_endpoint_state(SERVICE, id(0), EndpointState::Out).unwrap();

@@ -24,18 +24,25 @@ use crate::kit::*;
 
 type Socket = WebSocketStream<TokioIo<hyper::upgrade::Upgraded>>;
 
-/// Greets with what it was asked for, and sends every message back.
+/// Sends a greeting with the properties of the request, and then every message back.
 async fn echo() -> Backend {
     Backend::raw(|stream| async move {
         let mut greeting = String::new();
         #[expect(clippy::result_large_err, reason = "the type is the crate's")]
-        let look = |asked: &Asked, mut taken: Taken| -> Result<Taken, ErrorResponse> {
-            let said = |name: &str| asked.headers().get(name).and_then(|it| it.to_str().ok()).unwrap_or("-");
-            greeting =
-                format!("{} {} {} {}", asked.method(), asked.uri(), said("host"), said("x-forwarded-proto"));
+        let look = |upgrade_request: &Asked, mut taken: Taken| -> Result<Taken, ErrorResponse> {
+            let header_of = |name: &str| {
+                upgrade_request.headers().get(name).and_then(|it| it.to_str().ok()).unwrap_or("-")
+            };
+            greeting = format!(
+                "{} {} {} {}",
+                upgrade_request.method(),
+                upgrade_request.uri(),
+                header_of("host"),
+                header_of("x-forwarded-proto")
+            );
             taken
                 .headers_mut()
-                .insert("sec-websocket-protocol", said("sec-websocket-protocol").parse().unwrap());
+                .insert("sec-websocket-protocol", header_of("sec-websocket-protocol").parse().unwrap());
             Ok(taken)
         };
         // It checks method, version, Upgrade, Connection and the key by itself.
@@ -65,7 +72,7 @@ fn connect(path: &str, protocol: &'static str) -> Request<Body> {
 /// A client whose connection is known to take such requests.
 async fn h2_client(address: std::net::SocketAddr) -> Http2Client {
     let h2_client = Http2Client::at(address).await;
-    // Until the proxy has said that it takes them, none may be sent.
+    // None may be sent before the proxy has announced that it accepts them.
     let _ = h2_client.get("/").await;
     h2_client
 }
@@ -195,7 +202,7 @@ async fn a_websocket_that_is_not_accepted_is_answered_as_an_error() {
     assert_eq!(h2_client.get("/").await.unwrap().status(), 200, "the connection goes on");
 }
 
-/// Sends every message back over HTTP/2 as RFC 8441 has it, and greets with what it was asked for; `/403` it refuses. Other requests get their version.
+/// An endpoint of RFC 8441: sends a greeting with the properties of the request, and then every message back; refuses `/403`. Other requests get their version.
 async fn echo_by_http2(takes_websockets: bool) -> Backend {
     echo_by_streams(takes_websockets, 200).await
 }
@@ -206,29 +213,38 @@ async fn echo_by_streams(takes_websockets: bool, streams: u32) -> Backend {
     Backend::raw(move |stream| {
         let sockets = Arc::clone(&sockets);
         async move {
-            let answer = |mut asked: Request<hyper::body::Incoming>| {
+            let answer = |mut upgrade_request: Request<hyper::body::Incoming>| {
                 let sockets = Arc::clone(&sockets);
                 async move {
-                    if asked.extensions().get::<Protocol>().is_none_or(|it| it.as_str() != "websocket") {
+                    if upgrade_request
+                        .extensions()
+                        .get::<Protocol>()
+                        .is_none_or(|it| it.as_str() != "websocket")
+                    {
                         return Ok::<_, std::convert::Infallible>(Response::new(whole("HTTP/2")));
                     }
-                    let headers = asked.headers();
+                    let headers = upgrade_request.headers();
                     assert!(
                         !headers.contains_key("sec-websocket-key") && !headers.contains_key("upgrade"),
                         "{headers:?}"
                     );
-                    let said = |name: &str| headers.get(name).and_then(|it| it.to_str().ok()).unwrap_or("-");
-                    let greeting =
-                        format!("{} {} {}", asked.method(), asked.uri(), said("x-forwarded-proto"));
+                    let header_of =
+                        |name: &str| headers.get(name).and_then(|it| it.to_str().ok()).unwrap_or("-");
+                    let greeting = format!(
+                        "{} {} {}",
+                        upgrade_request.method(),
+                        upgrade_request.uri(),
+                        header_of("x-forwarded-proto")
+                    );
                     let mut taken = Response::new(whole(""));
                     if let Some(wanted) = headers.get("sec-websocket-protocol") {
                         taken.headers_mut().insert("sec-websocket-protocol", wanted.clone());
                     }
-                    if asked.uri().path() == "/403" {
+                    if upgrade_request.uri().path() == "/403" {
                         *taken.status_mut() = hyper::StatusCode::FORBIDDEN;
                         return Ok(taken);
                     }
-                    let upgrade = hyper::upgrade::on(&mut asked);
+                    let upgrade = hyper::upgrade::on(&mut upgrade_request);
                     sockets.lock().unwrap().spawn(greet_and_send_back(upgrade, greeting));
                     Ok(taken)
                 }
@@ -298,7 +314,7 @@ async fn an_http1_client_reaches_an_http2_endpoint() {
     let backend = echo_by_http2(true).await;
     let fixture = by_http2(&backend);
     let stream = TcpStream::connect(fixture.address).await.unwrap();
-    // The client checks the status, Upgrade, Connection and what proves that its key was heard.
+    // The client checks the status, Upgrade, Connection and Sec-WebSocket-Accept.
     let (mut socket, answer) =
         within(tokio_tungstenite::client_async("ws://shop.example/room", stream)).await.unwrap();
     assert_eq!(answer.status(), 101);
@@ -332,12 +348,13 @@ async fn an_http2_endpoint_without_websockets_is_answered_501() {
     )
     .await;
     assert!(by_http1.starts_with("HTTP/1.1 501 "), "{by_http1}");
-    assert!(by_http1.contains("takes no WebSockets over it (RFC 8441)"), "{by_http1}");
+    assert!(by_http1.contains("does not accept WebSockets over it (RFC 8441)"), "{by_http1}");
     assert_eq!(h2_client.get("/").await.unwrap().status(), 200, "the connection goes on");
     assert_eq!(fixture.traffic().endpoints[0].counts.failures, 0, "that is no fault");
     let logged = || std::fs::read_to_string(&file).unwrap_or_default();
     until(|| {
-        logged().matches("\"reason\":\"The endpoint speaks HTTP/2 and takes no WebSockets").count() == 2
+        logged().matches("\"reason\":\"The endpoint speaks HTTP/2 and does not accept WebSockets").count()
+            == 2
     })
     .await;
     assert!(!logged().lines().next().unwrap().contains("reason"), "who is answered has no reason");
@@ -401,7 +418,7 @@ async fn an_endpoint_that_did_not_answer_may_take_websockets_and_is_waited_for()
     assert_eq!(fixture.traffic().endpoints[0].counts.failures, 0, "that is no fault");
 }
 
-/// What asks for a WebSocket in the words of HTTP/1.1.
+/// The headers of a WebSocket request over HTTP/1.1.
 const ASKED_BY_HTTP1: &str = "GET /room HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, close\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
 #[tokio::test]
@@ -429,7 +446,7 @@ async fn an_endpoint_that_disconnects_before_its_settings_is_skipped_and_blamed(
             route.balance = proxy::Balance::RoundRobin;
         });
         four_by_http1(&fixture).await;
-        assert!(fixture.traffic().counts.retries > 0, "it was asked first at times");
+        assert!(fixture.traffic().counts.retries > 0, "it was sometimes tried first");
     }
 }
 
@@ -461,9 +478,10 @@ async fn an_endpoint_that_closes_the_websocket_and_disconnects_has_ended_well() 
         let mut builder = h2::server::Builder::new();
         builder.enable_connect_protocol();
         let mut connection = builder.handshake::<_, Bytes>(stream).await.unwrap();
-        while let Some(Ok((asked, mut answer))) = connection.accept().await {
-            let mut up = answer.send_response(Response::new(()), asked.method() != Method::CONNECT).unwrap();
-            if asked.method() == Method::CONNECT {
+        while let Some(Ok((upgrade_request, mut answer))) = connection.accept().await {
+            let mut up =
+                answer.send_response(Response::new(()), upgrade_request.method() != Method::CONNECT).unwrap();
+            if upgrade_request.method() == Method::CONNECT {
                 up.send_data(Bytes::from_static(b"bye"), true).unwrap();
             }
         }

@@ -121,7 +121,7 @@ async fn a_request_retried_at_external_endpoints_is_excluded_from_the_load_once(
     let here = Backend::named("here").await;
     let fixture = Fixture::with(&[], |config, route| {
         config.workers = NonZeroUsize::MIN;
-        zoned(route, &[nobody()]);
+        zoned(route, &[unused_address()]);
         route.timeouts.endpoint = Duration::from_millis(300);
     });
     let refused = fixture.client().await.get("/").await.unwrap();
@@ -138,7 +138,7 @@ async fn connections_and_sessions_at_external_endpoints_are_excluded_from_the_lo
         let fixture = Fixture::with(&[], |config, route| {
             config.workers = NonZeroUsize::MIN;
             route.protocol = protocol;
-            zoned(route, &[nobody()]);
+            zoned(route, &[unused_address()]);
             route.timeouts.endpoint = Duration::from_millis(300);
         });
         let counts = || fixture.traffic().counts;
@@ -154,10 +154,10 @@ async fn connections_and_sessions_at_external_endpoints_are_excluded_from_the_lo
         until(|| counts().status[4] == 1).await;
         assert!(fixture.traffic().elsewhere[0].counts.requests > 2, "it was tried again after each wait");
         // It does not matter which endpoint it gets here.
-        replace_by_replica(&fixture, nobody());
-        for asked in 1..=3 {
+        replace_by_replica(&fixture, unused_address());
+        for sent in 1..=3 {
             ask().await;
-            until(|| counts().requests == 1 + asked).await;
+            until(|| counts().requests == 1 + sent).await;
         }
         assert_eq!(fixture.table.load(SERVICE).unwrap().requests, 3, "{protocol:?}");
     }
@@ -197,7 +197,7 @@ async fn mirrored_requests_are_no_load() {
 async fn a_dead_external_endpoint_is_ejected_without_failing_a_request() {
     let there = Backend::named("there").await;
     let fixture = Fixture::with(&[], |_, route| {
-        zoned(route, &[nobody(), there.address]);
+        zoned(route, &[unused_address(), there.address]);
         route.outliers = OutlierPolicy { base: Duration::from_secs(60), ..OutlierPolicy::default() };
         route.balance = Balance::RoundRobin;
     });

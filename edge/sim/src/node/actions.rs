@@ -21,7 +21,7 @@ const DONE_MAX: usize = 10_000;
 
 impl Node {
     /// A new run connects to the agent: older runs are refused from now on, and the inventory is reported to it.
-    pub(crate) fn greet(&mut self, environment: &mut Environment, epoch: Epoch) {
+    pub(crate) fn connect_run(&mut self, environment: &mut Environment, epoch: Epoch) {
         if epoch < self.epoch {
             return;
         }
@@ -100,18 +100,18 @@ impl Node {
         let site = self.site_index(&replica.service);
         let place = replica.ordinal.0 as usize;
         if let Some(life) = self.sites[site].lives.get(place).and_then(Option::as_ref) {
-            if life.begun_by == by {
-                // Its end is told when its program runs, or it was told before.
+            if life.started_by == by {
+                // The outcome is sent once its program runs, or was sent before.
                 return;
             }
-            let (asked, running) = (incarnation, life.incarnation);
+            let (requested, running) = (incarnation, life.incarnation);
             let replica = replica.clone();
             if life.is_alive() {
-                environment.effects.push(Effect::SecondLife { by, replica, running, asked });
+                environment.effects.push(Effect::SecondLife { by, replica, running, requested });
                 return refuse(environment, by, Refusal::OtherIncarnation);
             }
             if incarnation <= running {
-                environment.effects.push(Effect::UsedLife { by, replica, asked, latest: running });
+                environment.effects.push(Effect::UsedLife { by, replica, requested, latest: running });
                 return refuse(environment, by, Refusal::OtherIncarnation);
             }
         }
@@ -123,7 +123,7 @@ impl Node {
         let mut life = Life {
             incarnation,
             generation: declared.generation,
-            begun_by: by,
+            started_by: by,
             state: LifeState::Execing,
             admission: Some(admission),
             admitted_by: by,
@@ -147,10 +147,10 @@ impl Node {
         if places.len() <= place {
             places.resize_with(place + 1, || None);
         }
-        let which = LifeKey { site, place, serial: life.serial };
+        let key = LifeKey { site, place, serial: life.serial };
         places[place] = Some(life);
         environment.effects.push(Effect::Began { by, replica: replica.clone(), incarnation });
-        environment.after(exec, SimEvent::InLife { which, what: LifeEvent::Exec });
+        environment.after(exec, SimEvent::InLife { key, event: LifeEvent::Exec });
     }
 
     fn stop(
@@ -188,12 +188,12 @@ impl Node {
         });
         life.state = LifeState::Stopping;
         life.stoppers.push(by);
-        let which = LifeKey { site, place, serial: life.serial };
+        let key = LifeKey { site, place, serial: life.serial };
         let obeys = !life.is_deaf && life.hung_since.is_none() && life.program.stop < grace;
-        let (span, what) =
+        let (span, event) =
             if obeys { (life.program.stop, LifeEvent::Obeys) } else { (grace, LifeEvent::Killed) };
-        environment.after(span, SimEvent::InLife { which, what });
-        self.report_life(environment, which);
+        environment.after(span, SimEvent::InLife { key, event });
+        self.report_life(environment, key);
     }
 
     fn admit(
@@ -209,10 +209,10 @@ impl Node {
         let life = self.sites[index].lives.get_mut(place).and_then(Option::as_mut);
         match life.filter(|life| life.incarnation == incarnation && life.is_alive()) {
             Some(life) => {
-                // Who is told how to ask it for its health does so at once.
+                // The action says how to probe it, so it is probed at once.
                 life.is_probed = true;
-                let which = LifeKey { site: index, place, serial: life.serial };
-                environment.queue.put(environment.now, SimEvent::InLife { which, what: LifeEvent::Probe });
+                let key = LifeKey { site: index, place, serial: life.serial };
+                environment.queue.put(environment.now, SimEvent::InLife { key, event: LifeEvent::Probe });
                 if by > life.admitted_by {
                     (life.admission, life.admitted_by) = (Some(admission), by);
                     environment.effects.push(Effect::Admitted { by, replica: replica.clone(), admission });
@@ -237,15 +237,15 @@ impl Node {
             return refuse(environment, by, Refusal::OtherIncarnation);
         };
         let memory = resources.memory.map(|memory| u64::try_from(memory.units_ceil()).unwrap_or(0));
-        let why = if !life.program.is_fittable {
-            Some((FailureKind::Unsupported, "this world cannot change what runs"))
+        let why = if !life.program.is_resizable {
+            Some((FailureKind::Unsupported, "this world cannot change the resources of a running replica"))
         } else if memory.is_some_and(|limit| limit < life.program.memory.0) {
             Some((FailureKind::Other, "it uses more memory than that"))
         } else {
             None
         };
         if let Some((kind, why)) = why {
-            let message = format!("could not change what {replica} may use: {why}").into();
+            let message = format!("could not change the resources of {replica}: {why}").into();
             let outcome = Outcome::Failed(Failure { kind, message });
             self.note_done(by, outcome.clone());
             return environment.reply(by, outcome);
@@ -262,11 +262,11 @@ impl Node {
         if by > site.exposed_by {
             site.exposed_by = by;
             site.exposed = exposed.map(|declared| declared.revision);
-            site.promised = exposed.and_then(Declared::promise).map(|slo| slo.latency.below.as_duration());
+            site.slo_threshold = exposed.and_then(Declared::slo).map(|slo| slo.latency.below.as_duration());
             let to_zero = exposed.and_then(|declared| declared.spec.scale.to_zero);
             site.wait = to_zero.map(|to_zero| to_zero.wait.into());
-            site.tells_demand =
-                to_zero.is_some() || exposed.is_some_and(|declared| declared.foretold().is_some());
+            site.reports_demand =
+                to_zero.is_some() || exposed.is_some_and(|declared| declared.forecasting().is_some());
         }
     }
 

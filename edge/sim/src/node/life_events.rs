@@ -18,53 +18,48 @@ const PROBES_NOTICE: Duration = Duration::from_secs(3);
 
 impl Node {
     /// Applies an event to a life; does nothing when that life has ended.
-    pub(crate) fn apply_life_event(
-        &mut self,
-        environment: &mut Environment,
-        which: LifeKey,
-        what: LifeEvent,
-    ) {
+    pub(crate) fn apply_life_event(&mut self, environment: &mut Environment, key: LifeKey, event: LifeEvent) {
         let now = environment.now;
-        let Some(life) = self.living(which) else { return };
+        let Some(life) = self.alive_life(key) else { return };
         let ran_for = life.age(now);
-        match what {
-            LifeEvent::Exec => self.exec(environment, which),
+        match event {
+            LifeEvent::Exec => self.exec(environment, key),
             LifeEvent::Ready => {
                 if life.state == LifeState::Booting {
                     life.state = LifeState::Up;
                     life.up_since = Some(now);
                     life.seen = Probed { ready: life.is_probed && life.is_well(), live: true };
-                    self.report_life(environment, which);
+                    self.report_life(environment, key);
                 }
             }
             LifeEvent::Probe => {
                 let seen = Probed { ready: life.is_well(), live: life.hung_since.is_none() };
                 if life.state == LifeState::Up && life.is_probed && seen != life.seen {
                     life.seen = seen;
-                    self.report_life(environment, which);
+                    self.report_life(environment, key);
                 }
             }
             LifeEvent::Recovers => {
                 life.hung_since = None;
                 life.is_unready = false;
-                environment.after(Duration::from_secs(1), SimEvent::InLife { which, what: LifeEvent::Probe });
+                environment.after(Duration::from_secs(1), SimEvent::InLife { key, event: LifeEvent::Probe });
             }
-            LifeEvent::Ends(exit) => self.end(environment, which, Exit { ran_for, ..exit }, Cause::Itself),
+            LifeEvent::Ends(exit) => self.end(environment, key, Exit { ran_for, ..exit }, Cause::Itself),
             LifeEvent::Obeys => {
                 let exit = Exit { status: ExitStatus::Code(0), out_of_memory: false, ran_for };
-                self.end(environment, which, exit, Cause::Asked);
+                self.end(environment, key, exit, Cause::Stopped);
             }
             LifeEvent::Killed => {
                 let exit = Exit { status: ExitStatus::Signal(9), out_of_memory: false, ran_for };
-                self.end(environment, which, exit, Cause::Asked);
+                self.end(environment, key, exit, Cause::Stopped);
             }
         }
     }
 
-    fn exec(&mut self, environment: &mut Environment, which: LifeKey) {
-        let Some(life) = self.living(which).filter(|life| life.state == LifeState::Execing) else { return };
+    fn exec(&mut self, environment: &mut Environment, key: LifeKey) {
+        let Some(life) = self.alive_life(key).filter(|life| life.state == LifeState::Execing) else { return };
         life.state = LifeState::Booting;
-        let by = life.begun_by;
+        let by = life.started_by;
         let (least, most) = life.program.boot;
         let chance = &mut environment.random.lives;
         let mut boot = chance.span(least, most);
@@ -78,41 +73,41 @@ impl Node {
                 let status = ExitStatus::Code(code);
                 let exit = Exit { status, out_of_memory: false, ran_for: after };
                 if boot < after {
-                    environment.after(boot, SimEvent::InLife { which, what: LifeEvent::Ready });
+                    environment.after(boot, SimEvent::InLife { key, event: LifeEvent::Ready });
                 }
                 Some((after, LifeEvent::Ends(exit)))
             }
         };
-        if let Some((span, what)) = event {
-            environment.after(span, SimEvent::InLife { which, what });
+        if let Some((span, event)) = event {
+            environment.after(span, SimEvent::InLife { key, event });
         }
         self.finish(environment, by);
-        self.report_life(environment, which);
+        self.report_life(environment, key);
     }
 
-    fn end(&mut self, environment: &mut Environment, which: LifeKey, exit: Exit, cause: Cause) {
+    fn end(&mut self, environment: &mut Environment, key: LifeKey, exit: Exit, cause: Cause) {
         let now = environment.now;
-        let Some(life) = self.living(which) else { return };
+        let Some(life) = self.alive_life(key) else { return };
         let cut_off = life.in_flight();
-        // The stop is done, even when the replica ended by itself meanwhile.
-        let cause = if life.state == LifeState::Stopping { Cause::Asked } else { cause };
+        // The stop has succeeded, even when the replica ended by itself meanwhile.
+        let cause = if life.state == LifeState::Stopping { Cause::Stopped } else { cause };
         let was_execing = life.state == LifeState::Execing;
         life.state = LifeState::Ended { exit, at: now };
         life.work.backlog_milli = 0;
         life.work.answering = 0;
         let incarnation = life.incarnation;
-        let begun_by = life.begun_by;
+        let started_by = life.started_by;
         let stoppers = std::mem::take(&mut life.stoppers);
-        let site = &mut self.sites[which.site];
+        let site = &mut self.sites[key.site];
         match cause {
             Cause::Itself => site.tally.lost_in_crashes += u64::from(cut_off),
-            Cause::Asked => site.tally.cut_off += u64::from(cut_off),
+            Cause::Stopped => site.tally.cut_off += u64::from(cut_off),
         }
-        let replica = ReplicaId { service: site.name.clone(), ordinal: ordinal_of(which) };
+        let replica = ReplicaId { service: site.name.clone(), ordinal: ordinal_of(key) };
         environment.effects.push(Effect::Ended { replica, incarnation, exit, cause, cut_off });
-        self.report_life(environment, which);
+        self.report_life(environment, key);
         if was_execing {
-            self.finish(environment, begun_by);
+            self.finish(environment, started_by);
         }
         for stopper in stoppers {
             self.finish(environment, stopper);
@@ -120,37 +115,37 @@ impl Node {
     }
 
     /// A life begins to hang; `recovery` is when it answers again, if ever.
-    pub(crate) fn hang(&mut self, environment: &mut Environment, which: LifeKey, recovery: Option<Duration>) {
+    pub(crate) fn hang(&mut self, environment: &mut Environment, key: LifeKey, recovery: Option<Duration>) {
         let now = environment.now;
-        let Some(life) = self.living(which).filter(|life| life.state == LifeState::Up) else { return };
+        let Some(life) = self.alive_life(key).filter(|life| life.state == LifeState::Up) else { return };
         life.hung_since.get_or_insert(now);
-        environment.after(PROBES_NOTICE, SimEvent::InLife { which, what: LifeEvent::Probe });
+        environment.after(PROBES_NOTICE, SimEvent::InLife { key, event: LifeEvent::Probe });
         if let Some(span) = recovery {
-            environment.after(span, SimEvent::InLife { which, what: LifeEvent::Recovers });
+            environment.after(span, SimEvent::InLife { key, event: LifeEvent::Recovers });
         }
     }
 
-    /// A life says for a while that it is not ready.
-    pub(crate) fn flap(&mut self, environment: &mut Environment, which: LifeKey, span: Duration) {
-        let Some(life) = self.living(which).filter(|life| life.state == LifeState::Up) else { return };
+    /// A life reports for a while that it is not ready.
+    pub(crate) fn flap(&mut self, environment: &mut Environment, key: LifeKey, span: Duration) {
+        let Some(life) = self.alive_life(key).filter(|life| life.state == LifeState::Up) else { return };
         life.is_unready = true;
-        environment.after(Duration::from_secs(1), SimEvent::InLife { which, what: LifeEvent::Probe });
-        environment.after(span, SimEvent::InLife { which, what: LifeEvent::Recovers });
+        environment.after(Duration::from_secs(1), SimEvent::InLife { key, event: LifeEvent::Probe });
+        environment.after(span, SimEvent::InLife { key, event: LifeEvent::Recovers });
     }
 
-    /// The proxy goes around a life for a while, unless it goes around another one of its service already.
-    pub(crate) fn eject(&mut self, now: Time, which: LifeKey, span: Duration) {
-        let site = self.sites.get(which.site);
+    /// The proxy ejects a life for a while, unless it already ejects another one of its service.
+    pub(crate) fn eject(&mut self, now: Time, key: LifeKey, span: Duration) {
+        let site = self.sites.get(key.site);
         if site.is_none_or(|site| site.ejected(now).next().is_some()) {
             return;
         }
-        if let Some(life) = self.living(which).filter(|life| life.is_routed()) {
+        if let Some(life) = self.alive_life(key).filter(|life| life.is_routed()) {
             life.ejected_until = now + span;
         }
     }
 
     /// The agent and the proxy end with the orchestrator, in one process, and lose their state; the replicas run on.
-    pub(crate) fn forget_what_was_told(&mut self) {
+    pub(crate) fn lose_agent_state(&mut self) {
         for site in &mut self.sites {
             site.exposed = None;
             site.waiting_milli = 0;

@@ -13,7 +13,7 @@ fn put(store: &MemoryStore, at: &str) -> Result<Revision, CommitError> {
 }
 
 /// A store whose writes meet these fates, in turn, and succeed after them.
-fn fated(disk: &MemoryDisk, fates: impl IntoIterator<Item = WriteFate>) -> MemoryStore {
+fn with_fates(disk: &MemoryDisk, fates: impl IntoIterator<Item = WriteFate>) -> MemoryStore {
     let mut fates: VecDeque<_> = fates.into_iter().collect();
     let faults = move |_: Attempt<'_>| fates.pop_front().unwrap_or(WriteFate::Applied);
     MemoryStore::open_with(disk.clone(), Retention::default(), faults)
@@ -22,7 +22,7 @@ fn fated(disk: &MemoryDisk, fates: impl IntoIterator<Item = WriteFate>) -> Memor
 #[test]
 fn each_fate_is_applied_and_reported() {
     let fates = [WriteFate::NotApplied, WriteFate::NotAppliedUnknown, WriteFate::AppliedUnknown];
-    let store = fated(&MemoryDisk::default(), fates);
+    let store = with_fates(&MemoryDisk::default(), fates);
     let mut watch = store.watch(&Prefix::root(), Revision(1)).unwrap();
 
     assert!(matches!(put(&store, "a"), Err(CommitError::Write(WriteError::NotApplied { .. }))));
@@ -38,8 +38,8 @@ fn each_fate_is_applied_and_reported() {
 }
 
 #[test]
-fn a_refused_transaction_meets_no_fate() {
-    let store = fated(&MemoryDisk::default(), [WriteFate::NotApplied]);
+fn a_refused_transaction_makes_no_write_attempt() {
+    let store = with_fates(&MemoryDisk::default(), [WriteFate::NotApplied]);
     assert_eq!(store.delete(key("absent")).unwrap(), Revision::ZERO);
     assert!(put(&store, "a").is_err());
 }
@@ -48,7 +48,7 @@ fn a_refused_transaction_meets_no_fate() {
 fn a_lease_whose_end_failed_ends_at_the_next_tick() {
     let now = Time::from_millis(10_000);
     for fate in [WriteFate::NotApplied, WriteFate::NotAppliedUnknown, WriteFate::AppliedUnknown] {
-        let store = fated(&MemoryDisk::default(), [WriteFate::Applied, WriteFate::Applied, fate]);
+        let store = with_fates(&MemoryDisk::default(), [WriteFate::Applied, WriteFate::Applied, fate]);
         let lease = store.grant(TTL, Time::ZERO).unwrap();
         let bound = Txn::new().put_leased(key("a"), Value::new("x").unwrap(), lease);
         assert!(matches!(store.commit(bound), Ok(Commit::Applied { .. })));
@@ -61,8 +61,8 @@ fn a_lease_whose_end_failed_ends_at_the_next_tick() {
 }
 
 #[test]
-fn a_lease_granted_in_doubt_ends_like_any_other() {
-    let store = fated(&MemoryDisk::default(), [WriteFate::AppliedUnknown]);
+fn a_lease_of_unknown_outcome_ends_like_any_other() {
+    let store = with_fates(&MemoryDisk::default(), [WriteFate::AppliedUnknown]);
     assert!(matches!(store.grant(TTL, Time::ZERO), Err(LeaseError::Write(WriteError::Unknown { .. }))));
     assert_eq!(store.next_expiry(), Some(Time::ZERO + TTL));
     assert_eq!(store.expire(Time::ZERO + TTL).unwrap(), [LeaseId(1)]);
@@ -71,10 +71,10 @@ fn a_lease_granted_in_doubt_ends_like_any_other() {
 #[test]
 fn the_disk_outlives_the_store() {
     let disk = MemoryDisk::default();
-    let store = fated(&disk, []);
+    let store = with_fates(&disk, []);
     put(&store, "a").unwrap();
     drop(store);
-    assert_eq!(fated(&disk, []).get(&key("a")).unwrap().unwrap().version, 1);
+    assert_eq!(with_fates(&disk, []).get(&key("a")).unwrap().unwrap().version, 1);
 }
 
 #[tokio::test]

@@ -28,7 +28,7 @@ async fn connect(folder: &Path) -> Option<Predecessor> {
 }
 
 #[tokio::test]
-async fn sockets_are_received_and_go_on_listening_after_the_predecessor_has_closed_them() {
+async fn received_sockets_keep_listening_after_the_predecessor_has_closed_them() {
     let folder = tempfile::tempdir().unwrap();
     let listener = SuccessorListener::bind(folder.path()).unwrap();
     let mut predecessor = connect(folder.path()).await.expect("one runs");
@@ -91,7 +91,7 @@ async fn no_predecessor_is_found_where_none_runs_or_it_was_killed() {
     let folder = tempfile::tempdir().unwrap();
     assert!(connect(folder.path()).await.is_none());
     assert!(connect(&folder.path().join("not-there")).await.is_none());
-    // As kill -9 leaves it: the file without anybody behind.
+    // As after kill -9: a socket file without a listener.
     drop(std::os::unix::net::UnixListener::bind(folder.path().join("successor.sock")).unwrap());
     assert!(connect(folder.path()).await.is_none());
     let listener = SuccessorListener::bind(folder.path()).unwrap();

@@ -1,4 +1,4 @@
-//! The shop as a process, over real sockets.
+//! Tests of the shop as a process, over real sockets.
 
 mod process;
 
@@ -24,7 +24,7 @@ async fn a_visitor_can_look_search_and_buy() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_makes_no_sense_is_refused_and_breaks_nothing() {
+async fn invalid_requests_are_refused_without_side_effects() {
     let shop = Process::open(&["--work", "0s"]).await;
     assert_eq!(shop.get("/product/100000").await.status, StatusCode::NOT_FOUND);
     assert_eq!(shop.get("/product/-1").await.status, StatusCode::BAD_REQUEST);
@@ -47,25 +47,25 @@ async fn what_makes_no_sense_is_refused_and_breaks_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_costs_the_cpu_time_it_is_said_to_cost() {
+async fn a_page_uses_the_configured_cpu_time() {
     let shop = Process::open(&["--work", "20ms"]).await;
     let before = shop.cpu_time();
     for _ in 0..10 {
         assert_eq!(shop.get("/").await.status, StatusCode::OK);
     }
     let spent = shop.cpu_time() - before;
-    // 200 ms, less what the kernel's count of whole ticks may round off.
+    // 200 ms, minus the rounding of the kernel to whole ticks.
     assert!(spent >= Duration::from_millis(180), "{spent:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_question_over_udp_is_answered_by_the_process_that_it_met() {
+async fn a_datagram_is_answered_with_the_name_of_the_process() {
     let free = UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let _shop = Process::open(&["--udp-port", &free.port().to_string()]).await;
-    let asker = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    asker.send_to(b"hello", free).await.unwrap();
+    let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    client.send_to(b"hello", free).await.unwrap();
     let mut answer = [0; 64];
-    let (size, from) = tokio::time::timeout(DEADLINE, asker.recv_from(&mut answer)).await.unwrap().unwrap();
+    let (size, from) = tokio::time::timeout(DEADLINE, client.recv_from(&mut answer)).await.unwrap().unwrap();
     assert_eq!(from, free);
     let answer = std::str::from_utf8(&answer[..size]).unwrap();
     assert!(answer.starts_with("shop ") && answer.ends_with(": hello"), "{answer}");
@@ -87,18 +87,18 @@ async fn the_metrics_count_what_was_served() {
     shop.get("/").await;
     shop.get("/").await;
     shop.get("/product/100000").await;
-    shop.shows("shop_requests_total{page=\"front\",code=\"200\"} 2").await;
-    shop.shows("shop_requests_total{page=\"product\",code=\"4xx\"} 1").await;
-    shop.shows("shop_request_duration_seconds_count 2").await;
-    shop.shows("shop_requests_in_flight 0").await;
+    shop.wait_for_metric("shop_requests_total{page=\"front\",code=\"200\"} 2").await;
+    shop.wait_for_metric("shop_requests_total{page=\"product\",code=\"4xx\"} 1").await;
+    shop.wait_for_metric("shop_request_duration_seconds_count 2").await;
+    shop.wait_for_metric("shop_requests_in_flight 0").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn more_than_the_queue_holds_is_refused_at_once_and_probes_still_answer() {
+async fn requests_beyond_the_queue_are_refused_immediately_and_probes_still_succeed() {
     let shop = Process::open(&["--work", "500ms", "--queue", "2"]).await;
     let visitors = [(); 8].map(|()| shop.get("/"));
     let probe = async {
-        shop.shows("shop_requests_total{page=\"front\",code=\"503\"} 6").await;
+        shop.wait_for_metric("shop_requests_total{page=\"front\",code=\"503\"} 6").await;
         shop.get("/healthz").await.status
     };
     let [a, b, c, d, e, f, g, h] = visitors;
@@ -108,45 +108,45 @@ async fn more_than_the_queue_holds_is_refused_at_once_and_probes_still_answer() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sigterm_finishes_what_has_begun_and_exits_with_zero() {
+async fn sigterm_finishes_requests_in_flight_and_exits_with_0() {
     let mut shop = Process::open(&["--work", "300ms"]).await;
     let visitor = shop.get("/");
     let stop = async {
-        shop.shows("shop_requests_in_flight 1").await;
+        shop.wait_for_metric("shop_requests_in_flight 1").await;
         shop.terminate();
     };
     let (answer, ()) = tokio::join!(visitor, stop);
     assert_eq!(answer.status, StatusCode::OK);
-    assert!(answer.body.ends_with("</html>\n"), "the whole page came: {}", answer.body);
-    assert_eq!(shop.ended().await.code(), Some(0));
-    assert!(shop.ask(Method::GET, "/", "").await.is_none(), "nobody listens any more");
+    assert!(answer.body.ends_with("</html>\n"), "the page is complete: {}", answer.body);
+    assert_eq!(shop.exit_status().await.code(), Some(0));
+    assert!(shop.send(Method::GET, "/", "").await.is_none(), "the socket is closed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_takes_longer_than_the_grace_is_given_up() {
+async fn requests_beyond_the_grace_period_are_abandoned() {
     let mut shop = Process::open(&["--work", "1h", "--grace", "100ms"]).await;
-    let visitor = shop.ask(Method::GET, "/", "");
+    let visitor = shop.send(Method::GET, "/", "");
     let stop = async {
-        shop.shows("shop_requests_in_flight 1").await;
+        shop.wait_for_metric("shop_requests_in_flight 1").await;
         shop.terminate();
     };
     let (answer, ()) = tokio::join!(visitor, stop);
     assert!(answer.is_none(), "{answer:?}");
-    assert_eq!(shop.ended().await.code(), Some(1));
+    assert_eq!(shop.exit_status().await.code(), Some(1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn until_it_is_open_it_says_so_and_lives() {
+async fn before_it_is_ready_it_reports_that_and_is_live() {
     let mut shop = Process::start(&["--startup", "1h"]);
     assert_eq!(shop.get("/healthz").await.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(shop.get("/").await.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(shop.get("/livez").await.status, StatusCode::OK);
     shop.terminate();
-    assert_eq!(shop.ended().await.code(), Some(0), "a shop that is opening can be closed");
+    assert_eq!(shop.exit_status().await.code(), Some(0), "a shop that is opening can be closed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn chaos_breaks_it_in_the_way_that_was_asked_for() {
+async fn chaos_causes_the_requested_fault() {
     let shop = Process::open(&["--allow-chaos", "--work", "0s"]).await;
     shop.post("/chaos/unready", "").await;
     assert_eq!(shop.get("/healthz").await.status, StatusCode::SERVICE_UNAVAILABLE);
@@ -165,12 +165,12 @@ async fn chaos_breaks_it_in_the_way_that_was_asked_for() {
     assert!(probe.is_err(), "{probe:?}");
 
     let mut shop = Process::open(&["--allow-chaos"]).await;
-    assert!(shop.ask(Method::POST, "/chaos/crash", "").await.is_none());
-    assert_eq!(shop.ended().await.signal(), Some(6), "it aborts");
+    assert!(shop.send(Method::POST, "/chaos/crash", "").await.is_none());
+    assert_eq!(shop.exit_status().await.signal(), Some(6), "it aborts");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_needs_little_memory_unless_told_to_hold_more() {
+async fn memory_usage_is_small_unless_more_is_configured() {
     let shop = Process::open(&["--work", "0s"]).await;
     for _ in 0..200 {
         shop.get("/").await;
@@ -182,15 +182,15 @@ async fn it_needs_little_memory_unless_told_to_hold_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_port_in_use_is_said_in_one_sentence() {
+async fn a_port_in_use_is_reported_in_one_sentence() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     let output =
         std::process::Command::new(env!("CARGO_BIN_EXE_shop")).args(["--port", &port]).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
+    let result = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1));
     assert!(
-        said.contains(&format!("could not listen on 127.0.0.1:{port}")) && said.lines().count() == 1,
-        "{said}"
+        result.contains(&format!("could not listen on 127.0.0.1:{port}")) && result.lines().count() == 1,
+        "{result}"
     );
 }

@@ -1,4 +1,4 @@
-//! A shop as a process, and a browser for it.
+//! A shop as a process, and an HTTP client for it.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 
-/// Longer than anything here takes on a busy machine.
+/// Longer than any step takes on a busy machine.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A running shop; killed when dropped.
@@ -20,19 +20,19 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 pub(crate) struct Process {
     child: Child,
     origin: String,
-    browser: Client<HttpConnector, Full<Bytes>>,
+    client: Client<HttpConnector, Full<Bytes>>,
 }
 
-/// An answer, with its body as text.
+/// A response, with its body as text.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct Response {
     pub(crate) status: StatusCode,
     pub(crate) body: String,
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended already; either way it is waited for.
+        // It may have exited already; it is waited for in any case.
         drop(self.child.kill());
         drop(self.child.wait());
     }
@@ -49,11 +49,11 @@ impl Process {
             .expect("the shop starts");
         let mut first = String::new();
         let stdout = child.stdout.take().expect("it is piped");
-        // The rest of its log finds nobody who listens, which it has to bear.
-        BufReader::new(stdout).read_line(&mut first).expect("it says where it listens");
+        // The pipe is closed afterwards; the shop must tolerate that.
+        BufReader::new(stdout).read_line(&mut first).expect("it prints its address");
         let origin = first.trim().rsplit(' ').next().expect("the line ends with the address").to_owned();
         assert!(origin.starts_with("http://127.0.0.1:"), "{first:?}");
-        Self { child, origin, browser: Client::builder(TokioExecutor::new()).build_http() }
+        Self { child, origin, client: Client::builder(TokioExecutor::new()).build_http() }
     }
 
     /// Starts a shop and waits until it is open.
@@ -64,39 +64,39 @@ impl Process {
         shop
     }
 
-    pub(crate) async fn get(&self, path: &str) -> Answer {
-        self.ask(Method::GET, path, "").await.expect("an answer")
+    pub(crate) async fn get(&self, path: &str) -> Response {
+        self.send(Method::GET, path, "").await.expect("a response")
     }
 
-    /// Asks it on another of its ports.
-    pub(crate) async fn get_at(&self, address: SocketAddr, path: &str) -> Answer {
-        self.ask_at(&format!("http://{address}"), Method::GET, path, "").await.expect("an answer")
+    /// Sends a request to another port of the shop.
+    pub(crate) async fn get_at(&self, address: SocketAddr, path: &str) -> Response {
+        self.send_to(&format!("http://{address}"), Method::GET, path, "").await.expect("a response")
     }
 
-    pub(crate) async fn post(&self, path: &str, json: &str) -> Answer {
-        self.ask(Method::POST, path, json).await.expect("an answer")
+    pub(crate) async fn post(&self, path: &str, json: &str) -> Response {
+        self.send(Method::POST, path, json).await.expect("a response")
     }
 
-    /// Sends a request; `None` when no answer came.
-    pub(crate) async fn ask(&self, method: Method, path: &str, json: &str) -> Option<Answer> {
-        self.ask_at(&self.origin, method, path, json).await
+    /// Sends a request; `None` without a response.
+    pub(crate) async fn send(&self, method: Method, path: &str, json: &str) -> Option<Response> {
+        self.send_to(&self.origin, method, path, json).await
     }
 
-    async fn ask_at(&self, origin: &str, method: Method, path: &str, json: &str) -> Option<Answer> {
+    async fn send_to(&self, origin: &str, method: Method, path: &str, json: &str) -> Option<Response> {
         let request = Request::builder()
             .method(method)
             .uri(format!("{origin}{path}"))
             .header("content-type", "application/json")
             .body(Full::new(Bytes::copy_from_slice(json.as_bytes())))
             .expect("a request of the test");
-        let response = self.browser.request(request).await.ok()?;
+        let response = self.client.request(request).await.ok()?;
         let status = response.status();
         let body = response.into_body().collect().await.ok()?.to_bytes();
-        Some(Answer { status, body: String::from_utf8_lossy(&body).into_owned() })
+        Some(Response { status, body: String::from_utf8_lossy(&body).into_owned() })
     }
 
-    /// Waits until the metrics have a line.
-    pub(crate) async fn shows(&self, line: &str) {
+    /// Waits until the metrics contain this line.
+    pub(crate) async fn wait_for_metric(&self, line: &str) {
         let shown = async { while !self.get("/metrics").await.body.lines().any(|shown| shown == line) {} };
         tokio::time::timeout(DEADLINE, shown).await.unwrap_or_else(|_| panic!("no {line} in the metrics"));
     }
@@ -110,29 +110,29 @@ impl Process {
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
     }
 
-    /// Waits until the process has ended.
-    pub(crate) async fn ended(&mut self) -> ExitStatus {
+    /// Waits until the process has exited.
+    pub(crate) async fn exit_status(&mut self) -> ExitStatus {
         let pid = rustix::process::Pid::from_raw(self.pid()).expect("a process id");
         let flags = rustix::process::PidfdFlags::NONBLOCK;
         let ended = rustix::process::pidfd_open(pid, flags).expect("it was not waited for yet");
         let mut watched = [rustix::event::PollFd::new(&ended, rustix::event::PollFlags::IN)];
         let deadline = rustix::event::Timespec { tv_sec: 60, tv_nsec: 0 };
         let polled = tokio::task::block_in_place(|| rustix::event::poll(&mut watched, Some(&deadline)));
-        assert_eq!(polled, Ok(1), "the process has not ended");
+        assert_eq!(polled, Ok(1), "the process has not exited");
         self.child.wait().expect("a child can be waited for")
     }
 
-    /// Returns the CPU time that the process has spent.
+    /// Returns the CPU time used by the process.
     pub(crate) fn cpu_time(&self) -> Duration {
         let stat =
             procfs::process::Process::new(self.pid()).and_then(|process| process.stat()).expect("it runs");
         Duration::from_secs_f64((stat.utime + stat.stime) as f64 / procfs::ticks_per_second() as f64)
     }
 
-    /// Returns the memory that only this process has, in KiB: without the pages of its binary.
+    /// Returns the anonymous memory of the process, in KiB.
     pub(crate) fn own_memory_kib(&self) -> u64 {
         let status =
             procfs::process::Process::new(self.pid()).and_then(|process| process.status()).expect("it runs");
-        status.rssanon.expect("this kernel tells")
+        status.rssanon.expect("the kernel reports it")
     }
 }

@@ -1,4 +1,4 @@
-//! The world that is reported to the loop: many services, all replicas running, counters that grow as declared.
+//! The simulated state that is reported to the loop: many services, all replicas running, counters that grow as declared.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +26,7 @@ const EACH: u32 = 10;
 pub(super) const RISING_ONE_IN: usize = 20;
 /// How many services lose a replica.
 const ENDING: usize = 1000;
-/// When the world begins, on the loop's clock: at a calendar time of today, as in production.
+/// The start of the world on the loop's clock: a recent calendar time, as in production.
 const BEGIN: Time = Time::from_millis(1_790_000_000_000);
 
 /// A loop and the world that is reported to it.
@@ -47,12 +47,12 @@ struct SimulatedService {
 }
 
 impl World {
-    /// A loop that knows the declaration of every service and what an earlier run remembered of it; nothing was observed yet.
+    /// A loop that knows the declaration and the stored memory of every service, before any observation.
     pub(super) fn declared() -> Self {
         let (control, out) = (ControlLoop::new(Settings::default()), Outbox::default());
         let services = Vec::with_capacity(SERVICES);
         let mut world = Self { control, out, now: BEGIN, services };
-        // By default, most of a thousand ends in one second would wait, which costs less than a start.
+        // With the default limits, most of a thousand restarts in one second would wait, which costs less than a start.
         let guard = GuardSettings {
             node_restarts_per_minute: u32::MAX,
             cluster_restarts_per_minute: u32::MAX,
@@ -88,7 +88,7 @@ impl World {
         self.now = self.now + span;
     }
 
-    /// Wakes the loop, as its deadline asks for, and answers its actions. Returns the cost of the step.
+    /// Wakes the loop at its deadline, and answers its actions. Returns the cost of the step.
     pub(super) fn wake(&mut self) -> Cost {
         let cost = self.step(&Input::Woke);
         self.answer();
@@ -100,7 +100,7 @@ impl World {
         for index in 0..SERVICES {
             self.services[index].requests += 6;
             let service = &self.services[index];
-            let one = |number| Traffic {
+            let sample_of = |number| Traffic {
                 service: service.name.clone(),
                 ordinal: Ordinal(number),
                 incarnation: Incarnation(1),
@@ -109,7 +109,7 @@ impl World {
                 in_flight: 1,
                 latency_p99: Duration::from_millis(12),
             };
-            let report = Input::Report(Report::Traffic((0..EACH).map(one).collect()));
+            let report = Input::Report(Report::Traffic((0..EACH).map(sample_of).collect()));
             costs.add(self.step(&report));
         }
     }
@@ -120,14 +120,14 @@ impl World {
             let rises = wave > 0 && index % RISING_ONE_IN == wave;
             self.services[index].cpu_time += Duration::from_micros(if rises { 250_000 } else { 62_500 });
             let service = &self.services[index];
-            let one = |number| Usage {
+            let sample_of = |number| Usage {
                 replica: ReplicaId { service: service.name.clone(), ordinal: Ordinal(number) },
                 incarnation: Incarnation(1),
                 cpu_time: service.cpu_time,
                 memory: Bytes(50_000_000),
                 throttling: None,
             };
-            let report = Input::Report(Report::Usage((0..EACH).map(one).collect()));
+            let report = Input::Report(Report::Usage((0..EACH).map(sample_of).collect()));
             costs.add(self.step(&report));
         }
     }
@@ -150,7 +150,7 @@ impl World {
             let seen = observed(&self.services[index], EACH - 1, Incarnation(1), ReplicaState::Exited(exit));
             costs.add(self.step(&Input::Report(Report::Replica(seen))));
             let is_start = |action: &model::action::Action| matches!(action.kind, ActionKind::Start { .. });
-            assert!(self.out.actions.iter().any(is_start), "the end of a replica is answered by a start");
+            assert!(self.out.actions.iter().any(is_start), "the end of a replica causes a start");
             self.answer();
             let seen = observed(&self.services[index], EACH - 1, Incarnation(2), READY);
             self.step(&Input::Report(Report::Replica(seen)));
@@ -158,7 +158,7 @@ impl World {
         self.answer();
     }
 
-    /// Tells the loop that each of its actions has been done, until it sends no more.
+    /// Reports success of each of the loop's actions, until it sends no more.
     pub(super) fn answer(&mut self) {
         while !self.out.actions.is_empty() {
             for action in std::mem::take(&mut self.out.actions) {
@@ -168,14 +168,14 @@ impl World {
         self.out.clear();
     }
 
-    /// Asserts that the loop knows as many replicas as were reported: otherwise the figures would be of a smaller world.
+    /// Asserts that the loop knows as many replicas as were reported: otherwise the figures would be those of a smaller world.
     pub(super) fn expect_size(&self, replicas: usize) {
         let services = || self.control.knowledge().services();
         let running = services().flat_map(|service| service.places.values()).filter(|place| place.is_ready());
         assert_eq!(
             (services().count(), running.count()),
             (SERVICES, replicas),
-            "the loop knows another world"
+            "the loop does not know all reported replicas"
         );
         assert_eq!(self.control.actions_in_flight(), 0, "every action was answered");
     }
@@ -212,7 +212,7 @@ fn observed(
     Observed { replica, incarnation, generation: Generation(1), state }
 }
 
-/// A web service as one would declare it, with an autoscaler on cpu.
+/// A typical web service, with an autoscaler on CPU utilization.
 fn declaration(name: &ServiceName) -> Declared {
     let service: Service = serde_json::from_value(serde_json::json!({
         "metadata": {"name": name.as_str(), "labels": {"tier": "web"}},
@@ -235,7 +235,7 @@ fn declaration(name: &ServiceName) -> Declared {
         },
     }))
     .expect("the declaration is valid");
-    let autoscaler = service.autoscaler().expect("its metric is one that we know");
+    let autoscaler = service.autoscaler().expect("its metric is known");
     let (revision, generation) = (Generation(1), Generation(1));
     Declared { name: name.clone(), revision, generation, spec: service.spec, autoscaler }
 }

@@ -1,4 +1,4 @@
-//! Backends that a bench starts itself, for proxies that do not start any.
+//! Backends for proxies that do not start any themselves.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -7,27 +7,27 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 
-use crate::house;
+use crate::instance;
 
-/// How long one may take to listen, and to listen again.
+/// How long a backend may take until it listens, at first and after a restart.
 const LISTEN_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// A replica at a fixed address. Ended when dropped.
 #[derive(Debug)]
 pub(super) struct Backend {
     address: SocketAddr,
-    words: Vec<String>,
+    arguments: Vec<String>,
     process: Child,
 }
 
 impl Backend {
     /// Starts one with these arguments, and waits until it listens.
-    pub(super) fn start(words: &[&str]) -> anyhow::Result<Self> {
-        let address = house::free_address();
-        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-        let process = spawn(&house::program("bench")?, address, &words)?;
+    pub(super) fn start(arguments: &[&str]) -> anyhow::Result<Self> {
+        let address = instance::free_address();
+        let arguments: Vec<String> = arguments.iter().map(|word| (*word).to_owned()).collect();
+        let process = spawn(&instance::program("bench")?, address, &arguments)?;
         wait_for(address)?;
-        Ok(Self { address, words, process })
+        Ok(Self { address, arguments, process })
     }
 
     pub(super) fn address(&self) -> SocketAddr {
@@ -38,7 +38,7 @@ impl Backend {
     pub(super) fn kill(&mut self) -> anyhow::Result<()> {
         self.process.kill().context("could not kill a backend")?;
         self.process.wait().context("could not wait for a backend")?;
-        self.process = spawn(&house::program("bench")?, self.address, &self.words)?;
+        self.process = spawn(&instance::program("bench")?, self.address, &self.arguments)?;
         wait_for(self.address)
     }
 }
@@ -51,9 +51,9 @@ impl Drop for Backend {
     }
 }
 
-fn spawn(bench: &PathBuf, address: SocketAddr, words: &[String]) -> anyhow::Result<Child> {
+fn spawn(bench: &PathBuf, address: SocketAddr, arguments: &[String]) -> anyhow::Result<Child> {
     let mut call = Command::new(bench);
-    call.args(["replica", "--port", &address.port().to_string()]).args(words);
+    call.args(["replica", "--port", &address.port().to_string()]).args(arguments);
     call.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     call.spawn().context("could not start a backend")
 }
@@ -64,9 +64,10 @@ pub(super) fn wait_for(address: SocketAddr) -> anyhow::Result<()> {
     while std::net::TcpStream::connect(address).is_err() {
         ensure!(
             os::since_boot().saturating_sub(begun) < LISTEN_WAIT_MAX,
-            "nobody came to listen on {address}"
+            "nothing listens on {address} after {} s",
+            LISTEN_WAIT_MAX.as_secs()
         );
-        house::pause();
+        instance::pause();
     }
     Ok(())
 }

@@ -11,14 +11,14 @@ pub(super) fn write(folder: &Path) -> anyhow::Result<()> {
         .context("could not make a certificate")?;
     let (certificate, key) = (pair.cert.pem(), pair.signing_key.serialize_pem());
     replace(&folder.join(KEY), &key)?;
-    replace(&both(folder), &format!("{certificate}{key}"))?;
+    replace(&combined(folder), &format!("{certificate}{key}"))?;
     // Last, so that its key is there once the new certificate can be seen.
     replace(&folder.join(CERTIFICATE), &certificate)
 }
 
 /// The file that contains both.
-pub(super) fn both(folder: &Path) -> PathBuf {
-    folder.join("both.pem")
+pub(super) fn combined(folder: &Path) -> PathBuf {
+    folder.join("combined.pem")
 }
 
 /// The two files, as a manifest names them.
@@ -29,9 +29,9 @@ pub(super) fn manifest(folder: &Path) -> Value {
 const CERTIFICATE: &str = "tls.pem";
 const KEY: &str = "tls.key";
 
-/// Replaces a file atomically, so that nobody reads half of it.
+/// Replaces a file atomically, so that no reader gets half of it.
 fn replace(path: &Path, text: &str) -> anyhow::Result<()> {
-    let beside = path.with_extension("new");
-    std::fs::write(&beside, text).with_context(|| format!("could not write {}", beside.display()))?;
-    std::fs::rename(&beside, path).with_context(|| format!("could not replace {}", path.display()))
+    let temporary = path.with_extension("new");
+    std::fs::write(&temporary, text).with_context(|| format!("could not write {}", temporary.display()))?;
+    std::fs::rename(&temporary, path).with_context(|| format!("could not replace {}", path.display()))
 }

@@ -1,4 +1,4 @@
-//! `connections`: the memory of many connections on which nothing happens.
+//! `connections`: the memory of many idle connections.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -13,8 +13,8 @@ use super::backend::Backend;
 use super::peer::{Choice, ClientProtocol, Kind, Peer, Setup};
 use super::{ensure_tools, service};
 use crate::figure::{Findings, Target, Unit};
-use crate::house::{self, House, Place};
 use crate::idle::memory;
+use crate::instance::{self, Instance, InstanceFolder};
 
 /// The connections that are open at a time, if the limit of open files allows it.
 const CONNECTIONS: usize = 10_000;
@@ -30,37 +30,37 @@ const BESIDE_NGINX: Target = Target::AtMost(2.0);
 /// Opens connections to each proxy, sends one request on each, and measures by how much the proxy has grown.
 pub(crate) fn run() -> anyhow::Result<Findings> {
     ensure_tools()?;
-    let many = CONNECTIONS.min(afforded()?);
+    let many = CONNECTIONS.min(connections_max()?);
     let mut findings = Findings::of("connections");
-    findings.say(format!(
+    findings.describe(format!(
         "{many} connections, one request on each, then none; resident memory of all processes of the proxy, less what it was before the first; \
          nginx and HAProxy with 2 workers or threads"
     ));
     let ratio = compare(&mut findings, ClientProtocol::Http1, many)?;
-    findings.hold("memory of idle connections, homeostat ÷ nginx", ratio, Unit::Ratio, BESIDE_NGINX);
+    findings.compare("memory of idle connections, homeostat ÷ nginx", ratio, Unit::Ratio, BESIDE_NGINX);
     let ratio = compare(&mut findings, ClientProtocol::Http2, many.min(CONNECTIONS_OF_HTTP2))?;
     findings.note("memory of idle connections of HTTP/2, homeostat ÷ nginx", ratio, Unit::Ratio);
     Ok(findings)
 }
 
-/// Notes the memory of each; returns the ratio of ours to nginx's.
+/// Notes the memory of each; returns the ratio of Homeostat's to nginx's.
 fn compare(findings: &mut Findings, protocol: ClientProtocol, many: usize) -> anyhow::Result<f64> {
-    let ours = ours(protocol, many)?;
-    let nginx = peer(Kind::Nginx, protocol, many)?;
-    let haproxy = peer(Kind::Haproxy, protocol, many)?;
+    let homeostat = measure_homeostat(protocol, many)?;
+    let nginx = measure_peer(Kind::Nginx, protocol, many)?;
+    let haproxy = measure_peer(Kind::Haproxy, protocol, many)?;
     let of = match protocol {
         ClientProtocol::Http1 => "",
         ClientProtocol::Http2 => " of HTTP/2",
     };
-    for (name, grown) in [("homeostat", ours), ("nginx", nginx), ("HAProxy", haproxy)] {
+    for (name, grown) in [("homeostat", homeostat), ("nginx", nginx), ("HAProxy", haproxy)] {
         findings.note(format!("{name}: memory of {many} idle connections{of}"), grown, Unit::Bytes);
         findings.note(format!("{name}: memory of one{of}"), grown / many as f64, Unit::Bytes);
     }
-    Ok(ours / nginx)
+    Ok(homeostat / nginx)
 }
 
-/// The number of connections for which the limit of open files suffices. Homeostat counts two files for each: the client's, and one to a replica.
-fn afforded() -> anyhow::Result<usize> {
+/// The number of connections that the limit of open files allows. Homeostat reserves two files for each: the client's, and one to a replica.
+fn connections_max() -> anyhow::Result<usize> {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     let wanted = Rlimit { current: maximum, maximum };
     setrlimit(Resource::Nofile, wanted).context("could not raise the limit of open files")?;
@@ -68,28 +68,28 @@ fn afforded() -> anyhow::Result<usize> {
     Ok(usize::try_from(files.saturating_sub(OTHER_FILES) / 2).unwrap_or(usize::MAX))
 }
 
-fn ours(protocol: ClientProtocol, many: usize) -> anyhow::Result<f64> {
-    let place = Place::new()?;
-    let listen = house::free_address();
+fn measure_homeostat(protocol: ClientProtocol, many: usize) -> anyhow::Result<f64> {
+    let folder = InstanceFolder::new()?;
+    let listen = instance::free_address();
     // Longer than the bench takes, so that idle connections stay open.
     let expose = json!({"listen": listen, "port": "http", "timeouts": {"idle": "10m"}});
-    let declared = service(place.path(), &[], &expose)?;
-    let house = House::up(place, &[declared], &[])?;
-    grown(listen, protocol, &[house.process()?], many)
+    let declared = service(folder.path(), &[], &expose)?;
+    let instance = Instance::up(folder, &[declared], &[])?;
+    memory_growth(listen, protocol, &[instance.process()?], many)
 }
 
-fn peer(kind: Kind, protocol: ClientProtocol, many: usize) -> anyhow::Result<f64> {
-    let place = Place::new()?;
+fn measure_peer(kind: Kind, protocol: ClientProtocol, many: usize) -> anyhow::Result<f64> {
+    let folder = InstanceFolder::new()?;
     let backend = Backend::start(&[])?;
-    let plain = house::free_address();
+    let plain = instance::free_address();
     let backends = vec![backend.address()];
     let setup = Setup { kind, plain, protocol, secure: None, backends, choice: Choice::RoundRobin };
-    let peer = Peer::start(place.path(), &setup)?;
-    grown(plain, protocol, &peer.processes()?, many)
+    let peer = Peer::start(folder.path(), &setup)?;
+    memory_growth(plain, protocol, &peer.processes()?, many)
 }
 
 /// By how many bytes the processes grow while connections to `address` are open.
-fn grown(
+fn memory_growth(
     address: SocketAddr,
     protocol: ClientProtocol,
     processes: &[Process],
@@ -113,17 +113,17 @@ fn open(address: SocketAddr, protocol: ClientProtocol, many: usize) -> anyhow::R
         let mut connection = TcpStream::connect(address)
             .with_context(|| format!("could not open connection {number} to {address}"))?;
         connection.set_read_timeout(Some(ANSWER_WAIT_MAX))?;
-        let asked = match protocol {
-            ClientProtocol::Http1 => ask(&mut connection),
-            ClientProtocol::Http2 => ask_by_http2(&mut connection),
+        let answered = match protocol {
+            ClientProtocol::Http1 => request(&mut connection),
+            ClientProtocol::Http2 => request_http2(&mut connection),
         };
-        asked.with_context(|| format!("connection {number} to {address} got no answer"))?;
+        answered.with_context(|| format!("connection {number} to {address} got no answer"))?;
         open.push(connection);
     }
     Ok(open)
 }
 
-fn ask(connection: &mut TcpStream) -> anyhow::Result<()> {
+fn request(connection: &mut TcpStream) -> anyhow::Result<()> {
     connection.write_all(b"GET / HTTP/1.1\r\nHost: bench\r\n\r\n")?;
     let mut answer = Vec::new();
     let mut piece = [0; 1024];
@@ -137,7 +137,7 @@ fn ask(connection: &mut TcpStream) -> anyhow::Result<()> {
 }
 
 /// Begins a connection of HTTP/2 and sends one request: `GET /` to the host `bench`, on stream 1. Source: RFC 9113, sections 3.4 and 4.1; RFC 7541, appendix A.
-fn ask_by_http2(connection: &mut TcpStream) -> anyhow::Result<()> {
+fn request_http2(connection: &mut TcpStream) -> anyhow::Result<()> {
     const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
     const SETTINGS_ACK: &[u8] = &[0, 0, 0, 4, 1, 0, 0, 0, 0];
@@ -155,7 +155,7 @@ fn ask_by_http2(connection: &mut TcpStream) -> anyhow::Result<()> {
         if kind <= 1 && flags & END_STREAM != 0 {
             return Ok(connection.write_all(SETTINGS_ACK)?);
         }
-        ensure!(kind != 7, "it was told to go");
+        ensure!(kind != 7, "it got GOAWAY");
     }
 }
 

@@ -10,15 +10,15 @@ use procfs::process::Process;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::backend::wait_for;
-use crate::house;
+use crate::instance;
 
 pub(super) const NGINX: &str = "/usr/sbin/nginx";
 pub(super) const HAPROXY: &str = "/usr/sbin/haproxy";
 
-/// How long a peer may take to end.
+/// How long a peer may take to stop.
 const END_WAIT_MAX: Duration = Duration::from_secs(10);
 
-/// Which peer.
+/// A kind of peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Nginx,
@@ -95,7 +95,7 @@ impl Peer {
         Ok(peer)
     }
 
-    /// Makes it read its configuration again, as after a change.
+    /// Makes it reload its configuration, as after a change.
     pub(super) fn reload(&self) -> anyhow::Result<()> {
         let signal = match self.kind {
             Kind::Nginx => Signal::HUP,
@@ -117,22 +117,22 @@ impl Peer {
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        // The master ends its workers when it is told to stop; if it were killed, they would be left.
+        // The master stops its workers on this signal; if it were killed, they would be left.
         let _ = kill_process(Pid::from_child(&self.master), Signal::TERM);
         let begun = os::since_boot();
         while let Ok(None) = self.master.try_wait()
             && os::since_boot().saturating_sub(begun) < END_WAIT_MAX
         {
-            house::pause();
+            instance::pause();
         }
         let _ = self.master.kill();
         let _ = self.master.wait();
     }
 }
 
-/// A whole configuration of nginx: `inside` goes into its `http` block.
+/// A complete configuration of nginx: `inside` goes into its `http` block.
 pub(super) fn nginx_conf(folder: &Path, name: &str, inside: &str) -> String {
-    // As root, nginx would switch to another user, who may not use root's temporary folder.
+    // Started as root, nginx switches to another user, who may not use root's temporary folder.
     let user = if rustix::process::getuid().is_root() { "user root;" } else { "" };
     let place = folder.join(name);
     let place = place.display();
@@ -151,7 +151,7 @@ fn nginx(folder: &Path, setup: &Setup) -> String {
         Choice::RoundRobin => "",
         Choice::LeastConnections => "least_conn;",
     };
-    // By default a single failure takes a backend out for ten seconds, so that all are out once each has died.
+    // By default a single failure disables a backend for ten seconds, so that all are disabled once each has died.
     let servers: String =
         setup.backends.iter().map(|backend| format!("server {backend} max_fails=0;")).collect();
     let secure = setup.secure.as_ref().map_or_else(String::new, |(address, file)| {

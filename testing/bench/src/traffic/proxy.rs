@@ -1,4 +1,4 @@
-//! `proxy`: the cost of a request and of a connection through our proxy, through nginx and through HAProxy, in turns.
+//! `proxy`: the cost of a request and of a connection through Homeostat, nginx and HAProxy, in alternating rounds.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -12,13 +12,13 @@ use super::peer::{self, Choice, ClientProtocol, Kind, NGINX, Peer, Setup};
 use super::wrk::{self, WrkOptions};
 use super::{certificate, ensure_tools};
 use crate::figure::{Findings, Target, Unit};
-use crate::house::{self, House, Place};
 use crate::idle::cpu_time;
+use crate::instance::{self, Instance, InstanceFolder};
 
-/// Turns of each; the median is reported.
-const TURNS: usize = 5;
-/// How long a turn lasts.
-const TURN: Duration = Duration::from_secs(5);
+/// Rounds of each; the median is reported.
+const ROUNDS: usize = 5;
+/// How long a round lasts.
+const ROUND: Duration = Duration::from_secs(5);
 /// The connections at a time.
 const CONNECTIONS: u32 = 64;
 
@@ -37,9 +37,9 @@ const CLIENT_MODES: [ClientMode; 4] = [
     ClientMode { name: "TLS 1.3, a connection each", is_secure: true, is_closing: true },
 ];
 
-/// One turn.
+/// The results of one round.
 #[derive(Clone, Copy, Debug)]
-struct Turn {
+struct Round {
     per_second: f64,
     p50: f64,
     p99: f64,
@@ -56,24 +56,24 @@ struct Server {
     processes: Vec<Process>,
 }
 
-/// Sends requests to one backend directly, through us, through nginx and through HAProxy, in turns, in each mode of clients.
+/// Sends requests to one backend directly, through Homeostat, nginx and HAProxy, alternately, in each mode of clients.
 pub(crate) fn run() -> anyhow::Result<Findings> {
     ensure_tools()?;
     let mut findings = Findings::of("proxy");
-    findings.say(format!(
-        "one backend (nginx, 2 workers, 1 KB body); wrk with {CONNECTIONS} connections on 2 threads; {TURNS} turns of {} s each, interleaved, medians; \
+    findings.describe(format!(
+        "server backend (nginx, 2 workers, 1 KB body); wrk with {CONNECTIONS} connections on 2 threads; {ROUNDS} rounds of {} s each, interleaved, medians; \
          nginx and HAProxy with 2 workers or threads; ours is the whole of `homeostat up`; a certificate of ECDSA on P-256, no session taken up again",
-        TURN.as_secs()
+        ROUND.as_secs()
     ));
-    let place = Place::new()?;
-    let folder = place.path().to_path_buf();
+    let instance_folder = InstanceFolder::new()?;
+    let folder = instance_folder.path().to_path_buf();
     certificate::write(&folder)?;
-    let house = ours(place)?;
-    let backend = house.backends[0];
-    let nginx = peer(&folder, Kind::Nginx, backend)?;
-    let haproxy = peer(&folder, Kind::Haproxy, backend)?;
+    let instance = start_homeostat(instance_folder)?;
+    let backend = instance.backends[0];
+    let nginx = start_peer(&folder, Kind::Nginx, backend)?;
+    let haproxy = start_peer(&folder, Kind::Haproxy, backend)?;
     let servers = [
-        house.server()?,
+        instance.server()?,
         nginx.server("nginx")?,
         haproxy.server("HAProxy")?,
         Server { name: "no proxy", plain: backend, secure: None, processes: Vec::new() },
@@ -84,30 +84,30 @@ pub(crate) fn run() -> anyhow::Result<Findings> {
     Ok(findings)
 }
 
-/// Sends requests to all of them in one manner, in turns, and notes the medians and their ratios.
+/// Sends requests to each server in one mode, alternately, and notes the medians and their ratios.
 fn measure(
     folder: &Path,
     mode: ClientMode,
     servers: &[Server],
     findings: &mut Findings,
 ) -> anyhow::Result<()> {
-    let able = || servers.iter().filter(|one| !mode.is_secure || one.secure.is_some());
-    let mut turns: Vec<Vec<Turn>> = able().map(|_| Vec::new()).collect();
-    for _ in 0..TURNS {
-        for (one, done) in able().zip(&mut turns) {
-            done.push(turn(folder, mode, one)?);
+    let tested = || servers.iter().filter(|server| !mode.is_secure || server.secure.is_some());
+    let mut rounds: Vec<Vec<Round>> = tested().map(|_| Vec::new()).collect();
+    for _ in 0..ROUNDS {
+        for (server, done) in tested().zip(&mut rounds) {
+            done.push(run_round(folder, mode, server)?);
         }
     }
-    let medians: Vec<Medians> = turns.iter().map(|turns| Medians::of(turns)).collect();
-    for (one, medians) in able().zip(&medians) {
+    let medians: Vec<Medians> = rounds.iter().map(|rounds| Medians::of(rounds)).collect();
+    for (server, medians) in tested().zip(&medians) {
         let note = |findings: &mut Findings, what: &str, value, unit| {
-            findings.note(format!("{}: {}: {what}", mode.name, one.name), value, unit);
+            findings.note(format!("{}: {}: {what}", mode.name, server.name), value, unit);
         };
         note(findings, "requests", medians.per_second, Unit::PerSecond);
         note(findings, "p50", medians.p50, Unit::Seconds);
         note(findings, "p99", medians.p99, Unit::Seconds);
-        note(findings, "failed requests, all turns", medians.failed, Unit::Count);
-        if !one.processes.is_empty() {
+        note(findings, "failed requests, all rounds", medians.failed, Unit::Count);
+        if !server.processes.is_empty() {
             note(findings, "processor time of a request", medians.cpu, Unit::Seconds);
         }
     }
@@ -117,10 +117,10 @@ fn measure(
     Ok(())
 }
 
-/// Compares the figures with the targets beside the peers.
+/// Compares Homeostat's figures with those of the peers.
 fn compare(mode: ClientMode, ours: &Medians, nginx: &Medians, haproxy: &Medians, findings: &mut Findings) {
     let mut hold = |what: &str, value, target| {
-        findings.hold(format!("{}: {what}", mode.name), value, Unit::Ratio, target);
+        findings.compare(format!("{}: {what}", mode.name), value, Unit::Ratio, target);
     };
     let beside_nginx = ours.per_second / nginx.per_second;
     if mode.is_closing {
@@ -137,7 +137,7 @@ fn compare(mode: ClientMode, ours: &Medians, nginx: &Medians, haproxy: &Medians,
     hold("p99, homeostat ÷ nginx", ours.p99 / nginx.p99, Target::AtMost(1.0));
 }
 
-/// The middle of several turns, each figure by itself; failures are summed.
+/// The median of each figure over several rounds; failures are summed.
 struct Medians {
     per_second: f64,
     p50: f64,
@@ -147,33 +147,33 @@ struct Medians {
 }
 
 impl Medians {
-    fn of(turns: &[Turn]) -> Self {
-        let middle = |figure: fn(&Turn) -> f64| {
-            let mut all: Vec<f64> = turns.iter().map(figure).collect();
+    fn of(rounds: &[Round]) -> Self {
+        let middle = |figure: fn(&Round) -> f64| {
+            let mut all: Vec<f64> = rounds.iter().map(figure).collect();
             all.sort_by(f64::total_cmp);
             all.get(all.len() / 2).copied().unwrap_or(f64::NAN)
         };
         Self {
-            per_second: middle(|turn| turn.per_second),
-            p50: middle(|turn| turn.p50),
-            p99: middle(|turn| turn.p99),
-            cpu: middle(|turn| turn.cpu),
-            failed: turns.iter().map(|turn| turn.failed as f64).sum(),
+            per_second: middle(|round| round.per_second),
+            p50: middle(|round| round.p50),
+            p99: middle(|round| round.p99),
+            cpu: middle(|round| round.cpu),
+            failed: rounds.iter().map(|round| round.failed as f64).sum(),
         }
     }
 }
 
-fn turn(folder: &Path, mode: ClientMode, one: &Server) -> anyhow::Result<Turn> {
-    let spent = || one.processes.iter().map(cpu_time).sum::<anyhow::Result<Duration>>();
-    let url = match one.secure {
+fn run_round(folder: &Path, mode: ClientMode, server: &Server) -> anyhow::Result<Round> {
+    let cpu_used = || server.processes.iter().map(cpu_time).sum::<anyhow::Result<Duration>>();
+    let url = match server.secure {
         Some(secure) if mode.is_secure => format!("https://{secure}/"),
-        _ => format!("http://{}/", one.plain),
+        _ => format!("http://{}/", server.plain),
     };
-    let before = spent()?;
-    let options = WrkOptions { url, connections: CONNECTIONS, is_closing: mode.is_closing, span: TURN };
-    let report = wrk::run(folder, &options).with_context(|| format!("{}, {}", one.name, mode.name))?;
-    let cpu = spent()?.saturating_sub(before);
-    Ok(Turn {
+    let before = cpu_used()?;
+    let options = WrkOptions { url, connections: CONNECTIONS, is_closing: mode.is_closing, span: ROUND };
+    let report = wrk::run(folder, &options).with_context(|| format!("{}, {}", server.name, mode.name))?;
+    let cpu = cpu_used()?.saturating_sub(before);
+    Ok(Round {
         per_second: report.per_second(),
         p50: report.p50(),
         p99: report.p99(),
@@ -184,7 +184,7 @@ fn turn(folder: &Path, mode: ClientMode, one: &Server) -> anyhow::Result<Turn> {
 
 /// A Homeostat with two equal services, one exposed without TLS and one over TLS.
 struct OurProxy {
-    house: House,
+    instance: Instance,
     backends: [SocketAddr; 2],
     listens: [SocketAddr; 2],
 }
@@ -192,14 +192,19 @@ struct OurProxy {
 impl OurProxy {
     fn server(&self) -> anyhow::Result<Server> {
         let [plain, secure] = self.listens;
-        Ok(Server { name: "homeostat", plain, secure: Some(secure), processes: vec![self.house.process()?] })
+        Ok(Server {
+            name: "homeostat",
+            plain,
+            secure: Some(secure),
+            processes: vec![self.instance.process()?],
+        })
     }
 }
 
-fn ours(place: Place) -> anyhow::Result<OurProxy> {
-    let folder = place.path().to_path_buf();
-    let backends = [house::free_address(), house::free_address()];
-    let listens = [house::free_address(), house::free_address()];
+fn start_homeostat(instance_folder: InstanceFolder) -> anyhow::Result<OurProxy> {
+    let folder = instance_folder.path().to_path_buf();
+    let backends = [instance::free_address(), instance::free_address()];
+    let listens = [instance::free_address(), instance::free_address()];
     let exposes = [
         json!({"listen": listens[0], "port": "http"}),
         json!({"listen": listens[1], "port": "http", "tls": certificate::manifest(&folder)}),
@@ -208,10 +213,10 @@ fn ours(place: Place) -> anyhow::Result<OurProxy> {
     for ((name, backend), expose) in ["plain", "secure"].into_iter().zip(backends).zip(exposes) {
         manifests.push(manifest(&folder, name, backend, &expose)?);
     }
-    Ok(OurProxy { house: House::up(place, &manifests, &[])?, backends, listens })
+    Ok(OurProxy { instance: Instance::up(instance_folder, &manifests, &[])?, backends, listens })
 }
 
-/// A peer before the same backend.
+/// A peer in front of the same backend.
 struct PeerProxy {
     peer: Peer,
     plain: SocketAddr,
@@ -225,13 +230,13 @@ impl PeerProxy {
     }
 }
 
-fn peer(folder: &Path, kind: Kind, backend: SocketAddr) -> anyhow::Result<PeerProxy> {
-    let (plain, secure) = (house::free_address(), house::free_address());
+fn start_peer(folder: &Path, kind: Kind, backend: SocketAddr) -> anyhow::Result<PeerProxy> {
+    let (plain, secure) = (instance::free_address(), instance::free_address());
     let setup = Setup {
         kind,
         plain,
         protocol: ClientProtocol::Http1,
-        secure: Some((secure, certificate::both(folder))),
+        secure: Some((secure, certificate::combined(folder))),
         backends: vec![backend],
         choice: Choice::RoundRobin,
     };

@@ -10,19 +10,19 @@ use super::backend::Backend;
 use super::peer::{Choice, ClientProtocol, Kind, Peer, Setup};
 use super::{REPLICAS, ensure_tools, service};
 use crate::figure::{Findings, Target, Unit};
-use crate::house::{self, House, Place};
-use crate::loading::Loading;
+use crate::instance::{self, Instance, InstanceFolder};
+use crate::loading::LoadRun;
 
 /// How long a backend works on a request; it works on one at a time.
 const WORK: &str = "4";
 /// The same of the slow one.
 const SLOW_WORK: &str = "16";
 
-/// Requests a second: 30 and 60 % of what the four can do together, which is 3 × 250 + 62.5.
+/// Requests a second: 30 and 60 % of the capacity of the four backends together, which is 3 × 250 + 62.5.
 ///
-/// At the first rate an equal share is just below what the slow one can do; at the second it is twice that share.
+/// At the first rate an equal share is just below the capacity of the slow one; at the second it is twice that share.
 const LOADS: [f64; 2] = [240.0, 480.0];
-/// How long each gets requests.
+/// How long requests are sent at each rate.
 const SPAN: Duration = Duration::from_secs(20);
 
 const BESIDE_ROUND_ROBIN: Target = Target::AtMost(0.5);
@@ -54,7 +54,7 @@ struct Latency {
 pub(crate) fn run() -> anyhow::Result<Findings> {
     ensure_tools()?;
     let mut findings = Findings::of("unequal");
-    findings.say(format!(
+    findings.describe(format!(
         "{REPLICAS} backends that work on one request at a time, three for {WORK} ms and one for {SLOW_WORK} ms; open-loop load of {} and {} requests a second, \
          which is 30 and 60 % of what they can do, {} s each; latency from when a request was due",
         LOADS[0],
@@ -72,7 +72,7 @@ pub(crate) fn run() -> anyhow::Result<Findings> {
             }
         }
         let ratio = results[1][number].p99 / results[0][number].p99;
-        findings.hold(
+        findings.compare(
             format!("{load}/s: p99, leastLoaded ÷ roundRobin"),
             ratio,
             Unit::Ratio,
@@ -83,17 +83,17 @@ pub(crate) fn run() -> anyhow::Result<Findings> {
 }
 
 fn measure(policy: ProxyPolicy) -> anyhow::Result<[Latency; 2]> {
-    let place = Place::new()?;
-    let listen = house::free_address();
+    let folder = InstanceFolder::new()?;
+    let listen = instance::free_address();
     match policy {
         ProxyPolicy::Ours(balance) => {
             // The first replica to create this file is the slow one.
-            let first = place.path().join("slow").display().to_string();
-            let words = ["--work-ms", WORK, "--slow-work-ms", SLOW_WORK, "--slow-if-first", &first];
+            let first = folder.path().join("slow").display().to_string();
+            let arguments = ["--work-ms", WORK, "--slow-work-ms", SLOW_WORK, "--slow-if-first", &first];
             let expose = json!({"listen": listen, "port": "http", "balance": balance});
-            let declared = service(place.path(), &words, &expose)?;
-            let _house = House::up(place, &[declared], &[])?;
-            ask(listen)
+            let declared = service(folder.path(), &arguments, &expose)?;
+            let _instance = Instance::up(folder, &[declared], &[])?;
+            measure_rates(listen)
         }
         ProxyPolicy::Peer(kind, choice) => {
             let work = (0..REPLICAS).map(|number| if number == 0 { SLOW_WORK } else { WORK });
@@ -108,16 +108,16 @@ fn measure(policy: ProxyPolicy) -> anyhow::Result<[Latency; 2]> {
                 backends: addresses,
                 choice,
             };
-            let _peer = Peer::start(place.path(), &setup)?;
-            ask(listen)
+            let _peer = Peer::start(folder.path(), &setup)?;
+            measure_rates(listen)
         }
     }
 }
 
 /// Sends requests at each rate in turn.
-fn ask(address: SocketAddr) -> anyhow::Result<[Latency; 2]> {
+fn measure_rates(address: SocketAddr) -> anyhow::Result<[Latency; 2]> {
     let [low, high] = LOADS.map(|load| {
-        let report = Loading::begin(address, load, SPAN)?.finish()?;
+        let report = LoadRun::begin(address, load, SPAN)?.finish()?;
         let latency = report.latency_seconds.context("no request was answered")?;
         anyhow::Ok(Latency { p50: latency.p50, p99: latency.p99, failed: report.failed + report.skipped })
     });

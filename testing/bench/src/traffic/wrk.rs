@@ -90,22 +90,21 @@ pub(super) fn run(folder: &Path, options: &WrkOptions) -> anyhow::Result<Report>
 }
 
 impl Running {
-    /// Whether it has ended by itself.
+    /// Whether it has exited.
     pub(super) fn is_over(&mut self) -> anyhow::Result<bool> {
-        Ok(self.0.try_wait().context("could not look after wrk")?.is_some())
+        Ok(self.0.try_wait().context("could not get the state of wrk")?.is_some())
     }
 
     /// Waits for its end and reads its report.
     pub(super) fn end(mut self) -> anyhow::Result<Report> {
         let mut text = String::new();
         let output = self.0.stdout.as_mut().context("wrk has no output")?;
-        output.read_to_string(&mut text).context("could not read what wrk said")?;
+        output.read_to_string(&mut text).context("could not read the output of wrk")?;
         self.0.wait().context("could not wait for wrk")?;
         let line = text.lines().rev().find(|line| line.starts_with('{'));
-        let line = line.with_context(|| format!("wrk printed no report; it said: {}", text.trim()))?;
-        let report: Report =
-            serde_json::from_str(line).context("wrk printed another report than asked for")?;
-        ensure!(report.requests > 0, "nothing answered wrk");
+        let line = line.with_context(|| format!("wrk printed no report; its output: {}", text.trim()))?;
+        let report: Report = serde_json::from_str(line).context("could not parse the report of wrk")?;
+        ensure!(report.requests > 0, "none of the requests of wrk was answered");
         Ok(report)
     }
 }

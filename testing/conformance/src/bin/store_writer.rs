@@ -1,4 +1,4 @@
-//! Writes to an embedded store until it is killed, and prints what was acknowledged: the victim of the kill test.
+//! Writes to an embedded store until it is killed, and prints the acknowledged writes: the process that the kill test kills.
 //!
 //! `store-writer DIR` opens the store in DIR and prints a line for each acknowledged write, `THREAD COUNT REVISION`, where
 //! both `pairs/THREAD/a` and `pairs/THREAD/b` hold COUNT since REVISION. `store-writer DIR BYTES` instead writes rows of BYTES
@@ -13,9 +13,9 @@ use std::{env, thread};
 use store::{Commit, Key, Prefix, Retention, Store, Txn, Value};
 use store_embedded::EmbeddedStore;
 
-/// Enough to share syncs, few enough that each is often killed in the middle of a write.
+/// Enough to share syncs, and few enough that each is often killed during a write.
 const THREADS: usize = 4;
-/// A short history, so that forgetting is under way when the kill comes.
+/// A short history, so that compaction is often running when the process is killed.
 const RETENTION: Retention = Retention { changes: 300, bytes: 1 << 20 };
 
 fn main() -> ExitCode {
@@ -52,7 +52,9 @@ fn count_until_killed(store: &EmbeddedStore) {
                     let text = value(count.to_string().as_bytes());
                     let txn = Txn::new().put(a.clone(), text.clone()).put(b.clone(), text);
                     match store.commit(txn) {
-                        Ok(Commit::Applied { revision }) => say(&format!("{thread} {count} {revision}")),
+                        Ok(Commit::Applied { revision }) => {
+                            print_line(&format!("{thread} {count} {revision}"));
+                        }
                         refused => panic!("a write without expectations was not applied: {refused:?}"),
                     }
                 }
@@ -64,22 +66,22 @@ fn count_until_killed(store: &EmbeddedStore) {
 fn fill(store: &EmbeddedStore, bytes: usize) {
     for row in 0.. {
         match store.put(key(&format!("rows/{row}")), value(&vec![b'x'; bytes])) {
-            Ok(revision) => say(&format!("{row} {revision}")),
+            Ok(revision) => print_line(&format!("{row} {revision}")),
             Err(cause) => {
-                say(&format!("failed: {cause}"));
+                print_line(&format!("failed: {cause}"));
                 break;
             }
         }
     }
     match store.list(&Prefix::root()) {
-        Ok(listing) => say(&format!("reads {}", listing.entries.len())),
-        Err(cause) => say(&format!("does not read: {cause}")),
+        Ok(listing) => print_line(&format!("reads {}", listing.entries.len())),
+        Err(cause) => print_line(&format!("does not read: {cause}")),
     }
 }
 
-/// One line in one write, so that a kill never leaves half of it.
-fn say(line: &str) {
-    io::stdout().lock().write_all(format!("{line}\n").as_bytes()).expect("the test reads what is said");
+/// Prints a line in one write, so that a kill never leaves a part of it.
+fn print_line(line: &str) {
+    io::stdout().lock().write_all(format!("{line}\n").as_bytes()).expect("the test reads the output");
 }
 
 fn key(text: &str) -> Key {

@@ -1,4 +1,4 @@
-//! `replica_calc.*`: what one metric proposes, read from the verdict of a whole pass.
+//! `replica_calc.*`: the proposal of one metric, taken from the verdict of a complete reconciliation.
 
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use plan::scale::proposal::{MetricFault, Proposal};
 use plan::scale::reading::{Members, Replicas, ScaleView};
 use serde::Deserialize;
 
+use super::compare::{compare, read};
 use super::row::{Pod, PodMetric, Row, Target, Tolerances};
 use super::source::{
     Source, metric_of_external, metric_of_object, metric_of_pods, metric_of_resource, target_name,
 };
-use super::suites::{read, same};
 use super::translate::{self, NOW, behavior_of};
 
 #[derive(Deserialize)]
@@ -71,13 +71,13 @@ pub(super) fn replica_calc(row: &Row) -> Result<(), String> {
     };
     let mut memory = ScalingMemory::default();
     let verdict = reconcile(NOW, &spec, &view, &[source.reading()], &mut memory, &settings);
-    same_proposal(row, verdict.metrics.first().ok_or("no metric was asked")?)
+    compare_proposal(row, verdict.metrics.first().ok_or("the verdict has no metric")?)
 }
 
 impl Input {
     fn metric(&self, suite: &str) -> Result<(MetricSpec, Source), String> {
         if suite == "replica_calc.resource" {
-            let resource = self.resource.as_deref().ok_or("the row names no resource")?;
+            let resource = self.resource.as_deref().ok_or("the row has no resource")?;
             let container = self.container.as_deref();
             let metric = metric_of_resource(resource, container, self.target)?;
             Ok((metric, Source::of_pods(&self.pods, &self.metrics, resource, container)))
@@ -91,30 +91,30 @@ impl Input {
     }
 }
 
-fn same_proposal(row: &Row, found: &Result<Proposal, MetricFault>) -> Result<(), String> {
+fn compare_proposal(row: &Row, found: &Result<Proposal, MetricFault>) -> Result<(), String> {
     let expected: Expected = read(&row.expected)?;
     match (found, expected.error_contains) {
         (Err(fault), Some(error)) => {
-            let said = kubernetes_says(fault);
-            if said.contains(&error) {
+            let message = kubernetes_message(fault);
+            if message.contains(&error) {
                 Ok(())
             } else {
-                Err(format!("error: expected {error:?}, found {said:?}"))
+                Err(format!("error: expected {error:?}, found {message:?}"))
             }
         }
         (Err(fault), None) => Err(format!("no error is expected, found {fault:?}")),
         (Ok(proposal), Some(error)) => Err(format!("error: expected {error:?}, found {proposal:?}")),
         (Ok(proposal), None) => {
-            same("replicas", &expected.replicas, &Some(proposal.replicas))?;
-            same("utilization", &expected.utilization_percent, &proposal.level.utilization)?;
+            compare("replicas", &expected.replicas, &Some(proposal.replicas))?;
+            compare("utilization", &expected.utilization_percent, &proposal.level.utilization)?;
             let reported = expected.raw_average_milli.or(expected.reported_value_milli);
-            same("reported value", &reported, &Some(proposal.level.average.0))
+            compare("reported value", &reported, &Some(proposal.level.average.0))
         }
     }
 }
 
-/// Kubernetes' message for this fault of the production code: rows quote its words, while our operators read ours.
-fn kubernetes_says(fault: &MetricFault) -> String {
+/// Kubernetes' message for this fault: rows quote it, while Homeostat has messages of its own.
+fn kubernetes_message(fault: &MetricFault) -> String {
     match fault {
         MetricFault::Unavailable(_) => {
             "unable to get metrics for resource cpu: no metrics returned from resource metrics API".to_owned()

@@ -1,4 +1,4 @@
-//! `reconcile`: whole passes, from a target with its pods and metrics to the resulting number and all conditions.
+//! `reconcile`: complete reconciliations, from a target with its pods and metrics to the desired number and all conditions.
 
 use std::time::Duration;
 
@@ -11,9 +11,9 @@ use plan::scale::reading::{Members, Replicas, ScaleView};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::compare::{compare, read};
 use super::row::{BehaviorRow, ConditionRow, Pod, PodMetric, RecommendationRow, Row};
 use super::source::{Source, World, target_name};
-use super::suites::{read, same};
 use super::translate::{self, NOW};
 
 #[derive(Deserialize)]
@@ -99,21 +99,21 @@ pub(super) fn reconcile_row(row: &Row) -> Result<(), String> {
         status_replicas: input.scale.status_replicas,
         members: Members::Known(&Replicas::of(&replicas)),
     };
-    let mut memory = memory_after(input.prior_recommendations.as_deref());
+    let mut memory = memory_of(input.prior_recommendations.as_deref());
     let readings: Vec<_> = sources.iter().map(Source::reading).collect();
     let verdict = reconcile(NOW, &spec, &view, &readings, &mut memory, &settings);
-    same("desired", &expected.desired_replicas, &verdict.desired)?;
-    same_conditions(expected.conditions, &verdict, &spec, &RescaleResult::Done)?;
+    compare("desired", &expected.desired_replicas, &verdict.desired)?;
+    compare_conditions(expected.conditions, &verdict, &spec, &RescaleResult::Done)?;
     match (expected.reported_cpu_utilization_percent, verdict.metrics.first()) {
         (None, _) => Ok(()),
-        (reported, Some(Ok(proposal))) => same("utilization", &reported, &proposal.level.utilization),
+        (reported, Some(Ok(proposal))) => compare("utilization", &reported, &proposal.level.utilization),
         (Some(_), Some(Err(_)) | None) => Err("no utilization was reported".to_owned()),
     }
 }
 
-/// The memory of a row. None: the autoscaler has decided nothing yet. An empty log is represented by one whose only
+/// The memory of a row. `None` means before the first decision. An empty log is represented by one whose only
 /// recommendation is too old to count.
-fn memory_after(recommendations: Option<&[RecommendationRow]>) -> ScalingMemory {
+fn memory_of(recommendations: Option<&[RecommendationRow]>) -> ScalingMemory {
     const LONG_AGO: RecommendationRow = RecommendationRow { replicas: 0, age_s: 1_000_000_000 };
     let recommendations = match recommendations {
         None => Vec::new(),
@@ -124,7 +124,7 @@ fn memory_after(recommendations: Option<&[RecommendationRow]>) -> ScalingMemory 
 }
 
 /// Compares all conditions, in any order.
-pub(super) fn same_conditions(
+pub(super) fn compare_conditions(
     mut expected: Vec<ConditionRow>,
     verdict: &Verdict,
     spec: &AutoscalerSpec,
@@ -142,5 +142,5 @@ pub(super) fn same_conditions(
         .collect();
     expected.sort();
     found.sort();
-    same("conditions", &expected, &found)
+    compare("conditions", &expected, &found)
 }

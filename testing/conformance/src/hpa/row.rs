@@ -10,9 +10,9 @@ use serde_json::Value;
 pub struct Row {
     /// Unique.
     pub id: String,
-    /// The function or behaviour that it is about.
+    /// The function or behaviour that it tests.
     pub suite: String,
-    /// What it is called.
+    /// Its name.
     pub name: String,
     /// The input; its shape depends on the suite.
     pub input: Value,
@@ -32,12 +32,12 @@ pub struct Pod {
     pub phase: String,
     /// True or False; none without a Ready condition.
     pub ready: Option<String>,
-    /// Whether it was told to stop.
+    /// Whether it is terminating.
     #[serde(default)]
     pub deleting: bool,
-    /// Since its start; none before.
+    /// The time since its start; none before.
     pub start_age_s: Option<u64>,
-    /// Since the Ready condition changed last.
+    /// The time since the last change of its Ready condition.
     pub ready_transition_age_s: Option<u64>,
     /// Its containers.
     #[serde(default)]
@@ -65,25 +65,25 @@ pub struct Container {
 /// A measurement of one pod.
 #[derive(Clone, Debug, Deserialize)]
 pub struct PodMetric {
-    /// Which.
+    /// The name of the pod.
     pub pod: String,
     /// Of the pod as a whole.
     pub value_milli: Option<i64>,
     /// Of its containers, by name.
     #[serde(default)]
     pub containers_milli: BTreeMap<String, i64>,
-    /// Since the end of its window.
+    /// The time since the end of its window.
     #[serde(default)]
     pub age_s: u64,
-    /// How long it was measured.
+    /// The length of its window.
     #[serde(default)]
     pub window_s: u64,
 }
 
-/// What a metric aims at.
+/// The target of a metric.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub struct Target {
-    /// Per cent of what is requested.
+    /// Per cent of the request.
     pub average_utilization: Option<u32>,
     /// For each pod.
     pub average_value_milli: Option<i64>,
@@ -91,7 +91,7 @@ pub struct Target {
     pub value_milli: Option<i64>,
 }
 
-/// How far a ratio may be from 1.
+/// How far a ratio may be from 1 without a change.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub struct Tolerances {
     /// Above.
@@ -103,7 +103,7 @@ pub struct Tolerances {
 /// The rules of one direction.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Rules {
-    /// The window; none means the controller's.
+    /// The window; by default the controller's.
     pub stabilization_window_s: Option<u64>,
     /// Max, Min or Disabled.
     pub select_policy: String,
@@ -117,29 +117,29 @@ pub struct PolicyRow {
     /// Pods or Percent.
     #[serde(rename = "type")]
     pub kind: String,
-    /// How many.
+    /// The number or percentage.
     pub value: u32,
-    /// In which time.
+    /// The period in which it may change by that.
     pub period_s: u64,
 }
 
 /// Rules of both directions.
 #[derive(Clone, Debug, Deserialize)]
 pub struct BehaviorRow {
-    /// To more.
+    /// For scaling up.
     pub scale_up: Rules,
-    /// To fewer.
+    /// For scaling down.
     pub scale_down: Rules,
 }
 
-/// A change of size that was made.
+/// A change of the number of replicas.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub struct EventRow {
-    /// By how many.
+    /// The number of replicas added or removed.
     pub change: u32,
-    /// Since then.
+    /// The time since then.
     pub age_s: u64,
-    /// Whether its slot may be used again.
+    /// Whether its slot may be reused.
     #[serde(default)]
     pub outdated: bool,
 }
@@ -147,9 +147,9 @@ pub struct EventRow {
 /// An earlier recommendation.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub struct RecommendationRow {
-    /// How many.
+    /// The recommended number of replicas.
     pub replicas: u32,
-    /// Since then.
+    /// The time since then.
     pub age_s: u64,
 }
 

@@ -1,4 +1,4 @@
-//! `condition_reason`: each row is one situation, described in a sentence, and the conditions that follow from it.
+//! `condition_reason`: each row names a situation and the conditions that follow from it.
 
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ use plan::scale::reading::{
 };
 use serde::Deserialize;
 
-use super::pass::same_conditions;
+use super::compare::read;
+use super::pass::compare_conditions;
 use super::row::{ConditionRow, Row, Target};
 use super::source::{
     NO_SOURCE, Source, metric_of_external, metric_of_object, metric_of_pods, metric_of_resource, target_name,
 };
-use super::suites::read;
 use super::translate::{NOW, ago};
 
 /// Runs a row of the suite `condition_reason`.
@@ -40,25 +40,25 @@ pub(super) fn condition_reason(row: &Row) -> Result<(), String> {
         readiness: Some(ready),
     };
     let replicas = [replica; 3];
-    let busy = || Source::Each {
+    let measured = || Source::Each {
         by_replica: vec![Ok(Sample { value: Milli(150), at: NOW, window: Duration::from_secs(60) }); 3],
-        strangers: 0,
+        unmatched: 0,
         requests: Ok(vec![Milli(100); 3]),
     };
     let failed = || Source::Unavailable(Unavailable::Failed("it does not answer".into()));
     let known = Members::Known(&Replicas::of(&replicas));
     let cpu = || metric_of_resource("cpu", None, CPU);
     let (spec_replicas, members, metric, source) = match row.name.as_str() {
-        "selector missing" => (3, Members::Unknown(SelectorFault::Missing), cpu()?, busy()),
-        "selector unparsable" => (3, Members::Unknown(SelectorFault::Unreadable), cpu()?, busy()),
+        "selector missing" => (3, Members::Unknown(SelectorFault::Missing), cpu()?, measured()),
+        "selector unparsable" => (3, Members::Unknown(SelectorFault::Unreadable), cpu()?, measured()),
         "resource metric unavailable" => (3, known, cpu()?, failed()),
         "pods metric unavailable" => (3, known, metric_of_pods(AVERAGE)?, failed()),
         "object metric unavailable" => (3, known, metric_of_object(VALUE)?, failed()),
         "external metric unavailable" => (3, known, metric_of_external(VALUE)?, failed()),
         "unknown metric type" => (3, known, metric_of_external(VALUE)?, NO_SOURCE),
-        "scale not readable" | "scale not writable" => (3, known, cpu()?, busy()),
-        "autoscaling disabled by zero replicas" => (0, known, cpu()?, busy()),
-        other => return Err(format!("no situation {other:?} is known")),
+        "scale not readable" | "scale not writable" => (3, known, cpu()?, measured()),
+        "autoscaling disabled by zero replicas" => (0, known, cpu()?, measured()),
+        other => return Err(format!("unknown situation {other:?}")),
     };
     let spec = AutoscalerSpec {
         service: target_name(),
@@ -85,5 +85,5 @@ pub(super) fn condition_reason(row: &Row) -> Result<(), String> {
         "scale not writable" => RescaleResult::Failed("it does not answer".into()),
         _ => RescaleResult::Done,
     };
-    same_conditions(read::<Expected>(&row.expected)?.conditions, &verdict, &spec, &rescale)
+    compare_conditions(read::<Expected>(&row.expected)?.conditions, &verdict, &spec, &rescale)
 }

@@ -7,21 +7,20 @@ use model::resource::hpa::shapes::CrossVersionObjectReference;
 use model::resource::{
     MeteredResource, MetricIdentifier, MetricSpec, Percent, Quantity, ResourceTarget, TotalTarget,
 };
-use plan::scale::reading::{Gap, MetricReading, Milli, Requests, Sample, Samples, Unavailable};
-use plan::scale::request::RequestFault;
+use plan::scale::reading::{Gap, MetricReading, Milli, RequestFault, Requests, Sample, Samples, Unavailable};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::compare::read;
 use super::row::{Pod, PodMetric, Target};
-use super::suites::read;
 use super::translate::{self, NOW};
 
-/// A row's metric is of an unknown type.
+/// The source of a metric of an unknown type.
 pub(super) const NO_SOURCE: Source = Source::Unavailable(Unavailable::NoSource);
 
 /// The reading of one metric's source; owns what a [`MetricReading`] borrows.
 pub(super) enum Source {
-    Each { by_replica: Vec<Result<Sample, Gap>>, strangers: u32, requests: Result<Vec<Milli>, RequestFault> },
+    Each { by_replica: Vec<Result<Sample, Gap>>, unmatched: u32, requests: Result<Vec<Milli>, RequestFault> },
     Series(Vec<Milli>),
     Unavailable(Unavailable),
 }
@@ -29,9 +28,9 @@ pub(super) enum Source {
 impl Source {
     pub(super) fn reading(&self) -> MetricReading<'_> {
         match self {
-            Self::Each { by_replica, strangers, requests } => MetricReading::Each(Samples {
+            Self::Each { by_replica, unmatched, requests } => MetricReading::Each(Samples {
                 by_replica,
-                strangers: *strangers,
+                unmatched: *unmatched,
                 requests: match requests {
                     Ok(requests) => Requests::Each(requests),
                     Err(fault) => Requests::Unknown(fault),
@@ -42,7 +41,7 @@ impl Source {
         }
     }
 
-    /// For pods; a source that has no sample of any pod is silent.
+    /// Samples of pods; unavailable if there is none.
     pub(super) fn of_pods(
         pods: &[Pod],
         metrics: &[PodMetric],
@@ -52,9 +51,9 @@ impl Source {
         if metrics.is_empty() {
             return Self::Unavailable(Unavailable::Absent);
         }
-        let (by_replica, strangers) = translate::samples(pods, metrics, container);
+        let (by_replica, unmatched) = translate::samples(pods, metrics, container);
         let requests = translate::requests(pods, resource, container, false);
-        Self::Each { by_replica, strangers, requests }
+        Self::Each { by_replica, unmatched, requests }
     }
 
     pub(super) fn of_series(values: &[i64]) -> Self {
@@ -62,7 +61,7 @@ impl Source {
     }
 }
 
-/// The values that the metrics of a `reconcile` row are read from.
+/// The values of the metrics of a `reconcile` row.
 pub(super) struct World<'a> {
     pub(super) pods: &'a [Pod],
     pub(super) resource_metrics: &'a [PodMetric],
@@ -71,7 +70,7 @@ pub(super) struct World<'a> {
 }
 
 impl World<'_> {
-    /// One metric as it is declared, and the reading of its source.
+    /// One declared metric and its source.
     pub(super) fn metric(&self, written: &Value) -> Result<(MetricSpec, Source), String> {
         #[derive(Deserialize)]
         struct MetricRow {
@@ -94,7 +93,7 @@ impl World<'_> {
         let row: MetricRow = read(written)?;
         let source = row.resource.or(row.container_resource).or(row.pods).or(row.object).or(row.external);
         let Some(SourceRow { name, container, target }) = source else {
-            // Our types cannot express a metric of an unknown type: it becomes one without a source.
+            // The model has no metric of an unknown type: it becomes one without a source.
             let target =
                 Target { average_utilization: None, average_value_milli: None, value_milli: Some(1) };
             return Ok((metric_of_external(target)?, NO_SOURCE));
@@ -110,7 +109,7 @@ impl World<'_> {
                 (metric_of_object(target)?, Source::of_series(self.custom_milli.get(..1).unwrap_or_default()))
             }
             "External" => (metric_of_external(target)?, Source::of_series(self.custom_milli)),
-            other => return Err(format!("no metric type {other:?}")),
+            other => return Err(format!("unknown metric type {other:?}")),
         };
         if self.failing.contains(&row.kind) {
             return Ok((metric, Source::Unavailable(Unavailable::Failed("it does not answer".into()))));
@@ -123,7 +122,7 @@ impl World<'_> {
         let sample =
             |value: &i64| Ok(Sample { value: Milli(*value), at: NOW, window: Duration::from_secs(60) });
         let by_replica = self.custom_milli.iter().map(sample).collect();
-        Source::Each { by_replica, strangers: 0, requests: Ok(Vec::new()) }
+        Source::Each { by_replica, unmatched: 0, requests: Ok(Vec::new()) }
     }
 }
 
@@ -139,7 +138,7 @@ pub(super) fn metric_of_resource(
     let resource = match name {
         "cpu" => MeteredResource::Cpu,
         "memory" => MeteredResource::Memory,
-        other => return Err(format!("no resource {other:?}")),
+        other => return Err(format!("unknown resource {other:?}")),
     };
     let target = match (target.average_utilization, target.average_value_milli) {
         (Some(percent), _) => ResourceTarget::Utilization(Percent(percent)),

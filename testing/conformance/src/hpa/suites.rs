@@ -1,7 +1,6 @@
-//! The suites about single functions: which production function each calls, and what is compared.
+//! Runs rows by their suites, and has the suites about single functions.
 
 use std::collections::BTreeMap;
-use std::fmt::Debug;
 use std::time::Duration;
 
 use model::resource::{Behavior, Bounds};
@@ -12,16 +11,15 @@ use plan::scale::ratio::{MetricTarget, Sums};
 use plan::scale::reading::{Milli, Requests, Samples};
 use plan::scale::stabilize;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
-use serde_json::Value;
 
 use super::calculation::replica_calc;
+use super::compare::{compare, read};
 use super::pass::reconcile_row;
 use super::row::{EventRow, Pod, PodMetric, RecommendationRow, Row, Rules};
 use super::situation::condition_reason;
 use super::translate::{self, NOW, behavior_of};
 
-/// Runs one row; the error says how its result differs from what is expected.
+/// Runs one row; fails with the difference between its result and the expected one.
 pub fn check(row: &Row) -> Result<(), String> {
     match row.suite.as_str() {
         "replica_calc.resource"
@@ -42,18 +40,8 @@ pub fn check(row: &Row) -> Result<(), String> {
         "stabilize_behavior" => stabilize_behavior(row),
         "behavior_rate" => behavior_rate(row),
         "store_scale_events" => store_scale_events(row),
-        other => Err(format!("no suite {other:?} is known")),
+        other => Err(format!("unknown suite {other:?}")),
     }
-}
-
-/// Reads the input or the expectation of a row as `T`.
-pub(super) fn read<T: DeserializeOwned>(value: &Value) -> Result<T, String> {
-    T::deserialize(value).map_err(|error| format!("the row cannot be read: {error}"))
-}
-
-/// Compares one number or text of a row.
-pub(super) fn same<T: PartialEq + Debug>(what: &str, expected: &T, found: &T) -> Result<(), String> {
-    if expected == found { Ok(()) } else { Err(format!("{what}: expected {expected:?}, found {found:?}")) }
 }
 
 fn group_pods(row: &Row) -> Result<(), String> {
@@ -83,8 +71,8 @@ fn group_pods(row: &Row) -> Result<(), String> {
         _ => Warmup::None,
     };
     let replicas = translate::replicas(&input.pods)?;
-    let (by_replica, strangers) = translate::samples(&input.pods, &input.metrics, None);
-    let samples = Samples { by_replica: &by_replica, strangers, requests: Requests::Unset };
+    let (by_replica, unmatched) = translate::samples(&input.pods, &input.metrics, None);
+    let samples = Samples { by_replica: &by_replica, unmatched, requests: Requests::Unset };
     let mut found = Expected::default();
     let mut census = Census::default();
     for (pod, class) in input.pods.iter().zip(sample_classes(&replicas, &samples, warmup)) {
@@ -93,7 +81,7 @@ fn group_pods(row: &Row) -> Result<(), String> {
             SampleClass::Ignored => found.ignored.push(pod.name.clone()),
             SampleClass::Unready => found.unready.push(pod.name.clone()),
             SampleClass::Missing(_) => found.missing.push(pod.name.clone()),
-            // Kubernetes has no such pods, and neither has the suite.
+            // Kubernetes has no such class.
             SampleClass::Unstable | SampleClass::Ready(_) => {}
         }
     }
@@ -101,7 +89,7 @@ fn group_pods(row: &Row) -> Result<(), String> {
     for names in [&mut found.unready, &mut found.missing, &mut found.ignored] {
         names.sort();
     }
-    same("standing", &read::<Expected>(&row.expected)?, &found)
+    compare("classes", &read::<Expected>(&row.expected)?, &found)
 }
 
 fn pod_requests(row: &Row) -> Result<(), String> {
@@ -129,9 +117,9 @@ fn pod_requests(row: &Row) -> Result<(), String> {
         Ok(requests) => {
             let names = input.pods.iter().map(|pod| pod.name.clone());
             let found = names.zip(requests.iter().map(|request| request.0)).collect();
-            same("requests", &expected.requests_milli, &Some(found))
+            compare("requests", &expected.requests_milli, &Some(found))
         }
-        Err(fault) => same("error", &expected.error, &Some(fault.to_string())),
+        Err(fault) => compare("error", &expected.error, &Some(fault.to_string())),
     }
 }
 
@@ -167,11 +155,11 @@ fn utilization_ratio(row: &Row) -> Result<(), String> {
         }
     }
     let Some(level) = sums.level(target) else {
-        return same("an error", &true, &expected.error.is_some());
+        return compare("an error", &true, &expected.error.is_some());
     };
-    same("ratio", &expected.ratio, &Some(level.ratio))?;
-    same("utilization", &expected.utilization_percent, &level.utilization)?;
-    same("average", &expected.raw_average.or(expected.average), &Some(level.average.0))
+    compare("ratio", &expected.ratio, &Some(level.ratio))?;
+    compare("utilization", &expected.utilization_percent, &level.utilization)?;
+    compare("average", &expected.raw_average.or(expected.average), &Some(level.average.0))
 }
 
 fn convert_with_rules(row: &Row) -> Result<(), String> {
@@ -188,18 +176,18 @@ fn convert_with_rules(row: &Row) -> Result<(), String> {
     let bounds = Bounds { min: input.min_replicas, max: input.max_replicas };
     let growth = Growth { factor: input.scale_up_limit_factor, at_least: input.scale_up_limit_minimum };
     let found = limit::without_behavior(input.current_replicas, input.desired_replicas, bounds, growth);
-    same_limit(row, found)
+    compare_limit(row, found)
 }
 
-fn same_limit(row: &Row, found: limit::Limited) -> Result<(), String> {
+fn compare_limit(row: &Row, found: limit::Limited) -> Result<(), String> {
     #[derive(Deserialize)]
     struct Expected {
         replicas: u32,
         reason: String,
     }
     let expected: Expected = read(&row.expected)?;
-    same("replicas", &expected.replicas, &found.replicas)?;
-    same("reason", &expected.reason.as_str(), &found.by.map_or("DesiredWithinRange", LimitedBy::reason))
+    compare("replicas", &expected.replicas, &found.replicas)?;
+    compare("reason", &expected.reason.as_str(), &found.by.map_or("DesiredWithinRange", LimitedBy::reason))
 }
 
 fn rate_limit(row: &Row, direction: &str) -> Result<(), String> {
@@ -219,7 +207,7 @@ fn rate_limit(row: &Row, direction: &str) -> Result<(), String> {
     let rules = translate::rules(&input.rules, 0, None)?;
     let rate = if direction == "up" { rate_out } else { rate_in };
     let found = rate(&memory, NOW, input.current_replicas, &rules).limit;
-    same("limit", &read::<Expected>(&row.expected)?.limit, &found)
+    compare("limit", &read::<Expected>(&row.expected)?.limit, &found)
 }
 
 fn stabilize_legacy(row: &Row) -> Result<(), String> {
@@ -239,8 +227,8 @@ fn stabilize_legacy(row: &Row) -> Result<(), String> {
     let mut log = translate::recommendations(&input.recommendations);
     let window = Duration::from_secs(input.downscale_stabilization_window_s);
     let found = stabilize::without_behavior(&mut log, NOW, input.desired_replicas, window);
-    same("replicas", &expected.replicas, &found.replicas)?;
-    same("slots", &expected.log_length, &log.len())
+    compare("replicas", &expected.replicas, &found.replicas)?;
+    compare("slots", &expected.log_length, &log.len())
 }
 
 fn stabilize_behavior(row: &Row) -> Result<(), String> {
@@ -263,10 +251,10 @@ fn stabilize_behavior(row: &Row) -> Result<(), String> {
     let behavior = behavior_of((input.scale_up_window_s, None), (input.scale_down_window_s, None));
     let (current, proposal) = (input.current_replicas, input.desired_replicas);
     let found = stabilize::with_behavior(&mut log, NOW, current, proposal, &behavior);
-    same("replicas", &expected.replicas, &found.replicas)?;
+    compare("replicas", &expected.replicas, &found.replicas)?;
     match expected.recommendation_log {
         None => Ok(()),
-        Some(slots) => same("slots", &slots, &log.iter().map(|slot| slot.replicas).collect()),
+        Some(slots) => compare("slots", &slots, &log.iter().map(|slot| slot.replicas).collect()),
     }
 }
 
@@ -289,8 +277,8 @@ fn behavior_rate(row: &Row) -> Result<(), String> {
         scale_up: translate::rules(&input.scale_up, 0, None)?,
         scale_down: translate::rules(&input.scale_down, 300, None)?,
     };
-    let (current, wanted) = (input.current_replicas, input.desired_replicas);
-    same_limit(row, limit::with_behavior(&memory, NOW, current, wanted, bounds, &behavior))
+    let (current, desired) = (input.current_replicas, input.desired_replicas);
+    compare_limit(row, limit::with_behavior(&memory, NOW, current, desired, bounds, &behavior))
 }
 
 fn store_scale_events(row: &Row) -> Result<(), String> {
@@ -321,7 +309,7 @@ fn store_scale_events(row: &Row) -> Result<(), String> {
     let mut memory = translate::memory_of(up, down);
     let events = if is_up { &memory.scale_out } else { &memory.scale_in };
     let before = change_within(events, NOW, Duration::from_secs(input.query_period_s));
-    same("change before", &expected.change_in_query_period_before, &before)?;
+    compare("change before", &expected.change_in_query_period_before, &before)?;
 
     let rules = input.rules.map(|rules| translate::rules(&rules, 0, None)).transpose()?;
     let behavior = rules.map(|rules| Behavior { scale_up: rules.clone(), scale_down: rules });
@@ -329,5 +317,5 @@ fn store_scale_events(row: &Row) -> Result<(), String> {
     let events = if is_up { &memory.scale_out } else { &memory.scale_in };
     let found: Vec<_> =
         events.iter().map(|event| EventAfter { change: event.change, outdated: event.outdated }).collect();
-    same("events after", &expected.events_after, &found)
+    compare("events after", &expected.events_after, &found)
 }

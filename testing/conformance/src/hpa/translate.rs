@@ -5,17 +5,15 @@ use std::time::Duration;
 use model::memory::{Recommendation, ScaleEvent, ScalingMemory};
 use model::resource::{Behavior, Percent, PolicyChange, Quantity, ScalingPolicy, ScalingRules, SelectPolicy};
 use model::time::Time;
-use plan::scale::reading::{Gap, Milli, Phase, Readiness, ReplicaView, Sample};
-use plan::scale::request::{
-    ContainerRequest, ContainerRole, PodRequests, RequestFault, usage_of_container, usage_total,
-};
+use plan::scale::reading::{Gap, Milli, Phase, Readiness, ReplicaView, RequestFault, Sample};
+use plan::scale::request::{ContainerRequest, ContainerRole, PodRequests, usage_of_container, usage_total};
 
 use super::row::{EventRow, Pod, PodMetric, RecommendationRow, Rules};
 
-/// The moment of every case: late enough that each age lies after the start of the clock.
+/// The time of every case: late enough that each age is after the start of the clock.
 pub const NOW: Time = Time::from_millis(2_000_000_000_000);
 
-/// The moment that lies `age_s` before [`NOW`].
+/// The time `age_s` before [`NOW`].
 pub fn ago(age_s: u64) -> Time {
     NOW - Duration::from_secs(age_s)
 }
@@ -27,7 +25,7 @@ pub fn replica(pod: &Pod) -> Result<ReplicaView, String> {
         "Running" => Phase::Running,
         "Succeeded" => Phase::Succeeded,
         "Failed" => Phase::Failed,
-        other => return Err(format!("no phase {other:?}")),
+        other => return Err(format!("unknown phase {other:?}")),
     };
     let readiness = pod.ready.as_ref().map(|ready| Readiness {
         ready: ready == "True",
@@ -41,7 +39,7 @@ pub fn replicas(pods: &[Pod]) -> Result<Vec<ReplicaView>, String> {
     pods.iter().map(replica).collect()
 }
 
-/// Samples in the order of `pods`, and how many there are of other pods.
+/// Samples in the order of `pods`, and the number of samples of other pods.
 pub fn samples(
     pods: &[Pod],
     metrics: &[PodMetric],
@@ -57,9 +55,9 @@ pub fn samples(
         };
         Ok(Sample { value, at: ago(metric.age_s), window: Duration::from_secs(metric.window_s) })
     };
-    let is_stranger = |metric: &&PodMetric| pods.iter().all(|pod| pod.name != metric.pod);
-    let strangers = metrics.iter().filter(is_stranger).count();
-    (pods.iter().map(of).collect(), u32::try_from(strangers).expect("as few as a row has"))
+    let is_unmatched = |metric: &&PodMetric| pods.iter().all(|pod| pod.name != metric.pod);
+    let unmatched = metrics.iter().filter(is_unmatched).count();
+    (pods.iter().map(of).collect(), u32::try_from(unmatched).expect("a row has few samples"))
 }
 
 /// Each pod's request of `resource`, in their order.
@@ -104,13 +102,13 @@ fn request(
     }
 }
 
-/// The rules of one direction; `window_s` is the window where they give none.
+/// The rules of one direction; `window_s` is the default window.
 pub fn rules(rules: &Rules, window_s: u64, tolerance: Option<Quantity>) -> Result<ScalingRules, String> {
     let policy = |row: &super::row::PolicyRow| {
         let change = match row.kind.as_str() {
             "Pods" => PolicyChange::Pods(row.value),
             "Percent" => PolicyChange::Percent(Percent(row.value)),
-            other => return Err(format!("no policy type {other:?}")),
+            other => return Err(format!("unknown policy type {other:?}")),
         };
         Ok(ScalingPolicy { change, period: Duration::from_secs(row.period_s) })
     };
@@ -120,7 +118,7 @@ pub fn rules(rules: &Rules, window_s: u64, tolerance: Option<Quantity>) -> Resul
             "Max" => SelectPolicy::Max,
             "Min" => SelectPolicy::Min,
             "Disabled" => SelectPolicy::Disabled,
-            other => return Err(format!("no selectPolicy {other:?}")),
+            other => return Err(format!("unknown selectPolicy {other:?}")),
         },
         policies: rules.policies.iter().map(policy).collect::<Result<_, _>>()?,
         tolerance,
@@ -141,7 +139,7 @@ pub fn behavior_of(up: (u64, Option<Quantity>), down: (u64, Option<Quantity>)) -
     Behavior { scale_up: rules(up), scale_down: rules(down) }
 }
 
-/// Changes of size that were made.
+/// Changes of the number of replicas.
 pub fn events(rows: &[EventRow]) -> Vec<ScaleEvent> {
     rows.iter()
         .map(|row| ScaleEvent { at: ago(row.age_s), change: row.change, outdated: row.outdated })

@@ -1,4 +1,4 @@
-//! Guarantees that outlive the driver.
+//! Guarantees across restarts of the driver.
 
 use std::time::Duration;
 
@@ -8,32 +8,32 @@ use model::identity::{ActionId, Epoch};
 use model::input::ExitStatus;
 
 use super::cases;
-use super::world::{World, in_time, is_alive, reported_exit, until};
+use super::world::{World, in_time, is_alive, reported_exit, wait_until};
 
 cases![
-    replicas_go_on_without_the_driver_and_are_adopted_by_the_next,
-    the_end_of_an_adopted_replica_is_noticed,
+    replicas_outlive_the_driver_and_are_adopted_by_the_next,
+    the_end_of_an_adopted_replica_is_reported,
     an_adopted_replica_can_be_stopped,
-    an_end_that_nobody_saw_is_in_the_next_inventory,
+    an_end_without_a_driver_is_in_the_next_inventory,
     an_action_that_was_applied_is_applied_once_over_a_restart,
     an_older_epoch_is_refused_also_after_a_restart,
     a_log_outlives_replicas_and_drivers,
     a_log_can_be_followed,
 ];
 
-/// The same life, as the next driver knows it.
+/// The same life, adopted by the next driver.
 fn adopted(life: &Life) -> Life {
     Life { adopted: true, ..life.clone() }
 }
 
-async fn replicas_go_on_without_the_driver_and_are_adopted_by_the_next(world: &mut World) {
+async fn replicas_outlive_the_driver_and_are_adopted_by_the_next(world: &mut World) {
     let life = world.start("exec sleep 60").await;
     world.reopen().await;
     assert_eq!(world.only_life().await, adopted(&life));
     assert!(is_alive(&pid_of(&life)));
 }
 
-async fn the_end_of_an_adopted_replica_is_noticed(world: &mut World) {
+async fn the_end_of_an_adopted_replica_is_reported(world: &mut World) {
     let trigger = world.file("trigger");
     let life = world.start(&format!("until [ -e {} ]; do sleep 0.01; done; exit 4", trigger.display())).await;
     world.reopen().await;
@@ -41,7 +41,7 @@ async fn the_end_of_an_adopted_replica_is_noticed(world: &mut World) {
     std::fs::write(&trigger, "").expect("the folder can be written to");
     let (reported, exit) = reported_exit(&mut events).await;
     assert_eq!(reported.replica, life.replica);
-    // This is known only if the new driver is the parent process, as it is within one process.
+    // The code is known only if the new driver is in the parent process of the replica.
     assert!(matches!(exit.status, ExitStatus::Code(4) | ExitStatus::Unknown), "{exit:?}");
 }
 
@@ -52,14 +52,14 @@ async fn an_adopted_replica_can_be_stopped(world: &mut World) {
     assert!(!is_alive(&pid_of(&life)));
 }
 
-async fn an_end_that_nobody_saw_is_in_the_next_inventory(world: &mut World) {
+async fn an_end_without_a_driver_is_in_the_next_inventory(world: &mut World) {
     let trigger = world.file("trigger");
     let life = world.start(&format!("until [ -e {} ]; do sleep 0.01; done; exit 4", trigger.display())).await;
     let pid = pid_of(&life);
     world
         .close_then(async {
             std::fs::write(&trigger, "").expect("the folder can be written to");
-            until("the end of the replica", || (!is_alive(&pid)).then_some(())).await;
+            wait_until("the end of the replica", || (!is_alive(&pid)).then_some(())).await;
         })
         .await;
     let exit = world.exit_in_inventory().await;
@@ -73,7 +73,7 @@ async fn an_action_that_was_applied_is_applied_once_over_a_restart(world: &mut W
     world.lines_of("begun", 1).await;
     world.reopen().await;
     assert_eq!(world.start_as(request).await, adopted(&life));
-    assert_eq!(world.lines_of("begun", 1).await.len(), 1, "the program began once");
+    assert_eq!(world.lines_of("begun", 1).await.len(), 1, "the program was started once");
 }
 
 async fn an_older_epoch_is_refused_also_after_a_restart(world: &mut World) {

@@ -1,4 +1,4 @@
-//! What the cases share: a platform, and short functions for what they ask of it.
+//! The platform of a case, and functions that send requests to it and wait for their effects.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,11 +15,11 @@ use tokio::sync::broadcast;
 
 use super::PlatformHome;
 
-/// How long anything that must happen may take; on an idle machine all of it takes milliseconds.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+/// The longest wait for anything; on an idle machine all of it takes milliseconds.
+pub(super) const WAIT_MAX: Duration = Duration::from_secs(30);
 
-/// The pause between two looks while a case waits for a state.
-const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// The time between two checks while a case waits for a state.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// A platform and the actions that one case sends it.
 pub(super) struct World {
@@ -35,7 +35,7 @@ impl World {
         Self { home, platform, epoch: Epoch(1), sequence: 0 }
     }
 
-    /// Kills whatever the case has left.
+    /// Kills the replicas that the case has left, and closes the platform.
     pub(super) async fn end(mut self) {
         for life in self.inventory().await {
             self.stop(&life, Duration::ZERO).await;
@@ -44,7 +44,7 @@ impl World {
         self.home.close().await;
     }
 
-    /// Closes the driver and opens it again over what is there, as the next epoch.
+    /// Closes the driver and opens it again over the same state, as the next epoch.
     pub(super) async fn reopen(&mut self) {
         self.close_then(async {}).await;
     }
@@ -59,7 +59,7 @@ impl World {
     }
 
     pub(super) fn platform(&self) -> &dyn Platform {
-        self.platform.as_deref().expect("it is closed only while a case waits for the next")
+        self.platform.as_deref().expect("it is closed only within close_then")
     }
 
     pub(super) fn file(&self, name: &str) -> PathBuf {
@@ -73,14 +73,14 @@ impl World {
 
     /// A request to run `script` in the first place of service `shop`, as its first life.
     pub(super) fn request(&mut self, script: &str) -> StartRequest {
-        // In a declaration `$$` stands for one `$`.
+        // In a declaration `$$` means one `$`.
         let script = script.replace("$$", "$$$$");
         self.request_of(&json!({"run": {"command": ["/bin/sh", "-c", script]}}))
     }
 
     pub(super) fn request_of(&mut self, spec: &Value) -> StartRequest {
         let spec: ServiceSpec =
-            serde_json::from_value(spec.clone()).expect("the cases declare what is valid");
+            serde_json::from_value(spec.clone()).expect("the cases have valid declarations");
         let name = ServiceName::parse("shop").expect("shop is a name");
         let declared = Declared {
             name: name.clone(),
@@ -134,7 +134,7 @@ impl World {
     /// Waits until a replica has written the file, and returns its lines.
     pub(super) async fn lines_of(&self, name: &str, count: usize) -> Vec<String> {
         let path = self.file(name);
-        until(&format!("{count} lines in {name}"), || {
+        wait_until(&format!("{count} lines in {name}"), || {
             let text = std::fs::read_to_string(&path).unwrap_or_default();
             let whole = text.rfind('\n').map_or("", |end| &text[..end]);
             let lines: Vec<String> = whole.lines().map(str::to_owned).collect();
@@ -143,18 +143,18 @@ impl World {
         .await
     }
 
-    /// Waits until the only life has ended, by looking at the inventory.
+    /// Waits until the inventory shows the end of the only life.
     pub(super) async fn exit_in_inventory(&self) -> Exit {
-        let looking = async {
+        let polling = async {
             loop {
                 if let LifeState::Exited(exit) = self.only_life().await.state {
                     return exit;
                 }
                 // tidy: pause between looks
-                tokio::time::sleep(LOOK_EVERY).await;
+                tokio::time::sleep(POLL_INTERVAL).await;
             }
         };
-        in_time("an end in the inventory", looking).await
+        in_time("an end in the inventory", polling).await
     }
 }
 
@@ -169,24 +169,24 @@ pub(super) async fn reported_exit(events: &mut broadcast::Receiver<Event>) -> (L
 }
 
 pub(super) async fn in_time<T>(what: &str, future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(PATIENCE, future).await {
+    match tokio::time::timeout(WAIT_MAX, future).await {
         Ok(value) => value,
-        Err(_) => panic!("{what} did not come within {PATIENCE:?}"),
+        Err(_) => panic!("waited {WAIT_MAX:?} in vain for {what}"),
     }
 }
 
-/// Waits until `look` returns something.
-pub(super) async fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let looking = async {
+/// Polls `check` until it returns something.
+pub(super) async fn wait_until<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
+    let polling = async {
         loop {
-            if let Some(found) = look() {
+            if let Some(found) = check() {
                 return found;
             }
             // tidy: pause between looks
-            tokio::time::sleep(LOOK_EVERY).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     };
-    in_time(what, looking).await
+    in_time(what, polling).await
 }
 
 /// Whether the process runs; a zombie does not.

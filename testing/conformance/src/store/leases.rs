@@ -1,4 +1,4 @@
-//! Leases: what ends with them and when, and what a restart does to them.
+//! Leases: their ends, the rows bound to them, and restarts.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,12 +14,12 @@ cases! {
     a_lease_ends_at_its_deadline_and_its_rows_with_it,
     a_lease_that_is_kept_alive_stays,
     a_revoked_lease_takes_its_rows_at_once,
-    the_last_put_decides_to_which_lease_a_row_is_bound,
+    a_row_is_bound_to_the_lease_of_its_last_put,
     a_row_cannot_be_bound_to_a_lease_that_has_ended,
-    a_lease_survives_a_restart_and_gets_its_time_anew,
-    a_lease_is_never_named_twice,
+    a_lease_survives_a_restart_with_its_full_time,
+    lease_ids_are_never_reused,
     a_lease_without_rows_ends_without_a_write,
-    a_time_to_live_has_limits,
+    the_time_to_live_has_limits,
 }
 
 const TTL: Duration = Duration::from_secs(10);
@@ -75,7 +75,7 @@ fn a_revoked_lease_takes_its_rows_at_once(home: &dyn StoreHome) {
     assert_eq!(store.next_expiry(), None);
 }
 
-fn the_last_put_decides_to_which_lease_a_row_is_bound(home: &dyn StoreHome) {
+fn a_row_is_bound_to_the_lease_of_its_last_put(home: &dyn StoreHome) {
     let store = home.open();
     let (old, new) = (grant(&store, at(0)), grant(&store, at(0)));
     for name in ["freed", "moved", "deleted"] {
@@ -84,7 +84,7 @@ fn the_last_put_decides_to_which_lease_a_row_is_bound(home: &dyn StoreHome) {
     put(&*store, "freed", "");
     put_leased(&*store, "moved", new);
     store.delete(key("deleted")).unwrap();
-    put(&*store, "deleted", "anew");
+    put(&*store, "deleted", "again");
 
     store.revoke(old).unwrap();
     assert_eq!(keys(&*store), ["deleted", "freed", "moved"]);
@@ -104,7 +104,7 @@ fn a_row_cannot_be_bound_to_a_lease_that_has_ended(home: &dyn StoreHome) {
     assert_eq!(keys(&*store), [] as [&str; 0]);
 }
 
-fn a_lease_survives_a_restart_and_gets_its_time_anew(home: &dyn StoreHome) {
+fn a_lease_survives_a_restart_with_its_full_time(home: &dyn StoreHome) {
     let store = home.open();
     let lease = grant(&store, at(0));
     put_leased(&*store, "leader", lease);
@@ -123,7 +123,7 @@ fn a_lease_survives_a_restart_and_gets_its_time_anew(home: &dyn StoreHome) {
     assert!(matches!(store.keep_alive(lease, at(1_011)), Err(LeaseError::Gone { .. })));
 }
 
-fn a_lease_is_never_named_twice(home: &dyn StoreHome) {
+fn lease_ids_are_never_reused(home: &dyn StoreHome) {
     let store = home.open();
     let first = grant(&store, at(0));
     store.revoke(first).unwrap();
@@ -143,7 +143,7 @@ fn a_lease_without_rows_ends_without_a_write(home: &dyn StoreHome) {
     assert_eq!(home.open().next_expiry(), None);
 }
 
-fn a_time_to_live_has_limits(home: &dyn StoreHome) {
+fn the_time_to_live_has_limits(home: &dyn StoreHome) {
     let store = home.open();
     for ttl in
         [Duration::ZERO, LEASE_TTL_MIN - Duration::from_millis(1), LEASE_TTL_MAX + Duration::from_millis(1)]

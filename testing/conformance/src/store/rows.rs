@@ -12,16 +12,16 @@ use super::{StoreHome, applied, cases, key, keys, prefix, put, value};
 cases! {
     a_new_store_is_empty_at_revision_zero,
     a_row_knows_when_it_was_written_and_how_often,
-    a_deleted_key_begins_anew,
+    a_deleted_key_starts_at_version_one_again,
     deleting_nothing_is_no_write,
-    a_listing_holds_a_folder_in_the_order_of_keys,
+    a_listing_has_the_keys_of_a_prefix_in_order,
     a_stale_compare_and_set_is_refused_and_changes_nothing,
-    expectations_are_of_presence_and_absence_too,
-    a_transaction_happens_whole_or_not_at_all,
+    expectations_can_be_presence_or_absence,
+    a_transaction_is_atomic,
     the_largest_value_fits_and_a_larger_transaction_does_not,
-    what_was_acknowledged_is_there_after_reopening,
+    acknowledged_writes_are_there_after_reopening,
     concurrent_increments_are_all_counted,
-    a_row_read_while_it_is_written_is_whole,
+    a_read_never_returns_a_partial_write,
     a_listing_never_shows_half_a_transaction,
 }
 
@@ -47,7 +47,7 @@ fn a_row_knows_when_it_was_written_and_how_often(home: &dyn StoreHome) {
     assert_eq!(store.stats().unwrap().keys, 2);
 }
 
-fn a_deleted_key_begins_anew(home: &dyn StoreHome) {
+fn a_deleted_key_starts_at_version_one_again(home: &dyn StoreHome) {
     let store = home.open();
     put(&*store, "a", "one");
     put(&*store, "a", "two");
@@ -67,7 +67,7 @@ fn deleting_nothing_is_no_write(home: &dyn StoreHome) {
     assert_eq!(put(&*store, "c", "next"), Revision(2));
 }
 
-fn a_listing_holds_a_folder_in_the_order_of_keys(home: &dyn StoreHome) {
+fn a_listing_has_the_keys_of_a_prefix_in_order(home: &dyn StoreHome) {
     let store = home.open();
     for name in ["services/shop", "services", "services-2/x", "services/db", "services/shop/status", "z"] {
         put(&*store, name, name);
@@ -92,7 +92,7 @@ fn a_stale_compare_and_set_is_refused_and_changes_nothing(home: &dyn StoreHome) 
     assert_eq!(store.stats().unwrap().revision, second);
 }
 
-fn expectations_are_of_presence_and_absence_too(home: &dyn StoreHome) {
+fn expectations_can_be_presence_or_absence(home: &dyn StoreHome) {
     let store = home.open();
     let set = |expected| store.compare_and_set(key("a"), expected, value("x")).unwrap();
     assert_eq!(
@@ -105,7 +105,7 @@ fn expectations_are_of_presence_and_absence_too(home: &dyn StoreHome) {
     assert_eq!(set(Expect::Present), Commit::Applied { revision: Revision(2) });
 }
 
-fn a_transaction_happens_whole_or_not_at_all(home: &dyn StoreHome) {
+fn a_transaction_is_atomic(home: &dyn StoreHome) {
     let store = home.open();
     let from = put(&*store, "from", "10");
     let transfer = |seen| {
@@ -139,7 +139,7 @@ fn the_largest_value_fits_and_a_larger_transaction_does_not(home: &dyn StoreHome
     assert_eq!(keys(&*store), ["large"]);
 }
 
-fn what_was_acknowledged_is_there_after_reopening(home: &dyn StoreHome) {
+fn acknowledged_writes_are_there_after_reopening(home: &dyn StoreHome) {
     let store = home.open();
     put(&*store, "a", "one");
     put(&*store, "b", "gone");
@@ -179,7 +179,7 @@ fn concurrent_increments_are_all_counted(home: &dyn StoreHome) {
     assert_eq!(row.mod_revision, Revision(1 + THREADS * INCREMENTS));
 }
 
-fn a_row_read_while_it_is_written_is_whole(home: &dyn StoreHome) {
+fn a_read_never_returns_a_partial_write(home: &dyn StoreHome) {
     const READERS: usize = 4;
     const READS: usize = 2_000;
     const WRITES: u8 = 200;

@@ -1,4 +1,4 @@
-//! Watches: order, completeness, and what happens to slow ones.
+//! Watches: order, completeness, and lagging watches.
 
 use std::sync::Arc;
 use std::thread;
@@ -11,19 +11,19 @@ use ::store::{
 use super::{StoreHome, applied, cases, key, prefix, put, value};
 
 cases! {
-    a_watch_gives_the_past_and_then_the_present,
+    a_watch_gives_past_changes_and_then_new_ones,
     a_watch_gives_one_transaction_as_one_change,
-    a_watch_is_of_its_prefix,
-    a_watch_from_the_future_waits_for_it,
-    list_and_watch_together_miss_nothing_while_others_write,
-    a_slow_watcher_is_cut_off_and_goes_on_where_it_was,
+    a_watch_gives_only_changes_in_its_prefix,
+    a_watch_from_a_future_revision_waits_for_it,
+    list_and_watch_miss_no_concurrent_write,
+    a_lagging_watch_ends_and_can_be_resumed,
     large_changes_fill_a_queue_by_their_bytes,
-    a_watch_from_far_behind_reaches_the_present_in_steps,
-    a_compacted_past_is_refused_and_rows_stay,
+    a_watch_from_far_behind_catches_up_in_steps,
+    a_watch_of_compacted_history_is_refused_and_rows_stay,
     compaction_does_not_touch_an_open_watch,
-    the_past_is_there_after_reopening,
+    the_history_is_there_after_reopening,
     closing_the_store_ends_its_watches,
-    watches_have_a_limit_and_a_dropped_one_makes_room,
+    watches_are_limited_and_a_dropped_one_frees_its_slot,
 }
 
 /// Everything that is already queued.
@@ -46,7 +46,7 @@ fn drain_to_end(watch: &mut Watch) -> (Vec<Arc<Change>>, WatchEnd) {
     }
 }
 
-fn a_watch_gives_the_past_and_then_the_present(home: &dyn StoreHome) {
+fn a_watch_gives_past_changes_and_then_new_ones(home: &dyn StoreHome) {
     let store = home.open();
     put(&*store, "a", "one");
     put(&*store, "b", "two");
@@ -77,7 +77,7 @@ fn a_watch_gives_one_transaction_as_one_change(home: &dyn StoreHome) {
     assert_eq!(named, [&key("a"), &key("b"), &key("c")]);
 }
 
-fn a_watch_is_of_its_prefix(home: &dyn StoreHome) {
+fn a_watch_gives_only_changes_in_its_prefix(home: &dyn StoreHome) {
     let store = home.open();
     put(&*store, "in/a", "1");
     put(&*store, "out", "2");
@@ -91,7 +91,7 @@ fn a_watch_is_of_its_prefix(home: &dyn StoreHome) {
     assert_eq!(changes[1].events[0].key(), &key("in/b"));
 }
 
-fn a_watch_from_the_future_waits_for_it(home: &dyn StoreHome) {
+fn a_watch_from_a_future_revision_waits_for_it(home: &dyn StoreHome) {
     let store = home.open();
     let mut watch = store.watch(&Prefix::root(), Revision(3)).unwrap();
     for text in ["1", "2", "3", "4"] {
@@ -100,7 +100,7 @@ fn a_watch_from_the_future_waits_for_it(home: &dyn StoreHome) {
     assert_eq!(revisions(&drain(&mut watch)), [3, 4]);
 }
 
-fn list_and_watch_together_miss_nothing_while_others_write(home: &dyn StoreHome) {
+fn list_and_watch_miss_no_concurrent_write(home: &dyn StoreHome) {
     const THREADS: usize = 4;
     const WRITES: usize = 50;
     const LAST: u64 = (THREADS * WRITES) as u64;
@@ -126,7 +126,7 @@ fn list_and_watch_together_miss_nothing_while_others_write(home: &dyn StoreHome)
     });
 }
 
-fn a_slow_watcher_is_cut_off_and_goes_on_where_it_was(home: &dyn StoreHome) {
+fn a_lagging_watch_ends_and_can_be_resumed(home: &dyn StoreHome) {
     let store = home.open();
     let mut slow = store.watch(&Prefix::root(), Revision(1)).unwrap();
     let writes = WATCH_QUEUE_CHANGES_MAX as u64 + 10;
@@ -169,7 +169,7 @@ fn large_changes_fill_a_queue_by_their_bytes(home: &dyn StoreHome) {
     assert_eq!(end, WatchEnd::Lagged { next: Revision(fit) });
 }
 
-fn a_watch_from_far_behind_reaches_the_present_in_steps(home: &dyn StoreHome) {
+fn a_watch_from_far_behind_catches_up_in_steps(home: &dyn StoreHome) {
     let store = home.open();
     let writes = 2 * WATCH_QUEUE_CHANGES_MAX as u64 + 5;
     write_many(&*store, writes);
@@ -193,7 +193,7 @@ fn a_watch_from_far_behind_reaches_the_present_in_steps(home: &dyn StoreHome) {
     assert_eq!(seen, (1..=writes).collect::<Vec<_>>());
 }
 
-fn a_compacted_past_is_refused_and_rows_stay(home: &dyn StoreHome) {
+fn a_watch_of_compacted_history_is_refused_and_rows_stay(home: &dyn StoreHome) {
     let store = home.open();
     for text in ["1", "2", "3", "4"] {
         put(&*store, "a", text);
@@ -229,7 +229,7 @@ fn compaction_does_not_touch_an_open_watch(home: &dyn StoreHome) {
     assert_eq!(revisions(&drain(&mut watch)), [1, 2, 3]);
 }
 
-fn the_past_is_there_after_reopening(home: &dyn StoreHome) {
+fn the_history_is_there_after_reopening(home: &dyn StoreHome) {
     let store = home.open();
     for text in ["1", "2", "3"] {
         put(&*store, "a", text);
@@ -253,7 +253,7 @@ fn closing_the_store_ends_its_watches(home: &dyn StoreHome) {
     assert_eq!(end, WatchEnd::Closed);
 }
 
-fn watches_have_a_limit_and_a_dropped_one_makes_room(home: &dyn StoreHome) {
+fn watches_are_limited_and_a_dropped_one_frees_its_slot(home: &dyn StoreHome) {
     let store = home.open();
     let watch = || store.watch(&Prefix::root(), Revision(1));
     let mut open: Vec<_> = (0..WATCHERS_MAX).map(|_| watch().unwrap()).collect();

@@ -1,4 +1,4 @@
-//! Our own cases: each a claim about the algorithm that an operator could check by hand.
+//! Homeostat's own cases: each a property of the algorithm that can be checked by hand.
 
 use model::resource::{Quantity, ScalingRules, SelectPolicy};
 use model::time::Time;
@@ -32,7 +32,7 @@ fn the_tolerance_includes_its_ends() {
 }
 
 #[test]
-fn utilization_is_cut_off_to_a_whole_percent_before_the_ratio() {
+fn utilization_is_truncated_to_a_whole_percent_before_the_ratio() {
     // 55.9 % would be 1.118 of 50 %; as 55 % it is 1.1 and changes nothing.
     assert_eq!(Fixture::of(10).cpu(50, &[559; 10]).decide().desired, 10);
     assert_eq!(Fixture::of(10).cpu(50, &[560; 10]).decide().desired, 12);
@@ -42,7 +42,7 @@ fn utilization_is_cut_off_to_a_whole_percent_before_the_ratio() {
 fn each_direction_may_have_its_own_tolerance() {
     let tolerant = |part| ScalingRules { tolerance: Quantity::parse(part).ok(), ..free() };
     let at = |used: i64| {
-        Fixture::of(10).cpu(100, &[used; 10]).behaving(tolerant("0.5"), tolerant("0.01")).settled()
+        Fixture::of(10).cpu(100, &[used; 10]).with_behavior(tolerant("0.5"), tolerant("0.01")).settled()
     };
     assert_eq!(at(1400).decide().desired, 10);
     assert_eq!(at(1600).decide().desired, 16);
@@ -52,7 +52,7 @@ fn each_direction_may_have_its_own_tolerance() {
 
 #[test]
 fn memory_is_an_amount_and_counts_from_the_first_sample() {
-    let mut fixture = Fixture::of(2).memory(100, &[150, 250]).young(1, 5);
+    let mut fixture = Fixture::of(2).memory(100, &[150, 250]).ready_for_s(1, 5);
     let verdict = fixture.decide();
     assert_eq!(verdict.desired, 4);
     assert_eq!(verdict.metrics[0].as_ref().map(|proposal| proposal.census.unready), Ok(0));
@@ -63,25 +63,25 @@ fn requests_per_second_of_each_replica_are_averaged() {
     assert_eq!(Fixture::of(3).requests(15, &[20_000, 10_000, 30_000]).decide().desired, 4);
 }
 
-// ---- Replicas that cannot be counted on.
+// ---- Replicas that are starting, missing or failed.
 
 #[test]
-fn the_cpu_that_starting_takes_is_no_load() {
+fn the_cpu_usage_of_a_start_is_not_counted_as_load() {
     // The new replica uses two cores to start; the other two are on target.
-    let mut fixture = Fixture::of(3).cpu(50, &[500, 500, 2000]).young(2, 10);
+    let mut fixture = Fixture::of(3).cpu(50, &[500, 500, 2000]).ready_for_s(2, 10);
     assert_eq!(fixture.decide().desired, 3);
 }
 
 #[test]
-fn a_replica_at_work_for_a_whole_window_counts_before_it_is_old() {
-    let mut fixture = Fixture::of(3).cpu(50, &[500, 500, 2000]).young(2, 31);
+fn a_replica_that_is_ready_for_a_whole_window_counts() {
+    let mut fixture = Fixture::of(3).cpu(50, &[500, 500, 2000]).ready_for_s(2, 31);
     assert_eq!(fixture.decide().desired, 6);
 }
 
 #[test]
-fn on_a_rise_a_replica_that_is_not_at_work_yet_will_take_its_share() {
+fn on_scale_out_an_unready_replica_is_assumed_idle() {
     // 1.6 of the target on two replicas is 1.07 on three.
-    let mut fixture = Fixture::of(3).cpu(50, &[800, 800, 0]).young(2, 10);
+    let mut fixture = Fixture::of(3).cpu(50, &[800, 800, 0]).ready_for_s(2, 10);
     let verdict = fixture.decide();
     assert_eq!(verdict.desired, 3);
     let arithmetic = verdict.metrics[0].as_ref().map(|proposal| proposal.arithmetic);
@@ -89,7 +89,7 @@ fn on_a_rise_a_replica_that_is_not_at_work_yet_will_take_its_share() {
 }
 
 #[test]
-fn on_a_fall_a_missing_replica_is_taken_to_be_busy() {
+fn on_scale_in_a_missing_replica_is_assumed_busy() {
     // Two at a tenth of their request and two at all of it: 55 % against 50 %.
     let quiet = || Fixture::of(4).cpu(50, &[100; 4]).settled();
     assert_eq!(quiet().decide().desired, 1);
@@ -101,15 +101,15 @@ fn on_a_fall_a_missing_replica_is_taken_to_be_busy() {
 }
 
 #[test]
-fn on_a_rise_a_missing_replica_is_taken_to_be_idle() {
+fn on_scale_out_a_missing_replica_is_assumed_idle() {
     // 2.0 of the target on three replicas is 1.5 on four: six, not eight.
     let mut fixture = Fixture::of(4).cpu(50, &[1000; 4]).without_sample_of(3, Gap::Failed);
     assert_eq!(fixture.decide().desired, 6);
 }
 
 #[test]
-fn what_is_assumed_never_turns_the_direction_around() {
-    // 0.8 by the measurements; with the missing replica taken to be at 100 % it would be 1.4.
+fn assumptions_never_reverse_the_direction() {
+    // 0.8 by the measurements; with the missing replica assumed at 100 % it would be 1.4.
     let mut fixture = Fixture::of(2).cpu(50, &[400, 400]).without_sample_of(1, Gap::Absent).settled();
     let verdict = fixture.decide();
     assert_eq!(verdict.desired, 2);
@@ -126,27 +126,27 @@ fn terminating_and_failed_replicas_do_not_count() {
 }
 
 #[test]
-fn without_any_sample_nothing_happens_whatever_the_reason() {
+fn without_any_sample_the_number_stays() {
     let mut fixture = Fixture::of(3).cpu(50, &[0; 3]);
     for index in 0..3 {
         fixture = fixture.without_sample_of(index, Gap::Stale);
     }
     let verdict = fixture.decide();
-    assert_eq!(verdict.outcome, Outcome::Held { invalid: 0, asked: None });
+    assert_eq!(verdict.outcome, Outcome::Held { invalid: 0, proposal: None });
     assert_eq!(verdict.desired, 3);
 }
 
 #[test]
-fn a_zero_is_a_measurement_and_an_absence_is_none() {
+fn zero_is_a_measurement_and_a_missing_value_is_not() {
     assert_eq!(Fixture::of(3).requests(10, &[0; 3]).settled().decide().desired, 1);
     let stale = Unavailable::Stale { since: Time::ZERO };
     for why in [Unavailable::Absent, stale, Unavailable::Failed("refused".into()), Unavailable::NoSource] {
-        assert_eq!(Fixture::of(3).requests(10, &[0; 3]).but(why).settled().decide().desired, 3);
+        assert_eq!(Fixture::of(3).requests(10, &[0; 3]).unavailable(why).settled().decide().desired, 3);
     }
 }
 
 #[test]
-fn a_share_of_nothing_requested_is_a_fault_that_says_what_to_do() {
+fn utilization_without_a_request_is_a_fault_that_says_what_to_do() {
     let mut fixture = Fixture::of(2).cpu(50, &[900, 900]);
     fixture.request = None;
     let verdict = fixture.decide();
@@ -161,10 +161,10 @@ fn a_share_of_nothing_requested_is_a_fault_that_says_what_to_do() {
 // ---- Totals.
 
 #[test]
-fn a_total_spreads_over_the_replicas_that_serve() {
+fn a_total_is_divided_by_the_ready_replicas() {
     let mut fixture = Fixture::of(3).queue(50, &[60, 40]);
     fixture.replicas[0].readiness = None;
-    assert_eq!(fixture.decide().desired, 4, "100 of 50, on two that serve");
+    assert_eq!(fixture.decide().desired, 4, "100 of 50, with two ready");
 }
 
 #[test]
@@ -185,22 +185,22 @@ fn zero_replicas_scale_out_on_the_first_message_without_tolerance() {
 }
 
 #[test]
-fn zero_replicas_set_by_hand_turn_the_autoscaler_off() {
+fn zero_replicas_set_manually_disable_the_autoscaler() {
     let verdict = Fixture::of(0).between(1, 10).queue(1, &[1000]).decide();
     assert_eq!((verdict.outcome, verdict.desired), (Outcome::Off, 0));
 }
 
 #[test]
-fn zero_replicas_chosen_by_the_autoscaler_end_when_zero_is_no_longer_allowed() {
+fn a_service_scaled_to_zero_starts_when_zero_is_no_longer_allowed() {
     let mut fixture = Fixture::of(1).between(0, 10).queue(100, &[0]).settled();
-    assert_eq!(fixture.decide_and_do(), 0);
+    assert_eq!(fixture.decide_and_apply(), 0);
     fixture.spec.min = 2;
-    assert_eq!(fixture.decide_and_do(), 2);
+    assert_eq!(fixture.decide_and_apply(), 2);
     assert!(!fixture.memory.scaled_to_zero);
 }
 
 #[test]
-fn absurd_totals_stay_within_the_bounds() {
+fn extreme_totals_stay_within_the_bounds() {
     assert_eq!(Fixture::of(3).queue(1, &[i64::MAX, i64::MAX]).decide().desired, 6);
     assert_eq!(Fixture::of(3).queue(1, &[-5]).settled().decide().desired, 1);
 }
@@ -208,7 +208,7 @@ fn absurd_totals_stay_within_the_bounds() {
 // ---- Several metrics.
 
 #[test]
-fn the_metric_that_asks_for_most_decides() {
+fn the_metric_with_the_largest_proposal_decides() {
     let mut fixture = Fixture::of(2).cpu(50, &[600, 600]).queue(10, &[15]).ingress(10, 18);
     let verdict = fixture.decide();
     assert_eq!(verdict.desired, 4);
@@ -221,13 +221,14 @@ fn the_metric_that_asks_for_most_decides() {
 
 #[test]
 fn partial_data_may_scale_out() {
-    let mut fixture = Fixture::of(2).cpu(50, &[1000, 1000]).queue(10, &[]).but(Unavailable::Absent);
+    let mut fixture = Fixture::of(2).cpu(50, &[1000, 1000]).queue(10, &[]).unavailable(Unavailable::Absent);
     assert_eq!(fixture.decide().desired, 4);
 }
 
 #[test]
 fn partial_data_never_scales_in() {
-    let mut fixture = Fixture::of(4).cpu(50, &[10; 4]).queue(10, &[]).but(Unavailable::Absent).settled();
+    let mut fixture =
+        Fixture::of(4).cpu(50, &[10; 4]).queue(10, &[]).unavailable(Unavailable::Absent).settled();
     let verdict = fixture.decide();
     assert_eq!(verdict.desired, 4);
     assert_eq!(
@@ -237,16 +238,16 @@ fn partial_data_never_scales_in() {
     );
 }
 
-// ---- What stands in for a metric.
+// ---- Fallbacks.
 
 #[test]
-fn a_fallback_stands_in_once_a_metric_has_been_silent_for_as_long_as_is_declared() {
-    let mut fixture = Fixture::of(3).queue(10, &[10]).falling_back(180, 5).but(Unavailable::Absent);
+fn a_fallback_is_used_once_a_metric_has_been_missing_for_the_declared_time() {
+    let mut fixture = Fixture::of(3).queue(10, &[10]).with_fallback(180, 5).unavailable(Unavailable::Absent);
     fixture.memory.recommendations = vec![];
-    assert_eq!(fixture.decide_and_do(), 3);
-    fixture.pass_time(179);
-    assert_eq!(fixture.decide_and_do(), 3);
-    fixture.pass_time(1);
+    assert_eq!(fixture.decide_and_apply(), 3);
+    fixture.advance(179);
+    assert_eq!(fixture.decide_and_apply(), 3);
+    fixture.advance(1);
     let verdict = fixture.decide();
     assert_eq!(verdict.desired, 5);
     let since = fixture.now - std::time::Duration::from_secs(180);
@@ -266,21 +267,21 @@ fn a_fallback_stands_in_once_a_metric_has_been_silent_for_as_long_as_is_declared
 
 #[test]
 fn a_measurement_in_between_restarts_the_wait_for_the_fallback() {
-    let mut fixture = Fixture::of(3).queue(10, &[10]).falling_back(180, 5);
-    let silent = |fixture: Fixture| fixture.but(Unavailable::Failed("it does not answer".into()));
+    let mut fixture = Fixture::of(3).queue(10, &[10]).with_fallback(180, 5);
+    let silent = |fixture: Fixture| fixture.unavailable(Unavailable::Failed("it does not answer".into()));
     fixture = silent(fixture);
-    fixture.decide_and_do();
-    fixture.pass_time(179);
-    fixture.decide_and_do();
-    fixture = fixture.saying(&[10]);
-    assert_eq!(fixture.decide_and_do(), 3);
+    fixture.decide_and_apply();
+    fixture.advance(179);
+    fixture.decide_and_apply();
+    fixture = fixture.with_series(&[10]);
+    assert_eq!(fixture.decide_and_apply(), 3);
     fixture = silent(fixture);
-    fixture.pass_time(1);
-    assert_eq!(fixture.decide_and_do(), 3);
-    fixture.pass_time(179);
-    assert_eq!(fixture.decide_and_do(), 3);
-    fixture.pass_time(1);
-    assert_eq!(fixture.decide_and_do(), 5);
+    fixture.advance(1);
+    assert_eq!(fixture.decide_and_apply(), 3);
+    fixture.advance(179);
+    assert_eq!(fixture.decide_and_apply(), 3);
+    fixture.advance(1);
+    assert_eq!(fixture.decide_and_apply(), 5);
 }
 
 #[test]
@@ -288,67 +289,67 @@ fn a_fallback_counts_as_valid_so_that_the_others_may_scale_in_to_it() {
     let mut fixture = Fixture::of(6)
         .cpu(50, &[10; 6])
         .queue(10, &[])
-        .falling_back(180, 2)
-        .but(Unavailable::Absent)
+        .with_fallback(180, 2)
+        .unavailable(Unavailable::Absent)
         .settled();
-    assert_eq!(fixture.decide_and_do(), 6, "partial data");
-    fixture.pass_time(400);
-    assert_eq!(fixture.decide_and_do(), 2, "the queue proposes 2, and cpu 1");
+    assert_eq!(fixture.decide_and_apply(), 6, "partial data");
+    fixture.advance(400);
+    assert_eq!(fixture.decide_and_apply(), 2, "the queue proposes 2, and cpu 1");
 }
 
 // ---- Bounds, and the rules without a behavior.
 
 #[test]
-fn a_number_outside_the_bounds_is_corrected_at_once_whatever_the_metric() {
+fn a_number_outside_the_bounds_is_corrected_at_once() {
     assert_eq!(Fixture::of(12).between(2, 10).cpu(50, &[5000; 12]).decide().desired, 10);
     assert_eq!(Fixture::of(1).between(3, 10).cpu(50, &[0]).decide().desired, 3);
 }
 
 #[test]
-fn one_decision_at_most_doubles_a_small_service_or_makes_it_four() {
+fn one_decision_scales_to_at_most_double_or_four() {
     assert_eq!(Fixture::of(1).cpu(10, &[5000]).decide().desired, 4);
     assert_eq!(Fixture::of(3).cpu(10, &[5000; 3]).decide().desired, 6);
 }
 
 #[test]
-fn scale_in_waits_until_five_minutes_agree() {
+fn scale_in_waits_for_the_stabilization_window() {
     let mut fixture = Fixture::of(4).cpu(50, &[500; 4]).settled();
-    assert_eq!(fixture.decide_and_do(), 4);
-    fixture.now_using(&[100; 4]);
+    assert_eq!(fixture.decide_and_apply(), 4);
+    fixture.set_usage(&[100; 4]);
     for _ in 0..300 {
-        fixture.pass_time(1);
-        assert_eq!(fixture.decide_and_do(), 4, "at {}", fixture.now);
+        fixture.advance(1);
+        assert_eq!(fixture.decide_and_apply(), 4, "at {}", fixture.now);
     }
-    fixture.pass_time(1);
-    assert_eq!(fixture.decide_and_do(), 1);
+    fixture.advance(1);
+    assert_eq!(fixture.decide_and_apply(), 1);
 }
 
 #[test]
-fn a_service_that_nothing_is_remembered_of_keeps_its_replicas_for_a_window() {
+fn a_service_without_history_keeps_its_replicas_for_a_window() {
     let mut fixture = Fixture::of(4).cpu(50, &[100; 4]);
-    assert_eq!(fixture.decide_and_do(), 4);
-    fixture.pass_time(301);
-    assert_eq!(fixture.decide_and_do(), 1);
+    assert_eq!(fixture.decide_and_apply(), 4);
+    fixture.advance(301);
+    assert_eq!(fixture.decide_and_apply(), 1);
 }
 
 #[test]
-fn a_restart_forgets_no_recommendation() {
+fn recommendations_survive_a_restart() {
     let mut before = Fixture::of(4).cpu(50, &[500; 4]).settled();
-    before.decide_and_do();
-    let mut after = Fixture::of(4).cpu(50, &[100; 4]).remembering(&before.memory);
-    after.pass_time(299);
-    assert_eq!(after.decide_and_do(), 4);
-    after.pass_time(2);
-    assert_eq!(after.decide_and_do(), 1);
+    before.decide_and_apply();
+    let mut after = Fixture::of(4).cpu(50, &[100; 4]).with_memory(&before.memory);
+    after.advance(299);
+    assert_eq!(after.decide_and_apply(), 4);
+    after.advance(2);
+    assert_eq!(after.decide_and_apply(), 1);
 }
 
 #[test]
-fn an_hour_of_decisions_each_second_is_remembered_in_as_many_slots_as_there_were_numbers() {
+fn an_hour_of_decisions_takes_one_slot_for_each_number() {
     let mut fixture = Fixture::of(4).cpu(50, &[500; 4]).settled();
     for second in 0..3600 {
-        fixture.now_using(&[400 + 50 * (second % 7); 4]);
+        fixture.set_usage(&[400 + 50 * (second % 7); 4]);
         fixture.decide();
-        fixture.pass_time(1);
+        fixture.advance(1);
     }
     assert!(fixture.memory.recommendations.len() <= 7, "{:?}", fixture.memory.recommendations);
 }
@@ -356,54 +357,55 @@ fn an_hour_of_decisions_each_second_is_remembered_in_as_many_slots_as_there_were
 // ---- Behaviors.
 
 #[test]
-fn a_tenth_a_minute_takes_eighty_to_seventy_two_to_sixty_four() {
+fn ten_percent_a_minute_scales_eighty_to_seventy_two_to_sixty_four() {
     let mut fixture = Fixture::of(80)
         .cpu(50, &[10; 80])
-        .behaving(free(), rules(SelectPolicy::Max, &[(percent(10), 60)]))
+        .with_behavior(free(), rules(SelectPolicy::Max, &[(percent(10), 60)]))
         .settled();
-    assert_eq!(fixture.decide_and_do(), 72);
+    assert_eq!(fixture.decide_and_apply(), 72);
     for _ in 0..59 {
-        fixture.pass_time(1);
-        assert_eq!(fixture.decide_and_do(), 72, "at {}", fixture.now);
+        fixture.advance(1);
+        assert_eq!(fixture.decide_and_apply(), 72, "at {}", fixture.now);
     }
-    fixture.pass_time(1);
-    assert_eq!(fixture.decide_and_do(), 64, "64.8, cut off");
+    fixture.advance(1);
+    assert_eq!(fixture.decide_and_apply(), 64, "64.8, truncated");
 }
 
 #[test]
 fn the_default_rate_is_four_more_or_double_whichever_is_larger() {
     let kubernetes = || rules(SelectPolicy::Max, &[(pods(4), 15), (percent(100), 15)]);
-    let busy = |n: u32| Fixture::of(n).cpu(10, &vec![5000; n as usize]).behaving(kubernetes(), free());
+    let busy = |n: u32| Fixture::of(n).cpu(10, &vec![5000; n as usize]).with_behavior(kubernetes(), free());
     assert_eq!(busy(2).decide().desired, 6);
     assert_eq!(busy(10).decide().desired, 20);
 }
 
 #[test]
-fn select_policy_min_is_the_one_that_allows_least() {
+fn select_policy_min_takes_the_smallest_change() {
     let careful = rules(SelectPolicy::Min, &[(pods(4), 15), (percent(100), 15)]);
-    assert_eq!(Fixture::of(2).cpu(10, &[5000; 2]).behaving(careful, free()).decide().desired, 4);
+    assert_eq!(Fixture::of(2).cpu(10, &[5000; 2]).with_behavior(careful, free()).decide().desired, 4);
 }
 
 #[test]
-fn select_policy_disabled_allows_nothing_this_way() {
+fn select_policy_disabled_prevents_a_direction() {
     let never = || rules(SelectPolicy::Disabled, &[(pods(4), 15)]);
-    let mut fixture = Fixture::of(4).cpu(50, &[10; 4]).behaving(free(), never()).settled();
+    let mut fixture = Fixture::of(4).cpu(50, &[10; 4]).with_behavior(free(), never()).settled();
     assert_eq!(fixture.decide().desired, 4);
     assert_eq!(fixture.explained().limits[0].name, "ScaleDownLimit");
-    let mut fixture = Fixture::of(4).cpu(50, &[5000; 4]).behaving(never(), free());
+    let mut fixture = Fixture::of(4).cpu(50, &[5000; 4]).with_behavior(never(), free());
     assert_eq!(fixture.decide().desired, 4);
 }
 
 #[test]
 fn replicas_removed_within_a_period_may_come_back_beyond_the_rate() {
-    // Six minutes ago is over; two that left a minute ago were there when the period began: 6 - 4 + 2 = 4, times 4.
+    // Six minutes ago is outside of the period; two that were removed a minute ago were there at its start: 6 - 4 + 2 = 4, times 4.
     let event = |change: u32, age_s: u64| model::memory::ScaleEvent {
         at: Time::from_millis(1_000_000_000 - age_s * 1000),
         change,
         outdated: false,
     };
-    let mut fixture =
-        Fixture::of(6).cpu(10, &[9000; 6]).behaving(rules(SelectPolicy::Max, &[(percent(300), 300)]), free());
+    let mut fixture = Fixture::of(6)
+        .cpu(10, &[9000; 6])
+        .with_behavior(rules(SelectPolicy::Max, &[(percent(300), 300)]), free());
     fixture.memory.scale_out = vec![event(50, 360), event(4, 60)];
     fixture.memory.scale_in = vec![event(2, 60)];
     assert_eq!(fixture.decide().desired, 16);
@@ -411,26 +413,26 @@ fn replicas_removed_within_a_period_may_come_back_beyond_the_rate() {
 
 #[test]
 fn a_scale_up_window_takes_the_lowest_recommendation_in_it() {
-    let mut fixture = Fixture::of(2).cpu(50, &[500; 2]).behaving(within(60, free()), free()).settled();
-    fixture.decide_and_do();
-    fixture.now_using(&[1500; 2]);
-    fixture.pass_time(1);
-    assert_eq!(fixture.decide_and_do(), 2, "six are asked for, two were a second ago");
-    fixture.pass_time(58);
-    assert_eq!(fixture.decide_and_do(), 2);
-    fixture.pass_time(1);
-    assert_eq!(fixture.decide_and_do(), 6, "the two are a whole window old");
+    let mut fixture = Fixture::of(2).cpu(50, &[500; 2]).with_behavior(within(60, free()), free()).settled();
+    fixture.decide_and_apply();
+    fixture.set_usage(&[1500; 2]);
+    fixture.advance(1);
+    assert_eq!(fixture.decide_and_apply(), 2, "six are recommended, two were a second ago");
+    fixture.advance(58);
+    assert_eq!(fixture.decide_and_apply(), 2);
+    fixture.advance(1);
+    assert_eq!(fixture.decide_and_apply(), 6, "the recommendation of two is a whole window old");
 }
 
 #[test]
 fn stabilisation_comes_before_the_rate() {
     let mut fixture = Fixture::of(10)
         .cpu(50, &[300; 10])
-        .behaving(free(), within(300, rules(SelectPolicy::Max, &[(pods(1), 60)])))
+        .with_behavior(free(), within(300, rules(SelectPolicy::Max, &[(pods(1), 60)])))
         .settled();
     fixture.decide();
-    fixture.now_using(&[50; 10]);
-    fixture.pass_time(10);
+    fixture.set_usage(&[50; 10]);
+    fixture.advance(10);
     let limits = fixture.explained().limits;
     let found: Vec<_> = limits.iter().map(|limit| (limit.name, limit.from, limit.to)).collect();
     assert_eq!(found, [("ScaleDownStabilized", 1, 6), ("ScaleDownLimit", 6, 9)]);
@@ -445,7 +447,7 @@ fn without_change_a_decision_repeats_itself() {
     assert_eq!(fixture.memory, memory);
 }
 
-// ---- Words.
+// ---- Explanations.
 
 #[test]
 fn a_decision_is_explained_with_its_numbers() {
@@ -471,7 +473,7 @@ fn a_decision_is_explained_with_its_numbers() {
 }
 
 #[test]
-fn a_change_that_could_not_be_made_says_why() {
+fn a_failed_change_is_explained_with_its_cause() {
     let mut fixture = Fixture::of(2).cpu(50, &[1000, 1000]);
     let verdict = fixture.decide();
     let failed = RescaleResult::Failed("the platform is full".into());
@@ -481,11 +483,11 @@ fn a_change_that_could_not_be_made_says_why() {
 }
 
 #[test]
-fn what_holds_a_scale_in_is_named_with_its_age() {
+fn a_stabilized_scale_in_is_explained_with_the_age_of_the_recommendation() {
     let mut fixture = Fixture::of(4).cpu(50, &[500; 4]).settled();
     fixture.decide();
-    fixture.now_using(&[100; 4]);
-    fixture.pass_time(42);
+    fixture.set_usage(&[100; 4]);
+    fixture.advance(42);
     let decision = fixture.explained();
     assert_eq!(
         &*decision.limits[0].note,

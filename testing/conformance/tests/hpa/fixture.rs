@@ -1,4 +1,4 @@
-//! A service with replicas, metrics and a memory, for cases that fit on a screen.
+//! A service with replicas, metrics and a memory, for short tests.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use plan::scale::reading::{
     ScaleView, Unavailable,
 };
 
-/// A service at one moment. Its replicas have long been ready, each requests one core, and nothing is remembered.
+/// A service at one time. Its replicas have long been ready, each requests one core, and its memory is empty.
 pub(crate) struct Fixture {
     pub(crate) now: Time,
     pub(crate) spec: AutoscalerSpec,
@@ -41,7 +41,7 @@ pub(crate) enum Source {
 const WINDOW: Duration = Duration::from_secs(30);
 
 impl Fixture {
-    /// A service of this many replicas, which may have 1 to 100.
+    /// A service with this many replicas and bounds of 1 to 100.
     pub(crate) fn of(current: u32) -> Self {
         let now = Time::from_millis(1_000_000_000);
         let spec = AutoscalerSpec {
@@ -71,38 +71,38 @@ impl Fixture {
         self
     }
 
-    /// Aims at `percent` of the requested cpu; `used` are the millicores that each replica uses.
+    /// Adds a target of `percent` of the requested CPU; `used` are the millicores that each replica uses.
     pub(crate) fn cpu(self, percent: u32, used: &[i64]) -> Self {
         let target = ResourceTarget::Utilization(Percent(percent));
         self.metric(MetricSpec::Resource { resource: MeteredResource::Cpu, target }, each(used))
     }
 
-    /// Aims at `average` bytes for each replica; `used` are the bytes that each uses.
+    /// Adds a target of `average` bytes for each replica; `used` are the bytes that each uses.
     pub(crate) fn memory(self, average: i64, used: &[i64]) -> Self {
         let target = ResourceTarget::Average(Quantity::from_units(average).expect("a small number"));
         let used: Vec<_> = used.iter().map(|bytes| bytes * 1000).collect();
         self.metric(MetricSpec::Resource { resource: MeteredResource::Memory, target }, each(&used))
     }
 
-    /// Aims at `average` requests per second for each replica; `served_milli` are the thousandths that each serves.
+    /// Adds a target of `average` requests per second for each replica; `served_milli` are the thousandths that each serves.
     pub(crate) fn requests(self, average: i64, served_milli: &[i64]) -> Self {
         let average = Quantity::from_units(average).expect("a small number");
         self.metric(MetricSpec::Pods { metric: named("requests"), average }, each(served_milli))
     }
 
-    /// Aims at `value` messages in all.
+    /// Adds a target of `value` messages in total.
     pub(crate) fn queue(self, value: i64, series: &[i64]) -> Self {
         let target = TotalTarget::Value(Quantity::from_units(value).expect("a small number"));
         self.metric(MetricSpec::External { metric: named("queue"), target, fallback: None }, total(series))
     }
 
-    /// Aims at `average` messages for each replica.
+    /// Adds a target of `average` messages for each replica.
     pub(crate) fn queue_each(self, average: i64, series: &[i64]) -> Self {
         let target = TotalTarget::Average(Quantity::from_units(average).expect("a small number"));
         self.metric(MetricSpec::External { metric: named("queue"), target, fallback: None }, total(series))
     }
 
-    /// Aims at `value` of a metric of an object.
+    /// Adds a target of `value` for a metric of an object.
     pub(crate) fn ingress(self, value: i64, measured: i64) -> Self {
         let target = TotalTarget::Value(Quantity::from_units(value).expect("a small number"));
         let object =
@@ -116,8 +116,8 @@ impl Fixture {
         self
     }
 
-    /// Lets the last metric, an external one, propose `replicas` once it has been silent for `after_s`.
-    pub(crate) fn falling_back(mut self, after_s: u64, replicas: u32) -> Self {
+    /// Adds a fallback to the last metric, an external one: `replicas` once it has been missing for `after_s`.
+    pub(crate) fn with_fallback(mut self, after_s: u64, replicas: u32) -> Self {
         match self.spec.metrics.last_mut() {
             Some(MetricSpec::External { fallback, .. }) => {
                 *fallback = Some(Fallback { after: Duration::from_secs(after_s), replicas });
@@ -127,19 +127,19 @@ impl Fixture {
         self
     }
 
-    /// The series of the last metric.
-    pub(crate) fn saying(mut self, series: &[i64]) -> Self {
+    /// Sets the series of the last metric.
+    pub(crate) fn with_series(mut self, series: &[i64]) -> Self {
         *self.sources.last_mut().expect("a metric") = total(series);
         self
     }
 
-    /// The source of the last metric gives nothing valid.
-    pub(crate) fn but(mut self, why: Unavailable) -> Self {
+    /// Makes the source of the last metric unavailable.
+    pub(crate) fn unavailable(mut self, why: Unavailable) -> Self {
         *self.sources.last_mut().expect("a metric") = Source::Unavailable(why);
         self
     }
 
-    /// The last metric has no sample of this replica.
+    /// Removes the sample of this replica from the last metric.
     pub(crate) fn without_sample_of(mut self, index: usize, gap: Gap) -> Self {
         match self.sources.last_mut() {
             Some(Source::Each(samples)) => samples[index] = Err(gap),
@@ -149,7 +149,7 @@ impl Fixture {
     }
 
     /// This replica was started this long ago and has been ready since.
-    pub(crate) fn young(mut self, index: usize, age_s: u64) -> Self {
+    pub(crate) fn ready_for_s(mut self, index: usize, age_s: u64) -> Self {
         self.replicas[index] = self.ready_for(age_s);
         self
     }
@@ -159,29 +159,29 @@ impl Fixture {
         self
     }
 
-    pub(crate) fn behaving(mut self, scale_up: ScalingRules, scale_down: ScalingRules) -> Self {
+    pub(crate) fn with_behavior(mut self, scale_up: ScalingRules, scale_down: ScalingRules) -> Self {
         self.spec.behavior = Some(Behavior { scale_up, scale_down });
         self
     }
 
-    pub(crate) fn remembering(mut self, memory: &ScalingMemory) -> Self {
+    pub(crate) fn with_memory(mut self, memory: &ScalingMemory) -> Self {
         self.memory = memory.clone();
         self
     }
 
-    /// Decides often enough that the start has no influence any more.
+    /// Decides until the initial state has no influence any more.
     pub(crate) fn settled(mut self) -> Self {
         self.memory.recommendations =
             vec![model::memory::Recommendation { at: Time::ZERO, replicas: self.current }];
         self
     }
 
-    /// Changes what the last metric of each replica measures.
-    pub(crate) fn now_using(&mut self, used: &[i64]) {
+    /// Sets the values of the last metric of each replica.
+    pub(crate) fn set_usage(&mut self, used: &[i64]) {
         *self.sources.last_mut().expect("a metric") = each(used);
     }
 
-    pub(crate) fn pass_time(&mut self, secs: u64) {
+    pub(crate) fn advance(&mut self, secs: u64) {
         self.now = self.now + Duration::from_secs(secs);
     }
 
@@ -195,7 +195,7 @@ impl Fixture {
             .map(|(source, samples)| match source {
                 Source::Each(_) => MetricReading::Each(Samples {
                     by_replica: samples,
-                    strangers: 0,
+                    unmatched: 0,
                     requests: self.request.map_or(Requests::Unset, |milli| Requests::Same(Milli(milli))),
                 }),
                 Source::Series(series) => MetricReading::Series(series),
@@ -212,8 +212,8 @@ impl Fixture {
         reconcile(self.now, &self.spec, &view, &readings, &mut self.memory, &self.settings)
     }
 
-    /// Decides, and carries that out: new replicas are ready at once, and measure the same as the first one.
-    pub(crate) fn decide_and_do(&mut self) -> u32 {
+    /// Decides, and applies the decision: new replicas are ready at once, with the same usage as the first one.
+    pub(crate) fn decide_and_apply(&mut self) -> u32 {
         let verdict = self.decide();
         confirm(self.now, &self.spec, &verdict, &mut self.memory);
         self.current = verdict.desired;
@@ -264,7 +264,7 @@ pub(crate) fn rules(select: SelectPolicy, policies: &[(PolicyChange, u64)]) -> S
     }
 }
 
-/// Rules that let anything change at once.
+/// Rules that allow any change at once.
 pub(crate) fn free() -> ScalingRules {
     rules(SelectPolicy::Max, &[(PolicyChange::Percent(Percent(100_000)), 15)])
 }

@@ -1,4 +1,4 @@
-//! The horizontal pod autoscaler's algorithm, compared with Kubernetes' own cases, with ours, and with an oracle.
+//! The algorithm of the horizontal pod autoscaler, compared with Kubernetes' test cases, cases of this project, and an oracle.
 
 mod cases;
 mod fixture;

@@ -1,7 +1,7 @@
-//! The algorithm a second time, written from its description and not from the code, for comparison on random worlds.
+//! A second implementation of the algorithm, written from its description and not from the code, for comparison on random worlds.
 //!
-//! It is as plain as it can be: maps by replica, every list walked, no sums kept, and a log of recommendations with
-//! Kubernetes' own slots, in which nothing is merged.
+//! It is as simple as possible: maps by replica, iteration over every list, no stored sums, and a log of recommendations with
+//! Kubernetes' own slots, without merging.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -14,18 +14,18 @@ use model::settings::HpaSettings;
 use model::time::Time;
 use plan::scale::reading::{MetricReading, Phase, ReplicaView, Requests, Samples};
 
-/// What the oracle remembers.
+/// The state of the oracle.
 #[derive(Default, Debug)]
 pub(crate) struct Oracle {
     recommendations: Option<Vec<(Time, u32)>>,
     added: Vec<(Time, u32)>,
     removed: Vec<(Time, u32)>,
     emptied: bool,
-    /// Since when each metric has given nothing, by its position.
+    /// Since when each metric has been missing, by its position.
     silent: BTreeMap<usize, Time>,
 }
 
-/// What it decides by.
+/// The input of a decision.
 pub(crate) struct Question<'a> {
     pub(crate) now: Time,
     pub(crate) spec: &'a AutoscalerSpec,
@@ -79,11 +79,11 @@ impl Oracle {
             return if stable < min { min } else { stable.min(cap.min(max)) };
         };
         let (up, down) = (&behavior.scale_up, &behavior.scale_down);
-        let young = |window: Duration| {
+        let ready_for_s = |window: Duration| {
             log.iter().filter(move |(at, _)| q.now.since(*at) < window).map(|(_, n)| *n).chain([proposal])
         };
-        let least = young(up.stabilization).min().expect("the proposal at least");
-        let most = young(down.stabilization).max().expect("the proposal at least");
+        let least = ready_for_s(up.stabilization).min().expect("the proposal at least");
+        let most = ready_for_s(down.stabilization).max().expect("the proposal at least");
         let mut stable = current;
         if stable < least {
             stable = least;
@@ -143,9 +143,9 @@ impl Oracle {
 
 /// The last slot that is older than the window, else a new one.
 ///
-/// For changes of size the window is the longest period of their own direction's policies. Both directions look at both lists,
-/// so what was added may be forgotten while a policy of the other direction, with a longer period, would still count it:
-/// Kubernetes forgets it, and so do we.
+/// For changes of the number the window is the longest period of their own direction's policies. Both directions use both lists,
+/// so a change may be forgotten while a policy of the other direction, with a longer period, would still count it:
+/// Kubernetes forgets it, and so does Homeostat.
 fn write_slot(log: &mut Vec<(Time, u32)>, now: Time, number: u32, window: Duration) {
     match log.iter().rposition(|(at, _)| now.since(*at) > window) {
         Some(slot) => log[slot] = (now, number),
@@ -187,7 +187,7 @@ fn propose(q: &Question<'_>, metric: &MetricSpec, reading: &MetricReading<'_>) -
     }
 }
 
-/// KEP-5679: the declared number, for a metric that has been silent without a break for the declared time.
+/// KEP-5679: the declared number, for a metric that has been missing without interruption for the declared time.
 fn fallback(
     silent: &mut BTreeMap<usize, Time>,
     (now, at): (Time, usize),

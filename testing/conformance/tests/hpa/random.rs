@@ -1,4 +1,4 @@
-//! Random worlds: the production code and the oracle decide alike, over days of decisions in a row.
+//! Random worlds: the production code and the oracle make the same decisions, over days of simulated time.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ use crate::oracle::{Oracle, Question};
 const WORLDS: u32 = 1000;
 const DECISIONS: usize = 50;
 
-/// The most metrics and the most replicas of a world: whatever goes wrong does so with few.
+/// The maximum numbers of metrics and replicas of a world: few are enough to find any difference.
 const METRICS_MAX: usize = 2;
 const REPLICAS_MAX: usize = 5;
 
@@ -37,7 +37,7 @@ struct DecisionInput {
     secs_later: u64,
     replicas: Vec<Ages>,
     sources: Vec<Source>,
-    /// Somebody sets the number by hand before it.
+    /// The number that is set manually before it.
     by_hand: Option<u32>,
 }
 
@@ -50,7 +50,7 @@ struct Ages {
     readiness: Option<(bool, u64)>,
 }
 
-/// Everything that a source may say; each metric uses what fits it.
+/// The values of a source, of which each metric uses those for its type.
 #[derive(Clone, Debug)]
 struct Source {
     state: SourceState,
@@ -73,7 +73,7 @@ enum RequestsKind {
     Each(Vec<Milli>),
 }
 
-/// The same worlds in every run; `PROPTEST_RNG_SEED` looks for others.
+/// The same worlds in every run; `PROPTEST_RNG_SEED` selects others.
 fn config() -> ProptestConfig {
     ProptestConfig { cases: WORLDS, rng_seed: RngSeed::Fixed(20_261_121), ..ProptestConfig::default() }
 }
@@ -82,7 +82,7 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn with_a_behavior_the_production_code_and_the_oracle_decide_alike(
+    fn with_a_behavior_the_production_code_and_the_oracle_agree(
         spec in spec(),
         behavior in (rules(), rules()),
         first in 0..12_u32,
@@ -93,7 +93,7 @@ proptest! {
     }
 
     #[test]
-    fn without_a_behavior_the_production_code_and_the_oracle_decide_alike(
+    fn without_a_behavior_the_production_code_and_the_oracle_agree(
         spec in spec(),
         first in 0..12_u32,
         inputs in vec(input(), DECISIONS),
@@ -200,7 +200,7 @@ impl Source {
             RequestsKind::Same(milli) => Requests::Same(Milli(*milli)),
             RequestsKind::Each(each) => Requests::Each(each),
         };
-        MetricReading::Each(Samples { by_replica: samples, strangers: 0, requests })
+        MetricReading::Each(Samples { by_replica: samples, unmatched: 0, requests })
     }
 }
 

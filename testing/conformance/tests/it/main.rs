@@ -1,3 +1,3 @@
-//! Every store keeps the contract, and the embedded one keeps it through kill -9.
+//! Every store keeps the contract, and the embedded one also after kill -9.
 
 mod store;

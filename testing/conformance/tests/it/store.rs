@@ -1,7 +1,7 @@
-//! Runs the suites, and the cases that apply only to a store on disk.
+//! The conformance suite with both stores, and tests of the store on disk.
 
-mod door;
 mod kill;
+mod opening;
 mod retention;
 
 use std::path::PathBuf;

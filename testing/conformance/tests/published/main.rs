@@ -1,4 +1,4 @@
-//! The model compared with published figures, on real traces if they are there: `HOMEOSTAT_DATA` names the folder that has `traces/*.csv`.
+//! The model compared with published figures, on real traces if they are available: `HOMEOSTAT_DATA` is the folder that has `traces/*.csv`.
 //!
 //! The figures (figures.csv) come from an independent implementation of the same model. Every figure of every policy here is met within 2 % on
 //! every trace.
@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use conformance::data::at_hand;
+use conformance::data;
 use fluid::policy::calendar::Calendar;
 use fluid::policy::constant::Demands;
 use fluid::policy::hpa;
@@ -86,9 +86,9 @@ fn loads(trace: &Path, name: &str) -> Vec<f64> {
     loads
 }
 
-/// Compares all policies on one trace; nothing when the traces are not there.
+/// Compares all policies on one trace; does nothing without the traces.
 fn compare(trace: &str) {
-    let Some(folder) = at_hand("published", "traces") else { return };
+    let Some(folder) = data::find("published", "traces") else { return };
     let loads = loads(&folder.join(format!("{trace}.csv")), trace);
     let p99 = quantile(&mut loads.clone(), 0.99).expect("there are ticks");
     let capacity = capacity_for(p99, 40, Share::of(0.7).expect("a share")).expect("there is load");
@@ -113,7 +113,7 @@ fn compare(trace: &str) {
             compared += 1;
         }
     }
-    assert!(compared >= 11 * 13, "there are figures of eleven policies at least");
+    assert!(compared >= 11 * 13, "there are figures of at least eleven policies");
 }
 
 /// One test for each trace, so that they run side by side.

@@ -8,7 +8,7 @@ use model::name::ServiceName;
 use model::reason::Reason;
 use sim::{Cause, Effect};
 
-use super::{Checker, Look};
+use super::{Checker, View};
 use crate::config::Config;
 
 /// In a world without faults, scaling, rollouts, drains and holds cost no request once a service has served.
@@ -16,13 +16,13 @@ use crate::config::Config;
 pub(crate) struct Availability {
     is_faultless: bool,
     served: BTreeSet<ServiceName>,
-    /// Services whose operator has declared something that ends by itself.
-    wobbly: BTreeSet<ServiceName>,
+    /// Services with a program that has ended by itself.
+    unstable: BTreeSet<ServiceName>,
 }
 
 impl Availability {
     pub(crate) fn new(config: &Config) -> Self {
-        Self { is_faultless: config.is_faultless(), served: BTreeSet::new(), wobbly: BTreeSet::new() }
+        Self { is_faultless: config.is_faultless(), served: BTreeSet::new(), unstable: BTreeSet::new() }
     }
 }
 
@@ -31,36 +31,36 @@ impl Checker for Availability {
         "availability"
     }
 
-    fn look(&mut self, look: &Look<'_>) -> Result<(), String> {
+    fn check(&mut self, view: &View<'_>) -> Result<(), String> {
         if !self.is_faultless {
             return Ok(());
         }
-        // A service that is held at no replicas, or withdrawn, has to start anew.
+        // A service that is held at zero replicas, or withdrawn, has to start again.
         if let Some(Input::Intent(Intent::Withdraw(service) | Intent::Hold { service, replicas: 0, .. })) =
-            look.input()
+            view.input()
         {
             self.served.remove(service);
         }
-        // A resting service that is declared anew without rest has to start anew as well.
-        if let Some(Input::Intent(Intent::Declare(declared))) = look.input()
+        // So has a service that is scaled to zero and declared again without scaling to zero.
+        if let Some(Input::Intent(Intent::Declare(declared))) = view.input()
             && let Some(service) =
-                look.control().and_then(|control| control.knowledge().service(&declared.name))
+                view.control().and_then(|control| control.knowledge().service(&declared.name))
             && service.desired == Some(0)
         {
             self.served.remove(&declared.name);
         }
-        for effect in look.sim.effects() {
+        for effect in view.sim.effects() {
             if let Effect::Ended { replica, cause: Cause::Itself, .. } = effect {
-                self.wobbly.insert(replica.service.clone());
+                self.unstable.insert(replica.service.clone());
             }
         }
-        for site in look.sim.node().sites() {
-            let service = look.control().and_then(|control| control.knowledge().service(&site.name));
-            // Requests to a resting service wait for it.
-            if service.is_some_and(ServiceState::rests) {
+        for site in view.sim.node().sites() {
+            let service = view.control().and_then(|control| control.knowledge().service(&site.name));
+            // Requests to a service that is scaled to zero wait until it has started.
+            if service.is_some_and(ServiceState::is_scaled_to_zero) {
                 continue;
             }
-            // A service that wakes while what it depends on is down waits for that first.
+            // A service that starts from zero waits for its dependencies.
             let is_routed = site.alive().any(sim::Life::is_routed);
             if !is_routed && service.is_some_and(waits_for_another) {
                 self.served.remove(&site.name);
@@ -73,10 +73,10 @@ impl Checker for Availability {
                 self.served.insert(site.name.clone());
             }
         }
-        for effect in look.sim.effects() {
+        for effect in view.sim.effects() {
             if let Effect::Unanswered { service, requests } = effect
                 && self.served.contains(service)
-                && !self.wobbly.contains(service)
+                && !self.unstable.contains(service)
             {
                 return Err(format!(
                     "{requests} requests to {service} found no replica though nothing is wrong"

@@ -1,4 +1,4 @@
-//! Never more replicas run than the bounds allow, and never fewer are wanted.
+//! The number of desired replicas is within the bounds, and never do more replicas run than the bounds allow.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,15 +11,15 @@ use model::resource;
 use model::time::{Now, Time};
 use sim::{Effect, Life, LifeState, Site};
 
-use super::{Checker, Look};
+use super::{Checker, View};
 
-/// Time for the loop to answer new bounds: two periods, and one for the message.
-const ANSWER: Duration = Duration::from_secs(3);
+/// Time for the loop to apply new bounds: two periods, and one for the message.
+const REACTION_MAX: Duration = Duration::from_secs(3);
 
-/// Time for an action to arrive, however late.
-const ARRIVAL: Duration = Duration::from_mins(1);
+/// The longest time until an action arrives.
+const DELAY_MAX: Duration = Duration::from_mins(1);
 
-/// The wanted size lies within the bounds and is an allowed one, and the number that runs never grows beyond them, but for one replica in a rollout.
+/// The desired size is within the bounds and allowed, and the number of running replicas never exceeds them, except by one during a rollout.
 #[derive(Debug, Default)]
 pub(crate) struct Bounds {
     services: BTreeMap<ServiceName, ObservedBounds>,
@@ -30,7 +30,7 @@ pub(crate) struct Bounds {
 struct ObservedBounds {
     bounds: (u32, u32),
     since: Time,
-    /// The largest upper bound within [`ARRIVAL`].
+    /// The largest upper bound within [`DELAY_MAX`].
     most: u32,
     most_at: Time,
     counting: u32,
@@ -41,14 +41,14 @@ impl Checker for Bounds {
         "bounds"
     }
 
-    fn look(&mut self, look: &Look<'_>) -> Result<(), String> {
-        let now = look.sim.now();
-        for effect in look.sim.effects() {
+    fn check(&mut self, view: &View<'_>) -> Result<(), String> {
+        let now = view.sim.now();
+        for effect in view.sim.effects() {
             match effect {
-                Effect::Began { replica, .. } if !is_spare(look, replica) => {
-                    self.truth(look, &replica.service)?;
+                Effect::Began { replica, .. } if !is_spare(view, replica) => {
+                    self.check_running(view, &replica.service)?;
                 }
-                // A new run knows the bounds only once they are sent to it again.
+                // A restarted orchestrator learns the bounds only when they are sent to it again.
                 Effect::OrchestratorBegan { .. } => {
                     self.services.values_mut().for_each(|seen| seen.since = now);
                 }
@@ -56,9 +56,9 @@ impl Checker for Bounds {
                 _ => {}
             }
         }
-        let Some(control) = look.control() else { return Ok(()) };
+        let Some(control) = view.control() else { return Ok(()) };
         for service in control.knowledge().services() {
-            let Some(bounds) = bounds_of(service, look.sim.clock()) else { continue };
+            let Some(bounds) = bounds_of(service, view.sim.clock()) else { continue };
             let seen = self.services.entry(service.name.clone()).or_insert(ObservedBounds {
                 bounds,
                 since: now,
@@ -69,10 +69,10 @@ impl Checker for Bounds {
             if seen.bounds != bounds {
                 (seen.bounds, seen.since) = (bounds, now);
             }
-            if bounds.1 >= seen.most || now.since(seen.most_at) > ARRIVAL {
+            if bounds.1 >= seen.most || now.since(seen.most_at) > DELAY_MAX {
                 (seen.most, seen.most_at) = (bounds.1, now);
             }
-            check(service, seen, look.sim.clock())?;
+            check(service, seen, view.sim.clock())?;
             seen.counting = service.count();
         }
         Ok(())
@@ -80,18 +80,18 @@ impl Checker for Bounds {
 }
 
 impl Bounds {
-    /// Checks how many replicas of a service truly run, right after one more has begun.
-    fn truth(&self, look: &Look<'_>, service: &ServiceName) -> Result<(), String> {
-        let (Some(seen), Some(site)) = (self.services.get(service), look.sim.node().site(service)) else {
+    /// Checks how many replicas of a service really run, right after another one has been started.
+    fn check_running(&self, view: &View<'_>, service: &ServiceName) -> Result<(), String> {
+        let (Some(seen), Some(site)) = (self.services.get(service), view.sim.node().site(service)) else {
             return Ok(());
         };
-        let places = look
+        let places = view
             .control()
             .and_then(|control| control.knowledge().service(service))
             .map(|known| &known.places);
         let leaves = |ordinal: Ordinal, life: &Life| {
             let place = places.and_then(|places| places.get(&ordinal));
-            // Spares come and go beside the replicas that the bounds apply to.
+            // The bounds do not apply to spares.
             place.is_none_or(|place| {
                 place.role == Role::Spare || (place.is_leaving() && place.incarnation == life.incarnation)
             })
@@ -107,9 +107,9 @@ impl Bounds {
     }
 }
 
-fn is_spare(look: &Look<'_>, replica: &ReplicaId) -> bool {
+fn is_spare(view: &View<'_>, replica: &ReplicaId) -> bool {
     let place =
-        look.control().and_then(|control| control.knowledge().place(&replica.service, replica.ordinal));
+        view.control().and_then(|control| control.knowledge().place(&replica.service, replica.ordinal));
     place.is_some_and(|place| place.role == Role::Spare)
 }
 
@@ -123,13 +123,13 @@ fn check(service: &ServiceState, seen: &ObservedBounds, clock: Now) -> Result<()
     let now = clock.time;
     let (min, max) = seen.bounds;
     let name = &service.name;
-    let is_settled = now.since(seen.since) > ANSWER;
+    let is_settled = now.since(seen.since) > REACTION_MAX;
     match service.desired {
         Some(desired) if is_settled && !(min..=max).contains(&desired) => {
-            return Err(format!("{desired} replicas of {name} are wanted, the bounds are {min} to {max}"));
+            return Err(format!("{desired} replicas of {name} are desired, the bounds are {min} to {max}"));
         }
         Some(desired) if is_settled && !is_allowed(service, desired, clock) => {
-            return Err(format!("{desired} replicas of {name} are wanted, which is no allowed size"));
+            return Err(format!("{desired} replicas of {name} are desired, which is not an allowed size"));
         }
         None if is_settled => return Err(format!("no number of replicas of {name} has been decided on")),
         Some(_) | None => {}
@@ -143,13 +143,13 @@ fn check(service: &ServiceState, seen: &ObservedBounds, clock: Now) -> Result<()
     Ok(())
 }
 
-/// Whether the service may have this number, or no allowed number lies within the bounds; a hold by hand may be any number.
+/// Whether the service may have this number, or no allowed number lies within the bounds. A hold may set any number.
 fn is_allowed(service: &ServiceState, desired: u32, now: Now) -> bool {
     let is_held = service.hold.is_some_and(|hold| hold.until.is_none_or(|until| now.time < until));
     let Some(declared) = service.declared.as_ref().filter(|_| !is_held) else { return true };
-    let is_meant =
+    let is_possible =
         |sizes: &resource::Sizes| sizes.allows(desired) || !sizes.has_any_within(declared.bounds(now.wall));
-    declared.spec.scale.sizes.as_ref().is_none_or(is_meant)
+    declared.spec.scale.sizes.as_ref().is_none_or(is_possible)
 }
 
 fn bounds_of(service: &ServiceState, now: Now) -> Option<(u32, u32)> {

@@ -1,4 +1,4 @@
-//! Nothing that serves is taken away for scaling or a rollout unless enough is left.
+//! A voluntary disruption leaves enough serving replicas.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,13 +8,13 @@ use model::input::{Input, ReplicaState, Report};
 use model::name::ServiceName;
 use model::reason::Reason;
 
-use super::{Checker, Look};
+use super::{Checker, View};
 
-/// A voluntary disruption leaves as many serving replicas as are wanted, and never takes all there are.
+/// A serving replica is removed for scaling, a rollout or resizing only if as many as desired go on serving without it.
 #[derive(Debug, Default)]
 pub(crate) struct Budgets {
     serving: BTreeMap<ServiceName, BTreeSet<Ordinal>>,
-    /// The latest action seen: one that is sent again was judged before.
+    /// The latest action seen. An earlier one that is sent again has been checked before.
     latest: ActionId,
 }
 
@@ -23,27 +23,25 @@ impl Checker for Budgets {
         "budgets"
     }
 
-    fn look(&mut self, look: &Look<'_>) -> Result<(), String> {
-        let Some(control) = look.control() else {
+    fn check(&mut self, view: &View<'_>) -> Result<(), String> {
+        let Some(control) = view.control() else {
             self.serving.clear();
             return Ok(());
         };
         let latest = self.latest;
-        self.latest = look.actions().iter().map(|action| action.id).fold(latest, ActionId::max);
-        let new = look.actions().iter().filter(|action| action.id > latest);
-        for replica in new.filter_map(taken_by_choice) {
+        self.latest = view.actions().iter().map(|action| action.id).fold(latest, ActionId::max);
+        let new = view.actions().iter().filter(|action| action.id > latest);
+        for replica in new.filter_map(voluntarily_removed) {
             let Some(service) = control.knowledge().service(&replica.service) else { continue };
             let before = self.serving.get(&replica.service);
             let has_served = before.is_some_and(|serving| serving.contains(&replica.ordinal));
-            // A replica that is reported to fail in this very step is no loss to its service when it goes.
-            if !has_served || look.input().is_some_and(|input| is_failing(input, replica)) {
+            // A replica that is reported as failing in this very step did not serve any more.
+            if !has_served || view.input().is_some_and(|input| is_failing(input, replica)) {
                 continue;
             }
             let (left, wanted) = (service.serving(), service.desired.unwrap_or(0));
             if left < wanted {
-                return Err(format!(
-                    "{replica} was taken away though only {left} of {wanted} serve without it"
-                ));
+                return Err(format!("{replica} was removed though only {left} of {wanted} serve without it"));
             }
         }
         for service in control.knowledge().services() {
@@ -57,7 +55,7 @@ impl Checker for Budgets {
     }
 }
 
-/// Whether an input says that a replica does not serve.
+/// Whether an input reports that a replica does not serve.
 fn is_failing(input: &Input, replica: &ReplicaId) -> bool {
     let Input::Report(report) = input else { return false };
     let seen = match report {
@@ -75,8 +73,8 @@ fn is_failing(input: &Input, replica: &ReplicaId) -> bool {
     seen.iter().any(|seen| seen.replica == *replica && !serves(seen.state))
 }
 
-/// The replica that an action takes away for scaling or for a rollout.
-fn taken_by_choice(action: &Action) -> Option<&ReplicaId> {
+/// The replica that an action removes for scaling, a rollout or resizing.
+fn voluntarily_removed(action: &Action) -> Option<&ReplicaId> {
     let replica = match &action.kind {
         ActionKind::Stop { replica, .. }
         | ActionKind::Admit { replica, admission: Admission::Draining, .. } => replica,
@@ -87,9 +85,9 @@ fn taken_by_choice(action: &Action) -> Option<&ReplicaId> {
         | ActionKind::Conceal(_)
         | ActionKind::Remember(_) => return None,
     };
-    let is_choice = matches!(
+    let is_voluntary = matches!(
         action.reason,
-        Reason::AboveDesired { .. } | Reason::Outdated { .. } | Reason::Fitted { .. }
+        Reason::AboveDesired { .. } | Reason::Outdated { .. } | Reason::VerticallyScaled { .. }
     );
-    is_choice.then_some(replica)
+    is_voluntary.then_some(replica)
 }

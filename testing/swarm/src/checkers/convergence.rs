@@ -1,9 +1,9 @@
-//! When nothing has gone wrong for long enough, everything is as it is wanted, and stays so.
+//! After enough time without faults, everything is as desired, and stays so.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use knowledge::{Exposure, Fitting, ServiceState, Stage};
+use knowledge::{Exposure, ResourceChange, ServiceState, Stage};
 use model::action::Admission;
 use model::input::Declared;
 use model::name::ServiceName;
@@ -11,14 +11,14 @@ use model::resource::{Recover, VerticalMode};
 use model::time::Time;
 use sim::{Life, Site};
 
-use super::{Checker, Look};
+use super::{Checker, View};
 use crate::config::Config;
 
-/// The longest that anything may take: a wait in a crash loop (10 min), a stabilisation window (5 min to 6 min), a rollout
+/// The longest time that convergence may take: a wait in a crash loop (10 min), a stabilisation window (5 min to 6 min), a rollout
 /// of ten replicas that start slowly, three inventories, and as much again because these may wait for each other.
-pub(crate) const REST: Duration = Duration::from_mins(25);
+pub(crate) const CONVERGENCE_MAX: Duration = Duration::from_mins(25);
 
-/// Everything wanted runs, is ready, and gets traffic; nothing else runs; and the loop knows all of that.
+/// All desired replicas run, are ready, and get traffic; nothing else runs; and the loop knows all of that.
 #[derive(Debug)]
 pub(crate) struct Convergence {
     needs: Vec<(ServiceName, ServiceName)>,
@@ -30,17 +30,18 @@ impl Convergence {
         Self { needs: config.services.iter().filter_map(need).collect() }
     }
 
-    /// Services that wait for another one that a person wants no replicas of.
-    fn waiting(&self, look: &Look<'_>) -> BTreeSet<ServiceName> {
-        let knowledge = look.sim.control().map(control::ControlLoop::knowledge);
+    /// Services that wait for a dependency that is withdrawn or held at zero replicas.
+    fn waiting(&self, view: &View<'_>) -> BTreeSet<ServiceName> {
+        let knowledge = view.sim.control().map(control::ControlLoop::knowledge);
         let is_absent = |name: &ServiceName| {
             let known = knowledge.and_then(|known| known.service(name));
-            !look.declared().any(|declared| declared == name)
-                || known
-                    .is_some_and(|known| known.desired == Some(0) && !(known.rests() && known.hold.is_none()))
+            !view.declared().any(|declared| declared == name)
+                || known.is_some_and(|known| {
+                    known.desired == Some(0) && !(known.is_scaled_to_zero() && known.hold.is_none())
+                })
         };
         let mut waiting = BTreeSet::new();
-        // In the order of the configuration each service needs only earlier ones.
+        // Each service depends only on services before it in the configuration.
         for (service, needed) in &self.needs {
             if is_absent(needed) || waiting.contains(needed) {
                 waiting.insert(service.clone());
@@ -55,34 +56,36 @@ impl Checker for Convergence {
         "convergence"
     }
 
-    fn look(&mut self, look: &Look<'_>) -> Result<(), String> {
-        if look.calm_for().is_none_or(|calm| calm < REST) {
+    fn check(&mut self, view: &View<'_>) -> Result<(), String> {
+        if view.calm_for().is_none_or(|calm| calm < CONVERGENCE_MAX) {
             return Ok(());
         }
-        let Some(control) = look.control() else { return Err("the orchestrator is down".to_owned()) };
-        let waiting = self.waiting(look);
-        let calm = REST.as_secs() / 60;
-        for site in look.sim.node().sites() {
+        let Some(control) = view.control() else { return Err("the orchestrator is down".to_owned()) };
+        let waiting = self.waiting(view);
+        let calm = CONVERGENCE_MAX.as_secs() / 60;
+        for site in view.sim.node().sites() {
             if waiting.contains(&site.name) {
                 continue;
             }
             let service = control.knowledge().service(&site.name);
-            let is_declared = look.declared().any(|declared| *declared == site.name);
+            let is_declared = view.declared().any(|declared| *declared == site.name);
             let found = match service.filter(|_| is_declared) {
-                Some(service) => awake(look, service, site)
-                    .and_then(|()| at_rest(look.sim.now(), service, site))
-                    .map_err(|what| what + &excuses(service)),
+                Some(service) => check_scale_to_zero(view, service, site)
+                    .and_then(|()| check_replicas(view.sim.now(), service, site))
+                    .map_err(|difference| difference + &loop_state(service)),
                 None if is_declared => Err("the loop does not know it".to_owned()),
-                None => gone(service, site),
+                None => check_withdrawn(service, site),
             };
-            found.map_err(|what| format!("after {calm} calm minutes, of {}: {what}", site.name))?;
+            found.map_err(|difference| {
+                format!("after {calm} minutes without faults, {}: {difference}", site.name)
+            })?;
         }
         Ok(())
     }
 }
 
 /// The places as the loop sees them, and what it waits for.
-fn excuses(service: &ServiceState) -> String {
+fn loop_state(service: &ServiceState) -> String {
     let places = service.places.iter().map(|(ordinal, place)| {
         let stage = match &place.stage {
             Stage::Empty { .. } => "empty",
@@ -96,24 +99,24 @@ fn excuses(service: &ServiceState) -> String {
     });
     let places: Vec<_> = places.collect();
     let waits: Vec<_> = service.waits.iter().map(|wait| wait.reason.to_string()).collect();
-    format!("; in the loop's picture: {}; it waits for: [{}]", places.join(", "), waits.join(", "))
+    format!("; the loop's state: {}; it waits for: [{}]", places.join(", "), waits.join(", "))
 }
 
-/// A service that may rest does so exactly when it gets no requests.
-fn awake(look: &Look<'_>, service: &ServiceState, site: &Site) -> Result<(), String> {
+/// A service that may scale to zero does so exactly when it gets no requests.
+fn check_scale_to_zero(view: &View<'_>, service: &ServiceState, site: &Site) -> Result<(), String> {
     let to_zero = service.declared.as_ref().and_then(|declared| declared.spec.scale.to_zero);
     if to_zero.is_none() || service.hold.is_some() {
         return Ok(());
     }
-    let is_asked = site.load.at(look.sim.now()).0 > 0;
-    match (is_asked, service.rests()) {
-        (true, true) => Err("it is asked, and rests".to_owned()),
-        (false, false) => Err("nobody asks, and it does not rest".to_owned()),
+    let has_load = site.load.at(view.sim.now()).0 > 0;
+    match (has_load, service.is_scaled_to_zero()) {
+        (true, true) => Err("it gets requests, and is scaled to zero".to_owned()),
+        (false, false) => Err("it gets no requests, and is not scaled to zero".to_owned()),
         (true, false) | (false, true) => Ok(()),
     }
 }
 
-fn at_rest(now: Time, service: &ServiceState, site: &Site) -> Result<(), String> {
+fn check_replicas(now: Time, service: &ServiceState, site: &Site) -> Result<(), String> {
     let Some(declared) = &service.declared else {
         return Err("it is declared, and the loop does not know".to_owned());
     };
@@ -122,37 +125,38 @@ fn at_rest(now: Time, service: &ServiceState, site: &Site) -> Result<(), String>
     }
     let desired = service.desired.unwrap_or(0) as usize;
     let spares = match declared.spec.recover {
-        Recover::Standby { spares } if !service.rests() => spares as usize,
+        Recover::Standby { spares } if !service.is_scaled_to_zero() => spares as usize,
         Recover::Standby { .. } | Recover::Reschedule | Recover::MostActive | Recover::Random => 0,
     };
-    let counted = |is_meant: &dyn Fn(&Life) -> bool| site.alive().filter(|life| is_meant(life)).count();
-    let serving = counted(&|life| life.is_well() && life.is_routed());
+    let count_of = |is_counted: &dyn Fn(&Life) -> bool| site.alive().filter(|life| is_counted(life)).count();
+    let serving = count_of(&|life| life.is_well() && life.is_routed());
     if serving != desired {
-        return Err(format!("{serving} replicas serve, {desired} are wanted"));
+        return Err(format!("{serving} replicas serve, {desired} are desired"));
     }
-    let standing_by = counted(&|life| life.is_well() && life.admission == Some(Admission::Spare));
+    let standing_by = count_of(&|life| life.is_well() && life.admission == Some(Admission::Spare));
     if standing_by != spares {
-        return Err(format!("{standing_by} spares stand by, {spares} are wanted"));
+        return Err(format!("{standing_by} spares stand by, {spares} are desired"));
     }
     let alive = site.alive().count();
     if alive != desired + spares {
-        return Err(format!("{alive} replicas run, {} are wanted", desired + spares));
+        return Err(format!("{alive} replicas run, {} are desired", desired + spares));
     }
     if declared.spec.scale.vertical.as_ref().is_some_and(|vertical| vertical.mode == VerticalMode::Auto) {
         for (ordinal, life) in site.places().filter(|(_, life)| life.is_alive()) {
             let place = service.places.get(&ordinal);
-            // The usage of replicas goes on being learned, so that one may be resized at any time.
-            let is_changed = place.is_some_and(|place| matches!(place.fitting, Fitting::Telling { .. }));
+            // The sizes of replicas keep being learned, so one may be resized at any time.
+            let is_resizing =
+                place.is_some_and(|place| matches!(place.resource_change, ResourceChange::InProgress { .. }));
             let known = place.and_then(|place| place.resources);
-            if known != Some(life.resources) && !is_changed {
+            if known != Some(life.resources) && !is_resizing {
                 return Err(format!(
-                    "replica {ordinal} may use {:?}, the loop takes it for {known:?}",
+                    "replica {ordinal} may use {:?}, the loop believes {known:?}",
                     life.resources
                 ));
             }
         }
     }
-    let outdated = counted(&|life| life.generation != declared.generation);
+    let outdated = count_of(&|life| life.generation != declared.generation);
     if outdated > 0 {
         return Err(format!("{outdated} replicas run an older declaration"));
     }
@@ -164,38 +168,38 @@ fn at_rest(now: Time, service: &ServiceState, site: &Site) -> Result<(), String>
         ));
     }
     let is_shown =
-        matches!(&service.exposure, Exposure::Shown { revision, .. } if *revision == declared.revision);
+        matches!(&service.exposure, Exposure::Open { revision, .. } if *revision == declared.revision);
     let wanted = declared.spec.expose.as_ref().map(|_| declared.revision);
     if site.exposed != wanted || is_shown != wanted.is_some() {
-        return Err(format!("the proxy listens for revision {:?}, wanted is {wanted:?}", site.exposed));
+        return Err(format!("the proxy listens for revision {:?}, not for {wanted:?}", site.exposed));
     }
     Ok(())
 }
 
-/// The longest that a replica takes to become ready, in a world where nothing is wrong.
-const BEGINNING_MAX: Duration = Duration::from_mins(1);
+/// The longest time that a replica takes to become ready without faults.
+const STARTUP_MAX: Duration = Duration::from_mins(1);
 
-/// The capacity of a replica is learned in calm times as well: a service that is sized by it is resized again and again, and is not at rest in between.
+/// Whether a service that is sized by the learned capacity of its replicas is being resized. The capacity keeps being learned without faults, too.
 fn is_learning(now: Time, service: &ServiceState, declared: &Declared) -> bool {
     let acting = declared.autoscaler.as_ref().and_then(|acting| acting.policy.slo());
-    let is_on_its_way = |stage: &Stage| match stage {
-        Stage::Running(health) => !health.ready && now.since(health.since) < BEGINNING_MAX,
+    let is_in_transition = |stage: &Stage| match stage {
+        Stage::Running(health) => !health.ready && now.since(health.since) < STARTUP_MAX,
         Stage::Empty { .. } => false,
         Stage::Starting { .. } | Stage::Draining { .. } | Stage::Stopping { .. } => true,
     };
-    acting.is_some() && service.places.values().any(|place| is_on_its_way(&place.stage))
+    acting.is_some() && service.places.values().any(|place| is_in_transition(&place.stage))
 }
 
-fn gone(service: Option<&ServiceState>, site: &Site) -> Result<(), String> {
+fn check_withdrawn(service: Option<&ServiceState>, site: &Site) -> Result<(), String> {
     let alive = site.alive().count();
     if alive > 0 {
-        return Err(format!("{alive} replicas run, nobody wants it"));
+        return Err(format!("it is withdrawn, and {alive} replicas run"));
     }
     if site.exposed.is_some() {
-        return Err("the proxy listens, nobody wants it".to_owned());
+        return Err("it is withdrawn, and the proxy listens for it".to_owned());
     }
     if service.is_some() {
-        return Err("the loop still knows it, nobody wants it".to_owned());
+        return Err("it is withdrawn, and the loop still knows it".to_owned());
     }
     Ok(())
 }

@@ -22,15 +22,15 @@ pub(crate) struct Replay {
     recorded: Vec<(Now, Input, u64)>,
     first_step: u64,
     digest: u64,
-    broken: Option<(String, u64)>,
+    failure: Option<(String, u64)>,
 }
 
 impl Replay {
     /// Adds a step to the record.
     pub(crate) fn record(&mut self, sim: &Simulation) {
-        let is_beginning = matches!(sim.input(), Input::Started(_));
-        if is_beginning {
-            self.broken = self.broken.take().or_else(|| self.check().err());
+        let is_new_run = matches!(sim.input(), Input::Started(_));
+        if is_new_run {
+            self.failure = self.failure.take().or_else(|| self.check().err());
             self.recorded.clear();
             self.first_step = sim.steps();
             self.runs += 1;
@@ -46,10 +46,10 @@ impl Replay {
         }
     }
 
-    /// Runs a fresh loop on the recorded inputs; fails with a sentence and the first step whose output differs.
+    /// Runs a new loop on the recorded inputs; fails with a message and the first step whose output differs.
     pub(crate) fn check(&mut self) -> Result<(), (String, u64)> {
-        if let Some(broken) = self.broken.take() {
-            return Err(broken);
+        if let Some(failure) = self.failure.take() {
+            return Err(failure);
         }
         let mut control = ControlLoop::new(Settings::default());
         let mut out = Outbox::default();
@@ -59,7 +59,7 @@ impl Replay {
             if out.digest() != *digest {
                 let step = self.first_step + index as u64;
                 return Err((
-                    format!("replaying {input:?} gave other actions or events than at first"),
+                    format!("replaying {input:?} gave other actions or events than the first time"),
                     step,
                 ));
             }

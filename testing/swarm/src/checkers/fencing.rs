@@ -7,19 +7,19 @@ use model::identity::{ActionId, Epoch};
 use model::input::Input;
 use sim::{Effect, Turn};
 
-use super::{Checker, Look};
+use super::{Checker, View};
 
-/// Ids that are kept to be compared with a repeat, which comes within minutes.
+/// The number of actions that are kept to be compared with a repetition, which comes within minutes.
 const IDS_MAX: usize = 4096;
 
-/// An action carries the epoch of its run; an action of an older epoch has no effect; a loop that was refused sends nothing more.
+/// An action has the epoch of its run; an action of an older epoch has no effect; a loop whose action was refused for its epoch sends nothing more.
 #[derive(Debug, Default)]
 pub(crate) struct Fencing {
     fence: Epoch,
     run: Epoch,
     sent: BTreeMap<ActionId, Action>,
     latest: ActionId,
-    /// A run of an earlier epoch that was refused.
+    /// The epoch of a run that was refused as stale.
     refused: Option<Epoch>,
 }
 
@@ -28,11 +28,11 @@ impl Checker for Fencing {
         "fencing"
     }
 
-    fn look(&mut self, look: &Look<'_>) -> Result<(), String> {
-        for action in look.actions() {
+    fn check(&mut self, view: &View<'_>) -> Result<(), String> {
+        for action in view.actions() {
             self.check_id(action)?;
         }
-        for effect in look.sim.effects() {
+        for effect in view.sim.effects() {
             match effect {
                 Effect::Fenced { epoch } => self.fence = *epoch,
                 Effect::OrchestratorBegan { epoch } => self.run = *epoch,
@@ -45,14 +45,14 @@ impl Checker for Fencing {
                 _ => {}
             }
         }
-        let is_deposed =
-            matches!(look.sim.input(), Input::Ended { outcome: Outcome::Refused(Refusal::StaleEpoch), .. });
-        let Turn::Zombie { epoch } = look.turn else { return Ok(()) };
-        if is_deposed {
+        let is_fenced =
+            matches!(view.sim.input(), Input::Ended { outcome: Outcome::Refused(Refusal::StaleEpoch), .. });
+        let Turn::Zombie { epoch } = view.turn else { return Ok(()) };
+        if is_fenced {
             self.refused = Some(epoch);
         }
         if self.refused == Some(epoch)
-            && let Some(action) = look.sim.out().actions.first()
+            && let Some(action) = view.sim.out().actions.first()
         {
             return Err(format!("the loop of epoch {epoch} sent action {} after it was refused", action.id));
         }

@@ -9,17 +9,17 @@ use model::input::Input;
 use model::name::ServiceName;
 use model::time::Time;
 
-use super::{Checker, Look};
+use super::{Checker, View};
 
-/// The name of the other half of this property.
+/// The name of the second property in this file.
 pub(crate) const SPIN: &str = "spin";
 
 const HOUR: Duration = Duration::from_hours(1);
 
-/// New starts and stops of one service within an hour: ten replicas that each fail every minute and a half, both ways.
+/// New starts and stops of one service within an hour: ten replicas that each fail every minute and a half, counting both.
 const STARTS_AND_STOPS_MAX: u32 = 800;
 
-/// Wakes by the clock alone within a minute: four services, each at most ten times a second.
+/// Wakes by a timer alone within a minute: four services, each at most ten times a second.
 const WAKES_MAX: u32 = 2400;
 
 /// Starts and stops of each service are bounded.
@@ -35,13 +35,13 @@ impl Checker for Livelock {
         "livelock"
     }
 
-    fn look(&mut self, look: &Look<'_>) -> Result<(), String> {
-        let now = look.sim.now();
+    fn check(&mut self, view: &View<'_>) -> Result<(), String> {
+        let now = view.sim.now();
         if self.hour.is_none_or(|begin| now.since(begin) > HOUR) {
             self.hour = Some(now);
             self.counts.clear();
         }
-        for action in look.actions() {
+        for action in view.actions() {
             let is_new = action.id > self.latest;
             if !is_new || !matches!(action.kind, ActionKind::Start { .. } | ActionKind::Stop { .. }) {
                 continue;
@@ -58,7 +58,7 @@ impl Checker for Livelock {
     }
 }
 
-/// Wakes by the clock are bounded.
+/// Wakes by a timer are bounded.
 #[derive(Debug, Default)]
 pub(crate) struct Spin {
     minute: u64,
@@ -66,17 +66,17 @@ pub(crate) struct Spin {
 }
 
 impl Spin {
-    pub(crate) fn look(&mut self, look: &Look<'_>) -> Result<(), String> {
-        if look.input() != Some(&Input::Woke) {
+    pub(crate) fn check(&mut self, view: &View<'_>) -> Result<(), String> {
+        if view.input() != Some(&Input::Woke) {
             return Ok(());
         }
-        let minute = look.sim.now().as_millis() / 60_000;
+        let minute = view.sim.now().as_millis() / 60_000;
         if minute != self.minute {
             (self.minute, self.wakes) = (minute, 0);
         }
         self.wakes += 1;
         if self.wakes > WAKES_MAX {
-            return Err(format!("the loop had itself woken {} times within a minute", self.wakes));
+            return Err(format!("the loop was woken by its timers {} times within a minute", self.wakes));
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! A restart of the orchestrator changes nothing in what it does.
+//! A restart of the orchestrator does not change its decisions.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use model::resource::SCALE_IN_STABILIZATION_DEFAULT;
 use model::time::{Now, Time};
 use sim::{Effect, Fault, Site};
 
-use super::{Checker, Look};
+use super::{Checker, View};
 use crate::config::Config;
 
-/// How much older a remembered recommendation may be than the real one: when only its time has moved, it is written this seldom.
+/// How much older a stored recommendation may be than the real one: when only its time has changed, it is written at most this often.
 const REFRESH: Duration = Duration::from_secs(31);
 
 /// The recommendations of earlier runs still count after a restart, and a restart by itself stops nothing.
@@ -35,7 +35,7 @@ impl Memory {
     }
 }
 
-/// A service as the earlier runs have left it.
+/// A service as earlier runs have left it.
 #[derive(Debug, Default)]
 struct ObservedService {
     declared: Option<Generation>,
@@ -46,7 +46,7 @@ struct ObservedService {
     before: Vec<Recommendation>,
     /// The recommendations of this run.
     now: Vec<Recommendation>,
-    /// Somebody has changed what is wanted since the restart.
+    /// Whether an operator has changed its declaration or hold since the restart.
     is_changed: bool,
 }
 
@@ -55,16 +55,16 @@ impl Checker for Memory {
         "memory"
     }
 
-    fn look(&mut self, look: &Look<'_>) -> Result<(), String> {
-        let now = look.sim.now();
-        for effect in look.sim.effects() {
+    fn check(&mut self, view: &View<'_>) -> Result<(), String> {
+        let now = view.sim.now();
+        for effect in view.sim.effects() {
             if let Effect::OrchestratorBegan { .. } = effect {
                 self.begun = Some(now);
                 for (name, seen) in &mut self.services {
-                    // A run that died before it decided anything leaves what earlier runs had; where writes fail, no more
-                    // can be expected than what was written.
+                    // If the last run died before its first decision, the recommendations of the run before it count. Where writes
+                    // fail, only what was written can be expected.
                     if self.writes_fail {
-                        let written = look.sim.disk().memories.get(name);
+                        let written = view.sim.disk().memories.get(name);
                         seen.before =
                             written.map_or_else(Vec::new, |memory| memory.scaling.recommendations.clone());
                     } else if !seen.now.is_empty() {
@@ -74,50 +74,50 @@ impl Checker for Memory {
                 }
             }
         }
-        if let Some(Input::Intent(intent)) = look.input() {
-            self.note(intent);
+        if let Some(Input::Intent(intent)) = view.input() {
+            self.note_intent(intent);
         }
-        let Some(control) = look.control() else { return Ok(()) };
+        let Some(control) = view.control() else { return Ok(()) };
         for service in control.knowledge().services() {
             let seen = self.services.entry(service.name.clone()).or_default();
-            seen.look(look.sim.clock(), service)?;
+            seen.check(view.sim.clock(), service)?;
         }
         self.services.retain(|name, _| control.knowledge().service(name).is_some());
-        self.nothing_stopped(look)
+        self.check_first_plans(view)
     }
 }
 
 impl Memory {
-    fn note(&mut self, intent: &Intent) {
+    fn note_intent(&mut self, intent: &Intent) {
         let seen = self.services.entry(intent.service().clone()).or_default();
         match intent {
             // After a restart the old declarations are sent again.
             Intent::Declare(declared) => seen.is_changed |= seen.declared != Some(declared.revision),
             Intent::Hold { .. } => seen.is_changed |= !seen.is_held,
             Intent::Withdraw(_) | Intent::Release(_) => seen.is_changed = true,
-            // They keep the present size, or let it change by itself again.
+            // They do not set a size.
             Intent::Pause { .. } | Intent::Resume(_) | Intent::Protect { .. } | Intent::Unprotect(_) => {}
         }
     }
 
-    /// In its first plans a new run takes away no replica that was wanted before.
-    fn nothing_stopped(&self, look: &Look<'_>) -> Result<(), String> {
+    /// In its first plans a new run removes no replica that was desired before.
+    fn check_first_plans(&self, view: &View<'_>) -> Result<(), String> {
         const FIRST: Duration = Duration::from_millis(500);
-        let is_first = self.begun.is_some_and(|begun| look.sim.now().since(begun) < FIRST);
+        let is_first = self.begun.is_some_and(|begun| view.sim.now().since(begun) < FIRST);
         if !is_first {
             return Ok(());
         }
-        for action in look.actions() {
+        for action in view.actions() {
             let (ActionKind::Stop { replica, .. }, Reason::AboveDesired { have, desired, .. }) =
                 (&action.kind, &action.reason)
             else {
                 continue;
             };
             let is_changed = self.services.get(&replica.service).is_none_or(|seen| seen.is_changed);
-            let has_surplus = look.sim.node().site(&replica.service).is_some_and(has_surplus(*desired));
+            let has_surplus = view.sim.node().site(&replica.service).is_some_and(has_surplus(*desired));
             if !is_changed && !has_surplus {
                 return Err(format!(
-                    "the restart stops {replica}, as one of {have} where {desired} are wanted"
+                    "the restart stops {replica}, as one of {have} where {desired} are desired"
                 ));
             }
         }
@@ -125,7 +125,7 @@ impl Memory {
     }
 }
 
-/// Whether more run than are wanted, so that any run would stop one: a rollout or a scale-in was under way.
+/// Whether more replicas run than are desired, because a rollout or a scale-in was in progress, so that any run would stop one.
 fn has_surplus(desired: u32) -> impl Fn(&Site) -> bool {
     move |site| {
         let spares =
@@ -135,7 +135,7 @@ fn has_surplus(desired: u32) -> impl Fn(&Site) -> bool {
 }
 
 impl ObservedService {
-    fn look(&mut self, clock: Now, service: &ServiceState) -> Result<(), String> {
+    fn check(&mut self, clock: Now, service: &ServiceState) -> Result<(), String> {
         let now = clock.time;
         let declared = service.declared.as_ref().map(|declared| declared.revision);
         let is_held = service.hold.is_some_and(|hold| hold.until.is_none_or(|until| now < until));
@@ -148,7 +148,7 @@ impl ObservedService {
             && !is_held
             && service.desired < self.desired
             && service.desired.is_some()
-            && !service.rests();
+            && !service.is_scaled_to_zero();
         self.desired = service.desired;
         let autoscaler = service.declared.as_ref().and_then(|declared| declared.autoscaler.as_ref());
         let Some(autoscaler) = autoscaler else { return Ok(()) };
@@ -163,7 +163,7 @@ impl ObservedService {
         let counts = |before: &&Recommendation| now.since(before.at) + REFRESH < self.window;
         if let Some(lost) = self.before.iter().filter(counts).find(|before| !is_known(before)) {
             return Err(format!(
-                "that {} replicas of {} were recommended {} s ago is forgotten since the restart",
+                "the recommendation of {} replicas of {}, {} s ago, is lost since the restart",
                 lost.replicas,
                 service.name,
                 now.since(lost.at).as_secs()

@@ -1,7 +1,7 @@
 //! The properties that must hold, each as a small checker with a name.
 //!
-//! A checker sees the loop, its input and output, and the true state of the world. It remembers by itself what it needs, shares no
-//! code with the loop, and objects with one sentence.
+//! A checker sees the loop, its input and output, and the true state of the simulated world. It keeps its own state, shares no code
+//! with the loop, and reports a violation in one sentence.
 
 mod availability;
 mod bounds;
@@ -27,11 +27,11 @@ use model::time::Time;
 use sim::{Simulation, Turn};
 
 use crate::config::Config;
-use crate::run::Failure;
+use crate::failure::Failure;
 
-/// What a checker looks at: the world right after a turn.
+/// What a checker sees: the world right after a turn.
 #[derive(Clone, Copy, Debug)]
-pub struct Look<'a> {
+pub struct View<'a> {
     /// The world and the loop in it.
     pub sim: &'a Simulation,
     /// The turn.
@@ -45,20 +45,11 @@ pub struct Look<'a> {
 pub enum Season {
     /// Faults, changing loads, an operator at work.
     Storm,
-    /// No fault, constant loads, nobody changes anything.
+    /// No faults, constant loads, no changes of configuration.
     Calm {
         /// Since when.
         since: Time,
     },
-}
-
-/// A checker's objection.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Objection {
-    /// Which checker.
-    pub checker: &'static str,
-    /// What is wrong.
-    pub sentence: String,
 }
 
 /// One property.
@@ -66,8 +57,8 @@ pub trait Checker: fmt::Debug {
     /// Its name, one word.
     fn name(&self) -> &'static str;
 
-    /// Looks at the world after a turn in which more happened than a measurement, and every few minutes in any case.
-    fn look(&mut self, look: &Look<'_>) -> Result<(), String>;
+    /// Checks the world after a turn in which more happened than a measurement, and after every few hundred turns in any case.
+    fn check(&mut self, view: &View<'_>) -> Result<(), String>;
 }
 
 /// All checkers.
@@ -80,8 +71,8 @@ pub struct Checkers {
     turns: u64,
 }
 
-/// The checkers look at least once in this many turns: some tens of simulated seconds.
-const LOOK_EVERY: u64 = 256;
+/// The checkers run at least once in this many turns: some tens of simulated seconds.
+const CHECK_EVERY: u64 = 256;
 
 impl Checkers {
     /// The checkers for a world.
@@ -116,30 +107,28 @@ impl Checkers {
         names
     }
 
-    /// Looks at the world after a turn.
-    pub fn look(&mut self, look: &Look<'_>) -> Result<(), Objection> {
+    /// Checks the world after a turn.
+    pub fn check(&mut self, view: &View<'_>) -> Result<(), Failure> {
         self.turns += 1;
-        if look.turn == Turn::Stepped {
-            self.replay.record(look.sim);
-            self.partial.note(look);
-            self.spin.look(look).map_err(|sentence| Objection { checker: livelock::SPIN, sentence })?;
+        if view.turn == Turn::Stepped {
+            self.replay.record(view.sim);
+            self.partial.note_measurements(view);
+            self.spin.check(view).map_err(|message| view.failure(livelock::SPIN, message))?;
         }
-        if !look.is_eventful() && !self.turns.is_multiple_of(LOOK_EVERY) {
+        if !view.is_eventful() && !self.turns.is_multiple_of(CHECK_EVERY) {
             return Ok(());
         }
         let partial: &mut dyn Checker = &mut self.partial;
         for checker in self.all.iter_mut().map(|boxed| &mut **boxed).chain([partial]) {
-            if let Err(sentence) = checker.look(look) {
-                return Err(Objection { checker: checker.name(), sentence });
-            }
+            checker.check(view).map_err(|message| view.failure(checker.name(), message))?;
         }
         Ok(())
     }
 
     /// Checks a whole run at its end: its inputs, put into a fresh loop, give the same outputs.
     pub fn end(&mut self, sim: &Simulation) -> Option<Failure> {
-        let (sentence, step) = self.replay.check().err()?;
-        Some(Failure { checker: determinism::NAME, sentence, step, at: sim.now() })
+        let (message, step) = self.replay.check().err()?;
+        Some(Failure { checker: determinism::NAME, message, step, at: sim.now() })
     }
 
     /// The digest of all outputs of the loop so far.
@@ -148,7 +137,10 @@ impl Checkers {
     }
 }
 
-impl<'a> Look<'a> {
+impl<'a> View<'a> {
+    fn failure(&self, checker: &'static str, message: String) -> Failure {
+        Failure { checker, message, step: self.sim.steps(), at: self.sim.now() }
+    }
     /// Whether anything happened besides the passing of time and measurements.
     fn is_eventful(&self) -> bool {
         if !self.sim.effects().is_empty() {
@@ -176,7 +168,7 @@ impl<'a> Look<'a> {
         }
     }
 
-    /// The loop, once it has seen what runs.
+    /// The loop, once it has received its first inventory.
     fn control(&self) -> Option<&'a ControlLoop> {
         self.sim.control().filter(|control| control.knowledge().inventory_seen)
     }
@@ -189,17 +181,17 @@ impl<'a> Look<'a> {
         }
     }
 
-    /// The input, when the loop has taken one.
+    /// The input of the loop in this turn, if it had one.
     fn input(&self) -> Option<&'a Input> {
         (self.turn == Turn::Stepped).then(|| self.sim.input())
     }
 
-    /// The actions that the loop has put out in this turn.
+    /// The actions of the loop in this turn.
     fn actions(&self) -> &'a [model::action::Action] {
         if self.turn == Turn::Stepped { &self.sim.out().actions } else { &[] }
     }
 
-    /// Every service that is declared.
+    /// The names of all declared services.
     fn declared(&self) -> impl Iterator<Item = &'a ServiceName> {
         self.sim.disk().declared.keys()
     }

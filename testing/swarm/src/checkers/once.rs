@@ -1,4 +1,4 @@
-//! Each place runs one life at a time, and each action has its effect once.
+//! Each place runs one life at a time, and each action takes effect once.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,17 +6,18 @@ use model::action::ActionKind;
 use model::identity::{ActionId, Incarnation, ReplicaId};
 use sim::Effect;
 
-use super::{Checker, Look};
+use super::{Checker, View};
 
-/// Ids and lives that are kept to be compared with later ones.
+/// The number of ids and lives that are kept to be compared with later ones.
 const KEPT_MAX: usize = 4096;
 
-/// No place is asked to run two lives at once, or the same life twice; no action has its effect twice, or under two ids.
+/// No action requests a second life in a place, or a life that was used before; no action takes effect twice, or under two ids.
 #[derive(Debug, Default)]
 pub(crate) struct Once {
     begun: BTreeSet<ActionId>,
     signalled: BTreeSet<ActionId>,
-    names: BTreeMap<(&'static str, ReplicaId, Incarnation), ActionId>,
+    /// The id under which each life was first started or stopped.
+    ids: BTreeMap<(&'static str, ReplicaId, Incarnation), ActionId>,
 }
 
 impl Checker for Once {
@@ -24,27 +25,27 @@ impl Checker for Once {
         "once"
     }
 
-    fn look(&mut self, look: &Look<'_>) -> Result<(), String> {
-        for effect in look.sim.effects() {
+    fn check(&mut self, view: &View<'_>) -> Result<(), String> {
+        for effect in view.sim.effects() {
             match effect {
-                Effect::SecondLife { by, replica, running, asked } => {
+                Effect::SecondLife { by, replica, running, requested } => {
                     return Err(format!(
-                        "action {by} asks for life {asked} of {replica} while life {running} runs"
+                        "action {by} requests life {requested} of {replica} while life {running} runs"
                     ));
                 }
-                Effect::UsedLife { by, replica, asked, latest } => {
+                Effect::UsedLife { by, replica, requested, latest } => {
                     return Err(format!(
-                        "action {by} asks for life {asked} of {replica} after life {latest}"
+                        "action {by} requests life {requested} of {replica} after life {latest}"
                     ));
                 }
-                Effect::Began { by, replica, .. } => first(&mut self.begun, *by, replica)?,
-                Effect::Signalled { by, replica, .. } => first(&mut self.signalled, *by, replica)?,
-                Effect::OrchestratorBegan { .. } => self.names.clear(),
+                Effect::Began { by, replica, .. } => note_effect(&mut self.begun, *by, replica)?,
+                Effect::Signalled { by, replica, .. } => note_effect(&mut self.signalled, *by, replica)?,
+                Effect::OrchestratorBegan { .. } => self.ids.clear(),
                 // tidy: open match: each checker looks at the effects that concern it.
                 _ => {}
             }
         }
-        for action in look.actions() {
+        for action in view.actions() {
             let (verb, replica, incarnation) = match &action.kind {
                 ActionKind::Start { replica, incarnation, .. } => ("start", replica, incarnation),
                 ActionKind::Stop { replica, incarnation, .. } => ("stop", replica, incarnation),
@@ -54,13 +55,13 @@ impl Checker for Once {
                 | ActionKind::Conceal(_)
                 | ActionKind::Remember(_) => continue,
             };
-            if self.names.len() == KEPT_MAX {
-                self.names.clear();
+            if self.ids.len() == KEPT_MAX {
+                self.ids.clear();
             }
-            let name = self.names.entry((verb, replica.clone(), *incarnation)).or_insert(action.id);
-            if *name != action.id {
+            let first = self.ids.entry((verb, replica.clone(), *incarnation)).or_insert(action.id);
+            if *first != action.id {
                 return Err(format!(
-                    "action {} is to {verb} life {incarnation} of {replica}, as action {name} was",
+                    "action {} is to {verb} life {incarnation} of {replica}, as action {first} was",
                     action.id
                 ));
             }
@@ -69,9 +70,9 @@ impl Checker for Once {
     }
 }
 
-fn first(seen: &mut BTreeSet<ActionId>, by: ActionId, replica: &ReplicaId) -> Result<(), String> {
+fn note_effect(seen: &mut BTreeSet<ActionId>, by: ActionId, replica: &ReplicaId) -> Result<(), String> {
     if seen.len() == KEPT_MAX {
         seen.pop_first();
     }
-    if seen.insert(by) { Ok(()) } else { Err(format!("action {by} had its effect on {replica} twice")) }
+    if seen.insert(by) { Ok(()) } else { Err(format!("action {by} took effect on {replica} twice")) }
 }

@@ -1,13 +1,13 @@
-//! A protected replica is not removed because its service shrinks.
+//! A protected replica is not removed by a scale-in.
 
 use knowledge::{Place, Stage};
 use model::action::{ActionKind, Admission};
 use model::reason::Reason;
 use model::time::Time;
 
-use super::{Checker, Look};
+use super::{Checker, View};
 
-/// No replica is removed as superfluous while a person protects this life of it.
+/// No replica is removed as superfluous while this life of it is protected.
 #[derive(Debug, Default)]
 pub(crate) struct Protected;
 
@@ -16,10 +16,10 @@ impl Checker for Protected {
         "protected"
     }
 
-    fn look(&mut self, look: &Look<'_>) -> Result<(), String> {
-        let now = look.sim.now();
-        let Some(control) = look.control() else { return Ok(()) };
-        for action in look.actions() {
+    fn check(&mut self, view: &View<'_>) -> Result<(), String> {
+        let now = view.sim.now();
+        let Some(control) = view.control() else { return Ok(()) };
+        for action in view.actions() {
             let (ActionKind::Stop { replica, incarnation, .. }
             | ActionKind::Admit { replica, incarnation, admission: Admission::Draining, .. }) = &action.kind
             else {
@@ -33,11 +33,11 @@ impl Checker for Protected {
                 .protections
                 .get(&replica.ordinal)
                 .is_some_and(|protection| protection.incarnation == *incarnation && now < protection.until);
-            // A replica that was leaving before it was protected gets its stop again.
-            let goes_now =
+            // The stop of a replica that was leaving before it was protected may be sent again.
+            let is_leaving_now =
                 service.places.get(&replica.ordinal).is_some_and(|place| began_to_leave(place, now));
-            if is_protected && goes_now {
-                return Err(format!("{replica} is removed, and is protected"));
+            if is_protected && is_leaving_now {
+                return Err(format!("{replica} is removed though it is protected"));
             }
         }
         Ok(())

@@ -1,22 +1,22 @@
-//! When everything is as it is wanted, nothing is done.
+//! When everything is as desired, the loop does nothing.
 
 use std::collections::BTreeMap;
 
 use knowledge::ServiceState;
 use model::action::ActionKind;
-use model::memory::Way;
+use model::memory::ScaleDirection;
 use model::name::ServiceName;
 
-use super::convergence::REST;
-use super::{Checker, Look};
+use super::convergence::CONVERGENCE_MAX;
+use super::{Checker, View};
 
-/// A world at rest, under a constant load, is left alone.
+/// In a converged world under a constant load the loop changes nothing.
 ///
-/// The capacity of a replica goes on being learned: a service that is sized by it may still move on by a few replicas in the direction that it goes, and back once from a
-/// size that was tried and did not suffice, but does not go to and fro.
+/// The capacity of a replica keeps being learned: a service that is sized by it may still change by a few replicas in one direction, and back once from a
+/// size that was tried and did not suffice, but does not oscillate.
 #[derive(Debug, Default)]
 pub(crate) struct Quiet {
-    /// The changes, since all is at rest, of services that are sized by the capacity of a replica.
+    /// The changes, since convergence, of services that are sized by the capacity of a replica.
     size_changes: BTreeMap<ServiceName, SizeChanges>,
 }
 
@@ -24,7 +24,7 @@ pub(crate) struct Quiet {
 #[derive(Debug)]
 struct SizeChanges {
     replicas: u32,
-    way: Option<Way>,
+    direction: Option<ScaleDirection>,
     turns: u32,
     changes: u32,
 }
@@ -32,22 +32,22 @@ struct SizeChanges {
 /// Changes of size that learning may cause in a quarter of an hour.
 const CHANGES_MAX: u32 = 3;
 
-/// Changes of direction: a replica is believed to carry more than was seen, by a bounded factor; once that was tried, it is known.
+/// Changes of direction: the capacity of a replica is extrapolated by a bounded factor; once that was tried, it is known.
 const TURNS_MAX: u32 = 1;
 
 impl SizeChanges {
-    /// Takes the present number of replicas; returns what is wrong with it.
-    fn take(&mut self, replicas: u32) -> Result<(), String> {
-        let way = match replicas.cmp(&self.replicas) {
+    /// Records the present number of replicas; fails if it has changed too often.
+    fn record(&mut self, replicas: u32) -> Result<(), String> {
+        let direction = match replicas.cmp(&self.replicas) {
             std::cmp::Ordering::Equal => return Ok(()),
-            std::cmp::Ordering::Less => Way::In,
-            std::cmp::Ordering::Greater => Way::Out,
+            std::cmp::Ordering::Less => ScaleDirection::In,
+            std::cmp::Ordering::Greater => ScaleDirection::Out,
         };
         let from = std::mem::replace(&mut self.replicas, replicas);
         self.changes += 1;
-        self.turns += u32::from(self.way.replace(way).is_some_and(|before| before != way));
+        self.turns += u32::from(self.direction.replace(direction).is_some_and(|before| before != direction));
         if self.turns > TURNS_MAX {
-            return Err(format!("goes from {from} to {replicas}, to and fro"));
+            return Err(format!("goes from {from} to {replicas}, and oscillates"));
         }
         if self.changes > CHANGES_MAX {
             return Err(format!("goes from {from} to {replicas}, its change number {}", self.changes));
@@ -63,13 +63,13 @@ fn is_learning(service: &ServiceState) -> bool {
 }
 
 impl Quiet {
-    fn follow(&mut self, look: &Look<'_>) -> Result<(), String> {
-        let services = look.control().into_iter().flat_map(|control| control.knowledge().services());
+    fn check_size_changes(&mut self, view: &View<'_>) -> Result<(), String> {
+        let services = view.control().into_iter().flat_map(|control| control.knowledge().services());
         for service in services.filter(|service| is_learning(service)) {
             let Some(replicas) = service.desired else { continue };
-            let begun = || SizeChanges { replicas, way: None, turns: 0, changes: 0 };
+            let begun = || SizeChanges { replicas, direction: None, turns: 0, changes: 0 };
             let changes = self.size_changes.entry(service.name.clone()).or_insert_with(begun);
-            changes.take(replicas).map_err(|what| format!("{} {what}", service.name))?;
+            changes.record(replicas).map_err(|problem| format!("{} {problem}", service.name))?;
         }
         Ok(())
     }
@@ -85,27 +85,28 @@ impl Checker for Quiet {
         "quiet"
     }
 
-    fn look(&mut self, look: &Look<'_>) -> Result<(), String> {
-        if look.calm_for().is_none_or(|calm| calm < REST) {
+    fn check(&mut self, view: &View<'_>) -> Result<(), String> {
+        if view.calm_for().is_none_or(|calm| calm < CONVERGENCE_MAX) {
             self.size_changes.clear();
             return Ok(());
         }
-        let minutes = REST.as_secs() / 60;
-        self.follow(look).map_err(|what| format!("after {minutes} calm minutes {what}"))?;
+        let minutes = CONVERGENCE_MAX.as_secs() / 60;
+        self.check_size_changes(view)
+            .map_err(|problem| format!("after {minutes} minutes without faults {problem}"))?;
         let disturbs = |kind: &ActionKind| match kind {
             ActionKind::Start { .. }
             | ActionKind::Stop { .. }
             | ActionKind::Admit { .. }
             | ActionKind::Expose(_)
             | ActionKind::Conceal(_) => true,
-            // The usage of replicas goes on being learned, and resizing one as it runs disturbs nobody.
+            // The sizes of replicas keep being learned, and resizing one in place is not a disruption.
             ActionKind::Allot { .. } | ActionKind::Remember(_) => false,
         };
-        let mut found = look.actions().iter().filter(|action| disturbs(&action.kind));
+        let mut found = view.actions().iter().filter(|action| disturbs(&action.kind));
         match found.find(|action| !self.is_resized(action.kind.service())) {
             None => Ok(()),
             Some(action) => Err(format!(
-                "after {minutes} calm minutes the loop does something: {}",
+                "after {minutes} minutes without faults the loop still acts: {}",
                 crate::story::action_line(action)
             )),
         }

@@ -1,12 +1,12 @@
-//! An empty selector selects nothing: a change to one service touches no other.
+//! A change to one service removes no replica of another.
 
 use model::action::{Action, ActionKind, Admission};
 use model::input::Input;
 use model::reason::Reason;
 
-use super::{Checker, Look};
+use super::{Checker, View};
 
-/// Only withdrawn services are taken away as withdrawn, and an intent disturbs no service but its own and those that depend on it.
+/// Only withdrawn services lose replicas as withdrawn, and an intent removes replicas only of its own service and of those that depend on it.
 #[derive(Debug)]
 pub(crate) struct Withdrawal;
 
@@ -15,28 +15,29 @@ impl Checker for Withdrawal {
         "withdrawal"
     }
 
-    fn look(&mut self, look: &Look<'_>) -> Result<(), String> {
-        for action in look.actions() {
+    fn check(&mut self, view: &View<'_>) -> Result<(), String> {
+        for action in view.actions() {
             let service = action.kind.service();
-            let known = look.sim.control().and_then(|control| control.knowledge().service(service));
+            let known = view.sim.control().and_then(|control| control.knowledge().service(service));
             let declared = known.and_then(|service| service.declared.as_ref());
-            if action.reason == Reason::Withdrawn && takes_away(action) && declared.is_some() {
-                return Err(format!("{service} is declared, and loses a replica as if it were not"));
+            if action.reason == Reason::Withdrawn && is_removal(action) && declared.is_some() {
+                return Err(format!("{service} is declared, and loses a replica as withdrawn"));
             }
-            let Some(Input::Intent(intent)) = look.input() else { continue };
-            let meant = intent.service();
-            let needs_it = declared
-                .is_some_and(|declared| declared.spec.depends_on.iter().any(|needs| needs.service == *meant));
+            let Some(Input::Intent(intent)) = view.input() else { continue };
+            let target = intent.service();
+            let needs_it = declared.is_some_and(|declared| {
+                declared.spec.depends_on.iter().any(|needs| needs.service == *target)
+            });
             let is_due = matches!(action.reason, Reason::Declared | Reason::Withdrawn | Reason::Held { .. });
-            if service != meant && !needs_it && is_due && takes_away(action) {
-                return Err(format!("an intent for {meant} takes a replica of {service} away"));
+            if service != target && !needs_it && is_due && is_removal(action) {
+                return Err(format!("an intent for {target} removes a replica of {service}"));
             }
         }
         Ok(())
     }
 }
 
-fn takes_away(action: &Action) -> bool {
+fn is_removal(action: &Action) -> bool {
     match &action.kind {
         ActionKind::Stop { .. } => true,
         ActionKind::Admit { admission, .. } => *admission == Admission::Draining,

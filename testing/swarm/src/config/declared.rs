@@ -12,7 +12,7 @@ use model::resource::{
     Resources, Run, Scale, ScalePolicy, ScalingPolicy, ScalingRules, SelectPolicy, ServiceSpec, Slo,
     TotalTarget,
 };
-use sim::ASKED_METRIC;
+use sim::OFFERED_LOAD_METRIC;
 
 use super::{Kind, ServiceConfig};
 
@@ -56,7 +56,7 @@ impl ServiceConfig {
         let (Kind::Fixed { replicas: min }
         | Kind::Cpu { min, .. }
         | Kind::RequestRate { min, .. }
-        | Kind::Asked { min, .. }) = self.kind;
+        | Kind::OfferedLoad { min, .. }) = self.kind;
         Scale {
             count: Count::Fixed(min),
             mode: self.mode,
@@ -84,8 +84,8 @@ impl ServiceConfig {
                 let average = Quantity::from_milli(i64::from(*average) * 1000);
                 (min, max, MetricSpec::Pods { metric, average }, None)
             }
-            Kind::Asked { min, max, average } => {
-                let metric = MetricIdentifier { name: ASKED_METRIC.to_owned(), selector: None };
+            Kind::OfferedLoad { min, max, average } => {
+                let metric = MetricIdentifier { name: OFFERED_LOAD_METRIC.to_owned(), selector: None };
                 let target = TotalTarget::Average(Quantity::from_milli(i64::from(*average) * 1000));
                 let object = CrossVersionObjectReference {
                     kind: "Service".to_owned(),
@@ -98,14 +98,15 @@ impl ServiceConfig {
         let policy = self.policy.clone();
         let metric = policy.slo().map_or(metric, Slo::metric);
         let (min, max, metrics) = (*min, *max, vec![metric]);
-        // Going one step at a time, each stabilised for minutes, takes longer than a world is given to come to rest.
-        let behavior = if matches!(policy, ScalePolicy::Step(_)) { Some(quick_behavior()) } else { behavior };
+        // Scaling one step at a time, with minutes of stabilization each, takes longer than the time for convergence.
+        let behavior =
+            if matches!(policy, ScalePolicy::Step(_)) { Some(immediate_behavior()) } else { behavior };
         Some(AutoscalerSpec { service: self.name.clone(), min, max, metrics, policy, behavior })
     }
 }
 
-/// As fast as the policy says.
-fn quick_behavior() -> Behavior {
+/// Without stabilization or rate limits.
+fn immediate_behavior() -> Behavior {
     let change = PolicyChange::Percent(Percent(100));
     let policies = vec![ScalingPolicy { change, period: Duration::from_secs(15) }];
     let rules =

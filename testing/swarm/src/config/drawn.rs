@@ -1,4 +1,4 @@
-//! The draws of a configuration: services, and how often which faults happen.
+//! Random services and rates of faults.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -7,23 +7,23 @@ use model::chance::Stream;
 use model::name::ServiceName;
 use model::quantity::MilliRps;
 use model::resource::{
-    Begins, Behavior, Brings, BurstPolicy, CompositePolicy, Cooldown, Cron, DependencyStage, Evaluation,
-    Factor, Flaps, ForecastMode, Forecasting, Formula, FormulaPolicy, FormulaTarget, Fraction, KnownEvent,
-    LEARNED_VERSION, LatencySlo, Leaning, LearnedPrice, ObjectName, Percent, PolicyChange, Quantile,
-    Quantity, REQUEST_RATE_METRIC, Recover, Remove, ScaleMode, ScalePolicy, ScaleStep, ScalingPolicy,
-    ScalingRules, Schedule, SelectPolicy, Shadow, Sizes, Slo, Span, StepChange, StepPolicy, ToZero,
-    TrackingPolicy, Vertical, VerticalMode, WatermarkPolicy, Zone,
+    Behavior, BurstPolicy, CompositePolicy, Cooldown, Cron, DependencyStage, Evaluation, EventEffect,
+    EventStart, Factor, Flaps, ForecastMode, Forecasting, Formula, FormulaPolicy, FormulaTarget, Fraction,
+    KnownEvent, LEARNED_VERSION, LatencySlo, LearnedPrice, ObjectName, Percent, PolicyChange,
+    PriceSensitivity, Quantile, Quantity, REQUEST_RATE_METRIC, Recover, Remove, ScaleMode, ScalePolicy,
+    ScaleStep, ScalingPolicy, ScalingRules, Schedule, SelectPolicy, Shadow, Sizes, Slo, Span, StepChange,
+    StepPolicy, ToZero, TrackingPolicy, Vertical, VerticalMode, WatermarkPolicy, Zone,
 };
-use sim::{ASKED_METRIC, Fault, Faults, Load, Program, Simulation};
+use sim::{Fault, Faults, Load, OFFERED_LOAD_METRIC, Program, Simulation};
 
 use super::{Kind, ServiceConfig};
 
-/// Names for the services of a world, which are at most as many.
+/// Names for the services of a world, of which there are at most as many.
 const NAMES: [&str; 4] = ["web", "shop", "cart", "db"];
 
 /// The services of a seed.
 ///
-/// Each aspect has a stream of its own, so that a new one leaves the rest of the world as it was.
+/// Each aspect has a random stream of its own, so that a new aspect changes nothing else in the worlds of existing seeds.
 pub(super) fn services(seed: u64) -> Vec<ServiceConfig> {
     let mut chance = Stream::named(seed, "services");
     let count = usize::try_from(1 + chance.below(NAMES.len() as u64)).unwrap_or(1);
@@ -42,19 +42,19 @@ pub(super) fn services(seed: u64) -> Vec<ServiceConfig> {
         service.remove = random_removal(chance);
         service.flaps = random_flaps(chance);
     });
-    each("metric sources", ServiceConfig::may_be_measured);
-    each("policies", |service, chance| service.policy = random_policy(chance, service.aim()));
-    each("shadows", |service, chance| service.shadows = random_shadows(chance, service.aim()));
-    each("formulas", ServiceConfig::may_be_computed);
-    each("promises", ServiceConfig::may_promise);
+    each("metric sources", ServiceConfig::maybe_measure_externally);
+    each("policies", |service, chance| service.policy = random_policy(chance, service.target_per_replica()));
+    each("shadows", |service, chance| service.shadows = random_shadows(chance, service.target_per_replica()));
+    each("formulas", ServiceConfig::maybe_use_formula);
+    each("promises", ServiceConfig::maybe_add_slo);
     each("vertical", |service, chance| service.vertical = random_vertical(chance));
-    each("platforms", |service, chance| service.program.is_fittable = chance.happens(700));
+    each("platforms", |service, chance| service.program.is_resizable = chance.happens(700));
     each("forecasts", |service, chance| service.forecast = random_forecast(chance));
     each("warm-ups", |service, chance| service.program.warmup = random_warmup(chance));
     services
 }
 
-/// Each fault is on in some worlds only, so that none hides behind another; a tenth of the worlds has none at all.
+/// Each fault is on in some worlds only, so that none masks another; a tenth of the worlds has none at all.
 pub(super) fn faults(chance: &mut Stream) -> Faults {
     if chance.happens(100) {
         return Faults::default();
@@ -62,7 +62,7 @@ pub(super) fn faults(chance: &mut Stream) -> Faults {
     let mut faults = Faults::default();
     for fault in Fault::ALL {
         let (is_on, rate) = (chance.happens(400), chance.below(1000));
-        // Up to one in eight messages; up to one strike every five minutes, except for the death of Homeostat itself.
+        // Up to one in eight messages; up to one fault every five minutes, except for crashes of Homeostat itself.
         let most = match fault {
             Fault::Crash | Fault::OutOfMemory | Fault::Hang | Fault::Flap | Fault::Eject => 288,
             Fault::SharedStall | Fault::Blind | Fault::ClockStep => 96,
@@ -111,11 +111,11 @@ impl ServiceConfig {
             service.needs = Some((others[index].name.clone(), stage));
         }
         service.is_exposed = chance.happens(850);
-        // What the most replicas can carry at half of their capacity.
+        // What the maximum number of replicas serves at half of their capacity.
         let peak = MilliRps(capacity_milli_rps * u64::from(max) / 2 * chance.below(1000) / 1000);
         service.load = random_load(chance, peak);
         if service.is_exposed && chance.happens(250) {
-            // It gets requests now and then, or none at all; a request an hour would wake it for ever.
+            // It gets requests now and then, or none at all; a constant trickle of requests would never let it scale to zero.
             let points = (0..48)
                 .map(|_| chance.below(2) * MilliRps::max(peak, MilliRps(1000)).0)
                 .map(MilliRps)
@@ -134,20 +134,20 @@ impl ServiceConfig {
         service
     }
 
-    /// Now and then, measures its requests by a source instead of the proxy.
-    fn may_be_measured(&mut self, chance: &mut Stream) {
+    /// Sometimes measures its requests by an external source instead of the proxy.
+    fn maybe_measure_externally(&mut self, chance: &mut Stream) {
         if let (Kind::RequestRate { min, max, average }, true) = (&self.kind, chance.happens(500)) {
-            self.kind = Kind::Asked { min: *min, max: *max, average: *average };
+            self.kind = Kind::OfferedLoad { min: *min, max: *max, average: *average };
         }
     }
 
-    /// Now and then, takes its number from a formula over its metric; half of the formulas divide by what may be zero, and then keep the number.
-    fn may_be_computed(&mut self, chance: &mut Stream) {
+    /// Sometimes computes its size by a formula over its metric. Some formulas divide by what may be zero, which keeps the size as it is.
+    fn maybe_use_formula(&mut self, chance: &mut Stream) {
         let (metric, metric_type) = match self.kind {
             Kind::Fixed { .. } => return,
             Kind::Cpu { .. } => ("cpu", FormulaTarget::Value),
             Kind::RequestRate { .. } => (REQUEST_RATE_METRIC, FormulaTarget::Value),
-            Kind::Asked { .. } => (ASKED_METRIC, FormulaTarget::AverageValue),
+            Kind::OfferedLoad { .. } => (OFFERED_LOAD_METRIC, FormulaTarget::AverageValue),
         };
         if !chance.happens(150) {
             return;
@@ -158,13 +158,13 @@ impl ServiceConfig {
             _ => format!("({metric} | default(1)) * (1 if ready_replicas > 0 else 0)"),
         };
         let expression = Formula::parse(&expression).expect("a formula in the code is a formula");
-        let target = Some(Quantity::from_milli(i64::from(self.aim()) * 1000));
+        let target = Some(Quantity::from_milli(i64::from(self.target_per_replica()) * 1000));
         self.policy = ScalePolicy::Formula(FormulaPolicy { expression, target, metric_type });
     }
 
-    /// Now and then, promises a latency that its replicas keep up to some load, and is sized by that, or has that tried as a shadow.
-    fn may_promise(&mut self, chance: &mut Stream) {
-        if matches!(self.kind, Kind::Fixed { .. } | Kind::Asked { .. }) || !chance.happens(250) {
+    /// Sometimes adds a latency objective that its replicas meet up to some load, as its policy or as a shadow.
+    fn maybe_add_slo(&mut self, chance: &mut Stream) {
+        if matches!(self.kind, Kind::Fixed { .. } | Kind::OfferedLoad { .. }) || !chance.happens(250) {
             return;
         }
         let cost = u64::try_from(self.program.cost.as_millis()).unwrap_or(0);
@@ -227,17 +227,18 @@ fn random_schedule(chance: &mut Stream) -> Vec<Schedule> {
     (0..windows).map(window).collect()
 }
 
-/// Mostly Kubernetes' own; otherwise one of the others, with thresholds around the target.
-fn random_policy(chance: &mut Stream, aim: u32) -> ScalePolicy {
-    let part =
-        |percent: u64| Quantity::from_milli(i64::try_from(u64::from(aim) * percent * 10).unwrap_or(i64::MAX));
+/// Mostly the Kubernetes policy; otherwise one of the others, with thresholds around the target.
+fn random_policy(chance: &mut Stream, target_per_replica: u32) -> ScalePolicy {
+    let part = |percent: u64| {
+        Quantity::from_milli(i64::try_from(u64::from(target_per_replica) * percent * 10).unwrap_or(i64::MAX))
+    };
     let secs = |chance: &mut Stream, most: u64| Span::from_secs(chance.below(most + 1));
     let (high, low) = (part(100 + chance.below(50)), part(30 + chance.below(40)));
     match chance.below(10) {
         0 => {
             let far = part(200);
             let share = StepChange::Percent { percent: Percent(10 + count(chance.below(90))), at_least: 1 };
-            // Less than half of the high one, so that the load of one replica that was left of two is no reason to start the other again.
+            // Less than half of the upper threshold, so that the load of two replicas does not exceed it after a scale-in to one.
             let low = part(20 + chance.below(25));
             let above = vec![
                 ScaleStep { from: Some(high), to: Some(far), change: StepChange::Replicas(1) },
@@ -277,12 +278,12 @@ fn random_policy(chance: &mut Stream, aim: u32) -> ScalePolicy {
     }
 }
 
-/// Mostly none; otherwise one or two with policies and bounds of their own, over the metric of the acting one.
-fn random_shadows(chance: &mut Stream, aim: u32) -> Vec<Shadow> {
+/// Mostly none; otherwise one or two with policies and bounds of their own, on the metric of the acting autoscaler.
+fn random_shadows(chance: &mut Stream, target_per_replica: u32) -> Vec<Shadow> {
     let many = if chance.happens(250) { 1 + chance.below(2) } else { 0 };
     let shadow = |nth| {
         let name = ServiceName::parse(&format!("shadow-{nth}")).expect("a name in the code is a name");
-        let policy = Some(random_policy(chance, aim));
+        let policy = Some(random_policy(chance, target_per_replica));
         let min = 1 + count(chance.below(2));
         let max = min + count(chance.below(9));
         Shadow {
@@ -306,7 +307,7 @@ fn random_mode(chance: &mut Stream) -> ScaleMode {
     }
 }
 
-/// Mostly any; otherwise a set of which now and then no number lies within the bounds.
+/// Mostly any size; otherwise a set of which sometimes none lies within the bounds.
 fn random_sizes(chance: &mut Stream) -> Option<Sizes> {
     match chance.below(12) {
         0 => Some(Sizes::Odd),
@@ -317,13 +318,13 @@ fn random_sizes(chance: &mut Stream) -> Option<Sizes> {
     }
 }
 
-/// Budgets over times much shorter than a world is given to come to rest.
+/// Budgets over times much shorter than the time for convergence.
 fn random_flaps(chance: &mut Stream) -> Option<Flaps> {
     let (most, per) = (1 + count(chance.below(4)), Span::from_secs(60 * (1 + chance.below(20))));
     chance.happens(250).then_some(Flaps { most, per })
 }
 
-/// Mostly none; otherwise with steps from so short that a world has thousands of them to so long that it has a few.
+/// Mostly none; otherwise with steps from so short that a run has thousands of them to so long that it has a few.
 fn random_forecast(chance: &mut Stream) -> Option<Forecasting> {
     let mode = match chance.below(10) {
         0..=4 => return None,
@@ -339,26 +340,26 @@ fn random_forecast(chance: &mut Stream) -> Option<Forecasting> {
     Some(Forecasting { quantile, horizon, step, events, ..Forecasting::of_mode(mode) })
 }
 
-/// Sales and quiet times of some minutes, each hour or so.
+/// Sales and quiet times of some minutes, every one to three hours.
 fn random_event(nth: u64, chance: &mut Stream) -> KnownEvent {
     let (minute, hours) = (chance.below(60), 1 + chance.below(3));
     let cron = Cron::parse(&format!("{minute} */{hours} * * *")).expect("a crontab time in the code is one");
-    let brings = if chance.happens(500) {
+    let effect = if chance.happens(500) {
         let factor = [0.0, 0.5, 2.0, 5.0][usize::try_from(chance.below(4)).unwrap_or(0)];
-        Brings::Factor(Factor::try_from(factor).expect("a factor in the code is one"))
+        EventEffect::Factor(Factor::try_from(factor).expect("a factor in the code is one"))
     } else {
-        Brings::Load(Quantity::from_milli(1000 * i64::try_from(1 + chance.below(200)).unwrap_or(1)))
+        EventEffect::Load(Quantity::from_milli(1000 * i64::try_from(1 + chance.below(200)).unwrap_or(1)))
     };
     KnownEvent {
         name: ObjectName::parse(&format!("event-{nth}")).expect("a name in the code is one"),
-        begins: Begins::Cron(Box::new(cron)),
+        start: EventStart::Cron(Box::new(cron)),
         timezone: Zone::default(),
         duration: Span::from_secs(30 + chance.below(1800)),
-        brings,
+        effect,
     }
 }
 
-/// Mostly none; otherwise up to a minute and a half in which a replica takes up to a third of a core more than later.
+/// Mostly none; otherwise up to a minute and a half in which a replica uses up to a third of a core more than later.
 fn random_warmup(chance: &mut Stream) -> (Duration, u64) {
     let (long, milli) = (Duration::from_secs(chance.below(90)), chance.below(333));
     if chance.happens(300) { (long, milli) } else { (Duration::ZERO, 0) }
@@ -433,13 +434,13 @@ fn count(drawn: u64) -> u32 {
     u32::try_from(drawn).unwrap_or(u32::MAX)
 }
 
-/// A learned policy with arbitrary weights, found on loads of one to a few replicas: now and then the load is outside of that range.
+/// A learned policy with arbitrary weights, trained on loads of one to a few replicas: sometimes the load is outside of that range.
 fn learned(chance: &mut Stream) -> LearnedPrice {
     let mut times = |least: u64, most: u64| {
         let milli = least + chance.below(most - least);
         Factor::try_from(milli as f64 / 1000.0).expect("it is one of up to 1000")
     };
-    let mut leaning = |from: u64, to: u64| Leaning {
+    let mut leaning = |from: u64, to: u64| PriceSensitivity {
         factor: times(1, 20_000),
         from: times(from, from + 1),
         to: times(to, to + 1),

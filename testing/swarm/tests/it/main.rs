@@ -1,4 +1,4 @@
-//! Stories whose output an operator can read, and the laws of the swarm itself.
+//! Scenarios with their expected output, vertical scaling over hours, and the determinism of the swarm.
 
 mod stories;
 mod vertical;

@@ -1,4 +1,4 @@
-//! More than an hour of each vertical mode: what is learned, and what is done with it.
+//! More than an hour of each vertical mode: what is learned, and what is resized.
 
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ impl Watch {
         Self { sim, changed: 0, started: 0 }
     }
 
-    fn go_on(mut self, span: Duration) -> Self {
+    fn advance(mut self, span: Duration) -> Self {
         let end = self.sim.now() + span;
         loop {
             match self.sim.turn(end) {
@@ -51,16 +51,16 @@ impl Watch {
                 Turn::Stepped => {}
                 Turn::Zombie { .. } | Turn::World => continue,
             }
-            let heard = |kind| self.sim.out().events.iter().filter(|event| event.kind == kind).count();
-            self.changed += heard(EventKind::Allotted);
-            self.started += heard(EventKind::Starting);
+            let events_of = |kind| self.sim.out().events.iter().filter(|event| event.kind == kind).count();
+            self.changed += events_of(EventKind::Allotted);
+            self.started += events_of(EventKind::Starting);
         }
     }
 
-    /// Kills a replica, and sees its place filled again.
+    /// Kills a replica, and waits until its place is filled again.
     fn replaced(mut self, ordinal: u32) -> Self {
         self.sim.kill(&replica(ordinal));
-        self.go_on(Duration::from_mins(1))
+        self.advance(Duration::from_mins(1))
     }
 
     fn size(&self, ordinal: u32) -> Size {
@@ -87,7 +87,7 @@ fn replica(ordinal: u32) -> ReplicaId {
 const HOUR: Duration = Duration::from_mins(62);
 const AS_DECLARED: Size = (250, None);
 
-/// What was used, and a margin of at most a third and a bucket.
+/// Whether the size is what was used, and a margin of at most a third and a bucket.
 fn is_as_used((cpu, memory): Size) -> bool {
     let most = |used: i64| used * 7 / 5;
     let Bytes(used) = shop(VerticalMode::Off).program.memory;
@@ -97,14 +97,14 @@ fn is_as_used((cpu, memory): Size) -> bool {
 
 #[test]
 fn off_learns_nothing_and_changes_nothing_for_hours() {
-    let watch = Watch::of(VerticalMode::Off).go_on(2 * HOUR).replaced(0);
+    let watch = Watch::of(VerticalMode::Off).advance(2 * HOUR).replaced(0);
     assert_eq!((watch.learned(), watch.changed, watch.started), (0, 0, 3));
     assert_eq!([watch.size(0), watch.size(1)], [AS_DECLARED; 2]);
 }
 
 #[test]
 fn recommend_learns_for_hours_and_changes_nothing() {
-    let watch = Watch::of(VerticalMode::Recommend).go_on(2 * HOUR).replaced(0);
+    let watch = Watch::of(VerticalMode::Recommend).advance(2 * HOUR).replaced(0);
     assert!(watch.learned() >= 200, "two replicas, a sample a minute: {}", watch.learned());
     assert_eq!((watch.changed, watch.started), (0, 3));
     assert_eq!([watch.size(0), watch.size(1)], [AS_DECLARED; 2]);
@@ -113,35 +113,34 @@ fn recommend_learns_for_hours_and_changes_nothing() {
 #[test]
 fn initial_gives_what_was_learned_only_to_replicas_started_after_an_hour() {
     // Two replicas together give an hour of measurements within half an hour.
-    let watch = Watch::of(VerticalMode::Initial).go_on(HOUR / 4).replaced(0);
+    let watch = Watch::of(VerticalMode::Initial).advance(HOUR / 4).replaced(0);
     assert_eq!(watch.size(0), AS_DECLARED, "a quarter of an hour is too little");
-    let watch = watch.go_on(HOUR).replaced(0);
+    let watch = watch.advance(HOUR).replaced(0);
     assert!(is_as_used(watch.size(0)), "{:?}", watch.size(0));
-    let watch = watch.go_on(HOUR);
-    assert_eq!(watch.size(1), AS_DECLARED, "one that runs is left alone");
+    let watch = watch.advance(HOUR);
+    assert_eq!(watch.size(1), AS_DECLARED, "a running replica is not resized");
     assert_eq!((watch.changed, watch.started), (0, 4));
 }
 
 #[test]
-fn auto_resizes_running_replicas_in_place_and_comes_to_rest() {
-    let watch = Watch::of(VerticalMode::Auto).go_on(HOUR);
+fn auto_resizes_running_replicas_in_place_and_then_stops() {
+    let watch = Watch::of(VerticalMode::Auto).advance(HOUR);
     assert!(is_as_used(watch.size(0)) && is_as_used(watch.size(1)), "{:?}", watch.size(0));
-    assert_eq!(watch.started, 2, "nobody was replaced");
+    assert_eq!(watch.started, 2, "no replica was replaced");
     let before = watch.changed;
-    let watch = watch.go_on(2 * HOUR).replaced(0);
+    let watch = watch.advance(2 * HOUR).replaced(0);
     assert!(is_as_used(watch.size(0)), "{:?}", watch.size(0));
     assert!(watch.changed <= before + 2, "{before} changes in an hour, {} in three", watch.changed);
 }
 
-/// Number, traffic and end of every replica are as they should be, in two hours of each mode under every checker, with replicas that can be
-/// resized as they run and with those that cannot.
+/// Two hours of each mode under every checker, with replicas that can be resized in place and with those that cannot.
 #[test]
-fn no_checker_objects_to_hours_of_any_mode() {
+fn no_checker_fails_in_two_hours_of_any_mode() {
     let (off, recommend) = (VerticalMode::Off, VerticalMode::Recommend);
     for mode in [off, recommend, VerticalMode::Initial, VerticalMode::Auto] {
-        for is_fittable in [true, false] {
+        for is_resizable in [true, false] {
             let mut service = shop(mode);
-            service.program.is_fittable = is_fittable;
+            service.program.is_resizable = is_resizable;
             let config = Config {
                 seed: 1,
                 span: 2 * HOUR,
@@ -150,7 +149,7 @@ fn no_checker_objects_to_hours_of_any_mode() {
                 is_one_process: false,
                 has_operator: false,
             };
-            assert_eq!(run(&config, None).failure, None, "{mode:?}, {is_fittable}");
+            assert_eq!(run(&config, None).failure, None, "{mode:?}, {is_resizable}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What was decided over a time: a plot of the replicas wanted, and a line for each run of decisions.
+//! The history of decisions: a plot of the replicas wanted, and a line for each run of decisions.
 
 use api::v1;
 use jiff::Timestamp;
@@ -11,10 +11,10 @@ use crate::picture;
 /// Rows of the plot.
 const HEIGHT: usize = 8;
 
-/// The whole of it.
+/// The history as text.
 pub(super) fn lines(printer: Printer, it: &v1::History) -> String {
     if it.items.is_empty() {
-        return format!("{}: the history has nothing of that time\n", it.target);
+        return format!("{}: the history has no decisions in this period\n", it.target);
     }
     let mut text = plot_of(it);
     let mut grid = printer.table(&["FROM", "TO", "DECISIONS", "REPLICAS", "RATIOS", "WHY"]);
@@ -36,18 +36,18 @@ pub(super) fn lines(printer: Printer, it: &v1::History) -> String {
     text
 }
 
-/// `4`, or `2 to 4` where it changed.
+/// `4`, or `2 to 4` if the number changed.
 fn replicas(decision: &v1::Explanation) -> String {
     let v1::Explanation { previous, desired, .. } = decision;
     if previous == desired { desired.to_string() } else { format!("{previous} to {desired}") }
 }
 
-/// `0.95..1.20`, for each metric.
+/// The range of the ratio of each metric, such as `0.95..1.20`.
 fn ratios(ratios: &[Option<v1::Range>]) -> String {
-    let one = |ratio: &Option<v1::Range>| {
+    let format_ratio = |ratio: &Option<v1::Range>| {
         ratio.map_or_else(|| UNKNOWN.to_owned(), |v1::Range { low, high }| format!("{low:.2}..{high:.2}"))
     };
-    ratios.iter().map(one).collect::<Vec<_>>().join(" ")
+    ratios.iter().map(format_ratio).collect::<Vec<_>>().join(" ")
 }
 
 /// The replicas wanted, from the first decision to the last.

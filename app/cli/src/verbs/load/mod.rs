@@ -1,4 +1,4 @@
-//! `load`: real HTTP load of any shape, and what came of it.
+//! `load`: sends HTTP load of any shape and reports the result.
 
 mod shape;
 mod show;
@@ -17,49 +17,49 @@ use os::Signals;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::arguments::CommandContext;
+use crate::context::CommandContext;
 use crate::failure::Failure;
 use crate::output::{Format, Output};
-use shape::ShapeWords;
+use shape::ShapeArguments;
 use show::ProgressLine;
 
-/// Send HTTP load of any shape, open loop, and measure from when each request was due
+/// Send HTTP load of any shape, open loop, and measure latencies from when each request was due
 ///
-/// If the service stalls, the waiting time of every request that was due meanwhile shows. A request that falls due while all
-/// connections are busy is not sent and counts as skipped. Ctrl-C ends the load early and reports.
+/// If the service stalls, the latencies include the waiting time of every request that was due in that time. A request that falls due
+/// while all connections are busy is not sent and counts as skipped. Ctrl-C ends the load early and reports the result.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Arguments {
-    /// The URL, as http://127.0.0.1:8080/path
+    /// The URL, such as http://127.0.0.1:8080/path
     #[arg(value_parser = Target::parse)]
     url: Target,
     #[command(flatten)]
-    shape: ShapeWords,
+    shape: ShapeArguments,
     #[command(flatten)]
-    request: RequestWords,
-    /// Send at random times as independent users do, grown from this seed, instead of evenly
+    request: RequestArguments,
+    /// Send at random times (a Poisson process with this seed, like independent users) instead of evenly
     #[arg(long, value_name = "SEED")]
     poisson: Option<u64>,
-    /// Number of connections, and so the most requests in flight at once
+    /// The number of connections, and so the maximum of requests in flight
     #[arg(long, value_name = "N", default_value_t = LoadPlan::CONNECTIONS_DEFAULT)]
     connections: NonZeroU16,
-    /// How long to wait for an answer
+    /// How long to wait for a response
     #[arg(long, value_name = "DURATION", default_value = "10s")]
     timeout: Span,
-    /// Exit with 1 if a request failed or was not sent; otherwise any load that ran counts as success
+    /// Exit with 1 if a request failed or was not sent; by default, any load that ran is a success
     #[arg(long)]
     fail_on_error: bool,
     #[command(flatten)]
     output: Output,
 }
 
-/// What each request is.
+/// The request to send.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "The request")]
-struct RequestWords {
+struct RequestArguments {
     /// The method
     #[arg(long, default_value = "GET")]
     method: Method,
-    /// A header, as 'Accept: text/html'; may be given several times
+    /// A header, such as 'Accept: text/html'; may be given several times
     #[arg(long, value_name = "NAME: VALUE")]
     header: Vec<String>,
     /// The body
@@ -77,7 +77,7 @@ impl Arguments {
             template.add_header(header).map_err(Failure::usage)?;
         }
         if self.timeout == Span::ZERO {
-            return Err(Failure::usage("--timeout is zero: nothing could be answered; give it some time"));
+            return Err(Failure::usage("--timeout is zero, so every request would fail; give a longer one"));
         }
         let arrivals = self.poisson.map_or(Arrivals::Even, |seed| Arrivals::Poisson { seed });
         Ok(LoadPlan {
@@ -113,7 +113,7 @@ pub(crate) async fn run(context: &CommandContext, arguments: Arguments) -> Resul
     Ok(if arguments.fail_on_error && has_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// Runs the load, shows how it goes, and ends it early when somebody asks for that; who asks twice does not wait for answers.
+/// Runs the load and shows its progress. A signal ends it early; a second one does not wait for responses.
 async fn run_shown(plan: LoadPlan) -> Result<Report, Failure> {
     let mut signals = Signals::listen()?;
     let gauge = ProgressLine::new(&plan);
@@ -121,7 +121,7 @@ async fn run_shown(plan: LoadPlan) -> Result<Report, Failure> {
     let (progress, mut shown) = watch::channel(Progress::default());
     let mut run = std::pin::pin!(load::run(plan, stop.clone(), progress));
     loop {
-        // All are cancel safe: the run is only looked at, a signal and a change are remembered.
+        // All are cancel safe: the run is only polled, and signals and changes are not lost.
         tokio::select! {
             report = &mut run => {
                 gauge.end();
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn the_words_of_the_demo_are_a_flash_sale() {
+    fn the_arguments_of_the_demo_are_a_flash_sale() {
         let plan = plan(
             "--profile flash-sale --base 20 --peak 250 --lead 10s --rise 10s --hold 40s --fall 5s --tail 15s -o json",
         )
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn words_that_contradict_each_other_are_refused() {
+    fn contradictory_arguments_are_refused() {
         for wrong in [
             "",
             "--rate 5",

@@ -1,4 +1,4 @@
-//! How much load, when: a constant rate, steps, a flash sale, or a recorded trace.
+//! The shape of the load: a constant rate, steps, a flash sale, or a recorded trace.
 
 use std::ops::Range;
 use std::path::PathBuf;
@@ -15,11 +15,11 @@ use model::resource::Span;
 
 use crate::failure::Failure;
 
-/// How much, when.
+/// The shape of the load.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "The load")]
-pub(super) struct ShapeWords {
-    /// The shape of the load; without it, the one that the other options belong to
+pub(super) struct ShapeArguments {
+    /// The shape of the load; by default, the one that the other options belong to
     #[arg(long, value_enum, conflicts_with = "trace")]
     profile: Option<Kind>,
     /// Requests a second
@@ -28,37 +28,37 @@ pub(super) struct ShapeWords {
     /// How long the load lasts, such as 30s
     #[arg(long, value_name = "DURATION", requires = "rate")]
     duration: Option<Span>,
-    /// A step of a staircase, as 50:30s; may be given several times
+    /// A step, such as 50:30s; may be given several times
     #[arg(long, value_name = "RATE:DURATION", value_parser = step, conflicts_with = "rate")]
     step: Vec<Step>,
     #[command(flatten)]
-    sale: SaleWords,
+    sale: SaleArguments,
     #[command(flatten)]
-    trace: TraceWords,
+    trace: TraceArguments,
 }
 
-/// The shapes that can be asked for by name.
+/// The named shapes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Kind {
     /// One rate: --rate and --duration
     Constant,
-    /// A staircase: --step several times
+    /// Steps: --step several times
     Steps,
-    /// Quiet, a steep rise, a plateau, a fall, quiet
+    /// A low rate, a steep rise, a plateau, a fall, and the low rate again
     FlashSale,
 }
 
 /// A flash sale.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "A flash sale")]
-struct SaleWords {
+struct SaleArguments {
     /// Requests a second before and after
     #[arg(long, value_name = "RATE", default_value = "20")]
     base: Rate,
     /// Requests a second at the peak
     #[arg(long, value_name = "RATE", default_value = "250")]
     peak: Rate,
-    /// How long it is quiet before the rise
+    /// How long the rate is low before the rise
     #[arg(long, value_name = "DURATION", default_value = "10s")]
     lead: Span,
     /// How long the rise takes
@@ -70,7 +70,7 @@ struct SaleWords {
     /// How long the fall takes
     #[arg(long, value_name = "DURATION", default_value = "5s")]
     fall: Span,
-    /// How long it is quiet after the fall
+    /// How long the rate is low after the fall
     #[arg(long, value_name = "DURATION", default_value = "15s")]
     tail: Span,
 }
@@ -78,56 +78,56 @@ struct SaleWords {
 /// A recorded load.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "A recorded load")]
-struct TraceWords {
-    /// Replay a trace: CSV, one `timestamp,value` a line
+struct TraceArguments {
+    /// Replay a trace: CSV with one `timestamp,value` per line
     #[arg(long, value_name = "CSV", conflicts_with_all = ["rate", "step"])]
     trace: Option<PathBuf>,
-    /// Only these rows, counted from 0, the second not included
+    /// Only rows A to B, counted from 0, without B
     #[arg(long, value_name = "A..B", value_parser = rows, requires = "trace", conflicts_with_all = ["skip", "take"])]
     rows: Option<Range<usize>>,
     /// How much recorded time to skip at the beginning
     #[arg(long, value_name = "DURATION", requires = "trace")]
     skip: Option<Span>,
-    /// How much recorded time to take at most
+    /// The maximum of recorded time to replay
     #[arg(long, value_name = "DURATION", requires = "trace")]
     take: Option<Span>,
-    /// How many times faster than recorded time passes; the rate stays
+    /// How many times faster than recorded to replay; the rate stays the same
     #[arg(long, value_name = "FACTOR", requires = "trace")]
     speed: Option<Factor>,
-    /// What the rate is multiplied by
+    /// The factor to multiply the rate by
     #[arg(long, value_name = "FACTOR", requires = "trace", conflicts_with = "peak_at")]
     scale: Option<Factor>,
     /// Scale so that the highest rate is this
     #[arg(long, value_name = "RATE", requires = "trace")]
     peak_at: Option<Rate>,
-    /// What the values are
+    /// The unit of the values
     #[arg(long, value_enum, requires = "trace")]
     unit: Option<Unit>,
-    /// The time that each value covers, if the rows do not tell
+    /// The time that each value covers; by default, the interval of the rows
     #[arg(long, value_name = "DURATION", requires = "trace")]
     interval: Option<Span>,
-    /// What lies between two rows
+    /// The rate between two rows
     #[arg(long, value_enum, requires = "trace")]
     between: Option<Between>,
 }
 
-/// What the values of a trace are.
+/// The unit of the values of a trace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum Unit {
-    /// Requests in the time from row to row
+    /// Requests between two rows
     #[default]
     Count,
     /// Requests a second
     Rate,
 }
 
-/// What lies between two rows of a trace.
+/// The rate between two rows of a trace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum Between {
-    /// A straight line
+    /// Interpolated linearly
     #[default]
     Line,
-    /// The rate of the first of them
+    /// That of the first row
     Hold,
 }
 
@@ -144,20 +144,20 @@ fn rows(text: &str) -> Result<Range<usize>, String> {
     let number = |text: &str| text.trim().parse::<usize>().map_err(|_| wrong());
     let range = number(from)?..number(to)?;
     if range.is_empty() {
-        Err("there is no row in it: the second number is the larger one".to_owned())
+        Err("the range of rows is empty: the second number must be larger than the first".to_owned())
     } else {
         Ok(range)
     }
 }
 
-impl ShapeWords {
+impl ShapeArguments {
     /// The profile that the arguments ask for.
     pub(super) fn profile(&self) -> Result<Profile, Failure> {
         match &self.trace.trace {
             Some(path) => return self.trace.profile(path),
-            None if self.trace.says_how() => {
+            None if self.trace.has_options() => {
                 return Err(Failure::usage(
-                    "--speed, --scale and the like say how a trace is replayed: give --trace CSV",
+                    "the options for the replay of a trace need a trace: give --trace CSV",
                 ));
             }
             None => {}
@@ -170,18 +170,18 @@ impl ShapeWords {
             (Some(Kind::FlashSale), None, []) => Profile::flash_sale(&self.sale.shape()),
             (None, None, []) => {
                 return Err(Failure::usage(
-                    "say how much load: --rate and --duration, --step, --profile flash-sale, or --trace",
+                    "the load is missing: give --rate and --duration, --step, --profile flash-sale, or --trace",
                 ));
             }
             (Some(Kind::Constant), _, _) => {
-                return Err(Failure::usage("a constant load is --rate and --duration alone"));
+                return Err(Failure::usage("a constant load takes only --rate and --duration"));
             }
             (Some(Kind::Steps), _, _) => {
-                return Err(Failure::usage("a load in steps is --step alone, at least once"));
+                return Err(Failure::usage("a load in steps takes only --step, at least once"));
             }
             (Some(Kind::FlashSale), _, _) => {
                 return Err(Failure::usage(
-                    "a flash sale has neither --rate nor --step; give --base and --peak",
+                    "a flash sale takes neither --rate nor --step; give --base and --peak",
                 ));
             }
             (None, Some(_), [_, ..]) => return Err(Failure::usage("give either --rate or --step")),
@@ -190,7 +190,7 @@ impl ShapeWords {
     }
 }
 
-impl SaleWords {
+impl SaleArguments {
     fn shape(&self) -> FlashSale {
         FlashSale {
             base: self.base,
@@ -204,9 +204,9 @@ impl SaleWords {
     }
 }
 
-impl TraceWords {
-    /// Whether any word says how to replay; clap does not ask for the trace itself when another word excludes it.
-    fn says_how(&self) -> bool {
+impl TraceArguments {
+    /// Whether an option for the replay is given. clap does not require the trace when another option conflicts with it.
+    fn has_options(&self) -> bool {
         let times = [self.skip, self.take, self.interval].iter().any(Option::is_some);
         let factors = self.speed.is_some() || self.scale.is_some() || self.peak_at.is_some();
         times || factors || self.rows.is_some() || self.unit.is_some() || self.between.is_some()
@@ -224,7 +224,7 @@ impl TraceWords {
         let trace = whole.part(skip, take).ok_or_else(|| {
             let len = whole.rows().len();
             Failure::usage(format!(
-                "the trace {} has {len} rows, and none of them is asked for",
+                "the trace {} has {len} rows, and none of them is selected",
                 path.display()
             ))
         })?;
@@ -245,7 +245,7 @@ impl TraceWords {
     }
 }
 
-/// From the beginning of a trace to its first row of `rows`, and from there to the first that is none of them.
+/// The time from the start of a trace to the first of `rows`, and from there to the first row behind them.
 fn times_of(rows: &Range<usize>, trace: &Trace) -> (Duration, Duration) {
     let all = trace.rows();
     let since_begin = |row: usize| {

@@ -1,4 +1,4 @@
-//! How a load goes, and what came of it, for people.
+//! Shows the progress and the result of a load.
 
 use std::time::Duration;
 
@@ -8,14 +8,15 @@ use load::report::Point;
 use load::{LoadPlan, Progress, Report};
 
 use crate::figures;
-use crate::output::{Printer, say};
+use crate::output::Printer;
 use crate::paint::{Colours, Paint, Tone};
 use crate::picture;
+use crate::stderr;
 
 /// Rows of the plot.
 const HEIGHT: usize = 10;
 
-/// The line on a terminal that shows how the load goes; nothing elsewhere.
+/// A line on the terminal that shows the progress of the load; nothing without a terminal.
 pub(super) struct ProgressLine {
     bar: ProgressBar,
 }
@@ -85,12 +86,12 @@ fn plot(series: &[Point]) -> String {
     picture::of(&lines, HEIGHT, "s", "req/s")
 }
 
-/// Says where nobody can overlook it that less was sent than asked for.
+/// Warns that fewer requests were sent than planned.
 pub(super) fn warn_of_skipped(colours: Colours, report: &Report) {
     let word = Paint::stderr(colours).tone(Tone::Bad, "warning:");
-    say(&format!(
-        "{word} {} requests were due and not sent, because every connection was busy: the latencies are those of a lower load \
-         than was asked for; raise --connections, or take the service for too slow",
+    stderr::print_line(&format!(
+        "{word} {} requests were due but not sent, because all connections were busy: the latencies are those of a lower load \
+         than planned; raise --connections, or consider the service too slow",
         report.skipped
     ));
 }

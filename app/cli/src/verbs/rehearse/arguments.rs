@@ -1,4 +1,4 @@
-//! The arguments of `rehearse` that need a parser of their own.
+//! The arguments of `rehearse` that have their own parsers.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,106 +11,108 @@ use model::resource::Span;
 use rehearsal::{FaultKind, ScheduledFault};
 use sim::Fault;
 
-/// Something that is said of one service, or of all that nothing else is said of.
+/// A value for one service, or the default for all services.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Of<T> {
+pub(super) struct PerService<T> {
     pub(super) service: Option<String>,
-    pub(super) what: T,
+    pub(super) value: T,
 }
 
-/// What is said of `service`: the last word about it, or about all.
-pub(super) fn of<'a, T>(said: &'a [Of<T>], service: &str) -> Option<&'a T> {
-    let own = said.iter().rev().find(|of| of.service.as_deref() == Some(service));
-    own.or_else(|| said.iter().rev().find(|of| of.service.is_none())).map(|of| &of.what)
+/// The value for `service`: the last one given for it, or else the last default.
+pub(super) fn value_for<'a, T>(values: &'a [PerService<T>], service: &str) -> Option<&'a T> {
+    let own = values.iter().rev().find(|it| it.service.as_deref() == Some(service));
+    own.or_else(|| values.iter().rev().find(|it| it.service.is_none())).map(|it| &it.value)
 }
 
-/// What is asked of a service.
+/// The load of a service.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum LoadArgument {
-    /// Requests a second.
+    /// A constant rate, in requests per second.
     Rate(f64),
-    /// What a file has recorded.
+    /// Recorded load in a file.
     Trace(PathBuf),
 }
 
-/// What the values of recorded load are.
+/// The unit of the values of recorded load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Unit {
-    /// Requests in the time from row to row
+    /// Requests between two rows
     Count,
-    /// Requests a second
+    /// Requests per second
     Rate,
 }
 
-/// Which faults happen; none by default.
+/// The faults; none by default.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "What goes wrong")]
 pub(super) struct FaultArguments {
-    /// `kill -9` of a replica, or of homeostat itself (which starts again within two minutes), at a time after the beginning, as shop-0@13s or
+    /// `kill -9` a replica, or homeostat itself (which is restarted within two minutes), at a time after the start, such as shop-0@13s or
     /// homeostat@1m; may be given several times
     #[arg(long, value_name = "REPLICA@TIME", value_parser = kill)]
     kill: Vec<ScheduledFault>,
-    /// A replica that stops answering at a time after the beginning, as shop-1@40s; may be given several times
+    /// A replica that stops responding at a time after the start, such as shop-1@40s; may be given several times
     #[arg(long, value_name = "REPLICA@TIME", value_parser = hang)]
     hang: Vec<ScheduledFault>,
-    /// A fault that happens by chance, and how often: times a day, as crash=20, or of a thousand messages, as lost=5; a wrong
-    /// name lists the right ones
-    #[arg(long = "fault", value_name = "NAME=RATE", value_parser = chance)]
-    pub(super) chance: Vec<Chance>,
-    /// The seed of chance
+    /// A random fault and its rate: times per day, such as crash=20, or per thousand messages, such as lost=5; an unknown name lists
+    /// all
+    #[arg(long = "fault", value_name = "NAME=RATE", value_parser = random_fault)]
+    pub(super) random: Vec<RandomFault>,
+    /// The random seed
     #[arg(long, value_name = "SEED", default_value = "1")]
     pub(super) seed: u64,
 }
 
 impl FaultArguments {
-    /// The faults at given times.
+    /// The faults at fixed times.
     pub(super) fn scheduled(&self) -> Vec<ScheduledFault> {
         self.kill.iter().chain(&self.hang).cloned().collect()
     }
 }
 
-/// Something that goes wrong by chance.
+/// A random fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Chance {
+pub(super) struct RandomFault {
     pub(super) fault: Fault,
     pub(super) rate: u32,
 }
 
-/// The most requests a second that are simulated, in all services together about as many as a machine could be sent.
+/// The maximum of requests per second that are simulated: about as many as one machine can receive.
 const RATE_MAX: f64 = 10_000_000.0;
 
-/// Thousandths of requests a second; what is more than can be simulated is cut.
+/// Converts a rate, limited to [`RATE_MAX`].
 pub(super) fn milli_rps(rate: f64) -> MilliRps {
-    // The cast holds at the ends of the range and takes no number for 0.
+    // A float cast to an integer saturates, and turns NaN into 0.
     MilliRps((rate.min(RATE_MAX) * 1000.0).round() as u64)
 }
 
-pub(super) fn asked(text: &str) -> Result<Of<LoadArgument>, String> {
-    let wrong = || format!("{text:?} says not of which service; write it as shop=120 or shop=shop.csv");
-    let (service, what) = text.split_once('=').ok_or_else(wrong)?;
-    let what = match what.parse::<f64>() {
+pub(super) fn load(text: &str) -> Result<PerService<LoadArgument>, String> {
+    let invalid = || format!("{text:?} does not name a service; write it as shop=120 or shop=shop.csv");
+    let (service, value) = text.split_once('=').ok_or_else(invalid)?;
+    let value = match value.parse::<f64>() {
         Ok(rate) if (0.0..=RATE_MAX).contains(&rate) => LoadArgument::Rate(rate),
-        Ok(_) => return Err(format!("{what} is no rate; write requests a second, from 0 to {RATE_MAX}")),
-        Err(_) => LoadArgument::Trace(PathBuf::from(what)),
+        Ok(_) => {
+            return Err(format!("{value} is out of range; write requests per second, from 0 to {RATE_MAX}"));
+        }
+        Err(_) => LoadArgument::Trace(PathBuf::from(value)),
     };
-    Ok(Of { service: Some(service.to_owned()), what })
+    Ok(PerService { service: Some(service.to_owned()), value })
 }
 
 pub(super) fn factor(text: &str) -> Result<f64, String> {
-    let wrong = || format!("{text:?} is no factor; write a number above 0, such as 1.5");
+    let wrong = || format!("{text:?} is not a factor; write a number above 0, such as 1.5");
     text.parse().ok().filter(|factor: &f64| *factor > 0.0 && factor.is_finite()).ok_or_else(wrong)
 }
 
-/// Up to an hour, in fractions of a millisecond where that is meant.
-pub(super) fn time(text: &str) -> Result<Of<Duration>, String> {
-    let (service, what) = match text.split_once('=') {
-        Some((service, what)) => (Some(service.to_owned()), what),
+/// Parses a duration of up to an hour; fractions of a millisecond are possible.
+pub(super) fn time(text: &str) -> Result<PerService<Duration>, String> {
+    let (service, value) = match text.split_once('=') {
+        Some((service, value)) => (Some(service.to_owned()), value),
         None => (None, text),
     };
-    let wrong = || format!("{what:?} is no time above 0 and up to an hour; write it as 2.5ms or 3s");
-    let time = what.parse::<SignedDuration>().ok().and_then(|time| Duration::try_from(time).ok());
+    let wrong = || format!("{value:?} is not a time above 0 and up to an hour; write it as 2.5ms or 3s");
+    let time = value.parse::<SignedDuration>().ok().and_then(|time| Duration::try_from(time).ok());
     let is_sound = |time: &Duration| !time.is_zero() && *time <= Duration::from_hours(1);
-    Ok(Of { service, what: time.filter(is_sound).ok_or_else(wrong)? })
+    Ok(PerService { service, value: time.filter(is_sound).ok_or_else(wrong)? })
 }
 
 fn kill(text: &str) -> Result<ScheduledFault, String> {
@@ -127,7 +129,7 @@ fn hang(text: &str) -> Result<ScheduledFault, String> {
 }
 
 fn replica(text: &str, kind: impl FnOnce(ReplicaId) -> FaultKind) -> Result<ScheduledFault, String> {
-    let wrong = || format!("{text:?} names no replica and time; write it as shop-0@13s");
+    let wrong = || format!("{text:?} is not a replica and a time; write it as shop-0@13s");
     let (name, after) = text.split_once('@').ok_or_else(wrong)?;
     Ok(ScheduledFault { after: when(after)?, kind: kind(ReplicaId::parse(name).ok_or_else(wrong)?) })
 }
@@ -136,16 +138,16 @@ fn when(text: &str) -> Result<Duration, String> {
     Span::parse(text).map(Span::as_duration).map_err(|error| error.to_string())
 }
 
-fn chance(text: &str) -> Result<Chance, String> {
-    let wrong = || format!("{text:?} is no fault and its rate; write it as crash=20");
+fn random_fault(text: &str) -> Result<RandomFault, String> {
+    let wrong = || format!("{text:?} is not a fault and a rate; write it as crash=20");
     let (name, rate) = text.split_once('=').ok_or_else(wrong)?;
     let fault = name.parse::<Fault>().map_err(|error| error.to_string())?;
     let rate = rate.parse().map_err(|_| wrong())?;
-    let most = if fault.strikes() { 86_400 } else { 1000 };
-    if rate <= most {
-        Ok(Chance { fault, rate })
+    let rate_max = if fault.strikes() { 86_400 } else { 1000 };
+    if rate <= rate_max {
+        Ok(RandomFault { fault, rate })
     } else {
-        Err(format!("{name} may happen {most} times at most"))
+        Err(format!("the rate of {name} is at most {rate_max}"))
     }
 }
 
@@ -154,19 +156,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn load_is_a_rate_or_a_file_of_a_service() {
-        let rate = asked("shop=12.5").expect("it is well written");
-        assert_eq!(rate, Of { service: Some("shop".into()), what: LoadArgument::Rate(12.5) });
-        let file = asked("shop=load/a=b.csv").expect("it is well written");
-        assert_eq!(file.what, LoadArgument::Trace("load/a=b.csv".into()));
+    fn the_load_of_a_service_is_a_rate_or_a_file() {
+        let rate = load("shop=12.5").expect("it is well written");
+        assert_eq!(rate, PerService { service: Some("shop".into()), value: LoadArgument::Rate(12.5) });
+        let file = load("shop=load/a=b.csv").expect("it is well written");
+        assert_eq!(file.value, LoadArgument::Trace("load/a=b.csv".into()));
         for wrong in ["12", "shop=-1", "shop=NaN", "shop=inf", "shop=1e300"] {
-            assert!(asked(wrong).is_err(), "{wrong}");
+            assert!(load(wrong).is_err(), "{wrong}");
         }
     }
 
     #[test]
     fn times_may_be_fractions_of_a_millisecond() {
-        let time = |text| time(text).map(|of| of.what);
+        let time = |text| time(text).map(|it| it.value);
         assert_eq!(time("shop=2.65ms"), Ok(Duration::from_micros(2650)));
         assert_eq!(time("3s"), Ok(Duration::from_secs(3)));
         for wrong in ["", "0s", "-1s", "2h", "soon", "shop="] {
@@ -175,14 +177,14 @@ mod tests {
     }
 
     #[test]
-    fn the_word_about_a_service_counts_more_than_that_about_all() {
-        let said = [time("1ms"), time("shop=2ms"), time("3ms")].map(Result::unwrap);
-        assert_eq!(of(&said, "shop"), Some(&Duration::from_millis(2)));
-        assert_eq!(of(&said, "cart"), Some(&Duration::from_millis(3)));
+    fn a_value_for_a_service_overrides_the_default() {
+        let values = [time("1ms"), time("shop=2ms"), time("3ms")].map(Result::unwrap);
+        assert_eq!(value_for(&values, "shop"), Some(&Duration::from_millis(2)));
+        assert_eq!(value_for(&values, "cart"), Some(&Duration::from_millis(3)));
     }
 
     #[test]
-    fn faults_name_a_replica_or_ourselves_and_a_time() {
+    fn a_scheduled_fault_names_a_replica_or_homeostat_and_a_time() {
         let kind = |text| kill(text).map(|fault| fault.kind);
         let shop = ReplicaId::parse("shop-0").expect("a constant name");
         assert_eq!(kind("shop-0@13s"), Ok(FaultKind::Kill(shop)));
@@ -193,10 +195,10 @@ mod tests {
     }
 
     #[test]
-    fn faults_have_names_and_bounded_rates() {
-        assert_eq!(chance("crash=20"), Ok(Chance { fault: Fault::Crash, rate: 20 }));
+    fn a_random_fault_has_a_name_and_a_bounded_rate() {
+        assert_eq!(random_fault("crash=20"), Ok(RandomFault { fault: Fault::Crash, rate: 20 }));
         for wrong in ["", "crash", "crash=", "rain=1", "lost=1001", "crash=-1"] {
-            assert!(chance(wrong).is_err(), "{wrong}");
+            assert!(random_fault(wrong).is_err(), "{wrong}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A rehearsal for people: a table, what the loop said, a picture.
+//! Shows a rehearsal: a table, the events of the loop, and plots.
 
 use load::plot::{Between, Ink, Line};
 use rehearsal::{LoopEvent, Rehearsal, Sample, ServiceReport};
@@ -7,25 +7,25 @@ use crate::output::{Field, Printer};
 use crate::paint::Tone;
 use crate::picture;
 
-/// Rows of the plot of a load, and of that of the replicas for it.
+/// Rows of each plot.
 const HEIGHT: usize = 6;
 
-/// From so many seconds on a plot counts in hours.
+/// From this time on, in seconds, the unit of a plot is an hour.
 const HOURS_FROM: f64 = 3.0 * 3600.0;
 
-/// The table, and what else is asked for.
+/// The table, with the events and plots if requested.
 pub(super) fn summary(printer: Printer, rehearsal: &Rehearsal, events: bool, plots: bool) -> String {
     let header =
         ["SERVICE", "REQUESTS", "FAILED", "READY", "REPLICA-S", "ACTIONS", "STARTS", "FAILURES", "IN-FLIGHT"];
     let mut grid = printer.table(&header);
-    for course in &rehearsal.services {
-        grid.row(row(course));
+    for service in &rehearsal.services {
+        grid.row(row(service));
     }
     let mut text = grid.finish();
     text.push('\n');
     if plots {
-        for course in &rehearsal.services {
-            text.push_str(&format!("\n{}\n{}", course.name, plot(course)));
+        for service in &rehearsal.services {
+            text.push_str(&format!("\n{}\n{}", service.name, plot(service)));
         }
     }
     if events {
@@ -37,26 +37,26 @@ pub(super) fn summary(printer: Printer, rehearsal: &Rehearsal, events: bool, plo
         let warnings = rehearsal.events.iter().filter(|event| event.is_warning).count();
         let count = rehearsal.events.len();
         text.push_str(&format!(
-            "\n{:.0} s in {} steps of the loop; {count} events, {warnings} of them of trouble: --events shows them\n",
+            "\n{:.0} s in {} steps of the loop; {count} events, {warnings} of them warnings: --events shows them\n",
             rehearsal.seconds, rehearsal.steps
         ));
     }
     text
 }
 
-fn row(course: &ServiceReport) -> Vec<Field> {
-    let failed = course.requests.failed();
+fn row(service: &ServiceReport) -> Vec<Field> {
+    let failed = service.requests.failed();
     let number = Field::number(failed);
     vec![
-        Field::text(&course.name),
-        Field::number(course.requests.asked),
+        Field::text(&service.name),
+        Field::number(service.requests.asked),
         if failed > 0 { number.toned(Tone::Bad) } else { number },
-        Field::number(format!("{}..{}", course.ready_min, course.ready_max)),
-        Field::number(format!("{:.0}", course.replica_seconds)),
-        Field::number(course.actions),
-        Field::number(course.starts),
-        Field::number(course.failures),
-        Field::number(course.in_flight_max),
+        Field::number(format!("{}..{}", service.ready_min, service.ready_max)),
+        Field::number(format!("{:.0}", service.replica_seconds)),
+        Field::number(service.actions),
+        Field::number(service.starts),
+        Field::number(service.failures),
+        Field::number(service.in_flight_max),
     ]
 }
 
@@ -74,14 +74,14 @@ fn event_lines(printer: Printer, events: &[LoopEvent]) -> String {
     grid.finish()
 }
 
-/// The load, and below it the replicas for it, over the same time.
-fn plot(course: &ServiceReport) -> String {
-    let (unit, x_unit) = match course.samples.last() {
+/// A plot of the load, and below it one of the replicas over the same time.
+fn plot(service: &ServiceReport) -> String {
+    let (unit, x_unit) = match service.samples.last() {
         Some(sample) if sample.at_seconds >= HOURS_FROM => (3600.0, "h"),
         Some(_) | None => (1.0, "s"),
     };
     let points = |of: fn(&Sample) -> f64| -> Vec<(f64, f64)> {
-        course.samples.iter().map(|sample| (sample.at_seconds / unit, of(sample))).collect()
+        service.samples.iter().map(|sample| (sample.at_seconds / unit, of(sample))).collect()
     };
     let load = points(|sample| sample.load);
     let desired = points(|sample| f64::from(sample.desired));

@@ -1,37 +1,39 @@
-//! `backtest`: what the policy of a service would have done over its own history.
+//! `backtest`: simulates the policy of a service over its own history.
 
 use std::process::ExitCode;
 
 use clap::Args;
 
-use super::recorded::HistoryWords;
-use super::subject::SubjectWords;
-use super::world::WorldWords;
-use super::{CompareWords, Comparison, Known, MeasureWords, POLICIES, ReplicaWords, ShowWords};
-use crate::arguments::CommandContext;
+use super::recorded::HistoryArguments;
+use super::subject::SubjectArguments;
+use super::world::WorldArguments;
+use super::{
+    CompareArguments, Comparison, Known, MeasureArguments, POLICIES, ReplicaArguments, ShowArguments,
+};
+use crate::context::CommandContext;
 use crate::failure::Failure;
 
-/// Show what the policy of a service would have done over its own history, next to others
+/// Show what the policy of a service would have done over its own history, compared with others
 ///
-/// Like simulate, but over the history of a service: the one on the server, or that of -f. Its load comes from a Prometheus, from
-/// a CSV, or, without either, from the decisions that Homeostat has kept. Nothing is changed.
+/// Like simulate, but over the history of a service, which is declared on the server or by -f. The load comes from Prometheus, from a
+/// CSV, or else from the decisions that Homeostat has kept. Nothing is changed.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = POLICIES)]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    subject: SubjectWords,
+    subject: SubjectArguments,
     #[command(flatten)]
-    compare: CompareWords,
+    compare: CompareArguments,
     #[command(flatten)]
-    history: HistoryWords,
+    history: HistoryArguments,
     #[command(flatten)]
-    replica: ReplicaWords,
+    replica: ReplicaArguments,
     #[command(flatten)]
-    world: WorldWords,
+    world: WorldArguments,
     #[command(flatten)]
-    measure: MeasureWords,
+    measure: MeasureArguments,
     #[command(flatten)]
-    show: ShowWords,
+    show: ShowArguments,
 }
 
 pub(crate) fn run(context: &CommandContext, arguments: &Arguments) -> Result<ExitCode, Failure> {
@@ -47,6 +49,6 @@ pub(crate) fn run(context: &CommandContext, arguments: &Arguments) -> Result<Exi
         measure: arguments.measure.measure(),
         show: &arguments.show,
     };
-    comparison.over(context, &[history.recording])?;
+    comparison.run(context, &[history.recording])?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,4 +1,4 @@
-//! Recorded load, as arguments.
+//! Arguments for recorded load.
 
 use std::path::Path;
 use std::time::Duration;
@@ -14,29 +14,29 @@ use crate::failure::Failure;
 /// The load.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "The load")]
-pub(super) struct LoadWords {
-    /// What the values are; without it, a CSV has counts and a query has rates
+pub(super) struct LoadArguments {
+    /// The unit of the values; by default, a CSV has counts and a query has rates
     #[arg(long, value_enum)]
     unit: Option<Unit>,
-    /// The time that each value of a CSV covers, if the rows do not tell
+    /// The time that each value of a CSV covers; by default, the interval of the rows
     #[arg(long, value_name = "DURATION")]
     interval: Option<Span>,
-    /// What the load is multiplied by
+    /// The factor to multiply the load by
     #[arg(long, value_name = "FACTOR", default_value = "1", value_parser = factor)]
     scale_load: f64,
 }
 
-/// What the values of a trace are.
+/// The unit of the values of a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Unit {
-    /// Requests in the time from row to row
+    /// Requests between two rows
     Count,
-    /// Requests a second
+    /// Requests per second
     Rate,
 }
 
-impl LoadWords {
-    /// The load in a file of CSV; that of standard input is read at once.
+impl LoadArguments {
+    /// The load in a CSV file; standard input is read immediately.
     pub(super) fn of_file(&self, path: &Path) -> Result<Recording, Failure> {
         let is_stdin = path == Path::new("-");
         let source = if is_stdin {
@@ -50,7 +50,7 @@ impl LoadWords {
         Ok(self.recording(name, source, interval, Unit::Count))
     }
 
-    /// Rows that a server answered, each for so long; they are rates unless it is said that they are counts.
+    /// The load in rows from a server, one per `step`; rates by default.
     pub(super) fn of_rows(&self, name: String, rows: Vec<load::trace::Row>, step: Duration) -> Recording {
         self.recording(name, Source::Rows(rows), Some(step), Unit::Rate)
     }
@@ -65,6 +65,6 @@ impl LoadWords {
 }
 
 fn factor(text: &str) -> Result<f64, String> {
-    let wrong = || format!("{text:?} is no factor; write a number above 0, such as 1.5");
+    let wrong = || format!("{text:?} is not a factor; write a number above 0, such as 1.5");
     text.parse().ok().filter(|factor: &f64| *factor > 0.0 && factor.is_finite()).ok_or_else(wrong)
 }

@@ -1,4 +1,4 @@
-//! Policies over recorded load: what would have been done, over which history, and which settings would have done better.
+//! Scaling policies over recorded load: `simulate`, `backtest` and `tune`.
 
 pub(crate) mod backtest;
 pub(crate) mod simulate;
@@ -25,35 +25,35 @@ use study::{
     BUILTINS, Builtin, Candidate, CapacityRule, Findings, Measure, ORACLES, Recording, Setting, Summary,
 };
 
-use crate::arguments::CommandContext;
+use crate::context::CommandContext;
 use crate::failure::Failure;
 use crate::output::{Format, Output};
 use learned::Learned;
 use show::ProgressLine;
-use world::WorldWords;
+use world::WorldArguments;
 
 const POLICIES: &str = "\
 Policies:
-  hpa              Kubernetes' autoscaler by processor time
-  hpa-requests     Kubernetes' autoscaler by the rate of requests
-  step             steps over the processor time of the last minute, as EC2 Auto Scaling
-  target-tracking  processor time above its target for three minutes, or below it for fifteen, as EC2 Auto Scaling
-  burst            the rate of requests of a minute, and of seconds while that asks for twice what is ready, as Knative
-  slo              SLO-first: what keeps --promise at least cost, by the load ahead
-  learned          SLO-first as in production, with prices learned on the first two thirds; all are judged on the rest then
-  schedule         the largest demand at this time of the day in the last week
+  hpa              the autoscaler of Kubernetes, by CPU
+  hpa-requests     the autoscaler of Kubernetes, by request rate
+  step             step scaling by CPU over the last minute, as in EC2 Auto Scaling
+  target-tracking  CPU above its target for three minutes, or below it for fifteen, as in EC2 Auto Scaling
+  burst            request rate over a minute, and over seconds while that needs twice the ready replicas, as in Knative
+  slo              SLO-first: keeps --promise at the lowest cost, by the load forecast
+  learned          SLO-first as in production, with prices learned on the first two thirds; all are then scored on the rest
+  schedule         the largest demand at this time of day in the last week
   schedule+hpa     the larger of schedule and hpa-requests
-  trend            Holt's line over the last minutes, two minutes on
-  surge            the load and what it rises by within a start-up in 95 of 100 cases
-  surge-lean       the same for 99 of 100 cases, with 90 % of each replica used
-  peak, p95        always as many as the peak needs, or as suffice for 95 % of the time
-  oracle           knows the load for as long as a replica takes to start; always shown
-  oracle-stable    the same, and holds the largest number of five minutes; always shown
-  oracle-lean      the same with 95 % of each replica used: the least cost without a violation";
+  trend            Holt's linear trend over the last minutes, two minutes ahead
+  surge            the load plus its rise within a start-up in 95 of 100 cases
+  surge-lean       the same for 99 of 100 cases, at 90 % utilization
+  peak, p95        constant: enough for the peak, or for 95 % of the time
+  oracle           knows the load for the start-up time ahead; always shown
+  oracle-stable    the same, holding the largest number of five minutes; always shown
+  oracle-lean      the same at 95 % utilization: the lowest cost without a violation";
 
-/// Which policies.
+/// The policies to compare.
 #[derive(Clone, Debug, Args)]
-struct CompareWords {
+struct CompareArguments {
     /// Policies to compare with, separated by commas
     #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = builtin, default_value = "hpa,hpa-requests,schedule,surge")]
     compare: Vec<String>,
@@ -62,40 +62,40 @@ struct CompareWords {
 /// The replicas.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "The replicas")]
-struct ReplicaWords {
-    /// Requests a second that one replica carries at most; without it, what was learned, what its autoscaler aims at, or what
-    /// follows from --peak-replicas
+struct ReplicaArguments {
+    /// The capacity of one replica, in requests per second; by default, the learned one, the one implied by its autoscaler, or the one
+    /// implied by --peak-replicas
     #[arg(long, value_name = "RATE", value_parser = capacity, conflicts_with = "peak_replicas")]
     capacity: Option<Capacity>,
-    /// Replicas that the 99th percentile of the load needs; without it, 40 or 70 % of a smaller max
+    /// The number of replicas that the 99th percentile of the load needs; by default, 40, or 70 % of a smaller maximum
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     peak_replicas: Option<u32>,
-    /// The share of the capacity that should be used
+    /// The target utilization of the capacity
     #[arg(long, value_name = "SHARE", default_value = "0.7", value_parser = share)]
     target: Share,
-    /// The time from a start to the first request served; without it, what was learned, or 60s
+    /// The time from start to ready of a replica; by default, the learned one, or 60s
     #[arg(long, value_name = "DURATION")]
     start_up: Option<Span>,
-    /// The time from one decision to the next, 1s to 1h
+    /// The interval of decisions, 1s to 1h
     #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = tick)]
     tick: Span,
 }
 
-/// What counts.
+/// The measure of success.
 #[derive(Clone, Copy, Debug, Args)]
 #[command(next_help_heading = "What counts")]
-struct MeasureWords {
-    /// The percentage of the requests that should be answered well; the cheapest policy that keeps it is the best
+struct MeasureArguments {
+    /// The percentage of requests that should succeed in time; the cheapest policy that keeps it is the best
     #[arg(long, value_name = "PERCENT", default_value = "99.9%", value_parser = world::part)]
     promise: f64,
-    /// What an hour of a replica costs
+    /// The price of a replica-hour
     #[arg(long, value_name = "PRICE", value_parser = price)]
     price: Option<f64>,
 }
 
-/// How it is shown.
+/// How the result is shown.
 #[derive(Clone, Debug, Args)]
-struct ShowWords {
+struct ShowArguments {
     /// Write an HTML page with plots to this file
     #[arg(long, value_name = "FILE.html")]
     report: Option<PathBuf>,
@@ -106,25 +106,25 @@ struct ShowWords {
     output: Output,
 }
 
-/// Several traces, in the form that scripts read.
+/// The results over several traces, for JSON and YAML.
 #[derive(Serialize)]
 struct Summaries<'a> {
     items: &'a [Summary],
 }
 
-/// What is tried, and on what.
+/// The policies to compare, and the simulated service.
 struct Comparison<'a> {
     candidates: Vec<Candidate>,
     setting: Setting,
     measure: Measure,
-    /// What had to be assumed, each as a sentence.
+    /// The assumptions, each as a sentence.
     notes: Vec<String>,
-    show: &'a ShowWords,
+    show: &'a ShowArguments,
 }
 
 impl Comparison<'_> {
-    /// Tries everything on each of `recordings`, and shows what came of it.
-    fn over(&self, context: &CommandContext, recordings: &[Recording]) -> Result<(), Failure> {
+    /// Runs all policies over each of `recordings`, and shows the results.
+    fn run(&self, context: &CommandContext, recordings: &[Recording]) -> Result<(), Failure> {
         let mut compared: Vec<(Findings, Summary)> = Vec::new();
         for recording in recordings {
             let gauge = ProgressLine::new(&recording.name);
@@ -141,7 +141,7 @@ impl Comparison<'_> {
     }
 }
 
-impl ShowWords {
+impl ShowArguments {
     fn print(&self, context: &CommandContext, compared: &[(Findings, Summary)]) -> Result<(), Failure> {
         let printer = context.printer;
         if self.output.output == Format::Table {
@@ -173,8 +173,8 @@ impl ShowWords {
     }
 }
 
-impl CompareWords {
-    /// The declared policy, those that were named, and the oracles.
+impl CompareArguments {
+    /// The declared policy, the named ones, and the oracles.
     fn candidates(&self, declared: Option<&Arc<Declared>>) -> Vec<Candidate> {
         let mut names: Vec<&str> = self.compare.iter().map(String::as_str).collect();
         names.extend(ORACLES);
@@ -188,37 +188,37 @@ impl CompareWords {
     }
 }
 
-impl MeasureWords {
+impl MeasureArguments {
     fn measure(self) -> Measure {
         Measure { promise: self.promise, price: self.price }
     }
 }
 
-/// What is known of the service that is tried, besides the arguments.
+/// What is known about the simulated service besides the arguments.
 #[derive(Clone, Copy, Debug, Default)]
 struct Known<'a> {
-    /// What is declared of it.
+    /// Its declaration.
     declared: Option<&'a Arc<Declared>>,
-    /// Fewest and most replicas, where no manifest says.
+    /// Bounds on the number of replicas, if there is no declaration.
     bounds: Option<Bounds>,
-    /// What was learned of it as it runs.
+    /// What was learned from observing it.
     learned: Option<&'a Learned>,
 }
 
-/// What a start is taken to take where nobody says, as in the published figures.
+/// The default start-up time, as in the published figures.
 const START_UP: Duration = Duration::from_secs(60);
 
-impl ReplicaWords {
-    /// What is tried on.
+impl ReplicaArguments {
+    /// The simulated service.
     fn setting(
         &self,
         known: Known<'_>,
-        world: &WorldWords,
-        measure: MeasureWords,
+        world: &WorldArguments,
+        measure: MeasureArguments,
     ) -> Result<Setting, Failure> {
         let bounds = known.declared.map(|declared| study::widest_bounds(declared)).or(known.bounds);
         let bounds = bounds.unwrap_or(Bounds { min: 1, max: 200 });
-        // A time that is given is that of all starts.
+        // A given time applies to all starts.
         let learned = known.learned.filter(|_| self.start_up.is_none());
         let start_up = self.start_up.map(Span::as_duration).or(learned.and_then(Learned::start_up));
         Ok(Setting {
@@ -235,7 +235,7 @@ impl ReplicaWords {
     }
 
     fn capacity(&self, known: Known<'_>, bounds: Bounds) -> CapacityRule {
-        let derived = || known.declared.and_then(|declared| study::capacity_told(declared, self.target));
+        let derived = || known.declared.and_then(|declared| study::declared_capacity(declared, self.target));
         match (self.capacity, self.peak_replicas) {
             (Some(capacity), _) => CapacityRule::Given(capacity),
             (None, Some(replicas)) => CapacityRule::ForPeak(replicas),
@@ -243,14 +243,14 @@ impl ReplicaWords {
                 .learned
                 .and_then(Learned::capacity)
                 .or_else(|| derived().map(CapacityRule::Given))
-                // Room above the 99th percentile: what the published figures have is 40 of 200.
+                // Leaves room above the 99th percentile; the published figures use 40 of 200.
                 .unwrap_or_else(|| CapacityRule::ForPeak((bounds.max.saturating_mul(7) / 10).clamp(1, 40))),
         }
     }
 
-    /// What has to be assumed of the service and its replicas.
+    /// The assumptions about the service and its replicas.
     fn notes(&self, known: Known<'_>, capacity: CapacityRule) -> Vec<String> {
-        let mut notes = known.declared.map(study::notes_on).unwrap_or_default();
+        let mut notes = known.declared.map(study::assumptions).unwrap_or_default();
         let is_given = self.capacity.is_some() || self.peak_replicas.is_some();
         if let Some(learned) = known.learned {
             notes.extend((!is_given).then(|| learned.note_on_capacity()));
@@ -259,12 +259,12 @@ impl ReplicaWords {
         let is_given = is_given || known.learned.is_some_and(|learned| learned.capacity().is_some());
         match capacity {
             CapacityRule::Given(capacity) if !is_given => notes.push(format!(
-                "a replica is taken to carry {} requests a second, of which its autoscaler aims at the target share; give --capacity where that \
-                 is known",
+                "the capacity of a replica is assumed to be {} requests per second, so that its autoscaler aims at the target utilization; give \
+                 --capacity if it is known",
                 show::rate(capacity.rate())
             )),
             CapacityRule::ForPeak(replicas) if !is_given => notes.push(format!(
-                "what a replica carries is not known, and is assumed such that the 99th percentile of the load needs {replicas} of them; give --capacity"
+                "the capacity of a replica is not known; it is assumed such that the 99th percentile of the load needs {replicas} replicas; give --capacity"
             )),
             CapacityRule::Given(_) | CapacityRule::ForPeak(_) | CapacityRule::Learned { .. } => {}
         }
@@ -280,13 +280,13 @@ fn builtin(name: &str) -> Result<String, String> {
 }
 
 fn price(text: &str) -> Result<f64, String> {
-    let wrong = || format!("{text:?} is no price; write a number of zero or more, such as 0.04");
+    let wrong = || format!("{text:?} is not a price; write a number of zero or more, such as 0.04");
     text.parse().ok().filter(|price: &f64| *price >= 0.0 && price.is_finite()).ok_or_else(wrong)
 }
 
 fn capacity(text: &str) -> Result<Capacity, String> {
     let rate =
-        text.parse().map_err(|_| format!("{text:?} is no rate; write requests a second, such as 50"))?;
+        text.parse().map_err(|_| format!("{text:?} is not a rate; write requests per second, such as 50"))?;
     Capacity::per_second(rate).map_err(|error| error.to_string())
 }
 
@@ -297,5 +297,5 @@ fn share(text: &str) -> Result<Share, String> {
 fn tick(text: &str) -> Result<Span, String> {
     let span = Span::parse(text).map_err(|error| error.to_string())?;
     let is_sound = (1..=3600).contains(&span.as_duration().as_secs());
-    if is_sound { Ok(span) } else { Err(format!("a tick of {text} is not possible; give 1s to 1h")) }
+    if is_sound { Ok(span) } else { Err(format!("a tick of {text} is out of range; give 1s to 1h")) }
 }

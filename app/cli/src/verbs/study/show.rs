@@ -1,4 +1,4 @@
-//! A comparison for people: a table, a verdict, a plot; and how far it is.
+//! Shows a comparison: progress, a table, a verdict, and a plot.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use load::plot::{Between, Ink, Line};
@@ -11,7 +11,7 @@ use crate::picture;
 /// Rows of the plot.
 const HEIGHT: usize = 14;
 
-/// The line on a terminal that shows how far a comparison is; nothing elsewhere.
+/// A line on the terminal that shows the progress of a comparison; nothing without a terminal.
 pub(super) struct ProgressLine {
     bar: ProgressBar,
 }
@@ -28,7 +28,7 @@ impl ProgressLine {
     pub(super) fn show(&self, progress: Progress) {
         match progress {
             Progress::Reading(ticks) => self.bar.set_message(format!("reading: {ticks} ticks")),
-            Progress::Trying(ticks, of) => {
+            Progress::Simulating(ticks, of) => {
                 self.bar.set_length(of);
                 self.bar.set_position(ticks);
                 self.bar.set_message(format!("{} %", 100 * ticks / of.max(1)));
@@ -100,7 +100,7 @@ fn row(policy: &PolicySummary, is_best: bool, (has_least, has_price): (bool, boo
     fields
 }
 
-/// The load, and what the best policy had ready for it.
+/// A plot of the load and of the capacity under the best policy.
 pub(super) fn plot(findings: &Findings, summary: &Summary) -> String {
     let is_best = |tried: &&PolicyResult| summary.best.as_ref() == Some(&tried.name);
     let Some(tried) = findings.results.iter().find(is_best).or(findings.results.first()) else {
@@ -123,7 +123,7 @@ pub(super) fn plot(findings: &Findings, summary: &Summary) -> String {
     picture::of(&lines, HEIGHT, "h", "req/s")
 }
 
-/// Requests a second with what digits say something.
+/// Requests per second with significant digits.
 pub(super) fn rate(rate: f64) -> String {
     match rate {
         rate if rate < 1.0 => format!("{rate:.4}"),
@@ -132,7 +132,7 @@ pub(super) fn rate(rate: f64) -> String {
     }
 }
 
-/// Per cents: never a nought for what is not nothing.
+/// Per cent; values above zero are never shown as 0.
 pub(super) fn percent(percent: f64) -> String {
     match percent {
         0.0 => "0".to_owned(),

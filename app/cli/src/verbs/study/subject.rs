@@ -1,4 +1,4 @@
-//! The service that is studied: as manifests declare it, or as a server keeps it.
+//! The service to study, as declared in manifests or on a server.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,58 +9,58 @@ use model::name::ServiceName;
 use model::resource::Resource;
 
 use super::learned::Learned;
-use crate::arguments::{CommandContext, wait_for};
+use crate::context::{CommandContext, block_on};
+use crate::declared;
 use crate::failure::Failure;
-use crate::kept::{all_kept, kept};
 use crate::manifests::{self, Warnings};
 use crate::target::{ServiceArgument, Subject};
 
-/// Which service.
+/// The service to study.
 #[derive(Clone, Debug, Args)]
-pub(super) struct SubjectWords {
+pub(super) struct SubjectArguments {
     /// The service, as service/NAME
     #[arg(value_name = "SERVICE")]
     service: ServiceArgument,
-    /// A manifest that declares it, a folder of them, or - for standard input; may be given several times. Without it, as the server keeps it
+    /// A manifest that declares it, a folder of them, or - for standard input; may be given several times. By default, the declaration on
+    /// the server
     #[arg(short, long = "file", value_name = "FILE")]
     file: Vec<PathBuf>,
-    /// Use what was learned of the running service instead of declared figures: what a replica carries, and how long it takes to
-    /// start
+    /// Use figures that were learned from the running service: the capacity of a replica and its start-up time
     #[arg(long)]
     learned: bool,
 }
 
-/// A service, and the resources that say how it is scaled.
+/// A service, with the resources that declare it and its autoscaler.
 #[derive(Debug)]
 pub(super) struct StudiedService {
     pub(super) resources: Vec<Resource>,
     pub(super) declared: Arc<Declared>,
 }
 
-impl SubjectWords {
+impl SubjectArguments {
     pub(super) fn name(&self) -> &ServiceName {
         &self.service.0
     }
 
     pub(super) fn subject(&self, context: &CommandContext) -> Result<StudiedService, Failure> {
-        StudiedService::of(context, self.name(), &self.file)
+        StudiedService::read(context, self.name(), &self.file)
     }
 
-    /// What was learned of it, where that is asked for.
+    /// What was learned about it, with `--learned`.
     pub(super) fn learned(&self, context: &CommandContext) -> Result<Option<Learned>, Failure> {
-        self.learned.then(|| Learned::of(context, self.name())).transpose()
+        self.learned.then(|| Learned::fetch(context, self.name())).transpose()
     }
 }
 
 impl StudiedService {
-    /// The service `name` as `files` declare it, or without any as the server keeps it.
-    pub(super) fn of(
+    /// The service `name` as declared in `files`, or on the server without any.
+    pub(super) fn read(
         context: &CommandContext,
         name: &ServiceName,
         files: &[PathBuf],
     ) -> Result<Self, Failure> {
         let resources = if files.is_empty() {
-            wait_for(as_kept(context, name))?
+            block_on(fetch(context, name))?
         } else {
             let manifests = manifests::read(files, Warnings::Shown, context.colours)?;
             manifests.resources().cloned().collect()
@@ -70,15 +70,15 @@ impl StudiedService {
     }
 }
 
-async fn as_kept(context: &CommandContext, name: &ServiceName) -> Result<Vec<Resource>, Failure> {
+async fn fetch(context: &CommandContext, name: &ServiceName) -> Result<Vec<Resource>, Failure> {
     let client = context.client()?;
-    let service = kept(&client, Subject::Service, name.as_str()).await?.ok_or_else(|| {
+    let service = declared::fetch(&client, Subject::Service, name.as_str()).await?.ok_or_else(|| {
         let server = client.server();
         Failure::failed(format!(
             "homeostat at {server} has no service/{name}; see `homeostat get services`, or name a manifest with -f"
         ))
     })?;
-    let mut resources = all_kept(&client, Subject::Autoscaler).await?;
+    let mut resources = declared::fetch_all(&client, Subject::Autoscaler).await?;
     resources.insert(0, service);
     Ok(resources)
 }

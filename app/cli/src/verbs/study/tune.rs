@@ -1,4 +1,4 @@
-//! `tune`: settings of a service's policy that would have done better, as a diff to approve.
+//! `tune`: searches better settings for the policy of a service, and shows them as a diff.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -12,76 +12,76 @@ use serde_json::Value;
 use similar::TextDiff;
 use study::{PartSummary, Parts, SearchGoal, Tuning, TuningResult};
 
-use super::recorded::HistoryWords;
+use super::recorded::HistoryArguments;
 use super::show::{self, ProgressLine};
-use super::subject::SubjectWords;
-use super::world::{self, WorldWords};
-use super::{Known, MeasureWords, ReplicaWords};
-use crate::arguments::CommandContext;
+use super::subject::SubjectArguments;
+use super::world::{self, WorldArguments};
+use super::{Known, MeasureArguments, ReplicaArguments};
+use crate::context::CommandContext;
 use crate::failure::Failure;
 use crate::output::{Field, Output, Printer, STRING};
 use crate::paint::{Paint, Tone, printable};
 use crate::target::Subject;
 
-/// Search the settings of a service's policy over its history, and show what a change would be worth, as a diff to approve
+/// Search better settings for the policy of a service over its history, and show them as a diff with their benefit
 ///
-/// Targets, fewest replicas, stabilisation, tolerances, delays, thresholds and floors of the schedule are varied over the first
-/// part of the history. What is found is shown only if it is also better on the rest. Nothing is changed: apply what you approve.
+/// Targets, minimums, stabilization windows, tolerances, delays, thresholds and minimums of the schedule are varied over the first part of
+/// the history. A change is proposed only if it is also better on the rest. Nothing is changed: apply what you approve.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    subject: SubjectWords,
-    /// What to search for
+    subject: SubjectArguments,
+    /// What to search
     #[arg(long, value_name = "WHICH", default_value = "declared")]
     policy: PolicyArgument,
-    /// How many settings to search through at most; a few more are tried to take back what is not worth it
+    /// The maximum number of settings to search; a few more are evaluated to revert changes without benefit
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(2..=100_000))]
     runs: u32,
     /// The share of the history to search on; the rest is held out
     #[arg(long, value_name = "PART", default_value = "67%", value_parser = part)]
     search_on: f64,
     #[command(flatten)]
-    history: HistoryWords,
+    history: HistoryArguments,
     #[command(flatten)]
-    replica: ReplicaWords,
+    replica: ReplicaArguments,
     #[command(flatten)]
-    world: WorldWords,
+    world: WorldArguments,
     #[command(flatten)]
-    measure: MeasureWords,
-    /// Write the manifests with the change to this file, to be applied; nothing is written if nothing is proposed
+    measure: MeasureArguments,
+    /// Write the changed manifests to this file; nothing is written if no change is proposed
     #[arg(long, value_name = "FILE.yaml")]
     write: Option<PathBuf>,
     #[command(flatten)]
     output: Output,
 }
 
-/// Whose numbers are searched for.
+/// What to search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum PolicyArgument {
-    /// Settings of the policy that is declared
+    /// Settings of the declared policy
     Declared,
-    /// A learned policy, for a service that is sized by what it promises (scale.slo)
+    /// A learned policy, for a service with an SLO (scale.slo)
     Learned,
 }
 
-/// What a search came to, for scripts.
+/// The result of a search.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Answer {
+struct TuneReport {
     target: String,
     trace: String,
-    /// Settings that were tried, and fields that can be turned.
+    /// The number of settings that were evaluated, and of fields that were varied.
     runs: u32,
     knobs: usize,
     /// When the held-out part begins.
     split: String,
     /// Whether a change is proposed.
     is_better: bool,
-    /// On the part that was searched on.
-    searched: Sides,
-    /// On the held-out part.
-    held_out: Sides,
-    /// What would be changed; empty when nothing is proposed.
+    /// The scores on the part that was searched.
+    searched: Scores,
+    /// The scores on the held-out part.
+    held_out: Scores,
+    /// The proposed changes; empty without any.
     changes: Vec<Change>,
     /// The same as a unified diff of the manifests.
     diff: String,
@@ -89,14 +89,14 @@ struct Answer {
     notes: Vec<String>,
 }
 
-/// The declared settings, and the best that were found.
+/// The scores of the declared settings and of the best ones found.
 #[derive(Serialize)]
-struct Sides {
+struct Scores {
     before: PartSummary,
     after: Option<PartSummary>,
 }
 
-/// One field that would change; null where it is not there.
+/// A proposed change of a field; null for an absent value.
 #[derive(Serialize)]
 struct Change {
     target: String,
@@ -113,7 +113,7 @@ pub(crate) fn run(context: &CommandContext, arguments: &Arguments) -> Result<Exi
     let known = Known { declared: Some(&subject.declared), learned: learned.as_ref(), ..Known::default() };
     let mut setting = arguments.replica.setting(known, &arguments.world, arguments.measure)?;
     let notes = [history.notes, arguments.replica.notes(known, setting.capacity)].concat();
-    // Fewer than are declared may be tried, too.
+    // Fewer replicas than declared may be simulated as well.
     setting.bounds = Bounds { min: setting.bounds.min.min(1), ..setting.bounds };
     let goal = match arguments.policy {
         PolicyArgument::Declared => SearchGoal::Settings,
@@ -131,15 +131,15 @@ pub(crate) fn run(context: &CommandContext, arguments: &Arguments) -> Result<Exi
     if tuned.knobs == 0 {
         let why = match goal {
             SearchGoal::Settings => {
-                "it has no autoscaler with settings; give it min and max, or try one with simulate --compare"
+                "it has no autoscaler with settings; declare min and max, or compare policies with simulate --compare"
             }
-            SearchGoal::Policy => "learning needs an SLO, and it declares none; give it scale.slo",
+            SearchGoal::Policy => "learning needs an SLO, and it has none; declare scale.slo",
         };
         return Err(Failure::failed(format!("could not tune service/{name}: {why}")));
     }
-    let answer = Answer::of(name, &subject.resources, &tuned, arguments, notes)?;
+    let report = TuneReport::new(name, &subject.resources, &tuned, arguments, notes)?;
     let printer = context.printer;
-    printer.print(arguments.output.output, &answer, |answer| lines(answer, printer))?;
+    printer.print(arguments.output.output, &report, |report| lines(report, printer))?;
     if let (Some(path), Some(resources)) = (&arguments.write, &tuned.resources) {
         let written = std::fs::write(path, manifest::to_yaml_stream(resources)?);
         written.with_context(|| {
@@ -149,8 +149,8 @@ pub(crate) fn run(context: &CommandContext, arguments: &Arguments) -> Result<Exi
     Ok(ExitCode::SUCCESS)
 }
 
-impl Answer {
-    fn of(
+impl TuneReport {
+    fn new(
         name: &str,
         resources: &[Resource],
         tuned: &TuningResult,
@@ -158,7 +158,7 @@ impl Answer {
         notes: Vec<String>,
     ) -> Result<Self, Failure> {
         let measure = arguments.measure.measure();
-        let sides = |part: fn(&Parts) -> &fluid::Score| Sides {
+        let scores = |part: fn(&Parts) -> &fluid::Score| Scores {
             before: PartSummary::of(part(&tuned.before), measure),
             after: tuned.after.as_ref().map(|after| PartSummary::of(part(after), measure)),
         };
@@ -183,8 +183,8 @@ impl Answer {
             knobs: tuned.knobs,
             split: tuned.split.to_string(),
             is_better: tuned.resources.is_some(),
-            searched: sides(|parts| &parts.searched),
-            held_out: sides(|parts| &parts.held_out),
+            searched: scores(|parts| &parts.searched),
+            held_out: scores(|parts| &parts.held_out),
             changes,
             diff,
             verdict: tuned.verdict(measure),
@@ -193,26 +193,26 @@ impl Answer {
     }
 }
 
-/// The manifests as `apply` would take them, one against the other.
+/// A unified diff of two resources as manifests.
 fn unified(target: &str, old: &Resource, new: &Resource) -> Result<String, Failure> {
     let (old, new) = (manifest::to_yaml(old)?, manifest::to_yaml(new)?);
     let diff = TextDiff::from_lines(&old, &new);
     Ok(diff.unified_diff().context_radius(2).header(target, &format!("{target} (tuned)")).to_string())
 }
 
-fn lines(answer: &Answer, printer: Printer) -> String {
+fn lines(report: &TuneReport, printer: Printer) -> String {
     let mut text = format!(
-        "{}: {} settings of {} fields tried over {}; held out from {} on\n\n",
-        answer.target,
-        answer.runs,
-        answer.knobs,
-        printable(&answer.trace),
-        answer.split
+        "{}: {} settings of {} fields evaluated over {}; held out from {} on\n\n",
+        report.target,
+        report.runs,
+        report.knobs,
+        printable(&report.trace),
+        report.split
     );
     let mut grid =
         printer.table(&["PART", "SETTINGS", "VIOLATED", "MINUTES", "REPLICA-H", "ACTIONS", "STARTS"]);
-    for (part, sides) in [("searched", &answer.searched), ("held out", &answer.held_out)] {
-        for (settings, side) in [("declared", Some(&sides.before)), ("found", sides.after.as_ref())] {
+    for (part, scores) in [("searched", &report.searched), ("held out", &report.held_out)] {
+        for (settings, side) in [("declared", Some(&scores.before)), ("found", scores.after.as_ref())] {
             let Some(side) = side else { continue };
             grid.row([
                 Field::text(part),
@@ -225,11 +225,11 @@ fn lines(answer: &Answer, printer: Printer) -> String {
             ]);
         }
     }
-    write!(text, "{}\n{}\n", grid.finish(), answer.verdict).expect(STRING);
-    if !answer.diff.is_empty() {
-        write!(text, "\n{}", coloured(&answer.diff, printer.paint)).expect(STRING);
+    write!(text, "{}\n{}\n", grid.finish(), report.verdict).expect(STRING);
+    if !report.diff.is_empty() {
+        write!(text, "\n{}", coloured(&report.diff, printer.paint)).expect(STRING);
     }
-    for note in &answer.notes {
+    for note in &report.notes {
         writeln!(text, "note: {note}").expect(STRING);
     }
     text
@@ -248,7 +248,7 @@ fn coloured(diff: &str, paint: Paint) -> String {
     diff.lines().map(line).collect()
 }
 
-/// A part from 10 to 95 %.
+/// Parses a share from 10 to 95 %.
 fn part(text: &str) -> Result<f64, String> {
     let part = world::part(text)?;
     let is_sound = (0.1..=0.95).contains(&part);

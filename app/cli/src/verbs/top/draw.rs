@@ -1,4 +1,4 @@
-//! A frame of `top`.
+//! Draws a frame of `top`.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Alignment, Constraint, Layout, Rect};
@@ -11,7 +11,7 @@ use crate::output::Field;
 use crate::paint::{Tone, printable};
 use crate::tables;
 
-/// Lines of a table beside its rows: two of its border, one of its header.
+/// The lines of a table in addition to its rows: two for the border, one for the header.
 const FRAME_LINES: u16 = 3;
 
 /// Draws the view into `area`: services above, the replicas of the chosen one below.
@@ -40,13 +40,14 @@ pub(super) fn draw(view: &View, is_coloured: bool, area: Rect, buffer: &mut Buff
     );
 
     let rows: Vec<Vec<Field>> = view.replicas().map(|replica| tables::replica(replica, os::wall())).collect();
-    let whose = view.chosen_service().map(|service| format!(" of {}", service.name())).unwrap_or_default();
-    let title = format!(" {} replicas{whose} ", rows.len());
+    let of_service =
+        view.chosen_service().map(|service| format!(" of {}", service.name())).unwrap_or_default();
+    let title = format!(" {} replicas{of_service} ", rows.len());
     Widget::render(table(&title, tables::REPLICA_HEADER, rows, is_coloured), lower, buffer);
 
     let (text, tone) = match &view.problem {
         Some(problem) => (printable(problem), Tone::Bad),
-        None => ("q quits, arrows choose a service, Esc shows the replicas of all".to_owned(), Tone::Quiet),
+        None => ("q: quit, arrows: choose a service, Esc: replicas of all services".to_owned(), Tone::Quiet),
     };
     Line::styled(text, style(Some(tone), is_coloured)).render(foot, buffer);
 }
@@ -155,7 +156,7 @@ mod tests {
             "120m",
             "cart-0",
             "shop-0",
-            "q quits",
+            "q: quit",
         ] {
             assert!(text.contains(part), "{part} is missing in\n{text}");
         }
@@ -174,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chosen_service_stays_chosen_when_others_come() {
+    fn a_chosen_service_stays_chosen_when_others_are_added() {
         let mut view = view();
         view.apply(KeyAction::Down);
         let mut next = view.snapshot.clone();
@@ -184,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_look_is_said_and_the_old_one_stays() {
+    fn a_failed_refresh_is_reported_and_the_previous_snapshot_stays() {
         let mut view = view();
         view.problem = Some("could not reach it".into());
         let text = shown(&view);

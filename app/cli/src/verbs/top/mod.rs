@@ -1,4 +1,4 @@
-//! `top`: services and replicas as they are, live on a terminal, or one frame as text.
+//! `top`: a live view of services and replicas on a terminal, or one frame as text.
 
 mod draw;
 
@@ -12,19 +12,19 @@ use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use tokio::time::{Instant, timeout};
 
-use crate::arguments::CommandContext;
 use crate::client::Client;
+use crate::context::CommandContext;
 use crate::failure::{Failure, sentence_of};
 use crate::figures;
 use crate::output::Printer;
 use crate::tables;
 use crate::target::{ServiceArgument, Subject};
 
-/// The refresh interval: as often as the loop decides.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// The refresh interval, the same as the loop's period.
+const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long one refresh may take before the view is marked as outdated.
-const LOOK_WAIT_MAX: Duration = Duration::from_secs(3);
+/// How long a refresh may take before the view is marked as outdated.
+const REFRESH_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Show services and replicas live; q quits, arrows choose a service
 #[derive(Clone, Debug, Args)]
@@ -43,17 +43,17 @@ struct Snapshot {
     replicas: Vec<v1::Replica>,
 }
 
-/// What is shown: the last good look, which service is chosen, and what is wrong.
+/// The state of the view: the latest snapshot, the chosen service, and the error of the latest refresh.
 #[derive(Debug)]
 struct View {
     snapshot: Snapshot,
-    /// The place of the chosen service in the list; `None` shows the replicas of all.
+    /// The index of the chosen service; `None` shows the replicas of all services.
     chosen: Option<usize>,
-    /// Why the last look failed; what is shown is older then.
+    /// Why the latest refresh failed; the snapshot is then outdated.
     problem: Option<String>,
 }
 
-/// What a key asks for.
+/// The action of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum KeyAction {
     Quit,
@@ -64,12 +64,12 @@ enum KeyAction {
 
 pub(crate) async fn run(context: &CommandContext, arguments: Arguments) -> Result<(), Failure> {
     let client = context.client()?;
-    let snapshot = look(&client, arguments.service.as_ref()).await?;
+    let snapshot = refresh(&client, arguments.service.as_ref()).await?;
     if !io::stdout().is_terminal() {
         return context.printer.text(&frame(context.printer, &snapshot));
     }
     let mut terminal = ratatui::try_init()
-        .context("could not take over the terminal; `homeostat top | cat` prints one frame as text")?;
+        .context("could not initialize the terminal; `homeostat top | cat` prints one frame as text")?;
     let mut view = View { snapshot, chosen: None, problem: None };
     let ended = live(context, &mut terminal, &client, arguments.service.as_ref(), &mut view).await;
     ratatui::restore();
@@ -91,7 +91,7 @@ fn frame(printer: Printer, snapshot: &Snapshot) -> String {
     )
 }
 
-/// Looks and draws until somebody quits.
+/// Refreshes and draws until the user quits.
 async fn live(
     context: &CommandContext,
     terminal: &mut DefaultTerminal,
@@ -99,42 +99,42 @@ async fn live(
     service: Option<&ServiceArgument>,
     view: &mut View,
 ) -> Result<(), Failure> {
-    const LOST: &str = "could not draw on the terminal";
+    const DRAW_FAILED: &str = "could not draw on the terminal";
     let is_coloured = context.printer.paint.is_on;
-    let mut next_look = Instant::now() + LOOK_EVERY;
+    let mut next_refresh = Instant::now() + REFRESH_INTERVAL;
     loop {
         terminal
             .draw(|frame| draw::draw(view, is_coloured, frame.area(), frame.buffer_mut()))
-            .context(LOST)?;
-        // Nothing else runs on this thread, so it may wait for a key.
-        if event::poll(next_look.saturating_duration_since(Instant::now())).context(LOST)? {
-            // A new size, or anything else, is drawn anew at once, from what is known.
-            match action_of(&event::read().context(LOST)?) {
+            .context(DRAW_FAILED)?;
+        // Nothing else runs on this thread, so it can block until a key is pressed.
+        if event::poll(next_refresh.saturating_duration_since(Instant::now())).context(DRAW_FAILED)? {
+            // After any event, such as a new size, the current snapshot is drawn again.
+            match action_of(&event::read().context(DRAW_FAILED)?) {
                 Some(KeyAction::Quit) => return Ok(()),
                 Some(action) => view.apply(action),
                 None => {}
             }
             continue;
         }
-        match timeout(LOOK_WAIT_MAX, look(client, service)).await {
+        match timeout(REFRESH_TIMEOUT, refresh(client, service)).await {
             Ok(Ok(snapshot)) => view.show(snapshot),
             Ok(Err(Failure::Usage(error) | Failure::Failed(error))) => {
                 view.problem = Some(sentence_of(&error));
             }
-            Ok(Err(Failure::NobodyReads)) => return Ok(()),
-            Err(_) => view.problem = Some(format!("homeostat at {} does not answer", client.server())),
+            Ok(Err(Failure::OutputClosed)) => return Ok(()),
+            Err(_) => view.problem = Some(format!("homeostat at {} does not respond", client.server())),
         }
-        next_look = Instant::now() + LOOK_EVERY;
+        next_refresh = Instant::now() + REFRESH_INTERVAL;
     }
 }
 
-async fn look(client: &Client, service: Option<&ServiceArgument>) -> Result<Snapshot, Failure> {
+async fn refresh(client: &Client, service: Option<&ServiceArgument>) -> Result<Snapshot, Failure> {
     let (services, replicas) = match service {
         Some(ServiceArgument(name)) => {
-            let one: v1::Service = client.get(&format!("{}/{name}", Subject::Service.path())).await?;
+            let service: v1::Service = client.get(&format!("{}/{name}", Subject::Service.path())).await?;
             let list: v1::List<v1::Replica> =
                 client.get(&format!("{}?service={name}", Subject::Replica.path())).await?;
-            (vec![one], list.items)
+            (vec![service], list.items)
         }
         None => {
             let services: v1::List<v1::Service> = client.get(Subject::Service.path()).await?;
@@ -164,13 +164,13 @@ impl View {
         self.chosen = match (action, self.chosen, last) {
             (KeyAction::All | KeyAction::Quit, _, _) | (_, _, None) => None,
             (KeyAction::Down, None, Some(_)) => Some(0),
-            (KeyAction::Down, Some(at), Some(last)) => Some((at + 1).min(last)),
+            (KeyAction::Down, Some(index), Some(last)) => Some((index + 1).min(last)),
             (KeyAction::Up, None, Some(last)) => Some(last),
-            (KeyAction::Up, Some(at), Some(last)) => Some(at.saturating_sub(1).min(last)),
+            (KeyAction::Up, Some(index), Some(last)) => Some(index.saturating_sub(1).min(last)),
         };
     }
 
-    /// Shows a new snapshot; the chosen service stays chosen at its new position.
+    /// Shows a new snapshot. The chosen service stays chosen even if its index changes.
     fn show(&mut self, snapshot: Snapshot) {
         let name = self.chosen_service().map(|service| service.name().to_owned());
         self.chosen =

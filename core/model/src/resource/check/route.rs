@@ -1,42 +1,43 @@
-//! What must hold of a route by itself.
+//! Checks of a route by itself.
 
 use std::collections::BTreeSet;
 
-use super::{Severity, access_log, tls};
+use super::fields::{ProblemList, error, number_between};
+use super::{access_log, tls};
 use crate::resource::route::{
     BackendRef, HeaderModifier, HeaderName, Hostname, PathMatchType, PathModifier, RequestMirror,
     RouteFilter, RouteMatch, RouteRule, RouteTimeouts, ValueMatchType,
 };
-use crate::resource::{Problem, Quantity, Route, RouteSpec, Span};
+use crate::resource::{Quantity, Route, RouteSpec, Span};
 
-/// Most hosts of a route, as the Gateway API has it.
+/// Most hosts of a route, as in the Gateway API.
 const HOSTNAMES_MAX: usize = 16;
 
-/// Most rules of a route, as the Gateway API has it.
+/// Most rules of a route, as in the Gateway API.
 const RULES_MAX: usize = 16;
 
-/// Most matches of a rule, as the Gateway API has it.
+/// Most matches of a rule, as in the Gateway API.
 const MATCHES_MAX: usize = 64;
 
-/// Most headers, parameters, filters or services in one list, as the Gateway API has it.
+/// Most headers, parameters, filters or services in one list, as in the Gateway API.
 const ENTRIES_MAX: usize = 16;
 
-/// Largest weight, as the Gateway API has it: a share of a millionth can be said.
+/// Largest weight, as in the Gateway API, which allows shares down to a millionth.
 const WEIGHT_MAX: u32 = 1_000_000;
 
-/// Longest value to compare a header with, in bytes, as the Gateway API has it.
+/// Longest value to compare a header with, in bytes, as in the Gateway API.
 const HEADER_VALUE_LEN_MAX: usize = 4096;
 
-/// Longest value to compare a parameter with, in bytes, as the Gateway API has it.
+/// Longest value to compare a parameter with, in bytes, as in the Gateway API.
 const PARAM_VALUE_LEN_MAX: usize = 1024;
 
-/// Longest name of a parameter, in bytes, as the Gateway API has it.
+/// Longest name of a parameter, in bytes, as in the Gateway API.
 const PARAM_NAME_LEN_MAX: usize = 256;
 
-/// Longest time to wait for an answer: as for every other wait of the proxy.
+/// Longest timeout, as for every other wait of the proxy.
 const WAIT_MAX: Span = Span::from_secs(3600);
 
-/// Headers that say how a message is framed, or to whom: changed by themselves they would make another message of it.
+/// Headers that control the framing or the target of a message: changing them alone would change the message.
 const FRAMING: [&str; 9] = [
     "connection",
     "content-length",
@@ -52,13 +53,11 @@ const FRAMING: [&str; 9] = [
 /// Most regular expressions of a route: each may take half a megabyte.
 const EXPRESSIONS_MAX: usize = 64;
 
-/// Most of anything that a limit counts: past a million a typing error is likelier than a wish.
+/// Largest value of a limit: more than a million is probably a typing error.
 const LIMIT_MAX: u32 = 1_000_000;
 
-type Found = Vec<(Severity, Problem)>;
-
-pub(super) fn problems(route: &Route) -> Found {
-    let mut found = Found::new();
+pub(super) fn problems(route: &Route) -> ProblemList {
+    let mut found = ProblemList::new();
     let spec = &route.spec;
     at_most("spec.hostnames", "hosts", spec.hostnames.len(), HOSTNAMES_MAX, &mut found);
     at_most("spec.rules", "rules", spec.rules.len(), RULES_MAX, &mut found);
@@ -88,11 +87,7 @@ pub(super) fn problems(route: &Route) -> Found {
     found
 }
 
-fn error(path: impl Into<String>, text: impl Into<String>) -> (Severity, Problem) {
-    (Severity::Error, Problem::at(path, text))
-}
-
-fn limits(spec: &RouteSpec, found: &mut Found) {
+fn limits(spec: &RouteSpec, found: &mut ProblemList) {
     let limits = &spec.limits;
     let requests = limits.requests.as_ref();
     let numbers = [
@@ -101,24 +96,21 @@ fn limits(spec: &RouteSpec, found: &mut Found) {
         ("connections", limits.connections),
     ];
     for (field, number) in numbers.into_iter().filter_map(|(field, number)| Some((field, number?))) {
-        if number.get() > LIMIT_MAX {
-            let text = format!("it lies between 1 and {LIMIT_MAX}, not {number}");
-            found.push(error(format!("spec.limits.{field}"), text));
-        }
+        number_between(&format!("spec.limits.{field}"), number.get(), (1, LIMIT_MAX), found);
     }
     if let Some(body) = limits.body.filter(|body| *body < Quantity::ZERO || body.milli() % 1000 != 0) {
-        let text = format!("bytes are counted in whole numbers from 0, not {body}; write 1Mi for 1 MiB");
+        let text = format!("must be a whole number of bytes, at least 0, not {body}; write 1Mi for 1 MiB");
         found.push(error("spec.limits.body", text));
     }
 }
 
-fn at_most(path: &str, what: &str, count: usize, max: usize, found: &mut Found) {
+fn at_most(path: &str, what: &str, count: usize, max: usize, found: &mut ProblemList) {
     if count > max {
-        found.push(error(path, format!("there are {count} {what}, and may be {max}")));
+        found.push(error(path, format!("there may be at most {max} {what}, not {count}")));
     }
 }
 
-fn rule(at: &str, rule: &RouteRule, found: &mut Found) {
+fn rule(at: &str, rule: &RouteRule, found: &mut ProblemList) {
     at_most(&format!("{at}.matches"), "matches", rule.matches.len(), MATCHES_MAX, found);
     at_most(&format!("{at}.filters"), "filters", rule.filters.len(), ENTRIES_MAX, found);
     at_most(&format!("{at}.backendRefs"), "services", rule.backend_refs.len(), ENTRIES_MAX, found);
@@ -135,7 +127,7 @@ fn rule(at: &str, rule: &RouteRule, found: &mut Found) {
     timeouts(&format!("{at}.timeouts"), rule.timeouts, found);
 }
 
-fn a_match(at: &str, one: &RouteMatch, found: &mut Found) {
+fn a_match(at: &str, one: &RouteMatch, found: &mut ProblemList) {
     at_most(&format!("{at}.headers"), "headers", one.headers.len(), ENTRIES_MAX, found);
     at_most(&format!("{at}.queryParams"), "parameters", one.query_params.len(), ENTRIES_MAX, found);
     let mut names = BTreeSet::new();
@@ -159,23 +151,23 @@ fn a_match(at: &str, one: &RouteMatch, found: &mut Found) {
     }
 }
 
-fn value(at: &str, kind: ValueMatchType, value: &str, len_max: usize, found: &mut Found) {
+fn value(at: &str, kind: ValueMatchType, value: &str, len_max: usize, found: &mut ProblemList) {
     let at = format!("{at}.value");
     if !(1..=len_max).contains(&value.len()) {
-        found.push(error(at, format!("it has 1 to {len_max} bytes, not {}", value.len())));
+        found.push(error(at, format!("must have 1 to {len_max} bytes, not {}", value.len())));
         return;
     }
     match kind {
         ValueMatchType::Exact => {}
         ValueMatchType::RegularExpression => {
             if let Err(why) = super::super::route::expression(value) {
-                found.push(error(at, format!("it is no regular expression: {why}")));
+                found.push(error(at, format!("it is not a regular expression: {why}")));
             }
         }
     }
 }
 
-fn filter(at: &str, filter: &RouteFilter, rule: &RouteRule, found: &mut Found) {
+fn filter(at: &str, filter: &RouteFilter, rule: &RouteRule, found: &mut ProblemList) {
     match filter {
         RouteFilter::RequestHeaderModifier(modifier) => {
             headers(&format!("{at}.requestHeaderModifier"), modifier, found);
@@ -187,7 +179,7 @@ fn filter(at: &str, filter: &RouteFilter, rule: &RouteRule, found: &mut Found) {
         RouteFilter::RequestRedirect(redirect) => {
             let at = format!("{at}.requestRedirect");
             if !rule.backend_refs.is_empty() {
-                found.push(error(&at, "a rule that redirects has no backendRefs: take one of the two out"));
+                found.push(error(&at, "a rule that redirects must not have backendRefs: remove one of them"));
             }
             single_host(&at, redirect.hostname.as_ref(), found);
             replaced_path(&at, redirect.path.as_ref(), rule, found);
@@ -200,16 +192,16 @@ fn filter(at: &str, filter: &RouteFilter, rule: &RouteRule, found: &mut Found) {
     }
 }
 
-fn headers(at: &str, modifier: &HeaderModifier, found: &mut Found) {
+fn headers(at: &str, modifier: &HeaderModifier, found: &mut ProblemList) {
     let mut names: BTreeSet<String> = BTreeSet::new();
     let mut named = |at: String, name: &HeaderName| {
         let lower = name.as_str().to_ascii_lowercase();
         if FRAMING.contains(&lower.as_str()) {
             let text =
-                format!("{name} belongs to how a message is sent, and is the proxy's alone: take it out");
+                format!("{name} controls how a message is transferred, which is up to the proxy: remove it");
             found.push(error(at, text));
         } else if !names.insert(lower) {
-            found.push(error(at, format!("{name} is named twice; say in one place what becomes of it")));
+            found.push(error(at, format!("{name} is given twice; change it in one place")));
         }
     };
     for (field, settings) in [("set", &modifier.set), ("add", &modifier.add)] {
@@ -226,28 +218,28 @@ fn headers(at: &str, modifier: &HeaderModifier, found: &mut Found) {
     }
 }
 
-fn mirror(at: &str, mirror: &RequestMirror, found: &mut Found) {
+fn mirror(at: &str, mirror: &RequestMirror, found: &mut ProblemList) {
     backend(&format!("{at}.backendRef"), &mirror.backend_ref, found);
     if mirror.percent.is_some() && mirror.fraction.is_some() {
-        found.push(error(at, "the share is said by percent or by fraction, not by both: take one out"));
+        found.push(error(at, "the share is given by percent or by fraction, not by both: remove one"));
     }
-    if let Some(percent) = mirror.percent.filter(|percent| *percent > 100) {
-        found.push(error(format!("{at}.percent"), format!("it lies between 0 and 100, not {percent}")));
+    if let Some(percent) = mirror.percent {
+        number_between(&format!("{at}.percent"), percent, (0, 100), found);
     }
     if let Some(fraction) = mirror.fraction.filter(|it| it.numerator > it.denominator.get()) {
-        let text = format!("{} of {} is more than all", fraction.numerator, fraction.denominator);
+        let text = format!("{} of {} is more than 1", fraction.numerator, fraction.denominator);
         found.push(error(format!("{at}.fraction.numerator"), text));
     }
 }
 
-fn single_host(at: &str, host: Option<&Hostname>, found: &mut Found) {
+fn single_host(at: &str, host: Option<&Hostname>, found: &mut ProblemList) {
     if let Some(host) = host.filter(|host| host.suffix().is_some()) {
-        let text = format!("one host is needed here, and {host} stands for many");
+        let text = format!("must be a single host, not a wildcard: {host}");
         found.push(error(format!("{at}.hostname"), text));
     }
 }
 
-fn replaced_path(at: &str, path: Option<&PathModifier>, rule: &RouteRule, found: &mut Found) {
+fn replaced_path(at: &str, path: Option<&PathModifier>, rule: &RouteRule, found: &mut ProblemList) {
     match path {
         Some(PathModifier::ReplacePrefixMatch(_)) => {
             let has_one_prefix = match rule.matches.as_slice() {
@@ -264,12 +256,12 @@ fn replaced_path(at: &str, path: Option<&PathModifier>, rule: &RouteRule, found:
     }
 }
 
-fn filters_together(at: &str, rule: &RouteRule, found: &mut Found) {
+fn filters_together(at: &str, rule: &RouteRule, found: &mut ProblemList) {
     let place = |is_meant: fn(&RouteFilter) -> bool| rule.filters.iter().position(is_meant);
     let redirect = place(|filter| matches!(filter, RouteFilter::RequestRedirect(_)));
     let rewrite = place(|filter| matches!(filter, RouteFilter::UrlRewrite(_)));
     if let (Some(_), Some(i)) = (redirect, rewrite) {
-        let text = "a rule that redirects sends nothing on that could be rewritten: take one of the two out";
+        let text = "a rule that redirects forwards no request that could be rewritten: remove one of them";
         found.push(error(format!("{at}.filters[{i}]"), text));
     }
     let mut seen = BTreeSet::new();
@@ -287,20 +279,17 @@ fn filters_together(at: &str, rule: &RouteRule, found: &mut Found) {
     }
 }
 
-fn backend(at: &str, backend: &BackendRef, found: &mut Found) {
-    if backend.weight > WEIGHT_MAX {
-        let text = format!("it lies between 0 and {WEIGHT_MAX}, not {}", backend.weight);
-        found.push(error(format!("{at}.weight"), text));
-    }
+fn backend(at: &str, backend: &BackendRef, found: &mut ProblemList) {
+    number_between(&format!("{at}.weight"), backend.weight, (0, WEIGHT_MAX), found);
 }
 
-fn timeouts(at: &str, timeouts: RouteTimeouts, found: &mut Found) {
+fn timeouts(at: &str, timeouts: RouteTimeouts, found: &mut ProblemList) {
     let spans = [("request", timeouts.request), ("backendRequest", timeouts.backend_request)];
     for (field, span) in spans.into_iter().filter_map(|(field, span)| Some((field, span?))) {
         if span > WAIT_MAX {
             found.push(error(
                 format!("{at}.{field}"),
-                format!("it lies between 0s and {WAIT_MAX}, not {span}"),
+                format!("must be between 0s and {WAIT_MAX}, not {span}"),
             ));
         }
     }
@@ -308,7 +297,8 @@ fn timeouts(at: &str, timeouts: RouteTimeouts, found: &mut Found) {
         && whole > Span::ZERO
         && one > whole
     {
-        let text = format!("one try may not take longer than all of them: it is at most {whole}, not {one}");
+        let text =
+            format!("the timeout of one try must not exceed that of the request: at most {whole}, not {one}");
         found.push(error(format!("{at}.backendRequest"), text));
     }
 }

@@ -1,63 +1,61 @@
-//! What must hold of a service by itself.
+//! Checks of a service by itself.
 
 use std::collections::BTreeSet;
 
-use super::{Severity, elsewhere, external, guarded, metric_source, tls};
+use super::fields::{
+    COMMAND_BYTES_MAX, ProblemList, error, metric_name, number_between, time_between, warning,
+};
+use super::{Severity, elsewhere, external, guard_limit, tls};
 use crate::resource::{
     Adaptive, AutoscalerSpec, Balance, Check, Count, Expose, HashKey, Hedge, IN_FLIGHT_MAX, Limits, Outliers,
-    Port, PortName, Probe, Problem, Protocol, Quantity, REPLICAS_MAX, Remove, Scale, Service, ServiceSpec,
+    Port, PortName, Probe, Protocol, Quantity, REPLICAS_MAX, Remove, Scale, Service, ServiceSpec,
     SlowReplica, Span, TOLERANCE_PERCENT_MAX,
 };
 
-/// Most ports of one service: each replica reserves each of them, and the dynamic range holds 28,232.
+/// Most ports of one service: each replica reserves all of them, and the dynamic range has 28,232.
 const PORTS_MAX: usize = 64;
 
-/// Shortest pace of a probe. Faster costs more than the service itself.
+/// Shortest interval of a probe: more frequent checks cost more than the service itself.
 const PROBE_EVERY_MIN: Span = Span::from_millis(10);
 
-/// Shortest time to wait for anything: the resolution of the loop's clock.
+/// Shortest wait: the resolution of the loop's clock.
 const WAIT_MIN: Span = Span::from_millis(1);
 
-/// Longest time to wait for anything: past an hour it is a typing error more often than a wish.
+/// Longest wait: more than an hour is probably a typing error.
 const WAIT_MAX: Span = Span::from_secs(3600);
 
-/// Shortest time without a request after which a service may rest: less would cost more starts than it saves.
-const REST_AFTER_MIN: Span = Span::from_secs(1);
+/// Shortest idle time before a service is scaled to zero: less would cost more starts than it saves.
+const IDLE_MIN: Span = Span::from_secs(1);
 
-/// Longest time without a request after which a service rests: what is asked once a day would never rest with more.
-const REST_AFTER_MAX: Span = Span::from_secs(86_400);
+/// Longest idle time before a service is scaled to zero: with more, a service with daily requests would never be.
+const IDLE_MAX: Span = Span::from_secs(86_400);
 
-/// Most schedules of a service: an hour of each day of the week would need 168, and nobody could follow them.
+/// Most schedules of a service: more could not be understood by people.
 const SCHEDULES_MAX: usize = 64;
 
-/// Most changes of direction that a budget allows: who allows more has none.
+/// Most changes of direction that can be allowed: more is no limit.
 const FLAPS_MAX: u32 = 100;
 
-/// Shortest window of a schedule: crontab knows nothing shorter.
+/// Shortest window of a schedule: the resolution of crontab.
 const WINDOW_MIN: Span = Span::from_secs(60);
 
-/// Longest window of a schedule: one that begins once a year holds always by then.
+/// Longest window of a schedule: a yearly one is then always active.
 const WINDOW_MAX: Span = Span::from_secs(366 * 86_400);
 
-/// Most failures in a row that a replica may need before it is left out: who wants more wants never.
+/// Most failures in a row before a replica is ejected: more is practically never.
 const FAILURES_MAX: u32 = 1000;
 
-/// Most replicas that may be left out at once, in percent: beyond the half nobody is, since what they share is likelier to be ill.
+/// Most replicas that may be ejected at once, in percent: when more than half fail, the cause is probably shared.
 const EJECTED_PERCENT_MAX: u32 = 50;
 
-/// Shortest time that answers are looked at, or a replica is left out: that of the proxy's tick.
+/// Shortest window for comparing answers, and shortest ejection: the proxy's tick.
 const WINDOW_OF_ANSWERS_MIN: Span = Span::from_millis(100);
 
 /// Least memory of a replica, in bytes: no process starts in less than 1 MiB.
 const MEMORY_MIN: i64 = 1024 * 1024;
 
-/// Longest command line with environment, in bytes: half of what Linux takes by default (`ARG_MAX`, 2 MiB).
-pub(super) const COMMAND_BYTES_MAX: usize = 1024 * 1024;
-
-pub(super) type Found = Vec<(Severity, Problem)>;
-
-pub(super) fn problems(service: &Service) -> Found {
-    let mut found = Found::new();
+pub(super) fn problems(service: &Service) -> ProblemList {
+    let mut found = ProblemList::new();
     let spec = &service.spec;
     run(spec, &mut found);
     resources(spec, &mut found);
@@ -70,14 +68,14 @@ pub(super) fn problems(service: &Service) -> Found {
         elsewhere::problems(spec, expose, &mut found);
     }
     dependencies(service, &mut found);
-    rest(spec, &mut found);
+    scale_to_zero(spec, &mut found);
     schedules(&spec.scale, &mut found);
-    guarded::of_service(&spec.scale, &mut found);
+    guard_limit::of_service(&spec.scale, &mut found);
     vertical(&spec.scale, &mut found);
     flaps(&spec.scale, &mut found);
     removal(&spec.scale, &mut found);
     match service.autoscaler() {
-        Ok(Some(autoscaler)) => not_looked_at(&autoscaler, &mut found),
+        Ok(Some(autoscaler)) => unused_metrics(&autoscaler, &mut found),
         Ok(None) => {}
         Err(problems) => {
             found.extend(problems.into_vec().into_iter().map(|problem| (Severity::Error, problem)));
@@ -86,14 +84,10 @@ pub(super) fn problems(service: &Service) -> Found {
     found
 }
 
-pub(super) fn error(path: impl Into<String>, text: impl Into<String>) -> (Severity, Problem) {
-    (Severity::Error, Problem::at(path, text))
-}
-
-fn run(spec: &ServiceSpec, found: &mut Found) {
+fn run(spec: &ServiceSpec, found: &mut ProblemList) {
     let run = &spec.run;
     match run.command.first() {
-        None => found.push(error("spec.run.command", "a command names at least a program")),
+        None => found.push(error("spec.run.command", "the command must name a program")),
         Some(program) if program.is_empty() => {
             found.push(error("spec.run.command[0]", "the name of the program must not be empty"));
         }
@@ -101,25 +95,24 @@ fn run(spec: &ServiceSpec, found: &mut Found) {
     }
     for (i, argument) in run.command.iter().enumerate().filter(|(_, argument)| argument.contains('\0')) {
         let at = format!("spec.run.command[{i}]");
-        found.push(error(at, format!("an argument cannot hold a zero byte: {argument:?}")));
+        found.push(error(at, format!("an argument must not contain a zero byte: {argument:?}")));
     }
     for (name, value) in &run.env {
         let at = format!("spec.run.env.{name}");
         if name.is_empty() || name.contains(['=', '\0']) {
-            let text = format!(
-                "the name of a variable is not empty and holds neither '=' nor a zero byte: {name:?}"
-            );
+            let text =
+                format!("the name of a variable must not be empty, nor contain '=' or a zero byte: {name:?}");
             found.push(error(&at, text));
         }
         if value.contains('\0') {
-            found.push(error(&at, format!("the value of {name} cannot hold a zero byte")));
+            found.push(error(&at, format!("the value of {name} must not contain a zero byte")));
         }
     }
     let arguments: usize = run.command.iter().map(|argument| argument.len() + 1).sum();
     let variables: usize = run.env.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
     if arguments + variables > COMMAND_BYTES_MAX {
         let text = format!(
-            "command and env have {} bytes, at most {COMMAND_BYTES_MAX} can be passed",
+            "command and env have {} bytes, and at most {COMMAND_BYTES_MAX} are allowed",
             arguments + variables
         );
         found.push(error("spec.run", text));
@@ -127,12 +120,12 @@ fn run(spec: &ServiceSpec, found: &mut Found) {
     let paths = [("workingDirectory", &run.working_directory), ("user", &run.user)];
     for (field, text) in paths.into_iter().filter_map(|(field, text)| Some((field, text.as_ref()?))) {
         if text.is_empty() || text.contains('\0') {
-            found.push(error(format!("spec.run.{field}"), "it must not be empty, nor hold a zero byte"));
+            found.push(error(format!("spec.run.{field}"), "must not be empty or contain a zero byte"));
         }
     }
 }
 
-fn resources(spec: &ServiceSpec, found: &mut Found) {
+fn resources(spec: &ServiceSpec, found: &mut ProblemList) {
     if let Some(cpu) = spec.resources.cpu.filter(|cpu| *cpu <= Quantity::ZERO) {
         found.push(error("spec.resources.cpu", format!("a replica needs more than 0 cores, not {cpu}")));
     }
@@ -148,7 +141,7 @@ fn resources(spec: &ServiceSpec, found: &mut Found) {
     }
 }
 
-fn ports(spec: &ServiceSpec, found: &mut Found) {
+fn ports(spec: &ServiceSpec, found: &mut ProblemList) {
     if spec.ports.len() > PORTS_MAX {
         let text = format!("a service has at most {PORTS_MAX} ports, this one has {}", spec.ports.len());
         found.push(error("spec.ports", text));
@@ -166,42 +159,32 @@ fn ports(spec: &ServiceSpec, found: &mut Found) {
         } else if may_have_several_replicas(&spec.scale) {
             let text = format!(
                 "only one replica on a machine can listen on the fixed port {number}, and this service may have more; \
-                 leave the number out, and each gets a free one"
+                 remove the number, so that each gets a free one"
             );
-            found.push((Severity::Warning, Problem::at(at, text)));
+            found.push(warning(at, text));
         }
     }
 }
 
-fn rest(spec: &ServiceSpec, found: &mut Found) {
+fn scale_to_zero(spec: &ServiceSpec, found: &mut ProblemList) {
     let Some(to_zero) = spec.scale.to_zero else { return };
     let at = "spec.scale.toZero";
     if spec.scale.count == Count::Fixed(0) {
         found
-            .push(error(at, "replicas is 0: no request could start one; say how many run while it is awake"));
+            .push(error(at, "replicas is 0, so no request could start one: give the number of replicas that run while there are requests"));
     }
-    if !(REST_AFTER_MIN..=REST_AFTER_MAX).contains(&to_zero.after) {
-        let text = format!("{} is not between {REST_AFTER_MIN} and {REST_AFTER_MAX}", to_zero.after);
-        found.push(error(format!("{at}.after"), text));
-    }
-    if !(WAIT_MIN..=WAIT_MAX).contains(&to_zero.wait) {
-        let text = format!("{} is not between {WAIT_MIN} and {WAIT_MAX}", to_zero.wait);
-        found.push(error(format!("{at}.wait"), text));
-    }
+    time_between(&format!("{at}.after"), to_zero.after, (IDLE_MIN, IDLE_MAX), found);
+    wait(&format!("{at}.wait"), to_zero.wait, WAIT_MIN, found);
 }
 
-fn schedules(scale: &Scale, found: &mut Found) {
+fn schedules(scale: &Scale, found: &mut ProblemList) {
     if scale.schedule.len() > SCHEDULES_MAX {
         let text = format!("a service has at most {SCHEDULES_MAX} schedules, not {}", scale.schedule.len());
         found.push(error("spec.scale.schedule", text));
     }
     for (i, schedule) in scale.schedule.iter().enumerate() {
         let at = format!("spec.scale.schedule[{i}]");
-        let duration = schedule.duration;
-        if !(WINDOW_MIN..=WINDOW_MAX).contains(&duration) {
-            let text = format!("{duration} is not between {WINDOW_MIN} and {WINDOW_MAX}");
-            found.push(error(format!("{at}.duration"), text));
-        }
+        time_between(&format!("{at}.duration"), schedule.duration, (WINDOW_MIN, WINDOW_MAX), found);
         match (schedule.min, schedule.max) {
             (None, None) => {
                 found.push(error(
@@ -222,51 +205,40 @@ fn schedules(scale: &Scale, found: &mut Found) {
     }
 }
 
-/// Metrics that decide nothing, because the policy looks at another one alone.
-fn not_looked_at(autoscaler: &AutoscalerSpec, found: &mut Found) {
+/// Warns about metrics without effect, because the policy uses only one of them.
+fn unused_metrics(autoscaler: &AutoscalerSpec, found: &mut ProblemList) {
     let (policy, metrics) = (&autoscaler.policy, &autoscaler.metrics);
     let Some(only) = policy.only_metric(metrics) else { return };
     for (i, metric) in metrics.iter().enumerate().filter(|(i, _)| *i != only) {
-        let (name, looked_at) = (metric.name(), metrics[only].name());
-        let text = format!(
-            "{name} is shown and decides nothing: policy {} looks at {looked_at} alone",
-            policy.name()
-        );
-        found.push((Severity::Warning, Problem::at(format!("spec.scale.metrics[{i}]"), text)));
+        let (name, used) = (metric.name(), metrics[only].name());
+        let text = format!("{name} is shown but has no effect: policy {} uses only {used}", policy.name());
+        found.push(warning(format!("spec.scale.metrics[{i}]"), text));
     }
 }
 
-/// The metrics by which it is said who goes and who must stay.
-fn removal(scale: &Scale, found: &mut Found) {
+/// The metrics that determine which replicas are removed, and which must stay.
+fn removal(scale: &Scale, found: &mut ProblemList) {
     if let Remove::Cheapest(metric) = &scale.remove {
-        metric_source::name("spec.scale.remove.cheapest", metric, found);
+        metric_name("spec.scale.remove.cheapest", metric, found);
     }
     if let Some(metric) = &scale.protect {
-        metric_source::name("spec.scale.protect", metric, found);
+        metric_name("spec.scale.protect", metric, found);
     }
 }
 
-fn flaps(scale: &Scale, found: &mut Found) {
+fn flaps(scale: &Scale, found: &mut ProblemList) {
     let Some(flaps) = scale.flaps else { return };
-    if !(1..=FLAPS_MAX).contains(&flaps.most) {
-        found.push(error(
-            "spec.scale.flaps.most",
-            format!("it lies between 1 and {FLAPS_MAX}, not {}", flaps.most),
-        ));
-    }
-    if !(REST_AFTER_MIN..=REST_AFTER_MAX).contains(&flaps.per) {
-        let text = format!("{} is not between {REST_AFTER_MIN} and {REST_AFTER_MAX}", flaps.per);
-        found.push(error("spec.scale.flaps.per", text));
-    }
+    number_between("spec.scale.flaps.most", flaps.most, (1, FLAPS_MAX), found);
+    time_between("spec.scale.flaps.per", flaps.per, (IDLE_MIN, IDLE_MAX), found);
 }
 
-fn vertical(scale: &Scale, found: &mut Found) {
+fn vertical(scale: &Scale, found: &mut ProblemList) {
     let Some(vertical) = &scale.vertical else { return };
     for (name, range) in [("cpu", &vertical.cpu), ("memory", &vertical.memory)] {
         let at = format!("spec.scale.vertical.{name}");
         for (end, amount) in [("min", range.min), ("max", range.max)] {
             if amount.is_some_and(|amount| amount <= Quantity::ZERO) {
-                found.push(error(format!("{at}.{end}"), "an amount of a resource is above zero"));
+                found.push(error(format!("{at}.{end}"), "an amount of a resource must be above 0"));
             }
         }
         if let (Some(min), Some(max)) = (range.min, range.max)
@@ -281,17 +253,17 @@ fn may_have_several_replicas(scale: &Scale) -> bool {
     scale.bounds().max > 1 || scale.schedule.iter().any(|schedule| schedule.min.is_some_and(|min| min > 1))
 }
 
-fn probes(spec: &ServiceSpec, found: &mut Found) {
+fn probes(spec: &ServiceSpec, found: &mut ProblemList) {
     let probes = &spec.probes;
     let named =
         [("startup", &probes.startup), ("readiness", &probes.readiness), ("liveness", &probes.liveness)];
     for (field, probe) in named.into_iter().filter_map(|(field, probe)| Some((field, probe.as_ref()?))) {
-        one_probe(&format!("spec.probes.{field}"), probe, &spec.ports, found);
+        check_probe(&format!("spec.probes.{field}"), probe, &spec.ports, found);
     }
 }
 
-fn one_probe(at: &str, probe: &Probe, ports: &[Port], found: &mut Found) {
-    let way = match &probe.check {
+fn check_probe(at: &str, probe: &Probe, ports: &[Port], found: &mut ProblemList) {
+    let kind = match &probe.check {
         Check::Http(_) => "http",
         Check::Tcp(_) => "tcp",
         Check::Grpc(_) => "grpc",
@@ -300,19 +272,19 @@ fn one_probe(at: &str, probe: &Probe, ports: &[Port], found: &mut Found) {
     let over_tcp = |port: &&Port| port.protocol.is_over_tcp();
     match probe.check.port() {
         Some(port) if !has_port(ports, port) => {
-            found.push(error(format!("{at}.{way}.port"), no_such_port(port, ports)));
+            found.push(error(format!("{at}.{kind}.port"), no_such_port(port, ports)));
         }
         Some(name) if !ports.iter().filter(over_tcp).any(|port| port.name == *name) => {
             let text = format!(
-                "a probe by {way} connects over TCP, and port {name} is of UDP: name another, or ask by command"
+                "a probe by {kind} connects over TCP, and port {name} is a UDP port: name another, or use a command"
             );
-            found.push(error(format!("{at}.{way}.port"), text));
+            found.push(error(format!("{at}.{kind}.port"), text));
         }
         None if probe.check.needs_port() && !ports.iter().any(|port| port.protocol.is_over_tcp()) => {
             let text = format!(
-                "a probe by {way} needs a port of TCP to ask, and the service has none: add one under spec.ports, or ask by command"
+                "a probe by {kind} needs a TCP port, and the service has none: add one under spec.ports, or use a command"
             );
-            found.push(error(format!("{at}.{way}"), text));
+            found.push(error(format!("{at}.{kind}"), text));
         }
         Some(_) | None => {}
     }
@@ -321,11 +293,11 @@ fn one_probe(at: &str, probe: &Probe, ports: &[Port], found: &mut Found) {
     {
         found.push(error(
             format!("{at}.http.path"),
-            "the path of a request holds no space and no control character",
+            "the path of a request must not contain spaces or control characters",
         ));
     }
-    within(&format!("{at}.every"), probe.every, PROBE_EVERY_MIN, found);
-    within(&format!("{at}.timeout"), probe.timeout, WAIT_MIN, found);
+    wait(&format!("{at}.every"), probe.every, PROBE_EVERY_MIN, found);
+    wait(&format!("{at}.timeout"), probe.timeout, WAIT_MIN, found);
 }
 
 fn has_port(ports: &[Port], name: &PortName) -> bool {
@@ -340,27 +312,26 @@ fn no_such_port(name: &PortName, ports: &[Port]) -> String {
     format!("the service has no port {name}; its ports are {}", known.join(", "))
 }
 
-fn waits(spec: &ServiceSpec, found: &mut Found) {
-    within("spec.stop.grace", spec.stop.grace, Span::ZERO, found);
-    within("spec.stop.drain", spec.stop.drain, Span::ZERO, found);
+fn waits(spec: &ServiceSpec, found: &mut ProblemList) {
+    wait("spec.stop.grace", spec.stop.grace, Span::ZERO, found);
+    wait("spec.stop.drain", spec.stop.drain, Span::ZERO, found);
     if let Some(expose) = &spec.expose {
         if let Some(slow_start) = expose.slow_start {
-            within("spec.expose.slowStart", slow_start, WAIT_MIN, found);
+            wait("spec.expose.slowStart", slow_start, WAIT_MIN, found);
         }
-        within("spec.expose.timeouts.connect", expose.timeouts.connect, WAIT_MIN, found);
-        within("spec.expose.timeouts.response", expose.timeouts.response, WAIT_MIN, found);
-        within("spec.expose.timeouts.idle", expose.timeouts.idle, WAIT_MIN, found);
-        within("spec.expose.timeouts.stream", expose.timeouts.stream, WAIT_MIN, found);
+        wait("spec.expose.timeouts.connect", expose.timeouts.connect, WAIT_MIN, found);
+        wait("spec.expose.timeouts.response", expose.timeouts.response, WAIT_MIN, found);
+        wait("spec.expose.timeouts.idle", expose.timeouts.idle, WAIT_MIN, found);
+        wait("spec.expose.timeouts.stream", expose.timeouts.stream, WAIT_MIN, found);
     }
 }
 
-fn within(path: &str, span: Span, min: Span, found: &mut Found) {
-    if span < min || span > WAIT_MAX {
-        found.push(error(path, format!("it lies between {min} and {WAIT_MAX}, not {span}")));
-    }
+/// Reports a time that is not between `min` and the longest wait.
+fn wait(path: &str, time: Span, min: Span, found: &mut ProblemList) {
+    time_between(path, time, (min, WAIT_MAX), found);
 }
 
-fn exposed(expose: &Expose, ports: &[Port], found: &mut Found) {
+fn exposed(expose: &Expose, ports: &[Port], found: &mut ProblemList) {
     if !has_port(ports, &expose.port) {
         found.push(error("spec.expose.port", no_such_port(&expose.port, ports)));
     }
@@ -368,153 +339,135 @@ fn exposed(expose: &Expose, ports: &[Port], found: &mut Found) {
     hedge(expose.hedge, found);
     outliers(&expose.outliers, found);
     if !expose.hash.is_default() && expose.balance != Balance::ConsistentHash {
-        let text =
-            "it has no effect unless spec.expose.balance is consistentHash: set that, or take this out";
+        let text = "it has no effect unless spec.expose.balance is consistentHash: set that, or remove this";
         found.push(error("spec.expose.hash", text));
     }
     if let Some(port) = ports.iter().find(|port| port.name == expose.port) {
-        spoken(expose, port.protocol, found);
+        unsupported_by_protocol(expose, port.protocol, found);
     }
     if let Some(tls) = &expose.tls {
         tls::problems("spec.expose.tls", tls, found);
     }
 }
 
-/// What cannot be had of those who speak so.
-fn spoken(expose: &Expose, protocol: Protocol, found: &mut Found) {
+/// Settings that the protocol of the port does not support.
+fn unsupported_by_protocol(expose: &Expose, protocol: Protocol, found: &mut ProblemList) {
     match protocol {
         Protocol::Http => {}
         Protocol::Http2 | Protocol::Grpc => {
             if expose.proxy_protocol.send.is_some() {
-                let text = "connections of HTTP/2 to a replica are shared by all clients and cannot say whose they are: take it out, \
-                            and read X-Forwarded-For";
+                let text = "HTTP/2 connections to a replica are shared by all clients, so a header per connection cannot name the client: remove \
+                            it, and use X-Forwarded-For";
                 found.push(error("spec.expose.proxyProtocol.send", text));
             }
         }
         Protocol::Tcp => {
             if matches!(expose.hash, HashKey::Header(_) | HashKey::Cookie(_)) {
-                let text = "nobody looks into plain TCP, so that clients are told apart by their address alone: take it out";
+                let text =
+                    "plain TCP is not parsed, so clients can be told apart only by their address: remove it";
                 found.push(error("spec.expose.hash", text));
             }
             if expose.access_log.is_some() {
-                let text = "nobody looks into plain TCP, so that there are no requests to log: take it out";
+                let text = "plain TCP is not parsed, so there are no requests to log: remove it";
                 found.push(error("spec.expose.accessLog", text));
             }
             if expose.limits.adaptive.is_some() {
-                let text = "nobody looks into plain TCP, so that no answer tells how busy the service is: limit inFlight instead";
+                let text = "plain TCP is not parsed, so there are no response times to adapt to: limit inFlight instead";
                 found.push(error("spec.expose.limits.adaptive", text));
             }
             if expose.hedge.is_some() {
-                let text =
-                    "nobody looks into plain TCP, so that there is no request to send twice: take it out";
+                let text = "plain TCP is not parsed, so there are no requests to send twice: remove it";
                 found.push(error("spec.expose.hedge", text));
             }
             if expose.outliers.slow.is_some() {
-                let text = "how long a connection lasts does not say how fast a replica answers: take it out";
+                let text = "the duration of a connection does not show how fast a replica answers: remove it";
                 found.push(error("spec.expose.outliers.slow", text));
             }
         }
-        Protocol::Udp => spoken_in_datagrams(expose, found),
+        Protocol::Udp => unsupported_by_udp(expose, found),
     }
 }
 
-/// What cannot be had where there are datagrams alone.
-fn spoken_in_datagrams(expose: &Expose, found: &mut Found) {
-    let by_name = matches!(expose.hash, HashKey::Header(_) | HashKey::Cookie(_));
-    let refused = [
-        (
-            "hash",
-            by_name,
-            "nobody looks into datagrams, so that clients are told apart by their address alone",
-        ),
+/// Settings that UDP does not support.
+fn unsupported_by_udp(expose: &Expose, found: &mut ProblemList) {
+    let is_by_name = matches!(expose.hash, HashKey::Header(_) | HashKey::Cookie(_));
+    let unsupported = [
+        ("hash", is_by_name, "datagrams are not parsed, so clients can be told apart only by their address"),
         (
             "accessLog",
             expose.access_log.is_some(),
-            "nobody looks into datagrams, so that there are no requests to log",
+            "datagrams are not parsed, so there are no requests to log",
         ),
         (
             "limits.adaptive",
             expose.limits.adaptive.is_some(),
-            "nobody looks into datagrams, so that no answer tells how busy the service is",
+            "datagrams are not parsed, so there are no response times to adapt to",
         ),
-        (
-            "hedge",
-            expose.hedge.is_some(),
-            "nobody looks into datagrams, so that there is no request to send twice",
-        ),
+        ("hedge", expose.hedge.is_some(), "datagrams are not parsed, so there are no requests to send twice"),
         (
             "outliers.slow",
             expose.outliers.slow.is_some(),
-            "how long a session lasts does not say how fast a replica answers",
+            "the duration of a session does not show how fast a replica answers",
         ),
-        ("tls", expose.tls.is_some(), "TLS is spoken over connections, and UDP has none"),
+        ("tls", expose.tls.is_some(), "TLS needs connections, and UDP has none"),
         (
             "proxyProtocol",
             !expose.proxy_protocol.is_none(),
-            "its header goes in front of a connection, and UDP has none",
+            "its header precedes a connection, and UDP has none",
         ),
-        ("external", !expose.external.is_empty(), "balancers of your own are told of services of TCP alone"),
+        ("external", !expose.external.is_empty(), "external balancers support only services over TCP"),
     ];
-    for (field, _, why) in refused.into_iter().filter(|(_, is_asked, _)| *is_asked) {
-        found.push(error(format!("spec.expose.{field}"), format!("{why}: take it out")));
+    for (field, _, why) in unsupported.into_iter().filter(|(_, is_set, _)| *is_set) {
+        found.push(error(format!("spec.expose.{field}"), format!("{why}: remove it")));
     }
 }
 
-fn limits(limits: &Limits, found: &mut Found) {
-    let mut between = |field: &str, least: u32, most: u32, it: Option<u32>| {
-        if let Some(it) = it.filter(|it| !(least..=most).contains(it)) {
-            let text = format!("it lies between {least} and {most}, not {it}");
-            found.push(error(format!("spec.expose.limits.{field}"), text));
-        }
+fn limits(limits: &Limits, found: &mut ProblemList) {
+    let mut between = |field: &str, number: u32, range: (u32, u32)| {
+        number_between(&format!("spec.expose.limits.{field}"), number, range, found);
     };
-    between("inFlight", 1, IN_FLIGHT_MAX, limits.in_flight);
-    between("inFlightPerReplica", 1, IN_FLIGHT_MAX, limits.in_flight_per_replica);
+    if let Some(in_flight) = limits.in_flight {
+        between("inFlight", in_flight, (1, IN_FLIGHT_MAX));
+    }
+    if let Some(in_flight) = limits.in_flight_per_replica {
+        between("inFlightPerReplica", in_flight, (1, IN_FLIGHT_MAX));
+    }
     let Some(Adaptive { min, max, tolerance_percent }) = limits.adaptive else { return };
-    between("adaptive.max", 1, IN_FLIGHT_MAX, Some(max));
-    between("adaptive.min", 1, max.clamp(1, IN_FLIGHT_MAX), Some(min));
-    between("adaptive.tolerancePercent", 0, TOLERANCE_PERCENT_MAX, Some(tolerance_percent));
+    between("adaptive.max", max, (1, IN_FLIGHT_MAX));
+    between("adaptive.min", min, (1, max.clamp(1, IN_FLIGHT_MAX)));
+    between("adaptive.tolerancePercent", tolerance_percent, (0, TOLERANCE_PERCENT_MAX));
 }
 
-fn outliers(outliers: &Outliers, found: &mut Found) {
+fn outliers(outliers: &Outliers, found: &mut ProblemList) {
     let at = "spec.expose.outliers";
     let Outliers { failures_in_a_row, ejection, longest, max_percent, slow } = *outliers;
-    in_range(&format!("{at}.failuresInARow"), failures_in_a_row, 1, FAILURES_MAX, found);
-    in_range(&format!("{at}.maxPercent"), max_percent, 1, EJECTED_PERCENT_MAX, found);
-    within(&format!("{at}.ejection"), ejection, WINDOW_OF_ANSWERS_MIN, found);
-    within(&format!("{at}.longest"), longest, ejection.max(WINDOW_OF_ANSWERS_MIN), found);
+    number_between(&format!("{at}.failuresInARow"), failures_in_a_row, (1, FAILURES_MAX), found);
+    number_between(&format!("{at}.maxPercent"), max_percent, (1, EJECTED_PERCENT_MAX), found);
+    wait(&format!("{at}.ejection"), ejection, WINDOW_OF_ANSWERS_MIN, found);
+    wait(&format!("{at}.longest"), longest, ejection.max(WINDOW_OF_ANSWERS_MIN), found);
     let Some(SlowReplica { percent, at_least, window, answers }) = slow else { return };
-    in_range(&format!("{at}.slow.percent"), percent, 110, 10_000, found);
-    in_range(&format!("{at}.slow.answers"), answers, 1, IN_FLIGHT_MAX, found);
-    within(&format!("{at}.slow.atLeast"), at_least, Span::ZERO, found);
-    within(&format!("{at}.slow.window"), window, WINDOW_OF_ANSWERS_MIN, found);
+    number_between(&format!("{at}.slow.percent"), percent, (110, 10_000), found);
+    number_between(&format!("{at}.slow.answers"), answers, (1, IN_FLIGHT_MAX), found);
+    wait(&format!("{at}.slow.atLeast"), at_least, Span::ZERO, found);
+    wait(&format!("{at}.slow.window"), window, WINDOW_OF_ANSWERS_MIN, found);
 }
 
-fn in_range(at: &str, it: u32, least: u32, most: u32, found: &mut Found) {
-    if !(least..=most).contains(&it) {
-        found.push(error(at, format!("it lies between {least} and {most}, not {it}")));
-    }
-}
-
-fn hedge(hedge: Option<Hedge>, found: &mut Found) {
+fn hedge(hedge: Option<Hedge>, found: &mut ProblemList) {
     let Some(Hedge { after, percentile, budget_percent }) = hedge else { return };
     if let Some(after) = after {
-        within("spec.expose.hedge.after", after, WAIT_MIN, found);
+        wait("spec.expose.hedge.after", after, WAIT_MIN, found);
         if percentile.is_some() {
-            let text = "the time is said by after already: take one of the two out";
+            let text = "after already gives the time: remove one of them";
             found.push(error("spec.expose.hedge.percentile", text));
         }
     }
-    let mut between = |field: &str, least: u32, most: u32, it: Option<u32>| {
-        if let Some(it) = it.filter(|it| !(least..=most).contains(it)) {
-            let text = format!("it lies between {least} and {most}, not {it}");
-            found.push(error(format!("spec.expose.hedge.{field}"), text));
-        }
-    };
-    between("percentile", 50, 99, percentile);
-    between("budgetPercent", 1, 100, Some(budget_percent));
+    if let Some(percentile) = percentile {
+        number_between("spec.expose.hedge.percentile", percentile, (50, 99), found);
+    }
+    number_between("spec.expose.hedge.budgetPercent", budget_percent, (1, 100), found);
 }
 
-fn dependencies(service: &Service, found: &mut Found) {
+fn dependencies(service: &Service, found: &mut ProblemList) {
     let mut seen = BTreeSet::new();
     for (i, dependency) in service.spec.depends_on.iter().enumerate() {
         let at = format!("spec.dependsOn[{i}].service");

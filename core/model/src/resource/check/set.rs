@@ -1,8 +1,8 @@
-//! What must hold between resources.
+//! Checks between resources.
 
-mod circles;
 mod forecasting;
 mod metrics;
+mod request_loops;
 mod routes;
 mod shadows;
 
@@ -24,8 +24,8 @@ pub(super) fn problems(resources: &[Resource], dangling: Severity) -> Vec<Resour
     found.extend(set.same_listeners());
     found.extend(routes::problems(&set));
     found.extend(set.shared_files());
-    found.extend(set.unreachable_rest());
-    found.extend(circles::problems(&set));
+    found.extend(set.unreachable_scaled_to_zero());
+    found.extend(request_loops::problems(&set));
     found.extend(metrics::problems(&set, resources, dangling));
     found.extend(shadows::problems(resources, dangling));
     found.extend(forecasting::problems(resources, dangling));
@@ -40,7 +40,7 @@ fn warning(resource: usize, path: impl Into<String>, text: impl Into<String>) ->
     ResourceProblem { resource, severity: Severity::Warning, problem: Problem::at(path, text) }
 }
 
-/// The autoscalers that can be used, each by the name of the service that it scales.
+/// The valid autoscalers, by the name of the service that each scales.
 fn autoscalers(resources: &[Resource]) -> BTreeMap<String, AutoscalerSpec> {
     let usable = resources.iter().filter_map(|resource| match resource {
         Resource::HorizontalPodAutoscaler(hpa) => hpa.autoscaler().ok(),
@@ -61,20 +61,20 @@ fn duplicates(resources: &[Resource]) -> Vec<ResourceProblem> {
         .collect()
 }
 
-/// Where the proxy listens for a service, and whether for connections of TCP.
+/// The address on which the proxy listens for a service, and whether it is TCP.
 fn listener(service: &Service) -> Option<(ListenAddress, bool)> {
     let is_over_tcp = service.spec.exposed_port().is_none_or(|port| port.protocol.is_over_tcp());
     Some((service.spec.expose.as_ref()?.listen?, is_over_tcp))
 }
 
-/// A service, with its place in the checked list, and where the proxy listens for it.
+/// A service, with its index in the checked list and its listen address.
 type Listening<'r> = (usize, &'r ServiceName, ListenAddress);
 
-/// Resources by kind, each with its place in the checked list.
+/// The resources by kind, each with its index in the checked list.
 struct Set<'r> {
     /// The first service of each name; a second one is reported as a duplicate.
     services: BTreeMap<&'r str, (usize, &'r Service)>,
-    /// Autoscalers, each by its name and the name of what it scales.
+    /// Autoscalers: index, name, and name of the target.
     autoscalers: Vec<(usize, &'r str, &'r str)>,
     routes: Vec<(usize, &'r Route)>,
     metric_sources: Vec<(usize, &'r MetricSource)>,
@@ -136,13 +136,13 @@ impl<'r> Set<'r> {
             });
             if own {
                 let text = format!(
-                    "service {target} scales itself (spec.scale has max), and HorizontalPodAutoscaler {name} would fight \
+                    "service {target} scales itself (spec.scale has max), and HorizontalPodAutoscaler {name} would conflict \
                      with that: remove one of them"
                 );
                 found.push(error(*i, "spec.scaleTargetRef.name", text));
             } else if let Some(other) = scaled.insert(target, name) {
                 let text = format!(
-                    "HorizontalPodAutoscalers {other} and {name} both scale {target}, and would fight: remove one of them"
+                    "HorizontalPodAutoscalers {other} and {name} both scale {target} and would conflict: remove one of them"
                 );
                 found.push(error(*i, "spec.scaleTargetRef.name", text));
             }
@@ -165,9 +165,9 @@ impl<'r> Set<'r> {
         found
     }
 
-    /// Each ring of services that wait for each other, once, at the service that closes it.
+    /// Each cycle of dependencies, reported once, at the service that closes it.
     ///
-    /// Walks depth first with its own stack, so that a long chain cannot overflow the thread's. O(services + dependencies).
+    /// Depth-first search with an explicit stack, so that a long chain cannot overflow the call stack. O(services + dependencies).
     fn cycles(&self) -> Vec<ResourceProblem> {
         let mut done: BTreeSet<&str> = BTreeSet::new();
         let mut found = Vec::new();
@@ -175,7 +175,7 @@ impl<'r> Set<'r> {
             if done.contains(start) {
                 continue;
             }
-            // What is being walked, each with the dependency that is next.
+            // The current path: each service with the index of its next dependency.
             let mut path: Vec<(&ServiceName, usize)> = vec![(service.name(), 0)];
             let mut on_path: BTreeSet<&str> = BTreeSet::from([*start]);
             while let Some((name, next)) = path.last_mut() {
@@ -190,12 +190,12 @@ impl<'r> Set<'r> {
                 let on = &dependency.service;
                 if on_path.contains(on.as_str()) {
                     let place = format!("spec.dependsOn[{}].service", *next - 1);
-                    let ring =
+                    let cycle =
                         path.iter().map(|(name, _)| name.as_str()).skip_while(|name| *name != on.as_str());
-                    let ring: Vec<&str> = ring.chain([on.as_str()]).collect();
+                    let cycle: Vec<&str> = cycle.chain([on.as_str()]).collect();
                     let text = format!(
-                        "services wait for each other in a ring and none can start: {}",
-                        ring.join(" → ")
+                        "services depend on each other in a cycle, so none can start: {}",
+                        cycle.join(" → ")
                     );
                     found.push(error(resource, &place, text));
                 } else if self.services.contains_key(on.as_str()) && !done.contains(on.as_str()) {
@@ -208,7 +208,7 @@ impl<'r> Set<'r> {
     }
 
     fn same_listeners(&self) -> Vec<ResourceProblem> {
-        // By port, so that ten thousand services do not cost their square; those of TCP and of UDP do not meet.
+        // Grouped by port, so that the cost is not quadratic for ten thousand services. TCP and UDP are separate.
         let mut by_port: BTreeMap<(u16, bool), Vec<Listening<'_>>> = BTreeMap::new();
         let mut exposed: Vec<_> =
             self.services.values().filter_map(|(i, s)| Some((*i, *s, listener(s)?))).collect();
@@ -216,7 +216,9 @@ impl<'r> Set<'r> {
         let mut found = Vec::new();
         for (i, service, (listen, is_over_tcp)) in exposed {
             let others = by_port.entry((listen.0.port(), is_over_tcp)).or_default();
-            if let Some((_, other, address)) = others.iter().find(|(_, _, address)| address.meets(listen)) {
+            if let Some((_, other, address)) =
+                others.iter().find(|(_, _, address)| address.conflicts_with(listen))
+            {
                 let text =
                     format!("service {other} listens on {address} already; choose another address or port");
                 found.push(error(i, "spec.expose.listen", text));
@@ -227,7 +229,7 @@ impl<'r> Set<'r> {
         found
     }
 
-    /// Two services that write the same file would undo each other's work for ever.
+    /// Two services that write the same file would overwrite each other's content.
     fn shared_files(&self) -> Vec<ResourceProblem> {
         let mut services: Vec<_> = self.services.values().collect();
         services.sort_by_key(|(i, _)| *i);
@@ -237,7 +239,7 @@ impl<'r> Set<'r> {
             let externals = service.spec.expose.iter().flat_map(|expose| &expose.external).enumerate();
             for (nth, external) in externals {
                 if let Some(other) = taken.insert(&external.file, service.name()) {
-                    let text = format!("service {other} has its file there already; choose another file");
+                    let text = format!("service {other} already writes this file; choose another file");
                     found.push(error(*i, &format!("spec.expose.external[{nth}].file"), text));
                 }
             }
@@ -245,18 +247,18 @@ impl<'r> Set<'r> {
         found
     }
 
-    /// A service that nothing leads to over the proxy never rests, since only the proxy can hold the requests that wake it. That is a
-    /// warning: something may lead to it later.
-    fn unreachable_rest(&self) -> Vec<ResourceProblem> {
+    /// A service that gets no requests over the proxy is never scaled to zero, because only the proxy can hold the requests that start it
+    /// again. A warning, because a route to it may be added later.
+    fn unreachable_scaled_to_zero(&self) -> Vec<ResourceProblem> {
         let routed: BTreeSet<&ServiceName> =
             self.routes.iter().flat_map(|(_, route)| route.spec.services()).collect();
-        let is_stranded = |service: &Service| {
+        let is_unreachable = |service: &Service| {
             let spec = &service.spec;
             spec.scale.to_zero.is_some() && spec.expose.is_none() && !routed.contains(service.name())
         };
-        let stranded = self.services.values().filter(|(_, service)| is_stranded(service));
-        let text = "it never rests, since nothing leads to it over the proxy, which keeps the requests that wake it: add \
-                    spec.expose, or a Route to it";
-        stranded.map(|(i, _)| warning(*i, "spec.scale.toZero", text)).collect()
+        let unreachable = self.services.values().filter(|(_, service)| is_unreachable(service));
+        let text = "it is never scaled to zero, because no request reaches it over the proxy, which holds the requests that start it \
+                    again: add spec.expose, or a Route to it";
+        unreachable.map(|(i, _)| warning(*i, "spec.scale.toZero", text)).collect()
     }
 }

@@ -1,13 +1,13 @@
-//! At least one allowed size of a service must lie within its bounds.
+//! Checks that at least one allowed size of a service is within its bounds.
 
 use std::collections::BTreeMap;
 
 use super::{ResourceProblem, Severity};
 use crate::resource::{Bounds, Problem, Resource};
 
-/// Bounds of a service or of one of its schedules within which none of its allowed sizes lies.
+/// Reports bounds, of a service or of one of its schedules, that contain no allowed size.
 ///
-/// Schedules that hold together may still leave none; the bounds win then, and the decision says so.
+/// Several schedules together may still leave none; then the bounds take precedence, and the decision explains it.
 pub(super) fn problems(resources: &[Resource]) -> Vec<ResourceProblem> {
     let mut autoscaled: BTreeMap<String, Bounds> = BTreeMap::new();
     for resource in resources {
@@ -23,11 +23,11 @@ pub(super) fn problems(resources: &[Resource]) -> Vec<ResourceProblem> {
         let scale = &service.spec.scale;
         let Some(sizes) = &scale.sizes else { continue };
         let usual = autoscaled.get(service.name().as_str()).copied().unwrap_or_else(|| scale.bounds());
-        let mut look = |at: String, bounds: Bounds| {
+        let mut check = |at: String, bounds: Bounds| {
             if !sizes.has_any_within(bounds) {
                 let Bounds { min, max } = bounds;
                 let text = format!(
-                    "only {sizes} are allowed (scale.sizes), and none of them lies within the bounds of {min} to {max}: \
+                    "only {sizes} are allowed (scale.sizes), and none of them is within the bounds of {min} to {max}: \
                      widen the bounds, or allow other sizes"
                 );
                 found.push(ResourceProblem {
@@ -37,9 +37,9 @@ pub(super) fn problems(resources: &[Resource]) -> Vec<ResourceProblem> {
                 });
             }
         };
-        look("spec.scale.sizes".to_owned(), usual);
+        check("spec.scale.sizes".to_owned(), usual);
         for (i, schedule) in scale.schedule.iter().enumerate() {
-            look(format!("spec.scale.schedule[{i}]"), usual.under([schedule]));
+            check(format!("spec.scale.schedule[{i}]"), usual.under([schedule]));
         }
     }
     found

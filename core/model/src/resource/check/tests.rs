@@ -1,6 +1,6 @@
-mod circles;
 mod forecasting;
-mod guarded;
+mod guard_limit;
+mod request_loops;
 mod sources;
 
 use serde_json::{Value, json};
@@ -27,20 +27,23 @@ fn resource(api_version: &str, kind: &str, name: &str, spec: &Value) -> Resource
 }
 
 /// What is wrong, one line each: place in the list, path, and text.
-fn said(resources: &[Resource]) -> Vec<String> {
+fn problems_of(resources: &[Resource]) -> Vec<String> {
     check(resources, Severity::Error).into_iter().map(|p| format!("{} {}", p.resource, p.problem)).collect()
 }
 
 fn has(resources: &[Resource], start: &str) {
-    let said = said(resources);
-    assert!(said.iter().any(|line| line.starts_with(start)), "{start} is not in {said:#?}");
+    let problems = problems_of(resources);
+    assert!(problems.iter().any(|line| line.starts_with(start)), "{start} is not in {problems:#?}");
 }
 
 #[test]
-fn a_plain_service_and_its_autoscaler_have_no_problem() {
+fn a_valid_service_and_its_autoscaler_have_no_problems() {
     let ports = json!({"ports": [{"name": "http"}], "probes": {"readiness": {"http": {}}},
         "expose": {"listen": "127.0.0.1:80", "port": "http"}, "dependsOn": [{"service": "db"}]});
-    assert_eq!(said(&[service("shop", ports), service("db", json!({})), hpa("shop", "shop")]), [""; 0]);
+    assert_eq!(
+        problems_of(&[service("shop", ports), service("db", json!({})), hpa("shop", "shop")]),
+        [""; 0]
+    );
 }
 
 #[test]
@@ -49,11 +52,11 @@ fn names_are_unique_within_a_kind() {
         &[service("a", json!({})), service("a", json!({}))],
         "1 metadata.name: there is another Service named a",
     );
-    assert_eq!(said(&[service("a", json!({})), hpa("a", "a")]), [""; 0]);
+    assert_eq!(problems_of(&[service("a", json!({})), hpa("a", "a")]), [""; 0]);
 }
 
 #[test]
-fn an_autoscaler_without_its_service_is_as_grave_as_the_caller_says() {
+fn an_autoscaler_without_its_service_has_the_severity_that_the_caller_chose() {
     let alone = [hpa("a", "shop")];
     let severity = |dangling| check(&alone, dangling)[0].severity;
     assert_eq!(severity(Severity::Warning), Severity::Warning);
@@ -61,13 +64,13 @@ fn an_autoscaler_without_its_service_is_as_grave_as_the_caller_says() {
 }
 
 #[test]
-fn an_allowed_size_lies_within_the_bounds_whoever_sets_them() {
+fn an_allowed_size_must_be_within_the_bounds_of_service_schedule_and_hpa() {
     let odd = json!({"only": "odd"});
     let four = service("a", json!({"scale": {"replicas": 4, "sizes": odd}}));
     has(std::slice::from_ref(&four), "0 spec.scale.sizes: only odd numbers are allowed");
-    assert_eq!(said(&[four, hpa("a", "a")]), [""; 0], "its autoscaler may have 1, 3 and 5");
+    assert_eq!(problems_of(&[four, hpa("a", "a")]), [""; 0], "its autoscaler may have 1, 3 and 5");
     let fives = service("a", json!({"scale": {"replicas": 5, "sizes": {"multiplesOf": 5}}}));
-    assert_eq!(said(&[fives.clone(), hpa("a", "a")]), [""; 0]);
+    assert_eq!(problems_of(&[fives.clone(), hpa("a", "a")]), [""; 0]);
     let sixes = service("a", json!({"scale": {"replicas": 6, "sizes": {"multiplesOf": 6}}}));
     has(&[sixes, hpa("a", "a")], "0 spec.scale.sizes");
     let night = json!({"cron": "0 0 * * *", "duration": "6h", "max": 2, "min": 2});
@@ -87,9 +90,9 @@ fn a_service_has_at_most_one_autoscaler() {
 }
 
 #[test]
-fn a_share_of_what_is_not_requested_is_warned_of() {
+fn a_utilization_target_without_a_request_is_a_warning() {
     let without = |scale: Value| service("shop", json!({"resources": {"memory": "1Gi"}, "scale": scale}));
-    let text = "cpu is aimed at as a share of what is requested, and service shop requests nothing of it";
+    let text = "the target of cpu is a utilization, and service shop requests no cpu";
     has(&[without(json!({"max": 3}))], &format!("0 spec.scale.metrics[0]: {text}"));
     has(&[without(json!({})), hpa("a", "shop")], &format!("1 spec.metrics[0]: {text}"));
     let problems = check(&[without(json!({"max": 3}))], Severity::Error);
@@ -99,25 +102,25 @@ fn a_share_of_what_is_not_requested_is_warned_of() {
     let share = json!({"type": "Utilization", "averageUtilization": 50});
     let amount = json!({"type": "AverageValue", "averageValue": "100m"});
     for metric in [of("memory", share), of("cpu", amount)] {
-        assert_eq!(said(&[without(json!({"max": 3, "metrics": [metric]}))]), [""; 0]);
+        assert_eq!(problems_of(&[without(json!({"max": 3, "metrics": [metric]}))]), [""; 0]);
     }
 }
 
 #[test]
-fn a_ring_of_dependencies_is_shown_whole_and_once() {
+fn a_cycle_of_dependencies_is_reported_once_and_in_full() {
     let on = |other: &str| json!({"dependsOn": [{"service": other}]});
     let set = [service("a", on("b")), service("b", on("c")), service("c", on("a")), service("d", on("a"))];
     assert_eq!(
-        said(&set),
+        problems_of(&set),
         [
-            "2 spec.dependsOn[0].service: services wait for each other in a ring and none can start: a → b → c → a"
+            "2 spec.dependsOn[0].service: services depend on each other in a cycle, so none can start: a → b → c → a"
         ]
     );
-    has(&[service("a", on("a"))], "0 spec.dependsOn[0].service: services wait for each other in a ring");
+    has(&[service("a", on("a"))], "0 spec.dependsOn[0].service: services depend on each other in a cycle");
 }
 
 #[test]
-fn a_diamond_of_dependencies_is_no_ring() {
+fn a_diamond_of_dependencies_is_not_a_cycle() {
     let on = |others: &[&str]| json!({"dependsOn": others.iter().map(|other| json!({"service": other})).collect::<Vec<_>>()});
     let set = [
         service("a", on(&["b", "c"])),
@@ -125,17 +128,17 @@ fn a_diamond_of_dependencies_is_no_ring() {
         service("c", on(&["d"])),
         service("d", on(&[])),
     ];
-    assert_eq!(said(&set), [""; 0]);
+    assert_eq!(problems_of(&set), [""; 0]);
 }
 
 #[test]
-fn an_unknown_dependency_is_named_with_what_is_known() {
+fn an_unknown_dependency_is_reported_with_the_known_services() {
     let set = [service("shop", json!({"dependsOn": [{"service": "bd"}]})), service("db", json!({}))];
     has(&set, "0 spec.dependsOn[0].service: there is no service bd; known are db, shop");
 }
 
 #[test]
-fn two_services_cannot_listen_on_one_address() {
+fn two_services_cannot_listen_on_the_same_address() {
     let at =
         |listen: &str| json!({"ports": [{"name": "http"}], "expose": {"listen": listen, "port": "http"}});
     let set = [service("z", at("0.0.0.0:80")), service("a", at("127.0.0.1:80"))];
@@ -143,12 +146,12 @@ fn two_services_cannot_listen_on_one_address() {
 }
 
 #[test]
-fn what_tells_clients_apart_goes_with_hashing_only() {
+fn a_hash_key_needs_consistent_hashing() {
     let spec = |balance: &str, hash: Value| {
         json!({"ports": [{"name": "http"}],
             "expose": {"listen": "127.0.0.1:80", "port": "http", "balance": balance, "hash": hash}})
     };
-    assert!(said(&[service("shop", spec("consistentHash", json!({"header": "X-User"})))]).is_empty());
+    assert!(problems_of(&[service("shop", spec("consistentHash", json!({"header": "X-User"})))]).is_empty());
     has(
         &[service("shop", spec("roundRobin", json!({"cookie": "sid"})))],
         "0 spec.expose.hash: it has no effect",
@@ -156,23 +159,24 @@ fn what_tells_clients_apart_goes_with_hashing_only() {
 }
 
 #[test]
-fn a_metric_that_decides_nothing_is_pointed_out() {
+fn a_metric_without_effect_is_a_warning() {
     let metric = |name: &str| json!({"type": "External", "external": {"metric": {"name": name}, "target": {"type": "Value", "value": 1}}});
     let scale = |policy: Value| json!({"scale": {"max": 3, "metrics": [metric("lag"), metric("queue")], "policy": policy}});
-    let said = |policy| said(&[service("shop", scale(policy))]);
+    let problems_of = |policy| problems_of(&[service("shop", scale(policy))]);
     let marks = json!({"watermarks": {"metric": "queue", "high": 2, "low": 1}});
-    let is_told = |line: &String| line.contains("decides nothing");
+    let is_warning = |line: &String| line.contains("has no effect");
     assert_eq!(
-        said(marks).into_iter().filter(is_told).collect::<Vec<_>>(),
-        ["0 spec.scale.metrics[0]: lag is shown and decides nothing: policy watermarks looks at queue alone"]
+        problems_of(marks).into_iter().filter(is_warning).collect::<Vec<_>>(),
+        ["0 spec.scale.metrics[0]: lag is shown but has no effect: policy watermarks uses only queue"]
     );
     assert!(
-        !said(json!("hpa")).iter().any(is_told) && !said(json!({"targetTracking": {}})).iter().any(is_told)
+        !problems_of(json!("hpa")).iter().any(is_warning)
+            && !problems_of(json!({"targetTracking": {}})).iter().any(is_warning)
     );
 }
 
 #[test]
-fn limits_of_requests_have_a_range() {
+fn request_limits_have_a_range() {
     let spec = |field: &str, limit: u32| {
         service(
             "shop",
@@ -181,37 +185,37 @@ fn limits_of_requests_have_a_range() {
         )
     };
     for field in ["inFlight", "inFlightPerReplica"] {
-        assert!(said(&[spec(field, 1)]).is_empty());
-        assert!(said(&[spec(field, 1_000_000)]).is_empty());
+        assert!(problems_of(&[spec(field, 1)]).is_empty());
+        assert!(problems_of(&[spec(field, 1_000_000)]).is_empty());
         for limit in [0, 1_000_001] {
             let sentence =
-                format!("0 spec.expose.limits.{field}: it lies between 1 and 1000000, not {limit}");
+                format!("0 spec.expose.limits.{field}: must be between 1 and 1000000, not {limit}");
             has(&[spec(field, limit)], &sentence);
         }
     }
 }
 
 #[test]
-fn the_bounds_of_a_limit_that_is_found_have_a_range_and_an_order() {
+fn the_bounds_of_the_adaptive_limit_have_a_range_and_an_order() {
     let spec = |adaptive: Value| {
         json!({"ports": [{"name": "http"}], "scale": {"replicas": 1},
             "expose": {"listen": "127.0.0.1:80", "port": "http", "limits": {"adaptive": adaptive}}})
     };
     for adaptive in [json!({}), json!({"min": 7, "max": 7}), json!({"tolerancePercent": 0})] {
-        assert!(said(&[service("shop", spec(adaptive))]).is_empty());
+        assert!(problems_of(&[service("shop", spec(adaptive))]).is_empty());
     }
     for (adaptive, sentence) in [
-        (json!({"min": 8, "max": 7}), "min: it lies between 1 and 7, not 8"),
-        (json!({"min": 0}), "min: it lies between 1 and 1000, not 0"),
-        (json!({"max": 1_000_001}), "max: it lies between 1 and 1000000, not 1000001"),
-        (json!({"tolerancePercent": 1001}), "tolerancePercent: it lies between 0 and 1000, not 1001"),
+        (json!({"min": 8, "max": 7}), "min: must be between 1 and 7, not 8"),
+        (json!({"min": 0}), "min: must be between 1 and 1000, not 0"),
+        (json!({"max": 1_000_001}), "max: must be between 1 and 1000000, not 1000001"),
+        (json!({"tolerancePercent": 1001}), "tolerancePercent: must be between 0 and 1000, not 1001"),
     ] {
         has(&[service("shop", spec(adaptive))], &format!("0 spec.expose.limits.adaptive.{sentence}"));
     }
 }
 
 #[test]
-fn when_a_replica_is_left_out_has_bounds() {
+fn outlier_settings_have_a_range() {
     let spec = |protocol: &str, outliers: Value| {
         service(
             "shop",
@@ -222,25 +226,25 @@ fn when_a_replica_is_left_out_has_bounds() {
     let all = json!({"failuresInARow": 1000, "ejection": "100ms", "longest": "1h", "maxPercent": 50,
         "slow": {"percent": 110, "atLeast": "0s", "window": "100ms", "answers": 1}});
     for outliers in [json!({}), json!({"slow": {}}), all] {
-        assert!(said(&[spec("http", outliers)]).is_empty());
+        assert!(problems_of(&[spec("http", outliers)]).is_empty());
     }
     for (protocol, outliers, sentence) in [
-        ("http", json!({"failuresInARow": 0}), "failuresInARow: it lies between 1 and 1000, not 0"),
-        ("http", json!({"maxPercent": 51}), "maxPercent: it lies between 1 and 50, not 51"),
-        ("http", json!({"ejection": "1m", "longest": "30s"}), "longest: it lies between 1m and 1h, not 30s"),
-        ("http", json!({"slow": {"percent": 100}}), "slow.percent: it lies between 110 and 10000, not 100"),
-        ("http", json!({"slow": {"window": "10ms"}}), "slow.window: it lies between 100ms and 1h, not 10ms"),
-        ("http", json!({"slow": {"answers": 0}}), "slow.answers: it lies between 1 and 1000000, not 0"),
-        ("tcp", json!({"slow": {}}), "slow: how long a connection lasts"),
-        ("udp", json!({"slow": {}}), "slow: how long a session lasts"),
+        ("http", json!({"failuresInARow": 0}), "failuresInARow: must be between 1 and 1000, not 0"),
+        ("http", json!({"maxPercent": 51}), "maxPercent: must be between 1 and 50, not 51"),
+        ("http", json!({"ejection": "1m", "longest": "30s"}), "longest: must be between 1m and 1h, not 30s"),
+        ("http", json!({"slow": {"percent": 100}}), "slow.percent: must be between 110 and 10000, not 100"),
+        ("http", json!({"slow": {"window": "10ms"}}), "slow.window: must be between 100ms and 1h, not 10ms"),
+        ("http", json!({"slow": {"answers": 0}}), "slow.answers: must be between 1 and 1000000, not 0"),
+        ("tcp", json!({"slow": {}}), "slow: the duration of a connection"),
+        ("udp", json!({"slow": {}}), "slow: the duration of a session"),
     ] {
         has(&[spec(protocol, outliers)], &format!("0 spec.expose.outliers.{sentence}"));
     }
-    assert!(said(&[spec("tcp", json!({"failuresInARow": 3}))]).is_empty());
+    assert!(problems_of(&[spec("tcp", json!({"failuresInARow": 3}))]).is_empty());
 }
 
 #[test]
-fn endpoints_elsewhere_are_no_circle_and_wake_nobody() {
+fn endpoints_elsewhere_must_not_loop_or_replace_a_service_scaled_to_zero() {
     let spec = |fields: Value| {
         let mut expose = json!({"listen": "0.0.0.0:8080", "port": "p"});
         expose.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
@@ -251,7 +255,7 @@ fn endpoints_elsewhere_are_no_circle_and_wake_nobody() {
     };
     let two = at(&["10.0.0.7:8080", "[fd00::7]:8080"]);
     let both = json!({"endpoints": two, "trafficDistribution": "PreferSameZone"});
-    assert!(said(&[service("shop", spec(both.clone()))]).is_empty());
+    assert!(problems_of(&[service("shop", spec(both.clone()))]).is_empty());
     for (fields, sentence) in [
         (
             json!({"trafficDistribution": "PreferSameZone"}),
@@ -259,12 +263,12 @@ fn endpoints_elsewhere_are_no_circle_and_wake_nobody() {
         ),
         (
             json!({"endpoints": at(&["10.0.0.7:1", "10.0.0.7:1"])}),
-            "endpoints[1].address: 10.0.0.7:1 is named twice",
+            "endpoints[1].address: 10.0.0.7:1 is given twice",
         ),
         (json!({"endpoints": at(&["127.0.0.1:8080"])}), "endpoints[0].address: the proxy itself listens on"),
         (
             json!({"endpoints": [{"address": "10.0.0.7:1", "weight": 257}]}),
-            "endpoints[0].weight: it lies between 1 and 256, not 257",
+            "endpoints[0].weight: must be between 1 and 256, not 257",
         ),
     ] {
         has(&[service("shop", spec(fields))], &format!("0 spec.expose.{sentence}"));
@@ -277,38 +281,40 @@ fn endpoints_elsewhere_are_no_circle_and_wake_nobody() {
     );
     let mut rests = spec(both);
     rests["scale"] = json!({"max": 2, "toZero": {}});
-    has(
-        &[service("shop", rests)],
-        "0 spec.expose.endpoints: the endpoints elsewhere would answer in place of",
-    );
+    has(&[service("shop", rests)], "0 spec.expose.endpoints: the endpoints would answer the requests of a");
 }
 
 #[test]
-fn a_hedge_follows_a_time_or_a_percentile() {
+fn a_hedge_has_a_delay_or_a_percentile() {
     let spec = |hedge: Value| {
         json!({"ports": [{"name": "http"}], "scale": {"replicas": 2},
             "expose": {"listen": "127.0.0.1:80", "port": "http", "hedge": hedge}})
     };
     for hedge in [json!({}), json!({"after": "50ms"}), json!({"percentile": 99, "budgetPercent": 1})] {
-        assert!(said(&[service("shop", spec(hedge))]).is_empty());
+        assert!(problems_of(&[service("shop", spec(hedge))]).is_empty());
     }
     for (hedge, sentence) in [
-        (json!({"after": "50ms", "percentile": 99}), "percentile: the time is said by after already"),
-        (json!({"after": "0s"}), "after: it lies between"),
-        (json!({"percentile": 100}), "percentile: it lies between 50 and 99, not 100"),
-        (json!({"budgetPercent": 0}), "budgetPercent: it lies between 1 and 100, not 0"),
+        (
+            json!({"after": "50ms", "percentile": 99}),
+            "percentile: after already gives the time: remove one of them",
+        ),
+        (json!({"after": "0s"}), "after: must be between"),
+        (json!({"percentile": 100}), "percentile: must be between 50 and 99, not 100"),
+        (json!({"budgetPercent": 0}), "budgetPercent: must be between 1 and 100, not 0"),
     ] {
         has(&[service("shop", spec(hedge))], &format!("0 spec.expose.hedge.{sentence}"));
     }
 }
 
 #[test]
-fn the_files_of_certificates_have_names() {
+fn certificate_files_have_valid_paths() {
     let spec = |tls: Value| json!({"ports": [{"name": "http"}], "expose": {"listen": "127.0.0.1:443", "port": "http", "tls": tls}});
-    assert!(said(&[service("shop", spec(json!({"certificate": "a.pem", "key": "a.key"})))]).is_empty());
+    assert!(
+        problems_of(&[service("shop", spec(json!({"certificate": "a.pem", "key": "a.key"})))]).is_empty()
+    );
     has(
         &[service("shop", spec(json!({"certificate": "a.pem", "key": ""})))],
-        "0 spec.expose.tls: the path of a file is not empty",
+        "0 spec.expose.tls: the path of a file must not be empty",
     );
 }
 
@@ -323,79 +329,79 @@ fn balanced(name: &str, expose: &Value, external: &Value) -> Resource {
 }
 
 #[test]
-fn a_service_is_reached_over_the_proxy_or_over_a_balancer_of_somebody_else() {
+fn a_service_needs_a_listener_or_an_external_balancer() {
     let none = json!({"ports": [{"name": "http"}], "expose": {"port": "http"}});
-    has(&[service("shop", none)], "0 spec.expose.listen: say where the service is reached");
-    assert_eq!(said(&[balanced("shop", &json!({}), &json!({}))]), [""; 0]);
-    assert_eq!(said(&[balanced("shop", &json!({"listen": "127.0.0.1:80"}), &json!({}))]), [""; 0]);
+    has(&[service("shop", none)], "0 spec.expose.listen: the service needs a listen address");
+    assert_eq!(problems_of(&[balanced("shop", &json!({}), &json!({}))]), [""; 0]);
+    assert_eq!(problems_of(&[balanced("shop", &json!({"listen": "127.0.0.1:80"}), &json!({}))]), [""; 0]);
     let tls = json!({"tls": {"certificate": "a.pem", "key": "a.key"}});
-    has(&[balanced("shop", &tls, &json!({}))], "0 spec.expose.tls: only the proxy shows certificates");
+    has(&[balanced("shop", &tls, &json!({}))], "0 spec.expose.tls: only the proxy uses certificates");
 }
 
 #[test]
-fn what_is_no_file_no_command_and_no_time_of_a_balancer_is_refused() {
+fn invalid_files_commands_and_times_of_external_balancers_are_refused() {
     for (external, sentence) in [
-        (json!({"file": ""}), "0 spec.expose.external[0].file: it is the path of a file"),
-        (json!({"file": "/etc/nginx/"}), "0 spec.expose.external[0].file: it is the path of a file"),
-        (json!({"file": "/etc/.."}), "0 spec.expose.external[0].file: it is the path of a file"),
-        (json!({"file": "/etc/a\nb"}), "0 spec.expose.external[0].file: it is the path of a file"),
-        (json!({"check": []}), "0 spec.expose.external[0].check: it names at least a program"),
-        (json!({"reload": [""]}), "0 spec.expose.external[0].reload: it names at least a program"),
+        (json!({"file": ""}), "0 spec.expose.external[0].file: must be the path of a file"),
+        (json!({"file": "/etc/nginx/"}), "0 spec.expose.external[0].file: must be the path of a file"),
+        (json!({"file": "/etc/.."}), "0 spec.expose.external[0].file: must be the path of a file"),
+        (json!({"file": "/etc/a\nb"}), "0 spec.expose.external[0].file: must be the path of a file"),
+        (json!({"check": []}), "0 spec.expose.external[0].check: the command must name a program"),
+        (json!({"reload": [""]}), "0 spec.expose.external[0].reload: the command must name a program"),
         (
             json!({"reload": ["a", "\0"]}),
-            "0 spec.expose.external[0].reload: an argument cannot hold a zero byte",
+            "0 spec.expose.external[0].reload: an argument must not contain a zero byte",
         ),
-        (json!({"timeout": "1h"}), "0 spec.expose.external[0].timeout: it lies between 100ms and 10m"),
-        (json!({"every": "1ms"}), "0 spec.expose.external[0].every: it lies between 100ms and 1h"),
+        (json!({"timeout": "1h"}), "0 spec.expose.external[0].timeout: must be between 100ms and 10m"),
+        (json!({"every": "1ms"}), "0 spec.expose.external[0].every: must be between 100ms and 1h"),
     ] {
         has(&[balanced("shop", &json!({}), &external)], sentence);
     }
 }
 
 #[test]
-fn a_log_has_a_file_and_bounds() {
+fn an_access_log_has_a_file_and_bounds() {
     let log = |log: Value| balanced("shop", &json!({"listen": "127.0.0.1:80", "accessLog": log}), &json!({}));
     for right in [
         json!({"file": "-"}),
         json!({"file": "/var/log/shop.log", "format": "combined", "size": "1Gi", "keep": 0}),
     ] {
-        assert_eq!(said(&[log(right)]), [""; 0]);
+        assert_eq!(problems_of(&[log(right)]), [""; 0]);
     }
     for (wrong, sentence) in [
-        (json!({"file": ""}), "0 spec.expose.accessLog.file: it is the path of a file"),
+        (json!({"file": ""}), "0 spec.expose.accessLog.file: must be the path of a file"),
         (
             json!({"file": "-", "size": "1"}),
-            "0 spec.expose.accessLog.size: it is a whole number of bytes between 4Ki and 1Ti",
+            "0 spec.expose.accessLog.size: must be a whole number of bytes between 4Ki and 1Ti, not 1",
         ),
-        (
-            json!({"file": "-", "keep": 1001}),
-            "0 spec.expose.accessLog.keep: at most 1000 files are kept, not 1001",
-        ),
+        (json!({"file": "-", "keep": 1001}), "0 spec.expose.accessLog.keep: must be at most 1000, not 1001"),
     ] {
         has(&[log(wrong)], sentence);
     }
     let elsewhere = balanced("shop", &json!({"accessLog": {"file": "-"}}), &json!({}));
-    has(&[elsewhere], "0 spec.expose.accessLog: only the proxy writes one");
+    has(&[elsewhere], "0 spec.expose.accessLog: only the proxy writes");
 }
 
 #[test]
-fn two_services_cannot_write_one_file() {
+fn two_services_cannot_write_the_same_file() {
     let set = [balanced("z", &json!({}), &json!({})), balanced("a", &json!({}), &json!({}))];
-    has(&set, "1 spec.expose.external[0].file: service z has its file there already");
+    has(&set, "1 spec.expose.external[0].file: service z already writes this file");
 }
 
 #[test]
-fn a_service_that_scales_to_zero_has_no_balancer_that_cannot_wake_it() {
+fn a_service_that_scales_to_zero_cannot_have_external_balancers() {
     let Resource::Service(mut shop) = balanced("shop", &json!({"listen": "127.0.0.1:80"}), &json!({})) else {
         unreachable!("it is a service")
     };
     let scale = json!({"replicas": 1, "toZero": {"after": "20s"}});
     shop.spec.scale = serde_json::from_value(scale).expect("a scale");
-    has(&[Resource::Service(shop)], "0 spec.scale.toZero: only requests over the proxy");
+    has(
+        &[Resource::Service(shop)],
+        "0 spec.scale.toZero: scaling to zero needs all requests to pass the proxy",
+    );
 }
 
 #[test]
-fn names_that_a_balancer_cannot_say_do_not_tell_clients_apart() {
+fn hash_keys_must_be_supported_by_the_external_balancer() {
     let expose = |hash: Value| json!({"balance": "consistentHash", "hash": hash});
     let (nginx, haproxy) = (json!({}), json!({"format": "haproxy"}));
     for (external, hash, fits) in [
@@ -406,7 +412,7 @@ fn names_that_a_balancer_cannot_say_do_not_tell_clients_apart() {
         (&haproxy, json!({"cookie": "user-id"}), true),
         (&haproxy, json!({"header": "x#y"}), false),
     ] {
-        let found = said(&[balanced("shop", &expose(hash.clone()), external)]);
+        let found = problems_of(&[balanced("shop", &expose(hash.clone()), external)]);
         assert_eq!(found.is_empty(), fits, "{hash} {found:?}");
     }
 }
@@ -419,11 +425,11 @@ fn exposed_and_probed_ports_exist() {
     has(&set, "0 spec.expose.port: the service has no port web; its ports are http");
     has(&set, "0 spec.probes.liveness.tcp.port: the service has no port db");
     let set = [service("a", json!({"probes": {"startup": {"http": {}}}}))];
-    has(&set, "0 spec.probes.startup.http: a probe by http needs a port of TCP to ask");
+    has(&set, "0 spec.probes.startup.http: a probe by http needs a TCP port, and the service has none");
 }
 
 #[test]
-fn ranges_hold() {
+fn values_must_be_in_range() {
     for (spec, start) in [
         (json!({"resources": {"cpu": 0}}), "0 spec.resources.cpu: a replica needs more than 0"),
         (
@@ -433,14 +439,14 @@ fn ranges_hold() {
         (json!({"resources": {"memory": 128}}), "0 spec.resources.memory: a replica needs at least 1Mi"),
         (
             json!({"probes": {"liveness": {"command": ["x"], "every": "1ms"}}}),
-            "0 spec.probes.liveness.every: it lies",
+            "0 spec.probes.liveness.every: must be between 10ms and 1h, not 1ms",
         ),
         (
             json!({"probes": {"liveness": {"command": ["x"], "timeout": "0s"}}}),
-            "0 spec.probes.liveness.timeout: it",
+            "0 spec.probes.liveness.timeout: must be between 1ms and 1h, not 0s",
         ),
-        (json!({"stop": {"grace": "2h"}}), "0 spec.stop.grace: it lies between 0s and 1h, not 2h"),
-        (json!({"run": {"command": []}}), "0 spec.run.command: a command names"),
+        (json!({"stop": {"grace": "2h"}}), "0 spec.stop.grace: must be between 0s and 1h, not 2h"),
+        (json!({"run": {"command": []}}), "0 spec.run.command: the command must name a program"),
         (
             json!({"run": {"command": ["x"], "env": {"A=B": ""}}}),
             "0 spec.run.env.A=B: the name of a variable",
@@ -460,7 +466,7 @@ fn a_fixed_port_for_several_replicas_is_a_warning() {
 }
 
 #[test]
-fn all_that_is_wrong_with_an_autoscaler_is_said() {
+fn all_problems_of_an_autoscaler_are_reported() {
     let spec = json!({"scaleTargetRef": {"kind": "Deployment", "name": "shop"}, "minReplicas": 9, "maxReplicas": 5,
         "metrics": [
             {"type": "Resource", "resource": {"name": "disk", "target": {"type": "Utilization"}}},
@@ -471,10 +477,10 @@ fn all_that_is_wrong_with_an_autoscaler_is_said() {
         "behavior": {"scaleUp": {"stabilizationWindowSeconds": 3601, "policies": []},
             "scaleDown": {"policies": [{"type": "Pods", "value": 0, "periodSeconds": 1801}], "tolerance": "-0.1"}}});
     let set = [service("shop", json!({})), resource("autoscaling/v2", "HorizontalPodAutoscaler", "a", &spec)];
-    let said: Vec<String> =
+    let problems_of: Vec<String> =
         check(&set, Severity::Error).into_iter().map(|p| p.problem.path.replacen("spec.", "", 1)).collect();
     assert_eq!(
-        said,
+        problems_of,
         [
             "metrics[0].resource.name",
             "metrics[0].resource.target",
@@ -494,7 +500,7 @@ fn all_that_is_wrong_with_an_autoscaler_is_said() {
 }
 
 #[test]
-fn what_a_protocol_cannot_do_is_not_asked_of_it() {
+fn settings_that_a_protocol_does_not_support_are_refused() {
     let spec = |protocol: &str, more: Value| {
         let mut expose = json!({"listen": "127.0.0.1:80", "port": "p"});
         expose.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -506,48 +512,48 @@ fn what_a_protocol_cannot_do_is_not_asked_of_it() {
     let hedges = json!({"hedge": {}});
     let shows = json!({"tls": {"certificates": [{"certificate": "c", "key": "k"}]}});
     for (protocol, more, problems) in [
-        ("tcp", &by_header, "0 spec.expose.hash: nobody looks into plain TCP"),
-        ("tcp", &adapts, "0 spec.expose.limits.adaptive: nobody looks into plain TCP"),
-        ("tcp", &hedges, "0 spec.expose.hedge: nobody looks into plain TCP"),
-        ("udp", &by_header, "0 spec.expose.hash: nobody looks into datagrams"),
-        ("udp", &adapts, "0 spec.expose.limits.adaptive: nobody looks into datagrams"),
-        ("udp", &hedges, "0 spec.expose.hedge: nobody looks into datagrams"),
+        ("tcp", &by_header, "0 spec.expose.hash: plain TCP is not parsed"),
+        ("tcp", &adapts, "0 spec.expose.limits.adaptive: plain TCP is not parsed"),
+        ("tcp", &hedges, "0 spec.expose.hedge: plain TCP is not parsed"),
+        ("udp", &by_header, "0 spec.expose.hash: datagrams are not parsed"),
+        ("udp", &adapts, "0 spec.expose.limits.adaptive: datagrams are not parsed"),
+        ("udp", &hedges, "0 spec.expose.hedge: datagrams are not parsed"),
         ("udp", &sends, "0 spec.expose.proxyProtocol: its header"),
-        ("udp", &shows, "0 spec.expose.tls: TLS is spoken over connections"),
-        ("grpc", &sends, "0 spec.expose.proxyProtocol.send: connections of HTTP/2"),
-        ("http2", &sends, "0 spec.expose.proxyProtocol.send: connections of HTTP/2"),
+        ("udp", &shows, "0 spec.expose.tls: TLS needs connections"),
+        ("grpc", &sends, "0 spec.expose.proxyProtocol.send: HTTP/2 connections"),
+        ("http2", &sends, "0 spec.expose.proxyProtocol.send: HTTP/2 connections"),
     ] {
         has(&[service("a", spec(protocol, more.clone()))], problems);
     }
     for (protocol, more) in [("http", &by_header), ("http", &sends), ("tcp", &sends), ("grpc", &by_header)] {
-        assert!(said(&[service("a", spec(protocol, more.clone()))]).is_empty(), "{protocol}");
+        assert!(problems_of(&[service("a", spec(protocol, more.clone()))]).is_empty(), "{protocol}");
     }
 }
 
 #[test]
-fn ports_of_tcp_and_of_udp_do_not_meet_and_only_the_former_are_probed_and_routed_to() {
+fn tcp_and_udp_ports_do_not_conflict_and_udp_ports_are_neither_probed_nor_routed_to() {
     let on = |name: &str, protocol: &str| {
         let ports = json!([{"name": "p", "protocol": protocol}]);
         service(name, json!({"ports": ports, "expose": {"listen": "127.0.0.1:53", "port": "p"}}))
     };
-    assert!(said(&[on("a", "tcp"), on("b", "udp")]).is_empty());
+    assert!(problems_of(&[on("a", "tcp"), on("b", "udp")]).is_empty());
     has(&[on("a", "udp"), on("b", "udp")], "1 spec.expose.listen: service a listens on 127.0.0.1:53 already");
 
     let probed = |probe: Value| {
         let ports = json!([{"name": "ask", "protocol": "udp"}, {"name": "http"}]);
         service("a", json!({"ports": ports, "probes": {"readiness": probe}}))
     };
-    assert!(said(&[probed(json!({"tcp": {}}))]).is_empty(), "the first of TCP is asked");
+    assert!(problems_of(&[probed(json!({"tcp": {}}))]).is_empty(), "the first of TCP is asked");
     has(
         &[probed(json!({"tcp": {"port": "ask"}}))],
         "0 spec.probes.readiness.tcp.port: a probe by tcp connects",
     );
     let alone = json!({"ports": [{"name": "ask", "protocol": "udp"}], "probes": {"readiness": {"http": {}}}});
-    has(&[service("a", alone)], "0 spec.probes.readiness.http: a probe by http needs a port of TCP");
+    has(&[service("a", alone)], "0 spec.probes.readiness.http: a probe by http needs a TCP port");
 }
 
 #[test]
-fn the_ranges_in_the_schema_are_the_ones_that_hold() {
+fn the_ranges_in_the_schema_are_those_of_the_checks() {
     use crate::resource::Kind;
     use crate::resource::schema::schema;
 
@@ -573,7 +579,7 @@ fn the_ranges_in_the_schema_are_the_ones_that_hold() {
                     "expose": {"listen": "127.0.0.1:80", "port": "http", "timeouts": {field: value}}}),
                 _ => json!({"stop": {field: value}}),
             };
-            said(&[service("a", spec)]).len()
+            problems_of(&[service("a", spec)]).len()
         };
         let wrong =
             [with(least), with("1h"), with("3600001ms"), if below.is_empty() { 1 } else { with(below) }];
@@ -597,7 +603,7 @@ fn route(name: &str, spec: Value) -> Resource {
 #[test]
 fn routes_share_an_address_and_services_do_not() {
     let shop = || service("shop", json!({"ports": [{"name": "http"}]}));
-    assert_eq!(said(&[shop(), route("a", json!({})), route("b", json!({}))]), [""; 0]);
+    assert_eq!(problems_of(&[shop(), route("a", json!({})), route("b", json!({}))]), [""; 0]);
     let all = route("b", json!({"listen": "0.0.0.0:80"}));
     has(&[shop(), route("a", json!({})), all], "2 spec.listen: route a listens on 127.0.0.1:80");
     let exposed = service(
@@ -608,7 +614,7 @@ fn routes_share_an_address_and_services_do_not() {
 }
 
 #[test]
-fn a_route_to_a_service_that_is_not_there_is_warned_of() {
+fn a_route_to_an_unknown_service_is_a_warning() {
     let found = check(&[route("a", json!({}))], Severity::Error);
     assert_eq!(found.len(), 1, "{found:?}");
     assert_eq!(found[0].severity, Severity::Warning);
@@ -620,16 +626,16 @@ fn a_route_to_a_service_that_is_not_there_is_warned_of() {
 }
 
 #[test]
-fn a_route_names_a_port_that_its_service_has_and_that_takes_requests() {
+fn a_route_must_name_an_existing_tcp_port_of_its_service() {
     let ports = json!([{"name": "http"}, {"name": "admin"}, {"name": "ask", "protocol": "udp"}]);
     let to = |port: &str| route("a", json!({"rules": [{"backendRefs": [{"name": "shop", "port": port}]}]}));
     let shop = || service("shop", json!({"ports": ports}));
-    assert_eq!(said(&[to("admin"), shop()]), [""; 0]);
+    assert_eq!(problems_of(&[to("admin"), shop()]), [""; 0]);
     has(
         &[to("admni"), shop()],
         "0 spec.rules[0].backendRefs[0].port: service shop has no port admni; those that take requests are http, admin",
     );
-    has(&[to("ask"), shop()], "0 spec.rules[0].backendRefs[0].port: port ask of service shop is one of UDP");
+    has(&[to("ask"), shop()], "0 spec.rules[0].backendRefs[0].port: port ask of service shop is a UDP port");
     has(
         &[to("http"), service("shop", json!({}))],
         "0 spec.rules[0].backendRefs[0].port: service shop has no port http: add it under its spec.ports",
@@ -642,11 +648,11 @@ fn a_route_names_a_port_that_its_service_has_and_that_takes_requests() {
     );
     let by_datagrams =
         service("shop", json!({"ports": ports, "expose": {"listen": "127.0.0.1:53", "port": "ask"}}));
-    assert_eq!(said(&[to("admin"), by_datagrams]), [""; 0], "what it exposes is another port");
+    assert_eq!(problems_of(&[to("admin"), by_datagrams]), [""; 0], "what it exposes is another port");
 }
 
 #[test]
-fn what_a_rule_cannot_mean_is_refused() {
+fn contradictory_and_invalid_rules_are_refused() {
     let rule = |rule: Value| route("a", json!({"rules": [rule]}));
     let rewrite = json!({"type": "URLRewrite", "urlRewrite": {"path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/"}}});
     let redirect = json!({"type": "RequestRedirect", "requestRedirect": {"hostname": "a.b"}});
@@ -680,7 +686,7 @@ fn what_a_rule_cannot_mean_is_refused() {
         ),
         (
             json!({"matches": [{"headers": [{"type": "RegularExpression", "name": "a", "value": "("}]}]}),
-            "0 spec.rules[0].matches[0].headers[0].value: it is no regular expression",
+            "0 spec.rules[0].matches[0].headers[0].value: it is not a regular expression",
         ),
         (
             json!({"matches": [{"queryParams": [{"name": "", "value": "b"}]}]}),

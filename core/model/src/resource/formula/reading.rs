@@ -1,4 +1,4 @@
-//! From the text of a formula to its tree, over the tokens and the syntax tree of `minijinja`.
+//! Parses the text of a formula, with the tokenizer and the parser of `minijinja`.
 
 use minijinja::machinery::ast::{BinOpKind, Call, CallArg, CompareOpKind, Expr, Filter, Test, UnaryOpKind};
 use minijinja::machinery::{Span, Token, parse_expr, tokenize};
@@ -9,24 +9,24 @@ use super::{
     Number, Operator,
 };
 
-/// The function that names a metric whose name is no word, as in `metric("queue-length")`.
+/// The function that names a metric whose name is not an identifier, as in `metric("queue-length")`.
 const QUOTED: &str = "metric";
 
-/// The names in `text`, each once, and what it computes from them.
-pub(super) fn read(text: &str) -> Result<(Vec<Box<str>>, Number), FormulaError> {
+/// The names in `text`, each once, and its expression.
+pub(super) fn parse(text: &str) -> Result<(Vec<Box<str>>, Number), FormulaError> {
     if text.len() > FORMULA_LEN_MAX {
         let why = format!("a formula has at most {FORMULA_LEN_MAX} bytes, not {}", text.len());
         return Err(FormulaError { at: None, why });
     }
-    measure(text)?;
+    check_size(text)?;
     let tree = parse_expr(text).map_err(|error| malformed(text, &error))?;
-    let mut reader = Reader { text, names: Vec::new() };
-    let body = reader.number(&tree)?;
-    Ok((reader.names, body))
+    let mut parser = Parser { text, names: Vec::new() };
+    let body = parser.number(&tree)?;
+    Ok((parser.names, body))
 }
 
-/// Refuses what is longer or deeper than the library can be given: it descends for each unary operator, and for each parenthesis.
-fn measure(text: &str) -> Result<(), FormulaError> {
+/// Rejects formulas that are too long or too deeply nested for the parser, which recurses for each unary operator and parenthesis.
+fn check_size(text: &str) -> Result<(), FormulaError> {
     let mut depth = 0_usize;
     for (nth, token) in tokenize(text, true, Default::default()).enumerate() {
         let (token, span) = token.map_err(|error| malformed(text, &error))?;
@@ -38,11 +38,11 @@ fn measure(text: &str) -> Result<(), FormulaError> {
         if nth >= FORMULA_TOKENS_MAX {
             let why =
                 format!("it has more than {FORMULA_TOKENS_MAX} names, numbers, operators and parentheses");
-            return Err(wrong(text, span, why));
+            return Err(error_at(text, span, why));
         }
         if depth > FORMULA_NESTING_MAX {
-            let why = format!("more than {FORMULA_NESTING_MAX} parentheses lie within each other");
-            return Err(wrong(text, span, why));
+            let why = format!("more than {FORMULA_NESTING_MAX} parentheses are nested");
+            return Err(error_at(text, span, why));
         }
     }
     Ok(())
@@ -53,7 +53,7 @@ fn malformed(text: &str, error: &minijinja::Error) -> FormulaError {
     FormulaError { at: error.range().map(|range| position(text, range.start)), why }
 }
 
-fn wrong(text: &str, span: Span, why: impl Into<String>) -> FormulaError {
+fn error_at(text: &str, span: Span, why: impl Into<String>) -> FormulaError {
     let at = usize::try_from(span.start_offset).unwrap_or(usize::MAX);
     FormulaError { at: Some(position(text, at)), why: why.into() }
 }
@@ -65,23 +65,23 @@ fn position(text: &str, offset: usize) -> (usize, usize) {
     (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
 }
 
-struct Reader<'t> {
+struct Parser<'t> {
     text: &'t str,
     names: Vec<Box<str>>,
 }
 
-impl Reader<'_> {
-    fn wrong<T>(&self, at: Span, why: impl Into<String>) -> Result<T, FormulaError> {
-        Err(wrong(self.text, at, why))
+impl Parser<'_> {
+    fn error_at<T>(&self, at: Span, why: impl Into<String>) -> Result<T, FormulaError> {
+        Err(error_at(self.text, at, why))
     }
 
     fn number(&mut self, expr: &Expr<'_>) -> Result<Number, FormulaError> {
         match expr {
-            Expr::Var(name) => Ok(Number::Named(self.place_of(name.id))),
+            Expr::Var(name) => Ok(Number::Named(self.index_of(name.id))),
             Expr::Const(constant) => self.constant(&constant.value, expr.span()),
             Expr::UnaryOp(unary) => match unary.op {
                 UnaryOpKind::Neg => Ok(Number::Negated(Box::new(self.number(&unary.expr)?))),
-                UnaryOpKind::Not => self.wrong(expr.span(), "a number is meant here, not a condition"),
+                UnaryOpKind::Not => self.error_at(expr.span(), "a number is expected here, not a condition"),
             },
             Expr::BinOp(binary) => {
                 let operator = match binary.op {
@@ -90,12 +90,14 @@ impl Reader<'_> {
                     BinOpKind::Mul => Operator::Times,
                     BinOpKind::Div => Operator::Over,
                     BinOpKind::FloorDiv => {
-                        return self.wrong(expr.span(), "there is no `//` here; write floor(a / b)");
+                        return self.error_at(expr.span(), "`//` is not supported; write floor(a / b)");
                     }
-                    BinOpKind::Rem => return self.wrong(expr.span(), "there is no `%` here"),
-                    BinOpKind::Pow => return self.wrong(expr.span(), "there is no `**` here; write a * a"),
+                    BinOpKind::Rem => return self.error_at(expr.span(), "`%` is not supported"),
+                    BinOpKind::Pow => {
+                        return self.error_at(expr.span(), "`**` is not supported; write a * a");
+                    }
                     BinOpKind::Concat => {
-                        return self.wrong(expr.span(), "there is no text here that `~` could join");
+                        return self.error_at(expr.span(), "`~` is not supported: formulas have no strings");
                     }
                     BinOpKind::Eq
                     | BinOpKind::Ne
@@ -106,8 +108,8 @@ impl Reader<'_> {
                     | BinOpKind::ScAnd
                     | BinOpKind::ScOr
                     | BinOpKind::In => {
-                        let why = "a number is meant here, not a condition; write `1 if ... else 0` to make one of it";
-                        return self.wrong(expr.span(), why);
+                        let why = "a number is expected here, not a condition; write `1 if ... else 0` to convert it";
+                        return self.error_at(expr.span(), why);
                     }
                 };
                 let sides = (self.number(&binary.left)?, self.number(&binary.right)?);
@@ -115,8 +117,10 @@ impl Reader<'_> {
             }
             Expr::IfExpr(choice) => {
                 let Some(otherwise) = &choice.false_expr else {
-                    return self
-                        .wrong(expr.span(), "say what the number is otherwise: `a if condition else b`");
+                    return self.error_at(
+                        expr.span(),
+                        "the value otherwise is missing: write `a if condition else b`",
+                    );
                 };
                 let condition = self.condition(&choice.test_expr)?;
                 let (yes, no) = (self.number(&choice.true_expr)?, self.number(otherwise)?);
@@ -125,16 +129,15 @@ impl Reader<'_> {
             Expr::Call(call) => self.call(call, expr.span()),
             Expr::Filter(filter) => self.filter(filter, expr.span()),
             Expr::Compare(_) | Expr::Test(_) => {
-                let why =
-                    "a number is meant here, not a condition; write `1 if ... else 0` to make one of it";
-                self.wrong(expr.span(), why)
+                let why = "a number is expected here, not a condition; write `1 if ... else 0` to convert it";
+                self.error_at(expr.span(), why)
             }
             Expr::GetAttr(_) => {
                 let why = "a name with a dot in it is written as metric(\"a.b\")";
-                self.wrong(expr.span(), why)
+                self.error_at(expr.span(), why)
             }
             Expr::Slice(_) | Expr::GetItem(_) | Expr::List(_) | Expr::Tuple(_) | Expr::Map(_) => {
-                self.wrong(expr.span(), format!("a number is meant here, not a {}", expr.description()))
+                self.error_at(expr.span(), format!("a number is expected here, not a {}", expr.description()))
             }
         }
     }
@@ -171,14 +174,14 @@ impl Reader<'_> {
                     | BinOpKind::Rem
                     | BinOpKind::Pow
                     | BinOpKind::Concat
-                    | BinOpKind::In => return self.wrong(expr.span(), NO_CONDITION),
+                    | BinOpKind::In => return self.error_at(expr.span(), CONDITION_EXPECTED),
                 };
                 let sides = (self.number(&binary.left)?, self.number(&binary.right)?);
                 Ok(Condition::Compared(comparison, Box::new(sides)))
             }
             Expr::Compare(chain) => self.chain(&chain.expr, &chain.ops, expr.span()),
             Expr::Test(test) => self.test(test, expr.span()),
-            _ => self.wrong(expr.span(), NO_CONDITION),
+            _ => self.error_at(expr.span(), CONDITION_EXPECTED),
         }
     }
 
@@ -199,7 +202,7 @@ impl Reader<'_> {
                 CompareOpKind::Lte => Comparison::AtMost,
                 CompareOpKind::Gt => Comparison::Greater,
                 CompareOpKind::Gte => Comparison::AtLeast,
-                CompareOpKind::In | CompareOpKind::NotIn => return self.wrong(at, NO_CONDITION),
+                CompareOpKind::In | CompareOpKind::NotIn => return self.error_at(at, CONDITION_EXPECTED),
             };
             let sides = (self.number(left)?, self.number(&compared.expr)?);
             let one = Condition::Compared(comparison, Box::new(sides));
@@ -209,36 +212,36 @@ impl Reader<'_> {
             });
             left = &compared.expr;
         }
-        all.map_or_else(|| self.wrong(at, NO_CONDITION), Ok)
+        all.map_or_else(|| self.error_at(at, CONDITION_EXPECTED), Ok)
     }
 
     fn test(&mut self, test: &Test<'_>, at: Span) -> Result<Condition, FormulaError> {
         let Number::Named(name) = self.number(&test.expr)? else {
-            return self.wrong(at, "only of a metric can be asked whether it is defined");
+            return self.error_at(at, "only a metric can be tested for being defined");
         };
         match test.name {
             "defined" => Ok(Condition::Defined(name)),
             "undefined" => Ok(Condition::Not(Box::new(Condition::Defined(name)))),
-            _ => self.wrong(at, "a metric is defined or undefined, and nothing else can be asked of it"),
+            _ => self.error_at(at, "a metric can only be tested for being defined or undefined"),
         }
     }
 
     fn constant(&self, value: &Value, at: Span) -> Result<Number, FormulaError> {
         match (value.kind(), f64::try_from(value.clone())) {
             (ValueKind::Number, Ok(number)) if number.is_finite() => Ok(Number::Constant(number)),
-            (ValueKind::Number, _) => self.wrong(at, "this number is too large"),
-            (ValueKind::Bool, _) => self.wrong(at, "a number is meant here, not a condition"),
-            (ValueKind::String, _) => self.wrong(
+            (ValueKind::Number, _) => self.error_at(at, "this number is too large"),
+            (ValueKind::Bool, _) => self.error_at(at, "a number is expected here, not a condition"),
+            (ValueKind::String, _) => self.error_at(
                 at,
-                "a number is meant here, not a text; write metric(\"...\") for a metric of that name",
+                "a number is expected here, not a string; write metric(\"...\") for a metric of that name",
             ),
-            (kind, _) => self.wrong(at, format!("a number is meant here, not {kind}")),
+            (kind, _) => self.error_at(at, format!("a number is expected here, not {kind}")),
         }
     }
 
     fn call(&mut self, call: &Call<'_>, at: Span) -> Result<Number, FormulaError> {
         let Expr::Var(name) = &call.expr else {
-            return self.wrong(at, "only a function can be called");
+            return self.error_at(at, "only a function can be called");
         };
         let name = name.id;
         if name == QUOTED {
@@ -246,18 +249,21 @@ impl Reader<'_> {
         }
         let Some((_, function)) = Function::ALL.into_iter().find(|(known, _)| *known == name) else {
             let known: Vec<&str> = Function::ALL.iter().map(|(known, _)| *known).collect();
-            return self.wrong(at, format!("there is no function {name}; there are {}", known.join(", ")));
+            return self.error_at(
+                at,
+                format!("there is no function {name}; the functions are {}", known.join(", ")),
+            );
         };
         let mut arguments = Vec::with_capacity(call.args.len());
         for argument in &call.args {
             let CallArg::Pos(argument) = argument else {
-                return self.wrong(at, format!("the arguments of {name} have no names"));
+                return self.error_at(at, format!("the arguments of {name} are positional"));
             };
             arguments.push(self.number(argument)?);
         }
         match arguments.len() {
-            0 => self.wrong(at, format!("{name} of nothing is no number: give it something")),
-            2.. if !function.is_of_many() => self.wrong(at, format!("{name} takes one number")),
+            0 => self.error_at(at, format!("{name} needs at least one number")),
+            2.. if !function.is_variadic() => self.error_at(at, format!("{name} takes one number")),
             _ => Ok(Number::Applied(function, arguments.into())),
         }
     }
@@ -266,33 +272,35 @@ impl Reader<'_> {
         if let [CallArg::Pos(Expr::Const(constant))] = arguments
             && let Some(name) = constant.value.as_str().filter(|name| !name.is_empty())
         {
-            return Ok(Number::Named(self.place_of(name)));
+            return Ok(Number::Named(self.index_of(name)));
         }
-        self.wrong(at, "metric takes the name of one, in quotes")
+        self.error_at(at, "metric takes the name of a metric, in quotes")
     }
 
     fn filter(&mut self, filter: &Filter<'_>, at: Span) -> Result<Number, FormulaError> {
         match (&filter.expr, filter.name, filter.args.as_slice()) {
-            (Some(number), "default" | "d", [CallArg::Pos(instead)]) => {
+            (Some(number), "default" | "d", [CallArg::Pos(default)]) => {
                 let number = self.number(number)?;
                 if matches!(number, Number::Constant(_)) {
-                    let why = "a number as such is never missing, and default belongs to what stands right before it; \
-                               write (a / 60) | default(1) for a whole";
-                    return self.wrong(at, why);
+                    let why = "default applies to the operand directly before it, and a constant is never missing; \
+                               write (a / 60) | default(1)";
+                    return self.error_at(at, why);
                 }
-                Ok(Number::Default(Box::new((number, self.number(instead)?))))
+                Ok(Number::Default(Box::new((number, self.number(default)?))))
             }
             (_, "default" | "d", _) => {
-                self.wrong(at, "default takes one number: that which stands in for what is missing")
+                self.error_at(at, "default takes one number: the one to use when the value is missing")
             }
             (_, name, _) if Function::ALL.iter().any(|(known, _)| *known == name) => {
-                self.wrong(at, format!("{name} is a function: write {name}(...)"))
+                self.error_at(at, format!("{name} is a function: write {name}(...)"))
             }
-            (_, name, _) => self.wrong(at, format!("there is no filter {name}; there is default")),
+            (_, name, _) => {
+                self.error_at(at, format!("there is no filter {name}; the only filter is default"))
+            }
         }
     }
 
-    fn place_of(&mut self, name: &str) -> usize {
+    fn index_of(&mut self, name: &str) -> usize {
         self.names.iter().position(|known| **known == *name).unwrap_or_else(|| {
             self.names.push(name.into());
             self.names.len() - 1
@@ -300,4 +308,4 @@ impl Reader<'_> {
     }
 }
 
-const NO_CONDITION: &str = "a condition is meant here: compare two numbers, as in cpu > 80";
+const CONDITION_EXPECTED: &str = "a condition is expected here: compare two numbers, as in cpu > 80";

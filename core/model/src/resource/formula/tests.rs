@@ -19,7 +19,7 @@ fn refused(text: &str) -> String {
 }
 
 #[test]
-fn it_computes_as_people_expect() {
+fn expressions_are_computed_with_the_usual_precedence() {
     for (text, expected) in [
         ("1 + 2 * 3 - 8 / 4", 5.0),
         ("(1 + 2) * 3", 9.0),
@@ -44,7 +44,7 @@ fn it_computes_as_people_expect() {
 }
 
 #[test]
-fn what_is_missing_is_missed_unless_the_formula_says_what_stands_in() {
+fn a_missing_value_makes_the_result_undefined_unless_there_is_a_default() {
     assert_eq!(value("a + gone"), Err(Undefined::Missing(1)));
     assert_eq!(value("a + gone | default(3)"), Ok(9.0));
     assert_eq!(value("(b / gone) | default(a)"), Ok(6.0));
@@ -55,7 +55,7 @@ fn what_is_missing_is_missed_unless_the_formula_says_what_stands_in() {
 }
 
 #[test]
-fn what_is_no_number_is_said_and_never_given() {
+fn results_that_are_not_finite_numbers_are_errors() {
     assert_eq!(value("a / (b - 4)"), Err(Undefined::DivisionByZero));
     assert_eq!(value("(a / 0) | default(1)"), Err(Undefined::DivisionByZero), "it was there, and wrong");
     assert_eq!(value("sqrt(b - a)"), Err(Undefined::RootOfNegative));
@@ -65,7 +65,7 @@ fn what_is_no_number_is_said_and_never_given() {
 }
 
 #[test]
-fn what_is_wrong_is_said_with_its_place() {
+fn errors_name_their_position() {
     for (text, expected) in [
         ("", "at column 1 of the formula: unexpected end of input, expected expression"),
         ("a +", "at column 3 of the formula: unexpected end of input, expected expression"),
@@ -75,50 +75,50 @@ fn what_is_wrong_is_said_with_its_place() {
         ("max(a / 60", "at column 9 of the formula: unexpected end of input, expected `,`"),
         (
             "a > 3",
-            "at column 1 of the formula: a number is meant here, not a condition; write `1 if ... else 0` to make one of it",
+            "at column 1 of the formula: a number is expected here, not a condition; write `1 if ... else 0` to convert it",
         ),
         (
             "1 if a else 2",
-            "at column 6 of the formula: a condition is meant here: compare two numbers, as in cpu > 80",
+            "at column 6 of the formula: a condition is expected here: compare two numbers, as in cpu > 80",
         ),
         (
             "1 if a + 2 else 2",
-            "at column 6 of the formula: a condition is meant here: compare two numbers, as in cpu > 80",
+            "at column 6 of the formula: a condition is expected here: compare two numbers, as in cpu > 80",
         ),
         (
             "1 if a > 2",
-            "at column 1 of the formula: say what the number is otherwise: `a if condition else b`",
+            "at column 1 of the formula: the value otherwise is missing: write `a if condition else b`",
         ),
         (
             "2 * avg(a, b)",
-            "at column 5 of the formula: there is no function avg; there are min, max, abs, ceil, floor, round, sqrt",
+            "at column 5 of the formula: there is no function avg; the functions are min, max, abs, ceil, floor, round, sqrt",
         ),
         ("abs(a, b)", "at column 1 of the formula: abs takes one number"),
-        ("max()", "at column 1 of the formula: max of nothing is no number: give it something"),
-        ("max(x=1)", "at column 1 of the formula: the arguments of max have no names"),
-        ("a ** 2", "at column 1 of the formula: there is no `**` here; write a * a"),
-        ("a // 2", "at column 1 of the formula: there is no `//` here; write floor(a / b)"),
+        ("max()", "at column 1 of the formula: max needs at least one number"),
+        ("max(x=1)", "at column 1 of the formula: the arguments of max are positional"),
+        ("a ** 2", "at column 1 of the formula: `**` is not supported; write a * a"),
+        ("a // 2", "at column 1 of the formula: `//` is not supported; write floor(a / b)"),
         (
             "a + 'x'",
-            "at column 5 of the formula: a number is meant here, not a text; write metric(\"...\") for a metric of that name",
+            "at column 5 of the formula: a number is expected here, not a string; write metric(\"...\") for a metric of that name",
         ),
         ("a.b + 1", "at column 1 of the formula: a name with a dot in it is written as metric(\"a.b\")"),
         ("[a, b] | max", "at column 10 of the formula: max is a function: write max(...)"),
-        ("a | int", "at column 5 of the formula: there is no filter int; there is default"),
-        ("metric(a)", "at column 1 of the formula: metric takes the name of one, in quotes"),
+        ("a | int", "at column 5 of the formula: there is no filter int; the only filter is default"),
+        ("metric(a)", "at column 1 of the formula: metric takes the name of a metric, in quotes"),
         ("a(1)(2)", "at column 2 of the formula: only a function can be called"),
-        ("none", "at column 1 of the formula: a number is meant here, not none"),
-        ("true", "at column 1 of the formula: a number is meant here, not a condition"),
-        ("[1]", "at column 1 of the formula: a number is meant here, not a list literal"),
+        ("none", "at column 1 of the formula: a number is expected here, not none"),
+        ("true", "at column 1 of the formula: a number is expected here, not a condition"),
+        ("[1]", "at column 1 of the formula: a number is expected here, not a list literal"),
     ] {
         assert_eq!(refused(text), expected, "{text}");
     }
-    assert!(refused("a / 60 | default(1)").contains("write (a / 60) | default(1) for a whole"));
+    assert!(refused("a / 60 | default(1)").contains("write (a / 60) | default(1)"));
     assert!(refused("1e999").ends_with("this number is too large"));
 }
 
 #[test]
-fn it_is_bounded_in_every_direction() {
+fn length_tokens_and_nesting_are_limited() {
     let nested = |levels: usize| format!("{}1{}", "(".repeat(levels), ")".repeat(levels));
     assert!(Formula::parse(&nested(FORMULA_NESTING_MAX)).is_ok());
     assert!(refused(&nested(FORMULA_NESTING_MAX + 1)).contains("more than 16 parentheses"));
@@ -131,7 +131,7 @@ fn it_is_bounded_in_every_direction() {
 }
 
 #[test]
-fn it_is_written_as_it_was_read() {
+fn a_formula_is_serialized_as_written() {
     let text = "max(cpu / 60,\n queue | default(0))";
     let formula: Formula = serde_json::from_value(text.into()).unwrap();
     assert_eq!(serde_json::to_value(&formula).unwrap(), text);
@@ -159,7 +159,7 @@ fn sum() -> impl Strategy<Value = (String, f64)> {
 
 proptest! {
     #[test]
-    fn it_comes_to_what_floats_come_to((text, expected) in sum()) {
+    fn the_value_is_that_of_the_same_computation_on_floats((text, expected) in sum()) {
         let formula = Formula::parse(&text).unwrap();
         let names: Vec<&str> = formula.names().collect();
         let found = formula.value(&|place| Some(if names[place] == "x" { 3.0 } else { 0.5 }));
@@ -167,7 +167,7 @@ proptest! {
     }
 
     #[test]
-    fn no_text_is_answered_otherwise_than_by_a_formula_or_a_sentence(text in "[-+*/%()|<>=!.,'\"~ \\n{}\\[\\]a-e0-9é]{0,80}") {
+    fn every_text_is_a_formula_or_an_error_with_a_reason(text in "[-+*/%()|<>=!.,'\"~ \\n{}\\[\\]a-e0-9é]{0,80}") {
         match Formula::parse(&text) {
             Ok(formula) => prop_assert!(formula.value(&|_| Some(1.0)).is_ok_and(f64::is_finite) || formula.value(&|_| Some(1.0)).is_err()),
             Err(error) => prop_assert!(!error.why.is_empty()),

@@ -1,4 +1,4 @@
-//! Fields that older forms of the HorizontalPodAutoscaler carry as JSON in annotations.
+//! Fields that older versions of the HorizontalPodAutoscaler have as JSON in annotations.
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -12,7 +12,7 @@ pub(super) const METRICS: &str = "autoscaling.alpha.kubernetes.io/metrics";
 /// Behavior of `autoscaling/v1` and `v2beta1`, with keys as Go or as JSON writes them.
 pub(super) const BEHAVIOR: &str = "autoscaling.alpha.kubernetes.io/behavior";
 
-/// Reads the annotation `key`; none when it is not there, is null, or is wrong, which is then added to `problems`.
+/// Reads the annotation `key`; `None` when it is absent, null or invalid. The latter is added to `problems`.
 pub(super) fn read<T: DeserializeOwned>(
     metadata: &ObjectMeta,
     key: &str,
@@ -24,20 +24,20 @@ pub(super) fn read<T: DeserializeOwned>(
     parsed.unwrap_or_else(|error| {
         problems.push(Problem::at(
             format!("metadata.annotations.{key}"),
-            format!("the annotation stands for a field and holds its JSON; it cannot be read: {error}"),
+            format!("the annotation is not valid JSON of the corresponding field: {error}"),
         ));
         None
     })
 }
 
-/// Writes keys with a small first letter and leaves out nulls; the labels of a selector stay as they are.
+/// Makes the first letter of keys lower-case and removes nulls; the labels of a selector are not changed.
 ///
 /// Kubernetes wrote these annotations from Go structures without JSON names, and reads keys of either case.
 fn camel_case(value: Value) -> Value {
     match value {
         Value::Object(map) => {
             let entries = map.into_iter().filter(|(_, value)| !value.is_null()).map(|(key, value)| {
-                let key = small_first(&key);
+                let key = lower_first(&key);
                 let value = if key == "matchLabels" { value } else { camel_case(value) };
                 (key, value)
             });
@@ -48,7 +48,7 @@ fn camel_case(value: Value) -> Value {
     }
 }
 
-fn small_first(key: &str) -> String {
+fn lower_first(key: &str) -> String {
     let mut chars = key.chars();
     chars.next().map(|first| first.to_ascii_lowercase()).into_iter().chain(chars).collect()
 }

@@ -1,8 +1,8 @@
-//! HorizontalPodAutoscaler manifests in the four forms that Kubernetes has had.
+//! HorizontalPodAutoscaler manifests in the four API versions that Kubernetes has had.
 //!
-//! Each form is kept as it was written, field by field, so that nothing is lost on the way back.
-//! [`HorizontalPodAutoscaler::to_v2`] translates any of them to the newest form as Kubernetes' own conversion does, and
-//! [`HorizontalPodAutoscaler::autoscaler`] checks that and fills in the defaults.
+//! Each version is kept as it was written, field by field, so that a round trip is lossless.
+//! [`HorizontalPodAutoscaler::to_v2`] converts any of them to the newest version as Kubernetes itself does, and
+//! [`HorizontalPodAutoscaler::autoscaler`] validates the result and fills in the defaults.
 //!
 //! Source: `k8s.io/api/autoscaling/{v1,v2beta1,v2beta2,v2}`, `pkg/apis/autoscaling/*/{conversion,defaults}.go`.
 
@@ -23,32 +23,32 @@ use serde::{Deserialize, Serialize};
 use super::metadata::ObjectMeta;
 use super::{AutoscalerSpec, ObjectName, Problems};
 
-/// A HorizontalPodAutoscaler, in the form in which it was written.
+/// A HorizontalPodAutoscaler, in the API version in which it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HorizontalPodAutoscaler {
     /// `autoscaling/v1`
-    V1(Form<v1::HorizontalPodAutoscalerSpec>),
+    V1(VersionedManifest<v1::HorizontalPodAutoscalerSpec>),
     /// `autoscaling/v2beta1`
-    V2beta1(Form<v2beta1::HorizontalPodAutoscalerSpec>),
+    V2beta1(VersionedManifest<v2beta1::HorizontalPodAutoscalerSpec>),
     /// `autoscaling/v2beta2`
-    V2beta2(Form<v2beta2::HorizontalPodAutoscalerSpec>),
+    V2beta2(VersionedManifest<v2beta2::HorizontalPodAutoscalerSpec>),
     /// `autoscaling/v2`
-    V2(Form<v2::HorizontalPodAutoscalerSpec>),
+    V2(VersionedManifest<v2::HorizontalPodAutoscalerSpec>),
 }
 
-/// A HorizontalPodAutoscaler manifest.
+/// A HorizontalPodAutoscaler manifest of one version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 #[schemars(rename = "HorizontalPodAutoscaler")]
-pub struct Form<S> {
+pub struct VersionedManifest<S> {
     /// Name, labels, annotations, and what an API server adds.
     pub metadata: ObjectMeta,
-    /// What is asked for.
+    /// The desired state.
     pub spec: S,
 }
 
 impl HorizontalPodAutoscaler {
-    /// The `apiVersion` that this form is written under.
+    /// Its `apiVersion`.
     pub const fn api_version(&self) -> &'static str {
         match self {
             Self::V1(_) => "autoscaling/v1",
@@ -61,10 +61,10 @@ impl HorizontalPodAutoscaler {
     /// Name, labels, annotations, and what an API server adds.
     pub const fn metadata(&self) -> &ObjectMeta {
         match self {
-            Self::V1(form) => &form.metadata,
-            Self::V2beta1(form) => &form.metadata,
-            Self::V2beta2(form) => &form.metadata,
-            Self::V2(form) => &form.metadata,
+            Self::V1(manifest) => &manifest.metadata,
+            Self::V2beta1(manifest) => &manifest.metadata,
+            Self::V2beta2(manifest) => &manifest.metadata,
+            Self::V2(manifest) => &manifest.metadata,
         }
     }
 
@@ -76,38 +76,38 @@ impl HorizontalPodAutoscaler {
     /// What it scales, as it was written.
     pub const fn target(&self) -> &shapes::CrossVersionObjectReference {
         match self {
-            Self::V1(form) => &form.spec.scale_target_ref,
-            Self::V2beta1(form) => &form.spec.scale_target_ref,
-            Self::V2beta2(form) => &form.spec.scale_target_ref,
-            Self::V2(form) => &form.spec.scale_target_ref,
+            Self::V1(manifest) => &manifest.spec.scale_target_ref,
+            Self::V2beta1(manifest) => &manifest.spec.scale_target_ref,
+            Self::V2beta2(manifest) => &manifest.spec.scale_target_ref,
+            Self::V2(manifest) => &manifest.spec.scale_target_ref,
         }
     }
 
-    /// The same autoscaler in the words of `autoscaling/v2`, without defaults.
+    /// The autoscaler converted to `autoscaling/v2`, without defaults.
     ///
-    /// Fails when an annotation that stands for a field holds something else than that field's JSON.
+    /// Fails when an annotation does not contain the JSON of its field.
     pub fn to_v2(&self) -> Result<v2::HorizontalPodAutoscalerSpec, Problems> {
         match self {
-            Self::V1(form) => v1::to_v2(&form.spec, &form.metadata),
-            Self::V2beta1(form) => v2beta1::to_v2(&form.spec, &form.metadata),
-            Self::V2beta2(form) => Ok(form.spec.clone().into()),
-            Self::V2(form) => Ok(form.spec.clone()),
+            Self::V1(manifest) => v1::to_v2(&manifest.spec, &manifest.metadata),
+            Self::V2beta1(manifest) => v2beta1::to_v2(&manifest.spec, &manifest.metadata),
+            Self::V2beta2(manifest) => Ok(manifest.spec.clone().into()),
+            Self::V2(manifest) => Ok(manifest.spec.clone()),
         }
     }
 
-    /// The same autoscaler checked, with all defaults filled in.
+    /// The validated autoscaler, with all defaults filled in.
     ///
-    /// Fails with all that Kubernetes would refuse, and with what Homeostat cannot meter. Paths are those of the
-    /// form in which it was written.
+    /// Fails with everything that Kubernetes would reject, and everything that Homeostat cannot measure. Paths are those of the version in
+    /// which it was written.
     pub fn autoscaler(&self) -> Result<AutoscalerSpec, Problems> {
         normal::of_manifest(&self.to_v2()?)
             .map_err(|problems| problems.map_paths(|path| self.written_path(path)))
     }
 
-    /// The path in the form as written of what stands at `path` in `autoscaling/v2`.
+    /// The path, in the version as written, of the field at `path` in `autoscaling/v2`.
     fn written_path(&self, path: &str) -> String {
         match self {
-            Self::V1(form) => v1::written_path(path, &form.metadata),
+            Self::V1(manifest) => v1::written_path(path, &manifest.metadata),
             Self::V2beta1(_) => v2beta1::written_path(path),
             Self::V2beta2(_) | Self::V2(_) => path.to_owned(),
         }

@@ -1,4 +1,4 @@
-//! Checks an autoscaler written in the words of `autoscaling/v2` and fills in its defaults.
+//! Validates an autoscaler given in the fields of `autoscaling/v2`, and fills in its defaults.
 //!
 //! Source: `pkg/apis/autoscaling/validation/validation.go` and `pkg/apis/autoscaling/v2/defaults.go`.
 
@@ -18,38 +18,38 @@ use crate::resource::autoscaler::{
 use crate::resource::scale::REPLICAS_MAX;
 use crate::resource::{Problem, Problems, Quantity, ScalePolicy};
 
-/// Longest stabilization window, in seconds (Kubernetes `MaxStabilizationWindowSeconds`).
+/// The longest stabilization window, in seconds (Kubernetes `MaxStabilizationWindowSeconds`).
 const STABILIZATION_SECS_MAX: i32 = 3600;
 
-/// Longest period of a policy, in seconds (Kubernetes `MaxPeriodSeconds`).
+/// The longest period of a policy, in seconds (Kubernetes `MaxPeriodSeconds`).
 const PERIOD_SECS_MAX: i32 = 1800;
 
-/// For how long an external metric must have failed before its fallback stands in, in seconds, when a manifest does not say (KEP-5679).
+/// The default of `failureDurationSeconds`: how long an external metric must have failed before its fallback is used (KEP-5679).
 const FAILURE_SECS_DEFAULT: i32 = 180;
 
-/// The shortest that a HorizontalPodAutoscaler may say, in seconds: twelve looks of Kubernetes' loop (KEP-5679).
+/// The smallest `failureDurationSeconds` of a HorizontalPodAutoscaler: twelve periods of Kubernetes' loop (KEP-5679).
 const FAILURE_SECS_MIN_OF_HPA: i32 = 180;
 
-/// The shortest that a Service may say, in seconds: one look of our loop. A metric fails only once its `staleAfter` is over.
+/// The smallest `failureDurationSeconds` of a Service: one period of the loop. A metric fails only once its `staleAfter` is over.
 const FAILURE_SECS_MIN_OF_SERVICE: i32 = 1;
 
-/// Most metrics of one autoscaler. Kubernetes has no limit; past a few dozen a manifest is wrong, and each costs every step.
+/// The most metrics of one autoscaler. Kubernetes has no limit; more than a few dozen are an error, and each is evaluated in every step.
 const METRICS_MAX: usize = 100;
 
-/// Most policies one way. Each costs a pass over the scale events in every step.
+/// The most policies per direction. Each costs a pass over the scale events in every step.
 const POLICIES_MAX: usize = 100;
 
 pub(super) fn of_manifest(spec: &v2::HorizontalPodAutoscalerSpec) -> Result<AutoscalerSpec, Problems> {
-    let mut found = Found::of(FAILURE_SECS_MIN_OF_HPA);
+    let mut found = Normalizer::of(FAILURE_SECS_MIN_OF_HPA);
     let target = &spec.scale_target_ref;
     if target.kind.is_empty() {
-        found.add("spec.scaleTargetRef.kind", "the kind of what is scaled must not be empty");
+        found.add("spec.scaleTargetRef.kind", "the kind of the target must not be empty");
     }
     let service = ServiceName::parse(&target.name);
     if let Err(error) = &service {
         found.add(
             "spec.scaleTargetRef.name",
-            format!("what is scaled must be named as a service is: {error}"),
+            format!("the name of the target must be that of a service: {error}"),
         );
     }
     let min =
@@ -59,16 +59,16 @@ pub(super) fn of_manifest(spec: &v2::HorizontalPodAutoscalerSpec) -> Result<Auto
     match service {
         Ok(service) => found.complete(service, &bounds, "spec", &spec.metrics, spec.behavior.as_ref()),
         Err(_) => {
-            // The name is a placeholder for the checks of the rest; the problem above keeps it from getting out.
-            let anyone = ServiceName::parse("unnamed").expect("a valid name");
-            found.complete(anyone, &bounds, "spec", &spec.metrics, spec.behavior.as_ref())
+            // A placeholder, so that the rest is validated too. The problem above prevents that it is returned.
+            let placeholder = ServiceName::parse("unnamed").expect("a valid name");
+            found.complete(placeholder, &bounds, "spec", &spec.metrics, spec.behavior.as_ref())
         }
     }
 }
 
 /// The autoscaler of `service` between `bounds` (least, most), as the `scale` of a Service declares it.
 ///
-/// Fails with all that Kubernetes would refuse, and with what Homeostat cannot meter. Paths begin at `spec.scale`.
+/// Fails with everything that Kubernetes would reject, and everything that Homeostat cannot measure. Paths begin at `spec.scale`.
 pub fn normalize(
     service: ServiceName,
     bounds: (u32, u32),
@@ -78,12 +78,17 @@ pub fn normalize(
 ) -> Result<AutoscalerSpec, Problems> {
     let (min, max) = bounds;
     let bounds = Bounds { min, max, min_path: "spec.scale.min", max_path: "spec.scale.max" };
-    let mut spec =
-        Found::of(FAILURE_SECS_MIN_OF_SERVICE).complete(service, &bounds, "spec.scale", metrics, behavior)?;
+    let mut spec = Normalizer::of(FAILURE_SECS_MIN_OF_SERVICE).complete(
+        service,
+        &bounds,
+        "spec.scale",
+        metrics,
+        behavior,
+    )?;
     let mut problems = policy.problems("spec.scale", &spec.metrics);
     if let Some(slo) = policy.slo() {
         if !metrics.is_empty() {
-            let text = "a promise is kept by the requests that come, without metrics: take them out, or slo";
+            let text = "an slo is kept by the rate of requests, without metrics: remove them, or slo";
             problems.push(Problem::at("spec.scale.metrics", text));
         }
         spec.metrics = vec![slo.metric()];
@@ -98,14 +103,14 @@ struct Bounds {
     max_path: &'static str,
 }
 
-/// Problems found so far.
-struct Found {
+/// Builds the normal form, and collects the problems on the way.
+struct Normalizer {
     problems: Vec<Problem>,
     /// The least `failureDurationSeconds` of a fallback.
     failure_secs_min: i32,
 }
 
-impl Found {
+impl Normalizer {
     fn of(failure_secs_min: i32) -> Self {
         Self { problems: Vec::new(), failure_secs_min }
     }
@@ -163,8 +168,11 @@ impl Found {
     fn replicas(&mut self, path: &str, written: i32) -> u32 {
         let replicas = u32::try_from(written).ok().filter(|n| *n <= REPLICAS_MAX);
         replicas.unwrap_or_else(|| {
-            self.add(path, format!("a number of replicas lies between 0 and {REPLICAS_MAX}, not {written}"));
-            // Within every bound, so that one wrong number is one problem.
+            self.add(
+                path,
+                format!("a number of replicas must be between 0 and {REPLICAS_MAX}, not {written}"),
+            );
+            // Within all bounds, so that one wrong number is reported once.
             1
         })
     }
@@ -225,10 +233,7 @@ impl Found {
             "cpu" => Some(MeteredResource::Cpu),
             "memory" => Some(MeteredResource::Memory),
             other => {
-                self.add(
-                    format!("{path}.name"),
-                    format!("the use of cpu and memory is metered, that of {other:?} is not"),
-                );
+                self.add(format!("{path}.name"), format!("only cpu and memory are measured, not {other:?}"));
                 None
             }
         };
@@ -239,7 +244,7 @@ impl Found {
                 None => {
                     self.add(
                         format!("{at}.averageUtilization"),
-                        format!("a target is above 0, not {percent}"),
+                        format!("a target must be above 0, not {percent}"),
                     );
                     None
                 }
@@ -275,7 +280,7 @@ impl Found {
         self.positive(&format!("{path}.target.averageValue"), average)
     }
 
-    /// The type decides which value counts; the other may stand beside it.
+    /// The type determines which value is used; the other one may be given too, and is ignored.
     fn object_target(&mut self, path: &str, target: &MetricTarget) -> Option<TotalTarget> {
         let at = format!("{path}.target");
         let (field, value, target): (_, _, fn(Quantity) -> TotalTarget) = match target.kind {
@@ -296,7 +301,7 @@ impl Found {
         self.positive(&format!("{at}.{field}"), value).map(target)
     }
 
-    /// The average wins where both are given.
+    /// The average is used when both are given.
     fn external_target(&mut self, path: &str, target: &MetricTarget) -> Option<TotalTarget> {
         let at = format!("{path}.target");
         match (target.average_value, target.value) {
@@ -318,7 +323,7 @@ impl Found {
         let after = self.seconds(&format!("{at}.failureDurationSeconds"), secs, least, i32::MAX);
         let at = format!("{at}.replicas");
         if written.replicas == 0 {
-            self.add(&at, "a fallback is of at least 1 replica, not 0");
+            self.add(&at, "a fallback needs at least 1 replica, not 0");
         }
         Fallback { after, replicas: self.replicas(&at, written.replicas) }
     }
@@ -327,7 +332,7 @@ impl Found {
         if value > Quantity::ZERO {
             return Some(value);
         }
-        self.add(path, format!("a target is above 0, not {value}"));
+        self.add(path, format!("a target must be above 0, not {value}"));
         None
     }
 
@@ -363,7 +368,10 @@ impl Found {
         }
         if let Some(tolerance) = written.tolerance {
             if tolerance < Quantity::ZERO {
-                self.add(format!("{path}.tolerance"), format!("a tolerance is at least 0, not {tolerance}"));
+                self.add(
+                    format!("{path}.tolerance"),
+                    format!("a tolerance must be at least 0, not {tolerance}"),
+                );
             }
             rules.tolerance = Some(tolerance);
         }
@@ -374,7 +382,7 @@ impl Found {
         let value = u32::try_from(written.value).ok().filter(|value| *value > 0).unwrap_or_else(|| {
             self.add(
                 format!("{path}.value"),
-                format!("the value of a policy is above 0, not {}", written.value),
+                format!("the value of a policy must be above 0, not {}", written.value),
             );
             1
         });
@@ -389,13 +397,13 @@ impl Found {
 
     fn seconds(&mut self, path: &str, secs: i32, min: i32, max: i32) -> Duration {
         if !(min..=max).contains(&secs) {
-            self.add(path, format!("it lies between {min} and {max} seconds, not {secs}"));
+            self.add(path, format!("must be between {min} and {max} seconds, not {secs}"));
         }
         Duration::from_secs(u64::from(secs.clamp(min, max).unsigned_abs()))
     }
 }
 
-/// Rules towards more replicas where `behavior` leaves them out: 4 or 100 %, whichever is more, in 15 s.
+/// Default rules for scaling out: 4 replicas or 100 %, whichever is more, in 15 s.
 fn scale_up_defaults() -> ScalingRules {
     let period = Duration::from_secs(15);
     ScalingRules {
@@ -409,7 +417,7 @@ fn scale_up_defaults() -> ScalingRules {
     }
 }
 
-/// Rules towards fewer replicas where `behavior` leaves them out: all in 15 s, after the stabilization window.
+/// Default rules for scaling in: all replicas in 15 s, after the stabilization window.
 fn scale_down_defaults() -> ScalingRules {
     let change = PolicyChange::Percent(Percent(100));
     ScalingRules {

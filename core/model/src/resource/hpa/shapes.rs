@@ -1,4 +1,4 @@
-//! Shapes that several forms of the HorizontalPodAutoscaler share.
+//! Types that several versions of the HorizontalPodAutoscaler share.
 
 use std::collections::BTreeMap;
 
@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 use crate::measure::Labels;
 use crate::resource::Quantity;
 
-/// Points at one object by kind and name.
+/// A reference to an object by kind and name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct CrossVersionObjectReference {
-    /// Its kind, such as Deployment or Service; Homeostat looks for a Service of that name whatever is written here.
+    /// Its kind, such as Deployment or Service; Homeostat uses the Service of that name for any kind.
     pub kind: String,
     /// Its name.
     pub name: String,
@@ -21,14 +21,14 @@ pub struct CrossVersionObjectReference {
     pub api_version: Option<String>,
 }
 
-/// Selects by labels; all conditions hold together. Empty selects everything.
+/// Selects by labels; all conditions must be met. An empty selector selects everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct LabelSelector {
     /// Labels that must have these values.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub match_labels: BTreeMap<String, String>,
-    /// Conditions that must hold.
+    /// Conditions that must be met.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub match_expressions: Vec<LabelSelectorRequirement>,
 }
@@ -39,7 +39,7 @@ pub struct LabelSelector {
 pub struct LabelSelectorRequirement {
     /// The label.
     pub key: String,
-    /// What must hold of it.
+    /// The condition.
     pub operator: SelectorOperator,
     /// The values that In and NotIn compare with.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -47,7 +47,7 @@ pub struct LabelSelectorRequirement {
 }
 
 impl LabelSelector {
-    /// Whether all its conditions hold of what is labelled so. A label that is not there has none of the values of NotIn.
+    /// Whether `labels` meet all conditions. A missing label has none of the values of NotIn.
     ///
     /// Source: Kubernetes `apimachinery/pkg/labels/selector.go`, `Requirement.Matches`.
     pub fn selects(&self, labels: &Labels) -> bool {
@@ -55,43 +55,43 @@ impl LabelSelector {
         let has_value = |(key, wanted): (&String, &String)| value(key) == Some(wanted);
         self.match_labels.iter().all(has_value)
             && self.match_expressions.iter().all(|requirement| {
-                let found = value(&requirement.key);
-                let is_one = found.is_some_and(|found| requirement.values.iter().any(|it| it == found));
+                let value = value(&requirement.key);
+                let is_one = value.is_some_and(|value| requirement.values.iter().any(|it| it == value));
                 match requirement.operator {
                     SelectorOperator::In => is_one,
                     SelectorOperator::NotIn => !is_one,
-                    SelectorOperator::Exists => found.is_some(),
-                    SelectorOperator::DoesNotExist => found.is_none(),
+                    SelectorOperator::Exists => value.is_some(),
+                    SelectorOperator::DoesNotExist => value.is_none(),
                 }
             })
     }
 }
 
-/// What must hold of a label.
+/// A condition on a label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum SelectorOperator {
     /// It has one of the values.
     In,
     /// It has none of the values.
     NotIn,
-    /// It is there.
+    /// It exists.
     Exists,
-    /// It is not there.
+    /// It does not exist.
     DoesNotExist,
 }
 
-/// Which kind of source a metric has.
+/// The type of the source of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum MetricSourceType {
-    /// What whole replicas use.
+    /// The resource usage of replicas.
     Resource,
-    /// What one container of each replica uses.
+    /// The resource usage of one container of each replica.
     ContainerResource,
-    /// What replicas report of themselves.
+    /// A metric that the replicas report.
     Pods,
-    /// What is reported of one other object.
+    /// A metric of another object.
     Object,
-    /// What is measured outside.
+    /// An external metric.
     External,
 }
 
@@ -108,22 +108,22 @@ impl MetricSourceType {
     }
 }
 
-/// Which metric.
+/// Identifies a metric.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct MetricIdentifier {
     /// Its name.
     pub name: String,
-    /// Which of its series. Default: all that the name has.
+    /// The selector of its series. Default: all series of the name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<LabelSelector>,
 }
 
-/// The value that a metric should have.
+/// The target of a metric.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct MetricTarget {
-    /// Which of the three is meant.
+    /// The type, which defines which of the values is used.
     #[serde(rename = "type")]
     pub kind: MetricTargetType,
     /// The value itself; above 0.
@@ -132,7 +132,7 @@ pub struct MetricTarget {
     /// The mean over the replicas; above 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub average_value: Option<Quantity>,
-    /// The mean over the replicas in percent of what they request; above 0. For Resource and ContainerResource only.
+    /// The mean over the replicas in percent of their requests; above 0. For Resource and ContainerResource only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub average_utilization: Option<i32>,
 }
@@ -140,7 +140,7 @@ pub struct MetricTarget {
 /// Which value of a metric is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum MetricTargetType {
-    /// Percent of what is requested.
+    /// Percent of the request.
     Utilization,
     /// The value itself.
     Value,
@@ -148,35 +148,35 @@ pub enum MetricTargetType {
     AverageValue,
 }
 
-/// Which of several policies holds.
+/// The selection among several policies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ScalingPolicySelect {
-    /// The one that allows most change.
+    /// The policy that allows the largest change.
     Max,
-    /// The one that allows least change.
+    /// The policy that allows the smallest change.
     Min,
-    /// None: no change this way.
+    /// No change in this direction.
     Disabled,
 }
 
-/// How much change is allowed in which time.
+/// An allowed change within a time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct HPAScalingPolicy {
-    /// What the value counts.
+    /// The unit of the value.
     #[serde(rename = "type")]
     pub kind: HPAScalingPolicyType,
-    /// How much change is allowed; above 0.
+    /// The allowed change; above 0.
     pub value: i32,
-    /// The time within which, 1 to 1800 seconds.
+    /// The time, 1 to 1800 seconds.
     pub period_seconds: i32,
 }
 
-/// What the value of a policy counts.
+/// The unit of the value of a policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum HPAScalingPolicyType {
     /// Replicas.
     Pods,
-    /// Percent of the replicas at the beginning of the period.
+    /// Percent of the replicas at the begin of the period.
     Percent,
 }

@@ -37,7 +37,7 @@ fn quantity(text: &str) -> Quantity {
 }
 
 #[test]
-fn all_forms_of_half_used_processors_mean_the_same() {
+fn the_same_cpu_target_in_all_versions_has_the_same_normal_form() {
     let older = json!({"minReplicas": 2, "metrics": [{"type": "Resource",
         "resource": {"name": "cpu", "targetAverageUtilization": 50}}]});
     let newer = json!({"minReplicas": 2, "metrics": [{"type": "Resource",
@@ -51,7 +51,7 @@ fn all_forms_of_half_used_processors_mean_the_same() {
 }
 
 #[test]
-fn what_is_left_out_takes_kubernetes_defaults() {
+fn omitted_fields_get_the_defaults_of_kubernetes() {
     for version in ["v1", "v2beta1", "v2beta2", "v2"] {
         let spec = normal(version, &json!({}));
         assert_eq!((spec.min, spec.metrics, spec.behavior), (1, vec![cpu(80)], None), "{version}");
@@ -59,7 +59,7 @@ fn what_is_left_out_takes_kubernetes_defaults() {
 }
 
 #[test]
-fn a_behavior_fills_in_what_it_leaves_out() {
+fn a_partial_behavior_gets_the_defaults() {
     let spec = normal("v2", &json!({"behavior": {"scaleDown": {"stabilizationWindowSeconds": 60}}}));
     let Some(Behavior { scale_up, scale_down }) = spec.behavior else { panic!("a behavior was given") };
     let secs = Duration::from_secs;
@@ -75,7 +75,7 @@ fn a_behavior_fills_in_what_it_leaves_out() {
 }
 
 #[test]
-fn policies_that_are_given_replace_the_default_ones() {
+fn given_policies_replace_the_defaults() {
     let policies = json!([{"type": "Percent", "value": 10, "periodSeconds": 60}]);
     let spec =
         normal("v2beta2", &json!({"behavior": {"scaleUp": {"selectPolicy": "Min", "policies": policies}}}));
@@ -85,7 +85,7 @@ fn policies_that_are_given_replace_the_default_ones() {
 }
 
 #[test]
-fn every_older_metric_has_its_newer_form() {
+fn every_older_metric_is_converted() {
     let metrics = json!([
         {"type": "Resource", "resource": {"name": "memory", "targetAverageValue": "64Mi"}},
         {"type": "ContainerResource", "containerResource": {"name": "cpu", "container": "app", "targetAverageUtilization": 60}},
@@ -113,7 +113,7 @@ fn every_older_metric_has_its_newer_form() {
 }
 
 #[test]
-fn annotations_of_v1_hold_metrics_and_behavior_with_either_keys() {
+fn annotations_of_v1_may_have_go_or_json_keys() {
     let metrics =
         r#"[{"type":"Pods","pods":{"metricName":"rps","targetAverageValue":"10","selector":null}}]"#;
     let go = r#"{"ScaleUp":{"StabilizationWindowSeconds":7,"SelectPolicy":"Min","Policies":[{"Type":"Pods","Value":2,"PeriodSeconds":30}]},"ScaleDown":null}"#;
@@ -139,7 +139,7 @@ fn v2beta1_keeps_its_behavior_in_an_annotation() {
 }
 
 #[test]
-fn a_fallback_waits_for_three_minutes_or_for_longer_when_it_says_so() {
+fn a_fallback_waits_for_at_least_three_minutes() {
     let external = |fallback: Value| {
         json!({"metrics": [{"type": "External", "external": {
             "metric": {"name": "queue"}, "target": {"type": "Value", "value": 30}, "fallback": fallback}}]})
@@ -166,7 +166,7 @@ fn a_fallback_waits_for_three_minutes_or_for_longer_when_it_says_so() {
 }
 
 #[test]
-fn an_annotation_that_is_not_its_field_is_an_error_with_its_path() {
+fn an_invalid_annotation_is_an_error_with_its_path() {
     for text in ["{", r#"{"ScaleSideways":{}}"#, "[1]"] {
         let problems =
             read("v1", &json!({annotations::BEHAVIOR: text}), &json!({})).autoscaler().expect_err(text);
@@ -176,7 +176,7 @@ fn an_annotation_that_is_not_its_field_is_an_error_with_its_path() {
 }
 
 #[test]
-fn what_an_api_server_adds_is_kept_but_its_answer() {
+fn fields_of_an_api_server_are_kept_except_the_status() {
     let mut written = json!({"apiVersion": "autoscaling/v2beta1", "kind": "HorizontalPodAutoscaler",
         "metadata": {"name": "shop.web", "namespace": "prod", "uid": "1", "resourceVersion": "2", "generation": 3,
             "managedFields": [{"manager": "kubectl"}], "labels": {"a": "b"}},
@@ -197,7 +197,7 @@ fn a_field_of_another_version_is_refused() {
 }
 
 #[test]
-fn a_problem_has_the_path_of_the_form_it_was_written_in() {
+fn a_problem_has_the_path_of_the_version_as_written() {
     let paths = |version: &str, annotations: &Value, spec: &Value| -> Vec<String> {
         let problems = read(version, annotations, spec).autoscaler().expect_err("something is wrong");
         problems.into_vec().into_iter().map(|problem| problem.path).collect()

@@ -1,4 +1,4 @@
-//! `autoscaling/v1`: one target for the processor; everything newer hides in annotations.
+//! `autoscaling/v1`: one target for the processor; newer fields are in annotations.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,18 +8,18 @@ use super::{annotations, v2, v2beta1};
 use crate::resource::Problems;
 use crate::resource::metadata::ObjectMeta;
 
-/// What an autoscaler of this form asks for.
+/// The desired state of an autoscaler in this version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct HorizontalPodAutoscalerSpec {
-    /// What is scaled.
+    /// The object that is scaled.
     pub scale_target_ref: CrossVersionObjectReference,
-    /// Fewest replicas. Default: 1.
+    /// The minimum of replicas. Default: 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_replicas: Option<i32>,
-    /// Most replicas, at least `minReplicas`.
+    /// The maximum of replicas, at least `minReplicas`.
     pub max_replicas: i32,
-    /// Mean processor use over the replicas, in percent of what they request. Default: 80, when no annotation gives metrics.
+    /// The mean processor usage of the replicas, in percent of their requests. Default: 80, if no annotation has metrics.
     #[serde(default, rename = "targetCPUUtilizationPercentage", skip_serializing_if = "Option::is_none")]
     pub target_cpu_utilization_percentage: Option<i32>,
 }
@@ -46,7 +46,7 @@ pub(super) fn to_v2(
     Problems::or(problems, v2)
 }
 
-/// What has no field of its own in this form stands in an annotation.
+/// Fields that do not exist in this version are in annotations.
 pub(super) fn written_path(path: &str, metadata: &ObjectMeta) -> String {
     let annotation = |key: &str| format!("metadata.annotations.{key}");
     if path.starts_with("spec.behavior") {

@@ -1,4 +1,4 @@
-//! `autoscaling/v2beta1`: several metrics, each with its targets beside its name. Manifests of this form are still common.
+//! `autoscaling/v2beta1`: several metrics, with the targets beside the names. Manifests of this version are still common.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,18 +11,18 @@ use super::{annotations, v2};
 use crate::resource::metadata::ObjectMeta;
 use crate::resource::{Problems, Quantity};
 
-/// What an autoscaler of this form asks for.
+/// The desired state of an autoscaler in this version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct HorizontalPodAutoscalerSpec {
-    /// What is scaled.
+    /// The object that is scaled.
     pub scale_target_ref: CrossVersionObjectReference,
-    /// Fewest replicas; 0 needs a metric of type Object or External. Default: 1.
+    /// The minimum of replicas; 0 requires a metric of type Object or External. Default: 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_replicas: Option<i32>,
-    /// Most replicas, at least `minReplicas`.
+    /// The maximum of replicas, at least `minReplicas`.
     pub max_replicas: i32,
-    /// What is measured; the metric that asks for most wins. Default: cpu utilization at 80 %.
+    /// The metrics; the one that proposes the most replicas counts. Default: cpu utilization at 80 %.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub metrics: Vec<MetricSpec>,
 }
@@ -31,27 +31,27 @@ pub struct HorizontalPodAutoscalerSpec {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct MetricSpec {
-    /// Which of the other fields is meant.
+    /// The type, which defines the other field.
     #[serde(rename = "type")]
     pub kind: MetricSourceType,
-    /// What is reported of one other object.
+    /// A metric of another object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub object: Option<ObjectMetricSource>,
-    /// What replicas report of themselves.
+    /// A metric that the replicas report.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pods: Option<PodsMetricSource>,
-    /// What whole replicas use.
+    /// The resource usage of replicas.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource: Option<ResourceMetricSource>,
-    /// What one container of each replica uses. A replica is one program here, which is meant whatever the name of the container.
+    /// The resource usage of one container of each replica. A replica is a single process here, whatever the name of the container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container_resource: Option<ContainerResourceMetricSource>,
-    /// What is measured outside.
+    /// An external metric.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external: Option<ExternalMetricSource>,
 }
 
-/// What is reported of one other object.
+/// A metric of another object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct ObjectMetricSource {
@@ -59,73 +59,73 @@ pub struct ObjectMetricSource {
     pub target: CrossVersionObjectReference,
     /// The metric.
     pub metric_name: String,
-    /// The value that it should have; above 0.
+    /// The target value; above 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_value: Option<Quantity>,
-    /// Which of its series.
+    /// The selector of its series.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<LabelSelector>,
-    /// The mean over the replicas that it should have; above 0.
+    /// The target of the mean over the replicas; above 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub average_value: Option<Quantity>,
 }
 
-/// What replicas report of themselves.
+/// A metric that the replicas report.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct PodsMetricSource {
     /// The metric; `http_requests_per_second` and `http_response_time_p99_seconds` are what Homeostat's proxy measures.
     pub metric_name: String,
-    /// The mean over the replicas that it should have; above 0.
+    /// The target of the mean over the replicas; above 0.
     pub target_average_value: Quantity,
-    /// Which of its series.
+    /// The selector of its series.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<LabelSelector>,
 }
 
-/// What whole replicas use.
+/// The resource usage of replicas.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct ResourceMetricSource {
     /// cpu or memory.
     pub name: String,
-    /// The mean over the replicas, in percent of what they request; above 0.
+    /// The target of the mean over the replicas, in percent of their requests; above 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_average_utilization: Option<i32>,
-    /// The mean over the replicas as an amount; above 0.
+    /// The target of the mean over the replicas, as an amount; above 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_average_value: Option<Quantity>,
 }
 
-/// What one container of each replica uses.
+/// The resource usage of one container of each replica.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct ContainerResourceMetricSource {
     /// cpu or memory.
     pub name: String,
-    /// The mean over the replicas, in percent of what they request; above 0.
+    /// The target of the mean over the replicas, in percent of their requests; above 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_average_utilization: Option<i32>,
-    /// The mean over the replicas as an amount; above 0.
+    /// The target of the mean over the replicas, as an amount; above 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_average_value: Option<Quantity>,
     /// The container.
     pub container: String,
 }
 
-/// What is measured outside.
+/// An external metric.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct ExternalMetricSource {
     /// The metric.
     pub metric_name: String,
-    /// Which of its series.
+    /// The selector of its series.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metric_selector: Option<LabelSelector>,
-    /// The value that it should have; above 0.
+    /// The target value; above 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_value: Option<Quantity>,
-    /// The value divided by the number of replicas that it should have; above 0.
+    /// The target of the value divided by the number of replicas; above 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_average_value: Option<Quantity>,
 }
@@ -147,7 +147,7 @@ pub(super) fn to_v2(
     Problems::or(problems, v2)
 }
 
-/// Targets and names stand beside each other in this form, and the behavior in an annotation.
+/// The targets are beside the names in this version, and the behavior is in an annotation.
 pub(super) fn written_path(path: &str) -> String {
     if path.starts_with("spec.behavior") {
         return format!("metadata.annotations.{}", annotations::BEHAVIOR);
@@ -178,7 +178,7 @@ impl From<MetricSpec> for v2::MetricSpec {
 }
 
 impl From<ObjectMetricSource> for v2::ObjectMetricSource {
-    /// An average, where there is one, decides the type; both values are carried over.
+    /// An average decides the type if there is one; both values are kept.
     fn from(source: ObjectMetricSource) -> Self {
         let kind = match source.average_value {
             Some(_) => MetricTargetType::AverageValue,

@@ -6,49 +6,49 @@ use serde::{Deserialize, Serialize};
 use super::shapes::{CrossVersionObjectReference, HPAScalingPolicy, ScalingPolicySelect};
 use super::v2;
 
-/// What an autoscaler of this form asks for.
+/// The desired state of an autoscaler in this version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct HorizontalPodAutoscalerSpec {
-    /// What is scaled.
+    /// The object that is scaled.
     pub scale_target_ref: CrossVersionObjectReference,
-    /// Fewest replicas; 0 needs a metric of type Object or External. Default: 1.
+    /// The minimum of replicas; 0 requires a metric of type Object or External. Default: 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_replicas: Option<i32>,
-    /// Most replicas, at least `minReplicas`.
+    /// The maximum of replicas, at least `minReplicas`.
     pub max_replicas: i32,
-    /// What is measured; the metric that asks for most wins. Default: cpu utilization at 80 %.
+    /// The metrics; the one that proposes the most replicas counts. Default: cpu utilization at 80 %.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub metrics: Vec<v2::MetricSpec>,
-    /// How fast the number may change.
+    /// The scaling behavior.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub behavior: Option<Behavior>,
 }
 
-/// How fast the number of replicas may change, each way.
+/// The scaling behavior in both directions.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 #[schemars(rename = "HorizontalPodAutoscalerBehavior")]
 pub struct Behavior {
-    /// Towards more replicas. Default: 4 or 100 %, whichever is more, in 15 seconds.
+    /// Scale-out. Default: 4 replicas or 100 %, whichever is more, in 15 seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale_up: Option<HPAScalingRules>,
-    /// Towards fewer replicas. Default: 100 % in 15 seconds, after 300 seconds.
+    /// Scale-in. Default: 100 % in 15 seconds, with a stabilization window of 300 seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale_down: Option<HPAScalingRules>,
 }
 
-/// How fast the number of replicas may change one way.
+/// The scaling rules in one direction.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct HPAScalingRules {
-    /// The window over which the recommendation with the least change is taken, 0 to 3600 seconds. Default: 0 up, 300 down.
+    /// The window from which the recommendation with the smallest change is taken, 0 to 3600 seconds. Default: 0 up, 300 down.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stabilization_window_seconds: Option<i32>,
-    /// Which of the policies holds. Default: Max.
+    /// The policy that applies. Default: Max.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub select_policy: Option<ScalingPolicySelect>,
-    /// How much change is allowed within which time; a list given here replaces the default one.
+    /// The allowed changes within a time; a list replaces the default one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policies: Option<Vec<HPAScalingPolicy>>,
 }

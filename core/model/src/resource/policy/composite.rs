@@ -1,19 +1,19 @@
-//! Composite load: a weighted mean of metrics, each as a part of its target.
+//! Composite load: a weighted mean of the ratios of metrics to their targets.
 
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Found;
+use super::PolicyProblems;
 use crate::nearest;
 use crate::resource::{MetricSpec, Quantity};
 
-/// Heaviest that a metric weighs: what weighs less than a thousandth of another one says nothing beside it.
+/// The largest weight: a weight below a thousandth of another one has no effect.
 const WEIGHT_MAX: Quantity = Quantity::from_milli(1_000_000);
 
-/// One load is made of all metrics: each is divided by its target, so that it should be 1, and the weighted mean of these is compared
-/// with 1. So metrics below their targets can make up for one far above its own, which `hpa` never lets happen.
+/// The load is the weighted mean of the ratios of all metrics to their targets, and should be 1. So metrics below their targets can
+/// compensate for one far above its own, unlike with `hpa`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct CompositePolicy {
@@ -23,39 +23,36 @@ pub struct CompositePolicy {
 }
 
 impl CompositePolicy {
-    /// What the metric of this name weighs.
+    /// The weight of the metric of this name.
     pub fn weight(&self, name: &str) -> Quantity {
         self.weights.get(name).copied().unwrap_or(Quantity::from_milli(1000))
     }
 
-    /// What is wrong with it as the policy at the path `at` over `metrics`.
-    pub(super) fn problems(&self, at: &str, metrics: &[MetricSpec], found: &mut Found) {
+    /// The problems of this policy at the path `at` over `metrics`.
+    pub(super) fn problems(&self, at: &str, metrics: &[MetricSpec], problems: &mut PolicyProblems) {
         let names: Vec<&str> = metrics.iter().map(MetricSpec::name).collect();
         for (name, weight) in &self.weights {
             let path = format!("{at}.weights.{name}");
             match names.iter().filter(|known| *known == name).count() {
                 0 => {
-                    let meant =
+                    let suggestion =
                         nearest(name, names.iter().copied()).map(|it| format!("; did you mean {it}?"));
-                    let known = format!("; there are {}", names.join(", "));
-                    found.add(&path, format!("no metric here is called {name:?}{}", meant.unwrap_or(known)));
+                    let known = format!("; the metrics are {}", names.join(", "));
+                    problems
+                        .add(&path, format!("there is no metric {name:?}{}", suggestion.unwrap_or(known)));
                 }
                 1 => {}
                 several => {
-                    let text =
-                        format!("{several} metrics here are called {name:?}, and a weight is of one of them");
-                    found.add(&path, text);
+                    let text = format!("{several} metrics are named {name:?}, so the weight is ambiguous");
+                    problems.add(&path, text);
                 }
             }
             if *weight < Quantity::ZERO || *weight > WEIGHT_MAX {
-                found.add(&path, format!("a weight lies between 0 and {WEIGHT_MAX}, not {weight}"));
+                problems.add(&path, format!("a weight must be between 0 and {WEIGHT_MAX}, not {weight}"));
             }
         }
         if !names.is_empty() && names.iter().all(|name| self.weight(name) <= Quantity::ZERO) {
-            found.add(
-                at,
-                "no metric weighs anything, so that nothing that is measured could change the number",
-            );
+            problems.add(at, "all weights are 0, so no measurement can change the number of replicas");
         }
     }
 }

@@ -1,27 +1,27 @@
-//! Steps: how many replicas are added or removed by how far a metric has gone.
+//! Steps: replicas are added or removed by the value of a metric.
 //!
-//! Source: AWS EC2 Auto Scaling, "Step and simple scaling policies"; Nomad Autoscaler, "Threshold Strategy Plugin". What is chosen where
-//! they differ is in docs/decisions/0024.
+//! Source: AWS EC2 Auto Scaling, "Step and simple scaling policies"; Nomad Autoscaler, "Threshold Strategy Plugin". The choice where they differ
+//! is in docs/decisions/0024.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Found;
-use super::pace::{Cooldown, Evaluation};
+use super::PolicyProblems;
+use super::evaluation::{Cooldown, Evaluation};
 use crate::resource::{MetricSpec, Percent, Quantity, REPLICAS_MAX};
 
-/// Steps each way at most. Nobody can follow more, and each is looked at in every evaluation.
+/// The most steps in each direction. More are hard to follow, and each is checked in every evaluation.
 const STEPS_MAX: usize = 32;
 
-/// Most that a step may add, in percent of the replicas: a hundred times as many, past which a typing error is likelier than a wish.
+/// The most that a step may add, in percent of the replicas: more than a hundred times as many is most likely a typing error.
 const STEP_PERCENT_MAX: u32 = 10_000;
 
-/// Replicas are added or removed in steps, by how high or how low one metric is. A single step each way is a plain threshold.
+/// Replicas are added or removed in steps, by the value of one metric. A single step in each direction is a simple threshold.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct StepPolicy {
-    /// The name of the metric to look at; required where there are several. The type of its target says how it is read (in
-    /// percent of what is requested, as a mean over the replicas, or as a total); the value of the target is not used.
+    /// The name of the metric; required if there are several. The type of its target defines its unit (percent of the requested
+    /// resources, a mean over the replicas, or a total); the value of the target is not used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metric: Option<String>,
     /// Steps that add replicas while the metric is high, in ascending order and without a gap. The last one has no `to`. Default:
@@ -40,35 +40,35 @@ pub struct StepPolicy {
     pub cooldown: Cooldown,
 }
 
-/// A range of a metric, and what is done while the metric lies in it.
+/// A range of a metric, and the change while the metric is in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "StepFields", into = "StepFields")]
 pub struct ScaleStep {
-    /// Its least value; `None` for none.
+    /// Its lowest value; `None` for no bound.
     pub from: Option<Quantity>,
-    /// The value that is no part of it any more; `None` for none.
+    /// Its end, which is not part of it; `None` for no bound.
     pub to: Option<Quantity>,
-    /// What is done.
+    /// The change.
     pub change: StepChange,
 }
 
-/// What a step does: above it adds, below it removes.
+/// The change of a step: a step of `above` adds, a step of `below` removes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StepChange {
-    /// So many replicas.
+    /// By this number of replicas.
     Replicas(u32),
-    /// A share of the replicas there are. Adding is rounded up, removing down.
+    /// By a percentage of the replicas: rounded up when added, down when removed.
     Percent {
-        /// The share.
+        /// The percentage.
         percent: Percent,
-        /// At least so many replicas.
+        /// The minimum of replicas.
         at_least: u32,
     },
-    /// To this many; never the other way round.
+    /// To this number; never in the opposite direction.
     Exactly(u32),
 }
 
-/// A range of a metric, and what is done while the metric lies in it: exactly one of `replicas`, `percent` and `exactly`.
+/// A range of a metric, and the change while the metric is in it: exactly one of `replicas`, `percent` and `exactly`.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 #[schemars(extend("oneOf" = [{"required": ["replicas"]}, {"required": ["percent"]}, {"required": ["exactly"]}]))]
@@ -93,18 +93,18 @@ struct StepFields {
     exactly: Option<u32>,
 }
 
-/// Why the fields of a step are none.
+/// Why the fields of a step are invalid.
 #[derive(Debug, thiserror::Error)]
 enum StepError {
-    #[error("a step does one thing: give exactly one of replicas, percent and exactly")]
+    #[error("give exactly one of replicas, percent and exactly")]
     Changes,
-    #[error("atLeast goes beside percent only")]
+    #[error("atLeast is allowed only with percent")]
     AtLeast,
-    #[error("{field} lies between {least} and {most}, not {it}")]
-    Range { field: &'static str, least: u32, most: u32, it: u32 },
-    #[error("a step ends above its beginning, not at {to} after {from}")]
+    #[error("{field} must be between {min} and {max}, not {value}")]
+    Range { field: &'static str, min: u32, max: u32, value: u32 },
+    #[error("to must be above from ({from}), not {to}")]
     Order { from: Quantity, to: Quantity },
-    #[error("a threshold is at least 0, not {0}")]
+    #[error("a threshold must be at least 0, not {0}")]
     Negative(Quantity),
 }
 
@@ -113,11 +113,11 @@ impl TryFrom<StepFields> for ScaleStep {
 
     fn try_from(fields: StepFields) -> Result<Self, StepError> {
         let StepFields { from, to, replicas, percent, at_least, exactly } = fields;
-        let range = |field, least, most, it| {
-            if (least..=most).contains(&it) {
-                Ok(it)
+        let range = |field, min, max, value| {
+            if (min..=max).contains(&value) {
+                Ok(value)
             } else {
-                Err(StepError::Range { field, least, most, it })
+                Err(StepError::Range { field, min, max, value })
             }
         };
         if let Some(threshold) = [from, to].into_iter().flatten().find(|it| *it < Quantity::ZERO) {
@@ -161,94 +161,93 @@ impl From<ScaleStep> for StepFields {
 }
 
 impl StepPolicy {
-    /// What is wrong with it as the policy at the path `at` over `metrics`.
-    pub(super) fn problems(&self, at: &str, metrics: &[MetricSpec], found: &mut Found) {
-        found.metric(at, self.metric.as_deref(), metrics);
+    /// The problems of this policy at the path `at` over `metrics`.
+    pub(super) fn problems(&self, at: &str, metrics: &[MetricSpec], problems: &mut PolicyProblems) {
+        problems.metric(at, self.metric.as_deref(), metrics);
         if self.above.is_empty() && self.below.is_empty() {
-            found.add(at, "it has no step: give above, below or both");
+            problems.add(at, "it has no steps: give above, below or both");
         }
         for (side, steps) in [("above", &self.above), ("below", &self.below)] {
             if steps.len() > STEPS_MAX {
-                found.add(format!("{at}.{side}"), format!("{STEPS_MAX} steps at most, not {}", steps.len()));
+                problems.add(
+                    format!("{at}.{side}"),
+                    format!("must have at most {STEPS_MAX} steps, not {}", steps.len()),
+                );
             }
-            contiguous(&format!("{at}.{side}"), steps, found);
+            check_contiguous(&format!("{at}.{side}"), steps, problems);
         }
         if let (Some(first), Some(step)) = (self.above.first(), self.above.last()) {
             let last = self.above.len() - 1;
             if first.from.is_none() {
-                found.add(
+                problems.add(
                     format!("{at}.above[0]"),
-                    "it needs from, the value from which on replicas are added",
+                    "from is missing, the value from which replicas are added",
                 );
             }
             if let Some(to) = step.to {
-                let text = format!(
-                    "from {to} on no step adds anything: the last one goes on without an end; take to out"
-                );
-                found.add(format!("{at}.above[{last}].to"), text);
+                let text = format!("no step covers values from {to}: remove to from the last step");
+                problems.add(format!("{at}.above[{last}].to"), text);
             }
         }
         if let (Some(first), Some(step)) = (self.below.first(), self.below.last()) {
             let last = self.below.len() - 1;
             if let Some(from) = first.from.filter(|from| *from > Quantity::ZERO) {
-                let text = format!(
-                    "below {from} no step removes anything: the first one has no beginning; take from out"
-                );
-                found.add(format!("{at}.below[0].from"), text);
+                let text = format!("no step covers values below {from}: remove from from the first step");
+                problems.add(format!("{at}.below[0].from"), text);
             }
             if step.to.is_none() {
-                found.add(
+                problems.add(
                     format!("{at}.below[{last}]"),
-                    "it needs to, the value below which replicas are removed",
+                    "to is missing, the value below which replicas are removed",
                 );
             }
         }
-        further_is_more(&format!("{at}.above"), self.above.iter().enumerate(), found);
-        further_is_more(&format!("{at}.below"), self.below.iter().enumerate().rev(), found);
-        self.quiet(at, found);
-        self.evaluation.problems(at, found);
-        self.cooldown.problems(at, found);
+        check_monotonic(&format!("{at}.above"), self.above.iter().enumerate(), problems);
+        check_monotonic(&format!("{at}.below"), self.below.iter().enumerate().rev(), problems);
+        self.check_gap(at, problems);
+        self.evaluation.problems(at, problems);
+        self.cooldown.problems(at, problems);
     }
 
-    /// Between the steps of both sides the number stays.
-    fn quiet(&self, at: &str, found: &mut Found) {
+    /// Checks that there is a range between the two sides in which the number does not change.
+    fn check_gap(&self, at: &str, problems: &mut PolicyProblems) {
         let low = self.below.last().and_then(|step| step.to);
         let high = self.above.first().and_then(|step| step.from);
         let (Some(low), Some(high)) = (low, high) else { return };
         if low >= high {
             let text = format!(
-                "replicas are removed below {low} and added from {high} on, so that the number never rests: leave a range between them"
+                "replicas are removed below {low} and added from {high} on, so the number would never stabilize: leave a range between them"
             );
-            found.add(format!("{at}.below[{}].to", self.below.len() - 1), text);
+            problems.add(format!("{at}.below[{}].to", self.below.len() - 1), text);
         }
     }
 }
 
-/// Each step begins where the one before ends.
-fn contiguous(at: &str, steps: &[ScaleStep], found: &mut Found) {
+/// Checks that each step begins where the one before ends.
+fn check_contiguous(at: &str, steps: &[ScaleStep], problems: &mut PolicyProblems) {
     for (i, pair) in steps.windows(2).enumerate() {
         let (end, begin) = (pair[0].to, pair[1].from);
         match (end, begin) {
-            (None, _) => found.add(format!("{at}[{i}]"), "it needs to: a step comes after it"),
-            (_, None) => found.add(format!("{at}[{}]", i + 1), "it needs from: a step comes before it"),
+            (None, _) => problems.add(format!("{at}[{i}]"), "to is missing: another step follows"),
+            (_, None) => problems.add(format!("{at}[{}]", i + 1), "from is missing: another step precedes"),
             (Some(end), Some(begin)) if begin < end => {
-                let text = format!("it begins at {begin} and overlaps the step before, which ends at {end}");
-                found.add(format!("{at}[{}].from", i + 1), text);
+                let text = format!("must be {end}, the end of the step before, not {begin}: they overlap");
+                problems.add(format!("{at}[{}].from", i + 1), text);
             }
             (Some(end), Some(begin)) if begin > end => {
-                let text = format!("from {end} to {begin} there is a gap: let it begin at {end}");
-                found.add(format!("{at}[{}].from", i + 1), text);
+                let text = format!("must be {end}, the end of the step before, not {begin}: there is a gap");
+                problems.add(format!("{at}[{}].from", i + 1), text);
             }
             (Some(_), Some(_)) => {}
         }
     }
 }
 
-/// What is further off changes no less than what is nearer, as far as the two can be compared.
-fn further_is_more<'s>(
+/// Checks that a step further from the target changes no less than a nearer one, as far as they are comparable.
+fn check_monotonic<'s>(
     at: &str,
     steps: impl Iterator<Item = (usize, &'s ScaleStep)> + Clone,
-    found: &mut Found,
+    problems: &mut PolicyProblems,
 ) {
     for ((_, nearer), (i, further)) in steps.clone().zip(steps.skip(1)) {
         let is_less = match (nearer.change, further.change) {
@@ -259,7 +258,7 @@ fn further_is_more<'s>(
             (StepChange::Replicas(_) | StepChange::Percent { .. } | StepChange::Exactly(_), _) => false,
         };
         if is_less {
-            found.add(format!("{at}[{i}]"), "it is further off and changes less than the step next to it");
+            problems.add(format!("{at}[{i}]"), "it is further away and changes less than the adjacent step");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What is changed or done on the way from a client to a service and back.
+//! Filters: changes of requests and answers.
 
 use std::num::{NonZeroU16, NonZeroU32};
 
@@ -7,24 +7,24 @@ use serde::{Deserialize, Serialize};
 
 use super::{BackendRef, HeaderName, HeaderValue, Hostname, UrlPath};
 
-/// One change on the way, or one thing done.
+/// A change of a request or its answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "FilterFields", into = "FilterFields")]
 pub enum RouteFilter {
-    /// Changes the headers that the service gets.
+    /// Changes the headers of the request.
     RequestHeaderModifier(HeaderModifier),
-    /// Changes the headers that the client gets.
+    /// Changes the headers of the answer.
     ResponseHeaderModifier(HeaderModifier),
     /// Sends a copy of the request to another service, whose answer is discarded.
     RequestMirror(RequestMirror),
     /// Answers with a redirect to another address.
     RequestRedirect(RequestRedirect),
-    /// Changes the host and the path that the service gets.
+    /// Changes the host and the path of the request.
     UrlRewrite(UrlRewrite),
 }
 
 impl RouteFilter {
-    /// Where copies go, when it sends any.
+    /// Its mirror, if it is one.
     pub const fn mirror(&self) -> Option<&RequestMirror> {
         match self {
             Self::RequestMirror(mirror) => Some(mirror),
@@ -36,56 +36,54 @@ impl RouteFilter {
     }
 }
 
-/// One change on the way, or one thing done: `type` says which, and the field of the same name how.
+/// A change of a request or its answer: `type` is its kind, and the field of the same name its settings.
 #[derive(Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct FilterFields {
-    /// Which of the other fields is meant.
+    /// The kind, which defines the other field.
     #[serde(rename = "type")]
     kind: FilterType,
-    /// Changes the headers that the service gets.
+    /// Changes the headers of the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     request_header_modifier: Option<HeaderModifier>,
-    /// Changes the headers that the client gets.
+    /// Changes the headers of the answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     response_header_modifier: Option<HeaderModifier>,
     /// Sends a copy of the request to another service, whose answer is discarded. Only requests with a body of at most 64 KiB are
-    /// copied. A copy never delays the request or makes it fail, and none is sent while too many are under way.
+    /// copied. A copy never delays the request or makes it fail, and none is sent while too many are in flight.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     request_mirror: Option<RequestMirror>,
     /// Answers with a redirect to another address; not together with `backendRefs`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     request_redirect: Option<RequestRedirect>,
-    /// Changes the host and the path that the service gets.
+    /// Changes the host and the path of the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     url_rewrite: Option<UrlRewrite>,
 }
 
-/// Which change, or which thing done.
+/// The kind of a filter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 enum FilterType {
-    /// Changes the headers that the service gets.
+    /// Changes the headers of the request.
     #[default]
     RequestHeaderModifier,
-    /// Changes the headers that the client gets.
+    /// Changes the headers of the answer.
     ResponseHeaderModifier,
     /// Sends a copy of the request to another service.
     RequestMirror,
     /// Answers with a redirect to another address.
     RequestRedirect,
-    /// Changes the host and the path that the service gets.
+    /// Changes the host and the path of the request.
     #[serde(rename = "URLRewrite")]
     UrlRewrite,
 }
 
-/// Why the fields of a filter are none.
+/// Why the fields of a filter are invalid.
 #[derive(Debug, thiserror::Error)]
 enum FilterError {
-    #[error("the field that `type` names is missing: a filter of type {kind:?} needs it")]
+    #[error("the field of a filter of type {kind:?} is missing")]
     Missing { kind: FilterType },
-    #[error(
-        "a filter has the one field that `type` names, and this one of type {kind:?} has another: take it out"
-    )]
+    #[error("a filter of type {kind:?} must have only the field of that type: remove the other")]
     Other { kind: FilterType },
 }
 
@@ -138,7 +136,7 @@ impl From<RouteFilter> for FilterFields {
     }
 }
 
-/// Changes of headers. A header may be named only once in all three.
+/// Changes of headers. A header must occur only once in all three.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct HeaderModifier {
@@ -163,7 +161,7 @@ pub struct HeaderSetting {
     pub value: HeaderValue,
 }
 
-/// Where copies go, and of how many requests. Not both `percent` and `fraction`; without them of all.
+/// A mirror and the share of the requests that it gets. Not both `percent` and `fraction`; without them it gets all.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct RequestMirror {
@@ -203,7 +201,7 @@ impl RequestMirror {
     }
 }
 
-/// Where the client shall go instead; what is not given stays as it was asked for.
+/// The redirect; parts that are not given are as requested.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct RequestRedirect {
@@ -237,16 +235,16 @@ pub enum Scheme {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "u16", into = "u16")]
 pub enum RedirectStatus {
-    /// 301, for good; clients may make a GET of a POST.
+    /// 301, permanent; clients may replace POST with GET.
     MovedPermanently,
-    /// 302, for now; clients may make a GET of a POST.
+    /// 302, temporary; clients may replace POST with GET.
     #[default]
     Found,
-    /// 303, to be read by a GET.
+    /// 303, to be read with GET.
     SeeOther,
-    /// 307, for now, by the same method.
+    /// 307, temporary, with the same method.
     TemporaryRedirect,
-    /// 308, for good, by the same method.
+    /// 308, permanent, with the same method.
     PermanentRedirect,
 }
 
@@ -262,9 +260,9 @@ impl From<RedirectStatus> for u16 {
     }
 }
 
-/// A number that is no status of a redirect.
+/// Why a number is not a status of a redirect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the status of a redirect is 301, 302, 303, 307 or 308, not {0}")]
+#[error("the status of a redirect must be 301, 302, 303, 307 or 308, not {0}")]
 pub struct RedirectStatusError(u16);
 
 impl TryFrom<u16> for RedirectStatus {
@@ -296,11 +294,11 @@ impl JsonSchema for RedirectStatus {
     }
 }
 
-/// What the service gets instead; what is not given stays as it was asked for.
+/// The changes of the request; parts that are not given are as requested.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct UrlRewrite {
-    /// The new host, without `*`. `X-Forwarded-Host` keeps the one that was asked for.
+    /// The new host, without `*`. `X-Forwarded-Host` has the requested one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hostname: Option<Hostname>,
     /// The path.
@@ -308,44 +306,44 @@ pub struct UrlRewrite {
     pub path: Option<PathModifier>,
 }
 
-/// Replaces the path; the query stays.
+/// Replaces the path; the query is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "PathModifierFields", into = "PathModifierFields")]
 pub enum PathModifier {
-    /// What replaces the whole path.
+    /// The new path.
     ReplaceFullPath(UrlPath),
-    /// In the place of the prefix that the rule's only match names.
+    /// The replacement of the prefix of the rule's only match.
     ReplacePrefixMatch(UrlPath),
 }
 
-/// Replaces the path: `type` says which part, and the field of the same name with what.
+/// Replaces the path: `type` is the replaced part, and the field of the same name the replacement.
 #[derive(Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct PathModifierFields {
-    /// Which part of the path is replaced.
+    /// The part of the path that is replaced.
     #[serde(rename = "type")]
     kind: PathModifierType,
-    /// What replaces the whole path.
+    /// The new path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     replace_full_path: Option<UrlPath>,
-    /// What replaces the prefix that matched; the rule must have exactly one match, by PathPrefix.
+    /// The replacement of the matched prefix; the rule must have exactly one match, by PathPrefix.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     replace_prefix_match: Option<UrlPath>,
 }
 
-/// Which part of a path is replaced.
+/// The part of a path that is replaced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 enum PathModifierType {
     /// The whole path.
     #[default]
     ReplaceFullPath,
-    /// The prefix that matched.
+    /// The matched prefix.
     ReplacePrefixMatch,
 }
 
-/// Why the fields of a path are none.
+/// Why the fields of a path are invalid.
 #[derive(Debug, thiserror::Error)]
-#[error("a path has the field that its `type` names, replaceFullPath or replacePrefixMatch, and no other")]
+#[error("give the field of the `type`, replaceFullPath or replacePrefixMatch, and no other")]
 struct PathModifierError;
 
 impl TryFrom<PathModifierFields> for PathModifier {

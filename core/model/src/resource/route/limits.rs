@@ -1,4 +1,4 @@
-//! How much may come over a route.
+//! The limits of a route.
 
 use std::num::NonZeroU32;
 
@@ -7,18 +7,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::resource::Quantity;
 
-/// How much may come over a route.
+/// The limits of a route.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct RouteLimits {
-    /// The rate of requests; those above it are answered 429 with Retry-After. Each proxy counts for itself. Default: no limit.
+    /// The rate of requests; those above it are answered 429 with Retry-After. Each proxy counts separately. Default: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requests: Option<RequestLimit>,
     /// The largest body of a request, in bytes; a longer one is answered 413. At least 0. Default: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body: Option<Quantity>,
-    /// The most connections of clients at once on the address; further ones wait in the system's queue until one ends. Where
-    /// routes share the address, the lowest limit holds. 1 to 1000000. Default: no limit.
+    /// The most connections of clients at once on the address; further ones wait in the system's queue until one ends. If
+    /// routes share the address, the lowest limit applies. 1 to 1000000. Default: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connections: Option<NonZeroU32>,
 }
@@ -30,21 +30,21 @@ impl RouteLimits {
     }
 }
 
-/// So many requests in so much time.
+/// A limit of the rate of requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct RequestLimit {
-    /// Requests a second, in the long run. 1 to 1000000.
+    /// The sustained rate in requests a second. 1 to 1000000.
     pub per_second: NonZeroU32,
-    /// How many requests may come at once after a quiet time. 1 to 1000000. Default: as many as `perSecond`.
+    /// The requests allowed at once after an idle time. 1 to 1000000. Default: as many as `perSecond`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub burst: Option<NonZeroU32>,
-    /// Whose requests are counted together.
+    /// Which requests are counted together.
     #[serde(default)]
     pub by: LimitBy,
 }
 
-/// Whose requests are counted together.
+/// Which requests are counted together.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
@@ -53,7 +53,7 @@ pub enum LimitBy {
     /// Those of all clients.
     #[default]
     All,
-    /// Those of each client by itself, told apart by their addresses; of IPv6 by the first 64 bits, which belong to one customer.
-    /// Beyond 65,536 clients at once, further ones are counted together.
+    /// Those of each client address separately; for IPv6 by the first 64 bits, which belong to one customer. Beyond 65,536 clients at
+    /// once, further ones are counted together.
     Client,
 }

@@ -1,4 +1,4 @@
-//! Hosts, paths and headers, as texts that were checked.
+//! Hosts, paths and headers as validated texts.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -6,77 +6,76 @@ use std::sync::Arc;
 
 use schemars::JsonSchema;
 
-/// Longest host, in bytes (RFC 1123, section 2.1).
+/// The longest host in bytes (RFC 1123, section 2.1).
 const HOSTNAME_LEN_MAX: usize = 253;
 
-/// Longest path to compare with, in bytes, as the Gateway API has it.
+/// The longest path of a match in bytes, as in the Gateway API.
 const PATH_LEN_MAX: usize = 1024;
 
-/// Longest name of a header, in bytes, as the Gateway API has it.
+/// The longest name of a header in bytes, as in the Gateway API.
 const HEADER_NAME_LEN_MAX: usize = 256;
 
-/// Longest value of a header, in bytes, as the Gateway API has it.
+/// The longest value of a header in bytes, as in the Gateway API.
 const HEADER_VALUE_LEN_MAX: usize = 4096;
 
-/// Why a text is not what it is meant to be.
+/// Why a text is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RouteTextError {
-    /// It is no host.
+    /// It is not a host.
     #[error(
-        "a host is a name in lower-case letters, digits, '-' and '.', or such a name after \"*.\" for all that are below it, \
-         not {text:?}"
+        "a host must be a name of lower-case letters, digits, '-' and '.', optionally after \"*.\" for all names below it, not {text:?}"
     )]
     Hostname {
-        /// What was written.
+        /// The text.
         text: String,
     },
     /// It is an address.
-    #[error("a host is a name, not an address as {text:?}")]
+    #[error("a host must be a name, not an address such as {text:?}")]
     Address {
-        /// What was written.
+        /// The text.
         text: String,
     },
-    /// It is no path, or one that could be written otherwise.
+    /// It is not a path in the normal form.
     #[error(
-        "a path begins with '/', holds what a URL may hold, and neither \"//\", \"/./\", \"/../\" nor %2F; {text:?} is none"
+        "a path must begin with '/', consist of characters allowed in URLs, and not contain \"//\", \"/./\", \"/../\" or %2F, unlike {text:?}"
     )]
     Path {
-        /// What was written.
+        /// The text.
         text: String,
     },
-    /// It is no name of a header.
+    /// It is not a name of a header.
     #[error(
-        "the name of a header is 1 to {HEADER_NAME_LEN_MAX} letters, digits and any of !#$%&'*+-.^_`|~, not {text:?}"
+        "the name of a header must be 1 to {HEADER_NAME_LEN_MAX} letters, digits and any of !#$%&'*+-.^_`|~, not {text:?}"
     )]
     HeaderName {
-        /// What was written.
+        /// The text.
         text: String,
     },
-    /// It is no value of a header.
+    /// It is not a value of a header.
     #[error(
-        "the value of a header is 1 to {HEADER_VALUE_LEN_MAX} visible ASCII characters, with single spaces or tabs between \
+        "the value of a header must be 1 to {HEADER_VALUE_LEN_MAX} visible ASCII characters, with single spaces or tabs between \
          them, not {text:?}"
     )]
     HeaderValue {
-        /// What was written.
+        /// The text.
         text: String,
     },
 }
 
-/// A text with rules of its own: how it is read, written and described.
+/// Defines a validated text: how it is parsed, serialized and described.
 macro_rules! checked_text {
-    ($(#[$doc:meta])* $name:ident, $len_max:expr, $pattern:expr, $said:expr, $check:path) => {
+    ($(#[$doc:meta])* $name:ident, $len_max:expr, $pattern:expr, $description:expr, $check:path) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(Arc<str>);
 
         impl $name {
-            /// Checks `text` and takes it.
+            /// Parses a text.
             pub fn parse(text: &str) -> Result<Self, RouteTextError> {
                 $check(text).map(|()| Self(text.into()))
             }
 
-            /// As text.
+            /// The text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -91,7 +90,7 @@ macro_rules! checked_text {
 
             fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
                 schemars::json_schema!({
-                    "description": $said,
+                    "description": $description,
                     "type": "string",
                     "minLength": 1,
                     "maxLength": $len_max,
@@ -112,25 +111,25 @@ checked_text!(
 );
 
 checked_text!(
-    /// A path as URLs have it, in the one form in which it is compared: `/`, `/a`, `/a/b`.
+    /// A path as in URLs, in the normal form in which it is compared: `/`, `/a`, `/a/b`.
     UrlPath,
     PATH_LEN_MAX,
     "^/([-A-Za-z0-9/._~!$&'()*+,;=:@]|%[0-9a-fA-F]{2})*$",
-    "A path as URLs have it: /, /a, /a/b.",
+    "A path as in URLs: /, /a, /a/b.",
     check_path
 );
 
 checked_text!(
-    /// The name of a header. Compared without regard to case.
+    /// The name of a header, case-insensitive.
     HeaderName,
     HEADER_NAME_LEN_MAX,
     "^[A-Za-z0-9!#$%&'*+\\-.^_`|~]+$",
-    "The name of a header, in any case.",
+    "The name of a header, case-insensitive.",
     check_header_name
 );
 
 checked_text!(
-    /// A value that a header is given.
+    /// A value of a header.
     HeaderValue,
     HEADER_VALUE_LEN_MAX,
     "^[!-~]+([\\t ]?[!-~]+)*$",
@@ -139,7 +138,7 @@ checked_text!(
 );
 
 impl Hostname {
-    /// What every host below it ends with, such as `.example.com`; `None` for a single host.
+    /// The suffix of every host below it, such as `.example.com`; `None` for a single host.
     pub fn suffix(&self) -> Option<&str> {
         self.0.strip_prefix('*')
     }
@@ -208,7 +207,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_host_is_a_name_or_all_below_one() {
+    fn a_hostname_is_a_name_or_a_wildcard() {
         for text in ["a", "shop.example.com", "*.example.com", "1.example"] {
             assert!(Hostname::parse(text).is_ok(), "{text}");
         }
@@ -222,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_has_one_form() {
+    fn a_path_has_one_normal_form() {
         for text in ["/", "/a", "/a/", "/a/b.c", "/%20", "/..a", "/a..", "/:@"] {
             assert!(UrlPath::parse(text).is_ok(), "{text}");
         }
@@ -235,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn no_second_header_hides_in_a_value() {
+    fn header_values_cannot_contain_another_header() {
         for text in ["a", "a b", "a, b", "\"a\""] {
             assert!(HeaderValue::parse(text).is_ok(), "{text}");
         }

@@ -17,7 +17,7 @@ fn schedule(cron: &str, zone: &str, hours: u64) -> Schedule {
 }
 
 #[test]
-fn office_hours_hold_on_weekdays_in_their_own_zone() {
+fn a_schedule_applies_in_its_own_time_zone() {
     let office = schedule("0 8 * * 1-5", "Asia/Shanghai", 10);
     let holds = |text| office.window(wall(text)).is_some();
     assert!(!holds("2026-11-27T07:59:59.999+08:00"));
@@ -28,7 +28,7 @@ fn office_hours_hold_on_weekdays_in_their_own_zone() {
 }
 
 #[test]
-fn summer_time_moves_the_beginning_with_the_clocks_and_not_the_length() {
+fn summer_time_shifts_the_beginning_but_not_the_duration() {
     let office = schedule("0 8 * * *", "Europe/Berlin", 10);
     for (begins, ends) in [
         ("2026-03-28T07:00:00Z", "2026-03-28T17:00:00Z"),
@@ -43,7 +43,7 @@ fn summer_time_moves_the_beginning_with_the_clocks_and_not_the_length() {
 }
 
 #[test]
-fn a_time_that_clocks_leave_out_comes_when_they_go_on_and_one_that_comes_twice_comes_once() {
+fn a_skipped_time_occurs_after_the_gap_and_a_repeated_time_occurs_once() {
     let night = schedule("30 2 * * *", "Europe/Berlin", 1);
     let begins = |day: &str, from: &str| {
         assert_eq!(night.window(wall(day)).map(|window| window.from), Some(wall(from)), "at {day}");
@@ -54,14 +54,14 @@ fn a_time_that_clocks_leave_out_comes_when_they_go_on_and_one_that_comes_twice_c
 }
 
 #[test]
-fn windows_that_overlap_hold_on() {
+fn overlapping_windows_end_with_the_last_one() {
     let always = schedule("0 * * * *", "UTC", 2);
     let window = always.window(wall("2026-11-27T10:30:00Z")).expect("it always holds");
     assert_eq!(window.until, wall("2026-11-27T12:00:00Z"));
 }
 
 #[test]
-fn a_floor_wins_over_a_ceiling_below_it() {
+fn a_minimum_takes_precedence_over_a_lower_maximum() {
     let usual = Bounds { min: 2, max: 20 };
     let now = wall("2026-11-27T10:30:00Z");
     let always = |min, max| Schedule { min, max, ..schedule("0 * * * *", "UTC", 2) };
@@ -76,7 +76,7 @@ fn a_floor_wins_over_a_ceiling_below_it() {
 }
 
 #[test]
-fn what_cannot_be_read_or_never_comes_is_refused() {
+fn invalid_and_impossible_schedules_and_zones_are_refused() {
     for text in ["", "* * *", "61 * * * *", "0 8 * * 1-5 2027", "0 0 8 * * 1-5", "every morning"] {
         assert!(matches!(Cron::parse(text), Err(CronError::Unreadable { .. })), "{text:?}");
     }
@@ -90,7 +90,7 @@ fn what_cannot_be_read_or_never_comes_is_refused() {
 proptest! {
     /// A window holds from its beginning on, and what it says of itself is the same wherever in it somebody looks.
     #[test]
-    fn a_window_is_the_same_seen_from_anywhere_in_it(at in 1_600_000_000_000_u64..1_900_000_000_000) {
+    fn every_time_within_a_window_finds_the_same_window(at in 1_600_000_000_000_u64..1_900_000_000_000) {
         let night = schedule("17 3 * * 2,5", "America/New_York", 30);
         if let Some(window) = night.window(Wall::from_millis(at)) {
             prop_assert!(window.from.as_millis() <= at && at < window.until.as_millis());
@@ -102,7 +102,7 @@ proptest! {
 
     /// Whatever it was asked before, it answers as one does that was never asked.
     #[test]
-    fn what_was_asked_before_changes_no_answer(
+    fn earlier_queries_do_not_change_the_result(
         begin in 0_u64..4_000_000_000_000,
         asked in prop::collection::vec(0_u64..200_000, 1..20),
         which in prop::sample::select(vec![

@@ -15,7 +15,7 @@ use super::*;
 
 const NOW: Time = Time::from_millis(100_000_000);
 
-/// Four replicas, with what each of them uses of the processor, in thousandths of a core, and requests a second; these are aimed at 500 and 10.
+/// Four replicas, each with its processor usage in thousandths of a core (target 500), and requests a second (target 10).
 struct Case {
     spec: AutoscalerSpec,
     cpu: Vec<Result<i64, Gap>>,
@@ -51,7 +51,7 @@ impl Case {
         let cpu: Vec<_> = self.cpu.iter().map(|used| used.map(sample)).collect();
         let requests = vec![self.requests.map(|rate| sample(rate * 1000)).ok_or(Gap::Absent); 4];
         let of =
-            |by_replica| MetricReading::Each(Samples { by_replica, strangers: 0, requests: Requests::Unset });
+            |by_replica| MetricReading::Each(Samples { by_replica, unmatched: 0, requests: Requests::Unset });
         let requests = match self.requests {
             Some(_) => of(&requests),
             None => MetricReading::Unavailable(Unavailable::NoSource),
@@ -80,7 +80,7 @@ impl Case {
 }
 
 #[test]
-fn metrics_are_parts_of_their_targets_and_weigh_the_same_unless_it_is_said() {
+fn metrics_are_ratios_to_their_targets_and_weigh_the_same_unless_declared() {
     // Twice and half of what they should be.
     assert_eq!(Case::of(&[], 1000, 5).desired(), 5, "the mean of 2 and 0.5 is 1.25");
     assert_eq!(Case::of(&[("cpu", "3")], 1000, 5).desired(), 7, "(3 × 2 + 0.5) / 4 is 1.625");
@@ -94,7 +94,7 @@ fn metrics_are_parts_of_their_targets_and_weigh_the_same_unless_it_is_said() {
 }
 
 #[test]
-fn one_metric_makes_another_one_good() {
+fn a_high_metric_and_a_low_one_can_cancel_out() {
     assert_eq!(Case::of(&[], 700, 6).desired(), 4, "the mean of 1.4 and 0.6 is 1");
 }
 
@@ -116,7 +116,7 @@ fn the_weights_are_shown_with_the_arithmetic() {
 }
 
 #[test]
-fn what_is_missing_is_taken_for_idle_and_never_scales_in() {
+fn a_missing_metric_counts_as_idle_and_never_scales_in() {
     let missing = |cpu| Case { requests: None, ..Case::of(&[], cpu, 0) };
     assert_eq!(missing(2000).desired(), 8, "half of 4 is 2 all the same");
     for cpu in [1000, 400, 0] {
@@ -128,7 +128,7 @@ fn what_is_missing_is_taken_for_idle_and_never_scales_in() {
 }
 
 #[test]
-fn what_weighs_nothing_may_be_missing() {
+fn a_metric_without_weight_may_be_missing() {
     let case = Case { requests: None, ..Case::of(&[("requests", "0")], 250, 0) };
     assert_eq!(case.desired(), 2);
 }

@@ -7,6 +7,7 @@ use model::settings::HpaSettings;
 use model::time::Time;
 use proptest::prelude::*;
 
+use super::super::combine::DecidedBy;
 use super::super::hpa::{Outcome, Verdict, reconcile};
 use super::super::reading::{
     Gap, Members, MetricReading, Milli, Phase, Readiness, ReplicaView, Replicas, Requests, Sample, Samples,
@@ -16,11 +17,11 @@ use super::*;
 
 const NOW: Time = Time::from_millis(100_000_000);
 
-/// A service of which the processor is measured at each replica, in thousandths of the core that each asks for, and a queue outside.
+/// A service with a processor metric of each replica, in thousandths of the core that each requests, and an external queue.
 struct Case {
     spec: AutoscalerSpec,
     current: u32,
-    /// Of each replica that is ready.
+    /// The usage of each ready replica.
     used: Vec<Result<i64, Gap>>,
     queue: Option<i64>,
     /// Replicas at the end that have become ready a second ago.
@@ -49,7 +50,7 @@ impl Case {
         Self { spec, current, used: used.iter().map(|used| Ok(*used)).collect(), queue, young: 0 }
     }
 
-    /// A first decision; the log of recommendations is as if the fewest had been recommended all the time.
+    /// Decides; the log of recommendations has only a low one, which allows scaling in.
     fn decide(&self) -> Verdict {
         let since = NOW - Duration::from_hours(1);
         let ready = ReplicaView {
@@ -66,7 +67,7 @@ impl Case {
         let sample = |used: &i64| Sample { value: Milli(*used), at: NOW, window: Duration::from_secs(2) };
         let samples: Vec<_> =
             self.used.iter().map(|used| used.as_ref().map(sample).map_err(|gap| *gap)).collect();
-        let cpu = Samples { by_replica: &samples, strangers: 0, requests: Requests::Same(Milli(1000)) };
+        let cpu = Samples { by_replica: &samples, unmatched: 0, requests: Requests::Same(Milli(1000)) };
         let queue = self.queue.map(|length| [Milli(length * 1000)]);
         let queue = match &queue {
             Some(length) => MetricReading::Series(length),
@@ -92,7 +93,7 @@ impl Case {
         )
     }
 
-    /// What it comes to, after Kubernetes' limit of doubling, and why.
+    /// The number, limited to twice the current one as in Kubernetes, and the summary.
     fn desired_and_summary(&self) -> (u32, String) {
         let verdict = self.decide();
         (verdict.desired, verdict.summary(&self.spec))
@@ -100,7 +101,7 @@ impl Case {
 }
 
 #[test]
-fn a_value_against_a_target_asks_for_that_many_times_the_replicas() {
+fn a_value_with_a_target_multiplies_the_replicas_by_their_ratio() {
     let busier = r#"{"expression": "max(cpu / 60, queue / 30)", "target": 1}"#;
     let (desired, summary) = Case::of(busier, &[1100, 1000], Some(12)).desired_and_summary();
     assert_eq!(desired, 4);
@@ -118,7 +119,7 @@ fn a_value_against_a_target_asks_for_that_many_times_the_replicas() {
 }
 
 #[test]
-fn a_total_is_shared_out() {
+fn an_average_value_is_a_total_divided_by_the_target() {
     let work = r#"{"expression": "queue + 5 * replicas", "target": 10, "metricType": "AverageValue"}"#;
     let (desired, summary) = Case::of(work, &[0, 0], Some(25)).desired_and_summary();
     assert_eq!(desired, 4);
@@ -131,7 +132,7 @@ fn a_total_is_shared_out() {
 }
 
 #[test]
-fn without_a_target_it_is_the_number_of_replicas() {
+fn without_a_target_the_value_is_the_number_of_replicas() {
     let plain = r#"{"expression": "queue / 10 + (1 if cpu > 80 else 0)"}"#;
     let (desired, summary) = Case::of(plain, &[900, 900], Some(15)).desired_and_summary();
     assert_eq!(desired, 3);
@@ -140,7 +141,7 @@ fn without_a_target_it_is_the_number_of_replicas() {
 }
 
 #[test]
-fn what_is_missing_holds_unless_the_formula_says_what_stands_in() {
+fn a_missing_metric_holds_the_number_unless_the_formula_has_a_default() {
     let strict = r#"{"expression": "max(cpu / 60, queue / 30)", "target": 1}"#;
     let (desired, summary) = Case::of(strict, &[1200, 1200], None).desired_and_summary();
     assert_eq!(desired, 2, "{summary}");
@@ -155,7 +156,7 @@ fn what_is_missing_holds_unless_the_formula_says_what_stands_in() {
 }
 
 #[test]
-fn what_is_no_number_holds_and_says_why() {
+fn a_formula_without_a_result_holds_the_number_and_says_why() {
     for (expression, why) in [
         ("cpu / (queue - 3)", "because it divides by zero"),
         ("cpu / 60 - queue", "because its result is below zero"),
@@ -190,7 +191,7 @@ fn partial_data_may_scale_out_and_never_in() {
 }
 
 #[test]
-fn what_stands_in_for_everything_may_scale_out_and_never_in() {
+fn defaults_for_all_metrics_may_scale_out_and_never_in() {
     let fewer = r#"{"expression": "queue | default(1)", "target": 10, "metricType": "AverageValue"}"#;
     let (desired, summary) = Case::of(fewer, &[500, 500, 500], None).desired_and_summary();
     assert_eq!(desired, 3);
@@ -205,8 +206,8 @@ fn what_stands_in_for_everything_may_scale_out_and_never_in() {
 }
 
 #[test]
-fn replicas_that_only_just_serve_do_not_multiply_what_the_others_measured() {
-    // Four serve, two of them for so short that their processor does not count yet.
+fn replicas_that_have_just_become_ready_do_not_multiply_the_load_of_the_others() {
+    // Four serve, two of them for so short a time that their usage does not count yet.
     let mut case = Case::of(r#"{"expression": "cpu", "target": 60}"#, &[1200, 1200, 0, 0], Some(0));
     case.young = 2;
     let verdict = case.decide();
@@ -218,16 +219,16 @@ fn replicas_that_only_just_serve_do_not_multiply_what_the_others_measured() {
 }
 
 #[test]
-fn from_zero_it_begins_with_what_is_measured_outside() {
+fn from_zero_it_scales_out_by_external_metrics() {
     let mut case = Case::of(r#"{"expression": "max(cpu / 60, queue / 30)", "target": 1}"#, &[], Some(90));
-    assert_eq!(case.desired_and_summary().0, 0, "nobody is there whose processor could be measured");
+    assert_eq!(case.desired_and_summary().0, 0, "there is no replica whose usage could be measured");
     case =
         Case::of(r#"{"expression": "max((cpu / 60) | default(0), queue / 30)", "target": 1}"#, &[], Some(90));
     assert_eq!(case.desired_and_summary().0, 3);
 }
 
 #[test]
-fn the_formula_stands_beside_its_metrics_in_the_record() {
+fn the_record_lists_the_formula_after_its_metrics() {
     let case = Case::of(r#"{"expression": "queue / 10"}"#, &[500, 500], Some(25));
     let rows = case.decide().metric_verdicts(&case.spec);
     let row =

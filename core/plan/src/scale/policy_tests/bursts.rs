@@ -1,4 +1,4 @@
-use model::memory::{LOAD_PARTS_MAX, Past};
+use model::memory::{LOAD_PARTS_MAX, PolicyHistory};
 
 use super::super::burst::BurstOutcome;
 use super::super::combine::DecidedBy;
@@ -16,10 +16,10 @@ fn outcome(verdict: &Verdict) -> BurstOutcome {
 }
 
 #[test]
-fn on_every_day_the_number_follows_the_stable_window() {
+fn without_a_burst_the_number_follows_the_stable_window() {
     let mut bench = Bench::new(BURST, 4);
     bench.after_seconds(60, 50);
-    // Four replicas with 75: the minute's mean passes what the tolerance lets through after a while, without a burst.
+    // With 75 each, the mean of the minute exceeds the tolerance after a while, without a burst.
     let sizes: Vec<u32> = (0..60).map(|_| bench.after_a_second(75).desired).collect();
     assert_eq!(sizes[10], 4);
     assert!(sizes[59] > 4 && sizes.is_sorted(), "{sizes:?}");
@@ -29,14 +29,14 @@ fn on_every_day_the_number_follows_the_stable_window() {
 fn a_burst_is_followed_at_once_and_nothing_is_removed_in_it() {
     let mut bench = Bench::new(BURST, 4);
     bench.after_seconds(60, 50);
-    // Four times the load for six seconds, shared out to the replicas there are.
+    // Four times the load for six seconds, shared by the replicas there are.
     let verdicts: Vec<_> = (0..6).map(|_| bench.after_a_second(800 / bench.current)).collect();
     let begun = verdicts.iter().position(|verdict| matches!(outcome(verdict), BurstOutcome::Panic { .. }));
     assert_eq!(begun, Some(1), "with two of the six seconds the short mean asks for twice the replicas");
     let peak = &verdicts[5];
     assert!((15..=16).contains(&peak.desired), "{peak:?}");
     let BurstOutcome::Panic { until, .. } = outcome(peak) else { panic!("{peak:?}") };
-    // It is over as suddenly, and the number stays for a stable window.
+    // The burst ends as suddenly, and the number stays for a stable window.
     while bench.now + Duration::from_secs(1) < until {
         assert_eq!(bench.after_a_second(1).desired, peak.desired);
     }
@@ -50,7 +50,7 @@ fn a_burst_that_goes_on_ends_a_stable_window_after_it_was_last_seen() {
     let mut bench = Bench::new(BURST, 4);
     bench.spec.max = 4;
     bench.after_seconds(60, 50);
-    // There can be no more replicas, so that the threshold stays passed.
+    // The maximum keeps the load above the threshold.
     let verdict = bench.after_seconds(90, 200);
     let BurstOutcome::Panic { since, until, .. } = outcome(&verdict) else { panic!("{verdict:?}") };
     assert!(since + Duration::from_secs(60) < bench.now, "it has been on for longer than a window");
@@ -58,7 +58,7 @@ fn a_burst_that_goes_on_ends_a_stable_window_after_it_was_last_seen() {
 }
 
 #[test]
-fn a_burst_says_its_arithmetic() {
+fn the_summary_of_a_burst_has_its_arithmetic() {
     let mut bench = Bench::new(BURST, 4);
     bench.after_seconds(60, 50);
     bench.replicas.truncate(4);
@@ -80,59 +80,64 @@ fn a_burst_says_its_arithmetic() {
 }
 
 #[test]
-fn one_replica_more_is_no_burst() {
+fn needing_one_more_replica_is_not_a_burst() {
     let mut bench = Bench::new(&BURST.replace("200", "115"), 2);
-    // A whole percent above the target, which rounded up is half as many replicas again.
+    // Two per cent above the target; rounded up to replicas it would be half as many again.
     let verdict = bench.after_seconds(120, 51);
-    assert_eq!((verdict.desired, outcome(&verdict)), (2, BurstOutcome::Near));
+    assert_eq!((verdict.desired, outcome(&verdict)), (2, BurstOutcome::WithinTolerance));
 }
 
 #[test]
-fn nothing_is_removed_before_a_stable_window_was_seen() {
+fn nothing_is_removed_before_the_stable_window_is_complete() {
     let mut bench = Bench::new(BURST, 10);
     let first = bench.after_a_second(5);
     let until = bench.now + Duration::from_secs(60);
-    assert_eq!(outcome(&first), BurstOutcome::Short { until });
+    assert_eq!(outcome(&first), BurstOutcome::WindowIncomplete { until });
     assert_eq!(bench.after_seconds(59, 5).desired, 10);
     assert_eq!(bench.after_a_second(5).desired, 1);
 }
 
 #[test]
-fn seconds_without_a_measurement_are_not_seconds_without_load() {
+fn seconds_without_a_measurement_do_not_count_as_idle() {
     let mut bench = Bench::new(BURST, 4);
     bench.after_seconds(60, 50);
     for _ in 0..40 {
-        assert!(matches!(bench.after_silence().outcome, Outcome::Held { .. }));
+        assert!(matches!(bench.after_an_unmeasured_second().outcome, Outcome::Held { .. }));
     }
     let verdict = bench.after_a_second(50);
-    assert_eq!((verdict.desired, outcome(&verdict)), (4, BurstOutcome::Near));
+    assert_eq!((verdict.desired, outcome(&verdict)), (4, BurstOutcome::WithinTolerance));
 }
 
 #[test]
-fn after_a_silence_of_a_stable_window_it_begins_anew() {
+fn after_a_stable_window_without_measurements_the_window_is_incomplete_again() {
     let mut bench = Bench::new(BURST, 4);
     bench.after_seconds(60, 50);
     for _ in 0..60 {
-        bench.after_silence();
+        bench.after_an_unmeasured_second();
     }
     let verdict = bench.after_a_second(1);
-    assert_eq!(outcome(&verdict), BurstOutcome::Short { until: bench.now + Duration::from_secs(60) });
+    assert_eq!(
+        outcome(&verdict),
+        BurstOutcome::WindowIncomplete { until: bench.now + Duration::from_secs(60) }
+    );
 }
 
 #[test]
-fn no_more_is_remembered_than_the_windows_need() {
+fn the_memory_of_windows_is_bounded() {
     for windows in
         [r#""stableWindow": "1h", "panicWindow": "3m""#, r#""stableWindow": "20s", "panicWindow": "1s""#]
     {
         let mut bench = Bench::new(&format!(r#"{{"burst": {{{windows}}}}}"#), 4);
         bench.after_seconds(8000, 50);
-        let Past::Load(load) = &bench.memory.policy.past else { panic!("it looks back") };
+        let PolicyHistory::Load(load) = &bench.memory.policy.history else {
+            panic!("a burst policy has a memory of the load")
+        };
         assert!(load.parts.len() <= LOAD_PARTS_MAX, "{}", load.parts.len());
     }
 }
 
 #[test]
-fn a_replica_without_a_sample_keeps_all_from_being_removed() {
+fn no_replica_is_removed_while_one_has_no_sample() {
     let mut bench = Bench::new(BURST, 4);
     bench.after_seconds(60, 30);
     let first = bench.replicas[0];

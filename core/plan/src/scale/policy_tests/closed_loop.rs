@@ -1,4 +1,4 @@
-//! Whole loops: load that is shared out to the replicas there are, measured with noise, and decided on each second.
+//! Closed loops: a load that is shared by the replicas, measured with noise, and decided on each second.
 
 use model::chance::Stream;
 
@@ -13,7 +13,7 @@ const POLICIES: [&str; 5] = [
     r#"{"formula": {"expression": "max(rate / 50, 0.1)", "target": 1}}"#,
 ];
 
-/// From an order to a replica that serves.
+/// From the decision to a serving replica.
 const START_SECS: usize = 4;
 
 /// Runs an hour of a constant load (requests a second) with noise of ±20 %, and returns the sizes second by second.
@@ -25,7 +25,7 @@ fn hour(policy: &str, load: u32, seed: u64, is_stabilised: bool) -> Vec<u32> {
     let mut chance = Stream::named(seed, "noise");
     let mut sizes = vec![bench.current; START_SECS];
     for _ in 0..3600 {
-        // Those that were there when the ones of now were ordered, and are there still.
+        // Replicas that were wanted throughout the last start.
         let serving = sizes[sizes.len() - START_SECS..].iter().min().copied().unwrap_or(1).max(1);
         let noise = 800 + chance.below(401);
         let milli_each = i64::from(load) * i64::try_from(noise).expect("small") / i64::from(serving);
@@ -42,11 +42,11 @@ fn hour(policy: &str, load: u32, seed: u64, is_stabilised: bool) -> Vec<u32> {
     sizes
 }
 
-/// How often the size turns from growing to shrinking or back.
+/// How often the size changes from growing to shrinking or back.
 fn reversals(sizes: &[u32]) -> usize {
-    let changes = sizes.windows(2).map(|pair| pair[0].cmp(&pair[1])).filter(|way| way.is_ne());
-    let ways: Vec<_> = changes.collect();
-    ways.windows(2).filter(|pair| pair[0] != pair[1]).count()
+    let changes = sizes.windows(2).map(|pair| pair[0].cmp(&pair[1])).filter(|change| change.is_ne());
+    let changes: Vec<_> = changes.collect();
+    changes.windows(2).filter(|pair| pair[0] != pair[1]).count()
 }
 
 #[test]
@@ -55,15 +55,18 @@ fn noise_of_a_fifth_does_not_make_the_size_flap() {
         for load in [37, 95, 150, 199, 260, 333, 480, 777, 1500] {
             for seed in 1..4 {
                 let sizes = hour(policy, load, seed, true);
-                let turns = reversals(&sizes);
-                assert!(turns <= 1, "{turns} turns of {policy} at {load}, seed {seed}: {sizes:?}");
+                let reversals = reversals(&sizes);
+                assert!(
+                    reversals <= 1,
+                    "{reversals} reversals of {policy} at {load}, seed {seed}: {sizes:?}"
+                );
             }
         }
     }
 }
 
 #[test]
-fn each_policy_brings_a_load_to_where_it_asks_for_it() {
+fn each_policy_brings_the_load_of_a_replica_to_its_target() {
     for (policy, (least, most)) in
         POLICIES.into_iter().zip([(30, 70), (40, 70), (35, 56), (35, 56), (35, 56)])
     {

@@ -1,4 +1,4 @@
-use model::memory::Past;
+use model::memory::PolicyHistory;
 use model::resource::{EVALUATIONS_MAX, ScalePolicy};
 
 use super::super::combine::DecidedBy;
@@ -23,7 +23,7 @@ fn outcome(verdict: &Verdict) -> StepOutcome {
 #[test]
 fn a_step_is_taken_once_enough_evaluations_agree() {
     let mut bench = Bench::new(STEPS, 4);
-    // The first evaluation is over with the look after its ten seconds.
+    // An evaluation is over at the first decision after its ten seconds.
     assert_eq!(bench.after_seconds(20, 75).desired, 4);
     let verdict = bench.after_a_second(75);
     assert_eq!(verdict.desired, 5);
@@ -41,18 +41,18 @@ fn a_further_step_changes_more() {
 }
 
 #[test]
-fn a_step_holds_its_beginning_and_not_its_end() {
+fn a_step_includes_its_lower_bound_and_excludes_its_upper_one() {
     for (each, desired) in [(69, 4), (70, 5), (89, 5), (90, 6), (30, 4), (29, 3), (10, 3), (9, 2)] {
         assert_eq!(Bench::new(STEPS, 4).after_seconds(21, each).desired, desired, "{each}");
     }
 }
 
 #[test]
-fn evaluations_that_do_not_agree_are_made_up_for_by_others() {
+fn a_step_needs_only_some_of_the_latest_evaluations_to_agree() {
     let mut bench = Bench::new(STEPS, 4);
     bench.after_seconds(10, 75);
     let verdict = bench.after_seconds(11, 50);
-    assert_eq!(outcome(&verdict), StepOutcome::Resting);
+    assert_eq!(outcome(&verdict), StepOutcome::NoStep);
     assert_eq!(
         bench.summary(&verdict),
         "stays at 4: rate at 50 in the latest evaluation, which no step covers, so the size stays at 4"
@@ -62,7 +62,7 @@ fn evaluations_that_do_not_agree_are_made_up_for_by_others() {
 }
 
 #[test]
-fn a_short_peak_is_no_evaluation() {
+fn a_peak_shorter_than_an_evaluation_takes_no_step() {
     let mut bench = Bench::new(STEPS, 4);
     for _ in 0..20 {
         assert_eq!(bench.after_seconds(9, 50).desired, 4);
@@ -71,7 +71,7 @@ fn a_short_peak_is_no_evaluation() {
 }
 
 #[test]
-fn a_change_rests_and_says_until_when() {
+fn the_summary_names_the_end_of_a_cooldown() {
     let mut bench = Bench::new(STEPS, 4);
     assert_eq!(bench.after_seconds(21, 75).desired, 5);
     let until = bench.now + Duration::from_secs(30);
@@ -83,11 +83,11 @@ fn a_change_rests_and_says_until_when() {
             "stays at 5: rate at 75 in the latest evaluation, from 70 on, but the cooldown lets no replica be added before {until}"
         )
     );
-    assert_eq!(bench.after_seconds(9, 75).desired, 6, "the cool-down is over");
+    assert_eq!(bench.after_seconds(9, 75).desired, 6, "the cooldown is over");
 }
 
 #[test]
-fn growth_does_not_wait_for_a_removal_and_a_removal_waits_for_both() {
+fn scaling_out_does_not_wait_for_a_removal_and_scaling_in_waits_for_both() {
     let mut bench = Bench::new(STEPS, 6);
     assert_eq!(bench.after_seconds(21, 20).desired, 5);
     assert_eq!(bench.after_seconds(20, 75).desired, 6);
@@ -96,7 +96,7 @@ fn growth_does_not_wait_for_a_removal_and_a_removal_waits_for_both() {
 }
 
 #[test]
-fn what_was_evaluated_before_a_change_says_nothing_after_it() {
+fn evaluations_from_before_a_change_do_not_count_after_it() {
     let mut bench = Bench::new(&STEPS.replace("30s", "0s"), 4);
     assert_eq!(bench.after_seconds(21, 75).desired, 5);
     assert_eq!(bench.after_seconds(19, 75).desired, 5);
@@ -104,11 +104,11 @@ fn what_was_evaluated_before_a_change_says_nothing_after_it() {
 }
 
 #[test]
-fn silence_agrees_with_nothing_and_holds_the_number() {
+fn evaluations_without_a_measurement_agree_with_no_step_and_hold_the_number() {
     let mut bench = Bench::new(STEPS, 4);
     bench.after_seconds(11, 20);
     for _ in 0..20 {
-        assert!(matches!(bench.after_silence().outcome, Outcome::Held { .. }));
+        assert!(matches!(bench.after_an_unmeasured_second().outcome, Outcome::Held { .. }));
     }
     let verdict = bench.after_a_second(20);
     assert_eq!(outcome(&verdict), StepOutcome::Unknown);
@@ -119,7 +119,7 @@ fn silence_agrees_with_nothing_and_holds_the_number() {
 }
 
 #[test]
-fn a_replica_without_a_sample_keeps_all_from_being_removed() {
+fn no_replica_is_removed_while_one_has_no_sample() {
     let mut bench = Bench::new(STEPS, 4);
     bench.after_seconds(20, 5);
     let first = bench.replicas[0];
@@ -130,7 +130,7 @@ fn a_replica_without_a_sample_keeps_all_from_being_removed() {
 }
 
 #[test]
-fn exactly_goes_one_way_only() {
+fn a_step_to_an_exact_number_changes_only_in_its_direction() {
     let steps = r#"{"step": {"above": [{"from": 70, "exactly": 8}], "below": [{"to": 30, "exactly": 2}]}}"#;
     for (current, each, desired) in [(4, 75, 8), (9, 75, 9), (4, 20, 2), (1, 20, 1)] {
         assert_eq!(
@@ -142,7 +142,7 @@ fn exactly_goes_one_way_only() {
 }
 
 #[test]
-fn shares_are_rounded_towards_more_replicas_and_change_one_at_least() {
+fn percentages_are_rounded_towards_more_replicas_and_change_at_least_one() {
     let steps = |percent: u32| {
         format!(
             r#"{{"step": {{"above": [{{"from": 70, "percent": {percent}}}], "below": [{{"to": 30, "percent": {percent}, "atLeast": 2}}]}}}}"#
@@ -157,7 +157,7 @@ fn shares_are_rounded_towards_more_replicas_and_change_one_at_least() {
 }
 
 #[test]
-fn a_nearer_step_that_asks_for_more_is_not_passed_by_a_further_one() {
+fn the_step_that_changes_most_is_taken_of_those_that_are_reached() {
     let steps =
         r#"{"step": {"above": [{"from": 70, "to": 90, "percent": 100}, {"from": 90, "replicas": 1}]}}"#;
     assert_eq!(Bench::new(steps, 10).after_seconds(31, 95).desired, 20);
@@ -165,26 +165,30 @@ fn a_nearer_step_that_asks_for_more_is_not_passed_by_a_further_one() {
 }
 
 #[test]
-fn a_long_pause_counts_as_evaluations_in_which_nothing_was_measured() {
+fn a_long_gap_counts_as_evaluations_without_a_measurement() {
     let mut bench = Bench::new(STEPS, 4);
     bench.after_seconds(20, 75);
     bench.now = bench.now + Duration::from_hours(30);
     assert_eq!(outcome(&bench.after_a_second(75)), StepOutcome::Unknown);
-    let Past::Evaluations(evaluations) = &bench.memory.policy.past else { panic!("it evaluates") };
+    let PolicyHistory::Evaluations(evaluations) = &bench.memory.policy.history else {
+        panic!("a step policy has a memory of evaluations")
+    };
     assert_eq!(evaluations.means, [None; 3]);
 }
 
 #[test]
-fn no_more_is_remembered_than_is_looked_at() {
+fn the_memory_of_evaluations_is_bounded() {
     let steps = STEPS.replace(r#""of": 3"#, r#""of": 60"#).replace("10s", "1s");
     let mut bench = Bench::new(&steps, 4);
     bench.after_seconds(500, 50);
-    let Past::Evaluations(evaluations) = &bench.memory.policy.past else { panic!("it evaluates") };
+    let PolicyHistory::Evaluations(evaluations) = &bench.memory.policy.history else {
+        panic!("a step policy has a memory of evaluations")
+    };
     assert_eq!(evaluations.means.len(), EVALUATIONS_MAX as usize);
 }
 
 #[test]
-fn metrics_that_are_not_looked_at_say_so() {
+fn metrics_that_the_policy_does_not_use_have_a_note() {
     let mut bench = Bench::new(&STEPS.replace(r#""above""#, r#""metric": "rate", "above""#), 4);
     let ScalePolicy::Step(_) = &bench.spec.policy else { panic!("steps") };
     let metric = MetricIdentifier { name: "queue".to_owned(), selector: None };

@@ -13,7 +13,7 @@ fn outcome(verdict: &Verdict) -> TrackingOutcome {
 }
 
 #[test]
-fn more_must_have_been_asked_for_without_a_break() {
+fn scaling_out_must_have_been_proposed_without_interruption() {
     let mut bench = Bench::new(TRACKING, 4);
     let verdict = bench.after_a_second(100);
     let until = bench.now + Duration::from_secs(3);
@@ -29,11 +29,11 @@ fn more_must_have_been_asked_for_without_a_break() {
 }
 
 #[test]
-fn replicas_that_are_not_warm_are_not_measured_and_count_as_ordered() {
+fn replicas_that_are_not_warm_do_not_count_with_their_samples() {
     let mut bench = Bench::new(TRACKING, 4);
     assert_eq!(bench.after_seconds(4, 100).desired, 8);
-    // The load is spread over eight now; the four that are warm say what the four that are not are for. Of themselves these say
-    // nothing: their start-up takes more than their work.
+    // The four warm replicas still measure the load that the other four were added for. The samples of those do not count, as a start takes
+    // more than normal work.
     let warm: Vec<_> = bench.replicas[..4].to_vec();
     for _ in 0..18 {
         let verdict =
@@ -43,29 +43,29 @@ fn replicas_that_are_not_warm_are_not_measured_and_count_as_ordered() {
 }
 
 #[test]
-fn none_is_removed_while_replicas_warm_up() {
+fn no_replica_is_removed_while_some_warm_up() {
     let mut bench = Bench::new(TRACKING, 4);
     assert_eq!(bench.after_seconds(4, 100).desired, 8);
     let until = bench.now + Duration::from_secs(20);
     let verdict = bench.after_seconds(19, 5);
-    assert_eq!(outcome(&verdict), TrackingOutcome::Warming { replicas: 4, until: Some(until) });
+    assert_eq!(outcome(&verdict), TrackingOutcome::WarmingUp { replicas: 4, until: Some(until) });
     assert!(bench.summary(&verdict).ends_with(&format!(
         "; but 4 replicas are warming up until {until}, and no replica is removed meanwhile"
     )));
-    // Warm, and then fewer are asked for long enough.
+    // Once they are warm, fewer must be proposed for long enough.
     assert_eq!(bench.after_seconds(15, 5).desired, 8);
     assert_eq!(bench.after_a_second(5).desired, 1);
 }
 
 #[test]
-fn fewer_must_have_been_asked_for_longer_than_more() {
+fn scaling_in_waits_longer_than_scaling_out() {
     let mut bench = Bench::new(TRACKING, 4);
     assert_eq!(bench.after_seconds(15, 20).desired, 4);
     assert_eq!(bench.after_a_second(20).desired, 2);
 }
 
 #[test]
-fn a_replica_without_a_sample_keeps_all_from_being_removed() {
+fn no_replica_is_removed_while_one_has_no_sample() {
     let mut bench = Bench::new(TRACKING, 4);
     bench.after_seconds(15, 5);
     let first = bench.replicas[0];
@@ -76,7 +76,7 @@ fn a_replica_without_a_sample_keeps_all_from_being_removed() {
 }
 
 #[test]
-fn the_number_of_a_total_is_not_ordered_twice_either() {
+fn starting_replicas_are_not_added_twice_for_a_total_either() {
     let mut bench = Bench::new(TRACKING, 4);
     let metric = MetricIdentifier { name: "lag".to_owned(), selector: None };
     let target = model::resource::TotalTarget::Value(Quantity::from_milli(1000));
@@ -99,6 +99,6 @@ fn the_number_of_a_total_is_not_ordered_twice_either() {
         bench.replicas.resize(bench.current as usize, ready(bench.now));
         sizes.push(bench.current);
     }
-    // The lag is twice what it should be: twice the four that are warm, and not twice those that have just come.
+    // The lag is twice its target: twice the four warm replicas, not twice those that have just started.
     assert_eq!((sizes[0], sizes[19]), (4, 8));
 }

@@ -14,11 +14,11 @@ fn outcome(verdict: &Verdict) -> WatermarkOutcome {
 }
 
 #[test]
-fn between_the_watermarks_the_number_rests() {
+fn between_the_watermarks_the_number_stays() {
     for each in [40, 60, 80] {
         let mut bench = Bench::new(MARKS, 4);
         let verdict = bench.after_seconds(600, each);
-        assert_eq!((verdict.desired, outcome(&verdict)), (4, WatermarkOutcome::Resting), "{each}");
+        assert_eq!((verdict.desired, outcome(&verdict)), (4, WatermarkOutcome::Unchanged), "{each}");
         assert_eq!(
             bench.summary(&verdict),
             format!("stays at 4: rate at {each}, between the watermarks 40 and 80, so the size stays at 4")
@@ -27,7 +27,7 @@ fn between_the_watermarks_the_number_rests() {
 }
 
 #[test]
-fn above_the_high_one_as_many_are_added_as_bring_it_down_to_it() {
+fn above_the_high_watermark_replicas_are_added_until_the_load_is_down_to_it() {
     let mut bench = Bench::new(MARKS, 4);
     let verdict = bench.after_a_second(100);
     assert_eq!(verdict.desired, 5);
@@ -38,7 +38,7 @@ fn above_the_high_one_as_many_are_added_as_bring_it_down_to_it() {
 }
 
 #[test]
-fn below_the_low_one_as_many_are_removed_as_bring_it_up_to_it() {
+fn below_the_low_watermark_replicas_are_removed_until_the_load_is_up_to_it() {
     let mut bench = Bench::new(MARKS, 10);
     let verdict = bench.after_a_second(30);
     assert_eq!(verdict.desired, 7);
@@ -49,11 +49,11 @@ fn below_the_low_one_as_many_are_removed_as_bring_it_up_to_it() {
 }
 
 #[test]
-fn what_is_left_is_never_above_the_high_one() {
+fn removing_replicas_never_brings_the_load_above_the_high_watermark() {
     // A low watermark near the high one: 1.6 replicas at 50, of which one alone would have 80.
     let mut bench = Bench::new(r#"{"watermarks": {"high": 60, "low": 50}}"#, 2);
     let verdict = bench.after_a_second(40);
-    assert_eq!((verdict.desired, outcome(&verdict)), (2, WatermarkOutcome::Resting));
+    assert_eq!((verdict.desired, outcome(&verdict)), (2, WatermarkOutcome::Unchanged));
     assert_eq!(
         bench.summary(&verdict),
         "stays at 2: rate at 40, below the low watermark 50, but fewer replicas would exceed the high one (60), so the size stays at 2"
@@ -61,7 +61,7 @@ fn what_is_left_is_never_above_the_high_one() {
 }
 
 #[test]
-fn a_change_waits_until_it_was_asked_for_without_a_break() {
+fn a_change_waits_until_it_was_wanted_without_interruption() {
     let mut bench = Bench::new(PATIENT, 4);
     assert_eq!(bench.after_seconds(9, 100).desired, 4);
     assert_eq!(bench.after_a_second(60).desired, 4, "a break");
@@ -78,22 +78,22 @@ fn a_change_waits_until_it_was_asked_for_without_a_break() {
 }
 
 #[test]
-fn removing_has_a_delay_of_its_own() {
+fn scaling_in_has_a_delay_of_its_own() {
     let mut bench = Bench::new(PATIENT, 4);
     assert_eq!(bench.after_seconds(60, 20).desired, 4);
     assert_eq!(bench.after_a_second(20).desired, 2);
 }
 
 #[test]
-fn silence_breaks_the_wait_and_holds_the_number() {
+fn a_missing_measurement_interrupts_the_wait_and_holds_the_number() {
     let mut bench = Bench::new(PATIENT, 4);
     bench.after_seconds(59, 20);
-    assert!(matches!(bench.after_silence().outcome, Outcome::Held { .. }));
+    assert!(matches!(bench.after_an_unmeasured_second().outcome, Outcome::Held { .. }));
     assert_eq!(bench.after_seconds(60, 20).desired, 4);
 }
 
 #[test]
-fn a_replica_without_a_sample_keeps_all_from_being_removed() {
+fn no_replica_is_removed_while_one_has_no_sample() {
     let mut bench = Bench::new(MARKS, 4);
     let first = bench.replicas[0];
     bench.replicas[0].started = None;
@@ -103,14 +103,14 @@ fn a_replica_without_a_sample_keeps_all_from_being_removed() {
 }
 
 #[test]
-fn replicas_on_their_way_are_not_ordered_twice() {
+fn starting_replicas_are_not_added_twice() {
     let mut bench = Bench::new(MARKS, 4);
     assert_eq!(bench.after_a_second(100).desired, 5);
     // The fifth is not ready yet, so that the others have as much as before.
     bench.replicas[4].readiness = Some(Readiness { ready: false, since: bench.now });
     bench.replicas[4].phase = Phase::Pending;
     let verdict = bench.after_a_second(100);
-    assert_eq!((verdict.desired, outcome(&verdict)), (5, WatermarkOutcome::Resting));
+    assert_eq!((verdict.desired, outcome(&verdict)), (5, WatermarkOutcome::Unchanged));
     assert!(
         bench.summary(&verdict).contains("enough replicas for it are starting"),
         "{}",

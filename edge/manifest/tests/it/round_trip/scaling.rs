@@ -3,11 +3,11 @@
 use std::num::NonZeroU32;
 
 use model::resource::{
-    AmountRange, AutoScale, Begins, Brings, BurstPolicy, ClockTime, CompositePolicy, Cooldown, Count, Cron,
-    Evaluation, Factor, Flaps, ForecastMode, Forecasting, Formula, FormulaPolicy, FormulaTarget, Fraction,
-    KnownEvent, LatencySlo, Leaning, LearnedPrice, Percent, Quantile, Quantity, Remove, Scale, ScaleMode,
-    ScalePolicy, ScaleStep, Schedule, Shadow, Sizes, Slo, Span, StepChange, StepPolicy, ToZero,
-    TrackingPolicy, Vertical, VerticalMode, WatermarkPolicy, Zone,
+    AmountRange, AutoScale, BurstPolicy, ClockTime, CompositePolicy, Cooldown, Count, Cron, Evaluation,
+    EventEffect, EventStart, Factor, Flaps, ForecastMode, Forecasting, Formula, FormulaPolicy, FormulaTarget,
+    Fraction, KnownEvent, LatencySlo, LearnedPrice, Percent, PriceSensitivity, Quantile, Quantity, Remove,
+    Scale, ScaleMode, ScalePolicy, ScaleStep, Schedule, Shadow, Sizes, Slo, Span, StepChange, StepPolicy,
+    ToZero, TrackingPolicy, Vertical, VerticalMode, WatermarkPolicy, Zone,
 };
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option::of;
@@ -60,8 +60,9 @@ fn slo() -> BoxedStrategy<Slo> {
 
 fn learned() -> BoxedStrategy<LearnedPrice> {
     let factor = || (0..1_000_000_u32).prop_map(|milli| Factor::try_from(f64::from(milli) / 1000.0).unwrap());
-    let leaning =
-        || (factor(), factor(), factor()).prop_map(|(factor, from, to)| Leaning { factor, from, to });
+    let leaning = || {
+        (factor(), factor(), factor()).prop_map(|(factor, from, to)| PriceSensitivity { factor, from, to })
+    };
     (any::<u32>(), factor(), factor(), leaning(), leaning(), leaning())
         .prop_map(|(version, rises, forecast, level, trend, unrest)| LearnedPrice {
             version,
@@ -202,21 +203,21 @@ fn known_event() -> impl Strategy<Value = KnownEvent> {
         (2000..2100_u32, 1..=12_u32, 1..=28_u32, 0..86_400_u32).prop_map(|(year, month, day, second)| {
             let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
             let text = format!("{year}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}");
-            Begins::At(ClockTime::parse(&text).expect("it is a time"))
+            EventStart::At(ClockTime::parse(&text).expect("it is a time"))
         });
-    let begins =
-        prop_oneof![at, schedule().prop_map(|schedule| Begins::Cron(Box::new(schedule.cron().clone())))];
+    let start =
+        prop_oneof![at, schedule().prop_map(|schedule| EventStart::Cron(Box::new(schedule.cron().clone())))];
     let factor = (0..=1_000_000_u32).prop_map(|milli| Factor::try_from(f64::from(milli) / 1000.0));
-    let brings = prop_oneof![
-        factor.prop_map(|factor| Brings::Factor(factor.expect("it is one"))),
-        quantity().prop_map(Brings::Load),
+    let effect = prop_oneof![
+        factor.prop_map(|factor| EventEffect::Factor(factor.expect("it is one"))),
+        quantity().prop_map(EventEffect::Load),
     ];
-    (service_name(), begins, schedule(), brings).prop_map(|(name, begins, schedule, brings)| KnownEvent {
+    (service_name(), start, schedule(), effect).prop_map(|(name, start, schedule, effect)| KnownEvent {
         name: name.into(),
-        begins,
+        start,
         timezone: schedule.timezone().clone(),
         duration: schedule.duration,
-        brings,
+        effect,
     })
 }
 

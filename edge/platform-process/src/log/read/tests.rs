@@ -7,7 +7,7 @@ use model::identity::Ordinal;
 use model::name::ServiceName;
 
 use super::*;
-use crate::log::keep::rotate;
+use crate::log::rotate::rotate;
 use crate::settings::LogLimits;
 
 struct World {
@@ -88,7 +88,7 @@ async fn the_last_lines_are_given_when_they_fill_several_numbered_files() {
 }
 
 #[tokio::test]
-async fn a_reader_of_what_was_printed_in_one_go_meets_whole_lines_and_no_hole() {
+async fn a_reader_gets_complete_lines_without_gaps() {
     let world = World::new();
     world.print("gone\n");
     let mut lines = world.read(10);
@@ -127,7 +127,7 @@ async fn a_follower_meets_each_line_once_across_rotation() {
 }
 
 #[tokio::test]
-async fn a_reader_that_was_left_behind_goes_on_with_the_oldest_line_that_is_kept() {
+async fn a_reader_that_fell_behind_continues_with_the_oldest_kept_line() {
     let world = World::new();
     world.print("gone\n");
     let mut lines = world.read(10);
@@ -142,7 +142,7 @@ async fn a_reader_that_was_left_behind_goes_on_with_the_oldest_line_that_is_kept
 }
 
 #[tokio::test]
-async fn a_long_line_comes_in_parts_and_bytes_that_are_no_text_do_not_stop_the_reader() {
+async fn a_long_line_is_read_in_parts_and_invalid_utf8_is_replaced() {
     let world = World::new();
     world.print(&"x".repeat(LINE_LEN_MAX * 2 + 5));
     world.print("\n");

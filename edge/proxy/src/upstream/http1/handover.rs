@@ -18,7 +18,7 @@ pub(super) struct HandoverSocket {
     echo: Echo,
 }
 
-/// What hyper writes of a request that was sent already, which is discarded.
+/// The part that hyper writes of a request that was sent already, which is discarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Echo {
     Awaited,

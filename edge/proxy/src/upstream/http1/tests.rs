@@ -218,7 +218,7 @@ fn answers() -> impl Strategy<Value = Vec<u8>> {
 }
 
 #[tokio::test]
-async fn a_line_that_is_left_out_does_not_change_what_the_others_mean() {
+async fn an_omitted_line_does_not_change_the_others() {
     let answer =
         b"HTTP/1.1 200 OK\r\nConnection: Keep-Alive\r\nX: a\r\nContent-Length: 5\r\n\r\nhello".to_vec();
     let here = exchange(plain(), vec![answer.clone()]).await;
@@ -275,7 +275,7 @@ async fn buffered(target: &str, lines: &[(&'static str, &str)], by_hyper: bool) 
 }
 
 #[tokio::test]
-async fn what_is_asked_is_written_as_hyper_writes_it() {
+async fn a_request_is_written_as_hyper_writes_it() {
     for target in ["/", "/a?b=c", "http://a", "http://a?b", "*", "/%20;x"] {
         let lines =
             [("accept", "*/*"), ("cookie", "a=b; c"), ("x-two", "1"), ("x-two", "\u{e4}"), ("x-empty", "")];
@@ -288,13 +288,13 @@ async fn what_is_asked_is_written_as_hyper_writes_it() {
 }
 
 #[tokio::test]
-async fn an_endpoint_that_sends_more_than_it_was_asked_gets_no_more_requests() {
+async fn an_endpoint_that_sends_unsolicited_data_gets_no_more_requests() {
     for more in LESS_AND_MORE {
-        for unasked in ["", "more"] {
+        for surplus in ["", "more"] {
             let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
             let mut connection = connect(&listener).await;
             let (mut stream, _peer) = listener.accept().unwrap();
-            let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n{more}\r\nok{unasked}");
+            let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n{more}\r\nok{surplus}");
             stream.write_all(answer.as_bytes()).unwrap();
             let timer = Timers::new().add(DEADLINE);
             let body = connection.send(&plain(), RequestBody::Empty, &timer).await.unwrap().body;
@@ -302,7 +302,7 @@ async fn an_endpoint_that_sends_more_than_it_was_asked_gets_no_more_requests() {
             assert_eq!(read(body, &mut upstream).await, Ok(b"ok".to_vec()));
             upstream.drive(&mut noop_context());
             let Upstream::Http1(connection) = upstream else { unreachable!() };
-            assert_eq!(connection.is_reusable(), unasked.is_empty(), "{more:?}");
+            assert_eq!(connection.is_reusable(), surplus.is_empty(), "{more:?}");
         }
     }
 }
@@ -342,7 +342,7 @@ async fn count(
 }
 
 #[tokio::test]
-async fn a_request_that_is_not_plain_is_no_reason_against_the_next_one() {
+async fn a_request_that_is_not_plain_does_not_affect_the_next_one() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let mut connection = connect(&listener).await;
     let endpoint = counting(listener, |_| "");
@@ -358,7 +358,7 @@ async fn a_request_that_is_not_plain_is_no_reason_against_the_next_one() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_not_plain_is_one_until_several_were() {
+async fn after_an_answer_that_is_not_plain_hyper_reads_several() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let mut connection = connect(&listener).await;
     let endpoint = counting(listener, |number| if number == 2 { LESS_AND_MORE[1] } else { "" });

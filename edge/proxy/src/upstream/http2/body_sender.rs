@@ -1,4 +1,4 @@
-//! Sends the body of a request as fast as the endpoint takes it.
+//! Sends the body of a request as fast as the endpoint reads it.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -15,16 +15,16 @@ use crate::body::RequestBody;
 pub(super) struct BodySender {
     stream: SendStream<Bytes>,
     body: RequestBody,
-    /// A piece that waits for room in the endpoint's window.
+    /// A piece that waits for capacity in the endpoint's window.
     piece: Option<Bytes>,
 }
 
 /// How sending a body ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sent {
-    /// It was sent completely, or the endpoint wants no more.
+    /// It was sent completely, or the endpoint does not need the rest.
     Done,
-    /// The client's body broke off; the stream was reset.
+    /// The client's body ended prematurely; the stream was reset.
     Broken,
 }
 
@@ -33,14 +33,14 @@ impl BodySender {
         Self { stream, body, piece: None }
     }
 
-    /// Sends the waiting piece once there is room for some of it. `Err` when the endpoint wants no more.
+    /// Sends the waiting piece once there is capacity for some of it. `Err` when the endpoint does not need the rest.
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
         if self.piece.is_none() {
             return Poll::Ready(Ok(()));
         }
         while self.stream.capacity() == 0 {
             match ready!(self.stream.poll_capacity(cx)) {
-                Some(room) => drop(room?),
+                Some(window) => drop(window?),
                 None => return Poll::Ready(Err(Reason::STREAM_CLOSED.into())),
             }
         }
@@ -72,7 +72,7 @@ impl BodySender {
                 }
                 Ok(piece) if piece.is_empty() => {}
                 Ok(piece) => {
-                    // Any claim will do: h2 raises it to the length of what is sent.
+                    // Any value works: h2 raises it to the length of the sent data.
                     self.stream.reserve_capacity(1);
                     self.piece = Some(piece);
                 }
@@ -92,7 +92,7 @@ impl Future for BodySender {
     type Output = Sent;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Sent> {
-        // An endpoint that wants no more says why in its response, or in the error that comes instead.
+        // An endpoint that does not need the rest has the reason in its response, or in the error instead.
         self.get_mut().poll_sent(cx).map(|sent| sent.unwrap_or(Sent::Done))
     }
 }

@@ -27,7 +27,7 @@ use crate::worker::Worker;
 /// How long a request for a WebSocket waits for the SETTINGS of the endpoint, the first frame that it sends.
 const SETTINGS_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A stream of an HTTP/2 connection, reserved for one request. Dropping it resets the stream if that has not ended, and makes room for another.
+/// A stream of an HTTP/2 connection, reserved for one request. Dropping it resets the stream if it has not ended, and frees its slot.
 #[derive(Debug)]
 pub(crate) struct Http2Stream {
     connection: Rc<Http2Connection>,
@@ -78,7 +78,7 @@ impl Http2Stream {
         let (parts, body) = request.into_parts();
         let sent = socket.sent();
         let broken = |source| reset(source, socket.sent() != sent);
-        // A connection that takes no more requests fails here, before anything is sent.
+        // A connection that accepts no more requests fails here, before anything is sent.
         poll_fn(|cx| sender.poll_ready(cx)).await.map_err(broken)?;
         let is_whole = body.is_end_stream();
         let (mut answer, stream) = sender.send_request(head::to_http2(parts), is_whole).map_err(broken)?;
@@ -182,7 +182,7 @@ impl Drop for Http2Stream {
 
 /// The error of a request that was not answered; `was_written` says whether bytes were sent since it began, be they of another request.
 ///
-/// An endpoint that refuses a stream, or names in its GOAWAY the last one it looked at, says that it has done nothing about this one.
+/// An endpoint that refuses a stream, or sends a GOAWAY with an earlier last stream, has not processed this one.
 /// Source: RFC 9113, section 8.7.
 fn reset(source: h2::Error, was_written: bool) -> SendError {
     let was_refused = source.is_go_away() || source.reason() == Some(Reason::REFUSED_STREAM);

@@ -1,4 +1,4 @@
-//! kill -9 at any moment: nothing acknowledged is lost, and nothing is half done.
+//! kill -9 at any time loses no acknowledged write and leaves no partial one.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Lines};
@@ -48,34 +48,34 @@ impl Writer {
 }
 
 fn note(line: &str, acknowledged: &mut Acknowledged) {
-    let mut words = line.split(' ');
-    let mut word = || words.next().expect("three words");
-    let (thread, count, revision) = (word(), word(), word());
-    let said = (count.parse().unwrap(), Revision(revision.parse().unwrap()));
-    acknowledged.insert(thread.to_owned(), said);
+    let mut fields = line.split(' ');
+    let mut field = || fields.next().expect("a line has three fields");
+    let (thread, count, revision) = (field(), field(), field());
+    let latest = (count.parse().unwrap(), Revision(revision.parse().unwrap()));
+    acknowledged.insert(thread.to_owned(), latest);
 }
 
 /// How many lines to read before the kill: 0 to 40 by a full cycle of a small generator, the same in every run.
-fn moments() -> impl Iterator<Item = u64> {
+fn line_counts() -> impl Iterator<Item = u64> {
     std::iter::successors(Some(7_u64), |n| Some((n * 16_807) % 2_147_483_647)).map(|n| n % 41)
 }
 
-/// `lives` writers have written since the store was last looked at: each may have left one unreported write in each thread.
-fn check(store: &EmbeddedStore, acknowledged: &mut Acknowledged, lives: u64) {
+/// Checks the store after `writers` writers were killed since the last check: each may have left one unreported write in each thread.
+fn check(store: &EmbeddedStore, acknowledged: &mut Acknowledged, writers: u64) {
     for (thread, (count, revision)) in acknowledged {
         let row = |half| store.get(&Key::parse(&format!("pairs/{thread}/{half}")).unwrap()).unwrap().unwrap();
         let (a, b) = (row("a"), row("b"));
         assert_eq!(
             (&a.value, a.mod_revision, a.version),
             (&b.value, b.mod_revision, b.version),
-            "half a write"
+            "a partial write"
         );
         let found: u64 = std::str::from_utf8(&a.value).unwrap().parse().unwrap();
         if found == *count {
             assert_eq!(a.mod_revision, *revision);
         } else {
-            let unsaid = *count + 1..=*count + lives;
-            assert!(unsaid.contains(&found), "{count} was acknowledged at {revision}, {found} was found");
+            let unreported = *count + 1..=*count + writers;
+            assert!(unreported.contains(&found), "{count} was acknowledged at {revision}, {found} was found");
             assert!(a.mod_revision > *revision);
         }
         (*count, *revision) = (found, a.mod_revision);
@@ -89,13 +89,13 @@ fn check(store: &EmbeddedStore, acknowledged: &mut Acknowledged, lives: u64) {
                 assert_eq!(
                     (change.revision, change.events.len()),
                     (next, 2),
-                    "a hole or a half in the history"
+                    "a gap or a partial change in the history"
                 );
                 next = next.next();
             }
             Ok(None) => break,
             Err(WatchEnd::Lagged { .. } | WatchEnd::Closed) => {
-                panic!("the history is short and the store open")
+                panic!("a short history of an open store was not given")
             }
         }
     }
@@ -106,11 +106,11 @@ fn check(store: &EmbeddedStore, acknowledged: &mut Acknowledged, lives: u64) {
 fn kill_9_at_work_loses_nothing_acknowledged() {
     let dir = folder();
     let mut acknowledged = Acknowledged::new();
-    for (kill, lines) in (0..KILLS_AT_WORK).zip(moments()) {
+    for (kill, lines) in (0..KILLS_AT_WORK).zip(line_counts()) {
         let mut writer = Writer::start(dir.path());
         writer.read(1 + lines, &mut acknowledged);
         writer.kill(&mut acknowledged);
-        // Every other time the next writer, not this test, is the first to open the store that the kill left.
+        // Every other time the next writer, not this test, is the first to open the store after the kill.
         if kill % 2 == 1 {
             check(&EmbeddedStore::open(dir.path()).unwrap(), &mut acknowledged, 2);
         }
@@ -121,8 +121,8 @@ fn kill_9_at_work_loses_nothing_acknowledged() {
 }
 
 #[test]
-fn kill_9_while_a_store_is_created_leaves_none_or_a_whole_one() {
-    for (_, spins) in (0..KILLS_AT_START).zip(moments()) {
+fn kill_9_while_a_store_is_created_leaves_none_or_a_complete_one() {
+    for (_, spins) in (0..KILLS_AT_START).zip(line_counts()) {
         let dir = folder();
         let mut acknowledged = Acknowledged::new();
         let writer = Writer::start(dir.path());

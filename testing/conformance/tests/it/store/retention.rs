@@ -1,4 +1,4 @@
-//! The past is forgotten in time, without anybody asking for it.
+//! The history is compacted automatically.
 
 use store::memory::{Attempt, MemoryDisk, MemoryStore, WriteFate};
 use store::{Key, Prefix, Retention, Revision, Store, Value, WatchError};

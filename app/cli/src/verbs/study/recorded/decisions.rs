@@ -1,37 +1,37 @@
-//! The load as the history of decisions tells it: coarse, and there without anybody having set up anything.
+//! Derives the load from the history of decisions: coarse, but available without any setup.
 //!
-//! A decision says how many requests a second each replica served, as a ratio to its aim, and how many replicas that was of. Runs of equal decisions
-//! are kept as one with the range of their ratios: a run stands for its middle.
+//! A decision contains the requests per second of each replica, as a ratio to the target, and the number of replicas measured. Runs of equal
+//! decisions are kept as one, with the range of their ratios: the middle of the range is used.
 
 use api::v1;
 use jiff::Timestamp;
 use load::trace::Row;
-use measure::range::Stretch;
+use measure::range::TimeRange;
 use model::name::ServiceName;
 use model::resource::REQUEST_RATE_METRIC;
 
 use super::super::learned::ROWS_MIN;
 use super::RecordedRows;
-use crate::arguments::CommandContext;
+use crate::context::CommandContext;
 use crate::failure::Failure;
 use crate::figures;
 
-/// Runs of one answer, as many as the server gives.
+/// The number of runs per response, the server's maximum.
 const RUNS: usize = 1000;
 
-/// Answers at most: 200,000 runs are more than thirty days of a busy service.
-const ANSWERS_MAX: usize = 200;
+/// The maximum number of responses: 200,000 runs are more than thirty days of a busy service.
+const RESPONSES_MAX: usize = 200;
 
-/// Reads what the server has kept of `service`, a row for each step of `stretch` of which something is known.
+/// Reads the history of `service` from the server. Returns a row for each step of `stretch` with a known load.
 pub(super) async fn read(
     context: &CommandContext,
     service: &ServiceName,
-    stretch: Stretch,
+    stretch: TimeRange,
 ) -> Result<RecordedRows, Failure> {
     let client = context.client()?;
     let (from, mut until) = (figures::timestamp(stretch.from), figures::timestamp(stretch.until));
     let mut runs: Vec<v1::KeptDecision> = Vec::new();
-    for _ in 0..ANSWERS_MAX {
+    for _ in 0..RESPONSES_MAX {
         let path = format!("/v1/services/{service}/history?limit={RUNS}&since={from:.3}&until={until:.3}");
         let mut history: v1::History = client.get(&path).await?;
         let first = history.items.first().and_then(|run| run.from.parse::<Timestamp>().ok());
@@ -50,7 +50,7 @@ pub(super) async fn read(
 fn rows_of(
     runs: &[v1::KeptDecision],
     service: &ServiceName,
-    stretch: Stretch,
+    stretch: TimeRange,
 ) -> Result<RecordedRows, Failure> {
     let steps = usize::try_from(stretch.points()).unwrap_or(usize::MAX);
     let mut sums = vec![(0.0, 0_u32); steps];
@@ -59,55 +59,55 @@ fn rows_of(
     let mut known = 0;
     for (run, load) in runs.iter().filter_map(|run| Some((run, load_of(run)?))) {
         known += 1;
-        let place = |text: &str| {
+        let index = |text: &str| {
             let ms = text.parse::<Timestamp>().ok().and_then(|at| u64::try_from(at.as_millisecond()).ok())?;
             usize::try_from(ms.saturating_sub(begin) / step).ok()
         };
-        let (Some(first), Some(last)) = (place(&run.from), place(&run.to)) else { continue };
+        let (Some(first), Some(last)) = (index(&run.from), index(&run.to)) else { continue };
         for (sum, count) in sums.iter_mut().take(last.saturating_add(1)).skip(first) {
             *sum += load;
             *count += 1;
         }
     }
-    let at = |place: usize| figures::timestamp(model::time::Wall::from_millis(begin + place as u64 * step));
-    let row = |(place, (sum, count)): (usize, &(f64, u32))| {
-        (*count > 0).then(|| Row { at: at(place), value: sum / f64::from(*count) })
+    let at = |index: usize| figures::timestamp(model::time::Wall::from_millis(begin + index as u64 * step));
+    let row = |(index, (sum, count)): (usize, &(f64, u32))| {
+        (*count > 0).then(|| Row { at: at(index), value: sum / f64::from(*count) })
     };
     let rows: Vec<Row> = sums.iter().enumerate().filter_map(row).collect();
     if rows.len() < ROWS_MIN {
         return Err(Failure::failed(too_little(runs.len(), rows.len(), service, stretch)));
     }
     let notes = vec![format!(
-        "the load is put together from {known} kept runs of decisions on {REQUEST_RATE_METRIC}: between its changes of size it is the middle of what \
-         was seen, so peaks are lower than they were; a Prometheus knows it better"
+        "the load is derived from {known} runs of decisions on {REQUEST_RATE_METRIC}: between changes of size it is the middle of the measured \
+         range, so its peaks are too low; Prometheus is more accurate"
     )];
     Ok(RecordedRows { rows, notes })
 }
 
-/// Requests a second in the middle of a run; `None` when its decisions say nothing of requests.
+/// The requests per second in the middle of a run; `None` when its decisions do not depend on requests.
 fn load_of(run: &v1::KeptDecision) -> Option<f64> {
-    let place = run.decision.metrics.iter().position(|metric| metric.name == REQUEST_RATE_METRIC)?;
-    let metric = &run.decision.metrics[place];
-    let v1::Range { low, high } = run.ratios.get(place).copied().flatten()?;
-    let aim: f64 = metric.target.parse().ok()?;
+    let index = run.decision.metrics.iter().position(|metric| metric.name == REQUEST_RATE_METRIC)?;
+    let metric = &run.decision.metrics[index];
+    let v1::Range { low, high } = run.ratios.get(index).copied().flatten()?;
+    let target: f64 = metric.target.parse().ok()?;
     let replicas = f64::from(metric.samples?.used);
-    let load = f64::midpoint(low, high) * aim * replicas;
+    let load = f64::midpoint(low, high) * target * replicas;
     (load >= 0.0 && load.is_finite()).then_some(load)
 }
 
-/// Why the history is of no use, and what is.
-fn too_little(runs: usize, rows: usize, service: &ServiceName, stretch: Stretch) -> String {
+/// Why the history cannot be used, and what to use instead.
+fn too_little(runs: usize, rows: usize, service: &ServiceName, stretch: TimeRange) -> String {
     let since = figures::timestamp(stretch.from);
-    let what = match (runs, rows) {
-        (0, _) => format!("the history has nothing of service/{service} since {since}"),
-        (_, 0) => format!("no decision on service/{service} since {since} says how many requests it served"),
+    let problem = match (runs, rows) {
+        (0, _) => format!("the history has no decisions on service/{service} since {since}"),
+        (_, 0) => format!("no decision on service/{service} since {since} depends on its requests"),
         (_, rows) => format!(
             "the history of service/{service} has {rows} steps of {:?}, and at least {ROWS_MIN} are needed",
             stretch.step
         ),
     };
     format!(
-        "{what}; only services that scale by {REQUEST_RATE_METRIC} leave a history of their load: let it run for longer, or give --prometheus \
+        "{problem}; only services that scale by {REQUEST_RATE_METRIC} have a history of their load: let it run for longer, or give --prometheus \
          with --query, or --trace (HS0018)"
     )
 }
@@ -121,13 +121,13 @@ mod tests {
 
     use super::*;
 
-    const STRETCH: Stretch = Stretch {
+    const STRETCH: TimeRange = TimeRange {
         from: Wall::from_millis(0),
         until: Wall::from_millis(2 * 3_600_000),
         step: Duration::from_mins(1),
     };
 
-    /// Decisions from one minute to another with ratios in this range to an aim of 10, of so many replicas.
+    /// Decisions from one minute to another, with ratios in this range to a target of 10, for this number of replicas.
     fn run(minutes: (u32, u32), range: (f64, f64), replicas: u32, metric: &str) -> v1::KeptDecision {
         let at =
             |minute: u32| Timestamp::from_second(i64::from(minute) * 60).expect("it is a time").to_string();
@@ -150,33 +150,33 @@ mod tests {
         let service = ServiceName::parse("shop").expect("it is a name");
         rows_of(runs, &service, STRETCH).map_err(|failure| match failure {
             Failure::Usage(error) | Failure::Failed(error) => error.to_string(),
-            Failure::NobodyReads => String::new(),
+            Failure::OutputClosed => String::new(),
         })
     }
 
     #[test]
-    fn a_run_stands_for_the_middle_of_what_its_replicas_served_together() {
+    fn the_load_of_a_run_is_the_middle_of_its_range_times_its_replicas() {
         let requests = "http_requests_per_second";
         let recorded =
             rows_or_error(&[run((0, 79), (0.5, 1.5), 3, requests), run((40, 99), (1.0, 1.0), 6, requests)])
                 .unwrap();
         let minute = |minute: usize| recorded.rows[minute].value;
-        assert_eq!(recorded.rows.len(), 100, "of the last twenty minutes nothing is known");
+        assert_eq!(recorded.rows.len(), 100, "the load of the last twenty minutes is not known");
         assert_eq!((minute(0), minute(39), minute(99)), (30.0, 30.0, 60.0));
-        assert_eq!(minute(60), 45.0, "two that went on at once are averaged");
-        assert!(recorded.notes[0].contains("from 2 kept runs"), "{:?}", recorded.notes);
+        assert_eq!(minute(60), 45.0, "overlapping runs are averaged");
+        assert!(recorded.notes[0].contains("from 2 runs"), "{:?}", recorded.notes);
     }
 
     #[test]
-    fn it_is_said_what_is_missing() {
+    fn the_error_says_what_is_missing() {
         assert!(
             rows_or_error(&[])
                 .err()
                 .unwrap()
-                .contains("the history has nothing of service/shop since 1970-01-01T00:00:00Z")
+                .contains("the history has no decisions on service/shop since 1970-01-01T00:00:00Z")
         );
         let silent = rows_or_error(&[run((0, 99), (0.5, 1.5), 3, "cpu")]).err().unwrap();
-        assert!(silent.contains("says how many requests it served; only services that scale by"), "{silent}");
+        assert!(silent.contains("depends on its requests; only services that scale by"), "{silent}");
         let short = rows_or_error(&[run((0, 9), (0.5, 1.5), 3, "http_requests_per_second")]).err().unwrap();
         assert!(short.contains("has 10 steps of 60s, and at least 60 are needed"), "{short}");
     }

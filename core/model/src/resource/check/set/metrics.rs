@@ -1,4 +1,4 @@
-//! What must hold between metrics and where they come from.
+//! Checks between metrics and their sources.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ pub(super) fn problems(set: &Set<'_>, resources: &[Resource], dangling: Severity
         found.extend(spec.iter().flat_map(|spec| unmeasured(spec, &sources, i, path)));
         found.extend(spec.iter().flat_map(|spec| unrequested(spec, set, i, path)));
         if let Resource::Service(service) = resource {
-            found.extend(unmeasured_order(service, &sources, i));
+            found.extend(unmeasured_removal(service, &sources, i));
         }
     }
     found
@@ -37,13 +37,13 @@ fn too_many(set: &Set<'_>) -> Vec<ResourceProblem> {
     let text = || {
         let count = set.metric_sources.len();
         format!(
-            "there would be {count} MetricSources, and may be {METRIC_SOURCES_MAX}; delete what nothing scales by"
+            "there may be at most {METRIC_SOURCES_MAX} MetricSources, not {count}; delete those that no autoscaler uses"
         )
     };
     beyond.map(|(i, _)| error(*i, "metadata.name", text())).into_iter().collect()
 }
 
-/// The sources by what they measure; two for one thing would speak against each other.
+/// The sources by the metric that they measure. Two sources of one metric would contradict each other.
 fn sources<'s>(set: &Set<'s>, found: &mut Vec<ResourceProblem>) -> BTreeMap<MetricKey, &'s str> {
     let mut sources = BTreeMap::new();
     for (i, source) in &set.metric_sources {
@@ -76,7 +76,7 @@ fn no_port(spec: &ServiceSpec, origin: &ReplicasOrigin) -> Option<String> {
     }
 }
 
-/// Metrics that nothing measures: allowed, since their source may be declared later.
+/// Warns of metrics without a source, which may be declared later.
 fn unmeasured<'a>(
     spec: &'a AutoscalerSpec,
     sources: &'a BTreeMap<MetricKey, &str>,
@@ -89,7 +89,8 @@ fn unmeasured<'a>(
     })
 }
 
-/// Shares of what the service does not ask for: allowed, as Kubernetes has it, and never a number.
+/// Warns of utilization targets for a resource that the service does not request. Allowed, as in Kubernetes, but such a metric never gives
+/// a number.
 fn unrequested<'a>(
     spec: &'a AutoscalerSpec,
     set: &'a Set<'_>,
@@ -108,27 +109,27 @@ fn unrequested<'a>(
     metrics.map(move |(nth, metric)| {
         let (name, service) = (metric.name(), &spec.service);
         let text = format!(
-            "{name} is aimed at as a share of what is requested, and service {service} requests nothing of it, so that there is \
-             no number: declare spec.resources.{name}"
+            "the target of {name} is a utilization, and service {service} requests no {name} that it could be a share of: declare \
+             spec.resources.{name}"
         );
         warning(resource, format!("{path}[{nth}]"), text)
     })
 }
 
-/// What replicas are removed by, or must stay by, when nothing measures it.
-fn unmeasured_order(
+/// Warns of metrics without a source by which replicas are removed or must stay.
+fn unmeasured_removal(
     service: &Service,
     sources: &BTreeMap<MetricKey, &str>,
     resource: usize,
 ) -> impl Iterator<Item = ResourceProblem> {
     let (scale, name) = (&service.spec.scale, service.name());
-    let asked = [
+    let keys = [
         (scale.remove.key(name), "spec.scale.remove.cheapest"),
         (scale.protect_key(name), "spec.scale.protect"),
     ];
     let missing =
         move |(key, path): (Option<MetricKey>, &str)| no_source(&key?, sources, resource, || path.to_owned());
-    asked.into_iter().filter_map(missing)
+    keys.into_iter().filter_map(missing)
 }
 
 fn no_source(

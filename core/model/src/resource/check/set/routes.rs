@@ -1,4 +1,4 @@
-//! What must hold of routes: whose addresses they share, and whom they lead to.
+//! Checks of routes: the addresses that they share, and the services that they name.
 
 use std::collections::BTreeMap;
 
@@ -14,13 +14,13 @@ pub(super) fn problems(set: &Set<'_>) -> Vec<ResourceProblem> {
 }
 
 impl Set<'_> {
-    /// Routes may share an address among themselves, the very same one; a service's own listener is its alone.
+    /// Routes may share an address if it is exactly the same; the listener of a service cannot be shared.
     fn shared_listeners(&self) -> Vec<ResourceProblem> {
         let mut taken: BTreeMap<u16, Vec<(String, ListenAddress)>> = BTreeMap::new();
         for (_, service) in self.services.values() {
             if let Some((listen, true)) = listener(service) {
-                let whose = format!("service {}", service.name());
-                taken.entry(listen.0.port()).or_default().push((whose, listen));
+                let owner = format!("service {}", service.name());
+                taken.entry(listen.0.port()).or_default().push((owner, listen));
             }
         }
         let services: BTreeMap<u16, usize> = taken.iter().map(|(port, all)| (*port, all.len())).collect();
@@ -30,12 +30,12 @@ impl Set<'_> {
             let others = taken.entry(listen.0.port()).or_default();
             let of_services = services.get(&listen.0.port()).copied().unwrap_or(0);
             let meets = others.iter().enumerate().find(|(nth, (_, address))| {
-                address.meets(listen) && (*nth < of_services || *address != listen)
+                address.conflicts_with(listen) && (*nth < of_services || *address != listen)
             });
-            if let Some((_, (whose, address))) = meets {
+            if let Some((_, (owner, address))) = meets {
                 let text = format!(
-                    "{whose} listens on {address} already; choose another address or port, or route to that service from here \
-                     and take its expose out"
+                    "{owner} listens on {address} already; choose another address or port, or route to that service from here \
+                     and remove its expose"
                 );
                 found.push(error(*i, "spec.listen", text));
             } else {
@@ -45,7 +45,7 @@ impl Set<'_> {
         found
     }
 
-    /// One address speaks TLS to everybody or to nobody: a route that was plain until another one came is not any more.
+    /// An address uses TLS for all of its routes or for none: a route without TLS gets it once another route on the address has it.
     fn plain_beside_tls(&self) -> Vec<ResourceProblem> {
         let mut first: BTreeMap<ListenAddress, &Route> = BTreeMap::new();
         let mut found = Vec::new();
@@ -69,16 +69,16 @@ impl Set<'_> {
         found
     }
 
-    /// A service that is not there yet is no error: its requests are answered 500 until it is.
+    /// A service that does not exist yet is a warning: its requests are answered 500 until it exists.
     fn unknown_backends(&self) -> Vec<ResourceProblem> {
-        let look = |(resource, route): &(usize, &Route)| {
+        let of_route = |(resource, route): &(usize, &Route)| {
             let unusable = |(at, backend): (String, &BackendRef)| self.unusable(*resource, &at, backend);
             backends(route).into_iter().filter_map(unusable).collect::<Vec<_>>()
         };
-        self.routes.iter().flat_map(look).collect()
+        self.routes.iter().flat_map(of_route).collect()
     }
 
-    /// Why requests cannot be sent to what stands at this path of a route; `None` when they can.
+    /// Why requests cannot be sent to the backend at this path of a route; `None` when they can.
     fn unusable(&self, resource: usize, at: &str, backend: &BackendRef) -> Option<ResourceProblem> {
         let name = &backend.name;
         let Some((_, service)) = self.services.get(name.as_str()) else {
@@ -90,11 +90,9 @@ impl Set<'_> {
             return Some(error(resource, &format!("{at}.port"), why));
         }
         let text = if service.spec.first_port().is_none() {
-            format!("service {name} has no port to send requests to: add one of TCP under its spec.ports")
+            format!("service {name} has no port for requests: add a TCP port under its spec.ports")
         } else if listener(service).is_some_and(|(_, is_over_tcp)| !is_over_tcp) {
-            format!(
-                "service {name} is exposed over UDP, and no request can be sent there: route to another service"
-            )
+            format!("service {name} is exposed over UDP, which carries no requests: route to another service")
         } else {
             return None;
         };
@@ -102,7 +100,7 @@ impl Set<'_> {
     }
 }
 
-/// All services that requests of a route go to, be it as copies, each with its path.
+/// All services that get requests of a route, including copies, each with its path.
 fn backends(route: &Route) -> Vec<(String, &BackendRef)> {
     let mut found = Vec::new();
     for (r, rule) in route.spec.rules.iter().enumerate() {
@@ -123,9 +121,7 @@ fn backends(route: &Route) -> Vec<(String, &BackendRef)> {
 fn unusable_port(service: &Service, port: &PortName) -> Option<String> {
     let name = service.name();
     if service.spec.ports.iter().any(|known| known.name == *port && !known.protocol.is_over_tcp()) {
-        return Some(format!(
-            "port {port} of service {name} is one of UDP, and no request can be sent there"
-        ));
+        return Some(format!("port {port} of service {name} is a UDP port, which takes no requests"));
     }
     let usable =
         || service.spec.ports.iter().filter(|known| known.protocol.is_over_tcp()).map(|known| &known.name);

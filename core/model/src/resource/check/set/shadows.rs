@@ -1,4 +1,4 @@
-//! What must hold of shadow autoscalers.
+//! Checks of shadow autoscalers.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ pub(super) fn problems(resources: &[Resource], dangling: Severity) -> Vec<Resour
     let mut found = Vec::new();
     for (i, resource) in resources.iter().enumerate() {
         if let Resource::Service(service) = resource {
-            // What is wrong with the acting one is said of it, and not of its shadows.
+            // Problems of the acting autoscaler are reported there, not at its shadows.
             if let Ok(own) = service.autoscaler() {
                 let acting = own.as_ref().or(autoscalers.get(service.name().as_str()));
                 of_service((i, service), acting, dangling, &mut found);
@@ -48,7 +48,7 @@ fn of_service(
         }
         let Err(problems) = shadow.to_spec(service.name(), acting) else { continue };
         for Problem { path, text } in problems.into_vec() {
-            // A HorizontalPodAutoscaler in another file may say what is not said here.
+            // A HorizontalPodAutoscaler in another file may provide it.
             let severity = if path == "max" && shadow.max.is_none() { dangling } else { Severity::Error };
             let problem = Problem::at(format!("{at}.{path}"), text);
             found.push(ResourceProblem { resource: i, severity, problem });
