@@ -88,11 +88,12 @@ pub(crate) async fn report_inventory(shared: Arc<Shared>) {
     let replicas = lives
         .into_iter()
         .map(|life| {
-            let replicas = &mut node.service(&life.replica.service).replicas;
-            let ordinal = life.replica.ordinal;
+            // Reported for its number, which must not be used again; its service may be long gone.
             if matches!(life.state, LifeState::Exited(_)) {
                 return life.observed(Health::UNKNOWN.state());
             }
+            let replicas = &mut node.service(&life.replica.service).replicas;
+            let ordinal = life.replica.ordinal;
             let known = replicas.get_mut(&ordinal).filter(|known| known.life.incarnation == life.incarnation);
             match known {
                 Some(known) => {

@@ -14,9 +14,6 @@ use crate::process_table::{ProcessIdentity, find_by_token, identify, session_lea
 use crate::record::{ReadError, Record};
 use crate::tracked_life::TrackedLife;
 
-/// How long the end of a life is remembered for late actions; even later ones have older epochs.
-const ENDED_KEPT: Duration = Duration::from_secs(86_400);
-
 /// How often the process table is searched for the processes of unfinished starts, which exist only after a crash.
 const SEARCHES_MAX: u32 = 4;
 
@@ -29,7 +26,7 @@ pub(crate) fn adopt_all(driver: &Arc<Driver>) -> Result<(), ReadError> {
     let mut gone = Vec::new();
     for record in records {
         if let Some(exit) = record.exit() {
-            if record.boot != driver.boot || record.age().saturating_sub(exit.ran_for) > ENDED_KEPT {
+            if record.boot != driver.boot || record.is_obsolete(exit) {
                 driver.records.forget(&record);
             } else {
                 track(driver, TrackedLife::ended(record, exit));

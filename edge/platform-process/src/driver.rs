@@ -2,12 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
 
 use model::identity::ReplicaId;
 use model::resource::PortName;
 use os::FileLock;
-use platform::{Event, Life, LifeState};
+use platform::{Event, Life};
 use tokio::sync::{Semaphore, broadcast};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -24,9 +23,6 @@ pub(crate) const STARTS_AT_ONCE: usize = 8;
 
 /// The most events by which a receiver may lag behind: all replicas of a full machine (some 500) ending twice.
 pub(crate) const EVENTS_MAX: usize = 1024;
-
-/// How long an ended life stays in the inventory: long enough for an orchestrator that was away when it ended.
-const ENDED_SHOWN: Duration = Duration::from_secs(300);
 
 /// The driver of one data folder: the state that all its tasks share.
 #[derive(Debug)]
@@ -127,14 +123,21 @@ impl Driver {
         places.iter().filter_map(|place| place.last()).collect()
     }
 
-    /// All lives that run, and those that have ended not long ago.
+    /// The last lives of all places, in their order, after those that ended long ago were forgotten.
+    ///
+    /// A start is compared with the same lives, so none is refused because of a life that is not listed.
     pub(crate) fn inventory(&self) -> Vec<Life> {
-        let tracked_lives = self.tracked_lives();
-        let shown = tracked_lives.iter().filter(|tracked| match tracked.state() {
-            LifeState::Running | LifeState::Stopping => true,
-            LifeState::Exited(exit) => tracked.record.age().saturating_sub(exit.ran_for) <= ENDED_SHOWN,
+        self.forget_obsolete();
+        self.tracked_lives().iter().map(|tracked| tracked.life()).collect()
+    }
+
+    /// Forgets the places whose last life ended long ago, so that their number is bounded. The next driver removes their records.
+    ///
+    /// A place that an action is using stays: places are only handed out under the same lock.
+    fn forget_obsolete(&self) {
+        self.places().retain(|_, place| {
+            Arc::strong_count(place) > 1 || !place.last().is_some_and(|last| last.is_obsolete())
         });
-        shown.map(|tracked| tracked.life()).collect()
     }
 
     /// The ports of other running replicas of the same service.

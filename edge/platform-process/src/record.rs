@@ -31,6 +31,9 @@ const VERSION: u32 = 1;
 /// The largest record that is read, in bytes: an environment of 2 MB, the kernel's usual limit, and as much again for quoting.
 const RECORD_LEN_MAX: u64 = 4 * 1024 * 1024;
 
+/// How long the end of a life is remembered for late actions; even later ones have older epochs.
+const ENDED_KEPT: Duration = Duration::from_hours(24);
+
 /// One life, in version 1 of the format on disk.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -157,6 +160,11 @@ impl Record {
     /// How long the life has lasted; zero when it belongs to an earlier boot.
     pub(crate) fn age(&self) -> Duration {
         os::since_boot().saturating_sub(Duration::from_millis(self.started_since_boot_ms))
+    }
+
+    /// Whether this life, which ended with `exit`, ended so long ago that it may be forgotten.
+    pub(crate) fn is_obsolete(&self, exit: Exit) -> bool {
+        self.age().saturating_sub(exit.ran_for) > ENDED_KEPT
     }
 
     pub(crate) fn life(&self, state: LifeState, adopted: bool) -> Life {

@@ -85,6 +85,14 @@ impl TrackedLife {
         matches!(self.state(), LifeState::Exited(_))
     }
 
+    /// Whether it ended so long ago that it may be forgotten.
+    pub(crate) fn is_obsolete(&self) -> bool {
+        match self.state() {
+            LifeState::Running | LifeState::Stopping => false,
+            LifeState::Exited(exit) => self.record.is_obsolete(exit),
+        }
+    }
+
     pub(crate) fn process(&self) -> Option<BorrowedFd<'_>> {
         self.process.as_ref().map(|process| process.as_fd())
     }

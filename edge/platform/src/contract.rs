@@ -22,7 +22,8 @@ use crate::logs::{LogError, LogLines};
 /// **Guarantees** An `Applied` outcome survives a restart of the driver, which finds all replicas again and stops none.
 /// An action id is applied at most once. An action of an epoch older than one that was accepted is refused, even after a
 /// restart. A place has at most one life at a time. The end of a life is sent as an event at once, and stays in the inventory
-/// for at least five minutes, unless the place is filled again. Dropping the driver stops no replica.
+/// for at least a day, unless the place is filled again. No start is refused because of an ended life that is not in the inventory.
+/// Dropping the driver stops no replica.
 ///
 /// **Non-guarantees** No order between replicas. A receiver that lags loses events: it gets an error, and reads the inventory.
 /// `Unknown` may mean done. How an adopted replica ended may be unknown.
@@ -52,7 +53,10 @@ pub trait Platform: fmt::Debug + Send + Sync {
     /// refuses. `Refused` when the life does not exist, or has ended.
     fn allot(&self, request: AllotRequest) -> BoxFuture<'_, Outcome>;
 
-    /// The last life of every place, running or recently ended, in the order of places.
+    /// The last life of every place, running or ended, in the order of places.
+    ///
+    /// It lists every ended life that the driver compares with a start: a caller that knows no other history, because it has just begun,
+    /// learns from it which numbers of lives are used.
     fn inventory(&self) -> BoxFuture<'_, Result<Vec<Life>, ObserveError>>;
 
     /// Processor time and memory of all running replicas; one that ends meanwhile is left out.

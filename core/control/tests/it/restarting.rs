@@ -35,6 +35,20 @@ fn replicas_of_an_earlier_run_are_kept_and_admitted_again() {
 }
 
 #[test]
+fn the_first_start_after_a_restart_uses_a_number_that_no_ended_life_had() {
+    let mut world = World::with([fixed("shop", 1, 1)]);
+    let memory = memory_of(&world);
+    world.start_run();
+    world.declare(fixed("shop", 2, 3));
+    world.restore(memory);
+    let ended = |replica, life| observed(replica, life, ReplicaState::Exited(killed()));
+    world.report_inventory([observed("shop-0", 1, READY), ended("shop-1", 7), ended("shop-2", 4)]);
+    let sent = world.take_sent();
+    assert!(sent.contains(&"start shop-1/8 serving".to_owned()), "{sent:?}");
+    assert!(sent.contains(&"start shop-2/8 serving".to_owned()), "{sent:?}");
+}
+
+#[test]
 fn the_desired_size_survives_a_restart() {
     let mut world = World::with([autoscaled("shop", 2, 10)]);
     world.hold("shop", 7, None);

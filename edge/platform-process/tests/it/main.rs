@@ -2,5 +2,6 @@
 
 mod contract;
 mod crash;
+mod inventory;
 mod isolation;
 mod world;

@@ -28,6 +28,13 @@ pub(crate) fn open(folder: &tempfile::TempDir) -> ProcessPlatform {
 
 /// Runs what `spec` declares as the life `sequence` of `shop-0`; the sequence is that of the action, too.
 pub(crate) async fn start(platform: &dyn Platform, sequence: u32, spec: Value) -> Life {
+    let started = platform.start(start_request(2, sequence, spec)).await;
+    assert_eq!(started.outcome, Outcome::Applied);
+    started.life.unwrap()
+}
+
+/// A request of an epoch to run what `spec` declares as the life `sequence` of `shop-0`; the sequence is that of the action, too.
+pub(crate) fn start_request(epoch: u64, sequence: u32, spec: Value) -> StartRequest {
     let declared = Declared {
         name: ServiceName::parse("shop").unwrap(),
         revision: Generation(1),
@@ -35,15 +42,12 @@ pub(crate) async fn start(platform: &dyn Platform, sequence: u32, spec: Value) -
         spec: serde_json::from_value(spec).unwrap(),
         autoscaler: None,
     };
-    let request = StartRequest {
-        action: action(2, u64::from(sequence)),
+    StartRequest {
+        action: action(epoch, u64::from(sequence)),
         replica: shop(0),
         incarnation: Incarnation(sequence),
         declared: Arc::new(declared),
-    };
-    let started = platform.start(request).await;
-    assert_eq!(started.outcome, Outcome::Applied);
-    started.life.unwrap()
+    }
 }
 
 /// Kills all replicas and closes the driver.

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use ::platform::{Life, LifeState};
+use ::platform::{Life, LifeState, StartRequest};
 use model::action::{Outcome, Refusal};
-use model::identity::{ActionId, Epoch};
+use model::identity::{ActionId, Epoch, Incarnation};
 use model::input::ExitStatus;
 
 use super::cases;
@@ -15,6 +15,7 @@ cases![
     the_end_of_an_adopted_replica_is_reported,
     an_adopted_replica_can_be_stopped,
     an_end_without_a_driver_is_in_the_next_inventory,
+    the_next_inventory_says_which_lives_are_used,
     an_action_that_was_applied_is_applied_once_over_a_restart,
     an_older_epoch_is_refused_also_after_a_restart,
     a_log_outlives_replicas_and_drivers,
@@ -64,6 +65,21 @@ async fn an_end_without_a_driver_is_in_the_next_inventory(world: &mut World) {
         .await;
     let exit = world.exit_in_inventory().await;
     assert!(matches!(exit.status, ExitStatus::Code(4) | ExitStatus::Unknown), "{exit:?}");
+}
+
+async fn the_next_inventory_says_which_lives_are_used(world: &mut World) {
+    let mut first = world.request("exec sleep 60");
+    first.incarnation = Incarnation(5);
+    let life = world.start_as(first.clone()).await;
+    assert_eq!(world.stop(&life, Duration::ZERO).await, Outcome::Applied);
+    world.reopen().await;
+    let known = world.only_life().await.incarnation;
+    let used = StartRequest { action: world.next_action(), ..first.clone() };
+    let refused = Outcome::Refused(Refusal::OtherIncarnation);
+    assert_eq!(world.platform().start(used).await.outcome, refused);
+    let (action, incarnation) = (world.next_action(), Incarnation(known.0 + 1));
+    let next = StartRequest { action, incarnation, ..first };
+    assert_eq!(world.start_as(next).await.incarnation, incarnation);
 }
 
 async fn an_action_that_was_applied_is_applied_once_over_a_restart(world: &mut World) {
