@@ -165,7 +165,7 @@ fn failed(
 }
 
 /// The replica of the action no longer exists: it has ended or has a successor. Reports show which.
-fn superseded(dispatch: &Dispatch<'_>, knowledge: &mut Knowledge, action: &Action) -> FollowUp {
+fn superseded(dispatch: &mut Dispatch<'_>, knowledge: &mut Knowledge, action: &Action) -> FollowUp {
     match &action.kind {
         ActionKind::Admit { replica, .. } => {
             if let Some(place) = knowledge.place_mut(replica)
@@ -180,10 +180,19 @@ fn superseded(dispatch: &Dispatch<'_>, knowledge: &mut Knowledge, action: &Actio
                 place.resource_change = ResourceChange::Settled { since: dispatch.now.time };
             }
         }
-        ActionKind::Start { replica, .. } => {
+        ActionKind::Start { replica, incarnation, .. } => {
             if let Some(place) = knowledge.place_mut(replica).filter(|place| place.stage.awaits(action.id)) {
                 place.stage = Stage::Empty { since: dispatch.now.time, exit: None };
+                // By then there is a new inventory, which lists the lives that the node knows.
                 place.restart.not_before = place.restart.not_before.max(dispatch.now.time + dispatch.timeout);
+                let message: Arc<str> = format!(
+                    "could not start {replica} as life {incarnation}: its node knows a later life, or another one still runs"
+                )
+                .into();
+                place.start_failure = Some(Arc::clone(&message));
+                let (life, reason) = (Some((replica.ordinal, *incarnation)), Reason::ActionFailed(message));
+                let service = &replica.service;
+                dispatch.out.record_event(dispatch.now, service, life, EventKind::ActionFailed, reason);
             }
         }
         ActionKind::Stop { .. }

@@ -1,6 +1,7 @@
 //! Outcomes of actions, and reports that come late, twice or never.
 
 use model::action::{FailureKind, Outcome, Refusal};
+use model::event::EventKind;
 use model::identity::{ActionId, Epoch};
 use model::input::ReplicaState;
 
@@ -66,6 +67,15 @@ fn a_start_that_finds_another_incarnation_is_repeated_with_a_later_one() {
     assert!(world.take_sent().is_empty());
     world.advance(ms(1));
     assert_eq!(world.take_sent(), ["start shop-0/2 serving"]);
+}
+
+#[test]
+fn a_refused_start_is_reported_with_its_reason() {
+    let mut world = starting();
+    world.end_action("start", Outcome::Refused(Refusal::OtherIncarnation));
+    let cause = "could not start shop-0 as life 1: its node knows a later life, or another one still runs";
+    assert!(world.has_event(EventKind::ActionFailed, |reason| reason.to_string() == cause));
+    assert!(world.has_event(EventKind::Waiting, |reason| reason.to_string().starts_with(cause)));
 }
 
 #[test]
