@@ -10,8 +10,8 @@ use super::{Node, observed};
 use crate::environment::Environment;
 use crate::site::Site;
 
-/// How long an ended life is in inventories: in six of them.
-const ENDED_KEPT: Duration = Duration::from_mins(1);
+/// How long an ended life is in inventories, and refuses starts with its number: as on the platform of processes.
+const ENDED_KEPT: Duration = Duration::from_hours(24);
 
 /// An outage of measurements.
 #[derive(Clone, Copy, Debug)]
