@@ -8,7 +8,7 @@ use model::action::{Admission, Refusal};
 use model::identity::{ActionId, Incarnation, Ordinal, ReplicaId};
 use model::input::{Declared, Observed, ReplicaState};
 use model::name::ServiceName;
-use model::resource::ServiceSpec;
+use model::resource::{PortName, ServiceSpec};
 use orchestrator::Routing;
 use platform::{Life, LifeState};
 use tokio_util::sync::CancellationToken;
@@ -49,7 +49,8 @@ pub(crate) struct KnownService {
 #[derive(Debug)]
 pub(crate) struct KnownReplica {
     pub(crate) life: Life,
-    /// Its declaration; `None` for a replica of an earlier run until the first order about it.
+    /// The latest declaration of the version that it runs; for a replica of an earlier run whose version was declared anew since, that of
+    /// the latest order about it. `None` until the first order.
     pub(crate) declared: Option<Arc<Declared>>,
     pub(crate) admission: Admission,
     /// The latest action on its traffic: older ones have no effect.
@@ -131,6 +132,19 @@ impl KnownNode {
     }
 }
 
+impl KnownService {
+    /// Records its exposed declaration at the replicas of the same version, for the time when another version is declared.
+    pub(crate) fn learn_exposed(&mut self) {
+        let Some(declared) = &self.exposed else { return };
+        for replica in self.replicas.values_mut() {
+            // A replica without a declaration still waits for its first order.
+            if replica.declared.is_some() && replica.life.generation == declared.generation {
+                replica.learn(declared);
+            }
+        }
+    }
+}
+
 impl KnownReplica {
     /// A life that was just found, without any order yet.
     pub(crate) fn found(life: Life) -> Self {
@@ -143,6 +157,28 @@ impl KnownReplica {
             probe_note: None,
             probing: CancellationToken::new(),
         }
+    }
+
+    /// Records a declaration of the service. Probes and requests to a replica are those of the version that it runs: a declaration of
+    /// another version counts only as long as its own one is not known.
+    pub(crate) fn learn(&mut self, declared: &Arc<Declared>) {
+        if declared.generation == self.life.generation || self.own_spec().is_none() {
+            self.declared = Some(Arc::clone(declared));
+        }
+    }
+
+    /// The latest spec of the version that it runs; `None` when it is not known.
+    pub(crate) fn own_spec(&self) -> Option<&ServiceSpec> {
+        let declared = self.declared.as_ref()?;
+        (declared.generation == self.life.generation).then_some(&declared.spec)
+    }
+
+    /// The name of its port that serves as the declared one of this `name`; `None` when it has none. Where its own version is not known, its
+    /// only port does, whatever its name.
+    pub(crate) fn port<'a>(&'a self, name: &'a PortName) -> Option<&'a PortName> {
+        let ports = &self.life.ports;
+        let only = || ports.keys().next().filter(|_| ports.len() == 1 && self.own_spec().is_none());
+        ports.contains_key(name).then_some(name).or_else(only)
     }
 
     /// Its state for a report to the loop.

@@ -44,7 +44,7 @@ fn carry_out(shared: &Arc<Shared>, action: Action) {
             shared.spawn(allot(Arc::clone(shared), request));
         }
         ActionKind::Admit { replica, incarnation, declared, admission } => {
-            let outcome = admit(shared, id, &replica, incarnation, declared, admission);
+            let outcome = admit(shared, id, &replica, incarnation, &declared, admission);
             let applied = shared.balancers.applied(&replica.service);
             if admission == Admission::Draining && outcome == Outcome::Applied && !applied.is_now() {
                 // New requests arrive until every external balancer is updated, so the replica is not draining before.
@@ -90,7 +90,7 @@ async fn start(shared: Arc<Shared>, request: StartRequest, admission: Admission)
         };
         // A repeated order does not admit the replica again: later orders may have changed its admission.
         if is_new {
-            admit(&shared, id, &replica, incarnation, declared, admission);
+            admit(&shared, id, &replica, incarnation, &declared, admission);
         }
     }
     shared.known().end_start(id);
@@ -116,13 +116,13 @@ async fn allot(shared: Arc<Shared>, request: AllotRequest) {
     report_outcome(&shared, id, outcome);
 }
 
-/// Sets the admission of a replica, and probes it as declared from now on.
+/// Sets the admission of a replica, and probes it as declared for its version from now on.
 fn admit(
     shared: &Arc<Shared>,
     id: ActionId,
     replica: &ReplicaId,
     incarnation: Incarnation,
-    declared: Arc<Declared>,
+    declared: &Arc<Declared>,
     admission: Admission,
 ) -> Outcome {
     let mut node = shared.known();
@@ -135,10 +135,13 @@ fn admit(
     }
     known.admitted_by = id;
     known.admission = admission;
-    if known.declared.as_ref().is_none_or(|before| before.spec.probes != declared.spec.probes) {
-        probing::begin(shared, known, &declared);
+    let before = known.declared.clone();
+    known.learn(declared);
+    if let Some(now) = known.declared.clone()
+        && before.is_none_or(|before| before.spec.probes != now.spec.probes)
+    {
+        probing::begin(shared, known, &now);
     }
-    known.declared = Some(declared);
     let service = node.service(&replica.service);
     routing::update_route(shared, &replica.service, service)
 }
@@ -156,6 +159,7 @@ fn expose(shared: &Shared, id: ActionId, name: &ServiceName, declared: Option<Ar
     }
     let outcome = routing::update_route(shared, name, service);
     if outcome == Outcome::Applied {
+        service.learn_exposed();
         let (now, before) = (listen_address(service.exposed.as_deref()), listen_address(before.as_deref()));
         if let Some(address) = now.filter(|now| Some(*now) != before) {
             tracing::info!(service = %name, %address, "exposed");

@@ -20,7 +20,7 @@ pub(crate) fn begin(shared: &Arc<Shared>, known: &mut KnownReplica, declared: &D
     let prober = Prober {
         replica: probe::Replica {
             ports: known.life.ports.clone(),
-            first_port: declared.spec.first_port().map(|port| port.name.clone()),
+            first_port: declared.spec.first_port().and_then(|port| known.port(&port.name).cloned()),
             run_beside: run_beside(shared, &replica, incarnation),
         },
         probes: declared.spec.probes.clone(),

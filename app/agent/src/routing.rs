@@ -47,7 +47,7 @@ pub(crate) fn update_route(shared: &Shared, name: &ServiceName, service: &KnownS
         route.protocol = protocol(port.protocol);
         route.ports = spec.ports.iter().map(service_port).collect();
         let zone = shared.zone.as_ref().map(external_endpoints::zone);
-        let replicas = service.replicas.values().filter_map(|replica| endpoint(replica, &port.name));
+        let replicas = service.replicas.values().filter_map(|replica| endpoint(replica, port));
         route.endpoints = replicas.map(|replica| EndpointRoute { zone: zone.clone(), ..replica }).collect();
         let elsewhere = spec.expose.as_ref().map(|expose| external_endpoints::endpoints(&expose.endpoints));
         route.endpoints.extend(elsewhere.into_iter().flatten());
@@ -152,10 +152,19 @@ pub(crate) fn endpoint_id(life: &Life) -> EndpointId {
     EndpointId { ordinal: life.replica.ordinal.0, incarnation: life.incarnation.0 }
 }
 
-fn endpoint(replica: &KnownReplica, port: &PortName) -> Option<EndpointRoute> {
+/// The number of the port of a replica that gets the requests to `port` of its service.
+///
+/// A replica of an earlier version may have no port of that name: until it is replaced, it gets them on the port that was declared for
+/// its own version. When that is not known, after a restart, it is the replica's only port.
+fn port_number(replica: &KnownReplica, port: &PortName) -> Option<u16> {
+    let of_own_version = || Some(&traffic_port(replica.own_spec()?)?.name);
+    replica.life.ports.get(replica.port(port).or_else(of_own_version)?).copied()
+}
+
+fn endpoint(replica: &KnownReplica, port: &Port) -> Option<EndpointRoute> {
     let at = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let ports = &replica.life.ports;
-    let mut route = EndpointRoute::new(endpoint_id(&replica.life), at(*ports.get(port)?));
+    let mut route = EndpointRoute::new(endpoint_id(&replica.life), at(port_number(replica, &port.name)?));
     route.ports = ports.iter().map(|(name, &port)| (Arc::from(name.as_str()), at(port))).collect();
     route.version = replica.life.generation.0;
     (route.state, route.weight) = match replica.admission {

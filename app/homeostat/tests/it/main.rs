@@ -38,4 +38,5 @@ mod takeover;
 mod tcp;
 mod tls;
 mod udp;
+mod versions;
 mod zones;
