@@ -111,7 +111,7 @@ impl Snapshot<'_> {
             spare_replicas: count(&|place| place.role == Role::Spare && place.is_occupied()),
             revision: declared.map_or(0, |declared| declared.revision.0),
             generation: declared.map_or(0, |declared| declared.generation.0),
-            hold: service.hold.map(|hold| v1::Hold {
+            hold: service.active_hold(self.now.time).map(|hold| v1::Hold {
                 replicas: hold.replicas,
                 until: hold.until.map(|time| self.at(time)),
             }),

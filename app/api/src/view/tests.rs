@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use knowledge::Hold;
 use model::identity::{Generation, Incarnation};
 use model::resource::ServiceSpec;
 use model::time::Wall;
@@ -48,6 +49,19 @@ fn a_service_is_complete_with_exactly_the_desired_replicas() {
     ] {
         let found = snapshot.complete(&service_of_two(stages), "");
         assert_eq!((&*found.status, &*found.reason), (status, reason), "{found:?}");
+    }
+}
+
+#[test]
+fn a_hold_is_shown_until_it_ends() {
+    let mut service = service_of_two([]);
+    for (until, is_shown) in
+        [(None, true), (Some(59_999), false), (Some(60_000), false), (Some(60_001), true)]
+    {
+        service.hold = Some(Hold { replicas: 2, until: until.map(Time::from_millis) });
+        let snapshot =
+            Snapshot { now: NOW, settings: &Settings::default(), knowledge: &Knowledge::default() };
+        assert_eq!(snapshot.service(&service, &[]).hold.is_some(), is_shown, "until {until:?}");
     }
 }
 
