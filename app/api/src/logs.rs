@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use axum::body::{Body, Bytes};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use futures_util::{StreamExt, stream};
+use futures_util::{FutureExt as _, StreamExt, stream};
 use model::identity::ReplicaId;
 use platform::{LogError, LogLines};
 use tokio::sync::OwnedSemaphorePermit;
@@ -22,7 +22,7 @@ const CHUNK_BYTES: usize = 16 * 1024;
 /// Where a response ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Until {
-    /// After the last existing line.
+    /// After the last line that was there when the response began.
     Present,
     /// Never: new lines are sent as they are printed.
     Stopped,
@@ -52,18 +52,21 @@ struct Reader {
 }
 
 impl Reader {
-    /// The existing lines up to the size of a chunk. When there is none and the log is followed, waits for the next line.
+    /// The next lines up to the size of a chunk. When the log is followed and no line is available, waits for one.
     async fn next_chunk(&mut self) -> Option<Bytes> {
         let mut chunk = String::new();
         while chunk.len() < CHUNK_BYTES {
-            match self.lines.next_present().await {
-                Ok(Some(line)) => append(&mut chunk, &line.text),
-                Ok(None) => break,
-                Err(error) => return self.fail(chunk, &error),
-            }
-        }
-        if chunk.is_empty() && self.until == Until::Stopped {
-            match self.lines.next().await {
+            let line = match self.lines.next_present().await {
+                Ok(Some(line)) => Ok(line),
+                Ok(None) if self.until == Until::Present => break,
+                Ok(None) if chunk.is_empty() => self.lines.next().await,
+                Ok(None) => match self.lines.next().now_or_never() {
+                    Some(line) => line,
+                    None => break,
+                },
+                Err(error) => Err(error),
+            };
+            match line {
                 Ok(line) => append(&mut chunk, &line.text),
                 Err(error) => return self.fail(chunk, &error),
             }

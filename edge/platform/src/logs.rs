@@ -23,7 +23,7 @@ pub struct LogLine {
 
 /// Lines in the order in which they were printed.
 pub trait LogLines: fmt::Debug + Send {
-    /// The next line that was printed already; `None` when all have been read.
+    /// The next line that began before the log was opened; `None` when all have been read, however much has been printed since.
     ///
     /// The last line may not have its line break yet; what is printed of it later is returned as a line of its own.
     fn next_present(&mut self) -> BoxFuture<'_, Result<Option<LogLine>, LogError>>;

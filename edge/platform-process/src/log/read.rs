@@ -26,14 +26,15 @@ pub(crate) fn read(
     last_lines: usize,
 ) -> Result<Box<dyn LogLines>, LogError> {
     let mut log = PlaceLog { folder: folder_of(logs, replica), open: None };
-    let position = match log.tail_start(last_lines.min(TAIL_LINES_MAX)) {
-        Ok(position) => position,
+    let (position, opened_at) = match log.tail(last_lines.min(TAIL_LINES_MAX)) {
+        Ok(tail) => tail,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Err(LogError::NoLog { replica: replica.clone() });
         }
         Err(source) => return Err(LogError::Unreadable { replica: replica.clone(), source }),
     };
-    Ok(Box::new(Reader { log, replica: replica.clone(), position, pending: Vec::new(), consumed: 0 }))
+    let (replica, pending) = (replica.clone(), Vec::new());
+    Ok(Box::new(Reader { log, replica, opened_at, position, pending, consumed: 0 }))
 }
 
 /// The bytes of a log, wherever they are kept.
@@ -66,7 +67,7 @@ impl PlaceLog {
     fn read_at(&mut self, position: u64, buffer: &mut [u8]) -> io::Result<(u64, usize)> {
         if let Some(part) = &self.open
             && let Some(end) = part.end
-            // `tail_start` reads backwards, so the next position may be before the part.
+            // `tail` reads backwards, so the next position may be before the part.
             && (part.start..end).contains(&position)
         {
             let length = usize::try_from(end - position).unwrap_or(usize::MAX).min(buffer.len());
@@ -100,11 +101,11 @@ impl PlaceLog {
         Ok(filled)
     }
 
-    /// Where the last `lines` lines begin.
-    fn tail_start(&mut self, lines: usize) -> io::Result<u64> {
+    /// Where the last `lines` lines begin, and where the log ends.
+    fn tail(&mut self, lines: usize) -> io::Result<(u64, u64)> {
         let (start, end) = self.bounds()?;
         if lines == 0 {
-            return Ok(end);
+            return Ok((end, end));
         }
         let mut block = vec![0; BLOCK];
         let (mut position, mut wanted) = (end, lines);
@@ -118,14 +119,14 @@ impl PlaceLog {
                 if block[at] == b'\n' && !is_last_byte {
                     wanted = wanted.saturating_sub(1);
                     if wanted == 0 {
-                        return Ok(from + at as u64 + 1);
+                        return Ok((from + at as u64 + 1, end));
                     }
                 }
                 is_last_byte = false;
             }
             position = from;
         }
-        Ok(start)
+        Ok((start, end))
     }
 }
 
@@ -134,6 +135,8 @@ impl PlaceLog {
 struct Reader {
     log: PlaceLog,
     replica: ReplicaId,
+    /// Where the log ended when it was opened.
+    opened_at: u64,
     /// Where the next bytes are read.
     position: u64,
     /// Bytes read and not yet given, from `consumed` on.
@@ -182,6 +185,11 @@ impl Reader {
         Ok(count > 0)
     }
 
+    /// Where the next line begins.
+    fn line_start(&self) -> u64 {
+        self.position - (self.pending.len() - self.consumed) as u64
+    }
+
     fn take(&mut self, length: usize, line_end: usize) -> LogLine {
         let bytes = &self.pending[self.consumed..self.consumed + length];
         let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
@@ -198,6 +206,9 @@ impl Reader {
 /// Reads on the calling thread: one block at a time, from files that are nearly always in the page cache.
 impl LogLines for Reader {
     fn next_present(&mut self) -> BoxFuture<'_, Result<Option<LogLine>, LogError>> {
+        if self.line_start() >= self.opened_at {
+            return std::future::ready(Ok(None)).boxed();
+        }
         let line = match self.whole_line() {
             Ok(Some(line)) => Ok(Some(line)),
             Ok(None) => {

@@ -46,6 +46,11 @@ async fn present(lines: &mut dyn LogLines) -> Vec<String> {
     texts
 }
 
+/// The lines that a follower gets without waiting.
+fn available(lines: &mut dyn LogLines) -> Vec<String> {
+    std::iter::from_fn(|| lines.next().now_or_never()).map(|line| line.unwrap().text).collect()
+}
+
 fn numbered(range: std::ops::Range<u32>) -> String {
     range.map(|number| format!("line {number}\n")).collect()
 }
@@ -88,13 +93,34 @@ async fn the_last_lines_are_given_when_they_fill_several_numbered_files() {
 }
 
 #[tokio::test]
+async fn the_last_lines_end_where_the_log_ended_when_it_was_opened() {
+    let world = World::new();
+    world.print(&numbered(0..10));
+    world.print("half a");
+    let mut lines = world.read(3);
+    world.print(" line\n");
+    let mut texts = Vec::new();
+    while let Some(line) = lines.next_present().await.unwrap() {
+        texts.push(line.text);
+        assert!(
+            texts.len() < 10,
+            "a replica that prints as fast as it is read keeps the reader busy: {texts:?}"
+        );
+        world.print("printed meanwhile\n");
+    }
+    assert_eq!(texts, ["line 8", "line 9", "half a line"]);
+    assert_eq!(available(&mut *lines), ["printed meanwhile"; 3]);
+    assert!(present(&mut *world.read(0)).await.is_empty());
+}
+
+#[tokio::test]
 async fn a_reader_gets_complete_lines_without_gaps() {
     let world = World::new();
     world.print("gone\n");
     let mut lines = world.read(10);
     world.print(&numbered(0..10_000));
     world.rotate(4096, 3);
-    let texts = present(&mut *lines).await;
+    let texts = available(&mut *lines);
     assert_eq!(texts.last().unwrap(), "line 9999");
     assert!(
         texts.len() < 10_000 && texts.iter().all(|text| text.starts_with("line ")),
@@ -135,7 +161,7 @@ async fn a_reader_that_fell_behind_continues_with_the_oldest_kept_line() {
         world.print(&numbered(start..start + 10));
         world.rotate(50, 1);
     }
-    let texts = present(&mut *lines).await;
+    let texts = available(&mut *lines);
     assert_eq!(texts.last().unwrap(), "line 99");
     assert!(texts.len() < 100 && !texts.contains(&"gone".to_owned()), "{texts:?}");
     assert!(texts.iter().all(|text| text.starts_with("line ")), "{texts:?}");
