@@ -39,7 +39,7 @@ pub(crate) async fn run(context: &CommandContext, arguments: Arguments) -> Resul
         let events: v1::List<v1::Event> = serde_json::from_value(response.clone())?;
         return printer.print(format, &response, |_| {
             if events.items.is_empty() {
-                return "there are no events yet\n".to_owned();
+                return none_shown(arguments.limit).to_owned();
             }
             let mut grid = printer.table(tables::EVENT_HEADER);
             events.items.iter().for_each(|event| grid.row(tables::event(event)));
@@ -65,4 +65,23 @@ pub(crate) async fn run(context: &CommandContext, arguments: Arguments) -> Resul
         }
     }
     Err(Failure::failed(format!("the watch ended: homeostat at {} stopped", client.server())))
+}
+
+/// The text for an empty list of at most `limit` events.
+fn none_shown(limit: u32) -> &'static str {
+    match limit {
+        0 => "--limit 0 shows no events; give a higher limit, or --watch to see new ones\n",
+        1.. => "there are no events yet\n",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_of_zero_does_not_say_that_there_are_no_events() {
+        assert!(none_shown(0).contains("--limit 0"));
+        assert_eq!(none_shown(1), "there are no events yet\n");
+    }
 }
