@@ -80,7 +80,8 @@ impl<'de> Deserialize<'de> for Fraction {
 
 impl JsonSchema for Fraction {
     fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Fraction".into()
+        // A mirror of a Route has a `Fraction` of two numbers.
+        "DecimalFraction".into()
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {

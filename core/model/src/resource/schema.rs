@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 use super::hpa::{VersionedManifest, v1, v2, v2beta1, v2beta2};
 use super::route::{HeaderName, HeaderValue, Hostname, PathModifier, RouteFilter, UrlPath};
 use super::{
-    ClockTime, Cron, EndpointAddress, ExternalName, Factor, Formula, HashKey, HttpUrl, JsonPath, Kind,
-    KnownEvent, ListenAddress, MetricOrigin, MetricSource, ObjectName, PortName, Quantile, Quantity, Recover,
-    Route, Scale, ScaleStep, ServerAddress, Service, Sizes, Span, Tls, Zone,
+    ClockTime, Cron, EndpointAddress, ExternalName, Factor, Formula, Fraction, HashKey, HttpUrl, JsonPath,
+    Kind, KnownEvent, ListenAddress, MetricOrigin, MetricSource, ObjectName, PortName, Quantile, Quantity,
+    Recover, Route, Scale, ScaleStep, ServerAddress, Service, Sizes, Span, Tls, Zone,
 };
 use crate::name::{ServiceName, ZoneName};
 
@@ -88,6 +88,7 @@ pub fn read_as(definition: &str, value: &Value) -> Option<Result<(), String>> {
         "KnownEvent" => read::<KnownEvent>,
         "Formula" => read::<Formula>,
         "Quantile" => read::<Quantile>,
+        "DecimalFraction" => read::<Fraction>,
         "Zone" => read::<Zone>,
         "Scale" => read::<Scale>,
         "ScaleStep" => read::<ScaleStep>,

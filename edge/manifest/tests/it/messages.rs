@@ -491,6 +491,25 @@ fn fields_of_later_versions_are_unknown_fields() {
 }
 
 #[test]
+fn a_percentage_in_an_slo_is_reported_at_its_field() {
+    let text =
+        service("  scale:\n    max: 3\n    slo: {latency: {quantile: 95, below: 200ms}, objective: 99.9}\n");
+    assert_snapshot!(diagnostics_of(&text), @r#"
+    error: spec.scale.slo.latency.quantile: 95 is not a fraction; write a number above 0 and below 1 with at most six decimals, such as 0.99
+     --> shop.yaml:8:31
+      |
+    8 |     slo: {latency: {quantile: 95, below: 200ms}, objective: 99.9}
+      |                               ^^
+
+    error: spec.scale.slo.objective: 99.9 is not a fraction; write a number above 0 and below 1 with at most six decimals, such as 0.99
+     --> shop.yaml:8:61
+      |
+    8 |     slo: {latency: {quantile: 95, below: 200ms}, objective: 99.9}
+      |                                                             ^^^^
+    "#);
+}
+
+#[test]
 fn an_impossible_forecast_is_reported_at_its_field() {
     let text =
         service("  scale:\n    max: 3\n    forecast: {mode: on, quantile: 95, step: 1m, horizon: 1d}\n");
