@@ -452,7 +452,10 @@ fn values_must_be_in_range() {
             "0 spec.run.env.A=B: the name of a variable",
         ),
         (json!({"ports": [{"name": "a"}, {"name": "a"}]}), "0 spec.ports[1].name: there is another port a"),
-        (json!({"scale": {"min": 0, "max": 2}}), "0 spec.scale.min: 0 replicas need a metric"),
+        (
+            json!({"scale": {"min": 0, "max": 2}}),
+            "0 spec.scale.min: 0 replicas need a metric that exists without replicas: one of type Object or External; scale.toZero needs no minimum of 0",
+        ),
     ] {
         has(&[service("a", spec)], start);
     }

@@ -159,8 +159,8 @@ impl Normalizer {
             .iter()
             .any(|metric| matches!(metric.kind, MetricSourceType::Object | MetricSourceType::External));
         if *min == 0 && !works_at_zero {
-            let text =
-                "0 replicas need a metric that exists without replicas: one of type Object or External";
+            let text = "0 replicas need a metric that exists without replicas: one of type Object or External; \
+                        scale.toZero needs no minimum of 0";
             self.add(*min_path, text);
         }
     }
