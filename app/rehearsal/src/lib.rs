@@ -11,4 +11,6 @@ mod stage;
 pub use stage::rehearse;
 
 mod report;
-pub use report::{EVENTS_MAX, LoopEvent, Rehearsal, Requests, SAMPLES_MAX, Sample, ServiceReport};
+pub use report::{
+    EVENTS_MAX, LoopEvent, MissedFault, Rehearsal, Requests, SAMPLES_MAX, Sample, ServiceReport,
+};

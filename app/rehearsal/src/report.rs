@@ -26,6 +26,18 @@ pub struct Rehearsal {
     pub events: Vec<LoopEvent>,
     /// Events beyond [`EVENTS_MAX`].
     pub events_left_out: u64,
+    /// The scheduled faults that had no effect, by time.
+    pub missed_faults: Vec<MissedFault>,
+}
+
+/// A scheduled fault that had no effect because its target did not run at that time.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MissedFault {
+    /// Simulated seconds since requests began.
+    pub at_seconds: f64,
+    /// The name of the replica, or `homeostat`.
+    pub target: String,
 }
 
 /// The report on one service.

@@ -7,9 +7,11 @@ use std::time::Duration;
 use model::event::{Event, EventKind};
 use model::input::Intent;
 use model::time::Time;
-use sim::{Cause, Effect, Simulation, Site, TICK, Turn};
+use sim::{Cause, Effect, Life, Simulation, Site, TICK, Turn};
 
-use crate::report::{EVENTS_MAX, LoopEvent, Rehearsal, Requests, SAMPLES_MAX, Sample, ServiceReport};
+use crate::report::{
+    EVENTS_MAX, LoopEvent, MissedFault, Rehearsal, Requests, SAMPLES_MAX, Sample, ServiceReport,
+};
 use crate::script::{FaultKind, RehearsedService, ScheduledFault, Script, ScriptError};
 
 /// Longest time to wait, before requests begin, until all declared services are ready.
@@ -57,7 +59,11 @@ fn play(sim: &mut Simulation, script: &Script, recorder: &mut Recorder, progress
         let next = (since + TICK).min(script.span);
         while let Some(fault) = scheduled_faults.pop_if(|fault| fault.after < next) {
             advance(sim, zero + fault.after, recorder);
-            inject(sim, &fault.kind);
+            if is_running(sim, &fault.kind) {
+                inject(sim, &fault.kind);
+            } else {
+                recorder.record_missed(fault);
+            }
             recorder.record_events(sim, Turn::World);
         }
         advance(sim, zero + next, recorder);
@@ -88,6 +94,16 @@ fn advance(sim: &mut Simulation, until: Time, recorder: &mut Recorder) {
     }
 }
 
+/// Whether what the fault is for runs.
+fn is_running(sim: &Simulation, kind: &FaultKind) -> bool {
+    match kind {
+        FaultKind::Kill(replica) | FaultKind::Hang(replica) => {
+            sim.node().life(replica).is_some_and(Life::is_alive)
+        }
+        FaultKind::KillHomeostat => sim.control().is_some(),
+    }
+}
+
 fn inject(sim: &mut Simulation, kind: &FaultKind) {
     match kind {
         FaultKind::Kill(replica) => sim.kill(replica),
@@ -103,6 +119,7 @@ struct Recorder {
     reports: BTreeMap<String, ServiceReport>,
     events: Vec<(Time, Event)>,
     events_left_out: u64,
+    missed_faults: Vec<MissedFault>,
     /// Interval between samples.
     every: Duration,
     next_sample: Duration,
@@ -130,6 +147,7 @@ impl Recorder {
             reports: names.map(|name| (name.to_owned(), report(name))).collect(),
             events: Vec::new(),
             events_left_out: 0,
+            missed_faults: Vec::new(),
             every: TICK * stride,
             next_sample: Duration::ZERO,
         }
@@ -199,6 +217,14 @@ impl Recorder {
         }
     }
 
+    fn record_missed(&mut self, fault: &ScheduledFault) {
+        let target = match &fault.kind {
+            FaultKind::Kill(replica) | FaultKind::Hang(replica) => replica.to_string(),
+            FaultKind::KillHomeostat => "homeostat".to_owned(),
+        };
+        self.missed_faults.push(MissedFault { at_seconds: fault.after.as_secs_f64(), target });
+    }
+
     fn finish(mut self, sim: &Simulation, script: &Script) -> Rehearsal {
         for site in sim.node().sites() {
             if let Some(report) = self.reports.get_mut(site.name.as_str()) {
@@ -218,6 +244,7 @@ impl Recorder {
             services: self.reports.into_values().collect(),
             events: self.events.iter().map(|(at, event)| loop_event(self.zero, *at, event)).collect(),
             events_left_out: self.events_left_out,
+            missed_faults: self.missed_faults,
         }
     }
 }

@@ -35,6 +35,7 @@ fn the_flash_sale_is_rehearsed_with_a_replica_killed_in_the_middle() {
     for part in ["SERVICE", "replicas", "wanted", "00:00:13.001", "it was killed after", "from 2 to"] {
         assert!(shown.contains(part), "{part}: {shown}");
     }
+    assert!(!shown.contains("no effect"), "{shown}");
 }
 
 const SALES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/foresight/sales");
@@ -67,6 +68,16 @@ fn a_recurring_sale_finds_replicas_that_were_started_before_it() {
 }
 
 #[test]
+fn a_fault_of_a_replica_that_does_not_run_is_reported() {
+    let instance = Instance::new();
+    let rehearse = ["rehearse", "-f", FLASH_SALE, "--load", "shop=5", "--for", "10s", "--kill", "shop-99@5s"];
+    let expected = serde_json::json!([{"atSeconds": 5.0, "target": "shop-99"}]);
+    assert_eq!(instance.query(&rehearse)["missedFaults"], expected);
+    let shown = instance.run(&rehearse).out;
+    assert!(shown.contains("the fault of shop-99 at 5 s had no effect: shop-99 did not run then"), "{shown}");
+}
+
+#[test]
 fn an_invalid_rehearsal_is_refused_with_one_sentence() {
     let instance = Instance::new();
     let refused = |more: &[&str]| {
@@ -83,6 +94,20 @@ fn an_invalid_rehearsal_is_refused_with_one_sentence() {
     assert!(
         refused(&["--kill", "cart-0@1s", "--for", "1m"])
             .contains("service cart, which the manifests do not declare")
+    );
+    assert!(
+        refused(&["--load", "shop=5", "--load", "shop=6", "--for", "1m"]).contains("is given more than once")
+    );
+    assert!(
+        refused(&["--start-cost", "cart=1s", "--for", "1m"]).contains("do not declare service cart"),
+        "it would have no effect"
+    );
+    let single = format!("shop={}", text(&instance.write("single.csv", "0,1\n")));
+    let output = instance.run(&["rehearse", "-f", FLASH_SALE, "--load", &single]);
+    assert_eq!(output.code, Some(1), "{output:?}");
+    assert!(
+        output.err.contains("give at least two rows") && !output.err.contains("--interval"),
+        "{output:?}"
     );
     assert!(refused(&["--fault", "rain=3", "--for", "1m"]).contains("the faults are lost, late"));
     assert!(refused(&["--for", "0"]).contains("cannot rehearse for"));

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use model::input::Declared;
@@ -17,7 +17,7 @@ use model::settings::Settings;
 use model::time::Wall;
 use rehearsal::{RehearsedService, Script, ServiceLoad};
 use sim::{Faults, Program};
-use study::{Reading, Recording, Source};
+use study::{Reading, Recording, RecordingError, Source};
 
 use crate::context::CommandContext;
 use crate::failure::Failure;
@@ -142,9 +142,14 @@ impl Arguments {
     /// Refuses names of services that are not declared: such arguments would have no effect.
     fn check_names(&self, declared: &[Declared]) -> Result<(), Failure> {
         let named = self.load.iter().filter_map(|it| it.service.as_deref());
-        let named =
-            named.chain(self.cost.iter().chain(&self.start_up).filter_map(|it| it.service.as_deref()));
+        let times = self.cost.iter().chain(&self.start_up).chain(&self.start_cost);
+        let named = named.chain(times.filter_map(|it| it.service.as_deref()));
         for name in named {
+            if self.load.iter().filter(|it| it.service.as_deref() == Some(name)).count() > 1 {
+                return Err(Failure::usage(format!(
+                    "the load of service {name} is given more than once; give --load once for each service"
+                )));
+            }
             if !declared.iter().any(|declared| declared.name.as_str() == name) {
                 let names: Vec<&str> = declared.iter().map(|declared| declared.name.as_str()).collect();
                 let names = names.join(", ");
@@ -178,7 +183,7 @@ impl Arguments {
             scale: self.scale_load,
         };
         let mut points = Vec::new();
-        let every = recording.interval().context("could not rehearse (HS0016)")?;
+        let every = recording.interval().map_err(without_interval).context("could not rehearse (HS0016)")?;
         let extent = recording
             .each_tick(every, None, &mut |rate| points.push(arguments::milli_rps(rate)))
             .context("could not rehearse (HS0016)")?;
@@ -206,6 +211,19 @@ impl Arguments {
                 .unwrap_or(u64::MAX),
             ..Program::default()
         }
+    }
+}
+
+/// The error with advice for `rehearse`, which takes the interval of recorded load from its rows only.
+fn without_interval(error: RecordingError) -> anyhow::Error {
+    match error {
+        RecordingError::NoInterval { name } => anyhow!(
+            "the trace {name} has a single row, so its interval is not known; give at least two rows, or a rate"
+        ),
+        RecordingError::Interval { name, interval } => anyhow!(
+            "the interval of the rows of the trace {name} is {interval:?}; give rows from 1ms to 24h apart"
+        ),
+        RecordingError::Trace(_) | RecordingError::Row { .. } => error.into(),
     }
 }
 

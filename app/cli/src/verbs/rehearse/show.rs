@@ -1,7 +1,7 @@
 //! Shows a rehearsal: a table, the events of the loop, and plots.
 
 use load::plot::{Between, Ink, Line};
-use rehearsal::{LoopEvent, Rehearsal, Sample, ServiceReport};
+use rehearsal::{LoopEvent, MissedFault, Rehearsal, Sample, ServiceReport};
 
 use crate::output::{Field, Printer};
 use crate::paint::Tone;
@@ -23,6 +23,11 @@ pub(super) fn summary(printer: Printer, rehearsal: &Rehearsal, events: bool, plo
     }
     let mut text = grid.finish();
     text.push('\n');
+    for MissedFault { at_seconds, target } in &rehearsal.missed_faults {
+        let line =
+            format!("\nthe fault of {target} at {at_seconds} s had no effect: {target} did not run then\n");
+        text.push_str(&line);
+    }
     if plots {
         for service in &rehearsal.services {
             text.push_str(&format!("\n{}\n{}", service.name, plot(service)));
