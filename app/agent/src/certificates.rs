@@ -42,12 +42,29 @@ pub enum CertificateError {
 
 /// The first of several resources whose certificates cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("could not apply {}/{}: {error}", .resource.kind().as_str().to_ascii_lowercase(), .resource.name())]
+#[error(
+    "could not apply {}/{}: {}: {error}",
+    .resource.kind().as_str().to_ascii_lowercase(),
+    .resource.name(),
+    self.path()
+)]
 pub struct UnusableCertificates {
     /// The resource.
     pub resource: Resource,
     /// Why.
     pub error: CertificateError,
+}
+
+impl UnusableCertificates {
+    /// The field that declares the certificates.
+    pub fn path(&self) -> &'static str {
+        match self.resource {
+            Resource::Service(_) => "spec.expose.tls",
+            Resource::Route(_) | Resource::HorizontalPodAutoscaler(_) | Resource::MetricSource(_) => {
+                "spec.tls"
+            }
+        }
+    }
 }
 
 /// Refuses resources whose certificates cannot be presented to clients, or requested, now.

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use agent::{CertificateStatus, IssuanceStatus, IssuedCertificate};
 use axum::http::StatusCode;
-use model::resource::{Kind, Resource};
+use model::resource::Resource;
 use model::time::Wall;
 use proxy::CertificateState;
 
@@ -19,9 +19,8 @@ const WARN_BEFORE_MAX: Duration = Duration::from_hours(14 * 24);
 /// Refuses certificates that could not be presented to clients now.
 pub(crate) fn check(resources: &[Resource]) -> Result<(), Failure> {
     let Err(unusable) = agent::check_certificates(resources) else { return Ok(()) };
-    let is_route = unusable.resource.kind() == Kind::Route;
     let problem = v1::Problem {
-        path: if is_route { "spec.tls" } else { "spec.expose.tls" }.into(),
+        path: unusable.path().into(),
         message: unusable.error.to_string(),
         line: None,
         column: None,
