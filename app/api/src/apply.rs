@@ -39,7 +39,7 @@ pub(crate) async fn apply(
     let resources = read(state, media, body)?;
     let applied = state
         .query(move |handle| {
-            certificates::check(&resources)?;
+            certificates::check(&handle.changed(&resources))?;
             Ok(match mode {
                 Mode::Keep => handle.apply(&resources)?,
                 Mode::DryRun => handle.plan(&resources)?,

@@ -89,6 +89,11 @@ impl Handle {
         self.registry().plan(resources)
     }
 
+    /// Returns those of `resources` that [`Self::apply`] would create or configure.
+    pub fn changed(&self, resources: &[Resource]) -> Vec<Resource> {
+        self.registry().changed(resources)
+    }
+
     /// Returns the new declarations of all services that [`Self::apply`] would change; stores nothing.
     pub fn declarations(&self, resources: &[Resource]) -> Result<Vec<Arc<Declared>>, ApplyError> {
         self.registry().declarations(resources)

@@ -124,6 +124,15 @@ impl Registry {
         self.resources.values()
     }
 
+    /// The resources of `given` that are not declared exactly like that.
+    pub(crate) fn changed(&self, given: &[Resource]) -> Vec<Resource> {
+        let is_declared = |resource: &Resource| {
+            let stored = self.resources.get(&(resource.kind(), resource.name().to_owned()));
+            stored.is_some_and(|stored| stored.resource == *resource)
+        };
+        given.iter().filter(|resource| !is_declared(resource)).cloned().collect()
+    }
+
     /// The intents of all declared services.
     pub(crate) fn intents(&self) -> Vec<Intent> {
         let services: Vec<ServiceName> = self

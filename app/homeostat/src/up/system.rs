@@ -140,9 +140,18 @@ impl System {
         }
     }
 
+    /// The resources of the manifests, with the certificates of those checked that would change.
+    ///
+    /// A certificate that has become unusable since it was declared keeps nothing from running, as without manifests.
+    fn checked_resources(&self, manifests: &Manifests) -> anyhow::Result<Vec<Resource>> {
+        let resources: Vec<Resource> = manifests.resources().cloned().collect();
+        agent::check_certificates(&self.handle.changed(&resources))?;
+        Ok(resources)
+    }
+
     /// Checks whether these manifests could be applied; stores nothing.
     async fn check(&self, manifests: &Manifests) -> anyhow::Result<()> {
-        let resources = checked_resources(manifests)?;
+        let resources = self.checked_resources(manifests)?;
         let handle = self.handle.clone();
         let planned = tokio::task::spawn_blocking(move || handle.plan(&resources)).await;
         planned.context("checking the manifests panicked; please report this bug")??;
@@ -151,7 +160,7 @@ impl System {
 
     /// Applies these manifests, all or nothing.
     pub(super) async fn apply(&self, manifests: &Manifests) -> anyhow::Result<()> {
-        let resources = checked_resources(manifests)?;
+        let resources = self.checked_resources(manifests)?;
         if resources.is_empty() {
             return Ok(());
         }
@@ -262,13 +271,6 @@ fn open_platform(options: &Options, working_folder: &Path) -> anyhow::Result<Pro
         settings.path.clone_from(path);
     }
     Ok(ProcessPlatform::open(settings)?)
-}
-
-/// The resources of the manifests, with their certificates checked.
-fn checked_resources(manifests: &Manifests) -> anyhow::Result<Vec<Resource>> {
-    let resources: Vec<Resource> = manifests.resources().cloned().collect();
-    agent::check_certificates(&resources)?;
-    Ok(resources)
 }
 
 /// The first label of the machine's host name, or `local` if that is not a valid name of a node.

@@ -102,6 +102,35 @@ fn a_certificate_is_presented_reloaded_and_reported_when_missing() {
 }
 
 #[test]
+fn a_certificate_that_became_unusable_does_not_keep_up_from_starting() {
+    let mut instance = Instance::new();
+    let tls = format!(
+        "  expose: {{listen: \"127.0.0.1:{}\", port: http, tls: {{certificate: tls.pem, key: tls.key}}}}\n",
+        ports::free()
+    );
+    renew(&instance, "tls.pem");
+    let manifest = instance.write_service("web", &tls);
+    instance.up(&["-f", text(&manifest)]);
+    instance.wait_for_ready("web", 1);
+    instance.write("tls.pem", "garbage");
+    assert_eq!(instance.run(&["apply", "-f", text(&manifest)]).out, "service/web unchanged\n");
+    instance.end(Signal::INT);
+
+    instance.up(&["-f", text(&manifest)]);
+    instance.wait_for_ready("web", 1);
+    let changed = fs::read_to_string(&manifest).unwrap().replace("tls.pem", "other.pem");
+    instance.write("other.pem", "garbage");
+    let refused = instance.run(&["apply", "-f", text(&instance.write("web.yaml", &changed))]);
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(refused.err.contains("could not apply service/web: spec.expose.tls: "), "{refused:?}");
+    assert_eq!(
+        refused.err.matches("holds no certificate").count(),
+        1,
+        "the error is given once: {refused:?}"
+    );
+}
+
+#[test]
 fn a_route_presents_its_certificate_and_shows_its_validity() {
     let mut instance = Instance::new();
     let port = ports::free();
