@@ -84,7 +84,7 @@ mod tests {
         };
         let all = shown(Warnings::Shown);
         assert_eq!(all.len(), 2, "{all:?}");
-        assert!(all[0].contains("passed over") && all[1].contains("db"), "{all:?}");
+        assert!(all[0].contains("it is ignored") && all[1].contains("db"), "{all:?}");
         assert_eq!(shown(Warnings::LeftToServer), all[..1]);
     }
 }

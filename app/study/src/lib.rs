@@ -1,6 +1,6 @@
 //! Compares scaling policies over recorded load: the implementation of `homeostat simulate`, without its output.
 //!
-//! [`compare`] reads a [`Recording`] and simulates each [`Candidate`] over it; [`Summary`] is the result in the form for scripts. Recordings are
+//! [`compare()`] reads a [`Recording`] and simulates each [`Candidate`] over it; [`Summary`] is the result in the form for scripts. Recordings are
 //! streamed: they are read two or three times and never kept in memory. Nothing here uses a running Homeostat or changes anything.
 
 mod recording;

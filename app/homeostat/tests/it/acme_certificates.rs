@@ -178,8 +178,9 @@ fn the_error_of_an_authority_is_shown() {
         assert!(why.contains(part), "{why}");
     }
 
-    // Without the file of the authority's certificate the declaration is refused.
+    // Without the file of the authority's certificate a changed declaration is refused.
     fs::remove_file(instance.path("ca.pem")).unwrap();
+    let manifest = instance.write_service("web", &expose.replace("hosts: [", "hosts: [www.example.com, "));
     let refused = instance.run(&["apply", "-f", text(&manifest)]);
     assert_eq!(refused.code, Some(1), "{refused:?}");
     assert!(refused.err.contains("service/web") && refused.err.contains("ca.pem"), "{refused:?}");

@@ -192,7 +192,7 @@ fn follows_changes_without_losing_a_request(kind: &Kind) {
     instance.write("main", &broken);
     assert_eq!(instance.run(&["scale", "service/web", "--replicas", "3"]).code, Some(0));
     let (_, message) = wait_until("it fails", || Some(condition(&instance)).filter(|it| it.0 == "False"));
-    assert!(message.contains("would not take") && message.contains("stays in force"), "{message}");
+    assert!(message.contains("refused the new content") && message.contains("stays in force"), "{message}");
     wait_until("the file is as it was", || (fs::read_to_string(&file).unwrap() == good).then_some(()));
     assert!(send_request(port).expect("it answers").starts_with("HTTP/1.1 200"));
     instance.write("main", &main);

@@ -189,6 +189,6 @@ fn invalid_arguments_exit_with_2() {
 fn a_file_that_is_not_a_journal_is_refused() {
     let instance = Instance::new();
     let file = instance.write("1.journal", "no journal at all");
-    assert_refused(&instance.run(&["replay", text(&file)]), 1, &["1.journal", "no journal"]);
+    assert_refused(&instance.run(&["replay", text(&file)]), 1, &["1.journal", "it is not a journal"]);
     assert_refused(&instance.run(&["replay", "--data", "nowhere"]), 1, &["nowhere"]);
 }

@@ -127,8 +127,8 @@ fn sources_that_hang_or_send_invalid_data_scale_nothing_and_are_reported() {
     let no_number = serve(|socket| page(socket, "application/json", "{\"length\": \"NaN\"}"));
     let wrong = [
         ("queue_length", hangs, "did not answer within 2s"),
-        ("lies", lies, "answered no JSON (text/html)"),
-        ("endless", endless, "more than 4194304 bytes"),
+        ("lies", lies, "is not JSON (text/html)"),
+        ("endless", endless, "longer than 4194304 bytes"),
         ("no_number", no_number, "NaN is not a number"),
     ];
     for (metric, port, _) in wrong {

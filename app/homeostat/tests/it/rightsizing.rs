@@ -120,7 +120,7 @@ fn contradictory_bounds_are_refused() {
     assert_eq!(result.code, Some(2), "{result:?}");
     assert!(result.err.contains("spec.scale.vertical.cpu.min: min (2) is above max (1)"), "{result:?}");
     assert!(
-        result.err.contains("spec.scale.vertical.memory.min: an amount of a resource is above zero"),
+        result.err.contains("spec.scale.vertical.memory.min: an amount of a resource must be above 0"),
         "{result:?}"
     );
 }

@@ -29,7 +29,7 @@ pub struct Slo {
     /// The assumed capacity of a replica in requests a second until it is learned. Above 0. Default: the result of the first minutes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capacity: Option<Quantity>,
-    /// A policy that `homeostat tune --policy learned` problems on recorded load: it adjusts the price of a request that violates the SLO.
+    /// A policy that `homeostat tune --policy learned` found on recorded load: it adjusts the price of a request that violates the SLO.
     /// Default: the price that follows from `objective`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub learned: Option<LearnedPrice>,

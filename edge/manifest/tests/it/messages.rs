@@ -19,7 +19,7 @@ fn a_misspelt_field_suggests_the_nearest_one() {
 fn every_error_of_a_file_is_reported() {
     let text = "apiVersion: homeostat/v1\nkind: Service\nmetadata: {name: Shop}\nspec:\n  run: {comand: [x]}\n  resources: {cpu: 250x}\n  scale: {min: -1, max: many}\n---\nkind: Servise\n";
     assert_snapshot!(diagnostics_of(text), @r#"
-    error: metadata.name: a name holds lower-case letters, digits and '-', not 'S'
+    error: metadata.name: a name contains only lower-case letters, digits and '-', not 'S'
      --> shop.yaml:3:18
       |
     3 | metadata: {name: Shop}
@@ -37,7 +37,7 @@ fn every_error_of_a_file_is_reported() {
     5 |   run: {comand: [x]}
       |   ^^^ command: The program and its arguments, run without a shell; `$(NAME)` in an argument stands for the environment variable NAME
 
-    error: spec.resources.cpu: "x" is no suffix of a quantity; write one of m, k, M, G, T, P, Ki, Mi, Gi, Ti, Pi or an exponent such as e3
+    error: spec.resources.cpu: "x" is not a suffix of a quantity; write one of m, k, M, G, T, P, Ki, Mi, Gi, Ti, Pi or an exponent such as e3
      --> shop.yaml:6:20
       |
     6 |   resources: {cpu: 250x}
@@ -128,7 +128,7 @@ fn a_missing_field_is_reported_with_its_meaning() {
 #[test]
 fn an_unknown_unit_lists_the_valid_ones() {
     assert_snapshot!(diagnostics_of(&service("  stop: {grace: 10sec}\n")), @r#"
-    error: spec.stop.grace: "sec" is no unit of time; write one of ms, s, m, h, d
+    error: spec.stop.grace: "sec" is not a unit of time; write one of ms, s, m, h, d
      --> shop.yaml:6:17
       |
     6 |   stop: {grace: 10sec}
@@ -150,7 +150,7 @@ fn a_bare_number_for_a_time_says_how_to_write_it() {
 #[test]
 fn a_wrong_suffix_lists_the_valid_ones() {
     assert_snapshot!(diagnostics_of(&service("  resources: {memory: 128MB}\n")), @r#"
-    error: spec.resources.memory: "MB" is no suffix of a quantity; write one of m, k, M, G, T, P, Ki, Mi, Gi, Ti, Pi or an exponent such as e3
+    error: spec.resources.memory: "MB" is not a suffix of a quantity; write one of m, k, M, G, T, P, Ki, Mi, Gi, Ti, Pi or an exponent such as e3
      --> shop.yaml:6:23
       |
     6 |   resources: {memory: 128MB}
@@ -252,7 +252,7 @@ fn a_tab_as_indentation_is_shown() {
 #[test]
 fn a_fixed_number_of_replicas_and_bounds_exclude_each_other() {
     assert_snapshot!(diagnostics_of(&service("  scale: {replicas: 2, max: 4}\n")), @r#"
-    error: spec.scale: a fixed number of replicas stands alone: give either replicas, or min and max with what to measure
+    error: spec.scale: a fixed number of replicas excludes autoscaling: give either replicas, or min and max with what to measure
      --> shop.yaml:6:3
       |
     6 |   scale: {replicas: 2, max: 4}
@@ -308,14 +308,14 @@ fn an_external_endpoint_is_an_address_and_not_a_name() {
        |                           ^^^^^^^^^^^^^^^^^^
     "#);
     assert_snapshot!(diagnostics_of(&exposed("    endpoints: [{address: \"0.0.0.0:80\"}]\n")), @r#"
-    error: spec.expose.endpoints[0].address: 0.0.0.0 is no address of one machine: nobody can be connected to there
+    error: spec.expose.endpoints[0].address: 0.0.0.0 is not the address of a single machine, so nothing can connect to it
       --> shop.yaml:10:27
        |
     10 |     endpoints: [{address: "0.0.0.0:80"}]
        |                           ^^^^^^^^^^^^
     "#);
     assert_snapshot!(diagnostics_of(&exposed("    endpoints: [{address: \"10.0.0.7:80\", zone: B}]\n")), @r#"
-    error: spec.expose.endpoints[0].zone: a name holds lower-case letters, digits and '-', not 'B'
+    error: spec.expose.endpoints[0].zone: a name contains only lower-case letters, digits and '-', not 'B'
       --> shop.yaml:10:48
        |
     10 |     endpoints: [{address: "10.0.0.7:80", zone: B}]
@@ -330,7 +330,7 @@ fn external_endpoints_are_distinct_and_not_the_proxy() {
          - {address: \"10.0.0.7:80\"}\n",
     );
     assert_snapshot!(diagnostics_of(&text), @r#"
-    error: spec.expose.endpoints[0].address: the proxy itself listens on 127.0.0.1:8080: requests would go round in circles
+    error: spec.expose.endpoints[0].address: the proxy itself listens on 127.0.0.1:8080: requests would loop
       --> shop.yaml:11:19
        |
     11 |       - {address: "127.0.0.1:8080", weight: 0}
@@ -371,7 +371,7 @@ fn a_cycle_of_dependencies_is_shown_completely() {
         )
     };
     assert_snapshot!(diagnostics_of(&format!("{}---\n{}", one("a", "b"), one("b", "a"))), @r#"
-    error: spec.dependsOn[0].service: services wait for each other in a ring and none can start: a → b → a
+    error: spec.dependsOn[0].service: services depend on each other in a cycle, so none can start: a → b → a
       --> shop.yaml:15:16
        |
     15 |     - service: a
@@ -412,13 +412,13 @@ fn an_error_in_an_older_version_is_reported_at_its_field() {
         "  maxReplicas: 3\n  metrics:\n    - type: Resource\n      resource:\n        name: disk\n        targetAverageUtilization: 0\n",
     );
     assert_snapshot!(diagnostics_of(&format!("{}---\n{text}", service(""))), @r#"
-    error: spec.metrics[0].resource.name: the use of cpu and memory is measured, that of "disk" is not
+    error: spec.metrics[0].resource.name: only cpu and memory are measured, not "disk"
       --> shop.yaml:16:15
        |
     16 |         name: disk
        |               ^^^^
 
-    error: spec.metrics[0].resource.targetAverageUtilization: a target is above 0, not 0
+    error: spec.metrics[0].resource.targetAverageUtilization: a target must be above 0, not 0
       --> shop.yaml:17:35
        |
     17 |         targetAverageUtilization: 0
@@ -433,7 +433,7 @@ fn an_annotation_of_invalid_json_is_reported() {
         "\n  name: shop\n  annotations:\n    autoscaling.alpha.kubernetes.io/behavior: '{'\nspec",
     );
     assert_snapshot!(diagnostics_of(&format!("{}---\n{text}", service(""))), @r#"
-    error: metadata.annotations.autoscaling.alpha.kubernetes.io/behavior: the annotation stands for a field and holds its JSON; it cannot be read: EOF while parsing an object at line 1 column 1
+    error: metadata.annotations.autoscaling.alpha.kubernetes.io/behavior: the annotation is not valid JSON of the corresponding field: EOF while parsing an object at line 1 column 1
       --> shop.yaml:12:47
        |
     12 |     autoscaling.alpha.kubernetes.io/behavior: '{'
@@ -454,7 +454,7 @@ fn fields_that_kubernetes_refuses_are_refused() {
     12 |   minReplicas: 4
        |                ^
 
-    error: spec.behavior.scaleDown.policies[0].value: the value of a policy is above 0, not 0
+    error: spec.behavior.scaleDown.policies[0].value: the value of a policy must be above 0, not 0
       --> shop.yaml:18:18
        |
     18 |           value: 0
@@ -514,7 +514,7 @@ fn an_impossible_forecast_is_reported_at_its_field() {
     let text =
         service("  scale:\n    max: 3\n    forecast: {mode: on, quantile: 95, step: 1m, horizon: 1d}\n");
     assert_snapshot!(diagnostics_of(&text), @r#"
-    error: spec.scale.forecast.quantile: 95 is no probability; write one of 0.001 to 0.999, such as 0.95
+    error: spec.scale.forecast.quantile: 95 is not a probability; write a number from 0.001 to 0.999, such as 0.95
      --> shop.yaml:8:36
       |
     8 |     forecast: {mode: on, quantile: 95, step: 1m, horizon: 1d}
@@ -532,13 +532,13 @@ fn an_impossible_forecast_is_reported_at_its_field() {
         "  scale:\n    max: 3\n    forecast: {mode: on, quantile: 0.2, step: 1ms, horizon: 1d}\n  resources: {cpu: 250m}\n",
     );
     assert_snapshot!(diagnostics_of(&text), @r#"
-    error: spec.scale.forecast.quantile: with 0.2 the number would be too small more often than not; write one of 0.5 to 0.999, such as 0.95
+    error: spec.scale.forecast.quantile: with 0.2 the number of replicas would be too small more often than not; write a number from 0.5 to 0.999, such as 0.95
      --> shop.yaml:8:36
       |
     8 |     forecast: {mode: on, quantile: 0.2, step: 1ms, horizon: 1d}
       |                                    ^^^
 
-    error: spec.scale.forecast.step: 1ms is not between 1s and 1h
+    error: spec.scale.forecast.step: must be between 1s and 1h, not 1ms
      --> shop.yaml:8:47
       |
     8 |     forecast: {mode: on, quantile: 0.2, step: 1ms, horizon: 1d}
@@ -548,7 +548,7 @@ fn an_impossible_forecast_is_reported_at_its_field() {
         "  scale:\n    max: 3\n    forecast: {mode: shadow, horizon: 1d}\n  resources: {cpu: 250m}\n",
     );
     assert_snapshot!(diagnostics_of(&text), @r#"
-    error: spec.scale.forecast.horizon: 1d ahead cannot be forecast in steps of 1m, but 1ms to 511m; longer steps look further
+    error: spec.scale.forecast.horizon: with steps of 1m the horizon must be between 1ms and 511m, not 1d; longer steps allow a longer horizon
      --> shop.yaml:8:39
       |
     8 |     forecast: {mode: shadow, horizon: 1d}
@@ -560,25 +560,25 @@ fn an_impossible_forecast_is_reported_at_its_field() {
 fn scaling_to_zero_needs_a_listener() {
     let text = service("  scale: {replicas: 0, toZero: {after: 500ms, wait: 2h}}\n");
     assert_snapshot!(diagnostics_of(&text), @r#"
-    error: spec.scale.toZero: replicas is 0: no request could start one; say how many run while it is requests
+    error: spec.scale.toZero: replicas is 0, so no request could start one: give the number of replicas that run while there are requests
      --> shop.yaml:6:24
       |
     6 |   scale: {replicas: 0, toZero: {after: 500ms, wait: 2h}}
       |                        ^^^^^^
 
-    error: spec.scale.toZero.after: 500ms is not between 1s and 1d
+    error: spec.scale.toZero.after: must be between 1s and 1d, not 500ms
      --> shop.yaml:6:40
       |
     6 |   scale: {replicas: 0, toZero: {after: 500ms, wait: 2h}}
       |                                        ^^^^^
 
-    error: spec.scale.toZero.wait: 2h is not between 1ms and 1h
+    error: spec.scale.toZero.wait: must be between 1ms and 1h, not 2h
      --> shop.yaml:6:53
       |
     6 |   scale: {replicas: 0, toZero: {after: 500ms, wait: 2h}}
       |                                                     ^^
 
-    warning: spec.scale.toZero: must never rests, because nothing request to it over the proxy, which holds the requests that start it: add spec.expose, or a Route to it
+    warning: spec.scale.toZero: it is never scaled to zero, because no request reaches it over the proxy, which holds the requests that start it again: add spec.expose, or a Route to it
      --> shop.yaml:6:24
       |
     6 |   scale: {replicas: 0, toZero: {after: 500ms, wait: 2h}}
@@ -599,7 +599,7 @@ fn an_impossible_schedule_is_reported() {
     9 |       - {cron: "0 0 30 2 *", duration: 10h, min: 2}
       |                ^^^^^^^^^^^^
 
-    error: spec.scale.schedule[1].timezone: "Europe/Atlantis" is no time zone of the IANA database; write one such as UTC, Europe/Berlin or Asia/Shanghai
+    error: spec.scale.schedule[1].timezone: "Europe/Atlantis" is not a time zone of the IANA database; write one such as UTC, Europe/Berlin or Asia/Shanghai
       --> shop.yaml:10:41
        |
     10 |       - {cron: "0 8 * * 1-5", timezone: Europe/Atlantis, duration: 10h, min: 2}
@@ -610,7 +610,7 @@ fn an_impossible_schedule_is_reported() {
          - {cron: \"0 8 * * *\", duration: 10h, min: 4, max: 2}\n  resources: {cpu: 250m}\n",
     );
     assert_snapshot!(diagnostics_of(&text), @r#"
-    error: spec.scale.schedule[0].duration: 10s is not between 1m and 366d
+    error: spec.scale.schedule[0].duration: must be between 1m and 366d, not 10s
      --> shop.yaml:9:39
       |
     9 |       - {cron: "0 8 * * *", duration: 10s}
@@ -647,14 +647,14 @@ fn sizes_without_effect_or_without_a_valid_number_are_reported() {
       |                   ^^^^^
     ");
     assert_snapshot!(diagnostics_of(&service("  scale: {min: 4, max: 6, sizes: {oneOf: [3, 7]}}\n  resources: {cpu: 250m}\n")), @r"
-    error: spec.scale.sizes: only the numbers 3, 7 are allowed (scale.sizes), and none of them be within the bounds of 4 to 6: widen the bounds, or allow other sizes
+    error: spec.scale.sizes: only the numbers 3, 7 are allowed (scale.sizes), and none of them is within the bounds of 4 to 6: widen the bounds, or allow other sizes
      --> shop.yaml:6:27
       |
     6 |   scale: {min: 4, max: 6, sizes: {oneOf: [3, 7]}}
       |                           ^^^^^
     ");
     assert_snapshot!(diagnostics_of(&service("  scale: {replicas: 4, sizes: {only: odd}}\n")), @r"
-    error: spec.scale.sizes: only odd numbers are allowed (scale.sizes), and none of them be within the bounds of 4 to 4: widen the bounds, or allow other sizes
+    error: spec.scale.sizes: only odd numbers are allowed (scale.sizes), and none of them is within the bounds of 4 to 4: widen the bounds, or allow other sizes
      --> shop.yaml:6:24
       |
     6 |   scale: {replicas: 4, sizes: {only: odd}}
@@ -755,13 +755,13 @@ fn overlapping_steps_of_a_policy_are_reported_at_their_fields() {
     assert_snapshot!(
         diagnostics_of(&with_policy("\n      step:\n        metric: cpuu\n        above:\n        - {from: 70, to: 90, replicas: 1}\n        - {from: 95, replicas: 2}")),
         @r#"
-    error: spec.scale.policy.step.metric: no metric here is called "cpuu"; did you mean cpu?
+    error: spec.scale.policy.step.metric: there is no metric "cpuu"; did you mean cpu?
       --> shop.yaml:10:17
        |
     10 |         metric: cpuu
        |                 ^^^^
 
-    error: spec.scale.policy.step.above[1].from: from 90 to 95 there is a gap: let it begin at 90
+    error: spec.scale.policy.step.above[1].from: must be 90, the end of the step before, not 95: there is a gap
       --> shop.yaml:13:18
        |
     13 |         - {from: 95, replicas: 2}

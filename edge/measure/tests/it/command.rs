@@ -36,7 +36,7 @@ async fn a_failed_program_is_explained() {
     for (script, sentence) in [
         ("echo begun >&2; echo 'no queue' >&2; exit 3", "ended with exit status: 3: no queue"),
         ("echo '<html>'", "is not in the text format of metrics: line 1: invalid metric name"),
-        ("echo NaN", "NaN is no number"),
+        ("echo NaN", "NaN is not a number"),
         ("printf '\\377'", "is not UTF-8 text"),
         ("yes", "longer than 4194304 bytes"),
     ] {

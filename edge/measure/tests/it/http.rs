@@ -37,8 +37,8 @@ async fn an_unusable_answer_is_explained_in_one_sentence() {
         ("200 OK", "content-type: text/html\r\n", "<html>", "is not JSON (text/html)"),
         ("404 Not Found", "", "{}", "answered 404"),
         ("302 Found", "location: http://10.0.0.1/\r\n", "", "redirects to \"http://10.0.0.1/\""),
-        ("200 OK", "", "{\"a\": \"NaN\"}", "the value of jobs cannot be used: NaN is no number"),
-        ("200 OK", "", "{\"a\": \"inf\"}", "infinity is no number to scale by"),
+        ("200 OK", "", "{\"a\": \"NaN\"}", "the value of jobs cannot be used: NaN is not a number"),
+        ("200 OK", "", "{\"a\": \"inf\"}", "infinity is not a number to scale by"),
         ("200 OK", "", "{\"a\": 1e300}", "it is beyond 9223372036854775"),
         ("200 OK", "", "{\"a\": \"many\"}", "it is the text \"many\""),
     ] {

@@ -157,7 +157,7 @@ async fn a_query_gives_one_number_and_changes_nothing() {
     }
     for (query, sentence) in [
         ("select 'many'", "answered the text \"many\" instead of one number"),
-        ("select 'NaN'::float8", "the value of jobs cannot be used: NaN is no number"),
+        ("select 'NaN'::float8", "the value of jobs cannot be used: NaN is not a number"),
         ("select id from jobs", "more than one row returned by a subquery"),
         ("select 1, 2", "subquery must return only one column"),
         ("select 1); delete from jobs; select (1", "cannot insert multiple commands"),
