@@ -1,9 +1,9 @@
 //! A real `homeostat up` in a temporary folder, with all of its processes and files removed afterwards.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -256,13 +256,24 @@ fn spawn(
     server: SocketAddr,
     add: impl FnOnce(&mut Command),
 ) -> anyhow::Result<Child> {
-    let mut call = Command::new(program("homeostat")?);
+    let mut call = in_own_session(program("homeostat")?);
     call.arg("up").arg("--data").arg(folder.path().join("data")).args(["--listen", &server.to_string()]);
     add(&mut call);
     let log = File::options().create(true).append(true).open(folder.path().join("up.err"));
     call.env_remove("HOMEOSTAT_LOG").stdin(Stdio::null()).stdout(Stdio::null()).stderr(log?);
-    // A process group of its own: Ctrl-C reaches only this process, which stops Homeostat, which stops its replicas.
-    call.process_group(0).spawn().context("could not start homeostat")
+    // In its own session, Ctrl-C reaches only this process, which stops Homeostat, which stops its replicas.
+    call.spawn().context("could not start homeostat")
+}
+
+/// A call of `program` in a session of its own.
+///
+/// The kernel shares the processor among sessions first (sched(7), "The autogroup feature"). A replica runs in a session of its own,
+/// and so does a server that a system starts. Were a proxy and the client started in the session of the bench, these two would share
+/// what the backend alone gets, and the tail of each latency would show that.
+pub(crate) fn in_own_session(program: impl AsRef<OsStr>) -> Command {
+    let mut call = Command::new("/usr/bin/setsid");
+    call.arg(program);
+    call
 }
 
 /// Waits before the next check of a condition that has a deadline.

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -52,7 +52,7 @@ impl Drop for Backend {
 }
 
 fn spawn(bench: &PathBuf, address: SocketAddr, arguments: &[String]) -> anyhow::Result<Child> {
-    let mut call = Command::new(bench);
+    let mut call = instance::in_own_session(bench);
     call.args(["replica", "--port", &address.port().to_string()]).args(arguments);
     call.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     call.spawn().context("could not start a backend")

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -76,13 +76,13 @@ impl Peer {
         let (mut call, file, text) = match setup.kind {
             Kind::Nginx => {
                 let file = folder.join("nginx.conf");
-                let mut call = Command::new(NGINX);
+                let mut call = instance::in_own_session(NGINX);
                 call.arg("-p").arg(folder).arg("-c").arg(&file);
                 (call, file, nginx(folder, setup))
             }
             Kind::Haproxy => {
                 let file = folder.join("haproxy.cfg");
-                let mut call = Command::new(HAPROXY);
+                let mut call = instance::in_own_session(HAPROXY);
                 call.args(["-W", "-q", "-f"]).arg(&file);
                 (call, file, haproxy(setup))
             }

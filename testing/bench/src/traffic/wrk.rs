@@ -2,11 +2,13 @@
 
 use std::io::Read;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use serde::Deserialize;
+
+use crate::instance;
 
 pub(super) const WRK: &str = "/usr/bin/wrk";
 
@@ -74,7 +76,7 @@ pub(super) struct Running(Child);
 pub(super) fn begin(folder: &Path, options: &WrkOptions) -> anyhow::Result<Running> {
     let script = folder.join("report.lua");
     std::fs::write(&script, SCRIPT).context("could not write the script of wrk")?;
-    let mut call = Command::new(WRK);
+    let mut call = instance::in_own_session(WRK);
     call.arg(format!("-t{THREADS}")).arg(format!("-c{}", options.connections));
     call.arg("-d").arg(format!("{}s", options.span.as_secs())).arg("-s").arg(script);
     if options.is_closing {
