@@ -1,5 +1,6 @@
 //! Detects the end of lives, and cleans up after them.
 
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,8 +21,8 @@ const CELL_PAUSE: Duration = Duration::from_millis(5);
 
 /// Watches for the end of a life, in a task that ends with it or with the driver.
 pub(crate) fn watch(driver: &Arc<Driver>, tracked: &Arc<TrackedLife>) {
-    let Some(process) = tracked.process() else { return };
-    let watched = ProcessEnd::of(process);
+    let Some(handles) = tracked.handles() else { return };
+    let watched = ProcessEnd::of(handles.process.as_fd());
     let (driver, tracked) = (driver.clone(), tracked.clone());
     let tasks = driver.tasks.clone();
     tasks.spawn(async move {
@@ -48,9 +49,9 @@ pub(crate) fn watch(driver: &Arc<Driver>, tracked: &Arc<TrackedLife>) {
 async fn ended_by_polling(driver: &Driver, tracked: &TrackedLife) -> bool {
     const PAUSE: Duration = Duration::from_millis(100);
     loop {
-        let alive = tracked.process().is_some_and(|process| {
+        let alive = tracked.handles().is_some_and(|handles| {
             rustix::event::poll(
-                &mut [rustix::event::PollFd::from_borrowed_fd(process, rustix::event::PollFlags::IN)],
+                &mut [rustix::event::PollFd::new(&handles.process, rustix::event::PollFlags::IN)],
                 Some(&rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 }),
             ) == Ok(0)
         });

@@ -1,8 +1,8 @@
 //! A life that this driver manages.
 
 use std::io;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::sync::{Mutex, MutexGuard, OnceLock};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use model::identity::ActionId;
 use model::input::{Exit, ExitStatus};
@@ -22,13 +22,20 @@ pub(crate) struct TrackedLife {
     pub(crate) record: Record,
     pub(crate) adopted: bool,
     allotted: Mutex<Allotted>,
-    /// The main process; `None` when it had ended before this driver was opened.
-    process: Option<OwnedFd>,
-    /// The meter of its cell, opened when it is first needed; `None` when it cannot be read.
-    meter: OnceLock<Option<Meter>>,
+    /// `None` once it has ended: an ended life is remembered for a day, and must not keep descriptors for so long.
+    handles: Mutex<Option<Arc<Handles>>>,
     state: watch::Sender<LifeState>,
     /// When it is to be killed; `None` until it is to stop.
     kill_at: watch::Sender<Option<Instant>>,
+}
+
+/// The descriptors of a life that runs.
+#[derive(Debug)]
+pub(crate) struct Handles {
+    /// The main process.
+    pub(crate) process: OwnedFd,
+    /// The meter of its cell, opened when it is first needed; `None` when it cannot be read.
+    meter: OnceLock<Option<Meter>>,
 }
 
 /// The resource limits of a life.
@@ -52,13 +59,13 @@ impl TrackedLife {
     }
 
     fn new(record: Record, process: Option<OwnedFd>, state: LifeState, adopted: bool) -> Self {
+        let handles = process.map(|process| Arc::new(Handles { process, meter: OnceLock::new() }));
         let allotted = Allotted { by: ActionId::default(), resources: record.resources, is_over: false };
         Self {
             record,
             adopted,
             allotted: Mutex::new(allotted),
-            process,
-            meter: OnceLock::new(),
+            handles: Mutex::new(handles),
             state: watch::Sender::new(state),
             kill_at: watch::Sender::new(None),
         }
@@ -93,14 +100,19 @@ impl TrackedLife {
         }
     }
 
-    pub(crate) fn process(&self) -> Option<BorrowedFd<'_>> {
-        self.process.as_ref().map(|process| process.as_fd())
+    /// Its descriptors; `None` once it has ended.
+    pub(crate) fn handles(&self) -> Option<Arc<Handles>> {
+        self.lock_handles().clone()
     }
 
-    /// Its usage, according to its cell; `None` without a cell that has the counters.
+    fn lock_handles(&self) -> MutexGuard<'_, Option<Arc<Handles>>> {
+        self.handles.lock().expect("nothing panics while it holds the descriptors")
+    }
+
+    /// Its usage, according to its cell; `None` once it has ended, and without a cell that has the counters.
     pub(crate) fn usage(&self) -> Option<Reading> {
         let open = || self.record.cell.as_ref().and_then(Cell::meter);
-        self.meter.get_or_init(open).as_ref()?.read()
+        self.handles()?.meter.get_or_init(open).as_ref()?.read()
     }
 
     pub(crate) fn states(&self) -> watch::Receiver<LifeState> {
@@ -111,8 +123,9 @@ impl TrackedLife {
         self.kill_at.subscribe()
     }
 
-    /// Marks it as ended; calls `notify` before the state changes.
+    /// Marks it as ended and closes its descriptors; calls `notify` before the state changes.
     pub(crate) fn end(&self, exit: Exit, notify: impl FnOnce(Life)) {
+        drop(self.lock_handles().take());
         let life = self.life_in(LifeState::Exited(exit));
         self.state.send_modify(|state| {
             notify(life);
@@ -160,9 +173,9 @@ impl TrackedLife {
     /// Must be called before the main process is reaped: afterwards another process group may have its id.
     pub(crate) fn kill_everything(&self) {
         self.signal_group(Signal::KILL);
-        if let Some(process) = self.process() {
+        if let Some(handles) = self.handles() {
             // Fails when the process has ended.
-            let _ = pidfd_send_signal(process, Signal::KILL);
+            let _ = pidfd_send_signal(&handles.process, Signal::KILL);
         }
         if let Some(cell) = &self.record.cell {
             cell.kill();
@@ -184,9 +197,12 @@ impl TrackedLife {
 
     /// Reaps the main process and returns how it ended; `None` while it runs.
     pub(crate) fn reap(&self) -> io::Result<Option<ExitStatus>> {
-        let Some(process) = self.process() else { return Ok(Some(ExitStatus::Unknown)) };
+        let Some(handles) = self.handles() else { return Ok(Some(ExitStatus::Unknown)) };
         loop {
-            return match waitid(WaitId::PidFd(process), WaitIdOptions::EXITED | WaitIdOptions::NOHANG) {
+            return match waitid(
+                WaitId::PidFd(handles.process.as_fd()),
+                WaitIdOptions::EXITED | WaitIdOptions::NOHANG,
+            ) {
                 Ok(None) => Ok(None),
                 Ok(Some(status)) => Ok(Some(match (status.exit_status(), status.terminating_signal()) {
                     (Some(code), _) => ExitStatus::Code(code),
