@@ -22,10 +22,14 @@ use platform::Platform;
 use platform_process::CpuPolicy;
 use proxy::ProxyConfig;
 use succession::{Notification, ServiceManager, Successor};
+use tokio::runtime;
 use tokio_util::task::TaskTracker;
 
 use self::system::System;
 use self::takeover::{Frontend, Previous};
+
+/// The threads that serve the API.
+const API_THREADS: usize = 2;
 
 /// How long requests in flight may take to finish when this process stops.
 const PROXY_GRACE: Duration = Duration::from_secs(5);
@@ -68,25 +72,39 @@ struct Setup {
     connections_max: usize,
     /// The API server, and earlier proxies of this process that still drain.
     tasks: TaskTracker,
+    /// Runs the API server: however many requests clients send, they delay no probe and no start of a replica.
+    api_runtime: runtime::Handle,
 }
 
 /// Runs until a signal, and then stops the replicas too; or until another process has taken over.
 pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+    let api_runtime = runtime::Builder::new_multi_thread()
+        .worker_threads(API_THREADS)
+        .thread_name("api")
         .enable_all()
         .build()
-        .context("could not create the threads of the runtime")?;
-    runtime.block_on(serve(options))
+        .context("could not create the threads of the API")?;
+    // All else waits for timers, sockets and ends of processes and takes little time. On one thread it wakes no other one, which would
+    // cost more than a probe.
+    let main_runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("could not create the runtime of the agent")?;
+    main_runtime.block_on(serve(options, api_runtime.handle()))
 }
 
-async fn serve(mut options: Options) -> anyhow::Result<ExitCode> {
+async fn serve(mut options: Options, api_runtime: &runtime::Handle) -> anyhow::Result<ExitCode> {
     let files = os::raise_open_files();
     let mut signals = Signals::listen()?;
     let working_folder = std::env::current_dir().context("could not read the current folder")?;
     options.manifests.resolve_paths(&working_folder)?;
-    let setup =
-        Setup { options, working_folder, connections_max: connections_for(files), tasks: TaskTracker::new() };
+    let setup = Setup {
+        options,
+        working_folder,
+        connections_max: connections_for(files),
+        tasks: TaskTracker::new(),
+        api_runtime: api_runtime.clone(),
+    };
     let mut system = begin(&setup).await?;
     announce(&setup.options, &system);
     notify(&setup, Notification::Ready);

@@ -86,11 +86,14 @@ impl System {
             .context("could not create the thread of the agent")?;
         let stop = CancellationToken::new();
         let address = api.local_addr().context("could not read the address of the API's socket")?;
-        let listener = api.try_clone().and_then(tokio::net::TcpListener::from_std);
+        let listener = {
+            let _within = setup.api_runtime.enter();
+            api.try_clone().and_then(tokio::net::TcpListener::from_std)
+        };
         let listener = listener.context("could not duplicate the socket of the API")?;
         let state =
             api::State::new(handle.clone(), agent.clone(), address, working_folder.clone(), stop.clone());
-        let server = setup.tasks.spawn(api::serve(listener, state));
+        let server = setup.tasks.spawn_on(api::serve(listener, state), &setup.api_runtime);
         let successor_listener = SuccessorListener::bind(&options.data)
             .inspect_err(|error| tracing::warn!(error = %format_args!("{error}: {}", error.source), "takeover_unavailable"));
         let frontend = Frontend { proxy, api, api_requested: options.listen };
