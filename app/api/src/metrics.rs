@@ -1,5 +1,7 @@
 //! Metrics of Homeostat and of its services for Prometheus. Each scrape takes one snapshot.
 
+mod requests;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -12,8 +14,9 @@ use prometheus_client::encoding::{
 };
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
-use proxy::{AccessLogState, Counts, EndpointTraffic, Histogram, RouteTraffic};
+use proxy::{AccessLogState, RouteTraffic};
 
+use self::requests::{FINE, Latencies, Requests};
 use crate::balancers;
 use crate::certificates;
 use crate::endpoints::{self, STATUS_CLASSES};
@@ -22,12 +25,6 @@ use crate::metric_source;
 use crate::state::State;
 use crate::v1;
 use crate::view::{self, ServiceView};
-
-/// Upper bounds of the latency buckets, in seconds: from a cached page to the proxy's timeout, each about twice the previous one.
-///
-/// 14 buckets × 2 series per service keep a thousand services below 30,000 series.
-const BOUNDS: [f64; 14] =
-    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
 /// The media type of OpenMetrics, which Prometheus reads since 2.5.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -49,9 +46,7 @@ struct Snapshot {
     is_ready: bool,
     events: BTreeMap<String, u64>,
     services: Vec<ServiceView>,
-    requests: Vec<Requests>,
-    /// The requests to each version of a service, with the generation of the version.
-    versions: Vec<(u64, Requests)>,
+    requests: Requests,
     proxied: Vec<(String, v1::Proxied)>,
     tls: Vec<Tls>,
     certificates: Vec<CertificateExpiry>,
@@ -83,25 +78,6 @@ struct CertificateExpiry {
     not_after: i64,
 }
 
-/// The requests to one service, or to one of its replicas.
-#[derive(Debug)]
-struct Requests {
-    service: String,
-    replica: Option<String>,
-    status: [u64; 5],
-    retries: u64,
-    failures: u64,
-    latency: Latencies,
-}
-
-/// Latencies in the exported buckets.
-#[derive(Debug)]
-struct Latencies {
-    /// The count of each bucket of [`BOUNDS`], then that of the bucket above the last bound.
-    counts: Vec<u64>,
-    sum_seconds: f64,
-}
-
 async fn take_snapshot(state: &State) -> Result<Snapshot, Failure> {
     let rounds = *state.handle.events().changes().borrow();
     let (services, in_flight) = state
@@ -110,9 +86,8 @@ async fn take_snapshot(state: &State) -> Result<Snapshot, Failure> {
         })
         .await?;
     let events = state.events_by_kind().clone();
-    let (mut requests, mut proxied) = (Vec::new(), Vec::new());
+    let (mut requests, mut proxied) = (Requests::default(), Vec::new());
     let (mut tls, mut certificates) = (Vec::new(), Vec::new());
-    let mut versions = Vec::new();
     let (mut endpoints, mut zones) = (Vec::new(), Vec::new());
     let now = state.handle.now().wall;
     for traffic in state.agent.traffic() {
@@ -121,15 +96,10 @@ async fn take_snapshot(state: &State) -> Result<Snapshot, Failure> {
         let (external, zone) = endpoints::external_of(&traffic, now);
         endpoints.extend(external.into_iter().map(|endpoint| (service.clone(), endpoint)));
         zones.extend(zone.map(|zone| (service.clone(), zone)));
-        requests.push(requests_of(&service, None, &traffic.counts));
-        let by_version = traffic.versions.iter();
-        versions.extend(by_version.map(|it| (it.version, requests_of(&service, None, &it.counts))));
+        requests.add(&traffic);
         if let Some(state) = state.agent.tls(&traffic.service) {
             tls.push(Tls { service: service.clone(), handshake_failures: traffic.handshake_failures });
             certificates.extend(expiry("service", &service, &state));
-        }
-        for (ordinal, counts) in by_ordinal(&traffic.endpoints) {
-            requests.push(requests_of(&service, Some(format!("{service}-{ordinal}")), &counts));
         }
     }
     let external = services.iter().flat_map(|service| {
@@ -150,7 +120,6 @@ async fn take_snapshot(state: &State) -> Result<Snapshot, Failure> {
         events,
         services,
         requests,
-        versions,
         proxied,
         tls,
         certificates,
@@ -163,71 +132,16 @@ async fn take_snapshot(state: &State) -> Result<Snapshot, Failure> {
     })
 }
 
-/// The counters of each replica, summed over its incarnations. An incarnation that still drains would otherwise be a second series
-/// with the same labels, which scrapers reject.
-fn by_ordinal(endpoints: &[EndpointTraffic]) -> BTreeMap<u32, Counts> {
-    let mut sums: BTreeMap<u32, Counts> = BTreeMap::new();
-    for endpoint in endpoints {
-        let sum = sums.entry(endpoint.id.ordinal).or_default();
-        let counts = &endpoint.counts;
-        for (total, more) in sum.status.iter_mut().zip(counts.status) {
-            *total += more;
-        }
-        sum.latency.merge(&counts.latency);
-        sum.retries += counts.retries;
-        sum.failures += counts.failures;
-        sum.connect_failures += counts.connect_failures;
-    }
-    sums
-}
-
 /// `None` while there is no certificate.
 fn expiry(label: &'static str, name: &str, state: &CertificateStatus) -> Option<CertificateExpiry> {
     Some(CertificateExpiry { label, name: name.to_owned(), not_after: certificates::not_after(state)? })
-}
-
-fn requests_of(service: &str, replica: Option<String>, counts: &Counts) -> Requests {
-    Requests {
-        service: service.to_owned(),
-        replica,
-        status: counts.status,
-        retries: counts.retries,
-        failures: counts.failures + counts.connect_failures,
-        latency: Latencies::of(&counts.latency),
-    }
-}
-
-impl Latencies {
-    fn of(histogram: &Histogram) -> Self {
-        let mut counts = vec![0; BOUNDS.len() + 1];
-        let (mut sum_seconds, mut lower) = (0.0, 0.0);
-        for (upper, count) in histogram.buckets() {
-            let upper = upper.as_secs_f64();
-            // The proxy's buckets are at most 6 % wide, so each is counted at its middle.
-            let middle = f64::midpoint(lower, upper);
-            let at = BOUNDS.iter().position(|bound| middle <= *bound).unwrap_or(BOUNDS.len());
-            counts[at] += count;
-            sum_seconds += middle * count as f64;
-            lower = upper;
-        }
-        Self { counts, sum_seconds }
-    }
-
-    fn encode(&self, family: &mut MetricEncoder<'_>, labels: &[(&str, &str)]) -> fmt::Result {
-        let bounds = BOUNDS.iter().copied().chain([f64::INFINITY]);
-        let buckets: Vec<(f64, u64)> = bounds.zip(self.counts.iter().copied()).collect();
-        let count = self.counts.iter().sum();
-        let labels: Vec<(&str, &str)> = labels.to_vec();
-        family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(self.sum_seconds, count, &buckets, None)
-    }
 }
 
 impl Collector for Snapshot {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         self.encode_loop(&mut encoder)?;
         self.encode_services(&mut encoder)?;
-        self.encode_requests(&mut encoder)?;
-        self.encode_versions(&mut encoder)?;
+        self.requests.encode(&mut encoder)?;
         self.encode_proxied(&mut encoder)?;
         self.encode_datagrams(&mut encoder)?;
         self.encode_external_endpoints(&mut encoder)?;
@@ -329,80 +243,6 @@ impl Snapshot {
             let labels = [("service", status.service.as_str()), ("replica", replica.as_str())];
             let seconds = throttling.waited_seconds;
             write_counter(&mut waited, &labels, &seconds)?;
-        }
-        Ok(())
-    }
-
-    fn encode_requests(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let of_services = || self.requests.iter().filter(|requests| requests.replica.is_none());
-        let mut answered = counter(encoder, "homeostat_requests", "Responses to clients, by status class")?;
-        for requests in of_services() {
-            for (class, count) in STATUS_CLASSES.iter().zip(&requests.status) {
-                let labels = [("service", requests.service.as_str()), ("status", *class)];
-                write_counter(&mut answered, &labels, count)?;
-            }
-        }
-        let name = "homeostat_replica_requests";
-        let mut answered = counter(encoder, name, "Responses of replicas to the proxy, by status class")?;
-        for requests in &self.requests {
-            let Some(replica) = &requests.replica else { continue };
-            for (class, count) in STATUS_CLASSES.iter().zip(&requests.status) {
-                let labels = [
-                    ("service", requests.service.as_str()),
-                    ("replica", replica.as_str()),
-                    ("status", *class),
-                ];
-                write_counter(&mut answered, &labels, count)?;
-            }
-        }
-        let mut retries =
-            counter(encoder, "homeostat_request_retries", "Requests that were retried at another replica")?;
-        for requests in of_services() {
-            let labels = [("service", requests.service.as_str())];
-            write_counter(&mut retries, &labels, &requests.retries)?;
-        }
-        let mut failures =
-            counter(encoder, "homeostat_request_failures", "Requests without a complete response")?;
-        for requests in of_services() {
-            let labels = [("service", requests.service.as_str())];
-            write_counter(&mut failures, &labels, &requests.failures)?;
-        }
-        let name = "homeostat_request_duration_seconds";
-        let help = "Time from the headers of a request to the end of its response";
-        let mut latency = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
-        for requests in of_services() {
-            requests.latency.encode(&mut latency, &[("service", requests.service.as_str())])?;
-        }
-        Ok(())
-    }
-
-    fn encode_versions(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let name = "homeostat_version_requests";
-        let help = "Responses of the replicas of a version to the proxy, by status class";
-        let mut answered = counter(encoder, name, help)?;
-        for (version, requests) in &self.versions {
-            for (class, count) in STATUS_CLASSES.iter().zip(&requests.status) {
-                let version = version.to_string();
-                let labels =
-                    [("service", requests.service.as_str()), ("generation", &version), ("status", *class)];
-                write_counter(&mut answered, &labels, count)?;
-            }
-        }
-        let name = "homeostat_version_request_failures";
-        let mut failures =
-            counter(encoder, name, "Requests to replicas of a version without a complete response")?;
-        for (version, requests) in &self.versions {
-            let version = version.to_string();
-            let labels = [("service", requests.service.as_str()), ("generation", version.as_str())];
-            write_counter(&mut failures, &labels, &requests.failures)?;
-        }
-        let name = "homeostat_version_request_duration_seconds";
-        let help = "Time from sending a request to a replica of a version to the end of its response";
-        let mut latency = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
-        for (version, requests) in &self.versions {
-            let version = version.to_string();
-            let labels = [("service", requests.service.as_str()), ("generation", version.as_str())];
-            requests.latency.encode(&mut latency, &labels)?;
         }
         Ok(())
     }
@@ -603,7 +443,7 @@ impl Snapshot {
         let help = "Time from the headers of a request of a route to the end of its response";
         let mut latency = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
         for route in &self.routes {
-            Latencies::of(&route.latency).encode(&mut latency, &[("route", &*route.route)])?;
+            Latencies::of(&route.latency, FINE).encode(&mut latency, &[("route", &*route.route)])?;
         }
         let name = "homeostat_route_requests_over_rate";
         let mut over_rate =
@@ -670,27 +510,9 @@ fn write_gauge(
 
 #[cfg(test)]
 mod tests {
-    use proxy::{EndpointId, EndpointState, Ramp, Weight};
+    use proxy::{Counts, ServiceTraffic, VersionTraffic};
 
     use super::*;
-
-    #[test]
-    fn the_incarnations_of_a_replica_are_one_series() {
-        let life = |incarnation: u32, good: u64| EndpointTraffic {
-            id: EndpointId { ordinal: 0, incarnation },
-            address: ([127, 0, 0, 1], 1).into(),
-            zone: None,
-            weight: Weight::ONE,
-            state: EndpointState::Draining,
-            ejection: None,
-            ramp: Ramp::FULL,
-            in_flight: 0,
-            counts: Counts { status: [0, good, 0, 0, 1], ..Counts::default() },
-        };
-        let sums = by_ordinal(&[life(1, 5), life(2, 7)]);
-        assert_eq!(sums.len(), 1);
-        assert_eq!(sums[&0].status, [0, 12, 0, 0, 2]);
-    }
 
     fn external_endpoint() -> v1::ElsewhereEndpoint {
         v1::ElsewhereEndpoint {
@@ -709,7 +531,14 @@ mod tests {
 
     #[test]
     fn a_service_without_traffic_has_all_histogram_buckets() {
-        let requests = vec![requests_of("shop", None, &Counts::default())];
+        let counts = Counts { failures: 2, ..Counts::default() };
+        let version = VersionTraffic { version: 7, counts, ..VersionTraffic::default() };
+        let mut requests = Requests::default();
+        requests.add(&ServiceTraffic {
+            service: "shop".into(),
+            versions: vec![version],
+            ..ServiceTraffic::default()
+        });
         let refused = v1::Refused { no_replica: 0, over_limit: 3, shed: 5 };
         let adaptive = Some(v1::Adaptive { limit: 24, ..v1::Adaptive::default() });
         let proxied = v1::Proxied { refused, adaptive, hedges: 8, hedges_won: 6, ..v1::Proxied::default() };
@@ -720,7 +549,6 @@ mod tests {
             events: BTreeMap::new(),
             services: Vec::new(),
             requests,
-            versions: vec![(7, requests_of("shop", None, &Counts { failures: 2, ..Counts::default() }))],
             proxied: vec![("shop".into(), proxied)],
             tls: vec![Tls { service: "shop".into(), handshake_failures: 3 }],
             certificates: vec![CertificateExpiry { label: "route", name: "front".into(), not_after: 7 }],

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 
 use crate::admission::InFlightPermit;
 use crate::route::{EndpointRoute, EndpointState, Origin};
-use crate::traffic::Shard;
+use crate::traffic::{Counts, Shard, sum};
 
 #[derive(Debug)]
 pub(crate) struct Endpoint {
@@ -26,6 +26,7 @@ pub(crate) struct Endpoint {
     /// A [`PeakEwma`]. Two workers may overwrite each other's sample: a mean tolerates the loss of one.
     latency: AtomicU64,
     failures_in_a_row: AtomicU32,
+    ejections: AtomicU64,
     /// Notified when the last request of an endpoint that is not serving ends.
     drained: Notify,
 }
@@ -47,6 +48,7 @@ impl Endpoint {
             in_flight: AtomicU32::new(0),
             latency: AtomicU64::new(PeakEwma::default().to_bits()),
             failures_in_a_row: AtomicU32::new(0),
+            ejections: AtomicU64::new(0),
             drained: Notify::new(),
         }
     }
@@ -120,9 +122,15 @@ impl Endpoint {
         self.observe(|mean| mean.observe_failure(now, latency));
     }
 
-    /// Resets the failures in a row, so that an ejected endpoint starts at zero when it returns.
-    pub(crate) fn reset_failures(&self) {
+    /// Counts an ejection, and resets the failures in a row, so that the endpoint starts at zero when it returns.
+    pub(crate) fn ejected(&self) {
+        self.ejections.fetch_add(1, Ordering::Relaxed);
         self.failures_in_a_row.store(0, Ordering::Relaxed);
+    }
+
+    /// The sums of its counters.
+    pub(crate) fn counts(&self) -> Counts {
+        Counts { ejections: self.ejections.load(Ordering::Relaxed), ..sum(&self.shards) }
     }
 
     fn observe(&self, fold: impl FnOnce(PeakEwma) -> PeakEwma) {

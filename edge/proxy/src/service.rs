@@ -22,7 +22,7 @@ use crate::route::{
 use crate::router::Router;
 use crate::shedder::Shedder;
 use crate::tls::Terminator;
-use crate::traffic::{Datagrams, ServiceLoad, ServiceTraffic, Shard, ZonePreference, sum};
+use crate::traffic::{Counts, Datagrams, ServiceLoad, ServiceTraffic, Shard, ZonePreference, sum};
 
 mod members;
 
@@ -51,6 +51,8 @@ pub(crate) struct Service {
     snapshot: ArcSwap<Snapshot>,
     members: Mutex<Members>,
     closing: AtomicBool,
+    /// How often an endpoint was ejected.
+    ejections: AtomicU64,
     /// The highest number of requests in [`ServiceLoad`] so far: it is the difference of two counters that are not read atomically, but must not
     /// decrease.
     requests_max: AtomicU64,
@@ -130,6 +132,7 @@ impl Service {
             snapshot: ArcSwap::from_pointee(members.snapshot(clock.now())),
             members: Mutex::new(members),
             closing: AtomicBool::new(false),
+            ejections: AtomicU64::new(0),
             requests_max: AtomicU64::new(0),
             review_at_ms: AtomicU64::new(u64::MAX),
         }
@@ -212,7 +215,7 @@ impl Service {
         }
     }
 
-    /// Logs the verdict on an endpoint, and resets the failures of an ejected one; returns whether it was ejected.
+    /// Logs the verdict on an endpoint, and counts an ejection; returns whether it was ejected.
     fn apply_verdict(&self, members: &Members, id: EndpointId, verdict: Verdict) -> bool {
         match verdict {
             Verdict::Ejected { .. } => {
@@ -222,8 +225,8 @@ impl Service {
                 let member = members.current.iter().find(|m| m.endpoint.id == id);
                 let address = member.map(|m| tracing::field::display(m.endpoint.address));
                 tracing::warn!(service = %self.name, endpoint = %id, address, lasting, reason = cause, "endpoint_ejected");
-                // This affects only the length of its next ejection.
-                member.inspect(|m| m.endpoint.reset_failures());
+                self.ejections.fetch_add(1, Ordering::Relaxed);
+                member.inspect(|m| m.endpoint.ejected());
                 true
             }
             Verdict::NotEjected(reason) => {
@@ -270,7 +273,7 @@ impl Service {
         let datagrams = is_udp.then(|| datagrams(&self.shards, members.in_flight()));
         ServiceTraffic {
             service: Arc::clone(&self.name),
-            counts: sum(&self.shards),
+            counts: Counts { ejections: self.ejections.load(Ordering::Relaxed), ..sum(&self.shards) },
             unavailable: self.shards.iter().map(|s| s.unavailable.get()).sum(),
             over_limit: self.shards.iter().map(|s| s.over_limit.get()).sum(),
             shed: self.shards.iter().map(|s| s.shed.get()).sum(),

@@ -17,7 +17,7 @@ use crate::route::EndpointState;
 mod tests;
 
 /// The traffic of one service since it was first set; all numbers only grow, except those that are about now.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct ServiceTraffic {
     /// Its name.
     pub service: Arc<str>,
@@ -88,6 +88,8 @@ pub struct VersionTraffic {
     pub version: u64,
     /// Endpoints of it that get requests now.
     pub serving: usize,
+    /// Requests that its endpoints answer now.
+    pub in_flight: u32,
     /// Each attempt at a request once.
     pub counts: Counts,
 }
@@ -112,6 +114,7 @@ impl Counts {
         self.retries += more.retries;
         self.connect_failures += more.connect_failures;
         self.failures += more.failures;
+        self.ejections += more.ejections;
     }
 
     /// Attempts at an endpoint that it answered 5xx or not at all, or for which it could not be reached.
@@ -206,6 +209,8 @@ pub struct Counts {
     pub connect_failures: u64,
     /// Requests sent that got no complete response: truncated, malformed or too late.
     pub failures: u64,
+    /// How often an endpoint was ejected, because it failed or was slow.
+    pub ejections: u64,
 }
 
 /// The traffic of one route since it was first set; all numbers only grow.

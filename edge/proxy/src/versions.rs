@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::endpoint::Endpoint;
 use crate::route::EndpointState;
-use crate::traffic::{Counts, VersionTraffic, sum};
+use crate::traffic::{Counts, VersionTraffic};
 
 /// Versions whose counters are kept: the one that runs, the one before, and some more for a history of rollouts and rollbacks. Each takes 3 KiB.
 const VERSIONS_MAX: usize = 8;
@@ -17,7 +17,7 @@ pub(crate) struct Versions(BTreeMap<u64, Counts>);
 impl Versions {
     /// Adds the counters of an endpoint that is about to be dropped. Beyond [`VERSIONS_MAX`] the oldest version is forgotten.
     pub(crate) fn absorb(&mut self, endpoint: &Endpoint) {
-        self.0.entry(endpoint.version).or_default().merge(&sum(&endpoint.shards));
+        self.0.entry(endpoint.version).or_default().merge(&endpoint.counts());
         while self.0.len() > VERSIONS_MAX {
             self.0.pop_first();
         }
@@ -25,15 +25,21 @@ impl Versions {
 
     /// The sums including those of present endpoints, oldest version first.
     pub(crate) fn with<'a>(&self, endpoints: impl Iterator<Item = &'a Arc<Endpoint>>) -> Vec<VersionTraffic> {
-        let gone = self.0.iter().map(|(version, counts)| (*version, (0, counts.clone())));
-        let mut all: BTreeMap<u64, (usize, Counts)> = gone.collect();
+        let traffic = |version, counts: &Counts| VersionTraffic {
+            version,
+            counts: counts.clone(),
+            ..VersionTraffic::default()
+        };
+        let gone = self.0.iter().map(|(version, counts)| (*version, traffic(*version, counts)));
+        let mut all: BTreeMap<u64, VersionTraffic> = gone.collect();
         for endpoint in endpoints {
-            let (serving, counts) = all.entry(endpoint.version).or_default();
-            *serving += usize::from(endpoint.state() == EndpointState::Serving);
-            counts.merge(&sum(&endpoint.shards));
+            let version = endpoint.version;
+            let sums = all.entry(version).or_insert_with(|| traffic(version, &Counts::default()));
+            sums.serving += usize::from(endpoint.state() == EndpointState::Serving);
+            sums.in_flight += endpoint.in_flight();
+            sums.counts.merge(&endpoint.counts());
         }
-        let of_version = |(version, (serving, counts))| VersionTraffic { version, serving, counts };
-        all.into_iter().map(of_version).collect()
+        all.into_values().collect()
     }
 }
 
@@ -64,9 +70,11 @@ mod tests {
         new.set_state(EndpointState::Serving);
         let mut versions = Versions::default();
         assert_eq!(answers(&versions.with([&old, &new].into_iter())), [(3, 0, 10), (4, 1, 1)]);
+        old.ejected();
         versions.absorb(&old);
         assert_eq!(answers(&versions.with([&new].into_iter())), [(3, 0, 10), (4, 1, 1)]);
-        assert_eq!(versions.with([].into_iter())[0].counts.latency.count(), 10);
+        let kept = &versions.with([].into_iter())[0].counts;
+        assert_eq!((kept.latency.count(), kept.ejections), (10, 1));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::Snapshot;
 use crate::endpoint::Endpoint;
 use crate::latency_windows::LatencyWindows;
 use crate::route::{EndpointRoute, EndpointState, Origin, ServiceRoute};
-use crate::traffic::{Ejection, EndpointTraffic, sum};
+use crate::traffic::{Ejection, EndpointTraffic};
 use crate::versions::Versions;
 
 /// The endpoints of a service, with their state.
@@ -137,7 +137,7 @@ impl Members {
             }),
             ramp: self.ramp(member, now),
             in_flight: e.in_flight(),
-            counts: sum(&e.shards),
+            counts: e.counts(),
         }
     }
 
