@@ -32,6 +32,15 @@ const LENGTH_MIN: u64 = 256;
 /// Compressed bytes that are collected before they are forwarded, as long as more is available.
 const PIECE: usize = 16 * 1024;
 
+/// Digests of the bytes that were received: of the content (RFC 1864; RFC 9530, section 2), or of the representation with its content coding
+/// (RFC 3230; RFC 9530, section 3). They are wrong for the compressed ones, and a digest of those is known only after their end.
+const DIGESTS: [HeaderName; 4] = [
+    HeaderName::from_static("content-digest"),
+    HeaderName::from_static("content-md5"),
+    HeaderName::from_static("digest"),
+    HeaderName::from_static("repr-digest"),
+];
+
 /// Content types that compress well, besides `text/…` and those that end with `+json` or `+xml`.
 const TYPES: [&str; 7] = [
     "application/javascript",
@@ -79,6 +88,7 @@ pub(super) fn compress(
     headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     headers.remove(CONTENT_LENGTH);
     headers.remove(ACCEPT_RANGES);
+    remove_digests(headers);
     weaken(headers);
     answer.map(|source| {
         let encoder = Some(GzEncoder::new(Vec::new(), Compression::fast()));
@@ -107,6 +117,12 @@ fn is_compressible(answer: &mut Answer<ResponseBody>) -> bool {
 fn is_text(content_type: &str) -> bool {
     let name = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     name.starts_with("text/") || name.ends_with("+json") || name.ends_with("+xml") || TYPES.contains(&&*name)
+}
+
+fn remove_digests(headers: &mut HeaderMap) {
+    for name in &DIGESTS {
+        headers.remove(name);
+    }
 }
 
 /// Makes an `ETag` weak: the content is equivalent, but not byte for byte. Source: RFC 9110, section 8.8.1.
@@ -151,6 +167,7 @@ impl Gzip {
                     }
                     Err(frame) => {
                         self.trailers = frame.into_trailers().ok();
+                        self.trailers.as_mut().map(remove_digests);
                         return self.finish();
                     }
                 },

@@ -574,12 +574,18 @@ fn decompressed(bytes: &[u8]) -> String {
     text
 }
 
+/// Headers with digests of the bytes that an endpoint sends.
+const DIGESTS: [&str; 4] = ["content-digest", "content-md5", "digest", "repr-digest"];
+
 #[tokio::test]
 async fn text_is_compressed_for_clients_that_accept_gzip() {
     let shop = Backend::http(|request: Request<hyper::body::Incoming>| async move {
         let text =
             if request.uri().path() == "/short" { "short".to_owned() } else { "all work ".repeat(20_000) };
-        let answer = Response::builder().header("etag", "\"1\"").header("accept-ranges", "bytes");
+        let mut answer = Response::builder().header("etag", "\"1\"").header("accept-ranges", "bytes");
+        for name in DIGESTS {
+            answer = answer.header(name, "sha-256=:x:");
+        }
         let answer = match request.uri().path() {
             "/png" => answer.header("content-type", "image/png"),
             "/packed" => answer.header("content-type", "text/plain").header("content-encoding", "br"),
@@ -609,11 +615,13 @@ async fn text_is_compressed_for_clients_that_accept_gzip() {
     assert_eq!(header(&packed, "vary").as_deref(), Some("accept-encoding"));
     assert_eq!(header(&packed, "etag").as_deref(), Some("W/\"1\""));
     assert_eq!((header(&packed, "content-length"), header(&packed, "accept-ranges")), (None, None));
+    assert_eq!(DIGESTS.map(|name| header(&packed, name)), [const { None }; 4], "they are of other bytes");
     assert!(packed.body().len() < 10_000, "{}", packed.body().len());
     assert_eq!(decompressed(packed.body()), "all work ".repeat(20_000));
     let plain = client.send(with("/", "br")).await.unwrap();
     assert_eq!((header(&plain, "content-encoding"), plain.body().len()), (None, 180_000));
     assert_eq!(header(&plain, "vary").as_deref(), Some("accept-encoding"), "a cache has to know");
+    assert!(DIGESTS.iter().all(|name| header(&plain, name).is_some()), "{plain:?}");
     let mut head = with("/", "gzip");
     *head.method_mut() = Method::HEAD;
     let head = client.send(head).await.unwrap();
