@@ -48,6 +48,7 @@ struct Snapshot {
     services: Vec<ServiceView>,
     requests: Requests,
     proxied: Vec<(String, v1::Proxied)>,
+    malformed: Vec<MalformedConnections>,
     tls: Vec<Tls>,
     certificates: Vec<CertificateExpiry>,
     /// External endpoints, with their services.
@@ -59,6 +60,14 @@ struct Snapshot {
     external: Vec<(String, v1::External)>,
     access_logs: Vec<AccessLogState>,
     sources: Vec<v1::MetricSource>,
+}
+
+/// The connections to one service that were closed because of what was received over them.
+#[derive(Debug)]
+struct MalformedConnections {
+    service: String,
+    http: u64,
+    proxy_header: u64,
 }
 
 /// The TLS counters of one service.
@@ -87,7 +96,7 @@ async fn take_snapshot(state: &State) -> Result<Snapshot, Failure> {
         .await?;
     let events = state.events_by_kind().clone();
     let (mut requests, mut proxied) = (Requests::default(), Vec::new());
-    let (mut tls, mut certificates) = (Vec::new(), Vec::new());
+    let (mut malformed, mut tls, mut certificates) = (Vec::new(), Vec::new(), Vec::new());
     let (mut endpoints, mut zones) = (Vec::new(), Vec::new());
     let now = state.handle.now().wall;
     for traffic in state.agent.traffic() {
@@ -97,6 +106,8 @@ async fn take_snapshot(state: &State) -> Result<Snapshot, Failure> {
         endpoints.extend(external.into_iter().map(|endpoint| (service.clone(), endpoint)));
         zones.extend(zone.map(|zone| (service.clone(), zone)));
         requests.add(&traffic);
+        let (http, proxy_header) = (traffic.malformed, traffic.proxy_header_failures);
+        malformed.push(MalformedConnections { service: service.clone(), http, proxy_header });
         if let Some(state) = state.agent.tls(&traffic.service) {
             tls.push(Tls { service: service.clone(), handshake_failures: traffic.handshake_failures });
             certificates.extend(expiry("service", &service, &state));
@@ -121,6 +132,7 @@ async fn take_snapshot(state: &State) -> Result<Snapshot, Failure> {
         services,
         requests,
         proxied,
+        malformed,
         tls,
         certificates,
         endpoints,
@@ -145,6 +157,7 @@ impl Collector for Snapshot {
         self.encode_proxied(&mut encoder)?;
         self.encode_datagrams(&mut encoder)?;
         self.encode_external_endpoints(&mut encoder)?;
+        self.encode_malformed(&mut encoder)?;
         self.encode_tls(&mut encoder)?;
         self.encode_routes(&mut encoder)?;
         self.encode_external_balancers(&mut encoder)?;
@@ -363,6 +376,17 @@ impl Snapshot {
         Ok(())
     }
 
+    fn encode_malformed(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Connections closed because what was received was not HTTP, or had no valid PROXY header";
+        let mut malformed = counter(encoder, "homeostat_connections_malformed", help)?;
+        for MalformedConnections { service, http, proxy_header } in &self.malformed {
+            for (reason, count) in [("http", http), ("proxy_header", proxy_header)] {
+                write_counter(&mut malformed, &[("service", service.as_str()), ("reason", reason)], count)?;
+            }
+        }
+        Ok(())
+    }
+
     fn encode_tls(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let help = "TLS handshakes that failed";
         let mut failures = counter(encoder, "homeostat_tls_handshake_failures", help)?;
@@ -550,6 +574,7 @@ mod tests {
             services: Vec::new(),
             requests,
             proxied: vec![("shop".into(), proxied)],
+            malformed: vec![MalformedConnections { service: "shop".into(), http: 1, proxy_header: 4 }],
             tls: vec![Tls { service: "shop".into(), handshake_failures: 3 }],
             certificates: vec![CertificateExpiry { label: "route", name: "front".into(), not_after: 7 }],
             endpoints: vec![("shop".into(), external_endpoint())],
@@ -570,6 +595,8 @@ mod tests {
         let line = "homeostat_requests_refused_total{service=\"shop\",reason=\"shed\"} 5";
         assert!(written.contains(line), "{written}");
         for line in [
+            "homeostat_connections_malformed_total{service=\"shop\",reason=\"http\"} 1",
+            "homeostat_connections_malformed_total{service=\"shop\",reason=\"proxy_header\"} 4",
             "homeostat_request_hedges_total{service=\"shop\"} 8",
             "homeostat_request_hedges_won_total{service=\"shop\"} 6",
             "homeostat_endpoint_requests_total{service=\"shop\",endpoint=\"10.0.0.7:80\",zone=\"b\",status=\"2xx\"} 5",

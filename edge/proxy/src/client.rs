@@ -140,11 +140,15 @@ impl Client {
                     proxied = Some(addresses);
                 }
                 Received::Local => {}
-                Received::Invalid => {
-                    self.shard().malformed.add(1);
+                Received::Invalid(error) => {
+                    self.shard().proxy_header_failures.add(1);
+                    let service = &self.local.service;
+                    if service.proxy_header_log.is_due(service.clock.now()) {
+                        tracing::info!(service = %service.name, %peer, %error, "proxy_header_refused");
+                    }
                     return Err(MissingProxyHeader);
                 }
-                Received::Closing => return Err(MissingProxyHeader),
+                Received::Nothing => return Err(MissingProxyHeader),
             }
         }
         // Services behind a shared listener may send PROXY headers, too.

@@ -39,6 +39,7 @@ mod clock;
 mod connection_limit;
 mod endpoint;
 mod latency_windows;
+mod log_interval;
 mod service;
 mod shedder;
 mod versions;

@@ -7,7 +7,8 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::task::{Poll, ready};
 
-use proxy_header::{Error, ParseConfig, ProxiedAddress, ProxyHeader};
+use proxy_header::{ParseConfig, ProxiedAddress, ProxyHeader};
+use thiserror::Error;
 use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 
@@ -40,9 +41,20 @@ pub(crate) enum Received {
     /// A header which marks the connection as the sender's own, such as a health check.
     Local,
     /// No valid header, or not in time.
-    Invalid,
-    /// The service is closing.
-    Closing,
+    Invalid(HeaderError),
+    /// The client has disconnected without sending anything, as a port check does, or the service is closing.
+    Nothing,
+}
+
+/// Why there is no valid header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub(crate) enum HeaderError {
+    #[error("the connection does not begin with a PROXY header")]
+    Malformed,
+    #[error("the client disconnected within its PROXY header")]
+    Truncated,
+    #[error("no complete PROXY header was received in time")]
+    TimedOut,
 }
 
 /// Reads the header of a connection, and not a byte more.
@@ -56,17 +68,18 @@ pub(crate) async fn read_header(
         timer.register(cx);
         loop {
             if timer.is_expired() {
-                return Poll::Ready(Received::Invalid);
+                return Poll::Ready(Received::Invalid(HeaderError::TimedOut));
             }
             let mut space = [0; HEADER_BYTES_MAX];
             let mut piece = ReadBuf::new(&mut space[buffered.len()..]);
             let peeked = stream.poll_peek(cx, &mut piece);
             if peeked.is_pending() && is_closing() {
-                return Poll::Ready(Received::Closing);
+                return Poll::Ready(Received::Nothing);
             }
             let size = match ready!(peeked) {
                 Ok(size) if size > 0 => size,
-                Ok(_) | Err(_) => return Poll::Ready(Received::Invalid),
+                Ok(_) | Err(_) if buffered.is_empty() => return Poll::Ready(Received::Nothing),
+                Ok(_) | Err(_) => return Poll::Ready(Received::Invalid(HeaderError::Truncated)),
             };
             // Of the peeked bytes only the header is consumed.
             let before = buffered.len();
@@ -74,11 +87,11 @@ pub(crate) async fn read_header(
             let config = ParseConfig { include_tlvs: false, ..ParseConfig::default() };
             let (header_len, outcome) = match ProxyHeader::parse(&buffered, config) {
                 Ok((header, length)) => (length - before, Some(received(&header))),
-                Err(Error::BufferTooShort) if buffered.len() < HEADER_BYTES_MAX => (size, None),
-                Err(_) => return Poll::Ready(Received::Invalid),
+                Err(proxy_header::Error::BufferTooShort) if buffered.len() < HEADER_BYTES_MAX => (size, None),
+                Err(_) => return Poll::Ready(Received::Invalid(HeaderError::Malformed)),
             };
             if stream.try_read(&mut space[..header_len]).ok() != Some(header_len) {
-                return Poll::Ready(Received::Invalid);
+                return Poll::Ready(Received::Invalid(HeaderError::Truncated));
             }
             if let Some(outcome) = outcome {
                 return Poll::Ready(outcome);

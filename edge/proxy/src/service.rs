@@ -14,6 +14,7 @@ use crate::admission::InFlightCounter;
 use crate::clock::Clock;
 use crate::connection_limit::ConnectionLimit;
 use crate::endpoint::Endpoint;
+use crate::log_interval::LogInterval;
 use crate::proxy_protocol::{OutgoingHeader, ProxiedAddresses};
 use crate::route::{
     EndpointState, Forwarded, HashKey, Limits, Origin, Protocol, ProxyProtocol, ServicePort, ServiceRoute,
@@ -40,6 +41,8 @@ pub(crate) struct Service {
     pub(crate) waiting: AtomicU32,
     pub(crate) requests_in_flight: InFlightCounter,
     pub(crate) shedder: Shedder,
+    /// Of connections without the required PROXY header.
+    pub(crate) proxy_header_log: LogInterval,
     /// Terminates the TLS of clients; `None` for a service without TLS.
     terminator: ArcSwapOption<Terminator>,
     /// Where requests of its own listener are logged.
@@ -125,6 +128,7 @@ impl Service {
             waiting: AtomicU32::new(0),
             requests_in_flight: InFlightCounter::default(),
             shedder,
+            proxy_header_log: LogInterval::default(),
             terminator: ArcSwapOption::empty(),
             access_log: ArcSwapOption::empty(),
             router,
@@ -281,6 +285,7 @@ impl Service {
             hedges_won: self.shards.iter().map(|s| s.hedges_won.get()).sum(),
             adaptive: self.shedder.adaptive(),
             malformed: self.shards.iter().map(|s| s.malformed.get()).sum(),
+            proxy_header_failures: self.shards.iter().map(|s| s.proxy_header_failures.get()).sum(),
             handshake_failures: self.shards.iter().map(|s| s.handshake_failures.get()).sum(),
             broken_off: self.shards.iter().map(|s| s.broken_off.get()).sum(),
             datagrams,

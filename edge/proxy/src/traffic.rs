@@ -35,8 +35,10 @@ pub struct ServiceTraffic {
     pub hedges_won: u64,
     /// The adaptive limit of requests that await an answer; `None` if there is none.
     pub adaptive: Option<AdaptiveState>,
-    /// Connections closed because what was received was not HTTP, or lacked a required PROXY header.
+    /// Connections closed because what was received was not HTTP.
     pub malformed: u64,
+    /// Connections closed because they did not begin with the required PROXY header, or not in time.
+    pub proxy_header_failures: u64,
     /// TLS handshakes that failed: what was received was not TLS, no parameters were agreed on, or it timed out.
     pub handshake_failures: u64,
     /// Responses below 500 that ended prematurely: a failure for their clients that no status shows.

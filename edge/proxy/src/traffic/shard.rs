@@ -75,6 +75,7 @@ pub(crate) struct Shard {
     pub(crate) hedges: Counter,
     pub(crate) hedges_won: Counter,
     pub(crate) malformed: Counter,
+    pub(crate) proxy_header_failures: Counter,
     pub(crate) handshake_failures: Counter,
     pub(crate) broken_off: Counter,
     /// Requests that went first to an external endpoint.

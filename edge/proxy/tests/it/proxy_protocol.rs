@@ -116,7 +116,11 @@ async fn connections_without_a_header_are_closed_and_counted() {
     for header in wrong {
         assert_eq!(send_raw(fixture.address, header).await, "", "{header:?}");
     }
-    assert_eq!((fixture.traffic().malformed, fixture.traffic().counts.requests), (5, 0));
+    // A port check sends nothing, and is none of them.
+    drop(TcpStream::connect(fixture.address).await.unwrap());
+    assert_eq!(send_raw(fixture.address, b"").await, "", "a silent connection is closed in time");
+    let traffic = fixture.traffic();
+    assert_eq!((traffic.proxy_header_failures, traffic.malformed, traffic.counts.requests), (6, 0, 0));
 }
 
 #[tokio::test]
