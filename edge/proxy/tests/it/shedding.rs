@@ -1,127 +1,142 @@
 //! Load shedding: an overloaded service gets as many requests as it can handle, and the others are answered 503 at once.
 
+use std::collections::VecDeque;
 use std::num::NonZeroU32;
-use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::{Arc, Mutex};
 
 use proxy::{AdaptivePolicy, Limits};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::kit::*;
 use crate::upgrading::{UPGRADE, echo};
 
-/// What a service that does one thing at a time has done.
+/// More than the limit is at first, so that requests are refused from the beginning.
+const CLIENTS: usize = 32;
+
+/// A service that answers one request at a time, and its clients, each of which sends the next request once the last one was answered.
+///
+/// It proceeds in rounds: the request that has waited longest is answered, and one of the clients that were refused tries again. A round ends
+/// when every client has a request at the service or was refused. So how many requests wait, and how long in rounds, does not depend on the
+/// speed of the machine, and all rounds are the same amount of work.
 #[derive(Default)]
-struct Done {
-    answers: AtomicUsize,
-    /// Times when it could have done something and had nothing to do.
-    idle: AtomicUsize,
+struct Rounds {
+    /// What answers the requests at the service, in the order in which they came.
+    waiting: Mutex<VecDeque<oneshot::Sender<()>>>,
+    /// Clients that were refused and have not tried again.
+    refused: AtomicUsize,
+    /// Answers with 503.
+    refusals: AtomicU64,
+    /// Notified when a request has come to the service, or was refused.
+    changed: Notify,
+    /// Lets one refused client try again.
+    retry: Notify,
 }
 
-/// Answers one request at each tick, in the order in which they came.
-async fn one_at_a_time(tick: Duration) -> (Backend, Arc<Done>, JoinSet<()>) {
-    let (sender, mut waiting) = mpsc::unbounded_channel::<oneshot::Sender<()>>();
-    let (done, mut worker) = (Arc::new(Done::default()), JoinSet::new());
-    let seen = Arc::clone(&done);
-    worker.spawn(async move {
-        let mut ticks = interval(tick);
-        // When the machine stalls, so does the service: it does not catch up with a burst.
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+impl Rounds {
+    async fn service(self: Arc<Self>) -> Backend {
+        Backend::http(move |_request| {
+            let (turn, answered) = oneshot::channel();
+            self.waiting.lock().unwrap().push_back(turn);
+            self.changed.notify_one();
+            async move {
+                answered.await.expect("each request is answered in its turn");
+                empty(204)
+            }
+        })
+        .await
+    }
+
+    async fn client(self: Arc<Self>, mut client: Client) {
         loop {
-            ticks.tick().await;
-            match waiting.try_recv() {
-                Ok(turn) => {
-                    seen.answers.fetch_add(1, SeqCst);
-                    // One whose client has left costs as much as any.
-                    let _ = turn.send(());
+            match client.get("/").await.unwrap().status().as_u16() {
+                204 => {}
+                503 => {
+                    self.refusals.fetch_add(1, SeqCst);
+                    self.refused.fetch_add(1, SeqCst);
+                    self.changed.notify_one();
+                    self.retry.notified().await;
                 }
-                Err(_) => _ = seen.idle.fetch_add(1, SeqCst),
+                other => panic!("status {other}"),
             }
         }
-    });
-    let backend = Backend::http(move |_request| {
-        let (turn, my_turn) = oneshot::channel();
-        sender.send(turn).expect("the worker is there");
-        async move {
-            my_turn.await.expect("the worker is there");
-            empty(204)
+    }
+
+    /// Waits until every client has a request at the service or was refused; returns how many requests wait there.
+    async fn settled(&self) -> usize {
+        within(async {
+            loop {
+                let (waiting, refused) = (self.waiting.lock().unwrap().len(), self.refused.load(SeqCst));
+                if waiting + refused == CLIENTS {
+                    return waiting;
+                }
+                self.changed.notified().await;
+            }
+        })
+        .await
+    }
+
+    /// Begins a round.
+    fn answer_one(&self) {
+        let first = self.waiting.lock().unwrap().pop_front();
+        if self.refused.load(SeqCst) > 0 {
+            self.refused.fetch_sub(1, SeqCst);
+            self.retry.notify_one();
         }
-    })
-    .await;
-    (backend, done, worker)
+        first.expect("the service is never idle").send(()).expect("its client waits for the answer");
+    }
+
+    /// Plays so many rounds; returns how many requests were at the service in the median of them.
+    async fn play(&self, rounds: usize) -> usize {
+        let mut waiting = Vec::new();
+        for _ in 0..rounds {
+            self.answer_one();
+            waiting.push(self.settled().await);
+        }
+        waiting.sort_unstable();
+        waiting[rounds / 2]
+    }
 }
 
-/// The result of a flood of requests.
+/// A flood of requests that has begun.
 struct Flood {
-    /// Of good answers.
-    median: Duration,
-    /// The share of its time in which the service had something to do.
-    busy: f64,
-    refused: usize,
+    rounds: Arc<Rounds>,
     fixture: Fixture,
+    _backend: Backend,
+    _clients: JoinSet<()>,
 }
 
-/// Many clients send requests to a service that processes one at a time, each client the next one after its answer.
 async fn flood(adaptive: Option<AdaptivePolicy>) -> Flood {
-    const CLIENTS: usize = 64;
-    const ANSWERS: [usize; 2] = [1_500, 3_000];
-    let tick = Duration::from_millis(2);
-    let (backend, done, _worker) = one_at_a_time(tick).await;
+    let rounds = Arc::new(Rounds::default());
+    let backend = Arc::clone(&rounds).service().await;
     let fixture = Fixture::with(&[backend.address], |_, route| {
         route.limits = Limits { adaptive, ..Limits::default() };
     });
     let mut clients = JoinSet::new();
     for _ in 0..CLIENTS {
-        let (mut client, done) = (fixture.client().await, Arc::clone(&done));
-        clients.spawn(async move {
-            let mut again = interval(tick * 4);
-            let (mut latencies, mut refused) = (Vec::new(), 0);
-            while done.answers.load(SeqCst) < ANSWERS[1] {
-                let is_counted = done.answers.load(SeqCst) >= ANSWERS[0];
-                let begun = Instant::now();
-                match client.get("/").await.unwrap().status().as_u16() {
-                    204 if is_counted => latencies.push(begun.elapsed()),
-                    204 => {}
-                    503 => {
-                        refused += usize::from(is_counted);
-                        again.tick().await;
-                    }
-                    other => panic!("status {other}"),
-                }
-            }
-            (latencies, refused)
-        });
+        clients.spawn(Arc::clone(&rounds).client(fixture.client().await));
     }
-    until(|| done.answers.load(SeqCst) >= ANSWERS[0]).await;
-    let idle = done.idle.load(SeqCst);
-    let (mut latencies, mut refused) = (Vec::new(), 0);
-    while let Some(client) = within(clients.join_next()).await {
-        let (some, not) = client.unwrap();
-        latencies.extend(some);
-        refused += not;
-    }
-    let idle = (done.idle.load(SeqCst) - idle) as f64;
-    let answers = (ANSWERS[1] - ANSWERS[0]) as f64;
-    latencies.sort_unstable();
-    Flood { median: latencies[latencies.len() / 2], busy: answers / (answers + idle), refused, fixture }
+    rounds.settled().await;
+    Flood { rounds, fixture, _backend: backend, _clients: clients }
 }
 
 #[tokio::test]
-async fn under_overload_admitted_requests_are_faster_without_less_goodput() {
-    let (shed, open) = tokio::join!(flood(Some(AdaptivePolicy::default())), flood(None));
-    let limit = shed.fixture.traffic().adaptive.unwrap().limit;
-    assert!(shed.median * 3 < open.median, "{:?} and {:?} at limit {limit}", shed.median, open.median);
-    assert!(shed.busy > 0.6, "busy for {} of its time at limit {limit}", shed.busy);
-    assert_eq!((open.refused, open.fixture.traffic().adaptive), (0, None));
+async fn under_overload_few_requests_wait_at_the_service_and_it_is_never_idle() {
+    let shed = flood(Some(AdaptivePolicy::default())).await;
+    // The limit begins above this, and has to be found.
+    within(async { while shed.rounds.play(300).await > CLIENTS / 2 {} }).await;
     let traffic = shed.fixture.traffic();
-    assert!(traffic.shed >= shed.refused as u64 && shed.refused > 0);
+    assert_eq!(traffic.shed, shed.rounds.refusals.load(SeqCst));
     assert_eq!((traffic.over_limit, traffic.unavailable), (0, 0), "they are counted as what they are");
+
+    let unlimited = flood(None).await;
+    assert_eq!(unlimited.rounds.play(50).await, CLIENTS);
+    let traffic = unlimited.fixture.traffic();
+    assert_eq!((unlimited.rounds.refusals.load(SeqCst), traffic.shed, traffic.adaptive), (0, 0, None));
 }
 
 /// One request at a time, whatever is measured.
