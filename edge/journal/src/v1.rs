@@ -24,7 +24,6 @@ use model::memory::{
     HealingMemory, LOSSES_MAX, LossMemory, Memory, RestartMemory, STARTS_MAX, StartMemory, WARMUPS_MAX,
 };
 use model::name::{NodeName, ServiceName};
-use model::quantity::Bytes;
 use model::resource::{AutoscalerSpec, Quantity, Resources, ServiceSpec};
 use model::time::{Now, Time, Wall};
 use serde::{Deserialize, Serialize};
@@ -36,7 +35,7 @@ use crate::v1::measured::StoredMeasured;
 use crate::v1::policy::StoredPolicy;
 use crate::v1::scaling::{StoredFlaps, StoredScaling};
 use crate::v1::shadow::StoredShadow;
-use crate::v1::usage::{StoredThrottled, StoredThrottling, StoredUsage};
+use crate::v1::usage::{StoredThrottled, StoredThrottling, StoredUsage, StoredUsageSample};
 
 /// One record of the journal.
 #[derive(Serialize, Deserialize)]
@@ -134,14 +133,6 @@ enum StoredExitStatus {
     Code(i32),
     Signal(i32),
     Unknown,
-}
-
-#[derive(Serialize, Deserialize)]
-pub(crate) struct StoredUsageSample {
-    replica: (ServiceName, u32),
-    incarnation: u32,
-    cpu_us: u64,
-    memory: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -513,29 +504,6 @@ impl From<StoredObserved> for Observed {
             incarnation: Incarnation(observed.incarnation),
             generation: Generation(observed.generation),
             state,
-        }
-    }
-}
-
-impl From<&input::Usage> for StoredUsageSample {
-    fn from(usage: &input::Usage) -> Self {
-        Self {
-            replica: replica_pair(&usage.replica),
-            incarnation: usage.incarnation.0,
-            cpu_us: u64::try_from(usage.cpu_time.as_micros()).unwrap_or(u64::MAX),
-            memory: usage.memory.0,
-        }
-    }
-}
-
-impl From<StoredUsageSample> for input::Usage {
-    fn from(sample: StoredUsageSample) -> Self {
-        Self {
-            replica: replica_of(sample.replica),
-            incarnation: Incarnation(sample.incarnation),
-            cpu_time: Duration::from_micros(sample.cpu_us),
-            memory: Bytes(sample.memory),
-            throttling: None,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::rate::Rate;
-use crate::schedule::{Arrivals, Schedule};
+use crate::schedule::{Arrivals, Schedule, Segment};
 
 /// A rate for each moment from the start of a run to its end, made of straight lines.
 ///
@@ -58,39 +58,6 @@ pub struct FlashSale {
     pub fall: Duration,
     /// How long `base` lasts after the fall.
     pub tail: Duration,
-}
-
-/// A linear piece of the rate.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Segment {
-    /// When it begins, in seconds from the start of the run.
-    pub(crate) starts_at: f64,
-    /// How long it lasts, in seconds; more than zero.
-    pub(crate) seconds: f64,
-    /// Requests that are due before it begins.
-    pub(crate) requests_before: f64,
-    /// The rate at its beginning, in requests per second.
-    from: f64,
-    /// The rate at its end, in requests per second.
-    to: f64,
-}
-
-impl Segment {
-    /// Returns how many requests are due in it: the area under the line.
-    pub(crate) fn requests(&self) -> f64 {
-        f64::midpoint(self.from, self.to) * self.seconds
-    }
-
-    /// Returns how many seconds after its beginning `requests` of them are due.
-    ///
-    /// Solves `from·t + slope·t²/2 = requests` in the form `2c / (b + √(b² + 2ac))`, which neither divides by a
-    /// slope of zero nor subtracts numbers of near size.
-    pub(crate) fn seconds_until(&self, requests: f64) -> f64 {
-        let slope = (self.to - self.from) / self.seconds;
-        let root = (self.from * self.from + 2.0 * slope * requests).max(0.0).sqrt();
-        let divisor = self.from + root;
-        if divisor > 0.0 { (2.0 * requests / divisor).clamp(0.0, self.seconds) } else { 0.0 }
-    }
 }
 
 impl Profile {

@@ -5,118 +5,13 @@ use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
 
-use jiff::Timestamp;
-use thiserror::Error;
-
 use crate::rows::Rows;
+pub use crate::rows::{Row, RowProblem, TRACE_ROWS_MAX, TraceError};
 
 /// Recorded load, oldest first: at least one row, times strictly rising, values finite and not negative.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Trace {
     rows: Vec<Row>,
-}
-
-/// One row of a trace.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Row {
-    /// The start of the interval of the value.
-    pub at: Timestamp,
-    /// The recorded value, interpreted by [`Replay::reading`](crate::replay::Replay::reading).
-    pub value: f64,
-}
-
-/// The most rows of one trace.
-///
-/// 1,051,200 = two years of minutes. At 24 bytes a row that is 25 MB.
-pub const TRACE_ROWS_MAX: usize = 2 * 365 * 24 * 60;
-
-/// Why a trace could not be read. Nothing has changed.
-#[derive(Debug, Error)]
-pub enum TraceError {
-    /// The file could not be opened.
-    #[error("could not open the trace {name}; check the path and its permissions")]
-    Open {
-        /// The path of the trace.
-        name: String,
-        /// The error of the system.
-        source: std::io::Error,
-    },
-    /// The file could not be read to its end.
-    #[error("could not read the trace {name} to its end")]
-    Read {
-        /// The name of the trace.
-        name: String,
-        /// The error of the system.
-        source: std::io::Error,
-    },
-    /// A line is invalid.
-    #[error("could not read the trace {name}, line {line}: {problem}")]
-    Row {
-        /// The name of the trace.
-        name: String,
-        /// The line, counted from 1.
-        line: u64,
-        /// What is wrong with it.
-        problem: RowProblem,
-    },
-    /// No row at all.
-    #[error(
-        "the trace {name} has no row; a trace is one `timestamp,value` a line, such as 2024-05-01T12:00:00Z,250"
-    )]
-    Empty {
-        /// The name of the trace.
-        name: String,
-    },
-    /// More than [`TRACE_ROWS_MAX`] rows.
-    #[error(
-        "the trace {name} is longer than {TRACE_ROWS_MAX} rows; cut it, or sum its rows over longer intervals"
-    )]
-    TooLarge {
-        /// The name of the trace.
-        name: String,
-    },
-}
-
-/// What is wrong with one line of a trace.
-#[derive(Debug, Clone, PartialEq, Error)]
-pub enum RowProblem {
-    /// More than [`LINE_BYTES_MAX`](crate::rows::LINE_BYTES_MAX).
-    #[error(
-        "it is longer than {} bytes; a trace has one `timestamp,value` a line",
-        crate::rows::LINE_BYTES_MAX
-    )]
-    Length,
-    /// Bytes that are not text, or not CSV.
-    #[error("this is not UTF-8 text; a trace is a text file with one `timestamp,value` a line")]
-    Text,
-    /// Not two fields.
-    #[error("expected the two fields `timestamp,value`, found {found}")]
-    Fields {
-        /// How many there are.
-        found: usize,
-    },
-    /// The first field is not a time.
-    #[error("{text:?} is not a time; write RFC 3339, such as 2024-05-01T12:00:00Z, or seconds since 1970")]
-    Time {
-        /// The beginning of the field.
-        text: String,
-    },
-    /// The second field is not a number, or one that is negative or infinite.
-    #[error("{text:?} is not an amount of load; write a number of zero or more")]
-    Value {
-        /// The beginning of the field.
-        text: String,
-    },
-    /// Not later than the row before.
-    #[error(
-        "{at} does not come after {before}, the time of the row before; sort the trace and keep one row a time"
-    )]
-    Order {
-        /// The time of this row.
-        at: Timestamp,
-        /// The time of the row before.
-        before: Timestamp,
-    },
 }
 
 impl Trace {
@@ -185,6 +80,7 @@ pub(crate) fn between(earlier: &Row, later: &Row) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
     use proptest::prelude::*;
 
     use super::*;

@@ -3,13 +3,46 @@
 use std::time::Duration;
 
 use model::histogram::DecayingHistogram;
+use model::identity::{Incarnation, Ordinal, ReplicaId};
 use model::input::{Throttling, Usage};
 use model::memory::{ThrottlingMemory, UsageProfile};
-use model::quantity::MilliCpu;
+use model::name::ServiceName;
+use model::quantity::{Bytes, MilliCpu};
 use model::time::Time;
 use serde::{Deserialize, Serialize};
 
-use super::StoredUsageSample;
+/// What a replica uses, if no replica of the report has a limit.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct StoredUsageSample {
+    replica: (ServiceName, u32),
+    incarnation: u32,
+    cpu_us: u64,
+    memory: u64,
+}
+
+impl From<&Usage> for StoredUsageSample {
+    fn from(usage: &Usage) -> Self {
+        Self {
+            replica: (usage.replica.service.clone(), usage.replica.ordinal.0),
+            incarnation: usage.incarnation.0,
+            cpu_us: u64::try_from(usage.cpu_time.as_micros()).unwrap_or(u64::MAX),
+            memory: usage.memory.0,
+        }
+    }
+}
+
+impl From<StoredUsageSample> for Usage {
+    fn from(sample: StoredUsageSample) -> Self {
+        let (service, ordinal) = sample.replica;
+        Self {
+            replica: ReplicaId { service, ordinal: Ordinal(ordinal) },
+            incarnation: Incarnation(sample.incarnation),
+            cpu_time: Duration::from_micros(sample.cpu_us),
+            memory: Bytes(sample.memory),
+            throttling: None,
+        }
+    }
+}
 
 /// What a replica uses, and its throttling: the periods in which it ran, those in which it was throttled, and for how many microseconds;
 /// `None` for a replica without a limit.
