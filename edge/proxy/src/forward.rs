@@ -313,7 +313,10 @@ impl ForwardedRequest {
                 {
                     self.needs_new_connection = true;
                 }
-                AttemptError::Broken(_) | AttemptError::TimedOut | AttemptError::BrokenBody => {
+                AttemptError::Broken(_)
+                | AttemptError::TimedOut
+                | AttemptError::BrokenBody
+                | AttemptError::Defective(_) => {
                     round.tried.add(id);
                 }
             }
@@ -342,6 +345,7 @@ impl ForwardedRequest {
         Err(match error {
             AttemptError::Broken(phase) => return Ok(phase),
             AttemptError::TimedOut => (StatusCode::GATEWAY_TIMEOUT, "The endpoint did not answer in time."),
+            AttemptError::Defective(defect) => (StatusCode::BAD_GATEWAY, defect.message()),
             // Nothing was sent yet.
             AttemptError::NoWebSocket => return Ok(Phase::Unsent),
             AttemptError::BrokenBody if self.upload.as_ref().is_some_and(|upload| upload.is_too_long()) => {
@@ -448,6 +452,7 @@ impl ForwardedRequest {
 fn failure_reply(error: AttemptError, refusal: RetryRefusal) -> (StatusCode, &'static str) {
     match error {
         AttemptError::NoWebSocket => (StatusCode::NOT_IMPLEMENTED, NO_WEBSOCKET),
+        AttemptError::Defective(defect) => (StatusCode::BAD_GATEWAY, defect.message()),
         AttemptError::Broken(_) | AttemptError::TimedOut | AttemptError::BrokenBody => {
             (StatusCode::BAD_GATEWAY, refusal_message(refusal))
         }

@@ -40,6 +40,31 @@ pub(crate) enum SendError {
     TimedOut,
     #[error("the endpoint does not accept WebSockets over HTTP/2")]
     NoWebSocket,
+    #[error("the endpoint's response cannot be forwarded: {0:?}")]
+    Defective(ResponseDefect),
+}
+
+/// Why a response that an endpoint has sent is not forwarded. Another endpoint is not tried: this one has processed the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ResponseDefect {
+    /// Its head exceeds [`RESPONSE_HEAD_BYTES_MAX`](http1::RESPONSE_HEAD_BYTES_MAX), or hyper's limit of 100 headers.
+    LargeHead,
+    /// It breaks the rules of HTTP/2, or its head exceeds [`RESPONSE_HEAD_BYTES_MAX`](http1::RESPONSE_HEAD_BYTES_MAX): h2 reports both alike.
+    NotHttp2,
+}
+
+impl ResponseDefect {
+    /// The answer to the client.
+    pub(crate) fn message(self) -> &'static str {
+        match self {
+            Self::LargeHead => {
+                "The head of the endpoint's response is too large: more than 64 KiB or 100 headers."
+            }
+            Self::NotHttp2 => {
+                "The endpoint's response is not valid HTTP/2, or its head is larger than 64 KiB."
+            }
+        }
+    }
 }
 
 /// The connection or stream of a request and its response.

@@ -19,7 +19,7 @@ use crate::service::EndpointPort;
 use crate::timer::Stage;
 use crate::upstream::ConnectError;
 use crate::upstream::Http1Connection;
-use crate::upstream::{ReadyUpstream, SendError, Upstream, UpstreamBody};
+use crate::upstream::{ReadyUpstream, ResponseDefect, SendError, Upstream, UpstreamBody};
 
 /// An attempt without a response.
 #[derive(Debug)]
@@ -36,6 +36,8 @@ pub(super) enum AttemptError {
     TimedOut,
     /// The endpoint does not accept WebSockets over HTTP/2.
     NoWebSocket,
+    /// The endpoint has sent a response that cannot be forwarded.
+    Defective(ResponseDefect),
     /// The client's body is malformed or incomplete: no endpoint can answer it, and none is at fault.
     BrokenBody,
 }
@@ -85,6 +87,7 @@ impl ForwardedRequest {
             ) => AttemptError::Broken(phase),
             Err(SendError::TimedOut) => AttemptError::TimedOut,
             Err(SendError::NoWebSocket) => AttemptError::NoWebSocket,
+            Err(SendError::Defective(defect)) => AttemptError::Defective(defect),
         };
         let is_of_endpoint = match error {
             // An endpoint may refuse a request that it has not processed.
@@ -93,7 +96,7 @@ impl ForwardedRequest {
             }
             // A reused connection may have been closed for being idle.
             AttemptError::Broken(_) => !was_reused,
-            AttemptError::TimedOut => true,
+            AttemptError::TimedOut | AttemptError::Defective(_) => true,
         };
         if is_of_endpoint {
             exchange.failed_to_answer();

@@ -33,7 +33,7 @@ use crate::plain::endpoint::{EndpointConnection, Received, is_plain};
 use crate::proxy_protocol::{self, OutgoingHeader, ProxiedAddresses};
 use crate::timer::Timer;
 use crate::upstream::{ConnectError, SharedSocket};
-use crate::upstream::{SendError, UpstreamBody};
+use crate::upstream::{ResponseDefect, SendError, UpstreamBody};
 
 mod handover;
 
@@ -42,7 +42,8 @@ mod tests;
 
 use self::handover::HandoverSocket;
 
-/// Bytes that the head of a response may have; a larger one counts as malformed. nginx allows 4 to 8 KiB by default.
+/// Bytes that the head of a response may have; a larger one is answered 502. nginx allows 4 to 8 KiB by default.
+/// In HTTP/1.1 hyper also allows 100 headers at most.
 pub(crate) const RESPONSE_HEAD_BYTES_MAX: usize = 64 * 1024;
 
 /// The number of consecutive answers with a length after which a connection is taken back from hyper. A handover costs about as much as a
@@ -156,6 +157,9 @@ impl Http1Connection {
                     self.note_answer(&response);
                 }
                 Ok(Answer::from(response).map(UpstreamBody::Http1))
+            }
+            Err(NoResponse::Broken(source)) if source.is_parse_too_large() => {
+                Err(SendError::Defective(ResponseDefect::LargeHead))
             }
             Err(NoResponse::Broken(source)) => {
                 Err(SendError::Broken { phase: self.phase_since(before), source })

@@ -208,6 +208,33 @@ async fn a_malformed_response_becomes_502() {
     );
 }
 
+/// An endpoint that answers each request with these bytes and closes the connection.
+async fn closing(answer: String) -> Backend {
+    Backend::raw(move |mut stream| {
+        let answer = answer.clone();
+        async move {
+            read_head(&mut stream).await;
+            // The proxy may have closed the connection within it.
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn the_answer_to_a_client_says_that_the_head_of_a_response_is_too_large() {
+    let message = "The head of the endpoint's response is too large: more than 64 KiB or 100 headers.";
+    for lines in ["X: y\r\n".repeat(101), format!("X: {}\r\n", "y".repeat(300_000))] {
+        let backend = closing(format!("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n{lines}\r\n")).await;
+        let fixture = Fixture::new(&[backend.address]);
+        for sent in [request("GET", "/", ""), request("POST", "/", "body")] {
+            let answer = fixture.client().await.send(sent).await.unwrap();
+            assert_eq!((answer.status().as_u16(), &answer.body()[..]), (502, message.as_bytes()));
+        }
+        assert_eq!(fixture.traffic().endpoints[0].counts.failures, 2);
+    }
+}
+
 /// An endpoint that answers as soon as it has read a head.
 async fn early_answer(answer: &'static str) -> Backend {
     Backend::raw(move |mut stream| async move {

@@ -110,6 +110,22 @@ async fn many_concurrent_requests_share_one_connection() {
 }
 
 #[tokio::test]
+async fn a_response_head_that_is_too_large_is_not_requested_again() {
+    let requests = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&requests);
+    let backend = Backend::http2(MANY, move |_| {
+        count.fetch_add(1, Ordering::SeqCst);
+        async { Response::builder().header("x", "y".repeat(70_000)).body(Full::<Bytes>::default()).unwrap() }
+    })
+    .await;
+    let fixture = fixture(&[&backend, &backend]);
+    let answer = fixture.client().await.get("/").await.unwrap();
+    let message = "The endpoint's response is not valid HTTP/2, or its head is larger than 64 KiB.";
+    assert_eq!((answer.status().as_u16(), &answer.body()[..]), (502, message.as_bytes()));
+    assert_eq!((requests.load(Ordering::SeqCst), fixture.traffic().counts.failures), (1, 1));
+}
+
+#[tokio::test]
 async fn the_head_is_translated_to_http2_from_any_client_protocol() {
     let backend = Backend::http2(MANY, |request: Request<Incoming>| async move {
         let headers = request.headers();

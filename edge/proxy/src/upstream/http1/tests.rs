@@ -86,6 +86,7 @@ async fn a_task_that_awaits_an_answer_is_woken_once_for_it_and_never_for_the_nex
 #[derive(Debug, PartialEq)]
 enum Ended {
     Failed(Phase),
+    Defective(ResponseDefect),
     Answered { status: u16, headers: String, body: Result<Vec<u8>, Vec<u8>> },
 }
 
@@ -132,6 +133,10 @@ async fn exchange(head: Head, pieces: Vec<Vec<u8>>) -> Ended {
             Err(SendError::Closed { phase } | SendError::Broken { phase, .. }) => {
                 drop(connection);
                 Ended::Failed(phase)
+            }
+            Err(SendError::Defective(defect)) => {
+                drop(connection);
+                Ended::Defective(defect)
             }
             Err(error) => panic!("{error}"),
         }

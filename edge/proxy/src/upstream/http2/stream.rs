@@ -19,8 +19,8 @@ use super::body_sender::{BodySender, Sent};
 use super::{Http2Connection, TunnelStream, head};
 use crate::body::RequestBody;
 use crate::timer::Timer;
-use crate::upstream::SendError;
 use crate::upstream::{ConnectError, SharedSocket};
+use crate::upstream::{ResponseDefect, SendError};
 use crate::websocket;
 use crate::worker::Worker;
 
@@ -185,6 +185,10 @@ impl Drop for Http2Stream {
 /// An endpoint that refuses a stream, or sends a GOAWAY with an earlier last stream, has not processed this one.
 /// Source: RFC 9113, section 8.7.
 fn reset(source: h2::Error, was_written: bool) -> SendError {
+    if source.is_library() && source.is_reset() {
+        // h2 itself has reset the stream, because of what the endpoint has sent on it.
+        return SendError::Defective(ResponseDefect::NotHttp2);
+    }
     let was_refused = source.is_go_away() || source.reason() == Some(Reason::REFUSED_STREAM);
     let phase = if source.is_remote() && was_refused {
         Phase::Refused
