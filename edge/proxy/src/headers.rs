@@ -85,6 +85,10 @@ fn is_for_proxy(name: &str) -> bool {
 /// Turns a client's head into the one that an endpoint gets, or refuses it.
 pub(crate) fn prepare_request(parts: &mut Parts, sender: &Sender<'_>) -> Result<Upgrade, Refusal> {
     let scan = HeaderScan::of(&parts.headers);
+    if scan.hop_by_hop && has_unknown_coding(&parts.headers) {
+        let message = "The request has a transfer coding other than `chunked`.";
+        return Err(Refusal { status: StatusCode::NOT_IMPLEMENTED, message });
+    }
     let upgrade = if websocket::is_http2_request(parts) {
         Upgrade::WebSocket
     } else if parts.method == Method::CONNECT {
@@ -128,6 +132,14 @@ pub(crate) fn prepare_request(parts: &mut Parts, sender: &Sender<'_>) -> Result<
     }
     parts.version = Version::HTTP_11;
     Ok(upgrade)
+}
+
+/// Whether a body has transfer codings besides the single `chunked` that delimits it. Nobody removes them, and without `Transfer-Encoding`,
+/// which ends here, its recipient would not know of them. Source: RFC 9112, section 6.1.
+pub(crate) fn has_unknown_coding(headers: &HeaderMap) -> bool {
+    let mut lines = headers.get_all(TRANSFER_ENCODING).iter();
+    let is_chunked = |line: &HeaderValue| line.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
+    lines.next().is_some_and(|first| !is_chunked(first)) || lines.next().is_some()
 }
 
 /// Removes headers of an endpoint's response that are meant for the proxy only, and a length that is not the body's; a 101 keeps `Upgrade`.

@@ -47,6 +47,8 @@ pub(crate) enum SendError {
 /// Why a response that an endpoint has sent is not forwarded. Another endpoint is not tried: this one has processed the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ResponseDefect {
+    /// Its body has a transfer coding that the proxy does not decode.
+    TransferCoding,
     /// Its head exceeds [`RESPONSE_HEAD_BYTES_MAX`](http1::RESPONSE_HEAD_BYTES_MAX), or hyper's limit of 100 headers.
     LargeHead,
     /// It breaks the rules of HTTP/2, or its head exceeds [`RESPONSE_HEAD_BYTES_MAX`](http1::RESPONSE_HEAD_BYTES_MAX): h2 reports both alike.
@@ -57,6 +59,7 @@ impl ResponseDefect {
     /// The answer to the client.
     pub(crate) fn message(self) -> &'static str {
         match self {
+            Self::TransferCoding => "The endpoint's response has a transfer coding other than `chunked`.",
             Self::LargeHead => {
                 "The head of the endpoint's response is too large: more than 64 KiB or 100 headers."
             }

@@ -174,7 +174,8 @@ fn each_hop_by_hop_header_is_removed_alone_too() {
         "transfer-encoding",
         "upgrade",
     ] {
-        assert!(!passed(&[("host", "a"), (name, "1")]).headers.contains_key(name), "{name}");
+        let value = if name == "transfer-encoding" { "chunked" } else { "1" };
+        assert!(!passed(&[("host", "a"), (name, value)]).headers.contains_key(name), "{name}");
     }
     for name in [
         "connection",

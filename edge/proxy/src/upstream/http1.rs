@@ -29,6 +29,7 @@ use tokio::time::Instant;
 use crate::answer::Answer;
 use crate::body::{BodyError, RequestBody};
 use crate::head::Head;
+use crate::headers::has_unknown_coding;
 use crate::plain::endpoint::{EndpointConnection, Received, is_plain};
 use crate::proxy_protocol::{self, OutgoingHeader, ProxiedAddresses};
 use crate::timer::Timer;
@@ -152,6 +153,10 @@ impl Http1Connection {
             Err(error) => Err(NoResponse::Broken(error)),
         };
         match answered {
+            // Without a body, a coding is what a response to GET would have had.
+            Ok(response) if has_unknown_coding(response.headers()) && !response.body().is_end_stream() => {
+                Err(SendError::Defective(ResponseDefect::TransferCoding))
+            }
             Ok(response) => {
                 if is_plain {
                     self.note_answer(&response);

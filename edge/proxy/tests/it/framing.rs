@@ -77,6 +77,29 @@ async fn ambiguous_framing_is_refused() {
 }
 
 #[tokio::test]
+async fn a_request_with_another_transfer_coding_is_not_implemented() {
+    let (backend, record) = recorder().await;
+    let fixture = Fixture::new(&[backend.address]);
+    for coding in [
+        "Transfer-Encoding: gzip, chunked",
+        "Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked",
+        "Transfer-Encoding: \u{e4}\r\nTransfer-Encoding: chunked",
+        "Transfer-Encoding: chunked, chunked",
+        "Content-Length: 5\r\nTransfer-Encoding: x, chunked",
+    ] {
+        let request = format!("POST / HTTP/1.1\r\nHost: a\r\n{coding}\r\n\r\n0\r\n\r\n{SMUGGLED}");
+        let received = send_raw(fixture.address, request).await;
+        assert!(received.starts_with("HTTP/1.1 501 "), "{coding}: {received:?}");
+        assert!(received.contains("connection: close"), "{coding}: {received:?}");
+        assert_eq!(received.matches("HTTP/1.1 ").count(), 1, "{coding}: {received:?}");
+    }
+    assert_eq!(*record.lock().unwrap(), "");
+    let spaced = "POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding:  Chunked \r\n\r\n0\r\n\r\n";
+    let received = send_raw(fixture.address, spaced).await;
+    assert!(received.starts_with("HTTP/1.1 200 "), "{received:?}");
+}
+
+#[tokio::test]
 async fn with_both_framings_chunked_wins_and_the_connection_is_closed() {
     for first in
         ["Content-Length: 4\r\nTransfer-Encoding: chunked", "Transfer-Encoding: chunked\r\nContent-Length: 4"]
@@ -219,6 +242,41 @@ async fn closing(answer: String) -> Backend {
         }
     })
     .await
+}
+
+#[tokio::test]
+async fn an_answer_with_another_transfer_coding_is_not_passed_on() {
+    for coding in ["gzip, chunked", "gzip", "chunked, chunked", "chunked\r\nTransfer-Encoding: chunked"] {
+        let backend =
+            closing(format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: {coding}\r\n\r\n2\r\nok\r\n0\r\n\r\n")).await;
+        let fixture = Fixture::new(&[backend.address]);
+        for mut client in [fixture.client().await, fixture.client().await] {
+            let answer = client.get("/").await.unwrap();
+            assert_eq!(answer.status(), 502, "{coding}");
+            assert_eq!(
+                answer.body(),
+                "The endpoint's response has a transfer coding other than `chunked`.",
+                "{coding}"
+            );
+        }
+        let traffic = fixture.traffic();
+        assert_eq!((traffic.errors(), traffic.endpoints[0].counts.failures), (2, 2), "{coding}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_without_a_body_may_name_any_transfer_coding() {
+    let backend = closing("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n".to_owned()).await;
+    let fixture = Fixture::new(&[backend.address]);
+    assert_eq!(fixture.client().await.send(request("HEAD", "/", "")).await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn an_answer_in_http_1_0_with_a_transfer_coding_is_malformed() {
+    let backend =
+        closing("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n".to_owned()).await;
+    let fixture = Fixture::new(&[backend.address]);
+    assert_eq!(fixture.client().await.get("/").await.unwrap().status(), 502);
 }
 
 #[tokio::test]

@@ -161,7 +161,7 @@ async fn read(mut body: UpstreamBody, upstream: &mut Upstream) -> Result<Vec<u8>
 }
 
 /// Lines from which heads of answers are composed; most of them are invalid.
-const LINES: [&str; 22] = [
+const LINES: [&str; 23] = [
     "Content-Length: 5",
     "content-length: 5",
     "Content-Length: 0",
@@ -174,6 +174,7 @@ const LINES: [&str; 22] = [
     "Content-Length : 5",
     "Transfer-Encoding: chunked",
     "Transfer-Encoding: gzip",
+    "Transfer-Encoding: gzip, chunked",
     "Connection: close",
     "Connection: Keep-Alive",
     "Connection: upgrade",
