@@ -172,7 +172,7 @@ struct Host {
 }
 
 /// Finds the host that the request is for: in the target if that is absolute, otherwise in `Host`.
-/// Source: RFC 9112, section 3.2; RFC 9113, section 8.3.1.
+/// Source: RFC 9110, section 7.4; RFC 9112, section 3.2; RFC 9113, section 8.3.1.
 fn host_of(parts: &Parts, default: &HeaderValue) -> Result<Host, Refusal> {
     let refuse = |message| Err(Refusal { status: StatusCode::BAD_REQUEST, message });
     let mut hosts = parts.headers.get_all(HOST).iter();
@@ -181,6 +181,9 @@ fn host_of(parts: &Parts, default: &HeaderValue) -> Result<Host, Refusal> {
         return refuse("The request has more than one Host header.");
     }
     let authority = parts.uri.authority().map(|authority| without_user(authority.as_str()));
+    if authority.is_some() && !matches!(parts.uri.scheme_str(), Some("http" | "https")) {
+        return refuse("The request's target is neither a path nor a URI with the scheme `http` or `https`.");
+    }
     match host {
         Some(host) if !is_host(host.as_bytes()) => return refuse("The request's Host header is not a host."),
         None if parts.version == Version::HTTP_11 => return refuse("The request has no Host header."),

@@ -77,6 +77,20 @@ fn an_absolute_target_names_the_host() {
 }
 
 #[test]
+fn an_absolute_target_is_of_http() {
+    for (target, is_taken) in
+        [("http://a/", true), ("HTTPS://a/", true), ("ftp://a/", false), ("ws://a/", false), ("a:80", false)]
+    {
+        let prepared = prepared(Forwarded::Replace, parts(target, &[("host", "a")]));
+        assert_eq!(
+            prepared.err().map(|refusal| refusal.status),
+            (!is_taken).then_some(StatusCode::BAD_REQUEST),
+            "{target}"
+        );
+    }
+}
+
+#[test]
 fn http_2_names_its_host_once_and_may_split_its_cookies() {
     let version_2 = |target: &str, headers: &[(&str, &str)]| {
         let mut parts = parts(target, headers);

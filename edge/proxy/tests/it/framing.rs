@@ -94,9 +94,31 @@ async fn a_request_with_another_transfer_coding_is_not_implemented() {
         assert_eq!(received.matches("HTTP/1.1 ").count(), 1, "{coding}: {received:?}");
     }
     assert_eq!(*record.lock().unwrap(), "");
-    let spaced = "POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding:  Chunked \r\n\r\n0\r\n\r\n";
+    let spaced =
+        "POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding:  Chunked \r\n\r\n0\r\n\r\n";
     let received = send_raw(fixture.address, spaced).await;
     assert!(received.starts_with("HTTP/1.1 200 "), "{received:?}");
+}
+
+#[tokio::test]
+async fn a_target_of_another_scheme_is_refused() {
+    let (backend, record) = recorder().await;
+    let fixture = Fixture::new(&[backend.address]);
+    for target in ["ftp://a/x", "ws://a/x", "a", "a:80"] {
+        let received = send_raw(fixture.address, format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n")).await;
+        assert!(received.starts_with("HTTP/1.1 400 "), "{target}: {received:?}");
+        assert!(received.contains("`http` or `https`"), "{target}: {received:?}");
+    }
+    assert_eq!(*record.lock().unwrap(), "");
+    for target in ["http://a/x", "HTTPS://a/x"] {
+        let request = format!("GET {target} HTTP/1.1\r\nHost: b\r\nConnection: close\r\n\r\n");
+        let received = send_raw(fixture.address, request).await;
+        assert!(received.starts_with("HTTP/1.1 200 "), "{target}: {received:?}");
+    }
+    let mut other = crate::http2::request("/", crate::http2::whole(""));
+    *other.uri_mut() = "ftp://a/x".parse().unwrap();
+    let response = within(Http2Client::new(&fixture).await.send(other)).await.unwrap();
+    assert_eq!(response.status(), 400);
 }
 
 #[tokio::test]
@@ -248,7 +270,8 @@ async fn closing(answer: String) -> Backend {
 async fn an_answer_with_another_transfer_coding_is_not_passed_on() {
     for coding in ["gzip, chunked", "gzip", "chunked, chunked", "chunked\r\nTransfer-Encoding: chunked"] {
         let backend =
-            closing(format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: {coding}\r\n\r\n2\r\nok\r\n0\r\n\r\n")).await;
+            closing(format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: {coding}\r\n\r\n2\r\nok\r\n0\r\n\r\n"))
+                .await;
         let fixture = Fixture::new(&[backend.address]);
         for mut client in [fixture.client().await, fixture.client().await] {
             let answer = client.get("/").await.unwrap();
