@@ -164,7 +164,7 @@ mod tests {
             SharedSocket::connect(listener.local_addr().unwrap(), Duration::from_secs(30)).await.unwrap();
         let (mut stream, _peer) = listener.accept().unwrap();
         assert!(!socket.is_closed_by_peer());
-        std::io::Write::write_all(&mut stream, b"words").unwrap();
+        std::io::Write::write_all(&mut stream, b"data").unwrap();
         assert!(socket.has_input() && !socket.is_closed_by_peer());
         drop(stream);
         // Without an await, so that the runtime cannot look at the socket. On loopback the close is visible at once.

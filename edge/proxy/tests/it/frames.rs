@@ -205,7 +205,7 @@ fn broken_frames() -> Vec<Case> {
         ("6.4: a reset of wrong size", vec![get(1, &[]), frame(RST_STREAM, 0, 1, &[0; 3])], FRAME_SIZE_ERROR),
         ("6.5: settings of a stream", vec![frame(SETTINGS, 0, 1, &[])], PROTOCOL_ERROR),
         ("6.5: settings of wrong size", vec![frame(SETTINGS, 0, 0, &[0; 5])], FRAME_SIZE_ERROR),
-        ("6.5: settings that agree and ask", vec![frame(SETTINGS, ACK, 0, &[0; 6])], FRAME_SIZE_ERROR),
+        ("6.5: an acknowledgement with settings", vec![frame(SETTINGS, ACK, 0, &[0; 6])], FRAME_SIZE_ERROR),
         ("6.7: a ping of a stream", vec![frame(PING, 0, 1, &[0; 8])], PROTOCOL_ERROR),
         ("6.7: a ping of wrong size", vec![frame(PING, 0, 0, &[0; 7])], FRAME_SIZE_ERROR),
         ("6.8: a goodbye of a stream", vec![frame(GOAWAY, 0, 1, &[0; 8])], PROTOCOL_ERROR),
@@ -332,7 +332,7 @@ async fn a_malformed_request_is_refused_and_reaches_no_endpoint() {
         let mut raw = FrameStream::connect(fixture.address).await;
         raw.send(&frames).await;
         let ended = loop {
-            match raw.next().await.unwrap_or_else(|| panic!("{name}: the connection ends without a word")) {
+            match raw.next().await.unwrap_or_else(|| panic!("{name}: the connection ends without an error")) {
                 frame if frame.kind == GOAWAY => break frame,
                 frame if frame.stream == 1 && matches!(frame.kind, RST_STREAM | HEADERS) => break frame,
                 _ => {}

@@ -66,7 +66,7 @@ type Messages = std::pin::Pin<Box<dyn Stream<Item = Result<Bytes, Status>> + Sen
 async fn called(path: &str, mut messages: Streaming<Bytes>, left: Arc<Notify>) -> Result<Messages, Status> {
     match path {
         "/t/Echo" => Ok(Box::pin(messages)),
-        // Fails after it has begun, so that only trailers tell.
+        // Fails after it has begun, so that only its trailers say so.
         "/t/Late" => {
             let first = messages.next().await.unwrap_or_else(|| Err(Status::invalid_argument("nothing")));
             Ok(Box::pin(tokio_stream::iter([first, Err(Status::internal("broken: 100 %"))])))
@@ -125,7 +125,7 @@ impl tonic::server::StreamingService<Bytes> for Call {
         let Self { path, left } = self.clone();
         Box::pin(async move {
             let mut response = tonic::Response::new(called(&path, request.into_inner(), left).await?);
-            response.metadata_mut().insert("x-said", "yes".parse().unwrap());
+            response.metadata_mut().insert("x-answered", "yes".parse().unwrap());
             Ok(response)
         })
     }
@@ -180,7 +180,7 @@ async fn calls_of_all_kinds_pass_with_their_metadata_and_outcome() {
     let mut streaming = grpc.clone();
     streaming.ready().await.unwrap();
     let response = within(streaming.streaming(request, "/t/Echo".parse().unwrap(), Plain)).await.unwrap();
-    assert_eq!(response.metadata().get("x-said").unwrap(), "yes");
+    assert_eq!(response.metadata().get("x-answered").unwrap(), "yes");
     let mut answers = response.into_inner();
     for text in ["a", "b", "c"] {
         assert_eq!(within(answers.next()).await.unwrap().unwrap(), text);
@@ -230,9 +230,9 @@ async fn local_replies_have_a_grpc_status() {
 #[tokio::test]
 async fn an_answer_of_the_proxy_is_its_trailers_only() {
     let empty = Fixture::with(&[], |_, route| route.timeouts.endpoint = Duration::ZERO);
-    let mut asked = request("POST", "/t/Echo", "");
-    asked.headers_mut().insert("content-type", "application/grpc+proto".parse().unwrap());
-    let answer = empty.client().await.send(asked).await.unwrap();
+    let mut sent = request("POST", "/t/Echo", "");
+    sent.headers_mut().insert("content-type", "application/grpc+proto".parse().unwrap());
+    let answer = empty.client().await.send(sent).await.unwrap();
     let header_of = |name: &str| answer.headers().get(name).unwrap().to_str().unwrap();
     assert_eq!(
         (answer.status().as_u16(), header_of("content-type"), header_of("grpc-status")),
@@ -295,7 +295,7 @@ async fn an_endpoint_gets_the_remaining_timeout() {
         answer.headers().get("timeout").unwrap().to_str().unwrap().to_owned()
     };
     let started = async {
-        until(|| fixture.table.load(SERVICE).is_some_and(|asked| asked.waiting == 1)).await;
+        until(|| fixture.table.load(SERVICE).is_some_and(|load| load.waiting == 1)).await;
         fixture.route.endpoints.push(EndpointRoute::new(id(0), backend.address));
         fixture.table.set_service(&fixture.route).unwrap();
     };
@@ -385,7 +385,7 @@ async fn calls_are_routed_by_their_method() {
     assert_eq!(
         (route.requests, route.status),
         (3, [0, 1, 0, 0, 2]),
-        "each by its outcome, told by a head alone or by trailers"
+        "each by its outcome, in its head or in its trailers"
     );
     assert_eq!(route.latency.count(), 3);
 }

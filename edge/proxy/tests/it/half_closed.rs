@@ -62,10 +62,10 @@ async fn a_streamed_answer_is_sent_completely_to_a_half_closed_connection() {
         let backend = Backend::http(move |_request| async move {
             // tidy: slow on purpose
             tokio::time::sleep(PAUSE).await;
-            let pieces = stream::iter(["hello", "hello", "again"]).then(|words| async move {
+            let pieces = stream::iter(["hello", "hello", "again"]).then(|text| async move {
                 // tidy: slow on purpose
                 tokio::time::sleep(PAUSE).await;
-                Ok::<_, Infallible>(Frame::data(Bytes::from_static(words.as_bytes())))
+                Ok::<_, Infallible>(Frame::data(Bytes::from_static(text.as_bytes())))
             });
             let builder = Response::builder();
             let builder = length.into_iter().fold(builder, |it, length| it.header("content-length", length));

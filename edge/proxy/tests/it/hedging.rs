@@ -120,7 +120,7 @@ async fn only_safe_requests_are_hedged() {
         let fixture = fixture(&[&slow, &quick], policy(HedgeAfter::Fixed(Duration::from_millis(1)), 100));
         quick.go.add_permits(9);
         let mut client = fixture.client().await;
-        let asked = client.send(request(method, "/", body));
+        let sending = client.send(request(method, "/", body));
         let answer = async {
             until(|| slow.requests() == 1).await;
             // While that waits, one that may be sent twice is: so there was time for the other, too.
@@ -130,7 +130,7 @@ async fn only_safe_requests_are_hedged() {
             }
             slow.go.add_permits(9);
         };
-        let (answered, ()) = tokio::join!(asked, answer);
+        let (answered, ()) = tokio::join!(sending, answer);
         assert_eq!(answered.unwrap().body(), "slow", "{method} {body:?}");
     }
 }
@@ -249,11 +249,11 @@ async fn hedges_end_with_their_budget_and_without_a_second_endpoint() {
 /// Asks until the slow endpoint is the only one that gets the request; then lets it answer.
 async fn until_first_asked(fixture: &Fixture, slow: &HeldEndpoint, client: &mut Client) {
     for _ in 0..40 {
-        let asked = slow.requests();
+        let before = slow.requests();
         let spent = fixture.traffic().hedges == 10;
         let release = async {
             if spent {
-                until(|| slow.requests() > asked || fixture.traffic().counts.latency.count() > 0).await;
+                until(|| slow.requests() > before || fixture.traffic().counts.latency.count() > 0).await;
                 slow.go.add_permits(1);
             }
         };

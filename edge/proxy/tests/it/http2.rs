@@ -137,11 +137,11 @@ async fn bodies_stream_both_ways_followed_by_trailers() {
     let fixture = Fixture::new(&[backend.address]);
     let h2_client = Http2Client::new(&fixture).await;
     let (pieces, body) = piecewise();
-    let mut asked = request("/", body);
-    asked.headers_mut().insert("te", "trailers".parse().unwrap());
+    let mut sent = request("/", body);
+    sent.headers_mut().insert("te", "trailers".parse().unwrap());
     // HTTP/1.1, which the endpoint speaks, wants them announced.
-    asked.headers_mut().insert("trailer", "x-end".parse().unwrap());
-    let sending = h2_client.send(asked);
+    sent.headers_mut().insert("trailer", "x-end".parse().unwrap());
+    let sending = h2_client.send(sent);
     let (answer, ()) = tokio::join!(sending, async { pieces.send(piece("one")).await.unwrap() });
     let mut answer = answer.unwrap().into_body();
     // The answer begins before the request has ended.
@@ -258,9 +258,9 @@ async fn a_draining_endpoint_finishes_its_streams() {
     let staying = Backend::named("staying").await;
     let fixture = Fixture::new(&[leaving.address]);
     let h2_client = Http2Client::new(&fixture).await;
-    let mut asked = Box::pin(h2_client.get("/"));
+    let mut pending = Box::pin(h2_client.get("/"));
     tokio::select! {
-        _ = &mut asked => unreachable!("it waits"),
+        _ = &mut pending => unreachable!("it waits"),
         () = within(came.notified()) => {}
     }
     let mut route = fixture.route.clone();
@@ -272,7 +272,7 @@ async fn a_draining_endpoint_finishes_its_streams() {
     }
     assert_eq!(fixture.table.in_flight(SERVICE, id(0)), 1);
     release.add_permits(1);
-    let (answer, ()) = within(async { tokio::join!(asked, fixture.table.drained(SERVICE, id(0))) }).await;
+    let (answer, ()) = within(async { tokio::join!(pending, fixture.table.drained(SERVICE, id(0))) }).await;
     assert_eq!(answer.unwrap().body(), "slow");
 }
 
@@ -292,9 +292,9 @@ async fn removed_services_and_stopping_proxies_send_goaway_and_let_streams_finis
         .await;
         let fixture = Fixture::new(&[backend.address]);
         let (busy, idle) = (Http2Client::new(&fixture).await, Http2Client::new(&fixture).await);
-        let mut asked = Box::pin(busy.get("/"));
+        let mut pending = Box::pin(busy.get("/"));
         tokio::select! {
-            _ = &mut asked => unreachable!("it waits"),
+            _ = &mut pending => unreachable!("it waits"),
             () = within(came.notified()) => {}
         }
         let mut ending = JoinSet::new();
@@ -306,7 +306,7 @@ async fn removed_services_and_stopping_proxies_send_goaway_and_let_streams_finis
         }
         idle.closed().await;
         release.add_permits(1);
-        assert_eq!(within(asked).await.unwrap().body(), "slow");
+        assert_eq!(within(pending).await.unwrap().body(), "slow");
         busy.closed().await;
         assert!(within(ending.join_next()).await.is_none_or(|cut| cut.unwrap() == 0));
     }

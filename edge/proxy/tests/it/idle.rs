@@ -24,8 +24,8 @@ async fn echo() -> Backend {
     Backend::http(|request: Request<Incoming>| async move {
         let path = request.uri().path().to_owned();
         let body = request.into_body().collect().await.unwrap().to_bytes();
-        let said = format!("{path} {};", String::from_utf8_lossy(&body));
-        Response::new(http_body_util::Full::new(bytes::Bytes::from(said)))
+        let text = format!("{path} {};", String::from_utf8_lossy(&body));
+        Response::new(http_body_util::Full::new(bytes::Bytes::from(text)))
     })
     .await
 }
@@ -88,23 +88,23 @@ async fn no_byte_is_lost_of_requests_in_pieces_while_idle_connections_are_releas
 async fn send_in_pieces(mut stream: TcpStream, seed: u64, rounds: u64) {
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
     let mut expected = Vec::new();
-    let mut said = Vec::new();
+    let mut unsent = Vec::new();
     for round in 0..rounds {
         let body = "x".repeat((rng.next_u64() % 3000) as usize);
         let path = format!("/{seed}/{round}");
         let length = body.len();
         let request = format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n{body}");
-        said.extend_from_slice(request.as_bytes());
+        unsent.extend_from_slice(request.as_bytes());
         expected.push(format!("{path} {body};"));
         if rng.next_u64().is_multiple_of(2) {
             continue;
         }
         // A part of the last request comes with those before it, and the rest after their answers.
         let cut = rng.next_u64() as usize % request.len();
-        let rest = said.split_off(said.len() - cut);
-        stream.write_all(&said).await.unwrap();
-        said = rest;
-        let whole = expected.len() - usize::from(!said.is_empty());
+        let rest = unsent.split_off(unsent.len() - cut);
+        stream.write_all(&unsent).await.unwrap();
+        unsent = rest;
+        let whole = expected.len() - usize::from(!unsent.is_empty());
         for expected in expected.drain(..whole) {
             read_answer(&mut stream, &expected).await;
         }
@@ -112,7 +112,7 @@ async fn send_in_pieces(mut stream: TcpStream, seed: u64, rounds: u64) {
             tokio::task::yield_now().await;
         }
     }
-    stream.write_all(&said).await.unwrap();
+    stream.write_all(&unsent).await.unwrap();
     for expected in expected {
         read_answer(&mut stream, &expected).await;
     }

@@ -101,7 +101,7 @@ async fn a_refused_head_is_logged_and_a_refused_body_is_not_logged_twice() {
     let (fixture, _folder, path) = fixture(&[good.address], &json!({}));
     let sent = "POST /a HTTP/1.1\r\nHost: a\r\n";
     let long = "x".repeat(40_000);
-    for (bytes, said) in [
+    for (bytes, statuses) in [
         (format!("{sent}Content-Length: 0\r\n\r\n{sent}no colon\r\n\r\n"), &[json!(200), json!(400)][..]),
         (format!("{sent}X: {long}\r\n\r\n"), &[json!(431)]),
         (format!("{sent}Transfer-Encoding: chunked\r\n\r\nzz\r\n\r\n"), &[json!(400)]),
@@ -109,8 +109,12 @@ async fn a_refused_head_is_logged_and_a_refused_body_is_not_logged_twice() {
     ] {
         let before = fs::read_to_string(&path).unwrap_or_default().lines().count();
         send_raw(fixture.address, bytes).await;
-        let lines = objects(&path, before + said.len()).await.split_off(before);
-        assert_eq!(lines.iter().map(|line| line["status"].clone()).collect::<Vec<_>>(), said, "{lines:?}");
+        let lines = objects(&path, before + statuses.len()).await.split_off(before);
+        assert_eq!(
+            lines.iter().map(|line| line["status"].clone()).collect::<Vec<_>>(),
+            statuses,
+            "{lines:?}"
+        );
         let refused = lines.iter().filter(|line| line.get("method").is_none());
         assert!(refused.clone().all(|line| line["client"] == "127.0.0.1" && line.get("path").is_none()));
     }

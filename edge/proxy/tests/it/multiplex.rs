@@ -68,10 +68,10 @@ where
     .await
 }
 
-/// Answers a stream with 200 and a word. 0x88 is `:status: 200` in HPACK's static table.
-async fn answer(raw: &mut FrameStream, stream: u32, word: &str) {
+/// Answers a stream with 200 and a body. 0x88 is `:status: 200` in HPACK's static table.
+async fn answer(raw: &mut FrameStream, stream: u32, body: &str) {
     let head = frame(HEADERS, END_HEADERS, stream, &[0x88]);
-    raw.send(&[head, frame(DATA, END_STREAM, stream, word.as_bytes())]).await;
+    raw.send(&[head, frame(DATA, END_STREAM, stream, body.as_bytes())]).await;
 }
 
 #[tokio::test]
@@ -144,7 +144,7 @@ async fn the_head_is_translated_to_http2_from_any_client_protocol() {
     assert_eq!(answer.body(), "http://shop.example/a?b=c - trailers -");
     let answer = Http2Client::new(&fixture).await.get("/a?b=c").await.unwrap();
     assert_eq!(answer.body(), "http://shop.example/a?b=c - - -");
-    // A request to switch to another protocol is answered as if it did not ask, as a server may do; this one has no WebSocket key.
+    // A server may answer a request to switch to another protocol as if it were a usual one; this one has no WebSocket key.
     let mut upgrade = request("GET", "/", "");
     for (name, value) in [("connection", "upgrade"), ("upgrade", "websocket")] {
         upgrade.headers_mut().append(name, value.parse().unwrap());
@@ -241,15 +241,15 @@ async fn a_goaway_loses_no_request_and_accepted_streams_are_finished() {
     .await;
     let fixture = fixture(&[&backend]);
     let h2_client = Http2Client::new(&fixture).await;
-    let mut asked: Vec<_> = (0..10).map(|_| Box::pin(h2_client.get("/"))).collect();
+    let mut pending: Vec<_> = (0..10).map(|_| Box::pin(h2_client.get("/"))).collect();
     for _ in 0..9 {
-        let (answer, _, rest) = within(futures_util::future::select_all(asked)).await;
+        let (answer, _, rest) = within(futures_util::future::select_all(pending)).await;
         // The endpoint has not processed them, so they may be sent again.
         assert_eq!(answer.unwrap().body(), "second");
-        asked = rest;
+        pending = rest;
     }
     go.notify_one();
-    assert_eq!(within(asked.remove(0)).await.unwrap().body(), "first");
+    assert_eq!(within(pending.remove(0)).await.unwrap().body(), "first");
     // One that is sent again while the settings of the second connection are on their way does not wait for them.
     assert!((2..10).contains(&connections.load(Ordering::SeqCst)));
     assert_eq!(fixture.traffic().counts.retries, 9);
@@ -279,7 +279,7 @@ async fn a_connection_that_the_endpoint_has_closed_is_not_reused() {
     let backend = by_frames(|mut raw, _| async move {
         let head = raw.find(HEADERS).await.unwrap();
         answer(&mut raw, head.stream, "once").await;
-        // Its end is the end of the connection, without a word.
+        // Its end is the end of the connection, without a GOAWAY.
     })
     .await;
     let fixture = fixture(&[&backend]);
@@ -457,8 +457,8 @@ async fn a_draining_endpoint_finishes_its_streams_and_its_connection_closes() {
     let staying = named("staying").await;
     let fixture = fixture(&[&leaving]);
     let h2_client = Http2Client::new(&fixture).await;
-    let mut asked = vec![Box::pin(h2_client.get("/"))];
-    until_async(|| async { fixture.table.in_flight(SERVICE, id(0)) == 1 }, &mut asked).await;
+    let mut pending = vec![Box::pin(h2_client.get("/"))];
+    until_async(|| async { fixture.table.in_flight(SERVICE, id(0)) == 1 }, &mut pending).await;
     let mut route = fixture.route.clone();
     route.endpoints.push(EndpointRoute::new(id(1), staying.address));
     fixture.table.set_service(&route).unwrap();
@@ -468,7 +468,7 @@ async fn a_draining_endpoint_finishes_its_streams_and_its_connection_closes() {
     }
     go.add_permits(1);
     let (answer, ()) =
-        within(async { tokio::join!(asked.remove(0), fixture.table.drained(SERVICE, id(0))) }).await;
+        within(async { tokio::join!(pending.remove(0), fixture.table.drained(SERVICE, id(0))) }).await;
     assert_eq!(answer.unwrap().body(), "slow");
     within(ended.notified()).await;
 }

@@ -56,7 +56,7 @@ impl Answer {
         let pieces = |frames: Vec<std::io::Result<Frame<Bytes>>>| {
             BodyExt::boxed(StreamBody::new(stream::iter(frames)))
         };
-        let data = |words: &'static str| Ok(Frame::data(Bytes::from_static(words.as_bytes())));
+        let data = |text: &'static str| Ok(Frame::data(Bytes::from_static(text.as_bytes())));
         let builder = Response::builder().header("x-two", "1").header("x-two", "2");
         let (builder, body) = match self {
             Self::Words => (builder.status(404), whole(b"hello".to_vec())),
@@ -229,13 +229,15 @@ fn requests() -> impl Strategy<Value = Vec<u8>> {
             [first, host].into_iter().chain(lines).map(|line| format!("{line}{end}")).collect();
         format!("{head}{end}{body}").into_bytes()
     });
-    (whole, proptest::option::weighted(0.1, (any::<Index>(), any::<u8>()))).prop_map(|(mut request, slip)| {
-        if let Some((at, byte)) = slip {
-            let at = at.index(request.len());
-            request[at] = byte;
-        }
-        request
-    })
+    (whole, proptest::option::weighted(0.1, (any::<Index>(), any::<u8>()))).prop_map(
+        |(mut request, corruption)| {
+            if let Some((at, byte)) = corruption {
+                let at = at.index(request.len());
+                request[at] = byte;
+            }
+            request
+        },
+    )
 }
 
 proptest! {

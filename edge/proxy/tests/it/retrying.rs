@@ -9,7 +9,7 @@ use tokio::io::AsyncWriteExt;
 
 use crate::kit::*;
 
-/// Reads each request and closes the connection without a word.
+/// Reads each request and closes the connection without an answer.
 async fn silent(requests: &Arc<AtomicU32>) -> Backend {
     let requests = Arc::clone(requests);
     Backend::raw(move |mut stream| {

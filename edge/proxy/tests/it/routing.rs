@@ -54,7 +54,7 @@ async fn echo_heads() -> Backend {
             let all = headers.get_all(name).iter().map(|value| value.to_str().unwrap().to_owned());
             all.collect::<Vec<_>>().join("+")
         };
-        let said = format!(
+        let description = format!(
             "{} host={} xfh={} a={} b={}",
             request.uri(),
             of("host"),
@@ -65,7 +65,7 @@ async fn echo_heads() -> Backend {
         Response::builder()
             .header("c", "1")
             .header("d", "1")
-            .body(Full::new(bytes::Bytes::from(said)))
+            .body(Full::new(bytes::Bytes::from(description)))
             .unwrap()
     })
     .await
@@ -177,7 +177,7 @@ async fn a_port_that_a_rule_names_gets_its_requests_of_the_same_replicas() {
     assert_eq!(
         answers,
         ["a", "b-admin", "a", "b-admin", "a-admin", "b"],
-        "they take turns, whichever port is asked"
+        "they take turns, whichever port gets the request"
     );
     let of_shop = || fixture.table.traffic().into_iter().find(|it| &*it.service == "shop").unwrap();
     assert_eq!(of_shop().counts.requests, 6);
@@ -204,13 +204,13 @@ async fn replicas_without_the_port_are_skipped() {
     let rules = json!([{"backendRefs": [{"name": "shop", "port": "extra"}]}]);
     let address = set(&fixture, vec![route("web", &[], rules)]);
     let mut client = Client::connect(address).await;
-    let asked = client.get("/");
+    let pending = client.get("/");
     let rolled_out = async {
-        until(|| fixture.table.load("shop").is_some_and(|asked| asked.waiting == 1)).await;
+        until(|| fixture.table.load("shop").is_some_and(|load| load.waiting == 1)).await;
         service.endpoints[1].ports = Arc::new([(Arc::from("extra"), new.address)]);
         fixture.table.set_service(&service).unwrap();
     };
-    let (answer, ()) = tokio::join!(asked, rolled_out);
+    let (answer, ()) = tokio::join!(pending, rolled_out);
     assert_eq!(answer.unwrap().body(), "new", "it has waited for one that has it");
     for _ in 0..8 {
         assert_eq!(client.get("/").await.unwrap().body(), "new");
@@ -331,8 +331,8 @@ async fn a_path_with_dot_segments_is_refused() {
     let rules = json!([{"matches": [{"path": {"value": "/public"}}], "backendRefs": to("shop")}]);
     let address = set(&fixture, vec![route("web", &[], rules)]);
     for path in ["/public/../admin", "/public/%2e%2E/admin", "/public/."] {
-        let said = send_raw(address, format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n")).await;
-        assert!(said.starts_with("HTTP/1.1 400 "), "{said}");
+        let received = send_raw(address, format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n")).await;
+        assert!(received.starts_with("HTTP/1.1 400 "), "{received}");
     }
 }
 
@@ -362,12 +362,12 @@ async fn a_route_passes_bodies_and_tunnels() {
     let address = set(&fixture, vec![route("web", &[], rules)]);
     let body = "x".repeat(200_000);
     assert_eq!(Client::connect(address).await.post("/switch", &body).await.unwrap().body(), &body);
-    let said = send_raw(
+    let received = send_raw(
         address,
         "GET /switch HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\nping",
     )
     .await;
-    assert!(said.starts_with("HTTP/1.1 101 ") && said.ends_with("ping"), "{said}");
+    assert!(received.starts_with("HTTP/1.1 101 ") && received.ends_with("ping"), "{received}");
 }
 
 /// Answers at once, and sends what it received through the channel.
@@ -415,7 +415,7 @@ async fn a_mirrored_request_is_sent_to_the_other_service_and_its_answer_is_disca
     assert_eq!((traffic.copies, traffic.copies_left_out), (2, 1), "a body that is not kept is not copied");
     let of_shadow = || fixture.table.traffic().into_iter().find(|it| &*it.service == "shadow").unwrap();
     until(|| of_shadow().endpoints[0].counts.status == [0, 2, 0, 0, 0]).await;
-    assert_eq!(of_shadow().counts.requests, 0, "no client asked it");
+    assert_eq!(of_shadow().counts.requests, 0, "no client has sent it one");
 }
 
 #[tokio::test]
@@ -630,9 +630,9 @@ async fn text_is_compressed_for_clients_that_accept_gzip() {
         (None, Some("accept-encoding"))
     );
     for (path, encoding) in [("/png", None), ("/packed", Some("br")), ("/as-is", None), ("/short", None)] {
-        let as_it_is = client.send(with(path, "gzip")).await.unwrap();
-        assert_eq!(header(&as_it_is, "content-encoding").as_deref(), encoding, "{path}");
-        assert_eq!(header(&as_it_is, "etag").as_deref(), Some("\"1\""), "{path}");
+        let unchanged = client.send(with(path, "gzip")).await.unwrap();
+        assert_eq!(header(&unchanged, "content-encoding").as_deref(), encoding, "{path}");
+        assert_eq!(header(&unchanged, "etag").as_deref(), Some("\"1\""), "{path}");
     }
 }
 
@@ -670,7 +670,7 @@ async fn a_streamed_answer_stays_streamed_when_compressed() {
         within(async {
             loop {
                 let at = received.windows(4).position(|four| four == b"\r\n\r\n").map(|at| at + 4);
-                if at.is_some_and(|at| begun(&received[at..]) == expected) {
+                if at.is_some_and(|at| decompressed_part(&received[at..]) == expected) {
                     return;
                 }
                 assert!(stream.read_buf(&mut received).await.unwrap() > 0, "it ended early");
@@ -680,8 +680,8 @@ async fn a_streamed_answer_stays_streamed_when_compressed() {
     }
 }
 
-/// What can be unpacked of something that has not ended.
-fn begun(bytes: &[u8]) -> String {
+/// What can be decompressed of a body that has not ended.
+fn decompressed_part(bytes: &[u8]) -> String {
     use std::io::Read;
     let mut text = Vec::new();
     // The body is aborted, and what was received before is there.

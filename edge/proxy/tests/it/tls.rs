@@ -135,13 +135,13 @@ async fn curl_negotiates_http_2_with_alpn_and_with_prior_knowledge() {
     let trusted = folder.path("shop.pem").to_str().unwrap().to_owned();
     let url = format!("https://localhost:{}/", fixture.address.port());
     let write_out = ["--write-out", " %{http_version}"];
-    for (sent, said) in [("--http2", "https 2"), ("--http1.1", "https 1.1")] {
-        assert_eq!(curl(&[&write_out[..], &[sent]].concat(), &trusted, &url).await, said);
+    for (sent, expected) in [("--http2", "https 2"), ("--http1.1", "https 1.1")] {
+        assert_eq!(curl(&[&write_out[..], &[sent]].concat(), &trusted, &url).await, expected);
     }
     fixture.table.set_service(&ServiceRoute { tls: None, ..fixture.route.clone() }).unwrap();
     let url = format!("http://localhost:{}/", fixture.address.port());
-    for (sent, said) in [("--http2-prior-knowledge", "http 2"), ("--http2", "http 1.1")] {
-        assert_eq!(curl(&[&write_out[..], &[sent]].concat(), &trusted, &url).await, said);
+    for (sent, expected) in [("--http2-prior-knowledge", "http 2"), ("--http2", "http 1.1")] {
+        assert_eq!(curl(&[&write_out[..], &[sent]].concat(), &trusted, &url).await, expected);
     }
 }
 
@@ -150,8 +150,8 @@ async fn plaintext_on_a_tls_port_is_refused_and_counted() {
     let folder = CertificateFolder::new();
     folder.put("shop", &["localhost"]);
     let (fixture, _backend) = folder.fixture(&["shop"]).await;
-    let said = send_raw(fixture.address, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
-    assert!(!said.contains("HTTP"), "{said}");
+    let received = send_raw(fixture.address, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    assert!(!received.contains("HTTP"), "{received}");
     until(|| fixture.traffic().handshake_failures == 1).await;
     // A client that only checks whether the port is open is not counted.
     drop(TcpStream::connect(fixture.address).await.unwrap());
@@ -386,13 +386,13 @@ async fn a_protocol_may_be_changed_within_tls() {
         received.push(within(stream.read_u8()).await.unwrap());
     }
     assert!(received.starts_with(b"HTTP/1.1 101 "));
-    for words in [&b"one"[..], &[7; 100_000]] {
-        let mut back = vec![0; words.len()];
+    for data in [&b"one"[..], &[7; 100_000]] {
+        let mut back = vec![0; data.len()];
         let (mut from, mut to) = tokio::io::split(&mut stream);
         let (written, read) = within(async {
             tokio::join!(
                 async {
-                    to.write_all(words).await?;
+                    to.write_all(data).await?;
                     to.flush().await
                 },
                 from.read_exact(&mut back)
@@ -401,7 +401,7 @@ async fn a_protocol_may_be_changed_within_tls() {
         .await;
         written.unwrap();
         read.unwrap();
-        assert_eq!(back, words);
+        assert_eq!(back, data);
     }
 }
 

@@ -35,16 +35,16 @@ fn add(headers: &mut HeaderMap, parent: &str, state: &str) {
 }
 
 async fn over_http1(fixture: &Fixture, parent: &str, state: &str) -> String {
-    let mut asked = request("GET", "/", "");
-    add(asked.headers_mut(), parent, state);
-    let answer = fixture.client().await.send(asked).await.unwrap();
+    let mut sent = request("GET", "/", "");
+    add(sent.headers_mut(), parent, state);
+    let answer = fixture.client().await.send(sent).await.unwrap();
     String::from_utf8(answer.body().to_vec()).unwrap()
 }
 
 async fn over_http2(fixture: &Fixture, parent: &str, state: &str) -> String {
-    let mut asked = http2::request("/", http2::whole(""));
-    add(asked.headers_mut(), parent, state);
-    let answer = within(Http2Client::new(fixture).await.send(asked)).await.unwrap();
+    let mut sent = http2::request("/", http2::whole(""));
+    add(sent.headers_mut(), parent, state);
+    let answer = within(Http2Client::new(fixture).await.send(sent)).await.unwrap();
     let body = within(answer.into_body().collect()).await.unwrap().to_bytes();
     String::from_utf8(body.to_vec()).unwrap()
 }

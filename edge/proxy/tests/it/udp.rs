@@ -52,8 +52,8 @@ impl UdpClient {
         Self(socket)
     }
 
-    async fn send(&self, words: &str) {
-        self.0.send(words.as_bytes()).await.unwrap();
+    async fn send(&self, text: &str) {
+        self.0.send(text.as_bytes()).await.unwrap();
     }
 
     async fn receive(&self) -> String {
@@ -63,11 +63,11 @@ impl UdpClient {
     }
 
     /// Sends a datagram, and returns the name of the endpoint that answers.
-    async fn request(&self, words: &str) -> String {
-        self.send(words).await;
+    async fn request(&self, text: &str) -> String {
+        self.send(text).await;
         let answer = self.receive().await;
         let (name, echo) = answer.split_once(": ").unwrap();
-        assert_eq!(echo, words);
+        assert_eq!(echo, text);
         name.to_owned()
     }
 }
@@ -138,14 +138,14 @@ async fn a_datagram_is_passed_on_whole_however_large_or_empty_it_is() {
 #[tokio::test]
 async fn an_answer_has_the_source_address_that_the_client_sent_to() {
     let host = UdpEndpoint::new("a").await;
-    for (everywhere, asked) in [("0.0.0.0:0", "127.0.0.7"), ("[::]:0", "::1"), ("[::]:0", "127.0.0.7")] {
+    for (everywhere, target) in [("0.0.0.0:0", "127.0.0.7"), ("[::]:0", "::1"), ("[::]:0", "127.0.0.7")] {
         let fixture = fixture(&[host.address], |route| route.listen = Some(everywhere.parse().unwrap()));
-        let asked: std::net::IpAddr = asked.parse().unwrap();
-        let own: SocketAddr = if asked.is_ipv4() { any() } else { "[::1]:0".parse().unwrap() };
+        let target: std::net::IpAddr = target.parse().unwrap();
+        let own: SocketAddr = if target.is_ipv4() { any() } else { "[::1]:0".parse().unwrap() };
         let socket = UdpSocket::bind(own).await.unwrap();
         // A connected socket receives from no other address.
-        socket.connect((asked, fixture.address.port())).await.unwrap();
-        assert_eq!(UdpClient(socket).request("hello").await, "a", "{everywhere} asked at {asked}");
+        socket.connect((target, fixture.address.port())).await.unwrap();
+        assert_eq!(UdpClient(socket).request("hello").await, "a", "{everywhere} reached at {target}");
     }
 }
 

@@ -115,9 +115,9 @@ async fn a_refused_upgrade_leaves_an_http_connection() {
 }
 
 /// Switches protocols, says goodbye, and ends its side; then reads until the other side has ended, and says what came.
-async fn leaving(said: tokio::sync::mpsc::UnboundedSender<String>) -> Backend {
+async fn leaving(received_texts: tokio::sync::mpsc::UnboundedSender<String>) -> Backend {
     Backend::raw(move |mut stream| {
-        let said = said.clone();
+        let received_texts = received_texts.clone();
         async move {
             read_head(&mut stream).await;
             let head =
@@ -126,7 +126,7 @@ async fn leaving(said: tokio::sync::mpsc::UnboundedSender<String>) -> Backend {
             let _ = stream.shutdown().await;
             let mut received = Vec::new();
             let _ = stream.read_to_end(&mut received).await;
-            let _ = said.send(String::from_utf8_lossy(&received).into_owned());
+            let _ = received_texts.send(String::from_utf8_lossy(&received).into_owned());
         }
     })
     .await

@@ -46,7 +46,7 @@ fn endpoint() -> SocketAddr {
     address
 }
 
-fn ask(stream: &mut TcpStream) {
+fn send_request(stream: &mut TcpStream) {
     stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
     let mut received = Vec::new();
     let mut piece = [0; 1024];
@@ -70,13 +70,13 @@ fn a_connection_that_waits_keeps_less_than_a_kibibyte_and_serves_on() {
         stream
     };
     // What the first request needs is needed once.
-    ask(&mut connect());
+    send_request(&mut connect());
     let before = kept();
     let mut clients: Vec<_> = (0..CONNECTIONS).map(|_| connect()).collect();
-    for asked in 1..=3 {
-        clients.iter_mut().for_each(ask);
+    for requests in 1..=3 {
+        clients.iter_mut().for_each(send_request);
         let of_each = least(|| kept().saturating_sub(before) / CONNECTIONS);
-        assert!(of_each < BYTES_MAX, "{of_each} bytes of each are kept after {asked} requests");
+        assert!(of_each < BYTES_MAX, "{of_each} bytes of each are kept after {requests} requests");
     }
 }
 

@@ -26,7 +26,7 @@ impl Wake for CountingWaker {
 }
 
 /// Sends one request; returns its waker.
-async fn ask(connection: &mut Http1Connection) -> Arc<CountingWaker> {
+async fn send_plain(connection: &mut Http1Connection) -> Arc<CountingWaker> {
     let timer = Timers::new().add(DEADLINE);
     let task = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
     let counting = Arc::new(CountingWaker { wakes: AtomicUsize::new(0), task });
@@ -72,8 +72,8 @@ async fn a_task_that_awaits_an_answer_is_woken_once_for_it_and_never_for_the_nex
             }
         });
         // The first answer may make it be handed over.
-        ask(&mut connection).await;
-        let (first, second) = (ask(&mut connection).await, ask(&mut connection).await);
+        send_plain(&mut connection).await;
+        let (first, second) = (send_plain(&mut connection).await, send_plain(&mut connection).await);
         assert!(connection.is_reusable());
         assert_eq!([first, second].map(|waker| waker.wakes.load(Ordering::Relaxed)), [1, 1], "{more:?}");
         assert_eq!(matches!(connection.codec, Codec::Plain(_)), more.is_empty());
@@ -214,13 +214,15 @@ fn answers() -> impl Strategy<Value = Vec<u8>> {
                 std::iter::once(first).chain(lines).map(|line| format!("{line}{end}")).collect();
             format!("{head}{end}{body}").into_bytes()
         });
-    (whole, proptest::option::weighted(0.2, (any::<Index>(), any::<u8>()))).prop_map(|(mut answer, slip)| {
-        if let Some((at, byte)) = slip {
-            let at = at.index(answer.len());
-            answer[at] = byte;
-        }
-        answer
-    })
+    (whole, proptest::option::weighted(0.2, (any::<Index>(), any::<u8>()))).prop_map(
+        |(mut answer, corruption)| {
+            if let Some((at, byte)) = corruption {
+                let at = at.index(answer.len());
+                answer[at] = byte;
+            }
+            answer
+        },
+    )
 }
 
 #[tokio::test]
