@@ -31,36 +31,10 @@ use crate::client::{Client, REQUEST_HEAD_BYTES_MAX};
 use crate::forward;
 use crate::headers::asks_to_close;
 use crate::plain::client::{ClientConnection, plain_length};
+use crate::ready_slots::ReadySlot;
 use crate::socket::{ClientSocket, Stream, close};
 use crate::timer::Stage;
 use crate::worker::Worker;
-
-/// The most idle connections that a worker keeps set up although their clients may not send another request soon: 640 KiB.
-const READY_MAX: usize = 32;
-
-/// Counts idle connections that are kept set up.
-#[derive(Debug, Default)]
-pub(crate) struct ReadySlots(Cell<usize>);
-
-/// The slot of one such connection, free again when dropped.
-#[derive(Debug)]
-struct ReadySlot<'a>(&'a ReadySlots);
-
-impl ReadySlots {
-    fn take(&self) -> Option<ReadySlot<'_>> {
-        let before = self.0.get();
-        (before < READY_MAX).then(|| {
-            self.0.set(before + 1);
-            ReadySlot(self)
-        })
-    }
-}
-
-impl Drop for ReadySlot<'_> {
-    fn drop(&mut self) {
-        self.0.0.set(self.0.0.get() - 1);
-    }
-}
 
 /// Answers requests until the connection is over, or idle for longer than it is kept set up; returns its stream in the latter case.
 pub(crate) async fn serve(client: &Rc<Client>, mut stream: Stream, mut buffered: Bytes) -> Option<Stream> {

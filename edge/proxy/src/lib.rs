@@ -45,8 +45,10 @@ mod shedder;
 mod versions;
 
 // Workers, and the state that each has of its own.
+mod accept;
 mod listener;
 mod local;
+mod ready_slots;
 mod timer;
 mod worker;
 

@@ -1,28 +1,19 @@
-//! Listening sockets: the table opens them, and one worker accepts from each.
+//! Listening sockets: the table opens them, and one worker [accepts](crate::accept) from each.
 
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
-use rustix::net::{Shutdown, SocketFlags};
+use rustix::net::Shutdown;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio_util::sync::CancellationToken;
 
 use crate::route;
-use crate::service::Service;
 use crate::udp;
-use crate::worker::{AcceptedConnection, Worker};
 
 /// The backlog of connections that wait to be accepted. Linux caps it at `net.core.somaxconn`, 4,096.
 const BACKLOG: i32 = 4096;
-
-/// How long to wait after an accept has failed because descriptors or memory have run out.
-pub(crate) const SHORTAGE_PAUSE: Duration = Duration::from_millis(50);
 
 /// The transport protocol of a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,80 +129,5 @@ impl InheritedListener {
                 Transport::Tcp => socket.is_listener().unwrap_or(false),
                 Transport::Udp => socket.r#type().is_ok_and(|kind| kind == Type::DGRAM),
             }
-    }
-}
-
-/// Accepts a waiting connection. It is not registered with a runtime yet, since the worker is chosen later.
-fn accept_one(socket: &std::net::TcpListener) -> io::Result<(std::net::TcpStream, SocketAddr)> {
-    let (stream, peer) = rustix::net::acceptfrom_with(socket, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
-    let peer = peer.and_then(|peer| peer.try_into().ok()).ok_or(io::ErrorKind::ConnectionAborted)?;
-    Ok((stream.into(), peer))
-}
-
-/// Accepts connections for a service and gives each to the worker with the fewest connections, from when the proxy is open until the socket
-/// is closed.
-pub(crate) async fn accept(
-    worker: Rc<Worker>,
-    socket: std::net::TcpListener,
-    stop: CancellationToken,
-    service: Arc<Service>,
-) {
-    if !worker.until_open_or_stopped(&stop).await {
-        return;
-    }
-    #[expect(
-        deprecated,
-        reason = "its replacement is unsafe for types whose descriptor may change; a listener's never does"
-    )]
-    let watched = AsyncFd::with_interest(socket, Interest::READABLE);
-    let socket = match watched {
-        Ok(socket) => socket,
-        Err(error) => {
-            tracing::error!(service = %service.name, %error, "listener_not_watched");
-            return;
-        }
-    };
-    let connection_permits = Arc::clone(&worker.shared.connection_permits);
-    loop {
-        // All of them are cancel safe: an accepted connection is always passed on.
-        let listener_permit = tokio::select! {
-            biased;
-            () = worker.until_stopping() => return,
-            listener_permit = service.connection_limit.acquire() => listener_permit,
-        };
-        let connection_permit = tokio::select! {
-            biased;
-            () = worker.until_stopping() => return,
-            connection_permit = Arc::clone(&connection_permits).acquire_owned() => connection_permit,
-        };
-        let Ok(connection_permit) = connection_permit else { return };
-        let accepted = tokio::select! {
-            biased;
-            accepted = socket.async_io(Interest::READABLE, accept_one) => accepted,
-            () = worker.until_stopping() => return,
-        };
-        match accepted {
-            Ok((stream, peer)) => {
-                worker
-                    .assign(
-                        stream,
-                        AcceptedConnection {
-                            peer,
-                            service: Arc::clone(&service),
-                            connection_permit,
-                            listener_permit,
-                        },
-                    )
-                    .await;
-            }
-            // The client gave up before it was accepted.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-            // The socket no longer listens.
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => return,
-            Err(error) => {
-                tracing::warn!(service = %service.name, %error, "connection_not_accepted");
-                tokio::time::sleep(SHORTAGE_PAUSE).await;
-            }
-        }
     }
 }

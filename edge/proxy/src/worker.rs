@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::date::Date;
-use crate::http1::ReadySlots;
 use crate::local::LocalService;
+use crate::ready_slots::ReadySlots;
 use crate::router::GZIPS_MAX;
 use crate::service::Service;
 use crate::timer::Timers;

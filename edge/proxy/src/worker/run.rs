@@ -13,8 +13,9 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::Worker;
 use super::shared::{AcceptedConnection, ActiveConnection, Command, Permits, Shared};
+use crate::accept;
 use crate::connection;
-use crate::listener::{self, ListenerSocket};
+use crate::listener::ListenerSocket;
 use crate::timer::TICK;
 use crate::udp;
 
@@ -87,7 +88,7 @@ impl Worker {
                 let worker = Rc::clone(self);
                 match socket {
                     ListenerSocket::Tcp(socket) => {
-                        self.listeners.spawn_local(listener::accept(worker, socket, stop, service))
+                        self.listeners.spawn_local(accept::accept(worker, socket, stop, service))
                     }
                     ListenerSocket::Udp(socket) => {
                         self.listeners.spawn_local(udp::serve(worker, socket, stop, service))
