@@ -637,6 +637,36 @@ async fn text_is_compressed_for_clients_that_accept_gzip() {
 }
 
 #[tokio::test]
+async fn a_digest_in_the_trailers_of_a_compressed_answer_is_removed() {
+    let shop = Backend::http(|_request: Request<hyper::body::Incoming>| async {
+        let trailers = [("content-digest", "sha-256=:x:"), ("x-end", "1")];
+        let trailers = trailers.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+        let frames = [
+            hyper::body::Frame::data(bytes::Bytes::from("all work ".repeat(100))),
+            hyper::body::Frame::trailers(trailers.into_iter().collect()),
+        ];
+        let body = futures_util::stream::iter(frames.map(Ok::<_, std::convert::Infallible>));
+        let answer = Response::builder()
+            .header("content-type", "text/plain")
+            .header("trailer", "content-digest, x-end");
+        answer.body(http_body_util::StreamBody::new(body)).unwrap()
+    })
+    .await;
+    let fixture = Fixture::new(&[]);
+    set_service(&fixture.table, "shop", &[shop.address]);
+    let mut spec = json!({"listen": "127.0.0.1:0", "rules": [{"backendRefs": to("shop")}]});
+    spec["compression"] = json!("gzip");
+    let spec = Arc::new(serde_json::from_value(spec).unwrap());
+    let address = set(&fixture, vec![AttachedRoute { name: "web".into(), created: 1, spec }]);
+    let head =
+        "GET / HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip\r\nTE: trailers\r\nConnection: te, close\r\n\r\n";
+    let received = send_raw(address, head).await;
+    let trailers = received.rsplit_once("\r\n0\r\n").expect("it ends with a last chunk").1;
+    assert!(received.contains("content-encoding: gzip"), "{received}");
+    assert_eq!(trailers, "x-end: 1\r\n\r\n");
+}
+
+#[tokio::test]
 async fn a_streamed_answer_stays_streamed_when_compressed() {
     let (next, steps) = tokio::sync::watch::channel(1);
     let shop = Backend::http(move |_request: Request<hyper::body::Incoming>| {
