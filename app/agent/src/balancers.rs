@@ -42,7 +42,6 @@ pub(crate) fn update(shared: &Shared, name: &ServiceName, service: &KnownService
     let upstream = Upstream {
         service: name.to_string(),
         name: name.to_string(),
-        http2: route.protocol == Protocol::Http2,
         balance: expose.balance,
         hash: expose.hash.clone(),
         servers,
@@ -55,7 +54,6 @@ pub(crate) fn clear(shared: &Shared, name: &ServiceName) {
     let none = Upstream {
         service: name.to_string(),
         name: name.to_string(),
-        http2: false,
         balance: Default::default(),
         hash: Default::default(),
         servers: Vec::new(),
@@ -73,7 +71,8 @@ fn server(endpoint: &EndpointRoute) -> Option<Server> {
         Origin::Replica => Some(endpoint.id.ordinal),
         Origin::Elsewhere => None,
     };
-    Some(Server { ordinal, address: endpoint.address, state })
+    let http2 = endpoint.connection.is_some_and(|connection| connection.protocol == Protocol::Http2);
+    Some(Server { ordinal, address: endpoint.address, http2, state })
 }
 
 /// Whether it is known if a replica can serve: its admission was ordered, and its probes have results if it may serve.

@@ -8,8 +8,8 @@ use model::action::{Admission, Refusal};
 use model::identity::{ActionId, Incarnation, Ordinal, ReplicaId};
 use model::input::{Declared, Observed, ReplicaState};
 use model::name::ServiceName;
-use model::resource::{PortName, ServiceSpec};
-use orchestrator::Routing;
+use model::resource::{PortName, Probes, ServiceSpec};
+use orchestrator::{ReplicaAccess, Routing, Versions};
 use platform::{Life, LifeState};
 use tokio_util::sync::CancellationToken;
 
@@ -17,6 +17,8 @@ use tokio_util::sync::CancellationToken;
 #[derive(Debug, Default)]
 pub(crate) struct KnownNode {
     pub(crate) services: BTreeMap<ServiceName, KnownService>,
+    /// The versions of all declared services.
+    pub(crate) versions: Arc<Versions>,
     /// The routes that the proxy applies.
     pub(crate) routes: KnownRoutes,
     /// The latest action that this node has received.
@@ -49,8 +51,10 @@ pub(crate) struct KnownService {
 #[derive(Debug)]
 pub(crate) struct KnownReplica {
     pub(crate) life: Life,
-    /// The latest declaration of the version that it runs; for a replica of an earlier run whose version was declared anew since, that of
-    /// the latest order about it. `None` until the first order.
+    /// How it is reached and probed: as the version that it runs was last declared. `None` when that is not known.
+    pub(crate) access: Option<Arc<ReplicaAccess>>,
+    /// The declaration in the latest order about it that is of its version; until there is one, in the latest order. `None` until the
+    /// first order.
     pub(crate) declared: Option<Arc<Declared>>,
     pub(crate) admission: Admission,
     /// The latest action on its traffic: older ones have no effect.
@@ -127,28 +131,29 @@ impl KnownNode {
             .ok_or(Refusal::OtherIncarnation)
     }
 
+    /// Replaces the known versions.
+    pub(crate) fn set_versions(&mut self, versions: Arc<Versions>) {
+        for (name, service) in &mut self.services {
+            for replica in service.replicas.values_mut() {
+                // A version that is no longer recorded is still known of the replicas that run it.
+                if let Some(access) = versions.get(name, replica.life.generation) {
+                    replica.access = Some(Arc::clone(access));
+                }
+            }
+        }
+        self.versions = versions;
+    }
+
     pub(crate) fn replicas(&self) -> impl Iterator<Item = &KnownReplica> {
         self.services.values().flat_map(|service| service.replicas.values())
     }
 }
 
-impl KnownService {
-    /// Records its exposed declaration at the replicas of the same version, for the time when another version is declared.
-    pub(crate) fn learn_exposed(&mut self) {
-        let Some(declared) = &self.exposed else { return };
-        for replica in self.replicas.values_mut() {
-            // A replica without a declaration still waits for its first order.
-            if replica.declared.is_some() && replica.life.generation == declared.generation {
-                replica.learn(declared);
-            }
-        }
-    }
-}
-
 impl KnownReplica {
     /// A life that was just found, without any order yet.
-    pub(crate) fn found(life: Life) -> Self {
+    pub(crate) fn found(life: Life, versions: &Versions) -> Self {
         Self {
+            access: versions.get(&life.replica.service, life.generation).cloned(),
             life,
             declared: None,
             admission: Admission::Spare,
@@ -159,26 +164,37 @@ impl KnownReplica {
         }
     }
 
-    /// Records a declaration of the service. Probes and requests to a replica are those of the version that it runs: a declaration of
-    /// another version counts only as long as its own one is not known.
+    /// Records the declaration in an order about it.
     pub(crate) fn learn(&mut self, declared: &Arc<Declared>) {
-        if declared.generation == self.life.generation || self.own_spec().is_none() {
+        let generation = self.life.generation;
+        let is_own = declared.generation == generation;
+        if is_own && self.access.is_none() {
+            self.access = Some(Arc::new(ReplicaAccess::of(&declared.spec)));
+        }
+        if is_own || self.declared.as_ref().is_none_or(|before| before.generation != generation) {
             self.declared = Some(Arc::clone(declared));
         }
     }
 
-    /// The latest spec of the version that it runs; `None` when it is not known.
-    pub(crate) fn own_spec(&self) -> Option<&ServiceSpec> {
+    /// The probes of its version; as long as that is not known, those of the latest order. `None` until the first order.
+    pub(crate) fn probes(&self) -> Option<&Probes> {
         let declared = self.declared.as_ref()?;
-        (declared.generation == self.life.generation).then_some(&declared.spec)
+        Some(self.access.as_ref().map_or(&declared.spec.probes, |access| &access.probes))
     }
 
-    /// The name of its port that serves as the declared one of this `name`; `None` when it has none. Where its own version is not known, its
-    /// only port does, whatever its name.
-    pub(crate) fn port<'a>(&'a self, name: &'a PortName) -> Option<&'a PortName> {
+    /// Its first TCP port, which is used where no port is named; `None` when it has none, or until the first order.
+    pub(crate) fn first_port(&self) -> Option<&PortName> {
+        match &self.access {
+            Some(access) => access.first_port(),
+            None => self.similar_port(&self.declared.as_ref()?.spec.first_port()?.name),
+        }
+    }
+
+    /// For a replica whose version is not known: its port of this name, or else its only port.
+    pub(crate) fn similar_port(&self, name: &PortName) -> Option<&PortName> {
         let ports = &self.life.ports;
-        let only = || ports.keys().next().filter(|_| ports.len() == 1 && self.own_spec().is_none());
-        ports.contains_key(name).then_some(name).or_else(only)
+        let only = || ports.keys().next().filter(|_| ports.len() == 1);
+        ports.get_key_value(name).map(|(name, _)| name).or_else(only)
     }
 
     /// Its state for a report to the loop.

@@ -90,8 +90,7 @@ fn replicas_of(shared: &Shared, origin: &ReplicasOrigin) -> Vec<Replica> {
 
 fn target_of(replica: &KnownReplica, origin: &ReplicasOrigin) -> Replica {
     let life = &replica.life;
-    let first = replica.declared.as_ref().and_then(|declared| declared.spec.first_port());
-    let name = origin.port.as_ref().or(first.map(|port| &port.name));
+    let name = origin.port.as_ref().or(replica.first_port());
     let port = name.and_then(|name| life.ports.get(name)).copied();
     Replica { ordinal: life.replica.ordinal, incarnation: life.incarnation, port }
 }

@@ -20,6 +20,7 @@ pub(crate) fn run(shared: &Arc<Shared>, orders: &Receiver<Order>) {
     while let Ok(order) = orders.recv() {
         match order {
             Order::Act(action) => carry_out(shared, action),
+            Order::Versions(versions) => shared.known().set_versions(versions),
             Order::Route(routing) => routes::set_routes(shared, routing),
             Order::Measure(measuring) => metric_sources::set_sources(shared, &measuring),
             Order::Report => shared.spawn(reports::report_inventory(Arc::clone(shared))),
@@ -80,10 +81,13 @@ async fn start(shared: Arc<Shared>, request: StartRequest, admission: Admission)
         let (replica, incarnation) = (life.replica.clone(), life.incarnation);
         let is_new = {
             let mut node = shared.known();
+            let versions = Arc::clone(&node.versions);
             let replicas = &mut node.service(&replica.service).replicas;
             let is_new =
                 replicas.get(&replica.ordinal).is_none_or(|known| known.life.incarnation != incarnation);
-            if is_new && let Some(old) = replicas.insert(replica.ordinal, KnownReplica::found(life)) {
+            if is_new
+                && let Some(old) = replicas.insert(replica.ordinal, KnownReplica::found(life, &versions))
+            {
                 old.probing.cancel();
             }
             is_new
@@ -116,7 +120,7 @@ async fn allot(shared: Arc<Shared>, request: AllotRequest) {
     report_outcome(&shared, id, outcome);
 }
 
-/// Sets the admission of a replica, and probes it as declared for its version from now on.
+/// Sets the admission of a replica, and begins to probe it as declared for its version.
 fn admit(
     shared: &Arc<Shared>,
     id: ActionId,
@@ -135,12 +139,10 @@ fn admit(
     }
     known.admitted_by = id;
     known.admission = admission;
-    let before = known.declared.clone();
+    let before = known.probes().cloned();
     known.learn(declared);
-    if let Some(now) = known.declared.clone()
-        && before.is_none_or(|before| before.spec.probes != now.spec.probes)
-    {
-        probing::begin(shared, known, &now);
+    if before.as_ref() != known.probes() {
+        probing::begin(shared, known);
     }
     let service = node.service(&replica.service);
     routing::update_route(shared, &replica.service, service)
@@ -159,7 +161,6 @@ fn expose(shared: &Shared, id: ActionId, name: &ServiceName, declared: Option<Ar
     }
     let outcome = routing::update_route(shared, name, service);
     if outcome == Outcome::Applied {
-        service.learn_exposed();
         let (now, before) = (listen_address(service.exposed.as_deref()), listen_address(before.as_deref()));
         if let Some(address) = now.filter(|now| Some(*now) != before) {
             tracing::info!(service = %name, %address, "exposed");

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use model::action::Outcome;
 use model::identity::{Incarnation, ReplicaId};
-use model::input::{Declared, ExitStatus, Input, Report};
+use model::input::{ExitStatus, Input, Report};
 use platform::{RunEnd, RunError, RunRequest};
 use probe::{Failure, ProbeStatus, Prober, RunBeside};
 use tokio_util::sync::CancellationToken;
@@ -12,18 +13,18 @@ use crate::known::{Health, KnownReplica};
 use crate::routing;
 use crate::shared::Shared;
 
-/// Begins to probe a replica as declared, in place of its earlier probes.
-pub(crate) fn begin(shared: &Arc<Shared>, known: &mut KnownReplica, declared: &Declared) {
+/// Begins to probe a replica, in place of its earlier probes.
+pub(crate) fn begin(shared: &Arc<Shared>, known: &mut KnownReplica) {
     known.probing.cancel();
     known.probing = CancellationToken::new();
     let (replica, incarnation) = (known.life.replica.clone(), known.life.incarnation);
     let prober = Prober {
         replica: probe::Replica {
             ports: known.life.ports.clone(),
-            first_port: declared.spec.first_port().and_then(|port| known.port(&port.name).cloned()),
+            first_port: known.first_port().cloned(),
             run_beside: run_beside(shared, &replica, incarnation),
         },
-        probes: declared.spec.probes.clone(),
+        probes: known.probes().cloned().unwrap_or_default(),
     };
     let (task_shared, cancelled) = (Arc::clone(shared), known.probing.clone());
     shared.spawn(async move {
@@ -44,7 +45,10 @@ fn record_health(shared: &Shared, replica: &ReplicaId, incarnation: Incarnation,
         known.health = Health { started: status.started, ready: status.ready, live: status.live };
         known.probe_note = status.note;
         let observed = known.observed();
-        routing::update_route(shared, &replica.service, node.service(&replica.service));
+        let updated = routing::update_route(shared, &replica.service, node.service(&replica.service));
+        if let Outcome::Failed(failure) = updated {
+            tracing::warn!(service = %replica.service, error = %failure.message, "route_not_updated");
+        }
         observed
     };
     shared.report(Input::Report(Report::Replica(observed)));

@@ -85,6 +85,7 @@ pub(crate) async fn report_inventory(shared: Arc<Shared>) {
     };
     let allotted: Vec<Allotted> = lives.iter().filter_map(allotted).collect();
     let mut node = shared.known();
+    let versions = Arc::clone(&node.versions);
     let replicas = lives
         .into_iter()
         .map(|life| {
@@ -101,7 +102,7 @@ pub(crate) async fn report_inventory(shared: Arc<Shared>) {
                     known.observed()
                 }
                 None => {
-                    let found = KnownReplica::found(life);
+                    let found = KnownReplica::found(life, &versions);
                     let observed = found.observed();
                     if let Some(old) = replicas.insert(ordinal, found) {
                         old.probing.cancel();

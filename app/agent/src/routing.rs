@@ -6,12 +6,15 @@ use std::sync::Arc;
 
 use balance::{Balance, EndpointId, Weight};
 use model::action::{Admission, Failure, FailureKind, Outcome};
+use model::identity::Generation;
 use model::name::ServiceName;
-use model::resource::{self, Expose, Port, PortName, ServiceSpec};
+use model::resource::{self, Expose, Port, PortName};
+use orchestrator::ReplicaAccess;
 use platform::Life;
 use proxy::{
-    AdaptivePolicy, EndpointRoute, EndpointState, HashKey, HedgeAfter, HedgePolicy, Limits, OutlierPolicy,
-    Protocol, ProxyVersion, RouteError, ServicePort, ServiceRoute, SlowPolicy, SlowStart, Table, Timeouts,
+    AdaptivePolicy, ConnectionSpec, EndpointRoute, EndpointState, HashKey, HedgeAfter, HedgePolicy, Limits,
+    NamedPort, OutlierPolicy, Protocol, ProxyVersion, RouteError, ServiceRoute, SlowPolicy, SlowStart, Table,
+    Timeouts,
 };
 
 use crate::balancers;
@@ -43,14 +46,20 @@ pub(crate) fn update_route(shared: &Shared, name: &ServiceName, service: &KnownS
     if let Some(to_zero) = spec.scale.to_zero {
         route.timeouts.endpoint = to_zero.wait.into();
     }
-    if let Some(port) = traffic_port(spec) {
-        route.protocol = protocol(port.protocol);
-        route.ports = spec.ports.iter().map(service_port).collect();
+    if let Some(port) = spec.traffic_port() {
         let zone = shared.zone.as_ref().map(external_endpoints::zone);
-        let replicas = service.replicas.values().filter_map(|replica| endpoint(replica, port));
+        let declared = DeclaredAccess {
+            access: ReplicaAccess::of(spec),
+            port,
+            generation: service.exposed.as_ref().map(|exposed| exposed.generation),
+        };
+        let replicas = service.replicas.values().filter_map(|replica| endpoint(replica, &declared));
         route.endpoints = replicas.map(|replica| EndpointRoute { zone: zone.clone(), ..replica }).collect();
+        route.protocol = relayed_protocol(protocol(port.protocol), &route.endpoints);
         let elsewhere = spec.expose.as_ref().map(|expose| external_endpoints::endpoints(&expose.endpoints));
-        route.endpoints.extend(elsewhere.into_iter().flatten());
+        let connection = Some(connection(&declared.access, port.protocol));
+        let elsewhere = elsewhere.into_iter().flatten();
+        route.endpoints.extend(elsewhere.map(|external| EndpointRoute { connection, ..external }));
     }
     match shared.table.set_service(&route) {
         Ok(_) => {
@@ -61,16 +70,23 @@ pub(crate) fn update_route(shared: &Shared, name: &ServiceName, service: &KnownS
     }
 }
 
-/// The port of a service that gets its requests: that of `expose`, or the first TCP port.
-fn traffic_port(spec: &ServiceSpec) -> Option<&Port> {
-    match &spec.expose {
-        Some(_) => spec.exposed_port(),
-        None => spec.first_port(),
+/// What is relayed for clients: what is declared, as soon as a replica is ready for it.
+///
+/// Until then clients are served as the replicas of an earlier version were declared, so that a version that does not start does not take
+/// them away from their clients. The versions of HTTP do not differ here: clients may speak any of them, whatever the replicas speak.
+fn relayed_protocol(declared: Protocol, replicas: &[EndpointRoute]) -> Protocol {
+    let is_as_declared = |protocol: Protocol| {
+        protocol == declared || [protocol, declared].iter().all(|protocol| protocol.is_http())
+    };
+    let protocols = |is_selected: fn(&EndpointRoute) -> bool| {
+        let selected = replicas.iter().filter(move |replica| is_selected(replica));
+        selected.filter_map(|replica| Some(replica.connection?.protocol))
+    };
+    let is_serving = |replica: &EndpointRoute| replica.state == EndpointState::Serving;
+    if protocols(is_serving).any(is_as_declared) {
+        return declared;
     }
-}
-
-fn service_port(port: &Port) -> ServicePort {
-    ServicePort { name: Arc::from(port.name.as_str()), protocol: protocol(port.protocol) }
+    protocols(is_serving).chain(protocols(|_| true)).find(|it| !is_as_declared(*it)).unwrap_or(declared)
 }
 
 /// The proxy's protocol for a declared one.
@@ -83,14 +99,18 @@ fn protocol(declared: resource::Protocol) -> Protocol {
     }
 }
 
+fn proxy_version(declared: resource::ProxyVersion) -> ProxyVersion {
+    match declared {
+        resource::ProxyVersion::V1 => ProxyVersion::V1,
+        resource::ProxyVersion::V2 => ProxyVersion::V2,
+    }
+}
+
 /// Translates the settings of `expose`.
 fn apply_expose(route: &mut ServiceRoute, expose: &Expose) {
     route.balance = balance_of(expose.balance);
     route.hash_key = hash_key(&expose.hash);
-    route.proxy_protocol.send = expose.proxy_protocol.send.map(|version| match version {
-        resource::ProxyVersion::V1 => ProxyVersion::V1,
-        resource::ProxyVersion::V2 => ProxyVersion::V2,
-    });
+    route.proxy_protocol.send = expose.proxy_protocol.send.map(proxy_version);
     route.slow_start = expose.slow_start.map_or(SlowStart::OFF, |window| SlowStart::over(window.into()));
     route.limits = Limits {
         in_flight: expose.limits.in_flight.and_then(NonZeroU32::new),
@@ -152,20 +172,50 @@ pub(crate) fn endpoint_id(life: &Life) -> EndpointId {
     EndpointId { ordinal: life.replica.ordinal.0, incarnation: life.incarnation.0 }
 }
 
-/// The number of the port of a replica that gets the requests to `port` of its service.
-///
-/// A replica of an earlier version may have no port of that name: until it is replaced, it gets them on the port that was declared for
-/// its own version. When that is not known, after a restart, it is the replica's only port.
-fn port_number(replica: &KnownReplica, port: &PortName) -> Option<u16> {
-    let of_own_version = || Some(&traffic_port(replica.own_spec()?)?.name);
-    replica.life.ports.get(replica.port(port).or_else(of_own_version)?).copied()
+/// How replicas of the declared version are reached.
+struct DeclaredAccess<'a> {
+    access: ReplicaAccess,
+    /// The port of the service that gets its requests.
+    port: &'a Port,
+    /// The version, if the service is exposed.
+    generation: Option<Generation>,
 }
 
-fn endpoint(replica: &KnownReplica, port: &Port) -> Option<EndpointRoute> {
+impl DeclaredAccess<'_> {
+    /// How a replica is reached: as its own version declares, which is perhaps an earlier one. `None` when that is not known.
+    ///
+    /// `expose` is no part of a version: what is exposed now holds for the replicas of the declared version, even if it has changed since.
+    fn own<'a>(&'a self, replica: &'a KnownReplica) -> Option<&'a ReplicaAccess> {
+        let is_declared = self.generation == Some(replica.life.generation);
+        if is_declared { Some(&self.access) } else { replica.access.as_deref() }
+    }
+
+    /// The port of a replica that gets the requests to its service; `None` when it has none.
+    fn main_port<'a>(&'a self, replica: &'a KnownReplica) -> Option<&'a PortName> {
+        let declared = &self.port.name;
+        let Some(own) = self.own(replica) else { return replica.similar_port(declared) };
+        // A version that was not exposed is reached on the declared port if it has that, or else on its first one.
+        let has_port = |name: &&PortName| replica.life.ports.contains_key(*name);
+        own.exposed_port.as_ref().or(Some(declared)).filter(has_port).or_else(|| own.first_port())
+    }
+}
+
+fn connection(access: &ReplicaAccess, spoken: resource::Protocol) -> ConnectionSpec {
+    ConnectionSpec { protocol: protocol(spoken), proxy_header: access.proxy_header.map(proxy_version) }
+}
+
+fn endpoint(replica: &KnownReplica, declared: &DeclaredAccess<'_>) -> Option<EndpointRoute> {
     let at = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let access = declared.own(replica).unwrap_or(&declared.access);
     let ports = &replica.life.ports;
-    let mut route = EndpointRoute::new(endpoint_id(&replica.life), at(port_number(replica, &port.name)?));
-    route.ports = ports.iter().map(|(name, &port)| (Arc::from(name.as_str()), at(port))).collect();
+    let main = declared.main_port(replica)?;
+    let mut route = EndpointRoute::new(endpoint_id(&replica.life), at(*ports.get(main)?));
+    route.connection = Some(connection(access, access.protocol(main).unwrap_or(declared.port.protocol)));
+    let named = ports.iter().filter_map(|(name, &port)| {
+        let protocol = protocol(access.protocol(name)?);
+        Some(NamedPort { name: Arc::from(name.as_str()), address: at(port), protocol })
+    });
+    route.ports = named.collect();
     route.version = replica.life.generation.0;
     (route.state, route.weight) = match replica.admission {
         Admission::Serving { weight } if replica.may_serve() => {
@@ -207,4 +257,41 @@ fn failure(error: &RouteError) -> Failure {
         | RouteError::Stopping { .. } => FailureKind::Other,
     };
     Failure { kind, message: Arc::from(error.to_string()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn replica(ordinal: u32, protocol: Protocol, state: EndpointState) -> EndpointRoute {
+        let id = EndpointId { ordinal, incarnation: 1 };
+        let connection = Some(ConnectionSpec { protocol, proxy_header: None });
+        EndpointRoute { connection, state, ..EndpointRoute::new(id, ([127, 0, 0, 1], 1).into()) }
+    }
+
+    #[test]
+    fn clients_are_served_as_declared_from_the_first_replica_on_that_is_ready_for_it() {
+        use EndpointState::{Draining, Out, Serving};
+        use Protocol::{Http1, Http2, Tcp, Udp};
+        for declared in [Http1, Http2, Tcp, Udp] {
+            assert_eq!(relayed_protocol(declared, &[]), declared, "without replicas");
+            assert_eq!(relayed_protocol(declared, &[replica(0, declared, Out)]), declared);
+        }
+        // Declared, then each replica's own, then what is relayed.
+        let cases = [
+            (Http1, vec![(Tcp, Serving), (Http1, Out)], Tcp),
+            (Http1, vec![(Tcp, Serving), (Http1, Serving)], Http1),
+            (Tcp, vec![(Http2, Serving), (Tcp, Out)], Http2),
+            (Udp, vec![(Http1, Serving)], Http1),
+            (Http1, vec![(Udp, Out), (Http1, Out)], Udp),
+            (Http1, vec![(Udp, Draining), (Http1, Serving)], Http1),
+            (Http2, vec![(Tcp, Out), (Http1, Serving)], Http2),
+            (Http1, vec![(Tcp, Out), (Udp, Serving)], Udp),
+        ];
+        for (declared, own, relayed) in cases {
+            let replicas: Vec<_> =
+                (0..).zip(&own).map(|(i, (protocol, state))| replica(i, *protocol, *state)).collect();
+            assert_eq!(relayed_protocol(declared, &replicas), relayed, "{declared:?}: {own:?}");
+        }
+    }
 }

@@ -24,6 +24,7 @@ use crate::history::{HistoryConfig, HistoryWriter};
 use crate::memory_writer::{self, MemoryWrite};
 use crate::metric_sources::MetricSources;
 use crate::registry::Registry;
+use crate::replica_access::Versions;
 use crate::routing::Routing;
 use crate::state_store::{StateStore, StateStoreError};
 
@@ -64,6 +65,8 @@ pub enum Order {
     Act(Action),
     /// Report the inventory.
     Report,
+    /// Reach and probe replicas as these versions declare.
+    Versions(Arc<Versions>),
     /// Follow these routes, and no others.
     Route(Arc<Routing>),
     /// Scrape these sources of metrics, and no others.
@@ -224,7 +227,7 @@ impl Engine {
         self.journal.retire_oldest()?;
         // Declarations from the store are not new, so they cause no events.
         self.out.events.clear();
-        self.order_routes_and_sources();
+        self.order_resources();
         self.dispatch();
         self.send_order(Order::Report);
         Ok(())
@@ -270,7 +273,7 @@ impl Engine {
                     }
                 }
                 Message::Input(_) => {}
-                Message::ResourcesChanged => self.order_routes_and_sources(),
+                Message::ResourcesChanged => self.order_resources(),
                 Message::Query(query) => queries.push(query),
                 Message::Stop => continues = false,
             }
@@ -375,12 +378,16 @@ impl Engine {
         }
     }
 
-    /// Sends the declared routes and metric sources to the agent. They bypass the loop, which makes no decisions about them, and so need
-    /// no journal.
-    fn order_routes_and_sources(&self) {
+    /// Sends versions, routes and metric sources to the agent. They bypass the loop, which makes no decisions about them, and so need no
+    /// journal.
+    ///
+    /// Versions are first: a replica is then reached as its own version declares from the first route or action on.
+    fn order_resources(&self) {
         let registry = self.handle.registry();
-        let (routing, metric_sources) = (registry.routing(), registry.metric_sources());
+        let (versions, routing) = (registry.versions(), registry.routing());
+        let metric_sources = registry.metric_sources();
         drop(registry);
+        self.send_order(Order::Versions(Arc::new(versions)));
         self.send_order(Order::Route(Arc::new(routing)));
         self.send_order(Order::Measure(Arc::new(metric_sources)));
     }

@@ -28,7 +28,7 @@ pub(crate) type Query = Box<dyn FnOnce(&ControlLoop, Now) + Send>;
 pub(crate) enum Message {
     /// An input of the loop.
     Input(Input),
-    /// Routes, the services behind them, or metric sources may have changed.
+    /// Versions of services, routes, the services behind them, or metric sources may have changed.
     ResourcesChanged,
     /// Run this query.
     Query(Query),
@@ -264,7 +264,7 @@ impl Handle {
         Ok(())
     }
 
-    /// Makes the engine send routes and metric sources again. Called before [`Self::send`], so that an address released by a route is free
+    /// Makes the engine send versions, routes and metric sources again. Called before [`Self::send`], so that an address released by a route is free
     /// for the service that claims it.
     fn notify_resources_changed(&self) -> Result<(), Stopped> {
         self.shared.messages.send(Message::ResourcesChanged).map_err(|_| Stopped)

@@ -14,6 +14,7 @@ mod history;
 mod memory_writer;
 mod metric_sources;
 mod registry;
+mod replica_access;
 mod routing;
 mod state_store;
 mod versions;
@@ -25,6 +26,7 @@ pub use history::{HISTORY_RETENTION, HistoryConfig};
 pub use journal::{DecisionHistory, DecisionRun, EventId, EventRecord, decision_record};
 pub use metric_sources::MetricSources;
 pub use registry::{Applied, ApplyError, Change};
+pub use replica_access::{ReplicaAccess, Versions};
 pub use routing::{RouteEntry, Routing};
 pub use state_store::{StateStoreError, StoredResource};
 

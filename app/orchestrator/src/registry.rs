@@ -12,6 +12,7 @@ use model::time::Time;
 use store::Txn;
 
 use crate::metric_sources::MetricSources;
+use crate::replica_access::{ReplicaAccess, Versions};
 use crate::routing::{RouteEntry, Routing};
 use crate::state_store::{self, StateStore, StateStoreError, StoredHold, StoredPause, StoredResource};
 use crate::versions::next_version;
@@ -144,6 +145,19 @@ impl Registry {
             })
             .collect();
         services.iter().filter_map(|name| self.declare(name)).collect()
+    }
+
+    /// The versions of all declared services, for the agent.
+    pub(crate) fn versions(&self) -> Versions {
+        let versions_of = |stored: &StoredResource| {
+            let Resource::Service(service) = &stored.resource else { return None };
+            let earlier = stored.earlier.iter();
+            let mut versions: BTreeMap<Generation, Arc<ReplicaAccess>> =
+                earlier.filter_map(|it| Some((Generation(it.generation), it.access.clone()?))).collect();
+            versions.insert(stored.generation, Arc::new(ReplicaAccess::of(&service.spec)));
+            Some((service.name().clone(), versions))
+        };
+        Versions { services: self.resources.values().filter_map(versions_of).collect() }
     }
 
     /// All declared routes, for the proxy.

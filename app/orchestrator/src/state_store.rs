@@ -30,6 +30,8 @@ use store::{
     Commit, CommitError, Entry, Expect, Key, Prefix, ReadError, Revision, Store, Txn, Value, ValueTooLong,
 };
 
+use crate::replica_access::ReplicaAccess;
+
 /// The format version of every value that this program writes, and the newest that it reads.
 const FORMAT: u32 = 1;
 
@@ -42,19 +44,23 @@ pub struct StoredResource {
     pub revision: Generation,
     /// For a service: the revision in which the part that its replicas run was first declared.
     pub generation: Generation,
-    /// For a service: the versions that its replicas ran before, latest last, to recognise a rollback.
+    /// For a service: the versions that its replicas ran before, latest last, to recognise a rollback, and to reach replicas that still run
+    /// them.
     pub earlier: Vec<Version>,
     /// The revision of the store in which the resource was created; it never changes.
     pub created: u64,
 }
 
 /// A version of a service that its replicas ran.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Version {
     /// The digest of the part that replicas run. A later homeostat that serializes the same declaration differently does not recognise it.
     pub digest: u64,
     /// The generation of this version.
     pub generation: u64,
+    /// How its replicas are reached and probed; earlier homeostats did not record it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access: Option<Arc<ReplicaAccess>>,
 }
 
 /// A hold of a service at a size.

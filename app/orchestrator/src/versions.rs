@@ -1,10 +1,13 @@
 //! Decides whether a declaration is a new version of a service or an earlier one.
 
+use std::sync::Arc;
+
 use model::identity::Generation;
 use model::resource::{Resource, Service};
 use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::replica_access::ReplicaAccess;
 use crate::state_store::{StoredResource, Version};
 
 /// Most earlier versions of a service that are recognised when they are declared again; Kubernetes' Deployments keep as many.
@@ -43,8 +46,9 @@ fn next_generation(
     let found = earlier.iter().find(|version| version.digest == new_digest);
     let generation = found.map_or(revision, |version| Generation(version.generation));
     let mut versions: Vec<Version> =
-        earlier.iter().copied().filter(|version| version.digest != new_digest).collect();
-    versions.push(Version { digest: digest(old), generation: known.0 });
+        earlier.iter().filter(|version| version.digest != new_digest).cloned().collect();
+    let access = Some(Arc::new(ReplicaAccess::of(&old.spec)));
+    versions.push(Version { digest: digest(old), generation: known.0, access });
     let excess = versions.len().saturating_sub(EARLIER_MAX);
     versions.drain(..excess);
     (generation, versions)
@@ -62,6 +66,8 @@ fn digest(service: &Service) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use model::resource::{PortName, Protocol};
+
     use super::*;
 
     fn service(command: &str, replicas: u32) -> Resource {
@@ -107,5 +113,29 @@ mod tests {
             Some(&(latest + 3)),
             "each new version replaces the oldest"
         );
+    }
+
+    #[test]
+    fn an_earlier_version_is_recorded_with_its_latest_access() {
+        let declared = |ports: &str, exposed: &str| {
+            let text = format!(
+                "{{apiVersion: homeostat/v1, kind: Service, metadata: {{name: shop}}, spec: {{run: {{command: [a]}}, ports: {ports}, \
+                 expose: {{listen: '127.0.0.1:1', port: {exposed}}}}}}}"
+            );
+            manifest::parse("test", &text).documents.remove(0).resource
+        };
+        let ports = "[{name: http}, {name: admin, protocol: http2}]";
+        let first = next_version(None, &declared(ports, "http"));
+        let again = next_version(Some(&first), &declared(ports, "admin"));
+        let renamed = next_version(Some(&again), &declared("[{name: web, protocol: tcp}]", "web"));
+        let access = renamed.earlier[0].access.as_ref().expect("it is recorded");
+        assert_eq!(renamed.earlier[0].generation, first.generation.0);
+        assert_eq!(access.exposed_port.as_ref().map(PortName::as_str), Some("admin"));
+        assert_eq!(access.protocol(access.exposed_port.as_ref().unwrap()), Some(Protocol::Http2));
+
+        let text = serde_json::to_string(&renamed.earlier[0]).unwrap();
+        assert_eq!(serde_json::from_str::<Version>(&text).unwrap(), renamed.earlier[0]);
+        let of_old: Version = serde_json::from_str("{\"digest\": 1, \"generation\": 1}").unwrap();
+        assert_eq!(of_old.access, None);
     }
 }

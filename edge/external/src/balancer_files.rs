@@ -203,7 +203,6 @@ fn remove_servers(entry: &mut Entry, ends: EndWhen) {
         let none = Upstream {
             service: wanted.service.to_string(),
             name: wanted.external.name_for(&wanted.service).to_owned(),
-            http2: false,
             balance: model::resource::Balance::RoundRobin,
             hash: model::resource::HashKey::Address,
             servers: Vec::new(),

@@ -13,12 +13,12 @@
 //! let upstream = Upstream {
 //!     service: "shop".to_owned(),
 //!     name: "shop".to_owned(),
-//!     http2: false,
 //!     balance: Balance::RoundRobin,
 //!     hash: HashKey::Address,
 //!     servers: vec![Server {
 //!         ordinal: Some(0),
 //!         address: "127.0.0.1:40001".parse().unwrap(),
+//!         http2: false,
 //!         state: ServerState::Serving { weight: 1 },
 //!     }],
 //! };

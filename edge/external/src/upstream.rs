@@ -11,8 +11,6 @@ pub struct Upstream {
     pub service: String,
     /// The name of the `upstream` (nginx) or `backend` (HAProxy).
     pub name: String,
-    /// Whether its replicas speak only HTTP/2.
-    pub http2: bool,
     /// The balancing algorithm.
     pub balance: Balance,
     /// The key of [`Balance::ConsistentHash`].
@@ -28,6 +26,8 @@ pub struct Server {
     pub ordinal: Option<u32>,
     /// Where it listens.
     pub address: SocketAddr,
+    /// Whether it speaks only HTTP/2.
+    pub http2: bool,
     /// Which requests it gets.
     pub state: ServerState,
 }

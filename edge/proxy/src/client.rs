@@ -133,7 +133,7 @@ impl Client {
     ) -> Result<(), MissingProxyHeader> {
         let snapshot = self.local.snapshot();
         let mut proxied = None;
-        if snapshot.proxy_protocol.accept {
+        if snapshot.accepts_proxy_headers {
             match proxy_protocol::read_header(stream, &self.timer, || self.is_closing()).await {
                 Received::Proxied(addresses) => {
                     self.address = ip_value(addresses.source);
@@ -152,7 +152,7 @@ impl Client {
             }
         }
         // Services behind a shared listener may send PROXY headers, too.
-        if snapshot.proxy_protocol.send.is_some() || self.local.router.is_some() {
+        if snapshot.sends_proxy_headers || self.local.router.is_some() {
             let direct = || Some(ProxiedAddresses { source: peer, destination: stream.local_addr().ok()? });
             self.addresses = proxied.or_else(direct).map(Box::new);
         }

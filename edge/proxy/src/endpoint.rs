@@ -9,7 +9,8 @@ use balance::{EndpointId, Load, PeakEwma};
 use tokio::sync::Notify;
 
 use crate::admission::InFlightPermit;
-use crate::route::{EndpointRoute, EndpointState, Origin};
+use crate::proxy_protocol::{OutgoingHeader, ProxiedAddresses};
+use crate::route::{ConnectionSpec, EndpointRoute, EndpointState, NamedPort, Origin, Protocol, ProxyVersion};
 use crate::traffic::{Counts, Shard, sum};
 
 #[derive(Debug)]
@@ -17,11 +18,13 @@ pub(crate) struct Endpoint {
     pub(crate) id: EndpointId,
     pub(crate) origin: Origin,
     pub(crate) address: SocketAddr,
-    /// Its address for each port that a route can name.
-    pub(crate) ports: Arc<[(Arc<str>, SocketAddr)]>,
+    /// Its ports that a route can name.
+    pub(crate) ports: Arc<[NamedPort]>,
     pub(crate) version: u64,
     pub(crate) shards: Box<[Shard]>,
     state: AtomicU8,
+    /// How connections to it begin, see [`encode`].
+    connection: AtomicU8,
     in_flight: AtomicU32,
     /// A [`PeakEwma`]. Two workers may overwrite each other's sample: a mean tolerates the loss of one.
     latency: AtomicU64,
@@ -45,6 +48,7 @@ impl Endpoint {
             version: route.version,
             shards: Shard::per_worker(workers),
             state: AtomicU8::new(OUT),
+            connection: AtomicU8::new(encode(route.connection.unwrap_or_default())),
             in_flight: AtomicU32::new(0),
             latency: AtomicU64::new(PeakEwma::default().to_bits()),
             failures_in_a_row: AtomicU32::new(0),
@@ -53,7 +57,7 @@ impl Endpoint {
         }
     }
 
-    /// Whether `route` describes this endpoint, perhaps with another version, zone, weight or state.
+    /// Whether `route` describes this endpoint, perhaps with another version, zone, weight, state or connection.
     pub(crate) fn matches(&self, route: &EndpointRoute) -> bool {
         self.id == route.id
             && self.origin == route.origin
@@ -76,6 +80,21 @@ impl Endpoint {
             EndpointState::Out => OUT,
         };
         self.state.store(state, Ordering::SeqCst);
+    }
+
+    /// How connections to it begin.
+    pub(crate) fn connection(&self) -> ConnectionSpec {
+        decode(self.connection.load(Ordering::Relaxed))
+    }
+
+    /// The PROXY header of a connection to it on behalf of a client with these addresses; `None` when it expects none.
+    pub(crate) fn proxy_header(&self, addresses: Option<ProxiedAddresses>) -> Option<OutgoingHeader> {
+        self.connection().proxy_header.map(|version| OutgoingHeader { version, addresses })
+    }
+
+    /// Sets how connections to it begin from now on.
+    pub(crate) fn set_connection(&self, connection: ConnectionSpec) {
+        self.connection.store(encode(connection), Ordering::Relaxed);
     }
 
     pub(crate) fn in_flight(&self) -> u32 {
@@ -153,6 +172,37 @@ impl Endpoint {
     }
 }
 
+/// A connection as a number: the protocol in the two lowest bits, the version of the PROXY header above them.
+const fn encode(connection: ConnectionSpec) -> u8 {
+    let protocol = match connection.protocol {
+        Protocol::Http1 => 0,
+        Protocol::Tcp => 1,
+        Protocol::Udp => 2,
+        Protocol::Http2 => 3,
+    };
+    let header = match connection.proxy_header {
+        None => 0,
+        Some(ProxyVersion::V1) => 1,
+        Some(ProxyVersion::V2) => 2,
+    };
+    protocol | header << 2
+}
+
+const fn decode(number: u8) -> ConnectionSpec {
+    let protocol = match number & 3 {
+        0 => Protocol::Http1,
+        1 => Protocol::Tcp,
+        2 => Protocol::Udp,
+        _ => Protocol::Http2,
+    };
+    let proxy_header = match number >> 2 {
+        0 => None,
+        1 => Some(ProxyVersion::V1),
+        _ => Some(ProxyVersion::V2),
+    };
+    ConnectionSpec { protocol, proxy_header }
+}
+
 /// Why an endpoint does not take a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refused {
@@ -201,6 +251,18 @@ mod tests {
         let endpoint = Endpoint::new(&EndpointRoute::new(id, "127.0.0.1:1".parse().unwrap()), 1);
         endpoint.set_state(EndpointState::Serving);
         Arc::new(endpoint)
+    }
+
+    #[test]
+    fn every_connection_is_read_as_it_was_set() {
+        let endpoint = serving();
+        for protocol in [Protocol::Http1, Protocol::Tcp, Protocol::Udp, Protocol::Http2] {
+            for proxy_header in [None, Some(ProxyVersion::V1), Some(ProxyVersion::V2)] {
+                let connection = ConnectionSpec { protocol, proxy_header };
+                endpoint.set_connection(connection);
+                assert_eq!(endpoint.connection(), connection);
+            }
+        }
     }
 
     #[test]

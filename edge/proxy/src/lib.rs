@@ -6,8 +6,8 @@
 //! connection of HTTP/1.1 is driven by the task that awaits its answer, so that a request needs no switch between tasks.
 //!
 //! This crate decides nothing: `balance` chooses endpoints, ejects failing ones and determines which requests may be retried. Clients speak
-//! HTTP/1.1 or HTTP/2, within TLS if the service has certificates, or plain TCP or UDP; endpoints speak the protocol that their service
-//! declares. WebSockets are translated between the versions of HTTP.
+//! HTTP/1.1 or HTTP/2, within TLS if the service has certificates, or plain TCP or UDP; endpoints speak the protocol that is declared for
+//! them. WebSockets are translated between the versions of HTTP.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -85,8 +85,8 @@ mod upstream;
 
 pub use self::access::AccessLogState;
 pub use self::route::{
-    AttachedRoute, CertificateFiles, EndpointRoute, EndpointState, Forwarded, Gateway, HashKey, Limits,
-    Origin, Protocol, ProxyProtocol, ProxyVersion, ServicePort, ServiceRoute, Timeouts, Tls,
+    AttachedRoute, CertificateFiles, ConnectionSpec, EndpointRoute, EndpointState, Forwarded, Gateway,
+    HashKey, Limits, NamedPort, Origin, Protocol, ProxyProtocol, ProxyVersion, ServiceRoute, Timeouts, Tls,
 };
 pub use balance::{
     AdaptivePolicy, Balance, Cause, EndpointId, HedgeAfter, HedgePolicy, OutlierPolicy, Ramp, Share,

@@ -12,7 +12,7 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use tokio::time::Instant;
 
 use crate::endpoint::{Endpoint, InFlight, Refused};
-use crate::proxy_protocol::ProxiedAddresses;
+use crate::proxy_protocol::OutgoingHeader;
 use crate::route::{EndpointState, Origin};
 use crate::router::LocalRouter;
 use crate::service::{Service, Snapshot};
@@ -212,20 +212,16 @@ impl LocalService {
         (is_well && hedger.as_mut()?.withdraw(budget, now)).then_some(in_flight)
     }
 
-    /// The most recently used idle connection to an address of an endpoint; if connections begin with a PROXY header, one for `addresses`.
+    /// The most recently used idle connection to an address of an endpoint that began with this PROXY header.
     pub(crate) fn take_idle(
         &self,
         endpoint: &Arc<Endpoint>,
         address: SocketAddr,
-        addresses: Option<ProxiedAddresses>,
+        proxy_header: Option<OutgoingHeader>,
     ) -> Option<Box<Http1Connection>> {
         let state = &mut *self.state.borrow_mut();
-        let is_told = state.snapshot.proxy_protocol.send.is_some();
         let idle = &mut state.pool(endpoint, address)?.idle;
-        if !is_told {
-            return idle.pop();
-        }
-        let at = idle.iter().rposition(|connection| connection.is_for(addresses))?;
+        let at = idle.iter().rposition(|connection| connection.proxy_header == proxy_header)?;
         Some(idle.remove(at))
     }
 

@@ -22,10 +22,9 @@ pub struct ServiceRoute {
     pub access_log: Option<AccessLog>,
     /// Whether the PROXY protocol passes on the addresses of clients.
     pub proxy_protocol: ProxyProtocol,
-    /// The protocol of the endpoints.
+    /// What is relayed for clients: HTTP, in the version that each of them speaks, TCP or UDP. Also the protocol of endpoints without a
+    /// [`connection`](EndpointRoute::connection) of their own.
     pub protocol: Protocol,
-    /// The ports that a route can name in the place of the service's main port.
-    pub ports: Vec<ServicePort>,
     /// The balancing algorithm.
     pub balance: Balance,
     /// The part of a request that determines its endpoint, for [`Balance::ConsistentHash`].
@@ -70,7 +69,6 @@ impl ServiceRoute {
             access_log: None,
             proxy_protocol: ProxyProtocol::default(),
             protocol: Protocol::default(),
-            ports: Vec::new(),
             balance: Balance::default(),
             hash_key: HashKey::default(),
             outliers: OutlierPolicy::default(),
@@ -86,15 +84,6 @@ impl ServiceRoute {
     }
 }
 
-/// A named port of the endpoints of a service; each has its own address for it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServicePort {
-    /// Its name.
-    pub name: Arc<str>,
-    /// Its protocol.
-    pub protocol: Protocol,
-}
-
 /// The protocol of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Protocol {
@@ -107,6 +96,17 @@ pub enum Protocol {
     Udp,
     /// HTTP/2: many requests on one connection. With endpoints it is spoken without TLS and without being agreed on ("prior knowledge").
     Http2,
+}
+
+impl Protocol {
+    /// Whether it is a version of HTTP.
+    #[must_use]
+    pub const fn is_http(self) -> bool {
+        match self {
+            Self::Http1 | Self::Http2 => true,
+            Self::Tcp | Self::Udp => false,
+        }
+    }
 }
 
 /// How many requests may be in flight at once; `None` for any number.
@@ -125,7 +125,8 @@ pub struct Limits {
 pub struct ProxyProtocol {
     /// Whether clients begin each connection with such a header, which is trusted. Those that do not are disconnected.
     pub accept: bool,
-    /// Which version connections to endpoints begin with, except those of [`Protocol::Http2`], which clients share.
+    /// The version of the header for endpoints without a [`connection`](EndpointRoute::connection) of their own; see
+    /// [`ConnectionSpec::proxy_header`].
     pub send: Option<ProxyVersion>,
 }
 
@@ -234,8 +235,11 @@ pub struct EndpointRoute {
     pub zone: Option<Arc<str>>,
     /// Where it listens.
     pub address: SocketAddr,
-    /// Where it listens for the ports that a route can name, as far as it has them.
-    pub ports: Arc<[(Arc<str>, SocketAddr)]>,
+    /// How connections to it begin; `None` for what the service declares. An endpoint that cannot be reached over the transport of its
+    /// service, TCP or UDP, gets no requests on its main port.
+    pub connection: Option<ConnectionSpec>,
+    /// Its ports that a route can name in the place of the main one.
+    pub ports: Arc<[NamedPort]>,
     /// Which version of the service it runs; there are counters for each version.
     pub version: u64,
     /// Its share of the traffic.
@@ -254,12 +258,34 @@ impl EndpointRoute {
             origin: Origin::Replica,
             zone: None,
             address,
+            connection: None,
             ports,
             version: 0,
             weight: Weight::ONE,
             state: EndpointState::Serving,
         }
     }
+}
+
+/// How connections to an endpoint begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ConnectionSpec {
+    /// What is spoken on its main port. Where the service relays TCP or UDP, its clients and its endpoints agree on what that is.
+    pub protocol: Protocol,
+    /// The version of the PROXY header that connections to any of its ports begin with, except those of [`Protocol::Http2`], which clients
+    /// share.
+    pub proxy_header: Option<ProxyVersion>,
+}
+
+/// A named port of an endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedPort {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Where the endpoint listens for it.
+    pub address: SocketAddr,
+    /// What is spoken there.
+    pub protocol: Protocol,
 }
 
 /// Whether an endpoint gets requests.

@@ -14,10 +14,10 @@ use crate::admission::InFlightCounter;
 use crate::clock::Clock;
 use crate::connection_limit::ConnectionLimit;
 use crate::endpoint::Endpoint;
+use crate::listener::Transport;
 use crate::log_interval::LogInterval;
-use crate::proxy_protocol::{OutgoingHeader, ProxiedAddresses};
 use crate::route::{
-    EndpointState, Forwarded, HashKey, Limits, Origin, Protocol, ProxyProtocol, ServicePort, ServiceRoute,
+    ConnectionSpec, EndpointState, Forwarded, HashKey, Limits, NamedPort, Origin, Protocol, ServiceRoute,
     Timeouts,
 };
 use crate::router::Router;
@@ -66,9 +66,12 @@ pub(crate) struct Service {
 /// What requests need of a service, never changed once published.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
-    pub(crate) proxy_protocol: ProxyProtocol,
+    /// Whether clients begin their connections with a PROXY header.
+    pub(crate) accepts_proxy_headers: bool,
+    /// Whether connections to an endpoint may begin with a PROXY header, for which the addresses of clients are needed.
+    pub(crate) sends_proxy_headers: bool,
+    /// What is relayed for clients.
     pub(crate) protocol: Protocol,
-    pub(crate) ports: Box<[ServicePort]>,
     pub(crate) balance: Balance,
     pub(crate) hash_key: HashKey,
     pub(crate) outliers: OutlierPolicy,
@@ -90,19 +93,16 @@ pub(crate) struct EndpointPort {
 }
 
 impl Snapshot {
-    /// The PROXY header for a connection to an endpoint; `None` if the service does not send it.
-    pub(crate) fn proxy_header(&self, addresses: Option<ProxiedAddresses>) -> Option<OutgoingHeader> {
-        self.proxy_protocol.send.map(|version| OutgoingHeader { version, addresses })
-    }
-
-    /// Where an endpoint listens for the named port of the service, or for its main one; `None` when it has no such port.
+    /// Where an endpoint listens for the named port, or for its main one; `None` when it has no such port, or its main one cannot be reached
+    /// over the transport that the service relays.
     pub(crate) fn port_of(&self, endpoint: &Endpoint, port: Option<&str>) -> Option<EndpointPort> {
-        let Some(port) = port else {
-            return Some(EndpointPort { address: endpoint.address, protocol: self.protocol });
+        let Some(name) = port else {
+            let ConnectionSpec { protocol, .. } = endpoint.connection();
+            let port = EndpointPort { address: endpoint.address, protocol };
+            return (Transport::of(protocol) == Transport::of(self.protocol)).then_some(port);
         };
-        let protocol = self.ports.iter().find(|known| *known.name == *port)?.protocol;
-        let (_, address) = endpoint.ports.iter().find(|(name, _)| **name == *port)?;
-        Some(EndpointPort { address: *address, protocol })
+        let NamedPort { address, protocol, .. } = endpoint.ports.iter().find(|port| *port.name == *name)?;
+        Some(EndpointPort { address: *address, protocol: *protocol })
     }
 }
 

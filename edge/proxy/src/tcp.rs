@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use crate::admission::InFlightPermit;
 use crate::attempts::EndpointAttempts;
 use crate::client::Client;
-use crate::endpoint::InFlight;
+use crate::endpoint::{Endpoint, InFlight};
 use crate::endpoint_wait::EndpointWait;
 use crate::proxy_protocol::{self, OutgoingHeader};
 use crate::service::Snapshot;
@@ -109,7 +109,7 @@ async fn connect(
         endpoint.shards[client.worker.index].requests.add(1);
         let since = Instant::now();
         client.timer.disarm();
-        match begin(client, snapshot, endpoint.address).await {
+        match begin(client, snapshot, endpoint).await {
             Ok(socket) => {
                 endpoint.succeeded(client.local.service.clock.now(), CONNECT_LATENCY);
                 return Ok(EndpointConnection { in_flight, socket });
@@ -127,14 +127,14 @@ async fn connect(
     }
 }
 
-/// Connects to an endpoint, and sends it the PROXY header if the service declares that.
+/// Connects to an endpoint, and sends it the PROXY header if it expects one.
 async fn begin(
     client: &Client,
     snapshot: &Snapshot,
-    address: std::net::SocketAddr,
+    endpoint: &Endpoint,
 ) -> Result<SharedSocket, ConnectError> {
-    let mut socket = SharedSocket::connect(address, snapshot.timeouts.connect).await?;
-    if let Some(OutgoingHeader { version, addresses }) = snapshot.proxy_header(client.addresses()) {
+    let mut socket = SharedSocket::connect(endpoint.address, snapshot.timeouts.connect).await?;
+    if let Some(OutgoingHeader { version, addresses }) = endpoint.proxy_header(client.addresses()) {
         // The empty send buffer of a new socket has space for it.
         socket.write_all(&proxy_protocol::encode(version, addresses)).await.map_err(ConnectError::Refused)?;
     }

@@ -18,7 +18,8 @@ pub const PORT_NAME_LEN_MAX: usize = 15;
 pub struct Port {
     /// The name of the port; a replica finds the number of its port `http` in the environment variable `PORT_HTTP`.
     pub name: PortName,
-    /// What is spoken on the port.
+    /// What is spoken on the port. Replicas are spoken to as their own version declares, so that a rollout may change it. Where it changes
+    /// between HTTP, TCP and UDP, clients of `expose.listen` are served in the new way from the first replica on that is ready for it.
     #[serde(default)]
     pub protocol: Protocol,
     /// The number that every replica listens on, 1 to 65535. Default: a free one for each replica.

@@ -11,7 +11,8 @@ pub struct ProxyProtocol {
     /// that only a trusted proxy can reach: the sender of the header can claim any address. Default: false.
     #[serde(skip_serializing_if = "is_false")]
     pub accept: bool,
-    /// The version of the header with which the proxy begins each connection to a replica, probes excepted. Default: none is sent.
+    /// The version of the header with which the proxy begins each connection to a replica, probes excepted. Changed together with what
+    /// replicas run, it holds for the new replicas; changed alone, for the running ones at once. Default: none is sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub send: Option<ProxyVersion>,
 }

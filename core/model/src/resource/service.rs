@@ -86,6 +86,11 @@ impl ServiceSpec {
         let expose = self.expose.as_ref()?;
         self.ports.iter().find(|port| port.name == expose.port)
     }
+
+    /// The port that gets the requests to the service: that of `expose`, or without it the first TCP port.
+    pub fn traffic_port(&self) -> Option<&Port> {
+        if self.expose.is_some() { self.exposed_port() } else { self.first_port() }
+    }
 }
 
 /// What each replica runs.

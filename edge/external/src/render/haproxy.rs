@@ -25,7 +25,7 @@ pub(super) fn render(upstream: &Upstream) -> String {
             // The `%` of a zone is replaced by `-` and a colon by `_`, so that no two addresses have the same name.
             None => format!("elsewhere-{}", sanitized(&server.address.to_string().replace('%', "-"))),
         };
-        let protocol = if upstream.http2 { " proto h2" } else { "" };
+        let protocol = if server.http2 { " proto h2" } else { "" };
         text += &format!("    server {name} {}{protocol} weight {weight}\n", server.address);
     }
     text

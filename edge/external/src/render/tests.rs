@@ -8,11 +8,11 @@ use crate::upstream::{Server, ServerState};
 
 fn server(ordinal: u32, state: ServerState) -> Server {
     let address = SocketAddr::from(([127, 0, 0, 1], 40_000 + u16::try_from(ordinal).unwrap()));
-    Server { ordinal: Some(ordinal), address, state }
+    Server { ordinal: Some(ordinal), address, http2: false, state }
 }
 
 fn upstream(balance: Balance, hash: HashKey, servers: Vec<Server>) -> Upstream {
-    Upstream { service: "shop".into(), name: "shop.blue".into(), http2: false, balance, hash, servers }
+    Upstream { service: "shop".into(), name: "shop.blue".into(), balance, hash, servers }
 }
 
 fn three() -> Vec<Server> {
@@ -60,6 +60,7 @@ fn external_endpoints_are_servers_like_the_replicas() {
     let at = |address: &str, weight| Server {
         ordinal: None,
         address: address.parse().unwrap(),
+        http2: false,
         state: ServerState::Serving { weight },
     };
     let servers = [three(), vec![at("10.0.0.7:8080", 3), at("[fd00::7]:80", 1)]].concat();
@@ -80,6 +81,7 @@ fn external_endpoints_have_distinct_names() {
     let server = |address: &&str| Server {
         ordinal: None,
         address: address.parse().unwrap(),
+        http2: false,
         state: ServerState::Serving { weight: 1 },
     };
     let servers = addresses.iter().map(server).collect();
@@ -90,9 +92,11 @@ fn external_endpoints_have_distinct_names() {
 
 #[test]
 fn replicas_that_speak_http2_are_marked_as_such() {
-    let three = upstream(Balance::LeastLoaded, HashKey::Address, three());
-    let text = render(ExternalFormat::Haproxy, &Upstream { http2: true, ..three });
+    let mut servers = three();
+    servers[0].http2 = true;
+    let text = render(ExternalFormat::Haproxy, &upstream(Balance::LeastLoaded, HashKey::Address, servers));
     assert!(text.contains("server shop-0 127.0.0.1:40000 proto h2 weight 1\n"), "{text}");
+    assert!(text.contains("server shop-2 127.0.0.1:40002 weight 2\n"), "{text}");
 }
 
 #[test]
@@ -108,7 +112,7 @@ proptest! {
     fn no_name_can_inject_configuration(service in any::<String>(), name in any::<String>(), key in any::<String>()) {
         for format in [ExternalFormat::Nginx, ExternalFormat::Haproxy] {
             for hash in [HashKey::Header(key.clone()), HashKey::Cookie(key.clone())] {
-                let wild = Upstream { service: service.clone(), name: name.clone(), http2: false, balance: Balance::ConsistentHash, hash: hash.clone(), servers: three() };
+                let wild = Upstream { service: service.clone(), name: name.clone(), balance: Balance::ConsistentHash, hash: hash.clone(), servers: three() };
                 let tame = Upstream { service: "s".into(), name: "n".into(), ..wild.clone() };
                 let tame = Upstream { hash: HashKey::Header("k".into()), ..tame };
                 let (wild, tame) = (render(format, &wild), render(format, &tame));

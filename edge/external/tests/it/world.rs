@@ -90,18 +90,12 @@ pub(crate) fn upstream(ports: &[u16]) -> Upstream {
     let server = |(ordinal, port): (usize, &u16)| Server {
         ordinal: Some(u32::try_from(ordinal).unwrap()),
         address: ([127, 0, 0, 1], *port).into(),
+        http2: false,
         state: ServerState::Serving { weight: 1 },
     };
     let servers = ports.iter().enumerate().map(server).collect();
     let service = "shop".to_owned();
-    Upstream {
-        name: service.clone(),
-        service,
-        http2: false,
-        balance: Balance::RoundRobin,
-        hash: HashKey::Address,
-        servers,
-    }
+    Upstream { name: service.clone(), service, balance: Balance::RoundRobin, hash: HashKey::Address, servers }
 }
 
 pub(crate) fn names(folder: &Path) -> Vec<String> {

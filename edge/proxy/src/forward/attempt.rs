@@ -14,6 +14,7 @@ use crate::client::Client;
 use crate::endpoint::Endpoint;
 use crate::exchange::Exchange;
 use crate::grpc;
+use crate::proxy_protocol::OutgoingHeader;
 use crate::route::Protocol;
 use crate::service::EndpointPort;
 use crate::timer::Stage;
@@ -125,13 +126,13 @@ impl ForwardedRequest {
             no_connection()
         };
         match protocol {
-            // A route may name a port of any protocol.
+            // A route may name a port of any protocol, and a replica of an earlier version may have served plain TCP.
             Protocol::Http1 | Protocol::Tcp | Protocol::Udp => {
-                if let Some(connection) = self.idle_connection(endpoint, address) {
+                let proxy_header = endpoint.proxy_header(self.client.addresses());
+                if let Some(connection) = self.idle_connection(endpoint, address, proxy_header) {
                     return Ok((ReadyUpstream::Http1(connection), true));
                 }
                 timer.disarm();
-                let proxy_header = self.snapshot.proxy_header(self.client.addresses());
                 let connection =
                     Http1Connection::connect(address, self.snapshot.timeouts.connect, proxy_header).await;
                 Ok((ReadyUpstream::Http1(connection.map_err(|error| failed(&error))?), false))
@@ -148,13 +149,18 @@ impl ForwardedRequest {
     }
 
     /// An idle connection to the endpoint. For a request that must not be sent twice the system is queried whether it is still open.
-    fn idle_connection(&self, endpoint: &Arc<Endpoint>, address: SocketAddr) -> Option<Box<Http1Connection>> {
+    fn idle_connection(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        address: SocketAddr,
+        proxy_header: Option<OutgoingHeader>,
+    ) -> Option<Box<Http1Connection>> {
         if self.needs_new_connection {
             return None;
         }
         let checks_open = self.checks_open();
         loop {
-            let connection = self.client.local.take_idle(endpoint, address, self.client.addresses())?;
+            let connection = self.client.local.take_idle(endpoint, address, proxy_header)?;
             if connection.is_reusable() && !(checks_open && connection.has_unexpected_input()) {
                 return Some(connection);
             }

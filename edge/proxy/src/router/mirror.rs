@@ -120,13 +120,13 @@ async fn ready_upstream(worker: &Worker, to: &Target, endpoint: &Arc<Endpoint>) 
     let EndpointPort { address, protocol } = snapshot.port_of(endpoint, port.as_deref())?;
     match protocol {
         Protocol::Http1 | Protocol::Tcp | Protocol::Udp => {
-            let idle = service.take_idle(endpoint, address, None);
+            let proxy_header = endpoint.proxy_header(None);
+            let idle = service.take_idle(endpoint, address, proxy_header);
             let connection = match idle
                 .filter(|connection| connection.is_reusable() && !connection.has_unexpected_input())
             {
                 Some(connection) => connection,
                 None => {
-                    let proxy_header = snapshot.proxy_header(None);
                     Http1Connection::connect(address, snapshot.timeouts.connect, proxy_header).await.ok()?
                 }
             };

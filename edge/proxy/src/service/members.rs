@@ -8,7 +8,7 @@ use balance::{Candidate, EndpointSet, Nearness, Outliers, Ramp, Status, Weight};
 use super::Snapshot;
 use crate::endpoint::Endpoint;
 use crate::latency_windows::LatencyWindows;
-use crate::route::{EndpointRoute, EndpointState, Origin, ServiceRoute};
+use crate::route::{ConnectionSpec, EndpointRoute, EndpointState, Origin, ServiceRoute};
 use crate::traffic::{Ejection, EndpointTraffic};
 use crate::versions::Versions;
 
@@ -72,11 +72,13 @@ impl Members {
                 |m| (Arc::clone(&m.endpoint), m.serving_since),
             )
         };
+        let declared = ConnectionSpec { protocol: route.protocol, proxy_header: route.proxy_protocol.send };
         self.current = route
             .endpoints
             .iter()
             .map(|e| {
                 let (endpoint, serving_since) = find(e);
+                endpoint.set_connection(e.connection.unwrap_or(declared));
                 let mut member = Member { endpoint, weight: e.weight, zone: e.zone.clone(), serving_since };
                 member.set_state(e.state, now);
                 member
@@ -141,6 +143,12 @@ impl Members {
         }
     }
 
+    /// Whether connections to any endpoint begin with a PROXY header, or would to a new one.
+    fn sends_proxy_headers(&self) -> bool {
+        let expects = |m: &Member| m.endpoint.connection().proxy_header.is_some();
+        self.route.proxy_protocol.send.is_some() || self.current.iter().any(expects)
+    }
+
     fn ramp(&self, member: &Member, now: Duration) -> Ramp {
         member.serving_since.map_or(Ramp::FULL, |since| self.route.slow_start.ramp(since, now))
     }
@@ -180,9 +188,9 @@ impl Members {
             endpoints.push(Arc::clone(endpoint));
         }
         Snapshot {
-            proxy_protocol: self.route.proxy_protocol,
+            accepts_proxy_headers: self.route.proxy_protocol.accept,
+            sends_proxy_headers: self.sends_proxy_headers(),
             protocol: self.route.protocol,
-            ports: self.route.ports.clone().into(),
             balance: self.route.balance,
             hash_key: self.route.hash_key.clone(),
             outliers: self.route.outliers,

@@ -31,7 +31,7 @@ use crate::body::{BodyError, RequestBody};
 use crate::head::Head;
 use crate::headers::has_unknown_coding;
 use crate::plain::endpoint::{EndpointConnection, Received, is_plain};
-use crate::proxy_protocol::{self, OutgoingHeader, ProxiedAddresses};
+use crate::proxy_protocol::{self, OutgoingHeader};
 use crate::timer::Timer;
 use crate::upstream::{ConnectError, SharedSocket};
 use crate::upstream::{ResponseDefect, SendError, UpstreamBody};
@@ -61,8 +61,8 @@ pub(crate) struct Http1Connection {
     is_finished: bool,
     socket: SharedSocket,
     pub(crate) address: SocketAddr,
-    /// The addresses that a PROXY header has announced: the connection then carries requests of that client only.
-    announced: Option<ProxiedAddresses>,
+    /// The PROXY header that it began with: it carries requests only of the client that this names.
+    pub(crate) proxy_header: Option<OutgoingHeader>,
     /// When it last became idle.
     pub(crate) idle_since: Instant,
 }
@@ -103,21 +103,15 @@ impl Http1Connection {
         }
         let codec = Codec::Plain(EndpointConnection::new(socket.clone()));
         let idle_since = Instant::now();
-        let announced = proxy_header.and_then(|proxy_header| proxy_header.addresses);
         Ok(Box::new(Self {
             codec,
             plain_answers_missing: 0,
             is_finished: false,
             socket,
             address,
-            announced,
+            proxy_header,
             idle_since,
         }))
-    }
-
-    /// Whether it may carry requests of this client.
-    pub(crate) fn is_for(&self, addresses: Option<ProxiedAddresses>) -> bool {
-        self.announced == addresses
     }
 
     /// Sends a request and waits for the head of the response, at most until `timer` expires.

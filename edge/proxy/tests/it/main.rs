@@ -5,6 +5,7 @@ mod kit;
 
 mod breaking;
 mod churn;
+mod connections;
 mod draining;
 mod forwarding;
 mod frames;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use http_body_util::{BodyExt, Full};
 use hyper::{Method, Request, Response};
 use proxy::{
-    AttachedRoute, Balance, EndpointRoute, EndpointState, Gateway, Protocol, RouteTraffic, ServicePort,
+    AttachedRoute, Balance, EndpointRoute, EndpointState, Gateway, NamedPort, Protocol, RouteTraffic,
     ServiceRoute, Table,
 };
 use serde_json::{Value, json};
@@ -133,6 +133,10 @@ async fn an_unknown_service_is_500_and_one_without_endpoints_503() {
     within(async { while client.get("/").await.is_ok() {} }).await;
 }
 
+fn named_port(name: &str, address: SocketAddr, protocol: Protocol) -> NamedPort {
+    NamedPort { name: Arc::from(name), address, protocol }
+}
+
 /// A service of two replicas, each with a port of HTTP/1.1 that gets the requests and one of HTTP/2 that is called `admin`.
 async fn set_service_of_two_ports(table: &Table, name: &str) -> [Backend; 4] {
     let of_http2 = |name: &'static str| {
@@ -143,9 +147,8 @@ async fn set_service_of_two_ports(table: &Table, name: &str) -> [Backend; 4] {
     let mut service = ServiceRoute::without_listener(name);
     service.balance = Balance::RoundRobin;
     service.timeouts.endpoint = Duration::from_millis(100);
-    service.ports = vec![ServicePort { name: "admin".into(), protocol: Protocol::Http2 }];
     for (i, main, admin) in [(0, &a, &a_admin), (1, &b, &b_admin)] {
-        let ports = Arc::new([(Arc::from("admin"), admin.address)]);
+        let ports = Arc::new([named_port("admin", admin.address, Protocol::Http2)]);
         service.endpoints.push(EndpointRoute { ports, ..EndpointRoute::new(id(i), main.address) });
     }
     table.set_service(&service).unwrap();
@@ -198,7 +201,6 @@ async fn replicas_without_the_port_are_skipped() {
     let (old, new) = (Backend::named("old").await, Backend::named("new").await);
     let fixture = Fixture::new(&[]);
     let mut service = ServiceRoute::without_listener("shop");
-    service.ports = vec![ServicePort { name: "extra".into(), protocol: Protocol::Http1 }];
     service.endpoints = vec![EndpointRoute::new(id(0), old.address), EndpointRoute::new(id(1), old.address)];
     fixture.table.set_service(&service).unwrap();
     let rules = json!([{"backendRefs": [{"name": "shop", "port": "extra"}]}]);
@@ -207,7 +209,7 @@ async fn replicas_without_the_port_are_skipped() {
     let pending = client.get("/");
     let rolled_out = async {
         until(|| fixture.table.load("shop").is_some_and(|load| load.waiting == 1)).await;
-        service.endpoints[1].ports = Arc::new([(Arc::from("extra"), new.address)]);
+        service.endpoints[1].ports = Arc::new([named_port("extra", new.address, Protocol::Http1)]);
         fixture.table.set_service(&service).unwrap();
     };
     let (answer, ()) = tokio::join!(pending, rolled_out);
@@ -425,8 +427,7 @@ async fn a_mirrored_request_is_sent_to_the_port_that_its_rule_names() {
     let fixture = Fixture::new(&[]);
     set_service(&fixture.table, "shop", &[shop.address]);
     let mut shadow = ServiceRoute::without_listener("shadow");
-    shadow.ports = vec![ServicePort { name: "copies".into(), protocol: Protocol::Http1 }];
-    let ports = Arc::new([(Arc::from("copies"), port.address)]);
+    let ports = Arc::new([named_port("copies", port.address, Protocol::Http1)]);
     shadow.endpoints.push(EndpointRoute { ports, ..EndpointRoute::new(id(0), main.address) });
     fixture.table.set_service(&shadow).unwrap();
     let mut rules = mirrored(json!({}));
