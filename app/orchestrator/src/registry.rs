@@ -237,7 +237,9 @@ impl Registry {
         let service = service_of(&self.resources.get(&key).ok_or_else(not_found)?.resource);
         let before = warnings(&self.resources);
         let intents = self.remove(&key, service)?;
-        let warnings = warnings(&self.resources).difference(&before).cloned().collect();
+        let mut after = warnings(&self.resources);
+        after.retain(|warning, _| !before.contains_key(warning));
+        let warnings = after.into_values().collect();
         Ok((Applied { kind, name: key.1, change: Change::Deleted, warnings }, intents))
     }
 
@@ -452,17 +454,70 @@ fn service_of(resource: &Resource) -> Option<ServiceName> {
     }
 }
 
-/// The warnings about all resources, each with the name of its resource.
-fn warnings(resources: &Resources) -> BTreeSet<Problem> {
+/// The warnings about all resources, each with the name of its resource, by their path and cause.
+fn warnings(resources: &Resources) -> BTreeMap<(String, String), Problem> {
     let all: Vec<Resource> = resources.values().map(|stored| stored.resource.clone()).collect();
     let warnings = check(&all, Severity::Error).into_iter();
     let named = warnings.filter(|it| it.severity == Severity::Warning).map(|it| {
         let about = &all[it.resource];
-        Problem::at(format!("{}/{} {}", about.kind(), about.name(), it.problem.path), it.problem.text)
+        let path = format!("{}/{} {}", about.kind(), about.name(), it.problem.path);
+        ((path.clone(), it.cause().to_owned()), Problem::at(path, it.problem.text))
     });
     named.collect()
 }
 
 fn sentences(problems: &[ResourceProblem]) -> String {
     problems.iter().map(|problem| problem.problem.to_string()).collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use store::memory::MemoryStore;
+
+    use super::*;
+
+    fn resources(text: &str) -> Vec<Resource> {
+        manifest::parse("test", text).documents.into_iter().map(|document| document.resource).collect()
+    }
+
+    fn service(name: &str, more: &str) -> String {
+        format!(
+            "---\n{{apiVersion: homeostat/v1, kind: Service, metadata: {{name: {name}}}, spec: {{run: {{command: [x]}}{more}}}}}\n"
+        )
+    }
+
+    fn route(name: &str, to: &[&str]) -> String {
+        let to: Vec<String> = to.iter().map(|name| format!("{{name: {name}}}")).collect();
+        format!(
+            "---\n{{apiVersion: homeostat/v1, kind: Route, metadata: {{name: {name}}}, spec: {{listen: \"127.0.0.1:1\", rules: [{{backendRefs: [{}]}}]}}}}\n",
+            to.join(", ")
+        )
+    }
+
+    /// The warnings of deleting a service from these resources, as text.
+    fn warnings_of_deleting(name: &str, from: &str) -> Vec<String> {
+        let mut registry = Registry::open(StateStore::new(Arc::new(MemoryStore::default()))).unwrap();
+        registry.apply(&resources(from)).unwrap();
+        let (deleted, _) = registry.delete(Kind::Service, name).unwrap();
+        deleted.warnings.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_deletion_does_not_warn_of_references_that_were_dangling_before() {
+        let ports = ", ports: [{name: http}]";
+        let declared = service("shop", ports) + &service("other", "") + &route("front", &["shop", "gone"]);
+        assert_eq!(warnings_of_deleting("other", &declared), Vec::<String>::new());
+        let missing = "there is no service shop; known are other; its requests are answered 500";
+        let expected = format!("Route/front spec.rules[0].backendRefs[0].name: {missing}");
+        assert_eq!(warnings_of_deleting("shop", &declared), [expected]);
+    }
+
+    #[test]
+    fn a_deletion_that_makes_a_problem_worse_warns() {
+        // Without a port it could get no requests; now it does not exist.
+        let declared = service("shop", "") + &route("front", &["shop"]);
+        let missing = "there is no service shop; its requests are answered 500";
+        let expected = format!("Route/front spec.rules[0].backendRefs[0].name: {missing}");
+        assert_eq!(warnings_of_deleting("shop", &declared), [expected]);
+    }
 }

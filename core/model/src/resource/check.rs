@@ -37,6 +37,15 @@ pub struct ResourceProblem {
     pub severity: Severity,
     /// What is wrong, and where in the resource.
     pub problem: Problem,
+    /// The resource that it refers to and that does not exist; `None` for a problem of another kind.
+    pub missing: Option<String>,
+}
+
+impl ResourceProblem {
+    /// What is wrong, without hints: these name other resources, so that they change with the set that was checked.
+    pub fn cause(&self) -> &str {
+        self.missing.as_deref().unwrap_or(&self.problem.text)
+    }
 }
 
 /// All problems of `resources`, of each by itself and between them, in the order of the resources.
@@ -66,6 +75,7 @@ pub fn check(resources: &[Resource], dangling: Severity) -> Vec<ResourceProblem>
             resource,
             severity,
             problem,
+            missing: None,
         }));
     }
     found.extend(set::problems(resources, dangling));

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{ResourceProblem, Severity};
 use crate::name::ServiceName;
 use crate::resource::{
-    AutoscalerSpec, Count, ListenAddress, MetricSource, Problem, Resource, Route, Service,
+    AutoscalerSpec, Count, Kind, ListenAddress, MetricSource, Problem, Resource, Route, Service,
 };
 
 pub(super) fn problems(resources: &[Resource], dangling: Severity) -> Vec<ResourceProblem> {
@@ -33,11 +33,11 @@ pub(super) fn problems(resources: &[Resource], dangling: Severity) -> Vec<Resour
 }
 
 fn error(resource: usize, path: &str, text: String) -> ResourceProblem {
-    ResourceProblem { resource, severity: Severity::Error, problem: Problem::at(path, text) }
+    ResourceProblem { resource, severity: Severity::Error, problem: Problem::at(path, text), missing: None }
 }
 
 fn warning(resource: usize, path: impl Into<String>, text: impl Into<String>) -> ResourceProblem {
-    ResourceProblem { resource, severity: Severity::Warning, problem: Problem::at(path, text) }
+    ResourceProblem { resource, severity: Severity::Warning, problem: Problem::at(path, text), missing: None }
 }
 
 /// The valid autoscalers, by the name of the service that each scales.
@@ -103,7 +103,19 @@ impl<'r> Set<'r> {
         set
     }
 
-    fn no_such_service(&self, name: &str) -> String {
+    /// A reference to a service that does not exist.
+    fn no_such_service(
+        &self,
+        resource: usize,
+        path: impl Into<String>,
+        severity: Severity,
+        name: &str,
+    ) -> ResourceProblem {
+        let problem = Problem::at(path, self.no_such_service_text(name));
+        ResourceProblem { resource, severity, problem, missing: Some(format!("{}/{name}", Kind::Service)) }
+    }
+
+    fn no_such_service_text(&self, name: &str) -> String {
         const LISTED_MAX: usize = 10;
         if self.services.is_empty() {
             return format!("there is no service {name}");
@@ -118,10 +130,8 @@ impl<'r> Set<'r> {
     fn targets(&self, dangling: Severity) -> Vec<ResourceProblem> {
         let unknown = self.autoscalers.iter().filter(|(.., target)| !self.services.contains_key(target));
         unknown
-            .map(|(resource, _, target)| ResourceProblem {
-                resource: *resource,
-                severity: dangling,
-                problem: Problem::at("spec.scaleTargetRef.name", self.no_such_service(target)),
+            .map(|(resource, _, target)| {
+                self.no_such_service(*resource, "spec.scaleTargetRef.name", dangling, target)
             })
             .collect()
     }
@@ -157,8 +167,7 @@ impl<'r> Set<'r> {
                 let name = dependency.service.as_str();
                 if !self.services.contains_key(name) {
                     let path = format!("spec.dependsOn[{i}].service");
-                    let problem = Problem::at(path, self.no_such_service(name));
-                    found.push(ResourceProblem { resource: *resource, severity: dangling, problem });
+                    found.push(self.no_such_service(*resource, path, dangling, name));
                 }
             }
         }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use super::{ResourceProblem, Set, Severity, error, warning};
 use crate::measure::MetricKey;
 use crate::resource::{
-    AutoscalerSpec, METRIC_SOURCES_MAX, MeteredResource, MetricOrigin, Problem, ReplicasOrigin, Resource,
-    Service, ServiceSpec,
+    AutoscalerSpec, METRIC_SOURCES_MAX, MeteredResource, MetricOrigin, ReplicasOrigin, Resource, Service,
+    ServiceSpec,
 };
 
 pub(super) fn problems(set: &Set<'_>, resources: &[Resource], dangling: Severity) -> Vec<ResourceProblem> {
@@ -61,8 +61,7 @@ fn sources<'s>(set: &Set<'s>, found: &mut Vec<ResourceProblem>) -> BTreeMap<Metr
 fn replicas(set: &Set<'_>, origin: &ReplicasOrigin, i: usize, dangling: Severity) -> Option<ResourceProblem> {
     let name = origin.service.as_str();
     let Some((_, service)) = set.services.get(name) else {
-        let problem = Problem::at("spec.from.replicas.service", set.no_such_service(name));
-        return Some(ResourceProblem { resource: i, severity: dangling, problem });
+        return Some(set.no_such_service(i, "spec.from.replicas.service", dangling, name));
     };
     let why = no_port(&service.spec, origin)?;
     Some(error(i, "spec.from.replicas.port", format!("service {name} {why}")))

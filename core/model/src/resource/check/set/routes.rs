@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{ResourceProblem, Set, error, listener, warning};
+use super::{ResourceProblem, Set, Severity, error, listener, warning};
 use crate::resource::route::{BackendRef, RouteFilter};
 use crate::resource::{ListenAddress, PortName, Route, Service};
 
@@ -82,8 +82,10 @@ impl Set<'_> {
     fn unusable(&self, resource: usize, at: &str, backend: &BackendRef) -> Option<ResourceProblem> {
         let name = &backend.name;
         let Some((_, service)) = self.services.get(name.as_str()) else {
-            let text = format!("{}; its requests are answered 500", self.no_such_service(name.as_str()));
-            return Some(warning(resource, format!("{at}.name"), text));
+            let mut found =
+                self.no_such_service(resource, format!("{at}.name"), Severity::Warning, name.as_str());
+            found.problem.text.push_str("; its requests are answered 500");
+            return Some(found);
         };
         if let Some(port) = &backend.port {
             let why = unusable_port(service, port)?;
