@@ -45,10 +45,15 @@ impl ExplainableDecision {
         match &self.sizing.outcome {
             Outcome::Plain { reason, .. } => reason.clone(),
             Outcome::Scaled { .. } => {
-                let (from, to) = (self.inputs.current, self.sizing.desired);
+                let (from, to) = (self.previous(), self.sizing.desired);
                 Reason::Autoscaled { from, to, summary: self.acting().summary }
             }
         }
+    }
+
+    /// Replicas wanted until now. A decision that follows a hold at zero changes the first size, but the number changes from zero.
+    fn previous(&self) -> u32 {
+        self.inputs.desired.unwrap_or(self.inputs.current)
     }
 
     fn plain(&self, policy: Policy, reason: &Reason, wanted: Option<u32>) -> Decision {
@@ -123,13 +128,27 @@ impl ExplainableDecision {
                 let decision = limited(decision, fitted);
                 let guarded = effective_bounds.guard_limit(decision.desired);
                 let decision = limited(decision, guarded);
-                limited_by_mode(declared.spec.scale.mode, self.sizing.desired, decision)
+                let decision = limited_by_mode(declared.spec.scale.mode, self.sizing.desired, decision);
+                begun_again(self.previous(), decision)
             }
             (Outcome::Scaled { .. }, None) => {
                 unreachable!("an autoscaler's verdict is made from the declaration's autoscaler only")
             }
         }
     }
+}
+
+/// The decision as a change from `previous` replicas, where it is a change of another number: the first size, after zero.
+fn begun_again(previous: u32, mut decision: Decision) -> Decision {
+    let (first, desired) = (decision.previous, decision.desired);
+    if previous == first {
+        return decision;
+    }
+    let why = decision.summary.strip_prefix(&*fit::head(first, desired)).unwrap_or(&decision.summary);
+    let head = fit::head(previous, desired);
+    decision.summary = format!("{head}it begins again with {}; {why}", Replicas(first)).into();
+    decision.previous = previous;
+    decision
 }
 
 /// Adds how long replicas warm up to metrics of which some are not measured yet.
@@ -184,7 +203,8 @@ impl Explanation for ExplainableDecision {
 
     fn fingerprint(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
-        (self.inputs.declared.revision, self.inputs.current, self.sizing.desired).hash(&mut hasher);
+        (self.inputs.declared.revision, self.previous(), self.inputs.current, self.sizing.desired)
+            .hash(&mut hasher);
         match &self.sizing.outcome {
             Outcome::Plain { policy, reason, .. } => (policy, discriminant(reason)).hash(&mut hasher),
             Outcome::Scaled { verdict, blocker } => {

@@ -48,7 +48,7 @@ pub(crate) fn limited(mut decision: Decision, limit: Option<Limit>) -> Decision 
 }
 
 /// The beginning of the summary of a decision.
-fn head(previous: u32, desired: u32) -> String {
+pub(crate) fn head(previous: u32, desired: u32) -> String {
     if previous == desired {
         format!("stays at {desired}: ")
     } else {

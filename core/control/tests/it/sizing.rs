@@ -94,6 +94,23 @@ fn a_hold_sets_the_size_until_it_is_released() {
 }
 
 #[test]
+fn a_release_from_zero_is_a_change_from_zero() {
+    let mut world = World::with([shop(5, 10)]);
+    world.hold("shop", 0, None);
+    world.run_for(seconds(20));
+    assert_eq!(world.service("shop").desired, Some(0));
+    world.release("shop");
+    let decision = world.service("shop").decision.as_ref().unwrap().decision();
+    assert_eq!((decision.previous, decision.desired), (0, 5));
+    let begin = "from 0 to 5: it begins again with 5 replicas; cpu gives no number";
+    assert!(decision.summary.starts_with(begin), "{}", decision.summary);
+    assert!(world.has_event(EventKind::Scaled, |reason| reason.to_string().starts_with(begin)));
+    world.run_for(seconds(3));
+    let decision = world.service("shop").decision.as_ref().unwrap().decision();
+    assert_eq!((decision.previous, decision.desired), (5, 5));
+}
+
+#[test]
 fn a_hold_ends_at_its_time_and_not_before() {
     let mut world = World::with([shop(2, 10)]);
     world.hold("shop", 5, Some(seconds(60)));
