@@ -35,6 +35,8 @@ pub enum Code {
     Log,
     /// The request took too long.
     TooSlow,
+    /// Events from which a watch would continue are no longer kept.
+    EventsGone,
 }
 
 impl Code {
@@ -53,6 +55,7 @@ impl Code {
             Self::Journal => "HS0011",
             Self::Log => "HS0012",
             Self::TooSlow => "HS0013",
+            Self::EventsGone => "HS0019",
         }
     }
 }

@@ -39,8 +39,8 @@ fn operation_object(operation: &Operation, generator: &mut SchemaGenerator) -> V
     let mut parameters: Vec<Value> = in_path
         .map(|name| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}}))
         .collect();
-    parameters.extend(operation.query.iter().map(
-        |it| json!({"name": it.name, "in": "query", "description": it.summary, "schema": {"type": it.form}}),
+    parameters.extend(operation.parameters.iter().map(
+        |it| json!({"name": it.name, "in": it.location, "description": it.summary, "schema": {"type": it.form}}),
     ));
     let mut content: Map<String, Value> = Map::new();
     match operation.response_body {
@@ -51,7 +51,7 @@ fn operation_object(operation: &Operation, generator: &mut SchemaGenerator) -> V
             content.insert(media.into(), json!({"schema": {"type": "string"}}));
         }
     }
-    if operation.query.iter().any(|it| it.name == "watch") {
+    if operation.parameters.iter().any(|it| it.name == "watch") {
         content.insert("text/event-stream".into(), json!({"schema": {"type": "string"}}));
     }
     let failure = generator.subschema_for::<v1::Failure>();

@@ -10,7 +10,7 @@ pub(crate) struct Operation {
     pub(crate) method: &'static str,
     pub(crate) path: &'static str,
     pub(crate) summary: &'static str,
-    pub(crate) query: &'static [Parameter],
+    pub(crate) parameters: &'static [Parameter],
     pub(crate) request_body: Option<SchemaOf>,
     pub(crate) response_body: ResponseBody,
     pub(crate) handler: fn() -> MethodRouter<State>,
@@ -19,9 +19,11 @@ pub(crate) struct Operation {
 /// Returns the schema of a type, and adds those that it refers to.
 pub(crate) type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
 
-/// A query parameter of an operation.
+/// A parameter of an operation.
 pub(crate) struct Parameter {
     pub(crate) name: &'static str,
+    /// Where it is in a request, as OpenAPI calls it: `query` or `header`.
+    pub(crate) location: &'static str,
     /// A type of JSON Schema.
     pub(crate) form: &'static str,
     pub(crate) summary: &'static str,
@@ -47,7 +49,12 @@ pub(crate) const WATCH: Parameter = parameter(
 pub(crate) const SERVICE: Parameter = parameter("service", "string", "Only of this service.");
 
 pub(crate) const fn parameter(name: &'static str, form: &'static str, summary: &'static str) -> Parameter {
-    Parameter { name, form, summary }
+    Parameter { name, location: "query", form, summary }
+}
+
+/// A header of an operation.
+pub(crate) const fn header(name: &'static str, summary: &'static str) -> Parameter {
+    Parameter { name, location: "header", form: "string", summary }
 }
 
 pub(crate) fn schema_of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
@@ -58,9 +65,9 @@ pub(crate) fn schema_of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schem
 pub(crate) fn read(
     path: &'static str,
     summary: &'static str,
-    query: &'static [Parameter],
+    parameters: &'static [Parameter],
     response_body: ResponseBody,
     handler: fn() -> MethodRouter<State>,
 ) -> Operation {
-    Operation { method: "get", path, summary, query, request_body: None, response_body, handler }
+    Operation { method: "get", path, summary, parameters, request_body: None, response_body, handler }
 }

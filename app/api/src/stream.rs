@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
 use futures_util::stream::{self, Stream};
 use model::name::ServiceName;
-use orchestrator::{EventRecord, Handle};
+use orchestrator::{EventId, EventRecord, Handle};
 use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::broadcast::error::RecvError;
@@ -105,14 +105,15 @@ fn change_message(change: &v1::Change<Value>) -> Message {
 pub(crate) fn events(
     state: &State,
     service: Option<ServiceName>,
-    earlier: impl FnOnce() -> Vec<Arc<EventRecord>>,
+    earlier: impl FnOnce() -> Result<Vec<Arc<EventRecord>>, Failure>,
 ) -> Result<Response, Failure> {
     let permit = state.open_stream()?;
     // Subscribing first leaves no gap. Events that arrive in between are in both; the listener drops the duplicates.
     let receiver = state.handle.events().subscribe();
-    let earlier = earlier();
+    let earlier = earlier()?;
     let first: Vec<Message> = earlier.iter().map(|event| event_message(event)).collect();
-    let listener = Listener { _permit: permit, receiver, service, earlier };
+    let last_sent = earlier.last().map(|event| event.id);
+    let listener = Listener { _permit: permit, receiver, service, last_sent };
     let later =
         stream::unfold(listener, |mut listener| async move { Some((listener.next().await?, listener)) });
     Ok(response(state, stream::iter(first).chain(later)))
@@ -123,7 +124,8 @@ struct Listener {
     _permit: OwnedSemaphorePermit,
     receiver: broadcast::Receiver<Arc<EventRecord>>,
     service: Option<ServiceName>,
-    earlier: Vec<Arc<EventRecord>>,
+    /// The latest of the earlier events; those up to it were sent.
+    last_sent: Option<EventId>,
 }
 
 impl Listener {
@@ -141,9 +143,9 @@ impl Listener {
         }
     }
 
-    fn is_to_be_sent(&self, event: &Arc<EventRecord>) -> bool {
+    fn is_to_be_sent(&self, event: &EventRecord) -> bool {
         self.service.as_ref().is_none_or(|service| event.service == *service)
-            && !self.earlier.iter().any(|earlier| Arc::ptr_eq(earlier, event))
+            && self.last_sent.is_none_or(|last| event.id > last)
     }
 }
 

@@ -126,6 +126,24 @@ impl EventLog {
         latest
     }
 
+    /// All events of `service`, or of all, after the event `after`, oldest first. `None` when some of them may be missing: they are no
+    /// longer kept, or there was no such event.
+    pub fn events_after(
+        &self,
+        after: EventId,
+        service: Option<&ServiceName>,
+    ) -> Option<Vec<Arc<EventRecord>>> {
+        let recent = self.recent();
+        let oldest = recent.events.front().map_or(recent.last, |event| event.id);
+        if !(oldest..=recent.last).contains(&after) {
+            return None;
+        }
+        let begin = recent.events.partition_point(|event| event.id <= after);
+        let is_of_service =
+            |event: &&Arc<EventRecord>| service.is_none_or(|service| event.service == *service);
+        Some(recent.events.range(begin..).filter(is_of_service).cloned().collect())
+    }
+
     /// Receives every event from now on.
     pub fn subscribe(&self) -> broadcast::Receiver<Arc<EventRecord>> {
         self.events.subscribe()
@@ -146,5 +164,55 @@ impl Recent {
     fn next_id(&mut self) -> EventId {
         self.last.number += 1;
         self.last
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(log: &EventLog, service: &str, count: usize) {
+        let service = ServiceName::parse(service).unwrap();
+        for _ in 0..count {
+            log.record(Wall::from_millis(1), &service, EventKind::Declared, String::new()).unwrap();
+        }
+    }
+
+    fn ids_after(log: &EventLog, after: &str, service: Option<&str>) -> Option<Vec<String>> {
+        let service = service.map(|service| ServiceName::parse(service).unwrap());
+        let events = log.events_after(EventId::parse(after).unwrap(), service.as_ref())?;
+        Some(events.iter().map(|event| event.id.to_string()).collect())
+    }
+
+    #[test]
+    fn events_after_an_event_reach_over_runs() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = EventLog::open(folder.path()).unwrap();
+        log.begin_run(Epoch(3));
+        record(&log, "shop", 2);
+        drop(log);
+        let log = EventLog::open(folder.path()).unwrap();
+        log.begin_run(Epoch(4));
+        record(&log, "web", 1);
+        record(&log, "shop", 1);
+        let ids = |ids: &[&str]| Some(ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>());
+        assert_eq!(ids_after(&log, "3-1", None), ids(&["3-2", "4-1", "4-2"]));
+        assert_eq!(ids_after(&log, "3-1", Some("shop")), ids(&["3-2", "4-2"]));
+        assert_eq!(ids_after(&log, "4-2", None), ids(&[]));
+        // A watcher had received that event, and then it was lost with the power.
+        assert_eq!(ids_after(&log, "3-9", None), ids(&["4-1", "4-2"]));
+    }
+
+    #[test]
+    fn after_an_event_that_is_not_kept_or_never_was_nothing_is_returned() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = EventLog::open(folder.path()).unwrap();
+        log.begin_run(Epoch(3));
+        assert_eq!(ids_after(&log, "2-1", None), None);
+        record(&log, "shop", EVENTS_MAX + 1);
+        assert_eq!(ids_after(&log, "3-1", None), None, "3-2 is the oldest that is kept");
+        assert_eq!(ids_after(&log, "3-2", None).map(|ids| ids.len()), Some(EVENTS_MAX - 1));
+        assert_eq!(ids_after(&log, "3-10002", None), None);
+        assert_eq!(ids_after(&log, "9-1", None), None);
     }
 }

@@ -129,6 +129,14 @@ impl fmt::Display for EventId {
     }
 }
 
+impl EventId {
+    /// The id that is written as `text`; `None` if it is none.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (epoch, number) = text.split_once('-')?;
+        Some(Self { epoch: Epoch(epoch.parse().ok()?), number: number.parse().ok()? })
+    }
+}
+
 impl EventRecord {
     /// Formats an event of the loop.
     pub fn new(id: EventId, event: &Event) -> Self {

@@ -2,17 +2,22 @@
 
 use axum::Json;
 use axum::extract::{Path, State as Extract};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use model::time::Wall;
+use orchestrator::EventId;
 use serde::Deserialize;
 
-use crate::failure::Failure;
+use crate::failure::{Code, Failure};
 use crate::operation::ResponseBody::Json as J;
-use crate::operation::{Operation, Parameter, SERVICE, WATCH, parameter, read, schema_of};
+use crate::operation::{Operation, Parameter, SERVICE, WATCH, header, parameter, read, schema_of};
 use crate::request::{Params, service_name, time};
 use crate::state::State;
 use crate::{decision, explain, forecast, history, learned, stream, v1};
+
+/// The header with which a client of server-sent events continues a stream that broke. Source: WHATWG HTML, "Server-sent events".
+const LAST_EVENT_ID: &str = "Last-Event-ID";
 
 /// Events per response by default.
 const EVENTS_DEFAULT: usize = 100;
@@ -29,6 +34,11 @@ const EVENT_PARAMETERS: &[Parameter] = &[
         "The maximum number of events, of which the latest are returned; 100 by default, at most 10000.",
     ),
     WATCH,
+    header(
+        LAST_EVENT_ID,
+        "With `watch`: the `id` of the last event that was received. The stream continues after it, whatever `since` and `limit` are; \
+         410 when later events are no longer kept.",
+    ),
 ];
 
 const EXPLAIN_PARAMETERS: &[Parameter] = &[
@@ -122,6 +132,7 @@ fn events_default() -> usize {
 async fn events(
     Extract(state): Extract<State>,
     Params(params): Params<EventsParams>,
+    headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let service = params.service.as_deref().map(service_name).transpose()?;
     let since = params.since.as_deref().map(time).transpose()?;
@@ -133,7 +144,15 @@ async fn events(
         events
     };
     if params.watch {
-        return stream::events(&state, service, earlier);
+        return match last_event_id(&headers)? {
+            Some(after) => {
+                let log = state.handle.events();
+                let selected = service.clone();
+                let missed = || log.events_after(after, selected.as_ref()).ok_or_else(|| events_gone(after));
+                stream::events(&state, service, missed)
+            }
+            None => stream::events(&state, service, || Ok(earlier())),
+        };
     }
     if let Some(service) = service {
         return state
@@ -143,6 +162,24 @@ async fn events(
     }
     let items = earlier().iter().map(|event| crate::view::event(event)).collect();
     Ok(Json(v1::List::<v1::Event> { items }).into_response())
+}
+
+/// The event after which a stream continues; `None` for a new one.
+fn last_event_id(headers: &HeaderMap) -> Result<Option<EventId>, Failure> {
+    let Some(value) = headers.get(LAST_EVENT_ID).filter(|value| !value.is_empty()) else { return Ok(None) };
+    let id = value.to_str().ok().and_then(EventId::parse);
+    id.map(Some).ok_or_else(|| {
+        Failure::bad_request(format!(
+            "could not read {LAST_EVENT_ID} {value:?}: it must be the id of an event, such as 3-141"
+        ))
+    })
+}
+
+fn events_gone(after: EventId) -> Failure {
+    let sentence = format!(
+        "could not continue after event {after}: later events are no longer kept, or there was no such event; watch without {LAST_EVENT_ID}"
+    );
+    Failure::new(StatusCode::GONE, Code::EventsGone, sentence)
 }
 
 async fn describe(

@@ -3,6 +3,7 @@
 mod recommendations;
 mod world;
 
+use http_body_util::BodyExt as _;
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 use world::{Events, World, service};
@@ -176,6 +177,39 @@ async fn watches_send_existing_objects_changes_and_deletions() {
     // An open watch does not prevent the server from stopping.
     drop(follow);
     while services.next().await.is_some() {}
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watch_of_events_continues_after_the_last_event_that_was_received() {
+    let world = World::start().await;
+    let watch = |last: &str| {
+        let mut request = world.request(Method::GET, "/v1/events?watch=true&limit=1", "");
+        request.headers_mut().insert("last-event-id", last.parse().unwrap());
+        world.open(request)
+    };
+    world.declare("shop", 2).await;
+    let listed = world.get("/v1/events").await.json();
+    let listed = listed["items"].as_array().unwrap();
+    let mut events = Events::of(watch(listed[0]["id"].as_str().unwrap()).await);
+    for missed in &listed[1..] {
+        assert_eq!(events.next().await.as_ref(), Some(missed));
+    }
+    world.declare("web", 1).await;
+    events.until(|event| event["service"] == "web" && event["reason"] == "Declared").await;
+
+    let mut other = Events::of(watch("").await);
+    assert_ne!(other.next().await.as_ref(), Some(&listed[1]), "without an id the limit applies");
+    for (last, status, code) in [("0-1", 410, "HS0019"), ("9-1", 410, "HS0019"), ("first", 400, "HS0008")] {
+        let response = watch(last).await;
+        assert_eq!(response.status().as_u16(), status, "{last}");
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        let failure: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(failure["code"], code, "{failure}");
+    }
+    let described = api::description();
+    let parameters = described["paths"]["/v1/events"]["get"]["parameters"].as_array().unwrap();
+    assert!(parameters.iter().any(|it| it["name"] == "Last-Event-ID" && it["in"] == "header"));
+    world.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
