@@ -12,7 +12,7 @@ const FILES_SHARE: u64 = 4;
 /// Concurrent connections even when file descriptors are scarce: a person at a terminal, a scraper and a probe, with some to spare.
 const CONNECTIONS_MIN: usize = 8;
 
-/// Concurrent watches, log followers and other responses without an end, if enough connections are available.
+/// Concurrent watches, followed logs and other responses without an end, if enough connections are available.
 ///
 /// 64: each queries the loop up to four times a second; 256 queries a second of some 20 µs are half a
 /// per cent of a core.

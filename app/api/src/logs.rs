@@ -35,7 +35,10 @@ pub(crate) async fn logs(
     tail: usize,
     until: Until,
 ) -> Result<Response, Failure> {
-    let permit = state.open_stream()?;
+    let permit = match until {
+        Until::Present => None,
+        Until::Stopped => Some(state.open_stream()?),
+    };
     let lines = state.agent.logs(replica, tail).await.map_err(|error| failure(&error))?;
     let reader = Reader { _permit: permit, lines, until };
     let chunks =
@@ -45,8 +48,8 @@ pub(crate) async fn logs(
 }
 
 struct Reader {
-    /// Released when the reader is dropped.
-    _permit: OwnedSemaphorePermit,
+    /// Released when the reader is dropped; `None` for a response with an end.
+    _permit: Option<OwnedSemaphorePermit>,
     lines: Box<dyn LogLines>,
     until: Until,
 }

@@ -95,7 +95,7 @@ impl State {
     pub(crate) fn open_stream(&self) -> Result<OwnedSemaphorePermit, Failure> {
         Arc::clone(&self.shared.streams).try_acquire_owned().map_err(|_| {
             let sentence = format!(
-                "could not open another stream: {} are open already; close one, or try again later",
+                "could not open another watch or followed log: {} are open already; end one of them, or try again later",
                 self.shared.streams_max
             );
             Failure::too_many(sentence)

@@ -305,6 +305,9 @@ async fn a_web_page_of_another_origin_can_read_and_change_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn watches_have_a_limit_that_leaves_connections_for_other_requests() {
     let world = World::start().await;
+    world.declare("shop", 1).await;
+    let log = "/v1/replicas/shop-0/logs";
+    world.until(log, |answer| answer.text() == "hello\n").await;
     let mut open = Vec::new();
     let refused = loop {
         let response = world.open(world.request(Method::GET, "/v1/services?watch=true", "")).await;
@@ -316,6 +319,12 @@ async fn watches_have_a_limit_that_leaves_connections_for_other_requests() {
     };
     assert_eq!((refused, open.len()), (StatusCode::SERVICE_UNAVAILABLE, 64));
     assert_eq!(world.get("/v1/services").await.status, StatusCode::OK);
+    assert_eq!(world.get(log).await.text(), "hello\n", "only followed logs count");
+    let followed = world.get(&format!("{log}?follow=true")).await;
+    assert_eq!(
+        (followed.status, &followed.json()["code"]),
+        (StatusCode::SERVICE_UNAVAILABLE, &json!("HS0009"))
+    );
     drop(open);
     // The permits are released once the server has noticed.
     world.until("/healthz", |_| true).await;
