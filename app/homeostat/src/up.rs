@@ -70,7 +70,7 @@ struct Setup {
     working_folder: PathBuf,
     /// Most concurrent client connections.
     connections_max: usize,
-    /// The API server, and earlier proxies of this process that still drain.
+    /// The API server, earlier proxies of this process that still drain, and refusals of processes that want to take over.
     tasks: TaskTracker,
     /// Runs the API server: however many requests clients send, they delay no probe and no start of a replica.
     api_runtime: runtime::Handle,
@@ -119,7 +119,7 @@ async fn serve(mut options: Options, api_runtime: &runtime::Handle) -> anyhow::R
             }
             successor = system.successor() => successor,
         };
-        let frontend = system.release().await;
+        let frontend = system.release(&setup.tasks).await;
         match hand_over(&mut successor, &frontend, &mut signals).await {
             HandoverOutcome::Completed => {
                 // Before this process exits: the service manager would take its exit for that of the service.
@@ -131,7 +131,9 @@ async fn serve(mut options: Options, api_runtime: &runtime::Handle) -> anyhow::R
                 frontend.proxy.shutdown(PROXY_GRACE).await;
                 return Ok(ExitCode::SUCCESS);
             }
-            HandoverOutcome::Failed => {}
+            HandoverOutcome::Failed(error) => {
+                tracing::warn!(pid = successor.pid(), error = %format_args!("{error:#}"), "successor_failed");
+            }
         }
         drop(successor);
         system = match take_back(&setup, frontend, &mut signals).await? {
@@ -148,7 +150,7 @@ async fn begin(setup: &Setup) -> anyhow::Result<System> {
     let is_first = matches!(previous, Previous::None);
     if !is_first && let Err(error) = system.prepare(&setup.options.manifests).await {
         // The replicas keep running: the predecessor resumes them when it sees that this process has exited.
-        drop(system.release().await);
+        drop(system.release(&setup.tasks).await);
         return Err(error);
     }
     system.open();
@@ -172,25 +174,27 @@ async fn begin(setup: &Setup) -> anyhow::Result<System> {
 enum HandoverOutcome {
     /// The successor serves.
     Completed,
-    /// The successor exited without serving.
-    Failed,
+    /// The successor does not serve, and why.
+    Failed(anyhow::Error),
     /// A signal arrived before either was known.
     Interrupted,
 }
 
 async fn hand_over(successor: &mut Successor, frontend: &Frontend, signals: &mut Signals) -> HandoverOutcome {
-    tracing::info!("handing_over");
+    tracing::info!(pid = successor.pid(), "handing_over");
     let sent = match frontend.handover() {
-        Ok(handover) => successor.send(&handover).await.map_err(anyhow::Error::from),
+        Ok(handover) => successor.send(&handover).await.context("could not send the handover"),
         Err(error) => Err(error),
     };
     if let Err(error) = sent {
-        tracing::warn!(error = %format_args!("{error:#}"), "handover_failed");
-        return HandoverOutcome::Failed;
+        return HandoverOutcome::Failed(error);
     }
     // Both are cancel safe: after a signal the successor is not waited for any more.
     tokio::select! {
-        serves = successor.wait_until_serving() => if serves { HandoverOutcome::Completed } else { HandoverOutcome::Failed },
+        serving = successor.wait_until_serving() => match serving {
+            Ok(()) => HandoverOutcome::Completed,
+            Err(error) => HandoverOutcome::Failed(error.into()),
+        },
         signal = signals.next() => {
             let replicas = "left to the successor";
             tracing::warn!(signal = name_of(signal), replicas, "stopping_during_handover");
@@ -219,7 +223,6 @@ async fn take_back(
     frontend: Frontend,
     signals: &mut Signals,
 ) -> anyhow::Result<Option<System>> {
-    tracing::warn!("successor_failed");
     loop {
         let begun = match frontend.handover() {
             Ok(handover) => System::begin(setup, handover).await,

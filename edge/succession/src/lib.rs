@@ -28,9 +28,10 @@
 //!
 //! // Here, meanwhile:
 //! let mut successor = listener.accept().await;
-//! drop(listener);
+//! listener.close("it hands over to another process already").await;
 //! successor.send(&Handover::default()).await?;
-//! if successor.wait_until_serving().await { /* drains its connections and ends */ }
+//! successor.wait_until_serving().await?;
+//! // … drains its connections and ends …
 //! # Ok(()) }
 //! ```
 
@@ -44,4 +45,4 @@ mod wire;
 pub use handover::{Handover, ListeningSocket};
 pub use predecessor::{ConnectError, Predecessor, ReceiveError, RetireError};
 pub use sd_notify::{Notification, ServiceManager};
-pub use successor::{ListenError, Successor, SuccessorListener};
+pub use successor::{ListenError, ServeError, Successor, SuccessorListener};

@@ -50,7 +50,9 @@ pub enum ReceiveError {
         folder: PathBuf,
     },
     /// It sent an invalid message, or closed the connection.
-    #[error("the handover from the homeostat of {folder} was interrupted; look at its log")]
+    #[error(
+        "the handover from the homeostat of {folder} was interrupted: it ended, or hands over to another process; look at its log"
+    )]
     Broken {
         /// The data folder.
         folder: PathBuf,

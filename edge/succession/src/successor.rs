@@ -38,8 +38,21 @@ pub struct ListenError {
 /// The socket that a successor connects to; closed and removed on drop.
 #[derive(Debug)]
 pub struct SuccessorListener {
-    path: SocketPath,
+    file: SocketFile,
     listener: UnixListener,
+}
+
+/// The file of the socket; removed on drop.
+#[derive(Debug)]
+struct SocketFile {
+    path: SocketPath,
+}
+
+/// The successor does not serve, and has released the resources that it used.
+#[derive(Debug, thiserror::Error)]
+#[error("it ended before it served; its own output says why")]
+pub struct ServeError {
+    source: io::Error,
 }
 
 /// A process that requests to replace this one. Dropping it refuses the handover.
@@ -59,7 +72,21 @@ impl SuccessorListener {
         remove(&path).map_err(failed)?;
         let listener = UnixListener::bind(path.get()).map_err(failed)?;
         fs::set_permissions(path.get(), Permissions::from_mode(SOCKET_MODE)).map_err(failed)?;
-        Ok(Self { path, listener })
+        Ok(Self { file: SocketFile { path }, listener })
+    }
+
+    /// Stops listening. The future refuses the processes that wait to be accepted, with the reason `why`; it may be awaited later.
+    pub fn close(self, why: &str) -> impl Future<Output = ()> + Send + use<> {
+        let Self { file, listener } = self;
+        // First, so that no other process connects.
+        drop(file);
+        let (waiting, why) = (waiting(listener), why.to_owned());
+        async move {
+            for stream in waiting {
+                // A process that is gone, or sends nothing, needs no reason.
+                drop(timeout(ASK_TIMEOUT, refuse(stream, &why)).await);
+            }
+        }
     }
 
     /// Waits for a process that may replace this one: one of the same user, or of root. Cancel safe: a process whose request is being read
@@ -81,7 +108,7 @@ impl SuccessorListener {
     }
 }
 
-impl Drop for SuccessorListener {
+impl Drop for SocketFile {
     fn drop(&mut self) {
         // A socket that stays has no listener, and the next process replaces it.
         let _ = remove(&self.path);
@@ -93,6 +120,24 @@ fn remove(path: &SocketPath) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         removed => removed,
     }
+}
+
+/// The connections that were not accepted yet.
+fn waiting(listener: UnixListener) -> Vec<UnixStream> {
+    let Ok(listener) = listener.into_std() else { return Vec::new() };
+    // It does not block, so that it ends with an error when there is no other one.
+    let waiting = std::iter::from_fn(|| listener.accept().ok());
+    let usable = waiting.filter_map(|(stream, _)| {
+        stream.set_nonblocking(true).ok()?;
+        UnixStream::from_std(stream).ok()
+    });
+    usable.collect()
+}
+
+/// Refuses a process after its request was read: closing the connection before would reset it, and the reason would be lost.
+async fn refuse(mut stream: UnixStream, why: &str) -> io::Result<()> {
+    wire::receive(&mut stream).await?;
+    wire::send(&mut stream, &Message::Refuse { why: why.to_owned() }).await
 }
 
 async fn read_request(mut stream: UnixStream) -> io::Result<Successor> {
@@ -148,9 +193,14 @@ impl Successor {
         wire::send(&mut self.stream, &Message::Whole).await
     }
 
-    /// Waits until the successor serves; `false` if it ends before that, which releases the resources that it used. A hanging successor is
+    /// Waits until the successor serves; fails if it ends before that, which releases the resources that it used. A hanging successor is
     /// waited for until it is killed, since it may still use them.
-    pub async fn wait_until_serving(&mut self) -> bool {
-        matches!(wire::receive(&mut self.stream).await, Ok(Message::Serve))
+    pub async fn wait_until_serving(&mut self) -> Result<(), ServeError> {
+        let source = match wire::receive(&mut self.stream).await {
+            Ok(Message::Serve) => return Ok(()),
+            Ok(_) => io::Error::new(io::ErrorKind::InvalidData, "unexpected message of a successor"),
+            Err(error) => error,
+        };
+        Err(ServeError { source })
     }
 }

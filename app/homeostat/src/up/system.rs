@@ -20,6 +20,7 @@ use store_embedded::{EmbeddedStore, OpenError};
 use succession::{Handover, Successor, SuccessorListener};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::takeover::{self, Frontend};
 use super::{Options, PROXY_GRACE, Setup};
@@ -34,6 +35,9 @@ const SETTLE_POLL: Duration = Duration::from_millis(10);
 /// How long the last users of the store or the platform may take to release it: threads that write a last record, programs that reload
 /// a balancer.
 const RELEASE_MAX: Duration = Duration::from_secs(15);
+
+/// Why another process may not take over while one does.
+const HANDS_OVER: &str = "it hands over to another process already; try again once that one serves";
 
 /// Interval between checks of that.
 const RELEASE_POLL: Duration = Duration::from_millis(2);
@@ -60,7 +64,7 @@ impl System {
     pub(super) async fn begin(setup: &Setup, handover: Handover) -> anyhow::Result<Self> {
         let (options, working_folder) = (&setup.options, &setup.working_folder);
         let (api, inherited) = takeover::sockets_of(handover.sockets, options.listen);
-        let store = Arc::new(open_store(&options.data)?);
+        let store = Arc::new(open_store(options)?);
         let api = match api {
             Some(api) => api,
             None => listen(options.listen)?,
@@ -204,9 +208,12 @@ impl System {
         }
     }
 
-    /// Releases what only one process may hold. Replicas keep running, and the traffic continues.
-    pub(super) async fn release(self) -> Frontend {
-        drop(self.successor_listener);
+    /// Releases what only one process may hold. Replicas keep running, and the traffic continues. Other processes that wait to take
+    /// over are refused in a task.
+    pub(super) async fn release(self, tasks: &TaskTracker) -> Frontend {
+        if let Some(listener) = self.successor_listener {
+            tasks.spawn(listener.close(HANDS_OVER));
+        }
         self.stop.cancel();
         if let Err(error) = self.server.await {
             tracing::error!(error = %error, "api_panicked");
@@ -260,9 +267,14 @@ fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     })
 }
 
-fn open_store(data: &Path) -> anyhow::Result<EmbeddedStore> {
-    EmbeddedStore::open(data).map_err(|error| match error {
-        OpenError::InUse { .. } => anyhow!("{error}, or take its place with --take-over"),
+fn open_store(options: &Options) -> anyhow::Result<EmbeddedStore> {
+    EmbeddedStore::open(&options.data).map_err(|error| match error {
+        OpenError::InUse { .. } if options.take_over.is_none() => {
+            anyhow!("{error}, or take its place with --take-over")
+        }
+        OpenError::InUse { .. } => {
+            anyhow!("{error}, or try again in a moment: it is starting, or another process takes its place")
+        }
         error => error.into(),
     })
 }

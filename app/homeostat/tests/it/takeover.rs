@@ -140,6 +140,7 @@ fn a_successor_that_cannot_start_leaves_the_predecessor_serving_and_the_next_one
         let log = instance.log();
         log.contains("successor_failed").then_some(())
     });
+    assert!(instance.log().contains("it ended before it served"), "{}", instance.log());
     // Its API is the same one, and answers again.
     assert_eq!(instance.wait_for_ready("web", 2)["web-0"]["pid"], replicas["web-0"]["pid"]);
     visitors.wait_for_more();
@@ -188,6 +189,11 @@ fn a_takeover_without_a_predecessor_is_a_start_and_a_second_process_is_refused()
     let refused = instance.run(&["up", "--data", "data", "--listen", "127.0.0.1:0"]);
     assert_eq!(refused.code, Some(1), "{refused:?}");
     assert!(refused.err.contains("--take-over"), "it says what else could be done: {refused:?}");
+    // As while another process takes over.
+    std::fs::remove_file(instance.path("data/successor.sock")).expect("it listens there");
+    let refused = instance.run(&["up", "--data", "data", "--listen", "127.0.0.1:0", "--take-over"]);
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(refused.err.contains("try again in a moment"), "{refused:?}");
     instance.end(Signal::KILL);
 
     instance.up(&["--take-over"]);

@@ -47,7 +47,7 @@ async fn received_sockets_keep_listening_after_the_predecessor_has_closed_them()
     let received = received.unwrap();
     drop(listeners);
     predecessor.retire().await.unwrap();
-    assert!(successor.wait_until_serving().await);
+    successor.wait_until_serving().await.unwrap();
 
     assert_eq!(received.serving, BTreeMap::from([("service-0".to_owned(), 3)]));
     assert_eq!(received.sockets.len(), clients.len());
@@ -74,7 +74,8 @@ async fn a_successor_that_ends_before_it_serves_does_not_replace_its_predecessor
     received.unwrap();
     given.unwrap();
     drop(predecessor);
-    assert!(!successor.wait_until_serving().await);
+    let error = successor.wait_until_serving().await.unwrap_err().to_string();
+    assert!(error.starts_with("it ended before it served"), "{error}");
 }
 
 #[tokio::test]
@@ -84,6 +85,27 @@ async fn a_refused_successor_gets_an_error() {
     let mut predecessor = connect(folder.path()).await.expect("one runs");
     drop(listener.accept().await);
     assert!(matches!(predecessor.receive().await, Err(ReceiveError::Broken { .. })));
+}
+
+#[tokio::test]
+async fn of_two_successors_the_second_is_refused_with_the_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let listener = SuccessorListener::bind(folder.path()).unwrap();
+    let mut first = connect(folder.path()).await.expect("one runs");
+    let mut second = connect(folder.path()).await.expect("one runs");
+    let mut successor = listener.accept().await;
+    let refusing = listener.close("it hands over to another process already");
+    assert!(connect(folder.path()).await.is_none(), "it listens no more");
+    refusing.await;
+    let refused = second.receive().await.unwrap_err();
+    assert!(
+        matches!(&refused, ReceiveError::Refused { why, .. } if why.contains("another process")),
+        "{refused}"
+    );
+    let given = Handover::default();
+    let (received, given) = tokio::join!(first.receive(), successor.send(&given));
+    received.unwrap();
+    given.unwrap();
 }
 
 #[tokio::test]
