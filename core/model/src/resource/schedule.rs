@@ -36,10 +36,12 @@ pub struct Schedule {
     timezone: Zone,
     /// How long it lasts, 1m to 366d, in elapsed time, whatever the change to or from daylight saving time.
     pub duration: Span,
-    /// The minimum of replicas during that time, instead of the usual one. If several schedules apply, the highest counts.
+    /// The minimum of replicas during that time, instead of the usual one. If several schedules apply, the highest counts. It takes
+    /// precedence over a lower maximum, the usual one or that of a schedule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min: Option<u32>,
-    /// The maximum of replicas during that time, instead of the usual one. If several schedules apply, the lowest counts.
+    /// The maximum of replicas during that time, instead of the usual one. If several schedules apply, the lowest counts. It takes
+    /// precedence over a higher usual minimum, but not over the minimum of a schedule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max: Option<u32>,
     #[serde(skip)]

@@ -4,6 +4,7 @@ mod forecasting;
 mod metrics;
 mod request_loops;
 mod routes;
+mod schedules;
 mod shadows;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,6 +30,7 @@ pub(super) fn problems(resources: &[Resource], dangling: Severity) -> Vec<Resour
     found.extend(metrics::problems(&set, resources, dangling));
     found.extend(shadows::problems(resources, dangling));
     found.extend(forecasting::problems(resources, dangling));
+    found.extend(schedules::problems(resources));
     found
 }
 

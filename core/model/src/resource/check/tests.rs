@@ -1,6 +1,7 @@
 mod forecasting;
 mod guard_limit;
 mod request_loops;
+mod schedules;
 mod sources;
 
 use serde_json::{Value, json};
