@@ -34,11 +34,10 @@ pub fn apply_step(
     service: &ServiceName,
     step: &Step,
 ) {
-    if let Change::Start { ordinal } = step.change {
-        let is_restart = knowledge.place(service, ordinal).is_some_and(|place| place.incarnation.0 > 0);
-        if is_restart {
-            knowledge.note_restart(service, dispatch.now.time);
-        }
+    if let Change::Start { ordinal } = step.change
+        && knowledge.place(service, ordinal).is_some_and(Place::has_run)
+    {
+        knowledge.note_restart(service, dispatch.now.time);
     }
     let Some(service) = knowledge.service_mut(service) else { return };
     match step.change {
@@ -90,16 +89,12 @@ impl Dispatch<'_> {
         let Some(place) = service.places.get(&ordinal).filter(|place| !place.is_occupied()) else { return };
         let incarnation = service.next_life(place);
         let Some(place) = service.places.get_mut(&ordinal) else { return };
-        if place.incarnation.0 > 0 {
-            place.restart.restarts = place.restart.restarts.saturating_add(1);
-        }
         let admission = admission_of(place);
         let replica = ReplicaId { service: service.name.clone(), ordinal };
         let (generation, resources) = (declared.generation, declared.spec.resources);
         let action = self.send(ActionKind::Start { replica, incarnation, declared, admission }, reason);
         place.admission = Some(admission);
-        let since = self.now.time;
-        place.begin(since, incarnation, generation, (action, Stage::Starting { action, since }));
+        place.begin_start(self.now.time, incarnation, generation, action);
         place.resources = Some(resources);
         self.record_event(service, ordinal, EventKind::Starting, reason);
     }

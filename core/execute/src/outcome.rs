@@ -182,7 +182,7 @@ fn superseded(dispatch: &mut Dispatch<'_>, knowledge: &mut Knowledge, action: &A
         }
         ActionKind::Start { replica, incarnation, .. } => {
             if let Some(place) = knowledge.place_mut(replica).filter(|place| place.stage.awaits(action.id)) {
-                place.stage = Stage::Empty { since: dispatch.now.time, exit: None };
+                place.refuse_start(dispatch.now.time);
                 // By then there is a new inventory, which lists the lives that the node knows.
                 place.restart.not_before = place.restart.not_before.max(dispatch.now.time + dispatch.timeout);
                 let message: Arc<str> = format!(

@@ -98,7 +98,7 @@ impl<'a> Projection<'a> {
 
     /// Whether a start in this place is a restart: a replica has run in it before.
     pub(crate) fn is_restart(&self, ordinal: Ordinal) -> bool {
-        self.place(ordinal).is_some_and(|place| place.incarnation.0 > 0)
+        self.place(ordinal).is_some_and(Place::has_run)
     }
 
     /// Whether a replica of this place answers requests.
@@ -133,7 +133,7 @@ fn is_in_repair(place: &Place) -> bool {
     use Stage::{Draining, Empty, Running, Starting, Stopping};
     match &place.stage {
         Draining { then, .. } | Stopping { then, .. } => *then == AfterStop::Refill,
-        Empty { .. } | Starting { .. } => place.incarnation.0 > 0,
+        Empty { .. } | Starting { .. } => place.has_run(),
         Running(_) => false,
     }
 }

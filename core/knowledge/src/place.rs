@@ -101,6 +101,8 @@ pub enum Stage {
         action: ActionId,
         /// Since when.
         since: Time,
+        /// The life before, which counts again when the start is refused; 0 when it would be the first.
+        previous: Incarnation,
     },
     /// It runs.
     Running(Health),
@@ -250,6 +252,36 @@ impl Place {
         self.peak_latency = (Time::ZERO, Duration::ZERO);
         self.begun_requests = None;
         self.capacity_window = None;
+    }
+
+    /// Whether a replica has run in it before, so that a start in it is a restart.
+    pub fn has_run(&self) -> bool {
+        self.incarnation.0 > 0
+    }
+
+    /// Begins a life whose start was sent.
+    pub fn begin_start(
+        &mut self,
+        now: Time,
+        incarnation: Incarnation,
+        generation: Generation,
+        action: ActionId,
+    ) {
+        if self.has_run() {
+            self.restart.restarts = self.restart.restarts.saturating_add(1);
+        }
+        let starting = Stage::Starting { action, since: now, previous: self.incarnation };
+        self.begin(now, incarnation, generation, (action, starting));
+    }
+
+    /// Empties it after its start was refused: there has been no such life, so it is no restart. Its number stays used.
+    pub fn refuse_start(&mut self, now: Time) {
+        let Stage::Starting { previous, .. } = self.stage else { return };
+        self.incarnation = previous;
+        if self.has_run() {
+            self.restart.restarts = self.restart.restarts.saturating_sub(1);
+        }
+        self.stage = Stage::Empty { since: now, exit: None };
     }
 
     /// How often its replica is throttled; `None` without a processor limit.

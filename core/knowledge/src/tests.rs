@@ -53,7 +53,7 @@ fn running(ready: bool) -> Stage {
 }
 
 fn starting() -> Stage {
-    Stage::Starting { action: ActionId::default(), since: SINCE }
+    Stage::Starting { action: ActionId::default(), since: SINCE, previous: Incarnation(0) }
 }
 
 fn draining(then: AfterStop) -> Stage {

@@ -70,6 +70,27 @@ fn a_start_that_finds_another_incarnation_is_repeated_with_a_later_one() {
 }
 
 #[test]
+fn a_refused_start_is_no_restart() {
+    let mut world = starting();
+    let restarts =
+        |world: &World| world.service("shop").places.values().map(|it| it.restart.restarts).sum::<u32>();
+    for _ in 0..2 {
+        world.end_action("start", Outcome::Refused(Refusal::OtherIncarnation));
+        world.advance(seconds(10));
+    }
+    world.carry_out();
+    assert_eq!((world.life("shop-0"), restarts(&world)), (3, 0));
+
+    world.kill("shop-0");
+    assert_eq!(restarts(&world), 1);
+    world.end_action("start", Outcome::Refused(Refusal::OtherIncarnation));
+    assert_eq!(restarts(&world), 0);
+    world.advance(seconds(10));
+    world.carry_out();
+    assert_eq!((world.life("shop-0"), restarts(&world)), (5, 1));
+}
+
+#[test]
 fn a_refused_start_is_reported_with_its_reason() {
     let mut world = starting();
     world.end_action("start", Outcome::Refused(Refusal::OtherIncarnation));
