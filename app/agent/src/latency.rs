@@ -14,14 +14,14 @@ use crate::shared::Shared;
 
 /// Reports the latencies of each replica since it was started.
 pub(crate) fn report(shared: &Shared) {
-    let promised = promised(shared);
-    if promised.is_empty() {
+    let thresholds = thresholds(shared);
+    if thresholds.is_empty() {
         return;
     }
     let mut latencies = Vec::new();
     for traffic in shared.table.traffic() {
-        let Some((name, promised)) = promised.get(&traffic.service) else { continue };
-        let of_endpoints = traffic.endpoints.iter().map(|endpoint| latencies_of(name, *promised, endpoint));
+        let Some((name, threshold)) = thresholds.get(&traffic.service) else { continue };
+        let of_endpoints = traffic.endpoints.iter().map(|endpoint| latencies_of(name, *threshold, endpoint));
         latencies.extend(of_endpoints);
     }
     if !latencies.is_empty() {
@@ -29,34 +29,34 @@ pub(crate) fn report(shared: &Shared) {
     }
 }
 
-/// The latency SLO of each service that has one, by its name in the proxy.
-fn promised(shared: &Shared) -> BTreeMap<Arc<str>, (ServiceName, Duration)> {
+/// The latency of the SLO of each service that has one, by its name in the proxy.
+fn thresholds(shared: &Shared) -> BTreeMap<Arc<str>, (ServiceName, Duration)> {
     let node = shared.known();
-    let promised = node.services.iter().filter_map(|(name, service)| {
+    let thresholds = node.services.iter().filter_map(|(name, service)| {
         let exposed = service.exposed.as_deref().and_then(Declared::slo);
         let slo = exposed.or_else(|| service.routed.as_ref()?.scale.slo())?;
         Some((Arc::from(name.as_str()), (name.clone(), slo.latency.below.as_duration())))
     });
-    promised.collect()
+    thresholds.collect()
 }
 
-fn latencies_of(name: &ServiceName, promised: Duration, endpoint: &EndpointTraffic) -> Latencies {
+fn latencies_of(name: &ServiceName, threshold: Duration, endpoint: &EndpointTraffic) -> Latencies {
     Latencies {
         service: name.clone(),
         ordinal: Ordinal(endpoint.id.ordinal),
         incarnation: Incarnation(endpoint.id.incarnation),
-        threshold: promised,
+        threshold,
         failed: endpoint.counts.failed_attempts(),
-        answered: by_class(&endpoint.counts.latency, promised),
+        answered: by_class(&endpoint.counts.latency, threshold),
     }
 }
 
 /// Counts each bucket of the histogram in the class of its middle. The bounds of a bucket are at most an eighth apart.
-fn by_class(histogram: &Histogram, promised: Duration) -> [u64; LATENCY_CLASSES] {
+fn by_class(histogram: &Histogram, threshold: Duration) -> [u64; LATENCY_CLASSES] {
     let (mut answered, mut begin) = ([0; LATENCY_CLASSES], Duration::ZERO);
     for (end, count) in histogram.buckets() {
         if count > 0 {
-            answered[class_of((begin + end) / 2, promised)] += count;
+            answered[class_of((begin + end) / 2, threshold)] += count;
         }
         begin = end;
     }

@@ -43,7 +43,7 @@ pub struct PolicyContext<'a> {
     /// How often each number of replicas is demanded; only for policies of [`Kind::Hindsight`].
     pub demands: &'a Demands,
     /// The share of requests that should succeed in time, 0 to 1.
-    pub promise: f64,
+    pub objective: f64,
     /// The price that was learned from the first part of the load; `None` without training, and if it found nothing better than the untrained
     /// policy.
     pub learned: Option<LearnedPrice>,
@@ -115,7 +115,7 @@ pub const BUILTINS: [Builtin; 17] = [
     Builtin {
         name: "slo",
         kind: Kind::Causal,
-        about: "SLO-first as in production: keeps the promise at the lowest cost, by the load forecast",
+        about: "SLO-first as in production: meets the SLO at the lowest cost, by the load forecast",
         make: |on| Candidate::slo_first(on, None),
     },
     Builtin {
@@ -228,7 +228,7 @@ impl Candidate {
 
     /// The policy of a service that only declares an SLO, with a learned price if there is one.
     fn slo_first(on: &PolicyContext<'_>, learned: Option<LearnedPrice>) -> Box<dyn Policy> {
-        let service = slo_service(on.service.bounds, on.promise, learned);
+        let service = slo_service(on.service.bounds, on.objective, learned);
         let declared = declared([&service], None).expect("a service with an SLO is valid");
         Box::new(Self::declaration(&Arc::new(declared), on.service.tick))
     }

@@ -66,7 +66,7 @@ pub fn compare(
     let needs_training = candidates.iter().any(|candidate| candidate.needs_training);
     let training = needs_training.then(|| train(recording, setting, progress)).transpose()?;
     let learned = training.as_ref().and_then(|training| training.learned);
-    let on = PolicyContext { service: &service, demands: &demands, promise: setting.promise, learned };
+    let on = PolicyContext { service: &service, demands: &demands, objective: setting.objective, learned };
     let run = |candidate: &Candidate, disturbance: &Disturbance| {
         let run =
             Run::new(&service, candidate.policy(&on), World::new(disturbance.clone(), setting.seed), begin);

@@ -133,7 +133,7 @@ pub(crate) fn slo_service(
 }
 
 /// The name of a service that is only simulated.
-pub(crate) const SLO_SERVICE: &str = "promising";
+pub(crate) const SLO_SERVICE: &str = "with-slo";
 
 /// The widest bounds of a service at any time, schedules included.
 pub fn widest_bounds(declared: &Declared) -> Bounds {

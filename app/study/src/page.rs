@@ -79,7 +79,7 @@ fn section(number: usize, findings: &Findings, summary: &Summary, measure: Measu
             }
             h3 { "Load and capacity over time" }
             p.key {
-                span.load-key { "load" } span.capacity-key { "ready capacity" } span.violation-key { "promise violated" }
+                span.load-key { "load" } span.capacity-key { "ready capacity" } span.violation-key { "SLO violated" }
                 span.action-key { "number changed" }
                 @if uncounted(findings) > 0 { span.veil-key { "the first day, which does not count" } }
                 span.scale { "all plots have the scale 0 to " (digits(curve::top(findings))) " req/s" }
@@ -111,7 +111,7 @@ fn bars(summary: &Summary, measure: Measure) -> Markup {
                     div.bar-name.best[is_best(summary, policy)].known[!policy.could_run] { (policy.name) }
                     div.bar-pair {
                         div.bar {
-                            i.bad.kept[policy.keeps_promise(measure)] style=(part(policy.violated_requests_percent, violated)) {}
+                            i.bad.kept[policy.meets_slo(measure)] style=(part(policy.violated_requests_percent, violated)) {}
                             span { (percent(policy.violated_requests_percent)) " %" }
                         }
                         div.bar { i style=(part(policy.replica_hours, hours)) {} span { (cost_of(policy)) } }
@@ -147,12 +147,12 @@ fn run(
 /// The result of a policy in sentences.
 fn description(policy: &PolicySummary, measure: Measure) -> String {
     let violations = if policy.violated_requests_percent == 0.0 {
-        "Keeps the promise for every request.".to_owned()
+        "Meets the SLO for every request.".to_owned()
     } else {
         format!(
-            "Violates the promise for {} % of the requests{}: {:.1} minutes in all, at most {:.1} in a row; {} % were dropped.",
+            "Violates the SLO for {} % of the requests{}: {:.1} minutes in all, at most {:.1} in a row; {} % were dropped.",
             percent(policy.violated_requests_percent),
-            if policy.keeps_promise(measure) { "" } else { ", which is too many" },
+            if policy.meets_slo(measure) { "" } else { ", which is too many" },
             policy.slo_violation_minutes,
             policy.slo_violation_longest_minutes,
             percent(policy.dropped_requests_percent),
@@ -193,7 +193,7 @@ fn table(summary: &Summary, measure: Measure) -> Markup {
                     @for policy in &summary.policies {
                         tr.best[is_best(summary, policy)].known[!policy.could_run] {
                             th scope="row" { (policy.name) }
-                            td.broken[!policy.keeps_promise(measure)] { (percent(policy.violated_requests_percent)) " %" }
+                            td.broken[!policy.meets_slo(measure)] { (percent(policy.violated_requests_percent)) " %" }
                             td { (format!("{:.1}", policy.slo_violation_minutes)) }
                             td { (format!("{:.1}", policy.slo_violation_longest_minutes)) }
                             td { (percent(policy.dropped_requests_percent)) " %" }
@@ -218,8 +218,8 @@ fn legend(measure: Measure) -> Markup {
     html! {
         footer {
             p {
-                "The promise is violated while more than half a second of work waits or requests are dropped; it should be kept for "
-                (digits(100.0 * measure.promise)) " % of the requests. A policy knows the past; an oracle knows the load for the start-up time ahead, so it "
+                "The SLO is violated while more than half a second of work waits or requests are dropped; it should be met for "
+                (digits(100.0 * measure.objective)) " % of the requests. A policy knows the past; an oracle knows the load for the start-up time ahead, so it "
                 "shows what could be reached. Starting replicas count as cost. θ and τ are how far and how long supply deviated from demand, υ is how often "
                 "they moved in different directions, all in per cent (SPEC RG, Herbst et al. 2018). Of traces longer than two days, the first day does not count."
             }

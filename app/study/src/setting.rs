@@ -38,7 +38,7 @@ pub struct Setting {
     /// The random seed.
     pub seed: u64,
     /// The share of requests that should succeed in time, 0 to 1: the objective of policies that scale by an SLO.
-    pub promise: f64,
+    pub objective: f64,
 }
 
 /// How the capacity of a replica is determined.
@@ -99,7 +99,7 @@ pub(crate) const PROGRESS_INTERVAL: u64 = 4096;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Measure {
     /// The share of requests that should succeed in time, 0 to 1.
-    pub promise: f64,
+    pub objective: f64,
     /// The price of a replica-hour; `None` when it does not matter.
     pub price: Option<f64>,
 }

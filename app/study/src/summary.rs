@@ -31,7 +31,8 @@ pub struct Summary {
     /// The time from start to ready of a replica.
     pub start_up_seconds: f64,
     /// The share of requests that should succeed in time, in per cent.
-    pub promise_percent: f64,
+    #[serde(rename = "promisePercent")]
+    pub objective_percent: f64,
     /// The policies, in the order of the arguments.
     pub policies: Vec<PolicySummary>,
     /// The name of the best policy that could run; `None` when all need the future load.
@@ -52,7 +53,7 @@ pub struct PolicySummary {
     pub about: String,
     /// Whether it could run: it does not need the future load.
     pub could_run: bool,
-    /// Minutes in which the promise was violated.
+    /// Minutes in which the SLO was violated.
     pub slo_violation_minutes: f64,
     /// The share of the time, in per cent.
     pub slo_violation_percent: f64,
@@ -113,7 +114,7 @@ impl Summary {
             capacity: service.capacity.rate(),
             target_percent: 100.0 * service.target.part(),
             start_up_seconds: service.start_up.as_secs_f64(),
-            promise_percent: 100.0 * measure.promise,
+            objective_percent: 100.0 * measure.objective,
             best: best.map(|best| best.name.clone()),
             verdict: verdict(&policies, best, measure),
             policies,
@@ -175,19 +176,19 @@ impl PolicySummary {
         }
     }
 
-    /// Whether it keeps the promise.
-    pub fn keeps_promise(&self, measure: Measure) -> bool {
+    /// Whether it meets the SLO.
+    pub fn meets_slo(&self, measure: Measure) -> bool {
         // Tolerates rounding errors.
-        self.violated_requests_percent <= 100.0 * (1.0 - measure.promise) + 1e-9
+        self.violated_requests_percent <= 100.0 * (1.0 - measure.objective) + 1e-9
     }
 }
 
-/// The best policy that could run: the cheapest that keeps the promise, or else the one with the fewest violated requests, of several the
+/// The best policy that could run: the cheapest that meets the SLO, or else the one with the fewest violated requests, of several the
 /// cheapest.
 fn best(policies: &[PolicySummary], measure: Measure) -> Option<&PolicySummary> {
     let could_run = || policies.iter().filter(|policy| policy.could_run);
     let cheapest = could_run()
-        .filter(|policy| policy.keeps_promise(measure))
+        .filter(|policy| policy.meets_slo(measure))
         .min_by(|a, b| a.replica_hours.total_cmp(&b.replica_hours));
     cheapest.or_else(|| {
         let by_violated = |a: &&PolicySummary, b: &&PolicySummary| {
@@ -202,30 +203,30 @@ fn verdict(policies: &[PolicySummary], best: Option<&PolicySummary>, measure: Me
         return "None of these policies could run: all need the future load.".to_owned();
     };
     let others = policies.iter().filter(|policy| policy.could_run && policy.name != best.name);
-    let promise = 100.0 * measure.promise;
+    let objective = 100.0 * measure.objective;
     let cost = match best.replica_hours_to_oracle {
         Some(times) => format!("{times:.2} times the replica-hours of the oracle"),
         None => format!("{:.0} replica-hours", best.replica_hours),
     };
     let violated = share(best.violated_requests_percent);
-    if !best.keeps_promise(measure) {
+    if !best.meets_slo(measure) {
         return format!(
-            "No policy keeps the promise for {promise} % of the requests; {} comes nearest: it breaks it for {violated}, at {cost}.",
+            "No policy meets the SLO for {objective} % of the requests; {} comes nearest: it violates it for {violated}, at {cost}.",
             best.name
         );
     }
-    let (keeping, breaking): (Vec<_>, Vec<_>) = others.partition(|policy| policy.keeps_promise(measure));
-    let next = keeping.into_iter().min_by(|a, b| a.replica_hours.total_cmp(&b.replica_hours));
-    let against = match (next, breaking.as_slice()) {
+    let (meeting, violating): (Vec<_>, Vec<_>) = others.partition(|policy| policy.meets_slo(measure));
+    let next = meeting.into_iter().min_by(|a, b| a.replica_hours.total_cmp(&b.replica_hours));
+    let against = match (next, violating.as_slice()) {
         (Some(next), _) => {
             let more = 100.0 * (next.replica_hours / best.replica_hours - 1.0);
-            format!("; the next that keeps it, {}, needs {more:.0} % more", next.name)
+            format!("; the next that meets it, {}, needs {more:.0} % more", next.name)
         }
         (None, []) => String::new(),
-        (None, _) => "; no other keeps it".to_owned(),
+        (None, _) => "; no other meets it".to_owned(),
     };
     format!(
-        "{} is best: it is the cheapest that keeps the promise for {promise} % of the requests (it breaks it for {violated}), at {cost}{against}.",
+        "{} is best: it is the cheapest that meets the SLO for {objective} % of the requests (it violates it for {violated}), at {cost}{against}.",
         best.name
     )
 }

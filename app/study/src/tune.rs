@@ -90,7 +90,7 @@ pub struct Parts {
 pub struct PartSummary {
     /// The hours that count.
     pub hours: f64,
-    /// Minutes in which the promise was violated.
+    /// Minutes in which the SLO was violated.
     pub slo_violation_minutes: f64,
     /// Requests during violations, in per cent of all.
     pub violated_requests_percent: f64,
@@ -129,12 +129,12 @@ impl TuningResult {
             if self.goal == SearchGoal::Policy {
                 return format!(
                     "Nothing learned is better than what you have, and nothing is proposed: in {} runs on the searched part, no weights are cheaper by one \
-                     per cent and keep the promise as well.",
+                     per cent and meet the SLO as well.",
                     self.runs
                 );
             }
             return format!(
-                "Nothing better was found in {} runs: on the searched part, no settings are cheaper by one per cent and keep the promise as well as the \
+                "Nothing better was found in {} runs: on the searched part, no settings are cheaper by one per cent and meet the SLO as well as the \
                  declared ones.",
                 self.runs
             );
@@ -175,8 +175,8 @@ fn worth(before: &Score, after: &Score, measure: Measure) -> String {
         percent => format!("{} of the requests", share(percent)),
     };
     let violated = match (before.violated_requests_percent(), after.violated_requests_percent()) {
-        (0.0, 0.0) => "kept the promise to all as before".to_owned(),
-        _ => format!("broken the promise for {} instead of {}", part(after), part(before)),
+        (0.0, 0.0) => "met the SLO for all requests as before".to_owned(),
+        _ => format!("violated the SLO for {} instead of {}", part(after), part(before)),
     };
     let hours = 100.0 * (after.replica_hours() / before.replica_hours().max(f64::MIN_POSITIVE) - 1.0);
     let direction = if hours > 0.0 { "more" } else { "fewer" };
@@ -202,7 +202,7 @@ const SIMPLICITY_BONUS: f64 = 0.002;
 
 /// The cost of settings: replica-hours, multiplied by the use of the error budget where that exceeds it.
 ///
-/// The cheapest settings that keep the promise are best. Among those that do not, halving the violations is worth twice the replicas and no
+/// The cheapest settings that meet the SLO are best. Among those that do not, halving the violations is worth twice the replicas and no
 /// more: a load that cannot be served in time does not justify any price.
 #[derive(Clone, Copy, Debug)]
 struct Cost {
@@ -212,7 +212,7 @@ struct Cost {
 
 impl Cost {
     fn of(score: &Score, measure: Measure) -> Self {
-        let overspent = score.budget_used(measure.promise).map_or_else(
+        let overspent = score.budget_used(measure.objective).map_or_else(
             // Without a budget, any violation exceeds it.
             || 1.0 + score.violated_requests_percent(),
             |used| used.max(1.0),
@@ -284,14 +284,14 @@ pub(crate) struct Training {
 /// The parameters of training: two thirds of the load, and a search that takes a minute for weeks of load.
 const TRAINING: Tuning = Tuning { goal: SearchGoal::Policy, runs_max: 200, seed: 0, searched: 2.0 / 3.0 };
 
-/// Trains a policy on the first two thirds of `recording`, for a service with the promise of `setting`.
+/// Trains a policy on the first two thirds of `recording`, for a service with the SLO of `setting`.
 pub(crate) fn train(
     recording: &Recording,
     setting: &Setting,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Training, StudyError> {
-    let measure = Measure { promise: setting.promise, price: None };
-    let service = slo_service(setting.bounds, setting.promise, None);
+    let measure = Measure { objective: setting.objective, price: None };
+    let service = slo_service(setting.bounds, setting.objective, None);
     let tuning = Tuning { seed: setting.seed, ..TRAINING };
     let on = (std::slice::from_ref(&service), SLO_SERVICE);
     let bench = Bench::new(recording, setting, measure, on, tuning, progress)?;
@@ -300,15 +300,15 @@ pub(crate) fn train(
     Ok(Training { split: (bench.split as u64, bench.split_at()), learned })
 }
 
-/// The measure of the search, with a stricter promise.
+/// The measure of the search, with a stricter SLO.
 fn search_measure(measure: Measure) -> Measure {
-    Measure { promise: 1.0 - SEARCH_BUDGET * (1.0 - measure.promise), ..measure }
+    Measure { objective: 1.0 - SEARCH_BUDGET * (1.0 - measure.objective), ..measure }
 }
 
-/// Whether it is sufficiently cheaper, and its violations are within the promise or not more than before.
+/// Whether it is sufficiently cheaper, and its violations are within the SLO or not more than before.
 fn is_better(after: &Score, before: &Score, measure: Measure) -> bool {
     let violated = |score: &Score| score.violated_requests_percent();
-    let allowed = 100.0 * (1.0 - measure.promise);
+    let allowed = 100.0 * (1.0 - measure.objective);
     Cost::of(after, measure).is_lower_by(IMPROVEMENT_MIN, Cost::of(before, measure))
         && violated(after) <= violated(before).max(allowed)
 }
@@ -367,8 +367,8 @@ impl<'a> Bench<'a> {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Self, StudyError> {
         debug_assert!(
-            setting.promise == measure.promise,
-            "the policies and the measure have the same promise"
+            setting.objective == measure.objective,
+            "the policies and the measure have the same objective"
         );
         let (service, demands, extent) = survey(recording, setting, progress)?;
         if extent.ticks > TICKS_SORTED_MAX {
@@ -504,7 +504,7 @@ impl<'a> Bench<'a> {
         let on = PolicyContext {
             service: &self.service,
             demands: &self.demands,
-            promise: self.setting.promise,
+            objective: self.setting.objective,
             learned: None,
         };
         let policy = Candidate::declared(&Arc::new(declared)).policy(&on);

@@ -138,7 +138,7 @@ pub fn reference() -> String {
 
 const fn about(kind: Kind) -> &'static str {
     match kind {
-        Kind::Service => "Replicas of one program, and what is promised of them.",
+        Kind::Service => "A program: how its replicas are run, probed, scaled and exposed.",
         Kind::HorizontalPodAutoscaler => {
             "Kubernetes' own manifests, in all four versions of that API. `scaleTargetRef.name` names a Service of Homeostat. The \
              annotations `autoscaling.alpha.kubernetes.io/metrics` and `/behavior` of `v1`, and `/behavior` of `v2beta1`, are read \

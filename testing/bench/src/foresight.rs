@@ -149,7 +149,7 @@ impl Tried {
         let target = Share::of(0.7)?;
         let service = Service { start_up, ..Service::with_capacity(capacity_for(peak, 40, target)?) };
         let demands = Demands::of(&service);
-        let on = PolicyContext { service: &service, demands: &demands, promise: OBJECTIVE, learned: None };
+        let on = PolicyContext { service: &service, demands: &demands, objective: OBJECTIVE, learned: None };
         let slo = Builtin::named("slo").context("there is no policy slo")?;
         let slo = Candidate::from(slo).policy(&on);
         let watch = Stopwatch::start();

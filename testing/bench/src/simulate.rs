@@ -29,7 +29,7 @@ pub(crate) fn run() -> anyhow::Result<Findings> {
     let service = Service::with_capacity(capacity_for(peak, 40, target)?);
     let mut demands = Demands::of(&service);
     loads.iter().for_each(|load| demands.count(*load));
-    let on = PolicyContext { service: &service, demands: &demands, promise: 0.999, learned: None };
+    let on = PolicyContext { service: &service, demands: &demands, objective: 0.999, learned: None };
     for builtin in &BUILTINS {
         let policy = Candidate::from(builtin).policy(&on);
         let mut run = Run::new(&service, policy, World::calm(), Wall::default());

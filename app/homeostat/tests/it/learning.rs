@@ -25,7 +25,7 @@ impl Drop for Stream {
     }
 }
 
-fn promised(port: u16) -> String {
+fn by_slo(port: u16) -> String {
     format!(
         "  scale:\n    min: 1\n    max: 4\n    slo: {{latency: {{quantile: 0.9, below: 500ms}}}}\n    \
          forecast: {{mode: on, step: 1s}}\n  expose: {{listen: \"127.0.0.1:{port}\", port: http}}\n"
@@ -60,7 +60,7 @@ fn known(learned: &Value) -> usize {
 fn a_service_is_simulated_with_learned_figures_and_the_history_of_its_decisions() {
     let mut instance = Instance::new();
     let ports = [ports::free(), ports::free()];
-    let web = instance.write_service("web", &promised(ports[0]));
+    let web = instance.write_service("web", &by_slo(ports[0]));
     let shop = instance.write_service("shop", &by_requests(ports[1]));
     instance.up(&["-f", text(&web), "-f", text(&shop)]);
     instance.wait_for_ready("web", 1);

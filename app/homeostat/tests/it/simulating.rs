@@ -5,7 +5,7 @@ use crate::instance::{Instance, text};
 const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/foresight");
 
 #[test]
-fn in_the_example_only_the_declared_policy_keeps_the_promise() {
+fn in_the_example_only_the_declared_policy_meets_the_slo() {
     let instance = Instance::new();
     let (service, trace) = (format!("{EXAMPLE}/service.yaml"), format!("{EXAMPLE}/shop.csv"));
     let simulate = ["simulate", "-f", &service, "--trace", &trace, "--price", "0.04"];
@@ -29,6 +29,9 @@ fn in_the_example_only_the_declared_policy_keeps_the_promise() {
     assert!((of("declared")["cost"].as_f64().unwrap() - cost.unwrap()).abs() < 1e-9);
     assert_eq!(found["capacity"], 20.0, "fourteen requests a second are 70 % of it");
     assert_eq!(found, instance.query(&simulate), "the same again");
+    let with = |flag| instance.query(&[&simulate[..], &[flag, "99%"]].concat());
+    assert_eq!(with("--slo")["promisePercent"], 99.0);
+    assert_eq!(with("--slo"), with("--promise"), "as the flag was called before");
 }
 
 #[test]
@@ -107,7 +110,7 @@ fn an_invalid_simulation_is_refused_with_one_sentence() {
         &["--fault", "2"],
         &["--tick", "0s"],
         &["--scale-load", "0"],
-        &["--promise", "101%"],
+        &["--slo", "101%"],
         &["--replicas", "9..2"],
         &["--noise", "loud"],
     ] {

@@ -1,4 +1,4 @@
-//! A plot of one policy over time: the load, the ready capacity, violations of the promise, and changes of size.
+//! A plot of one policy over time: the load, the ready capacity, violations of the SLO, and changes of size.
 //!
 //! The plot is stretched to the available width, so it has no text; strokes keep their width.
 

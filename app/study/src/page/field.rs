@@ -31,12 +31,12 @@ pub(super) fn draw(policies: &[PolicySummary], best: Option<&str>, measure: Meas
     let placed: Vec<(&PolicySummary, f64)> =
         policies.iter().filter_map(|policy| Some((policy, policy.replica_hours_to_oracle?))).collect();
     let scale = Scale::of(&placed);
-    let promise = scale.y(100.0 * (1.0 - measure.promise));
+    let limit = scale.y(100.0 * (1.0 - measure.objective));
     let labels = labels(&placed, &scale);
     html! {
         div.field {
             svg.points width="100%" height=(HEIGHT) role="img" aria-label="violated requests over cost" {
-                rect.kept x="0" y=(promise) width="100%" height=(HEIGHT - promise) {}
+                rect.kept x="0" y=(limit) width="100%" height=(HEIGHT - limit) {}
                 @for violated in VIOLATIONS.into_iter().filter(|violated| *violated <= scale.violated) {
                     @let y = format!("{:.1}", scale.y(violated));
                     line.grid x1="0" x2="100%" y1=(y) y2=(y) {}
@@ -47,7 +47,7 @@ pub(super) fn draw(policies: &[PolicySummary], best: Option<&str>, measure: Meas
                     line.grid x1=(x) x2=(x) y1="0" y2=(HEIGHT) {}
                     text.tick x=(x) y=(HEIGHT) dx="3" dy="-4" { (cost) "×" }
                 }
-                text.zone x="100%" y=(promise) dx="-6" dy="14" text-anchor="end" { "promise kept" }
+                text.zone x="100%" y=(limit) dx="-6" dy="14" text-anchor="end" { "SLO met" }
                 @for ((policy, times), label) in placed.iter().zip(&labels) {
                     @let (x, y) = (format!("{:.2}%", scale.x(*times)), format!("{:.1}", scale.y(policy.violated_requests_percent)));
                     @if (label.y - scale.y(policy.violated_requests_percent)).abs() > 1.0 {

@@ -12,7 +12,7 @@ use study::{
 
 use crate::recording::{file, recording};
 
-pub(crate) const MEASURE: Measure = Measure { promise: 0.999, price: Some(0.5) };
+pub(crate) const MEASURE: Measure = Measure { objective: 0.999, price: Some(0.5) };
 
 pub(crate) fn setting() -> Setting {
     Setting {
@@ -24,7 +24,7 @@ pub(crate) fn setting() -> Setting {
         noise: None,
         disturbance: Disturbance::default(),
         seed: 0,
-        promise: 0.999,
+        objective: 0.999,
     }
 }
 
@@ -65,7 +65,7 @@ fn a_schedule_is_best_if_every_evening_is_alike() {
 
     assert_eq!(summary.best.as_deref(), Some("schedule"), "{}", summary.verdict);
     assert!(
-        summary.verdict.starts_with("schedule is best: it is the cheapest that keeps the promise for 99.9 %"),
+        summary.verdict.starts_with("schedule is best: it is the cheapest that meets the SLO for 99.9 %"),
         "{}",
         summary.verdict
     );
@@ -80,15 +80,15 @@ fn a_schedule_is_best_if_every_evening_is_alike() {
 }
 
 #[test]
-fn when_no_policy_keeps_the_promise_the_nearest_is_named() {
+fn when_no_policy_meets_the_slo_the_nearest_is_named() {
     let candidates: Vec<Candidate> =
         all().into_iter().filter(|candidate| candidate.name.starts_with("hpa")).collect();
     let findings = compared(&evenings(), &setting(), &candidates).unwrap();
-    let summary = Summary::of(&findings, Measure { promise: 1.0, price: None }, vec!["a note".to_owned()]);
+    let summary = Summary::of(&findings, Measure { objective: 1.0, price: None }, vec!["a note".to_owned()]);
     assert!(
         summary
             .verdict
-            .starts_with("No policy keeps the promise for 100 % of the requests; hpa-requests comes nearest"),
+            .starts_with("No policy meets the SLO for 100 % of the requests; hpa-requests comes nearest"),
         "{}",
         summary.verdict
     );
@@ -101,7 +101,7 @@ fn when_no_policy_keeps_the_promise_the_nearest_is_named() {
 
 #[test]
 fn of_policies_with_equal_violations_the_cheapest_is_best() {
-    // Nobody can know of the loss of all replicas in a quiet hour, and whoever has more than enough of them breaks the promise for as many.
+    // Nobody can know of the loss of all replicas in a quiet hour, and whoever has more than enough of them violates the SLO for as many.
     let loads: String = (0..600).map(|n| format!("{},600\n", n * 60)).collect();
     let all = Loss { after: Duration::from_hours(2), lost: Lost::Part(Share::WHOLE) };
     let disturbance = Disturbance { losses: vec![all], ..Disturbance::default() };

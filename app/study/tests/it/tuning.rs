@@ -27,7 +27,7 @@ fn tuned_by(resource: &Resource, load: impl Fn(u32) -> u32, tuning: Tuning) -> T
         bounds: Bounds { min: 1, max: 60 },
         ..setting()
     };
-    let on = (&setting, Measure { promise: setting.promise, ..MEASURE });
+    let on = (&setting, Measure { objective: setting.objective, ..MEASURE });
     tune(&recording(&path), on, (std::slice::from_ref(resource), "shop"), tuning, &mut |_| {}).unwrap()
 }
 
@@ -81,7 +81,7 @@ fn exposed(service: Resource) -> Resource {
     serde_json::from_value(manifest).expect("it is a service")
 }
 
-/// A shop that is sized by what it promises, of which a replica carries twenty requests a second; what is learned of it in two days.
+/// A shop that is sized by its SLO, of which a replica carries twenty requests a second; what is learned of it in two days.
 fn taught_by(load: impl Fn(u32) -> u32) -> TuningResult {
     let slo = serde_json::json!({"latency": {"quantile": 0.95, "below": "250ms"}});
     let shop = exposed(service("shop", &serde_json::json!({"min": 1, "max": 60, "slo": slo})));
@@ -90,12 +90,12 @@ fn taught_by(load: impl Fn(u32) -> u32) -> TuningResult {
     let capacity = CapacityRule::Given(Capacity::per_second(20.0).unwrap());
     let setting = Setting { capacity, bounds: Bounds { min: 1, max: 60 }, ..setting() };
     let tuning = Tuning { goal: SearchGoal::Policy, runs_max: 17, ..TUNING };
-    let on = (&setting, Measure { promise: setting.promise, ..MEASURE });
+    let on = (&setting, Measure { objective: setting.objective, ..MEASURE });
     tune(&recording(&path), on, (&[shop], "shop"), tuning, &mut |_| {}).unwrap()
 }
 
 /// Even but for two minutes of each hour, in which two fifths more come: a forecast knows them, and SLO-first stands by for them at any time in its first two days. The first of them come
-/// while three tenths are kept free, so that no promise is broken, after which what was learned would not count for a day.
+/// while three tenths are kept free, so that the SLO is never violated, after which what was learned would not count for a day.
 fn jobs(minute: u32) -> u32 {
     if (10..12).contains(&(minute % 60)) { 280 } else { 200 }
 }

@@ -252,7 +252,7 @@ struct ScaleFields {
     /// How the number of replicas follows from what is measured. Default: hpa.
     #[serde(default, skip_serializing_if = "ScalePolicy::is_hpa")]
     policy: ScalePolicy,
-    /// What the service promises its clients. It is sized to keep that at the lowest cost, without metrics or another policy. The
+    /// The service level objective (SLO): the service is sized to meet it at the lowest cost, without metrics or another policy. The
     /// same as `policy.slo`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     slo: Option<Slo>,

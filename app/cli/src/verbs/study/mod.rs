@@ -39,7 +39,7 @@ Policies:
   step             step scaling by CPU over the last minute, as in EC2 Auto Scaling
   target-tracking  CPU above its target for three minutes, or below it for fifteen, as in EC2 Auto Scaling
   burst            request rate over a minute, and over seconds while that needs twice the ready replicas, as in Knative
-  slo              SLO-first: keeps --promise at the lowest cost, by the load forecast
+  slo              SLO-first: meets --slo at the lowest cost, by the load forecast
   learned          SLO-first as in production, with prices learned on the first two thirds; all are then scored on the rest
   schedule         the largest demand at this time of day in the last week
   schedule+hpa     the larger of schedule and hpa-requests
@@ -85,9 +85,9 @@ struct ReplicaArguments {
 #[derive(Clone, Copy, Debug, Args)]
 #[command(next_help_heading = "What counts")]
 struct MeasureArguments {
-    /// The percentage of requests that should succeed in time; the cheapest policy that keeps it is the best
-    #[arg(long, value_name = "PERCENT", default_value = "99.9%", value_parser = world::part)]
-    promise: f64,
+    /// The SLO: the percentage of requests that should succeed in time; the cheapest policy that meets it is the best
+    #[arg(long = "slo", alias = "promise", value_name = "PERCENT", default_value = "99.9%", value_parser = world::part)]
+    objective: f64,
     /// The price of a replica-hour
     #[arg(long, value_name = "PRICE", value_parser = price)]
     price: Option<f64>,
@@ -190,7 +190,7 @@ impl CompareArguments {
 
 impl MeasureArguments {
     fn measure(self) -> Measure {
-        Measure { promise: self.promise, price: self.price }
+        Measure { objective: self.objective, price: self.price }
     }
 }
 
@@ -230,7 +230,7 @@ impl ReplicaArguments {
             noise: world.noise,
             disturbance: world.disturbance(learned)?,
             seed: world.seed,
-            promise: measure.promise,
+            objective: measure.objective,
         })
     }
 

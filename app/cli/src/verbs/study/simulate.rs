@@ -26,7 +26,7 @@ use crate::target::ServiceArgument;
 /// With -f, the policy of the declared service is simulated, by the code that decides in production. For a running SERVICE, learned figures
 /// replace those that are not given (the capacity of a replica, its start-up time, and the load), and its policy is the one on the server, or
 /// that of -f. Nothing is started and nothing is changed. In each tick of 15 s, the policy sees the previous tick and decides on the number
-/// of replicas; they take --start-up to start; load beyond the capacity waits. The promise is violated while more than half a second of
+/// of replicas; they take --start-up to start; load beyond the capacity waits. The SLO is violated while more than half a second of
 /// work waits. Of more than two days, the first does not count.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = POLICIES)]
