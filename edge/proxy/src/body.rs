@@ -1,14 +1,17 @@
 //! Bodies, streamed through the proxy. None is buffered completely, but the beginning of a request's body is kept for retries.
 
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use balance::{Body as Replay, REPLAY_BYTES_MAX};
 use bytes::Bytes;
 use hyper::HeaderMap;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::header::EXPECT;
 use thiserror::Error;
 use tokio::time::Instant;
 
@@ -16,6 +19,7 @@ use crate::client::Client;
 use crate::exchange::Exchange;
 use crate::route::Protocol;
 use crate::router::Gzip;
+use crate::timer::Stage;
 use crate::upstream::{Upstream, UpstreamBody};
 
 /// A body that could not be read to its end.
@@ -36,7 +40,8 @@ pub(crate) enum BodyError {
 /// A request's body as it is received from the client, with the part that is kept.
 #[derive(Debug)]
 pub(crate) struct Upload {
-    client: Rc<Client>,
+    /// The client, whose service says the timeouts.
+    client: RefCell<Rc<Client>>,
     /// The number of the request in the client's timer.
     request: u32,
     /// Whether the client sends it only after a `100 Continue`.
@@ -47,17 +52,22 @@ pub(crate) struct Upload {
     passed: Cell<u64>,
     is_broken: Cell<bool>,
     is_ended: Cell<bool>,
+    /// Bytes that were read and discarded after the answer; `None` before that begins.
+    discarded: Cell<Option<u64>>,
     /// When its last piece was forwarded.
     sent: Cell<Option<Instant>>,
     /// The most bytes that it may have; a longer body counts as broken.
     bytes_max: Cell<u64>,
 }
 
-/// Bytes of a body that are read and discarded after the endpoint has answered without them.
+/// Bytes of a body that are read and discarded after the request was answered without them.
 ///
-/// If a client sends more, its connection is closed, as it would be without this. nginx limits only the time, to 30 s; a megabyte arrives
+/// If a client sends more, its connection is closed. nginx limits only the time, to 30 s; a megabyte arrives
 /// within the second that is allowed for it, and costs less than a new TLS connection.
 const DISCARD_BYTES_MAX: u64 = 1 << 20;
+
+/// How long the rest of a request that was answered early is read and discarded.
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 struct ReplayBuffer {
@@ -70,16 +80,14 @@ struct ReplayBuffer {
 
 impl Upload {
     /// `None` for a request without a body.
-    pub(crate) fn new(
-        client: &Rc<Client>,
-        source: Option<Incoming>,
-        expects_continue: bool,
-    ) -> Option<Rc<Self>> {
-        let source = source.filter(|source| !source.is_end_stream())?;
+    pub(crate) fn new(client: &Rc<Client>, source: Incoming, headers: &HeaderMap) -> Option<Rc<Self>> {
+        if source.is_end_stream() {
+            return None;
+        }
         Some(Rc::new(Self {
-            client: Rc::clone(client),
+            client: RefCell::new(Rc::clone(client)),
             request: client.timer.request(),
-            expects_continue,
+            expects_continue: headers.contains_key(EXPECT),
             length: source.size_hint().exact(),
             source: RefCell::new(source),
             replay: RefCell::new(ReplayBuffer {
@@ -91,9 +99,15 @@ impl Upload {
             passed: Cell::new(0),
             is_broken: Cell::new(false),
             is_ended: Cell::new(false),
+            discarded: Cell::new(None),
             sent: Cell::new(None),
             bytes_max: Cell::new(u64::MAX),
         }))
+    }
+
+    /// Notes which service the request is forwarded to, by the `client` of that.
+    pub(crate) fn set_client(&self, client: &Rc<Client>) {
+        *self.client.borrow_mut() = Rc::clone(client);
     }
 
     /// The length of the body in bytes; `None` if it is chunked.
@@ -131,32 +145,62 @@ impl Upload {
         self.is_broken.get()
     }
 
-    /// Whether the client is still sending it, and can use its connection again only after that.
-    pub(crate) fn is_incomplete(&self) -> bool {
-        // In HTTP/2 a stream can be reset without affecting the others.
-        let blocks_the_next = self.client.protocol == Protocol::Http1;
-        let is_under_way = !self.expects_continue || self.passed.get() > 0;
-        blocks_the_next && is_under_way && !self.is_broken.get() && !self.source.borrow().is_end_stream()
+    /// Whether it was read to its end.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.is_ended.get() || self.source_has_ended()
     }
 
-    /// Reads and discards the rest from the client; ready at its end, or when there is too much.
-    pub(crate) fn poll_discard(&self, cx: &mut Context<'_>, read: &mut u64) -> Poll<()> {
+    /// Whether the client is still sending it, can use its connection again only after that, and has not too much left to send.
+    fn is_discardable(&self) -> bool {
+        // In HTTP/2 a stream can be reset without affecting the others.
+        let blocks_the_next = self.client.borrow().protocol == Protocol::Http1;
+        let is_under_way = !self.expects_continue || self.passed.get() > 0;
+        let left = self.length.map_or(0, |length| length.saturating_sub(self.passed.get()));
+        let is_readable = !self.is_broken.get() || self.is_too_long();
+        blocks_the_next && is_under_way && is_readable && left <= DISCARD_BYTES_MAX && !self.is_complete()
+    }
+
+    /// Reads and discards the rest of a request that was answered before its end; ready when it is complete, is too much, or has timed out.
+    ///
+    /// If the connection were closed instead, the system might discard the answer before the client has it, and the client would not know
+    /// whether it may use the connection again.
+    pub(crate) fn poll_discard(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.is_discardable() {
+            return Poll::Ready(());
+        }
+        let timer = &self.client.borrow().timer;
+        if self.discarded.get().is_none() {
+            timer.arm(Stage::Response, DISCARD_TIMEOUT);
+        } else if timer.take_expired() {
+            return Poll::Ready(());
+        }
+        let mut read = self.discarded.get().unwrap_or(0);
         let mut source = self.source.borrow_mut();
-        while *read <= DISCARD_BYTES_MAX && !source.is_end_stream() {
+        while read <= DISCARD_BYTES_MAX && !source.is_end_stream() {
+            self.discarded.set(Some(read));
             let polled = ready!(Pin::new(&mut *source).poll_frame(cx));
             self.note_end(&source, polled.is_none());
+            self.is_ended.set(polled.is_none());
             let Some(Ok(frame)) = polled else { break };
             let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
-            *read += bytes;
+            read += bytes;
             self.passed.set(self.passed.get() + bytes);
         }
         Poll::Ready(())
     }
 
+    /// Waits until the rest was read and discarded as [`poll_discard`](Self::poll_discard) does. The client is idle after that.
+    pub(crate) async fn discard(&self) {
+        poll_fn(|cx| self.poll_discard(cx)).await;
+        let client = self.client.borrow();
+        let timeouts = &client.local.snapshot().timeouts;
+        client.timer.arm_idle(timeouts.client_idle, timeouts.request_head);
+    }
+
     /// Notes in the timer when the body has ended, so that the next request can follow.
     fn note_end(&self, source: &Incoming, has_ended: bool) {
         if has_ended || source.is_end_stream() {
-            self.client.timer.end_request(self.request);
+            self.client.borrow().timer.end_request(self.request);
         }
     }
 
@@ -291,7 +335,7 @@ impl Body for RequestBody {
         if *is_ended {
             upload.sent.set(Some(Instant::now()));
         }
-        upload.client.note_upload(*is_ended);
+        upload.client.borrow().note_upload(*is_ended);
         Poll::Ready(frame)
     }
 

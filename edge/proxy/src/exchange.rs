@@ -26,9 +26,6 @@ use crate::traffic::Shard;
 use crate::upstream::ConnectError;
 use crate::upstream::{Upstream, UpstreamBody};
 
-/// How long the rest of a request that was answered early is read and discarded.
-const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
-
 /// A request in progress. Dropping it counts it and releases its endpoint.
 #[derive(Debug)]
 pub(crate) struct Exchange {
@@ -45,8 +42,6 @@ pub(crate) struct Exchange {
     upload: Option<Rc<Upload>>,
     /// `None` until the request was admitted.
     permit: Option<InFlightPermit>,
-    /// Bytes of the request that were read and discarded after the answer; `None` before that begins.
-    discarded: Option<u64>,
     /// Of the final answer, for a gRPC call translated from its `grpc-status`. `None` before the answer, and once it was counted.
     status: Option<StatusCode>,
     bytes_out: u64,
@@ -87,7 +82,6 @@ impl Exchange {
             attempt: None,
             upload,
             permit: None,
-            discarded: None,
             status: None,
             bytes_out: 0,
             record,
@@ -251,21 +245,9 @@ impl Exchange {
         }
     }
 
-    /// Reads and discards the rest of a request that was answered before its end; ready when it is complete, or timed out.
-    ///
-    /// If the connection were closed instead, the system might discard the answer before the client has it, and the client would not know
-    /// whether it may use the connection again.
-    pub(crate) fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(upload) = self.upload.as_ref().filter(|upload| upload.is_incomplete()) else {
-            return Poll::Ready(());
-        };
-        let timer = &self.client.timer;
-        if self.discarded.is_none() {
-            timer.arm(Stage::Response, DISCARD_TIMEOUT);
-        } else if timer.take_expired() {
-            return Poll::Ready(());
-        }
-        upload.poll_discard(cx, self.discarded.get_or_insert(0))
+    /// Reads and discards the rest of a request that was answered before its end.
+    pub(crate) fn poll_discard(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.upload.as_ref().map_or(Poll::Ready(()), |upload| upload.poll_discard(cx))
     }
 
     /// Counts the request, and releases its endpoint to a tunnel, which outlives it.

@@ -1,6 +1,5 @@
 //! Forwards one request: to an endpoint, to another one if the first fails and that is allowed, and back.
 
-use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Waker};
@@ -11,8 +10,7 @@ use balance::{
     Tried,
 };
 use hyper::StatusCode;
-use hyper::body::Incoming;
-use hyper::header::{EXPECT, HeaderValue, TRANSFER_ENCODING};
+use hyper::header::{HeaderValue, TRANSFER_ENCODING};
 use hyper::http::request::Parts;
 use hyper::upgrade::OnUpgrade;
 use tokio::time::{Instant, timeout_at};
@@ -48,9 +46,8 @@ const BODY_TOO_LONG: &str = "The request's body is longer than allowed.";
 #[derive(Debug)]
 pub(crate) struct ClientRequest {
     pub(crate) parts: Box<Parts>,
-    body: Option<Incoming>,
-    /// Whether the client sends its body only after a `100 Continue`.
-    expects_continue: bool,
+    /// Its body; `None` for a request without one.
+    upload: Option<Rc<Upload>>,
     pub(crate) started: Instant,
     pub(crate) dialect: Dialect,
     /// What is logged about it, and counted for its route.
@@ -84,14 +81,13 @@ pub(crate) struct RouteOverrides {
 pub(crate) async fn answer(
     client: Rc<Client>,
     parts: Box<Parts>,
-    body: Option<Incoming>,
+    upload: Option<Rc<Upload>>,
 ) -> Answer<ResponseBody> {
     let started = Instant::now();
-    let expects_continue = body.is_some() && parts.headers.contains_key(EXPECT);
     let dialect = grpc::dialect(&parts.headers);
     let log = client.local.service.access_log();
     let record = log.map(|log| Rc::new(Record::new(started).with_log(log, &client, &parts)));
-    let mut request = ClientRequest { parts, body, expects_continue, started, dialect, record };
+    let mut request = ClientRequest { parts, upload, started, dialect, record };
     if let Some(message) = client.worker.shared.challenges.answer(request.parts.uri.path()) {
         let mut answer = local_reply(&client, request, StatusCode::OK, "");
         answer.body = ResponseBody::Local(Some(message));
@@ -135,8 +131,7 @@ pub(crate) fn local_reply(
     message: &'static str,
 ) -> Answer<ResponseBody> {
     client.shard().requests.add(1);
-    let upload = Upload::new(client, request.body, request.expects_continue);
-    let ClientRequest { started, dialect, record, .. } = request;
+    let ClientRequest { upload, started, dialect, record, .. } = request;
     let exchange = Exchange::new(client, &client.local.snapshot(), started, dialect, upload, record);
     exchange.local_reply(status, message)
 }
@@ -150,11 +145,12 @@ pub(crate) async fn to_service_before(
     overrides: RouteOverrides,
 ) -> Answer<ResponseBody> {
     let (started, dialect, record) = (request.started, request.dialect, request.record.clone());
+    let upload = request.upload.clone();
     let answered = to_service(Rc::clone(&client), request, upgrade, overrides);
     if let Ok(answer) = timeout_at(deadline, answered).await {
         return answer;
     }
-    let exchange = Exchange::new(&client, &client.local.snapshot(), started, dialect, None, record);
+    let exchange = Exchange::new(&client, &client.local.snapshot(), started, dialect, upload, record);
     exchange.local_reply(StatusCode::GATEWAY_TIMEOUT, "The request was not answered in time.")
 }
 
@@ -166,11 +162,13 @@ pub(crate) async fn to_service(
     overrides: RouteOverrides,
 ) -> Answer<ResponseBody> {
     let deadline = request.deadline();
-    let ClientRequest { mut parts, body, expects_continue, started, dialect, record } = request;
+    let ClientRequest { mut parts, upload, started, dialect, record } = request;
     let snapshot = client.local.snapshot();
     client.shard().requests.add(1);
     client.local.deposit(client.local.service.clock.at(started));
-    let upload = Upload::new(&client, body, expects_continue);
+    if let Some(upload) = &upload {
+        upload.set_client(&client);
+    }
     // Boxed, because it is moved often on its way to the end of the answer's body.
     let mut exchange = Box::new(Exchange::new(&client, &snapshot, started, dialect, upload.clone(), record));
     if let (Some(upload), Some(max)) = (&upload, overrides.body_bytes_max) {
@@ -405,7 +403,6 @@ impl ForwardedRequest {
         if answer.body.is_end_stream() {
             exchange.ended(None);
             exchange.put_back(upstream, &mut Context::from_waker(Waker::noop()));
-            poll_fn(|cx| exchange.poll_discard(cx)).await;
             return answer.map(|_| ResponseBody::Local(None));
         }
         answer.map(|body| ResponseBody::Endpoint(Download::new(body, upstream, exchange)))

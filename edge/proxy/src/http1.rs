@@ -26,10 +26,11 @@ use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 
 use crate::answer::Answer;
-use crate::body::ResponseBody;
+use crate::body::{ResponseBody, Upload};
 use crate::client::{Client, REQUEST_HEAD_BYTES_MAX};
 use crate::forward;
 use crate::headers::asks_to_close;
+use crate::linger::linger;
 use crate::plain::client::{ClientConnection, plain_length};
 use crate::ready_slots::ReadySlot;
 use crate::socket::{ClientSocket, Stream, close};
@@ -151,6 +152,18 @@ fn close_after(answer: &mut Answer<ResponseBody>) {
     }
 }
 
+/// Discards the rest of a request that has this `answer` before its end, or tells the client that the connection is closed because there is
+/// too much of it. The [body of an endpoint's answer](ResponseBody::Endpoint) discards the rest by itself, at its end.
+async fn finish_request(upload: &Upload, mut answer: Answer<ResponseBody>) -> Answer<ResponseBody> {
+    if matches!(answer.body, ResponseBody::Local(_)) && !answer.headers().contains_key(CONNECTION) {
+        upload.discard().await;
+        if !upload.is_complete() {
+            close_after(&mut answer);
+        }
+    }
+    answer
+}
+
 /// Why hyper no longer serves a connection.
 enum HyperStop {
     /// The connection is over, or belongs to a tunnel.
@@ -187,7 +200,12 @@ async fn serve_with_hyper(
                 Some(answer) => *answer,
                 None => {
                     let (parts, body) = request.into_parts();
-                    forward::answer(Rc::clone(client), Box::new(parts), Some(body)).await
+                    let upload = Upload::new(client, body, &parts.headers);
+                    let answer = forward::answer(Rc::clone(client), Box::new(parts), upload.clone()).await;
+                    match upload {
+                        Some(upload) => finish_request(&upload, answer).await,
+                        None => answer,
+                    }
                 }
             };
             is_answering.set(false);
@@ -204,9 +222,12 @@ async fn serve_with_hyper(
         .serve_connection(TokioIo::new(socket), service);
     match drive(client, &mut connection, &is_answering).await {
         HyperStop::Ended(Ok(())) => {
-            let tunnel = client.take_tunnel()?;
             let (stream, buffered) = into_stream(connection.into_parts());
-            Box::pin(tunnel.run(client, stream, buffered)).await;
+            if let Some(tunnel) = client.take_tunnel() {
+                Box::pin(tunnel.run(client, stream, buffered)).await;
+            } else if client.timer.is_in_request() {
+                Box::pin(linger(client, stream)).await;
+            }
             None
         }
         HyperStop::Ended(Err(error)) => {
@@ -215,6 +236,7 @@ async fn serve_with_hyper(
                 if !is_answering.get() {
                     log_malformed(client, &error);
                 }
+                Box::pin(linger(client, into_stream(connection.into_parts()).0)).await;
             }
             None
         }

@@ -19,6 +19,7 @@ use hyper::server::conn::http2::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 
+use crate::body::Upload;
 use crate::client::{Client, REQUEST_HEAD_BYTES_MAX};
 use crate::forward;
 use crate::socket::ClientSocket;
@@ -85,7 +86,8 @@ pub(crate) async fn serve(client: &Rc<Client>, socket: ClientSocket) {
         let stream = state.begin_request();
         let pending = UnansweredRequest { state: Rc::clone(&state), is_answered: false };
         async move {
-            let answer = forward::answer(stream, Box::new(parts), Some(body)).await;
+            let upload = Upload::new(&stream, body, &parts.headers);
+            let answer = forward::answer(stream, Box::new(parts), upload).await;
             pending.answered();
             Ok::<_, Infallible>(answer.into_response())
         }

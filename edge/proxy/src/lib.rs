@@ -46,6 +46,7 @@ mod versions;
 
 // Workers, and the state that each has of its own.
 mod accept;
+mod linger;
 mod listener;
 mod local;
 mod ready_slots;

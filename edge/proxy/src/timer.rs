@@ -220,12 +220,17 @@ impl Timer {
         self.complete_request.set(request);
     }
 
+    /// Whether the latest request was not read to its end.
+    pub(crate) fn is_in_request(&self) -> bool {
+        self.complete_request != self.request
+    }
+
     /// Whether the client has sent its latest request completely, has its complete answer, and has not begun another request.
     ///
     /// Never true after a request that was answered before it was read to its end: its rest could not be distinguished from the next request.
     pub(crate) fn is_idle(&self) -> bool {
         self.stage.get() == Stage::Idle
-            && self.complete_request == self.request
+            && !self.is_in_request()
             && !self.has_unsent.get()
             && !self.has_received.get()
     }

@@ -7,6 +7,7 @@ mod breaking;
 mod churn;
 mod connections;
 mod draining;
+mod early_answers;
 mod forwarding;
 mod frames;
 mod framing;
