@@ -77,14 +77,16 @@ async fn answer(raw: &mut FrameStream, stream: u32, body: &str) {
 #[tokio::test]
 async fn many_concurrent_requests_share_one_connection() {
     let (go, connections) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
-    let (permits, count) = (Arc::clone(&go), Arc::clone(&connections));
+    let received = Arc::new(AtomicUsize::new(0));
+    let (permits, count, heads) = (Arc::clone(&go), Arc::clone(&connections), Arc::clone(&received));
     let backend = by_frames(move |mut raw, _| {
-        let (permits, count) = (Arc::clone(&permits), Arc::clone(&count));
+        let (permits, count, heads) = (Arc::clone(&permits), Arc::clone(&count), Arc::clone(&heads));
         async move {
             count.fetch_add(1, Ordering::SeqCst);
             let mut held = Vec::new();
             while held.len() < 50 {
                 held.push(raw.find(HEADERS).await.unwrap().stream);
+                heads.store(held.len(), Ordering::SeqCst);
             }
             // The one that came last is the first to be answered.
             let quick = raw.find(HEADERS).await.unwrap().stream;
@@ -100,7 +102,8 @@ async fn many_concurrent_requests_share_one_connection() {
     let fixture = fixture(&[&backend]);
     let h2_client = Http2Client::new(&fixture).await;
     let mut slow: Vec<_> = (0..50).map(|_| Box::pin(h2_client.get("/slow"))).collect();
-    until_async(|| async { fixture.table.in_flight(SERVICE, id(0)) == 50 }, &mut slow).await;
+    // They count as in flight before their heads are sent.
+    until_async(|| async { received.load(Ordering::SeqCst) == 50 }, &mut slow).await;
     assert_eq!(h2_client.get("/quick").await.unwrap().body(), "quick");
     go.add_permits(1);
     for answer in within(join_all(slow)).await {
