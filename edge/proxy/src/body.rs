@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use crate::client::Client;
 use crate::exchange::Exchange;
+use crate::headers::prepare_trailers;
 use crate::route::Protocol;
 use crate::router::Gzip;
 use crate::timer::Stage;
@@ -226,7 +227,7 @@ impl Upload {
 
     fn poll_source(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let mut source = self.source.borrow_mut();
-        let polled = Pin::new(&mut *source).poll_frame(cx);
+        let polled = Pin::new(&mut *source).poll_frame(cx).map_ok(without_forbidden_trailers);
         self.note_end(&source, matches!(polled, Poll::Ready(None)));
         drop(source);
         self.is_broken.set(matches!(polled, Poll::Ready(Some(Err(_)))));
@@ -253,6 +254,13 @@ impl Upload {
         }
         polled.map_err(BodyError::Request)
     }
+}
+
+fn without_forbidden_trailers(mut frame: Frame<Bytes>) -> Frame<Bytes> {
+    if let Some(trailers) = frame.trailers_mut() {
+        prepare_trailers(trailers);
+    }
+    frame
 }
 
 /// One sending of a request's body.

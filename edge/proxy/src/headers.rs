@@ -54,6 +54,7 @@ struct HeaderScan {
     /// Headers for this connection or this proxy, which are not forwarded.
     hop_by_hop: bool,
     cookies: bool,
+    length: bool,
     trace: bool,
 }
 
@@ -63,6 +64,7 @@ impl HeaderScan {
         for name in headers.keys() {
             match name.as_str() {
                 "cookie" => scan.cookies = true,
+                "content-length" => scan.length = true,
                 trace::PARENT | trace::STATE => scan.trace = true,
                 name => scan.hop_by_hop |= is_hop_by_hop(name) || is_for_proxy(name),
             }
@@ -99,6 +101,9 @@ pub(crate) fn prepare_request(parts: &mut Parts, sender: &Sender<'_>) -> Result<
     } else {
         Upgrade::None
     };
+    if scan.length {
+        join_lengths(&mut parts.headers)?;
+    }
     let host = host_of(parts, sender.default_host)?;
     if scan.cookies {
         join_cookies(&mut parts.headers);
@@ -255,6 +260,33 @@ fn strip(headers: &mut HeaderMap, is_for_proxy: impl Fn(&str) -> bool) {
 fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
     let lines = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
     lines.flat_map(|line| line.split(',')).map(str::trim).filter(|token| !token.is_empty())
+}
+
+/// Leaves one of several equal `Content-Length` headers, and refuses different ones. Source: RFC 9110, section 8.6.
+fn join_lengths(headers: &mut HeaderMap) -> Result<(), Refusal> {
+    let mut lines = headers.get_all(CONTENT_LENGTH).iter();
+    let (first, mut others) = (lines.next(), lines.peekable());
+    let Some(first) = first.filter(|_| others.peek().is_some()) else { return Ok(()) };
+    if others.any(|other| other != first) {
+        let message = "The request has two different lengths.";
+        return Err(Refusal { status: StatusCode::BAD_REQUEST, message });
+    }
+    let first = first.clone();
+    headers.insert(CONTENT_LENGTH, first);
+    Ok(())
+}
+
+/// Removes trailers about the connection, the framing or the target of a message, which are not allowed there: a recipient might refuse the
+/// message for them, or take them for headers. Source: RFC 9110, section 6.5.1.
+pub(crate) fn prepare_trailers(trailers: &mut HeaderMap) {
+    let is_forbidden = |name: &str| {
+        is_hop_by_hop(name) || is_for_proxy(name) || matches!(name, "content-length" | "host" | "trailer")
+    };
+    let forbidden: Vec<HeaderName> =
+        trailers.keys().filter(|name| is_forbidden(name.as_str())).cloned().collect();
+    for name in forbidden {
+        trailers.remove(name);
+    }
 }
 
 /// Joins several `Cookie` headers, which HTTP/2 allows, into the one that HTTP/1.1 allows. Source: RFC 9113, section 8.2.3.

@@ -92,6 +92,9 @@ fn block(headers: &[(&str, &str)]) -> Vec<u8> {
 
 const GET: [(&str, &str); 4] = [(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "a")];
 
+const POST: [(&str, &str); 4] =
+    [(":method", "POST"), (":scheme", "http"), (":path", "/"), (":authority", "a")];
+
 /// A request without a body, with these headers behind the usual ones.
 fn get(stream: u32, more: &[(&str, &str)]) -> Frame {
     frame(HEADERS, END_HEADERS | END_STREAM, stream, &block(&[&GET[..], more].concat()))
@@ -179,6 +182,38 @@ async fn unknown_and_harmless_frames_are_ignored() {
     raw.send(&[frame(2, 0, 1, &[0, 0, 0, 0, 16]), frame(PING, 0x8e, 0, b"12345678")]).await;
     assert_eq!(raw.find(PING).await.unwrap().payload, b"12345678");
     assert!(raw.still_answers(3).await);
+}
+
+#[tokio::test]
+async fn repeated_lengths_and_lengths_in_trailers_are_not_passed_on() {
+    let answer = |request: Request<hyper::body::Incoming>| async move {
+        let count = |headers: &hyper::HeaderMap, name: &str| headers.get_all(name).iter().count();
+        let lengths = count(request.headers(), "content-length");
+        let trailers = request.into_body().collect().await.unwrap().trailers().cloned().unwrap_or_default();
+        let in_trailers = [count(&trailers, "content-length"), count(&trailers, "x-sum")];
+        Response::new(Full::new(format!("{lengths} {in_trailers:?}").into()))
+    };
+    let backend = Backend::http2(100, answer).await;
+    let fixture = Fixture::with(&[backend.address], |_config, route| {
+        route.protocol = proxy::Protocol::Http2;
+    });
+    let mut raw = FrameStream::connect(fixture.address).await;
+    let twice = [("content-length", "3"), ("content-length", "3")];
+    let head = frame(HEADERS, END_HEADERS, 1, &block(&[&POST[..], &twice].concat()));
+    raw.send(&[head, frame(DATA, END_STREAM, 1, b"abc")]).await;
+    assert_eq!(raw.find(DATA).await.unwrap().payload, b"1 [0, 0]");
+    let trailers = block(&[("content-length", "4"), ("x-sum", "1")]);
+    let trailers = frame(HEADERS, END_HEADERS | END_STREAM, 3, &trailers);
+    let head = frame(HEADERS, END_HEADERS, 3, &block(&POST));
+    raw.send(&[head, frame(DATA, 0, 3, b"abc"), trailers]).await;
+    assert_eq!(raw.find(DATA).await.unwrap().payload, b"0 [0, 1]");
+    let different = [("content-length", "3"), ("content-length", "4")];
+    let head = frame(HEADERS, END_HEADERS, 5, &block(&[&POST[..], &different].concat()));
+    raw.send(&[head, frame(DATA, END_STREAM, 5, b"abc")]).await;
+    let reset = raw.find(RST_STREAM).await.unwrap();
+    assert_eq!((reset.stream, reset.error_code()), (5, PROTOCOL_ERROR));
+    let traffic = fixture.traffic();
+    assert_eq!((traffic.endpoints[0].counts.requests, traffic.endpoints[0].counts.failures), (2, 0));
 }
 
 /// What is sent, and the error that it ends the connection with.
