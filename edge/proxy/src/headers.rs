@@ -1,10 +1,11 @@
 //! The checks of request heads, and the changes that a proxy must make to the heads of requests and responses.
 
 use hyper::header::{
-    CONNECTION, CONTENT_LENGTH, COOKIE, Entry, HOST, HeaderMap, HeaderName, HeaderValue, TE,
-    TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, COOKIE, Entry, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue,
+    MAX_FORWARDS, TE, TRANSFER_ENCODING, UPGRADE,
 };
 use hyper::http::request::Parts;
+use hyper::http::uri::Authority;
 use hyper::{Method, StatusCode, Uri, Version};
 
 use crate::route::Forwarded;
@@ -18,6 +19,7 @@ mod tests;
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
 /// The answer to a request that is not forwarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +58,9 @@ struct HeaderScan {
     cookies: bool,
     length: bool,
     trace: bool,
+    /// Headers besides `X-Forwarded-*` that name a client.
+    forwarded: bool,
+    max_forwards: bool,
 }
 
 impl HeaderScan {
@@ -66,6 +71,8 @@ impl HeaderScan {
                 "cookie" => scan.cookies = true,
                 "content-length" => scan.length = true,
                 trace::PARENT | trace::STATE => scan.trace = true,
+                "forwarded" | "x-real-ip" => scan.forwarded = true,
+                "max-forwards" => scan.max_forwards = true,
                 name => scan.hop_by_hop |= is_hop_by_hop(name) || is_for_proxy(name),
             }
         }
@@ -105,6 +112,9 @@ pub(crate) fn prepare_request(parts: &mut Parts, sender: &Sender<'_>) -> Result<
         join_lengths(&mut parts.headers)?;
     }
     let host = host_of(parts, sender.default_host)?;
+    if scan.max_forwards && (parts.method == Method::OPTIONS || parts.method == Method::TRACE) {
+        count_forward(&mut parts.headers, &parts.method)?;
+    }
     if scan.cookies {
         join_cookies(&mut parts.headers);
     }
@@ -127,6 +137,10 @@ pub(crate) fn prepare_request(parts: &mut Parts, sender: &Sender<'_>) -> Result<
     }
     if scan.trace {
         trace::prepare(headers);
+    }
+    if scan.forwarded && sender.forwarded == Forwarded::Replace {
+        headers.remove(FORWARDED);
+        headers.remove(REAL_IP);
     }
     set_forwarded(headers, sender, &host.value);
     if !host.from_header {
@@ -185,7 +199,14 @@ fn host_of(parts: &Parts, default: &HeaderValue) -> Result<Host, Refusal> {
     if hosts.next().is_some() {
         return refuse("The request has more than one Host header.");
     }
-    let authority = parts.uri.authority().map(|authority| without_user(authority.as_str()));
+    let authority = parts.uri.authority().map(Authority::as_str);
+    if parts.version == Version::HTTP_2 && authority.is_some_and(|authority| authority.contains('@')) {
+        return refuse("The request's `:authority` has a user name.");
+    }
+    let authority = authority.map(without_user);
+    if parts.uri.path() == "*" && parts.method != Method::OPTIONS {
+        return refuse("Only OPTIONS has the target `*`.");
+    }
     if authority.is_some() && !matches!(parts.uri.scheme_str(), Some("http" | "https")) {
         return refuse("The request's target is neither a path nor a URI with the scheme `http` or `https`.");
     }
@@ -212,14 +233,30 @@ fn is_same(authority: &str, host: &HeaderValue) -> bool {
     authority.as_bytes().eq_ignore_ascii_case(host.as_bytes())
 }
 
-/// Whether `host` has only characters of names, addresses and ports.
+/// Whether `host` has only characters of names, addresses and ports, and a port that is one.
 fn is_host(host: &[u8]) -> bool {
+    let mut has_colon = false;
     let is_in_host = |byte: &u8| {
+        has_colon |= *byte == b':';
         byte.is_ascii_alphanumeric()
             || matches!(byte, b'-' | b'.' | b'_' | b'~' | b':' | b'[' | b']' | b'%' | b'!' | b'$')
             || matches!(byte, b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b';' | b'=')
     };
-    host.iter().all(is_in_host)
+    host.iter().all(is_in_host) && (!has_colon || has_port(host))
+}
+
+/// Whether what follows the name or address of a `host` with a colon is a port, which may be empty. Source: RFC 3986, sections 3.2.2 and 3.2.3.
+fn has_port(host: &[u8]) -> bool {
+    let is_address = host.starts_with(b"[");
+    let end = host.iter().position(|byte| *byte == if is_address { b']' } else { b':' });
+    let port = end.map(|end| &host[end + usize::from(is_address)..]);
+    let digits = match port {
+        Some([]) => return is_address,
+        Some([b':', digits @ ..]) => digits,
+        Some(_) | None => return false,
+    };
+    digits.iter().all(u8::is_ascii_digit)
+        && (digits.is_empty() || str::from_utf8(digits).is_ok_and(|port| port.parse::<u16>().is_ok()))
 }
 
 /// An upgrade is forwarded if `Connection` and `Upgrade` both name it, unless it is to HTTP/2: that would bypass the checks of the proxy ("h2c
@@ -334,6 +371,24 @@ fn set_if_absent(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) 
 fn origin_form(uri: &Uri) -> Uri {
     let path = uri.path_and_query().cloned();
     path.map_or_else(|| Uri::from_static("/"), Uri::from)
+}
+
+/// Counts down in `Max-Forwards`; an OPTIONS or TRACE that must not be forwarded any further is answered instead.
+/// Source: RFC 9110, section 7.6.2.
+fn count_forward(headers: &mut HeaderMap, method: &Method) -> Result<(), Refusal> {
+    let value = headers.get(MAX_FORWARDS).and_then(|value| value.to_str().ok());
+    let Some(left) = value.and_then(|value| value.parse::<u64>().ok()) else { return Ok(()) };
+    match left.checked_sub(1) {
+        Some(left) => {
+            headers.insert(MAX_FORWARDS, HeaderValue::from(left));
+            Ok(())
+        }
+        None if method == Method::OPTIONS => Err(Refusal { status: StatusCode::OK, message: "" }),
+        None => {
+            let message = "This proxy does not answer TRACE, and the request must not be forwarded.";
+            Err(Refusal { status: StatusCode::NOT_IMPLEMENTED, message })
+        }
+    }
 }
 
 /// The authority without a user name, which must not be forwarded.

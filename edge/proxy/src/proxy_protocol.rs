@@ -18,6 +18,9 @@ use crate::timer::Timer;
 /// Bytes that a header may have, with the extensions of version 2: as many as nginx allows.
 const HEADER_BYTES_MAX: usize = 4096;
 
+/// Bytes that a header of version 1 may have. Source: the specification of the PROXY protocol, section 2.1.
+const V1_BYTES_MAX: usize = 107;
+
 /// The addresses of the original connection: who opened it, and where to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ProxiedAddresses {
@@ -86,9 +89,13 @@ pub(crate) async fn read_header(
             buffered.extend_from_slice(piece.filled());
             let config = ParseConfig { include_tlvs: false, ..ParseConfig::default() };
             let (header_len, outcome) = match ProxyHeader::parse(&buffered, config) {
-                Ok((header, length)) => (length - before, Some(received(&header))),
-                Err(proxy_header::Error::BufferTooShort) if buffered.len() < HEADER_BYTES_MAX => (size, None),
-                Err(_) => return Poll::Ready(Received::Invalid(HeaderError::Malformed)),
+                Ok((header, length)) if length <= bytes_max(&buffered) => {
+                    (length - before, Some(received(&header)))
+                }
+                Err(proxy_header::Error::BufferTooShort) if buffered.len() < bytes_max(&buffered) => {
+                    (size, None)
+                }
+                Ok(_) | Err(_) => return Poll::Ready(Received::Invalid(HeaderError::Malformed)),
             };
             if stream.try_read(&mut space[..header_len]).ok() != Some(header_len) {
                 return Poll::Ready(Received::Invalid(HeaderError::Truncated));
@@ -99,6 +106,11 @@ pub(crate) async fn read_header(
         }
     })
     .await
+}
+
+/// How long a header that begins in this way may be.
+fn bytes_max(begin: &[u8]) -> usize {
+    if begin.starts_with(b"PROXY") { V1_BYTES_MAX } else { HEADER_BYTES_MAX }
 }
 
 fn received(header: &ProxyHeader<'_>) -> Received {

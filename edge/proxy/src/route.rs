@@ -333,12 +333,12 @@ impl Default for Timeouts {
     }
 }
 
-/// What becomes of `X-Forwarded-*` headers that clients send.
+/// What becomes of headers that say who a client is: `X-Forwarded-*`, and in requests that have them `Forwarded` and `X-Real-IP`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Forwarded {
-    /// They are replaced by what the proxy knows: clients are not trusted.
+    /// `X-Forwarded-*` are replaced by what the proxy knows, and the others are removed: clients are not trusted.
     #[default]
     Replace,
-    /// They are extended: every client is a trusted proxy.
+    /// `X-Forwarded-*` are extended, and the others passed on: every client is a trusted proxy.
     Extend,
 }

@@ -113,7 +113,7 @@ fn http_2_names_its_host_once_and_may_split_its_cookies() {
             (&"trailers".parse().unwrap(), &"te".parse().unwrap())
         );
     }
-    for (target, headers) in [("/", &[][..]), ("http://a/", &[("host", "b")])] {
+    for (target, headers) in [("/", &[][..]), ("http://a/", &[("host", "b")]), ("http://me@a/", &[])] {
         assert_eq!(version_2(target, headers).unwrap_err().status, StatusCode::BAD_REQUEST);
     }
     assert_eq!(version_2("/", &[("host", "a")]).unwrap().0.headers["host"], "a");
@@ -129,6 +129,78 @@ fn a_host_is_needed_once_and_well_formed() {
     old.version = Version::HTTP_10;
     let (old, _) = prepared(Forwarded::Replace, old).unwrap();
     assert_eq!((&old.headers["host"], old.version), (&"127.0.0.1:80".parse().unwrap(), Version::HTTP_11));
+}
+
+#[test]
+fn the_port_of_a_host_is_a_number_of_16_bits() {
+    let hosts = [
+        ("a", true),
+        ("a:80", true),
+        ("a:", true),
+        ("a:65535", true),
+        ("[::1]", true),
+        ("[::1]:80", true),
+        ("a:b:c", false),
+        ("a:xx", false),
+        ("a:+1", false),
+        ("a:65536", false),
+        ("a:99999", false),
+        ("::1", false),
+        ("[::1", false),
+        ("[::1]80", false),
+        ("[::1]:x", false),
+    ];
+    for (host, is_taken) in hosts {
+        let prepared = prepared(Forwarded::Replace, parts("/", &[("host", host)]));
+        assert_eq!(prepared.is_ok(), is_taken, "{host}");
+    }
+}
+
+#[test]
+fn other_headers_that_name_a_client_are_trusted_only_if_configured() {
+    let spoofed = [("host", "shop"), ("forwarded", "for=203.0.113.9"), ("x-real-ip", "203.0.113.9")];
+    let replaced = passed(&spoofed).headers;
+    assert!(!replaced.contains_key("forwarded") && !replaced.contains_key("x-real-ip"));
+    let (extended, _) = prepared(Forwarded::Extend, parts("/", &spoofed)).unwrap();
+    assert!(extended.headers.contains_key("forwarded") && extended.headers.contains_key("x-real-ip"));
+}
+
+#[test]
+fn max_forwards_is_counted_down_and_the_last_recipient_answers() {
+    let send = |method: Method, value: &'static str| {
+        let mut parts = parts("/", &[("host", "a"), ("max-forwards", value)]);
+        parts.method = method;
+        prepared(Forwarded::Replace, parts)
+            .map(|(parts, _)| parts.headers["max-forwards"].clone())
+            .map_err(|refusal| refusal.status.as_u16())
+    };
+    assert_eq!(send(Method::OPTIONS, "0"), Err(200));
+    assert_eq!(send(Method::TRACE, "0"), Err(501));
+    assert_eq!(send(Method::TRACE, "2").unwrap(), "1");
+    assert_eq!(send(Method::OPTIONS, "x").unwrap(), "x", "it may be ignored");
+    assert_eq!(send(Method::GET, "0").unwrap(), "0", "it means nothing there");
+}
+
+#[test]
+fn only_options_has_an_asterisk_as_target() {
+    let target = |method: Method, target: &str| {
+        let mut parts = parts(target, &[("host", "a")]);
+        parts.method = method;
+        prepared(Forwarded::Replace, parts).map(|(parts, _)| parts.uri.to_string()).ok()
+    };
+    assert_eq!(target(Method::OPTIONS, "*").as_deref(), Some("*"));
+    assert_eq!(target(Method::GET, "*"), None);
+}
+
+#[test]
+fn equal_lengths_are_one_and_different_ones_are_refused() {
+    let length = |values: [&'static str; 2]| {
+        let headers = [("host", "a"), ("content-length", values[0]), ("content-length", values[1])];
+        prepared(Forwarded::Replace, parts("/", &headers))
+            .map(|(parts, _)| parts.headers.get_all("content-length").iter().cloned().collect::<Vec<_>>())
+    };
+    assert_eq!(length(["3", "3"]).unwrap(), ["3"]);
+    assert_eq!(length(["3", "4"]).unwrap_err().status, StatusCode::BAD_REQUEST);
 }
 
 #[test]

@@ -71,19 +71,25 @@ pub(super) fn is_wanted(method: &Method, headers: &HeaderMap) -> bool {
     method != Method::HEAD && gzip.or(any).unwrap_or(false)
 }
 
-/// Compresses an answer, if it compresses well, the client accepts it, and a permit is available.
+/// Compresses an answer, if it compresses well, is no part of one, the client accepts it, and a permit is available.
 pub(super) fn compress(
     mut answer: Answer<ResponseBody>,
     is_wanted: bool,
     permit: &Arc<Semaphore>,
 ) -> Answer<ResponseBody> {
+    if answer.status == StatusCode::NOT_MODIFIED {
+        // As the answer that the client has, of which it does not say whether it would be compressed (RFC 9110, section 15.4.5).
+        answer.headers().append(VARY, HeaderValue::from_static("accept-encoding"));
+        return answer;
+    }
+    let is_part = answer.status == StatusCode::PARTIAL_CONTENT;
     if !is_compressible(&mut answer) {
         return answer;
     }
     let headers = answer.headers();
     // Compressed or not: a cache must not serve one form to clients that requested the other.
     headers.append(VARY, HeaderValue::from_static("accept-encoding"));
-    let permit = is_wanted.then(|| Arc::clone(permit).try_acquire_owned().ok()).flatten();
+    let permit = (is_wanted && !is_part).then(|| Arc::clone(permit).try_acquire_owned().ok()).flatten();
     let Some(permit) = permit else { return answer };
     headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     headers.remove(CONTENT_LENGTH);
@@ -97,17 +103,18 @@ pub(super) fn compress(
     })
 }
 
+/// Whether an answer, or the whole of which it is a part, compresses well.
 fn is_compressible(answer: &mut Answer<ResponseBody>) -> bool {
     let (status, longest) = (answer.status, answer.body.size_hint().upper());
     let headers = answer.headers();
     let text =
         |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let is_whole = status.is_success() && status != StatusCode::PARTIAL_CONTENT || status.is_client_error();
+    let is_part = status == StatusCode::PARTIAL_CONTENT;
     let may_be_changed = !text(&CACHE_CONTROL).to_ascii_lowercase().contains("no-transform");
     // The answer to HEAD has no body, but the length of the one that GET would get.
     let declared_length = text(&CONTENT_LENGTH).parse::<u64>().ok();
-    let is_long = declared_length.or(longest).is_none_or(|length| length >= LENGTH_MIN);
-    is_whole
+    let is_long = is_part || declared_length.or(longest).is_none_or(|length| length >= LENGTH_MIN);
+    (status.is_success() || status.is_client_error())
         && may_be_changed
         && is_long
         && !headers.contains_key(CONTENT_ENCODING)

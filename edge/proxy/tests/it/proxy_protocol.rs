@@ -105,7 +105,10 @@ async fn connections_without_a_header_are_closed_and_counted() {
         accepting(&[backend.address], |route| route.timeouts.request_head = Duration::from_millis(200));
     let too_long = [&b"\r\n\r\n\0\r\nQUIT\n\x21\x11\xff\xff"[..], &[0; 6000]].concat();
     let endless = [b"PROXY TCP4 ", &[b'1'; 200][..]].concat();
-    let wrong: [&[u8]; 5] = [
+    let unknown = |size: usize| [b"PROXY UNKNOWN ", &*vec![b'1'; size - 16], b"\r\n"].concat();
+    assert_eq!(ask(fixture.address, &unknown(107)).await.body(), "127.0.0.1");
+    let wrong: [&[u8]; 6] = [
+        &unknown(108),
         b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
         b"PROXY TCP4 203.0.113.7 x 1 2\r\n",
         &too_long,
@@ -120,7 +123,7 @@ async fn connections_without_a_header_are_closed_and_counted() {
     drop(TcpStream::connect(fixture.address).await.unwrap());
     assert_eq!(send_raw(fixture.address, b"").await, "", "a silent connection is closed in time");
     let traffic = fixture.traffic();
-    assert_eq!((traffic.proxy_header_failures, traffic.malformed, traffic.counts.requests), (6, 0, 0));
+    assert_eq!((traffic.proxy_header_failures, traffic.malformed, traffic.counts.requests), (7, 0, 1));
 }
 
 #[tokio::test]

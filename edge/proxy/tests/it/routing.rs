@@ -581,6 +581,9 @@ const DIGESTS: [&str; 4] = ["content-digest", "content-md5", "digest", "repr-dig
 #[tokio::test]
 async fn text_is_compressed_for_clients_that_accept_gzip() {
     let shop = Backend::http(|request: Request<hyper::body::Incoming>| async move {
+        if request.uri().path() == "/same" {
+            return Response::builder().status(304).body(Full::default()).unwrap();
+        }
         let text =
             if request.uri().path() == "/short" { "short".to_owned() } else { "all work ".repeat(20_000) };
         let mut answer = Response::builder().header("etag", "\"1\"").header("accept-ranges", "bytes");
@@ -588,6 +591,7 @@ async fn text_is_compressed_for_clients_that_accept_gzip() {
             answer = answer.header(name, "sha-256=:x:");
         }
         let answer = match request.uri().path() {
+            "/part" => answer.status(206).header("content-type", "text/plain"),
             "/png" => answer.header("content-type", "image/png"),
             "/packed" => answer.header("content-type", "text/plain").header("content-encoding", "br"),
             "/as-is" => answer.header("content-type", "text/plain").header("cache-control", "no-transform"),
@@ -630,6 +634,11 @@ async fn text_is_compressed_for_clients_that_accept_gzip() {
         (header(&head, "content-encoding"), header(&head, "vary").as_deref()),
         (None, Some("accept-encoding"))
     );
+    for path in ["/part", "/same"] {
+        let unchanged = client.send(with(path, "gzip")).await.unwrap();
+        assert_eq!(header(&unchanged, "content-encoding"), None, "{path}");
+        assert_eq!(header(&unchanged, "vary").as_deref(), Some("accept-encoding"), "{path}");
+    }
     for (path, encoding) in [("/png", None), ("/packed", Some("br")), ("/as-is", None), ("/short", None)] {
         let unchanged = client.send(with(path, "gzip")).await.unwrap();
         assert_eq!(header(&unchanged, "content-encoding").as_deref(), encoding, "{path}");
