@@ -12,7 +12,7 @@ pub struct Service {
     pub tick: Duration,
     /// The capacity of one replica.
     pub capacity: Capacity,
-    /// The target utilization, which [`Service::demand`] is based on. Default 0.7.
+    /// The target utilization, 0.01 to 1, which [`Service::demand`] is based on. Default 0.7.
     pub target: Share,
     /// The minimum and maximum of replicas. Default 1 to 200.
     pub bounds: Bounds,

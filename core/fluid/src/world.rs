@@ -101,7 +101,7 @@ impl World {
     fn start_up(&mut self, service: &Service) -> Duration {
         let Disturbance { start_up_spread, starts, warmups, .. } = &self.disturbance;
         if let Some(start) = draw_one(&mut self.starts, starts) {
-            return start + draw_one(&mut self.starts, warmups).unwrap_or_default();
+            return start.saturating_add(draw_one(&mut self.starts, warmups).unwrap_or_default());
         }
         if *start_up_spread > 0.0 {
             let factor = log_normal(&mut self.starts, *start_up_spread);

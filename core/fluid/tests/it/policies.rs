@@ -145,18 +145,36 @@ fn an_slo_policy_scales_on_the_offered_load_not_on_the_served_one() {
 }
 
 #[test]
-fn other_autoscalers_have_a_valid_manifest_for_every_target_and_tick() {
-    for (target, tick) in [(0.05, 1), (0.5, 60), (0.95, 300), (1.0, 3600)] {
-        let service = Service {
-            target: Share::of(target).unwrap(),
-            tick: std::time::Duration::from_secs(tick),
-            ..service(10.0)
-        };
-        for policy in [other_autoscalers::step, other_autoscalers::target_tracking, other_autoscalers::burst]
-        {
+fn every_autoscaler_has_a_valid_manifest_for_every_target_and_tick() {
+    let autoscalers = [
+        hpa::by_cpu,
+        hpa::by_requests,
+        other_autoscalers::step,
+        other_autoscalers::target_tracking,
+        other_autoscalers::burst,
+    ];
+    for (target, tick) in [(0.01, 1), (0.05, 1), (0.5, 60), (0.95, 300), (0.7, 3540), (1.0, 3600)] {
+        let service =
+            Service { target: Share::of(target).unwrap(), tick: Duration::from_secs(tick), ..service(10.0) };
+        for policy in autoscalers {
             let score = run(&service, policy(&service), &rectangle()).score;
             assert!(score.replica_ticks > 0, "{target}, {tick}");
         }
+    }
+}
+
+#[test]
+fn hpa_holds_the_recommendations_of_the_last_five_minutes_at_every_tick() {
+    for (tick, held) in [(1, 300), (15, 20), (200, 1), (300, 1), (301, 0), (3600, 0)] {
+        let service = Service { tick: Duration::from_secs(tick), start_up: Duration::ZERO, ..service(10.0) };
+        let loads = [vec![140.0; 8], vec![14.0; 310]].concat();
+        let numbers = wanted(&service, hpa::by_requests(&service), &loads);
+        let after_fall = &numbers[9..];
+        assert_eq!(
+            after_fall.iter().take_while(|wanted| **wanted == 20).count(),
+            held,
+            "{tick} s: {after_fall:?}"
+        );
     }
 }
 
