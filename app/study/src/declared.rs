@@ -116,12 +116,16 @@ fn placeholder_spec() -> ServiceSpec {
 }
 
 /// A service within these bounds that scales by an SLO with this objective, and by a learned price if there is one.
+///
+/// Its minimum is at least 1, as without replicas no request is served whose latency could be measured. A lower minimum of the bounds still
+/// applies to the run.
 pub(crate) fn slo_service(
     Bounds { min, max }: Bounds,
     objective: f64,
     learned: Option<LearnedPrice>,
 ) -> Resource {
     let objective = objective.clamp(0.5, 0.9999);
+    let (min, max) = (min.max(1), max.max(1));
     // The latency does not matter: the model does not simulate it, and the capacity of a replica is given.
     let slo = serde_json::json!({"latency": {"quantile": 0.95, "below": "500ms"}, "objective": objective, "learned": learned});
     let spec = serde_json::json!({
