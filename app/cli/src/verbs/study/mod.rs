@@ -9,6 +9,8 @@ mod load;
 mod recorded;
 mod show;
 mod subject;
+#[cfg(test)]
+mod tests;
 mod world;
 
 use std::path::PathBuf;
@@ -70,8 +72,8 @@ struct ReplicaArguments {
     /// The number of replicas that the 99th percentile of the load needs; by default, 40, or 70 % of a smaller maximum
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     peak_replicas: Option<u32>,
-    /// The target utilization of the capacity
-    #[arg(long, value_name = "SHARE", default_value = "0.7", value_parser = share)]
+    /// The target utilization of the capacity, 1% to 100%
+    #[arg(long, value_name = "SHARE", default_value = "0.7", value_parser = target)]
     target: Share,
     /// The time from start to ready of a replica; by default, the learned one, or 60s
     #[arg(long, value_name = "DURATION")]
@@ -127,17 +129,22 @@ impl Comparison<'_> {
     fn run(&self, context: &CommandContext, recordings: &[Recording]) -> Result<(), Failure> {
         let mut compared: Vec<(Findings, Summary)> = Vec::new();
         for recording in recordings {
-            let gauge = ProgressLine::new(&recording.name);
-            let findings = study::compare(recording, &self.setting, &self.candidates, &mut |progress| {
-                gauge.show(progress);
-            });
-            gauge.end();
-            let findings = findings.context("could not simulate (HS0016)")?;
-            let summary = Summary::of(&findings, self.measure, self.notes.clone());
-            compared.push((findings, summary));
+            compared.push(self.compare(recording)?);
         }
         self.show.print(context, &compared)?;
         self.show.report(&compared, self.measure)
+    }
+
+    /// Runs all policies over `recording`.
+    fn compare(&self, recording: &Recording) -> Result<(Findings, Summary), Failure> {
+        let gauge = ProgressLine::new(&recording.name);
+        let findings = study::compare(recording, &self.setting, &self.candidates, &mut |progress| {
+            gauge.show(progress);
+        });
+        gauge.end();
+        let findings = findings.context("could not simulate (HS0016)")?;
+        let summary = Summary::of(&findings, self.measure, self.notes.clone());
+        Ok((findings, summary))
     }
 }
 
@@ -290,12 +297,15 @@ fn capacity(text: &str) -> Result<Capacity, String> {
     Capacity::per_second(rate).map_err(|error| error.to_string())
 }
 
-fn share(text: &str) -> Result<Share, String> {
-    Share::of(world::part(text)?).map_err(|error| error.to_string())
+/// Parses a target utilization. A lower one than 1 % would be nothing when it is rounded to the digits that a manifest has.
+fn target(text: &str) -> Result<Share, String> {
+    let wrong = || format!("a target utilization of {text} is out of range; give 1% to 100%");
+    let target = Share::of(world::part(text)?).map_err(|_| wrong())?;
+    if target.part() >= 0.01 { Ok(target) } else { Err(wrong()) }
 }
 
 fn tick(text: &str) -> Result<Span, String> {
     let span = Span::parse(text).map_err(|error| error.to_string())?;
-    let is_sound = (1..=3600).contains(&span.as_duration().as_secs());
+    let is_sound = (Span::from_secs(1)..=Span::from_secs(3600)).contains(&span);
     if is_sound { Ok(span) } else { Err(format!("a tick of {text} is out of range; give 1s to 1h")) }
 }

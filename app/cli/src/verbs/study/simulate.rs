@@ -62,24 +62,32 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(context: &CommandContext, arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let declared = arguments.declared(context)?;
-    let learned =
-        arguments.learned.as_ref().map(|service| Learned::fetch(context, &service.0)).transpose()?;
-    let known = Known { declared: declared.as_ref(), bounds: arguments.replicas, learned: learned.as_ref() };
-    let setting = arguments.replica.setting(known, &arguments.world, arguments.measure)?;
-    let recordings = arguments.recordings(learned.as_ref())?;
-    let comparison = Comparison {
-        candidates: arguments.compare.candidates(known.declared),
-        notes: arguments.replica.notes(known, setting.capacity),
-        setting,
-        measure: arguments.measure.measure(),
-        show: &arguments.show,
-    };
+    let (comparison, recordings) = arguments.comparison(context)?;
     comparison.run(context, &recordings)?;
     Ok(ExitCode::SUCCESS)
 }
 
 impl Arguments {
+    /// The policies and the loads to compare them on.
+    pub(super) fn comparison(
+        &self,
+        context: &CommandContext,
+    ) -> Result<(Comparison<'_>, Vec<Recording>), Failure> {
+        let declared = self.declared(context)?;
+        let learned = self.learned.as_ref().map(|service| Learned::fetch(context, &service.0)).transpose()?;
+        let known = Known { declared: declared.as_ref(), bounds: self.replicas, learned: learned.as_ref() };
+        let setting = self.replica.setting(known, &self.world, self.measure)?;
+        let recordings = self.recordings(learned.as_ref())?;
+        let comparison = Comparison {
+            candidates: self.compare.candidates(known.declared),
+            notes: self.replica.notes(known, setting.capacity),
+            setting,
+            measure: self.measure.measure(),
+            show: &self.show,
+        };
+        Ok((comparison, recordings))
+    }
+
     /// The service whose policy is simulated; `None` without one.
     fn declared(&self, context: &CommandContext) -> Result<Option<Arc<Declared>>, Failure> {
         if let Some(service) = &self.learned {
