@@ -29,7 +29,7 @@ pub(super) struct ShapeArguments {
     #[arg(long, value_name = "DURATION", requires = "rate")]
     duration: Option<Span>,
     /// A step, such as 50:30s; may be given several times
-    #[arg(long, value_name = "RATE:DURATION", value_parser = step, conflicts_with = "rate")]
+    #[arg(long, value_name = "RATE:DURATION", value_parser = step, conflicts_with_all = ["rate", "duration"])]
     step: Vec<Step>,
     #[command(flatten)]
     sale: SaleArguments,
@@ -48,30 +48,33 @@ enum Kind {
     FlashSale,
 }
 
+/// The options of the other shapes: next to one of them, those of a flash sale would have no effect.
+const OTHER_SHAPES: [&str; 4] = ["rate", "duration", "step", "trace"];
+
 /// A flash sale.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "A flash sale")]
 struct SaleArguments {
     /// Requests a second before and after
-    #[arg(long, value_name = "RATE", default_value = "20")]
+    #[arg(long, value_name = "RATE", default_value = "20", conflicts_with_all = OTHER_SHAPES)]
     base: Rate,
     /// Requests a second at the peak
-    #[arg(long, value_name = "RATE", default_value = "250")]
+    #[arg(long, value_name = "RATE", default_value = "250", conflicts_with_all = OTHER_SHAPES)]
     peak: Rate,
     /// How long the rate is low before the rise
-    #[arg(long, value_name = "DURATION", default_value = "10s")]
+    #[arg(long, value_name = "DURATION", default_value = "10s", conflicts_with_all = OTHER_SHAPES)]
     lead: Span,
     /// How long the rise takes
-    #[arg(long, value_name = "DURATION", default_value = "10s")]
+    #[arg(long, value_name = "DURATION", default_value = "10s", conflicts_with_all = OTHER_SHAPES)]
     rise: Span,
     /// How long the peak lasts
-    #[arg(long, value_name = "DURATION", default_value = "40s")]
+    #[arg(long, value_name = "DURATION", default_value = "40s", conflicts_with_all = OTHER_SHAPES)]
     hold: Span,
     /// How long the fall takes
-    #[arg(long, value_name = "DURATION", default_value = "5s")]
+    #[arg(long, value_name = "DURATION", default_value = "5s", conflicts_with_all = OTHER_SHAPES)]
     fall: Span,
     /// How long the rate is low after the fall
-    #[arg(long, value_name = "DURATION", default_value = "15s")]
+    #[arg(long, value_name = "DURATION", default_value = "15s", conflicts_with_all = OTHER_SHAPES)]
     tail: Span,
 }
 
@@ -80,7 +83,7 @@ struct SaleArguments {
 #[command(next_help_heading = "A recorded load")]
 struct TraceArguments {
     /// Replay a trace: CSV with one `timestamp,value` per line
-    #[arg(long, value_name = "CSV", conflicts_with_all = ["rate", "step"])]
+    #[arg(long, value_name = "CSV", conflicts_with_all = ["rate", "duration", "step"])]
     trace: Option<PathBuf>,
     /// Only rows A to B, counted from 0, without B
     #[arg(long, value_name = "A..B", value_parser = rows, requires = "trace", conflicts_with_all = ["skip", "take"])]
@@ -100,13 +103,13 @@ struct TraceArguments {
     /// Scale so that the highest rate is this
     #[arg(long, value_name = "RATE", requires = "trace")]
     peak_at: Option<Rate>,
-    /// The unit of the values
+    /// The unit of the values; by default, count
     #[arg(long, value_enum, requires = "trace")]
     unit: Option<Unit>,
     /// The time that each value covers; by default, the interval of the rows
     #[arg(long, value_name = "DURATION", requires = "trace")]
     interval: Option<Span>,
-    /// The rate between two rows
+    /// The rate between two rows; by default, line
     #[arg(long, value_enum, requires = "trace")]
     between: Option<Between>,
 }
@@ -124,10 +127,11 @@ enum Unit {
 /// The rate between two rows of a trace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum Between {
-    /// Interpolated linearly
+    /// From the rate of one row to that of the next in a straight line: no jumps, but an interval has as many requests as the mean of both
+    /// rates gives, not exactly its own count
     #[default]
     Line,
-    /// That of the first row
+    /// The rate of the first row, with a jump at the next: each interval has exactly its recorded count
     Hold,
 }
 
@@ -256,4 +260,43 @@ fn times_of(rows: &Range<usize>, trace: &Trace) -> (Duration, Duration) {
     };
     let (from, to) = (since_begin(rows.start), since_begin(rows.end));
     (from, to.saturating_sub(from))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use clap::error::ErrorKind;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        shape: ShapeArguments,
+    }
+
+    fn parsed(options: &str) -> Result<ShapeArguments, ErrorKind> {
+        let line = Line::try_parse_from(["load"].into_iter().chain(options.split_whitespace()));
+        line.map(|line| line.shape).map_err(|error| error.kind())
+    }
+
+    #[test]
+    fn an_option_of_another_shape_is_refused_not_ignored() {
+        for shape in ["--trace t.csv", "--step 5:1s", "--rate 5 --duration 1s"] {
+            assert!(parsed(shape).is_ok(), "{shape}");
+            for other in
+                ["--base 1", "--peak 9", "--lead 1s", "--rise 1s", "--hold 1s", "--fall 1s", "--tail 1s"]
+            {
+                assert_eq!(
+                    parsed(&format!("{shape} {other}")).unwrap_err(),
+                    ErrorKind::ArgumentConflict,
+                    "{shape} {other}"
+                );
+            }
+        }
+        for both in ["--trace t.csv --duration 1s", "--trace t.csv --rate 5", "--step 5:1s --duration 1s"] {
+            assert_eq!(parsed(both).unwrap_err(), ErrorKind::ArgumentConflict, "{both}");
+        }
+        assert!(parsed("--profile flash-sale --peak 9 --hold 1s").is_ok());
+    }
 }
