@@ -293,13 +293,27 @@ impl Ensemble {
             } else {
                 (pending.persisted[place], pending.quantiles[place][0], Model::Persistence)
             };
-            let (load, uncalibrated) = (f64::from(load).max(lowest), f64::from(uncalibrated));
+            let level = self.levels[place];
+            let load = self.around_last(f64::from(load), level, pending).max(lowest);
             lowest = load;
-            Quantile { level: self.levels[place], load, uncalibrated, by }
+            Quantile { level, load, uncalibrated: f64::from(uncalibrated), by }
         };
         Forecast {
             horizon: self.horizon,
             quantiles: self.quantile_blends.iter().enumerate().map(quantile).collect(),
+        }
+    }
+
+    /// The quantile `load` of persistence, on its own side of the last value until enough forecasts have been scored.
+    ///
+    /// The first errors are often all of one sign, as when a new service gets its first requests: alone they would put the lowest quantile far
+    /// above every load that has been seen.
+    fn around_last(&self, load: f64, level: f64, pending: &PendingForecast) -> f64 {
+        let last = f64::from(pending.points[0]);
+        match self.has_seen_enough() {
+            true => load,
+            false if level <= 0.5 => load.min(last),
+            false => load.max(last),
         }
     }
 

@@ -109,6 +109,23 @@ fn no_model_beats_the_last_value_of_a_random_walk() {
 }
 
 #[test]
+fn the_first_forecasts_have_the_last_value_within_their_band() {
+    // No load yet, then a start with a rise, then a stop.
+    let loads = [0.0, 0.0, 0.0, 2.0, 15.0, 104.0, 98.0, 101.0, 99.0, 30.0, 0.0, 0.0, 1.0];
+    for horizon in [Horizon::At(1), Horizon::At(3), Horizon::PeakWithin(3)] {
+        let settings = Settings::new(STEP, &[horizon], &[0.05, 0.5, 0.95]).expect("the settings are sound");
+        let mut forecaster = Forecaster::new(settings);
+        for (number, last) in loads.into_iter().enumerate() {
+            feed(&mut forecaster, number, [last]);
+            let quantiles = &forecaster.forecasts()[0].quantiles;
+            let [low, middle, high] = [quantiles[0].load, quantiles[1].load, quantiles[2].load];
+            let what = format!("{horizon:?}, step {number} at {last}: {low}, {middle}, {high}");
+            assert!(low <= middle && middle <= last + 1e-3 && last <= high + 1e-3, "{what}");
+        }
+    }
+}
+
+#[test]
 fn a_period_other_than_a_day_is_found() {
     let mut forecaster = forecaster(&[Horizon::At(3)]);
     feed(&mut forecaster, 0, (0..3 * DAY).map(|number| if number % 37 < 5 { 500.0 } else { 20.0 }));
