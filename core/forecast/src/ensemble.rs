@@ -63,8 +63,8 @@ struct PendingForecast {
     persisted: [f32; LEVELS_MAX],
 }
 
-/// The share by which persistence must be beaten before the blend is used.
-const ADVANTAGE_MIN: f64 = 0.02;
+/// The share by which the loss of persistence must be undercut before the blend is used.
+pub const ADVANTAGE_MIN: f64 = 0.02;
 
 /// Forecasts that must be scored before the blend is used, and how many of them must not overlap: sixty successive forecasts of an hour
 /// ahead, in steps of a minute, are scored by nearly the same hour.
@@ -324,7 +324,12 @@ impl Ensemble {
     }
 
     fn has_seen_enough(&self) -> bool {
-        self.scored >= SCORED_MIN.max(APART_MIN * self.horizon.steps() as u64)
+        self.scored >= self.scored_min()
+    }
+
+    /// How many forecasts must be scored before the blend may be used.
+    fn scored_min(&self) -> u64 {
+        SCORED_MIN.max(APART_MIN * self.horizon.steps() as u64)
     }
 
     /// How good each model has been.
@@ -341,6 +346,7 @@ impl Ensemble {
         let quantile_blend = self.quantile_blends.get(place)?;
         Some(ReportSummary {
             scored: self.scored,
+            scored_min: self.scored_min(),
             coverage: self.coverage(quantile_blend),
             loss: quantile_blend.blend.loss,
             persistence_loss: quantile_blend.persistence.loss,

@@ -48,6 +48,8 @@ pub struct Report {
 pub struct ReportSummary {
     /// How many forecasts were scored since the beginning.
     pub scored: u64,
+    /// How many must be scored before the blend may be used.
+    pub scored_min: u64,
     /// The share of outcomes at or below the forecast; it should be near the level.
     pub coverage: f64,
     /// The mean pinball loss of the blend, in units of the load.

@@ -58,6 +58,7 @@ mod tests;
 
 pub use calibration::pinball;
 pub use distribution::{Distribution, ExceedanceProbabilities};
+pub use ensemble::ADVANTAGE_MIN;
 pub use forecast::{Forecast, ModelScore, Quantile, Report, ReportSummary};
 pub use forecaster::{Forecaster, SampleOutcome};
 pub use model::Model;

@@ -120,6 +120,8 @@ pub struct PeakForecast {
     pub coverage: f64,
     /// The number of scored forecasts.
     pub scored: u64,
+    /// The number of scored forecasts from which on a model may be used instead of the last value.
+    pub scored_min: u64,
 }
 
 /// Why there is no forecast.
@@ -390,6 +392,7 @@ impl LoadForecast {
             loss_ratio: (summary.scored > 0 && ratio.is_finite()).then_some(ratio),
             coverage: summary.coverage,
             scored: summary.scored,
+            scored_min: summary.scored_min,
         })
     }
 

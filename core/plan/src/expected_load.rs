@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use forecast::Model;
+use forecast::{ADVANTAGE_MIN, Model};
 use knowledge::capacity::LearnedCapacity;
 use knowledge::{LoadForecast, NoForecast, PeakForecast, UpcomingEvent};
 use model::decision::{Decision, Limit};
@@ -140,14 +140,8 @@ impl ExpectedLoad {
         };
         let head = self.at_most(expected.load, self.quantile);
         match (expected.by, expected.loss_ratio, self.need) {
-            (Model::Persistence, Some(ratio), _) if !expected.is_lifted => {
-                format!(
-                    "{head}, but no model has beaten the last value (loss {ratio:.2} times its, over {} forecasts), so it is not used",
-                    expected.scored
-                )
-            }
-            (Model::Persistence, None, _) if !expected.is_lifted => {
-                format!("{head}, but no forecast has been scored yet, so it is not used")
+            (Model::Persistence, ratio, _) if !expected.is_lifted => {
+                format!("{head}, but {}, so it is not used", unused_because(&expected, ratio))
             }
             (by, _, None) => format!("{head} ({by}), but how many replicas a load needs is not known yet"),
             (by, ratio, Some(need)) => {
@@ -204,6 +198,23 @@ impl ExpectedLoad {
 /// Whether the forecast is used: a model has been better than the last value, or a known event is ahead.
 fn is_used(expected: &PeakForecast) -> bool {
     expected.by != Model::Persistence || expected.is_lifted
+}
+
+/// Why the last value is the forecast, and no model: too few forecasts have been compared with the load that came, or none was better by
+/// enough.
+fn unused_because(expected: &PeakForecast, loss_ratio: Option<f64>) -> String {
+    let PeakForecast { scored, scored_min, .. } = *expected;
+    if scored == 0 {
+        return "no forecast has been scored yet".to_owned();
+    }
+    let loss = loss_ratio.map_or_else(String::new, |ratio| format!("loss {ratio:.2} times its, "));
+    if scored < scored_min {
+        return format!(
+            "no model may replace the last value before {scored_min} forecasts have been scored ({loss}over {scored} so far)"
+        );
+    }
+    let percent = (ADVANTAGE_MIN * 100.0).round();
+    format!("no model has beaten the last value by {percent} % ({loss}over {scored} forecasts)")
 }
 
 /// Whether forecasts have been scored for [`PROVEN`].

@@ -212,11 +212,22 @@ fn a_forecast_that_does_not_beat_the_last_value_is_not_used() {
     let rate = |at: u64| levels[(at / 600) as usize % levels.len()];
     let mut with = Shop::new(shop(Some(ForecastMode::On)));
     let mut without = Shop::new(shop(None));
-    with.serve_for(3 * 3600, rate, |_, _| {});
+    with.serve_for(20 * STEP, rate, |_, _| {});
+    let note = with.forecast().note.clone();
+    assert!(
+        note.contains("no model may replace the last value before 30 forecasts have been scored"),
+        "{note}"
+    );
+    with.serve_for(3 * 3600 - 20 * STEP, rate, |_, _| {});
     without.serve_for(3 * 3600, rate, |_, _| {});
     let more = with.replica_seconds as f64 / without.replica_seconds as f64;
     assert!((1.0..1.1).contains(&more), "{more}");
-    assert!(with.forecast().note.contains("so it is not used"), "{:?}", with.forecast());
+    let note = &with.forecast().note;
+    assert!(
+        note.contains("no model has beaten the last value by 2 % (loss ")
+            && note.ends_with("so it is not used; it changes nothing"),
+        "{note}"
+    );
 }
 
 #[test]
