@@ -22,7 +22,7 @@ use super::evidence::{highest_met, latency_class, lowest_violated, mean_rate};
 /// The share of the latency threshold at which the curve is read; the rest allows for the variance of windows.
 const THRESHOLD_SHARE: f64 = 0.75;
 
-/// The part of the rate that is assumed if replicas were observed only overloaded.
+/// The part of the lowest rate that violated the SLO which is assumed while no rate has met it reliably.
 const OVERLOAD_FACTOR: f64 = 0.7;
 
 /// The estimate is at least the best rate divided by this.
@@ -58,7 +58,7 @@ pub enum CapacityBasis {
     Curve,
     /// The rates at which the SLO was met.
     ObservedRates,
-    /// Only rates at which the SLO was violated.
+    /// Only rates at which the SLO was violated, or not met reliably.
     Overload,
     /// The capacity of the previous version.
     PreviousVersion,
@@ -204,7 +204,7 @@ impl fmt::Display for LearnedCapacity {
             CapacityBasis::Overload => {
                 write!(
                     f,
-                    "(version {version} was only seen overloaded, at {upper} and above, in {windows} windows)"
+                    "(assumed: no rate in {windows} windows of version {version} has met the SLO reliably yet, and from {upper} on it was violated)"
                 )
             }
             CapacityBasis::PreviousVersion => {

@@ -236,6 +236,24 @@ fn the_estimate_is_below_an_observed_overload() {
 }
 
 #[test]
+fn windows_that_met_the_slo_may_be_outweighed_by_an_overload_and_the_text_does_not_deny_them() {
+    let mut memory = no_memory();
+    let mut add = |windows: std::ops::Range<u32>, rate, class| {
+        windows.for_each(|n| add_point(&mut memory, FIRST, at(n * 5), Point { rate: MilliRps(rate), class }));
+    };
+    add(0..5, 500, 0);
+    // What is answered of an overload is less than what was carried before.
+    add(5..40, 400, LATENCY_CLASSES - 1);
+    let learned = of(&memory, FIRST);
+    assert_eq!(learned.basis, CapacityBasis::Overload);
+    let text = learned.to_string();
+    assert!(
+        text.contains("no rate in 40 windows of version 1 has met the SLO reliably yet, and from 0.4/s on it was violated"),
+        "{text}"
+    );
+}
+
+#[test]
 fn low_load_does_not_change_the_estimate() {
     let (mut queue, truth) = known();
     let mut memory = no_memory();

@@ -74,7 +74,9 @@ impl Learned {
             "before" => {
                 format!("from that of version {version}, because little is known about the current one")
             }
-            "overload" => format!("version {version} was only observed overloaded, in {windows} windows"),
+            "overload" => format!(
+                "assumed: no rate in {windows} windows of version {version} has met the SLO reliably yet"
+            ),
             _ => format!("learned from {windows} windows of version {version}"),
         };
         format!(
