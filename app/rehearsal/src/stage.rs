@@ -183,8 +183,8 @@ impl Recorder {
             let ready = ready(site);
             report.ready_min = report.ready_min.min(ready);
             report.ready_max = report.ready_max.max(ready);
-            let in_flight = site.alive().map(|life| u64::from(life.in_flight())).sum();
-            report.in_flight_max = report.in_flight_max.max(in_flight);
+            let in_flight_milli: u64 = site.alive().map(Life::in_flight_milli).sum();
+            report.in_flight_max = report.in_flight_max.max(in_flight_milli / 1000);
         }
     }
 

@@ -67,6 +67,18 @@ fn a_service_within_its_capacity_answers_everything_at_the_declared_cost() {
 }
 
 #[test]
+fn no_more_requests_are_in_flight_than_were_sent() {
+    // Each of seven replicas gets a seventh of every request, and answers hardly any.
+    let mut stuck = service("shop", &serde_json::json!({"scale": {"replicas": 7}}), 3);
+    stuck.program.cost = Duration::from_secs(3600);
+    let script = Script { span: Duration::from_secs(10), ..script(vec![stuck]) };
+    let shop = &rehearsed(&script).services[0];
+
+    assert_eq!(shop.requests.asked, 30);
+    assert!((28..=30).contains(&shop.in_flight_max), "{}", shop.in_flight_max);
+}
+
+#[test]
 fn the_same_seed_gives_the_same_result_and_another_does_not() {
     let mut stormy = script(vec![service("shop", &serde_json::json!({"scale": {"replicas": 4}}), 300)]);
     stormy.faults = Faults::default().with(Fault::Crash, 2_000).with(Fault::Lost, 20);

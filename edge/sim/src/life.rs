@@ -149,10 +149,15 @@ impl Life {
         if self.is_ejected(now) { 0 } else { self.weight() }
     }
 
-    /// Requests that it has and has not answered.
+    /// Requests that it has and has not answered, rounded up.
     pub fn in_flight(&self) -> u32 {
         let waiting = u32::try_from(self.work.backlog_milli.div_ceil(1000)).unwrap_or(u32::MAX);
         waiting.saturating_add(self.work.answering)
+    }
+
+    /// The same in thousandths, not rounded: for sums over replicas.
+    pub fn in_flight_milli(&self) -> u64 {
+        self.work.backlog_milli + u64::from(self.work.answering) * 1000
     }
 
     /// Its state as the agent reports it.
