@@ -16,7 +16,7 @@ use crate::failure::Failure;
 /// Show what the policy of a service would have done over its own history, compared with others
 ///
 /// Like simulate, but over the history of a service, which is declared on the server or by -f. The load comes from Prometheus, from a
-/// CSV, or else from the decisions that Homeostat has kept. Nothing is changed.
+/// CSV, or else from the decisions that Homeostat has kept, or the load that it forecasts from. Nothing is changed.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = POLICIES)]
 pub(crate) struct Arguments {

@@ -116,19 +116,12 @@ impl Learned {
     /// A sentence on why it cannot be used, and what to use instead.
     pub(super) fn recording(&self, arguments: &LoadArguments) -> Result<Recording, String> {
         let target = &self.0.target;
-        let Some(load) = self.0.load.as_ref().filter(|load| load.unit == "requests/s") else {
+        let Some((rows, step)) = self.load() else {
             return Err(format!(
                 "no load of {target} is recorded: that needs spec.expose, and scale.slo or scale.forecast (mode shadow suffices); give its load with \
                  --trace (HS0018)"
             ));
         };
-        let step = Duration::from_secs_f64(load.step_seconds.clamp(1.0, 3600.0));
-        let from = load.from.parse::<Timestamp>().map_err(|error| error.to_string())?;
-        let row = |(index, value): (usize, &Option<f64>)| {
-            let at = from.checked_add(step * u32::try_from(index).ok()?).ok()?;
-            Some(Row { at, value: (*value)? })
-        };
-        let rows: Vec<Row> = load.loads.iter().enumerate().filter_map(row).collect();
         if rows.len() < ROWS_MIN {
             return Err(format!(
                 "only {} steps of {step:?} of the load of {target} are recorded, and at least {ROWS_MIN} are needed: let it run for longer, or give its \
@@ -137,6 +130,18 @@ impl Learned {
             ));
         }
         Ok(arguments.of_rows(format!("the load of {target}"), rows, step))
+    }
+
+    /// The load that the server has recorded, in requests per second for each step that was measured, and the length of a step; `None` without.
+    pub(super) fn load(&self) -> Option<(Vec<Row>, Duration)> {
+        let load = self.0.load.as_ref().filter(|load| load.unit == "requests/s")?;
+        let step = Duration::try_from_secs_f64(load.step_seconds.clamp(1.0, 3600.0)).ok()?;
+        let from = load.from.parse::<Timestamp>().ok()?;
+        let row = |(index, value): (usize, &Option<f64>)| {
+            let at = from.checked_add(step * u32::try_from(index).ok()?).ok()?;
+            Some(Row { at, value: (*value)? })
+        };
+        Some((load.loads.iter().enumerate().filter_map(row).collect(), step))
     }
 }
 

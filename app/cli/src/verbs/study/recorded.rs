@@ -1,4 +1,5 @@
-//! The history of the load of a service: from Prometheus, from a file, or from the decisions that Homeostat has kept.
+//! The history of the load of a service: from Prometheus, from a file, or from what Homeostat has kept: its decisions, or the load that it
+//! forecasts from.
 
 mod decisions;
 
@@ -16,6 +17,7 @@ use model::resource::{HttpUrl, PrometheusOrigin, Span};
 use model::time::Wall;
 use study::Recording;
 
+use super::learned::{Learned, ROWS_MIN};
 use super::load::LoadArguments;
 use crate::context::{CommandContext, block_on};
 use crate::failure::Failure;
@@ -26,7 +28,8 @@ use crate::moment::moment;
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "The history")]
 pub(super) struct HistoryArguments {
-    /// A server for PromQL queries, http://HOST:PORT; without it and --trace, the decisions that Homeostat has kept
+    /// A server for PromQL queries, http://HOST:PORT; without it and --trace, the decisions that Homeostat has kept, or the load that it
+    /// forecasts from
     #[arg(long, value_name = "URL", requires = "query", value_parser = url)]
     prometheus: Option<HttpUrl>,
     /// The PromQL query: an expression with one series, in requests per second, such as `sum(rate(http_requests_total[1m]))`
@@ -44,7 +47,7 @@ pub(super) struct HistoryArguments {
     /// The end of the history; by default, now
     #[arg(long, value_name = "TIME", value_parser = moment, allow_hyphen_values = true, conflicts_with = "trace")]
     until: Option<Timestamp>,
-    /// The interval of values, 1s to 1h
+    /// The interval of values, 1s to 1h; the load that Homeostat forecasts from has one of its own
     #[arg(long, value_name = "DURATION", value_parser = step, default_value = "1m", conflicts_with = "trace")]
     step: Span,
     #[command(flatten)]
@@ -85,12 +88,10 @@ impl HistoryArguments {
             (Some(url), Some(query)) => {
                 (format!("{query} at {}", url.as_str()), self.query_range(url, query, stretch)?)
             }
-            _ => (
-                format!("the history of service/{service}"),
-                block_on(decisions::read(context, service, stretch))?,
-            ),
+            _ => (format!("the history of service/{service}"), kept(context, service, stretch)?),
         };
-        Ok(History { recording: self.load.of_rows(name, recorded.rows, step), notes: recorded.notes })
+        let RecordedRows { rows, step, notes } = recorded;
+        Ok(History { recording: self.load.of_rows(name, rows, step), notes })
     }
 
     /// The rows of a range query.
@@ -117,14 +118,42 @@ impl HistoryArguments {
 }
 
 /// Recorded rows, and notes on them.
+#[derive(Debug)]
 struct RecordedRows {
     rows: Vec<Row>,
+    /// What each row covers.
+    step: Duration,
     notes: Vec<String>,
+}
+
+/// The load that the server has kept of `service`: that of its decisions, or, where they do not tell it, the one that it forecasts from.
+///
+/// Decisions by an SLO do not: what a replica carries is learned, and changes while a run of them goes on.
+fn kept(
+    context: &CommandContext,
+    service: &ServiceName,
+    stretch: TimeRange,
+) -> Result<RecordedRows, Failure> {
+    let runs = block_on(decisions::fetch(context, service, stretch))?;
+    decisions::rows_of(&runs, service, stretch).or_else(|too_little| {
+        let load = Learned::fetch(context, service)?.load();
+        load.and_then(|load| of_forecast_load(load, stretch)).ok_or(too_little)
+    })
+}
+
+/// The rows of `stretch` in the load that the server forecasts from; `None` if there are too few.
+fn of_forecast_load((mut rows, step): (Vec<Row>, Duration), stretch: TimeRange) -> Option<RecordedRows> {
+    rows.retain(|row| (stretch.from..stretch.until).contains(&wall(row.at)));
+    let note = format!(
+        "the load is the mean of each {step:?}, from which the server forecasts; --step has no effect on it"
+    );
+    (rows.len() >= ROWS_MIN).then(|| RecordedRows { rows, step, notes: vec![note] })
 }
 
 /// The rows for the points of a range query. The value at a time covers the step before.
 fn rows_of(points: &[(Wall, f64)], stretch: TimeRange, url: &str) -> Result<RecordedRows, Failure> {
-    let mut recorded = RecordedRows { rows: Vec::with_capacity(points.len()), notes: Vec::new() };
+    let mut recorded =
+        RecordedRows { rows: Vec::with_capacity(points.len()), step: stretch.step, notes: Vec::new() };
     let mut missing = 0;
     for (at, value) in points {
         if !value.is_finite() {
@@ -170,7 +199,7 @@ fn url(text: &str) -> Result<HttpUrl, String> {
 
 fn step(text: &str) -> Result<Span, String> {
     let span = Span::parse(text).map_err(|error| error.to_string())?;
-    let is_sound = (1..=3600).contains(&span.as_duration().as_secs());
+    let is_sound = (Span::from_secs(1)..=Span::from_secs(3600)).contains(&span);
     if is_sound { Ok(span) } else { Err(format!("a step of {text} is out of range; give 1s to 1h")) }
 }
 
@@ -203,6 +232,19 @@ mod tests {
         let rows: Vec<_> = recorded.rows.iter().map(|row| (row.at.as_second(), row.value)).collect();
         assert_eq!(rows, [(540, 2.0), (720, 0.0)]);
         assert_eq!(recorded.notes, ["2 values are not numbers (NaN or infinite) and count as missing"]);
+    }
+
+    #[test]
+    fn the_load_that_is_forecast_from_is_cut_to_the_requested_time_and_keeps_its_steps() {
+        let step = Duration::from_secs(2);
+        let rows: Vec<Row> = (0..400)
+            .map(|n| Row { at: Timestamp::from_second(500 + 2 * n).unwrap(), value: n as f64 })
+            .collect();
+        let recorded = of_forecast_load((rows.clone(), step), STRETCH).unwrap();
+        let seconds: Vec<i64> = recorded.rows.iter().map(|row| row.at.as_second()).collect();
+        assert_eq!((seconds.first(), seconds.last(), recorded.step), (Some(&600), Some(&898), step));
+        assert!(recorded.notes[0].contains("the mean of each 2s"), "{:?}", recorded.notes);
+        assert!(of_forecast_load((rows[..109].to_vec(), step), STRETCH).is_none(), "59 steps are too few");
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Derives the load from the history of decisions: coarse, but available without any setup.
 //!
 //! A decision contains the requests per second of each replica, as a ratio to the target, and the number of replicas measured. Runs of equal
-//! decisions are kept as one, with the range of their ratios: the middle of the range is used.
+//! decisions are kept as one, with the range of their ratios: the middle of the range is used. Decisions by an SLO are left out: their ratios
+//! are relative to a target that is learned and may have changed within the run.
 
 use api::v1;
 use jiff::Timestamp;
@@ -22,12 +23,12 @@ const RUNS: usize = 1000;
 /// The maximum number of responses: 200,000 runs are more than thirty days of a busy service.
 const RESPONSES_MAX: usize = 200;
 
-/// Reads the history of `service` from the server. Returns a row for each step of `stretch` with a known load.
-pub(super) async fn read(
+/// The decisions on `service` in `stretch` that the server has kept, oldest first.
+pub(super) async fn fetch(
     context: &CommandContext,
     service: &ServiceName,
     stretch: TimeRange,
-) -> Result<RecordedRows, Failure> {
+) -> Result<Vec<v1::KeptDecision>, Failure> {
     let client = context.client()?;
     let (from, mut until) = (figures::timestamp(stretch.from), figures::timestamp(stretch.until));
     let mut runs: Vec<v1::KeptDecision> = Vec::new();
@@ -44,10 +45,15 @@ pub(super) async fn read(
             Some(_) | None => break,
         }
     }
-    rows_of(&runs, service, stretch)
+    Ok(runs)
 }
 
-fn rows_of(
+/// A row for each step of `stretch` whose load `runs` tell.
+///
+/// # Errors
+///
+/// Why there are too few.
+pub(super) fn rows_of(
     runs: &[v1::KeptDecision],
     service: &ServiceName,
     stretch: TimeRange,
@@ -81,11 +87,14 @@ fn rows_of(
         "the load is derived from {known} runs of decisions on {REQUEST_RATE_METRIC}: between changes of size it is the middle of the measured \
          range, so its peaks are too low; Prometheus is more accurate"
     )];
-    Ok(RecordedRows { rows, notes })
+    Ok(RecordedRows { rows, step: stretch.step, notes })
 }
 
-/// The requests per second in the middle of a run; `None` when its decisions do not depend on requests.
+/// The requests per second in the middle of a run; `None` when its decisions do not tell them.
 fn load_of(run: &v1::KeptDecision) -> Option<f64> {
+    if run.decision.policy == "slo" {
+        return None;
+    }
     let index = run.decision.metrics.iter().position(|metric| metric.name == REQUEST_RATE_METRIC)?;
     let metric = &run.decision.metrics[index];
     let v1::Range { low, high } = run.ratios.get(index).copied().flatten()?;
@@ -100,15 +109,15 @@ fn too_little(runs: usize, rows: usize, service: &ServiceName, stretch: TimeRang
     let since = figures::timestamp(stretch.from);
     let problem = match (runs, rows) {
         (0, _) => format!("the history has no decisions on service/{service} since {since}"),
-        (_, 0) => format!("no decision on service/{service} since {since} depends on its requests"),
+        (_, 0) => format!("no decision on service/{service} since {since} tells its requests per second"),
         (_, rows) => format!(
             "the history of service/{service} has {rows} steps of {:?}, and at least {ROWS_MIN} are needed",
             stretch.step
         ),
     };
     format!(
-        "{problem}; only services that scale by {REQUEST_RATE_METRIC} have a history of their load: let it run for longer, or give --prometheus \
-         with --query, or --trace (HS0018)"
+        "{problem}, and fewer than {ROWS_MIN} steps of its load are recorded; that needs targets for {REQUEST_RATE_METRIC}, or expose with \
+         scale.slo or scale.forecast (mode shadow suffices): let it run for longer, or give --prometheus with --query, or --trace (HS0018)"
     )
 }
 
@@ -176,7 +185,11 @@ mod tests {
                 .contains("the history has no decisions on service/shop since 1970-01-01T00:00:00Z")
         );
         let silent = rows_or_error(&[run((0, 99), (0.5, 1.5), 3, "cpu")]).err().unwrap();
-        assert!(silent.contains("depends on its requests; only services that scale by"), "{silent}");
+        assert!(silent.contains("tells its requests per second, and fewer than 60 steps"), "{silent}");
+        let mut by_slo = run((0, 99), (0.5, 1.5), 3, "http_requests_per_second");
+        by_slo.decision.policy = "slo".to_owned();
+        let learned_target = rows_or_error(&[by_slo]).err().unwrap();
+        assert!(learned_target.contains("tells its requests per second"), "{learned_target}");
         let short = rows_or_error(&[run((0, 9), (0.5, 1.5), 3, "http_requests_per_second")]).err().unwrap();
         assert!(short.contains("has 10 steps of 60s, and at least 60 are needed"), "{short}");
     }
