@@ -32,9 +32,11 @@ pub(super) enum Entry {
 }
 
 /// Appends to one segment.
+///
+/// The file is open only during a write: a service writes seldom, and may have been deleted after its last one.
 #[derive(Debug)]
 pub(super) struct Appender {
-    file: File,
+    path: PathBuf,
     written: u64,
 }
 
@@ -51,9 +53,9 @@ impl Appender {
             }
         }
         let path = numbered::next(folder, &earlier, SUFFIX);
-        let mut file = OpenOptions::new().create_new(true).append(true).open(path)?;
+        let mut file = OpenOptions::new().create_new(true).append(true).open(&path)?;
         file.write_all(&MAGIC)?;
-        Ok(Self { file, written: MAGIC.len() as u64 })
+        Ok(Self { path, written: MAGIC.len() as u64 })
     }
 
     pub(super) fn is_full(&self) -> bool {
@@ -67,7 +69,7 @@ impl Appender {
             let body = postcard::to_allocvec(entry).expect("postcard can hold numbers and texts");
             frame::append(&mut bytes, &body);
         }
-        self.file.write_all(&bytes)?;
+        OpenOptions::new().append(true).open(&self.path)?.write_all(&bytes)?;
         self.written += bytes.len() as u64;
         Ok(())
     }

@@ -289,3 +289,16 @@ fn a_service_that_always_changes_stays_within_its_size() {
     assert!(bytes <= HISTORY_BYTES_MAX, "{bytes} bytes");
     assert_eq!(story.runs().last().map(|it| it.epoch), Some(Epoch(2)));
 }
+
+#[test]
+fn a_history_that_is_written_keeps_no_descriptor() {
+    let mut story = Story::begun();
+    story.second(30_000, 1000);
+    story.second(60_000, 1000);
+    assert!(!story.segments().is_empty());
+    let open = || {
+        let links = fs::read_dir("/proc/self/fd").unwrap().map(|entry| entry.unwrap().path());
+        links.filter_map(|link| fs::read_link(link).ok()).filter(|file| file.starts_with(story.folder.path()))
+    };
+    assert_eq!(open().collect::<Vec<_>>(), Vec::<PathBuf>::new());
+}
