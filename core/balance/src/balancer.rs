@@ -2,7 +2,7 @@
 
 use rand_core::Rng;
 
-use crate::endpoint::{Candidate, EndpointId, Tried};
+use crate::endpoint::{EndpointId, Tried};
 use crate::endpoint_set::EndpointSet;
 use crate::group::{Group, open_from};
 use crate::load::Load;
@@ -16,7 +16,7 @@ mod tests;
 /// The load balancing policy of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Balance {
-    /// Each in turn. Weights are ignored, but endpoints in their slow start are left out of some rounds.
+    /// Each in turn. With different weights, or while endpoints are in their slow start, as [`Weighted`](Self::Weighted).
     RoundRobin,
     /// At random, in proportion to the weights.
     Random,
@@ -56,7 +56,8 @@ pub struct Balancer {
 struct PickState {
     /// Where round robin continues: an index into the preferred endpoints.
     cursor: usize,
-    /// nginx's `current_weight` of each preferred endpoint; their sum is 0 between picks. Empty unless the policy is weighted.
+    /// nginx's `current_weight` of each preferred endpoint; their sum is 0 between picks. Empty unless the policy is weighted, or is round
+    /// robin and the shares differ.
     credits: Vec<Credit>,
     /// Empty unless the policy is consistent hashing.
     ring: Ring,
@@ -79,7 +80,7 @@ impl Balancer {
 
     /// Adopts a changed set of endpoints. Remaining endpoints keep their credit.
     ///
-    /// O(n²) in the endpoints for [`Balance::Weighted`], O(n log n) for [`Balance::ConsistentHash`]; runs only when endpoints change.
+    /// O(n²) in the endpoints where picks follow weights ([`Balance::Weighted`], and [`Balance::RoundRobin`] with different ones), O(n log n) for [`Balance::ConsistentHash`]; runs only when endpoints change.
     pub fn adopt(&mut self, balance: Balance, endpoints: &EndpointSet) {
         self.balance = balance;
         self.near.adopt(balance, endpoints, endpoints.group(Nearness::Near));
@@ -96,8 +97,8 @@ impl Balancer {
     /// side is open, the other side is used. An ejected endpoint is chosen only when all healthy ones were tried or too many are ejected, but not
     /// because the healthy ones are full. A draining one is never chosen.
     ///
-    /// Allocates nothing. O(1), but O(n) for [`Balance::Weighted`] and [`Balance::ConsistentHash`], for further attempts of a request, and while
-    /// endpoints are full.
+    /// Allocates nothing. O(1), but O(n) for [`Balance::Weighted`], [`Balance::ConsistentHash`] and [`Balance::RoundRobin`] with different shares,
+    /// for further attempts of a request, and while endpoints are full.
     pub fn pick<R: Rng>(
         &mut self,
         endpoints: &EndpointSet,
@@ -180,11 +181,8 @@ impl Balancer {
         match self.balance {
             _ if group.preferred.is_empty() => None,
             Balance::RoundRobin if state.credits.is_empty() => state.next(group, is_open),
-            Balance::RoundRobin => {
-                state.next_weighted(endpoints, group, is_open, |candidate| candidate.ramp.percent().into())
-            }
             Balance::Random => pick_random(endpoints, group, is_open, rng),
-            Balance::Weighted => state.next_weighted(endpoints, group, is_open, Candidate::ramped_weight),
+            Balance::RoundRobin | Balance::Weighted => state.next_weighted(endpoints, group, is_open),
             Balance::LeastLoaded => less_loaded_of_two(endpoints, group, is_open, rng, load),
             Balance::ConsistentHash => {
                 state.ring.pick(endpoints, group, is_open, key(), |candidate| load(candidate).in_flight)
@@ -201,7 +199,7 @@ impl PickState {
         self.ring = Ring::default();
         match balance {
             Balance::Weighted => self.credit(&old, endpoints, group),
-            Balance::RoundRobin if group.is_ramping(endpoints.candidates()) => {
+            Balance::RoundRobin if !group.shares_equally(endpoints.candidates()) => {
                 self.credit(&old, endpoints, group);
             }
             Balance::ConsistentHash => self.ring = Ring::of(endpoints, group),
@@ -235,7 +233,6 @@ impl PickState {
         endpoints: &EndpointSet,
         group: &Group,
         is_open: impl Fn(&u32) -> bool,
-        weight: impl Fn(&Candidate) -> u32,
     ) -> Option<usize> {
         debug_assert_eq!(self.credits.len(), group.preferred.len(), "adopt the endpoints first");
         let mut earned = 0i64;
@@ -245,7 +242,7 @@ impl PickState {
             if !is_open(&index) {
                 continue;
             }
-            let weight = i64::from(weight(endpoints.candidate(index)));
+            let weight = i64::from(endpoints.candidate(index).ramped_weight());
             credit.amount += weight;
             earned += weight;
             if best.is_none_or(|(_, amount)| credit.amount > amount) {

@@ -62,9 +62,11 @@ impl Group {
         self.preferred.is_empty() && self.fallback.is_empty()
     }
 
-    /// Whether the preferred endpoints are at different points of their slow start. At the same point they share equally.
-    pub(crate) fn is_ramping(&self, candidates: &[Candidate]) -> bool {
-        self.preferred.iter().any(|&i| candidates[i as usize].ramp < self.highest_ramp)
+    /// Whether the preferred endpoints have equal weights and are at the same point of their slow start.
+    pub(crate) fn shares_equally(&self, candidates: &[Candidate]) -> bool {
+        let mut weights = self.preferred.iter().map(|&i| candidates[i as usize].ramped_weight());
+        let first = weights.next();
+        weights.all(|weight| Some(weight) == first)
     }
 }
 

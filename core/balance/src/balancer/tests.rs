@@ -138,6 +138,17 @@ fn a_ramping_endpoint_gets_a_part_of_its_share_under_every_policy() {
 }
 
 #[test]
+fn round_robin_follows_different_weights_evenly_interleaved() {
+    let endpoints = serving(&[5, 1, 1]);
+    let mut rng = Xoshiro256PlusPlus::seed_from_u64(1);
+    let mut balancer = Balancer::new(Balance::RoundRobin, &endpoints);
+    let pick = || balancer.pick(&endpoints, &Tried::NONE, &mut rng, || 7, |_| Load::IDLE).unwrap();
+    let order: Vec<_> = std::iter::repeat_with(pick).take(7).collect();
+    assert_eq!(order, [0, 0, 1, 0, 2, 0, 0]);
+    assert_eq!(counts(Balance::RoundRobin, &serving(&[3, 3]), 10), [5, 5]);
+}
+
+#[test]
 fn a_ramping_endpoint_of_two_gets_only_its_part_under_least_loaded() {
     let mut candidates = [0, 1].map(|i| candidate(i, 1, Status::Serving));
     candidates[1].ramp = Ramp::FLOOR;
