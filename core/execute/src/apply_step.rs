@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use knowledge::{Exposure, Knowledge, Place, ResourceChange, ServiceState, Stage, UnansweredAction};
+use knowledge::{
+    Exposure, Knowledge, PastRestart, Place, ResourceChange, ServiceState, Stage, UnansweredAction,
+};
 use model::action::{ActionKind, Admission};
 use model::event::EventKind;
 use model::identity::{Ordinal, ReplicaId};
@@ -35,9 +37,10 @@ pub fn apply_step(
     step: &Step,
 ) {
     if let Change::Start { ordinal } = step.change
-        && knowledge.place(service, ordinal).is_some_and(Place::has_run)
+        && let Some(place) = knowledge.place(service, ordinal).filter(|place| place.has_run())
     {
-        knowledge.note_restart(service, dispatch.now.time);
+        let was_healthy = place.had_been_healthy();
+        knowledge.note_restart(service, PastRestart { at: dispatch.now.time, was_healthy });
     }
     let Some(service) = knowledge.service_mut(service) else { return };
     match step.change {

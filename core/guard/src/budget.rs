@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use knowledge::RESTART_WINDOW;
+use knowledge::{PastRestart, RESTART_WINDOW};
 use model::identity::Ordinal;
 use model::plan::{AfterStop, Change, Initiator, Role, Step};
 use model::quantity::Bytes;
 use model::reason::{Reason, StormScope};
 use model::resource::Resources;
+use model::time::Time;
 
 use crate::projection::Projection;
 
@@ -34,20 +35,37 @@ pub(crate) fn places(projection: &Projection<'_>, role: Role, initiator: Initiat
 }
 
 /// Restarts are limited for each node and for all nodes; a first start is not a restart.
+///
+/// Replicas that keep failing may use up a limit again and again. For those that had been healthy, half as many restarts again are kept,
+/// so that they do not wait for crash loops.
 pub(crate) fn restarts(projection: &Projection<'_>, ordinal: Ordinal) -> Option<Reason> {
-    if !projection.is_restart(ordinal) {
-        return None;
-    }
+    let place = projection.place(ordinal).filter(|place| place.has_run())?;
     let settings = projection.settings;
-    let scope = if projection.restarts >= settings.cluster_restarts_per_minute {
-        StormScope::Cluster
-    } else if projection.restarts >= settings.node_restarts_per_minute {
-        StormScope::Node
-    } else {
-        return None;
-    };
-    let until = projection.oldest_restart.unwrap_or(projection.now.time) + RESTART_WINDOW;
-    Some(Reason::StormLimit { scope, until })
+    let limits = [
+        (StormScope::Cluster, settings.cluster_restarts_per_minute),
+        (StormScope::Node, settings.node_restarts_per_minute),
+    ];
+    limits.into_iter().find_map(|(scope, limit)| {
+        let mut until = free_at(projection, limit, |_| true)?;
+        if place.had_been_healthy() {
+            until = until.min(free_at(projection, limit.div_ceil(2), |restart| restart.was_healthy)?);
+        }
+        Some(Reason::StormLimit { scope, until })
+    })
+}
+
+/// When fewer than `limit` of the last minute's restarts that are counted will be left; `None` when there are fewer now.
+fn free_at(
+    projection: &Projection<'_>,
+    limit: u32,
+    is_counted: impl Fn(&PastRestart) -> bool,
+) -> Option<Time> {
+    if limit == 0 {
+        return Some(projection.now.time + RESTART_WINDOW);
+    }
+    let last_allowed =
+        projection.restarts.iter().filter(|restart| is_counted(restart)).nth(limit as usize - 1)?;
+    Some(last_allowed.at + RESTART_WINDOW)
 }
 
 /// A protected replica is not removed.

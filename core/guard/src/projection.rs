@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use knowledge::{Knowledge, Place, RESTART_WINDOW, ServiceState, Stage};
+use knowledge::{Knowledge, PastRestart, Place, RESTART_WINDOW, ServiceState, Stage};
 use model::identity::Ordinal;
 use model::plan::{AfterStop, Change, Role};
 use model::quantity::Milli;
@@ -29,10 +29,8 @@ pub(crate) struct Projection<'a> {
     pub(crate) serving: u32,
     /// Replicas removed by this plan.
     pub(crate) removed: u32,
-    /// Restarts within the last minute, this plan's included.
-    pub(crate) restarts: u32,
-    /// The time of the oldest of them.
-    pub(crate) oldest_restart: Option<Time>,
+    /// Restarts within the last minute, latest first, this plan's included.
+    pub(crate) restarts: Vec<PastRestart>,
     /// The metric of `scale.protect`; `None` where none is declared.
     pub(crate) protect: Option<ProtectMetric<'a>>,
 }
@@ -51,7 +49,6 @@ impl<'a> Projection<'a> {
         settings: &'a GuardSettings,
         now: Now,
     ) -> Self {
-        let (restarts, oldest_restart) = knowledge.restarts_within(now.time, RESTART_WINDOW);
         Self {
             now,
             service,
@@ -63,8 +60,7 @@ impl<'a> Projection<'a> {
             running: count(service.places.values(), |place| place.health().is_some()),
             serving: service.serving(),
             removed: 0,
-            restarts,
-            oldest_restart,
+            restarts: knowledge.restarts_within(now.time, RESTART_WINDOW).collect(),
             protect: ProtectMetric::of(knowledge, service, now.time),
         }
     }
@@ -77,7 +73,12 @@ impl<'a> Projection<'a> {
                 self.places += 1;
                 self.counting += u32::from(*role == Role::Active);
             }
-            Change::Start { ordinal } => self.restarts += u32::from(self.is_restart(*ordinal)),
+            Change::Start { ordinal } => {
+                if let Some(place) = self.place(*ordinal).filter(|place| place.has_run()) {
+                    let was_healthy = place.had_been_healthy();
+                    self.restarts.insert(0, PastRestart { at: self.now.time, was_healthy });
+                }
+            }
             Change::Drain { ordinal, then } | Change::Stop { ordinal, then } => {
                 self.in_repair += u32::from(*then == AfterStop::Refill);
                 self.removed += u32::from(self.is_running(*ordinal));
@@ -96,11 +97,6 @@ impl<'a> Projection<'a> {
         }
     }
 
-    /// Whether a start in this place is a restart: a replica has run in it before.
-    pub(crate) fn is_restart(&self, ordinal: Ordinal) -> bool {
-        self.place(ordinal).is_some_and(Place::has_run)
-    }
-
     /// Whether a replica of this place answers requests.
     pub(crate) fn is_serving(&self, ordinal: Ordinal) -> bool {
         self.place(ordinal).is_some_and(Place::is_serving)
@@ -116,7 +112,7 @@ impl<'a> Projection<'a> {
         self.place(ordinal).is_some_and(|place| place.role == Role::Spare)
     }
 
-    fn place(&self, ordinal: Ordinal) -> Option<&'a Place> {
+    pub(crate) fn place(&self, ordinal: Ordinal) -> Option<&'a Place> {
         self.service.places.get(&ordinal)
     }
 }

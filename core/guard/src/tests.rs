@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use knowledge::{Health, Hold, Knowledge, Place, Stage};
+use knowledge::{Health, Hold, Knowledge, PastRestart, Place, Stage};
 use model::fact::Fact;
 use model::identity::{Generation, Incarnation, Ordinal};
-use model::input::Declared;
+use model::input::{Declared, Exit, ExitStatus};
 use model::measure::{Measured, MeasurementResult, ReplicaMeasurement, Series};
 use model::name::ServiceName;
 use model::plan::{AfterStop, Allotment, Change, Initiator, Plan, Role, Step};
@@ -60,7 +60,11 @@ impl Case {
     }
 
     fn restarts(&mut self, at: Time) {
-        self.knowledge.note_restart(&self.name, at);
+        self.knowledge.note_restart(&self.name, PastRestart { at, was_healthy: true });
+    }
+
+    fn restarts_failing(&mut self, at: Time) {
+        self.knowledge.note_restart(&self.name, PastRestart { at, was_healthy: false });
     }
 
     fn judge(&self, steps: impl IntoIterator<Item = (Initiator, Change)>) -> Vec<Verdict> {
@@ -177,6 +181,35 @@ fn restarts_of_one_plan_are_counted_together() {
     }
     let verdicts = case.judge((0..12).map(|ordinal| (Initiator::Heal, start(ordinal))));
     assert_eq!(verdicts.iter().filter(|verdict| **verdict == Verdict::Pass).count(), 10);
+}
+
+#[test]
+fn half_of_the_restarts_are_kept_in_addition_for_replicas_that_had_been_healthy() {
+    let mut case = Case::of(10, 0);
+    let oldest = AT - Duration::from_secs(50);
+    for second in 0..10 {
+        case.restarts_failing(oldest + Duration::from_secs(second));
+    }
+    let exit = |ran_for| {
+        let exit = Exit { status: ExitStatus::Code(3), out_of_memory: false, ran_for };
+        Stage::Empty { since: AT, exit: Some(exit) }
+    };
+    // One that ended soon after its start, and one that ended twice in a row.
+    case.put(0, Role::Active, exit(Duration::from_secs(9)));
+    case.put(1, Role::Active, exit(Duration::from_secs(10)));
+    let place = case.knowledge.service_or_new(&case.name).places.get_mut(&Ordinal(1)).unwrap();
+    place.restart.recent = vec![AT, AT];
+    for ordinal in 2..8 {
+        case.put(ordinal, Role::Active, exit(Duration::from_secs(10)));
+    }
+    let limit = |until| refused(Reason::StormLimit { scope: StormScope::Node, until });
+    let verdicts = case.judge([0, 1].map(|ordinal| (Initiator::Heal, start(ordinal))));
+    let free = oldest + Duration::from_secs(60);
+    assert_eq!(verdicts, [limit(free), limit(free)]);
+    let verdicts = case.judge((2..8).map(|ordinal| (Initiator::Heal, start(ordinal))));
+    assert_eq!(verdicts[..5], [const { Verdict::Pass }; 5]);
+    // With these five, the five oldest of the others have to leave the window, too.
+    assert_eq!(verdicts[5], limit(oldest + Duration::from_secs(65)));
 }
 
 #[test]

@@ -42,7 +42,7 @@ pub use starts::start_time;
 pub use warmup::{WARMUP_MAX, WarmupWatch, warmup};
 
 mod state;
-pub use state::{Knowledge, RESTART_WINDOW};
+pub use state::{Knowledge, PastRestart, RESTART_WINDOW};
 
 #[cfg(test)]
 mod tests;

@@ -82,6 +82,9 @@ pub struct OptionalMeasurements {
 /// no request.
 pub(crate) const PEAK_LATENCY_HELD: Duration = Duration::from_secs(2);
 
+/// A replica that ran for less had not been healthy.
+const HEALTHY_RUN_MIN: Duration = Duration::from_secs(10);
+
 /// How long a report of an ejection is valid: the proxy repeats it every second while the replica is ejected.
 const EJECTED_HELD: Duration = Duration::from_secs(3);
 
@@ -257,6 +260,16 @@ impl Place {
     /// Whether a replica has run in it before, so that a start in it is a restart.
     pub fn has_run(&self) -> bool {
         self.incarnation.0 > 0
+    }
+
+    /// Whether its replica, which has ended, had been healthy: this was its first end since it was ready for some minutes, or since its
+    /// declaration, and not soon after its start.
+    pub fn had_been_healthy(&self) -> bool {
+        let ended_early = match self.stage {
+            Stage::Empty { exit: Some(exit), .. } => exit.ran_for < HEALTHY_RUN_MIN,
+            _ => false,
+        };
+        self.restart.recent.len() <= 1 && !ended_early
     }
 
     /// Begins a life whose start was sent.

@@ -12,7 +12,7 @@ use model::time::Time;
 use crate::latest::push_latest;
 use crate::measured::{Reading, Readings};
 use crate::place::Place;
-use crate::service::{ServiceState, as_count};
+use crate::service::ServiceState;
 
 /// The window of the limits on restarts.
 pub const RESTART_WINDOW: Duration = Duration::from_mins(1);
@@ -22,6 +22,15 @@ const RESTARTS_MAX: usize = 1000;
 
 /// The most forgotten services whose latest life is kept: the number of services of the largest benchmark.
 const PAST_LIVES_MAX: usize = 10_000;
+
+/// A restart, for the limits on them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PastRestart {
+    /// When it was made.
+    pub at: Time,
+    /// Whether the replica had been healthy before. True of restarts by an earlier run, which stores only their times.
+    pub was_healthy: bool,
+}
 
 /// The state of the control loop.
 #[derive(Clone, Debug, Default)]
@@ -35,7 +44,7 @@ pub struct Knowledge {
     /// Boxed, because a node of the B-tree has space for eleven of them and is half empty when names are inserted in order.
     services: BTreeMap<ServiceName, Box<ServiceState>>,
     dependents: BTreeMap<ServiceName, BTreeSet<ServiceName>>,
-    restarts: VecDeque<Time>,
+    restarts: VecDeque<PastRestart>,
     /// The latest measurements of sources of metrics.
     pub(crate) measured: Readings,
     /// The latest lives of services that are forgotten: their places may be opened again.
@@ -145,31 +154,29 @@ impl Knowledge {
     }
 
     /// Notes a restart for the limits on restarts, and with its service, so that it is known after a restart of Homeostat.
-    pub fn note_restart(&mut self, service: &ServiceName, at: Time) {
+    pub fn note_restart(&mut self, service: &ServiceName, restart: PastRestart) {
         if self.restarts.len() == RESTARTS_MAX {
             self.restarts.pop_front();
         }
-        self.restarts.push_back(at);
+        self.restarts.push_back(restart);
         if let Some(service) = self.services.get_mut(service) {
             let noted = &mut service.healing.restarted;
-            noted.retain(|noted| *noted > at - RESTART_WINDOW);
-            push_latest(noted, RESTARTS_MAX, at);
+            noted.retain(|noted| *noted > restart.at - RESTART_WINDOW);
+            push_latest(noted, RESTARTS_MAX, restart.at);
         }
     }
 
     /// Adds the restarts of a service by an earlier run.
     pub fn restore_restarts(&mut self, restarted: &[Time]) {
-        self.restarts.extend(restarted);
-        self.restarts.make_contiguous().sort_unstable();
+        self.restarts.extend(restarted.iter().map(|at| PastRestart { at: *at, was_healthy: true }));
+        self.restarts.make_contiguous().sort_unstable_by_key(|restart| restart.at);
         let excess = self.restarts.len().saturating_sub(RESTARTS_MAX);
         self.restarts.drain(..excess);
     }
 
-    /// Restarts within the last `window`, and when the oldest of them was.
-    pub fn restarts_within(&self, now: Time, window: Duration) -> (u32, Option<Time>) {
+    /// The restarts within the last `window`, latest first.
+    pub fn restarts_within(&self, now: Time, window: Duration) -> impl Iterator<Item = PastRestart> {
         let begin = now - window;
-        let recent = self.restarts.iter().rev().take_while(|at| **at > begin);
-        let count = recent.clone().count();
-        (as_count(count), recent.last().copied())
+        self.restarts.iter().rev().copied().take_while(move |restart| restart.at > begin)
     }
 }

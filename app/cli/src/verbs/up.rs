@@ -104,7 +104,7 @@ pub(crate) struct UpArguments {
     /// How `resources.cpu` is enforced
     #[arg(long, value_enum, default_value = "share")]
     cpu: Cpu,
-    /// The maximum number of restarts per minute on this machine; further ones wait
+    /// The maximum number of restarts per minute on this machine; further ones wait, beyond half as many again of healthy replicas
     #[arg(long, value_name = "N", default_value_t = GuardSettings::default().node_restarts_per_minute,
         value_parser = clap::value_parser!(u32).range(1..))]
     restarts_per_minute: u32,

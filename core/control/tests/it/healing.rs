@@ -267,6 +267,26 @@ fn at_most_ten_restarts_a_minute_are_made_on_a_node() {
 }
 
 #[test]
+fn a_healthy_replica_is_restarted_at_once_while_another_service_is_in_a_crash_loop() {
+    let mut world = World::with([fixed("bad", 1, 3), fixed("shop", 1, 1)]);
+    world.run_for(seconds(125));
+    world.take_sent();
+    let failed =
+        ReplicaState::Exited(Exit { status: ExitStatus::Code(3), out_of_memory: false, ran_for: ms(3) });
+    for _ in 0..18 {
+        for place in 0..3 {
+            world.report_state(&format!("bad-{place}"), failed);
+        }
+        world.carry_out_unready();
+        world.advance(seconds(1));
+    }
+    assert!(world.waits("bad").iter().any(|wait| matches!(wait, Reason::StormLimit { .. })));
+    world.take_sent();
+    world.kill("shop-0");
+    assert_eq!(world.take_sent(), ["start shop-0/2 serving"]);
+}
+
+#[test]
 fn first_starts_do_not_count_as_a_restart_storm() {
     let mut world = World::started();
     world.declare(fixed("shop", 1, 40));
