@@ -14,6 +14,9 @@ use cli::{Colours, Cpu, LogLevel};
 use platform_process::CpuPolicy;
 use succession::ServiceManager;
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use log::Log;
 
@@ -92,8 +95,16 @@ fn start_log(level: LogLevel, colours: Colours) -> anyhow::Result<Log> {
         // A closed standard error is no reason to exit.
         .log_internal_errors(false)
         .with_writer(move || writer.clone())
+        .finish()
+        .with(log_filter(level))
         .init();
     Ok(log)
+}
+
+/// What is logged. The HTTP libraries warn of what clients send, once for each connection and without naming it; the proxy counts that.
+fn log_filter(level: LevelFilter) -> Targets {
+    let of_libraries = if level > LevelFilter::INFO { level } else { level.min(LevelFilter::ERROR) };
+    Targets::new().with_default(level).with_target("h2", of_libraries).with_target("hyper", of_libraries)
 }
 
 fn create_data_folder(data: &Path) -> anyhow::Result<()> {
@@ -101,4 +112,24 @@ fn create_data_folder(data: &Path) -> anyhow::Result<()> {
     created.with_context(|| {
         format!("could not create the data folder {}; name another with --data", data.display())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::*;
+
+    #[test]
+    fn clients_cannot_fill_the_log_with_warnings_of_the_http_libraries() {
+        for (level, is_logged) in
+            [(LevelFilter::WARN, false), (LevelFilter::INFO, false), (LevelFilter::DEBUG, true)]
+        {
+            let filter = log_filter(level);
+            assert_eq!(filter.would_enable("h2::proto::streams::recv", &Level::WARN), is_logged, "{level}");
+            assert!(filter.would_enable("h2::server", &Level::ERROR), "{level}");
+            assert!(filter.would_enable("proxy", &Level::WARN), "{level}");
+        }
+        assert!(!log_filter(LevelFilter::OFF).would_enable("h2::server", &Level::ERROR));
+    }
 }
