@@ -162,15 +162,16 @@ fn read_traffic(shared: &Shared, last: &mut LastReports, all: Vec<ServiceTraffic
         let Ok(name) = ServiceName::parse(&service.service) else { continue };
         for endpoint in service.endpoints {
             let key = (Arc::clone(&service.service), endpoint.id);
+            let durations = endpoint.counts.durations();
             let window = match last.latency.get(&key) {
-                Some(earlier) => endpoint.counts.latency.since(earlier),
-                None => endpoint.counts.latency.clone(),
+                Some(earlier) => durations.since(earlier),
+                None => durations.clone(),
             };
             report.push(Traffic {
                 in_flight: endpoint.in_flight + external.in_flight(shared, &name, &endpoint),
                 ..sample(name.clone(), &endpoint, &window)
             });
-            latency.insert(key, endpoint.counts.latency);
+            latency.insert(key, durations);
         }
     }
     last.latency = latency;

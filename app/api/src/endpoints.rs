@@ -32,7 +32,8 @@ fn version(traffic: &VersionTraffic) -> v1::Version {
         requests: counts.requests,
         responses: responses(counts),
         failures: counts.failures + counts.connect_failures,
-        latency: latency(&counts.latency),
+        abandoned: counts.abandoned,
+        latency: latency(&counts.durations()),
     }
 }
 
@@ -88,7 +89,8 @@ fn external_endpoint(it: &EndpointTraffic, now: Wall) -> v1::ElsewhereEndpoint {
         requests: it.counts.requests,
         responses: responses(&it.counts),
         failures: it.counts.failures + it.counts.connect_failures,
-        latency: latency(&it.counts.latency),
+        abandoned: it.counts.abandoned,
+        latency: latency(&it.counts.durations()),
     }
 }
 
@@ -103,7 +105,7 @@ fn serving_state(it: &EndpointTraffic, noun: &str, now: Wall) -> (&'static str, 
     }
 }
 
-/// The latency of responses; `None` without any.
+/// The latency of responses and abandoned requests; `None` without any.
 pub(crate) fn latency(histogram: &Histogram) -> Option<v1::Latency> {
     let seconds = |quantile| histogram.quantile(quantile).map(|latency| latency.as_secs_f64());
     Some(v1::Latency { p50_seconds: seconds(0.5)?, p90_seconds: seconds(0.9)?, p99_seconds: seconds(0.99)? })

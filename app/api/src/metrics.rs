@@ -285,6 +285,12 @@ impl Snapshot {
         for (service, it) in &self.endpoints {
             write_counter(&mut failures, &labels(service, it), &it.failures)?;
         }
+        let name = "homeostat_endpoint_requests_abandoned";
+        let help = "Requests to external endpoints whose client gave up before it had the response";
+        let mut abandoned = counter(encoder, name, help)?;
+        for (service, it) in &self.endpoints {
+            write_counter(&mut abandoned, &labels(service, it), &it.abandoned)?;
+        }
         let name = "homeostat_endpoint_requests_in_flight";
         let mut in_flight = gauge(encoder, name, "Requests in flight at external endpoints")?;
         for (service, it) in &self.endpoints {
@@ -549,6 +555,7 @@ mod tests {
             requests: 8,
             responses: BTreeMap::from([("2xx".into(), 5)]),
             failures: 2,
+            abandoned: 4,
             latency: None,
         }
     }
@@ -601,6 +608,7 @@ mod tests {
             "homeostat_request_hedges_won_total{service=\"shop\"} 6",
             "homeostat_endpoint_requests_total{service=\"shop\",endpoint=\"10.0.0.7:80\",zone=\"b\",status=\"2xx\"} 5",
             "homeostat_endpoint_request_failures_total{service=\"shop\",endpoint=\"10.0.0.7:80\",zone=\"b\"} 2",
+            "homeostat_endpoint_requests_abandoned_total{service=\"shop\",endpoint=\"10.0.0.7:80\",zone=\"b\"} 4",
             "homeostat_endpoint_requests_in_flight{service=\"shop\",endpoint=\"10.0.0.7:80\",zone=\"b\"} 1",
             "homeostat_endpoint_ejected{service=\"shop\",endpoint=\"10.0.0.7:80\",zone=\"b\"} 1",
             "homeostat_zone_share{service=\"shop\",zone=\"a\"} 0.7",

@@ -176,7 +176,7 @@ pub(crate) fn zone(service: &v1::Service) -> String {
 }
 
 pub(crate) const VERSION_HEADER: &[&str] =
-    &["GENERATION", "SERVING", "REQUESTS", "2XX", "4XX", "5XX", "FAILED", "P50", "P90", "P99"];
+    &["GENERATION", "SERVING", "REQUESTS", "2XX", "4XX", "5XX", "FAILED", "ABANDONED", "P50", "P90", "P99"];
 
 /// The traffic of a version, in the columns of [`VERSION_HEADER`].
 pub(crate) fn version(it: &v1::Version) -> Vec<Field> {
@@ -191,6 +191,7 @@ pub(crate) fn version(it: &v1::Version) -> Vec<Field> {
         Field::number(responses("4xx")),
         failed(responses("5xx")),
         failed(it.failures),
+        failed(it.abandoned),
         latency(|it| it.p50_seconds),
         latency(|it| it.p90_seconds),
         latency(|it| it.p99_seconds),

@@ -28,9 +28,10 @@ pub struct Latencies {
     pub incarnation: Incarnation,
     /// The SLO's latency threshold that the classes are relative to.
     pub threshold: Duration,
-    /// Answers with a status of 500 or above, and requests without an answer.
+    /// Answers with a status of 500 or above, and requests without an answer; those abandoned shortly before the threshold, too.
     pub failed: u64,
-    /// Answers by latency class: up to the bound in [`LATENCY_SHARES`], and above the previous one.
+    /// Answers by latency class: up to the bound in [`LATENCY_SHARES`], and above the previous one. Requests that their clients abandoned after
+    /// the threshold count as if they had been answered then.
     pub answered: [u64; LATENCY_CLASSES],
 }
 

@@ -383,6 +383,10 @@ pub(crate) struct Download {
     /// Returned to the pool when the body ends.
     upstream: Option<Upstream>,
     exchange: Box<Exchange>,
+    /// Bytes that it should have; `None` if that is not known.
+    length: Option<u64>,
+    /// Whether the endpoint's part is over: the body is complete, or broken.
+    has_ended: bool,
     /// Its last frame, held back until the client has sent the rest of its request.
     end: Option<Option<Box<Frame<Bytes>>>>,
     /// Why it ended prematurely, held back until the client has what was received before.
@@ -390,8 +394,13 @@ pub(crate) struct Download {
 }
 
 impl Download {
-    pub(crate) fn new(body: UpstreamBody, upstream: Upstream, exchange: Box<Exchange>) -> Self {
-        Self { body, upstream: Some(upstream), exchange, end: None, broken: None }
+    pub(crate) fn new(
+        body: UpstreamBody,
+        upstream: Upstream,
+        exchange: Box<Exchange>,
+        length: Option<u64>,
+    ) -> Self {
+        Self { body, upstream: Some(upstream), exchange, length, has_ended: false, end: None, broken: None }
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
@@ -440,6 +449,7 @@ impl Download {
         error: BodyError,
         cx: &Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.has_ended = true;
         self.exchange.broken_off();
         self.broken = Some(Box::new(error));
         cx.waker().wake_by_ref();
@@ -452,6 +462,7 @@ impl Download {
         last: Option<Frame<Bytes>>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.has_ended = true;
         self.exchange.ended(last.as_ref().and_then(Frame::trailers_ref));
         self.put_back(cx);
         if self.exchange.poll_discard(cx).is_pending() {
@@ -464,6 +475,15 @@ impl Download {
     fn put_back(&mut self, cx: &mut Context<'_>) {
         if let Some(upstream) = self.upstream.take() {
             self.exchange.put_back(upstream, cx);
+        }
+    }
+}
+
+impl Drop for Download {
+    fn drop(&mut self) {
+        // A body without a length, such as a stream of events, has no end that its client would have to wait for.
+        if !self.has_ended && self.length.is_some_and(|length| self.exchange.bytes_out() < length) {
+            self.exchange.cut_short();
         }
     }
 }

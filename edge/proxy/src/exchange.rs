@@ -42,8 +42,13 @@ pub(crate) struct Exchange {
     upload: Option<Rc<Upload>>,
     /// `None` until the request was admitted.
     permit: Option<InFlightPermit>,
-    /// Of the final answer, for a gRPC call translated from its `grpc-status`. `None` before the answer, and once it was counted.
+    /// Of the final answer, for a gRPC call translated from its `grpc-status`. `None` before the answer.
     status: Option<StatusCode>,
+    /// When the request is answered 504, which another exchange counts.
+    deadline: Option<Instant>,
+    /// Whether the client left within an answer of known length.
+    was_cut_short: bool,
+    is_counted: bool,
     bytes_out: u64,
     /// What is logged about it, and counted for its route.
     record: Option<Rc<Record>>,
@@ -83,6 +88,9 @@ impl Exchange {
             upload,
             permit: None,
             status: None,
+            deadline: None,
+            was_cut_short: false,
+            is_counted: false,
             bytes_out: 0,
             record,
         }
@@ -102,6 +110,21 @@ impl Exchange {
 
     pub(crate) fn started(&self) -> Instant {
         self.started
+    }
+
+    /// Sets when the request is answered by another exchange, if this one has no answer by then.
+    pub(crate) fn set_deadline(&mut self, deadline: Option<Instant>) {
+        self.deadline = deadline;
+    }
+
+    /// Bytes of the response's body so far.
+    pub(crate) fn bytes_out(&self) -> u64 {
+        self.bytes_out
+    }
+
+    /// Records that the response was dropped before its end, whose length is known.
+    pub(crate) fn cut_short(&mut self) {
+        self.was_cut_short = true;
     }
 
     /// Counts the request as in flight, unless as many as allowed are.
@@ -317,27 +340,44 @@ impl Exchange {
         &endpoint.shards[self.client.worker.index]
     }
 
-    /// Counts the answer, once.
+    /// Counts how the request ended, once.
     fn count_once(&mut self) {
-        let Some(status) = self.status.take() else {
+        if std::mem::replace(&mut self.is_counted, true) {
             return;
-        };
+        }
+        let is_incomplete = self.status.is_none() || self.was_cut_short;
+        let is_abandoned = is_incomplete && !self.client.timer.is_expired();
         let now = Instant::now();
         let bytes_in = self.upload.as_ref().map_or(0, |upload| upload.passed());
         let count = |shard: &Shard, since: Instant| {
-            shard.answered(status.as_u16(), now.saturating_duration_since(since));
+            let time = now.saturating_duration_since(since);
+            match self.status {
+                _ if is_abandoned => shard.abandoned((!self.is_uploading()).then_some(time)),
+                Some(status) => shard.answered(status.as_u16(), time),
+                // The proxy closed the connection of a client that was too slow.
+                None => {}
+            }
             shard.bytes_in.add(bytes_in);
             shard.bytes_out.add(self.bytes_out);
         };
-        if let Some(record) = &self.record {
+        if let (Some(record), Some(status)) = (&self.record, self.status) {
             let upstream =
                 self.attempt.as_ref().map(|attempt| now.saturating_duration_since(attempt.started));
             record.answered(status.as_u16(), self.bytes_out, upstream);
         }
-        count(self.client.shard(), self.started);
+        let is_counted_elsewhere =
+            self.status.is_none() && self.deadline.is_some_and(|deadline| deadline <= now);
+        if !is_counted_elsewhere {
+            count(self.client.shard(), self.started);
+        }
         if let Some(attempt) = &self.attempt {
             count(self.shard_of(attempt.in_flight.endpoint()), attempt.started);
         }
+    }
+
+    /// Whether the endpoint still waits for the rest of the request.
+    fn is_uploading(&self) -> bool {
+        self.attempt.is_some() && self.upload.as_ref().is_some_and(|upload| upload.sent().is_none())
     }
 }
 

@@ -9,10 +9,10 @@ use balance::{
     Body as Replay, EndpointId, Failure, Phase, PickError, Refusal as RetryRefusal, Repeatability, Retry,
     Tried,
 };
-use hyper::StatusCode;
-use hyper::header::{HeaderValue, TRANSFER_ENCODING};
+use hyper::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
 use hyper::http::request::Parts;
 use hyper::upgrade::OnUpgrade;
+use hyper::{Method, StatusCode};
 use tokio::time::{Instant, timeout_at};
 
 use crate::access::Record;
@@ -75,6 +75,8 @@ pub(crate) struct RouteOverrides {
     pub(crate) body_bytes_max: Option<u64>,
     /// The port of the service that the request goes to; `None` for the main one.
     pub(crate) port: Option<Arc<str>>,
+    /// When [`to_service_before`] answers the client instead.
+    pub(crate) answered_at: Option<Instant>,
 }
 
 /// Answers one request of a client, whatever happens.
@@ -146,6 +148,7 @@ pub(crate) async fn to_service_before(
 ) -> Answer<ResponseBody> {
     let (started, dialect, record) = (request.started, request.dialect, request.record.clone());
     let upload = request.upload.clone();
+    let overrides = RouteOverrides { answered_at: Some(deadline), ..overrides };
     let answered = to_service(Rc::clone(&client), request, upgrade, overrides);
     if let Ok(answer) = timeout_at(deadline, answered).await {
         return answer;
@@ -171,6 +174,7 @@ pub(crate) async fn to_service(
     }
     // Boxed, because it is moved often on its way to the end of the answer's body.
     let mut exchange = Box::new(Exchange::new(&client, &snapshot, started, dialect, upload.clone(), record));
+    exchange.set_deadline(overrides.answered_at);
     if let (Some(upload), Some(max)) = (&upload, overrides.body_bytes_max) {
         upload.limit(max);
         if upload.is_too_long() {
@@ -405,7 +409,19 @@ impl ForwardedRequest {
             exchange.put_back(upstream, &mut Context::from_waker(Waker::noop()));
             return answer.map(|_| ResponseBody::Local(None));
         }
-        answer.map(|body| ResponseBody::Endpoint(Download::new(body, upstream, exchange)))
+        let length = self.body_length(&mut answer);
+        answer.map(|body| ResponseBody::Endpoint(Download::new(body, upstream, exchange, length)))
+    }
+
+    /// The length of the endpoint's response body; `None` if that is not known.
+    fn body_length(&self, answer: &mut Answer<UpstreamBody>) -> Option<u64> {
+        if !matches!(answer.body, UpstreamBody::Http2(_)) {
+            return answer.body.size_hint().exact();
+        }
+        // Such a head has the length of the body that it stands for, and comes without one.
+        let has_no_body = self.head.method == Method::HEAD || answer.status == StatusCode::NOT_MODIFIED;
+        let length = answer.headers().get(CONTENT_LENGTH).filter(|_| !has_no_body)?;
+        length.to_str().ok()?.parse().ok()
     }
 
     /// Begins a tunnel after the endpoint's `101 Switching Protocols`, if the client has requested it.

@@ -116,7 +116,19 @@ impl Counts {
         self.retries += more.retries;
         self.connect_failures += more.connect_failures;
         self.failures += more.failures;
+        self.abandoned += more.abandoned;
+        if let Some(more) = &more.abandoned_after {
+            self.abandoned_after.get_or_insert_default().merge(more);
+        }
         self.ejections += more.ejections;
+    }
+
+    /// How long requests took until they were answered or abandoned. A quantile is a lower bound if requests were abandoned.
+    #[must_use]
+    pub fn durations(&self) -> Histogram {
+        let mut durations = self.latency.clone();
+        self.abandoned_after.iter().for_each(|more| durations.merge(more));
+        durations
     }
 
     /// Attempts at an endpoint that it answered 5xx or not at all, or for which it could not be reached.
@@ -211,6 +223,10 @@ pub struct Counts {
     pub connect_failures: u64,
     /// Requests sent that got no complete response: truncated, malformed or too late.
     pub failures: u64,
+    /// Requests whose client gave up before the head of the response, or before the end of a response of known length. They have no status.
+    pub abandoned: u64,
+    /// How long they had taken until then; without those whose client was still sending the request. `None` while there are none.
+    pub abandoned_after: Option<Histogram>,
     /// How often an endpoint was ejected, because it failed or was slow.
     pub ejections: u64,
 }

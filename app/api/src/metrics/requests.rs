@@ -41,6 +41,7 @@ struct Sample {
     in_flight: u32,
     retries: u64,
     failures: u64,
+    abandoned: u64,
     bytes_in: u64,
     bytes_out: u64,
     ejections: u64,
@@ -61,21 +62,21 @@ struct Scope {
 const SERVICES: Scope = Scope {
     prefix: "homeostat_",
     of: "of a service, each request once",
-    latency: "Time from the headers of a request to the end of its response",
+    latency: "Time from the headers of a request to the end of its response, or until its client gave up",
     bounds: FINE,
 };
 
 const VERSIONS: Scope = Scope {
     prefix: "homeostat_version_",
     of: "of the replicas of a version, each attempt once",
-    latency: "Time from sending a request to a replica of a version to the end of its response",
+    latency: "Time from sending a request to a replica of a version to the end of its response, or until its client gave up",
     bounds: FINE,
 };
 
 const REPLICAS: Scope = Scope {
     prefix: "homeostat_replica_",
     of: "of a replica, each attempt once",
-    latency: "Time from sending a request to a replica to the end of its response",
+    latency: "Time from sending a request to a replica to the end of its response, or until its client gave up",
     bounds: COARSE,
 };
 
@@ -86,11 +87,16 @@ struct Family {
     count: fn(&Sample) -> u64,
 }
 
-const COUNTERS: [Family; 5] = [
+const COUNTERS: [Family; 6] = [
     Family {
         name: "request_failures",
         help: "Requests without a complete response",
         count: |sample| sample.failures,
+    },
+    Family {
+        name: "requests_abandoned",
+        help: "Requests whose client gave up before it had the response",
+        count: |sample| sample.abandoned,
     },
     Family {
         name: "request_retries",
@@ -150,11 +156,12 @@ impl Scope {
             in_flight,
             retries: counts.retries,
             failures: counts.failures + counts.connect_failures,
+            abandoned: counts.abandoned,
             bytes_in: counts.bytes_in,
             bytes_out: counts.bytes_out,
             ejections: counts.ejections,
             is_ejected: false,
-            latency: Latencies::of(&counts.latency, self.bounds),
+            latency: Latencies::of(&counts.durations(), self.bounds),
         }
     }
 
@@ -296,6 +303,7 @@ mod tests {
             bytes_out: 6,
             retries: 7,
             failures: 8,
+            abandoned: 10,
             ejections: 9,
             ..Counts::default()
         };
@@ -331,6 +339,7 @@ mod tests {
                 format!("{prefix}requests_total{{{labels},status=\"2xx\"}} 3\n"),
                 format!("{prefix}requests_in_flight{{{labels}}} 2\n"),
                 format!("{prefix}request_failures_total{{{labels}}} 8\n"),
+                format!("{prefix}requests_abandoned_total{{{labels}}} 10\n"),
                 format!("{prefix}request_retries_total{{{labels}}} 7\n"),
                 format!("{prefix}request_bytes_total{{{labels}}} 5\n"),
                 format!("{prefix}response_bytes_total{{{labels}}} 6\n"),

@@ -19,6 +19,9 @@ pub struct Version {
     pub responses: BTreeMap<String, u64>,
     /// Requests without a complete response: connection failed, aborted, or timed out.
     pub failures: u64,
+    /// Requests whose client gave up before it had the response; their latency counts until then.
+    #[serde(default)]
+    pub abandoned: u64,
     /// The latency of responses; absent without any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency: Option<Latency>,

@@ -101,7 +101,7 @@ async fn apply_rule(
     let timeouts = matched.timeouts();
     let body_bytes_max = matched.body_bytes_max();
     let try_timeout = limit(timeouts.backend_request);
-    let overrides = RouteOverrides { try_timeout, copies, body_bytes_max, port };
+    let overrides = RouteOverrides { try_timeout, copies, body_bytes_max, port, answered_at: None };
     let target = Client::for_backend(client, service);
     let route_deadline = limit(timeouts.request).map(|limit| request.started + limit);
     match route_deadline.into_iter().chain(request.deadline()).min() {

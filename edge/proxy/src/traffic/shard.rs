@@ -1,7 +1,7 @@
 //! Counters that are written without contention and read without a lock: each worker has a shard of its own.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::histogram::{BUCKETS, bucket_of};
@@ -43,8 +43,12 @@ impl Answers {
 
     fn add_to(&self, status: &mut [u64; 5], latency: &mut Histogram) {
         status.iter_mut().zip(&self.status).for_each(|(sum, count)| *sum += count.get());
-        latency.counts.iter_mut().zip(&self.latency).for_each(|(sum, count)| *sum += count.get());
+        add_buckets(latency, &self.latency);
     }
+}
+
+fn add_buckets(sum: &mut Histogram, buckets: &[Counter; BUCKETS]) {
+    sum.counts.iter_mut().zip(buckets).for_each(|(sum, count)| *sum += count.get());
 }
 
 /// The part of the counters of a service or an endpoint that one worker writes.
@@ -59,6 +63,9 @@ pub(crate) struct Shard {
     pub(crate) retries: Counter,
     pub(crate) connect_failures: Counter,
     pub(crate) failures: Counter,
+    abandoned: Counter,
+    /// How long the abandoned requests had taken. Allocated with the first, because most shards never have one.
+    abandoned_after: OnceLock<Box<[Counter; BUCKETS]>>,
 
     // Of UDP only.
     /// Of clients.
@@ -94,6 +101,15 @@ impl Shard {
         self.answers.count(status, latency);
     }
 
+    /// Counts a request that its client abandoned after this time; `None` if the client itself had taken the time, to send the request.
+    pub(crate) fn abandoned(&self, after: Option<Duration>) {
+        self.abandoned.add(1);
+        if let Some(after) = after {
+            let new = || Box::new(std::array::from_fn(|_| Counter::default()));
+            self.abandoned_after.get_or_init(new)[bucket_of(after.as_micros() as u64)].add(1);
+        }
+    }
+
     fn add_to(&self, sum: &mut Counts) {
         sum.requests += self.requests.get();
         sum.bytes_in += self.bytes_in.get();
@@ -101,6 +117,10 @@ impl Shard {
         sum.retries += self.retries.get();
         sum.connect_failures += self.connect_failures.get();
         sum.failures += self.failures.get();
+        sum.abandoned += self.abandoned.get();
+        if let Some(buckets) = self.abandoned_after.get() {
+            add_buckets(sum.abandoned_after.get_or_insert_default(), buckets);
+        }
         self.answers.add_to(&mut sum.status, &mut sum.latency);
     }
 }

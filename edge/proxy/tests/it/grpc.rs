@@ -276,7 +276,12 @@ async fn a_call_ends_at_its_deadline() {
     ends(routed(json!({"request": "100ms"})), "1H").await;
     let traffic = fixture.traffic();
     assert_eq!((traffic.counts.requests, traffic.counts.status), (4, [0, 0, 0, 0, 4]), "they count as 504");
-    assert_eq!(traffic.endpoints[0].counts.failures, 0, "the endpoint is not to blame");
+    assert_eq!(traffic.counts.abandoned, 0, "each is counted once");
+    let counts = &traffic.endpoints[0].counts;
+    assert_eq!(counts.failures, 0, "the endpoint is not to blame");
+    assert_eq!(counts.abandoned, 4, "it was given up on");
+    let least = counts.abandoned_after.as_ref().and_then(|after| after.quantile(0.0));
+    assert!(least.is_some_and(|least| least >= Duration::from_millis(90)), "{least:?}");
     let grpc = caller(fixture.address).await;
     assert_eq!(call(&grpc, "/t/Echo", &["still"]).await.unwrap(), ["still"]);
 }

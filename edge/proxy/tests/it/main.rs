@@ -3,6 +3,7 @@
 mod hashing;
 mod kit;
 
+mod abandoned;
 mod breaking;
 mod churn;
 mod connections;
