@@ -14,6 +14,18 @@ use crate::tables;
 /// The lines of a table in addition to its rows: two for the border, one for the header.
 const FRAME_LINES: u16 = 3;
 
+/// The blanks between columns.
+const SPACING: u16 = 2;
+
+/// A text that is cut keeps at least this many characters.
+const TEXT_MIN: usize = 12;
+
+/// The columns that may be left out on a narrow terminal, the least important first. The name always stays.
+const LEAST_IMPORTANT_FIRST: &[&str] = &[
+    "PORTS", "AGE", "PID", "P99", "CPU", "ERR/S", "MEMORY", "DESIRED", "REQ/S", "RESTARTS", "READY",
+    "MESSAGE", "PHASE", "STATUS",
+];
+
 /// Draws the view into `area`: services above, the replicas of the chosen one below.
 pub(super) fn draw(view: &View, is_coloured: bool, area: Rect, buffer: &mut Buffer) {
     let services =
@@ -29,11 +41,11 @@ pub(super) fn draw(view: &View, is_coloured: bool, area: Rect, buffer: &mut Buff
     let title = format!("homeostat at {}  {}", view.snapshot.server, view.snapshot.at);
     Line::styled(title, Style::new().add_modifier(Modifier::BOLD)).render(head, buffer);
 
-    let rows = view.snapshot.services.iter().map(tables::service).collect();
+    let rows: Vec<Vec<Field>> = view.snapshot.services.iter().map(tables::service).collect();
     let title = format!(" {} services ", view.snapshot.services.len());
     let mut state = TableState::new().with_selected(view.chosen);
     StatefulWidget::render(
-        table(&title, tables::SERVICE_HEADER, rows, is_coloured),
+        table(&title, tables::SERVICE_HEADER, &rows, is_coloured, upper.width),
         upper,
         buffer,
         &mut state,
@@ -43,7 +55,8 @@ pub(super) fn draw(view: &View, is_coloured: bool, area: Rect, buffer: &mut Buff
     let of_service =
         view.chosen_service().map(|service| format!(" of {}", service.name())).unwrap_or_default();
     let title = format!(" {} replicas{of_service} ", rows.len());
-    Widget::render(table(&title, tables::REPLICA_HEADER, rows, is_coloured), lower, buffer);
+    let replicas = table(&title, tables::REPLICA_HEADER, &rows, is_coloured, lower.width);
+    Widget::render(replicas, lower, buffer);
 
     let (text, tone) = match &view.problem {
         Some(problem) => (printable(problem), Tone::Bad),
@@ -52,29 +65,75 @@ pub(super) fn draw(view: &View, is_coloured: bool, area: Rect, buffer: &mut Buff
     Line::styled(text, style(Some(tone), is_coloured)).render(foot, buffer);
 }
 
-fn table(title: &str, header: &[&'static str], rows: Vec<Vec<Field>>, is_coloured: bool) -> Table<'static> {
-    let widths: Vec<Constraint> = (0..header.len())
+/// A table in `width` columns: what does not fit is left out, see [`fitting`].
+fn table(
+    title: &str,
+    header: &[&'static str],
+    rows: &[Vec<Field>],
+    is_coloured: bool,
+    width: u16,
+) -> Table<'static> {
+    let widths: Vec<usize> = (0..header.len())
         .map(|column| {
             let cells =
                 rows.iter().filter_map(|row| row.get(column)).map(|field| field.parts().0.chars().count());
-            let width = cells.chain([header[column].len()]).max().unwrap_or(0);
-            Constraint::Length(u16::try_from(width).unwrap_or(u16::MAX))
+            cells.chain([header[column].len()]).max().unwrap_or(0)
         })
         .collect();
-    let row = |fields: Vec<Field>| {
-        Row::new(fields.iter().map(|field| cell(field, is_coloured)).collect::<Vec<_>>())
+    // Two columns are the border.
+    let columns = fitting(header, &widths, usize::from(width.saturating_sub(2)));
+    let row = |fields: &Vec<Field>| {
+        Row::new(
+            columns.iter().map(|(at, width)| cell(&fields[*at], *width, is_coloured)).collect::<Vec<_>>(),
+        )
     };
-    Table::new(rows.into_iter().map(row).collect::<Vec<_>>(), widths)
-        .header(Row::new(header.to_vec()).style(Style::new().add_modifier(Modifier::BOLD)))
-        .column_spacing(2)
+    let lengths =
+        columns.iter().map(|(_, width)| Constraint::Length(u16::try_from(*width).unwrap_or(u16::MAX)));
+    let lengths: Vec<_> = lengths.collect();
+    let names: Vec<_> = columns.iter().map(|(at, _)| header[*at]).collect();
+    Table::new(rows.iter().map(row).collect::<Vec<_>>(), lengths)
+        .header(Row::new(names).style(Style::new().add_modifier(Modifier::BOLD)))
+        .column_spacing(SPACING)
         .row_highlight_style(Style::new().add_modifier(Modifier::REVERSED))
         .block(Block::bordered().title(printable(title)))
 }
 
-fn cell(field: &Field, is_coloured: bool) -> Cell<'static> {
+/// The columns that fit into `available`, in the order of the header, with their widths.
+///
+/// The first column, the name, always stays. The others are shown whole or not at all, the least important left out first, except the last one,
+/// a text: it gets what is left, and is cut to it.
+fn fitting(header: &[&str], widths: &[usize], available: usize) -> Vec<(usize, usize)> {
+    let spacing = usize::from(SPACING);
+    let last = header.len() - 1;
+    let text_min = widths[last].min(TEXT_MIN);
+    let mut columns: Vec<usize> = (0..header.len()).collect();
+    let width_of = |columns: &[usize]| {
+        let one = |at: &usize| if *at == last { text_min } else { widths[*at] } + spacing;
+        columns.iter().map(one).sum::<usize>() - spacing
+    };
+    for name in LEAST_IMPORTANT_FIRST {
+        if width_of(&columns) <= available {
+            break;
+        }
+        columns.retain(|at| *at == 0 || header[*at] != *name);
+    }
+    let left = available.saturating_sub(width_of(&columns)) + text_min;
+    columns.into_iter().map(|at| (at, if at == last { widths[at].min(left) } else { widths[at] })).collect()
+}
+
+fn cell(field: &Field, width: usize, is_coloured: bool) -> Cell<'static> {
     let (text, tone) = field.parts();
+    let text = shortened(text, width);
     let alignment = if field.is_number() { Alignment::Right } else { Alignment::Left };
-    Cell::from(Text::from(text.to_owned()).alignment(alignment)).style(style(tone, is_coloured))
+    Cell::from(Text::from(text).alignment(alignment)).style(style(tone, is_coloured))
+}
+
+/// The text, cut to `width` characters with an ellipsis at its end.
+fn shortened(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
 }
 
 fn style(tone: Option<Tone>, is_coloured: bool) -> Style {
@@ -91,6 +150,8 @@ fn style(tone: Option<Tone>, is_coloured: bool) -> Style {
 #[cfg(test)]
 mod tests {
     use api::v1;
+    use ratatui::Terminal;
+    use ratatui::backend::TestBackend;
     use serde_json::{Map, Value, json};
 
     use super::super::{KeyAction, Snapshot};
@@ -137,11 +198,26 @@ mod tests {
     }
 
     fn shown(view: &View) -> String {
-        let area = Rect::new(0, 0, 120, 20);
-        let mut buffer = Buffer::empty(area);
-        draw(view, false, area, &mut buffer);
-        let line = |y| (0..area.width).map(|x| buffer[(x, y)].symbol()).collect::<String>() + "\n";
-        (0..area.height).map(line).collect()
+        shown_in(view, 120)
+    }
+
+    fn shown_in(view: &View, width: u16) -> String {
+        let mut terminal = Terminal::new(TestBackend::new(width, 20)).unwrap();
+        terminal.draw(|frame| draw(view, false, frame.area(), frame.buffer_mut())).unwrap();
+        let buffer = terminal.backend().buffer();
+        let line = |y| (0..width).map(|x| buffer[(x, y)].symbol()).collect::<String>() + "\n";
+        (0..20).map(line).collect()
+    }
+
+    /// A view with a replica whose message is longer than any terminal is wide.
+    fn view_with_a_long_message() -> View {
+        let mut view = view();
+        let replica = &mut view.snapshot.replicas[0];
+        replica.status.pid = Some(7_466);
+        replica.status.phase = "Backoff".into();
+        replica.status.message = Some("it exited at least 5 times in a row ".repeat(10));
+        replica.status.usage.memory_bytes = Some(208 << 10);
+        view
     }
 
     #[test]
@@ -197,6 +273,33 @@ mod tests {
         for (width, height) in [(1, 1), (10, 2), (200, 5)] {
             let area = Rect::new(0, 0, width, height);
             draw(&view(), true, area, &mut Buffer::empty(area));
+        }
+    }
+
+    #[test]
+    fn a_long_message_gets_what_the_other_columns_leave() {
+        let text = shown_in(&view_with_a_long_message(), 200);
+        let header = tables::REPLICA_HEADER;
+        let parts = ["cart-0", "7466", "Backoff", "208Ki", "it exited at least 5 times in a row it", "…│"];
+        for part in header.iter().chain(&parts) {
+            assert!(text.contains(part), "{part} is missing in\n{text}");
+        }
+    }
+
+    #[test]
+    fn on_a_narrow_terminal_whole_columns_are_left_out_and_no_name_or_number_is_cut() {
+        for (width, kept, left_out) in [
+            (80, &["RESTARTS", "REQ/S", "208Ki"][..], &["PORTS", " AGE", "PID"][..]),
+            (60, &["RESTARTS", "it exited at lea…"], &["PORTS", "7466", "208Ki"]),
+        ] {
+            let text = shown_in(&view_with_a_long_message(), width);
+            let replicas = text.split("replicas").nth(1).unwrap();
+            for part in kept.iter().chain(&["cart-0 ", "shop-0 ", "Backoff", "it exited", "…│"]) {
+                assert!(replicas.contains(part), "{part} is missing at {width} in\n{text}");
+            }
+            for part in left_out {
+                assert!(!replicas.contains(part), "{part} is shown at {width} in\n{text}");
+            }
         }
     }
 }
